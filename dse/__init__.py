@@ -1,0 +1,1 @@
+"""Differentiable hardware design-space exploration: what should the next AI chip be?"""

@@ -1,0 +1,45 @@
+"""What can go wrong, one root, each with a remedy in its text.
+
+DseError (ValueError)
+ |- UnitError         an unknown or wrong unit suffix
+ |- ReceiptError      a fact without value, kind or source
+ |- UnknownNameError  a chip, model, node, metric or key that does not exist (names near matches)
+ |- SpecError         a study, plan or file that is malformed or inconsistent
+ |- PlanError         a plan that does not divide the model or the system
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DseError(ValueError):
+    """Root of every error a user can cause; the command line prints it in one line and exits 2."""
+
+
+class UnitError(DseError):
+    """An unknown or wrong unit suffix."""
+
+
+class ReceiptError(DseError):
+    """A fact without a value, a kind or a source."""
+
+
+class SpecError(DseError):
+    """A study, plan or file that is malformed or inconsistent."""
+
+
+class PlanError(DseError):
+    """A plan that does not divide the model or the system."""
+
+
+class UnknownNameError(DseError):
+    """A name that does not exist; the message offers near matches."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str]):
+        """Build the message from the kind of thing, the name given and the names that exist."""
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names)}"
+        super().__init__(f"unknown {what} '{name}'; {hint}")

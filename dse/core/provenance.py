@@ -1,0 +1,107 @@
+"""Every number has a receipt: value, range, kind, source, where.
+
+Data files are TOML: one table per thing, one sub-table per fact, the unit in the fact's name. Loading converts
+to canonical units and refuses a fact without kind or source.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .errors import ReceiptError, UnknownNameError
+from .units import canonical
+
+KINDS = ("guess", "estimate", "derived", "press", "paper", "datasheet", "measured")
+"""From least to most reliable; tables list in this order, guesses first."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sourced:
+    """One fact with its receipt, in canonical units."""
+
+    name: str
+    """Canonical name, unit included."""
+    value: float | str
+    """Number in the canonical unit, or a name (a node, a topology)."""
+    low: float
+    """Low end of the range; equals the value when the source gives none."""
+    high: float
+    """High end of the range."""
+    kind: str
+    """One of `KINDS`."""
+    source: str
+    """Key in `core/references.bib`."""
+    where: str
+    """Table, page or arithmetic."""
+    note: str = ""
+    """What disagrees or was assumed."""
+
+
+Receipts = dict[str, Sourced]
+
+
+def _fact(name: str, raw: dict[str, Any], place: str) -> Sourced:
+    missing = [k for k in ("value", "kind", "source") if k not in raw]
+    if missing:
+        raise ReceiptError(f"{place}.{name}: missing {', '.join(missing)}; every fact needs value, kind, source")
+    if raw["kind"] not in KINDS:
+        raise ReceiptError(f"{place}.{name}: kind '{raw['kind']}' is not one of {', '.join(KINDS)}")
+    value = raw["value"]
+    texts = (raw["kind"], raw["source"], raw.get("where", ""), raw.get("note", ""))
+    if isinstance(value, str):
+        return Sourced(name, value, float("nan"), float("nan"), *texts)
+    full, number = canonical(name, value)
+    low, high = (canonical(name, x)[1] for x in raw.get("range", (value, value)))
+    if not low <= number <= high:
+        raise ReceiptError(f"{place}.{name}: value {value} lies outside its range {raw.get('range')}")
+    return Sourced(full, number, low, high, *texts)
+
+
+@cache
+def load_receipts(path: Path) -> dict[str, Receipts]:
+    """All things in a data file, each a mapping from canonical fact name to its receipt.
+
+    Raises:
+        ReceiptError: a fact without value, kind or source, or with a value outside its range.
+        UnitError: an unknown unit in a fact's name.
+    """
+    with path.open("rb") as f:
+        raw = tomllib.load(f)
+    things: dict[str, Receipts] = {}
+    for thing, facts in raw.items():
+        pairs = [_fact(n, r, f"{path.name}:{thing}") for n, r in facts.items() if isinstance(r, dict)]
+        things[thing] = {p.name: p for p in pairs}
+    return things
+
+
+def pick(things: dict[str, Receipts], what: str, name: str) -> Receipts:
+    """The receipts of `name`, or UnknownNameError with near matches."""
+    if name not in things:
+        raise UnknownNameError(what, name, things)
+    return things[name]
+
+
+def number(receipts: Receipts, name: str) -> float:
+    """The value of a numeric fact; a missing one is an error, never another thing's value."""
+    if name not in receipts:
+        raise ReceiptError(f"no fact '{name}'; add it with its receipt (a guess is welcome when labelled)")
+    value = receipts[name].value
+    if isinstance(value, str):
+        raise ReceiptError(f"fact '{name}' is the text '{value}', expected a number")
+    return value
+
+
+def text(receipts: Receipts, name: str) -> str:
+    """The value of a named fact (a node, a topology)."""
+    if name not in receipts:
+        raise ReceiptError(f"no fact '{name}'; add it with its receipt (a guess is welcome when labelled)")
+    return str(receipts[name].value)
+
+
+def worst_first(receipts: list[Sourced]) -> list[Sourced]:
+    """Receipts sorted from guess to measured, then by name."""
+    return sorted(receipts, key=lambda r: (KINDS.index(r.kind), r.name))

@@ -1,0 +1,60 @@
+"""All smoothing of the model lives here.
+
+A p-norm is the one joint used: it is homogeneous (no unit leaks in), lies between the maximum and the
+sum, and keeps log-log convexity, so what is optimised is also what is reported: there is no second, "exact" model.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def p_norm_max(x: Float[Array, "... k"], p: float) -> Float[Array, "..."]:
+    """p-norm of positive `x` over its last axis, a smooth maximum.
+
+        (sum_i x_i^p)^(1/p),  max(x) <= result <= k^(1/p) max(x)
+
+    `p = 1` is the sum (no overlap), `p -> inf` the maximum (perfect overlap). When `p` is a
+    power of two the powers are repeated squares and roots, which is several times faster.
+
+    Assumes: `x >= 0` with at least one positive entry (the gradient at all-zero does not exist).
+
+    Args:
+        x: positive values, shape `(..., k)`.
+        p: exponent, at least 1 [dimensionless].
+
+    Returns:
+        Shape `(...)`, in the unit of `x`.
+    """
+    if p >= 1 and p == 2 ** round(math.log2(p)):
+        n_squares = round(math.log2(p))
+        for _ in range(n_squares):
+            x = jnp.square(x)
+        total = jnp.sum(x, axis=-1)
+        for _ in range(n_squares):
+            total = jnp.sqrt(total)
+        return total
+    return jnp.sum(x**p, axis=-1) ** (1.0 / p)
+
+
+def overlapped(work: Array, other: Array, overlap_frac: Array | float, p: float) -> Array:
+    """Time of `work` and `other` when a fraction of them can run side by side.
+
+        t = (1 - eta) (work + other) + eta p_norm(work, other)
+
+    `eta = 0` is the sum and `eta = 1` the smooth maximum; with `other = 0` it is `work` exactly.
+
+    Args:
+        work: time of the main stream, positive [s].
+        other: time of the second stream, not negative [s].
+        overlap_frac: eta, 0 to 1.
+        p: sharpness of the maximum.
+
+    Returns:
+        Time [s], broadcast shape.
+    """
+    both = p_norm_max(jnp.stack(jnp.broadcast_arrays(work, other), axis=-1), p)
+    return (1.0 - overlap_frac) * (work + other) + overlap_frac * both

@@ -1,0 +1,23 @@
+"""Array types used across the rooms: float64 scalars, batched only by `jax.vmap`."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+Scalar: TypeAlias = Float[Array | np.ndarray, ""]
+ScalarLike: TypeAlias = float | int | Float[Array | np.ndarray, ""]
+Vector: TypeAlias = Float[Array | np.ndarray, " n"]
+
+
+def as_float(x: Any) -> Array:
+    """`x` as a strongly typed float array (a bare `jnp.asarray(1.0)` is weakly typed).
+
+    A host-side NumPy array stays on the host, so that loading a thousand presets compiles nothing.
+    """
+    if isinstance(x, (int, float, np.ndarray, np.floating)):
+        return np.asarray(x, dtype=float)  # type: ignore[return-value]
+    return jnp.asarray(x, dtype=float) if not hasattr(x, "dtype") else x

@@ -1,0 +1,93 @@
+"""One canonical unit per quantity inside `dse`; human units exist only in data files and on screen.
+
+A name ends in its unit (`stack_bandwidth_GBps`, `energy_pJ_per_bit`). `canonical` turns such a name and a
+value into the canonical pair (`stack_bandwidth_Bps`, ...). GB is 1e9 bytes, GiB is 2^30.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .errors import UnitError
+
+# unit -> (canonical unit, multiplier)
+UNITS: dict[str, tuple[str, float]] = {
+    "s": ("s", 1.0), "ms": ("s", 1e-3), "us": ("s", 1e-6), "ns": ("s", 1e-9), "h": ("s", 3600.0),
+    "B": ("B", 1.0), "kB": ("B", 1e3), "MB": ("B", 1e6), "GB": ("B", 1e9), "TB": ("B", 1e12),
+    "KiB": ("B", 2.0**10), "MiB": ("B", 2.0**20), "GiB": ("B", 2.0**30), "TiB": ("B", 2.0**40),
+    "bit": ("B", 0.125), "Gbit": ("B", 1.25e8),
+    "Bps": ("Bps", 1.0), "MBps": ("Bps", 1e6), "GBps": ("Bps", 1e9), "TBps": ("Bps", 1e12),
+    "GiBps": ("Bps", 2.0**30), "TiBps": ("Bps", 2.0**40), "Gbps": ("Bps", 1.25e8), "Tbps": ("Bps", 1.25e11),
+    "FLOP": ("FLOP", 1.0), "GFLOP": ("FLOP", 1e9), "TFLOP": ("FLOP", 1e12),
+    "FLOPps": ("FLOPps", 1.0), "GFLOPps": ("FLOPps", 1e9), "TFLOPps": ("FLOPps", 1e12), "PFLOPps": ("FLOPps", 1e15),
+    "Hz": ("Hz", 1.0), "MHz": ("Hz", 1e6), "GHz": ("Hz", 1e9),
+    "J": ("J", 1.0), "pJ": ("J", 1e-12), "fJ": ("J", 1e-15), "nJ": ("J", 1e-9),
+    "W": ("W", 1.0), "mW": ("W", 1e-3), "uW": ("W", 1e-6), "kW": ("W", 1e3),
+    "V": ("V", 1.0), "mV": ("V", 1e-3), "K": ("K", 1.0),
+    "mm2": ("mm2", 1.0), "um2": ("mm2", 1e-6), "cm2": ("mm2", 1e2), "mm": ("mm", 1.0), "um": ("mm", 1e-3),
+    "USD": ("USD", 1.0), "kUSD": ("USD", 1e3), "stack": ("stack", 1.0), "wafer": ("wafer", 1.0),
+    "frac": ("frac", 1.0), "pct": ("frac", 1e-2),
+}  # fmt: skip
+
+
+def _split(name: str) -> tuple[str, list[str]]:
+    """Split "energy_pJ_per_bit_per_mm" into ("energy", ["pJ", "bit", "mm"]); no known unit gives no list."""
+    head, *per = name.split("_per_")
+    stem, _, unit = head.rpartition("_")
+    if unit in UNITS and (stem or per):
+        return stem, [unit, *per]
+    return (head, ["", *per]) if per and per[0] in UNITS else (name, [])
+
+
+def canonical(name: str, value: float) -> tuple[str, float]:
+    """Name and value in canonical units.
+
+    A name without a unit (`n_cores`, `alpha`) is returned as it is.
+
+    Args:
+        name: quantity name ending in a unit.
+        value: number in that unit.
+
+    Returns:
+        Canonical name and value; `("energy_J_per_B", 3.12e-11)` for `("energy_pJ_per_bit", 3.9)`.
+
+    Raises:
+        UnitError: a `_per_` part that is no known unit.
+    """
+    stem, units = _split(name)
+    if not units:
+        return name, float(value)
+    unknown = [u for u in units if u and u not in UNITS]
+    if unknown:
+        raise UnitError(f"'{name}': unknown unit '{unknown[0]}'; known units: {', '.join(UNITS)}")
+    top, *per = units
+    scale = UNITS[top][1] if top else 1.0
+    for u in per:
+        scale /= UNITS[u][1]
+    tail = "_per_".join([UNITS[top][0] if top else "", *(UNITS[u][0] for u in per)])
+    full = f"{stem}_{tail}" if top else f"{stem}{tail}"
+    return full.strip("_"), float(value) * scale
+
+
+def quantity(text: str | float | int, unit: str) -> float:
+    """A number or a text such as "2.4 GHz" in the canonical unit `unit`.
+
+    Raises:
+        UnitError: no number, an unknown unit, or a unit of another kind (names what was expected).
+    """
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        return float(text)
+    match = re.fullmatch(r"\s*([-+0-9.eE]+)\s*([A-Za-z0-9/]*)\s*", str(text))
+    try:
+        number = float(match.group(1)) if match else float("nan")
+    except ValueError:
+        number = float("nan")
+    if match is None or number != number:
+        raise UnitError(f"'{text}' is not a number with a unit, such as '2.4 GHz'")
+    given = match.group(2).replace("/s", "ps") or unit
+    if given not in UNITS:
+        raise UnitError(f"'{text}': unknown unit '{match.group(2)}'; expected one that converts to {unit}")
+    target, scale = UNITS[given]
+    if target != unit:
+        raise UnitError(f"'{text}': {match.group(2)} measures {target}, expected one that converts to {unit}")
+    return number * scale

@@ -1,0 +1,1 @@
+"""How many mm2, watts and dollars."""

@@ -1,0 +1,126 @@
+"""The chip record: one form for Trainium, GPUs and TPUs, so that one model serves and is checked on all."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..core.types import Scalar, as_float
+from ..technology.node import PRECISIONS, ByPrecision
+
+
+class TensorEngine(eqx.Module):
+    """The matrix unit of one core."""
+
+    rows: Scalar = eqx.field(converter=as_float)
+    """PE rows (contraction direction)."""
+    cols: Scalar = eqx.field(converter=as_float)
+    """PE columns (stationary free direction)."""
+    macs_per_cycle: ByPrecision
+    """MACs of one PE per cycle by precision; 0 where the engine lacks it."""
+    granule_contract: ByPrecision
+    """Contraction length that is padded up to, by precision."""
+    granule_stationary: Scalar = eqx.field(converter=as_float)
+    """Stationary free length that is padded up to."""
+    granule_moving: Scalar = eqx.field(converter=as_float)
+    """Shortest moving length an instruction takes full time for, or the tile that is padded up to."""
+
+
+class Core(eqx.Module):
+    """One core: NeuronCore, SM, TensorCore."""
+
+    tensor: TensorEngine
+    """Matrix unit."""
+    vector_lanes: Scalar = eqx.field(converter=as_float)
+    """Elements per vector cycle of all non-matrix engines that share element-wise work."""
+    vector_clock_frac: Scalar = eqx.field(converter=as_float)
+    """Vector clock over tensor clock."""
+    scratchpad_B: Scalar = eqx.field(converter=as_float)
+    """Managed SRAM that holds tiles (SBUF, or the core's share of L2 or CMEM)."""
+    local_sram_B: Scalar = eqx.field(converter=as_float)
+    """Register files, L1, PSUM, vector memory: near-datapath arrays."""
+    dma_bandwidth_Bps: Scalar = eqx.field(converter=as_float)
+    """Rate at which the core can move data between HBM and its SRAM."""
+
+
+class Chip(eqx.Module):
+    """One accelerator package: enabled resources, and the physical ones where they differ."""
+
+    name: str = eqx.field(static=True)
+    """Preset name."""
+    node: str = eqx.field(static=True)
+    """Process node of the compute dies."""
+    hbm: str = eqx.field(static=True)
+    """Memory generation."""
+    link: str = eqx.field(static=True)
+    """Scale-up link generation."""
+    lane_kind: str = eqx.field(static=True)
+    """"simd" (long-vector NPU lanes) or "simt" (multithreaded GPU lanes)."""
+    sram_kind: str = eqx.field(static=True)
+    """"scratchpad" or "cache": what holds the tiles."""
+    core: Core
+    """Every core is alike."""
+    n_cores: Scalar = eqx.field(converter=as_float)
+    """Enabled cores per package."""
+    spare_frac: Scalar = eqx.field(converter=as_float)
+    """Physical over enabled cores, minus 1."""
+    cores_per_pool: Scalar = eqx.field(converter=as_float)
+    """Cores that share one tile memory: 1 on Trainium, all on a GPU with a common L2."""
+    n_dies: Scalar = eqx.field(converter=as_float)
+    """Compute dies per package."""
+    clock_Hz: Scalar = eqx.field(converter=as_float)
+    """Tensor-engine clock."""
+    nominal_clock_Hz: Scalar = eqx.field(converter=as_float)
+    """Clock this pipeline reaches at the node's nominal voltage."""
+    n_stacks: Scalar = eqx.field(converter=as_float)
+    """HBM stacks."""
+    hbm_bandwidth_Bps: Scalar = eqx.field(converter=as_float)
+    """Off-chip memory bandwidth of the package, reads plus writes."""
+    hbm_capacity_B: Scalar = eqx.field(converter=as_float)
+    """Off-chip memory capacity of the package."""
+    scaleup_bandwidth_per_dir_Bps: Scalar = eqx.field(converter=as_float)
+    """All scale-up links of the package together, one direction."""
+    scaleout_bandwidth_per_dir_Bps: Scalar = eqx.field(converter=as_float)
+    """Network share of one package, one direction."""
+    die_to_die_bandwidth_Bps: Scalar = eqx.field(converter=as_float)
+    """Bisection between compute dies, both directions; 0 for one die."""
+    power_limit_W: Scalar = eqx.field(converter=as_float)
+    """Sustained package power above which the chip slows down (TDP)."""
+
+
+def pool_B(chip: Chip) -> Array:
+    """Tile memory that one copy of a tile occupies once: scratchpad of a core times the cores that share it [B]."""
+    return chip.core.scratchpad_B * chip.cores_per_pool
+
+
+def peak_FLOPps(chip: Chip, precision: str) -> Array:
+    """Dense matrix peak of the package.
+
+        P = 2 n_cores rows cols m_p f
+
+    with m_p `macs_per_cycle` of the precision and f `clock_Hz`. Vendors' chip totals can differ;
+    the preset's receipts say by how much.
+
+    Source: [aws2026neuron] NKI guides: 128 x 128 x 2 x clock x multiplier reproduces every per-core figure.
+
+    Args:
+        chip: the package.
+        precision: "fp32", "bf16", "fp8" or "fp4".
+
+    Returns:
+        Peak [FLOP/s], shape `()`.
+    """
+    t = chip.core.tensor
+    return 2.0 * chip.n_cores * t.rows * t.cols * t.macs_per_cycle.of(precision) * chip.clock_Hz
+
+
+def core_peak_FLOPps(chip: Chip, precision: str) -> Array:
+    """Dense matrix peak of one core [FLOP/s], shape `()`."""
+    return peak_FLOPps(chip, precision) / chip.n_cores
+
+
+def native_precisions(chip: Chip) -> tuple[str, ...]:
+    """Precisions whose MAC rate is not zero, widest first."""
+    rates = chip.core.tensor.macs_per_cycle
+    return tuple(p for p in PRECISIONS if float(jnp.asarray(rates.of(p))) > 0)

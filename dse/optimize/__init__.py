@@ -1,0 +1,1 @@
+"""Which free numbers are best, and the proof."""

@@ -1,0 +1,22 @@
+"""Link generations: chip-to-chip SerDes and die-to-die interfaces."""
+
+from __future__ import annotations
+
+import equinox as eqx
+
+from ..core.types import Scalar, as_float
+
+
+class LinkGeneration(eqx.Module):
+    """A SerDes or die-to-die interface; bandwidths count one direction of a full-duplex link."""
+
+    name: str = eqx.field(static=True)
+    """Name of the generation, such as "PCIe6"."""
+    energy_J_per_B: Scalar = eqx.field(converter=as_float)
+    """Transmit plus receive energy of one end pair, per byte that crosses."""
+    area_mm2_per_Bps: Scalar = eqx.field(converter=as_float)
+    """PHY plus controller at one end, per direction bandwidth, as placed."""
+    shoreline_mm_per_Bps: Scalar = eqx.field(converter=as_float)
+    """Die edge per direction bandwidth."""
+    lane_bandwidth_per_dir_Bps: Scalar = eqx.field(converter=as_float)
+    """One lane, one direction."""

@@ -1,0 +1,30 @@
+"""HBM generations: what a stack gives and what its interface costs."""
+
+from __future__ import annotations
+
+import equinox as eqx
+
+from ..core.types import Scalar, as_float
+
+
+class MemoryGeneration(eqx.Module):
+    """One generation of stacked DRAM with the host PHY and controller that serve one stack."""
+
+    name: str = eqx.field(static=True)
+    """Name of the generation, such as "HBM3E"."""
+    stack_bandwidth_Bps: Scalar = eqx.field(converter=as_float)
+    """Most bandwidth of one stack, reads plus writes."""
+    stack_capacity_B: Scalar = eqx.field(converter=as_float)
+    """Most capacity of one stack."""
+    energy_J_per_B: Scalar = eqx.field(converter=as_float)
+    """DRAM, TSV, IO and PHY energy per byte moved."""
+    static_W_per_stack: Scalar = eqx.field(converter=as_float)
+    """Refresh and idle interface power of one stack."""
+    phy_area_mm2: Scalar = eqx.field(converter=as_float)
+    """Host PHY and controller per stack, as placed."""
+    shoreline_mm: Scalar = eqx.field(converter=as_float)
+    """Die edge that one stack occupies."""
+    footprint_mm2: Scalar = eqx.field(converter=as_float)
+    """Interposer area of one stack."""
+    price_USD_per_B: Scalar = eqx.field(converter=as_float)
+    """Contract price per byte."""

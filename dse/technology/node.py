@@ -1,0 +1,91 @@
+"""Process nodes: what a MAC, a byte of SRAM, a millimetre of wire and a wafer cost."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..core.errors import UnknownNameError
+from ..core.types import Scalar, as_float
+
+PRECISIONS = ("fp32", "bf16", "fp8", "fp4")
+PRECISION_BITS = {"fp32": 32, "bf16": 16, "fp8": 8, "fp4": 4}
+
+
+class ByPrecision(eqx.Module):
+    """One number per matrix-unit precision (fp8 includes MXFP8 and INT8, fp4 includes MXFP4 and NVFP4)."""
+
+    fp32: Scalar = eqx.field(converter=as_float)
+    """32-bit floating point."""
+    bf16: Scalar = eqx.field(converter=as_float)
+    """bfloat16 or float16 with fp32 accumulation."""
+    fp8: Scalar = eqx.field(converter=as_float)
+    """8-bit floating point, plain or block scaled."""
+    fp4: Scalar = eqx.field(converter=as_float)
+    """4-bit floating point, block scaled."""
+
+    def of(self, precision: str) -> Array:
+        """The entry of `precision`; raises UnknownNameError for another name."""
+        if precision not in PRECISIONS:
+            raise UnknownNameError("precision", precision, PRECISIONS)
+        return getattr(self, precision)
+
+    def stack(self) -> Array:
+        """All four as a vector in the order of `PRECISIONS`, shape (4,)."""
+        return jnp.stack([jnp.asarray(getattr(self, p)) for p in PRECISIONS], axis=-1)
+
+
+class Node(eqx.Module):
+    """One process node at its nominal voltage and 85 C unless a field says otherwise."""
+
+    name: str = eqx.field(static=True)
+    """Name of the node, such as "N3P"."""
+    mac_energy_J: ByPrecision
+    """Energy of one multiply-accumulate in a systolic PE, pipeline registers included."""
+    pe_area_mm2: ByPrecision
+    """Area of a PE that does one such MAC per cycle, before placement."""
+    scratchpad_area_mm2_per_B: Scalar = eqx.field(converter=as_float)
+    """Software-managed SRAM with periphery, ECC and routing, as placed."""
+    cache_area_mm2_per_B: Scalar = eqx.field(converter=as_float)
+    """Hardware-managed last-level cache with tags and crossbar slices, as placed."""
+    local_sram_area_mm2_per_B: Scalar = eqx.field(converter=as_float)
+    """Small multi-ported arrays (register files, L1, vector memory, PSUM), as placed."""
+    sram_energy_J_per_B: Scalar = eqx.field(converter=as_float)
+    """Read or write of a byte in a 1 MiB-class array."""
+    wire_energy_J_per_B_per_mm: Scalar = eqx.field(converter=as_float)
+    """On-die transport of a byte over one millimetre, repeaters included."""
+    vector_op_energy_J: Scalar = eqx.field(converter=as_float)
+    """One fp32-class vector operation with its register accesses."""
+    simd_lane_area_mm2: Scalar = eqx.field(converter=as_float)
+    """One vector lane of a long-vector engine (NPU style), before placement."""
+    simt_lane_area_mm2: Scalar = eqx.field(converter=as_float)
+    """One lane of a multithreaded GPU core with its control, before placement."""
+    core_port_area_mm2: Scalar = eqx.field(converter=as_float)
+    """On-chip interconnect port and sequencer of one core, before placement."""
+    dma_area_mm2_per_Bps: Scalar = eqx.field(converter=as_float)
+    """DMA engines per byte per second at nominal clock, before placement."""
+    logic_leakage_W_per_mm2: Scalar = eqx.field(converter=as_float)
+    """Leakage of placed logic at nominal voltage, 85 C."""
+    sram_leakage_W_per_B: Scalar = eqx.field(converter=as_float)
+    """Leakage of SRAM at nominal voltage, 85 C."""
+    leakage_per_V: Scalar = eqx.field(converter=as_float)
+    """Exponential slope of leakage with voltage."""
+    placement_frac: Scalar = eqx.field(converter=as_float)
+    """Fraction of a logic block's outline that cells fill."""
+    nominal_V: Scalar = eqx.field(converter=as_float)
+    """Supply at which energies are quoted."""
+    threshold_V: Scalar = eqx.field(converter=as_float)
+    """Threshold of the alpha-power law."""
+    minimum_V: Scalar = eqx.field(converter=as_float)
+    """Lowest supply a product would use."""
+    maximum_V: Scalar = eqx.field(converter=as_float)
+    """Highest supply a product would use."""
+    alpha: Scalar = eqx.field(converter=as_float)
+    """Exponent of the alpha-power law (Sakurai-Newton)."""
+    relative_speed: Scalar = eqx.field(converter=as_float)
+    """Clock of one pipeline at nominal voltage, relative to N7."""
+    wafer_price_USD: Scalar = eqx.field(converter=as_float)
+    """Price of a processed 300 mm wafer."""
+    defect_density_per_mm2: Scalar = eqx.field(converter=as_float)
+    """Killer defects per area."""

@@ -1,0 +1,50 @@
+"""Package and die manufacturing: reticle, interposer, wafer, bonding and test."""
+
+from __future__ import annotations
+
+import equinox as eqx
+
+from ..core.types import Scalar, as_float
+
+
+class Package(eqx.Module):
+    """A 2.5D package on a silicon or bridge interposer, chip-last."""
+
+    name: str = eqx.field(static=True)
+    """Name, such as "CoWoS-L"."""
+    reticle_mm2: Scalar = eqx.field(converter=as_float)
+    """Largest die one exposure prints."""
+    interposer_limit_mm2: Scalar = eqx.field(converter=as_float)
+    """Largest interposer."""
+    interposer_margin: Scalar = eqx.field(converter=as_float)
+    """Interposer area over the sum of what stands on it."""
+    interposer_USD_per_mm2: Scalar = eqx.field(converter=as_float)
+    """Processed interposer with assembly, per area."""
+    substrate_USD_per_mm2: Scalar = eqx.field(converter=as_float)
+    """Organic substrate per interposer area."""
+    bond_yield_frac: Scalar = eqx.field(converter=as_float)
+    """Yield of placing one die or stack."""
+    test_assembly_USD: Scalar = eqx.field(converter=as_float)
+    """Final test and assembly per package."""
+    wafer_usable_mm2: Scalar = eqx.field(converter=as_float)
+    """Printable area of a 300 mm wafer after edge loss."""
+    saw_loss_frac: Scalar = eqx.field(converter=as_float)
+    """Area lost to scribe lines and partial dies of a large die."""
+    yield_clustering: Scalar = eqx.field(converter=as_float)
+    """Alpha of the negative binomial."""
+    critical_area_frac: Scalar = eqx.field(converter=as_float)
+    """Area in which a defect kills the die, after harvesting of spare cores, over die area."""
+    shoreline_usable_frac: Scalar = eqx.field(converter=as_float)
+    """Fraction of the die perimeter that can carry interfaces."""
+    die_aspect: Scalar = eqx.field(converter=as_float)
+    """Long over short side of a die."""
+    noc_area_frac: Scalar = eqx.field(converter=as_float)
+    """On-die network, over the rest of the die."""
+    misc_area_frac: Scalar = eqx.field(converter=as_float)
+    """Clocks, management, pads and the like, over the rest of the die."""
+    noc_reach_frac: Scalar = eqx.field(converter=as_float)
+    """Mean on-die distance of a byte between HBM and a core, over the die side."""
+    constant_W: Scalar = eqx.field(converter=as_float)
+    """Clocks, management and regulators that run at any load, per package."""
+    voltage_loss_frac: Scalar = eqx.field(converter=as_float)
+    """Power lost in on-package delivery, over delivered power."""

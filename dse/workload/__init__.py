@@ -1,0 +1,1 @@
+"""What work a model demands. No bytes per second here."""

@@ -1,0 +1,168 @@
+"""Chips and systems by name, each number with its receipt.
+
+Everything is data in `hardware/data/chips.toml` and `systems.toml`; this module turns a table into a record and
+refuses what cannot exist. A variant is a difference: `eqx.tree_at` on a preset, not a copied table.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from pathlib import Path
+
+import equinox as eqx
+
+from ..core.errors import SpecError, UnknownNameError
+from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, text, worst_first
+from ..core.types import as_float
+from ..technology.node import PRECISIONS, ByPrecision
+from .chip import Chip, Core, TensorEngine, peak_FLOPps
+from .system import Fabric, System
+
+CHIPS = Path(__file__).parent / "data" / "chips.toml"
+SYSTEMS = CHIPS.with_name("systems.toml")
+ZERO_ALLOWED = ("macs_", "spare_frac", "die_to_die_bandwidth", "in_network_reduction")
+"""Facts that may be zero, by how their names begin; every other number must be positive."""
+CHOICES = {"lane_kind": ("simd", "simt"), "sram_kind": ("scratchpad", "cache"), "kind": ("torus", "switched")}
+"""Named facts and the names they may have."""
+
+
+def check_physical(name: str, receipts: Receipts) -> None:
+    """Refuse facts that no hardware can have.
+
+    Args:
+        name: chip or system, for the message.
+        receipts: its facts.
+
+    Raises:
+        SpecError: a number that is not finite, negative, or zero where zero means nothing; an unknown kind of
+            lane, SRAM or fabric. The message names the field and its value.
+    """
+    for fact in receipts.values():
+        value = fact.value
+        if isinstance(value, str):
+            allowed = CHOICES.get(fact.name, (value,))
+            if value not in allowed:
+                raise SpecError(f"{name}.{fact.name} = '{value}'; expected one of {', '.join(allowed)}")
+        elif not math.isfinite(value) or value < 0:
+            raise SpecError(f"{name}.{fact.name} = {value:g}; expected a finite number, not negative")
+        elif value == 0 and not fact.name.startswith(ZERO_ALLOWED):
+            raise SpecError(f"{name}.{fact.name} = 0; expected a positive number")
+
+
+def build_chip(name: str, receipts: Receipts) -> Chip:
+    """The record of a chip from its facts; `chip` does this for the presets.
+
+    Args:
+        name: name the record carries.
+        receipts: one fact per field of `Chip`, `Core` and `TensorEngine`.
+
+    Raises:
+        ReceiptError: a field without a fact; add it with its receipt.
+        SpecError: a fact that no hardware can have; see `check_physical`.
+    """
+    check_physical(name, receipts)
+
+    def by_precision(stem: str) -> ByPrecision:
+        return ByPrecision(**{p: number(receipts, f"{stem}_{p}") for p in PRECISIONS})  # type: ignore[arg-type]
+
+    def numbers(record: type[eqx.Module], but: tuple[str, ...]) -> dict[str, float]:
+        return {f: number(receipts, f) for f in record.__annotations__ if f not in but}
+
+    vectors = {"macs_per_cycle": by_precision("macs"), "granule_contract": by_precision("granule_contract")}
+    tensor = TensorEngine(**vectors, **numbers(TensorEngine, but=tuple(vectors)))  # type: ignore[arg-type]
+    core = Core(tensor=tensor, **numbers(Core, but=("tensor",)))  # type: ignore[arg-type]
+    texts = ("node", "hbm", "link", "lane_kind", "sram_kind")
+    named = {t: text(receipts, t) for t in texts}
+    return Chip(name=name, core=core, **named, **numbers(Chip, but=("name", "core", *texts)))  # type: ignore[arg-type]
+
+
+@cache
+def chip(name: str) -> Chip:
+    """The chip preset `name`; raises UnknownNameError with near matches."""
+    return build_chip(name, pick(load_receipts(CHIPS), "chip", name))
+
+
+def chip_names() -> tuple[str, ...]:
+    """Names of all chip presets, in file order."""
+    return tuple(load_receipts(CHIPS))
+
+
+def chip_receipts(name: str) -> list[Sourced]:
+    """The facts behind a chip preset, guesses first."""
+    return worst_first(list(pick(load_receipts(CHIPS), "chip", name).values()))
+
+
+def vendor_disagreement(name: str) -> list[tuple[str, float, float, float]]:
+    """How far the vendor's printed totals lie from the product of cores, array, rate and clock.
+
+    Args:
+        name: chip preset.
+
+    Returns:
+        For each precision with a printed total: precision, product [FLOP/s], vendor [FLOP/s], vendor / product - 1.
+    """
+    receipts = pick(load_receipts(CHIPS), "chip", name)
+    rows: list[tuple[str, float, float, float]] = []
+    for precision in PRECISIONS:
+        key = f"vendor_{precision}_FLOPps"
+        if key in receipts:
+            product, vendor = float(peak_FLOPps(chip(name), precision)), number(receipts, key)
+            rows.append((precision, product, vendor, vendor / product - 1))
+    return rows
+
+
+def build_fabric(name: str, receipts: Receipts) -> Fabric:
+    """The scale-up domain of a system from its facts.
+
+    Raises:
+        SpecError: axis lengths that are no positive integers, or shares that do not sum to 1.
+    """
+    check_physical(name, receipts)
+    words = text(receipts, "dims").split("x")
+    if not all(w.isdecimal() and int(w) > 0 for w in words):
+        raise SpecError(f"{name}.dims = '{text(receipts, 'dims')}'; expected lengths such as '4x4x4'")
+    shares = tuple(number(receipts, f"axis_share_{i}") for i in range(len(words)))
+    if abs(sum(shares) - 1) > 1e-9:
+        raise SpecError(f"{name}.axis_share = {shares}; expected a sum of 1, not {sum(shares):g}")
+    reduces = number(receipts, "in_network_reduction") > 0
+    return Fabric(text(receipts, "kind"), tuple(int(w) for w in words), shares, in_network_reduction=reduces)
+
+
+@cache
+def system(name: str, n_chips: int | None = None) -> System:
+    """The system preset `name`.
+
+    Args:
+        name: system preset.
+        n_chips: chips in the whole system; one scale-up domain when left out.
+
+    Raises:
+        UnknownNameError: no such system; the message offers near matches.
+        SpecError: `n_chips` neither fills whole domains nor divides one.
+    """
+    receipts = pick(load_receipts(SYSTEMS), "system", name)
+    fabric = build_fabric(name, receipts)
+    n = fabric.n_chips if n_chips is None else n_chips
+    if n < 1 or (n % fabric.n_chips and fabric.n_chips % n):
+        raise SpecError(f"{name}: n_chips = {n}; expected a multiple or a divisor of its domain of {fabric.n_chips}")
+    inside = chip(text(receipts, "chip"))
+    if "usable_scaleup_frac" in receipts:
+        usable = as_float(inside.scaleup_bandwidth_per_dir_Bps * number(receipts, "usable_scaleup_frac"))
+        inside = eqx.tree_at(lambda c: c.scaleup_bandwidth_per_dir_Bps, inside, usable)
+    return System(name, inside, fabric, n)
+
+
+def system_names() -> tuple[str, ...]:
+    """Names of all system presets, in file order."""
+    return tuple(load_receipts(SYSTEMS))
+
+
+@cache
+def default_system(chip_name: str) -> str:
+    """The system preset with the largest scale-up domain made of `chip_name`."""
+    pick(load_receipts(CHIPS), "chip", chip_name)
+    sizes = {s: system(s).fabric.n_chips for s in system_names() if system(s).chip.name == chip_name}
+    if not sizes:
+        raise UnknownNameError("system of chip", chip_name, system_names())
+    return max(sizes, key=lambda s: sizes[s])

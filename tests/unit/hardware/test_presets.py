@@ -1,0 +1,241 @@
+"""Chip and system presets against the vendors' own figures."""
+
+import dataclasses
+import math
+import subprocess
+import sys
+
+import pytest
+
+from dse.core.errors import ReceiptError, SpecError, UnknownNameError
+from dse.core.provenance import KINDS
+from dse.hardware import presets
+from dse.hardware.chip import core_peak_FLOPps, peak_FLOPps, pool_B
+
+TERA = 1e12
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "tflops"),
+    [
+        # 2 x 128 x 128 = 32768 FLOP per cycle and core at one MAC per PE
+        ("trainium1", "bf16", 91.75),  # 32768 x 2.8 GHz; AWS prints 92
+        ("trainium1", "fp32", 22.94),  # a quarter; AWS prints 23
+        ("trainium2", "bf16", 78.64),  # 32768 x 2.4 GHz; AWS prints 79
+        ("trainium2", "fp8", 157.29),  # twice; AWS prints 158
+        ("trainium3", "bf16", 78.64),  # AWS prints 79
+        ("trainium3", "fp8", 314.57),  # four times; AWS prints 315
+        ("trainium3", "fp4", 314.57),  # MXFP4 at the MXFP8 rate
+        ("tpu-v4", "bf16", 137.63),  # 32768 x 4 MXU x 1.05 GHz
+    ],
+)
+def test_core_peak_is_the_product(name, precision, tflops):
+    assert float(core_peak_FLOPps(presets.chip(name), precision)) / TERA == pytest.approx(tflops, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "tflops"),
+    [
+        ("a100-80", "bf16", 312),  # 2 x 108 x 1024 x 1.41 GHz = 311.9
+        ("h100", "bf16", 989),  # 2 x 132 x 2048 x 1.83 GHz = 989.4
+        ("h100", "fp8", 1979),
+        ("b200", "bf16", 2250),  # 2 x 148 x 4096 x 1.856 GHz = 2250.2
+        ("b200", "fp4", 9000),
+        ("tpu-v4", "bf16", 275),  # 2 x 8 x 16384 x 1.05 GHz = 275.3
+        ("tpu-v5p", "bf16", 459),  # 2 x 8 x 16384 x 1.75 GHz = 458.8
+        ("tpu-v5p", "fp8", 918),
+    ],
+)
+def test_chip_peak_meets_the_printed_total(name, precision, tflops):
+    assert float(peak_FLOPps(presets.chip(name), precision)) / TERA == pytest.approx(tflops, rel=1e-3)
+
+
+def test_trainium_totals_disagree_with_the_product_by_a_known_amount():
+    # 8 x 78.643 = 629.15: 667 / 629.15 = 1.0602, 671 / 629.15 = 1.0665; 8 x 157.286 = 1258.3: 1299 / 1258.3 = 1.0323
+    trn2 = {p: d for p, _, _, d in presets.vendor_disagreement("trainium2")}
+    trn3 = {p: d for p, _, _, d in presets.vendor_disagreement("trainium3")}
+    assert trn2["bf16"] == pytest.approx(0.060, abs=5e-4)
+    assert trn2["fp8"] == pytest.approx(0.032, abs=5e-4)
+    assert trn3["bf16"] == pytest.approx(0.067, abs=6e-4)
+    assert trn3["fp8"] == pytest.approx(0.0, abs=5e-4)
+
+
+def test_only_trainium_disagrees_by_more_than_a_per_cent():
+    rows = [(name, *row) for name in presets.chip_names() for row in presets.vendor_disagreement(name)]
+    assert {name for name, _, _, _, d in rows if abs(d) > 0.01} == {"trainium1", "trainium2", "trainium3"}
+    assert {name for name, *_ in rows} == set(presets.chip_names())
+
+
+def test_trainium3_over_trainium2():
+    new, old = presets.chip("trainium3"), presets.chip("trainium2")
+    assert float(peak_FLOPps(new, "fp8") / peak_FLOPps(old, "fp8")) == pytest.approx(2.0)
+    assert float(new.hbm_capacity_B / old.hbm_capacity_B) == pytest.approx(1.5)  # 144 / 96 GiB
+    assert float(new.hbm_bandwidth_Bps / old.hbm_bandwidth_Bps) == pytest.approx(1.69, abs=0.01)  # AWS says 1.7
+
+
+def test_human_units_become_canonical():
+    trn2, a100 = presets.chip("trainium2"), presets.chip("a100-80")
+    assert float(trn2.core.scratchpad_B) == 28 * 2**20
+    assert float(trn2.hbm_capacity_B) == 96 * 2**30
+    assert float(a100.hbm_capacity_B) == 80e9
+    assert float(a100.scaleup_bandwidth_per_dir_Bps) == 300e9
+    assert float(trn2.scaleout_bandwidth_per_dir_Bps) == 200e9 / 8  # 200 Gbps
+    assert float(pool_B(a100)) == pytest.approx(40 * 2**20, rel=1e-6)  # all SMs share L2
+
+
+def test_contraction_granule_of_trainium_is_rows_times_rate():
+    for name in ("trainium1", "trainium2", "trainium3"):
+        t = presets.chip(name).core.tensor
+        for precision in ("bf16", "fp8"):
+            assert float(t.granule_contract.of(precision)) == float(t.rows * t.macs_per_cycle.of(precision))
+
+
+def test_nominal_clock_of_trainium3_is_trainium2_on_a_faster_node():
+    # 2.4 GHz x 1.18 x 1.05 = 2.974 GHz
+    assert float(presets.chip("trainium3").nominal_clock_Hz) == pytest.approx(2.4e9 * 1.18 * 1.05, rel=1e-3)
+
+
+def test_vector_lanes_of_trainium2_add_up():
+    # per 0.96 GHz cycle: 512 + 128 x 1.25 + 128 x 1.25 = 832
+    core = presets.chip("trainium2").core
+    per_s = 512 * 0.96e9 + 128 * 1.2e9 + 128 * 1.2e9
+    assert float(core.vector_lanes * core.vector_clock_frac * presets.chip("trainium2").clock_Hz) == pytest.approx(
+        per_s
+    )
+
+
+def test_receipts_come_guesses_first_and_complete():
+    for name in presets.chip_names():
+        receipts = presets.chip_receipts(name)
+        ranks = [KINDS.index(r.kind) for r in receipts]
+        assert ranks == sorted(ranks)
+        assert all(r.where for r in receipts)
+        assert presets.chip(name).name == name
+
+
+@pytest.mark.parametrize("call", [presets.chip, presets.chip_receipts, presets.vendor_disagreement])
+def test_unknown_chip_offers_near_matches(call):
+    with pytest.raises(UnknownNameError, match="trainium3"):
+        call("trainum3")
+    with pytest.raises(UnknownNameError, match="known: "):
+        call("zzz")
+
+
+def test_unknown_system_offers_near_matches():
+    with pytest.raises(UnknownNameError, match="trn2-ultraserver"):
+        presets.system("trn2-ultra-server")
+    with pytest.raises(UnknownNameError, match="trainium3"):
+        presets.default_system("trainium33")
+
+
+def tampered(fact, value):
+    receipts = {r.name: r for r in presets.chip_receipts("trainium2")}
+    return {**receipts, fact: dataclasses.replace(receipts[fact], value=value)}
+
+
+@pytest.mark.parametrize(
+    ("fact", "value"),
+    [
+        ("clock_Hz", -2.4e9),
+        ("clock_Hz", 0.0),
+        ("n_cores", 0.0),
+        ("hbm_bandwidth_Bps", 0.0),
+        ("spare_frac", -0.1),
+        ("hbm_capacity_B", math.nan),
+        ("power_limit_W", math.inf),
+        ("lane_kind", "scalar"),
+    ],
+)
+def test_impossible_values_are_refused_by_name(fact, value):
+    shown = str(value) if isinstance(value, str) else f"{value:g}"
+    with pytest.raises(SpecError) as caught:
+        presets.build_chip("mine", tampered(fact, value))
+    assert f"mine.{fact}" in str(caught.value)
+    assert shown in str(caught.value)
+
+
+def test_zero_is_fine_where_it_means_absent():
+    chip = presets.build_chip("mine", tampered("die_to_die_bandwidth_Bps", 0.0))
+    assert float(chip.die_to_die_bandwidth_Bps) == 0
+
+
+def test_a_missing_fact_is_never_borrowed():
+    receipts = tampered("clock_Hz", 2.4e9)
+    del receipts["hbm_bandwidth_Bps"]
+    with pytest.raises(ReceiptError, match="hbm_bandwidth_Bps"):
+        presets.build_chip("mine", receipts)
+
+
+@pytest.mark.parametrize("name", presets.system_names())
+def test_systems_are_consistent(name):
+    system = presets.system(name)
+    assert system.n_chips == system.fabric.n_chips
+    assert sum(system.fabric.axis_share) == pytest.approx(1.0)
+    assert len(system.fabric.axis_share) == len(system.fabric.dims)
+    assert system.chip.name in presets.chip_names()
+
+
+@pytest.mark.parametrize(
+    ("name", "dims", "kind"),
+    [
+        ("trn1-16", (4, 4), "torus"),
+        ("trn2-ultraserver", (4, 4, 4), "torus"),
+        ("trn3-gen2-144", (144,), "switched"),
+        ("dgx-h100", (8,), "switched"),
+    ],
+)
+def test_fabrics(name, dims, kind):
+    fabric = presets.system(name).fabric
+    assert (fabric.dims, fabric.kind) == (dims, kind)
+
+
+def test_sixteen_trainium2_leave_a_fifth_of_the_ports_unused():
+    # X and Y: 4 neighbours x 128 GB/s = 512 of 640 GB/s; the UltraServer adds Z with 128
+    assert float(presets.system("trn2-16").chip.scaleup_bandwidth_per_dir_Bps) == pytest.approx(512e9)
+    ultra = presets.system("trn2-ultraserver")
+    assert ultra.fabric.axis_share[2] * float(ultra.chip.scaleup_bandwidth_per_dir_Bps) == pytest.approx(128e9)
+
+
+def test_only_hopper_and_later_reduce_in_the_network():
+    reduces = {n for n in presets.system_names() if presets.system(n).fabric.in_network_reduction}
+    assert reduces == {"dgx-h100", "hgx-b200"}
+
+
+@pytest.mark.parametrize("n", [8, 64, 128, 640])
+def test_whole_domains_or_even_parts(n):
+    assert presets.system("trn2-ultraserver", n).n_chips == n
+
+
+@pytest.mark.parametrize("n", [0, -64, 24, 65, 96])
+def test_ragged_systems_are_refused(n):
+    with pytest.raises(SpecError, match="64"):
+        presets.system("trn2-ultraserver", n)
+
+
+def test_ragged_fabrics_are_refused():
+    receipts = dict(presets.load_receipts(presets.SYSTEMS)["trn2-ultraserver"])
+    share = dataclasses.replace(receipts["axis_share_0"], value=0.5)
+    with pytest.raises(SpecError, match="sum of 1"):
+        presets.build_fabric("mine", {**receipts, "axis_share_0": share})
+    for words in ("4x", "4x0x4", "4xfour"):
+        with pytest.raises(SpecError, match="dims"):
+            presets.build_fabric("mine", {**receipts, "dims": dataclasses.replace(receipts["dims"], value=words)})
+
+
+def test_default_system_is_the_largest_domain():
+    assert presets.default_system("trainium2") == "trn2-ultraserver"
+    assert presets.default_system("trainium3") == "trn3-gen2-144"
+    assert all(presets.system(presets.default_system(c)).chip.name == c for c in presets.chip_names())
+
+
+def test_presets_are_built_once():
+    assert presets.chip("h100") is presets.chip("h100")
+    assert presets.system("dgx-h100") is presets.system("dgx-h100")
+
+
+def test_import_and_build_start_no_device():
+    code = (
+        "from dse.hardware import presets; [presets.system(s) for s in presets.system_names()]; "
+        "from jax._src import xla_bridge; assert not xla_bridge._backends"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

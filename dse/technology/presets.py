@@ -1,0 +1,123 @@
+"""Technology by name: records built from the facts in `data/*.toml`, each number with its receipt.
+
+A field takes the fact of the same canonical name; a field by precision takes `<stem>_<precision>_<unit>`.
+A field without a fact is an error, never another generation's value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from functools import cache, partial
+from pathlib import Path
+from typing import TypeVar
+
+import equinox as eqx
+
+from ..core.errors import ReceiptError, UnknownNameError
+from ..core.provenance import Receipts, Sourced, load_receipts, number, pick
+from .link import LinkGeneration
+from .memory import MemoryGeneration
+from .node import PRECISIONS, ByPrecision, Node
+from .package import Package
+
+Record = TypeVar("Record", bound=eqx.Module)
+
+DATA = Path(__file__).parent / "data"
+FILES = {"node": "nodes.toml", "memory": "memories.toml", "link": "links.toml", "package": "packages.toml"}
+
+
+class Technology(eqx.Module):
+    """Everything a die, its memory, its links and its package are made with."""
+
+    node: Node
+    """Process of the compute dies."""
+    memory: MemoryGeneration
+    """HBM generation."""
+    link: LinkGeneration
+    """Scale-up links between packages."""
+    die_to_die: LinkGeneration
+    """Links between compute dies of one package."""
+    package: Package
+    """Interposer, assembly and die manufacturing."""
+
+
+def _things(kind: str) -> dict[str, Receipts]:
+    if kind not in FILES:
+        raise UnknownNameError("kind of technology", kind, FILES)
+    return load_receipts(DATA / FILES[kind])
+
+
+def _fact_names(field: str, by_precision: bool) -> list[str]:
+    """Facts that fill a field: itself, or one per precision with the precision before the unit."""
+    stem, _, unit = field.rpartition("_")
+    return [f"{stem}_{p}_{unit}" for p in PRECISIONS] if by_precision else [field]
+
+
+def build(cls: type[Record], facts: Receipts, name: str) -> Record:
+    """A record of `cls` called `name` from its facts.
+
+    Raises:
+        ReceiptError: fields without a fact (names them all); add each with its receipt.
+    """
+    hints = typing.get_type_hints(cls)
+    fields = [f.name for f in dataclasses.fields(cls) if f.name != "name"]
+    needs = {f: _fact_names(f, hints[f] is ByPrecision) for f in fields}
+    missing = [n for wanted in needs.values() for n in wanted if n not in facts]
+    if missing:
+        raise ReceiptError(f"'{name}': no fact {', '.join(missing)}; add it with its receipt (a guess is welcome)")
+    values = {f: [number(facts, n) for n in wanted] for f, wanted in needs.items()}
+    parts: dict[str, typing.Any] = {f: ByPrecision(*v) if hints[f] is ByPrecision else v[0] for f, v in values.items()}
+    return cls(**{"name": name, **parts})
+
+
+@cache
+def _record(cls: type[Record], kind: str, name: str) -> Record:
+    return build(cls, pick(_things(kind), kind, name), name)
+
+
+def node(name: str) -> Node:
+    """The process node `name`, such as "N3P"; raises UnknownNameError with near matches."""
+    return _record(Node, "node", name)
+
+
+def memory(name: str) -> MemoryGeneration:
+    """The memory generation `name`, such as "HBM3E"; raises UnknownNameError with near matches."""
+    return _record(MemoryGeneration, "memory", name)
+
+
+def link(name: str) -> LinkGeneration:
+    """The link generation `name`, such as "PCIe6"; raises UnknownNameError with near matches."""
+    return _record(LinkGeneration, "link", name)
+
+
+def package(name: str) -> Package:
+    """The package `name`, such as "CoWoS-L"; raises UnknownNameError with near matches."""
+    return _record(Package, "package", name)
+
+
+def technology(node: str, memory: str, link: str, die_to_die: str = "UCIe-A", package: str = "CoWoS-L") -> Technology:
+    """A technology from the names of its parts; raises UnknownNameError with near matches."""
+    return Technology(
+        node=_record(Node, "node", node),
+        memory=_record(MemoryGeneration, "memory", memory),
+        link=_record(LinkGeneration, "link", link),
+        die_to_die=_record(LinkGeneration, "link", die_to_die),
+        package=_record(Package, "package", package),
+    )
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """Names of every "node", "memory", "link" or "package", in the order of its data file."""
+    return tuple(_things(kind))
+
+
+node_names = partial(names, "node")
+memory_names = partial(names, "memory")
+link_names = partial(names, "link")
+package_names = partial(names, "package")
+
+
+def receipts(kind: str, name: str) -> list[Sourced]:
+    """The receipts behind one "node", "memory", "link" or "package", in the order of the data file."""
+    return list(pick(_things(kind), kind, name).values())

@@ -54,8 +54,8 @@ def _fact(name: str, raw: dict[str, Any], place: str) -> Sourced:
     texts = (raw["kind"], raw["source"], raw.get("where", ""), raw.get("note", ""))
     if isinstance(value, str):
         return Sourced(name, value, float("nan"), float("nan"), *texts)
-    full, number = canonical(name, value)
-    low, high = (canonical(name, x)[1] for x in raw.get("range", (value, value)))
+    full, number = canonical(name, float(value))
+    low, high = (canonical(name, float(x))[1] for x in raw.get("range", (value, value)))
     if not low <= number <= high:
         raise ReceiptError(f"{place}.{name}: value {value} lies outside its range {raw.get('range')}")
     return Sourced(full, number, low, high, *texts)

@@ -8,16 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+FloatLike: TypeAlias = Array | np.ndarray | np.floating
 Scalar: TypeAlias = Float[Array | np.ndarray, ""]
 ScalarLike: TypeAlias = float | int | Float[Array | np.ndarray, ""]
 Vector: TypeAlias = Float[Array | np.ndarray, " n"]
 
 
-def as_float(x: Any) -> Array:
+def as_float(x: Any) -> Array | np.ndarray:
     """`x` as a strongly typed float array (a bare `jnp.asarray(1.0)` is weakly typed).
 
     A host-side NumPy array stays on the host, so that loading a thousand presets compiles nothing.
     """
     if isinstance(x, (int, float, np.ndarray, np.floating)):
-        return np.asarray(x, dtype=float)  # type: ignore[return-value]
+        return np.asarray(x, dtype=float)
     return jnp.asarray(x, dtype=float) if not hasattr(x, "dtype") else x

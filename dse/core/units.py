@@ -32,7 +32,8 @@ UNITS: dict[str, tuple[str, float]] = {
 
 def _split(name: str) -> tuple[str, list[str]]:
     """Split "energy_pJ_per_bit_per_mm" into ("energy", ["pJ", "bit", "mm"]); no known unit gives no list."""
-    head, *per = name.split("_per_")
+    # "_per_dir_" counts one direction of a link; it names the quantity and is no unit
+    head, *per = name.replace("_per_dir_", "_perdir_").split("_per_")
     stem, _, unit = head.rpartition("_")
     if unit in UNITS and (stem or per):
         return stem, [unit, *per]
@@ -66,7 +67,7 @@ def canonical(name: str, value: float) -> tuple[str, float]:
         scale /= UNITS[u][1]
     tail = "_per_".join([UNITS[top][0] if top else "", *(UNITS[u][0] for u in per)])
     full = f"{stem}_{tail}" if top else f"{stem}{tail}"
-    return full.strip("_"), float(value) * scale
+    return full.strip("_").replace("_perdir_", "_per_dir_"), float(value) * scale
 
 
 def quantity(text: str | float | int, unit: str) -> float:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array
 
-from ..core.types import Scalar, as_float
+from ..core.types import FloatLike, Scalar, as_float
 from ..technology.node import PRECISIONS, ByPrecision
 
 
@@ -89,12 +88,12 @@ class Chip(eqx.Module):
     """Sustained package power above which the chip slows down (TDP)."""
 
 
-def pool_B(chip: Chip) -> Array:
+def pool_B(chip: Chip) -> FloatLike:
     """Tile memory that one copy of a tile occupies once: scratchpad of a core times the cores that share it [B]."""
     return chip.core.scratchpad_B * chip.cores_per_pool
 
 
-def peak_FLOPps(chip: Chip, precision: str) -> Array:
+def peak_FLOPps(chip: Chip, precision: str) -> FloatLike:
     """Dense matrix peak of the package.
 
         P = 2 n_cores rows cols m_p f
@@ -115,7 +114,7 @@ def peak_FLOPps(chip: Chip, precision: str) -> Array:
     return 2.0 * chip.n_cores * t.rows * t.cols * t.macs_per_cycle.of(precision) * chip.clock_Hz
 
 
-def core_peak_FLOPps(chip: Chip, precision: str) -> Array:
+def core_peak_FLOPps(chip: Chip, precision: str) -> FloatLike:
     """Dense matrix peak of one core [FLOP/s], shape `()`."""
     return peak_FLOPps(chip, precision) / chip.n_cores
 
@@ -123,4 +122,4 @@ def core_peak_FLOPps(chip: Chip, precision: str) -> Array:
 def native_precisions(chip: Chip) -> tuple[str, ...]:
     """Precisions whose MAC rate is not zero, widest first."""
     rates = chip.core.tensor.macs_per_cycle
-    return tuple(p for p in PRECISIONS if float(jnp.asarray(rates.of(p))) > 0)
+    return tuple(p for p in PRECISIONS if float(rates.of(p)) > 0)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array
 
 from ..core.errors import UnknownNameError
-from ..core.types import Scalar, as_float
+from ..core.types import FloatLike, Scalar, as_float
 
 PRECISIONS = ("fp32", "bf16", "fp8", "fp4")
 PRECISION_BITS = {"fp32": 32, "bf16": 16, "fp8": 8, "fp4": 4}
@@ -25,15 +24,15 @@ class ByPrecision(eqx.Module):
     fp4: Scalar = eqx.field(converter=as_float)
     """4-bit floating point, block scaled."""
 
-    def of(self, precision: str) -> Array:
+    def of(self, precision: str) -> FloatLike:
         """The entry of `precision`; raises UnknownNameError for another name."""
         if precision not in PRECISIONS:
             raise UnknownNameError("precision", precision, PRECISIONS)
         return getattr(self, precision)
 
-    def stack(self) -> Array:
+    def stack(self) -> FloatLike:
         """All four as a vector in the order of `PRECISIONS`, shape (4,)."""
-        return jnp.stack([jnp.asarray(getattr(self, p)) for p in PRECISIONS], axis=-1)
+        return jnp.stack([jnp.asarray(getattr(self, p), dtype=float) for p in PRECISIONS], axis=-1)
 
 
 class Node(eqx.Module):
@@ -71,6 +70,8 @@ class Node(eqx.Module):
     """Leakage of SRAM at nominal voltage, 85 C."""
     leakage_per_V: Scalar = eqx.field(converter=as_float)
     """Exponential slope of leakage with voltage."""
+    extra_precision_area_frac: Scalar = eqx.field(converter=as_float)
+    """Growth of a PE for each further precision its datapath supports."""
     placement_frac: Scalar = eqx.field(converter=as_float)
     """Fraction of a logic block's outline that cells fill."""
     nominal_V: Scalar = eqx.field(converter=as_float)

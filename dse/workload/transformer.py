@@ -52,6 +52,8 @@ class Training:
     """Tokens per sequence."""
     precision: str = "bf16"
     """Precision of the linear layers' matrix products; attention stays in bf16."""
+    fused_attention: bool = True
+    """Whether scores stay on chip (FlashAttention-style); stacks before 2023 wrote them to memory."""
 
 
 @dataclasses.dataclass(frozen=True)

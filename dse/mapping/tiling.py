@@ -1,0 +1,149 @@
+"""How operators fill the PE array: padding to whole tiles, and the smallest piece one core can take."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..core.types import as_float
+from ..hardware.chip import TensorEngine
+from ..technology.node import PRECISION_BITS, PRECISIONS
+from ..workload.op import Op, Product
+
+
+
+@dataclasses.dataclass(frozen=True)
+class ArrayShape:
+    """A PE array as plain numbers, for lowering on the host."""
+
+    rows: float
+    """PE rows."""
+    cols: float
+    """PE columns."""
+    rates: dict[str, float]
+    """MACs of one PE per cycle, for the precisions the array has."""
+    granule_contract: dict[str, float]
+    """Contraction length that is padded up to, by precision."""
+    granule_stationary: float
+    """Stationary length that is padded up to."""
+    granule_moving: float
+    """Moving length that is padded up to."""
+
+    def executed(self, precision: str) -> str:
+        """The precision that `precision` runs at: itself if the array has it, else the next wider it has."""
+        wider = PRECISIONS[: PRECISIONS.index(precision) + 1]
+        return next(p for p in reversed(wider) if p in self.rates)
+
+
+def array_shape(engine: TensorEngine) -> ArrayShape:
+    """`engine` as plain numbers."""
+    rates = {p: float(engine.macs_per_cycle.of(p)) for p in PRECISIONS}
+    return ArrayShape(
+        rows=float(engine.rows),
+        cols=float(engine.cols),
+        rates={p: r for p, r in rates.items() if r > 0},
+        granule_contract={p: float(engine.granule_contract.of(p)) for p in PRECISIONS},
+        granule_stationary=float(engine.granule_stationary),
+        granule_moving=float(engine.granule_moving),
+    )
+
+
+class OpDemand(eqx.Module):
+    """What each operator asks of a chip, as struct of arrays of shape (n_ops,); every entry is >= 0."""
+
+    array_cycles: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    """Cycles of one PE array, padding included, before spreading over cores."""
+    tile_cycles: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    """Cycles of the smallest piece that one core can take."""
+    hbm_B: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    """Compulsory memory traffic."""
+    reuse_half: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    """Coefficient of the traffic that falls as tile memory^-1/2 [B^1.5]."""
+    reuse_one: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    """Coefficient of the traffic that falls as tile memory^-1 [B^2]."""
+    vector_elements: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    """Element passes."""
+    n_launches: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    """Kernels started."""
+    runs: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    """How often the operator runs per micro batch on the slowest stage."""
+
+
+def padded(length: float, granule: float) -> float:
+    """`length` rounded up to whole granules."""
+    return math.ceil(length / granule - 1e-9) * granule
+
+
+def product_cycles(product: Product, array: ArrayShape, precision: str) -> tuple[float, float]:
+    """Array cycles of all `count` products, and of the smallest piece a core can take.
+
+        cycles = pad(K, g_k) pad(N, g_n) pad(M, g_m) count / (rows cols m_p)
+
+    Either free dimension may stream; the cheaper choice is taken, as a kernel writer would.
+
+    Source: [aws2026nki] TensorE cost model: max(N, 64) cycles per (K <= 128 m_p) x (M <= 128) tile, N <= 512.
+
+    Args:
+        product: the matrix product.
+        array: PE array with its granules.
+        precision: a precision the array has.
+
+    Returns:
+        Total cycles and cycles of one tile [cycles].
+    """
+    rate = array.rows * array.cols * array.rates[precision]
+    g_n, g_m = array.granule_stationary, array.granule_moving
+    contract = padded(product.contract, array.granule_contract[precision])
+    m, n = product.moving, product.stationary
+    volume = min(padded(m, g_m) * padded(n, g_n), padded(n, g_m) * padded(m, g_n)) * contract
+    tile = min(contract * g_n * max(g_m, min(LONGEST_MOVING, m)), volume)
+    return volume * product.count / rate, tile / rate
+
+
+LONGEST_MOVING = 512.0
+"""Moving columns of one instruction: one PSUM bank of fp32 [aws2026nki]."""
+
+
+def op_demand(ops: list[Op], runs: list[float], array: ArrayShape) -> OpDemand:
+    """`ops` on `array`, each run `runs` times per micro batch, as arrays of shape (n_ops,)."""
+    rows = []
+    for op in ops:
+        precision = array.executed(op.precision)
+        pieces = [product_cycles(p, array, precision) for p in op.products]
+        half, one = (op.reuse_B, 0.0) if op.reuse_power == 0.5 else (0.0, op.reuse_B)
+        rows.append((
+            sum(c for c, _ in pieces), max((t for _, t in pieces), default=0.0),
+            op.hbm_B, half, one, op.vector_elements, op.n_launches,
+        ))  # fmt: skip
+    columns = np.asarray(rows, dtype=float).T
+    return OpDemand(*columns, runs=np.asarray(runs, dtype=float))
+
+
+def macs_by_precision(ops: list[Op], runs: list[float], array: ArrayShape) -> np.ndarray:
+    """MACs per micro batch by the precision they run at, shape (4,) in the order of `PRECISIONS`."""
+    totals = dict.fromkeys(PRECISIONS, 0.0)
+    for op, n in zip(ops, runs, strict=True):
+        totals[array.executed(op.precision)] += n * sum(p.macs for p in op.products)
+    return np.asarray([totals[p] for p in PRECISIONS])
+
+
+def sram_B(macs: np.ndarray, array: ArrayShape) -> float:
+    """Bytes that cross between SRAM and the array for `macs` (by precision, shape (4,)).
+
+    Each array cycle reads `rows` operands of every lane group and reads and writes `cols` fp32 partial sums.
+    """
+    total = 0.0
+    for p, n in zip(PRECISIONS, macs, strict=True):
+        if n > 0:
+            rate = array.rates[p]
+            width = array.rows * rate * PRECISION_BITS[p] / 8 + array.cols * 2 * PARTIAL_SUM_B
+            total += float(n) / (array.rows * array.cols * rate) * width
+    return total
+
+
+PARTIAL_SUM_B = 4.0
+"""Partial sums are fp32 [aws2026nki]."""

@@ -1,0 +1,177 @@
+"""What a chip does on a workload, all at once: time, energy, power, throttling, area, dollars."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ..core.types import FloatLike
+
+from ..core.errors import PlanError
+from ..cost.area import Area, block_areas, die_area_mm2, interposer_mm2
+from ..cost.money import Money, bond_loss, package_cost
+from ..cost.power import Energy, energy_J, power_W, static_W, step_energy, supply_V, throttled_s
+from ..hardware.chip import Chip
+from ..hardware.system import System
+from ..mapping.plan import Plan, plans
+from ..mapping.tiling import array_shape
+from ..performance.calibration import Calibration, default_calibration, reference_speeds
+from ..performance.demand import StepDemand, demand, stack_demands
+from ..performance.step import Step, step_time
+from ..technology.presets import Technology, technology
+from ..workload.transformer import Workload
+
+USABLE_MEMORY_FRAC = 0.92
+"""Share of HBM that tensors may fill; the rest is runtime, buffers and fragmentation (guess, 0.85 to 0.95)."""
+
+
+class Silicon(eqx.Module):
+    """A chip's area, supply and cost: what does not depend on the workload."""
+
+    area: Area
+    """Blocks of the package."""
+    die_mm2: FloatLike
+    """One compute die."""
+    interposer_mm2: FloatLike
+    """Interposer."""
+    supply_V: FloatLike
+    """Supply at the chip's clock."""
+    static_W: FloatLike
+    """Power at no load."""
+    money: Money
+    """Cost of the package."""
+
+
+class Evaluation(eqx.Module):
+    """One workload on one chip under one plan."""
+
+    step: Step
+    """Times without a power limit."""
+    energy: Energy
+    """Dynamic energy of one chip per step."""
+    step_s: FloatLike
+    """Step time under the chip's power limit."""
+    power_W: FloatLike
+    """Mean package power at `step_s`."""
+    tokens_per_s: FloatLike
+    """Tokens per second of the whole system at `step_s`."""
+    mfu_frac: FloatLike
+    """Model FLOP over time and the peak at the precision of the linear layers."""
+    memory_B: FloatLike
+    """HBM the plan needs per chip."""
+
+
+def silicon(chip: Chip, tech: Technology) -> Silicon:
+    """Area, supply, static power and cost of `chip` in `tech`."""
+    area = block_areas(chip, tech)
+    die = die_area_mm2(chip, tech)
+    volt = supply_V(chip.clock_Hz, chip.nominal_clock_Hz, tech.node)
+    return Silicon(
+        area=area,
+        die_mm2=die,
+        interposer_mm2=interposer_mm2(chip, die, tech),
+        supply_V=volt,
+        static_W=static_W(chip, tech, area, volt),
+        money=package_cost(chip, die, bond_loss(tech), tech),
+    )
+
+
+def evaluate_demand(d: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> Evaluation:
+    """`d` on `chip`: pure, differentiable and ready for `jax.vmap` over demands, chips or both."""
+    s = silicon(chip, tech)
+    step = step_time(d, chip, c)
+    energy = step_energy(d, step, chip, tech, s.supply_V, s.die_mm2)
+    dynamic = energy_J(energy)
+    seconds = throttled_s(step.total_s, dynamic, s.static_W, chip.power_limit_W, tech)
+    t = chip.core.tensor
+    peak = 2.0 * chip.n_cores * t.rows * t.cols * d.rate * chip.clock_Hz
+    return Evaluation(
+        step=step,
+        energy=energy,
+        step_s=seconds,
+        power_W=power_W(dynamic, seconds, s.static_W, tech),
+        tokens_per_s=d.tokens / seconds,
+        mfu_frac=d.model_FLOP / seconds / peak,
+        memory_B=jnp.asarray(d.memory_B, dtype=float),
+    )
+
+
+def chip_technology(chip: Chip, package: str = "CoWoS-L") -> Technology:
+    """The technology a preset names: its node, memory and links."""
+    return technology(chip.node, chip.hbm, chip.link, package=package)
+
+
+@jax.jit
+def _step_seconds(demands: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> FloatLike:
+    """Throttled step time of every demand (leading axis) on one chip, inf where it does not fit in memory."""
+
+    def one(d: StepDemand) -> FloatLike:
+        fits = d.memory_B <= USABLE_MEMORY_FRAC * chip.hbm_capacity_B
+        return jnp.where(fits, evaluate_demand(d, chip, tech, c).step_s, jnp.inf)
+
+    return jax.vmap(one)(demands)
+
+
+def evaluate(
+    system: System,
+    workload: Workload,
+    plan: Plan | None = None,
+    *,
+    tech: Technology | None = None,
+    calibration: Calibration | None = None,
+) -> tuple[Plan, Evaluation]:
+    """`workload` on `system` under `plan`, or under the fastest valid plan that fits in memory.
+
+    Args:
+        system: chips and fabric.
+        workload: training or decode.
+        plan: who does what; None searches all plans.
+        tech: technology for power, area and cost; by default what the chip's preset names.
+        calibration: achievable fractions; by default the named prior of the chip's family.
+
+    Returns:
+        The plan and its evaluation.
+
+    Raises:
+        PlanError: the plan does not divide the model or system, or nothing fits in memory (says by how much).
+    """
+    tech = chip_technology(system.chip) if tech is None else tech
+    c = default_calibration(system.chip.name) if calibration is None else calibration
+    chip = system.chip
+    ref = reference_speeds(c, float(chip.scaleup_bandwidth_per_dir_Bps), float(chip.scaleout_bandwidth_per_dir_Bps))
+    if plan is None:
+        plan, d = fastest_plan(system, workload, tech, c)
+    else:
+        d = demand(workload, plan, system, ref)
+        _check_memory(d, chip, plan)
+    return plan, jax.jit(evaluate_demand)(d, chip, tech, c)
+
+
+def fastest_plan(system: System, workload: Workload, tech: Technology, c: Calibration) -> tuple[Plan, StepDemand]:
+    """The fastest of all valid plans that fits in memory, and its demand."""
+    chip = system.chip
+    ref = reference_speeds(c, float(chip.scaleup_bandwidth_per_dir_Bps), float(chip.scaleout_bandwidth_per_dir_Bps))
+    candidates = plans(workload, system)
+    if not candidates:
+        raise PlanError(
+            f"no plan divides {workload.model.name} over {system.n_chips} chips of {system.name} with this batch; "
+            "choose a batch and chip count with common factors"
+        )
+    array = array_shape(chip.core.tensor)
+    demands = [demand(workload, p, system, ref, array) for p in candidates]
+    seconds = np.asarray(_step_seconds(stack_demands(demands), chip, tech, c))
+    best = int(np.argmin(seconds))
+    if not np.isfinite(seconds[best]):
+        leanest = min(range(len(demands)), key=lambda i: float(demands[i].memory_B))
+        _check_memory(demands[leanest], chip, candidates[leanest])
+    return candidates[best], demands[best]
+
+
+def _check_memory(d: StepDemand, chip: Chip, plan: Plan) -> None:
+    need, have = float(d.memory_B), USABLE_MEMORY_FRAC * float(chip.hbm_capacity_B)
+    if need > have:
+        raise PlanError(
+            f"{plan} needs {need / 2**30:.1f} GiB per chip and {chip.name} offers {have / 2**30:.1f} GiB "
+            f"({USABLE_MEMORY_FRAC:.0%} of its HBM); use more chips, more tp or pp, ZeRO or recompute"
+        )

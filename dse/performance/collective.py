@@ -1,0 +1,187 @@
+"""Collectives in alpha-beta form: bytes at full link speed plus hops, on a torus, a switch, and across nodes.
+
+A collective is lowered to coefficients once (`Traffic`); its time is then a posynomial of link speeds, so it can
+sit inside the optimisation. The algorithm is chosen at a reference link speed, a discrete choice outside the gradient.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from ..hardware.system import Fabric
+
+
+@dataclasses.dataclass(frozen=True)
+class Traffic:
+    """What communication asks for; adds up and scales."""
+
+    up_B: float = 0.0
+    """Bytes over scale-up, expressed at the chip's full scale-up speed."""
+    up_hops: float = 0.0
+    """Sequential messages over scale-up."""
+    out_B: float = 0.0
+    """Bytes over the scale-out network, at the chip's full share."""
+    out_hops: float = 0.0
+    """Sequential messages over scale-out."""
+    sent_B: float = 0.0
+    """Bytes that really leave a chip over scale-up, for energy."""
+
+    def __add__(self, other: Traffic) -> Traffic:
+        return Traffic(*(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
+
+    def times(self, n: float) -> Traffic:
+        """This traffic `n` times."""
+        return Traffic(*(n * a for a in dataclasses.astuple(self)))
+
+    def time_s(self, up_Bps: float, out_Bps: float, up_hop_s: float, out_hop_s: float) -> float:
+        """Alpha-beta time at given speeds [s]."""
+        return self.up_B / up_Bps + self.up_hops * up_hop_s + self.out_B / out_Bps + self.out_hops * out_hop_s
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """Link speeds at which algorithms are chosen; achievable, not peak."""
+
+    up_Bps: float
+    """Scale-up, one direction, all links of a chip."""
+    out_Bps: float
+    """Scale-out share of a chip, one direction."""
+    up_hop_s: float
+    """Latency of one scale-up message."""
+    out_hop_s: float
+    """Latency of one scale-out message."""
+
+    def time_s(self, traffic: Traffic) -> float:
+        """Time of `traffic` at this reference [s]."""
+        return traffic.time_s(self.up_Bps, self.out_Bps, self.up_hop_s, self.out_hop_s)
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Ranks of one collective inside a scale-up domain."""
+
+    size: int
+    """Chips taking part."""
+    share: float
+    """Share of a chip's scale-up speed the group can use."""
+    switched: bool
+    """Whether every pair is one hop apart."""
+    reduces_in_network: bool
+    """Whether switches add up."""
+    ring_hops: float
+    """Sequential steps of a ring all-gather: n - 1, or the sum over torus axes of (length - 1)."""
+
+
+def group(fabric: Fabric, inner: int, size: int) -> Group:
+    """The `size` ranks that follow `inner` innermost ones in a scale-up domain.
+
+    On a torus the ranks fill axes from the innermost; a full axis is a ring that uses both directions, a
+    part of an axis has no wrap-around link and uses half of it. A switch gives every group all links.
+    """
+    if fabric.kind == "switched":
+        return Group(size, 1.0, True, fabric.in_network_reduction, size - 1.0)
+    share, hops, left, before = 0.0, 0.0, size, inner
+    for length, part in zip(fabric.dims, fabric.axis_share, strict=True):
+        taken = math.gcd(length, before)
+        before //= taken
+        free = length // taken
+        use = min(free, left) if left > 1 else 1
+        left = -(-left // use)
+        if use > 1:
+            share += part if use == length else part / 2
+            hops += use - 1
+    return Group(size, max(share, 1e-3), False, False, hops)
+
+
+def _in_domain(g: Group, volume_B: float, factor: float, hops: float) -> Traffic:
+    """Traffic of `factor * volume_B` bytes through the group's links in `hops` steps."""
+    bytes_ = factor * volume_B
+    return Traffic(up_B=bytes_ / g.share, up_hops=hops, sent_B=bytes_)
+
+
+def all_gather(g: Group, volume_B: float, ref: Reference) -> Traffic:
+    """All-gather (or its mirror, reduce-scatter) of a result of `volume_B` bytes.
+
+        t = (n - 1)/n V / B + hops alpha
+
+    with hops n - 1 on a ring, or 1 when every pair is connected through a switch (direct exchange).
+
+    Source: [thakur2005] section 4 (ring); [aws2026nki] for mesh, ring and their ranges on Trainium.
+
+    Args:
+        g: ranks.
+        volume_B: size of the gathered result.
+        ref: speeds at which the algorithm is chosen.
+
+    Returns:
+        Traffic of the faster algorithm.
+    """
+    n = g.size
+    if n <= 1:
+        return Traffic()
+    ring = _in_domain(g, volume_B, (n - 1) / n, g.ring_hops)
+    if not g.switched:
+        return ring
+    return min(_in_domain(g, volume_B, (n - 1) / n, 1.0), ring, key=ref.time_s)
+
+
+def all_reduce(g: Group, volume_B: float, ref: Reference) -> Traffic:
+    """All-reduce of a vector of `volume_B` bytes, the fastest of the known algorithms.
+
+    Candidates: ring or two-shot (2 (n-1)/n V; 2 ring hops, or 2 hops through a switch), one-shot ((n-1) V
+    in one hop), recursive doubling (log2 n hops of V), and reduction in the switch (V, 2 hops).
+
+    Source: [thakur2005] section 4; [aws2026nki] mesh, RDH and ring algorithms of Trainium.
+
+    Args:
+        g: ranks.
+        volume_B: vector length in bytes.
+        ref: speeds at which the algorithm is chosen.
+
+    Returns:
+        Traffic of the fastest algorithm.
+    """
+    n = g.size
+    if n <= 1:
+        return Traffic()
+    two_shot_hops = 2.0 if g.switched else 2 * g.ring_hops
+    candidates = [
+        _in_domain(g, volume_B, 2 * (n - 1) / n, two_shot_hops),
+        _in_domain(g, volume_B, n - 1, 1.0 if g.switched else g.ring_hops / 2),
+        _in_domain(g, volume_B, math.log2(n), math.ceil(math.log2(n))),
+    ]
+    if g.reduces_in_network:
+        candidates.append(_in_domain(g, volume_B, 1.0, 2.0))
+    return min(candidates, key=ref.time_s)
+
+
+def across_gather(g: Group, n_out: int, volume_B: float, ref: Reference) -> Traffic:
+    """All-gather or reduce-scatter of `volume_B` over `g.size` chips in each domain and `n_out` domains.
+
+    Hierarchical: each chip exchanges its 1/g.size slice across the network, then the domain completes it.
+    Across the network a ring (n - 1 hops) or a tree (2 log2 n hops at twice the bytes) is chosen.
+
+    Source: [thakur2005] for ring and tree; [aws2026ccl] hierarchical rings over EFA.
+    """
+    inside = all_gather(g, volume_B, ref)
+    if n_out <= 1:
+        return inside
+    slice_B = volume_B / max(g.size, 1)
+    ring = Traffic(out_B=slice_B * (n_out - 1) / n_out, out_hops=n_out - 1.0)
+    tree = Traffic(out_B=2 * slice_B, out_hops=2 * math.ceil(math.log2(n_out)))
+    return inside + min(ring, tree, key=ref.time_s)
+
+
+def across_all_reduce(g: Group, n_out: int, volume_B: float, ref: Reference) -> Traffic:
+    """All-reduce over domains: reduce-scatter then all-gather of the hierarchy (or the domain's best alone)."""
+    if n_out <= 1:
+        return all_reduce(g, volume_B, ref)
+    return across_gather(g, n_out, volume_B, ref).times(2.0)
+
+
+def send(volume_B: float, inside: bool) -> Traffic:
+    """Point-to-point message of `volume_B` to a neighbour stage, inside or outside the domain."""
+    if inside:
+        return Traffic(up_B=volume_B, up_hops=1.0, sent_B=volume_B)
+    return Traffic(out_B=volume_B, out_hops=1.0)

@@ -1,0 +1,181 @@
+"""Operators: the short, fixed list of what one rank does, before anyone asks how long it takes.
+
+An `Op` is one kernel-sized piece of work: matrix products, bytes that must cross the memory interface, and
+passes over elements for the vector engines. Sizes are those of one rank; sharding has already happened.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cache
+from pathlib import Path
+
+from ..core.provenance import Sourced, load_receipts, number
+from ..technology.node import PRECISION_BITS
+
+_PASSES = Path(__file__).parent / "data" / "passes.toml"
+
+
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """`count` independent matrix products (moving x contract) @ (contract x stationary)."""
+
+    moving: float
+    """Rows that stream through the array."""
+    stationary: float
+    """Columns held in the array."""
+    contract: float
+    """Length summed over."""
+    count: float = 1.0
+    """How many alike."""
+
+    @property
+    def macs(self) -> float:
+        """Multiply-accumulates of all `count` products."""
+        return self.moving * self.stationary * self.contract * self.count
+
+
+@dataclasses.dataclass(frozen=True)
+class Op:
+    """One operator on one rank."""
+
+    name: str
+    """What it is, such as "qkv" or "attention"."""
+    products: tuple[Product, ...]
+    """Matrix products; empty for element-wise work."""
+    precision: str
+    """Precision of the products."""
+    hbm_B: float
+    """Bytes that cross the memory interface even with unlimited SRAM."""
+    vector_elements: float
+    """Element passes on the vector engines, eviction of results included."""
+    reuse_power: float = 0.5
+    """Extra traffic falls as SRAM^-0.5 for matrix products, SRAM^-1 for fused attention."""
+    reuse_B: float = 0.0
+    """Coefficient of that extra traffic [B * B^reuse_power]."""
+    n_launches: float = 1.0
+    """Kernels or instructions streams started."""
+
+
+@cache
+def passes() -> dict[str, float]:
+    """Element passes of the vector engines per element, by operation name."""
+    facts = load_receipts(_PASSES)["passes"]
+    return {name: number(facts, name) for name in facts}
+
+
+def pass_receipts() -> list[Sourced]:
+    """Receipts of the pass counts."""
+    return list(load_receipts(_PASSES)["passes"].values())
+
+
+def linear(name: str, tokens: float, inputs: float, outputs: float, precision: str, weight_B: float | None = None) -> Op:
+    """`tokens x inputs` times a weight of `inputs x outputs`, activations in bf16 at the memory interface.
+
+        Q = w_B K N + 2 M (K + N)  +  2 M K N w^(3/2) / sqrt(S)
+
+    with M `tokens`, K `inputs`, N `outputs`, w bytes of an operand in SRAM and S the tile memory. The first
+    part is compulsory; the second is the I/O lower bound of a matrix product (Loomis-Whitney).
+
+    Source: [hong1981] for the form; [kwasniewski2019] eq. 1 for the constant 2.
+    Assumes: each result element is evicted once by a vector engine.
+
+    Args:
+        name: label of the operator.
+        tokens: rows of the activation.
+        inputs: contraction length.
+        outputs: columns of the result.
+        precision: precision of the product.
+        weight_B: stored bytes per weight; by default the precision's.
+
+    Returns:
+        The operator.
+    """
+    operand_B = PRECISION_BITS[precision] / 8
+    stored_B = operand_B if weight_B is None else weight_B
+    product = Product(tokens, outputs, inputs)
+    return Op(
+        name=name,
+        products=(product,),
+        precision=precision,
+        hbm_B=stored_B * inputs * outputs + 2 * tokens * (inputs + outputs),
+        vector_elements=passes()["evict"] * tokens * outputs,
+        reuse_B=2 * product.macs * operand_B**1.5,
+    )
+
+
+def elementwise(name: str, elements: float, n_passes: float, moved: float) -> Op:
+    """Element-wise work: `n_passes` over `elements`, `moved` bf16 reads and writes per element."""
+    return Op(name, (), "bf16", hbm_B=2 * moved * elements, vector_elements=n_passes * elements, reuse_B=0.0)
+
+
+def fused_attention(
+    heads: float, kv_heads: float, head_dim: float, queries: float, context: float, sequences: float,
+    n_products: float, softmax_passes: float, kv_B: float = 2.0, causal: bool = True,
+) -> Op:  # fmt: skip
+    """Scores, softmax and weighted sum without storing the scores (FlashAttention-style).
+
+        FLOP = n_products 2 q c d h (1/2 if causal),   Q = 2 q d h (in, out) + 2 c d h_kv  +  4 q c d^2 h w^2 / S
+
+    with q `queries`, c `context`, d `head_dim`, h `heads`, w bytes per element and S the tile memory.
+
+    Source: [dao2022] theorem 2 for the d^2 / S traffic; half the products are skipped by the causal mask.
+
+    Args:
+        heads: query heads on this rank.
+        kv_heads: key and value heads on this rank.
+        head_dim: width of a head.
+        queries: query positions per sequence (1 in decode).
+        context: key positions per sequence.
+        sequences: sequences.
+        n_products: 2 forward, 4 or 5 backward (5 recomputes the scores).
+        softmax_passes: element passes per score.
+        kv_B: bytes per stored key or value.
+        causal: whether half of the scores are masked.
+
+    Returns:
+        The operator, bf16 products.
+    """
+    half = 0.5 if causal else 1.0
+    scores = Product(queries, context * half, head_dim, count=heads * sequences * n_products / 2)
+    values = Product(queries, head_dim, context * half, count=heads * sequences * n_products / 2)
+    n_scores = heads * sequences * queries * context * half
+    touched = sequences * head_dim * (2 * heads * queries * 2 + 2 * kv_heads * context * kv_B) * n_products / 2
+    return Op(
+        name="attention",
+        products=(scores, values),
+        precision="bf16",
+        hbm_B=touched,
+        vector_elements=softmax_passes * n_scores,
+        reuse_power=1.0,
+        reuse_B=2 * 2.0**2 * n_products / 2 * n_scores * head_dim**2 if queries > 1 else 0.0,
+    )
+
+
+def stored_attention(
+    heads: float, kv_heads: float, head_dim: float, queries: float, context: float, sequences: float,
+    n_products: float, softmax_passes: float,
+) -> Op:  # fmt: skip
+    """Attention that writes its scores to memory: all products, masked or not, and `stored_score_moves` per score.
+
+    Source: [korthikanti2022] figure 3 and section 4.1: scores, softmax, dropout and mask are separate kernels.
+
+    Args:
+        heads: query heads on this rank.
+        kv_heads: key and value heads on this rank.
+        head_dim: width of a head.
+        queries: query positions per sequence.
+        context: key positions per sequence.
+        sequences: sequences.
+        n_products: 2 forward, 4 or 6 backward (6 repeats the forward).
+        softmax_passes: element passes per score.
+
+    Returns:
+        The operator, bf16 products.
+    """
+    fused = fused_attention(
+        heads, kv_heads, head_dim, queries, context, sequences, n_products, softmax_passes, causal=False
+    )
+    n_scores = heads * sequences * queries * context
+    moved = 2.0 * passes()["stored_score_moves"] * n_scores * n_products / 2
+    return dataclasses.replace(fused, hbm_B=fused.hbm_B + moved, reuse_B=0.0, n_launches=4.0 * n_products / 2)

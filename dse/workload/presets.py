@@ -1,0 +1,38 @@
+"""Public models by name: one `config.json` each in `data/`, as published.
+
+GPT-3 175B is [brown2020gpt3] table 2.1 with the vocabulary padded to 51,200 of [narayanan2021megatron] section 5.
+Llama 3.1 is [grattafiori2024llama3] table 3; Qwen3 32B is [qwen2025] table 1; both with their published configs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..core.errors import UnknownNameError
+from .huggingface import model_from_config
+from .transformer import Model
+
+_DATA = Path(__file__).parent / "data"
+
+
+def model_names() -> list[str]:
+    """Names of the models that come with the package, sorted."""
+    return sorted(p.stem for p in _DATA.glob("*.json"))
+
+
+def model(name_or_path: str | Path) -> Model:
+    """A model by preset name, or from the path of a Hugging Face `config.json` or its folder.
+
+    A preset name wins over a file of the same name.
+
+    Raises:
+        UnknownNameError: neither a preset nor an existing path; offers near matches.
+        SpecError: a path whose file is missing or malformed.
+    """
+    name = str(name_or_path)
+    if name in model_names():
+        return model_from_config(_DATA / f"{name}.json")
+    path = Path(name_or_path)
+    if path.suffix == ".json" or path.exists():
+        return model_from_config(path)
+    raise UnknownNameError("model", name, model_names())

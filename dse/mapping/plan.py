@@ -1,0 +1,268 @@
+"""Who does which part of the work: the discrete choices that are enumerated outside the gradient.
+
+A `Plan` splits layers over tensor ranks, stages and replicas. `check_plan` says in one line why a plan does not
+fit; `plans` lists all that do. Tensor parallelism is that of [shoeybi2019], pipelines those of [narayanan2021megatron].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+
+from ..core.errors import PlanError
+from ..hardware.system import System
+from ..workload.transformer import Decode, Model, Training, Workload
+
+RECOMPUTE = ("none", "selective", "full")
+"""What the backward pass computes again: nothing, the attention scores, the whole layer."""
+ZERO = (0, 1)
+"""ZeRO stages: 0 keeps the optimizer states whole, 1 shards them over replicas."""
+MICRO_BATCHES = (1, 2, 4, 8)
+"""Micro batches that the enumeration tries."""
+MAX_TRAINING_TP = 64
+"""Widest tensor parallelism that the enumeration tries for training."""
+MAX_INTERLEAVE = 8
+"""Most virtual stages per device that the enumeration tries."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Who does which part of the work."""
+
+    tp: int = 1
+    """Tensor-parallel ranks; the norms between are split over the sequence."""
+    pp: int = 1
+    """Pipeline stages."""
+    dp: int = 1
+    """Data-parallel replicas."""
+    micro_batch: int = 1
+    """Sequences per micro batch (training); sequences per replica (decode, where it follows from the batch)."""
+    interleave: int = 1
+    """Virtual stages per device; 1 is plain 1F1B."""
+    zero: int = 1
+    """1 shards the optimizer states over the replicas, 0 does not."""
+    recompute: str = "selective"
+    """One of `RECOMPUTE`."""
+
+
+_FIELDS = {"micro": "micro_batch"} | {f.name: f.name for f in dataclasses.fields(Plan) if f.name != "micro_batch"}
+"""Key in plan text to field."""
+_KEYS = ("tp", "pp", "dp", "micro", "interleave", "zero", "recompute")
+"""Keys in the order in which plan text shows them."""
+
+
+def _near(word: str, known: tuple[str, ...]) -> str:
+    """The nearest of `known` as a question, or nothing."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _check_field(key: str, value: object) -> None:
+    """PlanError unless `value` is in the range of the field behind `key`, whatever model or system."""
+    if key == "recompute":
+        if value not in RECOMPUTE:
+            raise PlanError(
+                f"plan: recompute={value} is not one of {', '.join(RECOMPUTE)}{_near(str(value), RECOMPUTE)}"
+            )
+    elif key == "zero":
+        if isinstance(value, bool) or value not in ZERO:
+            raise PlanError(f"plan: zero={value} is not one of 0, 1")
+    elif not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise PlanError(f"plan: {key}={value} is not allowed; give a whole number, at least 1")
+
+
+def _pair(part: str) -> tuple[str, int | str]:
+    """Key and value of one `key=value`, or PlanError."""
+    key, equals, text = (s.strip() for s in part.partition("="))
+    if not equals:
+        raise PlanError(f"plan: '{part.strip()}' is not key=value; write for example tp=8,pp=4,dp=2")
+    if key not in _KEYS:
+        raise PlanError(f"plan: unknown key '{key}'; allowed: {', '.join(_KEYS)}{_near(key, _KEYS)}")
+    if key != "recompute" and not re.fullmatch(r"-?[0-9]{1,9}", text):
+        allowed = "0 or 1" if key == "zero" else "a whole number, at least 1 and below 1e9"
+        raise PlanError(f"plan: {key}={text} is not allowed; give {allowed}")
+    value = text if key == "recompute" else int(text)
+    _check_field(key, value)
+    return key, value
+
+
+def parse_plan(text: str) -> Plan:
+    """The plan written as `tp=8,pp=4,dp=2,micro=1,interleave=2,zero=1,recompute=full`; what is left out is the default.
+
+    Raises:
+        PlanError: an unknown or repeated key, or a value out of range; names the key and what is allowed.
+    """
+    values: dict[str, int | str] = {}
+    for part in text.split(","):
+        key, value = _pair(part)
+        if key in values:
+            raise PlanError(f"plan: key '{key}' appears twice ({values[key]} and {value}); keep one")
+        values[key] = value
+    return Plan(**{_FIELDS[k]: v for k, v in values.items()})  # type: ignore[arg-type]
+
+
+def plan_text(plan: Plan) -> str:
+    """`plan` as `parse_plan` reads it: sizes and micro batch always, the rest where it is not the default."""
+    default = Plan()
+    pairs = {k: (getattr(plan, _FIELDS[k]), getattr(default, _FIELDS[k])) for k in _KEYS}
+    return ",".join(f"{k}={v}" for k, (v, usual) in pairs.items() if k in _KEYS[:4] or v != usual)
+
+
+def layers_per_stage(plan: Plan, model: Model) -> int:
+    """Layers of the heaviest stage: ceil(n_layers / pp), so that a pipeline need not divide the model."""
+    return -(-model.n_layers // plan.pp)
+
+
+def n_micro_batches(plan: Plan, training: Training) -> int:
+    """Micro batches per step and replica: global_batch / (dp micro_batch)."""
+    return training.global_batch // (plan.dp * plan.micro_batch)
+
+
+Rule = tuple[bool, str]
+
+
+def _tensor_rules(tp: int, model: Model, system: System) -> list[Rule]:
+    """Whether `tp` splits heads, KV heads and MLP evenly inside one scale-up domain.
+
+    Fewer KV heads than ranks are allowed where each is replicated equally often. The vocabulary is padded as needed.
+    """
+    domain, kv = system.fabric.n_chips, model.n_kv_heads
+    return [
+        (model.n_heads % tp == 0, f"tp={tp} does not divide the {model.n_heads} heads of {model.name}"),
+        (
+            kv % tp == 0 or tp % kv == 0,
+            f"tp={tp} neither divides the {kv} KV heads of {model.name} nor is a multiple of them",
+        ),
+        (model.ffn % tp == 0, f"tp={tp} does not divide the MLP width {model.ffn} of {model.name}"),
+        (
+            domain % tp == 0,
+            f"tp={tp} does not fit the scale-up domain of {domain} chips of {system.name}; use a divisor of {domain}",
+        ),
+    ]
+
+
+def _size_rule(plan: Plan, system: System) -> Rule:
+    """Whether the plan uses every chip once."""
+    product = plan.tp * plan.pp * plan.dp
+    return product == system.n_chips, (
+        f"tp*pp*dp = {plan.tp}*{plan.pp}*{plan.dp} = {product}, but {system.name} has {system.n_chips} chips"
+    )
+
+
+def _training_rules(plan: Plan, training: Training) -> list[Rule]:
+    """Whether stages, virtual stages and micro batches come out whole."""
+    model, batch, v = training.model, training.global_batch, plan.interleave
+    per_stage, n_micro = layers_per_stage(plan, model), n_micro_batches(plan, training)
+    replica = plan.dp * plan.micro_batch
+    return [
+        (plan.pp <= model.n_layers, f"pp={plan.pp} exceeds the {model.n_layers} layers of {model.name}"),
+        (
+            batch > 0 and batch % replica == 0,
+            f"global batch {batch} is not a multiple of dp*micro = {plan.dp}*{plan.micro_batch} = {replica}",
+        ),
+        (v == 1 or plan.pp > 1, f"interleave={v} needs pp > 1; use interleave=1"),
+        (per_stage % v == 0, f"interleave={v} does not divide the {per_stage} layers of a stage (pp={plan.pp})"),
+        (
+            v == 1 or n_micro % plan.pp == 0,
+            f"interleave={v} needs micro batches in multiples of pp={plan.pp}, got {n_micro}",
+        ),
+    ]
+
+
+def _decode_rules(plan: Plan, decode: Decode) -> list[Rule]:
+    """Whether replicas share the batch evenly; pipelines are not modelled for decode."""
+    per_replica = decode.batch // plan.dp
+    return [
+        (plan.pp == 1, f"pp={plan.pp}: decode supports pp=1 only, for now"),
+        (plan.interleave == 1, f"interleave={plan.interleave}: decode has no pipeline; use interleave=1"),
+        (
+            decode.batch > 0 and decode.batch % plan.dp == 0,
+            f"batch {decode.batch} is not a multiple of dp={plan.dp}",
+        ),
+        (
+            plan.micro_batch in (1, per_replica),
+            f"micro={plan.micro_batch}, but batch {decode.batch} over dp={plan.dp} gives {per_replica}; omit micro",
+        ),
+    ]
+
+
+def check_plan(plan: Plan, workload: Workload, system: System) -> None:
+    """Nothing for a plan that divides model, batch and system; PlanError otherwise.
+
+    Source: [narayanan2021megatron] section 2 for the rules of interleaved schedules (micro batches in multiples
+    of the stages); [shoeybi2019] section 3 for heads and MLP columns over tensor ranks.
+
+    Raises:
+        PlanError: the first rule that fails, in one line with its numbers.
+    """
+    for key in _KEYS:
+        _check_field(key, getattr(plan, _FIELDS[key]))
+    rules = [_size_rule(plan, system), *_tensor_rules(plan.tp, workload.model, system)]
+    rules += _training_rules(plan, workload) if isinstance(workload, Training) else _decode_rules(plan, workload)
+    for holds, why in rules:
+        if not holds:
+            raise PlanError(f"plan {plan_text(plan)}: {why}")
+
+
+def _divisors(n: int) -> list[int]:
+    """Divisors of `n`, ascending."""
+    low = [d for d in range(1, int(n**0.5) + 1) if n % d == 0]
+    return sorted({*low, *(n // d for d in low)})
+
+
+def _tensor_sizes(model: Model, system: System) -> list[int]:
+    """Tensor-parallel sizes that fit model and scale-up domain and divide the system."""
+    sizes = [tp for tp in _divisors(system.fabric.n_chips) if system.n_chips % tp == 0]
+    return [tp for tp in sizes if all(holds for holds, _ in _tensor_rules(tp, model, system))]
+
+
+def _interleaves(per_stage: int, pp: int, n_micro: int) -> list[int]:
+    """Virtual stages that divide a stage's layers; 1 alone without a pipeline or with a ragged one."""
+    if pp == 1 or n_micro % pp:
+        return [1]
+    return [v for v in range(1, MAX_INTERLEAVE + 1) if per_stage % v == 0]
+
+
+def _training_plans(workload: Training, system: System, max_micro_batch: int) -> list[Plan]:
+    """All valid training plans within the enumeration's limits."""
+    found: list[Plan] = []
+    model, micros = workload.model, [m for m in MICRO_BATCHES if m <= max_micro_batch]
+    sizes = [tp for tp in _tensor_sizes(model, system) if tp <= MAX_TRAINING_TP]
+    grid = [(tp, pp) for tp in sizes for pp in _divisors(system.n_chips // tp) if pp <= model.n_layers]
+    for tp, pp in grid:
+        dp, per_stage = system.n_chips // (tp * pp), -(-model.n_layers // pp)
+        for micro in micros:
+            n_micro, rest = divmod(workload.global_batch, dp * micro)
+            if rest or not n_micro:
+                continue
+            choices = [(v, r) for v in _interleaves(per_stage, pp, n_micro) for r in RECOMPUTE]
+            found += [Plan(tp, pp, dp, micro, v, int(dp > 1), r) for v, r in choices]
+    return found
+
+
+def _decode_plans(workload: Decode, system: System) -> list[Plan]:
+    """All valid decode plans: one per tensor-parallel size whose replicas share the batch evenly."""
+    splits = [(tp, system.n_chips // tp) for tp in _tensor_sizes(workload.model, system)]
+    batch = workload.batch
+    return [Plan(tp=tp, dp=dp, micro_batch=batch // dp) for tp, dp in splits if batch > 0 and batch % dp == 0]
+
+
+def plans(workload: Workload, system: System, *, max_micro_batch: int = 8) -> list[Plan]:
+    """All valid plans of `workload` on `system`; empty where there is none.
+
+    Training tries tensor sizes up to `MAX_TRAINING_TP`, every pipeline length that divides the system up to the
+    number of layers, interleaving up to `MAX_INTERLEAVE`, and all kinds of recomputation. Optimizer states are
+    sharded whenever there are replicas: it saves memory and moves no more bytes [rajbhandari2020zero].
+
+    Args:
+        workload: training or decode.
+        system: chips and scale-up domain.
+        max_micro_batch: largest micro batch to try (training).
+
+    Returns:
+        Plans that pass `check_plan`, without any regard to memory.
+    """
+    if isinstance(workload, Training):
+        return _training_plans(workload, system, max_micro_batch)
+    return _decode_plans(workload, system)

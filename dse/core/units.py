@@ -86,6 +86,8 @@ def quantity(text: str | float | int, unit: str) -> float:
     if match is None or number != number:
         raise UnitError(f"'{text}' is not a number with a unit, such as '2.4 GHz'")
     given = match.group(2).replace("/s", "ps") or unit
+    if not given:
+        return number
     if given not in UNITS:
         raise UnitError(f"'{text}': unknown unit '{match.group(2)}'; expected one that converts to {unit}")
     target, scale = UNITS[given]

@@ -48,7 +48,7 @@ def block_areas(chip: Chip, tech: Technology) -> Area:
     with n physical cores, m_p MACs per PE and cycle, a_p the PE area of precision p, k precisions that share
     the datapath, g the cost of one more, and u the placed fraction.
 
-    Source: [zhang2024llmcompass] section 4.2 for the structural sum; [jouppi2021ten] for systolic PEs as one datapath.
+    Source: [llmcompass2024] section 4.2 for the structural sum; [jouppi2021ten] for systolic PEs as one datapath.
     Assumes: PHYs do not scale with the node.
     Valid for: about 25 % on chips it was not fitted to.
 

@@ -166,13 +166,14 @@ def throttled_s(step_s: FloatLike, energy: FloatLike, static: FloatLike, limit_W
     return jnp.where(room > 0, jnp.maximum(step_s, energy / jnp.where(room > 0, room, 1.0)), jnp.inf)
 
 
-def full_load_power_W(chip: Chip, tech: Technology, precision: str, area: Area, die_mm2: FloatLike) -> dict[str, FloatLike]:
+def full_load_power_W(
+    chip: Chip, tech: Technology, precision: str, area: Area, die_mm2: FloatLike, volt: FloatLike
+) -> dict[str, FloatLike]:
     """Power by block with every engine, the memory and the links at full rate [W].
 
     No program does this for long; it bounds what a package must be cooled for and is what a TDP is compared with.
     """
     node, t = tech.node, chip.core.tensor
-    volt = supply_V(chip.clock_Hz, chip.nominal_clock_Hz, node)
     scale = jnp.square(volt / node.nominal_V)
     array_rate = chip.n_cores * chip.clock_Hz
     width = t.rows * t.macs_per_cycle.of(precision) * PRECISION_BITS[precision] / 8.0 + t.cols * 8.0

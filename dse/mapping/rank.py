@@ -5,7 +5,6 @@ from __future__ import annotations
 from ..technology.node import PRECISION_BITS
 from ..workload.op import Op, elementwise, fused_attention, linear, passes, stored_attention
 from ..workload.transformer import Decode, Model, Training
-from .plan import Plan
 
 BLOCK_SCALE_BITS = 8 / 32
 """Bits per element of the shared 8-bit scale of 32-element MX blocks."""
@@ -53,63 +52,51 @@ def _block_elementwise(model: Model, tp: int, tokens: float, direction: str) -> 
     return Op("elementwise", (), "bf16", hbm_B=2 * moved, vector_elements=work, n_launches=4.0)
 
 
-def training_ops(workload: Training, plan: Plan) -> tuple[list[Op], list[float], float]:
-    """Operators of the slowest stage, runs per micro batch, and the backward share of matrix work.
+def training_ops(workload: Training, tp: int, micro_batch: int, again: bool) -> tuple[list[Op], list[Op], list[Op]]:
+    """Operators of a block forward, of a block backward, and of the head and loss, for one micro batch.
 
-    Backward of a linear layer is two products of the same size (input and weight gradients). `recompute`
-    repeats the attention scores ("selective") or the whole forward ("full").
+    Backward of a linear layer is two products of the same size (input and weight gradients); attention is
+    computed `again` in the backward pass unless nothing is recomputed.
 
     Source: [korthikanti2022] section 4 for tensor and sequence parallelism and for what is recomputed.
-
-    Returns:
-        Operators, runs per micro batch (layers of the heaviest stage; the head runs once), and the share
-        of the micro batch's MACs that belong to the backward pass.
     """
-    model, tp = workload.model, plan.tp
-    tokens = float(plan.micro_batch * workload.sequence)
-    layers = float(-(-model.n_layers // plan.pp))
-    forward_runs = layers * (2.0 if plan.recompute == "full" else 1.0)
-    ops: list[Op] = []
-    runs: list[float] = []
-
-    def add(op: Op, n: float) -> None:
-        ops.append(op)
-        runs.append(n)
-
-    for name, k, n in _linears(model, tp):
-        add(linear(name, tokens, k, n, workload.precision, weight_B=2.0), forward_runs)
-        add(linear(f"{name} dgrad", tokens, n, k, workload.precision, weight_B=2.0), layers)
-        add(linear(f"{name} wgrad", k, tokens, n, workload.precision, weight_B=2.0), layers)
+    model = workload.model
+    tokens = float(micro_batch * workload.sequence)
+    precision = workload.precision
+    linears = _linears(model, tp)
     heads, kv_heads, _, _ = _shapes(model, tp)
-    shape = (heads, kv_heads, model.head_dim, workload.sequence, workload.sequence, plan.micro_batch)
+    shape = (heads, kv_heads, model.head_dim, workload.sequence, workload.sequence, micro_batch)
     attention, n_again = (fused_attention, 1) if workload.fused_attention else (stored_attention, 2)
-    n_backward = 4 + (0 if plan.recompute == "none" else n_again)
-    add(attention(*shape, n_products=2, softmax_passes=passes()["softmax_forward"]), forward_runs)
-    add(attention(*shape, n_products=n_backward, softmax_passes=passes()["softmax_backward"]), layers)
-    add(_block_elementwise(model, tp, tokens, "forward"), forward_runs)
-    add(_block_elementwise(model, tp, tokens, "backward"), layers)
-    for suffix, (m, k, n) in {
-        "head": (tokens, model.hidden, model.vocab / tp),
-        "head dgrad": (tokens, model.vocab / tp, model.hidden),
-        "head wgrad": (model.hidden, tokens, model.vocab / tp),
-    }.items():
-        add(linear(suffix, m, k, n, "bf16"), 1.0)
-    add(elementwise("loss", tokens * model.vocab / tp, passes()["loss"], moved=4.0), 1.0)
-    macs = [n * sum(p.macs for p in op.products) for op, n in zip(ops, runs, strict=True)]
-    forward = sum(m for op, m in zip(ops, macs, strict=True) if "grad" not in op.name and op.name != "attention")
-    return ops, runs, 1.0 - forward / sum(macs) * (0.5 if plan.recompute == "full" else 1.0)
+    forward = [
+        *(linear(name, tokens, k, n, precision, weight_B=2.0) for name, k, n in linears),
+        attention(*shape, n_products=2, softmax_passes=passes()["softmax_forward"]),
+        _block_elementwise(model, tp, tokens, "forward"),
+    ]
+    backward = [
+        *(linear(f"{name} dgrad", tokens, n, k, precision, weight_B=2.0) for name, k, n in linears),
+        *(linear(f"{name} wgrad", k, tokens, n, precision, weight_B=2.0) for name, k, n in linears),
+        attention(*shape, n_products=4 + again * n_again, softmax_passes=passes()["softmax_backward"]),
+        _block_elementwise(model, tp, tokens, "backward"),
+    ]
+    vocab = model.vocab / tp
+    head = [
+        linear("head", tokens, model.hidden, vocab, "bf16"),
+        linear("head dgrad", tokens, vocab, model.hidden, "bf16"),
+        linear("head wgrad", model.hidden, tokens, vocab, "bf16"),
+        elementwise("loss", tokens * vocab, passes()["loss"], moved=4.0),
+    ]
+    return forward, backward, head
 
 
-def decode_ops(workload: Decode, plan: Plan) -> tuple[list[Op], list[float]]:
-    """Operators of one token step on one rank and how often each runs.
+def decode_ops(workload: Decode, tp: int, dp: int) -> tuple[list[Op], list[Op]]:
+    """Operators of a block and of the head for one token step on one rank.
 
     Attention reads the whole KV cache of the rank; its products run once per query head on keys and
     values shared by the group (grouped-query attention streams the group's queries together).
     """
-    model, tp = workload.model, plan.tp
-    tokens = workload.batch / plan.dp
+    model = workload.model
+    tokens = workload.batch / dp
     weight_B = stored_B(workload.weight_precision)
-    layers = float(model.n_layers)
     ops = [linear(name, tokens, k, n, workload.weight_precision, weight_B) for name, k, n in _linears(model, tp)]
     heads, kv_heads, _, _ = _shapes(model, tp)
     group = heads / kv_heads
@@ -119,4 +106,4 @@ def decode_ops(workload: Decode, plan: Plan) -> tuple[list[Op], list[float]]:
     )  # fmt: skip
     ops += [attention, _block_elementwise(model, tp, tokens, "forward")]
     head = linear("head", tokens, model.hidden, model.vocab / tp, workload.weight_precision, weight_B)
-    return [*ops, head], [layers] * len(ops) + [1.0]
+    return ops, [head]

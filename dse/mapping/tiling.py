@@ -24,29 +24,27 @@ class ArrayShape:
     """PE rows."""
     cols: float
     """PE columns."""
-    rates: dict[str, float]
-    """MACs of one PE per cycle, for the precisions the array has."""
-    granule_contract: dict[str, float]
-    """Contraction length that is padded up to, by precision."""
+    rates: tuple[float, ...]
+    """MACs of one PE per cycle in the order of `PRECISIONS`; 0 where the array lacks one."""
+    granules_contract: tuple[float, ...]
+    """Contraction length that is padded up to, in the order of `PRECISIONS`."""
     granule_stationary: float
     """Stationary length that is padded up to."""
     granule_moving: float
     """Moving length that is padded up to."""
 
-    def executed(self, precision: str) -> str:
-        """The precision that `precision` runs at: itself if the array has it, else the next wider it has."""
-        wider = PRECISIONS[: PRECISIONS.index(precision) + 1]
-        return next(p for p in reversed(wider) if p in self.rates)
+    def executed(self, precision: str) -> int:
+        """Index of the precision that `precision` runs at: itself if the array has it, else the next wider it has."""
+        return next(i for i in range(PRECISIONS.index(precision), -1, -1) if self.rates[i] > 0)
 
 
 def array_shape(engine: TensorEngine) -> ArrayShape:
     """`engine` as plain numbers."""
-    rates = {p: float(engine.macs_per_cycle.of(p)) for p in PRECISIONS}
     return ArrayShape(
         rows=float(engine.rows),
         cols=float(engine.cols),
-        rates={p: r for p, r in rates.items() if r > 0},
-        granule_contract={p: float(engine.granule_contract.of(p)) for p in PRECISIONS},
+        rates=tuple(float(engine.macs_per_cycle.of(p)) for p in PRECISIONS),
+        granules_contract=tuple(float(engine.granule_contract.of(p)) for p in PRECISIONS),
         granule_stationary=float(engine.granule_stationary),
         granule_moving=float(engine.granule_moving),
     )
@@ -78,7 +76,7 @@ def padded(length: float, granule: float) -> float:
     return math.ceil(length / granule - 1e-9) * granule
 
 
-def product_cycles(product: Product, array: ArrayShape, precision: str) -> tuple[float, float]:
+def product_cycles(product: Product, array: ArrayShape, executed: int) -> tuple[float, float]:
     """Array cycles of all `count` products, and of the smallest piece a core can take.
 
         cycles = pad(K, g_k) pad(N, g_n) pad(M, g_m) count / (rows cols m_p)
@@ -90,14 +88,14 @@ def product_cycles(product: Product, array: ArrayShape, precision: str) -> tuple
     Args:
         product: the matrix product.
         array: PE array with its granules.
-        precision: a precision the array has.
+        executed: index of a precision the array has.
 
     Returns:
         Total cycles and cycles of one tile [cycles].
     """
-    rate = array.rows * array.cols * array.rates[precision]
+    rate = array.rows * array.cols * array.rates[executed]
     g_n, g_m = array.granule_stationary, array.granule_moving
-    contract = padded(product.contract, array.granule_contract[precision])
+    contract = padded(product.contract, array.granules_contract[executed])
     m, n = product.moving, product.stationary
     volume = min(padded(m, g_m) * padded(n, g_n), padded(n, g_m) * padded(m, g_n)) * contract
     tile = min(contract * g_n * max(g_m, min(LONGEST_MOVING, m)), volume)
@@ -108,27 +106,33 @@ LONGEST_MOVING = 512.0
 """Moving columns of one instruction: one PSUM bank of fp32 [aws2026nki]."""
 
 
-def op_demand(ops: list[Op], runs: list[float], array: ArrayShape) -> OpDemand:
-    """`ops` on `array`, each run `runs` times per micro batch, as arrays of shape (n_ops,)."""
-    rows = []
-    for op in ops:
-        precision = array.executed(op.precision)
-        pieces = [product_cycles(p, array, precision) for p in op.products]
+class RankOps(eqx.Module):
+    """Operators of a rank on a PE array, before anyone counts how often they run; arrays over operators."""
+
+    names: tuple[str, ...] = eqx.field(static=True)
+    """What each operator is."""
+    columns: np.ndarray
+    """The fields of `OpDemand` but `runs`, shape (7, n_ops)."""
+    macs: np.ndarray
+    """MACs by executed precision, shape (n_ops, 4)."""
+
+
+def rank_ops(ops: list[Op], array: ArrayShape) -> RankOps:
+    """`ops` tiled on `array`."""
+    rows, macs = [], np.zeros((len(ops), len(PRECISIONS)))
+    for i, op in enumerate(ops):
+        executed = array.executed(op.precision)
+        pieces = [product_cycles(p, array, executed) for p in op.products]
         half, one = (op.reuse_B, 0.0) if op.reuse_power == 0.5 else (0.0, op.reuse_B)
-        rows.append((
-            sum(c for c, _ in pieces), max((t for _, t in pieces), default=0.0),
-            op.hbm_B, half, one, op.vector_elements, op.n_launches,
-        ))  # fmt: skip
-    columns = np.asarray(rows, dtype=float).T
-    return OpDemand(*columns, runs=np.asarray(runs, dtype=float))
+        cycles, tile = sum(c for c, _ in pieces), max((t for _, t in pieces), default=0.0)
+        rows.append((cycles, tile, op.hbm_B, half, one, op.vector_elements, op.n_launches))
+        macs[i, executed] = sum(p.macs for p in op.products)
+    return RankOps(tuple(op.name for op in ops), np.asarray(rows, dtype=float).T, macs)
 
 
-def macs_by_precision(ops: list[Op], runs: list[float], array: ArrayShape) -> np.ndarray:
-    """MACs per micro batch by the precision they run at, shape (4,) in the order of `PRECISIONS`."""
-    totals = dict.fromkeys(PRECISIONS, 0.0)
-    for op, n in zip(ops, runs, strict=True):
-        totals[array.executed(op.precision)] += n * sum(p.macs for p in op.products)
-    return np.asarray([totals[p] for p in PRECISIONS])
+def op_demand(ops: RankOps, runs: np.ndarray) -> OpDemand:
+    """`ops`, each run `runs` times per micro batch."""
+    return OpDemand(*ops.columns, runs=runs)
 
 
 def sram_B(macs: np.ndarray, array: ArrayShape) -> float:
@@ -137,9 +141,8 @@ def sram_B(macs: np.ndarray, array: ArrayShape) -> float:
     Each array cycle reads `rows` operands of every lane group and reads and writes `cols` fp32 partial sums.
     """
     total = 0.0
-    for p, n in zip(PRECISIONS, macs, strict=True):
+    for p, rate, n in zip(PRECISIONS, array.rates, macs, strict=True):
         if n > 0:
-            rate = array.rates[p]
             width = array.rows * rate * PRECISION_BITS[p] / 8 + array.cols * 2 * PARTIAL_SUM_B
             total += float(n) / (array.rows * array.cols * rate) * width
     return total

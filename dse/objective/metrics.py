@@ -14,6 +14,7 @@ from ..cost.money import Money, bond_loss, package_cost
 from ..cost.power import Energy, energy_J, power_W, static_W, step_energy, supply_V, throttled_s
 from ..hardware.chip import Chip
 from ..hardware.system import System
+from ..mapping.headroom import usable_frac
 from ..mapping.plan import Plan, plans
 from ..mapping.tiling import array_shape
 from ..performance.calibration import Calibration, default_calibration, reference_speeds
@@ -21,10 +22,7 @@ from ..performance.demand import StepDemand, demand, stack_demands
 from ..performance.step import Step, step_time
 from ..technology.presets import Technology, technology
 from ..workload.transformer import Workload
-
-USABLE_MEMORY_FRAC = 0.92
-"""Share of HBM that tensors may fill; the rest is runtime, buffers and fragmentation (guess, 0.85 to 0.95)."""
-
+from .terms import State
 
 class Silicon(eqx.Module):
     """A chip's area, supply and cost: what does not depend on the workload."""
@@ -97,6 +95,13 @@ def evaluate_demand(d: StepDemand, chip: Chip, tech: Technology, c: Calibration)
     )
 
 
+def chip_state(chip: Chip) -> State:
+    """A preset chip as a point that `METRICS` can read, without workloads."""
+    tech = chip_technology(chip)
+    s = silicon(chip, tech)
+    return State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, [], [])
+
+
 def chip_technology(chip: Chip, package: str = "CoWoS-L") -> Technology:
     """The technology a preset names: its node, memory and links."""
     return technology(chip.node, chip.hbm, chip.link, package=package)
@@ -107,7 +112,7 @@ def _step_seconds(demands: StepDemand, chip: Chip, tech: Technology, c: Calibrat
     """Throttled step time of every demand (leading axis) on one chip, inf where it does not fit in memory."""
 
     def one(d: StepDemand) -> FloatLike:
-        fits = d.memory_B <= USABLE_MEMORY_FRAC * chip.hbm_capacity_B
+        fits = d.memory_B <= usable_frac() * chip.hbm_capacity_B
         return jnp.where(fits, evaluate_demand(d, chip, tech, c).step_s, jnp.inf)
 
     return jax.vmap(one)(demands)
@@ -169,9 +174,9 @@ def fastest_plan(system: System, workload: Workload, tech: Technology, c: Calibr
 
 
 def _check_memory(d: StepDemand, chip: Chip, plan: Plan) -> None:
-    need, have = float(d.memory_B), USABLE_MEMORY_FRAC * float(chip.hbm_capacity_B)
+    need, have = float(d.memory_B), usable_frac() * float(chip.hbm_capacity_B)
     if need > have:
         raise PlanError(
             f"{plan} needs {need / 2**30:.1f} GiB per chip and {chip.name} offers {have / 2**30:.1f} GiB "
-            f"({USABLE_MEMORY_FRAC:.0%} of its HBM); use more chips, more tp or pp, ZeRO or recompute"
+            f"({usable_frac():.0%} of its HBM); use more chips, more tp or pp, ZeRO or recompute"
         )

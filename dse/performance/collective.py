@@ -28,11 +28,15 @@ class Traffic:
     """Bytes that really leave a chip over scale-up, for energy."""
 
     def __add__(self, other: Traffic) -> Traffic:
-        return Traffic(*(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
+        return Traffic(*(a + b for a, b in zip(self.parts(), other.parts(), strict=True)))
+
+    def parts(self) -> tuple[float, float, float, float, float]:
+        """The five fields in order."""
+        return (self.up_B, self.up_hops, self.out_B, self.out_hops, self.sent_B)
 
     def times(self, n: float) -> Traffic:
         """This traffic `n` times."""
-        return Traffic(*(n * a for a in dataclasses.astuple(self)))
+        return Traffic(*(n * a for a in self.parts()))
 
     def time_s(self, up_Bps: float, out_Bps: float, up_hop_s: float, out_hop_s: float) -> float:
         """Alpha-beta time at given speeds [s]."""

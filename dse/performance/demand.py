@@ -5,6 +5,8 @@ Lowering happens once per discrete choice, on the host. What is left is a posyno
 
 from __future__ import annotations
 
+from functools import cache
+
 import equinox as eqx
 import jax
 import numpy as np
@@ -12,21 +14,15 @@ from jaxtyping import Array, Float
 
 from ..core.types import Scalar, as_float
 from ..hardware.system import Fabric, System
-from ..mapping.memory import memory_B
+from ..mapping.memory import ACTIVATION_B, GRADIENT_B, WEIGHT_B, memory_B
 from ..mapping.plan import Plan, check_plan, n_micro_batches
 from ..mapping.rank import decode_ops, training_ops
-from ..mapping.tiling import ArrayShape, OpDemand, array_shape, macs_by_precision, op_demand, sram_B
+from ..mapping.tiling import ArrayShape, OpDemand, RankOps, array_shape, op_demand, rank_ops, sram_B
 from ..workload.transformer import Decode, Model, Training, Workload, layer_parameters
 from .collective import Group, Reference, Traffic, across_all_reduce, across_gather, all_gather, group, send
 
-OPTIMIZER_B_PER_PARAMETER = 30.0
-"""Adam in fp32: read gradient, master and two moments (16 B), write master and moments (12 B) and the bf16 weight (2 B)."""
-GRADIENT_B = 4.0
-"""Gradients are accumulated and reduced in fp32."""
-WEIGHT_B = 2.0
-"""Weights are gathered in bf16."""
-ACTIVATION_B = 2.0
-"""Activations travel in bf16."""
+OPTIMIZER_TRAFFIC_B = 16.0 + 12.0 + WEIGHT_B
+"""Adam in fp32: read gradient, master and two moments, write master and moments and the bf16 weight."""
 
 
 class TrafficDemand(eqx.Module):
@@ -78,7 +74,7 @@ class StepDemand(eqx.Module):
 
 
 def _traffic(t: Traffic) -> TrafficDemand:
-    return TrafficDemand(t.up_B, t.up_hops, t.out_B, t.out_hops, t.sent_B)
+    return TrafficDemand(*t.parts())
 
 
 def _groups(fabric: Fabric, plan: Plan) -> tuple[Group, Group, int, bool]:
@@ -87,6 +83,25 @@ def _groups(fabric: Fabric, plan: Plan) -> tuple[Group, Group, int, bool]:
     dp_inside = max(d for d in range(1, inside + 1) if inside % d == 0 and plan.dp % d == 0)
     fits = plan.tp * plan.dp * 2 <= fabric.n_chips
     return group(fabric, 1, plan.tp), group(fabric, plan.tp, dp_inside), plan.dp // dp_inside, fits
+
+
+@cache
+def _training_rank(workload: Training, tp: int, micro: int, again: bool, array: ArrayShape) -> tuple[RankOps, list[int]]:
+    """Operators of a rank, tiled, and how many are forward, backward and head: shared by plans that differ elsewhere."""
+    parts = training_ops(workload, tp, micro, again)
+    return rank_ops([op for part in parts for op in part], array), [len(part) for part in parts]
+
+
+def _training_runs(counts: list[int], layers: int, recompute: str) -> np.ndarray:
+    """Runs of each operator per micro batch: full recomputation runs the forward pass twice."""
+    forward = layers * (2.0 if recompute == "full" else 1.0)
+    return np.repeat([forward, float(layers), 1.0], counts)
+
+
+def _backward_share(ops: RankOps, counts: list[int], runs: np.ndarray) -> float:
+    """Share of a micro batch's MACs in the backward pass of the blocks."""
+    macs = ops.macs.sum(axis=1) * runs
+    return float(macs[counts[0] : counts[0] + counts[1]].sum() / macs.sum())
 
 
 def training_demand(workload: Training, plan: Plan, system: System, array: ArrayShape, ref: Reference) -> StepDemand:
@@ -101,13 +116,14 @@ def training_demand(workload: Training, plan: Plan, system: System, array: Array
     """
     check_plan(plan, workload, system)
     model = workload.model
-    ops, runs, backward_share = training_ops(workload, plan)
-    macs = macs_by_precision(ops, runs, array)
+    layers = -(-model.n_layers // plan.pp)
+    ops, counts = _training_rank(workload, plan.tp, plan.micro_batch, plan.recompute != "none", array)
+    runs = _training_runs(counts, layers, plan.recompute)
+    macs = runs @ ops.macs
     tp_group, dp_group, n_out, stages_inside = _groups(system.fabric, plan)
     memory = memory_B(plan, workload)
     tokens = plan.micro_batch * workload.sequence
     volume = tokens * model.hidden * ACTIVATION_B
-    layers = -(-model.n_layers // plan.pp)
     n_collectives = layers * (12 if plan.recompute == "full" else 8)
     tensor = all_gather(tp_group, volume, ref).times(n_collectives)
     hops = 2.0 * plan.interleave if plan.pp > 1 else 0.0
@@ -120,14 +136,14 @@ def training_demand(workload: Training, plan: Plan, system: System, array: Array
     n_micro = n_micro_batches(plan, workload)
     step_tokens = workload.global_batch * workload.sequence
     return StepDemand(
-        ops=op_demand(ops, runs, array),
+        ops=op_demand(ops, runs),
         tensor=_traffic(tensor),
         pipeline=_traffic(send(volume / plan.tp, stages_inside).times(hops)),
         data=_traffic(data),
         n_micro=n_micro,
         bubble_micro=(plan.pp - 1) / plan.interleave,
-        window_micro=backward_share,
-        optimizer_B=OPTIMIZER_B_PER_PARAMETER * parameters / (plan.dp if plan.zero >= 1 else 1),
+        window_micro=_backward_share(ops, counts, runs),
+        optimizer_B=OPTIMIZER_TRAFFIC_B * parameters / (plan.dp if plan.zero >= 1 else 1),
         macs=macs,
         sram_B=sram_B(macs, array),
         memory_B=memory.total,
@@ -140,14 +156,16 @@ def training_demand(workload: Training, plan: Plan, system: System, array: Array
 def decode_demand(workload: Decode, plan: Plan, system: System, array: ArrayShape, ref: Reference) -> StepDemand:
     """Coefficients of one token for every sequence of the batch; two all-reduces per block over tensor ranks."""
     check_plan(plan, workload, system)
-    ops, runs = decode_ops(workload, plan)
-    macs = macs_by_precision(ops, runs, array)
+    block, head = decode_ops(workload, plan.tp, plan.dp)
+    ops = rank_ops([*block, *head], array)
+    runs = np.repeat([float(workload.model.n_layers), 1.0], [len(block), len(head)])
+    macs = runs @ ops.macs
     tp_group = group(system.fabric, 1, plan.tp)
     volume = workload.batch / plan.dp * workload.model.hidden * ACTIVATION_B
     tensor = across_all_reduce(tp_group, 1, volume, ref).times(2.0 * workload.model.n_layers)
     none = _traffic(Traffic())
     return StepDemand(
-        ops=op_demand(ops, runs, array), tensor=_traffic(tensor), pipeline=none, data=none,
+        ops=op_demand(ops, runs), tensor=_traffic(tensor), pipeline=none, data=none,
         n_micro=1.0, bubble_micro=0.0, window_micro=1.0, optimizer_B=0.0,
         macs=macs, sram_B=sram_B(macs, array),
         memory_B=memory_B(plan, workload).total, tokens=workload.batch,

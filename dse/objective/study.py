@@ -1,0 +1,249 @@
+"""A study: what is wanted, what is forbidden, what may be chosen; in Python or as a TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from ..core.errors import DseError, SpecError, UnknownNameError
+from ..core.free import Free
+from ..core.units import UNITS, quantity
+from ..hardware.presets import system as preset_system
+from ..hardware.system import System
+from ..technology.presets import link, memory, node, package
+from ..workload.presets import model as preset_model
+from ..workload.transformer import Decode, Training, Workload, check_precision
+from .design import FREE, Choice, pe_dims
+from .metrics import chip_state
+from .terms import DELIVERED, METRICS, Core, Limit
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """Goal, limits, free numbers and choices, in canonical units."""
+
+    name: str
+    """Names the results folder."""
+    baseline: System
+    """The chip that speed-ups and "6x" refer to, in the fabric that designs use too."""
+    workloads: dict[str, tuple[Workload, int]]
+    """Workload and number of chips, by name."""
+    free: tuple[Free, ...]
+    """Free chip numbers."""
+    choices: tuple[Choice, ...]
+    """Discrete space, enumerated."""
+    limits: tuple[Limit, ...]
+    """User limits."""
+    goal: str
+    """`delivered_time` or a metric to minimise."""
+    package: str
+    """Package technology."""
+    scaleout_Bps: float
+    """Network share of a design's chip, one direction."""
+
+    def core(self) -> Core:
+        """The convex core: names and structure."""
+        limits = tuple((x.metric, x.sense) for x in self.limits)
+        return Core(tuple(f.name for f in self.free), tuple(self.workloads), limits, self.goal)
+
+
+class _Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+
+class _Head(_Strict):
+    name: str
+    baseline: str
+    system: str
+    minimise: str = DELIVERED
+    package: str = "CoWoS-L"
+    scaleout_per_dir: str | float
+
+
+class _Training(_Strict):
+    phase: Literal["training"]
+    model: str
+    chips: pydantic.PositiveInt
+    global_batch: pydantic.PositiveInt
+    sequence: pydantic.PositiveInt
+    precision: str = "bf16"
+
+
+class _Decode(_Strict):
+    phase: Literal["decode"]
+    model: str
+    chips: pydantic.PositiveInt
+    batch: pydantic.PositiveInt
+    context: pydantic.PositiveInt
+    weights: str = "bf16"
+    kv: str = "bf16"
+
+
+class _Choices(_Strict):
+    node: list[str]
+    hbm: list[str]
+    link: list[str]
+    n_dies: list[pydantic.PositiveInt]
+    pe_array: list[str]
+    native_fp4: list[bool]
+
+
+class _Limit(_Strict):
+    metric: str
+    at_most: str | float | None = None
+    at_least: str | float | None = None
+
+
+class _File(_Strict):
+    study: _Head
+    workloads: dict[str, Annotated[_Training | _Decode, pydantic.Field(discriminator="phase")]]
+    choices: _Choices
+    free: dict[str, tuple[str | float, str | float]]
+    limits: list[_Limit] = []
+
+
+_KEYS = {k for m in (_Head, _Training, _Decode, _Choices, _Limit, _File) for k in m.model_fields}
+
+
+def unit_of(name: str) -> str:
+    """Unit at the end of a canonical name, or "" for a count."""
+    tail = name.rpartition("_")[2]
+    return tail if tail in UNITS else ""
+
+
+def full_name(key: str, names: tuple[str, ...], what: str) -> str:
+    """The canonical name that `key` means, with or without its unit; UnknownNameError with near matches."""
+    matches = [n for n in names if n == key or (unit_of(n) and n.removesuffix(f"_{unit_of(n)}") == key)]
+    if len(matches) != 1:
+        raise UnknownNameError(what, key, names)
+    return matches[0]
+
+
+def load_study(path: str | Path) -> Study:
+    """The study in a TOML file.
+
+    Args:
+        path: file; the shipped ones in `sweeps/` are examples of every key.
+
+    Returns:
+        The study in canonical units.
+
+    Raises:
+        SpecError: missing file, malformed TOML, unknown or missing keys (all of them, with near spellings), a
+            wrong unit, a bound out of order; the message names file, key, value and what is allowed.
+    """
+    path = Path(path)
+    try:
+        raw = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: not valid TOML: {error}") from error
+    try:
+        return study_from(raw)
+    except DseError as error:
+        raise SpecError(f"{path}: {error}") from error
+
+
+def study_from(raw: dict[str, Any]) -> Study:
+    """The study in a mapping of the same form as the TOML file; raises as `load_study`."""
+    try:
+        spec = _File.model_validate(raw)
+    except pydantic.ValidationError as error:
+        raise SpecError("; ".join(_explain(e) for e in error.errors())) from error
+    baseline = preset_system(spec.study.system)
+    if baseline.chip.name != spec.study.baseline:
+        raise SpecError(
+            f"study.baseline '{spec.study.baseline}' is not the chip of system '{spec.study.system}' ({baseline.chip.name})"
+        )
+    package(spec.study.package)
+    goal = spec.study.minimise
+    goal = goal if goal == DELIVERED else full_name(goal, tuple(METRICS), "goal")
+    if goal == "power_W":
+        raise SpecError("study.minimise: power_W has one value per workload; limit it, or minimise full_load_fp8_W")
+    if goal == DELIVERED and not spec.workloads:
+        raise SpecError("study.minimise: delivered_time needs at least one workload")
+    return Study(
+        name=spec.study.name,
+        baseline=baseline,
+        workloads={n: _workload(w) for n, w in spec.workloads.items()},
+        free=tuple(_free(k, lo, hi) for k, (lo, hi) in spec.free.items()),
+        choices=_choices(spec.choices),
+        limits=tuple(_limit(x, i, baseline) for i, x in enumerate(spec.limits)),
+        goal=goal,
+        package=spec.study.package,
+        scaleout_Bps=_positive(spec.study.scaleout_per_dir, "Bps", "study.scaleout_per_dir"),
+    )
+
+
+def _explain(error: Any) -> str:
+    place = ".".join(str(x) for x in error["loc"])
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(error["loc"][-1]), sorted(_KEYS), n=1)
+        return f"{place}: unknown key" + (f"; did you mean '{near[0]}'?" if near else "")
+    if error["type"] == "missing":
+        return f"{place}: missing"
+    return f"{place} = {error['input']!r}: {error['msg']}"
+
+
+def _positive(value: str | float, unit: str, place: str) -> float:
+    try:
+        number = quantity(value, unit)
+    except DseError as error:
+        raise SpecError(f"{place}: {error}") from error
+    if not 0 < number < float("inf"):
+        raise SpecError(f"{place} = {value}: must be positive")
+    return number
+
+
+def _workload(spec: _Training | _Decode) -> tuple[Workload, int]:
+    model = preset_model(spec.model)
+    if isinstance(spec, _Training):
+        return Training(model, spec.global_batch, spec.sequence, check_precision(spec.precision)), spec.chips
+    stored = check_precision(spec.weights), check_precision(spec.kv)
+    return Decode(model, spec.batch, spec.context, *stored), spec.chips
+
+
+def _free(key: str, lower: str | float, upper: str | float) -> Free:
+    name = full_name(key, tuple(FREE), "free parameter")
+    unit = unit_of(name)
+    return Free(name, _positive(lower, unit, f"free.{key}"), _positive(upper, unit, f"free.{key}"))
+
+
+def _choices(spec: _Choices) -> tuple[Choice, ...]:
+    for known, names in ((node, spec.node), (memory, spec.hbm), (link, spec.link), (pe_dims, spec.pe_array)):
+        for name in names:
+            known(name)
+    space = itertools.product(spec.node, spec.hbm, spec.link, spec.n_dies, spec.pe_array, spec.native_fp4)
+    choices = tuple(Choice(*c) for c in space)
+    if not choices:
+        raise SpecError("choices: every list needs at least one entry")
+    return choices
+
+
+def _limit(spec: _Limit, index: int, baseline: System) -> Limit:
+    name = full_name(spec.metric, tuple(METRICS), "metric")
+    place = f"limits.{index} ({spec.metric})"
+    if (spec.at_most is None) == (spec.at_least is None):
+        raise SpecError(f"{place}: give either at_most or at_least")
+    sense, value = ("at_most", spec.at_most) if spec.at_most is not None else ("at_least", spec.at_least)
+    if isinstance(value, str) and value.endswith("x"):
+        return Limit(name, sense, _positive(value[:-1], "", place) * baseline_metric(name, baseline, place))
+    return Limit(name, sense, _positive(value, unit_of(name), place))
+
+
+def baseline_metric(name: str, baseline: System, place: str) -> float:
+    """Value of a metric on the baseline chip, for limits such as "6x".
+
+    Raises:
+        SpecError: a metric that needs a workload or a technology (power, area, cost): give it in its unit.
+    """
+    if name == "power_W":
+        raise SpecError(f"{place}: power depends on the workload; give it in watts")
+    return float(METRICS[name](chip_state(baseline.chip)))

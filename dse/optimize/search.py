@@ -1,0 +1,220 @@
+"""Search: discrete choices and plans outside, certified convex solves inside, all choices in one `vmap`."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..cost.area import block_areas
+from ..cost.power import energy_J, static_W, step_energy, throttled_s
+from ..objective.design import INTEGERS, with_free
+from ..objective.terms import Core, Data
+from ..performance.demand import StepDemand
+from ..performance.step import step_time
+from .choices import Space
+from .interior import Optimum, solve_convex
+
+MAX_ROUNDS = 6
+"""Rounds of pricing plans and solving chips; in practice two or three settle."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One solved discrete point."""
+
+    choice_index: int
+    """Position in `study.choices`."""
+    plan_index: tuple[int, ...]
+    """Position of each workload's plan in `space.plans`."""
+    optimum: Optimum
+    """Solved convex core."""
+
+    @property
+    def log_goal(self) -> float:
+        """Log objective; infinite when no design meets the limits."""
+        return float(self.optimum.objective) if bool(self.optimum.feasible) else float("inf")
+
+
+def bounds(space: Space) -> tuple[np.ndarray, np.ndarray]:
+    """Log bounds of every coordinate of the convex core, shape (n,) each.
+
+    Supply and die area are bounded by every node's product limits and the reticle; step times lie within a
+    factor 1,000 of the baseline's.
+    """
+    techs = [space.data(c, (0,) * len(space.study.workloads)).tech for c in space.study.choices]
+    low_V, high_V = min(float(t.node.minimum_V) for t in techs), max(float(t.node.maximum_V) for t in techs)
+    reticle = max(float(t.package.reticle_mm2) for t in techs)
+    free = [(f.lower, f.upper) for f in space.study.free]
+    times = [(seconds / SPAN, seconds * SPAN) for _, seconds in space.baselines]
+    box = np.log(np.asarray([*free, (low_V, high_V), (reticle / SPAN, reticle), *times]))
+    return box[:, 0], box[:, 1]
+
+
+SPAN = 1e3
+"""Widest ratio considered for step times and die areas; wide enough never to bind."""
+
+
+@partial(jax.jit, static_argnums=0)
+def solve_all(core: Core, data: Data, lower: Array, upper: Array, start: Array) -> Optimum:
+    """Optimum of every problem along the leading axis of `data`, boxes and starts."""
+    return jax.vmap(partial(solve_convex, core.logs))(data, lower, upper, start)
+
+
+def stack(items: list[Any]) -> Any:
+    """Records of equal structure as one record with a leading axis."""
+    return jax.tree.map(lambda *xs: np.stack(xs), *items)
+
+
+def element(batch: Any, i: int) -> Any:
+    """Record `i` of a stacked batch, as host arrays."""
+    return jax.tree.map(lambda x: np.asarray(x[i]), batch)
+
+
+@partial(jax.jit, static_argnums=0)
+def _plan_seconds(core: Core, z: Array, data: Data, demands: tuple[StepDemand, ...]) -> list[Array]:
+    """Throttled step time of every plan of every workload on each design, shape (designs, plans) per workload.
+
+    The power limit is the study's, if it has one; a plan that does not fit in memory takes forever.
+    """
+    power = next((i for i, (metric, _) in enumerate(core.limits) if metric == "power_W"), None)
+
+    def seconds(z_: Array, data_: Data, d: StepDemand) -> Array:
+        x = core.positive(z_)
+        chip = with_free(data_.chip, {n: x[n] for n in core.free})
+        step = step_time(d, chip, data_.calibration)
+        energy = energy_J(step_energy(d, step, chip, data_.tech, x["supply_V"], x["die_mm2"]))
+        static = static_W(chip, data_.tech, block_areas(chip, data_.tech), x["supply_V"])
+        limit = data_.limits[power] if power is not None else jnp.asarray(jnp.inf)
+        fits = d.memory_B <= data_.usable_frac * chip.hbm_capacity_B * (1 + 1e-9)
+        return jnp.where(fits, throttled_s(step.total_s, energy, static, limit, data_.tech), jnp.inf)
+
+    per_plan = jax.vmap(seconds, in_axes=(None, None, 0))
+    return [jax.vmap(per_plan)(z, data, d) for d in demands]
+
+
+@dataclasses.dataclass
+class Search:
+    """Alternates pricing of all plans at the current chips with solves of all chips, many starts at once."""
+
+    space: Space
+    """Study, lowered."""
+    progress: Callable[[str], None] = lambda _: None
+    """Told what happens, one line per round."""
+    seen: dict[tuple[int, tuple[int, ...]], Candidate] = dataclasses.field(default_factory=dict)
+    """Every discrete point solved so far, by choice and plans."""
+
+    @cached_property
+    def core(self) -> Core:
+        """Convex core of the study."""
+        return self.space.study.core()
+
+    @cached_property
+    def box(self) -> tuple[np.ndarray, np.ndarray]:
+        """Log bounds of the coordinates."""
+        return bounds(self.space)
+
+    @cached_property
+    def demands(self) -> tuple[StepDemand, ...]:
+        """Demands of all plans for every choice: leading axes (choices, plans), one per workload."""
+        which = [self.space.array_index(c) for c in self.space.study.choices]
+        return tuple(stack([per_array[a] for a in which]) for per_array in self.space.demands)
+
+    def data(self, points: list[tuple[int, ...]]) -> Data:
+        """Coefficients of every choice under the given plans, stacked."""
+        return stack([self.space.data(c, p) for c, p in zip(self.space.study.choices, points, strict=True)])
+
+    def solve(self, points: list[tuple[int, ...]]) -> list[Candidate]:
+        """Solve every choice under the given plans; points seen before are not counted again."""
+        n = len(points)
+        lower, upper = (np.broadcast_to(b, (n, b.size)) for b in self.box)
+        batch = jax.tree.map(np.asarray, solve_all(self.core, self.data(points), lower, upper, (lower + upper) / 2))
+        found = [Candidate(i, p, element(batch, i)) for i, p in enumerate(points)]
+        self.seen.update({(c.choice_index, c.plan_index): c for c in found})
+        return found
+
+    def price(self, candidates: list[Candidate]) -> list[tuple[int, ...]]:
+        """Fastest plan of every workload at each candidate's chip (one candidate per choice, in order)."""
+        z = np.stack([c.optimum.z for c in candidates])
+        seconds = _plan_seconds(self.core, z, self.data([c.plan_index for c in candidates]), self.demands)
+        host = [np.asarray(s) for s in seconds]
+        return [
+            tuple(int(np.argmin(s[i])) if np.isfinite(s[i]).any() else c.plan_index[w] for w, s in enumerate(host))
+            for i, c in enumerate(candidates)
+        ]
+
+    def alternate(self, points: list[tuple[int, ...]]) -> None:
+        """Solve and price in turn from `points` until no choice sees a new plan."""
+        for round_ in range(MAX_ROUNDS):
+            found = self.solve(points)
+            feasible = sum(c.log_goal < np.inf for c in found)
+            self.progress(f"round {round_ + 1}: {feasible} of {len(found)} choices feasible, best {self.best_goal():.4f}")
+            priced = self.price(found)
+            fresh = [(i, p) not in self.seen for i, p in enumerate(priced)]
+            if not any(fresh):
+                return
+            points = [p if new else old for p, new, old in zip(priced, fresh, points, strict=True)]
+
+    def best_goal(self) -> float:
+        """Smallest goal so far, infinite if nothing is feasible."""
+        return float(np.exp(min((c.log_goal for c in self.seen.values()), default=np.inf)))
+
+    def run(self) -> list[Candidate]:
+        """Best candidate of every choice, best choice first.
+
+        Starts from the baseline's best plans; then every plan that won anywhere is tried on every choice.
+        """
+        n = len(self.space.study.choices)
+        start = tuple(
+            candidates.index(plan) for candidates, (plan, _) in zip(self.space.plans, self.space.baselines, strict=True)
+        )
+        self.alternate([start] * n)
+        winners = {c.plan_index for c in self.leaders()}
+        for plans_ in winners:
+            if any((i, plans_) not in self.seen for i in range(n)):
+                self.solve([plans_] * n)
+        self.progress(f"{len(winners)} plans crossed with {n} choices: best {self.best_goal():.4f}")
+        return sorted(self.leaders(), key=lambda c: c.log_goal)
+
+    def leaders(self) -> list[Candidate]:
+        """Best candidate of every choice so far, in the order of choices."""
+        n = len(self.space.study.choices)
+        groups = [[c for c in self.seen.values() if c.choice_index == i] for i in range(n)]
+        return [min(g, key=lambda c: c.log_goal) for g in groups]
+
+    def rounded(self, candidate: Candidate) -> Candidate | None:
+        """The best integer neighbour of a candidate: cores and stacks up or down to multiples of the dies, re-solved.
+
+        None when no neighbour meets the limits. Neighbours share one batch; integers are fixed by an empty box.
+        """
+        names = self.core.variables()
+        where = [names.index(x) for x in INTEGERS if x in self.core.free]
+        n_dies = self.space.study.choices[candidate.choice_index].n_dies
+        z = candidate.optimum.z
+        options = []
+        for i in where:
+            x = float(np.exp(z[i])) / n_dies
+            near = {max(math.floor(x), 1), max(math.floor(x) + 1, 1)}
+            logs = sorted({math.log(k * n_dies) for k in near})
+            options.append([v for v in logs if self.box[0][i] - 1e-9 <= v <= self.box[1][i] + 1e-9])
+        neighbours = list(itertools.product(*options))
+        if not neighbours:
+            return None
+        lower, upper = (np.repeat(b[None], len(neighbours), axis=0).copy() for b in self.box)
+        for row, values in enumerate(neighbours):
+            lower[row, where] = upper[row, where] = values
+        data = self.space.data(self.space.study.choices[candidate.choice_index], candidate.plan_index)
+        batch = stack([data] * len(neighbours))
+        start = np.clip(z, lower, upper)
+        solved = jax.tree.map(np.asarray, solve_all(self.core, batch, lower, upper, start))
+        found = [dataclasses.replace(candidate, optimum=element(solved, i)) for i in range(len(neighbours))]
+        best = min(found, key=lambda c: c.log_goal)
+        return best if best.log_goal < np.inf else None

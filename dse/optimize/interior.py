@@ -7,19 +7,17 @@ on the violation if no design can meet the limits. Read more: [nocedal2006] chap
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from dse.core.errors import SpecError
 from dse.core.types import Scalar, Vector
-
-Limits: TypeAlias = Float[Array, " m"]
-Model: TypeAlias = Callable[[Array, Any], tuple[Array, Array]]
-"""`fun(z, data) -> (f, g)`: log objective (scalar) and log limits (m,), met when `g <= 0`."""
+from dse.optimize.duality import Limits, Model, dual_bounds
 
 
 class Settings(eqx.Module):
@@ -45,6 +43,9 @@ class Settings(eqx.Module):
 
     margin: float = 1e-9
     """The solver aims at `g <= -margin`, so that the answer is strictly inside its limits."""
+
+
+DEFAULTS = Settings()
 
 
 class Optimum(eqx.Module):
@@ -87,7 +88,7 @@ class Optimum(eqx.Module):
     """Every limit is met."""
 
     @property
-    def gap(self) -> Array:
+    def gap(self) -> Scalar:
         """`objective - lower_bound`: for a log objective, the relative distance to the best possible."""
         return self.objective - self.lower_bound
 
@@ -102,7 +103,7 @@ class Problem(eqx.Module):
 
     def place(self, unit: Array) -> Array:
         """The point of the box at `unit` coordinates, each 0 to 1."""
-        return self.lower + (self.upper - self.lower) * unit
+        return jnp.asarray(self.lower + (self.upper - self.lower) * unit)
 
     def __call__(self, unit: Array) -> tuple[Array, Array]:
         """Objective and limits at `unit` coordinates."""
@@ -133,41 +134,6 @@ class _Local(eqx.Module):
     hess: Array
 
 
-def dual_bounds(fun: Model, data: Any, lower: Vector, upper: Vector, z: Vector, multipliers: Limits):
-    """Weak-duality bounds from one gradient of the Lagrangian, valid for any multipliers and any `z`.
-
-        L(z) = f(z) + lam . g(z),  d(h) = h(z) + sum_i min(h'_i (lo_i - z_i), h'_i (hi_i - z_i))
-        min f >= d(L),  min max_j g_j >= d(lam . g) / sum(lam)
-
-    A convex function lies above its tangent, and a tangent is smallest at a corner of the box.
-
-    Source: [nocedal2006] section 12.9; [boyd2007tutorial] section 2.4.
-    Assumes: f and g are convex on the box.
-
-    Args:
-        fun: the model.
-        data: what the model reads.
-        lower: lower bounds of z.
-        upper: upper bounds of z.
-        z: any point of the box.
-        multipliers: any numbers; negative ones count as zero.
-
-    Returns:
-        Lower bound on the optimal objective, and lower bound on the largest limit anywhere in the box.
-    """
-    lam = jnp.maximum(multipliers, 0.0)
-    (f, g), pull = jax.vjp(lambda x: fun(x, data), z)
-    (grad_f,) = pull((jnp.ones_like(f), jnp.zeros_like(g)))
-    (grad_g,) = pull((jnp.zeros_like(f), lam))
-
-    def smallest(slope: Array) -> Array:
-        return jnp.sum(jnp.minimum(slope * (lower - z), slope * (upper - z)))
-
-    bound = f + lam @ g + smallest(grad_f + grad_g)
-    violation = (lam @ g + smallest(grad_g)) / jnp.maximum(jnp.sum(lam), 1e-300)
-    return bound, violation
-
-
 def _local(problem: Problem, unit: Array, lam: Array) -> _Local:
     """Value, gradient, limits' Jacobian and Lagrangian Hessian, in one forward pass over the reverse one."""
 
@@ -181,11 +147,12 @@ def _local(problem: Problem, unit: Array, lam: Array) -> _Local:
 
 
 def _solve_positive(matrix: Array, rhs: Array) -> Array:
-    """`matrix^-1 rhs` by a Cholesky factor whose pivots are kept positive ([nocedal2006] section 3.4)."""
+    """`matrix^-1 rhs` by Cholesky; an indefinite matrix is first shifted by its Gershgorin radii."""
     scale = jax.lax.rsqrt(jnp.maximum(jnp.abs(jnp.diagonal(matrix)), 1e-30))
-    scaled = matrix * scale[:, None] * scale[None, :]
-    shifted = scaled + 1e-13 * jnp.eye(rhs.shape[0])
-    factor = jnp.linalg.cholesky(shifted)
+    scaled = matrix * scale[:, None] * scale[None, :] + 1e-13 * jnp.eye(rhs.shape[0])
+    indefinite = jnp.isnan(jnp.linalg.cholesky(scaled)[-1, -1])
+    shift = jnp.where(indefinite, jnp.sum(jnp.abs(scaled), axis=1), 0.0)
+    factor = jnp.linalg.cholesky(scaled + jnp.diag(shift))
     return scale * jax.scipy.linalg.cho_solve((factor, True), scale * rhs)
 
 
@@ -307,11 +274,29 @@ def _move(problem: Problem, state: _State, at: _Local, settings: Settings) -> _S
 
 
 def solve_convex(
-    fun: Model, data: Any, lower: Vector, upper: Vector, start: Vector, *, settings: Settings = Settings()
+    fun: Model, data: Any, lower: Vector, upper: Vector, start: Vector, *, settings: Settings = DEFAULTS
 ) -> Optimum:
-    """The point of a box that minimises a convex function within convex limits, with multipliers and proof.
+    """The point of a box that minimises a convex function within convex limits, with prices and proof.
 
         min f(z)  subject to  g(z) <= 0,  lower <= z <= upper
+
+    A primal-dual interior point with exact Hessians. Every limit may be exceeded at a steep price, so the Newton
+    system always has a solution and an impossible problem ends with a proof instead of a breakdown.
+
+    Source: [nocedal2006] chapter 19 (algorithm 19.2) and eq. 17.26; [boyd2007tutorial] for models in log variables.
+    Assumes: `fun` is smooth and finite in the box; convex, for the bounds and for global optimality.
+    Valid for: `jax.vmap` over any argument but `fun`; not differentiable (use the multipliers instead).
+
+    Args:
+        fun: returns log objective and log limits at `(z, data)`.
+        data: whatever `fun` reads.
+        lower: lower bounds; equal to `upper` where a variable is fixed.
+        upper: upper bounds.
+        start: where to begin, moved into the box if outside.
+        settings: tolerances and barrier schedule.
+
+    Returns:
+        The optimum. Not `converged` with a positive `violation_bound` means proven infeasible.
     """
     problem = Problem(fun, data, lower, upper)
     width = upper - lower
@@ -332,14 +317,74 @@ def solve_convex(
 
 
 def _report(problem: Problem, state: _State, settings: Settings) -> Optimum:
-    """The optimum at the last iterate, multipliers in the units of `z`."""
-    z = problem.place(state.unit)
-    width = problem.upper - problem.lower
-    at = _local(problem, state.unit, state.lam)
+    """The optimum at the last iterate, bound multipliers per unit of `z`."""
+    z, lam, width = problem.place(state.unit), state.lam, problem.upper - problem.lower
+    at = _local(problem, state.unit, lam)
     error, products = _residuals(state, at, settings)
     residual = jnp.maximum(error, jnp.max(products))
-    bound, violation = dual_bounds(problem.fun, problem.data, problem.lower, problem.upper, z, state.lam)
+    bounds = dual_bounds(problem.fun, problem.data, problem.lower, problem.upper, z, lam)
+    free, per_unit = width > 0.0, 1.0 / jnp.where(width > 0.0, width, 1.0)
+    low = jnp.where(free, state.low * per_unit, jnp.maximum(bounds.slope, 0.0))
+    high = jnp.where(free, state.high * per_unit, jnp.maximum(-bounds.slope, 0.0))
     feasible = jnp.all(at.g <= 0.0)
-    converged = feasible & (residual <= settings.tolerance) & (at.f - bound <= settings.gap_tolerance)
-    per_width = jnp.where(width > 0.0, 1.0 / jnp.where(width > 0.0, width, 1.0), 0.0)
-    return Optimum(z, state.lam, state.low * per_width, state.high * per_width, at.f, at.g, bound, violation, residual, state.n_iterations, converged, feasible)
+    close = at.f - bounds.objective <= settings.gap_tolerance
+    converged = feasible & close & (residual <= settings.tolerance)
+    answer = (at.f, at.g, bounds.objective, bounds.violation, residual, state.n_iterations, converged, feasible)
+    return Optimum(z, lam, low, high, *answer)
+
+
+@eqx.filter_jit
+def _solve_chunk(fun: Model, data: Any, boxes: list[Array], settings: Settings) -> Optimum:
+    """One compiled batch."""
+
+    def one(data: Any, box: list[Array]) -> Optimum:
+        return solve_convex(fun, data, *box, settings=settings)
+
+    return eqx.filter_vmap(one, in_axes=(eqx.if_array(0), 0))(data, boxes)
+
+
+def solve_batch(
+    fun: Model,
+    data: Any,
+    lower: Float[Array | np.ndarray, "... n"],
+    upper: Float[Array | np.ndarray, "... n"],
+    start: Float[Array | np.ndarray, "... n"],
+    *,
+    settings: Settings = DEFAULTS,
+    chunk: int = 256,
+) -> Optimum:
+    """Many optima of one model, `solve_convex` over the leading axis of every array in `data`.
+
+    The batch is cut into chunks of one compiled shape (a power of two, the last one padded), which bounds
+    memory and lets a chunk end as soon as its own slowest problem has ended.
+
+    Args:
+        fun: the model; keep the same object between calls, since the compiled program is kept per `fun`.
+        data: pytree whose arrays have the batch as leading axis; other leaves are shared.
+        lower: lower bounds, shared `(n,)` or per problem `(b, n)`, as are `upper` and `start`.
+        upper: upper bounds.
+        start: where to begin.
+        settings: tolerances and barrier schedule.
+        chunk: most problems solved side by side.
+
+    Returns:
+        An `Optimum` of host arrays, each with the batch as leading axis.
+
+    Raises:
+        SpecError: no argument has a batch axis, or the axes differ; give every array in `data` the same one.
+    """
+    arrays, shared = eqx.partition(data, lambda x: isinstance(x, (jax.Array, np.ndarray)))
+    boxes = [np.asarray(x, dtype=float) for x in (lower, upper, start)]
+    axes = {np.shape(x)[:1] for x in [*jax.tree.leaves(arrays), *(x for x in boxes if x.ndim == 2)]}
+    if len(axes) != 1 or () in axes:
+        raise SpecError(f"a batch needs one leading axis, got {sorted(axes)}; give every array in data the same one")
+    ((n_batch,),) = axes
+    boxes = [np.broadcast_to(x, (n_batch, x.shape[-1])) for x in boxes]
+    size = min(chunk, 2 ** (n_batch - 1).bit_length())
+    answers = []
+    for first in range(0, n_batch, size):
+        rows = np.minimum(np.arange(first, first + size), n_batch - 1)
+        data_rows, box_rows = jax.tree.map(lambda x, rows=rows: jnp.asarray(np.asarray(x)[rows]), (arrays, boxes))
+        answer = _solve_chunk(fun, eqx.combine(data_rows, shared), box_rows, settings)
+        answers.append(jax.device_get(answer))
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[:n_batch], *answers)

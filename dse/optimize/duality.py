@@ -1,0 +1,70 @@
+"""What one gradient proves about a whole box, when the functions are convex.
+
+A Lagrangian with any multipliers lies below the objective wherever the limits are met, and a convex function lies above
+its tangent; together they bound the best possible from any point at all. Read more: [nocedal2006] section 12.9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from dse.core.types import Scalar, Vector
+
+Limits: TypeAlias = Float[Array | np.ndarray, " m"]
+Model: TypeAlias = Callable[[Array, Any], tuple[Array, Array]]
+"""`fun(z, data) -> (f, g)`: log objective (scalar) and log limits (m,), met when `g <= 0`."""
+
+
+class DualBounds(eqx.Module):
+    """What one gradient of the Lagrangian proves about the whole box."""
+
+    objective: Scalar
+    """No point that meets the limits has a lower objective."""
+
+    violation: Scalar
+    """No point has a smaller largest limit; positive proves that the limits cannot all be met."""
+
+    slope: Vector
+    """Gradient of the Lagrangian at the point, per unit of `z`."""
+
+
+def dual_bounds(fun: Model, data: Any, lower: Vector, upper: Vector, z: Vector, multipliers: Limits) -> DualBounds:
+    """Weak-duality bounds, valid for any multipliers and any `z`, sharp at an optimum.
+
+        L(z) = f(z) + lam . g(z),  d(h) = h(z) + sum_i min(h'_i (lower_i - z_i), h'_i (upper_i - z_i))
+        min f >= d(L),  min max_j g_j >= d(lam . g) / sum(lam)
+
+    A convex function lies above its tangent, and a tangent is smallest at a corner of the box.
+
+    Source: [nocedal2006] section 12.9; [boyd2007tutorial] for log-log convex models.
+    Assumes: f and g are convex on the box.
+
+    Args:
+        fun: returns log objective and log limits at `(z, data)`.
+        data: whatever `fun` reads.
+        lower: lower bounds of z.
+        upper: upper bounds of z.
+        z: any point of the box.
+        multipliers: any numbers; negative ones count as zero.
+
+    Returns:
+        Both bounds, and the gradient they rest on.
+    """
+    lam = jnp.maximum(multipliers, 0.0)
+    (f, g), pull = jax.vjp(lambda x: fun(x, data), z)
+    (slope_f,) = pull((jnp.ones_like(f), jnp.zeros_like(g)))
+    (slope_g,) = pull((jnp.zeros_like(f), lam))
+
+    def lowest(slope: Array) -> Array:
+        return jnp.sum(jnp.minimum(slope * (lower - z), slope * (upper - z)))
+
+    objective = f + lam @ g + lowest(slope_f + slope_g)
+    violation = (lam @ g + lowest(slope_g)) / jnp.maximum(jnp.sum(lam), jnp.finfo(float).tiny)
+    return DualBounds(objective, violation, slope_f + slope_g)

@@ -1,1 +1,104 @@
-"""Differentiable hardware design-space exploration: what should the next AI chip be?"""
+"""Differentiable hardware design-space exploration: what should the next AI chip be?
+
+    import dse
+
+    solution = dse.solve(dse.load_study("sweeps/trainium4.toml"))
+    print(solution.delivered, solution.limits)
+
+Names are loaded on first use, so that `dse --help` does not wait for JAX. Importing any of them switches JAX to
+float64.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .core.errors import DseError as DseError
+    from .core.errors import PlanError as PlanError
+    from .core.errors import SpecError as SpecError
+    from .core.errors import UnknownNameError as UnknownNameError
+    from .core.free import Free as Free
+    from .core.provenance import Sourced as Sourced
+    from .core.smooth import p_norm_max as p_norm_max
+    from .cost.area import block_areas as block_areas
+    from .cost.area import die_area_mm2 as die_area_mm2
+    from .cost.money import package_cost as package_cost
+    from .cost.power import full_load_power_W as full_load_power_W
+    from .cost.power import step_energy as step_energy
+    from .hardware.chip import Chip as Chip
+    from .hardware.chip import peak_FLOPps as peak_FLOPps
+    from .hardware.presets import chip as chip
+    from .hardware.presets import chip_names as chip_names
+    from .hardware.presets import chip_receipts as chip_receipts
+    from .hardware.presets import system as system
+    from .hardware.presets import system_names as system_names
+    from .hardware.system import System as System
+    from .mapping.memory import memory_B as memory_B
+    from .mapping.plan import Plan as Plan
+    from .mapping.plan import parse_plan as parse_plan
+    from .mapping.plan import plans as plans
+    from .objective.design import Choice as Choice
+    from .objective.metrics import Evaluation as Evaluation
+    from .objective.metrics import evaluate as evaluate
+    from .objective.metrics import evaluate_demand as evaluate_demand
+    from .objective.metrics import silicon as silicon
+    from .objective.study import Study as Study
+    from .objective.study import load_study as load_study
+    from .objective.terms import Limit as Limit
+    from .optimize.curvature import curvature as curvature
+    from .optimize.solution import Solution as Solution
+    from .optimize.solve import solve as solve
+    from .performance.calibration import Calibration as Calibration
+    from .performance.calibration import calibration as calibration
+    from .performance.demand import demand as demand
+    from .performance.step import step_time as step_time
+    from .technology.presets import Technology as Technology
+    from .technology.presets import technology as technology
+    from .workload.presets import model as model
+    from .workload.presets import model_names as model_names
+    from .workload.transformer import Decode as Decode
+    from .workload.transformer import Model as Model
+    from .workload.transformer import Training as Training
+
+__version__ = "0.1.0"
+
+_PLACES = {
+    "core.errors": "DseError PlanError SpecError UnknownNameError",
+    "core.free": "Free",
+    "core.provenance": "Sourced",
+    "core.smooth": "p_norm_max",
+    "cost.area": "block_areas die_area_mm2",
+    "cost.money": "package_cost",
+    "cost.power": "full_load_power_W step_energy",
+    "hardware.chip": "Chip peak_FLOPps",
+    "hardware.presets": "chip chip_names chip_receipts system system_names",
+    "hardware.system": "System",
+    "mapping.memory": "memory_B",
+    "mapping.plan": "Plan parse_plan plans",
+    "objective.design": "Choice",
+    "objective.metrics": "Evaluation evaluate evaluate_demand silicon",
+    "objective.study": "Study load_study",
+    "objective.terms": "Limit",
+    "optimize.curvature": "curvature",
+    "optimize.solution": "Solution",
+    "optimize.solve": "solve",
+    "performance.calibration": "Calibration calibration",
+    "performance.demand": "demand",
+    "performance.step": "step_time",
+    "technology.presets": "Technology technology",
+    "workload.presets": "model model_names",
+    "workload.transformer": "Decode Model Training",
+}
+_HOME = {name: place for place, names in _PLACES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'dse' has no attribute '{name}'")
+    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*_HOME, "__version__"])

@@ -1,12 +1,18 @@
-"""Array types used across the rooms: float64 scalars, batched only by `jax.vmap`."""
+"""Array types used across the rooms: float64 scalars, batched only by `jax.vmap`.
+
+Importing any room switches JAX to 64 bit: 1e27 FLOP times 1e12 bytes overflows float32.
+"""
 
 from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
+jax.config.update("jax_enable_x64", True)
 
 FloatLike: TypeAlias = Array | np.ndarray | np.floating
 Scalar: TypeAlias = Float[Array | np.ndarray, ""]

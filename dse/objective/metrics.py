@@ -17,6 +17,7 @@ from ..hardware.system import System
 from ..mapping.headroom import usable_frac
 from ..mapping.plan import Plan, plans
 from ..mapping.tiling import array_shape
+from ..performance.collective import Reference
 from ..performance.calibration import Calibration, default_calibration, reference_speeds
 from ..performance.demand import StepDemand, demand, stack_demands
 from ..performance.step import Step, step_time
@@ -108,7 +109,7 @@ def chip_technology(chip: Chip, package: str = "CoWoS-L") -> Technology:
 
 
 @jax.jit
-def _step_seconds(demands: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> FloatLike:
+def plan_seconds(demands: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> FloatLike:
     """Throttled step time of every demand (leading axis) on one chip, inf where it does not fit in memory."""
 
     def one(d: StepDemand) -> FloatLike:
@@ -143,34 +144,41 @@ def evaluate(
     """
     tech = chip_technology(system.chip) if tech is None else tech
     c = default_calibration(system.chip.name) if calibration is None else calibration
-    chip = system.chip
-    ref = reference_speeds(c, float(chip.scaleup_bandwidth_per_dir_Bps), float(chip.scaleout_bandwidth_per_dir_Bps))
     if plan is None:
-        plan, d = fastest_plan(system, workload, tech, c)
+        every, demands = lowered(system, workload, c)
+        best = fastest(every, demands, system.chip, tech, c)
+        plan, d = every[best], demands[best]
     else:
-        d = demand(workload, plan, system, ref)
-        _check_memory(d, chip, plan)
-    return plan, jax.jit(evaluate_demand)(d, chip, tech, c)
+        d = demand(workload, plan, system, chip_reference(system.chip, c))
+        _check_memory(d, system.chip, plan)
+    return plan, jax.jit(evaluate_demand)(d, system.chip, tech, c)
 
 
-def fastest_plan(system: System, workload: Workload, tech: Technology, c: Calibration) -> tuple[Plan, StepDemand]:
-    """The fastest of all valid plans that fits in memory, and its demand."""
-    chip = system.chip
-    ref = reference_speeds(c, float(chip.scaleup_bandwidth_per_dir_Bps), float(chip.scaleout_bandwidth_per_dir_Bps))
-    candidates = plans(workload, system)
-    if not candidates:
+def chip_reference(chip: Chip, c: Calibration) -> Reference:
+    """Achievable link speeds of `chip`, at which collective algorithms are chosen."""
+    return reference_speeds(c, float(chip.scaleup_bandwidth_per_dir_Bps), float(chip.scaleout_bandwidth_per_dir_Bps))
+
+
+def lowered(system: System, workload: Workload, c: Calibration) -> tuple[list[Plan], list[StepDemand]]:
+    """All valid plans and their demands; PlanError if nothing divides."""
+    every = plans(workload, system)
+    if not every:
         raise PlanError(
             f"no plan divides {workload.model.name} over {system.n_chips} chips of {system.name} with this batch; "
             "choose a batch and chip count with common factors"
         )
-    array = array_shape(chip.core.tensor)
-    demands = [demand(workload, p, system, ref, array) for p in candidates]
-    seconds = np.asarray(_step_seconds(stack_demands(demands), chip, tech, c))
+    array, ref = array_shape(system.chip.core.tensor), chip_reference(system.chip, c)
+    return every, [demand(workload, p, system, ref, array) for p in every]
+
+
+def fastest(every: list[Plan], demands: list[StepDemand], chip: Chip, tech: Technology, c: Calibration) -> int:
+    """Index of the fastest plan that fits in memory; PlanError (with the shortfall) if none does."""
+    seconds = np.asarray(plan_seconds(stack_demands(demands), chip, tech, c))
     best = int(np.argmin(seconds))
     if not np.isfinite(seconds[best]):
         leanest = min(range(len(demands)), key=lambda i: float(demands[i].memory_B))
-        _check_memory(demands[leanest], chip, candidates[leanest])
-    return candidates[best], demands[best]
+        _check_memory(demands[leanest], chip, every[leanest])
+    return best
 
 
 def _check_memory(d: StepDemand, chip: Chip, plan: Plan) -> None:

@@ -130,6 +130,11 @@ class Core:
         return (*physics, *per_workload, *users)
 
     def terms(self, x: Mapping[str, Array], data: Data) -> tuple[Array, Array]:
+        """As `ratio_list`, the ratios stacked, shape (m,)."""
+        goal, ratios = self.ratio_list(x, data)
+        return goal, jnp.stack(ratios)
+
+    def ratio_list(self, x: Mapping[str, Array], data: Data) -> tuple[Array, list[Array]]:
         """Objective and ratios (each at most 1 in a design that works), as posynomials of `x`.
 
         Args:
@@ -137,7 +142,7 @@ class Core:
             data: coefficients of one discrete choice.
 
         Returns:
-            Objective [dimensionless or the goal's unit] and ratios in the order of `rows()`, shape (m,).
+            Objective [dimensionless or the goal's unit] and scalar ratios in the order of `rows()`.
         """
         chip = with_free(data.chip, {n: x[n] for n in self.free})
         state, ratios = self._state(chip, x, data)
@@ -156,7 +161,7 @@ class Core:
             values = METRICS[metric](state)
             for v in values if isinstance(values, list) else [values]:
                 users.append(v / data.limits[i] if sense == "at_most" else data.limits[i] / v)
-        return self._goal(state, data), jnp.stack([jnp.asarray(r) for r in (*physics, *ratios, *users)])
+        return self._goal(state, data), [jnp.asarray(r) for r in (*physics, *ratios, *users)]
 
     def _goal(self, state: State, data: Data) -> Array:
         if self.goal != DELIVERED:
@@ -179,6 +184,11 @@ class Core:
             ratios += [step.total_s / seconds, d.memory_B / (data.usable_frac * chip.hbm_capacity_B)]
         money = package_cost(chip, die, data.bond_loss, tech)
         return State(chip, tech, area, money, die, volt, steps, powers), ratios
+
+    def separate(self, x: Mapping[str, Array], data: Data) -> tuple[Array, ...]:
+        """Objective and every ratio as outputs of their own, for the convexity walker."""
+        goal, ratios = self.ratio_list(x, data)
+        return (goal, *ratios)
 
     def positive(self, z: Array) -> dict[str, Array]:
         """Named positive numbers of the log coordinates `z`."""

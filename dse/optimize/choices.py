@@ -5,22 +5,29 @@ from __future__ import annotations
 import dataclasses
 from functools import cached_property
 
+import equinox as eqx
 import jax
 import numpy as np
 
-from ..core.errors import SpecError
 from ..cost.money import bond_loss
+from ..hardware.chip import Chip
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..mapping.headroom import usable_frac
-from ..mapping.plan import Plan, plans
+from ..mapping.plan import Plan
 from ..mapping.tiling import ArrayShape, array_shape
 from ..objective.design import Choice, array_of, choice_technology, template
-from ..objective.metrics import evaluate
+from ..objective.metrics import chip_reference, chip_technology, evaluate_demand, fastest, lowered, plan_seconds
 from ..objective.study import Study
 from ..objective.terms import Data
-from ..performance.calibration import Calibration, default_calibration, reference_speeds
+from ..performance.calibration import Calibration, default_calibration
 from ..performance.demand import StepDemand, demand, stack_demands
+
+
+KEPT = 48
+"""Plans kept per workload and probe chip."""
+PROBES = ((1.0, 1.0, 1.0, 1.0), (3.0, 4.0, 2.0, 2.0), (8.0, 4.0, 2.0, 4.0), (8.0, 8.0, 4.0, 1.0))
+"""Growth of cores, HBM bandwidth, HBM capacity and scale-up links of the chips at which plans are ranked."""
 
 
 @dataclasses.dataclass
@@ -41,21 +48,51 @@ class Space:
         return [preset_system(self.study.baseline.name, n) for _, n in self.study.workloads.values()]
 
     @cached_property
+    def lowered(self) -> list[tuple[list[Plan], list[StepDemand]]]:
+        """All valid plans of each workload and their demands on the baseline's PE array."""
+        pairs = zip(self.study.workloads.values(), self.systems, strict=True)
+        return [lowered(system, workload, self.calibration) for (workload, _), system in pairs]
+
+    @cached_property
     def baselines(self) -> list[tuple[Plan, float]]:
         """Best plan and step time of each workload on the baseline chip, under its power limit."""
-        pairs = zip(self.study.workloads.values(), self.systems, strict=True)
-        found = [evaluate(system, workload) for (workload, _), system in pairs]
-        return [(plan, float(e.step_s)) for plan, e in found]
+        chip = self.study.baseline.chip
+        tech, found = chip_technology(chip), []
+        for every, demands in self.lowered:
+            best = fastest(every, demands, chip, tech, self.calibration)
+            evaluation = jax.jit(evaluate_demand)(demands[best], chip, tech, self.calibration)
+            found.append((every[best], float(evaluation.step_s)))
+        return found
 
     @cached_property
     def plans(self) -> list[list[Plan]]:
-        """All valid plans of each workload."""
-        pairs = zip(self.study.workloads.values(), self.systems, strict=True)
-        found = [plans(workload, system) for (workload, _), system in pairs]
-        for name, none in zip(self.study.workloads, found, strict=True):
-            if not none:
-                raise SpecError(f"workloads.{name}: no plan divides the model over its chips and batch")
-        return found
+        """Plans of each workload worth pricing: the fastest `KEPT` on the baseline and on each grown `PROBES` chip.
+
+        The baseline's own best plan is always among them.
+        """
+        kept = []
+        for (every, demands), (own, _) in zip(self.lowered, self.baselines, strict=True):
+            stacked = stack_demands(demands)
+            winners = {every.index(own)}
+            for chip in self.probes:
+                seconds = np.asarray(plan_seconds(stacked, chip, chip_technology(self.study.baseline.chip), self.calibration))
+                winners |= {int(i) for i in np.argsort(seconds)[:KEPT] if np.isfinite(seconds[i])}
+            kept.append([every[i] for i in sorted(winners)])
+        return kept
+
+    @property
+    def probes(self) -> list[Chip]:
+        """Chips at which plans are ranked: the baseline, and larger ones without a power limit."""
+        base = self.study.baseline.chip
+        return [
+            eqx.tree_at(
+                lambda c: [c.n_cores, c.hbm_bandwidth_Bps, c.hbm_capacity_B, c.scaleup_bandwidth_per_dir_Bps, c.power_limit_W],
+                base,
+                [base.n_cores * cores, base.hbm_bandwidth_Bps * hbm, base.hbm_capacity_B * capacity,
+                 base.scaleup_bandwidth_per_dir_Bps * links, base.power_limit_W * 1e3],
+            )
+            for cores, hbm, capacity, links in PROBES
+        ]  # fmt: skip
 
     @cached_property
     def arrays(self) -> list[ArrayShape]:
@@ -69,17 +106,14 @@ class Space:
 
     @cached_property
     def demands(self) -> list[list[StepDemand]]:
-        """For each workload and array, the stacked demands of all plans.
+        """For each workload and array, the stacked demands of the kept plans.
 
         Collective algorithms are chosen at the baseline's achievable link speeds, a discrete choice.
         """
-        base = self.study.baseline.chip
-        ref = reference_speeds(self.calibration, float(base.scaleup_bandwidth_per_dir_Bps), self.study.scaleout_Bps)
+        ref = chip_reference(self.study.baseline.chip, self.calibration)
         return [
-            [stack_demands([demand(workload, p, system, ref, array) for p in candidates]) for array in self.arrays]
-            for (workload, _), system, candidates in zip(
-                self.study.workloads.values(), self.systems, self.plans, strict=True
-            )
+            [stack_demands([demand(workload, p, system, ref, array) for p in kept]) for array in self.arrays]
+            for (workload, _), system, kept in zip(self.study.workloads.values(), self.systems, self.plans, strict=True)
         ]
 
     def data(self, choice: Choice, plan_index: tuple[int, ...]) -> Data:

@@ -190,31 +190,42 @@ class Search:
         groups = [[c for c in self.seen.values() if c.choice_index == i] for i in range(n)]
         return [min(g, key=lambda c: c.log_goal) for g in groups]
 
-    def rounded(self, candidate: Candidate) -> Candidate | None:
-        """The best integer neighbour of a candidate: cores and stacks up or down to multiples of the dies, re-solved.
+    def rounded(self, candidates: list[Candidate]) -> Candidate | None:
+        """The best design with integer cores and stacks near `candidates` (best first), or None if none meets the limits.
 
-        None when no neighbour meets the limits. Neighbours share one batch; integers are fixed by an empty box.
+        Each count goes up or down to a multiple of the dies and the rest is solved again; as many candidates are
+        tried as fit in one batch of the search's size, so nothing is compiled anew. Integers are fixed by an empty box.
         """
         names = self.core.variables()
         where = [names.index(x) for x in INTEGERS if x in self.core.free]
+        points = [(c, v) for c in candidates if c.log_goal < np.inf for v in self._neighbours(c, where)]
+        n = len(self.space.study.choices)
+        points = points[: max(n, 2 ** len(where))]
+        if not points:
+            return None
+        found: list[Candidate] = []
+        for begin in range(0, len(points), n):
+            some = points[begin : begin + n]
+            padded = some + [some[0]] * (n - len(some))
+            lower, upper = (np.repeat(b[None], n, axis=0) for b in self.box)
+            for row, (_, values) in enumerate(padded):
+                lower[row, where] = upper[row, where] = values
+            choices = self.space.study.choices
+            data = stack([self.space.data(choices[c.choice_index], c.plan_index) for c, _ in padded])
+            start = np.clip(np.stack([c.optimum.z for c, _ in padded]), lower, upper)
+            solved = jax.tree.map(np.asarray, solve_all(self.core, data, lower, upper, start))
+            found += [dataclasses.replace(c, optimum=element(solved, i)) for i, (c, _) in enumerate(some)]
+        best = min(found, key=lambda c: c.log_goal)
+        return best if best.log_goal < np.inf else None
+
+    def _neighbours(self, candidate: Candidate, where: list[int]) -> list[tuple[float, ...]]:
+        """Logs of the multiples of the dies on both sides of each count, inside the box; nearest combination first."""
         n_dies = self.space.study.choices[candidate.choice_index].n_dies
         z = candidate.optimum.z
         options = []
         for i in where:
-            x = float(np.exp(z[i])) / n_dies
-            near = {max(math.floor(x), 1), max(math.floor(x) + 1, 1)}
-            logs = sorted({math.log(k * n_dies) for k in near})
+            below = max(math.floor(float(np.exp(z[i])) / n_dies + 1e-9), 1)
+            logs = [math.log(k * n_dies) for k in (below, below + 1)]
             options.append([v for v in logs if self.box[0][i] - 1e-9 <= v <= self.box[1][i] + 1e-9])
-        neighbours = list(itertools.product(*options))
-        if not neighbours:
-            return None
-        lower, upper = (np.repeat(b[None], len(neighbours), axis=0).copy() for b in self.box)
-        for row, values in enumerate(neighbours):
-            lower[row, where] = upper[row, where] = values
-        data = self.space.data(self.space.study.choices[candidate.choice_index], candidate.plan_index)
-        batch = stack([data] * len(neighbours))
-        start = np.clip(z, lower, upper)
-        solved = jax.tree.map(np.asarray, solve_all(self.core, batch, lower, upper, start))
-        found = [dataclasses.replace(candidate, optimum=element(solved, i)) for i in range(len(neighbours))]
-        best = min(found, key=lambda c: c.log_goal)
-        return best if best.log_goal < np.inf else None
+        near = itertools.product(*options)
+        return sorted(near, key=lambda v: sum(abs(x - float(z[i])) for x, i in zip(v, where, strict=True)))

@@ -1,0 +1,198 @@
+"""What a study answers: a design with exact metrics, a price on every limit, and a certificate."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from typing import Any
+
+import numpy as np
+
+from ..hardware.chip import Chip
+from ..mapping.plan import Plan
+from ..objective.design import Choice
+from ..objective.metrics import Evaluation, Silicon
+from ..objective.study import Study
+
+
+class Status(enum.Enum):
+    """How a search ended; the value is the explanation."""
+
+    OPTIMAL = "optimal: every term is log-log convex and the gap to the lower bound is closed"
+    LOCAL = "local: no certificate, since some term is not proved log-log convex or the solve did not close its gap"
+    INFEASIBLE = "infeasible: no design meets all limits; see the cheapest relaxation"
+
+
+@dataclasses.dataclass(frozen=True)
+class LimitReport:
+    """One limit at the design."""
+
+    name: str
+    """Metric, with the workload for power."""
+    sense: str
+    """"at_most" or "at_least"."""
+    value: float
+    """Metric of the design, canonical unit."""
+    limit: float
+    """What the study asks."""
+    price: float
+    """d log goal / d log limit at the continuous optimum: negative where loosening an upper limit helps."""
+    price_per_unit: float
+    """d goal / d limit in the goal's unit per canonical unit of the limit."""
+
+    @property
+    def margin(self) -> float:
+        """Room left, as a share of the limit; zero when it binds, negative when broken."""
+        gap = 1 - self.value / self.limit
+        return gap if self.sense == "at_most" else -gap
+
+
+@dataclasses.dataclass(frozen=True)
+class Certificate:
+    """Why no better design exists, and how sure that is."""
+
+    proved: bool
+    """Whether the walker proved every term log-log convex."""
+    unproved: tuple[str, ...]
+    """Terms it could not prove, each with the first operation that breaks membership."""
+    lower_bound: float
+    """No design with these discrete choices and plans has a smaller goal."""
+    relative_gap: float
+    """Continuous optimum over its lower bound, minus 1."""
+    integer_gap: float
+    """Rounded design over the best continuous optimum of any choice, minus 1."""
+    n_solves: int
+    """Convex problems solved."""
+    n_plans: tuple[int, ...]
+    """Plans priced per workload at every solved chip."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Relaxation:
+    """The cheapest loosening that makes an infeasible study feasible."""
+
+    name: str
+    """Limit to loosen."""
+    limit: float
+    """What the study asks."""
+    needed: float
+    """What would be enough, together with the other relaxations."""
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkloadReport:
+    """One workload on the design."""
+
+    name: str
+    """Name in the study."""
+    plan: Plan
+    """Who does what."""
+    evaluation: Evaluation
+    """Exact metrics."""
+    baseline_s: float
+    """Step time of the baseline with its own best plan."""
+
+    @property
+    def speedup(self) -> float:
+        """Baseline's step time over the design's."""
+        return self.baseline_s / float(self.evaluation.step_s)
+
+
+@dataclasses.dataclass(frozen=True)
+class Alternative:
+    """The best of another discrete choice, continuous."""
+
+    choice: Choice
+    """What was chosen."""
+    goal: float
+    """Its continuous optimum; infinite if infeasible."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Solution:
+    """Answer of a study. When infeasible, `chip` and reports are None or empty and `relaxations` say why."""
+
+    study: Study
+    """The question."""
+    status: Status
+    """How it ended."""
+    goal: float
+    """Goal of the rounded design."""
+    choice: Choice | None
+    """Discrete choices of the design."""
+    chip: Chip | None
+    """The design, integers rounded."""
+    continuous: dict[str, float]
+    """Free numbers of the continuous optimum."""
+    silicon: Silicon | None
+    """Area, supply, static power and cost of the design."""
+    workloads: tuple[WorkloadReport, ...]
+    """Delivered metrics."""
+    limits: tuple[LimitReport, ...]
+    """Value, margin and price of every limit."""
+    certificate: Certificate | None
+    """Proof."""
+    alternatives: tuple[Alternative, ...]
+    """Best of every choice, best first."""
+    relaxations: tuple[Relaxation, ...] = ()
+    """Cheapest way out of an infeasible study."""
+
+    @property
+    def delivered(self) -> float:
+        """Geometric mean of the workloads' speed-ups over the baseline."""
+        return float(np.exp(np.mean([np.log(w.speedup) for w in self.workloads])))
+
+
+def as_json(solution: Solution) -> dict[str, Any]:
+    """`solution` as plain data for machines, canonical units; the status word is `optimal`, `local` or `infeasible`."""
+    s = solution
+    out: dict[str, Any] = {
+        "study": s.study.name,
+        "status": s.status.name.lower(),
+        "explanation": s.status.value,
+        "alternatives": [
+            {"choice": dataclasses.asdict(a.choice), "goal": a.goal if np.isfinite(a.goal) else None}
+            for a in s.alternatives
+        ],
+        "relaxations": [dataclasses.asdict(r) for r in s.relaxations],
+    }
+    if s.chip is None or s.silicon is None or s.certificate is None or s.choice is None:
+        return out
+    out["design"] = {
+        "choice": dataclasses.asdict(s.choice),
+        "n_cores": float(s.chip.n_cores),
+        "clock_Hz": float(s.chip.clock_Hz),
+        "supply_V": float(s.silicon.supply_V),
+        "scratchpad_B_per_core": float(s.chip.core.scratchpad_B),
+        "vector_lanes_per_core": float(s.chip.core.vector_lanes),
+        "dma_bandwidth_Bps_per_core": float(s.chip.core.dma_bandwidth_Bps),
+        "n_stacks": float(s.chip.n_stacks),
+        "hbm_bandwidth_Bps": float(s.chip.hbm_bandwidth_Bps),
+        "hbm_capacity_B": float(s.chip.hbm_capacity_B),
+        "scaleup_bandwidth_per_dir_Bps": float(s.chip.scaleup_bandwidth_per_dir_Bps),
+        "continuous": s.continuous,
+    }
+    out["metrics"] = {
+        "goal": s.goal,
+        "delivered_speedup": s.delivered if s.workloads else None,
+        "die_mm2": float(s.silicon.die_mm2),
+        "static_W": float(s.silicon.static_W),
+        "workloads": {w.name: _workload_json(w) for w in s.workloads},
+    }
+    out["certificate"] = dataclasses.asdict(s.certificate)
+    out["limits"] = [{**dataclasses.asdict(x), "margin": x.margin} for x in s.limits]
+    return out
+
+
+def _workload_json(w: WorkloadReport) -> dict[str, Any]:
+    e = w.evaluation
+    return {
+        "plan": dataclasses.asdict(w.plan),
+        "step_s": float(e.step_s),
+        "unthrottled_s": float(e.step.total_s),
+        "speedup": w.speedup,
+        "tokens_per_s": float(e.tokens_per_s),
+        "power_W": float(e.power_W),
+        "mfu_frac": float(e.mfu_frac),
+        "memory_B": float(e.memory_B),
+    }

@@ -1,0 +1,202 @@
+"""From a study to a solution: search, round, price, certify, or say what is infeasible and the cheapest way out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import numpy as np
+
+from ..hardware.chip import Chip
+from ..objective.design import Choice, choice_technology, named, template, with_free
+from ..objective.metrics import Silicon, evaluate_demand, silicon
+from ..objective.study import Study
+from ..objective.terms import METRICS, Data, State
+from ..technology.presets import Technology
+from .choices import Space
+from .curvature import curvature
+from .elastic import cheapest_relaxation
+from .search import Candidate, Search, element
+from .solution import (
+    Alternative,
+    Certificate,
+    LimitReport,
+    Relaxation,
+    Solution,
+    Status,
+    WorkloadReport,
+)
+
+
+def solve(study: Study, progress: Callable[[str], None] = lambda _: None) -> Solution:
+    """The best design of a study, with prices and certificate; or the cheapest relaxation if there is none.
+
+    Args:
+        study: goal, limits, free numbers and choices.
+        progress: told what happens, one line at a time.
+
+    Returns:
+        The solution; `status` says how far to trust it.
+    """
+    search = Search(Space(study), progress)
+    candidates = search.run()
+    alternatives = tuple(
+        Alternative(study.choices[c.choice_index], float(np.exp(c.log_goal))) for c in candidates
+    )
+    best = search.rounded(candidates)
+    if best is None:
+        return _infeasible(search, candidates, alternatives)
+    continuous = next(c for c in candidates if c.choice_index == best.choice_index and c.plan_index == best.plan_index)
+    progress("proving that every term is log-log convex")
+    return _report(search, best, continuous, candidates[0], alternatives)
+
+
+def unproved_terms(search: Search, data: Data) -> tuple[str, ...]:
+    """Objective and limits that the walker cannot prove log-log convex, each with the operation that breaks it.
+
+    `data` may be batched over choices and plans: the proof then holds for all of them at once.
+    """
+    core = search.core
+    x = {name: np.asarray(1.0) for name in core.variables()}
+    verdicts = curvature(core.separate, x, data)
+    labels = ("goal", *core.rows())
+    return tuple(f"{label}: {v.reason}" for label, v in zip(labels, verdicts, strict=True) if not v.is_convex)
+
+
+def design_chip(search: Search, candidate: Candidate) -> Chip:
+    """The chip of a candidate, with the names of its choice and the study's power limit as its own."""
+    study = search.space.study
+    choice = study.choices[candidate.choice_index]
+    x = dict(zip(search.core.variables(), np.exp(candidate.optimum.z), strict=True))
+    chip = with_free(template(choice, study.baseline.chip, study.scaleout_Bps), {n: x[n] for n in search.core.free})
+    limit = next((x.value for x in study.limits if x.metric == "power_W"), float(study.baseline.chip.power_limit_W))
+    return dataclasses.replace(named(chip, choice, f"{study.name}-design"), power_limit_W=limit)
+
+
+def _report(
+    search: Search, best: Candidate, continuous: Candidate, bound: Candidate, alternatives: tuple[Alternative, ...]
+) -> Solution:
+    """Solution of the rounded design `best`, with prices of its `continuous` optimum and the bound of the best of all."""
+    study, space = search.space.study, search.space
+    choice = study.choices[best.choice_index]
+    chip, tech = design_chip(search, best), choice_technology(choice, study.package)
+    parts = silicon(chip, tech)
+    workloads = []
+    for w, (name, i) in enumerate(zip(study.workloads, best.plan_index, strict=True)):
+        d = jax.tree.map(lambda x, i=i: x[i], space.demands[w][space.array_index(choice)])
+        evaluation = jax.jit(evaluate_demand)(d, chip, tech, space.calibration)
+        workloads.append(WorkloadReport(name, space.plans[w][i], evaluation, space.baselines[w][1]))
+    unproved = unproved_terms(search, search.data([c.plan_index for c in search.leaders()]))
+    gap = float(np.expm1(continuous.optimum.gap))
+    certificate = Certificate(
+        proved=not unproved,
+        unproved=unproved,
+        lower_bound=float(np.exp(bound.optimum.lower_bound)),
+        relative_gap=gap,
+        integer_gap=float(np.expm1(best.log_goal - bound.log_goal)),
+        n_solves=len(search.seen),
+        n_plans=tuple(len(p) for p in space.plans),
+    )
+    certified = certificate.proved and gap <= GAP
+    return Solution(
+        study=study,
+        status=Status.OPTIMAL if certified else Status.LOCAL,
+        goal=float(np.exp(best.log_goal)),
+        choice=choice,
+        chip=chip,
+        continuous=dict(zip(search.core.variables(), np.exp(continuous.optimum.z).tolist(), strict=True)),
+        silicon=parts,
+        workloads=tuple(workloads),
+        limits=limit_reports(search, best, continuous, parts, tuple(workloads), chip, tech),
+        certificate=certificate,
+        alternatives=alternatives,
+    )
+
+
+GAP = 1e-5
+"""Largest relative gap of a continuous optimum that is called optimal."""
+
+
+def limit_reports(
+    search: Search,
+    best: Candidate,
+    continuous: Candidate,
+    parts: Silicon,
+    workloads: tuple[WorkloadReport, ...],
+    chip: Chip,
+    tech: Technology,
+) -> tuple[LimitReport, ...]:
+    """Value of every limit on the design, and its price at the continuous optimum.
+
+    A limit with a row per workload is priced once, by the sum of its rows. Limits of the technology (reticle, HBM
+    stack) and bounds of free numbers that cost something follow, as shares of what is allowed.
+    """
+    core, goal = search.core, float(np.exp(continuous.log_goal))
+    powers = [w.evaluation.power_W for w in workloads]
+    state = State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, [], powers)
+    rows = list(core.rows())
+    multipliers, ratios = continuous.optimum.multipliers, np.exp(best.optimum.limits)
+    reports = []
+    for limit in search.space.study.limits:
+        mine = [i for i, r in enumerate(rows) if r == limit.metric or r.startswith(f"{limit.metric}:")]
+        value = METRICS[limit.metric](state)
+        worst = max(float(v) for v in value) if isinstance(value, list) else float(value)
+        price = float(sum(multipliers[i] for i in mine)) * (-1.0 if limit.sense == "at_most" else 1.0)
+        reports.append(LimitReport(limit.metric, limit.sense, worst, limit.value, price, goal * price / limit.value))
+    for i, row in enumerate(rows):
+        if row in TECHNOLOGY_ROWS:
+            price = -float(multipliers[i])
+            reports.append(LimitReport(row, "at_most", float(ratios[i]), 1.0, price, goal * price))
+    return (*reports, *_bound_reports(search, continuous, goal))
+
+
+TECHNOLOGY_ROWS = ("shoreline", "reticle", "interposer", "stack bandwidth", "stack capacity")
+"""Ratios reported beside the user's limits: what the technology allows, 1 when used up."""
+
+
+def _bound_reports(search: Search, continuous: Candidate, goal: float) -> list[LimitReport]:
+    """Bounds of free numbers that the optimum leans on, which the user may not have meant to be binding."""
+    lower, upper = (np.exp(b) for b in search.box)
+    o, out = continuous.optimum, []
+    for i, name in enumerate(search.core.variables()):
+        value = float(np.exp(o.z[i]))
+        for sense, bound, price in (
+            ("at_least", float(lower[i]), float(o.lower_multipliers[i])),
+            ("at_most", float(upper[i]), -float(o.upper_multipliers[i])),
+        ):
+            if abs(price) > SMALLEST_PRICE:
+                out.append(LimitReport(f"{name} (box)", sense, value, bound, price, goal * price / bound))
+    return out
+
+
+SMALLEST_PRICE = 1e-4
+"""Bounds with a smaller price are not worth a line."""
+
+
+def _infeasible(search: Search, candidates: list[Candidate], alternatives: tuple[Alternative, ...]) -> Solution:
+    """No design meets all limits: the choice whose limits need the least loosening in all, and which."""
+    study, core = search.space.study, search.core
+    user = np.asarray([any(r == m or r.startswith(f"{m}:") for m, _ in core.limits) for r in core.rows()])
+    data = search.data([c.plan_index for c in search.leaders()])
+    lower, upper = search.box
+    relax = jax.jit(jax.vmap(partial(cheapest_relaxation, core.logs), in_axes=(0, None, None, None, None)))
+    solved = jax.tree.map(np.asarray, relax(data, lower, upper, (lower + upper) / 2, user))
+    totals = np.where(solved.converged, solved.total, np.inf)
+    found = element(solved, int(np.argmin(totals)))
+    relaxations = []
+    for limit in study.limits:
+        mine = [i for i, r in enumerate(core.rows()) if r == limit.metric or r.startswith(f"{limit.metric}:")]
+        loosen = float(np.exp(max(found.loosening[i] for i in mine)))
+        if loosen > 1 + SMALLEST_LOOSENING:
+            needed = limit.value * loosen if limit.sense == "at_most" else limit.value / loosen
+            relaxations.append(Relaxation(limit.metric, limit.value, needed))
+    return Solution(
+        study=study, status=Status.INFEASIBLE, goal=float("inf"), choice=None, chip=None, continuous={}, silicon=None,
+        workloads=(), limits=(), certificate=None, alternatives=alternatives, relaxations=tuple(relaxations),
+    )  # fmt: skip
+
+
+SMALLEST_LOOSENING = 1e-4
+"""Relaxations below this share are rounding."""

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .mapping.plan import plans as plans
     from .objective.design import Choice as Choice
     from .objective.metrics import Evaluation as Evaluation
+    from .objective.metrics import chip_technology as chip_technology
     from .objective.metrics import evaluate as evaluate
     from .objective.metrics import evaluate_demand as evaluate_demand
     from .objective.metrics import silicon as silicon
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
     from .performance.demand import demand as demand
     from .performance.step import step_time as step_time
     from .technology.presets import Technology as Technology
-    from .technology.presets import technology as technology
     from .workload.presets import model as model
     from .workload.presets import model_names as model_names
     from .workload.transformer import Decode as Decode
@@ -78,7 +78,7 @@ _PLACES = {
     "mapping.memory": "memory_B",
     "mapping.plan": "Plan parse_plan plans",
     "objective.design": "Choice",
-    "objective.metrics": "Evaluation evaluate evaluate_demand silicon",
+    "objective.metrics": "Evaluation chip_technology evaluate evaluate_demand silicon",
     "objective.study": "Study load_study",
     "objective.terms": "Limit",
     "optimize.curvature": "curvature",
@@ -87,7 +87,7 @@ _PLACES = {
     "performance.calibration": "Calibration calibration",
     "performance.demand": "demand",
     "performance.step": "step_time",
-    "technology.presets": "Technology technology",
+    "technology.presets": "Technology",
     "workload.presets": "model model_names",
     "workload.transformer": "Decode Model Training",
 }

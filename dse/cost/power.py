@@ -62,7 +62,7 @@ def supply_V(clock_Hz: FloatLike, nominal_clock_Hz: FloatLike, node: Node) -> Fl
     """
     overdrive = node.nominal_V - node.threshold_V
 
-    def better(_: int, v: FloatLike) -> FloatLike:
+    def better(_: FloatLike, v: FloatLike) -> FloatLike:
         return v * voltage_limit(clock_Hz, v, nominal_clock_Hz, node, overdrive)
 
     start = jnp.asarray(node.nominal_V, dtype=float)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from dse.core.types import Scalar, Vector
+from ..core.types import Scalar, Vector
 
 Limits: TypeAlias = Float[Array | np.ndarray, " m"]
 Model: TypeAlias = Callable[[Array, Any], tuple[Array, Array]]

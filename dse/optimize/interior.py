@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from dse.core.errors import SpecError
-from dse.core.types import Scalar, Vector
-from dse.optimize.duality import Limits, Model, dual_bounds
+from ..core.errors import SpecError
+from ..core.types import Scalar, Vector
+from .duality import Limits, Model, dual_bounds
 
 
 class Settings(eqx.Module):

@@ -1,0 +1,181 @@
+"""Proof that a model is log-log convex, by walking its operations one by one.
+
+Posynomials, their maxima, positive powers and exponentials are convex functions of log variables, so a local optimum is
+a global one. The walker never looks at coefficient values, only at their sign class, and names the first operation that
+breaks membership. Read more: [boyd2007tutorial] sections 2 and 3 (generalized posynomials).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import curvature_rules as algebra
+from .curvature_rules import INF, Term, Verdict, broken, const
+
+
+@dataclasses.dataclass(frozen=True)
+class Curvature:
+    """Verdict on one output."""
+
+    verdict: Verdict
+    """Curvature of its log as a function of the logs of the variables."""
+    reason: str = ""
+    """If unknown: the first operation that breaks membership, its operands and its source line."""
+
+    @property
+    def is_convex(self) -> bool:
+        """Whether it is proved log-log convex (constants and monomials are)."""
+        return self.verdict in (Verdict.CONST, Verdict.MONOMIAL, Verdict.CONVEX)
+
+    def __str__(self) -> str:
+        return f"{self.verdict.value}: {self.reason}" if self.reason else self.verdict.value
+
+
+Rule: TypeAlias = Callable[[Any, Sequence[Term]], Term]
+"""An equation and the terms of its operands to the term of its outputs."""
+
+
+def _first(_: Any, terms: Sequence[Term]) -> Term:
+    """Moves entries about; index operands must not depend on variables."""
+    return terms[0] if all(t.is_const for t in terms[1:]) else broken("an index depends on variables")
+
+
+def _converted(equation: Any, terms: Sequence[Term]) -> Term:
+    (t,) = terms
+    if jnp.issubdtype(equation.params["new_dtype"], jnp.inexact):
+        return t
+    return const(t.low - 1.0, t.high) if t.is_const and t.low < 1.0 else _constants_only(equation, terms)
+
+
+def _constants_only(equation: Any, terms: Sequence[Term]) -> Term:
+    """An operation without a rule: fine on constants, whose value is then anything."""
+    del equation
+    return const(-INF, INF) if all(t.is_const for t in terms) else broken("no rule keeps convexity here")
+
+
+def _entries(equation: Any) -> float:
+    """How many entries a reduction combines into one."""
+    return equation.invars[0].aval.size / max(equation.outvars[0].aval.size, 1)
+
+
+def _dot(equation: Any, terms: Sequence[Term]) -> Term:
+    (axes, _), _ = equation.params["dimension_numbers"]
+    n = int(np.prod([equation.invars[0].aval.shape[i] for i in axes]))
+    return algebra.repeated(algebra.product(*terms), n)
+
+
+def _reduced(reduce: Callable[[Sequence[Term]], Term]) -> Rule:
+    return lambda equation, terms: terms[0] if _entries(equation) <= 1 else reduce([terms[0], terms[0]])
+
+
+def _reduced_product(equation: Any, terms: Sequence[Term]) -> Term:
+    (t,) = terms
+    return algebra.power(t, const(0.0, INF)) if t.is_const and _entries(equation) > 1 else t
+
+
+def _to_the(exponent: float) -> Rule:
+    return lambda _, terms: algebra.power(terms[0], const(exponent, exponent))
+
+
+def _integer_power(equation: Any, terms: Sequence[Term]) -> Term:
+    y = float(equation.params["y"])
+    even = terms[0].is_const and terms[0].low < 0.0 and y % 2 == 0
+    return const(0.0, INF) if even else algebra.power(terms[0], const(y, y))
+
+
+def _absolute(_: Any, terms: Sequence[Term]) -> Term:
+    (t,) = terms
+    if t.is_const and t.low < 0.0:
+        return const(max(-t.high, 0.0), max(-t.low, t.high))
+    return algebra.negate(t) if t.verdict is Verdict.NEGATIVE else t
+
+
+def _compared(equation: Any, terms: Sequence[Term]) -> Term:
+    if not all(t.is_const for t in terms):
+        return broken("compares variables")
+    a, b = (terms[1], terms[0]) if equation.primitive.name in ("gt", "ge") else (terms[0], terms[1])
+    if a.high < b.low and equation.primitive.name not in ("eq", "ne"):
+        return const(1.0, 1.0)
+    return const(0.0, 0.0) if a.low > b.high and equation.primitive.name != "ne" else const(0.0, 1.0)
+
+
+def _selected(_: Any, terms: Sequence[Term]) -> Term:
+    which, *branches = terms
+    if not which.is_const:
+        return broken("chooses by variables")
+    if which.low == which.high:
+        return branches[int(which.low)]
+    unknown = [t for t in branches if t.verdict is Verdict.UNKNOWN]
+    return unknown[0] if unknown else algebra.join(branches)
+
+
+def _scattered(combine: Callable[[Sequence[Term]], Term]) -> Rule:
+    """Operand, indices, updates: every entry is the operand's or combines both."""
+
+    def rule(_: Any, terms: Sequence[Term]) -> Term:
+        operand, index, update = terms
+        return combine([operand, update]) if index.is_const else broken("an index depends on variables")
+
+    return rule
+
+
+MOVES = (
+    "broadcast_in_dim", "reshape", "squeeze", "expand_dims", "slice", "dynamic_slice", "gather", "transpose", "rev",
+    "split", "copy", "copy_p", "stop_gradient", "reduce_precision", "optimization_barrier",
+)  # fmt: skip
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(MOVES, _first),
+    **dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne"), _compared),
+    **dict.fromkeys(("and", "or", "not", "is_finite"), lambda e, t: _truth(e, t)),
+    "convert_element_type": _converted,
+    "concatenate": lambda _, t: algebra.join(t),
+    "pad": lambda _, t: algebra.join(t),
+    "dynamic_update_slice": lambda _, t: algebra.join(t[:2]) if all(x.is_const for x in t[2:]) else broken("index"),
+    "scatter": _scattered(algebra.join),
+    "scatter-add": _scattered(algebra.total),
+    "select_n": _selected,
+    "add": lambda _, t: algebra.total(t),
+    "add_any": lambda _, t: algebra.total(t),
+    "sub": lambda _, t: algebra.difference(*t),
+    "neg": lambda _, t: algebra.negate(t[0]),
+    "abs": _absolute,
+    "mul": lambda _, t: algebra.product(*t),
+    "div": lambda _, t: algebra.product(t[0], algebra.reciprocal(t[1])),
+    "dot_general": _dot,
+    "max": lambda _, t: algebra.maximum(t),
+    "min": lambda _, t: algebra.minimum(t),
+    "pow": lambda _, t: algebra.power(*t),
+    "integer_pow": _integer_power,
+    "square": _to_the(2.0),
+    "sqrt": _to_the(0.5),
+    "cbrt": _to_the(1.0 / 3.0),
+    "rsqrt": _to_the(-0.5),
+    "exp": lambda _, t: algebra.exponential(t[0]),
+    "exp2": lambda _, t: algebra.exponential(t[0]),
+    "expm1": lambda _, t: algebra.series(t[0]),
+    "sinh": lambda _, t: algebra.series(t[0]),
+    "log": lambda _, t: algebra.logarithm(t[0]),
+    "reduce_sum": lambda e, t: algebra.repeated(t[0], _entries(e)),
+    "cumsum": lambda e, t: algebra.repeated(t[0], e.invars[0].aval.size),
+    "reduce_prod": _reduced_product,
+    "reduce_max": _reduced(algebra.maximum),
+    "reduce_min": _reduced(algebra.minimum),
+    "cummax": lambda _, t: algebra.maximum([t[0], t[0]]),
+}
+"""Rule of each primitive; one that is missing keeps constants constant and breaks the rest."""
+
+CALLS = ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat", "remat2", "checkpoint")
+"""Primitives whose inner program is walked in place."""
+
+
+def _truth(equation: Any, terms: Sequence[Term]) -> Term:
+    del equation
+    return const(0.0, 1.0) if all(t.is_const for t in terms) else broken("compares variables")

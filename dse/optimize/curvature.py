@@ -49,9 +49,12 @@ def _first(_: Any, terms: Sequence[Term]) -> Term:
 
 def _converted(equation: Any, terms: Sequence[Term]) -> Term:
     (t,) = terms
-    if jnp.issubdtype(equation.params["new_dtype"], jnp.inexact):
+    old, new = equation.invars[0].aval.dtype, equation.params["new_dtype"]
+    if jnp.issubdtype(new, jnp.inexact) or (jnp.issubdtype(old, jnp.integer) and jnp.issubdtype(new, jnp.integer)):
         return t
-    return const(t.low - 1.0, t.high) if t.is_const and t.low < 1.0 else _constants_only(equation, terms)
+    if t.is_const and t.low >= 0.0:
+        return const(min(np.floor(t.low), 1.0), t.high)
+    return _constants_only(equation, terms)
 
 
 def _constants_only(equation: Any, terms: Sequence[Term]) -> Term:
@@ -106,10 +109,16 @@ def _compared(equation: Any, terms: Sequence[Term]) -> Term:
     return const(0.0, 0.0) if a.low > b.high and equation.primitive.name != "ne" else const(0.0, 1.0)
 
 
+def _truth(equation: Any, terms: Sequence[Term]) -> Term:
+    if not all(t.is_const for t in terms):
+        return broken("compares variables")
+    return const(0.0, 1.0) if equation.outvars[0].aval.dtype == bool else const(-INF, INF)
+
+
 def _selected(_: Any, terms: Sequence[Term]) -> Term:
     which, *branches = terms
     if not which.is_const:
-        return broken("chooses by variables")
+        return which if which.verdict is Verdict.UNKNOWN else broken("chooses by variables")
     if which.low == which.high:
         return branches[int(which.low)]
     unknown = [t for t in branches if t.verdict is Verdict.UNKNOWN]
@@ -134,9 +143,10 @@ MOVES = (
 RULES: dict[str, Rule] = {
     **dict.fromkeys(MOVES, _first),
     **dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne"), _compared),
-    **dict.fromkeys(("and", "or", "not", "is_finite"), lambda e, t: _truth(e, t)),
+    **dict.fromkeys(("and", "or", "not", "is_finite"), _truth),
     "convert_element_type": _converted,
     "concatenate": lambda _, t: algebra.join(t),
+    "stack": lambda _, t: algebra.join(t),
     "pad": lambda _, t: algebra.join(t),
     "dynamic_update_slice": lambda _, t: algebra.join(t[:2]) if all(x.is_const for x in t[2:]) else broken("index"),
     "scatter": _scattered(algebra.join),
@@ -159,7 +169,7 @@ RULES: dict[str, Rule] = {
     "cbrt": _to_the(1.0 / 3.0),
     "rsqrt": _to_the(-0.5),
     "exp": lambda _, t: algebra.exponential(t[0]),
-    "exp2": lambda _, t: algebra.exponential(t[0]),
+    "exp2": lambda _, t: algebra.power(const(2.0, 2.0), t[0]),
     "expm1": lambda _, t: algebra.series(t[0]),
     "sinh": lambda _, t: algebra.series(t[0]),
     "log": lambda _, t: algebra.logarithm(t[0]),
@@ -172,10 +182,118 @@ RULES: dict[str, Rule] = {
 }
 """Rule of each primitive; one that is missing keeps constants constant and breaks the rest."""
 
-CALLS = ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat", "remat2", "checkpoint")
+CALLS = (
+    "jit",
+    "pjit",
+    "closed_call",
+    "core_call",
+    "custom_jvp_call",
+    "custom_vjp_call",
+    "remat",
+    "remat2",
+    "checkpoint",
+)
 """Primitives whose inner program is walked in place."""
 
 
-def _truth(equation: Any, terms: Sequence[Term]) -> Term:
-    del equation
-    return const(0.0, 1.0) if all(t.is_const for t in terms) else broken("compares variables")
+def _place(equation: Any, caller: str) -> str:
+    """Source line of an equation; that of its caller if JAX knows none."""
+    try:
+        from jax._src.source_info_util import summarize
+
+        line = summarize(equation.source_info)
+    except (ImportError, AttributeError, TypeError):
+        return caller
+    return caller if line.startswith(":") or not line else f" at {line}"
+
+
+def _apply(equation: Any, operands: list[Term], caller: str) -> list[Term]:
+    """Terms of the outputs of one equation."""
+    name, params = equation.primitive.name, equation.params
+    place = _place(equation, caller)
+    if name in CALLS:
+        inner = next(params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in params)
+        return _walk(getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), operands, place)
+    unknown = [t for t in operands if t.verdict is Verdict.UNKNOWN]
+    if unknown and name != "select_n":
+        return [unknown[0]] * len(equation.outvars)
+    result = RULES.get(name, _constants_only)(equation, operands)
+    if result.verdict is Verdict.UNKNOWN and not unknown:
+        kinds = ", ".join(t.verdict.value for t in operands)
+        result = broken(f"{name}({kinds}){place}: {result.reason}")
+    return [result] * len(equation.outvars)
+
+
+def _walk(jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Term], caller: str = "") -> list[Term]:
+    """Terms of the outputs of a program, `caller` being the source line that calls it."""
+    known: dict[Any, Term] = dict(zip(jaxpr.constvars, map(algebra.known, consts), strict=True))
+    known.update(zip(jaxpr.invars, inputs, strict=True))
+
+    def read(atom: Any) -> Term:
+        return algebra.known(atom.val) if hasattr(atom, "val") else known[atom]
+
+    for equation in jaxpr.eqns:
+        terms = _apply(equation, [read(a) for a in equation.invars], caller)
+        known.update(zip(equation.outvars, terms, strict=True))
+    return [read(a) for a in jaxpr.outvars]
+
+
+def sign_class(values: Any) -> Term:
+    """All constants of the same class as `values`: at least 1, positive, or not negative (and at most 1), or any."""
+    array = np.asarray(values, dtype=float)
+    low, high = (float(array.min()), float(array.max())) if array.size else (1.0, 1.0)
+    if low >= 1.0:
+        return const(1.0, INF)
+    return const(0.0, 1.0 if high <= 1.0 else INF, low > 0.0) if low >= 0.0 else const(-INF, INF)
+
+
+def _verdict(t: Term) -> Curvature:
+    if t.verdict is Verdict.NEGATIVE or t.low < 0.0:
+        return Curvature(Verdict.UNKNOWN, t.reason or "the output may be negative")
+    return Curvature(t.verdict, t.reason)
+
+
+def curvature(fn: Callable[..., Any], variables: Any, coefficients: Any = None) -> list[Curvature]:
+    """Log-log curvature of every output of `fn(variables, coefficients)`, proved for a whole class of coefficients.
+
+        f(x) convex in z = log x  if built from  c x^a (c >= 0),  +,  *,  max,  f^a (a >= 0),  exp f,  f / monomial
+
+    The proof holds for all positive variables and for all coefficients with the same signs (at least 1, positive, not
+    negative, a fraction, any) as those given, leaf by leaf of the pytree. Arrays that `fn` closes over count by value.
+
+    Source: [boyd2007tutorial] sections 2.2 and 5.1 (posynomials, generalized posynomials, exponentials).
+    Assumes: real arithmetic; rounding is ignored.
+
+    Args:
+        fn: the model in plain (not log) numbers.
+        variables: pytree of positive numbers or arrays, each a monomial.
+        coefficients: pytree of constants; arrays and floats are coefficients, other leaves are part of the program.
+            `fn` takes `variables` alone if None.
+
+    Returns:
+        One verdict per output leaf, in the order of `jax.tree.leaves`.
+    """
+    return _prove(fn, variables, coefficients, lambda x: x)
+
+
+def curvature_batch(fn: Callable[..., Any], variables: Any, coefficients: Any) -> list[Curvature]:
+    """As `curvature`, for coefficients whose arrays carry a leading batch axis: one proof for the whole batch.
+
+    The program is traced with the first element; the sign class of each coefficient is taken over all of them.
+    """
+    return _prove(fn, variables, coefficients, lambda x: x[0] if np.ndim(x) else x)
+
+
+def _prove(fn: Callable[..., Any], variables: Any, coefficients: Any, one: Callable[[Any], Any]) -> list[Curvature]:
+    """Walk `fn` traced with `one` of the coefficients."""
+    arrays, program = eqx.partition(coefficients, lambda x: isinstance(x, (jax.Array, np.ndarray, np.generic, float)))
+    x = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype=float), variables)
+    example = jax.tree.map(lambda leaf: jnp.asarray(one(leaf)), arrays)
+
+    def flat(x: Any, c: Any) -> list[Any]:
+        return jax.tree.leaves(fn(x) if coefficients is None else fn(x, eqx.combine(c, program)))
+
+    closed = jax.make_jaxpr(flat)(x, example)
+    monomials = [algebra.term(Verdict.MONOMIAL, True)] * len(jax.tree.leaves(x))
+    classes = [sign_class(leaf) for leaf in jax.tree.leaves(arrays)]
+    return [_verdict(t) for t in _walk(closed.jaxpr, closed.consts, [*monomials, *classes])]

@@ -62,7 +62,9 @@ def const(low: float, high: float, positive: bool = False) -> Term:
 
 def known(value: Any) -> Term:
     """A constant written in the program, as the interval of its entries."""
-    array = np.asarray(value).astype(float, copy=False) if np.asarray(value).dtype.kind in "biuf" else np.asarray(np.nan)
+    array = (
+        np.asarray(value).astype(float, copy=False) if np.asarray(value).dtype.kind in "biuf" else np.asarray(np.nan)
+    )
     return const(float(array.min()), float(array.max())) if array.size else const(1.0, 1.0)
 
 
@@ -98,7 +100,7 @@ def join(terms: Sequence[Term]) -> Term:
     if Verdict.NEGATIVE in kinds and (len(kinds) > 1 or any(t.is_const for t in terms)):
         return broken("puts positive and negative terms side by side")
     if len(kinds) == 1:
-        return term(*kinds, positive)
+        return term(next(iter(kinds)), positive)
     if kinds == {Verdict.MONOMIAL, Verdict.CONVEX}:
         return term(Verdict.CONVEX, positive)
     if kinds == {Verdict.MONOMIAL, Verdict.CONCAVE}:
@@ -147,7 +149,9 @@ def reciprocal(t: Term) -> Term:
     if t.is_const and t.low < 0.0:
         return const(1.0 / t.high, 1.0 / t.low) if t.high < 0.0 else const(-INF, INF)
     if not t.positive:
-        return broken("division by a coefficient that may be zero" if t.is_const else "division by a term that may be zero")
+        return broken(
+            "division by a coefficient that may be zero" if t.is_const else "division by a term that may be zero"
+        )
     if t.is_const:
         return const(1.0 / t.high, INF if t.low == 0.0 else 1.0 / t.low, True)
     swap = {Verdict.CONVEX: Verdict.CONCAVE, Verdict.CONCAVE: Verdict.CONVEX}
@@ -164,12 +168,11 @@ def negate(t: Term) -> Term:
 
 
 def difference(a: Term, b: Term) -> Term:
-    """A difference of constants, or one whose second operand adds after all."""
+    """A difference of constants, or one in which everything has the same sign after all."""
     if a.is_const and b.is_const:
         return const(a.low - b.high, a.high - b.low)
-    if a.is_zero or b.is_zero or (b.is_const and b.high <= 0.0):
-        return total([a, negate(b)])
-    return broken("subtracts")
+    result = total([a, negate(b)])
+    return broken("subtracts") if result.verdict is Verdict.UNKNOWN else result
 
 
 def power(base: Term, exponent: Term) -> Term:
@@ -206,7 +209,7 @@ def _exponential(base: Term, exponent: Term) -> Term:
 
 
 def exponential(t: Term) -> Term:
-    """e to a term: convex of convex, concave of minus convex."""
+    """Exponential of a term: convex of convex, concave of minus convex."""
     if t.is_const:
         return const(_exp(t.low), _exp(t.high), True)
     if t.verdict is Verdict.NEGATIVE:
@@ -227,7 +230,11 @@ def maximum(terms: Sequence[Term]) -> Term:
     kinds, positive = _kinds(terms), any(t.positive for t in terms)
     if not kinds:
         return const(max(t.low for t in terms), max(t.high for t in terms), positive)
-    return term(Verdict.CONVEX, positive) if kinds <= {Verdict.MONOMIAL, Verdict.CONVEX} else broken("max of a concave term")
+    return (
+        term(Verdict.CONVEX, positive)
+        if kinds <= {Verdict.MONOMIAL, Verdict.CONVEX}
+        else broken("max of a concave term")
+    )
 
 
 def minimum(terms: Sequence[Term]) -> Term:
@@ -237,7 +244,11 @@ def minimum(terms: Sequence[Term]) -> Term:
         return const(min(t.low for t in terms), min(t.high for t in terms), positive)
     if any(t.low < 0.0 for t in terms):
         return broken("min with a constant that may be negative")
-    return term(Verdict.CONCAVE, positive) if kinds <= {Verdict.MONOMIAL, Verdict.CONCAVE} else broken("min of a convex term")
+    return (
+        term(Verdict.CONCAVE, positive)
+        if kinds <= {Verdict.MONOMIAL, Verdict.CONCAVE}
+        else broken("min of a convex term")
+    )
 
 
 def logarithm(t: Term) -> Term:

@@ -239,12 +239,12 @@ def _walk(jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Term], caller: str
 
 
 def sign_class(values: Any) -> Term:
-    """All constants of the same class as `values`: at least 1, positive, or not negative (and at most 1), or any."""
+    """All constants with the signs of `values`: positive or not negative, and at least or at most 1 if they all are."""
     array = np.asarray(values, dtype=float)
     low, high = (float(array.min()), float(array.max())) if array.size else (1.0, 1.0)
-    if low >= 1.0:
-        return const(1.0, INF)
-    return const(0.0, 1.0 if high <= 1.0 else INF, low > 0.0) if low >= 0.0 else const(-INF, INF)
+    if not low >= 0.0:
+        return const(-INF, INF)
+    return const(1.0 if low >= 1.0 else 0.0, 1.0 if high <= 1.0 else INF, low > 0.0)
 
 
 def _verdict(t: Term) -> Curvature:
@@ -258,8 +258,8 @@ def curvature(fn: Callable[..., Any], variables: Any, coefficients: Any = None) 
 
         f(x) convex in z = log x  if built from  c x^a (c >= 0),  +,  *,  max,  f^a (a >= 0),  exp f,  f / monomial
 
-    The proof holds for all positive variables and for all coefficients with the same signs (at least 1, positive, not
-    negative, a fraction, any) as those given, leaf by leaf of the pytree. Arrays that `fn` closes over count by value.
+    The proof holds for all positive variables and for all coefficients of the same `sign_class` as those given, leaf by
+    leaf of the pytree. Arrays that `fn` closes over count by value.
 
     Source: [boyd2007tutorial] sections 2.2 and 5.1 (posynomials, generalized posynomials, exponentials).
     Assumes: real arithmetic; rounding is ignored.

@@ -16,7 +16,7 @@ from ..objective.study import Study
 from ..objective.terms import METRICS, Data, State
 from ..technology.presets import Technology
 from .choices import Space
-from .curvature import curvature
+from .curvature import curvature_batch
 from .elastic import cheapest_relaxation
 from .search import Candidate, Search, element
 from .solution import (
@@ -60,7 +60,7 @@ def unproved_terms(search: Search, data: Data) -> tuple[str, ...]:
     """
     core = search.core
     x = {name: np.asarray(1.0) for name in core.variables()}
-    verdicts = curvature(core.separate, x, data)
+    verdicts = curvature_batch(core.separate, x, data)
     labels = ("goal", *core.rows())
     return tuple(f"{label}: {v.reason}" for label, v in zip(labels, verdicts, strict=True) if not v.is_convex)
 

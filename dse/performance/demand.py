@@ -166,7 +166,7 @@ def decode_demand(workload: Decode, plan: Plan, system: System, array: ArrayShap
     none = _traffic(Traffic())
     return StepDemand(
         ops=op_demand(ops, runs), tensor=_traffic(tensor), pipeline=none, data=none,
-        n_micro=1.0, bubble_micro=0.0, window_micro=1.0, optimizer_B=0.0,
+        n_micro=1.0, bubble_micro=0.0, window_micro=0.5, optimizer_B=0.0,
         macs=macs, sram_B=sram_B(macs, array),
         memory_B=memory_B(plan, workload).total, tokens=workload.batch,
         model_FLOP=forward_FLOP_per_token(workload.model, workload.context) * workload.batch / system.n_chips,

@@ -27,5 +27,6 @@ class Free:
         """
         if not (0 < self.lower <= self.upper < math.inf):
             raise SpecError(
-                f"free parameter {self.name}: bounds {self.lower:g} to {self.upper:g} must be positive, finite and in order"
+                f"free parameter {self.name}: bounds {self.lower:g} to {self.upper:g} must be positive, "
+                "finite and in order"
             )

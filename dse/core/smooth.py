@@ -11,6 +11,8 @@ import math
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .types import FloatLike
+
 
 def p_norm_max(x: Float[Array, "... k"], p: float) -> Float[Array, "..."]:
     """p-norm of positive `x` over its last axis, a smooth maximum.
@@ -40,7 +42,7 @@ def p_norm_max(x: Float[Array, "... k"], p: float) -> Float[Array, "..."]:
     return jnp.sum(x**p, axis=-1) ** (1.0 / p)
 
 
-def overlapped(work: Array, other: Array, overlap_frac: Array | float, p: float) -> Array:
+def overlapped(work: FloatLike, other: FloatLike, overlap_frac: FloatLike | float, p: float) -> FloatLike:
     """Time of `work` and `other` when a fraction of them can run side by side.
 
         t = (1 - eta) (work + other) + eta p_norm(work, other)

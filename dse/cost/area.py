@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import equinox as eqx
 import jax.numpy as jnp
-from ..core.types import FloatLike
 
+from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..technology.package import Package
 from ..technology.presets import Technology

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import equinox as eqx
 import jax.numpy as jnp
-from ..core.types import FloatLike
 
+from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..technology.presets import Technology
 from .area import interposer_mm2

@@ -5,8 +5,8 @@ from __future__ import annotations
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from ..core.types import FloatLike
 
+from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..performance.demand import StepDemand
 from ..performance.step import Step
@@ -32,7 +32,9 @@ class Energy(eqx.Module):
     """Scale-up, scale-out and die-to-die links."""
 
 
-def voltage_limit(clock_Hz: FloatLike, supply_V: FloatLike, nominal_clock_Hz: FloatLike, node: Node, overdrive_V: FloatLike) -> FloatLike:
+def voltage_limit(
+    clock_Hz: FloatLike, supply_V: FloatLike, nominal_clock_Hz: FloatLike, node: Node, overdrive_V: FloatLike
+) -> FloatLike:
     """Supply that a clock needs, over the supply: at most 1 for a working chip.
 
         f = k (V - V_th)^a / V   <=>   [(f V / (f_n V_n))^(1/a) (V_n - V_th) + V_th] / V <= 1
@@ -144,7 +146,9 @@ def power_W(energy: FloatLike, step_s: FloatLike, static: FloatLike, tech: Techn
     return (energy / step_s + static) * (1.0 + tech.package.voltage_loss_frac)
 
 
-def throttled_s(step_s: FloatLike, energy: FloatLike, static: FloatLike, limit_W: FloatLike, tech: Technology) -> FloatLike:
+def throttled_s(
+    step_s: FloatLike, energy: FloatLike, static: FloatLike, limit_W: FloatLike, tech: Technology
+) -> FloatLike:
     """Step time under a power limit: a chip too hot runs slower, at the same energy per step.
 
         t = max(T, E / (P_max / (1 + loss) - P_static))

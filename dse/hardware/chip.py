@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import equinox as eqx
-import jax.numpy as jnp
 
 from ..core.types import FloatLike, Scalar, as_float
 from ..technology.node import PRECISIONS, ByPrecision

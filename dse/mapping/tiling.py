@@ -15,7 +15,6 @@ from ..technology.node import PRECISION_BITS, PRECISIONS
 from ..workload.op import Op, Product
 
 
-
 @dataclasses.dataclass(frozen=True)
 class ArrayShape:
     """A PE array as plain numbers, for lowering on the host."""

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 import equinox as eqx
-from jaxtyping import Array
 
 from ..core.errors import SpecError, UnknownNameError
 from ..core.types import FloatLike
@@ -77,7 +76,12 @@ def array_of(choice: Choice, baseline: Chip) -> TensorEngine:
     wider = {p: float(base.granule_contract.of(p)) * grow for p in PRECISIONS}
     wider["fp4"] = wider["fp8"] * fp4 / float(rates.fp8)
     return TensorEngine(
-        rows, cols, rates, ByPrecision(**wider), float(base.granule_stationary) * cols / float(base.cols), base.granule_moving
+        rows,
+        cols,
+        rates,
+        ByPrecision(**wider),
+        float(base.granule_stationary) * cols / float(base.cols),
+        base.granule_moving,
     )
 
 
@@ -110,7 +114,7 @@ def named(chip: Chip, choice: Choice, name: str) -> Chip:
     return dataclasses.replace(chip, name=name, node=choice.node, hbm=choice.hbm, link=choice.link)
 
 
-def with_free(chip: Chip, values: Mapping[str, Array | float]) -> Chip:
+def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:
     """`chip` with free numbers replaced; memory of another die is reached over the die-to-die links.
 
     Raises:

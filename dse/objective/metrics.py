@@ -6,9 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ..core.types import FloatLike
 
 from ..core.errors import PlanError
+from ..core.types import FloatLike
 from ..cost.area import Area, block_areas, die_area_mm2, interposer_mm2
 from ..cost.money import Money, bond_loss, package_cost
 from ..cost.power import Energy, energy_J, power_W, static_W, step_energy, supply_V, throttled_s
@@ -17,13 +17,14 @@ from ..hardware.system import System
 from ..mapping.headroom import usable_frac
 from ..mapping.plan import Plan, plans
 from ..mapping.tiling import array_shape
-from ..performance.collective import Reference
 from ..performance.calibration import Calibration, default_calibration, reference_speeds
+from ..performance.collective import Reference
 from ..performance.demand import StepDemand, demand, stack_demands
 from ..performance.step import Step, step_time
 from ..technology.presets import Technology, technology
 from ..workload.transformer import Workload
 from .terms import State
+
 
 class Silicon(eqx.Module):
     """A chip's area, supply and cost: what does not depend on the workload."""

@@ -160,7 +160,8 @@ def study_from(raw: dict[str, Any]) -> Study:
     baseline = preset_system(spec.study.system)
     if baseline.chip.name != spec.study.baseline:
         raise SpecError(
-            f"study.baseline '{spec.study.baseline}' is not the chip of system '{spec.study.system}' ({baseline.chip.name})"
+            f"study.baseline '{spec.study.baseline}' is not the chip of system '{spec.study.system}' "
+            f"({baseline.chip.name})"
         )
     package(spec.study.package)
     goal = spec.study.minimise
@@ -230,9 +231,10 @@ def _choices(spec: _Choices) -> tuple[Choice, ...]:
 def _limit(spec: _Limit, index: int, baseline: System) -> Limit:
     name = full_name(spec.metric, tuple(METRICS), "metric")
     place = f"limits.{index} ({spec.metric})"
-    if (spec.at_most is None) == (spec.at_least is None):
+    given = [(s, v) for s, v in (("at_most", spec.at_most), ("at_least", spec.at_least)) if v is not None]
+    if len(given) != 1:
         raise SpecError(f"{place}: give either at_most or at_least")
-    sense, value = ("at_most", spec.at_most) if spec.at_most is not None else ("at_least", spec.at_least)
+    ((sense, value),) = given
     if isinstance(value, str) and value.endswith("x"):
         return Limit(name, sense, _positive(value[:-1], "", place) * baseline_metric(name, baseline, place))
     return Limit(name, sense, _positive(value, unit_of(name), place))
@@ -244,6 +246,7 @@ def baseline_metric(name: str, baseline: System, place: str) -> float:
     Raises:
         SpecError: a metric that needs a workload or a technology (power, area, cost): give it in its unit.
     """
-    if name == "power_W":
-        raise SpecError(f"{place}: power depends on the workload; give it in watts")
-    return float(METRICS[name](chip_state(baseline.chip)))
+    value = METRICS[name](chip_state(baseline.chip))
+    if isinstance(value, list):
+        raise SpecError(f"{place}: {name} depends on the workload; give it in its unit")
+    return float(value)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ..core.types import FloatLike, Scalar, as_float
@@ -33,9 +34,9 @@ class Data(eqx.Module):
     """Achievable fractions."""
     demands: tuple[StepDemand, ...]
     """One per workload, under its plan."""
-    baseline_s: Float[Array, " w"] = eqx.field(converter=as_float)
+    baseline_s: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
     """Step time of each workload on the baseline chip."""
-    limits: Float[Array, " k"] = eqx.field(converter=as_float)
+    limits: Float[Array | np.ndarray, " k"] = eqx.field(converter=as_float)
     """Value of each user limit, in the order of the study."""
     usable_frac: Scalar = eqx.field(converter=as_float)
     """Share of HBM that tensors may fill."""
@@ -120,21 +121,22 @@ class Core:
 
     def rows(self) -> tuple[str, ...]:
         """Label of every ratio that `terms` returns, in order."""
-        physics = ["V-f law", "blocks on die", "shoreline", "reticle", "interposer", "stack bandwidth", "stack capacity"]
+        die = ("V-f law", "blocks on die", "shoreline", "reticle")
+        package = ("interposer", "stack bandwidth", "stack capacity")
         per_workload = [f"{what}:{w}" for w in self.workloads for what in ("step", "memory")]
         users = [
             f"{metric}:{w}" if metric == "power_W" else metric
             for metric, _ in self.limits
             for w in (self.workloads if metric == "power_W" else ("",))
         ]
-        return (*physics, *per_workload, *users)
+        return (*die, *package, *per_workload, *users)
 
-    def terms(self, x: Mapping[str, Array], data: Data) -> tuple[Array, Array]:
+    def terms(self, x: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, FloatLike]:
         """As `ratio_list`, the ratios stacked, shape (m,)."""
         goal, ratios = self.ratio_list(x, data)
         return goal, jnp.stack(ratios)
 
-    def ratio_list(self, x: Mapping[str, Array], data: Data) -> tuple[Array, list[Array]]:
+    def ratio_list(self, x: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, list[FloatLike]]:
         """Objective and ratios (each at most 1 in a design that works), as posynomials of `x`.
 
         Args:
@@ -163,13 +165,14 @@ class Core:
                 users.append(v / data.limits[i] if sense == "at_most" else data.limits[i] / v)
         return self._goal(state, data), [jnp.asarray(r) for r in (*physics, *ratios, *users)]
 
-    def _goal(self, state: State, data: Data) -> Array:
+    def _goal(self, state: State, data: Data) -> FloatLike:
         if self.goal != DELIVERED:
             return jnp.asarray(METRICS[self.goal](state))
         power = 1.0 / len(state.steps_s)
-        return math.prod((t / data.baseline_s[i]) ** power for i, t in enumerate(state.steps_s))
+        ratios = [(t / data.baseline_s[i]) ** power for i, t in enumerate(state.steps_s)]
+        return math.prod(ratios[1:], start=ratios[0])
 
-    def _state(self, chip: Chip, x: Mapping[str, Array], data: Data) -> tuple[State, list[FloatLike]]:
+    def _state(self, chip: Chip, x: Mapping[str, FloatLike], data: Data) -> tuple[State, list[FloatLike]]:
         """Chip with area, cost and powers at the step times in `x`, and the ratios of every workload."""
         tech, die, volt = data.tech, x["die_mm2"], x["supply_V"]
         area = block_areas(chip, tech)
@@ -185,16 +188,16 @@ class Core:
         money = package_cost(chip, die, data.bond_loss, tech)
         return State(chip, tech, area, money, die, volt, steps, powers), ratios
 
-    def separate(self, x: Mapping[str, Array], data: Data) -> tuple[Array, ...]:
+    def separate(self, x: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, ...]:
         """Objective and every ratio as outputs of their own, for the convexity walker."""
         goal, ratios = self.ratio_list(x, data)
         return (goal, *ratios)
 
-    def positive(self, z: Array) -> dict[str, Array]:
+    def positive(self, z: FloatLike) -> dict[str, FloatLike]:
         """Named positive numbers of the log coordinates `z`."""
         return dict(zip(self.variables(), jnp.exp(z), strict=True))
 
-    def logs(self, z: Array, data: Data) -> tuple[Array, Array]:
+    def logs(self, z: FloatLike, data: Data) -> tuple[Array, Array]:
         """Log objective and log ratios at log coordinates `z`: what the solver minimises and keeps below 0."""
         goal, ratios = self.terms(self.positive(z), data)
         return jnp.log(goal), jnp.log(ratios)

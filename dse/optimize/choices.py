@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from functools import cached_property
 
-import equinox as eqx
 import jax
 import numpy as np
 
@@ -23,9 +22,10 @@ from ..objective.terms import Data
 from ..performance.calibration import Calibration, default_calibration
 from ..performance.demand import StepDemand, demand, stack_demands
 
-
 KEPT = 48
 """Plans kept per workload and probe chip."""
+UNLIMITED = 1e3
+"""Factor that takes a power limit out of play."""
 PROBES = ((1.0, 1.0, 1.0, 1.0), (3.0, 4.0, 2.0, 2.0), (8.0, 4.0, 2.0, 4.0), (8.0, 8.0, 4.0, 1.0))
 """Growth of cores, HBM bandwidth, HBM capacity and scale-up links of the chips at which plans are ranked."""
 
@@ -72,10 +72,10 @@ class Space:
         """
         kept = []
         for (every, demands), (own, _) in zip(self.lowered, self.baselines, strict=True):
-            stacked = stack_demands(demands)
+            stacked, tech = stack_demands(demands), chip_technology(self.study.baseline.chip)
             winners = {every.index(own)}
             for chip in self.probes:
-                seconds = np.asarray(plan_seconds(stacked, chip, chip_technology(self.study.baseline.chip), self.calibration))
+                seconds = np.asarray(plan_seconds(stacked, chip, tech, self.calibration))
                 winners |= {int(i) for i in np.argsort(seconds)[:KEPT] if np.isfinite(seconds[i])}
             kept.append([every[i] for i in sorted(winners)])
         return kept
@@ -85,14 +85,16 @@ class Space:
         """Chips at which plans are ranked: the baseline, and larger ones without a power limit."""
         base = self.study.baseline.chip
         return [
-            eqx.tree_at(
-                lambda c: [c.n_cores, c.hbm_bandwidth_Bps, c.hbm_capacity_B, c.scaleup_bandwidth_per_dir_Bps, c.power_limit_W],
+            dataclasses.replace(
                 base,
-                [base.n_cores * cores, base.hbm_bandwidth_Bps * hbm, base.hbm_capacity_B * capacity,
-                 base.scaleup_bandwidth_per_dir_Bps * links, base.power_limit_W * 1e3],
+                n_cores=base.n_cores * cores,
+                hbm_bandwidth_Bps=base.hbm_bandwidth_Bps * hbm,
+                hbm_capacity_B=base.hbm_capacity_B * capacity,
+                scaleup_bandwidth_per_dir_Bps=base.scaleup_bandwidth_per_dir_Bps * links,
+                power_limit_W=base.power_limit_W * UNLIMITED,
             )
             for cores, hbm, capacity, links in PROBES
-        ]  # fmt: skip
+        ]
 
     @cached_property
     def arrays(self) -> list[ArrayShape]:
@@ -120,9 +122,7 @@ class Space:
         """Coefficients of one choice under one plan per workload."""
         tech = choice_technology(choice, self.study.package)
         which = self.array_index(choice)
-        chosen = tuple(
-            jax.tree.map(lambda x, i=i: x[i], self.demands[w][which]) for w, i in enumerate(plan_index)
-        )
+        chosen = tuple(jax.tree.map(lambda x, i=i: x[i], self.demands[w][which]) for w, i in enumerate(plan_index))
         return Data(
             chip=template(choice, self.study.baseline.chip, self.study.scaleout_Bps),
             tech=tech,

@@ -7,13 +7,14 @@ import itertools
 import math
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.types import FloatLike
 from ..cost.area import block_areas
 from ..cost.power import energy_J, static_W, step_energy, throttled_s
 from ..objective.design import INTEGERS, with_free
@@ -63,8 +64,12 @@ SPAN = 1e3
 """Widest ratio considered for step times and die areas; wide enough never to bind."""
 
 
+Batch: TypeAlias = Array | np.ndarray
+"""Rows of log coordinates, one per problem."""
+
+
 @partial(jax.jit, static_argnums=0)
-def solve_all(core: Core, data: Data, lower: Array, upper: Array, start: Array) -> Optimum:
+def solve_all(core: Core, data: Data, lower: Batch, upper: Batch, start: Batch) -> Optimum:
     """Optimum of every problem along the leading axis of `data`, boxes and starts."""
     return jax.vmap(partial(solve_convex, core.logs))(data, lower, upper, start)
 
@@ -80,14 +85,14 @@ def element(batch: Any, i: int) -> Any:
 
 
 @partial(jax.jit, static_argnums=0)
-def _plan_seconds(core: Core, z: Array, data: Data, demands: tuple[StepDemand, ...]) -> list[Array]:
+def _plan_seconds(core: Core, z: FloatLike, data: Data, demands: tuple[StepDemand, ...]) -> list[FloatLike]:
     """Throttled step time of every plan of every workload on each design, shape (designs, plans) per workload.
 
     The power limit is the study's, if it has one; a plan that does not fit in memory takes forever.
     """
     power = next((i for i, (metric, _) in enumerate(core.limits) if metric == "power_W"), None)
 
-    def seconds(z_: Array, data_: Data, d: StepDemand) -> Array:
+    def seconds(z_: FloatLike, data_: Data, d: StepDemand) -> FloatLike:
         x = core.positive(z_)
         chip = with_free(data_.chip, {n: x[n] for n in core.free})
         step = step_time(d, chip, data_.calibration)
@@ -156,7 +161,7 @@ class Search:
         for round_ in range(MAX_ROUNDS):
             found = self.solve(points)
             feasible = sum(c.log_goal < np.inf for c in found)
-            self.progress(f"round {round_ + 1}: {feasible} of {len(found)} choices feasible, best {self.best_goal():.4f}")
+            self.progress(f"round {round_ + 1}: {feasible} of {len(found)} feasible, best {self.best_goal():.4f}")
             priced = self.price(found)
             fresh = [(i, p) not in self.seen for i, p in enumerate(priced)]
             if not any(fresh):
@@ -191,7 +196,7 @@ class Search:
         return [min(g, key=lambda c: c.log_goal) for g in groups]
 
     def rounded(self, candidates: list[Candidate]) -> Candidate | None:
-        """The best design with integer cores and stacks near `candidates` (best first), or None if none meets the limits.
+        """The best design with integer cores and stacks near `candidates` (best first), or None if none is feasible.
 
         Each count goes up or down to a multiple of the dies and the rest is solved again; as many candidates are
         tried as fit in one batch of the search's size, so nothing is compiled anew. Integers are fixed by an empty box.

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from ..hardware.chip import Chip
-from ..objective.design import Choice, choice_technology, named, template, with_free
+from ..objective.design import choice_technology, named, template, with_free
 from ..objective.metrics import Silicon, evaluate_demand, silicon
 from ..objective.study import Study
 from ..objective.terms import METRICS, Data, State
@@ -42,9 +42,7 @@ def solve(study: Study, progress: Callable[[str], None] = lambda _: None) -> Sol
     """
     search = Search(Space(study), progress)
     candidates = search.run()
-    alternatives = tuple(
-        Alternative(study.choices[c.choice_index], float(np.exp(c.log_goal))) for c in candidates
-    )
+    alternatives = tuple(Alternative(study.choices[c.choice_index], float(np.exp(c.log_goal))) for c in candidates)
     best = search.rounded(candidates)
     if best is None:
         return _infeasible(search, candidates, alternatives)
@@ -78,7 +76,7 @@ def design_chip(search: Search, candidate: Candidate) -> Chip:
 def _report(
     search: Search, best: Candidate, continuous: Candidate, bound: Candidate, alternatives: tuple[Alternative, ...]
 ) -> Solution:
-    """Solution of the rounded design `best`, with prices of its `continuous` optimum and the bound of the best of all."""
+    """Solution of the rounded design `best`, prices of its `continuous` optimum and the bound of the best of all."""
     study, space = search.space.study, search.space
     choice = study.choices[best.choice_index]
     chip, tech = design_chip(search, best), choice_technology(choice, study.package)

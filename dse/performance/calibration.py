@@ -86,5 +86,8 @@ def reference_speeds(calibration_: Calibration, up_Bps: float, out_Bps: float) -
     """Achievable link speeds of a chip with these peaks, for choosing collective algorithms."""
     c = calibration_
     return Reference(
-        up_Bps * float(c.scaleup_frac), out_Bps * float(c.scaleout_frac), float(c.scaleup_hop_s), float(c.scaleout_hop_s)
+        up_Bps * float(c.scaleup_frac),
+        out_Bps * float(c.scaleout_frac),
+        float(c.scaleup_hop_s),
+        float(c.scaleout_hop_s),
     )

@@ -86,8 +86,10 @@ def _groups(fabric: Fabric, plan: Plan) -> tuple[Group, Group, int, bool]:
 
 
 @cache
-def _training_rank(workload: Training, tp: int, micro: int, again: bool, array: ArrayShape) -> tuple[RankOps, list[int]]:
-    """Operators of a rank, tiled, and how many are forward, backward and head: shared by plans that differ elsewhere."""
+def _training_rank(
+    workload: Training, tp: int, micro: int, again: bool, array: ArrayShape
+) -> tuple[RankOps, list[int]]:
+    """Operators of a rank, tiled, and how many are forward, backward and head; plans that differ elsewhere share it."""
     parts = training_ops(workload, tp, micro, again)
     return rank_ops([op for part in parts for op in part], array), [len(part) for part in parts]
 
@@ -180,7 +182,9 @@ def forward_FLOP_per_token(model: Model, context: float) -> float:
     return linear + 4 * model.n_layers * model.n_heads * model.head_dim * context
 
 
-def demand(workload: Workload, plan: Plan, system: System, ref: Reference, array: ArrayShape | None = None) -> StepDemand:
+def demand(
+    workload: Workload, plan: Plan, system: System, ref: Reference, array: ArrayShape | None = None
+) -> StepDemand:
     """Coefficients of `workload` under `plan` on `system`, for the system's own PE array or another one."""
     array = array_shape(system.chip.core.tensor) if array is None else array
     if isinstance(workload, Training):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import equinox as eqx
 import jax.numpy as jnp
-from ..core.types import FloatLike
 
 from ..core.smooth import overlapped, p_norm_max
+from ..core.types import FloatLike
 from ..hardware.chip import Chip, pool_B
 from ..mapping.tiling import OpDemand
 from .calibration import Calibration

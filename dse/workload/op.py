@@ -69,7 +69,9 @@ def pass_receipts() -> list[Sourced]:
     return list(load_receipts(_PASSES)["passes"].values())
 
 
-def linear(name: str, tokens: float, inputs: float, outputs: float, precision: str, weight_B: float | None = None) -> Op:
+def linear(
+    name: str, tokens: float, inputs: float, outputs: float, precision: str, weight_B: float | None = None
+) -> Op:
     """`tokens x inputs` times a weight of `inputs x outputs`, activations in bf16 at the memory interface.
 
         Q = w_B K N + 2 M (K + N)  +  2 M K N w^(3/2) / sqrt(S)

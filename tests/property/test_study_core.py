@@ -1,0 +1,112 @@
+"""The shipped study's convex core: prices equal re-solves, optax agrees, proof holds, nonsense is refused."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dse.objective.study import load_study
+from dse.optimize.choices import Space
+from dse.optimize.curvature import curvature, curvature_batch
+from dse.optimize.first_order import solve_first_order
+from dse.optimize.interior import solve_convex
+from dse.optimize.search import bounds, stack
+
+SHIPPED = Path(__file__).parents[2] / "sweeps" / "trainium4.toml"
+
+
+@pytest.fixture(scope="module")
+def problem():
+    """Core, data of the first feasible-looking choice (2 x N2, native FP4) under the first kept plans, and its box."""
+    study = load_study(SHIPPED)
+    index = next(i for i, c in enumerate(study.choices) if c.node == "N2" and c.n_dies == 2 and c.native_fp4)
+    space = Space(dataclasses.replace(study, choices=(study.choices[index],)))
+    own = tuple(kept.index(plan) for kept, (plan, _) in zip(space.plans, space.baselines, strict=True))
+    core = space.study.core()
+    return space, core, space.data(space.study.choices[0], own), bounds(space)
+
+
+@pytest.fixture(scope="module")
+def solver(problem):
+    _, core, _, (lower, upper) = problem
+    return jax.jit(lambda d: solve_convex(core.logs, d, lower, upper, (lower + upper) / 2))
+
+
+def test_optimum_is_certified_to_a_millionth(problem, solver):
+    _, _, data, _ = problem
+    o = solver(data)
+    assert bool(o.converged) and bool(o.feasible)
+    assert 0 <= float(o.gap) <= 1e-6
+    assert float(jnp.max(o.limits)) <= 0
+
+
+def test_prices_equal_finite_differences_of_solved_studies(problem, solver):
+    """d log goal / d log limit from the multiplier against a 1 % change either way, for every limit that binds."""
+    space, core, data, _ = problem
+    o = solver(data)
+    step = 0.005
+    checked = 0
+    for k, limit in enumerate(space.study.limits):
+        rows = [i for i, r in enumerate(core.rows()) if r == limit.metric or r.startswith(f"{limit.metric}:")]
+        price = float(sum(o.multipliers[i] for i in rows))
+        if price < 1e-3:
+            continue
+        sign = -1.0 if limit.sense == "at_most" else 1.0
+        goals = []
+        for factor in (np.exp(step), np.exp(-step)):
+            limits = np.asarray(data.limits).copy()
+            limits[k] *= factor
+            goals.append(float(solver(dataclasses.replace(data, limits=limits)).objective))
+        measured = (goals[0] - goals[1]) / (2 * step)
+        assert measured == pytest.approx(sign * price, rel=1e-2, abs=1e-4), limit.name
+        checked += 1
+    assert checked >= 2
+
+
+def test_optax_finds_the_same_optimum(problem, solver):
+    _, core, data, (lower, upper) = problem
+    exact = float(solver(data).objective)
+    first = jax.jit(lambda d: solve_first_order(core.logs, d, lower, upper, (lower + upper) / 2))(data)
+    assert float(first.violation) <= 1e-3
+    assert float(first.objective) == pytest.approx(exact, abs=1e-3)
+
+
+def test_every_term_of_the_shipped_study_is_proved(problem):
+    """One walk proves all choices and all kept plans at once: only signs of coefficients count."""
+    study = load_study(SHIPPED)
+    space = Space(study)
+    core = study.core()
+    some = [space.data(c, (i % len(space.plans[0]), i % len(space.plans[1]))) for i, c in enumerate(study.choices)]
+    x = {name: np.asarray(1.0) for name in core.variables()}
+    verdicts = curvature_batch(core.separate, x, stack(some))
+    assert len(verdicts) == 1 + len(core.rows())
+    assert [str(v) for v in verdicts if not v.is_convex] == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "operation"),
+    [
+        (lambda t, x: t - x["n_cores"], "sub"),
+        (lambda t, x: t * jax.nn.sigmoid(x["clock_Hz"]), "mul"),
+        (lambda t, x: t + jnp.ceil(x["n_cores"]), "ceil"),
+        (lambda t, x: (t + 1.0) / (1.0 + x["n_stacks"]), "div"),
+    ],
+)
+def test_planted_nonmembers_are_named(problem, spoil, operation):
+    _, core, data, _ = problem
+    x = {name: np.asarray(1.0) for name in core.variables()}
+    (verdict,) = curvature(lambda x, d: spoil(core.ratio_list(x, d)[0], x), x, data)
+    assert not verdict.is_convex
+    assert operation in verdict.reason or "logistic" in verdict.reason
+
+
+def test_more_of_a_budget_never_hurts(problem, solver):
+    _, _, data, _ = problem
+    base = float(solver(data).objective)
+    for k, sense in enumerate(x.sense for x in load_study(SHIPPED).limits):
+        limits = np.asarray(data.limits).copy()
+        limits[k] *= 1.05 if sense == "at_most" else 0.95
+        assert float(solver(dataclasses.replace(data, limits=limits)).objective) <= base + 1e-7

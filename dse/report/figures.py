@@ -1,0 +1,306 @@
+"""The two figures of an optimised chip: what its area and power go to, and its roofline with real operators."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+
+from ..cost.power import full_load_power_W
+from ..hardware.chip import Chip, peak_FLOPps
+from ..hardware.presets import chip as preset_chip
+from ..hardware.presets import chip_receipts
+from ..hardware.presets import system as preset_system
+from ..objective.metrics import chip_technology, evaluate, silicon
+from ..objective.study import Study
+from ..optimize.solution import Solution
+from ..performance.calibration import default_calibration
+from .findings import Operator, operators
+from .format import digits
+from .style import BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
+
+FAMILY = ("trainium1", "trainium2", "trainium3")
+"""Chips shown beside a design for context."""
+
+AREA_BLOCKS = {
+    "tensor_mm2": "tensor engines", "vector_mm2": "vector lanes", "sram_mm2": "SRAM", "local_sram_mm2": "SRAM",
+    "hbm_mm2": "HBM", "link_mm2": "links", "die_to_die_mm2": "links", "network_mm2": "on-die network",
+    "control_mm2": "control, DMA", "misc_mm2": "other",
+}  # fmt: skip
+"""Part of `Area` to the block whose colour it has."""
+
+POWER_BLOCKS = {
+    "tensor": "tensor engines", "vector": "vector lanes", "sram": "SRAM", "hbm": "HBM", "links": "links",
+    "wire": "on-die network", "static": "static", "delivery": "delivery loss",
+}  # fmt: skip
+"""Part of the full-load power to the block whose colour it has."""
+
+BOUND_BLOCKS = {
+    "compute": "tensor engines", "tile": "tensor engines", "hbm": "HBM", "vector": "vector lanes",
+    "dma": "control, DMA", "launch": "static",
+}  # fmt: skip
+"""Limit of an operator to the block whose colour it has."""
+
+WHITE_SPACE = "white space"
+"""Die bought for its edge alone."""
+
+
+def write_figures(s: Solution, folder: Path) -> list[Path]:
+    """Draw both figures of a solution that has a design into `folder`, as PNG and SVG."""
+    assert s.chip is not None
+    with plt.rc_context(STYLE):
+        paths = save(area_power_figure(s.chip, s.study), folder, "area_power")
+        if s.workloads:
+            paths += save(roofline_figure(s), folder, "roofline")
+    return paths
+
+
+def area_parts(chip: Chip, package: str) -> dict[str, float]:
+    """Silicon of all dies by block [mm2]."""
+    parts = silicon(chip, chip_technology(chip, package))
+    found: dict[str, float] = {}
+    for name, block in AREA_BLOCKS.items():
+        found[block] = found.get(block, 0.0) + float(getattr(parts.area, name))
+    found[WHITE_SPACE] = max(float(chip.n_dies * parts.die_mm2) - sum(found.values()), 0.0)
+    return found
+
+
+def power_parts(chip: Chip, package: str, precision: str) -> dict[str, float]:
+    """Power by block with everything at full rate [W]."""
+    tech = chip_technology(chip, package)
+    parts = silicon(chip, tech)
+    watts = full_load_power_W(chip, tech, precision, parts.area, parts.die_mm2, parts.supply_V)
+    return {POWER_BLOCKS[name]: float(w) for name, w in watts.items()}
+
+
+def area_power_figure(design: Chip, study: Study) -> Figure:
+    """Area and full-load FP8 power by block, the design below the Trainium family."""
+    base = study.baseline.chip
+    family = [preset_chip(n) for n in FAMILY if n != base.name]
+    chips = [*family, base, design]
+    names = [*(c.name for c in chips[:-1]), "design"]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2), sharey=True, gridspec_kw={"wspace": 0.09})
+    areas = [area_parts(c, study.package) for c in chips]
+    powers = [power_parts(c, study.package, "fp8") for c in chips]
+    limits = [float(c.power_limit_W) for c in chips]
+    stacked_bars(left, names, areas, [0.0] * len(chips), "mm²")
+    stacked_bars(right, names, powers, limits, "W")
+    left.get_yticklabels()[-1].set_fontweight("bold")
+    left.set(xlabel="silicon of all compute dies, modelled [mm²]", title="Area by block")
+    right.set(xlabel="everything at full rate in FP8, modelled [W]", title="Full-load power by block")
+    for row, c in enumerate(chips):
+        mark_limit(right, row, c, is_design=c is design)
+    shown = {block for parts in (*areas, *powers) for block, value in parts.items() if value > 0}
+    figure.legend(handles=block_handles(shown), loc="upper center", bbox_to_anchor=(0.5, -0.07), ncol=5, fontsize=9)
+    return figure
+
+
+def stacked_bars(ax: Axes, names: list[str], bars: list[dict[str, float]], marks: list[float], unit: str) -> None:
+    """One horizontal bar per name, stacked by block, its total behind both its end and its mark."""
+    longest = max(sum(b.values()) for b in bars)
+    for row, (parts, mark) in enumerate(zip(bars, marks, strict=True)):
+        start = 0.0
+        for block, value in parts.items():
+            if value > 0:
+                ax.barh(row, value, left=start, height=0.62, **block_look(block))
+            start += value
+        near = start < mark + 0.03 * longest
+        text = f"{digits(start)} {unit}"
+        place = (max(start, mark) if near else start, row)
+        ax.annotate(text, place, (9 if near else 5, 0), textcoords="offset points", va="center", fontsize=9)
+    ax.set_yticks(range(len(names)), names)
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(len(names) - 0.45, -0.55)
+    ax.set_xlim(0, 1.2 * longest)
+    ax.xaxis.set_major_locator(MaxNLocator(6))
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    ax.grid(axis="x")
+
+
+def block_look(block: str) -> dict[str, Any]:
+    """Fill of a block; white space is hatched."""
+    if block in BLOCKS:
+        return {"facecolor": BLOCKS[block], "linewidth": 0.0}
+    return {"facecolor": "white", "edgecolor": CONTEXT, "hatch": "////", "linewidth": 0.6}
+
+
+def mark_limit(ax: Axes, row: int, c: Chip, is_design: bool) -> None:
+    """Sustained power of a chip: a hollow mark where it is an estimate, filled where published, a bar for a design."""
+    if is_design:
+        ax.plot([float(c.power_limit_W)] * 2, [row - 0.42, row + 0.42], color=DESIGN, linewidth=2)
+        return
+    kind = next((f.kind for f in chip_receipts(c.name) if f.name == "power_limit_W"), "guess")
+    face = DESIGN if kind in ("datasheet", "measured") else "white"
+    ax.plot(float(c.power_limit_W), row, "D", markersize=6, markerfacecolor=face, markeredgecolor=DESIGN)
+
+
+def block_handles(shown: set[str]) -> list[Patch | Line2D]:
+    """Legend of the blocks that occur, and of the marks."""
+    patches = [Patch(label=block, **block_look(block)) for block in (*BLOCKS, WHITE_SPACE) if block in shown]
+    look: dict[str, Any] = {"color": "none", "markeredgecolor": DESIGN}
+    tdp = Line2D([], [], marker="D", markerfacecolor="white", label="TDP (third-party estimate)", **look)
+    limit = Line2D([], [], marker="|", markersize=11, markeredgewidth=2, label="power limit of the study", **look)
+    return [*patches, tdp, limit]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cloud:
+    """Operators of one workload on one chip."""
+
+    chip: Chip
+    """Where they run."""
+    operators: tuple[Operator, ...]
+    """Those with matrix products, longest first."""
+
+
+def clouds(s: Solution, name: str) -> tuple[Cloud, Cloud]:
+    """Operators of a workload on the baseline, under its own best plan, and on the design."""
+    assert s.chip is not None
+    report = next(w for w in s.workloads if w.name == name)
+    workload, n_chips = s.study.workloads[name]
+    before = preset_system(s.study.baseline.name, n_chips)
+    after = dataclasses.replace(before, chip=s.chip)
+    c = default_calibration(s.study.baseline.chip.name)
+    plan, evaluation = evaluate(before, workload, calibration=c)
+    old = operators(before, workload, plan, evaluation, c)
+    new = operators(after, workload, report.plan, report.evaluation, c)
+    old, new = (tuple(o for o in ops if o.run_FLOP > 0) for ops in (old, new))
+    return Cloud(before.chip, old), Cloud(s.chip, new)
+
+
+def roofline_figure(s: Solution) -> Figure:
+    """Rooflines of baseline and design, one panel per workload, with its operators."""
+    n = len(s.workloads)
+    size, grid = (max(5.0 * n, 6.0), 4.2), {"wspace": 0.06}
+    figure, axes = plt.subplots(1, n, figsize=size, sharey=True, squeeze=False, gridspec_kw=grid)
+    pairs = [clouds(s, w.name) for w in s.workloads]
+    every = [(c, o) for pair in pairs for c in pair for o in c.operators]
+    x = (min(o.intensity for _, o in every) / 3, max(o.intensity for _, o in every) * 6)
+    top = max(float(peak_FLOPps(c.chip, o.precision)) for c, o in every)
+    axes[0][0].set(ylim=(min(o.achieved_FLOPps for _, o in every) / 3, top * 3), ylabel="FLOP/s of one chip")
+    for ax, pair, w in zip(axes[0], pairs, s.workloads, strict=True):
+        workload, n_chips = s.study.workloads[w.name]
+        ax.set_title(f"{w.name}: {workload.model.name}, {n_chips:,} chips")
+        ax.set_xlabel("FLOP per byte of HBM traffic")
+        roofline_panel(ax, pair, x)
+    bounds = list(dict.fromkeys("compute" if o.bound == "tile" else o.bound for p in pairs for o in p[1].operators))
+    handles = bound_handles(bounds, s.study.baseline.chip.name)
+    look: dict[str, Any] = {"ncol": len(handles), "fontsize": 9, "columnspacing": 1.4, "handletextpad": 0.5}
+    figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.01), **look)
+    return figure
+
+
+def roofline_panel(ax: Axes, pair: tuple[Cloud, Cloud], x: tuple[float, float]) -> None:
+    """Roofs of both chips at the precisions that occur, operators as points as large as their share of time."""
+    ax.set(xscale="log", yscale="log", xlim=x)
+    ax.grid(which="major")
+    baseline, design = pair
+    lines = [*draw_roofs(ax, baseline.chip, baseline.operators, CONTEXT, x)]
+    lines += draw_roofs(ax, design.chip, design.operators, DESIGN, x)
+    for cloud, order in ((baseline, 3), (design, 4)):
+        total = sum(o.seconds for o in cloud.operators)
+        for o in cloud.operators:
+            face, edge = (BLOCKS[BOUND_BLOCKS[o.bound]], "white") if cloud is design else ("white", CONTEXT)
+            area = SMALLEST_POINT + LARGEST_POINT * o.seconds / total
+            ax.scatter(o.intensity, o.achieved_FLOPps, s=area, c=face, edgecolors=edge, linewidths=1.0, zorder=order)
+    points = [(o.intensity, o.achieved_FLOPps) for cloud in pair for o in cloud.operators]
+    label_operators(ax, design.operators, np.asarray(points), np.concatenate(lines))
+
+
+SMALLEST_POINT, LARGEST_POINT = 24.0, 240.0
+"""Area of a point that takes no time, and what is added for one that takes all [square points]."""
+
+
+def draw_roofs(
+    ax: Axes, c: Chip, ops: tuple[Operator, ...], color: str, x: tuple[float, float]
+) -> list[np.ndarray]:  # fmt: skip
+    """The bandwidth slope and the roof of every precision that occurs; returns points along the lines."""
+    rate, drawn = float(c.hbm_bandwidth_Bps), []
+    peaks = sorted(((float(peak_FLOPps(c, p)), p) for p in {o.precision for o in ops}), reverse=True)
+    for i, (peak, precision) in enumerate(peaks):
+        across = np.geomspace(x[0] if i == 0 else peak / rate, x[1], 200)
+        up = np.minimum(peak, across * rate)
+        ax.plot(across, up, color=color, linewidth=1.8 if i == 0 else 1.0, linestyle="-" if i == 0 else "--", zorder=1)
+        ax.annotate(
+            precision.upper(), (x[1], peak), (-2, 2), textcoords="offset points", ha="right", fontsize=8, color=color
+        )
+        drawn.append(np.stack([across, up], axis=1))
+    return drawn
+
+
+LABELLED = 4
+"""Operators named in a panel."""
+LETTER, LINE, ROOF_LABEL = 5.0, 11.0, 25.0
+"""Width of a letter, height of a line, width of a roof's label [points]."""
+
+
+SIDES = [np.asarray(x) for x in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))]
+"""Where a label may stand, best first: right, left, above, below, corners."""
+HALO = [withStroke(linewidth=2.5, foreground="white")]
+
+
+def label_operators(ax: Axes, ops: tuple[Operator, ...], points: np.ndarray, lines: np.ndarray) -> None:
+    """Names beside the longest operators: off all points, and off the roofs too where there is room."""
+    scale = ax.figure.dpi / 72
+    points, lines = (ax.transData.transform(x) / scale for x in (points, lines))
+    right = float(ax.bbox.x1) / scale - ROOF_LABEL
+    named: dict[str, np.ndarray] = {}
+    for o in ops:
+        here = ax.transData.transform((o.intensity, o.achieved_FLOPps)) / scale
+        word = o.name.split()[0]
+        crowded = any(np.abs(here - at).max() < 1.5 * LINE for at in named.values())
+        if len(named) == LABELLED or word in named or crowded:
+            continue
+        half = np.asarray([LETTER * len(word) / 2 + 2, LINE / 2 + 2])
+        offsets = [half * side + np.sign(side) * (6, 4) for side in SIDES]
+        clear = [x for x in offsets if (here + x + half)[0] < right and not _covers(here + x, half + 4, points)]
+        free = [x for x in clear if not _covers(here + x, half, lines)]
+        if not clear:
+            continue
+        place = (free or clear)[0]
+        ax.annotate(
+            word, (o.intensity, o.achieved_FLOPps), tuple(place), textcoords="offset points", ha="center",
+            va="center", fontsize=8.5, color="#303030", path_effects=HALO, zorder=5,
+        )  # fmt: skip
+        named[word] = here
+        letters = np.linspace(here + place - half * SIDES[0], here + place + half * SIDES[0], 9)
+        points = np.concatenate([points, letters])
+
+
+def _covers(centre: np.ndarray, half: np.ndarray, others: np.ndarray) -> bool:
+    """Whether a box around `centre` covers any of the points `others`."""
+    return bool(np.any(np.all(np.abs(others - centre) < half, axis=1)))
+
+
+def bound_handles(bounds: list[str], baseline: str) -> list[Line2D]:
+    """Legend of roofs and of what bounds the points."""
+    roofs = [Line2D([], [], color=c, linewidth=1.8, label=t) for c, t in ((DESIGN, "design"), (CONTEXT, baseline))]
+    look: dict[str, Any] = {"color": "none", "marker": "o", "markersize": 8}
+    dots = [
+        Line2D(
+            [],
+            [],
+            markerfacecolor=BLOCKS[BOUND_BLOCKS[b]],
+            markeredgecolor="white",
+            label=f"bound {BOUND_WORDS[b]}",
+            **look,
+        )
+        for b in bounds
+    ]
+    before = Line2D([], [], markerfacecolor="white", markeredgecolor=CONTEXT, label=f"operator on {baseline}", **look)
+    return [*roofs, *dots, before]
+
+
+BOUND_WORDS = {
+    "compute": "by tensor engines", "tile": "by tensor engines", "hbm": "by HBM",
+    "vector": "by vector lanes", "dma": "by DMA", "launch": "by launches",
+}  # fmt: skip
+"""Limit of an operator to its words in a legend."""

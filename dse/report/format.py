@@ -1,0 +1,152 @@
+"""Numbers for people: canonical units in, readable text out. Every table and figure label goes through here."""
+
+from __future__ import annotations
+
+import math
+
+DECIMAL = (("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12), ("P", 1e15), ("E", 1e18), ("Z", 1e21))
+BINARY = (("", 1.0), ("Ki", 2.0**10), ("Mi", 2.0**20), ("Gi", 2.0**30), ("Ti", 2.0**40), ("Pi", 2.0**50))
+SMALL = (("f", 1e-15), ("p", 1e-12), ("n", 1e-9), ("u", 1e-6), ("m", 1e-3))
+
+SCALES: dict[str, tuple[tuple[str, float], ...]] = {
+    "FLOPps": tuple((f"{p}FLOP/s", s) for p, s in DECIMAL),
+    "FLOP": tuple((f"{p}FLOP", s) for p, s in DECIMAL),
+    "Bps": tuple((f"{p}B/s", s) for p, s in (*DECIMAL[:1], ("k", 1e3), *DECIMAL[2:6])),
+    "B": tuple((f"{p}B", s) for p, s in BINARY),
+    "Hz": tuple((f"{p}Hz", s) for p, s in DECIMAL[:4]),
+    "W": (*((f"{p}W", s) for p, s in SMALL[2:]), *((f"{p}W", s) for p, s in DECIMAL[:1]), ("MW", 1e6)),
+    "J": (*((f"{p}J", s) for p, s in SMALL), *((f"{p}J", s) for p, s in DECIMAL[:4])),
+    "s": (*((f"{p}s", s) for p, s in SMALL[2:]), ("s", 1.0), ("h", 3600.0)),
+    "V": (("V", 1.0),),
+    "mm2": (("mm2", 1.0),),
+    "mm": (("mm", 1.0),),
+    "USD": (("USD", 1.0),),
+    "K": (("K", 1.0),),
+}
+"""Canonical unit to what people write, ascending; the largest that leaves at least 1 is used."""
+
+COMPOUND: dict[str, tuple[str, float]] = {
+    "J_per_B": ("pJ/bit", 1e12 / 8),
+    "J_per_B_per_mm": ("pJ/bit/mm", 1e12 / 8),
+    "mm2_per_B": ("mm2/MiB", 2.0**20),
+    "mm2_per_Bps": ("mm2 per TB/s", 1e12),
+    "mm_per_Bps": ("mm per TB/s", 1e12),
+    "W_per_B": ("mW/MiB", 1e3 * 2.0**20),
+    "W_per_mm2": ("mW/mm2", 1e3),
+    "W_per_stack": ("W per stack", 1.0),
+    "USD_per_B": ("USD/GB", 1e9),
+    "USD_per_mm2": ("USD/mm2", 1.0),
+    "per_mm2": ("per cm2", 1e2),
+    "per_V": ("per V", 1.0),
+}
+"""Canonical compound unit to what people write and the factor between them."""
+
+LABELS = {
+    "power_W": "power",
+    "full_load_fp8_W": "full-load FP8",
+    "full_load_fp4_W": "full-load FP4",
+    "supply_V": "supply",
+    "die_mm2": "die area",
+    "silicon_mm2": "silicon",
+    "interposer_mm2": "interposer",
+    "package_cost_USD": "package cost",
+    "peak_bf16_FLOPps": "peak BF16",
+    "peak_fp8_FLOPps": "peak FP8",
+    "peak_fp4_FLOPps": "peak FP4",
+    "sram_B": "tile SRAM",
+    "n_cores": "cores",
+    "clock_Hz": "clock",
+    "scratchpad_B": "SRAM/core",
+    "vector_lanes": "lanes/core",
+    "dma_bandwidth_Bps": "DMA/core",
+    "n_stacks": "HBM stacks",
+    "hbm_bandwidth_Bps": "HBM bandwidth",
+    "hbm_capacity_B": "HBM capacity",
+    "scaleup_bandwidth_per_dir_Bps": "scale-up/dir",
+}
+"""Metric or free number to its words."""
+
+
+def label(name: str) -> str:
+    """Words for a canonical name; a part in brackets and the part behind a colon are kept."""
+    head, space, tail = name.partition(" ")
+    head, colon, workload = head.partition(":")
+    words = LABELS.get(head) or _words(head.removesuffix(f"_{unit_of(head)}"))
+    return f"{words}{f' in {workload}' if colon else ''}{space}{tail}"
+
+
+CAPITALS = ("bf16", "dma", "dp", "fp4", "fp8", "fp32", "hbm", "hw", "pe", "simd", "simt", "sram", "tp")
+"""Words that people write in capitals."""
+
+
+def _words(stem: str) -> str:
+    """The words of a name without its unit; a leading "n" counts something and is dropped."""
+    words = stem.removeprefix("n_").split("_")
+    return " ".join(w.upper() if w in CAPITALS else w for w in words)
+
+
+def unit_of(name: str) -> str:
+    """Canonical unit at the end of a name, simple or compound, or "" for a count or ratio."""
+    compound = [u for u in COMPOUND if name.endswith(f"_{u}")]
+    if compound:
+        return max(compound, key=len)
+    tail = name.rpartition("_")[2]
+    return tail if tail in SCALES or tail == "frac" else ""
+
+
+def digits(value: float, n: int = 3) -> str:
+    """`value` with `n` significant digits, thousands separated, without an exponent where people write none."""
+    if not math.isfinite(value):
+        return {math.inf: "infinite", -math.inf: "-infinite"}.get(value, "unknown")
+    if value == 0:
+        return "0"
+    size = math.floor(math.log10(abs(float(f"{value:.{n}g}"))))
+    if size >= 7 or size < -4:
+        return f"{value:.{n}g}"
+    text = f"{round(value, n - 1 - size):,.{max(n - 1 - size, 0)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def in_unit(value: float, unit: str, n: int = 3) -> str:
+    """`value` of a canonical `unit` as people write it, such as "2.4 GHz" or "1.55 us"."""
+    if unit == "frac":
+        return percent(value)
+    if unit in COMPOUND:
+        text, factor = COMPOUND[unit]
+        return f"{digits(value * factor, n)} {text}"
+    if unit not in SCALES:
+        return digits(value, n)
+    text, factor = scale_of(value, unit)
+    return f"{digits(value / factor, n)} {text}"
+
+
+def scale_of(value: float, unit: str) -> tuple[str, float]:
+    """The scale of `unit` in which people write `value`: its text and size."""
+    scales = SCALES[unit]
+    size = abs(value) * (1 + 1e-9) if math.isfinite(value) else 1.0
+    zero = next(s for s in scales if s[1] == 1.0)
+    return max((s for s in scales if s[1] <= size), key=lambda s: s[1], default=scales[0] if size else zero)
+
+
+def quantity_text(name: str, value: float | str, n: int = 3) -> str:
+    """`value` of the quantity `name` (whose ending says its canonical unit) as people write it."""
+    return value if isinstance(value, str) else in_unit(value, unit_of(name), n)
+
+
+def percent(frac: float, n: int = 2) -> str:
+    """A ratio in percent with `n` significant digits; below a millionth as a power of ten."""
+    return f"{digits(100 * frac, n)} %" if abs(frac) >= 1e-6 or frac == 0 else f"{100 * frac:.0e} %"
+
+
+def times(ratio: float, n: int = 3) -> str:
+    """A ratio as "4.92x"."""
+    return f"{digits(ratio, n)}x"
+
+
+def span(name: str, low: float, high: float) -> str:
+    """A range as "0.4 to 1.2 GHz"; empty when it has no width or is no number."""
+    if not low < high:
+        return ""
+    first, last = quantity_text(name, low), quantity_text(name, high)
+    (number, _, unit), (_, _, unit_high) = first.partition(" "), last.partition(" ")
+    return f"{number if unit == unit_high else first} to {last}"

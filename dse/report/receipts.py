@@ -1,0 +1,91 @@
+"""What an answer rests on: the facts behind it, the guesses among them, and where each came from."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from .. import core
+from ..core.provenance import Sourced
+from ..hardware.presets import chip_receipts
+from ..mapping.headroom import headroom_receipts
+from ..objective.design import Choice
+from ..objective.study import Study
+from ..performance.calibration import calibration_receipts, default_calibration
+from ..technology.presets import receipts
+from ..workload.op import pass_receipts
+
+BIBLIOGRAPHY = Path(core.__file__).parent / "references.bib"
+DIE_TO_DIE = "UCIe-A"
+
+
+@dataclasses.dataclass(frozen=True)
+class Basis:
+    """One fact and the thing it describes."""
+
+    thing: str
+    """Such as "node N2"."""
+    fact: Sourced
+    """Value, range, kind, source."""
+
+    @property
+    def spread(self) -> float:
+        """Width of the range over the value, 0 for a text or a fact without a range."""
+        f = self.fact
+        if isinstance(f.value, str):
+            return 0.0
+        return (f.high - f.low) / (abs(f.value) or 1.0)
+
+
+def chip_basis(name: str) -> list[Basis]:
+    """Facts of a chip preset, guesses first."""
+    return [Basis(f"chip {name}", f) for f in chip_receipts(name)]
+
+
+def calibration_basis(chip_name: str) -> list[Basis]:
+    """Facts of the calibration a chip is evaluated with, and of the shares and passes that all chips use."""
+    prior = default_calibration(chip_name).name
+    return [
+        *(Basis(f"calibration {prior}", f) for f in calibration_receipts(prior)),
+        *(Basis("headroom", f) for f in headroom_receipts()),
+        *(Basis("element passes", f) for f in pass_receipts()),
+    ]
+
+
+def technology_basis(node: str, memory: str, link: str, package: str) -> list[Basis]:
+    """Facts of everything a die, its memory, its links and its package are made with."""
+    parts = (("node", node), ("memory", memory), ("link", link), ("link", DIE_TO_DIE), ("package", package))
+    return [Basis(f"{kind} {name}", f) for kind, name in parts for f in receipts(kind, name)]
+
+
+def study_basis(study: Study, choice: Choice | None) -> list[Basis]:
+    """Every fact behind a study's answer, once each; of all its choices when none was made."""
+    chosen = study.choices if choice is None else (choice,)
+    baseline = study.baseline.chip
+    made = [b for c in chosen for b in technology_basis(c.node, c.hbm, c.link, study.package)]
+    own = technology_basis(baseline.node, baseline.hbm, baseline.link, study.package)
+    every = [*made, *calibration_basis(baseline.name), *chip_basis(baseline.name), *own]
+    return list({(b.thing, b.fact.name): b for b in every}.values())
+
+
+def guesses(basis: Iterable[Basis]) -> list[Basis]:
+    """The guesses among the facts, widest range first."""
+    return sorted((b for b in basis if b.fact.kind == "guess"), key=lambda b: -b.spread)
+
+
+def source_keys(basis: Iterable[Basis]) -> list[str]:
+    """Keys of all works the facts cite, in notes too, sorted."""
+    keys: set[str] = set()
+    for b in basis:
+        cited = re.findall(r"\[([a-z]+\d{4}[a-z0-9]*)\]", f"{b.fact.where} {b.fact.note}")
+        keys |= {b.fact.source, *cited}
+    return sorted(keys)
+
+
+def bibtex(keys: Iterable[str]) -> str:
+    """The BibTeX entries of `keys`, in the order of the bibliography."""
+    wanted = set(keys)
+    entries = re.split(r"^(?=@)", BIBLIOGRAPHY.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    return "\n".join(e.strip() + "\n" for e in entries if e.split("{", 1)[1].split(",", 1)[0] in wanted)

@@ -1,0 +1,274 @@
+"""The one screen that `dse optimize` shows: the design beside the baseline, limits and prices, proof, guesses."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..hardware.chip import Chip
+from ..hardware.presets import system as preset_system
+from ..hardware.system import System
+from ..mapping.plan import plan_text
+from ..objective.design import Choice
+from ..objective.metrics import chip_technology, silicon
+from ..objective.study import Study
+from ..objective.terms import DELIVERED, METRICS, State
+from ..optimize.solution import LimitReport, Relaxation, Solution, Status, WorkloadReport
+from ..optimize.solve import TECHNOLOGY_ROWS
+from ..performance.calibration import default_calibration
+from .findings import binding, operators
+from .format import digits, in_unit, label, percent, quantity_text, span, times, unit_of
+from .receipts import guesses, study_basis
+from .tables import beside, table
+
+SHOWN_ALTERNATIVES = 5
+SHOWN_GUESSES = 6
+WIDE = 120
+"""Columns of a terminal that fit two tables side by side."""
+NUMBERS = (
+    "clock_Hz", "supply_V", "scratchpad_B", "sram_B", "vector_lanes", "dma_bandwidth_Bps",
+    "peak_bf16_FLOPps", "peak_fp8_FLOPps", "peak_fp4_FLOPps",
+    "hbm_bandwidth_Bps", "hbm_capacity_B", "scaleup_bandwidth_per_dir_Bps",
+    "silicon_mm2", "package_cost_USD", "full_load_fp8_W",
+)  # fmt: skip
+"""Metrics in the design table, in order."""
+
+
+def solution_view(s: Solution, width: int = WIDE) -> RenderableType:
+    """A solution on one screen, in two columns where the terminal is wide enough."""
+    if s.status is Status.INFEASIBLE:
+        return Group(*infeasible_view(s), "", guesses_text(s))
+    design, limits = design_table(s), Group(limits_table(s), "", alternatives_table(s))
+    middle = beside(design, limits) if width >= WIDE else Group(design, "", limits)
+    delivered = (delivered_table(s), "") if s.workloads else ()
+    return Group(Text(headline(s), style="bold"), "", middle, "", *delivered, *certificate_lines(s), guesses_text(s))
+
+
+def headline(s: Solution) -> str:
+    """What was found, in one sentence."""
+    assert s.choice is not None and s.chip is not None
+    design, base = numbers(s, s.chip), numbers(s, s.study.baseline.chip)
+    name = product(s.study.baseline.chip.name)
+    ratios = [
+        f"{times(design[m] / base[m], 2)} {name}'s {label(m)}"
+        for m in ("peak_fp4_FLOPps", "hbm_bandwidth_Bps")
+        if base[m] > 0
+    ]
+    reaches = f"{s.choice.text()}: {' and '.join(ratios)}"
+    if not s.workloads:
+        return f"{reaches}; {goal_text(s.study, s.goal)}"
+    speeds = ", ".join(f"{w.name} {times(w.speedup, 2)}" for w in s.workloads)
+    delivers = f"delivers {times(s.delivered, 2)} on real models ({speeds})"
+    return f"{reaches}; {delivers}" + ("" if s.study.goal == DELIVERED else f"; {goal_text(s.study, s.goal)}")
+
+
+def product(name: str) -> str:
+    """A preset name as a product's: "trainium3" becomes "Trainium3", "h100" becomes "H100"."""
+    return name.upper() if len(name.split("-")[0]) <= 4 else name.capitalize()
+
+
+def goal_text(study: Study, goal: float) -> str:
+    """The goal in words: a speed-up for `delivered_time`, else the metric with its unit."""
+    if study.goal == DELIVERED:
+        return f"{times(1 / goal)} delivered"
+    return f"{label(study.goal)} {quantity_text(study.goal, goal)}"
+
+
+def numbers(s: Solution, chip: Chip) -> dict[str, float]:
+    """`NUMBERS` of a chip."""
+    tech = chip_technology(chip, s.study.package)
+    parts = silicon(chip, tech)
+    state = State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, [], [])
+    values = {name: METRICS[name](state) for name in NUMBERS}
+    return {name: float(v) for name, v in values.items() if not isinstance(v, list)}
+
+
+def design_table(s: Solution) -> Table:
+    """The baseline beside the design, with ratios."""
+    assert s.chip is not None
+    base, design = s.study.baseline.chip, s.chip
+    t = table("package", base.name, "design", "ratio")
+    t.add_row("dies", dies_text(base), dies_text(design), "")
+    ratio = float(design.n_cores) / float(base.n_cores)
+    t.add_row("cores", cores_text(base), cores_text(design), times(ratio, 2))
+    t.add_row("HBM", hbm_text(base), hbm_text(design), times(float(design.n_stacks) / float(base.n_stacks), 2))
+    before, after = numbers(s, base), numbers(s, design)
+    for name in NUMBERS:
+        ratio = times(after[name] / before[name], 2) if before[name] > 0 else "-"
+        t.add_row(label(name), quantity_text(name, before[name]), quantity_text(name, after[name]), ratio)
+    return t
+
+
+def dies_text(chip: Chip) -> str:
+    """Dies and node."""
+    return f"{digits(float(chip.n_dies))} x {chip.node}"
+
+
+def cores_text(chip: Chip) -> str:
+    """Cores and the array in each."""
+    t = chip.core.tensor
+    return f"{digits(float(chip.n_cores))} x {digits(float(t.rows))}x{digits(float(t.cols))}"
+
+
+def hbm_text(chip: Chip) -> str:
+    """Stacks and generation."""
+    return f"{digits(float(chip.n_stacks))} x {chip.hbm}"
+
+
+def limits_table(s: Solution) -> Table:
+    """Every limit with a price or of the user's, the dearest first; what else is slack stands below."""
+    t = table("limit", "design", "margin", f"loosen -> {'speed' if s.study.goal == DELIVERED else 'goal'}")
+    asked = {x.metric for x in s.study.limits}
+    shown = [x for x in s.limits if abs(x.price) >= SMALLEST_PRICE or x.name in asked]
+    for x in sorted(shown, key=lambda x: -abs(x.price)):
+        limit = f"{label(x.name)} {'<=' if x.sense == 'at_most' else '>='} {bound_text(x, x.limit)}"
+        margin = percent(max(x.margin, 0.0)) if x.margin > TIGHT else "[bold]binds[/]"
+        t.add_row(limit, bound_text(x, x.value), margin, price_text(x, s.study))
+    slack = [f"{label(x.name)} {percent(x.margin)}" for x in s.limits if x not in shown]
+    if slack:
+        t.caption, t.caption_justify = f"not binding, margin: {', '.join(slack)}", "left"
+    return t
+
+
+TIGHT = 1e-4
+"""Margins below this share bind."""
+SMALLEST_PRICE = 1e-4
+"""Prices below this (per cent of goal per per cent of limit) are not worth a line."""
+
+
+def bound_text(x: LimitReport, value: float) -> str:
+    """A value or limit in the unit of its metric; technology's ratios in percent."""
+    return percent(value, 3) if x.name in TECHNOLOGY_ROWS else quantity_text(x.name.partition(" ")[0], value)
+
+
+def price_text(x: LimitReport, study: Study) -> str:
+    """What one step of loosening is worth, such as "+10 W -> +0.3 %"."""
+    if abs(x.price) < SMALLEST_PRICE:
+        return "-"
+    step, amount = loosening_step(x)
+    share = abs(x.price) * step / x.limit
+    gain = percent(share, 2 if share >= SMALLEST_PRICE else 1)
+    better = f"+{gain}" if study.goal == DELIVERED else f"-{gain}"
+    return f"{'+' if x.sense == 'at_most' else '-'}{amount} -> {better}"
+
+
+def loosening_step(x: LimitReport) -> tuple[float, str]:
+    """A round step of about a hundredth of a limit, and its text."""
+    unit = "" if x.name in TECHNOLOGY_ROWS else unit_of(x.name.partition(" ")[0])
+    hundredth = 0.01 * x.limit * (1 + 1e-9)
+    if not unit:
+        return 0.01 * x.limit, "1 %"
+    base = 2.0 if unit == "B" else 10.0
+    step = base ** math.floor(math.log(hundredth, base) + 1e-12)
+    return step, in_unit(step, unit, 4)
+
+
+def design_system(study: Study, chip: Chip, n_chips: int) -> System:
+    """A design in the fabric of its study's baseline."""
+    return dataclasses.replace(preset_system(study.baseline.name, n_chips), chip=chip)
+
+
+def waits_text(s: Solution, w: WorkloadReport) -> str:
+    """What a workload waits for on the design, the three largest shares."""
+    assert s.chip is not None
+    workload, n_chips = s.study.workloads[w.name]
+    c = default_calibration(s.study.baseline.chip.name)
+    ops = operators(design_system(s.study, s.chip, n_chips), workload, w.plan, w.evaluation, c)
+    shares = binding(w.evaluation, ops)[:3]
+    return ", ".join(f"{name.removesuffix(' traffic')} {percent(share)}" for name, share in shares)
+
+
+def delivered_table(s: Solution) -> Table:
+    """What arrives on each workload, two lines each: speed and plan, then power and what the step waits for."""
+    t = table("workload", s.study.baseline.chip.name, "design", "speed-up", "plan, and what the step waits for")
+    t.columns[4].justify, t.columns[4].no_wrap = "left", False
+    for w in s.workloads:
+        e = w.evaluation
+        workload, n_chips = s.study.workloads[w.name]
+        t.add_row(
+            f"{w.name}\n[dim]{workload.model.name}, {n_chips:,} chips[/]", in_unit(w.baseline_s, "s"),
+            f"{in_unit(float(e.step_s), 's')}\n[dim]{in_unit(float(e.power_W), 'W')}[/]",
+            f"[bold]{times(w.speedup)}[/]\n[dim]MFU {percent(float(e.mfu_frac))}[/]",
+            f"{plan_text(w.plan)}\n[dim]{waits_text(s, w)}[/]",
+        )  # fmt: skip
+    return t
+
+
+def certificate_lines(s: Solution) -> list[Text]:
+    """How sure it is that nothing better exists."""
+    c = s.certificate
+    assert c is not None
+    plans = " and ".join(f"{n:,} plans for {w}" for n, w in zip(c.n_plans, s.study.workloads, strict=True))
+    work = f"{c.n_solves:,} convex solves over {len(s.study.choices)} choices" + (f"; priced {plans}" if plans else "")
+    room = percent(max(s.goal / c.lower_bound - 1, 0.0))
+    if s.status is Status.OPTIMAL:
+        proof = (
+            f"Proved: every term is log-log convex, gap {c.relative_gap:.0e}. "
+            f"No design is more than {room} better with the plans found; "
+            f"whole cores and stacks cost {percent(c.integer_gap)}."
+        )
+        return [Text(proof, style="green"), Text(work, style="dim")]
+    why = c.unproved[0] if c.unproved else f"gap {c.relative_gap:.1e}"
+    return [Text(f"Local optimum, no certificate: {why}", style="yellow"), Text(work, style="dim")]
+
+
+def alternatives_table(s: Solution) -> Table:
+    """The best choices, before rounding; only what differs between the study's choices is named."""
+    t = table("best choices (before rounding)", "delivered" if s.study.goal == DELIVERED else "goal", "behind")
+    best = s.alternatives[0].goal
+    for a in s.alternatives[:SHOWN_ALTERNATIVES]:
+        if math.isfinite(a.goal):
+            goal = times(1 / a.goal) if s.study.goal == DELIVERED else quantity_text(s.study.goal, a.goal)
+            t.add_row(differing_text(a.choice, s.study), goal, percent(a.goal / best - 1) if a.goal > best else "-")
+    return t
+
+
+def differing_text(choice: Choice, study: Study) -> str:
+    """`choice` in one line, without what all choices of the study share."""
+    fields = ("n_dies", "node", "pe_array", "hbm", "link", "native_fp4")
+    words = (f"{choice.n_dies} x {choice.node}", "", *choice.text().split(", ")[1:])
+    differ = [len({getattr(c, f) for c in study.choices}) > 1 for f in fields]
+    differ[0] = differ[0] or differ[1] or not any(differ)
+    return ", ".join(w for w, d in zip(words, differ, strict=True) if d and w)
+
+
+def guesses_text(s: Solution) -> Text:
+    """How many guesses the answer leans on, and the widest, each kind once."""
+    basis = study_basis(s.study, s.choice)
+    found = guesses(basis)
+    widest = list({b.fact.name: b for b in reversed(found)}.values())[::-1]
+    few = "; ".join(
+        f"{label(b.fact.name)} ({b.thing.partition(' ')[2] or b.thing}: {span(b.fact.name, b.fact.low, b.fact.high)})"
+        for b in sorted(widest, key=lambda b: -b.spread)[:SHOWN_GUESSES]
+    )
+    calibration = default_calibration(s.study.baseline.chip.name).name
+    fit = f" Step times are uncalibrated ({calibration})." if calibration.startswith("prior-") else ""
+    return Text(f"Leans on {len(found)} guesses among {len(basis)} facts, widest first: {few}.{fit}", style="yellow")
+
+
+def infeasible_view(s: Solution) -> list[RenderableType]:
+    """Which limits conflict, and the cheapest way out."""
+    n = len(s.study.choices)
+    head = Text(f"No design meets all limits of {s.study.name}, with any of its {n} choices.", style="bold red")
+    if not s.relaxations:
+        hint = "No loosening helps: the bounds of free numbers, the technology or a workload's memory conflict."
+        return [head, Text(hint)]
+    t = table("limits that conflict", "asked", "loosen to", "by")
+    for r in s.relaxations:
+        asked, needed = quantity_text(r.name, r.limit), quantity_text(r.name, r.needed)
+        t.add_row(label(r.name), asked, needed, percent(abs(r.needed / r.limit - 1)))
+    return [head, t, Text(relaxation_sentence(s.relaxations))]
+
+
+def relaxation_sentence(relaxations: tuple[Relaxation, ...]) -> str:
+    """The relaxations as an instruction."""
+    parts = [
+        f"{label(r.name)} from {quantity_text(r.name, r.limit)} to {quantity_text(r.name, r.needed, 4)}"
+        for r in relaxations
+    ]
+    joint = " together" if len(parts) > 1 else ""
+    return f"The least loosening that gives a design: loosen {' and '.join(parts)}{joint}."

@@ -1,0 +1,31 @@
+"""One place that sets JAX up for the command line: 64 bit, and compiled programs kept between runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Where compiled programs are kept: `$XDG_CACHE_HOME/dse/jax`, by default `~/.cache/dse/jax`."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base else Path.home() / ".cache") / "dse" / "jax"
+
+
+def start_jax() -> None:
+    """Switch JAX to float64 and let it keep every compiled program, so that a second run starts warm.
+
+    A home that cannot be written costs the warm start, nothing else.
+    """
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    if not os.access(folder, os.W_OK):
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

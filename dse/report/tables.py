@@ -1,0 +1,239 @@
+"""Tables for the terminal: chips, models, receipts and evaluations. Formatting only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from ..core.provenance import Sourced
+from ..hardware.chip import Chip, native_precisions, peak_FLOPps
+from ..hardware.presets import chip, chip_names, chip_receipts, vendor_disagreement
+from ..mapping.headroom import usable_frac
+from ..mapping.plan import plan_text
+from ..objective.metrics import chip_technology, silicon
+from ..technology.node import PRECISION_BITS
+from ..workload.presets import model, model_names
+from ..workload.transformer import Training, kv_B_per_token, total_parameters
+from .findings import Finding, binding, step_parts
+from .format import digits, in_unit, label, percent, quantity_text, span
+
+SHOWN_OPERATORS = 8
+"""Operators in the table of an evaluation."""
+
+
+def table(*columns: str, title: str = "") -> Table:
+    """An empty table in the house style: the first column flush left, the rest flush right, nothing wrapped."""
+    made = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", padding=(0, 0, 0, 1))
+    made.pad_edge, made.show_edge, made.title_style = False, False, "bold"
+    for i, column in enumerate(columns):
+        made.add_column(column, justify="left" if i == 0 else "right", header_style="dim", no_wrap=True)
+    return made
+
+
+def beside(left: RenderableType, right: RenderableType) -> Table:
+    """Two renderables side by side."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row(left, right)
+    return grid
+
+
+def chip_numbers(name: str) -> dict[str, Any]:
+    """The line of a chip in the overview, canonical units."""
+    c = chip(name)
+    peaks = {f"peak_{p}_FLOPps": _peak(c, p) for p in ("bf16", "fp8", "fp4")}
+    parts = silicon(c, chip_technology(c))
+    return {
+        "name": name,
+        "node": c.node,
+        **peaks,
+        "hbm": c.hbm,
+        "hbm_capacity_B": float(c.hbm_capacity_B),
+        "hbm_bandwidth_Bps": float(c.hbm_bandwidth_Bps),
+        "link": c.link,
+        "scaleup_bandwidth_per_dir_Bps": float(c.scaleup_bandwidth_per_dir_Bps),
+        "power_limit_W": float(c.power_limit_W),
+        "n_dies": float(c.n_dies),
+        "die_mm2_estimate": float(parts.die_mm2),
+    }
+
+
+def _peak(c: Chip, precision: str) -> float | None:
+    return float(peak_FLOPps(c, precision)) if precision in native_precisions(c) else None
+
+
+def chips_table() -> Table:
+    """All chip presets in one table."""
+    peaks = "BF16 / FP8 / FP4 [TFLOP/s]"
+    t = table("chip", "node", peaks, "HBM", "capacity", "bandwidth", "scale-up/dir", "TDP", "silicon (est.)")
+    for name in chip_names():
+        n = chip_numbers(name)
+        rates = [n[f"peak_{p}_FLOPps"] for p in PEAKS]
+        dies = "" if n["n_dies"] == 1 else f"{digits(n['n_dies'])} x "
+        t.add_row(
+            name, n["node"], " / ".join("-" if r is None else digits(r / 1e12, 4) for r in rates),
+            n["hbm"], in_unit(n["hbm_capacity_B"], "B"), in_unit(n["hbm_bandwidth_Bps"], "Bps"),
+            in_unit(n["scaleup_bandwidth_per_dir_Bps"], "Bps"), in_unit(n["power_limit_W"], "W"),
+            f"{dies}{in_unit(n['die_mm2_estimate'], 'mm2')}",
+        )  # fmt: skip
+    return t
+
+
+PEAKS = ("bf16", "fp8", "fp4")
+
+
+def receipts_table(facts: list[Sourced], title: str) -> Table:
+    """Facts with value, range, kind, where and source; guesses stand out."""
+    t = table("fact", "value", "range", "kind", "where [source]", title=title)
+    t.columns[4].justify, t.columns[4].no_wrap = "left", False
+    for f in facts:
+        where = escape(f"{f.where}{f' ({f.note})' if f.note else ''} [{f.source}]")
+        style = {"guess": "yellow", "estimate": "none"}.get(f.kind, "dim")
+        t.add_row(
+            label(f.name), quantity_text(f.name, f.value), span(f.name, f.low, f.high), f.kind, where, style=style
+        )
+    return t
+
+
+def chip_view(name: str) -> RenderableType:
+    """Every fact of a chip, guesses first, and where the vendor's totals differ from the product formula."""
+    return Group(receipts_table(chip_receipts(name), name), *(Text(x) for x in disagreement_lines(name)))
+
+
+def disagreement_lines(name: str) -> list[str]:
+    """One line per vendor total that lies off cores x rows x cols x 2 x rate x clock."""
+    t, clock = chip(name).core.tensor, in_unit(float(chip(name).clock_Hz), "Hz")
+    vendor = {"trainium": "AWS", "tpu": "Google"}.get(name.rstrip("0123456789").partition("-")[0], "the vendor")
+    lines = []
+    for precision, product, stated, off in vendor_disagreement(name):
+        rate = float(t.macs_per_cycle.of(precision))
+        formula = f"{digits(float(chip(name).n_cores))} x {digits(float(t.rows))} x {digits(float(t.cols))} x 2"
+        formula += f"{'' if rate == 1 else f' x {digits(rate)}'} x {clock}"
+        if abs(off) < SAME:
+            continue
+        lines.append(
+            f"{vendor} states {in_unit(stated, 'FLOPps', 4)} {precision.upper()}, {percent(abs(off))} "
+            f"{'above' if off > 0 else 'below'} {formula} = {in_unit(product, 'FLOPps', 4)}"
+        )
+    return lines
+
+
+SAME = 1e-3
+"""Vendor totals closer than this to the product are rounding."""
+
+
+def model_numbers(name: str) -> dict[str, Any]:
+    """The line of a model in the overview."""
+    m = model(name)
+    kv = {f"kv_{p}_B_per_token": kv_B_per_token(m, p) for p in ("bf16", "fp8")}
+    sizes = ("n_layers", "hidden", "n_heads", "n_kv_heads", "ffn", "vocab", "max_context")
+    return {"name": name, "parameters": total_parameters(m), **{s: getattr(m, s) for s in sizes}, **kv}
+
+
+def models_table() -> Table:
+    """All committed models in one table."""
+    sizes = ("parameters", "layers", "hidden", "heads", "KV heads", "MLP width", "KV per token (BF16)", "context")
+    t = table("model", *sizes)
+    for name in model_names():
+        n = model_numbers(name)
+        t.add_row(
+            name, f"{digits(n['parameters'] / 1e9)} B", *(f"{n[k]:,}" for k in ("n_layers", "hidden", "n_heads")),
+            f"{n['n_kv_heads']:,}", f"{n['ffn']:,}", in_unit(n["kv_bf16_B_per_token"], "B"), f"{n['max_context']:,}",
+        )  # fmt: skip
+    return t
+
+
+def workload_text(f: Finding) -> str:
+    """What runs and where, in one line."""
+    w, s = f.workload, f.system
+    where = f"on {s.n_chips} x {s.chip.name} ({s.name})"
+    if isinstance(w, Training):
+        return f"{w.model.name} training {where}: batch {w.global_batch}, sequence {w.sequence}, {w.precision}"
+    stored = f"weights {w.weight_precision}, KV cache {w.kv_precision}"
+    return f"{w.model.name} decode {where}: batch {w.batch}, context {w.context}, {stored}"
+
+
+def evaluation_view(f: Finding) -> RenderableType:
+    """An evaluation on one screen: headline numbers, breakdown, operators, error band."""
+    e, c = f.evaluation, f.system.chip
+    facts = Table.grid(padding=(0, 2))
+    for name, value in (
+        ("plan", plan_text(f.plan)),
+        ("step time", f"[bold]{in_unit(float(e.step_s), 's')}[/] ({band_text(f)})"),
+        ("tokens/s", f"{digits(float(e.tokens_per_s))} ({digits(float(e.tokens_per_s) / f.system.n_chips)} per chip)"),
+        ("MFU", f"{percent(float(e.mfu_frac))} of peak {peak_text(f)}"),
+        ("power", f"{in_unit(float(e.power_W), 'W')} of {in_unit(float(c.power_limit_W), 'W')} per chip"),
+        ("memory", f"{in_unit(float(e.memory_B), 'B')} of {in_unit(usable_B(c), 'B')} usable per chip"),
+        ("waits for", ", ".join(f"{n} {percent(x)}" for n, x in binding(e, f.operators)[:4])),
+    ):
+        facts.add_row(Text(name, style="dim"), value)
+    return Group(Text(workload_text(f), style="bold"), facts, "", beside(breakdown_table(f), operators_table(f)))
+
+
+def usable_B(c: Chip) -> float:
+    """HBM that tensors may fill."""
+    return usable_frac() * float(c.hbm_capacity_B)
+
+
+def peak_text(f: Finding) -> str:
+    """The precision the linear layers run at, with a word where the chip lacks the one asked for."""
+    asked = f.workload.precision if isinstance(f.workload, Training) else f.workload.weight_precision
+    runs = next(p for p in reversed(native_precisions(f.system.chip)) if PRECISION_BITS[p] >= PRECISION_BITS[asked])
+    return runs.upper() if runs == asked else f"{runs.upper()} ({f.system.chip.name} has no {asked.upper()} products)"
+
+
+def band_text(f: Finding) -> str:
+    """The error band: what the ranges of the calibration allow."""
+    what = "uncalibrated" if f.calibration.startswith("prior-") else "calibrated"
+    return f"{span('step_s', f.fastest_s, f.slowest_s)}; {what}: {f.calibration} with all numbers at good or bad ends"
+
+
+def breakdown_table(f: Finding) -> Table:
+    """Where the step goes; the rows add up to the last one."""
+    t, step = table("where the step goes", "time", "share"), float(f.evaluation.step_s)
+    for name, seconds in step_parts(f.evaluation):
+        t.add_row(name, in_unit(seconds, "s") if seconds > 0 else "-", percent(seconds / step) if seconds > 0 else "")
+    t.add_section()
+    t.add_row("step", in_unit(step, "s"), "100 %")
+    return t
+
+
+def operators_table(f: Finding) -> Table:
+    """The longest operators and the limit each meets."""
+    t, step = table("longest operators", "time", "share", "FLOP/B", "bound by"), float(f.evaluation.step_s)
+    for o in f.operators[:SHOWN_OPERATORS]:
+        intensity = digits(o.intensity) if o.run_FLOP else "-"
+        name = f"{o.name} ({o.precision})" if o.run_FLOP else o.name
+        t.add_row(name, in_unit(o.seconds, "s"), percent(o.seconds / step), intensity, o.bound)
+    return t
+
+
+def finding_json(f: Finding) -> dict[str, Any]:
+    """An evaluation for machines, canonical units."""
+    e = f.evaluation
+    return {
+        "workload": workload_text(f),
+        "plan": plan_text(f.plan),
+        "step_s": float(e.step_s),
+        "band_s": [f.fastest_s, f.slowest_s],
+        "calibration": f.calibration,
+        "tokens_per_s": float(e.tokens_per_s),
+        "mfu_frac": float(e.mfu_frac),
+        "power_W": float(e.power_W),
+        "power_limit_W": float(f.system.chip.power_limit_W),
+        "memory_B": float(e.memory_B),
+        "usable_memory_B": usable_B(f.system.chip),
+        "parts_s": dict(step_parts(e)),
+        "waits_for_frac": dict(binding(e, f.operators)),
+        "operators": [
+            {
+                "name": o.name, "precision": o.precision, "seconds": o.seconds, "bound": o.bound,
+                "FLOP_per_run": o.run_FLOP, "B_per_run": o.run_B,
+            }
+            for o in f.operators
+        ],
+    }  # fmt: skip

@@ -1,0 +1,81 @@
+"""Numbers for people: the right prefix, the right digits, compound units, ranges and labels."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dse.report.format import COMPOUND, SCALES, digits, in_unit, label, percent, quantity_text, scale_of, span, times
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("clock_Hz", 2.4e9, "2.4 GHz"),
+        ("peak_fp8_FLOPps", 2.5166e15, "2.52 PFLOP/s"),
+        ("hbm_bandwidth_Bps", 4.9e12, "4.9 TB/s"),
+        ("hbm_capacity_B", 144 * 2**30, "144 GiB"),
+        ("scratchpad_B", 32 * 2**20, "32 MiB"),
+        ("step_s", 17.33, "17.3 s"),
+        ("step_s", 3.4e-3, "3.4 ms"),
+        ("launch_s", 1.55e-6, "1.55 us"),
+        ("power_W", 1200.0, "1,200 W"),
+        ("silicon_mm2", 1600.0, "1,600 mm2"),
+        ("package_cost_USD", 11873.2, "11,900 USD"),
+        ("supply_V", 0.7493, "0.749 V"),
+        ("spare_frac", 0.25, "25 %"),
+        ("n_cores", 40.0, "40"),
+        ("node", "N3P", "N3P"),
+        # 3.12e-11 J per byte are 3.12e-11 / 8 J per bit
+        ("energy_J_per_B", 3.12e-11, "3.9 pJ/bit"),
+        # 8 mW per MiB
+        ("sram_leakage_W_per_B", 8e-3 / 2**20, "8 mW/MiB"),
+        ("defect_density_per_mm2", 9e-4, "0.09 per cm2"),
+        ("price_USD_per_B", 1e-8, "10 USD/GB"),
+        ("scaleup_bandwidth_per_dir_Bps", 640e9, "640 GB/s"),
+        ("time_s", 0.0, "0 s"),
+        ("time_s", math.inf, "infinite s"),
+    ],
+)
+def test_quantities_read_as_people_write_them(name, value, text):
+    assert quantity_text(name, value) == text
+
+
+@given(st.floats(1e-3, 1e18), st.sampled_from(sorted(SCALES)))
+def test_the_scale_leaves_a_number_of_at_least_one_where_there_is_one(value, unit):
+    _, factor = scale_of(value, unit)
+    smallest = min(size for _, size in SCALES[unit])
+    assert value / factor >= 1 - 1e-6 or factor == smallest
+
+
+@given(st.floats(1e-12, 1e24), st.integers(1, 6))
+def test_digits_keep_the_value(value, n):
+    assert float(digits(value, n).replace(",", "")) == pytest.approx(value, rel=10.0 ** (1 - n))
+
+
+def test_every_scale_ascends_and_every_compound_unit_prints():
+    for scales in SCALES.values():
+        sizes = [size for _, size in scales]
+        assert sizes == sorted(sizes)
+    for unit, (text, _) in COMPOUND.items():
+        assert in_unit(1.0, unit).endswith(text)
+
+
+def test_percent_times_and_span():
+    assert percent(0.0012) == "0.12 %"
+    assert percent(0.0) == "0 %"
+    assert percent(3e-8) == "3e-06 %"
+    assert times(4.857) == "4.86x"
+    assert span("power_W", 150.0, 300.0) == "150 to 300 W"
+    assert span("time_s", 0.5e-6, 2e-3) == "500 ns to 2 ms"
+    assert span("power_W", 200.0, 200.0) == ""
+    assert span("node", math.nan, math.nan) == ""
+
+
+def test_labels():
+    assert label("hbm_bandwidth_Bps") == "HBM bandwidth"
+    assert label("clock_Hz (box)") == "clock (box)"
+    assert label("power_W:training") == "power in training"
+    assert label("stack bandwidth") == "stack bandwidth"
+    assert label("sram_leakage_W_per_B") == "SRAM leakage"

@@ -170,6 +170,8 @@ def study_from(raw: dict[str, Any]) -> Study:
         raise SpecError("study.minimise: power_W has one value per workload; limit it, or minimise full_load_fp8_W")
     if goal == DELIVERED and not spec.workloads:
         raise SpecError("study.minimise: delivered_time needs at least one workload")
+    if not spec.workloads and any(x.metric in ("power", "power_W") for x in spec.limits):
+        raise SpecError("limits: power needs a workload that draws it; without workloads limit full_load_fp8 instead")
     return Study(
         name=spec.study.name,
         baseline=baseline,

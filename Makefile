@@ -1,0 +1,36 @@
+# Every target sets itself up: Python 3.11 and make are enough. VENV may point to an environment elsewhere.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: trainium4 test check bench clean
+
+trainium4: $(VENV)/.run
+	$(BIN)/dse optimize sweeps/trainium4.toml
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check dse tests
+	$(BIN)/ruff check dse tests
+	$(BIN)/pyright --pythonpath $(BIN)/python dse
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev
+	$(BIN)/python tests/bench/bench_step.py
+	$(BIN)/python tests/bench/bench_interior.py
+
+$(VENV)/.run: requirements.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) -r requirements.txt
+	$(INSTALL) --no-deps -e .
+	touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+	$(INSTALL) -r requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

@@ -242,6 +242,8 @@ def sign_class(values: Any) -> Term:
     """All constants with the signs of `values`: positive or not negative, and at least or at most 1 if they all are."""
     array = np.asarray(values, dtype=float)
     low, high = (float(array.min()), float(array.max())) if array.size else (1.0, 1.0)
+    if np.asarray(values).dtype == bool:
+        return const(0.0, 1.0)
     if not low >= 0.0:
         return const(-INF, INF)
     return const(1.0 if low >= 1.0 else 0.0, 1.0 if high <= 1.0 else INF, low > 0.0)

@@ -128,6 +128,8 @@ def total(terms: Sequence[Term]) -> Term:
 
 def product(a: Term, b: Term) -> Term:
     """A product: exponents add, so curvatures of one kind stay; a negative constant turns convex into its negative."""
+    if Verdict.UNKNOWN in (a.verdict, b.verdict):
+        return a if a.verdict is Verdict.UNKNOWN else b
     if a.is_const and b.is_const:
         ends = [_times(x, y) for x in (a.low, a.high) for y in (b.low, b.high)]
         return const(min(ends), max(ends), a.positive and b.positive)

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ..core.errors import SpecError
-from ..core.types import Scalar, Vector
+from ..core.types import FloatLike, Scalar, Vector
 from .duality import Limits, Model, dual_bounds
 
 
@@ -31,6 +31,9 @@ class Settings(eqx.Module):
 
     barrier_end: float = 1e-9
     """Barrier weight at which the solve ends; the gap is about `(m + 2 n)` times this."""
+
+    centring: float = 3.0
+    """Residual, in multiples of mu, below which the barrier falls; small is slower and more robust."""
 
     tolerance: float = 1e-7
     """Largest entry of the KKT residual at the end."""
@@ -88,7 +91,7 @@ class Optimum(eqx.Module):
     """Every limit is met."""
 
     @property
-    def gap(self) -> Scalar:
+    def gap(self) -> FloatLike:
         """`objective - lower_bound`: for a log objective, the relative distance to the best possible."""
         return self.objective - self.lower_bound
 
@@ -151,7 +154,7 @@ def _solve_positive(matrix: Array, rhs: Array) -> Array:
     scale = jax.lax.rsqrt(jnp.maximum(jnp.abs(jnp.diagonal(matrix)), 1e-30))
     scaled = matrix * scale[:, None] * scale[None, :] + 1e-13 * jnp.eye(rhs.shape[0])
     indefinite = jnp.isnan(jnp.linalg.cholesky(scaled)[-1, -1])
-    shift = jnp.where(indefinite, jnp.sum(jnp.abs(scaled), axis=1), 0.0)
+    shift = jnp.where(indefinite, 0.1 + jnp.sum(jnp.abs(scaled), axis=1), 0.0)
     factor = jnp.linalg.cholesky(scaled + jnp.diag(shift))
     return scale * jax.scipy.linalg.cho_solve((factor, True), scale * rhs)
 
@@ -219,14 +222,17 @@ def _line_search(problem: Problem, state: _State, at: _Local, way: _State, longe
     return steps[pick], limits[pick]
 
 
-def _residuals(state: _State, at: _Local, settings: Settings) -> tuple[Array, Array]:
-    """Largest stationarity or feasibility residual (infinite if the model is not finite), complementarity products."""
-    dual = at.grad + at.jac.T @ state.lam - state.low + state.high
-    primal = at.g + settings.margin + state.slack - state.excess
+def _residuals(state: _State, g: Array, slope: Array, settings: Settings) -> tuple[Array, Array]:
+    """Largest stationarity or feasibility residual (infinite if the model is not finite), complementarity products.
+
+    `slope` is the gradient of the Lagrangian in unit coordinates.
+    """
+    dual = slope - state.low + state.high
+    primal = g + settings.margin + state.slack - state.excess
     spare = settings.penalty - state.lam
     products = [state.slack * state.lam, state.excess * spare, state.unit * state.low, (1.0 - state.unit) * state.high]
     error = jnp.max(jnp.abs(jnp.concatenate([dual, primal])))
-    return jnp.where(jnp.isfinite(at.f + jnp.sum(at.g) + jnp.sum(dual)), error, jnp.inf), jnp.concatenate(products)
+    return jnp.where(jnp.isfinite(jnp.sum(primal) + jnp.sum(dual)), error, jnp.inf), jnp.concatenate(products)
 
 
 def _least_violation(unit: Array, lam: Array, at: _Local) -> Array:
@@ -238,8 +244,8 @@ def _least_violation(unit: Array, lam: Array, at: _Local) -> Array:
 def _advance(problem: Problem, state: _State, settings: Settings) -> _State:
     """One Newton step: lower the barrier if this one is solved, then move, or stop if all is solved."""
     at = _local(problem, state.unit, state.lam)
-    error, products = _residuals(state, at, settings)
-    solved = jnp.maximum(error, jnp.max(jnp.abs(products - state.mu))) <= 10.0 * state.mu
+    error, products = _residuals(state, at.g, at.grad + at.jac.T @ state.lam, settings)
+    solved = jnp.maximum(error, jnp.max(jnp.abs(products - state.mu))) <= settings.centring * state.mu
     lower = jnp.maximum(jnp.minimum(0.2 * state.mu, state.mu**1.5), settings.barrier_end)
     mu = jnp.where(solved, lower, state.mu)
     finished = (error <= 0.1 * settings.tolerance) & (jnp.max(products) <= 10.0 * settings.barrier_end)
@@ -319,17 +325,17 @@ def solve_convex(
 def _report(problem: Problem, state: _State, settings: Settings) -> Optimum:
     """The optimum at the last iterate, bound multipliers per unit of `z`."""
     z, lam, width = problem.place(state.unit), state.lam, problem.upper - problem.lower
-    at = _local(problem, state.unit, lam)
-    error, products = _residuals(state, at, settings)
-    residual = jnp.maximum(error, jnp.max(products))
+    f, g = problem(state.unit)
     bounds = dual_bounds(problem.fun, problem.data, problem.lower, problem.upper, z, lam)
+    error, products = _residuals(state, g, jnp.asarray(width * bounds.slope), settings)
+    residual = jnp.maximum(error, jnp.max(products))
     free, per_unit = width > 0.0, 1.0 / jnp.where(width > 0.0, width, 1.0)
     low = jnp.where(free, state.low * per_unit, jnp.maximum(bounds.slope, 0.0))
     high = jnp.where(free, state.high * per_unit, jnp.maximum(-bounds.slope, 0.0))
-    feasible = jnp.all(at.g <= 0.0)
-    close = at.f - bounds.objective <= settings.gap_tolerance
+    feasible = jnp.all(g <= 0.0)
+    close = f - bounds.objective <= settings.gap_tolerance
     converged = feasible & close & (residual <= settings.tolerance)
-    answer = (at.f, at.g, bounds.objective, bounds.violation, residual, state.n_iterations, converged, feasible)
+    answer = (f, g, bounds.objective, bounds.violation, residual, state.n_iterations, converged, feasible)
     return Optimum(z, lam, low, high, *answer)
 
 

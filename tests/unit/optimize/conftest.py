@@ -1,0 +1,70 @@
+"""A small accelerator with made-up constants: 12 variables, 8 limits, three operators per group, p-norms throughout."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+LOWER = np.log([1.0, 4096, 0.5, 4, 0.5, 100, 64, 16, 1, 50, 0.6, 1])
+UPPER = np.log([64.0, 262144, 3, 256, 20, 5000, 8192, 512, 100, 1000, 1.1, 256])
+GROUP = np.eye(4)[np.repeat(np.arange(4), 3)].T
+FIT = np.array([3.0, 0.8, 3.0, 5.0, 5.0, 0.5, 3.0, 0.8, 5.0, 0.5, 0.3, 0.3]) * 1e5
+CENTRE = {
+    "work": np.array([12, 6, 4, 16, 16, 0.2, 24, 12, 32, 0.1, 0.5, 2.0]),
+    "bytes": np.array([0.6, 0.35, 0.3, 0.8, 0.8, 1.1, 1.2, 0.9, 1.6, 5.5, 0.2, 0.4]),
+    "vector": np.array([0.2, 9, 0.1, 0.4, 0.4, 14, 0.6, 18, 0.8, 6, 3, 1.5]),
+    "comm": np.array([1.2, 2.4, 4.0, 2.0]),
+    "defects": np.array(0.001),
+    "budget": np.array([820.0, 750.0, 6500.0, 3000.0]),
+}
+
+
+def p_norm(p, *terms):
+    return sum(t**p for t in terms) ** (1 / p)
+
+
+def small_chip(x, d):
+    """Time and eight ratios that must not exceed 1, for positive `x` (12,) and coefficients `d`."""
+    n, a, f, s, b, link, w, cap, l2, net, u, batch = x
+    load = batch**0.9
+    compute = d["work"] * load / (2e-6 * n * a * f) * (1 + a / FIT)
+    memory = (d["bytes"] * (1 + batch / 64) + 0.5 * d["work"] * load / jnp.sqrt(n * s)) / b
+    vector = d["vector"] * batch**0.95 / (n * w * f) * 1e3
+    shared = 400 * d["work"] * load / (l2 * jnp.sqrt(a))
+    busy = GROUP @ p_norm(16, compute, memory, vector, shared) * (1 + 12 / cap)
+    comm = d["comm"] * (1e3 / link + 200 / net) * load
+    time = jnp.sum(p_norm(16, busy, comm + 0.35 * busy)) / batch
+    area = (
+        n * (a * 3.2e-4 * (1 + 0.03 * f**2) + w * 2.2e-3 + s * 0.28 + 8.5) + b * 14 + link * 0.035 + l2 * 2 + net * 0.1
+    )
+    switch = n * f * u**2 * (a * 6e-4 + w * 8e-3)
+    power = switch + n * s * 0.06 + b * 32 + link * 0.012 + cap * 0.05 + area * 0.015 * jnp.exp(2 * u) + l2 * 0.5
+    cost = area * 0.9 * (1 + area * d["defects"] / 4) ** 4 + cap * 14 + b * 120 + link * 0.25 + 300 + net * 2
+    spent = jnp.stack([area, power, cost, time * batch]) / d["budget"]
+    law = [(0.35 / u + f / (4 * u)) ** 2, (10 + batch * 0.4) / cap, (b * 3 + link * 0.01) / jnp.sqrt(n * s)]
+    return time, jnp.concatenate([spent, jnp.stack(law)])
+
+
+class SmallChip:
+    """The small chip, its box, and data around its centre."""
+
+    lower, upper, start = jnp.asarray(LOWER), jnp.asarray(UPPER), jnp.asarray((LOWER + UPPER) / 2)
+    ratios = staticmethod(small_chip)
+
+    @staticmethod
+    def fun(z, data):
+        time, ratios = small_chip(jnp.exp(z), data)
+        return jnp.log(time), jnp.log(ratios)
+
+    @staticmethod
+    def data(n=None, seed=0):
+        """Centre values, or `n` of them spread by about 30 %."""
+        rng = np.random.default_rng(seed)
+        batch = () if n is None else (n,)
+        spread = 0.0 if n is None else 0.3
+        return jax.tree.map(lambda c: jnp.asarray(c * np.exp(spread * rng.standard_normal((*batch, *c.shape)))), CENTRE)
+
+
+@pytest.fixture(scope="session")
+def chip():
+    return SmallChip

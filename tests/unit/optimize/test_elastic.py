@@ -1,0 +1,76 @@
+"""Infeasible problems: the known cheapest loosening, found and priced."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dse.optimize.elastic import cheapest_relaxation
+
+BOX = jnp.full(2, -10.0), jnp.full(2, 10.0), jnp.zeros(2)
+
+
+def relax(fun, may_relax, data=None):
+    return jax.jit(lambda d: cheapest_relaxation(fun, d, *BOX, jnp.asarray(may_relax)))(data)
+
+
+def pinched(z, data):
+    """x >= e^3, x <= e, and y <= e^5: the first two miss each other by 2 in logs."""
+    return jnp.sum(z), jnp.stack([3.0 - z[0], z[0] - 1.0, z[1] - 5.0])
+
+
+def test_the_only_relaxable_limit_takes_all():
+    # x >= e^3 is a law, so x <= e must loosen by 2.
+    r = relax(pinched, [False, True, True])
+    assert bool(r.converged)
+    assert np.asarray(r.loosening) == pytest.approx([0.0, 2.0, 0.0], abs=1e-6)
+    assert float(r.total) == pytest.approx(2.0, abs=1e-6)
+    assert float(r.lower_bound) == pytest.approx(2.0, abs=1e-5)
+    assert list(np.asarray(r.conflicts)) == [True, True, False]
+    assert float(r.z[0]) == pytest.approx(3.0, abs=1e-6)
+
+
+def test_the_cheaper_limit_is_loosened():
+    # x >= e^3; x <= e^1 or x^3 <= e^3 twice the same wish, of which the cube would cost three times as much:
+    # both need z = 3, so loosening (2, 6); relaxing only the demand x >= e^3 by 2 meets both.
+    def fun(z, _):
+        return z[0], jnp.stack([3.0 - z[0], z[0] - 1.0, 3.0 * (z[0] - 1.0)])
+
+    r = relax(fun, [True, True, True])
+    assert np.asarray(r.loosening) == pytest.approx([2.0, 0.0, 0.0], abs=1e-5)
+    assert float(r.multipliers[0]) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_feasible_problem_needs_nothing():
+    r = relax(lambda z, _: (z[0], jnp.stack([z[0] - 1.0, -1.0 - z[0]])), [True, True])
+    assert bool(r.converged)
+    assert float(r.total) == pytest.approx(0.0, abs=1e-6)
+    assert float(r.lower_bound) <= 0.0
+
+
+def test_conflicting_laws_are_reported_as_hopeless():
+    r = relax(pinched, [False, False, True])
+    assert not bool(r.converged)
+    assert float(r.loosening[0]) == float(r.loosening[1]) == 0.0
+
+
+def test_starved_chip_says_how_much_power_it_needs(chip):
+    # Loosening the power budget by exactly the answer makes the chip feasible; a little less does not.
+    data = chip.data()
+    starved = data | {"budget": data["budget"] * jnp.asarray([1.0, 0.1, 1.0, 0.2])}
+    may = jnp.asarray([False, True, False, False, False, False, False])
+    box = chip.lower, chip.upper, chip.start
+    r = jax.jit(lambda d: cheapest_relaxation(chip.fun, d, *box, may))(starved)
+    assert bool(r.converged)
+    assert float(r.loosening[1]) > 0.0
+    _, g = chip.fun(r.z, starved)
+    assert float(jnp.max(g - r.loosening)) <= 0.0
+    assert float(r.lower_bound) == pytest.approx(float(r.total), abs=1e-5)
+
+
+def test_batches_under_vmap():
+    fun = lambda z, d: (jnp.sum(z), jnp.stack([d - z[0], z[0] - 1.0]))  # noqa: E731
+    gaps = jnp.asarray([0.0, 2.0, 4.0])
+    may = jnp.asarray([False, True])
+    r = jax.vmap(lambda d: cheapest_relaxation(fun, d, *BOX, may))(gaps)
+    assert np.asarray(r.total) == pytest.approx([0.0, 1.0, 3.0], abs=1e-5)

@@ -10,19 +10,16 @@ import contextlib
 import dataclasses
 import io
 import os
-import re
 import sys
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from . import __version__
 from .core.errors import DseError, SpecError
+from .report.terminal import complaint, progress, screen
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
     from .workload.transformer import Workload
 
 JSON = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
@@ -62,19 +59,20 @@ class Optimize:
         text = Path(self.study).read_text(encoding="utf-8")
         with progress() as tell:
             solution = solve(study, tell)
-            write_results(folder, text, solution)
-            if self.figures and solution.chip is not None:
-                tell("drawing")
-                from .report.figures import write_figures
-
-                write_figures(solution, folder)
+        write_results(folder, text, solution)
         if self.json:
             print(json_text(as_json(solution)))
         else:
             from .report.screen import solution_view
 
             console = screen()
-            show(solution_view(solution, console.width), f"Written to {folder}/", console=console)
+            console.print(solution_view(solution, console.width))
+            console.print(f"Written to {folder}/", markup=False)
+        if self.figures and solution.chip is not None:
+            with progress("drawing"):
+                from .report.figures import write_figures
+
+                write_figures(solution, folder)
         return 1 if solution.status is Status.INFEASIBLE else 0
 
 
@@ -129,7 +127,8 @@ class Evaluate:
         if self.json:
             print(json_text(finding_json(finding)))
         else:
-            show(evaluation_view(finding))
+            console = screen()
+            console.print(evaluation_view(finding, console.width))
         return 0
 
     def _workload(self, n_chips: int) -> Workload:
@@ -181,12 +180,12 @@ class Chips:
             if self.json:
                 print(json_text([chip_numbers(name) for name in chip_names()]))
             else:
-                show(chips_table())
+                screen().print(chips_table())
         elif self.json:
             facts = [dataclasses.asdict(f) for f in chip_receipts(self.name)]
             print(json_text({"name": self.name, "facts": facts, "vendor_totals": disagreement_lines(self.name)}))
         else:
-            show(chip_view(self.name))
+            screen().print(chip_view(self.name))
         return 0
 
 
@@ -206,7 +205,7 @@ class Models:
         if self.json:
             print(json_text([model_numbers(name) for name in model_names()]))
         else:
-            show(models_table())
+            screen().print(models_table())
         return 0
 
 
@@ -238,8 +237,6 @@ ABOUT = (
     "What should the next AI chip be? Exit codes: 0 an answer; 1 an infeasible study, explained; "
     "2 bad input, in one line; 130 interrupted."
 )
-NARROWEST = 120
-"""Columns of output that goes to no terminal."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -276,49 +273,6 @@ def parse(argv: list[str]) -> Optimize | Evaluate | Chips | Models | Cite | int:
         if end.code in (0, None):
             return 0
         raise SpecError(complaint(said.getvalue())) from None
-
-
-def complaint(boxed: str) -> str:
-    """The parser's boxed message in one line: what is wrong, the nearest spelling, where to read more."""
-    text = " ".join(re.sub("[╭╮╰╯│]", " ", boxed).split())
-    more = re.findall(r"dse[a-z ]*--help", text)[-1]
-    near = re.search(r"Perhaps you meant: (--[a-z-]+)", text)
-    value = re.search(r"Error parsing (--[a-z]+): .*? from \['(.*?)'\]", text)
-    missing = re.search(r"Missing from [a-z ]+:", text)
-    what = re.split("─{2,}|-{8,}", text)[1].strip(" .")
-    if value:
-        what = f"{value[1]} {value[2]}: not a value it can take"
-    elif missing:
-        what = f"missing {', '.join(re.findall(r'([A-Z][A-Za-z.]+) [A-Z]', what)[:2]) or 'arguments'}"
-    return f"{what}; {f'perhaps you meant {near[1]}; ' if near else ''}see {more}"
-
-
-def screen() -> Console:
-    """Where results are shown: the terminal, or a wide page where there is none."""
-    from rich.console import Console
-
-    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else NARROWEST
-    return Console(file=sys.stdout, width=wide, highlight=False, soft_wrap=False)
-
-
-def show(*things: RenderableType, console: Console | None = None) -> None:
-    """Print renderables to stdout."""
-    console = console or screen()
-    for thing in things:
-        console.print(thing)
-
-
-@contextlib.contextmanager
-def progress() -> Iterator[Callable[[str], None]]:
-    """What long work is doing, on stderr: a spinner in a terminal, lines elsewhere."""
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
-        yield lambda line: print(line, file=sys.stderr, flush=True)
-        return
-    with console.status("reading the study") as status:
-        yield lambda line: status.update(line)
 
 
 if __name__ == "__main__":

@@ -23,12 +23,10 @@ from ..performance.calibration import default_calibration
 from .findings import binding, operators
 from .format import digits, in_unit, label, percent, quantity_text, span, times, unit_of
 from .receipts import guesses, study_basis
-from .tables import beside, table
+from .tables import WIDE, beside, table
 
 SHOWN_ALTERNATIVES = 5
 SHOWN_GUESSES = 6
-WIDE = 120
-"""Columns of a terminal that fit two tables side by side."""
 NUMBERS = (
     "clock_Hz", "supply_V", "scratchpad_B", "sram_B", "vector_lanes", "dma_bandwidth_Bps",
     "peak_bf16_FLOPps", "peak_fp8_FLOPps", "peak_fp4_FLOPps",
@@ -42,8 +40,7 @@ def solution_view(s: Solution, width: int = WIDE) -> RenderableType:
     """A solution on one screen, in two columns where the terminal is wide enough."""
     if s.status is Status.INFEASIBLE:
         return Group(*infeasible_view(s), "", guesses_text(s))
-    design, limits = design_table(s), Group(limits_table(s), "", alternatives_table(s))
-    middle = beside(design, limits) if width >= WIDE else Group(design, "", limits)
+    middle = beside(design_table(s), Group(limits_table(s), "", alternatives_table(s)), width)
     delivered = (delivered_table(s), "") if s.workloads else ()
     return Group(Text(headline(s), style="bold"), "", middle, "", *delivered, *certificate_lines(s), guesses_text(s))
 
@@ -256,19 +253,30 @@ def infeasible_view(s: Solution) -> list[RenderableType]:
     head = Text(f"No design meets all limits of {s.study.name}, with any of its {n} choices.", style="bold red")
     if not s.relaxations:
         hint = "No loosening helps: the bounds of free numbers, the technology or a workload's memory conflict."
+        if any(math.isfinite(a.goal) for a in s.alternatives):
+            hint = (
+                "Fractions of cores and stacks would meet the limits, whole ones do not: loosen a limit a little more."
+            )
         return [head, Text(hint)]
     t = table("limits that conflict", "asked", "loosen to", "by")
     for r in s.relaxations:
-        asked, needed = quantity_text(r.name, r.limit), quantity_text(r.name, r.needed)
-        t.add_row(label(r.name), asked, needed, percent(abs(r.needed / r.limit - 1)))
+        by = percent(abs(r.needed / r.limit - 1))
+        t.add_row(label(r.name), quantity_text(r.name, r.limit), loosened_text(r), by)
     return [head, t, Text(relaxation_sentence(s.relaxations))]
+
+
+def loosened_text(r: Relaxation) -> str:
+    """What a limit must at least be loosened to, three digits, rounded to the side that suffices."""
+    step = 10.0 ** (math.floor(math.log10(r.needed)) - 2)
+    suffices = math.ceil if r.needed > r.limit else math.floor
+    return quantity_text(r.name, suffices(r.needed / step) * step, 4)
 
 
 def relaxation_sentence(relaxations: tuple[Relaxation, ...]) -> str:
     """The relaxations as an instruction."""
-    parts = [
-        f"{label(r.name)} from {quantity_text(r.name, r.limit)} to {quantity_text(r.name, r.needed, 4)}"
-        for r in relaxations
-    ]
+    parts = [f"{label(r.name)} from {quantity_text(r.name, r.limit)} to {loosened_text(r)}" for r in relaxations]
     joint = " together" if len(parts) > 1 else ""
-    return f"The least loosening that gives a design: loosen {' and '.join(parts)}{joint}."
+    return (
+        f"The least loosening that gives a design: {' and '.join(parts)}{joint}; "
+        "whole cores and stacks may need a little more."
+    )

@@ -35,8 +35,14 @@ def table(*columns: str, title: str = "") -> Table:
     return made
 
 
-def beside(left: RenderableType, right: RenderableType) -> Table:
-    """Two renderables side by side."""
+WIDE = 120
+"""Columns of a terminal that fit two tables side by side."""
+
+
+def beside(left: RenderableType, right: RenderableType, width: int) -> RenderableType:
+    """Two renderables side by side, or one above the other in a terminal of fewer than `WIDE` columns."""
+    if width < WIDE:
+        return Group(left, "", right)
     grid = Table.grid(padding=(0, 2))
     grid.add_row(left, right)
     return grid
@@ -157,7 +163,7 @@ def workload_text(f: Finding) -> str:
     return f"{w.model.name} decode {where}: batch {w.batch}, context {w.context}, {stored}"
 
 
-def evaluation_view(f: Finding) -> RenderableType:
+def evaluation_view(f: Finding, width: int = WIDE) -> RenderableType:
     """An evaluation on one screen: headline numbers, breakdown, operators, error band."""
     e, c = f.evaluation, f.system.chip
     facts = Table.grid(padding=(0, 2))
@@ -171,7 +177,7 @@ def evaluation_view(f: Finding) -> RenderableType:
         ("waits for", ", ".join(f"{n} {percent(x)}" for n, x in binding(e, f.operators)[:4])),
     ):
         facts.add_row(Text(name, style="dim"), value)
-    return Group(Text(workload_text(f), style="bold"), facts, "", beside(breakdown_table(f), operators_table(f)))
+    return Group(Text(workload_text(f), style="bold"), facts, "", beside(breakdown_table(f), operators_table(f), width))
 
 
 def usable_B(c: Chip) -> float:

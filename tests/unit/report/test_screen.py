@@ -1,0 +1,73 @@
+"""Prices, relaxations and names in words."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from dse.objective.study import load_study
+from dse.optimize.solution import Alternative, LimitReport, Relaxation, Solution, Status
+from dse.report.screen import differing_text, goal_text, infeasible_view, loosened_text, price_text, product
+
+STUDY = load_study(Path(__file__).parents[2] / "data" / "tiny.toml")
+
+
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [
+        # elasticity 0.312 at 1,200 W: 10 W are 1/120 of the limit, 0.312 / 120 = 0.26 %
+        (LimitReport("power_W", "at_most", 1200.0, 1200.0, -0.312, -1.0), "+10 W -> +0.26 %"),
+        # 0.2 at 288 GiB: 2 GiB are 1/144 of it, 0.139 %
+        (LimitReport("hbm_capacity_B", "at_least", 2.9e11, 288 * 2.0**30, 0.2, 1.0), "-2 GiB -> +0.14 %"),
+        (LimitReport("stack bandwidth", "at_most", 1.0, 1.0, -0.15, -1.0), "+1 % -> +0.15 %"),
+        (LimitReport("clock_Hz (box)", "at_most", 3.2e9, 3.2e9, -0.1, -1.0), "+10 MHz -> +0.031 %"),
+        (LimitReport("silicon_mm2", "at_most", 800.0, 1600.0, -1e-9, -1.0), "-"),
+    ],
+)
+def test_prices_in_words(limit, text):
+    assert price_text(limit, STUDY) == text
+
+
+def test_prices_of_another_goal_lower_it():
+    study = dataclasses.replace(STUDY, goal="package_cost_USD")
+    limit = LimitReport("peak_fp4_FLOPps", "at_least", 1.5e16, 1.5e16, 0.5, 1.0)
+    assert price_text(limit, study) == "-100 TFLOP/s -> -0.33 %"
+    assert goal_text(study, 12000.0) == "package cost 12,000 USD"
+    assert goal_text(STUDY, 0.25) == "4x delivered"
+
+
+@pytest.mark.parametrize(
+    ("limit", "needed", "text"),
+    [(20.0, 63.3801, "63.4 W"), (20.0, 63.4, "63.4 W"), (80.0, 63.3801, "63.3 W"), (1000.0, 1200.3, "1,210 W")],
+)
+def test_relaxations_round_to_the_side_that_suffices(limit, needed, text):
+    assert loosened_text(Relaxation("power_W", limit, needed)) == text
+
+
+@pytest.mark.parametrize(
+    ("relaxations", "goal", "words"),
+    [
+        ((Relaxation("power_W", 20.0, 63.0), Relaxation("silicon_mm2", 500.0, 600.0)), float("inf"), "together"),
+        ((), float("inf"), "No loosening helps"),
+        ((), 0.5, "whole ones do not"),
+    ],
+)
+def test_infeasible_studies_say_what_to_do(relaxations, goal, words):
+    solution = Solution(
+        study=STUDY, status=Status.INFEASIBLE, goal=float("inf"), choice=None, chip=None, continuous={}, silicon=None,
+        workloads=(), limits=(), certificate=None, alternatives=(Alternative(STUDY.choices[0], goal),),
+        relaxations=relaxations,
+    )  # fmt: skip
+    head, *_, last = infeasible_view(solution)
+    assert "No design meets all limits of tiny" in str(head)
+    assert words in str(last)
+
+
+def test_names():
+    assert [product(n) for n in ("trainium3", "h100", "a100-80", "tpu-v5p")] == [
+        "Trainium3",
+        "H100",
+        "A100-80",
+        "TPU-V5P",
+    ]
+    assert [differing_text(c, STUDY) for c in STUDY.choices] == ["1 x N3P", "2 x N3P"]

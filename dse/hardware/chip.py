@@ -23,6 +23,10 @@ class TensorEngine(eqx.Module):
     """Stationary free length that is padded up to."""
     granule_moving: Scalar = eqx.field(converter=as_float)
     """Shortest moving length an instruction takes full time for, or the tile that is padded up to."""
+    tile_moving: Scalar = eqx.field(converter=as_float)
+    """Longest moving length of the smallest piece of work one core takes."""
+    tile_contract: Scalar = eqx.field(converter=as_float)
+    """Longest contraction of that piece; kernels split longer ones over cores."""
 
 
 class Core(eqx.Module):

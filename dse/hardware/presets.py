@@ -150,6 +150,9 @@ def system(name: str, n_chips: int | None = None) -> System:
     if "usable_scaleup_frac" in receipts:
         usable = as_float(inside.scaleup_bandwidth_per_dir_Bps * number(receipts, "usable_scaleup_frac"))
         inside = eqx.tree_at(lambda c: c.scaleup_bandwidth_per_dir_Bps, inside, usable)
+    if "scaleout_bandwidth_per_dir_Bps" in receipts:
+        network = as_float(number(receipts, "scaleout_bandwidth_per_dir_Bps"))
+        inside = eqx.tree_at(lambda c: c.scaleout_bandwidth_per_dir_Bps, inside, network)
     return System(name, inside, fabric, n)
 
 

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 
-from ..workload.transformer import Decode, Model, Training, Workload, kv_B_per_token, layer_parameters
+from ..workload.transformer import (
+    Decode,
+    Model,
+    Training,
+    Workload,
+    expert_parameters,
+    kv_B_per_token,
+    layer_parameters,
+    n_dense_layers,
+)
 from .plan import Plan, layers_per_stage, n_micro_batches
 from .rank import stored_B
 
@@ -63,7 +72,10 @@ def chip_parameters(plan: Plan, model: Model) -> float:
     """
     norms = 2 * model.hidden
     extra_kv = 2 * model.hidden * model.head_dim * (_kv_heads(model, plan.tp) - model.n_kv_heads / plan.tp)
-    block = (layer_parameters(model) - norms) / plan.tp + norms + extra_kv
+    dense = n_dense_layers(model) / model.n_layers
+    routed = expert_parameters(model)
+    split = dense * layer_parameters(model) + (1 - dense) * (layer_parameters(model, dense=False) - routed) - norms
+    block = split / plan.tp + norms + extra_kv + (1 - dense) * routed / (plan.tp * plan.ep)
     n_tables = 2 if plan.pp == 1 and not model.tied_embeddings else 1
     return layers_per_stage(plan, model) * block + n_tables * model.vocab * model.hidden / plan.tp + model.hidden
 
@@ -93,7 +105,9 @@ def layer_activation_B_per_token(model: Model, tp: int, recompute: str, sequence
     if recompute == "full":
         return ACTIVATION_B * model.hidden / tp
     attention = model.head_dim * (2 * model.n_heads / tp + 2 * _kv_heads(model, tp))
-    mlp = model.n_mlp_matrices * model.ffn / tp
+    dense, e = n_dense_layers(model) / model.n_layers, model.experts
+    inner = dense * model.ffn + ((1 - dense) * (e.per_token * e.ffn + e.shared_ffn) if e else 0.0)
+    mlp = model.n_mlp_matrices * inner / tp
     kept = ACTIVATION_B * (4 * model.hidden / tp + attention + mlp)
     kept += 2 * model.hidden / tp if _has_dropout(model) else 0
     if recompute == "selective":
@@ -130,7 +144,7 @@ def training_activations_B(plan: Plan, workload: Training) -> float:
     Source: [korthikanti2022] eq. 5 and section 4.3.
     """
     model, tp = workload.model, plan.tp
-    tokens = plan.micro_batch * workload.sequence
+    tokens = plan.micro_batch * workload.sequence / plan.cp
     n_micro = n_micro_batches(plan, workload)
     kept = layers_per_stage(plan, model) * layer_activation_B_per_token(model, tp, plan.recompute, workload.sequence)
     mask = model.hidden / tp if _has_dropout(model) else 0.0
@@ -147,11 +161,14 @@ def training_activations_B(plan: Plan, workload: Training) -> float:
 
 
 def _training_memory(plan: Plan, workload: Training) -> Memory:
-    """2 + 4 + 12 bytes per weight, the last sharded over replicas by ZeRO-1, and the activations."""
+    """2 + 4 + 12 bytes per weight, sharded over replicas from ZeRO stage 3, 2 and 1 on, and the activations."""
     n = chip_parameters(plan, workload.model)
-    shards = plan.dp if plan.zero >= 1 else 1
+    replicas = plan.dp * plan.cp
+    weights, gradients, states = (n / replicas if plan.zero >= stage else n for stage in (3, 2, 1))
     activations = training_activations_B(plan, workload)
-    return Memory(WEIGHT_B * n, GRADIENT_B * n, OPTIMIZER_B * n / shards, activations, 0.0)
+    if plan.zero >= 3:  # the layer in use and the one fetched ahead are whole
+        activations += 2 * WEIGHT_B * n / layers_per_stage(plan, workload.model)
+    return Memory(WEIGHT_B * weights, GRADIENT_B * gradients, OPTIMIZER_B * states, activations, 0.0)
 
 
 def _decode_memory(plan: Plan, workload: Decode) -> Memory:

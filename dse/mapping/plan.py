@@ -16,8 +16,10 @@ from ..workload.transformer import Decode, Model, Training, Workload
 
 RECOMPUTE = ("none", "selective", "full")
 """What the backward pass computes again: nothing, the attention scores, the whole layer."""
-ZERO = (0, 1)
-"""ZeRO stages: 0 keeps the optimizer states whole, 1 shards them over replicas."""
+ZERO = (0, 1, 2, 3)
+"""What is sharded over replicas: nothing, optimizer states, gradients too, weights too (FSDP)."""
+SCHEDULES = ("1f1b", "zb")
+"""Pipeline schedules: one forward one backward, and zero bubble (weight gradients fill the drain)."""
 MICRO_BATCHES = (1, 2, 4, 8)
 """Micro batches that the enumeration tries."""
 MAX_TRAINING_TP = 64
@@ -41,14 +43,23 @@ class Plan:
     interleave: int = 1
     """Virtual stages per device; 1 is plain 1F1B."""
     zero: int = 1
-    """1 shards the optimizer states over the replicas, 0 does not."""
+    """One of `ZERO`."""
     recompute: str = "selective"
     """One of `RECOMPUTE`."""
+    cp: int = 1
+    """Context-parallel ranks: each holds a part of every sequence."""
+    ep: int = 1
+    """Expert-parallel ranks, among the data-parallel ones: each holds a part of the experts."""
+    sequence_parallel: bool = True
+    """Whether norms and residuals are split over tensor ranks, with gathers and scatters instead of all-reduces."""
+    schedule: str = "1f1b"
+    """One of `SCHEDULES`."""
 
 
 _FIELDS = {"micro": "micro_batch"} | {f.name: f.name for f in dataclasses.fields(Plan) if f.name != "micro_batch"}
+_WORDS = {"recompute": RECOMPUTE, "schedule": SCHEDULES}
 """Key in plan text to field."""
-_KEYS = ("tp", "pp", "dp", "micro", "interleave", "zero", "recompute")
+_KEYS = ("tp", "pp", "dp", "micro", "interleave", "zero", "recompute", "cp", "ep", "schedule")
 """Keys in the order in which plan text shows them."""
 
 
@@ -60,14 +71,13 @@ def _near(word: str, known: tuple[str, ...]) -> str:
 
 def _check_field(key: str, value: object) -> None:
     """PlanError unless `value` is in the range of the field behind `key`, whatever model or system."""
-    if key == "recompute":
-        if value not in RECOMPUTE:
-            raise PlanError(
-                f"plan: recompute={value} is not one of {', '.join(RECOMPUTE)}{_near(str(value), RECOMPUTE)}"
-            )
+    if key in _WORDS:
+        if value not in _WORDS[key]:
+            near = _near(str(value), _WORDS[key])
+            raise PlanError(f"plan: {key}={value} is not one of {', '.join(_WORDS[key])}{near}")
     elif key == "zero":
         if isinstance(value, bool) or value not in ZERO:
-            raise PlanError(f"plan: zero={value} is not one of 0, 1")
+            raise PlanError(f"plan: zero={value} is not one of {', '.join(map(str, ZERO))}")
     elif not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise PlanError(f"plan: {key}={value} is not allowed; give a whole number, at least 1")
 
@@ -79,10 +89,10 @@ def _pair(part: str) -> tuple[str, int | str]:
         raise PlanError(f"plan: '{part.strip()}' is not key=value; write for example tp=8,pp=4,dp=2")
     if key not in _KEYS:
         raise PlanError(f"plan: unknown key '{key}'; allowed: {', '.join(_KEYS)}{_near(key, _KEYS)}")
-    if key != "recompute" and not re.fullmatch(r"-?[0-9]{1,9}", text):
-        allowed = "0 or 1" if key == "zero" else "a whole number, at least 1 and below 1e9"
+    if key not in _WORDS and not re.fullmatch(r"-?[0-9]{1,9}", text):
+        allowed = "0 to 3" if key == "zero" else "a whole number, at least 1 and below 1e9"
         raise PlanError(f"plan: {key}={text} is not allowed; give {allowed}")
-    value = text if key == "recompute" else int(text)
+    value = text if key in _WORDS else int(text)
     _check_field(key, value)
     return key, value
 
@@ -144,10 +154,11 @@ def _tensor_rules(tp: int, model: Model, system: System) -> list[Rule]:
 
 def _size_rule(plan: Plan, system: System) -> Rule:
     """Whether the plan uses every chip once."""
-    product = plan.tp * plan.pp * plan.dp
-    return product == system.n_chips, (
-        f"tp*pp*dp = {plan.tp}*{plan.pp}*{plan.dp} = {product}, but {system.name} has {system.n_chips} chips"
+    product = plan.tp * plan.cp * plan.pp * plan.dp
+    sizes = f"tp*pp*dp = {plan.tp}*{plan.pp}*{plan.dp}" if plan.cp == 1 else (
+        f"tp*cp*pp*dp = {plan.tp}*{plan.cp}*{plan.pp}*{plan.dp}"
     )
+    return product == system.n_chips, f"{sizes} = {product}, but {system.name} has {system.n_chips} chips"
 
 
 def _training_rules(plan: Plan, training: Training) -> list[Rule]:
@@ -155,7 +166,14 @@ def _training_rules(plan: Plan, training: Training) -> list[Rule]:
     model, batch, v = training.model, training.global_batch, plan.interleave
     per_stage, n_micro = layers_per_stage(plan, model), n_micro_batches(plan, training)
     replica = plan.dp * plan.micro_batch
+    experts = model.experts.n_experts if model.experts else 1
     return [
+        (training.sequence % plan.cp == 0, f"cp={plan.cp} does not divide the sequence of {training.sequence}"),
+        (experts % plan.ep == 0, f"ep={plan.ep} does not divide the {experts} experts of {model.name}"),
+        (
+            (plan.dp * plan.cp) % plan.ep == 0,
+            f"ep={plan.ep} does not divide dp*cp = {plan.dp}*{plan.cp} = {plan.dp * plan.cp}",
+        ),
         (plan.pp <= model.n_layers, f"pp={plan.pp} exceeds the {model.n_layers} layers of {model.name}"),
         (
             batch > 0 and batch % replica == 0,
@@ -175,6 +193,7 @@ def _decode_rules(plan: Plan, decode: Decode) -> list[Rule]:
     per_replica = decode.batch // plan.dp
     return [
         (plan.pp == 1, f"pp={plan.pp}: decode supports pp=1 only, for now"),
+        (plan.cp == plan.ep == 1, f"cp={plan.cp}, ep={plan.ep}: decode supports 1 only, for now"),
         (plan.interleave == 1, f"interleave={plan.interleave}: decode has no pipeline; use interleave=1"),
         (
             decode.batch > 0 and decode.batch % plan.dp == 0,

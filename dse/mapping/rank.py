@@ -1,13 +1,18 @@
-"""The operators one rank runs under a plan: shapes after tensor parallelism, for training and decode."""
+"""The operators one rank runs under a plan: shapes after sharding, for training and decode."""
 
 from __future__ import annotations
 
+import dataclasses
+
 from ..technology.node import PRECISION_BITS
 from ..workload.op import Op, elementwise, fused_attention, linear, passes, stored_attention
-from ..workload.transformer import Decode, Model, Training
+from ..workload.transformer import Decode, Model, Training, mean_context, n_dense_layers
+from .plan import Plan
 
 BLOCK_SCALE_BITS = 8 / 32
 """Bits per element of the shared 8-bit scale of 32-element MX blocks."""
+BF16_B = 2.0
+"""Weights and activations at the memory interface in training."""
 
 
 def stored_B(precision: str) -> float:
@@ -19,91 +24,192 @@ def stored_B(precision: str) -> float:
     return (bits + (BLOCK_SCALE_BITS if bits < 16 else 0.0)) / 8
 
 
-def _shapes(model: Model, tp: int) -> tuple[float, float, float, float]:
-    """Query heads, KV heads, attention width and MLP width of one rank (KV heads are replicated below one)."""
-    kv_heads = max(model.n_kv_heads / tp, 1.0)
-    heads = model.n_heads / tp
-    return heads, kv_heads, (heads + 2 * kv_heads) * model.head_dim, model.ffn / tp
+@dataclasses.dataclass(frozen=True)
+class Placed:
+    """An operator and where it runs."""
+
+    op: Op
+    """What runs."""
+    phase: str
+    """"forward", "backward" or "head" (once per micro batch)."""
+    share: float = 1.0
+    """Share of the blocks that have it."""
 
 
-def _linears(model: Model, tp: int) -> list[tuple[str, float, float]]:
-    """Name, inputs and outputs of the four linear layers of a block on one rank."""
-    heads, _, qkv, ffn = _shapes(model, tp)
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """What of a plan decides the shapes of one rank."""
+
+    tp: int
+    """Tensor ranks."""
+    cp: int = 1
+    """Context ranks: each holds a part of every sequence."""
+    ep: int = 1
+    """Expert ranks: each holds a part of the experts."""
+    micro_batch: int = 1
+    """Sequences per micro batch."""
+    sequence_parallel: bool = True
+    """Whether norms and residuals are split over tensor ranks."""
+    again: bool = True
+    """Whether the backward pass computes the scores again."""
+
+
+def shard(plan: Plan) -> Shard:
+    """The part of `plan` that decides shapes."""
+    again = plan.recompute != "none"
+    return Shard(plan.tp, plan.cp, plan.ep, plan.micro_batch, plan.sequence_parallel, again)
+
+
+def _heads(model: Model, tp: int) -> tuple[float, float]:
+    """Query and KV heads of one rank (KV heads are replicated below one)."""
+    return model.n_heads / tp, max(model.n_kv_heads / tp, 1.0)
+
+
+def _attention_linears(model: Model, tp: int) -> list[tuple[str, float, float]]:
+    """Name, inputs and outputs of the linear layers of attention on one rank.
+
+    Latent attention squeezes before it expands; the squeezing parts are replicated over tensor ranks.
+
+    Source: [deepseek2024v2] eq. 37 to 47.
+    """
+    heads, kv_heads = _heads(model, tp)
+    latent = model.latent
+    if latent is None:
+        qkv = (heads + 2 * kv_heads) * model.head_dim
+        return [("qkv", model.hidden, qkv), ("out", heads * model.head_dim, model.hidden)]
+    wide = heads * (latent.nope_dim + latent.rope_dim)
+    squeeze = [("squeeze", model.hidden, latent.query_rank + latent.kv_rank + latent.rope_dim)]
+    query = [("query", latent.query_rank or model.hidden, wide)]
+    expand = [("expand", latent.kv_rank, heads * (latent.nope_dim + latent.value_dim))]
+    return [*squeeze, *query, *expand, ("out", heads * latent.value_dim, model.hidden)]
+
+
+def _mlp_linears(model: Model, ffn: float, prefix: str = "") -> list[tuple[str, float, float]]:
+    """Name, inputs and outputs of an MLP of inner width `ffn` on one rank."""
     up = ffn * (model.n_mlp_matrices - 1)
-    return [
-        ("qkv", model.hidden, qkv),
-        ("out", heads * model.head_dim, model.hidden),
-        ("up", model.hidden, up),
-        ("down", ffn, model.hidden),
-    ]
+    return [(f"{prefix}up", model.hidden, up), (f"{prefix}down", ffn, model.hidden)]
 
 
-def _block_elementwise(model: Model, tp: int, tokens: float, direction: str) -> Op:
-    """Norms, residuals, RoPE and activation of a block in one operator; norms are sharded over the sequence."""
-    heads, kv_heads, _, ffn = _shapes(model, tp)
-    n, narrow = passes(), tokens * model.hidden / tp
-    rotated, inner = tokens * (heads + kv_heads) * model.head_dim, tokens * ffn
-    if direction == "forward":
-        norm, act = n["norm_forward"] * model.norm_passes / 4, n["activation_forward"]
-    else:
-        norm, act = n["norm_backward"] * model.norm_passes / 4, n["activation_backward"]
-    work = 2 * narrow * (norm + n["residual"]) + rotated * n["rope"] + inner * act
+def _linears(model: Model, s: Shard, tokens: float) -> list[tuple[str, float, float, float, float, float]]:
+    """Name, tokens, inputs, outputs, count and share of blocks of every linear layer of a block on one rank.
+
+    Routed experts are a grouped product: each of the rank's experts sees the tokens of all expert ranks that
+    chose it, `expert_imbalance` more on the fullest rank.
+    """
+    found = [(n, tokens, k, m, 1.0, 1.0) for n, k, m in _attention_linears(model, s.tp)]
+    dense = n_dense_layers(model) / model.n_layers
+    if dense > 0:
+        found += [(n, tokens, k, m, 1.0, dense) for n, k, m in _mlp_linears(model, model.ffn / s.tp)]
+    e = model.experts
+    if e is not None:
+        each = tokens * s.ep * e.per_token / e.n_experts * passes()["expert_imbalance"]
+        routed = _mlp_linears(model, e.ffn / s.tp, "expert ")
+        found += [(n, each, k, m, e.n_experts / s.ep, 1.0 - dense) for n, k, m in routed]
+        if e.shared_ffn:
+            shared = _mlp_linears(model, e.shared_ffn / s.tp, "shared ")
+            found += [(n, tokens, k, m, 1.0, 1.0 - dense) for n, k, m in shared]
+    return found
+
+
+def _attentions(workload: Training, s: Shard, phase: str) -> list[Placed]:
+    """Attention with the whole context and with a window, each with its share of blocks."""
+    model = workload.model
+    heads, kv_heads = _heads(model, s.tp)
+    head_dim = float(model.head_dim) if model.latent is None else (model.head_dim + model.latent.value_dim) / 2
+    shape = (heads, kv_heads, head_dim, workload.sequence / s.cp, float(workload.sequence), float(s.micro_batch))
+    softmax = passes()[f"softmax_{phase}"]
+    if not workload.fused_attention:
+        n_products = 2 if phase == "forward" else 4 + 2 * s.again
+        return [Placed(stored_attention(*shape, n_products=n_products, softmax_passes=softmax), phase)]
+    n_products = 2 if phase == "forward" else 4 + s.again
+    windowed = model.n_window_layers / model.n_layers
+    placed = []
+    for share, is_window in ((1.0 - windowed, False), (windowed, True)):
+        if share > 0:
+            attended = mean_context(model, workload.sequence, is_window)
+            op = fused_attention(*shape, n_products=n_products, softmax_passes=softmax, attended=attended)
+            placed.append(Placed(op, phase, share))
+    return placed
+
+
+def _elementwise(model: Model, s: Shard, tokens: float, phase: str, precision: str) -> Op:
+    """Norms, residuals, RoPE, activation, casts to 8 bit and expert permutation of a block in one operator."""
+    n = passes()
+    heads, kv_heads = _heads(model, s.tp)
+    split = s.tp if s.sequence_parallel else 1
+    narrow, rotated = tokens * model.hidden / split, tokens * (heads + kv_heads) * model.head_dim
+    dense = n_dense_layers(model) / model.n_layers
+    e = model.experts
+    expert_inner = (e.per_token * e.ffn + e.shared_ffn) / s.tp if e else 0.0
+    inner = tokens * (dense * model.ffn / s.tp + (1.0 - dense) * expert_inner)
+    norm = n[f"norm_{phase}"] * model.norm_passes / n["norm_forward"]
+    work = 2 * narrow * (norm + n["residual"]) + rotated * n["rope"] + inner * n[f"activation_{phase}"]
     moved = 2 * narrow * 4 + rotated * 2 + inner * model.n_mlp_matrices
-    return Op("elementwise", (), "bf16", hbm_B=2 * moved, vector_elements=work, n_launches=4.0)
+    if e is not None:
+        permuted = (1.0 - dense) * tokens * e.per_token * model.hidden / split
+        work, moved = work + permuted * n["permute"], moved + 2 * permuted * n["permute"]
+    cast = sum(t * k * c * share for _, t, k, _, c, share in _linears(model, s, tokens))
+    if PRECISION_BITS[precision] < 16:
+        times = 1.0 if phase == "forward" else 2.0
+        work, moved = work + times * cast * n["cast"], moved + times * cast * n["cast_moves"]
+    return Op("elementwise", (), "bf16", hbm_B=BF16_B * moved, vector_elements=work, n_launches=4.0)
 
 
-def training_ops(workload: Training, tp: int, micro_batch: int, again: bool) -> tuple[list[Op], list[Op], list[Op]]:
-    """Operators of a block forward, of a block backward, and of the head and loss, for one micro batch.
+def training_ops(workload: Training, s: Shard) -> list[Placed]:
+    """Operators of a block forward and backward and of the head, for one micro batch on one rank.
 
-    Backward of a linear layer is two products of the same size (input and weight gradients); attention is
-    computed `again` in the backward pass unless nothing is recomputed.
+    Backward of a linear layer is two products of the same size (input and weight gradients).
 
     Source: [korthikanti2022] section 4 for tensor and sequence parallelism and for what is recomputed.
     """
     model = workload.model
-    tokens = float(micro_batch * workload.sequence)
+    tokens = float(s.micro_batch * workload.sequence) / s.cp
     precision = workload.precision
-    linears = _linears(model, tp)
-    heads, kv_heads, _, _ = _shapes(model, tp)
-    shape = (heads, kv_heads, model.head_dim, workload.sequence, workload.sequence, micro_batch)
-    attention, n_again = (fused_attention, 1) if workload.fused_attention else (stored_attention, 2)
-    forward = [
-        *(linear(name, tokens, k, n, precision, weight_B=2.0) for name, k, n in linears),
-        attention(*shape, n_products=2, softmax_passes=passes()["softmax_forward"]),
-        _block_elementwise(model, tp, tokens, "forward"),
-    ]
-    backward = [
-        *(linear(f"{name} dgrad", tokens, n, k, precision, weight_B=2.0) for name, k, n in linears),
-        *(linear(f"{name} wgrad", k, tokens, n, precision, weight_B=2.0) for name, k, n in linears),
-        attention(*shape, n_products=4 + again * n_again, softmax_passes=passes()["softmax_backward"]),
-        _block_elementwise(model, tp, tokens, "backward"),
-    ]
-    vocab = model.vocab / tp
+    placed: list[Placed] = []
+    for name, t, k, n, count, share in _linears(model, s, tokens):
+        shapes = {"": (t, k, n), " dgrad": (t, n, k), " wgrad": (k, t, n)}
+        for suffix, (m, inputs, outputs) in shapes.items():
+            op = linear(name + suffix, m, inputs, outputs, precision, weight_B=BF16_B, count=count)
+            placed.append(Placed(op, "backward" if suffix else "forward", share))
+    for phase in ("forward", "backward"):
+        placed += _attentions(workload, s, phase)
+        placed.append(Placed(_elementwise(model, s, tokens, phase, precision), phase))
+    predicted = tokens if model.causal else tokens * passes()["masked_frac"]
+    vocab = model.vocab / s.tp
     head = [
-        linear("head", tokens, model.hidden, vocab, "bf16"),
-        linear("head dgrad", tokens, vocab, model.hidden, "bf16"),
-        linear("head wgrad", model.hidden, tokens, vocab, "bf16"),
-        elementwise("loss", tokens * vocab, passes()["loss"], moved=4.0),
+        linear("head", predicted, model.hidden, vocab, "bf16"),
+        linear("head dgrad", predicted, vocab, model.hidden, "bf16"),
+        linear("head wgrad", model.hidden, predicted, vocab, "bf16"),
+        elementwise("loss", predicted * vocab, passes()["loss"], moved=4.0),
     ]
-    return forward, backward, head
+    return [*placed, *(Placed(op, "head") for op in head)]
 
 
-def decode_ops(workload: Decode, tp: int, dp: int) -> tuple[list[Op], list[Op]]:
+def decode_ops(workload: Decode, tp: int, dp: int) -> list[Placed]:
     """Operators of a block and of the head for one token step on one rank.
 
-    Attention reads the whole KV cache of the rank; its products run once per query head on keys and
-    values shared by the group (grouped-query attention streams the group's queries together).
+    Attention reads the whole KV cache of the rank; its products run once per query head on keys and values shared
+    by the group (grouped-query attention streams the group's queries together). Latent attention streams all its
+    heads against the one cached latent, the expansion absorbed into queries and outputs [deepseek2024v2].
     """
     model = workload.model
     tokens = workload.batch / dp
-    weight_B = stored_B(workload.weight_precision)
-    ops = [linear(name, tokens, k, n, workload.weight_precision, weight_B) for name, k, n in _linears(model, tp)]
-    heads, kv_heads, _, _ = _shapes(model, tp)
-    group = heads / kv_heads
-    attention = fused_attention(
-        kv_heads, kv_heads, model.head_dim, group, workload.context, tokens,
-        n_products=2, softmax_passes=passes()["softmax_forward"], kv_B=stored_B(workload.kv_precision), causal=False,
-    )  # fmt: skip
-    ops += [attention, _block_elementwise(model, tp, tokens, "forward")]
-    head = linear("head", tokens, model.hidden, model.vocab / tp, workload.weight_precision, weight_B)
-    return ops, [head]
+    precision, weight_B = workload.weight_precision, stored_B(workload.weight_precision)
+    s = Shard(tp)
+    placed = [
+        Placed(linear(name, t, k, n, precision, weight_B, count), "forward", share)
+        for name, t, k, n, count, share in _linears(model, s, tokens)
+    ]
+    heads, kv_heads = _heads(model, tp)
+    latent = model.latent
+    kv, width = (kv_heads, float(model.head_dim)) if latent is None else (1.0, float(latent.kv_rank + latent.rope_dim))
+    windowed = model.n_window_layers / model.n_layers
+    for share, context in ((1.0 - windowed, workload.context), (windowed, min(model.window, workload.context))):
+        if share > 0:
+            op = fused_attention(
+                kv, kv if latent is None else kv / 2, width, heads / kv, context, tokens, n_products=2,
+                softmax_passes=passes()["softmax_forward"], kv_B=stored_B(workload.kv_precision),
+            )  # fmt: skip
+            placed.append(Placed(op, "forward", share))
+    placed.append(Placed(_elementwise(model, s, tokens, "forward", "bf16"), "forward"))
+    return [*placed, Placed(linear("head", tokens, model.hidden, model.vocab / tp, precision, weight_B), "head")]

@@ -31,6 +31,10 @@ class ArrayShape:
     """Stationary length that is padded up to."""
     granule_moving: float
     """Moving length that is padded up to."""
+    tile_moving: float
+    """Longest moving length of the smallest piece of work."""
+    tile_contract: float
+    """Longest contraction of the smallest piece of work; longer ones are split over cores."""
 
     def executed(self, precision: str) -> int:
         """Index of the precision that `precision` runs at: itself if the array has it, else the next wider it has."""
@@ -46,14 +50,20 @@ def array_shape(engine: TensorEngine) -> ArrayShape:
         granules_contract=tuple(float(engine.granule_contract.of(p)) for p in PRECISIONS),
         granule_stationary=float(engine.granule_stationary),
         granule_moving=float(engine.granule_moving),
+        tile_moving=float(engine.tile_moving),
+        tile_contract=float(engine.tile_contract),
     )
 
 
 class OpDemand(eqx.Module):
     """What each operator asks of a chip, as struct of arrays of shape (n_ops,); every entry is >= 0."""
 
-    array_cycles: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
-    """Cycles of one PE array, padding included, before spreading over cores."""
+    linear_cycles: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    """Cycles of one PE array for linear layers in 16 bit and wider, padding included, before spreading over cores."""
+    narrow_cycles: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    """Likewise for linear layers in 8 bit and narrower."""
+    attention_cycles: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    """Likewise for the products of attention."""
     tile_cycles: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
     """Cycles of the smallest piece that one core can take."""
     hbm_B: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
@@ -97,12 +107,8 @@ def product_cycles(product: Product, array: ArrayShape, executed: int) -> tuple[
     contract = padded(product.contract, array.granules_contract[executed])
     m, n = product.moving, product.stationary
     volume = min(padded(m, g_m) * padded(n, g_n), padded(n, g_m) * padded(m, g_n)) * contract
-    tile = min(contract * g_n * max(g_m, min(LONGEST_MOVING, m)), volume)
+    tile = min(min(contract, array.tile_contract) * g_n * max(g_m, min(array.tile_moving, m)), volume)
     return volume * product.count / rate, tile / rate
-
-
-LONGEST_MOVING = 512.0
-"""Moving columns of one instruction: one PSUM bank of fp32 [aws2026nki]."""
 
 
 class RankOps(eqx.Module):
@@ -111,7 +117,7 @@ class RankOps(eqx.Module):
     names: tuple[str, ...] = eqx.field(static=True)
     """What each operator is."""
     columns: np.ndarray
-    """The fields of `OpDemand` but `runs`, shape (7, n_ops)."""
+    """The fields of `OpDemand` but `runs`, shape (9, n_ops)."""
     macs: np.ndarray
     """MACs by executed precision, shape (n_ops, 4)."""
 
@@ -124,7 +130,9 @@ def rank_ops(ops: list[Op], array: ArrayShape) -> RankOps:
         pieces = [product_cycles(p, array, executed) for p in op.products]
         half, one = (op.reuse_B, 0.0) if op.reuse_power == 0.5 else (0.0, op.reuse_B)
         cycles, tile = sum(c for c, _ in pieces), max((t for _, t in pieces), default=0.0)
-        rows.append((cycles, tile, op.hbm_B, half, one, op.vector_elements, op.n_launches))
+        kind = 2 if op.reuse_power == 1.0 else int(PRECISION_BITS[PRECISIONS[executed]] < NARROW_BITS)
+        split = [cycles * (kind == k) for k in range(3)]
+        rows.append((*split, tile, op.hbm_B, half, one, op.vector_elements, op.n_launches))
         macs[i, executed] = sum(p.macs for p in op.products)
     return RankOps(tuple(op.name for op in ops), np.asarray(rows, dtype=float).T, macs)
 
@@ -147,5 +155,7 @@ def sram_B(macs: np.ndarray, array: ArrayShape) -> float:
     return total
 
 
+NARROW_BITS = 16
+"""Products of fewer bits reach another share of their peak: quantisation and epilogues weigh more."""
 PARTIAL_SUM_B = 4.0
 """Partial sums are fp32 [aws2026nki]."""

@@ -27,6 +27,10 @@ class Calibration(eqx.Module):
     """Exponent that joins compute, memory, vector and DMA time of one operator: 1 is no overlap."""
     matmul_frac: Scalar = eqx.field(converter=as_float)
     """Large matrix products, over the peak."""
+    narrow_frac: Scalar = eqx.field(converter=as_float)
+    """Large matrix products in 8 bit and narrower, over their peak."""
+    attention_frac: Scalar = eqx.field(converter=as_float)
+    """Products of fused attention, over the 16-bit peak."""
     hbm_frac: Scalar = eqx.field(converter=as_float)
     """Sustained memory bandwidth, over the peak."""
     vector_frac: Scalar = eqx.field(converter=as_float)
@@ -38,7 +42,9 @@ class Calibration(eqx.Module):
     scaleout_frac: Scalar = eqx.field(converter=as_float)
     """Sustained network speed, over one direction's peak."""
     launch_s: Scalar = eqx.field(converter=as_float)
-    """Start of one kernel that nothing hides."""
+    """Gap between two kernels on the device."""
+    host_s: Scalar = eqx.field(converter=as_float)
+    """Host time to start one kernel; the device waits when it is faster than the host."""
     scaleup_hop_s: Scalar = eqx.field(converter=as_float)
     """One scale-up message."""
     scaleout_hop_s: Scalar = eqx.field(converter=as_float)

@@ -189,3 +189,26 @@ def send(volume_B: float, inside: bool) -> Traffic:
     if inside:
         return Traffic(up_B=volume_B, up_hops=1.0, sent_B=volume_B)
     return Traffic(out_B=volume_B, out_hops=1.0)
+
+
+def spread(fabric: Fabric, inner: int, size: int) -> tuple[Group, int]:
+    """The ranks of a group that follow `inner` innermost ones: those inside one domain, and how many domains they span.
+
+    As many as divide both the group and what `inner` leaves of the domain stay inside.
+    """
+    room = max(fabric.n_chips // inner, 1) if fabric.n_chips % inner == 0 else 1
+    inside = max(d for d in range(1, min(room, size) + 1) if size % d == 0 and room % d == 0)
+    return group(fabric, inner, inside), size // inside
+
+
+def all_to_all(g: Group, n_out: int, volume_B: float) -> Traffic:
+    """Exchange of `volume_B` per rank, evenly over all ranks of the group: one hop inside, one across domains.
+
+        V (n_in - 1)/n over scale-up,  V (n - n_in)/n over the network,  n = n_in n_out
+    """
+    n = g.size * n_out
+    if n <= 1:
+        return Traffic()
+    near = _in_domain(g, volume_B, (g.size - 1) / n, 1.0 if g.size > 1 else 0.0)
+    far = Traffic(out_B=volume_B * (n - g.size) / n, out_hops=1.0) if n_out > 1 else Traffic()
+    return near + far

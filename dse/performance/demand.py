@@ -5,6 +5,7 @@ Lowering happens once per discrete choice, on the host. What is left is a posyno
 
 from __future__ import annotations
 
+import dataclasses
 from functools import cache
 
 import equinox as eqx
@@ -13,13 +14,22 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..core.types import Scalar, as_float
-from ..hardware.system import Fabric, System
-from ..mapping.memory import ACTIVATION_B, GRADIENT_B, WEIGHT_B, memory_B
-from ..mapping.plan import Plan, check_plan, n_micro_batches
-from ..mapping.rank import decode_ops, training_ops
+from ..hardware.system import System
+from ..mapping.memory import ACTIVATION_B, GRADIENT_B, WEIGHT_B, chip_parameters, memory_B
+from ..mapping.plan import Plan, check_plan, layers_per_stage, n_micro_batches
+from ..mapping.rank import Placed, Shard, decode_ops, shard, training_ops
 from ..mapping.tiling import ArrayShape, OpDemand, RankOps, array_shape, op_demand, rank_ops, sram_B
-from ..workload.transformer import Decode, Model, Training, Workload, layer_parameters
-from .collective import Group, Reference, Traffic, across_all_reduce, across_gather, all_gather, group, send
+from ..workload.transformer import (
+    Decode,
+    Model,
+    Training,
+    Workload,
+    attention_parameters,
+    expert_parameters,
+    mean_context,
+    n_dense_layers,
+)
+from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
 
 OPTIMIZER_TRAFFIC_B = 16.0 + 12.0 + WEIGHT_B
 """Adam in fp32: read gradient, master and two moments, write master and moments and the bf16 weight."""
@@ -49,8 +59,12 @@ class StepDemand(eqx.Module):
     """Tensor-parallel traffic per micro batch."""
     pipeline: TrafficDemand
     """Stage-to-stage traffic per micro batch."""
+    shard: TrafficDemand
+    """Weights gathered and gradients scattered per micro batch, when weights are sharded."""
     data: TrafficDemand
     """Data-parallel traffic per step."""
+    n_host: Scalar = eqx.field(converter=as_float)
+    """Kernels and collectives the host starts per micro batch; 0 where graphs are replayed."""
     n_micro: Scalar = eqx.field(converter=as_float)
     """Micro batches per step."""
     bubble_micro: Scalar = eqx.field(converter=as_float)
@@ -77,80 +91,152 @@ def _traffic(t: Traffic) -> TrafficDemand:
     return TrafficDemand(*t.parts())
 
 
-def _groups(fabric: Fabric, plan: Plan) -> tuple[Group, Group, int, bool]:
-    """Tensor group, data group inside the domain, domains it spans, and whether stages are neighbours inside."""
-    inside = max(fabric.n_chips // plan.tp, 1)
-    dp_inside = max(d for d in range(1, inside + 1) if inside % d == 0 and plan.dp % d == 0)
-    fits = plan.tp * plan.dp * 2 <= fabric.n_chips
-    return group(fabric, 1, plan.tp), group(fabric, plan.tp, dp_inside), plan.dp // dp_inside, fits
-
-
 @cache
-def _training_rank(
-    workload: Training, tp: int, micro: int, again: bool, array: ArrayShape
-) -> tuple[RankOps, list[int]]:
-    """Operators of a rank, tiled, and how many are forward, backward and head; plans that differ elsewhere share it."""
-    parts = training_ops(workload, tp, micro, again)
-    return rank_ops([op for part in parts for op in part], array), [len(part) for part in parts]
+def _rank(workload: Training, s: Shard, array: ArrayShape) -> tuple[RankOps, list[str], np.ndarray]:
+    """Operators of a rank, tiled, with phase and share of blocks; plans that differ elsewhere share it."""
+    placed = training_ops(workload, s)
+    return rank_ops([p.op for p in placed], array), [p.phase for p in placed], np.asarray([p.share for p in placed])
 
 
-def _training_runs(counts: list[int], layers: int, recompute: str) -> np.ndarray:
-    """Runs of each operator per micro batch: full recomputation runs the forward pass twice."""
-    forward = layers * (2.0 if recompute == "full" else 1.0)
-    return np.repeat([forward, float(layers), 1.0], counts)
+def _runs(phases: list[str], shares: np.ndarray, layers: float, recompute: str) -> np.ndarray:
+    """Runs of each operator per micro batch: full recomputation runs the forward pass twice, the head runs once."""
+    times = {"forward": 2.0 if recompute == "full" else 1.0, "backward": 1.0}
+    return np.asarray([1.0 if p == "head" else layers * times[p] for p in phases]) * shares
 
 
-def _backward_share(ops: RankOps, counts: list[int], runs: np.ndarray) -> float:
+def _backward_share(ops: RankOps, phases: list[str], runs: np.ndarray) -> float:
     """Share of a micro batch's MACs in the backward pass of the blocks."""
     macs = ops.macs.sum(axis=1) * runs
-    return float(macs[counts[0] : counts[0] + counts[1]].sum() / macs.sum())
+    return float(macs[[p == "backward" for p in phases]].sum() / macs.sum())
+
+
+def _tensor_traffic(workload: Training, plan: Plan, system: System, layers: float, ref: Reference) -> Traffic:
+    """Traffic of tensor and expert ranks per micro batch.
+
+    Tensor ranks gather and scatter the activations four times per block forward and four times backward (or
+    all-reduce them twice each way without sequence parallelism). Expert ranks exchange tokens before and after the
+    experts, each way. Full recomputation repeats the forward part.
+
+    Source: [korthikanti2022] section 4.2.2; [lepikhin2020gshard] for experts.
+    """
+    model, fabric = workload.model, system.fabric
+    tokens = plan.micro_batch * workload.sequence / plan.cp
+    forward = 2.0 if plan.recompute == "full" else 1.0
+    volume = tokens * model.hidden * ACTIVATION_B
+    if plan.sequence_parallel:
+        once = across_gather(*spread(fabric, 1, plan.tp), volume, ref).times(4.0 * (forward + 1.0))
+    else:
+        once = across_all_reduce(*spread(fabric, 1, plan.tp), volume, ref).times(2.0 * (forward + 1.0))
+    total = once.times(layers)
+    if model.experts is not None:
+        split = plan.tp if plan.sequence_parallel else 1
+        sent = volume * model.experts.per_token / split
+        moe_layers = layers * (1.0 - n_dense_layers(model) / model.n_layers)
+        exchange = all_to_all(*spread(fabric, plan.tp, plan.ep), sent)
+        total += exchange.times(2.0 * (forward + 1.0) * moe_layers)
+    return total
+
+
+def _context_traffic(workload: Training, plan: Plan, system: System, layers: float, ref: Reference) -> Traffic:
+    """Traffic of context ranks per micro batch: keys and values go around forward, and with their gradients backward.
+
+    Source: [liu2023ring] section 3: blocks travel while attention works on the last ones, so this can hide.
+    """
+    model = workload.model
+    width = 2 * max(model.n_kv_heads / plan.tp, 1.0) * model.head_dim
+    volume = plan.micro_batch * workload.sequence * width * ACTIVATION_B
+    forward = 2.0 if plan.recompute == "full" else 1.0
+    return across_gather(*spread(system.fabric, plan.tp, plan.cp), volume, ref).times(layers * (forward + 2.0))
+
+
+def n_host_calls(runs: np.ndarray, ops: RankOps, layers: float, plan: Plan) -> float:
+    """Kernels and collectives that the host starts per micro batch.
+
+    A framework starts some `KERNELS_PER_LAUNCH` small kernels for each operator counted here, and one or two
+    collectives per exchange.
+    """
+    collectives = 8.0 * (plan.tp > 1) + 3.0 * (plan.cp > 1) + 4.0 * (plan.ep > 1) + 3.0 * (plan.zero >= 3)
+    return KERNELS_PER_LAUNCH * (float(runs @ ops.columns[-1]) + collectives * layers)
+
+
+KERNELS_PER_LAUNCH = 3.0
+"""Kernels an eager framework starts per operator of this model (guess, 1 to 5): reshapes, casts, bias, bookkeeping."""
+
+
+def _data_traffic(plan: Plan, model: Model, system: System, ref: Reference) -> tuple[Traffic, Traffic, float]:
+    """Traffic per micro batch and per step over replicas, and weights whose optimizer states a chip holds.
+
+    Experts have 1/ep of the replicas. ZeRO-0 all-reduces gradients in fp32; stages 1 and 2 scatter them and gather
+    bf16 weights; stage 3 gathers weights forward and backward and scatters gradients, every micro batch.
+
+    Source: [rajbhandari2020zero] section 7.
+    """
+    whole = dataclasses.replace(plan, zero=0)
+    n_all = chip_parameters(whole, model)
+    moe = 1.0 - n_dense_layers(model) / model.n_layers
+    n_expert = layers_per_stage(plan, model) * moe * expert_parameters(model) / (plan.tp * plan.ep)
+    per_micro, per_step, held = Traffic(), Traffic(), 0.0
+    replicas = plan.dp * plan.cp
+    for n, ranks, inner in ((n_all - n_expert, replicas, plan.tp), (n_expert, replicas // plan.ep, plan.tp * plan.ep)):
+        where = spread(system.fabric, inner, ranks)
+        held += n / ranks if plan.zero >= 1 else n
+        if plan.zero == 0:
+            per_step += across_all_reduce(*where, n * GRADIENT_B, ref)
+            continue
+        scatter = across_gather(*where, n * GRADIENT_B, ref)
+        gather = across_gather(*where, n * WEIGHT_B, ref)
+        if plan.zero >= 3:
+            per_micro += scatter + gather.times(2.0)
+        else:
+            per_step += scatter + gather
+    return per_micro, per_step, held
+
+
+BUBBLE = {"1f1b": 1.0, "zb": 1.0 / 3.0}
+"""Idle micro batches per stage beyond the first; zero bubble fills two thirds with weight gradients [qi2024zerobubble]."""
 
 
 def training_demand(workload: Training, plan: Plan, system: System, array: ArrayShape, ref: Reference) -> StepDemand:
     """Coefficients of one optimizer step.
 
-    Tensor parallelism with sequence parallelism gathers and scatters the activations four times per block
-    forward and four times backward. Stages exchange one activation per micro batch each way. Gradients are
-    scattered in fp32 and weights gathered in bf16 over the data-parallel group (with ZeRO-0: all-reduced in fp32).
+    Stages exchange one activation per micro batch each way, and idle for (pp - 1)/v micro batches.
 
-    Source: [korthikanti2022] section 4.2.2; [narayanan2021megatron] section 2.2 for (pp - 1)/v bubbles;
-    [rajbhandari2020zero] section 7 for data-parallel volume.
+    Source: [narayanan2021megatron] section 2.2 for the bubble; see `_tensor_traffic` and `_data_traffic`.
     """
     check_plan(plan, workload, system)
+    return plan_demand(workload, plan, system, array, ref)
+
+
+def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShape, ref: Reference) -> StepDemand:
+    """As `training_demand` for a plan nobody checked, such as one that ran with tensor ranks across domains."""
     model = workload.model
-    layers = -(-model.n_layers // plan.pp)
-    ops, counts = _training_rank(workload, plan.tp, plan.micro_batch, plan.recompute != "none", array)
-    runs = _training_runs(counts, layers, plan.recompute)
+    layers = float(layers_per_stage(plan, model))
+    ops, phases, shares = _rank(workload, shard(plan), array)
+    runs = _runs(phases, shares, layers, plan.recompute)
     macs = runs @ ops.macs
-    tp_group, dp_group, n_out, stages_inside = _groups(system.fabric, plan)
-    memory = memory_B(plan, workload)
-    tokens = plan.micro_batch * workload.sequence
-    volume = tokens * model.hidden * ACTIVATION_B
-    n_collectives = layers * (12 if plan.recompute == "full" else 8)
-    tensor = all_gather(tp_group, volume, ref).times(n_collectives)
+    per_micro, per_step, held = _data_traffic(plan, model, system, ref)
+    inside = plan.tp * plan.cp * plan.dp * 2 <= system.fabric.n_chips
+    volume = plan.micro_batch * workload.sequence / plan.cp * model.hidden * ACTIVATION_B
     hops = 2.0 * plan.interleave if plan.pp > 1 else 0.0
-    parameters = memory.weights_B / WEIGHT_B
-    if plan.zero >= 1:
-        scatter = across_gather(dp_group, n_out, parameters * GRADIENT_B, ref)
-        data = scatter + across_gather(dp_group, n_out, parameters * WEIGHT_B, ref)
-    else:
-        data = across_all_reduce(dp_group, n_out, parameters * GRADIENT_B, ref)
-    n_micro = n_micro_batches(plan, workload)
+    split = plan.tp if plan.sequence_parallel else 1
     step_tokens = workload.global_batch * workload.sequence
+    context = mean_context(model, workload.sequence, False)
     return StepDemand(
         ops=op_demand(ops, runs),
-        tensor=_traffic(tensor),
-        pipeline=_traffic(send(volume / plan.tp, stages_inside).times(hops)),
-        data=_traffic(data),
-        n_micro=n_micro,
-        bubble_micro=(plan.pp - 1) / plan.interleave,
-        window_micro=_backward_share(ops, counts, runs),
-        optimizer_B=OPTIMIZER_TRAFFIC_B * parameters / (plan.dp if plan.zero >= 1 else 1),
+        tensor=_traffic(_tensor_traffic(workload, plan, system, layers, ref)),
+        pipeline=_traffic(send(volume / split, inside).times(hops)),
+        shard=_traffic(per_micro + _context_traffic(workload, plan, system, layers, ref)),
+        data=_traffic(per_step),
+        n_host=n_host_calls(runs, ops, layers, plan),
+        n_micro=n_micro_batches(plan, workload),
+        bubble_micro=(plan.pp - 1) / plan.interleave * BUBBLE[plan.schedule],
+        window_micro=_backward_share(ops, phases, runs),
+        optimizer_B=OPTIMIZER_TRAFFIC_B * held,
         macs=macs,
         sram_B=sram_B(macs, array),
-        memory_B=memory.total,
+        memory_B=memory_B(plan, workload).total,
         tokens=step_tokens,
-        model_FLOP=3 * forward_FLOP_per_token(model, workload.sequence / 2) * step_tokens / system.n_chips,
+        model_FLOP=3 * forward_FLOP_per_token(model, context) * step_tokens / system.n_chips,
         rate=array.rates[array.executed(workload.precision)],
     )
 
@@ -158,17 +244,16 @@ def training_demand(workload: Training, plan: Plan, system: System, array: Array
 def decode_demand(workload: Decode, plan: Plan, system: System, array: ArrayShape, ref: Reference) -> StepDemand:
     """Coefficients of one token for every sequence of the batch; two all-reduces per block over tensor ranks."""
     check_plan(plan, workload, system)
-    block, head = decode_ops(workload, plan.tp, plan.dp)
-    ops = rank_ops([*block, *head], array)
-    runs = np.repeat([float(workload.model.n_layers), 1.0], [len(block), len(head)])
+    placed: list[Placed] = decode_ops(workload, plan.tp, plan.dp)
+    ops = rank_ops([p.op for p in placed], array)
+    runs = _runs([p.phase for p in placed], np.asarray([p.share for p in placed]), float(workload.model.n_layers), "none")
     macs = runs @ ops.macs
-    tp_group = group(system.fabric, 1, plan.tp)
     volume = workload.batch / plan.dp * workload.model.hidden * ACTIVATION_B
-    tensor = across_all_reduce(tp_group, 1, volume, ref).times(2.0 * workload.model.n_layers)
+    tensor = across_all_reduce(*spread(system.fabric, 1, plan.tp), volume, ref).times(2.0 * workload.model.n_layers)
     none = _traffic(Traffic())
     return StepDemand(
-        ops=op_demand(ops, runs), tensor=_traffic(tensor), pipeline=none, data=none,
-        n_micro=1.0, bubble_micro=0.0, window_micro=0.5, optimizer_B=0.0,
+        ops=op_demand(ops, runs), tensor=_traffic(tensor), pipeline=none, shard=none, data=none,
+        n_host=0.0, n_micro=1.0, bubble_micro=0.0, window_micro=0.5, optimizer_B=0.0,
         macs=macs, sram_B=sram_B(macs, array),
         memory_B=memory_B(plan, workload).total, tokens=workload.batch,
         model_FLOP=forward_FLOP_per_token(workload.model, workload.context) * workload.batch / system.n_chips,
@@ -177,8 +262,11 @@ def decode_demand(workload: Decode, plan: Plan, system: System, array: ArrayShap
 
 
 def forward_FLOP_per_token(model: Model, context: float) -> float:
-    """FLOP of one token's forward pass with `context` attended positions: 2 per weight plus attention."""
-    linear = 2 * model.n_layers * (layer_parameters(model) - 2 * model.hidden) + 2 * model.hidden * model.vocab
+    """FLOP of one token's forward pass with `context` attended positions: 2 per weight it visits, plus attention."""
+    dense, e = n_dense_layers(model) / model.n_layers, model.experts
+    inner = dense * model.ffn + ((1 - dense) * (e.per_token * e.ffn + e.shared_ffn) if e else 0.0)
+    block = attention_parameters(model) + model.n_mlp_matrices * model.hidden * inner
+    linear = 2 * model.n_layers * block + 2 * model.hidden * model.vocab
     return linear + 4 * model.n_layers * model.n_heads * model.head_dim * context
 
 

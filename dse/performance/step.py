@@ -87,12 +87,15 @@ def op_times(ops: OpDemand, chip: Chip, c: Calibration) -> OpTimes:
         Times [s], arrays of shape (n_ops,).
     """
     core = chip.core
-    one_core_Hz = chip.clock_Hz * c.matmul_frac
+    work = (
+        ops.linear_cycles / c.matmul_frac + ops.narrow_cycles / c.narrow_frac + ops.attention_cycles / c.attention_frac
+    ) / chip.clock_Hz
+    tile = ops.tile_cycles / (chip.clock_Hz * c.matmul_frac)
     traffic = op_traffic_B(ops, pool_B(chip) * c.tile_memory_frac)
     vector_rate = chip.n_cores * core.vector_lanes * core.vector_clock_frac * chip.clock_Hz * c.vector_frac
     parts = (
-        (ops.array_cycles / chip.n_cores + LAST_TILE_FRAC * ops.tile_cycles) / one_core_Hz,
-        ops.tile_cycles / one_core_Hz,
+        work / chip.n_cores + LAST_TILE_FRAC * tile,
+        tile,
         traffic / (chip.hbm_bandwidth_Bps * c.hbm_frac),
         ops.vector_elements / vector_rate,
         traffic / (chip.n_cores * core.dma_bandwidth_Bps),
@@ -110,7 +113,8 @@ def traffic_time_s(t: TrafficDemand, chip: Chip, c: Calibration) -> FloatLike:
 def step_time(d: StepDemand, chip: Chip, c: Calibration) -> Step:
     """Time of one step.
 
-        micro = overlap(sum_i runs_i t_i, t_tensor; eta_tp) + t_pipeline
+        work  = p_norm(sum_i runs_i t_i, n_host t_host)
+        micro = overlap(overlap(work, t_tensor; eta_tp), t_shard; eta_dp) + t_pipeline
         step  = (M + bubble - w) micro + (1 - eta_dp) t_data + p_norm(w micro, eta_dp t_data) + t_optimizer
 
     with M micro batches, bubble (pp - 1)/v and w the part of the last micro batch that can hide data-parallel
@@ -128,10 +132,12 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration) -> Step:
         The step, scalars in seconds; its parts add up to `total_s`.
     """
     times = op_times(d.ops, chip, c)
-    work = jnp.sum(d.ops.runs * times.total_s)
+    device = jnp.sum(d.ops.runs * times.total_s)
+    work = p_norm_max(jnp.stack([device, d.n_host * c.host_s]), c.overlap_p)
     with_tensor = overlapped(work, traffic_time_s(d.tensor, chip, c), c.tp_overlap_frac, c.overlap_p)
     t_pipeline = traffic_time_s(d.pipeline, chip, c)
-    micro = with_tensor + t_pipeline
+    with_shard = overlapped(with_tensor, traffic_time_s(d.shard, chip, c), c.dp_overlap_frac, c.overlap_p)
+    micro = with_shard + t_pipeline
     t_data = traffic_time_s(d.data, chip, c)
     window = d.window_micro * micro
     hidden = p_norm_max(jnp.stack([window, c.dp_overlap_frac * t_data]), c.overlap_p)
@@ -145,7 +151,7 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration) -> Step:
         tensor_exposed_s=d.n_micro * (with_tensor - work),
         pipeline_exposed_s=d.n_micro * t_pipeline,
         bubble_s=d.bubble_micro * micro,
-        data_exposed_s=tail - window,
+        data_exposed_s=d.n_micro * (with_shard - with_tensor) + tail - window,
         optimizer_s=optimizer,
         hbm_B=d.n_micro * traffic + d.optimizer_B,
         ops=times,

@@ -70,13 +70,19 @@ def pass_receipts() -> list[Sourced]:
 
 
 def linear(
-    name: str, tokens: float, inputs: float, outputs: float, precision: str, weight_B: float | None = None
+    name: str,
+    tokens: float,
+    inputs: float,
+    outputs: float,
+    precision: str,
+    weight_B: float | None = None,
+    count: float = 1.0,
 ) -> Op:
     """`tokens x inputs` times a weight of `inputs x outputs`, activations in bf16 at the memory interface.
 
-        Q = w_B K N + 2 M (K + N)  +  2 M K N w^(3/2) / sqrt(S)
+        Q = c [ w_B K N + 2 M (K + N)  +  2 M K N w^(3/2) / sqrt(S) ]
 
-    with M `tokens`, K `inputs`, N `outputs`, w bytes of an operand in SRAM and S the tile memory. The first
+    with c `count` (experts), M `tokens`, K `inputs`, N `outputs`, w bytes of an operand in SRAM and S the tile memory. The first
     part is compulsory; the second is the I/O lower bound of a matrix product (Loomis-Whitney).
 
     Source: [hong1981] for the form; [kwasniewski2019] eq. 1 for the constant 2.
@@ -89,19 +95,20 @@ def linear(
         outputs: columns of the result.
         precision: precision of the product.
         weight_B: stored bytes per weight; by default the precision's.
+        count: independent products of this size, each with its own weight.
 
     Returns:
         The operator.
     """
     operand_B = PRECISION_BITS[precision] / 8
     stored_B = operand_B if weight_B is None else weight_B
-    product = Product(tokens, outputs, inputs)
+    product = Product(tokens, outputs, inputs, count)
     return Op(
         name=name,
         products=(product,),
         precision=precision,
-        hbm_B=stored_B * inputs * outputs + 2 * tokens * (inputs + outputs),
-        vector_elements=passes()["evict"] * tokens * outputs,
+        hbm_B=count * (stored_B * inputs * outputs + 2 * tokens * (inputs + outputs)),
+        vector_elements=passes()["evict"] * count * tokens * outputs,
         reuse_B=2 * product.macs * operand_B**1.5,
     )
 
@@ -113,13 +120,13 @@ def elementwise(name: str, elements: float, n_passes: float, moved: float) -> Op
 
 def fused_attention(
     heads: float, kv_heads: float, head_dim: float, queries: float, context: float, sequences: float,
-    n_products: float, softmax_passes: float, kv_B: float = 2.0, causal: bool = True,
+    n_products: float, softmax_passes: float, kv_B: float = 2.0, attended: float | None = None,
 ) -> Op:  # fmt: skip
     """Scores, softmax and weighted sum without storing the scores (FlashAttention-style).
 
-        FLOP = n_products 2 q c d h (1/2 if causal),   Q = 2 q d h (in, out) + 2 c d h_kv  +  4 q c d^2 h w^2 / S
+        FLOP = n_products 2 q a d h,   Q = 2 q d h (in, out) + 2 c d h_kv  +  4 q a d^2 h w^2 / S
 
-    with q `queries`, c `context`, d `head_dim`, h `heads`, w bytes per element and S the tile memory.
+    with q `queries`, c `context`, a `attended` (c/2 under a causal mask, less with a window), d `head_dim`, h `heads`, w bytes per element and S the tile memory.
 
     Source: [dao2022] theorem 2 for the d^2 / S traffic; half the products are skipped by the causal mask.
 
@@ -133,15 +140,15 @@ def fused_attention(
         n_products: 2 forward, 4 or 5 backward (5 recomputes the scores).
         softmax_passes: element passes per score.
         kv_B: bytes per stored key or value.
-        causal: whether half of the scores are masked.
+        attended: positions a query attends to on average; all of the context by default.
 
     Returns:
         The operator, bf16 products.
     """
-    half = 0.5 if causal else 1.0
-    scores = Product(queries, context * half, head_dim, count=heads * sequences * n_products / 2)
-    values = Product(queries, head_dim, context * half, count=heads * sequences * n_products / 2)
-    n_scores = heads * sequences * queries * context * half
+    attended = context if attended is None else attended
+    scores = Product(queries, attended, head_dim, count=heads * sequences * n_products / 2)
+    values = Product(queries, head_dim, attended, count=heads * sequences * n_products / 2)
+    n_scores = heads * sequences * queries * attended
     touched = sequences * head_dim * (2 * heads * queries * 2 + 2 * kv_heads * context * kv_B) * n_products / 2
     return Op(
         name="attention",
@@ -175,9 +182,7 @@ def stored_attention(
     Returns:
         The operator, bf16 products.
     """
-    fused = fused_attention(
-        heads, kv_heads, head_dim, queries, context, sequences, n_products, softmax_passes, causal=False
-    )
+    fused = fused_attention(heads, kv_heads, head_dim, queries, context, sequences, n_products, softmax_passes)
     n_scores = heads * sequences * queries * context
     moved = 2.0 * passes()["stored_score_moves"] * n_scores * n_products / 2
     return dataclasses.replace(fused, hbm_B=fused.hbm_B + moved, reuse_B=0.0, n_launches=4.0 * n_products / 2)

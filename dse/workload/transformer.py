@@ -1,4 +1,4 @@
-"""Dense decoder transformers: sizes, parameters and the phases they run in."""
+"""Transformers: dense or mixture of experts, any attention, their parameters and the phases they run in."""
 
 from __future__ import annotations
 
@@ -11,8 +11,43 @@ PHASES = ("training", "decode")
 
 
 @dataclasses.dataclass(frozen=True)
+class Experts:
+    """A mixture of experts in place of the MLP of most blocks."""
+
+    n_experts: int
+    """Routed experts per block."""
+    per_token: int
+    """Routed experts each token visits (top-k)."""
+    ffn: int
+    """Inner width of one expert."""
+    shared_ffn: int = 0
+    """Inner width of all shared experts together, which every token visits."""
+    n_dense_layers: int = 0
+    """Blocks that keep a dense MLP of width `Model.ffn`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Latent:
+    """Multi-head latent attention: keys and values are expanded from a short vector that alone is cached.
+
+    Source: [deepseek2024v2] section 2.1.
+    """
+
+    query_rank: int
+    """Width queries are squeezed through; 0 if they are not."""
+    kv_rank: int
+    """Width of the cached latent."""
+    rope_dim: int
+    """Width of the rotary part of each query and of the shared key."""
+    nope_dim: int
+    """Width of the other part of each query and key."""
+    value_dim: int
+    """Width of each value."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Model:
-    """Sizes of a decoder-only transformer, read from a Hugging Face `config.json`."""
+    """Sizes of a transformer, read from a Hugging Face `config.json`."""
 
     name: str
     """Preset or file name."""
@@ -38,6 +73,16 @@ class Model:
     """Element-wise passes of one normalisation: 4 for RMSNorm, 6 for LayerNorm."""
     max_context: int
     """Longest context the model was made for."""
+    experts: Experts | None = None
+    """Mixture of experts, if any."""
+    latent: Latent | None = None
+    """Latent attention, if any; then `head_dim` is that of queries and keys."""
+    window: int = 0
+    """Positions a sliding-window block attends to; 0 for none."""
+    n_window_layers: int = 0
+    """Blocks with a sliding window; the others attend to the whole context."""
+    causal: bool = True
+    """Whether a position attends to earlier ones only (decoders) or to all (encoders)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,20 +120,66 @@ class Decode:
 Workload = Training | Decode
 
 
-def layer_parameters(model: Model) -> int:
-    """Weights of one transformer block, norms included."""
-    attention = model.hidden * model.head_dim * (2 * model.n_heads + 2 * model.n_kv_heads)
-    return attention + model.n_mlp_matrices * model.hidden * model.ffn + 2 * model.hidden
+def attention_parameters(model: Model) -> int:
+    """Weights of the attention of one block.
+
+    With latent attention: queries through their rank, the latent with its shared rotary key, its expansion to keys
+    and values, and the output, [deepseek2024v2] eq. 37 to 47.
+    """
+    h, a, latent = model.hidden, model.n_heads, model.latent
+    if latent is None:
+        return h * model.head_dim * (2 * a + 2 * model.n_kv_heads)
+    wide = latent.nope_dim + latent.rope_dim
+    query = h * latent.query_rank + latent.query_rank * a * wide if latent.query_rank else h * a * wide
+    expand = latent.kv_rank * a * (latent.nope_dim + latent.value_dim)
+    return query + h * (latent.kv_rank + latent.rope_dim) + expand + a * latent.value_dim * h
+
+
+def expert_parameters(model: Model) -> int:
+    """Weights of the routed experts of one block (0 without experts)."""
+    e = model.experts
+    return e.n_experts * model.n_mlp_matrices * model.hidden * e.ffn if e else 0
+
+
+def layer_parameters(model: Model, dense: bool = True) -> int:
+    """Weights of one transformer block, norms included: a dense block, or one with all its experts and router."""
+    shared = attention_parameters(model) + 2 * model.hidden
+    e = model.experts
+    if dense or e is None:
+        return shared + model.n_mlp_matrices * model.hidden * model.ffn
+    always = model.n_mlp_matrices * model.hidden * e.shared_ffn + model.hidden * e.n_experts
+    return shared + always + expert_parameters(model)
+
+
+def n_dense_layers(model: Model) -> int:
+    """Blocks with a dense MLP."""
+    return model.experts.n_dense_layers if model.experts else model.n_layers
 
 
 def total_parameters(model: Model) -> int:
     """All weights: blocks, embedding, head (once if tied) and the last norm."""
     tables = (1 if model.tied_embeddings else 2) * model.vocab * model.hidden
-    return model.n_layers * layer_parameters(model) + tables + model.hidden
+    dense = n_dense_layers(model)
+    blocks = dense * layer_parameters(model) + (model.n_layers - dense) * layer_parameters(model, dense=False)
+    return blocks + tables + model.hidden
+
+
+def mean_context(model: Model, sequence: float, windowed: bool) -> float:
+    """Positions that a token attends to, averaged over a sequence.
+
+        causal: s/2;  window w < s: w - w^2/(2s);  encoder: s
+    """
+    if not model.causal:
+        return sequence
+    w = model.window
+    return w - w * w / (2 * sequence) if windowed and w < sequence else sequence / 2
 
 
 def kv_B_per_token(model: Model, precision: str) -> float:
-    """Bytes of KV cache that one token of context takes over all layers."""
+    """Bytes of KV cache that one token of context takes over all layers (the latent and rotary key if latent)."""
+    if model.latent is not None:
+        width = model.latent.kv_rank + model.latent.rope_dim
+        return model.n_layers * width * PRECISION_BITS[precision] / 8
     return 2 * model.n_layers * model.n_kv_heads * model.head_dim * PRECISION_BITS[precision] / 8
 
 

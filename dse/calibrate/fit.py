@@ -1,0 +1,174 @@
+"""Fits the few numbers of a calibration to measurements, by optax through the differentiable model.
+
+Every number stays near its prior unless the data pull it away, so a family with few measurements stays honest. No
+number belongs to a row, a model or a source.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array
+
+from ..core.provenance import Receipts
+from ..hardware.chip import Chip
+from ..performance.calibration import Calibration
+from ..performance.demand import StepDemand
+from ..performance.step import step_time
+from .cases import Case
+
+FITTED = (
+    "matmul_frac", "narrow_frac", "attention_frac", "hbm_frac", "vector_frac", "scaleup_frac", "scaleout_frac",
+    "host_s", "scaleup_hop_s", "scaleout_hop_s", "tp_overlap_frac", "dp_overlap_frac",
+)  # fmt: skip
+"""The twelve numbers of a family; the overlap exponent and the tile memory stay at their prior."""
+
+STEPS, RATE = 600, 0.03
+"""Adam steps and first step size."""
+HUBER = 0.15
+"""Log error beyond which a row pulls no harder: outliers are software, not physics."""
+PRIOR_WEIGHT = 0.02
+"""Weight of one standard deviation from the prior, in squared log error of a source."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """A fitted calibration and how much the data say about each number."""
+
+    calibration: Calibration
+    """The fit."""
+    deviation: dict[str, float]
+    """One standard deviation of each number in log or logit units, from the curvature of the loss."""
+    prior_deviation: dict[str, float]
+    """The same before any data; a number whose two deviations agree is not determined by the measurements."""
+    loss: float
+    """Final loss."""
+    n_cases: int
+    """Measurements used."""
+
+
+def _to_free(name: str, value: float) -> float:
+    """Unbounded coordinate of a number: logit of a fraction, log of a time."""
+    clipped = min(max(value, 0.02), 0.98)
+    return float(np.log(clipped / (1 - clipped))) if name.endswith("_frac") else float(np.log(value))
+
+
+def _from_free(name: str, x: Array) -> Array:
+    return jax.nn.sigmoid(x) if name.endswith("_frac") else jnp.exp(x)
+
+
+def with_free(prior: Calibration, x: Array) -> Calibration:
+    """`prior` with the fitted numbers at coordinates `x`."""
+    return dataclasses.replace(prior, **{n: _from_free(n, x[i]) for i, n in enumerate(FITTED)})
+
+
+def prior_deviations(receipts: Receipts) -> np.ndarray:
+    """A quarter of each receipt's range in free coordinates: the range is read as two standard deviations a side."""
+    return np.asarray(
+        [max((_to_free(n, receipts[n].high) - _to_free(n, max(receipts[n].low, 1e-9))) / 4, 0.05) for n in FITTED]
+    )
+
+
+def padded(demands: Sequence[StepDemand]) -> StepDemand:
+    """Demands of different operator counts as one batch: missing operators read a byte and run zero times."""
+    widest = max(d.ops.runs.shape[0] for d in demands)
+
+    def pad(d: StepDemand) -> StepDemand:
+        short = widest - d.ops.runs.shape[0]
+        fields: dict[str, Any] = {
+            f.name: np.pad(np.asarray(getattr(d.ops, f.name)), (0, short), constant_values=float(f.name == "hbm_B"))
+            for f in dataclasses.fields(d.ops)
+        }
+        return dataclasses.replace(d, ops=dataclasses.replace(d.ops, **fields))
+
+    return jax.tree.map(lambda *xs: np.stack(xs), *(pad(d) for d in demands))
+
+
+def unnamed(chip: Chip) -> Chip:
+    """`chip` without names, so that chips of a family stack."""
+    return dataclasses.replace(chip, name="", node="", hbm="", link="", lane_kind="", sram_kind="")
+
+
+@jax.jit
+def predict(demands: StepDemand, chips: Chip, c: Calibration) -> Array:
+    """Step time of every case along the leading axes [s]."""
+    return jax.vmap(lambda d, chip: step_time(d, chip, c).total_s)(demands, chips)
+
+
+def batch(cases: Sequence[Case]) -> tuple[StepDemand, Chip]:
+    """Demands and chips of `cases`, stacked."""
+    chips = jax.tree.map(lambda *xs: np.stack(xs), *(unnamed(c.chip) for c in cases))
+    return padded([c.demand for c in cases]), chips
+
+
+def source_weights(cases: Sequence[Case]) -> np.ndarray:
+    """Weight of each case: every source counts as the square root of its rows, shared among them; sums to 1."""
+    counts = {s: sum(c.source == s for c in cases) for s in {c.source for c in cases}}
+    weights = np.asarray([counts[c.source] ** -0.5 for c in cases])
+    return weights / weights.sum()
+
+
+def _huber(x: Array) -> Array:
+    return jnp.where(jnp.abs(x) <= HUBER, 0.5 * x**2, HUBER * (jnp.abs(x) - 0.5 * HUBER))
+
+
+def fit(cases: Sequence[Case], prior: Calibration, receipts: Receipts, name: str) -> Fit:
+    """The calibration of one family from its measurements.
+
+        min  sum_i w_i huber(log t_i - log m_i)  +  k/2 sum_j ((x_j - x0_j)/s_j)^2
+
+    with w_i equal over sources up to the root of their size, x logits of fractions and logs of times.
+
+    Source: [kingma2015adam] for the descent.
+
+    Args:
+        cases: measurements of one chip family.
+        prior: where the numbers start and are held.
+        receipts: ranges of the prior.
+        name: name of the result.
+
+    Returns:
+        The fit with the standard deviation of every number.
+    """
+    demands, chips = batch(cases)
+    measured = jnp.log(jnp.asarray([c.measured_s for c in cases]))
+    weights = jnp.asarray(source_weights(cases))
+    start = jnp.asarray([_to_free(n, float(getattr(prior, n))) for n in FITTED])
+    spread = jnp.asarray(prior_deviations(receipts))
+
+    def loss(x: Array) -> Array:
+        error = jnp.log(predict(demands, chips, with_free(prior, x))) - measured
+        return jnp.sum(weights * _huber(error)) + PRIOR_WEIGHT / 2 * jnp.mean(((x - start) / spread) ** 2)
+
+    x = _descend(loss, start)
+    hessian = jax.hessian(loss)(x)
+    noise = HUBER**2 / max(len(cases), 1)
+    covariance = jnp.linalg.pinv(hessian) * noise
+    deviation = jnp.sqrt(jnp.maximum(jnp.diagonal(covariance), 0.0))
+    result = jax.tree.map(np.asarray, with_free(dataclasses.replace(prior, name=name), x))
+    return Fit(
+        calibration=result,
+        deviation=dict(zip(FITTED, np.asarray(deviation).tolist(), strict=True)),
+        prior_deviation=dict(zip(FITTED, np.asarray(spread).tolist(), strict=True)),
+        loss=float(loss(x)),
+        n_cases=len(cases),
+    )
+
+
+def _descend(loss: Any, start: Array) -> Array:
+    """Adam with cosine decay, in one compiled loop."""
+    optimizer = optax.adam(optax.cosine_decay_schedule(RATE, STEPS))
+
+    def step(carry: tuple[Array, Any], _: None) -> tuple[tuple[Array, Any], None]:
+        x, state = carry
+        updates, state = optimizer.update(jax.grad(loss)(x), state)
+        return (optax.apply_updates(x, updates), state), None  # type: ignore[return-value]
+
+    (x, _), _ = jax.jit(lambda s: jax.lax.scan(step, (s, optimizer.init(s)), None, length=STEPS))(start)
+    return x

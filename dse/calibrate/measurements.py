@@ -1,0 +1,74 @@
+"""Published measurements, one row per metric; rows that share `point_id` are one measurement.
+
+The shipped files hold public results with their source and address in every row. A user's own file has the same
+columns as CSV or Parquet.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from ..core.errors import SpecError, UnknownNameError
+
+DATA = Path(__file__).parent / "data"
+KINDS = ("training", "kernels", "collectives")
+"""What is measured: whole steps, single operators, communication."""
+
+NEEDED = {
+    "training": ("point_id", "source", "chip", "num_chips", "layers", "hidden", "seq_len", "global_batch", "metric", "value"),
+    "kernels": ("point_id", "source", "chip", "op", "metric", "value", "unit"),
+    "collectives": ("point_id", "source", "chip", "num_ranks", "collective", "message_bytes", "metric", "value", "unit"),
+}  # fmt: skip
+"""Columns that must exist, by kind."""
+
+
+def read(kind: str, path: str | Path | None = None) -> pd.DataFrame:
+    """All rows of a kind, from the shipped file or another of the same columns.
+
+    Args:
+        kind: one of `KINDS`.
+        path: CSV or Parquet file; the shipped one by default.
+
+    Returns:
+        Rows as they stand in the file.
+
+    Raises:
+        UnknownNameError: an unknown kind.
+        SpecError: a file that cannot be read or lacks a column; names it.
+    """
+    if kind not in KINDS:
+        raise UnknownNameError("kind of measurement", kind, KINDS)
+    path = DATA / f"{kind}.parquet" if path is None else Path(path)
+    try:
+        rows = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, low_memory=False)
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]})") from error
+    missing = [c for c in NEEDED[kind] if c not in rows.columns]
+    if missing:
+        raise SpecError(f"{path}: no column {', '.join(missing)}; a {kind} file has {', '.join(NEEDED[kind])} and more")
+    return rows
+
+
+SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "sec": 1.0, "ns": 1e-9}
+
+
+def step_seconds(point: pd.DataFrame) -> float | None:
+    """Step time of one training point: printed, else derived, else from its throughput; None if there is none.
+
+    FLOP rates are never used, since their conventions differ.
+    """
+    values = {(r.metric, r.unit): float(r.value) for r in point.itertuples()}
+    for metric in ("step_time", "step_time_derived"):
+        for (name, unit), value in values.items():
+            if name == metric and unit in SECONDS:
+                return value * SECONDS[unit]
+    first = point.iloc[0]
+    sequences = float(first.global_batch)
+    for (name, unit), value in values.items():
+        if name in ("throughput", "throughput_per_chip") and value > 0:
+            rate = value * (float(first.num_chips) if name.endswith("chip") else 1.0)
+            work = sequences * (float(first.seq_len) if str(unit).startswith("tok") else 1.0)
+            return work / rate
+    return None

@@ -246,8 +246,9 @@ def guesses_text(s: Solution) -> Text:
         for b in sorted(widest, key=lambda b: -b.spread)[:SHOWN_GUESSES]
     )
     calibration = default_calibration(s.study.baseline.chip.name).name
+    low, high = sorted(s.delivered_range)
     fit = (
-        f" Step times are uncalibrated ({calibration})."
+        f" Step times are uncalibrated ({calibration}): over its ranges {times(low, 2)} to {times(high, 2)}."
         if s.study.workloads and calibration.startswith("prior-")
         else ""
     )

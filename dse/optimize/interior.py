@@ -44,7 +44,7 @@ class Settings(eqx.Module):
     penalty: float = 1e4
     """Price of exceeding a limit by one log unit; dearer limits count as infeasible."""
 
-    margin: float = 1e-9
+    margin: float = 1e-10
     """The solver aims at `g <= -margin`, so that the answer is strictly inside its limits."""
 
 

@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from ..objective.design import INTEGERS, with_free
 from ..objective.terms import Core, Data
 from ..performance.demand import StepDemand
 from ..performance.step import step_time
-from .choices import Space
+from .choices import Space, element
 from .interior import Optimum, solve_convex
 
 MAX_ROUNDS = 6
@@ -51,9 +51,9 @@ def bounds(space: Space) -> tuple[np.ndarray, np.ndarray]:
     Supply and die area are bounded by every node's product limits and the reticle; step times lie within a
     factor 1,000 of the baseline's.
     """
-    techs = [space.data(c, (0,) * len(space.study.workloads)).tech for c in space.study.choices]
-    low_V, high_V = min(float(t.node.minimum_V) for t in techs), max(float(t.node.maximum_V) for t in techs)
-    reticle = max(float(t.package.reticle_mm2) for t in techs)
+    tech = space.without_plans.tech
+    low_V, high_V = float(np.min(tech.node.minimum_V)), float(np.max(tech.node.maximum_V))
+    reticle = float(np.max(tech.package.reticle_mm2))
     free = [(f.lower, f.upper) for f in space.study.free]
     times = [(seconds / SPAN, seconds * SPAN) for _, seconds in space.baselines]
     box = np.log(np.asarray([*free, (low_V, high_V), (reticle / SPAN, reticle), *times]))
@@ -72,16 +72,6 @@ Batch: TypeAlias = Array | np.ndarray
 def solve_all(core: Core, data: Data, lower: Batch, upper: Batch, start: Batch) -> Optimum:
     """Optimum of every problem along the leading axis of `data`, boxes and starts."""
     return jax.vmap(partial(solve_convex, core.logs))(data, lower, upper, start)
-
-
-def stack(items: list[Any]) -> Any:
-    """Records of equal structure as one record with a leading axis."""
-    return jax.tree.map(lambda *xs: np.stack(xs), *items)
-
-
-def element(batch: Any, i: int) -> Any:
-    """Record `i` of a stacked batch, as host arrays."""
-    return jax.tree.map(lambda x: np.asarray(x[i]), batch)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -130,12 +120,11 @@ class Search:
     @cached_property
     def demands(self) -> tuple[StepDemand, ...]:
         """Demands of all plans for every choice: leading axes (choices, plans), one per workload."""
-        which = [self.space.array_index(c) for c in self.space.study.choices]
-        return tuple(stack([per_array[a] for a in which]) for per_array in self.space.demands)
+        return tuple(jax.tree.map(lambda x: x[self.space.array_of_choice], d) for d in self.space.demands)
 
     def data(self, points: list[tuple[int, ...]]) -> Data:
         """Coefficients of every choice under the given plans, stacked."""
-        return stack([self.space.data(c, p) for c, p in zip(self.space.study.choices, points, strict=True)])
+        return self.space.batch(range(len(points)), points)
 
     def solve(self, points: list[tuple[int, ...]]) -> list[Candidate]:
         """Solve every choice under the given plans; points seen before are not counted again."""
@@ -201,10 +190,6 @@ class Search:
         names = self.core.variables()
         return [names.index(x) for x in INTEGERS if x in self.core.free]
 
-    def candidate_data(self, candidate: Candidate) -> Data:
-        """Coefficients of a candidate's choice under its plans."""
-        return self.space.data(self.space.study.choices[candidate.choice_index], candidate.plan_index)
-
     def fixed_boxes(self, values: list[tuple[float, ...]]) -> tuple[np.ndarray, np.ndarray]:
         """The box once per entry of `values`, with the counts fixed to it (an empty box fixes a coordinate)."""
         lower, upper = (np.repeat(b[None], len(values), axis=0) for b in self.box)
@@ -225,7 +210,7 @@ class Search:
             padded = some + [some[0]] * (n - len(some))
             lower, upper = self.fixed_boxes([values for _, values in padded])
             start = np.clip(np.stack([c.optimum.z for c, _ in padded]), lower, upper)
-            data = stack([self.candidate_data(c) for c, _ in padded])
+            data = self.space.batch([c.choice_index for c, _ in padded], [c.plan_index for c, _ in padded])
             solved = jax.tree.map(np.asarray, solve_all(self.core, data, lower, upper, start))
             found += [dataclasses.replace(c, optimum=element(solved, i)) for i, (c, _) in enumerate(some)]
         best = min(found, key=lambda c: c.log_goal, default=None)

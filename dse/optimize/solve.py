@@ -17,10 +17,10 @@ from ..objective.terms import METRICS, Data, State
 from ..performance.calibration import extreme
 from ..performance.demand import StepDemand
 from ..technology.presets import Technology
-from .choices import Space
+from .choices import Space, element
 from .curvature import curvature_batch
 from .elastic import cheapest_relaxation
-from .search import Candidate, Search, element, stack
+from .search import Candidate, Search
 from .solution import (
     Alternative,
     Certificate,
@@ -84,10 +84,7 @@ def _report(
     choice = study.choices[best.choice_index]
     chip, tech = design_chip(search, best), choice_technology(choice, study.package)
     parts = silicon(chip, tech)
-    demands = [
-        jax.tree.map(lambda x, i=i: x[i], space.demands[w][space.array_index(choice)])
-        for w, i in enumerate(best.plan_index)
-    ]
+    demands = list(space.data(best.choice_index, best.plan_index).demands)
     workloads = []
     for w, (name, d) in enumerate(zip(study.workloads, demands, strict=True)):
         evaluation = jax.jit(evaluate_demand)(d, chip, tech, space.calibration)
@@ -224,7 +221,7 @@ def _relaxation_problems(search: Search, candidates: list[Candidate]) -> tuple[n
         feasible = [c for c in candidates if c.log_goal < np.inf][:INTEGER_RELAXATIONS]
         points = [(c, values) for c in feasible for values in search.neighbours(c)]
         lower, upper = search.fixed_boxes([values for _, values in points])
-        return lower, upper, stack([search.candidate_data(c) for c, _ in points])
+        return lower, upper, search.space.batch([c.choice_index for c, _ in points], [c.plan_index for c, _ in points])
     leaders = search.leaders()
     lower, upper = (np.repeat(b[None], len(leaders), axis=0) for b in search.box)
     return lower, upper, search.data([c.plan_index for c in leaders])

@@ -26,7 +26,7 @@ def core_data_box():
     space = Space(dataclasses.replace(study, choices=study.choices[:1]))
     own = tuple(kept.index(plan) for kept, (plan, _) in zip(space.plans, space.baselines, strict=True))
     core = space.study.core()
-    return core, space.data(space.study.choices[0], own), bounds(space)
+    return core, space.data(0, own), bounds(space)
 
 
 @pytest.fixture(scope="module")

@@ -110,6 +110,12 @@ def chip_technology(chip: Chip, package: str = "CoWoS-L") -> Technology:
 
 
 @jax.jit
+def step_seconds(d: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> FloatLike:
+    """Throttled step time of one demand on one chip [s]."""
+    return evaluate_demand(d, chip, tech, c).step_s
+
+
+@jax.jit
 def plan_seconds(demands: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> FloatLike:
     """Throttled step time of every demand (leading axis) on one chip, inf where it does not fit in memory."""
 

@@ -76,6 +76,9 @@ METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
 }
 """What a limit or a goal can name. `power_W` has one value per workload; every one must obey."""
 
+TOUCH = 1.0 + 1e-6
+"""Room for a whole number of stacks that meets a capacity or bandwidth limit exactly: an interior to search in."""
+
 DELIVERED = "delivered_time"
 """Goal: geometric mean over workloads of step time over the baseline's."""
 
@@ -155,8 +158,8 @@ class Core:
             shoreline_mm(chip, tech) / die_edge_mm(die, tech.package),
             die / tech.package.reticle_mm2,
             interposer_mm2(chip, die, tech) / tech.package.interposer_limit_mm2,
-            chip.hbm_bandwidth_Bps / (chip.n_stacks * tech.memory.stack_bandwidth_Bps),
-            chip.hbm_capacity_B / (chip.n_stacks * tech.memory.stack_capacity_B),
+            chip.hbm_bandwidth_Bps / (chip.n_stacks * tech.memory.stack_bandwidth_Bps * TOUCH),
+            chip.hbm_capacity_B / (chip.n_stacks * tech.memory.stack_capacity_B * TOUCH),
         ]
         users: list[FloatLike] = []
         for i, (metric, sense) in enumerate(self.limits):

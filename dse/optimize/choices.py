@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import jax
 import numpy as np
@@ -102,35 +104,62 @@ class Space:
         shapes = (array_shape(array_of(c, self.study.baseline.chip)) for c in self.study.choices)
         return list(dict.fromkeys(shapes))
 
-    def array_index(self, choice: Choice) -> int:
-        """Which of `arrays` a choice has."""
-        return self.arrays.index(array_shape(array_of(choice, self.study.baseline.chip)))
+    @cached_property
+    def array_of_choice(self) -> np.ndarray:
+        """Position in `arrays` of every choice's PE array."""
+        shapes = [array_shape(array_of(c, self.study.baseline.chip)) for c in self.study.choices]
+        return np.asarray([self.arrays.index(shape) for shape in shapes])
 
     @cached_property
-    def demands(self) -> list[list[StepDemand]]:
-        """For each workload and array, the stacked demands of the kept plans.
+    def demands(self) -> tuple[StepDemand, ...]:
+        """For each workload the demands of the kept plans on every array: leading axes (arrays, plans).
 
         Collective algorithms are chosen at the baseline's achievable link speeds, a discrete choice.
         """
         ref = chip_reference(self.study.baseline.chip, self.calibration)
-        return [
-            [stack_demands([demand(workload, p, system, ref, array) for p in kept]) for array in self.arrays]
+        return tuple(
+            stack([stack_demands([demand(workload, p, system, ref, array) for p in kept]) for array in self.arrays])
             for (workload, _), system, kept in zip(self.study.workloads.values(), self.systems, self.plans, strict=True)
-        ]
+        )
 
-    def data(self, choice: Choice, plan_index: tuple[int, ...]) -> Data:
-        """Coefficients of one choice under one plan per workload."""
+    @cached_property
+    def without_plans(self) -> Data:
+        """Coefficients of every choice but the demands: leading axis over choices."""
+        return stack([self._data(c) for c in self.study.choices])
+
+    def _data(self, choice: Choice) -> Data:
         tech = choice_technology(choice, self.study.package)
-        which = self.array_index(choice)
-        chosen = tuple(jax.tree.map(lambda x, i=i: x[i], self.demands[w][which]) for w, i in enumerate(plan_index))
         return Data(
             chip=template(choice, self.study.baseline.chip, self.study.scaleout_Bps),
             tech=tech,
             calibration=self.calibration,
-            demands=chosen,
+            demands=(),
             baseline_s=np.asarray([seconds for _, seconds in self.baselines]),
             limits=np.asarray([x.value for x in self.study.limits], dtype=float),
             usable_frac=usable_frac(),
             overdrive_V=float(tech.node.nominal_V - tech.node.threshold_V),
             bond_loss=float(bond_loss(tech)),
         )
+
+    def batch(self, choices: Sequence[int], plan_indices: Sequence[tuple[int, ...]]) -> Data:
+        """Coefficients of several choices, each under one plan per workload: leading axis over the pairs."""
+        rows = np.asarray(choices)
+        which = self.array_of_choice[rows]
+        chosen = tuple(
+            jax.tree.map(lambda x, w=w: x[which, [p[w] for p in plan_indices]], d) for w, d in enumerate(self.demands)
+        )
+        return dataclasses.replace(jax.tree.map(lambda x: x[rows], self.without_plans), demands=chosen)
+
+    def data(self, choice: int, plan_index: tuple[int, ...]) -> Data:
+        """Coefficients of one choice under one plan per workload."""
+        return element(self.batch([choice], [plan_index]), 0)
+
+
+def stack(items: list[Any]) -> Any:
+    """Records of equal structure as one record with a leading axis."""
+    return jax.tree.map(lambda *xs: np.stack(xs), *items)
+
+
+def element(batch: Any, i: int) -> Any:
+    """Record `i` of a stacked batch, as host arrays."""
+    return jax.tree.map(lambda x: np.asarray(x[i]), batch)

@@ -15,13 +15,10 @@ import numpy as np
 from jaxtyping import Array, Bool
 
 from ..core.types import Scalar, Vector
-from .interior import Limits, Model, Settings, solve_convex
+from .interior import DEFAULTS, Limits, Model, Settings, solve_convex
 
 LARGEST_FACTOR = 1e4
 """No limit is loosened by more than this factor."""
-
-CENTRED = Settings(centring=0.3)
-"""Close to the central path, since designs that meet every limit are all equally good here."""
 
 SMALLEST_PRICE = 1e-6
 """Multiplier below which a limit does not take part in a conflict."""
@@ -60,7 +57,7 @@ def cheapest_relaxation(
     start: Vector,
     may_relax: Bool[Array | np.ndarray, " m"],
     *,
-    settings: Settings = CENTRED,
+    settings: Settings = DEFAULTS,
 ) -> Relaxation:
     """The least total loosening of limits that makes a convex problem feasible.
 

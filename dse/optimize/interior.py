@@ -44,7 +44,7 @@ class Settings(eqx.Module):
     penalty: float = 1e4
     """Price of exceeding a limit by one log unit; dearer limits count as infeasible."""
 
-    margin: float = 1e-9
+    margin: float = 1e-10
     """The solver aims at `g <= -margin`, so that the answer is strictly inside its limits."""
 
 
@@ -192,9 +192,11 @@ def _longest(pairs: list[tuple[Array, Array]], fraction: Array) -> Array:
 
 
 def _line_search(problem: Problem, state: _State, at: _Local, way: _State, longest: Array, settings: Settings):
-    """The largest of eight trial steps that reduces the merit enough, and the limits there.
+    """The largest of eight trial steps that reduces the merit enough, and the slacks there.
 
-        phi = f + nu sum u - mu sum log (s u t (1 - t)) + rho |g - u + s|_1
+        phi = f + nu sum u - mu sum log (s u t (1 - t)) + rho |g - u + s|_1,  s = max(u - g, mu / rho)
+
+    Of all slacks this one minimises phi, so the curvature of limits far from binding never shortens a step.
 
     Source: [nocedal2006] eq. 19.26 to 19.29; rho exceeds the largest multiplier, which makes phi exact.
     """
@@ -210,16 +212,18 @@ def _line_search(problem: Problem, state: _State, at: _Local, way: _State, longe
 
     def trial(step: Array) -> tuple[Array, Array]:
         f, g = problem(t + step * way.unit)
-        return merit(f, g, t + step * way.unit, s + step * way.slack, u + step * way.excess), g
+        excess = u + step * way.excess
+        slack = jnp.maximum(excess - g - settings.margin, mu / rho)
+        return merit(f, g, t + step * way.unit, slack, excess), slack
 
     start = merit(at.f, at.g, t, s, u)
     slope = (at.grad - mu / t + mu / (1.0 - t)) @ way.unit + (nu - mu / u) @ way.excess - (mu / s) @ way.slack
     slope = jnp.minimum(slope - rho * miss(at.g, s, u), 0.0)
     steps = longest * 0.4 ** jnp.arange(8.0)
-    merits, limits = jax.vmap(trial)(steps)
+    merits, slacks = jax.vmap(trial)(steps)
     good = merits <= start + 1e-4 * steps * slope + 1e-11 * (1.0 + jnp.abs(start))
     pick = jnp.where(jnp.any(good), jnp.argmax(good), steps.shape[0] - 1)
-    return steps[pick], limits[pick]
+    return steps[pick], slacks[pick]
 
 
 def _residuals(state: _State, g: Array, slope: Array, settings: Settings) -> tuple[Array, Array]:
@@ -258,7 +262,7 @@ def _advance(problem: Problem, state: _State, settings: Settings) -> _State:
 
 
 def _move(problem: Problem, state: _State, at: _Local, settings: Settings) -> _State:
-    """The iterate after a Newton step, kept positive, its slacks opened where the limits leave room."""
+    """The iterate after a Newton step, kept positive."""
     way = _direction(state, at, settings)
     mu, nu = state.mu, settings.penalty
     fraction = jnp.maximum(0.99, 1.0 - mu)
@@ -266,9 +270,8 @@ def _move(problem: Problem, state: _State, at: _Local, settings: Settings) -> _S
     longest = _longest([(t, way.unit), (1.0 - t, -way.unit), (s, way.slack), (u, way.excess)], fraction)
     dual = [(lam, way.lam), (nu - lam, -way.lam), (state.low, way.low), (state.high, way.high)]
     longest_dual = _longest(dual, fraction)
-    step, g = _line_search(problem, state, at, way, longest, settings)
+    step, slack = _line_search(problem, state, at, way, longest, settings)
     unit, excess = t + step * way.unit, u + step * way.excess
-    slack = jnp.maximum(s + step * way.slack, excess - (g + settings.margin))
 
     def safe(multiplier: Array, change: Array, distance: Array) -> Array:
         centred = mu / distance

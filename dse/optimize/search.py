@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from ..objective.design import INTEGERS, with_free
 from ..objective.terms import Core, Data
 from ..performance.demand import StepDemand
 from ..performance.step import step_time
-from .choices import Space
+from .choices import Space, element
 from .interior import Optimum, solve_convex
 
 MAX_ROUNDS = 6
@@ -51,9 +51,9 @@ def bounds(space: Space) -> tuple[np.ndarray, np.ndarray]:
     Supply and die area are bounded by every node's product limits and the reticle; step times lie within a
     factor 1,000 of the baseline's.
     """
-    techs = [space.data(c, (0,) * len(space.study.workloads)).tech for c in space.study.choices]
-    low_V, high_V = min(float(t.node.minimum_V) for t in techs), max(float(t.node.maximum_V) for t in techs)
-    reticle = max(float(t.package.reticle_mm2) for t in techs)
+    tech = space.without_plans.tech
+    low_V, high_V = float(np.min(tech.node.minimum_V)), float(np.max(tech.node.maximum_V))
+    reticle = float(np.max(tech.package.reticle_mm2))
     free = [(f.lower, f.upper) for f in space.study.free]
     times = [(seconds / SPAN, seconds * SPAN) for _, seconds in space.baselines]
     box = np.log(np.asarray([*free, (low_V, high_V), (reticle / SPAN, reticle), *times]))
@@ -72,16 +72,6 @@ Batch: TypeAlias = Array | np.ndarray
 def solve_all(core: Core, data: Data, lower: Batch, upper: Batch, start: Batch) -> Optimum:
     """Optimum of every problem along the leading axis of `data`, boxes and starts."""
     return jax.vmap(partial(solve_convex, core.logs))(data, lower, upper, start)
-
-
-def stack(items: list[Any]) -> Any:
-    """Records of equal structure as one record with a leading axis."""
-    return jax.tree.map(lambda *xs: np.stack(xs), *items)
-
-
-def element(batch: Any, i: int) -> Any:
-    """Record `i` of a stacked batch, as host arrays."""
-    return jax.tree.map(lambda x: np.asarray(x[i]), batch)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -130,12 +120,11 @@ class Search:
     @cached_property
     def demands(self) -> tuple[StepDemand, ...]:
         """Demands of all plans for every choice: leading axes (choices, plans), one per workload."""
-        which = [self.space.array_index(c) for c in self.space.study.choices]
-        return tuple(stack([per_array[a] for a in which]) for per_array in self.space.demands)
+        return tuple(jax.tree.map(lambda x: x[self.space.array_of_choice], d) for d in self.space.demands)
 
     def data(self, points: list[tuple[int, ...]]) -> Data:
         """Coefficients of every choice under the given plans, stacked."""
-        return stack([self.space.data(c, p) for c, p in zip(self.space.study.choices, points, strict=True)])
+        return self.space.batch(range(len(points)), points)
 
     def solve(self, points: list[tuple[int, ...]]) -> list[Candidate]:
         """Solve every choice under the given plans; points seen before are not counted again."""
@@ -195,42 +184,46 @@ class Search:
         groups = [[c for c in self.seen.values() if c.choice_index == i] for i in range(n)]
         return [min(g, key=lambda c: c.log_goal) for g in groups]
 
+    @cached_property
+    def integer_places(self) -> list[int]:
+        """Positions of the counts among the coordinates."""
+        names = self.core.variables()
+        return [names.index(x) for x in INTEGERS if x in self.core.free]
+
+    def fixed_boxes(self, values: list[tuple[float, ...]]) -> tuple[np.ndarray, np.ndarray]:
+        """The box once per entry of `values`, with the counts fixed to it (an empty box fixes a coordinate)."""
+        lower, upper = (np.repeat(b[None], len(values), axis=0) for b in self.box)
+        lower[:, self.integer_places] = upper[:, self.integer_places] = np.asarray(values).reshape(len(values), -1)
+        return lower, upper
+
     def rounded(self, candidates: list[Candidate]) -> Candidate | None:
         """The best design with integer cores and stacks near `candidates` (best first), or None if none is feasible.
 
         Each count goes up or down to a multiple of the dies and the rest is solved again; as many candidates are
-        tried as fit in one batch of the search's size, so nothing is compiled anew. Integers are fixed by an empty box.
+        tried as fit in one batch of the search's size, so nothing is compiled anew.
         """
-        names = self.core.variables()
-        where = [names.index(x) for x in INTEGERS if x in self.core.free]
-        points = [(c, v) for c in candidates if c.log_goal < np.inf for v in self._neighbours(c, where)]
+        points = [(c, v) for c in candidates if c.log_goal < np.inf for v in self.neighbours(c)]
         n = len(self.space.study.choices)
-        points = points[: max(n, 2 ** len(where))]
-        if not points:
-            return None
         found: list[Candidate] = []
-        for begin in range(0, len(points), n):
+        for begin in range(0, min(len(points), max(n, 2 ** len(self.integer_places))), n):
             some = points[begin : begin + n]
             padded = some + [some[0]] * (n - len(some))
-            lower, upper = (np.repeat(b[None], n, axis=0) for b in self.box)
-            for row, (_, values) in enumerate(padded):
-                lower[row, where] = upper[row, where] = values
-            choices = self.space.study.choices
-            data = stack([self.space.data(choices[c.choice_index], c.plan_index) for c, _ in padded])
+            lower, upper = self.fixed_boxes([values for _, values in padded])
             start = np.clip(np.stack([c.optimum.z for c, _ in padded]), lower, upper)
+            data = self.space.batch([c.choice_index for c, _ in padded], [c.plan_index for c, _ in padded])
             solved = jax.tree.map(np.asarray, solve_all(self.core, data, lower, upper, start))
             found += [dataclasses.replace(c, optimum=element(solved, i)) for i, (c, _) in enumerate(some)]
-        best = min(found, key=lambda c: c.log_goal)
-        return best if best.log_goal < np.inf else None
+        best = min(found, key=lambda c: c.log_goal, default=None)
+        return best if best is not None and best.log_goal < np.inf else None
 
-    def _neighbours(self, candidate: Candidate, where: list[int]) -> list[tuple[float, ...]]:
+    def neighbours(self, candidate: Candidate) -> list[tuple[float, ...]]:
         """Logs of the multiples of the dies on both sides of each count, inside the box; nearest combination first."""
         n_dies = self.space.study.choices[candidate.choice_index].n_dies
-        z = candidate.optimum.z
+        z, places = candidate.optimum.z, self.integer_places
         options = []
-        for i in where:
+        for i in places:
             below = max(math.floor(float(np.exp(z[i])) / n_dies + 1e-9), 1)
             logs = [math.log(k * n_dies) for k in (below, below + 1)]
             options.append([v for v in logs if self.box[0][i] - 1e-9 <= v <= self.box[1][i] + 1e-9])
         near = itertools.product(*options)
-        return sorted(near, key=lambda v: sum(abs(x - float(z[i])) for x, i in zip(v, where, strict=True)))
+        return sorted(near, key=lambda v: sum(abs(x - float(z[i])) for x, i in zip(v, places, strict=True)))

@@ -134,6 +134,8 @@ class Solution:
     """Proof."""
     alternatives: tuple[Alternative, ...]
     """Best of every choice, best first."""
+    delivered_range: tuple[float, float] = (float("nan"), float("nan"))
+    """Delivered speed-up with every number of the calibration at the bad and at the good end of its range."""
     relaxations: tuple[Relaxation, ...] = ()
     """Cheapest way out of an infeasible study."""
 
@@ -175,6 +177,7 @@ def as_json(solution: Solution) -> dict[str, Any]:
     out["metrics"] = {
         "goal": s.goal,
         "delivered_speedup": s.delivered if s.workloads else None,
+        "delivered_range": sorted(s.delivered_range) if s.workloads else None,
         "die_mm2": float(s.silicon.die_mm2),
         "static_W": float(s.silicon.static_W),
         "workloads": {w.name: _workload_json(w) for w in s.workloads},

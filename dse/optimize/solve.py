@@ -10,15 +10,17 @@ import jax
 import numpy as np
 
 from ..hardware.chip import Chip
-from ..objective.design import choice_technology, named, template, with_free
-from ..objective.metrics import Silicon, evaluate_demand, silicon
+from ..objective.design import INTEGERS, choice_technology, named, template, with_free
+from ..objective.metrics import Silicon, chip_technology, evaluate_demand, silicon, step_seconds
 from ..objective.study import Study
 from ..objective.terms import METRICS, Data, State
+from ..performance.calibration import extreme
+from ..performance.demand import StepDemand
 from ..technology.presets import Technology
-from .choices import Space
+from .choices import Space, element
 from .curvature import curvature_batch
 from .elastic import cheapest_relaxation
-from .search import Candidate, Search, element
+from .search import Candidate, Search
 from .solution import (
     Alternative,
     Certificate,
@@ -68,6 +70,7 @@ def design_chip(search: Search, candidate: Candidate) -> Chip:
     study = search.space.study
     choice = study.choices[candidate.choice_index]
     x = dict(zip(search.core.variables(), np.exp(candidate.optimum.z), strict=True))
+    x.update({n: float(round(x[n])) for n in INTEGERS if n in x})
     chip = with_free(template(choice, study.baseline.chip, study.scaleout_Bps), {n: x[n] for n in search.core.free})
     limit = next((x.value for x in study.limits if x.metric == "power_W"), float(study.baseline.chip.power_limit_W))
     return dataclasses.replace(named(chip, choice, f"{study.name}-design"), power_limit_W=limit)
@@ -81,11 +84,11 @@ def _report(
     choice = study.choices[best.choice_index]
     chip, tech = design_chip(search, best), choice_technology(choice, study.package)
     parts = silicon(chip, tech)
+    demands = list(space.data(best.choice_index, best.plan_index).demands)
     workloads = []
-    for w, (name, i) in enumerate(zip(study.workloads, best.plan_index, strict=True)):
-        d = jax.tree.map(lambda x, i=i: x[i], space.demands[w][space.array_index(choice)])
+    for w, (name, d) in enumerate(zip(study.workloads, demands, strict=True)):
         evaluation = jax.jit(evaluate_demand)(d, chip, tech, space.calibration)
-        workloads.append(WorkloadReport(name, space.plans[w][i], evaluation, space.baselines[w][1]))
+        workloads.append(WorkloadReport(name, space.plans[w][best.plan_index[w]], evaluation, space.baselines[w][1]))
     unproved = unproved_terms(search, search.data([c.plan_index for c in search.leaders()]))
     gap = float(np.expm1(continuous.optimum.gap))
     certificate = Certificate(
@@ -108,9 +111,26 @@ def _report(
         silicon=parts,
         workloads=tuple(workloads),
         limits=limit_reports(search, best, continuous, parts, tuple(workloads), chip, tech),
+        delivered_range=delivered_range(space, demands, chip, tech),
         certificate=certificate,
         alternatives=alternatives,
     )
+
+
+def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: Technology) -> tuple[float, float]:
+    """Delivered speed-up at the bad and the good end of the calibration, same plans, same numbers on both chips."""
+    if not demands:
+        return float("nan"), float("nan")
+    base = space.study.baseline.chip
+    base_tech, ends = chip_technology(base), []
+    for good in (False, True):
+        c = extreme(space.calibration.name, good)
+        logs = []
+        for d, (every, own), (plan, _) in zip(demands, space.lowered, space.baselines, strict=True):
+            before = step_seconds(own[every.index(plan)], base, base_tech, c)
+            logs.append(float(np.log(before / step_seconds(d, chip, tech, c))))
+        ends.append(float(np.exp(np.mean(logs))))
+    return ends[0], ends[1]
 
 
 GAP = 1e-5
@@ -177,9 +197,8 @@ def _infeasible(search: Search, candidates: list[Candidate], alternatives: tuple
     """No design meets all limits: the choice whose limits need the least loosening in all, and which."""
     study, core = search.space.study, search.core
     user = np.asarray([any(r == m or r.startswith(f"{m}:") for m, _ in core.limits) for r in core.rows()])
-    data = search.data([c.plan_index for c in search.leaders()])
-    lower, upper = search.box
-    relax = jax.jit(jax.vmap(partial(cheapest_relaxation, core.logs), in_axes=(0, None, None, None, None)))
+    lower, upper, data = _relaxation_problems(search, candidates)
+    relax = jax.jit(jax.vmap(partial(cheapest_relaxation, core.logs), in_axes=(0, 0, 0, 0, None)))
     solved = jax.tree.map(np.asarray, relax(data, lower, upper, (lower + upper) / 2, user))
     totals = np.where(solved.converged, solved.total, np.inf)
     found = element(solved, int(np.argmin(totals)))
@@ -196,5 +215,19 @@ def _infeasible(search: Search, candidates: list[Candidate], alternatives: tuple
     )  # fmt: skip
 
 
+def _relaxation_problems(search: Search, candidates: list[Candidate]) -> tuple[np.ndarray, np.ndarray, Data]:
+    """Boxes and coefficients of the problems to relax: every choice, or rounded neighbours if only rounding fails."""
+    if candidates[0].log_goal < np.inf:
+        feasible = [c for c in candidates if c.log_goal < np.inf][:INTEGER_RELAXATIONS]
+        points = [(c, values) for c in feasible for values in search.neighbours(c)]
+        lower, upper = search.fixed_boxes([values for _, values in points])
+        return lower, upper, search.space.batch([c.choice_index for c, _ in points], [c.plan_index for c, _ in points])
+    leaders = search.leaders()
+    lower, upper = (np.repeat(b[None], len(leaders), axis=0) for b in search.box)
+    return lower, upper, search.data([c.plan_index for c in leaders])
+
+
+INTEGER_RELAXATIONS = 4
+"""Choices whose rounded neighbours are relaxed when only rounding makes a study infeasible."""
 SMALLEST_LOOSENING = 1e-4
 """Relaxations below this share are rounding."""

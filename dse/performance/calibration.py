@@ -97,3 +97,18 @@ def reference_speeds(calibration_: Calibration, up_Bps: float, out_Bps: float) -
         float(c.scaleup_hop_s),
         float(c.scaleout_hop_s),
     )
+
+
+BETTER_LOW = ("launch_s", "scaleup_hop_s", "scaleout_hop_s")
+"""Numbers whose low end is the good one."""
+
+
+def extreme(name: str, good: bool) -> Calibration:
+    """The calibration `name` with every number at the good or bad end of its receipt's range."""
+    facts = pick(load_receipts(_FILE), "calibration", name)
+    ends = {}
+    for field in Calibration.__dataclass_fields__:
+        if field != "name":
+            low_is_wanted = (field in BETTER_LOW) == good
+            ends[field] = facts[field].low if low_is_wanted else facts[field].high
+    return Calibration(name=f"{name} {'optimistic' if good else 'pessimistic'}", **ends)

@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 
-from ..core.provenance import number
 from ..core.types import as_float
 from ..hardware.chip import pool_B
 from ..hardware.system import System
@@ -14,7 +13,7 @@ from ..mapping.plan import Plan
 from ..mapping.rank import decode_ops, training_ops
 from ..mapping.tiling import array_shape
 from ..objective.metrics import Evaluation, chip_reference, evaluate
-from ..performance.calibration import Calibration, calibration_receipts, default_calibration
+from ..performance.calibration import Calibration, default_calibration, extreme
 from ..performance.demand import demand
 from ..performance.step import op_traffic_B
 from ..technology.node import PRECISIONS
@@ -23,9 +22,6 @@ from ..workload.transformer import Training, Workload
 
 BOUNDS = ("compute", "tile", "hbm", "vector", "dma")
 """Limits of an operator, in the order of `OpTimes`; starting it is the sixth, "launch"."""
-
-BETTER_LOW = ("launch_s", "scaleup_hop_s", "scaleout_hop_s")
-"""Numbers of a calibration whose low end is the good one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,20 +89,6 @@ def find(system: System, workload: Workload, plan: Plan | None) -> Finding:
         system, workload, plan, nominal, operators(system, workload, plan, nominal, c), c.name,
         *(float(e.step_s) for e in ends),
     )  # fmt: skip
-
-
-def extreme(name: str, good: bool) -> Calibration:
-    """The calibration `name` with every number at the good or bad end of its range."""
-    facts = {r.name: r for r in calibration_receipts(name)}
-    values = {}
-    for field in Calibration.__dataclass_fields__:
-        if field == "name":
-            continue
-        nominal = number(facts, field)
-        low_is_wanted = (field in BETTER_LOW) == good
-        values[field] = facts[field].low if low_is_wanted else facts[field].high
-        values[field] = float(nominal if np.isnan(values[field]) else values[field])
-    return Calibration(name=f"{name} {'optimistic' if good else 'pessimistic'}", **values)
 
 
 def operators(

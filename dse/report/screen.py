@@ -59,7 +59,7 @@ def headline(s: Solution) -> str:
     if not s.workloads:
         return f"{reaches}; {goal_text(s.study, s.goal)}"
     speeds = ", ".join(f"{w.name} {times(w.speedup, 2)}" for w in s.workloads)
-    delivers = f"delivers {times(s.delivered, 2)} on real models ({speeds})"
+    delivers = f"delivers a modelled {times(s.delivered, 2)} ({speeds})"
     return f"{reaches}; {delivers}" + ("" if s.study.goal == DELIVERED else f"; {goal_text(s.study, s.goal)}")
 
 
@@ -120,14 +120,17 @@ def limits_table(s: Solution) -> Table:
     """Every limit with a price or of the user's, the dearest first; what else is slack stands below."""
     t = table("limit", "design", "margin", f"loosen -> {'speed' if s.study.goal == DELIVERED else 'goal'}")
     asked = {x.metric for x in s.study.limits}
-    shown = [x for x in s.limits if abs(x.price) >= SMALLEST_PRICE or x.name in asked]
+    shown = [x for x in s.limits if x.name in asked or abs(x.price) >= 10 * SMALLEST_PRICE]
     for x in sorted(shown, key=lambda x: -abs(x.price)):
-        limit = f"{label(x.name)} {'<=' if x.sense == 'at_most' else '>='} {bound_text(x, x.limit)}"
+        limit = (
+            f"{label(x.name).replace(' (box)', '*')} {'<=' if x.sense == 'at_most' else '>='} {bound_text(x, x.limit)}"
+        )
         margin = percent(max(x.margin, 0.0)) if x.margin > TIGHT else "[bold]binds[/]"
         t.add_row(limit, bound_text(x, x.value), margin, price_text(x, s.study))
-    slack = [f"{label(x.name)} {percent(x.margin)}" for x in s.limits if x not in shown]
-    if slack:
-        t.caption, t.caption_justify = f"not binding, margin: {', '.join(slack)}", "left"
+    notes = [f"{label(x.name)} {percent(x.margin)}" for x in s.limits if x not in shown and x.margin > TIGHT]
+    captions = [f"not binding, margin: {', '.join(notes)}"] if notes else []
+    captions += ["* bound of a free number"] if any(x.name.endswith(" (box)") for x in shown) else []
+    t.caption, t.caption_justify = "\n".join(captions) or None, "left"
     return t
 
 
@@ -157,7 +160,7 @@ def loosening_step(x: LimitReport) -> tuple[float, str]:
     """A round step of about a hundredth of a limit, and its text."""
     unit = "" if x.name in TECHNOLOGY_ROWS else unit_of(x.name.partition(" ")[0])
     hundredth = 0.01 * x.limit * (1 + 1e-9)
-    if not unit:
+    if unit in ("", "FLOPps"):
         return 0.01 * x.limit, "1 %"
     base = 2.0 if unit == "B" else 10.0
     step = base ** math.floor(math.log(hundredth, base) + 1e-12)
@@ -243,7 +246,12 @@ def guesses_text(s: Solution) -> Text:
         for b in sorted(widest, key=lambda b: -b.spread)[:SHOWN_GUESSES]
     )
     calibration = default_calibration(s.study.baseline.chip.name).name
-    fit = f" Step times are uncalibrated ({calibration})." if calibration.startswith("prior-") else ""
+    low, high = sorted(s.delivered_range)
+    fit = (
+        f" Step times are uncalibrated ({calibration}): over its ranges {times(low, 2)} to {times(high, 2)}."
+        if s.study.workloads and calibration.startswith("prior-")
+        else ""
+    )
     return Text(f"Leans on {len(found)} guesses among {len(basis)} facts, widest first: {few}.{fit}", style="yellow")
 
 

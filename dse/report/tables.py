@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -36,12 +36,15 @@ def table(*columns: str, title: str = "") -> Table:
 
 
 WIDE = 120
-"""Columns of a terminal that fit two tables side by side."""
+"""Columns of a page."""
+UNBOUNDED = 1000
+"""Columns in which nothing wraps."""
 
 
 def beside(left: RenderableType, right: RenderableType, width: int) -> RenderableType:
-    """Two renderables side by side, or one above the other in a terminal of fewer than `WIDE` columns."""
-    if width < WIDE:
+    """Two renderables side by side, or one above the other where `width` columns do not hold both uncut."""
+    page = Console(width=UNBOUNDED)
+    if page.measure(left).maximum + page.measure(right).maximum + 2 > width:
         return Group(left, "", right)
     grid = Table.grid(padding=(0, 2))
     grid.add_row(left, right)

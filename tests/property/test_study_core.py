@@ -13,7 +13,7 @@ from dse.optimize.choices import Space
 from dse.optimize.curvature import curvature, curvature_batch
 from dse.optimize.first_order import solve_first_order
 from dse.optimize.interior import solve_convex
-from dse.optimize.search import bounds, stack
+from dse.optimize.search import bounds
 
 SHIPPED = Path(__file__).parents[2] / "sweeps" / "trainium4.toml"
 
@@ -26,7 +26,7 @@ def problem():
     space = Space(dataclasses.replace(study, choices=(study.choices[index],)))
     own = tuple(kept.index(plan) for kept, (plan, _) in zip(space.plans, space.baselines, strict=True))
     core = space.study.core()
-    return space, core, space.data(space.study.choices[0], own), bounds(space)
+    return space, core, space.data(0, own), bounds(space)
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +79,10 @@ def test_every_term_of_the_shipped_study_is_proved(problem):
     study = load_study(SHIPPED)
     space = Space(study)
     core = study.core()
-    some = [space.data(c, (i % len(space.plans[0]), i % len(space.plans[1]))) for i, c in enumerate(study.choices)]
+    n = len(study.choices)
+    some = space.batch(range(n), [(i % len(space.plans[0]), i % len(space.plans[1])) for i in range(n)])
     x = {name: np.asarray(1.0) for name in core.variables()}
-    verdicts = curvature_batch(core.separate, x, stack(some))
+    verdicts = curvature_batch(core.separate, x, some)
     assert len(verdicts) == 1 + len(core.rows())
     assert [str(v) for v in verdicts if not v.is_convex] == []
 

@@ -3,17 +3,13 @@
 import json
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import pytest
 
 from dse.cli import main
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", pytest.PytestUnknownMarkWarning)
-    slow = pytest.mark.slow
-
+slow = pytest.mark.slow
 TINY = Path(__file__).parents[1] / "data" / "tiny.toml"
 CONFIG = {
     "model_type": "llama", "hidden_size": 1024, "num_hidden_layers": 8, "num_attention_heads": 16,

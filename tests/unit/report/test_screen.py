@@ -31,7 +31,7 @@ def test_prices_in_words(limit, text):
 def test_prices_of_another_goal_lower_it():
     study = dataclasses.replace(STUDY, goal="package_cost_USD")
     limit = LimitReport("peak_fp4_FLOPps", "at_least", 1.5e16, 1.5e16, 0.5, 1.0)
-    assert price_text(limit, study) == "-100 TFLOP/s -> -0.33 %"
+    assert price_text(limit, study) == "-1 % -> -0.5 %"
     assert goal_text(study, 12000.0) == "package cost 12,000 USD"
     assert goal_text(STUDY, 0.25) == "4x delivered"
 

@@ -1,0 +1,107 @@
+"""Laws of the shipped study's terms: convex in logs, finite at the corners, gradients true, resources only help."""
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dse.objective.study import load_study
+from dse.optimize.choices import Space
+from dse.optimize.search import bounds
+
+SHIPPED = Path(__file__).parents[2] / "sweeps" / "trainium4.toml"
+RESOURCES = (
+    "n_cores", "clock_Hz", "scratchpad_B", "vector_lanes", "dma_bandwidth_Bps", "hbm_bandwidth_Bps",
+    "scaleup_bandwidth_per_dir_Bps",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def core_data_box():
+    study = load_study(SHIPPED)
+    space = Space(dataclasses.replace(study, choices=study.choices[:1]))
+    own = tuple(kept.index(plan) for kept, (plan, _) in zip(space.plans, space.baselines, strict=True))
+    core = space.study.core()
+    return core, space.data(0, own), bounds(space)
+
+
+@pytest.fixture(scope="module")
+def logs(core_data_box):
+    core, data, _ = core_data_box
+
+    def all_terms(z):
+        goal, ratios = core.logs(z, data)
+        return jnp.concatenate([goal[None], ratios])
+
+    return all_terms
+
+
+def points(box, n, seed):
+    """Random points of the box, a third of them corners."""
+    rng = np.random.default_rng(seed)
+    unit = rng.random((n, box[0].size))
+    unit[: n // 3] = rng.integers(0, 2, (n // 3, box[0].size))
+    return box[0] + (box[1] - box[0]) * unit
+
+
+def test_midpoint_convexity_at_ten_thousand_pairs(core_data_box, logs):
+    _, _, box = core_data_box
+    a, b = points(box, 10_000, 1), points(box, 10_000, 2)[::-1]
+    f = jax.jit(jax.vmap(logs))
+    middle, mean = np.asarray(f((a + b) / 2)), (np.asarray(f(a)) + np.asarray(f(b))) / 2
+    assert np.isfinite(mean).all()
+    assert (middle <= mean + 1e-9 * (1 + np.abs(mean))).all()
+
+
+def test_gradients_are_finite_at_corners_and_equal_differences(core_data_box, logs):
+    _, _, box = core_data_box
+    z = points(box, 60, 3)
+    jacobian = np.asarray(jax.jit(jax.vmap(jax.jacrev(logs)))(z))
+    assert np.isfinite(jacobian).all()
+    step = 1e-5
+    f = jax.jit(jax.vmap(logs))
+    for i in range(z.shape[1]):
+        e = step * np.eye(z.shape[1])[i]
+        difference = (np.asarray(f(z + e)) - np.asarray(f(z - e))) / (2 * step)
+        np.testing.assert_allclose(jacobian[:, :, i], difference, rtol=2e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", RESOURCES)
+def test_more_of_a_resource_is_never_slower(core_data_box, logs, name):
+    """Ratio of unthrottled step time to a fixed step time falls, or stays, when one resource grows by 10 %."""
+    core, _, box = core_data_box
+    z = points(box, 300, 4)
+    more = z.copy()
+    more[:, core.variables().index(name)] += np.log(1.1)
+    rows = [1 + core.rows().index(f"step:{w}") for w in core.workloads]
+    f = jax.jit(jax.vmap(logs))
+    change = np.asarray(f(more))[:, rows] - np.asarray(f(z))[:, rows]
+    assert (change <= 1e-12).all()
+    assert change.min() < -1e-6
+
+
+def test_vmap_equals_a_loop(core_data_box, logs):
+    _, _, box = core_data_box
+    z = points(box, 8, 5)
+    together = np.asarray(jax.jit(jax.vmap(logs))(z))
+    one = jax.jit(logs)
+    np.testing.assert_allclose(together, np.stack([np.asarray(one(x)) for x in z]), rtol=1e-12)
+
+
+def test_corner_pairs_of_every_two_variables_stay_convex(core_data_box, logs):
+    """The worst midpoints lie between opposite corners of two variables; all pairs, others in the middle."""
+    _, _, box = core_data_box
+    low, high = box
+    ends = []
+    for i, j in itertools.combinations(range(low.size), 2):
+        for first, second in ((low, high), (high, low)):
+            a, b = (low + high) / 2, (low + high) / 2
+            a[i], a[j], b[i], b[j] = low[i], first[j], high[i], second[j]
+            ends.append((a, b))
+    a, b = (np.stack(x) for x in zip(*ends, strict=True))
+    f = jax.jit(jax.vmap(logs))
+    assert (np.asarray(f((a + b) / 2)) <= (np.asarray(f(a)) + np.asarray(f(b))) / 2 + 1e-9).all()

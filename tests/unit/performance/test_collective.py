@@ -1,0 +1,74 @@
+"""Collectives by hand: bytes, hops, algorithm choice, torus axes and hierarchy."""
+
+import pytest
+
+from dse.hardware.system import Fabric
+from dse.performance.collective import Reference, across_gather, all_gather, all_reduce, group, send
+
+SWITCH = Fabric("switched", (8,), (1.0,))
+SHARP = Fabric("switched", (8,), (1.0,), in_network_reduction=True)
+TRN2 = Fabric("torus", (4, 4, 4), (0.4, 0.4, 0.2))
+REF = Reference(up_Bps=300e9, out_Bps=25e9, up_hop_s=2e-6, out_hop_s=10e-6)
+
+
+def test_all_gather_moves_seven_eighths_of_the_result():
+    """80 MB over 8 ranks at 300 GB/s: 70 MB, 233 us, and one hop of 2 us through a switch."""
+    t = all_gather(group(SWITCH, 1, 8), 80e6, REF)
+    assert t.up_B == pytest.approx(70e6)
+    assert REF.time_s(t) == pytest.approx(70e6 / 300e9 + 2e-6)
+
+
+def test_one_rank_needs_no_communication():
+    for f in (all_gather, all_reduce):
+        assert REF.time_s(f(group(SWITCH, 1, 1), 1e9, REF)) == 0.0
+
+
+def test_large_all_reduce_moves_twice_as_much_and_small_ones_take_one_hop():
+    large, small = (all_reduce(group(SWITCH, 1, 8), v, REF) for v in (1e9, 1e3))
+    assert large.up_B == pytest.approx(2 * 7 / 8 * 1e9)
+    assert small.up_hops == 1.0 and small.up_B == pytest.approx(7e3)
+
+
+def test_switches_that_add_halve_the_bytes():
+    assert all_reduce(group(SHARP, 1, 8), 1e9, REF).up_B == pytest.approx(1e9)
+
+
+@pytest.mark.parametrize(
+    # ranks fill X, then Y, then Z; half an axis has no wrap-around and uses one of its two directions
+    ("size", "share", "hops"),
+    [(2, 0.2, 1), (4, 0.4, 3), (16, 0.8, 6), (64, 1.0, 9)],
+)
+def test_torus_groups_use_the_axes_they_span(size, share, hops):
+    g = group(TRN2, 1, size)
+    assert g.share == pytest.approx(share)
+    assert g.ring_hops == hops
+
+
+def test_outer_groups_start_where_inner_ones_end():
+    """After 16 inner ranks only Z is left: 4 ranks on the thin axis."""
+    assert group(TRN2, 16, 4).share == pytest.approx(0.2)
+
+
+def test_hierarchy_sends_a_slice_across_the_network():
+    """8 chips per domain, 4 domains, 80 MB: each chip sends 3/4 of its 10 MB slice across, 70 MB inside."""
+    t = across_gather(group(SWITCH, 1, 8), 4, 80e6, REF)
+    assert t.out_B == pytest.approx(10e6 * 3 / 4)
+    assert t.up_B == pytest.approx(70e6)
+
+
+def test_many_domains_and_little_data_use_a_tree():
+    ring_hops = 1023
+    t = across_gather(group(SWITCH, 1, 1), 1024, 1e3, REF)
+    assert t.out_hops == 20 < ring_hops
+
+
+def test_achieved_bandwidth_never_exceeds_the_configured_one():
+    """Bus bandwidth 2 (n-1)/n V / t of an all-reduce, for any size."""
+    for volume in (1e2, 1e4, 1e6, 1e8, 1e10):
+        t = all_reduce(group(SWITCH, 1, 8), volume, REF)
+        assert 2 * 7 / 8 * volume / REF.time_s(t) <= REF.up_Bps * (1 + 1e-12)
+
+
+def test_messages_between_stages():
+    assert send(5e6, inside=True).up_B == 5e6
+    assert send(5e6, inside=False).out_B == 5e6

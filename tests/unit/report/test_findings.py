@@ -7,8 +7,8 @@ import pytest
 
 from dse.hardware.presets import system
 from dse.mapping.plan import parse_plan
-from dse.performance.calibration import Calibration, calibration, calibration_names
-from dse.report.findings import BETTER_LOW, binding, extreme, find, step_parts
+from dse.performance.calibration import BETTER_LOW, Calibration, calibration, calibration_names, extreme
+from dse.report.findings import binding, find, step_parts
 from dse.report.tables import finding_json
 from dse.workload.presets import model
 from dse.workload.transformer import Decode, Training

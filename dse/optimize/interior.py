@@ -305,7 +305,8 @@ def solve_convex(
         settings: tolerances and barrier schedule.
 
     Returns:
-        The optimum. Not `converged` with a positive `violation_bound` means proven infeasible.
+        The optimum. Not `converged` with a positive `violation_bound` means proven infeasible; limits that miss each
+        other by less than about 1 % may stay unproven here and need `cheapest_relaxation`.
     """
     problem = Problem(fun, data, lower, upper)
     width = upper - lower

@@ -82,6 +82,8 @@ def array_of(choice: Choice, baseline: Chip) -> TensorEngine:
         ByPrecision(**wider),
         float(base.granule_stationary) * cols / float(base.cols),
         base.granule_moving,
+        base.tile_moving,
+        base.tile_contract,
     )
 
 

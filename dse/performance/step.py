@@ -37,6 +37,8 @@ class Step(eqx.Module):
     """Whole step."""
     compute_s: FloatLike
     """Operators of all micro batches."""
+    host_exposed_s: FloatLike
+    """Device waiting for the host to start work."""
     tensor_exposed_s: FloatLike
     """Tensor-parallel traffic that nothing hides."""
     pipeline_exposed_s: FloatLike
@@ -147,7 +149,8 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration) -> Step:
     traffic = jnp.sum(d.ops.runs * op_traffic_B(d.ops, pool_B(chip) * c.tile_memory_frac))
     return Step(
         total_s=n_whole * micro + tail + optimizer,
-        compute_s=d.n_micro * work,
+        compute_s=d.n_micro * device,
+        host_exposed_s=d.n_micro * (work - device),
         tensor_exposed_s=d.n_micro * (with_tensor - work),
         pipeline_exposed_s=d.n_micro * t_pipeline,
         bubble_s=d.bubble_micro * micro,

@@ -10,7 +10,7 @@ from ..core.types import as_float
 from ..hardware.chip import pool_B
 from ..hardware.system import System
 from ..mapping.plan import Plan
-from ..mapping.rank import decode_ops, training_ops
+from ..mapping.rank import decode_ops, shard, training_ops
 from ..mapping.tiling import array_shape
 from ..objective.metrics import Evaluation, chip_reference, evaluate
 from ..performance.calibration import Calibration, default_calibration, extreme
@@ -121,14 +121,14 @@ def operators(
 
 def _rank_ops(workload: Workload, plan: Plan) -> list[Op]:
     """The operators of a rank in the order in which `demand` lists them, backward and forward told apart."""
-    if not isinstance(workload, Training):
-        return [op for part in decode_ops(workload, plan.tp, plan.dp) for op in part]
-    parts = training_ops(workload, plan.tp, plan.micro_batch, plan.recompute != "none")
-    forward = [op.name for op in parts[0]]
+    training = isinstance(workload, Training)
+    placed = training_ops(workload, shard(plan)) if training else decode_ops(workload, plan.tp, plan.dp)
+    forward = {p.op.name for p in placed if p.phase == "forward"}
     return [
-        dataclasses.replace(op, name=f"{op.name} backward") if part is parts[1] and op.name in forward else op
-        for part in parts
-        for op in part
+        dataclasses.replace(p.op, name=f"{p.op.name} backward")
+        if p.phase == "backward" and p.op.name in forward
+        else p.op
+        for p in placed
     ]
 
 
@@ -137,6 +137,7 @@ def step_parts(e: Evaluation) -> list[tuple[str, float]]:
     s, total = e.step, float(e.step.total_s)
     return [
         ("operators", float(s.compute_s)),
+        ("host starts", float(s.host_exposed_s)),
         ("tensor-parallel traffic", float(s.tensor_exposed_s)),
         ("stage-to-stage traffic", float(s.pipeline_exposed_s)),
         ("pipeline bubble", float(s.bubble_s)),

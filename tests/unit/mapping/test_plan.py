@@ -53,15 +53,15 @@ def test_text_round_trip(plan):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("tpp=8", "unknown key 'tpp'; allowed: tp, pp, dp, micro, interleave, zero, recompute; did you mean tp?"),
+        ("tpp=8", "unknown key 'tpp'; allowed: tp, pp, dp, micro, interleave, zero, recompute, cp, ep, schedule; did you mean tp?"),
         ("micro_batch=8", "unknown key 'micro_batch'; allowed: tp, pp, dp, micro"),
         ("tp=2.5", "tp=2.5 is not allowed; give a whole number, at least 1"),
         ("tp=eight", "tp=eight is not allowed"),
         ("pp=-2", "pp=-2 is not allowed; give a whole number, at least 1"),
         ("dp=0", "dp=0 is not allowed"),
         ("dp=99999999999", "below 1e9"),
-        ("zero=3", "zero=3 is not one of 0, 1"),
-        ("zero=yes", "zero=yes is not allowed; give 0 or 1"),
+        ("zero=4", "zero=4 is not one of 0, 1, 2, 3"),
+        ("zero=yes", "zero=yes is not allowed; give 0 to 3"),
         ("recompute=ful", "recompute=ful is not one of none, selective, full; did you mean full?"),
         ("tp=8,tp=4", "key 'tp' appears twice (8 and 4)"),
         ("tp", "'tp' is not key=value"),
@@ -122,7 +122,7 @@ def test_kv_heads_split_or_replicated():
         check_plan(parse_plan("tp=8"), dataclasses.replace(DECODE_70B, model=thin), system(8))
 
 
-@pytest.mark.parametrize("plan", [Plan(tp=0), Plan(dp=-1), Plan(zero=2), Plan(recompute="often"), Plan(pp=True)])
+@pytest.mark.parametrize("plan", [Plan(tp=0), Plan(dp=-1), Plan(zero=4), Plan(recompute="often"), Plan(pp=True)])
 def test_fields_are_checked_however_the_plan_was_made(plan):
     with pytest.raises(PlanError, match=r"not allowed|not one of"):
         check_plan(plan, GPT3, system(1))

@@ -62,6 +62,8 @@ class Case:
     """Who published it."""
     chip_name: str
     """Preset."""
+    stack: str
+    """Software stack."""
     measured_s: float
     """What was measured."""
     demand: Any
@@ -176,6 +178,24 @@ def per_device(system: System, per_chip: int, n_devices: int) -> System:
     return System(system.name, chip, Fabric("torus", (per_chip, *fabric.dims), shares), n_devices)
 
 
+STACKS: tuple[tuple[str, str], ...] = (
+    (r"nanotron", "nanotron"),
+    (r"mosaic|llm-foundry|fsdp|torchtitan", "fsdp"),
+    (r"maxtext|google|jax|xla|tpu", "xla"),
+    (r"neuron|neuronx", "neuron"),
+)
+"""Words in a row's framework, source or note that name its software stack; Megatron and its kin otherwise."""
+
+
+def row_stack(row: Any) -> str:
+    """Software stack of a row: its framework if it names one, else what its source and note say."""
+    for text in (_text(row, "framework"), _text(row, "source"), _text(row, "note")):
+        found = next((stack for pattern, stack in STACKS if re.search(pattern, text.lower())), None)
+        if found:
+            return found
+    return "megatron"
+
+
 NETWORKS: tuple[tuple[str, str, str], ...] = ((r"omni-?path", "a100-80", "jean-zay-a100"),)
 """Words in a row's note that name a network, chip preset, and the system with that network."""
 
@@ -216,7 +236,7 @@ def training_case(point: pd.DataFrame) -> Case | Unmodelled:
         demand = lower(workload, plan, system, default_calibration(found[0]))
     except DseError as error:
         return Unmodelled(*label, found[0], str(error))
-    return Case(*label, found[0], measured, demand, system.chip)
+    return Case(*label, found[0], row_stack(row), measured, demand, system.chip)
 
 
 def lower(workload: Training, plan: Plan, system: System, c: Calibration) -> StepDemand:

@@ -7,7 +7,7 @@ number belongs to a row, a model or a source.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -25,15 +25,18 @@ from .cases import Case
 
 FITTED = (
     "matmul_frac", "narrow_frac", "attention_frac", "hbm_frac", "vector_frac", "scaleup_frac", "scaleout_frac",
-    "host_s", "scaleup_hop_s", "scaleout_hop_s", "tp_overlap_frac", "dp_overlap_frac",
+    "host_s", "sync_hop_s", "tp_overlap_frac", "dp_overlap_frac",
 )  # fmt: skip
-"""The twelve numbers of a family; the overlap exponent and the tile memory stay at their prior."""
+"""Eleven numbers of a pair of family and stack, fitted by descent; the overlap exponent is the twelfth."""
+
+EXPONENTS = (2.0, 4.0, 8.0)
+"""Overlap exponents tried: powers of two are several times faster to evaluate."""
 
 STEPS, RATE = 600, 0.03
 """Adam steps and first step size."""
 HUBER = 0.15
 """Log error beyond which a row pulls no harder: outliers are software, not physics."""
-PRIOR_WEIGHT = 0.02
+PRIOR_WEIGHT = 0.005
 """Weight of one standard deviation from the prior, in squared log error of a source."""
 
 
@@ -146,7 +149,9 @@ def fit(cases: Sequence[Case], prior: Calibration, receipts: Receipts, name: str
         error = jnp.log(predict(demands, chips, with_free(prior, x))) - measured
         return jnp.sum(weights * _huber(error)) + PRIOR_WEIGHT / 2 * jnp.mean(((x - start) / spread) ** 2)
 
-    x = _descend(loss, start)
+    elsewhere = start.at[FITTED.index("host_s")].add(2.0).at[FITTED.index("tp_overlap_frac")].set(0.0)
+    ends = jax.jit(jax.vmap(_descender(loss)))(jnp.stack([start, elsewhere]))
+    x = min(ends, key=lambda end: float(loss(end)))
     hessian = jax.hessian(loss)(x)
     noise = HUBER**2 / max(len(cases), 1)
     covariance = jnp.linalg.pinv(hessian) * noise
@@ -161,14 +166,13 @@ def fit(cases: Sequence[Case], prior: Calibration, receipts: Receipts, name: str
     )
 
 
-def _descend(loss: Any, start: Array) -> Array:
-    """Adam with cosine decay, in one compiled loop."""
+def _descender(loss: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """Adam with cosine decay from a start, as one loop."""
     optimizer = optax.adam(optax.cosine_decay_schedule(RATE, STEPS))
 
     def step(carry: tuple[Array, Any], _: None) -> tuple[tuple[Array, Any], None]:
         x, state = carry
         updates, state = optimizer.update(jax.grad(loss)(x), state)
-        return (optax.apply_updates(x, updates), state), None  # type: ignore[return-value]
+        return (jnp.asarray(optax.apply_updates(x, updates)), state), None
 
-    (x, _), _ = jax.jit(lambda s: jax.lax.scan(step, (s, optimizer.init(s)), None, length=STEPS))(start)
-    return x
+    return lambda start: jax.lax.scan(step, (start, optimizer.init(start)), None, length=STEPS)[0][0]

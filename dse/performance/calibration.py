@@ -47,6 +47,8 @@ class Calibration(eqx.Module):
     """Host time to start one kernel; the device waits when it is faster than the host."""
     scaleup_hop_s: Scalar = eqx.field(converter=as_float)
     """One scale-up message."""
+    sync_hop_s: Scalar = eqx.field(converter=as_float)
+    """One ring step of tensor ranks that a pipeline keeps from being queued ahead."""
     scaleout_hop_s: Scalar = eqx.field(converter=as_float)
     """One network message."""
     tp_overlap_frac: Scalar = eqx.field(converter=as_float)
@@ -99,7 +101,7 @@ def reference_speeds(calibration_: Calibration, up_Bps: float, out_Bps: float) -
     )
 
 
-BETTER_LOW = ("launch_s", "host_s", "scaleup_hop_s", "scaleout_hop_s")
+BETTER_LOW = ("launch_s", "host_s", "sync_hop_s", "scaleup_hop_s", "scaleout_hop_s")
 """Numbers whose low end is the good one."""
 
 

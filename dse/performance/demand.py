@@ -65,6 +65,8 @@ class StepDemand(eqx.Module):
     """Data-parallel traffic per step."""
     n_host: Scalar = eqx.field(converter=as_float)
     """Kernels and collectives the host starts per micro batch; 0 where graphs are replayed."""
+    n_sync: Scalar = eqx.field(converter=as_float)
+    """Ring steps of tensor ranks per micro batch that wait for each other, in a pipeline."""
     n_micro: Scalar = eqx.field(converter=as_float)
     """Micro batches per step."""
     bubble_micro: Scalar = eqx.field(converter=as_float)
@@ -228,6 +230,7 @@ def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShap
         shard=_traffic(per_micro + _context_traffic(workload, plan, system, layers, ref)),
         data=_traffic(per_step),
         n_host=n_host_calls(runs, ops, layers, plan),
+        n_sync=8.0 * layers * (plan.tp - 1) * (plan.pp > 1),
         n_micro=n_micro_batches(plan, workload),
         bubble_micro=(plan.pp - 1) / plan.interleave * BUBBLE[plan.schedule],
         window_micro=_backward_share(ops, phases, runs),
@@ -253,7 +256,7 @@ def decode_demand(workload: Decode, plan: Plan, system: System, array: ArrayShap
     none = _traffic(Traffic())
     return StepDemand(
         ops=op_demand(ops, runs), tensor=_traffic(tensor), pipeline=none, shard=none, data=none,
-        n_host=0.0, n_micro=1.0, bubble_micro=0.0, window_micro=0.5, optimizer_B=0.0,
+        n_host=0.0, n_sync=0.0, n_micro=1.0, bubble_micro=0.0, window_micro=0.5, optimizer_B=0.0,
         macs=macs, sram_B=sram_B(macs, array),
         memory_B=memory_B(plan, workload).total, tokens=workload.batch,
         model_FLOP=forward_FLOP_per_token(workload.model, workload.context) * workload.batch / system.n_chips,

@@ -136,7 +136,8 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration) -> Step:
     times = op_times(d.ops, chip, c)
     device = jnp.sum(d.ops.runs * times.total_s)
     work = p_norm_max(jnp.stack([device, d.n_host * c.host_s]), c.overlap_p)
-    with_tensor = overlapped(work, traffic_time_s(d.tensor, chip, c), c.tp_overlap_frac, c.overlap_p)
+    t_tensor = traffic_time_s(d.tensor, chip, c) + d.n_sync * c.sync_hop_s
+    with_tensor = overlapped(work, t_tensor, c.tp_overlap_frac, c.overlap_p)
     t_pipeline = traffic_time_s(d.pipeline, chip, c)
     with_shard = overlapped(with_tensor, traffic_time_s(d.shard, chip, c), c.dp_overlap_frac, c.overlap_p)
     micro = with_shard + t_pipeline

@@ -15,7 +15,7 @@ from ..hardware.presets import system as preset_system
 from ..hardware.system import Fabric, System
 from ..mapping.plan import Plan, n_micro_batches
 from ..mapping.tiling import array_shape
-from ..performance.calibration import Calibration, default_calibration, reference_speeds
+from ..performance.calibration import Calibration, prior_calibration, reference_speeds
 from ..performance.demand import StepDemand, plan_demand
 from ..workload.transformer import Experts, Model, Training, total_parameters
 from .measurements import step_seconds
@@ -233,7 +233,7 @@ def training_case(point: pd.DataFrame) -> Case | Unmodelled:
         if n_micro_batches(plan, workload) < 1:
             return Unmodelled(*label, found[0], f"global batch {workload.global_batch} below dp x micro batch")
         system = per_device(preset_system(row_system(row, found[1])), per_chip, n_chips * per_chip)
-        demand = lower(workload, plan, system, default_calibration(found[0]))
+        demand = lower(workload, plan, system, prior_calibration(found[0]))
     except DseError as error:
         return Unmodelled(*label, found[0], str(error))
     return Case(*label, found[0], row_stack(row), measured, demand, system.chip)

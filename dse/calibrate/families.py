@@ -1,33 +1,22 @@
-"""Chip families, software stacks and which calibration serves which; fits for all of them, and leave-one-out."""
+"""Fits for every pair of chip family and software stack, leave-one-out, and the data file that ships them."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from ..performance.calibration import Calibration, calibration_receipts, default_calibration
-from .cases import Case
-from .fit import EXPONENTS, Fit, fit
-
-FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("ampere", ("a100",)),
-    ("hopper", ("h100", "h200", "h800", "h20", "gh200")),
-    ("blackwell", ("b200", "gb200", "b300", "gb300")),
-    ("cdna", ("mi",)),
-    ("trainium1", ("trainium1", "inferentia2")),
-    ("tpu", ("tpu",)),
-    ("gaudi", ("gaudi",)),
+from ..performance.calibration import (
+    KERNELS,
+    Calibration,
+    calibration_receipts,
+    family,
+    prior_calibration,
+    serving_name,
 )
-"""Family and the prefixes of its chips' names: chips that share a core design and a compiler generation."""
-
-USUAL = "megatron"
-"""Stack whose fit serves a stack without measurements on the same family."""
-
-
-def family(chip_name: str) -> str:
-    """Family of a chip; a chip of no family is its own."""
-    return next((f for f, prefixes in FAMILIES if chip_name.startswith(prefixes)), chip_name)
-
+from .cases import Case, training_cases
+from .fit import ALONE, EXPONENTS, FITTED, Fit, fit
+from .kernels import collective_cases, kernel_cases
+from .measurements import complete, read
 
 def fit_all(cases: Sequence[Case], progress: Callable[[str], None] = lambda _: None) -> dict[tuple[str, str], Fit]:
     """One fit for every pair of family and stack that has measurements, with the best of the overlap exponents."""
@@ -36,10 +25,12 @@ def fit_all(cases: Sequence[Case], progress: Callable[[str], None] = lambda _: N
         groups.setdefault((family(c.chip_name), c.stack), []).append(c)
     fits = {}
     for (chips, stack), mine in sorted(groups.items()):
-        prior = default_calibration(mine[0].chip_name)
+        prior = prior_calibration(mine[0].chip_name)
         receipts = {r.name: r for r in calibration_receipts(prior.name)}
+        names = ALONE if stack == KERNELS else FITTED
         tried = [
-            fit(mine, dataclasses.replace(prior, overlap_p=p), receipts, f"fit-{chips}-{stack}") for p in EXPONENTS
+            fit(mine, dataclasses.replace(prior, overlap_p=p), receipts, f"fit-{chips}-{stack}", names)
+            for p in EXPONENTS
         ]
         best = min(tried, key=lambda f: f.loss)
         fits[(chips, stack)] = best
@@ -48,12 +39,10 @@ def fit_all(cases: Sequence[Case], progress: Callable[[str], None] = lambda _: N
 
 
 def serve(fits: dict[tuple[str, str], Fit], chip_name: str, stack: str) -> Calibration:
-    """The calibration for a chip and stack: its own fit, the family's usual stack, any stack of it, or the prior."""
-    chips = family(chip_name)
-    for pair in ((chips, stack), (chips, USUAL), *sorted(p for p in fits if p[0] == chips)):
-        if pair in fits:
-            return fits[pair].calibration
-    return default_calibration(chip_name)
+    """The calibration that serves a chip and stack among `fits`, or the prior of the chip."""
+    by_name = {f.calibration.name: f.calibration for f in fits.values()}
+    name = serving_name(set(by_name), chip_name, stack)
+    return by_name[name] if name else prior_calibration(chip_name)
 
 
 def leave_one_out(cases: Sequence[Case], progress: Callable[[str], None] = lambda _: None) -> dict[str, Calibration]:
@@ -73,3 +62,32 @@ def leave_one_out(cases: Sequence[Case], progress: Callable[[str], None] = lambd
         for c in held:
             serving[c.point_id] = serve(fits, c.chip_name, c.stack)
     return serving
+
+
+def refit(progress: Callable[[str], None] = lambda _: None) -> dict[str, Fit]:
+    """Fits of all families and stacks to the shipped measurements: whole steps, then operators and collectives alone."""
+    steps, _ = training_cases(complete(read("training")))
+    kernels, _ = kernel_cases(complete(read("kernels")))
+    collectives, _ = collective_cases(complete(read("collectives")))
+    fits = fit_all([*steps, *kernels, *collectives], progress)
+    return {f.calibration.name: f for f in fits.values()}
+
+
+def fits_toml(fits: dict[str, Fit]) -> str:
+    """The data file of `fits`: value, range of two standard deviations, and how many measurements each rests on."""
+    lines = ["# Calibrations fitted by `dse calibrate` to the shipped measurements; do not edit by hand.", ""]
+    for name, f in sorted(fits.items()):
+        lines.append(f"[{name}]")
+        for field in f.calibration.__dataclass_fields__:
+            if field == "name":
+                continue
+            value = float(getattr(f.calibration, field))
+            low, high = f.interval(field)
+            said = f"{f.n_cases} measurements" if f.determined(field) else "prior, the measurements do not move it"
+            kind = "measured" if f.determined(field) else "estimate"
+            lines.append(
+                f'{field} = {{ value = {value:.6g}, range = [{min(low, value):.6g}, {max(high, value):.6g}], '
+                f'kind = "{kind}", source = "dse2026", where = "dse calibrate: {said}" }}'
+            )
+        lines.append("")
+    return "\n".join(lines)

@@ -29,6 +29,12 @@ FITTED = (
 )  # fmt: skip
 """Eleven numbers of a pair of family and stack, fitted by descent; the overlap exponent is the twelfth."""
 
+ALONE = (
+    "matmul_frac", "narrow_frac", "attention_frac", "hbm_frac", "vector_frac", "launch_s", "scaleup_frac",
+    "scaleout_frac", "scaleup_hop_s", "scaleout_hop_s",
+)  # fmt: skip
+"""Ten numbers that single operators and collectives can tell; the overlap exponent is the eleventh."""
+
 EXPONENTS = (2.0, 4.0, 8.0)
 """Overlap exponents tried: powers of two are several times faster to evaluate."""
 
@@ -55,6 +61,19 @@ class Fit:
     n_cases: int
     """Measurements used."""
 
+    def determined(self, name: str) -> bool:
+        """Whether the measurements, rather than the prior, set a number: they at least halve its deviation."""
+        return name == "overlap_p" or self.deviation.get(name, np.inf) < 0.5 * self.prior_deviation.get(name, 0.0)
+
+    def interval(self, name: str) -> tuple[float, float]:
+        """Two standard deviations either side of a number, in its own unit."""
+        value = float(getattr(self.calibration, name))
+        if name not in self.deviation:
+            return value, value
+        x, s = _to_free(name, value), 2 * min(self.deviation[name], self.prior_deviation[name])
+        low, high = (float(_from_free(name, jnp.asarray(v))) for v in (x - s, x + s))
+        return low, high
+
 
 def _to_free(name: str, value: float) -> float:
     """Unbounded coordinate of a number: logit of a fraction, log of a time."""
@@ -66,15 +85,15 @@ def _from_free(name: str, x: Array) -> Array:
     return jax.nn.sigmoid(x) if name.endswith("_frac") else jnp.exp(x)
 
 
-def with_free(prior: Calibration, x: Array) -> Calibration:
-    """`prior` with the fitted numbers at coordinates `x`."""
-    return dataclasses.replace(prior, **{n: _from_free(n, x[i]) for i, n in enumerate(FITTED)})
+def with_free(prior: Calibration, names: Sequence[str], x: Array) -> Calibration:
+    """`prior` with the numbers `names` at coordinates `x`."""
+    return dataclasses.replace(prior, **{n: _from_free(n, x[i]) for i, n in enumerate(names)})
 
 
-def prior_deviations(receipts: Receipts) -> np.ndarray:
+def prior_deviations(receipts: Receipts, names: Sequence[str]) -> np.ndarray:
     """A quarter of each receipt's range in free coordinates: the range is read as two standard deviations a side."""
     return np.asarray(
-        [max((_to_free(n, receipts[n].high) - _to_free(n, max(receipts[n].low, 1e-9))) / 4, 0.05) for n in FITTED]
+        [max((_to_free(n, receipts[n].high) - _to_free(n, max(receipts[n].low, 1e-9))) / 4, 0.05) for n in names]
     )
 
 
@@ -121,7 +140,9 @@ def _huber(x: Array) -> Array:
     return jnp.where(jnp.abs(x) <= HUBER, 0.5 * x**2, HUBER * (jnp.abs(x) - 0.5 * HUBER))
 
 
-def fit(cases: Sequence[Case], prior: Calibration, receipts: Receipts, name: str) -> Fit:
+def fit(
+    cases: Sequence[Case], prior: Calibration, receipts: Receipts, name: str, names: Sequence[str] = FITTED
+) -> Fit:
     """The calibration of one family from its measurements.
 
         min  sum_i w_i huber(log t_i - log m_i)  +  k/2 sum_j ((x_j - x0_j)/s_j)^2
@@ -135,6 +156,7 @@ def fit(cases: Sequence[Case], prior: Calibration, receipts: Receipts, name: str
         prior: where the numbers start and are held.
         receipts: ranges of the prior.
         name: name of the result.
+        names: numbers to fit.
 
     Returns:
         The fit with the standard deviation of every number.
@@ -142,25 +164,26 @@ def fit(cases: Sequence[Case], prior: Calibration, receipts: Receipts, name: str
     demands, chips = batch(cases)
     measured = jnp.log(jnp.asarray([c.measured_s for c in cases]))
     weights = jnp.asarray(source_weights(cases))
-    start = jnp.asarray([_to_free(n, float(getattr(prior, n))) for n in FITTED])
-    spread = jnp.asarray(prior_deviations(receipts))
+    start = jnp.asarray([_to_free(n, float(getattr(prior, n))) for n in names])
+    spread = jnp.asarray(prior_deviations(receipts, names))
 
     def loss(x: Array) -> Array:
-        error = jnp.log(predict(demands, chips, with_free(prior, x))) - measured
+        error = jnp.log(predict(demands, chips, with_free(prior, names, x))) - measured
         return jnp.sum(weights * _huber(error)) + PRIOR_WEIGHT / 2 * jnp.mean(((x - start) / spread) ** 2)
 
-    elsewhere = start.at[FITTED.index("host_s")].add(2.0).at[FITTED.index("tp_overlap_frac")].set(0.0)
+    away = {"host_s": 2.0, "tp_overlap_frac": 4.0, "scaleup_hop_s": 2.0}
+    elsewhere = start + jnp.asarray([away.get(n, 0.0) for n in names])
     ends = jax.jit(jax.vmap(_descender(loss)))(jnp.stack([start, elsewhere]))
     x = min(ends, key=lambda end: float(loss(end)))
     hessian = jax.hessian(loss)(x)
     noise = HUBER**2 / max(len(cases), 1)
     covariance = jnp.linalg.pinv(hessian) * noise
     deviation = jnp.sqrt(jnp.maximum(jnp.diagonal(covariance), 0.0))
-    result = jax.tree.map(np.asarray, with_free(dataclasses.replace(prior, name=name), x))
+    result = jax.tree.map(np.asarray, with_free(dataclasses.replace(prior, name=name), names, x))
     return Fit(
         calibration=result,
-        deviation=dict(zip(FITTED, np.asarray(deviation).tolist(), strict=True)),
-        prior_deviation=dict(zip(FITTED, np.asarray(spread).tolist(), strict=True)),
+        deviation=dict(zip(names, np.asarray(deviation).tolist(), strict=True)),
+        prior_deviation=dict(zip(names, np.asarray(spread).tolist(), strict=True)),
         loss=float(loss(x)),
         n_cases=len(cases),
     )

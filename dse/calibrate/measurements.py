@@ -51,6 +51,11 @@ def read(kind: str, path: str | Path | None = None) -> pd.DataFrame:
     return rows
 
 
+def complete(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose configuration is fully known, where the table says so."""
+    return rows[rows.spec == "complete"] if "spec" in rows.columns else rows
+
+
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "sec": 1.0, "ns": 1e-9}
 
 

@@ -59,11 +59,12 @@ def _predict(demands, chips, c: Calibration):
 
 
 def predict_cases(cases: Sequence[Case], calibrations: dict[str, Calibration] | None = None) -> pd.DataFrame:
-    """Predictions of training cases, each with the calibration of its chip (or the one given for the chip)."""
+    """Predictions of cases, each with the calibration that serves its chip and stack, or the one given for its point."""
     frames = []
-    for chip in sorted({c.chip_name for c in cases}):
-        mine = [c for c in cases if c.chip_name == chip]
-        calibration = (calibrations or {}).get(chip) or default_calibration(chip)
+    served = {c.point_id: (calibrations or {}).get(c.point_id) or default_calibration(c.chip_name, c.stack) for c in cases}
+    for chip, name in sorted({(c.chip_name, served[c.point_id].name) for c in cases}):
+        mine = [c for c in cases if (c.chip_name, served[c.point_id].name) == (chip, name)]
+        calibration = served[mine[0].point_id]
         seconds, parts = _predict(*batch(mine), dataclasses.replace(calibration, name=""))
         frame = pd.DataFrame(
             {

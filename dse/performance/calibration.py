@@ -5,17 +5,24 @@ Uncalibrated families inherit a *named* prior, and every report says so.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 import equinox as eqx
 
 from ..core.errors import UnknownNameError
-from ..core.provenance import Sourced, load_receipts, number, pick, worst_first
+from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, worst_first
 from ..core.types import Scalar, as_float
 from .collective import Reference
 
-_FILE = Path(__file__).parent / "data" / "priors.toml"
+_DATA = Path(__file__).parent / "data"
+
+
+@cache
+def _all() -> dict[str, Receipts]:
+    """Priors and fits."""
+    return {**load_receipts(_DATA / "priors.toml"), **load_receipts(_DATA / "fits.toml")}
 
 
 class Calibration(eqx.Module):
@@ -59,7 +66,7 @@ class Calibration(eqx.Module):
 
 def calibration_names() -> list[str]:
     """Names of all priors and fits."""
-    return list(load_receipts(_FILE))
+    return list(_all())
 
 
 @cache
@@ -69,17 +76,57 @@ def calibration(name: str) -> Calibration:
     Raises:
         UnknownNameError: no such calibration; offers near matches.
     """
-    facts = pick(load_receipts(_FILE), "calibration", name)
+    facts = pick(_all(), "calibration", name)
     values = {f: number(facts, f) for f in Calibration.__dataclass_fields__ if f != "name"}
     return Calibration(name=name, **values)
 
 
 def calibration_receipts(name: str) -> list[Sourced]:
     """Receipts of a calibration, guesses first."""
-    return worst_first(list(pick(load_receipts(_FILE), "calibration", name).values()))
+    return worst_first(list(pick(_all(), "calibration", name).values()))
 
 
-def default_calibration(chip_name: str) -> Calibration:
+FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("ampere", ("a100",)),
+    ("hopper", ("h100", "h200", "h800", "h20", "gh200")),
+    ("blackwell", ("b200", "gb200", "b300", "gb300")),
+    ("cdna", ("mi",)),
+    ("trainium1", ("trainium1", "inferentia2")),
+    ("tpu", ("tpu",)),
+    ("gaudi", ("gaudi",)),
+)
+"""Family and the prefixes of its chips' names: chips that share a core design and a compiler generation."""
+
+USUAL = "megatron"
+"""Stack whose fit serves a stack without measurements on the same family."""
+
+
+def family(chip_name: str) -> str:
+    """Family of a chip; a chip of no family is its own."""
+    return next((f for f, prefixes in FAMILIES if chip_name.startswith(prefixes)), chip_name)
+
+
+def serving_name(names: Iterable[str], chip_name: str, stack: str) -> str | None:
+    """Which of the fits `names` serves a chip and stack: their own, the family's usual stack, any of it, or None."""
+    start = f"fit-{family(chip_name)}-"
+    mine = sorted(n for n in names if n.startswith(start) and not n.endswith(f"-{KERNELS}"))
+    for name in (start + stack, start + USUAL, *mine):
+        if name in names:
+            return name
+    return None
+
+
+KERNELS = "kernels"
+"""Stack of single operators and collectives, timed alone; it never serves whole steps unless asked for."""
+
+
+def default_calibration(chip_name: str, stack: str = USUAL) -> Calibration:
+    """The fit that serves a chip and software stack, or the named prior of the chip's family where nothing is fitted."""
+    fitted = serving_name(set(calibration_names()), chip_name, stack)
+    return calibration(fitted) if fitted else prior_calibration(chip_name)
+
+
+def prior_calibration(chip_name: str) -> Calibration:
     """The named prior of a chip's family; there is no fallback for a family without one."""
     for prefix, prior in {
         "trainium": "prior-neuron", "inferentia": "prior-neuron", "tpu": "prior-tpu",
@@ -107,7 +154,7 @@ BETTER_LOW = ("launch_s", "host_s", "sync_hop_s", "scaleup_hop_s", "scaleout_hop
 
 def extreme(name: str, good: bool) -> Calibration:
     """The calibration `name` with every number at the good or bad end of its receipt's range."""
-    facts = pick(load_receipts(_FILE), "calibration", name)
+    facts = pick(_all(), "calibration", name)
     ends = {}
     for field in Calibration.__dataclass_fields__:
         if field != "name":

@@ -1,114 +1,61 @@
 """A `Model` from a Hugging Face `config.json`, or one line that says why not.
 
-Reads the keys of Llama, Mistral and Qwen (`hidden_size`, ...) and of GPT-2 (`n_embd`, ...). Where Hugging Face
-documents a default (KV heads, head width, MLP width, tied embeddings) it applies; all else must be in the file.
+Reads the keys of Llama, Mistral and Qwen (`hidden_size`, ...), of GPT-2 and BLOOM (`n_embd`, ...), of BERT, and of the
+mixtures of experts Mixtral, Qwen3-MoE, DeepSeek-V3, Kimi K2, gpt-oss and Llama 4. Where Hugging Face documents a
+default (KV heads, head width, MLP width, tied embeddings) it applies; all else must be in the file.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from ..core.errors import SpecError
-from .transformer import Model
+from .config_file import KEYS, Config, flag, items, needed, read, show, whole
+from .transformer import Experts, Latent, Model
 
-Config = dict[str, Any]
-
-_KEYS = {
-    "n_layers": ("num_hidden_layers", "n_layer"),
-    "hidden": ("hidden_size", "n_embd"),
-    "n_heads": ("num_attention_heads", "n_head"),
-    "n_kv_heads": ("num_key_value_heads",),
-    "head_dim": ("head_dim",),
-    "ffn": ("intermediate_size", "n_inner"),
-    "vocab": ("vocab_size",),
-    "max_context": ("max_position_embeddings", "n_positions"),
-}
-"""Field of `Model` to the keys that may hold it."""
-
-_GATED = ("llama", "mistral", "qwen2", "qwen3")
+_GATED = (
+    "deepseek_v2", "deepseek_v3", "gpt_oss", "kimi_k2", "llama", "llama4_text", "mistral", "mixtral", "qwen2",
+    "qwen2_moe", "qwen3", "qwen3_moe",
+)  # fmt: skip
 """Model types whose MLP has three matrices (SwiGLU) and whose embeddings are untied by default."""
-_PLAIN = ("gpt2",)
+_PLAIN = ("bert", "bloom", "gpt2")
 """Model types whose MLP has two matrices and whose embeddings are tied by default."""
+_ENCODERS = ("bert",)
+"""Model types that attend to the whole sequence."""
+_ALWAYS_SHARED = ("llama4", "llama4_text")
+"""Model types with one shared expert of the routed width that no key states."""
 
-_NOT_YET = {
-    "num_local_experts": "mixture of experts",
-    "n_routed_experts": "mixture of experts",
-    "num_experts": "mixture of experts",
-    "kv_lora_rank": "multi-head latent attention",
+_UNSUPPORTED = {
+    "is_encoder_decoder": "an encoder with a decoder",
+    "attn_layer_period": "a mix of attention and state-space blocks",
+    "hybrid_layer_pattern": "a mix of attention widths",
+    "index_topk": "attention to selected tokens",
+    "compress_ratios": "attention to compressed tokens",
 }
-"""Keys of models that a dense `Model` would misdescribe."""
-
+"""Keys of models that `Model` would misdescribe."""
+_WINDOWED, _WHOLE = ("sliding_attention", "chunked_attention"), "full_attention"
+"""Entries of `layer_types`."""
 _NORM_PASSES = {"rms_norm_eps": 4, "layer_norm_epsilon": 6, "layer_norm_eps": 6}
 """Element passes of the normalisation that each key implies."""
 
 
-def _no_repeats(pairs: list[tuple[str, Any]]) -> Config:
-    """JSON object as a dict; the json module would silently keep the last of two equal keys."""
-    keys = [k for k, _ in pairs]
-    repeated = next((k for k in keys if keys.count(k) > 1), None)
-    if repeated is not None:
-        raise SpecError(f"key '{repeated}' appears twice; keep one")
-    return dict(pairs)
-
-
-def _read(path: Path) -> Config:
-    """The JSON object in `path`, or SpecError."""
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_no_repeats)
-    except OSError as e:
-        raise SpecError(f"{path}: cannot be read ({e.strerror}); give the path of a Hugging Face config.json") from None
-    except json.JSONDecodeError as e:
-        raise SpecError(f"{path}: not valid JSON at line {e.lineno}: {e.msg}; is the file truncated?") from None
-    except UnicodeDecodeError:
-        raise SpecError(f"{path}: not UTF-8 text; give the path of a Hugging Face config.json") from None
-    except (SpecError, RecursionError, ValueError) as e:
-        raise SpecError(f"{path}: {str(e) or 'nested too deeply'}") from None
-    if not isinstance(raw, dict):
-        raise SpecError(f"{path}: holds a JSON {type(raw).__name__}, expected an object with keys such as hidden_size")
+def _text_part(raw: Config) -> Config:
+    """The language model of a multimodal configuration, which nests it; else `raw` itself."""
+    nested = raw.get("text_config")
+    if isinstance(nested, dict) and not any(k in raw for k in KEYS["n_layers"]):
+        return raw | nested
     return raw
 
 
-def _show(value: Any) -> str:
-    """`value` as short text on one line."""
-    text = json.dumps(value)
-    return text if len(text) <= 40 else text[:37] + "..."
-
-
-def _whole(raw: Config, place: str, field: str) -> int | None:
-    """The positive integer of `field`, or None where the file has none of its keys."""
-    key = next((k for k in _KEYS[field] if raw.get(k) is not None), None)
-    if key is None:
-        return None
-    value = raw[key]
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise SpecError(f"{place}: {key} = {_show(value)}, expected a whole number, at least 1")
-    return value
-
-
-def _needed(raw: Config, place: str, field: str) -> int:
-    """As `_whole`, but SpecError where it is missing."""
-    value = _whole(raw, place, field)
-    if value is None:
-        raise SpecError(f"{place}: no {' or '.join(_KEYS[field])}; add it, a whole number, at least 1")
-    return value
-
-
 def _refuse_unsupported(raw: Config, place: str) -> None:
-    """SpecError for a configuration that is no dense decoder with full attention."""
+    """SpecError for a configuration that is no decoder or encoder of attention and MLP blocks."""
     for field in ("n_layers", "n_heads"):
-        if not any(k in raw for k in _KEYS[field]):
-            keys = " or ".join(_KEYS[field])
-            raise SpecError(
-                f"{place}: no {keys}, so this is no transformer configuration; give a dense decoder's config"
-            )
-    for key, what in _NOT_YET.items():
+        if not any(k in raw for k in KEYS[field]):
+            keys = " or ".join(KEYS[field])
+            raise SpecError(f"{place}: no {keys}, so this is no transformer configuration; give a decoder's config")
+    for key, what in _UNSUPPORTED.items():
         if raw.get(key) not in (None, 0):
-            raise SpecError(f"{place}: {key} = {_show(raw[key])}: {what} is not supported yet; use a dense model")
-    window = raw.get("sliding_window")
-    if window is not None and raw.get("use_sliding_window", True):
-        raise SpecError(f"{place}: sliding_window = {_show(window)}: windowed attention is not supported yet; set null")
+            raise SpecError(f"{place}: {key} = {show(raw[key])}: {what} is not supported; use another model")
 
 
 def _is_gated(raw: Config, place: str) -> bool:
@@ -120,7 +67,7 @@ def _is_gated(raw: Config, place: str) -> bool:
         return True
     known = ", ".join(sorted(_GATED + _PLAIN))
     raise SpecError(
-        f"{place}: model_type = {_show(kind)} with activation {_show(activation)} is not known; "
+        f"{place}: model_type = {show(kind)} with activation {show(activation)} is not known; "
         f"allowed: {known}, or any decoder with hidden_act silu and rms_norm_eps"
     )
 
@@ -133,30 +80,115 @@ def _norm_passes(raw: Config, place: str) -> int:
     return _NORM_PASSES[key]
 
 
-def _tied(raw: Config, place: str, default: bool) -> bool:
-    """Whether embeddings are tied."""
-    value = raw.get("tie_word_embeddings", default)
-    if not isinstance(value, bool):
-        raise SpecError(f"{place}: tie_word_embeddings = {_show(value)}, expected true or false")
-    return value
+def _latent(raw: Config, place: str) -> Latent | None:
+    """Latent attention where the file has `kv_lora_rank`; a null `q_lora_rank` leaves queries unsqueezed."""
+    kv_rank = whole(raw, place, "kv_rank")
+    if kv_rank is None:
+        return None
+    return Latent(
+        query_rank=whole(raw, place, "query_rank") or 0,
+        kv_rank=kv_rank,
+        rope_dim=needed(raw, place, "rope_dim"),
+        nope_dim=needed(raw, place, "nope_dim"),
+        value_dim=needed(raw, place, "value_dim"),
+    )
 
 
-def _heads(raw: Config, place: str, hidden: int) -> tuple[int, int, int]:
-    """Query heads, KV heads and head width, checked against each other."""
-    n_heads = _needed(raw, place, "n_heads")
-    n_kv_heads = _whole(raw, place, "n_kv_heads") or n_heads
+def _heads(raw: Config, place: str, hidden: int, latent: Latent | None) -> tuple[int, int, int]:
+    """Query heads, KV heads and width of queries and keys, checked against each other."""
+    n_heads = needed(raw, place, "n_heads")
+    n_kv_heads = whole(raw, place, "n_kv_heads") or n_heads
     if n_heads % n_kv_heads:
         raise SpecError(f"{place}: num_key_value_heads = {n_kv_heads} does not divide num_attention_heads = {n_heads}")
-    head_dim = _whole(raw, place, "head_dim")
+    if latent is not None:
+        return n_heads, n_kv_heads, latent.nope_dim + latent.rope_dim
+    head_dim = whole(raw, place, "head_dim")
     if head_dim is None and hidden % n_heads:
         raise SpecError(f"{place}: {n_heads} heads do not divide the width {hidden}; add head_dim or use a divisor")
     return n_heads, n_kv_heads, head_dim or hidden // n_heads
 
 
-def model_from_config(path: str | Path) -> Model:
-    """The dense decoder transformer that a Hugging Face `config.json` describes.
+def _n_dense_layers(raw: Config, place: str, n_layers: int) -> int:
+    """Blocks that keep a dense MLP.
 
-    Assumes: pre-norm blocks, two norms each, no biases counted; learned positions are read past, not counted.
+    Block i from 0 has experts if it is listed in `moe_layers`; without a list, if it comes after the first
+    `first_k_dense_replace`, `moe_layer_freq` divides i, the step (`decoder_sparse_step`, `interleave_moe_layer_step`)
+    divides i + 1 and `mlp_only_layers` does not list it.
+    """
+    listed = items(raw, place, "moe_layers")
+    if listed is not None:
+        return n_layers - sum(i in listed for i in range(n_layers))
+    first = whole(raw, place, "n_first_dense", least=0) or 0
+    freq, step = whole(raw, place, "moe_freq") or 1, whole(raw, place, "moe_step") or 1
+    only = items(raw, place, "mlp_only_layers") or []
+    sparse = [i for i in range(first, n_layers) if i % freq == 0 and (i + 1) % step == 0 and i not in only]
+    return n_layers - len(sparse)
+
+
+def _experts(raw: Config, place: str, n_layers: int) -> Experts | None:
+    """The mixture of experts, where the file counts any; an expert is `intermediate_size` wide unless stated."""
+    n_experts = whole(raw, place, "n_experts", least=0)
+    if not n_experts:
+        return None
+    per_token = needed(raw, place, "per_token")
+    if per_token > n_experts:
+        raise SpecError(f"{place}: {per_token} experts per token, but there are {n_experts}; use at most that many")
+    ffn = whole(raw, place, "expert_ffn") or needed(raw, place, "ffn")
+    n_shared = 1 if raw.get("model_type") in _ALWAYS_SHARED else whole(raw, place, "n_shared", least=0) or 0
+    shared = whole(raw, place, "shared_ffn", least=0) or n_shared * ffn
+    return Experts(n_experts, per_token, ffn, shared, _n_dense_layers(raw, place, n_layers))
+
+
+def _window_from_types(types: list[object], window: int | None, place: str, n_layers: int) -> tuple[int, int]:
+    """Window and number of windowed blocks where `layer_types` names the attention of each."""
+    odd = next((t for t in types if t not in (*_WINDOWED, _WHOLE)), None)
+    if odd is not None or len(types) != n_layers:
+        got = f"{len(types)} entries for {n_layers} layers" if odd is None else f"an entry {show(odd)}"
+        allowed = ", ".join((*_WINDOWED, _WHOLE))
+        raise SpecError(f"{place}: layer_types has {got}; allowed: one of {allowed} for each layer")
+    n_windowed = sum(t in _WINDOWED for t in types)
+    if n_windowed and window is None:
+        raise SpecError(f"{place}: layer_types has windows, but no sliding_window or attention_chunk_size; add it")
+    return (window or 0, n_windowed) if n_windowed else (0, 0)
+
+
+def _window(raw: Config, place: str, n_layers: int) -> tuple[int, int]:
+    """Width of the sliding window and blocks that have it; (0, 0) for none.
+
+    Without `layer_types`: gpt-oss starts with a window and alternates; Llama 4 attends in chunks (taken as windows of
+    their width, which is the most that a position sees) in all but every fourth block or as `no_rope_layers` says;
+    Qwen keeps the first `max_window_layers` whole; Mistral has a window in every block.
+    """
+    kind = raw.get("model_type")
+    chunk = whole(raw, place, "chunk")
+    window = whole(raw, place, "window") if raw.get("use_sliding_window", True) else None
+    types = items(raw, place, "layer_types")
+    if types is not None:
+        return _window_from_types(types, window or chunk, place, n_layers)
+    if window is None and chunk is not None:
+        rotary = items(raw, place, "no_rope_layers")
+        n_whole = rotary.count(0) if rotary else n_layers // (whole(raw, place, "full_step") or 4)
+        return chunk, max(n_layers - n_whole, 0)
+    if window is None:
+        return 0, 0
+    if kind == "gpt_oss":
+        return window, (n_layers + 1) // 2
+    n_full = whole(raw, place, "n_full_first", least=0) or 0
+    return (window, n_layers - n_full) if n_full < n_layers else (0, 0)
+
+
+def _ffn(raw: Config, place: str, gated: bool, hidden: int) -> int:
+    """Width of the dense MLP; four times the model's where a plain one states none, as GPT-2 and BLOOM document."""
+    if not gated:
+        return whole(raw, place, "ffn") or 4 * hidden
+    return whole(raw, place, "dense_ffn") or needed(raw, place, "ffn")
+
+
+def model_from_config(path: str | Path) -> Model:
+    """The transformer that a Hugging Face `config.json` describes: decoder or encoder, dense or mixture of experts.
+
+    Assumes: pre-norm blocks, two norms each, no biases counted; learned positions, vision towers and layers that
+    predict further tokens are read past, not counted.
 
     Args:
         path: the file, or a folder that holds `config.json`.
@@ -165,29 +197,34 @@ def model_from_config(path: str | Path) -> Model:
         The model, named after the file, or after its folder where the file is called `config.json`.
 
     Raises:
-        SpecError: unreadable or truncated file, not a dense decoder, or a value out of range; the message
+        SpecError: unreadable or truncated file, an architecture not supported, or a value out of range; the message
             names file, key, value and what is allowed.
     """
     path = Path(path)
     path = path / "config.json" if path.is_dir() else path
-    raw, place = _read(path), str(path)
+    raw, place = _text_part(read(path)), str(path)
     _refuse_unsupported(raw, place)
     gated = _is_gated(raw, place)
-    hidden = _needed(raw, place, "hidden")
-    n_heads, n_kv_heads, head_dim = _heads(raw, place, hidden)
-    # GPT-2's documented default: n_inner null means four times the width.
-    ffn = _needed(raw, place, "ffn") if gated else _whole(raw, place, "ffn") or 4 * hidden
+    hidden, n_layers = needed(raw, place, "hidden"), needed(raw, place, "n_layers")
+    latent = _latent(raw, place)
+    n_heads, n_kv_heads, head_dim = _heads(raw, place, hidden, latent)
+    window, n_window_layers = _window(raw, place, n_layers)
     return Model(
         name=path.resolve().parent.name if path.name == "config.json" else path.stem,
-        n_layers=_needed(raw, place, "n_layers"),
+        n_layers=n_layers,
         hidden=hidden,
         n_heads=n_heads,
         n_kv_heads=n_kv_heads,
         head_dim=head_dim,
-        ffn=ffn,
-        vocab=_needed(raw, place, "vocab"),
+        ffn=_ffn(raw, place, gated, hidden),
+        vocab=needed(raw, place, "vocab"),
         n_mlp_matrices=3 if gated else 2,
-        tied_embeddings=_tied(raw, place, default=not gated),
+        tied_embeddings=flag(raw, place, "tie_word_embeddings", default=not gated),
         norm_passes=_norm_passes(raw, place),
-        max_context=_needed(raw, place, "max_context"),
+        max_context=needed(raw, place, "max_context"),
+        experts=_experts(raw, place, n_layers),
+        latent=latent,
+        window=window,
+        n_window_layers=n_window_layers,
+        causal=raw.get("model_type") not in _ENCODERS or flag(raw, place, "is_decoder", default=False),
     )

@@ -121,7 +121,8 @@ def row_model(row: Any) -> Model:
         experts = Experts(n_experts, int(_number(row, "active_experts", 2)), ffn)
     base = Model(
         name=_text(row, "model"), n_layers=layers, hidden=hidden, n_heads=heads, n_kv_heads=kv,
-        head_dim=int(_number(row, "head_dim", hidden // heads)), ffn=ffn, vocab=int(_number(row, "vocab", DEFAULT_VOCAB)),
+        head_dim=int(_number(row, "head_dim", hidden // heads)), ffn=ffn,
+        vocab=int(_number(row, "vocab", DEFAULT_VOCAB)),
         n_mlp_matrices=3, tied_embeddings=False, norm_passes=4, max_context=int(_number(row, "seq_len")),
         experts=experts, causal="bert" not in _text(row, "model").lower(),
     )  # fmt: skip
@@ -209,13 +210,15 @@ def row_system(row: Any, usual: str) -> str:
 
 def training_case(point: pd.DataFrame) -> Case | Unmodelled:
     """One training point as a case, or why it cannot be one."""
-    row = next(point.itertuples())
+    row = next(iter(point.itertuples()))
     label = (str(row.point_id), _text(row, "source"))
     found = preset_for(_text(row, "chip"))
     if found is None:
         return Unmodelled(*label, _text(row, "chip"), f"no preset for chip '{_text(row, 'chip')}'")
     measured = step_seconds(point)
-    needed = [n for n in ("layers", "hidden", "heads", "seq_len", "global_batch", "num_chips") if not _number(row, n, 0) > 0]
+    needed = [
+        n for n in ("layers", "hidden", "heads", "seq_len", "global_batch", "num_chips") if not _number(row, n, 0) > 0
+    ]
     if measured is None or needed:
         why = f"no {', '.join(needed)}" if needed else "no step time or throughput"
         return Unmodelled(*label, found[0], why)

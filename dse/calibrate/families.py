@@ -18,6 +18,7 @@ from .fit import ALONE, EXPONENTS, FITTED, Fit, fit
 from .kernels import collective_cases, kernel_cases
 from .measurements import complete, read
 
+
 def fit_all(cases: Sequence[Case], progress: Callable[[str], None] = lambda _: None) -> dict[tuple[str, str], Fit]:
     """One fit for every pair of family and stack that has measurements, with the best of the overlap exponents."""
     groups: dict[tuple[str, str], list[Case]] = {}
@@ -65,7 +66,7 @@ def leave_one_out(cases: Sequence[Case], progress: Callable[[str], None] = lambd
 
 
 def refit(progress: Callable[[str], None] = lambda _: None) -> dict[str, Fit]:
-    """Fits of all families and stacks to the shipped measurements: whole steps, then operators and collectives alone."""
+    """Fits of all families and stacks to the shipped measurements: whole steps, and operators and collectives alone."""
     steps, _ = training_cases(complete(read("training")))
     kernels, _ = kernel_cases(complete(read("kernels")))
     collectives, _ = collective_cases(complete(read("collectives")))
@@ -86,7 +87,7 @@ def fits_toml(fits: dict[str, Fit]) -> str:
             said = f"{f.n_cases} measurements" if f.determined(field) else "prior, the measurements do not move it"
             kind = "measured" if f.determined(field) else "estimate"
             lines.append(
-                f'{field} = {{ value = {value:.6g}, range = [{min(low, value):.6g}, {max(high, value):.6g}], '
+                f"{field} = {{ value = {value:.6g}, range = [{min(low, value):.6g}, {max(high, value):.6g}], "
                 f'kind = "{kind}", source = "dse2026", where = "dse calibrate: {said}" }}'
             )
         lines.append("")

@@ -42,8 +42,6 @@ STEPS, RATE = 600, 0.03
 """Adam steps and first step size."""
 HUBER = 0.15
 """Log error beyond which a row pulls no harder: outliers are software, not physics."""
-PRIOR_WEIGHT = 0.005
-"""Weight of one standard deviation from the prior, in squared log error of a source."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,9 +89,9 @@ def with_free(prior: Calibration, names: Sequence[str], x: Array) -> Calibration
 
 
 def prior_deviations(receipts: Receipts, names: Sequence[str]) -> np.ndarray:
-    """A quarter of each receipt's range in free coordinates: the range is read as two standard deviations a side."""
+    """Half of each receipt's range in free coordinates: the range is read as one standard deviation a side."""
     return np.asarray(
-        [max((_to_free(n, receipts[n].high) - _to_free(n, max(receipts[n].low, 1e-9))) / 4, 0.05) for n in names]
+        [max((_to_free(n, receipts[n].high) - _to_free(n, max(receipts[n].low, 1e-9))) / 2, 0.1) for n in names]
     )
 
 
@@ -120,7 +118,7 @@ def unnamed(chip: Chip) -> Chip:
 @jax.jit
 def predict(demands: StepDemand, chips: Chip, c: Calibration) -> Array:
     """Step time of every case along the leading axes [s]."""
-    return jax.vmap(lambda d, chip: step_time(d, chip, c).total_s)(demands, chips)
+    return jax.vmap(lambda d, chip: jnp.asarray(step_time(d, chip, c).total_s))(demands, chips)
 
 
 def batch(cases: Sequence[Case]) -> tuple[StepDemand, Chip]:
@@ -140,14 +138,12 @@ def _huber(x: Array) -> Array:
     return jnp.where(jnp.abs(x) <= HUBER, 0.5 * x**2, HUBER * (jnp.abs(x) - 0.5 * HUBER))
 
 
-def fit(
-    cases: Sequence[Case], prior: Calibration, receipts: Receipts, name: str, names: Sequence[str] = FITTED
-) -> Fit:
+def fit(cases: Sequence[Case], prior: Calibration, receipts: Receipts, name: str, names: Sequence[str] = FITTED) -> Fit:
     """The calibration of one family from its measurements.
 
-        min  sum_i w_i huber(log t_i - log m_i)  +  k/2 sum_j ((x_j - x0_j)/s_j)^2
+        min  sum_i w_i huber(log t_i - log m_i)  +  e^2/(2n) sum_j ((x_j - x0_j)/s_j)^2
 
-    with w_i equal over sources up to the root of their size, x logits of fractions and logs of times.
+    with e the log error `HUBER` of one measurement, n their number, w_i equal over sources up to the root of their size, x logits of fractions and logs of times.
 
     Source: [kingma2015adam] for the descent.
 
@@ -166,17 +162,17 @@ def fit(
     weights = jnp.asarray(source_weights(cases))
     start = jnp.asarray([_to_free(n, float(getattr(prior, n))) for n in names])
     spread = jnp.asarray(prior_deviations(receipts, names))
+    noise = HUBER**2 / len(cases)
 
     def loss(x: Array) -> Array:
         error = jnp.log(predict(demands, chips, with_free(prior, names, x))) - measured
-        return jnp.sum(weights * _huber(error)) + PRIOR_WEIGHT / 2 * jnp.mean(((x - start) / spread) ** 2)
+        return jnp.sum(weights * _huber(error)) + noise / 2 * jnp.sum(((x - start) / spread) ** 2)
 
     away = {"host_s": 2.0, "tp_overlap_frac": 4.0, "scaleup_hop_s": 2.0}
     elsewhere = start + jnp.asarray([away.get(n, 0.0) for n in names])
     ends = jax.jit(jax.vmap(_descender(loss)))(jnp.stack([start, elsewhere]))
     x = min(ends, key=lambda end: float(loss(end)))
     hessian = jax.hessian(loss)(x)
-    noise = HUBER**2 / max(len(cases), 1)
     covariance = jnp.linalg.pinv(hessian) * noise
     deviation = jnp.sqrt(jnp.maximum(jnp.diagonal(covariance), 0.0))
     result = jax.tree.map(np.asarray, with_free(dataclasses.replace(prior, name=name), names, x))
@@ -191,11 +187,13 @@ def fit(
 
 def _descender(loss: Callable[[Array], Array]) -> Callable[[Array], Array]:
     """Adam with cosine decay from a start, as one loop."""
-    optimizer = optax.adam(optax.cosine_decay_schedule(RATE, STEPS))
+    optimizer = optax.adam(lambda i: 0.5 * RATE * (1.0 + jnp.cos(jnp.pi * jnp.asarray(i, dtype=float) / STEPS)))
 
     def step(carry: tuple[Array, Any], _: None) -> tuple[tuple[Array, Any], None]:
         x, state = carry
-        updates, state = optimizer.update(jax.grad(loss)(x), state)
+        slope = jax.grad(loss)(x)
+        with jax.numpy_dtype_promotion("standard"):  # optax raises a float to its integer step count
+            updates, state = optimizer.update(slope, state)
         return (jnp.asarray(optax.apply_updates(x, updates)), state), None
 
     return lambda start: jax.lax.scan(step, (start, optimizer.init(start)), None, length=STEPS)[0][0]

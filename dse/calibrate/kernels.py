@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..core.errors import DseError
 from ..hardware.presets import system as preset_system
+from ..hardware.system import System
 from ..mapping.tiling import array_shape, op_demand, rank_ops, sram_B
 from ..performance.calibration import KERNELS, prior_calibration, reference_speeds
 from ..performance.collective import Traffic, across_all_reduce, across_gather, all_to_all, send, spread
@@ -26,7 +27,7 @@ DTYPES = {
 """Published data type to precision; others (weight-only integers, mixed) are not modelled."""
 
 
-def _step(ops: list[Op], tensor: Traffic, chip_name: str, system: Any) -> StepDemand:
+def _step(ops: list[Op], tensor: Traffic, system: System) -> StepDemand:
     """A step that is one operator or one collective."""
     array = array_shape(system.chip.core.tensor)
     tiled = rank_ops(ops, array)
@@ -74,7 +75,7 @@ def kernel_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:
     rest: list[Unmodelled] = []
     for _, point in rows.groupby("point_id", sort=False):
         timed = point[point.metric.isin(["latency", "time", "latency_derived"])]
-        row = next((timed if len(timed) else point).itertuples())
+        row = next(iter((timed if len(timed) else point).itertuples()))
         found = preset_for(_text(row, "chip"))
         op: Op | str = "no latency" if not len(timed) or _text(row, "unit") not in SECONDS else _kernel_op(row)
         if found is None or isinstance(op, str):
@@ -87,7 +88,7 @@ def kernel_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:
             rest.append(Unmodelled(*_label(row), found[0], str(error)))
             continue
         seconds = float(row.value) * SECONDS[_text(row, "unit")]
-        demand = _step([op], Traffic(), found[0], system)
+        demand = _step([op], Traffic(), system)
         cases.append(Case(*_label(row), found[0], KERNELS, seconds, demand, system.chip))
     return cases, rest
 
@@ -96,7 +97,7 @@ ELEMENT_B = {"half": 2.0, "float16": 2.0, "bfloat16": 2.0, "bf16": 2.0, "fp16": 
 """Bytes per element, for tables that count elements."""
 
 
-def _collective(row: Any, system: Any, chip_name: str) -> Traffic | str:
+def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
     """Traffic of a row's collective, or why it is not modelled."""
     ranks, message = int(_number(row, "num_ranks", 0)), _number(row, "message_bytes", 0)
     if ranks < 2 or message <= 0:
@@ -125,7 +126,7 @@ def collective_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:
     rest: list[Unmodelled] = []
     for _, point in rows.groupby("point_id", sort=False):
         timed = point[point.metric.isin(["time", "time_derived"])]
-        row = next((timed if len(timed) else point).itertuples())
+        row = next(iter((timed if len(timed) else point).itertuples()))
         found = preset_for(_text(row, "chip"))
         if found is None or not len(timed) or _text(row, "unit") not in SECONDS:
             why = "no time" if found else f"no preset for chip '{_text(row, 'chip')}'"
@@ -133,13 +134,14 @@ def collective_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:
             continue
         try:
             system = preset_system(found[1])
-            traffic = _collective(row, system, found[0])
         except DseError as error:
-            traffic = str(error)
+            rest.append(Unmodelled(*_label(row), found[0], str(error)))
+            continue
+        traffic = _collective(row, system, found[0])
         if isinstance(traffic, str):
             rest.append(Unmodelled(*_label(row), found[0], traffic))
             continue
         idle = Op("idle", (), "bf16", hbm_B=1.0, vector_elements=0.0, n_launches=0.0)
         seconds = float(row.value) * SECONDS[_text(row, "unit")]
-        cases.append(Case(*_label(row), found[0], KERNELS, seconds, _step([idle], traffic, found[0], system), system.chip))
+        cases.append(Case(*_label(row), found[0], KERNELS, seconds, _step([idle], traffic, system), system.chip))
     return cases, rest

@@ -17,9 +17,13 @@ KINDS = ("training", "kernels", "collectives")
 """What is measured: whole steps, single operators, communication."""
 
 NEEDED = {
-    "training": ("point_id", "source", "chip", "num_chips", "layers", "hidden", "seq_len", "global_batch", "metric", "value"),
+    "training": (
+        "point_id", "source", "chip", "num_chips", "layers", "hidden", "seq_len", "global_batch", "metric", "value",
+    ),
     "kernels": ("point_id", "source", "chip", "op", "metric", "value", "unit"),
-    "collectives": ("point_id", "source", "chip", "num_ranks", "collective", "message_bytes", "metric", "value", "unit"),
+    "collectives": (
+        "point_id", "source", "chip", "num_ranks", "collective", "message_bytes", "metric", "value", "unit",
+    ),
 }  # fmt: skip
 """Columns that must exist, by kind."""
 
@@ -53,7 +57,7 @@ def read(kind: str, path: str | Path | None = None) -> pd.DataFrame:
 
 def complete(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows whose configuration is fully known, where the table says so."""
-    return rows[rows.spec == "complete"] if "spec" in rows.columns else rows
+    return rows.loc[rows["spec"] == "complete"] if "spec" in rows.columns else rows
 
 
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "sec": 1.0, "ns": 1e-9}
@@ -64,7 +68,8 @@ def step_seconds(point: pd.DataFrame) -> float | None:
 
     FLOP rates are never used, since their conventions differ.
     """
-    values = {(r.metric, r.unit): float(r.value) for r in point.itertuples()}
+    columns = zip(point["metric"], point["unit"], point["value"], strict=True)
+    values = {(metric, unit): float(value) for metric, unit, value in columns}
     for metric in ("step_time", "step_time_derived"):
         for (name, unit), value in values.items():
             if name == metric and unit in SECONDS:

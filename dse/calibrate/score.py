@@ -15,7 +15,8 @@ from .cases import Case, Unmodelled
 from .fit import batch
 
 PARTS = (
-    "compute_s", "host_exposed_s", "tensor_exposed_s", "pipeline_exposed_s", "bubble_s", "data_exposed_s", "optimizer_s",
+    "compute_s", "host_exposed_s", "tensor_exposed_s", "pipeline_exposed_s", "bubble_s", "data_exposed_s",
+    "optimizer_s",
 )  # fmt: skip
 """Parts of a predicted step that go to the table of predictions."""
 
@@ -28,7 +29,7 @@ class Scores:
     """One row per measurement: point_id, source, chip, calibration, measured_s, predicted_s, parts, baseline_s, why."""
 
     def by(self, column: str) -> pd.DataFrame:
-        """Points, modelled, median and 90th-percentile absolute error, bias and baseline's median error per `column`."""
+        """Points, modelled, median and 90th-percentile absolute error, bias and the baseline's error per `column`."""
         rows = [summary(name, group) for name, group in self.predictions.groupby(column, sort=True)]
         return pd.DataFrame(rows).rename(columns={"name": column})
 
@@ -59,9 +60,11 @@ def _predict(demands, chips, c: Calibration):
 
 
 def predict_cases(cases: Sequence[Case], calibrations: dict[str, Calibration] | None = None) -> pd.DataFrame:
-    """Predictions of cases, each with the calibration that serves its chip and stack, or the one given for its point."""
+    """Predictions of cases, each with the calibration that serves its chip and stack or the one given for its point."""
     frames = []
-    served = {c.point_id: (calibrations or {}).get(c.point_id) or default_calibration(c.chip_name, c.stack) for c in cases}
+    served = {
+        c.point_id: (calibrations or {}).get(c.point_id) or default_calibration(c.chip_name, c.stack) for c in cases
+    }
     for chip, name in sorted({(c.chip_name, served[c.point_id].name) for c in cases}):
         mine = [c for c in cases if (c.chip_name, served[c.point_id].name) == (chip, name)]
         calibration = served[mine[0].point_id]

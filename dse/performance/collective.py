@@ -204,7 +204,7 @@ def spread(fabric: Fabric, inner: int, size: int) -> tuple[Group, int]:
 def all_to_all(g: Group, n_out: int, volume_B: float) -> Traffic:
     """Exchange of `volume_B` per rank, evenly over all ranks of the group: one hop inside, one across domains.
 
-        V (n_in - 1)/n over scale-up,  V (n - n_in)/n over the network,  n = n_in n_out
+    V (n_in - 1)/n over scale-up,  V (n - n_in)/n over the network,  n = n_in n_out
     """
     n = g.size * n_out
     if n <= 1:

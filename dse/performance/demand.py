@@ -195,7 +195,7 @@ def _data_traffic(plan: Plan, model: Model, system: System, ref: Reference) -> t
 
 
 BUBBLE = {"1f1b": 1.0, "zb": 1.0 / 3.0}
-"""Idle micro batches per stage beyond the first; zero bubble fills two thirds with weight gradients [qi2024zerobubble]."""
+"""Idle micro batches per stage beyond the first; weight gradients fill two thirds with "zb" [qi2024zerobubble]."""
 
 
 def training_demand(workload: Training, plan: Plan, system: System, array: ArrayShape, ref: Reference) -> StepDemand:
@@ -249,7 +249,9 @@ def decode_demand(workload: Decode, plan: Plan, system: System, array: ArrayShap
     check_plan(plan, workload, system)
     placed: list[Placed] = decode_ops(workload, plan.tp, plan.dp)
     ops = rank_ops([p.op for p in placed], array)
-    runs = _runs([p.phase for p in placed], np.asarray([p.share for p in placed]), float(workload.model.n_layers), "none")
+    runs = _runs(
+        [p.phase for p in placed], np.asarray([p.share for p in placed]), float(workload.model.n_layers), "none"
+    )
     macs = runs @ ops.macs
     volume = workload.batch / plan.dp * workload.model.hidden * ACTIVATION_B
     tensor = across_all_reduce(*spread(system.fabric, 1, plan.tp), volume, ref).times(2.0 * workload.model.n_layers)

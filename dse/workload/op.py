@@ -82,8 +82,8 @@ def linear(
 
         Q = c [ w_B K N + 2 M (K + N)  +  2 M K N w^(3/2) / sqrt(S) ]
 
-    with c `count` (experts), M `tokens`, K `inputs`, N `outputs`, w bytes of an operand in SRAM and S the tile memory. The first
-    part is compulsory; the second is the I/O lower bound of a matrix product (Loomis-Whitney).
+    with c `count` (experts), M `tokens`, K `inputs`, N `outputs`, w bytes of an operand in SRAM and S the tile
+    memory. The first part is compulsory; the second is the I/O lower bound of a matrix product (Loomis-Whitney).
 
     Source: [hong1981] for the form; [kwasniewski2019] eq. 1 for the constant 2.
     Assumes: each result element is evicted once by a vector engine.
@@ -126,7 +126,8 @@ def fused_attention(
 
         FLOP = n_products 2 q a d h,   Q = 2 q d h (in, out) + 2 c d h_kv  +  4 q a d^2 h w^2 / S
 
-    with q `queries`, c `context`, a `attended` (c/2 under a causal mask, less with a window), d `head_dim`, h `heads`, w bytes per element and S the tile memory.
+    with q `queries`, c `context`, a `attended` (c/2 under a causal mask, less with a window), d `head_dim`,
+    h `heads`, w bytes per element and S the tile memory.
 
     Source: [dao2022] theorem 2 for the d^2 / S traffic; half the products are skipped by the causal mask.
 

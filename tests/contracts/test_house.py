@@ -21,7 +21,8 @@ PLAIN = {
     "out_hops", "bubble_micro", "window_micro", "tokens", "rate", "total", "objective", "lower_bound", "violation",
     "violation_bound", "kkt_residual", "reuse_half", "reuse_one", "barrier_start", "barrier_end", "tolerance",
     "gap_tolerance", "margin", "multipliers", "lower_multipliers", "upper_multipliers", "limits", "loosening", "z",
-    "bond_loss", "linear_cycles", "narrow_cycles", "attention_cycles", "tile_cycles", "tile_moving", "tile_contract", "vector_elements", "runs", "macs", "lower", "upper",
+    "bond_loss", "linear_cycles", "narrow_cycles", "attention_cycles", "tile_cycles",
+    "tile_moving", "tile_contract", "vector_elements", "runs", "macs", "lower", "upper",
 }  # fmt: skip
 """Quantities without a unit, and multi-valued solver state."""
 

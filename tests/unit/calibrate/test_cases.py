@@ -1,0 +1,136 @@
+"""Published rows become models, plans and systems as their columns say; what cannot be modelled says why."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dse.calibrate.cases import Case, Unmodelled, per_device, preset_for, row_model, row_plan, row_stack, training_case
+from dse.calibrate.measurements import complete, read, step_seconds
+from dse.core.errors import SpecError, UnknownNameError
+from dse.hardware.presets import system
+from dse.workload.transformer import total_parameters
+
+ROW = {
+    "point_id": "x#1", "source": "somebody", "chip": "NVIDIA A100 80GB SXM", "num_chips": 64.0, "model": "GPT-175B",
+    "params_B": 175.0, "layers": 96.0, "hidden": 12288.0, "ffn_hidden": 49152.0, "heads": 96.0, "kv_heads": 96.0,
+    "head_dim": 128.0, "vocab": 51200.0, "seq_len": 2048.0, "global_batch": 64.0, "micro_batch": 1.0, "tp": 8.0,
+    "pp": 8.0, "dp": 1.0, "cp": 1.0, "virtual_pp": 3.0, "zero_stage": 0.0, "sequence_parallel": "yes",
+    "recompute": "selective", "precision": "FP16", "year": 2022.0, "metric": "step_time", "value": 13.75, "unit": "s",
+}  # fmt: skip
+
+
+def point(**changes):
+    return pd.DataFrame([{**ROW, **changes}])
+
+
+def row(**changes):
+    return next(point(**changes).itertuples())
+
+
+def test_a_gpt_row_is_recognised_by_its_parameters():
+    m = row_model(row())
+    assert (m.n_layers, m.hidden, m.n_mlp_matrices) == (96, 12288, 2)
+    assert total_parameters(m) == pytest.approx(175e9, rel=0.01)
+
+
+def test_a_gated_row_is_recognised_by_its_parameters():
+    """Llama 3 8B: 32 x 4096, 14336, 8 KV heads, 8.03e9 weights only with three MLP matrices."""
+    m = row_model(
+        row(params_B=8.03, layers=32.0, hidden=4096.0, ffn_hidden=14336.0, heads=32.0, kv_heads=8.0, vocab=128256.0)
+    )
+    assert m.n_mlp_matrices == 3
+    assert total_parameters(m) == pytest.approx(8.03e9, rel=0.01)
+
+
+def test_plan_of_a_row():
+    p = row_plan(row(sequence_parallel="no", recompute="full", cp=2.0), 64)
+    assert (p.tp, p.pp, p.dp, p.cp, p.interleave, p.zero) == (8, 8, 1, 2, 3, 0)
+    assert p.recompute == "full" and not p.sequence_parallel
+
+
+def test_korthikanti_175b_as_a_case():
+    case = training_case(point())
+    assert isinstance(case, Case)
+    assert case.measured_s == 13.75 and case.chip_name == "a100-80" and case.stack == "megatron"
+    assert float(case.demand.n_micro) == 64 and float(case.demand.bubble_micro) == pytest.approx(7 / 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"chip": "Abacus 3000"}, "no preset"),
+        ({"heads": np.nan}, "no heads"),
+        ({"metric": "mfu", "unit": "%"}, "no step time or throughput"),
+        ({"tp": 4.0}, "is not the 64 chips"),
+        ({"global_batch": 0.0}, "no global_batch"),
+    ],
+)
+def test_what_cannot_be_modelled_says_why(changes, why):
+    found = training_case(point(**changes))
+    assert isinstance(found, Unmodelled)
+    assert why in found.why
+
+
+def test_neuron_plans_count_cores():
+    """tp 8 x dp 4 on 16 Trainium1 chips are 32 cores: the chip is cut in two."""
+    found = training_case(point(chip="AWS Trainium1", num_chips=16.0, tp=8.0, pp=1.0, dp=4.0, virtual_pp=1.0))
+    assert isinstance(found, Case)
+    assert float(found.chip.n_cores) == 1.0
+
+
+def test_cutting_a_chip_keeps_its_total_resources():
+    whole = system("trn1-16")
+    half = per_device(whole, 2, 32)
+    assert float(half.chip.hbm_bandwidth_Bps) * 2 == float(whole.chip.hbm_bandwidth_Bps)
+    assert half.fabric.n_chips == 32 and sum(half.fabric.axis_share) == pytest.approx(1.0)
+
+
+def test_step_seconds_prefers_printed_times_and_never_uses_flops():
+    rows = pd.concat([point(metric="tflops_per_chip", unit="TFLOP/s", value=150.0), point()])
+    assert step_seconds(rows) == 13.75
+    assert step_seconds(point(metric="tflops_per_chip", unit="TFLOP/s")) is None
+    # 64 sequences of 2,048 tokens at 1,000 tokens/s/chip on 64 chips: 2.048 s
+    assert step_seconds(point(metric="throughput_per_chip", unit="tok/s/chip", value=1000.0)) == pytest.approx(2.048)
+
+
+@pytest.mark.parametrize(
+    ("published", "preset"),
+    [("NVIDIA H100 80GB SXM", "h100"), ("NVIDIA GB200 (NVL72)", "gb200"), ("AWS Trainium1", "trainium1"),
+     ("Google TPU v5p", "tpu-v5p"), ("NVIDIA A100 40GB SXM", "a100-40")],
+)  # fmt: skip
+def test_published_chip_names(published, preset):
+    found = preset_for(published)
+    assert found is not None and found[0] == preset
+
+
+def test_stack_comes_from_framework_then_source():
+    assert row_stack(row(framework="nanotron 0.4")) == "nanotron"
+    assert row_stack(row(source="mosaicml-llm-foundry")) == "fsdp"
+    assert row_stack(row()) == "megatron"
+
+
+def test_shipped_training_rows_all_have_an_answer_or_a_reason():
+    rows = complete(read("training"))
+    points = [p for _, p in rows.groupby("point_id", sort=False)][:: max(1, len(rows) // 200)]
+    for p in points:
+        found = training_case(p)
+        assert isinstance(found, Case) or found.why
+
+
+def test_bad_files(tmp_path):
+    with pytest.raises(UnknownNameError, match="kind of measurement"):
+        read("trainings")
+    with pytest.raises(SpecError, match="cannot be read"):
+        read("training", tmp_path / "none.csv")
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(SpecError, match="no column point_id"):
+        read("training", tmp_path / "x.csv")
+
+
+def test_case_is_frozen():
+    case = training_case(point())
+    assert isinstance(case, Case)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        case.measured_s = 1.0  # type: ignore[misc]

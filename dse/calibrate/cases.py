@@ -210,7 +210,7 @@ def row_system(row: Any, usual: str) -> str:
 
 def training_case(point: pd.DataFrame) -> Case | Unmodelled:
     """One training point as a case, or why it cannot be one."""
-    row = next(iter(point.itertuples()))
+    row: Any = next(iter(point.itertuples()))
     label = (str(row.point_id), _text(row, "source"))
     found = preset_for(_text(row, "chip"))
     if found is None:

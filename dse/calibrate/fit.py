@@ -143,7 +143,8 @@ def fit(cases: Sequence[Case], prior: Calibration, receipts: Receipts, name: str
 
         min  sum_i w_i huber(log t_i - log m_i)  +  e^2/(2n) sum_j ((x_j - x0_j)/s_j)^2
 
-    with e the log error `HUBER` of one measurement, n their number, w_i equal over sources up to the root of their size, x logits of fractions and logs of times.
+    with e the log error `HUBER` of one measurement, n their number, w_i equal over sources up to the root of their
+    size, x logits of fractions and logs of times.
 
     Source: [kingma2015adam] for the descent.
 

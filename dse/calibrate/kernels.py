@@ -75,7 +75,7 @@ def kernel_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:
     rest: list[Unmodelled] = []
     for _, point in rows.groupby("point_id", sort=False):
         timed = point[point.metric.isin(["latency", "time", "latency_derived"])]
-        row = next(iter((timed if len(timed) else point).itertuples()))
+        row: Any = next(iter((timed if len(timed) else point).itertuples()))
         found = preset_for(_text(row, "chip"))
         op: Op | str = "no latency" if not len(timed) or _text(row, "unit") not in SECONDS else _kernel_op(row)
         if found is None or isinstance(op, str):
@@ -126,7 +126,7 @@ def collective_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:
     rest: list[Unmodelled] = []
     for _, point in rows.groupby("point_id", sort=False):
         timed = point[point.metric.isin(["time", "time_derived"])]
-        row = next(iter((timed if len(timed) else point).itertuples()))
+        row: Any = next(iter((timed if len(timed) else point).itertuples()))
         found = preset_for(_text(row, "chip"))
         if found is None or not len(timed) or _text(row, "unit") not in SECONDS:
             why = "no time" if found else f"no preset for chip '{_text(row, 'chip')}'"

@@ -25,6 +25,10 @@ from dse.workload.transformer import Decode, Training
 GPT3 = Training(model("gpt-3-175b"), global_batch=1536, sequence=2048)
 LLAMA_405B = Training(model("llama-3.1-405b"), global_batch=2048, sequence=8192)
 DECODE_70B = Decode(model("llama-3.1-70b"), batch=64, context=8192)
+MIXTRAL = Training(model("mixtral-8x7b"), global_batch=256, sequence=4096)
+DEEPSEEK = Training(model("deepseek-v3"), global_batch=1024, sequence=4096)
+LONG_8B = Training(model("llama-3.1-8b"), global_batch=8, sequence=131072)
+LONG_MIXTRAL = Training(model("mixtral-8x7b"), global_batch=8, sequence=32768)
 
 
 def system(n_chips, domain=8, name="cluster"):
@@ -53,7 +57,10 @@ def test_text_round_trip(plan):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("tpp=8", "unknown key 'tpp'; allowed: tp, pp, dp, micro, interleave, zero, recompute, cp, ep, schedule; did you mean tp?"),
+        (
+            "tpp=8",
+            "unknown key 'tpp'; allowed: tp, pp, dp, micro, interleave, zero, recompute, cp, ep, schedule; did you mean tp?",
+        ),
         ("micro_batch=8", "unknown key 'micro_batch'; allowed: tp, pp, dp, micro"),
         ("tp=2.5", "tp=2.5 is not allowed; give a whole number, at least 1"),
         ("tp=eight", "tp=eight is not allowed"),
@@ -160,6 +167,10 @@ ANY = [
     (LLAMA_405B, system(2304, domain=144)),
     (DECODE_70B, system(64, domain=64)),
     (DECODE_70B, system(8, domain=64)),
+    (MIXTRAL, system(64)),
+    (DEEPSEEK, system(1024)),
+    (LONG_8B, system(64)),
+    (LONG_MIXTRAL, system(64)),
 ]
 
 
@@ -211,3 +222,43 @@ def test_decode_plans_state_sequences_per_replica():
 
 def test_enumeration_stays_small_on_a_large_system():
     assert 100 < len(plans(LLAMA_405B, system(4096, domain=64))) < 10_000
+
+
+def test_experts_are_spread_over_replicas():
+    found = plans(MIXTRAL, system(64))
+    # 8 experts: 1, 2, 4 or 8 ranks, never more than the replicas have
+    assert {p.ep for p in found} == {1, 2, 4, 8}
+    assert all(p.dp % p.ep == 0 for p in found)
+    assert Plan(tp=8, dp=8, ep=8) in found
+    assert Plan(tp=8, dp=8, ep=8, zero=3) in found
+    # 256 experts and up to 1024 replicas, but no more than 64 ranks
+    assert max(p.ep for p in plans(DEEPSEEK, system(1024))) == 64
+
+
+def test_weights_are_sharded_only_for_experts_without_a_pipeline():
+    assert {p.zero for p in plans(MIXTRAL, system(64)) if p.pp > 1 and p.dp > 1} == {1}
+    assert {p.zero for p in plans(MIXTRAL, system(64)) if p.pp == 1 and p.dp > 1} == {1, 3}
+    assert {p.zero for p in plans(MIXTRAL, system(64)) if p.dp == 1} == {0}
+    assert {p.zero for p in plans(LLAMA_405B, system(64))} == {0, 1}
+
+
+def test_long_sequences_are_split():
+    found = plans(LONG_8B, system(64))
+    assert {p.cp for p in found} == {1, 2, 4, 8, 16, 32, 64}
+    assert Plan(tp=8, cp=8) not in found  # context ranks are replicas of the weights: states are sharded over them
+    assert Plan(tp=8, cp=8, zero=1) in found
+    assert {p.ep for p in found} == {1}
+    assert max(p.cp * p.ep for p in plans(LONG_MIXTRAL, system(64))) > 8
+    just_short = dataclasses.replace(LONG_8B, sequence=32767)
+    assert {p.cp for p in plans(just_short, system(64))} == {1}
+
+
+@pytest.mark.parametrize("workload", [GPT3, LLAMA_405B])
+def test_dense_short_plans_use_neither_context_nor_expert_ranks(workload):
+    found = plans(workload, system(1024))
+    assert {(p.cp, p.ep) for p in found} == {(1, 1)}
+    assert len(found) == len({(p.tp, p.pp, p.dp, p.micro_batch, p.interleave, p.recompute) for p in found})
+
+
+def test_enumeration_of_experts_stays_bounded():
+    assert 1000 < len(plans(DEEPSEEK, system(1024))) < 20_000

@@ -121,7 +121,7 @@ KERNELS = "kernels"
 
 
 def default_calibration(chip_name: str, stack: str = USUAL) -> Calibration:
-    """The fit that serves a chip and software stack, or the named prior of the chip's family where nothing is fitted."""
+    """The fit that serves a chip and software stack, or the named prior of the chip's family if nothing is fitted."""
     fitted = serving_name(set(calibration_names()), chip_name, stack)
     return calibration(fitted) if fitted else prior_calibration(chip_name)
 

@@ -59,7 +59,8 @@ def test_text_round_trip(plan):
     [
         (
             "tpp=8",
-            "unknown key 'tpp'; allowed: tp, pp, dp, micro, interleave, zero, recompute, cp, ep, schedule; did you mean tp?",
+            "unknown key 'tpp'; allowed: tp, pp, dp, micro, interleave, zero, recompute, cp, ep, schedule; "
+            "did you mean tp?",
         ),
         ("micro_batch=8", "unknown key 'micro_batch'; allowed: tp, pp, dp, micro"),
         ("tp=2.5", "tp=2.5 is not allowed; give a whole number, at least 1"),
@@ -245,8 +246,9 @@ def test_weights_are_sharded_only_for_experts_without_a_pipeline():
 def test_long_sequences_are_split():
     found = plans(LONG_8B, system(64))
     assert {p.cp for p in found} == {1, 2, 4, 8, 16, 32, 64}
-    assert Plan(tp=8, cp=8) not in found  # context ranks are replicas of the weights: states are sharded over them
+    # context ranks are replicas of the weights, so optimizer states are sharded over them too
     assert Plan(tp=8, cp=8, zero=1) in found
+    assert Plan(tp=8, cp=8, zero=0) not in found
     assert {p.ep for p in found} == {1}
     assert max(p.cp * p.ep for p in plans(LONG_MIXTRAL, system(64))) > 8
     just_short = dataclasses.replace(LONG_8B, sequence=32767)

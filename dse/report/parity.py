@@ -1,0 +1,190 @@
+"""Two figures of a validation: predicted against measured time, and what the predicted time is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from ..performance.calibration import FAMILIES, family
+from .format import digits, in_unit, percent
+from .style import BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
+
+WHAT = {"training": "step time", "kernels": "operator time", "collectives": "collective time"}
+"""Kind of measurement to what its times are."""
+
+PALETTE = ("#33658a", "#d1603d", "#4c8c4a", "#8a4f7d", "#d9a21b", "#2fa3a0", "#7a5c3e")
+FAMILY_COLORS = dict(zip((name for name, _ in FAMILIES), PALETTE, strict=False))
+"""Chip family to its colour; chips of no family are black."""
+
+MARKERS = "os^Dv<>PXph*8d"
+"""Marker of a source, by its number of points."""
+
+BAND_FRAC = 0.25
+"""Half width of the shaded band."""
+
+PARTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "compute_s": ("operators", {"facecolor": BLOCKS["tensor engines"]}),
+    "host_exposed_s": ("host starts", {"facecolor": BLOCKS["control, DMA"]}),
+    "tensor_exposed_s": ("tensor-parallel traffic", {"facecolor": BLOCKS["links"]}),
+    "pipeline_exposed_s": ("stage-to-stage traffic", {"facecolor": "#93bd8f"}),
+    "data_exposed_s": ("data-parallel traffic", {"facecolor": "#25522a"}),
+    "optimizer_s": ("optimizer", {"facecolor": BLOCKS["HBM"]}),
+    "bubble_s": ("pipeline bubble", {"facecolor": "white", "edgecolor": CONTEXT, "hatch": "////"}),
+}
+"""Part of a predicted step to its words and look: green for links, hatched for idle time."""
+
+SHOWN_SOURCES = 16
+"""Sources with a bar of their own, most points first."""
+
+
+def write_figures(done: pd.DataFrame, kind: str, folder: Path) -> list[Path]:
+    """Draw `parity` and `parts` of predictions into `folder`, as PNG and SVG.
+
+    Args:
+        done: predictions, with `error_frac`.
+        kind: kind of measurement.
+        folder: where to.
+
+    Returns:
+        The files.
+    """
+    with mpl.rc_context(STYLE):
+        return save(parity_figure(done, kind), folder, "parity") + save(parts_figure(done, kind), folder, "parts")
+
+
+def parity_figure(done: pd.DataFrame, kind: str) -> Figure:
+    """Predicted against measured time, both logarithmic: colour is the chip family, marker the source."""
+    figure, ax = plt.subplots(figsize=(6.4, 6.0))
+    low, high = both_ends(done)
+    ax.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
+    ax.set_aspect("equal")
+    ax.grid(which="major")
+    line = np.asarray([low, high])
+    ax.fill_between(line, (1 - BAND_FRAC) * line, (1 + BAND_FRAC) * line, color="#e9e9e9", linewidth=0, zorder=0.5)
+    ax.plot(line, line, color=CONTEXT, linewidth=1.0, zorder=1)
+    counts = done.source.value_counts()
+    markers = {source: MARKERS[i % len(MARKERS)] for i, source in enumerate(counts.index)}
+    for source, n in counts.items():  # few points on top of many
+        mine = done[done.source == source]
+        alpha = 0.9 if n < CROWD else 0.45
+        for name, group in mine.groupby(mine.chip.map(family)):
+            ax.scatter(
+                group.measured_s, group.predicted_s, marker=markers[source], s=30 if n < CROWD else 18,
+                color=FAMILY_COLORS.get(str(name), DESIGN), alpha=alpha, edgecolors="white", linewidths=0.4, zorder=3,
+            )  # fmt: skip
+    ax.xaxis.set_major_formatter(lambda x, _: in_unit(x, "s", 1))
+    ax.yaxis.set_major_formatter(lambda x, _: in_unit(x, "s", 1))
+    ax.minorticks_off()
+    ax.set(xlabel=f"measured {WHAT[kind]} [s]", ylabel=f"predicted {WHAT[kind]} [s]")
+    inside = percent(float((done.error_frac.abs() <= BAND_FRAC).mean()))
+    ax.set_title(f"{len(done):,} {kind} measurements, {inside} within ±{percent(BAND_FRAC)}")
+    parity_legend(ax, done, markers)
+    return figure
+
+
+CROWD = 150
+"""Points of a source from which its marks are small and light."""
+
+
+def both_ends(done: pd.DataFrame) -> tuple[float, float]:
+    """Limits that hold all measured and predicted times with room around."""
+    every = np.concatenate([done.measured_s.to_numpy(float), done.predicted_s.to_numpy(float)])
+    return float(every.min()) / 1.6, float(every.max()) * 1.6
+
+
+def parity_legend(ax: Axes, done: pd.DataFrame, markers: dict[Any, str]) -> None:
+    """Families, lines and sources outside the panel."""
+    look: dict[str, Any] = {"color": "none", "markeredgecolor": "white", "markersize": 8}
+    names = [n for n in (*FAMILY_COLORS, *sorted({family(c) for c in done.chip} - set(FAMILY_COLORS)))]
+    chips = {n: sorted(set(done.chip[done.chip.map(family) == n])) for n in names}
+    colours = [
+        Line2D([], [], marker="o", markerfacecolor=FAMILY_COLORS.get(n, DESIGN), label=", ".join(found), **look)
+        for n, found in chips.items()
+        if found
+    ]
+    context = [
+        Line2D([], [], color=CONTEXT, label="predicted = measured"),
+        Patch(facecolor="#e9e9e9", label=f"±{percent(BAND_FRAC)}"),
+    ]
+    error = done.error_frac.abs().groupby(done.source).median()
+    count = done.source.value_counts()
+    look = {**look, "markerfacecolor": "#555555"}
+    sources = [
+        Line2D([], [], marker=m, label=f"{s}  ({count[s]:,}; {percent(float(error[s]))})", **look)
+        for s, m in markers.items()
+    ]
+    place: dict[str, Any] = {"loc": "upper left", "fontsize": 8.5, "alignment": "left", "title_fontsize": 9}
+    first = ax.legend(handles=colours, title="chip", bbox_to_anchor=(1.02, 1.02), **place)
+    ax.add_artist(first)
+    below = 1.02 - 0.048 * (len(colours) + 2)
+    ax.legend(
+        handles=[*sources, *context], title="source (points; median error)", bbox_to_anchor=(1.02, below), **place
+    )
+
+
+def parts_figure(done: pd.DataFrame, kind: str) -> Figure:
+    """Share of the predicted time by part, and the error, for best and worst quarter of points and for every source."""
+    groups = part_groups(done)
+    parts = [p for p in PARTS if p in done.columns and done[p].fillna(0).max() > 0]
+    height = 1.3 + 0.34 * len(groups)
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(10.5, height), sharey=True, gridspec_kw={"wspace": 0.05, "width_ratios": [2.0, 1.0]}
+    )
+    for row, (_, group) in enumerate(groups):
+        shares = group[parts].fillna(0).div(group.predicted_s, axis=0).mean()
+        start = 0.0
+        for part in parts:
+            left.barh(row, shares[part], left=start, height=0.66, linewidth=0.5, **PARTS[part][1])
+            start += float(shares[part])
+        error_row(right, row, group.error_frac)
+    for ax in (left, right):
+        ax.axhline(1.5, color=CONTEXT, linewidth=0.8)
+        ax.tick_params(axis="y", length=0)
+        ax.grid(axis="x")
+        ax.xaxis.set_major_formatter(lambda x, _: percent(x))
+    left.set_yticks(range(len(groups)), [f"{name}  ({len(g):,})" for name, g in groups])
+    left.set(ylim=(len(groups) - 0.4, -0.6), xlim=(0, 1), xlabel=f"mean share of predicted {WHAT[kind]} [%]")
+    left.set_title("What the prediction is made of")
+    right.axvline(0, color=DESIGN, linewidth=0.8)
+    right.axvspan(-BAND_FRAC, BAND_FRAC, color="#f1f1f1", zorder=0)
+    right.set(xlim=(-ERROR_SPAN, ERROR_SPAN), xlabel="predicted / measured - 1 [%]")
+    right.set_title("Its error: median, 80 % of points")
+    handles = [Patch(label=PARTS[p][0], linewidth=0.5, **PARTS[p][1]) for p in parts]
+    below = -0.62 / height
+    figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.45, below + 0.1), ncol=4, fontsize=9)
+    return figure
+
+
+ERROR_SPAN = 1.0
+"""Ends of the error axis; a bar that goes on has an arrow."""
+
+
+def part_groups(done: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Best and worst quarter by absolute error, then every source, most points first."""
+    size = done.error_frac.abs()
+    ends = [
+        ("best quarter of points", done[size <= size.quantile(0.25)]),
+        ("worst quarter", done[size >= size.quantile(0.75)]),
+    ]
+    names = done.source.value_counts().index[:SHOWN_SOURCES]
+    return [*ends, *((str(n), done[done.source == n]) for n in names)]
+
+
+def error_row(ax: Axes, row: int, error: pd.Series) -> None:
+    """Median error as a point, 10th to 90th percentile as a line."""
+    low, middle, high = (float(error.quantile(q)) for q in (0.1, 0.5, 0.9))
+    ax.plot([max(low, -ERROR_SPAN), min(high, ERROR_SPAN)], [row, row], color=CONTEXT, linewidth=3, zorder=2)
+    if high > ERROR_SPAN:
+        ax.annotate(
+            f"to +{digits(100 * high)} %", (ERROR_SPAN, row), (-2, 5), textcoords="offset points", ha="right",
+            fontsize=8, color="#505050",
+        )  # fmt: skip
+    ax.plot(min(middle, ERROR_SPAN), row, "o", color=DESIGN, markersize=6, zorder=3)

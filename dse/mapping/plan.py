@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 import re
 
 from ..core.errors import PlanError
@@ -26,6 +27,12 @@ MAX_TRAINING_TP = 64
 """Widest tensor parallelism that the enumeration tries for training."""
 MAX_INTERLEAVE = 8
 """Most virtual stages per device that the enumeration tries."""
+MAX_EP = 64
+"""Widest expert parallelism that the enumeration tries."""
+MAX_CP = 64
+"""Widest context parallelism that the enumeration tries."""
+LONG_SEQUENCE = 32768
+"""Tokens from which the enumeration tries context parallelism."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,8 +162,10 @@ def _tensor_rules(tp: int, model: Model, system: System) -> list[Rule]:
 def _size_rule(plan: Plan, system: System) -> Rule:
     """Whether the plan uses every chip once."""
     product = plan.tp * plan.cp * plan.pp * plan.dp
-    sizes = f"tp*pp*dp = {plan.tp}*{plan.pp}*{plan.dp}" if plan.cp == 1 else (
-        f"tp*cp*pp*dp = {plan.tp}*{plan.cp}*{plan.pp}*{plan.dp}"
+    sizes = (
+        f"tp*pp*dp = {plan.tp}*{plan.pp}*{plan.dp}"
+        if plan.cp == 1
+        else (f"tp*cp*pp*dp = {plan.tp}*{plan.cp}*{plan.pp}*{plan.dp}")
     )
     return product == system.n_chips, f"{sizes} = {product}, but {system.name} has {system.n_chips} chips"
 
@@ -243,20 +252,53 @@ def _interleaves(per_stage: int, pp: int, n_micro: int) -> list[int]:
     return [v for v in range(1, MAX_INTERLEAVE + 1) if per_stage % v == 0]
 
 
+def _powers_of_two(limit: int) -> list[int]:
+    """1, 2, 4, ... up to `limit`."""
+    return [2**i for i in range(limit.bit_length())]
+
+
+def _context_sizes(workload: Training, n_chips: int) -> list[int]:
+    """Context-parallel sizes that divide `n_chips` and a long sequence; 1 alone for a short one."""
+    if workload.sequence < LONG_SEQUENCE:
+        return [1]
+    return [cp for cp in _powers_of_two(MAX_CP) if n_chips % cp == 0 and workload.sequence % cp == 0]
+
+
+def _expert_sizes(model: Model, dp: int) -> list[int]:
+    """Expert-parallel sizes that divide experts and replicas; 1 alone for a dense model."""
+    if model.experts is None:
+        return [1]
+    return [ep for ep in _powers_of_two(MAX_EP) if model.experts.n_experts % ep == 0 and dp % ep == 0]
+
+
+def _shardings(model: Model, pp: int, replicas: int) -> list[int]:
+    """`ZERO` stages to try: 1 where there are replicas, and weights too for experts without a pipeline."""
+    if replicas == 1:
+        return [0]
+    return [1, 3] if model.experts is not None and pp == 1 else [1]
+
+
 def _training_plans(workload: Training, system: System, max_micro_batch: int) -> list[Plan]:
     """All valid training plans within the enumeration's limits."""
     found: list[Plan] = []
     model, micros = workload.model, [m for m in MICRO_BATCHES if m <= max_micro_batch]
     sizes = [tp for tp in _tensor_sizes(model, system) if tp <= MAX_TRAINING_TP]
-    grid = [(tp, pp) for tp in sizes for pp in _divisors(system.n_chips // tp) if pp <= model.n_layers]
-    for tp, pp in grid:
-        dp, per_stage = system.n_chips // (tp * pp), -(-model.n_layers // pp)
+    grid = [
+        (tp, pp, cp)
+        for tp in sizes
+        for pp in _divisors(system.n_chips // tp)
+        if pp <= model.n_layers
+        for cp in _context_sizes(workload, system.n_chips // (tp * pp))
+    ]
+    for tp, pp, cp in grid:
+        dp, per_stage = system.n_chips // (tp * pp * cp), -(-model.n_layers // pp)
+        splits = list(itertools.product(_shardings(model, pp, dp * cp), _expert_sizes(model, dp)))
         for micro in micros:
             n_micro, rest = divmod(workload.global_batch, dp * micro)
             if rest or not n_micro:
                 continue
-            choices = [(v, r) for v in _interleaves(per_stage, pp, n_micro) for r in RECOMPUTE]
-            found += [Plan(tp, pp, dp, micro, v, int(dp > 1), r) for v, r in choices]
+            choices = itertools.product(_interleaves(per_stage, pp, n_micro), RECOMPUTE, splits)
+            found += [Plan(tp, pp, dp, micro, v, zero, r, cp, ep) for v, r, (zero, ep) in choices]
     return found
 
 
@@ -272,7 +314,9 @@ def plans(workload: Workload, system: System, *, max_micro_batch: int = 8) -> li
 
     Training tries tensor sizes up to `MAX_TRAINING_TP`, every pipeline length that divides the system up to the
     number of layers, interleaving up to `MAX_INTERLEAVE`, and all kinds of recomputation. Optimizer states are
-    sharded whenever there are replicas: it saves memory and moves no more bytes [rajbhandari2020zero].
+    sharded whenever there are replicas: it saves memory and moves no more bytes [rajbhandari2020zero]. Sequences
+    of `LONG_SEQUENCE` and more are also split over powers of two of context ranks, experts over powers of two of
+    replicas, and the weights of a mixture of experts without a pipeline are also tried sharded (stage 3).
 
     Args:
         workload: training or decode.

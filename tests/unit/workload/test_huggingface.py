@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dse.core.errors import SpecError
 from dse.workload.huggingface import model_from_config
-from dse.workload.transformer import Model
+from dse.workload.transformer import Experts, Latent, Model
 
 LLAMA = {
     "model_type": "llama",
@@ -32,6 +32,22 @@ GPT2 = {
     "vocab_size": 100,
     "activation_function": "gelu_new",
     "layer_norm_epsilon": 1e-5,
+}
+MOE = LLAMA | {
+    "model_type": "qwen3_moe",
+    "num_hidden_layers": 6,
+    "num_experts": 8,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 32,
+    "decoder_sparse_step": 1,
+    "mlp_only_layers": [],
+}
+LATENT = {
+    "q_lora_rank": 24,
+    "kv_lora_rank": 16,
+    "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 4,
+    "v_head_dim": 6,
 }
 DROP = object()
 
@@ -82,6 +98,102 @@ def test_sliding_window_that_is_off(tmp_path):
     assert model_from_config(write(tmp_path, off)).n_layers == 2
 
 
+def test_mixtral_dialect(tmp_path):
+    # no width of its own: an expert is as wide as intermediate_size
+    mixtral = edited(LLAMA, model_type="mixtral", num_local_experts=8, num_experts_per_tok=2, sliding_window=None)
+    m = model_from_config(write(tmp_path, mixtral))
+    assert m.experts == Experts(n_experts=8, per_token=2, ffn=224)
+    assert m.window == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "n_dense"),
+    [
+        ({}, 0),
+        ({"mlp_only_layers": [0, 1]}, 2),
+        ({"decoder_sparse_step": 2}, 3),  # experts in blocks 1, 3, 5
+        ({"decoder_sparse_step": 2, "mlp_only_layers": [1, 2]}, 4),
+        ({"first_k_dense_replace": 1}, 1),
+        ({"first_k_dense_replace": 1, "moe_layer_freq": 2}, 4),  # experts in blocks 2, 4
+        ({"moe_layers": [1, 5], "decoder_sparse_step": 1}, 4),
+        ({"decoder_sparse_step": DROP, "interleave_moe_layer_step": 3}, 4),  # experts in blocks 2, 5
+    ],
+)
+def test_blocks_without_experts(tmp_path, changes, n_dense):
+    m = model_from_config(write(tmp_path, edited(MOE, **changes)))
+    assert m.experts == Experts(n_experts=8, per_token=2, ffn=32, n_dense_layers=n_dense)
+    assert m.ffn == 224
+
+
+def test_shared_experts(tmp_path):
+    def shared(**changes):
+        return model_from_config(write(tmp_path, edited(MOE, **changes))).experts.shared_ffn
+
+    assert shared(n_shared_experts=2) == 64
+    assert shared(shared_expert_intermediate_size=48) == 48
+    assert shared(model_type="llama4_text") == 32
+
+
+def test_no_experts_is_dense(tmp_path):
+    assert model_from_config(write(tmp_path, edited(MOE, num_experts=0))).experts is None
+
+
+def test_latent_attention(tmp_path):
+    m = model_from_config(write(tmp_path, edited(LLAMA, model_type="deepseek_v3", head_dim=4, **LATENT)))
+    assert m.latent == Latent(query_rank=24, kv_rank=16, rope_dim=4, nope_dim=8, value_dim=6)
+    assert m.head_dim == 12
+    unsqueezed = edited(LLAMA, model_type="deepseek_v2", **LATENT | {"q_lora_rank": None})
+    assert model_from_config(write(tmp_path, unsqueezed)).latent.query_rank == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "window", "n_window_layers"),
+    [
+        ({}, 0, 0),
+        ({"sliding_window": 128}, 128, 8),
+        ({"sliding_window": 128, "use_sliding_window": False}, 0, 0),
+        ({"sliding_window": 128, "max_window_layers": 6}, 128, 2),
+        ({"sliding_window": 128, "max_window_layers": 8}, 0, 0),
+        ({"sliding_window": 128, "layer_types": ["sliding_attention", "full_attention"] * 4}, 128, 4),
+        ({"sliding_window": 128, "layer_types": ["full_attention"] * 8}, 0, 0),
+        ({"sliding_window": 128, "model_type": "gpt_oss"}, 128, 4),
+        ({"attention_chunk_size": 64}, 64, 6),
+        ({"attention_chunk_size": 64, "no_rope_layer_interval": 2}, 64, 4),
+        ({"attention_chunk_size": 64, "no_rope_layers": [1, 1, 1, 1, 1, 1, 1, 0]}, 64, 7),
+        ({"attention_chunk_size": 64, "layer_types": ["chunked_attention"] * 8}, 64, 8),
+    ],
+)
+def test_windows(tmp_path, changes, window, n_window_layers):
+    m = model_from_config(write(tmp_path, edited(LLAMA, num_hidden_layers=8, **changes)))
+    assert (m.window, m.n_window_layers) == (window, n_window_layers)
+
+
+def test_multimodal_models_nest_their_text(tmp_path):
+    text = edited(MOE, model_type="llama4_text", intermediate_size_mlp=448)
+    m = model_from_config(write(tmp_path, {"model_type": "llama4", "text_config": text, "vision_config": {}}))
+    assert (m.n_layers, m.ffn, m.experts.ffn) == (6, 448, 32)
+
+
+def test_bert_dialect(tmp_path):
+    bert = edited(LLAMA, model_type="bert", hidden_act="gelu", layer_norm_eps=1e-12, rms_norm_eps=DROP)
+    m = model_from_config(write(tmp_path, edited(bert, tie_word_embeddings=DROP)))
+    assert (m.causal, m.n_mlp_matrices, m.tied_embeddings, m.norm_passes) == (False, 2, True, 6)
+    assert model_from_config(write(tmp_path, edited(bert, is_decoder=True))).causal
+
+
+def test_bloom_dialect(tmp_path):
+    m = model_from_config(
+        write(
+            tmp_path,
+            {
+                "model_type": "bloom", "n_embed": 64, "n_layer": 2, "num_attention_heads": 8, "seq_length": 512,
+                "vocab_size": 100, "layer_norm_epsilon": 1e-5,
+            },
+        )
+    )  # fmt: skip
+    assert (m.hidden, m.ffn, m.max_context, m.tied_embeddings, m.causal) == (64, 256, 512, True, True)
+
+
 @pytest.mark.parametrize(
     ("base", "changes", "words"),
     [
@@ -91,10 +203,20 @@ def test_sliding_window_that_is_off(tmp_path):
         (LLAMA, {"intermediate_size": DROP}, "no intermediate_size or n_inner"),
         (LLAMA, {"vocab_size": None}, "no vocab_size"),
         (LLAMA, {"max_position_embeddings": DROP}, "no max_position_embeddings or n_positions"),
-        (LLAMA, {"num_local_experts": 8}, "num_local_experts = 8: mixture of experts is not supported yet"),
-        (LLAMA, {"n_routed_experts": 256}, "n_routed_experts = 256: mixture of experts is not supported yet"),
-        (LLAMA, {"kv_lora_rank": 512}, "kv_lora_rank = 512: multi-head latent attention is not supported yet"),
-        (LLAMA, {"sliding_window": 4096}, "sliding_window = 4096: windowed attention is not supported yet"),
+        (LLAMA, {"num_local_experts": 8}, "no num_experts_per_tok or experts_per_token; add it"),
+        (MOE, {"num_experts": -1}, "num_experts = -1, expected a whole number, at least 0"),
+        (MOE, {"num_experts_per_tok": 9}, "9 experts per token, but there are 8; use at most that many"),
+        (MOE, {"moe_intermediate_size": 0}, "moe_intermediate_size = 0, expected"),
+        (MOE, {"mlp_only_layers": 3}, "mlp_only_layers = 3, expected a list"),
+        (MOE, {"decoder_sparse_step": "1"}, 'decoder_sparse_step = "1", expected'),
+        (LLAMA, {"kv_lora_rank": 512}, "no qk_rope_head_dim; add it"),
+        (LLAMA, {"sliding_window": 0}, "sliding_window = 0, expected a whole number, at least 1"),
+        (LLAMA, {"layer_types": ["full_attention"]}, "layer_types has 1 entries for 2 layers; allowed: one of"),
+        (LLAMA, {"layer_types": ["full_attention", "linear_attention"]}, 'has an entry "linear_attention"; allowed'),
+        (LLAMA, {"layer_types": ["sliding_attention"] * 2}, "has windows, but no sliding_window or"),
+        (LLAMA, {"is_encoder_decoder": True}, "is_encoder_decoder = true: an encoder with a decoder is not supported"),
+        (LLAMA, {"attn_layer_period": 8}, "a mix of attention and state-space blocks is not supported"),
+        (LLAMA, {"index_topk": 2048}, "attention to selected tokens is not supported"),
         (LLAMA, {"hidden_size": 0}, "hidden_size = 0, expected a whole number, at least 1"),
         (LLAMA, {"hidden_size": -64}, "hidden_size = -64, expected"),
         (LLAMA, {"num_hidden_layers": 2.5}, "num_hidden_layers = 2.5, expected"),
@@ -108,8 +230,8 @@ def test_sliding_window_that_is_off(tmp_path):
         (LLAMA, {"rms_norm_eps": DROP}, "none of rms_norm_eps, layer_norm_epsilon, layer_norm_eps"),
         (
             GPT2,
-            {"model_type": "bert"},
-            'model_type = "bert" with activation "gelu_new" is not known; allowed: gpt2, llama',
+            {"model_type": "t5"},
+            'model_type = "t5" with activation "gelu_new" is not known; allowed: bert, bloom, deepseek_v2',
         ),
         (GPT2, {"model_type": DROP}, "model_type = null"),
     ],
@@ -163,9 +285,12 @@ JSON = (
 )
 
 
-@given(key=st.sampled_from(sorted(LLAMA)), value=JSON)
+FUZZED = MOE | LATENT | {"sliding_window": 64, "layer_types": ["full_attention"] * 6, "moe_layer_freq": 1}
+
+
+@given(key=st.sampled_from(sorted(FUZZED)), value=JSON)
 def test_any_value_gives_a_model_or_a_line(tmp_path_factory, key, value):
-    path = write(tmp_path_factory.mktemp("fuzz"), LLAMA | {key: value})
+    path = write(tmp_path_factory.mktemp("fuzz"), FUZZED | {key: value})
     try:
         m = model_from_config(path)
     except SpecError as e:

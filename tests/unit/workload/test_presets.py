@@ -1,15 +1,23 @@
 """Models by name: all load, all are named after themselves, unknown ones get a hint."""
 
+import dataclasses
 import json
 
 import pytest
 
 from dse.core.errors import SpecError, UnknownNameError
 from dse.workload.presets import model, model_names
+from dse.workload.transformer import Experts, Latent
 
 
 def test_names():
-    assert model_names() == ["gpt-3-175b", "llama-3.1-405b", "llama-3.1-70b", "llama-3.1-8b", "qwen3-32b"]
+    assert model_names() == sorted(
+        """
+        bert-large bloom-176b deepseek-v3 gpt-3-175b gpt-oss-120b gpt-oss-20b gpt3-22b gpt3-530b gpt3-6.7b kimi-k2
+        llama-2-13b llama-2-70b llama-2-7b llama-3.1-405b llama-3.1-70b llama-3.1-8b llama-3.3-70b llama-4-maverick
+        llama-4-scout mistral-7b mixtral-8x22b mixtral-8x7b qwen2.5-32b qwen3-235b-a22b qwen3-30b-a3b qwen3-32b
+        """.split()
+    )
 
 
 @pytest.mark.parametrize("name", model_names())
@@ -39,7 +47,7 @@ def test_path_to_a_file(tmp_path):
 
 
 def test_unknown_name_offers_near_matches():
-    with pytest.raises(UnknownNameError, match=r"unknown model 'llama-3-70b'; did you mean .*llama-3\.1-70b"):
+    with pytest.raises(UnknownNameError, match=r"unknown model 'llama-3-70b'; did you mean .*llama-3\.[13]-70b"):
         model("llama-3-70b")
     with pytest.raises(UnknownNameError, match="Llama"):
         model("meta-llama/Llama-3.1-8B")
@@ -48,3 +56,40 @@ def test_unknown_name_offers_near_matches():
 def test_missing_file():
     with pytest.raises(SpecError, match=r"absent\.json: cannot be read"):
         model("absent.json")
+
+
+def test_deepseek_v3_as_published():
+    # DeepSeek-V3 report, section 4.2: 61 layers, 3 of them dense, 128 heads, latents of 512 and 1536, 256 experts of
+    # 2048 and one shared, 8 per token
+    m = model("deepseek-v3")
+    assert m.latent == Latent(query_rank=1536, kv_rank=512, rope_dim=64, nope_dim=128, value_dim=128)
+    assert m.experts == Experts(n_experts=256, per_token=8, ffn=2048, shared_ffn=2048, n_dense_layers=3)
+    assert (m.n_layers, m.hidden, m.n_heads, m.head_dim, m.ffn) == (61, 7168, 128, 192, 18432)
+
+
+def test_gpt_oss_alternates_windows():
+    m = model("gpt-oss-120b")
+    assert (m.window, m.n_window_layers, m.n_layers, m.head_dim) == (128, 18, 36, 64)
+    assert m.experts == Experts(n_experts=128, per_token=4, ffn=2880)
+
+
+def test_llama_4_interleaves_experts():
+    scout, maverick = model("llama-4-scout"), model("llama-4-maverick")
+    assert scout.experts == Experts(n_experts=16, per_token=1, ffn=8192, shared_ffn=8192)
+    assert maverick.experts == Experts(n_experts=128, per_token=1, ffn=8192, shared_ffn=8192, n_dense_layers=24)
+    # three blocks of four attend in chunks
+    assert (maverick.ffn, maverick.window, maverick.n_window_layers) == (16384, 8192, 36)
+
+
+def test_mistral_windows_every_block():
+    m = model("mistral-7b")
+    assert (m.window, m.n_window_layers, m.n_layers) == (4096, 32, 32)
+
+
+def test_bert_is_an_encoder():
+    m = model("bert-large")
+    assert (m.causal, m.n_mlp_matrices, m.tied_embeddings, m.norm_passes) == (False, 2, True, 6)
+
+
+def test_llama_3_3_has_the_shape_of_3_1():
+    assert dataclasses.replace(model("llama-3.3-70b"), name="llama-3.1-70b") == model("llama-3.1-70b")

@@ -6,7 +6,16 @@ import pytest
 
 from dse.core.errors import SpecError
 from dse.workload.presets import model
-from dse.workload.transformer import check_precision, kv_B_per_token, layer_parameters, total_parameters
+from dse.workload.transformer import (
+    attention_parameters,
+    check_precision,
+    expert_parameters,
+    kv_B_per_token,
+    layer_parameters,
+    mean_context,
+    n_dense_layers,
+    total_parameters,
+)
 
 
 @pytest.mark.parametrize(
@@ -18,10 +27,128 @@ from dse.workload.transformer import check_precision, kv_B_per_token, layer_para
         ("llama-3.1-70b", 70.55e9, 0.005),
         ("llama-3.1-405b", 405.85e9, 0.005),
         ("qwen3-32b", 32.76e9, 0.005),
+        # Megatron's sizes, vocabulary 51,200; 530B is MT-NLG
+        ("gpt3-6.7b", 6.7e9, 0.015),
+        ("gpt3-22b", 22e9, 0.015),
+        ("gpt3-530b", 530e9, 0.005),
+        ("bloom-176b", 176.25e9, 0.005),
+        # 335.1e6 in the checkpoint (340e6 in the paper); pooler, positions and biases are not counted
+        ("bert-large", 335.1e6, 0.015),
+        ("llama-2-7b", 6.738e9, 0.005),
+        ("llama-2-13b", 13.016e9, 0.005),
+        ("llama-2-70b", 68.98e9, 0.005),
+        ("llama-3.3-70b", 70.55e9, 0.005),
+        ("mistral-7b", 7.242e9, 0.005),
+        ("qwen2.5-32b", 32.76e9, 0.005),
+        ("mixtral-8x7b", 46.7e9, 0.005),
+        ("mixtral-8x22b", 140.6e9, 0.005),
+        ("qwen3-30b-a3b", 30.5e9, 0.005),
+        ("qwen3-235b-a22b", 235e9, 0.005),
+        # without the 14e9 of the layer that predicts one more token
+        ("deepseek-v3", 671e9, 0.005),
+        ("kimi-k2", 1.04e12, 0.015),
+        ("gpt-oss-20b", 20.91e9, 0.005),
+        ("gpt-oss-120b", 116.83e9, 0.005),
+        # 109e9 with the vision tower
+        ("llama-4-scout", 109e9, 0.015),
+        ("llama-4-maverick", 400e9, 0.005),
     ],
 )
 def test_total_parameters(name, printed, rel):
     assert total_parameters(model(name)) == pytest.approx(printed, rel=rel)
+
+
+@pytest.mark.parametrize(
+    ("name", "printed", "n_tables", "rel"),
+    [
+        ("mixtral-8x7b", 12.9e9, 2, 0.005),
+        ("mixtral-8x22b", 39.1e9, 2, 0.005),
+        ("qwen3-30b-a3b", 3.3e9, 2, 0.02),
+        ("qwen3-235b-a22b", 22e9, 2, 0.015),
+        ("deepseek-v3", 37e9, 2, 0.015),
+        ("kimi-k2", 32e9, 1, 0.015),  # printed without the embedding
+        ("gpt-oss-20b", 3.61e9, 1, 0.005),  # printed without the embedding
+        ("gpt-oss-120b", 5.13e9, 1, 0.005),
+        ("llama-4-scout", 17e9, 2, 0.015),
+        ("llama-4-maverick", 17e9, 2, 0.015),
+    ],
+)
+def test_active_parameters(name, printed, n_tables, rel):
+    # all but the routed experts that a token does not visit
+    m = model(name)
+    idle = expert_parameters(m) * (1 - m.experts.per_token / m.experts.n_experts)
+    active = total_parameters(m) - (m.n_layers - n_dense_layers(m)) * idle - (2 - n_tables) * m.vocab * m.hidden
+    assert active == pytest.approx(printed, rel=rel)
+
+
+def test_layer_of_mixtral_by_hand():
+    # attention as Llama 8B, 8 experts of three 4096 x 14336 matrices, a 4096 x 8 router, two norms
+    m = model("mixtral-8x7b")
+    experts = 8 * 3 * 4096 * 14336
+    assert expert_parameters(m) == experts == 1_409_286_144
+    by_hand = 2 * 4096 * 4096 + 2 * 4096 * 1024 + experts + 4096 * 8 + 2 * 4096
+    assert layer_parameters(m, dense=False) == by_hand == 1_451_270_144
+    assert layer_parameters(m) == layer_parameters(dataclasses.replace(m, experts=None))
+
+
+def test_shared_expert_by_hand():
+    # Llama 4 Scout: 16 routed experts and one shared, all 8192 wide, and a router of 5120 x 16
+    m = model("llama-4-scout")
+    attention = 5120 * 128 * (2 * 40 + 2 * 8)
+    mlp = (16 + 1) * 3 * 5120 * 8192 + 5120 * 16
+    assert layer_parameters(m, dense=False) == attention + mlp + 2 * 5120
+
+
+def test_latent_attention_by_hand():
+    # queries 7168 x 1536 and 1536 x 128 (128 + 64); latent and rotary key 7168 x (512 + 64); keys and values
+    # 512 x 128 (128 + 128); output 128 x 128 x 7168: 11,010,048 + 37,748,736 + 4,128,768 + 16,777,216 + 117,440,512
+    m = model("deepseek-v3")
+    assert attention_parameters(m) == 11_010_048 + 37_748_736 + 4_128_768 + 16_777_216 + 117_440_512 == 187_105_280
+    # without squeezing the queries: 7168 x 128 x 192 in place of the first two
+    direct = dataclasses.replace(m, latent=dataclasses.replace(m.latent, query_rank=0))
+    assert attention_parameters(direct) == 7168 * 128 * 192 + 4_128_768 + 16_777_216 + 117_440_512
+
+
+def test_dense_blocks_of_a_mixture():
+    # DeepSeek-V3: 3 dense blocks of 18432 and 58 with experts
+    m = model("deepseek-v3")
+    assert n_dense_layers(m) == 3
+    assert layer_parameters(m) == 187_105_280 + 3 * 7168 * 18432 + 2 * 7168
+    blocks = 3 * layer_parameters(m) + 58 * layer_parameters(m, dense=False)
+    assert total_parameters(m) == blocks + 2 * 129280 * 7168 + 7168
+
+
+def test_kv_of_latent_attention():
+    # 61 layers x (512 + 64) x 2 B = 70,272 B; the heads do not matter
+    assert kv_B_per_token(model("deepseek-v3"), "bf16") == 70_272
+    assert kv_B_per_token(model("kimi-k2"), "bf16") == 70_272
+    assert kv_B_per_token(model("deepseek-v3"), "fp8") == 35_136
+
+
+@pytest.mark.parametrize(
+    ("name", "by_hand"),
+    [
+        ("mixtral-8x7b", 2 * 32 * 8 * 128 * 2),
+        ("qwen3-30b-a3b", 2 * 48 * 4 * 128 * 2),
+        ("qwen3-235b-a22b", 2 * 94 * 4 * 128 * 2),
+        ("gpt-oss-120b", 2 * 36 * 8 * 64 * 2),
+        ("llama-4-scout", 2 * 48 * 8 * 128 * 2),
+        ("llama-2-7b", 2 * 32 * 32 * 128 * 2),
+        ("bloom-176b", 2 * 70 * 112 * 128 * 2),
+    ],
+)
+def test_kv_of_grouped_heads(name, by_hand):
+    # 2 (K, V) x layers x KV heads x head width x 2 B
+    assert kv_B_per_token(model(name), "bf16") == by_hand
+
+
+def test_mean_context():
+    # at 8192 tokens: half for a decoder; 4096 - 4096^2 / 16384 = 3072 with a window; all for an encoder
+    m = model("mistral-7b")
+    assert mean_context(m, 8192, windowed=False) == 4096
+    assert mean_context(m, 8192, windowed=True) == 3072
+    assert mean_context(m, 2048, windowed=True) == 1024
+    assert mean_context(model("bert-large"), 512, windowed=False) == 512
 
 
 def test_layer_of_llama_8b_by_hand():

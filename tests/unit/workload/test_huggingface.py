@@ -199,7 +199,7 @@ def test_bloom_dialect(tmp_path):
     [
         (LLAMA, {"num_hidden_layers": DROP}, "no num_hidden_layers or n_layer"),
         (LLAMA, {"num_attention_heads": DROP}, "no num_attention_heads or n_head"),
-        (LLAMA, {"hidden_size": DROP}, "no hidden_size or n_embd; add it"),
+        (LLAMA, {"hidden_size": DROP}, "no hidden_size or n_embd or n_embed; add it"),
         (LLAMA, {"intermediate_size": DROP}, "no intermediate_size or n_inner"),
         (LLAMA, {"vocab_size": None}, "no vocab_size"),
         (LLAMA, {"max_position_embeddings": DROP}, "no max_position_embeddings or n_positions"),

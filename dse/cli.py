@@ -1,4 +1,5 @@
-"""The command line: `dse optimize`, `evaluate`, `chips`, `models`, `cite`.
+"""The command line: `dse optimize`, `evaluate`, `chips`, `models`, `cite`, `validate`,
+`calibrate`.
 
 Exit codes: 0 an answer; 1 an infeasible study, explained; 2 bad input, one line on stderr; 130 interrupted.
 JAX and the rooms are imported inside the commands, so that `dse --help` does not wait for them.
@@ -225,12 +226,80 @@ class Cite:
         return 0
 
 
+@dataclasses.dataclass(frozen=True)
+class Validate:
+    """Predict published or your own measurements and show the error by source, the worst rows, what has no model."""
+
+    kind: Literal["training", "kernels", "collectives"] = "training"
+    """What was measured: whole steps, single operators, communication."""
+    data: Annotated[str | None, tyro.conf.arg(metavar="FILE.csv", help_behavior_hint="")] = None
+    """CSV or Parquet file with the columns of the shipped one; by default that."""
+    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    """Folder that gets validation/ with all predictions and the figures."""
+    json: JSON = False
+    """Print JSON, relative errors as fractions."""
+    leave_one_out: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Predict every source with fits that never saw it; takes minutes."""
+    all_rows: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Also score rows whose configuration is not fully published."""
+
+    def run(self) -> int:
+        """Predict, write, show."""
+        from .report.session import start_jax
+
+        start_jax()
+        from .report.results import json_text
+        from .report.validation import as_json, validate, validation_view, write_validation
+
+        with progress("reading the measurements") as tell:
+            found = validate(self.kind, self.data, self.all_rows, self.leave_one_out, tell)
+        with progress("drawing"):
+            folder = write_validation(found, self.results)
+        if self.json:
+            print(json_text(as_json(found)))
+        else:
+            screen().print(validation_view(found))
+            screen().print(f"Written to {folder}/ and {folder}.parquet", markup=False)
+        return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibrate:
+    """Fit the few numbers of every chip family and software stack to the shipped measurements; takes minutes."""
+
+    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    """Folder that gets calibration/fits.toml."""
+    json: JSON = False
+    """Print JSON, canonical units."""
+
+    def run(self) -> int:
+        """Fit, write, show."""
+        from .report.session import start_jax
+
+        start_jax()
+        from .report.calibration import as_json, calibrate, calibration_view, write_calibration
+        from .report.results import json_text, results_folder
+
+        folder = results_folder(self.results, "calibration")
+        with progress("reading the measurements") as tell:
+            fits = calibrate(tell)
+        write_calibration(fits, folder)
+        if self.json:
+            print(json_text(as_json(fits)))
+        else:
+            screen().print(calibration_view(fits))
+            screen().print(f"Written to {folder}/", markup=False)
+        return 0
+
+
 Command = (
     Annotated[Optimize, tyro.conf.subcommand("optimize")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Chips, tyro.conf.subcommand("chips")]
     | Annotated[Models, tyro.conf.subcommand("models")]
     | Annotated[Cite, tyro.conf.subcommand("cite")]
+    | Annotated[Validate, tyro.conf.subcommand("validate")]
+    | Annotated[Calibrate, tyro.conf.subcommand("calibrate")]
 )
 
 ABOUT = (
@@ -255,7 +324,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
 
 
-def parse(argv: list[str]) -> Optimize | Evaluate | Chips | Models | Cite | int:
+def parse(argv: list[str]) -> Command | int:
     """The command in `argv`, or the exit code of a call that only asked for help.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator
 
 from ..performance.calibration import FAMILIES, family
-from .format import digits, in_unit, percent
+from .format import digits, percent, scale_of
 from .style import BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
 
 WHAT = {"training": "step time", "kernels": "operator time", "collectives": "collective time"}
@@ -80,10 +82,12 @@ def parity_figure(done: pd.DataFrame, kind: str) -> Figure:
                 group.measured_s, group.predicted_s, marker=markers[source], s=30 if n < CROWD else 18,
                 color=FAMILY_COLORS.get(str(name), DESIGN), alpha=alpha, edgecolors="white", linewidths=0.4, zorder=3,
             )  # fmt: skip
-    ax.xaxis.set_major_formatter(lambda x, _: in_unit(x, "s", 1))
-    ax.yaxis.set_major_formatter(lambda x, _: in_unit(x, "s", 1))
+    unit, factor = scale_of(low * 1.6, "s")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(lambda x, _: digits(x / factor))
+        axis.set_major_locator(FixedLocator(factor_ticks(low, high, factor)))
     ax.minorticks_off()
-    ax.set(xlabel=f"measured {WHAT[kind]} [s]", ylabel=f"predicted {WHAT[kind]} [s]")
+    ax.set(xlabel=f"measured {WHAT[kind]} [{unit}]", ylabel=f"predicted {WHAT[kind]} [{unit}]")
     inside = percent(float((done.error_frac.abs() <= BAND_FRAC).mean()))
     ax.set_title(f"{len(done):,} {kind} measurements, {inside} within ±{percent(BAND_FRAC)}")
     parity_legend(ax, done, markers)
@@ -92,6 +96,12 @@ def parity_figure(done: pd.DataFrame, kind: str) -> Figure:
 
 CROWD = 150
 """Points of a source from which its marks are small and light."""
+
+
+def factor_ticks(low: float, high: float, factor: float) -> list[float]:
+    """Powers of ten of a unit of size `factor` between two limits."""
+    first, last = math.ceil(math.log10(low / factor)), math.floor(math.log10(high / factor))
+    return [factor * 10.0**i for i in range(first, last + 1)]
 
 
 def both_ends(done: pd.DataFrame) -> tuple[float, float]:
@@ -124,7 +134,7 @@ def parity_legend(ax: Axes, done: pd.DataFrame, markers: dict[Any, str]) -> None
     place: dict[str, Any] = {"loc": "upper left", "fontsize": 8.5, "alignment": "left", "title_fontsize": 9}
     first = ax.legend(handles=colours, title="chip", bbox_to_anchor=(1.02, 1.02), **place)
     ax.add_artist(first)
-    below = 1.02 - 0.048 * (len(colours) + 2)
+    below = 1.0 - 0.039 * (len(colours) + 2)
     ax.legend(
         handles=[*sources, *context], title="source (points; median error)", bbox_to_anchor=(1.02, below), **place
     )
@@ -136,7 +146,7 @@ def parts_figure(done: pd.DataFrame, kind: str) -> Figure:
     parts = [p for p in PARTS if p in done.columns and done[p].fillna(0).max() > 0]
     height = 1.3 + 0.34 * len(groups)
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(10.5, height), sharey=True, gridspec_kw={"wspace": 0.05, "width_ratios": [2.0, 1.0]}
+        1, 2, figsize=(10.5, height), sharey=True, gridspec_kw={"wspace": 0.07, "width_ratios": [2.0, 1.0]}
     )
     for row, (_, group) in enumerate(groups):
         shares = group[parts].fillna(0).div(group.predicted_s, axis=0).mean()
@@ -149,17 +159,17 @@ def parts_figure(done: pd.DataFrame, kind: str) -> Figure:
         ax.axhline(1.5, color=CONTEXT, linewidth=0.8)
         ax.tick_params(axis="y", length=0)
         ax.grid(axis="x")
-        ax.xaxis.set_major_formatter(lambda x, _: percent(x))
+        ax.xaxis.set_major_formatter(lambda x, _: digits(100 * x))
     left.set_yticks(range(len(groups)), [f"{name}  ({len(g):,})" for name, g in groups])
     left.set(ylim=(len(groups) - 0.4, -0.6), xlim=(0, 1), xlabel=f"mean share of predicted {WHAT[kind]} [%]")
     left.set_title("What the prediction is made of")
     right.axvline(0, color=DESIGN, linewidth=0.8)
     right.axvspan(-BAND_FRAC, BAND_FRAC, color="#f1f1f1", zorder=0)
     right.set(xlim=(-ERROR_SPAN, ERROR_SPAN), xlabel="predicted / measured - 1 [%]")
-    right.set_title("Its error: median, 80 % of points")
+    right.set_xticks([-0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75])
+    right.set_title("Error: median and 80 % of points")
     handles = [Patch(label=PARTS[p][0], linewidth=0.5, **PARTS[p][1]) for p in parts]
-    below = -0.62 / height
-    figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.45, below + 0.1), ncol=4, fontsize=9)
+    figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.45, -0.1 / height), ncol=4, fontsize=9)
     return figure
 
 

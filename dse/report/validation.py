@@ -26,7 +26,7 @@ from ..calibrate.measurements import DATA, NEEDED, complete, read
 from ..calibrate.score import Scores, score
 from ..core.errors import SpecError
 from ..performance.calibration import Calibration
-from .format import digits, in_unit, percent
+from .format import in_unit, percent
 from .results import digest, git_commit, preset_hashes, results_folder, write_json
 from .tables import table
 
@@ -40,11 +40,8 @@ SCORERS: dict[str, Scorer] = {
 }
 """Kind of measurement to what makes cases of its rows."""
 
-NUMBERS = (
-    "value", "num_chips", "layers", "hidden", "heads", "seq_len", "global_batch", "num_ranks", "message_bytes", "M",
-    "N", "K",
-)  # fmt: skip
-"""Columns that hold numbers."""
+NUMBERS = ("value", "num_chips", "seq_len", "global_batch")
+"""Columns that must hold numbers; bad text elsewhere counts as not printed."""
 
 WORST = 3
 """Worst predictions shown."""

@@ -1,0 +1,112 @@
+"""Fitted calibrations for people and machines: every number with its prior and whether the measurements set it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from ..calibrate import families
+from ..calibrate.fit import Fit
+from ..core.errors import DseError, SpecError
+from ..performance.calibration import FAMILIES, Calibration, prior_calibration
+from .format import digits, label, percent, quantity_text
+from .results import write_json
+from .tables import table
+
+
+def calibrate(tell: Callable[[str], None] = lambda _: None) -> dict[str, Fit]:
+    """Fits of all families and stacks to the shipped measurements, by name.
+
+    Raises:
+        SpecError: nothing to fit.
+    """
+    fits = families.refit(tell)
+    if not fits:
+        raise SpecError("dse calibrate: no measurement has a chip family with a prior")
+    return fits
+
+
+def prior_of(fit_name: str) -> Calibration | None:
+    """The prior that a fit, named `fit-FAMILY-STACK`, started from."""
+    prefixes = next((p for f, p in FAMILIES if fit_name.startswith(f"fit-{f}-")), ())
+    for prefix in prefixes:
+        try:
+            return prior_calibration(prefix)
+        except DseError:
+            continue
+    return None
+
+
+def numbers(f: Fit) -> list[dict[str, Any]]:
+    """The fitted numbers of a family and stack: prior, fit, standard deviation and whether the data set it.
+
+    `deviation` is in logarithms of times and logits of fractions; `deviation_in_unit` is that carried to the number's
+    own unit, to first order. The overlap exponent is chosen among a few and has none.
+    """
+    prior = prior_of(f.calibration.name)
+    rows = []
+    for name in (*f.deviation, "overlap_p"):
+        value = float(getattr(f.calibration, name))
+        slope = value * (1 - value) if name.endswith("_frac") else value
+        deviation = f.deviation.get(name)
+        rows.append(
+            {
+                "name": name,
+                "prior": None if prior is None else float(getattr(prior, name)),
+                "fit": value,
+                "deviation": deviation,
+                "prior_deviation": f.prior_deviation.get(name),
+                "deviation_in_unit": None if deviation is None else slope * deviation,
+                "determined": bool(f.determined(name)),
+            }
+        )
+    return rows
+
+
+def as_json(fits: dict[str, Fit]) -> dict[str, Any]:
+    """All fits for machines, canonical units."""
+    return {
+        "fits": [
+            {"name": name, "measurements": f.n_cases, "loss": f.loss, "numbers": numbers(f)}
+            for name, f in sorted(fits.items())
+        ]
+    }
+
+
+def calibration_view(fits: dict[str, Fit]) -> RenderableType:
+    """One table per family and stack; what the measurements do not set is dim."""
+    return Group(*(part for name, f in sorted(fits.items()) for part in (_fit_table(name, f), "")))
+
+
+def _fit_table(name: str, f: Fit) -> Table:
+    t = table(
+        "number", "prior", "fit", "standard deviation", "of the prior", "set by",
+        title=f"{name}: {f.n_cases:,} measurements, loss {digits(f.loss)}",
+    )  # fmt: skip
+    for row in numbers(f):
+        word = row["name"]
+        prior = "-" if row["prior"] is None else quantity_text(word, row["prior"])
+        spread = "chosen" if row["deviation"] is None else _deviation_text(word, row["deviation_in_unit"])
+        ratio = "-" if row["deviation"] is None else percent(row["deviation"] / row["prior_deviation"])
+        by = "data" if row["determined"] else "prior"
+        style = "none" if row["determined"] else "dim"
+        t.add_row(label(word), prior, quantity_text(word, row["fit"]), spread, ratio, by, style=style)
+    return t
+
+
+def _deviation_text(name: str, deviation: float) -> str:
+    """A deviation in the number's unit; of a fraction in points of percent."""
+    return f"{digits(100 * deviation, 2)} points" if name.endswith("_frac") else quantity_text(name, deviation, 2)
+
+
+def write_calibration(fits: dict[str, Fit], folder: Path) -> None:
+    """Write `fits.toml`, the data file that ships, and `fits.json` into `folder`."""
+    try:
+        (folder / "fits.toml").write_text(families.fits_toml(fits), encoding="utf-8")
+    except OSError as error:
+        raise SpecError(f"{folder}: cannot be written ({error.strerror})") from error
+    write_json(folder / "fits.json", as_json(fits))

@@ -11,6 +11,8 @@ from dse.core.errors import ReceiptError, SpecError, UnknownNameError
 from dse.core.provenance import KINDS
 from dse.hardware import presets
 from dse.hardware.chip import core_peak_FLOPps, peak_FLOPps, pool_B
+from dse.performance.calibration import prior_calibration
+from dse.technology import presets as technology
 
 TERA = 1e12
 
@@ -44,6 +46,18 @@ def test_core_peak_is_the_product(name, precision, tflops):
         ("tpu-v4", "bf16", 275),  # 2 x 8 x 16384 x 1.05 GHz = 275.3
         ("tpu-v5p", "bf16", 459),  # 2 x 8 x 16384 x 1.75 GHz = 458.8
         ("tpu-v5p", "fp8", 918),
+        ("h20", "bf16", 148),  # 2 x 78 x 512 x 1.853 GHz = 148.0
+        ("h200", "bf16", 989),
+        ("gb200", "bf16", 2500),  # 2 x 148 x 4096 x 2.062 GHz = 2500.0
+        ("gb200", "fp4", 10000),
+        ("gb300", "fp4", 15000),  # six times BF16
+        ("b300", "fp4", 13500),
+        ("mi300x", "bf16", 1307.4),  # 2 x 304 x 1024 x 2.1 GHz = 1307.4
+        ("mi355x", "bf16", 2516.6),  # 2 x 256 x 2048 x 2.4 GHz = 2516.6
+        ("mi250x", "bf16", 383),  # 2 x 220 x 512 x 1.7 GHz = 383.0
+        ("gaudi3", "bf16", 1835),  # 2 x 8 x 65536 x 1.75 GHz = 1835.0
+        ("tpu-v6e", "bf16", 918),  # 2 x 4 x 65536 x 1.75 GHz = 917.5
+        ("tpu-v7", "fp8", 4614),  # 2 x 8 x 65536 x 2.2 GHz x 2 = 4613.7
     ],
 )
 def test_chip_peak_meets_the_printed_total(name, precision, tflops):
@@ -62,8 +76,28 @@ def test_trainium_totals_disagree_with_the_product_by_a_known_amount():
 
 def test_only_trainium_disagrees_by_more_than_a_per_cent():
     rows = [(name, *row) for name in presets.chip_names() for row in presets.vendor_disagreement(name)]
-    assert {name for name, _, _, _, d in rows if abs(d) > 0.01} == {"trainium1", "trainium2", "trainium3"}
+    assert {name for name, _, _, _, d in rows if abs(d) > 0.01} == {"trainium1", "trainium2", "trainium3", "inferentia2"}
     assert {name for name, *_ in rows} == set(presets.chip_names())
+
+
+@pytest.mark.parametrize("name", presets.chip_names())
+def test_every_chip_is_possible(name):
+    chip = presets.chip(name)
+    memory = technology.memory(chip.hbm)
+    bound = float(chip.n_stacks) * float(memory.stack_bandwidth_Bps)
+    assert float(chip.hbm_bandwidth_Bps) <= 1.02 * bound  # JEDEC maximum of its generation
+    assert technology.node(chip.node).name == chip.node
+    assert technology.link(chip.link).name == chip.link
+    if not name.startswith(("trainium", "inferentia")):
+        assert all(abs(d) <= 0.01 for _, _, _, d in presets.vendor_disagreement(name))
+    domain = presets.system(presets.default_system(name))
+    assert domain.chip.name == name
+    assert domain.n_chips == domain.fabric.n_chips
+
+
+@pytest.mark.parametrize("name", presets.chip_names())
+def test_every_chip_has_a_prior(name):
+    assert prior_calibration(name).name.startswith("prior-")
 
 
 def test_trainium3_over_trainium2():
@@ -198,7 +232,9 @@ def test_sixteen_trainium2_leave_a_fifth_of_the_ports_unused():
 
 def test_only_hopper_and_later_reduce_in_the_network():
     reduces = {n for n in presets.system_names() if presets.system(n).fabric.in_network_reduction}
-    assert reduces == {"dgx-h100", "hgx-b200"}
+    assert reduces == {
+        "dgx-h100", "hgx-b200", "dgx-h800", "h20-8", "hgx-h200", "gb200-nvl72", "gb300-nvl72", "hgx-b300"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("n", [8, 64, 128, 640])

@@ -1,5 +1,4 @@
-"""The command line: `dse optimize`, `evaluate`, `chips`, `models`, `cite`, `validate`,
-`calibrate`.
+"""The command line: `dse optimize`, `evaluate`, `validate`, `calibrate`, `chips`, `models`, `cite`.
 
 Exit codes: 0 an answer; 1 an infeasible study, explained; 2 bad input, one line on stderr; 130 interrupted.
 JAX and the rooms are imported inside the commands, so that `dse --help` does not wait for them.

@@ -19,8 +19,8 @@ from ..performance.calibration import FAMILIES, family
 from .format import digits, percent, scale_of
 from .style import BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
 
-WHAT = {"training": "step time", "kernels": "operator time", "collectives": "collective time"}
-"""Kind of measurement to what its times are."""
+WHAT = {"training": "step", "kernels": "operator", "collectives": "collective"}
+"""Kind of measurement to what is timed."""
 
 PALETTE = ("#33658a", "#d1603d", "#4c8c4a", "#8a4f7d", "#d9a21b", "#2fa3a0", "#7a5c3e")
 FAMILY_COLORS = dict(zip((name for name, _ in FAMILIES), PALETTE, strict=False))
@@ -82,14 +82,14 @@ def parity_figure(done: pd.DataFrame, kind: str) -> Figure:
                 group.measured_s, group.predicted_s, marker=markers[source], s=30 if n < CROWD else 18,
                 color=FAMILY_COLORS.get(str(name), DESIGN), alpha=alpha, edgecolors="white", linewidths=0.4, zorder=3,
             )  # fmt: skip
-    unit, factor = scale_of(low * 1.6, "s")
+    unit, factor = scale_of(math.sqrt(low * high), "s")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(lambda x, _: digits(x / factor))
         axis.set_major_locator(FixedLocator(factor_ticks(low, high, factor)))
     ax.minorticks_off()
-    ax.set(xlabel=f"measured {WHAT[kind]} [{unit}]", ylabel=f"predicted {WHAT[kind]} [{unit}]")
+    ax.set(xlabel=f"measured {WHAT[kind]} time [{unit}]", ylabel=f"predicted {WHAT[kind]} time [{unit}]")
     inside = percent(float((done.error_frac.abs() <= BAND_FRAC).mean()))
-    ax.set_title(f"{len(done):,} {kind} measurements, {inside} within ±{percent(BAND_FRAC)}")
+    ax.set_title(f"{len(done):,} measured {WHAT[kind]}s, {inside} within ±{percent(BAND_FRAC)}")
     parity_legend(ax, done, markers)
     return figure
 
@@ -98,10 +98,16 @@ CROWD = 150
 """Points of a source from which its marks are small and light."""
 
 
+TICK_SPAN = 100.0
+"""Ratio of limits from which powers of ten are ticks enough."""
+
+
 def factor_ticks(low: float, high: float, factor: float) -> list[float]:
-    """Powers of ten of a unit of size `factor` between two limits."""
-    first, last = math.ceil(math.log10(low / factor)), math.floor(math.log10(high / factor))
-    return [factor * 10.0**i for i in range(first, last + 1)]
+    """Powers of ten of a unit of size `factor` between two limits, with steps between them where those are near."""
+    powers = range(math.floor(math.log10(low / factor)), math.ceil(math.log10(high / factor)) + 1)
+    steps = (1,) if high / low > TICK_SPAN else (1, 2, 5)
+    ticks = [factor * step * 10.0**i for i in powers for step in steps]
+    return [t for t in ticks if low <= t <= high]
 
 
 def both_ends(done: pd.DataFrame) -> tuple[float, float]:
@@ -143,7 +149,7 @@ def parity_legend(ax: Axes, done: pd.DataFrame, markers: dict[Any, str]) -> None
 def parts_figure(done: pd.DataFrame, kind: str) -> Figure:
     """Share of the predicted time by part, and the error, for best and worst quarter of points and for every source."""
     groups = part_groups(done)
-    parts = [p for p in PARTS if p in done.columns and done[p].fillna(0).max() > 0]
+    parts = [p for p in PARTS if p in done.columns and (done[p] / done.predicted_s).max() > SMALLEST_SHARE]
     height = 1.3 + 0.34 * len(groups)
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(10.5, height), sharey=True, gridspec_kw={"wspace": 0.07, "width_ratios": [2.0, 1.0]}
@@ -161,7 +167,7 @@ def parts_figure(done: pd.DataFrame, kind: str) -> Figure:
         ax.grid(axis="x")
         ax.xaxis.set_major_formatter(lambda x, _: digits(100 * x))
     left.set_yticks(range(len(groups)), [f"{name}  ({len(g):,})" for name, g in groups])
-    left.set(ylim=(len(groups) - 0.4, -0.6), xlim=(0, 1), xlabel=f"mean share of predicted {WHAT[kind]} [%]")
+    left.set(ylim=(len(groups) - 0.4, -0.6), xlim=(0, 1), xlabel=f"mean share of predicted {WHAT[kind]} time [%]")
     left.set_title("What the prediction is made of")
     right.axvline(0, color=DESIGN, linewidth=0.8)
     right.axvspan(-BAND_FRAC, BAND_FRAC, color="#f1f1f1", zorder=0)
@@ -169,10 +175,12 @@ def parts_figure(done: pd.DataFrame, kind: str) -> Figure:
     right.set_xticks([-0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75])
     right.set_title("Error: median and 80 % of points")
     handles = [Patch(label=PARTS[p][0], linewidth=0.5, **PARTS[p][1]) for p in parts]
-    figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.45, -0.1 / height), ncol=4, fontsize=9)
+    figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.45, 0.11 - 0.5 / height), ncol=4, fontsize=9)
     return figure
 
 
+SMALLEST_SHARE = 1e-3
+"""Share that a part must reach somewhere to be drawn."""
 ERROR_SPAN = 1.0
 """Ends of the error axis; a bar that goes on has an arrow."""
 

@@ -80,6 +80,12 @@ def chip_parameters(plan: Plan, model: Model) -> float:
     return layers_per_stage(plan, model) * block + n_tables * model.vocab * model.hidden / plan.tp + model.hidden
 
 
+def chip_expert_parameters(plan: Plan, model: Model) -> float:
+    """Routed experts' weights on a chip of the heaviest stage, before any sharding over their dp cp / ep replicas."""
+    moe = 1 - n_dense_layers(model) / model.n_layers
+    return layers_per_stage(plan, model) * moe * expert_parameters(model) / (plan.tp * plan.ep)
+
+
 def _has_dropout(model: Model) -> bool:
     """GPT-style models (two MLP matrices) train with dropout, gated ones (Llama, Qwen) without."""
     return model.n_mlp_matrices == 2
@@ -163,8 +169,10 @@ def training_activations_B(plan: Plan, workload: Training) -> float:
 def _training_memory(plan: Plan, workload: Training) -> Memory:
     """2 + 4 + 12 bytes per weight, sharded over replicas from ZeRO stage 3, 2 and 1 on, and the activations."""
     n = chip_parameters(plan, workload.model)
+    experts = chip_expert_parameters(plan, workload.model)
     replicas = plan.dp * plan.cp
-    weights, gradients, states = (n / replicas if plan.zero >= stage else n for stage in (3, 2, 1))
+    sharded = (n - experts) / replicas + experts * plan.ep / replicas
+    weights, gradients, states = (sharded if plan.zero >= stage else n for stage in (3, 2, 1))
     activations = training_activations_B(plan, workload)
     if plan.zero >= 3:  # the layer in use and the one fetched ahead are whole
         activations += 2 * WEIGHT_B * n / layers_per_stage(plan, workload.model)
@@ -179,7 +187,8 @@ def _decode_memory(plan: Plan, workload: Decode) -> Memory:
     # The residual stream and its norm are whole on every rank; the rest of a layer's tensors are split.
     layer = 2 * ACTIVATION_B * model.hidden + layer_activation_B_per_token(model, plan.tp, "selective", 1)
     working = sequences * (layer + LOGIT_B * model.vocab / plan.tp)
-    return Memory(weights, 0.0, 0.0, working, cache / min(plan.tp, model.n_kv_heads))
+    copies = 1 if model.latent is not None else min(plan.tp, model.n_kv_heads)
+    return Memory(weights, 0.0, 0.0, working, cache / copies)
 
 
 def memory_B(plan: Plan, workload: Workload) -> Memory:

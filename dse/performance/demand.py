@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from ..core.types import Scalar, as_float
 from ..hardware.system import System
-from ..mapping.memory import ACTIVATION_B, GRADIENT_B, WEIGHT_B, chip_parameters, memory_B
+from ..mapping.memory import ACTIVATION_B, GRADIENT_B, WEIGHT_B, chip_expert_parameters, chip_parameters, memory_B
 from ..mapping.plan import Plan, check_plan, layers_per_stage, n_micro_batches
 from ..mapping.rank import Placed, Shard, decode_ops, shard, training_ops
 from ..mapping.tiling import ArrayShape, OpDemand, RankOps, array_shape, op_demand, rank_ops, sram_B
@@ -25,7 +25,6 @@ from ..workload.transformer import (
     Training,
     Workload,
     attention_parameters,
-    expert_parameters,
     mean_context,
     n_dense_layers,
 )
@@ -175,8 +174,7 @@ def _data_traffic(plan: Plan, model: Model, system: System, ref: Reference) -> t
     """
     whole = dataclasses.replace(plan, zero=0)
     n_all = chip_parameters(whole, model)
-    moe = 1.0 - n_dense_layers(model) / model.n_layers
-    n_expert = layers_per_stage(plan, model) * moe * expert_parameters(model) / (plan.tp * plan.ep)
+    n_expert = chip_expert_parameters(plan, model)
     per_micro, per_step, held = Traffic(), Traffic(), 0.0
     replicas = plan.dp * plan.cp
     for n, ranks, inner in ((n_all - n_expert, replicas, plan.tp), (n_expert, replicas // plan.ep, plan.tp * plan.ep)):

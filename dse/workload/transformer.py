@@ -167,7 +167,7 @@ def total_parameters(model: Model) -> int:
 def mean_context(model: Model, sequence: float, windowed: bool) -> float:
     """Positions that a token attends to, averaged over a sequence.
 
-        causal: s/2;  window w < s: w - w^2/(2s);  encoder: s
+    causal: s/2;  window w < s: w - w^2/(2s);  encoder: s
     """
     if not model.causal:
         return sequence

@@ -195,7 +195,6 @@ def test_layer_of_mixtral_by_hand():
     assert layer_activation_B_per_token(MIXTRAL.model, 8, "selective", 4096) == pytest.approx(by_hand / 8)
 
 
-@pytest.mark.xfail(strict=True, reason="expert states are shared by dp cp / ep ranks, not by dp cp")
 @pytest.mark.parametrize("zero", [1, 3])
 def test_all_chips_together_hold_every_optimizer_state(zero):
     # 8 replicas, 8 expert ranks: each chip holds 1/8 of the experts and no other chip holds the same
@@ -203,7 +202,6 @@ def test_all_chips_together_hold_every_optimizer_state(zero):
     assert 8 * m.optimizer_B >= 12 * total_parameters(MIXTRAL.model) * (1 - 1e-9)
 
 
-@pytest.mark.xfail(strict=True, reason="the latent is shared by all heads, so every tensor rank keeps all of it")
 def test_latent_cache_is_replicated_over_tensor_ranks():
     # 64 sequences x 8192 tokens x 70,272 B on each of 8 ranks
     assert memory_B(Plan(tp=8), Decode(DEEPSEEK, 64, 8192)).kv_B == 64 * 8192 * 70_272

@@ -55,7 +55,7 @@ def test_core_peak_is_the_product(name, precision, tflops):
         ("mi300x", "bf16", 1307.4),  # 2 x 304 x 1024 x 2.1 GHz = 1307.4
         ("mi355x", "bf16", 2516.6),  # 2 x 256 x 2048 x 2.4 GHz = 2516.6
         ("mi250x", "bf16", 383),  # 2 x 220 x 512 x 1.7 GHz = 383.0
-        ("gaudi3", "bf16", 1835),  # 2 x 8 x 65536 x 1.75 GHz = 1835.0
+        ("gaudi3", "bf16", 1677),  # 2 x 8 x 65536 x 1.6 GHz = 1677.7
         ("tpu-v6e", "bf16", 918),  # 2 x 4 x 65536 x 1.75 GHz = 917.5
         ("tpu-v7", "fp8", 4614),  # 2 x 8 x 65536 x 2.2 GHz x 2 = 4613.7
     ],
@@ -76,7 +76,12 @@ def test_trainium_totals_disagree_with_the_product_by_a_known_amount():
 
 def test_only_trainium_disagrees_by_more_than_a_per_cent():
     rows = [(name, *row) for name in presets.chip_names() for row in presets.vendor_disagreement(name)]
-    assert {name for name, _, _, _, d in rows if abs(d) > 0.01} == {"trainium1", "trainium2", "trainium3", "inferentia2"}
+    assert {name for name, _, _, _, d in rows if abs(d) > 0.01} == {
+        "trainium1",
+        "trainium2",
+        "trainium3",
+        "inferentia2",
+    }
     assert {name for name, *_ in rows} == set(presets.chip_names())
 
 

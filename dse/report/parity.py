@@ -155,7 +155,7 @@ def parts_figure(done: pd.DataFrame, kind: str) -> Figure:
         1, 2, figsize=(10.5, height), sharey=True, gridspec_kw={"wspace": 0.07, "width_ratios": [2.0, 1.0]}
     )
     for row, (_, group) in enumerate(groups):
-        shares = group[parts].fillna(0).div(group.predicted_s, axis=0).mean()
+        shares: Any = group[parts].fillna(0).div(group.predicted_s, axis=0).mean()
         start = 0.0
         for part in parts:
             left.barh(row, shares[part], left=start, height=0.66, linewidth=0.5, **PARTS[part][1])
@@ -187,13 +187,13 @@ ERROR_SPAN = 1.0
 
 def part_groups(done: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Best and worst quarter by absolute error, then every source, most points first."""
-    size = done.error_frac.abs()
-    ends = [
-        ("best quarter of points", done[size <= size.quantile(0.25)]),
-        ("worst quarter", done[size >= size.quantile(0.75)]),
-    ]
+    size: Any = done.error_frac.abs()
     names = done.source.value_counts().index[:SHOWN_SOURCES]
-    return [*ends, *((str(n), done[done.source == n]) for n in names)]
+    return [
+        ("best quarter of points", done.loc[size <= size.quantile(0.25)]),
+        ("worst quarter", done.loc[size >= size.quantile(0.75)]),
+        *((str(n), done.loc[done.source == n]) for n in names),
+    ]
 
 
 def error_row(ax: Axes, row: int, error: pd.Series) -> None:

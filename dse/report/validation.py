@@ -125,10 +125,12 @@ def checked(rows: pd.DataFrame, kind: str, path: Path) -> pd.DataFrame:
     if missing:
         raise SpecError(f"{path}: no column {', '.join(missing)}")
     for column in ("point_id", "source"):
-        if rows[column].isna().any():
-            raise SpecError(f"{path}: row {int(np.argmax(rows[column].isna())) + 1} has no {column}")
+        absent = rows[column].isna().to_numpy()
+        if absent.any():
+            raise SpecError(f"{path}: row {int(np.argmax(absent)) + 1} has no {column}")
     for column in (c for c in NUMBERS if c in rows.columns):
-        bad = pd.to_numeric(rows[column], errors="coerce").isna() & rows[column].notna()
+        numbers: Any = pd.to_numeric(rows[column], errors="coerce")
+        bad = (numbers.isna() & rows[column].notna()).to_numpy()
         if bad.any():
             at = int(np.argmax(bad))
             raise SpecError(f"{path}: row {at + 1}, {column} = '{rows[column].iloc[at]}' is not a number")
@@ -152,7 +154,7 @@ def leave_one_out(kind: str, cases: Sequence[Case], tell: Tell) -> dict[str, Cal
 
 def source_medians(v: Validation) -> dict[str, Any]:
     """The total: counts over all points, and medians over the sources that have predictions."""
-    by = v.scores.by("source")
+    by: Any = v.scores.by("source")
     errors = ("median_abs_err", "p90_abs_err", "bias", "baseline_median_abs_err")
     counts: dict[str, Any] = {n: int(by[n].sum()) for n in ("points", "modelled")}
     return counts | {n: float(by[n].median()) for n in errors}
@@ -186,7 +188,7 @@ def as_json(v: Validation) -> dict[str, Any]:
         "total": source_medians(v),
         "sources": v.scores.by("source").to_dict("records"),
         "chips": v.scores.by("chip").to_dict("records"),
-        "unmodelled": v.unmodelled[["point_id", "source", "chip", "why"]].to_dict("records"),
+        "unmodelled": v.unmodelled.reindex(columns=["point_id", "source", "chip", "why"]).to_dict("records"),
         "worst": worst(v),
     }
 

@@ -19,6 +19,7 @@ KINDS = ("training", "kernels", "collectives")
 NEEDED = {
     "training": (
         "point_id", "source", "chip", "num_chips", "layers", "hidden", "seq_len", "global_batch", "metric", "value",
+        "unit",
     ),
     "kernels": ("point_id", "source", "chip", "op", "metric", "value", "unit"),
     "collectives": (

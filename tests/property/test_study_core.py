@@ -44,10 +44,10 @@ def test_optimum_is_certified_to_a_millionth(problem, solver):
 
 
 def test_prices_equal_finite_differences_of_solved_studies(problem, solver):
-    """d log goal / d log limit from the multiplier against a 1 % change either way, for every limit that binds."""
+    """d log goal / d log limit from the multiplier against a small change either way, for every limit that binds."""
     space, core, data, _ = problem
     o = solver(data)
-    step = 0.005
+    step = 2e-4  # small, since another limit may start or stop binding nearby
     checked = 0
     for k, limit in enumerate(space.study.limits):
         rows = [i for i, r in enumerate(core.rows()) if r == limit.metric or r.startswith(f"{limit.metric}:")]

@@ -117,7 +117,7 @@ def test_bad_studies_are_one_clear_line(capsys, study, tmp_path, changes, words)
     [
         (json.dumps(CONFIG)[:-30], ["not valid JSON", "truncated"]),
         (json.dumps({"image_size": 224, "num_channels": 3}), ["no transformer"]),
-        (json.dumps({**CONFIG, "num_local_experts": 8}), ["mixture of experts"]),
+        (json.dumps({**CONFIG, "num_local_experts": 8}), ["num_experts_per_tok", "whole number"]),
     ],
 )
 def test_bad_model_files_are_one_clear_line(capsys, tmp_path, text, words):

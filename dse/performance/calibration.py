@@ -76,6 +76,9 @@ def default_calibration(chip_name: str) -> Calibration:
     for prefix, prior in {
         "trainium": "prior-neuron", "inferentia": "prior-neuron", "tpu": "prior-tpu",
         "a100": "prior-cuda", "h100": "prior-cuda", "b200": "prior-cuda",
+        "h20": "prior-cuda", "h800": "prior-cuda", "gh200": "prior-cuda",
+        "b300": "prior-cuda", "gb200": "prior-cuda", "gb300": "prior-cuda",
+        "mi": "prior-rocm", "gaudi": "prior-gaudi", "maia": "prior-guess", "mtia": "prior-guess",
     }.items():  # fmt: skip
         if chip_name.startswith(prefix):
             return calibration(prior)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 
 import equinox as eqx
@@ -23,6 +24,8 @@ CHIPS = Path(__file__).parent / "data" / "chips.toml"
 SYSTEMS = CHIPS.with_name("systems.toml")
 ZERO_ALLOWED = ("macs_", "spare_frac", "die_to_die_bandwidth", "in_network_reduction")
 """Facts that may be zero, by how their names begin; every other number must be positive."""
+REWIRED = ("scaleup_bandwidth_per_dir_Bps", "scaleout_bandwidth_per_dir_Bps")
+"""Facts of a system that replace the chip's: a product may wire the same chip otherwise."""
 CHOICES = {"lane_kind": ("simd", "simt"), "sram_kind": ("scratchpad", "cache"), "kind": ("torus", "switched")}
 """Named facts and the names they may have."""
 
@@ -150,9 +153,9 @@ def system(name: str, n_chips: int | None = None) -> System:
     if "usable_scaleup_frac" in receipts:
         usable = as_float(inside.scaleup_bandwidth_per_dir_Bps * number(receipts, "usable_scaleup_frac"))
         inside = eqx.tree_at(lambda c: c.scaleup_bandwidth_per_dir_Bps, inside, usable)
-    if "scaleout_bandwidth_per_dir_Bps" in receipts:
-        network = as_float(number(receipts, "scaleout_bandwidth_per_dir_Bps"))
-        inside = eqx.tree_at(lambda c: c.scaleout_bandwidth_per_dir_Bps, inside, network)
+    for fact in REWIRED:
+        if fact in receipts:
+            inside = eqx.tree_at(attrgetter(fact), inside, as_float(number(receipts, fact)))
     return System(name, inside, fabric, n)
 
 

@@ -133,7 +133,7 @@ def prior_calibration(chip_name: str) -> Calibration:
         "a100": "prior-cuda", "h100": "prior-cuda", "b200": "prior-cuda",
         "h200": "prior-cuda", "h800": "prior-cuda", "h20": "prior-cuda", "gh200": "prior-cuda",
         "gb200": "prior-cuda", "gb300": "prior-cuda", "b300": "prior-cuda",
-        "mi": "prior-rocm", "gaudi": "prior-gaudi",
+        "mi": "prior-rocm", "gaudi": "prior-gaudi", "maia": "prior-guess", "mtia": "prior-guess",
     }.items():  # fmt: skip
         if chip_name.startswith(prefix):
             return calibration(prior)

@@ -12,7 +12,7 @@ from dse.core.provenance import KINDS
 from dse.hardware import presets
 from dse.hardware.chip import core_peak_FLOPps, native_precisions, peak_FLOPps, pool_B
 from dse.objective.metrics import chip_technology, silicon
-from dse.performance.calibration import calibration_names, default_calibration
+from dse.performance.calibration import calibration_names, prior_calibration
 
 TERA = 1e12
 AWS_ABOVE_THE_PRODUCT = {"trainium1", "trainium2", "trainium3", "inferentia2"}
@@ -136,7 +136,7 @@ def test_dies_of_new_presets_have_the_published_size(name, published_mm2, off):
 
 @pytest.mark.parametrize("name", presets.chip_names())
 def test_every_chip_has_a_prior(name):
-    assert default_calibration(name).name in calibration_names()
+    assert prior_calibration(name).name in calibration_names()
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_every_chip_has_a_prior(name):
     ],
 )  # fmt: skip
 def test_priors_follow_the_software(name, prior):
-    assert default_calibration(name).name == prior
+    assert prior_calibration(name).name == prior
 
 
 def test_export_versions_differ_from_the_h100_where_the_rules_bite():

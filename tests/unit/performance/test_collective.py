@@ -3,7 +3,16 @@
 import pytest
 
 from dse.hardware.system import Fabric
-from dse.performance.collective import Reference, across_gather, all_gather, all_reduce, group, send
+from dse.performance.collective import (
+    Reference,
+    Traffic,
+    across_all_reduce,
+    across_gather,
+    all_gather,
+    all_reduce,
+    group,
+    send,
+)
 
 SWITCH = Fabric("switched", (8,), (1.0,))
 SHARP = Fabric("switched", (8,), (1.0,), in_network_reduction=True)
@@ -72,3 +81,55 @@ def test_achieved_bandwidth_never_exceeds_the_configured_one():
 def test_messages_between_stages():
     assert send(5e6, inside=True).up_B == 5e6
     assert send(5e6, inside=False).out_B == 5e6
+
+
+RING = Fabric("torus", (8,), (1.0,))
+
+
+def test_all_gather_on_a_ring_of_eight():
+    """(n - 1)/n V / B: 80 MB at 300 GB/s is 7/8 x 266.7 us = 233.3 us, and 7 steps of 2 us."""
+    t = all_gather(group(RING, 1, 8), 80e6, REF)
+    assert t.up_B / REF.up_Bps == pytest.approx(233.3e-6, rel=1e-3)
+    assert t.up_hops == 7
+    assert REF.time_s(t) == pytest.approx(7 / 8 * 80e6 / 300e9 + 7 * 2e-6)
+
+
+def test_all_reduce_on_a_ring_is_twice_the_all_gather():
+    one, two = all_gather(group(RING, 1, 8), 1e9, REF), all_reduce(group(RING, 1, 8), 1e9, REF)
+    assert two == one.times(2.0)
+
+
+def test_middling_messages_double_recursively():
+    """24 ranks of a slow-hop ring, 1 MB: log2 24 = 4.58 times the bytes in 5 hops beats 46 hops of the ring."""
+    ref = Reference(300e9, 25e9, 1e-5, 1e-5)
+    t = all_reduce(group(Fabric("torus", (24,), (1.0,)), 1, 24), 1e6, ref)
+    assert t.up_hops == 5
+    assert ref.time_s(t) == pytest.approx(4.585e6 / 300e9 + 5e-5, rel=1e-3)
+
+
+def test_all_reduce_time_never_falls_with_volume_and_is_subadditive():
+    """It is the least of straight lines in the volume."""
+    g = group(SHARP, 1, 8)
+    volumes = [10**k for k in range(2, 11)]
+    seconds = [REF.time_s(all_reduce(g, v, REF)) for v in volumes]
+    assert seconds == sorted(seconds)
+    assert all(REF.time_s(all_reduce(g, 2 * v, REF)) <= 2 * s for v, s in zip(volumes, seconds, strict=True))
+
+
+def test_a_torus_of_rings_has_no_more_than_all_its_links():
+    for size in (2, 4, 8, 16, 32, 64):
+        assert group(TRN2, 1, size).share <= 1.0 + 1e-12
+
+
+def test_the_whole_hierarchy_reduces_twice():
+    """Reduce-scatter, then all-gather: bytes across and inside both double."""
+    g = group(SWITCH, 1, 8)
+    once, twice = across_gather(g, 4, 80e6, REF), across_all_reduce(g, 4, 80e6, REF)
+    assert (twice.out_B, twice.up_B) == (2 * once.out_B, 2 * once.up_B)
+    assert across_all_reduce(g, 1, 80e6, REF) == all_reduce(g, 80e6, REF)
+
+
+def test_traffic_adds_and_scales():
+    t = Traffic(1.0, 2.0, 3.0, 4.0, 5.0)
+    assert (t + t).parts() == t.times(2.0).parts() == (2.0, 4.0, 6.0, 8.0, 10.0)
+    assert t.time_s(10.0, 30.0, 1e-3, 1e-2) == pytest.approx(0.1 + 2e-3 + 0.1 + 4e-2)

@@ -11,10 +11,10 @@ from dse.mapping.plan import Plan
 from dse.mapping.tiling import array_shape, op_demand, padded, product_cycles, rank_ops
 from dse.objective.metrics import chip_reference
 from dse.performance.calibration import calibration, calibration_names, default_calibration
-from dse.performance.demand import demand, forward_FLOP_per_token
-from dse.performance.step import op_times, step_time
+from dse.performance.demand import TrafficDemand, demand, forward_FLOP_per_token
+from dse.performance.step import op_times, op_traffic_B, step_time, traffic_time_s
 from dse.technology.node import PRECISIONS
-from dse.workload.op import Product, linear
+from dse.workload.op import Product, fused_attention, linear
 from dse.workload.presets import model
 from dse.workload.transformer import Decode, Training
 
@@ -158,3 +158,64 @@ def test_every_calibration_is_within_its_bounds():
         c = calibration(name)
         assert 1 <= c.overlap_p <= 16
         assert all(0 <= float(getattr(c, f)) <= 1 for f in type(c).__dataclass_fields__ if f.endswith("_frac"))
+
+
+def test_operator_time_by_hand(trn2):
+    """One bf16 layer, 1,024 x 4,096 x 4,096, on 8 cores of 128 x 128 at 2.4 GHz, p = 16 so nearly the maximum.
+
+    Array: 32 x 32 tiles x 1,024 columns = 1.049e6 cycles / 8, and half a tile of 32 x 512 late: 58.0 us.
+    Memory: 2 x 4096^2 + 2 x 1024 x 8192 = 50.3 MB and 2 x 1.718e10 x 2^1.5 / sqrt(24 MiB) = 19.4 MB: 24.0 us.
+    """
+    chip = trn2.chip
+    d = op_demand(rank_ops([linear("x", 1024, 4096, 4096, "bf16")], array_shape(chip.core.tensor)), np.ones(1))
+    t = op_times(d, chip, ideal("prior-neuron"))
+    assert float(t.compute_s[0]) == pytest.approx((32 * 32 * 1024 / 8 + 0.5 * 32 * 512) / 2.4e9, rel=1e-9)
+    assert float(t.tile_s[0]) == pytest.approx(32 * 512 / 2.4e9)
+    pool = float(chip.core.scratchpad_B * chip.cores_per_pool)
+    traffic = 50_331_648 + 2 * 1024 * 4096**2 * 2**1.5 / pool**0.5
+    assert float(t.hbm_s[0]) == pytest.approx(traffic / float(chip.hbm_bandwidth_Bps), rel=1e-9)
+    assert float(t.dma_s[0]) == pytest.approx(traffic / (8 * float(chip.core.dma_bandwidth_Bps)), rel=1e-9)
+    parts = [float(getattr(t, f)[0]) for f in ("compute_s", "tile_s", "hbm_s", "vector_s", "dma_s")]
+    assert float(t.total_s[0]) == pytest.approx(sum(x**16 for x in parts) ** (1 / 16), rel=1e-9)
+
+
+def test_reuse_traffic_falls_as_the_source_says(trn2):
+    """Four times the tile memory: half of the matrix products' extra traffic, a quarter of attention's."""
+    d = op_demand(
+        rank_ops(
+            [linear("x", 512, 512, 512, "bf16"), fused_attention(8, 8, 128, 512, 512, 1, 2, 4.0)],
+            array_shape(trn2.chip.core.tensor),
+        ),
+        np.ones(2),
+    )
+    small, large = (np.asarray(op_traffic_B(d, np.asarray(s))) - d.hbm_B for s in (1e6, 4e6))
+    np.testing.assert_allclose(small / large, [2.0, 4.0], rtol=1e-9)
+
+
+def test_alpha_beta_by_hand(trn2):
+    """1 GB up, 10 hops of 2 us, 0.1 GB out, 3 hops of 10 us."""
+    c = ideal("prior-neuron", scaleup_hop_s=2e-6, scaleout_hop_s=10e-6)
+    up, out = float(trn2.chip.scaleup_bandwidth_per_dir_Bps), float(trn2.chip.scaleout_bandwidth_per_dir_Bps)
+    by_hand = 1e9 / up + 20e-6 + 1e8 / out + 30e-6
+    assert float(traffic_time_s(TrafficDemand(1e9, 10.0, 1e8, 3.0, 1e9), trn2.chip, c)) == pytest.approx(by_hand)
+
+
+def test_launches_are_hidden_by_nothing(trn2):
+    d = op_demand(rank_ops([linear("x", 512, 512, 512, "bf16")], array_shape(trn2.chip.core.tensor)), np.ones(1))
+    slow, fast = (op_times(d, trn2.chip, ideal("prior-neuron", launch_s=s)).total_s[0] for s in (3e-6, 0.0))
+    assert float(slow - fast) == pytest.approx(3e-6)
+
+
+def test_data_traffic_hides_behind_the_last_backward_pass_only_as_far_as_stated():
+    """With perfect overlap allowed, what stays exposed is below the traffic itself, and zero overlap exposes it all."""
+    s = system("dgx-a100", 256)
+    plan = Plan(tp=8, pp=4, dp=8)
+    base = default_calibration("a100-80")
+    d = demand(Training(model("gpt-3-175b"), 512, 2048), plan, s, chip_reference(s.chip, base))
+    exposed = {}
+    for eta in (0.0, 0.5, 1.0):
+        c = dataclasses.replace(base, dp_overlap_frac=eta)
+        exposed[eta] = float(step_time(d, s.chip, c).data_exposed_s)
+    whole = float(traffic_time_s(d.data, s.chip, base))
+    assert exposed[0.0] == pytest.approx(whole)
+    assert 0 <= exposed[1.0] < exposed[0.5] < whole

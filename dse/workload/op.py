@@ -124,7 +124,7 @@ def fused_attention(
 ) -> Op:  # fmt: skip
     """Scores, softmax and weighted sum without storing the scores (FlashAttention-style).
 
-        FLOP = n_products 2 q a d h,   Q = 2 q d h (in, out) + 2 c d h_kv  +  4 q a d^2 h w^2 / S
+        FLOP = n_products 2 q a d h,   Q = 2 w q d h (in, out) + 2 w c d h_kv  +  2 q a d^2 h w^2 / S
 
     with q `queries`, c `context`, a `attended` (c/2 under a causal mask, less with a window), d `head_dim`,
     h `heads`, w bytes per element and S the tile memory.

@@ -13,6 +13,7 @@ from dse.workload.op import (
 )
 
 # GPT-3 175B on one of 8 tensor ranks, one sequence of 2,048: 12 heads of 128
+HALF = 1024.0  # positions a query attends to on average
 GPT3 = {"heads": 12.0, "kv_heads": 12.0, "head_dim": 128.0, "queries": 2048.0, "context": 2048.0, "sequences": 1.0}
 
 
@@ -54,6 +55,14 @@ def test_half_the_operand_width_moves_less_than_half_the_reuse_traffic():
     assert narrow.reuse_B / wide.reuse_B == pytest.approx(2**-1.5)
 
 
+def test_grouped_products_repeat_everything():
+    """Eight experts of 512 tokens each: eight weights, eight times the work."""
+    one, eight = linear("x", 512, 1000, 500, "bf16"), linear("x", 512, 1000, 500, "bf16", count=8)
+    for field in ("hbm_B", "reuse_B", "vector_elements"):
+        assert getattr(eight, field) == 8 * getattr(one, field)
+    assert macs(eight) == 8 * macs(one) and eight.n_launches == 1
+
+
 def test_stored_and_computed_width_differ():
     """FP8 products from weights stored in bf16: 2 bytes per weight cross the memory interface, not 1."""
     stored, cast = linear("x", 8, 1000, 500, "fp8"), linear("x", 8, 1000, 500, "fp8", weight_B=2.0)
@@ -68,22 +77,25 @@ def test_elementwise_by_hand():
 
 
 def test_causal_attention_of_gpt3():
-    """Scores and values, 12 heads: 2 x 2 x 2048^2 x 128 x 12 / 2 (mask) = 12.88 GFLOP forward.
+    """Scores and values, 12 heads: 2 x 2 x 2048 x 1024 (mean of the causal mask) x 128 x 12 = 12.88 GFLOP forward.
 
     Q, K, V and result, bf16: 4 x 2 x 2048 x 128 x 12 = 25.2 MB, never the 12 x 2048^2 scores.
     """
-    op = fused_attention(**GPT3, n_products=2, softmax_passes=4)
+    op = fused_attention(**GPT3, n_products=2, softmax_passes=4, attended=HALF)
     assert 2 * macs(op) == pytest.approx(12.88e9, rel=1e-3)
     assert op.hbm_B == 4 * 2 * 2048 * 128 * 12
     assert op.vector_elements == 4 * 12 * 2048**2 / 2
 
 
 def test_flash_attention_traffic_falls_as_head_width_squared_over_memory():
-    """Theorem 2: about N^2 d^2 / S element moves; here 4 q c d^2 h w^2 / S bytes with w = 2, half for the mask."""
-    op = fused_attention(**GPT3, n_products=2, softmax_passes=4)
+    """Theorem 2: of the order of N^2 d^2 / S element moves.
+
+    Tiles of q' = S / (w d) query rows fill the memory; each streams all attended keys and values past once:
+    q / q' x 2 a d w = 2 q a d^2 w^2 / S bytes a head. 12 heads, w = 2, 128 MiB: 24.6 kB.
+    """
+    op = fused_attention(**GPT3, n_products=2, softmax_passes=4, attended=HALF)
     assert op.reuse_power == 1.0
-    # 4 x 12 x 2048^2 x 128^2 x 4 / 2 / 2^27 = 49.2 kB with 128 MiB of tile memory
-    assert op.reuse_B / 2**27 == pytest.approx(4 * 12 * 2048**2 / 2 * 128**2 * 4 / 2**27 / 2)
+    assert op.reuse_B / 2**27 == pytest.approx(12 * 2 * 2048 * 1024 * 128**2 * 2**2 / 2**27)
 
 
 def test_backward_attention_takes_two_and_a_half_times_the_products():
@@ -94,7 +106,7 @@ def test_backward_attention_takes_two_and_a_half_times_the_products():
 
 def test_decode_attention_reads_the_cache_once():
     """8 KV heads of 128, 8,192 positions, 16 sequences, bf16: 2 x 2 x 8192 x 128 x 8 x 16 = 537 MB and a sliver."""
-    op = fused_attention(8.0, 8.0, 128.0, 1.0, 8192.0, 16.0, n_products=2, softmax_passes=4, causal=False)
+    op = fused_attention(8.0, 8.0, 128.0, 1.0, 8192.0, 16.0, n_products=2, softmax_passes=4)
     cache = 2 * 2 * 8192 * 128 * 8 * 16
     assert cache < op.hbm_B < 1.001 * cache
     assert op.reuse_B == 0.0
@@ -104,7 +116,7 @@ def test_decode_attention_reads_the_cache_once():
 
 def test_stored_scores_cost_their_moves():
     """All scores, masked or not: 12 x 2048^2 = 50.3 M, each moved `stored_score_moves` times in bf16."""
-    fused = fused_attention(**GPT3, n_products=2, softmax_passes=4, causal=False)
+    fused = fused_attention(**GPT3, n_products=2, softmax_passes=4)
     stored = stored_attention(**GPT3, n_products=2, softmax_passes=4)
     assert stored.hbm_B - fused.hbm_B == 2 * passes()["stored_score_moves"] * 12 * 2048**2
     assert macs(stored) == macs(fused)

@@ -35,6 +35,9 @@ ALONE = (
 )  # fmt: skip
 """Ten numbers that single operators and collectives can tell; the overlap exponent is the eleventh."""
 
+LEADER, FOLLOW = "matmul_frac", ("narrow_frac", "attention_frac")
+"""What slows all matrix work of a stack slows 8-bit products and attention too, unless measurements say otherwise."""
+
 EXPONENTS = (2.0, 4.0, 8.0)
 """Overlap exponents tried: powers of two are several times faster to evaluate."""
 
@@ -84,8 +87,10 @@ def _from_free(name: str, x: Array) -> Array:
 
 
 def with_free(prior: Calibration, names: Sequence[str], x: Array) -> Calibration:
-    """`prior` with the numbers `names` at coordinates `x`."""
-    return dataclasses.replace(prior, **{n: _from_free(n, x[i]) for i, n in enumerate(names)})
+    """`prior` with the numbers `names` at coordinates `x`; those that `FOLLOW` the matrix share move along with it."""
+    moved = x[names.index(LEADER)] - _to_free(LEADER, float(prior.matmul_frac))
+    shifts = [moved if n in FOLLOW else 0.0 for n in names]
+    return dataclasses.replace(prior, **{n: _from_free(n, x[i] + shifts[i]) for i, n in enumerate(names)})
 
 
 def prior_deviations(receipts: Receipts, names: Sequence[str]) -> np.ndarray:

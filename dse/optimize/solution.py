@@ -135,7 +135,7 @@ class Solution:
     alternatives: tuple[Alternative, ...]
     """Best of every choice, best first."""
     delivered_range: tuple[float, float] = (float("nan"), float("nan"))
-    """Delivered speed-up with every number of the calibration at the bad and at the good end of its range."""
+    """Least and most delivered speed-up with the calibration at the bad end, middle and good end of its ranges."""
     relaxations: tuple[Relaxation, ...] = ()
     """Cheapest way out of an infeasible study."""
 

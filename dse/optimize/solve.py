@@ -118,19 +118,21 @@ def _report(
 
 
 def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: Technology) -> tuple[float, float]:
-    """Delivered speed-up at the bad and the good end of the calibration, same plans, same numbers on both chips."""
+    """Least and most delivered speed-up at the bad end, the middle and the good end of the calibration.
+
+    Same plans and same numbers on both chips; the middle can lie outside the ends, since a ratio is no monotone.
+    """
     if not demands:
         return float("nan"), float("nan")
     base = space.study.baseline.chip
     base_tech, ends = chip_technology(base), []
-    for good in (False, True):
-        c = extreme(space.calibration.name, good)
+    for c in (extreme(space.calibration.name, False), space.calibration, extreme(space.calibration.name, True)):
         logs = []
         for d, (every, own), (plan, _) in zip(demands, space.lowered, space.baselines, strict=True):
             before = step_seconds(own[every.index(plan)], base, base_tech, c)
             logs.append(float(np.log(before / step_seconds(d, chip, tech, c))))
         ends.append(float(np.exp(np.mean(logs))))
-    return ends[0], ends[1]
+    return min(ends), max(ends)
 
 
 GAP = 1e-5

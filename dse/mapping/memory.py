@@ -152,7 +152,9 @@ def training_activations_B(plan: Plan, workload: Training) -> float:
     model, tp = workload.model, plan.tp
     tokens = plan.micro_batch * workload.sequence / plan.cp
     n_micro = n_micro_batches(plan, workload)
-    kept = layers_per_stage(plan, model) * layer_activation_B_per_token(model, tp, plan.recompute, workload.sequence)
+    # fused attention never stores scores, so keeping everything costs no more than recomputing them
+    stored = "selective" if workload.fused_attention and plan.recompute == "none" else plan.recompute
+    kept = layers_per_stage(plan, model) * layer_activation_B_per_token(model, tp, stored, workload.sequence)
     mask = model.hidden / tp if _has_dropout(model) else 0.0
     ends = (LOGIT_B * model.vocab + 2 * ACTIVATION_B * model.hidden) / tp
     per_token = {}

@@ -50,14 +50,14 @@ class Shard:
     """Sequences per micro batch."""
     sequence_parallel: bool = True
     """Whether norms and residuals are split over tensor ranks."""
-    again: bool = True
-    """Whether the backward pass computes the scores again."""
+    scores_again: bool = True
+    """Whether the backward pass repeats stored attention; fused attention always computes its scores again."""
 
 
 def shard(plan: Plan) -> Shard:
     """The part of `plan` that decides shapes."""
-    again = plan.recompute != "none"
-    return Shard(plan.tp, plan.cp, plan.ep, plan.micro_batch, plan.sequence_parallel, again)
+    scores_again = plan.recompute == "selective"
+    return Shard(plan.tp, plan.cp, plan.ep, plan.micro_batch, plan.sequence_parallel, scores_again)
 
 
 def _heads(model: Model, tp: int) -> tuple[float, float]:
@@ -119,9 +119,9 @@ def _attentions(workload: Training, s: Shard, phase: str) -> list[Placed]:
     shape = (heads, kv_heads, head_dim, workload.sequence / s.cp, float(workload.sequence), float(s.micro_batch))
     softmax = passes()[f"softmax_{phase}"]
     if not workload.fused_attention:
-        n_products = 2 if phase == "forward" else 4 + 2 * s.again
+        n_products = 2 if phase == "forward" else 4 + 2 * s.scores_again
         return [Placed(stored_attention(*shape, n_products=n_products, softmax_passes=softmax), phase)]
-    n_products = 2 if phase == "forward" else 4 + s.again
+    n_products = 2 if phase == "forward" else 5
     windowed = model.n_window_layers / model.n_layers
     placed = []
     for share, is_window in ((1.0 - windowed, False), (windowed, True)):

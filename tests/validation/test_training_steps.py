@@ -66,7 +66,7 @@ def test_no_fit_has_seen_these_runs():
 def test_recomputing_everything_costs_what_was_measured():
     """18.13 / 13.75 = 1.32: the ratio needs no peak, only the mix of work and traffic.
 
-    Expected within 20 %: 1.44 with the prior; 1.53 with the fit, whose links are slower, so that all-reduces weigh more.
+    Expected within 20 %: 1.44 with the prior; 1.53 with the fit: its links are slower, all-reduces weigh more.
     """
     plans = {
         r: Plan(**TP8_PP8, dp=1, zero=0, recompute=r, sequence_parallel=r != "full") for r in ("selective", "full")

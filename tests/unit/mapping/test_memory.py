@@ -258,9 +258,12 @@ def test_training_memory_falls_with_zero_and_with_recompute(name, tp_log2, pp_lo
     workload = Training(model(name), global_batch=64 * dp, sequence=4096)
     plan = Plan(tp=2**tp_log2, pp=2**pp_log2, dp=dp)
     assert memory_B(plan, workload).total < memory_B(dataclasses.replace(plan, zero=0), workload).total
-    by_kind = [memory_B(dataclasses.replace(plan, recompute=r), workload).activations_B for r in RECOMPUTE]
+    stored = dataclasses.replace(workload, fused_attention=False)
+    by_kind = [memory_B(dataclasses.replace(plan, recompute=r), stored).activations_B for r in RECOMPUTE]
     assert by_kind[0] > by_kind[1]
     assert by_kind[1] > by_kind[2]
+    fused = [memory_B(dataclasses.replace(plan, recompute=r), workload).activations_B for r in RECOMPUTE]
+    assert fused[0] == fused[1] == by_kind[1]  # fused attention never stores the scores
 
 
 @given(MODELS, st.integers(0, 6), st.integers(1, 64))

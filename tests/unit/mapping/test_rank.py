@@ -31,8 +31,9 @@ def test_block_scales_cost_a_quarter_bit(precision, bits):
 
 
 def test_only_part_of_a_plan_decides_shapes():
-    assert shard(Plan(tp=4, pp=8, dp=2, micro_batch=2, recompute="none")) == Shard(4, micro_batch=2, again=False)
-    assert shard(Plan(tp=4, recompute="full")).again
+    assert shard(Plan(tp=4, pp=8, dp=2, micro_batch=2, recompute="none")) == Shard(4, micro_batch=2, scores_again=False)
+    assert not shard(Plan(tp=4, recompute="full")).scores_again  # the replayed forward pass has them
+    assert shard(Plan(tp=4, recompute="selective")).scores_again
 
 
 def test_gpt3_layer_on_one_of_eight_ranks():
@@ -76,11 +77,11 @@ def test_linear_flop_is_six_per_weight_and_token(tp):
 
 
 @pytest.mark.parametrize(
-    ("fused", "again", "ratio"), [(True, False, 2), (True, True, 2.5), (False, False, 2), (False, True, 3)]
+    ("fused", "again", "ratio"), [(True, False, 2.5), (True, True, 2.5), (False, False, 2), (False, True, 3)]
 )
 def test_attention_backward_over_forward(fused, again, ratio):
     """Backward is 4 products to forward's 2; recomputing adds the scores (fused) or the whole forward (stored)."""
-    placed = training_ops(Training(GPT3, 64, 2048, "bf16", fused), Shard(8, again=again))
+    placed = training_ops(Training(GPT3, 64, 2048, "bf16", fused), Shard(8, scores_again=again))
     assert macs(placed, "backward", True) / macs(placed, "forward", True) == pytest.approx(ratio)
 
 
@@ -219,7 +220,7 @@ def test_replicas_split_the_batch():
 def test_every_operator_moves_bytes_and_has_a_name(name):
     m = model(name)
     workload = Training(m, 64, 2048)
-    parts = [*training_ops(workload, Shard(1, micro_batch=2)), *training_ops(workload, Shard(2, again=False))]
+    parts = [*training_ops(workload, Shard(1, micro_batch=2)), *training_ops(workload, Shard(2, scores_again=False))]
     if m.causal:
         parts += decode_ops(Decode(m, 8, 128), 2, 1)
     for p in parts:

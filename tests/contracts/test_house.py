@@ -3,6 +3,7 @@
 import ast
 import inspect
 import pkgutil
+import re
 import subprocess
 import tomllib
 from pathlib import Path
@@ -25,6 +26,14 @@ PLAIN = {
     "tile_moving", "tile_contract", "vector_elements", "runs", "macs", "lower", "upper",
 }  # fmt: skip
 """Quantities without a unit, and multi-valued solver state."""
+PLAIN_RETURNS = {
+    "number", "quantity", "p_norm_max", "overlapped", "padded", "of", "total", "margin", "gap", "spread", "macs",
+    "extra_precisions", "inverse_yield", "bond_loss", "voltage_limit", "chip_parameters", "chip_expert_parameters",
+    "in_flight", "mean_context", "baseline_metric", "log_goal", "best_goal", "speedup", "delivered", "intensity",
+    "step_seconds", "plan_seconds",
+}  # fmt: skip
+"""Public functions that return counts, ratios, whatever unit they were given, or spell their unit out."""
+NUMBERS = ("float", "Scalar", "ScalarLike", "FloatLike")
 
 
 def records():
@@ -56,10 +65,62 @@ def test_the_unit_rule_bites():
     assert unitless(Bad) == ["bandwidth"]
 
 
-def test_records_are_final():
-    for cls in records():
-        parents = [b for b in cls.__mro__[1:] if b.__module__.startswith("dse")]
-        assert all(p.__name__.startswith("Abstract") for p in parents), cls
+def public_functions(tree: ast.Module):
+    """Functions at the top of a module and methods of its classes, without private ones."""
+    bodies = [tree.body, *(n.body for n in tree.body if isinstance(n, ast.ClassDef))]
+    for node in (n for body in bodies for n in body):
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield node
+
+
+def unitless_returns(tree: ast.Module) -> list[str]:
+    found = [f for f in public_functions(tree) if f.returns is not None]
+    returned = {f.name: ast.unparse(f.returns).strip("'\"") for f in found}
+    numbers = [n for n, r in returned.items() if r in NUMBERS or r.startswith("Float[")]
+    return [n for n in numbers if n not in PLAIN_RETURNS and not has_unit(n)]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_functions_are_named_for_the_unit_they_return(path):
+    assert unitless_returns(ast.parse(path.read_text())) == []
+
+
+def test_the_return_rule_bites():
+    bad = "def op_time(x) -> Scalar: ...\nclass A:\n    def power(self) -> 'FloatLike': ...\ndef f_s() -> float: ..."
+    assert unitless_returns(ast.parse(bad)) == ["op_time", "power"]
+
+
+def test_lists_of_exceptions_hold_nothing_stale():
+    """An exception that no longer exists would excuse the next one of that name."""
+    fields = {n for c in records() for n in c.__annotations__}
+    functions = {f.name for path in SOURCES for f in public_functions(ast.parse(path.read_text()))}
+    assert fields >= PLAIN
+    assert functions >= PLAIN_RETURNS
+
+
+def concrete_parents(cls) -> list[type]:
+    return [b for b in cls.__mro__[1:] if issubclass(b, eqx.Module) and b is not eqx.Module and not is_abstract(b)]
+
+
+def is_abstract(cls) -> bool:
+    return cls.__name__.startswith("Abstract")
+
+
+def test_records_are_abstract_or_final():
+    assert [cls for cls in records() if concrete_parents(cls)] == []
+
+
+def test_the_finality_rule_bites():
+    class AbstractShape(eqx.Module):
+        pass
+
+    class Square(AbstractShape):
+        pass
+
+    class Cube(Square):
+        pass
+
+    assert concrete_parents(Square) == [] and concrete_parents(Cube) == [Square]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -69,6 +130,22 @@ def test_no_prints_and_no_exits(path):
     if "report" not in path.parts and path.name != "cli.py":
         assert "print" not in calls
     assert "exit" not in calls
+
+
+def asserted_input(tree: ast.Module) -> list[str]:
+    """Assertions that are more than a fact for the type checker: `x is not None`, `isinstance(x, T)`."""
+    facts = ("is not None", "isinstance(")
+    tests = [ast.unparse(n.test) for n in ast.walk(tree) if isinstance(n, ast.Assert)]
+    return [t for t in tests if not all(any(f in part for f in facts) for part in t.split(" and "))]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_assertion_judges_what_a_user_gave(path):
+    assert asserted_input(ast.parse(path.read_text())) == []
+
+
+def test_the_assertion_rule_bites():
+    assert asserted_input(ast.parse("assert x is not None and isinstance(y, int)\nassert n > 0")) == ["n > 0"]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -87,21 +164,32 @@ def test_every_data_file_loads():
         tomllib.loads(path.read_text())
 
 
+BANNED = [
+    "../" + "shared", "/work/" + "shared", "py" + "pi.org", "python" + "hosted", "npm" + "js", "ana" + "conda.org", "index-" + "url",
+    "find-" + "links",
+]  # fmt: skip
+"""What a checkout must not need: folders beside it, package registries and their options."""
+
+
+def needs(text: str) -> list[str]:
+    return [b for b in BANNED if re.search(rf"{re.escape(b)}\b", text)]
+
+
 def test_the_product_stands_alone():
     """No tracked text names a package registry or a folder outside the repository."""
-    banned = ["../" + "shared", "pypi" + ".org", "files.python" + "hosted", "registry.npm" + "js"]
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
-    for name in listed:
-        path = ROOT / name
-        if path.suffix in {".py", ".toml", ".md", ".txt", ".bib", ".yml", ".yaml"} and path.is_file():
-            text = path.read_text()
-            assert not [b for b in banned if b in text], name
+    for path in (ROOT / name for name in listed):
+        if path.is_file() and path.suffix not in {".png", ".svg", ".parquet"}:
+            assert needs(path.read_text()) == [], path
+
+
+def test_the_rule_of_standing_alone_bites():
+    assert len(needs("see .." + "/shared and https://py" + "pi.org/simple")) == 2
+    assert needs("chips that share a switch; shared experts; dse/shared_ffn; ../sharded") == []
 
 
 def test_front_door_resolves_every_name():
     """The lazy table and the type-checking imports name the same things, and each exists."""
-    import re
-
     declared = set(re.findall(r"import (\w+) as \1", (ROOT / "dse" / "__init__.py").read_text()))
     assert declared == set(dir(dse)) - {"__version__"}
     assert len(declared) <= 60
@@ -110,5 +198,5 @@ def test_front_door_resolves_every_name():
 
 
 def test_readme_python_names_exist():
-    names = set(__import__("re").findall(r"dse\.(\w+)\(", (ROOT / "README.md").read_text()))
+    names = set(re.findall(r"dse\.(\w+)\(", (ROOT / "README.md").read_text()))
     assert names and names <= set(dir(dse))

@@ -165,8 +165,8 @@ def test_every_data_file_loads():
 
 
 BANNED = [
-    "../" + "shared", "/work/" + "shared", "py" + "pi.org", "python" + "hosted", "npm" + "js", "ana" + "conda.org", "index-" + "url",
-    "find-" + "links",
+    "../" + "shared", "/work/" + "shared", "py" + "pi.org", "python" + "hosted", "npm" + "js", "ana" + "conda.org",
+    "index-" + "url", "find-" + "links",
 ]  # fmt: skip
 """What a checkout must not need: folders beside it, package registries and their options."""
 

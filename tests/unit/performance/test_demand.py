@@ -89,6 +89,14 @@ def test_sharded_optimizer_moves_gradients_in_fp32_and_weights_in_bf16():
     assert float(whole.optimizer_B) == pytest.approx(16 * float(d.optimizer_B))
 
 
+def test_adam_moves_30_bytes_a_weight():
+    """fp32: read gradient, master and two moments (16), write master and moments (12), and the bf16 weight (2)."""
+    assert OPTIMIZER_TRAFFIC_B == 30
+    weights = float(lowered(64, PIPELINE).optimizer_B) / 30
+    # 12 of 96 layers and the embedding's share, over 8 ranks
+    assert weights == pytest.approx((12 * 12 * 12288**2 + GPT3.vocab * 12288) / 8, rel=0.01)
+
+
 def test_window_is_the_backward_share():
     """Backward is two thirds of a micro batch, a little less with the head's products and recomputation counted."""
     plain = float(lowered(64, dataclasses.replace(PIPELINE, recompute="none")).window_micro)

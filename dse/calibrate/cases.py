@@ -15,7 +15,8 @@ from ..hardware.presets import system as preset_system
 from ..hardware.system import Fabric, System
 from ..mapping.plan import Plan, n_micro_batches
 from ..mapping.tiling import array_shape
-from ..performance.calibration import Calibration, prior_calibration, reference_speeds
+from ..objective.metrics import chip_reference
+from ..performance.calibration import Calibration, prior_calibration
 from ..performance.demand import StepDemand, plan_demand
 from ..workload.transformer import Experts, Model, Training, total_parameters
 from .measurements import step_seconds
@@ -244,9 +245,8 @@ def training_case(point: pd.DataFrame) -> Case | Unmodelled:
 
 def lower(workload: Training, plan: Plan, system: System, c: Calibration) -> StepDemand:
     """Demand of a plan that ran, whatever `check_plan` would say of it."""
-    chip = system.chip
-    ref = reference_speeds(c, float(chip.scaleup_bandwidth_per_dir_Bps), float(chip.scaleout_bandwidth_per_dir_Bps))
-    return plan_demand(workload, plan, system, array_shape(chip.core.tensor), ref)
+    array = array_shape(system.chip.core.tensor)
+    return plan_demand(workload, plan, system, array, chip_reference(system.chip, c))
 
 
 def training_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:

@@ -12,7 +12,8 @@ from ..core.errors import DseError
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..mapping.tiling import array_shape, op_demand, rank_ops, sram_B
-from ..performance.calibration import KERNELS, prior_calibration, reference_speeds
+from ..objective.metrics import chip_reference
+from ..performance.calibration import KERNELS, prior_calibration
 from ..performance.collective import Traffic, across_all_reduce, across_gather, all_to_all, send, spread
 from ..performance.demand import StepDemand, TrafficDemand
 from ..technology.node import PRECISION_BITS
@@ -93,18 +94,12 @@ def kernel_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:
     return cases, rest
 
 
-ELEMENT_B = {"half": 2.0, "float16": 2.0, "bfloat16": 2.0, "bf16": 2.0, "fp16": 2.0, "float": 4.0, "fp32": 4.0}
-"""Bytes per element, for tables that count elements."""
-
-
 def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
     """Traffic of a row's collective, or why it is not modelled."""
     ranks, message = int(_number(row, "num_ranks", 0)), _number(row, "message_bytes", 0)
     if ranks < 2 or message <= 0:
         return "fewer than two ranks or no message"
-    c = prior_calibration(chip_name)
-    chip = system.chip
-    ref = reference_speeds(c, float(chip.scaleup_bandwidth_per_dir_Bps), float(chip.scaleout_bandwidth_per_dir_Bps))
+    ref = chip_reference(system.chip, prior_calibration(chip_name))
     where = spread(system.fabric, 1, ranks)
     per_rank = "per rank" in _text(row, "size_convention").lower()
     name = _text(row, "collective").lower()

@@ -196,7 +196,7 @@ def test_an_interrupt_is_quiet(capsys, monkeypatch):
     def stop(self):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dse.cli.Models.run", stop)
+    monkeypatch.setattr("dse.cli.facts.Models.run", stop)
     assert main(["models"]) == 130
     assert capsys.readouterr().err == "dse: interrupted\n"
 

@@ -1,0 +1,74 @@
+"""The command line: `dse COMMAND`, one file per group of commands.
+
+Exit codes: 0 an answer; 1 an infeasible study, explained; 2 bad input, one line on stderr; 130 interrupted.
+JAX and the rooms are imported inside the commands, so that `dse --help` does not wait for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from typing import Annotated
+
+import tyro
+
+from .. import __version__
+from ..core.errors import DseError, SpecError
+from ..report.terminal import complaint
+from .check import Calibrate, Validate
+from .evaluate import Evaluate
+from .facts import Chips, Models
+from .study import Cite, Optimize
+
+Command = (
+    Annotated[Optimize, tyro.conf.subcommand("optimize")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Chips, tyro.conf.subcommand("chips")]
+    | Annotated[Models, tyro.conf.subcommand("models")]
+    | Annotated[Cite, tyro.conf.subcommand("cite")]
+    | Annotated[Validate, tyro.conf.subcommand("validate")]
+    | Annotated[Calibrate, tyro.conf.subcommand("calibrate")]
+)
+
+ABOUT = (
+    "What should the next AI chip be? Exit codes: 0 an answer; 1 an infeasible study, explained; "
+    "2 bad input, in one line; 130 interrupted."
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; bad input is one line on stderr, never a traceback."""
+    try:
+        command = parse(sys.argv[1:] if argv is None else argv)
+        return command if isinstance(command, int) else command.run()
+    except DseError as error:
+        print(f"dse: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("dse: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def parse(argv: list[str]) -> Command | int:
+    """The command in `argv`, or the exit code of a call that only asked for help.
+
+    Raises:
+        SpecError: an unknown or missing argument, in one line.
+    """
+    if argv == ["--version"]:
+        print(f"dse {__version__}")
+        return 0
+    said = io.StringIO()
+    config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(Command, prog="dse", description=ABOUT, args=argv, config=config)  # type: ignore[arg-type]
+    except SystemExit as end:
+        if end.code in (0, None):
+            return 0
+        raise SpecError(complaint(said.getvalue())) from None

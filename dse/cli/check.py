@@ -1,0 +1,77 @@
+"""Commands that meet measurements: `dse validate` and `dse calibrate`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Literal
+
+import tyro
+
+from ..report.terminal import progress, screen
+from .flags import JSON
+
+
+@dataclasses.dataclass(frozen=True)
+class Validate:
+    """Predict published or your own measurements and show the error by source, the worst rows, what has no model."""
+
+    kind: Literal["training", "kernels", "collectives"] = "training"
+    """What was measured: whole steps, single operators, communication."""
+    data: Annotated[str | None, tyro.conf.arg(metavar="FILE.csv", help_behavior_hint="")] = None
+    """CSV or Parquet file with the columns of the shipped one; by default that."""
+    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    """Folder that gets validation/ with all predictions and the figures."""
+    json: JSON = False
+    """Print JSON, relative errors as fractions."""
+    leave_one_out: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Predict every source with fits that never saw it; takes minutes."""
+    all_rows: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Also score rows whose configuration is not fully published."""
+
+    def run(self) -> int:
+        """Predict, write, show."""
+        from ..report.session import start_jax
+
+        start_jax()
+        from ..report.results import json_text
+        from ..report.validation import as_json, validate, validation_view, write_validation
+
+        with progress("reading the measurements") as tell:
+            found = validate(self.kind, self.data, self.all_rows, self.leave_one_out, tell)
+        with progress("drawing"):
+            folder = write_validation(found, self.results)
+        if self.json:
+            print(json_text(as_json(found)))
+        else:
+            screen().print(validation_view(found))
+            screen().print(f"Written to {folder}/ and {folder}.parquet", markup=False)
+        return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibrate:
+    """Fit the few numbers of every chip family and software stack to the shipped measurements; takes minutes."""
+
+    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    """Folder that gets calibration/fits.toml."""
+    json: JSON = False
+    """Print JSON, canonical units."""
+
+    def run(self) -> int:
+        """Fit, write, show."""
+        from ..report.session import start_jax
+
+        start_jax()
+        from ..report.calibration import as_json, calibrate, calibration_view, write_calibration
+        from ..report.results import json_text, results_folder
+
+        folder = results_folder(self.results, "calibration")
+        with progress("reading the measurements") as tell:
+            fits = calibrate(tell)
+        write_calibration(fits, folder)
+        if self.json:
+            print(json_text(as_json(fits)))
+        else:
+            screen().print(calibration_view(fits))
+            screen().print(f"Written to {folder}/", markup=False)
+        return 0

@@ -1,0 +1,1 @@
+"""Many solutions of one study: fronts, sensitivities, risk, back-tests."""

@@ -1,0 +1,1 @@
+"""Many evaluations: sweep specifications, engines and the store of their results."""

@@ -1,0 +1,24 @@
+import pytest
+
+from dse.core.errors import SpecError
+from dse.core.files import write_whole
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    write_whole(path, lambda p: p.write_text("new"))
+    assert path.read_text() == "new" and [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def half(place):
+        place.write_text("ne")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(SpecError, match=r"a.txt: cannot be written \(No space left on device\)"):
+        write_whole(path, half)
+    assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["a.txt"]

@@ -50,7 +50,7 @@ class PlanTable:
         leaves = [p.reshape(*rows.shape[:-1], *s) for p, s in zip(parts, self.shapes, strict=True)]
         return jax.tree.unflatten(self.treedef, leaves)
 
-    def hulls(self, arrays: Sequence[int], groups: Sequence[np.ndarray]) -> np.ndarray:
+    def hulls(self, arrays: np.ndarray, groups: Sequence[np.ndarray]) -> np.ndarray:
         """Smallest coefficients of each group of plans on its PE array, shape (groups, coefficients)."""
         return np.stack([self.rows[a, g].min(axis=0) for a, g in zip(arrays, groups, strict=True)])
 

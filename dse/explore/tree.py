@@ -91,7 +91,7 @@ class Proof:
 
 @partial(jax.jit, static_argnums=0)
 def plan_slopes(core: Core, data: Data, z: np.ndarray, multipliers: np.ndarray) -> tuple[StepDemand, ...]:
-    """d Lagrangian / d coefficient of every demand, with the shapes of `data.demands` (leading axis: problems)."""
+    """Slope of each Lagrangian by every coefficient of its demands, in the shapes of `data.demands`."""
 
     def lagrangian(demands: tuple[StepDemand, ...], data_: Data, z_: jax.Array, lam: jax.Array) -> jax.Array:
         f, g = core.logs(z_, dataclasses.replace(data_, demands=demands))
@@ -279,7 +279,7 @@ class Tree:
                 leaf_costs(t, (t.rows[array, g] - rows[w][i]) * flat[w][i])
                 for w, (t, g) in enumerate(zip(self.tables, node.groups, strict=True))
             ]
-            yield from self._children(dataclasses.replace(node, bound=bound), optima.z[i], costs)
+            yield from self._children(dataclasses.replace(node, bound=bound), np.asarray(optima.z[i]), costs)
 
     def _children(self, node: Node, z: np.ndarray, costs: list[np.ndarray]) -> Iterator[Node]:
         """Two halves of a node: of the group of plans whose hull undercuts them most, else of a broken count."""

@@ -46,6 +46,10 @@ class Outcomes:
 
     goal: Float[np.ndarray, " n"]
     """Goal of the design; infinite where no design meets the limits."""
+    goals: Float[np.ndarray, "c n"]
+    """The same of every candidate."""
+    z: Float[np.ndarray, "c n v"]
+    """Log coordinates of every candidate's optimum."""
     winner: Int[np.ndarray, " n"]
     """Position of the winning candidate."""
     design: Float[np.ndarray, "n v"]
@@ -121,6 +125,11 @@ class Risk:
             for u, x in zip(self.draw.unknowns, self.draw.scores.T, strict=True)
         ]
         return tuple(sorted(found, key=lambda d: -abs(d.correlation)))
+
+    def own_designs(self, position: int) -> Float[np.ndarray, "m f"]:
+        """Logs of the free numbers that a candidate takes in each sample where it has a design."""
+        able = np.isfinite(self.outcomes.goals[position])
+        return self.outcomes.z[position, able, : len(self.study.free)]
 
     def probability(self, event: Bool[np.ndarray, " n"]) -> tuple[float, float]:
         """Share of samples with an event and its standard error, that of independent draws: the hypercube's is less."""
@@ -271,4 +280,4 @@ def reoptimise(search: Search, candidates: list[Candidate], drawn: Draw) -> Outc
     design = np.where(np.isfinite(best)[:, None], np.exp(solved.z[winner, every]), np.nan)
     rows = search.core.rows()
     stuck = tuple(rows[i] for i in solved.dearest[0, np.isinf(best)])
-    return Outcomes(np.exp(best), winner, design, stuck)
+    return Outcomes(np.exp(best), np.exp(solved.log_goals), solved.z, winner, design, stuck)

@@ -14,11 +14,10 @@ from ..mapping.headroom import headroom_receipts
 from ..objective.design import Choice
 from ..objective.study import Study
 from ..performance.calibration import calibration_receipts, default_calibration
-from ..technology.presets import receipts
+from ..technology.presets import DIE_TO_DIE, receipts
 from ..workload.op import pass_receipts
 
 BIBLIOGRAPHY = Path(core.__file__).parent / "references.bib"
-DIE_TO_DIE = "UCIe-A"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,6 +25,8 @@ Record = TypeVar("Record", bound=eqx.Module)
 
 DATA = Path(__file__).parent / "data"
 FILES = {"node": "nodes.toml", "memory": "memories.toml", "link": "links.toml", "package": "packages.toml"}
+DIE_TO_DIE = "UCIe-A"
+"""Links between compute dies unless told otherwise."""
 
 
 class Technology(eqx.Module):
@@ -96,7 +98,7 @@ def package(name: str) -> Package:
     return _record(Package, "package", name)
 
 
-def technology(node: str, memory: str, link: str, die_to_die: str = "UCIe-A", package: str = "CoWoS-L") -> Technology:
+def technology(node: str, memory: str, link: str, die_to_die: str = DIE_TO_DIE, package: str = "CoWoS-L") -> Technology:
     """A technology from the names of its parts; raises UnknownNameError with near matches."""
     return Technology(
         node=_record(Node, "node", node),

@@ -1,0 +1,82 @@
+"""A chip as built: given its free numbers, everything else follows in closed form.
+
+The convex core buys supply voltage, die area and step times with limits; once the free numbers are fixed the least
+that the limits allow is best for all of them, so they need no solver. Black-box searches get the same short cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..core.types import FloatLike
+from ..cost.area import block_areas, die_edge_mm, shoreline_mm, total_area_mm2
+from ..cost.power import energy_J, static_W, step_energy, throttled_s, voltage_limit
+from ..hardware.chip import Chip
+from ..objective.design import with_free
+from ..objective.terms import Core, Data
+from ..performance.step import step_time
+from ..technology.presets import Technology
+
+ROUNDS = 60
+"""Rounds of the fixed point of the supply; each shrinks the error by more than the exponent of the V-f law."""
+ROOM = 1e-9
+"""Excess of a ratio over 1 that is rounding."""
+
+
+def least_supply_V(chip: Chip, data: Data) -> FloatLike:
+    """Lowest supply at which the pipeline reaches the chip's clock; at least the node's minimum."""
+    node = data.tech.node
+
+    def better(_: int, v: Array) -> Array:
+        return jnp.asarray(v * voltage_limit(chip.clock_Hz, v, chip.nominal_clock_Hz, node, data.overdrive_V))
+
+    settled = jax.lax.fori_loop(0, ROUNDS, better, jnp.asarray(node.nominal_V, dtype=float))
+    return jnp.maximum(settled * (1.0 + ROOM), node.minimum_V)
+
+
+def least_die_mm2(chip: Chip, tech: Technology) -> FloatLike:
+    """Smallest die that holds its blocks and whose edge, which grows with the root of its area, its interfaces."""
+    blocks = total_area_mm2(block_areas(chip, tech)) / chip.n_dies
+    edge = shoreline_mm(chip, tech) / die_edge_mm(jnp.ones(()), tech.package)
+    return jnp.maximum(blocks, jnp.square(edge)) * (1.0 + ROOM)
+
+
+def as_built(core: Core, free: Mapping[str, FloatLike], data: Data) -> dict[str, FloatLike]:
+    """All coordinates of the convex core for a chip with the free numbers `free`: least supply, die and step times.
+
+        t = max(T, E / (P_max / (1 + loss) - P_static))
+
+    with P_max the study's power limit if it has one; a chip that burns more than that at rest takes forever.
+    """
+    chip = with_free(data.chip, {n: free[n] for n in core.free})
+    volt, die = least_supply_V(chip, data), least_die_mm2(chip, data.tech)
+    static = static_W(chip, data.tech, block_areas(chip, data.tech), volt)
+    x = {**{n: free[n] for n in core.free}, "supply_V": volt, "die_mm2": die}
+    place = next((i for i, limit in enumerate(core.limits) if limit == ("power_W", "at_most")), None)
+    limit = jnp.asarray(jnp.inf) if place is None else data.limits[place]
+    for name, d in zip(core.workloads, data.demands, strict=True):
+        step = step_time(d, chip, data.calibration)
+        energy = energy_J(step_energy(d, step, chip, data.tech, volt, die))
+        x[f"step_s:{name}"] = throttled_s(step.total_s, energy, static, limit, data.tech)
+    return x
+
+
+def outcome(core: Core, free: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, FloatLike]:
+    """Goal of a chip as built and its largest ratio over 1: a limit, a law, or the node's highest supply.
+
+    Args:
+        core: names and structure of the study.
+        free: free numbers by name.
+        data: coefficients of one discrete choice under one plan per workload.
+
+    Returns:
+        Goal [its unit] and excess; the chip works if the excess is at most 0.
+    """
+    x = as_built(core, free, data)
+    goal, ratios = core.terms(x, data)
+    worst = jnp.maximum(jnp.max(ratios), x["supply_V"] / data.tech.node.maximum_V)
+    return goal, jnp.where(jnp.isfinite(goal), worst - 1.0 - 10.0 * ROOM, jnp.inf)

@@ -1,0 +1,283 @@
+"""How likely is it: a study re-optimised under many draws of what is not known, one certified solve per draw and candidate.
+
+The discrete choice and the plans of a sample come from a few candidates, those that did best in a pilot; everything
+else about the design is chosen anew in every sample, as if its world were known before the chip is built.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cached_property
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.stats import rankdata
+
+from ..core.errors import SpecError
+from ..objective.design import Choice
+from ..objective.study import Study
+from ..objective.terms import DELIVERED
+from ..optimize.choices import Space
+from ..optimize.interior import Settings, solve_batch
+from ..optimize.search import Candidate, Search
+from ..performance.calibration import calibration_receipts
+from .samples import CHUNK, Samples
+from .unknowns import Draw, Unknown, draw, unknowns
+
+TARGET = 6.0
+"""Delivered speed-up asked for unless told otherwise: what the chip after Trainium3 is announced with."""
+PILOT_SAMPLES, PILOT_CANDIDATES = 64, 24
+"""Draws and candidates of the pilot that chooses the candidates."""
+KEPT_CANDIDATES = 4
+"""Candidates solved under every draw."""
+LOST = 3.0
+"""Log goal that a draw without a design counts in the pilot's mean: a twentyfold slower chip."""
+SETTINGS = Settings(max_iterations=40)
+"""Of the solves: designs are found within 30 steps or not at all."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcomes:
+    """What re-optimising gave, by sample; numbers of the best candidate."""
+
+    goal: Float[np.ndarray, " n"]
+    """Goal of the design; infinite where no design meets the limits."""
+    goals: Float[np.ndarray, "c n"]
+    """The same of every candidate."""
+    z: Float[np.ndarray, "c n v"]
+    """Log coordinates of every candidate's optimum."""
+    winner: Int[np.ndarray, " n"]
+    """Position of the winning candidate."""
+    design: Float[np.ndarray, "n v"]
+    """All coordinates of the convex core; not a number where there is no design."""
+    blocking: tuple[str, ...]
+    """For each sample without a design, the limit with the highest price in the first candidate's attempt."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Driver:
+    """One unknown and how it moves the outcome."""
+
+    unknown: Unknown
+    """What varies."""
+    correlation: float
+    """Spearman's rank correlation of its score with the outcome; positive where more of it is better."""
+    error: float
+    """Standard error of a correlation of zero."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Risk:
+    """A study under uncertainty."""
+
+    study: Study
+    """The question."""
+    seed: int
+    """Of the draws."""
+    target: float | None
+    """Delivered speed-up that counts as reached; None where the goal is another metric."""
+    candidates: tuple[Candidate, ...]
+    """Discrete choices and plans that were solved under every draw."""
+    pilot_loss: float
+    """Mean log goal that these candidates give away against all of the pilot's."""
+    nominal: float
+    """Goal at the receipts' values, continuous."""
+    variables: tuple[str, ...]
+    """Names of the columns of `outcomes.design`."""
+    draw: Draw
+    """What was drawn."""
+    outcomes: Outcomes
+    """What came out."""
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return self.draw.n
+
+    @property
+    def feasible(self) -> Bool[np.ndarray, " n"]:
+        """Samples in which some design meets all limits."""
+        return np.isfinite(self.outcomes.goal)
+
+    @property
+    def reached(self) -> Bool[np.ndarray, " n"]:
+        """Samples in which the target is met: enough speed-up, or any design at all where there is no target."""
+        return self.feasible if self.target is None else self.merit >= self.target
+
+    @property
+    def merit(self) -> Float[np.ndarray, " n"]:
+        """What is better when larger: the delivered speed-up, or one over the goal; 0 without a design."""
+        return 1.0 / self.outcomes.goal
+
+    @cached_property
+    def drivers(self) -> tuple[Driver, ...]:
+        """Unknowns by the size of their rank correlation with the outcome, a sample without a design ranking last."""
+        outcome = rankdata(self.merit)
+        error = 1.0 / math.sqrt(max(self.n - 1, 1))
+        if outcome.min() == outcome.max():
+            return ()
+        found = [
+            Driver(u, float(np.corrcoef(rankdata(x), outcome)[0, 1]), error)
+            for u, x in zip(self.draw.unknowns, self.draw.scores.T, strict=True)
+        ]
+        return tuple(sorted(found, key=lambda d: -abs(d.correlation)))
+
+    def own_designs(self, position: int) -> Float[np.ndarray, "m f"]:
+        """Logs of the free numbers that a candidate takes in each sample where it has a design."""
+        able = np.isfinite(self.outcomes.goals[position])
+        return self.outcomes.z[position, able, : len(self.study.free)]
+
+    def probability(self, event: Bool[np.ndarray, " n"]) -> tuple[float, float]:
+        """Share of samples with an event and its standard error, that of independent draws: the hypercube's is less."""
+        share = float(np.mean(event))
+        return share, math.sqrt(share * (1.0 - share) / self.n)
+
+    def quantiles(self, levels: tuple[float, ...]) -> dict[str, list[float]]:
+        """Quantiles of every coordinate of the optimal design, over the samples that have one."""
+        if not self.feasible.any():
+            return {}
+        found = np.quantile(self.outcomes.design[self.feasible], levels, axis=0)
+        return {name: found[:, i].tolist() for i, name in enumerate(self.variables)}
+
+    @property
+    def choices(self) -> dict[Choice, float]:
+        """Discrete choices and the share of samples they win, of those with a design; most frequent first."""
+        won = Counter(int(w) for w in self.outcomes.winner[self.feasible])
+        shares: dict[Choice, float] = {}
+        for position, n in won.most_common():
+            choice = self.study.choices[self.candidates[position].choice_index]
+            shares[choice] = shares.get(choice, 0.0) + n / sum(won.values())
+        return shares
+
+    @property
+    def blocking(self) -> dict[str, float]:
+        """Limits that stand most in the way, by share of the samples without a design."""
+        counts = Counter(self.outcomes.blocking)
+        return {name: n / max(sum(counts.values()), 1) for name, n in counts.most_common()}
+
+
+def risk(
+    study: Study,
+    n: int = 1000,
+    seed: int = 0,
+    *,
+    target: float | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Risk:
+    """Re-optimise a study under `n` draws of its unknowns.
+
+    Args:
+        study: goal, limits, free numbers and choices.
+        n: number of draws.
+        seed: same seed, same draws.
+        target: delivered speed-up that counts as reached, 6 by default; only for studies of the delivered time.
+        progress: told what happens, one line at a time.
+
+    Returns:
+        Distribution of the optimal design and of the outcome, and what drives it. Counts of cores and stacks are
+        not rounded.
+
+    Raises:
+        SpecError: fewer than two samples, a target that is not positive or has no meaning for the goal.
+    """
+    if n < 2:
+        raise SpecError(f"samples = {n}: give at least 2")
+    if study.goal != DELIVERED and target is not None:
+        raise SpecError(f"target: study '{study.name}' minimises {study.goal}, so there is no speed-up to reach")
+    if target is not None and not 0 < target < math.inf:
+        raise SpecError(f"target = {target:g}: give a positive speed-up, such as 6")
+    search = Search(Space(study), progress)
+    found = [c for c in search.run() if c.log_goal < np.inf]
+    if not found:
+        raise SpecError(f"study '{study.name}' has no design at the receipts' values; see dse optimize")
+    what = unknowns(study)
+    kept, loss = pilot(search, what, seed)
+    drawn = draw(what, n, seed)
+    progress(f"{n} samples under {len(kept)} candidates")
+    outcomes = reoptimise(search, kept, drawn)
+    goal = TARGET if study.goal == DELIVERED and target is None else target
+    nominal = math.exp(found[0].log_goal)
+    return Risk(study, seed, goal, tuple(kept), loss, nominal, search.core.variables(), drawn, outcomes)
+
+
+def strata(search: Search, drawn: Draw) -> Iterator[tuple[np.ndarray, Samples]]:
+    """The draws by exponent of the overlap p-norm: which they are, and the study's world under them.
+
+    The exponent is part of the compiled program, so a drawn one takes the nearest power of two.
+    """
+    c = search.space.calibration
+    fact = next(f for f in calibration_receipts(c.name) if f.name == "overlap_p")
+    values = drawn.values(f"calibration {c.name}", fact)
+    exponents = np.full(drawn.n, c.overlap_p) if values is None else 2.0 ** np.round(np.log2(values))
+    for p in np.unique(exponents):
+        rows = np.flatnonzero(exponents == p)
+        yield rows, Samples(search, drawn.rows(rows), float(p))
+
+
+def pilot(search: Search, what: tuple[Unknown, ...], seed: int) -> tuple[list[Candidate], float]:
+    """The few candidates to solve under every draw, and the mean log goal they give away on the pilot's draws.
+
+    Candidates are added one by one, each time the one that lowers the pilot's mean goal most.
+    """
+    known = sorted((c for c in search.seen.values() if c.log_goal < np.inf), key=lambda c: c.log_goal)
+    known = known[:PILOT_CANDIDATES]
+    drawn = draw(what, PILOT_SAMPLES, seed + 1)
+    logs = np.minimum(solve_all_draws(search, known, drawn).log_goals, LOST)
+    kept: list[int] = []
+    best = np.full(drawn.n, LOST)
+    while len(kept) < min(KEPT_CANDIDATES, len(known)):
+        means = np.minimum(best, logs).mean(axis=1)
+        pick = int(np.argmin(means))
+        if kept and means[pick] >= best.mean():
+            break
+        kept.append(pick)
+        best = np.minimum(best, logs[pick])
+    return [known[i] for i in kept], float(best.mean() - logs.min(axis=0).mean())
+
+
+@dataclasses.dataclass(frozen=True)
+class Solved:
+    """Every candidate under every draw."""
+
+    log_goals: Float[np.ndarray, "c n"]
+    """Log goal, infinite where no design meets the limits."""
+    z: Float[np.ndarray, "c n v"]
+    """Log coordinates."""
+    dearest: Int[np.ndarray, "c n"]
+    """Row of the limit with the highest price."""
+
+
+def solve_all_draws(search: Search, candidates: list[Candidate], drawn: Draw) -> Solved:
+    """Certified optimum of every candidate under every draw, all in batches of one compiled shape per exponent."""
+    shape = (len(candidates), drawn.n)
+    logs, z = np.full(shape, np.inf), np.zeros((*shape, len(search.core.variables())))
+    dearest = np.zeros(shape, dtype=int)
+    for rows, samples in strata(search, drawn):
+        parts = [(samples.data(c.choice_index, c.plan_index), *samples.box(c.choice_index)) for c in candidates]
+        spare = max(CHUNK - len(rows) * len(candidates), 0)
+        data, lower, upper = jax.tree.map(lambda *xs: filled(np.concatenate(xs), spare), *parts)
+        o = solve_batch(search.core.logs, data, lower, upper, (lower + upper) / 2, settings=SETTINGS, chunk=CHUNK)
+        o = jax.tree.map(lambda x: x[: len(rows) * len(candidates)].reshape(len(candidates), len(rows), *x.shape[1:]), o)
+        logs[:, rows] = np.where(o.feasible, o.objective, np.inf)
+        z[:, rows], dearest[:, rows] = o.z, np.argmax(o.multipliers, axis=2)
+    return Solved(logs, z, dearest)
+
+
+def filled(rows: np.ndarray, spare: int) -> np.ndarray:
+    """`rows` with the last one repeated, so that a small batch has the usual shape."""
+    return np.concatenate([rows, np.repeat(rows[-1:], spare, axis=0)]) if spare else rows
+
+
+def reoptimise(search: Search, candidates: list[Candidate], drawn: Draw) -> Outcomes:
+    """The best design under every draw among the candidates."""
+    solved = solve_all_draws(search, candidates, drawn)
+    winner, every = np.argmin(solved.log_goals, axis=0), np.arange(drawn.n)
+    best = solved.log_goals[winner, every]
+    design = np.where(np.isfinite(best)[:, None], np.exp(solved.z[winner, every]), np.nan)
+    rows = search.core.rows()
+    stuck = tuple(rows[i] for i in solved.dearest[0, np.isinf(best)])
+    return Outcomes(np.exp(best), np.exp(solved.log_goals), solved.z, winner, design, stuck)

@@ -1,0 +1,312 @@
+"""One design to build before the world is known: the best worst case, or the best figure met in most samples.
+
+The free numbers are shared by all scenarios; supply, die and step times follow in each. Few scenarios ever bind, so the
+convex program holds only those, and the ones that the design fails are added until it fails none.
+Read more: [mutapcic2009].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..core.errors import SpecError
+from ..core.types import FloatLike
+from ..objective.design import INTEGERS, Choice
+from ..objective.terms import Core, Data
+from ..optimize.choices import Space
+from ..optimize.interior import Optimum, solve_convex
+from ..optimize.search import SPAN, Candidate, Search
+from .built import outcome
+from .risk import Risk, strata
+from .samples import Samples
+from .unknowns import Draw, draw
+
+SLOTS = 12
+"""Scenarios in the convex program, over all exponents of the overlap p-norm."""
+ROUNDS = 16
+"""Solves of one design before the last is taken."""
+RESELECTIONS = 3
+"""Times the scenarios to keep are chosen anew at the design, for a share below all."""
+CROWD = 200
+"""Samples whose own optimal designs compete to be the first design."""
+CLOSE = 1e-4
+"""Log goal by which a scenario may exceed the program's bound without being added."""
+FRESH = 1000
+"""Seed of the fresh samples, after the seed of the study's."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Robust:
+    """One design, and what it does over all samples."""
+
+    share: float
+    """Share of samples the design was asked to serve: 1 is the worst case."""
+    candidate: Candidate
+    """Discrete choice and plans."""
+    choice: Choice
+    """The discrete choice."""
+    free: dict[str, float]
+    """Free numbers, counts rounded."""
+    goal: float
+    """Goal that is met, with all limits, in `share` of the samples."""
+    met: float
+    """Share of the samples in which the design meets all limits."""
+    fresh_share: float
+    """Share of fresh samples in which the design meets all limits and `goal`."""
+    fresh_met: float
+    """Share of fresh samples in which it meets all limits."""
+    n_fresh: int
+    """Number of fresh samples."""
+    n_solves: int
+    """Convex programs solved."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Hopeless:
+    """No one design serves so many samples."""
+
+    share: float
+    """What was asked."""
+    possible: float
+    """Largest share of samples in which any one design that was tried meets the limits."""
+    blocking: dict[str, float]
+    """Limits in the way, by share of the samples without a design."""
+
+
+def share_of(robust: str) -> float:
+    """The share that "worst" or "p90" asks for; SpecError for anything else."""
+    if robust == "worst":
+        return 1.0
+    if not re.fullmatch(r"p[1-9]\d?", robust):
+        raise SpecError(f"robust '{robust}': give worst, or a percentile such as p90")
+    return int(robust[1:]) / 100
+
+
+def robust_design(
+    found: Risk, robust: str = "p90", progress: Callable[[str], None] = lambda _: None
+) -> Robust | Hopeless:
+    """The best single design for the samples of a risk study.
+
+    Args:
+        found: the study re-optimised; its candidates and draws are used again.
+        robust: "worst" for the best worst case over all samples; "p90" for the best figure that is met, with all
+            limits, in 90 % of them. Which samples a percentile leaves out is chosen by a heuristic.
+        progress: told what happens, one line at a time.
+
+    Returns:
+        The design, rounded to whole cores and stacks, and its record on fresh samples; or why there is none.
+    """
+    share = share_of(robust)
+    spare = int(math.floor((1.0 - share) * found.n + 1e-9))
+    search = Search(Space(found.study))
+    tried: list[tuple[Program, Design]] = []
+    possible = 0.0
+    for position, c in enumerate(found.candidates):
+        program = Program(search, c, found.draw)
+        known = program.crowd(found.own_designs(position)[:CROWD], spare)
+        possible = max(possible, float(np.isfinite(known).mean()))
+        design = program.rounded(program.best(known, spare, None), spare)
+        progress(f"{found.study.choices[c.choice_index].text()}: goal {math.exp(design.log_goal):.4f}")
+        tried.append((program, design))
+    program, design = min(tried, key=lambda x: x[1].log_goal)
+    if np.isinf(design.log_goal):
+        return Hopeless(share, possible, found.blocking)
+    fresh = Program(search, program.candidate, draw(found.draw.unknowns, found.n, found.seed + FRESH))
+    logs = fresh.log_goals(design.shared)
+    return Robust(
+        share, program.candidate, found.study.choices[program.candidate.choice_index],
+        dict(zip(search.core.free, np.exp(design.shared).tolist(), strict=True)), math.exp(design.log_goal),
+        float(np.isfinite(program.log_goals(design.shared)).mean()),
+        float((logs <= design.log_goal + CLOSE).mean()), float(np.isfinite(logs).mean()), found.n,
+        sum(p.n_solves for p, _ in tried),
+    )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Design:
+    """Shared numbers and what they reach."""
+
+    shared: Float[np.ndarray, " f"]
+    """Logs of the free numbers."""
+    log_goal: float
+    """Log goal met in the share of samples asked for; infinite if the limits are not."""
+
+
+@dataclasses.dataclass
+class Program:
+    """The convex program of one discrete choice over scenarios."""
+
+    search: Search
+    """Study, core and box."""
+    candidate: Candidate
+    """Choice and plans."""
+    drawn: Draw
+    """All samples."""
+    n_solves: int = 0
+    """Programs solved so far."""
+
+    def __post_init__(self) -> None:
+        """Lay out the samples by exponent."""
+        c = self.candidate
+        self.strata = list(strata(self.search, self.drawn))
+        self.data = [s.data(c.choice_index, c.plan_index) for _, s in self.strata]
+        self.boxes = [s.box(c.choice_index) for _, s in self.strata]
+        self.slots = slots([len(rows) for rows, _ in self.strata])
+
+    def log_goals(self, shared: np.ndarray) -> np.ndarray:
+        """Log goal of a design as built in every sample, infinite where it breaks a limit."""
+        logs = np.full(self.drawn.n, np.inf)
+        for (rows, _), data in zip(self.strata, self.data, strict=True):
+            goal, excess = (np.asarray(x) for x in _outcomes(self.search.core, shared, data))
+            logs[rows] = np.where(excess <= 0, np.log(goal), np.inf)
+        return logs
+
+    def crowd(self, designs: np.ndarray, spare: int) -> np.ndarray:
+        """Log goals of the best of many designs: the one with the least goal when `spare` samples may fail."""
+        logs = np.full((len(designs), self.drawn.n), np.inf)
+        for (rows, _), data in zip(self.strata, self.data, strict=True):
+            goal, excess = (np.asarray(x) for x in _crowd(self.search.core, designs, data))
+            logs[:, rows] = np.where(excess <= 0, np.log(goal), np.inf)
+        reached = np.sort(logs, axis=1)[:, self.drawn.n - spare - 1]
+        order = np.lexsort((reached, np.where(np.isinf(reached), np.isinf(logs).sum(axis=1), 0)))
+        return logs[order[0]]
+
+    def best(self, known: np.ndarray, spare: int, fixed: np.ndarray | None) -> Design:
+        """The best design when `spare` samples may fail: drop the worst, solve, choose again which are the worst."""
+        best = Design(np.zeros(len(self.search.core.free)), math.inf)
+        for _ in range(RESELECTIONS if spare else 1):
+            keep = np.sort(np.argsort(known, kind="stable")[: self.drawn.n - spare])
+            shared = self.cut(keep, known, fixed)
+            known = self.log_goals(shared)
+            reached = float(np.sort(known)[self.drawn.n - spare - 1])
+            gained = best.log_goal - reached
+            best = Design(shared, reached) if reached < best.log_goal else best
+            if gained < CLOSE:
+                break
+        return best
+
+    def cut(self, keep: np.ndarray, known: np.ndarray, fixed: np.ndarray | None) -> np.ndarray:
+        """Shared numbers that serve all samples in `keep`: scenarios that fail are added until none does."""
+        kept = [np.flatnonzero(np.isin(rows, keep)) for rows, _ in self.strata]
+        active = [
+            [int(k[np.argmax(known[rows[k]])])] if len(k) else [0]
+            for (rows, _), k in zip(self.strata, kept, strict=True)
+        ]
+        shared = np.zeros(len(self.search.core.free))
+        for _ in range(ROUNDS):
+            o = self.solve(active, fixed)
+            shared, bound = np.asarray(o.z[: shared.size]), float(o.z[-1])
+            added = False
+            for s, ((_, _), data) in enumerate(zip(self.strata, self.data, strict=True)):
+                if not len(kept[s]):
+                    continue
+                goal, excess = (np.asarray(x)[kept[s]] for x in _outcomes(self.search.core, shared, data))
+                misses = np.maximum(np.log(goal) - bound - CLOSE, np.where(excess > 0, 1.0 + excess, 0.0))
+                worst = int(kept[s][np.argmax(misses)])
+                if misses.max() > 0 and worst not in active[s]:
+                    active[s] = [*active[s], worst][-self.slots[s] :]
+                    added = True
+            if not added:
+                break
+        return shared
+
+    def solve(self, active: list[list[int]], fixed: np.ndarray | None) -> Optimum:
+        """Optimum over the active scenarios, each stratum padded to its slots with its last one."""
+        n_free = len(self.search.core.free)
+        rows = [np.asarray([*a, *[a[-1]] * (n - len(a))]) for a, n in zip(active, self.slots, strict=True)]
+        data = tuple(jax.tree.map(lambda x, r=r: x[r], d) for d, r in zip(self.data, rows, strict=True))
+        low, high = (b[:n_free].copy() for b in self.search.box)
+        if fixed is not None:
+            places = self.search.integer_places
+            low[places] = high[places] = fixed
+        own = [[b[r, n_free:].ravel() for b, r in zip(pair, (r, r), strict=True)] for pair, r in zip(self.boxes, rows, strict=True)]
+        middle = float(self.candidate.optimum.objective)
+        bounds = [
+            np.concatenate([shared, *(o[i] for o in own), [middle + sign * math.log(SPAN)]])
+            for i, (shared, sign) in enumerate(((low, -1), (high, 1)))
+        ]
+        start = (bounds[0] + bounds[1]) / 2
+        start[:n_free] = np.clip(self.candidate.optimum.z[:n_free], low, high)
+        self.n_solves += 1
+        return jax.device_get(_solve(self.search.core, self.slots, data, *bounds, start))
+
+    def rounded(self, design: Design, spare: int) -> Design:
+        """The design with whole cores and stacks, multiples of the dies: the best of the neighbours."""
+        places = self.search.integer_places
+        if np.isinf(design.log_goal) or not places:
+            return design
+        n_dies = self.search.space.study.choices[self.candidate.choice_index].n_dies
+        around = []
+        for i in places:
+            below = max(math.floor(math.exp(design.shared[i]) / n_dies + CLOSE), 1)
+            around.append([math.log(k * n_dies) for k in (below, below + 1)])
+        tried = []
+        for counts in itertools.product(*around):
+            shared = design.shared.copy()
+            shared[places] = counts
+            tried.append(self.best(self.log_goals(shared), spare, np.asarray(counts)))
+        return min(tried, key=lambda d: d.log_goal)
+
+
+def slots(sizes: list[int]) -> tuple[int, ...]:
+    """Places of each stratum in the program: in proportion to its samples, two at least."""
+    return tuple(max(2, round(SLOTS * n / sum(sizes))) for n in sizes)
+
+
+def scenario_program(core: Core, places: tuple[int, ...], z: Array, data: tuple[Data, ...]) -> tuple[Array, Array]:
+    """Bound on the log goal, and all limits of all scenarios.
+
+        min tau  subject to  log goal_s(x, y_s) <= tau,  log g_s(x, y_s) <= 0  for every scenario s
+
+    with x the free numbers, shared, and y_s supply, die and step times of scenario s. Each term is convex in (x, y_s),
+    so the program is.
+
+    Source: [mutapcic2009] section 2 for the scenarios of a robust convex problem.
+
+    Args:
+        core: names and structure.
+        places: scenarios per stratum.
+        z: x, then y_s by stratum, then tau.
+        data: coefficients by stratum, the scenarios as leading axis.
+
+    Returns:
+        Objective and limits in log coordinates.
+    """
+    n_free, width = len(core.free), len(core.variables()) - len(core.free)
+    shared, tau, begin = z[:n_free], z[-1], n_free
+    limits = []
+    for n, d in zip(places, data, strict=True):
+        own = z[begin : begin + n * width].reshape(n, width)
+        begin += n * width
+        goals, ratios = jax.vmap(lambda y, d_: core.logs(jnp.concatenate([shared, y]), d_))(own, d)
+        limits += [goals - tau, ratios.ravel()]
+    return tau, jnp.concatenate(limits)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _solve(core: Core, places: tuple[int, ...], data: Any, lower: Any, upper: Any, start: Any) -> Optimum:
+    return solve_convex(partial(scenario_program, core, places), data, lower, upper, start)
+
+
+@partial(jax.jit, static_argnums=0)
+def _outcomes(core: Core, shared: FloatLike, data: Data) -> tuple[FloatLike, FloatLike]:
+    """Goal and excess of one design as built in every sample."""
+    free = dict(zip(core.free, jnp.exp(shared), strict=True))
+    return jax.vmap(lambda d: outcome(core, free, d))(data)
+
+
+@partial(jax.jit, static_argnums=0)
+def _crowd(core: Core, designs: FloatLike, data: Data) -> tuple[FloatLike, FloatLike]:
+    """Goal and excess of many designs in every sample, shape (designs, samples)."""
+    return jax.lax.map(lambda shared: _outcomes(core, shared, data), designs)

@@ -1,0 +1,207 @@
+"""A study under many draws of its unknowns: coefficients, boxes and baseline times with the draws as leading axis."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..core.provenance import Sourced
+from ..core.types import FloatLike
+from ..hardware.chip import Chip
+from ..hardware.presets import chip_receipts
+from ..mapping.headroom import headroom_receipts
+from ..objective.design import template
+from ..objective.metrics import chip_technology, evaluate_demand
+from ..objective.terms import Data
+from ..optimize.choices import Space
+from ..optimize.search import Search
+from ..performance.calibration import Calibration, calibration_receipts
+from ..performance.demand import StepDemand
+from ..technology.presets import DIE_TO_DIE, Technology, memory, receipts
+from ..technology.presets import link as link_generation
+from ..technology.presets import node as process_node
+from ..technology.presets import package as package_kind
+from .unknowns import Draw, scope_of
+
+PARTS = {"node": process_node, "memory": memory, "link": link_generation, "package": package_kind}
+"""Kind of technology to the function that makes its record."""
+CHUNK = 256
+"""Problems solved side by side: one compiled shape."""
+
+
+def fact_name(path: tuple[Any, ...]) -> str:
+    """Fact that fills the leaf of a record at `path`; an entry by precision puts the precision before the unit."""
+    names = [p.name for p in path]
+    if len(names) == 1 or names[0] == "core":
+        return names[-1]
+    stem, _, unit = names[0].rpartition("_")
+    return f"{stem}_{names[1]}_{unit}"
+
+
+def spread(record: Any, facts: dict[str, Sourced], scope: str, drawn: Draw) -> Any:
+    """`record` with a leading axis over the draws: drawn facts vary, the rest repeats.
+
+    A leaf that is not its fact's value (a fabric that wires the chip otherwise) keeps its ratio to it.
+    """
+
+    def leaf(path: tuple[Any, ...], x: Any) -> np.ndarray:
+        fact = facts.get(fact_name(path))
+        values = None if fact is None else drawn.values(scope, fact)
+        if fact is None or values is None:
+            return np.broadcast_to(np.asarray(x, dtype=float), (drawn.n, *np.shape(x)))
+        nominal = float(fact.value)
+        return values * (float(x) / nominal) if nominal else values
+
+    return jax.tree_util.tree_map_with_path(leaf, record)
+
+
+def by_name(facts: list[Sourced]) -> dict[str, Sourced]:
+    """Facts with a number, by name."""
+    return {f.name: f for f in facts if not isinstance(f.value, str)}
+
+
+@dataclasses.dataclass
+class Samples:
+    """The study's world, `draw.n` times, all with one exponent of the overlap p-norm.
+
+    What stays at its value: the shape of the PE array and what operators are lowered with (granules, element
+    passes, collective algorithms), the study's limits, and the published figures that they multiply.
+    """
+
+    search: Search
+    """The study, lowered, with its core and box."""
+    draw: Draw
+    """What each sample looks like."""
+    overlap_p: float
+    """Exponent of the p-norm, a structure of the compiled program."""
+
+    @property
+    def space(self) -> Space:
+        """The study, lowered."""
+        return self.search.space
+
+    def part(self, kind: str, name: str) -> Any:
+        """Record of a node, memory, link or package under every draw; its name is blank so that all stack."""
+        record = dataclasses.replace(PARTS[kind](name), name="")
+        return spread(record, by_name(receipts(kind, name)), scope_of(kind, name), self.draw)
+
+    def technology(self, node: str, hbm: str, link: str, package: str) -> Technology:
+        """Technology under every draw."""
+        d2d = self.part("link", DIE_TO_DIE)
+        named = (("node", node), ("memory", hbm), ("link", link))
+        return batched(Technology, *(self.part(k, n) for k, n in named), d2d, self.part("package", package))
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """Calibration under every draw, with this set's exponent."""
+        own = dataclasses.replace(self.space.calibration, overlap_p=self.overlap_p)
+        return spread(own, by_name(calibration_receipts(own.name)), f"calibration {own.name}", self.draw)
+
+    @cached_property
+    def usable_frac(self) -> np.ndarray:
+        """Share of HBM that tensors may fill, per draw."""
+        (fact,) = headroom_receipts()
+        values = self.draw.values("headroom", fact)
+        return np.full(self.draw.n, float(fact.value)) if values is None else values
+
+    @cached_property
+    def baseline(self) -> Chip:
+        """The baseline chip under every draw."""
+        return self.chip(self.space.study.baseline.chip)
+
+    def chip(self, like: Chip) -> Chip:
+        """A chip with the baseline's facts drawn; its tensor engine stays, since operators are lowered with it."""
+        name = self.space.study.baseline.chip.name
+        facts = {n: f for n, f in by_name(chip_receipts(name)).items() if f.low < f.high}
+        return spread(like, facts, f"chip {name}", self.draw)
+
+    @cached_property
+    def baseline_s(self) -> np.ndarray:
+        """Step time of each workload on the baseline under its best kept plan, per draw, shape (n, workloads)."""
+        base = self.space.study.baseline.chip
+        tech = chip_technology(base)
+        package = tech.package.name
+        world = self.technology(base.node, base.hbm, base.link, package)
+        best = []
+        for w, (every, demands) in enumerate(self.space.lowered):
+            places = [every.index(p) for p in self.space.plans[w]]
+            stacked = jax.tree.map(lambda *xs: np.stack(xs), *(demands[i] for i in places))
+            best.append(self._fastest_s(stacked, world))
+        return np.stack(best, axis=1) if best else np.zeros((self.draw.n, 0))
+
+    def _fastest_s(self, demands: StepDemand, tech: Technology) -> np.ndarray:
+        """Least throttled step time over `demands` that fit, per draw."""
+        n, found = self.draw.n, []
+        blank = dataclasses.replace(self.baseline, name="", node="", hbm="", link="")
+        for first in range(0, n, CHUNK):
+            rows = np.minimum(np.arange(first, first + CHUNK), n - 1)
+            some = jax.tree.map(lambda x, rows=rows: x[rows], (blank, tech, self.calibration, self.usable_frac))
+            found.append(np.asarray(_baseline_seconds(demands, *some)))
+        return np.concatenate(found)[:n]
+
+    def data(self, choice_index: int, plan_index: tuple[int, ...]) -> Data:
+        """Coefficients of one choice under one plan per workload, under every draw."""
+        study = self.space.study
+        choice = study.choices[choice_index]
+        nominal = self.space.data(choice_index, plan_index)
+        tech = self.technology(choice.node, choice.hbm, choice.link, study.package)
+        repeat = lambda x: np.broadcast_to(x, (self.draw.n, *np.shape(x)))  # noqa: E731
+        fixed = jax.tree.map(repeat, (nominal.demands, nominal.limits))
+        return batched(
+            Data, self._template(choice_index, tech), tech, self.calibration, fixed[0], self.baseline_s, fixed[1],
+            self.usable_frac, tech.node.nominal_V - tech.node.threshold_V, -np.log(tech.package.bond_yield_frac),
+        )  # fmt: skip
+
+    def _template(self, choice_index: int, tech: Technology) -> Chip:
+        """Structure of a choice with the baseline's pipeline under every draw, sped up by the drawn node."""
+        study, base = self.space.study, self.space.study.baseline.chip
+        choice = study.choices[choice_index]
+        chip = self.chip(template(choice, base, study.scaleout_Bps))
+        speed = float(process_node(choice.node).relative_speed) / float(process_node(base.node).relative_speed)
+        drawn = tech.node.relative_speed / self.part("node", base.node).relative_speed
+        fixed = np.broadcast_to(study.scaleout_Bps, (self.draw.n,))
+        return jax.tree_util.tree_map_with_path(
+            lambda path, x: {
+                "nominal_clock_Hz": lambda: x * drawn / speed,
+                "scaleout_bandwidth_per_dir_Bps": lambda: fixed,
+            }.get(fact_name(path), lambda: x)(),
+            chip,
+        )
+
+    def box(self, choice_index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Log bounds of the coordinates under every draw: the study's box with the drawn limits of the supply."""
+        names = self.search.core.variables()
+        lower, upper = (np.tile(b, (self.draw.n, 1)) for b in self.search.box)
+        drawn = self.part("node", self.space.study.choices[choice_index].node)
+        place = names.index("supply_V")
+        lower[:, place], upper[:, place] = np.log(drawn.minimum_V), np.log(drawn.maximum_V)
+        return lower, upper
+
+
+def batched(cls: type, *fields: Any) -> Any:
+    """A record whose fields already have the leading axis; no converter, no check of scalars."""
+    made = object.__new__(cls)
+    for field, value in zip(dataclasses.fields(cls), fields, strict=True):
+        object.__setattr__(made, field.name, value)
+    return made
+
+
+@jax.jit
+def _baseline_seconds(
+    demands: StepDemand, chip: Chip, tech: Technology, calibration: Calibration, usable: FloatLike
+) -> FloatLike:
+    """Least throttled step time of a chip over the demands (leading axis) that fit, for every draw."""
+
+    def one(chip_: Chip, tech_: Technology, c: Calibration, share: FloatLike) -> FloatLike:
+        def under(d: StepDemand) -> FloatLike:
+            seconds = evaluate_demand(d, chip_, tech_, c).step_s
+            return jnp.where(d.memory_B <= share * chip_.hbm_capacity_B, seconds, jnp.inf)
+
+        return jnp.min(jax.vmap(under)(demands))
+
+    return jax.vmap(one)(chip, tech, calibration, usable)

@@ -1,0 +1,162 @@
+"""Unknowns of a study: every receipt with a range that its answer reads, and draws of them that move together.
+
+A draw is a score between 0 and 1 per unknown. A score is turned into the number of each thing that has the fact, so
+that baseline and design see the same world: the energy of a MAC is drawn once and read at both nodes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import ndtr, ndtri
+
+from ..core.provenance import Sourced, load_receipts, number
+from ..hardware.presets import chip_receipts
+from ..mapping.headroom import headroom_receipts
+from ..objective.study import Study
+from ..performance.calibration import calibration_receipts, default_calibration
+from ..technology.presets import DIE_TO_DIE, receipts
+
+CORRELATIONS = Path(__file__).parent / "data" / "correlations.toml"
+CHAINED = ("node", "package")
+"""Kinds whose things share one score per fact: their tables are chained from one base."""
+LOWERED = ("rows", "cols", "macs_", "granule_", "tile_", "vendor_", "overlap_p")
+"""Chip facts that operators are lowered with, by how their names begin: they stay at their values."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Unknown:
+    """One number that is drawn."""
+
+    scope: str
+    """What it belongs to, such as "node", "memory HBM4" or "calibration prior-neuron"."""
+    fact: str
+    """Canonical name, unit included."""
+    group: str = ""
+    """Group of `correlations.toml` whose common factor it follows, or ""."""
+
+    @property
+    def name(self) -> str:
+        """Label in tables."""
+        return f"{self.scope}: {self.fact}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """Scores of all unknowns, `n` times."""
+
+    unknowns: tuple[Unknown, ...]
+    """What was drawn."""
+    scores: Float[np.ndarray, "n k"]
+    """Position of each number within its receipt's range, as a probability."""
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return self.scores.shape[0]
+
+    def values(self, scope: str, fact: Sourced) -> np.ndarray | None:
+        """What the draws make of a receipt, shape (n,); None if it was not drawn."""
+        place = {(u.scope, u.fact): i for i, u in enumerate(self.unknowns)}.get((scope, fact.name))
+        return None if place is None else at_score(fact, self.scores[:, place])
+
+    def rows(self, keep: np.ndarray) -> Draw:
+        """The draws in `keep`, indices or a mask."""
+        return Draw(self.unknowns, self.scores[keep])
+
+
+def at_score(fact: Sourced, score: np.ndarray) -> np.ndarray:
+    """Quantile of a receipt: triangular from low over the value to high, on a log axis where low is positive.
+
+        F(x) = (x - a)^2 / ((b - a)(c - a)) up to the value c, 1 - (b - x)^2 / ((b - a)(b - c)) above
+
+    The value is the most likely number and nothing lies outside the range.
+
+    Args:
+        fact: its value, low and high; a number.
+        score: probabilities, shape (n,).
+
+    Returns:
+        Numbers in the fact's unit, shape (n,).
+    """
+    logs = fact.low > 0
+    low, value, high = (np.log(x) if logs else x for x in (fact.low, float(fact.value), fact.high))
+    width = high - low
+    middle = (value - low) / width
+    rising = low + np.sqrt(score * width * (value - low))
+    falling = high - np.sqrt((1.0 - score) * width * (high - value))
+    drawn = np.where(score < middle, rising, falling)
+    return np.exp(drawn) if logs else drawn
+
+
+def scope_of(kind: str, name: str) -> str:
+    """Whose score a fact of a thing follows."""
+    return kind if kind in CHAINED else f"{kind} {name}"
+
+
+def study_facts(study: Study) -> Iterable[tuple[str, Sourced]]:
+    """Every receipt that a study's model reads as a number, with its scope; texts and unused facts too."""
+    chip = study.baseline.chip
+    used = [
+        ("node", {chip.node, *(c.node for c in study.choices)}),
+        ("memory", {chip.hbm, *(c.hbm for c in study.choices)}),
+        ("link", {chip.link, DIE_TO_DIE, *(c.link for c in study.choices)}),
+        ("package", {study.package}),
+    ]
+    for kind, names in used:
+        for name in sorted(names):
+            yield from ((scope_of(kind, name), f) for f in receipts(kind, name))
+    yield from ((f"chip {chip.name}", f) for f in chip_receipts(chip.name) if not f.name.startswith(LOWERED))
+    calibration = default_calibration(chip.name).name
+    yield from ((f"calibration {calibration}", f) for f in calibration_receipts(calibration))
+    yield from (("headroom", f) for f in headroom_receipts())
+
+
+def unknowns(study: Study) -> tuple[Unknown, ...]:
+    """Every fact of the study with a range, once per scope, in a fixed order."""
+    drawn = {(s, f.name) for s, f in study_facts(study) if not isinstance(f.value, str) and f.low < f.high}
+    groups = {fact: group for group, (facts, _) in correlations().items() for fact in facts}
+    return tuple(Unknown(scope, fact, groups.get(fact, "")) for scope, fact in sorted(drawn))
+
+
+@cache
+def correlations() -> dict[str, tuple[tuple[str, ...], float]]:
+    """Facts and correlation of every group."""
+    raw = tomllib.loads(CORRELATIONS.read_text(encoding="utf-8"))
+    things = load_receipts(CORRELATIONS)
+    return {group: (tuple(raw[group]["facts"]), number(facts, "correlation")) for group, facts in things.items()}
+
+
+def draw(what: tuple[Unknown, ...], n: int, seed: int) -> Draw:
+    """`n` draws of all unknowns by a Latin hypercube, with the correlations of `correlations.toml`.
+
+        score = Phi(sqrt(r) g + sqrt(1 - r) e)
+
+    with g the common factor of the unknown's group, e its own, both normal, and r the group's correlation.
+
+    Source: [mckay1979] for the hypercube: each factor visits every n-th of its range once.
+
+    Args:
+        what: the unknowns.
+        n: number of samples.
+        seed: same seed, same draws.
+
+    Returns:
+        The draws.
+    """
+    rng = np.random.default_rng(seed)
+    groups = list(correlations())
+    cells = np.tile(np.arange(n)[:, None], (1, len(groups) + len(what)))
+    factors = ndtri((rng.permuted(cells, axis=0) + rng.random(cells.shape)) / n)
+    scores = np.empty((n, len(what)))
+    for i, u in enumerate(what):
+        r = correlations()[u.group][1] if u.group else 0.0
+        common = factors[:, groups.index(u.group)] if u.group else 0.0
+        scores[:, i] = ndtr(np.sqrt(r) * common + np.sqrt(1.0 - r) * factors[:, len(groups) + i])
+    return Draw(what, scores)

@@ -58,7 +58,7 @@ class Front:
 
     @property
     def knee(self) -> int:
-        """Position of the knee: farthest from the plane through the extreme points, in log units scaled to the range."""
+        """Position of the knee: nearest to the ideal in all metrics together, in log units scaled to the range."""
         logs = np.log(self.values)
         low, high = logs.min(axis=0), logs.max(axis=0)
         unit = (logs - low) / np.where(high > low, high - low, 1.0)
@@ -87,7 +87,9 @@ class Front:
             priced = {f"price:{m}": float(x) for m, x in zip(self.metrics[1:], prices[1:], strict=True)}
             choice = dataclasses.asdict(self.study.choices[p.choice_index])
             gap = float(np.expm1(p.optimum.gap))
-            rows.append({**dict(zip(self.metrics, values, strict=True)), **priced, **choice, **plans, **numbers, "gap": gap})
+            rows.append(
+                {**dict(zip(self.metrics, values, strict=True)), **priced, **choice, **plans, **numbers, "gap": gap}
+            )
         return pd.DataFrame(rows)
 
     def changes(self) -> list[str]:

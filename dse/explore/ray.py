@@ -1,9 +1,9 @@
 """Many points of one Pareto front as one family of convex problems, solved in one `vmap`.
 
-Every metric is a row with a cap and a weight. Minimising the slack `s` in `log metric_j - log cap_j <= w_j s` gives, with
-one weight of 1 and the rest 0, the best of one metric under caps on the others (epsilon-constraint); with several
-weights, the first point of the front on a ray from the caps (Chebyshev, Pascoletti-Serafini). All are log-log convex, so
-each point carries its own bound. Read more: [miettinen1999] sections 3.2 and 3.4; [eichfelder2008] for rays.
+Every metric is a row with a cap and a weight. Minimising the slack `s` in `log metric_j - log cap_j <= w_j s` gives,
+with one weight of 1 and the rest 0, the best of one metric under caps on the others (epsilon-constraint); with several
+weights, the first point of the front on a ray from the caps (Chebyshev, Pascoletti-Serafini). All are log-log convex,
+so each point carries its own bound. Read more: [miettinen1999] sections 3.2 and 3.4; [eichfelder2008] for rays.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import TypeAlias
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 

@@ -261,7 +261,9 @@ def solve_all_draws(search: Search, candidates: list[Candidate], drawn: Draw) ->
         spare = max(CHUNK - len(rows) * len(candidates), 0)
         data, lower, upper = jax.tree.map(lambda *xs: filled(np.concatenate(xs), spare), *parts)
         o = solve_batch(search.core.logs, data, lower, upper, (lower + upper) / 2, settings=SETTINGS, chunk=CHUNK)
-        o = jax.tree.map(lambda x: x[: len(rows) * len(candidates)].reshape(len(candidates), len(rows), *x.shape[1:]), o)
+        o = jax.tree.map(
+            lambda x: x[: len(rows) * len(candidates)].reshape(len(candidates), len(rows), *x.shape[1:]), o
+        )
         logs[:, rows] = np.where(o.feasible, o.objective, np.inf)
         z[:, rows], dearest[:, rows] = o.z, np.argmax(o.multipliers, axis=2)
     return Solved(logs, z, dearest)

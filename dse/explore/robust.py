@@ -230,7 +230,10 @@ class Program:
         if fixed is not None:
             places = self.search.integer_places
             low[places] = high[places] = fixed
-        own = [[b[r, n_free:].ravel() for b, r in zip(pair, (r, r), strict=True)] for pair, r in zip(self.boxes, rows, strict=True)]
+        own = [
+            [b[r, n_free:].ravel() for b, r in zip(pair, (r, r), strict=True)]
+            for pair, r in zip(self.boxes, rows, strict=True)
+        ]
         middle = float(self.candidate.optimum.objective)
         bounds = [
             np.concatenate([shared, *(o[i] for o in own), [middle + sign * math.log(SPAN)]])

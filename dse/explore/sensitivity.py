@@ -1,0 +1,230 @@
+"""How an optimum moves: the derivative of the best goal and of the best design by every coefficient and limit.
+
+The goal's derivative is that of the Lagrangian (envelope theorem). The design's follows from differentiating the
+optimality conditions (implicit function theorem): one linear system, no re-solving. Both are elasticities: relative
+change over relative change. Read more: [nocedal2006] section 12.9 for prices; [fiacco1983] for designs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from ..core.errors import SpecError
+from ..core.provenance import Sourced
+from ..core.types import FloatLike
+from ..cost.money import bond_loss
+from ..hardware.chip import Chip
+from ..objective.metrics import chip_technology, step_seconds
+from ..objective.study import Study
+from ..objective.terms import Core, Data
+from ..optimize.choices import Space
+from ..optimize.search import Candidate, Search
+from ..performance.calibration import Calibration, calibration_receipts
+from ..performance.demand import StepDemand
+from ..technology.presets import DIE_TO_DIE, Technology, receipts
+from .samples import by_name, fact_name
+
+ACTIVE = 1e-6
+"""Multiplier above which a limit or bound counts as binding."""
+
+
+class World(eqx.Module):
+    """What a study takes as given, apart from structure: the numbers that sensitivities are by."""
+
+    tech: Technology
+    """Of the design."""
+    calibration: Calibration
+    """Of the design and the baseline."""
+    limits: Float[Array | np.ndarray, " k"]
+    """User limits."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One number of the world, and what it does to the optimum."""
+
+    name: str
+    """Scope and fact, such as "node N2: sram_mm2_per_B", or a limit."""
+    place: int
+    """Position in the flat world."""
+    value: float
+    """Canonical unit."""
+    fact: Sourced | None
+    """Its receipt; None for a limit."""
+    elasticity: float
+    """d log goal / d log value."""
+    design: np.ndarray
+    """d log coordinate / d log value, shape (variables,)."""
+
+    @property
+    def swing(self) -> float:
+        """Change of the log goal from the low to the high end of the receipt's range, to first order; 0 for a limit."""
+        f = self.fact
+        return 0.0 if f is None or f.low <= 0 else abs(self.elasticity) * float(np.log(f.high / f.low))
+
+
+@dataclasses.dataclass(frozen=True)
+class Sensitivity:
+    """Derivatives of a study's continuous optimum, its discrete choice and plans held."""
+
+    study: Study
+    """The study."""
+    candidate: Candidate
+    """The optimum."""
+    variables: tuple[str, ...]
+    """Coordinates of `Parameter.design`."""
+    parameters: tuple[Parameter, ...]
+    """Every number of the world that matters, widest swing first, then largest elasticity."""
+    degenerate: bool
+    """Whether binding limits leave no unique derivative of the design (more bind than there are coordinates)."""
+
+    def of(self, name: str) -> Parameter:
+        """The parameter of that name; KeyError if it does not matter."""
+        return {p.name: p for p in self.parameters}[name]
+
+
+def sensitivity(study: Study, search: Search | None = None) -> Sensitivity:
+    """Derivatives of the best goal and design of a study by every coefficient and limit.
+
+    Args:
+        study: goal, limits, free numbers and choices.
+        search: the study, solved already.
+
+    Returns:
+        Elasticities at the best continuous optimum. Those of a calibration count its effect on the baseline too.
+
+    Raises:
+        SpecError: no design meets the limits.
+    """
+    search = search or Search(Space(study))
+    best = (search.run() if not search.seen else sorted(search.leaders(), key=lambda c: c.log_goal))[0]
+    if not np.isfinite(best.log_goal):
+        raise SpecError(f"study {study.name}: no design meets its limits; `dse optimize` says what to loosen")
+    given = Given.of(search.space, best)
+    flat, unflatten = ravel_pytree(given.world)
+    values = np.asarray(flat)
+    by_goal, by_design, degenerate = derivatives(search.core, given, unflatten, values, best, search.box)
+    parameters = []
+    for i, (name, fact) in enumerate(labels(search.space, best, given.world)):
+        if abs(by_goal[i]) > ACTIVE or np.abs(by_design[:, i]).max() > ACTIVE:
+            parameters.append(Parameter(name, i, float(values[i]), fact, float(by_goal[i]), by_design[:, i]))
+    parameters.sort(key=lambda p: (-p.swing, -abs(p.elasticity)))
+    return Sensitivity(study, best, search.core.variables(), tuple(parameters), degenerate)
+
+
+class Given(eqx.Module):
+    """One optimum's coefficients as a function of the world."""
+
+    data: Data
+    """Coefficients at the world's values."""
+    own: tuple[StepDemand, ...]
+    """Demand of each workload on the baseline, under its best plan."""
+    base: Chip
+    """Baseline chip."""
+    base_tech: Technology
+    """Its technology."""
+
+    @classmethod
+    def of(cls, space: Space, c: Candidate) -> Given:
+        """Coefficients of a candidate and the demands that set the baseline's times."""
+        own = tuple(
+            demands[every.index(plan)]
+            for (every, demands), (plan, _) in zip(space.lowered, space.baselines, strict=True)
+        )
+        base = space.study.baseline.chip
+        return cls(space.data(c.choice_index, c.plan_index), own, base, chip_technology(base))
+
+    @property
+    def world(self) -> World:
+        """The numbers of this optimum that sensitivities are by."""
+        return World(self.data.tech, self.data.calibration, self.data.limits)
+
+    def under(self, world: World) -> Data:
+        """Coefficients in another world; the baseline's step times follow its calibration."""
+        seconds = [step_seconds(d, self.base, self.base_tech, world.calibration) for d in self.own]
+        node = world.tech.node
+        return Data(
+            self.data.chip, world.tech, world.calibration, self.data.demands,
+            jnp.stack(seconds) if seconds else self.data.baseline_s, self.data.tokens, world.limits,
+            self.data.usable_frac, node.nominal_V - node.threshold_V, bond_loss(world.tech),
+        )  # fmt: skip
+
+
+def derivatives(
+    core: Core, given: Given, unflatten: Any, values: np.ndarray, c: Candidate, box: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Elasticities of the goal, shape (k,), and of the coordinates, shape (n, k); whether the latter are not unique.
+
+    With A the binding limits and F the coordinates off their bounds,
+
+        [H_FF  J_AF'] [dz_F  ]     [d2L / dz_F dp]
+        [J_AF  0    ] [dlam_A] = - [d g_A / dp   ]
+
+    Source: [fiacco1983] theorem 3.2.2; [nocedal2006] section 12.9 for the goal.
+    Assumes: binding limits have positive multipliers and independent gradients; else the least-norm answer is given.
+    """
+    o = c.optimum
+    slopes = _slopes(core, unflatten, given, values, np.asarray(o.z), np.asarray(o.multipliers))
+    by_goal, hess, jac, cross, by_limit = (np.asarray(x) for x in slopes)
+    binds = np.asarray(o.multipliers) > ACTIVE
+    held = (np.asarray(o.lower_multipliers) > ACTIVE) | (np.asarray(o.upper_multipliers) > ACTIVE)
+    moves = ~(held | (box[0] == box[1]))
+    n, m = int(moves.sum()), int(binds.sum())
+    rows = jac[binds][:, moves]
+    kkt = np.block([[hess[np.ix_(moves, moves)], rows.T], [rows, np.zeros((m, m))]])
+    answer, _, rank, _ = np.linalg.lstsq(kkt, -np.vstack([cross[moves], by_limit[binds]]), rcond=1e-12)
+    by_design = np.zeros((hess.shape[0], values.size))
+    by_design[moves] = answer[:n]
+    return by_goal, by_design, bool(rank < n + m)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _slopes(core: Core, unflatten: Any, given: Given, values: Array, z: Array, lam: Array) -> tuple[Array, ...]:
+    """Derivatives of the Lagrangian L and limits g at an optimum: L_p, L_zz, g_z, L_zp, g_p, with p log values."""
+
+    def logs(z_: Array, p: Array) -> tuple[Array, Array]:
+        return core.logs(z_, given.under(unflatten(values * jnp.exp(p))))
+
+    def lagrangian(z_: Array, p: Array) -> FloatLike:
+        f, g = logs(z_, p)
+        return f + lam @ g
+
+    def first(z_: Array, p: Array) -> tuple[Array, Array]:
+        return jax.grad(lagrangian)(z_, p), logs(z_, p)[1]
+
+    zero = jnp.zeros(values.shape)
+    hess, jac = jax.jacfwd(first)(z, zero)
+    cross, by_limit = jax.jacfwd(first, argnums=1)(z, zero)
+    return jax.grad(lagrangian, argnums=1)(z, zero), hess, jac, cross, by_limit
+
+
+def labels(space: Space, c: Candidate, world: World) -> list[tuple[str, Sourced | None]]:
+    """Name and receipt of every number of a world, in the order of its flat vector."""
+    study, choice = space.study, space.study.choices[c.choice_index]
+    things = {
+        "node": ("node", choice.node), "memory": ("memory", choice.hbm), "link": ("link", choice.link),
+        "die_to_die": ("link", DIE_TO_DIE), "package": ("package", study.package),
+    }  # fmt: skip
+    own = space.calibration.name
+    facts = {k: (f"{kind} {name}", by_name(receipts(kind, name))) for k, (kind, name) in things.items()}
+    facts["calibration"] = (f"calibration {own}", by_name(calibration_receipts(own)))
+    found: list[tuple[str, Sourced | None]] = []
+    for path, _ in jax.tree_util.tree_flatten_with_path(world)[0]:
+        head, *rest = path
+        if head.name == "limits":
+            found += [(f"limit {x.name}", None) for x in study.limits]
+            continue
+        part, *rest = rest if head.name == "tech" else path
+        thing, receipts_ = facts[part.name]
+        name = fact_name(tuple(rest))
+        found.append((f"{thing}: {name}", receipts_.get(name)))
+    return found

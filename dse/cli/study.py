@@ -19,6 +19,10 @@ class Optimize:
     """The study; sweeps/trainium4.toml shows every key."""
     results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
     """Folder that gets a folder named after the study."""
+    gap: Annotated[float | None, tyro.conf.arg(metavar="FRAC", help_behavior_hint="")] = None
+    """Also prove the design against all choices, plans and whole counts at once, to this relative gap, such as 0.001."""
+    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 60.0
+    """With --gap: stop the proof after this time with the gap reached."""
     json: JSON = False
     """Print the solution as JSON, canonical units."""
     figures: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
@@ -31,6 +35,7 @@ class Optimize:
         start_jax()
         from pathlib import Path
 
+        from ..explore.exact import solve_exact
         from ..objective.study import load_study
         from ..optimize.solution import Status, as_json
         from ..optimize.solve import solve
@@ -40,7 +45,7 @@ class Optimize:
         folder = results_folder(self.results, study.name)
         text = Path(self.study).read_text(encoding="utf-8")
         with progress() as tell:
-            solution = solve(study, tell)
+            solution = solve(study, tell) if self.gap is None else solve_exact(study, self.gap, self.seconds, tell)
         write_results(folder, text, solution)
         if self.json:
             print(json_text(as_json(solution)))

@@ -38,6 +38,8 @@ class Space:
 
     study: Study
     """The study."""
+    also: tuple[Plan, ...] = ()
+    """Plans that are priced whatever the probes say, one per workload."""
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -73,9 +75,9 @@ class Space:
         The baseline's own best plan is always among them.
         """
         kept = []
-        for (every, demands), (own, _) in zip(self.lowered, self.baselines, strict=True):
+        for w, ((every, demands), (own, _)) in enumerate(zip(self.lowered, self.baselines, strict=True)):
             stacked, tech = stack_demands(demands), chip_technology(self.study.baseline.chip)
-            winners = {every.index(own)}
+            winners = {every.index(own), *(every.index(p) for p in self.also[w : w + 1])}
             for chip in self.probes:
                 seconds = np.asarray(plan_seconds(stacked, chip, tech, self.calibration))
                 winners |= {int(i) for i in np.argsort(seconds)[:KEPT] if np.isfinite(seconds[i])}

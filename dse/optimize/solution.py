@@ -48,6 +48,22 @@ class LimitReport:
 
 
 @dataclasses.dataclass(frozen=True)
+class Overall:
+    """A bound on every design: any choice, any plans, any whole counts."""
+
+    lower_bound: float
+    """No design at all has a smaller goal."""
+    gap: float
+    """The design's goal over the bound, minus 1."""
+    n_nodes: int
+    """Groups of designs that were bounded."""
+    n_designs: float
+    """Designs they cover: choices times plans times counts."""
+    seconds: float
+    """Time taken."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Certificate:
     """Why no better design exists, and how sure that is."""
 
@@ -65,6 +81,8 @@ class Certificate:
     """Convex problems solved."""
     n_plans: tuple[int, ...]
     """Plans priced per workload at every solved chip."""
+    overall: Overall | None = None
+    """Proof over all choices, plans and counts, if it was asked for."""
 
 
 @dataclasses.dataclass(frozen=True)

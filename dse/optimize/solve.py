@@ -50,7 +50,7 @@ def solve(study: Study, progress: Callable[[str], None] = lambda _: None) -> Sol
         return _infeasible(search, candidates, alternatives)
     continuous = next(c for c in candidates if c.choice_index == best.choice_index and c.plan_index == best.plan_index)
     progress("proving that every term is log-log convex")
-    return _report(search, best, continuous, candidates[0], alternatives)
+    return report_of(search, best, continuous, candidates[0], alternatives)
 
 
 def unproved_terms(search: Search, data: Data) -> tuple[str, ...]:
@@ -76,10 +76,10 @@ def design_chip(search: Search, candidate: Candidate) -> Chip:
     return dataclasses.replace(named(chip, choice, f"{study.name}-design"), power_limit_W=limit)
 
 
-def _report(
+def report_of(
     search: Search, best: Candidate, continuous: Candidate, bound: Candidate, alternatives: tuple[Alternative, ...]
 ) -> Solution:
-    """Solution of the rounded design `best`, prices of its `continuous` optimum and the bound of the best of all."""
+    """The rounded design `best`, prices of its `continuous` optimum and the bound of the best of all."""
     study, space = search.space.study, search.space
     choice = study.choices[best.choice_index]
     chip, tech = design_chip(search, best), choice_technology(choice, study.package)

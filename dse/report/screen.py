@@ -17,7 +17,7 @@ from ..objective.design import Choice
 from ..objective.metrics import chip_technology, silicon
 from ..objective.study import Study
 from ..objective.terms import DELIVERED, METRICS, State
-from ..optimize.solution import LimitReport, Relaxation, Solution, Status, WorkloadReport
+from ..optimize.solution import Certificate, LimitReport, Relaxation, Solution, Status, WorkloadReport
 from ..optimize.solve import TECHNOLOGY_ROWS
 from ..performance.calibration import default_calibration
 from .findings import binding, operators
@@ -211,9 +211,21 @@ def certificate_lines(s: Solution) -> list[Text]:
             f"No design is more than {room} better with the plans found; "
             f"whole cores and stacks cost {percent(c.integer_gap)}."
         )
-        return [Text(proof, style="green"), Text(work, style="dim")]
+        return [Text(proof, style="green"), *overall_lines(c), Text(work, style="dim")]
     why = c.unproved[0] if c.unproved else f"gap {c.relative_gap:.1e}"
     return [Text(f"Local optimum, no certificate: {why}", style="yellow"), Text(work, style="dim")]
+
+
+def overall_lines(c: Certificate) -> list[Text]:
+    """The proof over everything discrete, if it was asked for."""
+    o = c.overall
+    if o is None:
+        return []
+    text = (
+        f"Of all {digits(o.n_designs, 2)} combinations of choices, plans and whole counts none is more than "
+        f"{percent(max(o.gap, 0.0))} better ({o.n_nodes:,} groups bounded in {digits(o.seconds, 2)} s)."
+    )
+    return [Text(text, style="green")]
 
 
 def alternatives_table(s: Solution) -> Table:

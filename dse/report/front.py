@@ -1,0 +1,188 @@
+"""A front and a sensitivity for the screen, for machines and for the results folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from ..core.errors import DseError
+from ..core.files import write_whole
+from ..explore.front import Front
+from ..explore.remedy import Remedy
+from ..explore.sensitivity import Parameter, Sensitivity
+from ..hardware.presets import default_system
+from ..hardware.presets import system as preset_system
+from ..objective.metrics import chip_technology, evaluate, silicon
+from ..objective.study import Study
+from ..objective.terms import DELIVERED, METRICS, State, Work
+from .format import digits, label, percent, quantity_text, times
+from .results import study_manifest, write_json
+from .tables import table
+
+NAMED = ("trainium1", "trainium2", "trainium3", "h100", "b200", "tpuv7")
+"""Chips that are marked on a front where they can run the study's workloads."""
+SHOWN = 12
+"""Points of a front, and numbers of a sensitivity, in a table."""
+
+
+def goal_text(metric: str, value: float) -> str:
+    """A metric of a front as people write it; a delivered time as the speed-up it is."""
+    return times(1.0 / value) if metric == DELIVERED else quantity_text(metric, value)
+
+
+def heading(metric: str) -> str:
+    """Words for a metric of a front."""
+    return "delivered" if metric == DELIVERED else label(metric)
+
+
+def front_view(f: Front) -> RenderableType:
+    """A dozen points of a front from end to end, its knee marked, and what changes along it."""
+    n = len(f.points)
+    shown = sorted({int(i) for i in np.linspace(0, n - 1, min(SHOWN, n))} | {f.knee})
+    free = ("n_cores", "n_stacks", "scratchpad_B")
+    t = table(*(heading(m) for m in f.metrics), "choice", *(label(x) for x in free if x in f.rays.core.free), "price")
+    rows = f.table()
+    for i in shown:
+        row = rows.iloc[i]
+        price = ", ".join(f"{digits(float(row[f'price:{m}']), 2)}" for m in f.metrics[1:])
+        numbers = [quantity_text(x, float(row[x])) for x in free if x in f.rays.core.free]
+        text = f.study.choices[f.points[i].choice_index].text()
+        mark = " (knee)" if i == f.knee else ""
+        t.add_row(*(goal_text(m, float(row[m])) for m in f.metrics), text + mark, *numbers, price)
+    words = " x ".join(heading(m) for m in f.metrics)
+    head = Text(f"{f.study.name}: front of {n} points over {words}", style="bold")
+    proof = Text(
+        f"Every point is within {percent(f.worst_gap)} of its bound under the plans found; "
+        f"{len(f.rays.solved):,} problems solved; counts are continuous. "
+        f"Price: d log {heading(f.metrics[0])} time / d log limit.", style="dim",
+    )  # fmt: skip
+    return Group(head, t, proof)
+
+
+def front_json(f: Front) -> dict[str, Any]:
+    """A front as plain data, canonical units."""
+    return {
+        "study": f.study.name,
+        "metrics": list(f.metrics),
+        "worst_gap": f.worst_gap,
+        "hypervolume_frac": f.hypervolume(),
+        "knee": f.knee,
+        "points": f.table().to_dict(orient="records"),
+        "changes": f.changes(),
+    }
+
+
+def write_front(folder: Path, study_text: str, f: Front) -> None:
+    """Write `front.parquet`, `front.json` and `manifest.json` into `folder`."""
+    write_whole(folder / "front.parquet", lambda p: f.table().to_parquet(p, compression="zstd"))
+    write_json(folder / "front.json", front_json(f))
+    write_json(folder / "manifest.json", study_manifest(study_text, f.study))
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """A chip that exists, on the axes of a front."""
+
+    name: str
+    """Preset."""
+    values: tuple[float, ...]
+    """Metrics, canonical units."""
+
+
+def named_chips(study: Study, metrics: tuple[str, ...], baseline_s: list[float]) -> list[Named]:
+    """Chips that exist and can run all workloads of a study, each in its own largest system, by their best plans."""
+    found = []
+    for name in NAMED:
+        works = []
+        chip = preset_system(default_system(name)).chip
+        tech = chip_technology(chip)
+        try:
+            for (workload, n), base in zip(study.workloads.values(), baseline_s, strict=True):
+                _, e = evaluate(preset_system(default_system(name), n), workload)
+                works.append(Work(e.step_s, e.power_W, np.float64(base), e.tokens_per_s * e.step_s / n))
+        except DseError:
+            continue
+        s = silicon(chip, tech)
+        state = State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, works)
+        values = [METRICS[m](state) for m in metrics]
+        found.append(Named(name, tuple(float(max(v) if isinstance(v, list) else v) for v in values)))
+    return found
+
+
+def sensitivity_view(s: Sensitivity, r: Remedy | None) -> RenderableType:
+    """What moves the answer: facts by what their range is worth, limits by their price; and what a target needs."""
+    t = table("number", "value", "range", "kind", "+1 % moves the goal", "its range is worth")
+    facts = [p for p in s.parameters if p.fact is not None]
+    for p in facts[:SHOWN]:
+        assert p.fact is not None
+        name = p.fact.name
+        span = f"{quantity_text(name, p.fact.low)} to {quantity_text(name, p.fact.high)}"
+        t.add_row(p.name, quantity_text(name, p.value), span, p.fact.kind, signed(p.elasticity), percent(p.swing))
+    lim = table("limit", "+1 % moves the goal", "and most of all")
+    for p in s.parameters:
+        if p.fact is None:
+            lim.add_row(p.name.removeprefix("limit "), signed(p.elasticity), moves(s, p))
+    head = f"{s.study.name}: what the optimum rests on ({len(s.parameters)} numbers matter)"
+    parts: list[RenderableType] = [Text(head, style="bold"), t, lim]
+    if s.degenerate:
+        parts.append(Text("More limits bind than there are free numbers: moves of the design are not unique.", "yellow"))
+    return Group(*parts, *([] if r is None else [remedy_view(r)]))
+
+
+def signed(elasticity: float) -> str:
+    """An elasticity as the change per 1 % of the number."""
+    return f"{elasticity:+.3f} %"
+
+
+def moves(s: Sensitivity, p: Parameter) -> str:
+    """The free numbers that move most with a parameter."""
+    n = len(s.study.free)
+    order = np.argsort(-np.abs(p.design[:n]))[:3]
+    return ", ".join(f"{label(s.variables[i])} {p.design[i]:+.2f} %" for i in order if abs(p.design[i]) > 0.005)
+
+
+def remedy_view(r: Remedy) -> RenderableType:
+    """What would have to be true for the target."""
+    if r.delivered >= r.speedup:
+        return Text(f"{times(r.speedup)} is met: the optimum delivers {times(r.delivered)}.", style="green")
+    t = table("what would have to be true", "now", "alone", "factor", "in the cheapest mix")
+    for x in r.levers:
+        name = x.name.removeprefix("limit ").split(" ")[0] if x.name.startswith("limit ") else x.name.split(": ")[-1]
+        factor = x.together / x.value
+        alone = (quantity_text(name, x.alone), times(x.alone / x.value)) if math.isfinite(x.alone) else ("-", "-")
+        mix = times(factor) if math.isfinite(factor) and abs(math.log(factor)) > CHANGED else ""
+        t.add_row(x.name, quantity_text(name, x.value), *alone, mix)
+    enough = "enough" if r.reachable else "not enough"
+    head = f"{times(r.speedup)} delivered needs more than the {times(r.delivered)} there is; all of this is {enough}:"
+    return Group(Text(head, style="bold"), t)
+
+
+CHANGED = 1e-3
+"""Changes below this are not shown [log units]."""
+
+
+def sensitivity_json(s: Sensitivity, r: Remedy | None) -> dict[str, Any]:
+    """Elasticities and what a target needs as plain data."""
+    return {
+        "study": s.study.name,
+        "degenerate": s.degenerate,
+        "parameters": [
+            {
+                "name": p.name, "value": p.value, "elasticity": p.elasticity, "swing": p.swing,
+                "range": None if p.fact is None else [p.fact.low, p.fact.high],
+                "kind": None if p.fact is None else p.fact.kind,
+                "design": dict(zip(s.variables, p.design.tolist(), strict=True)),
+            }
+            for p in s.parameters
+        ],
+        "remedy": None if r is None else {
+            "speedup": r.speedup, "delivered": r.delivered, "reachable": r.reachable,
+            "levers": [dataclasses.asdict(x) for x in r.levers],
+        },
+    }  # fmt: skip

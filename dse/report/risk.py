@@ -38,13 +38,13 @@ def headline(r: Risk) -> str:
     """The verdict in one sentence."""
     share, error = r.probability(r.reached)
     what = f"{times(r.target)} delivered is within reach" if r.target is not None else "some design meets all limits"
-    return f"{what} in {percent(share)} of {r.n:,} samples (+-{percent(error)}), each with the best design for it"
+    return f"{what} in {percent(share)} of {r.n:,} samples (+-{digits(100 * error, 2)} points), each with the best design for it"
 
 
 def verdict_lines(r: Risk) -> list[str]:
     """The distribution of the outcome, what fails, and which choices win."""
     met, error = r.probability(r.feasible)
-    lines = [f"limits can be met in {percent(met)} (+-{percent(error)}) of the samples" + blocking_text(r.blocking)]
+    lines = [f"limits can be met in {percent(met)} (+-{digits(100 * error, 2)} points) of the samples" + blocking_text(r.blocking)]
     if met:
         low, middle, high = (merit_text(r, q) for q in (0.05, 0.5, 0.95))
         at_values = times(1 / r.nominal) if r.study.goal == DELIVERED else quantity_text(r.study.goal, r.nominal)
@@ -71,7 +71,7 @@ def design_table(r: Risk) -> Table:
     """Quantiles of every number of the optimal design."""
     t = table("optimal design", *(percent(q) for q in LEVELS))
     for name, values in r.quantiles(LEVELS).items():
-        t.add_row(label(name), *(quantity_text(name, v) for v in values))
+        t.add_row(label(name), *(quantity_text(name.partition(":")[0], v) for v in values))
     return t
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..explore.risk import Risk
 from ..objective.terms import DELIVERED
-from .format import label, percent, quantity_text, times, unit_of
+from .format import digits, label, percent, quantity_text, times, unit_of
 from .risk import FEW, SHOWN_DRIVERS, driver_text
 from .style import BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
 
@@ -58,7 +58,7 @@ def verdict_figure(r: Risk) -> Figure:
     ax.set_ylim(0, 1.15 * top)
     share, error = r.probability(r.reached)
     reach = f"{times(r.target)} within reach" if r.target is not None else "Limits can be met"
-    ax.set_title(f"{reach} in {percent(share)} of the samples (±{percent(error)})")
+    ax.set_title(f"{reach} in {percent(share)} of the samples (±{digits(100 * error, 2)} points)")
     ax.set_ylabel("share of all samples [%]")
     what = f"delivered speed-up over {r.study.baseline.chip.name}" if delivered else f"{label(r.study.goal)} [{unit_of(r.study.goal)}]"
     none = f"; no design meets the limits in {percent(1 - float(r.feasible.mean()))}" if not r.feasible.all() else ""

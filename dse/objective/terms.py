@@ -168,6 +168,10 @@ class Core:
                 users.append(v / data.limits[i] if sense == "at_most" else data.limits[i] / v)
         return self._goal(state, data), [jnp.asarray(r) for r in (*physics, *ratios, *users)]
 
+    def state(self, chip: Chip, x: Mapping[str, FloatLike], data: Data) -> State:
+        """`chip` with area, cost, and powers at the step times in `x`: what a goal of the user's own may read."""
+        return self._state(chip, x, data)[0]
+
     def _goal(self, state: State, data: Data) -> FloatLike:
         if self.goal != DELIVERED:
             return jnp.asarray(METRICS[self.goal](state))

@@ -151,9 +151,9 @@ class Samples:
         nominal = self.space.data(choice_index, plan_index)
         tech = self.technology(choice.node, choice.hbm, choice.link, study.package)
         repeat = lambda x: np.broadcast_to(x, (self.draw.n, *np.shape(x)))  # noqa: E731
-        fixed = jax.tree.map(repeat, (nominal.demands, nominal.limits))
+        demands, tokens, limits = jax.tree.map(repeat, (nominal.demands, nominal.tokens, nominal.limits))
         return batched(
-            Data, self._template(choice_index, tech), tech, self.calibration, fixed[0], self.baseline_s, fixed[1],
+            Data, self._template(choice_index, tech), tech, self.calibration, demands, self.baseline_s, tokens, limits,
             self.usable_frac, tech.node.nominal_V - tech.node.threshold_V, -np.log(tech.package.bond_yield_frac),
         )  # fmt: skip
 

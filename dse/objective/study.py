@@ -21,7 +21,7 @@ from ..workload.presets import model as preset_model
 from ..workload.transformer import Decode, Training, Workload, check_precision
 from .design import FREE, Choice, pe_dims
 from .metrics import chip_state
-from .terms import DELIVERED, METRICS, Core, Limit
+from .terms import DELIVERED, METRICS, OF_WORKLOADS, Core, Limit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,13 +165,13 @@ def study_from(raw: dict[str, Any]) -> Study:
         )
     package(spec.study.package)
     goal = spec.study.minimise
-    goal = goal if goal == DELIVERED else full_name(goal, tuple(METRICS), "goal")
+    goal = full_name(goal, tuple(METRICS), "goal")
     if goal == "power_W":
         raise SpecError("study.minimise: power_W has one value per workload; limit it, or minimise full_load_fp8_W")
-    if goal == DELIVERED and not spec.workloads:
-        raise SpecError("study.minimise: delivered_time needs at least one workload")
-    if not spec.workloads and any(x.metric in ("power", "power_W") for x in spec.limits):
-        raise SpecError("limits: power needs a workload that draws it; without workloads limit full_load_fp8 instead")
+    limited = [full_name(x.metric, tuple(METRICS), "metric") for x in spec.limits]
+    needing = [name for name in (goal, *limited) if name in OF_WORKLOADS]
+    if needing and not spec.workloads:
+        raise SpecError(f"{needing[0]} needs at least one workload; without any, full_load_fp8 stands for power")
     return Study(
         name=spec.study.name,
         baseline=baseline,
@@ -248,7 +248,10 @@ def baseline_metric(name: str, baseline: System, place: str) -> float:
     Raises:
         SpecError: a metric that needs a workload or a technology (power, area, cost): give it in its unit.
     """
-    value = METRICS[name](chip_state(baseline.chip))
-    if isinstance(value, list):
+    if name == DELIVERED:
+        return 1.0
+    if name in OF_WORKLOADS:
         raise SpecError(f"{place}: {name} depends on the workload; give it in its unit")
+    value = METRICS[name](chip_state(baseline.chip))
+    assert not isinstance(value, list)
     return float(value)

@@ -36,6 +36,8 @@ class Data(eqx.Module):
     """One per workload, under its plan."""
     baseline_s: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
     """Step time of each workload on the baseline chip."""
+    tokens: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
+    """Tokens per step and chip of each workload."""
     limits: Float[Array | np.ndarray, " k"] = eqx.field(converter=as_float)
     """Value of each user limit, in the order of the study."""
     usable_frac: Scalar = eqx.field(converter=as_float)
@@ -44,6 +46,19 @@ class Data(eqx.Module):
     """Nominal supply minus threshold."""
     bond_loss: Scalar = eqx.field(converter=as_float)
     """-ln of the bonding yield per part."""
+
+
+class Work(eqx.Module):
+    """One workload on the chip of a `State`."""
+
+    step_s: FloatLike
+    """Step time."""
+    power_W: FloatLike
+    """Mean package power."""
+    baseline_s: FloatLike
+    """Step time on the baseline chip."""
+    tokens: FloatLike
+    """Tokens per step and chip."""
 
 
 class State(eqx.Module):
@@ -55,12 +70,13 @@ class State(eqx.Module):
     money: Money
     die_mm2: FloatLike
     supply_V: FloatLike
-    steps_s: list[FloatLike]
-    powers_W: list[FloatLike]
+    works: list[Work]
 
 
 METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
-    "power_W": lambda s: s.powers_W,
+    "delivered_time": lambda s: mean([w.step_s / w.baseline_s for w in s.works]),
+    "energy_per_token_J": lambda s: mean([w.power_W * w.step_s / w.tokens for w in s.works]),
+    "power_W": lambda s: [w.power_W for w in s.works],
     "full_load_fp8_W": lambda s: _full_load_W(s, "fp8"),
     "full_load_fp4_W": lambda s: _full_load_W(s, "fp4"),
     "supply_V": lambda s: s.supply_V,
@@ -74,13 +90,22 @@ METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     "sram_B": lambda s: s.chip.n_cores * s.chip.core.scratchpad_B,
     **{name: lambda s, place=place: place(s.chip) for name, place in FREE.items()},
 }
-"""What a limit or a goal can name. `power_W` has one value per workload; every one must obey."""
+"""What a limit or a goal can name. `power_W` has one value per workload; every one must obey. `delivered_time` (step
+time over the baseline's) and `energy_per_token_J` (of the accelerators) are geometric means over the workloads."""
+
+OF_WORKLOADS = ("delivered_time", "energy_per_token_J", "power_W")
+"""Metrics that need a workload."""
 
 TOUCH = 1.0 + 1e-6
 """Room for a whole number of stacks that meets a capacity or bandwidth limit exactly: an interior to search in."""
 
 DELIVERED = "delivered_time"
-"""Goal: geometric mean over workloads of step time over the baseline's."""
+"""The metric that speed-ups are the inverse of."""
+
+
+def mean(values: list[FloatLike]) -> FloatLike:
+    """Geometric mean of positive numbers."""
+    return math.prod([v ** (1.0 / len(values)) for v in values[1:]], start=values[0] ** (1.0 / len(values)))
 
 
 def _full_load_W(s: State, precision: str) -> FloatLike:
@@ -116,7 +141,7 @@ class Core:
     limits: tuple[tuple[str, str], ...]
     """Metric and sense of each user limit, in order."""
     goal: str
-    """`DELIVERED` or a name in `METRICS` to minimise."""
+    """Name in `METRICS` to minimise."""
 
     def variables(self) -> tuple[str, ...]:
         """All coordinates in order: free chip numbers, auxiliaries, one step time per workload."""
@@ -166,34 +191,27 @@ class Core:
             values = METRICS[metric](state)
             for v in values if isinstance(values, list) else [values]:
                 users.append(v / data.limits[i] if sense == "at_most" else data.limits[i] / v)
-        return self._goal(state, data), [jnp.asarray(r) for r in (*physics, *ratios, *users)]
+        return jnp.asarray(METRICS[self.goal](state)), [jnp.asarray(r) for r in (*physics, *ratios, *users)]
 
     def state(self, chip: Chip, x: Mapping[str, FloatLike], data: Data) -> State:
         """`chip` with area, cost, and powers at the step times in `x`: what a goal of the user's own may read."""
         return self._state(chip, x, data)[0]
-
-    def _goal(self, state: State, data: Data) -> FloatLike:
-        if self.goal != DELIVERED:
-            return jnp.asarray(METRICS[self.goal](state))
-        power = 1.0 / len(state.steps_s)
-        ratios = [(t / data.baseline_s[i]) ** power for i, t in enumerate(state.steps_s)]
-        return math.prod(ratios[1:], start=ratios[0])
 
     def _state(self, chip: Chip, x: Mapping[str, FloatLike], data: Data) -> tuple[State, list[FloatLike]]:
         """Chip with area, cost and powers at the step times in `x`, and the ratios of every workload."""
         tech, die, volt = data.tech, x["die_mm2"], x["supply_V"]
         area = block_areas(chip, tech)
         static = static_W(chip, tech, area, volt)
-        steps, powers, ratios = [], [], []
-        for name, d in zip(self.workloads, data.demands, strict=True):
+        works, ratios = [], []
+        for i, (name, d) in enumerate(zip(self.workloads, data.demands, strict=True)):
             seconds = x[f"step_s:{name}"]
             step = step_time(d, chip, data.calibration)
             energy = energy_J(step_energy(d, step, chip, tech, volt, die))
-            steps.append(seconds)
-            powers.append(power_W(energy, seconds, static, tech))
+            power = power_W(energy, seconds, static, tech)
+            works.append(Work(seconds, power, data.baseline_s[i], data.tokens[i]))
             ratios += [step.total_s / seconds, d.memory_B / (data.usable_frac * chip.hbm_capacity_B)]
         money = package_cost(chip, die, data.bond_loss, tech)
-        return State(chip, tech, area, money, die, volt, steps, powers), ratios
+        return State(chip, tech, area, money, die, volt, works), ratios
 
     def separate(self, x: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, ...]:
         """Objective and every ratio as outputs of their own, for the convexity walker."""

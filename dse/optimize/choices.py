@@ -127,6 +127,12 @@ class Space:
         """Coefficients of every choice but the demands: leading axis over choices."""
         return stack([self._data(c) for c in self.study.choices])
 
+    @cached_property
+    def tokens(self) -> np.ndarray:
+        """Tokens per step and chip of each workload."""
+        pairs = zip(self.study.workloads.values(), self.lowered, strict=True)
+        return np.asarray([float(demands[0].tokens) / n for (_, n), (_, demands) in pairs])
+
     def _data(self, choice: Choice) -> Data:
         tech = choice_technology(choice, self.study.package)
         return Data(
@@ -135,6 +141,7 @@ class Space:
             calibration=self.calibration,
             demands=(),
             baseline_s=np.asarray([seconds for _, seconds in self.baselines]),
+            tokens=self.tokens,
             limits=np.asarray([x.value for x in self.study.limits], dtype=float),
             usable_frac=usable_frac(),
             overdrive_V=float(tech.node.nominal_V - tech.node.threshold_V),

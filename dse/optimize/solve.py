@@ -13,7 +13,7 @@ from ..hardware.chip import Chip
 from ..objective.design import INTEGERS, choice_technology, named, template, with_free
 from ..objective.metrics import Silicon, chip_technology, evaluate_demand, silicon, step_seconds
 from ..objective.study import Study
-from ..objective.terms import METRICS, Data, State
+from ..objective.terms import METRICS, Data, State, Work
 from ..performance.calibration import extreme
 from ..performance.demand import StepDemand
 from ..technology.presets import Technology
@@ -154,8 +154,11 @@ def limit_reports(
     stack) and bounds of free numbers that cost something follow, as shares of what is allowed.
     """
     core, goal = search.core, float(np.exp(continuous.log_goal))
-    powers = [w.evaluation.power_W for w in workloads]
-    state = State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, [], powers)
+    works = [
+        Work(w.evaluation.step_s, w.evaluation.power_W, np.float64(w.baseline_s), tokens)
+        for w, tokens in zip(workloads, search.space.tokens, strict=True)
+    ]
+    state = State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, works)
     rows = list(core.rows())
     multipliers, ratios = continuous.optimum.multipliers, np.exp(best.optimum.limits)
     reports = []

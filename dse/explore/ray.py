@@ -1,0 +1,215 @@
+"""Many points of one Pareto front as one family of convex problems, solved in one `vmap`.
+
+Every metric is a row with a cap and a weight. Minimising the slack `s` in `log metric_j - log cap_j <= w_j s` gives, with
+one weight of 1 and the rest 0, the best of one metric under caps on the others (epsilon-constraint); with several
+weights, the first point of the front on a ray from the caps (Chebyshev, Pascoletti-Serafini). All are log-log convex, so
+each point carries its own bound. Read more: [miettinen1999] sections 3.2 and 3.4; [eichfelder2008] for rays.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..core.types import Vector
+from ..objective.study import Study
+from ..objective.terms import Core, Data, Limit
+from ..optimize.choices import Space, element
+from ..optimize.interior import Optimum, solve_convex
+from ..optimize.search import MAX_ROUNDS, bounds, priced_s
+
+BATCH = 128
+"""Problems solved at once: one size, so that nothing compiles anew."""
+SLACK = 40.0
+"""Largest |s|, in log units: never binds."""
+FREE_CAP = 1e30
+"""Cap of a metric that nothing limits, canonical unit."""
+SAME = 1e-9
+"""Changes of a goal below this are rounding [log units]."""
+
+
+class RayData(eqx.Module):
+    """Coefficients of one choice, and the weight of the slack in every row."""
+
+    data: Data
+    """The convex core's coefficients; `data.limits` holds the caps."""
+    weights: Float[Array | np.ndarray, " m"]
+    """How much each row gives way per unit of slack."""
+
+
+Row: TypeAlias = tuple[int, tuple[float, ...], tuple[float, ...]]
+"""Choice, caps and weights of the metrics: one problem."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """One solved problem."""
+
+    choice_index: int
+    """Position in `study.choices`."""
+    plan_index: tuple[int, ...]
+    """Plan of each workload, position in `space.plans`."""
+    caps: tuple[float, ...]
+    """Caps of the metrics, canonical units."""
+    weights: tuple[float, ...]
+    """Weights of the slack."""
+    optimum: Optimum
+    """Solved core, the slack last among its coordinates."""
+    slack: float
+    """Log of how far beyond the caps the point lies, per weight; infinite if no design meets the other limits."""
+    values: tuple[float, ...]
+    """Metrics, canonical units; the largest over workloads for power."""
+    prices: tuple[float, ...]
+    """d slack / d log cap of each metric, at most 0."""
+
+
+def along_ray(core: Core, z: Array, ray: RayData) -> tuple[Array, Array]:
+    """Slack, and log ratios with the slack taken off."""
+    _, g = core.logs(z[:-1], ray.data)
+    return z[-1], g - ray.weights * z[-1]
+
+
+@partial(jax.jit, static_argnums=0)
+def solve_rays(core: Core, ray: RayData, lower: Vector, upper: Vector, start: Array | np.ndarray) -> Optimum:
+    """Optimum of every problem along the leading axis of `ray` and `start`; the box is shared."""
+    return jax.vmap(partial(solve_convex, partial(along_ray, core)), in_axes=(0, None, None, 0))(
+        ray, lower, upper, start
+    )
+
+
+@dataclasses.dataclass
+class Rays:
+    """A study whose goal is replaced by rays over several metrics."""
+
+    study: Study
+    """The study; its limits on the metrics become the widest caps."""
+    metrics: tuple[str, ...]
+    """Metrics that trade against each other."""
+    solved: dict[Row, Point] = dataclasses.field(default_factory=dict)
+    """Best point of every problem so far."""
+    tell: Callable[[list[Point]], None] = lambda _: None
+    """Told every batch of finished points."""
+
+    @cached_property
+    def space(self) -> Space:
+        """The study with one limit per metric behind its own limits, lowered."""
+        own = tuple(x for x in self.study.limits if x.metric not in self.metrics or x.sense != "at_most")
+        extra = tuple(Limit(m, "at_most", FREE_CAP) for m in self.metrics)
+        return Space(dataclasses.replace(self.study, limits=(*own, *extra)))
+
+    @cached_property
+    def widest(self) -> tuple[float, ...]:
+        """Largest value of each metric that the study allows; a design is to be no slower than the baseline."""
+        caps = []
+        for m in self.metrics:
+            mine = [x.value for x in self.study.limits if x.metric == m and x.sense == "at_most"]
+            caps.append(min([*mine, 1.0 if m == "delivered_time" else FREE_CAP]))
+        return tuple(caps)
+
+    @cached_property
+    def core(self) -> Core:
+        """Convex core with the metrics as rows."""
+        return self.space.study.core()
+
+    @cached_property
+    def metric_rows(self) -> list[list[int]]:
+        """Rows of each metric; one per workload for power."""
+        n = len(self.core.rows())
+        widths = [len(self.core.workloads) if m == "power_W" else 1 for m in self.metrics]
+        starts = n - np.cumsum(widths[::-1])[::-1]
+        return [list(range(int(s), int(s) + w)) for s, w in zip(starts, widths, strict=True)]
+
+    @cached_property
+    def box(self) -> tuple[np.ndarray, np.ndarray]:
+        """Log bounds of the coordinates, the slack last."""
+        lower, upper = bounds(self.space)
+        return np.append(lower, -SLACK), np.append(upper, SLACK)
+
+    def of_choice(self, choice: int) -> list[Point]:
+        """Solved points of one choice."""
+        return [p for p in self.solved.values() if p.choice_index == choice]
+
+    def point(self, row: Row, plans: tuple[int, ...], o: Optimum) -> Point:
+        """A solved problem with its metrics and their prices."""
+        choice, caps, weights = row
+        s = float(o.z[-1])
+        g, lam = np.asarray(o.limits), np.asarray(o.multipliers)
+        worst = [float(g[places].max()) for places in self.metric_rows]
+        values = tuple(c * math.exp(w * s + x) for c, w, x in zip(caps, weights, worst, strict=True))
+        prices = tuple(-float(lam[places].sum()) for places in self.metric_rows)
+        return Point(choice, plans, caps, weights, o, s if bool(o.feasible) else math.inf, values, prices)
+
+    def data(self, rows: list[Row], plans: list[tuple[int, ...]]) -> RayData:
+        """Coefficients of problems under given plans, leading axis over problems."""
+        base = self.space.batch([r[0] for r in rows], plans)
+        limits, k = np.array(base.limits), len(self.metrics)
+        limits[:, -k:] = [caps for _, caps, _ in rows]
+        weights = np.zeros((len(rows), len(self.core.rows())))
+        for j, places in enumerate(self.metric_rows):
+            weights[:, places] = np.asarray([w[j] for _, _, w in rows])[:, None]
+        return RayData(dataclasses.replace(base, limits=limits), weights)
+
+    def solve(self, rows: list[Row], starts: dict[Row, Point] | None = None) -> list[Point]:
+        """Best point of every problem, alternating solves with the pricing of all plans; known ones are not repeated.
+
+        Args:
+            rows: problems.
+            starts: points to start from, such as neighbours on the front; else the baseline's plans.
+        """
+        fresh = [r for r in dict.fromkeys(rows) if r not in self.solved]
+        for begin in range(0, len(fresh), BATCH):
+            self._alternate(fresh[begin : begin + BATCH], starts or {})
+        return [self.solved[r] for r in rows]
+
+    def _alternate(self, rows: list[Row], starts: dict[Row, Point]) -> None:
+        plans = [starts[r].plan_index if r in starts else self._own_plans for r in rows]
+        middle = (self.box[0] + self.box[1]) / 2
+        z = np.stack([starts[r].optimum.z if r in starts else middle for r in rows])
+        best: dict[Row, Point] = {}
+        tried: set[tuple[Row, tuple[int, ...]]] = set()
+        for _ in range(MAX_ROUNDS):
+            active = [i for i, r in enumerate(rows) if (r, plans[i]) not in tried]
+            if not active:
+                break
+            tried.update((rows[i], plans[i]) for i in active)
+            for i, point in zip(active, self._solve([rows[i] for i in active], plans, active, z), strict=True):
+                if rows[i] not in best or point.slack < best[rows[i]].slack - SAME:
+                    best[rows[i]] = point
+            plans = self._price([best[r] for r in rows])
+            z = np.stack([best[r].optimum.z for r in rows])
+        self.solved.update(best)
+        self.tell(list(best.values()))
+
+    def _solve(self, rows: list[Row], plans: list[tuple[int, ...]], which: list[int], z: np.ndarray) -> list[Point]:
+        take = np.minimum(np.arange(BATCH), len(rows) - 1)
+        data = self.data([rows[i] for i in take], [plans[which[i]] for i in take])
+        found = jax.tree.map(np.asarray, solve_rays(self.core, data, *self.box, z[np.asarray(which)[take]]))
+        pairs = enumerate(zip(rows, which, strict=True))
+        return [self.point(r, plans[w], element(found, i)) for i, (r, w) in pairs]
+
+    def _price(self, points: list[Point]) -> list[tuple[int, ...]]:
+        """Fastest plan of every workload at each point's chip."""
+        take = np.minimum(np.arange(BATCH), len(points) - 1)
+        some = [points[i] for i in take]
+        data = self.data([(p.choice_index, p.values, p.weights) for p in some], [p.plan_index for p in some]).data
+        which = self.space.array_of_choice[[p.choice_index for p in some]]
+        every = tuple(jax.tree.map(lambda x: x[which], d) for d in self.space.demands)
+        z = np.stack([p.optimum.z[:-1] for p in some])
+        seconds = [np.asarray(s) for s in priced_s(self.core, z, data, every)]
+        return [
+            tuple(int(np.argmin(s[i])) if np.isfinite(s[i]).any() else p.plan_index[w] for w, s in enumerate(seconds))
+            for i, p in enumerate(points)
+        ]
+
+    @cached_property
+    def _own_plans(self) -> tuple[int, ...]:
+        return tuple(p.index(own) for p, (own, _) in zip(self.space.plans, self.space.baselines, strict=True))

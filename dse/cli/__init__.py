@@ -20,11 +20,14 @@ from ..report.terminal import complaint
 from .check import Calibrate, Validate
 from .evaluate import Evaluate
 from .facts import Chips, Models
+from .risk import BacktestCommand, RiskCommand
 from .study import Cite, Optimize
 
 Command = (
     Annotated[Optimize, tyro.conf.subcommand("optimize")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[RiskCommand, tyro.conf.subcommand("risk")]
+    | Annotated[BacktestCommand, tyro.conf.subcommand("backtest")]
     | Annotated[Chips, tyro.conf.subcommand("chips")]
     | Annotated[Models, tyro.conf.subcommand("models")]
     | Annotated[Cite, tyro.conf.subcommand("cite")]

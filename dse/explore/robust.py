@@ -126,7 +126,8 @@ def robust_design(
     logs = fresh.log_goals(design.shared)
     return Robust(
         share, program.candidate, found.study.choices[program.candidate.choice_index],
-        dict(zip(search.core.free, np.exp(design.shared).tolist(), strict=True)), math.exp(design.log_goal),
+        {n: whole(n, math.exp(v)) for n, v in zip(search.core.free, design.shared, strict=True)},
+        math.exp(design.log_goal),
         float(np.isfinite(program.log_goals(design.shared)).mean()),
         float((logs <= design.log_goal + CLOSE).mean()), float(np.isfinite(logs).mean()), found.n,
         sum(p.n_solves for p, _ in tried),
@@ -260,6 +261,11 @@ class Program:
             shared[places] = counts
             tried.append(self.best(self.log_goals(shared), spare, np.asarray(counts)))
         return min(tried, key=lambda d: d.log_goal)
+
+
+def whole(name: str, value: float) -> float:
+    """A free number, counts without rounding error."""
+    return float(round(value)) if name in INTEGERS else value
 
 
 def slots(sizes: list[int]) -> tuple[int, ...]:

@@ -193,6 +193,10 @@ class Core:
                 users.append(v / data.limits[i] if sense == "at_most" else data.limits[i] / v)
         return jnp.asarray(METRICS[self.goal](state)), [jnp.asarray(r) for r in (*physics, *ratios, *users)]
 
+    def state(self, chip: Chip, x: Mapping[str, FloatLike], data: Data) -> State:
+        """`chip` with area, cost, and powers at the step times in `x`: what a goal of the user's own may read."""
+        return self._state(chip, x, data)[0]
+
     def _state(self, chip: Chip, x: Mapping[str, FloatLike], data: Data) -> tuple[State, list[FloatLike]]:
         """Chip with area, cost and powers at the step times in `x`, and the ratios of every workload."""
         tech, die, volt = data.tech, x["die_mm2"], x["supply_V"]

@@ -16,6 +16,8 @@ import jax
 
 from .. import __version__
 from ..core.errors import SpecError
+from ..objective.design import Choice
+from ..objective.study import Study
 from ..optimize.solution import Solution, as_json
 from .receipts import guesses, source_keys, study_basis
 
@@ -47,9 +49,16 @@ def write_results(folder: Path, study_text: str, solution: Solution) -> None:
 
 def manifest(study_text: str, solution: Solution) -> dict[str, Any]:
     """Where an answer came from: study, code, versions, and the facts it rests on."""
-    basis = study_basis(solution.study, solution.choice)
+    return study_manifest(study_text, solution.study, solution.choice)
+
+
+def study_manifest(
+    study_text: str, study: Study, choice: Choice | None = None, seed: int | None = None
+) -> dict[str, Any]:
+    """The same for any answer to a study; of all its choices when none was made."""
+    basis = study_basis(study, choice)
     return {
-        "study": solution.study.name,
+        "study": study.name,
         "study_sha256": digest(study_text.encode()),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "dse": __version__,
@@ -58,7 +67,7 @@ def manifest(study_text: str, solution: Solution) -> dict[str, Any]:
         "jax": jax.__version__,
         "float_bits": 64 if jax.config.jax_enable_x64 else 32,  # pyright: ignore[reportAttributeAccessIssue]
         "device": jax.devices()[0].device_kind,
-        "seed": None,
+        "seed": seed,
         "sources": source_keys(basis),
         "guesses": [f"{b.thing}: {b.fact.name}" for b in guesses(basis)],
         "presets_sha256": preset_hashes(),

@@ -1,0 +1,158 @@
+"""Back-tests: what would the explorer have proposed with an older chip in hand, and what was built?
+
+The budgets of each study are those of the chip that was built, so that the comparison is of taste, not of means: power
+from published estimates, silicon and cost from this package's own models of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ..hardware.chip import Chip
+from ..hardware.presets import chip as preset_chip
+from ..hardware.presets import system as preset_system
+from ..objective.metrics import chip_technology, evaluate, silicon
+from ..objective.study import Study
+from ..objective.terms import METRICS, State
+from ..optimize.solution import Solution, Status
+from ..optimize.solve import solve
+from ..performance.calibration import default_calibration
+
+CASES = Path(__file__).parent / "data" / "backtests.toml"
+HIT, NEAR = 1.25, 2.0
+"""Largest ratio, either way, of proposed to built that counts as a hit, and as near."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A study and the chip that was built instead of its answer."""
+
+    study: str
+    """Name of the study file, without its ending."""
+    built: str
+    """Chip preset."""
+    system: str
+    """System preset of the built chip, for its step times."""
+    reasons: dict[str, str]
+    """Quantity to what explains a miss."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One quantity of both chips."""
+
+    name: str
+    """Canonical name, unit included."""
+    proposed: float
+    """Of the explorer's design."""
+    built: float
+    """Of the chip that was built."""
+    reason: str
+    """What explains a miss, or ""."""
+    given: bool = False
+    """Whether the study's budget was set from the built chip, so that a hit says nothing."""
+
+    @property
+    def ratio(self) -> float:
+        """Proposed over built."""
+        return self.proposed / self.built
+
+    @property
+    def verdict(self) -> str:
+        """ "given", "hit" within a quarter, "near" within a factor of two, else "miss"."""
+        off = max(self.ratio, 1.0 / self.ratio)
+        if self.given:
+            return "given"
+        return "hit" if off <= HIT else "near" if off <= NEAR else "miss"
+
+
+@dataclasses.dataclass(frozen=True)
+class Backtest:
+    """What was proposed, what was built, and how both do on the study's workloads."""
+
+    case: Case
+    """Which back-test."""
+    solution: Solution
+    """The explorer's answer."""
+    rows: tuple[Row, ...]
+    """Quantity by quantity."""
+    named: tuple[tuple[str, str, str], ...]
+    """Discrete choices: what, proposed, built."""
+    built_speedup: dict[str, float]
+    """Speed-up of the built chip over the older one by workload, in its own system, by the same model."""
+
+    @property
+    def built_delivered(self) -> float:
+        """Geometric mean of the built chip's speed-ups."""
+        return float(np.exp(np.mean(np.log(list(self.built_speedup.values())))))
+
+
+QUANTITIES = (
+    "n_cores", "tensor_pes", "clock_Hz", "peak_bf16_FLOPps", "peak_fp8_FLOPps", "scratchpad_B", "sram_B",
+    "vector_lanes", "dma_bandwidth_Bps", "n_stacks", "hbm_capacity_B", "hbm_bandwidth_Bps",
+    "scaleup_bandwidth_per_dir_Bps", "n_dies", "silicon_mm2", "package_cost_USD", "full_load_fp8_W",
+)  # fmt: skip
+"""What is compared, in order; `tensor_pes` counts the processing elements of all cores."""
+
+
+def cases() -> tuple[Case, ...]:
+    """The shipped back-tests, oldest first."""
+    raw = tomllib.loads(CASES.read_text(encoding="utf-8"))
+    return tuple(Case(name, c["built"], c["system"], c["reasons"]) for name, c in raw.items())
+
+
+def quantities(chip: Chip, package: str) -> dict[str, float]:
+    """`QUANTITIES` of a chip, by this package's models where they need one."""
+    tech = chip_technology(chip, package)
+    s = silicon(chip, tech)
+    state = State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, [])
+    extra = {
+        "tensor_pes": float(chip.n_cores * chip.core.tensor.rows * chip.core.tensor.cols),
+        "n_dies": float(chip.n_dies),
+    }
+    values = {n: METRICS[n](state) for n in QUANTITIES if n not in extra}
+    return {n: extra[n] if n in extra else float(np.asarray(values[n])) for n in QUANTITIES}
+
+
+def backtest(case: Case, study: Study, progress: Callable[[str], None] = lambda _: None) -> Backtest | Solution:
+    """Solve a study of the past and set its design beside the chip that was built.
+
+    Args:
+        case: the built chip, and what explains the misses.
+        study: the older chip with the technology and budgets of the time.
+        progress: told what happens, one line at a time.
+
+    Returns:
+        The comparison; the bare solution if the study is infeasible.
+    """
+    solution = solve(study, progress)
+    if solution.status is Status.INFEASIBLE or solution.chip is None or solution.choice is None:
+        return solution
+    built, design = preset_chip(case.built), solution.chip
+    mine, theirs = quantities(design, study.package), quantities(built, study.package)
+    limited = {x.metric for x in study.limits}
+    rows = tuple(Row(n, mine[n], theirs[n], case.reasons.get(n, ""), n in limited) for n in QUANTITIES)
+    named = (
+        ("node", solution.choice.node, built.node),
+        ("HBM", solution.choice.hbm, built.hbm),
+        ("link", solution.choice.link, built.link),
+        ("PE array", solution.choice.pe_array, f"{int(built.core.tensor.rows)}x{int(built.core.tensor.cols)}"),
+    )
+    return Backtest(case, solution, rows, named, built_speedups(case, solution))
+
+
+def built_speedups(case: Case, solution: Solution) -> dict[str, float]:
+    """Speed-up of the built chip by workload, under its best plan, with the calibration of the study."""
+    study = solution.study
+    c = default_calibration(study.baseline.chip.name)
+    before = {w.name: w.baseline_s for w in solution.workloads}
+    found = {}
+    for name, (workload, n_chips) in study.workloads.items():
+        _, result = evaluate(preset_system(case.system, n_chips), workload, calibration=c)
+        found[name] = before[name] / float(result.step_s)
+    return found

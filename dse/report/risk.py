@@ -1,0 +1,170 @@
+"""A study under uncertainty on one screen, for machines, and in a results folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..explore.risk import Risk
+from ..explore.robust import Hopeless, Robust
+from ..objective.terms import DELIVERED
+from .format import digits, label, percent, quantity_text, times
+from .results import study_manifest, write_json
+from .tables import WIDE, beside, table
+
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Quantiles shown."""
+SHOWN_DRIVERS = 12
+"""Unknowns in the table and the figure."""
+FEW = 2.0
+"""Standard errors below which a rank correlation is noise."""
+
+
+def risk_view(r: Risk, robust: Robust | Hopeless | None, width: int = WIDE) -> RenderableType:
+    """A risk study on one screen."""
+    middle = beside(design_table(r), drivers_table(r), width)
+    return Group(
+        Text(headline(r), style="bold"), *map(Text, verdict_lines(r)), "", middle, "",
+        *map(Text, (*robust_lines(r, robust), *method_lines(r))),
+    )  # fmt: skip
+
+
+def headline(r: Risk) -> str:
+    """The verdict in one sentence."""
+    share, error = r.probability(r.reached)
+    what = f"{times(r.target)} delivered is within reach" if r.target is not None else "some design meets all limits"
+    return f"{what} in {percent(share)} of {r.n:,} samples (+-{digits(100 * error, 2)} points), each with the best design for it"
+
+
+def verdict_lines(r: Risk) -> list[str]:
+    """The distribution of the outcome, what fails, and which choices win."""
+    met, error = r.probability(r.feasible)
+    lines = [f"limits can be met in {percent(met)} (+-{digits(100 * error, 2)} points) of the samples" + blocking_text(r.blocking)]
+    if met:
+        low, middle, high = (merit_text(r, q) for q in (0.05, 0.5, 0.95))
+        at_values = times(1 / r.nominal) if r.study.goal == DELIVERED else quantity_text(r.study.goal, r.nominal)
+        lines.append(f"where they can: {middle} in the middle, {low} to {high} in 9 of 10; {at_values} at the values")
+        lines += [f"{percent(share)} won by {choice.text()}" for choice, share in r.choices.items()]
+    return lines
+
+
+def blocking_text(shares: dict[str, float]) -> str:
+    """The limits in the way, most frequent first."""
+    return f"; in the way: {', '.join(f'{label(n)} {percent(s)}' for n, s in list(shares.items())[:3])}" if shares else ""
+
+
+def merit_text(r: Risk, level: float) -> str:
+    """Quantile of the outcome over the samples with a design, as people write it; low levels are the bad end."""
+    import numpy as np
+
+    if r.study.goal == DELIVERED:
+        return times(float(np.quantile(r.merit[r.feasible], level)))
+    return quantity_text(r.study.goal, float(np.quantile(r.outcomes.goal[r.feasible], 1 - level)))
+
+
+def design_table(r: Risk) -> Table:
+    """Quantiles of every number of the optimal design."""
+    t = table("optimal design", *(percent(q) for q in LEVELS))
+    for name, values in r.quantiles(LEVELS).items():
+        t.add_row(label(name), *(quantity_text(name.partition(":")[0], v) for v in values))
+    return t
+
+
+def drivers_table(r: Risk) -> Table:
+    """The unknowns that move the outcome most."""
+    t = table("what drives it", "rank correlation", "moves with")
+    for d in r.drivers[:SHOWN_DRIVERS]:
+        if abs(d.correlation) > FEW * d.error:
+            t.add_row(driver_text(d.unknown.scope, d.unknown.fact), f"{d.correlation:+.2f}", d.unknown.group)
+    return t
+
+
+def driver_text(scope: str, fact: str) -> str:
+    """Label of an unknown: the thing and the fact."""
+    head, _, name = scope.partition(" ")
+    return f"{name or head}: {label(fact)}"
+
+
+def robust_lines(r: Risk, robust: Robust | Hopeless | None) -> list[str]:
+    """The one design to build, or why there is none."""
+    if robust is None:
+        return []
+    ask = "every sample" if robust.share == 1 else f"{percent(robust.share)} of the samples"
+    if isinstance(robust, Hopeless):
+        best = f"the best single design tried meets them in {percent(robust.possible)}"
+        return [f"No one design meets the limits in {ask}: {best}{blocking_text(robust.blocking)}.", ""]
+    goal = times(1 / robust.goal) if r.study.goal == DELIVERED else quantity_text(r.study.goal, robust.goal)
+    numbers = ", ".join(f"{label(n)} {quantity_text(n, v)}" for n, v in robust.free.items())
+    return [
+        f"One design for {ask}: {goal}, limits met, with {robust.choice.text()}; {numbers}.",
+        f"On {robust.n_fresh:,} fresh samples it reaches that in {percent(robust.fresh_share)} and meets all limits in "
+        f"{percent(robust.fresh_met)}. Which samples a percentile leaves out is chosen by a heuristic.",
+        "",
+    ]  # fmt: skip
+
+
+def method_lines(r: Risk) -> list[str]:
+    """How it was done, and what stays at its value."""
+    return [
+        f"{len(r.draw.unknowns)} receipts drawn, triangular within their ranges, correlated in groups; baseline and "
+        f"design share every draw. Plans and discrete choice: the best of {len(r.candidates)} per sample, kept from a "
+        f"pilot in which they gave away {percent(r.pilot_loss)}. Counts are not rounded; limits, PE geometry and "
+        "element passes stay at their values.",
+    ]
+
+
+def as_json(r: Risk, robust: Robust | Hopeless | None) -> dict[str, Any]:
+    """A risk study for machines, canonical units."""
+    share, error = r.probability(r.reached)
+    met, met_error = r.probability(r.feasible)
+    out: dict[str, Any] = {
+        "study": r.study.name,
+        "samples": r.n,
+        "seed": r.seed,
+        "target": r.target,
+        "probability": share,
+        "probability_error": error,
+        "feasible": met,
+        "feasible_error": met_error,
+        "nominal_goal": r.nominal,
+        "merit_quantiles": dict(zip(map(str, LEVELS), merit_quantiles(r), strict=False)),
+        "design_quantiles": {n: dict(zip(map(str, LEVELS), v, strict=True)) for n, v in r.quantiles(LEVELS).items()},
+        "choices": [{**dataclasses.asdict(c), "share": s} for c, s in r.choices.items()],
+        "in_the_way": r.blocking,
+        "pilot_loss": r.pilot_loss,
+        "drivers": [
+            {"unknown": d.unknown.name, "group": d.unknown.group, "rank_correlation": d.correlation, "error": d.error}
+            for d in r.drivers
+        ],
+    }
+    if robust is not None:
+        out["robust"] = robust_json(robust)
+    return out
+
+
+def merit_quantiles(r: Risk) -> list[float]:
+    """Quantiles of the merit over the samples with a design."""
+    import numpy as np
+
+    return np.quantile(r.merit[r.feasible], LEVELS).tolist() if r.feasible.any() else []
+
+
+def robust_json(robust: Robust | Hopeless) -> dict[str, Any]:
+    """The robust design, or that there is none, for machines."""
+    if isinstance(robust, Hopeless):
+        return {"status": "infeasible", **dataclasses.asdict(robust)}
+    skipped = ("candidate", "choice")
+    fields = {f.name: getattr(robust, f.name) for f in dataclasses.fields(robust) if f.name not in skipped}
+    status = "worst case over the samples" if robust.share == 1 else "percentile, samples left out by a heuristic"
+    return {"status": status, "choice": dataclasses.asdict(robust.choice), **fields}
+
+
+def write_risk(folder: Path, study_text: str, r: Risk, robust: Robust | Hopeless | None) -> None:
+    """Write `risk.json` and `risk_manifest.json` into `folder`."""
+    write_json(folder / "risk.json", as_json(r, robust))
+    write_json(folder / "risk_manifest.json", study_manifest(study_text, r.study, seed=r.seed))

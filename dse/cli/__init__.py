@@ -20,12 +20,15 @@ from ..report.terminal import complaint
 from .check import Calibrate, Validate
 from .evaluate import Evaluate
 from .facts import Chips, Models
+from .front import FrontCommand, SensitivityCommand
 from .risk import BacktestCommand, RiskCommand
 from .study import Cite, Optimize
 
 Command = (
     Annotated[Optimize, tyro.conf.subcommand("optimize")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[FrontCommand, tyro.conf.subcommand("front")]
+    | Annotated[SensitivityCommand, tyro.conf.subcommand("sensitivity")]
     | Annotated[RiskCommand, tyro.conf.subcommand("risk")]
     | Annotated[BacktestCommand, tyro.conf.subcommand("backtest")]
     | Annotated[Chips, tyro.conf.subcommand("chips")]

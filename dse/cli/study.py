@@ -20,7 +20,7 @@ class Optimize:
     results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
     """Folder that gets a folder named after the study."""
     gap: Annotated[float | None, tyro.conf.arg(metavar="FRAC", help_behavior_hint="")] = None
-    """Also prove the design against all choices, plans and whole counts at once, to this relative gap, such as 0.001."""
+    """Also prove the design against all choices, plans and whole counts at once, to this gap, such as 0.001."""
     seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 60.0
     """With --gap: stop the proof after this time with the gap reached."""
     json: JSON = False

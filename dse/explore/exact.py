@@ -1,4 +1,7 @@
-"""A study solved to a gap that holds for every design: the search of `optimize` and a proof over all discrete choices."""
+"""A study solved to a gap that holds for every design: the search of `optimize`, and a proof over all that is discrete.
+
+The proof bounds groups of designs until none can be better than the best found by more than the gap (see `tree`).
+"""
 
 from __future__ import annotations
 

@@ -19,13 +19,14 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
+from ..core.errors import SpecError
 from ..core.types import Vector
 from ..objective.study import Study
 from ..objective.terms import DELIVERED, Core, Limit
-from ..optimize.choices import Space, element
+from ..optimize.choices import element
 from ..optimize.interior import Optimum, solve_convex
 from ..optimize.search import Candidate, Search
-from .sensitivity import Given, Sensitivity, sensitivity
+from .sensitivity import Given, Sensitivity
 
 WIDEST = 16.0
 """Largest factor by which a budget is loosened."""
@@ -84,7 +85,7 @@ class Remedy:
     """Whether all levers at once are enough."""
 
 
-def remedy(study: Study, speedup: float, search: Search | None = None) -> Remedy:
+def remedy(found: Sensitivity, speedup: float, search: Search) -> Remedy:
     """The least that would have to change for a study to deliver a speed-up over its baseline.
 
         min sum_i u_i  subject to  g(z; p exp(s u)) <= 0,  0 <= u_i <= log(good end / value)
@@ -96,18 +97,18 @@ def remedy(study: Study, speedup: float, search: Search | None = None) -> Remedy
         not, so a change may come out a little larger than need be.
 
     Args:
-        study: a study that minimises `delivered_time`.
+        found: sensitivities of a study that minimises `delivered_time`.
         speedup: delivered speed-up to reach.
-        search: the study, solved already.
+        search: the study, solved.
 
     Returns:
         Levers with what they would have to be; nothing changes if the study reaches the target as it is.
 
     Raises:
-        SpecError: no design meets the study's own limits, or it has another goal.
+        SpecError: the study has another goal, or a target that is not positive.
     """
-    search = search or Search(Space(study))
-    found = sensitivity(study, search)
+    if found.study.goal != DELIVERED or not speedup > 0:
+        raise SpecError(f"target {speedup:g}x: give a positive speed-up, for a study that minimises {DELIVERED}")
     levers = _levers(found)
     core, problem = _target(search, found.candidate, speedup, levers)
     widths = np.asarray([abs(math.log(end / p.value)) for _, p, end in levers])
@@ -120,7 +121,7 @@ def remedy(study: Study, speedup: float, search: Search | None = None) -> Remedy
     solved = jax.tree.map(np.asarray, _solve(core, unflatten, n, problem, low, high, start))
     moves = [element(solved, i) for i in range(k + 1)]
     return Remedy(
-        study, speedup, math.exp(-found.candidate.log_goal), found.candidate,
+        found.study, speedup, math.exp(-found.candidate.log_goal), found.candidate,
         _changes(levers, moves, n), bool(moves[0].feasible),
     )  # fmt: skip
 

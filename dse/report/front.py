@@ -25,7 +25,7 @@ from .format import digits, label, percent, quantity_text, times
 from .results import study_manifest, write_json
 from .tables import table
 
-NAMED = ("trainium1", "trainium2", "trainium3", "h100", "b200", "tpuv7")
+NAMED = ("trainium1", "trainium2", "trainium3", "h100", "b200", "tpu-v7")
 """Chips that are marked on a front where they can run the study's workloads."""
 SHOWN = 12
 """Points of a front, and numbers of a sensitivity, in a table."""
@@ -131,7 +131,9 @@ def sensitivity_view(s: Sensitivity, r: Remedy | None) -> RenderableType:
     head = f"{s.study.name}: what the optimum rests on ({len(s.parameters)} numbers matter)"
     parts: list[RenderableType] = [Text(head, style="bold"), t, lim]
     if s.degenerate:
-        parts.append(Text("More limits bind than there are free numbers: moves of the design are not unique.", "yellow"))
+        parts.append(
+            Text("More limits bind than there are free numbers: moves of the design are not unique.", "yellow")
+        )
     return Group(*parts, *([] if r is None else [remedy_view(r)]))
 
 

@@ -1,0 +1,123 @@
+"""Commands around one study's optimum: `dse front` and `dse sensitivity`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import tyro
+
+from ..report.terminal import progress, screen
+from .flags import JSON
+
+STUDY = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY.toml")]
+RESULTS = Annotated[str, tyro.conf.arg(metavar="DIR")]
+
+
+@dataclasses.dataclass(frozen=True)
+class FrontCommand:
+    """Pareto front of a study over two to four metrics, every point certified; writes figures and interactive pages."""
+
+    study: STUDY
+    """The study; its limits hold, its own goal is not used."""
+    metrics: Annotated[str, tyro.conf.arg(metavar="A,B[,C[,D]]")] = "delivered_time,package_cost"
+    """What trades against each other, all minimised: such as power, silicon, package_cost, energy_per_token."""
+    points: Annotated[int, tyro.conf.arg(metavar="N")] = 100
+    """Points to solve for."""
+    resume: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Go on with the points that an earlier run of the same study and metrics has finished."""
+    results: RESULTS = "results"
+    """Folder that gets a folder named after the study, and in it one for the front."""
+    json: JSON = False
+    """Print the front as JSON, canonical units."""
+    figures: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
+    """Skip the figures."""
+
+    def run(self) -> int:
+        """Solve, keep every batch, write, show."""
+        from ..report.session import start_jax
+
+        start_jax()
+        from pathlib import Path
+
+        from ..explore.front import checked_metrics, front
+        from ..explore.points import PointStore, fingerprint, front_folder
+        from ..explore.ray import Rays
+        from ..objective.study import load_study
+        from ..report.front import front_json, front_view, named_chips, write_front
+        from ..report.results import json_text, results_folder
+
+        study = load_study(self.study)
+        names = checked_metrics(study, tuple(m.strip() for m in self.metrics.split(",")))
+        folder = front_folder(results_folder(self.results, study.name), names)
+        store = PointStore(folder, fingerprint(study, names))
+        rays = Rays(study, names)
+        with progress() as tell:
+            if self.resume:
+                tell(f"resumed with {store.load(rays)} finished problems")
+            else:
+                store.clear()
+            rays.tell = store.append
+            found = front(study, names, self.points, rays=rays, progress=tell)
+        write_front(folder, Path(self.study).read_text(encoding="utf-8"), found)
+        if self.json:
+            print(json_text(front_json(found)))
+        else:
+            screen().print(front_view(found))
+            screen().print(f"Written to {folder}/", markup=False)
+        if self.figures:
+            with progress("drawing"):
+                from ..report.front_figures import write_front_figures
+
+                baseline_s = [seconds for _, seconds in rays.space.baselines]
+                write_front_figures(found, named_chips(study, names, baseline_s), folder)
+        return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class SensitivityCommand:
+    """What a study's optimum rests on: elasticities of goal and design, and what a target would need to be true."""
+
+    study: STUDY
+    """The study; sweeps/trainium4.toml shows every key."""
+    target: Annotated[float | None, tyro.conf.arg(metavar="X", help_behavior_hint="")] = None
+    """Delivered speed-up: also say the cheapest change of technology or budgets that reaches it."""
+    results: RESULTS = "results"
+    """Folder that gets a folder named after the study."""
+    json: JSON = False
+    """Print JSON, canonical units."""
+    figures: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
+    """Skip the figure."""
+
+    def run(self) -> int:
+        """Solve, differentiate, show."""
+        from ..report.session import start_jax
+
+        start_jax()
+        from ..explore.remedy import remedy
+        from ..explore.sensitivity import sensitivity
+        from ..objective.study import load_study
+        from ..optimize.choices import Space
+        from ..optimize.search import Search
+        from ..report.front import sensitivity_json, sensitivity_view
+        from ..report.results import json_text, results_folder, write_json
+
+        study = load_study(self.study)
+        folder = results_folder(self.results, study.name)
+        with progress() as tell:
+            search = Search(Space(study), tell)
+            found = sensitivity(study, search)
+            need = None if self.target is None else remedy(found, self.target, search)
+        answer = sensitivity_json(found, need)
+        write_json(folder / "sensitivity.json", answer)
+        if self.json:
+            print(json_text(answer))
+        else:
+            screen().print(sensitivity_view(found, need))
+        if self.figures:
+            from ..report.front_figures import tornado_figure
+            from ..report.style import STYLE, plt, save
+
+            with plt.rc_context(STYLE):
+                save(tornado_figure(found), folder, "sensitivity")
+        return 0

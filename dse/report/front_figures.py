@@ -1,0 +1,157 @@
+"""Figures of the explorer: fronts with chips that exist, designs along a front, what the optimum rests on, proofs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from ..explore.front import Front
+from ..explore.sensitivity import Sensitivity
+from ..explore.tree import Progress
+from ..objective.terms import DELIVERED
+from .format import digits, label, quantity_text, scale_of, unit_of
+from .front import SHOWN, Named, goal_text, heading
+from .style import CONTEXT, DESIGN, STYLE, plt, save
+
+NODE_COLOURS = ("#23608f", "#b23a48", "#4c8c4a", "#e6a23c", "#8f7fb0", "#6fb1d6")
+"""Process nodes along a front, in the order of the study."""
+CLOUD_REACH = 1.3
+"""Dominated designs farther than this factor beyond the front's worst values are not drawn."""
+
+
+def write_front_figures(f: Front, named: list[Named], folder: Path) -> list[Path]:
+    """Draw a front into `folder` as PNG, SVG and, where plotly is installed, as pages to hover over."""
+    with plt.rc_context(STYLE):
+        paths = save(front_figure(f, named), folder, "front")
+        paths += save(along_figure(f), folder, "designs")
+    from .front_pages import write_pages
+
+    return paths + write_pages(f, named, folder)
+
+
+def better(metric: str, values: np.ndarray) -> np.ndarray:
+    """A metric as it is drawn: a delivered time as the speed-up it is."""
+    return 1.0 / values if metric == DELIVERED else values
+
+
+def axis_label(metric: str, values: np.ndarray) -> tuple[str, float]:
+    """Axis title with its unit, and what to divide by."""
+    if metric == DELIVERED:
+        return "delivered speed-up over the baseline [x]", 1.0
+    unit = unit_of(metric)
+    if unit not in ("", "frac"):
+        text, factor = scale_of(float(np.median(values)), unit)
+        return f"{label(metric)} [{text}]", factor
+    return label(metric), 1.0
+
+
+def front_figure(f: Front, named: list[Named]) -> Figure:
+    """The front over its first two metrics: nodes by colour, knee marked, dominated designs and real chips behind."""
+    figure, ax = plt.subplots(figsize=(7.2, 4.6))
+    columns = [better(m, f.values[:, j]) for j, m in enumerate(f.metrics[:2])]
+    (y_label, y_size), (x_label, x_size) = (axis_label(m, c) for m, c in zip(f.metrics, columns, strict=False))
+    y, x = columns[0] / y_size, columns[1] / x_size
+    near = np.all(f.cloud <= CLOUD_REACH * f.values.max(axis=0), axis=1)
+    cloud = [better(m, f.cloud[near, j]) for j, m in enumerate(f.metrics[:2])]
+    ax.scatter(cloud[1] / x_size, cloud[0] / y_size, s=5, color=CONTEXT, alpha=0.5, label="dominated designs", zorder=1)
+    nodes = list(dict.fromkeys(c.node for c in f.study.choices))
+    own = np.asarray([f.study.choices[p.choice_index].node for p in f.points])
+    for node, colour in zip(nodes, NODE_COLOURS, strict=False):
+        mine = own == node
+        if mine.any():
+            ax.scatter(x[mine], y[mine], s=16, color=colour, label=f"front on {node}", zorder=3)
+    ax.scatter(
+        [x[f.knee]], [y[f.knee]], s=110, facecolors="none", edgecolors=DESIGN, linewidths=1.4, label="knee", zorder=4
+    )
+    for chip in named:
+        place = [float(better(m, np.asarray(v))) for m, v in zip(f.metrics[:2], chip.values, strict=False)]
+        ax.scatter(
+            [place[1] / x_size], [place[0] / y_size], marker="D", s=30, facecolors="white", edgecolors=DESIGN, zorder=4
+        )
+        ax.annotate(chip.name, (place[1] / x_size, place[0] / y_size), (6, 4), textcoords="offset points", fontsize=8)
+    ax.set(
+        xlabel=x_label,
+        ylabel=y_label,
+        title=f"{f.study.name}: best {heading(f.metrics[0])} at every {heading(f.metrics[1])}",
+    )
+    log_axes(ax)
+    ax.grid(which="both")
+    ax.legend(fontsize=8, loc="best")
+    return figure
+
+
+def log_axes(ax: Axes) -> None:
+    """Log axes with plain numbers, ticks wherever less than a decade is shown."""
+    for axis, set_scale in ((ax.xaxis, ax.set_xscale), (ax.yaxis, ax.set_yscale)):
+        set_scale("log")
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+        axis.set_major_formatter(FuncFormatter(lambda v, _: digits(v, 2)))
+        axis.set_minor_formatter(NullFormatter())
+
+
+def along_figure(f: Front) -> Figure:
+    """Every design of the front as a line over its free numbers, each axis from least to most."""
+    names = [*f.metrics, *f.rays.core.free]
+    table = f.table()
+    columns = [better(n, table[n].to_numpy(dtype=float)) for n in names]
+    figure, ax = plt.subplots(figsize=(10.5, 4.2))
+    logs = np.log(np.asarray(columns))
+    low, high = logs.min(axis=1, keepdims=True), logs.max(axis=1, keepdims=True)
+    unit = np.where(high - low > 1e-6, (logs - low) / np.maximum(high - low, 1e-12), 0.5)
+    colour = plt.get_cmap("viridis")(np.linspace(0, 1, len(f.points)))
+    for i in range(len(f.points)):
+        bold = i == f.knee
+        ax.plot(
+            unit[:, i], color=DESIGN if bold else colour[i], linewidth=2.0 if bold else 0.7, alpha=1.0 if bold else 0.7
+        )
+    text = goal_text if f.metrics[0] == DELIVERED else quantity_text
+    for j, n in enumerate(names):
+        ends = table[n].min(), table[n].max()
+        first, last = (ends[1], ends[0]) if n == DELIVERED else ends
+        write = text if n == DELIVERED else quantity_text
+        ax.annotate(write(n, float(first)), (j, -0.03), ha="center", va="top", fontsize=7.5, rotation=20)
+        ax.annotate(write(n, float(last)), (j, 1.03), ha="center", va="bottom", fontsize=7.5, rotation=20)
+    ax.set_xticks(
+        range(len(names)), [heading(n) if n in f.metrics else label(n) for n in names], rotation=20, fontsize=8
+    )
+    ax.tick_params(axis="x", pad=22, length=0)
+    ax.set(yticks=[], ylim=(-0.02, 1.02))
+    ax.set_title(f"{f.study.name}: designs along the front (purple fastest, yellow last, black knee)", pad=30)
+    ax.grid(axis="x", color=CONTEXT, linewidth=0.6)
+    ax.spines["left"].set_visible(False)
+    return figure
+
+
+def tornado_figure(s: Sensitivity) -> Figure:
+    """What each fact's range is worth in the goal: the widest bars, guesses hollow."""
+    facts = [p for p in s.parameters if p.fact is not None and p.fact.low > 0][: SHOWN + 4][::-1]
+    figure, ax = plt.subplots(figsize=(8.6, 0.34 * len(facts) + 1.3))
+    for row, p in enumerate(facts):
+        assert p.fact is not None
+        guess = p.fact.kind in ("guess", "estimate")
+        for end, colour in ((p.fact.low, NODE_COLOURS[0]), (p.fact.high, NODE_COLOURS[1])):
+            move = 100.0 * float(np.expm1(p.elasticity * np.log(end / p.value)))
+            ax.barh(row, move, height=0.6, color="white" if guess else colour, edgecolor=colour, linewidth=1.2)
+    ax.axvline(0, color=DESIGN, linewidth=0.8)
+    ax.set_yticks(range(len(facts)), [p.name for p in facts], fontsize=8)
+    title = "What the optimum rests on: blue low end, red high end of each range; hollow where guessed or estimated"
+    ax.set(xlabel="change of the goal, first order; more is worse [%]")
+    ax.set_title(title, fontsize=9.5)
+    ax.grid(axis="x")
+    return figure
+
+
+def proof_figure(log: tuple[Progress, ...]) -> Figure:
+    """Best design and bound over the time of a branch and bound."""
+    figure, ax = plt.subplots(figsize=(6.4, 3.6))
+    seconds = [p.seconds for p in log]
+    ax.plot(seconds, [p.best for p in log], color=DESIGN, label="best design")
+    ax.plot(seconds, [p.bound for p in log], color=NODE_COLOURS[0], label="bound on all designs")
+    ax.set(xlabel="time [s]", ylabel="goal (less is better)", title="Branch and bound")
+    ax.grid()
+    ax.legend()
+    return figure

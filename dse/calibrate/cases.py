@@ -13,13 +13,16 @@ from ..core.errors import DseError
 from ..hardware.chip import Chip
 from ..hardware.presets import system as preset_system
 from ..hardware.system import Fabric, System
+from ..mapping.activations import FUSED, Footprint, footprint
+from ..mapping.headroom import usable_frac
+from ..mapping.memory import memory_B
 from ..mapping.plan import Plan, n_micro_batches
 from ..mapping.tiling import array_shape
 from ..objective.metrics import chip_reference
 from ..performance.calibration import Calibration, prior_calibration
 from ..performance.demand import StepDemand, plan_demand
 from ..workload.transformer import Experts, Model, Training, total_parameters
-from .measurements import step_seconds
+from .measurements import peak_memory_B, step_s
 
 CHIPS: tuple[tuple[str, str, str], ...] = (
     (r"trainium1|trn1", "trainium1", "trn1-16"),
@@ -71,6 +74,8 @@ class Case:
     """What the model is asked."""
     chip: Chip
     """On what, names left in place."""
+    measured_memory_B: float = math.nan
+    """Peak memory of a chip, where it was measured."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +147,10 @@ def row_precision(row: Any) -> str:
     return "fp8" if re.search(r"fp8|int8|f8", text) else "bf16"
 
 
+OFFLOADS = r"offload|remat_policy=custom"
+"""Words in a row's note that say activations wait in host memory; MaxText's custom policies list which."""
+
+
 def row_plan(row: Any, devices: int) -> Plan:
     """The plan of a row; what it does not print is taken as its stack's usual choice.
 
@@ -157,7 +166,15 @@ def row_plan(row: Any, devices: int) -> Plan:
         tp=tp, pp=pp, dp=dp, micro_batch=micro, interleave=max(int(_number(row, "virtual_pp", 1)), 1), zero=zero,
         recompute=recompute if recompute in ("none", "selective", "full") else "selective", cp=cp, ep=ep,
         sequence_parallel=_text(row, "sequence_parallel").lower() not in ("no", "false", "0"),
+        offload=bool(re.search(OFFLOADS, _text(row, "note").lower())),
     )  # fmt: skip
+
+
+def row_workload(row: Any) -> Training:
+    """The workload of a row."""
+    fused = _number(row, "year", FUSED_SINCE) >= FUSED_SINCE
+    batch, sequence = (int(_number(row, n)) for n in ("global_batch", "seq_len"))
+    return Training(row_model(row), batch, sequence, row_precision(row), fused_attention=fused)
 
 
 def per_device(system: System, per_chip: int, n_devices: int) -> System:
@@ -198,6 +215,15 @@ def row_stack(row: Any) -> str:
     return "megatron"
 
 
+EAGER = ("nanotron",)
+"""Stacks of plain PyTorch operators, which keep more than they must; the others fuse or compile."""
+
+
+def row_footprint(row: Any) -> Footprint:
+    """What the software of a row keeps."""
+    return footprint("eager") if row_stack(row) in EAGER else FUSED
+
+
 NETWORKS: tuple[tuple[str, str, str], ...] = ((r"omni-?path", "a100-80", "jean-zay-a100"),)
 """Words in a row's note that name a network, chip preset, and the system with that network."""
 
@@ -216,7 +242,7 @@ def training_case(point: pd.DataFrame) -> Case | Unmodelled:
     found = preset_for(_text(row, "chip"))
     if found is None:
         return Unmodelled(*label, _text(row, "chip"), f"no preset for chip '{_text(row, 'chip')}'")
-    measured = step_seconds(point)
+    measured = step_s(point)
     needed = [
         n for n in ("layers", "hidden", "heads", "seq_len", "global_batch", "num_chips") if not _number(row, n, 0) > 0
     ]
@@ -230,23 +256,31 @@ def training_case(point: pd.DataFrame) -> Case | Unmodelled:
         per_chip = size // n_chips if size % n_chips == 0 and size // n_chips in (1, 2) else 1
         if size != n_chips * per_chip:
             return Unmodelled(*label, found[0], f"tp*pp*cp*dp = {size} is not the {n_chips} chips or twice as many")
-        workload = Training(
-            row_model(row), int(_number(row, "global_batch")), int(_number(row, "seq_len")), row_precision(row),
-            fused_attention=_number(row, "year", FUSED_SINCE) >= FUSED_SINCE,
-        )  # fmt: skip
+        workload, stack = row_workload(row), row_stack(row)
         if n_micro_batches(plan, workload) < 1:
             return Unmodelled(*label, found[0], f"global batch {workload.global_batch} below dp x micro batch")
         system = per_device(preset_system(row_system(row, found[1])), per_chip, n_chips * per_chip)
-        demand = lower(workload, plan, system, prior_calibration(found[0]))
+        software = row_footprint(row)
+        plan = fitting(plan, workload, system.chip, software) if not _text(row, "recompute") else plan
+        demand = lower(workload, plan, system, prior_calibration(found[0]), software)
     except DseError as error:
         return Unmodelled(*label, found[0], str(error))
-    return Case(*label, found[0], row_stack(row), measured, demand, system.chip)
+    peak_B = peak_memory_B(point, stack)
+    return Case(*label, found[0], stack, measured, demand, system.chip, math.nan if peak_B is None else peak_B)
 
 
-def lower(workload: Training, plan: Plan, system: System, c: Calibration) -> StepDemand:
+def fitting(plan: Plan, workload: Training, chip: Chip, software: Footprint) -> Plan:
+    """`plan`, or the same with full recomputation where only that fits: what ran must have fit."""
+    usable_B = usable_frac() * float(chip.hbm_capacity_B)
+    fits = memory_B(plan, workload, software).total <= usable_B
+    return plan if fits else dataclasses.replace(plan, recompute="full")
+
+
+def lower(workload: Training, plan: Plan, system: System, c: Calibration, software: Footprint = FUSED) -> StepDemand:
     """Demand of a plan that ran, whatever `check_plan` would say of it."""
     array = array_shape(system.chip.core.tensor)
-    return plan_demand(workload, plan, system, array, chip_reference(system.chip, c))
+    d = plan_demand(workload, plan, system, array, chip_reference(system.chip, c))
+    return dataclasses.replace(d, memory_B=memory_B(plan, workload, software).total)
 
 
 def training_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:

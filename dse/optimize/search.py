@@ -75,7 +75,7 @@ def solve_all(core: Core, data: Data, lower: Batch, upper: Batch, start: Batch) 
 
 
 @partial(jax.jit, static_argnums=0)
-def _plan_seconds(core: Core, z: FloatLike, data: Data, demands: tuple[StepDemand, ...]) -> list[FloatLike]:
+def _plan_steps_s(core: Core, z: FloatLike, data: Data, demands: tuple[StepDemand, ...]) -> list[FloatLike]:
     """Throttled step time of every plan of every workload on each design, shape (designs, plans) per workload.
 
     The power limit is the study's, if it has one; a plan that does not fit in memory takes forever.
@@ -138,7 +138,7 @@ class Search:
     def price(self, candidates: list[Candidate]) -> list[tuple[int, ...]]:
         """Fastest plan of every workload at each candidate's chip (one candidate per choice, in order)."""
         z = np.stack([c.optimum.z for c in candidates])
-        seconds = _plan_seconds(self.core, z, self.data([c.plan_index for c in candidates]), self.demands)
+        seconds = _plan_steps_s(self.core, z, self.data([c.plan_index for c in candidates]), self.demands)
         host = [np.asarray(s) for s in seconds]
         return [
             tuple(int(np.argmin(s[i])) if np.isfinite(s[i]).any() else c.plan_index[w] for w, s in enumerate(host))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dse.calibrate.cases import Case, Unmodelled, per_device, preset_for, row_model, row_plan, row_stack, training_case
-from dse.calibrate.measurements import complete, read, step_seconds
+from dse.calibrate.measurements import complete, read, step_s
 from dse.core.errors import SpecError, UnknownNameError
 from dse.hardware.presets import system
 from dse.workload.transformer import total_parameters
@@ -87,12 +87,12 @@ def test_cutting_a_chip_keeps_its_total_resources():
     assert half.fabric.n_chips == 32 and sum(half.fabric.axis_share) == pytest.approx(1.0)
 
 
-def test_step_seconds_prefers_printed_times_and_never_uses_flops():
+def test_step_s_prefers_printed_times_and_never_uses_flops():
     rows = pd.concat([point(metric="tflops_per_chip", unit="TFLOP/s", value=150.0), point()])
-    assert step_seconds(rows) == 13.75
-    assert step_seconds(point(metric="tflops_per_chip", unit="TFLOP/s")) is None
+    assert step_s(rows) == 13.75
+    assert step_s(point(metric="tflops_per_chip", unit="TFLOP/s")) is None
     # 64 sequences of 2,048 tokens at 1,000 tokens/s/chip on 64 chips: 2.048 s
-    assert step_seconds(point(metric="throughput_per_chip", unit="tok/s/chip", value=1000.0)) == pytest.approx(2.048)
+    assert step_s(point(metric="throughput_per_chip", unit="tok/s/chip", value=1000.0)) == pytest.approx(2.048)
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ from dse.objective.metrics import (
     evaluate_demand,
     fastest,
     lowered,
-    plan_seconds,
+    plan_steps_s,
     silicon,
-    step_seconds,
+    throttled_step_s,
 )
 from dse.objective.terms import METRICS
 from dse.performance.calibration import calibration, default_calibration
@@ -97,8 +97,8 @@ def test_the_search_finds_the_fastest_plan_that_fits(trn2):
     every, demands = lowered(trn2, TRAINING, c)
     room = usable_frac() * float(trn2.chip.hbm_capacity_B)
     some = range(0, len(every), max(len(every) // 12, 1))
-    one_by_one = {i: float(step_seconds(demands[i], trn2.chip, t, c)) for i in some}
-    seconds = np.asarray(plan_seconds(stack_demands(demands), trn2.chip, t, c))
+    one_by_one = {i: float(throttled_step_s(demands[i], trn2.chip, t, c)) for i in some}
+    seconds = np.asarray(plan_steps_s(stack_demands(demands), trn2.chip, t, c))
     for i, s in one_by_one.items():
         assert seconds[i] == (pytest.approx(s, rel=1e-12) if float(demands[i].memory_B) <= room else np.inf)
     plan, e = evaluate(trn2, TRAINING)

@@ -53,7 +53,7 @@ CHIPS: tuple[tuple[str, str, str], ...] = (
 """Pattern in a chip's published name, preset and system; the first that matches counts."""
 
 FUSED_SINCE = 2023
-"""Year from which training stacks are taken to fuse attention [dao2022]."""
+"""Year from which training stacks are taken to fuse attention [dao2022] and models to do without dropout."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +132,8 @@ def row_model(row: Any) -> Model:
         n_mlp_matrices=3, tied_embeddings=False, norm_passes=4, max_context=int(_number(row, "seq_len")),
         experts=experts, causal="bert" not in _text(row, "model").lower(),
     )  # fmt: skip
-    plain = dataclasses.replace(base, n_mlp_matrices=2, norm_passes=6, tied_embeddings=True)
+    dropout = _number(row, "year", FUSED_SINCE) < FUSED_SINCE
+    plain = dataclasses.replace(base, n_mlp_matrices=2, norm_passes=6, tied_embeddings=True, dropout=dropout)
     printed = _number(row, "params_B") * 1e9
     if math.isnan(printed):
         return plain if ffn == 4 * hidden else base
@@ -215,13 +216,8 @@ def row_stack(row: Any) -> str:
     return "megatron"
 
 
-EAGER = ("nanotron",)
-"""Stacks of plain PyTorch operators, which keep more than they must; the others fuse or compile."""
-
-
-def row_footprint(row: Any) -> Footprint:
-    """What the software of a row keeps."""
-    return footprint("eager") if row_stack(row) in EAGER else FUSED
+SOFTWARE = {"nanotron": "eager", "xla": "compiled", "neuron": "compiled"}
+"""Kind of software, as in the footprints, of the stacks that are not hand-fused."""
 
 
 NETWORKS: tuple[tuple[str, str, str], ...] = ((r"omni-?path", "a100-80", "jean-zay-a100"),)
@@ -260,8 +256,7 @@ def training_case(point: pd.DataFrame) -> Case | Unmodelled:
         if n_micro_batches(plan, workload) < 1:
             return Unmodelled(*label, found[0], f"global batch {workload.global_batch} below dp x micro batch")
         system = per_device(preset_system(row_system(row, found[1])), per_chip, n_chips * per_chip)
-        software = row_footprint(row)
-        plan = fitting(plan, workload, system.chip, software) if not _text(row, "recompute") else plan
+        plan, software = fitting(plan, workload, system.chip, stack, bool(_text(row, "recompute")))
         demand = lower(workload, plan, system, prior_calibration(found[0]), software)
     except DseError as error:
         return Unmodelled(*label, found[0], str(error))
@@ -269,11 +264,18 @@ def training_case(point: pd.DataFrame) -> Case | Unmodelled:
     return Case(*label, found[0], stack, measured, demand, system.chip, math.nan if peak_B is None else peak_B)
 
 
-def fitting(plan: Plan, workload: Training, chip: Chip, software: Footprint) -> Plan:
-    """`plan`, or the same with full recomputation where only that fits: what ran must have fit."""
+def fitting(plan: Plan, workload: Training, chip: Chip, stack: str, printed: bool) -> tuple[Plan, Footprint]:
+    """Plan and footprint of a run, with what it does not print chosen so that it fits, since it ran.
+
+    Software that may keep gathered inputs keeps them where they fit, and a plan whose recomputation is not `printed`
+    recomputes everything where nothing less fits.
+    """
+    usual = footprint(SOFTWARE.get(stack, "fused"))
+    softwares = (usual, dataclasses.replace(usual, n_gathered_inputs=0.0))
+    ways = (plan,) if printed else (plan, dataclasses.replace(plan, recompute="full"))
     usable_B = usable_frac() * float(chip.hbm_capacity_B)
-    fits = memory_B(plan, workload, software).total <= usable_B
-    return plan if fits else dataclasses.replace(plan, recompute="full")
+    fits = ((p, s) for p in ways for s in softwares if memory_B(p, workload, s).total <= usable_B)
+    return next(fits, (plan, usual))
 
 
 def lower(workload: Training, plan: Plan, system: System, c: Calibration, software: Footprint = FUSED) -> StepDemand:

@@ -33,7 +33,7 @@ class Footprint:
 
 @cache
 def footprint(kind: str) -> Footprint:
-    """The footprint of a kind of software: "fused" or "eager".
+    """The footprint of a kind of software: "fused", "compiled" or "eager".
 
     Raises:
         UnknownNameError: no such kind.
@@ -48,10 +48,10 @@ def footprint_receipts(kind: str) -> list[Sourced]:
 
 
 FUSED = footprint("fused")
-"""Software that keeps what it must: Megatron and compilers."""
+"""Software that keeps what the backward pass must have, such as Megatron."""
 
 
-def kv_heads(model: Model, tp: int) -> float:
+def n_kv_heads(model: Model, tp: int) -> float:
     """KV heads on one rank; replicated where there are fewer heads than ranks."""
     return max(model.n_kv_heads / tp, 1.0)
 
@@ -62,11 +62,6 @@ def input_B(precision: str) -> float:
     Source: [deepseek2024v3] section 3.3.3: products in 8 bit cache their inputs in 8 bit.
     """
     return min(PRECISION_BITS[precision] / 8, float(ACTIVATION_B))
-
-
-def _has_dropout(model: Model) -> bool:
-    """GPT-style models (two MLP matrices) train with dropout, gated ones (Llama, Qwen) without."""
-    return model.n_mlp_matrices == 2
 
 
 def _mlp_B_per_token(model: Model, tp: int, in_B: float, software: Footprint) -> float:
@@ -102,13 +97,13 @@ def layer_activation_B_per_token(
         return ACTIVATION_B * model.hidden / tp
     heads = model.n_heads / tp
     own_copy = in_B * heads if in_B < ACTIVATION_B else 0.0
-    attention = model.head_dim * (2 * ACTIVATION_B * (heads + kv_heads(model, tp)) + own_copy)
+    attention = model.head_dim * (2 * ACTIVATION_B * (heads + n_kv_heads(model, tp)) + own_copy)
     inputs = 2 * in_B * model.hidden * (1 / tp + software.n_gathered_inputs * (1 - 1 / tp))
     kept = 2 * ACTIVATION_B * model.hidden / tp + inputs + attention + _mlp_B_per_token(model, tp, in_B, software)
-    kept += 2 * model.hidden / tp if _has_dropout(model) else 0
+    kept += 2 * model.hidden / tp if model.dropout else 0
     if recompute == "selective":
         return kept
-    score_B = 5 if _has_dropout(model) else ACTIVATION_B
+    score_B = 5 if model.dropout else ACTIVATION_B
     return kept + score_B * model.n_heads * sequence / tp
 
 
@@ -146,7 +141,7 @@ def training_activations_B(plan: Plan, workload: Training, software: Footprint =
     # fused attention never stores scores, so keeping everything costs no more than recomputing them
     stored = "selective" if workload.fused_attention and plan.recompute == "none" else plan.recompute
     kept = layer_activation_B_per_token(model, tp, stored, workload.sequence, in_B, software)
-    mask = model.hidden / tp if _has_dropout(model) else 0.0
+    mask = model.hidden / tp if model.dropout else 0.0
     ends = (software.logit_B * model.vocab + 2 * ACTIVATION_B * model.hidden) / tp
     per_token = {}
     for stage in (0, plan.pp - 1):

@@ -22,8 +22,8 @@ from .activations import (
     ACTIVATION_B,
     FUSED,
     Footprint,
-    kv_heads,
     layer_activation_B_per_token,
+    n_kv_heads,
     training_activations_B,
 )
 from .plan import Plan, layers_per_stage
@@ -71,7 +71,7 @@ def chip_parameters(plan: Plan, model: Model) -> float:
     Source: [shoeybi2019] section 3 for what tensor ranks split.
     """
     norms = 2 * model.hidden
-    extra_kv = 2 * model.hidden * model.head_dim * (kv_heads(model, plan.tp) - model.n_kv_heads / plan.tp)
+    extra_kv = 2 * model.hidden * model.head_dim * (n_kv_heads(model, plan.tp) - model.n_kv_heads / plan.tp)
     dense = n_dense_layers(model) / model.n_layers
     routed = expert_parameters(model)
     split = dense * layer_parameters(model) + (1 - dense) * (layer_parameters(model, dense=False) - routed) - norms

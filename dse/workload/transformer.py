@@ -81,6 +81,8 @@ class Model:
     """Positions a sliding-window block attends to; 0 for none."""
     n_window_layers: int = 0
     """Blocks with a sliding window; the others attend to the whole context."""
+    dropout: bool = False
+    """Whether blocks train with dropout of the residual stream, whose masks wait for the backward pass."""
     causal: bool = True
     """Whether a position attends to earlier ones only (decoders) or to all (encoders)."""
 

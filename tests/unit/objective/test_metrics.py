@@ -63,7 +63,7 @@ def test_silicon_of_every_preset_is_consistent(name):
 def test_mfu_by_hand(trn2, evaluation):
     """3 x forward FLOP of 32 x 4,096 tokens, over the step and 16 chips of 629.1 TFLOP/s bf16."""
     tokens = 32 * 4096
-    useful = 3 * forward_FLOP_per_token(LLAMA, 2048) * tokens
+    useful = 3 * forward_FLOP_per_token(LLAMA, 2048, 0) * tokens
     peak = 16 * float(peak_FLOPps(trn2.chip, "bf16"))
     assert peak / 16 == pytest.approx(629.1e12, rel=1e-3)
     assert float(evaluation.mfu_frac) == pytest.approx(useful / (float(evaluation.step_s) * peak), rel=1e-9)

@@ -152,6 +152,23 @@ def _context_traffic(workload: Training, plan: Plan, system: System, layers: flo
     return across_gather(*spread(system.fabric, plan.tp, plan.cp), volume, ref).times(layers * (forward + 2.0))
 
 
+def _pipeline_traffic(workload: Training, plan: Plan, system: System, ref: Reference) -> Traffic:
+    """Traffic between stages per micro batch: an activation forward and its gradient back, per virtual stage.
+
+    Each tensor rank sends its part; without sequence parallelism the receivers gather the parts.
+
+    Source: [narayanan2021megatron] section 4.1 (scatter/gather optimization).
+    """
+    if plan.pp == 1:
+        return Traffic()
+    fabric = system.fabric
+    volume = plan.micro_batch * workload.sequence / plan.cp * workload.model.hidden * ACTIVATION_B
+    message = send(volume / plan.tp, inside=plan.tp * plan.cp * plan.dp * 2 <= fabric.n_chips)
+    if not plan.sequence_parallel:
+        message += across_gather(*spread(fabric, 1, plan.tp), volume, ref)
+    return message.times(2.0 * plan.interleave)
+
+
 def n_host_calls(runs: np.ndarray, ops: RankOps, layers: float, plan: Plan) -> float:
     """Kernels and collectives that the host starts per micro batch.
 
@@ -201,9 +218,9 @@ BUBBLE = {"1f1b": 1.0, "zb": 1.0 / 3.0}
 def training_demand(workload: Training, plan: Plan, system: System, array: ArrayShape, ref: Reference) -> StepDemand:
     """Coefficients of one optimizer step.
 
-    Stages exchange one activation per micro batch each way, and idle for (pp - 1)/v micro batches.
+    Stages idle for (pp - 1)/v micro batches.
 
-    Source: [narayanan2021megatron] section 2.2 for the bubble; see `_tensor_traffic` and `_data_traffic`.
+    Source: [narayanan2021megatron] section 2.2 for the bubble; see the functions of each kind of traffic.
     """
     check_plan(plan, workload, system)
     return plan_demand(workload, plan, system, array, ref)
@@ -217,16 +234,12 @@ def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShap
     runs = _runs(phases, shares, layers, plan.recompute)
     macs = runs @ ops.macs
     per_micro, per_step, held = _data_traffic(plan, model, system, ref)
-    inside = plan.tp * plan.cp * plan.dp * 2 <= system.fabric.n_chips
-    volume = plan.micro_batch * workload.sequence / plan.cp * model.hidden * ACTIVATION_B
-    hops = 2.0 * plan.interleave if plan.pp > 1 else 0.0
-    split = plan.tp if plan.sequence_parallel else 1
     step_tokens = workload.global_batch * workload.sequence
     contexts = [mean_context(model, workload.sequence, windowed) for windowed in (False, True)]
     return StepDemand(
         ops=op_demand(ops, runs),
         tensor=_traffic(_tensor_traffic(workload, plan, system, layers, ref)),
-        pipeline=_traffic(send(volume / split, inside).times(hops)),
+        pipeline=_traffic(_pipeline_traffic(workload, plan, system, ref)),
         shard=_traffic(per_micro + _context_traffic(workload, plan, system, layers, ref)),
         data=_traffic(per_step),
         n_host=n_host_calls(runs, ops, layers, plan),

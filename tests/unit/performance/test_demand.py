@@ -52,6 +52,14 @@ def test_stage_messages_are_split_over_tensor_ranks():
     assert float(lowered(64, Plan(tp=8, pp=1, dp=8)).pipeline.out_B) == 0.0
 
 
+def test_without_sequence_parallelism_the_receivers_gather_the_parts():
+    """The network carries the same eighths; then each node gathers 7/8 of s h over its own links, 2 x 3 times."""
+    split, whole = lowered(64, PIPELINE), lowered(64, dataclasses.replace(PIPELINE, sequence_parallel=False))
+    assert float(whole.pipeline.out_B) == pytest.approx(float(split.pipeline.out_B))
+    assert float(split.pipeline.up_B) == 0.0
+    assert float(whole.pipeline.up_B) == pytest.approx(2 * 3 * 7 / 8 * 2 * 2048 * 12288)
+
+
 def test_stages_of_one_domain_stay_inside():
     """tp 2, two stages: both fit in a node of 8."""
     d = demand(Training(model("llama-3.1-8b"), 8, 2048), Plan(tp=2, pp=2, dp=2), system("dgx-a100", 8), REF)

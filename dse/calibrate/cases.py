@@ -38,6 +38,8 @@ CHIPS: tuple[tuple[str, str, str], ...] = (
     (r"gb200", "gb200", "gb200-nvl72"),
     (r"b300", "b300", "hgx-b300"),
     (r"b200", "b200", "hgx-b200"),
+    (r"mi210", "mi210", "mi210-4"),
+    (r"mi250x", "mi250x", "mi250x-4"),
     (r"mi300x", "mi300x", "mi300x-8"),
     (r"mi325x", "mi325x", "mi325x-8"),
     (r"mi355x", "mi355x", "mi355x-8"),
@@ -98,7 +100,8 @@ def preset_for(published: str) -> tuple[str, str] | None:
     return next(((chip, system) for pattern, chip, system in CHIPS if re.search(pattern, lower)), None)
 
 
-def _number(row: Any, name: str, default: float = math.nan) -> float:
+def row_number(row: Any, name: str, default: float = math.nan) -> float:
+    """The number in a column of a row; `default` where it is absent or text."""
     value = getattr(row, name, default)
     try:
         number = float(value)
@@ -107,7 +110,8 @@ def _number(row: Any, name: str, default: float = math.nan) -> float:
     return default if math.isnan(number) else number
 
 
-def _text(row: Any, name: str) -> str:
+def row_text(row: Any, name: str) -> str:
+    """The text in a column of a row; empty where it is absent."""
     value = getattr(row, name, "")
     return "" if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)) else str(value)
 
@@ -118,23 +122,23 @@ DEFAULT_VOCAB = 51200
 
 def row_model(row: Any) -> Model:
     """The model of a row. The MLP is gated if that brings the parameter count nearer to the printed one."""
-    hidden, layers, heads = (int(_number(row, n)) for n in ("hidden", "layers", "heads"))
-    kv = int(_number(row, "kv_heads", heads))
-    ffn = int(_number(row, "ffn_hidden", 4 * hidden))
-    n_experts = int(_number(row, "experts", 0))
+    hidden, layers, heads = (int(row_number(row, n)) for n in ("hidden", "layers", "heads"))
+    kv = int(row_number(row, "kv_heads", heads))
+    ffn = int(row_number(row, "ffn_hidden", 4 * hidden))
+    n_experts = int(row_number(row, "experts", 0))
     experts = None
     if n_experts > 1:
-        experts = Experts(n_experts, int(_number(row, "active_experts", 2)), ffn)
+        experts = Experts(n_experts, int(row_number(row, "active_experts", 2)), ffn)
     base = Model(
-        name=_text(row, "model"), n_layers=layers, hidden=hidden, n_heads=heads, n_kv_heads=kv,
-        head_dim=int(_number(row, "head_dim", hidden // heads)), ffn=ffn,
-        vocab=int(_number(row, "vocab", DEFAULT_VOCAB)),
-        n_mlp_matrices=3, tied_embeddings=False, norm_passes=4, max_context=int(_number(row, "seq_len")),
-        experts=experts, causal="bert" not in _text(row, "model").lower(),
+        name=row_text(row, "model"), n_layers=layers, hidden=hidden, n_heads=heads, n_kv_heads=kv,
+        head_dim=int(row_number(row, "head_dim", hidden // heads)), ffn=ffn,
+        vocab=int(row_number(row, "vocab", DEFAULT_VOCAB)),
+        n_mlp_matrices=3, tied_embeddings=False, norm_passes=4, max_context=int(row_number(row, "seq_len")),
+        experts=experts, causal="bert" not in row_text(row, "model").lower(),
     )  # fmt: skip
-    dropout = _number(row, "year", FUSED_SINCE) < FUSED_SINCE
+    dropout = row_number(row, "year", FUSED_SINCE) < FUSED_SINCE
     plain = dataclasses.replace(base, n_mlp_matrices=2, norm_passes=6, tied_embeddings=True, dropout=dropout)
-    printed = _number(row, "params_B") * 1e9
+    printed = row_number(row, "params_B") * 1e9
     if math.isnan(printed):
         return plain if ffn == 4 * hidden else base
     return min((base, plain), key=lambda m: abs(math.log(total_parameters(m) / printed)))
@@ -142,7 +146,7 @@ def row_model(row: Any) -> Model:
 
 def row_precision(row: Any) -> str:
     """Precision of the linear layers: 16 bit unless the row says FP8, INT8 or FP4."""
-    text = _text(row, "precision").lower()
+    text = row_text(row, "precision").lower()
     if "fp4" in text or "nvfp4" in text:
         return "fp4"
     return "fp8" if re.search(r"fp8|int8|f8", text) else "bf16"
@@ -157,24 +161,24 @@ def row_plan(row: Any, devices: int) -> Plan:
 
     Recomputation defaults to the scores alone, sequence parallelism to on, optimizer states to sharded.
     """
-    tp, pp, cp, ep = (max(int(_number(row, n, 1)), 1) for n in ("tp", "pp", "cp", "ep"))
-    dp = int(_number(row, "dp", 0)) or max(devices // (tp * pp * cp), 1)
-    batch = int(_number(row, "global_batch"))
-    micro = int(_number(row, "micro_batch", 0)) or max(batch // dp, 1)
-    recompute = _text(row, "recompute").lower()
-    zero = int(_number(row, "zero_stage", 1 if dp > 1 else 0))
+    tp, pp, cp, ep = (max(int(row_number(row, n, 1)), 1) for n in ("tp", "pp", "cp", "ep"))
+    dp = int(row_number(row, "dp", 0)) or max(devices // (tp * pp * cp), 1)
+    batch = int(row_number(row, "global_batch"))
+    micro = int(row_number(row, "micro_batch", 0)) or max(batch // dp, 1)
+    recompute = row_text(row, "recompute").lower()
+    zero = int(row_number(row, "zero_stage", 1 if dp > 1 else 0))
     return Plan(
-        tp=tp, pp=pp, dp=dp, micro_batch=micro, interleave=max(int(_number(row, "virtual_pp", 1)), 1), zero=zero,
+        tp=tp, pp=pp, dp=dp, micro_batch=micro, interleave=max(int(row_number(row, "virtual_pp", 1)), 1), zero=zero,
         recompute=recompute if recompute in ("none", "selective", "full") else "selective", cp=cp, ep=ep,
-        sequence_parallel=_text(row, "sequence_parallel").lower() not in ("no", "false", "0"),
-        offload=bool(re.search(OFFLOADS, _text(row, "note").lower())),
+        sequence_parallel=row_text(row, "sequence_parallel").lower() not in ("no", "false", "0"),
+        offload=bool(re.search(OFFLOADS, row_text(row, "note").lower())),
     )  # fmt: skip
 
 
 def row_workload(row: Any) -> Training:
     """The workload of a row."""
-    fused = _number(row, "year", FUSED_SINCE) >= FUSED_SINCE
-    batch, sequence = (int(_number(row, n)) for n in ("global_batch", "seq_len"))
+    fused = row_number(row, "year", FUSED_SINCE) >= FUSED_SINCE
+    batch, sequence = (int(row_number(row, n)) for n in ("global_batch", "seq_len"))
     return Training(row_model(row), batch, sequence, row_precision(row), fused_attention=fused)
 
 
@@ -209,7 +213,7 @@ STACKS: tuple[tuple[str, str], ...] = (
 
 def row_stack(row: Any) -> str:
     """Software stack of a row: its framework if it names one, else what its source and note say."""
-    for text in (_text(row, "framework"), _text(row, "source"), _text(row, "note")):
+    for text in (row_text(row, "framework"), row_text(row, "source"), row_text(row, "note")):
         found = next((stack for pattern, stack in STACKS if re.search(pattern, text.lower())), None)
         if found:
             return found
@@ -226,7 +230,7 @@ NETWORKS: tuple[tuple[str, str, str], ...] = ((r"omni-?path", "a100-80", "jean-z
 
 def row_system(row: Any, usual: str) -> str:
     """System of a row: its chip's usual one, or one whose network the row's own note names."""
-    note = _text(row, "note").lower()
+    note = row_text(row, "note").lower()
     named = [s for pattern, chip, s in NETWORKS if re.search(pattern, note) and preset_system(s).chip.name == chip]
     return named[0] if named else usual
 
@@ -234,18 +238,20 @@ def row_system(row: Any, usual: str) -> str:
 def training_case(point: pd.DataFrame) -> Case | Unmodelled:
     """One training point as a case, or why it cannot be one."""
     row: Any = next(iter(point.itertuples()))
-    label = (str(row.point_id), _text(row, "source"))
-    found = preset_for(_text(row, "chip"))
+    label = (str(row.point_id), row_text(row, "source"))
+    found = preset_for(row_text(row, "chip"))
     if found is None:
-        return Unmodelled(*label, _text(row, "chip"), f"no preset for chip '{_text(row, 'chip')}'")
+        return Unmodelled(*label, row_text(row, "chip"), f"no preset for chip '{row_text(row, 'chip')}'")
     measured = step_s(point)
     needed = [
-        n for n in ("layers", "hidden", "heads", "seq_len", "global_batch", "num_chips") if not _number(row, n, 0) > 0
+        n
+        for n in ("layers", "hidden", "heads", "seq_len", "global_batch", "num_chips")
+        if not row_number(row, n, 0) > 0
     ]
     if measured is None or needed:
         why = f"no {', '.join(needed)}" if needed else "no step time or throughput"
         return Unmodelled(*label, found[0], why)
-    n_chips = int(_number(row, "num_chips"))
+    n_chips = int(row_number(row, "num_chips"))
     try:
         plan = row_plan(row, n_chips)
         size = plan.tp * plan.pp * plan.cp * plan.dp
@@ -256,7 +262,7 @@ def training_case(point: pd.DataFrame) -> Case | Unmodelled:
         if n_micro_batches(plan, workload) < 1:
             return Unmodelled(*label, found[0], f"global batch {workload.global_batch} below dp x micro batch")
         system = per_device(preset_system(row_system(row, found[1])), per_chip, n_chips * per_chip)
-        plan, software = fitting(plan, workload, system.chip, stack, bool(_text(row, "recompute")))
+        plan, software = fitting(plan, workload, system.chip, stack, bool(row_text(row, "recompute")))
         demand = lower(workload, plan, system, prior_calibration(found[0]), software)
     except DseError as error:
         return Unmodelled(*label, found[0], str(error))

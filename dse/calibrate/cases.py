@@ -12,7 +12,7 @@ import pandas as pd
 from ..core.errors import DseError
 from ..hardware.chip import Chip
 from ..hardware.presets import system as preset_system
-from ..hardware.system import Fabric, System
+from ..hardware.system import Fabric, System, torus_slice
 from ..mapping.activations import FUSED, Footprint, footprint
 from ..mapping.headroom import usable_frac
 from ..mapping.memory import memory_B
@@ -224,15 +224,51 @@ SOFTWARE = {"nanotron": "eager", "xla": "compiled", "neuron": "compiled"}
 """Kind of software, as in the footprints, of the stacks that are not hand-fused."""
 
 
+FLOP_FORMULA = r"\b6n \+ full\b.*attention"
+"""A FLOP count that a row's own convention prints in full: 6 per weight and token, attention without a mask."""
+
+
+def rated_step_s(point: pd.DataFrame) -> float | None:
+    """Step time behind a printed FLOP rate, for rows whose convention says which FLOP were counted; else None.
+
+        t = T (6 N + 12 l a d s) / (chips R)
+
+    with T tokens of a step, N weights, l layers, a heads of width d, s the sequence and R FLOP/s per chip. Other
+    rates are left alone: conventions differ by up to a half.
+
+    Source: [narayanan2021megatron] appendix for the count, as the row states it.
+    """
+    row: Any = next(iter(point.itertuples()))
+    rates = point.loc[(point.metric == "tflops_per_chip") & (point.unit == "TFLOP/s"), "value"]
+    if rates.empty or not re.search(FLOP_FORMULA, row_text(row, "mfu_convention").lower()):
+        return None
+    m, w = row_model(row), row_workload(row)
+    per_token = 6 * total_parameters(m) + 12 * m.n_layers * m.n_heads * m.head_dim * w.sequence
+    tflop = w.global_batch * w.sequence * per_token / TERA
+    return tflop / (row_number(row, "num_chips") * float(rates.iloc[0]))
+
+
+TERA = 1e12
+"""What a TFLOP is."""
+
+
 NETWORKS: tuple[tuple[str, str, str], ...] = ((r"omni-?path", "a100-80", "jean-zay-a100"),)
 """Words in a row's note that name a network, chip preset, and the system with that network."""
 
 
-def row_system(row: Any, usual: str) -> str:
-    """System of a row: its chip's usual one, or one whose network the row's own note names."""
+SLICED = ("tpu-v4", "tpu-v5p", "tpu-v7")
+"""Chips whose pods are cut into tori by optical switches."""
+
+
+def row_system(row: Any, chip: str, usual: str) -> System:
+    """System of a row: its chip's usual one, or one whose network the row's own note names, cut into its slices."""
     note = row_text(row, "note").lower()
-    named = [s for pattern, chip, s in NETWORKS if re.search(pattern, note) and preset_system(s).chip.name == chip]
-    return named[0] if named else usual
+    named = [s for pattern, c, s in NETWORKS if re.search(pattern, note) and c == chip]
+    system = preset_system(named[0] if named else usual)
+    if chip not in SLICED:
+        return system
+    slices = re.search(r"(\d+) slice", note)
+    return torus_slice(system, int(row_number(row, "num_chips")) // (int(slices.group(1)) if slices else 1))
 
 
 def training_case(point: pd.DataFrame) -> Case | Unmodelled:
@@ -242,15 +278,16 @@ def training_case(point: pd.DataFrame) -> Case | Unmodelled:
     found = preset_for(row_text(row, "chip"))
     if found is None:
         return Unmodelled(*label, row_text(row, "chip"), f"no preset for chip '{row_text(row, 'chip')}'")
-    measured = step_s(point)
     needed = [
         n
         for n in ("layers", "hidden", "heads", "seq_len", "global_batch", "num_chips")
         if not row_number(row, n, 0) > 0
     ]
-    if measured is None or needed:
-        why = f"no {', '.join(needed)}" if needed else "no step time or throughput"
-        return Unmodelled(*label, found[0], why)
+    if needed:
+        return Unmodelled(*label, found[0], f"no {', '.join(needed)}")
+    measured = step_s(point) or rated_step_s(point)
+    if measured is None:
+        return Unmodelled(*label, found[0], "no step time or throughput")
     n_chips = int(row_number(row, "num_chips"))
     try:
         plan = row_plan(row, n_chips)
@@ -261,7 +298,7 @@ def training_case(point: pd.DataFrame) -> Case | Unmodelled:
         workload, stack = row_workload(row), row_stack(row)
         if n_micro_batches(plan, workload) < 1:
             return Unmodelled(*label, found[0], f"global batch {workload.global_batch} below dp x micro batch")
-        system = per_device(preset_system(row_system(row, found[1])), per_chip, n_chips * per_chip)
+        system = per_device(row_system(row, *found), per_chip, n_chips * per_chip)
         plan, software = fitting(plan, workload, system.chip, stack, bool(row_text(row, "recompute")))
         demand = lower(workload, plan, system, prior_calibration(found[0]), software)
     except DseError as error:

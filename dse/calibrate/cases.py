@@ -78,6 +78,8 @@ class Case:
     """On what, names left in place."""
     measured_memory_B: float = math.nan
     """Peak memory of a chip, where it was measured."""
+    calibrates: bool = True
+    """Whether fits may learn from it: not where part of what ran, or of what was timed, is presumed."""
 
 
 @dataclasses.dataclass(frozen=True)

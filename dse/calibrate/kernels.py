@@ -18,7 +18,7 @@ from ..performance.demand import StepDemand, TrafficDemand
 from ..workload.op import Op
 from .cases import Case, Unmodelled, preset_for, row_number, row_text
 from .measurements import SECONDS
-from .operators import row_op
+from .operators import calibrates, row_op
 
 
 def _step(ops: list[Op], tensor: Traffic, system: System) -> StepDemand:
@@ -40,7 +40,10 @@ Lowered = StepDemand | str
 
 
 def _timed_cases(
-    rows: pd.DataFrame, metrics: Sequence[str], lower: Callable[[Any, System, str], Lowered]
+    rows: pd.DataFrame,
+    metrics: Sequence[str],
+    lower: Callable[[Any, System, str], Lowered],
+    calibrates: Callable[[Any], bool],
 ) -> tuple[list[Case], list[Unmodelled]]:
     """Points as cases: the time is in one of `metrics`, the demand is what `lower` makes of row, system and chip."""
     cases: list[Case] = []
@@ -60,7 +63,8 @@ def _timed_cases(
             rest.append(Unmodelled(*label, found[0], demand))
             continue
         seconds = float(row.value) * SECONDS[row_text(row, "unit")]
-        cases.append(Case(*label, found[0], KERNELS, seconds, demand, system.chip))
+        learnt = calibrates(row)
+        cases.append(Case(*label, found[0], KERNELS, seconds, demand, system.chip, calibrates=learnt))
     return cases, rest
 
 
@@ -72,7 +76,7 @@ def _lower_operator(row: Any, system: System, chip_name: str) -> Lowered:
 
 def kernel_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:
     """Operators as cases, on chips with a preset."""
-    return _timed_cases(rows, ("latency", "time", "latency_derived"), _lower_operator)
+    return _timed_cases(rows, ("latency", "time", "latency_derived"), _lower_operator, calibrates)
 
 
 def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
@@ -105,4 +109,4 @@ def _lower_collective(row: Any, system: System, chip_name: str) -> Lowered:
 
 def collective_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:
     """Collectives as cases, on chips with a preset."""
-    return _timed_cases(rows, ("time", "time_derived"), _lower_collective)
+    return _timed_cases(rows, ("time", "time_derived"), _lower_collective, lambda _: True)

@@ -7,7 +7,7 @@ import pytest
 
 from dse.calibrate.kernels import kernel_cases
 from dse.calibrate.measurements import read
-from dse.calibrate.operators import data_type, gemm, n_experts_touched, row_op
+from dse.calibrate.operators import calibrates, data_type, gemm, n_experts_touched, row_op
 from dse.workload.op import Op, passes
 
 
@@ -108,6 +108,15 @@ def test_small_operators_read_and_write_each_element_once():
 def test_what_cannot_be_modelled_says_why(columns, why):
     found = row_op(SimpleNamespace(**columns))
     assert isinstance(found, str) and why in found
+
+
+def test_what_is_presumed_or_timed_on_the_host_is_scored_but_teaches_nothing():
+    def learnt(**columns):
+        return calibrates(SimpleNamespace(**columns))
+
+    assert learnt(op="GEMM", dtype="int4_wo") and learnt(op="attention decode", dtype="bf16, KV bf16")
+    assert not learnt(op="FP8 GEMM (DeepGEMM)", dtype="FP8 (presumed)")
+    assert not learnt(op="softmax", dtype="FP16")
 
 
 def test_every_shipped_operator_with_a_time_and_a_preset_is_modelled():

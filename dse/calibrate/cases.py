@@ -12,14 +12,17 @@ import pandas as pd
 from ..core.errors import DseError
 from ..hardware.chip import Chip
 from ..hardware.presets import system as preset_system
-from ..hardware.system import Fabric, System
+from ..hardware.system import Fabric, System, torus_slice
+from ..mapping.activations import FUSED, Footprint, footprint
+from ..mapping.headroom import usable_frac
+from ..mapping.memory import memory_B
 from ..mapping.plan import Plan, n_micro_batches
 from ..mapping.tiling import array_shape
 from ..objective.metrics import chip_reference
 from ..performance.calibration import Calibration, prior_calibration
 from ..performance.demand import StepDemand, plan_demand
 from ..workload.transformer import Experts, Model, Training, total_parameters
-from .measurements import step_seconds
+from .measurements import peak_memory_B, step_s
 
 CHIPS: tuple[tuple[str, str, str], ...] = (
     (r"trainium1|trn1", "trainium1", "trn1-16"),
@@ -35,6 +38,8 @@ CHIPS: tuple[tuple[str, str, str], ...] = (
     (r"gb200", "gb200", "gb200-nvl72"),
     (r"b300", "b300", "hgx-b300"),
     (r"b200", "b200", "hgx-b200"),
+    (r"mi210", "mi210", "mi210-4"),
+    (r"mi250x", "mi250x", "mi250x-4"),
     (r"mi300x", "mi300x", "mi300x-8"),
     (r"mi325x", "mi325x", "mi325x-8"),
     (r"mi355x", "mi355x", "mi355x-8"),
@@ -50,7 +55,7 @@ CHIPS: tuple[tuple[str, str, str], ...] = (
 """Pattern in a chip's published name, preset and system; the first that matches counts."""
 
 FUSED_SINCE = 2023
-"""Year from which training stacks are taken to fuse attention [dao2022]."""
+"""Year from which training stacks are taken to fuse attention [dao2022] and models to do without dropout."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +76,10 @@ class Case:
     """What the model is asked."""
     chip: Chip
     """On what, names left in place."""
+    measured_memory_B: float = math.nan
+    """Peak memory of a chip, where it was measured."""
+    calibrates: bool = True
+    """Whether fits may learn from it: not where part of what ran, or of what was timed, is presumed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +102,8 @@ def preset_for(published: str) -> tuple[str, str] | None:
     return next(((chip, system) for pattern, chip, system in CHIPS if re.search(pattern, lower)), None)
 
 
-def _number(row: Any, name: str, default: float = math.nan) -> float:
+def row_number(row: Any, name: str, default: float = math.nan) -> float:
+    """The number in a column of a row; `default` where it is absent or text."""
     value = getattr(row, name, default)
     try:
         number = float(value)
@@ -102,7 +112,8 @@ def _number(row: Any, name: str, default: float = math.nan) -> float:
     return default if math.isnan(number) else number
 
 
-def _text(row: Any, name: str) -> str:
+def row_text(row: Any, name: str) -> str:
+    """The text in a column of a row; empty where it is absent."""
     value = getattr(row, name, "")
     return "" if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)) else str(value)
 
@@ -113,22 +124,23 @@ DEFAULT_VOCAB = 51200
 
 def row_model(row: Any) -> Model:
     """The model of a row. The MLP is gated if that brings the parameter count nearer to the printed one."""
-    hidden, layers, heads = (int(_number(row, n)) for n in ("hidden", "layers", "heads"))
-    kv = int(_number(row, "kv_heads", heads))
-    ffn = int(_number(row, "ffn_hidden", 4 * hidden))
-    n_experts = int(_number(row, "experts", 0))
+    hidden, layers, heads = (int(row_number(row, n)) for n in ("hidden", "layers", "heads"))
+    kv = int(row_number(row, "kv_heads", heads))
+    ffn = int(row_number(row, "ffn_hidden", 4 * hidden))
+    n_experts = int(row_number(row, "experts", 0))
     experts = None
     if n_experts > 1:
-        experts = Experts(n_experts, int(_number(row, "active_experts", 2)), ffn)
+        experts = Experts(n_experts, int(row_number(row, "active_experts", 2)), ffn)
     base = Model(
-        name=_text(row, "model"), n_layers=layers, hidden=hidden, n_heads=heads, n_kv_heads=kv,
-        head_dim=int(_number(row, "head_dim", hidden // heads)), ffn=ffn,
-        vocab=int(_number(row, "vocab", DEFAULT_VOCAB)),
-        n_mlp_matrices=3, tied_embeddings=False, norm_passes=4, max_context=int(_number(row, "seq_len")),
-        experts=experts, causal="bert" not in _text(row, "model").lower(),
+        name=row_text(row, "model"), n_layers=layers, hidden=hidden, n_heads=heads, n_kv_heads=kv,
+        head_dim=int(row_number(row, "head_dim", hidden // heads)), ffn=ffn,
+        vocab=int(row_number(row, "vocab", DEFAULT_VOCAB)),
+        n_mlp_matrices=3, tied_embeddings=False, norm_passes=4, max_context=int(row_number(row, "seq_len")),
+        experts=experts, causal="bert" not in row_text(row, "model").lower(),
     )  # fmt: skip
-    plain = dataclasses.replace(base, n_mlp_matrices=2, norm_passes=6, tied_embeddings=True)
-    printed = _number(row, "params_B") * 1e9
+    dropout = row_number(row, "year", FUSED_SINCE) < FUSED_SINCE
+    plain = dataclasses.replace(base, n_mlp_matrices=2, norm_passes=6, tied_embeddings=True, dropout=dropout)
+    printed = row_number(row, "params_B") * 1e9
     if math.isnan(printed):
         return plain if ffn == 4 * hidden else base
     return min((base, plain), key=lambda m: abs(math.log(total_parameters(m) / printed)))
@@ -136,10 +148,14 @@ def row_model(row: Any) -> Model:
 
 def row_precision(row: Any) -> str:
     """Precision of the linear layers: 16 bit unless the row says FP8, INT8 or FP4."""
-    text = _text(row, "precision").lower()
+    text = row_text(row, "precision").lower()
     if "fp4" in text or "nvfp4" in text:
         return "fp4"
     return "fp8" if re.search(r"fp8|int8|f8", text) else "bf16"
+
+
+OFFLOADS = r"offload|remat_policy=custom"
+"""Words in a row's note that say activations wait in host memory; MaxText's custom policies list which."""
 
 
 def row_plan(row: Any, devices: int) -> Plan:
@@ -147,17 +163,25 @@ def row_plan(row: Any, devices: int) -> Plan:
 
     Recomputation defaults to the scores alone, sequence parallelism to on, optimizer states to sharded.
     """
-    tp, pp, cp, ep = (max(int(_number(row, n, 1)), 1) for n in ("tp", "pp", "cp", "ep"))
-    dp = int(_number(row, "dp", 0)) or max(devices // (tp * pp * cp), 1)
-    batch = int(_number(row, "global_batch"))
-    micro = int(_number(row, "micro_batch", 0)) or max(batch // dp, 1)
-    recompute = _text(row, "recompute").lower()
-    zero = int(_number(row, "zero_stage", 1 if dp > 1 else 0))
+    tp, pp, cp, ep = (max(int(row_number(row, n, 1)), 1) for n in ("tp", "pp", "cp", "ep"))
+    dp = int(row_number(row, "dp", 0)) or max(devices // (tp * pp * cp), 1)
+    batch = int(row_number(row, "global_batch"))
+    micro = int(row_number(row, "micro_batch", 0)) or max(batch // dp, 1)
+    recompute = row_text(row, "recompute").lower()
+    zero = int(row_number(row, "zero_stage", 1 if dp > 1 else 0))
     return Plan(
-        tp=tp, pp=pp, dp=dp, micro_batch=micro, interleave=max(int(_number(row, "virtual_pp", 1)), 1), zero=zero,
+        tp=tp, pp=pp, dp=dp, micro_batch=micro, interleave=max(int(row_number(row, "virtual_pp", 1)), 1), zero=zero,
         recompute=recompute if recompute in ("none", "selective", "full") else "selective", cp=cp, ep=ep,
-        sequence_parallel=_text(row, "sequence_parallel").lower() not in ("no", "false", "0"),
+        sequence_parallel=row_text(row, "sequence_parallel").lower() not in ("no", "false", "0"),
+        offload=bool(re.search(OFFLOADS, row_text(row, "note").lower())),
     )  # fmt: skip
+
+
+def row_workload(row: Any) -> Training:
+    """The workload of a row."""
+    fused = row_number(row, "year", FUSED_SINCE) >= FUSED_SINCE
+    batch, sequence = (int(row_number(row, n)) for n in ("global_batch", "seq_len"))
+    return Training(row_model(row), batch, sequence, row_precision(row), fused_attention=fused)
 
 
 def per_device(system: System, per_chip: int, n_devices: int) -> System:
@@ -191,62 +215,119 @@ STACKS: tuple[tuple[str, str], ...] = (
 
 def row_stack(row: Any) -> str:
     """Software stack of a row: its framework if it names one, else what its source and note say."""
-    for text in (_text(row, "framework"), _text(row, "source"), _text(row, "note")):
+    for text in (row_text(row, "framework"), row_text(row, "source"), row_text(row, "note")):
         found = next((stack for pattern, stack in STACKS if re.search(pattern, text.lower())), None)
         if found:
             return found
     return "megatron"
 
 
+SOFTWARE = {"nanotron": "eager", "xla": "compiled", "neuron": "compiled"}
+"""Kind of software, as in the footprints, of the stacks that are not hand-fused."""
+
+
+FLOP_FORMULA = r"\b6n \+ full\b.*attention"
+"""A FLOP count that a row's own convention prints in full: 6 per weight and token, attention without a mask."""
+
+
+def rated_step_s(point: pd.DataFrame) -> float | None:
+    """Step time behind a printed FLOP rate, for rows whose convention says which FLOP were counted; else None.
+
+        t = T (6 N + 12 l a d s) / (chips R)
+
+    with T tokens of a step, N weights, l layers, a heads of width d, s the sequence and R FLOP/s per chip. Other
+    rates are left alone: conventions differ by up to a half.
+
+    Source: [narayanan2021megatron] appendix for the count, as the row states it.
+    """
+    row: Any = next(iter(point.itertuples()))
+    rates = point.loc[(point.metric == "tflops_per_chip") & (point.unit == "TFLOP/s"), "value"]
+    if rates.empty or not re.search(FLOP_FORMULA, row_text(row, "mfu_convention").lower()):
+        return None
+    m, w = row_model(row), row_workload(row)
+    per_token = 6 * total_parameters(m) + 12 * m.n_layers * m.n_heads * m.head_dim * w.sequence
+    tflop = w.global_batch * w.sequence * per_token / TERA
+    return tflop / (row_number(row, "num_chips") * float(rates.iloc[0]))
+
+
+TERA = 1e12
+"""What a TFLOP is."""
+
+
 NETWORKS: tuple[tuple[str, str, str], ...] = ((r"omni-?path", "a100-80", "jean-zay-a100"),)
 """Words in a row's note that name a network, chip preset, and the system with that network."""
 
 
-def row_system(row: Any, usual: str) -> str:
-    """System of a row: its chip's usual one, or one whose network the row's own note names."""
-    note = _text(row, "note").lower()
-    named = [s for pattern, chip, s in NETWORKS if re.search(pattern, note) and preset_system(s).chip.name == chip]
-    return named[0] if named else usual
+SLICED = ("tpu-v4", "tpu-v5p", "tpu-v7")
+"""Chips whose pods are cut into tori by optical switches."""
+
+
+def row_system(row: Any, chip: str, usual: str) -> System:
+    """System of a row: its chip's usual one, or one whose network the row's own note names, cut into its slices."""
+    note = row_text(row, "note").lower()
+    named = [s for pattern, c, s in NETWORKS if re.search(pattern, note) and c == chip]
+    system = preset_system(named[0] if named else usual)
+    if chip not in SLICED:
+        return system
+    slices = re.search(r"(\d+) slice", note)
+    return torus_slice(system, int(row_number(row, "num_chips")) // (int(slices.group(1)) if slices else 1))
 
 
 def training_case(point: pd.DataFrame) -> Case | Unmodelled:
     """One training point as a case, or why it cannot be one."""
     row: Any = next(iter(point.itertuples()))
-    label = (str(row.point_id), _text(row, "source"))
-    found = preset_for(_text(row, "chip"))
+    label = (str(row.point_id), row_text(row, "source"))
+    found = preset_for(row_text(row, "chip"))
     if found is None:
-        return Unmodelled(*label, _text(row, "chip"), f"no preset for chip '{_text(row, 'chip')}'")
-    measured = step_seconds(point)
+        return Unmodelled(*label, row_text(row, "chip"), f"no preset for chip '{row_text(row, 'chip')}'")
     needed = [
-        n for n in ("layers", "hidden", "heads", "seq_len", "global_batch", "num_chips") if not _number(row, n, 0) > 0
+        n
+        for n in ("layers", "hidden", "heads", "seq_len", "global_batch", "num_chips")
+        if not row_number(row, n, 0) > 0
     ]
-    if measured is None or needed:
-        why = f"no {', '.join(needed)}" if needed else "no step time or throughput"
-        return Unmodelled(*label, found[0], why)
-    n_chips = int(_number(row, "num_chips"))
+    if needed:
+        return Unmodelled(*label, found[0], f"no {', '.join(needed)}")
+    measured = step_s(point) or rated_step_s(point)
+    if measured is None:
+        return Unmodelled(*label, found[0], "no step time or throughput")
+    n_chips = int(row_number(row, "num_chips"))
     try:
         plan = row_plan(row, n_chips)
         size = plan.tp * plan.pp * plan.cp * plan.dp
         per_chip = size // n_chips if size % n_chips == 0 and size // n_chips in (1, 2) else 1
         if size != n_chips * per_chip:
             return Unmodelled(*label, found[0], f"tp*pp*cp*dp = {size} is not the {n_chips} chips or twice as many")
-        workload = Training(
-            row_model(row), int(_number(row, "global_batch")), int(_number(row, "seq_len")), row_precision(row),
-            fused_attention=_number(row, "year", FUSED_SINCE) >= FUSED_SINCE,
-        )  # fmt: skip
+        workload, stack = row_workload(row), row_stack(row)
         if n_micro_batches(plan, workload) < 1:
             return Unmodelled(*label, found[0], f"global batch {workload.global_batch} below dp x micro batch")
-        system = per_device(preset_system(row_system(row, found[1])), per_chip, n_chips * per_chip)
-        demand = lower(workload, plan, system, prior_calibration(found[0]))
+        system = per_device(row_system(row, *found), per_chip, n_chips * per_chip)
+        plan, software = fitting(plan, workload, system.chip, stack, bool(row_text(row, "recompute")))
+        demand = lower(workload, plan, system, prior_calibration(found[0]), software)
     except DseError as error:
         return Unmodelled(*label, found[0], str(error))
-    return Case(*label, found[0], row_stack(row), measured, demand, system.chip)
+    peak_B = peak_memory_B(point, stack)
+    return Case(*label, found[0], stack, measured, demand, system.chip, math.nan if peak_B is None else peak_B)
 
 
-def lower(workload: Training, plan: Plan, system: System, c: Calibration) -> StepDemand:
+def fitting(plan: Plan, workload: Training, chip: Chip, stack: str, printed: bool) -> tuple[Plan, Footprint]:
+    """Plan and footprint of a run, with what it does not print chosen so that it fits, since it ran.
+
+    Software that may keep gathered inputs keeps them where they fit, and a plan whose recomputation is not `printed`
+    recomputes everything where nothing less fits.
+    """
+    usual = footprint(SOFTWARE.get(stack, "fused"))
+    softwares = (usual, dataclasses.replace(usual, n_gathered_inputs=0.0))
+    ways = (plan,) if printed else (plan, dataclasses.replace(plan, recompute="full"))
+    usable_B = usable_frac() * float(chip.hbm_capacity_B)
+    fits = ((p, s) for p in ways for s in softwares if memory_B(p, workload, s).total <= usable_B)
+    return next(fits, (plan, usual))
+
+
+def lower(workload: Training, plan: Plan, system: System, c: Calibration, software: Footprint = FUSED) -> StepDemand:
     """Demand of a plan that ran, whatever `check_plan` would say of it."""
     array = array_shape(system.chip.core.tensor)
-    return plan_demand(workload, plan, system, array, chip_reference(system.chip, c))
+    d = plan_demand(workload, plan, system, array, chip_reference(system.chip, c))
+    return dataclasses.replace(d, memory_B=memory_B(plan, workload, software).total)
 
 
 def training_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:

@@ -20,9 +20,12 @@ from .measurements import complete, read
 
 
 def fit_all(cases: Sequence[Case], progress: Callable[[str], None] = lambda _: None) -> dict[tuple[str, str], Fit]:
-    """One fit for every pair of family and stack that has measurements, with the best of the overlap exponents."""
+    """One fit for every pair of family and stack that has measurements to learn from.
+
+    Of the overlap exponents the best is kept.
+    """
     groups: dict[tuple[str, str], list[Case]] = {}
-    for c in cases:
+    for c in (c for c in cases if c.calibrates):
         groups.setdefault((family(c.chip_name), c.stack), []).append(c)
     fits = {}
     for (chips, stack), mine in sorted(groups.items()):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..core.errors import DseError
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..mapping.tiling import array_shape, op_demand, rank_ops, sram_B
@@ -16,16 +15,10 @@ from ..objective.metrics import chip_reference
 from ..performance.calibration import KERNELS, prior_calibration
 from ..performance.collective import Traffic, across_all_reduce, across_gather, all_to_all, send, spread
 from ..performance.demand import StepDemand, TrafficDemand
-from ..technology.node import PRECISION_BITS
-from ..workload.op import Op, fused_attention, linear, passes
-from .cases import Case, Unmodelled, _number, _text, preset_for
+from ..workload.op import Op
+from .cases import Case, Unmodelled, preset_for, row_number, row_text
 from .measurements import SECONDS
-
-DTYPES = {
-    "bfloat16": "bf16", "fp16": "bf16", "bf16": "bf16", "float16": "bf16", "half": "bf16", "fp8": "fp8",
-    "fp8_block": "fp8", "fp8 e4m3": "fp8", "nvfp4": "fp4", "float": "fp32",
-}  # fmt: skip
-"""Published data type to precision; others (weight-only integers, mixed) are not modelled."""
+from .operators import calibrates, row_op
 
 
 def _step(ops: list[Op], tensor: Traffic, system: System) -> StepDemand:
@@ -42,67 +35,59 @@ def _step(ops: list[Op], tensor: Traffic, system: System) -> StepDemand:
     )  # fmt: skip
 
 
-def gemm(m: float, n: float, k: float, precision: str) -> Op:
-    """One product with its operands and result moved once, result in bf16."""
-    op = linear("gemm", m, k, n, precision)
-    operand_B = PRECISION_BITS[precision] / 8
-    return dataclasses.replace(op, hbm_B=operand_B * (m * k + k * n) + 2 * m * n)
+Lowered = StepDemand | str
+"""A demand, or why a row has none."""
 
 
-def _kernel_op(row: Any) -> Op | str:
-    """The operator of a row, or why it is not modelled."""
-    name, dtype = _text(row, "op").lower(), _text(row, "dtype").lower()
-    precision = DTYPES.get(dtype)
-    if precision is None:
-        return f"data type '{dtype}' is not modelled"
-    m, n, k = (_number(row, c, 0) for c in ("M", "N", "K"))
-    if ("gemm" in name or "matmul" in name) and "grouped" not in name and min(m, n, k) > 0:
-        return gemm(m, n, k, precision)
-    if "attention decode" in name:
-        heads, length, width, sequences = (_number(row, c, 0) for c in ("heads", "seq_len", "head_dim", "batch"))
-        if min(heads, length, width, sequences) > 0:
-            softmax = passes()["softmax_forward"]
-            return fused_attention(heads, heads, width, 1.0, length, sequences, 2, softmax)
-    return f"operator '{name}' is not modelled"
-
-
-def _label(row: Any) -> tuple[str, str]:
-    return str(row.point_id), _text(row, "source")
-
-
-def kernel_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:
-    """Operators as cases: matrix products and decode attention on chips with a preset."""
+def _timed_cases(
+    rows: pd.DataFrame,
+    metrics: Sequence[str],
+    lower: Callable[[Any, System, str], Lowered],
+    calibrates: Callable[[Any], bool],
+) -> tuple[list[Case], list[Unmodelled]]:
+    """Points as cases: the time is in one of `metrics`, the demand is what `lower` makes of row, system and chip."""
     cases: list[Case] = []
     rest: list[Unmodelled] = []
     for _, point in rows.groupby("point_id", sort=False):
-        timed = point[point.metric.isin(["latency", "time", "latency_derived"])]
+        timed = point[point.metric.isin(metrics) & point.unit.isin(SECONDS)]
         row: Any = next(iter((timed if len(timed) else point).itertuples()))
-        found = preset_for(_text(row, "chip"))
-        op: Op | str = "no latency" if not len(timed) or _text(row, "unit") not in SECONDS else _kernel_op(row)
-        if found is None or isinstance(op, str):
-            why = op if isinstance(op, str) else f"no preset for chip '{_text(row, 'chip')}'"
-            rest.append(Unmodelled(*_label(row), found[0] if found else _text(row, "chip"), why))
+        label = (str(row.point_id), row_text(row, "source"))
+        found = preset_for(row_text(row, "chip"))
+        if found is None:
+            published = row_text(row, "chip")
+            rest.append(Unmodelled(*label, published, f"no preset for chip '{published}'"))
             continue
-        try:
-            system = preset_system(found[1])
-        except DseError as error:
-            rest.append(Unmodelled(*_label(row), found[0], str(error)))
+        system = preset_system(found[1])
+        demand = lower(row, system, found[0]) if len(timed) else "no time"
+        if isinstance(demand, str):
+            rest.append(Unmodelled(*label, found[0], demand))
             continue
-        seconds = float(row.value) * SECONDS[_text(row, "unit")]
-        demand = _step([op], Traffic(), system)
-        cases.append(Case(*_label(row), found[0], KERNELS, seconds, demand, system.chip))
+        seconds = float(row.value) * SECONDS[row_text(row, "unit")]
+        learnt = calibrates(row)
+        cases.append(Case(*label, found[0], KERNELS, seconds, demand, system.chip, calibrates=learnt))
     return cases, rest
+
+
+def _lower_operator(row: Any, system: System, chip_name: str) -> Lowered:
+    """A row's operator alone."""
+    op = row_op(row)
+    return op if isinstance(op, str) else _step([op], Traffic(), system)
+
+
+def kernel_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:
+    """Operators as cases, on chips with a preset."""
+    return _timed_cases(rows, ("latency", "time", "latency_derived"), _lower_operator, calibrates)
 
 
 def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
     """Traffic of a row's collective, or why it is not modelled."""
-    ranks, message = int(_number(row, "num_ranks", 0)), _number(row, "message_bytes", 0)
+    ranks, message = int(row_number(row, "num_ranks", 0)), row_number(row, "message_bytes", 0)
     if ranks < 2 or message <= 0:
         return "fewer than two ranks or no message"
     ref = chip_reference(system.chip, prior_calibration(chip_name))
     where = spread(system.fabric, 1, ranks)
-    per_rank = "per rank" in _text(row, "size_convention").lower()
-    name = _text(row, "collective").lower()
+    per_rank = "per rank" in row_text(row, "size_convention").lower()
+    name = row_text(row, "collective").lower()
     whole = message * ranks if per_rank and "gather" in name else message
     if name == "all_reduce":
         return across_all_reduce(*where, message, ref)
@@ -115,28 +100,13 @@ def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
     return f"collective '{name}' is not modelled"
 
 
+def _lower_collective(row: Any, system: System, chip_name: str) -> Lowered:
+    """A row's collective; one byte of operator work stands beside it, since a step has work."""
+    traffic = _collective(row, system, chip_name)
+    idle = Op("idle", (), "bf16", hbm_B=1.0, vector_elements=0.0, n_launches=0.0)
+    return traffic if isinstance(traffic, str) else _step([idle], traffic, system)
+
+
 def collective_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:
-    """Collectives as cases; one byte of operator work stands beside them, since a step has work."""
-    cases: list[Case] = []
-    rest: list[Unmodelled] = []
-    for _, point in rows.groupby("point_id", sort=False):
-        timed = point[point.metric.isin(["time", "time_derived"])]
-        row: Any = next(iter((timed if len(timed) else point).itertuples()))
-        found = preset_for(_text(row, "chip"))
-        if found is None or not len(timed) or _text(row, "unit") not in SECONDS:
-            why = "no time" if found else f"no preset for chip '{_text(row, 'chip')}'"
-            rest.append(Unmodelled(*_label(row), found[0] if found else _text(row, "chip"), why))
-            continue
-        try:
-            system = preset_system(found[1])
-        except DseError as error:
-            rest.append(Unmodelled(*_label(row), found[0], str(error)))
-            continue
-        traffic = _collective(row, system, found[0])
-        if isinstance(traffic, str):
-            rest.append(Unmodelled(*_label(row), found[0], traffic))
-            continue
-        idle = Op("idle", (), "bf16", hbm_B=1.0, vector_elements=0.0, n_launches=0.0)
-        seconds = float(row.value) * SECONDS[_text(row, "unit")]
-        cases.append(Case(*_label(row), found[0], KERNELS, seconds, _step([idle], traffic, system), system.chip))
-    return cases, rest
+    """Collectives as cases, on chips with a preset."""
+    return _timed_cases(rows, ("time", "time_derived"), _lower_collective, lambda _: True)

@@ -61,10 +61,39 @@ def complete(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.loc[rows["spec"] == "complete"] if "spec" in rows.columns else rows
 
 
+BYTES = {"B": 1.0, "MB": 1e6, "MiB": 2.0**20, "GB": 1e9, "GiB": 2.0**30}
+"""Bytes of a published unit of memory."""
+
+BINARY_STACKS = ("nanotron",)
+"""Stacks whose logs say GB for 2^30 bytes: they divide PyTorch's counters by 1024^3 [nanotron2026]."""
+
+PEAKS = ("memory_reserved", "memory_allocated")
+"""Metrics of peak memory. What the allocator reserved comes first: that is what must fit on the chip."""
+
+
+def peak_memory_B(point: pd.DataFrame, stack: str) -> float | None:
+    """Peak memory of one chip that a point prints [B]; None where it prints none.
+
+    Args:
+        point: rows of one measurement.
+        stack: its software stack, whose logs may call a GiB a GB.
+
+    Returns:
+        Bytes.
+    """
+    columns = zip(point["metric"], point["unit"], point["value"], strict=True)
+    values = {metric: (str(unit), float(value)) for metric, unit, value in columns}
+    for metric in PEAKS:
+        unit, value = values.get(metric, ("", 0.0))
+        if unit in BYTES and value > 0:
+            return value * BYTES["GiB" if unit == "GB" and stack in BINARY_STACKS else unit]
+    return None
+
+
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "sec": 1.0, "ns": 1e-9}
 
 
-def step_seconds(point: pd.DataFrame) -> float | None:
+def step_s(point: pd.DataFrame) -> float | None:
     """Step time of one training point: printed, else derived, else from its throughput; None if there is none.
 
     FLOP rates are never used, since their conventions differ.

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pandas as pd
 
+from ..mapping.headroom import usable_frac
 from ..performance.calibration import Calibration, default_calibration
 from ..performance.step import step_time
 from .cases import Case, Unmodelled
@@ -26,12 +27,41 @@ class Scores:
     """Every prediction, and what could not be predicted."""
 
     predictions: pd.DataFrame
-    """One row per measurement: point_id, source, chip, calibration, measured_s, predicted_s, parts, baseline_s, why."""
+    """One row per measurement: point_id, source, chip, calibration, measured_s, predicted_s, parts, memory_B,
+    measured_memory_B (NaN where not printed), usable_memory_B, baseline_s, why."""
 
     def by(self, column: str) -> pd.DataFrame:
         """Points, modelled, median and 90th-percentile absolute error, bias and the baseline's error per `column`."""
         rows = [summary(name, group) for name, group in self.predictions.groupby(column, sort=True)]
         return pd.DataFrame(rows).rename(columns={"name": column})
+
+    def memory_by(self, column: str) -> pd.DataFrame:
+        """Scores of peak memory per `column`, of all that has modelled rows: see `memory_summary`."""
+        done = self.predictions.dropna(subset=["predicted_s"])
+        rows = [memory_summary(name, group) for name, group in done.groupby(column, sort=True)]
+        return pd.DataFrame(rows, columns=list(MEMORY_SCORES)).rename(columns={"name": column})
+
+
+MEMORY_SCORES = ("name", "modelled", "points", "median_abs_err", "p90_abs_err", "bias", "refused")
+"""Columns of `memory_summary`."""
+
+
+def memory_summary(name: object, group: pd.DataFrame) -> dict[str, object]:
+    """Predicted peak memory of modelled rows beside what they print, and how many that ran would be refused.
+
+    `points` is how many rows print a peak; errors are relative to it, bias is the median signed one.
+    """
+    printed = group.dropna(subset=["measured_memory_B"])
+    error = printed.memory_B / printed.measured_memory_B - 1
+    return {
+        "name": name,
+        "modelled": len(group),
+        "points": len(printed),
+        "median_abs_err": float(error.abs().median()) if len(printed) else np.nan,
+        "p90_abs_err": float(error.abs().quantile(0.9)) if len(printed) else np.nan,
+        "bias": float(error.median()) if len(printed) else np.nan,
+        "refused": int((group.memory_B > group.usable_memory_B).sum()),
+    }
 
 
 def summary(name: object, group: pd.DataFrame) -> dict[str, object]:
@@ -80,6 +110,8 @@ def predict_cases(cases: Sequence[Case], calibrations: dict[str, Calibration] | 
                 **{name: np.asarray(values) for name, values in parts.items()},
                 "model_s": [float(c.demand.model_FLOP) / peak_FLOPps(c) for c in mine],
                 "memory_B": [float(c.demand.memory_B) for c in mine],
+                "measured_memory_B": [c.measured_memory_B for c in mine],
+                "usable_memory_B": [usable_frac() * float(c.chip.hbm_capacity_B) for c in mine],
                 "why": "",
             }
         )
@@ -115,7 +147,7 @@ def score(
         [{"point_id": u.point_id, "source": u.source, "chip": u.chip_name, "why": u.why} for u in unmodelled]
     )
     both = pd.concat([f for f in (done, rest) if len(f)], ignore_index=True) if len(done) or len(rest) else done
-    for column in ("measured_s", "predicted_s", "baseline_s"):
+    for column in ("measured_s", "predicted_s", "baseline_s", "memory_B", "measured_memory_B", "usable_memory_B"):
         if column not in both:
             both[column] = np.nan
     return Scores(both)

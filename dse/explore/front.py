@@ -28,7 +28,9 @@ MARGIN = 0.01
 """A choice is left out only if it is proved worse by more than this: its plans may not be the best yet [log units]."""
 LEAST_WEIGHT = 1e-3
 """Smallest weight of a metric on a ray, so that caps keep an interior."""
-INSET = 1e-6
+TIE = 6
+"""Decimals of log metrics in which two designs are told apart."""
+INSET = 1e-3
 """The very end of a front has no interior: the first cap lies this share of the range inside."""
 GAP = 1e-5
 """Largest gap of a point that is called certified [log units]."""
@@ -292,7 +294,7 @@ def collect(rays: Rays) -> Front:
     """The non-dominated points of everything solved, and the rest as a cloud."""
     solved = [p for p in rays.solved.values() if math.isfinite(p.slack)]
     values = np.asarray([p.values for p in solved])
-    best = is_nondominated(values) & np.asarray([float(p.optimum.gap) <= GAP for p in solved])
+    best = is_nondominated(np.exp(np.round(np.log(values), TIE))) & np.asarray([float(p.optimum.gap) <= GAP for p in solved])
     order = sorted(np.flatnonzero(best), key=lambda i: tuple(values[i]))
     points = tuple(solved[i] for i in order)
     prices = np.asarray([p.prices for p in points])

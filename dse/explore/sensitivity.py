@@ -23,7 +23,7 @@ from ..core.provenance import Sourced
 from ..core.types import FloatLike
 from ..cost.money import bond_loss
 from ..hardware.chip import Chip
-from ..objective.metrics import chip_technology, step_seconds
+from ..objective.metrics import chip_technology, throttled_step_s
 from ..objective.study import Study
 from ..objective.terms import Core, Data
 from ..optimize.choices import Space
@@ -150,7 +150,7 @@ class Given(eqx.Module):
 
     def under(self, world: World) -> Data:
         """Coefficients in another world; the baseline's step times follow its calibration."""
-        seconds = [step_seconds(d, self.base, self.base_tech, world.calibration) for d in self.own]
+        seconds = [throttled_step_s(d, self.base, self.base_tech, world.calibration) for d in self.own]
         node = world.tech.node
         return Data(
             self.data.chip, world.tech, world.calibration, self.data.demands,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import equinox as eqx
 import numpy as np
 
@@ -37,3 +39,24 @@ class System(eqx.Module):
     """The scale-up domain."""
     n_chips: int = eqx.field(static=True)
     """Chips in the whole system."""
+
+
+def most_cubic(n: int, n_axes: int) -> tuple[int, ...]:
+    """Factors of `n`, ascending, one per axis, whose longest is least (512 in three: 8, 8, 8; 1024: 8, 8, 16)."""
+    if n_axes == 1:
+        return (n,)
+    firsts = [d for d in range(1, n + 1) if n % d == 0 and d**n_axes <= n]
+    found = [(d, *most_cubic(n // d, n_axes - 1)) for d in firsts]
+    return min(found, key=lambda dims: (dims[-1], -dims[0]))
+
+
+def torus_slice(system: System, n_chips: int) -> System:
+    """`n_chips` of a torus whose links optical switches connect: a torus of its own, as cubic as it can be.
+
+    Source: [google2026tpuv5p]: slices are 3D tori of their own, switched together from cubes of 64 chips.
+    """
+    fabric = system.fabric
+    if fabric.kind != "torus" or n_chips > fabric.n_chips:
+        return dataclasses.replace(system, n_chips=n_chips)
+    dims = most_cubic(n_chips, len(fabric.dims))
+    return dataclasses.replace(system, fabric=dataclasses.replace(fabric, dims=dims), n_chips=n_chips)

@@ -13,7 +13,7 @@ import re
 
 from ..core.errors import PlanError
 from ..hardware.system import System
-from ..workload.transformer import Decode, Model, Training, Workload
+from ..workload.transformer import Decode, Model, Training, Workload, n_dense_layers
 
 RECOMPUTE = ("none", "selective", "full")
 """What the backward pass computes again: nothing, the attention scores, the whole layer."""
@@ -61,6 +61,8 @@ class Plan:
     """Whether norms and residuals are split over tensor ranks, with gathers and scatters instead of all-reduces."""
     schedule: str = "1f1b"
     """One of `SCHEDULES`."""
+    offload: bool = False
+    """Whether what layers keep for the backward pass waits in host memory; its traffic is taken as hidden."""
 
 
 _FIELDS = {"micro": "micro_batch"} | {f.name: f.name for f in dataclasses.fields(Plan) if f.name != "micro_batch"}
@@ -139,6 +141,14 @@ def n_micro_batches(plan: Plan, training: Training) -> int:
 Rule = tuple[bool, str]
 
 
+def _width_rules(tp: int, model: Model) -> list[Rule]:
+    """Whether `tp` splits the widths of dense MLPs, of routed experts and of shared ones evenly."""
+    widths, e = [("MLP", model.ffn)] if n_dense_layers(model) else [], model.experts
+    if e is not None:
+        widths += [("expert", e.ffn), ("shared experts'", e.shared_ffn)]
+    return [(w % tp == 0, f"tp={tp} does not divide the {what} width {w} of {model.name}") for what, w in widths]
+
+
 def _tensor_rules(tp: int, model: Model, system: System) -> list[Rule]:
     """Whether `tp` splits heads, KV heads and MLP evenly inside one scale-up domain.
 
@@ -151,7 +161,7 @@ def _tensor_rules(tp: int, model: Model, system: System) -> list[Rule]:
             kv % tp == 0 or tp % kv == 0,
             f"tp={tp} neither divides the {kv} KV heads of {model.name} nor is a multiple of them",
         ),
-        (model.ffn % tp == 0, f"tp={tp} does not divide the MLP width {model.ffn} of {model.name}"),
+        *_width_rules(tp, model),
         (
             domain % tp == 0,
             f"tp={tp} does not fit the scale-up domain of {domain} chips of {system.name}; use a divisor of {domain}",

@@ -6,7 +6,7 @@ import dataclasses
 
 from ..technology.node import PRECISION_BITS
 from ..workload.op import Op, elementwise, fused_attention, linear, passes, stored_attention
-from ..workload.transformer import Decode, Model, Training, mean_context, n_dense_layers
+from ..workload.transformer import Decode, Model, Training, mean_context, n_dense_layers, value_dim
 from .plan import Plan
 
 BLOCK_SCALE_BITS = 8 / 32
@@ -115,7 +115,7 @@ def _attentions(workload: Training, s: Shard, phase: str) -> list[Placed]:
     """Attention with the whole context and with a window, each with its share of blocks."""
     model = workload.model
     heads, kv_heads = _heads(model, s.tp)
-    head_dim = float(model.head_dim) if model.latent is None else (model.head_dim + model.latent.value_dim) / 2
+    head_dim = (model.head_dim + value_dim(model)) / 2
     shape = (heads, kv_heads, head_dim, workload.sequence / s.cp, float(workload.sequence), float(s.micro_batch))
     softmax = passes()[f"softmax_{phase}"]
     if not workload.fused_attention:

@@ -110,13 +110,13 @@ def chip_technology(chip: Chip, package: str = "CoWoS-L") -> Technology:
 
 
 @jax.jit
-def step_seconds(d: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> FloatLike:
+def throttled_step_s(d: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> FloatLike:
     """Throttled step time of one demand on one chip [s]."""
     return evaluate_demand(d, chip, tech, c).step_s
 
 
 @jax.jit
-def plan_seconds(demands: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> FloatLike:
+def plan_steps_s(demands: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> FloatLike:
     """Throttled step time of every demand (leading axis) on one chip, inf where it does not fit in memory."""
 
     def one(d: StepDemand) -> FloatLike:
@@ -180,7 +180,7 @@ def lowered(system: System, workload: Workload, c: Calibration) -> tuple[list[Pl
 
 def fastest(every: list[Plan], demands: list[StepDemand], chip: Chip, tech: Technology, c: Calibration) -> int:
     """Index of the fastest plan that fits in memory; PlanError (with the shortfall) if none does."""
-    seconds = np.asarray(plan_seconds(stack_demands(demands), chip, tech, c))
+    seconds = np.asarray(plan_steps_s(stack_demands(demands), chip, tech, c))
     best = int(np.argmin(seconds))
     if not np.isfinite(seconds[best]):
         leanest = min(range(len(demands)), key=lambda i: float(demands[i].memory_B))

@@ -18,7 +18,7 @@ from ..mapping.headroom import usable_frac
 from ..mapping.plan import Plan
 from ..mapping.tiling import ArrayShape, array_shape
 from ..objective.design import Choice, array_of, choice_technology, template
-from ..objective.metrics import chip_reference, chip_technology, evaluate_demand, fastest, lowered, plan_seconds
+from ..objective.metrics import chip_reference, chip_technology, evaluate_demand, fastest, lowered, plan_steps_s
 from ..objective.study import Study
 from ..objective.terms import Data
 from ..performance.calibration import Calibration, default_calibration
@@ -79,7 +79,7 @@ class Space:
             stacked, tech = stack_demands(demands), chip_technology(self.study.baseline.chip)
             winners = {every.index(own), *(every.index(p) for p in self.also[w : w + 1])}
             for chip in self.probes:
-                seconds = np.asarray(plan_seconds(stacked, chip, tech, self.calibration))
+                seconds = np.asarray(plan_steps_s(stacked, chip, tech, self.calibration))
                 winners |= {int(i) for i in np.argsort(seconds)[:KEPT] if np.isfinite(seconds[i])}
             kept.append([every[i] for i in sorted(winners)])
         return kept

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..hardware.chip import Chip
 from ..objective.design import INTEGERS, choice_technology, named, template, with_free
-from ..objective.metrics import Silicon, chip_technology, evaluate_demand, silicon, step_seconds
+from ..objective.metrics import Silicon, chip_technology, evaluate_demand, silicon, throttled_step_s
 from ..objective.study import Study
 from ..objective.terms import METRICS, Data, State, Work
 from ..performance.calibration import extreme
@@ -129,8 +129,8 @@ def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: T
     for c in (extreme(space.calibration.name, False), space.calibration, extreme(space.calibration.name, True)):
         logs = []
         for d, (every, own), (plan, _) in zip(demands, space.lowered, space.baselines, strict=True):
-            before = step_seconds(own[every.index(plan)], base, base_tech, c)
-            logs.append(float(np.log(before / step_seconds(d, chip, tech, c))))
+            before = throttled_step_s(own[every.index(plan)], base, base_tech, c)
+            logs.append(float(np.log(before / throttled_step_s(d, chip, tech, c))))
         ends.append(float(np.exp(np.mean(logs))))
     return min(ends), max(ends)
 

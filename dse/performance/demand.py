@@ -15,7 +15,8 @@ from jaxtyping import Array, Float
 
 from ..core.types import Scalar, as_float
 from ..hardware.system import System
-from ..mapping.memory import ACTIVATION_B, GRADIENT_B, WEIGHT_B, chip_expert_parameters, chip_parameters, memory_B
+from ..mapping.activations import ACTIVATION_B
+from ..mapping.memory import GRADIENT_B, WEIGHT_B, chip_expert_parameters, chip_parameters, memory_B
 from ..mapping.plan import Plan, check_plan, layers_per_stage, n_micro_batches
 from ..mapping.rank import Placed, Shard, decode_ops, shard, training_ops
 from ..mapping.tiling import ArrayShape, OpDemand, RankOps, array_shape, op_demand, rank_ops, sram_B
@@ -27,6 +28,7 @@ from ..workload.transformer import (
     attention_parameters,
     mean_context,
     n_dense_layers,
+    value_dim,
 )
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
 
@@ -150,6 +152,23 @@ def _context_traffic(workload: Training, plan: Plan, system: System, layers: flo
     return across_gather(*spread(system.fabric, plan.tp, plan.cp), volume, ref).times(layers * (forward + 2.0))
 
 
+def _pipeline_traffic(workload: Training, plan: Plan, system: System, ref: Reference) -> Traffic:
+    """Traffic between stages per micro batch: an activation forward and its gradient back, per virtual stage.
+
+    Each tensor rank sends its part; without sequence parallelism the receivers gather the parts.
+
+    Source: [narayanan2021megatron] section 4.1 (scatter/gather optimization).
+    """
+    if plan.pp == 1:
+        return Traffic()
+    fabric = system.fabric
+    volume = plan.micro_batch * workload.sequence / plan.cp * workload.model.hidden * ACTIVATION_B
+    message = send(volume / plan.tp, inside=plan.tp * plan.cp * plan.dp * 2 <= fabric.n_chips)
+    if not plan.sequence_parallel:
+        message += across_gather(*spread(fabric, 1, plan.tp), volume, ref)
+    return message.times(2.0 * plan.interleave)
+
+
 def n_host_calls(runs: np.ndarray, ops: RankOps, layers: float, plan: Plan) -> float:
     """Kernels and collectives that the host starts per micro batch.
 
@@ -199,9 +218,9 @@ BUBBLE = {"1f1b": 1.0, "zb": 1.0 / 3.0}
 def training_demand(workload: Training, plan: Plan, system: System, array: ArrayShape, ref: Reference) -> StepDemand:
     """Coefficients of one optimizer step.
 
-    Stages exchange one activation per micro batch each way, and idle for (pp - 1)/v micro batches.
+    Stages idle for (pp - 1)/v micro batches.
 
-    Source: [narayanan2021megatron] section 2.2 for the bubble; see `_tensor_traffic` and `_data_traffic`.
+    Source: [narayanan2021megatron] section 2.2 for the bubble; see the functions of each kind of traffic.
     """
     check_plan(plan, workload, system)
     return plan_demand(workload, plan, system, array, ref)
@@ -215,16 +234,12 @@ def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShap
     runs = _runs(phases, shares, layers, plan.recompute)
     macs = runs @ ops.macs
     per_micro, per_step, held = _data_traffic(plan, model, system, ref)
-    inside = plan.tp * plan.cp * plan.dp * 2 <= system.fabric.n_chips
-    volume = plan.micro_batch * workload.sequence / plan.cp * model.hidden * ACTIVATION_B
-    hops = 2.0 * plan.interleave if plan.pp > 1 else 0.0
-    split = plan.tp if plan.sequence_parallel else 1
     step_tokens = workload.global_batch * workload.sequence
-    context = mean_context(model, workload.sequence, False)
+    contexts = [mean_context(model, workload.sequence, windowed) for windowed in (False, True)]
     return StepDemand(
         ops=op_demand(ops, runs),
         tensor=_traffic(_tensor_traffic(workload, plan, system, layers, ref)),
-        pipeline=_traffic(send(volume / split, inside).times(hops)),
+        pipeline=_traffic(_pipeline_traffic(workload, plan, system, ref)),
         shard=_traffic(per_micro + _context_traffic(workload, plan, system, layers, ref)),
         data=_traffic(per_step),
         n_host=n_host_calls(runs, ops, layers, plan),
@@ -237,7 +252,7 @@ def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShap
         sram_B=sram_B(macs, array),
         memory_B=memory_B(plan, workload).total,
         tokens=step_tokens,
-        model_FLOP=3 * forward_FLOP_per_token(model, context) * step_tokens / system.n_chips,
+        model_FLOP=3 * forward_FLOP_per_token(model, *contexts) * step_tokens / system.n_chips,
         rate=array.rates[array.executed(workload.precision)],
     )
 
@@ -251,26 +266,43 @@ def decode_demand(workload: Decode, plan: Plan, system: System, array: ArrayShap
         [p.phase for p in placed], np.asarray([p.share for p in placed]), float(workload.model.n_layers), "none"
     )
     macs = runs @ ops.macs
-    volume = workload.batch / plan.dp * workload.model.hidden * ACTIVATION_B
-    tensor = across_all_reduce(*spread(system.fabric, 1, plan.tp), volume, ref).times(2.0 * workload.model.n_layers)
+    model, seen = workload.model, min(workload.model.window, workload.context)
+    volume = workload.batch / plan.dp * model.hidden * ACTIVATION_B
+    tensor = across_all_reduce(*spread(system.fabric, 1, plan.tp), volume, ref).times(2.0 * model.n_layers)
     none = _traffic(Traffic())
     return StepDemand(
         ops=op_demand(ops, runs), tensor=_traffic(tensor), pipeline=none, shard=none, data=none,
         n_host=0.0, n_sync=0.0, n_micro=1.0, bubble_micro=0.0, window_micro=0.5, optimizer_B=0.0,
         macs=macs, sram_B=sram_B(macs, array),
         memory_B=memory_B(plan, workload).total, tokens=workload.batch,
-        model_FLOP=forward_FLOP_per_token(workload.model, workload.context) * workload.batch / system.n_chips,
+        model_FLOP=forward_FLOP_per_token(model, workload.context, seen) * workload.batch / system.n_chips,
         rate=array.rates[array.executed(workload.weight_precision)],
     )  # fmt: skip
 
 
-def forward_FLOP_per_token(model: Model, context: float) -> float:
-    """FLOP of one token's forward pass with `context` attended positions: 2 per weight it visits, plus attention."""
+def forward_FLOP_per_token(model: Model, context: float, windowed: float) -> float:
+    """FLOP of one token's forward pass: 2 per weight it visits, and the scores and weighted values of attention.
+
+        F = 2 N + 2 a (d + d_v) (l_full c + l_window c_w)
+
+    with N visited weights, a heads, d and d_v widths of a head's query and value, c positions attended to.
+
+    Source: [narayanan2021megatron] appendix for the terms; [deepseek2024v2] section 2.1 for values of another width.
+
+    Args:
+        model: sizes.
+        context: positions a token attends to in blocks that see everything.
+        windowed: the same in sliding-window blocks.
+
+    Returns:
+        FLOP per token.
+    """
     dense, e = n_dense_layers(model) / model.n_layers, model.experts
     inner = dense * model.ffn + ((1 - dense) * (e.per_token * e.ffn + e.shared_ffn) if e else 0.0)
     block = attention_parameters(model) + model.n_mlp_matrices * model.hidden * inner
     linear = 2 * model.n_layers * block + 2 * model.hidden * model.vocab
-    return linear + 4 * model.n_layers * model.n_heads * model.head_dim * context
+    attended = (model.n_layers - model.n_window_layers) * context + model.n_window_layers * windowed
+    return linear + 2 * model.n_heads * (model.head_dim + value_dim(model)) * attended
 
 
 def demand(

@@ -10,6 +10,7 @@ from pathlib import Path
 from .. import core
 from ..core.provenance import Sourced
 from ..hardware.presets import chip_receipts
+from ..mapping.activations import footprint_receipts
 from ..mapping.headroom import headroom_receipts
 from ..objective.design import Choice
 from ..objective.study import Study
@@ -49,6 +50,7 @@ def calibration_basis(chip_name: str) -> list[Basis]:
     return [
         *(Basis(f"calibration {prior}", f) for f in calibration_receipts(prior)),
         *(Basis("headroom", f) for f in headroom_receipts()),
+        *(Basis("kept in training", f) for f in footprint_receipts("fused")),
         *(Basis("element passes", f) for f in pass_receipts()),
     ]
 

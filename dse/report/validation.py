@@ -160,6 +160,12 @@ def source_medians(v: Validation) -> dict[str, Any]:
     return counts | {n: float(by[n].median()) for n in errors}
 
 
+def memory_scores(v: Validation) -> pd.DataFrame:
+    """Scores of peak memory by source, for whole steps; single operators and collectives have none."""
+    scores = v.scores.memory_by("source")
+    return scores if v.kind == "training" else scores.iloc[:0]
+
+
 def worst(v: Validation, n: int = WORST) -> list[dict[str, Any]]:
     """The predictions farthest from their measurements as a ratio, worst first."""
     done = v.modelled
@@ -188,6 +194,7 @@ def as_json(v: Validation) -> dict[str, Any]:
         "total": source_medians(v),
         "sources": v.scores.by("source").to_dict("records"),
         "chips": v.scores.by("chip").to_dict("records"),
+        "memory": memory_scores(v).to_dict("records"),
         "unmodelled": v.unmodelled.reindex(columns=["point_id", "source", "chip", "why"]).to_dict("records"),
         "worst": worst(v),
     }
@@ -211,6 +218,8 @@ def validation_view(v: Validation) -> RenderableType:
         "",
         _scores_table(v, "chip"),
     ]
+    if len(memory_scores(v)):
+        parts += ["", _memory_table(v)]
     if len(v.modelled):
         parts += ["", _worst_table(v)]
     if len(v.unmodelled):
@@ -229,18 +238,22 @@ def _scores_table(v: Validation, column: str) -> RenderableType:
 
 
 def _cells(row: dict[Any, Any]) -> list[str]:
-    def error(name: str, sign: str = "") -> str:
-        value = float(row[name])
-        return "-" if not np.isfinite(value) else f"{sign if value > 0 else ''}{percent(value)}"
+    counts = [f"{row[n]:,}" for n in ("points", "modelled")]
+    errors = [_error(row[n]) for n in ("median_abs_err", "p90_abs_err")]
+    return [*counts, *errors, _error(row["bias"], "+"), _error(row["baseline_median_abs_err"])]
 
-    counts = [f"{row['points']:,}", f"{row['modelled']:,}"]
-    return [
-        *counts,
-        error("median_abs_err"),
-        error("p90_abs_err"),
-        error("bias", "+"),
-        error("baseline_median_abs_err"),
-    ]
+
+def _error(value: float, sign: str = "") -> str:
+    return "-" if not np.isfinite(value) else f"{sign if value > 0 else ''}{percent(value)}"
+
+
+def _memory_table(v: Validation) -> RenderableType:
+    t = table("peak memory per chip", "modelled", "printed", "median error", "90th percentile", "bias", "refused")
+    for row in memory_scores(v).to_dict("records"):
+        counts = (f"{row[n]:,}" for n in ("modelled", "points"))
+        errors = (_error(row["median_abs_err"]), _error(row["p90_abs_err"]), _error(row["bias"], "+"))
+        t.add_row(escape(str(row["source"])), *counts, *errors, f"{row['refused']:,}")
+    return t
 
 
 def _worst_table(v: Validation) -> RenderableType:

@@ -35,6 +35,10 @@ _UNSUPPORTED = {
 """Keys of models that `Model` would misdescribe."""
 _WINDOWED, _WHOLE = ("sliding_attention", "chunked_attention"), "full_attention"
 """Entries of `layer_types`."""
+_DROPOUT = ("resid_pdrop", "hidden_dropout", "hidden_dropout_prob")
+"""Keys of the dropout rate of the residual stream."""
+_DROPPED = ("bert", "gpt2")
+"""Model types with dropout where no key says otherwise."""
 _NORM_PASSES = {"rms_norm_eps": 4, "layer_norm_epsilon": 6, "layer_norm_eps": 6}
 """Element passes of the normalisation that each key implies."""
 
@@ -70,6 +74,17 @@ def _is_gated(raw: Config, place: str) -> bool:
         f"{place}: model_type = {show(kind)} with activation {show(activation)} is not known; "
         f"allowed: {known}, or any decoder with hidden_act silu and rms_norm_eps"
     )
+
+
+def _dropout(raw: Config, place: str) -> bool:
+    """Whether blocks train with dropout, from the first rate the file names, else from the model type."""
+    key = next((k for k in _DROPOUT if raw.get(k) is not None), None)
+    if key is None:
+        return raw.get("model_type") in _DROPPED
+    rate = raw[key]
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
+        raise SpecError(f"{place}: {key} = {show(rate)}, expected a rate from 0 to below 1")
+    return rate > 0
 
 
 def _norm_passes(raw: Config, place: str) -> int:
@@ -226,5 +241,6 @@ def model_from_config(path: str | Path) -> Model:
         latent=latent,
         window=window,
         n_window_layers=n_window_layers,
+        dropout=_dropout(raw, place),
         causal=raw.get("model_type") not in _ENCODERS or flag(raw, place, "is_decoder", default=False),
     )

@@ -81,6 +81,8 @@ class Model:
     """Positions a sliding-window block attends to; 0 for none."""
     n_window_layers: int = 0
     """Blocks with a sliding window; the others attend to the whole context."""
+    dropout: bool = False
+    """Whether blocks train with dropout of the residual stream, whose masks wait for the backward pass."""
     causal: bool = True
     """Whether a position attends to earlier ones only (decoders) or to all (encoders)."""
 
@@ -181,6 +183,18 @@ def kv_B_per_token(model: Model, precision: str) -> float:
         width = model.latent.kv_rank + model.latent.rope_dim
         return model.n_layers * width * PRECISION_BITS[precision] / 8
     return 2 * model.n_layers * model.n_kv_heads * model.head_dim * PRECISION_BITS[precision] / 8
+
+
+def kv_cache_B(model: Model, context: float, precision: str) -> float:
+    """Bytes of KV cache of one sequence over all layers: sliding-window blocks keep their last `window` tokens only."""
+    windowed = model.n_window_layers / model.n_layers
+    kept = (1.0 - windowed) * context + windowed * min(model.window, context)
+    return kept * kv_B_per_token(model, precision)
+
+
+def value_dim(model: Model) -> int:
+    """Width of one head's values: that of its queries and keys, unless attention is latent."""
+    return model.head_dim if model.latent is None else model.latent.value_dim
 
 
 def check_precision(precision: str) -> str:

@@ -66,11 +66,11 @@ def test_no_fit_has_seen_these_runs():
 def test_recomputing_everything_costs_what_was_measured():
     """18.13 / 13.75 = 1.32: the ratio needs no peak, only the mix of work and traffic.
 
-    Expected within 20 %: 1.44 with the prior; 1.53 with the fit: its links are slower, all-reduces weigh more.
+    Expected within 5 %: 1.35 with prior and fit.
     """
     plans = {
         r: Plan(**TP8_PP8, dp=1, zero=0, recompute=r, sequence_parallel=r != "full") for r in ("selective", "full")
     }
     for name in CALIBRATIONS:
         seconds = {r: step_s(64, 64, p, name) for r, p in plans.items()}
-        assert seconds["full"] / seconds["selective"] == pytest.approx(18.13 / 13.75, rel=0.20)
+        assert seconds["full"] / seconds["selective"] == pytest.approx(18.13 / 13.75, rel=0.05)

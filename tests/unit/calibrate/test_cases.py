@@ -6,8 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dse.calibrate.cases import Case, Unmodelled, per_device, preset_for, row_model, row_plan, row_stack, training_case
-from dse.calibrate.measurements import complete, read, step_seconds
+from dse.calibrate.cases import (
+    Case,
+    Unmodelled,
+    per_device,
+    preset_for,
+    rated_step_s,
+    row_model,
+    row_plan,
+    row_stack,
+    row_system,
+    training_case,
+)
+from dse.calibrate.measurements import complete, read, step_s
 from dse.core.errors import SpecError, UnknownNameError
 from dse.hardware.presets import system
 from dse.workload.transformer import total_parameters
@@ -87,12 +98,42 @@ def test_cutting_a_chip_keeps_its_total_resources():
     assert half.fabric.n_chips == 32 and sum(half.fabric.axis_share) == pytest.approx(1.0)
 
 
-def test_step_seconds_prefers_printed_times_and_never_uses_flops():
+def test_step_s_prefers_printed_times_and_never_uses_flops():
     rows = pd.concat([point(metric="tflops_per_chip", unit="TFLOP/s", value=150.0), point()])
-    assert step_seconds(rows) == 13.75
-    assert step_seconds(point(metric="tflops_per_chip", unit="TFLOP/s")) is None
+    assert step_s(rows) == 13.75
+    assert step_s(point(metric="tflops_per_chip", unit="TFLOP/s")) is None
     # 64 sequences of 2,048 tokens at 1,000 tokens/s/chip on 64 chips: 2.048 s
-    assert step_seconds(point(metric="throughput_per_chip", unit="tok/s/chip", value=1000.0)) == pytest.approx(2.048)
+    assert step_s(point(metric="throughput_per_chip", unit="tok/s/chip", value=1000.0)) == pytest.approx(2.048)
+
+
+MAXTEXT = {
+    "chip": "Google TPU v5p", "num_chips": 512.0, "model": "MaxText 256B", "params_B": 256.0, "layers": 64.0,
+    "hidden": 16384.0, "ffn_hidden": 57344.0, "heads": 128.0, "kv_heads": 128.0, "vocab": 32000.0,
+    "global_batch": 512.0, "tp": 8.0, "pp": 1.0, "dp": 64.0, "virtual_pp": np.nan, "zero_stage": 3.0, "year": 2024.0,
+    "metric": "tflops_per_chip", "value": 308.0, "unit": "TFLOP/s", "note": "2 slice(s) of v5p-512",
+    "mfu_convention": "MaxText TFLOP/s/device: 6N + full (non-halved) attention; no recompute",
+}  # fmt: skip
+
+
+def test_a_flop_rate_counts_only_where_the_row_prints_its_formula():
+    """N = 64 x (4 x 16384^2 + 3 x 16384 x 57344) + 2 x 32000 x 16384 + norms = 250.2e9 weights, 2,048 tokens a chip.
+
+    (6 N + 12 x 64 x 16384 x 2048) x 2,048 tokens over 308 TFLOP/s: 10.15 s.
+    """
+    per_token = 6 * (64 * (4 * 16384**2 + 3 * 16384 * 57344) + 2 * 32000 * 16384) + 12 * 64 * 16384 * 2048
+    assert rated_step_s(point(**MAXTEXT)) == pytest.approx(per_token * 2048 / 308e12, rel=1e-4)
+    assert rated_step_s(point(**MAXTEXT)) == pytest.approx(10.15, abs=0.01)
+    assert rated_step_s(point(**MAXTEXT | {"mfu_convention": "causal attention halved"})) is None
+    assert rated_step_s(point(**MAXTEXT | {"metric": "mfu", "unit": "%"})) is None
+
+
+def test_slices_of_a_tpu_pod_are_tori_of_their_own():
+    """256 chips: 4 x 8 x 8, whose 8 tensor ranks ring an axis; a corner of 16 x 20 x 28 would ring none."""
+    found = training_case(point(**MAXTEXT))
+    assert isinstance(found, Case)
+    cut = row_system(row(**MAXTEXT), "tpu-v5p", "tpu-v5p-8960").fabric
+    assert (cut.kind, cut.dims) == ("torus", (4, 8, 8))
+    assert row_system(row(), "a100-80", "dgx-a100").fabric.dims == (8,)
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def test_human_units_become_canonical():
     trn2, a100 = presets.chip("trainium2"), presets.chip("a100-80")
     assert float(trn2.core.scratchpad_B) == 28 * 2**20
     assert float(trn2.hbm_capacity_B) == 96 * 2**30
-    assert float(a100.hbm_capacity_B) == 80e9
+    assert float(a100.hbm_capacity_B) == 5 * 16 * 2**30  # five stacks of 16 GiB, sold as 80 GB
     assert float(a100.scaleup_bandwidth_per_dir_Bps) == 300e9
     assert float(trn2.scaleout_bandwidth_per_dir_Bps) == 200e9 / 8  # 200 Gbps
     assert float(pool_B(a100)) == pytest.approx(40 * 2**20, rel=1e-6)  # all SMs share L2

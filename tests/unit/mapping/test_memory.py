@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dse.mapping.memory import (
-    Memory,
-    chip_parameters,
+from dse.mapping.activations import (
+    footprint,
     in_flight,
+    input_B,
     layer_activation_B_per_token,
-    memory_B,
     training_activations_B,
 )
+from dse.mapping.memory import Memory, chip_parameters, memory_B
 from dse.mapping.plan import RECOMPUTE, Plan, parse_plan
 from dse.workload.presets import model
 from dse.workload.transformer import Decode, Training, total_parameters
@@ -161,18 +161,53 @@ def test_dense_and_shared_parts_are_not_split_over_expert_ranks():
 
 
 def test_zero_stages_shard_one_more_thing_each():
-    # 8 replicas of n = 8.03e9: 2 n, 4 n and 12 n bytes, an eighth from stages 3, 2 and 1 on
+    # 8 replicas of n = 8.03e9: 2 n, 4 n and 12 n bytes, an eighth of the last two from stages 2 and 1 on; at stage 3
+    # the fp32 masters are the shards, and two of 32 layers are whole in bf16
     n = total_parameters(LLAMA_8B)
-    for zero, held in ((0, (2, 4, 12)), (1, (2, 4, 12 / 8)), (2, (2, 4 / 8, 12 / 8)), (3, (2 / 8, 4 / 8, 12 / 8))):
+    by_stage = {0: (2, 4, 12), 1: (2, 4, 12 / 8), 2: (2, 4 / 8, 12 / 8), 3: (2 * 2 / 32, 4 / 8, 12 / 8)}
+    for zero, held in by_stage.items():
         m = memory_B(Plan(dp=8, zero=zero), TRAIN_8B)
         assert (m.weights_B, m.gradients_B, m.optimizer_B) == pytest.approx(tuple(b * n for b in held))
 
 
-def test_sharded_weights_are_gathered_two_layers_at_a_time():
-    # stage 3 holds the layer in use and the next one whole: 2 layers x 2 B x n / 32
-    n = total_parameters(LLAMA_8B)
-    two, three = (memory_B(Plan(dp=8, zero=zero), TRAIN_8B).activations_B for zero in (2, 3))
-    assert three - two == pytest.approx(2 * 2 * n / 32)
+def test_eager_software_keeps_spare_copies_of_a_llama_layer():
+    # Llama 3.1 8B in eager PyTorch on 8 ranks, per token: 139,264 / 8, silu(gate) 2 x 14336 / 8, and the inputs of
+    # QKV and of the MLP whole instead of an eighth, 2 x 2 x 4096 x 7/8
+    kept = layer_activation_B_per_token(LLAMA_8B, 8, "selective", 8192, software=footprint("eager"))
+    assert kept == pytest.approx(139264 / 8 + 2 * 14336 / 8 + 2 * 2 * 4096 * 7 / 8)
+
+
+def test_eager_software_holds_gradient_buckets_and_copies_of_logits():
+    # 2 B per weight of buckets with replicas, none without; 10 instead of 4 B per logit of 8192 tokens
+    eager, n = footprint("eager"), total_parameters(LLAMA_8B)
+    one, eight = (memory_B(Plan(dp=dp), TRAIN_8B, eager) for dp in (1, 8))
+    assert eight.gradients_B - one.gradients_B == pytest.approx(2 * n)
+    assert one.gradients_B == pytest.approx(4 * n)
+    bare = dataclasses.replace(footprint("fused"), logit_B=10.0)
+    more = memory_B(Plan(), TRAIN_8B, bare).activations_B - memory_B(Plan(), TRAIN_8B).activations_B
+    assert more == pytest.approx(6 * 8192 * 128256)
+
+
+def test_eight_bit_products_keep_eight_bit_inputs():
+    # a block of Llama 3.1 8B: norm inputs 4h, inputs of QKV and MLP 2 x 1h, Q, K, V and attention output 20,480 and
+    # one 8-bit copy of the output, gate and up 2 x 2 x 14336 and their product 14336 in 8 bit
+    by_hand = 4 * 4096 + 2 * 4096 + 20480 + 4096 + 4 * 14336 + 14336
+    assert layer_activation_B_per_token(LLAMA_8B, 1, "selective", 8192, in_B=1.0) == by_hand
+    assert [input_B(p) for p in ("fp32", "bf16", "fp8", "fp4")] == [2.0, 2.0, 1.0, 0.5]
+
+
+def test_offloaded_layers_leave_two_on_the_chip():
+    # everything but two layers of 139,264 B per token, and the head's 4 (h + V), waits in host memory
+    here = training_activations_B(Plan(offload=True), TRAIN_8B)
+    assert here == pytest.approx(8192 * (2 * 139264 + 4 * (4096 + 128256)))
+    assert here < training_activations_B(Plan(), TRAIN_8B)
+
+
+def test_dropout_masks_are_kept_only_where_there_is_dropout():
+    # 2h of masks per block and h on the embedding, one byte each
+    dry = dataclasses.replace(GPT3, model=dataclasses.replace(GPT3.model, dropout=False))
+    saved = training_activations_B(Plan(tp=8), GPT3) - training_activations_B(Plan(tp=8), dry)
+    assert saved == pytest.approx(2048 * 12288 / 8 * (2 * 96 + 1))
 
 
 @pytest.mark.parametrize("recompute", RECOMPUTE)
@@ -207,9 +242,11 @@ def test_latent_cache_is_replicated_over_tensor_ranks():
     assert memory_B(Plan(tp=8), Decode(DEEPSEEK, 64, 8192)).kv_B == 64 * 8192 * 70_272
 
 
-def test_training_precision_does_not_change_storage():
+def test_training_precision_changes_kept_inputs_only():
     plan = Plan(tp=8, pp=8)
-    assert memory_B(plan, dataclasses.replace(GPT3, precision="fp8")) == memory_B(plan, GPT3)
+    narrow, wide = memory_B(plan, dataclasses.replace(GPT3, precision="fp8")), memory_B(plan, GPT3)
+    assert narrow.activations_B < wide.activations_B
+    assert dataclasses.replace(narrow, activations_B=wide.activations_B) == wide
 
 
 def test_total_is_the_sum():
@@ -234,6 +271,13 @@ def test_decode_weights_carry_their_block_scales(precision, stored):
 def test_decode_cache_is_replicated_beyond_the_kv_heads():
     at_8, at_64 = (memory_B(Plan(tp=tp), Decode(LLAMA_70B, 64, 8192)).kv_B for tp in (8, 64))
     assert at_8 == at_64
+
+
+def test_sliding_windows_bound_the_cache():
+    # gpt-oss-20b: 12 of 24 blocks see 128 tokens, 8 KV heads x 64 x 2 x 2 B = 2,048 B per token and block
+    model_20b = model("gpt-oss-20b")
+    for context, kept in ((64, 24 * 64), (128, 24 * 128), (8192, 12 * 8192 + 12 * 128)):
+        assert memory_B(Plan(), Decode(model_20b, 1, context)).kv_B == 2048 * kept
 
 
 def test_replicas_share_the_cache():

@@ -130,6 +130,19 @@ def test_kv_heads_split_or_replicated():
         check_plan(parse_plan("tp=8"), dataclasses.replace(DECODE_70B, model=thin), system(8))
 
 
+def test_tensor_ranks_must_divide_the_width_of_experts():
+    """Qwen3 30B-A3B: 32 heads, 4 KV heads and no dense MLP; experts 768 wide, which 512 ranks would not divide."""
+    qwen = model("qwen3-30b-a3b")
+    odd = dataclasses.replace(qwen, experts=dataclasses.replace(qwen.experts, ffn=764, shared_ffn=0))
+    training = Training(odd, 8, 4096)
+    check_plan(parse_plan("tp=4"), training, system(4, domain=8))
+    with pytest.raises(PlanError, match="tp=8 does not divide the expert width 764"):
+        check_plan(parse_plan("tp=8"), training, system(8, domain=8))
+    shared = dataclasses.replace(odd, experts=dataclasses.replace(odd.experts, ffn=768, shared_ffn=100))
+    with pytest.raises(PlanError, match="tp=8 does not divide the shared experts' width 100"):
+        check_plan(parse_plan("tp=8"), Training(shared, 8, 4096), system(8, domain=8))
+
+
 @pytest.mark.parametrize("plan", [Plan(tp=0), Plan(dp=-1), Plan(zero=4), Plan(recompute="often"), Plan(pp=True)])
 def test_fields_are_checked_however_the_plan_was_made(plan):
     with pytest.raises(PlanError, match=r"not allowed|not one of"):

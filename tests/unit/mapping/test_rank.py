@@ -141,7 +141,7 @@ def test_windowed_blocks_attend_to_less():
     assert whole.op.products[0].stationary == 2048
 
 
-@pytest.mark.parametrize("name", [n for n in model_names() if model(n).latent is None and not model(n).window])
+@pytest.mark.parametrize("name", model_names())
 def test_forward_macs_equal_the_formula_for_mfu(name):
     """The operators of one token, summed, are the FLOP that MFU is counted in (router and imbalance left out)."""
     m = model(name)
@@ -154,7 +154,8 @@ def test_forward_macs_equal_the_formula_for_mfu(name):
     linear -= experts * (1 - 1 / passes()["expert_imbalance"])
     head = sequence * m.hidden * m.vocab
     total = 2 * (m.n_layers * (linear + attention) + head) / sequence
-    assert total == pytest.approx(forward_FLOP_per_token(m, mean_context(m, sequence, False)), rel=1e-9)
+    contexts = [mean_context(m, sequence, windowed) for windowed in (False, True)]
+    assert total == pytest.approx(forward_FLOP_per_token(m, *contexts), rel=1e-9)
 
 
 @pytest.mark.parametrize("parallel", [True, False])

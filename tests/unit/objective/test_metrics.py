@@ -22,9 +22,9 @@ from dse.objective.metrics import (
     evaluate_demand,
     fastest,
     lowered,
-    plan_seconds,
+    plan_steps_s,
     silicon,
-    step_seconds,
+    throttled_step_s,
 )
 from dse.objective.terms import METRICS
 from dse.performance.calibration import calibration, default_calibration
@@ -63,7 +63,7 @@ def test_silicon_of_every_preset_is_consistent(name):
 def test_mfu_by_hand(trn2, evaluation):
     """3 x forward FLOP of 32 x 4,096 tokens, over the step and 16 chips of 629.1 TFLOP/s bf16."""
     tokens = 32 * 4096
-    useful = 3 * forward_FLOP_per_token(LLAMA, 2048) * tokens
+    useful = 3 * forward_FLOP_per_token(LLAMA, 2048, 0) * tokens
     peak = 16 * float(peak_FLOPps(trn2.chip, "bf16"))
     assert peak / 16 == pytest.approx(629.1e12, rel=1e-3)
     assert float(evaluation.mfu_frac) == pytest.approx(useful / (float(evaluation.step_s) * peak), rel=1e-9)
@@ -97,8 +97,8 @@ def test_the_search_finds_the_fastest_plan_that_fits(trn2):
     every, demands = lowered(trn2, TRAINING, c)
     room = usable_frac() * float(trn2.chip.hbm_capacity_B)
     some = range(0, len(every), max(len(every) // 12, 1))
-    one_by_one = {i: float(step_seconds(demands[i], trn2.chip, t, c)) for i in some}
-    seconds = np.asarray(plan_seconds(stack_demands(demands), trn2.chip, t, c))
+    one_by_one = {i: float(throttled_step_s(demands[i], trn2.chip, t, c)) for i in some}
+    seconds = np.asarray(plan_steps_s(stack_demands(demands), trn2.chip, t, c))
     for i, s in one_by_one.items():
         assert seconds[i] == (pytest.approx(s, rel=1e-12) if float(demands[i].memory_B) <= room else np.inf)
     plan, e = evaluate(trn2, TRAINING)

@@ -52,6 +52,14 @@ def test_stage_messages_are_split_over_tensor_ranks():
     assert float(lowered(64, Plan(tp=8, pp=1, dp=8)).pipeline.out_B) == 0.0
 
 
+def test_without_sequence_parallelism_the_receivers_gather_the_parts():
+    """The network carries the same eighths; then each node gathers 7/8 of s h over its own links, 2 x 3 times."""
+    split, whole = lowered(64, PIPELINE), lowered(64, dataclasses.replace(PIPELINE, sequence_parallel=False))
+    assert float(whole.pipeline.out_B) == pytest.approx(float(split.pipeline.out_B))
+    assert float(split.pipeline.up_B) == 0.0
+    assert float(whole.pipeline.up_B) == pytest.approx(2 * 3 * 7 / 8 * 2 * 2048 * 12288)
+
+
 def test_stages_of_one_domain_stay_inside():
     """tp 2, two stages: both fit in a node of 8."""
     d = demand(Training(model("llama-3.1-8b"), 8, 2048), Plan(tp=2, pp=2, dp=2), system("dgx-a100", 8), REF)
@@ -116,13 +124,34 @@ def test_model_flop_of_gpt3_by_hand():
     assert 2 * np.sum(d.macs) * 64 > float(d.model_FLOP)  # recomputation and masked products come on top
 
 
+def test_useful_attention_stops_at_the_window():
+    """gpt-oss-20b: 64 heads of 64, 12 of 24 blocks with a window of 128, 4,096 tokens.
+
+    A token attends to 2,048 on average, or to 128 - 128^2 / 8192 = 126: 2 (64 + 64) x 64 x 12 (2048 + 126) FLOP.
+    """
+    oss = model("gpt-oss-20b")
+    d = demand(Training(oss, 8, 4096), Plan(dp=8), system("dgx-a100", 8), REF)
+    attention = 2 * 128 * 64 * 12 * (2048 + 126)
+    assert float(d.model_FLOP) == pytest.approx(3 * (forward_FLOP_per_token(oss, 0, 0) + attention) * 4096)
+    decode = demand(Decode(oss, 8, 4096), Plan(dp=8), system("dgx-a100", 8), REF)
+    attention = 2 * 128 * 64 * 12 * (4096 + 128)
+    assert float(decode.model_FLOP) == pytest.approx(forward_FLOP_per_token(oss, 0, 0) + attention)
+
+
+def test_useful_attention_counts_values_at_their_own_width():
+    """DeepSeek-V3: queries and keys are 192 wide, values 128: 2 x (192 + 128) x 128 heads x 61 blocks per position."""
+    deepseek = model("deepseek-v3")
+    extra = forward_FLOP_per_token(deepseek, 1, 0) - forward_FLOP_per_token(deepseek, 0, 0)
+    assert extra == pytest.approx(2 * 320 * 128 * 61, rel=1e-4)
+
+
 def test_decode_flop_and_tokens():
     """One token of each of 256 sequences, 8,192 attended: twice the weights, and 4 l h s of attention."""
     llama = model("llama-3.1-70b")
     d = demand(Decode(llama, 256, 8192), Plan(tp=8, dp=2), system("trn2-16"), REF)
     assert float(d.tokens) == 256
-    assert float(d.model_FLOP) == pytest.approx(forward_FLOP_per_token(llama, 8192) * 256 / 16)
-    assert forward_FLOP_per_token(llama, 0) == pytest.approx(2 * (70.55e9 - llama.vocab * llama.hidden), rel=1e-3)
+    assert float(d.model_FLOP) == pytest.approx(forward_FLOP_per_token(llama, 8192, 0) * 256 / 16)
+    assert forward_FLOP_per_token(llama, 0, 0) == pytest.approx(2 * (70.55e9 - llama.vocab * llama.hidden), rel=1e-3)
 
 
 def test_decode_reduces_twice_per_layer_over_the_tensor_ranks():

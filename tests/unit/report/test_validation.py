@@ -1,5 +1,6 @@
 """Scores of measurements: what is predicted, what is not and why, and the figures."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,9 @@ def found() -> Validation:
             **{p: predicted * share for p, share in zip(PARTS, (0.5, 0.1, 0.1, 0.1, 0.1, 0.05), strict=True)},
             "bubble_s": predicted * 0.05,
             "baseline_s": [2.0, 2.0, 4.0, 5.0],
+            "memory_B": [50e9, 60e9, 40e9, 90e9],
+            "measured_memory_B": [40e9, 60e9, np.nan, np.nan],
+            "usable_memory_B": 79e9,
             "why": "",
         }
     )
@@ -69,6 +73,15 @@ def test_json_has_every_row_without_prediction(found):
     assert {"kind", "sources", "chips", "unmodelled", "worst"} <= set(out)
     assert [u["point_id"] for u in out["unmodelled"]] == ["a#3", "c#1", "c#2"]
     assert [s["source"] for s in out["sources"]] == ["a", "b", "c"]
+
+
+def test_memory_is_scored_where_it_is_printed_and_feasibility_everywhere(found):
+    """a: 50 for 40 GB and 60 for 60, so 25 % and nothing; b prints none, and 90 of 79 GB would have been refused."""
+    a, b = as_json(found)["memory"]
+    assert (a["source"], a["points"], a["median_abs_err"], a["bias"], a["refused"]) == ("a", 2, 0.125, 0.125, 0)
+    assert (b["source"], b["points"], b["modelled"], b["refused"]) == ("b", 0, 2, 1)
+    assert np.isnan(b["median_abs_err"])
+    assert as_json(dataclasses.replace(found, kind="kernels"))["memory"] == []
 
 
 def test_figures_are_written_and_do_not_depend_on_the_time(found, tmp_path):

@@ -1,0 +1,139 @@
+"""Rows of single operators as operators: matrix products, grouped ones, attention, element-wise work."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+from ..technology.node import PRECISION_BITS
+from ..workload.op import Op, elementwise, fused_attention, linear, passes
+from .cases import row_number, row_text
+
+WIDTHS = {
+    "bfloat16": "bf16", "fp16": "bf16", "bf16": "bf16", "float16": "bf16", "half": "bf16", "fp8": "fp8",
+    "fp8_block": "fp8", "fp8 e4m3": "fp8", "sq": "fp8", "nvfp4": "fp4", "float": "fp32",
+}  # fmt: skip
+"""Published data type to precision of the products; SmoothQuant's 8-bit integers run at the 8-bit rate."""
+
+WEIGHT_ONLY_B = {"int8_wo": 1.0, "int4_wo": 0.5}
+"""Data types whose products run in 16 bit on narrower stored weights, and bytes per weight."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DataType:
+    """Widths of an operator's operands."""
+
+    precision: str
+    """Precision of the products."""
+    weight_B: float
+    """Bytes per stored weight."""
+    kv_B: float
+    """Bytes per cached key or value."""
+
+
+def data_type(published: str) -> DataType | None:
+    """Widths behind a published data type such as "bf16, KV fp8" or "FP8 (presumed)"; None if it is not known."""
+    products, _, cache = published.lower().partition("(")[0].strip().partition(", kv ")
+    precision = "bf16" if products in WEIGHT_ONLY_B else WIDTHS.get(products)
+    kv = WIDTHS.get(cache.strip() or products, "bf16")
+    if precision is None or (cache and cache.strip() not in WIDTHS):
+        return None
+    weight_B = WEIGHT_ONLY_B.get(products, PRECISION_BITS[precision] / 8)
+    return DataType(precision, weight_B, PRECISION_BITS[kv] / 8)
+
+
+def gemm(m: float, n: float, k: float, dtype: DataType, count: float = 1.0) -> Op:
+    """`count` products with their operands and results moved once, results in bf16."""
+    op = linear("gemm", m, k, n, dtype.precision, count=count)
+    operand_B = PRECISION_BITS[dtype.precision] / 8
+    return dataclasses.replace(op, hbm_B=count * (operand_B * m * k + dtype.weight_B * k * n + 2 * m * n))
+
+
+def n_experts_touched(n_experts: float, per_token: float, n_tokens: float) -> float:
+    """Experts that at least one of `n_tokens` chooses when each chooses `per_token` of `n_experts` at random.
+
+        E (1 - (1 - k/E)^n)
+
+    Source: the mean of a binomial count; a token's choices differ, so k/E is the chance of one expert.
+    Assumes: balanced routing, tokens independent.
+    """
+    return n_experts * (1.0 - (1.0 - per_token / n_experts) ** n_tokens)
+
+
+def _numbers(text: str, *words: str) -> list[float]:
+    """The number after each of `words` in `text`, 0 where it is missing."""
+    found = [re.search(rf"\b{w}\s+(\d+)", text) for w in words]
+    return [float(m.group(1)) if m else 0.0 for m in found]
+
+
+def grouped_gemm(name: str, row: Any, dtype: DataType) -> Op | str:
+    """The experts of one rank: those that were chosen read their weights, all tokens are multiplied."""
+    shape, note = row_text(row, "shape").lower(), row_text(row, "note").lower()
+    experts, local, top_k, hidden, ffn, tokens = _numbers(shape, "experts", "local", "topk", "h", "ffn", "tokens/gpu")
+    if min(experts, local, top_k, hidden, ffn, tokens) <= 0:
+        return "grouped product without experts, widths or tokens"
+    n_gpus = re.search(r"(\d+) gpus ep", note)
+    n_tokens = tokens * (float(n_gpus.group(1)) if n_gpus else experts / local)
+    touched = n_experts_touched(experts, top_k, n_tokens) * local / experts
+    each = n_tokens * top_k / experts * local / touched
+    k, n = (hidden, 2 * ffn) if "gate" in name else (ffn, hidden)
+    return gemm(each, n, k, dtype, count=touched)
+
+
+def attention(name: str, row: Any, dtype: DataType) -> Op | str:
+    """Attention of new tokens to a cache: one token per sequence (decode) or a chunk of a prompt.
+
+    The query heads of a group stream together against their shared keys and values.
+    """
+    heads_text = row_text(row, "heads")
+    query, _, cached = heads_text.partition("/")
+    heads, kv = (float(t) if re.fullmatch(r"[\d.]+", t) else 0.0 for t in (query, cached or query))
+    length, width, sequences = (row_number(row, c, 0) for c in ("seq_len", "head_dim", "batch"))
+    if min(heads, kv, length, width, sequences) <= 0:
+        return "attention without heads, width, length or batch"
+    softmax, kv_B = passes()["softmax_forward"], dtype.kv_B
+    if "decode" in name:
+        return fused_attention(kv, kv, width, heads / kv, length, sequences, 2, softmax, kv_B)
+    before = _numbers(row_text(row, "shape").lower(), "kv")[0]
+    seen, context = before + length / 2, before + length
+    return fused_attention(heads, kv, width, length, context, sequences, 2, softmax, kv_B, attended=seen)
+
+
+SMALL = {"gelu": "activation_forward", "softmax": "softmax_forward", "copy": "residual"}
+"""Words in the name of an element-wise operator, and the passes over its elements."""
+
+
+def calibrates(row: Any) -> bool:
+    """Whether fits may learn from a row.
+
+    Not where its data type is presumed, nor from element-wise operators: published ones are timed on the host, whose
+    share, up to 50 us, is not printed.
+    """
+    name = row_text(row, "op").lower()
+    return "presumed" not in row_text(row, "dtype").lower() and not any(word in name for word in SMALL)
+
+
+def small_op(name: str, row: Any) -> Op | str:
+    """Element-wise work that reads and writes its elements once."""
+    kind = next((k for k in SMALL if k in name), None)
+    elements = row_number(row, "elements", 0)
+    if kind is None or elements <= 0:
+        return f"operator '{name}' is not modelled"
+    return elementwise(name, elements, passes()[SMALL[kind]], moved=2.0)
+
+
+def row_op(row: Any) -> Op | str:
+    """The operator of a row, or why it is not modelled."""
+    name, published = row_text(row, "op").lower(), row_text(row, "dtype").lower()
+    dtype = data_type(published)
+    if dtype is None:
+        return f"data type '{published}' is not modelled"
+    if "attention" in name and ("decode" in name or "prefill" in name):
+        return attention(name, row, dtype)
+    if "gemm" in name or "matmul" in name:
+        m, n, k = (row_number(row, c, 0) for c in ("M", "N", "K"))
+        if "grouped" in name:
+            return grouped_gemm(name, row, dtype)
+        return gemm(m, n, k, dtype) if min(m, n, k) > 0 else "matrix product without M, N or K"
+    return small_op(name, row)

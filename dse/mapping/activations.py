@@ -1,0 +1,155 @@
+"""Bytes that training keeps until the backward pass, and what software keeps beyond them."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cache
+from pathlib import Path
+
+from ..core.provenance import Sourced, load_receipts, number, pick
+from ..technology.node import PRECISION_BITS
+from ..workload.transformer import Model, Training, n_dense_layers
+from .plan import Plan, layers_per_stage, n_micro_batches
+
+_FILE = Path(__file__).parent / "data" / "footprints.toml"
+
+ACTIVATION_B = 2
+"""Activations are kept in bf16."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Footprint:
+    """What training software keeps beyond what the backward pass must have."""
+
+    n_glu_results: float
+    """Copies of a gated MLP's activation kept beside its input and its product."""
+    n_gathered_inputs: float
+    """Whether products keep their inputs gathered over tensor ranks (1) or only the rank's part (0)."""
+    bucket_B: float
+    """Bytes per weight of gradients waiting to be reduced, beside the accumulators."""
+    logit_B: float
+    """Bytes per logit at the loss, all copies that live at once."""
+
+
+@cache
+def footprint(kind: str) -> Footprint:
+    """The footprint of a kind of software: "fused", "compiled" or "eager".
+
+    Raises:
+        UnknownNameError: no such kind.
+    """
+    facts = pick(load_receipts(_FILE), "footprint", kind)
+    return Footprint(**{f.name: number(facts, f.name) for f in dataclasses.fields(Footprint)})
+
+
+def footprint_receipts(kind: str) -> list[Sourced]:
+    """Receipts of a footprint."""
+    return list(pick(load_receipts(_FILE), "footprint", kind).values())
+
+
+FUSED = footprint("fused")
+"""Software that keeps what the backward pass must have, such as Megatron."""
+
+
+def n_kv_heads(model: Model, tp: int) -> float:
+    """KV heads on one rank; replicated where there are fewer heads than ranks."""
+    return max(model.n_kv_heads / tp, 1.0)
+
+
+def input_B(precision: str) -> float:
+    """Bytes per element of a linear layer's kept input: the width at which the weight gradient reads it again.
+
+    Source: [deepseek2024v3] section 3.3.3: products in 8 bit cache their inputs in 8 bit.
+    """
+    return min(PRECISION_BITS[precision] / 8, float(ACTIVATION_B))
+
+
+def _mlp_B_per_token(model: Model, tp: int, in_B: float, software: Footprint) -> float:
+    """Kept tensors of the MLP: inputs of the activation, its result as the input of the last product, spare copies."""
+    dense, e = n_dense_layers(model) / model.n_layers, model.experts
+    inner = dense * model.ffn + ((1 - dense) * (e.per_token * e.ffn + e.shared_ffn) if e else 0.0)
+    gated = model.n_mlp_matrices - 2
+    return inner / tp * (ACTIVATION_B * (model.n_mlp_matrices - 1 + gated * software.n_glu_results) + in_B)
+
+
+def layer_activation_B_per_token(
+    model: Model, tp: int, recompute: str, sequence: int, in_B: float = ACTIVATION_B, software: Footprint = FUSED
+) -> float:
+    """Bytes that one layer keeps per token on one rank until the backward pass.
+
+    Stored tensors, counted as in the source but with grouped queries and a gated MLP:
+
+        norm inputs 4h + inputs of QKV and of the MLP 2wh + Q and attention output 4ad + K and V 4kd
+        + inputs of the activation 2f (n_mlp - 1), its result wf + dropout masks 2h (if any), all over t;
+        "none" adds the scores, 5as with dropout (softmax 2, mask 1, result 2), 2as without;
+        "full" keeps only the layer's input, 2h / t
+
+    with h `hidden`, a and k query and KV heads, d `head_dim`, f `ffn`, s `sequence`, t `tp`, w bytes of a product's
+    input (2, or 1 for 8-bit products, which then keep their own copy of the attention output, wad). For GPT in
+    16 bit (k = a, ad = h, f = 4h, n_mlp = 2) this is h (34 + 5as/h) / t, 34h / t and 2h / t.
+
+    Source: [korthikanti2022] section 4.1 for the tensors, table 2 for the division by t with sequence parallelism;
+    [deepseek2024v3] section 3.3.3 for w.
+    Assumes: "selective" and "full" never store scores (recomputed, or fused as in FlashAttention); "none" does.
+    K and V are replicated, not split, where t exceeds the KV heads.
+    """
+    if recompute == "full":
+        return ACTIVATION_B * model.hidden / tp
+    heads = model.n_heads / tp
+    own_copy = in_B * heads if in_B < ACTIVATION_B else 0.0
+    attention = model.head_dim * (2 * ACTIVATION_B * (heads + n_kv_heads(model, tp)) + own_copy)
+    inputs = 2 * in_B * model.hidden * (1 / tp + software.n_gathered_inputs * (1 - 1 / tp))
+    kept = 2 * ACTIVATION_B * model.hidden / tp + inputs + attention + _mlp_B_per_token(model, tp, in_B, software)
+    kept += 2 * model.hidden / tp if model.dropout else 0
+    if recompute == "selective":
+        return kept
+    score_B = 5 if model.dropout else ACTIVATION_B
+    return kept + score_B * model.n_heads * sequence / tp
+
+
+def in_flight(plan: Plan, n_micro: int, stage: int) -> float:
+    """Micro batches whose activations `stage` holds at once.
+
+        1F1B: p - i        interleaved: (2 (p - i - 1) + (v - 1) p + 1) / v
+
+    with p `pp`, v `interleave`, i `stage` from 0; never more than there are. The first stage has p, or
+    p (1 + (p - 1)/(p v)) interleaved.
+
+    Source: [korthikanti2022] section 4.2.3 for the first stage; [narayanan2021megatron] section 2.2 for the warm-up.
+    """
+    p, v, after = plan.pp, plan.interleave, plan.pp - stage - 1
+    held = after + 1 if v == 1 else (2 * after + (v - 1) * p + 1) / v
+    return float(min(held, n_micro))
+
+
+def training_activations_B(plan: Plan, workload: Training, software: Footprint = FUSED) -> float:
+    """Activations on the fuller of first and last stage.
+
+        A = s b (l a F_i + E_i) + replay
+
+    with s b tokens of a micro batch, l layers per stage, a bytes per token and layer, F_i micro batches in flight.
+    E_i is F_0 h / t on the first stage (mask of the embedding's dropout, if any) and (4h + g V) / t on the last
+    (norm, head input, g bytes per logit of one micro batch). Full recomputation replays one layer at a time, whose
+    tensors are the replay term (the source leaves it out); with offloading the layers' tensors wait in host memory
+    and only those of the layer at work and of the one on its way are here.
+
+    Source: [korthikanti2022] eq. 5 and section 4.3.
+    """
+    model, tp, layers = workload.model, plan.tp, layers_per_stage(plan, workload.model)
+    tokens = plan.micro_batch * workload.sequence / plan.cp
+    n_micro, in_B = n_micro_batches(plan, workload), input_B(workload.precision)
+    # fused attention never stores scores, so keeping everything costs no more than recomputing them
+    stored = "selective" if workload.fused_attention and plan.recompute == "none" else plan.recompute
+    kept = layer_activation_B_per_token(model, tp, stored, workload.sequence, in_B, software)
+    mask = model.hidden / tp if model.dropout else 0.0
+    ends = (software.logit_B * model.vocab + 2 * ACTIVATION_B * model.hidden) / tp
+    per_token = {}
+    for stage in (0, plan.pp - 1):
+        held = in_flight(plan, n_micro, stage)
+        first, last = stage == 0, stage == plan.pp - 1
+        here = min(2.0, held * layers) if plan.offload else held * layers
+        per_token[stage] = here * kept + held * mask * first + ends * last
+    replay = 0.0
+    if plan.recompute == "full":
+        replay = layer_activation_B_per_token(model, tp, "selective", workload.sequence, in_B, software)
+    return tokens * (max(per_token.values()) + replay)

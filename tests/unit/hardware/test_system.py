@@ -1,0 +1,33 @@
+"""Slices of a torus."""
+
+import pytest
+
+from dse.hardware.presets import system
+from dse.hardware.system import most_cubic, torus_slice
+
+
+@pytest.mark.parametrize(
+    ("n", "axes", "dims"),
+    [
+        (512, 3, (8, 8, 8)),
+        (1024, 3, (8, 8, 16)),
+        (64, 3, (4, 4, 4)),
+        (128, 2, (8, 16)),
+        (7, 3, (1, 1, 7)),
+        (5, 1, (5,)),
+    ],
+)
+def test_most_cubic_factors(n, axes, dims):
+    assert most_cubic(n, axes) == dims
+
+
+def test_a_slice_is_a_whole_torus_and_keeps_its_links():
+    pod = system("tpu-v5p-8960")
+    cut = torus_slice(pod, 512)
+    assert (cut.n_chips, cut.fabric.dims, cut.fabric.axis_share) == (512, (8, 8, 8), pod.fabric.axis_share)
+
+
+def test_what_is_no_torus_or_larger_than_one_keeps_its_shape():
+    node, pod = system("dgx-a100"), system("tpu-v5p-8960")
+    assert torus_slice(node, 4).fabric == node.fabric
+    assert torus_slice(pod, 17920).fabric == pod.fabric and torus_slice(pod, 17920).n_chips == 17920

@@ -29,7 +29,6 @@ from ..optimize.interior import Optimum, solve_convex
 from ..optimize.search import SPAN, Candidate, Search
 from .built import outcome
 from .risk import Risk, strata
-from .samples import Samples
 from .unknowns import Draw, draw
 
 SLOTS = 12
@@ -108,7 +107,7 @@ def robust_design(
         The design, rounded to whole cores and stacks, and its record on fresh samples; or why there is none.
     """
     share = share_of(robust)
-    spare = int(math.floor((1.0 - share) * found.n + 1e-9))
+    spare = math.floor((1.0 - share) * found.n + 1e-9)
     search = Search(Space(found.study))
     tried: list[tuple[Program, Design]] = []
     possible = 0.0
@@ -231,7 +230,10 @@ class Program:
         if fixed is not None:
             places = self.search.integer_places
             low[places] = high[places] = fixed
-        own = [[b[r, n_free:].ravel() for b, r in zip(pair, (r, r), strict=True)] for pair, r in zip(self.boxes, rows, strict=True)]
+        own = [
+            [b[r, n_free:].ravel() for b, r in zip(pair, (r, r), strict=True)]
+            for pair, r in zip(self.boxes, rows, strict=True)
+        ]
         middle = float(self.candidate.optimum.objective)
         bounds = [
             np.concatenate([shared, *(o[i] for o in own), [middle + sign * math.log(SPAN)]])

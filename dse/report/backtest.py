@@ -51,7 +51,9 @@ def headline(b: Backtest) -> str:
 
 def lines(b: Backtest) -> list[str]:
     """Discrete choices, and what either chip delivers by the model."""
-    words = ", ".join(f"{w} {mine}" if mine == theirs else f"{w} {mine} (built {theirs})" for w, mine, theirs in b.named)
+    words = ", ".join(
+        f"{w} {mine}" if mine == theirs else f"{w} {mine} (built {theirs})" for w, mine, theirs in b.named
+    )
     speeds = "; ".join(
         f"{w.name} {times(w.speedup)} against {times(b.built_speedup[w.name])}" for w in b.solution.workloads
     )

@@ -38,13 +38,17 @@ def headline(r: Risk) -> str:
     """The verdict in one sentence."""
     share, error = r.probability(r.reached)
     what = f"{times(r.target)} delivered is within reach" if r.target is not None else "some design meets all limits"
-    return f"{what} in {percent(share)} of {r.n:,} samples (+-{digits(100 * error, 2)} points), each with the best design for it"
+    points = digits(100 * error, 2)
+    return f"{what} in {percent(share)} of {r.n:,} samples (+-{points} points), each with the best design for it"
 
 
 def verdict_lines(r: Risk) -> list[str]:
     """The distribution of the outcome, what fails, and which choices win."""
     met, error = r.probability(r.feasible)
-    lines = [f"limits can be met in {percent(met)} (+-{digits(100 * error, 2)} points) of the samples" + blocking_text(r.blocking)]
+    lines = [
+        f"limits can be met in {percent(met)} (+-{digits(100 * error, 2)} points) of the samples"
+        + blocking_text(r.blocking)
+    ]
     if met:
         low, middle, high = (merit_text(r, q) for q in (0.05, 0.5, 0.95))
         at_values = times(1 / r.nominal) if r.study.goal == DELIVERED else quantity_text(r.study.goal, r.nominal)
@@ -55,7 +59,9 @@ def verdict_lines(r: Risk) -> list[str]:
 
 def blocking_text(shares: dict[str, float]) -> str:
     """The limits in the way, most frequent first."""
-    return f"; in the way: {', '.join(f'{label(n)} {percent(s)}' for n, s in list(shares.items())[:3])}" if shares else ""
+    return (
+        f"; in the way: {', '.join(f'{label(n)} {percent(s)}' for n, s in list(shares.items())[:3])}" if shares else ""
+    )
 
 
 def merit_text(r: Risk, level: float) -> str:

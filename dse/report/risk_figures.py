@@ -48,7 +48,15 @@ def verdict_figure(r: Risk) -> Figure:
     counts, _ = np.histogram(values, edges)
     good = edges[:-1] >= r.target - 1e-12 if r.target is not None else np.full(counts.size, True)
     height = counts / np.diff(edges) * (edges[-1] - edges[0]) / BINS / r.n
-    ax.bar(edges[:-1], 100 * height, np.diff(edges), align="edge", color=np.where(good, REACHED, MISSED), edgecolor="white", linewidth=0.4)
+    ax.bar(
+        edges[:-1],
+        100 * height,
+        np.diff(edges),
+        align="edge",
+        color=np.where(good, REACHED, MISSED),
+        edgecolor="white",
+        linewidth=0.4,
+    )
     nominal = 1 / r.nominal if delivered else r.nominal
     marks = [(nominal, "at the\nvalues", "--"), *([(r.target, "target", "-")] if r.target is not None else [])]
     top = 100 * height.max()
@@ -60,7 +68,11 @@ def verdict_figure(r: Risk) -> Figure:
     reach = f"{times(r.target)} within reach" if r.target is not None else "Limits can be met"
     ax.set_title(f"{reach} in {percent(share)} of the samples (±{digits(100 * error, 2)} points)")
     ax.set_ylabel("share of all samples [%]")
-    what = f"delivered speed-up over {r.study.baseline.chip.name}" if delivered else f"{label(r.study.goal)} [{unit_of(r.study.goal)}]"
+    what = (
+        f"delivered speed-up over {r.study.baseline.chip.name}"
+        if delivered
+        else f"{label(r.study.goal)} [{unit_of(r.study.goal)}]"
+    )
     none = f"; no design meets the limits in {percent(1 - float(r.feasible.mean()))}" if not r.feasible.all() else ""
     ax.set_xlabel(f"{what}, each sample with its best design{none}")
     ax.grid(axis="y")

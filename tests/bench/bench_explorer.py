@@ -1,9 +1,9 @@
-"""Certified fronts against black-box search on one model: `python tests/bench/bench_explorer.py [--points N] [--cap S]`.
+"""Certified fronts against black-box search on one model: `python tests/bench/bench_explorer.py --points 100`.
 
 Every method sees the same study with one discrete choice and one plan per workload. Black-box searches get a head
 start: supply, die and step times follow in closed form, so they search the nine free numbers only, with one jitted
-function that evaluates a whole population; all their feasible evaluations count, not the last population alone. They run
-for ten times the wall-clock of the warm front (at most `--cap` seconds) and are scored at once and ten times. One seed.
+function that evaluates a whole population; all their feasible evaluations count, not the last population alone. They
+run for ten times the wall-clock of the warm front (at most `--cap` seconds), scored at once and ten times. One seed.
 Needs moocore, pymoo and optuna. Writes a table and a plot to results/explorer_bench/.
 """
 
@@ -22,7 +22,7 @@ import pandas as pd
 
 import dse
 from dse.explore.built import as_built
-from dse.explore.front import collect, front
+from dse.explore.front import front
 from dse.explore.ray import Rays
 from dse.objective.design import with_free
 from dse.objective.terms import METRICS
@@ -48,9 +48,10 @@ class Task:
     def __init__(self, study, metrics):
         search = Search(Space(study))
         best = search.run()[0]
-        self.metrics, self.plans = metrics, [
-            [kept[i]] for kept, i in zip(search.space.plans, best.plan_index, strict=True)
-        ]
+        self.metrics, self.plans = (
+            metrics,
+            [[kept[i]] for kept, i in zip(search.space.plans, best.plan_index, strict=True)],
+        )
         self.study = dataclasses.replace(study, choices=(study.choices[best.choice_index],))
         rays = self.rays()
         self.core, self.data = search.core, search.space.data(best.choice_index, best.plan_index)
@@ -164,7 +165,9 @@ def optuna_search(name, archive):
     runs = optuna.create_study(directions=["minimize"] * k, sampler=sampler)
 
     def objective(trial):
-        z = np.asarray([trial.suggest_float(f"z{i}", a, b) for i, (a, b) in enumerate(zip(t.lower, t.upper, strict=True))])
+        z = np.asarray(
+            [trial.suggest_float(f"z{i}", a, b) for i, (a, b) in enumerate(zip(t.lower, t.upper, strict=True))]
+        )
         logs, total = archive(z)
         trial.set_user_attr("broken", float(total[0]))
         return tuple(float(x) for x in logs[0])
@@ -244,7 +247,11 @@ def draw(ours, others, metrics):
             ax.scatter(x[:, 1], 1 / x[:, 0], s=10, color=colour, label=f"{name}, {TIMES}x the time", linewidths=0)
         x = np.exp(ours[np.argsort(ours[:, 1])])
         ax.plot(x[:, 1], 1 / x[:, 0], color=DESIGN, linewidth=1.6, label="certified front")
-        ax.set(xlabel="package cost [USD]", ylabel="delivered speed-up", title="Same model, same limits, one discrete choice")
+        ax.set(
+            xlabel="package cost [USD]",
+            ylabel="delivered speed-up",
+            title="Same model, same limits, one discrete choice",
+        )
         ax.grid()
         ax.legend(fontsize=8.5, loc="lower right")
         save(figure, OUT, "fronts")

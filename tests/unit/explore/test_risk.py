@@ -1,4 +1,4 @@
-"""Re-optimising under draws: nominal draws give the nominal answer, seeds agree, bad input is refused, one design serves many."""
+"""Re-optimising under draws: nominal draws give the nominal answer, seeds agree, one design serves many."""
 
 import dataclasses
 import functools
@@ -51,7 +51,10 @@ def nominal_scores() -> Draw:
 def test_every_fact_at_its_value_is_the_nominal_study():
     best = min(search().seen.values(), key=lambda c: c.log_goal)
     ((_, samples),) = strata(search(), nominal_scores())
-    drawn, exact = samples.data(best.choice_index, best.plan_index), search().space.data(best.choice_index, best.plan_index)
+    drawn, exact = (
+        samples.data(best.choice_index, best.plan_index),
+        search().space.data(best.choice_index, best.plan_index),
+    )
     assert drawn.baseline_s[0] == pytest.approx(exact.baseline_s, rel=1e-6)
     solved = solve_all_draws(search(), [best], nominal_scores())
     # One score serves all nodes, whose chained ranges are rounded to four digits.

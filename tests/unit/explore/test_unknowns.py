@@ -18,7 +18,7 @@ def fact(low, value, high):
 
 def test_quantiles_of_a_triangle_by_hand():
     # Linear, since 0 is no logarithm: low 0, value 1, high 4. The share below the value is (1 - 0) / (4 - 0) = 1/4;
-    # at 1/16, x^2 / (4 x 1) = 1/16 gives x = 1/2; at 13/16, 1 - (4 - x)^2 / (4 x 3) = 13/16 gives (4 - x)^2 = 9/4, x = 2.5.
+    # at 1/16, x^2 / (4 x 1) = 1/16 gives x = 1/2; at 13/16, 1 - (4 - x)^2 / (4 x 3) = 13/16 gives 4 - x = 3/2.
     drawn = at_score(fact(0.0, 1.0, 4.0), np.asarray([0.0, 1 / 16, 1 / 4, 13 / 16, 1.0]))
     assert drawn == pytest.approx([0.0, 0.5, 1.0, 2.5, 4.0])
 

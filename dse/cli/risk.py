@@ -71,7 +71,7 @@ class RiskCommand:
 
 @dataclasses.dataclass(frozen=True)
 class BacktestCommand:
-    """Propose Trainium2 from Trainium1 and Trainium3 from Trainium2, in their budgets, and compare with what was built."""
+    """Propose Trainium2 from Trainium1 and Trainium3 from Trainium2, in their budgets; compare with what was built."""
 
     sweeps: Annotated[str, tyro.conf.arg(metavar="DIR")] = "sweeps"
     """Folder with the studies backtest_*.toml."""

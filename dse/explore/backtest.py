@@ -64,7 +64,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """ "given", "hit" within a quarter, "near" within a factor of two, else "miss"."""
+        """How close: "given", "hit" within a quarter, "near" within a factor of two, else "miss"."""
         off = max(self.ratio, 1.0 / self.ratio)
         if self.given:
             return "given"

@@ -31,7 +31,7 @@ def least_supply_V(chip: Chip, data: Data) -> FloatLike:
     """Lowest supply at which the pipeline reaches the chip's clock; at least the node's minimum."""
     node = data.tech.node
 
-    def better(_: int, v: Array) -> Array:
+    def better(_: FloatLike, v: Array) -> Array:
         return jnp.asarray(v * voltage_limit(chip.clock_Hz, v, chip.nominal_clock_Hz, node, data.overdrive_V))
 
     settled = jax.lax.fori_loop(0, ROUNDS, better, jnp.asarray(node.nominal_V, dtype=float))

@@ -1,4 +1,4 @@
-"""A study with a goal of the user's own, written in JAX: certified where the walker proves it, else local, from many starts.
+"""A study with a goal of the user's own in JAX: certified where the walker proves it, else local, from many starts.
 
 The limits stay the study's. A goal that is no posynomial may have many optima, so first-order ascent runs from many
 starts on every discrete choice, the best are polished by SLSQP with exact derivatives, and the answer says how many
@@ -157,9 +157,9 @@ def convex_answer(search: Search, own: Own, candidates: list[Candidate], data: D
     o = solve_batch(own.logs, data, lower, upper, (lower + upper) / 2)
     goals = np.where(o.feasible, o.objective, np.inf)
     best = int(np.argmin(goals))
-    closed = bool(o.feasible[best]) and float(np.expm1(o.gap[best])) <= GAP
+    closed = bool(o.feasible[best]) and float(np.expm1(np.asarray(o.gap)[best])) <= GAP
     status = Status.OPTIMAL if closed else Status.LOCAL
-    return _answer(search, candidates[best], o.z[best], status, (), (len(candidates), np.sort(goals)))
+    return _answer(search, candidates[best], np.asarray(o.z[best]), status, (), (len(candidates), np.sort(goals)))
 
 
 def local_answer(

@@ -1,4 +1,4 @@
-"""How likely is it: a study re-optimised under many draws of what is not known, one certified solve per draw and candidate.
+"""How likely is it: a study re-optimised under many draws of what is not known, one certified solve per draw.
 
 The discrete choice and the plans of a sample come from a few candidates, those that did best in a pilot; everything
 else about the design is chosen anew in every sample, as if its world were known before the chip is built.
@@ -258,19 +258,18 @@ def solve_all_draws(search: Search, candidates: list[Candidate], drawn: Draw) ->
     dearest = np.zeros(shape, dtype=int)
     for rows, samples in strata(search, drawn):
         parts = [(samples.data(c.choice_index, c.plan_index), *samples.box(c.choice_index)) for c in candidates]
-        spare = max(CHUNK - len(rows) * len(candidates), 0)
-        data, lower, upper = jax.tree.map(lambda *xs: filled(np.concatenate(xs), spare), *parts)
+        data, lower, upper = jax.tree.map(lambda *xs: filled(np.concatenate(xs)), *parts)
         o = solve_batch(search.core.logs, data, lower, upper, (lower + upper) / 2, settings=SETTINGS, chunk=CHUNK)
-        o = jax.tree.map(
-            lambda x: x[: len(rows) * len(candidates)].reshape(len(candidates), len(rows), *x.shape[1:]), o
-        )
-        logs[:, rows] = np.where(o.feasible, o.objective, np.inf)
-        z[:, rows], dearest[:, rows] = o.z, np.argmax(o.multipliers, axis=2)
+        for i in range(len(candidates)):
+            mine = slice(i * len(rows), (i + 1) * len(rows))
+            logs[i, rows] = np.where(o.feasible[mine], o.objective[mine], np.inf)
+            z[i, rows], dearest[i, rows] = o.z[mine], np.argmax(o.multipliers[mine], axis=1)
     return Solved(logs, z, dearest)
 
 
-def filled(rows: np.ndarray, spare: int) -> np.ndarray:
-    """`rows` with the last one repeated, so that a small batch has the usual shape."""
+def filled(rows: np.ndarray) -> np.ndarray:
+    """`rows` with the last one repeated until there are `CHUNK`, so that a small batch has the usual shape."""
+    spare = max(CHUNK - len(rows), 0)
     return np.concatenate([rows, np.repeat(rows[-1:], spare, axis=0)]) if spare else rows
 
 

@@ -29,7 +29,6 @@ from ..optimize.interior import Optimum, solve_convex
 from ..optimize.search import SPAN, Candidate, Search
 from .built import outcome
 from .risk import Risk, strata
-from .samples import Samples
 from .unknowns import Draw, draw
 
 SLOTS = 12
@@ -108,7 +107,7 @@ def robust_design(
         The design, rounded to whole cores and stacks, and its record on fresh samples; or why there is none.
     """
     share = share_of(robust)
-    spare = int(math.floor((1.0 - share) * found.n + 1e-9))
+    spare = math.floor((1.0 - share) * found.n + 1e-9)
     search = Search(Space(found.study))
     tried: list[tuple[Program, Design]] = []
     possible = 0.0

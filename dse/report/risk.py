@@ -38,7 +38,8 @@ def headline(r: Risk) -> str:
     """The verdict in one sentence."""
     share, error = r.probability(r.reached)
     what = f"{times(r.target)} delivered is within reach" if r.target is not None else "some design meets all limits"
-    return f"{what} in {percent(share)} of {r.n:,} samples (+-{digits(100 * error, 2)} points), each with the best design for it"
+    points = digits(100 * error, 2)
+    return f"{what} in {percent(share)} of {r.n:,} samples (+-{points} points), each with the best design for it"
 
 
 def verdict_lines(r: Risk) -> list[str]:

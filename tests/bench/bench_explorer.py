@@ -1,9 +1,9 @@
-"""Certified fronts against black-box search on one model: `python tests/bench/bench_explorer.py [--points N] [--cap S]`.
+"""Certified fronts against black-box search on one model: `python tests/bench/bench_explorer.py --points 100`.
 
 Every method sees the same study with one discrete choice and one plan per workload. Black-box searches get a head
 start: supply, die and step times follow in closed form, so they search the nine free numbers only, with one jitted
-function that evaluates a whole population; all their feasible evaluations count, not the last population alone. They run
-for ten times the wall-clock of the warm front (at most `--cap` seconds) and are scored at once and ten times. One seed.
+function that evaluates a whole population; all their feasible evaluations count, not the last population alone. They
+run for ten times the wall-clock of the warm front (at most `--cap` seconds), scored at once and ten times. One seed.
 Needs moocore, pymoo and optuna. Writes a table and a plot to results/explorer_bench/.
 """
 
@@ -22,7 +22,7 @@ import pandas as pd
 
 import dse
 from dse.explore.built import as_built
-from dse.explore.front import collect, front
+from dse.explore.front import front
 from dse.explore.ray import Rays
 from dse.objective.design import with_free
 from dse.objective.terms import METRICS
@@ -36,6 +36,10 @@ OUT = ROOT / "results" / "explorer_bench"
 TIMES = 10
 SEED = 1
 CHECKED = 40
+FEASIBLE = 1e-9
+"""Sum of log violations that is rounding."""
+MIXED = 4000
+"""Geometric mixes of certified designs that fill the front in."""
 COLUMNS = {
     ("delivered_time", "package_cost_USD"): "2 metrics",
     ("delivered_time", "package_cost_USD", "full_load_fp8_W"): "3 metrics",
@@ -48,9 +52,10 @@ class Task:
     def __init__(self, study, metrics):
         search = Search(Space(study))
         best = search.run()[0]
-        self.metrics, self.plans = metrics, [
-            [kept[i]] for kept, i in zip(search.space.plans, best.plan_index, strict=True)
-        ]
+        self.metrics, self.plans = (
+            metrics,
+            [[kept[i]] for kept, i in zip(search.space.plans, best.plan_index, strict=True)],
+        )
         self.study = dataclasses.replace(study, choices=(study.choices[best.choice_index],))
         rays = self.rays()
         self.core, self.data = search.core, search.space.data(best.choice_index, best.plan_index)
@@ -106,7 +111,7 @@ class Archive:
 
     def __call__(self, z):
         logs, broken = self.task(np.atleast_2d(z))
-        now, good = time.perf_counter() - self.begin, broken <= 1e-9
+        now, good = time.perf_counter() - self.begin, broken <= FEASIBLE
         self.rows.append(logs[good])
         self.at.append(np.full(good.sum(), now))
         self.n += len(logs)
@@ -164,7 +169,9 @@ def optuna_search(name, archive):
     runs = optuna.create_study(directions=["minimize"] * k, sampler=sampler)
 
     def objective(trial):
-        z = np.asarray([trial.suggest_float(f"z{i}", a, b) for i, (a, b) in enumerate(zip(t.lower, t.upper, strict=True))])
+        z = np.asarray(
+            [trial.suggest_float(f"z{i}", a, b) for i, (a, b) in enumerate(zip(t.lower, t.upper, strict=True))]
+        )
         logs, total = archive(z)
         trial.set_user_attr("broken", float(total[0]))
         return tuple(float(x) for x in logs[0])
@@ -188,7 +195,21 @@ def certified_front(task, n):
     _ = rays.space.without_plans, rays.space.demands
     begin = time.perf_counter()
     found = front(task.study, task.metrics, n, rays=rays)
-    return np.log(found.values), time.perf_counter() - begin, found.worst_gap
+    points, seconds = np.log(found.values), time.perf_counter() - begin
+    z = np.stack([p.optimum.z for p in found.points])[:, : len(task.core.free)]
+    mixed = fill(task, points, z)
+    return points, seconds, mixed, time.perf_counter() - begin, found.worst_gap
+
+
+def fill(task, points, z):
+    """Points of geometric mixes of neighbouring designs, which meet all limits since the problem is log-log convex."""
+    rng, k = np.random.default_rng(SEED), points.shape[1]
+    near = np.argsort(np.linalg.norm(points[:, None] - points[None], axis=2), axis=1)[:, : k + 2]
+    picked = near[rng.integers(len(points), size=MIXED)]
+    weights = rng.dirichlet(np.ones(picked.shape[1]), MIXED)
+    logs, broken = task(np.einsum("mi,mij->mj", weights, z[picked]))
+    every = np.concatenate([points, logs[broken <= FEASIBLE]])
+    return every[moocore.is_nondominated(every)]
 
 
 def behind(task, points):
@@ -211,9 +232,28 @@ def score(points, low, high):
     return float(moocore.hypervolume(unit, ref=np.ones(points.shape[1])))
 
 
+def thinned(points, n):
+    """At most `n` points, far from each other: the same size for every method."""
+    if len(points) <= n:
+        return points
+    kept = [int(points.sum(axis=1).argmin())]
+    far = np.linalg.norm(points - points[kept[0]], axis=1)
+    while len(kept) < n:
+        kept.append(int(far.argmax()))
+        far = np.minimum(far, np.linalg.norm(points - points[kept[-1]], axis=1))
+    return points[kept]
+
+
+def row_of(task, head, points, box, n_evaluations):
+    """One line of the table."""
+    low, high, size = box
+    volumes = score(points, low, high), score(thinned(points, size), low, high)
+    return (*head, len(points), *volumes, np.expm1(behind(task, points)), n_evaluations)
+
+
 def compare(task, n, cap):
     """Every method on one task: rows of the table and the points drawn."""
-    ours, seconds, gap = certified_front(task, n)
+    ours, seconds, mixed, filled_at, gap = certified_front(task, n)
     print(f"front: {len(ours)} points in {seconds:.1f} s, worst gap {gap:.1e}", flush=True)
     archives = {}
     for name, method in METHODS.items():
@@ -221,15 +261,18 @@ def compare(task, n, cap):
         method(archive)
         archives[name] = archive
         print(f"{name}: {archive.n:,} evaluations in {archive.end:.0f} s", flush=True)
-    everything = np.concatenate([ours, *(a.until(np.inf) for a in archives.values())])
+    everything = np.concatenate([mixed, *(a.until(np.inf) for a in archives.values())])
     low, high = everything.min(axis=0), np.minimum(everything.max(axis=0), task.caps)
     label = COLUMNS[task.metrics]
-    rows = [(label, "dse front", seconds, 1.0, len(ours), score(ours, low, high), np.expm1(behind(task, ours)), 0)]
+    rows = [
+        row_of(task, (label, "dse front", seconds, 1.0), ours, (low, high, len(ours)), 0),
+        row_of(task, (label, "dse front, mixes", filled_at, filled_at / seconds), mixed, (low, high, len(ours)), MIXED),
+    ]
     for name, a in archives.items():
         for end in (seconds, a.end):
-            points = a.until(end)
-            off = np.expm1(behind(task, points))
-            rows.append((label, name, end, end / seconds, len(points), score(points, low, high), off, a.n))
+            n_so_far = int(a.n * end / a.end)
+            row = row_of(task, (label, name, end, end / seconds), a.until(end), (low, high, len(ours)), n_so_far)
+            rows.append(row)
     return rows, ours, {name: a.until(np.inf) for name, a in archives.items()}
 
 
@@ -244,7 +287,11 @@ def draw(ours, others, metrics):
             ax.scatter(x[:, 1], 1 / x[:, 0], s=10, color=colour, label=f"{name}, {TIMES}x the time", linewidths=0)
         x = np.exp(ours[np.argsort(ours[:, 1])])
         ax.plot(x[:, 1], 1 / x[:, 0], color=DESIGN, linewidth=1.6, label="certified front")
-        ax.set(xlabel="package cost [USD]", ylabel="delivered speed-up", title="Same model, same limits, one discrete choice")
+        ax.set(
+            xlabel="package cost [USD]",
+            ylabel="delivered speed-up",
+            title="Same model, same limits, one discrete choice",
+        )
         ax.grid()
         ax.legend(fontsize=8.5, loc="lower right")
         save(figure, OUT, "fronts")
@@ -257,7 +304,17 @@ def main():
     parser.add_argument("--study", default=str(ROOT / "sweeps" / "trainium4.toml"))
     options = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
-    columns = ("task", "method", "seconds", "times", "points", "hypervolume", "behind_optimum", "evaluations")
+    columns = (
+        "task",
+        "method",
+        "seconds",
+        "times",
+        "points",
+        "hypervolume",
+        "same_size",
+        "behind_optimum",
+        "evaluations",
+    )
     rows = []
     for metrics in COLUMNS:
         task = Task(dse.load_study(options.study), metrics)

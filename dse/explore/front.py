@@ -294,7 +294,9 @@ def collect(rays: Rays) -> Front:
     """The non-dominated points of everything solved, and the rest as a cloud."""
     solved = [p for p in rays.solved.values() if math.isfinite(p.slack)]
     values = np.asarray([p.values for p in solved])
-    best = is_nondominated(np.exp(np.round(np.log(values), TIE))) & np.asarray([float(p.optimum.gap) <= GAP for p in solved])
+    best = is_nondominated(np.exp(np.round(np.log(values), TIE))) & np.asarray(
+        [float(p.optimum.gap) <= GAP for p in solved]
+    )
     order = sorted(np.flatnonzero(best), key=lambda i: tuple(values[i]))
     points = tuple(solved[i] for i in order)
     prices = np.asarray([p.prices for p in points])

@@ -13,7 +13,7 @@ from ..explore.front import Front
 from ..explore.sensitivity import Sensitivity
 from ..explore.tree import Progress
 from ..objective.terms import DELIVERED
-from .format import digits, label, quantity_text, scale_of, unit_of
+from .format import digits, label, scale_of, unit_of
 from .front import SHOWN, Named, goal_text, heading
 from .style import CONTEXT, DESIGN, STYLE, plt, save
 
@@ -108,13 +108,11 @@ def along_figure(f: Front) -> Figure:
         ax.plot(
             unit[:, i], color=DESIGN if bold else colour[i], linewidth=2.0 if bold else 0.7, alpha=1.0 if bold else 0.7
         )
-    text = goal_text if f.metrics[0] == DELIVERED else quantity_text
     for j, n in enumerate(names):
-        ends = table[n].min(), table[n].max()
-        first, last = (ends[1], ends[0]) if n == DELIVERED else ends
-        write = text if n == DELIVERED else quantity_text
-        ax.annotate(write(n, float(first)), (j, -0.03), ha="center", va="top", fontsize=7.5, rotation=20)
-        ax.annotate(write(n, float(last)), (j, 1.03), ha="center", va="bottom", fontsize=7.5, rotation=20)
+        values = table[n].to_numpy(dtype=float)
+        ends = (values.max(), values.min()) if n == DELIVERED else (values.min(), values.max())
+        for end, y, side in zip(ends, (-0.02, 1.02), ("top", "bottom"), strict=True):
+            ax.annotate(goal_text(n, end), (j, y), ha="center", va=side, fontsize=7.5, annotation_clip=False)
     ax.set_xticks(
         range(len(names)), [heading(n) if n in f.metrics else label(n) for n in names], rotation=20, fontsize=8
     )

@@ -35,7 +35,7 @@ def times(demands, chip, c):
 
     def one(d):
         step = step_time(d, chip, c)
-        return step.total_s, energy_J(step_energy(d, step, chip, tech, 0.8, 500.0))
+        return step.total_s, energy_J(step_energy(d, step, chip, tech, np.float64(0.8), np.float64(500.0)))
 
     return [np.asarray(x) for x in jax.jit(jax.vmap(one))(demands)]
 

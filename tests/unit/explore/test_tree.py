@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import math
 
@@ -6,15 +7,20 @@ import numpy as np
 import pytest
 
 from dse.core.errors import SpecError
+from dse.core.free import Free
 from dse.explore.exact import n_designs, prove, solve_exact
 from dse.explore.hull import plan_tables
 from dse.explore.tree import halves
 from dse.optimize.choices import Space
 from dse.optimize.search import Search, solve_all
 
-from .conftest import narrowed
-
 pytestmark = pytest.mark.slow
+
+
+def narrowed(study, **boxes):
+    """The study with narrower boxes of some free numbers."""
+    free = tuple(Free(f.name, *boxes[f.name]) if f.name in boxes else f for f in study.free)
+    return dataclasses.replace(study, free=free)
 
 
 def every_design(study):
@@ -32,7 +38,8 @@ def every_design(study):
         points = list(itertools.product(*ranges, range(len(table.plans))))
         lower, upper = (np.repeat(b[None], len(points), axis=0) for b in search.box)
         lower[:, places] = upper[:, places] = np.log([p[:2] for p in points])
-        base = jax.tree.map(lambda x, i=i, n=len(points): np.repeat(x[i][None], n, axis=0), search.space.without_plans)
+        choices = np.full(len(points), i)
+        base = jax.tree.map(lambda x, rows=choices: x[rows], search.space.without_plans)
         array = search.space.array_of_choice[i]
         data = type(base)(
             *(

@@ -13,7 +13,9 @@ import pydantic
 
 from ..core.errors import DseError, SpecError, UnknownNameError
 from ..core.free import Free
+from ..core.provenance import number
 from ..core.units import UNITS, quantity
+from ..fleet.presets import chip_facts, default_host, host
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..technology.presets import link, memory, node, package
@@ -21,7 +23,17 @@ from ..workload.presets import model as preset_model
 from ..workload.transformer import Decode, Training, Workload, check_precision
 from .design import FREE, Choice, pe_dims
 from .metrics import chip_state
-from .terms import DELIVERED, METRICS, Core, Limit
+from .terms import DELIVERED, ECONOMIC, METRICS, PER_WORKLOAD, Core, Limit
+
+
+@dataclasses.dataclass(frozen=True)
+class Owner:
+    """How a design reaches its owner."""
+
+    host: str
+    """Server around a design."""
+    margin: float
+    """What the owner pays for a package over what it costs to make."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +58,8 @@ class Study:
     """Package technology."""
     scaleout_Bps: float
     """Network share of a design's chip, one direction."""
+    owner: Owner | None
+    """Who owns designs and how; None where goal and limits do not ask."""
 
     def core(self) -> Core:
         """The convex core: names and structure."""
@@ -64,6 +78,8 @@ class _Head(_Strict):
     minimise: str = DELIVERED
     package: str = "CoWoS-L"
     scaleout_per_dir: str | float
+    host: str | None = None
+    margin: float | None = None
 
 
 class _Training(_Strict):
@@ -170,19 +186,53 @@ def study_from(raw: dict[str, Any]) -> Study:
         raise SpecError("study.minimise: power_W has one value per workload; limit it, or minimise full_load_fp8_W")
     if goal == DELIVERED and not spec.workloads:
         raise SpecError("study.minimise: delivered_time needs at least one workload")
-    if not spec.workloads and any(x.metric in ("power", "power_W") for x in spec.limits):
-        raise SpecError("limits: power needs a workload that draws it; without workloads limit full_load_fp8 instead")
+    _check_workloads(spec, goal)
+    limits = tuple(_limit(x, i, baseline) for i, x in enumerate(spec.limits))
     return Study(
         name=spec.study.name,
         baseline=baseline,
         workloads={n: _workload(w) for n, w in spec.workloads.items()},
         free=tuple(_free(k, lo, hi) for k, (lo, hi) in spec.free.items()),
         choices=_choices(spec.choices),
-        limits=tuple(_limit(x, i, baseline) for i, x in enumerate(spec.limits)),
+        limits=limits,
         goal=goal,
         package=spec.study.package,
         scaleout_Bps=_positive(spec.study.scaleout_per_dir, "Bps", "study.scaleout_per_dir"),
+        owner=_owner(spec.study, goal in ECONOMIC or any(x.metric in ECONOMIC for x in limits)),
     )
+
+
+def _owner(head: _Head, asked: bool) -> Owner | None:
+    """Server and maker's margin of a design: the study's, or those of the baseline chip; None if nobody asks."""
+    if not asked:
+        if head.host is not None or head.margin is not None:
+            raise SpecError(f"study.host and study.margin serve {', '.join(ECONOMIC)}; no goal or limit names one")
+        return None
+    name = head.host or default_host(head.baseline)
+    host(name)
+    if head.margin is not None:
+        return Owner(name, _positive(head.margin, "", "study.margin"))
+    facts = chip_facts(head.baseline)
+    if "margin" not in facts:
+        raise SpecError(
+            f"study.margin: missing; {head.baseline} is bought at a price, so its maker's margin is unknown"
+        )
+    return Owner(name, number(facts, "margin"))
+
+
+def _check_workloads(spec: _File, goal: str) -> None:
+    """Refuse metrics that mean nothing without a workload."""
+    if spec.workloads:
+        return
+    if goal in PER_WORKLOAD:
+        raise SpecError(f"study.minimise: {goal} needs at least one workload")
+    for x in spec.limits:
+        if x.metric in ("power", "power_W"):
+            raise SpecError(
+                "limits: power needs a workload that draws it; without workloads limit full_load_fp8 instead"
+            )
+        if full_name(x.metric, tuple(METRICS), "metric") in PER_WORKLOAD:
+            raise SpecError(f"limits: {x.metric} needs a workload")
 
 
 def _explain(error: Any) -> str:

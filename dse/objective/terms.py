@@ -13,8 +13,9 @@ from jaxtyping import Array, Float
 
 from ..core.types import FloatLike, Scalar, as_float
 from ..cost.area import Area, block_areas, die_edge_mm, interposer_mm2, shoreline_mm, total_area_mm2
-from ..cost.money import Money, package_cost, total_USD
+from ..cost.money import Money, inverse_yield, package_cost, total_USD
 from ..cost.power import energy_J, full_load_power_W, power_W, static_W, step_energy, voltage_limit
+from ..fleet.job import Economy, Job, Upkeep, owned, upkeep
 from ..hardware.chip import Chip, peak_FLOPps
 from ..performance.calibration import Calibration
 from ..performance.demand import StepDemand
@@ -44,6 +45,10 @@ class Data(eqx.Module):
     """Nominal supply minus threshold."""
     bond_loss: Scalar = eqx.field(converter=as_float)
     """-ln of the bonding yield per part."""
+    economy: Economy | None
+    """Server, owner, failures and carbon around the chip; None where goal and limits do not ask."""
+    jobs: tuple[Job, ...]
+    """What each workload asks of a fleet, in that case."""
 
 
 class State(eqx.Module):
@@ -57,10 +62,16 @@ class State(eqx.Module):
     supply_V: FloatLike
     steps_s: list[FloatLike]
     powers_W: list[FloatLike]
+    upkeeps: list[Upkeep]
 
 
 METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     "power_W": lambda s: s.powers_W,
+    "wall_step_s": lambda s: [u.wall_step_s for u in s.upkeeps],
+    "chip_hour_USD": lambda s: [u.chip_hour_USD for u in s.upkeeps],
+    "cost_per_token_USD": lambda s: [u.cost_per_token_USD for u in s.upkeeps],
+    "energy_per_token_J": lambda s: [u.energy_per_token_J for u in s.upkeeps],
+    "carbon_per_token_kg": lambda s: [u.carbon_per_token_kg for u in s.upkeeps],
     "full_load_fp8_W": lambda s: _full_load_W(s, "fp8"),
     "full_load_fp4_W": lambda s: _full_load_W(s, "fp4"),
     "supply_V": lambda s: s.supply_V,
@@ -74,13 +85,39 @@ METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     "sram_B": lambda s: s.chip.n_cores * s.chip.core.scratchpad_B,
     **{name: lambda s, place=place: place(s.chip) for name, place in FREE.items()},
 }
-"""What a limit or a goal can name. `power_W` has one value per workload; every one must obey."""
+"""What a limit or a goal can name."""
+
+ECONOMIC = ("wall_step_s", "chip_hour_USD", "cost_per_token_USD", "energy_per_token_J", "carbon_per_token_kg")
+"""Metrics that need an owner: server, capital, energy, failures, carbon."""
+PER_WORKLOAD = ("power_W", *ECONOMIC)
+"""Metrics with one value per workload: every one must obey a limit, and a goal is their geometric mean."""
 
 TOUCH = 1.0 + 1e-6
 """Room for a whole number of stacks that meets a capacity or bandwidth limit exactly: an interior to search in."""
 
 DELIVERED = "delivered_time"
 """Goal: geometric mean over workloads of step time over the baseline's."""
+
+
+def geometric_mean(values: list[FloatLike]) -> FloatLike:
+    """Geometric mean of positive numbers: a monomial of them."""
+    power = 1.0 / len(values)
+    return math.prod((v**power for v in values[1:]), start=values[0] ** power)
+
+
+def upkeep_of(
+    chip: Chip, tech: Technology, money: Money, die_mm2: FloatLike, economy: Economy | None, jobs: tuple[Job, ...],
+    steps_s: list[FloatLike], powers_W: list[FloatLike],
+) -> list[Upkeep]:  # fmt: skip
+    """What the step of every workload takes, costs, burns and emits; the rack is sized for the hungriest of them."""
+    if economy is None:
+        return []
+    provisioned = powers_W[0]
+    for watts in powers_W[1:]:
+        provisioned = jnp.maximum(provisioned, watts)
+    silicon = chip.n_dies * die_mm2
+    racked = owned(chip, total_USD(money), silicon, silicon * inverse_yield(die_mm2, tech), provisioned, economy)
+    return [upkeep(racked, chip, j, t, w, economy) for j, t, w in zip(jobs, steps_s, powers_W, strict=True)]
 
 
 def _full_load_W(s: State, precision: str) -> FloatLike:
@@ -128,9 +165,9 @@ class Core:
         package = ("interposer", "stack bandwidth", "stack capacity")
         per_workload = [f"{what}:{w}" for w in self.workloads for what in ("step", "memory")]
         users = [
-            f"{metric}:{w}" if metric == "power_W" else metric
+            f"{metric}:{w}" if metric in PER_WORKLOAD else metric
             for metric, _ in self.limits
-            for w in (self.workloads if metric == "power_W" else ("",))
+            for w in (self.workloads if metric in PER_WORKLOAD else ("",))
         ]
         return (*die, *package, *per_workload, *users)
 
@@ -170,10 +207,9 @@ class Core:
 
     def _goal(self, state: State, data: Data) -> FloatLike:
         if self.goal != DELIVERED:
-            return jnp.asarray(METRICS[self.goal](state))
-        power = 1.0 / len(state.steps_s)
-        ratios = [(t / data.baseline_s[i]) ** power for i, t in enumerate(state.steps_s)]
-        return math.prod(ratios[1:], start=ratios[0])
+            value = METRICS[self.goal](state)
+            return geometric_mean(value) if isinstance(value, list) else jnp.asarray(value)
+        return geometric_mean([t / data.baseline_s[i] for i, t in enumerate(state.steps_s)])
 
     def _state(self, chip: Chip, x: Mapping[str, FloatLike], data: Data) -> tuple[State, list[FloatLike]]:
         """Chip with area, cost and powers at the step times in `x`, and the ratios of every workload."""
@@ -189,7 +225,8 @@ class Core:
             powers.append(power_W(energy, seconds, static, tech))
             ratios += [step.total_s / seconds, d.memory_B / (data.usable_frac * chip.hbm_capacity_B)]
         money = package_cost(chip, die, data.bond_loss, tech)
-        return State(chip, tech, area, money, die, volt, steps, powers), ratios
+        upkeeps = upkeep_of(chip, tech, money, die, data.economy, data.jobs, steps, powers)
+        return State(chip, tech, area, money, die, volt, steps, powers, upkeeps), ratios
 
     def separate(self, x: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, ...]:
         """Objective and every ratio as outputs of their own, for the convexity walker."""

@@ -13,7 +13,7 @@ from ..hardware.chip import Chip
 from ..objective.design import INTEGERS, choice_technology, named, template, with_free
 from ..objective.metrics import Silicon, chip_technology, evaluate_demand, silicon, step_seconds
 from ..objective.study import Study
-from ..objective.terms import METRICS, Data, State
+from ..objective.terms import METRICS, Data, State, upkeep_of
 from ..performance.calibration import extreme
 from ..performance.demand import StepDemand
 from ..technology.presets import Technology
@@ -135,6 +135,16 @@ def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: T
     return min(ends), max(ends)
 
 
+def design_state(
+    search: Search, chip: Chip, tech: Technology, parts: Silicon, workloads: tuple[WorkloadReport, ...]
+) -> State:
+    """The rounded design as a point that `METRICS` can read."""
+    steps, powers = ([getattr(w.evaluation, name) for w in workloads] for name in ("step_s", "power_W"))
+    economy = search.space.economy(chip.node)
+    upkeeps = upkeep_of(chip, tech, parts.money, parts.die_mm2, economy, search.space.jobs, steps, powers)
+    return State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, steps, powers, upkeeps)
+
+
 GAP = 1e-5
 """Largest relative gap of a continuous optimum that is called optimal."""
 
@@ -154,8 +164,7 @@ def limit_reports(
     stack) and bounds of free numbers that cost something follow, as shares of what is allowed.
     """
     core, goal = search.core, float(np.exp(continuous.log_goal))
-    powers = [w.evaluation.power_W for w in workloads]
-    state = State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, [], powers)
+    state = design_state(search, chip, tech, parts, workloads)
     rows = list(core.rows())
     multipliers, ratios = continuous.optimum.multipliers, np.exp(best.optimum.limits)
     reports = []

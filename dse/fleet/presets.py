@@ -131,3 +131,8 @@ def around_receipts(host_name: str, node: str) -> list[tuple[str, Sourced]]:
     """Every fact about what surrounds a chip with dies of `node` in `host_name`, and the thing it describes."""
     things = (("host", host_name), ("owner", OWNER), ("reliability", JOB), ("carbon", node), ("carbon", COMMON))
     return [(f"{kind} {name}", fact) for kind, name in things for fact in _facts(kind, name).values()]
+
+
+def receipts_of(kind: str, name: str) -> list[Sourced]:
+    """The receipts behind one "host", "owner", "reliability", "carbon", "chip in a fleet" or "rental"."""
+    return list(_facts(kind, name).values())

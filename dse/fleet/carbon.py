@@ -33,7 +33,7 @@ class Carbon(eqx.Module):
     host_kg_per_USD: Scalar = eqx.field(converter=as_float)
     """Host server, over what it costs to make."""
     facility_kg_per_W: Scalar = eqx.field(converter=as_float)
-    """Building and plant per mean watt of server."""
+    """Building and plant per provisioned watt of server."""
     grid_kg_per_J: Scalar = eqx.field(converter=as_float)
     """Grid of the data centre."""
 
@@ -80,7 +80,7 @@ def embodied(
         chip: memory.
         started_mm2: compute silicon started per good package.
         chip_W: power it is cooled for.
-        server_W: mean server power per chip.
+        server_W: server power per chip that the building is sized for.
         host: server.
         c: carbon per thing.
 

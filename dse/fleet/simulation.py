@@ -77,7 +77,9 @@ def simulate(cluster: Cluster, n_failures: int, seed: int = 0) -> Outcome:
     except ImportError as error:
         raise SpecError("simulation needs simpy; install dse with the extra 'fleet'") from error
     env, random, tally = simpy.Environment(), np.random.default_rng(seed), _Tally()
-    spares = simpy.Container(env, init=cluster.n_spares) if cluster.n_spares else simpy.Container(env, capacity=math.inf)
+    spares = (
+        simpy.Container(env, init=cluster.n_spares) if cluster.n_spares else simpy.Container(env, capacity=math.inf)
+    )
     job = env.process(_job(env, cluster, spares, tally))
     stop = env.event()
     for rate, is_hardware in ((cluster.hardware_per_s, True), (cluster.software_per_s, False)):

@@ -118,3 +118,21 @@ def rented_token_USD(job: Job, wall_step_s: FloatLike, rent_USD_per_s: FloatLike
     """Dollars per token on rented chips: rent times chip-seconds at work; spares are the lender's [USD]."""
     return rent_USD_per_s * job.n_chips * wall_step_s / job.tokens
 
+
+def capital_parts(p: Purchase) -> dict[str, float]:
+    """What a chip in its rack costs, from its dies to its cooling; the parts add up to the capital [USD]."""
+    made, rack = p.money, p.owned.cost
+    return {
+        "dies": float(made.dies_USD),
+        "memory": float(made.hbm_USD),
+        "interposer": float(made.package_USD),
+        "test, assembly": float(made.test_USD),
+        "lost in assembly": float(made.loss_USD),
+        "maker's margin": float(rack.chip_USD) - float(total_USD(made)),
+        "board": float(rack.board_USD),
+        "host": float(rack.host_USD),
+        "scale-up links": float(rack.scaleup_USD),
+        "network": float(rack.network_USD),
+        "supply, rack": float(rack.supply_USD),
+        "cooling": float(rack.cooling_USD),
+    }

@@ -18,7 +18,7 @@ from .server import Host
 DATA = Path(__file__).parent / "data"
 FILES = {
     "host": "hosts.toml", "owner": "ownership.toml", "reliability": "reliability.toml", "carbon": "carbon.toml",
-    "chip in a fleet": "chips.toml", "rental": "rentals.toml",
+    "chip in a fleet": "chips.toml", "rental": "rentals.toml", "observed fleet": "observed.toml",
 }  # fmt: skip
 OWNER = "hyperscaler"
 """Whose money and halls are meant unless said otherwise."""
@@ -133,6 +133,11 @@ def around_receipts(host_name: str, node: str) -> list[tuple[str, Sourced]]:
     return [(f"{kind} {name}", fact) for kind, name in things for fact in _facts(kind, name).values()]
 
 
+def observed(name: str) -> Receipts:
+    """What an operator reported of a fleet, by fact; raises UnknownNameError with near matches."""
+    return _facts("observed fleet", name)
+
+
 def receipts_of(kind: str, name: str) -> list[Sourced]:
-    """The receipts behind one "host", "owner", "reliability", "carbon", "chip in a fleet" or "rental"."""
+    """The receipts behind one thing of a kind, such as the "host" called "x86-8"."""
     return list(_facts(kind, name).values())

@@ -147,7 +147,7 @@ def _rented(a: Timed, b: Timed, deals: tuple[Deal, Deal], name: str) -> Answer:
     low, high = band(dollars[0] / dollars[1], parts)
     paid = f"{kinds[1] or 'no price'} of {b.chip}".replace("_", " ")
     needed = f"{a.chip} at most {most:.3g} USD per chip-hour against {hours[1]:.3g} ({paid})"
-    return Answer(name, "rented", *dollars, low, high, tuple(parts), needed)
+    return Answer(name, "rented", dollars[0], dollars[1], low, high, tuple(parts), needed)
 
 
 def _owned(a: Timed, b: Timed, deals: tuple[Deal, Deal], name: str, paying: str) -> Answer:
@@ -165,7 +165,7 @@ def _owned(a: Timed, b: Timed, deals: tuple[Deal, Deal], name: str, paying: str)
         if factor <= 1
         else f"{a.chip} must be {factor:.2f}x faster, or cost {factor:.2f}x less, than modelled"
     )
-    return Answer(name, paying, *dollars, low, high, tuple(parts), needed)
+    return Answer(name, paying, dollars[0], dollars[1], low, high, tuple(parts), needed)
 
 
 def compare(first: str, second: str, precision: str | None = None) -> tuple[str, list[Answer]]:

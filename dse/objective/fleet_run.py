@@ -166,8 +166,20 @@ def simulated(run: Run, n_failures: int, seed: int = 0) -> Outcome:
     return simulate(cluster, n_failures, seed)
 
 
-def goodput_by_size(system: System, state_B: float, sizes: list[float]) -> list[tuple[float, float, float]]:
-    """Goodput in time against cluster size, at the middle and both ends of the level.
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """What a job of some size keeps."""
+
+    goodput_frac: float
+    """Useful over wall time."""
+    goodput_range: tuple[float, float]
+    """Over the range between clusters."""
+    per_held_frac: float
+    """The same per chip held, spares counted."""
+
+
+def goodput_by_size(system: System, state_B: float, sizes: list[float]) -> list[Kept]:
+    """Goodput against cluster size, each cluster with spares of its own.
 
     Args:
         system: chip and fabric.
@@ -175,10 +187,10 @@ def goodput_by_size(system: System, state_B: float, sizes: list[float]) -> list[
         sizes: chips at work.
 
     Returns:
-        For each size, useful over wall time: middle, least, most.
+        What is kept at each size.
     """
     d, out = deal(system), []
     for n in sizes:
         i = interruptions(d, Job(n, 1.0, state_B, d.economy.reliability.stall_s))  # type: ignore[arg-type]
-        out.append((i.goodput_frac, *i.goodput_range))
+        out.append(Kept(i.goodput_frac, i.goodput_range, i.goodput_frac / (1.0 + i.n_spare_chips / n)))
     return out

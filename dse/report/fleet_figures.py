@@ -8,13 +8,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..core.provenance import number
+from ..fleet.job import job_of
 from ..fleet.ownership import HOUR_s, owning_USD
-from ..fleet.presets import rents
+from ..fleet.presets import observed, reliability, rents
 from ..hardware.presets import system as preset_system
+from ..objective.comparison import SEQUENCE
 from ..objective.fleet_run import goodput_by_size
 from ..objective.owning import Purchase, capital_parts
+from ..workload.presets import model as preset_model
+from ..workload.transformer import Training
 from .fleet_tables import DAY_s, bought
-from .format import digits
+from .format import digits, percent
 from .screen import product
 from .style import BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
 
@@ -32,10 +37,10 @@ FABRICS = {
 """System to its words and colour."""
 SIZES = np.geomspace(16, 262_144, 57)
 """Chips at work, over four decades and a little."""
-STATE_B = 14.0 * 405e9 / 16_384
-"""Share of one chip in the checkpoint of a 405 B model on 16,384 chips: 14 bytes per weight."""
-MEASURED = (16_384, 0.90)
-"""Llama 3 405B: chips, and the effective training time it exceeded."""
+OBSERVED, MODEL = "llama-3-405b", "llama-3.1-405b"
+"""The run that is marked; its share of the checkpoint per chip is kept at every size."""
+OWN_SPARES = 1000.0
+"""Chips from which goodput per chip held is drawn; smaller clusters would share spares."""
 
 
 def waterfall_figure(chip_name: str, p: Purchase) -> Figure:
@@ -65,12 +70,20 @@ def waterfall_figure(chip_name: str, p: Purchase) -> Figure:
 def goodput_figure() -> Figure:
     """Useful over wall time against cluster size, with the range between clusters."""
     figure, ax = plt.subplots(figsize=(7.0, 4.2))
+    chips, effective = (number(observed(OBSERVED), f) for f in ("n_chips", "effective_frac"))
+    workload = Training(preset_model(MODEL), int(chips), SEQUENCE)
+    state_B = float(job_of(workload, int(chips), reliability()).state_B)
+    large = SIZES >= OWN_SPARES
     for name, (words, color) in FABRICS.items():
-        rows = np.asarray(goodput_by_size(preset_system(name), STATE_B, SIZES.tolist()))
-        ax.fill_between(SIZES, rows[:, 1], rows[:, 2], color=color, alpha=0.13, linewidth=0)
-        ax.plot(SIZES, rows[:, 0], color=color, linewidth=1.8, label=words)
-    chips, kept = MEASURED
-    ax.plot(chips, kept, marker="^", markersize=8, color=DESIGN, linestyle="none", label="Llama 3 405B: above 90 %")
+        kept = goodput_by_size(preset_system(name), state_B, SIZES.tolist())
+        low, high = (np.asarray([k.goodput_range[i] for k in kept]) for i in (0, 1))
+        ax.fill_between(SIZES, low, high, color=color, alpha=0.13, linewidth=0)
+        ax.plot(SIZES, [k.goodput_frac for k in kept], color=color, linewidth=1.8, label=words)
+        held = np.asarray([k.per_held_frac for k in kept])
+        ax.plot(SIZES[large], held[large], color=color, linewidth=1.0, linestyle="--")
+    ax.plot([], [], color=CONTEXT, linewidth=1.0, linestyle="--", label="per chip held, spares counted")
+    words = f"Llama 3 405B: above {percent(effective)}"
+    ax.plot(chips, effective, marker="^", markersize=8, color=DESIGN, linestyle="none", label=words)
     ax.set(xscale="log", ylim=(0, 1.02), xlim=(SIZES[0], SIZES[-1]))
     ax.set(xlabel="chips in one synchronous job", ylabel="useful over wall time")
     ax.set_title("Goodput falls with cluster size")
@@ -92,7 +105,7 @@ def break_even_figure(chip_name: str, p: Purchase) -> Figure:
         spent = days * DAY_s / HOUR_s * float(fact.value)
         words = f"rented, {kind.replace('_', ' ')}: {digits(float(fact.value))} USD/h"
         ax.plot(days / 365, np.where(spent < top, spent, np.nan), color=BLOCKS["HBM"], linestyle=style, label=words)
-        _mark_crossing(ax, days / 365, bought_USD, spent)
+        _mark_crossing(ax, days / 365, bought_USD, spent, above=style == "-")
     ax.set(xlim=(0, 5), ylim=(0, top), xlabel="years of use, all hours paid", ylabel="USD per chip")
     ax.set_title(f"{product(chip_name)}: rent or buy")
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -101,14 +114,15 @@ def break_even_figure(chip_name: str, p: Purchase) -> Figure:
     return figure
 
 
-def _mark_crossing(ax: Axes, years: np.ndarray, bought_USD: np.ndarray, spent: np.ndarray) -> None:
+def _mark_crossing(ax: Axes, years: np.ndarray, bought_USD: np.ndarray, spent: np.ndarray, above: bool) -> None:
     """A dot where renting has cost as much as buying, with the time."""
     after = np.nonzero(spent >= bought_USD)[0]
     if after.size:
         x = float(years[after[0]])
         ax.plot(x, float(bought_USD[after[0]]), "o", color=DESIGN, markersize=5)
         place = (x, float(bought_USD[after[0]]))
-        ax.annotate(f"{digits(x, 2)} y", place, (-4, 8), textcoords="offset points", ha="right", fontsize=9)
+        offset, side = ((-4, 8), "right") if above else ((6, -13), "left")
+        ax.annotate(f"{digits(x, 2)} y", place, offset, textcoords="offset points", ha=side, fontsize=9)
 
 
 def write_cost_figures(chip_name: str, folder: Path) -> list[Path]:

@@ -116,8 +116,7 @@ def bill_rows(chip_name: str) -> list[tuple[str, float, float, Any]]:
     lines, counted = published(chip_name), counts_loss(chip_name)
     rows = [(n, float(getattr(with_, f)), float(getattr(without, f)), lines.get(n)) for n, f in BILL_PARTS.items()]
     shown = [r for r in rows if r[0] != "loss" or counted]
-    totals = [_total(m, counted) for m in (with_, without)]
-    return [*shown, ("total", *totals, lines.get("total"))]
+    return [*shown, ("total", _total(with_, counted), _total(without, counted), lines.get("total"))]
 
 
 def _total(m: Money, counted: bool) -> float:

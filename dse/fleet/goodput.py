@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from ..core.types import FloatLike
 
 TERMS = 24
-"""Terms kept of the series; exact to rounding while failures per segment stay below about 4."""
+"""Terms kept of the series; exact to rounding while failures per segment stay below about 3."""
 
 
 def repeats(x: FloatLike) -> FloatLike:

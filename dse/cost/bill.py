@@ -18,7 +18,7 @@ from ..technology.memory import MemoryGeneration
 from ..technology.node import Node
 from ..technology.package import Package
 from ..technology.presets import memory, node, package
-from .money import Money, bond_loss_of, interposer_cost_USD
+from .money import Money, interposer_cost_USD
 from .yields import Harvest, NegativeBinomialYield, harvested_frac, n_dies_per_wafer
 
 BILLS = Path(__file__).parent / "data" / "bills.toml"
@@ -154,7 +154,7 @@ def bill(p: Product, cut: Wafer, harvest: bool = True) -> Money:
     silicon = sum((d.n_dies * d.die_mm2 for d in p.dies[-1:]), start=jnp.zeros(()))  # compute dies stand on base dies
     on_it = silicon + p.n_stacks * p.memory.footprint_mm2
     interposer = interposer_cost_USD(p.package.interposer_margin * on_it, p.package)
-    lost = jnp.expm1(bond_loss_of(p.package) * p.n_bonds) * (dies + hbm + interposer)
+    lost = (p.package.bond_yield_frac ** (-p.n_bonds) - 1.0) * (dies + hbm + interposer)
     return Money(dies, hbm, interposer, jnp.asarray(p.package.test_assembly_USD, dtype=float), lost)
 
 

@@ -90,12 +90,7 @@ def interposer_cost_USD(area_mm2: FloatLike, package: Package) -> FloatLike:
 
 def bond_loss(tech: Technology) -> FloatLike:
     """-ln of the yield of one bond."""
-    return bond_loss_of(tech.package)
-
-
-def bond_loss_of(package: Package) -> FloatLike:
-    """-ln of the yield of one bond on `package`."""
-    return -jnp.log(package.bond_yield_frac)
+    return -jnp.log(tech.package.bond_yield_frac)
 
 
 def total_USD(money: Money) -> FloatLike:

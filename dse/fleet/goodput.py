@@ -99,6 +99,6 @@ def n_spare_units(
     return mean + sigmas * jnp.sqrt(mean)
 
 
-def provision(n_spares: FloatLike, blast_chips: FloatLike, n_chips: FloatLike) -> FloatLike:
+def provision(n_spares: FloatLike, n_blast_chips: FloatLike, n_chips: FloatLike) -> FloatLike:
     """Chips held over chips at work: 1 + s b / N, where each failure takes b chips out until repaired."""
-    return 1.0 + n_spares * blast_chips / n_chips
+    return 1.0 + n_spares * n_blast_chips / n_chips

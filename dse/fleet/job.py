@@ -42,9 +42,9 @@ class Economy(eqx.Module):
     """Carbon of making and running, dies of one node."""
     margin: Scalar = eqx.field(converter=as_float)
     """What the buyer pays for a package over what it costs to make."""
-    blast_chips: Scalar = eqx.field(converter=as_float)
+    n_blast_chips: Scalar = eqx.field(converter=as_float)
     """Chips that one hardware failure takes out until it is repaired: a host's, or a whole torus."""
-    pool_chips: Scalar = eqx.field(converter=as_float)
+    n_pool_chips: Scalar = eqx.field(converter=as_float)
     """Chips at work that share one pool of spares."""
 
 
@@ -122,8 +122,8 @@ def job_slowdown(o: Owned, chip: Chip, job: Job, r: Reliability) -> FloatLike:
 def held_over_used(o: Owned, e: Economy) -> FloatLike:
     """Chips held over chips at work: the spares that failed hosts, or failed tori, need."""
     r = e.reliability
-    spares = n_spare_units(hardware_per_s(o.failures), e.pool_chips, r.repair_s, r.spare_sigmas)
-    return provision(spares, e.blast_chips, e.pool_chips)
+    spares = n_spare_units(hardware_per_s(o.failures), e.n_pool_chips, r.repair_s, r.spare_sigmas)
+    return provision(spares, e.n_blast_chips, e.n_pool_chips)
 
 
 def upkeep(o: Owned, chip: Chip, job: Job, step_s: FloatLike, chip_W: FloatLike, e: Economy) -> Upkeep:

@@ -96,7 +96,7 @@ def rents(chip_name: str) -> dict[str, Sourced]:
     return {name.removesuffix("_USD"): fact for name, fact in facts.items()}
 
 
-def blast_chips(system: System, host_: Host) -> float:
+def n_blast_chips(system: System, host_: Host) -> float:
     """Chips that one hardware failure takes out until repaired.
 
     A torus has no way around a missing neighbour, so its whole domain waits; behind switches one host does.
@@ -107,7 +107,7 @@ def blast_chips(system: System, host_: Host) -> float:
 
 
 def economy(
-    system: System, node: str, margin: float, pool_chips: float | None = None, host_name: str | None = None
+    system: System, node: str, margin: float, n_pool_chips: float | None = None, host_name: str | None = None
 ) -> Economy:
     """What surrounds the chips of `system`, their dies made on `node`.
 
@@ -115,7 +115,7 @@ def economy(
         system: fabric and chip.
         node: process of the compute dies.
         margin: what a buyer pays over what a package costs to make.
-        pool_chips: chips at work that share the spares; by default the system's.
+        n_pool_chips: chips at work that share the spares; by default the system's.
         host_name: server; by default that of the chip.
 
     Raises:
@@ -123,7 +123,7 @@ def economy(
     """
     around = host(host_name or default_host(system.chip.name))
     own = ownership()
-    scope = (margin, blast_chips(system, around), float(pool_chips or system.n_chips))
+    scope = (margin, n_blast_chips(system, around), float(n_pool_chips or system.n_chips))
     return Economy(around, own, recovery(own), reliability(), carbon(node), *scope)  # type: ignore[arg-type]
 
 

@@ -13,7 +13,7 @@ from ..core.errors import SpecError
 from ..core.types import as_float
 from ..fleet.job import Job, job_of
 from ..fleet.ownership import HOUR_s
-from ..fleet.presets import reliability, rents
+from ..fleet.presets import rents
 from ..hardware.chip import native_precisions
 from ..hardware.presets import default_system
 from ..hardware.presets import system as preset_system
@@ -43,14 +43,20 @@ class Timed:
 
     chip: str
     """Preset."""
-    job: Job
-    """Chips and tokens."""
+    workload: Workload
+    """What runs."""
+    n_chips: int
+    """Chips at work together."""
     step_s: float
     """Step time without failures."""
     band_s: tuple[float, float]
     """Step time with the calibration at its good and its bad end."""
     power_W: float
     """Mean chip power."""
+
+    def job(self, d: Deal) -> Job:
+        """What it asks of a fleet that recovers as `d` says."""
+        return job_of(self.workload, self.n_chips, d.economy.reliability)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,20 +106,18 @@ def timed(system: System, workload: Workload) -> Timed:
     plan, e = evaluate(system, workload, calibration=c)
     ends = [evaluate(system, workload, plan, calibration=extreme(c.name, good))[1] for good in (True, False)]
     fast, slow = sorted(float(x.step_s) for x in ends)
-    job = job_of(workload, system.n_chips, reliability())
-    return Timed(system.chip.name, job, float(e.step_s), (fast, slow), float(e.power_W))
+    return Timed(system.chip.name, workload, system.n_chips, float(e.step_s), (fast, slow), float(e.power_W))
 
 
 def _owned_USD(t: Timed, d: Deal) -> float:
-    return 1e6 * float(token_upkeep(d, t.job, as_float(t.step_s), as_float(t.power_W)).cost_per_token_USD)
-
-
-def _wall_s(t: Timed, d: Deal) -> float:
-    return float(token_upkeep(d, t.job, as_float(t.step_s), as_float(t.power_W)).wall_step_s)
+    """Per million tokens, to the owner of `d`."""
+    return 1e6 * float(token_upkeep(d, t.job(d), as_float(t.step_s), as_float(t.power_W)).cost_per_token_USD)
 
 
 def _rented_USD(t: Timed, d: Deal, hour_USD: float) -> float:
-    return 1e6 * float(rented_token_USD(t.job, as_float(_wall_s(t, d)), as_float(hour_USD / HOUR_s)))
+    """Per million tokens, at a rent."""
+    wall = token_upkeep(d, t.job(d), as_float(t.step_s), as_float(t.power_W)).wall_step_s
+    return 1e6 * float(rented_token_USD(t.job(d), wall, as_float(hour_USD / HOUR_s)))
 
 
 def speeds(a: Timed, b: Timed) -> list[Turned]:

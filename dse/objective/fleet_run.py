@@ -108,7 +108,7 @@ def interruptions(d: Deal, job: Job) -> Interruptions:
         interval_s=float(young_interval_s(as_float(write), as_float(1.0 / total))),
         goodput_frac=kept[0],
         goodput_range=(kept[2], kept[1]),
-        n_spare_chips=float(spares) * float(d.economy.blast_chips),
+        n_spare_chips=float(spares) * float(d.economy.n_blast_chips),
     )
 
 
@@ -158,7 +158,7 @@ def simulated(run: Run, n_failures: int, seed: int = 0) -> Outcome:
     i = run.interruptions
     taken = i.total_per_s - i.by_component_per_s["software"] - i.by_component_per_s["network"]
     d = deal(run.system)
-    spares = int(np.ceil(i.n_spare_chips / float(d.economy.blast_chips)))
+    spares = int(np.ceil(i.n_spare_chips / float(d.economy.n_blast_chips)))
     cluster = Cluster(
         hardware_per_s=taken, software_per_s=i.total_per_s - taken, interval_s=i.interval_s, write_s=i.write_s,
         restart_s=i.restart_s, repair_s=float(d.economy.reliability.repair_s), n_spares=spares,

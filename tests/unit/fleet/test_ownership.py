@@ -78,9 +78,9 @@ def h100_rate(**changes):
 
 
 def test_chip_hour_by_hand():
-    """Capital 40,759 x 0.250456 / 8760 = 1.1653; maintenance 3 % 0.1396; building 1,274 W x 10 x 0.132695 / 8760 = 0.1930;
+    """Capital 40,759 x 0.250456 / 8760 = 1.1653; maintenance 3 % 0.1396;
 
-    energy 0.9555 kW x 1.14 x 0.0826 = 0.0900. In all 1.588 USD.
+    building 1,274 W x 10 x 0.132695 / 8760 = 0.1930; energy 0.9555 kW x 1.14 x 0.0826 = 0.0900. In all 1.588 USD.
     """
     hour = {k: float(v) * 3600 for k, v in h100_rate().__dict__.items()}
     assert hour["capital_USD_per_s"] == pytest.approx(1.1653, abs=1e-4)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from dse.core.provenance import number
-from dse.fleet.presets import blast_chips, host, observed, reliability
+from dse.fleet.presets import host, n_blast_chips, observed, reliability
 from dse.fleet.reliability import (
     daly_interval_s,
     failure_rates,
@@ -109,6 +109,6 @@ def test_transfer_takes_the_slower_of_network_and_storage():
 
 def test_blast_radius():
     """A torus goes down whole, a switched domain loses a host."""
-    assert blast_chips(system("trn2-ultraserver"), host("x86-16")) == 64
-    assert blast_chips(system("trn3-gen2-144"), host("graviton4-4")) == 4
-    assert blast_chips(system("dgx-h100"), host("x86-8")) == 8
+    assert n_blast_chips(system("trn2-ultraserver"), host("x86-16")) == 64
+    assert n_blast_chips(system("trn3-gen2-144"), host("graviton4-4")) == 4
+    assert n_blast_chips(system("dgx-h100"), host("x86-8")) == 8

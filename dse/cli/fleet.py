@@ -28,7 +28,7 @@ class Cost:
     precision: PRECISION = None
     """With --against: precision of products and weights; by default fp8 where both have it."""
     results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
-    """Folder that gets cost/CHIP/ with the figures."""
+    """Folder that gets cost/CHIP/ with the figures, or with the comparison."""
     json: JSON = False
     """Print JSON, USD and kg."""
     figures: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
@@ -64,14 +64,18 @@ class Cost:
     def _compare(self, other: str) -> int:
         from ..objective.comparison import compare
         from ..report.fleet_tables import against_json, against_view
-        from ..report.results import json_text
+        from ..report.results import json_text, results_folder, write_json
 
         with progress("searching plans"):
             precision, answers = compare(self.chip, other, self.precision)
+        found = against_json(self.chip, other, precision, answers)
+        path = results_folder(results_folder(self.results, "cost"), self.chip) / f"against-{other}-{precision}.json"
+        write_json(path, found)
         if self.json:
-            print(json_text(against_json(self.chip, other, precision, answers)))
+            print(json_text(found))
         else:
             screen().print(against_view(self.chip, other, precision, answers))
+            screen().print(f"Written to {path}", markup=False)
         return 0
 
 

@@ -1,6 +1,7 @@
-"""Is one chip cheaper than another? Dollars per training token and per served token, three ways of paying, with ranges.
+"""Is one chip cheaper than another? Dollars per training and per served token, by several ways of paying, with ranges.
 
-`rented` takes public prices of instances; `owned` what each owner pays (a bought chip's price, an in-house chip's
+`rented` takes public prices of instances, of one kind where both are offered, and `rented, market` what other lessors
+ask for the second chip; `owned` what each owner pays (a bought chip's price, an in-house chip's
 cost and its maker's margin); `at cost` what both packages cost to make, so that no margin speaks.
 """
 
@@ -33,6 +34,8 @@ SERVING_CHIPS, BATCH, CONTEXT = 16, 256, 8192
 """Chips of one serving group, sequences at once and tokens in each cache."""
 CONTRACTS = ("capacity_block", "on_demand", "reserved", "spot")
 """Kinds of rental contract, preferred first."""
+MARKET = "market"
+"""What lessors other than AWS ask."""
 CHEAPER_frac = 0.4
 """The claim: this much cheaper."""
 
@@ -66,7 +69,7 @@ class Answer:
     workload: str
     """"training" or "serving"."""
     paying: str
-    """"rented", "owned" or "at cost"."""
+    """"rented", "rented, market", "owned" or "at cost"."""
     first_USD: float
     """Per million tokens, first chip; not a number where no price is published."""
     second_USD: float
@@ -135,8 +138,9 @@ def contract(first: str, second: str) -> tuple[str, str]:
     return a, b
 
 
-def _rented(a: Timed, b: Timed, deals: tuple[Deal, Deal], name: str) -> Answer:
-    kinds = contract(a.chip, b.chip)
+def _rented(
+    a: Timed, b: Timed, deals: tuple[Deal, Deal], name: str, kinds: tuple[str, str], paying: str
+) -> Answer:  # fmt: skip
     hours = [float(rents(t.chip)[k].value) if k else float("nan") for t, k in zip((a, b), kinds, strict=True)]
     dollars = [_rented_USD(t, d, h) for t, d, h in zip((a, b), deals, hours, strict=True)]
     goal = 1.0 - CHEAPER_frac
@@ -151,7 +155,7 @@ def _rented(a: Timed, b: Timed, deals: tuple[Deal, Deal], name: str) -> Answer:
     low, high = band(dollars[0] / dollars[1], parts)
     paid = f"{kinds[1] or 'no price'} of {b.chip}".replace("_", " ")
     needed = f"{a.chip} at most {most:.3g} USD per chip-hour against {hours[1]:.3g} ({paid})"
-    return Answer(name, "rented", dollars[0], dollars[1], low, high, tuple(parts), needed)
+    return Answer(name, paying, dollars[0], dollars[1], low, high, tuple(parts), needed)
 
 
 def _owned(a: Timed, b: Timed, deals: tuple[Deal, Deal], name: str, paying: str) -> Answer:
@@ -173,7 +177,7 @@ def _owned(a: Timed, b: Timed, deals: tuple[Deal, Deal], name: str, paying: str)
 
 
 def compare(first: str, second: str, precision: str | None = None) -> tuple[str, list[Answer]]:
-    """Dollars per million tokens on `first` against `second`: training and serving, rented, owned and at cost.
+    """Dollars per million tokens on `first` against `second`: training and serving, each way of paying.
 
     Args:
         first: chip preset, such as "trainium2".
@@ -181,7 +185,7 @@ def compare(first: str, second: str, precision: str | None = None) -> tuple[str,
         precision: of weights and products; by default FP8 where both have it.
 
     Returns:
-        The precision, and six answers with ranges.
+        The precision, and an answer with its range for every workload and way of paying.
 
     Raises:
         UnknownNameError: a chip that does not exist or cannot be owned; the message offers near matches.
@@ -198,6 +202,9 @@ def compare(first: str, second: str, precision: str | None = None) -> tuple[str,
     for name, workload in workloads(precision).items():
         n = TRAINING_CHIPS if name == "training" else SERVING_CHIPS
         a, b = (timed(preset_system(s.name, n), workload) for s in systems)
-        answers.append(_rented(a, b, bought, name))
+        kinds = contract(first, second)
+        answers.append(_rented(a, b, bought, name, kinds, "rented"))
+        if MARKET in rents(second):
+            answers.append(_rented(a, b, bought, name, (kinds[0], MARKET), "rented, market"))
         answers += [_owned(a, b, bought, name, "owned"), _owned(a, b, made, name, "at cost")]
     return precision, answers

@@ -17,6 +17,7 @@ from ..fleet.simulation import Cluster, Outcome, simulate
 from ..hardware.system import System
 from ..mapping.plan import Plan
 from ..workload.transformer import Training
+from .knobs import band, turned_alone
 from .metrics import Evaluation, evaluate
 from .owning import Deal, deal, racked, token_upkeep
 
@@ -72,6 +73,8 @@ class Run:
     """Tokens trained on."""
     cost_USD: float
     """Chips held, for the whole run, as their owner."""
+    cost_range_USD: tuple[float, float]
+    """The same tokens over the ranges of prices and failures."""
     rent_USD: dict[str, float]
     """Chips at work, for the whole run, by kind of contract."""
     energy_J: float
@@ -146,11 +149,22 @@ def fleet_run(system: System, workload: Training, seconds: float, plan: Plan | N
     return Run(
         system, workload, plan, e, seconds, interruptions(d, job), u, tokens,
         cost_USD=float(u.cost_per_token_USD) * tokens,
+        cost_range_USD=_cost_range_USD(d, workload, system.n_chips, e, tokens),
         rent_USD={k: float(f.value) * system.n_chips * seconds / HOUR_s for k, f in rents(d.chip.name).items()},
         energy_J=energy,
         running_kg=energy * float(d.economy.carbon.grid_kg_per_J),
         embodied_kg=made,
     )  # fmt: skip
+
+
+def _cost_range_USD(d: Deal, workload: Training, n_chips: int, e: Evaluation, tokens: float) -> tuple[float, float]:
+    """Least and most that `tokens` cost when prices and failures err independently; step times as calibrated."""
+
+    def answer(x: Deal) -> float:
+        job = job_of(workload, n_chips, x.economy.reliability)
+        return tokens * float(token_upkeep(x, job, e.step_s, e.power_W).cost_per_token_USD)
+
+    return band(answer(d), turned_alone(answer, d))
 
 
 def simulated(run: Run, n_failures: int, seed: int = 0) -> Outcome:

@@ -98,6 +98,11 @@ def turned(answer: Callable[[Deal, Deal], float], first: Deal, second: Deal) -> 
     return sorted(found, key=lambda t: t.low / t.high)
 
 
+def turned_alone(answer: Callable[[Deal], float], d: Deal) -> list[Turned]:
+    """What every knob of one deal does to an answer about it, widest first."""
+    return turned(lambda first, _: answer(first), d, d)
+
+
 def band(middle: float, parts: Iterable[Turned]) -> tuple[float, float]:
     """Range of an answer when its facts err independently: logs of the parts add in quadrature, each side apart."""
     parts = list(parts)

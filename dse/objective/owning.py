@@ -11,10 +11,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from ..core.provenance import Sourced
 from ..core.types import FloatLike, Scalar, as_float
 from ..cost.money import Money, bond_loss, inverse_yield, package_cost, total_USD
 from ..fleet.job import Economy, Job, Owned, Upkeep, owned, upkeep
-from ..fleet.ownership import ChipRate, chip_rate
+from ..fleet.ownership import ChipRate, chip_hour_USD, chip_rate
 from ..fleet.presets import chip_facts, economy
 from ..fleet.server import capital_USD
 from ..hardware.chip import Chip
@@ -57,9 +58,9 @@ class Purchase(eqx.Module):
     """Mean chip power meant."""
 
 
-def published_die_mm2(chip: Chip) -> float | None:
-    """Area of one compute die where it is published, else None."""
-    return next((float(f.value) for f in chip_receipts(chip.name) if f.name == "die_area_mm2"), None)
+def published_die(chip: Chip) -> Sourced | None:
+    """Area of one compute die where somebody published or estimated it, else None."""
+    return next((f for f in chip_receipts(chip.name) if f.name == "die_area_mm2"), None)
 
 
 def deal(system: System, margin: float | None = None) -> Deal:
@@ -74,7 +75,8 @@ def deal(system: System, margin: float | None = None) -> Deal:
     """
     chip, facts = system.chip, chip_facts(system.chip.name)
     tech = chip_technology(chip)
-    die = published_die_mm2(chip) or float(silicon(chip, tech).die_mm2)
+    known = published_die(chip)
+    die = float(known.value) if known else float(silicon(chip, tech).die_mm2)
     price = float(facts["price_USD"].value) if margin is None and "price_USD" in facts else UNPRICED
     own = margin if margin is not None else float(facts["margin"].value) if "margin" in facts else 1.0
     return Deal(chip, tech, economy(system, chip.node, own), die, price)  # type: ignore[arg-type]
@@ -117,6 +119,11 @@ def token_upkeep(d: Deal, job: Job, step_s: FloatLike, chip_W: FloatLike) -> Upk
 def rented_token_USD(job: Job, wall_step_s: FloatLike, rent_USD_per_s: FloatLike) -> FloatLike:
     """Dollars per token on rented chips: rent times chip-seconds at work; spares are the lender's [USD]."""
     return rent_USD_per_s * job.n_chips * wall_step_s / job.tokens
+
+
+def hour_USD(d: Deal) -> float:
+    """One chip of a deal for an hour, to its owner [USD]."""
+    return float(chip_hour_USD(purchase(d).rate))
 
 
 def capital_parts(p: Purchase) -> dict[str, float]:

@@ -12,14 +12,15 @@ from rich.text import Text
 from ..cost.bill import bill, bill_names, counts_loss, published, wafer
 from ..cost.bill import product as bill_product
 from ..cost.money import Money
-from ..fleet.ownership import HOUR_s, break_even_s, chip_hour_USD, rate_USD_per_s
+from ..fleet.ownership import HOUR_s, break_even_s
 from ..fleet.presets import rents
 from ..hardware.presets import default_system
 from ..hardware.presets import system as preset_system
 from ..mapping.plan import plan_text
 from ..objective.comparison import Answer
 from ..objective.fleet_run import Run
-from ..objective.owning import Deal, Purchase, capital_parts, deal, published_die_mm2, purchase
+from ..objective.knobs import band, turned_alone
+from ..objective.owning import Deal, Purchase, capital_parts, deal, hour_USD, published_die, purchase
 from .format import digits, in_unit, percent, times
 from .tables import beside, table
 
@@ -59,9 +60,14 @@ def break_evens(chip_name: str, p: Purchase) -> dict[str, float]:
 def cost_view(chip_name: str, width: int) -> RenderableType:
     """What a chip costs in its rack, per hour, to rent, and in carbon."""
     d, p = bought(chip_name)
-    hour = float(chip_hour_USD(p.rate))
-    head = f"{chip_name}: {dollars(float(p.capital_USD))} in its rack, {digits(hour)} USD per chip-hour to own"
-    die = "published" if published_die_mm2(d.chip) else "modelled"
+    hour = hour_USD(d)
+    low, high = band(hour, turned_alone(hour_USD, d))
+    head = (
+        f"{chip_name}: {dollars(float(p.capital_USD))} in its rack, "
+        f"{digits(hour)} USD per chip-hour to own ({digits(low)} to {digits(high)})"
+    )
+    known = published_die(d.chip)
+    die = "modelled" if known is None else "outside estimate" if known.kind == "estimate" else "published"
     basis = (
         f"{digits(float(d.chip.n_dies))} x {d.chip.node} of {digits(float(d.die_mm2))} mm2 ({die}), {d.chip.hbm}; "
         f"host {d.economy.host.name}; {percent(float(d.economy.ownership.average_power_frac))} of "
@@ -90,7 +96,7 @@ def hour_table(chip_name: str, p: Purchase) -> Table:
     for name, value in hour_parts(p).items():
         t.add_row(name, digits(value), "")
     t.add_section()
-    t.add_row("owned", digits(float(chip_hour_USD(p.rate))), "")
+    t.add_row("owned", digits(sum(hour_parts(p).values())), "")
     days = break_evens(chip_name, p)
     for kind, fact in rents(chip_name).items():
         after = f"{digits(days[kind])} days" if math.isfinite(days[kind]) else "never"
@@ -140,12 +146,13 @@ def cost_json(chip_name: str) -> dict[str, Any]:
     return {
         "chip": chip_name,
         "die_mm2": float(d.die_mm2),
-        "die_is_published": published_die_mm2(d.chip) is not None,
+        "die_is_modelled": published_die(d.chip) is None,
         "host": d.economy.host.name,
         "capital_USD": capital_parts(p),
         "capital_total_USD": float(p.capital_USD),
         "chip_hour_USD": hour_parts(p),
-        "chip_hour_total_USD": float(rate_USD_per_s(p.rate)) * HOUR_s,
+        "chip_hour_total_USD": hour_USD(d),
+        "chip_hour_range_USD": list(band(hour_USD(d), turned_alone(hour_USD, d))),
         "rent_USD_per_h": {k: float(f.value) for k, f in rents(chip_name).items()},
         "break_even_days": break_evens(chip_name, p),
         "embodied_kg": {k: float(v) for k, v in p.owned.embodied.__dict__.items()},
@@ -171,9 +178,9 @@ def against_view(first: str, second: str, precision: str, answers: list[Answer])
         ratio = times(a.ratio, 2) if known else "-"
         t.add_row(f"{a.workload}, {a.paying}", digits(a.first_USD), digits(a.second_USD), ratio, span, verdict)
     lines = [Text(f"{a.workload}, {a.paying}: {a.needed}", style="dim") for a in answers]
-    leading = answers[1].leading[:SHOWN_KNOBS]
-    widest = "; ".join(f"{k.label} {times(k.low, 2)} to {times(k.high, 2)}" for k in leading)
-    note = f"What moves the ratio most ({answers[1].workload}, {answers[1].paying}): {widest}."
+    owned = next(a for a in answers if a.paying == "owned")
+    widest = "; ".join(f"{k.label} {times(k.low, 2)} to {times(k.high, 2)}" for k in owned.leading[:SHOWN_KNOBS])
+    note = f"What moves the ratio most ({owned.workload}, owned): {widest}."
     head = Text(f"Is {first} 40 % cheaper than {second}? Both in {precision.upper()}.", style="bold")
     return Group(head, "", t, "", Text("What must hold:"), *lines, "", Text(note, style="yellow"))
 
@@ -239,6 +246,7 @@ def bill_of_run(r: Run) -> Table:
     """Dollars, energy and carbon of a run, in all and per million tokens."""
     t, million = table("the run", "in all", "per M tokens"), r.tokens / 1e6
     t.add_row("owned", dollars(r.cost_USD), f"{digits(r.cost_USD / million)} USD")
+    t.add_row("  its range", " to ".join(digits(x / 1e6) for x in r.cost_range_USD) + " M USD", "")
     for kind, value in r.rent_USD.items():
         t.add_row(f"rented, {kind.replace('_', ' ')}", dollars(value), f"{digits(value / million)} USD")
     t.add_row("energy", f"{digits(r.energy_J / 3.6e12)} GWh", f"{digits(r.energy_J / 3.6e6 / million)} kWh")
@@ -261,7 +269,8 @@ def run_json(r: Run) -> dict[str, Any]:
         "interruptions_by_component": {k: v * r.seconds for k, v in i.by_component_per_s.items()},
         "mtbf_s": i.mtbf_s, "checkpoint_interval_s": i.interval_s, "checkpoint_write_s": i.write_s,
         "restart_s": i.restart_s, "goodput_frac": i.goodput_frac, "goodput_range": list(i.goodput_range),
-        "n_spare_chips": i.n_spare_chips, "tokens": r.tokens, "cost_USD": r.cost_USD, "rent_USD": r.rent_USD,
+        "n_spare_chips": i.n_spare_chips, "tokens": r.tokens, "cost_USD": r.cost_USD,
+        "cost_range_USD": list(r.cost_range_USD), "rent_USD": r.rent_USD,
         "cost_per_token_USD": float(r.upkeep.cost_per_token_USD), "chip_hour_USD": float(r.upkeep.chip_hour_USD),
         "energy_J": r.energy_J, "running_kg": r.running_kg, "embodied_kg": r.embodied_kg,
     }  # fmt: skip

@@ -9,7 +9,7 @@ from dse.fleet.presets import carbon, host
 from dse.fleet.server import server_W
 from dse.hardware.presets import chip
 from dse.objective.metrics import chip_technology, silicon
-from dse.objective.owning import published_die_mm2
+from dse.objective.owning import published_die
 
 f = jnp.asarray
 
@@ -32,7 +32,8 @@ def test_wafer_carbon_is_that_of_the_source(node, expected):
 def parts(name, server="x86-8"):
     c = chip(name)
     tech = chip_technology(c)
-    die = f(published_die_mm2(c) or float(silicon(c, tech).die_mm2))
+    known = published_die(c)
+    die = f(float(known.value) if known else float(silicon(c, tech).die_mm2))
     started = c.n_dies * die * inverse_yield(die, tech)
     h, watts = host(server), f(float(c.power_limit_W))
     return embodied(c, started, watts, server_W(watts, h), h, carbon(c.node))

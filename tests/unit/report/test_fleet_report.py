@@ -49,7 +49,9 @@ def test_cost_json_adds_up():
     c = json.loads(json_text(cost_json("trainium2")))
     assert sum(c["capital_USD"].values()) == pytest.approx(c["capital_total_USD"])
     assert sum(c["chip_hour_USD"].values()) == pytest.approx(c["chip_hour_total_USD"])
-    assert c["die_is_published"] is False and c["bill_of_materials_USD"] == []
+    low, high = c["chip_hour_range_USD"]
+    assert 0.5 * c["chip_hour_total_USD"] < low < c["chip_hour_total_USD"] < high < 2 * c["chip_hour_total_USD"]
+    assert c["die_is_modelled"] is True and c["bill_of_materials_USD"] == []
     assert c["rent_USD_per_h"]["capacity_block"] == 2.235
 
 

@@ -25,8 +25,8 @@ from .format import digits, in_unit, percent, times
 from .tables import beside, table
 
 DAY_s = 24 * HOUR_s
-SHOWN_KNOBS = 3
-"""Facts named per answer."""
+SHOWN_KNOBS, WRITTEN_KNOBS = 3, 10
+"""Facts named per answer on screen and in JSON."""
 BILL_PARTS = {"dies": "dies_USD", "hbm": "hbm_USD", "package": "package_USD", "test": "test_USD", "loss": "loss_USD"}
 """Published line to part of `Money`."""
 
@@ -200,7 +200,7 @@ def against_json(first: str, second: str, precision: str, answers: list[Answer])
         {
             "workload": a.workload, "paying": a.paying, "first_USD_per_Mtoken": a.first_USD,
             "second_USD_per_Mtoken": a.second_USD, "ratio": a.ratio, "ratio_range": [a.low, a.high],
-            "needed": a.needed, "leading": [{"fact": k.label, "low": k.low, "high": k.high} for k in a.leading],
+            "needed": a.needed, "leading": [{"fact": k.label, "low": k.low, "high": k.high} for k in a.leading[:WRITTEN_KNOBS]],
         }
         for a in answers
     ]  # fmt: skip

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .cost.money import package_cost as package_cost
     from .cost.power import full_load_power_W as full_load_power_W
     from .cost.power import step_energy as step_energy
+    from .fleet.goodput import slowdown as slowdown
     from .hardware.chip import Chip as Chip
     from .hardware.chip import peak_FLOPps as peak_FLOPps
     from .hardware.presets import chip as chip
@@ -39,12 +40,16 @@ if TYPE_CHECKING:
     from .mapping.plan import Plan as Plan
     from .mapping.plan import parse_plan as parse_plan
     from .mapping.plan import plans as plans
+    from .objective.comparison import compare as compare
     from .objective.design import Choice as Choice
+    from .objective.fleet_run import fleet_run as fleet_run
     from .objective.metrics import Evaluation as Evaluation
     from .objective.metrics import chip_technology as chip_technology
     from .objective.metrics import evaluate as evaluate
     from .objective.metrics import evaluate_demand as evaluate_demand
     from .objective.metrics import silicon as silicon
+    from .objective.owning import deal as deal
+    from .objective.owning import purchase as purchase
     from .objective.study import Study as Study
     from .objective.study import load_study as load_study
     from .objective.terms import Limit as Limit
@@ -72,13 +77,17 @@ _PLACES = {
     "cost.area": "block_areas die_area_mm2",
     "cost.money": "package_cost",
     "cost.power": "full_load_power_W step_energy",
+    "fleet.goodput": "slowdown",
     "hardware.chip": "Chip peak_FLOPps",
     "hardware.presets": "chip chip_names chip_receipts system system_names",
     "hardware.system": "System",
     "mapping.memory": "memory_B",
     "mapping.plan": "Plan parse_plan plans",
+    "objective.comparison": "compare",
     "objective.design": "Choice",
+    "objective.fleet_run": "fleet_run",
     "objective.metrics": "Evaluation chip_technology evaluate evaluate_demand silicon",
+    "objective.owning": "deal purchase",
     "objective.study": "Study load_study",
     "objective.terms": "Limit",
     "optimize.curvature": "curvature",

@@ -20,6 +20,7 @@ from ..report.terminal import complaint
 from .check import Calibrate, Validate
 from .evaluate import Evaluate
 from .facts import Chips, Models
+from .fleet import Cost, Fleet
 from .front import FrontCommand, SensitivityCommand
 from .risk import BacktestCommand, RiskCommand
 from .study import Cite, Optimize
@@ -35,6 +36,8 @@ Command = (
     | Annotated[Models, tyro.conf.subcommand("models")]
     | Annotated[Cite, tyro.conf.subcommand("cite")]
     | Annotated[Validate, tyro.conf.subcommand("validate")]
+    | Annotated[Cost, tyro.conf.subcommand("cost")]
+    | Annotated[Fleet, tyro.conf.subcommand("fleet")]
     | Annotated[Calibrate, tyro.conf.subcommand("calibrate")]
 )
 

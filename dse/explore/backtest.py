@@ -110,7 +110,7 @@ def quantities(chip: Chip, package: str) -> dict[str, float]:
     """`QUANTITIES` of a chip, by this package's models where they need one."""
     tech = chip_technology(chip, package)
     s = silicon(chip, tech)
-    state = State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, [])
+    state = State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, [], [])
     extra = {
         "tensor_pes": float(chip.n_cores * chip.core.tensor.rows * chip.core.tensor.cols),
         "n_dies": float(chip.n_dies),

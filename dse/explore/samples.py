@@ -151,10 +151,12 @@ class Samples:
         nominal = self.space.data(choice_index, plan_index)
         tech = self.technology(choice.node, choice.hbm, choice.link, study.package)
         repeat = lambda x: np.broadcast_to(x, (self.draw.n, *np.shape(x)))  # noqa: E731
-        demands, tokens, limits = jax.tree.map(repeat, (nominal.demands, nominal.tokens, nominal.limits))
+        fixed = nominal.demands, nominal.tokens, nominal.limits, nominal.economy, nominal.jobs
+        demands, tokens, limits, economy, jobs = jax.tree.map(repeat, fixed)
         return batched(
             Data, self._template(choice_index, tech), tech, self.calibration, demands, self.baseline_s, tokens, limits,
             self.usable_frac, tech.node.nominal_V - tech.node.threshold_V, -np.log(tech.package.bond_yield_frac),
+            economy, jobs,
         )  # fmt: skip
 
     def _template(self, choice_index: int, tech: Technology) -> Chip:

@@ -156,6 +156,7 @@ class Given(eqx.Module):
             self.data.chip, world.tech, world.calibration, self.data.demands,
             jnp.stack(seconds) if seconds else self.data.baseline_s, self.data.tokens, world.limits,
             self.data.usable_frac, node.nominal_V - node.threshold_V, bond_loss(world.tech),
+            self.data.economy, self.data.jobs,
         )  # fmt: skip
 
 

@@ -101,7 +101,7 @@ def chip_state(chip: Chip) -> State:
     """A preset chip as a point that `METRICS` can read, without workloads."""
     tech = chip_technology(chip)
     s = silicon(chip, tech)
-    return State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, [])
+    return State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, [], [])
 
 
 def chip_technology(chip: Chip, package: str = "CoWoS-L") -> Technology:

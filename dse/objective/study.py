@@ -13,7 +13,9 @@ import pydantic
 
 from ..core.errors import DseError, SpecError, UnknownNameError
 from ..core.free import Free
+from ..core.provenance import number
 from ..core.units import UNITS, quantity
+from ..fleet.presets import chip_facts, default_host, host
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..technology.presets import link, memory, node, package
@@ -21,7 +23,17 @@ from ..workload.presets import model as preset_model
 from ..workload.transformer import Decode, Training, Workload, check_precision
 from .design import FREE, Choice, pe_dims
 from .metrics import chip_state
-from .terms import DELIVERED, METRICS, OF_WORKLOADS, Core, Limit
+from .terms import DELIVERED, METRICS, OF_WORKLOADS, OWNED, Core, Limit
+
+
+@dataclasses.dataclass(frozen=True)
+class Owner:
+    """How a design reaches its owner."""
+
+    host: str
+    """Server around a design."""
+    margin: float
+    """What the owner pays for a package over what it costs to make."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +58,8 @@ class Study:
     """Package technology."""
     scaleout_Bps: float
     """Network share of a design's chip, one direction."""
+    owner: Owner | None
+    """Who owns designs and how; None where goal and limits do not ask."""
 
     def core(self) -> Core:
         """The convex core: names and structure."""
@@ -64,6 +78,8 @@ class _Head(_Strict):
     minimise: str = DELIVERED
     package: str = "CoWoS-L"
     scaleout_per_dir: str | float
+    host: str | None = None
+    margin: float | None = None
 
 
 class _Training(_Strict):
@@ -168,21 +184,49 @@ def study_from(raw: dict[str, Any]) -> Study:
     goal = full_name(goal, tuple(METRICS), "goal")
     if goal == "power_W":
         raise SpecError("study.minimise: power_W has one value per workload; limit it, or minimise full_load_fp8_W")
-    limited = [full_name(x.metric, tuple(METRICS), "metric") for x in spec.limits]
-    needing = [name for name in (goal, *limited) if name in OF_WORKLOADS]
-    if needing and not spec.workloads:
-        raise SpecError(f"{needing[0]} needs at least one workload; without any, full_load_fp8 stands for power")
+    _check_workloads(spec, goal)
+    limits = tuple(_limit(x, i, baseline) for i, x in enumerate(spec.limits))
     return Study(
         name=spec.study.name,
         baseline=baseline,
         workloads={n: _workload(w) for n, w in spec.workloads.items()},
         free=tuple(_free(k, lo, hi) for k, (lo, hi) in spec.free.items()),
         choices=_choices(spec.choices),
-        limits=tuple(_limit(x, i, baseline) for i, x in enumerate(spec.limits)),
+        limits=limits,
         goal=goal,
         package=spec.study.package,
         scaleout_Bps=_positive(spec.study.scaleout_per_dir, "Bps", "study.scaleout_per_dir"),
+        owner=_owner(spec.study, goal in OWNED or any(x.metric in OWNED for x in limits)),
     )
+
+
+def _owner(head: _Head, asked: bool) -> Owner | None:
+    """Server and maker's margin of a design: the study's, or those of the baseline chip; None if nobody asks."""
+    if asked:
+        return owner_of(head.baseline, head.host, head.margin)
+    if head.host is not None or head.margin is not None:
+        raise SpecError(f"study.host and study.margin serve {', '.join(OWNED)}; no goal or limit names one")
+    return None
+
+
+def owner_of(chip_name: str, host_name: str | None = None, margin: str | float | None = None) -> Owner:
+    """The given host and margin, or those of a chip; SpecError where the chip's maker does not tell its margin."""
+    name = host_name or default_host(chip_name)
+    host(name)
+    if margin is not None:
+        return Owner(name, _positive(margin, "", "study.margin"))
+    facts = chip_facts(chip_name)
+    if "margin" not in facts:
+        raise SpecError(f"study.margin: missing; {chip_name} is bought at a price, so its maker's margin is unknown")
+    return Owner(name, number(facts, "margin"))
+
+
+def _check_workloads(spec: _File, goal: str) -> None:
+    """Refuse metrics that mean nothing without a workload."""
+    limited = [full_name(x.metric, tuple(METRICS), "metric") for x in spec.limits]
+    needing = [name for name in (goal, *limited) if name in OF_WORKLOADS]
+    if needing and not spec.workloads:
+        raise SpecError(f"{needing[0]} needs at least one workload; without any, full_load_fp8 stands for power")
 
 
 def _explain(error: Any) -> str:

@@ -11,6 +11,8 @@ import jax
 import numpy as np
 
 from ..cost.money import bond_loss
+from ..fleet.job import Economy, Job, job_of
+from ..fleet.presets import economy, reliability
 from ..hardware.chip import Chip
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
@@ -148,7 +150,25 @@ class Space:
             usable_frac=usable_frac(),
             overdrive_V=float(tech.node.nominal_V - tech.node.threshold_V),
             bond_loss=float(bond_loss(tech)),
+            economy=self.economy(choice.node),
+            jobs=self.jobs,
         )
+
+    def economy(self, node: str) -> Economy | None:
+        """What surrounds a design whose dies are made on `node`; spares are pooled over the largest workload."""
+        study, owner, sizes = self.study, self.study.owner, [n for _, n in self.study.workloads.values()]
+        if owner is None:
+            return None
+        found = economy(study.baseline, node, owner.margin, max(sizes), owner.host)
+        blank = {part: dataclasses.replace(getattr(found, part), name="") for part in ("host", "carbon")}
+        return dataclasses.replace(found, **blank)
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """What each workload asks of a fleet."""
+        if self.study.owner is None:
+            return ()
+        return tuple(job_of(workload, n, reliability()) for workload, n in self.study.workloads.values())
 
     def batch(self, choices: Sequence[int], plan_indices: Sequence[tuple[int, ...]]) -> Data:
         """Coefficients of several choices, each under one plan per workload: leading axis over the pairs."""

@@ -13,7 +13,7 @@ from ..hardware.chip import Chip
 from ..objective.design import INTEGERS, choice_technology, named, template, with_free
 from ..objective.metrics import Silicon, chip_technology, evaluate_demand, silicon, throttled_step_s
 from ..objective.study import Study
-from ..objective.terms import METRICS, Data, State, Work
+from ..objective.terms import METRICS, Data, State, Work, upkeep_of
 from ..performance.calibration import extreme
 from ..performance.demand import StepDemand
 from ..technology.presets import Technology
@@ -135,6 +135,19 @@ def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: T
     return min(ends), max(ends)
 
 
+def design_state(
+    search: Search, chip: Chip, tech: Technology, parts: Silicon, workloads: tuple[WorkloadReport, ...]
+) -> State:
+    """The rounded design as a point that `METRICS` can read."""
+    works = [
+        Work(w.evaluation.step_s, w.evaluation.power_W, np.float64(w.baseline_s), tokens)
+        for w, tokens in zip(workloads, search.space.tokens, strict=True)
+    ]
+    economy = search.space.economy(chip.node)
+    upkeeps = upkeep_of(chip, tech, parts.money, parts.die_mm2, economy, search.space.jobs, works)
+    return State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, works, upkeeps)
+
+
 GAP = 1e-5
 """Largest relative gap of a continuous optimum that is called optimal."""
 
@@ -154,11 +167,7 @@ def limit_reports(
     stack) and bounds of free numbers that cost something follow, as shares of what is allowed.
     """
     core, goal = search.core, float(np.exp(continuous.log_goal))
-    works = [
-        Work(w.evaluation.step_s, w.evaluation.power_W, np.float64(w.baseline_s), tokens)
-        for w, tokens in zip(workloads, search.space.tokens, strict=True)
-    ]
-    state = State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, works)
+    state = design_state(search, chip, tech, parts, workloads)
     rows = list(core.rows())
     multipliers, ratios = continuous.optimum.multipliers, np.exp(best.optimum.limits)
     reports = []

@@ -20,7 +20,7 @@ from ..hardware.presets import default_system
 from ..hardware.presets import system as preset_system
 from ..objective.metrics import chip_technology, evaluate, silicon
 from ..objective.study import Study
-from ..objective.terms import DELIVERED, METRICS, State, Work
+from ..objective.terms import DELIVERED, METRICS, OWNED, State, Work
 from .format import digits, label, percent, quantity_text, times
 from .results import study_manifest, write_json
 from .tables import table
@@ -96,8 +96,13 @@ class Named:
 
 
 def named_chips(study: Study, metrics: tuple[str, ...], baseline_s: list[float]) -> list[Named]:
-    """Chips that exist and can run all workloads of a study, each in its own largest system, by their best plans."""
-    found = []
+    """Chips that exist and can run all workloads of a study, each in its own largest system, by their best plans.
+
+    None on axes that need an owner: theirs have other hosts, prices and margins (see `dse cost`).
+    """
+    found: list[Named] = []
+    if any(m in OWNED for m in metrics):
+        return found
     for name in NAMED:
         works = []
         chip = preset_system(default_system(name)).chip
@@ -109,7 +114,7 @@ def named_chips(study: Study, metrics: tuple[str, ...], baseline_s: list[float])
         except DseError:
             continue
         s = silicon(chip, tech)
-        state = State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, works)
+        state = State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, works, [])
         values = [METRICS[m](state) for m in metrics]
         found.append(Named(name, tuple(float(max(v) if isinstance(v, list) else v) for v in values)))
     return found

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .. import core
 from ..core.provenance import Sourced
+from ..fleet.presets import around_receipts
 from ..hardware.presets import chip_receipts
 from ..mapping.activations import footprint_receipts
 from ..mapping.headroom import headroom_receipts
@@ -61,13 +62,19 @@ def technology_basis(node: str, memory: str, link: str, package: str) -> list[Ba
     return [Basis(f"{kind} {name}", f) for kind, name in parts for f in receipts(kind, name)]
 
 
+def owner_basis(host: str, node: str) -> list[Basis]:
+    """Facts of what surrounds a chip: server, owner, failures, carbon."""
+    return [Basis(thing, fact) for thing, fact in around_receipts(host, node)]
+
+
 def study_basis(study: Study, choice: Choice | None) -> list[Basis]:
     """Every fact behind a study's answer, once each; of all its choices when none was made."""
     chosen = study.choices if choice is None else (choice,)
     baseline = study.baseline.chip
     made = [b for c in chosen for b in technology_basis(c.node, c.hbm, c.link, study.package)]
     own = technology_basis(baseline.node, baseline.hbm, baseline.link, study.package)
-    every = [*made, *calibration_basis(baseline.name), *chip_basis(baseline.name), *own]
+    owned = [] if study.owner is None else [b for c in chosen for b in owner_basis(study.owner.host, c.node)]
+    every = [*made, *calibration_basis(baseline.name), *chip_basis(baseline.name), *own, *owned]
     return list({(b.thing, b.fact.name): b for b in every}.values())
 
 

@@ -79,7 +79,7 @@ def numbers(s: Solution, chip: Chip) -> dict[str, float]:
     """`NUMBERS` of a chip."""
     tech = chip_technology(chip, s.study.package)
     parts = silicon(chip, tech)
-    state = State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, [])
+    state = State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, [], [])
     values = {name: METRICS[name](state) for name in NUMBERS}
     return {name: float(v) for name, v in values.items() if not isinstance(v, list)}
 

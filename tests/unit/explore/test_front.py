@@ -68,7 +68,7 @@ def test_a_proved_infeasible_cap_rules_out_smaller_ones(found):
 
 
 def test_three_metrics_dominate_random_designs(tiny):
-    metrics = ("delivered_time", "package_cost_USD", "energy_per_token_J")
+    metrics = ("delivered_time", "package_cost_USD", "chip_energy_per_token_J")
     f = front(tiny, metrics, 15)
     assert f.values.shape[1] == 3 and len(f.points) >= 10
     assert is_nondominated(f.values).all()

@@ -58,6 +58,14 @@ class Calibration(eqx.Module):
     """One ring step of tensor ranks that a pipeline keeps from being queued ahead."""
     scaleout_hop_s: Scalar = eqx.field(converter=as_float)
     """One network message."""
+    collective_s: Scalar = eqx.field(converter=as_float)
+    """Start of a library's all-reduce in a scale-up domain, before its first hop."""
+    exchange_s: Scalar = eqx.field(converter=as_float)
+    """One direct exchange of all ranks behind a switch (a one-shot all-reduce is one)."""
+    call_s: Scalar = eqx.field(converter=as_float)
+    """What a serving loop spends per pass beside the device's work: schedule, start, sample, hand out."""
+    request_s: Scalar = eqx.field(converter=as_float)
+    """What a serving loop spends before the first token of a request beside its passes."""
     tp_overlap_frac: Scalar = eqx.field(converter=as_float)
     """Tensor-parallel traffic that can run beside matrix products."""
     dp_overlap_frac: Scalar = eqx.field(converter=as_float)
@@ -148,10 +156,15 @@ def reference_speeds(calibration_: Calibration, up_Bps: float, out_Bps: float) -
         out_Bps * float(c.scaleout_frac),
         float(c.scaleup_hop_s),
         float(c.scaleout_hop_s),
+        float(c.collective_s),
+        float(c.exchange_s),
     )
 
 
-BETTER_LOW = ("launch_s", "host_s", "sync_hop_s", "scaleup_hop_s", "scaleout_hop_s")
+BETTER_LOW = (
+    "launch_s", "host_s", "sync_hop_s", "scaleup_hop_s", "scaleout_hop_s", "collective_s", "exchange_s", "call_s",
+    "request_s",
+)  # fmt: skip
 """Numbers whose low end is the good one."""
 
 

@@ -51,6 +51,7 @@ def calibration_basis(chip_name: str) -> list[Basis]:
         *(Basis(f"calibration {prior}", f) for f in calibration_receipts(prior)),
         *(Basis("headroom", f) for f in headroom_receipts()),
         *(Basis("element passes", f) for f in pass_receipts()),
+        *(Basis("storage", f) for f in storage_receipts()),
     ]
 
 

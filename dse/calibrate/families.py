@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from ..performance.calibration import (
     KERNELS,
+    SERVING,
     Calibration,
     calibration_receipts,
     family,
@@ -14,7 +15,8 @@ from ..performance.calibration import (
     serving_name,
 )
 from .cases import Case, training_cases
-from .fit import ALONE, EXPONENTS, FITTED, Fit, fit
+from .fit import ALONE, EXPONENTS, FITTED, SERVED, Fit, fit
+from .inference import inference_cases
 from .kernels import collective_cases, kernel_cases
 from .measurements import complete, read
 
@@ -28,7 +30,7 @@ def fit_all(cases: Sequence[Case], progress: Callable[[str], None] = lambda _: N
     for (chips, stack), mine in sorted(groups.items()):
         prior = prior_calibration(mine[0].chip_name)
         receipts = {r.name: r for r in calibration_receipts(prior.name)}
-        names = ALONE if stack == KERNELS else FITTED
+        names = ALONE if stack == KERNELS else SERVED if stack in SERVING else FITTED
         tried = [
             fit(mine, dataclasses.replace(prior, overlap_p=p), receipts, f"fit-{chips}-{stack}", names)
             for p in EXPONENTS
@@ -66,11 +68,12 @@ def leave_one_out(cases: Sequence[Case], progress: Callable[[str], None] = lambd
 
 
 def refit(progress: Callable[[str], None] = lambda _: None) -> dict[str, Fit]:
-    """Fits of all families and stacks to the shipped measurements: whole steps, and operators and collectives alone."""
+    """Fits of all families and stacks to the shipped measurements: steps, requests, operators and collectives alone."""
     steps, _ = training_cases(complete(read("training")))
     kernels, _ = kernel_cases(complete(read("kernels")))
     collectives, _ = collective_cases(complete(read("collectives")))
-    fits = fit_all([*steps, *kernels, *collectives], progress)
+    requests, _ = inference_cases(complete(read("inference")))
+    fits = fit_all([*steps, *requests, *kernels, *collectives], progress)
     return {f.calibration.name: f for f in fits.values()}
 
 

@@ -20,6 +20,7 @@ from ..core.provenance import Receipts
 from ..hardware.chip import Chip
 from ..performance.calibration import Calibration
 from ..performance.coefficients import StepDemand
+from ..performance.request import Request, request_s
 from ..performance.step import step_time
 from .cases import Case
 
@@ -34,6 +35,12 @@ ALONE = (
     "scaleout_frac", "scaleup_hop_s", "scaleout_hop_s",
 )  # fmt: skip
 """Ten numbers that single operators and collectives can tell; the overlap exponent is the eleventh."""
+
+SERVED = (
+    "matmul_frac", "attention_frac", "hbm_frac", "vector_frac", "scaleup_frac", "launch_s", "scaleup_hop_s",
+    "collective_s", "exchange_s", "call_s", "request_s",
+)  # fmt: skip
+"""Eleven numbers of a serving stack; the overlap exponent is the twelfth."""
 
 LEADER, FOLLOW = "matmul_frac", ("narrow_frac", "attention_frac")
 """What slows all matrix work of a stack slows 8-bit products and attention too, unless measurements say otherwise."""
@@ -100,8 +107,17 @@ def prior_deviations(receipts: Receipts, names: Sequence[str]) -> np.ndarray:
     )
 
 
-def padded(demands: Sequence[StepDemand]) -> StepDemand:
+def padded(demands: Sequence[StepDemand | Request]) -> StepDemand | Request:
     """Demands of different operator counts as one batch: missing operators read a byte and run zero times."""
+    requests = [d for d in demands if isinstance(d, Request)]
+    if requests:
+        phases = [padded_steps([getattr(d, phase) for d in requests]) for phase in ("prefill", "decode")]
+        return Request(*phases, *(np.stack([getattr(d, n) for d in requests]) for n in ("n_prefill", "n_decode")))
+    return padded_steps([d for d in demands if isinstance(d, StepDemand)])
+
+
+def padded_steps(demands: Sequence[StepDemand]) -> StepDemand:
+    """As `padded`, of steps alone."""
     widest = max(d.ops.runs.shape[0] for d in demands)
 
     def pad(d: StepDemand) -> StepDemand:
@@ -121,12 +137,14 @@ def unnamed(chip: Chip) -> Chip:
 
 
 @jax.jit
-def predict(demands: StepDemand, chips: Chip, c: Calibration) -> Array:
-    """Step time of every case along the leading axes [s]."""
+def predict(demands: StepDemand | Request, chips: Chip, c: Calibration) -> Array:
+    """Step or request time of every case along the leading axes [s]."""
+    if isinstance(demands, Request):
+        return jax.vmap(lambda r, chip: jnp.asarray(request_s(r, chip, c)))(demands, chips)
     return jax.vmap(lambda d, chip: jnp.asarray(step_time(d, chip, c).total_s))(demands, chips)
 
 
-def batch(cases: Sequence[Case]) -> tuple[StepDemand, Chip]:
+def batch(cases: Sequence[Case]) -> tuple[StepDemand | Request, Chip]:
     """Demands and chips of `cases`, stacked."""
     chips = jax.tree.map(lambda *xs: np.stack(xs), *(unnamed(c.chip) for c in cases))
     return padded([c.demand for c in cases]), chips

@@ -114,11 +114,20 @@ def family(chip_name: str) -> str:
     return next((f for f, prefixes in FAMILIES if chip_name.startswith(prefixes)), chip_name)
 
 
+SERVING = ("vllm", "neuronx", "trtllm", "fastertransformer", "sglang", "deepspeed", "jetstream")
+"""Stacks that serve models, the usual ones first; they never time a training step, nor the others a request."""
+
+
 def serving_name(names: Iterable[str], chip_name: str, stack: str) -> str | None:
-    """Which of the fits `names` serves a chip and stack: their own, the family's usual stack, any of it, or None."""
-    start = f"fit-{family(chip_name)}-"
-    mine = sorted(n for n in names if n.startswith(start) and not n.endswith(f"-{KERNELS}"))
-    for name in (start + stack, start + USUAL, *mine):
+    """Which of the fits `names` serves a chip and stack: their own, the family's usual stack, any of it, or None.
+
+    Stacks that train and stacks that serve do not stand in for each other.
+    """
+    start, serves = f"fit-{family(chip_name)}-", stack in SERVING
+    mine = sorted(n for n in names if n.startswith(start) and (n.removeprefix(start) in SERVING) == serves)
+    mine = [n for n in mine if not n.endswith(f"-{KERNELS}")]
+    usual = [start + s for s in (SERVING if serves else (USUAL,))]
+    for name in (start + stack, *usual, *mine):
         if name in names:
             return name
     return None

@@ -110,7 +110,7 @@ def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape
         tokens=workload.batch * new,
         model_FLOP=_model_FLOP(workload, cached, new) / system.n_chips,
         rate=array.rates[array.executed(products_of(workload))],
-        n_calls=1.0 if decode else groups * workload.n_chunks,
+        n_calls=1.0 if isinstance(workload, Decode) else float(groups * workload.n_chunks),
         n_requests=0.0 if decode else 1.0,
     )
 

@@ -16,6 +16,7 @@ from ..objective.study import Study
 from ..performance.calibration import calibration_receipts, default_calibration
 from ..technology.presets import receipts
 from ..workload.op import pass_receipts
+from ..workload.storage import storage_receipts
 
 BIBLIOGRAPHY = Path(core.__file__).parent / "references.bib"
 DIE_TO_DIE = "UCIe-A"

@@ -29,7 +29,8 @@ def ideal(name, **changes):
     """Every fraction 1, no latency, perfect overlap."""
     c = calibration(name)
     ones = {f: 1.0 for f in type(c).__dataclass_fields__ if f.endswith("_frac") and "overlap" not in f}
-    zeros = {f: 0.0 for f in ("launch_s", "scaleup_hop_s", "scaleout_hop_s", "tp_overlap_frac", "dp_overlap_frac")}
+    latencies = [f for f in type(c).__dataclass_fields__ if f.endswith("_s")]
+    zeros = {f: 0.0 for f in (*latencies, "tp_overlap_frac", "dp_overlap_frac")}
     return dataclasses.replace(c, **{**ones, **zeros, "overlap_p": 16.0, **changes})
 
 

@@ -161,6 +161,10 @@ def _huber(x: Array) -> Array:
     return jnp.where(jnp.abs(x) <= HUBER, 0.5 * x**2, HUBER * (jnp.abs(x) - 0.5 * HUBER))
 
 
+def _cauchy(x: Array) -> Array:
+    return HUBER**2 / 2 * jnp.log1p((x / HUBER) ** 2)
+
+
 def fit(cases: Sequence[Case], prior: Calibration, receipts: Receipts, name: str, names: Sequence[str] = FITTED) -> Fit:
     """The calibration of one family from its measurements.
 
@@ -187,10 +191,11 @@ def fit(cases: Sequence[Case], prior: Calibration, receipts: Receipts, name: str
     start = jnp.asarray([_to_free(n, float(getattr(prior, n))) for n in names])
     spread = jnp.asarray(prior_deviations(receipts, names))
     noise = HUBER**2 / len(cases)
+    cost = _cauchy if isinstance(cases[0].demand, Request) else _huber
 
     def loss(x: Array) -> Array:
         error = jnp.log(predict(demands, chips, with_free(prior, names, x))) - measured
-        return jnp.sum(weights * _huber(error)) + noise / 2 * jnp.sum(((x - start) / spread) ** 2)
+        return jnp.sum(weights * cost(error)) + noise / 2 * jnp.sum(((x - start) / spread) ** 2)
 
     away = {"host_s": 2.0, "tp_overlap_frac": 4.0, "scaleup_hop_s": 2.0}
     elsewhere = start + jnp.asarray([away.get(n, 0.0) for n in names])

@@ -12,7 +12,6 @@ import re
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ..core.errors import DseError
@@ -253,34 +252,3 @@ def inference_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:
     typed: list[Any] = list(rows.itertuples(index=False))
     found = [inference_case(row, metrics[row.point_id] - {row.metric}) for row in typed]
     return [c for c in found if isinstance(c, Case)], [u for u in found if isinstance(u, Unmodelled)]
-
-
-def baseline_s(cases: list[InferenceCase], known: list[InferenceCase]) -> np.ndarray:
-    """The strongest simple baseline: two constants per chip and metric, fitted to `known` and asked about `cases`.
-
-        t = x/u + c n
-
-    with x the ideal time and n the passes; relative least squares, neither constant negative. A chip that `known`
-    lacks takes the constants of all its rows of the metric.
-    """
-    constants = {}
-    for c in cases:
-        key = (c.chip_name, c.metric)
-        if key not in constants:
-            mine = [k for k in known if (k.chip_name, k.metric) == key] or [k for k in known if k.metric == c.metric]
-            constants[key] = two_constants(mine)
-    return np.asarray([constants[c.chip_name, c.metric] @ (c.ideal_s, c.n_passes) for c in cases])
-
-
-def two_constants(known: list[InferenceCase]) -> np.ndarray:
-    """1/u and c that bring x/u + c n nearest to what was measured, in relative error."""
-    if not known:
-        return np.asarray([1.0, 0.0])
-    a = np.asarray([[k.ideal_s, k.n_passes] for k in known]) / np.asarray([[k.measured_s] for k in known])
-    tries = [np.linalg.lstsq(a, np.ones(len(known)), rcond=None)[0]]
-    for column in (0, 1):
-        one = np.zeros(2)
-        one[column] = a[:, column].sum() / (a[:, column] ** 2).sum()
-        tries.append(one)
-    allowed = [t for t in tries if (t >= 0).all()]
-    return min(allowed, key=lambda t: float(((a @ t - 1) ** 2).sum()))

@@ -121,13 +121,13 @@ SERVING = ("vllm", "neuronx", "trtllm", "fastertransformer", "sglang", "deepspee
 def serving_name(names: Iterable[str], chip_name: str, stack: str) -> str | None:
     """Which of the fits `names` serves a chip and stack: their own, the family's usual stack, any of it, or None.
 
-    Stacks that train and stacks that serve do not stand in for each other.
+    A chip's own numbers on the stack come before its family's. Stacks that train and stacks that serve do not stand in for each other.
     """
     start, serves = f"fit-{family(chip_name)}-", stack in SERVING
     mine = sorted(n for n in names if n.startswith(start) and (n.removeprefix(start) in SERVING) == serves)
     mine = [n for n in mine if not n.endswith(f"-{KERNELS}")]
     usual = [start + s for s in (SERVING if serves else (USUAL,))]
-    for name in (start + stack, *usual, *mine):
+    for name in (f"{start}{stack}-{chip_name}", start + stack, *usual, *mine):
         if name in names:
             return name
     return None

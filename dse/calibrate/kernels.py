@@ -100,6 +100,7 @@ def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
     if ranks < 2 or message <= 0:
         return "fewer than two ranks or no message"
     ref = chip_reference(system.chip, prior_calibration(chip_name))
+    ref = dataclasses.replace(ref, has_direct="custom" in _text(row, "algorithm").lower())
     where = spread(system.fabric, 1, ranks)
     per_rank = "per rank" in _text(row, "size_convention").lower()
     name = _text(row, "collective").lower()

@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def generations() -> None:
-    """AWS's claims for gpt-oss-120b are 3x the throughput per chip and over 5x the tokens per MW, at similar latency."""
+    """AWS claims 3x the throughput per chip and over 5x the tokens per MW for gpt-oss, at similar latency."""
     token = dse.Decode(dse.model("gpt-oss-120b"), 1, 4096)
     for limit_s in LIMITS_S:
         old = best_served(dse.system("trn2-ultraserver", 16), token, limit_s, ("fp8", "mxfp4", "bf16"))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dse.hardware.presets import system
@@ -122,6 +122,7 @@ def test_throughput_rises_with_the_batch(m, plan):
     assert (np.diff(times) > 0).all()
 
 
+@settings(max_examples=20)
 @given(st.integers(1, 100_000), st.integers(1, 100_000))
 def test_longer_contexts_and_prompts_take_longer(a, b):
     short, long = sorted((a, b))

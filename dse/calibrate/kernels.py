@@ -109,10 +109,11 @@ def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
         return across_all_reduce(*where, message, ref)
     if name in ("all_gather", "reduce_scatter"):
         return across_gather(*where, whole, ref)
+    started = Traffic(n_starts=float(system.fabric.kind == "switched" and where[1] == 1))
     if name == "all_to_all":
-        return all_to_all(*where, message)
+        return all_to_all(*where, message) + started
     if name == "send_recv":
-        return send(message, inside=where[1] == 1)
+        return send(message, inside=where[1] == 1) + started
     return f"collective '{name}' is not modelled"
 
 

@@ -50,9 +50,9 @@ class Served:
     """Mean power of one package."""
 
     @property
-    def tokens_per_s_per_MW(self) -> float:
-        """Throughput of a megawatt of packages; cooling, hosts and network are left out."""
-        return self.tokens_per_s_per_chip / self.power_W * W_PER_MW
+    def n_tokens_per_J(self) -> float:
+        """Tokens per joule of the packages, which is tokens/s per watt; cooling, hosts and network are left out."""
+        return self.tokens_per_s_per_chip / self.power_W
 
 
 def best_served(system: System, workload: Decode, token_s: float, formats: Sequence[str] = ()) -> Served | None:
@@ -108,7 +108,7 @@ def generations_view(old: Served, new: Served) -> RenderableType:
     t = table("", old.system.chip.name, new.system.chip.name, "ratio")
     for name, unit, a, b in (
         ("tokens/s per chip", "", old.tokens_per_s_per_chip, new.tokens_per_s_per_chip),
-        ("tokens/s per MW of packages", "", old.tokens_per_s_per_MW, new.tokens_per_s_per_MW),
+        ("tokens/s per MW of packages", "", W_PER_MW * old.n_tokens_per_J, W_PER_MW * new.n_tokens_per_J),
         ("time per token", "s", old.token_s, new.token_s),
         ("power of a package", "W", old.power_W, new.power_W),
         ("HBM bandwidth", "Bps", float(old.system.chip.hbm_bandwidth_Bps), float(new.system.chip.hbm_bandwidth_Bps)),

@@ -25,7 +25,7 @@ def test_limits_are_kept_and_looser_ones_never_serve_less(found):
     assert tight.token_s <= 5e-3
     assert tight.tokens_per_s_per_chip <= loose.tokens_per_s_per_chip
     assert loose.tokens_per_s_per_chip == pytest.approx(loose.workload.batch / loose.token_s / 4)
-    assert loose.tokens_per_s_per_MW == pytest.approx(loose.tokens_per_s_per_chip / loose.power_W * 1e6)
+    assert loose.n_tokens_per_J == pytest.approx(loose.tokens_per_s_per_chip / loose.power_W)
 
 
 def test_the_view_shows_ratios(found, capsys):

@@ -3,7 +3,7 @@
 import pytest
 
 from dse.core.errors import SpecError
-from dse.workload.storage import check_storage, element_bits, own_products, storage_names, storage_receipts, stored_B
+from dse.workload.storage import check_storage, n_element_bits, own_products, storage_names, storage_receipts, stored_B
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ from dse.workload.storage import check_storage, element_bits, own_products, stor
 )
 def test_bytes_with_their_share_of_the_scale(name, bits):
     assert stored_B(name) == bits / 8
-    assert element_bits(name) <= bits
+    assert n_element_bits(name) <= bits
 
 
 def test_integers_are_converted_and_floats_are_not():

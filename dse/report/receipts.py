@@ -18,6 +18,7 @@ from ..objective.study import Study
 from ..performance.calibration import calibration_receipts, default_calibration
 from ..technology.presets import DIE_TO_DIE, receipts
 from ..workload.op import pass_receipts
+from ..workload.storage import storage_receipts
 
 BIBLIOGRAPHY = Path(core.__file__).parent / "references.bib"
 
@@ -53,6 +54,7 @@ def calibration_basis(chip_name: str) -> list[Basis]:
         *(Basis("headroom", f) for f in headroom_receipts()),
         *(Basis("kept in training", f) for f in footprint_receipts("fused")),
         *(Basis("element passes", f) for f in pass_receipts()),
+        *(Basis("storage", f) for f in storage_receipts()),
     ]
 
 

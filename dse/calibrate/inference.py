@@ -29,7 +29,7 @@ from ..performance.request import Request
 from ..workload.presets import model as preset_model
 from ..workload.presets import model_names
 from ..workload.transformer import Decode, Model, Prefill, Serving
-from .cases import Case, Unmodelled, row_number, row_text, per_device, preset_for, row_model
+from .cases import Case, Unmodelled, per_device, preset_for, row_model, row_number, row_text
 from .measurements import SECONDS
 
 STACKS: tuple[tuple[str, str], ...] = (

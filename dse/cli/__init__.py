@@ -21,6 +21,7 @@ from .check import Calibrate, Validate
 from .evaluate import Evaluate
 from .facts import Chips, Models
 from .study import Cite, Optimize
+from .sweep import Query, Sweep
 
 Command = (
     Annotated[Optimize, tyro.conf.subcommand("optimize")]
@@ -30,6 +31,8 @@ Command = (
     | Annotated[Cite, tyro.conf.subcommand("cite")]
     | Annotated[Validate, tyro.conf.subcommand("validate")]
     | Annotated[Calibrate, tyro.conf.subcommand("calibrate")]
+    | Annotated[Sweep, tyro.conf.subcommand("sweep")]
+    | Annotated[Query, tyro.conf.subcommand("query")]
 )
 
 ABOUT = (

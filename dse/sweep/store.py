@@ -1,0 +1,213 @@
+"""Results on disk: one Parquet file per unit of work, whole or absent, named after the question and the code.
+
+A shard's name holds a digest of the specification, the code, the presets and the versions, so a file that is there and
+whole is the answer, and one that is not is computed again. A finished small sweep becomes one file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..core.errors import SpecError
+from ..core.files import results_folder, write_json, write_whole
+from ..core.origin import code_hash, digest, git_commit, preset_hashes, versions
+from .columns import ALWAYS, PLAN, SCHEMA_VERSION, meaning
+from .keys import COUNTS, is_number
+from .points import Points, Sweep, column_of
+from .studies import solved_columns
+
+SHARDS = "shards"
+"""Folder with one file per unit of work."""
+MERGED = "results.parquet"
+"""The one file of a finished sweep of at most `MERGED_ROWS` points."""
+MERGED_ROWS = 100_000
+"""Rows up to which the shards of a finished sweep become one file: many small files are slow and hard to share."""
+FACTS = ("identity", "rows", "failed")
+"""What the footer of every file says."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What is in a shard."""
+
+    rows: int
+    """Points that have a row."""
+    failed: int
+    """Rows without an answer."""
+
+    def __add__(self, other: Facts) -> Facts:
+        return Facts(self.rows + other.rows, self.failed + other.failed)
+
+
+def _types(sweep: Sweep) -> dict[str, pa.DataType]:
+    """Column names and types, in order."""
+    kinds: dict[str, pa.DataType] = {"point": pa.int64()}
+    for key in sweep.varied:
+        whole = key in COUNTS or key == "choices.n_dies"
+        yes_no = key == "choices.native_fp4"
+        kind = pa.float64() if is_number(key) else pa.int64() if whole else pa.bool_() if yes_no else pa.string()
+        kinds[column_of(key)] = kind
+    if sweep.of_studies:
+        kinds |= {name: {str: pa.string(), float: pa.float64(), bool: pa.bool_(), int: pa.int64()}[kind]
+                  for name, kind in solved_columns(sweep).items()}  # fmt: skip
+    else:
+        kinds |= {PLAN: pa.string(), **{name: pa.float64() for name in sweep.record}}
+    return {**kinds, "ok": pa.bool_(), "reason": pa.string()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """The folder of one sweep."""
+
+    sweep: Sweep
+    """The question."""
+    folder: Path
+    """Where its answers go."""
+
+    @cached_property
+    def identity(self) -> str:
+        """Digest of everything that decides the answers: question, users' files, code, presets and versions."""
+        s = self.sweep
+        question = (s.of_studies, s.base, s.axes, s.rules, s.record, s.seed, s.shard_points, s.files)
+        basis = (SCHEMA_VERSION, question, code_hash(), sorted(preset_hashes().items()), sorted(versions().items()))
+        return digest(repr(basis).encode())
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Column names and types."""
+        return pa.schema(list(_types(self.sweep).items()))
+
+    def path(self, index: int) -> Path:
+        """File of shard `index`."""
+        return self.folder / SHARDS / f"{index:06d}-{digest(f'{self.identity} {index}'.encode())[:16]}.parquet"
+
+    @property
+    def merged(self) -> Path:
+        """File of a finished small sweep."""
+        return self.folder / MERGED
+
+    def write(self, index: int, points: Points, answers: dict[str, Any]) -> Facts:
+        """Write a shard, whole or not at all, and say what is in it."""
+        columns = {"point": points.index, **_settings(self.sweep, points), **answers}
+        arrays = [pa.array(columns[f.name], type=f.type, from_pandas=True) for f in self.schema]
+        facts = Facts(points.index.size, int(points.index.size - np.sum(answers["ok"])))
+        self._write(self.path(index), pa.table(arrays, schema=self.schema), facts)
+        return facts
+
+    def _write(self, path: Path, table: pa.Table, facts: Facts) -> None:
+        footer = dict(zip(FACTS, (self.identity, str(facts.rows), str(facts.failed)), strict=True))
+        labelled = table.replace_schema_metadata(footer)
+        write_whole(path, lambda p: pq.write_table(labelled, p, compression="zstd", write_page_checksum=True))
+
+    def check(self, path: Path) -> Facts | None:
+        """What is in a file of this sweep; None where it is absent, damaged or of another question."""
+        try:
+            table = pq.read_table(path, page_checksum_verification=True)
+        except (OSError, pa.ArrowException):
+            return None
+        says = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
+        if says.get("identity") != self.identity or table.num_rows != int(says["rows"]):
+            return None
+        return Facts(table.num_rows, int(says["failed"]))
+
+    def merge(self) -> None:
+        """Turn the shards of a finished small sweep into one file, then remove them and what crashes left."""
+        small = self.sweep.size <= MERGED_ROWS
+        shards = [self.path(i) for i in range(self.sweep.n_shards)]
+        if small:
+            try:
+                tables = [pq.read_table(p) for p in shards]
+            except OSError:
+                if self.check(self.merged) is None:
+                    raise
+                return  # another slice of the same sweep was quicker
+            failed = sum(int(t.schema.metadata[b"failed"]) for t in tables)
+            whole = pa.concat_tables(tables)
+            self._write(self.merged, whole, Facts(whole.num_rows, failed))
+        for path in (*self.folder.glob(f"{SHARDS}/.*.tmp"), *self.folder.glob(".*.tmp"), *(shards if small else ())):
+            path.unlink(missing_ok=True)
+
+
+def _settings(sweep: Sweep, points: Points) -> dict[str, Any]:
+    """What axes and rules set, by column."""
+    out: dict[str, Any] = {}
+    for key in sweep.varied:
+        if key in points.numbers:
+            out[column_of(key)] = points.numbers[key]
+        else:
+            words = np.asarray([*sweep.choices[key], None], dtype=object)
+            out[column_of(key)] = words[points.codes[key]]  # `UNSET`, -1, is the last
+    return out
+
+
+def open_store(sweep: Sweep, root: str | Path, go_on: bool) -> Store:
+    """The store of a sweep below `root`, with its manifest.
+
+    Args:
+        sweep: the question.
+        root: folder that gets a folder named after the sweep.
+        go_on: whether answers that are there are kept and completed.
+
+    Raises:
+        SpecError: a folder that cannot be written; answers that are there already, or to another question.
+    """
+    store = Store(sweep, results_folder(root, sweep.name, "sweep.name"))
+    manifest = store.folder / "manifest.json"
+    held = read_manifest(store.folder) if manifest.exists() else None
+    if held is not None and held.get("identity") != store.identity:
+        raise SpecError(
+            f"{store.folder} holds answers to another specification, or by other code, presets or versions "
+            f"(commit {held.get('git_commit')}, {held.get('date')}); choose another --results or remove it"
+        )
+    if held is not None and not go_on:
+        raise SpecError(f"{store.folder} holds this sweep already; add --resume to complete it, or choose --results")
+    if held is None:
+        write_json(manifest, _manifest(store))
+    try:
+        (store.folder / SHARDS).mkdir(exist_ok=True)
+    except OSError as error:
+        raise SpecError(f"{store.folder / SHARDS}: cannot be made ({error.strerror})") from error
+    return store
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a results folder; SpecError where there is none that can be read."""
+    path = folder / "manifest.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read ({error.strerror}); give the results folder of a sweep") from error
+    except ValueError as error:
+        raise SpecError(f"{path}: not valid JSON: {error}; remove it and run the sweep with --resume") from error
+
+
+def _manifest(store: Store) -> dict[str, Any]:
+    """Where the answers come from, and what each column means."""
+    sweep = store.sweep
+    meanings = {f.name: ALWAYS.get(f.name) or meaning(f.name, sweep.of_studies) for f in store.schema}
+    return {
+        "sweep": sweep.name,
+        "schema_version": SCHEMA_VERSION,
+        "identity": store.identity,
+        "specification": sweep.text,
+        "seed": sweep.seed,
+        "points": sweep.size,
+        "shards": sweep.n_shards,
+        "shard_points": sweep.shard_points,
+        "columns": {f.name: f"{f.type}: {meanings[f.name]}" for f in store.schema},
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "git_commit": git_commit(),
+        "versions": versions(),
+        "code_sha256": code_hash(),
+        "files_sha256": dict(sweep.files),
+        "presets_sha256": preset_hashes(),
+    }

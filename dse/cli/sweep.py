@@ -30,6 +30,8 @@ class Sweep:
     """Only say how many points, how long and how many bytes, after trying a few points."""
     resume: Annotated[bool, FLAG] = False
     """Go on where an earlier run stopped: what is whole is kept, what is missing or damaged is computed."""
+    fresh: Annotated[bool, FLAG] = False
+    """Remove what an earlier run left and begin anew."""
     engine: Literal["local", "dask"] = "local"
     """Where: in this process, or on a Dask cluster."""
     scheduler: Annotated[str | None, tyro.conf.arg(metavar="tcp://HOST:PORT", help_behavior_hint="")] = None
@@ -74,7 +76,7 @@ class Sweep:
 
         engine = self._engine()
         part = parse_part(self.shard or "0/1")
-        store = open_store(sweep, self.results, self.resume or self.shard is not None)
+        store = open_store(sweep, self.results, self.resume or self.shard is not None, self.fresh)
         try:
             with progress("checking what is done"):
                 work = plan_work(store, part)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.console import Group, RenderableType
@@ -11,12 +11,14 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ..sweep.estimate import Estimate
 from ..sweep.results import reasons
-from ..sweep.store import Store
 from .format import digits, in_unit
-from .tables import table
+from .layout import table
 from .terminal import duration
+
+if TYPE_CHECKING:
+    from ..sweep.estimate import Estimate
+    from ..sweep.store import Store
 
 SHOWN_ROWS = 50
 """Rows of an answer that a terminal shows; `--json` gives them all."""

@@ -17,7 +17,7 @@ from ..hardware.chip import Chip
 from ..hardware.presets import ZERO_ALLOWED, chip, system
 from ..mapping.plan import parse_plan
 from ..objective.design import FREE, pe_dims
-from ..objective.study import full_name, load_study, unit_of
+from ..objective.study import Study, full_name, load_study, unit_of
 from ..objective.terms import METRICS
 from ..performance.calibration import calibration
 from ..technology.presets import link, memory, node, package
@@ -77,6 +77,10 @@ CHOICES: dict[str, Callable[[str], object]] = {"node": node, "hbm": memory, "lin
 """Named choices that a study enumerates; an axis `choices.node` keeps one of them."""
 
 
+GROUPS = ("limits", "free", "choices")
+"""Beginnings of keys that change what a study leaves open."""
+
+
 def find_file(key: str, value: str, folder: Path) -> str:
     """`value`, or for a user's own file its path: beside the specification, or from the working directory."""
     if not value.endswith(FILES.get(key, "\n")):
@@ -102,7 +106,7 @@ def full_key(key: str, of_studies: bool) -> str:
     head, dot, tail = key.partition(".")
     names: Mapping[str, Iterable[str]] = {"limits": METRICS, "free": FREE}
     if of_studies and dot and head in names:
-        return f"{head}.{full_name(tail, tuple(names[head]), f'key {head}.')}"
+        return f"{head}.{full_name(tail, tuple(names[head]), f'key under {head}')}"
     known = tuple(study_keys() if of_studies else point_keys())
     return full_name(key, known, "key")
 
@@ -122,6 +126,15 @@ def value_of(key: str, raw: object, folder: Path) -> Value:
         return _value(key, raw, folder)
     except DseError as error:
         raise SpecError(f"{key} = {raw!r}: {error}") from error
+
+
+def check_open(study: Study, key: str) -> None:
+    """Nothing where `study` leaves open what `key` sets; SpecError otherwise, with what it leaves open."""
+    group, _, name = key.partition(".")
+    names = {"limits": [x.metric for x in study.limits], "free": [x.name for x in study.free]}
+    if group in names and name not in names[group]:
+        what = "limits" if group == "limits" else "leaves free"
+        raise SpecError(f"study {study.name} {what} {', '.join(names[group]) or 'nothing'}; '{name}' is not among them")
 
 
 def _value(key: str, raw: object, folder: Path) -> Value:

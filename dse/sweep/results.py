@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..core.errors import SpecError
-from .store import MERGED, SHARDS, read_manifest
 
+SHARDS = "shards"
+"""Folder with one file per unit of work."""
+MERGED = "results.parquet"
+"""The one file of a finished small sweep."""
 VIEW = "results"
 """Name of the table in SQL."""
 
@@ -35,6 +40,17 @@ def load(folder: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
     if short:
         raise SpecError(f"{folder}: no column {', '.join(short)}; it has {', '.join(pq.read_schema(files[0]).names)}")
     return pa.concat_tables(tables).to_pandas()
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a results folder; SpecError where there is none that can be read."""
+    path = folder / "manifest.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read ({error.strerror}); give the results folder of a sweep") from error
+    except ValueError as error:
+        raise SpecError(f"{path}: not valid JSON: {error}; remove it and run the sweep with --resume") from error
 
 
 def parquet_files(folder: str | Path) -> list[Path]:

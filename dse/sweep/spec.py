@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,18 @@ import pydantic
 from ..core.errors import DseError, SpecError, UnknownNameError
 from ..core.files import SAFE_NAME
 from ..core.origin import digest
+from ..objective.study import Study, load_study
 from .columns import DEFAULT_RECORD, full_column
-from .keys import COUNTS, FILES, Value, find_file, full_key, is_number, value_of
+from .keys import COUNTS, FILES, GROUPS, Value, check_open, find_file, full_key, is_number, value_of
 from .lines import line_of
 from .points import SAMPLERS, Axis, Condition, ListAxis, Rule, SampleAxis, Sweep, pairs_of
 
 MOST_POINTS = 10**9
 """Points of the largest sweep accepted: more is a mistake in an axis."""
-FIXED_SHARD, AUTO_SHARD, STUDY_SHARD = 2**18, 2**9, 1
-"""Points of a unit of work with plans given, with plans searched, and of studies: at least a second each."""
+FIXED_SHARD, FIXED_SETTINGS = 2**18, 2**8
+"""Points and combinations of choices that take about a second where plans are given."""
+AUTO_SHARD = 2**9
+"""Points that take about a second where plans are searched; lowering all plans of one combination takes another."""
 KINDS = ("values", "range", "log_range", "zip", "sample")
 """What an axis can be made of."""
 
@@ -119,11 +123,13 @@ def _sweep(file: _File, text: str, folder: Path) -> Sweep:
     """The checked sweep; raises `_At`."""
     if not SAFE_NAME.fullmatch(file.sweep.name):
         raise _At(("sweep", "name"), f"'{file.sweep.name}' cannot name a folder; use letters, digits, '.', '_' and '-'")
-    keys = [*file.base, *(a.key for a in file.axes if a.key), *(k for a in file.axes for k in a.zip or ())]
+    keys = [*file.base, *(a.key for a in file.axes), *(k for a in file.axes for k in a.zip or ())]
     read = _Reader(folder, "study" in keys)
-    base = tuple(read.pair(("base",), k, v) for k, v in file.base.items())
+    base = tuple(read.pair(("base",), k, v) for k, v in _flat(file.base).items())
     axes = [read.axis(i, a, file.sweep.seed) for i, a in enumerate(file.axes)]
-    _check_keys_once(axes)
+    _check_axes(
+        axes, [load_study(find_file("study", str(v), folder)) for k, v in pairs_of(base, axes, ()) if k == "study"]
+    )
     ordered = tuple(sorted(axes, key=lambda a: all(is_number(k) for k in a.keys)))
     if math.prod(a.size for a in ordered) > MOST_POINTS:
         raise _At(("axes",), f"{math.prod(a.size for a in ordered):,} points; at most {MOST_POINTS:,} are accepted")
@@ -134,15 +140,24 @@ def _sweep(file: _File, text: str, folder: Path) -> Sweep:
             raise _At(("base",), f"no '{needed}'; give it here or as an axis")
     record = tuple(read.column(c, i) for i, c in enumerate(file.sweep.record or ()))
     pairs = pairs_of(base, ordered, rules)
-    plans = {v for k, v in pairs if k == "plan"}
-    usual = STUDY_SHARD if read.of_studies else AUTO_SHARD if not plans or "auto" in plans else FIXED_SHARD
     usual_record = () if read.of_studies else DEFAULT_RECORD
     varied = {k for axis in ordered for k in axis.keys} | {k for rule in rules for k, _ in rule.settings}
     return Sweep(
         name=file.sweep.name, text=text, folder=folder, of_studies=read.of_studies, base=base, axes=ordered,
         rules=rules, record=tuple(c for c in record or usual_record if c not in varied), seed=file.sweep.seed,
-        shard_points=file.sweep.shard_points or usual, files=_own_files(pairs, folder),
+        shard_points=file.sweep.shard_points or usual_shard(ordered, pairs, read.of_studies), files=_own_files(pairs, folder),
     )  # fmt: skip
+
+
+def usual_shard(axes: Sequence[Axis], pairs: list[tuple[str, Value]], of_studies: bool) -> int:
+    """Points of a unit of work of about a second or more: a crash costs no more, and a scheduler has little to do."""
+    if of_studies:
+        return 1
+    per_setting = math.prod(a.size for a in axes if all(is_number(k) for k in a.keys))
+    plans = {v for k, v in pairs if k == "plan"}
+    if not plans or "auto" in plans:
+        return min(AUTO_SHARD, per_setting)
+    return min(FIXED_SHARD, FIXED_SETTINGS * per_setting)
 
 
 def _own_files(pairs: list[tuple[str, Value]], folder: Path) -> tuple[tuple[str, str], ...]:
@@ -151,13 +166,18 @@ def _own_files(pairs: list[tuple[str, Value]], folder: Path) -> tuple[tuple[str,
     return tuple((v, digest(Path(find_file(k, v, folder)).read_bytes())) for v, k in own.items())
 
 
-def _check_keys_once(axes: list[Axis]) -> None:
+def _check_axes(axes: list[Axis], studies: list[Study]) -> None:
+    """Every key is set by one axis, and is something that every study leaves open."""
     seen: dict[str, int] = {}
-    for i, axis in enumerate(axes):
-        for key in axis.keys:
-            if key in seen:
-                raise _At(("axes", i), f"'{key}' is set by axis {seen[key] + 1} too; keep one")
-            seen[key] = i
+    for i, key in ((i, k) for i, axis in enumerate(axes) for k in axis.keys):
+        if key in seen:
+            raise _At(("axes", i), f"'{key}' is set by axis {seen[key] + 1} too; keep one")
+        seen[key] = i
+        for study in studies:
+            try:
+                check_open(study, key)
+            except SpecError as error:
+                raise _At(("axes", i, "key"), str(error)) from error
 
 
 class _Reader:
@@ -266,11 +286,13 @@ class _Reader:
             raise _At(place, "give either 'set' or 'skip = true'")
         if not rule.conditions:
             raise _At((*place, "if"), "is empty; name a key and the values it must have")
-        conditions = tuple(self._condition((*place, "if"), k, v) for k, v in rule.conditions.items())
+        conditions = tuple(self._condition((*place, "if"), k, v) for k, v in _flat(rule.conditions).items())
         for c in conditions:
             if c.key not in known:
                 raise _At((*place, "if"), f"'{c.key}' is set nowhere, so the rule could never hold")
-        return Rule(conditions, tuple(self.pair((*place, "set"), k, v) for k, v in rule.settings.items()), rule.skip)
+        return Rule(
+            conditions, tuple(self.pair((*place, "set"), k, v) for k, v in _flat(rule.settings).items()), rule.skip
+        )
 
     def _condition(self, place: tuple[str | int, ...], key: str, raw: Any) -> Condition:
         full = self.key(place, key)
@@ -289,6 +311,13 @@ class _Reader:
             return full_column(name)
         except DseError as error:
             raise _At(("sweep", "record", index), str(error)) from error
+
+
+def _flat(table: dict[str, Any]) -> dict[str, Any]:
+    """`limits.power = ...` is a table in a table for TOML, and one key for us."""
+    groups = [k for k, v in table.items() if k in GROUPS and isinstance(v, dict)]
+    inner = {f"{g}.{k}": v for g in groups for k, v in table[g].items()}
+    return {k: v for k, v in table.items() if k not in groups} | inner
 
 
 def _exists(key: str, of_studies: bool) -> bool:

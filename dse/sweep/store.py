@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,9 @@ from ..core.origin import code_hash, digest, git_commit, preset_hashes, versions
 from .columns import ALWAYS, PLAN, SCHEMA_VERSION, meaning
 from .keys import COUNTS, is_number
 from .points import Points, Sweep, column_of
+from .results import MERGED, SHARDS, read_manifest
 from .studies import solved_columns
 
-SHARDS = "shards"
-"""Folder with one file per unit of work."""
-MERGED = "results.parquet"
-"""The one file of a finished sweep of at most `MERGED_ROWS` points."""
 MERGED_ROWS = 100_000
 """Rows up to which the shards of a finished sweep become one file: many small files are slow and hard to share."""
 FACTS = ("identity", "rows", "failed")
@@ -133,8 +130,15 @@ class Store:
             failed = sum(int(t.schema.metadata[b"failed"]) for t in tables)
             whole = pa.concat_tables(tables)
             self._write(self.merged, whole, Facts(whole.num_rows, failed))
-        for path in (*self.folder.glob(f"{SHARDS}/.*.tmp"), *self.folder.glob(".*.tmp"), *(shards if small else ())):
-            path.unlink(missing_ok=True)
+        self.clear(shards if small else [])
+
+    def clear(self, paths: Iterable[Path]) -> None:
+        """Remove `paths` and the temporary files that crashes left; SpecError where that is not possible."""
+        try:
+            for path in (*self.folder.glob(f"{SHARDS}/.*.tmp"), *self.folder.glob(".*.tmp"), *paths):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise SpecError(f"{error.filename}: cannot be removed ({error.strerror})") from error
 
 
 def _settings(sweep: Sweep, points: Points) -> dict[str, Any]:
@@ -149,27 +153,30 @@ def _settings(sweep: Sweep, points: Points) -> dict[str, Any]:
     return out
 
 
-def open_store(sweep: Sweep, root: str | Path, go_on: bool) -> Store:
+def open_store(sweep: Sweep, root: str | Path, go_on: bool = False, fresh: bool = False) -> Store:
     """The store of a sweep below `root`, with its manifest.
 
     Args:
         sweep: the question.
         root: folder that gets a folder named after the sweep.
         go_on: whether answers that are there are kept and completed.
+        fresh: whether answers that are there are removed.
 
     Raises:
         SpecError: a folder that cannot be written; answers that are there already, or to another question.
     """
     store = Store(sweep, results_folder(root, sweep.name, "sweep.name"))
     manifest = store.folder / "manifest.json"
+    if fresh:
+        store.clear([*store.folder.glob(f"{SHARDS}/*.parquet"), store.merged, manifest])
     held = read_manifest(store.folder) if manifest.exists() else None
     if held is not None and held.get("identity") != store.identity:
         raise SpecError(
             f"{store.folder} holds answers to another specification, or by other code, presets or versions "
-            f"(commit {held.get('git_commit')}, {held.get('date')}); choose another --results or remove it"
+            f"(commit {held.get('git_commit')}, {held.get('date')}); choose another --results, or --fresh to replace them"
         )
     if held is not None and not go_on:
-        raise SpecError(f"{store.folder} holds this sweep already; add --resume to complete it, or choose --results")
+        raise SpecError(f"{store.folder} holds this sweep already; add --resume to complete it, or --fresh")
     if held is None:
         write_json(manifest, _manifest(store))
     try:
@@ -177,17 +184,6 @@ def open_store(sweep: Sweep, root: str | Path, go_on: bool) -> Store:
     except OSError as error:
         raise SpecError(f"{store.folder / SHARDS}: cannot be made ({error.strerror})") from error
     return store
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a results folder; SpecError where there is none that can be read."""
-    path = folder / "manifest.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read ({error.strerror}); give the results folder of a sweep") from error
-    except ValueError as error:
-        raise SpecError(f"{path}: not valid JSON: {error}; remove it and run the sweep with --resume") from error
 
 
 def _manifest(store: Store) -> dict[str, Any]:

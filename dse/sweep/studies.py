@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..core.errors import DseError, SpecError
+from ..core.errors import DseError
 from ..core.free import Free
 from ..mapping.plan import plan_text
 from ..objective.design import choice_technology
@@ -20,7 +20,7 @@ from ..optimize.choices import Space
 from ..optimize.solution import Solution, Status
 from ..optimize.solve import solve
 from .columns import SOLVED
-from .keys import Value, find_file
+from .keys import Value, check_open, find_file
 from .points import UNSET, Points, Sweep
 
 Kinds: TypeAlias = dict[str, type]
@@ -82,24 +82,18 @@ def changed(study: Study, values: Mapping[str, Value]) -> Study:
         SpecError: a limit or a free number that the study does not have.
     """
     for key, value in values.items():
+        check_open(study, key)
         group, _, name = key.partition(".")
         if group == "limits":
-            _known(name, [x.metric for x in study.limits], f"study {study.name} limits")
             limits = (Limit(x.metric, x.sense, float(value)) if x.metric == name else x for x in study.limits)
             study = dataclasses.replace(study, limits=tuple(limits))
         elif group == "free":
-            _known(name, [x.name for x in study.free], f"study {study.name} leaves free")
             free = (Free(name, float(value), float(value)) if x.name == name else x for x in study.free)
             study = dataclasses.replace(study, free=tuple(free))
         elif group == "choices":
             choices = (dataclasses.replace(c, **{name: value}) for c in study.choices)  # type: ignore[arg-type]
             study = dataclasses.replace(study, choices=tuple(dict.fromkeys(choices)))
     return study
-
-
-def _known(name: str, names: list[str], what: str) -> None:
-    if name not in names:
-        raise SpecError(f"{what} {', '.join(names) or 'nothing'}; '{name}' is not among them")
 
 
 def _answer(s: Solution) -> dict[str, Any]:

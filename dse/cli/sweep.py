@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -50,11 +51,12 @@ class Sweep:
         from ..report.session import start_jax
 
         start_jax()
-        from ..sweep.spec import load_sweep
+        with contextlib.nullcontext() if self.dry_run else self._engine() as engine:
+            from ..sweep.spec import load_sweep
 
-        with progress("reading the specification"):
-            sweep = load_sweep(self.spec)
-        return self._try(sweep) if self.dry_run else self._compute(sweep)
+            with progress("reading the specification"):
+                sweep = load_sweep(self.spec)
+            return self._try(sweep) if engine is None else self._compute(sweep, engine)
 
     def _try(self, sweep: Specification) -> int:
         from ..report.sweeps import estimate_view
@@ -69,12 +71,11 @@ class Sweep:
             screen().print(estimate_view(sweep.name, found))
         return 0
 
-    def _compute(self, sweep: Specification) -> int:
+    def _compute(self, sweep: Specification, engine: Engine) -> int:
         from ..report.sweeps import summary, summary_view
         from ..sweep.engine import parse_part, plan_work, run
         from ..sweep.store import open_store
 
-        engine = self._engine()
         part = parse_part(self.shard or "0/1")
         store = open_store(sweep, self.results, self.resume or self.shard is not None, self.fresh)
         try:
@@ -94,14 +95,14 @@ class Sweep:
             screen().print(summary_view(found))
         return 1 if found["rows"] and found["failed"] == found["rows"] else 0
 
-    def _engine(self) -> Engine:
-        from ..sweep.engine import local
-
+    def _engine(self) -> contextlib.AbstractContextManager[Engine]:
         if self.engine == "local":
             for flag, value in (("--scheduler", self.scheduler), ("--workers", self.workers)):
                 if value is not None:
                     raise SpecError(f"{flag} {value} belongs to --engine dask")
-            return local
+            from ..sweep.engine import local
+
+            return contextlib.nullcontext(local)
         from ..sweep.dask_engine import dask_engine
 
         return dask_engine(self.scheduler, self.workers)

@@ -8,6 +8,7 @@ import subprocess
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from .. import __version__
 
@@ -36,8 +37,8 @@ def versions() -> dict[str, str]:
     return {"dse": __version__, "python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
-def digest(content: bytes) -> str:
-    """SHA-256 in hexadecimal."""
+def digest(content: Any) -> str:
+    """SHA-256 of bytes, or of anything that lends them, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 

@@ -22,10 +22,10 @@ from .keys import CHIP_NUMBERS
 from .points import UNSET, Points, Sweep
 from .settings import Coefficients, Setting, lower, power_of_two
 
-TABLE = 4096
-"""Plans of all settings that one call holds, a few kB each."""
+TABLE = 512
+"""Plans of all settings that one call holds, a few kB each; fewer settings are padded."""
 ROWS = 2**16
-"""Evaluations of one call."""
+"""Evaluations of one call; fewer are padded, which takes less time than compiling another size."""
 STEP = 2048
 """Evaluations that are vectorised together: large enough to hide overheads, small enough for the cache."""
 
@@ -88,24 +88,29 @@ def _groups(settings: list[Setting | str]) -> list[list[int]]:
     for members in alike.values():
         first = settings[members[0]]
         assert isinstance(first, Setting)
-        size = max(TABLE // power_of_two(len(first.plans)), 1)
+        size = settings_per_call(power_of_two(len(first.plans)))
         out += [members[i : i + size] for i in range(0, len(members), size)]
     return out
+
+
+def settings_per_call(n_plans: int) -> int:
+    """Settings that one call holds, with `n_plans` plans each."""
+    return max(TABLE // n_plans, 1)
 
 
 def _run(
     settings: list[Setting], which: np.ndarray, numbers: np.ndarray, names: tuple[str, ...], record: tuple[str, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Recorded values, best plan and whether it fits, of every row; rows go through in calls of a few sizes."""
-    padded = settings + [settings[0]] * (power_of_two(len(settings)) - len(settings))
-    table = jax.device_put(jax.tree.map(lambda *xs: np.stack(xs), *(s.coefficients for s in padded)))
+    """Recorded values, best plan and whether it fits, of every row; rows go through in calls of one size."""
     n_plans = power_of_two(len(settings[0].plans))
+    padded = settings + [settings[0]] * (settings_per_call(n_plans) - len(settings))
+    table = jax.device_put(jax.tree.map(lambda *xs: np.stack(xs), *(s.coefficients for s in padded)))
     most = max(ROWS // n_plans, 1)
     parts = []
     for begin in range(0, which.size, most):
         rows = np.arange(begin, min(begin + most, which.size))
-        full = np.concatenate([rows, np.full(power_of_two(rows.size) - rows.size, rows[0])])
-        step = min(max(STEP // n_plans, 1), full.size)
+        full = np.concatenate([rows, np.full(most - rows.size, rows[0])])
+        step = max(STEP // n_plans, 1)
         out = _evaluate(table, which[full], numbers[full], names, record, step)
         parts.append([np.asarray(x)[: rows.size] for x in out])
     values, best, fits = (np.concatenate(p) for p in zip(*parts, strict=True))

@@ -49,9 +49,10 @@ class Work:
 def plan_work(store: Store, part: tuple[int, int] = (0, 1)) -> Work:
     """What is done and what is left, of slice `part[0]` of `part[1]` equal slices of the shards."""
     mine = range(store.sweep.n_shards)[part[0] :: part[1]]
-    if store.check(store.merged) is not None:
+    if store.check_merged() is not None:
         return Work(dict.fromkeys(mine, Facts(0, 0)), (), finished=True)
-    checked = {i: store.check(store.path(i)) for i in mine}
+    present = store.present()
+    checked = {i: store.check(present.get(i)) for i in mine}
     return Work({i: f for i, f in checked.items() if f}, tuple(i for i, f in checked.items() if f is None))
 
 
@@ -84,5 +85,5 @@ def run(store: Store, work: Work, engine: Engine, tell: Tell = lambda points, fa
         tell(len(sweep.shard(index)), facts.failed, True)
     for index, facts in engine(store, work.todo):
         tell(len(sweep.shard(index)), facts.failed, False)
-    if not work.finished and all(store.path(i).exists() for i in range(sweep.n_shards)):
+    if not work.finished and len(store.present()) == sweep.n_shards:
         store.merge()

@@ -16,6 +16,7 @@ from .batch import combinations, prepared
 from .engine import answers
 from .keys import is_number
 from .points import Points, Sweep, points
+from .results import SHARDS
 from .store import Store
 
 PROBED = 2**13
@@ -54,9 +55,9 @@ def estimate(sweep: Sweep) -> Estimate:
     n = max(some.index.size, 1)
     with tempfile.TemporaryDirectory() as folder:
         store = Store(sweep, Path(folder))
-        store.path(0).parent.mkdir()
+        (store.folder / SHARDS).mkdir()
         store.write(0, some, found)
-        size = store.path(0).stat().st_size
+        size = sum(p.stat().st_size for p in store.present().values())
     return Estimate(
         points=sweep.size,
         settings=n_settings,

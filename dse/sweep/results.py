@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..core.errors import SpecError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 SHARDS = "shards"
 """Folder with one file per unit of work."""
 MERGED = "results.parquet"
 """The one file of a finished small sweep."""
+MANIFEST = "manifest.json"
+"""Where the rows came from, and what their columns mean."""
 VIEW = "results"
 """Name of the table in SQL."""
 
@@ -30,21 +34,20 @@ def load(folder: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
     Raises:
         SpecError: no results there, damaged ones, or a column that does not exist.
     """
-    wanted = columns if columns is None else [*dict.fromkeys([*columns])]
     files = parquet_files(folder)
     try:
-        tables = [pq.read_table(f, columns=wanted) for f in files]
-        short = [c for c in wanted or () if c not in tables[0].column_names]
+        known = pq.read_schema(files[0]).names
+        absent = [c for c in columns or () if c not in known]
+        if absent:
+            raise SpecError(f"{folder}: no column {', '.join(absent)}; it has {', '.join(known)}")
+        return pa.concat_tables([pq.read_table(f, columns=columns) for f in files]).to_pandas()
     except (OSError, pa.ArrowException) as error:
         raise SpecError(f"{folder}: cannot be read ({error}); run the sweep again with --resume") from error
-    if short:
-        raise SpecError(f"{folder}: no column {', '.join(short)}; it has {', '.join(pq.read_schema(files[0]).names)}")
-    return pa.concat_tables(tables).to_pandas()
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a results folder; SpecError where there is none that can be read."""
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -65,7 +68,8 @@ def parquet_files(folder: str | Path) -> list[Path]:
     if (folder / MERGED).exists():
         return [folder / MERGED]
     read_manifest(folder)
-    files = sorted((folder / SHARDS).glob("[!.]*.parquet"))
+    every = sorted((folder / SHARDS).glob("[!.]*.parquet"), reverse=True)
+    files = sorted({f.name.partition("-")[0]: f for f in every}.values())  # one for each shard
     if not files:
         raise SpecError(f"{folder}: no finished shards yet; run the sweep, or go on with --resume")
     return files
@@ -84,6 +88,8 @@ def reasons(folder: str | Path) -> dict[str, int]:
 def query(sql: str, folder: str | Path) -> pd.DataFrame:
     """Answer of an SQL query, in which the rows of the sweep are the table `results`.
 
+    The database lives in memory: nothing that a query does changes the results.
+
     Raises:
         SpecError: DuckDB is not installed, nothing is there, or the query is wrong; DuckDB's words in one line.
     """
@@ -95,8 +101,6 @@ def query(sql: str, folder: str | Path) -> pd.DataFrame:
     with duckdb.connect() as connection:
         try:
             connection.read_parquet(files).create_view(VIEW)
-            return connection.sql(sql).df()
-        except AttributeError as error:
-            raise SpecError("the query answers nothing; it should begin with select") from error
+            return connection.execute(sql).df()
         except duckdb.Error as error:
             raise SpecError(f"query: {' '.join(str(error).split())}") from error

@@ -10,19 +10,19 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from ..core.errors import DseError
+from ..core.errors import DseError, SpecError
 from ..hardware.chip import Chip
 from ..hardware.presets import chip, default_system, system
 from ..hardware.system import Fabric, System
 from ..mapping.plan import parse_plan, plan_text
 from ..mapping.tiling import array_shape
 from ..objective.metrics import chip_reference, lowered
-from ..performance.calibration import Calibration, calibration, default_calibration
+from ..performance.calibration import Calibration, calibration, calibration_names, default_calibration
 from ..performance.demand import StepDemand, demand, stack_demands
 from ..technology.presets import Technology, technology
 from ..workload.presets import model
 from ..workload.transformer import Decode, Training, Workload
-from .keys import Value, find_file
+from .keys import FILES, Value, find_file
 
 PACKAGE = "CoWoS-L"
 """Package technology unless a specification names one, as for presets."""
@@ -91,11 +91,7 @@ class _Given:
 
 def _lower(given: _Given) -> Setting:
     where = _system(given)
-    c = (
-        calibration(given.text("calibration"))
-        if "calibration" in given.values
-        else default_calibration(where.chip.name)
-    )
+    c = _calibration(given, where.chip)
     workload = _workload(given, where.n_chips)
     array, ref = array_shape(where.chip.core.tensor), chip_reference(where.chip, c)
     if given.text("plan", "auto") == "auto":
@@ -109,6 +105,15 @@ def _lower(given: _Given) -> Setting:
         package=given.text("package", PACKAGE),
     )  # fmt: skip
     return Setting(_coefficients(demands, own, tech, c), tuple(plan_text(p) for p in every))
+
+
+def _calibration(given: _Given, inside: Chip) -> Calibration:
+    """The one asked for, or that of the chip's family; your own chip belongs to none, whatever its name."""
+    if "calibration" in given.values:
+        return calibration(given.text("calibration"))
+    if given.text("chip").endswith(FILES["chip"]):
+        raise SpecError(f"your own chip {inside.name} needs a calibration: {', '.join(calibration_names())}")
+    return default_calibration(inside.name)
 
 
 def _system(given: _Given) -> System:

@@ -145,7 +145,8 @@ def _sweep(file: _File, text: str, folder: Path) -> Sweep:
     return Sweep(
         name=file.sweep.name, text=text, folder=folder, of_studies=read.of_studies, base=base, axes=ordered,
         rules=rules, record=tuple(c for c in record or usual_record if c not in varied), seed=file.sweep.seed,
-        shard_points=file.sweep.shard_points or usual_shard(ordered, pairs, read.of_studies), files=_own_files(pairs, folder),
+        shard_points=file.sweep.shard_points or usual_shard(ordered, pairs, read.of_studies),
+        files=_own_files(pairs, folder),
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from ..core.origin import code_hash, digest, git_commit, preset_hashes, versions
 from .columns import ALWAYS, PLAN, SCHEMA_VERSION, meaning
 from .keys import COUNTS, is_number
 from .points import Points, Sweep, column_of
-from .results import MERGED, SHARDS, read_manifest
+from .results import MANIFEST, MERGED, SHARDS, read_manifest
 from .studies import solved_columns
 
 MERGED_ROWS = 100_000
@@ -83,9 +83,18 @@ class Store:
         """Column names and types."""
         return pa.schema(list(_types(self.sweep).items()))
 
-    def path(self, index: int) -> Path:
-        """File of shard `index`."""
-        return self.folder / SHARDS / f"{index:06d}-{digest(f'{self.identity} {index}'.encode())[:16]}.parquet"
+    def start(self, index: int) -> str:
+        """How the name of shard `index` begins; the digest of its bytes follows."""
+        return f"{index:06d}-{digest(f'{self.identity} {index}'.encode())[:16]}-"
+
+    def path(self, index: int) -> Path | None:
+        """File of shard `index`, whole or not; None where there is none."""
+        return next(iter(sorted((self.folder / SHARDS).glob(f"{self.start(index)}*.parquet"))), None)
+
+    def present(self) -> dict[int, Path]:
+        """Files of all shards that are there, whole or not."""
+        paths = sorted((self.folder / SHARDS).glob("[!.]*.parquet"), reverse=True)
+        return {int(p.name[:6]): p for p in paths if p.name.startswith(self.start(int(p.name[:6])))}
 
     @property
     def merged(self) -> Path:
@@ -97,39 +106,54 @@ class Store:
         columns = {"point": points.index, **_settings(self.sweep, points), **answers}
         arrays = [pa.array(columns[f.name], type=f.type, from_pandas=True) for f in self.schema]
         facts = Facts(points.index.size, int(points.index.size - np.sum(answers["ok"])))
-        self._write(self.path(index), pa.table(arrays, schema=self.schema), facts)
+        content = self._content(pa.table(arrays, schema=self.schema), facts)
+        path = self.folder / SHARDS / f"{self.start(index)}{digest(content)[:16]}.parquet"
+        write_whole(path, lambda p: p.write_bytes(content))
         return facts
 
-    def _write(self, path: Path, table: pa.Table, facts: Facts) -> None:
+    def _content(self, table: pa.Table, facts: Facts) -> pa.Buffer:
+        """`table` as the bytes of a Parquet file, with `facts` in its footer."""
         footer = dict(zip(FACTS, (self.identity, str(facts.rows), str(facts.failed)), strict=True))
-        labelled = table.replace_schema_metadata(footer)
-        write_whole(path, lambda p: pq.write_table(labelled, p, compression="zstd", write_page_checksum=True))
+        sink = pa.BufferOutputStream()
+        pq.write_table(table.replace_schema_metadata(footer), sink, compression="zstd")
+        return sink.getvalue()
 
-    def check(self, path: Path) -> Facts | None:
-        """What is in a file of this sweep; None where it is absent, damaged or of another question."""
-        try:
-            table = pq.read_table(path, page_checksum_verification=True)
-        except (OSError, pa.ArrowException):
+    def check(self, path: Path | None) -> Facts | None:
+        """What is in a shard of this sweep; None where it is absent or its bytes are not those that were written."""
+        if path is None or not path.exists():
             return None
-        says = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
-        if says.get("identity") != self.identity or table.num_rows != int(says["rows"]):
+        content = path.read_bytes()
+        return self._facts(content) if path.stem.endswith(digest(content)[:16]) else None
+
+    def _facts(self, content: bytes) -> Facts | None:
+        says = pq.read_schema(pa.BufferReader(content)).metadata
+        return Facts(int(says[b"rows"]), int(says[b"failed"])) if says[b"identity"].decode() == self.identity else None
+
+    def check_merged(self) -> Facts | None:
+        """What is in the one file of a finished small sweep; None where it is absent or not what was written."""
+        says = read_manifest(self.folder).get("results_sha256")
+        if says is None or not self.merged.exists():
             return None
-        return Facts(table.num_rows, int(says["failed"]))
+        content = self.merged.read_bytes()
+        return self._facts(content) if digest(content) == says else None
 
     def merge(self) -> None:
-        """Turn the shards of a finished small sweep into one file, then remove them and what crashes left."""
+        """Turn the shards of a finished small sweep into one file, then remove them and what crashes left.
+
+        The manifest is written in between: only then does the one file count.
+        """
         small = self.sweep.size <= MERGED_ROWS
-        shards = [self.path(i) for i in range(self.sweep.n_shards)]
-        if small:
+        shards = [p for _, p in sorted(self.present().items())]
+        if small and len(shards) == self.sweep.n_shards:
             try:
                 tables = [pq.read_table(p) for p in shards]
-            except OSError:
-                if self.check(self.merged) is None:
-                    raise
-                return  # another slice of the same sweep was quicker
-            failed = sum(int(t.schema.metadata[b"failed"]) for t in tables)
+            except FileNotFoundError:
+                return  # another slice of the same sweep is quicker
             whole = pa.concat_tables(tables)
-            self._write(self.merged, whole, Facts(whole.num_rows, failed))
+            failed = sum(int(t.schema.metadata[b"failed"]) for t in tables)
+            content = self._content(whole, Facts(whole.num_rows, failed))
+            write_whole(self.merged, lambda p: p.write_bytes(content))
+            write_json(self.folder / MANIFEST, {**read_manifest(self.folder), "results_sha256": digest(content)})
         self.clear(shards if small else [])
 
     def clear(self, paths: Iterable[Path]) -> None:
@@ -166,14 +190,14 @@ def open_store(sweep: Sweep, root: str | Path, go_on: bool = False, fresh: bool 
         SpecError: a folder that cannot be written; answers that are there already, or to another question.
     """
     store = Store(sweep, results_folder(root, sweep.name, "sweep.name"))
-    manifest = store.folder / "manifest.json"
+    manifest = store.folder / MANIFEST
     if fresh:
         store.clear([*store.folder.glob(f"{SHARDS}/*.parquet"), store.merged, manifest])
     held = read_manifest(store.folder) if manifest.exists() else None
     if held is not None and held.get("identity") != store.identity:
         raise SpecError(
             f"{store.folder} holds answers to another specification, or by other code, presets or versions "
-            f"(commit {held.get('git_commit')}, {held.get('date')}); choose another --results, or --fresh to replace them"
+            f"({held.get('git_commit')}, {held.get('date')}); choose another --results, or --fresh to replace them"
         )
     if held is not None and not go_on:
         raise SpecError(f"{store.folder} holds this sweep already; add --resume to complete it, or --fresh")

@@ -68,7 +68,8 @@ def summary_view(found: dict[str, Any]) -> RenderableType:
         why.columns[0].no_wrap = False
         lines.append(why)
     folder = found["folder"]
-    lines.append(Text(f"Written to {folder}/; ask with: dse query 'select * from results limit 5' {folder}"))
+    told = f"Written to {folder}/\nAsk with: dse query 'select * from results limit 5' {folder}"
+    lines.append(Text(told, no_wrap=True, overflow="ignore"))
     return Group(*lines)
 
 

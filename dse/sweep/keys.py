@@ -70,6 +70,9 @@ TEXTS: dict[str, Callable[[str], object]] = {
 COUNTS = ("chips", "domain", "batch", "sequence", "context")
 """Whole numbers of a point: chips in all, chips per scale-up domain, and the sizes of the phase."""
 
+OF_PHASE = {"sequence": "training", "precision": "training", "context": "decode", "weights": "decode", "kv": "decode"}
+"""Keys that mean something in one phase only."""
+
 FILES = {"chip": ".toml", "model": ".json", "study": ".toml"}
 """Keys whose value may be the path of a user's own file, and how its name ends."""
 

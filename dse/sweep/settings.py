@@ -54,7 +54,7 @@ class Setting:
 Choices = tuple[tuple[str, Value], ...]
 """Key and value of every choice that a point makes."""
 
-KEPT_SETTINGS = 64
+KEPT_SETTINGS = 16
 """Lowered settings kept at a time; the others are lowered anew when they come again."""
 
 
@@ -123,8 +123,8 @@ def _system(given: _Given) -> System:
     fabric = _fabric(given, system(name).fabric)
     whole = system(name).chip if system(name).chip.name == inside.name else inside
     n_chips = given.count("chips", fabric.n_chips)
-    if "domain" not in given.values:
-        system(name, n_chips)  # refuses chips that neither fill domains nor divide one
+    if n_chips % fabric.n_chips and fabric.n_chips % n_chips:
+        raise SpecError(f"chips = {n_chips}: expected a multiple or a divisor of the domain of {fabric.n_chips}")
     return System(name, whole, fabric, n_chips)
 
 

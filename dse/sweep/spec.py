@@ -16,8 +16,9 @@ from ..core.errors import DseError, SpecError, UnknownNameError
 from ..core.files import SAFE_NAME
 from ..core.origin import digest
 from ..objective.study import Study, load_study
+from ..workload.transformer import PHASES
 from .columns import DEFAULT_RECORD, full_column
-from .keys import COUNTS, FILES, GROUPS, Value, check_open, find_file, full_key, is_number, value_of
+from .keys import COUNTS, FILES, GROUPS, OF_PHASE, Value, check_open, find_file, full_key, is_number, value_of
 from .lines import line_of
 from .points import SAMPLERS, Axis, Condition, ListAxis, Rule, SampleAxis, Sweep, pairs_of
 
@@ -140,6 +141,7 @@ def _sweep(file: _File, text: str, folder: Path) -> Sweep:
             raise _At(("base",), f"no '{needed}'; give it here or as an axis")
     record = tuple(read.column(c, i) for i, c in enumerate(file.sweep.record or ()))
     pairs = pairs_of(base, ordered, rules)
+    _check_phases(pairs)
     usual_record = () if read.of_studies else DEFAULT_RECORD
     varied = {k for axis in ordered for k in axis.keys} | {k for rule in rules for k, _ in rule.settings}
     return Sweep(
@@ -179,6 +181,14 @@ def _check_axes(axes: list[Axis], studies: list[Study]) -> None:
                 check_open(study, key)
             except SpecError as error:
                 raise _At(("axes", i, "key"), str(error)) from error
+
+
+def _check_phases(pairs: list[tuple[str, Value]]) -> None:
+    """A key of a phase that no point has would change nothing."""
+    phases = {str(v) for k, v in pairs if k == "phase"} or {PHASES[0]}
+    for key in dict.fromkeys(k for k, _ in pairs):
+        if key in OF_PHASE and OF_PHASE[key] not in phases:
+            raise _At(("base",), f"'{key}' belongs to {OF_PHASE[key]}, and every point is {', '.join(phases)}")
 
 
 class _Reader:

@@ -3,7 +3,8 @@
     python tests/bench/crash_sweep.py [rounds]
 
 Each round kills, with SIGKILL, a Dask worker (the sweep must then finish by itself), the client, or the whole process
-group, at a random time of a run on two local workers (while some number of shards is whole, drawn anew each time); then resumes in either engine, and compares every byte.
+group, at a random time of a run on two local workers (up to a second after some number of shards, drawn anew, is
+whole); then resumes in either engine, and compares every byte.
 """
 
 import dataclasses

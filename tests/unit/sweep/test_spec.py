@@ -129,6 +129,11 @@ BAD = {
         "[[rules]]\nif = { node = 'N2' }\nskip = true\n[base]",
         r":7: rules\[1\].if: 'node' is set nowhere",
     ),
+    "a size of another phase": (
+        "sequence =",
+        "context =",
+        r":6: base: 'context' belongs to decode, and every point is tr",
+    ),
     "a limit without a study": (
         '"hbm_bandwidth"',
         '"limits.power"',

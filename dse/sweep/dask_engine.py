@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -37,10 +38,19 @@ CACHE = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "jax_persistent_cache_min_compile_time_secs",
 }
 """Environment that lets workers share this process's compiled programs, and where JAX keeps the values."""
-PRELOAD = "dse.sweep.engine"
-"""What workers import while they start, rather than with their first shard."""
 REACH_S = 10
 """Seconds to wait for a scheduler that should be running."""
+
+
+def dask_setup(worker: object) -> None:
+    """Make a worker ready while it starts, rather than with its first shard; called by Dask, as this is its preload.
+
+    Ctrl-C in a terminal reaches every process; the client's answer to it is enough.
+    """
+    from . import engine
+
+    del worker, engine
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
@@ -78,7 +88,7 @@ def _new_cluster(workers: int) -> tuple[LocalCluster, Client]:
 
     env = {k: str(v) for k, name in CACHE.items() if (v := jax.config.values.get(name)) is not None}
     cluster = LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="", env=env, preload=PRELOAD,
+        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="", env=env, preload=__name__,
         silence_logs=logging.CRITICAL,
     )  # fmt: skip
     return cluster, Client(cluster)

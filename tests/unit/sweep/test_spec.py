@@ -192,3 +192,11 @@ def test_one_clear_line_for_every_mistake_with_a_study(write, kind):
     old, new, told = BAD_STUDIES[kind]
     with pytest.raises(SpecError, match=told):
         load_sweep(write((old, new), text=STUDY))
+
+
+def test_the_example_of_the_readme_is_a_specification(write):
+    text = (Path(__file__).parents[3] / "sweeps" / "README.md").read_text()
+    block = text[text.index("    [sweep]") : text.index("Axes multiply")]
+    sweep = load_sweep(write(text="\n".join(line[4:] for line in block.splitlines())))
+    assert sweep.size == 2 * 5 * 2 * 1024 and sweep.seed == 0 and sweep.shard_points == 100_000
+    assert dict(sweep.base)["hbm_bandwidth_Bps"] == 9e12

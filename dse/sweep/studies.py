@@ -63,7 +63,7 @@ def _row(sweep: Sweep, points: Points, i: int) -> dict[str, Any]:
     try:
         template = _template(find_file("study", str(values["study"]), sweep.folder), sweep.files)
         study = changed(template.study, values)
-        return _answer(solve(study, space=template.relative(study)))
+        return answer_row(solve(study, space=template.relative(study)))
     except DseError as error:
         return {"reason": " ".join(str(error).split())}
 
@@ -96,7 +96,7 @@ def changed(study: Study, values: Mapping[str, Value]) -> Study:
     return study
 
 
-def _answer(s: Solution) -> dict[str, Any]:
+def answer_row(s: Solution) -> dict[str, Any]:
     """A solution by column."""
     row: dict[str, Any] = {"status": s.status.name.lower()}
     if s.status is Status.INFEASIBLE:

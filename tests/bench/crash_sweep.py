@@ -58,8 +58,8 @@ class Crash:
         return [sys.executable, "-m", "dse.cli", "sweep", str(spec), "--results", str(root), *flags]
 
     def start(self, results: str, *flags: str) -> subprocess.Popen:
-        log = open(self.folder / "log.txt", "a")  # noqa: SIM115
-        return subprocess.Popen(self.command(results, *flags), stdout=log, stderr=log, start_new_session=True)
+        with open(self.folder / "log.txt", "a") as log:
+            return subprocess.Popen(self.command(results, *flags), stdout=log, stderr=log, start_new_session=True)
 
     def finish(self, results: str, *flags: str) -> float:
         """Seconds of a run to the end."""

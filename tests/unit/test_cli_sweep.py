@@ -165,18 +165,17 @@ name = "budgets"
 study = "{TINY}"
 [[axes]]
 key = "limits.power"
-values = ["20 W", "80 W", "700 W"]
+values = ["80 W", "700 W"]
 """
     (tmp_path / "budgets.toml").write_text(spec)
     assert main(["sweep", str(tmp_path / "budgets.toml"), "--results", results(tmp_path)]) == 0
     table = dse.results.load(f"{results(tmp_path)}/budgets")
-    assert list(table["limit_power_W"]) == [20, 80, 700] and list(table["ok"]) == [False, True, True]
-    assert table["reason"][0].startswith("infeasible; the cheapest relaxation takes ")
-    assert list(table["status"]) == ["infeasible", "optimal", "optimal"]
-    assert table["delivered_speedup"][2] > table["delivered_speedup"][1]
-    assert (table["power_W_decode"][1:] <= [80 * (1 + 1e-6), 700 * (1 + 1e-6)]).all()
+    assert list(table["limit_power_W"]) == [80, 700] and table["ok"].all()
+    assert list(table["status"]) == ["optimal", "optimal"]
+    assert table["delivered_speedup"][1] > table["delivered_speedup"][0]
+    assert (table["power_W_decode"] <= [80 * (1 + 1e-6), 700 * (1 + 1e-6)]).all()
     alone = dse.solve(dse.load_study(TINY))
-    assert table["delivered_speedup"][2] == pytest.approx(alone.delivered, rel=1e-9)
+    assert table["delivered_speedup"][1] == pytest.approx(alone.delivered, rel=1e-9)
 
 
 def crash_script():
@@ -194,27 +193,33 @@ def test_killed_on_a_cluster_and_resumed_is_bit_identical(tmp_path, monkeypatch)
     """One round of tests/bench/crash_sweep.py, which does ten: all processes killed once some shards are there."""
     monkeypatch.setenv("PYTHONPATH", str(Path(dse.__file__).parents[1]))
     crash_sweep = crash_script()
-    crash = crash_sweep.Crash(tmp_path, 1024)
+    crash = crash_sweep.Crash(tmp_path, 512)
     crash.finish("peace")
     run = crash.start("broken", "--engine", "dask", "--workers", "2")
     begin = time.monotonic()
     while crash.whole_shards("broken") < 2 and run.poll() is None and time.monotonic() - begin < 120:
         time.sleep(0.05)
     crash_sweep.kill("everything", run, random.Random(0))
-    assert run.wait(60) == -signal.SIGKILL and 0 < crash.whole_shards("broken") < 16
+    assert run.wait(60) == -signal.SIGKILL and 0 < crash.whole_shards("broken") < 8
     crash.finish("broken", "--resume")
     assert crash.digest("broken") == crash.digest("peace")
 
 
 def test_progress_says_pace_and_time_left(capsys, monkeypatch):
-    clock = iter([0.0, 0.0, 10.0, 10.0, 31.0, 31.0, 31.0, 40.0, 40.0])
-    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     with points_progress(1000) as tell:
         tell(400, 0, True)  # an earlier run's say nothing about the pace
-        tell(310, 7, False)
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "710 of 1,000 points, 10 points/s, 7 failed, 29 s left"
-    assert len(lines) == 2
+        now[0] = 29.0
+        tell(10, 0, False)  # no line before 30 s are over
+        now[0] = 31.0
+        tell(300, 7, False)  # 310 points in 31 s; 290 are left
+        now[0] = 60.0
+        tell(290, 0, False)
+    assert capsys.readouterr().err.splitlines() == [
+        "710 of 1,000 points, 10 points/s, 7 failed, 29 s left",
+        "1,000 of 1,000 points, 10 points/s, 7 failed",
+    ]
 
 
 def test_durations_are_read_easily():

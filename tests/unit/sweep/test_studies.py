@@ -6,7 +6,8 @@ import pytest
 
 import dse
 from dse.core.errors import SpecError
-from dse.sweep.studies import changed
+from dse.optimize.solution import Relaxation, Solution, Status
+from dse.sweep.studies import answer_row, changed
 
 TINY = dse.load_study(Path(__file__).parents[2] / "data" / "tiny.toml")
 
@@ -28,3 +29,12 @@ def test_a_choice_may_be_new_to_the_study():
 def test_what_a_study_does_not_leave_open_cannot_be_set():
     with pytest.raises(SpecError, match="study tiny limits power_W, silicon_mm2, hbm_capacity_B; 'die_mm2' is not"):
         changed(TINY, {"limits.die_mm2": 300.0})
+
+
+def test_an_infeasible_study_is_a_row_that_says_what_would_do():
+    nothing = Solution(
+        study=TINY, status=Status.INFEASIBLE, goal=float("inf"), choice=None, chip=None, continuous={}, silicon=None,
+        workloads=(), limits=(), certificate=None, alternatives=(), relaxations=(Relaxation("power_W", 20.0, 63.3),),
+    )  # fmt: skip
+    told = "infeasible; the cheapest relaxation takes power_W 20 to 63.3"
+    assert answer_row(nothing) == {"status": "infeasible", "reason": told}

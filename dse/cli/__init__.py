@@ -24,6 +24,7 @@ from .fleet import Cost, Fleet
 from .front import FrontCommand, SensitivityCommand
 from .risk import BacktestCommand, RiskCommand
 from .study import Cite, Optimize
+from .sweep import Query, Sweep
 
 Command = (
     Annotated[Optimize, tyro.conf.subcommand("optimize")]
@@ -39,6 +40,8 @@ Command = (
     | Annotated[Cost, tyro.conf.subcommand("cost")]
     | Annotated[Fleet, tyro.conf.subcommand("fleet")]
     | Annotated[Calibrate, tyro.conf.subcommand("calibrate")]
+    | Annotated[Sweep, tyro.conf.subcommand("sweep")]
+    | Annotated[Query, tyro.conf.subcommand("query")]
 )
 
 ABOUT = (

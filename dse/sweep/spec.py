@@ -1,0 +1,160 @@
+"""Sweep specifications: a TOML file checked as a whole; an error names file, line, key, value and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from ..core.errors import SpecError
+from ..core.files import SAFE_NAME
+from ..core.origin import digest
+from ..objective.study import Study, load_study
+from ..workload.transformer import PHASES
+from .columns import DEFAULT_RECORD
+from .keys import FILES, OF_PHASE, Value, check_open, find_file, is_number
+from .lines import line_of
+from .points import Axis, Sweep, pairs_of
+from .reader import At, AxisTable, Reader, RuleTable, Strict, flat
+
+MOST_POINTS = 10**9
+"""Points of the largest sweep accepted: more is a mistake in an axis."""
+FIXED_SHARD, FIXED_SETTINGS = 2**18, 2**8
+"""Points and combinations of choices that take about a second where plans are given."""
+AUTO_SHARD = 2**9
+"""Points that take about a second where plans are searched; lowering all plans of one combination takes another."""
+
+
+class _Head(Strict):
+    name: str
+    seed: pydantic.NonNegativeInt = 0
+    expected_minutes: float | None = None
+    record: list[str] | None = None
+    shard_points: pydantic.PositiveInt | None = None
+
+
+class _File(Strict):
+    sweep: _Head
+    base: dict[str, Any] = pydantic.Field(default_factory=dict)
+    axes: list[AxisTable] = pydantic.Field(default_factory=list)
+    rules: list[RuleTable] = pydantic.Field(default_factory=list)
+
+
+_KEYS = {f.alias or n for m in (_Head, AxisTable, RuleTable, _File) for n, f in m.model_fields.items()}
+
+
+def load_sweep(path: str | Path) -> Sweep:
+    """The sweep in a TOML file; those in `sweeps/` show every key.
+
+    Raises:
+        SpecError: one line with the file, the line where it is known, the key, its value and what is allowed.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        raw = tomllib.loads(text)
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: not valid TOML: {error}") from error
+    try:
+        return _sweep(_File.model_validate(raw), text, path.parent)
+    except pydantic.ValidationError as error:
+        found = [_explain(e) for e in error.errors()]
+    except At as error:
+        found = [error]
+    raise SpecError("; ".join(f"{_address(path, text, e.place)}: {e.message}" for e in found))
+
+
+def _address(path: Path, text: str, place: tuple[str | int, ...]) -> str:
+    """File, line and place in the file."""
+    line = line_of(text, place)
+    words = "".join(f"[{p + 1}]" if isinstance(p, int) else f".{p}" for p in place).lstrip(".")
+    return f"{path}{f':{line}' if line else ''}: {words}"
+
+
+def _explain(error: Any) -> At:
+    """A complaint of the schema in our words."""
+    place = tuple(error["loc"])
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(place[-1]), sorted(_KEYS), n=1)
+        return At(place, "unknown key" + (f"; did you mean '{near[0]}'?" if near else ""))
+    if error["type"] == "missing":
+        return At(place, "missing")
+    return At(place, f"{error['input']!r} is not allowed: {error['msg'][:1].lower()}{error['msg'][1:]}")
+
+
+def _sweep(file: _File, text: str, folder: Path) -> Sweep:
+    """The checked sweep; raises `At`."""
+    if not SAFE_NAME.fullmatch(file.sweep.name):
+        raise At(("sweep", "name"), f"'{file.sweep.name}' cannot name a folder; use letters, digits, '.', '_' and '-'")
+    keys = [*file.base, *(a.key for a in file.axes), *(k for a in file.axes for k in a.zip or ())]
+    read = Reader(folder, "study" in keys)
+    base = tuple(read.pair(("base",), k, v) for k, v in flat(file.base).items())
+    axes = [read.axis(i, a, file.sweep.seed) for i, a in enumerate(file.axes)]
+    _check_axes(
+        axes, [load_study(find_file("study", str(v), folder)) for k, v in pairs_of(base, axes, ()) if k == "study"]
+    )
+    ordered = tuple(sorted(axes, key=lambda a: all(is_number(k) for k in a.keys)))
+    if math.prod(a.size for a in ordered) > MOST_POINTS:
+        raise At(("axes",), f"{math.prod(a.size for a in ordered):,} points; at most {MOST_POINTS:,} are accepted")
+    set_keys = {k for k, _ in base} | {k for a in axes for k in a.keys}
+    rules = tuple(read.rule(i, r, set_keys) for i, r in enumerate(file.rules))
+    for needed in ("study",) if read.of_studies else ("chip", "model"):
+        if needed not in set_keys:
+            raise At(("base",), f"no '{needed}'; give it here or as an axis")
+    record = tuple(read.column(c, i) for i, c in enumerate(file.sweep.record or ()))
+    pairs = pairs_of(base, ordered, rules)
+    _check_phases(pairs)
+    usual_record = () if read.of_studies else DEFAULT_RECORD
+    varied = {k for axis in ordered for k in axis.keys} | {k for rule in rules for k, _ in rule.settings}
+    return Sweep(
+        name=file.sweep.name, text=text, folder=folder, of_studies=read.of_studies, base=base, axes=ordered,
+        rules=rules, record=tuple(c for c in record or usual_record if c not in varied), seed=file.sweep.seed,
+        shard_points=file.sweep.shard_points or usual_shard(ordered, pairs, read.of_studies),
+        files=_own_files(pairs, folder),
+    )  # fmt: skip
+
+
+def usual_shard(axes: Sequence[Axis], pairs: list[tuple[str, Value]], of_studies: bool) -> int:
+    """Points of a unit of work of about a second or more: a crash costs no more, and a scheduler has little to do."""
+    if of_studies:
+        return 1
+    per_setting = math.prod(a.size for a in axes if all(is_number(k) for k in a.keys))
+    plans = {v for k, v in pairs if k == "plan"}
+    if not plans or "auto" in plans:
+        return min(AUTO_SHARD, per_setting)
+    return min(FIXED_SHARD, FIXED_SETTINGS * per_setting)
+
+
+def _own_files(pairs: list[tuple[str, Value]], folder: Path) -> tuple[tuple[str, str], ...]:
+    """Users' files among the values, as they are written, with the digest of each."""
+    own = {str(v): k for k, v in pairs if k in FILES and str(v).endswith(FILES[k])}
+    return tuple((v, digest(Path(find_file(k, v, folder)).read_bytes())) for v, k in own.items())
+
+
+def _check_axes(axes: list[Axis], studies: list[Study]) -> None:
+    """Every key is set by one axis, and is something that every study leaves open."""
+    seen: dict[str, int] = {}
+    for i, key in ((i, k) for i, axis in enumerate(axes) for k in axis.keys):
+        if key in seen:
+            raise At(("axes", i), f"'{key}' is set by axis {seen[key] + 1} too; keep one")
+        seen[key] = i
+        for study in studies:
+            try:
+                check_open(study, key)
+            except SpecError as error:
+                raise At(("axes", i, "key"), str(error)) from error
+
+
+def _check_phases(pairs: list[tuple[str, Value]]) -> None:
+    """A key of a phase that no point has would change nothing."""
+    phases = {str(v) for k, v in pairs if k == "phase"} or {PHASES[0]}
+    for key in dict.fromkeys(k for k, _ in pairs):
+        if key in OF_PHASE and OF_PHASE[key] not in phases:
+            raise At(("base",), f"'{key}' belongs to {OF_PHASE[key]}, and every point is {', '.join(phases)}")

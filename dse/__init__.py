@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from .workload.presets import model_names as model_names
     from .workload.transformer import Decode as Decode
     from .workload.transformer import Model as Model
+    from .workload.transformer import Prefill as Prefill
     from .workload.transformer import Training as Training
 
 __version__ = "0.1.0"
@@ -89,7 +90,7 @@ _PLACES = {
     "performance.step": "step_time",
     "technology.presets": "Technology",
     "workload.presets": "model model_names",
-    "workload.transformer": "Decode Model Training",
+    "workload.transformer": "Decode Model Prefill Training",
 }
 _HOME = {name: place for place, names in _PLACES.items() for name in names.split()}
 

@@ -19,7 +19,7 @@ from jaxtyping import Array
 from ..core.provenance import Receipts
 from ..hardware.chip import Chip
 from ..performance.calibration import Calibration
-from ..performance.demand import StepDemand
+from ..performance.coefficients import StepDemand
 from ..performance.step import step_time
 from .cases import Case
 

@@ -14,8 +14,8 @@ from ..hardware.system import System
 from ..mapping.tiling import array_shape, op_demand, rank_ops, sram_B
 from ..objective.metrics import chip_reference
 from ..performance.calibration import KERNELS, prior_calibration
+from ..performance.coefficients import StepDemand, TrafficDemand
 from ..performance.collective import Traffic, across_all_reduce, across_gather, all_to_all, send, spread
-from ..performance.demand import StepDemand, TrafficDemand
 from ..technology.node import PRECISION_BITS
 from ..workload.op import Op, fused_attention, linear, passes
 from .cases import Case, Unmodelled, _number, _text, preset_for

@@ -18,8 +18,9 @@ from ..mapping.headroom import usable_frac
 from ..mapping.plan import Plan, plans
 from ..mapping.tiling import array_shape
 from ..performance.calibration import Calibration, default_calibration, reference_speeds
+from ..performance.coefficients import StepDemand
 from ..performance.collective import Reference
-from ..performance.demand import StepDemand, demand, stack_demands
+from ..performance.demand import demand, stack_demands
 from ..performance.step import Step, step_time
 from ..technology.presets import Technology, technology
 from ..workload.transformer import Workload

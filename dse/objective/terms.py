@@ -17,7 +17,7 @@ from ..cost.money import Money, package_cost, total_USD
 from ..cost.power import energy_J, full_load_power_W, power_W, static_W, step_energy, voltage_limit
 from ..hardware.chip import Chip, peak_FLOPps
 from ..performance.calibration import Calibration
-from ..performance.demand import StepDemand
+from ..performance.coefficients import StepDemand
 from ..performance.step import step_time
 from ..technology.presets import Technology
 from .design import AUXILIARY, FREE, with_free

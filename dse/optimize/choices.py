@@ -22,7 +22,8 @@ from ..objective.metrics import chip_reference, chip_technology, evaluate_demand
 from ..objective.study import Study
 from ..objective.terms import Data
 from ..performance.calibration import Calibration, default_calibration
-from ..performance.demand import StepDemand, demand, stack_demands
+from ..performance.coefficients import StepDemand
+from ..performance.demand import demand, stack_demands
 
 KEPT = 48
 """Plans kept per workload and probe chip."""

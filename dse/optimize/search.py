@@ -19,7 +19,7 @@ from ..cost.area import block_areas
 from ..cost.power import energy_J, static_W, step_energy, throttled_s
 from ..objective.design import INTEGERS, with_free
 from ..objective.terms import Core, Data
-from ..performance.demand import StepDemand
+from ..performance.coefficients import StepDemand
 from ..performance.step import step_time
 from .choices import Space, element
 from .interior import Optimum, solve_convex

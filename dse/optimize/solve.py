@@ -15,7 +15,7 @@ from ..objective.metrics import Silicon, chip_technology, evaluate_demand, silic
 from ..objective.study import Study
 from ..objective.terms import METRICS, Data, State
 from ..performance.calibration import extreme
-from ..performance.demand import StepDemand
+from ..performance.coefficients import StepDemand
 from ..technology.presets import Technology
 from .choices import Space, element
 from .curvature import curvature_batch

@@ -10,7 +10,7 @@ from ..core.types import FloatLike
 from ..hardware.chip import Chip, pool_B
 from ..mapping.tiling import OpDemand
 from .calibration import Calibration
-from .demand import StepDemand, TrafficDemand
+from .coefficients import StepDemand, TrafficDemand
 
 
 class OpTimes(eqx.Module):

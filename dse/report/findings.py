@@ -10,7 +10,8 @@ from ..core.types import as_float
 from ..hardware.chip import pool_B
 from ..hardware.system import System
 from ..mapping.plan import Plan
-from ..mapping.rank import decode_ops, shard, training_ops
+from ..mapping.rank import shard, training_ops
+from ..mapping.serving import serving_ops
 from ..mapping.tiling import array_shape
 from ..objective.metrics import Evaluation, chip_reference, evaluate
 from ..performance.calibration import Calibration, default_calibration, extreme
@@ -122,7 +123,7 @@ def operators(
 def _rank_ops(workload: Workload, plan: Plan) -> list[Op]:
     """The operators of a rank in the order in which `demand` lists them, backward and forward told apart."""
     training = isinstance(workload, Training)
-    placed = training_ops(workload, shard(plan)) if training else decode_ops(workload, plan.tp, plan.dp)
+    placed = training_ops(workload, shard(plan)) if training else serving_ops(workload, plan)
     forward = {p.op.name for p in placed if p.phase == "forward"}
     return [
         dataclasses.replace(p.op, name=f"{p.op.name} backward")

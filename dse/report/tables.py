@@ -18,7 +18,7 @@ from ..mapping.plan import plan_text
 from ..objective.metrics import chip_technology, silicon
 from ..technology.node import PRECISION_BITS
 from ..workload.presets import model, model_names
-from ..workload.transformer import Training, kv_B_per_token, total_parameters
+from ..workload.transformer import Prefill, Training, kv_B_per_token, total_parameters
 from .findings import Finding, binding, step_parts
 from .format import digits, in_unit, label, percent, quantity_text, span
 
@@ -163,6 +163,9 @@ def workload_text(f: Finding) -> str:
     if isinstance(w, Training):
         return f"{w.model.name} training {where}: batch {w.global_batch}, sequence {w.sequence}, {w.precision}"
     stored = f"weights {w.weight_precision}, KV cache {w.kv_precision}"
+    if isinstance(w, Prefill):
+        pieces = (f", in chunks of {w.chunk}" if w.chunk else "") + (f", after {w.cached} cached" if w.cached else "")
+        return f"{w.model.name} prefill {where}: batch {w.batch}, prompt {w.prompt}{pieces}, {stored}"
     return f"{w.model.name} decode {where}: batch {w.batch}, context {w.context}, {stored}"
 
 

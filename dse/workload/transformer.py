@@ -7,7 +7,7 @@ import dataclasses
 from ..core.errors import SpecError
 from ..technology.node import PRECISION_BITS
 
-PHASES = ("training", "decode")
+PHASES = ("training", "prefill", "decode")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +117,33 @@ class Decode:
     """Storage of the KV cache."""
 
 
-Workload = Training | Decode
+@dataclasses.dataclass(frozen=True)
+class Prefill:
+    """The prompts of a batch, read until each sequence has its first token."""
+
+    model: Model
+    """The model."""
+    batch: int
+    """Sequences, over all chips of the replica set."""
+    prompt: int
+    """New tokens of each sequence."""
+    weight_precision: str = "bf16"
+    """Storage of weights; products run at this precision where the chip has it, else at the next wider."""
+    kv_precision: str = "bf16"
+    """Storage of the KV cache."""
+    chunk: int = 0
+    """Tokens of a sequence per pass (chunked prefill); 0 for all at once."""
+    cached: int = 0
+    """Tokens of each sequence that are in the cache already."""
+
+    @property
+    def n_chunks(self) -> int:
+        """Passes over each prompt."""
+        return -(-self.prompt // self.chunk) if self.chunk else 1
+
+
+Serving = Prefill | Decode
+Workload = Training | Prefill | Decode
 
 
 def attention_parameters(model: Model) -> int:
@@ -175,12 +201,41 @@ def mean_context(model: Model, sequence: float, windowed: bool) -> float:
     return w - w * w / (2 * sequence) if windowed and w < sequence else sequence / 2
 
 
+def mean_attended(model: Model, cached: float, queries: float, windowed: bool) -> float:
+    """Positions that one of `queries` new tokens attends to on average, after `cached` ones.
+
+        causal: c + q/2;  window w: the mean of min(c + i, w) over i from 0 to q;  encoder: c + q
+
+    Args:
+        model: for its mask and window.
+        cached: c, tokens before.
+        queries: q, new tokens.
+        windowed: whether the block has the window.
+    """
+    if not model.causal:
+        return cached + queries
+    whole, w = cached + queries, float(model.window)
+    if not windowed or whole <= w:
+        return cached + queries / 2
+    ramp = max(w - cached, 0.0)
+    return (ramp * (cached + w) / 2 + (queries - ramp) * w) / queries
+
+
 def kv_B_per_token(model: Model, precision: str) -> float:
     """Bytes of KV cache that one token of context takes over all layers (the latent and rotary key if latent)."""
     if model.latent is not None:
         width = model.latent.kv_rank + model.latent.rope_dim
         return model.n_layers * width * PRECISION_BITS[precision] / 8
     return 2 * model.n_layers * model.n_kv_heads * model.head_dim * PRECISION_BITS[precision] / 8
+
+
+def forward_FLOP_per_token(model: Model, context: float) -> float:
+    """FLOP of one token's forward pass with `context` attended positions: 2 per weight it visits, plus attention."""
+    dense, e = n_dense_layers(model) / model.n_layers, model.experts
+    inner = dense * model.ffn + ((1 - dense) * (e.per_token * e.ffn + e.shared_ffn) if e else 0.0)
+    block = attention_parameters(model) + model.n_mlp_matrices * model.hidden * inner
+    linear = 2 * model.n_layers * block + 2 * model.hidden * model.vocab
+    return linear + 4 * model.n_layers * model.n_heads * model.head_dim * context
 
 
 def check_precision(precision: str) -> str:

@@ -11,12 +11,13 @@ from dse.mapping.plan import Plan
 from dse.mapping.tiling import array_shape, op_demand, padded, product_cycles, rank_ops
 from dse.objective.metrics import chip_reference
 from dse.performance.calibration import calibration, calibration_names, default_calibration
-from dse.performance.demand import TrafficDemand, demand, forward_FLOP_per_token
+from dse.performance.coefficients import TrafficDemand
+from dse.performance.demand import demand
 from dse.performance.step import op_times, op_traffic_B, step_time, traffic_time_s
 from dse.technology.node import PRECISIONS
 from dse.workload.op import Product, fused_attention, linear
 from dse.workload.presets import model
-from dse.workload.transformer import Decode, Training
+from dse.workload.transformer import Decode, Training, forward_FLOP_per_token
 
 
 @pytest.fixture(scope="module")

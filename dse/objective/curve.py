@@ -19,7 +19,7 @@ from ..performance.queueing import accepted_tokens
 from ..technology.presets import Technology
 from ..workload.requests import Requests
 from . import engines as make
-from .engines import CHUNKS, PROMPT_LOADS, SCHEDULERS, Reader, Shape, Speculation, Writer
+from .engines import CHUNKS, PROMPT_LOADS, SCHEDULERS, Policy, Reader, Shape, Writer
 from .metrics import chip_reference, chip_technology, silicon
 from .serving import Engine, Passes, ServingPoint, pass_costs, steady_state
 
@@ -90,10 +90,14 @@ class Curve:
     """What was asked."""
     promise: Promise
     """What is promised."""
+    policy: Policy
+    """How engines may run."""
     calibration: Calibration
     """Achievable fractions."""
     menu: Menu
     """Every engine priced, promises kept or not."""
+    costs: Passes
+    """Times and energies of all passes: those of writers, then those of readers by kind of request."""
     points: ServingPoint
     """Their steady states, arrays over engines."""
 
@@ -111,9 +115,26 @@ class Curve:
         point = jax.tree.map(lambda x: x[i], self.points)
         return Serving(m.writers[int(m.writer_index[i])], m.readers[int(m.reader_index[i])], scheduler, point)
 
+    def fastest_writer(self) -> tuple[int, float]:
+        """The writer that nothing slows down, and its time per token [s]: the floor of time per output token."""
+        n, policy = len(self.menu.writers), self.policy
+        beat = np.asarray(self.costs.pass_s)[:n] * (1.0 + policy.n_drafted * policy.draft_frac)
+        best = int(np.argmin(beat))
+        return best, float(beat[best]) / float(
+            accepted_tokens(np.asarray(policy.acceptance_frac), policy.n_drafted)
+        )  # fmt: skip
+
+    def fastest_reader(self) -> tuple[int, float]:
+        """The reader that is through the slowest kind of prompt first, and its time [s]: the floor of TTFT."""
+        n, kinds = len(self.menu.writers), len(self.requests.lengths)
+        passes = np.asarray([r.n_passes for r in self.menu.readers], dtype=float)
+        slowest = (np.asarray(self.costs.pass_s)[n:].reshape(-1, kinds) * passes).max(axis=1)
+        best = int(np.argmin(slowest))
+        return best, float(slowest[best])
+
     @property
     def best(self) -> tuple[Serving, ...]:
-        """Engines that keep the promise and that no other beats in time per token and tokens per chip, fastest first."""
+        """Engines that keep the promise, unbeaten in both time per token and tokens per chip, fastest first."""
         where = np.flatnonzero(self.kept())
         front = non_dominated(np.asarray(self.points.tpot_s)[where], np.asarray(self.points.chip_tokens_per_s)[where])
         return tuple(self.at(int(where[i])) for i in front)
@@ -132,8 +153,8 @@ def non_dominated(less: np.ndarray, more: np.ndarray) -> np.ndarray:
 def serving_curve(
     system: System,
     requests: Requests,
-    promise: Promise = Promise(),  # noqa: B008
-    speculation: Speculation = Speculation(),  # noqa: B008
+    promise: Promise,
+    policy: Policy,
     *,
     tech: Technology | None = None,
     calibration: Calibration | None = None,
@@ -147,7 +168,7 @@ def serving_curve(
         system: chips and fabric.
         requests: model and lengths.
         promise: limits, and the share of requests they hold for.
-        speculation: speculative decoding.
+        policy: how engines may run.
         tech: technology for power; by default what the chip's preset names.
         calibration: achievable fractions; by default the fit or prior of the chip's family.
 
@@ -158,13 +179,13 @@ def serving_curve(
     c = default_calibration(system.chip.name) if calibration is None else calibration
     ref = chip_reference(system.chip, c)
     shapes = make.shapes(system, requests)
-    writers = make.writers(requests, shapes, speculation, promise.quantile_frac, ref)
+    writers = make.writers(requests, shapes, policy, promise.quantile_frac, ref)
     if not writers:
         raise PlanError(_misfit(system, requests, shapes, promise.quantile_frac))
-    menu = _menu(requests, writers, shapes, ref)
+    menu = _menu(requests, writers, shapes, policy, ref)
     costs = batched_costs(_demands(menu), system, tech, c)
-    points = _steady_states(menu, requests, speculation, costs, system, tech, promise.quantile_frac)
-    return Curve(system, requests, promise, c, menu, points)
+    points = _steady_states(menu, requests, policy, costs, system, tech, promise.quantile_frac)
+    return Curve(system, requests, promise, policy, c, menu, costs, points)
 
 
 def _misfit(system: System, requests: Requests, shapes: list[Shape], quantile_frac: float) -> str:
@@ -183,7 +204,9 @@ def _misfit(system: System, requests: Requests, shapes: list[Shape], quantile_fr
     )
 
 
-def _menu(requests: Requests, writers: list[Writer], shapes: list[Shape], ref: Reference) -> Menu:
+def _menu(
+    requests: Requests, writers: list[Writer], shapes: list[Shape], policy: Policy, ref: Reference
+) -> Menu:  # fmt: skip
     """Every writer with every way to read prompts: its own, whole or in chunks, and any engine apart at any load."""
     whole = [make.reader(requests, s, ref) for s in shapes if _reads(requests, s)]
     position = {r.shape: i for i, r in enumerate(whole)}
@@ -203,7 +226,10 @@ def _menu(requests: Requests, writers: list[Writer], shapes: list[Shape], ref: R
         for j, r in enumerate(whole)
         for load in PROMPT_LOADS
     ]
-    table = np.asarray(rows + apart, dtype=float).T
+    allowed = [x for x in rows + apart if SCHEDULERS[int(x[2])] in policy.schedulers]
+    if not allowed:
+        raise PlanError(f"no engine of {requests.model.name} can run {' or '.join(policy.schedulers)}; allow another")
+    table = np.asarray(allowed, dtype=float).T
     writer_index, reader_index, scheduler_index = table[:3].astype(int)
     return Menu(writers, readers, writer_index, reader_index, scheduler_index, table[3], table[4])
 
@@ -247,17 +273,17 @@ def _padded(n: int) -> int:
     return 2 ** (n - 1).bit_length()
 
 
-def _engines(menu: Menu, requests: Requests, speculation: Speculation) -> Engine:
+def _engines(menu: Menu, requests: Requests, policy: Policy) -> Engine:
     """Numbers of all engines, one row each."""
     n, w, r = len(menu.writer_index), menu.writer_index, menu.reader_index
-    accepted = float(accepted_tokens(np.asarray(speculation.acceptance_frac), speculation.n_drafted))
+    accepted = float(accepted_tokens(np.asarray(policy.acceptance_frac), policy.n_drafted))
     sizes = np.asarray([(x.n_sequences, x.shape.plan.dp, x.shape.system.n_chips) for x in menu.writers], dtype=float)
     reads = np.asarray([(x.shape.plan.dp, x.shape.system.n_chips) for x in menu.readers], dtype=float)
     return Engine(
         *sizes[w].T,
         n_output=np.full(n, requests.n_output),
         n_accepted=np.full(n, accepted),
-        draft_frac=np.full(n, speculation.n_drafted * speculation.draft_frac),
+        draft_frac=np.full(n, policy.n_drafted * policy.draft_frac),
         n_passes=np.asarray([x.n_passes for x in menu.readers], dtype=float)[r],
         share_frac=np.tile([x.share_frac for x in requests.lengths], (n, 1)),
         together_frac=(menu.scheduler_index == 1).astype(float),
@@ -270,14 +296,14 @@ def _engines(menu: Menu, requests: Requests, speculation: Speculation) -> Engine
 
 
 def _steady_states(
-    menu: Menu, requests: Requests, speculation: Speculation, costs: Passes, system: System, tech: Technology,
+    menu: Menu, requests: Requests, policy: Policy, costs: Passes, system: System, tech: Technology,
     quantile_frac: float,
 ) -> ServingPoint:  # fmt: skip
     """Steady state of every engine, arrays over engines."""
     n, kinds = len(menu.writer_index), len(requests.lengths)
     fill = np.arange(_padded(n)) % n
     prompt_at = len(menu.writers) + menu.reader_index[:, None] * kinds + np.arange(kinds)
-    parts = ((_engines(menu, requests, speculation), fill), (costs, menu.writer_index[fill]), (costs, prompt_at[fill]))
+    parts = ((_engines(menu, requests, policy), fill), (costs, menu.writer_index[fill]), (costs, prompt_at[fill]))
     e, decode, prompt = (jax.tree.map(lambda x, at=at: x[at], tree) for tree, at in parts)
     static = np.asarray(silicon(system.chip, tech).static_W)
     points = _states(e, decode, prompt, static, tech, np.asarray(quantile_frac))

@@ -33,11 +33,15 @@ SCHEDULERS = ("prefill first", "chunked", "apart")
 
 
 @dataclasses.dataclass(frozen=True)
-class Speculation:
-    """Speculative decoding."""
+class Policy:
+    """How engines may run."""
 
+    schedulers: tuple[str, ...] = SCHEDULERS
+    """Schedulers that are tried."""
+    max_sequences: int = 2**20
+    """Most sequences that write together on one engine."""
     acceptance_frac: float = 0.0
-    """Chance that a drafted token is accepted."""
+    """Speculative decoding: chance that a drafted token is accepted."""
     n_drafted: int = 0
     """Tokens drafted ahead; 0 is plain decoding."""
     draft_frac: float = 0.0
@@ -45,10 +49,15 @@ class Speculation:
 
     def __post_init__(self) -> None:
         """Check the ranges; SpecError otherwise."""
+        if self.max_sequences < 1:
+            raise SpecError(f"a batch of {self.max_sequences} serves nobody; give at least 1")
         if not 0 <= self.acceptance_frac <= 1:
             raise SpecError(f"acceptance {self.acceptance_frac:g} is not a share; give 0 to 1")
         if self.n_drafted < 0 or self.draft_frac < 0:
             raise SpecError(f"{self.n_drafted} drafted tokens at {self.draft_frac:g} each: give 0 or more of both")
+        unknown = [s for s in self.schedulers if s not in SCHEDULERS]
+        if unknown or not self.schedulers:
+            raise SpecError(f"scheduler '{', '.join(unknown)}' is not one of {', '.join(SCHEDULERS)}")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -158,15 +167,17 @@ def batch_sizes(requests: Requests, shape: Shape, quantile_frac: float) -> Itera
 
 
 def writers(
-    requests: Requests, every: list[Shape], speculation: Speculation, quantile_frac: float, ref: Reference
+    requests: Requests, every: list[Shape], policy: Policy, quantile_frac: float, ref: Reference
 ) -> list[Writer]:
     """Every decode engine that fits in memory."""
     found = []
     for shape in every:
         array = array_shape(shape.system.chip.core.tensor)
         for n, memory in batch_sizes(requests, shape, quantile_frac):
+            if n * shape.plan.dp > policy.max_sequences:
+                break
             decode, plan = decode_of(requests, shape, n, requests.mean_context)
-            d = verify_demand(decode, speculation.n_drafted + 1, plan, shape.system, array, ref)
+            d = verify_demand(decode, policy.n_drafted + 1, plan, shape.system, array, ref)
             found.append(Writer(shape, n, memory, d))
     return found
 

@@ -7,12 +7,15 @@ that reads a chunk beside takes longer ("chunked"), or nothing, on chips of its 
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from ..core.types import FloatLike, Scalar, as_float
+from ..core.types import FloatLike, as_float
 from ..cost.power import energy_J, power_W
 from ..hardware.chip import Chip
 from ..performance.calibration import Calibration
@@ -31,36 +34,40 @@ class Passes(eqx.Module):
     """Dynamic energy of one chip."""
 
 
+Each: TypeAlias = Float[Array | np.ndarray, "*batch"]
+EachKind: TypeAlias = Float[Array | np.ndarray, "*batch k"]
+
+
 class Engine(eqx.Module):
     """Load and sizes of an engine, and how its prefills meet its decode passes. Numbers only, so batches stack."""
 
-    n_sequences: Scalar = eqx.field(converter=as_float)
+    n_sequences: Each = eqx.field(converter=as_float)
     """Mean number of sequences that write, per data-parallel rank."""
-    n_ranks: Scalar = eqx.field(converter=as_float)
+    n_ranks: Each = eqx.field(converter=as_float)
     """Data-parallel ranks, each with a queue of its own."""
-    n_chips: Scalar = eqx.field(converter=as_float)
+    n_chips: Each = eqx.field(converter=as_float)
     """Chips of the engine that decodes."""
-    n_output: Scalar = eqx.field(converter=as_float)
+    n_output: Each = eqx.field(converter=as_float)
     """Mean tokens out of a request."""
-    n_accepted: Scalar = eqx.field(converter=as_float)
+    n_accepted: Each = eqx.field(converter=as_float)
     """Tokens per decode pass and sequence: 1 without speculative decoding."""
-    draft_frac: Scalar = eqx.field(converter=as_float)
+    draft_frac: Each = eqx.field(converter=as_float)
     """Time of drafting over that of the pass that verifies."""
-    n_passes: Float[Array, "*batch k"] = eqx.field(converter=as_float)
+    n_passes: EachKind = eqx.field(converter=as_float)
     """Passes over a prompt, by kind of request."""
-    share_frac: Float[Array, "*batch k"] = eqx.field(converter=as_float)
+    share_frac: EachKind = eqx.field(converter=as_float)
     """Share of requests, by kind."""
-    together_frac: Scalar = eqx.field(converter=as_float)
+    together_frac: Each = eqx.field(converter=as_float)
     """1 where a pass over a prompt also writes a token for every sequence, else 0."""
-    apart_frac: Scalar = eqx.field(converter=as_float)
+    apart_frac: Each = eqx.field(converter=as_float)
     """1 where prompts are read on chips of their own, else 0."""
-    n_prompt_ranks: Scalar = eqx.field(converter=as_float)
+    n_prompt_ranks: Each = eqx.field(converter=as_float)
     """Ranks of an engine that only reads prompts; any number where prompts are not read apart."""
-    n_prompt_chips: Scalar = eqx.field(converter=as_float)
+    n_prompt_chips: Each = eqx.field(converter=as_float)
     """Chips of such an engine."""
-    prompt_load_frac: Scalar = eqx.field(converter=as_float)
+    prompt_load_frac: Each = eqx.field(converter=as_float)
     """Share of time such an engine is busy."""
-    transfer_s: Scalar = eqx.field(converter=as_float)
+    transfer_s: Each = eqx.field(converter=as_float)
     """Time to move the cache of one prompt between engines."""
 
 
@@ -93,7 +100,7 @@ def pass_costs(d: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> P
     return Passes(e.step_s, energy_J(e.energy))
 
 
-def service_quantile_s(service_s: FloatLike, share_frac: FloatLike, quantile_frac: FloatLike) -> FloatLike:
+def service_quantile_s(service_s: Array, share_frac: Array, quantile_frac: FloatLike) -> FloatLike:
     """Largest service time that more than `1 - quantile_frac` of requests reach [s]; arrays over kinds of request."""
     reached = jnp.sum(jnp.where(service_s[None, :] >= service_s[:, None], share_frac[None, :], 0.0), axis=1)
     return jnp.max(jnp.where(reached > 1.0 - quantile_frac, service_s, 0.0))
@@ -134,17 +141,18 @@ def steady_state(
     quantile_frac = jnp.asarray(quantile_frac, dtype=float)
     beat = decode.pass_s * (1.0 + e.draft_frac)
     alone = beat / e.n_accepted
-    service = e.n_passes * prompt.pass_s
-    mean_service = jnp.sum(e.share_frac * service)
-    cv2 = jnp.sum(e.share_frac * jnp.square(service)) / jnp.square(mean_service) - 1.0
+    shares = jnp.asarray(e.share_frac)
+    service = jnp.asarray(e.n_passes * prompt.pass_s)
+    mean_service = jnp.sum(shares * service)
+    cv2 = jnp.sum(shares * jnp.square(service)) / jnp.square(mean_service) - 1.0
     delays = jnp.maximum(service - e.together_frac * e.n_passes * beat, 0.0)
-    delay = (1.0 - e.apart_frac) * jnp.sum(e.share_frac * delays)
+    delay = (1.0 - e.apart_frac) * jnp.sum(shares * delays)
     tpot = alone + delay * e.n_sequences / e.n_output
     worst = alone + delay * n_peak(e.n_sequences, quantile_frac) / e.n_output + e.apart_frac * e.transfer_s / e.n_output
     requests = e.n_sequences / (e.n_output * tpot)
     load = jnp.where(e.apart_frac > 0, e.prompt_load_frac, requests * mean_service)
     under_way = (1.0 - e.apart_frac) * beat
-    last = service_quantile_s(service, e.share_frac, quantile_frac)
+    last = service_quantile_s(service, shares, quantile_frac)
     engines = requests * e.n_ranks * mean_service / (load * e.n_prompt_ranks)
     apart_chips = e.apart_frac * engines * e.n_prompt_chips
     chips = e.n_chips + apart_chips

@@ -138,7 +138,6 @@ def steady_state(
     Returns:
         The point; times are infinite from a load of 1 on.
     """
-    quantile_frac = jnp.asarray(quantile_frac, dtype=float)
     beat = decode.pass_s * (1.0 + e.draft_frac)
     alone = beat / e.n_accepted
     shares = jnp.asarray(e.share_frac)

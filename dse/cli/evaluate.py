@@ -9,7 +9,7 @@ import tyro
 
 from ..core.errors import SpecError
 from ..report.terminal import screen
-from .flags import COUNT, JSON, PRECISION
+from .flags import COUNT, JSON, PRECISION, STORAGE
 
 if TYPE_CHECKING:
     from ..workload.transformer import Workload
@@ -51,10 +51,10 @@ class Evaluate:
     """Prefill: tokens of each sequence that are in the cache already; by default none."""
     precision: PRECISION = None
     """Training: precision of the linear layers; by default bf16."""
-    weights: PRECISION = None
-    """Inference: storage of the weights; by default bf16."""
-    kv: PRECISION = None
-    """Inference: storage of the KV cache; by default bf16."""
+    weights: STORAGE = None
+    """Inference: storage of the weights: bf16 (default), fp8, mxfp4 (or fp4), nvfp4, int8, int4."""
+    kv: STORAGE = None
+    """Inference: storage of the KV cache, likewise; by default bf16."""
     system: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
     """System preset; by default the largest made of the chip."""
     json: JSON = False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from ..workload.storage import stored_B
 from ..workload.transformer import (
     Decode,
     Model,
@@ -20,7 +21,6 @@ from ..workload.transformer import (
 )
 from .headroom import kv_block_tokens
 from .plan import Plan, layers_per_stage, n_micro_batches
-from .rank import stored_B
 from .serving import rank_pass
 from .tiling import padded
 

@@ -9,19 +9,8 @@ from ..workload.op import Op, elementwise, fused_attention, linear, passes, stor
 from ..workload.transformer import Model, Training, mean_context, n_dense_layers
 from .plan import Plan
 
-BLOCK_SCALE_BITS = 8 / 32
-"""Bits per element of the shared 8-bit scale of 32-element MX blocks."""
 BF16_B = 2.0
 """Weights and activations at the memory interface in training."""
-
-
-def stored_B(precision: str) -> float:
-    """Bytes per stored weight, with the block scale below 16 bits.
-
-    Source: [ocp2023mx] section 5: 32 elements share one 8-bit scale.
-    """
-    bits = PRECISION_BITS[precision]
-    return (bits + (BLOCK_SCALE_BITS if bits < 16 else 0.0)) / 8
 
 
 @dataclasses.dataclass(frozen=True)

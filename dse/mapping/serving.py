@@ -10,9 +10,11 @@ import dataclasses
 import math
 
 from ..workload.op import Op, elementwise, fused_attention, linear, passes
-from ..workload.transformer import Decode, Model, Serving, mean_attended
+from ..workload.storage import element_bits, stored_B
+from ..workload.transformer import Decode, Model, Serving, mean_attended, products_of
 from .plan import Plan
-from .rank import Placed, Shard, block_elementwise, block_linears, rank_heads, stored_B
+from .rank import Placed, Shard, block_elementwise, block_linears, rank_heads
+from .tiling import padded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +72,7 @@ def _linears(workload: Serving, plan: Plan, p: Pass) -> list[Placed]:
 
     Decode absorbs the expansion into queries and outputs [deepseek2024v2], which costs one row per query.
     """
-    model, precision = workload.model, workload.weight_precision
+    model = workload.model
     hit = hit_frac(model, p.tokens * plan.ep)
     placed = []
     for name, t, k, n, count, share in block_linears(model, Shard(plan.tp, ep=plan.ep), p.tokens):
@@ -78,23 +80,32 @@ def _linears(workload: Serving, plan: Plan, p: Pass) -> list[Placed]:
             t, count = t / hit, count * hit
         elif name == "expand" and p.queries > 1:
             t = p.sequences * p.context
-        op = linear(name, t, k, n, precision, stored_B(precision), count)
-        placed.append(Placed(op, "forward", share))
+        placed.append(Placed(_linear(workload, name, t, k, n, count), "forward", share))
     return placed
 
 
-def _decode_attention(workload: Serving, plan: Plan, p: Pass, attended: float) -> Op:
+def _linear(workload: Serving, name: str, tokens: float, inputs: float, outputs: float, count: float = 1.0) -> Op:
+    """A linear layer on weights as they are stored, which are converted where the products are wider."""
+    stored = workload.weight_precision
+    op = linear(name, tokens, inputs, outputs, products_of(workload), stored_B(stored), count)
+    return dataclasses.replace(op, stored_elements=inputs * outputs * count, stored_bits=element_bits(stored))
+
+
+def _decode_attention(workload: Serving, plan: Plan, p: Pass, attended: float, lanes: float) -> Op:
     """One query per head on the cache: the heads of a group stream together against their keys.
 
     Latent attention streams all its heads against the one cached latent, the expansion absorbed [deepseek2024v2].
+    Where compilers give every row of scores a lane of long-vector engines, few rows leave most of `lanes` idle.
     """
     model, latent = workload.model, workload.model.latent
     heads, kv_heads = rank_heads(model, plan.tp)
     kv, width = (kv_heads, float(model.head_dim)) if latent is None else (1.0, float(latent.kv_rank + latent.rope_dim))
-    return fused_attention(
+    op = fused_attention(
         kv, kv if latent is None else kv / 2, width, heads / kv, attended, p.sequences, n_products=2,
         softmax_passes=passes()["softmax_forward"], kv_B=stored_B(workload.kv_precision),
     )  # fmt: skip
+    rows = heads * p.sequences
+    return dataclasses.replace(op, vector_elements=op.vector_elements * padded(rows, lanes) / rows)
 
 
 def _prefill_attention(workload: Serving, plan: Plan, p: Pass, attended: float, read: float) -> Op:
@@ -108,7 +119,7 @@ def _prefill_attention(workload: Serving, plan: Plan, p: Pass, attended: float, 
     )  # fmt: skip
 
 
-def _attentions(workload: Serving, plan: Plan, p: Pass) -> list[Placed]:
+def _attentions(workload: Serving, plan: Plan, p: Pass, lanes: float) -> list[Placed]:
     """Attention with the whole context and with a window, each with its share of blocks."""
     model = workload.model
     windowed = model.n_window_layers / model.n_layers
@@ -118,7 +129,7 @@ def _attentions(workload: Serving, plan: Plan, p: Pass) -> list[Placed]:
             continue
         seen = min(float(model.window), p.context) if is_window else p.context
         if isinstance(workload, Decode):
-            op = _decode_attention(workload, plan, p, seen / plan.cp)
+            op = _decode_attention(workload, plan, p, seen / plan.cp, lanes)
         else:
             attended = mean_attended(model, p.cached, p.queries, is_window)
             read = min(seen + p.queries, p.context) if is_window else p.context
@@ -127,23 +138,30 @@ def _attentions(workload: Serving, plan: Plan, p: Pass) -> list[Placed]:
     return placed
 
 
-def serving_ops(workload: Serving, plan: Plan) -> list[Placed]:
+def serving_ops(workload: Serving, plan: Plan, lanes: float = 1.0) -> list[Placed]:
     """Operators of a block and of the head for one pass on one rank.
 
     The head runs on the last token of each sequence only; one token is drawn from its logits.
 
     Source: [shoeybi2019] section 3 for tensor ranks, which keep norms and residuals whole without sequence
         parallelism.
+
+    Args:
+        workload: prefill or decode.
+        plan: who does what.
+        lanes: lanes of a vector engine that take a row of scores each; 1 where rows are split over threads.
+
+    Returns:
+        Operators with the share of blocks, or of passes, that have them.
     """
     model, p = workload.model, rank_pass(workload, plan)
-    precision = workload.weight_precision
     tokens = p.tokens / (1 if isinstance(workload, Decode) else plan.cp)
     split = dataclasses.replace(p, queries=tokens / p.sequences)
-    placed = [*_linears(workload, plan, split), *_attentions(workload, plan, p)]
+    placed = [*_linears(workload, plan, split), *_attentions(workload, plan, p, lanes)]
     shard = Shard(plan.tp, ep=plan.ep, sequence_parallel=False)
-    placed.append(Placed(block_elementwise(model, shard, tokens, "forward", precision), "forward"))
+    placed.append(Placed(block_elementwise(model, shard, tokens, "forward", products_of(workload)), "forward"))
     last = 1.0 if isinstance(workload, Decode) else 1.0 / workload.n_chunks
     vocab = model.vocab / plan.tp
-    head = linear("head", p.sequences, model.hidden, vocab, precision, stored_B(precision))
+    head = _linear(workload, "head", p.sequences, model.hidden, vocab)
     draw = elementwise("sample", p.sequences * vocab, passes()["sample"], moved=2.0)
     return [*placed, Placed(head, "head", last), Placed(draw, "head", last)]

@@ -18,6 +18,7 @@ from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..technology.presets import link, memory, node, package
 from ..workload.presets import model as preset_model
+from ..workload.storage import check_storage
 from ..workload.transformer import Decode, Training, Workload, check_precision
 from .design import FREE, Choice, pe_dims
 from .metrics import chip_state
@@ -209,7 +210,7 @@ def _workload(spec: _Training | _Decode) -> tuple[Workload, int]:
     model = preset_model(spec.model)
     if isinstance(spec, _Training):
         return Training(model, spec.global_batch, spec.sequence, check_precision(spec.precision)), spec.chips
-    stored = check_precision(spec.weights), check_precision(spec.kv)
+    stored = check_storage(spec.weights), check_storage(spec.kv)
     return Decode(model, spec.batch, spec.context, *stored), spec.chips
 
 

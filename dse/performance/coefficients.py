@@ -24,6 +24,10 @@ class TrafficDemand(eqx.Module):
     """Sequential network messages."""
     sent_B: Scalar = eqx.field(converter=as_float)
     """Bytes that leave the chip over scale-up."""
+    up_starts: Scalar = eqx.field(converter=as_float, default=0.0)
+    """Collectives that a library starts in the domain."""
+    exchanges: Scalar = eqx.field(converter=as_float, default=0.0)
+    """Direct exchanges in the domain."""
 
 
 class StepDemand(eqx.Module):
@@ -63,6 +67,10 @@ class StepDemand(eqx.Module):
     """Useful FLOP per chip and step (no recompute, causal attention halved), for MFU."""
     rate: Scalar = eqx.field(converter=as_float)
     """MACs of one PE per cycle at the precision of the linear layers, the base of MFU."""
+    n_calls: Scalar = eqx.field(converter=as_float, default=0.0)
+    """Times that a serving loop runs per step: schedule, start, sample, hand out."""
+    n_requests: Scalar = eqx.field(converter=as_float, default=0.0)
+    """Times that requests are taken in per step, before their first token."""
 
 
 def traffic_demand(t: Traffic) -> TrafficDemand:

@@ -12,7 +12,7 @@ from ..mapping.plan import Plan, check_plan, layers_per_stage
 from ..mapping.rank import rank_heads
 from ..mapping.serving import Pass, n_groups, rank_pass, serving_ops
 from ..mapping.tiling import ArrayShape, RankOps, op_demand, rank_ops, sram_B
-from ..workload.transformer import Decode, Serving, forward_FLOP_per_token, mean_attended, n_dense_layers
+from ..workload.transformer import Decode, Serving, forward_FLOP_per_token, mean_attended, n_dense_layers, products_of
 from .coefficients import StepDemand, traffic_demand
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
 
@@ -21,9 +21,9 @@ PARTIAL_B = 4.0
 
 
 @cache
-def _rank(workload: Serving, plan: Plan, array: ArrayShape) -> tuple[RankOps, np.ndarray, np.ndarray]:
+def _rank(workload: Serving, plan: Plan, array: ArrayShape, lanes: float) -> tuple[RankOps, np.ndarray, np.ndarray]:
     """Operators of a pass on a rank, tiled, with whether each belongs to the head, and its share."""
-    placed = serving_ops(workload, plan)
+    placed = serving_ops(workload, plan, lanes)
     head = np.asarray([p.phase == "head" for p in placed])
     return rank_ops([p.op for p in placed], array), head, np.asarray([p.share for p in placed])
 
@@ -83,7 +83,7 @@ def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape
     """
     model, p = workload.model, rank_pass(workload, plan)
     layers, decode = float(layers_per_stage(plan, model)), isinstance(workload, Decode)
-    ops, head, shares = _rank(workload, plan, array)
+    ops, head, shares = _rank(workload, plan, array, array.rows if system.chip.lane_kind == "simd" else 1.0)
     runs = np.where(head, 1.0, layers) * shares
     macs = runs @ ops.macs
     inside = plan.tp * plan.cp * plan.dp * 2 <= system.fabric.n_chips
@@ -109,7 +109,9 @@ def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape
         memory_B=memory_B(plan, workload).total,
         tokens=workload.batch * new,
         model_FLOP=_model_FLOP(workload, cached, new) / system.n_chips,
-        rate=array.rates[array.executed(workload.weight_precision)],
+        rate=array.rates[array.executed(products_of(workload))],
+        n_calls=1.0 if isinstance(workload, Decode) else float(groups * workload.n_chunks),
+        n_requests=0.0 if decode else 1.0,
     )
 
 

@@ -19,7 +19,7 @@ from ..performance.calibration import FAMILIES, family
 from .format import digits, percent, scale_of
 from .style import BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
 
-WHAT = {"training": "step", "kernels": "operator", "collectives": "collective"}
+WHAT = {"training": "step", "inference": "time", "kernels": "operator", "collectives": "collective"}
 """Kind of measurement to what is timed."""
 
 PALETTE = ("#33658a", "#d1603d", "#4c8c4a", "#8a4f7d", "#d9a21b", "#2fa3a0", "#7a5c3e")

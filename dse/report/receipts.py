@@ -16,6 +16,7 @@ from ..objective.study import Study
 from ..performance.calibration import calibration_receipts, default_calibration
 from ..technology.presets import receipts
 from ..workload.op import pass_receipts
+from ..workload.storage import storage_receipts
 
 BIBLIOGRAPHY = Path(core.__file__).parent / "references.bib"
 DIE_TO_DIE = "UCIe-A"
@@ -51,6 +52,7 @@ def calibration_basis(chip_name: str) -> list[Basis]:
         *(Basis(f"calibration {prior}", f) for f in calibration_receipts(prior)),
         *(Basis("headroom", f) for f in headroom_receipts()),
         *(Basis("element passes", f) for f in pass_receipts()),
+        *(Basis("storage", f) for f in storage_receipts()),
     ]
 
 

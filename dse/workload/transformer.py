@@ -6,6 +6,7 @@ import dataclasses
 
 from ..core.errors import SpecError
 from ..technology.node import PRECISION_BITS
+from .storage import element_bits, own_products
 
 PHASES = ("training", "prefill", "decode")
 
@@ -112,9 +113,11 @@ class Decode:
     context: int
     """Tokens in the cache of each sequence."""
     weight_precision: str = "bf16"
-    """Storage of weights; products run at this precision where the chip has it, else at the next wider."""
+    """Storage of weights, one of `storage_names`."""
     kv_precision: str = "bf16"
     """Storage of the KV cache."""
+    product_precision: str = ""
+    """Precision of products with weights; by default what the storage feeds, or the next wider that the chip has."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,13 +131,15 @@ class Prefill:
     prompt: int
     """New tokens of each sequence."""
     weight_precision: str = "bf16"
-    """Storage of weights; products run at this precision where the chip has it, else at the next wider."""
+    """Storage of weights, one of `storage_names`."""
     kv_precision: str = "bf16"
     """Storage of the KV cache."""
     chunk: int = 0
     """Tokens of a sequence per pass (chunked prefill); 0 for all at once."""
     cached: int = 0
     """Tokens of each sequence that are in the cache already."""
+    product_precision: str = ""
+    """Precision of products with weights; by default what the storage feeds, or the next wider that the chip has."""
 
     @property
     def n_chunks(self) -> int:
@@ -144,6 +149,13 @@ class Prefill:
 
 Serving = Prefill | Decode
 Workload = Training | Prefill | Decode
+
+
+def products_of(workload: Workload) -> str:
+    """Precision asked of the linear layers' products."""
+    if isinstance(workload, Training):
+        return workload.precision
+    return workload.product_precision or own_products(workload.weight_precision)
 
 
 def attention_parameters(model: Model) -> int:
@@ -225,8 +237,8 @@ def kv_B_per_token(model: Model, precision: str) -> float:
     """Bytes of KV cache that one token of context takes over all layers (the latent and rotary key if latent)."""
     if model.latent is not None:
         width = model.latent.kv_rank + model.latent.rope_dim
-        return model.n_layers * width * PRECISION_BITS[precision] / 8
-    return 2 * model.n_layers * model.n_kv_heads * model.head_dim * PRECISION_BITS[precision] / 8
+        return model.n_layers * width * element_bits(precision) / 8
+    return 2 * model.n_layers * model.n_kv_heads * model.head_dim * element_bits(precision) / 8
 
 
 def forward_FLOP_per_token(model: Model, context: float) -> float:

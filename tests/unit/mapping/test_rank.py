@@ -5,10 +5,11 @@ import dataclasses
 import pytest
 
 from dse.mapping.plan import Plan
-from dse.mapping.rank import Shard, shard, stored_B, training_ops
+from dse.mapping.rank import Shard, shard, training_ops
 from dse.mapping.serving import serving_ops
 from dse.workload.op import passes
 from dse.workload.presets import model, model_names
+from dse.workload.storage import stored_B
 from dse.workload.transformer import Decode, Training, forward_FLOP_per_token, mean_context
 
 GPT3, LLAMA, MIXTRAL, DEEPSEEK = (model(n) for n in ("gpt-3-175b", "llama-3.1-70b", "mixtral-8x7b", "deepseek-v3"))

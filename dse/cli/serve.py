@@ -10,7 +10,7 @@ import tyro
 from ..core.errors import SpecError
 from ..core.units import quantity
 from ..report.terminal import progress, screen
-from .flags import COUNT, JSON, PRECISION
+from .flags import COUNT, JSON, STORAGE
 
 if TYPE_CHECKING:
     from ..objective.curve import Promise
@@ -44,10 +44,10 @@ class Serve:
     """Largest engine tried, in chips; engines that divide it are tried too. By default one scale-up domain."""
     batch: COUNT = None
     """Most sequences that write together on one engine; by default as many as memory holds."""
-    weights: PRECISION = None
-    """Storage of the weights; by default bf16."""
-    kv: PRECISION = None
-    """Storage of the KV cache; by default bf16."""
+    weights: STORAGE = None
+    """Storage of the weights: bf16 (default), fp8, mxfp4 (or fp4), nvfp4, int8, int4."""
+    kv: STORAGE = None
+    """Storage of the KV cache, likewise; by default bf16."""
     scheduler: Annotated[str, tyro.conf.arg(metavar="{any,first,chunked,apart}")] = "any"
     """How prompts are read: first, in chunks beside decoding, or on chips apart."""
     draft: int = 0

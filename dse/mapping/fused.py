@@ -36,6 +36,7 @@ def fused_linear(a: Op, b: Op, n_all: float) -> Op:
     return dataclasses.replace(
         a, products=(product,), hbm_B=count * weight_B(a) + activations,
         vector_elements=a.vector_elements + b.vector_elements, reuse_B=a.reuse_B + b.reuse_B,
+        stored_elements=a.stored_elements / p.count * count,
     )  # fmt: skip
 
 
@@ -53,7 +54,7 @@ def _is_linear(op: Op) -> bool:
     return len(op.products) == 1
 
 
-def chunk_ops(decode: Decode, prefill: Prefill, plan: Plan) -> list[Placed]:
+def chunk_ops(decode: Decode, prefill: Prefill, plan: Plan, lanes: float) -> list[Placed]:
     """Operators of one pass that writes a token for every sequence and reads the mean chunk of `prefill`.
 
     Source: [agrawal2023sarathi] section 4 (decode-maximal batching).
@@ -61,7 +62,7 @@ def chunk_ops(decode: Decode, prefill: Prefill, plan: Plan) -> list[Placed]:
     e = decode.model.experts
     n_experts = e.n_experts / plan.ep if e is not None else 1.0
     placed = []
-    for a, b in zip(serving_ops(decode, plan), serving_ops(prefill, plan), strict=True):
+    for a, b in zip(serving_ops(decode, plan, lanes), serving_ops(prefill, plan, lanes), strict=True):
         share = b.share / a.share
         if _is_linear(a.op) and a.phase != "head":
             op = fused_linear(a.op, b.op, n_experts if a.op.name.startswith("expert ") else 1.0)
@@ -71,7 +72,7 @@ def chunk_ops(decode: Decode, prefill: Prefill, plan: Plan) -> list[Placed]:
     return placed
 
 
-def verify_ops(decode: Decode, n_tokens: int, plan: Plan) -> list[Placed]:
+def verify_ops(decode: Decode, n_tokens: int, plan: Plan, lanes: float) -> list[Placed]:
     """Operators of one pass over `n_tokens` tokens of every sequence: its cache is read once for all of them.
 
     Source: [leviathan2023] section 2.3: the target model scores all drafted prefixes in parallel.
@@ -79,7 +80,7 @@ def verify_ops(decode: Decode, n_tokens: int, plan: Plan) -> list[Placed]:
     wide = dataclasses.replace(decode, batch=decode.batch * n_tokens)
     one_plan, many_plan = (dataclasses.replace(plan, micro_batch=w.batch // plan.dp) for w in (decode, wide))
     placed = []
-    for a, b in zip(serving_ops(decode, one_plan), serving_ops(wide, many_plan), strict=True):
+    for a, b in zip(serving_ops(decode, one_plan, lanes), serving_ops(wide, many_plan, lanes), strict=True):
         op = dataclasses.replace(b.op, hbm_B=a.op.hbm_B) if len(b.op.products) == 2 else b.op
         placed.append(dataclasses.replace(b, op=op))
     return placed

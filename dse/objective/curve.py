@@ -11,7 +11,7 @@ from ..core.errors import PlanError
 from ..hardware.system import System
 from ..mapping.memory import memory_B
 from ..mapping.plan import plan_text
-from ..performance.calibration import Calibration, default_calibration
+from ..performance.calibration import SERVING, Calibration, default_calibration
 from ..performance.coefficients import StepDemand
 from ..performance.collective import Reference
 from ..performance.demand import stack_demands
@@ -176,7 +176,7 @@ def serving_curve(
         PlanError: no plan divides the model, or not even one request fits in memory (says by how much).
     """
     tech = chip_technology(system.chip) if tech is None else tech
-    c = default_calibration(system.chip.name) if calibration is None else calibration
+    c = default_calibration(system.chip.name, SERVING[0]) if calibration is None else calibration
     ref = chip_reference(system.chip, c)
     shapes = make.shapes(system, requests)
     writers = make.writers(requests, shapes, policy, promise.quantile_frac, ref)
@@ -184,7 +184,8 @@ def serving_curve(
         raise PlanError(_misfit(system, requests, shapes, promise.quantile_frac))
     menu = _menu(requests, writers, shapes, policy, ref)
     costs = batched_costs(_demands(menu), system, tech, c)
-    points = _steady_states(menu, requests, policy, costs, system, tech, promise.quantile_frac)
+    engine = _engines(menu, requests, policy, float(c.request_s))
+    points = _steady_states(menu, engine, costs, system, tech, promise.quantile_frac)
     return Curve(system, requests, promise, policy, c, menu, costs, points)
 
 
@@ -273,7 +274,7 @@ def _padded(n: int) -> int:
     return 2 ** (n - 1).bit_length()
 
 
-def _engines(menu: Menu, requests: Requests, policy: Policy) -> Engine:
+def _engines(menu: Menu, requests: Requests, policy: Policy, request_s: float) -> Engine:
     """Numbers of all engines, one row each."""
     n, w, r = len(menu.writer_index), menu.writer_index, menu.reader_index
     accepted = float(accepted_tokens(np.asarray(policy.acceptance_frac), policy.n_drafted))
@@ -292,18 +293,18 @@ def _engines(menu: Menu, requests: Requests, policy: Policy) -> Engine:
         n_prompt_chips=reads[r, 1],
         prompt_load_frac=menu.prompt_load_frac,
         transfer_s=menu.transfer_s,
+        request_s=np.full(n, request_s),
     )
 
 
 def _steady_states(
-    menu: Menu, requests: Requests, policy: Policy, costs: Passes, system: System, tech: Technology,
-    quantile_frac: float,
+    menu: Menu, engine: Engine, costs: Passes, system: System, tech: Technology, quantile_frac: float
 ) -> ServingPoint:  # fmt: skip
     """Steady state of every engine, arrays over engines."""
-    n, kinds = len(menu.writer_index), len(requests.lengths)
+    n, kinds = len(menu.writer_index), engine.share_frac.shape[-1]
     fill = np.arange(_padded(n)) % n
     prompt_at = len(menu.writers) + menu.reader_index[:, None] * kinds + np.arange(kinds)
-    parts = ((_engines(menu, requests, policy), fill), (costs, menu.writer_index[fill]), (costs, prompt_at[fill]))
+    parts = ((engine, fill), (costs, menu.writer_index[fill]), (costs, prompt_at[fill]))
     e, decode, prompt = (jax.tree.map(lambda x, at=at: x[at], tree) for tree, at in parts)
     static = np.asarray(silicon(system.chip, tech).static_W)
     points = _states(e, decode, prompt, static, tech, np.asarray(quantile_frac))

@@ -192,6 +192,8 @@ def reader(requests: Requests, shape: Shape, ref: Reference) -> Reader:
     """Prompts read whole, each in a pass of its own."""
     array = array_shape(shape.system.chip.core.tensor)
     demands = [demand(p, shape.plan, shape.system, ref, array) for p in prefills(requests, shape, 0)]
+    # taking a request in delays it, not the engine, so `steady_state` adds it to the first token alone
+    demands = [dataclasses.replace(d, n_requests=np.asarray(0.0)) for d in demands]
     return Reader(shape, 0, (1,) * len(demands), tuple(demands))
 
 

@@ -69,6 +69,8 @@ class Engine(eqx.Module):
     """Share of time such an engine is busy."""
     transfer_s: Each = eqx.field(converter=as_float)
     """Time to move the cache of one prompt between engines."""
+    request_s: Each = eqx.field(converter=as_float)
+    """Time to take a request in, beside the engine's work."""
 
 
 class ServingPoint(eqx.Module):
@@ -160,8 +162,8 @@ def steady_state(
     return ServingPoint(
         tpot_s=worst,
         tpot_mean_s=tpot,
-        ttft_s=wait_quantile_s(mean_service, cv2, load, quantile_frac) + under_way + last,
-        ttft_mean_s=mean_wait_s(mean_service, cv2, load) + under_way / 2.0 + mean_service,
+        ttft_s=wait_quantile_s(mean_service, cv2, load, quantile_frac) + under_way + last + e.request_s,
+        ttft_mean_s=mean_wait_s(mean_service, cv2, load) + under_way / 2.0 + mean_service + e.request_s,
         load_frac=load,
         chip_tokens_per_s=rate,
         power_W=power_W(joules, 1.0 / rate, static_W, tech),

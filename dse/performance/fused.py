@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from ..core.errors import PlanError
+from ..core.types import FloatLike
 from ..hardware.system import System
 from ..mapping.fused import chunk_ops, verify_ops
 from ..mapping.plan import Plan, layers_per_stage
@@ -28,8 +29,20 @@ def _with_ops(d: StepDemand, placed: list[Placed], plan: Plan, n_layers: float, 
 
 def _together(a: TrafficDemand, b: TrafficDemand) -> TrafficDemand:
     """Two exchanges in the same messages: bytes add up, hops do not."""
-    hops = (np.maximum(a.up_hops, b.up_hops), np.maximum(a.out_hops, b.out_hops))
-    return TrafficDemand(a.up_B + b.up_B, hops[0], a.out_B + b.out_B, hops[1], a.sent_B + b.sent_B)
+
+    def either(x: FloatLike, y: FloatLike) -> FloatLike:
+        return np.maximum(np.asarray(x), np.asarray(y))
+
+    return TrafficDemand(
+        up_B=a.up_B + b.up_B, up_hops=either(a.up_hops, b.up_hops), out_B=a.out_B + b.out_B,
+        out_hops=either(a.out_hops, b.out_hops), sent_B=a.sent_B + b.sent_B,
+        up_starts=either(a.up_starts, b.up_starts), exchanges=either(a.exchanges, b.exchanges),
+    )  # fmt: skip
+
+
+def _lanes(system: System, array: ArrayShape) -> float:
+    """Lanes of a vector engine that take a row of scores each, as in `inference`."""
+    return array.rows if system.chip.lane_kind == "simd" else 1.0
 
 
 def chunk_demand(
@@ -53,7 +66,7 @@ def chunk_demand(
     d = serving_demand(decode, plan, system, array, ref)
     p = serving_demand(prefill, dataclasses.replace(plan, micro_batch=prefill.batch // plan.dp), system, array, ref)
     layers = float(layers_per_stage(plan, decode.model))
-    mixed = _with_ops(d, chunk_ops(decode, prefill, plan), plan, layers, array)
+    mixed = _with_ops(d, chunk_ops(decode, prefill, plan, _lanes(system, array)), plan, layers, array)
     return dataclasses.replace(mixed, tensor=_together(d.tensor, p.tensor), shard=p.shard)
 
 
@@ -67,5 +80,5 @@ def verify_demand(
     wide = dataclasses.replace(decode, batch=decode.batch * n_tokens)
     many = serving_demand(wide, dataclasses.replace(plan, micro_batch=wide.batch // plan.dp), system, array, ref)
     layers = float(layers_per_stage(plan, decode.model))
-    verify = _with_ops(many, verify_ops(decode, n_tokens, plan), plan, layers, array)
+    verify = _with_ops(many, verify_ops(decode, n_tokens, plan, _lanes(system, array)), plan, layers, array)
     return dataclasses.replace(verify, memory_B=d.memory_B)

@@ -117,6 +117,7 @@ def spent(d: StepDemand, curve: Curve) -> dict[str, float]:
     launch = np.asarray(d.ops.n_launches) * float(c.launch_s)
     found = {"messages between chips": float(step.tensor_exposed_s + step.pipeline_exposed_s + step.data_exposed_s)}
     found["starting kernels"] = float(runs @ launch)
+    found["the serving loop"] = float(step.host_exposed_s)
     for i, which in enumerate(np.argmax(limits, axis=0)):
         seconds = float(runs[i] * (np.asarray(t.total_s)[i] - launch[i]))
         found[names[which]] = found.get(names[which], 0.0) + seconds

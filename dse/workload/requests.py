@@ -6,7 +6,8 @@ import dataclasses
 import math
 
 from ..core.errors import SpecError
-from .transformer import Model, check_precision
+from .storage import check_storage
+from .transformer import Model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Requests:
             SpecError: a length below 1, shares that do not add up to 1, an unknown precision, or a request longer
                 than the model was made for.
         """
-        check_precision(self.weight_precision)
-        check_precision(self.kv_precision)
+        check_storage(self.weight_precision)
+        check_storage(self.kv_precision)
         if not self.lengths or abs(sum(x.share_frac for x in self.lengths) - 1.0) > 1e-6:
             raise SpecError(f"shares of requests to {self.model.name} must add up to 1")
         for x in self.lengths:

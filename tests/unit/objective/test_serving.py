@@ -25,7 +25,7 @@ def engine(**changes) -> Engine:
     usual = {
         "n_sequences": 50.0, "n_ranks": 1.0, "n_chips": 4.0, "n_output": 200.0, "n_accepted": 1.0, "draft_frac": 0.0,
         "n_passes": np.ones(1), "share_frac": np.ones(1), "together_frac": 0.0, "apart_frac": 0.0,
-        "n_prompt_ranks": 1.0, "n_prompt_chips": 4.0, "prompt_load_frac": 0.0, "transfer_s": 0.0,
+        "n_prompt_ranks": 1.0, "n_prompt_chips": 4.0, "prompt_load_frac": 0.0, "transfer_s": 0.0, "request_s": 0.0,
     }  # fmt: skip
     return Engine(**{**usual, **changes})
 

@@ -20,13 +20,14 @@ from ..report.terminal import complaint
 from .check import Calibrate, Validate
 from .evaluate import Evaluate
 from .facts import Chips, Models
-from .serve import Serve
+from .serve import Serve, Serviced
 from .study import Cite, Optimize
 
 Command = (
     Annotated[Optimize, tyro.conf.subcommand("optimize")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Serve, tyro.conf.subcommand("serve")]
+    | Annotated[Serviced, tyro.conf.subcommand("portfolio")]
     | Annotated[Chips, tyro.conf.subcommand("chips")]
     | Annotated[Models, tyro.conf.subcommand("models")]
     | Annotated[Cite, tyro.conf.subcommand("cite")]

@@ -131,6 +131,45 @@ class Serve:
         return Requests(model(self.model), lengths, self.weights or "bf16", self.kv or "bf16")
 
 
+@dataclasses.dataclass(frozen=True)
+class Serviced:
+    """Size a service of several models on a fleet: chips, utilisation, cost per million tokens."""
+
+    portfolio: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PORTFOLIO.toml")]
+    """The portfolio; sweeps/portfolio.toml shows every key."""
+    chips_: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP[,CHIP]")]
+    """Chip presets, see `dse chips`; each gets a fleet of its own."""
+    chips: COUNT = None
+    """Largest engine tried, in chips; by default one scale-up domain."""
+    rent: Annotated[str | None, tyro.conf.arg(metavar="USD", help_behavior_hint="")] = None
+    """Price of a chip-hour, in place of the listed ones."""
+    json: JSON = False
+    """Print JSON, canonical units."""
+
+    def run(self) -> int:
+        """Size and show."""
+        from ..report.session import start_jax
+
+        start_jax()
+        from ..objective.portfolio import load_portfolio
+        from ..report.fleet_of_models import fleet_numbers, portfolio_view, serve_portfolio
+        from ..report.results import json_text
+        from ..report.serving import chip_system
+
+        portfolio = load_portfolio(self.portfolio)
+        price = None if self.rent is None else _positive("rent", self.rent, "USD")
+        if self.chips is not None and self.chips < 1:
+            raise SpecError(f"--chips {self.chips}: give a whole number, at least 1")
+        with progress("reading the portfolio") as tell:
+            systems = [chip_system(name, self.chips) for name in dict.fromkeys(self.chips_.split(","))]
+            fleets = [serve_portfolio(portfolio, system, price, tell) for system in systems]
+        if self.json:
+            print(json_text([fleet_numbers(f) for f in fleets]))
+        else:
+            screen().print(portfolio_view(fleets))
+        return 0
+
+
 def _positive(flag: str, text: str, unit: str) -> float:
     """The positive quantity in `text`, or SpecError that names the flag."""
     try:

@@ -97,7 +97,7 @@ def _floor_text(flag: str, limit_s: float, floor_s: float, shape: Shape, d: Step
     return (
         f"--{flag} {in_unit(limit_s, 's')} is below the floor: {what} takes {curve.requests.model.name} "
         f"{in_unit(floor_s, 's')} at best, on {shape.system.n_chips} x {curve.system.chip.name} with "
-        f"{_short_plan(plan_text(shape.plan))}, of which {_shares_text(d, curve)}"
+        f"{short_plan(plan_text(shape.plan))}, of which {_shares_text(d, curve)}"
     )
 
 
@@ -205,12 +205,12 @@ def curve_table(o: Offer) -> Table:
         t.add_row(
             in_unit(n["tpot_s"], "s"), in_unit(n["ttft_s"], "s"), digits(n["chip_tokens_per_s"]),
             digits(n["tokens_per_J"]), usd, f"{n['batch']:,}",
-            str(n["n_chips"]), in_unit(n["kv_B"], "B"), _short_plan(n["plan"]), prompts_text(n),
+            str(n["n_chips"]), in_unit(n["kv_B"], "B"), short_plan(n["plan"]), prompts_text(n),
         )  # fmt: skip
     return t
 
 
-def _short_plan(text: str) -> str:
+def short_plan(text: str) -> str:
     """A plan without what is one."""
     return ",".join(p for p in text.split(",") if not p.endswith("=1") and not p.startswith("micro")) or "tp=1"
 

@@ -131,8 +131,8 @@ def _portfolio(spec: _File) -> Portfolio:
 def _service(name: str, spec: _Model, quantile_frac: float) -> Service:
     lengths = tuple(Length(k.prompt, k.output, k.share) for k in spec.requests)
     requests = Requests(preset_model(spec.model), lengths, spec.weights, spec.kv)
-    times = (_time_s(f"models.{name}.{key}", v) for key, v in (("tpot", spec.tpot), ("ttft", spec.ttft)))
-    return Service(name, requests, spec.traffic, Promise(*times, quantile_frac))
+    tpot, ttft = (_time_s(f"models.{name}.{key}", v) for key, v in (("tpot", spec.tpot), ("ttft", spec.ttft)))
+    return Service(name, requests, spec.traffic, Promise(tpot, ttft, quantile_frac))
 
 
 def _time_s(place: str, value: Any) -> float | None:

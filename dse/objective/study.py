@@ -22,7 +22,9 @@ from ..workload.storage import check_storage
 from ..workload.transformer import Decode, Training, Workload, check_precision
 from .design import FREE, Choice, pe_dims
 from .metrics import chip_state
-from .terms import DELIVERED, METRICS, Core, Limit
+from .portfolio import Service, load_portfolio
+from .served import Asked
+from .terms import DELIVERED, METRICS, SERVED, SPEEDUPS, Core, Limit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Study:
     """Names the results folder."""
     baseline: System
     """The chip that speed-ups and "6x" refer to, in the fabric that designs use too."""
-    workloads: dict[str, tuple[Workload, int]]
+    workloads: dict[str, tuple[Asked, int]]
     """Workload and number of chips, by name."""
     free: tuple[Free, ...]
     """Free chip numbers."""
@@ -47,6 +49,14 @@ class Study:
     """Package technology."""
     scaleout_Bps: float
     """Network share of a design's chip, one direction."""
+    services: dict[str, Service] = dataclasses.field(default_factory=dict)
+    """Workloads that are models in service, with their traffic and promises."""
+
+    @property
+    def deadlines_s(self) -> list[float]:
+        """Longest step time of each workload: the time per token that is promised, else infinite."""
+        promised = [self.services[n].promise.tpot_s if n in self.services else None for n in self.workloads]
+        return [float("inf") if s is None else s for s in promised]
 
     def core(self) -> Core:
         """The convex core: names and structure."""
@@ -86,6 +96,11 @@ class _Decode(_Strict):
     kv: str = "bf16"
 
 
+class _Portfolio(_Strict):
+    file: str
+    chips: pydantic.PositiveInt
+
+
 class _Choices(_Strict):
     node: list[str]
     hbm: list[str]
@@ -103,13 +118,14 @@ class _Limit(_Strict):
 
 class _File(_Strict):
     study: _Head
-    workloads: dict[str, Annotated[_Training | _Decode, pydantic.Field(discriminator="phase")]]
+    workloads: dict[str, Annotated[_Training | _Decode, pydantic.Field(discriminator="phase")]] = {}
+    portfolio: _Portfolio | None = None
     choices: _Choices
     free: dict[str, tuple[str | float, str | float]]
     limits: list[_Limit] = []
 
 
-_KEYS = {k for m in (_Head, _Training, _Decode, _Choices, _Limit, _File) for k in m.model_fields}
+_KEYS = {k for m in (_Head, _Training, _Decode, _Portfolio, _Choices, _Limit, _File) for k in m.model_fields}
 
 
 def unit_of(name: str) -> str:
@@ -147,13 +163,13 @@ def load_study(path: str | Path) -> Study:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: not valid TOML: {error}") from error
     try:
-        return study_from(raw)
+        return study_from(raw, path.parent)
     except DseError as error:
         raise SpecError(f"{path}: {error}") from error
 
 
-def study_from(raw: dict[str, Any]) -> Study:
-    """The study in a mapping of the same form as the TOML file; raises as `load_study`."""
+def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
+    """The study in a mapping of the same form as the TOML file, a portfolio beside it; raises as `load_study`."""
     try:
         spec = _File.model_validate(raw)
     except pydantic.ValidationError as error:
@@ -166,24 +182,37 @@ def study_from(raw: dict[str, Any]) -> Study:
         )
     package(spec.study.package)
     goal = spec.study.minimise
-    goal = goal if goal == DELIVERED else full_name(goal, tuple(METRICS), "goal")
+    goal = goal if goal in SPEEDUPS else full_name(goal, tuple(METRICS), "goal")
+    services, served = _services(spec.portfolio, folder)
+    workloads = {**{n: _workload(w) for n, w in spec.workloads.items()}, **served}
     if goal == "power_W":
         raise SpecError("study.minimise: power_W has one value per workload; limit it, or minimise full_load_fp8_W")
-    if goal == DELIVERED and not spec.workloads:
+    if goal == DELIVERED and not workloads:
         raise SpecError("study.minimise: delivered_time needs at least one workload")
-    if not spec.workloads and any(x.metric in ("power", "power_W") for x in spec.limits):
+    if goal == SERVED and (spec.workloads or not services):
+        raise SpecError("study.minimise: served_time needs a [portfolio] and no other workloads")
+    if not workloads and any(x.metric in ("power", "power_W") for x in spec.limits):
         raise SpecError("limits: power needs a workload that draws it; without workloads limit full_load_fp8 instead")
     return Study(
         name=spec.study.name,
         baseline=baseline,
-        workloads={n: _workload(w) for n, w in spec.workloads.items()},
+        workloads=workloads,
         free=tuple(_free(k, lo, hi) for k, (lo, hi) in spec.free.items()),
         choices=_choices(spec.choices),
         limits=tuple(_limit(x, i, baseline) for i, x in enumerate(spec.limits)),
         goal=goal,
         package=spec.study.package,
         scaleout_Bps=_positive(spec.study.scaleout_per_dir, "Bps", "study.scaleout_per_dir"),
+        services=services,
     )
+
+
+def _services(spec: _Portfolio | None, folder: Path) -> tuple[dict[str, Service], dict[str, tuple[Asked, int]]]:
+    """Models in service by name, and the same as workloads."""
+    if spec is None:
+        return {}, {}
+    services = {s.name: s for s in load_portfolio(folder / spec.file).services}
+    return services, {name: (s.requests, spec.chips) for name, s in services.items()}
 
 
 def _explain(error: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -36,6 +36,12 @@ class Data(eqx.Module):
     """One per workload, under its plan."""
     baseline_s: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
     """Step time of each workload on the baseline chip."""
+    baseline_tokens: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
+    """Tokens of that step: in service a design may choose another batch."""
+    traffic_frac: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
+    """Share of the baseline's fleet that each workload takes, for `SERVED`."""
+    deadline_s: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
+    """Longest step time of each workload; infinite where nothing is promised."""
     limits: Float[Array | np.ndarray, " k"] = eqx.field(converter=as_float)
     """Value of each user limit, in the order of the study."""
     usable_frac: Scalar = eqx.field(converter=as_float)
@@ -81,6 +87,22 @@ TOUCH = 1.0 + 1e-6
 
 DELIVERED = "delivered_time"
 """Goal: geometric mean over workloads of step time over the baseline's."""
+
+
+SERVED = "served_time"
+"""Goal: time per token over the baseline's, averaged over the chips that each model of a portfolio takes there."""
+
+
+SPEEDUPS = (DELIVERED, SERVED)
+"""Goals that are times over the baseline's: one over the goal is a speed-up."""
+
+
+def mean_speedup(goal: str, speedups: Sequence[float], traffic_frac: Sequence[float]) -> float:
+    """Speed-up of several workloads as one: the fleet's for `SERVED`, else the geometric mean."""
+    each = np.asarray(speedups)
+    if goal == SERVED:
+        return float(1.0 / np.sum(np.asarray(traffic_frac) / each))
+    return float(np.exp(np.mean(np.log(each))))
 
 
 def _full_load_W(s: State, precision: str) -> FloatLike:
@@ -169,11 +191,14 @@ class Core:
         return self._goal(state, data), [jnp.asarray(r) for r in (*physics, *ratios, *users)]
 
     def _goal(self, state: State, data: Data) -> FloatLike:
-        if self.goal != DELIVERED:
+        if self.goal not in SPEEDUPS:
             return jnp.asarray(METRICS[self.goal](state))
+        tokens = [data.baseline_tokens[i] / d.tokens for i, d in enumerate(data.demands)]
+        ratios = [n * t / data.baseline_s[i] for i, (n, t) in enumerate(zip(tokens, state.steps_s, strict=True))]
+        if self.goal == SERVED:
+            return sum((data.traffic_frac[i] * r for i, r in enumerate(ratios)), start=jnp.zeros(()))
         power = 1.0 / len(state.steps_s)
-        ratios = [(t / data.baseline_s[i]) ** power for i, t in enumerate(state.steps_s)]
-        return math.prod(ratios[1:], start=ratios[0])
+        return math.prod([r**power for r in ratios[1:]], start=ratios[0] ** power)
 
     def _state(self, chip: Chip, x: Mapping[str, FloatLike], data: Data) -> tuple[State, list[FloatLike]]:
         """Chip with area, cost and powers at the step times in `x`, and the ratios of every workload."""

@@ -19,11 +19,12 @@ from ..mapping.plan import Plan
 from ..mapping.tiling import ArrayShape, array_shape
 from ..objective.design import Choice, array_of, choice_technology, template
 from ..objective.metrics import chip_reference, chip_technology, evaluate_demand, fastest, lowered, plan_seconds
+from ..objective.served import asked_demand
 from ..objective.study import Study
 from ..objective.terms import Data
 from ..performance.calibration import Calibration, default_calibration
 from ..performance.coefficients import StepDemand
-from ..performance.demand import demand, stack_demands
+from ..performance.demand import stack_demands
 
 KEPT = 48
 """Plans kept per workload and probe chip."""
@@ -61,20 +62,29 @@ class Space:
         """Best plan and step time of each workload on the baseline chip, under its power limit."""
         chip = self.study.baseline.chip
         tech, found = chip_technology(chip), []
-        for every, demands in self.lowered:
-            best = fastest(every, demands, chip, tech, self.calibration)
+        for (every, demands), deadline_s in zip(self.lowered, self.study.deadlines_s, strict=True):
+            best = fastest(every, demands, chip, tech, self.calibration, deadline_s)
             evaluation = jax.jit(evaluate_demand)(demands[best], chip, tech, self.calibration)
             found.append((every[best], float(evaluation.step_s)))
         return found
 
     @cached_property
+    def baseline_tokens(self) -> np.ndarray:
+        """Tokens of a step of each workload's best plan on the baseline chip."""
+        pairs = zip(self.lowered, self.baselines, strict=True)
+        return np.asarray([float(demands[every.index(plan)].tokens) for (every, demands), (plan, _) in pairs])
+
+    @cached_property
     def plans(self) -> list[list[Plan]]:
         """Plans of each workload worth pricing: the fastest `KEPT` on the baseline and on each grown `PROBES` chip.
 
-        The baseline's own best plan is always among them.
+        The baseline's own best plan is always among them. Every plan of a model in service is kept.
         """
         kept = []
-        for (every, demands), (own, _) in zip(self.lowered, self.baselines, strict=True):
+        for name, (every, demands), (own, _) in zip(self.study.workloads, self.lowered, self.baselines, strict=True):
+            if name in self.study.services:
+                kept.append(every)
+                continue
             stacked, tech = stack_demands(demands), chip_technology(self.study.baseline.chip)
             winners = {every.index(own)}
             for chip in self.probes:
@@ -119,9 +129,21 @@ class Space:
         """
         ref = chip_reference(self.study.baseline.chip, self.calibration)
         return tuple(
-            stack([stack_demands([demand(workload, p, system, ref, array) for p in kept]) for array in self.arrays])
+            stack(
+                [stack_demands([asked_demand(workload, p, system, ref, array) for p in kept]) for array in self.arrays]
+            )
             for (workload, _), system, kept in zip(self.study.workloads.values(), self.systems, self.plans, strict=True)
         )
+
+    @cached_property
+    def traffic_frac(self) -> np.ndarray:
+        """Share of the baseline's chips that each model in service takes: requests times chip-seconds of each."""
+        s = self.study
+        served = [s.services.get(name) for name in s.workloads]
+        tokens = np.asarray([x.traffic_frac * x.requests.n_output if x else 0.0 for x in served])
+        chips = np.asarray([float(x.n_chips) for x in self.systems])
+        taken = tokens * chips * np.asarray([t for _, t in self.baselines]) / self.baseline_tokens
+        return taken / max(float(np.sum(taken)), np.finfo(float).tiny)
 
     @cached_property
     def without_plans(self) -> Data:
@@ -136,6 +158,9 @@ class Space:
             calibration=self.calibration,
             demands=(),
             baseline_s=np.asarray([seconds for _, seconds in self.baselines]),
+            baseline_tokens=self.baseline_tokens,
+            traffic_frac=self.traffic_frac,
+            deadline_s=np.asarray(self.study.deadlines_s, dtype=float),
             limits=np.asarray([x.value for x in self.study.limits], dtype=float),
             usable_frac=usable_frac(),
             overdrive_V=float(tech.node.nominal_V - tech.node.threshold_V),

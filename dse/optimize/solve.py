@@ -13,7 +13,7 @@ from ..hardware.chip import Chip
 from ..objective.design import INTEGERS, choice_technology, named, template, with_free
 from ..objective.metrics import Silicon, chip_technology, evaluate_demand, silicon, step_seconds
 from ..objective.study import Study
-from ..objective.terms import METRICS, Data, State
+from ..objective.terms import METRICS, Data, State, mean_speedup
 from ..performance.calibration import extreme
 from ..performance.coefficients import StepDemand
 from ..technology.presets import Technology
@@ -88,7 +88,8 @@ def _report(
     workloads = []
     for w, (name, d) in enumerate(zip(study.workloads, demands, strict=True)):
         evaluation = jax.jit(evaluate_demand)(d, chip, tech, space.calibration)
-        workloads.append(WorkloadReport(name, space.plans[w][best.plan_index[w]], evaluation, space.baselines[w][1]))
+        before = space.baselines[w][1] * float(d.tokens) / space.baseline_tokens[w]
+        workloads.append(WorkloadReport(name, space.plans[w][best.plan_index[w]], evaluation, before))
     unproved = unproved_terms(search, search.data([c.plan_index for c in search.leaders()]))
     gap = float(np.expm1(continuous.optimum.gap))
     certificate = Certificate(
@@ -127,11 +128,12 @@ def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: T
     base = space.study.baseline.chip
     base_tech, ends = chip_technology(base), []
     for c in (extreme(space.calibration.name, False), space.calibration, extreme(space.calibration.name, True)):
-        logs = []
+        speedups = []
         for d, (every, own), (plan, _) in zip(demands, space.lowered, space.baselines, strict=True):
-            before = step_seconds(own[every.index(plan)], base, base_tech, c)
-            logs.append(float(np.log(before / step_seconds(d, chip, tech, c))))
-        ends.append(float(np.exp(np.mean(logs))))
+            mine = own[every.index(plan)]
+            before = step_seconds(mine, base, base_tech, c) * float(d.tokens / mine.tokens)
+            speedups.append(float(before / step_seconds(d, chip, tech, c)))
+        ends.append(mean_speedup(space.study.goal, speedups, list(space.traffic_frac)))
     return min(ends), max(ends)
 
 

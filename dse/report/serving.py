@@ -15,12 +15,14 @@ from rich.text import Text
 from ..core.errors import SpecError
 from ..core.provenance import load_receipts, number
 from ..cost.rent import million_tokens_USD, rent
+from ..hardware.chip import Chip
 from ..hardware.presets import default_system
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..mapping.plan import plan_text
 from ..objective.curve import Curve, Promise, Serving, serving_curve
 from ..objective.engines import Policy, Shape
+from ..performance.calibration import Calibration
 from ..performance.coefficients import StepDemand
 from ..performance.step import step_time
 from ..workload.requests import Requests
@@ -107,9 +109,8 @@ def _least(values: Any, where: np.ndarray) -> str:
     return in_unit(float(found.min()), "s") if found.size else "out of reach"
 
 
-def spent(d: StepDemand, curve: Curve) -> dict[str, float]:
+def spent(d: StepDemand, chip: Chip, c: Calibration) -> dict[str, float]:
     """Share of a pass by what it waits for, largest first; an operator counts for the limit it meets alone."""
-    chip, c = curve.system.chip, curve.calibration
     step = step_time(d, chip, c)
     t, runs = step.ops, np.asarray(d.ops.runs) * float(d.n_micro)
     limits = np.stack([np.asarray(x) for x in (t.hbm_s, t.compute_s, t.tile_s, t.vector_s, t.dma_s)])
@@ -233,7 +234,9 @@ def waiting_line(o: Offer) -> str:
 
 def _shares_text(d: StepDemand, curve: Curve) -> str:
     """The three largest things a pass waits for."""
-    return ", ".join(f"{name} {percent(share)}" for name, share in list(spent(d, curve).items())[:3])
+    return ", ".join(
+        f"{name} {percent(share)}" for name, share in list(spent(d, curve.system.chip, curve.calibration).items())[:3]
+    )
 
 
 def comparison_lines(offers: list[Offer]) -> list[str]:

@@ -104,7 +104,7 @@ def portfolio_view(fleets: list[ServedPortfolio]) -> RenderableType:
     """Every fleet in a table, and how the chips compare."""
     parts: list[RenderableType] = []
     for fleet in fleets:
-        parts += [fleet_table(fleet), ""]
+        parts += [fleet_table(fleet), engines_table(fleet), ""]
     first = fleets[0]
     for fleet in fleets[1:]:
         fewer = times(first.n_chips / fleet.n_chips)
@@ -120,16 +120,25 @@ def fleet_table(fleet: ServedPortfolio) -> Table:
     total = fleet_numbers(fleet)
     price = "no known rent" if fleet.chip_hour_USD is None else f"{digits(fleet.chip_hour_USD)} USD per chip-hour"
     title = f"{fleet.portfolio.name} on {fleet.system.chip.name} ({price})"
-    head = ("requests/s", "tokens/s", "chips", "busy", "power", "USD/Mtok", "TPOT", "TTFT", "batch", "plan", "prompts")
+    head = ("requests/s", "tokens/s", "chips", "busy", "power", "USD/Mtok")
     t = table("model", *head, title=title)
     for name, m in total["models"].items():
-        e = m["engine"]
-        t.add_row(
-            name, *_amounts(m), in_unit(e["tpot_s"], "s"), in_unit(e["ttft_s"], "s"), f"{e['batch']:,}",
-            short_plan(e["plan"]), prompts_text(e),
-        )  # fmt: skip
+        t.add_row(name, *_amounts(m))
     t.add_section()
-    t.add_row("all", *_amounts(total), "", "", "", "", "", style="bold")
+    t.add_row("all", *_amounts(total), style="bold")
+    return t
+
+
+def engines_table(fleet: ServedPortfolio) -> Table:
+    """How each model is served."""
+    q = f"p{100 * fleet.parts[0].service.promise.quantile_frac:g}"
+    t = table("engine of", f"{q} TPOT", f"{q} TTFT", "batch", "chips", "plan", "prompts")
+    for p in fleet.parts:
+        e = serving_numbers(p.engine, fleet.chip_hour_USD)
+        t.add_row(
+            p.service.name, in_unit(e["tpot_s"], "s"), in_unit(e["ttft_s"], "s"), f"{e['batch']:,}",
+            str(e["n_chips"]), short_plan(e["plan"]), prompts_text(e),
+        )  # fmt: skip
     return t
 
 

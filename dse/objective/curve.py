@@ -15,7 +15,7 @@ from ..performance.calibration import SERVING, Calibration, default_calibration
 from ..performance.coefficients import StepDemand
 from ..performance.collective import Reference
 from ..performance.demand import stack_demands
-from ..performance.queueing import accepted_tokens
+from ..performance.queueing import n_accepted_tokens
 from ..technology.presets import Technology
 from ..workload.requests import Requests
 from . import engines as make
@@ -121,7 +121,7 @@ class Curve:
         beat = np.asarray(self.costs.pass_s)[:n] * (1.0 + policy.n_drafted * policy.draft_frac)
         best = int(np.argmin(beat))
         return best, float(beat[best]) / float(
-            accepted_tokens(np.asarray(policy.acceptance_frac), policy.n_drafted)
+            n_accepted_tokens(np.asarray(policy.acceptance_frac), policy.n_drafted)
         )  # fmt: skip
 
     def fastest_reader(self) -> tuple[int, float]:
@@ -277,7 +277,7 @@ def _padded(n: int) -> int:
 def _engines(menu: Menu, requests: Requests, policy: Policy, request_s: float) -> Engine:
     """Numbers of all engines, one row each."""
     n, w, r = len(menu.writer_index), menu.writer_index, menu.reader_index
-    accepted = float(accepted_tokens(np.asarray(policy.acceptance_frac), policy.n_drafted))
+    accepted = float(n_accepted_tokens(np.asarray(policy.acceptance_frac), policy.n_drafted))
     sizes = np.asarray([(x.n_sequences, x.shape.plan.dp, x.shape.system.n_chips) for x in menu.writers], dtype=float)
     reads = np.asarray([(x.shape.plan.dp, x.shape.system.n_chips) for x in menu.readers], dtype=float)
     return Engine(

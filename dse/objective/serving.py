@@ -141,24 +141,18 @@ def steady_state(
         The point; times are infinite from a load of 1 on.
     """
     beat = decode.pass_s * (1.0 + e.draft_frac)
-    alone = beat / e.n_accepted
-    shares = jnp.asarray(e.share_frac)
     service = jnp.asarray(e.n_passes * prompt.pass_s)
-    mean_service = jnp.sum(shares * service)
-    cv2 = jnp.sum(shares * jnp.square(service)) / jnp.square(mean_service) - 1.0
-    delays = jnp.maximum(service - e.together_frac * e.n_passes * beat, 0.0)
-    delay = (1.0 - e.apart_frac) * jnp.sum(shares * delays)
-    tpot = alone + delay * e.n_sequences / e.n_output
-    worst = alone + delay * n_peak(e.n_sequences, quantile_frac) / e.n_output + e.apart_frac * e.transfer_s / e.n_output
+    mean_service = jnp.sum(e.share_frac * service)
+    cv2 = jnp.sum(e.share_frac * jnp.square(service)) / jnp.square(mean_service) - 1.0
+    tpot, worst = token_times_s(e, beat, service, quantile_frac)
     requests = e.n_sequences / (e.n_output * tpot)
     load = jnp.where(e.apart_frac > 0, e.prompt_load_frac, requests * mean_service)
     under_way = (1.0 - e.apart_frac) * beat
-    last = service_quantile_s(service, shares, quantile_frac)
+    last = service_quantile_s(service, jnp.asarray(e.share_frac), quantile_frac)
     engines = requests * e.n_ranks * mean_service / (load * e.n_prompt_ranks)
     apart_chips = e.apart_frac * engines * e.n_prompt_chips
-    chips = e.n_chips + apart_chips
-    rate = e.n_ranks * e.n_sequences / tpot / chips
-    joules = token_energy_J(e, decode, prompt)
+    rate = e.n_ranks * e.n_sequences / tpot / (e.n_chips + apart_chips)
+    watts = power_W(token_energy_J(e, decode, prompt), 1.0 / rate, static_W, tech)
     return ServingPoint(
         tpot_s=worst,
         tpot_mean_s=tpot,
@@ -166,10 +160,27 @@ def steady_state(
         ttft_mean_s=mean_wait_s(mean_service, cv2, load) + under_way / 2.0 + mean_service + e.request_s,
         load_frac=load,
         chip_tokens_per_s=rate,
-        power_W=power_W(joules, 1.0 / rate, static_W, tech),
-        tokens_per_J=rate / power_W(joules, 1.0 / rate, static_W, tech),
-        prompt_chips_frac=apart_chips / chips,
+        power_W=watts,
+        tokens_per_J=rate / watts,
+        prompt_chips_frac=apart_chips / (e.n_chips + apart_chips),
     )
+
+
+def token_times_s(e: Engine, beat_s: FloatLike, service_s: Array, quantile_frac: FloatLike) -> tuple[Array, Array]:
+    """Mean time per output token, and what the asked share of requests stays below [s].
+
+    Args:
+        e: load and sizes.
+        beat_s: one decode pass with its drafting.
+        service_s: time to read a prompt, by kind of request.
+        quantile_frac: share of requests.
+    """
+    alone = beat_s / e.n_accepted
+    delays = jnp.maximum(service_s - e.together_frac * e.n_passes * beat_s, 0.0)
+    delay = (1.0 - e.apart_frac) * jnp.sum(e.share_frac * delays)
+    moved = e.apart_frac * e.transfer_s
+    worst = alone + (delay * n_peak(e.n_sequences, quantile_frac) + moved) / e.n_output
+    return jnp.asarray(alone + delay * e.n_sequences / e.n_output), jnp.asarray(worst)
 
 
 def token_energy_J(e: Engine, decode: Passes, prompt: Passes) -> FloatLike:

@@ -36,7 +36,7 @@ class Data(eqx.Module):
     """One per workload, under its plan."""
     baseline_s: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
     """Step time of each workload on the baseline chip."""
-    baseline_tokens: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
+    n_baseline_tokens: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
     """Tokens of that step: in service a design may choose another batch."""
     traffic_frac: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
     """Share of the baseline's fleet that each workload takes, for `SERVED`."""
@@ -193,7 +193,7 @@ class Core:
     def _goal(self, state: State, data: Data) -> FloatLike:
         if self.goal not in SPEEDUPS:
             return jnp.asarray(METRICS[self.goal](state))
-        tokens = [data.baseline_tokens[i] / d.tokens for i, d in enumerate(data.demands)]
+        tokens = [data.n_baseline_tokens[i] / d.tokens for i, d in enumerate(data.demands)]
         ratios = [n * t / data.baseline_s[i] for i, (n, t) in enumerate(zip(tokens, state.steps_s, strict=True))]
         if self.goal == SERVED:
             return sum((data.traffic_frac[i] * r for i, r in enumerate(ratios)), start=jnp.zeros(()))

@@ -69,7 +69,7 @@ class Space:
         return found
 
     @cached_property
-    def baseline_tokens(self) -> np.ndarray:
+    def n_baseline_tokens(self) -> np.ndarray:
         """Tokens of a step of each workload's best plan on the baseline chip."""
         pairs = zip(self.lowered, self.baselines, strict=True)
         return np.asarray([float(demands[every.index(plan)].tokens) for (every, demands), (plan, _) in pairs])
@@ -142,7 +142,7 @@ class Space:
         served = [s.services.get(name) for name in s.workloads]
         tokens = np.asarray([x.traffic_frac * x.requests.n_output if x else 0.0 for x in served])
         chips = np.asarray([float(x.n_chips) for x in self.systems])
-        taken = tokens * chips * np.asarray([t for _, t in self.baselines]) / self.baseline_tokens
+        taken = tokens * chips * np.asarray([t for _, t in self.baselines]) / self.n_baseline_tokens
         return taken / max(float(np.sum(taken)), np.finfo(float).tiny)
 
     @cached_property
@@ -158,7 +158,7 @@ class Space:
             calibration=self.calibration,
             demands=(),
             baseline_s=np.asarray([seconds for _, seconds in self.baselines]),
-            baseline_tokens=self.baseline_tokens,
+            n_baseline_tokens=self.n_baseline_tokens,
             traffic_frac=self.traffic_frac,
             deadline_s=np.asarray(self.study.deadlines_s, dtype=float),
             limits=np.asarray([x.value for x in self.study.limits], dtype=float),

@@ -88,7 +88,7 @@ def _report(
     workloads = []
     for w, (name, d) in enumerate(zip(study.workloads, demands, strict=True)):
         evaluation = jax.jit(evaluate_demand)(d, chip, tech, space.calibration)
-        before = space.baselines[w][1] * float(d.tokens) / space.baseline_tokens[w]
+        before = space.baselines[w][1] * float(d.tokens) / space.n_baseline_tokens[w]
         workloads.append(WorkloadReport(name, space.plans[w][best.plan_index[w]], evaluation, before))
     unproved = unproved_terms(search, search.data([c.plan_index for c in search.leaders()]))
     gap = float(np.expm1(continuous.optimum.gap))

@@ -80,7 +80,7 @@ def n_peak(n_mean: FloatLike, quantile_frac: FloatLike) -> FloatLike:
     return n_mean + ndtri(jnp.asarray(quantile_frac, dtype=float)) * jnp.sqrt(n_mean)
 
 
-def accepted_tokens(acceptance_frac: FloatLike, n_drafted: int) -> FloatLike:
+def n_accepted_tokens(acceptance_frac: FloatLike, n_drafted: int) -> FloatLike:
     """Tokens that one verification pass yields with speculative decoding.
 
         1 + a + a^2 + ... + a^g = (1 - a^(g+1)) / (1 - a)

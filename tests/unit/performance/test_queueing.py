@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dse.performance.queueing import accepted_tokens, mean_wait_s, n_peak, wait_quantile_s
+from dse.performance.queueing import mean_wait_s, n_accepted_tokens, n_peak, wait_quantile_s
 
 
 def f(x: float):
@@ -58,10 +58,10 @@ def test_peak_of_a_poisson_number():
 
 def test_accepted_tokens():
     """a = 0.8, g = 4: (1 - 0.8^5) / 0.2 = 3.3616. Nothing drafted or nothing accepted is plain decoding."""
-    assert float(accepted_tokens(f(0.8), 4)) == pytest.approx(3.3616)
-    assert float(accepted_tokens(f(0.8), 0)) == 1.0
-    assert float(accepted_tokens(f(0.0), 7)) == 1.0
-    assert float(accepted_tokens(f(1.0), 4)) == 5.0
+    assert float(n_accepted_tokens(f(0.8), 4)) == pytest.approx(3.3616)
+    assert float(n_accepted_tokens(f(0.8), 0)) == 1.0
+    assert float(n_accepted_tokens(f(0.0), 7)) == 1.0
+    assert float(n_accepted_tokens(f(1.0), 4)) == 5.0
 
 
 @given(st.floats(0.01, 0.98), st.floats(0.0, 3.0), st.floats(0.51, 0.99))

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..core.errors import PlanError, SpecError
-from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..mapping.headroom import usable_frac
 from ..mapping.memory import Memory, memory_B
@@ -98,19 +97,37 @@ class Reader:
     """One such pass, by kind of request."""
 
 
+def part_of(system: System, n_chips: int) -> System | None:
+    """An engine's `n_chips` of a system: any number behind one switch, else what divides a domain or is whole ones.
+
+    None where the fabric has no such part.
+    """
+    domain = system.fabric.n_chips
+    if system.fabric.kind == "switched" and n_chips <= domain:
+        return dataclasses.replace(system, fabric=dataclasses.replace(system.fabric, dims=(n_chips,)), n_chips=n_chips)
+    if n_chips % domain and domain % n_chips:
+        return None
+    return dataclasses.replace(system, n_chips=n_chips)
+
+
+def engine_sizes(system: System) -> list[int]:
+    """Numbers of chips that engines are tried with: divisors of the system, and powers of two behind one switch."""
+    domain = system.fabric.n_chips if system.fabric.kind == "switched" else 0
+    powers = {2**i for i in range(min(domain, system.n_chips).bit_length())} if domain else set()
+    return sorted({n for n in range(1, system.n_chips + 1) if system.n_chips % n == 0} | powers)
+
+
 def shapes(system: System, requests: Requests) -> list[Shape]:
-    """Every engine size that divides `system` under every valid plan, no two alike.
+    """Every engine size under every valid plan, no two alike.
 
     Replicas that share no experts do not meet, so they count as engines of their own: as many data-parallel ranks
     remain as expert ranks.
     """
     found = []
-    for n in (n for n in range(1, system.n_chips + 1) if system.n_chips % n == 0):
-        try:
-            part = preset_system(system.name, n)
-        except SpecError:  # neither a part of a domain nor whole domains
+    for n in engine_sizes(system):
+        part = part_of(system, n)
+        if part is None:
             continue
-        part = dataclasses.replace(part, chip=system.chip)
         decode = Decode(requests.model, n, requests.longest, requests.weight_precision, requests.kv_precision)
         every = [dataclasses.replace(p, micro_batch=1) for p in plans(decode, part)]
         found += [Shape(part, p) for p in dict.fromkeys(every) if p.dp == p.ep]

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import jax
 import numpy as np
 
-from ..hardware.presets import system as preset_system
+from ..core.errors import PlanError
 from ..hardware.system import System
 from ..mapping.plan import Plan, plans
 from ..mapping.tiling import ArrayShape, OpDemand
@@ -22,7 +22,7 @@ from ..performance.collective import Reference
 from ..performance.demand import demand
 from ..workload.requests import Requests
 from ..workload.transformer import Prefill, Workload
-from .engines import Shape, decode_of, shapes, writer_memory
+from .engines import Shape, decode_of, part_of, shapes, writer_memory
 
 Asked: TypeAlias = Workload | Requests
 """What a study can ask of a chip: a phase of a model, or a model in service."""
@@ -72,7 +72,9 @@ def served_demand(requests: Requests, plan: Plan, system: System, ref: Reference
         array: PE array.
     """
     n_chips = plan.tp * plan.cp * plan.dp
-    part = dataclasses.replace(preset_system(system.name, n_chips), chip=system.chip)
+    part = part_of(system, n_chips)
+    if part is None:
+        raise PlanError(f"an engine of {n_chips} chips is no part of {system.name}")
     shape = Shape(part, dataclasses.replace(plan, micro_batch=1))
     decode, own = decode_of(requests, shape, plan.micro_batch, requests.mean_context)
     d = demand(decode, own, part, ref, array)

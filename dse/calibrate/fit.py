@@ -31,10 +31,10 @@ FITTED = (
 """Eleven numbers of a pair of family and stack, fitted by descent; the overlap exponent is the twelfth."""
 
 ALONE = (
-    "matmul_frac", "narrow_frac", "attention_frac", "hbm_frac", "vector_frac", "launch_s", "scaleup_frac",
-    "scaleout_frac", "scaleup_hop_s", "scaleout_hop_s",
+    "matmul_frac", "narrow_frac", "attention_frac", "hbm_frac", "launch_s", "scaleup_frac", "scaleout_frac",
+    "scaleup_hop_s", "scaleout_hop_s", "collective_s", "exchange_s",
 )  # fmt: skip
-"""Ten numbers that single operators and collectives can tell; the overlap exponent is the eleventh."""
+"""Eleven numbers that single operators and collectives can tell; the overlap exponent is the twelfth."""
 
 SERVED = (
     "matmul_frac", "attention_frac", "hbm_frac", "vector_frac", "scaleup_frac", "launch_s", "scaleup_hop_s",

@@ -80,7 +80,7 @@ def predict_requests(cases: Sequence[InferenceCase], served: dict[str, Calibrati
             "point_id": [c.point_id for c in mine],
             "source": [c.source for c in mine],
             "chip": chip,
-            "metric": [c.metric for c in mine],
+            "what": [f"{c.metric} on {chip}" for c in mine],
             "calibration": name,
             "measured_s": [c.measured_s for c in mine],
             "predicted_s": np.asarray(seconds),
@@ -105,7 +105,7 @@ def score_requests(
     requests = [c for c in cases if isinstance(c, InferenceCase)]
     rest = pd.DataFrame([dataclasses.asdict(u) for u in unmodelled]).rename(columns={"chip_name": "chip"})
     if not requests:
-        return Scores(rest.assign(measured_s=np.nan, predicted_s=np.nan, baseline_s=np.nan, metric=""))
+        return Scores(rest.assign(measured_s=np.nan, predicted_s=np.nan, baseline_s=np.nan, what=""))
     served = calibrations or {c.point_id: default_calibration(c.chip_name, c.stack) for c in requests}
     base = held_out_baseline_s(requests) if calibrations else baseline_s(requests, requests)
     seconds = {c.point_id: float(b) for c, b in zip(requests, base, strict=True)}

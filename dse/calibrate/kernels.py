@@ -100,6 +100,7 @@ def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
     if ranks < 2 or message <= 0:
         return "fewer than two ranks or no message"
     ref = chip_reference(system.chip, prior_calibration(chip_name))
+    ref = dataclasses.replace(ref, has_direct="custom" in _text(row, "algorithm").lower())
     where = spread(system.fabric, 1, ranks)
     per_rank = "per rank" in _text(row, "size_convention").lower()
     name = _text(row, "collective").lower()
@@ -108,10 +109,11 @@ def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
         return across_all_reduce(*where, message, ref)
     if name in ("all_gather", "reduce_scatter"):
         return across_gather(*where, whole, ref)
+    started = Traffic(n_starts=float(system.fabric.kind == "switched" and where[1] == 1))
     if name == "all_to_all":
-        return all_to_all(*where, message)
+        return all_to_all(*where, message) + started
     if name == "send_recv":
-        return send(message, inside=where[1] == 1)
+        return send(message, inside=where[1] == 1) + started
     return f"collective '{name}' is not modelled"
 
 

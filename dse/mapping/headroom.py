@@ -14,9 +14,9 @@ def usable_frac() -> float:
     return number(load_receipts(_FILE)["headroom"], "usable_frac")
 
 
-def kv_block_tokens() -> float:
+def n_kv_block_tokens() -> float:
     """Tokens of one block of the KV cache; the last block of a sequence is half empty on average."""
-    return number(load_receipts(_FILE)["headroom"], "kv_block_tokens")
+    return number(load_receipts(_FILE)["headroom"], "n_kv_block_tokens")
 
 
 def headroom_receipts() -> list[Sourced]:

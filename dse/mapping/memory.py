@@ -19,7 +19,7 @@ from ..workload.transformer import (
     layer_parameters,
     n_dense_layers,
 )
-from .headroom import kv_block_tokens
+from .headroom import n_kv_block_tokens
 from .plan import Plan, layers_per_stage, n_micro_batches
 from .serving import rank_pass
 from .tiling import padded
@@ -190,7 +190,7 @@ def _serving_memory(plan: Plan, workload: Serving) -> Memory:
     model, sequences, p = workload.model, workload.batch / plan.dp, rank_pass(workload, plan)
     weights = stored_B(workload.weight_precision) * chip_parameters(plan, model)
     context = workload.context if isinstance(workload, Decode) else workload.cached + workload.prompt
-    blocks = padded(context, kv_block_tokens()) / plan.cp
+    blocks = padded(context, n_kv_block_tokens()) / plan.cp
     cache = sequences * blocks * kv_B_per_token(model, workload.kv_precision)
     # The residual stream and its norm are whole on every rank; the rest of a layer's tensors are split.
     layer = 2 * ACTIVATION_B * model.hidden + layer_activation_B_per_token(model, plan.tp, "selective", 1)

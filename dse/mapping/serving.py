@@ -10,8 +10,8 @@ import dataclasses
 import math
 
 from ..workload.op import Op, elementwise, fused_attention, linear, passes
-from ..workload.storage import element_bits, stored_B
-from ..workload.transformer import Decode, Model, Serving, mean_attended, products_of
+from ..workload.storage import n_element_bits, stored_B
+from ..workload.transformer import Decode, Model, Serving, n_attended, products_of
 from .plan import Plan
 from .rank import Placed, Shard, block_elementwise, block_linears, rank_heads
 from .tiling import padded
@@ -34,7 +34,7 @@ class Pass:
         return self.sequences * self.queries
 
     @property
-    def context(self) -> float:
+    def n_context(self) -> float:
         """Positions of each sequence in the cache after the pass."""
         return self.cached + self.queries
 
@@ -79,7 +79,7 @@ def _linears(workload: Serving, plan: Plan, p: Pass) -> list[Placed]:
         if name.startswith("expert "):
             t, count = t / hit, count * hit
         elif name == "expand" and p.queries > 1:
-            t = p.sequences * p.context
+            t = p.sequences * p.n_context
         placed.append(Placed(_linear(workload, name, t, k, n, count), "forward", share))
     return placed
 
@@ -88,7 +88,7 @@ def _linear(workload: Serving, name: str, tokens: float, inputs: float, outputs:
     """A linear layer on weights as they are stored, which are converted where the products are wider."""
     stored = workload.weight_precision
     op = linear(name, tokens, inputs, outputs, products_of(workload), stored_B(stored), count)
-    return dataclasses.replace(op, stored_elements=inputs * outputs * count, stored_bits=element_bits(stored))
+    return dataclasses.replace(op, stored_elements=inputs * outputs * count, stored_bits=n_element_bits(stored))
 
 
 def _decode_attention(workload: Serving, plan: Plan, p: Pass, attended: float, lanes: float) -> Op:
@@ -127,12 +127,12 @@ def _attentions(workload: Serving, plan: Plan, p: Pass, lanes: float) -> list[Pl
     for share, is_window in ((1.0 - windowed, False), (windowed, True)):
         if share == 0:
             continue
-        seen = min(float(model.window), p.context) if is_window else p.context
+        seen = min(float(model.window), p.n_context) if is_window else p.n_context
         if isinstance(workload, Decode):
             op = _decode_attention(workload, plan, p, seen / plan.cp, lanes)
         else:
-            attended = mean_attended(model, p.cached, p.queries, is_window)
-            read = min(seen + p.queries, p.context) if is_window else p.context
+            attended = n_attended(model, p.cached, p.queries, is_window)
+            read = min(seen + p.queries, p.n_context) if is_window else p.n_context
             op = _prefill_attention(workload, plan, p, attended, read)
         placed.append(Placed(op, "forward", share))
     return placed

@@ -85,7 +85,7 @@ def padded(length: float, granule: float) -> float:
     return math.ceil(length / granule - 1e-9) * granule
 
 
-def moving_granule(length: float, array: ArrayShape) -> float:
+def n_padded_to(length: float, array: ArrayShape) -> float:
     """What the shorter free length is padded up to.
 
     Where the granule is a kernel's tile rather than an instruction (it equals the longest piece, as on GPUs),
@@ -120,7 +120,7 @@ def product_cycles(product: Product, array: ArrayShape, executed: int) -> tuple[
     """
     rate = array.rows * array.cols * array.rates[executed]
     m, n = product.moving, product.stationary
-    g_n, g_m = array.granule_stationary, moving_granule(min(m, n), array)
+    g_n, g_m = array.granule_stationary, n_padded_to(min(m, n), array)
     contract = padded(product.contract, array.granules_contract[executed])
     volume = min(padded(m, g_m) * padded(n, g_n), padded(n, g_m) * padded(m, g_n)) * contract
     tile = min(min(contract, array.tile_contract) * g_n * max(g_m, min(array.tile_moving, m)), volume)

@@ -17,7 +17,7 @@ from ..hardware.system import System
 from ..mapping.headroom import usable_frac
 from ..mapping.plan import Plan
 from ..mapping.tiling import array_shape
-from ..performance.calibration import Calibration, default_calibration, reference_speeds
+from ..performance.calibration import Calibration, reference_speeds, workload_calibration
 from ..performance.coefficients import StepDemand
 from ..performance.collective import Reference
 from ..performance.demand import demand, stack_demands
@@ -143,7 +143,7 @@ def evaluate(
         workload: training or decode.
         plan: who does what; None searches all plans.
         tech: technology for power, area and cost; by default what the chip's preset names.
-        calibration: achievable fractions; by default the named prior of the chip's family.
+        calibration: achievable fractions; by default the fit of the usual stack of chip and phase, else the prior.
 
     Returns:
         The plan and its evaluation.
@@ -152,7 +152,7 @@ def evaluate(
         PlanError: the plan does not divide the model or system, or nothing fits in memory (says by how much).
     """
     tech = chip_technology(system.chip) if tech is None else tech
-    c = default_calibration(system.chip.name) if calibration is None else calibration
+    c = workload_calibration(system.chip.name, workload) if calibration is None else calibration
     if plan is None:
         every, demands = lowered(system, workload, c)
         best = fastest(every, demands, system.chip, tech, c)

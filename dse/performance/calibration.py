@@ -14,6 +14,7 @@ import equinox as eqx
 from ..core.errors import UnknownNameError
 from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, worst_first
 from ..core.types import Scalar, as_float
+from ..workload.transformer import Training, Workload
 from .collective import Reference
 
 _DATA = Path(__file__).parent / "data"
@@ -121,7 +122,8 @@ SERVING = ("vllm", "neuronx", "trtllm", "fastertransformer", "sglang", "deepspee
 def serving_name(names: Iterable[str], chip_name: str, stack: str) -> str | None:
     """Which of the fits `names` serves a chip and stack: their own, the family's usual stack, any of it, or None.
 
-    A chip's own numbers on the stack come before its family's. Stacks that train and stacks that serve do not stand in for each other.
+    A chip's own numbers on the stack come before its family's. Stacks that train and stacks that serve do not stand in
+    for each other.
     """
     start, serves = f"fit-{family(chip_name)}-", stack in SERVING
     mine = sorted(n for n in names if n.startswith(start) and (n.removeprefix(start) in SERVING) == serves)
@@ -141,6 +143,11 @@ def default_calibration(chip_name: str, stack: str = USUAL) -> Calibration:
     """The fit that serves a chip and software stack, or the named prior of the chip's family if nothing is fitted."""
     fitted = serving_name(set(calibration_names()), chip_name, stack)
     return calibration(fitted) if fitted else prior_calibration(chip_name)
+
+
+def workload_calibration(chip_name: str, workload: Workload) -> Calibration:
+    """The calibration of the usual stack for what a workload does: one that trains, or one that serves."""
+    return default_calibration(chip_name, USUAL if isinstance(workload, Training) else SERVING[0])
 
 
 def prior_calibration(chip_name: str) -> Calibration:

@@ -24,10 +24,10 @@ class TrafficDemand(eqx.Module):
     """Sequential network messages."""
     sent_B: Scalar = eqx.field(converter=as_float)
     """Bytes that leave the chip over scale-up."""
-    up_starts: Scalar = eqx.field(converter=as_float, default=0.0)
+    n_starts: Scalar = eqx.field(converter=as_float, default=0.0)
     """Collectives that a library starts in the domain."""
-    exchanges: Scalar = eqx.field(converter=as_float, default=0.0)
-    """Direct exchanges in the domain."""
+    n_exchanges: Scalar = eqx.field(converter=as_float, default=0.0)
+    """Direct n_exchanges in the domain."""
 
 
 class StepDemand(eqx.Module):

@@ -26,9 +26,9 @@ class Traffic:
     """Sequential messages over scale-out."""
     sent_B: float = 0.0
     """Bytes that really leave a chip over scale-up, for energy."""
-    up_starts: float = 0.0
+    n_starts: float = 0.0
     """Collectives that a library starts inside a scale-up domain: flags, kernels, rings set up."""
-    exchanges: float = 0.0
+    n_exchanges: float = 0.0
     """Direct exchanges: every rank writes to every other through a switch and waits once."""
 
     def __add__(self, other: Traffic) -> Traffic:
@@ -37,7 +37,7 @@ class Traffic:
     def parts(self) -> tuple[float, ...]:
         """The fields in order."""
         return (
-            self.up_B, self.up_hops, self.out_B, self.out_hops, self.sent_B, self.up_starts, self.exchanges
+            self.up_B, self.up_hops, self.out_B, self.out_hops, self.sent_B, self.n_starts, self.n_exchanges
         )  # fmt: skip
 
     def times(self, n: float) -> Traffic:
@@ -66,7 +66,7 @@ class Reference:
 
     def time_s(self, t: Traffic) -> float:
         """Alpha-beta time of `t` at this reference [s]."""
-        latency = t.up_hops * self.up_hop_s + t.up_starts * self.start_s + t.exchanges * self.exchange_s
+        latency = t.up_hops * self.up_hop_s + t.n_starts * self.start_s + t.n_exchanges * self.exchange_s
         return latency + t.up_B / self.up_Bps + t.out_B / self.out_Bps + t.out_hops * self.out_hop_s
 
 
@@ -110,13 +110,13 @@ def group(fabric: Fabric, inner: int, size: int) -> Group:
 def _in_domain(g: Group, volume_B: float, factor: float, hops: float, starts: float = 0.0) -> Traffic:
     """Traffic of `factor * volume_B` bytes through the group's links in `hops` steps of a library's collective."""
     bytes_ = factor * volume_B
-    return Traffic(up_B=bytes_ / g.share, up_hops=hops, sent_B=bytes_, up_starts=starts)
+    return Traffic(up_B=bytes_ / g.share, up_hops=hops, sent_B=bytes_, n_starts=starts)
 
 
-def _direct(g: Group, volume_B: float, factor: float, exchanges: float) -> Traffic:
+def _direct(g: Group, volume_B: float, factor: float, n_exchanges: float) -> Traffic:
     """Traffic of `factor * volume_B` bytes in direct exchanges through a switch."""
     bytes_ = factor * volume_B
-    return Traffic(up_B=bytes_ / g.share, sent_B=bytes_, exchanges=exchanges)
+    return Traffic(up_B=bytes_ / g.share, sent_B=bytes_, n_exchanges=n_exchanges)
 
 
 def all_gather(g: Group, volume_B: float, ref: Reference) -> Traffic:
@@ -124,7 +124,8 @@ def all_gather(g: Group, volume_B: float, ref: Reference) -> Traffic:
 
         t = (n - 1)/n V / B + hops alpha
 
-    with hops n - 1 on a ring, or 1 when every pair is connected through a switch (direct exchange).
+    with hops n - 1 on a ring, or 1 when every pair is connected through a switch (direct exchange). Without direct
+    exchange a library starts a ring.
 
     Source: [thakur2005] section 4 (ring); [aws2026nki] for mesh, ring and their ranges on Trainium.
 
@@ -142,6 +143,8 @@ def all_gather(g: Group, volume_B: float, ref: Reference) -> Traffic:
     ring = _in_domain(g, volume_B, (n - 1) / n, g.ring_hops)
     if not g.switched:
         return ring
+    if not ref.has_direct:
+        return dataclasses.replace(ring, n_starts=1.0)
     return min(_in_domain(g, volume_B, (n - 1) / n, 1.0), ring, key=ref.time_s)
 
 
@@ -149,9 +152,9 @@ def all_reduce(g: Group, volume_B: float, ref: Reference) -> Traffic:
     """All-reduce of a vector of `volume_B` bytes, the fastest of the known algorithms.
 
         direct, through a switch:  one-shot (n - 1) V, 1 exchange;  two-shot 2 (n-1)/n V, 2 exchanges
-        library:  ring 2 (n-1)/n V, 1 start and two rings of hops;  recursive doubling V log2 n, 1 start, log2 n hops
+        library:  ring 2 (n-1)/n V, 1 start and two rings of hops
         reduction in the switch:  V, 2 starts, 2 hops (all ranks wait for each other before and after)
-        mesh on a torus:  (n - 1) V, 1 start, half a ring of hops
+        torus:  recursive doubling V log2 n, 1 start, log2 n hops;  mesh (n - 1) V, 1 start, half a ring of hops
 
     Each kind has its own latency, since a kernel that writes to all peers costs a third of a library's collective.
 
@@ -169,14 +172,12 @@ def all_reduce(g: Group, volume_B: float, ref: Reference) -> Traffic:
     n = g.size
     if n <= 1:
         return Traffic()
-    candidates = [
-        _in_domain(g, volume_B, 2 * (n - 1) / n, 2 * g.ring_hops, 1.0),
-        _in_domain(g, volume_B, math.log2(n), math.ceil(math.log2(n)), 1.0),
-    ]
+    candidates = [_in_domain(g, volume_B, 2 * (n - 1) / n, 2 * g.ring_hops, 1.0)]
     if g.reduces_in_network:
         candidates.append(_in_domain(g, volume_B, 1.0, 2.0, 2.0))
     if not g.switched:
-        candidates.append(_in_domain(g, volume_B, n - 1, g.ring_hops / 2, 1.0))
+        doubling = _in_domain(g, volume_B, math.log2(n), math.ceil(math.log2(n)), 1.0)
+        candidates += [doubling, _in_domain(g, volume_B, n - 1, g.ring_hops / 2, 1.0)]
     elif ref.has_direct:
         candidates += [_direct(g, volume_B, n - 1, 1.0), _direct(g, volume_B, 2 * (n - 1) / n, 2.0)]
     return min(candidates, key=ref.time_s)

@@ -12,7 +12,7 @@ from ..mapping.plan import Plan, check_plan, layers_per_stage
 from ..mapping.rank import rank_heads
 from ..mapping.serving import Pass, n_groups, rank_pass, serving_ops
 from ..mapping.tiling import ArrayShape, RankOps, op_demand, rank_ops, sram_B
-from ..workload.transformer import Decode, Serving, forward_FLOP_per_token, mean_attended, n_dense_layers, products_of
+from ..workload.transformer import Decode, Serving, forward_FLOP_per_token, n_attended, n_dense_layers, products_of
 from .coefficients import StepDemand, traffic_demand
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
 
@@ -59,7 +59,7 @@ def _context_traffic(workload: Serving, plan: Plan, p: Pass, system: System, lay
     width = 2 * rank_heads(model, plan.tp)[1] * model.head_dim
     if model.latent is not None:
         width = float(model.latent.kv_rank + model.latent.rope_dim)
-    volume = p.sequences * p.context * width * ACTIVATION_B
+    volume = p.sequences * p.n_context * width * ACTIVATION_B
     return across_gather(*spread(system.fabric, plan.tp, plan.cp), volume, ref).times(layers)
 
 
@@ -118,6 +118,6 @@ def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape
 def _model_FLOP(workload: Serving, cached: float, new: int) -> float:
     """Useful FLOP of a step: every new token's weights and attended positions, and the head for one token each."""
     model = workload.model
-    attended = cached + 1.0 if new == 1 else mean_attended(model, cached, new, False)
+    attended = cached + 1.0 if new == 1 else n_attended(model, cached, new, False)
     head = 2.0 * model.hidden * model.vocab
     return workload.batch * (new * (forward_FLOP_per_token(model, attended) - head) + head)

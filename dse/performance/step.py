@@ -109,7 +109,7 @@ def op_times(ops: OpDemand, chip: Chip, c: Calibration) -> OpTimes:
 def traffic_time_s(t: TrafficDemand, chip: Chip, c: Calibration) -> FloatLike:
     """Alpha-beta time of communication on `chip` [s]: bytes over achievable speed, starts and hops times latency."""
     up = t.up_B / (chip.scaleup_bandwidth_per_dir_Bps * c.scaleup_frac) + t.up_hops * c.scaleup_hop_s
-    up = up + t.up_starts * c.collective_s + t.exchanges * c.exchange_s
+    up = up + t.n_starts * c.collective_s + t.n_exchanges * c.exchange_s
     return up + t.out_B / (chip.scaleout_bandwidth_per_dir_Bps * c.scaleout_frac) + t.out_hops * c.scaleout_hop_s
 
 

@@ -14,7 +14,7 @@ from ..mapping.rank import shard, training_ops
 from ..mapping.serving import serving_ops
 from ..mapping.tiling import array_shape
 from ..objective.metrics import Evaluation, chip_reference, evaluate
-from ..performance.calibration import Calibration, default_calibration, extreme
+from ..performance.calibration import Calibration, extreme, workload_calibration
 from ..performance.demand import demand
 from ..performance.step import op_traffic_B
 from ..technology.node import PRECISIONS
@@ -83,7 +83,7 @@ def find(system: System, workload: Workload, plan: Plan | None) -> Finding:
     Raises:
         PlanError: as `evaluate`.
     """
-    c = default_calibration(system.chip.name)
+    c = workload_calibration(system.chip.name, workload)
     plan, nominal = evaluate(system, workload, plan, calibration=c)
     ends = [evaluate(system, workload, plan, calibration=extreme(c.name, good))[1] for good in (True, False)]
     return Finding(

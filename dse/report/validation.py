@@ -192,7 +192,7 @@ def as_json(v: Validation) -> dict[str, Any]:
         "total": source_medians(v),
         "sources": v.scores.by("source").to_dict("records"),
         "chips": v.scores.by("chip").to_dict("records"),
-        **({"metrics": v.scores.by("metric").to_dict("records")} if "metric" in v.scores.predictions else {}),
+        **({"metrics": v.scores.by("what").to_dict("records")} if "what" in v.scores.predictions else {}),
         "unmodelled": v.unmodelled.reindex(columns=["point_id", "source", "chip", "why"]).to_dict("records"),
         "worst": worst(v),
     }
@@ -209,11 +209,12 @@ HEADINGS = ("points", "modelled", "median error", "90th percentile", "bias", "ba
 def validation_view(v: Validation) -> RenderableType:
     """Scores by source and chip, the worst rows, and what has no prediction, on one screen."""
     how = "every source predicted by fits that never saw it" if v.held_out else "default calibrations"
-    is_split = "metric" in v.scores.predictions
+    is_split = "what" in v.scores.predictions
     parts: list[RenderableType] = [
         Text(f"{v.kind} measurements of {v.data.name}: {how}", style="bold"),
         Text(
-            f"errors are |predicted/measured - 1|; bias is the median signed error; the baseline is {BASELINES[is_split]}",
+            "errors are |predicted/measured - 1|; bias is the median signed error; "
+            f"the baseline is {BASELINES[is_split]}",
             style="dim",
         ),
         "",
@@ -222,7 +223,7 @@ def validation_view(v: Validation) -> RenderableType:
         _scores_table(v, "chip"),
     ]
     if is_split:
-        parts += ["", _scores_table(v, "metric")]
+        parts += ["", _scores_table(v, "what")]
     if len(v.modelled):
         parts += ["", _worst_table(v)]
     if len(v.unmodelled):

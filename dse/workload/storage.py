@@ -22,7 +22,7 @@ def check_storage(name: str) -> str:
     return name
 
 
-def element_bits(name: str) -> float:
+def n_element_bits(name: str) -> float:
     """Bits of one stored element, without its scale."""
     return number(load_receipts(_FILE)[check_storage(name)], "bits")
 

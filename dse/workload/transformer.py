@@ -6,7 +6,7 @@ import dataclasses
 
 from ..core.errors import SpecError
 from ..technology.node import PRECISION_BITS
-from .storage import element_bits, own_products
+from .storage import n_element_bits, own_products
 
 PHASES = ("training", "prefill", "decode")
 
@@ -213,7 +213,7 @@ def mean_context(model: Model, sequence: float, windowed: bool) -> float:
     return w - w * w / (2 * sequence) if windowed and w < sequence else sequence / 2
 
 
-def mean_attended(model: Model, cached: float, queries: float, windowed: bool) -> float:
+def n_attended(model: Model, cached: float, queries: float, windowed: bool) -> float:
     """Positions that one of `queries` new tokens attends to on average, after `cached` ones.
 
         causal: c + q/2;  window w: the mean of min(c + i, w) over i from 0 to q;  encoder: c + q
@@ -237,8 +237,8 @@ def kv_B_per_token(model: Model, precision: str) -> float:
     """Bytes of KV cache that one token of context takes over all layers (the latent and rotary key if latent)."""
     if model.latent is not None:
         width = model.latent.kv_rank + model.latent.rope_dim
-        return model.n_layers * width * element_bits(precision) / 8
-    return 2 * model.n_layers * model.n_kv_heads * model.head_dim * element_bits(precision) / 8
+        return model.n_layers * width * n_element_bits(precision) / 8
+    return 2 * model.n_layers * model.n_kv_heads * model.head_dim * n_element_bits(precision) / 8
 
 
 def forward_FLOP_per_token(model: Model, context: float) -> float:

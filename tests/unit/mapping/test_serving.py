@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dse.mapping.plan import Plan
 from dse.mapping.serving import hit_frac, n_groups, rank_pass, serving_ops
 from dse.workload.presets import model
-from dse.workload.transformer import Decode, Prefill, mean_attended, mean_context
+from dse.workload.transformer import Decode, Prefill, mean_context, n_attended
 
 LLAMA = model("llama-3.1-70b")
 OSS = model("gpt-oss-120b")
@@ -67,10 +67,10 @@ def test_cached_tokens_are_attended_to_and_not_computed():
 @given(st.integers(1, 4096), st.integers(0, 4096))
 def test_attended_positions_of_chunks_add_up_to_those_of_the_prompt(first, rest):
     """gpt-oss has a window of 128: pieces of a sequence see together what the sequence sees."""
-    whole = (first + rest) * mean_attended(OSS, 0, first + rest, True)
-    parts = first * mean_attended(OSS, 0, first, True) + rest * mean_attended(OSS, first, max(rest, 1e-9), True)
+    whole = (first + rest) * n_attended(OSS, 0, first + rest, True)
+    parts = first * n_attended(OSS, 0, first, True) + rest * n_attended(OSS, first, max(rest, 1e-9), True)
     assert parts == pytest.approx(whole, rel=1e-9)
-    assert mean_attended(OSS, 0, first, True) == pytest.approx(mean_context(OSS, first, True))
+    assert n_attended(OSS, 0, first, True) == pytest.approx(mean_context(OSS, first, True))
 
 
 @pytest.mark.parametrize(

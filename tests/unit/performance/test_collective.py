@@ -37,7 +37,7 @@ def test_one_rank_needs_no_communication():
 def test_large_all_reduce_moves_twice_as_much_and_small_ones_take_one_hop():
     large, small = (all_reduce(group(SWITCH, 1, 8), v, REF) for v in (1e9, 1e3))
     assert large.up_B == pytest.approx(2 * 7 / 8 * 1e9)
-    assert (small.exchanges, small.up_hops, small.up_starts) == (1, 0, 0)
+    assert (small.n_exchanges, small.up_hops, small.n_starts) == (1, 0, 0)
     assert small.up_B == pytest.approx(7e3)
 
 
@@ -99,8 +99,8 @@ def test_all_gather_on_a_ring_of_eight():
 
 def test_all_reduce_on_a_ring_is_twice_the_all_gather():
     one, two = all_gather(group(RING, 1, 8), 1e9, REF), all_reduce(group(RING, 1, 8), 1e9, REF)
-    assert dataclasses.replace(two, up_starts=0.0) == one.times(2.0)
-    assert two.up_starts == 1
+    assert dataclasses.replace(two, n_starts=0.0) == one.times(2.0)
+    assert two.n_starts == 1
 
 
 def test_middling_messages_double_recursively():
@@ -153,5 +153,4 @@ def test_small_all_reduces_of_a_library_and_of_a_kernel(ranks, library_s, direct
     g = group(SWITCH, 1, ranks)
     without = dataclasses.replace(A100, has_direct=False)
     assert A100.time_s(all_reduce(g, 2048.0, A100)) == pytest.approx(direct_s, rel=0.25)
-    # recursive doubling takes fewer hops than NCCL's ring, so this is a floor
-    assert 0.45 * library_s < without.time_s(all_reduce(g, 2048.0, without)) < 1.1 * library_s
+    assert without.time_s(all_reduce(g, 2048.0, without)) == pytest.approx(library_s, rel=0.03)

@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 
 from ..core.errors import PlanError
-from ..core.types import FloatLike
 from ..hardware.system import System
 from ..mapping.fused import chunk_ops, verify_ops
 from ..mapping.plan import Plan, layers_per_stage
@@ -28,16 +27,9 @@ def _with_ops(d: StepDemand, placed: list[Placed], plan: Plan, n_layers: float, 
 
 
 def _together(a: TrafficDemand, b: TrafficDemand) -> TrafficDemand:
-    """Two exchanges in the same messages: bytes add up, hops do not."""
-
-    def either(x: FloatLike, y: FloatLike) -> FloatLike:
-        return np.maximum(np.asarray(x), np.asarray(y))
-
-    return TrafficDemand(
-        up_B=a.up_B + b.up_B, up_hops=either(a.up_hops, b.up_hops), out_B=a.out_B + b.out_B,
-        out_hops=either(a.out_hops, b.out_hops), sent_B=a.sent_B + b.sent_B,
-        up_starts=either(a.up_starts, b.up_starts), exchanges=either(a.exchanges, b.exchanges),
-    )  # fmt: skip
+    """Two exchanges in the same messages: bytes add up; starts and hops do not."""
+    pairs = {f.name: (np.asarray(getattr(a, f.name)), np.asarray(getattr(b, f.name))) for f in dataclasses.fields(a)}
+    return TrafficDemand(**{n: x + y if n.endswith("_B") else np.maximum(x, y) for n, (x, y) in pairs.items()})
 
 
 def _lanes(system: System, array: ArrayShape) -> float:

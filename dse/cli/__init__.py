@@ -23,6 +23,7 @@ from .facts import Chips, Models
 from .fleet import Cost, Fleet
 from .front import FrontCommand, SensitivityCommand
 from .risk import BacktestCommand, RiskCommand
+from .serve import Serve, Serviced
 from .study import Cite, Optimize
 from .sweep import Query, Sweep
 
@@ -33,6 +34,8 @@ Command = (
     | Annotated[SensitivityCommand, tyro.conf.subcommand("sensitivity")]
     | Annotated[RiskCommand, tyro.conf.subcommand("risk")]
     | Annotated[BacktestCommand, tyro.conf.subcommand("backtest")]
+    | Annotated[Serve, tyro.conf.subcommand("serve")]
+    | Annotated[Serviced, tyro.conf.subcommand("portfolio")]
     | Annotated[Chips, tyro.conf.subcommand("chips")]
     | Annotated[Models, tyro.conf.subcommand("models")]
     | Annotated[Cite, tyro.conf.subcommand("cite")]

@@ -22,6 +22,7 @@ from ..objective.terms import METRICS, State
 from ..optimize.solution import Solution, Status
 from ..optimize.solve import solve
 from ..performance.calibration import default_calibration
+from ..workload.transformer import Workload
 
 CASES = Path(__file__).parent / "data" / "backtests.toml"
 HIT, NEAR = 1.25, 2.0
@@ -153,6 +154,7 @@ def built_speedups(case: Case, solution: Solution) -> dict[str, float]:
     before = {w.name: w.baseline_s for w in solution.workloads}
     found = {}
     for name, (workload, n_chips) in study.workloads.items():
+        assert isinstance(workload, Workload)
         _, result = evaluate(preset_system(case.system, n_chips), workload, calibration=c)
         found[name] = before[name] / float(result.step_s)
     return found

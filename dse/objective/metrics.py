@@ -15,7 +15,7 @@ from ..cost.power import Energy, energy_J, power_W, static_W, step_energy, suppl
 from ..hardware.chip import Chip
 from ..hardware.system import System
 from ..mapping.headroom import usable_frac
-from ..mapping.plan import Plan, plans
+from ..mapping.plan import Plan
 from ..mapping.tiling import array_shape
 from ..performance.calibration import Calibration, reference_speeds, workload_calibration
 from ..performance.coefficients import StepDemand
@@ -24,6 +24,7 @@ from ..performance.demand import demand, stack_demands
 from ..performance.step import Step, step_time
 from ..technology.presets import Technology, technology
 from ..workload.transformer import Workload
+from .served import Asked, asked_demand, asked_plans
 from .terms import State
 
 
@@ -167,22 +168,34 @@ def chip_reference(chip: Chip, c: Calibration) -> Reference:
     return reference_speeds(c, float(chip.scaleup_bandwidth_per_dir_Bps), float(chip.scaleout_bandwidth_per_dir_Bps))
 
 
-def lowered(system: System, workload: Workload, c: Calibration) -> tuple[list[Plan], list[StepDemand]]:
+def lowered(system: System, workload: Asked, c: Calibration) -> tuple[list[Plan], list[StepDemand]]:
     """All valid plans and their demands; PlanError if nothing divides."""
-    every = plans(workload, system)
+    every = asked_plans(workload, system)
     if not every:
         raise PlanError(
             f"no plan divides {workload.model.name} over {system.n_chips} chips of {system.name} with this batch; "
             "choose a batch and chip count with common factors"
         )
     array, ref = array_shape(system.chip.core.tensor), chip_reference(system.chip, c)
-    return every, [demand(workload, p, system, ref, array) for p in every]
+    return every, [asked_demand(workload, p, system, ref, array) for p in every]
 
 
-def fastest(every: list[Plan], demands: list[StepDemand], chip: Chip, tech: Technology, c: Calibration) -> int:
-    """Index of the fastest plan that fits in memory; PlanError (with the shortfall) if none does."""
-    seconds = np.asarray(plan_steps_s(stack_demands(demands), chip, tech, c))
-    best = int(np.argmin(seconds))
+def fastest(
+    every: list[Plan],
+    demands: list[StepDemand],
+    chip: Chip,
+    tech: Technology,
+    c: Calibration,
+    deadline_s: float = np.inf,
+) -> int:
+    """Index of the plan that fits in memory with least time per token; PlanError (with the shortfall) if none does.
+
+    Steps longer than `deadline_s` count only where no plan keeps it, and then the shortest step is best.
+    """
+    stacked = stack_demands(demands)
+    seconds = np.asarray(plan_steps_s(stacked, chip, tech, c))
+    in_time = np.where(seconds <= deadline_s, seconds, np.inf)
+    best = int(np.argmin(in_time / np.asarray(stacked.tokens) if np.isfinite(in_time).any() else seconds))
     if not np.isfinite(seconds[best]):
         leanest = min(range(len(demands)), key=lambda i: float(demands[i].memory_B))
         _check_memory(demands[leanest], chip, every[leanest])

@@ -24,7 +24,9 @@ from ..workload.storage import check_storage
 from ..workload.transformer import Decode, Training, Workload, check_precision
 from .design import FREE, Choice, pe_dims
 from .metrics import chip_state
-from .terms import DELIVERED, METRICS, OF_WORKLOADS, OWNED, Core, Limit
+from .portfolio import Service, load_portfolio
+from .served import Asked
+from .terms import DELIVERED, METRICS, OF_WORKLOADS, OWNED, SERVED, Core, Limit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Study:
     """Names the results folder."""
     baseline: System
     """The chip that speed-ups and "6x" refer to, in the fabric that designs use too."""
-    workloads: dict[str, tuple[Workload, int]]
+    workloads: dict[str, tuple[Asked, int]]
     """Workload and number of chips, by name."""
     free: tuple[Free, ...]
     """Free chip numbers."""
@@ -59,8 +61,16 @@ class Study:
     """Package technology."""
     scaleout_Bps: float
     """Network share of a design's chip, one direction."""
-    owner: Owner | None
+    owner: Owner | None = None
     """Who owns designs and how; None where goal and limits do not ask."""
+    services: dict[str, Service] = dataclasses.field(default_factory=dict)
+    """Workloads that are models in service, with their traffic and promises."""
+
+    @property
+    def deadlines_s(self) -> list[float]:
+        """Longest step time of each workload: the time per token that is promised, else infinite."""
+        promised = [self.services[n].promise.tpot_s if n in self.services else None for n in self.workloads]
+        return [float("inf") if s is None else s for s in promised]
 
     def core(self) -> Core:
         """The convex core: names and structure."""
@@ -102,6 +112,11 @@ class _Decode(_Strict):
     kv: str = "bf16"
 
 
+class _Portfolio(_Strict):
+    file: str
+    chips: pydantic.PositiveInt
+
+
 class _Choices(_Strict):
     node: list[str]
     hbm: list[str]
@@ -119,13 +134,14 @@ class _Limit(_Strict):
 
 class _File(_Strict):
     study: _Head
-    workloads: dict[str, Annotated[_Training | _Decode, pydantic.Field(discriminator="phase")]]
+    workloads: dict[str, Annotated[_Training | _Decode, pydantic.Field(discriminator="phase")]] = {}
+    portfolio: _Portfolio | None = None
     choices: _Choices
     free: dict[str, tuple[str | float, str | float]]
     limits: list[_Limit] = []
 
 
-_KEYS = {k for m in (_Head, _Training, _Decode, _Choices, _Limit, _File) for k in m.model_fields}
+_KEYS = {k for m in (_Head, _Training, _Decode, _Portfolio, _Choices, _Limit, _File) for k in m.model_fields}
 
 
 def unit_of(name: str) -> str:
@@ -163,13 +179,13 @@ def load_study(path: str | Path) -> Study:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: not valid TOML: {error}") from error
     try:
-        return study_from(raw)
+        return study_from(raw, path.parent)
     except DseError as error:
         raise SpecError(f"{path}: {error}") from error
 
 
-def study_from(raw: dict[str, Any]) -> Study:
-    """The study in a mapping of the same form as the TOML file; raises as `load_study`."""
+def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
+    """The study in a mapping of the same form as the TOML file, a portfolio beside it; raises as `load_study`."""
     try:
         spec = _File.model_validate(raw)
     except pydantic.ValidationError as error:
@@ -185,12 +201,16 @@ def study_from(raw: dict[str, Any]) -> Study:
     goal = full_name(goal, tuple(METRICS), "goal")
     if goal == "power_W":
         raise SpecError("study.minimise: power_W has one value per workload; limit it, or minimise full_load_fp8_W")
-    _check_workloads(spec, goal)
+    services, served = _services(spec.portfolio, folder)
+    workloads = {**{n: _workload(w) for n, w in spec.workloads.items()}, **served}
+    _check_workloads(spec, goal, workloads)
+    if goal == SERVED and (spec.workloads or not services):
+        raise SpecError("study.minimise: served_time needs a [portfolio] and no other workloads")
     limits = tuple(_limit(x, i, baseline) for i, x in enumerate(spec.limits))
     return Study(
         name=spec.study.name,
         baseline=baseline,
-        workloads={n: _workload(w) for n, w in spec.workloads.items()},
+        workloads=workloads,
         free=tuple(_free(k, lo, hi) for k, (lo, hi) in spec.free.items()),
         choices=_choices(spec.choices),
         limits=limits,
@@ -198,7 +218,16 @@ def study_from(raw: dict[str, Any]) -> Study:
         package=spec.study.package,
         scaleout_Bps=_positive(spec.study.scaleout_per_dir, "Bps", "study.scaleout_per_dir"),
         owner=_owner(spec.study, goal in OWNED or any(x.metric in OWNED for x in limits)),
+        services=services,
     )
+
+
+def _services(spec: _Portfolio | None, folder: Path) -> tuple[dict[str, Service], dict[str, tuple[Asked, int]]]:
+    """Models in service by name, and the same as workloads."""
+    if spec is None:
+        return {}, {}
+    services = {s.name: s for s in load_portfolio(folder / spec.file).services}
+    return services, {name: (s.requests, spec.chips) for name, s in services.items()}
 
 
 def _owner(head: _Head, asked: bool) -> Owner | None:
@@ -222,11 +251,11 @@ def owner_of(chip_name: str, host_name: str | None = None, margin: str | float |
     return Owner(name, number(facts, "margin"))
 
 
-def _check_workloads(spec: _File, goal: str) -> None:
+def _check_workloads(spec: _File, goal: str, workloads: dict[str, Any]) -> None:
     """Refuse metrics that mean nothing without a workload."""
     limited = [full_name(x.metric, tuple(METRICS), "metric") for x in spec.limits]
     needing = [name for name in (goal, *limited) if name in OF_WORKLOADS]
-    if needing and not spec.workloads:
+    if needing and not workloads:
         raise SpecError(f"{needing[0]} needs at least one workload; without any, full_load_fp8 stands for power")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -37,8 +37,14 @@ class Data(eqx.Module):
     """One per workload, under its plan."""
     baseline_s: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
     """Step time of each workload on the baseline chip."""
-    tokens: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
-    """Tokens per step and chip of each workload."""
+    n_chips: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
+    """Chips that each workload runs on."""
+    n_baseline_tokens: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
+    """Tokens of that step: in service a design may choose another batch."""
+    traffic_frac: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
+    """Share of the baseline's fleet that each workload takes, for `SERVED`."""
+    deadline_s: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
+    """Longest step time of each workload; infinite where nothing is promised."""
     limits: Float[Array | np.ndarray, " k"] = eqx.field(converter=as_float)
     """Value of each user limit, in the order of the study."""
     usable_frac: Scalar = eqx.field(converter=as_float)
@@ -61,9 +67,11 @@ class Work(eqx.Module):
     power_W: FloatLike
     """Mean package power."""
     baseline_s: FloatLike
-    """Step time on the baseline chip."""
+    """What the baseline chip takes for as many tokens."""
     tokens: FloatLike
     """Tokens per step and chip."""
+    traffic_frac: FloatLike
+    """Share of the baseline's fleet, where the workload is a model in service."""
 
 
 class State(eqx.Module):
@@ -96,6 +104,7 @@ ECONOMIC: dict[str, Callable[[Upkeep], FloatLike]] = {
 
 METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     "delivered_time": lambda s: geometric_mean([w.step_s / w.baseline_s for w in s.works]),
+    "served_time": lambda s: sum((w.traffic_frac * w.step_s / w.baseline_s for w in s.works), start=jnp.zeros(())),
     "chip_energy_per_token_J": lambda s: geometric_mean([w.power_W * w.step_s / w.tokens for w in s.works]),
     "power_W": lambda s: [w.power_W for w in s.works],
     **{name: lambda s, of=of: [of(u) for u in s.upkeeps] for name, of in ECONOMIC.items()},
@@ -120,7 +129,7 @@ OWNED = (*ECONOMIC, *(f"mean_{name}" for name in ECONOMIC))
 """Metrics that need an owner, per workload or as means."""
 PER_WORKLOAD = ("power_W", *ECONOMIC)
 """Metrics with one value per workload: every one must obey a limit, and a goal is their geometric mean."""
-OF_WORKLOADS = ("delivered_time", "chip_energy_per_token_J", "power_W", *OWNED)
+OF_WORKLOADS = ("delivered_time", "served_time", "chip_energy_per_token_J", "power_W", *OWNED)
 """Metrics that need a workload."""
 
 TOUCH = 1.0 + 1e-6
@@ -143,6 +152,22 @@ def upkeep_of(
     silicon = chip.n_dies * die_mm2
     racked = owned(chip, total_USD(money), silicon, silicon * inverse_yield(die_mm2, tech), provisioned, economy)
     return [upkeep(racked, chip, j, w.step_s, w.power_W, economy) for j, w in zip(jobs, works, strict=True)]
+
+
+SERVED = "served_time"
+"""Goal: time per token over the baseline's, averaged over the chips that each model of a portfolio takes there."""
+
+
+SPEEDUPS = (DELIVERED, SERVED)
+"""Goals that are times over the baseline's: one over the goal is a speed-up."""
+
+
+def mean_speedup(goal: str, speedups: Sequence[float], traffic_frac: Sequence[float]) -> float:
+    """Speed-up of several workloads as one: the fleet's for `SERVED`, else the geometric mean."""
+    each = np.asarray(speedups)
+    if goal == SERVED:
+        return float(1.0 / np.sum(np.asarray(traffic_frac) / each))
+    return float(np.exp(np.mean(np.log(each))))
 
 
 def _full_load_W(s: State, precision: str) -> FloatLike:
@@ -249,7 +274,8 @@ class Core:
             step = step_time(d, chip, data.calibration)
             energy = energy_J(step_energy(d, step, chip, tech, volt, die))
             power = power_W(energy, seconds, static, tech)
-            works.append(Work(seconds, power, data.baseline_s[i], data.tokens[i]))
+            before = data.baseline_s[i] * d.tokens / data.n_baseline_tokens[i]
+            works.append(Work(seconds, power, before, d.tokens / data.n_chips[i], data.traffic_frac[i]))
             ratios += [step.total_s / seconds, d.memory_B / (data.usable_frac * chip.hbm_capacity_B)]
         money = package_cost(chip, die, data.bond_loss, tech)
         upkeeps = upkeep_of(chip, tech, money, die, data.economy, data.jobs, works)

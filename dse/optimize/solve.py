@@ -13,7 +13,7 @@ from ..hardware.chip import Chip
 from ..objective.design import INTEGERS, choice_technology, named, template, with_free
 from ..objective.metrics import Silicon, chip_technology, evaluate_demand, silicon, throttled_step_s
 from ..objective.study import Study
-from ..objective.terms import METRICS, Data, State, Work, upkeep_of
+from ..objective.terms import METRICS, Data, State, Work, mean_speedup, upkeep_of
 from ..performance.calibration import extreme
 from ..performance.coefficients import StepDemand
 from ..technology.presets import Technology
@@ -89,7 +89,8 @@ def report_of(
     workloads = []
     for w, (name, d) in enumerate(zip(study.workloads, demands, strict=True)):
         evaluation = jax.jit(evaluate_demand)(d, chip, tech, space.calibration)
-        workloads.append(WorkloadReport(name, space.plans[w][best.plan_index[w]], evaluation, space.baselines[w][1]))
+        before = space.baselines[w][1] * float(d.tokens) / space.n_baseline_tokens[w]
+        workloads.append(WorkloadReport(name, space.plans[w][best.plan_index[w]], evaluation, before))
     unproved = unproved_terms(search, search.data([c.plan_index for c in search.leaders()]))
     gap = float(np.expm1(continuous.optimum.gap))
     certificate = Certificate(
@@ -128,11 +129,12 @@ def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: T
     base = space.study.baseline.chip
     base_tech, ends = chip_technology(base), []
     for c in (extreme(space.calibration.name, False), space.calibration, extreme(space.calibration.name, True)):
-        logs = []
+        speedups = []
         for d, (every, own), (plan, _) in zip(demands, space.lowered, space.baselines, strict=True):
-            before = throttled_step_s(own[every.index(plan)], base, base_tech, c)
-            logs.append(float(np.log(before / throttled_step_s(d, chip, tech, c))))
-        ends.append(float(np.exp(np.mean(logs))))
+            mine = own[every.index(plan)]
+            before = throttled_step_s(mine, base, base_tech, c) * float(d.tokens / mine.tokens)
+            speedups.append(float(before / throttled_step_s(d, chip, tech, c)))
+        ends.append(mean_speedup(space.study.goal, speedups, list(space.traffic_frac)))
     return min(ends), max(ends)
 
 
@@ -140,10 +142,11 @@ def design_state(
     search: Search, chip: Chip, tech: Technology, parts: Silicon, workloads: tuple[WorkloadReport, ...]
 ) -> State:
     """The rounded design as a point that `METRICS` can read."""
-    works = [
-        Work(w.evaluation.step_s, w.evaluation.power_W, np.float64(w.baseline_s), tokens)
-        for w, tokens in zip(workloads, search.space.tokens, strict=True)
-    ]
+    works = []
+    sizes = [n for _, n in search.space.study.workloads.values()]
+    for w, n, share in zip(workloads, sizes, search.space.traffic_frac, strict=True):
+        e = w.evaluation
+        works.append(Work(e.step_s, e.power_W, np.float64(w.baseline_s), e.tokens_per_s * e.step_s / n, share))
     economy = search.space.economy(chip.node)
     upkeeps = upkeep_of(chip, tech, parts.money, parts.die_mm2, economy, search.space.jobs, works)
     return State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, works, upkeeps)

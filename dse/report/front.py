@@ -21,6 +21,7 @@ from ..hardware.presets import system as preset_system
 from ..objective.metrics import chip_technology, evaluate, silicon
 from ..objective.study import Study
 from ..objective.terms import DELIVERED, METRICS, OWNED, State, Work
+from ..workload.transformer import Workload
 from .format import digits, label, percent, quantity_text, times
 from .results import study_manifest, write_json
 from .tables import table
@@ -98,10 +99,11 @@ class Named:
 def named_chips(study: Study, metrics: tuple[str, ...], baseline_s: list[float]) -> list[Named]:
     """Chips that exist and can run all workloads of a study, each in its own largest system, by their best plans.
 
-    None on axes that need an owner: theirs have other hosts, prices and margins (see `dse cost`).
+    None on axes that need an owner, since theirs have other hosts, prices and margins (see `dse cost`), and none for
+    models in service (see `dse serve`).
     """
     found: list[Named] = []
-    if any(m in OWNED for m in metrics):
+    if any(m in OWNED for m in metrics) or study.services:
         return found
     for name in NAMED:
         works = []
@@ -109,8 +111,10 @@ def named_chips(study: Study, metrics: tuple[str, ...], baseline_s: list[float])
         tech = chip_technology(chip)
         try:
             for (workload, n), base in zip(study.workloads.values(), baseline_s, strict=True):
+                assert isinstance(workload, Workload)
                 _, e = evaluate(preset_system(default_system(name), n), workload)
-                works.append(Work(e.step_s, e.power_W, np.float64(base), e.tokens_per_s * e.step_s / n))
+                share = np.float64(1.0 / len(study.workloads))
+                works.append(Work(e.step_s, e.power_W, np.float64(base), e.tokens_per_s * e.step_s / n, share))
         except DseError:
             continue
         s = silicon(chip, tech)

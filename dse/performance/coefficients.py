@@ -27,7 +27,7 @@ class TrafficDemand(eqx.Module):
     n_starts: Scalar = eqx.field(converter=as_float, default=0.0)
     """Collectives that a library starts in the domain."""
     n_exchanges: Scalar = eqx.field(converter=as_float, default=0.0)
-    """Direct n_exchanges in the domain."""
+    """Direct exchanges in the domain."""
 
 
 class StepDemand(eqx.Module):

@@ -13,9 +13,8 @@ import pydantic
 
 from ..core.errors import DseError, SpecError, UnknownNameError
 from ..core.free import Free
-from ..core.provenance import number
 from ..core.units import UNITS, quantity
-from ..fleet.presets import chip_facts, default_host, host
+from ..fleet.presets import default_host, host, price_and_margin
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..technology.presets import link, memory, node, package
@@ -212,12 +211,10 @@ def _owner(head: _Head, asked: bool) -> Owner | None:
     host(name)
     if head.margin is not None:
         return Owner(name, _positive(head.margin, "", "study.margin"))
-    facts = chip_facts(head.baseline)
-    if "margin" not in facts:
-        raise SpecError(
-            f"study.margin: missing; {head.baseline} is bought at a price, so its maker's margin is unknown"
-        )
-    return Owner(name, number(facts, "margin"))
+    _, margin = price_and_margin(head.baseline)
+    if margin is None:
+        raise SpecError(f"study.margin: missing; {head.baseline} is bought at a price, its maker's margin is unknown")
+    return Owner(name, margin)
 
 
 def _check_workloads(spec: _File, goal: str) -> None:

@@ -65,29 +65,23 @@ def chip_facts(chip_name: str) -> Receipts:
     return _facts("chip in a fleet", chip_name)
 
 
-def fleet_chip_names() -> tuple[str, ...]:
-    """Chips that can be owned: those with facts about host and price."""
-    return tuple(load_receipts(DATA / FILES["chip in a fleet"]))
-
-
 def default_host(chip_name: str) -> str:
     """Host of a chip."""
     return text(chip_facts(chip_name), "host")
 
 
-def margin_of(chip_name: str, package_USD: float) -> Sourced:
-    """What the buyer of a chip pays over what its package costs to make: the maker's margin, or price over cost.
+def price_and_margin(chip_name: str) -> tuple[float | None, float | None]:
+    """What a bought chip costs its owner [USD], or what the maker of an in-house chip adds to its cost; one is None.
 
-    The range of a price becomes that of the margin.
+    Raises:
+        ReceiptError: neither fact; another chip's is never borrowed.
     """
     facts = chip_facts(chip_name)
-    if "margin" in facts:
-        return facts["margin"]
-    if "price_USD" not in facts:
+    if "price_USD" in facts:
+        return number(facts, "price_USD"), None
+    if "margin" not in facts:
         raise ReceiptError(f"chip in a fleet '{chip_name}': no price_USD and no margin; add one with its receipt")
-    p = facts["price_USD"]
-    value, low, high = (x / package_USD for x in (number(facts, "price_USD"), p.low, p.high))
-    return Sourced("margin", value, low, high, p.kind, p.source, f"{p.where}, over a package of {package_USD:.0f} USD")
+    return None, number(facts, "margin")
 
 
 def rents(chip_name: str) -> dict[str, Sourced]:

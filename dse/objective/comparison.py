@@ -11,10 +11,11 @@ import dataclasses
 from functools import partial
 
 from ..core.errors import SpecError
+from ..core.provenance import number
 from ..core.types import as_float
 from ..fleet.job import Job, job_of
 from ..fleet.ownership import HOUR_s
-from ..fleet.presets import rents
+from ..fleet.presets import observed, rents
 from ..hardware.chip import native_precisions
 from ..hardware.presets import default_system
 from ..hardware.presets import system as preset_system
@@ -36,8 +37,8 @@ CONTRACTS = ("capacity_block", "on_demand", "reserved", "spot")
 """Kinds of rental contract, preferred first."""
 MARKET = "market"
 """What lessors other than AWS ask."""
-CHEAPER_frac = 0.4
-"""The claim: this much cheaper."""
+CLAIMS = "claims"
+"""What is claimed of price, in `fleet/data/observed.toml`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +88,11 @@ class Answer:
     def ratio(self) -> float:
         """Dollars on the first chip over dollars on the second."""
         return self.first_USD / self.second_USD
+
+
+def claimed_frac() -> float:
+    """How much cheaper the first chip is claimed to be."""
+    return number(observed(CLAIMS), "cheaper_frac")
 
 
 def workloads(precision: str) -> dict[str, Workload]:
@@ -143,7 +149,7 @@ def _rented(
 ) -> Answer:  # fmt: skip
     hours = [float(rents(t.chip)[k].value) if k else float("nan") for t, k in zip((a, b), kinds, strict=True)]
     dollars = [_rented_USD(t, d, h) for t, d, h in zip((a, b), deals, hours, strict=True)]
-    goal = 1.0 - CHEAPER_frac
+    goal = 1.0 - claimed_frac()
     most = goal * dollars[1] / (_rented_USD(a, deals[0], 1.0))
     prices = [
         Turned(f"rent of {t.chip}", *sorted((rents(t.chip)[k].low / h, rents(t.chip)[k].high / h)))
@@ -167,7 +173,7 @@ def _owned(a: Timed, b: Timed, deals: tuple[Deal, Deal], name: str, paying: str)
 
     parts = sorted([*turned(answer, *deals), *speeds(a, b)], key=lambda t: t.low / t.high)
     low, high = band(ratio, parts)
-    factor = ratio / (1.0 - CHEAPER_frac)
+    factor = ratio / (1.0 - claimed_frac())
     needed = (
         f"holds with a factor {1 / factor:.2f} to spare in speed or dollars"
         if factor <= 1

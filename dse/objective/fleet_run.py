@@ -8,11 +8,11 @@ import numpy as np
 
 from ..core.types import as_float
 from ..fleet.carbon import embodied_kg
-from ..fleet.goodput import n_spare_units, slowdown
+from ..fleet.goodput import first_order_goodput_frac, n_spare_units, slowdown
 from ..fleet.job import Job, Upkeep, job_of
 from ..fleet.ownership import HOUR_s
 from ..fleet.presets import receipts_of, rents
-from ..fleet.reliability import hardware_per_s, total_per_s, transfer_s, young_interval_s
+from ..fleet.reliability import daly_interval_s, hardware_per_s, total_per_s, transfer_s, young_interval_s
 from ..fleet.simulation import Cluster, Outcome, simulate
 from ..hardware.system import System
 from ..mapping.plan import Plan
@@ -37,9 +37,13 @@ class Interruptions:
     restart_s: float
     """Detection, restart, reading."""
     interval_s: float
-    """Young's time between checkpoints."""
+    """Young's time between checkpoints, the one in use."""
+    daly_interval_s: float
+    """Daly's higher order of it."""
     goodput_frac: float
     """Useful over wall time."""
+    first_order_frac: float
+    """The same to first order, as [kokolis2025] counts."""
     goodput_range: tuple[float, float]
     """Over the range between clusters."""
     n_spare_chips: float
@@ -102,14 +106,17 @@ def interruptions(d: Deal, job: Job) -> Interruptions:
     low, high = (total * x / float(r.level) for x in level_range(d))
     kept = [1.0 / float(slowdown(as_float(t), as_float(write), as_float(restart))) for t in (total, low, high)]
     spares = n_spare_units(hardware_per_s(o.failures), job.n_chips, r.repair_s, r.spare_sigmas)
+    interval = young_interval_s(as_float(write), as_float(1.0 / total))
     return Interruptions(
         by_component_per_s={k.removesuffix("_per_s"): n * float(v) for k, v in o.failures.__dict__.items()},
         total_per_s=total,
         range_per_s=(low, high),
         write_s=write,
         restart_s=restart,
-        interval_s=float(young_interval_s(as_float(write), as_float(1.0 / total))),
+        interval_s=float(interval),
+        daly_interval_s=float(daly_interval_s(as_float(write), as_float(1.0 / total))),
         goodput_frac=kept[0],
+        first_order_frac=float(first_order_goodput_frac(interval, *(as_float(x) for x in (total, write, restart)))),
         goodput_range=(kept[2], kept[1]),
         n_spare_chips=float(spares) * float(d.economy.n_blast_chips),
     )

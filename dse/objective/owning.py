@@ -16,7 +16,7 @@ from ..core.types import FloatLike, Scalar, as_float
 from ..cost.money import Money, bond_loss, inverse_yield, package_cost, total_USD
 from ..fleet.job import Economy, Job, Owned, Upkeep, owned, upkeep
 from ..fleet.ownership import ChipRate, chip_hour_USD, chip_rate
-from ..fleet.presets import chip_facts, economy
+from ..fleet.presets import economy, price_and_margin
 from ..fleet.server import capital_USD
 from ..hardware.chip import Chip
 from ..hardware.presets import chip_receipts
@@ -73,13 +73,14 @@ def deal(system: System, margin: float | None = None) -> Deal:
     Raises:
         UnknownNameError: no facts about the chip in a fleet.
     """
-    chip, facts = system.chip, chip_facts(system.chip.name)
+    chip, (price, own) = system.chip, price_and_margin(system.chip.name)
     tech = chip_technology(chip)
     known = published_die(chip)
     die = float(known.value) if known else float(silicon(chip, tech).die_mm2)
-    price = float(facts["price_USD"].value) if margin is None and "price_USD" in facts else UNPRICED
-    own = margin if margin is not None else float(facts["margin"].value) if "margin" in facts else 1.0
-    return Deal(chip, tech, economy(system, chip.node, own), die, price)  # type: ignore[arg-type]
+    if margin is not None:
+        price, own = None, margin
+    around = economy(system, chip.node, 1.0 if own is None else own)
+    return Deal(chip, tech, around, die, UNPRICED if price is None else price)  # type: ignore[arg-type]
 
 
 def package_USD(d: Deal) -> Money:

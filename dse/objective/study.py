@@ -13,9 +13,8 @@ import pydantic
 
 from ..core.errors import DseError, SpecError, UnknownNameError
 from ..core.free import Free
-from ..core.provenance import number
 from ..core.units import UNITS, quantity
-from ..fleet.presets import chip_facts, default_host, host
+from ..fleet.presets import default_host, host, price_and_margin
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..technology.presets import link, memory, node, package
@@ -245,10 +244,10 @@ def owner_of(chip_name: str, host_name: str | None = None, margin: str | float |
     host(name)
     if margin is not None:
         return Owner(name, _positive(margin, "", "study.margin"))
-    facts = chip_facts(chip_name)
-    if "margin" not in facts:
-        raise SpecError(f"study.margin: missing; {chip_name} is bought at a price, so its maker's margin is unknown")
-    return Owner(name, number(facts, "margin"))
+    _, usual = price_and_margin(chip_name)
+    if usual is None:
+        raise SpecError(f"study.margin: missing; {chip_name} is bought at a price, its maker's margin is unknown")
+    return Owner(name, usual)
 
 
 def _check_workloads(spec: _File, goal: str, workloads: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ PLAIN_RETURNS = {
     "number", "quantity", "p_norm_max", "overlapped", "padded", "of", "total", "margin", "gap", "spread", "macs",
     "extra_precisions", "inverse_yield", "bond_loss", "voltage_limit", "chip_parameters", "chip_expert_parameters",
     "in_flight", "mean_context", "baseline_metric", "log_goal", "best_goal", "speedup", "delivered", "intensity",
-    "step_seconds", "plan_seconds",
+    "step_seconds", "plan_seconds", "ratio", "built_delivered", "merit", "own_designs", "whole",
 }  # fmt: skip
 """Public functions that return counts, ratios, whatever unit they were given, or spell their unit out."""
 NUMBERS = ("float", "Scalar", "ScalarLike", "FloatLike")

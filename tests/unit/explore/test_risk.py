@@ -9,7 +9,7 @@ import pytest
 
 from dse.core.errors import SpecError
 from dse.explore.risk import Risk, risk, solve_all_draws, strata
-from dse.explore.robust import FRESH, Hopeless, Program, robust_design, share_of
+from dse.explore.robust import FRESH, Hopeless, Program, robust_design, share_frac
 from dse.explore.unknowns import Draw, draw, study_facts, unknowns
 from dse.objective.study import load_study
 from dse.objective.terms import Limit
@@ -115,8 +115,8 @@ def test_refusals():
         risk(impossible, 10)
     for word in ("best", "p0", "p100", "90"):
         with pytest.raises(SpecError, match="worst, or a percentile"):
-            share_of(word)
-    assert share_of("worst") == 1.0 and share_of("p90") == 0.9
+            share_frac(word)
+    assert share_frac("worst") == 1.0 and share_frac("p90") == 0.9
 
 
 @pytest.mark.slow

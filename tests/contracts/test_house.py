@@ -35,6 +35,7 @@ PLAIN_RETURNS = {
     "in_flight", "mean_context", "baseline_metric", "log_goal", "best_goal", "speedup", "delivered", "intensity",
     "repeats", "slowdown", "slowdown_at", "job_slowdown", "provision", "held_over_used", "ratio", "geometric_mean",
     "mean_speedup",
+    "built_delivered", "merit", "own_designs", "whole",
 }  # fmt: skip
 """Public functions that return counts, ratios, whatever unit they were given, or spell their unit out."""
 NUMBERS = ("float", "Scalar", "ScalarLike", "FloatLike")

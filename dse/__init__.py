@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from .performance.calibration import calibration as calibration
     from .performance.demand import demand as demand
     from .performance.step import step_time as step_time
+    from .sweep import results as results
     from .technology.presets import Technology as Technology
     from .workload.presets import model as model
     from .workload.presets import model_names as model_names
@@ -87,6 +88,7 @@ _PLACES = {
     "performance.calibration": "Calibration calibration",
     "performance.demand": "demand",
     "performance.step": "step_time",
+    "sweep": "results",
     "technology.presets": "Technology",
     "workload.presets": "model model_names",
     "workload.transformer": "Decode Model Training",

@@ -23,6 +23,7 @@ from .facts import Chips, Models
 from .front import FrontCommand, SensitivityCommand
 from .risk import BacktestCommand, RiskCommand
 from .study import Cite, Optimize
+from .sweep import Query, Sweep
 
 Command = (
     Annotated[Optimize, tyro.conf.subcommand("optimize")]
@@ -36,6 +37,8 @@ Command = (
     | Annotated[Cite, tyro.conf.subcommand("cite")]
     | Annotated[Validate, tyro.conf.subcommand("validate")]
     | Annotated[Calibrate, tyro.conf.subcommand("calibrate")]
+    | Annotated[Sweep, tyro.conf.subcommand("sweep")]
+    | Annotated[Query, tyro.conf.subcommand("query")]
 )
 
 ABOUT = (

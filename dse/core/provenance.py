@@ -63,16 +63,27 @@ def _fact(name: str, raw: dict[str, Any], place: str) -> Sourced:
 
 @cache
 def load_receipts(path: Path) -> dict[str, Receipts]:
+    """As `read_receipts`, once per process: for the files of the package, which do not change."""
+    return read_receipts(path)
+
+
+def read_receipts(path: Path) -> dict[str, Receipts]:
     """All things in a data file, each a mapping from canonical fact name to its receipt.
 
     Raises:
-        ReceiptError: a fact without value, kind or source, or with a value outside its range.
+        ReceiptError: no such file or no TOML; a fact without value, kind or source, or with a value outside its range.
         UnitError: an unknown unit in a fact's name.
     """
-    with path.open("rb") as f:
-        raw = tomllib.load(f)
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ReceiptError(f"{path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ReceiptError(f"{path}: not valid TOML: {error}") from None
     things: dict[str, Receipts] = {}
     for thing, facts in raw.items():
+        if not isinstance(facts, dict):
+            raise ReceiptError(f"{path}: {thing} = {facts!r} stands alone; expected a table such as [{thing}]")
         pairs = [_fact(n, r, f"{path.name}:{thing}") for n, r in facts.items() if isinstance(r, dict)]
         things[thing] = {p.name: p for p in pairs}
     return things

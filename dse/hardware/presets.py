@@ -13,8 +13,8 @@ from pathlib import Path
 
 import equinox as eqx
 
-from ..core.errors import SpecError, UnknownNameError
-from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, text, worst_first
+from ..core.errors import DseError, SpecError, UnknownNameError
+from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, read_receipts, text, worst_first
 from ..core.types import as_float
 from ..technology.node import PRECISIONS, ByPrecision
 from .chip import Chip, Core, TensorEngine, peak_FLOPps
@@ -80,10 +80,32 @@ def build_chip(name: str, receipts: Receipts) -> Chip:
     return Chip(name=name, core=core, **named, **numbers(Chip, but=("name", "core", *texts)))  # type: ignore[arg-type]
 
 
+def chip(name_or_path: str | Path) -> Chip:
+    """A chip by preset name, or from the path of your own TOML file with one table of the form in `data/chips.toml`.
+
+    Raises:
+        UnknownNameError: no such preset; offers near matches.
+        DseError: a file that is missing or malformed, a fact without a receipt, or one that no hardware can have.
+    """
+    name = str(name_or_path)
+    return chip_file(Path(name)) if name.endswith(".toml") else _preset(name)
+
+
 @cache
-def chip(name: str) -> Chip:
-    """The chip preset `name`; raises UnknownNameError with near matches."""
+def _preset(name: str) -> Chip:
     return build_chip(name, pick(load_receipts(CHIPS), "chip", name))
+
+
+def chip_file(path: Path) -> Chip:
+    """The one chip in your own TOML file; errors name the file. Read anew at every call, since it may be edited."""
+    try:
+        things = read_receipts(path)
+        if len(things) != 1:
+            raise SpecError(f"holds {len(things)} chips ({', '.join(things)}); keep one table per file")
+        ((name, receipts),) = things.items()
+        return build_chip(name, receipts)
+    except DseError as error:
+        raise SpecError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
 
 
 def chip_names() -> tuple[str, ...]:

@@ -41,6 +41,13 @@ class Space:
     also: tuple[Plan, ...] = ()
     """Plans that are priced whatever the probes say, one per workload."""
 
+    def relative(self, study: Study) -> Space:
+        """The space of `study`, which has this one's baseline and workloads: what only they decide is taken over."""
+        other = Space(study)
+        for name in ("calibration", "systems", "lowered", "baselines", "plans"):
+            other.__dict__[name] = getattr(self, name)
+        return other
+
     @cached_property
     def calibration(self) -> Calibration:
         """Achievable fractions: those of the baseline's family."""

@@ -32,17 +32,18 @@ from .solution import (
 )
 
 
-def solve(study: Study, progress: Callable[[str], None] = lambda _: None) -> Solution:
+def solve(study: Study, progress: Callable[[str], None] = lambda _: None, space: Space | None = None) -> Solution:
     """The best design of a study, with prices and certificate; or the cheapest relaxation if there is none.
 
     Args:
         study: goal, limits, free numbers and choices.
         progress: told what happens, one line at a time.
+        space: the study, lowered, where that is done already.
 
     Returns:
         The solution; `status` says how far to trust it.
     """
-    search = Search(Space(study), progress)
+    search = Search(space or Space(study), progress)
     candidates = search.run()
     alternatives = tuple(Alternative(study.choices[c.choice_index], float(np.exp(c.log_goal))) for c in candidates)
     best = search.rounded(candidates)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,79 @@ def progress(begin: str = "reading the study") -> Iterator[Callable[[str], None]
         return
     with console.status(begin) as status:
         yield status.update
+
+
+EVERY_S = 30.0
+"""Seconds between lines of progress that goes to no terminal."""
+
+
+@contextlib.contextmanager
+def points_progress(total: int) -> Iterator[Callable[[int, int, bool], None]]:
+    """How far a sweep is, on stderr: a bar in a terminal, a line every `EVERY_S` elsewhere.
+
+    Yields a function that takes points done, points failed among them, and whether an earlier run did them.
+    """
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    tally = Tally(total)
+    if not console.is_terminal:
+        spoken = time.monotonic()
+
+        def line(done: int, failed: int, before: bool) -> None:
+            nonlocal spoken
+            tally.add(done, failed, before)
+            if time.monotonic() - spoken >= EVERY_S:
+                spoken = time.monotonic()
+                print(tally.text(), file=sys.stderr, flush=True)
+
+        yield line
+        print(tally.text(), file=sys.stderr, flush=True)
+        return
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    with Progress(BarColumn(None), TextColumn("{task.description}"), console=console) as bar:
+        task = bar.add_task(tally.text(), total=total)
+
+        def move(done: int, failed: int, before: bool) -> None:
+            tally.add(done, failed, before)
+            bar.update(task, completed=tally.done, description=tally.text())
+
+        yield move
+
+
+class Tally:
+    """Points done and failed, and how fast."""
+
+    def __init__(self, total: int):
+        """Begin to count to `total`."""
+        self.total, self.done, self.failed, self.mine = total, 0, 0, 0
+        self.begin = time.monotonic()
+
+    def add(self, done: int, failed: int, before: bool) -> None:
+        """Count `done` points, `failed` among them; those of an earlier run say nothing about the pace."""
+        self.done, self.failed = self.done + done, self.failed + failed
+        self.mine += 0 if before else done
+
+    def text(self) -> str:
+        """One line: points, pace, failures and time left."""
+        spent = max(time.monotonic() - self.begin, 1e-9)
+        pace = self.mine / spent
+        words = [
+            f"{self.done:,} of {self.total:,} points",
+            f"{pace:,.0f} points/s" if pace >= 10 else f"{pace:.2g} points/s",
+        ]
+        words.append(f"{self.failed:,} failed")
+        if self.mine and self.done < self.total:
+            words.append(f"{duration((self.total - self.done) / pace)} left")
+        return ", ".join(words)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as "40 s", "12 min" or "3.5 h"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def complaint(boxed: str) -> str:

@@ -6,7 +6,8 @@ import math
 import pytest
 
 from dse.core.errors import SpecError
-from dse.report.results import json_text, plain, preset_hashes, results_folder, write_json
+from dse.core.files import json_text, plain, results_folder, write_json
+from dse.core.origin import preset_hashes
 
 
 def test_folder_is_made(tmp_path):

@@ -1,0 +1,138 @@
+"""Commands on many points: `dse sweep` and `dse query`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from ..core.errors import DseError, SpecError
+from ..report.terminal import points_progress, progress, screen
+from .flags import COUNT, JSON
+
+if TYPE_CHECKING:
+    from ..sweep.engine import Engine
+    from ..sweep.points import Sweep as Specification
+
+FLAG = tyro.conf.arg(help_behavior_hint="")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Compute every point of a specification into Parquet; nothing that is done is lost or done twice."""
+
+    spec: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SPEC.toml")]
+    """The specification; sweeps/README.md lists those that come along and explains every key."""
+    dry_run: Annotated[bool, FLAG] = False
+    """Only say how many points, how long and how many bytes, after trying a few points."""
+    resume: Annotated[bool, FLAG] = False
+    """Go on where an earlier run stopped: what is whole is kept, what is missing or damaged is computed."""
+    fresh: Annotated[bool, FLAG] = False
+    """Remove what an earlier run left and begin anew."""
+    engine: Literal["local", "dask"] = "local"
+    """Where: in this process, or on a Dask cluster."""
+    scheduler: Annotated[str | None, tyro.conf.arg(metavar="tcp://HOST:PORT", help_behavior_hint="")] = None
+    """Dask: a scheduler that is already running; by default workers are started here."""
+    workers: COUNT = None
+    """Dask: worker processes to start here; by default one per core."""
+    shard: Annotated[str | None, tyro.conf.arg(metavar="I/N", help_behavior_hint="")] = None
+    """Do only slice I of N, from 0: for array jobs that share one results folder."""
+    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    """Folder that gets a folder named after the sweep."""
+    json: JSON = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        """Check, compute, show."""
+        from ..report.session import start_jax
+
+        start_jax()
+        with contextlib.nullcontext() if self.dry_run else self._engine() as engine:
+            from ..sweep.spec import load_sweep
+
+            with progress("reading the specification"):
+                sweep = load_sweep(self.spec)
+            return self._try(sweep) if engine is None else self._compute(sweep, engine)
+
+    def _try(self, sweep: Specification) -> int:
+        from ..report.sweeps import estimate_view
+        from ..sweep.estimate import estimate
+
+        with progress() as tell:
+            tell("trying a few points")
+            found = estimate(sweep)
+        if self.json:
+            print(json.dumps(dataclasses.asdict(found), indent=2))
+        else:
+            screen().print(estimate_view(sweep.name, found))
+        return 0
+
+    def _compute(self, sweep: Specification, engine: Engine) -> int:
+        from ..report.sweeps import summary, summary_view
+        from ..sweep.engine import parse_part, plan_work, run
+        from ..sweep.store import open_store
+
+        part = parse_part(self.shard or "0/1")
+        store = open_store(sweep, self.results, self.resume or self.shard is not None, self.fresh)
+        try:
+            with progress("checking what is done"):
+                work = plan_work(store, part)
+            with points_progress(work.points(sweep)) as tell:
+                run(store, work, engine, tell)
+        except KeyboardInterrupt:
+            print(f"dse: interrupted; {self._go_on()}", file=sys.stderr)
+            return 130
+        except DseError as error:
+            raise SpecError(f"{error}; {self._go_on()}") from error
+        found = summary(store)
+        if self.json:
+            print(json.dumps(found, indent=2))
+        else:
+            screen().print(summary_view(found))
+        return 1 if found["rows"] and found["failed"] == found["rows"] else 0
+
+    def _engine(self) -> contextlib.AbstractContextManager[Engine]:
+        if self.engine == "local":
+            for flag, value in (("--scheduler", self.scheduler), ("--workers", self.workers)):
+                if value is not None:
+                    raise SpecError(f"{flag} {value} belongs to --engine dask")
+            from ..sweep.engine import local
+
+            return contextlib.nullcontext(local)
+        from ..sweep.dask_engine import dask_engine
+
+        return dask_engine(self.scheduler, self.workers)
+
+    def _go_on(self) -> str:
+        """How to go on after a stop."""
+        where = "" if self.results == "results" else f" --results {self.results}"
+        part = f" --shard {self.shard}" if self.shard else ""
+        return f"finished shards are kept; go on with: dse sweep {self.spec}{where}{part} --resume"
+
+
+@dataclasses.dataclass(frozen=True)
+class Query:
+    """Ask the results of a sweep in SQL: `dse query 'select chip, min(step_s) from results group by chip' DIR`."""
+
+    sql: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SQL")]
+    """A select; the rows are the table `results`, and manifest.json says what the columns mean."""
+    results: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RESULTS")]
+    """Results folder of a sweep, or a Parquet file."""
+    json: JSON = False
+    """Print JSON, one object per row."""
+
+    def run(self) -> int:
+        """Ask and show."""
+        from ..report.sweeps import answer_view
+        from ..sweep.results import query
+
+        answer = query(self.sql, self.results)
+        if self.json:
+            print(answer.to_json(orient="records", indent=2, double_precision=15))
+        else:
+            screen().print(answer_view(answer, self.results))
+        return 0

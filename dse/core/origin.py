@@ -1,0 +1,56 @@
+"""Where an answer came from: the commit, the versions and the digests of everything it was computed with."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+
+PACKAGE = Path(__file__).parents[1]
+OUTSIDE = ("cli", "report")
+"""Rooms that show answers and cannot change them."""
+LIBRARIES = ("jax", "jaxlib", "equinox", "numpy", "scipy", "pyarrow")
+"""Packages that numbers or files may depend on."""
+
+
+def preset_hashes() -> dict[str, str]:
+    """Digest of every data file of the package, by its place."""
+    paths = sorted(p for p in PACKAGE.glob("*/data/*") if p.suffix in (".toml", ".json"))
+    return {str(p.relative_to(PACKAGE)): digest(p.read_bytes()) for p in paths}
+
+
+@cache
+def code_hash() -> str:
+    """Digest of all the code that can change an answer."""
+    paths = sorted(p for p in PACKAGE.rglob("*.py") if p.relative_to(PACKAGE).parts[0] not in OUTSIDE)
+    return digest("".join(f"{p.relative_to(PACKAGE)} {digest(p.read_bytes())}\n" for p in paths).encode())
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package, Python and `LIBRARIES`."""
+    return {"dse": __version__, "python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
+
+
+def digest(content: Any) -> str:
+    """SHA-256 of bytes, or of anything that lends them, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def git_commit() -> str | None:
+    """Commit the package was run from, with "+changes" when files differ from it; None outside a checkout."""
+    try:
+        run = [_git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no", "--", str(PACKAGE))]
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return run[0] + ("+changes" if run[1] else "")
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(PACKAGE), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

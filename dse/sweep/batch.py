@@ -1,0 +1,193 @@
+"""Points evaluated in compiled batches: settings of equal structure share one program, rows go through in chunks."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..core.types import FloatLike, Vector
+from ..cost.power import foreign_frac
+from ..hardware.chip import Chip
+from ..mapping.headroom import usable_frac
+from ..objective.metrics import evaluate_demand, silicon
+from ..objective.terms import State
+from .columns import EVALUATED, OF_CHIP
+from .keys import CHIP_NUMBERS
+from .points import UNSET, Points, Sweep
+from .settings import Coefficients, Setting, lower, power_of_two
+
+TABLE = 512
+"""Plans of all settings that one call holds, a few kB each; fewer settings are padded."""
+ROWS = 2**16
+"""Evaluations of one call; fewer are padded, which takes less time than compiling another size."""
+STEP = 2048
+"""Evaluations that are vectorised together: large enough to hide overheads, small enough for the cache."""
+
+TOO_BIG = "no plan fits in memory"
+TOO_HOT = "static power alone exceeds the power limit"
+NO_NUMBER = "not a finite number"
+
+
+def evaluate_points(sweep: Sweep, points: Points) -> dict[str, np.ndarray]:
+    """Everything recorded of `points`: `sweep.record`, `plan`, `ok` and `reason`, one array each."""
+    n = points.index.size
+    values = np.full((n, len(sweep.record)), np.nan)
+    plan, reason = np.full(n, "", dtype=object), np.full(n, "", dtype=object)
+    member, settings = prepared(sweep, points)
+    for k, s in enumerate(settings):
+        if isinstance(s, str):
+            reason[member == k] = s
+    numbers = np.stack([points.numbers[k] for k in sweep.numbers], axis=1) if sweep.numbers else np.empty((n, 0))
+    for group in _groups(settings):
+        rows = np.flatnonzero(np.isin(member, group))
+        rows = rows[np.argsort(member[rows], kind="stable")]
+        which = np.searchsorted(group, member[rows])
+        chosen: list[Setting] = [s for k in group if isinstance(s := settings[k], Setting)]
+        found, best, fits = _run(chosen, which, numbers[rows], sweep.numbers, sweep.record)
+        values[rows] = found
+        reason[rows] = _reasons(found, fits, sweep.record)
+        plan[rows] = _plan_texts(chosen, which, best)
+    ok = reason == ""
+    keep = np.asarray([c == "memory_B" for c in sweep.record], dtype=bool)
+    values[np.ix_(~ok, ~keep)] = np.nan
+    columns = dict(zip(sweep.record, values.T, strict=True))
+    return {**columns, "plan": plan, "ok": ok, "reason": reason}
+
+
+def prepared(sweep: Sweep, points: Points) -> tuple[np.ndarray, list[Setting | str]]:
+    """Which combination of choices each point has, and every combination lowered, or why it has no answer."""
+    distinct, member = combinations(sweep, points)
+    return member, [lower(c, sweep.folder, sweep.files) for c in distinct]
+
+
+def combinations(sweep: Sweep, points: Points) -> tuple[list[tuple[tuple[str, Any], ...]], np.ndarray]:
+    """Distinct combinations of choices, and which of them each point has."""
+    code = np.zeros(points.index.size, dtype=np.int64)
+    for key, values in sweep.choices.items():
+        code = code * (len(values) + 1) + points.codes[key] + 1
+    distinct, first, member = np.unique(code, return_index=True, return_inverse=True)
+    rows = [{k: int(points.codes[k][i]) for k in sweep.choices} for i in first]
+    named = [tuple((k, sweep.choices[k][c]) for k, c in row.items() if c != UNSET) for row in rows]
+    return named[: distinct.size], member.reshape(-1)
+
+
+def _groups(settings: list[Setting | str]) -> list[list[int]]:
+    """Positions of settings that stack: equal structure and sizes, at most `TABLE` plans together."""
+    alike: dict[Any, list[int]] = {}
+    for k, s in enumerate(settings):
+        if isinstance(s, Setting):
+            leaves, form = jax.tree.flatten(s.coefficients)
+            alike.setdefault((form, tuple(np.shape(x) for x in leaves)), []).append(k)
+    out = []
+    for members in alike.values():
+        first = settings[members[0]]
+        assert isinstance(first, Setting)
+        size = settings_per_call(power_of_two(len(first.plans)))
+        out += [members[i : i + size] for i in range(0, len(members), size)]
+    return out
+
+
+def settings_per_call(n_plans: int) -> int:
+    """Settings that one call holds, with `n_plans` plans each."""
+    return max(TABLE // n_plans, 1)
+
+
+def _run(
+    settings: list[Setting], which: np.ndarray, numbers: np.ndarray, names: tuple[str, ...], record: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Recorded values, best plan and whether it fits, of every row; rows go through in calls of one size."""
+    n_plans = power_of_two(len(settings[0].plans))
+    padded = settings + [settings[0]] * (settings_per_call(n_plans) - len(settings))
+    table = jax.device_put(jax.tree.map(lambda *xs: np.stack(xs), *(s.coefficients for s in padded)))
+    most = max(ROWS // n_plans, 1)
+    parts = []
+    for begin in range(0, which.size, most):
+        rows = np.arange(begin, min(begin + most, which.size))
+        full = np.concatenate([rows, np.full(most - rows.size, rows[0])])
+        step = max(STEP // n_plans, 1)
+        out = _evaluate(table, which[full], numbers[full], names, record, step)
+        parts.append([np.asarray(x)[: rows.size] for x in out])
+    values, best, fits = (np.concatenate(p) for p in zip(*parts, strict=True))
+    return values, best, fits
+
+
+@partial(jax.jit, static_argnames=("names", "record", "step"))
+def _evaluate(
+    table: Coefficients,
+    which: FloatLike,
+    numbers: FloatLike,
+    names: tuple[str, ...],
+    record: tuple[str, ...],
+    step: int,
+) -> tuple[Array, Array, Array]:
+    """Every row of `numbers` on its setting of `table`, `step` rows at a time."""
+
+    def one(row: tuple[Array, Array]) -> tuple[Array, Array, Array]:
+        setting = jax.tree.map(lambda x: x[row[0]], table)
+        chip = with_numbers(setting.chip, names, row[1])
+        return _best_plan(setting, chip, record)
+
+    return jax.lax.map(one, (which, numbers), batch_size=step)  # type: ignore[return-value]
+
+
+def _best_plan(s: Coefficients, chip: Chip, record: tuple[str, ...]) -> tuple[Array, Array, Array]:
+    """Recorded values under the fastest plan that fits, or the leanest if none does; its position; whether it fits."""
+    fits = s.demands.memory_B <= usable_frac() * chip.hbm_capacity_B
+    if s.demands.memory_B.size == 1:
+        best = jnp.asarray(0)
+    else:
+        seconds = jax.vmap(lambda d: evaluate_demand(d, chip, s.tech, s.calibration).step_s)(s.demands)
+        leanest = jnp.argmin(s.demands.memory_B)
+        best = jnp.where(jnp.any(fits), jnp.argmin(jnp.where(fits, seconds, jnp.inf)), leanest)
+    evaluation = evaluate_demand(jax.tree.map(lambda x: x[best], s.demands), chip, s.tech, s.calibration)
+    parts = silicon(chip, s.tech)
+    state = State(chip, s.tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, [], [])
+    values = [EVALUATED[c][0](evaluation) if c in EVALUATED else OF_CHIP[c][0](state) for c in record]
+    return jnp.stack([jnp.asarray(v, dtype=float) for v in values]), best, fits[best]
+
+
+CROSSING = ("n_dies", "hbm_bandwidth_Bps")
+"""Numbers that change what must cross between dies."""
+
+
+def with_numbers(chip: Chip, names: tuple[str, ...], values: Vector) -> Chip:
+    """`chip` with the numbers `names` set, where `values` (n,) are numbers; memory of another die crosses the links.
+
+    Unlike the free numbers of a study this leaves the links between dies alone as long as neither dies nor memory
+    bandwidth change, so that a preset without changes is evaluated as it is.
+    """
+    if not names:
+        return chip
+    new = [jnp.where(jnp.isnan(values[i]), CHIP_NUMBERS[n](chip), values[i]) for i, n in enumerate(names)]
+    chip = eqx.tree_at(lambda c: [CHIP_NUMBERS[n](c) for n in names], chip, new)
+    changed = [~jnp.isnan(values[i]) for i, n in enumerate(names) if n in CROSSING]
+    if not changed:
+        return chip
+    crossing = chip.hbm_bandwidth_Bps * foreign_frac(chip.n_dies)
+    kept = jnp.where(jnp.any(jnp.stack(changed)), crossing, chip.die_to_die_bandwidth_Bps)
+    return eqx.tree_at(lambda c: c.die_to_die_bandwidth_Bps, chip, kept)
+
+
+def _reasons(values: np.ndarray, fits: np.ndarray, record: tuple[str, ...]) -> np.ndarray:
+    """Why each row has no answer; empty where it has."""
+    finite = np.isfinite(values).all(axis=1)
+    times = [i for i, c in enumerate(record) if c == "step_s"]
+    hot = np.isinf(values[:, times]).any(axis=1)
+    worst_last = [(~finite, NO_NUMBER), (hot, TOO_HOT), (~fits, TOO_BIG)]
+    out = np.full(fits.size, "", dtype=object)
+    for where, why in worst_last:
+        out[where] = why
+    return out
+
+
+def _plan_texts(settings: list[Setting], which: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Plan of each row as text."""
+    names = np.asarray([p for s in settings for p in s.plans], dtype=object)
+    starts = np.cumsum([0, *(len(s.plans) for s in settings[:-1])])
+    return names[starts[which] + best]

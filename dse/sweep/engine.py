@@ -1,0 +1,89 @@
+"""Doing the work: shard after shard in this process, or the same shards on a Dask cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
+
+from ..core.errors import SpecError
+from .batch import evaluate_points
+from .points import Points, Sweep, points
+from .store import Facts, Store
+from .studies import solve_points
+
+Tell: TypeAlias = Callable[[int, int, bool], None]
+"""Told of every shard that is done: its points, how many failed, and whether an earlier run did it."""
+
+
+def run_shard(store: Store, index: int) -> Facts:
+    """Compute and write one shard; one that is whole already, such as by a worker since lost, is left alone."""
+    there = store.check(store.path(index))
+    if there is not None:
+        return there
+    some = points(store.sweep, store.sweep.shard(index))
+    return store.write(index, some, answers(store.sweep, some))
+
+
+def answers(sweep: Sweep, some: Points) -> dict[str, Any]:
+    """Everything recorded of some points, by column."""
+    return solve_points(sweep, some) if sweep.of_studies else evaluate_points(sweep, some)
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """The shards of one run."""
+
+    done: dict[int, Facts]
+    """What earlier runs left whole."""
+    todo: tuple[int, ...]
+    """Shards to compute."""
+    finished: bool = False
+    """Whether the sweep is one merged file already."""
+
+    def points(self, sweep: Sweep) -> int:
+        """Points of all shards, done and to do."""
+        return sum(len(sweep.shard(i)) for i in (*self.done, *self.todo))
+
+
+def plan_work(store: Store, part: tuple[int, int] = (0, 1)) -> Work:
+    """What is done and what is left, of slice `part[0]` of `part[1]` equal slices of the shards."""
+    mine = range(store.sweep.n_shards)[part[0] :: part[1]]
+    if store.check_merged() is not None:
+        return Work(dict.fromkeys(mine, Facts(0, 0)), (), finished=True)
+    present = store.present()
+    checked = {i: store.check(present.get(i)) for i in mine}
+    return Work({i: f for i, f in checked.items() if f}, tuple(i for i, f in checked.items() if f is None))
+
+
+def parse_part(text: str) -> tuple[int, int]:
+    """Slice and number of slices written as "0/4" (array jobs count from 0).
+
+    Raises:
+        SpecError: anything else, or a slice that does not exist.
+    """
+    words = text.split("/")
+    if len(words) != 2 or not all(w.isdecimal() for w in words) or not int(words[0]) < int(words[1]):
+        raise SpecError(f"--shard {text}: expected slice/slices counted from 0, such as 0/4 for the first of four")
+    return int(words[0]), int(words[1])
+
+
+Engine: TypeAlias = Callable[[Store, tuple[int, ...]], Iterator[tuple[int, Facts]]]
+"""Computes shards in any order and yields each with what is in it."""
+
+
+def local(store: Store, todo: Iterable[int]) -> Iterator[tuple[int, Facts]]:
+    """One shard after the other in this process; memory is that of one shard."""
+    for index in todo:
+        yield index, run_shard(store, index)
+
+
+def run(store: Store, work: Work, engine: Engine, tell: Tell = lambda points, failed, before: None) -> None:
+    """Complete `work`, and turn a small sweep into one file once all of its shards are there."""
+    sweep = store.sweep
+    for index, facts in work.done.items():
+        tell(len(sweep.shard(index)), facts.failed, True)
+    for index, facts in engine(store, work.todo):
+        tell(len(sweep.shard(index)), facts.failed, False)
+    if not work.finished and len(store.present()) == sweep.n_shards:
+        store.merge()

@@ -1,0 +1,166 @@
+"""One combination of choices (chip, system, workload, plans) lowered to coefficients, once for all its points."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import lru_cache
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from ..core.errors import DseError, SpecError
+from ..hardware.chip import Chip
+from ..hardware.presets import chip, default_system, system
+from ..hardware.system import Fabric, System
+from ..mapping.plan import parse_plan, plan_text
+from ..mapping.tiling import array_shape
+from ..objective.metrics import chip_reference, lowered
+from ..performance.calibration import Calibration, calibration, calibration_names, default_calibration
+from ..performance.demand import StepDemand, demand, stack_demands
+from ..technology.presets import Technology, technology
+from ..workload.presets import model
+from ..workload.transformer import Decode, Training, Workload
+from .keys import FILES, Value, find_file
+
+PACKAGE = "CoWoS-L"
+"""Package technology unless a specification names one, as for presets."""
+
+
+class Coefficients(eqx.Module):
+    """What the compiled batch reads of a setting; names are blank so that settings stack."""
+
+    demands: StepDemand
+    """Leading axis over plans, padded to a power of two with plans that never fit."""
+    chip: Chip
+    """The chip, before its numbers are set."""
+    tech: Technology
+    """What it is made with."""
+    calibration: Calibration
+    """Achievable fractions."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """A combination of choices that works."""
+
+    coefficients: Coefficients
+    """For the compiled batch."""
+    plans: tuple[str, ...]
+    """Text of each plan, before padding."""
+
+
+Choices = tuple[tuple[str, Value], ...]
+"""Key and value of every choice that a point makes."""
+
+KEPT_SETTINGS = 16
+"""Lowered settings kept at a time; the others are lowered anew when they come again."""
+
+
+@lru_cache(maxsize=KEPT_SETTINGS)
+def lower(choices: Choices, folder: Path, files: tuple[tuple[str, str], ...]) -> Setting | str:
+    """The setting of `choices`, or in one line why there is none.
+
+    Args:
+        choices: what the points have in common.
+        folder: where users' files are looked for.
+        files: digests of those files, so that an edited one is not answered from memory.
+    """
+    try:
+        return _lower(_Given({k: v for k, v in choices}, folder))
+    except DseError as error:
+        return " ".join(str(error).split())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Given:
+    """Values of one combination by key."""
+
+    values: dict[str, Value]
+    folder: Path
+
+    def text(self, key: str, default: str = "") -> str:
+        """A name, or the path of a user's file."""
+        return find_file(key, str(self.values.get(key, default)), self.folder)
+
+    def count(self, key: str, default: int) -> int:
+        """A whole number."""
+        return int(self.values.get(key, default))
+
+
+def _lower(given: _Given) -> Setting:
+    where = _system(given)
+    c = _calibration(given, where.chip)
+    workload = _workload(given, where.n_chips)
+    array, ref = array_shape(where.chip.core.tensor), chip_reference(where.chip, c)
+    if given.text("plan", "auto") == "auto":
+        every, demands = lowered(where, workload, c)
+    else:
+        every = [parse_plan(given.text("plan"))]
+        demands = [demand(workload, every[0], where, ref, array)]
+    own = where.chip
+    tech = technology(
+        given.text("node", own.node), given.text("hbm", own.hbm), given.text("link", own.link),
+        package=given.text("package", PACKAGE),
+    )  # fmt: skip
+    return Setting(_coefficients(demands, own, tech, c), tuple(plan_text(p) for p in every))
+
+
+def _calibration(given: _Given, inside: Chip) -> Calibration:
+    """The one asked for, or that of the chip's family; your own chip belongs to none, whatever its name."""
+    if "calibration" in given.values:
+        return calibration(given.text("calibration"))
+    if given.text("chip").endswith(FILES["chip"]):
+        raise SpecError(f"your own chip {inside.name} needs a calibration: {', '.join(calibration_names())}")
+    return default_calibration(inside.name)
+
+
+def _system(given: _Given) -> System:
+    """The chip in the fabric of `system`; a product's own chip keeps the wiring of the product."""
+    inside = chip(given.text("chip"))
+    name = given.text("system") or default_system(inside.name)
+    fabric = _fabric(given, system(name).fabric)
+    whole = system(name).chip if system(name).chip.name == inside.name else inside
+    n_chips = given.count("chips", fabric.n_chips)
+    if n_chips % fabric.n_chips and fabric.n_chips % n_chips:
+        raise SpecError(f"chips = {n_chips}: expected a multiple or a divisor of the domain of {fabric.n_chips}")
+    return System(name, whole, fabric, n_chips)
+
+
+def _fabric(given: _Given, usual: Fabric) -> Fabric:
+    """The system's scale-up domain, or a switched one of the size that `domain` says."""
+    if "domain" not in given.values:
+        return usual
+    return Fabric("switched", (given.count("domain", 1),), (1.0,), in_network_reduction=usual.in_network_reduction)
+
+
+def _workload(given: _Given, n_chips: int) -> Workload:
+    """The workload, with the sizes `dse evaluate` takes when they are left out."""
+    what = model(given.text("model"))
+    usual = min(USUAL_TOKENS, what.max_context)
+    if given.text("phase", "training") == "training":
+        batch = given.count("batch", TRAINING_BATCH * n_chips)
+        return Training(what, batch, given.count("sequence", usual), given.text("precision", "bf16"))
+    batch = given.count("batch", DECODE_BATCH * n_chips)
+    stored = given.text("weights", "bf16"), given.text("kv", "bf16")
+    return Decode(what, batch, given.count("context", usual), *stored)
+
+
+USUAL_TOKENS, TRAINING_BATCH, DECODE_BATCH = 8192, 4, 16
+"""Sequence or context, and sequences per chip, when a specification leaves them out."""
+
+
+def _coefficients(demands: list[StepDemand], own: Chip, tech: Technology, c: Calibration) -> Coefficients:
+    n = len(demands)
+    never = dataclasses.replace(demands[0], memory_B=np.inf)
+    stacked = stack_demands([*demands, *([never] * (power_of_two(n) - n))])
+    blank = Technology(*(dataclasses.replace(part, name="") for part in tech.__dict__.values()))
+    chip_ = dataclasses.replace(own, name="", node="", hbm="", link="")
+    parts = (stacked, chip_, blank, dataclasses.replace(c, name=""))
+    return jax.tree.map(np.asarray, Coefficients(*parts))
+
+
+def power_of_two(n: int) -> int:
+    """The smallest power of two that is at least `n`: few sizes mean few compilations."""
+    return 1 << max(n - 1, 0).bit_length()

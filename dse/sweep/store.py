@@ -1,0 +1,233 @@
+"""Results on disk: one Parquet file per unit of work, whole or absent, named after the question and the code.
+
+A shard's name holds a digest of the specification, the code, the presets and the versions, so a file that is there and
+whole is the answer, and one that is not is computed again. A finished small sweep becomes one file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..core.errors import SpecError
+from ..core.files import results_folder, write_json, write_whole
+from ..core.origin import code_hash, digest, git_commit, preset_hashes, versions
+from .columns import ALWAYS, PLAN, SCHEMA_VERSION, meaning
+from .keys import COUNTS, is_number
+from .points import Points, Sweep, column_of
+from .results import MANIFEST, MERGED, SHARDS, read_manifest
+from .studies import solved_columns
+
+MERGED_ROWS = 100_000
+"""Rows up to which the shards of a finished sweep become one file: many small files are slow and hard to share."""
+FACTS = ("identity", "rows", "failed")
+"""What the footer of every file says."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What is in a shard."""
+
+    rows: int
+    """Points that have a row."""
+    failed: int
+    """Rows without an answer."""
+
+    def __add__(self, other: Facts) -> Facts:
+        return Facts(self.rows + other.rows, self.failed + other.failed)
+
+
+def _types(sweep: Sweep) -> dict[str, pa.DataType]:
+    """Column names and types, in order."""
+    kinds: dict[str, pa.DataType] = {"point": pa.int64()}
+    for key in sweep.varied:
+        whole = key in COUNTS or key == "choices.n_dies"
+        yes_no = key == "choices.native_fp4"
+        kind = pa.float64() if is_number(key) else pa.int64() if whole else pa.bool_() if yes_no else pa.string()
+        kinds[column_of(key)] = kind
+    if sweep.of_studies:
+        kinds |= {name: {str: pa.string(), float: pa.float64(), bool: pa.bool_(), int: pa.int64()}[kind]
+                  for name, kind in solved_columns(sweep).items()}  # fmt: skip
+    else:
+        kinds |= {PLAN: pa.string(), **{name: pa.float64() for name in sweep.record}}
+    return {**kinds, "ok": pa.bool_(), "reason": pa.string()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """The folder of one sweep."""
+
+    sweep: Sweep
+    """The question."""
+    folder: Path
+    """Where its answers go."""
+
+    @cached_property
+    def identity(self) -> str:
+        """Digest of everything that decides the answers: question, users' files, code, presets and versions."""
+        s = self.sweep
+        question = (s.of_studies, s.base, s.axes, s.rules, s.record, s.seed, s.shard_points, s.files)
+        basis = (SCHEMA_VERSION, question, code_hash(), sorted(preset_hashes().items()), sorted(versions().items()))
+        return digest(repr(basis).encode())
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Column names and types."""
+        return pa.schema(list(_types(self.sweep).items()))
+
+    def start(self, index: int) -> str:
+        """How the name of shard `index` begins; the digest of its bytes follows."""
+        return f"{index:06d}-{digest(f'{self.identity} {index}'.encode())[:16]}-"
+
+    def path(self, index: int) -> Path | None:
+        """File of shard `index`, whole or not; None where there is none."""
+        return next(iter(sorted((self.folder / SHARDS).glob(f"{self.start(index)}*.parquet"))), None)
+
+    def present(self) -> dict[int, Path]:
+        """Files of all shards that are there, whole or not."""
+        paths = sorted((self.folder / SHARDS).glob("[!.]*.parquet"), reverse=True)
+        return {int(p.name[:6]): p for p in paths if p.name.startswith(self.start(int(p.name[:6])))}
+
+    @property
+    def merged(self) -> Path:
+        """File of a finished small sweep."""
+        return self.folder / MERGED
+
+    def write(self, index: int, points: Points, answers: dict[str, Any]) -> Facts:
+        """Write a shard, whole or not at all, and say what is in it."""
+        columns = {"point": points.index, **_settings(self.sweep, points), **answers}
+        arrays = [pa.array(columns[f.name], type=f.type, from_pandas=True) for f in self.schema]
+        facts = Facts(points.index.size, int(points.index.size - np.sum(answers["ok"])))
+        content = self._content(pa.table(arrays, schema=self.schema), facts)
+        path = self.folder / SHARDS / f"{self.start(index)}{digest(content)[:16]}.parquet"
+        write_whole(path, lambda p: p.write_bytes(content))
+        return facts
+
+    def _content(self, table: pa.Table, facts: Facts) -> pa.Buffer:
+        """`table` as the bytes of a Parquet file, with `facts` in its footer."""
+        footer = dict(zip(FACTS, (self.identity, str(facts.rows), str(facts.failed)), strict=True))
+        sink = pa.BufferOutputStream()
+        pq.write_table(table.replace_schema_metadata(footer), sink, compression="zstd")
+        return sink.getvalue()
+
+    def check(self, path: Path | None) -> Facts | None:
+        """What is in a shard of this sweep; None where it is absent or its bytes are not those that were written."""
+        if path is None or not path.exists():
+            return None
+        content = path.read_bytes()
+        return self._facts(content) if path.stem.endswith(digest(content)[:16]) else None
+
+    def _facts(self, content: bytes) -> Facts | None:
+        says = pq.read_schema(pa.BufferReader(content)).metadata
+        return Facts(int(says[b"rows"]), int(says[b"failed"])) if says[b"identity"].decode() == self.identity else None
+
+    def check_merged(self) -> Facts | None:
+        """What is in the one file of a finished small sweep; None where it is absent or not what was written."""
+        says = read_manifest(self.folder).get("results_sha256")
+        if says is None or not self.merged.exists():
+            return None
+        content = self.merged.read_bytes()
+        return self._facts(content) if digest(content) == says else None
+
+    def merge(self) -> None:
+        """Turn the shards of a finished small sweep into one file, then remove them and what crashes left.
+
+        The manifest is written in between: only then does the one file count.
+        """
+        small = self.sweep.size <= MERGED_ROWS
+        shards = [p for _, p in sorted(self.present().items())]
+        if small and len(shards) == self.sweep.n_shards:
+            try:
+                tables = [pq.read_table(p) for p in shards]
+            except FileNotFoundError:
+                return  # another slice of the same sweep is quicker
+            whole = pa.concat_tables(tables)
+            failed = sum(int(t.schema.metadata[b"failed"]) for t in tables)
+            content = self._content(whole, Facts(whole.num_rows, failed))
+            write_whole(self.merged, lambda p: p.write_bytes(content))
+            write_json(self.folder / MANIFEST, {**read_manifest(self.folder), "results_sha256": digest(content)})
+        self.clear(shards if small else [])
+
+    def clear(self, paths: Iterable[Path]) -> None:
+        """Remove `paths` and the temporary files that crashes left; SpecError where that is not possible."""
+        try:
+            for path in (*self.folder.glob(f"{SHARDS}/.*.tmp"), *self.folder.glob(".*.tmp"), *paths):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise SpecError(f"{error.filename}: cannot be removed ({error.strerror})") from error
+
+
+def _settings(sweep: Sweep, points: Points) -> dict[str, Any]:
+    """What axes and rules set, by column."""
+    out: dict[str, Any] = {}
+    for key in sweep.varied:
+        if key in points.numbers:
+            out[column_of(key)] = points.numbers[key]
+        else:
+            words = np.asarray([*sweep.choices[key], None], dtype=object)
+            out[column_of(key)] = words[points.codes[key]]  # `UNSET`, -1, is the last
+    return out
+
+
+def open_store(sweep: Sweep, root: str | Path, go_on: bool = False, fresh: bool = False) -> Store:
+    """The store of a sweep below `root`, with its manifest.
+
+    Args:
+        sweep: the question.
+        root: folder that gets a folder named after the sweep.
+        go_on: whether answers that are there are kept and completed.
+        fresh: whether answers that are there are removed.
+
+    Raises:
+        SpecError: a folder that cannot be written; answers that are there already, or to another question.
+    """
+    store = Store(sweep, results_folder(root, sweep.name, "sweep.name"))
+    manifest = store.folder / MANIFEST
+    if fresh:
+        store.clear([*store.folder.glob(f"{SHARDS}/*.parquet"), store.merged, manifest])
+    held = read_manifest(store.folder) if manifest.exists() else None
+    if held is not None and held.get("identity") != store.identity:
+        raise SpecError(
+            f"{store.folder} holds answers to another specification, or by other code, presets or versions "
+            f"({held.get('git_commit')}, {held.get('date')}); choose another --results, or --fresh to replace them"
+        )
+    if held is not None and not go_on:
+        raise SpecError(f"{store.folder} holds this sweep already; add --resume to complete it, or --fresh")
+    if held is None:
+        write_json(manifest, _manifest(store))
+    try:
+        (store.folder / SHARDS).mkdir(exist_ok=True)
+    except OSError as error:
+        raise SpecError(f"{store.folder / SHARDS}: cannot be made ({error.strerror})") from error
+    return store
+
+
+def _manifest(store: Store) -> dict[str, Any]:
+    """Where the answers come from, and what each column means."""
+    sweep = store.sweep
+    meanings = {f.name: ALWAYS.get(f.name) or meaning(f.name, sweep.of_studies) for f in store.schema}
+    return {
+        "sweep": sweep.name,
+        "schema_version": SCHEMA_VERSION,
+        "identity": store.identity,
+        "specification": sweep.text,
+        "seed": sweep.seed,
+        "points": sweep.size,
+        "shards": sweep.n_shards,
+        "shard_points": sweep.shard_points,
+        "columns": {f.name: f"{f.type}: {meanings[f.name]}" for f in store.schema},
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "git_commit": git_commit(),
+        "versions": versions(),
+        "code_sha256": code_hash(),
+        "files_sha256": dict(sweep.files),
+        "presets_sha256": preset_hashes(),
+    }

@@ -1,0 +1,148 @@
+"""Evaluated points are what `dse.evaluate` says of the same chip, and failures keep their reasons."""
+
+import dataclasses
+
+import equinox as eqx
+import numpy as np
+import pytest
+
+import dse
+from dse.cost.power import foreign_frac
+from dse.sweep.batch import NO_NUMBER, TOO_BIG, TOO_HOT, evaluate_points
+from dse.sweep.points import points
+from dse.sweep.spec import load_sweep
+
+pytestmark = pytest.mark.slow
+
+
+def answers(sweep, wanted=None):
+    return evaluate_points(sweep, points(sweep, range(sweep.size) if wanted is None else wanted))
+
+
+def test_a_point_is_what_evaluate_says(write):
+    sweep = load_sweep(write())
+    made, found = points(sweep, range(sweep.size)), answers(sweep)
+    assert found["ok"].all()
+    base = dse.system("dgx-a100", 8)
+    workload = dse.Training(dse.model("llama-3.1-8b"), 32, 2048)
+    for i in (0, 7, 13, 23):
+        chip = eqx.tree_at(
+            lambda c: [c.hbm_bandwidth_Bps, c.clock_Hz, c.n_cores],
+            base.chip,
+            [np.asarray(made.numbers[k][i]) for k in ("hbm_bandwidth_Bps", "clock_Hz", "n_cores")],
+        )
+        system = dataclasses.replace(base, chip=chip)
+        plan = dse.parse_plan(found["plan"][i])
+        _, e = dse.evaluate(system, workload, plan)
+        for column, value in {"step_s": e.step_s, "power_W": e.power_W, "mfu_frac": e.mfu_frac}.items():
+            np.testing.assert_allclose(found[column][i], float(value), rtol=1e-9)
+
+
+def test_more_bandwidth_is_never_slower(write):
+    found = answers(load_sweep(write()))["step_s"].reshape(2, 3, 4)
+    assert (np.diff(found, axis=1) <= 0).all() and (np.diff(found, axis=1) < 0).any()
+
+
+def test_auto_takes_the_fastest_plan_that_fits(write):
+    text = write(('values = ["tp=2,pp=1,dp=4", "tp=8,pp=1,dp=1"]', 'values = ["auto"]')).read_text()
+    sweep = load_sweep(write(("batch = 32", "batch = 64"), text=text))
+    made, found = points(sweep, range(3)), answers(sweep, range(3))
+    system = dse.system("dgx-a100", 8)
+    for i in range(3):
+        names = ("hbm_bandwidth_Bps", "clock_Hz", "n_cores")
+        values = [np.asarray(made.numbers[k][i]) for k in names]
+        chip = eqx.tree_at(lambda c: [c.hbm_bandwidth_Bps, c.clock_Hz, c.n_cores], system.chip, values)
+        best, e = dse.evaluate(
+            dataclasses.replace(system, chip=chip), dse.Training(dse.model("llama-3.1-8b"), 64, 2048)
+        )
+        assert dse.parse_plan(found["plan"][i]) == best
+        np.testing.assert_allclose(found["step_s"][i], float(e.step_s), rtol=1e-9)
+
+
+def test_answers_do_not_depend_on_the_slice(write):
+    sweep = load_sweep(write())
+    whole, part = answers(sweep), answers(sweep, range(9, 17))
+    for column, values in part.items():
+        np.testing.assert_array_equal(values, whole[column][9:17])
+
+
+def test_failures_are_rows_with_reasons(write):
+    rules = """
+[[rules]]
+if = { plan = "tp=8,pp=1,dp=1", hbm_bandwidth = "1 TBps" }
+set = { model = "gpt-3-175b" }
+
+[[rules]]
+if = { plan = "tp=8,pp=1,dp=1", hbm_bandwidth = { at_least = "3 TBps" } }
+set = { power_limit = "10 W" }
+
+[[rules]]
+if = { plan = "tp=2,pp=1,dp=4", hbm_bandwidth = "1 TBps" }
+set = { chips = 12 }
+"""
+    found = answers(load_sweep(write(text=write().read_text() + rules)))
+    # 175B parameters on eight chips of 80 GB: more than 16 x 175 / 8 = 350 GB each for weights and optimizer
+    assert list(found["reason"][12:16]) == [TOO_BIG] * 4 and (found["memory_B"][12:16] > 350e9).all()
+    assert list(found["reason"][20:24]) == [TOO_HOT] * 4
+    assert set(found["reason"][:4]) == {"chips = 12: expected a multiple or a divisor of the domain of 8"}
+    failed = found["reason"] != ""
+    assert np.isnan(found["step_s"][failed]).all() and np.isfinite(found["step_s"][~failed]).all()
+    assert (found["ok"] == ~failed).all() and failed.sum() == 12 and NO_NUMBER not in found["reason"]
+
+
+def test_a_preset_without_changes_keeps_its_links_between_dies(write):
+    """B200 has two dies; its links are the vendor's, not what its memory needs to cross, until the memory changes."""
+    text = '[sweep]\nname = "b"\nrecord = ["step_s", "power_W"]\n[base]\nchip = "b200"\nmodel = "llama-3.1-8b"\n'
+    text += 'plan = "tp=8,pp=1,dp=1"\n'
+    found = answers(load_sweep(write(text=text)))
+    _, e = dse.evaluate(dse.system("hgx-b200", 8), dse.Training(dse.model("llama-3.1-8b"), 32, 8192), dse.Plan(tp=8))
+    np.testing.assert_allclose(found["power_W"], [float(e.power_W)], rtol=1e-9)
+    b200 = dse.chip("b200")
+    crossing = float(b200.hbm_bandwidth_Bps * foreign_frac(b200.n_dies))
+    assert crossing != float(b200.die_to_die_bandwidth_Bps)
+
+
+CHIP = """
+[mine]
+{facts}
+"""
+
+
+def own_chip(tmp_path, **changes: float):
+    """The A100 as a user's own chip file."""
+    import dataclasses as d
+
+    facts = []
+    for fact in dse.chip_receipts("a100-80"):
+        values = {**d.asdict(fact), **({"value": changes[fact.name]} if fact.name in changes else {})}
+        value = f'"{values["value"]}"' if isinstance(values["value"], str) else repr(values["value"])
+        facts.append(f'{fact.name} = {{ value = {value}, kind = "guess", source = "me" }}')
+    (tmp_path / "mine.toml").write_text(CHIP.format(facts="\n".join(facts)))
+
+
+def test_own_chip_and_own_model(write, tmp_path):
+    """Files beside the specification; the chip takes a fabric and a calibration by name."""
+    from pathlib import Path
+
+    import dse.workload.presets as presets
+
+    own_chip(tmp_path)
+    config = Path(presets.__file__).parent / "data" / "llama-3.1-8b.json"
+    (tmp_path / "my").mkdir()
+    (tmp_path / "my" / "config.json").write_text(config.read_text())
+    text = write(("llama-3.1-8b", "my/config.json"), ('"a100-80"', '"mine.toml"')).read_text()
+    mine = load_sweep(write(text=text.replace("[base]", '[base]\ncalibration = "fit-ampere-megatron"')))
+    assert [name for name, _ in mine.files] == ["mine.toml", "my/config.json"]
+    np.testing.assert_array_equal(answers(mine)["step_s"], answers(load_sweep(write()))["step_s"])
+    refused = answers(load_sweep(write(text=text)))["reason"]
+    assert refused[0].startswith("your own chip mine needs a calibration: prior-")
+
+
+def test_an_edited_chip_file_is_read_again(write, tmp_path):
+    own_chip(tmp_path)
+    text = write(('"a100-80"', '"mine.toml"')).read_text()
+    text = text.replace("[base]", '[base]\ncalibration = "fit-ampere-megatron"')
+    before = answers(load_sweep(write(text=text)))["power_W"]
+    own_chip(tmp_path, power_limit_W=200.0)
+    after = answers(load_sweep(write(text=text)))["power_W"]
+    np.testing.assert_allclose(after, np.minimum(before, 200), rtol=1e-9)

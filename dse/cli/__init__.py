@@ -21,6 +21,7 @@ from .check import Calibrate, Validate
 from .evaluate import Evaluate
 from .facts import Chips, Models
 from .front import FrontCommand, SensitivityCommand
+from .report import ReportCommand
 from .risk import BacktestCommand, RiskCommand
 from .study import Cite, Optimize
 from .sweep import Query, Sweep
@@ -39,6 +40,7 @@ Command = (
     | Annotated[Calibrate, tyro.conf.subcommand("calibrate")]
     | Annotated[Sweep, tyro.conf.subcommand("sweep")]
     | Annotated[Query, tyro.conf.subcommand("query")]
+    | Annotated[ReportCommand, tyro.conf.subcommand("report")]
 )
 
 ABOUT = (

@@ -15,10 +15,10 @@ from ..explore.tree import Progress
 from ..objective.terms import DELIVERED
 from .format import digits, label, scale_of, unit_of
 from .front import SHOWN, Named, goal_text, heading
-from .style import CONTEXT, DESIGN, STYLE, plt, save
+from .style import CONTEXT, DESIGN, HARMS, HELPS, NODES, STYLE, plt, save
 
-NODE_COLOURS = ("#23608f", "#b23a48", "#4c8c4a", "#e6a23c", "#8f7fb0", "#6fb1d6")
-"""Process nodes along a front, in the order of the study."""
+LOW_END, HIGH_END = HELPS, HARMS
+"""Ends of a range: of most facts (areas, energies, prices) less helps."""
 CLOUD_REACH = 1.3
 """Dominated designs farther than this factor beyond the front's worst values are not drawn."""
 
@@ -60,7 +60,7 @@ def front_figure(f: Front, named: list[Named]) -> Figure:
     ax.scatter(cloud[1] / x_size, cloud[0] / y_size, s=5, color=CONTEXT, alpha=0.5, label="dominated designs", zorder=1)
     nodes = list(dict.fromkeys(c.node for c in f.study.choices))
     own = np.asarray([f.study.choices[p.choice_index].node for p in f.points])
-    for node, colour in zip(nodes, NODE_COLOURS, strict=False):
+    for node, colour in zip(nodes, NODES, strict=False):
         mine = own == node
         if mine.any():
             ax.scatter(x[mine], y[mine], s=16, color=colour, label=f"front on {node}", zorder=3)
@@ -131,7 +131,7 @@ def tornado_figure(s: Sensitivity) -> Figure:
     for row, p in enumerate(facts):
         assert p.fact is not None
         guess = p.fact.kind in ("guess", "estimate")
-        for end, colour in ((p.fact.low, NODE_COLOURS[0]), (p.fact.high, NODE_COLOURS[1])):
+        for end, colour in ((p.fact.low, LOW_END), (p.fact.high, HIGH_END)):
             move = 100.0 * float(np.expm1(p.elasticity * np.log(end / p.value)))
             ax.barh(row, move, height=0.6, color="white" if guess else colour, edgecolor=colour, linewidth=1.2)
     ax.axvline(0, color=DESIGN, linewidth=0.8)
@@ -148,7 +148,7 @@ def proof_figure(log: tuple[Progress, ...]) -> Figure:
     figure, ax = plt.subplots(figsize=(6.4, 3.6))
     seconds = [p.seconds for p in log]
     ax.plot(seconds, [p.best for p in log], color=DESIGN, label="best design")
-    ax.plot(seconds, [p.bound for p in log], color=NODE_COLOURS[0], label="bound on all designs")
+    ax.plot(seconds, [p.bound for p in log], color=CONTEXT, label="bound on all designs")
     ax.set(xlabel="time [s]", ylabel="goal (less is better)", title="Branch and bound")
     ax.grid()
     ax.legend()

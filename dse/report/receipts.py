@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .. import core
+from ..core.errors import DseError
 from ..core.provenance import Sourced
 from ..hardware.presets import chip_receipts
 from ..mapping.activations import footprint_receipts
@@ -90,3 +91,47 @@ def bibtex(keys: Iterable[str]) -> str:
     wanted = set(keys)
     entries = re.split(r"^(?=@)", BIBLIOGRAPHY.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
     return "\n".join(e.strip() + "\n" for e in entries if e.split("{", 1)[1].split(",", 1)[0] in wanted)
+
+
+def basis_of(thing: str) -> list[Basis]:
+    """The facts of a thing as `study_basis` names it, such as "node N2"; none where it is not known here."""
+    kind, _, name = thing.partition(" ")
+    shared = {
+        "headroom": headroom_receipts,
+        "kept in training": lambda: footprint_receipts("fused"),
+        "element passes": pass_receipts,
+    }
+    try:
+        if thing in shared:
+            return [Basis(thing, f) for f in shared[thing]()]
+        if kind == "chip":
+            return chip_basis(name)
+        return [
+            Basis(thing, f) for f in (calibration_receipts(name) if kind == "calibration" else receipts(kind, name))
+        ]
+    except DseError:
+        return []
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """One work of the bibliography."""
+
+    key: str
+    """How facts cite it."""
+    title: str
+    """Its title."""
+    year: str
+    """When."""
+    url: str
+    """Where to read it, or ""."""
+
+
+def works(keys: Iterable[str]) -> list[Work]:
+    """The works of `keys`, in the order of the bibliography."""
+    found = []
+    for entry in re.split(r"^(?=@)", bibtex(keys), flags=re.MULTILINE)[1:]:
+        field = {n: v.replace("{", "").replace("}", "") for n, v in re.findall(r"^\s*(\w+) = \{(.*)\},?$", entry, re.M)}
+        key = entry.split("{", 1)[1].split(",", 1)[0]
+        found.append(Work(key, field.get("title", ""), field.get("year", ""), field.get("url", "")))
+    return found

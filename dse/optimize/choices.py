@@ -12,7 +12,6 @@ import numpy as np
 
 from ..cost.money import bond_loss
 from ..hardware.chip import Chip
-from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..mapping.headroom import usable_frac
 from ..mapping.plan import Plan
@@ -21,7 +20,7 @@ from ..objective.design import Choice, array_of, choice_technology, template
 from ..objective.metrics import chip_reference, chip_technology, evaluate_demand, fastest, lowered, plan_steps_s
 from ..objective.study import Study
 from ..objective.terms import Data
-from ..performance.calibration import Calibration, default_calibration
+from ..performance.calibration import Calibration
 from ..performance.demand import StepDemand, demand, stack_demands
 
 KEPT = 48
@@ -51,12 +50,12 @@ class Space:
     @cached_property
     def calibration(self) -> Calibration:
         """Achievable fractions: those of the baseline's family."""
-        return default_calibration(self.study.baseline.chip.name)
+        return self.study.calibrated()
 
     @cached_property
     def systems(self) -> list[System]:
         """System of each workload: the baseline's fabric at the workload's size."""
-        return [preset_system(self.study.baseline.name, n) for _, n in self.study.workloads.values()]
+        return [self.study.at_size(n) for _, n in self.study.workloads.values()]
 
     @cached_property
     def lowered(self) -> list[tuple[list[Plan], list[StepDemand]]]:

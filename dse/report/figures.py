@@ -18,11 +18,9 @@ from ..cost.power import full_load_power_W
 from ..hardware.chip import Chip, peak_FLOPps
 from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import chip_receipts
-from ..hardware.presets import system as preset_system
 from ..objective.metrics import chip_technology, evaluate, silicon
 from ..objective.study import Study
 from ..optimize.solution import Solution
-from ..performance.calibration import default_calibration
 from .findings import Operator, operators
 from .format import digits
 from .style import BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
@@ -166,9 +164,9 @@ def clouds(s: Solution, name: str) -> tuple[Cloud, Cloud]:
     assert s.chip is not None
     report = next(w for w in s.workloads if w.name == name)
     workload, n_chips = s.study.workloads[name]
-    before = preset_system(s.study.baseline.name, n_chips)
+    before = s.study.at_size(n_chips)
     after = dataclasses.replace(before, chip=s.chip)
-    c = default_calibration(s.study.baseline.chip.name)
+    c = s.study.calibrated()
     plan, evaluation = evaluate(before, workload, calibration=c)
     old = operators(before, workload, plan, evaluation, c)
     new = operators(after, workload, report.plan, report.evaluation, c)

@@ -15,7 +15,7 @@ from ..mapping.activations import footprint_receipts
 from ..mapping.headroom import headroom_receipts
 from ..objective.design import Choice
 from ..objective.study import Study
-from ..performance.calibration import calibration_receipts, default_calibration
+from ..performance.calibration import calibration_receipts
 from ..technology.presets import DIE_TO_DIE, receipts
 from ..workload.op import pass_receipts
 
@@ -45,11 +45,10 @@ def chip_basis(name: str) -> list[Basis]:
     return [Basis(f"chip {name}", f) for f in chip_receipts(name)]
 
 
-def calibration_basis(chip_name: str) -> list[Basis]:
-    """Facts of the calibration a chip is evaluated with, and of the shares and passes that all chips use."""
-    prior = default_calibration(chip_name).name
+def calibration_basis(name: str) -> list[Basis]:
+    """Facts of a calibration, and of the shares and passes that all chips use."""
     return [
-        *(Basis(f"calibration {prior}", f) for f in calibration_receipts(prior)),
+        *(Basis(f"calibration {name}", f) for f in calibration_receipts(name)),
         *(Basis("headroom", f) for f in headroom_receipts()),
         *(Basis("kept in training", f) for f in footprint_receipts("fused")),
         *(Basis("element passes", f) for f in pass_receipts()),
@@ -68,7 +67,7 @@ def study_basis(study: Study, choice: Choice | None) -> list[Basis]:
     baseline = study.baseline.chip
     made = [b for c in chosen for b in technology_basis(c.node, c.hbm, c.link, study.package)]
     own = technology_basis(baseline.node, baseline.hbm, baseline.link, study.package)
-    every = [*made, *calibration_basis(baseline.name), *chip_basis(baseline.name), *own]
+    every = [*made, *calibration_basis(study.calibrated().name), *chip_basis(baseline.name), *own]
     return list({(b.thing, b.fact.name): b for b in every}.values())
 
 

@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from ..hardware.chip import Chip
-from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..mapping.plan import plan_text
 from ..objective.design import Choice
@@ -19,7 +18,6 @@ from ..objective.study import Study
 from ..objective.terms import DELIVERED, METRICS, State
 from ..optimize.solution import Certificate, LimitReport, Relaxation, Solution, Status, WorkloadReport
 from ..optimize.solve import TECHNOLOGY_ROWS
-from ..performance.calibration import default_calibration
 from .findings import binding, operators
 from .format import digits, in_unit, label, percent, quantity_text, span, times, unit_of
 from .receipts import guesses, study_basis
@@ -169,14 +167,14 @@ def loosening_step(x: LimitReport) -> tuple[float, str]:
 
 def design_system(study: Study, chip: Chip, n_chips: int) -> System:
     """A design in the fabric of its study's baseline."""
-    return dataclasses.replace(preset_system(study.baseline.name, n_chips), chip=chip)
+    return dataclasses.replace(study.at_size(n_chips), chip=chip)
 
 
 def waits_text(s: Solution, w: WorkloadReport) -> str:
     """What a workload waits for on the design, the three largest shares."""
     assert s.chip is not None
     workload, n_chips = s.study.workloads[w.name]
-    c = default_calibration(s.study.baseline.chip.name)
+    c = s.study.calibrated()
     ops = operators(design_system(s.study, s.chip, n_chips), workload, w.plan, w.evaluation, c)
     shares = binding(w.evaluation, ops)[:3]
     return ", ".join(f"{name.removesuffix(' traffic')} {percent(share)}" for name, share in shares)
@@ -257,7 +255,7 @@ def guesses_text(s: Solution) -> Text:
         f"{label(b.fact.name)} ({b.thing.partition(' ')[2] or b.thing}: {span(b.fact.name, b.fact.low, b.fact.high)})"
         for b in sorted(widest, key=lambda b: -b.spread)[:SHOWN_GUESSES]
     )
-    calibration = default_calibration(s.study.baseline.chip.name).name
+    calibration = s.study.calibrated().name
     low, high = sorted(s.delivered_range)
     fit = (
         f" Step times are uncalibrated ({calibration}): over its ranges {times(low, 2)} to {times(high, 2)}."

@@ -1,17 +1,12 @@
 """Technology by name: records built from the facts in `data/*.toml`, each number with its receipt.
 
 A field takes the fact of the same canonical name; a field by precision takes `<stem>_<precision>_<unit>`.
-A field without a fact is an error, never another generation's value. Your own TOML file may say what it differs from:
-
-    [n2-free-sram]
-    base = "N2"
-    scratchpad_area_mm2_per_MiB = { value = 0.001, kind = "guess", source = "dse2026", where = "what if" }
+A field without a fact is an error, never another generation's value. A name may be the path of your own TOML file.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 import typing
 from functools import cache, partial
 from pathlib import Path
@@ -19,8 +14,8 @@ from typing import TypeVar
 
 import equinox as eqx
 
-from ..core.errors import DseError, ReceiptError, SpecError, UnknownNameError
-from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, read_receipts
+from ..core.errors import ReceiptError, UnknownNameError
+from ..core.provenance import Receipts, Sourced, load_receipts, number, own_receipts, pick
 from .link import LinkGeneration
 from .memory import MemoryGeneration
 from .node import PRECISIONS, ByPrecision, Node
@@ -79,32 +74,10 @@ def build(cls: type[Record], facts: Receipts, name: str) -> Record:
 
 
 def facts_of(kind: str, name: str) -> Receipts:
-    """The facts of a preset, or of your own file where `name` is the path of one; raises as `own_facts`."""
-    return own_facts(kind, Path(name)) if name.endswith(".toml") else pick(_things(kind), kind, name)
-
-
-def own_facts(kind: str, path: Path) -> Receipts:
-    """The facts of the one thing in your own TOML file, and of the preset it calls its `base` where it says nothing.
-
-    Raises:
-        SpecError: a file with more than one table, an unknown base, or a fact that the base does not have; names the
-            file, and shows what a fact may be called.
-        DseError: a file that is missing or malformed, or a fact without a receipt.
-    """
-    try:
-        things = read_receipts(path)
-        if len(things) != 1:
-            raise SpecError(f"holds {len(things)} things ({', '.join(things)}); keep one table per file")
-        ((name, own),) = things.items()
-        base = tomllib.loads(path.read_text(encoding="utf-8"))[name].get("base")
-        if base is None:
-            return own
-        known = pick(_things(kind), kind, str(base))
-        for fact in own:
-            pick(known, f"fact of {base}", fact)
-        return {**known, **own}
-    except DseError as error:
-        raise SpecError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+    """The facts of a preset, or of your own file where `name` is the path of one; raises as `own_receipts`."""
+    if name.endswith(".toml"):
+        return own_receipts(Path(name), lambda base: pick(_things(kind), kind, base))[1]
+    return pick(_things(kind), kind, name)
 
 
 @cache

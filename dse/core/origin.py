@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import platform
 import subprocess
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-from .. import __version__
 
 PACKAGE = Path(__file__).parents[1]
 OUTSIDE = ("cli", "report")
@@ -34,7 +33,8 @@ def code_hash() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of this package, Python and `LIBRARIES`."""
-    return {"dse": __version__, "python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
+    own = importlib.import_module(__name__.partition(".")[0]).__version__  # its door imports every room: none back
+    return {"dse": own, "python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
 def digest(content: Any) -> str:

@@ -1,0 +1,62 @@
+"""Committed results of the shipped sweeps: whole, to the question as it stands, and with the physics they must show."""
+
+import hashlib
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dse
+
+ROOT = Path(__file__).parents[3]
+SWEEPS = ("trainium4_budget", "trainium_generations", "sram_vs_hbm", "scaleup_domain")
+
+
+def table(name: str):
+    return dse.results.load(ROOT / "results" / name)
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_results_are_whole_and_answer_the_question_as_it_stands(name):
+    folder = ROOT / "results" / name
+    manifest = json.loads((folder / "manifest.json").read_text())
+    content = (folder / "results.parquet").read_bytes()
+    assert manifest["results_sha256"] == hashlib.sha256(content).hexdigest() and len(content) < 200_000
+    assert manifest["specification"] == (ROOT / "sweeps" / f"{name}.toml").read_text()
+    rows = table(name)
+    assert len(rows) == manifest["points"] and list(rows["point"]) == list(range(len(rows)))
+    assert set(rows.columns) == set(manifest["columns"])
+
+
+def test_more_budget_is_never_slower_and_a_newer_node_is_faster():
+    grid = table("trainium4_budget").pivot_table(
+        "delivered_speedup", ["set_node", "limit_silicon_mm2"], "limit_power_W"
+    )
+    older, newer = (grid.loc[node].to_numpy() for node in ("N3P", "N2"))
+    for speed in (older, newer):
+        assert (np.diff(speed, axis=0) > -1e-3 * speed[1:]).all() and (
+            np.diff(speed, axis=1) > -1e-3 * speed[:, 1:]
+        ).all()
+    assert (newer > older).all()
+
+
+def test_a_larger_domain_and_a_faster_link_are_never_slower():
+    rows = table("scaleup_domain")
+    for axis in ("domain", "scaleup_bandwidth_per_dir_Bps"):
+        (other,) = {"domain", "scaleup_bandwidth_per_dir_Bps"} - {axis}
+        speed = rows.pivot_table("tokens_per_s", ["model", other], axis).to_numpy()
+        assert (np.diff(speed, axis=1) > 0).all()
+    gain = rows.groupby("model")["tokens_per_s"].agg(lambda x: x.max() / x.min())
+    assert gain["llama-3.1-70b"] < gain.drop("llama-3.1-70b").min()  # experts need the domain, a dense model does not
+
+
+def test_every_generation_is_faster():
+    rows = table("trainium_generations")
+    speed = rows[rows["ok"]].pivot_table("tokens_per_s", ["phase", "model"], "chip")
+    order = ["trainium1", "trainium2", "trainium3", "chips/trainium4_design.toml"]
+    for older, newer in itertools.pairwise(order):
+        both = speed[[older, newer]].dropna()
+        assert len(both) >= 5 and (both[newer] > both[older]).all()
+    assert set(rows[~rows["ok"]]["chip"]) <= {"trainium1", "trainium2"}  # what fails, fails for memory

@@ -6,8 +6,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from ..sweep.results import load, reasons
 from .hover import scatter
 from .markup import folded, paragraph, records, table
@@ -26,7 +24,7 @@ MOST_COLOURS = 10
 def sweep(folder: Path, manifest: dict[str, Any]) -> str:
     """A sweep's section."""
     rows = load(folder)
-    done = rows[rows.ok]
+    done = rows.loc[rows.ok]
     counts = reasons(folder)
     answered = counts.pop("", 0)
     said = f"{len(rows):,} of {manifest['points']:,} points computed, {answered:,} with an answer."
@@ -36,13 +34,13 @@ def sweep(folder: Path, manifest: dict[str, Any]) -> str:
     return paragraph(said, "lead") + why + _picture(done) + spec + folded("Columns", table(["column", ""], meanings))
 
 
-def axes_of(rows: pd.DataFrame, metric: str) -> list[str]:
+def axes_of(rows: Any, metric: str) -> list[str]:
     """The columns before the metrics that vary: the sweep's axes."""
     before = list(rows.columns)[: list(rows.columns).index(metric)]
     return [c for c in before if c not in (*KEPT, "plan") and rows[c].nunique() > 1]
 
 
-def _picture(done: pd.DataFrame) -> str:
+def _picture(done: Any) -> str:
     """The main metric over the axis with most values, and the best rows."""
     metric = next((m for m in PREFERRED if m in done.columns), None)
     if metric is None or done.empty:

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from .performance.calibration import calibration as calibration
     from .performance.demand import demand as demand
     from .performance.step import step_time as step_time
+    from .report.page import write_page as write_page
     from .report.validation import validate as validate
     from .sweep import results as results
     from .sweep.run import run_sweep as run_sweep
@@ -101,6 +102,7 @@ _PLACES = {
     "performance.calibration": "Calibration calibration",
     "performance.demand": "demand",
     "performance.step": "step_time",
+    "report.page": "write_page",
     "report.validation": "validate",
     "sweep": "results",
     "sweep.run": "run_sweep",

@@ -18,7 +18,7 @@ SHOWN = 12
 def solution(a: Answer) -> str:
     """A study's answer: verdict, design, workloads, prices, what was not chosen."""
     if "design" not in a:
-        rows = [(label(r["name"]), *(quantity_text(r["name"], r[k]) for k in ("limit", "needed"))) for r in _list(a)]
+        rows = [(label(r["name"]), *(quantity_text(r["name"], r[k]) for k in ("limit", "needed"))) for r in a["relaxations"]]
         return paragraph(f"{a['explanation']}.") + table(["cheapest way out", "asked", "needed"], rows)
     m, c = a["metrics"], a["certificate"]
     low, high = m.get("delivered_range") or (None, None)
@@ -35,10 +35,6 @@ def solution(a: Answer) -> str:
         + table(["limit", "value", "allowed", "room left", "+1 % of it moves the goal"], _limit_rows(a["limits"]))
         + folded("Other choices", table(["choice", "goal"], _alternative_rows(a["alternatives"])))
     )
-
-
-def _list(a: Answer) -> list[Answer]:
-    return a.get("relaxations", [])
 
 
 def _design_rows(design: Answer) -> list[tuple[Cell, ...]]:

@@ -206,7 +206,7 @@ def roofline_panel(ax: Axes, pair: tuple[Cloud, Cloud], x: tuple[float, float]) 
     for cloud, order in ((baseline, 3), (design, 4)):
         total = sum(o.seconds for o in cloud.operators)
         for o in cloud.operators:
-            face, edge = (BLOCKS[BOUND_BLOCKS[o.bound]], "white") if cloud is design else ("white", CONTEXT)
+            face, edge = (BLOCKS[BOUND_BLOCKS[o.bound]], "white") if cloud is design else (CONTEXT, "white")
             area = SMALLEST_POINT + LARGEST_POINT * o.seconds / total
             ax.scatter(o.intensity, o.achieved_FLOPps, s=area, c=face, edgecolors=edge, linewidths=1.0, zorder=order)
     points = [(o.intensity, o.achieved_FLOPps) for cloud in pair for o in cloud.operators]
@@ -293,7 +293,7 @@ def bound_handles(bounds: list[str], baseline: str) -> list[Line2D]:
         )
         for b in bounds
     ]
-    before = Line2D([], [], markerfacecolor="white", markeredgecolor=CONTEXT, label=f"operator on {baseline}", **look)
+    before = Line2D([], [], markerfacecolor=CONTEXT, markeredgecolor="white", label=f"operator on {baseline}", **look)
     return [*roofs, *dots, before]
 
 

@@ -17,8 +17,6 @@ from .format import digits, label, scale_of, unit_of
 from .front import SHOWN, Named, goal_text, heading
 from .style import CONTEXT, DESIGN, HARMS, HELPS, NODES, STYLE, plt, save
 
-LOW_END, HIGH_END = HELPS, HARMS
-"""Ends of a range: of most facts (areas, energies, prices) less helps."""
 CLOUD_REACH = 1.3
 """Dominated designs farther than this factor beyond the front's worst values are not drawn."""
 
@@ -131,13 +129,17 @@ def tornado_figure(s: Sensitivity) -> Figure:
     for row, p in enumerate(facts):
         assert p.fact is not None
         guess = p.fact.kind in ("guess", "estimate")
-        for end, colour in ((p.fact.low, LOW_END), (p.fact.high, HIGH_END)):
+        for end, word in ((p.fact.low, "low"), (p.fact.high, "high")):
             move = 100.0 * float(np.expm1(p.elasticity * np.log(end / p.value)))
+            colour = HARMS if move > 0 else HELPS
             ax.barh(row, move, height=0.6, color="white" if guess else colour, edgecolor=colour, linewidth=1.2)
+            side = {"ha": "left" if move > 0 else "right", "va": "center", "fontsize": 7, "color": CONTEXT}
+            ax.annotate(word, (move, row), (3 if move > 0 else -3, 0), textcoords="offset points", **side)
     ax.axvline(0, color=DESIGN, linewidth=0.8)
     ax.set_yticks(range(len(facts)), [p.name for p in facts], fontsize=8)
-    title = "What the optimum rests on: blue low end, red high end of each range; hollow where guessed or estimated"
-    ax.set(xlabel="change of the goal, first order; more is worse [%]")
+    title = "What the optimum rests on: the goal at both ends of each range; hollow where guessed or estimated"
+    ax.set(xlabel="change of the goal, first order; blue is better, red worse [%]")
+    ax.margins(x=0.08)
     ax.set_title(title, fontsize=9.5)
     ax.grid(axis="x")
     return figure

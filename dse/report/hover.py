@@ -113,6 +113,8 @@ def _lines(point: dict[str, Any], names: tuple[str, ...]) -> list[str]:
 def _title(metric: str) -> str:
     if metric == "delivered_time":
         return "delivered speed-up [x]"
+    if metric.endswith("_per_s"):
+        return f"{label(metric.removesuffix('_per_s'))}/s"
     unit = unit_of(metric)
     return f"{label(metric)} [{unit}]" if unit else label(metric)
 

@@ -30,7 +30,7 @@ PAGE = "report.html"
 """Name of the page in its folder."""
 CAPTIONS = {
     "area_power": "Area and full-load power by block; hollow marks are third-party estimates",
-    "roofline": "Roofline with the operators of each workload: gray and hollow on the baseline, filled on the design",
+    "roofline": "Roofline with the operators of each workload: gray on the baseline, in colour on the design",
     "front": "The front; hollow diamonds are chips that exist, modelled",
     "designs": "Designs along the front",
     "sensitivity": "What the optimum rests on; hollow where guessed or estimated",
@@ -84,7 +84,7 @@ def _of(folder: Path, root: Path) -> Iterator[Section]:
         return
     where = "" if folder == root else f": {folder.relative_to(root)}"
     drawn = {p.stem: figure(p, CAPTIONS.get(p.stem, p.stem.replace("_", " "))) for p in figures_in(folder)}
-    for file in sorted(folder.glob("[!.]*.json"), key=lambda p: (p.name not in SECTIONS, p.name)):
+    for file in sorted(folder.glob("[!.]*.json"), key=_place):
         if file.name in NOT_ANSWERS or file.name.endswith("manifest.json"):
             continue
         title, made = SECTIONS.get(file.name, (file.stem.replace("_", " ").capitalize(), plain))
@@ -98,6 +98,12 @@ def _of(folder: Path, root: Path) -> Iterator[Section]:
         yield Section(f"Sweep {held['sweep']}{where}", sweep(folder, held))
     if drawn:
         yield Section(f"Figures{where}", "".join(drawn.values()))
+
+
+def _place(path: Path) -> tuple[int, str]:
+    """Answers of known kinds first, in the order of `SECTIONS`."""
+    known = list(SECTIONS)
+    return known.index(path.name) if path.name in known else len(known), path.name
 
 
 OWN_FIGURES = {

@@ -18,7 +18,9 @@ SHOWN = 12
 def solution(a: Answer) -> str:
     """A study's answer: verdict, design, workloads, prices, what was not chosen."""
     if "design" not in a:
-        rows = [(label(r["name"]), *(quantity_text(r["name"], r[k]) for k in ("limit", "needed"))) for r in a["relaxations"]]
+        rows = [
+            (label(r["name"]), *(quantity_text(r["name"], r[k]) for k in ("limit", "needed"))) for r in a["relaxations"]
+        ]
         return paragraph(f"{a['explanation']}.") + table(["cheapest way out", "asked", "needed"], rows)
     m, c = a["metrics"], a["certificate"]
     low, high = m.get("delivered_range") or (None, None)
@@ -43,9 +45,8 @@ def _design_rows(design: Answer) -> list[tuple[Cell, ...]]:
     rows: list[tuple[Cell, ...]] = [("choice", f"{choice['n_dies']} x {choice['node']}, {choice['pe_array']}, {fp4}")]
     rows.append(("memory and links", f"{choice['hbm']}, {choice['link']}"))
     skipped = ("choice", "continuous")
-    return rows + [
-        (label(k), value_text(k.removesuffix("_per_core"), v)) for k, v in design.items() if k not in skipped
-    ]
+    numbers = {k.removesuffix("_per_core"): v for k, v in design.items()}
+    return rows + [(label(k), value_text(k, v)) for k, v in numbers.items() if k not in skipped]
 
 
 def _workload_rows(found: Answer) -> list[tuple[Cell, ...]]:

@@ -35,8 +35,10 @@ def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("page") / "results"
     for name in ANSWERS:
         shutil.copytree(RESULTS / name, root / name)
-    (root / "front").mkdir()
-    (root / "front" / "front.json").write_text(json.dumps(FRONT))
+    long = root / "front_delivered_time_package_cost_USD"
+    long.mkdir()
+    (long / "front.json").write_text(json.dumps(FRONT))
+    (long / "manifest.json").write_text(json.dumps({"study": "toy", "git_commit": "0" * 40}))
     (root / "other").mkdir()
     (root / "other" / "rent.json").write_text(
         json.dumps({"rent_USD": 2.5, "parts": [{"name": "<power>", "share": 0.2}]})
@@ -52,7 +54,7 @@ def html(folder):
 def test_every_answer_has_a_section(html):
     titles = re.findall(r"<h2[^>]*>([^<]*)</h2>", html)
     expected = [
-        "Front: front",
+        "Front: front_delivered_time_package_cost_USD",
         "Rent: other",
         "Design: trainium4",
         "Validation: validation/training",
@@ -152,6 +154,7 @@ def test_page_in_a_browser(browser, folder, html, width):
     tab.wait_for_selector(".hover .main-svg")
     assert said == []
     assert [u for u in asked if not u.startswith(("data:", "blob:")) and not u.endswith("/report.html")] == []
+    tab.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
     assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     images = tab.evaluate("[...document.images].map(i => [i.naturalWidth, i.getBoundingClientRect().height])")
     assert len(images) >= 3 and all(natural > 0 and height > 100 for natural, height in images)

@@ -14,6 +14,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .core.version import __version__  # noqa: F401
+
 if TYPE_CHECKING:
     from . import plots as plots
     from .core.errors import DseError as DseError
@@ -71,8 +73,6 @@ if TYPE_CHECKING:
     from .workload.transformer import Decode as Decode
     from .workload.transformer import Model as Model
     from .workload.transformer import Training as Training
-
-__version__ = "0.1.0"
 
 _PLACES = {
     "core.errors": "DseError PlanError SpecError UnknownNameError",

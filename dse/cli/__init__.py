@@ -14,8 +14,8 @@ from typing import Annotated
 
 import tyro
 
-from .. import __version__
 from ..core.errors import DseError, SpecError
+from ..core.version import __version__
 from ..report.terminal import complaint
 from .check import Calibrate, Validate
 from .evaluate import Evaluate

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .. import __version__
 from ..core.errors import SpecError
 from ..core.files import write_whole
+from ..core.version import __version__
 from ..objective.study import Study
 from ..optimize.interior import Optimum
 from .ray import Point, Rays

@@ -14,9 +14,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
 from ..core.errors import SpecError
 from ..core.files import write_whole
+from ..core.version import __version__
 from . import hover
 from .format import span
 from .markup import Cell, Markup, figure, figures_in, folded, heading, paragraph, table, value_text

@@ -65,18 +65,12 @@ def front_figure(f: Front, named: list[Named]) -> Figure:
     ax.scatter(
         [x[f.knee]], [y[f.knee]], s=110, facecolors="none", edgecolors=DESIGN, linewidths=1.4, label="knee", zorder=4
     )
-    for i, chip in enumerate(named):
-        place = [float(better(m, np.asarray(v))) for m, v in zip(f.metrics[:2], chip.values, strict=False)]
-        ax.scatter(
-            [place[1] / x_size], [place[0] / y_size], marker="D", s=30, facecolors="white", edgecolors=DESIGN, zorder=4
-        )
-        ax.annotate(
-            chip.name,
-            (place[1] / x_size, place[0] / y_size),
-            (6, (4, -10)[i % 2]),
-            textcoords="offset points",
-            fontsize=8,
-        )
+    for i, chip in enumerate(sorted(named, key=lambda n: n.values[1])):
+        drawn = [float(better(m, np.asarray(v))) for m, v in zip(f.metrics[:2], chip.values, strict=False)]
+        place = (drawn[1] / x_size, drawn[0] / y_size)
+        ax.scatter(*place, marker="D", s=30, facecolors="white", edgecolors=DESIGN, zorder=4)
+        shift, side = ((6, 4), "left") if i % 2 else ((-6, -9), "right")  # neighbours keep out of each other's way
+        ax.annotate(chip.name, place, shift, textcoords="offset points", ha=side, fontsize=8)
     ax.set(
         xlabel=x_label,
         ylabel=y_label,

@@ -14,7 +14,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .core.version import __version__  # noqa: F401
+
 if TYPE_CHECKING:
+    from . import plots as plots
     from .core.errors import DseError as DseError
     from .core.errors import PlanError as PlanError
     from .core.errors import SpecError as SpecError
@@ -27,6 +30,11 @@ if TYPE_CHECKING:
     from .cost.money import package_cost as package_cost
     from .cost.power import full_load_power_W as full_load_power_W
     from .cost.power import step_energy as step_energy
+    from .explore.exact import solve_exact as solve_exact
+    from .explore.front import front as front
+    from .explore.remedy import remedy as remedy
+    from .explore.risk import risk as risk
+    from .explore.sensitivity import sensitivity as sensitivity
     from .fleet.goodput import slowdown as slowdown
     from .hardware.chip import Chip as Chip
     from .hardware.chip import peak_FLOPps as peak_FLOPps
@@ -60,7 +68,10 @@ if TYPE_CHECKING:
     from .performance.calibration import calibration as calibration
     from .performance.demand import demand as demand
     from .performance.step import step_time as step_time
+    from .report.page import write_page as write_page
+    from .report.validation import validate as validate
     from .sweep import results as results
+    from .sweep.run import run_sweep as run_sweep
     from .technology.presets import Technology as Technology
     from .workload.presets import model as model
     from .workload.presets import model_names as model_names
@@ -68,8 +79,6 @@ if TYPE_CHECKING:
     from .workload.transformer import Model as Model
     from .workload.transformer import Prefill as Prefill
     from .workload.transformer import Training as Training
-
-__version__ = "0.1.0"
 
 _PLACES = {
     "core.errors": "DseError PlanError SpecError UnknownNameError",
@@ -79,6 +88,11 @@ _PLACES = {
     "cost.area": "block_areas die_area_mm2",
     "cost.money": "package_cost",
     "cost.power": "full_load_power_W step_energy",
+    "explore.exact": "solve_exact",
+    "explore.front": "front",
+    "explore.remedy": "remedy",
+    "explore.risk": "risk",
+    "explore.sensitivity": "sensitivity",
     "fleet.goodput": "slowdown",
     "hardware.chip": "Chip peak_FLOPps",
     "hardware.presets": "chip chip_names chip_receipts system system_names",
@@ -98,19 +112,26 @@ _PLACES = {
     "performance.calibration": "Calibration calibration",
     "performance.demand": "demand",
     "performance.step": "step_time",
+    "report.page": "write_page",
+    "report.validation": "validate",
     "sweep": "results",
+    "sweep.run": "run_sweep",
     "technology.presets": "Technology",
     "workload.presets": "model model_names",
     "workload.transformer": "Decode Model Prefill Training",
 }
+_MODULES = ("plots",)
+"""Namespaces that are modules of this package."""
 _HOME = {name: place for place, names in _PLACES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
     if name not in _HOME:
         raise AttributeError(f"module 'dse' has no attribute '{name}'")
     return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*_HOME, "__version__"])
+    return sorted([*_HOME, *_MODULES, "__version__"])

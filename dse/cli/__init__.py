@@ -14,14 +14,15 @@ from typing import Annotated
 
 import tyro
 
-from .. import __version__
 from ..core.errors import DseError, SpecError
+from ..core.version import __version__
 from ..report.terminal import complaint
 from .check import Calibrate, Validate
 from .evaluate import Evaluate
 from .facts import Chips, Models
 from .fleet import Cost, Fleet
 from .front import FrontCommand, SensitivityCommand
+from .report import ReportCommand
 from .risk import BacktestCommand, RiskCommand
 from .serve import Serve, Serviced
 from .study import Cite, Optimize
@@ -45,6 +46,7 @@ Command = (
     | Annotated[Calibrate, tyro.conf.subcommand("calibrate")]
     | Annotated[Sweep, tyro.conf.subcommand("sweep")]
     | Annotated[Query, tyro.conf.subcommand("query")]
+    | Annotated[ReportCommand, tyro.conf.subcommand("report")]
 )
 
 ABOUT = (

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from .errors import ReceiptError, UnknownNameError
+from .errors import DseError, ReceiptError, SpecError, UnknownNameError
 from .units import canonical
 
 KINDS = ("guess", "estimate", "derived", "press", "paper", "datasheet", "measured")
@@ -42,6 +43,7 @@ class Sourced:
 
 
 Receipts = dict[str, Sourced]
+Thing = TypeVar("Thing")
 
 
 def _fact(name: str, raw: dict[str, Any], place: str) -> Sourced:
@@ -89,8 +91,40 @@ def read_receipts(path: Path) -> dict[str, Receipts]:
     return things
 
 
-def pick(things: dict[str, Receipts], what: str, name: str) -> Receipts:
-    """The receipts of `name`, or UnknownNameError with near matches."""
+def own_receipts(path: Path, preset: Callable[[str], Receipts]) -> tuple[str, Receipts]:
+    """Name and facts of the one thing in a user's own TOML file; where it has a `base`, that preset's facts come first.
+
+        [n2-free-sram]
+        base = "N2"
+        scratchpad_area_mm2_per_MiB = { value = 0.001, kind = "guess", source = "dse2026", where = "what if" }
+
+    Args:
+        path: the file; read anew at every call, since it may be edited.
+        preset: the facts of a preset by name, or UnknownNameError.
+
+    Raises:
+        SpecError: more than one table, an unknown base, or a fact that the base does not have; names the file and what
+            a fact may be called.
+        DseError: a file that is missing or malformed, or a fact without a receipt.
+    """
+    try:
+        things = read_receipts(path)
+        if len(things) != 1:
+            raise SpecError(f"holds {len(things)} things ({', '.join(things)}); keep one table per file")
+        ((name, own),) = things.items()
+        base = tomllib.loads(path.read_text(encoding="utf-8"))[name].get("base")
+        if base is None:
+            return name, own
+        known = preset(str(base))
+        for fact in own:
+            pick(known, f"fact of {base}", fact)
+        return name, {**known, **own}
+    except DseError as error:
+        raise SpecError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+
+
+def pick(things: Mapping[str, Thing], what: str, name: str) -> Thing:
+    """What is called `name`, or UnknownNameError with near matches."""
     if name not in things:
         raise UnknownNameError(what, name, things)
     return things[name]

@@ -21,7 +21,6 @@ from ..objective.study import Study
 from ..objective.terms import METRICS, State
 from ..optimize.solution import Solution, Status
 from ..optimize.solve import solve
-from ..performance.calibration import default_calibration
 from ..workload.transformer import Workload
 
 CASES = Path(__file__).parent / "data" / "backtests.toml"
@@ -150,7 +149,7 @@ def backtest(case: Case, study: Study, progress: Callable[[str], None] = lambda 
 def built_speedups(case: Case, solution: Solution) -> dict[str, float]:
     """Speed-up of the built chip by workload, under its best plan, with the calibration of the study."""
     study = solution.study
-    c = default_calibration(study.baseline.chip.name)
+    c = study.calibrated()
     before = {w.name: w.baseline_s for w in solution.workloads}
     found = {}
     for name, (workload, n_chips) in study.workloads.items():

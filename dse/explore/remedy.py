@@ -23,7 +23,7 @@ from ..core.errors import SpecError
 from ..core.types import Vector
 from ..objective.study import Study
 from ..objective.terms import DELIVERED, Core, Limit
-from ..optimize.choices import element
+from ..optimize.choices import Space, element
 from ..optimize.interior import Optimum, solve_convex
 from ..optimize.search import Candidate, Search
 from .sensitivity import Given, Sensitivity
@@ -85,7 +85,7 @@ class Remedy:
     """Whether all levers at once are enough."""
 
 
-def remedy(found: Sensitivity, speedup: float, search: Search) -> Remedy:
+def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> Remedy:
     """The least that would have to change for a study to deliver a speed-up over its baseline.
 
         min sum_i u_i  subject to  g(z; p exp(s u)) <= 0,  0 <= u_i <= log(good end / value)
@@ -99,7 +99,7 @@ def remedy(found: Sensitivity, speedup: float, search: Search) -> Remedy:
     Args:
         found: sensitivities of a study that minimises `delivered_time`.
         speedup: delivered speed-up to reach.
-        search: the study, solved.
+        search: the study, solved; solved anew when left out.
 
     Returns:
         Levers with what they would have to be; nothing changes if the study reaches the target as it is.
@@ -109,6 +109,9 @@ def remedy(found: Sensitivity, speedup: float, search: Search) -> Remedy:
     """
     if found.study.goal != DELIVERED or not speedup > 0:
         raise SpecError(f"target {speedup:g}x: give a positive speed-up, for a study that minimises {DELIVERED}")
+    if search is None:
+        search = Search(Space(found.study))
+        search.run()
     levers = _levers(found)
     core, problem = _target(search, found.candidate, speedup, levers)
     widths = np.asarray([abs(math.log(end / p.value)) for _, p, end in levers])

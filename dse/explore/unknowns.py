@@ -20,7 +20,7 @@ from ..core.provenance import Sourced, load_receipts, number
 from ..hardware.presets import chip_receipts
 from ..mapping.headroom import headroom_receipts
 from ..objective.study import Study
-from ..performance.calibration import calibration_receipts, default_calibration
+from ..performance.calibration import calibration_receipts
 from ..technology.presets import DIE_TO_DIE, receipts
 
 CORRELATIONS = Path(__file__).parent / "data" / "correlations.toml"
@@ -113,7 +113,7 @@ def study_facts(study: Study) -> Iterable[tuple[str, Sourced]]:
         for name in sorted(names):
             yield from ((scope_of(kind, name), f) for f in receipts(kind, name))
     yield from ((f"chip {chip.name}", f) for f in chip_receipts(chip.name) if not f.name.startswith(LOWERED))
-    calibration = default_calibration(chip.name).name
+    calibration = study.calibrated().name
     yield from ((f"calibration {calibration}", f) for f in calibration_receipts(calibration))
     yield from (("headroom", f) for f in headroom_receipts())
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import equinox as eqx
 
 from ..core.errors import DseError, SpecError, UnknownNameError
-from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, read_receipts, text, worst_first
+from ..core.provenance import Receipts, Sourced, load_receipts, number, own_receipts, pick, text, worst_first
 from ..core.types import as_float
 from ..technology.node import PRECISIONS, ByPrecision
 from .chip import Chip, Core, TensorEngine, peak_FLOPps
@@ -93,19 +93,20 @@ def chip(name_or_path: str | Path) -> Chip:
 
 @cache
 def _preset(name: str) -> Chip:
-    return build_chip(name, pick(load_receipts(CHIPS), "chip", name))
+    return build_chip(name, _preset_receipts(name))
 
 
 def chip_file(path: Path) -> Chip:
-    """The one chip in your own TOML file; errors name the file. Read anew at every call, since it may be edited."""
+    """The one chip in your own TOML file, whole or with a preset as its `base`; raises as `own_receipts`."""
+    name, receipts = own_receipts(path, _preset_receipts)
     try:
-        things = read_receipts(path)
-        if len(things) != 1:
-            raise SpecError(f"holds {len(things)} chips ({', '.join(things)}); keep one table per file")
-        ((name, receipts),) = things.items()
         return build_chip(name, receipts)
     except DseError as error:
-        raise SpecError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+        raise SpecError(f"{path}: {error}") from error
+
+
+def _preset_receipts(name: str) -> Receipts:
+    return pick(load_receipts(CHIPS), "chip", name)
 
 
 def chip_names() -> tuple[str, ...]:
@@ -114,8 +115,11 @@ def chip_names() -> tuple[str, ...]:
 
 
 def chip_receipts(name: str) -> list[Sourced]:
-    """The facts behind a chip preset, guesses first."""
-    return worst_first(list(pick(load_receipts(CHIPS), "chip", name).values()))
+    """The facts behind a chip preset, or your own TOML file where `name` is the path of one; guesses first."""
+    own = name.endswith(".toml")
+    return worst_first(
+        list((own_receipts(Path(name), _preset_receipts)[1] if own else _preset_receipts(name)).values())
+    )
 
 
 def vendor_disagreement(name: str) -> list[tuple[str, float, float, float]]:

@@ -15,8 +15,10 @@ from ..core.errors import DseError, SpecError, UnknownNameError
 from ..core.free import Free
 from ..core.units import UNITS, quantity
 from ..fleet.presets import default_host, host, price_and_margin
+from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
+from ..performance.calibration import Calibration, calibration, calibration_names, default_calibration
 from ..technology.presets import link, memory, node, package
 from ..workload.presets import model as preset_model
 from ..workload.storage import check_storage
@@ -60,6 +62,8 @@ class Study:
     """Package technology."""
     scaleout_Bps: float
     """Network share of a design's chip, one direction."""
+    calibration_name: str = ""
+    """Fit or prior of achievable fractions; empty: that of the baseline's family."""
     owner: Owner | None = None
     """Who owns designs and how; None where goal and limits do not ask."""
     services: dict[str, Service] = dataclasses.field(default_factory=dict)
@@ -76,6 +80,15 @@ class Study:
         limits = tuple((x.metric, x.sense) for x in self.limits)
         return Core(tuple(f.name for f in self.free), tuple(self.workloads), limits, self.goal)
 
+    def calibrated(self) -> Calibration:
+        """Achievable fractions of baseline and designs."""
+        name = self.calibration_name
+        return calibration(name) if name else default_calibration(self.baseline.chip.name)
+
+    def at_size(self, n_chips: int) -> System:
+        """The baseline's chip in its fabric, at another size."""
+        return dataclasses.replace(preset_system(self.baseline.name, n_chips), chip=self.baseline.chip)
+
 
 class _Strict(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid")
@@ -87,6 +100,7 @@ class _Head(_Strict):
     system: str
     minimise: str = DELIVERED
     package: str = "CoWoS-L"
+    calibration: str | None = None
     scaleout_per_dir: str | float
     host: str | None = None
     margin: float | None = None
@@ -189,12 +203,7 @@ def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
         spec = _File.model_validate(raw)
     except pydantic.ValidationError as error:
         raise SpecError("; ".join(_explain(e) for e in error.errors())) from error
-    baseline = preset_system(spec.study.system)
-    if baseline.chip.name != spec.study.baseline:
-        raise SpecError(
-            f"study.baseline '{spec.study.baseline}' is not the chip of system '{spec.study.system}' "
-            f"({baseline.chip.name})"
-        )
+    baseline = _baseline(spec.study)
     package(spec.study.package)
     goal = spec.study.minimise
     goal = full_name(goal, tuple(METRICS), "goal")
@@ -218,7 +227,25 @@ def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
         scaleout_Bps=_positive(spec.study.scaleout_per_dir, "Bps", "study.scaleout_per_dir"),
         owner=_owner(spec.study, goal in OWNED or any(x.metric in OWNED for x in limits)),
         services=services,
+        calibration_name=spec.study.calibration or "",
     )
+
+
+def _baseline(spec: _Head) -> System:
+    """The chip of the system, or your own chip in the fabric of the system, called by the path of its file."""
+    within = preset_system(spec.system)
+    if spec.calibration is not None:
+        calibration(spec.calibration)
+    if spec.baseline.endswith(".toml"):
+        if spec.calibration is None:
+            names = ", ".join(calibration_names())
+            raise SpecError(f"study.baseline '{spec.baseline}': your own chip needs study.calibration, one of {names}")
+        return dataclasses.replace(within, chip=dataclasses.replace(preset_chip(spec.baseline), name=spec.baseline))
+    if within.chip.name != spec.baseline:
+        raise SpecError(
+            f"study.baseline '{spec.baseline}' is not the chip of system '{spec.system}' ({within.chip.name})"
+        )
+    return within
 
 
 def _services(spec: _Portfolio | None, folder: Path) -> tuple[dict[str, Service], dict[str, tuple[Asked, int]]]:

@@ -15,7 +15,6 @@ from ..cost.money import bond_loss
 from ..fleet.job import Economy, Job, job_of
 from ..fleet.presets import economy, reliability
 from ..hardware.chip import Chip
-from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..mapping.headroom import usable_frac
 from ..mapping.plan import Plan
@@ -25,7 +24,7 @@ from ..objective.metrics import chip_reference, chip_technology, evaluate_demand
 from ..objective.served import asked_demand
 from ..objective.study import Study
 from ..objective.terms import Data
-from ..performance.calibration import Calibration, default_calibration
+from ..performance.calibration import Calibration
 from ..performance.coefficients import StepDemand
 from ..performance.demand import stack_demands
 from ..workload.transformer import Workload
@@ -57,12 +56,12 @@ class Space:
     @cached_property
     def calibration(self) -> Calibration:
         """Achievable fractions: those of the baseline's family."""
-        return default_calibration(self.study.baseline.chip.name)
+        return self.study.calibrated()
 
     @cached_property
     def systems(self) -> list[System]:
         """System of each workload: the baseline's fabric at the workload's size."""
-        return [preset_system(self.study.baseline.name, n) for _, n in self.study.workloads.values()]
+        return [self.study.at_size(n) for _, n in self.study.workloads.values()]
 
     @cached_property
     def lowered(self) -> list[tuple[list[Plan], list[StepDemand]]]:

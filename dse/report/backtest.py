@@ -14,11 +14,9 @@ from rich.text import Text
 from ..explore.backtest import HIT, NEAR, Backtest, Row
 from .format import digits, label, quantity_text, times
 from .screen import product
-from .style import BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
+from .style import BAND, CONTEXT, DESIGN, STYLE, VERDICTS, plt, save
 from .tables import table
 
-COLOURS = {"hit": BLOCKS["links"], "near": BLOCKS["SRAM"], "miss": BLOCKS["HBM"], "given": "white"}
-"""Verdict to the colour of its mark."""
 NAMES = {"tensor_pes": "PEs of all cores", "n_dies": "dies"}
 """Labels of quantities that are no metrics."""
 
@@ -109,11 +107,11 @@ def ratio_figure(found: list[Backtest]) -> Figure:
     size = (1.6 + 3.6 * len(found), 0.3 * len(rows) + 1.3)
     figure, axes = plt.subplots(1, len(found), figsize=size, sharey=True, sharex=True, squeeze=False)
     for ax, b in zip(axes[0], found, strict=True):
-        ax.axvspan(1 / HIT, HIT, color="#e8f1e6", zorder=0)
+        ax.axvspan(1 / HIT, HIT, color=BAND, zorder=0)
         ax.axvline(1, color=DESIGN, linewidth=0.8)
         for i, r in enumerate(b.rows):
             ax.plot([1, r.ratio], [i, i], color=CONTEXT, linewidth=1.0, zorder=1)
-            ax.plot(r.ratio, i, "o", markersize=7, color=COLOURS[r.verdict], markeredgecolor=CONTEXT, zorder=2)
+            ax.plot(r.ratio, i, "o", markersize=7, color=VERDICTS[r.verdict], markeredgecolor=CONTEXT, zorder=2)
         ax.set_xscale("log")
         ticks = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
         ax.set_xticks(ticks, [f"{x:.3g}x" for x in ticks])
@@ -126,7 +124,7 @@ def ratio_figure(found: list[Backtest]) -> Figure:
     axes[0][0].set_ylim(len(rows) - 0.4, -0.6)
     words = {"hit": f"within {HIT:g}x", "near": f"within {NEAR:g}x", "miss": "beyond", "given": "set by the budget"}
     handles = [
-        plt.Line2D([], [], marker="o", color="none", markerfacecolor=COLOURS[v], markeredgecolor=CONTEXT, label=w)
+        plt.Line2D([], [], marker="o", color="none", markerfacecolor=VERDICTS[v], markeredgecolor=CONTEXT, label=w)
         for v, w in words.items()
     ]
     figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.04), ncol=4, fontsize=9)

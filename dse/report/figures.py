@@ -18,11 +18,9 @@ from ..cost.power import full_load_power_W
 from ..hardware.chip import Chip, peak_FLOPps
 from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import chip_receipts
-from ..hardware.presets import system as preset_system
 from ..objective.metrics import chip_technology, evaluate, silicon
 from ..objective.study import Study
 from ..optimize.solution import Solution
-from ..performance.calibration import default_calibration
 from ..workload.requests import Requests
 from ..workload.transformer import Workload
 from .findings import Operator, operators
@@ -173,9 +171,9 @@ def clouds(s: Solution, name: str) -> tuple[Cloud, Cloud]:
     assert s.chip is not None
     report = next(w for w in s.workloads if w.name == name)
     workload, n_chips = phases(s)[name]
-    before = preset_system(s.study.baseline.name, n_chips)
+    before = s.study.at_size(n_chips)
     after = dataclasses.replace(before, chip=s.chip)
-    c = default_calibration(s.study.baseline.chip.name)
+    c = s.study.calibrated()
     plan, evaluation = evaluate(before, workload, calibration=c)
     old = operators(before, workload, plan, evaluation, c)
     new = operators(after, workload, report.plan, report.evaluation, c)
@@ -214,7 +212,7 @@ def roofline_panel(ax: Axes, pair: tuple[Cloud, Cloud], x: tuple[float, float]) 
     for cloud, order in ((baseline, 3), (design, 4)):
         total = sum(o.seconds for o in cloud.operators)
         for o in cloud.operators:
-            face, edge = (BLOCKS[BOUND_BLOCKS[o.bound]], "white") if cloud is design else ("white", CONTEXT)
+            face, edge = (BLOCKS[BOUND_BLOCKS[o.bound]], "white") if cloud is design else (CONTEXT, "white")
             area = SMALLEST_POINT + LARGEST_POINT * o.seconds / total
             ax.scatter(o.intensity, o.achieved_FLOPps, s=area, c=face, edgecolors=edge, linewidths=1.0, zorder=order)
     points = [(o.intensity, o.achieved_FLOPps) for cloud in pair for o in cloud.operators]
@@ -301,7 +299,7 @@ def bound_handles(bounds: list[str], baseline: str) -> list[Line2D]:
         )
         for b in bounds
     ]
-    before = Line2D([], [], markerfacecolor="white", markeredgecolor=CONTEXT, label=f"operator on {baseline}", **look)
+    before = Line2D([], [], markerfacecolor=CONTEXT, markeredgecolor="white", label=f"operator on {baseline}", **look)
     return [*roofs, *dots, before]
 
 

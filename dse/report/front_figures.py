@@ -15,10 +15,8 @@ from ..explore.tree import Progress
 from ..objective.terms import DELIVERED
 from .format import digits, label, scale_of, unit_of
 from .front import SHOWN, Named, goal_text, heading
-from .style import CONTEXT, DESIGN, STYLE, plt, save
+from .style import CONTEXT, DESIGN, HARMS, HELPS, NODES, STYLE, plt, save
 
-NODE_COLOURS = ("#23608f", "#b23a48", "#4c8c4a", "#e6a23c", "#8f7fb0", "#6fb1d6")
-"""Process nodes along a front, in the order of the study."""
 CLOUD_REACH = 1.3
 """Dominated designs farther than this factor beyond the front's worst values are not drawn."""
 
@@ -60,19 +58,19 @@ def front_figure(f: Front, named: list[Named]) -> Figure:
     ax.scatter(cloud[1] / x_size, cloud[0] / y_size, s=5, color=CONTEXT, alpha=0.5, label="dominated designs", zorder=1)
     nodes = list(dict.fromkeys(c.node for c in f.study.choices))
     own = np.asarray([f.study.choices[p.choice_index].node for p in f.points])
-    for node, colour in zip(nodes, NODE_COLOURS, strict=False):
+    for node, colour in zip(nodes, NODES, strict=False):
         mine = own == node
         if mine.any():
             ax.scatter(x[mine], y[mine], s=16, color=colour, label=f"front on {node}", zorder=3)
     ax.scatter(
         [x[f.knee]], [y[f.knee]], s=110, facecolors="none", edgecolors=DESIGN, linewidths=1.4, label="knee", zorder=4
     )
-    for chip in named:
-        place = [float(better(m, np.asarray(v))) for m, v in zip(f.metrics[:2], chip.values, strict=False)]
-        ax.scatter(
-            [place[1] / x_size], [place[0] / y_size], marker="D", s=30, facecolors="white", edgecolors=DESIGN, zorder=4
-        )
-        ax.annotate(chip.name, (place[1] / x_size, place[0] / y_size), (6, 4), textcoords="offset points", fontsize=8)
+    for i, chip in enumerate(sorted(named, key=lambda n: n.values[1])):
+        drawn = [float(better(m, np.asarray(v))) for m, v in zip(f.metrics[:2], chip.values, strict=False)]
+        place = (drawn[1] / x_size, drawn[0] / y_size)
+        ax.scatter(*place, marker="D", s=30, facecolors="white", edgecolors=DESIGN, zorder=4)
+        shift, side = ((6, 4), "left") if i % 2 else ((-6, -9), "right")  # neighbours keep out of each other's way
+        ax.annotate(chip.name, place, shift, textcoords="offset points", ha=side, fontsize=8)
     ax.set(
         xlabel=x_label,
         ylabel=y_label,
@@ -131,13 +129,17 @@ def tornado_figure(s: Sensitivity) -> Figure:
     for row, p in enumerate(facts):
         assert p.fact is not None
         guess = p.fact.kind in ("guess", "estimate")
-        for end, colour in ((p.fact.low, NODE_COLOURS[0]), (p.fact.high, NODE_COLOURS[1])):
+        for end, word in ((p.fact.low, "low"), (p.fact.high, "high")):
             move = 100.0 * float(np.expm1(p.elasticity * np.log(end / p.value)))
+            colour = HARMS if move > 0 else HELPS
             ax.barh(row, move, height=0.6, color="white" if guess else colour, edgecolor=colour, linewidth=1.2)
+            side = {"ha": "left" if move > 0 else "right", "va": "center", "fontsize": 7, "color": CONTEXT}
+            ax.annotate(word, (move, row), (3 if move > 0 else -3, 0), textcoords="offset points", **side)
     ax.axvline(0, color=DESIGN, linewidth=0.8)
     ax.set_yticks(range(len(facts)), [p.name for p in facts], fontsize=8)
-    title = "What the optimum rests on: blue low end, red high end of each range; hollow where guessed or estimated"
-    ax.set(xlabel="change of the goal, first order; more is worse [%]")
+    title = "What the optimum rests on: the goal at both ends of each range; hollow where guessed or estimated"
+    ax.set(xlabel="change of the goal, first order; blue is better, red worse [%]")
+    ax.margins(x=0.08)
     ax.set_title(title, fontsize=9.5)
     ax.grid(axis="x")
     return figure
@@ -148,7 +150,7 @@ def proof_figure(log: tuple[Progress, ...]) -> Figure:
     figure, ax = plt.subplots(figsize=(6.4, 3.6))
     seconds = [p.seconds for p in log]
     ax.plot(seconds, [p.best for p in log], color=DESIGN, label="best design")
-    ax.plot(seconds, [p.bound for p in log], color=NODE_COLOURS[0], label="bound on all designs")
+    ax.plot(seconds, [p.bound for p in log], color=CONTEXT, label="bound on all designs")
     ax.set(xlabel="time [s]", ylabel="goal (less is better)", title="Branch and bound")
     ax.grid()
     ax.legend()

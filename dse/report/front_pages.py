@@ -9,6 +9,7 @@ from ..explore.front import Front
 from ..objective.terms import DELIVERED
 from .format import label
 from .front import Named, goal_text, heading
+from .style import DESIGN, HELPS
 
 
 def write_pages(f: Front, named: list[Named], folder: Path) -> list[Path]:
@@ -42,12 +43,12 @@ def _front(go, f: Front, named: list[Named]):
     drawn = {m: _drawn(m, table[m]) for m in (x_name, y_name)}
     figure.add_scatter(
         x=drawn[x_name], y=drawn[y_name], mode="markers+lines", name="front", text=hover, hoverinfo="text",
-        marker={"size": 6, "color": "#23608f"}, line={"width": 1},
+        marker={"size": 6, "color": HELPS}, line={"width": 1},
     )  # fmt: skip
     figure.add_scatter(
         x=[_drawn(x_name, n.values[1]) for n in named], y=[_drawn(y_name, n.values[0]) for n in named],
         mode="markers+text", name="chips that exist", text=[n.name for n in named], textposition="top center",
-        marker={"symbol": "diamond-open", "size": 9, "color": "#1d1d1d"},
+        marker={"symbol": "diamond-open", "size": 9, "color": DESIGN},
     )  # fmt: skip
     figure.update_xaxes(type="log", title=_title(x_name))
     figure.update_yaxes(type="log", title=_title(y_name))

@@ -17,13 +17,13 @@ from matplotlib.ticker import FixedLocator
 
 from ..performance.calibration import FAMILIES, family
 from .format import digits, percent, scale_of
-from .style import BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
+from .style import BAND, BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
+from .style import FAMILIES as FAMILY_COLOURS
 
 WHAT = {"training": "step", "inference": "time", "kernels": "operator", "collectives": "collective"}
 """Kind of measurement to what is timed."""
 
-PALETTE = ("#33658a", "#d1603d", "#4c8c4a", "#8a4f7d", "#d9a21b", "#2fa3a0", "#7a5c3e")
-FAMILY_COLORS = dict(zip((name for name, _ in FAMILIES), PALETTE, strict=False))
+FAMILY_COLORS = dict(zip((name for name, _ in FAMILIES), FAMILY_COLOURS, strict=False))
 """Chip family to its colour; chips of no family are black."""
 
 MARKERS = "os^Dv<>PXph*8d"
@@ -70,7 +70,7 @@ def parity_figure(done: pd.DataFrame, kind: str) -> Figure:
     ax.set_aspect("equal")
     ax.grid(which="major")
     line = np.asarray([low, high])
-    ax.fill_between(line, (1 - BAND_FRAC) * line, (1 + BAND_FRAC) * line, color="#e9e9e9", linewidth=0, zorder=0.5)
+    ax.fill_between(line, (1 - BAND_FRAC) * line, (1 + BAND_FRAC) * line, color=BAND, linewidth=0, zorder=0.5)
     ax.plot(line, line, color=CONTEXT, linewidth=1.0, zorder=1)
     counts = done.source.value_counts()
     markers = {source: MARKERS[i % len(MARKERS)] for i, source in enumerate(counts.index)}
@@ -128,7 +128,7 @@ def parity_legend(ax: Axes, done: pd.DataFrame, markers: dict[Any, str]) -> None
     ]
     context = [
         Line2D([], [], color=CONTEXT, label="predicted = measured"),
-        Patch(facecolor="#e9e9e9", label=f"±{percent(BAND_FRAC)}"),
+        Patch(facecolor=BAND, label=f"±{percent(BAND_FRAC)}"),
     ]
     error = done.error_frac.abs().groupby(done.source).median()
     count = done.source.value_counts()
@@ -170,7 +170,7 @@ def parts_figure(done: pd.DataFrame, kind: str) -> Figure:
     left.set(ylim=(len(groups) - 0.4, -0.6), xlim=(0, 1), xlabel=f"mean share of predicted {WHAT[kind]} time [%]")
     left.set_title("What the prediction is made of")
     right.axvline(0, color=DESIGN, linewidth=0.8)
-    right.axvspan(-BAND_FRAC, BAND_FRAC, color="#f1f1f1", zorder=0)
+    right.axvspan(-BAND_FRAC, BAND_FRAC, color=BAND, zorder=0)
     right.set(xlim=(-ERROR_SPAN, ERROR_SPAN), xlabel="predicted / measured - 1 [%]")
     right.set_xticks([-0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75])
     right.set_title("Error: median and 80 % of points")

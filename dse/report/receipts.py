@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .. import core
+from ..core.errors import DseError
 from ..core.provenance import Sourced
 from ..fleet.presets import around_receipts
 from ..hardware.presets import chip_receipts
@@ -15,7 +16,7 @@ from ..mapping.activations import footprint_receipts
 from ..mapping.headroom import headroom_receipts
 from ..objective.design import Choice
 from ..objective.study import Study
-from ..performance.calibration import calibration_receipts, default_calibration
+from ..performance.calibration import calibration_receipts
 from ..technology.presets import DIE_TO_DIE, receipts
 from ..workload.op import pass_receipts
 from ..workload.storage import storage_receipts
@@ -46,11 +47,10 @@ def chip_basis(name: str) -> list[Basis]:
     return [Basis(f"chip {name}", f) for f in chip_receipts(name)]
 
 
-def calibration_basis(chip_name: str) -> list[Basis]:
-    """Facts of the calibration a chip is evaluated with, and of the shares and passes that all chips use."""
-    prior = default_calibration(chip_name).name
+def calibration_basis(name: str) -> list[Basis]:
+    """Facts of a calibration, and of the shares and passes that all chips use."""
     return [
-        *(Basis(f"calibration {prior}", f) for f in calibration_receipts(prior)),
+        *(Basis(f"calibration {name}", f) for f in calibration_receipts(name)),
         *(Basis("headroom", f) for f in headroom_receipts()),
         *(Basis("kept in training", f) for f in footprint_receipts("fused")),
         *(Basis("element passes", f) for f in pass_receipts()),
@@ -76,7 +76,7 @@ def study_basis(study: Study, choice: Choice | None) -> list[Basis]:
     made = [b for c in chosen for b in technology_basis(c.node, c.hbm, c.link, study.package)]
     own = technology_basis(baseline.node, baseline.hbm, baseline.link, study.package)
     owned = [] if study.owner is None else [b for c in chosen for b in owner_basis(study.owner.host, c.node)]
-    every = [*made, *calibration_basis(baseline.name), *chip_basis(baseline.name), *own, *owned]
+    every = [*made, *calibration_basis(study.calibrated().name), *chip_basis(baseline.name), *own, *owned]
     return list({(b.thing, b.fact.name): b for b in every}.values())
 
 
@@ -99,3 +99,47 @@ def bibtex(keys: Iterable[str]) -> str:
     wanted = set(keys)
     entries = re.split(r"^(?=@)", BIBLIOGRAPHY.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
     return "\n".join(e.strip() + "\n" for e in entries if e.split("{", 1)[1].split(",", 1)[0] in wanted)
+
+
+def basis_of(thing: str) -> list[Basis]:
+    """The facts of a thing as `study_basis` names it, such as "node N2"; none where it is not known here."""
+    kind, _, name = thing.partition(" ")
+    shared = {
+        "headroom": headroom_receipts,
+        "kept in training": lambda: footprint_receipts("fused"),
+        "element passes": pass_receipts,
+    }
+    try:
+        if thing in shared:
+            return [Basis(thing, f) for f in shared[thing]()]
+        if kind == "chip":
+            return chip_basis(name)
+        return [
+            Basis(thing, f) for f in (calibration_receipts(name) if kind == "calibration" else receipts(kind, name))
+        ]
+    except DseError:
+        return []
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """One work of the bibliography."""
+
+    key: str
+    """How facts cite it."""
+    title: str
+    """Its title."""
+    year: str
+    """When."""
+    url: str
+    """Where to read it, or ""."""
+
+
+def works(keys: Iterable[str]) -> list[Work]:
+    """The works of `keys`, in the order of the bibliography."""
+    found = []
+    for entry in re.split(r"^(?=@)", bibtex(keys), flags=re.MULTILINE)[1:]:
+        field = {n: v.replace("{", "").replace("}", "") for n, v in re.findall(r"^\s*(\w+) = \{(.*)\},?$", entry, re.M)}
+        key = entry.split("{", 1)[1].split(",", 1)[0]
+        found.append(Work(key, field.get("title", ""), field.get("year", ""), field.get("url", "")))
+    return found

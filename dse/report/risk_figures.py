@@ -12,12 +12,8 @@ from ..explore.risk import Risk
 from ..objective.terms import DELIVERED
 from .format import digits, label, percent, quantity_text, times, unit_of
 from .risk import FEW, SHOWN_DRIVERS, driver_text
-from .style import BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
+from .style import BAND, CONTEXT, DESIGN, HARMS, HELPS, REACHED, STYLE, plt, save
 
-REACHED, MISSED = BLOCKS["links"], CONTEXT
-"""Colours of samples that reach the target and of those that do not."""
-HARMS, HELPS = BLOCKS["HBM"], BLOCKS["tensor engines"]
-"""Colours of unknowns of which more is worse or better."""
 BINS = 36
 """Bars of the histogram."""
 EDGES = (0.05, 0.95)
@@ -53,7 +49,7 @@ def verdict_figure(r: Risk) -> Figure:
         100 * height,
         np.diff(edges),
         align="edge",
-        color=np.where(good, REACHED, MISSED),
+        color=np.where(good, REACHED, CONTEXT),
         edgecolor="white",
         linewidth=0.4,
     )
@@ -123,4 +119,4 @@ def drivers_figure(r: Risk) -> Figure:
 
 def _shade_noise(ax: Axes, width: float) -> None:
     """Gray band of correlations that chance alone gives."""
-    ax.axvspan(-width, width, color="#f2f2f2", zorder=0)
+    ax.axvspan(-width, width, color=BAND, zorder=0)

@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from ..hardware.chip import Chip
-from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..mapping.plan import plan_text
 from ..mapping.tiling import array_shape
@@ -21,7 +20,6 @@ from ..objective.study import Study
 from ..objective.terms import METRICS, SERVED, SPEEDUPS, State
 from ..optimize.solution import Certificate, LimitReport, Relaxation, Solution, Status, WorkloadReport
 from ..optimize.solve import TECHNOLOGY_ROWS
-from ..performance.calibration import default_calibration
 from ..workload.requests import Requests
 from .findings import binding, operators
 from .format import digits, in_unit, label, percent, quantity_text, span, times, unit_of
@@ -173,14 +171,14 @@ def loosening_step(x: LimitReport) -> tuple[float, str]:
 
 def design_system(study: Study, chip: Chip, n_chips: int) -> System:
     """A design in the fabric of its study's baseline."""
-    return dataclasses.replace(preset_system(study.baseline.name, n_chips), chip=chip)
+    return dataclasses.replace(study.at_size(n_chips), chip=chip)
 
 
 def waits_text(s: Solution, w: WorkloadReport) -> str:
     """What a workload waits for on the design, the three largest shares."""
     assert s.chip is not None
     workload, n_chips = s.study.workloads[w.name]
-    c, system = default_calibration(s.study.baseline.chip.name), design_system(s.study, s.chip, n_chips)
+    c, system = s.study.calibrated(), design_system(s.study, s.chip, n_chips)
     if isinstance(workload, Requests):
         d = asked_demand(workload, w.plan, system, chip_reference(s.chip, c), array_shape(s.chip.core.tensor))
         shares = list(spent(d, s.chip, c).items())[:3]
@@ -264,7 +262,7 @@ def guesses_text(s: Solution) -> Text:
         f"{label(b.fact.name)} ({b.thing.partition(' ')[2] or b.thing}: {span(b.fact.name, b.fact.low, b.fact.high)})"
         for b in sorted(widest, key=lambda b: -b.spread)[:SHOWN_GUESSES]
     )
-    calibration = default_calibration(s.study.baseline.chip.name).name
+    calibration = s.study.calibrated().name
     low, high = sorted(s.delivered_range)
     fit = (
         f" Step times are uncalibrated ({calibration}): over its ranges {times(low, 2)} to {times(high, 2)}."

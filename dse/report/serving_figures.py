@@ -12,9 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from .format import digits
-from .parity import PALETTE
 from .serving import Offer, serving_numbers
-from .style import CONTEXT, DESIGN, STYLE, plt, save
+from .style import CONTEXT, DESIGN, FAMILIES, STYLE, plt, save
 
 MARKERS = {"prefill first": "o", "chunked": "s", "apart": "^"}
 """Scheduler to the marker of its points."""
@@ -38,7 +37,7 @@ def serving_figure(offers: list[Offer]) -> Figure:
     shown = [p for p in PANELS if any(r[p[0]] is not None for rs in rows.values() for r in rs)]
     figure, axes = plt.subplots(1, len(shown), figsize=(4.2 * len(shown), 4.0), squeeze=False)
     figure.subplots_adjust(wspace=0.28)
-    colors: dict[str, str] = dict(zip(rows, PALETTE, strict=False))
+    colors: dict[str, str] = dict(zip(rows, FAMILIES, strict=False))
     for ax, (key, title, label) in zip(axes[0], shown, strict=True):
         panel(ax, rows, colors, key)
         ax.set(title=title[0].upper() + title[1:], ylabel=label, xlabel="output tokens/s that one user sees")

@@ -1,13 +1,21 @@
-"""One look for all figures: a block has one colour everywhere, gray is context, estimates are hollow or hatched."""
+"""One look for all figures, and what it means.
+
+A block of a chip has one colour everywhere (`BLOCKS`); a process node, a chip family and a sign have one too. Gray is
+what is there to compare with, near-black is the design. Blue helps and red harms. Where facts of both kinds stand side
+by side, filled is measured or published and hollow is an estimate; hatched is empty space or idle time. Units stand on
+every axis.
+"""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 
-matplotlib.use("Agg")
+if "ipykernel" not in sys.modules:  # a notebook shows figures itself; anything else writes files
+    matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -28,8 +36,20 @@ BLOCKS = {
 
 CONTEXT = "#9a9a9a"
 """What is there to compare with."""
+BAND = "#ededed"
+"""A range in which an error is small, or a correlation noise."""
 DESIGN = "#1d1d1d"
 """Lines of the design."""
+HARMS, HELPS = BLOCKS["HBM"], BLOCKS["tensor engines"]
+"""What makes the goal worse, and what makes it better."""
+REACHED = BLOCKS["links"]
+"""What reaches a target."""
+VERDICTS = {"hit": REACHED, "near": "#d9a21b", "miss": HARMS, "given": CONTEXT}
+"""How near a proposal came to what was built."""
+NODES = ("#23608f", "#b23a48", "#4c8c4a", "#e6a23c", "#8f7fb0", "#6fb1d6")
+"""Process nodes along a front, in the order of the study."""
+FAMILIES = ("#33658a", "#d1603d", "#4c8c4a", "#8a4f7d", "#d9a21b", "#2fa3a0", "#7a5c3e")
+"""Chip families of measurements, in the order of their calibrations."""
 DPI = 144
 
 STYLE: dict[Any, Any] = {

@@ -19,7 +19,6 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.text import Text
 
-from .. import __version__
 from ..calibrate import families, kernels
 from ..calibrate.cases import Case, Unmodelled, training_cases
 from ..calibrate.inference import inference_cases
@@ -27,6 +26,7 @@ from ..calibrate.inference_score import score_requests
 from ..calibrate.measurements import DATA, NEEDED, complete, read
 from ..calibrate.score import Scores, score
 from ..core.errors import SpecError
+from ..core.version import __version__
 from ..performance.calibration import Calibration
 from .format import in_unit, percent
 from .results import digest, git_commit, preset_hashes, results_folder, write_json

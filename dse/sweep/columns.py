@@ -8,7 +8,7 @@ from ..core.types import FloatLike
 from ..objective.design import FREE
 from ..objective.metrics import Evaluation
 from ..objective.study import full_name
-from ..objective.terms import METRICS, State
+from ..objective.terms import METRICS, OF_WORKLOADS, State
 
 SCHEMA_VERSION = 1
 """Raised whenever a column changes its name, type or meaning."""
@@ -44,7 +44,7 @@ EVALUATED: dict[str, tuple[Callable[[Evaluation], FloatLike], str]] = {
 OF_CHIP: dict[str, tuple[Callable[[State], FloatLike], str]] = {
     name: (place, "free number of the chip" if name in FREE else "metric of the chip, as in limits of a study")
     for name, place in METRICS.items()
-    if name != "power_W"
+    if name not in OF_WORKLOADS
 }  # type: ignore[assignment]
 """What a chip has at a point, whatever it does."""
 

@@ -1,7 +1,7 @@
 """Technology by name: records built from the facts in `data/*.toml`, each number with its receipt.
 
 A field takes the fact of the same canonical name; a field by precision takes `<stem>_<precision>_<unit>`.
-A field without a fact is an error, never another generation's value.
+A field without a fact is an error, never another generation's value. A name may be the path of your own TOML file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TypeVar
 import equinox as eqx
 
 from ..core.errors import ReceiptError, UnknownNameError
-from ..core.provenance import Receipts, Sourced, load_receipts, number, pick
+from ..core.provenance import Receipts, Sourced, load_receipts, number, own_receipts, pick
 from .link import LinkGeneration
 from .memory import MemoryGeneration
 from .node import PRECISIONS, ByPrecision, Node
@@ -73,13 +73,25 @@ def build(cls: type[Record], facts: Receipts, name: str) -> Record:
     return cls(**{"name": name, **parts})
 
 
+def facts_of(kind: str, name: str) -> Receipts:
+    """The facts of a preset, or of your own file where `name` is the path of one; raises as `own_receipts`."""
+    if name.endswith(".toml"):
+        return own_receipts(Path(name), lambda base: pick(_things(kind), kind, base))[1]
+    return pick(_things(kind), kind, name)
+
+
 @cache
+def _preset(cls: type[Record], kind: str, name: str) -> Record:
+    return build(cls, facts_of(kind, name), name)
+
+
 def _record(cls: type[Record], kind: str, name: str) -> Record:
-    return build(cls, pick(_things(kind), kind, name), name)
+    """A preset once per process; your own file anew at every call, since it may be edited."""
+    return build(cls, facts_of(kind, name), name) if name.endswith(".toml") else _preset(cls, kind, name)
 
 
 def node(name: str) -> Node:
-    """The process node `name`, such as "N3P"; raises UnknownNameError with near matches."""
+    """The process node `name`, such as "N3P", or your own TOML file; raises UnknownNameError with near matches."""
     return _record(Node, "node", name)
 
 
@@ -122,4 +134,4 @@ package_names = partial(names, "package")
 
 def receipts(kind: str, name: str) -> list[Sourced]:
     """The receipts behind one "node", "memory", "link" or "package", in the order of the data file."""
-    return list(pick(_things(kind), kind, name).values())
+    return list(facts_of(kind, name).values())

@@ -1,0 +1,142 @@
+"""Figures to hover over, as parts of a page that holds plotly.js once; nothing where plotly is not installed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from .format import digits, label, times, unit_of
+from .markup import value_text
+from .style import DESIGN, NODES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HOVER = 'class="hover"'
+"""What marks a part that needs plotly.js."""
+MOST_POINTS = 2000
+"""Points of a figure; of more, evenly many are drawn."""
+CONFIG = {"responsive": True, "displaylogo": False, "displayModeBar": False}
+LOG_FROM = 5.0
+"""Ratio of the largest to the smallest value from which an axis is logarithmic."""
+
+
+def script() -> str:
+    """plotly.js, to be put into a page once."""
+    import plotly.offline
+
+    return f"<script>{plotly.offline.get_plotlyjs()}</script>"
+
+
+def available() -> bool:
+    """Whether plotly is installed."""
+    try:
+        import plotly  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _part(traces: list[dict[str, Any]], x: dict[str, Any], y: dict[str, Any], title: str) -> str:
+    """A figure as a part of a page; its name depends on nothing but its content."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure(traces)
+    look: dict[str, Any] = {"template": "simple_white", "height": 430, "margin": {"l": 60, "r": 16, "t": 44, "b": 110}}
+    figure.update_layout(
+        title={"text": title, "font": {"size": 14}}, xaxis=x, yaxis=y, legend={"orientation": "h", "y": -0.22}, **look
+    )
+    place = f"hover-{hashlib.sha256(json.dumps([title, x, y], default=str).encode()).hexdigest()[:10]}"
+    inside = figure.to_html(full_html=False, include_plotlyjs=False, config=CONFIG, div_id=place, default_height=430)
+    return f"<div {HOVER}>{inside}</div>"
+
+
+def _axis(title: str, values: list[float]) -> dict[str, Any]:
+    positive = bool(values) and min(values) > 0
+    log = positive and max(values) > LOG_FROM * min(values)
+    return {"title": {"text": title}, "type": "log" if log else "linear", "showgrid": True}
+
+
+def front(a: dict[str, Any]) -> str:
+    """Points of a front by process node; hovering shows the design behind each."""
+    if not available():
+        return ""
+    y_name, x_name = a["metrics"][:2]
+    points = a["points"]
+    nodes = list(dict.fromkeys(p["node"] for p in points))
+    shown = (
+        "node",
+        "hbm",
+        "n_dies",
+        "pe_array",
+        "n_cores",
+        "clock_Hz",
+        "scratchpad_B",
+        "n_stacks",
+        "hbm_bandwidth_Bps",
+    )
+    traces = []
+    for node, colour in zip(nodes, NODES, strict=False):
+        mine = [p for p in points if p["node"] == node]
+        texts = ["<br>".join(_lines(p, (*a["metrics"], *shown))) for p in mine]
+        traces.append(
+            {
+                "type": "scatter", "mode": "markers", "name": f"front on {node}", "text": texts, "hoverinfo": "text",
+                "x": [_drawn(x_name, p) for p in mine], "y": [_drawn(y_name, p) for p in mine],
+                "marker": {"size": 8, "color": colour},
+            }
+        )  # fmt: skip
+    knee = points[a["knee"]]
+    ring = {"size": 16, "symbol": "circle-open", "color": DESIGN, "line": {"width": 2}}
+    traces.append(
+        {"type": "scatter", "mode": "markers", "name": "knee", "x": [_drawn(x_name, knee)],
+         "y": [_drawn(y_name, knee)], "marker": ring, "hoverinfo": "skip"}
+    )  # fmt: skip
+    x, y = (_axis(_title(m), [_drawn(m, p) for p in points]) for m in (x_name, y_name))
+    return _part(traces, x, y, "The front; hover for the design of a point")
+
+
+def _drawn(metric: str, point: dict[str, Any]) -> float:
+    return 1.0 / point[metric] if metric == "delivered_time" else point[metric]
+
+
+def _lines(point: dict[str, Any], names: tuple[str, ...]) -> list[str]:
+    """What hovering shows of a point."""
+    return [
+        f"delivered {times(_drawn(n, point))}" if n == "delivered_time" else f"{label(n)} {value_text(n, point[n])}"
+        for n in names
+        if n in point
+    ]
+
+
+def _title(metric: str) -> str:
+    if metric == "delivered_time":
+        return "delivered speed-up [x]"
+    if metric.endswith("_per_s"):
+        return f"{label(metric.removesuffix('_per_s'))}/s"
+    unit = unit_of(metric)
+    return f"{label(metric)} [{unit}]" if unit else label(metric)
+
+
+def scatter(rows: pd.DataFrame, x: str, y: str, by: str | None, shown: list[str]) -> str:
+    """Rows of a sweep: one metric over one axis, coloured by another; hovering shows the point."""
+    if not available():
+        return ""
+    thin = rows.iloc[:: max(1, -(-len(rows) // MOST_POINTS))]
+    groups = [(name, group) for name, group in thin.groupby(by, sort=False)] if by else [("points", thin)]
+    traces = []
+    for i, (name, group) in enumerate(groups):
+        texts = ["<br>".join(f"{n}: {value_text(n, v)}" for n, v in r.items()) for r in group[shown].to_dict("records")]
+        traces.append(
+            {
+                "type": "scatter", "mode": "markers", "name": digits(name) if isinstance(name, float) else str(name),
+                "text": texts, "hoverinfo": "text", "x": group[x].tolist(), "y": group[y].tolist(),
+                "marker": {"size": 7, "color": NODES[i % len(NODES)]},
+            }
+        )  # fmt: skip
+    axes = [
+        _axis(_title(n), thin[n].tolist()) if thin[n].dtype.kind in "fi" else {"title": {"text": n}, "type": "category"}
+        for n in (x, y)
+    ]
+    return _part(traces, axes[0], axes[1], f"{_title(y)} over {_title(x)}; hover for a point")

@@ -1,0 +1,182 @@
+"""One page of everything in a results folder: one HTML file that needs neither network nor server.
+
+Every kind of answer has a section (`sections.SECTIONS`, sweeps); others are shown by their numbers. Figures lie in the
+page as data; plotly.js is in it once where something is there to hover over.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import SpecError
+from ..core.files import write_whole
+from ..core.version import __version__
+from . import hover
+from .format import span
+from .markup import Cell, Markup, figure, figures_in, folded, heading, paragraph, table, value_text
+from .receipts import basis_of, works
+from .sections import SECTIONS, plain
+from .sweep_section import sweep
+
+CSS = Path(__file__).with_name("page.css")
+"""Look of the page."""
+PAGE = "report.html"
+"""Name of the page in its folder."""
+CAPTIONS = {
+    "area_power": "Area and full-load power by block; hollow marks are third-party estimates",
+    "roofline": "Roofline with the operators of each workload: gray on the baseline, in colour on the design",
+    "front": "The front; hollow diamonds are chips that exist, modelled",
+    "designs": "Designs along the front",
+    "sensitivity": "What the optimum rests on; hollow where guessed or estimated",
+    "risk_verdict": "Outcome over all samples",
+    "risk_design": "Spread of the best design",
+    "risk_drivers": "What the verdict hangs on",
+    "parity": "Predicted against measured",
+    "parts": "What predictions are made of, and their errors",
+    "backtest_ratios": "Proposed over built",
+}
+"""Figure file to its caption."""
+NOT_ANSWERS = ("manifest.json",)
+"""JSON files that are shown at the end, as receipts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """One part of the page."""
+
+    title: str
+    """Heading."""
+    html: str
+    """What is below it."""
+
+
+def write_page(root: str | Path, path: str | Path | None = None) -> Path:
+    """Write the page of a results folder and return its path.
+
+    Args:
+        root: a folder with answers, or with folders of answers, at any depth.
+        path: file to write; `report.html` in the folder when left out.
+
+    Raises:
+        SpecError: no such folder, no answer in it, or a file that cannot be read or written.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise SpecError(f"{root}: no such folder; give a results folder, such as results/trainium4")
+    sections = [s for folder in (root, *sorted(p for p in root.rglob("*") if p.is_dir())) for s in _of(folder, root)]
+    if not sections:
+        raise SpecError(f"{root}: no answers there; run dse optimize, front, risk, sweep or validate first")
+    target = root / PAGE if path is None else Path(path)
+    html = page(root.resolve().name, [*sections, *_receipts(root)])
+    write_whole(target, lambda place: place.write_text(html, encoding="utf-8"))
+    return target
+
+
+def _of(folder: Path, root: Path) -> Iterator[Section]:
+    """Sections of one folder: its answers, then its figures; nothing for a folder without either."""
+    if folder.name.startswith(".") or folder.name == "shards":
+        return
+    where = "" if folder == root else f": {folder.relative_to(root)}"
+    drawn = {p.stem: figure(p, CAPTIONS.get(p.stem, p.stem.replace("_", " "))) for p in figures_in(folder)}
+    for file in sorted(folder.glob("[!.]*.json"), key=_place):
+        if file.name in NOT_ANSWERS or file.name.endswith("manifest.json"):
+            continue
+        title, made = SECTIONS.get(file.name, (file.stem.replace("_", " ").capitalize(), plain))
+        own = [drawn.pop(n) for n in list(drawn) if _belongs(n, file.stem)]
+        try:
+            yield Section(f"{title}{where}", "".join([made(_read(file)), *own]))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise SpecError(f"{file}: not written by this version ({error!r}); run its command again") from error
+    manifest = folder / "manifest.json"
+    if manifest.exists() and "schema_version" in (held := _read(manifest)):
+        yield Section(f"Sweep {held['sweep']}{where}", sweep(folder, held))
+    if drawn:
+        yield Section(f"Figures{where}", "".join(drawn.values()))
+
+
+def _place(path: Path) -> tuple[int, str]:
+    """Answers of known kinds first, in the order of `SECTIONS`."""
+    known = list(SECTIONS)
+    return known.index(path.name) if path.name in known else len(known), path.name
+
+
+OWN_FIGURES = {
+    "solution": ("area_power", "roofline"),
+    "front": ("front", "designs"),
+    "scores": ("parity", "parts"),
+}
+"""Answer to the figures that show it; those that begin with its name belong to it too."""
+
+
+def _belongs(figure_name: str, answer: str) -> bool:
+    return figure_name in OWN_FIGURES.get(answer, ()) or figure_name.startswith(answer)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{path}: cannot be read as JSON ({error}); run its command again") from error
+
+
+def _receipts(root: Path) -> list[Section]:
+    """What all the answers rest on: the guesses, the sources, and where each answer came from."""
+    found = {p: _read(p) for p in sorted(root.rglob("*manifest.json")) if not p.name.startswith(".")}
+    guessed = list(dict.fromkeys(g for m in found.values() for g in m.get("guesses", ())))
+    sources = {s for m in found.values() for s in m.get("sources", ())}
+    sections = []
+    if guessed:
+        said = f"{len(guessed)} numbers behind these answers are guesses, the widest range first."
+        columns = ["guess", "value", "range", "where [source]"]
+        sections.append(Section("Guesses", paragraph(said, "lead") + table(columns, map(_guess_row, guessed))))
+    if sources:
+        rows = [(w.key, Markup(_link(w.title, w.url)), w.year) for w in works(sources)]
+        sections.append(Section("Sources", folded(f"{len(rows)} works", table(["key", "title", "year"], rows))))
+    if found:
+        runs = "".join(folded(str(p.relative_to(root)), _run_table(m)) for p, m in found.items())
+        sections.append(Section("Runs", runs))
+    return sections
+
+
+def _guess_row(name: str) -> tuple[Cell, ...]:
+    """A guess by name; with its receipt where the thing is known here."""
+    thing, _, fact_name = name.rpartition(": ")
+    fact = next((b.fact for b in basis_of(thing) if b.fact.name == fact_name), None)
+    if fact is None or isinstance(fact.value, str):
+        return name, "", "", ""
+    where = Markup(f'<span class="wrap">{escape(f"{fact.where} [{fact.source}]")}</span>')
+    return f"{thing}: {fact_name}", value_text(fact_name, fact.value), span(fact_name, fact.low, fact.high), where
+
+
+def _link(title: str, url: str) -> str:
+    words = f'<span class="wrap">{escape(title)}</span>'
+    return f'<a href="{escape(url)}" rel="noreferrer">{words}</a>' if url.startswith(("http://", "https://")) else words
+
+
+def _run_table(manifest: dict[str, Any]) -> str:
+    shown = {k: v for k, v in manifest.items() if isinstance(v, str | int | float) and "\n" not in str(v)}
+    return table(
+        ["", ""],
+        [(k.replace("_", " "), Markup(f'<span class="wrap">{escape(str(v))}</span>')) for k, v in shown.items()],
+    )
+
+
+def page(title: str, sections: list[Section]) -> str:
+    """The whole HTML."""
+    anchors = [f"{i}-{re.sub('[^a-z0-9]+', '-', s.title.lower())}" for i, s in enumerate(sections)]
+    links = " ".join(f'<a href="#{a}">{escape(s.title)}</a>' for a, s in zip(anchors, sections, strict=True))
+    body = "".join(f"<section>{heading(s.title, a)}{s.html}</section>" for a, s in zip(anchors, sections, strict=True))
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    head += (
+        f'<title>{escape(title)}</title><link rel="icon" href="data:,"><style>{CSS.read_text(encoding="utf-8")}</style>'
+    )
+    head += hover.script() if hover.HOVER in body else ""
+    foot = f"<footer>dse {escape(__version__)}; canonical units inside, shown as people write them.</footer>"
+    main = f"<main><h1>{escape(title)}</h1><nav>{links}</nav>{body}{foot}</main>"
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{main}</body></html>\n'

@@ -1,0 +1,189 @@
+"""Sections of a page, one per kind of answer that a results folder may hold: plain data in, HTML out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from . import hover
+from .format import digits, label, percent, quantity_text, times
+from .markup import Cell, Markup, folded, paragraph, records, table, value_text
+
+Answer = dict[str, Any]
+"""The JSON of an answer."""
+SHOWN = 12
+"""Rows of long tables."""
+
+
+def solution(a: Answer) -> str:
+    """A study's answer: verdict, design, workloads, prices, what was not chosen."""
+    if "design" not in a:
+        rows = [
+            (label(r["name"]), *(quantity_text(r["name"], r[k]) for k in ("limit", "needed"))) for r in a["relaxations"]
+        ]
+        return paragraph(f"{a['explanation']}.") + table(["cheapest way out", "asked", "needed"], rows)
+    m, c = a["metrics"], a["certificate"]
+    low, high = m.get("delivered_range") or (None, None)
+    said = f"{a['explanation'][:1].upper()}{a['explanation'][1:]}. "
+    if m.get("delivered_speedup"):
+        said += f"It delivers {times(m['delivered_speedup'])} the baseline"
+        said += f", {times(low)} to {times(high)} over the ranges of the calibration. " if low and high else ". "
+    said += f"Gap to the bound {percent(c['relative_gap'])}, lost by rounding {percent(c['integer_gap'])}, "
+    said += f"{c['n_solves']:,} convex problems solved."
+    return (
+        paragraph(said, "lead")
+        + table(["design", ""], _design_rows(a["design"]))
+        + table(["workload", "speed-up", "step", "power", "MFU", "memory", "plan"], _workload_rows(m["workloads"]))
+        + table(["limit", "value", "allowed", "room left", "+1 % of it moves the goal"], _limit_rows(a["limits"]))
+        + folded("Other choices", table(["choice", "goal"], _alternative_rows(a["alternatives"])))
+    )
+
+
+def _design_rows(design: Answer) -> list[tuple[Cell, ...]]:
+    choice = design["choice"]
+    fp4 = "native FP4" if choice["native_fp4"] else "FP4 at FP8 rate"
+    rows: list[tuple[Cell, ...]] = [("choice", f"{choice['n_dies']} x {choice['node']}, {choice['pe_array']}, {fp4}")]
+    rows.append(("memory and links", f"{choice['hbm']}, {choice['link']}"))
+    skipped = ("choice", "continuous")
+    numbers = {k.removesuffix("_per_core"): v for k, v in design.items()}
+    return rows + [(label(k), value_text(k, v)) for k, v in numbers.items() if k not in skipped]
+
+
+def _workload_rows(found: Answer) -> list[tuple[Cell, ...]]:
+    rows: list[tuple[Cell, ...]] = []
+    for name, w in found.items():
+        plan = ", ".join(f"{k} {v}" for k, v in w["plan"].items() if isinstance(v, int) and v > 1)
+        seconds = [quantity_text(k, w[k]) for k in ("step_s", "power_W")]
+        rows.append(
+            (name, times(w["speedup"]), *seconds, percent(w["mfu_frac"]), quantity_text("x_B", w["memory_B"]), plan)
+        )
+    return rows
+
+
+def _limit_rows(limits: list[Answer]) -> list[tuple[Cell, ...]]:
+    rows: list[tuple[Cell, ...]] = []
+    for x in limits:
+        name, sense = x["name"], "at most" if x["sense"] == "at_most" else "at least"
+        binding = abs(x["price"]) > BINDS
+        price: Cell = Markup(f"<b>{x['price']:+.2f} %</b>") if binding else "-"
+        room = "binds" if abs(x["margin"]) < BINDS else percent(x["margin"])
+        base = name.partition(" ")[0]
+        rows.append(
+            (label(name), quantity_text(base, x["value"]), f"{sense} {quantity_text(base, x['limit'])}", room, price)
+        )
+    return rows
+
+
+BINDS = 1e-3
+"""Margins and prices below this are none."""
+
+
+def _alternative_rows(found: list[Answer]) -> list[tuple[Cell, ...]]:
+    return [
+        (
+            "{n_dies} x {node}, {pe_array}, {hbm}, {link}, FP4 ".format(**a["choice"])
+            + ("native" if a["choice"]["native_fp4"] else "at FP8 rate"),
+            "infeasible" if a["goal"] is None else digits(a["goal"], 4),
+        )
+        for a in found[:SHOWN]
+    ]
+
+
+def front(a: Answer) -> str:
+    """A Pareto front: to hover over where plotly is installed, and some of its points."""
+    metrics, points = a["metrics"], a["points"]
+    step = max(1, -(-len(points) // SHOWN))
+    kept = sorted({*range(0, len(points), step), a["knee"]})
+    columns = [*metrics, "node", "hbm", "n_dies", "n_cores", "n_stacks", "scratchpad_B"]
+    said = (
+        f"{len(points)} designs, none beaten in every metric by another, each within {percent(a['worst_gap'])} of its "
+    )
+    said += (
+        "bound under the plans found. Knee: " + ", ".join(_metric_text(m, points[a["knee"]][m]) for m in metrics) + "."
+    )
+    rows = [[_metric_text(n, points[i].get(n)) for n in columns] for i in kept]
+    heads = ["delivered" if n == "delivered_time" else label(n) for n in columns]
+    return paragraph(said, "lead") + hover.front(a) + table(heads, rows)
+
+
+def _metric_text(name: str, value: Any) -> str:
+    return times(1.0 / value) if name == "delivered_time" else value_text(name, value)
+
+
+def risk(a: Answer) -> str:
+    """How likely the target is, and what that hangs on."""
+    what = f"{times(a['target'])} delivered" if a["target"] is not None else "A design within all limits"
+    said = f"{what} is within reach in {percent(a['probability'])} of {a['samples']:,} samples "
+    said += f"(standard error {digits(100 * a['probability_error'], 2)} points); "
+    said += f"limits can be met in {percent(a['feasible'])}."
+    levels = list(a["merit_quantiles"])
+    designs = [
+        (label(n), *(quantity_text(n.partition(":")[0], q[level]) for level in levels))
+        for n, q in a["design_quantiles"].items()
+    ]
+    drivers = [(d["unknown"], f"{d['rank_correlation']:+.2f}", d["group"]) for d in a["drivers"][:SHOWN]]
+    return (
+        paragraph(said, "lead")
+        + table(["what drives it", "rank correlation", "moves with"], drivers)
+        + folded("The best design, by quantile", table(["", *(percent(float(x)) for x in levels)], designs))
+    )
+
+
+def sensitivity(a: Answer) -> str:
+    """What the optimum rests on."""
+    facts = [p for p in a["parameters"] if p["range"] is not None][:SHOWN]
+    rows = [
+        (p["name"], value_text(p["name"], p["value"]), p["kind"], f"{p['elasticity']:+.3f} %", percent(p["swing"]))
+        for p in facts
+    ]
+    return table(["number", "value", "kind", "+1 % moves the goal", "its range is worth"], rows)
+
+
+def validation(a: Answer) -> str:
+    """Predictions beside measurements."""
+    t = a["total"]
+    said = f"{t['modelled']:,} of {t['points']:,} measurements predicted; median over sources of the median error "
+    said += f"{percent(t['median_abs_err'])}, of the strongest simple baseline {percent(t['baseline_median_abs_err'])}."
+    columns = ("points", "modelled", "median_abs_err", "p90_abs_err", "bias", "baseline_median_abs_err")
+    worst = records(a["worst"], ("point_id", "chip", "measured_s", "predicted_s", "error_frac"))
+    return (
+        paragraph(said, "lead")
+        + records(a["sources"], ("source", *columns))
+        + folded("By chip", records(a["chips"], ("chip", *columns)))
+        + folded("Worst predictions", worst)
+    )
+
+
+def backtest(a: list[Answer]) -> str:
+    """Designs proposed in the budgets of chips that were built, beside those."""
+    parts = []
+    for b in a:
+        tally = ", ".join(f"{n} {word}" for word, n in b["tally"].items()) if isinstance(b["tally"], dict) else ""
+        rows = [{k: r.get(k) for k in ("name", "proposed", "built", "ratio", "verdict")} for r in b["rows"]]
+        for r in rows:
+            r |= {k: value_text(str(r["name"]), r[k]) for k in ("proposed", "built")}
+        parts.append(paragraph(f"{b['study']}: proposed beside {b['built']}. {tally}", "lead") + records(rows))
+    return "".join(parts)
+
+
+def plain(a: Any) -> str:
+    """An answer of another kind: its numbers and its lists of like records."""
+    if isinstance(a, list):
+        return records([r for r in a if isinstance(r, dict)], most=SHOWN)
+    scalars = [(k.replace("_", " "), value_text(k, v)) for k, v in a.items() if not isinstance(v, list | dict)]
+    lists = [(k, v) for k, v in a.items() if isinstance(v, list) and v and all(isinstance(r, dict) for r in v)]
+    nested = [(k, v) for k, v in a.items() if isinstance(v, dict) and v]
+    inner = [(k, table(["", ""], [(n, value_text(n, x)) for n, x in v.items()])) for k, v in nested]
+    inner += [(k, records(v, most=SHOWN)) for k, v in lists]
+    return table(["", ""], scalars) + "".join(folded(k.replace("_", " "), html) for k, html in inner)
+
+
+SECTIONS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "solution.json": ("Design", solution),
+    "front.json": ("Front", front),
+    "risk.json": ("How likely", risk),
+    "sensitivity.json": ("What it rests on", sensitivity),
+    "backtest.json": ("Back-test", backtest),
+    "scores.json": ("Validation", validation),
+}
+"""File to the title of its section and what makes it."""

@@ -1,0 +1,64 @@
+"""The section of a page that shows a sweep: what was asked, what has no answer and why, rows to hover over."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from ..sweep.results import load, reasons
+from .hover import scatter
+from .markup import folded, paragraph, records, table
+from .sweeps import SHOWN_REASONS
+
+SHOWN_ROWS = 10
+"""Best rows in the table."""
+PREFERRED = ("delivered_speedup", "tokens_per_s", "step_s")
+"""Metrics to draw, the first that was recorded; more is better for all but the last."""
+FIRST_ANSWERS = ("plan", "status")
+"""First column that is an answer: of an evaluated point, of a solved study."""
+KEPT = ("point", "ok", "reason")
+"""Columns that every sweep has."""
+MOST_COLOURS = 10
+"""Values that an axis may have to be told apart by colour."""
+
+
+def sweep(folder: Path, manifest: dict[str, Any]) -> str:
+    """A sweep's section."""
+    rows = load(folder)
+    done = rows.loc[rows.ok]
+    counts = reasons(folder)
+    answered = counts.pop("", 0)
+    said = f"{len(rows):,} of {manifest['points']:,} points computed, {answered:,} with an answer."
+    why = table(["why not", "rows"], [(r, f"{n:,}") for r, n in list(counts.items())[:SHOWN_REASONS]]) if counts else ""
+    spec = folded("Specification", f"<pre>{escape(manifest['specification'])}</pre>")
+    meanings = [(n, m) for n, m in manifest["columns"].items()]
+    return paragraph(said, "lead") + why + _picture(done) + spec + folded("Columns", table(["column", ""], meanings))
+
+
+def axes_of(rows: Any) -> list[str]:
+    """The sweep's axes that vary: the columns before the answers."""
+    names = list(rows.columns)
+    first = min((names.index(n) for n in FIRST_ANSWERS if n in names), default=len(names))
+    return [c for c in names[:first] if c not in KEPT and rows[c].nunique() > 1]
+
+
+def _picture(done: Any) -> str:
+    """The main metric over the axis with most values, and the best rows."""
+    metric = next((m for m in PREFERRED if m in done.columns), None)
+    if metric is None or done.empty:
+        return ""
+    axes = axes_of(done)
+    best = done.sort_values(metric, ascending=metric == "step_s").head(SHOWN_ROWS)
+    columns = [*axes, *(c for c in done.columns if c not in (*axes, *KEPT) and done[c].dtype.kind == "f")][:9]
+    shown = [{k: _value(v) for k, v in r.items()} for r in best[columns].to_dict("records")]
+    made = folded("Best points", records(shown, columns)) if shown else ""
+    if not axes:
+        return made
+    x = max(axes, key=lambda a: (done[a].dtype.kind in "fi", done[a].nunique()))
+    by = next((a for a in axes if a != x and done[a].nunique() <= MOST_COLOURS), None)
+    return scatter(done, x, metric, by, columns) + made
+
+
+def _value(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value

@@ -1,0 +1,94 @@
+"""Every notebook runs from clean in a folder of its own, quickly, and is committed with small outputs."""
+
+import ast
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import dse
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LARGEST_B = 500_000
+OWN = {"dse", "numpy", "pandas", "matplotlib"}
+ids = [p.stem for p in NOTEBOOKS]
+
+
+def code(path: Path) -> list[str]:
+    return [c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
+
+
+def outside(source: str) -> list[str]:
+    """What a cell imports beside the standard library and `OWN`, and what it reaches inside `dse` past its front."""
+    tree = ast.parse(source)
+    names = [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
+    names += [str(n.module) for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    bad = [n for n in names if n.partition(".")[0] not in OWN | set(sys.stdlib_module_names) or n.startswith("dse.")]
+    used = re.findall(r"\bdse\.(\w+)", source)
+    return bad + [f"dse.{n}" for n in used if n not in dir(dse) and f"{n}.toml" not in source]
+
+
+def errors(notebook) -> list[str]:
+    """Errors and words on stderr among the outputs."""
+    outputs = [o for c in notebook.cells for o in c.get("outputs", ())]
+    return [
+        o.get("evalue", o.get("text", "")) for o in outputs if o.output_type == "error" or o.get("name") == "stderr"
+    ]
+
+
+def test_there_are_seven_in_reading_order():
+    assert [p.name[:2] for p in NOTEBOOKS] == [f"{i:02d}" for i in range(1, 8)]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
+def test_only_public_names(path):
+    assert [b for source in code(path) for b in outside(source)] == []
+
+
+def test_the_rule_of_public_names_bites():
+    assert outside("import jax\nfrom dse.report import page\nimport numpy as np\nimport os") == ["jax", "dse.report"]
+    assert outside("dse.secret(1); dse.solve(s)") == ["dse.secret"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
+def test_committed_with_outputs_and_small(path):
+    notebook = nbformat.read(path, 4)
+    assert path.stat().st_size < LARGEST_B
+    assert all(c.execution_count for c in notebook.cells if c.cell_type == "code"), "execute it before committing"
+    assert any("image/png" in o.get("data", {}) for c in notebook.cells for o in c.get("outputs", ()))
+    assert errors(notebook) == []
+    assert "**Exercise.**" in notebook.cells[-1].source and "**The idea:**" in notebook.cells[0].source
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A copy of what a notebook finds beside itself, and one cache of compiled programs for all of them."""
+    place = tmp_path_factory.mktemp("clean")
+    shutil.copytree(ROOT / "sweeps", place / "sweeps")
+    (place / "notebooks").mkdir()
+    return place
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # of the machinery that starts kernels, not of this package
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
+def test_runs_from_clean(path, folder, monkeypatch):
+    client = pytest.importorskip("nbclient")
+    monkeypatch.setenv("DSE_FAST", "1")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(folder / "jax"))
+        monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    notebook = nbformat.read(path, 4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    where = {"metadata": {"path": str(folder / "notebooks")}}
+    client.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=where).execute()
+    assert errors(notebook) == []
+    assert any("image/png" in o.get("data", {}) for c in notebook.cells for o in c.get("outputs", ()))

@@ -1,0 +1,40 @@
+"""Figures of notebooks: in the house style, shown once, and the style leaves nothing behind."""
+
+import matplotlib as mpl
+import pytest
+
+import dse
+from dse.report.style import BLOCKS, HARMS, HELPS, NODES, VERDICTS, plt
+
+
+@pytest.mark.slow
+def test_roofline_of_a_chip_shows_its_ridge_and_every_operator():
+    system = dse.system("trn3-gen2-144", 4)
+    figure = dse.plots.roofline(system, dse.Decode(dse.model("llama-3.1-8b"), 64, 4096, "fp8", "fp8"))
+    (ax,) = figure.axes
+    ridge = float(dse.peak_FLOPps(system.chip, "fp8") / system.chip.hbm_bandwidth_Bps)
+    assert ax.get_xlim()[0] < ridge < ax.get_xlim()[1]
+    assert len(ax.collections) >= 5
+    assert "HBM" in ax.get_xlabel() and ax.get_ylabel() == "FLOP/s of one chip"
+    words = [t.get_text() for t in ax.get_legend().get_texts()]
+    assert words and len(words) == len(set(words))
+    assert plt.get_fignums() == [], "closed, so that a notebook shows it once"
+
+
+def test_style_ends_with_its_block():
+    before = mpl.rcParams["axes.spines.top"]
+    with dse.plots.style():
+        assert not mpl.rcParams["axes.spines.top"]
+    assert mpl.rcParams["axes.spines.top"] == before
+
+
+def test_save_writes_png_and_svg(tmp_path):
+    with dse.plots.style():
+        figure, ax = plt.subplots()
+        ax.plot([1, 2], color=dse.plots.DESIGN)
+    assert [p.name for p in dse.plots.save(figure, tmp_path, "a")] == ["a.png", "a.svg"]
+
+
+def test_meanings_of_colours_do_not_collide():
+    assert HELPS != HARMS and len(set(VERDICTS.values())) == len(VERDICTS) and len(set(NODES)) == len(NODES)
+    assert BLOCKS["HBM"] == HARMS and VERDICTS["miss"] == HARMS

@@ -37,6 +37,8 @@ class Scores:
 
     def memory_by(self, column: str) -> pd.DataFrame:
         """Scores of peak memory per `column`, of all that has modelled rows: see `memory_summary`."""
+        if "measured_memory_B" not in self.predictions:  # of operators and requests nobody prints a peak
+            return pd.DataFrame(columns=[column, *MEMORY_SCORES[1:]])
         done = self.predictions.dropna(subset=["predicted_s"])
         rows = [memory_summary(name, group) for name, group in done.groupby(column, sort=True)]
         return pd.DataFrame(rows, columns=list(MEMORY_SCORES)).rename(columns={"name": column})

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .explore.remedy import remedy as remedy
     from .explore.risk import risk as risk
     from .explore.sensitivity import sensitivity as sensitivity
+    from .fleet.goodput import slowdown as slowdown
     from .hardware.chip import Chip as Chip
     from .hardware.chip import peak_FLOPps as peak_FLOPps
     from .hardware.presets import chip as chip
@@ -47,12 +48,16 @@ if TYPE_CHECKING:
     from .mapping.plan import Plan as Plan
     from .mapping.plan import parse_plan as parse_plan
     from .mapping.plan import plans as plans
+    from .objective.comparison import compare as compare
     from .objective.design import Choice as Choice
+    from .objective.fleet_run import fleet_run as fleet_run
     from .objective.metrics import Evaluation as Evaluation
     from .objective.metrics import chip_technology as chip_technology
     from .objective.metrics import evaluate as evaluate
     from .objective.metrics import evaluate_demand as evaluate_demand
     from .objective.metrics import silicon as silicon
+    from .objective.owning import deal as deal
+    from .objective.owning import purchase as purchase
     from .objective.study import Study as Study
     from .objective.study import load_study as load_study
     from .objective.terms import Limit as Limit
@@ -72,6 +77,7 @@ if TYPE_CHECKING:
     from .workload.presets import model_names as model_names
     from .workload.transformer import Decode as Decode
     from .workload.transformer import Model as Model
+    from .workload.transformer import Prefill as Prefill
     from .workload.transformer import Training as Training
 
 _PLACES = {
@@ -87,13 +93,17 @@ _PLACES = {
     "explore.remedy": "remedy",
     "explore.risk": "risk",
     "explore.sensitivity": "sensitivity",
+    "fleet.goodput": "slowdown",
     "hardware.chip": "Chip peak_FLOPps",
     "hardware.presets": "chip chip_names chip_receipts system system_names",
     "hardware.system": "System",
     "mapping.memory": "memory_B",
     "mapping.plan": "Plan parse_plan plans",
+    "objective.comparison": "compare",
     "objective.design": "Choice",
+    "objective.fleet_run": "fleet_run",
     "objective.metrics": "Evaluation chip_technology evaluate evaluate_demand silicon",
+    "objective.owning": "deal purchase",
     "objective.study": "Study load_study",
     "objective.terms": "Limit",
     "optimize.curvature": "curvature",
@@ -108,7 +118,7 @@ _PLACES = {
     "sweep.run": "run_sweep",
     "technology.presets": "Technology",
     "workload.presets": "model model_names",
-    "workload.transformer": "Decode Model Training",
+    "workload.transformer": "Decode Model Prefill Training",
 }
 _MODULES = ("plots",)
 """Namespaces that are modules of this package."""

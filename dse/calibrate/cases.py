@@ -20,7 +20,8 @@ from ..mapping.plan import Plan, n_micro_batches
 from ..mapping.tiling import array_shape
 from ..objective.metrics import chip_reference
 from ..performance.calibration import Calibration, prior_calibration
-from ..performance.demand import StepDemand, plan_demand
+from ..performance.coefficients import StepDemand
+from ..performance.demand import plan_demand
 from ..workload.transformer import Experts, Model, Training, total_parameters
 from .measurements import peak_memory_B, step_s
 

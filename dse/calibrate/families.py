@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from ..performance.calibration import (
     KERNELS,
+    SERVING,
     Calibration,
     calibration_receipts,
     family,
@@ -14,15 +15,17 @@ from ..performance.calibration import (
     serving_name,
 )
 from .cases import Case, training_cases
-from .fit import ALONE, EXPONENTS, FITTED, Fit, fit
+from .fit import ALONE, EXPONENTS, FITTED, SERVED, Fit, fit
+from .inference import inference_cases
 from .kernels import collective_cases, kernel_cases
 from .measurements import complete, read
 
 
 def fit_all(cases: Sequence[Case], progress: Callable[[str], None] = lambda _: None) -> dict[tuple[str, str], Fit]:
-    """One fit for every pair of family and stack that has measurements to learn from.
+    """One fit for every pair of family and stack that has measurements, with the best of the overlap exponents.
 
-    Of the overlap exponents the best is kept.
+    Where several chips of a family serve, each has its own numbers as well, which start from the family's: hosts and
+    wiring differ, and a request feels both. Their stack carries the chip's name.
     """
     groups: dict[tuple[str, str], list[Case]] = {}
     for c in (c for c in cases if c.calibrates):
@@ -30,16 +33,23 @@ def fit_all(cases: Sequence[Case], progress: Callable[[str], None] = lambda _: N
     fits = {}
     for (chips, stack), mine in sorted(groups.items()):
         prior = prior_calibration(mine[0].chip_name)
-        receipts = {r.name: r for r in calibration_receipts(prior.name)}
-        names = ALONE if stack == KERNELS else FITTED
-        tried = [
-            fit(mine, dataclasses.replace(prior, overlap_p=p), receipts, f"fit-{chips}-{stack}", names)
-            for p in EXPONENTS
-        ]
-        best = min(tried, key=lambda f: f.loss)
-        fits[(chips, stack)] = best
+        fits[(chips, stack)] = best = _best(mine, prior, prior, stack)
         progress(f"{best.calibration.name}: {len(mine)} measurements, loss {best.loss:.4f}")
+        several = sorted({c.chip_name for c in mine})
+        for chip in several if stack in SERVING and len(several) > 1 else []:
+            alone = [c for c in mine if c.chip_name == chip]
+            fits[(chips, f"{stack}-{chip}")] = _best(alone, best.calibration, prior, f"{stack}-{chip}")
     return fits
+
+
+def _best(cases: Sequence[Case], start: Calibration, prior: Calibration, name: str) -> Fit:
+    """The fit from `start` with the best overlap exponent; ranges are those of the named prior."""
+    receipts = {r.name: r for r in calibration_receipts(prior.name)}
+    stack = cases[0].stack
+    names = ALONE if stack == KERNELS else SERVED if stack in SERVING else FITTED
+    full = f"fit-{family(cases[0].chip_name)}-{name}"
+    tried = [fit(cases, dataclasses.replace(start, overlap_p=p), receipts, full, names) for p in EXPONENTS]
+    return min(tried, key=lambda f: f.loss)
 
 
 def serve(fits: dict[tuple[str, str], Fit], chip_name: str, stack: str) -> Calibration:
@@ -61,7 +71,8 @@ def leave_one_out(cases: Sequence[Case], progress: Callable[[str], None] = lambd
         held = [c for c in cases if c.source == source]
         touched = {(family(c.chip_name), c.stack) for c in held}
         rest = [c for c in cases if c.source != source and (family(c.chip_name), c.stack) in touched]
-        fits = {pair: f for pair, f in full.items() if pair not in touched} | fit_all(rest)
+        kept = {pair: f for pair, f in full.items() if (pair[0], pair[1].split("-")[0]) not in touched}
+        fits = kept | fit_all(rest)
         progress(f"without {source}: {len(held)} points predicted")
         for c in held:
             serving[c.point_id] = serve(fits, c.chip_name, c.stack)
@@ -69,11 +80,12 @@ def leave_one_out(cases: Sequence[Case], progress: Callable[[str], None] = lambd
 
 
 def refit(progress: Callable[[str], None] = lambda _: None) -> dict[str, Fit]:
-    """Fits of all families and stacks to the shipped measurements: whole steps, and operators and collectives alone."""
+    """Fits of all families and stacks to the shipped measurements: steps, requests, operators and collectives alone."""
     steps, _ = training_cases(complete(read("training")))
     kernels, _ = kernel_cases(complete(read("kernels")))
     collectives, _ = collective_cases(complete(read("collectives")))
-    fits = fit_all([*steps, *kernels, *collectives], progress)
+    requests, _ = inference_cases(complete(read("inference")))
+    fits = fit_all([*steps, *requests, *kernels, *collectives], progress)
     return {f.calibration.name: f for f in fits.values()}
 
 

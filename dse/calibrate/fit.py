@@ -19,7 +19,8 @@ from jaxtyping import Array
 from ..core.provenance import Receipts
 from ..hardware.chip import Chip
 from ..performance.calibration import Calibration
-from ..performance.demand import StepDemand
+from ..performance.coefficients import StepDemand
+from ..performance.request import Request, request_s
 from ..performance.step import step_time
 from .cases import Case
 
@@ -30,10 +31,16 @@ FITTED = (
 """Eleven numbers of a pair of family and stack, fitted by descent; the overlap exponent is the twelfth."""
 
 ALONE = (
-    "matmul_frac", "narrow_frac", "attention_frac", "hbm_frac", "vector_frac", "launch_s", "scaleup_frac",
-    "scaleout_frac", "scaleup_hop_s", "scaleout_hop_s",
+    "matmul_frac", "narrow_frac", "attention_frac", "hbm_frac", "launch_s", "scaleup_frac", "scaleout_frac",
+    "scaleup_hop_s", "scaleout_hop_s", "collective_s", "exchange_s",
 )  # fmt: skip
-"""Ten numbers that single operators and collectives can tell; the overlap exponent is the eleventh."""
+"""Eleven numbers that single operators and collectives can tell; the overlap exponent is the twelfth."""
+
+SERVED = (
+    "matmul_frac", "attention_frac", "hbm_frac", "vector_frac", "scaleup_frac", "launch_s", "scaleup_hop_s",
+    "collective_s", "exchange_s", "call_s", "request_s",
+)  # fmt: skip
+"""Eleven numbers of a serving stack; the overlap exponent is the twelfth."""
 
 LEADER, FOLLOW = "matmul_frac", ("narrow_frac", "attention_frac")
 """What slows all matrix work of a stack slows 8-bit products and attention too, unless measurements say otherwise."""
@@ -100,8 +107,17 @@ def prior_deviations(receipts: Receipts, names: Sequence[str]) -> np.ndarray:
     )
 
 
-def padded(demands: Sequence[StepDemand]) -> StepDemand:
+def padded(demands: Sequence[StepDemand | Request]) -> StepDemand | Request:
     """Demands of different operator counts as one batch: missing operators read a byte and run zero times."""
+    requests = [d for d in demands if isinstance(d, Request)]
+    if requests:
+        phases = [padded_steps([getattr(d, phase) for d in requests]) for phase in ("prefill", "decode")]
+        return Request(*phases, *(np.stack([getattr(d, n) for d in requests]) for n in ("n_prefill", "n_decode")))
+    return padded_steps([d for d in demands if isinstance(d, StepDemand)])
+
+
+def padded_steps(demands: Sequence[StepDemand]) -> StepDemand:
+    """As `padded`, of steps alone."""
     widest = max(d.ops.runs.shape[0] for d in demands)
 
     def pad(d: StepDemand) -> StepDemand:
@@ -121,12 +137,14 @@ def unnamed(chip: Chip) -> Chip:
 
 
 @jax.jit
-def predict(demands: StepDemand, chips: Chip, c: Calibration) -> Array:
-    """Step time of every case along the leading axes [s]."""
+def predict(demands: StepDemand | Request, chips: Chip, c: Calibration) -> Array:
+    """Step or request time of every case along the leading axes [s]."""
+    if isinstance(demands, Request):
+        return jax.vmap(lambda r, chip: jnp.asarray(request_s(r, chip, c)))(demands, chips)
     return jax.vmap(lambda d, chip: jnp.asarray(step_time(d, chip, c).total_s))(demands, chips)
 
 
-def batch(cases: Sequence[Case]) -> tuple[StepDemand, Chip]:
+def batch(cases: Sequence[Case]) -> tuple[StepDemand | Request, Chip]:
     """Demands and chips of `cases`, stacked."""
     chips = jax.tree.map(lambda *xs: np.stack(xs), *(unnamed(c.chip) for c in cases))
     return padded([c.demand for c in cases]), chips
@@ -141,6 +159,10 @@ def source_weights(cases: Sequence[Case]) -> np.ndarray:
 
 def _huber(x: Array) -> Array:
     return jnp.where(jnp.abs(x) <= HUBER, 0.5 * x**2, HUBER * (jnp.abs(x) - 0.5 * HUBER))
+
+
+def _cauchy(x: Array) -> Array:
+    return HUBER**2 / 2 * jnp.log1p((x / HUBER) ** 2)
 
 
 def fit(cases: Sequence[Case], prior: Calibration, receipts: Receipts, name: str, names: Sequence[str] = FITTED) -> Fit:
@@ -169,10 +191,11 @@ def fit(cases: Sequence[Case], prior: Calibration, receipts: Receipts, name: str
     start = jnp.asarray([_to_free(n, float(getattr(prior, n))) for n in names])
     spread = jnp.asarray(prior_deviations(receipts, names))
     noise = HUBER**2 / len(cases)
+    cost = _cauchy if isinstance(cases[0].demand, Request) else _huber
 
     def loss(x: Array) -> Array:
         error = jnp.log(predict(demands, chips, with_free(prior, names, x))) - measured
-        return jnp.sum(weights * _huber(error)) + noise / 2 * jnp.sum(((x - start) / spread) ** 2)
+        return jnp.sum(weights * cost(error)) + noise / 2 * jnp.sum(((x - start) / spread) ** 2)
 
     away = {"host_s": 2.0, "tp_overlap_frac": 4.0, "scaleup_hop_s": 2.0}
     elsewhere = start + jnp.asarray([away.get(n, 0.0) for n in names])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,8 +14,8 @@ from ..hardware.system import System
 from ..mapping.tiling import array_shape, op_demand, rank_ops, sram_B
 from ..objective.metrics import chip_reference
 from ..performance.calibration import KERNELS, prior_calibration
+from ..performance.coefficients import StepDemand, TrafficDemand
 from ..performance.collective import Traffic, across_all_reduce, across_gather, all_to_all, send, spread
-from ..performance.demand import StepDemand, TrafficDemand
 from ..workload.op import Op
 from .cases import Case, Unmodelled, preset_for, row_number, row_text
 from .measurements import SECONDS
@@ -85,6 +86,7 @@ def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
     if ranks < 2 or message <= 0:
         return "fewer than two ranks or no message"
     ref = chip_reference(system.chip, prior_calibration(chip_name))
+    ref = dataclasses.replace(ref, has_direct="custom" in row_text(row, "algorithm").lower())
     where = spread(system.fabric, 1, ranks)
     per_rank = "per rank" in row_text(row, "size_convention").lower()
     name = row_text(row, "collective").lower()
@@ -93,10 +95,11 @@ def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
         return across_all_reduce(*where, message, ref)
     if name in ("all_gather", "reduce_scatter"):
         return across_gather(*where, whole, ref)
+    started = Traffic(n_starts=float(system.fabric.kind == "switched" and where[1] == 1))
     if name == "all_to_all":
-        return all_to_all(*where, message)
+        return all_to_all(*where, message) + started
     if name == "send_recv":
-        return send(message, inside=where[1] == 1)
+        return send(message, inside=where[1] == 1) + started
     return f"collective '{name}' is not modelled"
 
 

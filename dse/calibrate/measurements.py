@@ -13,13 +13,17 @@ import pandas as pd
 from ..core.errors import SpecError, UnknownNameError
 
 DATA = Path(__file__).parent / "data"
-KINDS = ("training", "kernels", "collectives")
-"""What is measured: whole steps, single operators, communication."""
+KINDS = ("training", "inference", "kernels", "collectives")
+"""What is measured: whole steps, requests, single operators, communication."""
 
 NEEDED = {
     "training": (
         "point_id", "source", "chip", "num_chips", "layers", "hidden", "seq_len", "global_batch", "metric", "value",
         "unit",
+    ),
+    "inference": (
+        "point_id", "source", "chip", "num_chips", "layers", "hidden", "heads", "batch", "in_len", "out_len", "metric",
+        "value", "unit",
     ),
     "kernels": ("point_id", "source", "chip", "op", "metric", "value", "unit"),
     "collectives": (

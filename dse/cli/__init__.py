@@ -20,9 +20,11 @@ from ..report.terminal import complaint
 from .check import Calibrate, Validate
 from .evaluate import Evaluate
 from .facts import Chips, Models
+from .fleet import Cost, Fleet
 from .front import FrontCommand, SensitivityCommand
 from .report import ReportCommand
 from .risk import BacktestCommand, RiskCommand
+from .serve import Serve, Serviced
 from .study import Cite, Optimize
 from .sweep import Query, Sweep
 
@@ -33,10 +35,14 @@ Command = (
     | Annotated[SensitivityCommand, tyro.conf.subcommand("sensitivity")]
     | Annotated[RiskCommand, tyro.conf.subcommand("risk")]
     | Annotated[BacktestCommand, tyro.conf.subcommand("backtest")]
+    | Annotated[Serve, tyro.conf.subcommand("serve")]
+    | Annotated[Serviced, tyro.conf.subcommand("portfolio")]
     | Annotated[Chips, tyro.conf.subcommand("chips")]
     | Annotated[Models, tyro.conf.subcommand("models")]
     | Annotated[Cite, tyro.conf.subcommand("cite")]
     | Annotated[Validate, tyro.conf.subcommand("validate")]
+    | Annotated[Cost, tyro.conf.subcommand("cost")]
+    | Annotated[Fleet, tyro.conf.subcommand("fleet")]
     | Annotated[Calibrate, tyro.conf.subcommand("calibrate")]
     | Annotated[Sweep, tyro.conf.subcommand("sweep")]
     | Annotated[Query, tyro.conf.subcommand("query")]

@@ -15,8 +15,8 @@ from .flags import JSON
 class Validate:
     """Predict published or your own measurements and show the error by source, the worst rows, what has no model."""
 
-    kind: Literal["training", "kernels", "collectives"] = "training"
-    """What was measured: whole steps, single operators, communication."""
+    kind: Literal["training", "inference", "kernels", "collectives"] = "training"
+    """What was measured: whole steps, requests, single operators, communication."""
     data: Annotated[str | None, tyro.conf.arg(metavar="FILE.csv", help_behavior_hint="")] = None
     """CSV or Parquet file with the columns of the shipped one; by default that."""
     results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"

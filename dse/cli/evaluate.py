@@ -9,10 +9,18 @@ import tyro
 
 from ..core.errors import SpecError
 from ..report.terminal import screen
-from .flags import COUNT, JSON, PRECISION
+from .flags import COUNT, JSON, PRECISION, STORAGE
 
 if TYPE_CHECKING:
     from ..workload.transformer import Workload
+
+
+FLAGS = {
+    "training": ("sequence", "precision"),
+    "decode": ("context", "weights", "kv"),
+    "prefill": ("prompt", "chunk", "cached", "weights", "kv"),
+}
+"""Phase to the flags it alone understands."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,24 +31,30 @@ class Evaluate:
     """Chip preset, see `dse chips`."""
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     """Model preset, see `dse models`, or the path of a Hugging Face config.json."""
-    phase: Literal["training", "decode"] = "training"
+    phase: Literal["training", "prefill", "decode"] = "training"
     """What the model does."""
     chips: COUNT = None
     """Chips; by default one scale-up domain."""
     plan: Annotated[str, tyro.conf.arg(metavar="PLAN")] = "auto"
     """Who does what, such as tp=8,pp=4,dp=2; auto takes the fastest plan that fits."""
     batch: COUNT = None
-    """Sequences per step; by default 4 per chip in training, 16 in decode."""
+    """Sequences per step; by default 4 per chip in training, 16 in decode, 1 in all in prefill."""
     sequence: COUNT = None
     """Training: tokens per sequence; by default 8192 or the model's longest."""
     context: COUNT = None
     """Decode: tokens in the KV cache of each sequence; by default 8192 or the model's longest."""
+    prompt: COUNT = None
+    """Prefill: new tokens of each sequence; by default 8192 or the model's longest."""
+    chunk: COUNT = None
+    """Prefill: tokens per pass; by default the whole prompt."""
+    cached: COUNT = None
+    """Prefill: tokens of each sequence that are in the cache already; by default none."""
     precision: PRECISION = None
     """Training: precision of the linear layers; by default bf16."""
-    weights: PRECISION = None
-    """Decode: storage of the weights; by default bf16."""
-    kv: PRECISION = None
-    """Decode: storage of the KV cache; by default bf16."""
+    weights: STORAGE = None
+    """Inference: storage of the weights: bf16 (default), fp8, mxfp4 (or fp4), nvfp4, int8, int4."""
+    kv: STORAGE = None
+    """Inference: storage of the KV cache, likewise; by default bf16."""
     system: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
     """System preset; by default the largest made of the chip."""
     json: JSON = False
@@ -71,25 +85,31 @@ class Evaluate:
         return 0
 
     def _workload(self, n_chips: int) -> Workload:
-        """The workload the flags describe; SpecError for a flag of the other phase."""
+        """The workload the flags describe; SpecError for a flag of another phase."""
         from ..workload.presets import model as preset_model
-        from ..workload.transformer import Decode, Training
+        from ..workload.transformer import Decode, Prefill, Training
 
-        mine = {"training": ("sequence", "precision"), "decode": ("context", "weights", "kv")}
-        other = "decode" if self.phase == "training" else "training"
-        for flag in mine[other]:
-            if getattr(self, flag) is not None:
-                raise SpecError(
-                    f"--{flag} belongs to {other}; with --phase {self.phase} use --{', --'.join(mine[self.phase])}"
-                )
+        self._refuse_others()
         model = preset_model(self.model)
-        long = min(8192, model.max_context)
+        long, batch = min(8192, model.max_context), self._positive("batch", self.batch)
         if self.phase == "training":
-            batch = self._positive("batch", self.batch) or 4 * n_chips
             sequence = self._positive("sequence", self.sequence) or long
-            return Training(model, batch, sequence, self.precision or "bf16")
-        batch, context = self._positive("batch", self.batch) or 16 * n_chips, self._positive("context", self.context)
-        return Decode(model, batch, context or long, self.weights or "bf16", self.kv or "bf16")
+            return Training(model, batch or 4 * n_chips, sequence, self.precision or "bf16")
+        stored = (self.weights or "bf16", self.kv or "bf16")
+        if self.phase == "prefill":
+            prompt, chunk = self._positive("prompt", self.prompt) or long, self._positive("chunk", self.chunk) or 0
+            return Prefill(model, batch or 1, prompt, *stored, chunk, self._positive("cached", self.cached) or 0)
+        context = self._positive("context", self.context) or long
+        return Decode(model, batch or 16 * n_chips, context, *stored)
+
+    def _refuse_others(self) -> None:
+        """SpecError for a flag that belongs to another phase."""
+        for phase, flags in FLAGS.items():
+            for flag in flags:
+                if getattr(self, flag) is not None and flag not in FLAGS[self.phase]:
+                    raise SpecError(
+                        f"--{flag} belongs to {phase}; with --phase {self.phase} use --{', --'.join(FLAGS[self.phase])}"
+                    )
 
     def _positive(self, flag: str, value: int | None) -> int | None:
         if value is not None and value < 1:

@@ -21,7 +21,7 @@ class FrontCommand:
     study: STUDY
     """The study; its limits hold, its own goal is not used."""
     metrics: Annotated[str, tyro.conf.arg(metavar="A,B[,C[,D]]")] = "delivered_time,package_cost"
-    """What trades against each other, all minimised: such as power, silicon, package_cost, energy_per_token."""
+    """What trades against each other, all minimised: such as power, silicon, package_cost, cost_per_token."""
     points: Annotated[int, tyro.conf.arg(metavar="N")] = 100
     """Points to solve for."""
     resume: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False

@@ -41,14 +41,14 @@ class RiskCommand:
         from pathlib import Path
 
         from ..explore.risk import risk
-        from ..explore.robust import robust_design, share_of
+        from ..explore.robust import robust_design, share_frac
         from ..objective.study import load_study
         from ..report.results import json_text, results_folder
         from ..report.risk import as_json, risk_view, write_risk
 
         study = load_study(self.study)
         if self.robust is not None:
-            share_of(self.robust)
+            share_frac(self.robust)
         folder = results_folder(self.results, study.name)
         text = Path(self.study).read_text(encoding="utf-8")
         with progress() as tell:

@@ -13,6 +13,7 @@ from .errors import UnitError
 # unit -> (canonical unit, multiplier)
 UNITS: dict[str, tuple[str, float]] = {
     "s": ("s", 1.0), "ms": ("s", 1e-3), "us": ("s", 1e-6), "ns": ("s", 1e-9), "h": ("s", 3600.0),
+    "y": ("s", 31_536_000.0),  # 8760 h, as cost models count
     "B": ("B", 1.0), "kB": ("B", 1e3), "MB": ("B", 1e6), "GB": ("B", 1e9), "TB": ("B", 1e12),
     "KiB": ("B", 2.0**10), "MiB": ("B", 2.0**20), "GiB": ("B", 2.0**30), "TiB": ("B", 2.0**40),
     "bit": ("B", 0.125), "Gbit": ("B", 1.25e8),
@@ -21,11 +22,12 @@ UNITS: dict[str, tuple[str, float]] = {
     "FLOP": ("FLOP", 1.0), "GFLOP": ("FLOP", 1e9), "TFLOP": ("FLOP", 1e12),
     "FLOPps": ("FLOPps", 1.0), "GFLOPps": ("FLOPps", 1e9), "TFLOPps": ("FLOPps", 1e12), "PFLOPps": ("FLOPps", 1e15),
     "Hz": ("Hz", 1.0), "MHz": ("Hz", 1e6), "GHz": ("Hz", 1e9),
-    "J": ("J", 1.0), "pJ": ("J", 1e-12), "fJ": ("J", 1e-15), "nJ": ("J", 1e-9),
+    "J": ("J", 1.0), "kWh": ("J", 3.6e6), "pJ": ("J", 1e-12), "fJ": ("J", 1e-15), "nJ": ("J", 1e-9),
     "W": ("W", 1.0), "mW": ("W", 1e-3), "uW": ("W", 1e-6), "kW": ("W", 1e3),
     "V": ("V", 1.0), "mV": ("V", 1e-3), "K": ("K", 1.0),
     "mm2": ("mm2", 1.0), "um2": ("mm2", 1e-6), "cm2": ("mm2", 1e2), "mm": ("mm", 1.0), "um": ("mm", 1e-3),
-    "USD": ("USD", 1.0), "kUSD": ("USD", 1e3), "stack": ("stack", 1.0), "wafer": ("wafer", 1.0),
+    "USD": ("USD", 1.0), "kUSD": ("USD", 1e3), "kg": ("kg", 1.0), "g": ("kg", 1e-3), "stack": ("stack", 1.0),
+    "wafer": ("wafer", 1.0), "weight": ("weight", 1.0),
     "frac": ("frac", 1.0), "pct": ("frac", 1e-2),
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
+from ..technology.package import Package
 from ..technology.presets import Technology
 from .area import interposer_mm2
 
@@ -76,11 +77,15 @@ def package_cost(chip: Chip, die_mm2: FloatLike, bond_loss: FloatLike, tech: Tec
     """
     dies = chip.n_dies * die_cost_USD(die_mm2, tech)
     hbm = chip.hbm_capacity_B * tech.memory.price_USD_per_B
-    area = interposer_mm2(chip, die_mm2, tech)
-    package = area * (tech.package.interposer_USD_per_mm2 + tech.package.substrate_USD_per_mm2)
+    package = interposer_cost_USD(interposer_mm2(chip, die_mm2, tech), tech.package)
     test = tech.package.test_assembly_USD
     lost = jnp.expm1(bond_loss * (chip.n_dies + chip.n_stacks)) * (dies + hbm + package)
     return Money(dies, hbm, package, jnp.asarray(test, dtype=float), lost)
+
+
+def interposer_cost_USD(area_mm2: FloatLike, package: Package) -> FloatLike:
+    """Interposer with its assembly, and the organic substrate below it [USD]."""
+    return area_mm2 * (package.interposer_USD_per_mm2 + package.substrate_USD_per_mm2)
 
 
 def bond_loss(tech: Technology) -> FloatLike:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
-from ..performance.demand import StepDemand
+from ..performance.coefficients import StepDemand
 from ..performance.step import Step
 from ..technology.node import PRECISION_BITS, Node
 from ..technology.presets import Technology

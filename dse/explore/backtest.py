@@ -21,6 +21,7 @@ from ..objective.study import Study
 from ..objective.terms import METRICS, State
 from ..optimize.solution import Solution, Status
 from ..optimize.solve import solve
+from ..workload.transformer import Workload
 
 CASES = Path(__file__).parent / "data" / "backtests.toml"
 HIT, NEAR = 1.25, 2.0
@@ -109,7 +110,7 @@ def quantities(chip: Chip, package: str) -> dict[str, float]:
     """`QUANTITIES` of a chip, by this package's models where they need one."""
     tech = chip_technology(chip, package)
     s = silicon(chip, tech)
-    state = State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, [])
+    state = State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, [], [])
     extra = {
         "tensor_pes": float(chip.n_cores * chip.core.tensor.rows * chip.core.tensor.cols),
         "n_dies": float(chip.n_dies),
@@ -152,6 +153,7 @@ def built_speedups(case: Case, solution: Solution) -> dict[str, float]:
     before = {w.name: w.baseline_s for w in solution.workloads}
     found = {}
     for name, (workload, n_chips) in study.workloads.items():
+        assert isinstance(workload, Workload)
         _, result = evaluate(preset_system(case.system, n_chips), workload, calibration=c)
         found[name] = before[name] / float(result.step_s)
     return found

@@ -17,7 +17,7 @@ import pandas as pd
 
 from ..core.errors import SpecError
 from ..objective.study import Study, full_name
-from ..objective.terms import METRICS, OF_WORKLOADS
+from ..objective.terms import ECONOMIC, METRICS, OF_WORKLOADS
 from .ray import SAME, Point, Rays, Row
 
 FIRST = 10
@@ -133,8 +133,9 @@ def front(
 
 
 def checked_metrics(study: Study, metrics: tuple[str, ...]) -> tuple[str, ...]:
-    """Canonical names of metrics; SpecError where they make no front."""
+    """Canonical names of metrics, economic ones as means over workloads; SpecError where they make no front."""
     names = tuple(full_name(m, tuple(METRICS), "metric") for m in metrics)
+    names = tuple(f"mean_{m}" if m in ECONOMIC else m for m in names)
     if not 2 <= len(set(names)) == len(names) <= 4:
         raise SpecError(f"metrics {', '.join(metrics)}: give two to four different ones")
     needing = [m for m in names if m in OF_WORKLOADS]

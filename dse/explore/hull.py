@@ -1,8 +1,8 @@
 """One demand that no plan of a group undercuts, so that a single solve bounds the whole group.
 
-Step time, energy and memory grow with every coefficient of a demand but one: the part of a micro batch behind which
-traffic can hide. The smallest of each coefficient over a group (the largest of that one) is faster and smaller than any
-of its plans. Splitting the group tightens the bound; a group of one is exact.
+Time per token, energy and memory grow with every coefficient of a demand but two: the part of a micro batch behind
+which traffic can hide, and the tokens of a step. The smallest of each over a group (the largest of those two) is faster
+and smaller than any of its plans. Splitting the group tightens the bound; a group of one is exact.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..mapping.plan import Plan, plans
+from ..mapping.plan import Plan
 from ..objective.metrics import chip_reference
+from ..objective.served import asked_demand
 from ..optimize.choices import Space
-from ..performance.demand import StepDemand, demand, stack_demands
+from ..performance.demand import StepDemand, stack_demands
 
-HIDES = "window_micro"
-"""The one coefficient of which more is faster."""
-INERT = ("tokens", "model_FLOP", "rate")
+BETTER_MORE = ("window_micro", "tokens")
+"""Coefficients of which more is better: what can hide traffic, and what a step produces."""
+INERT = ("model_FLOP", "rate")
 """Coefficients that only name units: neither time, energy nor memory reads them."""
 
 
@@ -64,10 +65,10 @@ def plan_tables(space: Space) -> tuple[PlanTable, ...]:
     """Every valid plan of every workload of a study, dominated ones dropped."""
     ref = chip_reference(space.study.baseline.chip, space.calibration)
     tables = []
-    for (workload, _), system in zip(space.study.workloads.values(), space.systems, strict=True):
-        every = plans(workload, system)
+    of_each = zip(space.study.workloads.values(), space.systems, space.lowered, strict=True)
+    for (workload, _), system, (every, _) in of_each:
         on_arrays = [
-            per_step(stack_demands([demand(workload, p, system, ref, a) for p in every])) for a in space.arrays
+            per_step(stack_demands([asked_demand(workload, p, system, ref, a) for p in every])) for a in space.arrays
         ]
         tables.append(_table(tuple(every), on_arrays))
     return tuple(tables)
@@ -95,7 +96,7 @@ def _table(every: tuple[Plan, ...], on_arrays: list[StepDemand]) -> PlanTable:
     leaves, treedef = jax.tree.flatten(on_arrays[0])
     names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(on_arrays[0])[0]]
     shapes = tuple(np.shape(x)[1:] for x in leaves)
-    sign = {f".{HIDES}": -1.0, **{f".{n}": 0.0 for n in INERT}}
+    sign = {**{f".{n}": -1.0 for n in BETTER_MORE}, **{f".{n}": 0.0 for n in INERT}}
     signs = np.concatenate([np.full(int(np.prod(s)), sign.get(n, 1.0)) for n, s in zip(names, shapes, strict=True)])
     table = PlanTable(every, len(every), np.zeros((0, 0, 0)), treedef, shapes, signs)
     rows = np.stack([table.flat(d) for d in on_arrays]) * np.where(signs < 0, -1.0, 1.0)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeAlias
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -223,7 +224,7 @@ def _answer(
     study, (n_starts, goals) = search.space.study, found
     if not np.isfinite(goals[0]):
         return LocalSolution(study, Status.LOCAL, math.inf, None, (), {}, None, unproved, n_starts, 0, ())
-    optimum = dataclasses.replace(candidate.optimum, z=z)
+    optimum = eqx.tree_at(lambda o: o.z, candidate.optimum, z)
     chip = design_chip(search, dataclasses.replace(candidate, optimum=optimum))
     plans = tuple(kept[i] for kept, i in zip(search.space.plans, candidate.plan_index, strict=True))
     numbers = dict(zip(search.core.variables(), np.exp(z).tolist(), strict=True))

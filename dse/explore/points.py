@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from ..core.errors import SpecError
 from ..core.files import write_whole
-from ..core.version import __version__
+from ..core.origin import preset_hashes, versions
 from ..objective.study import Study
 from ..optimize.interior import Optimum
 from .ray import Point, Rays
@@ -24,7 +24,7 @@ STAMP = b"dse_question"
 
 def fingerprint(study: Study, metrics: tuple[str, ...]) -> str:
     """Digest of the question: any change of study, metrics or version makes other points."""
-    text = f"{__version__} {metrics} {study}"
+    text = f"{versions()} {preset_hashes()} {metrics} {study}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -20,8 +20,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..core.types import Vector
-from ..objective.study import Study
-from ..objective.terms import Core, Data, Limit
+from ..objective.study import Study, owner_of
+from ..objective.terms import OWNED, PER_WORKLOAD, Core, Data, Limit
 from ..optimize.choices import Space, element
 from ..optimize.interior import Optimum, solve_convex
 from ..optimize.search import MAX_ROUNDS, bounds, priced_s
@@ -103,7 +103,10 @@ class Rays:
         """The study with one limit per metric behind its own limits, lowered."""
         own = tuple(x for x in self.study.limits if x.metric not in self.metrics or x.sense != "at_most")
         extra = tuple(Limit(m, "at_most", FREE_CAP) for m in self.metrics)
-        return Space(dataclasses.replace(self.study, limits=(*own, *extra)))
+        owner = self.study.owner
+        if owner is None and any(m in OWNED for m in self.metrics):
+            owner = owner_of(self.study.baseline.chip.name)
+        return Space(dataclasses.replace(self.study, limits=(*own, *extra), owner=owner))
 
     @cached_property
     def widest(self) -> tuple[float, ...]:
@@ -123,7 +126,7 @@ class Rays:
     def metric_rows(self) -> list[list[int]]:
         """Rows of each metric; one per workload for power."""
         n = len(self.core.rows())
-        widths = [len(self.core.workloads) if m == "power_W" else 1 for m in self.metrics]
+        widths = [len(self.core.workloads) if m in PER_WORKLOAD else 1 for m in self.metrics]
         starts = n - np.cumsum(widths[::-1])[::-1]
         return [list(range(int(s), int(s) + w)) for s, w in zip(starts, widths, strict=True)]
 

@@ -83,7 +83,7 @@ class Hopeless:
     """Limits in the way, by share of the samples without a design."""
 
 
-def share_of(robust: str) -> float:
+def share_frac(robust: str) -> float:
     """The share that "worst" or "p90" asks for; SpecError for anything else."""
     if robust == "worst":
         return 1.0
@@ -106,7 +106,7 @@ def robust_design(
     Returns:
         The design, rounded to whole cores and stacks, and its record on fresh samples; or why there is none.
     """
-    share = share_of(robust)
+    share = share_frac(robust)
     spare = math.floor((1.0 - share) * found.n + 1e-9)
     search = Search(Space(found.study))
     tried: list[tuple[Program, Design]] = []

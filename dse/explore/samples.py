@@ -151,11 +151,14 @@ class Samples:
         nominal = self.space.data(choice_index, plan_index)
         tech = self.technology(choice.node, choice.hbm, choice.link, study.package)
         repeat = lambda x: np.broadcast_to(x, (self.draw.n, *np.shape(x)))  # noqa: E731
-        demands, tokens, limits = jax.tree.map(repeat, (nominal.demands, nominal.tokens, nominal.limits))
-        return batched(
-            Data, self._template(choice_index, tech), tech, self.calibration, demands, self.baseline_s, tokens, limits,
-            self.usable_frac, tech.node.nominal_V - tech.node.threshold_V, -np.log(tech.package.bond_yield_frac),
-        )  # fmt: skip
+        fixed = jax.tree.map(repeat, nominal)
+        drawn = {
+            "chip": self._template(choice_index, tech), "tech": tech, "calibration": self.calibration,
+            "baseline_s": self.baseline_s, "usable_frac": self.usable_frac,
+            "overdrive_V": tech.node.nominal_V - tech.node.threshold_V,
+            "bond_loss": -np.log(tech.package.bond_yield_frac),
+        }  # fmt: skip
+        return batched(Data, *(drawn.get(f.name, getattr(fixed, f.name)) for f in dataclasses.fields(Data)))
 
     def _template(self, choice_index: int, tech: Technology) -> Chip:
         """Structure of a choice with the baseline's pipeline under every draw, sped up by the drawn node."""

@@ -152,10 +152,10 @@ class Given(eqx.Module):
         """Coefficients in another world; the baseline's step times follow its calibration."""
         seconds = [throttled_step_s(d, self.base, self.base_tech, world.calibration) for d in self.own]
         node = world.tech.node
-        return Data(
-            self.data.chip, world.tech, world.calibration, self.data.demands,
-            jnp.stack(seconds) if seconds else self.data.baseline_s, self.data.tokens, world.limits,
-            self.data.usable_frac, node.nominal_V - node.threshold_V, bond_loss(world.tech),
+        return dataclasses.replace(
+            self.data, tech=world.tech, calibration=world.calibration, limits=world.limits,
+            baseline_s=jnp.stack(seconds) if seconds else self.data.baseline_s,
+            overdrive_V=node.nominal_V - node.threshold_V, bond_loss=bond_loss(world.tech),
         )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""How much of the HBM tensors may fill."""
+"""How much of the HBM tensors may fill, and in which blocks a KV cache is laid out."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ _FILE = Path(__file__).parent / "data" / "headroom.toml"
 def usable_frac() -> float:
     """Share of HBM that tensors may fill; the rest is runtime, buffers and fragmentation."""
     return number(load_receipts(_FILE)["headroom"], "usable_frac")
+
+
+def n_kv_block_tokens() -> float:
+    """Tokens of one block of the KV cache; the last block of a sequence is half empty on average."""
+    return number(load_receipts(_FILE)["headroom"], "n_kv_block_tokens")
 
 
 def headroom_receipts() -> list[Sourced]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 
+from ..workload.storage import stored_B
 from ..workload.transformer import (
     Decode,
     Model,
+    Serving,
     Training,
     Workload,
     expert_parameters,
@@ -26,8 +28,10 @@ from .activations import (
     n_kv_heads,
     training_activations_B,
 )
+from .headroom import n_kv_block_tokens
 from .plan import Plan, layers_per_stage
-from .rank import stored_B
+from .serving import rank_pass
+from .tiling import padded
 
 WEIGHT_B = 2
 """bf16 copy of the weights; fp8 training casts inputs of products on the fly and stores bf16."""
@@ -106,31 +110,35 @@ def _training_memory(plan: Plan, workload: Training, footprint: Footprint) -> Me
     return Memory(WEIGHT_B * whole, GRADIENT_B * gradients + buckets, OPTIMIZER_B * states, activations, 0.0)
 
 
-def _decode_memory(plan: Plan, workload: Decode) -> Memory:
-    """Weights at their stored width, the replica's KV cache and the working set of one layer and the logits."""
-    model, sequences = workload.model, workload.batch / plan.dp
+def _serving_memory(plan: Plan, workload: Serving) -> Memory:
+    """Weights at their stored width, the replica's KV cache and the working set of one pass and the logits."""
+    model, sequences, p = workload.model, workload.batch / plan.dp, rank_pass(workload, plan)
     weights = stored_B(workload.weight_precision) * chip_parameters(plan, model)
-    cache = sequences * kv_cache_B(model, workload.context, workload.kv_precision)
+    context = workload.context if isinstance(workload, Decode) else workload.cached + workload.prompt
+    blocks = padded(context, n_kv_block_tokens())
+    cache = sequences * kv_cache_B(model, blocks, workload.kv_precision) / plan.cp
     # The residual stream and its norm are whole on every rank; the rest of a layer's tensors are split.
     layer = 2 * ACTIVATION_B * model.hidden + layer_activation_B_per_token(model, plan.tp, "selective", 1)
-    working = sequences * (layer + FUSED.logit_B * model.vocab / plan.tp)
+    tokens = p.tokens / (1 if isinstance(workload, Decode) else plan.cp)
+    working = tokens * layer + p.sequences * FUSED.logit_B * model.vocab / plan.tp
     copies = 1 if model.latent is not None else min(plan.tp, model.n_kv_heads)
-    return Memory(weights, 0.0, 0.0, working, cache / copies)
+    return Memory(weights, 0.0, 0.0, working, cache / copies * layers_per_stage(plan, model) / model.n_layers)
 
 
 def memory_B(plan: Plan, workload: Workload, footprint: Footprint = FUSED) -> Memory:
     """Bytes on the fullest chip under a plan that `check_plan` accepts.
 
     Training takes 2 B per weight (bf16), 4 B of gradient (fp32) and 12 B of Adam states, divided by dp with
-    ZeRO-1; products in 8 bit and narrower keep their inputs at that width, weights stay in bf16. Decode stores
-    weights at `weight_precision` (with one 8-bit scale per 32 elements below 16 bits) and the cache at `kv_precision`.
+    ZeRO-1; products in 8 bit and narrower keep their inputs at that width, weights stay in bf16. Inference stores
+    weights at `weight_precision` (with one 8-bit scale per 32 elements below 16 bits) and the cache at
+    `kv_precision`, in whole blocks [kwon2023paged].
 
     Source: [rajbhandari2020zero] sections 3.1 and 5.1 for states and their sharding; [korthikanti2022] for activations.
     Valid for: tensor parallelism with sequence parallelism; the heaviest stage when pp does not divide the layers.
 
     Args:
         plan: who does what.
-        workload: training or decode.
+        workload: training, prefill or decode.
         footprint: what the software keeps in training beyond what it must.
 
     Returns:
@@ -138,4 +146,4 @@ def memory_B(plan: Plan, workload: Workload, footprint: Footprint = FUSED) -> Me
     """
     if isinstance(workload, Training):
         return _training_memory(plan, workload, footprint)
-    return _decode_memory(plan, workload)
+    return _serving_memory(plan, workload)

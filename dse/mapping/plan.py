@@ -13,7 +13,7 @@ import re
 
 from ..core.errors import PlanError
 from ..hardware.system import System
-from ..workload.transformer import Decode, Model, Training, Workload, n_dense_layers
+from ..workload.transformer import Decode, Model, Serving, Training, Workload, n_dense_layers
 
 RECOMPUTE = ("none", "selective", "full")
 """What the backward pass computes again: nothing, the attention scores, the whole layer."""
@@ -31,6 +31,8 @@ MAX_EP = 64
 """Widest expert parallelism that the enumeration tries."""
 MAX_CP = 64
 """Widest context parallelism that the enumeration tries."""
+MAX_SERVING_PP = 8
+"""Longest pipeline that the enumeration tries in inference."""
 LONG_SEQUENCE = 32768
 """Tokens from which the enumeration tries context parallelism."""
 
@@ -46,7 +48,7 @@ class Plan:
     dp: int = 1
     """Data-parallel replicas."""
     micro_batch: int = 1
-    """Sequences per micro batch (training); sequences per replica (decode, where it follows from the batch)."""
+    """Sequences per micro batch (training); sequences per replica (inference, where it follows from the batch)."""
     interleave: int = 1
     """Virtual stages per device; 1 is plain 1F1B."""
     zero: int = 1
@@ -207,21 +209,32 @@ def _training_rules(plan: Plan, training: Training) -> list[Rule]:
     ]
 
 
-def _decode_rules(plan: Plan, decode: Decode) -> list[Rule]:
-    """Whether replicas share the batch evenly; pipelines are not modelled for decode."""
-    per_replica = decode.batch // plan.dp
+def _serving_rules(plan: Plan, workload: Serving) -> list[Rule]:
+    """Whether replicas share the batch evenly, and experts and context come out whole."""
+    model, batch = workload.model, workload.batch
+    per_replica = batch // plan.dp
+    experts = model.experts.n_experts if model.experts else 1
     return [
-        (plan.pp == 1, f"pp={plan.pp}: decode supports pp=1 only, for now"),
-        (plan.cp == plan.ep == 1, f"cp={plan.cp}, ep={plan.ep}: decode supports 1 only, for now"),
-        (plan.interleave == 1, f"interleave={plan.interleave}: decode has no pipeline; use interleave=1"),
-        (
-            decode.batch > 0 and decode.batch % plan.dp == 0,
-            f"batch {decode.batch} is not a multiple of dp={plan.dp}",
-        ),
+        (plan.pp <= model.n_layers, f"pp={plan.pp} exceeds the {model.n_layers} layers of {model.name}"),
+        (plan.interleave == 1, f"interleave={plan.interleave}: inference has no virtual stages; use interleave=1"),
+        (experts % plan.ep == 0, f"ep={plan.ep} does not divide the {experts} experts of {model.name}"),
+        (plan.dp % plan.ep == 0, f"ep={plan.ep} does not divide dp={plan.dp}; experts spread over replicas"),
+        (batch > 0 and batch % plan.dp == 0, f"batch {batch} is not a multiple of dp={plan.dp}"),
         (
             plan.micro_batch in (1, per_replica),
-            f"micro={plan.micro_batch}, but batch {decode.batch} over dp={plan.dp} gives {per_replica}; omit micro",
+            f"micro={plan.micro_batch}, but batch {batch} over dp={plan.dp} gives {per_replica}; omit micro",
         ),
+    ]
+
+
+def _length_rules(workload: Serving) -> list[Rule]:
+    """Whether context, prompt and chunk are lengths."""
+    if isinstance(workload, Decode):
+        return [(workload.context >= 1, f"context {workload.context} is not allowed; give at least 1")]
+    return [
+        (workload.prompt >= 1, f"prompt {workload.prompt} is not allowed; give at least 1"),
+        (workload.cached >= 0, f"cached {workload.cached} is not allowed; give 0 or more"),
+        (workload.chunk >= 0, f"chunk {workload.chunk} is not allowed; give 0 for none or more"),
     ]
 
 
@@ -237,7 +250,10 @@ def check_plan(plan: Plan, workload: Workload, system: System) -> None:
     for key in _KEYS:
         _check_field(key, getattr(plan, _FIELDS[key]))
     rules = [_size_rule(plan, system), *_tensor_rules(plan.tp, workload.model, system)]
-    rules += _training_rules(plan, workload) if isinstance(workload, Training) else _decode_rules(plan, workload)
+    if isinstance(workload, Training):
+        rules += _training_rules(plan, workload)
+    else:
+        rules += [*_serving_rules(plan, workload), *_length_rules(workload)]
     for holds, why in rules:
         if not holds:
             raise PlanError(f"plan {plan_text(plan)}: {why}")
@@ -312,11 +328,32 @@ def _training_plans(workload: Training, system: System, max_micro_batch: int) ->
     return found
 
 
-def _decode_plans(workload: Decode, system: System) -> list[Plan]:
-    """All valid decode plans: one per tensor-parallel size whose replicas share the batch evenly."""
-    splits = [(tp, system.n_chips // tp) for tp in _tensor_sizes(workload.model, system)]
-    batch = workload.batch
-    return [Plan(tp=tp, dp=dp, micro_batch=batch // dp) for tp, dp in splits if batch > 0 and batch % dp == 0]
+def _serving_plans(workload: Serving, system: System) -> list[Plan]:
+    """All valid inference plans: tensor sizes, stages, context ranks, and experts over replicas."""
+    model, batch, found = workload.model, workload.batch, []
+    for tp, pp, cp in itertools.product(
+        _tensor_sizes(model, system), _stage_sizes(model, system), _serving_context_sizes(workload, system)
+    ):
+        dp, rest = divmod(system.n_chips, tp * pp * cp)
+        if rest or dp == 0 or batch < 1 or batch % dp:
+            continue
+        found += [Plan(tp=tp, pp=pp, dp=dp, micro_batch=batch // dp, cp=cp, ep=ep) for ep in _expert_sizes(model, dp)]
+    return found
+
+
+def _stage_sizes(model: Model, system: System) -> list[int]:
+    """Pipeline lengths tried in inference: 1 where tensor ranks can reach all chips, which is faster, else divisors."""
+    if system.n_chips in _tensor_sizes(model, system):
+        return [1]
+    return [pp for pp in _divisors(system.n_chips) if pp <= min(MAX_SERVING_PP, model.n_layers)]
+
+
+def _serving_context_sizes(workload: Serving, system: System) -> list[int]:
+    """Context ranks tried in inference: powers of two for a long context, else 1."""
+    long = workload.context if isinstance(workload, Decode) else workload.cached + workload.prompt
+    if long < LONG_SEQUENCE:
+        return [1]
+    return [cp for cp in _powers_of_two(MAX_CP) if system.n_chips % cp == 0]
 
 
 def plans(workload: Workload, system: System, *, max_micro_batch: int = 8) -> list[Plan]:
@@ -329,7 +366,7 @@ def plans(workload: Workload, system: System, *, max_micro_batch: int = 8) -> li
     replicas, and the weights of a mixture of experts without a pipeline are also tried sharded (stage 3).
 
     Args:
-        workload: training or decode.
+        workload: training, prefill or decode.
         system: chips and scale-up domain.
         max_micro_batch: largest micro batch to try (training).
 
@@ -338,4 +375,4 @@ def plans(workload: Workload, system: System, *, max_micro_batch: int = 8) -> li
     """
     if isinstance(workload, Training):
         return _training_plans(workload, system, max_micro_batch)
-    return _decode_plans(workload, system)
+    return _serving_plans(workload, system)

@@ -1,4 +1,4 @@
-"""The operators one rank runs under a plan: shapes after sharding, for training and decode."""
+"""The operators one rank runs under a plan: shapes after sharding, in training; see `serving` for inference."""
 
 from __future__ import annotations
 
@@ -6,22 +6,11 @@ import dataclasses
 
 from ..technology.node import PRECISION_BITS
 from ..workload.op import Op, elementwise, fused_attention, linear, passes, stored_attention
-from ..workload.transformer import Decode, Model, Training, mean_context, n_dense_layers, value_dim
+from ..workload.transformer import Model, Training, mean_context, n_dense_layers, value_dim
 from .plan import Plan
 
-BLOCK_SCALE_BITS = 8 / 32
-"""Bits per element of the shared 8-bit scale of 32-element MX blocks."""
 BF16_B = 2.0
 """Weights and activations at the memory interface in training."""
-
-
-def stored_B(precision: str) -> float:
-    """Bytes per stored weight, with the block scale below 16 bits.
-
-    Source: [ocp2023mx] section 5: 32 elements share one 8-bit scale.
-    """
-    bits = PRECISION_BITS[precision]
-    return (bits + (BLOCK_SCALE_BITS if bits < 16 else 0.0)) / 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +49,7 @@ def shard(plan: Plan) -> Shard:
     return Shard(plan.tp, plan.cp, plan.ep, plan.micro_batch, plan.sequence_parallel, scores_again)
 
 
-def _heads(model: Model, tp: int) -> tuple[float, float]:
+def rank_heads(model: Model, tp: int) -> tuple[float, float]:
     """Query and KV heads of one rank (KV heads are replicated below one)."""
     return model.n_heads / tp, max(model.n_kv_heads / tp, 1.0)
 
@@ -72,7 +61,7 @@ def _attention_linears(model: Model, tp: int) -> list[tuple[str, float, float]]:
 
     Source: [deepseek2024v2] eq. 37 to 47.
     """
-    heads, kv_heads = _heads(model, tp)
+    heads, kv_heads = rank_heads(model, tp)
     latent = model.latent
     if latent is None:
         qkv = (heads + 2 * kv_heads) * model.head_dim
@@ -90,7 +79,7 @@ def _mlp_linears(model: Model, ffn: float, prefix: str = "") -> list[tuple[str, 
     return [(f"{prefix}up", model.hidden, up), (f"{prefix}down", ffn, model.hidden)]
 
 
-def _linears(model: Model, s: Shard, tokens: float) -> list[tuple[str, float, float, float, float, float]]:
+def block_linears(model: Model, s: Shard, tokens: float) -> list[tuple[str, float, float, float, float, float]]:
     """Name, tokens, inputs, outputs, count and share of blocks of every linear layer of a block on one rank.
 
     Routed experts are a grouped product: each of the rank's experts sees the tokens of all expert ranks that
@@ -114,7 +103,7 @@ def _linears(model: Model, s: Shard, tokens: float) -> list[tuple[str, float, fl
 def _attentions(workload: Training, s: Shard, phase: str) -> list[Placed]:
     """Attention with the whole context and with a window, each with its share of blocks."""
     model = workload.model
-    heads, kv_heads = _heads(model, s.tp)
+    heads, kv_heads = rank_heads(model, s.tp)
     head_dim = (model.head_dim + value_dim(model)) / 2
     shape = (heads, kv_heads, head_dim, workload.sequence / s.cp, float(workload.sequence), float(s.micro_batch))
     softmax = passes()[f"softmax_{phase}"]
@@ -132,10 +121,10 @@ def _attentions(workload: Training, s: Shard, phase: str) -> list[Placed]:
     return placed
 
 
-def _elementwise(model: Model, s: Shard, tokens: float, phase: str, precision: str) -> Op:
+def block_elementwise(model: Model, s: Shard, tokens: float, phase: str, precision: str) -> Op:
     """Norms, residuals, RoPE, activation, casts to 8 bit and expert permutation of a block in one operator."""
     n = passes()
-    heads, kv_heads = _heads(model, s.tp)
+    heads, kv_heads = rank_heads(model, s.tp)
     split = s.tp if s.sequence_parallel else 1
     narrow, rotated = tokens * model.hidden / split, tokens * (heads + kv_heads) * model.head_dim
     dense = n_dense_layers(model) / model.n_layers
@@ -148,7 +137,7 @@ def _elementwise(model: Model, s: Shard, tokens: float, phase: str, precision: s
     if e is not None:
         permuted = (1.0 - dense) * tokens * e.per_token * model.hidden / split
         work, moved = work + permuted * n["permute"], moved + 2 * permuted * n["permute"]
-    cast = sum(t * k * c * share for _, t, k, _, c, share in _linears(model, s, tokens))
+    cast = sum(t * k * c * share for _, t, k, _, c, share in block_linears(model, s, tokens))
     if PRECISION_BITS[precision] < 16:
         times = 1.0 if phase == "forward" else 2.0
         work, moved = work + times * cast * n["cast"], moved + times * cast * n["cast_moves"]
@@ -166,14 +155,14 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
     tokens = float(s.micro_batch * workload.sequence) / s.cp
     precision = workload.precision
     placed: list[Placed] = []
-    for name, t, k, n, count, share in _linears(model, s, tokens):
+    for name, t, k, n, count, share in block_linears(model, s, tokens):
         shapes = {"": (t, k, n), " dgrad": (t, n, k), " wgrad": (k, t, n)}
         for suffix, (m, inputs, outputs) in shapes.items():
             op = linear(name + suffix, m, inputs, outputs, precision, weight_B=BF16_B, count=count)
             placed.append(Placed(op, "backward" if suffix else "forward", share))
     for phase in ("forward", "backward"):
         placed += _attentions(workload, s, phase)
-        placed.append(Placed(_elementwise(model, s, tokens, phase, precision), phase))
+        placed.append(Placed(block_elementwise(model, s, tokens, phase, precision), phase))
     predicted = tokens if model.causal else tokens * passes()["masked_frac"]
     vocab = model.vocab / s.tp
     head = [
@@ -183,33 +172,3 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
         elementwise("loss", predicted * vocab, passes()["loss"], moved=4.0),
     ]
     return [*placed, *(Placed(op, "head") for op in head)]
-
-
-def decode_ops(workload: Decode, tp: int, dp: int) -> list[Placed]:
-    """Operators of a block and of the head for one token step on one rank.
-
-    Attention reads the whole KV cache of the rank; its products run once per query head on keys and values shared
-    by the group (grouped-query attention streams the group's queries together). Latent attention streams all its
-    heads against the one cached latent, the expansion absorbed into queries and outputs [deepseek2024v2].
-    """
-    model = workload.model
-    tokens = workload.batch / dp
-    precision, weight_B = workload.weight_precision, stored_B(workload.weight_precision)
-    s = Shard(tp)
-    placed = [
-        Placed(linear(name, t, k, n, precision, weight_B, count), "forward", share)
-        for name, t, k, n, count, share in _linears(model, s, tokens)
-    ]
-    heads, kv_heads = _heads(model, tp)
-    latent = model.latent
-    kv, width = (kv_heads, float(model.head_dim)) if latent is None else (1.0, float(latent.kv_rank + latent.rope_dim))
-    windowed = model.n_window_layers / model.n_layers
-    for share, context in ((1.0 - windowed, workload.context), (windowed, min(model.window, workload.context))):
-        if share > 0:
-            op = fused_attention(
-                kv, kv if latent is None else kv / 2, width, heads / kv, context, tokens, n_products=2,
-                softmax_passes=passes()["softmax_forward"], kv_B=stored_B(workload.kv_precision),
-            )  # fmt: skip
-            placed.append(Placed(op, "forward", share))
-    placed.append(Placed(_elementwise(model, s, tokens, "forward", "bf16"), "forward"))
-    return [*placed, Placed(linear("head", tokens, model.hidden, model.vocab / tp, precision, weight_B), "head")]

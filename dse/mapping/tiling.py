@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from ..core.types import as_float
 from ..hardware.chip import TensorEngine
 from ..technology.node import PRECISION_BITS, PRECISIONS
-from ..workload.op import Op, Product
+from ..workload.op import Op, Product, passes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +85,22 @@ def padded(length: float, granule: float) -> float:
     return math.ceil(length / granule - 1e-9) * granule
 
 
+def n_padded_to(length: float, array: ArrayShape) -> float:
+    """What the shorter free length is padded up to.
+
+    Where the granule is a kernel's tile rather than an instruction (it equals the longest piece, as on GPUs),
+    libraries have narrower tiles for thin products, down to one matrix instruction.
+
+    Source: [nvidia2022hopper] warp-level products of 16 rows.
+    """
+    tiles = array.granule_moving == array.tile_moving
+    return (
+        min(array.granule_moving, max(INSTRUCTION_ROWS, padded(length, INSTRUCTION_ROWS)))
+        if tiles
+        else (array.granule_moving)
+    )
+
+
 def product_cycles(product: Product, array: ArrayShape, executed: int) -> tuple[float, float]:
     """Array cycles of all `count` products, and of the smallest piece a core can take.
 
@@ -103,9 +119,9 @@ def product_cycles(product: Product, array: ArrayShape, executed: int) -> tuple[
         Total cycles and cycles of one tile [cycles].
     """
     rate = array.rows * array.cols * array.rates[executed]
-    g_n, g_m = array.granule_stationary, array.granule_moving
-    contract = padded(product.contract, array.granules_contract[executed])
     m, n = product.moving, product.stationary
+    g_n, g_m = array.granule_stationary, n_padded_to(min(m, n), array)
+    contract = padded(product.contract, array.granules_contract[executed])
     volume = min(padded(m, g_m) * padded(n, g_n), padded(n, g_m) * padded(m, g_n)) * contract
     tile = min(min(contract, array.tile_contract) * g_n * max(g_m, min(array.tile_moving, m)), volume)
     return volume * product.count / rate, tile / rate
@@ -132,7 +148,9 @@ def rank_ops(ops: list[Op], array: ArrayShape) -> RankOps:
         cycles, tile = sum(c for c, _ in pieces), max((t for _, t in pieces), default=0.0)
         kind = 2 if op.reuse_power == 1.0 else int(PRECISION_BITS[PRECISIONS[executed]] < NARROW_BITS)
         split = [cycles * (kind == k) for k in range(3)]
-        rows.append((*split, tile, op.hbm_B, half, one, op.vector_elements, op.n_launches))
+        wider = op.stored_elements and PRECISION_BITS[PRECISIONS[executed]] > op.stored_bits
+        converted = passes()["dequantise"] * op.stored_elements if wider else 0.0
+        rows.append((*split, tile, op.hbm_B, half, one, op.vector_elements + converted, op.n_launches))
         macs[i, executed] = sum(p.macs for p in op.products)
     return RankOps(tuple(op.name for op in ops), np.asarray(rows, dtype=float).T, macs)
 
@@ -155,6 +173,8 @@ def sram_B(macs: np.ndarray, array: ArrayShape) -> float:
     return total
 
 
+INSTRUCTION_ROWS = 16.0
+"""Rows of the smallest matrix instruction of GPUs."""
 NARROW_BITS = 16
 """Products of fewer bits reach another share of their peak: quantisation and epilogues weigh more."""
 PARTIAL_SUM_B = 4.0

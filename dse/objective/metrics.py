@@ -15,14 +15,16 @@ from ..cost.power import Energy, energy_J, power_W, static_W, step_energy, suppl
 from ..hardware.chip import Chip
 from ..hardware.system import System
 from ..mapping.headroom import usable_frac
-from ..mapping.plan import Plan, plans
+from ..mapping.plan import Plan
 from ..mapping.tiling import array_shape
-from ..performance.calibration import Calibration, default_calibration, reference_speeds
+from ..performance.calibration import Calibration, reference_speeds, workload_calibration
+from ..performance.coefficients import StepDemand
 from ..performance.collective import Reference
-from ..performance.demand import StepDemand, demand, stack_demands
+from ..performance.demand import demand, stack_demands
 from ..performance.step import Step, step_time
 from ..technology.presets import Technology, technology
 from ..workload.transformer import Workload
+from .served import Asked, asked_demand, asked_plans
 from .terms import State
 
 
@@ -101,7 +103,7 @@ def chip_state(chip: Chip) -> State:
     """A preset chip as a point that `METRICS` can read, without workloads."""
     tech = chip_technology(chip)
     s = silicon(chip, tech)
-    return State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, [])
+    return State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, [], [])
 
 
 def chip_technology(chip: Chip, package: str = "CoWoS-L") -> Technology:
@@ -141,7 +143,7 @@ def evaluate(
         workload: training or decode.
         plan: who does what; None searches all plans.
         tech: technology for power, area and cost; by default what the chip's preset names.
-        calibration: achievable fractions; by default the named prior of the chip's family.
+        calibration: achievable fractions; by default the fit of the usual stack of chip and phase, else the prior.
 
     Returns:
         The plan and its evaluation.
@@ -150,7 +152,7 @@ def evaluate(
         PlanError: the plan does not divide the model or system, or nothing fits in memory (says by how much).
     """
     tech = chip_technology(system.chip) if tech is None else tech
-    c = default_calibration(system.chip.name) if calibration is None else calibration
+    c = workload_calibration(system.chip.name, workload) if calibration is None else calibration
     if plan is None:
         every, demands = lowered(system, workload, c)
         best = fastest(every, demands, system.chip, tech, c)
@@ -166,22 +168,34 @@ def chip_reference(chip: Chip, c: Calibration) -> Reference:
     return reference_speeds(c, float(chip.scaleup_bandwidth_per_dir_Bps), float(chip.scaleout_bandwidth_per_dir_Bps))
 
 
-def lowered(system: System, workload: Workload, c: Calibration) -> tuple[list[Plan], list[StepDemand]]:
+def lowered(system: System, workload: Asked, c: Calibration) -> tuple[list[Plan], list[StepDemand]]:
     """All valid plans and their demands; PlanError if nothing divides."""
-    every = plans(workload, system)
+    every = asked_plans(workload, system)
     if not every:
         raise PlanError(
             f"no plan divides {workload.model.name} over {system.n_chips} chips of {system.name} with this batch; "
             "choose a batch and chip count with common factors"
         )
     array, ref = array_shape(system.chip.core.tensor), chip_reference(system.chip, c)
-    return every, [demand(workload, p, system, ref, array) for p in every]
+    return every, [asked_demand(workload, p, system, ref, array) for p in every]
 
 
-def fastest(every: list[Plan], demands: list[StepDemand], chip: Chip, tech: Technology, c: Calibration) -> int:
-    """Index of the fastest plan that fits in memory; PlanError (with the shortfall) if none does."""
-    seconds = np.asarray(plan_steps_s(stack_demands(demands), chip, tech, c))
-    best = int(np.argmin(seconds))
+def fastest(
+    every: list[Plan],
+    demands: list[StepDemand],
+    chip: Chip,
+    tech: Technology,
+    c: Calibration,
+    deadline_s: float = np.inf,
+) -> int:
+    """Index of the plan that fits in memory with least time per token; PlanError (with the shortfall) if none does.
+
+    Steps longer than `deadline_s` count only where no plan keeps it, and then the shortest step is best.
+    """
+    stacked = stack_demands(demands)
+    seconds = np.asarray(plan_steps_s(stacked, chip, tech, c))
+    in_time = np.where(seconds <= deadline_s, seconds, np.inf)
+    best = int(np.argmin(in_time / np.asarray(stacked.tokens) if np.isfinite(in_time).any() else seconds))
     if not np.isfinite(seconds[best]):
         leanest = min(range(len(demands)), key=lambda i: float(demands[i].memory_B))
         _check_memory(demands[leanest], chip, every[leanest])

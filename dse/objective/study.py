@@ -14,16 +14,30 @@ import pydantic
 from ..core.errors import DseError, SpecError, UnknownNameError
 from ..core.free import Free
 from ..core.units import UNITS, quantity
+from ..fleet.presets import default_host, host, price_and_margin
 from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..performance.calibration import Calibration, calibration, calibration_names, default_calibration
 from ..technology.presets import link, memory, node, package
 from ..workload.presets import model as preset_model
+from ..workload.storage import check_storage
 from ..workload.transformer import Decode, Training, Workload, check_precision
 from .design import FREE, Choice, pe_dims
 from .metrics import chip_state
-from .terms import DELIVERED, METRICS, OF_WORKLOADS, Core, Limit
+from .portfolio import Service, load_portfolio
+from .served import Asked
+from .terms import DELIVERED, METRICS, OF_WORKLOADS, OWNED, SERVED, Core, Limit
+
+
+@dataclasses.dataclass(frozen=True)
+class Owner:
+    """How a design reaches its owner."""
+
+    host: str
+    """Server around a design."""
+    margin: float
+    """What the owner pays for a package over what it costs to make."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +48,7 @@ class Study:
     """Names the results folder."""
     baseline: System
     """The chip that speed-ups and "6x" refer to, in the fabric that designs use too."""
-    workloads: dict[str, tuple[Workload, int]]
+    workloads: dict[str, tuple[Asked, int]]
     """Workload and number of chips, by name."""
     free: tuple[Free, ...]
     """Free chip numbers."""
@@ -50,6 +64,16 @@ class Study:
     """Network share of a design's chip, one direction."""
     calibration_name: str = ""
     """Fit or prior of achievable fractions; empty: that of the baseline's family."""
+    owner: Owner | None = None
+    """Who owns designs and how; None where goal and limits do not ask."""
+    services: dict[str, Service] = dataclasses.field(default_factory=dict)
+    """Workloads that are models in service, with their traffic and promises."""
+
+    @property
+    def deadlines_s(self) -> list[float]:
+        """Longest step time of each workload: the time per token that is promised, else infinite."""
+        promised = [self.services[n].promise.tpot_s if n in self.services else None for n in self.workloads]
+        return [float("inf") if s is None else s for s in promised]
 
     def core(self) -> Core:
         """The convex core: names and structure."""
@@ -78,6 +102,8 @@ class _Head(_Strict):
     package: str = "CoWoS-L"
     calibration: str | None = None
     scaleout_per_dir: str | float
+    host: str | None = None
+    margin: float | None = None
 
 
 class _Training(_Strict):
@@ -99,6 +125,11 @@ class _Decode(_Strict):
     kv: str = "bf16"
 
 
+class _Portfolio(_Strict):
+    file: str
+    chips: pydantic.PositiveInt
+
+
 class _Choices(_Strict):
     node: list[str]
     hbm: list[str]
@@ -116,13 +147,14 @@ class _Limit(_Strict):
 
 class _File(_Strict):
     study: _Head
-    workloads: dict[str, Annotated[_Training | _Decode, pydantic.Field(discriminator="phase")]]
+    workloads: dict[str, Annotated[_Training | _Decode, pydantic.Field(discriminator="phase")]] = {}
+    portfolio: _Portfolio | None = None
     choices: _Choices
     free: dict[str, tuple[str | float, str | float]]
     limits: list[_Limit] = []
 
 
-_KEYS = {k for m in (_Head, _Training, _Decode, _Choices, _Limit, _File) for k in m.model_fields}
+_KEYS = {k for m in (_Head, _Training, _Decode, _Portfolio, _Choices, _Limit, _File) for k in m.model_fields}
 
 
 def unit_of(name: str) -> str:
@@ -160,13 +192,13 @@ def load_study(path: str | Path) -> Study:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: not valid TOML: {error}") from error
     try:
-        return study_from(raw)
+        return study_from(raw, path.parent)
     except DseError as error:
         raise SpecError(f"{path}: {error}") from error
 
 
-def study_from(raw: dict[str, Any]) -> Study:
-    """The study in a mapping of the same form as the TOML file; raises as `load_study`."""
+def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
+    """The study in a mapping of the same form as the TOML file, a portfolio beside it; raises as `load_study`."""
     try:
         spec = _File.model_validate(raw)
     except pydantic.ValidationError as error:
@@ -177,21 +209,25 @@ def study_from(raw: dict[str, Any]) -> Study:
     goal = full_name(goal, tuple(METRICS), "goal")
     if goal == "power_W":
         raise SpecError("study.minimise: power_W has one value per workload; limit it, or minimise full_load_fp8_W")
-    limited = [full_name(x.metric, tuple(METRICS), "metric") for x in spec.limits]
-    needing = [name for name in (goal, *limited) if name in OF_WORKLOADS]
-    if needing and not spec.workloads:
-        raise SpecError(f"{needing[0]} needs at least one workload; without any, full_load_fp8 stands for power")
+    services, served = _services(spec.portfolio, folder)
+    workloads = {**{n: _workload(w) for n, w in spec.workloads.items()}, **served}
+    _check_workloads(spec, goal, workloads)
+    if goal == SERVED and (spec.workloads or not services):
+        raise SpecError("study.minimise: served_time needs a [portfolio] and no other workloads")
+    limits = tuple(_limit(x, i, baseline) for i, x in enumerate(spec.limits))
     return Study(
         name=spec.study.name,
         baseline=baseline,
-        workloads={n: _workload(w) for n, w in spec.workloads.items()},
+        workloads=workloads,
         free=tuple(_free(k, lo, hi) for k, (lo, hi) in spec.free.items()),
         choices=_choices(spec.choices),
-        limits=tuple(_limit(x, i, baseline) for i, x in enumerate(spec.limits)),
+        limits=limits,
         goal=goal,
         package=spec.study.package,
         scaleout_Bps=_positive(spec.study.scaleout_per_dir, "Bps", "study.scaleout_per_dir"),
         calibration_name=spec.study.calibration or "",
+        owner=_owner(spec.study, goal in OWNED or any(x.metric in OWNED for x in limits)),
+        services=services,
     )
 
 
@@ -210,6 +246,43 @@ def _baseline(spec: _Head) -> System:
             f"study.baseline '{spec.baseline}' is not the chip of system '{spec.system}' ({within.chip.name})"
         )
     return within
+
+
+def _services(spec: _Portfolio | None, folder: Path) -> tuple[dict[str, Service], dict[str, tuple[Asked, int]]]:
+    """Models in service by name, and the same as workloads."""
+    if spec is None:
+        return {}, {}
+    services = {s.name: s for s in load_portfolio(folder / spec.file).services}
+    return services, {name: (s.requests, spec.chips) for name, s in services.items()}
+
+
+def _owner(head: _Head, asked: bool) -> Owner | None:
+    """Server and maker's margin of a design: the study's, or those of the baseline chip; None if nobody asks."""
+    if asked:
+        return owner_of(head.baseline, head.host, head.margin)
+    if head.host is not None or head.margin is not None:
+        raise SpecError(f"study.host and study.margin serve {', '.join(OWNED)}; no goal or limit names one")
+    return None
+
+
+def owner_of(chip_name: str, host_name: str | None = None, margin: str | float | None = None) -> Owner:
+    """The given host and margin, or those of a chip; SpecError where the chip's maker does not tell its margin."""
+    name = host_name or default_host(chip_name)
+    host(name)
+    if margin is not None:
+        return Owner(name, _positive(margin, "", "study.margin"))
+    _, usual = price_and_margin(chip_name)
+    if usual is None:
+        raise SpecError(f"study.margin: missing; {chip_name} is bought at a price, its maker's margin is unknown")
+    return Owner(name, usual)
+
+
+def _check_workloads(spec: _File, goal: str, workloads: dict[str, Any]) -> None:
+    """Refuse metrics that mean nothing without a workload."""
+    limited = [full_name(x.metric, tuple(METRICS), "metric") for x in spec.limits]
+    needing = [name for name in (goal, *limited) if name in OF_WORKLOADS]
+    if needing and not workloads:
+        raise SpecError(f"{needing[0]} needs at least one workload; without any, full_load_fp8 stands for power")
 
 
 def _explain(error: Any) -> str:
@@ -236,7 +309,7 @@ def _workload(spec: _Training | _Decode) -> tuple[Workload, int]:
     model = preset_model(spec.model)
     if isinstance(spec, _Training):
         return Training(model, spec.global_batch, spec.sequence, check_precision(spec.precision)), spec.chips
-    stored = check_precision(spec.weights), check_precision(spec.kv)
+    stored = check_storage(spec.weights), check_storage(spec.kv)
     return Decode(model, spec.batch, spec.context, *stored), spec.chips
 
 

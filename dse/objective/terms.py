@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,11 +13,12 @@ from jaxtyping import Array, Float
 
 from ..core.types import FloatLike, Scalar, as_float
 from ..cost.area import Area, block_areas, die_edge_mm, interposer_mm2, shoreline_mm, total_area_mm2
-from ..cost.money import Money, package_cost, total_USD
+from ..cost.money import Money, inverse_yield, package_cost, total_USD
 from ..cost.power import energy_J, full_load_power_W, power_W, static_W, step_energy, voltage_limit
+from ..fleet.job import Economy, Job, Upkeep, owned, upkeep
 from ..hardware.chip import Chip, peak_FLOPps
 from ..performance.calibration import Calibration
-from ..performance.demand import StepDemand
+from ..performance.coefficients import StepDemand
 from ..performance.step import step_time
 from ..technology.presets import Technology
 from .design import AUXILIARY, FREE, with_free
@@ -36,8 +37,14 @@ class Data(eqx.Module):
     """One per workload, under its plan."""
     baseline_s: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
     """Step time of each workload on the baseline chip."""
-    tokens: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
-    """Tokens per step and chip of each workload."""
+    n_chips: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
+    """Chips that each workload runs on."""
+    n_baseline_tokens: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
+    """Tokens of that step: in service a design may choose another batch."""
+    traffic_frac: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
+    """Share of the baseline's fleet that each workload takes, for `SERVED`."""
+    deadline_s: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
+    """Longest step time of each workload; infinite where nothing is promised."""
     limits: Float[Array | np.ndarray, " k"] = eqx.field(converter=as_float)
     """Value of each user limit, in the order of the study."""
     usable_frac: Scalar = eqx.field(converter=as_float)
@@ -46,6 +53,10 @@ class Data(eqx.Module):
     """Nominal supply minus threshold."""
     bond_loss: Scalar = eqx.field(converter=as_float)
     """-ln of the bonding yield per part."""
+    economy: Economy | None
+    """Server, owner, failures and carbon around the chip; None where goal and limits do not ask."""
+    jobs: tuple[Job, ...]
+    """What each workload asks of a fleet, in that case."""
 
 
 class Work(eqx.Module):
@@ -56,9 +67,11 @@ class Work(eqx.Module):
     power_W: FloatLike
     """Mean package power."""
     baseline_s: FloatLike
-    """Step time on the baseline chip."""
+    """What the baseline chip takes for as many tokens."""
     tokens: FloatLike
     """Tokens per step and chip."""
+    traffic_frac: FloatLike
+    """Share of the baseline's fleet, where the workload is a model in service."""
 
 
 class State(eqx.Module):
@@ -71,12 +84,31 @@ class State(eqx.Module):
     die_mm2: FloatLike
     supply_V: FloatLike
     works: list[Work]
+    upkeeps: list[Upkeep]
 
+
+def geometric_mean(values: list[FloatLike]) -> FloatLike:
+    """Geometric mean of positive numbers: a monomial of them."""
+    power = 1.0 / len(values)
+    return math.prod((v**power for v in values[1:]), start=values[0] ** power)
+
+
+ECONOMIC: dict[str, Callable[[Upkeep], FloatLike]] = {
+    "wall_step_s": lambda u: u.wall_step_s,
+    "chip_hour_USD": lambda u: u.chip_hour_USD,
+    "cost_per_token_USD": lambda u: u.cost_per_token_USD,
+    "energy_per_token_J": lambda u: u.energy_per_token_J,
+    "carbon_per_token_kg": lambda u: u.carbon_per_token_kg,
+}
+"""Metrics that need an owner: server, capital, energy, failures, carbon."""
 
 METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
-    "delivered_time": lambda s: mean([w.step_s / w.baseline_s for w in s.works]),
-    "energy_per_token_J": lambda s: mean([w.power_W * w.step_s / w.tokens for w in s.works]),
+    "delivered_time": lambda s: geometric_mean([w.step_s / w.baseline_s for w in s.works]),
+    "served_time": lambda s: sum((w.traffic_frac * w.step_s / w.baseline_s for w in s.works), start=jnp.zeros(())),
+    "chip_energy_per_token_J": lambda s: geometric_mean([w.power_W * w.step_s / w.tokens for w in s.works]),
     "power_W": lambda s: [w.power_W for w in s.works],
+    **{name: lambda s, of=of: [of(u) for u in s.upkeeps] for name, of in ECONOMIC.items()},
+    **{f"mean_{name}": lambda s, of=of: geometric_mean([of(u) for u in s.upkeeps]) for name, of in ECONOMIC.items()},
     "full_load_fp8_W": lambda s: _full_load_W(s, "fp8"),
     "full_load_fp4_W": lambda s: _full_load_W(s, "fp4"),
     "supply_V": lambda s: s.supply_V,
@@ -90,10 +122,14 @@ METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     "sram_B": lambda s: s.chip.n_cores * s.chip.core.scratchpad_B,
     **{name: lambda s, place=place: place(s.chip) for name, place in FREE.items()},
 }
-"""What a limit or a goal can name. `power_W` has one value per workload; every one must obey. `delivered_time` (step
-time over the baseline's) and `energy_per_token_J` (of the accelerators) are geometric means over the workloads."""
+"""What a limit or a goal can name. `delivered_time` (step time over the baseline's), `chip_energy_per_token_J` and
+those that begin with "mean" are geometric means over the workloads."""
 
-OF_WORKLOADS = ("delivered_time", "energy_per_token_J", "power_W")
+OWNED = (*ECONOMIC, *(f"mean_{name}" for name in ECONOMIC))
+"""Metrics that need an owner, per workload or as means."""
+PER_WORKLOAD = ("power_W", *ECONOMIC)
+"""Metrics with one value per workload: every one must obey a limit, and a goal is their geometric mean."""
+OF_WORKLOADS = ("delivered_time", "served_time", "chip_energy_per_token_J", "power_W", *OWNED)
 """Metrics that need a workload."""
 
 TOUCH = 1.0 + 1e-6
@@ -103,9 +139,35 @@ DELIVERED = "delivered_time"
 """The metric that speed-ups are the inverse of."""
 
 
-def mean(values: list[FloatLike]) -> FloatLike:
-    """Geometric mean of positive numbers."""
-    return math.prod([v ** (1.0 / len(values)) for v in values[1:]], start=values[0] ** (1.0 / len(values)))
+def upkeep_of(
+    chip: Chip, tech: Technology, money: Money, die_mm2: FloatLike, economy: Economy | None, jobs: tuple[Job, ...],
+    works: list[Work],
+) -> list[Upkeep]:  # fmt: skip
+    """What the step of every workload takes, costs, burns and emits; the rack is sized for the hungriest of them."""
+    if economy is None:
+        return []
+    provisioned = works[0].power_W
+    for work in works[1:]:
+        provisioned = jnp.maximum(provisioned, work.power_W)
+    silicon = chip.n_dies * die_mm2
+    racked = owned(chip, total_USD(money), silicon, silicon * inverse_yield(die_mm2, tech), provisioned, economy)
+    return [upkeep(racked, chip, j, w.step_s, w.power_W, economy) for j, w in zip(jobs, works, strict=True)]
+
+
+SERVED = "served_time"
+"""Goal: time per token over the baseline's, averaged over the chips that each model of a portfolio takes there."""
+
+
+SPEEDUPS = (DELIVERED, SERVED)
+"""Goals that are times over the baseline's: one over the goal is a speed-up."""
+
+
+def mean_speedup(goal: str, speedups: Sequence[float], traffic_frac: Sequence[float]) -> float:
+    """Speed-up of several workloads as one: the fleet's for `SERVED`, else the geometric mean."""
+    each = np.asarray(speedups)
+    if goal == SERVED:
+        return float(1.0 / np.sum(np.asarray(traffic_frac) / each))
+    return float(np.exp(np.mean(np.log(each))))
 
 
 def _full_load_W(s: State, precision: str) -> FloatLike:
@@ -153,9 +215,9 @@ class Core:
         package = ("interposer", "stack bandwidth", "stack capacity")
         per_workload = [f"{what}:{w}" for w in self.workloads for what in ("step", "memory")]
         users = [
-            f"{metric}:{w}" if metric == "power_W" else metric
+            f"{metric}:{w}" if metric in PER_WORKLOAD else metric
             for metric, _ in self.limits
-            for w in (self.workloads if metric == "power_W" else ("",))
+            for w in (self.workloads if metric in PER_WORKLOAD else ("",))
         ]
         return (*die, *package, *per_workload, *users)
 
@@ -191,7 +253,11 @@ class Core:
             values = METRICS[metric](state)
             for v in values if isinstance(values, list) else [values]:
                 users.append(v / data.limits[i] if sense == "at_most" else data.limits[i] / v)
-        return jnp.asarray(METRICS[self.goal](state)), [jnp.asarray(r) for r in (*physics, *ratios, *users)]
+        return self._goal(state), [jnp.asarray(r) for r in (*physics, *ratios, *users)]
+
+    def _goal(self, state: State) -> FloatLike:
+        value = METRICS[self.goal](state)
+        return geometric_mean(value) if isinstance(value, list) else jnp.asarray(value)
 
     def state(self, chip: Chip, x: Mapping[str, FloatLike], data: Data) -> State:
         """`chip` with area, cost, and powers at the step times in `x`: what a goal of the user's own may read."""
@@ -208,10 +274,12 @@ class Core:
             step = step_time(d, chip, data.calibration)
             energy = energy_J(step_energy(d, step, chip, tech, volt, die))
             power = power_W(energy, seconds, static, tech)
-            works.append(Work(seconds, power, data.baseline_s[i], data.tokens[i]))
+            before = data.baseline_s[i] * d.tokens / data.n_baseline_tokens[i]
+            works.append(Work(seconds, power, before, d.tokens / data.n_chips[i], data.traffic_frac[i]))
             ratios += [step.total_s / seconds, d.memory_B / (data.usable_frac * chip.hbm_capacity_B)]
         money = package_cost(chip, die, data.bond_loss, tech)
-        return State(chip, tech, area, money, die, volt, works), ratios
+        upkeeps = upkeep_of(chip, tech, money, die, data.economy, data.jobs, works)
+        return State(chip, tech, area, money, die, volt, works, upkeeps), ratios
 
     def separate(self, x: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, ...]:
         """Objective and every ratio as outputs of their own, for the convexity walker."""

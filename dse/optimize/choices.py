@@ -10,7 +10,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from ..core.errors import SpecError
 from ..cost.money import bond_loss
+from ..fleet.job import Economy, Job, job_of
+from ..fleet.presets import economy, reliability
 from ..hardware.chip import Chip
 from ..hardware.system import System
 from ..mapping.headroom import usable_frac
@@ -18,10 +21,13 @@ from ..mapping.plan import Plan
 from ..mapping.tiling import ArrayShape, array_shape
 from ..objective.design import Choice, array_of, choice_technology, template
 from ..objective.metrics import chip_reference, chip_technology, evaluate_demand, fastest, lowered, plan_steps_s
+from ..objective.served import asked_demand
 from ..objective.study import Study
 from ..objective.terms import Data
 from ..performance.calibration import Calibration
-from ..performance.demand import StepDemand, demand, stack_demands
+from ..performance.coefficients import StepDemand
+from ..performance.demand import stack_demands
+from ..workload.transformer import Workload
 
 KEPT = 48
 """Plans kept per workload and probe chip."""
@@ -68,20 +74,29 @@ class Space:
         """Best plan and step time of each workload on the baseline chip, under its power limit."""
         chip = self.study.baseline.chip
         tech, found = chip_technology(chip), []
-        for every, demands in self.lowered:
-            best = fastest(every, demands, chip, tech, self.calibration)
+        for (every, demands), deadline_s in zip(self.lowered, self.study.deadlines_s, strict=True):
+            best = fastest(every, demands, chip, tech, self.calibration, deadline_s)
             evaluation = jax.jit(evaluate_demand)(demands[best], chip, tech, self.calibration)
             found.append((every[best], float(evaluation.step_s)))
         return found
 
     @cached_property
+    def n_baseline_tokens(self) -> np.ndarray:
+        """Tokens of a step of each workload's best plan on the baseline chip."""
+        pairs = zip(self.lowered, self.baselines, strict=True)
+        return np.asarray([float(demands[every.index(plan)].tokens) for (every, demands), (plan, _) in pairs])
+
+    @cached_property
     def plans(self) -> list[list[Plan]]:
         """Plans of each workload worth pricing: the fastest `KEPT` on the baseline and on each grown `PROBES` chip.
 
-        The baseline's own best plan is always among them.
+        The baseline's own best plan is always among them. Every plan of a model in service is kept.
         """
         kept = []
         for w, ((every, demands), (own, _)) in enumerate(zip(self.lowered, self.baselines, strict=True)):
+            if list(self.study.workloads)[w] in self.study.services:
+                kept.append(every)
+                continue
             stacked, tech = stack_demands(demands), chip_technology(self.study.baseline.chip)
             winners = {every.index(own), *(every.index(p) for p in self.also[w : w + 1])}
             for chip in self.probes:
@@ -126,20 +141,26 @@ class Space:
         """
         ref = chip_reference(self.study.baseline.chip, self.calibration)
         return tuple(
-            stack([stack_demands([demand(workload, p, system, ref, array) for p in kept]) for array in self.arrays])
+            stack(
+                [stack_demands([asked_demand(workload, p, system, ref, array) for p in kept]) for array in self.arrays]
+            )
             for (workload, _), system, kept in zip(self.study.workloads.values(), self.systems, self.plans, strict=True)
         )
+
+    @cached_property
+    def traffic_frac(self) -> np.ndarray:
+        """Share of the baseline's chips that each model in service takes: requests times chip-seconds of each."""
+        s = self.study
+        served = [s.services.get(name) for name in s.workloads]
+        tokens = np.asarray([x.traffic_frac * x.requests.n_output if x else 0.0 for x in served])
+        chips = np.asarray([float(x.n_chips) for x in self.systems])
+        taken = tokens * chips * np.asarray([t for _, t in self.baselines]) / self.n_baseline_tokens
+        return taken / max(float(np.sum(taken)), np.finfo(float).tiny)
 
     @cached_property
     def without_plans(self) -> Data:
         """Coefficients of every choice but the demands: leading axis over choices."""
         return stack([self._data(c) for c in self.study.choices])
-
-    @cached_property
-    def tokens(self) -> np.ndarray:
-        """Tokens per step and chip of each workload."""
-        pairs = zip(self.study.workloads.values(), self.lowered, strict=True)
-        return np.asarray([float(demands[0].tokens) / n for (_, n), (_, demands) in pairs])
 
     def _data(self, choice: Choice) -> Data:
         tech = choice_technology(choice, self.study.package)
@@ -149,12 +170,38 @@ class Space:
             calibration=self.calibration,
             demands=(),
             baseline_s=np.asarray([seconds for _, seconds in self.baselines]),
-            tokens=self.tokens,
+            n_chips=np.asarray([float(n) for _, n in self.study.workloads.values()]),
+            n_baseline_tokens=self.n_baseline_tokens,
+            traffic_frac=self.traffic_frac,
+            deadline_s=np.asarray(self.study.deadlines_s, dtype=float),
             limits=np.asarray([x.value for x in self.study.limits], dtype=float),
             usable_frac=usable_frac(),
             overdrive_V=float(tech.node.nominal_V - tech.node.threshold_V),
             bond_loss=float(bond_loss(tech)),
+            economy=self.economy(choice.node),
+            jobs=self.jobs,
         )
+
+    def economy(self, node: str) -> Economy | None:
+        """What surrounds a design whose dies are made on `node`; spares are pooled over the largest workload."""
+        study, owner, sizes = self.study, self.study.owner, [n for _, n in self.study.workloads.values()]
+        if owner is None:
+            return None
+        found = economy(study.baseline, node, owner.margin, max(sizes), owner.host)
+        blank = {part: dataclasses.replace(getattr(found, part), name="") for part in ("host", "carbon")}
+        return dataclasses.replace(found, **blank)
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """What each workload asks of a fleet."""
+        if self.study.owner is None:
+            return ()
+        found = []
+        for name, (workload, n) in self.study.workloads.items():
+            if not isinstance(workload, Workload):
+                raise SpecError(f"workloads.{name}: a model in service has no cost per token yet; see `dse portfolio`")
+            found.append(job_of(workload, n, reliability()))
+        return tuple(found)
 
     def batch(self, choices: Sequence[int], plan_indices: Sequence[tuple[int, ...]]) -> Data:
         """Coefficients of several choices, each under one plan per workload: leading axis over the pairs."""

@@ -19,7 +19,7 @@ from ..cost.area import block_areas
 from ..cost.power import energy_J, static_W, step_energy, throttled_s
 from ..objective.design import INTEGERS, with_free
 from ..objective.terms import Core, Data
-from ..performance.demand import StepDemand
+from ..performance.coefficients import StepDemand
 from ..performance.step import step_time
 from .choices import Space, element
 from .interior import Optimum, solve_convex
@@ -55,7 +55,8 @@ def bounds(space: Space) -> tuple[np.ndarray, np.ndarray]:
     low_V, high_V = float(np.min(tech.node.minimum_V)), float(np.max(tech.node.maximum_V))
     reticle = float(np.max(tech.package.reticle_mm2))
     free = [(f.lower, f.upper) for f in space.study.free]
-    times = [(seconds / SPAN, seconds * SPAN) for _, seconds in space.baselines]
+    deadlines = zip(space.baselines, space.study.deadlines_s, strict=True)
+    times = [(min(seconds, deadline) / SPAN, min(seconds * SPAN, deadline)) for (_, seconds), deadline in deadlines]
     box = np.log(np.asarray([*free, (low_V, high_V), (reticle / SPAN, reticle), *times]))
     return box[:, 0], box[:, 1]
 
@@ -76,13 +77,14 @@ def solve_all(core: Core, data: Data, lower: Batch, upper: Batch, start: Batch) 
 
 @partial(jax.jit, static_argnums=0)
 def priced_s(core: Core, z: FloatLike, data: Data, demands: tuple[StepDemand, ...]) -> list[FloatLike]:
-    """Throttled step time of every plan of every workload on each design, shape (designs, plans) per workload.
+    """Throttled time per token of every plan of every workload on each design, shape (designs, plans) per workload.
 
-    The power limit is the study's, if it has one; a plan that does not fit in memory takes forever.
+    The power limit is the study's, if it has one; a plan that does not fit in memory, or misses the deadline, takes
+    forever.
     """
     power = next((i for i, (metric, _) in enumerate(core.limits) if metric == "power_W"), None)
 
-    def seconds(z_: FloatLike, data_: Data, d: StepDemand) -> FloatLike:
+    def seconds(z_: FloatLike, data_: Data, d: StepDemand, deadline_s: FloatLike) -> FloatLike:
         x = core.positive(z_)
         chip = with_free(data_.chip, {n: x[n] for n in core.free})
         step = step_time(d, chip, data_.calibration)
@@ -90,10 +92,11 @@ def priced_s(core: Core, z: FloatLike, data: Data, demands: tuple[StepDemand, ..
         static = static_W(chip, data_.tech, block_areas(chip, data_.tech), x["supply_V"])
         limit = data_.limits[power] if power is not None else jnp.asarray(jnp.inf)
         fits = d.memory_B <= data_.usable_frac * chip.hbm_capacity_B * (1 + 1e-9)
-        return jnp.where(fits, throttled_s(step.total_s, energy, static, limit, data_.tech), jnp.inf)
+        taken = throttled_s(step.total_s, energy, static, limit, data_.tech)
+        return jnp.where(fits & (taken <= deadline_s * (1 + 1e-9)), taken / d.tokens, jnp.inf)
 
-    per_plan = jax.vmap(seconds, in_axes=(None, None, 0))
-    return [jax.vmap(per_plan)(z, data, d) for d in demands]
+    per_plan = jax.vmap(seconds, in_axes=(None, None, 0, None))
+    return [jax.vmap(per_plan)(z, data, d, data.deadline_s[:, w]) for w, d in enumerate(demands)]
 
 
 @dataclasses.dataclass

@@ -13,6 +13,7 @@ from ..mapping.plan import Plan
 from ..objective.design import Choice
 from ..objective.metrics import Evaluation, Silicon
 from ..objective.study import Study
+from ..objective.terms import SERVED, mean_speedup
 
 
 class Status(enum.Enum):
@@ -159,8 +160,12 @@ class Solution:
 
     @property
     def delivered(self) -> float:
-        """Geometric mean of the workloads' speed-ups over the baseline."""
-        return float(np.exp(np.mean([np.log(w.speedup) for w in self.workloads])))
+        """Speed-up over the baseline of all workloads as one: their geometric mean, or that of the fleet in service."""
+        return (
+            1.0 / self.goal
+            if self.study.goal == SERVED
+            else mean_speedup(self.study.goal, [w.speedup for w in self.workloads], [])
+        )
 
 
 def as_json(solution: Solution) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from ..hardware.chip import Chip
 from ..objective.design import INTEGERS, choice_technology, named, template, with_free
 from ..objective.metrics import Silicon, chip_technology, evaluate_demand, silicon, throttled_step_s
 from ..objective.study import Study
-from ..objective.terms import METRICS, Data, State, Work
+from ..objective.terms import METRICS, Data, State, Work, mean_speedup, upkeep_of
 from ..performance.calibration import extreme
-from ..performance.demand import StepDemand
+from ..performance.coefficients import StepDemand
 from ..technology.presets import Technology
 from .choices import Space, element
 from .curvature import curvature_batch
@@ -89,7 +89,8 @@ def report_of(
     workloads = []
     for w, (name, d) in enumerate(zip(study.workloads, demands, strict=True)):
         evaluation = jax.jit(evaluate_demand)(d, chip, tech, space.calibration)
-        workloads.append(WorkloadReport(name, space.plans[w][best.plan_index[w]], evaluation, space.baselines[w][1]))
+        before = space.baselines[w][1] * float(d.tokens) / space.n_baseline_tokens[w]
+        workloads.append(WorkloadReport(name, space.plans[w][best.plan_index[w]], evaluation, before))
     unproved = unproved_terms(search, search.data([c.plan_index for c in search.leaders()]))
     gap = float(np.expm1(continuous.optimum.gap))
     certificate = Certificate(
@@ -128,12 +129,27 @@ def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: T
     base = space.study.baseline.chip
     base_tech, ends = chip_technology(base), []
     for c in (extreme(space.calibration.name, False), space.calibration, extreme(space.calibration.name, True)):
-        logs = []
+        speedups = []
         for d, (every, own), (plan, _) in zip(demands, space.lowered, space.baselines, strict=True):
-            before = throttled_step_s(own[every.index(plan)], base, base_tech, c)
-            logs.append(float(np.log(before / throttled_step_s(d, chip, tech, c))))
-        ends.append(float(np.exp(np.mean(logs))))
+            mine = own[every.index(plan)]
+            before = throttled_step_s(mine, base, base_tech, c) * float(d.tokens / mine.tokens)
+            speedups.append(float(before / throttled_step_s(d, chip, tech, c)))
+        ends.append(mean_speedup(space.study.goal, speedups, list(space.traffic_frac)))
     return min(ends), max(ends)
+
+
+def design_state(
+    search: Search, chip: Chip, tech: Technology, parts: Silicon, workloads: tuple[WorkloadReport, ...]
+) -> State:
+    """The rounded design as a point that `METRICS` can read."""
+    works = []
+    sizes = [n for _, n in search.space.study.workloads.values()]
+    for w, n, share in zip(workloads, sizes, search.space.traffic_frac, strict=True):
+        e = w.evaluation
+        works.append(Work(e.step_s, e.power_W, np.float64(w.baseline_s), e.tokens_per_s * e.step_s / n, share))
+    economy = search.space.economy(chip.node)
+    upkeeps = upkeep_of(chip, tech, parts.money, parts.die_mm2, economy, search.space.jobs, works)
+    return State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, works, upkeeps)
 
 
 GAP = 1e-5
@@ -155,11 +171,7 @@ def limit_reports(
     stack) and bounds of free numbers that cost something follow, as shares of what is allowed.
     """
     core, goal = search.core, float(np.exp(continuous.log_goal))
-    works = [
-        Work(w.evaluation.step_s, w.evaluation.power_W, np.float64(w.baseline_s), tokens)
-        for w, tokens in zip(workloads, search.space.tokens, strict=True)
-    ]
-    state = State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, works)
+    state = design_state(search, chip, tech, parts, workloads)
     rows = list(core.rows())
     multipliers, ratios = continuous.optimum.multipliers, np.exp(best.optimum.limits)
     reports = []

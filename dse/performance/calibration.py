@@ -14,6 +14,7 @@ import equinox as eqx
 from ..core.errors import UnknownNameError
 from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, worst_first
 from ..core.types import Scalar, as_float
+from ..workload.transformer import Training, Workload
 from .collective import Reference
 
 _DATA = Path(__file__).parent / "data"
@@ -58,6 +59,14 @@ class Calibration(eqx.Module):
     """One ring step of tensor ranks that a pipeline keeps from being queued ahead."""
     scaleout_hop_s: Scalar = eqx.field(converter=as_float)
     """One network message."""
+    collective_s: Scalar = eqx.field(converter=as_float)
+    """Start of a library's all-reduce in a scale-up domain, before its first hop."""
+    exchange_s: Scalar = eqx.field(converter=as_float)
+    """One direct exchange of all ranks behind a switch (a one-shot all-reduce is one)."""
+    call_s: Scalar = eqx.field(converter=as_float)
+    """What a serving loop spends per pass beside the device's work: schedule, start, sample, hand out."""
+    request_s: Scalar = eqx.field(converter=as_float)
+    """What a serving loop spends before the first token of a request beside its passes."""
     tp_overlap_frac: Scalar = eqx.field(converter=as_float)
     """Tensor-parallel traffic that can run beside matrix products."""
     dp_overlap_frac: Scalar = eqx.field(converter=as_float)
@@ -106,11 +115,21 @@ def family(chip_name: str) -> str:
     return next((f for f, prefixes in FAMILIES if chip_name.startswith(prefixes)), chip_name)
 
 
+SERVING = ("vllm", "neuronx", "trtllm", "fastertransformer", "sglang", "deepspeed", "jetstream")
+"""Stacks that serve models, the usual ones first; they never time a training step, nor the others a request."""
+
+
 def serving_name(names: Iterable[str], chip_name: str, stack: str) -> str | None:
-    """Which of the fits `names` serves a chip and stack: their own, the family's usual stack, any of it, or None."""
-    start = f"fit-{family(chip_name)}-"
-    mine = sorted(n for n in names if n.startswith(start) and not n.endswith(f"-{KERNELS}"))
-    for name in (start + stack, start + USUAL, *mine):
+    """Which of the fits `names` serves a chip and stack: their own, the family's usual stack, any of it, or None.
+
+    A chip's own numbers on the stack come before its family's. Stacks that train and stacks that serve do not stand in
+    for each other.
+    """
+    start, serves = f"fit-{family(chip_name)}-", stack in SERVING
+    mine = sorted(n for n in names if n.startswith(start) and (n.removeprefix(start) in SERVING) == serves)
+    mine = [n for n in mine if not n.endswith(f"-{KERNELS}")]
+    usual = [start + s for s in (SERVING if serves else (USUAL,))]
+    for name in (f"{start}{stack}-{chip_name}", start + stack, *usual, *mine):
         if name in names:
             return name
     return None
@@ -124,6 +143,11 @@ def default_calibration(chip_name: str, stack: str = USUAL) -> Calibration:
     """The fit that serves a chip and software stack, or the named prior of the chip's family if nothing is fitted."""
     fitted = serving_name(set(calibration_names()), chip_name, stack)
     return calibration(fitted) if fitted else prior_calibration(chip_name)
+
+
+def workload_calibration(chip_name: str, workload: Workload) -> Calibration:
+    """The calibration of the usual stack for what a workload does: one that trains, or one that serves."""
+    return default_calibration(chip_name, USUAL if isinstance(workload, Training) else SERVING[0])
 
 
 def prior_calibration(chip_name: str) -> Calibration:
@@ -148,10 +172,15 @@ def reference_speeds(calibration_: Calibration, up_Bps: float, out_Bps: float) -
         out_Bps * float(c.scaleout_frac),
         float(c.scaleup_hop_s),
         float(c.scaleout_hop_s),
+        float(c.collective_s),
+        float(c.exchange_s),
     )
 
 
-BETTER_LOW = ("launch_s", "host_s", "sync_hop_s", "scaleup_hop_s", "scaleout_hop_s")
+BETTER_LOW = (
+    "launch_s", "host_s", "sync_hop_s", "scaleup_hop_s", "scaleout_hop_s", "collective_s", "exchange_s", "call_s",
+    "request_s",
+)  # fmt: skip
 """Numbers whose low end is the good one."""
 
 

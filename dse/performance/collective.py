@@ -26,21 +26,23 @@ class Traffic:
     """Sequential messages over scale-out."""
     sent_B: float = 0.0
     """Bytes that really leave a chip over scale-up, for energy."""
+    n_starts: float = 0.0
+    """Collectives that a library starts inside a scale-up domain: flags, kernels, rings set up."""
+    n_exchanges: float = 0.0
+    """Direct exchanges: every rank writes to every other through a switch and waits once."""
 
     def __add__(self, other: Traffic) -> Traffic:
         return Traffic(*(a + b for a, b in zip(self.parts(), other.parts(), strict=True)))
 
-    def parts(self) -> tuple[float, float, float, float, float]:
-        """The five fields in order."""
-        return (self.up_B, self.up_hops, self.out_B, self.out_hops, self.sent_B)
+    def parts(self) -> tuple[float, ...]:
+        """The fields in order."""
+        return (
+            self.up_B, self.up_hops, self.out_B, self.out_hops, self.sent_B, self.n_starts, self.n_exchanges
+        )  # fmt: skip
 
     def times(self, n: float) -> Traffic:
         """This traffic `n` times."""
         return Traffic(*(n * a for a in self.parts()))
-
-    def time_s(self, up_Bps: float, out_Bps: float, up_hop_s: float, out_hop_s: float) -> float:
-        """Alpha-beta time at given speeds [s]."""
-        return self.up_B / up_Bps + self.up_hops * up_hop_s + self.out_B / out_Bps + self.out_hops * out_hop_s
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,10 +57,17 @@ class Reference:
     """Latency of one scale-up message."""
     out_hop_s: float
     """Latency of one scale-out message."""
+    start_s: float = 0.0
+    """Start of a collective by a library."""
+    exchange_s: float = 0.0
+    """One direct exchange."""
+    has_direct: bool = True
+    """Whether the stack has kernels that exchange directly; without, rings and trees of a library are left."""
 
-    def time_s(self, traffic: Traffic) -> float:
-        """Time of `traffic` at this reference [s]."""
-        return traffic.time_s(self.up_Bps, self.out_Bps, self.up_hop_s, self.out_hop_s)
+    def time_s(self, t: Traffic) -> float:
+        """Alpha-beta time of `t` at this reference [s]."""
+        latency = t.up_hops * self.up_hop_s + t.n_starts * self.start_s + t.n_exchanges * self.exchange_s
+        return latency + t.up_B / self.up_Bps + t.out_B / self.out_Bps + t.out_hops * self.out_hop_s
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,10 +107,16 @@ def group(fabric: Fabric, inner: int, size: int) -> Group:
     return Group(size, max(share, 1e-3), False, False, hops)
 
 
-def _in_domain(g: Group, volume_B: float, factor: float, hops: float) -> Traffic:
-    """Traffic of `factor * volume_B` bytes through the group's links in `hops` steps."""
+def _in_domain(g: Group, volume_B: float, factor: float, hops: float, starts: float = 0.0) -> Traffic:
+    """Traffic of `factor * volume_B` bytes through the group's links in `hops` steps of a library's collective."""
     bytes_ = factor * volume_B
-    return Traffic(up_B=bytes_ / g.share, up_hops=hops, sent_B=bytes_)
+    return Traffic(up_B=bytes_ / g.share, up_hops=hops, sent_B=bytes_, n_starts=starts)
+
+
+def _direct(g: Group, volume_B: float, factor: float, n_exchanges: float) -> Traffic:
+    """Traffic of `factor * volume_B` bytes in direct exchanges through a switch."""
+    bytes_ = factor * volume_B
+    return Traffic(up_B=bytes_ / g.share, sent_B=bytes_, n_exchanges=n_exchanges)
 
 
 def all_gather(g: Group, volume_B: float, ref: Reference) -> Traffic:
@@ -109,7 +124,8 @@ def all_gather(g: Group, volume_B: float, ref: Reference) -> Traffic:
 
         t = (n - 1)/n V / B + hops alpha
 
-    with hops n - 1 on a ring, or 1 when every pair is connected through a switch (direct exchange).
+    with hops n - 1 on a ring, or 1 when every pair is connected through a switch (direct exchange). Without direct
+    exchange a library starts a ring.
 
     Source: [thakur2005] section 4 (ring); [aws2026nki] for mesh, ring and their ranges on Trainium.
 
@@ -127,21 +143,28 @@ def all_gather(g: Group, volume_B: float, ref: Reference) -> Traffic:
     ring = _in_domain(g, volume_B, (n - 1) / n, g.ring_hops)
     if not g.switched:
         return ring
+    if not ref.has_direct:
+        return dataclasses.replace(ring, n_starts=1.0)
     return min(_in_domain(g, volume_B, (n - 1) / n, 1.0), ring, key=ref.time_s)
 
 
 def all_reduce(g: Group, volume_B: float, ref: Reference) -> Traffic:
     """All-reduce of a vector of `volume_B` bytes, the fastest of the known algorithms.
 
-    Candidates: ring or two-shot (2 (n-1)/n V; 2 ring hops, or 2 hops through a switch), one-shot ((n-1) V
-    in one hop), recursive doubling (log2 n hops of V), and reduction in the switch (V, 2 hops).
+        direct, through a switch:  one-shot (n - 1) V, 1 exchange;  two-shot 2 (n-1)/n V, 2 exchanges
+        library:  ring 2 (n-1)/n V, 1 start and two rings of hops
+        reduction in the switch:  V, 2 starts, 2 hops (all ranks wait for each other before and after)
+        torus:  recursive doubling V log2 n, 1 start, log2 n hops;  mesh (n - 1) V, 1 start, half a ring of hops
 
-    Source: [thakur2005] section 4; [aws2026nki] mesh, RDH and ring algorithms of Trainium.
+    Each kind has its own latency, since a kernel that writes to all peers costs a third of a library's collective.
+
+    Source: [thakur2005] section 4; [aws2026nki] mesh, RDH and ring algorithms of Trainium; the latencies are fitted to
+        measured collectives.
 
     Args:
         g: ranks.
         volume_B: vector length in bytes.
-        ref: speeds at which the algorithm is chosen.
+        ref: speeds at which the algorithm is chosen, and whether the stack exchanges directly.
 
     Returns:
         Traffic of the fastest algorithm.
@@ -149,14 +172,14 @@ def all_reduce(g: Group, volume_B: float, ref: Reference) -> Traffic:
     n = g.size
     if n <= 1:
         return Traffic()
-    two_shot_hops = 2.0 if g.switched else 2 * g.ring_hops
-    candidates = [
-        _in_domain(g, volume_B, 2 * (n - 1) / n, two_shot_hops),
-        _in_domain(g, volume_B, n - 1, 1.0 if g.switched else g.ring_hops / 2),
-        _in_domain(g, volume_B, math.log2(n), math.ceil(math.log2(n))),
-    ]
+    candidates = [_in_domain(g, volume_B, 2 * (n - 1) / n, 2 * g.ring_hops, 1.0)]
     if g.reduces_in_network:
-        candidates.append(_in_domain(g, volume_B, 1.0, 2.0))
+        candidates.append(_in_domain(g, volume_B, 1.0, 2.0, 2.0))
+    if not g.switched:
+        doubling = _in_domain(g, volume_B, math.log2(n), math.ceil(math.log2(n)), 1.0)
+        candidates += [doubling, _in_domain(g, volume_B, n - 1, g.ring_hops / 2, 1.0)]
+    elif ref.has_direct:
+        candidates += [_direct(g, volume_B, n - 1, 1.0), _direct(g, volume_B, 2 * (n - 1) / n, 2.0)]
     return min(candidates, key=ref.time_s)
 
 

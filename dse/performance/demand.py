@@ -8,90 +8,22 @@ from __future__ import annotations
 import dataclasses
 from functools import cache
 
-import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Float
 
-from ..core.types import Scalar, as_float
 from ..hardware.system import System
 from ..mapping.activations import ACTIVATION_B
 from ..mapping.memory import GRADIENT_B, WEIGHT_B, chip_expert_parameters, chip_parameters, memory_B
 from ..mapping.plan import Plan, check_plan, layers_per_stage, n_micro_batches
-from ..mapping.rank import Placed, Shard, decode_ops, shard, training_ops
-from ..mapping.tiling import ArrayShape, OpDemand, RankOps, array_shape, op_demand, rank_ops, sram_B
-from ..workload.transformer import (
-    Decode,
-    Model,
-    Training,
-    Workload,
-    attention_parameters,
-    mean_context,
-    n_dense_layers,
-    value_dim,
-)
+from ..mapping.rank import Shard, shard, training_ops
+from ..mapping.tiling import ArrayShape, RankOps, array_shape, op_demand, rank_ops, sram_B
+from ..workload.transformer import Model, Training, Workload, forward_FLOP_per_token, mean_context, n_dense_layers
+from .coefficients import StepDemand, traffic_demand
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
+from .inference import serving_demand
 
 OPTIMIZER_TRAFFIC_B = 16.0 + 12.0 + WEIGHT_B
 """Adam in fp32: read gradient, master and two moments, write master and moments and the bf16 weight."""
-
-
-class TrafficDemand(eqx.Module):
-    """`collective.Traffic` as arrays, every entry >= 0."""
-
-    up_B: Scalar = eqx.field(converter=as_float)
-    """Bytes at full scale-up speed."""
-    up_hops: Scalar = eqx.field(converter=as_float)
-    """Sequential scale-up messages."""
-    out_B: Scalar = eqx.field(converter=as_float)
-    """Bytes at the chip's network share."""
-    out_hops: Scalar = eqx.field(converter=as_float)
-    """Sequential network messages."""
-    sent_B: Scalar = eqx.field(converter=as_float)
-    """Bytes that leave the chip over scale-up."""
-
-
-class StepDemand(eqx.Module):
-    """All coefficients of one step of one workload under one plan."""
-
-    ops: OpDemand
-    """Operators of one micro batch on the slowest stage."""
-    tensor: TrafficDemand
-    """Tensor-parallel traffic per micro batch."""
-    pipeline: TrafficDemand
-    """Stage-to-stage traffic per micro batch."""
-    shard: TrafficDemand
-    """Weights gathered and gradients scattered per micro batch, when weights are sharded."""
-    data: TrafficDemand
-    """Data-parallel traffic per step."""
-    n_host: Scalar = eqx.field(converter=as_float)
-    """Kernels and collectives the host starts per micro batch; 0 where graphs are replayed."""
-    n_sync: Scalar = eqx.field(converter=as_float)
-    """Ring steps of tensor ranks per micro batch that wait for each other, in a pipeline."""
-    n_micro: Scalar = eqx.field(converter=as_float)
-    """Micro batches per step."""
-    bubble_micro: Scalar = eqx.field(converter=as_float)
-    """Idle time of the pipeline in micro batches."""
-    window_micro: Scalar = eqx.field(converter=as_float)
-    """Part of a micro batch behind which data-parallel traffic can hide; positive."""
-    optimizer_B: Scalar = eqx.field(converter=as_float)
-    """Memory traffic of the optimizer per step."""
-    macs: Float[Array | np.ndarray, "*batch 4"] = eqx.field(converter=as_float)
-    """MACs per micro batch by executed precision."""
-    sram_B: Scalar = eqx.field(converter=as_float)
-    """SRAM traffic of the arrays per micro batch."""
-    memory_B: Scalar = eqx.field(converter=as_float)
-    """HBM capacity the plan needs on the heaviest chip."""
-    tokens: Scalar = eqx.field(converter=as_float)
-    """Tokens that one step of the whole system produces."""
-    model_FLOP: Scalar = eqx.field(converter=as_float)
-    """Useful FLOP per chip and step (no recompute, causal attention halved), for MFU."""
-    rate: Scalar = eqx.field(converter=as_float)
-    """MACs of one PE per cycle at the precision of the linear layers, the base of MFU."""
-
-
-def _traffic(t: Traffic) -> TrafficDemand:
-    return TrafficDemand(*t.parts())
 
 
 @cache
@@ -238,10 +170,10 @@ def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShap
     contexts = [mean_context(model, workload.sequence, windowed) for windowed in (False, True)]
     return StepDemand(
         ops=op_demand(ops, runs),
-        tensor=_traffic(_tensor_traffic(workload, plan, system, layers, ref)),
-        pipeline=_traffic(_pipeline_traffic(workload, plan, system, ref)),
-        shard=_traffic(per_micro + _context_traffic(workload, plan, system, layers, ref)),
-        data=_traffic(per_step),
+        tensor=traffic_demand(_tensor_traffic(workload, plan, system, layers, ref)),
+        pipeline=traffic_demand(_pipeline_traffic(workload, plan, system, ref)),
+        shard=traffic_demand(per_micro + _context_traffic(workload, plan, system, layers, ref)),
+        data=traffic_demand(per_step),
         n_host=n_host_calls(runs, ops, layers, plan),
         n_sync=8.0 * layers * (plan.tp - 1) * (plan.pp > 1),
         n_micro=n_micro_batches(plan, workload),
@@ -257,54 +189,6 @@ def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShap
     )
 
 
-def decode_demand(workload: Decode, plan: Plan, system: System, array: ArrayShape, ref: Reference) -> StepDemand:
-    """Coefficients of one token for every sequence of the batch; two all-reduces per block over tensor ranks."""
-    check_plan(plan, workload, system)
-    placed: list[Placed] = decode_ops(workload, plan.tp, plan.dp)
-    ops = rank_ops([p.op for p in placed], array)
-    runs = _runs(
-        [p.phase for p in placed], np.asarray([p.share for p in placed]), float(workload.model.n_layers), "none"
-    )
-    macs = runs @ ops.macs
-    model, seen = workload.model, min(workload.model.window, workload.context)
-    volume = workload.batch / plan.dp * model.hidden * ACTIVATION_B
-    tensor = across_all_reduce(*spread(system.fabric, 1, plan.tp), volume, ref).times(2.0 * model.n_layers)
-    none = _traffic(Traffic())
-    return StepDemand(
-        ops=op_demand(ops, runs), tensor=_traffic(tensor), pipeline=none, shard=none, data=none,
-        n_host=0.0, n_sync=0.0, n_micro=1.0, bubble_micro=0.0, window_micro=0.5, optimizer_B=0.0,
-        macs=macs, sram_B=sram_B(macs, array),
-        memory_B=memory_B(plan, workload).total, tokens=workload.batch,
-        model_FLOP=forward_FLOP_per_token(model, workload.context, seen) * workload.batch / system.n_chips,
-        rate=array.rates[array.executed(workload.weight_precision)],
-    )  # fmt: skip
-
-
-def forward_FLOP_per_token(model: Model, context: float, windowed: float) -> float:
-    """FLOP of one token's forward pass: 2 per weight it visits, and the scores and weighted values of attention.
-
-        F = 2 N + 2 a (d + d_v) (l_full c + l_window c_w)
-
-    with N visited weights, a heads, d and d_v widths of a head's query and value, c positions attended to.
-
-    Source: [narayanan2021megatron] appendix for the terms; [deepseek2024v2] section 2.1 for values of another width.
-
-    Args:
-        model: sizes.
-        context: positions a token attends to in blocks that see everything.
-        windowed: the same in sliding-window blocks.
-
-    Returns:
-        FLOP per token.
-    """
-    dense, e = n_dense_layers(model) / model.n_layers, model.experts
-    inner = dense * model.ffn + ((1 - dense) * (e.per_token * e.ffn + e.shared_ffn) if e else 0.0)
-    block = attention_parameters(model) + model.n_mlp_matrices * model.hidden * inner
-    linear = 2 * model.n_layers * block + 2 * model.hidden * model.vocab
-    attended = (model.n_layers - model.n_window_layers) * context + model.n_window_layers * windowed
-    return linear + 2 * model.n_heads * (model.head_dim + value_dim(model)) * attended
-
-
 def demand(
     workload: Workload, plan: Plan, system: System, ref: Reference, array: ArrayShape | None = None
 ) -> StepDemand:
@@ -312,7 +196,7 @@ def demand(
     array = array_shape(system.chip.core.tensor) if array is None else array
     if isinstance(workload, Training):
         return training_demand(workload, plan, system, array, ref)
-    return decode_demand(workload, plan, system, array, ref)
+    return serving_demand(workload, plan, system, array, ref)
 
 
 def stack_demands(demands: list[StepDemand]) -> StepDemand:

@@ -10,7 +10,7 @@ from ..core.types import FloatLike
 from ..hardware.chip import Chip, pool_B
 from ..mapping.tiling import OpDemand
 from .calibration import Calibration
-from .demand import StepDemand, TrafficDemand
+from .coefficients import StepDemand, TrafficDemand
 
 
 class OpTimes(eqx.Module):
@@ -38,7 +38,7 @@ class Step(eqx.Module):
     compute_s: FloatLike
     """Operators of all micro batches."""
     host_exposed_s: FloatLike
-    """Device waiting for the host to start work."""
+    """Device waiting for the host to start work, and the serving loop around it."""
     tensor_exposed_s: FloatLike
     """Tensor-parallel traffic that nothing hides."""
     pipeline_exposed_s: FloatLike
@@ -107,8 +107,9 @@ def op_times(ops: OpDemand, chip: Chip, c: Calibration) -> OpTimes:
 
 
 def traffic_time_s(t: TrafficDemand, chip: Chip, c: Calibration) -> FloatLike:
-    """Alpha-beta time of communication on `chip` [s]: bytes over achievable speed plus hops times latency."""
+    """Alpha-beta time of communication on `chip` [s]: bytes over achievable speed, starts and hops times latency."""
     up = t.up_B / (chip.scaleup_bandwidth_per_dir_Bps * c.scaleup_frac) + t.up_hops * c.scaleup_hop_s
+    up = up + t.n_starts * c.collective_s + t.n_exchanges * c.exchange_s
     return up + t.out_B / (chip.scaleout_bandwidth_per_dir_Bps * c.scaleout_frac) + t.out_hops * c.scaleout_hop_s
 
 
@@ -117,10 +118,11 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration) -> Step:
 
         work  = p_norm(sum_i runs_i t_i, n_host t_host)
         micro = overlap(overlap(work, t_tensor; eta_tp), t_shard; eta_dp) + t_pipeline
-        step  = (M + bubble - w) micro + (1 - eta_dp) t_data + p_norm(w micro, eta_dp t_data) + t_optimizer
+        step  = (M + bubble - w) micro + (1 - eta_dp) t_data + p_norm(w micro, eta_dp t_data) + t_optimizer + t_loop
 
-    with M micro batches, bubble (pp - 1)/v and w the part of the last micro batch that can hide data-parallel
-    traffic. Every term is a posynomial of the chip's rates with coefficients >= 0.
+    with M micro batches, bubble (pp - 1)/v, w the part of the last micro batch that can hide data-parallel traffic
+    and t_loop what a serving loop spends per call and request. Every term is a posynomial of the chip's rates with
+    coefficients >= 0.
 
     Source: [narayanan2021megatron] section 2.2 for the pipeline; [williams2009] for the operators.
     Assumes: the slowest stage paces the pipeline; every micro batch is alike.
@@ -146,12 +148,13 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration) -> Step:
     hidden = p_norm_max(jnp.stack([window, c.dp_overlap_frac * t_data]), c.overlap_p)
     tail = (1.0 - c.dp_overlap_frac) * t_data + hidden
     optimizer = d.optimizer_B / (chip.hbm_bandwidth_Bps * c.hbm_frac)
+    loop = d.n_calls * c.call_s + d.n_requests * c.request_s
     n_whole = d.n_micro + d.bubble_micro - d.window_micro
     traffic = jnp.sum(d.ops.runs * op_traffic_B(d.ops, pool_B(chip) * c.tile_memory_frac))
     return Step(
-        total_s=n_whole * micro + tail + optimizer,
+        total_s=n_whole * micro + tail + optimizer + loop,
         compute_s=d.n_micro * device,
-        host_exposed_s=d.n_micro * (work - device),
+        host_exposed_s=d.n_micro * (work - device) + loop,
         tensor_exposed_s=d.n_micro * (with_tensor - work),
         pipeline_exposed_s=d.n_micro * t_pipeline,
         bubble_s=d.bubble_micro * micro,

@@ -21,6 +21,8 @@ from ..hardware.presets import chip_receipts
 from ..objective.metrics import chip_technology, evaluate, silicon
 from ..objective.study import Study
 from ..optimize.solution import Solution
+from ..workload.requests import Requests
+from ..workload.transformer import Workload
 from .findings import Operator, operators
 from .format import digits
 from .style import BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
@@ -56,9 +58,14 @@ def write_figures(s: Solution, folder: Path) -> list[Path]:
     assert s.chip is not None
     with plt.rc_context(STYLE):
         paths = save(area_power_figure(s.chip, s.study), folder, "area_power")
-        if s.workloads:
+        if phases(s):
             paths += save(roofline_figure(s), folder, "roofline")
     return paths
+
+
+def phases(s: Solution) -> dict[str, tuple[Workload, int]]:
+    """Workloads that are one phase of a model, with operators of their own to draw."""
+    return {n: (w, chips) for n, (w, chips) in s.study.workloads.items() if not isinstance(w, Requests)}
 
 
 def area_parts(chip: Chip, package: str) -> dict[str, float]:
@@ -163,7 +170,7 @@ def clouds(s: Solution, name: str) -> tuple[Cloud, Cloud]:
     """Operators of a workload on the baseline, under its own best plan, and on the design."""
     assert s.chip is not None
     report = next(w for w in s.workloads if w.name == name)
-    workload, n_chips = s.study.workloads[name]
+    workload, n_chips = phases(s)[name]
     before = s.study.at_size(n_chips)
     after = dataclasses.replace(before, chip=s.chip)
     c = s.study.calibrated()
@@ -176,17 +183,16 @@ def clouds(s: Solution, name: str) -> tuple[Cloud, Cloud]:
 
 def roofline_figure(s: Solution) -> Figure:
     """Rooflines of baseline and design, one panel per workload, with its operators."""
-    n = len(s.workloads)
+    n = len(phases(s))
     size, grid = (max(5.0 * n, 6.0), 4.2), {"wspace": 0.06}
     figure, axes = plt.subplots(1, n, figsize=size, sharey=True, squeeze=False, gridspec_kw=grid)
-    pairs = [clouds(s, w.name) for w in s.workloads]
+    pairs = [clouds(s, name) for name in phases(s)]
     every = [(c, o) for pair in pairs for c in pair for o in c.operators]
     x = (min(o.intensity for _, o in every) / 3, max(o.intensity for _, o in every) * 6)
     top = max(float(peak_FLOPps(c.chip, o.precision)) for c, o in every)
     axes[0][0].set(ylim=(min(o.achieved_FLOPps for _, o in every) / 3, top * 3), ylabel="FLOP/s of one chip")
-    for ax, pair, w in zip(axes[0], pairs, s.workloads, strict=True):
-        workload, n_chips = s.study.workloads[w.name]
-        ax.set_title(f"{w.name}: {workload.model.name}, {n_chips:,} chips")
+    for ax, pair, (name, (workload, n_chips)) in zip(axes[0], pairs, phases(s).items(), strict=True):
+        ax.set_title(f"{name}: {workload.model.name}, {n_chips:,} chips")
         ax.set_xlabel("FLOP per byte of HBM traffic")
         roofline_panel(ax, pair, x)
     bounds = list(dict.fromkeys("compute" if o.bound == "tile" else o.bound for p in pairs for o in p[1].operators))

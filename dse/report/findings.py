@@ -10,10 +10,11 @@ from ..core.types import as_float
 from ..hardware.chip import pool_B
 from ..hardware.system import System
 from ..mapping.plan import Plan
-from ..mapping.rank import decode_ops, shard, training_ops
+from ..mapping.rank import shard, training_ops
+from ..mapping.serving import serving_ops
 from ..mapping.tiling import array_shape
 from ..objective.metrics import Evaluation, chip_reference, evaluate
-from ..performance.calibration import Calibration, default_calibration, extreme
+from ..performance.calibration import Calibration, extreme, workload_calibration
 from ..performance.demand import demand
 from ..performance.step import op_traffic_B
 from ..technology.node import PRECISIONS
@@ -82,7 +83,7 @@ def find(system: System, workload: Workload, plan: Plan | None) -> Finding:
     Raises:
         PlanError: as `evaluate`.
     """
-    c = default_calibration(system.chip.name)
+    c = workload_calibration(system.chip.name, workload)
     plan, nominal = evaluate(system, workload, plan, calibration=c)
     ends = [evaluate(system, workload, plan, calibration=extreme(c.name, good))[1] for good in (True, False)]
     return Finding(
@@ -122,7 +123,7 @@ def operators(
 def _rank_ops(workload: Workload, plan: Plan) -> list[Op]:
     """The operators of a rank in the order in which `demand` lists them, backward and forward told apart."""
     training = isinstance(workload, Training)
-    placed = training_ops(workload, shard(plan)) if training else decode_ops(workload, plan.tp, plan.dp)
+    placed = training_ops(workload, shard(plan)) if training else serving_ops(workload, plan)
     forward = {p.op.name for p in placed if p.phase == "forward"}
     return [
         dataclasses.replace(p.op, name=f"{p.op.name} backward")

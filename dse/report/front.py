@@ -20,7 +20,8 @@ from ..hardware.presets import default_system
 from ..hardware.presets import system as preset_system
 from ..objective.metrics import chip_technology, evaluate, silicon
 from ..objective.study import Study
-from ..objective.terms import DELIVERED, METRICS, State, Work
+from ..objective.terms import DELIVERED, METRICS, OWNED, State, Work
+from ..workload.transformer import Workload
 from .format import digits, label, percent, quantity_text, times
 from .results import study_manifest, write_json
 from .tables import table
@@ -96,20 +97,28 @@ class Named:
 
 
 def named_chips(study: Study, metrics: tuple[str, ...], baseline_s: list[float]) -> list[Named]:
-    """Chips that exist and can run all workloads of a study, each in its own largest system, by their best plans."""
-    found = []
+    """Chips that exist and can run all workloads of a study, each in its own largest system, by their best plans.
+
+    None on axes that need an owner, since theirs have other hosts, prices and margins (see `dse cost`), and none for
+    models in service (see `dse serve`).
+    """
+    found: list[Named] = []
+    if any(m in OWNED for m in metrics) or study.services:
+        return found
     for name in NAMED:
         works = []
         chip = preset_system(default_system(name)).chip
         tech = chip_technology(chip)
         try:
             for (workload, n), base in zip(study.workloads.values(), baseline_s, strict=True):
+                assert isinstance(workload, Workload)
                 _, e = evaluate(preset_system(default_system(name), n), workload)
-                works.append(Work(e.step_s, e.power_W, np.float64(base), e.tokens_per_s * e.step_s / n))
+                share = np.float64(1.0 / len(study.workloads))
+                works.append(Work(e.step_s, e.power_W, np.float64(base), e.tokens_per_s * e.step_s / n, share))
         except DseError:
             continue
         s = silicon(chip, tech)
-        state = State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, works)
+        state = State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, works, [])
         values = [METRICS[m](state) for m in metrics]
         found.append(Named(name, tuple(float(max(v) if isinstance(v, list) else v) for v in values)))
     return found

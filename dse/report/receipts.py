@@ -10,6 +10,7 @@ from pathlib import Path
 from .. import core
 from ..core.errors import DseError
 from ..core.provenance import Sourced
+from ..fleet.presets import around_receipts
 from ..hardware.presets import chip_receipts
 from ..mapping.activations import footprint_receipts
 from ..mapping.headroom import headroom_receipts
@@ -18,6 +19,7 @@ from ..objective.study import Study
 from ..performance.calibration import calibration_receipts
 from ..technology.presets import DIE_TO_DIE, receipts
 from ..workload.op import pass_receipts
+from ..workload.storage import storage_receipts
 
 BIBLIOGRAPHY = Path(core.__file__).parent / "references.bib"
 
@@ -52,6 +54,7 @@ def calibration_basis(name: str) -> list[Basis]:
         *(Basis("headroom", f) for f in headroom_receipts()),
         *(Basis("kept in training", f) for f in footprint_receipts("fused")),
         *(Basis("element passes", f) for f in pass_receipts()),
+        *(Basis("storage", f) for f in storage_receipts()),
     ]
 
 
@@ -61,13 +64,20 @@ def technology_basis(node: str, memory: str, link: str, package: str) -> list[Ba
     return [Basis(f"{kind} {name}", f) for kind, name in parts for f in receipts(kind, name)]
 
 
+def owner_basis(host: str, node: str) -> list[Basis]:
+    """Facts of what surrounds a chip: server, owner, failures, carbon."""
+    return [Basis(thing, fact) for thing, fact in around_receipts(host, node)]
+
+
 def study_basis(study: Study, choice: Choice | None) -> list[Basis]:
     """Every fact behind a study's answer, once each; of all its choices when none was made."""
     chosen = study.choices if choice is None else (choice,)
     baseline = study.baseline.chip
     made = [b for c in chosen for b in technology_basis(c.node, c.hbm, c.link, study.package)]
     own = technology_basis(baseline.node, baseline.hbm, baseline.link, study.package)
-    every = [*made, *calibration_basis(study.calibrated().name), *chip_basis(baseline.name), *own]
+    owned = [] if study.owner is None else [b for c in chosen for b in owner_basis(study.owner.host, c.node)]
+    own += [*chip_basis(baseline.name), *owned]
+    every = [*made, *calibration_basis(study.calibrated().name), *own]
     return list({(b.thing, b.fact.name): b for b in every}.values())
 
 

@@ -12,15 +12,19 @@ from rich.text import Text
 from ..hardware.chip import Chip
 from ..hardware.system import System
 from ..mapping.plan import plan_text
+from ..mapping.tiling import array_shape
 from ..objective.design import Choice
-from ..objective.metrics import chip_technology, silicon
+from ..objective.metrics import chip_reference, chip_technology, silicon
+from ..objective.served import asked_demand
 from ..objective.study import Study
-from ..objective.terms import DELIVERED, METRICS, State
+from ..objective.terms import METRICS, SERVED, SPEEDUPS, State
 from ..optimize.solution import Certificate, LimitReport, Relaxation, Solution, Status, WorkloadReport
 from ..optimize.solve import TECHNOLOGY_ROWS
+from ..workload.requests import Requests
 from .findings import binding, operators
 from .format import digits, in_unit, label, percent, quantity_text, span, times, unit_of
 from .receipts import guesses, study_basis
+from .serving import spent
 from .tables import WIDE, beside, table
 
 SHOWN_ALTERNATIVES = 5
@@ -58,7 +62,7 @@ def headline(s: Solution) -> str:
         return f"{reaches}; {goal_text(s.study, s.goal)}"
     speeds = ", ".join(f"{w.name} {times(w.speedup, 2)}" for w in s.workloads)
     delivers = f"delivers a modelled {times(s.delivered, 2)} ({speeds})"
-    return f"{reaches}; {delivers}" + ("" if s.study.goal == DELIVERED else f"; {goal_text(s.study, s.goal)}")
+    return f"{reaches}; {delivers}" + ("" if s.study.goal in SPEEDUPS else f"; {goal_text(s.study, s.goal)}")
 
 
 def product(name: str) -> str:
@@ -68,8 +72,8 @@ def product(name: str) -> str:
 
 def goal_text(study: Study, goal: float) -> str:
     """The goal in words: a speed-up for `delivered_time`, else the metric with its unit."""
-    if study.goal == DELIVERED:
-        return f"{times(1 / goal)} delivered"
+    if study.goal in SPEEDUPS:
+        return f"{times(1 / goal)} {'served' if study.goal == SERVED else 'delivered'}"
     return f"{label(study.goal)} {quantity_text(study.goal, goal)}"
 
 
@@ -77,7 +81,7 @@ def numbers(s: Solution, chip: Chip) -> dict[str, float]:
     """`NUMBERS` of a chip."""
     tech = chip_technology(chip, s.study.package)
     parts = silicon(chip, tech)
-    state = State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, [])
+    state = State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, [], [])
     values = {name: METRICS[name](state) for name in NUMBERS}
     return {name: float(v) for name, v in values.items() if not isinstance(v, list)}
 
@@ -116,7 +120,7 @@ def hbm_text(chip: Chip) -> str:
 
 def limits_table(s: Solution) -> Table:
     """Every limit with a price or of the user's, the dearest first; what else is slack stands below."""
-    t = table("limit", "design", "margin", f"loosen -> {'speed' if s.study.goal == DELIVERED else 'goal'}")
+    t = table("limit", "design", "margin", f"loosen -> {'speed' if s.study.goal in SPEEDUPS else 'goal'}")
     asked = {x.metric for x in s.study.limits}
     shown = [x for x in s.limits if x.name in asked or abs(x.price) >= 10 * SMALLEST_PRICE]
     for x in sorted(shown, key=lambda x: -abs(x.price)):
@@ -150,7 +154,7 @@ def price_text(x: LimitReport, study: Study) -> str:
     step, amount = loosening_step(x)
     share = abs(x.price) * step / x.limit
     gain = percent(share, 2 if share >= SMALLEST_PRICE else 1)
-    better = f"+{gain}" if study.goal == DELIVERED else f"-{gain}"
+    better = f"+{gain}" if study.goal in SPEEDUPS else f"-{gain}"
     return f"{'+' if x.sense == 'at_most' else '-'}{amount} -> {better}"
 
 
@@ -174,9 +178,12 @@ def waits_text(s: Solution, w: WorkloadReport) -> str:
     """What a workload waits for on the design, the three largest shares."""
     assert s.chip is not None
     workload, n_chips = s.study.workloads[w.name]
-    c = s.study.calibrated()
-    ops = operators(design_system(s.study, s.chip, n_chips), workload, w.plan, w.evaluation, c)
-    shares = binding(w.evaluation, ops)[:3]
+    c, system = s.study.calibrated(), design_system(s.study, s.chip, n_chips)
+    if isinstance(workload, Requests):
+        d = asked_demand(workload, w.plan, system, chip_reference(s.chip, c), array_shape(s.chip.core.tensor))
+        shares = list(spent(d, s.chip, c).items())[:3]
+    else:
+        shares = binding(w.evaluation, operators(system, workload, w.plan, w.evaluation, c))[:3]
     return ", ".join(f"{name.removesuffix(' traffic')} {percent(share)}" for name, share in shares)
 
 
@@ -228,11 +235,11 @@ def overall_lines(c: Certificate) -> list[Text]:
 
 def alternatives_table(s: Solution) -> Table:
     """The best choices, before rounding; only what differs between the study's choices is named."""
-    t = table("best choices (before rounding)", "delivered" if s.study.goal == DELIVERED else "goal", "behind")
+    t = table("best choices (before rounding)", "delivered" if s.study.goal in SPEEDUPS else "goal", "behind")
     best = s.alternatives[0].goal
     for a in s.alternatives[:SHOWN_ALTERNATIVES]:
         if math.isfinite(a.goal):
-            goal = times(1 / a.goal) if s.study.goal == DELIVERED else quantity_text(s.study.goal, a.goal)
+            goal = times(1 / a.goal) if s.study.goal in SPEEDUPS else quantity_text(s.study.goal, a.goal)
             t.add_row(differing_text(a.choice, s.study), goal, percent(a.goal / best - 1) if a.goal > best else "-")
     return t
 

@@ -17,7 +17,7 @@ from ..mapping.plan import plan_text
 from ..objective.metrics import chip_technology, silicon
 from ..technology.node import PRECISION_BITS
 from ..workload.presets import model, model_names
-from ..workload.transformer import Training, kv_B_per_token, total_parameters
+from ..workload.transformer import Prefill, Training, kv_B_per_token, products_of, total_parameters
 from .findings import Finding, binding, step_parts
 from .format import digits, in_unit, label, percent, quantity_text, span
 from .layout import WIDE as WIDE
@@ -139,6 +139,9 @@ def workload_text(f: Finding) -> str:
     if isinstance(w, Training):
         return f"{w.model.name} training {where}: batch {w.global_batch}, sequence {w.sequence}, {w.precision}"
     stored = f"weights {w.weight_precision}, KV cache {w.kv_precision}"
+    if isinstance(w, Prefill):
+        pieces = (f", in chunks of {w.chunk}" if w.chunk else "") + (f", after {w.cached} cached" if w.cached else "")
+        return f"{w.model.name} prefill {where}: batch {w.batch}, prompt {w.prompt}{pieces}, {stored}"
     return f"{w.model.name} decode {where}: batch {w.batch}, context {w.context}, {stored}"
 
 
@@ -166,7 +169,7 @@ def usable_B(c: Chip) -> float:
 
 def peak_text(f: Finding) -> str:
     """The precision the linear layers run at, with a word where the chip lacks the one asked for."""
-    asked = f.workload.precision if isinstance(f.workload, Training) else f.workload.weight_precision
+    asked = products_of(f.workload)
     runs = next(p for p in reversed(native_precisions(f.system.chip)) if PRECISION_BITS[p] >= PRECISION_BITS[asked])
     return runs.upper() if runs == asked else f"{runs.upper()} ({f.system.chip.name} has no {asked.upper()} products)"
 

@@ -21,6 +21,8 @@ from rich.text import Text
 
 from ..calibrate import families, kernels
 from ..calibrate.cases import Case, Unmodelled, training_cases
+from ..calibrate.inference import inference_cases
+from ..calibrate.inference_score import score_requests
 from ..calibrate.measurements import DATA, NEEDED, complete, read
 from ..calibrate.score import Scores, score
 from ..core.errors import SpecError
@@ -35,6 +37,7 @@ Scorer = Callable[[pd.DataFrame], tuple[list[Case], list[Unmodelled]]]
 
 SCORERS: dict[str, Scorer] = {
     "training": training_cases,
+    "inference": inference_cases,
     "kernels": kernels.kernel_cases,
     "collectives": kernels.collective_cases,
 }
@@ -110,7 +113,8 @@ def validate(
     cases, rest = timed(*scorer(rows))
     tell(f"predicting {len(cases)} of {len(cases) + len(rest)} measurements")
     serving = leave_one_out(kind, cases, tell) if held_out else None
-    return Validation(kind, held_out, data, score(cases, rest, serving))
+    compare = score_requests if kind == "inference" else score
+    return Validation(kind, held_out, data, compare(cases, rest, serving))
 
 
 def checked(rows: pd.DataFrame, kind: str, path: Path) -> pd.DataFrame:
@@ -195,22 +199,29 @@ def as_json(v: Validation) -> dict[str, Any]:
         "sources": v.scores.by("source").to_dict("records"),
         "chips": v.scores.by("chip").to_dict("records"),
         "memory": memory_scores(v).to_dict("records"),
+        **({"metrics": v.scores.by("what").to_dict("records")} if "what" in v.scores.predictions else {}),
         "unmodelled": v.unmodelled.reindex(columns=["point_id", "source", "chip", "why"]).to_dict("records"),
         "worst": worst(v),
     }
 
 
+BASELINES = {
+    False: "useful FLOP over peak at one utilisation per chip",
+    True: "(weights + KV cache)/bandwidth/u + c, prompts by FLOP, two constants per chip and metric",
+}
+"""The simple model beside ours: of steps, and of rows split by metric."""
 HEADINGS = ("points", "modelled", "median error", "90th percentile", "bias", "baseline")
 
 
 def validation_view(v: Validation) -> RenderableType:
     """Scores by source and chip, the worst rows, and what has no prediction, on one screen."""
     how = "every source predicted by fits that never saw it" if v.held_out else "default calibrations"
+    is_split = "what" in v.scores.predictions
     parts: list[RenderableType] = [
         Text(f"{v.kind} measurements of {v.data.name}: {how}", style="bold"),
         Text(
             "errors are |predicted/measured - 1|; bias is the median signed error; "
-            "the baseline is useful FLOP over peak at one utilisation per chip",
+            f"the baseline is {BASELINES[is_split]}",
             style="dim",
         ),
         "",
@@ -220,6 +231,8 @@ def validation_view(v: Validation) -> RenderableType:
     ]
     if len(memory_scores(v)):
         parts += ["", _memory_table(v)]
+    if is_split:
+        parts += ["", _scores_table(v, "what")]
     if len(v.modelled):
         parts += ["", _worst_table(v)]
     if len(v.unmodelled):

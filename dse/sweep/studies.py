@@ -105,7 +105,7 @@ def answer_row(s: Solution) -> dict[str, Any]:
     if s.choice is None or s.chip is None or s.silicon is None or s.certificate is None:
         return {**row, "reason": s.status.value}
     tech = choice_technology(s.choice, s.study.package)
-    state = State(s.chip, tech, s.silicon.area, s.silicon.money, s.silicon.die_mm2, s.silicon.supply_V, [])
+    state = State(s.chip, tech, s.silicon.area, s.silicon.money, s.silicon.die_mm2, s.silicon.supply_V, [], [])
     row |= {name: float(METRICS[name](state)) for name in SOLVED if name in METRICS}  # type: ignore[arg-type]
     row |= dataclasses.asdict(s.choice)
     low, high = s.delivered_range

@@ -55,6 +55,10 @@ class Op:
     """Coefficient of that extra traffic [B * B^reuse_power]."""
     n_launches: float = 1.0
     """Kernels or instructions streams started."""
+    stored_elements: float = 0.0
+    """Weights read, which vector engines convert if products run wider than the weights are stored."""
+    stored_bits: float = 16.0
+    """Bits of a stored weight."""
 
 
 @cache

@@ -6,8 +6,9 @@ import dataclasses
 
 from ..core.errors import SpecError
 from ..technology.node import PRECISION_BITS
+from .storage import n_element_bits, own_products
 
-PHASES = ("training", "decode")
+PHASES = ("training", "prefill", "decode")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,12 +115,49 @@ class Decode:
     context: int
     """Tokens in the cache of each sequence."""
     weight_precision: str = "bf16"
-    """Storage of weights; products run at this precision where the chip has it, else at the next wider."""
+    """Storage of weights, one of `storage_names`."""
     kv_precision: str = "bf16"
     """Storage of the KV cache."""
+    product_precision: str = ""
+    """Precision of products with weights; by default what the storage feeds, or the next wider that the chip has."""
 
 
-Workload = Training | Decode
+@dataclasses.dataclass(frozen=True)
+class Prefill:
+    """The prompts of a batch, read until each sequence has its first token."""
+
+    model: Model
+    """The model."""
+    batch: int
+    """Sequences, over all chips of the replica set."""
+    prompt: int
+    """New tokens of each sequence."""
+    weight_precision: str = "bf16"
+    """Storage of weights, one of `storage_names`."""
+    kv_precision: str = "bf16"
+    """Storage of the KV cache."""
+    chunk: int = 0
+    """Tokens of a sequence per pass (chunked prefill); 0 for all at once."""
+    cached: int = 0
+    """Tokens of each sequence that are in the cache already."""
+    product_precision: str = ""
+    """Precision of products with weights; by default what the storage feeds, or the next wider that the chip has."""
+
+    @property
+    def n_chunks(self) -> int:
+        """Passes over each prompt."""
+        return -(-self.prompt // self.chunk) if self.chunk else 1
+
+
+Serving = Prefill | Decode
+Workload = Training | Prefill | Decode
+
+
+def products_of(workload: Workload) -> str:
+    """Precision asked of the linear layers' products."""
+    if isinstance(workload, Training):
+        return workload.precision
+    return workload.product_precision or own_products(workload.weight_precision)
 
 
 def attention_parameters(model: Model) -> int:
@@ -177,12 +215,57 @@ def mean_context(model: Model, sequence: float, windowed: bool) -> float:
     return w - w * w / (2 * sequence) if windowed and w < sequence else sequence / 2
 
 
+def n_attended(model: Model, cached: float, queries: float, windowed: bool) -> float:
+    """Positions that one of `queries` new tokens attends to on average, after `cached` ones.
+
+        causal: c + q/2;  window w: the mean of min(c + i, w) over i from 0 to q;  encoder: c + q
+
+    Args:
+        model: for its mask and window.
+        cached: c, tokens before.
+        queries: q, new tokens.
+        windowed: whether the block has the window.
+    """
+    if not model.causal:
+        return cached + queries
+    whole, w = cached + queries, float(model.window)
+    if not windowed or whole <= w:
+        return cached + queries / 2
+    ramp = max(w - cached, 0.0)
+    return (ramp * (cached + w) / 2 + (queries - ramp) * w) / queries
+
+
 def kv_B_per_token(model: Model, precision: str) -> float:
     """Bytes of KV cache that one token of context takes over all layers (the latent and rotary key if latent)."""
     if model.latent is not None:
         width = model.latent.kv_rank + model.latent.rope_dim
-        return model.n_layers * width * PRECISION_BITS[precision] / 8
-    return 2 * model.n_layers * model.n_kv_heads * model.head_dim * PRECISION_BITS[precision] / 8
+        return model.n_layers * width * n_element_bits(precision) / 8
+    return 2 * model.n_layers * model.n_kv_heads * model.head_dim * n_element_bits(precision) / 8
+
+
+def forward_FLOP_per_token(model: Model, context: float, windowed: float) -> float:
+    """FLOP of one token's forward pass: 2 per weight it visits, and the scores and weighted values of attention.
+
+        F = 2 N + 2 a (d + d_v) (l_full c + l_window c_w)
+
+    with N visited weights, a heads, d and d_v widths of a head's query and value, c positions attended to.
+
+    Source: [narayanan2021megatron] appendix for the terms; [deepseek2024v2] section 2.1 for values of another width.
+
+    Args:
+        model: sizes.
+        context: positions a token attends to in blocks that see everything.
+        windowed: the same in sliding-window blocks.
+
+    Returns:
+        FLOP per token.
+    """
+    dense, e = n_dense_layers(model) / model.n_layers, model.experts
+    inner = dense * model.ffn + ((1 - dense) * (e.per_token * e.ffn + e.shared_ffn) if e else 0.0)
+    block = attention_parameters(model) + model.n_mlp_matrices * model.hidden * inner
+    linear = 2 * model.n_layers * block + 2 * model.hidden * model.vocab
+    attended = (model.n_layers - model.n_window_layers) * context + model.n_window_layers * windowed
+    return linear + 2 * model.n_heads * (model.head_dim + value_dim(model)) * attended
 
 
 def kv_cache_B(model: Model, context: float, precision: str) -> float:

@@ -284,7 +284,7 @@ def draw(ours, others, metrics):
         figure, ax = plt.subplots(figsize=(7.2, 4.2))
         for (name, points), colour in zip(others.items(), BLOCKS.values(), strict=False):
             x = np.exp(points)
-            ax.scatter(x[:, 1], 1 / x[:, 0], s=10, color=colour, label=f"{name}, {TIMES}x the time", linewidths=0)
+            ax.scatter(x[:, 1], 1 / x[:, 0], s=10, color=colour, label=f"{name}, up to {TIMES}x the time", linewidths=0)
         x = np.exp(ours[np.argsort(ours[:, 1])])
         ax.plot(x[:, 1], 1 / x[:, 0], color=DESIGN, linewidth=1.6, label="certified front")
         ax.set(

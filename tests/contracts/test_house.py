@@ -23,7 +23,9 @@ PLAIN = {
     "violation_bound", "kkt_residual", "reuse_half", "reuse_one", "barrier_start", "barrier_end", "tolerance",
     "gap_tolerance", "margin", "multipliers", "lower_multipliers", "upper_multipliers", "limits", "loosening", "z",
     "bond_loss", "linear_cycles", "narrow_cycles", "attention_cycles", "tile_cycles",
-    "tile_moving", "tile_contract", "vector_elements", "runs", "macs", "lower", "upper",
+    "tile_moving", "tile_contract", "vector_elements", "runs", "macs", "lower", "upper", "weights", "values", "target", "signs",
+    "clustering", "level", "pue", "held", "spare_sigmas",
+    "cost_per_token_USD", "energy_per_token_J", "carbon_per_token_kg",
 }  # fmt: skip
 """Quantities without a unit, and multi-valued solver state."""
 PLAIN_RETURNS = {
@@ -31,6 +33,9 @@ PLAIN_RETURNS = {
     "number", "quantity", "p_norm_max", "overlapped", "padded", "of", "total", "margin", "gap", "spread", "macs",
     "extra_precisions", "inverse_yield", "bond_loss", "voltage_limit", "chip_parameters", "chip_expert_parameters",
     "in_flight", "mean_context", "baseline_metric", "log_goal", "best_goal", "speedup", "delivered", "intensity",
+    "repeats", "slowdown", "slowdown_at", "job_slowdown", "provision", "held_over_used", "ratio", "geometric_mean",
+    "mean_speedup", "hypervolume", "worst_gap", "swing", "best_log",
+    "built_delivered", "merit", "own_designs", "whole",
 }  # fmt: skip
 """Public functions that return counts, ratios, whatever unit they were given, or spell their unit out."""
 NUMBERS = ("float", "Scalar", "ScalarLike", "FloatLike")

@@ -251,3 +251,26 @@ def test_an_infeasible_study_is_explained(capsys, study, tmp_path):
     assert answer["status"] == "infeasible"
     power = next(r for r in answer["relaxations"] if r["name"] == "power_W")
     assert power["needed"] > power["limit"] == 20
+
+
+def test_prefill_of_a_prompt_in_chunks(capsys):
+    argv = ["evaluate", "trainium2", "llama-3.1-8b", "--phase", "prefill", "--chips", "4", "--prompt", "4096"]
+    assert main([*argv, "--chunk", "1024", "--weights", "fp8", "--json"]) == 0
+    out = json.loads(capsys.readouterr().out)
+    assert "prompt 4096, in chunks of 1024" in out["workload"]
+    assert out["tokens_per_s"] == pytest.approx(4096 / out["step_s"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--phase", "prefill", "--context", "8"], ["--context belongs to decode", "--prompt, --chunk, --cached"]),
+        (["--phase", "decode", "--prompt", "8"], ["--prompt belongs to prefill"]),
+        (["--phase", "prefill", "--prompt", "0"], ["--prompt 0", "at least 1"]),
+        (["--phase", "decode", "--batch", "100000000"], ["needs", "GiB per chip"]),
+    ],
+)
+def test_flags_of_another_phase_are_refused(capsys, flags, words):
+    assert main(["evaluate", "trainium2", "llama-3.1-8b", "--chips", "4", *flags]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and all(w in err for w in words), err

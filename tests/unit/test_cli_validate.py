@@ -143,3 +143,23 @@ def test_calibrate_shows_every_number_beside_its_prior(capsys, tmp_path, monkeyp
     assert first["name"] == name
     assert first["numbers"][0]["determined"] is True
     assert (tmp_path / "calibration" / "fits.toml").exists()
+
+
+def test_inference_is_scored_by_what_was_timed(capsys, tmp_path):
+    data = TINY.with_name("inference_tiny.csv")
+    argv = ["validate", "--kind", "inference", "--data", str(data), "--results", str(tmp_path)]
+    assert main([*argv, "--json"]) == 0
+    out = json.loads(capsys.readouterr().out)
+    assert {m["what"] for m in out["metrics"] if m["modelled"]} == {
+        "ttft on trainium1", "tpot on trainium1", "request on a100-80", "tpot on h100",
+    }  # fmt: skip
+    assert (out["total"]["points"], out["total"]["modelled"]) == (10, 5)
+    assert (tmp_path / "validation" / "inference" / "parity.png").stat().st_size > 5000
+    assert main(argv) == 0
+    shown = capsys.readouterr().out
+    assert "(weights + KV cache)/bandwidth/u" in shown and "ttft on trainium1" in shown
+
+
+def test_inference_file_without_a_column_is_one_line(capsys, tmp_path):
+    pd.read_csv(TINY.with_name("inference_tiny.csv")).drop(columns="in_len").to_csv(tmp_path / "x.csv", index=False)
+    assert "no column in_len" in refused(capsys, "validate", "--kind", "inference", "--data", str(tmp_path / "x.csv"))

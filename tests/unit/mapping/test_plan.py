@@ -106,8 +106,9 @@ def test_any_text_gives_a_plan_or_a_line(text):
         (GPT3, "pp=8,interleave=5", 8, "interleave=5 does not divide the 12 layers of a stage (pp=8)"),
         # 1536 / (1 x 512) = 3 micro batches for 8 stages
         (GPT3, "pp=8,micro=512,interleave=2", 8, "interleave=2 needs micro batches in multiples of pp=8, got 3"),
-        (DECODE_70B, "tp=4,pp=2", 8, "pp=2: decode supports pp=1 only"),
-        (DECODE_70B, "tp=8,interleave=2", 8, "interleave=2: decode has no pipeline"),
+        (DECODE_70B, "pp=81", 81, "pp=81 exceeds the 80 layers"),
+        (DECODE_70B, "dp=8,ep=2", 8, "ep=2 does not divide the 1 experts"),
+        (DECODE_70B, "tp=8,interleave=2", 8, "interleave=2: inference has no virtual stages"),
         (DECODE_70B, "tp=2,dp=3", 6, "batch 64 is not a multiple of dp=3"),
         (DECODE_70B, "tp=8,dp=2,micro=7", 16, "micro=7, but batch 64 over dp=2 gives 32; omit micro"),
     ],

@@ -5,11 +5,12 @@ import dataclasses
 import pytest
 
 from dse.mapping.plan import Plan
-from dse.mapping.rank import Shard, decode_ops, shard, stored_B, training_ops
-from dse.performance.demand import forward_FLOP_per_token
+from dse.mapping.rank import Shard, shard, training_ops
+from dse.mapping.serving import serving_ops
 from dse.workload.op import passes
 from dse.workload.presets import model, model_names
-from dse.workload.transformer import Decode, Training, mean_context
+from dse.workload.storage import stored_B
+from dse.workload.transformer import Decode, Training, forward_FLOP_per_token, mean_context
 
 GPT3, LLAMA, MIXTRAL, DEEPSEEK = (model(n) for n in ("gpt-3-175b", "llama-3.1-70b", "mixtral-8x7b", "deepseek-v3"))
 
@@ -192,14 +193,14 @@ def test_8_bit_products_pay_for_their_casts():
 
 def test_decode_reads_all_weights_once():
     """Llama 3.1 70B at FP4, one token: 69.5e9 weights (no input table) x 4.25 bits = 36.9 GB of 37.5 in all."""
-    placed = decode_ops(Decode(LLAMA, 1, 1, "fp4", "fp8"), 1, 1)
+    placed = serving_ops(Decode(LLAMA, 1, 1, "fp4", "fp8"), Plan())
     read = sum((1 if p.phase == "head" else LLAMA.n_layers * p.share) * p.op.hbm_B for p in placed)
     weights = 70.55e9 - LLAMA.vocab * LLAMA.hidden
     assert read == pytest.approx(weights * 4.25 / 8, rel=0.01)
 
 
 def attention_of(workload, tp=1, dp=1):
-    (found,) = (p.op for p in decode_ops(workload, tp, dp) if p.op.name == "attention")
+    (found,) = (p.op for p in serving_ops(workload, Plan(tp=tp, dp=dp)) if p.op.name == "attention")
     return found
 
 
@@ -226,7 +227,7 @@ def test_latent_decode_reads_one_narrow_cache():
 
 
 def test_replicas_split_the_batch():
-    one, four = (decode_ops(Decode(LLAMA, 64, 8192), 8, dp) for dp in (1, 4))
+    one, four = (serving_ops(Decode(LLAMA, 64, 8192), Plan(tp=8, dp=dp)) for dp in (1, 4))
     assert macs(one, "forward", False) == pytest.approx(4 * macs(four, "forward", False))
     assert macs(one, "forward", True) == pytest.approx(4 * macs(four, "forward", True))
 
@@ -237,7 +238,7 @@ def test_every_operator_moves_bytes_and_has_a_name(name):
     workload = Training(m, 64, 2048)
     parts = [*training_ops(workload, Shard(1, micro_batch=2)), *training_ops(workload, Shard(2, scores_again=False))]
     if m.causal:
-        parts += decode_ops(Decode(m, 8, 128), 2, 1)
+        parts += serving_ops(Decode(m, 8, 128), Plan(tp=2))
     for p in parts:
         assert p.op.name and p.op.hbm_B > 0 and p.op.vector_elements > 0 and p.op.n_launches >= 1
         assert p.phase in ("forward", "backward", "head") and 0 < p.share <= 1

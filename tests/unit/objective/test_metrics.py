@@ -28,9 +28,9 @@ from dse.objective.metrics import (
 )
 from dse.objective.terms import METRICS
 from dse.performance.calibration import calibration, default_calibration
-from dse.performance.demand import demand, forward_FLOP_per_token, stack_demands
+from dse.performance.demand import demand, stack_demands
 from dse.workload.presets import model
-from dse.workload.transformer import Decode, Training
+from dse.workload.transformer import Decode, Training, forward_FLOP_per_token
 
 LLAMA = model("llama-3.1-8b")
 TRAINING = Training(LLAMA, 32, 4096)

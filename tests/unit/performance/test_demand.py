@@ -11,9 +11,9 @@ from dse.hardware.presets import system
 from dse.mapping.plan import Plan
 from dse.objective.metrics import chip_reference
 from dse.performance.calibration import calibration
-from dse.performance.demand import OPTIMIZER_TRAFFIC_B, demand, forward_FLOP_per_token, stack_demands
+from dse.performance.demand import OPTIMIZER_TRAFFIC_B, demand, stack_demands
 from dse.workload.presets import model
-from dse.workload.transformer import Decode, Training
+from dse.workload.transformer import Decode, Training, forward_FLOP_per_token
 
 GPT3 = model("gpt-3-175b")
 A100_64, A100_1024 = system("dgx-a100", 64), system("dgx-a100", 1024)

@@ -11,12 +11,13 @@ from dse.mapping.plan import Plan
 from dse.mapping.tiling import array_shape, op_demand, padded, product_cycles, rank_ops
 from dse.objective.metrics import chip_reference
 from dse.performance.calibration import calibration, calibration_names, default_calibration
-from dse.performance.demand import TrafficDemand, demand, forward_FLOP_per_token
+from dse.performance.coefficients import TrafficDemand
+from dse.performance.demand import demand
 from dse.performance.step import op_times, op_traffic_B, step_time, traffic_time_s
 from dse.technology.node import PRECISIONS
 from dse.workload.op import Product, fused_attention, linear
 from dse.workload.presets import model
-from dse.workload.transformer import Decode, Training
+from dse.workload.transformer import Decode, Training, forward_FLOP_per_token
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,8 @@ def ideal(name, **changes):
     """Every fraction 1, no latency, perfect overlap."""
     c = calibration(name)
     ones = {f: 1.0 for f in type(c).__dataclass_fields__ if f.endswith("_frac") and "overlap" not in f}
-    zeros = {f: 0.0 for f in ("launch_s", "scaleup_hop_s", "scaleout_hop_s", "tp_overlap_frac", "dp_overlap_frac")}
+    latencies = [f for f in type(c).__dataclass_fields__ if f.endswith("_s")]
+    zeros = {f: 0.0 for f in (*latencies, "tp_overlap_frac", "dp_overlap_frac")}
     return dataclasses.replace(c, **{**ones, **zeros, "overlap_p": 16.0, **changes})
 
 
@@ -147,9 +149,8 @@ def test_time_is_homogeneous():
         scaleout_bandwidth_per_dir_Bps=2 * s.chip.scaleout_bandwidth_per_dir_Bps,
         core=dataclasses.replace(s.chip.core, dma_bandwidth_Bps=2 * s.chip.core.dma_bandwidth_Bps),
     )  # fmt: skip
-    quick = dataclasses.replace(
-        c, launch_s=c.launch_s / 2, scaleup_hop_s=c.scaleup_hop_s / 2, scaleout_hop_s=c.scaleout_hop_s / 2
-    )
+    latencies = [f for f in c.__dataclass_fields__ if f.endswith("_s")]
+    quick = dataclasses.replace(c, **{f: getattr(c, f) / 2 for f in latencies})
     assert float(step_time(d, fast, quick).total_s) == pytest.approx(float(step_time(d, s.chip, c).total_s) / 2)
 
 

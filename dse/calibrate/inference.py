@@ -1,0 +1,254 @@
+"""From a published inference row to a request on a chip, or the reason why not.
+
+A row is a time to first token, a time per output token, or a whole request. Throughput of a static batch is turned
+into the time of its request; where a point prints times as well, they count.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+
+from ..core.errors import DseError
+from ..hardware.chip import Chip, native_precisions, peak_FLOPps
+from ..hardware.presets import system as preset_system
+from ..hardware.system import System
+from ..mapping.memory import memory_B
+from ..mapping.plan import Plan
+from ..mapping.tiling import array_shape
+from ..objective.metrics import chip_reference
+from ..performance.calibration import prior_calibration
+from ..performance.coefficients import StepDemand
+from ..performance.inference import pass_demand
+from ..performance.request import Request
+from ..workload.presets import model as preset_model
+from ..workload.presets import model_names
+from ..workload.transformer import Decode, Model, Prefill, Serving
+from .cases import Case, Unmodelled, per_device, preset_for, row_model, row_number, row_text
+from .measurements import SECONDS
+
+STACKS: tuple[tuple[str, str], ...] = (
+    (r"neuron", "neuronx"),
+    (r"fastertransformer", "fastertransformer"),
+    (r"trt|tensorrt", "trtllm"),
+    (r"deepspeed", "deepspeed"),
+    (r"sglang", "sglang"),
+    (r"jetstream|maxtext|google|tpu", "jetstream"),
+)
+"""Words in a row's framework that name its serving stack; vLLM otherwise."""
+LIBRARY_ONLY = ("fastertransformer", "deepspeed")
+"""Stacks whose all-reduces are those of a library unless asked otherwise: they have no direct exchange."""
+STATIC_SHAPES = ("neuronx",)
+"""Stacks whose programs are compiled for one length: attention runs over all of it, prompts are padded to a bucket."""
+SMALLEST_BUCKET = 128
+"""Shortest prompt a program is compiled for; buckets are powers of two."""
+RUNNING = 256
+"""Sequences that serving loops run at once unless told otherwise; further requests wait outside the batch."""
+
+KINDS = {
+    "ttft": "ttft",
+    "tpot": "tpot",
+    "latency_per_token": "tpot",
+    "request_latency": "request",
+    "request_latency_derived": "request",
+    "output_throughput": "request",
+    "throughput": "request",
+}
+"""Published metric to what is predicted."""
+STATISTICS = ("p50", "mean", "median", "not stated", "single run", "")
+"""Statistics that the model predicts; tails are noise of the system."""
+
+
+@dataclasses.dataclass(frozen=True)
+class InferenceCase(Case):
+    """A request ready to be predicted, with what a simple baseline knows."""
+
+    metric: str = ""
+    """"ttft", "tpot" or "request"."""
+    ideal_s: float = 0.0
+    """Weights and cache over peak bandwidth, useful FLOP over peak rate."""
+    n_passes: float = 1.0
+    """Passes over the model."""
+
+
+def row_stack(row: Any) -> str:
+    """Serving stack of a row."""
+    said = row_text(row, "framework").lower()
+    return next((stack for pattern, stack in STACKS if re.search(pattern, said)), "vllm")
+
+
+def known_model(row: Any) -> Model:
+    """The preset of a row's model where there is one, since rows do not print windows; else the row's own sizes."""
+    name = row_text(row, "model").rsplit("/", 1)[-1].lower()
+    if name in model_names():
+        return preset_model(name)
+    sizes = {name: getattr(row, name) for name in row._fields}
+    return row_model(SimpleNamespace(**sizes, seq_len=row_number(row, "in_len", 1.0) + row_number(row, "out_len", 1.0)))
+
+
+def padded_heads(model: Model, tp: int) -> Model:
+    """`model` with its heads padded to a multiple of the ranks, as stacks do that shard whole heads."""
+    if model.n_heads % tp == 0:
+        return model
+    heads = -(-model.n_heads // tp) * tp
+    return dataclasses.replace(model, n_heads=heads, n_kv_heads=heads if model.n_kv_heads == model.n_heads else tp)
+
+
+def row_storage(row: Any, chip: Chip) -> tuple[str, str]:
+    """Storage of weights and precision of products; 4-bit weights meet 16-bit activations on chips without FP4."""
+    said = row_text(row, "precision").lower()
+    native = native_precisions(chip)
+    weights = re.search(r"weights (\w+)", said)
+    if weights and weights.group(1) in ("int8", "int4"):
+        return weights.group(1), ""
+    if re.search(r"fp4|mxfp4", said):
+        return "mxfp4", "" if "fp4" in native else "bf16"
+    if re.search(r"fp8|e4m3", said):
+        return "fp8", ""
+    return ("int8", "fp8") if re.search(r"w8a8|int8|smoothquant", said) else ("bf16", "")
+
+
+def row_plan(row: Any, batch: int) -> Plan:
+    """The plan of a row; what it does not print is 1."""
+    tp, pp, ep, dp = (max(int(row_number(row, n, 1)), 1) for n in ("tp", "pp", "ep", "dp"))
+    tp = max(tp // dp, 1) if tp * pp * dp > _devices(row) >= tp * pp else tp
+    return Plan(tp=tp, pp=pp, dp=dp, micro_batch=max(batch // dp, 1), ep=min(ep, dp), sequence_parallel=False)
+
+
+def _devices(row: Any) -> int:
+    """Most ranks a row's chips can hold: two each where a chip shows two cores."""
+    return 2 * int(row_number(row, "num_chips", 1))
+
+
+def lengths(row: Any, stack: str) -> tuple[int, int]:
+    """Prompt that is computed and mean context of a token, as the stack lays them out."""
+    prompt, out = int(row_number(row, "in_len", 1)), int(row_number(row, "out_len", 1))
+    if stack in STATIC_SHAPES:
+        return max(SMALLEST_BUCKET, 2 ** math.ceil(math.log2(prompt))), prompt + out
+    return prompt, prompt + max(out // 2, 1)
+
+
+def _why_not(row: Any, metric: str, others: set[str]) -> str | None:
+    """Why a row of a point with the metrics `others` is not predicted, or None."""
+    kind = KINDS.get(metric)
+    if kind is None:
+        return f"metric '{metric}' is not modelled"
+    if row_text(row, "stat").lower() not in STATISTICS:
+        return f"a tail ({row_text(row, 'stat')}), not the middle"
+    needed = [
+        n
+        for n in ("num_chips", "batch", "in_len", "out_len", "layers", "hidden", "heads")
+        if not row_number(row, n, 0) > 0
+    ]
+    if needed:
+        return f"no {', '.join(needed)}"
+    if "request_latency_derived" in others and metric in ("latency_per_token", "throughput"):
+        return "request time over all tokens, in and out: said by the request's latency"
+    if metric in ("output_throughput", "throughput") and others & {
+        "ttft",
+        "tpot",
+        "latency_per_token",
+        "request_latency",
+    }:
+        return "throughput of a point whose latencies are scored"
+    concurrency = row_number(row, "concurrency", 0)
+    if concurrency > RUNNING:
+        return f"{concurrency:.0f} clients, more than a stack runs at once by default: the batch is not known"
+    if concurrency > 0 and kind != "tpot":
+        return "closed loop: the first token waits in a queue; see the service model"
+    return None
+
+
+def _counts(row: Any, kind: str) -> tuple[float, float]:
+    """Passes over prompts and tokens that a row's time holds.
+
+    In a closed loop of c clients every other client's prompt is read once while one request writes its output.
+    """
+    out, concurrency = row_number(row, "out_len", 1), row_number(row, "concurrency", 0)
+    if kind == "ttft":
+        return 1.0, 0.0
+    if kind == "tpot":
+        return (max(concurrency - 1, 0.0) / out, 1.0)
+    return 1.0, max(out - 1.0, 0.0)
+
+
+def _seconds(row: Any, metric: str) -> float | None:
+    """Measured time, from a throughput where that is printed; None for an unknown unit."""
+    value, unit = float(row.value), row_text(row, "unit")
+    if "throughput" in metric:
+        if not unit.startswith("tok") or value <= 0:
+            return None
+        return row_number(row, "batch") * row_number(row, "out_len") / value
+    return value * SECONDS[unit] if unit in SECONDS else None
+
+
+def _lowered(
+    row: Any, chip_name: str, system_name: str, stack: str
+) -> tuple[System, list[tuple[Serving, Plan, StepDemand]]]:
+    """The system as its ranks see it, and prompt and token of a row on it."""
+    closed = row_number(row, "concurrency", 0) > 0
+    batch = int(row_number(row, "concurrency")) if closed else int(row_number(row, "batch"))
+    plan = row_plan(row, batch)
+    n_chips, size = int(row_number(row, "num_chips")), plan.tp * plan.pp * plan.dp
+    if size % n_chips or size // n_chips not in (1, 2):
+        raise DseError(f"tp*pp*dp = {size} is not the {n_chips} chips or twice as many")
+    system = per_device(preset_system(system_name), size // n_chips, size)
+    model = padded_heads(known_model(row), plan.tp)
+    prompt, context = lengths(row, stack)
+    storage, products = row_storage(row, system.chip)
+    alone = dataclasses.replace(plan, dp=1, ep=1, micro_batch=1) if closed else plan
+    both: list[tuple[Serving, Plan]] = [
+        (Prefill(model, 1 if closed else batch, prompt, storage, product_precision=products), alone),
+        (Decode(model, batch, context, storage, product_precision=products), plan),
+    ]
+    ref = chip_reference(system.chip, prior_calibration(chip_name))
+    ref = dataclasses.replace(ref, has_direct=stack not in LIBRARY_ONLY)
+    array = array_shape(system.chip.core.tensor)
+    return system, [(w, p, pass_demand(w, p, system, array, ref)) for w, p in both]
+
+
+def inference_case(row: Any, others: set[str]) -> InferenceCase | Unmodelled:
+    """One row as a case, or why it cannot be one."""
+    metric = row_text(row, "metric")
+    label = (f"{row.point_id}:{metric}", row_text(row, "source"))
+    found = preset_for(row_text(row, "chip"))
+    if found is None:
+        return Unmodelled(*label, row_text(row, "chip"), f"no preset for chip '{row_text(row, 'chip')}'")
+    why, seconds = _why_not(row, metric, others), _seconds(row, metric)
+    if why or seconds is None:
+        return Unmodelled(*label, found[0], why or f"unit '{row_text(row, 'unit')}' is not a time")
+    stack = row_stack(row)
+    try:
+        system, ((_, _, first), (token, plan, each)) = _lowered(row, *found, stack)
+    except DseError as error:
+        return Unmodelled(*label, found[0], str(error))
+    n_prefill, n_decode = _counts(row, KINDS[metric])
+    if row_number(row, "concurrency", 0) > 0:  # requests are taken in beside the running batch
+        first = dataclasses.replace(first, n_requests=0.0, n_calls=0.0)
+    held = memory_B(plan, token)
+    read_s = (held.weights_B + held.kv_B) / float(system.chip.hbm_bandwidth_Bps)
+    compute_s = (
+        float(first.model_FLOP) * system.n_chips / _ranks(plan, system) / float(peak_FLOPps(system.chip, "bf16"))
+    )
+    return InferenceCase(
+        *label, found[0], stack, seconds, Request(first, each, n_prefill, n_decode), system.chip,
+        metric=KINDS[metric], ideal_s=n_prefill * compute_s + n_decode * read_s, n_passes=n_prefill + n_decode,
+    )  # fmt: skip
+
+
+def _ranks(plan: Plan, system: System) -> int:
+    """Ranks of a plan on a system, which are all of it."""
+    return min(plan.tp * plan.pp * plan.dp, system.n_chips)
+
+
+def inference_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:
+    """All rows of an inference table."""
+    metrics = rows.groupby("point_id")["metric"].agg(set).to_dict()
+    typed: list[Any] = list(rows.itertuples(index=False))
+    found = [inference_case(row, metrics[row.point_id] - {row.metric}) for row in typed]
+    return [c for c in found if isinstance(c, Case)], [u for u in found if isinstance(u, Unmodelled)]

@@ -1,0 +1,114 @@
+"""How far predicted requests are from measured ones, beside two fitted constants per chip."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+import pandas as pd
+
+from ..hardware.chip import Chip
+from ..performance.calibration import Calibration, default_calibration
+from ..performance.request import Request, request_s
+from ..performance.step import step_time
+from .cases import Case, Unmodelled
+from .fit import batch
+from .inference import InferenceCase
+from .score import PARTS, Scores
+
+
+def two_constants(known: Sequence[InferenceCase]) -> np.ndarray:
+    """1/u and c that bring x/u + c n nearest to what was measured, in relative error; neither is negative."""
+    if not known:
+        return np.asarray([1.0, 0.0])
+    a = np.asarray([[k.ideal_s, k.n_passes] for k in known]) / np.asarray([[k.measured_s] for k in known])
+    tries = [np.linalg.lstsq(a, np.ones(len(known)), rcond=None)[0]]
+    for column in (0, 1):
+        one = np.zeros(2)
+        one[column] = a[:, column].sum() / (a[:, column] ** 2).sum()
+        tries.append(one)
+    allowed = [t for t in tries if (t >= 0).all()]
+    return min(allowed, key=lambda t: float(((a @ t - 1) ** 2).sum()))
+
+
+def baseline_s(cases: Sequence[InferenceCase], known: Sequence[InferenceCase]) -> np.ndarray:
+    """The strongest simple baseline: two constants per chip and metric, fitted to `known` and asked about `cases`.
+
+        t = x/u + c n
+
+    with x the ideal time (weights and cache over peak bandwidth, useful FLOP of prompts over peak rate) and n the
+    passes. A chip that `known` lacks takes the constants of all its rows of the metric.
+    """
+    constants: dict[tuple[str, str], np.ndarray] = {}
+    for c in cases:
+        if (c.chip_name, c.metric) not in constants:
+            alike = [k for k in known if k.metric == c.metric]
+            mine = [k for k in alike if k.chip_name == c.chip_name]
+            constants[c.chip_name, c.metric] = two_constants(mine or alike)
+    return np.asarray([constants[c.chip_name, c.metric] @ (c.ideal_s, c.n_passes) for c in cases])
+
+
+def held_out_baseline_s(cases: Sequence[InferenceCase]) -> np.ndarray:
+    """As `baseline_s`, each source predicted by constants that never saw it."""
+    seconds = np.zeros(len(cases))
+    for source in {c.source for c in cases}:
+        at = [i for i, c in enumerate(cases) if c.source == source]
+        rest = [c for c in cases if c.source != source]
+        seconds[at] = baseline_s([cases[i] for i in at], rest)
+    return seconds
+
+
+@jax.jit
+def _predict(requests: Request, chips: Chip, c: Calibration):
+    def one(r: Request, chip: Chip):
+        first, each = step_time(r.prefill, chip, c), step_time(r.decode, chip, c)
+        parts = {p: r.n_prefill * getattr(first, p) + r.n_decode * getattr(each, p) for p in PARTS}
+        return request_s(r, chip, c), parts
+
+    return jax.vmap(one)(requests, chips)
+
+
+def predict_requests(cases: Sequence[InferenceCase], served: dict[str, Calibration]) -> pd.DataFrame:
+    """Predictions of cases, each with its calibration in `served`."""
+    frames = []
+    for chip, name in sorted({(c.chip_name, served[c.point_id].name) for c in cases}):
+        mine = [c for c in cases if (c.chip_name, served[c.point_id].name) == (chip, name)]
+        seconds, parts = _predict(*batch(mine), dataclasses.replace(served[mine[0].point_id], name=""))
+        columns = {
+            "point_id": [c.point_id for c in mine],
+            "source": [c.source for c in mine],
+            "chip": chip,
+            "what": [f"{c.metric} on {chip}" for c in mine],
+            "calibration": name,
+            "measured_s": [c.measured_s for c in mine],
+            "predicted_s": np.asarray(seconds),
+            "ideal_s": [c.ideal_s for c in mine],
+            "memory_B": [float(c.demand.decode.memory_B) for c in mine],
+            "why": "",
+        }
+        frames.append(pd.DataFrame(columns | {n: np.asarray(v) for n, v in parts.items()}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def score_requests(
+    cases: Sequence[Case], unmodelled: Sequence[Unmodelled], calibrations: dict[str, Calibration] | None = None
+) -> Scores:
+    """All predictions with the baseline beside them, and a row with its reason for what cannot be predicted.
+
+    Args:
+        cases: requests.
+        unmodelled: what cannot be predicted.
+        calibrations: by point, fitted without its source; then the baseline is too. The shipped fits by default.
+    """
+    requests = [c for c in cases if isinstance(c, InferenceCase)]
+    rest = pd.DataFrame([dataclasses.asdict(u) for u in unmodelled]).rename(columns={"chip_name": "chip"})
+    if not requests:
+        return Scores(rest.assign(measured_s=np.nan, predicted_s=np.nan, baseline_s=np.nan, what=""))
+    served = calibrations or {c.point_id: default_calibration(c.chip_name, c.stack) for c in requests}
+    base = held_out_baseline_s(requests) if calibrations else baseline_s(requests, requests)
+    seconds = {c.point_id: float(b) for c, b in zip(requests, base, strict=True)}
+    done = predict_requests(requests, served)
+    done = done.assign(baseline_s=done.point_id.map(seconds))
+    return Scores(pd.concat([done, rest], ignore_index=True) if len(rest) else done)

@@ -1,0 +1,170 @@
+"""Commands about owning chips: `dse cost` and `dse fleet`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from ..core.errors import SpecError
+from ..report.terminal import progress, screen
+from .flags import COUNT, JSON, PRECISION
+
+if TYPE_CHECKING:
+    from ..workload.transformer import Training
+
+WEEK_s = 7 * 24 * 3600.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a chip costs to make, rack, own and rent, and what carbon it carries; or whether it is 40 % cheaper."""
+
+    chip: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP")]
+    """Chip preset, see `dse chips`."""
+    against: Annotated[str | None, tyro.conf.arg(metavar="CHIP", help_behavior_hint="")] = None
+    """Compare USD per training and per served token with this chip, three ways of paying."""
+    precision: PRECISION = None
+    """With --against: precision of products and weights; by default fp8 where both have it."""
+    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    """Folder that gets cost/CHIP/ with the figures, or with the comparison."""
+    json: JSON = False
+    """Print JSON, USD and kg."""
+    figures: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
+    """Skip the figures."""
+
+    def run(self) -> int:
+        """Price and show."""
+        from ..report.session import start_jax
+
+        start_jax()
+        from ..report.fleet_tables import cost_json, cost_view
+        from ..report.results import json_text, results_folder
+
+        if self.against is not None:
+            return self._compare(self.against)
+        if self.precision is not None:
+            raise SpecError("--precision belongs to --against; a cost has none")
+        if self.json:
+            print(json_text(cost_json(self.chip)))
+        else:
+            console = screen()
+            console.print(cost_view(self.chip, console.width))
+        if self.figures:
+            from ..report.fleet_figures import write_cost_figures
+
+            folder = results_folder(results_folder(self.results, "cost"), self.chip)
+            with progress("drawing"):
+                write_cost_figures(self.chip, folder)
+            if not self.json:
+                screen().print(f"Written to {folder}/", markup=False)
+        return 0
+
+    def _compare(self, other: str) -> int:
+        from ..objective.comparison import compare
+        from ..report.fleet_tables import against_json, against_view
+        from ..report.results import json_text, results_folder, write_json
+
+        with progress("searching plans"):
+            precision, answers = compare(self.chip, other, self.precision)
+        found = against_json(self.chip, other, precision, answers)
+        path = results_folder(results_folder(self.results, "cost"), self.chip) / f"against-{other}-{precision}.json"
+        write_json(path, found)
+        if self.json:
+            print(json_text(found))
+        else:
+            screen().print(against_view(self.chip, other, precision, answers))
+            screen().print(f"Written to {path}", markup=False)
+        return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Fleet:
+    """A training run on many chips for weeks: interruptions, checkpoints, goodput, dollars, energy and carbon."""
+
+    chip: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP")]
+    """Chip preset, see `dse chips`."""
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
+    """Model preset, see `dse models`, or the path of a Hugging Face config.json."""
+    chips: Annotated[int, tyro.conf.arg(metavar="N")] = 16384
+    """Chips at work; spares come on top."""
+    weeks: Annotated[float, tyro.conf.arg(metavar="W")] = 8.0
+    """Wall time of the run."""
+    plan: Annotated[str, tyro.conf.arg(metavar="PLAN")] = "auto"
+    """Who does what, such as tp=8,pp=16,dp=128; auto takes the fastest plan that fits."""
+    batch: COUNT = None
+    """Sequences per step; by default 2048, or one per chip where that is fewer."""
+    sequence: COUNT = None
+    """Tokens per sequence; by default 8192 or the model's longest."""
+    precision: PRECISION = None
+    """Precision of the linear layers; by default bf16."""
+    system: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
+    """System preset; by default the largest made of the chip."""
+    simulate: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Also run the job in discrete events, to check the closed form; needs the extra `fleet`."""
+    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    """Folder that gets fleet/ with goodput against cluster size."""
+    json: JSON = False
+    """Print JSON, canonical units."""
+    figures: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
+    """Skip the figure."""
+
+    def run(self) -> int:
+        """Run and show."""
+        from ..report.session import start_jax
+
+        start_jax()
+        from ..hardware.presets import default_system
+        from ..hardware.presets import system as preset_system
+        from ..mapping.plan import parse_plan
+        from ..objective.fleet_run import fleet_run, simulated
+        from ..report.fleet_tables import run_json, run_view
+        from ..report.results import json_text, results_folder
+
+        self._check()
+        system = preset_system(self.system or default_system(self.chip), self.chips)
+        if system.chip.name != self.chip:
+            raise SpecError(f"--system {self.system} is made of {system.chip.name}, not {self.chip}")
+        plan = None if self.plan == "auto" else parse_plan(self.plan)
+        with progress("searching plans"):
+            found = fleet_run(system, self._workload(), self.weeks * WEEK_s, plan)
+        outcome = simulated(found, SIMULATED) if self.simulate else None
+        if self.json:
+            extra = {} if outcome is None else {"simulated": dataclasses.asdict(outcome)}
+            print(json_text({**run_json(found), **extra}))
+        else:
+            console = screen()
+            console.print(run_view(found, console.width))
+            if outcome is not None:
+                text = (
+                    f"in discrete events, {outcome.n_failures:,} failures: goodput {100 * outcome.goodput_frac:.1f} %"
+                )
+                console.print(text, markup=False)
+        if self.figures:
+            from ..report.fleet_figures import write_goodput_figure
+
+            with progress("drawing"):
+                write_goodput_figure(results_folder(self.results, "fleet"))
+        return 0
+
+    def _check(self) -> None:
+        for flag in ("chips", "batch", "sequence"):
+            value = getattr(self, flag)
+            if value is not None and value < 1:
+                raise SpecError(f"--{flag} {value}: give a whole number, at least 1")
+        if not 0 < self.weeks < float("inf"):
+            raise SpecError(f"--weeks {self.weeks}: give a time above 0")
+
+    def _workload(self) -> Training:
+        """The workload the flags describe."""
+        from ..workload.presets import model as preset_model
+        from ..workload.transformer import Training
+
+        model = preset_model(self.model)
+        batch = self.batch or min(2048, self.chips)
+        return Training(model, batch, self.sequence or min(8192, model.max_context), self.precision or "bf16")
+
+
+SIMULATED = 4000
+"""Failures that a simulation runs through."""

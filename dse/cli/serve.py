@@ -1,0 +1,192 @@
+"""`dse serve`: the throughput-interactivity curve of a model on one or more chips."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from ..core.errors import SpecError
+from ..core.units import quantity
+from ..report.terminal import progress, screen
+from .flags import COUNT, JSON, STORAGE
+
+if TYPE_CHECKING:
+    from ..objective.curve import Promise
+    from ..objective.engines import Policy
+    from ..workload.requests import Requests
+
+TEXT = Annotated[str | None, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Serve:
+    """Tokens per chip, watt and dollar against the speed one user sees, with the best plan along the curve."""
+
+    chips_: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP[,CHIP]")]
+    """Chip presets, see `dse chips`; several are drawn together."""
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
+    """Model preset, see `dse models`, or the path of a Hugging Face config.json."""
+    prompt: Annotated[int, tyro.conf.arg(name="in", metavar="N")] = 2000
+    """Tokens in."""
+    output: Annotated[int, tyro.conf.arg(name="out", metavar="N")] = 300
+    """Tokens out."""
+    mix: Annotated[str | None, tyro.conf.arg(metavar="IN/OUT/SHARE,...", help_behavior_hint="")] = None
+    """Several kinds of request instead, such as 2000/300/0.8,16000/800/0.2."""
+    tpot: Annotated[str | None, tyro.conf.arg(metavar="TIME", help_behavior_hint="")] = None
+    """Longest time per output token, such as 20ms."""
+    ttft: Annotated[str | None, tyro.conf.arg(metavar="TIME", help_behavior_hint="")] = None
+    """Longest time to first token, such as 1s."""
+    percentile: float = 95.0
+    """Percent of requests that both limits hold for."""
+    chips: COUNT = None
+    """Largest engine tried, in chips; engines that divide it are tried too. By default one scale-up domain."""
+    batch: COUNT = None
+    """Most sequences that write together on one engine; by default as many as memory holds."""
+    weights: STORAGE = None
+    """Storage of the weights: bf16 (default), fp8, mxfp4 (or fp4), nvfp4, int8, int4."""
+    kv: STORAGE = None
+    """Storage of the KV cache, likewise; by default bf16."""
+    scheduler: Annotated[str, tyro.conf.arg(metavar="{any,first,chunked,apart}")] = "any"
+    """How prompts are read: first, in chunks beside decoding, or on chips apart."""
+    draft: int = 0
+    """Speculative decoding: tokens drafted ahead."""
+    accept: float = 0.0
+    """Speculative decoding: chance that a drafted token is accepted."""
+    draft_cost: float = 0.0
+    """Speculative decoding: time to draft a token over that of a decode pass."""
+    rent: Annotated[str | None, tyro.conf.arg(metavar="USD", help_behavior_hint="")] = None
+    """Price of a chip-hour, in place of the listed ones."""
+    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    """Folder that gets serve/ with the figure and the numbers."""
+    json: JSON = False
+    """Print JSON, canonical units."""
+    figures: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
+    """Skip the figure."""
+
+    def run(self) -> int:
+        """Price, write, show."""
+        from ..report.session import start_jax
+
+        requests, promise, policy = self._requests, self._promise(), self._policy
+        rent_USD = None if self.rent is None else _positive("rent", self.rent, "USD")
+        start_jax()
+        from ..report.results import json_text, results_folder, write_json
+        from ..report.serving import curves, offer, serving_json, serving_view
+
+        asked, allowed, names = requests(), policy(), list(dict.fromkeys(self.chips_.split(",")))
+        with progress("lowering every plan") as tell:
+            offers = curves(names, self._count("chips"), lambda s: offer(s, asked, promise, allowed, rent_USD), tell)
+        found = serving_json(offers)
+        if self.json:
+            print(json_text(found))
+        else:
+            screen().print(serving_view(offers))
+        if self.figures:
+            with progress("drawing"):
+                from ..report.serving_figures import write_figures
+
+                folder = results_folder(self.results, "serve")
+                name = f"{asked.model.name}_{'_'.join(names)}"
+                write_figures(offers, folder, name)
+                write_json(folder / f"{name}.json", found)
+            if not self.json:
+                screen().print(f"Written to {folder}/{name}.*", markup=False)
+        return 0
+
+    def _count(self, flag: str) -> int | None:
+        value = getattr(self, flag)
+        if value is not None and value < 1:
+            raise SpecError(f"--{flag} {value}: give a whole number, at least 1")
+        return value
+
+    def _promise(self) -> Promise:
+        """Limits and the share of requests they hold for."""
+        from ..objective.curve import Promise
+
+        if not 50 <= self.percentile < 100:
+            raise SpecError(f"--percentile {self.percentile:g}: give 50 or more and less than 100")
+        limits = {
+            f: None if getattr(self, f) is None else _positive(f, getattr(self, f), "s") for f in ("tpot", "ttft")
+        }
+        return Promise(limits["tpot"], limits["ttft"], self.percentile / 100)
+
+    def _policy(self) -> Policy:
+        """How engines may run."""
+        from ..objective.engines import SCHEDULERS, Policy
+
+        words = {"any": SCHEDULERS, **{s.split()[-1]: (s,) for s in SCHEDULERS}}
+        if self.scheduler not in words:
+            raise SpecError(f"--scheduler {self.scheduler}: not one of {', '.join(words)}")
+        most = self._count("batch") or Policy().max_sequences
+        return Policy(words[self.scheduler], most, self.accept, self.draft, self.draft_cost)
+
+    def _requests(self) -> Requests:
+        """Lengths and precisions."""
+        from ..workload.presets import model
+        from ..workload.requests import Length, Requests
+
+        lengths = (Length(self.prompt, self.output),) if self.mix is None else _mix(self.mix)
+        return Requests(model(self.model), lengths, self.weights or "bf16", self.kv or "bf16")
+
+
+@dataclasses.dataclass(frozen=True)
+class Serviced:
+    """Size a service of several models on a fleet: chips, utilisation, cost per million tokens."""
+
+    portfolio: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PORTFOLIO.toml")]
+    """The portfolio; sweeps/portfolio.toml shows every key."""
+    chips_: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP[,CHIP]")]
+    """Chip presets, see `dse chips`; each gets a fleet of its own."""
+    chips: COUNT = None
+    """Largest engine tried, in chips; by default one scale-up domain."""
+    rent: Annotated[str | None, tyro.conf.arg(metavar="USD", help_behavior_hint="")] = None
+    """Price of a chip-hour, in place of the listed ones."""
+    json: JSON = False
+    """Print JSON, canonical units."""
+
+    def run(self) -> int:
+        """Size and show."""
+        from ..report.session import start_jax
+
+        start_jax()
+        from ..objective.portfolio import load_portfolio
+        from ..report.fleet_of_models import fleet_numbers, portfolio_view, serve_portfolio
+        from ..report.results import json_text
+        from ..report.serving import chip_system
+
+        portfolio = load_portfolio(self.portfolio)
+        price = None if self.rent is None else _positive("rent", self.rent, "USD")
+        if self.chips is not None and self.chips < 1:
+            raise SpecError(f"--chips {self.chips}: give a whole number, at least 1")
+        with progress("reading the portfolio") as tell:
+            systems = [chip_system(name, self.chips) for name in dict.fromkeys(self.chips_.split(","))]
+            fleets = [serve_portfolio(portfolio, system, price, tell) for system in systems]
+        if self.json:
+            print(json_text([fleet_numbers(f) for f in fleets]))
+        else:
+            screen().print(portfolio_view(fleets))
+        return 0
+
+
+def _positive(flag: str, text: str, unit: str) -> float:
+    """The positive quantity in `text`, or SpecError that names the flag."""
+    try:
+        value = quantity(text, unit)
+    except ValueError as error:
+        raise SpecError(f"--{flag}: {error}") from error
+    if not 0 < value < float("inf"):
+        raise SpecError(f"--{flag} {text}: must be positive")
+    return value
+
+
+def _mix(text: str) -> tuple:
+    """Kinds of request in IN/OUT/SHARE,... ; SpecError for another form."""
+    from ..workload.requests import Length
+
+    try:
+        parts = [p.split("/") for p in text.split(",")]
+        return tuple(Length(int(i), int(o), float(share)) for i, o, share in parts)
+    except ValueError as error:
+        raise SpecError(f"--mix {text}: write IN/OUT/SHARE,... such as 2000/300/0.8,16000/800/0.2") from error

@@ -1,0 +1,149 @@
+"""How many dies work: defect models behind one seam, harvesting of spare units, dies per wafer.
+
+The negative binomial is what the convex core uses, as its reciprocal (`money.inverse_yield`): a power of a
+posynomial. The Poisson reciprocal, exp(A D), is in the class too. Murphy's formula and the harvesting tail are not;
+they serve known dies, and show what share of a die is really critical.
+"""
+
+from __future__ import annotations
+
+import abc
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax.scipy.special import betainc
+
+from ..core.types import FloatLike, Scalar, as_float
+
+
+class AbstractYield(eqx.Module):
+    """A law from die area and defect density to the share of dies without a killer defect."""
+
+    @abc.abstractmethod
+    def good_frac(self, area_mm2: FloatLike, defects_per_mm2: FloatLike) -> FloatLike:
+        """Share of dies (or of blocks) of `area_mm2` without a defect, 0 to 1."""
+
+
+class PoissonYield(AbstractYield):
+    """Defects fall independently.
+
+        Y = exp(-A D)
+
+    Source: [murphy1964] as the limit of a sharp defect density.
+    """
+
+    def good_frac(self, area_mm2: FloatLike, defects_per_mm2: FloatLike) -> FloatLike:
+        """Share without a defect; the lowest of the three laws."""
+        return jnp.exp(-area_mm2 * defects_per_mm2)
+
+
+class MurphyYield(AbstractYield):
+    """Defect density varies over the wafer, triangular.
+
+        Y = ((1 - exp(-A D)) / (A D))^2
+
+    Source: [murphy1964].
+    """
+
+    def good_frac(self, area_mm2: FloatLike, defects_per_mm2: FloatLike) -> FloatLike:
+        """Share without a defect, for A D above 0."""
+        mean = area_mm2 * defects_per_mm2
+        return jnp.square(-jnp.expm1(-mean) / mean)
+
+
+class NegativeBinomialYield(AbstractYield):
+    """Defects come in clusters (a Gamma mixture of Poisson laws).
+
+        Y = (1 + A D / a)^-a
+
+    Source: [stapper1983]; [feng2022actuary] eq. 1 with a = 10.
+    """
+
+    clustering: Scalar = eqx.field(converter=as_float)
+    """a: small for strong clusters; infinite gives the Poisson law."""
+
+    def good_frac(self, area_mm2: FloatLike, defects_per_mm2: FloatLike) -> FloatLike:
+        """Share without a defect."""
+        return (1.0 + area_mm2 * defects_per_mm2 / self.clustering) ** (-self.clustering)
+
+
+def tail_frac(unit_frac: FloatLike, n_units: FloatLike, n_spare: FloatLike) -> FloatLike:
+    """Share of dies on which at most `n_spare` of `n_units` are bad.
+
+        P[Binomial(N, 1 - y) <= s] = I_y(N - s, s + 1)
+
+    with I the regularised incomplete beta function, which extends the tail to fractional spares with a gradient.
+
+    Source: identity of the binomial tail, [abramowitz1964] 26.5.24.
+    Assumes: units fail independently; clustering makes good dies a little more common.
+
+    Args:
+        unit_frac: y, yield of one unit.
+        n_units: N, at least 1.
+        n_spare: s, at least 0 and below N.
+
+    Returns:
+        0 to 1 [dimensionless].
+    """
+    n, s, y = (jnp.asarray(x, dtype=float) for x in (n_units, n_spare, unit_frac))
+    return betainc(n - s, s + 1.0, y)
+
+
+class Harvest(eqx.Module):
+    """Blocks of one die of which some may fail."""
+
+    n_units: Scalar = eqx.field(converter=as_float)
+    """Blocks made."""
+    n_spare: Scalar = eqx.field(converter=as_float)
+    """Blocks that the product can do without."""
+    area_share_frac: Scalar = eqx.field(converter=as_float)
+    """Area of all of them over the die's."""
+
+
+def harvested_frac(
+    law: AbstractYield, die_mm2: FloatLike, defects_per_mm2: FloatLike, groups: tuple[Harvest, ...]
+) -> FloatLike:
+    """Share of dies that can be sold when spare blocks may be bad.
+
+        Y = Y(A_fixed) prod_g P[at most s_g of N_g bad],  y_g = Y(A_g / N_g)
+
+    Source: [feng2022actuary] eq. 1 for every block; spare blocks by the binomial tail.
+    Assumes: the rest of the die has no redundancy; groups are independent.
+
+    Args:
+        law: yield of a block.
+        die_mm2: A.
+        defects_per_mm2: D.
+        groups: redundant blocks; none gives the plain yield.
+
+    Returns:
+        0 to 1 [dimensionless].
+    """
+    fixed = 1.0 - sum((g.area_share_frac for g in groups), start=jnp.zeros(()))
+    good = law.good_frac(die_mm2 * fixed, defects_per_mm2)
+    for g in groups:
+        unit = law.good_frac(die_mm2 * g.area_share_frac / g.n_units, defects_per_mm2)
+        good = good * tail_frac(unit, g.n_units, g.n_spare)
+    return good
+
+
+def n_dies_per_wafer(die_mm2: FloatLike, radius_mm: FloatLike, edge_mm: FloatLike, scribe_mm: FloatLike) -> FloatLike:
+    """Whole dies on a round wafer.
+
+        n = pi (R - e)^2 / A' - pi (2R - 2e) / sqrt(2 A'),  A' = A + 2 s sqrt(A) + s^2
+
+    Source: [feng2022actuary] section 3.1.
+    Valid for: dies well below the wafer; a difference, so outside the convex core, which uses `money.die_cost_USD`.
+
+    Args:
+        die_mm2: A.
+        radius_mm: R.
+        edge_mm: e, unusable rim.
+        scribe_mm: s, saw street.
+
+    Returns:
+        Count, not rounded.
+    """
+    site = die_mm2 + 2.0 * scribe_mm * jnp.sqrt(die_mm2) + jnp.square(scribe_mm)
+    usable = radius_mm - edge_mm
+    return jnp.pi * jnp.square(usable) / site - jnp.pi * 2.0 * usable / jnp.sqrt(2.0 * site)

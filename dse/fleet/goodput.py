@@ -1,0 +1,104 @@
+"""What remains of a job's time and of a fleet's chips: the closed forms, all posynomials of the failure rate."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from ..core.types import FloatLike
+
+TERMS = 24
+"""Terms kept of the series; exact to rounding while failures per segment stay below about 3."""
+
+
+def repeats(x: FloatLike) -> FloatLike:
+    """(e^x - 1) / x as a power series: mean attempts' worth of time per segment that lasts `x` mean failures.
+
+        h(x) = 1 + x/2 (1 + x/3 (1 + ...)) = sum_k x^k / (k + 1)!
+
+    Written as a series since its terms are positive: a posynomial where x is one.
+    """
+    total = jnp.ones_like(jnp.asarray(x, dtype=float))
+    for k in range(TERMS, 1, -1):
+        total = 1.0 + x / float(k) * total
+    return total
+
+
+def slowdown(failures_per_s: FloatLike, write_s: FloatLike, restart_s: FloatLike) -> FloatLike:
+    """Wall time over useful time of a job that checkpoints at Young's interval: one over its goodput in time.
+
+        T / T_useful = e^(l R) (e^(l (tau + w)) - 1) / (l tau) = e^(l R) (1 + w/tau) h(l (tau + w))
+
+    with l the job's failure rate, tau = sqrt(2 w / l), so that w/tau = sqrt(w l / 2) and l tau = sqrt(2 w l): a
+    posynomial times an exponential in l, w and R. Without checkpoints (w = 0) it is e^(l R); without failures, 1.
+
+    Source: [daly2006], the complete model (exponential failures; restarts may fail too).
+    Assumes: failures do not depend on each other; a checkpoint in progress is lost; useful segments of equal length.
+
+    Args:
+        failures_per_s: l, interruptions of the whole job.
+        write_s: w.
+        restart_s: R, detection and reading included.
+
+    Returns:
+        At least 1 [dimensionless].
+    """
+    root = jnp.sqrt(write_s) * jnp.sqrt(failures_per_s)
+    segment = jnp.sqrt(2.0) * root + failures_per_s * write_s
+    return jnp.exp(failures_per_s * restart_s) * (1.0 + root / jnp.sqrt(2.0)) * repeats(segment)
+
+
+def slowdown_at(
+    interval_s: FloatLike, failures_per_s: FloatLike, write_s: FloatLike, restart_s: FloatLike
+) -> FloatLike:
+    """As `slowdown` for checkpoints every `interval_s` of useful time.
+
+        T / T_useful = e^(l R) (1 + w/tau) h(l (tau + w))
+
+    Source: [daly2006], the complete model.
+
+    Returns:
+        At least 1 [dimensionless].
+    """
+    segment = failures_per_s * (interval_s + write_s)
+    return jnp.exp(failures_per_s * restart_s) * (1.0 + write_s / interval_s) * repeats(segment)
+
+
+def first_order_goodput_frac(
+    interval_s: FloatLike, failures_per_s: FloatLike, write_s: FloatLike, restart_s: FloatLike
+) -> FloatLike:
+    """Effective training time ratio, first order.
+
+        ETTR = (1 - l (R + tau/2)) / (1 + w/tau)
+
+    A difference: outside the convex core. Negative where failures come faster than restarts.
+
+    Source: [kokolis2025] section III, with a queueing time of zero.
+    """
+    return (1.0 - failures_per_s * (restart_s + interval_s / 2.0)) / (1.0 + write_s / interval_s)
+
+
+def n_spare_units(
+    hardware_failures_per_s: FloatLike, n_chips: FloatLike, repair_s: FloatLike, sigmas: FloatLike
+) -> FloatLike:
+    """Spare units (a host, or a whole torus) that cover those in repair but for a few times in a thousand.
+
+        s = mu + z sqrt(mu),  mu = N l_hw t_repair
+
+    Source: normal approximation of the Poisson number in repair (an M/G/infinity queue, by Little's law).
+
+    Args:
+        hardware_failures_per_s: l_hw of one chip.
+        n_chips: N at work.
+        repair_s: t_repair.
+        sigmas: z.
+
+    Returns:
+        Units, not rounded.
+    """
+    mean = n_chips * hardware_failures_per_s * repair_s
+    return mean + sigmas * jnp.sqrt(mean)
+
+
+def provision(n_spares: FloatLike, n_blast_chips: FloatLike, n_chips: FloatLike) -> FloatLike:
+    """Chips held over chips at work: 1 + s b / N, where each failure takes b chips out until repaired."""
+    return 1.0 + n_spares * n_blast_chips / n_chips

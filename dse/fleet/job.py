@@ -1,0 +1,163 @@
+"""A job on many chips for a long time: what its steps take, cost, burn and emit once failures are counted."""
+
+from __future__ import annotations
+
+import equinox as eqx
+
+from ..core.types import FloatLike, Scalar, as_float
+from ..hardware.chip import Chip
+from ..workload.transformer import Training, Workload, total_parameters
+from .carbon import Carbon, Embodied, embodied, embodied_kg, running_kg_per_s
+from .goodput import n_spare_units, provision, slowdown
+from .ownership import ChipRate, Ownership, Recovery, chip_hour_USD, chip_rate, rate_USD_per_s
+from .reliability import FailureRates, Reliability, failure_rates, hardware_per_s, total_per_s, transfer_s
+from .server import Host, ServerCost, capital_USD, server_cost, server_W
+
+
+class Job(eqx.Module):
+    """What a job asks of a fleet."""
+
+    n_chips: Scalar = eqx.field(converter=as_float)
+    """Chips at work together: the failure of one stops all."""
+    tokens: Scalar = eqx.field(converter=as_float)
+    """Tokens per step of the whole job."""
+    state_B: Scalar = eqx.field(converter=as_float)
+    """Bytes that one chip saves per checkpoint; 0 for serving."""
+    stall_s: Scalar = eqx.field(converter=as_float)
+    """Standstill per checkpoint beside its transfer; 0 for serving."""
+
+
+class Economy(eqx.Module):
+    """Everything around a chip that costs, fails or emits."""
+
+    host: Host
+    """Server."""
+    ownership: Ownership
+    """Money, building, energy."""
+    recovery: Recovery
+    """What a second costs per dollar of capital."""
+    reliability: Reliability
+    """Failure rates and recovery."""
+    carbon: Carbon
+    """Carbon of making and running, dies of one node."""
+    margin: Scalar = eqx.field(converter=as_float)
+    """What the buyer pays for a package over what it costs to make."""
+    n_blast_chips: Scalar = eqx.field(converter=as_float)
+    """Chips that one hardware failure takes out until it is repaired: a host's, or a whole torus."""
+    n_pool_chips: Scalar = eqx.field(converter=as_float)
+    """Chips at work that share one pool of spares."""
+
+
+class Owned(eqx.Module):
+    """One chip in its rack, before any job runs on it."""
+
+    cost: ServerCost
+    """Capital by part."""
+    failures: FailureRates
+    """Interruptions it causes."""
+    embodied: Embodied
+    """Carbon of making it."""
+    provisioned_W: FloatLike
+    """Server power the building is sized for."""
+
+
+class Upkeep(eqx.Module):
+    """A job's step once failures, spares, energy and capital are counted."""
+
+    wall_step_s: FloatLike
+    """Mean wall time per step that counts."""
+    held: FloatLike
+    """Chips held over chips at work."""
+    rate: ChipRate
+    """USD per second of one chip held."""
+    chip_hour_USD: FloatLike
+    """One chip held for an hour."""
+    cost_per_token_USD: FloatLike
+    """Everything, over tokens that count."""
+    energy_per_token_J: FloatLike
+    """At the meter of the building."""
+    carbon_per_token_kg: FloatLike
+    """Embodied, written off over the server's life, and running."""
+
+
+def job_of(workload: Workload, n_chips: int, r: Reliability) -> Job:
+    """The job that a workload on `n_chips` is; training saves its share of weights and optimizer states."""
+    if isinstance(workload, Training):
+        saved = float(r.checkpoint_B_per_weight) * total_parameters(workload.model) / n_chips
+        return Job(n_chips, workload.global_batch * workload.sequence, saved, r.stall_s)  # type: ignore[arg-type]
+    return Job(n_chips, workload.batch, 0.0, 0.0)  # type: ignore[arg-type]
+
+
+def owned(
+    chip: Chip, package_USD: FloatLike, silicon_mm2: FloatLike, started_mm2: FloatLike, chip_W: FloatLike, e: Economy
+) -> Owned:
+    """A chip in its rack: capital, failure rates and embodied carbon, all posynomials of the chip.
+
+    Args:
+        chip: links and memory.
+        package_USD: cost to make the package; its buyer pays `e.margin` times as much.
+        silicon_mm2: area of its compute dies.
+        started_mm2: silicon started per good package.
+        chip_W: power it is provisioned for.
+        e: what surrounds it.
+
+    Returns:
+        The chip in its rack.
+    """
+    watts = server_W(chip_W, e.host)
+    return Owned(
+        cost=server_cost(chip, package_USD * e.margin, chip_W, e.host),
+        failures=failure_rates(chip, silicon_mm2, e.host.n_chips, e.reliability),
+        embodied=embodied(chip, started_mm2, chip_W, watts, e.host, e.carbon),
+        provisioned_W=watts,
+    )
+
+
+def job_slowdown(o: Owned, chip: Chip, job: Job, r: Reliability) -> FloatLike:
+    """Wall time over useful time of `job`: at least 1."""
+    move = transfer_s(job.state_B, chip, r)
+    return slowdown(job.n_chips * total_per_s(o.failures), job.stall_s + move, r.detect_s + r.restart_s + move)
+
+
+def held_over_used(o: Owned, e: Economy) -> FloatLike:
+    """Chips held over chips at work: the spares that failed hosts, or failed tori, need."""
+    r = e.reliability
+    spares = n_spare_units(hardware_per_s(o.failures), e.n_pool_chips, r.repair_s, r.spare_sigmas)
+    return provision(spares, e.n_blast_chips, e.n_pool_chips)
+
+
+def upkeep(o: Owned, chip: Chip, job: Job, step_s: FloatLike, chip_W: FloatLike, e: Economy) -> Upkeep:
+    """What a step of `job` takes, costs, burns and emits: posynomials of the chip, its power and its step time.
+
+        t_wall = t T/T_useful,   x per token = (rate of x) N held t_wall / tokens
+
+    Assumes: spares and waiting chips cost and draw as much as chips at work.
+
+    Args:
+        o: the chip in its rack.
+        chip: its network.
+        job: chips, tokens, checkpoint.
+        step_s: t, without failures.
+        chip_W: mean chip power at `step_s`.
+        e: what surrounds it.
+
+    Returns:
+        Time, dollars, energy and carbon.
+    """
+    own = e.ownership
+    wall = step_s * job_slowdown(o, chip, job, e.reliability)
+    held = held_over_used(o, e)
+    mean = server_W(chip_W, e.host)
+    rate = chip_rate(capital_USD(o.cost), o.provisioned_W, mean, own, e.recovery)
+    carbon = embodied_kg(o.embodied) / own.life_s + running_kg_per_s(mean, own.pue, e.carbon)
+    chip_seconds = job.n_chips * held * wall / job.tokens
+    dollars = rate_USD_per_s(rate)
+    return Upkeep(
+        wall_step_s=wall,
+        held=held,
+        rate=rate,
+        chip_hour_USD=chip_hour_USD(rate),
+        cost_per_token_USD=dollars * chip_seconds,
+        energy_per_token_J=mean * own.pue * chip_seconds,
+        carbon_per_token_kg=carbon * chip_seconds,
+    )

@@ -1,0 +1,97 @@
+"""From package to rack: what one chip pays for host, network, cables, power and cooling around it."""
+
+from __future__ import annotations
+
+import equinox as eqx
+
+from ..core.types import FloatLike, Scalar, as_float
+from ..hardware.chip import Chip
+
+
+class Host(eqx.Module):
+    """A server design: prices of what surrounds its chips. Cost to make, without a vendor's markup."""
+
+    name: str = eqx.field(static=True)
+    """Name, such as "graviton4-4"."""
+    n_chips: Scalar = eqx.field(converter=as_float)
+    """Chips per host."""
+    host_USD: Scalar = eqx.field(converter=as_float)
+    """Processors, memory, storage and motherboard of one host."""
+    chassis_USD: Scalar = eqx.field(converter=as_float)
+    """Case, cabling, assembly and test of one server."""
+    board_USD: Scalar = eqx.field(converter=as_float)
+    """Module board and regulators of one chip."""
+    nic_USD_per_Bps: Scalar = eqx.field(converter=as_float)
+    """Network cards per byte per second, one direction."""
+    network_USD_per_Bps: Scalar = eqx.field(converter=as_float)
+    """Switches, optics and cables of the network beyond the card."""
+    scaleup_USD_per_Bps: Scalar = eqx.field(converter=as_float)
+    """Cables, backplanes and switches of the scale-up domain."""
+    supply_USD_per_W: Scalar = eqx.field(converter=as_float)
+    """Power supplies per watt of server."""
+    cooling_USD_per_W: Scalar = eqx.field(converter=as_float)
+    """Heat sinks and fans, or cold plates and manifolds, per watt of server."""
+    rack_USD_per_W: Scalar = eqx.field(converter=as_float)
+    """Rack and distribution per watt of server."""
+    overhead_power_frac: Scalar = eqx.field(converter=as_float)
+    """Power of host, fans, cards and conversion over the chip's."""
+
+
+class ServerCost(eqx.Module):
+    """What one chip costs in its rack, by part [USD]."""
+
+    chip_USD: FloatLike
+    """The package, at what its buyer pays."""
+    board_USD: FloatLike
+    """Its board."""
+    host_USD: FloatLike
+    """Its share of host and chassis."""
+    scaleup_USD: FloatLike
+    """Scale-up cables and switches."""
+    network_USD: FloatLike
+    """Network cards, switches and optics."""
+    supply_USD: FloatLike
+    """Power supplies and rack."""
+    cooling_USD: FloatLike
+    """Cooling in the rack."""
+
+
+def server_W(chip_W: FloatLike, host: Host) -> FloatLike:
+    """Server power per chip [W]: the chip's and what its host, fans and conversion add in proportion."""
+    return chip_W * (1.0 + host.overhead_power_frac)
+
+
+def server_cost(chip: Chip, chip_USD: FloatLike, chip_W: FloatLike, host: Host) -> ServerCost:
+    """Cost of a chip in its rack by part.
+
+        C = c_chip + c_board + (c_host + c_chassis)/n + b_up p_up + b_out (p_nic + p_net) + W (p_psu + p_rack + p_cool)
+
+    with b bandwidths per direction and W the server's power per chip: a posynomial in the chip.
+
+    Source: lines of [semianalysis2023dgx]; network as a share of capital in [cottier2024].
+
+    Args:
+        chip: its links.
+        chip_USD: what the package costs its buyer.
+        chip_W: power it is provisioned for.
+        host: prices around it.
+
+    Returns:
+        Cost by part [USD], scalars.
+    """
+    watts = server_W(chip_W, host)
+    network = host.nic_USD_per_Bps + host.network_USD_per_Bps
+    return ServerCost(
+        chip_USD=chip_USD,
+        board_USD=host.board_USD,
+        host_USD=(host.host_USD + host.chassis_USD) / host.n_chips,
+        scaleup_USD=chip.scaleup_bandwidth_per_dir_Bps * host.scaleup_USD_per_Bps,
+        network_USD=chip.scaleout_bandwidth_per_dir_Bps * network,
+        supply_USD=watts * (host.supply_USD_per_W + host.rack_USD_per_W),
+        cooling_USD=watts * host.cooling_USD_per_W,
+    )
+
+
+def capital_USD(cost: ServerCost) -> FloatLike:
+    """All parts together [USD]."""
+    return sum(cost.__dict__.values(), start=0.0 * cost.chip_USD)

@@ -1,0 +1,177 @@
+"""A service of several models: who is asked how often, what is promised, and the fleet that keeps the promises."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydantic
+
+from ..core.errors import DseError, SpecError
+from ..core.units import quantity
+from ..workload.presets import model as preset_model
+from ..workload.requests import Length, Requests
+from .curve import Curve, Promise, Serving
+
+
+@dataclasses.dataclass(frozen=True)
+class Service:
+    """One model of a portfolio."""
+
+    name: str
+    """Name in the file."""
+    requests: Requests
+    """Model and lengths."""
+    traffic_frac: float
+    """Share of all requests."""
+    promise: Promise
+    """What users are promised."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Portfolio:
+    """Models served together."""
+
+    name: str
+    """Names the results."""
+    requests_per_s: float
+    """Requests to all models together."""
+    services: tuple[Service, ...]
+    """Models; their traffic adds up to 1."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sized:
+    """The part of a fleet that serves one model."""
+
+    service: Service
+    """The model."""
+    engine: Serving
+    """How it is served."""
+    busy_chips: float
+    """Chips it would take if engines came in fractions."""
+    n_chips: int
+    """Chips in whole engines."""
+
+    @property
+    def utilisation_frac(self) -> float:
+        """Share of the chips that the traffic needs."""
+        return self.busy_chips / self.n_chips
+
+
+class _Kind(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+    prompt: pydantic.PositiveInt = pydantic.Field(alias="in")
+    output: pydantic.PositiveInt = pydantic.Field(alias="out")
+    share: float = 1.0
+
+
+class _Model(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+    model: str
+    traffic: float
+    weights: str = "bf16"
+    kv: str = "bf16"
+    requests: list[_Kind]
+    tpot: str | float | None = None
+    ttft: str | float | None = None
+
+
+class _Head(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+    name: str
+    requests_per_s: pydantic.PositiveFloat
+    percentile: float = 95.0
+
+
+class _File(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+    portfolio: _Head
+    models: dict[str, _Model]
+
+
+def load_portfolio(path: str | Path) -> Portfolio:
+    """The portfolio in a TOML file; `sweeps/portfolio.toml` shows every key.
+
+    Raises:
+        SpecError: a missing file, malformed TOML, an unknown key or model, shares that do not add up to 1, a length
+            or time out of range; the message names file, key and what is allowed.
+    """
+    path = Path(path)
+    try:
+        return _portfolio(_File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))))
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: not valid TOML: {error}") from error
+    except pydantic.ValidationError as error:
+        said = (f"{'.'.join(str(x) for x in e['loc'])}: {e['msg']}" for e in error.errors())
+        raise SpecError(f"{path}: {'; '.join(said)}") from error
+    except DseError as error:
+        raise SpecError(f"{path}: {error}") from error
+
+
+def _portfolio(spec: _File) -> Portfolio:
+    """The portfolio of a checked file."""
+    if not 50 <= spec.portfolio.percentile < 100:
+        raise SpecError(f"portfolio.percentile {spec.portfolio.percentile:g}: give 50 or more and less than 100")
+    if not spec.models:
+        raise SpecError("models: give at least one")
+    total = sum(m.traffic for m in spec.models.values())
+    if abs(total - 1.0) > 1e-6 or any(m.traffic <= 0 for m in spec.models.values()):
+        raise SpecError(f"models: traffic must be positive and add up to 1, not {total:g}")
+    quantile = spec.portfolio.percentile / 100
+    services = tuple(_service(name, m, quantile) for name, m in spec.models.items())
+    return Portfolio(spec.portfolio.name, spec.portfolio.requests_per_s, services)
+
+
+def _service(name: str, spec: _Model, quantile_frac: float) -> Service:
+    lengths = tuple(Length(k.prompt, k.output, k.share) for k in spec.requests)
+    requests = Requests(preset_model(spec.model), lengths, spec.weights, spec.kv)
+    tpot, ttft = (_time_s(f"models.{name}.{key}", v) for key, v in (("tpot", spec.tpot), ("ttft", spec.ttft)))
+    return Service(name, requests, spec.traffic, Promise(tpot, ttft, quantile_frac))
+
+
+def _time_s(place: str, value: Any) -> float | None:
+    """A positive time, or None where none is given [s]."""
+    if value is None:
+        return None
+    try:
+        seconds = quantity(value, "s")
+    except DseError as error:
+        raise SpecError(f"{place}: {error}") from error
+    if not 0 < seconds < float("inf"):
+        raise SpecError(f"{place} = {value}: must be positive")
+    return seconds
+
+
+def sized(service: Service, curve: Curve, requests_per_s: float) -> Sized | None:
+    """The fewest chips in whole engines that serve `requests_per_s` within the promise, or None.
+
+    Every engine priced competes, not only those unbeaten per chip: little traffic may take a small engine. Of equal
+    numbers of chips the one with most tokens per joule wins. Fleets whose last engine is partly idle promise no less.
+
+    Args:
+        service: model and promise.
+        curve: its engines on one chip.
+        requests_per_s: requests to this model.
+    """
+    where = np.flatnonzero(curve.kept())
+    if where.size == 0:
+        return None
+    p, m = curve.points, curve.menu
+    busy = requests_per_s * service.requests.n_output / np.asarray(p.chip_tokens_per_s)[where]
+    readers = np.asarray(p.prompt_chips_frac)[where]
+    write_size = np.asarray([w.shape.system.n_chips for w in m.writers])[m.writer_index[where]]
+    read_size = np.asarray([r.shape.system.n_chips for r in m.readers])[m.reader_index[where]]
+    chips = _whole(busy * (1.0 - readers), write_size) + _whole(busy * readers, read_size)
+    best = int(np.lexsort((-np.asarray(p.tokens_per_J)[where], chips))[0])
+    return Sized(service, curve.at(int(where[best])), float(busy[best]), int(chips[best]))
+
+
+def _whole(chips: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Chips in whole engines of `size`; rounding errors buy no engine."""
+    return np.ceil(chips / size - 1e-9) * size

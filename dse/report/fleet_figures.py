@@ -1,0 +1,141 @@
+"""Figures of owning: cost by part, goodput against cluster size, renting against buying."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..core.provenance import number
+from ..fleet.job import job_of
+from ..fleet.ownership import HOUR_s, owning_USD
+from ..fleet.presets import observed, reliability, rents
+from ..hardware.presets import system as preset_system
+from ..objective.comparison import SEQUENCE
+from ..objective.fleet_run import goodput_by_size
+from ..objective.owning import Purchase, capital_parts
+from ..workload.presets import model as preset_model
+from ..workload.transformer import Training
+from .fleet_tables import DAY_s, bought
+from .format import digits, percent
+from .screen import product
+from .style import BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
+
+PARTS = {
+    "dies": "tensor engines", "memory": "HBM", "interposer": "on-die network", "test, assembly": "control, DMA",
+    "lost in assembly": "other", "maker's margin": "static", "board": "vector lanes", "host": "vector lanes",
+    "scale-up links": "links", "network": "links", "supply, rack": "SRAM", "cooling": "SRAM",
+}  # fmt: skip
+"""Part of the capital to the block whose colour it has."""
+FABRICS = {
+    "trn2-ultraserver": ("Trainium2, torus of 64", BLOCKS["SRAM"]),
+    "trn3-gen2-144": ("Trainium3, switched", BLOCKS["tensor engines"]),
+    "dgx-h100": ("H100, switched", BLOCKS["HBM"]),
+}
+"""System to its words and colour."""
+SIZES = np.geomspace(16, 262_144, 57)
+"""Chips at work, over four decades and a little."""
+OBSERVED, MODEL = "llama-3-405b", "llama-3.1-405b"
+"""The run that is marked; its share of the checkpoint per chip is kept at every size."""
+OWN_SPARES = 1000.0
+"""Chips from which goodput per chip held is drawn; smaller clusters would share spares."""
+
+
+def waterfall_figure(chip_name: str, p: Purchase) -> Figure:
+    """Capital of one chip in its rack, part by part."""
+    parts, total = capital_parts(p), float(p.capital_USD)
+    figure, ax = plt.subplots(figsize=(8.0, 4.2))
+    at = 0.0
+    for row, (name, value) in enumerate(parts.items()):
+        ax.barh(row, value, left=at, height=0.66, color=BLOCKS[PARTS[name]])
+        end = at + value
+        ax.annotate(digits(value), (max(at, end), row), (4, 0), textcoords="offset points", va="center", fontsize=9)
+        if row + 1 < len(parts):
+            ax.plot([end, end], [row + 0.33, row + 0.67], color=CONTEXT, linewidth=0.8)
+        at = end
+    n = len(parts)
+    ax.barh(n, total, height=0.66, color=DESIGN)
+    ax.annotate(digits(total), (total, n), (4, 0), textcoords="offset points", va="center", fontsize=9, weight="bold")
+    ax.set_yticks(range(n + 1), [*parts, "capital"])
+    ax.tick_params(axis="y", length=0)
+    ax.set(ylim=(n + 0.6, -0.6), xlim=(0, 1.14 * total), xlabel="USD per chip, modelled")
+    ax.set_title(f"{product(chip_name)} in its rack: what it costs its owner")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    ax.grid(axis="x")
+    return figure
+
+
+def goodput_figure() -> Figure:
+    """Useful over wall time against cluster size, with the range between clusters."""
+    figure, ax = plt.subplots(figsize=(7.0, 4.2))
+    chips, effective = (number(observed(OBSERVED), f) for f in ("n_chips", "effective_frac"))
+    workload = Training(preset_model(MODEL), int(chips), SEQUENCE)
+    state_B = float(job_of(workload, int(chips), reliability()).state_B)
+    large = SIZES >= OWN_SPARES
+    for name, (words, color) in FABRICS.items():
+        kept = goodput_by_size(preset_system(name), state_B, SIZES.tolist())
+        low, high = (np.asarray([k.goodput_range[i] for k in kept]) for i in (0, 1))
+        ax.fill_between(SIZES, low, high, color=color, alpha=0.13, linewidth=0)
+        ax.plot(SIZES, [k.goodput_frac for k in kept], color=color, linewidth=1.8, label=words)
+        held = np.asarray([k.per_held_frac for k in kept])
+        ax.plot(SIZES[large], held[large], color=color, linewidth=1.0, linestyle="--")
+    ax.plot([], [], color=CONTEXT, linewidth=1.0, linestyle="--", label="per chip held, spares counted")
+    words = f"Llama 3 405B: above {percent(effective)}"
+    ax.plot(chips, effective, marker="^", markersize=8, color=DESIGN, linestyle="none", label=words)
+    ax.set(xscale="log", ylim=(0, 1.02), xlim=(SIZES[0], SIZES[-1]))
+    ax.set(xlabel="chips in one synchronous job", ylabel="useful over wall time")
+    ax.set_title("Goodput falls with cluster size")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    ax.grid()
+    ax.legend(loc="lower left")
+    return figure
+
+
+def break_even_figure(chip_name: str, p: Purchase) -> Figure:
+    """Dollars spent on one chip against days of use: bought, and rented under every public contract."""
+    figure, ax = plt.subplots(figsize=(7.0, 4.2))
+    days = np.linspace(0, 5 * 365, 200)
+    bought_USD = np.asarray([float(owning_USD(p.capital_USD, p.rate, p.capital_USD * 0 + d * DAY_s)) for d in days])
+    ax.plot(days / 365, bought_USD, color=DESIGN, linewidth=2, label="bought, and kept running")
+    top = 1.8 * bought_USD[-1]
+    for style, (kind, fact) in zip(("-", "--", ":", "-."), rents(chip_name).items(), strict=False):
+        spent = days * DAY_s / HOUR_s * float(fact.value)
+        words = f"rented, {kind.replace('_', ' ')}: {digits(float(fact.value))} USD/h"
+        ax.plot(days / 365, np.where(spent < top, spent, np.nan), color=BLOCKS["HBM"], linestyle=style, label=words)
+        _mark_crossing(ax, days / 365, bought_USD, spent, above=style == "-")
+    ax.set(xlim=(0, 5), ylim=(0, top), xlabel="years of use, all hours paid", ylabel="USD per chip")
+    ax.set_title(f"{product(chip_name)}: rent or buy")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    ax.grid()
+    ax.legend(loc="lower right")
+    return figure
+
+
+def _mark_crossing(ax: Axes, years: np.ndarray, bought_USD: np.ndarray, spent: np.ndarray, above: bool) -> None:
+    """A dot where renting has cost as much as buying, with the time."""
+    after = np.nonzero(spent >= bought_USD)[0]
+    if after.size:
+        x = float(years[after[0]])
+        ax.plot(x, float(bought_USD[after[0]]), "o", color=DESIGN, markersize=5)
+        place = (x, float(bought_USD[after[0]]))
+        offset, side = ((-4, 8), "right") if above else ((6, -13), "left")
+        ax.annotate(f"{digits(x, 2)} y", place, offset, textcoords="offset points", ha=side, fontsize=9)
+
+
+def write_cost_figures(chip_name: str, folder: Path) -> list[Path]:
+    """Waterfall, and renting against buying where a rent is published."""
+    _, p = bought(chip_name)
+    with plt.rc_context(STYLE):
+        paths = save(waterfall_figure(chip_name, p), folder, "waterfall")
+        if rents(chip_name):
+            paths += save(break_even_figure(chip_name, p), folder, "break_even")
+    return paths
+
+
+def write_goodput_figure(folder: Path) -> list[Path]:
+    """Goodput against cluster size for three fabrics."""
+    with plt.rc_context(STYLE):
+        return save(goodput_figure(), folder, "goodput")

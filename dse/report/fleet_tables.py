@@ -1,0 +1,279 @@
+"""Tables of what a chip costs, of two chips compared, and of a run on many chips. Formatting only."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..cost.bill import bill, bill_names, counts_loss, published, wafer
+from ..cost.bill import product as bill_product
+from ..cost.money import Money
+from ..fleet.ownership import HOUR_s, break_even_s
+from ..fleet.presets import rents
+from ..hardware.presets import default_system
+from ..hardware.presets import system as preset_system
+from ..mapping.plan import plan_text
+from ..objective.comparison import Answer, claimed_frac
+from ..objective.fleet_run import Run
+from ..objective.knobs import band, turned_alone
+from ..objective.owning import Deal, Purchase, capital_parts, deal, hour_USD, published_die, purchase
+from .format import digits, in_unit, percent, times
+from .tables import beside, table
+
+DAY_s = 24 * HOUR_s
+SHOWN_KNOBS, WRITTEN_KNOBS = 3, 10
+"""Facts named per answer on screen and in JSON."""
+BILL_PARTS = {"dies": "dies_USD", "hbm": "hbm_USD", "package": "package_USD", "test": "test_USD", "loss": "loss_USD"}
+"""Published line to part of `Money`."""
+
+
+def dollars(value: float) -> str:
+    """A sum of money: three digits, or millions."""
+    if not math.isfinite(value):
+        return "-"
+    return f"{digits(value / 1e6)} M USD" if abs(value) >= 1e6 else f"{digits(value)} USD"
+
+
+def bought(chip_name: str) -> tuple[Deal, Purchase]:
+    """A chip as its owner gets it."""
+    d = deal(preset_system(default_system(chip_name)))
+    return d, purchase(d)
+
+
+def hour_parts(p: Purchase) -> dict[str, float]:
+    """What one chip costs per hour, by part [USD]."""
+    return {k.removesuffix("_USD_per_s"): float(v) * HOUR_s for k, v in p.rate.__dict__.items()}
+
+
+def break_evens(chip_name: str, p: Purchase) -> dict[str, float]:
+    """Days of use after which buying has cost less than renting, by kind of contract."""
+    found = {}
+    for kind, fact in rents(chip_name).items():
+        found[kind] = float(break_even_s(p.capital_USD, p.rate, p.capital_USD * 0 + float(fact.value) / HOUR_s)) / DAY_s
+    return found
+
+
+def cost_view(chip_name: str, width: int) -> RenderableType:
+    """What a chip costs in its rack, per hour, to rent, and in carbon."""
+    d, p = bought(chip_name)
+    hour = hour_USD(d)
+    low, high = band(hour, turned_alone(hour_USD, d))
+    head = (
+        f"{chip_name}: {dollars(float(p.capital_USD))} in its rack, "
+        f"{digits(hour)} USD per chip-hour to own ({digits(low)} to {digits(high)})"
+    )
+    known = published_die(d.chip)
+    die = "modelled" if known is None else "outside estimate" if known.kind == "estimate" else "published"
+    basis = (
+        f"{digits(float(d.chip.n_dies))} x {d.chip.node} of {digits(float(d.die_mm2))} mm2 ({die}), {d.chip.hbm}; "
+        f"host {d.economy.host.name}; {percent(float(d.economy.ownership.average_power_frac))} of "
+        f"{in_unit(float(d.chip.power_limit_W), 'W')} on average"
+    )
+    left, right = capital_table(p), Group(hour_table(chip_name, p), "", carbon_table(p))
+    parts: list[RenderableType] = [Text(head, style="bold"), Text(basis, style="dim"), "", beside(left, right, width)]
+    if chip_name in bill_names():
+        parts += ["", bill_table(chip_name)]
+    return Group(*parts)
+
+
+def capital_table(p: Purchase) -> Table:
+    """Capital by part, adding up to the last row."""
+    t, total = table("a chip in its rack", "USD", "share"), float(p.capital_USD)
+    for name, value in capital_parts(p).items():
+        t.add_row(name, digits(value), percent(value / total))
+    t.add_section()
+    t.add_row("capital", digits(total, 4), "100 %")
+    return t
+
+
+def hour_table(chip_name: str, p: Purchase) -> Table:
+    """Cost per hour by part, and what the market asks."""
+    t = table("one chip-hour", "USD", "bought after")
+    for name, value in hour_parts(p).items():
+        t.add_row(name, digits(value), "")
+    t.add_section()
+    t.add_row("owned", digits(sum(hour_parts(p).values())), "")
+    days = break_evens(chip_name, p)
+    for kind, fact in rents(chip_name).items():
+        after = f"{digits(days[kind])} days" if math.isfinite(days[kind]) else "never"
+        t.add_row(f"rented, {kind.replace('_', ' ')}", digits(float(fact.value)), after)
+    if not rents(chip_name):
+        t.add_row("rented", "no public price", "")
+    return t
+
+
+def carbon_table(p: Purchase) -> Table:
+    """Embodied carbon by part."""
+    t, parts = table("made, carbon", "kg CO2e"), p.owned.embodied.__dict__
+    for name, value in parts.items():
+        t.add_row(name.removesuffix("_kg"), digits(float(value)))
+    t.add_section()
+    t.add_row("embodied", digits(sum(float(v) for v in parts.values())))
+    return t
+
+
+def bill_rows(chip_name: str) -> list[tuple[str, float, float, Any]]:
+    """Lines of a product's package: name, with spare blocks sold, without, and what was published."""
+    with_, without = (bill(bill_product(chip_name), wafer(), harvest) for harvest in (True, False))
+    lines, counted = published(chip_name), counts_loss(chip_name)
+    rows = [(n, float(getattr(with_, f)), float(getattr(without, f)), lines.get(n)) for n, f in BILL_PARTS.items()]
+    shown = [r for r in rows if r[0] != "loss" or counted]
+    return [*shown, ("total", _total(with_, counted), _total(without, counted), lines.get("total"))]
+
+
+def _total(m: Money, counted: bool) -> float:
+    return sum(float(getattr(m, f)) for n, f in BILL_PARTS.items() if n != "loss" or counted)
+
+
+def bill_table(chip_name: str) -> Table:
+    """A product's bill of materials beside the published one."""
+    t = table("the package, with the published die", "spare blocks sold", "none sold", "published", "range")
+    for name, with_, without, fact in bill_rows(chip_name):
+        said = digits(float(fact.value)) if fact else "-"
+        span = f"{digits(fact.low)} to {digits(fact.high)}" if fact and fact.low < fact.high else ""
+        t.add_row(name, digits(with_), digits(without), said, span)
+    return t
+
+
+def cost_json(chip_name: str) -> dict[str, Any]:
+    """What a chip costs, for machines: USD, kg, days."""
+    d, p = bought(chip_name)
+    rows = bill_rows(chip_name) if chip_name in bill_names() else []
+    return {
+        "chip": chip_name,
+        "die_mm2": float(d.die_mm2),
+        "die_is_modelled": published_die(d.chip) is None,
+        "host": d.economy.host.name,
+        "capital_USD": capital_parts(p),
+        "capital_total_USD": float(p.capital_USD),
+        "chip_hour_USD": hour_parts(p),
+        "chip_hour_total_USD": hour_USD(d),
+        "chip_hour_range_USD": list(band(hour_USD(d), turned_alone(hour_USD, d))),
+        "rent_USD_per_h": {k: float(f.value) for k, f in rents(chip_name).items()},
+        "break_even_days": break_evens(chip_name, p),
+        "embodied_kg": {k: float(v) for k, v in p.owned.embodied.__dict__.items()},
+        "bill_of_materials_USD": [
+            {
+                "part": n,
+                "harvested": w,
+                "not_harvested": o,
+                "published": None if f is None else [f.low, f.value, f.high],
+            }
+            for n, w, o, f in rows
+        ],
+    }
+
+
+def against_view(first: str, second: str, precision: str, answers: list[Answer]) -> RenderableType:
+    """Two chips compared, three ways of paying, with what must hold for 40 %."""
+    t = table("USD per million tokens", first, second, "ratio", "range", "40 % cheaper?")
+    for a in answers:
+        known = math.isfinite(a.ratio)
+        span = f"{digits(a.low, 2)} to {digits(a.high, 2)}" if known else ""
+        verdict = verdict_text(a) if known else "no public price"
+        ratio = times(a.ratio, 2) if known else "-"
+        t.add_row(f"{a.workload}, {a.paying}", digits(a.first_USD), digits(a.second_USD), ratio, span, verdict)
+    lines = [Text(f"{a.workload}, {a.paying}: {a.needed}", style="dim") for a in answers]
+    owned = next(a for a in answers if a.paying == "owned")
+    widest = "; ".join(f"{k.label} {times(k.low, 2)} to {times(k.high, 2)}" for k in owned.leading[:SHOWN_KNOBS])
+    note = f"What moves the ratio most ({owned.workload}, owned): {widest}."
+    head = Text(f"Is {first} 40 % cheaper than {second}? Both in {precision.upper()}.", style="bold")
+    return Group(head, "", t, "", Text("What must hold:"), *lines, "", Text(note, style="yellow"))
+
+
+def verdict_text(a: Answer) -> str:
+    """Whether 40 % holds over the range of an answer."""
+    goal = 1.0 - claimed_frac()
+    if a.high <= goal:
+        return "yes"
+    if a.low > goal:
+        return "no"
+    return "likely" if a.ratio <= goal else "unlikely"
+
+
+def against_json(first: str, second: str, precision: str, answers: list[Answer]) -> dict[str, Any]:
+    """Two chips compared, for machines."""
+    rows = [
+        {
+            "workload": a.workload, "paying": a.paying, "first_USD_per_Mtoken": a.first_USD,
+            "second_USD_per_Mtoken": a.second_USD, "ratio": a.ratio, "ratio_range": [a.low, a.high],
+            "needed": a.needed,
+            "leading": [{"fact": k.label, "low": k.low, "high": k.high} for k in a.leading[:WRITTEN_KNOBS]],
+        }
+        for a in answers
+    ]  # fmt: skip
+    return {"first": first, "second": second, "precision": precision, "answers": rows}
+
+
+def run_view(r: Run, width: int) -> RenderableType:
+    """A run on one screen."""
+    i = r.interruptions
+    low, high = i.goodput_range
+    head = (
+        f"{r.workload.model.name} on {r.system.n_chips:,} {r.system.chip.name} for {digits(r.seconds / (7 * DAY_s))} "
+        f"weeks: {digits(r.tokens / 1e12)} T tokens, {dollars(r.cost_USD)}, goodput {percent(i.goodput_frac, 3)} "
+        f"({percent(low)} to {percent(high)})"
+    )
+    return Group(Text(head, style="bold"), "", beside(failures_table(r), bill_of_run(r), width), "", Text(plan_line(r)))
+
+
+def plan_line(r: Run) -> str:
+    """Who does what, without failures."""
+    step = in_unit(float(r.evaluation.step_s), "s")
+    return f"{plan_text(r.plan)}: {step} per step, MFU {percent(float(r.evaluation.mfu_frac))} without failures"
+
+
+def failures_table(r: Run) -> Table:
+    """Interruptions by component, and what the job does about them."""
+    i = r.interruptions
+    t = table("interruptions", "expected", "share")
+    for name, rate in i.by_component_per_s.items():
+        t.add_row(name, digits(rate * r.seconds), percent(rate / i.total_per_s))
+    t.add_section()
+    low, high = (x * r.seconds for x in i.range_per_s)
+    t.add_row("all", f"{digits(r.n_interruptions)} ({digits(low, 2)} to {digits(high, 2)})", "100 %")
+    t.add_row("mean time between", in_unit(i.mtbf_s, "s"), "")
+    t.add_row("checkpoint every", f"{in_unit(i.interval_s, 's')} (Daly {in_unit(i.daly_interval_s, 's')})", "")
+    t.add_row("standstill per checkpoint", in_unit(i.write_s, "s"), "")
+    t.add_row("restart", in_unit(i.restart_s, "s"), "")
+    t.add_row("spare chips", digits(i.n_spare_chips), percent(i.n_spare_chips / r.system.n_chips))
+    return t
+
+
+def bill_of_run(r: Run) -> Table:
+    """Dollars, energy and carbon of a run, in all and per million tokens."""
+    t, million = table("the run", "in all", "per M tokens"), r.tokens / 1e6
+    t.add_row("owned", dollars(r.cost_USD), f"{digits(r.cost_USD / million)} USD")
+    t.add_row("  its range", " to ".join(digits(x / 1e6) for x in r.cost_range_USD) + " M USD", "")
+    for kind, value in r.rent_USD.items():
+        t.add_row(f"rented, {kind.replace('_', ' ')}", dollars(value), f"{digits(value / million)} USD")
+    t.add_row("energy", f"{digits(r.energy_J / 3.6e12)} GWh", f"{digits(r.energy_J / 3.6e6 / million)} kWh")
+    t.add_row("carbon, running", f"{digits(r.running_kg / 1e3)} t CO2e", f"{digits(r.running_kg / million * 1e3)} g")
+    t.add_row(
+        "carbon, share of making", f"{digits(r.embodied_kg / 1e3)} t CO2e", f"{digits(r.embodied_kg / million * 1e3)} g"
+    )
+    t.add_row("chip-hour", f"{digits(float(r.upkeep.chip_hour_USD))} USD", "")
+    return t
+
+
+def run_json(r: Run) -> dict[str, Any]:
+    """A run for machines, canonical units."""
+    i = r.interruptions
+    return {
+        "chip": r.system.chip.name, "system": r.system.name, "n_chips": r.system.n_chips,
+        "model": r.workload.model.name, "plan": plan_text(r.plan), "seconds": r.seconds,
+        "step_s": float(r.evaluation.step_s), "wall_step_s": float(r.upkeep.wall_step_s),
+        "interruptions": r.n_interruptions, "interruptions_range": [x * r.seconds for x in i.range_per_s],
+        "interruptions_by_component": {k: v * r.seconds for k, v in i.by_component_per_s.items()},
+        "mtbf_s": i.mtbf_s, "checkpoint_interval_s": i.interval_s, "daly_interval_s": i.daly_interval_s,
+        "first_order_goodput_frac": i.first_order_frac, "checkpoint_write_s": i.write_s,
+        "restart_s": i.restart_s, "goodput_frac": i.goodput_frac, "goodput_range": list(i.goodput_range),
+        "n_spare_chips": i.n_spare_chips, "tokens": r.tokens, "cost_USD": r.cost_USD,
+        "cost_range_USD": list(r.cost_range_USD), "rent_USD": r.rent_USD,
+        "cost_per_token_USD": float(r.upkeep.cost_per_token_USD), "chip_hour_USD": float(r.upkeep.chip_hour_USD),
+        "energy_J": r.energy_J, "running_kg": r.running_kg, "embodied_kg": r.embodied_kg,
+    }  # fmt: skip

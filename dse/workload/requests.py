@@ -1,0 +1,82 @@
+"""What users ask of a served model: prompt and output lengths with their shares, and how the model is stored."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from ..core.errors import SpecError
+from .storage import check_storage
+from .transformer import Model
+
+
+@dataclasses.dataclass(frozen=True)
+class Length:
+    """One kind of request."""
+
+    prompt: int
+    """Tokens in."""
+    output: int
+    """Tokens out."""
+    share_frac: float = 1.0
+    """Share of requests of this kind."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Requests:
+    """A stream of requests to one model."""
+
+    model: Model
+    """The model."""
+    lengths: tuple[Length, ...]
+    """Kinds of request; shares add up to 1."""
+    weight_precision: str = "bf16"
+    """Storage of the weights."""
+    kv_precision: str = "bf16"
+    """Storage of the KV cache."""
+
+    def __post_init__(self) -> None:
+        """Check lengths, shares and precisions.
+
+        Raises:
+            SpecError: a length below 1, shares that do not add up to 1, an unknown precision, or a request longer
+                than the model was made for.
+        """
+        check_storage(self.weight_precision)
+        check_storage(self.kv_precision)
+        if not self.lengths or abs(sum(x.share_frac for x in self.lengths) - 1.0) > 1e-6:
+            raise SpecError(f"shares of requests to {self.model.name} must add up to 1")
+        for x in self.lengths:
+            if x.prompt < 1 or x.output < 1 or not 0 < x.share_frac <= 1:
+                raise SpecError(f"a request of {x.prompt} tokens in and {x.output} out: give at least 1 of each")
+            if x.prompt + x.output > self.model.max_context:
+                raise SpecError(
+                    f"{x.prompt} tokens in and {x.output} out exceed the context of {self.model.max_context:,} tokens "
+                    f"that {self.model.name} was made for"
+                )
+
+    @property
+    def n_output(self) -> float:
+        """Mean tokens out."""
+        return sum(x.share_frac * x.output for x in self.lengths)
+
+    @property
+    def n_prompt(self) -> float:
+        """Mean tokens in."""
+        return sum(x.share_frac * x.prompt for x in self.lengths)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest request when its last token is written."""
+        return max(x.prompt + x.output for x in self.lengths)
+
+    @property
+    def mean_context(self) -> int:
+        """Tokens in the cache of a sequence that decodes, averaged over all that decode at one time.
+
+            sum_i p_i o_i (l_i + o_i / 2) / sum_i p_i o_i
+
+        with shares p, prompts l and outputs o: long outputs stay longer, so they weigh more.
+        """
+        total = sum(x.share_frac * x.output * (x.prompt + x.output / 2) for x in self.lengths)
+        return math.ceil(total / self.n_output)

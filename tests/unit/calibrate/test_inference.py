@@ -1,0 +1,140 @@
+"""Rows of inference as requests: what each holds, how stacks lay it out, and why some are refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dse.calibrate.fit import batch, predict
+from dse.calibrate.inference import inference_cases, lengths, padded_heads, row_storage
+from dse.calibrate.inference_score import baseline_s, held_out_baseline_s, score_requests, two_constants
+from dse.calibrate.measurements import complete, read
+from dse.hardware.presets import chip
+from dse.performance.calibration import calibration, default_calibration
+from dse.performance.request import request_s
+from dse.performance.step import step_time
+from dse.workload.presets import model
+
+TINY = Path(__file__).parents[2] / "data" / "inference_tiny.csv"
+
+
+@pytest.fixture(scope="module")
+def found():
+    cases, rest = inference_cases(read("inference", TINY))
+    return {c.point_id: c for c in cases}, {u.point_id: u.why for u in rest}
+
+
+def row(point):
+    (first, *_) = [r for r in read("inference", TINY).itertuples(index=False) if r.point_id == point]
+    return first
+
+
+def test_what_each_metric_holds(found):
+    cases, _ = found
+    counts = {i: (float(c.demand.n_prefill), float(c.demand.n_decode)) for i, c in cases.items()}
+    assert counts["one#1:ttft"] == (1, 0)
+    assert counts["one#1:tpot"] == (0, 1)
+    # 20 tokens: the first with the prompt, 19 after it
+    assert counts["two#1:request_latency"] == (1, 19)
+    # 31 other clients read a prompt each while one writes 1024 tokens
+    assert counts["two#3:tpot"] == (31 / 1024, 1)
+
+
+def test_throughput_of_a_static_batch_is_the_time_of_its_request(found):
+    # 16 sequences x 100 tokens at 1300 tokens/s
+    assert found[0]["two#2:throughput"].measured_s == pytest.approx(1600 / 1300)
+
+
+@pytest.mark.parametrize(
+    ("point", "words"),
+    [
+        ("one#1:output_throughput", "whose latencies are scored"),
+        ("two#4:tpot", "512 clients, more than a stack runs at once"),
+        ("two#5:request_latency", "no preset for chip 'Abacus 9000'"),
+        ("two#6:request_latency", "no in_len"),
+    ],
+)
+def test_refused_rows_say_why(found, point, words):
+    assert words in found[1][point]
+
+
+def test_tails_are_refused():
+    rows = read("inference", TINY)
+    cases, rest = inference_cases(rows[rows.stat == "p99"])
+    assert not cases and "a tail (p99)" in rest[0].why
+
+
+def test_compiled_programs_attend_to_their_whole_length():
+    assert lengths(row("one#1"), "neuronx") == (4096, 8192)
+    assert lengths(row("one#1"), "vllm") == (4096, 4096 + 2048)
+    assert lengths(row("two#1"), "neuronx") == (128, 80)
+
+
+def test_heads_are_padded_to_the_ranks():
+    # 40 heads over 32 ranks: two each; 32 query and 8 KV heads over 24 ranks: 48, and each rank a KV head
+    padded = padded_heads(model("llama-2-13b"), 32)
+    assert (padded.n_heads, padded.n_kv_heads) == (64, 64)
+    grouped = padded_heads(model("llama-3.1-8b"), 24)
+    assert (grouped.n_heads, grouped.n_kv_heads) == (48, 24)
+    assert padded_heads(model("llama-3.1-8b"), 8) == model("llama-3.1-8b")
+
+
+def test_four_bit_weights_meet_wide_products_without_fp4():
+    assert row_storage(row("two#3"), chip("h100")) == ("mxfp4", "bf16")
+    assert row_storage(row("two#3"), chip("b200")) == ("mxfp4", "")
+
+
+def test_a_request_is_its_prompt_and_its_tokens(found):
+    case, c = found[0]["two#1:request_latency"], default_calibration("a100-80", "fastertransformer")
+    first, each = (float(step_time(d, case.chip, c).total_s) for d in (case.demand.prefill, case.demand.decode))
+    assert float(request_s(case.demand, case.chip, c)) == pytest.approx(first + 19 * each)
+    together = predict(*batch(list(found[0].values())), calibration("prior-cuda"))
+    alone = predict(*batch([case]), calibration("prior-cuda"))
+    at = list(found[0]).index("two#1:request_latency")
+    assert float(together[at]) == pytest.approx(float(alone[0]))
+
+
+def test_scores_keep_every_row(found):
+    rows = read("inference", TINY)
+    cases, rest = inference_cases(rows)
+    table = score_requests(cases, rest).predictions
+    assert len(table) == len(rows)
+    done = table.dropna(subset=["predicted_s"])
+    assert set(done.what) >= {"ttft on trainium1", "tpot on h100", "request on a100-80"}
+    assert ((done.predicted_s / done.measured_s) > 0.3).all() and ((done.predicted_s / done.measured_s) < 3).all()
+    assert table[table.predicted_s.isna()].why.str.len().min() > 0
+
+
+def test_nothing_to_predict_is_an_answer():
+    _, rest = inference_cases(read("inference", TINY).query("point_id == 'two#5'"))
+    assert score_requests([], rest).predictions.why.str.contains("Abacus").all()
+
+
+def test_two_constants_recover_a_straight_line(found):
+    """Times made as 2 x + 3 ms n are told exactly; with one point the larger term takes all."""
+    import dataclasses
+
+    cases = [c for c in found[0].values()]
+    made = [dataclasses.replace(c, metric="tpot", measured_s=2 * c.ideal_s + 3e-3 * c.n_passes) for c in cases]
+    assert two_constants(made) == pytest.approx([2, 3e-3])
+    assert (two_constants(made[:1]) >= 0).all()
+    same = [dataclasses.replace(c, chip_name="a100-80") for c in made]
+    assert baseline_s(same, same) == pytest.approx([c.measured_s for c in same])
+
+
+def test_held_out_baseline_never_sees_the_source(found):
+    cases = list(found[0].values())
+    seconds = held_out_baseline_s(cases)
+    assert np.isfinite(seconds).all() and (seconds > 0).all()
+    one = [c for c in cases if c.source == "lab-one"]
+    other = [c for c in cases if c.source != "lab-one"]
+    at = [i for i, c in enumerate(cases) if c.source == "lab-one"]
+    assert seconds[at] == pytest.approx(baseline_s(one, other))
+
+
+def test_every_shipped_row_is_modelled_or_says_why():
+    rows = complete(read("inference"))
+    cases, rest = inference_cases(rows)
+    assert len(cases) + len(rest) == len(rows) == 477
+    assert all(u.why for u in rest)
+    assert len({c.point_id for c in cases}) == len(cases) == 299

@@ -1,0 +1,160 @@
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from dse.core.errors import SpecError, UnknownNameError
+from dse.explore import front as fronts
+from dse.explore.front import collect, front, hypervolume, is_nondominated, promising, spread_directions
+from dse.explore.points import PointStore, fingerprint
+from dse.explore.ray import Rays
+from dse.objective.terms import Limit
+from dse.optimize.choices import Space
+from dse.optimize.search import Search
+
+pytestmark = pytest.mark.slow
+METRICS = ("delivered_time", "package_cost_USD")
+
+
+@pytest.fixture(scope="module")
+def found(tiny):
+    return front(tiny, METRICS, 16)
+
+
+def test_points_are_certified_and_trade_off(found):
+    assert len(found.points) >= 14
+    assert found.worst_gap < 1e-5
+    assert np.all(np.diff(found.values[:, 0]) > 0) and np.all(np.diff(found.values[:, 1]) < 0)
+    assert found.values[0, 0] < 1.0 and found.values[-1, 0] <= 1.0 + 1e-6
+
+
+def test_points_are_the_optima_of_the_study_with_that_limit(found, tiny):
+    for i in (0, len(found.points) // 2, len(found.points) - 2):
+        limit = Limit("package_cost_USD", "at_most", float(found.values[i, 1]))
+        study = dataclasses.replace(tiny, limits=(*tiny.limits, limit))
+        best = Search(Space(study)).run()[0]
+        assert found.values[i, 0] == pytest.approx(math.exp(best.log_goal), rel=1e-3)
+
+
+def test_prices_are_slopes_of_the_front(found):
+    """Between neighbours of one choice and plan the secant lies between the two prices (the front is convex)."""
+    checked = 0
+    for i in range(len(found.points) - 1):
+        a, b = found.points[i], found.points[i + 1]
+        if (a.choice_index, a.plan_index) == (b.choice_index, b.plan_index) and np.isfinite(found.prices[i, 1]):
+            (ya, xa), (yb, xb) = np.log(found.values[i]), np.log(found.values[i + 1])
+            low, high = sorted((found.prices[i, 1], found.prices[i + 1, 1]))
+            assert low - 0.02 * abs(low) - 1e-3 <= (yb - ya) / (xb - xa) <= high + 0.02 * abs(high) + 1e-3
+            checked += 1
+    assert checked >= 5
+
+
+def test_leaving_choices_out_loses_nothing(found, tiny, monkeypatch):
+    monkeypatch.setattr(fronts, "promising", lambda rays, rows: rows)
+    full = front(tiny, METRICS, 16)
+    reference = (1.0, float(found.values[:, 1].max()))
+    assert found.hypervolume(reference) == pytest.approx(full.hypervolume(reference), rel=1e-3)
+    assert len(full.rays.solved) >= len(found.rays.solved)
+
+
+def test_a_proved_infeasible_cap_rules_out_smaller_ones(found):
+    cheap = float(found.values[:, 1].min())
+    rays = found.rays
+    row = (0, (1.0, cheap / 100), (1.0, 0.0))
+    rays.solve([row])
+    assert math.isinf(rays.solved[row].slack)
+    assert promising(rays, [(0, (1.0, cheap / 200), (1.0, 0.0))]) == []
+
+
+def test_three_metrics_dominate_random_designs(tiny):
+    metrics = ("delivered_time", "package_cost_USD", "chip_energy_per_token_J")
+    f = front(tiny, metrics, 15)
+    assert f.values.shape[1] == 3 and len(f.points) >= 10
+    assert is_nondominated(f.values).all()
+    best = f.values.min(axis=0)
+    two = front(tiny, METRICS, 4)
+    assert best[0] == pytest.approx(two.values[0, 0], rel=1e-3)
+    assert best[1] <= two.values[-1, 1] * 1.01
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_killed_front_resumes_without_losing_a_point(tiny, tmp_path):
+    store = PointStore(tmp_path, fingerprint(tiny, METRICS))
+    rays = Rays(tiny, METRICS)
+
+    def append_then_die(points):
+        store.append(points)
+        if len(store.parts()) == 2:
+            raise Killed
+
+    rays.tell = append_then_die
+    with pytest.raises(Killed):
+        front(tiny, METRICS, 10, rays=rays)
+    again = Rays(tiny, METRICS)
+    n = store.load(again)
+    assert n == len(rays.solved) > 0
+    batches = []
+    again.tell = batches.append
+    resumed = front(tiny, METRICS, 10, rays=again)
+    whole = front(tiny, METRICS, 10)
+    np.testing.assert_array_equal(resumed.values, whole.values)
+    assert sum(len(b) for b in batches) == len(whole.rays.solved) - n
+
+
+def test_points_of_another_question_are_refused(tiny, tmp_path, found):
+    store = PointStore(tmp_path, fingerprint(tiny, METRICS))
+    store.append(list(found.points[:2]))
+    other = PointStore(tmp_path, fingerprint(tiny, METRICS[::-1]))
+    with pytest.raises(SpecError, match="another study"):
+        other.load(Rays(tiny, METRICS))
+    store.parts()[0].write_bytes(b"half a file")
+    with pytest.raises(SpecError, match="damaged"):
+        store.load(Rays(tiny, METRICS))
+    store.clear()
+    assert store.parts() == []
+
+
+@pytest.mark.parametrize(
+    ("metrics", "error", "text"),
+    [
+        (("delivered_time",), SpecError, "two to four"),
+        (("power", "power_W"), SpecError, "two to four"),
+        (("delivered_time", "cost_of_package"), UnknownNameError, "package_cost_USD"),
+    ],
+)
+def test_metrics_that_make_no_front(tiny, metrics, error, text):
+    with pytest.raises(error, match=text):
+        front(tiny, metrics, 4)
+
+
+def test_a_study_without_designs_has_no_front(tiny):
+    study = dataclasses.replace(tiny, limits=(*tiny.limits, Limit("silicon_mm2", "at_most", 1.0)))
+    with pytest.raises(SpecError, match="no design meets its limits"):
+        front(study, METRICS, 4)
+
+
+def test_a_front_of_one_point_is_refused(tiny):
+    with pytest.raises(SpecError, match="at least 2"):
+        front(tiny, METRICS, 1)
+
+
+def test_directions_fill_the_simplex():
+    d = spread_directions(3, 10)
+    assert len(d) == 10 and np.allclose(d.sum(axis=1), 1.0)  # p = 3: (3 + 2 over 2) = 10
+    assert len(np.unique(d, axis=0)) == 10
+
+
+def test_hypervolume_by_hand():
+    """Two points of the unit box: (0.25, 0.5) and (0.5, 0.25) cover 0.75 x 0.5 + 0.5 x 0.25 = 0.5."""
+    values = np.asarray([[0.25, 0.5], [0.5, 0.25]])
+    assert hypervolume(values, np.zeros(2), np.ones(2)) == pytest.approx(0.5)
+
+
+def test_a_collected_front_keeps_the_rest_as_a_cloud(found):
+    again = collect(found.rays)
+    feasible = sum(math.isfinite(p.slack) for p in found.rays.solved.values())
+    assert len(again.points) + len(again.cloud) == feasible

@@ -1,0 +1,93 @@
+import dataclasses
+import math
+
+import jax
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from dse.core.errors import SpecError
+from dse.explore.remedy import remedy
+from dse.explore.sensitivity import Given, sensitivity
+from dse.objective.terms import Limit
+from dse.optimize.choices import Space
+from dse.optimize.search import Search, solve_all
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def found(tiny, solved):
+    return sensitivity(tiny, solved)
+
+
+def resolved(found, search, place, factor):
+    """Coordinates and goal of the same choice and plans with one number of the world changed."""
+    given = Given.of(search.space, found.candidate)
+    flat, unflatten = ravel_pytree(given.world)
+    data = given.under(unflatten(np.asarray(flat) * np.where(np.arange(flat.size) == place, factor, 1.0)))
+    batch = jax.tree.map(lambda x: np.asarray(x)[None], data)
+    start = np.asarray(found.candidate.optimum.z)[None]
+    o = solve_all(search.core, batch, search.box[0][None], search.box[1][None], start)
+    assert bool(o.converged[0])
+    return np.asarray(o.z[0]), float(o.objective[0])
+
+
+def test_elasticities_are_those_of_solving_again(found, solved):
+    """Central differences over 0.2 %: goal and every coordinate, for limits, technology and calibration."""
+    limits = [p for p in found.parameters if p.fact is None and abs(p.elasticity) > 1e-3]
+    facts = sorted((p for p in found.parameters if p.fact is not None), key=lambda p: -abs(p.elasticity))
+    own = next(p for p in facts if p.name.startswith("calibration"))
+    assert limits and not found.degenerate
+    for p in [*limits, *facts[:4], own]:
+        (za, fa), (zb, fb) = (resolved(found, solved, p.place, 1.0 + e) for e in (-1e-3, 1e-3))
+        step = math.log(1.001 / 0.999)
+        assert (fb - fa) / step == pytest.approx(p.elasticity, rel=1e-3, abs=1e-4), p.name
+        np.testing.assert_allclose((zb - za) / step, p.design, rtol=1e-3, atol=2e-3, err_msg=p.name)
+
+
+def test_prices_are_the_elasticities_of_limits(found, solved):
+    multipliers = dict(zip(solved.core.rows(), found.candidate.optimum.multipliers, strict=True))
+    silicon = next(p for p in found.parameters if p.name.startswith("limit silicon"))
+    assert silicon.elasticity == pytest.approx(-float(multipliers["silicon_mm2"]), abs=1e-6)
+
+
+def test_swings_come_from_ranges(found):
+    p = next(p for p in found.parameters if p.fact is not None and p.swing > 0)
+    assert p.swing == pytest.approx(abs(p.elasticity) * math.log(p.fact.high / p.fact.low))
+    assert [x.swing for x in found.parameters] == sorted((x.swing for x in found.parameters), reverse=True)
+    assert found.of(p.name) is p
+
+
+def test_what_would_have_to_be_true_is_enough_and_no_more(found, solved):
+    """Set one lever to what it would have to be alone: solving again delivers the target exactly."""
+    target = 1.05 * math.exp(-found.candidate.log_goal)
+    r = remedy(found, target, solved)
+    assert r.reachable and r.delivered < target
+    lone = [x for x in r.levers if math.isfinite(x.alone)]
+    assert lone
+    for lever in lone[:2]:
+        p = found.of(lever.name)
+        _, goal = resolved(found, solved, p.place, lever.alone / lever.value)
+        assert math.exp(-goal) == pytest.approx(target, rel=1e-3), lever.name
+    mixed = sum(abs(math.log(x.together / x.value)) for x in r.levers)
+    assert mixed <= min(abs(math.log(x.alone / x.value)) for x in lone) + 1e-4
+
+
+def test_a_target_out_of_reach_says_so(found, solved):
+    r = remedy(found, 1e4, solved)
+    assert not r.reachable and not any(math.isfinite(x.alone) for x in r.levers)
+
+
+def test_a_target_that_is_met_needs_nothing(found, solved):
+    r = remedy(found, 0.5 * math.exp(-found.candidate.log_goal), solved)
+    assert r.delivered > r.speedup
+    assert all(abs(math.log(x.together / x.value)) < 1e-3 for x in r.levers)
+
+
+def test_targets_and_studies_that_make_no_sense(found, solved, tiny):
+    with pytest.raises(SpecError, match="positive speed-up"):
+        remedy(found, -1.0, solved)
+    study = dataclasses.replace(tiny, limits=(*tiny.limits, Limit("silicon_mm2", "at_most", 1.0)))
+    with pytest.raises(SpecError, match="no design meets its limits"):
+        sensitivity(study, Search(Space(study)))

@@ -1,0 +1,29 @@
+"""Stored formats: bytes with scales, and the products they feed."""
+
+import pytest
+
+from dse.core.errors import SpecError
+from dse.workload.storage import check_storage, n_element_bits, own_products, storage_names, storage_receipts, stored_B
+
+
+@pytest.mark.parametrize(
+    # MX: 8 bits for 32 elements; NVFP4: 8 bits for 16; int4: 16 bits for 128
+    ("name", "bits"),
+    [("bf16", 16), ("fp8", 8.25), ("mxfp4", 4.25), ("nvfp4", 4.5), ("int8", 8), ("int4", 4.125)],
+)
+def test_bytes_with_their_share_of_the_scale(name, bits):
+    assert stored_B(name) == bits / 8
+    assert n_element_bits(name) <= bits
+
+
+def test_integers_are_converted_and_floats_are_not():
+    assert [own_products(n) for n in ("int8", "int4", "mxfp4", "nvfp4", "fp8")] == ["bf16", "bf16", "fp4", "fp4", "fp8"]
+
+
+def test_unknown_format_names_the_allowed():
+    with pytest.raises(SpecError, match="storage 'fp6' is not one of fp32, bf16"):
+        check_storage("fp6")
+
+
+def test_every_format_has_its_receipts():
+    assert len(storage_receipts()) == 3 * len(storage_names())

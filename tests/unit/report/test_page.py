@@ -62,7 +62,7 @@ def test_every_answer_has_a_section(html):
         "Sources",
     ]
     assert set(expected) <= set(titles)
-    assert any(t.startswith("Sweep scaleup_domain") for t in titles)
+    assert any(t.startswith("Sweep: scaleup_domain") for t in titles)
 
 
 def test_numbers_are_those_of_the_answers(html):

@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: trainium4 test check bench clean
+.PHONY: trainium4 test check bench bench-explorer crash clean
 
 trainium4: $(VENV)/.run
 	$(BIN)/dse optimize sweeps/trainium4.toml
@@ -18,9 +18,21 @@ check: $(VENV)/.dev
 	$(BIN)/pyright --pythonpath $(BIN)/python dse
 	$(BIN)/lint-imports
 
+# against pymoo and Optuna, which nothing else needs
+bench-explorer: $(VENV)/.dev
+	$(INSTALL) pymoo==0.6.2 optuna==5.0.0
+	$(BIN)/python tests/bench/bench_explorer.py
+
+crash: $(VENV)/.dev
+	$(BIN)/python tests/bench/crash_sweep.py 10
+
 bench: $(VENV)/.dev
 	$(BIN)/python tests/bench/bench_step.py
 	$(BIN)/python tests/bench/bench_interior.py
+	$(BIN)/python tests/bench/bench_calculon.py
+	$(BIN)/python tests/bench/bench_decode.py
+	$(BIN)/python tests/bench/bench_serving.py
+	$(BIN)/python tests/bench/bench_sweep.py
 
 $(VENV)/.run: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

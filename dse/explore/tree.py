@@ -23,7 +23,7 @@ import numpy as np
 from ..objective.terms import Core, Data
 from ..optimize.choices import element
 from ..optimize.interior import Optimum
-from ..optimize.search import Candidate, Search, priced_s, solve_all
+from ..optimize.search import Batch, Candidate, Search, priced_s, solve_all
 from ..performance.demand import StepDemand
 from .hull import PlanTable, plan_tables
 
@@ -90,7 +90,7 @@ class Proof:
 
 
 @partial(jax.jit, static_argnums=0)
-def plan_slopes(core: Core, data: Data, z: np.ndarray, multipliers: np.ndarray) -> tuple[StepDemand, ...]:
+def plan_slopes(core: Core, data: Data, z: Batch, multipliers: Batch) -> tuple[StepDemand, ...]:
     """Slope of each Lagrangian by every coefficient of its demands, in the shapes of `data.demands`."""
 
     def lagrangian(demands: tuple[StepDemand, ...], data_: Data, z_: jax.Array, lam: jax.Array) -> jax.Array:

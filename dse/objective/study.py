@@ -225,9 +225,9 @@ def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
         goal=goal,
         package=spec.study.package,
         scaleout_Bps=_positive(spec.study.scaleout_per_dir, "Bps", "study.scaleout_per_dir"),
-        calibration_name=spec.study.calibration or "",
         owner=_owner(spec.study, goal in OWNED or any(x.metric in OWNED for x in limits)),
         services=services,
+        calibration_name=spec.study.calibration or "",
     )
 
 

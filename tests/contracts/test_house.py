@@ -23,8 +23,8 @@ PLAIN = {
     "violation_bound", "kkt_residual", "reuse_half", "reuse_one", "barrier_start", "barrier_end", "tolerance",
     "gap_tolerance", "margin", "multipliers", "lower_multipliers", "upper_multipliers", "limits", "loosening", "z",
     "bond_loss", "linear_cycles", "narrow_cycles", "attention_cycles", "tile_cycles",
-    "tile_moving", "tile_contract", "vector_elements", "runs", "macs", "lower", "upper", "weights", "values", "target",
-    "signs",
+    "tile_moving", "tile_contract", "vector_elements", "runs", "macs", "lower", "upper",
+    "weights", "values", "target", "signs",
     "clustering", "level", "pue", "held", "spare_sigmas",
     "cost_per_token_USD", "energy_per_token_J", "carbon_per_token_kg",
 }  # fmt: skip

@@ -42,6 +42,8 @@ CAPTIONS = {
     "backtest_ratios": "Proposed over built",
 }
 """Figure file to its caption."""
+SHOWN = 16
+"""Guesses shown at once."""
 NOT_ANSWERS = ("manifest.json",)
 """JSON files that are shown at the end, as receipts."""
 
@@ -142,7 +144,9 @@ def _receipts(root: Path) -> list[Section]:
     if guessed:
         said = f"{len(guessed)} numbers behind these answers are guesses, the widest range first."
         columns = ["guess", "value", "range", "where [source]"]
-        sections.append(Section("Guesses", paragraph(said, "lead") + table(columns, map(_guess_row, guessed))))
+        first, rest = (table(columns, map(_guess_row, part)) for part in (guessed[:SHOWN], guessed[SHOWN:]))
+        more = folded(f"{len(guessed) - SHOWN} more", rest) if guessed[SHOWN:] else ""
+        sections.append(Section("Guesses", paragraph(said, "lead") + first + more))
     if sources:
         rows = [(w.key, Markup(_link(w.title, w.url)), w.year) for w in works(sources)]
         sections.append(Section("Sources", folded(f"{len(rows)} works", table(["key", "title", "year"], rows))))

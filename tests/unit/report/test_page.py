@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from dse.cli import main
 from dse.core.errors import SpecError
 from dse.report import hover
 from dse.report.markup import figure, records, table, value_text
@@ -105,6 +106,16 @@ def test_damaged_answers_are_one_line(tmp_path, text):
     (tmp_path / "solution.json").write_text(text)
     with pytest.raises(SpecError, match=r"solution\.json.*run its command again"):
         write_page(tmp_path)
+
+
+def test_the_command_writes_the_page(tmp_path, capsys):
+    shutil.copytree(RESULTS / "trainium4", tmp_path / "mine")
+    assert main(["report", str(tmp_path / "mine"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["page"] == str(tmp_path / "mine" / "report.html")
+    assert said["size_B"] == (tmp_path / "mine" / "report.html").stat().st_size > 100_000
+    assert main(["report", str(tmp_path / "none")]) == 2
+    assert "no such folder" in capsys.readouterr().err
 
 
 def test_cells_have_the_units_of_their_names():

@@ -145,10 +145,11 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.whic
 def browser():
     """A headless Chromium; without one the page is checked as text only."""
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium: install one, or say where it is in $CHROMIUM")
     with api.sync_playwright() as play:
-        started = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        path = CHROMIUM or play.chromium.executable_path
+        if not Path(path).exists():
+            pytest.skip("no Chromium: install one, or say where it is in $CHROMIUM")
+        started = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield started
         started.close()
 

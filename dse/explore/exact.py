@@ -15,7 +15,7 @@ from ..optimize.choices import Space
 from ..optimize.search import Candidate, Search
 from ..optimize.solution import Alternative, Overall, Solution
 from ..optimize.solve import report_of, solve
-from .tree import Progress, Proof, Tree
+from .tree import Progress, Proof, Tree, whole_counts
 
 
 def prove(study: Study, gap: float, seconds: float, tell: Callable[[Progress], None] = lambda _: None) -> Proof:
@@ -59,11 +59,10 @@ def solve_exact(study: Study, gap: float, seconds: float, progress: Callable[[st
 
 def n_designs(search: Search, proof: Proof) -> float:
     """Choices times plans of every workload times whole counts inside the box."""
-    plans = math.prod(t.n_valid for t in proof.tables)
-    total = 0.0
+    plans, total = math.prod(t.n_valid for t in proof.tables), 0.0
     for choice in search.space.study.choices:
-        widths = [math.exp(float(search.box[1][i])) - math.exp(float(search.box[0][i])) for i in search.integer_places]
-        total += plans * math.prod(max(math.floor(w / choice.n_dies) + 1, 1) for w in widths)
+        counts = whole_counts(search, choice.n_dies)
+        total += plans * math.prod(max(high - low + 1, 0) for low, high in counts)
     return total
 
 

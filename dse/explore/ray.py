@@ -41,7 +41,7 @@ class RayData(eqx.Module):
 
     data: Data
     """The convex core's coefficients; `data.limits` holds the caps."""
-    weights: Float[Array | np.ndarray, " m"]
+    weights: Float[Array | np.ndarray, "*batch m"]
     """How much each row gives way per unit of slack."""
 
 

@@ -105,7 +105,7 @@ class Samples:
     @cached_property
     def usable_frac(self) -> np.ndarray:
         """Share of HBM that tensors may fill, per draw."""
-        fact = next(f for f in headroom_receipts() if f.name == "usable_frac")
+        fact = by_name(headroom_receipts())["usable_frac"]
         values = self.draw.values("headroom", fact)
         return np.full(self.draw.n, float(fact.value)) if values is None else values
 

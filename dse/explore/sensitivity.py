@@ -33,6 +33,8 @@ from ..performance.demand import StepDemand
 from ..technology.presets import DIE_TO_DIE, Technology, receipts
 from .samples import by_name, fact_name
 
+RANK = 1e-12
+"""Singular values below this share of the largest are none."""
 ACTIVE = 1e-6
 """Multiplier above which a limit or bound counts as binding."""
 
@@ -85,7 +87,7 @@ class Sensitivity:
     parameters: tuple[Parameter, ...]
     """Every number of the world that matters, widest swing first, then largest elasticity."""
     degenerate: bool
-    """Whether binding limits leave no unique derivative of the design (more bind than there are coordinates)."""
+    """Whether the optimality conditions leave the design a way to move: its derivative is then not unique."""
 
     def of(self, name: str) -> Parameter:
         """The parameter of that name; KeyError if it does not matter."""
@@ -181,10 +183,12 @@ def derivatives(
     n, m = int(moves.sum()), int(binds.sum())
     rows = jac[binds][:, moves]
     kkt = np.block([[hess[np.ix_(moves, moves)], rows.T], [rows, np.zeros((m, m))]])
-    answer, _, rank, _ = np.linalg.lstsq(kkt, -np.vstack([cross[moves], by_limit[binds]]), rcond=1e-12)
+    answer = np.linalg.lstsq(kkt, -np.vstack([cross[moves], by_limit[binds]]), rcond=RANK)[0]
+    _, sizes, ways = np.linalg.svd(kkt)
+    loose = ways[sizes < RANK * sizes[0], :n]  # ways to move that the conditions do not see
     by_design = np.zeros((hess.shape[0], values.size))
     by_design[moves] = answer[:n]
-    return by_goal, by_design, bool(rank < n + m)
+    return by_goal, by_design, bool(np.any(np.abs(loose) > ACTIVE))
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -165,10 +165,7 @@ class Tree:
         """One node per choice with all its plans and counts."""
         groups = tuple(np.arange(len(t.plans)) for t in self.tables)
         for i, choice in enumerate(self.search.space.study.choices):
-            counts = []
-            for place in self.search.integer_places:
-                low, high = (math.exp(float(b[place])) / choice.n_dies for b in self.search.box)
-                counts.append((max(math.ceil(low - WHOLE), 1), math.floor(high + WHOLE)))
+            counts = whole_counts(self.search, choice.n_dies)
             if all(low <= high for low, high in counts):
                 yield Node(i, groups, tuple(counts), -math.inf)
 
@@ -302,6 +299,12 @@ class Tree:
                 yield dataclasses.replace(node, groups=groups)
         else:
             self.closed_bound = min(self.closed_bound, node.bound)
+
+
+def whole_counts(search: Search, n_dies: int) -> list[tuple[int, int]]:
+    """Least and most of each count inside the box, in dies; empty where the first exceeds the second."""
+    ends = [[math.exp(float(b[place])) / n_dies for b in search.box] for place in search.integer_places]
+    return [(max(math.ceil(low - WHOLE), 1), math.floor(high + WHOLE)) for low, high in ends]
 
 
 def leaf_costs(table: PlanTable, costs: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ def test_a_wavy_goal_is_recognised_not_certified_and_its_best_valley_is_found():
     assert any(text.startswith("goal:") and "waves" in text for text in found.unproved)
     assert found.n_starts == 14 and found.n_agree >= 1
     assert found.goal == pytest.approx(best_by_grid(), rel=2e-3)
-    assert found.numbers["n_cores"] == pytest.approx(np.exp(11 * np.pi / 12), rel=0.3)
+    assert np.sin(6.0 * np.log(found.numbers["n_cores"])) < -0.9  # the floor of a valley
 
 
 def best_by_grid() -> float:

@@ -68,10 +68,8 @@ if TYPE_CHECKING:
     from .performance.calibration import calibration as calibration
     from .performance.demand import demand as demand
     from .performance.step import step_time as step_time
-    from .report.page import write_page as write_page
     from .report.validation import validate as validate
     from .sweep import results as results
-    from .sweep.run import run_sweep as run_sweep
     from .technology.presets import Technology as Technology
     from .workload.presets import model as model
     from .workload.presets import model_names as model_names
@@ -112,10 +110,8 @@ _PLACES = {
     "performance.calibration": "Calibration calibration",
     "performance.demand": "demand",
     "performance.step": "step_time",
-    "report.page": "write_page",
     "report.validation": "validate",
     "sweep": "results",
-    "sweep.run": "run_sweep",
     "technology.presets": "Technology",
     "workload.presets": "model model_names",
     "workload.transformer": "Decode Model Prefill Training",

@@ -1,4 +1,4 @@
-"""Figures for notebooks, in the house style: `dse.plots.roofline(...)` and its like return matplotlib figures.
+"""Figures and pages for notebooks, in the house style; all but `save` and `write_page` return matplotlib figures.
 
     solution = dse.solve(study)
     dse.plots.area_power(solution)
@@ -24,6 +24,7 @@ from .optimize.solution import Solution
 from .report import chip_figures, figures, front_figures, parity, risk_figures
 from .report.findings import find
 from .report.front import named_chips
+from .report.page import write_page as write_page
 from .report.style import BLOCKS as BLOCKS
 from .report.style import CONTEXT as CONTEXT
 from .report.style import DESIGN as DESIGN

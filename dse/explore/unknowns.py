@@ -115,7 +115,9 @@ def study_facts(study: Study) -> Iterable[tuple[str, Sourced]]:
     yield from ((f"chip {chip.name}", f) for f in chip_receipts(chip.name) if not f.name.startswith(LOWERED))
     calibration = study.calibrated().name
     yield from ((f"calibration {calibration}", f) for f in calibration_receipts(calibration))
-    yield from (("headroom", f) for f in headroom_receipts())
+    yield from (
+        ("headroom", f) for f in headroom_receipts() if f.name == "usable_frac"
+    )  # blocks of a cache are lowered
 
 
 def unknowns(study: Study) -> tuple[Unknown, ...]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from html import escape
 from typing import TYPE_CHECKING, Any
 
-from .format import digits, label, times, unit_of
+from .format import label, times, unit_of
 from .markup import value_text
 from .style import DESIGN, NODES
 
@@ -43,13 +44,11 @@ def _part(traces: list[dict[str, Any]], x: dict[str, Any], y: dict[str, Any], ti
     import plotly.graph_objects as go
 
     figure = go.Figure(traces)
-    look: dict[str, Any] = {"template": "simple_white", "height": 430, "margin": {"l": 60, "r": 16, "t": 44, "b": 110}}
-    figure.update_layout(
-        title={"text": title, "font": {"size": 14}}, xaxis=x, yaxis=y, legend={"orientation": "h", "y": -0.22}, **look
-    )
+    look: dict[str, Any] = {"template": "simple_white", "height": 400, "margin": {"l": 60, "r": 16, "t": 14, "b": 110}}
+    figure.update_layout(xaxis=x, yaxis=y, legend={"orientation": "h", "y": -0.22}, showlegend=len(traces) > 1, **look)
     place = f"hover-{hashlib.sha256(json.dumps([title, x, y], default=str).encode()).hexdigest()[:10]}"
-    inside = figure.to_html(full_html=False, include_plotlyjs=False, config=CONFIG, div_id=place, default_height=430)
-    return f"<div {HOVER}>{inside}</div>"
+    inside = figure.to_html(full_html=False, include_plotlyjs=False, config=CONFIG, div_id=place, default_height=400)
+    return f"<figure><div {HOVER}>{inside}</div><figcaption>{escape(title)}</figcaption></figure>"
 
 
 def _axis(title: str, values: list[float]) -> dict[str, Any]:
@@ -119,6 +118,11 @@ def _title(metric: str) -> str:
     return f"{label(metric)} [{unit}]" if unit else label(metric)
 
 
+def _name(axis: str | None, value: Any) -> str:
+    """A value of an axis in a legend: words stand alone, numbers have their axis and unit."""
+    return f"{label(axis)} {value_text(axis, value)}" if axis and isinstance(value, int | float) else str(value)
+
+
 def scatter(rows: pd.DataFrame, x: str, y: str, by: str | None, shown: list[str]) -> str:
     """Rows of a sweep: one metric over one axis, coloured by another; hovering shows the point."""
     if not available():
@@ -130,7 +134,7 @@ def scatter(rows: pd.DataFrame, x: str, y: str, by: str | None, shown: list[str]
         texts = ["<br>".join(f"{n}: {value_text(n, v)}" for n, v in r.items()) for r in group[shown].to_dict("records")]
         traces.append(
             {
-                "type": "scatter", "mode": "markers", "name": digits(name) if isinstance(name, float) else str(name),
+                "type": "scatter", "mode": "markers", "name": _name(by, name),
                 "text": texts, "hoverinfo": "text", "x": group[x].tolist(), "y": group[y].tolist(),
                 "marker": {"size": 7, "color": NODES[i % len(NODES)]},
             }

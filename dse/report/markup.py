@@ -34,6 +34,11 @@ def text(value: Cell) -> str:
     return value.html if isinstance(value, Markup) else escape(value)
 
 
+def wrapped(words: str) -> Markup:
+    """Long text in a cell: broken into lines, flush left."""
+    return Markup(f'<span class="wrap">{escape(words)}</span>')
+
+
 def heading(title: str, anchor: str = "", level: int = 2) -> str:
     """A heading that links may point to."""
     place = f' id="{escape(anchor)}"' if anchor else ""

@@ -19,7 +19,7 @@ from ..core.files import write_whole
 from ..core.version import __version__
 from . import hover
 from .format import span
-from .markup import Cell, Markup, figure, figures_in, folded, heading, paragraph, table, value_text
+from .markup import Cell, Markup, figure, figures_in, folded, heading, paragraph, table, value_text, wrapped
 from .receipts import basis_of, works
 from .sections import SECTIONS, plain
 from .sweep_section import sweep
@@ -42,6 +42,8 @@ CAPTIONS = {
     "backtest_ratios": "Proposed over built",
 }
 """Figure file to its caption."""
+SHOWN = 16
+"""Guesses shown at once."""
 NOT_ANSWERS = ("manifest.json",)
 """JSON files that are shown at the end, as receipts."""
 
@@ -69,13 +71,20 @@ def write_page(root: str | Path, path: str | Path | None = None) -> Path:
     root = Path(root)
     if not root.is_dir():
         raise SpecError(f"{root}: no such folder; give a results folder, such as results/trainium4")
-    sections = [s for folder in (root, *sorted(p for p in root.rglob("*") if p.is_dir())) for s in _of(folder, root)]
+    sections = [s for folder in _folders(root) for s in _of(folder, root)]
     if not sections:
         raise SpecError(f"{root}: no answers there; run dse optimize, front, risk, sweep or validate first")
     target = root / PAGE if path is None else Path(path)
     html = page(root.resolve().name, [*sections, *_receipts(root)])
     write_whole(target, lambda place: place.write_text(html, encoding="utf-8"))
     return target
+
+
+def _folders(root: Path) -> list[Path]:
+    """The folder and those below it, those of a study's design first."""
+    below = sorted(p for p in root.rglob("*") if p.is_dir())
+    tops = {p: root / p.relative_to(root).parts[0] for p in below}
+    return [root, *sorted(below, key=lambda p: not (tops[p] / "solution.json").exists())]
 
 
 def _of(folder: Path, root: Path) -> Iterator[Section]:
@@ -95,7 +104,8 @@ def _of(folder: Path, root: Path) -> Iterator[Section]:
             raise SpecError(f"{file}: not written by this version ({error!r}); run its command again") from error
     manifest = folder / "manifest.json"
     if manifest.exists() and "schema_version" in (held := _read(manifest)):
-        yield Section(f"Sweep {held['sweep']}{where}", sweep(folder, held))
+        title = where or f": {held['sweep']}"
+        yield Section(f"Sweep{title}", sweep(folder, held))
     if drawn:
         yield Section(f"Figures{where}", "".join(drawn.values()))
 
@@ -134,7 +144,9 @@ def _receipts(root: Path) -> list[Section]:
     if guessed:
         said = f"{len(guessed)} numbers behind these answers are guesses, the widest range first."
         columns = ["guess", "value", "range", "where [source]"]
-        sections.append(Section("Guesses", paragraph(said, "lead") + table(columns, map(_guess_row, guessed))))
+        first, rest = (table(columns, map(_guess_row, part)) for part in (guessed[:SHOWN], guessed[SHOWN:]))
+        more = folded(f"{len(guessed) - SHOWN} more", rest) if guessed[SHOWN:] else ""
+        sections.append(Section("Guesses", paragraph(said, "lead") + first + more))
     if sources:
         rows = [(w.key, Markup(_link(w.title, w.url)), w.year) for w in works(sources)]
         sections.append(Section("Sources", folded(f"{len(rows)} works", table(["key", "title", "year"], rows))))
@@ -150,21 +162,18 @@ def _guess_row(name: str) -> tuple[Cell, ...]:
     fact = next((b.fact for b in basis_of(thing) if b.fact.name == fact_name), None)
     if fact is None or isinstance(fact.value, str):
         return name, "", "", ""
-    where = Markup(f'<span class="wrap">{escape(f"{fact.where} [{fact.source}]")}</span>')
+    where = wrapped(f"{fact.where} [{fact.source}]")
     return f"{thing}: {fact_name}", value_text(fact_name, fact.value), span(fact_name, fact.low, fact.high), where
 
 
 def _link(title: str, url: str) -> str:
-    words = f'<span class="wrap">{escape(title)}</span>'
+    words = wrapped(title).html
     return f'<a href="{escape(url)}" rel="noreferrer">{words}</a>' if url.startswith(("http://", "https://")) else words
 
 
 def _run_table(manifest: dict[str, Any]) -> str:
     shown = {k: v for k, v in manifest.items() if isinstance(v, str | int | float) and "\n" not in str(v)}
-    return table(
-        ["", ""],
-        [(k.replace("_", " "), Markup(f'<span class="wrap">{escape(str(v))}</span>')) for k, v in shown.items()],
-    )
+    return table(["", ""], [(k.replace("_", " "), wrapped(str(v))) for k, v in shown.items()])
 
 
 def page(title: str, sections: list[Section]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..sweep.results import load, reasons
 from .hover import scatter
-from .markup import folded, paragraph, records, table
+from .markup import folded, paragraph, records, table, wrapped
 from .sweeps import SHOWN_REASONS
 
 SHOWN_ROWS = 10
@@ -30,7 +30,11 @@ def sweep(folder: Path, manifest: dict[str, Any]) -> str:
     counts = reasons(folder)
     answered = counts.pop("", 0)
     said = f"{len(rows):,} of {manifest['points']:,} points computed, {answered:,} with an answer."
-    why = table(["why not", "rows"], [(r, f"{n:,}") for r, n in list(counts.items())[:SHOWN_REASONS]]) if counts else ""
+    why = (
+        table(["why not", "rows"], [(wrapped(r), f"{n:,}") for r, n in list(counts.items())[:SHOWN_REASONS]])
+        if counts
+        else ""
+    )
     spec = folded("Specification", f"<pre>{escape(manifest['specification'])}</pre>")
     meanings = [(n, m) for n, m in manifest["columns"].items()]
     return paragraph(said, "lead") + why + _picture(done) + spec + folded("Columns", table(["column", ""], meanings))

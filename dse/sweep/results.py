@@ -1,8 +1,9 @@
-"""Results of sweeps as tables: `dse.results.load(folder)` in Python, `dse query` with SQL."""
+"""Sweeps as tables: `dse.results.run` computes, `load` reads, `query` (and `dse query`) asks in SQL."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,35 @@ MANIFEST = "manifest.json"
 """Where the rows came from, and what their columns mean."""
 VIEW = "results"
 """Name of the table in SQL."""
+
+
+def run(
+    path: str | Path, results: str | Path = "results", *, fresh: bool = False,
+    tell: Callable[[int, int, bool], None] = lambda points, failed, before: None,
+) -> pd.DataFrame:  # fmt: skip
+    """Compute every point of a specification, or what an earlier run left undone, and return all rows.
+
+    Args:
+        path: specification; those in `sweeps/` show every key.
+        results: folder that gets a folder named after the sweep.
+        fresh: forget what an earlier run left.
+        tell: hears of every unit of work that is done: its points, how many failed, whether an earlier run did it.
+
+    Returns:
+        One row per point, failed ones with their reason; the same as `load` of the folder.
+
+    Raises:
+        SpecError: a specification that does not hold, in one line, or a folder that cannot be written.
+    """
+    from .engine import local, plan_work
+    from .engine import run as complete
+    from .spec import load_sweep
+    from .store import open_store
+
+    sweep = load_sweep(path)
+    store = open_store(sweep, results, True, fresh)
+    complete(store, plan_work(store), local, tell)
+    return load(store.folder)
 
 
 def load(folder: str | Path, columns: list[str] | None = None) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 import ast
 import os
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -29,8 +28,8 @@ def outside(source: str) -> list[str]:
     names = [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
     names += [str(n.module) for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
     bad = [n for n in names if n.partition(".")[0] not in OWN | set(sys.stdlib_module_names) or n.startswith("dse.")]
-    used = re.findall(r"\bdse\.(\w+)", source)
-    return bad + [f"dse.{n}" for n in used if n not in dir(dse) and f"{n}.toml" not in source]
+    used = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)]
+    return bad + [f"dse.{n.attr}" for n in used if n.value.id == "dse" and n.attr not in dir(dse)]
 
 
 def errors(notebook) -> list[str]:

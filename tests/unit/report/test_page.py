@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from dse.cli import main
 from dse.core.errors import SpecError
 from dse.report import hover
 from dse.report.markup import figure, records, table, value_text
@@ -62,7 +63,7 @@ def test_every_answer_has_a_section(html):
         "Sources",
     ]
     assert set(expected) <= set(titles)
-    assert any(t.startswith("Sweep scaleup_domain") for t in titles)
+    assert any(t.startswith("Sweep: scaleup_domain") for t in titles)
 
 
 def test_numbers_are_those_of_the_answers(html):
@@ -107,6 +108,16 @@ def test_damaged_answers_are_one_line(tmp_path, text):
         write_page(tmp_path)
 
 
+def test_the_command_writes_the_page(tmp_path, capsys):
+    shutil.copytree(RESULTS / "trainium4", tmp_path / "mine")
+    assert main(["report", str(tmp_path / "mine"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["page"] == str(tmp_path / "mine" / "report.html")
+    assert said["size_B"] == (tmp_path / "mine" / "report.html").stat().st_size > 100_000
+    assert main(["report", str(tmp_path / "none")]) == 2
+    assert "no such folder" in capsys.readouterr().err
+
+
 def test_cells_have_the_units_of_their_names():
     assert value_text("hbm_bandwidth_Bps", 4.9e12) == "4.9 TB/s"
     assert value_text("median_abs_err", 0.075) == "7.5 %"
@@ -134,10 +145,11 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.whic
 def browser():
     """A headless Chromium; without one the page is checked as text only."""
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium: install one, or say where it is in $CHROMIUM")
     with api.sync_playwright() as play:
-        started = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        path = CHROMIUM or play.chromium.executable_path
+        if not Path(path).exists():
+            pytest.skip("no Chromium: install one, or say where it is in $CHROMIUM")
+        started = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield started
         started.close()
 

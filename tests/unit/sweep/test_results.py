@@ -3,14 +3,13 @@
 import pandas as pd
 
 import dse
-from dse.sweep.run import run_sweep
 
 
 def test_rows_are_those_on_disk_and_are_not_computed_twice(write, tmp_path):
     path, told = write(), []
-    rows = run_sweep(path, tmp_path / "results")
+    rows = dse.results.run(path, tmp_path / "results")
     assert len(rows) == 24 and rows.ok.all()  # 2 plans x 3 bandwidths x 4 samples
-    again = run_sweep(path, tmp_path / "results", tell=lambda points, failed, before: told.append(before))
+    again = dse.results.run(path, tmp_path / "results", tell=lambda points, failed, before: told.append(before))
     assert told and all(told)
     pd.testing.assert_frame_equal(rows, again)
     pd.testing.assert_frame_equal(rows, dse.results.load(tmp_path / "results" / "small"))
@@ -18,6 +17,6 @@ def test_rows_are_those_on_disk_and_are_not_computed_twice(write, tmp_path):
 
 def test_fresh_computes_anew(write, tmp_path):
     path, told = write(), []
-    run_sweep(path, tmp_path / "results")
-    run_sweep(path, tmp_path / "results", fresh=True, tell=lambda points, failed, before: told.append(before))
+    dse.results.run(path, tmp_path / "results")
+    dse.results.run(path, tmp_path / "results", fresh=True, tell=lambda points, failed, before: told.append(before))
     assert told and not any(told)

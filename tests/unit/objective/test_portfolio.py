@@ -11,7 +11,7 @@ import dse
 from dse.core.errors import SpecError
 from dse.objective.curve import Promise, serving_curve
 from dse.objective.engines import Policy
-from dse.objective.metrics import chip_reference, chip_technology, plan_seconds
+from dse.objective.metrics import chip_reference, chip_technology, plan_steps_s
 from dse.objective.portfolio import Service, load_portfolio, sized
 from dse.objective.served import asked_demand, asked_plans
 from dse.objective.study import load_study, study_from
@@ -131,7 +131,7 @@ def test_engines_that_fill_a_system_share_its_tokens():
     a, b = (asked_demand(requests, plan, s, ref, array) for s in (one, four))
     assert float(b.tokens) == 4 * float(a.tokens)
     stacked = stack_demands([a, b])
-    seconds = np.asarray(plan_seconds(stacked, one.chip, chip_technology(one.chip), c))
+    seconds = np.asarray(plan_steps_s(stacked, one.chip, chip_technology(one.chip), c))
     assert seconds[0] == pytest.approx(seconds[1])
 
 
@@ -197,6 +197,6 @@ def test_best_chip_for_a_model_in_service(tmp_path):
         for p in asked_plans(study.workloads["small"][0], system)
     ]
     stacked = stack_demands(every)
-    seconds = np.asarray(plan_seconds(stacked, s.chip, chip_technology(s.chip, study.package), c))
+    seconds = np.asarray(plan_steps_s(stacked, s.chip, chip_technology(s.chip, study.package), c))
     best = np.min(np.where(seconds <= 0.020 * 1.001, seconds, np.inf) / np.asarray(stacked.tokens))
     assert float(w.evaluation.step_s) / float(w.evaluation.tokens_per_s * w.evaluation.step_s) <= best * (1 + 1e-3)

@@ -10,7 +10,7 @@ trainium4: $(VENV)/.run
 	$(BIN)/dse optimize sweeps/trainium4.toml
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check dse tests

@@ -40,10 +40,10 @@ def parts(name, server="x86-8"):
 
 
 def test_die_by_hand():
-    """H100: 8.14 cm2 x 2.593 kg / 0.851 = 24.8 kg; memory 80 GB x 0.861 = 68.9 kg."""
+    """H100: 8.14 cm2 x 2.593 kg / 0.851 = 24.8 kg; memory 80 GiB = 85.9 GB x 0.861 = 73.96 kg."""
     p = parts("h100")
     assert float(p.dies_kg) == pytest.approx(24.8, abs=0.1)
-    assert float(p.hbm_kg) == pytest.approx(68.9, abs=0.1)
+    assert float(p.hbm_kg) == pytest.approx(73.96, abs=0.1)
 
 
 @pytest.mark.parametrize(("name", "published_kg"), [("h100", 1312 / 8), ("b200", 2274 / 8)])

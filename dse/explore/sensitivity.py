@@ -33,8 +33,10 @@ from ..performance.demand import StepDemand
 from ..technology.presets import DIE_TO_DIE, Technology, receipts
 from .samples import by_name, fact_name
 
-RANK = 1e-12
+RANK = 1e-6
 """Singular values below this share of the largest are none."""
+LOOSE = 1e-3
+"""Share of a coordinate in such a direction above which it counts as free."""
 ACTIVE = 1e-6
 """Multiplier above which a limit or bound counts as binding."""
 
@@ -86,8 +88,8 @@ class Sensitivity:
     """Coordinates of `Parameter.design`."""
     parameters: tuple[Parameter, ...]
     """Every number of the world that matters, widest swing first, then largest elasticity."""
-    degenerate: bool
-    """Whether the optimality conditions leave the design a way to move: its derivative is then not unique."""
+    undetermined: tuple[str, ...]
+    """Coordinates that the optimality conditions leave free, such as a capacity that costs nothing: no derivative."""
 
     def of(self, name: str) -> Parameter:
         """The parameter of that name; KeyError if it does not matter."""
@@ -114,13 +116,14 @@ def sensitivity(study: Study, search: Search | None = None) -> Sensitivity:
     given = Given.of(search.space, best)
     flat, unflatten = ravel_pytree(given.world)
     values = np.asarray(flat)
-    by_goal, by_design, degenerate = derivatives(search.core, given, unflatten, values, best, search.box)
+    by_goal, by_design, free = derivatives(search.core, given, unflatten, values, best, search.box)
+    undetermined = tuple(n for n, x in zip(search.core.variables(), free, strict=True) if x)
     parameters = []
     for i, (name, fact) in enumerate(labels(search.space, best, given.world)):
         if abs(by_goal[i]) > ACTIVE or np.abs(by_design[:, i]).max() > ACTIVE:
             parameters.append(Parameter(name, i, float(values[i]), fact, float(by_goal[i]), by_design[:, i]))
     parameters.sort(key=lambda p: (-p.swing, -abs(p.elasticity)))
-    return Sensitivity(study, best, search.core.variables(), tuple(parameters), degenerate)
+    return Sensitivity(study, best, search.core.variables(), tuple(parameters), undetermined)
 
 
 class Given(eqx.Module):
@@ -163,8 +166,8 @@ class Given(eqx.Module):
 
 def derivatives(
     core: Core, given: Given, unflatten: Any, values: np.ndarray, c: Candidate, box: tuple[np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Elasticities of the goal, shape (k,), and of the coordinates, shape (n, k); whether the latter are not unique.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Elasticities of the goal, shape (k,), and of the coordinates, shape (n, k); which coordinates have none.
 
     With A the binding limits and F the coordinates off their bounds,
 
@@ -188,7 +191,9 @@ def derivatives(
     loose = ways[sizes < RANK * sizes[0], :n]  # ways to move that the conditions do not see
     by_design = np.zeros((hess.shape[0], values.size))
     by_design[moves] = answer[:n]
-    return by_goal, by_design, bool(np.any(np.abs(loose) > ACTIVE))
+    free = np.zeros(hess.shape[0], dtype=bool)
+    free[moves] = np.any(np.abs(loose) > LOOSE, axis=0)
+    return by_goal, by_design, free
 
 
 @partial(jax.jit, static_argnums=(0, 1))

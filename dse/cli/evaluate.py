@@ -65,10 +65,10 @@ class Evaluate:
         from ..report.session import start_jax
 
         start_jax()
+        from ..evaluation.breakdown import find
         from ..hardware.presets import default_system
         from ..hardware.presets import system as preset_system
-        from ..mapping.plan import parse_plan
-        from ..report.findings import find
+        from ..lowering.plan import parse_plan
         from ..report.results import json_text
         from ..report.tables import evaluation_view, finding_json
 

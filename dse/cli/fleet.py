@@ -62,7 +62,7 @@ class Cost:
         return 0
 
     def _compare(self, other: str) -> int:
-        from ..objective.comparison import compare
+        from ..economy.comparison import compare
         from ..report.fleet_tables import against_json, against_view
         from ..report.results import json_text, results_folder, write_json
 
@@ -115,10 +115,10 @@ class Fleet:
         from ..report.session import start_jax
 
         start_jax()
+        from ..economy.fleet_run import fleet_run, simulated
         from ..hardware.presets import default_system
         from ..hardware.presets import system as preset_system
-        from ..mapping.plan import parse_plan
-        from ..objective.fleet_run import fleet_run, simulated
+        from ..lowering.plan import parse_plan
         from ..report.fleet_tables import run_json, run_view
         from ..report.results import json_text, results_folder
 

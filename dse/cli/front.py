@@ -43,9 +43,9 @@ class FrontCommand:
         from ..explore.front import checked_metrics, front
         from ..explore.points import PointStore, fingerprint, front_folder
         from ..explore.ray import Rays
-        from ..objective.study import load_study
         from ..report.front import front_json, front_view, named_chips, write_front
         from ..report.results import json_text, results_folder
+        from ..study.study import load_study
 
         study = load_study(self.study)
         names = checked_metrics(study, tuple(m.strip() for m in self.metrics.split(",")))
@@ -96,11 +96,11 @@ class SensitivityCommand:
         start_jax()
         from ..explore.remedy import remedy
         from ..explore.sensitivity import sensitivity
-        from ..objective.study import load_study
-        from ..optimize.choices import Space
         from ..optimize.search import Search
+        from ..optimize.space import Space
         from ..report.front import sensitivity_json, sensitivity_view
         from ..report.results import json_text, results_folder, write_json
+        from ..study.study import load_study
 
         study = load_study(self.study)
         folder = results_folder(self.results, study.name)

@@ -42,9 +42,9 @@ class RiskCommand:
 
         from ..explore.risk import risk
         from ..explore.robust import robust_design, share_frac
-        from ..objective.study import load_study
         from ..report.results import json_text, results_folder
         from ..report.risk import as_json, risk_view, write_risk
+        from ..study.study import load_study
 
         study = load_study(self.study)
         if self.robust is not None:
@@ -90,9 +90,9 @@ class BacktestCommand:
         from pathlib import Path
 
         from ..explore.backtest import Backtest, backtest, cases
-        from ..objective.study import load_study
         from ..report.backtest import as_json, backtest_view, write_backtest_figure
         from ..report.results import json_text, results_folder, study_manifest, write_json
+        from ..study.study import load_study
 
         folder = results_folder(self.results, "backtest")
         found: list[Backtest] = []

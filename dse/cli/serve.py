@@ -13,8 +13,8 @@ from ..report.terminal import progress, screen
 from .flags import COUNT, JSON, STORAGE
 
 if TYPE_CHECKING:
-    from ..objective.curve import Promise
-    from ..objective.engines import Policy
+    from ..lowering.engines import Policy
+    from ..serving.curve import Promise
     from ..workload.requests import Requests
 
 TEXT = Annotated[str | None, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")]
@@ -103,7 +103,7 @@ class Serve:
 
     def _promise(self) -> Promise:
         """Limits and the share of requests they hold for."""
-        from ..objective.curve import Promise
+        from ..serving.curve import Promise
 
         if not 50 <= self.percentile < 100:
             raise SpecError(f"--percentile {self.percentile:g}: give 50 or more and less than 100")
@@ -114,7 +114,7 @@ class Serve:
 
     def _policy(self) -> Policy:
         """How engines may run."""
-        from ..objective.engines import SCHEDULERS, Policy
+        from ..lowering.engines import SCHEDULERS, Policy
 
         words = {"any": SCHEDULERS, **{s.split()[-1]: (s,) for s in SCHEDULERS}}
         if self.scheduler not in words:
@@ -151,10 +151,10 @@ class Serviced:
         from ..report.session import start_jax
 
         start_jax()
-        from ..objective.portfolio import load_portfolio
         from ..report.fleet_of_models import fleet_numbers, portfolio_view, serve_portfolio
         from ..report.results import json_text
         from ..report.serving import chip_system
+        from ..serving.portfolio import load_portfolio
 
         portfolio = load_portfolio(self.portfolio)
         price = None if self.rent is None else _positive("rent", self.rent, "USD")

@@ -35,11 +35,11 @@ class Optimize:
         start_jax()
         from pathlib import Path
 
-        from ..explore.exact import solve_exact
-        from ..objective.study import load_study
+        from ..optimize.exact import solve_exact
         from ..optimize.solution import Status, as_json
         from ..optimize.solve import solve
         from ..report.results import json_text, results_folder, write_results
+        from ..study.study import load_study
 
         study = load_study(self.study)
         folder = results_folder(self.results, study.name)
@@ -72,8 +72,8 @@ class Cite:
 
     def run(self) -> int:
         """Print the entries."""
-        from ..objective.study import load_study
         from ..report.receipts import bibtex, source_keys, study_basis
+        from ..study.study import load_study
 
         print(bibtex(source_keys(study_basis(load_study(self.study), None))))
         return 0

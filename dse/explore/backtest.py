@@ -13,14 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
+from ..evaluation.assembly import evaluate
 from ..hardware.chip import Chip
 from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import system as preset_system
-from ..objective.metrics import chip_technology, evaluate, silicon
-from ..objective.study import Study
-from ..objective.terms import METRICS, State
 from ..optimize.solution import Solution, Status
 from ..optimize.solve import solve
+from ..physics.evaluate import chip_technology, silicon
+from ..study.study import Study
+from ..study.terms import METRICS, State
 from ..workload.transformer import Workload
 
 CASES = Path(__file__).parent / "data" / "backtests.toml"

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.types import FloatLike
-from ..cost.area import block_areas, die_edge_mm, shoreline_mm, total_area_mm2
-from ..cost.power import energy_J, static_W, step_energy, throttled_s, voltage_limit
 from ..hardware.chip import Chip
-from ..objective.design import with_free
-from ..objective.terms import Core, Data
-from ..performance.step import step_time
+from ..physics.area import block_areas, die_edge_mm, shoreline_mm, total_area_mm2
+from ..physics.power import energy_J, static_W, step_energy, throttled_s, voltage_limit
+from ..physics.step import step_time
+from ..study.design import with_free
+from ..study.terms import Core, Data
 from ..technology.presets import Technology
 
 ROUNDS = 60

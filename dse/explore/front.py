@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import SpecError
-from ..objective.study import Study, full_name
-from ..objective.terms import ECONOMIC, METRICS, OF_WORKLOADS
+from ..study.study import Study, full_name
+from ..study.terms import ECONOMIC, METRICS, OF_WORKLOADS
 from .ray import SAME, Point, Rays, Row
 
 FIRST = 10

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from ..core.errors import SpecError
 from ..core.files import write_whole
 from ..core.origin import preset_hashes, versions
-from ..objective.study import Study
 from ..optimize.interior import Optimum
+from ..study.study import Study
 from .ray import Point, Rays
 from .samples import batched
 

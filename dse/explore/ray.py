@@ -20,11 +20,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..core.types import Vector
-from ..objective.study import Study, owner_of
-from ..objective.terms import OWNED, PER_WORKLOAD, Core, Data, Limit
-from ..optimize.choices import Space, element
 from ..optimize.interior import Optimum, solve_convex
 from ..optimize.search import MAX_ROUNDS, bounds, priced_s
+from ..optimize.space import Space, element
+from ..study.study import Study, owner_of
+from ..study.terms import OWNED, PER_WORKLOAD, Core, Data, Limit
 
 BATCH = 128
 """Problems solved at once: one size, so that nothing compiles anew."""

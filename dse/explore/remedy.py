@@ -21,11 +21,11 @@ from jaxtyping import Array, Float, Int
 
 from ..core.errors import SpecError
 from ..core.types import Vector
-from ..objective.study import Study
-from ..objective.terms import DELIVERED, Core, Limit
-from ..optimize.choices import Space, element
 from ..optimize.interior import Optimum, solve_convex
 from ..optimize.search import Candidate, Search
+from ..optimize.space import Space, element
+from ..study.study import Study
+from ..study.terms import DELIVERED, Core, Limit
 from .sensitivity import Given, Sensitivity
 
 WIDEST = 16.0

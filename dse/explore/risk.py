@@ -18,13 +18,13 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 
 from ..core.errors import SpecError
-from ..objective.design import Choice
-from ..objective.study import Study
-from ..objective.terms import DELIVERED
-from ..optimize.choices import Space
 from ..optimize.interior import Settings, solve_batch
 from ..optimize.search import Candidate, Search
-from ..performance.calibration import calibration_receipts
+from ..optimize.space import Space
+from ..physics.calibration import calibration_receipts
+from ..study.design import Choice
+from ..study.study import Study
+from ..study.terms import DELIVERED
 from .samples import CHUNK, Samples
 from .unknowns import Draw, Unknown, draw, unknowns
 

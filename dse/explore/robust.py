@@ -22,11 +22,11 @@ from jaxtyping import Array, Float
 
 from ..core.errors import SpecError
 from ..core.types import FloatLike
-from ..objective.design import INTEGERS, Choice
-from ..objective.terms import Core, Data
-from ..optimize.choices import Space
 from ..optimize.interior import Optimum, solve_convex
 from ..optimize.search import SPAN, Candidate, Search
+from ..optimize.space import Space
+from ..study.design import INTEGERS, Choice
+from ..study.terms import Core, Data
 from .built import outcome
 from .risk import Risk, strata
 from .unknowns import Draw, draw

@@ -14,14 +14,14 @@ from ..core.provenance import Sourced
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..hardware.presets import chip_receipts
-from ..mapping.headroom import headroom_receipts
-from ..objective.design import template
-from ..objective.metrics import chip_technology, evaluate_demand
-from ..objective.terms import Data
-from ..optimize.choices import Space
+from ..lowering.demand import StepDemand
+from ..lowering.headroom import headroom_receipts
 from ..optimize.search import Search
-from ..performance.calibration import Calibration, calibration_receipts
-from ..performance.demand import StepDemand
+from ..optimize.space import Space
+from ..physics.calibration import Calibration, calibration_receipts
+from ..physics.evaluate import chip_technology, evaluate_demand
+from ..study.design import template
+from ..study.terms import Data
 from ..technology.presets import DIE_TO_DIE, Technology, memory, receipts
 from ..technology.presets import link as link_generation
 from ..technology.presets import node as process_node

@@ -21,15 +21,15 @@ from jaxtyping import Array, Float
 from ..core.errors import SpecError
 from ..core.provenance import Sourced
 from ..core.types import FloatLike
-from ..cost.money import bond_loss
 from ..hardware.chip import Chip
-from ..objective.metrics import chip_technology, throttled_step_s
-from ..objective.study import Study
-from ..objective.terms import Core, Data
-from ..optimize.choices import Space
+from ..lowering.demand import StepDemand
 from ..optimize.search import Candidate, Search
-from ..performance.calibration import Calibration, calibration_receipts
-from ..performance.demand import StepDemand
+from ..optimize.space import Space
+from ..physics.calibration import Calibration, calibration_receipts
+from ..physics.evaluate import chip_technology, throttled_step_s
+from ..physics.money import bond_loss
+from ..study.study import Study
+from ..study.terms import Core, Data
 from ..technology.presets import DIE_TO_DIE, Technology, receipts
 from .samples import by_name, fact_name
 

@@ -18,9 +18,9 @@ from scipy.special import ndtr, ndtri
 
 from ..core.provenance import Sourced, load_receipts, number
 from ..hardware.presets import chip_receipts
-from ..mapping.headroom import headroom_receipts
-from ..objective.study import Study
-from ..performance.calibration import calibration_receipts
+from ..lowering.headroom import headroom_receipts
+from ..physics.calibration import calibration_receipts
+from ..study.study import Study
 from ..technology.presets import DIE_TO_DIE, receipts
 
 CORRELATIONS = Path(__file__).parent / "data" / "correlations.toml"

@@ -15,14 +15,14 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.types import FloatLike
-from ..cost.area import block_areas
-from ..cost.power import energy_J, static_W, step_energy, throttled_s
-from ..objective.design import INTEGERS, with_free
-from ..objective.terms import Core, Data
-from ..performance.coefficients import StepDemand
-from ..performance.step import step_time
-from .choices import Space, element
+from ..lowering.step_demand import StepDemand
+from ..physics.area import block_areas
+from ..physics.power import energy_J, static_W, step_energy, throttled_s
+from ..physics.step import step_time
+from ..study.design import INTEGERS, with_free
+from ..study.terms import Core, Data
 from .interior import Optimum, solve_convex
+from .space import Space, element
 
 MAX_ROUNDS = 6
 """Rounds of pricing plans and solving chips; in practice two or three settle."""

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..hardware.chip import Chip
-from ..mapping.plan import Plan
-from ..objective.design import Choice
-from ..objective.metrics import Evaluation, Silicon
-from ..objective.study import Study
-from ..objective.terms import SERVED, mean_speedup
+from ..lowering.plan import Plan
+from ..physics.evaluate import Evaluation, Silicon
+from ..study.design import Choice
+from ..study.study import Study
+from ..study.terms import SERVED, mean_speedup
 
 
 class Status(enum.Enum):

@@ -10,14 +10,13 @@ import jax
 import numpy as np
 
 from ..hardware.chip import Chip
-from ..objective.design import INTEGERS, choice_technology, named, template, with_free
-from ..objective.metrics import Silicon, chip_technology, evaluate_demand, silicon, throttled_step_s
-from ..objective.study import Study
-from ..objective.terms import METRICS, Data, State, Work, mean_speedup, upkeep_of
-from ..performance.calibration import extreme
-from ..performance.coefficients import StepDemand
+from ..lowering.step_demand import StepDemand
+from ..physics.calibration import extreme
+from ..physics.evaluate import Silicon, chip_technology, evaluate_demand, silicon, throttled_step_s
+from ..study.design import INTEGERS, choice_technology, named, template, with_free
+from ..study.study import Study
+from ..study.terms import METRICS, Data, State, Work, mean_speedup, upkeep_of
 from ..technology.presets import Technology
-from .choices import Space, element
 from .curvature import curvature_batch
 from .elastic import cheapest_relaxation
 from .search import Candidate, Search
@@ -30,6 +29,7 @@ from .solution import (
     Status,
     WorkloadReport,
 )
+from .space import Space, element
 
 
 def solve(study: Study, progress: Callable[[str], None] = lambda _: None, space: Space | None = None) -> Solution:

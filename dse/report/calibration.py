@@ -12,7 +12,7 @@ from rich.table import Table
 from ..calibrate import families
 from ..calibrate.fit import Fit
 from ..core.errors import DseError, SpecError
-from ..performance.calibration import FAMILIES, Calibration, prior_calibration
+from ..physics.calibration import FAMILIES, Calibration, prior_calibration
 from .format import digits, label, percent, quantity_text
 from .results import write_json
 from .tables import table

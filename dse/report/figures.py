@@ -14,16 +14,17 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from ..cost.power import full_load_power_W
+from ..evaluation.assembly import evaluate
+from ..evaluation.breakdown import Operator, operators
 from ..hardware.chip import Chip, peak_FLOPps
 from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import chip_receipts
-from ..objective.metrics import chip_technology, evaluate, silicon
-from ..objective.study import Study
 from ..optimize.solution import Solution
+from ..physics.evaluate import chip_technology, silicon
+from ..physics.power import full_load_power_W
+from ..study.study import Study
 from ..workload.requests import Requests
 from ..workload.transformer import Workload
-from .findings import Operator, operators
 from .format import digits
 from .style import BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
 

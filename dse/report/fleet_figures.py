@@ -9,13 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..core.provenance import number
-from ..fleet.job import job_of
-from ..fleet.ownership import HOUR_s, owning_USD
-from ..fleet.presets import observed, reliability, rents
+from ..economy.comparison import SEQUENCE
+from ..economy.fleet_run import goodput_by_size
+from ..economy.job import job_of
+from ..economy.ownership import HOUR_s, owning_USD
+from ..economy.owning import Purchase, capital_parts
+from ..economy.presets import observed, reliability, rents
 from ..hardware.presets import system as preset_system
-from ..objective.comparison import SEQUENCE
-from ..objective.fleet_run import goodput_by_size
-from ..objective.owning import Purchase, capital_parts
 from ..workload.presets import model as preset_model
 from ..workload.transformer import Training
 from .fleet_tables import DAY_s, bought

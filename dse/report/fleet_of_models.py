@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.errors import SpecError
-from ..cost.rent import million_tokens_USD, rent
+from ..economy.rent import million_tokens_USD, rent
 from ..hardware.system import System
-from ..objective.curve import serving_curve
-from ..objective.engines import Policy
-from ..objective.portfolio import Portfolio, Sized, sized
+from ..lowering.engines import Policy
+from ..serving.curve import serving_curve
+from ..serving.portfolio import Portfolio, Sized, sized
 from .format import digits, in_unit, percent, times
 from .serving import broken_promise, prompts_text, serving_numbers, short_plan
 from .tables import table

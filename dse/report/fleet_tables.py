@@ -9,18 +9,18 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..cost.bill import bill, bill_names, counts_loss, published, wafer
-from ..cost.bill import product as bill_product
-from ..cost.money import Money
-from ..fleet.ownership import HOUR_s, break_even_s
-from ..fleet.presets import rents
+from ..economy.bill import bill, bill_names, counts_loss, published, wafer
+from ..economy.bill import product as bill_product
+from ..economy.comparison import Answer, claimed_frac
+from ..economy.fleet_run import Run
+from ..economy.knobs import band, turned_alone
+from ..economy.ownership import HOUR_s, break_even_s
+from ..economy.owning import Deal, Purchase, capital_parts, deal, hour_USD, published_die, purchase
+from ..economy.presets import rents
 from ..hardware.presets import default_system
 from ..hardware.presets import system as preset_system
-from ..mapping.plan import plan_text
-from ..objective.comparison import Answer, claimed_frac
-from ..objective.fleet_run import Run
-from ..objective.knobs import band, turned_alone
-from ..objective.owning import Deal, Purchase, capital_parts, deal, hour_USD, published_die, purchase
+from ..lowering.plan import plan_text
+from ..physics.money import Money
 from .format import digits, in_unit, percent, times
 from .tables import beside, table
 

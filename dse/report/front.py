@@ -13,14 +13,15 @@ from rich.text import Text
 
 from ..core.errors import DseError
 from ..core.files import write_whole
+from ..evaluation.assembly import evaluate
 from ..explore.front import Front
 from ..explore.remedy import Remedy
 from ..explore.sensitivity import Parameter, Sensitivity
 from ..hardware.presets import default_system
 from ..hardware.presets import system as preset_system
-from ..objective.metrics import chip_technology, evaluate, silicon
-from ..objective.study import Study
-from ..objective.terms import DELIVERED, METRICS, OWNED, State, Work
+from ..physics.evaluate import chip_technology, silicon
+from ..study.study import Study
+from ..study.terms import DELIVERED, METRICS, OWNED, State, Work
 from ..workload.transformer import Workload
 from .format import digits, label, percent, quantity_text, times
 from .results import study_manifest, write_json

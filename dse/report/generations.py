@@ -14,14 +14,15 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ..evaluation.assembly import lowered
 from ..hardware.chip import Chip
 from ..hardware.system import System
-from ..mapping.headroom import usable_frac
-from ..mapping.plan import Plan, plan_text
-from ..objective.metrics import chip_technology, evaluate_demand, lowered
-from ..performance.calibration import Calibration, workload_calibration
-from ..performance.coefficients import StepDemand
-from ..performance.demand import stack_demands
+from ..lowering.demand import stack_demands
+from ..lowering.headroom import usable_frac
+from ..lowering.plan import Plan, plan_text
+from ..lowering.step_demand import StepDemand
+from ..physics.calibration import Calibration, workload_calibration
+from ..physics.evaluate import chip_technology, evaluate_demand
 from ..technology.presets import Technology
 from ..workload.transformer import Decode
 from .format import digits, in_unit

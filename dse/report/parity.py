@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator
 
-from ..performance.calibration import FAMILIES, family
+from ..physics.calibration import FAMILIES, family
 from .format import digits, percent, scale_of
 from .style import BAND, BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
 from .style import FAMILIES as FAMILY_COLOURS

@@ -10,13 +10,13 @@ from pathlib import Path
 from .. import core
 from ..core.errors import DseError
 from ..core.provenance import Sourced
-from ..fleet.presets import around_receipts
+from ..economy.presets import around_receipts
 from ..hardware.presets import chip_receipts
-from ..mapping.activations import footprint_receipts
-from ..mapping.headroom import headroom_receipts
-from ..objective.design import Choice
-from ..objective.study import Study
-from ..performance.calibration import calibration_receipts
+from ..lowering.activations import footprint_receipts
+from ..lowering.headroom import headroom_receipts
+from ..physics.calibration import calibration_receipts
+from ..study.design import Choice
+from ..study.study import Study
 from ..technology.presets import DIE_TO_DIE, receipts
 from ..workload.op import pass_receipts
 from ..workload.storage import storage_receipts

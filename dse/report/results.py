@@ -14,9 +14,9 @@ from ..core.files import results_folder as results_folder
 from ..core.files import write_json as write_json
 from ..core.origin import digest, git_commit, preset_hashes
 from ..core.version import __version__
-from ..objective.design import Choice
-from ..objective.study import Study
 from ..optimize.solution import Solution, as_json
+from ..study.design import Choice
+from ..study.study import Study
 from .receipts import guesses, source_keys, study_basis
 
 

@@ -9,19 +9,20 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..evaluation.assembly import chip_reference
+from ..evaluation.breakdown import binding, operators
 from ..hardware.chip import Chip
 from ..hardware.system import System
-from ..mapping.plan import plan_text
-from ..mapping.tiling import array_shape
-from ..objective.design import Choice
-from ..objective.metrics import chip_reference, chip_technology, silicon
-from ..objective.served import asked_demand
-from ..objective.study import Study
-from ..objective.terms import METRICS, SERVED, SPEEDUPS, State
+from ..lowering.plan import plan_text
+from ..lowering.served import asked_demand
+from ..lowering.tiling import array_shape
 from ..optimize.solution import Certificate, LimitReport, Relaxation, Solution, Status, WorkloadReport
 from ..optimize.solve import TECHNOLOGY_ROWS
+from ..physics.evaluate import chip_technology, silicon
+from ..study.design import Choice
+from ..study.study import Study
+from ..study.terms import METRICS, SERVED, SPEEDUPS, State
 from ..workload.requests import Requests
-from .findings import binding, operators
 from .format import digits, in_unit, label, percent, quantity_text, span, times, unit_of
 from .receipts import guesses, study_basis
 from .serving import spent

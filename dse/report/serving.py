@@ -14,17 +14,17 @@ from rich.text import Text
 
 from ..core.errors import SpecError
 from ..core.provenance import load_receipts, number
-from ..cost.rent import million_tokens_USD, rent
+from ..economy.rent import million_tokens_USD, rent
 from ..hardware.chip import Chip
 from ..hardware.presets import default_system
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
-from ..mapping.plan import plan_text
-from ..objective.curve import Curve, Promise, Serving, serving_curve
-from ..objective.engines import Policy, Shape
-from ..performance.calibration import Calibration
-from ..performance.coefficients import StepDemand
-from ..performance.step import step_time
+from ..lowering.engines import Policy, Shape
+from ..lowering.plan import plan_text
+from ..lowering.step_demand import StepDemand
+from ..physics.calibration import Calibration
+from ..physics.step import step_time
+from ..serving.curve import Curve, Promise, Serving, serving_curve
 from ..workload.requests import Requests
 from .format import digits, in_unit, percent, times
 from .tables import table

@@ -10,15 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.provenance import Sourced
+from ..evaluation.breakdown import Finding, binding, step_parts
 from ..hardware.chip import Chip, native_precisions, peak_FLOPps
 from ..hardware.presets import chip, chip_names, chip_receipts, vendor_disagreement
-from ..mapping.headroom import usable_frac
-from ..mapping.plan import plan_text
-from ..objective.metrics import chip_technology, silicon
+from ..lowering.headroom import usable_frac
+from ..lowering.plan import plan_text
+from ..physics.evaluate import chip_technology, silicon
 from ..technology.node import PRECISION_BITS
 from ..workload.presets import model, model_names
 from ..workload.transformer import Prefill, Training, kv_B_per_token, products_of, total_parameters
-from .findings import Finding, binding, step_parts
 from .format import digits, in_unit, label, percent, quantity_text, span
 from .layout import WIDE as WIDE
 from .layout import beside, table

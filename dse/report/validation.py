@@ -27,7 +27,7 @@ from ..calibrate.measurements import DATA, NEEDED, complete, read
 from ..calibrate.score import Scores, score
 from ..core.errors import SpecError
 from ..core.version import __version__
-from ..performance.calibration import Calibration
+from ..physics.calibration import Calibration
 from .format import in_unit, percent
 from .results import digest, git_commit, preset_hashes, results_folder, write_json
 from .tables import table

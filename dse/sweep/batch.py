@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.types import FloatLike, Vector
-from ..cost.power import foreign_frac
 from ..hardware.chip import Chip
-from ..mapping.headroom import usable_frac
-from ..objective.metrics import evaluate_demand, silicon
-from ..objective.terms import State
+from ..lowering.headroom import usable_frac
+from ..physics.evaluate import evaluate_demand, silicon
+from ..physics.power import foreign_frac
+from ..study.terms import State
 from .columns import EVALUATED, OF_CHIP
 from .keys import CHIP_NUMBERS
 from .points import UNSET, Points, Sweep

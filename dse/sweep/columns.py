@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..core.types import FloatLike
-from ..objective.design import FREE
-from ..objective.metrics import Evaluation
-from ..objective.study import full_name
-from ..objective.terms import METRICS, OF_WORKLOADS, State
+from ..physics.evaluate import Evaluation
+from ..study.design import FREE
+from ..study.study import full_name
+from ..study.terms import METRICS, OF_WORKLOADS, State
 
 SCHEMA_VERSION = 1
 """Raised whenever a column changes its name, type or meaning."""

@@ -15,11 +15,11 @@ from ..core.types import FloatLike
 from ..core.units import quantity
 from ..hardware.chip import Chip
 from ..hardware.presets import ZERO_ALLOWED, chip, system
-from ..mapping.plan import parse_plan
-from ..objective.design import FREE, pe_dims
-from ..objective.study import Study, full_name, load_study, unit_of
-from ..objective.terms import METRICS
-from ..performance.calibration import calibration
+from ..lowering.plan import parse_plan
+from ..physics.calibration import calibration
+from ..study.design import FREE, pe_dims
+from ..study.study import Study, full_name, load_study, unit_of
+from ..study.terms import METRICS
 from ..technology.presets import link, memory, node, package
 from ..workload.presets import model
 from ..workload.transformer import PHASES, check_precision

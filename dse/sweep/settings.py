@@ -11,14 +11,14 @@ import jax
 import numpy as np
 
 from ..core.errors import DseError, SpecError
+from ..evaluation.assembly import chip_reference, lowered
 from ..hardware.chip import Chip
 from ..hardware.presets import chip, default_system, system
 from ..hardware.system import Fabric, System
-from ..mapping.plan import parse_plan, plan_text
-from ..mapping.tiling import array_shape
-from ..objective.metrics import chip_reference, lowered
-from ..performance.calibration import Calibration, calibration, calibration_names, default_calibration
-from ..performance.demand import StepDemand, demand, stack_demands
+from ..lowering.demand import StepDemand, demand, stack_demands
+from ..lowering.plan import parse_plan, plan_text
+from ..lowering.tiling import array_shape
+from ..physics.calibration import Calibration, calibration, calibration_names, default_calibration
 from ..technology.presets import Technology, technology
 from ..workload.presets import model
 from ..workload.transformer import Decode, Training, Workload

@@ -14,7 +14,7 @@ import pydantic
 from ..core.errors import SpecError
 from ..core.files import SAFE_NAME
 from ..core.origin import digest
-from ..objective.study import Study, load_study
+from ..study.study import Study, load_study
 from ..workload.transformer import PHASES
 from .columns import DEFAULT_RECORD
 from .keys import FILES, OF_PHASE, Value, check_open, find_file, is_number

@@ -12,13 +12,13 @@ import numpy as np
 
 from ..core.errors import DseError
 from ..core.free import Free
-from ..mapping.plan import plan_text
-from ..objective.design import choice_technology
-from ..objective.study import Study, load_study
-from ..objective.terms import METRICS, Limit, State
-from ..optimize.choices import Space
+from ..lowering.plan import plan_text
 from ..optimize.solution import Solution, Status
 from ..optimize.solve import solve
+from ..optimize.space import Space
+from ..study.design import choice_technology
+from ..study.study import Study, load_study
+from ..study.terms import METRICS, Limit, State
 from .columns import SOLVED
 from .keys import Value, check_open, find_file
 from .points import UNSET, Points, Sweep

@@ -12,9 +12,9 @@ import dse
 from dse.calibrate.cases import training_case
 from dse.calibrate.measurements import read
 from dse.calibrate.score import predict_cases
-from dse.objective.metrics import chip_reference
-from dse.performance.calibration import default_calibration
-from dse.performance.demand import demand
+from dse.evaluation.assembly import chip_reference
+from dse.lowering.demand import demand
+from dse.physics.calibration import default_calibration
 
 # Calculon at commit caa4b11 (Isaev et al., SC 2023, github.com/calculon-ai/calculon), a100_80g.json as shipped, run in
 # November 2026: GPT-3 175B on 1,024 A100 takes 14.5 ms per evaluation with statistics on one core; a mean absolute

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 import dse
-from dse.objective.design import FREE, with_free
-from dse.objective.metrics import chip_reference
-from dse.performance.calibration import workload_calibration
-from dse.performance.demand import demand
-from dse.performance.step import step_time
+from dse.evaluation.assembly import chip_reference
+from dse.lowering.demand import demand
+from dse.physics.calibration import workload_calibration
+from dse.physics.step import step_time
 from dse.report.generations import best_served, generations_view
 from dse.report.terminal import screen
+from dse.study.design import FREE, with_free
 
 AXES = (
     "n_cores", "clock_Hz", "scratchpad_B", "vector_lanes", "dma_bandwidth_Bps", "hbm_bandwidth_Bps",

@@ -24,10 +24,10 @@ import dse
 from dse.explore.built import as_built
 from dse.explore.front import front
 from dse.explore.ray import Rays
-from dse.objective.design import with_free
-from dse.objective.terms import METRICS
-from dse.optimize.choices import Space
 from dse.optimize.search import Search
+from dse.optimize.space import Space
+from dse.study.design import with_free
+from dse.study.terms import METRICS
 
 matplotlib.use("Agg")
 

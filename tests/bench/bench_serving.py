@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import dse
-from dse.objective.design import FREE, with_free
-from dse.objective.metrics import chip_reference, chip_technology, silicon
-from dse.objective.serving import Engine, Passes, serving_point, steady_state
-from dse.performance.calibration import SERVING, default_calibration
-from dse.performance.demand import demand, stack_demands
+from dse.evaluation.assembly import chip_reference
+from dse.lowering.demand import demand, stack_demands
+from dse.physics.calibration import SERVING, default_calibration
+from dse.physics.evaluate import chip_technology, silicon
+from dse.serving.steady import Engine, Passes, serving_point, steady_state
+from dse.study.design import FREE, with_free
 
 AXES = (
     "n_cores", "clock_Hz", "scratchpad_B", "vector_lanes", "dma_bandwidth_Bps", "hbm_bandwidth_Bps",

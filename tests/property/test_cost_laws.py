@@ -14,20 +14,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dse.cost.area import block_areas, total_area_mm2
-from dse.cost.money import bond_loss, die_cost_USD, inverse_yield, package_cost, total_USD
-from dse.cost.power import (
+from dse.optimize.search import bounds
+from dse.optimize.space import Space
+from dse.physics.area import block_areas, total_area_mm2
+from dse.physics.evaluate import evaluate_demand, silicon
+from dse.physics.money import bond_loss, die_cost_USD, inverse_yield, package_cost, total_USD
+from dse.physics.power import (
     power_W,
     static_W,
     supply_V,
     throttled_s,
     voltage_limit,
 )
-from dse.objective.design import choice_technology, template, with_free
-from dse.objective.metrics import evaluate_demand, silicon
-from dse.objective.study import load_study
-from dse.optimize.choices import Space
-from dse.optimize.search import bounds
+from dse.study.design import choice_technology, template, with_free
+from dse.study.study import load_study
 from dse.technology.presets import node, node_names, technology
 
 STUDY = load_study(Path(__file__).parents[2] / "sweeps" / "trainium4.toml")

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from dse.core.errors import SpecError
-from dse.objective.study import load_study, study_from
-from dse.objective.terms import ECONOMIC
-from dse.optimize.choices import Space
 from dse.optimize.curvature import curvature_batch
 from dse.optimize.solution import Status
 from dse.optimize.solve import solve
+from dse.optimize.space import Space
+from dse.study.study import load_study, study_from
+from dse.study.terms import ECONOMIC
 
 ROOT = Path(__file__).parents[2]
 SHIPPED, TINY = ROOT / "sweeps" / "trainium4_cost.toml", ROOT / "tests" / "data" / "tiny.toml"

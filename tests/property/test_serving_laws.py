@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dse.evaluation.assembly import chip_reference
 from dse.hardware.presets import system
-from dse.mapping.plan import Plan
-from dse.objective.design import FREE, with_free
-from dse.objective.metrics import chip_reference
+from dse.lowering.demand import demand
+from dse.lowering.plan import Plan
 from dse.optimize.curvature import curvature
-from dse.performance.calibration import calibration
-from dse.performance.demand import demand
-from dse.performance.request import Request, request_s
-from dse.performance.step import step_time
+from dse.physics.calibration import calibration
+from dse.physics.request import Request, request_s
+from dse.physics.step import step_time
+from dse.study.design import FREE, with_free
 from dse.workload.presets import model
 from dse.workload.transformer import Decode, Prefill, total_parameters
 

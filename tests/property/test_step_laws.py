@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dse.evaluation.assembly import chip_reference
 from dse.hardware.presets import system
-from dse.mapping.plan import Plan
-from dse.objective.design import with_free
-from dse.objective.metrics import chip_reference
-from dse.objective.study import load_study
-from dse.performance.calibration import calibration, extreme
-from dse.performance.demand import demand
-from dse.performance.step import step_time
+from dse.lowering.demand import demand
+from dse.lowering.plan import Plan
+from dse.physics.calibration import calibration, extreme
+from dse.physics.step import step_time
+from dse.study.design import with_free
+from dse.study.study import load_study
 from dse.workload.presets import model
 from dse.workload.transformer import Decode, Training
 

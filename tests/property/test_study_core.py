@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dse.objective.study import load_study
-from dse.optimize.choices import Space
 from dse.optimize.curvature import curvature, curvature_batch
 from dse.optimize.first_order import solve_first_order
 from dse.optimize.interior import solve_convex
 from dse.optimize.search import bounds
+from dse.optimize.space import Space
+from dse.study.study import load_study
 
 SHIPPED = Path(__file__).parents[2] / "sweeps" / "trainium4.toml"
 

@@ -9,7 +9,7 @@ import pytest
 from dse.calibrate import families
 from dse.calibrate.fit import Fit
 from dse.cli import main
-from dse.performance.calibration import calibration, default_calibration
+from dse.physics.calibration import calibration, default_calibration
 
 TINY = Path(__file__).parents[1] / "data" / "training_tiny.csv"
 SCORES = {"source", "points", "modelled", "median_abs_err", "p90_abs_err", "bias", "baseline_median_abs_err"}

@@ -2,11 +2,11 @@
 
 import pytest
 
-from dse.cost.area import total_area_mm2
-from dse.cost.power import full_load_power_W
 from dse.hardware.chip import peak_FLOPps
 from dse.hardware.presets import chip
-from dse.objective.metrics import chip_technology, silicon
+from dse.physics.area import total_area_mm2
+from dse.physics.evaluate import chip_technology, silicon
+from dse.physics.power import full_load_power_W
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from dse.calibrate.cases import Case, fitting, training_cases
 from dse.calibrate.measurements import complete, peak_memory_B, read
 from dse.hardware.presets import chip
-from dse.mapping.headroom import usable_frac
-from dse.mapping.plan import Plan
+from dse.lowering.headroom import usable_frac
+from dse.lowering.plan import Plan
 from dse.workload.presets import model
 from dse.workload.transformer import Training
 

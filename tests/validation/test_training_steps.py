@@ -7,10 +7,10 @@ Both the named prior (no measurement at all) and the fit that serves the chip by
 import pytest
 
 from dse.calibrate.measurements import read
+from dse.evaluation.assembly import evaluate
 from dse.hardware.presets import system
-from dse.mapping.plan import Plan
-from dse.objective.metrics import evaluate
-from dse.performance.calibration import calibration, default_calibration
+from dse.lowering.plan import Plan
+from dse.physics.calibration import calibration, default_calibration
 from dse.workload.presets import model
 from dse.workload.transformer import Training
 

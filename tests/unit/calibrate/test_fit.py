@@ -10,7 +10,7 @@ from dse.calibrate.cases import Case, training_case
 from dse.calibrate.families import fit_all, fits_toml, serve
 from dse.calibrate.fit import FITTED, batch, fit, predict, source_weights
 from dse.calibrate.score import fitted_utilisation, score
-from dse.performance.calibration import (
+from dse.physics.calibration import (
     calibration,
     calibration_names,
     calibration_receipts,

@@ -10,9 +10,9 @@ from dse.calibrate.inference import inference_cases, lengths, padded_heads, row_
 from dse.calibrate.inference_score import baseline_s, held_out_baseline_s, score_requests, two_constants
 from dse.calibrate.measurements import complete, read
 from dse.hardware.presets import chip
-from dse.performance.calibration import calibration, default_calibration
-from dse.performance.request import request_s
-from dse.performance.step import step_time
+from dse.physics.calibration import calibration, default_calibration
+from dse.physics.request import request_s
+from dse.physics.step import step_time
 from dse.workload.presets import model
 
 TINY = Path(__file__).parents[2] / "data" / "inference_tiny.csv"

@@ -7,7 +7,7 @@ import pytest
 import dse
 from dse.core.errors import DseError
 from dse.hardware.presets import chip_receipts
-from dse.objective.design import Choice, template
+from dse.study.design import Choice, template
 from dse.technology.presets import node, receipts
 
 NODE = """

@@ -6,8 +6,8 @@ import pytest
 
 from dse.explore.backtest import QUANTITIES, Backtest, Row, backtest, cases, quantities
 from dse.hardware.presets import chip, system
-from dse.objective.study import load_study
 from dse.report.backtest import as_json, backtest_view, headline, ratio_figure
+from dse.study.study import load_study
 
 SWEEPS = Path(__file__).parents[3] / "sweeps"
 

@@ -9,9 +9,9 @@ from dse.explore import front as fronts
 from dse.explore.front import collect, front, hypervolume, is_nondominated, promising, spread_directions
 from dse.explore.points import PointStore, fingerprint
 from dse.explore.ray import Rays
-from dse.objective.terms import Limit
-from dse.optimize.choices import Space
 from dse.optimize.search import Search
+from dse.optimize.space import Space
+from dse.study.terms import Limit
 
 pytestmark = pytest.mark.slow
 METRICS = ("delivered_time", "package_cost_USD")

@@ -11,11 +11,11 @@ from dse.core.errors import SpecError
 from dse.explore.risk import Risk, risk, solve_all_draws, strata
 from dse.explore.robust import FRESH, Hopeless, Program, robust_design, share_frac
 from dse.explore.unknowns import Draw, draw, study_facts, unknowns
-from dse.objective.study import load_study
-from dse.objective.terms import Limit
-from dse.optimize.choices import Space
 from dse.optimize.search import Search
+from dse.optimize.space import Space
 from dse.report.risk import as_json, headline
+from dse.study.study import load_study
+from dse.study.terms import Limit
 
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
 

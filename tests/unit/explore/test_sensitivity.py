@@ -9,9 +9,9 @@ from jax.flatten_util import ravel_pytree
 from dse.core.errors import SpecError
 from dse.explore.remedy import remedy
 from dse.explore.sensitivity import Given, sensitivity
-from dse.objective.terms import Limit
-from dse.optimize.choices import Space
 from dse.optimize.search import Search, solve_all
+from dse.optimize.space import Space
+from dse.study.terms import Limit
 
 pytestmark = pytest.mark.slow
 

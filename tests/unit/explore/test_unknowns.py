@@ -7,7 +7,7 @@ import pytest
 
 from dse.core.provenance import Sourced
 from dse.explore.unknowns import Unknown, at_score, correlations, draw, study_facts, unknowns
-from dse.objective.study import load_study
+from dse.study.study import load_study
 
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
 

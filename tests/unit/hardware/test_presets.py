@@ -11,8 +11,8 @@ from dse.core.errors import ReceiptError, SpecError, UnknownNameError
 from dse.core.provenance import KINDS
 from dse.hardware import presets
 from dse.hardware.chip import core_peak_FLOPps, native_precisions, peak_FLOPps, pool_B
-from dse.objective.metrics import chip_technology, silicon
-from dse.performance.calibration import calibration_names, prior_calibration
+from dse.physics.calibration import calibration_names, prior_calibration
+from dse.physics.evaluate import chip_technology, silicon
 
 TERA = 1e12
 AWS_ABOVE_THE_PRODUCT = {"trainium1", "trainium2", "trainium3", "inferentia2"}

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from dse.calibrate.fit import Fit
-from dse.performance.calibration import calibration
+from dse.physics.calibration import calibration
 from dse.report.calibration import as_json, calibration_view, numbers, prior_of, write_calibration
 from dse.report.terminal import screen
 

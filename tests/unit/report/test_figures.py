@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from dse.cost.area import die_area_mm2
+from dse.evaluation.breakdown import BOUNDS
 from dse.hardware.presets import chip, chip_names
-from dse.objective.metrics import chip_technology
-from dse.objective.study import load_study
+from dse.physics.area import die_area_mm2
+from dse.physics.evaluate import chip_technology
 from dse.report.figures import (
     AREA_BLOCKS,
     BOUND_BLOCKS,
@@ -17,8 +17,8 @@ from dse.report.figures import (
     area_power_figure,
     power_parts,
 )
-from dse.report.findings import BOUNDS
 from dse.report.style import BLOCKS, STYLE, plt, save
+from dse.study.study import load_study
 
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
 

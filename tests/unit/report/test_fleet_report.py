@@ -6,8 +6,8 @@ import math
 import pytest
 from rich.console import Console
 
-from dse.objective.comparison import Answer
-from dse.objective.knobs import Turned
+from dse.economy.comparison import Answer
+from dse.economy.knobs import Turned
 from dse.report import fleet_figures
 from dse.report.fleet_tables import (
     against_json,

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dse.objective.study import load_study
 from dse.optimize.solution import Alternative, LimitReport, Relaxation, Solution, Status
 from dse.report.screen import differing_text, goal_text, infeasible_view, loosened_text, price_text, product
+from dse.study.study import load_study
 
 STUDY = load_study(Path(__file__).parents[2] / "data" / "tiny.toml")
 

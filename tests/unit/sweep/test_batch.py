@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import dse
-from dse.cost.power import foreign_frac
+from dse.physics.power import foreign_frac
 from dse.sweep.batch import NO_NUMBER, TOO_BIG, TOO_HOT, evaluate_points
 from dse.sweep.points import points
 from dse.sweep.spec import load_sweep

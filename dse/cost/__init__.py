@@ -1,1 +1,0 @@
-"""How many mm2, watts and dollars."""

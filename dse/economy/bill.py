@@ -1,0 +1,170 @@
+"""Bill of materials of products whose dies are known, with harvesting made explicit, beside what was published.
+
+Outside the convex core: counts of dies and spare units are facts here, and the binomial tail is no posynomial. It
+is how the share of critical area that the core uses (`Package.critical_area_frac`) is checked.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, text
+from ..core.types import FloatLike, Scalar, as_float
+from ..physics.money import Money, interposer_cost_USD
+from ..physics.yields import Harvest, NegativeBinomialYield, harvested_frac, n_dies_per_wafer
+from ..technology.memory import MemoryGeneration
+from ..technology.node import Node
+from ..technology.package import Package
+from ..technology.presets import memory, node, package
+
+BILLS = Path(__file__).parent / "data" / "bills.toml"
+WAFER = "wafer"
+GROUPS = (("units", "n_units"), ("slices", "n_slices"), ("phys", "n_phys"))
+"""Redundant blocks of a compute die: cores, cache slices, memory interfaces."""
+
+
+class Wafer(eqx.Module):
+    """A round wafer and its saw."""
+
+    radius_mm: Scalar = eqx.field(converter=as_float)
+    """Radius."""
+    edge_mm: Scalar = eqx.field(converter=as_float)
+    """Unusable rim."""
+    scribe_mm: Scalar = eqx.field(converter=as_float)
+    """Saw street."""
+
+
+class Dies(eqx.Module):
+    """Alike dies of one package."""
+
+    node: Node
+    """Their process."""
+    die_mm2: Scalar = eqx.field(converter=as_float)
+    """One die."""
+    n_dies: Scalar = eqx.field(converter=as_float)
+    """How many."""
+    groups: tuple[Harvest, ...] = ()
+    """Blocks with spares."""
+
+
+class Product(eqx.Module):
+    """What stands on the package of a product."""
+
+    dies: tuple[Dies, ...]
+    """Compute dies, and base or IO dies."""
+    memory: MemoryGeneration
+    """HBM generation."""
+    package: Package
+    """Package technology."""
+    hbm_capacity_B: Scalar = eqx.field(converter=as_float)
+    """Memory bought."""
+    n_stacks: Scalar = eqx.field(converter=as_float)
+    """Memory sites on the interposer."""
+    n_bonds: Scalar = eqx.field(converter=as_float)
+    """Placements on the interposer, each of which may fail."""
+
+
+def _things() -> dict[str, Receipts]:
+    return load_receipts(BILLS)
+
+
+def bill_names() -> tuple[str, ...]:
+    """Products with a published bill."""
+    return tuple(n for n in _things() if n != WAFER)
+
+
+def bill_receipts(name: str) -> list[Sourced]:
+    """Facts of one product; raises UnknownNameError with near matches."""
+    return list(pick(_things(), "bill of materials", name).values())
+
+
+def wafer() -> Wafer:
+    """The wafer all dies are cut from."""
+    facts = _things()[WAFER]
+    return Wafer(*(number(facts, f) for f in ("radius_mm", "edge_mm", "scribe_mm")))  # type: ignore[arg-type]
+
+
+@cache
+def product(name: str) -> Product:
+    """The product `name`; raises UnknownNameError with near matches, ReceiptError for a missing fact."""
+    facts = pick(_things(), "bill of materials", name)
+    groups = tuple(
+        Harvest(number(facts, n), number(facts, f"n_spare_{block}"), number(facts, f"{block}_share_frac"))  # type: ignore[arg-type]
+        for block, n in GROUPS
+        if n in facts
+    )
+    kinds = [k for k in ("a", "b") if f"node_{k}" in facts]
+    dies = tuple(
+        Dies(
+            node(text(facts, f"node_{k}")),
+            number(facts, f"die_{k}_mm2"),  # type: ignore[arg-type]
+            number(facts, f"n_dies_{k}"),  # type: ignore[arg-type]
+            groups if k == "a" else (),
+        )
+        for k in kinds
+    )
+    numbers = {f: number(facts, f) for f in ("hbm_capacity_B", "n_stacks", "n_bonds")}
+    parts = memory(text(facts, "memory")), package(text(facts, "package"))
+    return Product(dies, *parts, **numbers)  # type: ignore[arg-type]
+
+
+def good_die_USD(dies: Dies, clustering: FloatLike, cut: Wafer, harvest: bool = True) -> FloatLike:
+    """Cost of one die that can be sold.
+
+        c = c_wafer / (n Y)
+
+    Source: [feng2022actuary] section 3.1.
+
+    Args:
+        dies: area, node and spare blocks.
+        clustering: alpha of the negative binomial.
+        cut: the wafer.
+        harvest: whether dies with bad spare blocks are sold.
+
+    Returns:
+        Cost [USD].
+    """
+    law = NegativeBinomialYield(clustering)
+    groups = dies.groups if harvest else ()
+    good = harvested_frac(law, dies.die_mm2, dies.node.defect_density_per_mm2, groups)
+    per_wafer = n_dies_per_wafer(dies.die_mm2, cut.radius_mm, cut.edge_mm, cut.scribe_mm)
+    return dies.node.wafer_price_USD / (per_wafer * good)
+
+
+def bill(p: Product, cut: Wafer, harvest: bool = True) -> Money:
+    """Cost of a product's package by part.
+
+    Source: [feng2022actuary] sections 3.1 and 3.2 (chip-last 2.5D).
+
+    Args:
+        p: what stands on the package.
+        cut: the wafer.
+        harvest: whether dies with bad spare blocks are sold.
+
+    Returns:
+        Cost by part [USD], scalars.
+    """
+    clustering = p.package.yield_clustering
+    dies = sum((d.n_dies * good_die_USD(d, clustering, cut, harvest) for d in p.dies), start=jnp.zeros(()))
+    hbm = p.hbm_capacity_B * p.memory.price_USD_per_B
+    silicon = sum((d.n_dies * d.die_mm2 for d in p.dies[-1:]), start=jnp.zeros(()))  # compute dies stand on base dies
+    on_it = silicon + p.n_stacks * p.memory.footprint_mm2
+    interposer = interposer_cost_USD(p.package.interposer_margin * on_it, p.package)
+    lost = (p.package.bond_yield_frac ** (-p.n_bonds) - 1.0) * (dies + hbm + interposer)
+    return Money(dies, hbm, interposer, jnp.asarray(p.package.test_assembly_USD, dtype=float), lost)
+
+
+def published(name: str) -> dict[str, Sourced]:
+    """The published lines of a product by part: dies, hbm, package, test, total, and loss where it is counted."""
+    facts = pick(_things(), "bill of materials", name)
+    marks = [n for n in facts if n.startswith("published_")]
+    return {n.removeprefix("published_").removesuffix("_USD"): facts[n] for n in marks}
+
+
+def counts_loss(name: str) -> bool:
+    """Whether the published bill of a product counts parts lost in assembly."""
+    return number(pick(_things(), "bill of materials", name), "counts_loss") > 0

@@ -1,0 +1,218 @@
+"""A training run on thousands of chips for weeks: interruptions, goodput, dollars, energy and carbon."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ..core.types import as_float
+from ..evaluation.assembly import evaluate
+from ..hardware.system import System
+from ..lowering.plan import Plan
+from ..physics.evaluate import Evaluation
+from ..workload.transformer import Training
+from .carbon import embodied_kg
+from .goodput import first_order_goodput_frac, n_spare_units, slowdown
+from .job import Job, Upkeep, job_of
+from .knobs import band, turned_alone
+from .ownership import HOUR_s
+from .owning import Deal, deal, racked, token_upkeep
+from .presets import receipts_of, rents
+from .reliability import daly_interval_s, hardware_per_s, total_per_s, transfer_s, young_interval_s
+from .simulation import Cluster, Outcome, simulate
+
+
+@dataclasses.dataclass(frozen=True)
+class Interruptions:
+    """How often a job of many chips stops, and what it does about it."""
+
+    by_component_per_s: dict[str, float]
+    """Interruptions of the whole job by component."""
+    total_per_s: float
+    """All of them."""
+    range_per_s: tuple[float, float]
+    """Over the range between clusters."""
+    write_s: float
+    """Standstill per checkpoint."""
+    restart_s: float
+    """Detection, restart, reading."""
+    interval_s: float
+    """Young's time between checkpoints, the one in use."""
+    daly_interval_s: float
+    """Daly's higher order of it."""
+    goodput_frac: float
+    """Useful over wall time."""
+    first_order_frac: float
+    """The same to first order, as [kokolis2025] counts."""
+    goodput_range: tuple[float, float]
+    """Over the range between clusters."""
+    n_spare_chips: float
+    """Chips held in reserve."""
+
+    @property
+    def mtbf_s(self) -> float:
+        """Mean time between interruptions."""
+        return 1.0 / self.total_per_s
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A training run of given length."""
+
+    system: System
+    """Chips at work and fabric."""
+    workload: Training
+    """What is trained."""
+    plan: Plan
+    """Who does what."""
+    evaluation: Evaluation
+    """A step without failures."""
+    seconds: float
+    """Wall time of the run."""
+    interruptions: Interruptions
+    """Failures and goodput."""
+    upkeep: Upkeep
+    """What a step takes, costs, burns and emits."""
+    tokens: float
+    """Tokens trained on."""
+    cost_USD: float
+    """Chips held, for the whole run, as their owner."""
+    cost_range_USD: tuple[float, float]
+    """The same tokens over the ranges of prices and failures."""
+    rent_USD: dict[str, float]
+    """Chips at work, for the whole run, by kind of contract."""
+    energy_J: float
+    """At the meter of the building."""
+    running_kg: float
+    """Carbon of that energy."""
+    embodied_kg: float
+    """Share of the carbon of making the chips: run over life."""
+
+    @property
+    def n_interruptions(self) -> float:
+        """Expected interruptions."""
+        return self.seconds * self.interruptions.total_per_s
+
+
+def interruptions(d: Deal, job: Job) -> Interruptions:
+    """Failures of `job` on the chips of `d`, and what remains of its time.
+
+    The range is that of `level`: what two clusters of one operator saw.
+    """
+    r, n, chip = d.economy.reliability, float(job.n_chips), d.chip
+    o = racked(d, as_float(chip.power_limit_W))
+    total, move = n * float(total_per_s(o.failures)), float(transfer_s(job.state_B, chip, r))
+    write, restart = float(job.stall_s) + move, float(r.detect_s + r.restart_s) + move
+    low, high = (total * x / float(r.level) for x in level_range(d))
+    kept = [1.0 / float(slowdown(as_float(t), as_float(write), as_float(restart))) for t in (total, low, high)]
+    spares = n_spare_units(hardware_per_s(o.failures), job.n_chips, r.repair_s, r.spare_sigmas)
+    interval = young_interval_s(as_float(write), as_float(1.0 / total))
+    return Interruptions(
+        by_component_per_s={k.removesuffix("_per_s"): n * float(v) for k, v in o.failures.__dict__.items()},
+        total_per_s=total,
+        range_per_s=(low, high),
+        write_s=write,
+        restart_s=restart,
+        interval_s=float(interval),
+        daly_interval_s=float(daly_interval_s(as_float(write), as_float(1.0 / total))),
+        goodput_frac=kept[0],
+        first_order_frac=float(first_order_goodput_frac(interval, *(as_float(x) for x in (total, write, restart)))),
+        goodput_range=(kept[2], kept[1]),
+        n_spare_chips=float(spares) * float(d.economy.n_blast_chips),
+    )
+
+
+def level_range(d: Deal) -> tuple[float, float]:
+    """Range of the level between clusters."""
+    fact = next(f for f in receipts_of("reliability", d.economy.reliability.name) if f.name == "level")
+    return fact.low, fact.high
+
+
+def fleet_run(system: System, workload: Training, seconds: float, plan: Plan | None = None) -> Run:
+    """`workload` on `system` for `seconds` of wall time.
+
+    Args:
+        system: chips at work; spares come on top.
+        workload: what is trained.
+        seconds: wall time.
+        plan: who does what; None takes the fastest that fits.
+
+    Returns:
+        Interruptions, goodput, tokens, dollars, energy and carbon.
+
+    Raises:
+        PlanError: as `evaluate`.
+        UnknownNameError: no facts about the chip in a fleet.
+    """
+    d = deal(system)
+    plan, e = evaluate(system, workload, plan)
+    job = job_of(workload, system.n_chips, d.economy.reliability)
+    u = token_upkeep(d, job, e.step_s, e.power_W)
+    tokens = seconds / float(u.wall_step_s) * float(job.tokens)
+    held = system.n_chips * float(u.held) * seconds
+    o = racked(d, as_float(d.chip.power_limit_W))
+    made = float(embodied_kg(o.embodied)) / float(d.economy.ownership.life_s) * held
+    energy = float(u.energy_per_token_J) * tokens
+    return Run(
+        system, workload, plan, e, seconds, interruptions(d, job), u, tokens,
+        cost_USD=float(u.cost_per_token_USD) * tokens,
+        cost_range_USD=_cost_range_USD(d, workload, system.n_chips, e, tokens),
+        rent_USD={k: float(f.value) * system.n_chips * seconds / HOUR_s for k, f in rents(d.chip.name).items()},
+        energy_J=energy,
+        running_kg=energy * float(d.economy.carbon.grid_kg_per_J),
+        embodied_kg=made,
+    )  # fmt: skip
+
+
+def _cost_range_USD(d: Deal, workload: Training, n_chips: int, e: Evaluation, tokens: float) -> tuple[float, float]:
+    """Least and most that `tokens` cost when prices and failures err independently; step times as calibrated."""
+
+    def answer(x: Deal) -> float:
+        job = job_of(workload, n_chips, x.economy.reliability)
+        return tokens * float(token_upkeep(x, job, e.step_s, e.power_W).cost_per_token_USD)
+
+    return band(answer(d), turned_alone(answer, d))
+
+
+def simulated(run: Run, n_failures: int, seed: int = 0) -> Outcome:
+    """The run's job in discrete events, to check the closed form; raises SpecError without simpy."""
+    i = run.interruptions
+    taken = i.total_per_s - i.by_component_per_s["software"] - i.by_component_per_s["network"]
+    d = deal(run.system)
+    spares = int(np.ceil(i.n_spare_chips / float(d.economy.n_blast_chips)))
+    cluster = Cluster(
+        hardware_per_s=taken, software_per_s=i.total_per_s - taken, interval_s=i.interval_s, write_s=i.write_s,
+        restart_s=i.restart_s, repair_s=float(d.economy.reliability.repair_s), n_spares=spares,
+    )  # fmt: skip
+    return simulate(cluster, n_failures, seed)
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """What a job of some size keeps."""
+
+    goodput_frac: float
+    """Useful over wall time."""
+    goodput_range: tuple[float, float]
+    """Over the range between clusters."""
+    per_held_frac: float
+    """The same per chip held, spares counted."""
+
+
+def goodput_by_size(system: System, state_B: float, sizes: list[float]) -> list[Kept]:
+    """Goodput against cluster size, each cluster with spares of its own.
+
+    Args:
+        system: chip and fabric.
+        state_B: bytes that each chip saves per checkpoint, whatever the size (a model that grows with its cluster).
+        sizes: chips at work.
+
+    Returns:
+        What is kept at each size.
+    """
+    d, out = deal(system), []
+    for n in sizes:
+        i = interruptions(d, Job(n, 1.0, state_B, d.economy.reliability.stall_s))  # type: ignore[arg-type]
+        out.append(Kept(i.goodput_frac, i.goodput_range, i.goodput_frac / (1.0 + i.n_spare_chips / n)))
+    return out

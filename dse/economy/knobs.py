@@ -1,0 +1,110 @@
+"""Facts that a dollar per token leans on, each turned over its range, and what that does to an answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable
+
+from ..core.provenance import Sourced
+from ..technology.presets import receipts
+from .ownership import recovery
+from .owning import Deal
+from .presets import OWNER, chip_facts, receipts_of
+from .reliability import Reliability
+
+TECHNOLOGY = {
+    "node": ("wafer_price_USD", "defect_density_per_mm2"),
+    "memory": ("price_USD_per_B",),
+    "package": (
+        "interposer_USD_per_mm2", "substrate_USD_per_mm2", "bond_yield_frac", "test_assembly_USD", "critical_area_frac",
+    ),
+}  # fmt: skip
+"""Facts of technology that are prices or yields, by kind."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Knob:
+    """One fact and the thing it describes; two chips that share the thing share the knob."""
+
+    kind: str
+    """"host", "owner", "reliability", "node", "memory", "package" or "chip"."""
+    thing: str
+    """Such as "x86-8"."""
+    fact: Sourced
+    """Value and range."""
+
+    @property
+    def label(self) -> str:
+        """Words for tables."""
+        return f"{self.fact.name} ({self.thing})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Turned:
+    """What one knob does to an answer."""
+
+    label: str
+    """The knob."""
+    low: float
+    """Least of the answer over the ends of the range, over the answer at the middle."""
+    high: float
+    """Most of it."""
+
+
+def knobs(d: Deal) -> list[Knob]:
+    """Every fact with a range behind what a chip costs to own."""
+    names = {"host": d.economy.host.name, "owner": OWNER, "reliability": d.economy.reliability.name}
+    found = [Knob(kind, name, f) for kind, name in names.items() for f in receipts_of(kind, name)]
+    parts = {"node": d.chip.node, "memory": d.chip.hbm, "package": d.tech.package.name}
+    for kind, wanted in TECHNOLOGY.items():
+        found += [Knob(kind, parts[kind], f) for f in receipts(kind, parts[kind]) if f.name in wanted]
+    deciding = "price_USD" if d.price_USD > 0 else "margin"
+    own = chip_facts(d.chip.name)
+    found += [Knob("chip", d.chip.name, own[deciding])] if deciding in own else []
+    return [k for k in found if not isinstance(k.fact.value, str) and k.fact.low < k.fact.high]
+
+
+def turn(d: Deal, knob: Knob, value: float) -> Deal:
+    """`d` with the fact of `knob` at `value`; unchanged where the deal does not rest on it."""
+    e, name = d.economy, knob.fact.name
+    if knob.kind == "owner":
+        own = dataclasses.replace(e.ownership, **{name: value})
+        return dataclasses.replace(d, economy=dataclasses.replace(e, ownership=own, recovery=recovery(own)))
+    if knob.kind in ("host", "reliability"):
+        part = getattr(e, knob.kind)
+        same = isinstance(part, Reliability) or part.name == knob.thing
+        new = dataclasses.replace(part, **{name: value}) if same else part
+        return dataclasses.replace(d, economy=dataclasses.replace(e, **{knob.kind: new}))
+    if knob.kind in TECHNOLOGY:
+        part = getattr(d.tech, knob.kind)
+        new = dataclasses.replace(part, **{name: value}) if part.name == knob.thing else part
+        return dataclasses.replace(d, tech=dataclasses.replace(d.tech, **{knob.kind: new}))
+    if knob.thing != d.chip.name:
+        return d
+    if name == "price_USD":
+        return dataclasses.replace(d, price_USD=value)
+    return dataclasses.replace(d, economy=dataclasses.replace(e, margin=value))
+
+
+def turned(answer: Callable[[Deal, Deal], float], first: Deal, second: Deal) -> list[Turned]:
+    """What every knob of two deals does to an answer about both, widest first; a shared knob turns for both."""
+    middle = answer(first, second)
+    every = list({(k.kind, k.thing, k.fact.name): k for k in (*knobs(first), *knobs(second))}.values())
+    found = []
+    for k in every:
+        ends = [answer(turn(first, k, v), turn(second, k, v)) / middle for v in (k.fact.low, k.fact.high)]
+        found.append(Turned(k.label, min(1.0, *ends), max(1.0, *ends)))
+    return sorted(found, key=lambda t: t.low / t.high)
+
+
+def turned_alone(answer: Callable[[Deal], float], d: Deal) -> list[Turned]:
+    """What every knob of one deal does to an answer about it, widest first."""
+    return turned(lambda first, _: answer(first), d, d)
+
+
+def band(middle: float, parts: Iterable[Turned]) -> tuple[float, float]:
+    """Range of an answer when its facts err independently: logs of the parts add in quadrature, each side apart."""
+    parts = list(parts)
+    down, up = (math.sqrt(sum(math.log(getattr(t, side)) ** 2 for t in parts)) for side in ("low", "high"))
+    return middle * math.exp(-down), middle * math.exp(up)

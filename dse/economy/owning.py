@@ -1,0 +1,146 @@
+"""One chip as something to own: its package, its rack, its hour, and what a token costs on it.
+
+Built on a chip's preset, with the published die where there is one; what-if questions change one number of a `Deal`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ..core.provenance import Sourced
+from ..core.types import FloatLike, Scalar, as_float
+from ..hardware.chip import Chip
+from ..hardware.presets import chip_receipts
+from ..hardware.system import System
+from ..physics.evaluate import chip_technology, silicon
+from ..physics.money import Money, bond_loss, inverse_yield, package_cost, total_USD
+from ..technology.presets import Technology
+from .job import Economy, Job, Owned, Upkeep, owned, upkeep
+from .ownership import ChipRate, chip_hour_USD, chip_rate
+from .presets import economy, price_and_margin
+from .server import capital_USD
+
+UNPRICED = 0.0
+"""Price of a chip that is made, not bought."""
+
+
+class Deal(eqx.Module):
+    """A chip with everything that decides what it costs to own."""
+
+    chip: Chip
+    """The chip."""
+    tech: Technology
+    """What it is made with."""
+    economy: Economy
+    """What surrounds it."""
+    die_mm2: Scalar = eqx.field(converter=as_float)
+    """One compute die: the published one where there is one, else the modelled."""
+    price_USD: Scalar = eqx.field(converter=as_float)
+    """What a buyer pays for the package; 0 for a chip made in-house, whose owner pays cost times margin."""
+
+
+class Purchase(eqx.Module):
+    """A chip bought or made, and racked."""
+
+    money: Money
+    """Cost to make the package, by part."""
+    owned: Owned
+    """Capital, failures and embodied carbon."""
+    rate: ChipRate
+    """USD per second at the mean power of the owner's chips."""
+    capital_USD: FloatLike
+    """A chip in its rack."""
+    mean_chip_W: FloatLike
+    """Mean chip power meant."""
+
+
+def published_die(chip: Chip) -> Sourced | None:
+    """Area of one compute die where somebody published or estimated it, else None."""
+    return next((f for f in chip_receipts(chip.name) if f.name == "die_area_mm2"), None)
+
+
+def deal(system: System, margin: float | None = None) -> Deal:
+    """The chip of `system` as its owner gets it: bought at its price, or made at its maker's margin.
+
+    Args:
+        system: chip and fabric.
+        margin: what the owner pays over what the package costs to make; replaces price and maker's margin.
+
+    Raises:
+        UnknownNameError: no facts about the chip in a fleet.
+    """
+    chip, (price, own) = system.chip, price_and_margin(system.chip.name)
+    tech = chip_technology(chip)
+    known = published_die(chip)
+    die = float(known.value) if known else float(silicon(chip, tech).die_mm2)
+    if margin is not None:
+        price, own = None, margin
+    around = economy(system, chip.node, 1.0 if own is None else own)
+    return Deal(chip, tech, around, die, UNPRICED if price is None else price)  # type: ignore[arg-type]
+
+
+def package_USD(d: Deal) -> Money:
+    """Cost to make the package of a deal, by part."""
+    return package_cost(d.chip, d.die_mm2, bond_loss(d.tech), d.tech)
+
+
+def racked(d: Deal, chip_W: FloatLike) -> Owned:
+    """The chip of a deal in its rack, provisioned for `chip_W`."""
+    made = total_USD(package_USD(d))
+    bought = d.price_USD > 0
+    margin = jnp.where(bought, d.price_USD / made, d.economy.margin)
+    around = dataclasses.replace(d.economy, margin=margin)
+    area = d.chip.n_dies * d.die_mm2
+    return owned(d.chip, made, area, area * inverse_yield(d.die_mm2, d.tech), chip_W, around)
+
+
+@jax.jit
+def purchase(d: Deal) -> Purchase:
+    """The chip of a deal at its power limit, running at the mean load of its owner's chips."""
+    own, host = d.economy.ownership, d.economy.host
+    limit = jnp.asarray(d.chip.power_limit_W, dtype=float)
+    rack = racked(d, limit)
+    capital = capital_USD(rack.cost)
+    mean = limit * own.average_power_frac
+    rate = chip_rate(capital, rack.provisioned_W, mean * (1.0 + host.overhead_power_frac), own, d.economy.recovery)
+    return Purchase(package_USD(d), rack, rate, capital, mean)
+
+
+@jax.jit
+def token_upkeep(d: Deal, job: Job, step_s: FloatLike, chip_W: FloatLike) -> Upkeep:
+    """What a step of `job` takes, costs, burns and emits on the chip of a deal, provisioned for its power limit."""
+    rack = racked(d, jnp.asarray(d.chip.power_limit_W, dtype=float))
+    return upkeep(rack, d.chip, job, step_s, chip_W, d.economy)
+
+
+def rented_token_USD(job: Job, wall_step_s: FloatLike, rent_USD_per_s: FloatLike) -> FloatLike:
+    """Dollars per token on rented chips: rent times chip-seconds at work; spares are the lender's [USD]."""
+    return rent_USD_per_s * job.n_chips * wall_step_s / job.tokens
+
+
+def hour_USD(d: Deal) -> float:
+    """One chip of a deal for an hour, to its owner [USD]."""
+    return float(chip_hour_USD(purchase(d).rate))
+
+
+def capital_parts(p: Purchase) -> dict[str, float]:
+    """What a chip in its rack costs, from its dies to its cooling; the parts add up to the capital [USD]."""
+    made, rack = p.money, p.owned.cost
+    return {
+        "dies": float(made.dies_USD),
+        "memory": float(made.hbm_USD),
+        "interposer": float(made.package_USD),
+        "test, assembly": float(made.test_USD),
+        "lost in assembly": float(made.loss_USD),
+        "maker's margin": float(rack.chip_USD) - float(total_USD(made)),
+        "board": float(rack.board_USD),
+        "host": float(rack.host_USD),
+        "scale-up links": float(rack.scaleup_USD),
+        "network": float(rack.network_USD),
+        "supply, rack": float(rack.supply_USD),
+        "cooling": float(rack.cooling_USD),
+    }

@@ -1,0 +1,137 @@
+"""Hosts, owners, failure rates, carbon and rental prices by name, each number with its receipt."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from ..core.errors import ReceiptError
+from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, text
+from ..hardware.system import System
+from ..technology.presets import build
+from .carbon import Carbon
+from .job import Economy
+from .ownership import Ownership, recovery
+from .reliability import Reliability
+from .server import Host
+
+DATA = Path(__file__).parent / "data"
+FILES = {
+    "host": "hosts.toml", "owner": "ownership.toml", "reliability": "reliability.toml", "carbon": "carbon.toml",
+    "chip in a fleet": "chips.toml", "rental": "rentals.toml", "observed fleet": "observed.toml",
+}  # fmt: skip
+OWNER = "hyperscaler"
+"""Whose money and halls are meant unless said otherwise."""
+JOB = "training"
+"""Failure rates in use."""
+COMMON = "common"
+"""Carbon facts that all nodes share."""
+
+
+def _facts(kind: str, name: str) -> Receipts:
+    return pick(load_receipts(DATA / FILES[kind]), kind, name)
+
+
+@cache
+def host(name: str) -> Host:
+    """The server design `name`, such as "graviton4-4"; raises UnknownNameError with near matches."""
+    return build(Host, _facts("host", name), name)
+
+
+@cache
+def ownership(name: str = OWNER) -> Ownership:
+    """The owner `name`; raises UnknownNameError with near matches."""
+    return build(Ownership, _facts("owner", name), name)
+
+
+@cache
+def reliability(name: str = JOB) -> Reliability:
+    """The failure rates `name`; raises UnknownNameError with near matches."""
+    return build(Reliability, _facts("reliability", name), name)
+
+
+@cache
+def carbon(node: str) -> Carbon:
+    """Carbon of chips whose dies are made on `node`; raises UnknownNameError with near matches."""
+    return build(Carbon, {**_facts("carbon", node), **_facts("carbon", COMMON)}, node)
+
+
+def chip_facts(chip_name: str) -> Receipts:
+    """How a chip reaches its owner: its host, and its price or its maker's margin.
+
+    Raises:
+        UnknownNameError: a chip without such facts; add them to economy/data/chips.toml with receipts.
+    """
+    return _facts("chip in a fleet", chip_name)
+
+
+def default_host(chip_name: str) -> str:
+    """Host of a chip."""
+    return text(chip_facts(chip_name), "host")
+
+
+def price_and_margin(chip_name: str) -> tuple[float | None, float | None]:
+    """What a bought chip costs its owner [USD], or what the maker of an in-house chip adds to its cost; one is None.
+
+    Raises:
+        ReceiptError: neither fact; another chip's is never borrowed.
+    """
+    facts = chip_facts(chip_name)
+    if "price_USD" in facts:
+        return number(facts, "price_USD"), None
+    if "margin" not in facts:
+        raise ReceiptError(f"chip in a fleet '{chip_name}': no price_USD and no margin; add one with its receipt")
+    return None, number(facts, "margin")
+
+
+def rents(chip_name: str) -> dict[str, Sourced]:
+    """Public prices of one chip-hour by kind of contract, empty where none is published."""
+    facts = load_receipts(DATA / FILES["rental"]).get(chip_name, {})
+    return {name.removesuffix("_USD"): fact for name, fact in facts.items()}
+
+
+def n_blast_chips(system: System, host_: Host) -> float:
+    """Chips that one hardware failure takes out until repaired.
+
+    A torus has no way around a missing neighbour, so its whole domain waits; behind switches one host does.
+
+    Source: [semianalysis2024trn2] and [semianalysis2025trn3] on what the loss of one chip costs.
+    """
+    return float(system.fabric.n_chips) if system.fabric.kind == "torus" else float(host_.n_chips)
+
+
+def economy(
+    system: System, node: str, margin: float, n_pool_chips: float | None = None, host_name: str | None = None
+) -> Economy:
+    """What surrounds the chips of `system`, their dies made on `node`.
+
+    Args:
+        system: fabric and chip.
+        node: process of the compute dies.
+        margin: what a buyer pays over what a package costs to make.
+        n_pool_chips: chips at work that share the spares; by default the system's.
+        host_name: server; by default that of the chip.
+
+    Raises:
+        UnknownNameError: no such host, or no facts about the chip.
+    """
+    around = host(host_name or default_host(system.chip.name))
+    own = ownership()
+    scope = (margin, n_blast_chips(system, around), float(n_pool_chips or system.n_chips))
+    return Economy(around, own, recovery(own), reliability(), carbon(node), *scope)  # type: ignore[arg-type]
+
+
+def around_receipts(host_name: str, node: str) -> list[tuple[str, Sourced]]:
+    """Every fact about what surrounds a chip with dies of `node` in `host_name`, and the thing it describes."""
+    things = (("host", host_name), ("owner", OWNER), ("reliability", JOB), ("carbon", node), ("carbon", COMMON))
+    return [(f"{kind} {name}", fact) for kind, name in things for fact in _facts(kind, name).values()]
+
+
+def observed(name: str) -> Receipts:
+    """What an operator reported of a fleet, by fact; raises UnknownNameError with near matches."""
+    return _facts("observed fleet", name)
+
+
+def receipts_of(kind: str, name: str) -> list[Sourced]:
+    """The receipts behind one thing of a kind, such as the "host" called "x86-8"."""
+    return list(_facts(kind, name).values())

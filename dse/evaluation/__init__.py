@@ -1,0 +1,1 @@
+"""The one assembly: calibration, plan search, fit, time, energy and throttling of a workload on a system."""

@@ -1,0 +1,159 @@
+"""One workload on one system, taken apart: where the step goes, which limit each operator meets, how sure that is."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ..core.types import as_float
+from ..hardware.chip import pool_B
+from ..hardware.system import System
+from ..lowering.demand import demand
+from ..lowering.plan import Plan
+from ..lowering.serving_ops import serving_ops
+from ..lowering.tiling import array_shape
+from ..lowering.training_ops import shard, training_ops
+from ..physics.calibration import Calibration, extreme, workload_calibration
+from ..physics.evaluate import Evaluation
+from ..physics.step import op_traffic_B
+from ..technology.node import PRECISIONS
+from ..workload.op import Op
+from ..workload.transformer import Training, Workload
+from .assembly import chip_reference, evaluate
+
+BOUNDS = ("compute", "tile", "hbm", "vector", "dma")
+"""Limits of an operator, in the order of `OpTimes`; starting it is the sixth, "launch"."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Operator:
+    """One operator of a rank, over a whole step."""
+
+    name: str
+    """What it is."""
+    precision: str
+    """Precision its products run at on this chip."""
+    seconds: float
+    """Time in all runs of a step."""
+    run_s: float
+    """Time of one run."""
+    run_FLOP: float
+    """Matrix FLOP of one run, padding excluded."""
+    run_B: float
+    """Memory traffic of one run, reuse included."""
+    bound: str
+    """Limit that would take longest alone."""
+
+    @property
+    def intensity(self) -> float:
+        """FLOP per byte of memory traffic."""
+        return self.run_FLOP / self.run_B
+
+    @property
+    def achieved_FLOPps(self) -> float:
+        """FLOP per second of one chip while the operator runs."""
+        return self.run_FLOP / self.run_s
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """An evaluation with everything a report shows beside it."""
+
+    system: System
+    """Where it ran."""
+    workload: Workload
+    """What ran."""
+    plan: Plan
+    """Who did what."""
+    evaluation: Evaluation
+    """Exact metrics."""
+    operators: tuple[Operator, ...]
+    """Operators, longest first."""
+    calibration: str
+    """Prior or fit used."""
+    fastest_s: float
+    """Step time with every number of the calibration at its good end."""
+    slowest_s: float
+    """Step time with every number at its bad end."""
+
+
+def find(system: System, workload: Workload, plan: Plan | None) -> Finding:
+    """`workload` on `system` under `plan` (None: the fastest that fits), with its band and operators.
+
+    Raises:
+        PlanError: as `evaluate`.
+    """
+    c = workload_calibration(system.chip.name, workload)
+    plan, nominal = evaluate(system, workload, plan, calibration=c)
+    ends = [evaluate(system, workload, plan, calibration=extreme(c.name, good))[1] for good in (True, False)]
+    return Finding(
+        system, workload, plan, nominal, operators(system, workload, plan, nominal, c), c.name,
+        *(float(e.step_s) for e in ends),
+    )  # fmt: skip
+
+
+def operators(
+    system: System, workload: Workload, plan: Plan, evaluation: Evaluation, c: Calibration
+) -> tuple[Operator, ...]:
+    """Operators of the slowest rank with their times, longest first."""
+    chip, array = system.chip, array_shape(system.chip.core.tensor)
+    d = demand(workload, plan, system, chip_reference(chip, c), array)
+    traffic = np.asarray(op_traffic_B(d.ops, as_float(pool_B(chip) * c.tile_memory_frac)))
+    times = evaluation.step.ops
+    limits = np.stack([np.asarray(getattr(times, f"{b}_s")) for b in BOUNDS])
+    total, launch = np.asarray(times.total_s), np.asarray(d.ops.n_launches) * float(c.launch_s)
+    runs = np.asarray(d.ops.runs) * float(d.n_micro)
+    found = []
+    for i, op in enumerate(_rank_ops(workload, plan)):
+        worst = int(np.argmax(limits[:, i]))
+        found.append(
+            Operator(
+                name=op.name,
+                precision=PRECISIONS[array.executed(op.precision)],
+                seconds=float(runs[i] * total[i]),
+                run_s=float(total[i]),
+                run_FLOP=2.0 * sum(p.macs for p in op.products),
+                run_B=float(traffic[i]),
+                bound="launch" if launch[i] > limits[worst, i] else BOUNDS[worst],
+            )
+        )
+    return tuple(sorted(found, key=lambda o: -o.seconds))
+
+
+def _rank_ops(workload: Workload, plan: Plan) -> list[Op]:
+    """The operators of a rank in the order in which `demand` lists them, backward and forward told apart."""
+    training = isinstance(workload, Training)
+    placed = training_ops(workload, shard(plan)) if training else serving_ops(workload, plan)
+    forward = {p.op.name for p in placed if p.phase == "forward"}
+    return [
+        dataclasses.replace(p.op, name=f"{p.op.name} backward")
+        if p.phase == "backward" and p.op.name in forward
+        else p.op
+        for p in placed
+    ]
+
+
+def step_parts(e: Evaluation) -> list[tuple[str, float]]:
+    """Where the step goes, in seconds; the parts add up to `step_s`."""
+    s, total = e.step, float(e.step.total_s)
+    return [
+        ("operators", float(s.compute_s)),
+        ("host starts", float(s.host_exposed_s)),
+        ("tensor-parallel traffic", float(s.tensor_exposed_s)),
+        ("stage-to-stage traffic", float(s.pipeline_exposed_s)),
+        ("pipeline bubble", float(s.bubble_s)),
+        ("data-parallel traffic", float(s.data_exposed_s)),
+        ("optimizer", float(s.optimizer_s)),
+        ("slowed by the power limit", float(e.step_s) - total),
+    ]
+
+
+def binding(e: Evaluation, ops: tuple[Operator, ...]) -> list[tuple[str, float]]:
+    """What the step waits for, as shares of it, largest first; operators count for the limit they meet."""
+    step = float(e.step_s)
+    shares = {name: seconds / step for name, seconds in step_parts(e) if name != "operators"}
+    for op in ops:
+        name = "compute" if op.bound == "tile" else op.bound
+        shares[name] = shares.get(name, 0.0) + op.seconds / step
+    return sorted(((n, s) for n, s in shares.items() if s > 0), key=lambda x: -x[1])

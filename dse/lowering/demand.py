@@ -1,0 +1,204 @@
+"""A workload under a plan, lowered to coefficients: everything about a step that does not depend on free numbers.
+
+Lowering happens once per discrete choice, on the host. What is left is a posynomial of the chip (see `step`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cache
+
+import jax
+import numpy as np
+
+from ..hardware.system import System
+from ..workload.transformer import Model, Training, Workload, forward_FLOP_per_token, mean_context, n_dense_layers
+from .activations import ACTIVATION_B
+from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
+from .memory import GRADIENT_B, WEIGHT_B, chip_expert_parameters, chip_parameters, memory_B
+from .plan import Plan, check_plan, layers_per_stage, n_micro_batches
+from .serving import serving_demand
+from .step_demand import StepDemand, traffic_demand
+from .tiling import ArrayShape, RankOps, array_shape, op_demand, rank_ops, sram_B
+from .training_ops import Shard, shard, training_ops
+
+OPTIMIZER_TRAFFIC_B = 16.0 + 12.0 + WEIGHT_B
+"""Adam in fp32: read gradient, master and two moments, write master and moments and the bf16 weight."""
+
+
+@cache
+def _rank(workload: Training, s: Shard, array: ArrayShape) -> tuple[RankOps, list[str], np.ndarray]:
+    """Operators of a rank, tiled, with phase and share of blocks; plans that differ elsewhere share it."""
+    placed = training_ops(workload, s)
+    return rank_ops([p.op for p in placed], array), [p.phase for p in placed], np.asarray([p.share for p in placed])
+
+
+def _runs(phases: list[str], shares: np.ndarray, layers: float, recompute: str) -> np.ndarray:
+    """Runs of each operator per micro batch: full recomputation runs the forward pass twice, the head runs once."""
+    times = {"forward": 2.0 if recompute == "full" else 1.0, "backward": 1.0}
+    return np.asarray([1.0 if p == "head" else layers * times[p] for p in phases]) * shares
+
+
+def _backward_share(ops: RankOps, phases: list[str], runs: np.ndarray) -> float:
+    """Share of a micro batch's MACs in the backward pass of the blocks."""
+    macs = ops.macs.sum(axis=1) * runs
+    return float(macs[[p == "backward" for p in phases]].sum() / macs.sum())
+
+
+def _tensor_traffic(workload: Training, plan: Plan, system: System, layers: float, ref: Reference) -> Traffic:
+    """Traffic of tensor and expert ranks per micro batch.
+
+    Tensor ranks gather and scatter the activations four times per block forward and four times backward (or
+    all-reduce them twice each way without sequence parallelism). Expert ranks exchange tokens before and after the
+    experts, each way. Full recomputation repeats the forward part.
+
+    Source: [korthikanti2022] section 4.2.2; [lepikhin2020gshard] for experts.
+    """
+    model, fabric = workload.model, system.fabric
+    tokens = plan.micro_batch * workload.sequence / plan.cp
+    forward = 2.0 if plan.recompute == "full" else 1.0
+    volume = tokens * model.hidden * ACTIVATION_B
+    if plan.sequence_parallel:
+        once = across_gather(*spread(fabric, 1, plan.tp), volume, ref).times(4.0 * (forward + 1.0))
+    else:
+        once = across_all_reduce(*spread(fabric, 1, plan.tp), volume, ref).times(2.0 * (forward + 1.0))
+    total = once.times(layers)
+    if model.experts is not None:
+        split = plan.tp if plan.sequence_parallel else 1
+        sent = volume * model.experts.per_token / split
+        moe_layers = layers * (1.0 - n_dense_layers(model) / model.n_layers)
+        exchange = all_to_all(*spread(fabric, plan.tp, plan.ep), sent)
+        total += exchange.times(2.0 * (forward + 1.0) * moe_layers)
+    return total
+
+
+def _context_traffic(workload: Training, plan: Plan, system: System, layers: float, ref: Reference) -> Traffic:
+    """Traffic of context ranks per micro batch: keys and values go around forward, and with their gradients backward.
+
+    Source: [liu2023ring] section 3: blocks travel while attention works on the last ones, so this can hide.
+    """
+    model = workload.model
+    width = 2 * max(model.n_kv_heads / plan.tp, 1.0) * model.head_dim
+    volume = plan.micro_batch * workload.sequence * width * ACTIVATION_B
+    forward = 2.0 if plan.recompute == "full" else 1.0
+    return across_gather(*spread(system.fabric, plan.tp, plan.cp), volume, ref).times(layers * (forward + 2.0))
+
+
+def _pipeline_traffic(workload: Training, plan: Plan, system: System, ref: Reference) -> Traffic:
+    """Traffic between stages per micro batch: an activation forward and its gradient back, per virtual stage.
+
+    Each tensor rank sends its part; without sequence parallelism the receivers gather the parts.
+
+    Source: [narayanan2021megatron] section 4.1 (scatter/gather optimization).
+    """
+    if plan.pp == 1:
+        return Traffic()
+    fabric = system.fabric
+    volume = plan.micro_batch * workload.sequence / plan.cp * workload.model.hidden * ACTIVATION_B
+    message = send(volume / plan.tp, inside=plan.tp * plan.cp * plan.dp * 2 <= fabric.n_chips)
+    if not plan.sequence_parallel:
+        message += across_gather(*spread(fabric, 1, plan.tp), volume, ref)
+    return message.times(2.0 * plan.interleave)
+
+
+def n_host_calls(runs: np.ndarray, ops: RankOps, layers: float, plan: Plan) -> float:
+    """Kernels and collectives that the host starts per micro batch.
+
+    A framework starts some `KERNELS_PER_LAUNCH` small kernels for each operator counted here, and one or two
+    collectives per exchange.
+    """
+    collectives = 8.0 * (plan.tp > 1) + 3.0 * (plan.cp > 1) + 4.0 * (plan.ep > 1) + 3.0 * (plan.zero >= 3)
+    return KERNELS_PER_LAUNCH * (float(runs @ ops.columns[-1]) + collectives * layers)
+
+
+KERNELS_PER_LAUNCH = 3.0
+"""Kernels an eager framework starts per operator of this model (guess, 1 to 5): reshapes, casts, bias, bookkeeping."""
+
+
+def _data_traffic(plan: Plan, model: Model, system: System, ref: Reference) -> tuple[Traffic, Traffic, float]:
+    """Traffic per micro batch and per step over replicas, and weights whose optimizer states a chip holds.
+
+    Experts have 1/ep of the replicas. ZeRO-0 all-reduces gradients in fp32; stages 1 and 2 scatter them and gather
+    bf16 weights; stage 3 gathers weights forward and backward and scatters gradients, every micro batch.
+
+    Source: [rajbhandari2020zero] section 7.
+    """
+    whole = dataclasses.replace(plan, zero=0)
+    n_all = chip_parameters(whole, model)
+    n_expert = chip_expert_parameters(plan, model)
+    per_micro, per_step, held = Traffic(), Traffic(), 0.0
+    replicas = plan.dp * plan.cp
+    for n, ranks, inner in ((n_all - n_expert, replicas, plan.tp), (n_expert, replicas // plan.ep, plan.tp * plan.ep)):
+        where = spread(system.fabric, inner, ranks)
+        held += n / ranks if plan.zero >= 1 else n
+        if plan.zero == 0:
+            per_step += across_all_reduce(*where, n * GRADIENT_B, ref)
+            continue
+        scatter = across_gather(*where, n * GRADIENT_B, ref)
+        gather = across_gather(*where, n * WEIGHT_B, ref)
+        if plan.zero >= 3:
+            per_micro += scatter + gather.times(2.0)
+        else:
+            per_step += scatter + gather
+    return per_micro, per_step, held
+
+
+BUBBLE = {"1f1b": 1.0, "zb": 1.0 / 3.0}
+"""Idle micro batches per stage beyond the first; weight gradients fill two thirds with "zb" [qi2024zerobubble]."""
+
+
+def training_demand(workload: Training, plan: Plan, system: System, array: ArrayShape, ref: Reference) -> StepDemand:
+    """Coefficients of one optimizer step.
+
+    Stages idle for (pp - 1)/v micro batches.
+
+    Source: [narayanan2021megatron] section 2.2 for the bubble; see the functions of each kind of traffic.
+    """
+    check_plan(plan, workload, system)
+    return plan_demand(workload, plan, system, array, ref)
+
+
+def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShape, ref: Reference) -> StepDemand:
+    """As `training_demand` for a plan nobody checked, such as one that ran with tensor ranks across domains."""
+    model = workload.model
+    layers = float(layers_per_stage(plan, model))
+    ops, phases, shares = _rank(workload, shard(plan), array)
+    runs = _runs(phases, shares, layers, plan.recompute)
+    macs = runs @ ops.macs
+    per_micro, per_step, held = _data_traffic(plan, model, system, ref)
+    step_tokens = workload.global_batch * workload.sequence
+    contexts = [mean_context(model, workload.sequence, windowed) for windowed in (False, True)]
+    return StepDemand(
+        ops=op_demand(ops, runs),
+        tensor=traffic_demand(_tensor_traffic(workload, plan, system, layers, ref)),
+        pipeline=traffic_demand(_pipeline_traffic(workload, plan, system, ref)),
+        shard=traffic_demand(per_micro + _context_traffic(workload, plan, system, layers, ref)),
+        data=traffic_demand(per_step),
+        n_host=n_host_calls(runs, ops, layers, plan),
+        n_sync=8.0 * layers * (plan.tp - 1) * (plan.pp > 1),
+        n_micro=n_micro_batches(plan, workload),
+        bubble_micro=(plan.pp - 1) / plan.interleave * BUBBLE[plan.schedule],
+        window_micro=_backward_share(ops, phases, runs),
+        optimizer_B=OPTIMIZER_TRAFFIC_B * held,
+        macs=macs,
+        sram_B=sram_B(macs, array),
+        memory_B=memory_B(plan, workload).total,
+        tokens=step_tokens,
+        model_FLOP=3 * forward_FLOP_per_token(model, *contexts) * step_tokens / system.n_chips,
+        rate=array.rates[array.executed(workload.precision)],
+    )
+
+
+def demand(
+    workload: Workload, plan: Plan, system: System, ref: Reference, array: ArrayShape | None = None
+) -> StepDemand:
+    """Coefficients of `workload` under `plan` on `system`, for the system's own PE array or another one."""
+    array = array_shape(system.chip.core.tensor) if array is None else array
+    if isinstance(workload, Training):
+        return training_demand(workload, plan, system, array, ref)
+    return serving_demand(workload, plan, system, array, ref)
+
+
+def stack_demands(demands: list[StepDemand]) -> StepDemand:
+    """Demands of many plans as one record with a leading axis, for `jax.vmap`."""
+    return jax.tree.map(lambda *xs: np.stack(xs), *demands)

@@ -1,0 +1,226 @@
+"""Engines that could serve a model: every size, plan, batch and scheduler, lowered; discrete, on the host."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..core.counts import n_peak
+from ..core.errors import PlanError, SpecError
+from ..hardware.system import System
+from ..workload.requests import Requests
+from ..workload.transformer import Decode, Prefill
+from .collective import Reference
+from .demand import demand
+from .headroom import usable_frac
+from .memory import Memory, memory_B
+from .mixed import chunk_demand, verify_demand
+from .plan import Plan, plans
+from .step_demand import StepDemand
+from .tiling import array_shape
+
+CHUNKS = (512, 2048)
+"""Tokens of a prompt that ride on one decode pass: budgets for strict and relaxed limits [agrawal2024sarathi]."""
+PROMPT_LOADS = (0.2, 0.4, 0.6, 0.75, 0.85, 0.92)
+"""Share of time that engines which only read prompts are busy, as tried."""
+MAX_SEQUENCES = 4096
+"""Most sequences per rank that are tried."""
+SCHEDULERS = ("prefill first", "chunked", "apart")
+"""What a prefill costs the sequences that write: all its time, what a shared pass takes longer, nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """How engines may run."""
+
+    schedulers: tuple[str, ...] = SCHEDULERS
+    """Schedulers that are tried."""
+    max_sequences: int = 2**20
+    """Most sequences that write together on one engine."""
+    acceptance_frac: float = 0.0
+    """Speculative decoding: chance that a drafted token is accepted."""
+    n_drafted: int = 0
+    """Tokens drafted ahead; 0 is plain decoding."""
+    draft_frac: float = 0.0
+    """Time of drafting one token over that of the pass that verifies."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges; SpecError otherwise."""
+        if self.max_sequences < 1:
+            raise SpecError(f"a batch of {self.max_sequences} serves nobody; give at least 1")
+        if not 0 <= self.acceptance_frac <= 1:
+            raise SpecError(f"acceptance {self.acceptance_frac:g} is not a share; give 0 to 1")
+        if self.n_drafted < 0 or self.draft_frac < 0:
+            raise SpecError(f"{self.n_drafted} drafted tokens at {self.draft_frac:g} each: give 0 or more of both")
+        unknown = [s for s in self.schedulers if s not in SCHEDULERS]
+        if unknown or not self.schedulers:
+            raise SpecError(f"scheduler '{', '.join(unknown)}' is not one of {', '.join(SCHEDULERS)}")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Shape:
+    """An engine's chips and plan, before anyone says how many sequences it holds; equal only to itself."""
+
+    system: System
+    """Its chips."""
+    plan: Plan
+    """Who does what."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Writer:
+    """An engine that decodes with a given number of sequences."""
+
+    shape: Shape
+    """Chips and plan."""
+    n_sequences: int
+    """Mean number of sequences per data-parallel rank."""
+    memory: Memory
+    """HBM of its fullest chip, cache for the peak number of sequences."""
+    demand: StepDemand
+    """One decode pass."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """How an engine reads prompts: its passes by kind of request."""
+
+    shape: Shape
+    """Chips and plan."""
+    chunk: int
+    """Tokens that ride on one decode pass; 0 for passes of their own."""
+    n_passes: tuple[int, ...]
+    """Passes over a prompt, by kind of request."""
+    demands: tuple[StepDemand, ...]
+    """One such pass, by kind of request."""
+
+
+def part_of(system: System, n_chips: int) -> System | None:
+    """An engine's `n_chips` of a system: any number behind one switch, else what divides a domain or is whole ones.
+
+    None where the fabric has no such part.
+    """
+    domain = system.fabric.n_chips
+    if system.fabric.kind == "switched" and n_chips <= domain:
+        return dataclasses.replace(system, fabric=dataclasses.replace(system.fabric, dims=(n_chips,)), n_chips=n_chips)
+    if n_chips % domain and domain % n_chips:
+        return None
+    return dataclasses.replace(system, n_chips=n_chips)
+
+
+def engine_sizes(system: System) -> list[int]:
+    """Numbers of chips that engines are tried with: divisors of the system, and powers of two behind one switch."""
+    domain = system.fabric.n_chips if system.fabric.kind == "switched" else 0
+    powers = {2**i for i in range(min(domain, system.n_chips).bit_length())} if domain else set()
+    return sorted({n for n in range(1, system.n_chips + 1) if system.n_chips % n == 0} | powers)
+
+
+def shapes(system: System, requests: Requests) -> list[Shape]:
+    """Every engine size under every valid plan, no two alike.
+
+    Replicas that share no experts do not meet, so they count as engines of their own: as many data-parallel ranks
+    remain as expert ranks.
+    """
+    found = []
+    for n in engine_sizes(system):
+        part = part_of(system, n)
+        if part is None:
+            continue
+        decode = Decode(requests.model, n, requests.longest, requests.weight_precision, requests.kv_precision)
+        every = [dataclasses.replace(p, micro_batch=1) for p in plans(decode, part)]
+        found += [Shape(part, p) for p in dict.fromkeys(every) if p.dp == p.ep]
+    return found
+
+
+def decode_of(requests: Requests, shape: Shape, n_sequences: int, context: int) -> tuple[Decode, Plan]:
+    """The decode workload of `n_sequences` per rank with `context` tokens each, and its plan."""
+    stored = requests.weight_precision, requests.kv_precision
+    decode = Decode(requests.model, n_sequences * shape.plan.dp, context, *stored)
+    return decode, dataclasses.replace(shape.plan, micro_batch=n_sequences)
+
+
+def _decode_memory(requests: Requests, shape: Shape, n_sequences: int, context: int) -> Memory:
+    decode, plan = decode_of(requests, shape, n_sequences, context)
+    return memory_B(plan, decode)
+
+
+def writer_memory(requests: Requests, shape: Shape, n_sequences: int, quantile_frac: float) -> Memory:
+    """HBM of the fullest chip: weights, working set, and a cache for the peak number of sequences and one prompt.
+
+    The peak is that of a Poisson number (see `queueing`), each with the mean context; never less than the longest
+    request alone.
+    """
+    mean = _decode_memory(requests, shape, n_sequences, requests.mean_context)
+    longest = _decode_memory(requests, shape, 1, requests.longest)
+    peak = float(n_peak(np.asarray(float(n_sequences)), np.asarray(quantile_frac)))
+    cache = max(mean.kv_B * (peak + 1.0) / n_sequences, longest.kv_B)
+    return dataclasses.replace(mean, kv_B=cache)
+
+
+def usable_B(system: System) -> float:
+    """HBM of a chip that tensors may fill."""
+    return usable_frac() * float(system.chip.hbm_capacity_B)
+
+
+def batch_sizes(requests: Requests, shape: Shape, quantile_frac: float) -> Iterator[tuple[int, Memory]]:
+    """Sequences per rank from 1 in powers of two, and the most that memory holds, each with its memory."""
+    room, best = usable_B(shape.system), 0
+    size = 1
+    while size <= MAX_SEQUENCES:
+        memory = writer_memory(requests, shape, size, quantile_frac)
+        if memory.total > room:
+            break
+        yield size, memory
+        best, size = size, 2 * size
+    low, high = best, min(size, MAX_SEQUENCES)
+    while best and high - low > 1:
+        middle = (low + high) // 2
+        fits = writer_memory(requests, shape, middle, quantile_frac).total <= room
+        low, high = (middle, high) if fits else (low, middle)
+    if low > best:
+        yield low, writer_memory(requests, shape, low, quantile_frac)
+
+
+def writers(
+    requests: Requests, every: list[Shape], policy: Policy, quantile_frac: float, ref: Reference
+) -> list[Writer]:
+    """Every decode engine that fits in memory."""
+    found = []
+    for shape in every:
+        array = array_shape(shape.system.chip.core.tensor)
+        for n, memory in batch_sizes(requests, shape, quantile_frac):
+            if n * shape.plan.dp > policy.max_sequences:
+                break
+            decode, plan = decode_of(requests, shape, n, requests.mean_context)
+            d = verify_demand(decode, policy.n_drafted + 1, plan, shape.system, array, ref)
+            found.append(Writer(shape, n, memory, d))
+    return found
+
+
+def prefills(requests: Requests, shape: Shape, chunk: int) -> list[Prefill]:
+    """One prompt per data-parallel rank, by kind of request."""
+    stored = requests.weight_precision, requests.kv_precision
+    return [Prefill(requests.model, shape.plan.dp, x.prompt, *stored, chunk=chunk) for x in requests.lengths]
+
+
+def reader(requests: Requests, shape: Shape, ref: Reference) -> Reader:
+    """Prompts read whole, each in a pass of its own."""
+    array = array_shape(shape.system.chip.core.tensor)
+    demands = [demand(p, shape.plan, shape.system, ref, array) for p in prefills(requests, shape, 0)]
+    # taking a request in delays it, not the engine, so `steady_state` adds it to the first token alone
+    demands = [dataclasses.replace(d, n_requests=np.asarray(0.0)) for d in demands]
+    return Reader(shape, 0, (1,) * len(demands), tuple(demands))
+
+
+def chunked_reader(requests: Requests, writer: Writer, chunk: int, ref: Reference) -> Reader | None:
+    """Prompts read in chunks beside the decode passes of `writer`; None where a pipeline forbids it."""
+    shape, array = writer.shape, array_shape(writer.shape.system.chip.core.tensor)
+    decode, plan = decode_of(requests, shape, writer.n_sequences, requests.mean_context)
+    whole = prefills(requests, shape, chunk)
+    try:
+        demands = [chunk_demand(decode, p, plan, shape.system, array, ref) for p in whole]
+    except PlanError:
+        return None
+    return Reader(shape, chunk, tuple(p.n_chunks for p in whole), tuple(demands))

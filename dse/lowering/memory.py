@@ -1,0 +1,149 @@
+"""Bytes that the fullest chip of a plan must hold: weights, gradients, optimizer states, activations, KV cache.
+
+Activations are in `activations.py`. The allocator's fragmentation and the driver's own memory are not counted; leave
+headroom.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ..workload.storage import stored_B
+from ..workload.transformer import (
+    Decode,
+    Model,
+    Serving,
+    Training,
+    Workload,
+    expert_parameters,
+    kv_cache_B,
+    layer_parameters,
+    n_dense_layers,
+)
+from .activations import (
+    ACTIVATION_B,
+    FUSED,
+    Footprint,
+    layer_activation_B_per_token,
+    n_kv_heads,
+    training_activations_B,
+)
+from .headroom import n_kv_block_tokens
+from .plan import Plan, layers_per_stage
+from .serving_ops import rank_pass
+from .tiling import padded
+
+WEIGHT_B = 2
+"""bf16 copy of the weights; fp8 training casts inputs of products on the fly and stores bf16."""
+GRADIENT_B = 4
+"""Gradients are accumulated in fp32."""
+OPTIMIZER_B = 12
+"""Adam in mixed precision: fp32 master weight, momentum and variance [rajbhandari2020zero] section 3.1 (K = 12)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes on the fullest chip, by what they hold."""
+
+    weights_B: float
+    """Weights as the products read them."""
+    gradients_B: float
+    """Gradient accumulators."""
+    optimizer_B: float
+    """Master weights and moments."""
+    activations_B: float
+    """Tensors kept for the backward pass, or the working set of decode."""
+    kv_B: float
+    """KV cache."""
+
+    @property
+    def total(self) -> float:
+        """All of it [B]."""
+        return self.weights_B + self.gradients_B + self.optimizer_B + self.activations_B + self.kv_B
+
+
+def chip_parameters(plan: Plan, model: Model) -> float:
+    """Weights on a chip of the heaviest stage.
+
+        N = l ((N_layer - 2h)/t + 2h + r) + e V h / t + h
+
+    with l layers per stage, t `tp`, N_layer weights of a block, of which 2h are norms that every rank keeps, r
+    the replicated K and V columns where t exceeds the KV heads, V the vocabulary, and e embedding tables on the
+    stage: with a pipeline the first stage holds the embedding and the last the head, so e = 1; without, both
+    (e = 2, or 1 if tied).
+
+    Source: [shoeybi2019] section 3 for what tensor ranks split.
+    """
+    norms = 2 * model.hidden
+    extra_kv = 2 * model.hidden * model.head_dim * (n_kv_heads(model, plan.tp) - model.n_kv_heads / plan.tp)
+    dense = n_dense_layers(model) / model.n_layers
+    routed = expert_parameters(model)
+    split = dense * layer_parameters(model) + (1 - dense) * (layer_parameters(model, dense=False) - routed) - norms
+    block = split / plan.tp + norms + extra_kv + (1 - dense) * routed / (plan.tp * plan.ep)
+    n_tables = 2 if plan.pp == 1 and not model.tied_embeddings else 1
+    return layers_per_stage(plan, model) * block + n_tables * model.vocab * model.hidden / plan.tp + model.hidden
+
+
+def chip_expert_parameters(plan: Plan, model: Model) -> float:
+    """Routed experts' weights on a chip of the heaviest stage, before any sharding over their dp cp / ep replicas."""
+    moe = 1 - n_dense_layers(model) / model.n_layers
+    return layers_per_stage(plan, model) * moe * expert_parameters(model) / (plan.tp * plan.ep)
+
+
+def _training_memory(plan: Plan, workload: Training, footprint: Footprint) -> Memory:
+    """2 + 4 + 12 bytes per weight, and the activations.
+
+    Optimizer states and gradients are sharded over replicas from ZeRO stage 1 and 2 on. At stage 3 the shards of the
+    weights are the fp32 masters among the optimizer's 12 bytes; the products read 16-bit copies of the layer in use
+    and of the one fetched ahead.
+
+    Source: [rajbhandari2020zero] sections 3.1 and 5; [zhao2023fsdp] section 4.4 for stage 3.
+    """
+    n = chip_parameters(plan, workload.model)
+    experts = chip_expert_parameters(plan, workload.model)
+    replicas = plan.dp * plan.cp
+    sharded = (n - experts) / replicas + experts * plan.ep / replicas
+    gradients, states = (sharded if plan.zero >= stage else n for stage in (2, 1))
+    whole = 2 * n / layers_per_stage(plan, workload.model) if plan.zero >= 3 else n
+    buckets = footprint.bucket_B * n if replicas > 1 else 0.0
+    activations = training_activations_B(plan, workload, footprint)
+    return Memory(WEIGHT_B * whole, GRADIENT_B * gradients + buckets, OPTIMIZER_B * states, activations, 0.0)
+
+
+def _serving_memory(plan: Plan, workload: Serving) -> Memory:
+    """Weights at their stored width, the replica's KV cache and the working set of one pass and the logits."""
+    model, sequences, p = workload.model, workload.batch / plan.dp, rank_pass(workload, plan)
+    weights = stored_B(workload.weight_precision) * chip_parameters(plan, model)
+    context = workload.context if isinstance(workload, Decode) else workload.cached + workload.prompt
+    blocks = padded(context, n_kv_block_tokens())
+    cache = sequences * kv_cache_B(model, blocks, workload.kv_precision) / plan.cp
+    # The residual stream and its norm are whole on every rank; the rest of a layer's tensors are split.
+    layer = 2 * ACTIVATION_B * model.hidden + layer_activation_B_per_token(model, plan.tp, "selective", 1)
+    tokens = p.tokens / (1 if isinstance(workload, Decode) else plan.cp)
+    working = tokens * layer + p.sequences * FUSED.logit_B * model.vocab / plan.tp
+    copies = 1 if model.latent is not None else min(plan.tp, model.n_kv_heads)
+    return Memory(weights, 0.0, 0.0, working, cache / copies * layers_per_stage(plan, model) / model.n_layers)
+
+
+def memory_B(plan: Plan, workload: Workload, footprint: Footprint = FUSED) -> Memory:
+    """Bytes on the fullest chip under a plan that `check_plan` accepts.
+
+    Training takes 2 B per weight (bf16), 4 B of gradient (fp32) and 12 B of Adam states, divided by dp with
+    ZeRO-1; products in 8 bit and narrower keep their inputs at that width, weights stay in bf16. Inference stores
+    weights at `weight_precision` (with one 8-bit scale per 32 elements below 16 bits) and the cache at
+    `kv_precision`, in whole blocks [kwon2023paged].
+
+    Source: [rajbhandari2020zero] sections 3.1 and 5.1 for states and their sharding; [korthikanti2022] for activations.
+    Valid for: tensor parallelism with sequence parallelism; the heaviest stage when pp does not divide the layers.
+
+    Args:
+        plan: who does what.
+        workload: training, prefill or decode.
+        footprint: what the software keeps in training beyond what it must.
+
+    Returns:
+        Bytes by kind; `total` is their sum.
+    """
+    if isinstance(workload, Training):
+        return _training_memory(plan, workload, footprint)
+    return _serving_memory(plan, workload)

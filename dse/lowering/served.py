@@ -1,0 +1,104 @@
+"""A model in service as one workload of a study: a decode pass and its share of prefills in one demand.
+
+What the chip designer pays for is time per token out of an engine that never idles: a token for every sequence, and
+the prompts of those that take the place of the ones that end. The batch belongs to the plan, so plans of all engine
+sizes and batches compete, by time per token.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TypeAlias
+
+import jax
+import numpy as np
+
+from ..core.errors import PlanError
+from ..hardware.system import System
+from ..workload.requests import Requests
+from ..workload.transformer import Prefill, Workload
+from .collective import Reference
+from .demand import demand
+from .engines import Shape, decode_of, part_of, shapes, writer_memory
+from .plan import Plan, plans
+from .step_demand import StepDemand, TrafficDemand
+from .tiling import ArrayShape, OpDemand
+
+Asked: TypeAlias = Workload | Requests
+"""What a study can ask of a chip: a phase of a model, or a model in service."""
+
+MAX_SERVED = 1024
+"""Most sequences per data-parallel rank that a study tries."""
+MEMORY_QUANTILE_FRAC = 0.95
+"""The cache holds the number of sequences that is exceeded one time in twenty."""
+
+
+def asked_plans(workload: Asked, system: System) -> list[Plan]:
+    """All valid plans; of a model in service, for engines of every size and sequences in powers of two.
+
+    A pipeline would overlap the prefills of one group with the tokens of another, which one demand cannot say, so
+    engines in service have none here.
+    """
+    if not isinstance(workload, Requests):
+        return plans(workload, system)
+    sizes = [2**i for i in range(MAX_SERVED.bit_length())]
+    every = (s.plan for s in shapes(system, workload) if s.plan.pp == 1)
+    return [dataclasses.replace(p, micro_batch=n) for p in every for n in sizes]
+
+
+def asked_demand(workload: Asked, plan: Plan, system: System, ref: Reference, array: ArrayShape) -> StepDemand:
+    """Coefficients of a workload under a plan; of a model in service, of one token for every sequence."""
+    if not isinstance(workload, Requests):
+        return demand(workload, plan, system, ref, array)
+    return served_demand(workload, plan, system, ref, array)
+
+
+def served_demand(requests: Requests, plan: Plan, system: System, ref: Reference, array: ArrayShape) -> StepDemand:
+    """Coefficients of one decode pass and of the prefills that fall due with it.
+
+        n / out prefills per pass and rank
+
+    with n sequences per rank and out tokens each. `step_time` of the sum is the mean time per output token with
+    prompts first, except that exposed communication is that of both phases together.
+
+    Source: [yu2022orca] for batching per pass; Little's law as in `serving.steady_state`.
+    Assumes: engines of `plan` fill the system; a prompt at a time per rank.
+
+    Args:
+        requests: lengths and storage.
+        plan: of one engine, sequences per rank in `micro_batch`.
+        system: all chips.
+        ref: speeds at which collectives are chosen.
+        array: PE array.
+    """
+    n_chips = plan.tp * plan.cp * plan.dp
+    part = part_of(system, n_chips)
+    if part is None:
+        raise PlanError(f"an engine of {n_chips} chips is no part of {system.name}")
+    shape = Shape(part, dataclasses.replace(plan, micro_batch=1))
+    decode, own = decode_of(requests, shape, plan.micro_batch, requests.mean_context)
+    d = demand(decode, own, part, ref, array)
+    stored = requests.weight_precision, requests.kv_precision
+    for kind in requests.lengths:
+        prefill = Prefill(requests.model, plan.dp, kind.prompt, *stored)
+        due = plan.micro_batch / requests.n_output * kind.share_frac
+        d = _followed(d, demand(prefill, shape.plan, part, ref, array), due)
+    memory = writer_memory(requests, shape, plan.micro_batch, MEMORY_QUANTILE_FRAC)
+    engines = system.n_chips / n_chips
+    return dataclasses.replace(
+        d, memory_B=np.asarray(memory.total), tokens=np.asarray(plan.micro_batch * plan.dp * engines)
+    )
+
+
+def _followed(d: StepDemand, p: StepDemand, n: float) -> StepDemand:
+    """`d` and then `n` times `p`, both of one micro batch, as one demand; taking requests in holds nobody up."""
+
+    def added(a: TrafficDemand, b: TrafficDemand) -> TrafficDemand:
+        return jax.tree.map(lambda x, y: x + n * y, a, b)
+
+    after = dataclasses.replace(p.ops, runs=np.asarray(p.ops.runs) * n)
+    ops: OpDemand = jax.tree.map(lambda x, y: np.concatenate([x, y]), d.ops, after)
+    return dataclasses.replace(
+        d, ops=ops, tensor=added(d.tensor, p.tensor), shard=added(d.shard, p.shard), macs=d.macs + n * p.macs,
+        sram_B=d.sram_B + n * p.sram_B, model_FLOP=d.model_FLOP + n * p.model_FLOP, n_calls=d.n_calls + n * p.n_calls,
+    )  # fmt: skip

@@ -1,0 +1,167 @@
+"""The operators one rank runs in one forward pass of inference: a piece of the prompts, or one token per sequence.
+
+Both phases are the same block on different numbers of new tokens; what differs is attention, which in decode reads
+the cache for one query and in prefill works on many. Sizes are those of one rank of one pipeline stage.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from ..workload.op import Op, elementwise, fused_attention, linear, passes
+from ..workload.storage import n_element_bits, stored_B
+from ..workload.transformer import Decode, Model, Serving, n_attended, products_of
+from .plan import Plan
+from .tiling import padded
+from .training_ops import Placed, Shard, block_elementwise, block_linears, rank_heads
+
+
+@dataclasses.dataclass(frozen=True)
+class Pass:
+    """What one rank sees in one forward pass."""
+
+    sequences: float
+    """Sequences in the pass."""
+    queries: float
+    """New tokens of each."""
+    cached: float
+    """Tokens of each before them."""
+
+    @property
+    def tokens(self) -> float:
+        """New tokens of all sequences."""
+        return self.sequences * self.queries
+
+    @property
+    def n_context(self) -> float:
+        """Positions of each sequence in the cache after the pass."""
+        return self.cached + self.queries
+
+
+def n_groups(workload: Serving, plan: Plan) -> int:
+    """Groups of sequences that follow each other through a pipeline: as many as stages while there are sequences."""
+    return min(plan.pp, max(workload.batch // plan.dp, 1))
+
+
+def rank_pass(workload: Serving, plan: Plan) -> Pass:
+    """The pass of the mean chunk of a prompt, or of one token per sequence, on a rank of `plan`."""
+    sequences = workload.batch / plan.dp / n_groups(workload, plan)
+    if isinstance(workload, Decode):
+        return Pass(sequences, 1.0, workload.context - 1.0)
+    queries = workload.prompt / workload.n_chunks
+    return Pass(sequences, queries, workload.cached + (workload.prompt - queries) / 2)
+
+
+def hit_frac(model: Model, tokens: float) -> float:
+    """Expected share of the experts that at least one of `tokens` visits.
+
+        1 - (1 - k/E)^n
+
+    with k experts per token of E and n `tokens` that choose independently.
+
+    Source: [deepseek2024v2] section 2.2 for top-k routing; the expectation is elementary.
+    Assumes: experts equally popular; skew lowers the number.
+    """
+    e = model.experts
+    return 1.0 if e is None else -math.expm1(tokens * math.log1p(-min(e.per_token / e.n_experts, 1.0 - 1e-12)))
+
+
+def _linears(workload: Serving, plan: Plan, p: Pass) -> list[Placed]:
+    """Linear layers of a block: an expert nobody chose is not read; a latent is expanded for the whole context.
+
+    Decode absorbs the expansion into queries and outputs [deepseek2024v2], which costs one row per query.
+    """
+    model = workload.model
+    hit = hit_frac(model, p.tokens * plan.ep)
+    placed = []
+    for name, t, k, n, count, share in block_linears(model, Shard(plan.tp, ep=plan.ep), p.tokens):
+        if name.startswith("expert "):
+            t, count = t / hit, count * hit
+        elif name == "expand" and p.queries > 1:
+            t = p.sequences * p.n_context
+        placed.append(Placed(_linear(workload, name, t, k, n, count), "forward", share))
+    return placed
+
+
+def _linear(workload: Serving, name: str, tokens: float, inputs: float, outputs: float, count: float = 1.0) -> Op:
+    """A linear layer on weights as they are stored, which are converted where the products are wider."""
+    stored = workload.weight_precision
+    op = linear(name, tokens, inputs, outputs, products_of(workload), stored_B(stored), count)
+    return dataclasses.replace(op, stored_elements=inputs * outputs * count, stored_bits=n_element_bits(stored))
+
+
+def _decode_attention(workload: Serving, plan: Plan, p: Pass, attended: float, lanes: float) -> Op:
+    """One query per head on the cache: the heads of a group stream together against their keys.
+
+    Latent attention streams all its heads against the one cached latent, the expansion absorbed [deepseek2024v2].
+    Where compilers give every row of scores a lane of long-vector engines, few rows leave most of `lanes` idle.
+    """
+    model, latent = workload.model, workload.model.latent
+    heads, kv_heads = rank_heads(model, plan.tp)
+    kv, width = (kv_heads, float(model.head_dim)) if latent is None else (1.0, float(latent.kv_rank + latent.rope_dim))
+    op = fused_attention(
+        kv, kv if latent is None else kv / 2, width, heads / kv, attended, p.sequences, n_products=2,
+        softmax_passes=passes()["softmax_forward"], kv_B=stored_B(workload.kv_precision),
+    )  # fmt: skip
+    rows = heads * p.sequences
+    return dataclasses.replace(op, vector_elements=op.vector_elements * padded(rows, lanes) / rows)
+
+
+def _prefill_attention(workload: Serving, plan: Plan, p: Pass, attended: float, read: float) -> Op:
+    """New tokens on cache and themselves; `read` positions of the cache cross the memory interface once."""
+    model, latent = workload.model, workload.model.latent
+    heads, kv_heads = rank_heads(model, plan.tp)
+    width = float(model.head_dim) if latent is None else (model.head_dim + latent.value_dim) / 2
+    return fused_attention(
+        heads, kv_heads, width, p.queries / plan.cp, read, p.sequences, n_products=2,
+        softmax_passes=passes()["softmax_forward"], kv_B=stored_B(workload.kv_precision), attended=attended,
+    )  # fmt: skip
+
+
+def _attentions(workload: Serving, plan: Plan, p: Pass, lanes: float) -> list[Placed]:
+    """Attention with the whole context and with a window, each with its share of blocks."""
+    model = workload.model
+    windowed = model.n_window_layers / model.n_layers
+    placed = []
+    for share, is_window in ((1.0 - windowed, False), (windowed, True)):
+        if share == 0:
+            continue
+        seen = min(float(model.window), p.n_context) if is_window else p.n_context
+        if isinstance(workload, Decode):
+            op = _decode_attention(workload, plan, p, seen / plan.cp, lanes)
+        else:
+            attended = n_attended(model, p.cached, p.queries, is_window)
+            read = min(seen + p.queries, p.n_context) if is_window else p.n_context
+            op = _prefill_attention(workload, plan, p, attended, read)
+        placed.append(Placed(op, "forward", share))
+    return placed
+
+
+def serving_ops(workload: Serving, plan: Plan, lanes: float = 1.0) -> list[Placed]:
+    """Operators of a block and of the head for one pass on one rank.
+
+    The head runs on the last token of each sequence only; one token is drawn from its logits.
+
+    Source: [shoeybi2019] section 3 for tensor ranks, which keep norms and residuals whole without sequence
+        parallelism.
+
+    Args:
+        workload: prefill or decode.
+        plan: who does what.
+        lanes: lanes of a vector engine that take a row of scores each; 1 where rows are split over threads.
+
+    Returns:
+        Operators with the share of blocks, or of passes, that have them.
+    """
+    model, p = workload.model, rank_pass(workload, plan)
+    tokens = p.tokens / (1 if isinstance(workload, Decode) else plan.cp)
+    split = dataclasses.replace(p, queries=tokens / p.sequences)
+    placed = [*_linears(workload, plan, split), *_attentions(workload, plan, p, lanes)]
+    shard = Shard(plan.tp, ep=plan.ep, sequence_parallel=False)
+    placed.append(Placed(block_elementwise(model, shard, tokens, "forward", products_of(workload)), "forward"))
+    last = 1.0 if isinstance(workload, Decode) else 1.0 / workload.n_chunks
+    vocab = model.vocab / plan.tp
+    head = _linear(workload, "head", p.sequences, model.hidden, vocab)
+    draw = elementwise("sample", p.sequences * vocab, passes()["sample"], moved=2.0)
+    return [*placed, Placed(head, "head", last), Placed(draw, "head", last)]

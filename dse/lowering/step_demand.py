@@ -1,0 +1,78 @@
+"""The coefficients of a step that do not depend on free numbers, as arrays: lowering makes them, `step` prices them."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..core.types import Scalar, as_float
+from .collective import Traffic
+from .tiling import OpDemand
+
+
+class TrafficDemand(eqx.Module):
+    """`collective.Traffic` as arrays, every entry >= 0."""
+
+    up_B: Scalar = eqx.field(converter=as_float)
+    """Bytes at full scale-up speed."""
+    up_hops: Scalar = eqx.field(converter=as_float)
+    """Sequential scale-up messages."""
+    out_B: Scalar = eqx.field(converter=as_float)
+    """Bytes at the chip's network share."""
+    out_hops: Scalar = eqx.field(converter=as_float)
+    """Sequential network messages."""
+    sent_B: Scalar = eqx.field(converter=as_float)
+    """Bytes that leave the chip over scale-up."""
+    n_starts: Scalar = eqx.field(converter=as_float, default=0.0)
+    """Collectives that a library starts in the domain."""
+    n_exchanges: Scalar = eqx.field(converter=as_float, default=0.0)
+    """Direct exchanges in the domain."""
+
+
+class StepDemand(eqx.Module):
+    """All coefficients of one step of one workload under one plan."""
+
+    ops: OpDemand
+    """Operators of one micro batch on the slowest stage."""
+    tensor: TrafficDemand
+    """Tensor-parallel traffic per micro batch."""
+    pipeline: TrafficDemand
+    """Stage-to-stage traffic per micro batch."""
+    shard: TrafficDemand
+    """Weights gathered and gradients scattered per micro batch, when weights are sharded."""
+    data: TrafficDemand
+    """Data-parallel traffic per step."""
+    n_host: Scalar = eqx.field(converter=as_float)
+    """Kernels and collectives the host starts per micro batch; 0 where graphs are replayed."""
+    n_sync: Scalar = eqx.field(converter=as_float)
+    """Ring steps of tensor ranks per micro batch that wait for each other, in a pipeline."""
+    n_micro: Scalar = eqx.field(converter=as_float)
+    """Micro batches per step."""
+    bubble_micro: Scalar = eqx.field(converter=as_float)
+    """Idle time of the pipeline in micro batches."""
+    window_micro: Scalar = eqx.field(converter=as_float)
+    """Part of a micro batch behind which data-parallel traffic can hide; positive."""
+    optimizer_B: Scalar = eqx.field(converter=as_float)
+    """Memory traffic of the optimizer per step."""
+    macs: Float[Array | np.ndarray, "*batch 4"] = eqx.field(converter=as_float)
+    """MACs per micro batch by executed precision."""
+    sram_B: Scalar = eqx.field(converter=as_float)
+    """SRAM traffic of the arrays per micro batch."""
+    memory_B: Scalar = eqx.field(converter=as_float)
+    """HBM capacity the plan needs on the heaviest chip."""
+    tokens: Scalar = eqx.field(converter=as_float)
+    """Tokens that one step of the whole system produces."""
+    model_FLOP: Scalar = eqx.field(converter=as_float)
+    """Useful FLOP per chip and step (no recompute, causal attention halved), for MFU."""
+    rate: Scalar = eqx.field(converter=as_float)
+    """MACs of one PE per cycle at the precision of the linear layers, the base of MFU."""
+    n_calls: Scalar = eqx.field(converter=as_float, default=0.0)
+    """Times that a serving loop runs per step: schedule, start, sample, hand out."""
+    n_requests: Scalar = eqx.field(converter=as_float, default=0.0)
+    """Times that requests are taken in per step, before their first token."""
+
+
+def traffic_demand(t: Traffic) -> TrafficDemand:
+    """`t` as arrays."""
+    return TrafficDemand(*t.parts())

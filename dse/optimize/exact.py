@@ -1,0 +1,72 @@
+"""A study solved to a gap that holds for every design: the search of `optimize`, and a proof over all that is discrete.
+
+The proof bounds groups of designs until none can be better than the best found by more than the gap (see `tree`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+from ..core.errors import SpecError
+from ..study.study import Study
+from .search import Candidate, Search
+from .solution import Alternative, Overall, Solution
+from .solve import report_of, solve
+from .space import Space
+from .tree import Progress, Proof, Tree, whole_counts
+
+
+def prove(study: Study, gap: float, seconds: float, tell: Callable[[Progress], None] = lambda _: None) -> Proof:
+    """Branch and bound over all choices, plans and whole counts of a study.
+
+    Args:
+        study: goal, limits, free numbers and choices.
+        gap: relative gap at which to stop.
+        seconds: time after which to stop with the gap reached.
+        tell: told where the search stands after every batch.
+
+    Raises:
+        SpecError: a gap or time that is not positive.
+    """
+    if not (gap > 0 and seconds > 0):
+        raise SpecError(f"gap {gap:g}, seconds {seconds:g}: both must be positive")
+    return Tree(Search(Space(study)), gap, seconds, tell).run()
+
+
+def solve_exact(study: Study, gap: float, seconds: float, progress: Callable[[str], None] = lambda _: None) -> Solution:
+    """As `optimize.solve`, with the best design of all and the gap of its proof in `certificate.overall`."""
+    proof = prove(study, gap, seconds, lambda p: progress(progress_text(p)))
+    if proof.best is None:
+        return solve(study, progress)
+    plans = tuple(t.plans[k] for t, k in zip(proof.tables, proof.best.plan_index, strict=True))
+    space = Space(study, also=plans)
+    search = Search(space, progress)
+    index = tuple(p.index(own) for p, own in zip(space.plans, plans, strict=True))
+    search.run()
+    search.solve([index] * len(study.choices))
+    candidates = sorted(search.leaders(), key=lambda c: c.log_goal)
+    best = Candidate(proof.best.choice_index, index, proof.best.optimum)
+    own = search.seen[(best.choice_index, index)]
+    alternatives = tuple(Alternative(study.choices[c.choice_index], math.exp(c.log_goal)) for c in candidates)
+    solution = report_of(search, best, own, candidates[0], alternatives)
+    assert solution.certificate is not None
+    last = proof.log[-1]
+    overall = Overall(last.bound, last.gap, last.n_nodes, n_designs(search, proof), last.seconds)
+    return dataclasses.replace(solution, certificate=dataclasses.replace(solution.certificate, overall=overall))
+
+
+def n_designs(search: Search, proof: Proof) -> float:
+    """Choices times plans of every workload times whole counts inside the box."""
+    plans, total = math.prod(t.n_valid for t in proof.tables), 0.0
+    for choice in search.space.study.choices:
+        counts = whole_counts(search, choice.n_dies)
+        total += plans * math.prod(max(high - low + 1, 0) for low, high in counts)
+    return total
+
+
+def progress_text(p: Progress) -> str:
+    """One line: time, nodes, best so far, bound, gap."""
+    gap = f"gap {100 * p.gap:.2f} %" if math.isfinite(p.gap) else "no design yet"
+    return f"{p.seconds:.0f} s, {p.n_nodes} nodes, {p.n_open} open, best {p.best:.5f}, bound {p.bound:.5f}, {gap}"

@@ -1,0 +1,115 @@
+"""One demand that no plan of a group undercuts, so that a single solve bounds the whole group.
+
+Time per token, energy and memory grow with every coefficient of a demand but two: the part of a micro batch behind
+which traffic can hide, and the tokens of a step. The smallest of each over a group (the largest of those two) is faster
+and smaller than any of its plans. Splitting the group tightens the bound; a group of one is exact.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..evaluation.assembly import chip_reference
+from ..lowering.demand import StepDemand, stack_demands
+from ..lowering.plan import Plan
+from ..lowering.served import asked_demand
+from .space import Space
+
+BETTER_MORE = ("window_micro", "tokens")
+"""Coefficients of which more is better: what can hide traffic, and what a step produces."""
+INERT = ("model_FLOP", "rate")
+"""Coefficients that only name units: neither time, energy nor memory reads them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanTable:
+    """All plans of one workload as rows of coefficients, for every PE array of a study."""
+
+    plans: tuple[Plan, ...]
+    """Plans that no other plan beats in every coefficient."""
+    n_valid: int
+    """Plans that divide model and system, before the dominated ones were dropped."""
+    rows: np.ndarray
+    """Coefficients, signed so that less is better: shape (arrays, plans, coefficients)."""
+    treedef: Any
+    """Structure of a `StepDemand`."""
+    shapes: tuple[tuple[int, ...], ...]
+    """Shape of each leaf without batch axes."""
+    signs: np.ndarray
+    """-1 where more is better, 0 where it does not matter, else 1; shape (coefficients,)."""
+
+    def demands(self, rows: np.ndarray) -> StepDemand:
+        """Rows of coefficients, shape (..., coefficients), as demands with the same leading axes."""
+        values = rows * np.where(self.signs < 0, -1.0, 1.0)
+        ends = np.cumsum([int(np.prod(s)) for s in self.shapes])
+        parts = np.split(values, ends[:-1], axis=-1)
+        leaves = [p.reshape(*rows.shape[:-1], *s) for p, s in zip(parts, self.shapes, strict=True)]
+        return jax.tree.unflatten(self.treedef, leaves)
+
+    def hulls(self, arrays: np.ndarray, groups: Sequence[np.ndarray]) -> np.ndarray:
+        """Smallest coefficients of each group of plans on its PE array, shape (groups, coefficients)."""
+        return np.stack([self.rows[a, g].min(axis=0) for a, g in zip(arrays, groups, strict=True)])
+
+    def flat(self, demands: StepDemand) -> np.ndarray:
+        """Leaves of batched demands side by side, shape (batch, coefficients); signs as given."""
+        leaves = [np.asarray(x) for x in jax.tree.leaves(demands)]
+        return np.concatenate([x.reshape(x.shape[0], -1) for x in leaves], axis=1)
+
+
+def plan_tables(space: Space) -> tuple[PlanTable, ...]:
+    """Every valid plan of every workload of a study, dominated ones dropped."""
+    ref = chip_reference(space.study.baseline.chip, space.calibration)
+    tables = []
+    of_each = zip(space.study.workloads.values(), space.systems, space.lowered, strict=True)
+    for (workload, _), system, (every, _) in of_each:
+        on_arrays = [
+            per_step(stack_demands([asked_demand(workload, p, system, ref, a) for p in every])) for a in space.arrays
+        ]
+        tables.append(_table(tuple(every), on_arrays))
+    return tuple(tables)
+
+
+def per_step(d: StepDemand) -> StepDemand:
+    """The same demands (leading axis), counted per step instead of per run of an operator and per micro batch.
+
+    Step time and energy are homogeneous in what a micro batch does, so nothing changes but the hull: all plans do
+    about the same work per step, in many small micro batches or in few large ones.
+    """
+    each = d.n_micro
+    runs = d.ops.runs * each[:, None]
+    ops = jax.tree.map(lambda x: x * runs, dataclasses.replace(d.ops, runs=np.ones_like(runs)))
+    tensor, pipeline, shard = (jax.tree.map(lambda x: x * each, t) for t in (d.tensor, d.pipeline, d.shard))
+    return dataclasses.replace(
+        d, ops=dataclasses.replace(ops, runs=np.ones_like(runs)), tensor=tensor, pipeline=pipeline, shard=shard,
+        n_host=d.n_host * each, n_sync=d.n_sync * each, n_micro=np.ones_like(each),
+        bubble_micro=d.bubble_micro / each, window_micro=d.window_micro / each,
+        macs=d.macs * each[:, None], sram_B=d.sram_B * each,
+    )  # fmt: skip
+
+
+def _table(every: tuple[Plan, ...], on_arrays: list[StepDemand]) -> PlanTable:
+    leaves, treedef = jax.tree.flatten(on_arrays[0])
+    names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(on_arrays[0])[0]]
+    shapes = tuple(np.shape(x)[1:] for x in leaves)
+    sign = {**{f".{n}": -1.0 for n in BETTER_MORE}, **{f".{n}": 0.0 for n in INERT}}
+    signs = np.concatenate([np.full(int(np.prod(s)), sign.get(n, 1.0)) for n, s in zip(names, shapes, strict=True)])
+    table = PlanTable(every, len(every), np.zeros((0, 0, 0)), treedef, shapes, signs)
+    rows = np.stack([table.flat(d) for d in on_arrays]) * np.where(signs < 0, -1.0, 1.0)
+    keep = undominated(np.concatenate(list(rows[:, :, signs != 0]), axis=1))
+    return dataclasses.replace(table, plans=tuple(every[i] for i in keep), rows=rows[:, keep])
+
+
+def undominated(rows: np.ndarray) -> np.ndarray:
+    """Positions of the rows that no other row undercuts or equals in every column; of equal rows the first stays."""
+    columns = np.unique(rows, axis=1)
+    order = np.argsort(columns.sum(axis=1), kind="stable")
+    kept: list[int] = []
+    for i in order:
+        if not kept or not np.any(np.all(columns[kept] <= columns[i], axis=1)):
+            kept.append(int(i))
+    return np.sort(np.asarray(kept))

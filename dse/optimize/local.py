@@ -1,0 +1,236 @@
+"""A study with a goal of the user's own in JAX: certified where the walker proves it, else local, from many starts.
+
+The limits stay the study's. A goal that is no posynomial may have many optima, so first-order ascent runs from many
+starts on every discrete choice, the best are polished by SLSQP with exact derivatives, and the answer says how many
+starts agreed. It carries no certificate. Read more: [nocedal2006] chapters 17 and 18.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy.optimize import minimize
+
+from ..core.errors import SpecError
+from ..core.types import FloatLike
+from ..hardware.chip import Chip
+from ..lowering.plan import Plan
+from ..study.design import Choice, with_free
+from ..study.study import Study
+from ..study.terms import Core, Data, State
+from .curvature import curvature_batch
+from .first_order import FirstOrderResult, solve_first_order
+from .interior import solve_batch
+from .search import Candidate, Search
+from .solution import Status
+from .solve import GAP, design_chip
+from .space import Space, element
+
+Goal: TypeAlias = Callable[[Mapping[str, FloatLike], State], FloatLike]
+"""Positive number to minimise, of the named positive numbers and of the chip with its area, cost, times and powers."""
+
+STEPS = 2000
+"""Steps of Adam from every start."""
+POLISHED = 8
+"""Best ends that SLSQP polishes."""
+AGREE = 1e-3
+"""Log goal within which two ends are the same optimum."""
+MET = 1e-6
+"""Log limit exceeded by less counts as met: what SLSQP leaves."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Own:
+    """The convex core of a study with another goal. Hashable, so it compiles once per goal."""
+
+    core: Core
+    """Names, limits and laws."""
+    goal: Goal
+    """What to minimise."""
+
+    def separate(self, x: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, ...]:
+        """Goal and every ratio as outputs of their own, for the convexity walker."""
+        chip = with_free(data.chip, {n: x[n] for n in self.core.free})
+        _, ratios = self.core.ratio_list(x, data)
+        return (jnp.asarray(self.goal(x, self.core.state(chip, x, data))), *ratios)
+
+    def logs(self, z: FloatLike, data: Data) -> tuple[Array, Array]:
+        """Log goal and log ratios at log coordinates `z`."""
+        goal, *ratios = self.separate(self.core.positive(z), data)
+        return jnp.log(goal), jnp.log(jnp.stack(ratios))
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalSolution:
+    """Answer of a study with a goal of the user's own."""
+
+    study: Study
+    """The question, but for its goal."""
+    status: Status
+    """OPTIMAL only where the walker proved the goal and the gap is closed; LOCAL has no certificate."""
+    goal: float
+    """Best goal found; infinite if no start met the limits."""
+    choice: Choice | None
+    """Discrete choice of the best."""
+    plans: tuple[Plan, ...]
+    """Plan of every workload."""
+    numbers: dict[str, float]
+    """Named positive numbers at the best, counts not rounded."""
+    chip: Chip | None
+    """The design, counts rounded."""
+    unproved: tuple[str, ...]
+    """Terms that the walker could not prove, each with the operation that breaks membership."""
+    n_starts: int
+    """Starts in all."""
+    n_agree: int
+    """Polished ends that reached the best goal."""
+    ends: tuple[float, ...]
+    """Goals of the polished ends, best first."""
+
+
+def solve_local(
+    study: Study,
+    goal: Goal,
+    *,
+    n_starts: int = 8,
+    n_choices: int = 4,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda _: None,
+) -> LocalSolution:
+    """Minimise a goal of the user's own within a study's limits.
+
+    Args:
+        study: limits, free numbers and choices; its own goal only ranks the choices and plans.
+        goal: positive scalar of the named numbers and the `State` of the chip, in JAX.
+        n_starts: random starts per choice, beside the optimum of the study's own goal.
+        n_choices: best choices of the study's own goal that are tried, each under its best plans.
+        seed: of the starts.
+        progress: told what happens, one line at a time.
+
+    Returns:
+        The best found. Certified (`Status.OPTIMAL`) only if the walker proves the goal log-log convex, and then for
+        the choices and plans tried.
+
+    Raises:
+        SpecError: no design meets the limits, or a goal that is not a positive finite scalar at such a design.
+    """
+    search = Search(Space(study), progress)
+    candidates = [c for c in search.run() if c.log_goal < np.inf][: max(n_choices, 1)]
+    if not candidates:
+        raise SpecError(f"study '{study.name}' has no design that meets its limits; see dse optimize")
+    own = Own(search.core, goal)
+    data = search.space.batch([c.choice_index for c in candidates], [c.plan_index for c in candidates])
+    check_goal(own, candidates[0], element(data, 0))
+    unproved = unproved_terms(own, data)
+    if not unproved:
+        return convex_answer(search, own, candidates, data)
+    progress(f"not proved log-log convex: {unproved[0]}")
+    return local_answer(search, own, candidates, unproved, (n_starts, seed))
+
+
+def check_goal(own: Own, candidate: Candidate, data: Data) -> None:
+    """Refuse a goal that is not a positive finite scalar at a design that works."""
+    value = np.asarray(own.separate(own.core.positive(jnp.asarray(candidate.optimum.z)), data)[0])
+    if value.shape != () or not np.isfinite(value) or value <= 0:
+        raise SpecError(f"goal: got {value} of shape {value.shape}; expected one positive finite number")
+
+
+def unproved_terms(own: Own, data: Data) -> tuple[str, ...]:
+    """Goal and limits that the walker cannot prove log-log convex over all of `data`, with the reason."""
+    x = {name: np.asarray(1.0) for name in own.core.variables()}
+    verdicts = curvature_batch(own.separate, x, data)
+    labels = ("goal", *own.core.rows())
+    return tuple(f"{label}: {v.reason}" for label, v in zip(labels, verdicts, strict=True) if not v.is_convex)
+
+
+def convex_answer(search: Search, own: Own, candidates: list[Candidate], data: Data) -> LocalSolution:
+    """The certified optimum of a goal that the walker proved."""
+    lower, upper = search.box
+    o = solve_batch(own.logs, data, lower, upper, (lower + upper) / 2)
+    goals = np.where(o.feasible, o.objective, np.inf)
+    best = int(np.argmin(goals))
+    closed = bool(o.feasible[best]) and float(np.expm1(np.asarray(o.gap)[best])) <= GAP
+    status = Status.OPTIMAL if closed else Status.LOCAL
+    return _answer(search, candidates[best], np.asarray(o.z[best]), status, (), (len(candidates), np.sort(goals)))
+
+
+def local_answer(
+    search: Search, own: Own, candidates: list[Candidate], unproved: tuple[str, ...], starts: tuple[int, int]
+) -> LocalSolution:
+    """The best of many starts: Adam with multiplier ascent, then SLSQP from the best ends."""
+    (n_starts, seed), (lower, upper) = starts, search.box
+    rng = np.random.default_rng(seed)
+    points = [np.stack([c.optimum.z, *rng.uniform(lower, upper, (n_starts, lower.size))]) for c in candidates]
+    owners = np.repeat(np.arange(len(candidates)), n_starts + 1)
+    picked = [candidates[i] for i in owners]
+    data = search.space.batch([c.choice_index for c in picked], [c.plan_index for c in picked])
+    search.progress(f"{len(picked)} starts of {STEPS} steps")
+    rough = jax.device_get(_ascend(own, data, lower, upper, np.concatenate(points)))
+    merit = np.nan_to_num(rough.objective + 10.0 * rough.violation, nan=np.inf)
+    order = np.argsort(merit)[:POLISHED]
+    search.progress(f"polishing {len(order)} ends")
+    ends = [polish(own, element(data, int(i)), (lower, upper), rough.z[i]) for i in order]
+    goals = np.asarray([goal for _, goal in ends])
+    best = int(np.argmin(goals))
+    return _answer(search, picked[order[best]], ends[best][0], Status.LOCAL, unproved, (len(picked), np.sort(goals)))
+
+
+@partial(jax.jit, static_argnums=0)
+def _ascend(own: Own, data: Data, lower: Array, upper: Array, starts: Array) -> FirstOrderResult:
+    return jax.vmap(lambda d, s: solve_first_order(own.logs, d, lower, upper, s, steps=STEPS))(data, starts)
+
+
+@partial(jax.jit, static_argnums=0)
+def _values(own: Own, z: Array, data: Data) -> tuple[Array, Array]:
+    return own.logs(z, data)
+
+
+@partial(jax.jit, static_argnums=0)
+def _slopes(own: Own, z: Array, data: Data) -> tuple[Array, Array]:
+    return jax.jacfwd(own.logs)(z, data)
+
+
+def polish(
+    own: Own, data: Data, box: tuple[np.ndarray, np.ndarray], start: np.ndarray
+) -> tuple[Float[np.ndarray, " n"], float]:
+    """SLSQP from `start`, with exact derivatives: the end and its log goal, infinite where a limit is not met."""
+    values = lambda z: tuple(np.asarray(x) for x in _values(own, z, data))  # noqa: E731
+    slopes = lambda z: tuple(np.asarray(x) for x in _slopes(own, z, data))  # noqa: E731
+    limits = {"type": "ineq", "fun": lambda z: -values(z)[1], "jac": lambda z: -slopes(z)[1]}
+    inside = np.clip(start, *box)
+    done = minimize(
+        lambda z: float(values(z)[0]), inside, jac=lambda z: slopes(z)[0], method="SLSQP",
+        bounds=list(zip(*box, strict=True)), constraints=[limits], options={"maxiter": 200, "ftol": 1e-12},
+    )  # fmt: skip
+    ends = [(z, *values(z)) for z in (np.clip(done.x, *box), inside)]
+    met = [(z, float(f)) for z, f, g in ends if np.isfinite(f) and g.max() <= MET]
+    return min(met, key=lambda end: end[1]) if met else (inside, math.inf)
+
+
+def _answer(
+    search: Search, candidate: Candidate, z: np.ndarray, status: Status, unproved: tuple[str, ...],
+    found: tuple[int, np.ndarray],
+) -> LocalSolution:  # fmt: skip
+    """Record of the best end."""
+    study, (n_starts, goals) = search.space.study, found
+    if not np.isfinite(goals[0]):
+        return LocalSolution(study, Status.LOCAL, math.inf, None, (), {}, None, unproved, n_starts, 0, ())
+    optimum = eqx.tree_at(lambda o: o.z, candidate.optimum, z)
+    chip = design_chip(search, dataclasses.replace(candidate, optimum=optimum))
+    plans = tuple(kept[i] for kept, i in zip(search.space.plans, candidate.plan_index, strict=True))
+    numbers = dict(zip(search.core.variables(), np.exp(z).tolist(), strict=True))
+    agree = int(np.sum(goals <= goals[0] + AGREE))
+    ends = tuple(float(x) for x in np.exp(goals))
+    return LocalSolution(
+        study, status, ends[0], study.choices[candidate.choice_index], plans, numbers, chip, unproved, n_starts,
+        agree, ends,
+    )  # fmt: skip

@@ -1,0 +1,228 @@
+"""The discrete side of a study: choices lowered to coefficients, and the best plan for every chip at hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..core.errors import SpecError
+from ..economy.job import Economy, Job, job_of
+from ..economy.presets import economy, reliability
+from ..evaluation.assembly import chip_reference, fastest, lowered, plan_steps_s
+from ..hardware.chip import Chip
+from ..hardware.system import System
+from ..lowering.demand import stack_demands
+from ..lowering.headroom import usable_frac
+from ..lowering.plan import Plan
+from ..lowering.served import asked_demand
+from ..lowering.step_demand import StepDemand
+from ..lowering.tiling import ArrayShape, array_shape
+from ..physics.calibration import Calibration
+from ..physics.evaluate import chip_technology, evaluate_demand
+from ..physics.money import bond_loss
+from ..study.design import Choice, array_of, choice_technology, template
+from ..study.study import Study
+from ..study.terms import Data
+from ..workload.transformer import Workload
+
+KEPT = 48
+"""Plans kept per workload and probe chip."""
+UNLIMITED = 1e3
+"""Factor that takes a power limit out of play."""
+PROBES = ((1.0, 1.0, 1.0, 1.0), (3.0, 4.0, 2.0, 2.0), (8.0, 4.0, 2.0, 4.0), (8.0, 8.0, 4.0, 1.0))
+"""Growth of cores, HBM bandwidth, HBM capacity and scale-up links of the chips at which plans are ranked."""
+
+
+@dataclasses.dataclass
+class Space:
+    """A study with everything that does not depend on free numbers prepared once."""
+
+    study: Study
+    """The study."""
+    also: tuple[Plan, ...] = ()
+    """Plans that are priced whatever the probes say, one per workload."""
+
+    def relative(self, study: Study) -> Space:
+        """The space of `study`, which has this one's baseline and workloads: what only they decide is taken over."""
+        other = Space(study)
+        for name in ("calibration", "systems", "lowered", "baselines", "plans"):
+            other.__dict__[name] = getattr(self, name)
+        return other
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """Achievable fractions: those of the baseline's family."""
+        return self.study.calibrated()
+
+    @cached_property
+    def systems(self) -> list[System]:
+        """System of each workload: the baseline's fabric at the workload's size."""
+        return [self.study.at_size(n) for _, n in self.study.workloads.values()]
+
+    @cached_property
+    def lowered(self) -> list[tuple[list[Plan], list[StepDemand]]]:
+        """All valid plans of each workload and their demands on the baseline's PE array."""
+        pairs = zip(self.study.workloads.values(), self.systems, strict=True)
+        return [lowered(system, workload, self.calibration) for (workload, _), system in pairs]
+
+    @cached_property
+    def baselines(self) -> list[tuple[Plan, float]]:
+        """Best plan and step time of each workload on the baseline chip, under its power limit."""
+        chip = self.study.baseline.chip
+        tech, found = chip_technology(chip), []
+        for (every, demands), deadline_s in zip(self.lowered, self.study.deadlines_s, strict=True):
+            best = fastest(every, demands, chip, tech, self.calibration, deadline_s)
+            evaluation = jax.jit(evaluate_demand)(demands[best], chip, tech, self.calibration)
+            found.append((every[best], float(evaluation.step_s)))
+        return found
+
+    @cached_property
+    def n_baseline_tokens(self) -> np.ndarray:
+        """Tokens of a step of each workload's best plan on the baseline chip."""
+        pairs = zip(self.lowered, self.baselines, strict=True)
+        return np.asarray([float(demands[every.index(plan)].tokens) for (every, demands), (plan, _) in pairs])
+
+    @cached_property
+    def plans(self) -> list[list[Plan]]:
+        """Plans of each workload worth pricing: the fastest `KEPT` on the baseline and on each grown `PROBES` chip.
+
+        The baseline's own best plan is always among them. Every plan of a model in service is kept.
+        """
+        kept = []
+        for w, ((every, demands), (own, _)) in enumerate(zip(self.lowered, self.baselines, strict=True)):
+            if list(self.study.workloads)[w] in self.study.services:
+                kept.append(every)
+                continue
+            stacked, tech = stack_demands(demands), chip_technology(self.study.baseline.chip)
+            winners = {every.index(own), *(every.index(p) for p in self.also[w : w + 1])}
+            for chip in self.probes:
+                seconds = np.asarray(plan_steps_s(stacked, chip, tech, self.calibration))
+                winners |= {int(i) for i in np.argsort(seconds)[:KEPT] if np.isfinite(seconds[i])}
+            kept.append([every[i] for i in sorted(winners)])
+        return kept
+
+    @property
+    def probes(self) -> list[Chip]:
+        """Chips at which plans are ranked: the baseline, and larger ones without a power limit."""
+        base = self.study.baseline.chip
+        return [
+            dataclasses.replace(
+                base,
+                n_cores=base.n_cores * cores,
+                hbm_bandwidth_Bps=base.hbm_bandwidth_Bps * hbm,
+                hbm_capacity_B=base.hbm_capacity_B * capacity,
+                scaleup_bandwidth_per_dir_Bps=base.scaleup_bandwidth_per_dir_Bps * links,
+                power_limit_W=base.power_limit_W * UNLIMITED,
+            )
+            for cores, hbm, capacity, links in PROBES
+        ]
+
+    @cached_property
+    def arrays(self) -> list[ArrayShape]:
+        """Distinct PE arrays of the choices."""
+        shapes = (array_shape(array_of(c, self.study.baseline.chip)) for c in self.study.choices)
+        return list(dict.fromkeys(shapes))
+
+    @cached_property
+    def array_of_choice(self) -> np.ndarray:
+        """Position in `arrays` of every choice's PE array."""
+        shapes = [array_shape(array_of(c, self.study.baseline.chip)) for c in self.study.choices]
+        return np.asarray([self.arrays.index(shape) for shape in shapes])
+
+    @cached_property
+    def demands(self) -> tuple[StepDemand, ...]:
+        """For each workload the demands of the kept plans on every array: leading axes (arrays, plans).
+
+        Collective algorithms are chosen at the baseline's achievable link speeds, a discrete choice.
+        """
+        ref = chip_reference(self.study.baseline.chip, self.calibration)
+        return tuple(
+            stack(
+                [stack_demands([asked_demand(workload, p, system, ref, array) for p in kept]) for array in self.arrays]
+            )
+            for (workload, _), system, kept in zip(self.study.workloads.values(), self.systems, self.plans, strict=True)
+        )
+
+    @cached_property
+    def traffic_frac(self) -> np.ndarray:
+        """Share of the baseline's chips that each model in service takes: requests times chip-seconds of each."""
+        s = self.study
+        served = [s.services.get(name) for name in s.workloads]
+        tokens = np.asarray([x.traffic_frac * x.requests.n_output if x else 0.0 for x in served])
+        chips = np.asarray([float(x.n_chips) for x in self.systems])
+        taken = tokens * chips * np.asarray([t for _, t in self.baselines]) / self.n_baseline_tokens
+        return taken / max(float(np.sum(taken)), np.finfo(float).tiny)
+
+    @cached_property
+    def without_plans(self) -> Data:
+        """Coefficients of every choice but the demands: leading axis over choices."""
+        return stack([self._data(c) for c in self.study.choices])
+
+    def _data(self, choice: Choice) -> Data:
+        tech = choice_technology(choice, self.study.package)
+        return Data(
+            chip=template(choice, self.study.baseline.chip, self.study.scaleout_Bps),
+            tech=tech,
+            calibration=self.calibration,
+            demands=(),
+            baseline_s=np.asarray([seconds for _, seconds in self.baselines]),
+            n_chips=np.asarray([float(n) for _, n in self.study.workloads.values()]),
+            n_baseline_tokens=self.n_baseline_tokens,
+            traffic_frac=self.traffic_frac,
+            deadline_s=np.asarray(self.study.deadlines_s, dtype=float),
+            limits=np.asarray([x.value for x in self.study.limits], dtype=float),
+            usable_frac=usable_frac(),
+            overdrive_V=float(tech.node.nominal_V - tech.node.threshold_V),
+            bond_loss=float(bond_loss(tech)),
+            economy=self.economy(choice.node),
+            jobs=self.jobs,
+        )
+
+    def economy(self, node: str) -> Economy | None:
+        """What surrounds a design whose dies are made on `node`; spares are pooled over the largest workload."""
+        study, owner, sizes = self.study, self.study.owner, [n for _, n in self.study.workloads.values()]
+        if owner is None:
+            return None
+        found = economy(study.baseline, node, owner.margin, max(sizes), owner.host)
+        blank = {part: dataclasses.replace(getattr(found, part), name="") for part in ("host", "carbon")}
+        return dataclasses.replace(found, **blank)
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """What each workload asks of a fleet."""
+        if self.study.owner is None:
+            return ()
+        found = []
+        for name, (workload, n) in self.study.workloads.items():
+            if not isinstance(workload, Workload):
+                raise SpecError(f"workloads.{name}: a model in service has no cost per token yet; see `dse portfolio`")
+            found.append(job_of(workload, n, reliability()))
+        return tuple(found)
+
+    def batch(self, choices: Sequence[int], plan_indices: Sequence[tuple[int, ...]]) -> Data:
+        """Coefficients of several choices, each under one plan per workload: leading axis over the pairs."""
+        rows = np.asarray(choices)
+        which = self.array_of_choice[rows]
+        chosen = tuple(
+            jax.tree.map(lambda x, w=w: x[which, [p[w] for p in plan_indices]], d) for w, d in enumerate(self.demands)
+        )
+        return dataclasses.replace(jax.tree.map(lambda x: x[rows], self.without_plans), demands=chosen)
+
+    def data(self, choice: int, plan_index: tuple[int, ...]) -> Data:
+        """Coefficients of one choice under one plan per workload."""
+        return element(self.batch([choice], [plan_index]), 0)
+
+
+def stack(items: list[Any]) -> Any:
+    """Records of equal structure as one record with a leading axis."""
+    return jax.tree.map(lambda *xs: np.stack(xs), *items)
+
+
+def element(batch: Any, i: int) -> Any:
+    """Record `i` of a stacked batch, as host arrays."""
+    return jax.tree.map(lambda x: np.asarray(x[i]), batch)

@@ -1,0 +1,99 @@
+"""What a chip does under a demand, all at once: time, energy, power, throttling, area, dollars. Pure and traced."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ..core.types import FloatLike
+from ..hardware.chip import Chip
+from ..lowering.step_demand import StepDemand
+from ..technology.presets import Technology, technology
+from .area import Area, block_areas, die_area_mm2, interposer_mm2
+from .calibration import Calibration
+from .money import Money, bond_loss, package_cost
+from .power import Energy, energy_J, power_W, static_W, step_energy, supply_V, throttled_s
+from .step import Step, step_time
+
+
+class Silicon(eqx.Module):
+    """A chip's area, supply and cost: what does not depend on the workload."""
+
+    area: Area
+    """Blocks of the package."""
+    die_mm2: FloatLike
+    """One compute die."""
+    interposer_mm2: FloatLike
+    """Interposer."""
+    supply_V: FloatLike
+    """Supply at the chip's clock."""
+    static_W: FloatLike
+    """Power at no load."""
+    money: Money
+    """Cost of the package."""
+
+
+class Evaluation(eqx.Module):
+    """One workload on one chip under one plan."""
+
+    step: Step
+    """Times without a power limit."""
+    energy: Energy
+    """Dynamic energy of one chip per step."""
+    step_s: FloatLike
+    """Step time under the chip's power limit."""
+    power_W: FloatLike
+    """Mean package power at `step_s`."""
+    tokens_per_s: FloatLike
+    """Tokens per second of the whole system at `step_s`."""
+    mfu_frac: FloatLike
+    """Model FLOP over time and the peak at the precision of the linear layers."""
+    memory_B: FloatLike
+    """HBM the plan needs per chip."""
+
+
+def silicon(chip: Chip, tech: Technology) -> Silicon:
+    """Area, supply, static power and cost of `chip` in `tech`."""
+    area = block_areas(chip, tech)
+    die = die_area_mm2(chip, tech)
+    volt = supply_V(chip.clock_Hz, chip.nominal_clock_Hz, tech.node)
+    return Silicon(
+        area=area,
+        die_mm2=die,
+        interposer_mm2=interposer_mm2(chip, die, tech),
+        supply_V=volt,
+        static_W=static_W(chip, tech, area, volt),
+        money=package_cost(chip, die, bond_loss(tech), tech),
+    )
+
+
+def evaluate_demand(d: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> Evaluation:
+    """`d` on `chip`: pure, differentiable and ready for `jax.vmap` over demands, chips or both."""
+    s = silicon(chip, tech)
+    step = step_time(d, chip, c)
+    energy = step_energy(d, step, chip, tech, s.supply_V, s.die_mm2)
+    dynamic = energy_J(energy)
+    seconds = throttled_s(step.total_s, dynamic, s.static_W, chip.power_limit_W, tech)
+    t = chip.core.tensor
+    peak = 2.0 * chip.n_cores * t.rows * t.cols * d.rate * chip.clock_Hz
+    return Evaluation(
+        step=step,
+        energy=energy,
+        step_s=seconds,
+        power_W=power_W(dynamic, seconds, s.static_W, tech),
+        tokens_per_s=d.tokens / seconds,
+        mfu_frac=d.model_FLOP / seconds / peak,
+        memory_B=jnp.asarray(d.memory_B, dtype=float),
+    )
+
+
+def chip_technology(chip: Chip, package: str = "CoWoS-L") -> Technology:
+    """The technology a preset names: its node, memory and links."""
+    return technology(chip.node, chip.hbm, chip.link, package=package)
+
+
+@jax.jit
+def throttled_step_s(d: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> FloatLike:
+    """Throttled step time of one demand on one chip [s]."""
+    return evaluate_demand(d, chip, tech, c).step_s

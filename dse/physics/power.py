@@ -1,0 +1,199 @@
+"""Energy of a step by block, static power, supply voltage, and the step time a power limit allows."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ..core.types import FloatLike
+from ..hardware.chip import Chip
+from ..lowering.step_demand import StepDemand
+from ..technology.node import PRECISION_BITS, Node
+from ..technology.presets import Technology
+from .area import Area, total_area_mm2
+from .step import Step
+
+
+class Energy(eqx.Module):
+    """Dynamic energy of one chip per step, by block [J]; delivery losses are added at the end, in power."""
+
+    tensor_J: FloatLike
+    """Multiply-accumulates."""
+    sram_J: FloatLike
+    """Operands and partial sums between SRAM and the arrays."""
+    vector_J: FloatLike
+    """Element passes."""
+    wire_J: FloatLike
+    """Transport across the die."""
+    hbm_J: FloatLike
+    """DRAM, TSV, IO and PHY."""
+    link_J: FloatLike
+    """Scale-up, scale-out and die-to-die links."""
+
+
+def voltage_limit(
+    clock_Hz: FloatLike, supply_V: FloatLike, nominal_clock_Hz: FloatLike, node: Node, overdrive_V: FloatLike
+) -> FloatLike:
+    """Supply that a clock needs, over the supply: at most 1 for a working chip.
+
+        f = k (V - V_th)^a / V   <=>   [(f V / (f_n V_n))^(1/a) (V_n - V_th) + V_th] / V <= 1
+
+    a posynomial, so the V-f law sits inside the convex core without a tangent or a table.
+
+    Source: [sakurai1990] alpha-power law, with k set so that the pipeline runs at f_n at nominal voltage V_n.
+
+    Args:
+        clock_Hz: f.
+        supply_V: V.
+        nominal_clock_Hz: f_n.
+        node: V_n, V_th and a.
+        overdrive_V: V_n - V_th.
+
+    Returns:
+        Ratio [dimensionless].
+    """
+    speed = clock_Hz * supply_V / (nominal_clock_Hz * node.nominal_V)
+    return (speed ** (1.0 / node.alpha) * overdrive_V + node.threshold_V) / supply_V
+
+
+def supply_V(clock_Hz: FloatLike, nominal_clock_Hz: FloatLike, node: Node) -> FloatLike:
+    """Supply at which a pipeline reaches `clock_Hz`, by fixed point of the alpha-power law, within product limits [V].
+
+    The map contracts (its slope is below 1/alpha), so sixty rounds settle to rounding error.
+    """
+    overdrive = node.nominal_V - node.threshold_V
+
+    def better(_: FloatLike, v: FloatLike) -> FloatLike:
+        return v * voltage_limit(clock_Hz, v, nominal_clock_Hz, node, overdrive)
+
+    start = jnp.asarray(node.nominal_V, dtype=float)
+    settled = jax.lax.fori_loop(0, 60, better, start)
+    return jnp.clip(settled, node.minimum_V, node.maximum_V)
+
+
+def step_energy(d: StepDemand, step: Step, chip: Chip, tech: Technology, volt: FloatLike, die_mm2: FloatLike) -> Energy:
+    """Dynamic energy of one chip per step.
+
+        E = [ sum_p N_p e_p + B_sram e_sram + N_vec e_vec + B_hbm l e_wire ] (V/V_n)^2 + B_hbm e_hbm + B_link e_link
+
+    with l the mean distance across the die, a fixed fraction of its side.
+
+    Source: form of [kandiah2021accelwattch]; per-operation energies of [jouppi2021ten] scaled by node.
+    Assumes: padding burns nothing, all bytes cross the die once.
+
+    Args:
+        d: demand of the step.
+        step: its times (memory traffic is read from it).
+        chip: the chip.
+        tech: energies.
+        volt: supply.
+        die_mm2: area of one die.
+
+    Returns:
+        Energy by block [J], scalars.
+    """
+    node = tech.node
+    scale = jnp.square(volt / node.nominal_V)
+    n_vector = d.n_micro * jnp.sum(d.ops.runs * d.ops.vector_elements)
+    distance = tech.package.noc_reach_frac * jnp.sqrt(die_mm2)
+    up = d.n_micro * (d.tensor.sent_B + d.pipeline.sent_B) + d.data.sent_B
+    out = d.n_micro * (d.tensor.out_B + d.pipeline.out_B) + d.data.out_B
+    # a chip pays for one end of what it sends and one end of what it receives; energies count both ends
+    link = (up + out) * tech.link.energy_J_per_B + crossing_B(step.hbm_B, chip) * tech.die_to_die.energy_J_per_B
+    return Energy(
+        tensor_J=d.n_micro * jnp.sum(d.macs * node.mac_energy_J.stack()) * scale,
+        sram_J=d.n_micro * d.sram_B * node.sram_energy_J_per_B * scale,
+        vector_J=n_vector * node.vector_op_energy_J * scale,
+        wire_J=step.hbm_B * distance * node.wire_energy_J_per_B_per_mm * scale,
+        hbm_J=step.hbm_B * tech.memory.energy_J_per_B,
+        link_J=link,
+    )
+
+
+def crossing_B(hbm_B: FloatLike, chip: Chip) -> FloatLike:
+    """Bytes that cross between dies when memory is spread evenly: (n - 1)/n of the traffic."""
+    return hbm_B * foreign_frac(chip.n_dies)
+
+
+def foreign_frac(n_dies: FloatLike) -> FloatLike:
+    """Share of evenly spread memory that belongs to another die."""
+    return (n_dies - 1.0) / n_dies
+
+
+def energy_J(energy: Energy) -> FloatLike:
+    """All blocks together [J]."""
+    return sum(energy.__dict__.values(), start=jnp.zeros(()))
+
+
+def static_W(chip: Chip, tech: Technology, area: Area, volt: FloatLike) -> FloatLike:
+    """Power that flows at any load: leakage, clocks and management, HBM refresh [W].
+
+        P = (A_logic p_logic + C_sram p_sram) exp(k_V (V - V_n)) + P_const + n_stacks P_stack
+
+    Source: form and slopes of [kandiah2021accelwattch] and public fits; see the node's receipts.
+    Assumes: 85 C.
+    """
+    node = tech.node
+    sram_B = chip.n_cores * (chip.core.scratchpad_B + chip.core.local_sram_B)
+    leakage = total_area_mm2(area) * node.logic_leakage_W_per_mm2 + sram_B * node.sram_leakage_W_per_B
+    voltage = jnp.exp(node.leakage_per_V * volt) / jnp.exp(node.leakage_per_V * node.nominal_V)
+    return leakage * voltage + tech.package.constant_W + chip.n_stacks * tech.memory.static_W_per_stack
+
+
+def power_W(energy: FloatLike, step_s: FloatLike, static: FloatLike, tech: Technology) -> FloatLike:
+    """Mean package power of a step that takes `step_s`, delivery losses included [W]."""
+    return (energy / step_s + static) * (1.0 + tech.package.voltage_loss_frac)
+
+
+def throttled_s(
+    step_s: FloatLike, energy: FloatLike, static: FloatLike, limit_W: FloatLike, tech: Technology
+) -> FloatLike:
+    """Step time under a power limit: a chip too hot runs slower, at the same energy per step.
+
+        t = max(T, E / (P_max / (1 + loss) - P_static))
+
+    Infinite when static power alone exceeds the limit. Exact counterpart of the two limits `T <= t` and
+    `P(t) <= P_max` of the optimisation.
+
+    Args:
+        step_s: T, unthrottled.
+        energy: E per step.
+        static: P_static.
+        limit_W: P_max.
+        tech: delivery loss.
+
+    Returns:
+        Time [s].
+    """
+    room = limit_W / (1.0 + tech.package.voltage_loss_frac) - static
+    return jnp.where(room > 0, jnp.maximum(step_s, energy / jnp.where(room > 0, room, 1.0)), jnp.inf)
+
+
+def full_load_power_W(
+    chip: Chip, tech: Technology, precision: str, area: Area, die_mm2: FloatLike, volt: FloatLike
+) -> dict[str, FloatLike]:
+    """Power by block with every engine, the memory and the links at full rate [W].
+
+    No program does this for long; it bounds what a package must be cooled for and is what a TDP is compared with.
+    """
+    node, t = tech.node, chip.core.tensor
+    scale = jnp.square(volt / node.nominal_V)
+    array_rate = chip.n_cores * chip.clock_Hz
+    width = t.rows * t.macs_per_cycle.of(precision) * PRECISION_BITS[precision] / 8.0 + t.cols * 8.0
+    macs = array_rate * t.rows * t.cols * t.macs_per_cycle.of(precision)
+    lanes = array_rate * chip.core.vector_lanes * chip.core.vector_clock_frac
+    distance = tech.package.noc_reach_frac * jnp.sqrt(die_mm2)
+    sent = chip.scaleup_bandwidth_per_dir_Bps + chip.scaleout_bandwidth_per_dir_Bps
+    link = sent * tech.link.energy_J_per_B + crossing_B(chip.hbm_bandwidth_Bps, chip) * tech.die_to_die.energy_J_per_B
+    parts = {
+        "tensor": macs * node.mac_energy_J.of(precision) * scale,
+        "sram": array_rate * width * node.sram_energy_J_per_B * scale,
+        "vector": lanes * node.vector_op_energy_J * scale,
+        "wire": chip.hbm_bandwidth_Bps * distance * node.wire_energy_J_per_B_per_mm * scale,
+        "hbm": chip.hbm_bandwidth_Bps * tech.memory.energy_J_per_B,
+        "links": link,
+        "static": static_W(chip, tech, area, volt),
+    }
+    delivered = sum(parts.values(), start=jnp.zeros(()))
+    return {**parts, "delivery": delivered * tech.package.voltage_loss_frac}

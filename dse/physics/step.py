@@ -1,0 +1,165 @@
+"""Step time of a demand on a chip: a posynomial of the chip's rates, with a breakdown that sums to the total."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from ..core.smooth import overlapped, p_norm_max
+from ..core.types import FloatLike
+from ..hardware.chip import Chip, pool_B
+from ..lowering.step_demand import StepDemand, TrafficDemand
+from ..lowering.tiling import OpDemand
+from .calibration import Calibration
+
+
+class OpTimes(eqx.Module):
+    """Time of each operator by the limit that would bind alone, shape (n_ops,)."""
+
+    compute_s: FloatLike
+    """PE array, all cores busy."""
+    tile_s: FloatLike
+    """One indivisible tile on one core."""
+    hbm_s: FloatLike
+    """Memory traffic, compulsory and reuse."""
+    vector_s: FloatLike
+    """Element passes and eviction."""
+    dma_s: FloatLike
+    """The same bytes through the DMA engines."""
+    total_s: FloatLike
+    """p-norm of the five plus launches."""
+
+
+class Step(eqx.Module):
+    """Time of one step in parts that add up, and what the energy model needs."""
+
+    total_s: FloatLike
+    """Whole step."""
+    compute_s: FloatLike
+    """Operators of all micro batches."""
+    host_exposed_s: FloatLike
+    """Device waiting for the host to start work, and the serving loop around it."""
+    tensor_exposed_s: FloatLike
+    """Tensor-parallel traffic that nothing hides."""
+    pipeline_exposed_s: FloatLike
+    """Stage-to-stage traffic."""
+    bubble_s: FloatLike
+    """Pipeline fill and drain."""
+    data_exposed_s: FloatLike
+    """Data-parallel traffic that nothing hides."""
+    optimizer_s: FloatLike
+    """Optimizer update."""
+    hbm_B: FloatLike
+    """Memory traffic of one chip per step."""
+    ops: OpTimes
+    """One run of each operator."""
+
+
+LAST_TILE_FRAC = 0.5
+"""Mean of ceil(x) - x: the last round of tiles leaves half of the cores idle on average."""
+
+
+def op_traffic_B(ops: OpDemand, tile_B: FloatLike) -> FloatLike:
+    """Memory traffic of each operator: compulsory bytes plus what falls with tile memory.
+
+        Q = q + c_1/2 S^-1/2 + c_1 S^-1
+
+    Source: [hong1981] and [kwasniewski2019] for S^-1/2; [dao2022] for S^-1.
+    """
+    return ops.hbm_B + ops.reuse_half / jnp.sqrt(tile_B) + ops.reuse_one / tile_B
+
+
+def op_times(ops: OpDemand, chip: Chip, c: Calibration) -> OpTimes:
+    """Time of every operator on `chip`.
+
+        t = (t_compute^p + t_tile^p + t_hbm^p + t_vector^p + t_dma^p)^(1/p) + n_launch t_launch
+
+    Work over cores ends, on average, half a tile late (the mean of ceil(x) - x), and is bounded below by one
+    tile on one core, as one more term of the p-norm.
+
+    Source: [williams2009] for the bounds; [aws2026nki] for eviction and DMA as separate engines.
+    Assumes: every limit but the launch overlaps as `overlap_p` says.
+
+    Args:
+        ops: demand, arrays of shape (n_ops,).
+        chip: rates.
+        c: achievable fractions.
+
+    Returns:
+        Times [s], arrays of shape (n_ops,).
+    """
+    core = chip.core
+    work = (
+        ops.linear_cycles / c.matmul_frac + ops.narrow_cycles / c.narrow_frac + ops.attention_cycles / c.attention_frac
+    ) / chip.clock_Hz
+    tile = ops.tile_cycles / (chip.clock_Hz * c.matmul_frac)
+    traffic = op_traffic_B(ops, pool_B(chip) * c.tile_memory_frac)
+    vector_rate = chip.n_cores * core.vector_lanes * core.vector_clock_frac * chip.clock_Hz * c.vector_frac
+    parts = (
+        work / chip.n_cores + LAST_TILE_FRAC * tile,
+        tile,
+        traffic / (chip.hbm_bandwidth_Bps * c.hbm_frac),
+        ops.vector_elements / vector_rate,
+        traffic / (chip.n_cores * core.dma_bandwidth_Bps),
+    )
+    total = p_norm_max(jnp.stack(parts, axis=-1), c.overlap_p) + ops.n_launches * c.launch_s
+    return OpTimes(*parts, total)
+
+
+def traffic_time_s(t: TrafficDemand, chip: Chip, c: Calibration) -> FloatLike:
+    """Alpha-beta time of communication on `chip` [s]: bytes over achievable speed, starts and hops times latency."""
+    up = t.up_B / (chip.scaleup_bandwidth_per_dir_Bps * c.scaleup_frac) + t.up_hops * c.scaleup_hop_s
+    up = up + t.n_starts * c.collective_s + t.n_exchanges * c.exchange_s
+    return up + t.out_B / (chip.scaleout_bandwidth_per_dir_Bps * c.scaleout_frac) + t.out_hops * c.scaleout_hop_s
+
+
+def step_time(d: StepDemand, chip: Chip, c: Calibration) -> Step:
+    """Time of one step.
+
+        work  = p_norm(sum_i runs_i t_i, n_host t_host)
+        micro = overlap(overlap(work, t_tensor; eta_tp), t_shard; eta_dp) + t_pipeline
+        step  = (M + bubble - w) micro + (1 - eta_dp) t_data + p_norm(w micro, eta_dp t_data) + t_optimizer + t_loop
+
+    with M micro batches, bubble (pp - 1)/v, w the part of the last micro batch that can hide data-parallel traffic
+    and t_loop what a serving loop spends per call and request. Every term is a posynomial of the chip's rates with
+    coefficients >= 0.
+
+    Source: [narayanan2021megatron] section 2.2 for the pipeline; [williams2009] for the operators.
+    Assumes: the slowest stage paces the pipeline; every micro batch is alike.
+
+    Args:
+        d: coefficients.
+        chip: rates.
+        c: achievable fractions.
+
+    Returns:
+        The step, scalars in seconds; its parts add up to `total_s`.
+    """
+    times = op_times(d.ops, chip, c)
+    device = jnp.sum(d.ops.runs * times.total_s)
+    work = p_norm_max(jnp.stack([device, d.n_host * c.host_s]), c.overlap_p)
+    t_tensor = traffic_time_s(d.tensor, chip, c) + d.n_sync * c.sync_hop_s
+    with_tensor = overlapped(work, t_tensor, c.tp_overlap_frac, c.overlap_p)
+    t_pipeline = traffic_time_s(d.pipeline, chip, c)
+    with_shard = overlapped(with_tensor, traffic_time_s(d.shard, chip, c), c.dp_overlap_frac, c.overlap_p)
+    micro = with_shard + t_pipeline
+    t_data = traffic_time_s(d.data, chip, c)
+    window = d.window_micro * micro
+    hidden = p_norm_max(jnp.stack([window, c.dp_overlap_frac * t_data]), c.overlap_p)
+    tail = (1.0 - c.dp_overlap_frac) * t_data + hidden
+    optimizer = d.optimizer_B / (chip.hbm_bandwidth_Bps * c.hbm_frac)
+    loop = d.n_calls * c.call_s + d.n_requests * c.request_s
+    n_whole = d.n_micro + d.bubble_micro - d.window_micro
+    traffic = jnp.sum(d.ops.runs * op_traffic_B(d.ops, pool_B(chip) * c.tile_memory_frac))
+    return Step(
+        total_s=n_whole * micro + tail + optimizer + loop,
+        compute_s=d.n_micro * device,
+        host_exposed_s=d.n_micro * (work - device) + loop,
+        tensor_exposed_s=d.n_micro * (with_tensor - work),
+        pipeline_exposed_s=d.n_micro * t_pipeline,
+        bubble_s=d.bubble_micro * micro,
+        data_exposed_s=d.n_micro * (with_shard - with_tensor) + tail - window,
+        optimizer_s=optimizer,
+        hbm_B=d.n_micro * traffic + d.optimizer_B,
+        ops=times,
+    )

@@ -1,0 +1,312 @@
+"""The throughput-interactivity curve of a model on a chip: every engine priced, those that nothing beats kept."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from ..core.errors import PlanError
+from ..evaluation.assembly import chip_reference
+from ..hardware.system import System
+from ..lowering import engines as make
+from ..lowering.collective import Reference
+from ..lowering.demand import stack_demands
+from ..lowering.engines import CHUNKS, PROMPT_LOADS, SCHEDULERS, Policy, Reader, Shape, Writer
+from ..lowering.memory import memory_B
+from ..lowering.plan import plan_text
+from ..lowering.step_demand import StepDemand
+from ..physics.calibration import SERVING, Calibration, default_calibration
+from ..physics.evaluate import chip_technology, silicon
+from ..technology.presets import Technology
+from ..workload.requests import Requests
+from .queueing import n_accepted_tokens
+from .steady import Engine, Passes, ServingPoint, pass_costs, steady_state
+
+
+@dataclasses.dataclass(frozen=True)
+class Promise:
+    """What users are promised, for a share of requests; None is no promise."""
+
+    tpot_s: float | None = None
+    """Time per output token."""
+    ttft_s: float | None = None
+    """Time to first token."""
+    quantile_frac: float = 0.95
+    """Share of requests that must see both."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Serving:
+    """One engine in steady state."""
+
+    writer: Writer
+    """Who decodes."""
+    reader: Reader
+    """Who reads prompts, and how."""
+    scheduler: str
+    """One of `SCHEDULERS`."""
+    point: ServingPoint
+    """What users see and what it costs."""
+
+    @property
+    def tpot_s(self) -> float:
+        """Time per output token at the percentile [s]."""
+        return float(self.point.tpot_s)
+
+    @property
+    def chip_tokens_per_s(self) -> float:
+        """Tokens out per second and chip."""
+        return float(self.point.chip_tokens_per_s)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Menu:
+    """Every engine to be priced, as positions and numbers: leading axis over engines where arrays."""
+
+    writers: list[Writer]
+    """Decode engines."""
+    readers: list[Reader]
+    """Ways to read prompts."""
+    writer_index: np.ndarray
+    """Position of each engine's writer."""
+    reader_index: np.ndarray
+    """Position of its reader."""
+    scheduler_index: np.ndarray
+    """Position of its scheduler in `SCHEDULERS`."""
+    prompt_load_frac: np.ndarray
+    """Load of engines that only read prompts."""
+    transfer_s: np.ndarray
+    """Time to move a cache."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Curve:
+    """All that was priced for one chip and model."""
+
+    system: System
+    """Chips and fabric; its size is the largest engine tried."""
+    requests: Requests
+    """What was asked."""
+    promise: Promise
+    """What is promised."""
+    policy: Policy
+    """How engines may run."""
+    calibration: Calibration
+    """Achievable fractions."""
+    menu: Menu
+    """Every engine priced, promises kept or not."""
+    costs: Passes
+    """Times and energies of all passes: those of writers, then those of readers by kind of request."""
+    points: ServingPoint
+    """Their steady states, arrays over engines."""
+
+    def kept(self) -> np.ndarray:
+        """Whether each engine keeps the promise, in a queue that does not grow."""
+        tpot, ttft = (np.inf if x is None else x for x in (self.promise.tpot_s, self.promise.ttft_s))
+        p = self.points
+        stable = (p.load_frac < 1) & np.isfinite(p.ttft_s)
+        return np.asarray(stable & (p.tpot_s <= tpot) & (p.ttft_s <= ttft))
+
+    def at(self, i: int) -> Serving:
+        """Engine `i`."""
+        m = self.menu
+        scheduler = SCHEDULERS[int(m.scheduler_index[i])]
+        point = jax.tree.map(lambda x: x[i], self.points)
+        return Serving(m.writers[int(m.writer_index[i])], m.readers[int(m.reader_index[i])], scheduler, point)
+
+    def fastest_writer(self) -> tuple[int, float]:
+        """The writer that nothing slows down, and its time per token [s]: the floor of time per output token."""
+        n, policy = len(self.menu.writers), self.policy
+        beat = np.asarray(self.costs.pass_s)[:n] * (1.0 + policy.n_drafted * policy.draft_frac)
+        best = int(np.argmin(beat))
+        return best, float(beat[best]) / float(
+            n_accepted_tokens(np.asarray(policy.acceptance_frac), policy.n_drafted)
+        )  # fmt: skip
+
+    def fastest_reader(self) -> tuple[int, float]:
+        """The reader that is through the slowest kind of prompt first, and its time [s]: the floor of TTFT."""
+        n, kinds = len(self.menu.writers), len(self.requests.lengths)
+        passes = np.asarray([r.n_passes for r in self.menu.readers], dtype=float)
+        slowest = (np.asarray(self.costs.pass_s)[n:].reshape(-1, kinds) * passes).max(axis=1)
+        best = int(np.argmin(slowest))
+        return best, float(slowest[best])
+
+    @property
+    def best(self) -> tuple[Serving, ...]:
+        """Engines that keep the promise, unbeaten in both time per token and tokens per chip, fastest first."""
+        where = np.flatnonzero(self.kept())
+        front = non_dominated(np.asarray(self.points.tpot_s)[where], np.asarray(self.points.chip_tokens_per_s)[where])
+        return tuple(self.at(int(where[i])) for i in front)
+
+
+def non_dominated(less: np.ndarray, more: np.ndarray) -> np.ndarray:
+    """Positions that no other beats in both a number wanted small and one wanted large, smallest first.
+
+    Of equal pairs the first remains.
+    """
+    order = np.lexsort((-more, less))
+    record = np.maximum.accumulate(np.concatenate([[-np.inf], more[order]]))[:-1]
+    return order[more[order] > record]
+
+
+def serving_curve(
+    system: System,
+    requests: Requests,
+    promise: Promise,
+    policy: Policy,
+    *,
+    tech: Technology | None = None,
+    calibration: Calibration | None = None,
+) -> Curve:
+    """Every engine of at most `system.n_chips` chips that serves `requests`, priced in steady state.
+
+    Engine sizes that divide the system, all valid plans, sequences in powers of two until memory ends, and the three
+    schedulers; engines apart pair every decoding with every prompt-reading plan at several loads.
+
+    Args:
+        system: chips and fabric.
+        requests: model and lengths.
+        promise: limits, and the share of requests they hold for.
+        policy: how engines may run.
+        tech: technology for power; by default what the chip's preset names.
+        calibration: achievable fractions; by default the fit or prior of the chip's family.
+
+    Raises:
+        PlanError: no plan divides the model, or not even one request fits in memory (says by how much).
+    """
+    tech = chip_technology(system.chip) if tech is None else tech
+    c = default_calibration(system.chip.name, SERVING[0]) if calibration is None else calibration
+    ref = chip_reference(system.chip, c)
+    shapes = make.shapes(system, requests)
+    writers = make.writers(requests, shapes, policy, promise.quantile_frac, ref)
+    if not writers:
+        raise PlanError(_misfit(system, requests, shapes, promise.quantile_frac))
+    menu = _menu(requests, writers, shapes, policy, ref)
+    costs = batched_costs(_demands(menu), system, tech, c)
+    engine = _engines(menu, requests, policy, float(c.request_s))
+    points = _steady_states(menu, engine, costs, system, tech, promise.quantile_frac)
+    return Curve(system, requests, promise, policy, c, menu, costs, points)
+
+
+def _misfit(system: System, requests: Requests, shapes: list[Shape], quantile_frac: float) -> str:
+    """Why nothing can serve: no plan, or the leanest one's shortfall."""
+    name, chips = requests.model.name, system.n_chips
+    if not shapes:
+        return f"no plan divides {name} over {chips} or fewer chips of {system.name}; choose another number of chips"
+    need = {s: make.writer_memory(requests, s, 1, quantile_frac) for s in shapes}
+    shape = min(need, key=lambda s: need[s].total)
+    m, have = need[shape], make.usable_B(system)
+    return (
+        f"{name} with {requests.longest:,} tokens of context does not fit: {plan_text(shape.plan)} on "
+        f"{shape.system.n_chips} x {system.chip.name} needs {m.total / 2**30:.1f} GiB per chip (weights "
+        f"{m.weights_B / 2**30:.1f}, KV cache {m.kv_B / 2**30:.1f}) and may use {have / 2**30:.1f} GiB, a shortfall of "
+        f"{(m.total - have) / 2**30:.1f} GiB; use more chips, narrower weights or KV, or less context"
+    )
+
+
+def _menu(
+    requests: Requests, writers: list[Writer], shapes: list[Shape], policy: Policy, ref: Reference
+) -> Menu:  # fmt: skip
+    """Every writer with every way to read prompts: its own, whole or in chunks, and any engine apart at any load."""
+    whole = [make.reader(requests, s, ref) for s in shapes if _reads(requests, s)]
+    position = {r.shape: i for i, r in enumerate(whole)}
+    readers, rows = list(whole), []
+    for i, w in enumerate(writers):
+        if w.shape in position:
+            rows.append((i, position[w.shape], 0, 0.0, 0.0))
+        for chunk in _chunks(requests):
+            ride = make.chunked_reader(requests, w, chunk, ref)
+            if ride is not None:
+                rows.append((i, len(readers), 1, 0.0, 0.0))
+                readers.append(ride)
+    held = {s: cache_B(requests, s) for s in {w.shape for w in writers} | set(position)}
+    apart = [
+        (i, j, 2, load, max(held[w.shape], held[r.shape]) / ref.out_Bps + ref.out_hop_s)
+        for i, w in enumerate(writers)
+        for j, r in enumerate(whole)
+        for load in PROMPT_LOADS
+    ]
+    allowed = [x for x in rows + apart if SCHEDULERS[int(x[2])] in policy.schedulers]
+    if not allowed:
+        raise PlanError(f"no engine of {requests.model.name} can run {' or '.join(policy.schedulers)}; allow another")
+    table = np.asarray(allowed, dtype=float).T
+    writer_index, reader_index, scheduler_index = table[:3].astype(int)
+    return Menu(writers, readers, writer_index, reader_index, scheduler_index, table[3], table[4])
+
+
+def _demands(menu: Menu) -> list[StepDemand]:
+    """Passes of all writers, then those of all readers by kind of request."""
+    return [*(w.demand for w in menu.writers), *(d for r in menu.readers for d in r.demands)]
+
+
+def _chunks(requests: Requests) -> tuple[int, ...]:
+    """Chunk sizes worth a try: those shorter than the longest prompt, and one that holds it."""
+    longest = max(x.prompt for x in requests.lengths)
+    shorter = tuple(c for c in CHUNKS if c < longest)
+    return (*shorter, *CHUNKS[len(shorter) : len(shorter) + 1])
+
+
+def _reads(requests: Requests, shape: Shape) -> bool:
+    """Whether an engine that only reads prompts fits in memory."""
+    prefills = make.prefills(requests, shape, 0)
+    return all(memory_B(shape.plan, p).total <= make.usable_B(shape.system) for p in prefills)
+
+
+def cache_B(requests: Requests, shape: Shape) -> float:
+    """Cache of a mean prompt on one chip, which moves over the chip's share of the network [patel2024splitwise]."""
+    decode, plan = make.decode_of(requests, shape, 1, round(requests.n_prompt))
+    return memory_B(plan, decode).kv_B
+
+
+def batched_costs(demands: list[StepDemand], system: System, tech: Technology, c: Calibration) -> Passes:
+    """Time and energy of every pass, as host arrays; the batch is padded so that few sizes are compiled."""
+    stacked = stack_demands(demands + demands[:1] * (_padded(len(demands)) - len(demands)))
+    return jax.tree.map(lambda x: np.asarray(x)[: len(demands)], _costs(stacked, system.chip, tech, c))
+
+
+_costs = jax.jit(jax.vmap(pass_costs, in_axes=(0, None, None, None)))
+_states = jax.jit(jax.vmap(steady_state, in_axes=(0, 0, 0, None, None, None)))
+
+
+def _padded(n: int) -> int:
+    """The next power of two."""
+    return 2 ** (n - 1).bit_length()
+
+
+def _engines(menu: Menu, requests: Requests, policy: Policy, request_s: float) -> Engine:
+    """Numbers of all engines, one row each."""
+    n, w, r = len(menu.writer_index), menu.writer_index, menu.reader_index
+    accepted = float(n_accepted_tokens(np.asarray(policy.acceptance_frac), policy.n_drafted))
+    sizes = np.asarray([(x.n_sequences, x.shape.plan.dp, x.shape.system.n_chips) for x in menu.writers], dtype=float)
+    reads = np.asarray([(x.shape.plan.dp, x.shape.system.n_chips) for x in menu.readers], dtype=float)
+    return Engine(
+        *sizes[w].T,
+        n_output=np.full(n, requests.n_output),
+        n_accepted=np.full(n, accepted),
+        draft_frac=np.full(n, policy.n_drafted * policy.draft_frac),
+        n_passes=np.asarray([x.n_passes for x in menu.readers], dtype=float)[r],
+        share_frac=np.tile([x.share_frac for x in requests.lengths], (n, 1)),
+        together_frac=(menu.scheduler_index == 1).astype(float),
+        apart_frac=(menu.scheduler_index == 2).astype(float),
+        n_prompt_ranks=reads[r, 0],
+        n_prompt_chips=reads[r, 1],
+        prompt_load_frac=menu.prompt_load_frac,
+        transfer_s=menu.transfer_s,
+        request_s=np.full(n, request_s),
+    )
+
+
+def _steady_states(
+    menu: Menu, engine: Engine, costs: Passes, system: System, tech: Technology, quantile_frac: float
+) -> ServingPoint:  # fmt: skip
+    """Steady state of every engine, arrays over engines."""
+    n, kinds = len(menu.writer_index), engine.share_frac.shape[-1]
+    fill = np.arange(_padded(n)) % n
+    prompt_at = len(menu.writers) + menu.reader_index[:, None] * kinds + np.arange(kinds)
+    parts = ((engine, fill), (costs, menu.writer_index[fill]), (costs, prompt_at[fill]))
+    e, decode, prompt = (jax.tree.map(lambda x, at=at: x[at], tree) for tree, at in parts)
+    static = np.asarray(silicon(system.chip, tech).static_W)
+    points = _states(e, decode, prompt, static, tech, np.asarray(quantile_frac))
+    return jax.tree.map(lambda x: np.asarray(x)[:n], points)

@@ -1,0 +1,81 @@
+"""Waiting in steady state: how long a prompt queues for its prefill, and what prefills cost the tokens of others.
+
+Requests come as a Poisson stream. The prefill of an engine is a single server, so waits are those of M/G/1; a
+sequence that decodes meets a Poisson number of prefills. Both are closed forms of a few numbers.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from ..core.types import FloatLike
+
+
+def mean_wait_s(service_s: FloatLike, service_cv2: FloatLike, load_frac: FloatLike) -> FloatLike:
+    """Mean wait before service in M/G/1.
+
+        W = rho S (1 + c^2) / (2 (1 - rho))
+
+    Source: [kleinrock1975] section 5.7 (Pollaczek-Khinchine mean value formula); c = 0 is M/D/1, c = 1 is M/M/1.
+    Valid for: rho < 1; infinite from 1 on.
+
+    Args:
+        service_s: S, mean service time.
+        service_cv2: c^2, variance of the service time over its squared mean.
+        load_frac: rho, share of time the server is busy.
+
+    Returns:
+        Wait [s].
+    """
+    idle = 1.0 - load_frac
+    wait = load_frac * service_s * (1.0 + service_cv2) / (2.0 * jnp.where(idle > 0, idle, 1.0))
+    return jnp.where(idle > 0, wait, jnp.inf)
+
+
+def wait_quantile_s(
+    service_s: FloatLike, service_cv2: FloatLike, load_frac: FloatLike, quantile_frac: FloatLike
+) -> FloatLike:
+    """Wait that a share `quantile_frac` of requests does not exceed in M/G/1.
+
+        P(wait > w) = rho exp(-rho w / W)   =>   w_q = W / rho ln(rho / (1 - q)), at least 0
+
+    with W the mean wait: an arrival waits at all with probability rho, and those that wait do so for an
+    exponential time in heavy traffic. Exact for M/M/1; for M/D/1 a little high at light load.
+
+    Source: [kingman1961] for the exponential tail; [kleinrock1975] section 5.7 for its mean.
+
+    Args:
+        service_s: mean service time.
+        service_cv2: its variance over its squared mean.
+        load_frac: rho.
+        quantile_frac: q, below 1.
+
+    Returns:
+        Wait [s].
+    """
+    waiting = mean_wait_s(service_s, service_cv2, load_frac) / jnp.maximum(load_frac, jnp.finfo(float).tiny)
+    excess = jnp.maximum(load_frac / (1.0 - quantile_frac), 1.0)
+    return jnp.where(load_frac < 1.0, waiting * jnp.log(excess), jnp.inf)
+
+
+def n_accepted_tokens(acceptance_frac: FloatLike, n_drafted: int) -> FloatLike:
+    """Tokens that one verification pass yields with speculative decoding.
+
+        1 + a + a^2 + ... + a^g = (1 - a^(g+1)) / (1 - a)
+
+    with a the chance that a drafted token is accepted and g tokens drafted ahead.
+
+    Source: [leviathan2023] eq. 1, summed so that a = 1 is no special case.
+    Assumes: tokens are accepted independently.
+
+    Args:
+        acceptance_frac: a, 0 to 1.
+        n_drafted: g, 0 is plain decoding.
+
+    Returns:
+        Tokens per pass, 1 to g + 1.
+    """
+    total = jnp.ones_like(jnp.asarray(acceptance_frac, dtype=float))
+    for _ in range(n_drafted):
+        total = 1.0 + acceptance_frac * total
+    return total

@@ -1,0 +1,218 @@
+"""An engine in steady state: what users see and what it costs, from the times of its passes and its load.
+
+Sequences come at random, wait for their prefill, then write a token per decode pass until they leave. Three
+schedulers differ in what a prefill costs the sequences that write: all of its time ("prefill first"), what a pass
+that reads a chunk beside takes longer ("chunked"), or nothing, on chips of its own ("apart").
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..core.counts import n_peak
+from ..core.types import FloatLike, as_float
+from ..hardware.chip import Chip
+from ..lowering.step_demand import StepDemand
+from ..physics.calibration import Calibration
+from ..physics.evaluate import evaluate_demand
+from ..physics.power import energy_J, power_W
+from ..technology.presets import Technology
+from .queueing import mean_wait_s, wait_quantile_s
+
+
+class Passes(eqx.Module):
+    """Time and energy of one pass of an engine under the chip's power limit."""
+
+    pass_s: FloatLike
+    """Time."""
+    energy_J: FloatLike
+    """Dynamic energy of one chip."""
+
+
+Each: TypeAlias = Float[Array | np.ndarray, "*batch"]
+EachKind: TypeAlias = Float[Array | np.ndarray, "*batch k"]
+
+
+class Engine(eqx.Module):
+    """Load and sizes of an engine, and how its prefills meet its decode passes. Numbers only, so batches stack."""
+
+    n_sequences: Each = eqx.field(converter=as_float)
+    """Mean number of sequences that write, per data-parallel rank."""
+    n_ranks: Each = eqx.field(converter=as_float)
+    """Data-parallel ranks, each with a queue of its own."""
+    n_chips: Each = eqx.field(converter=as_float)
+    """Chips of the engine that decodes."""
+    n_output: Each = eqx.field(converter=as_float)
+    """Mean tokens out of a request."""
+    n_accepted: Each = eqx.field(converter=as_float)
+    """Tokens per decode pass and sequence: 1 without speculative decoding."""
+    draft_frac: Each = eqx.field(converter=as_float)
+    """Time of drafting over that of the pass that verifies."""
+    n_passes: EachKind = eqx.field(converter=as_float)
+    """Passes over a prompt, by kind of request."""
+    share_frac: EachKind = eqx.field(converter=as_float)
+    """Share of requests, by kind."""
+    together_frac: Each = eqx.field(converter=as_float)
+    """1 where a pass over a prompt also writes a token for every sequence, else 0."""
+    apart_frac: Each = eqx.field(converter=as_float)
+    """1 where prompts are read on chips of their own, else 0."""
+    n_prompt_ranks: Each = eqx.field(converter=as_float)
+    """Ranks of an engine that only reads prompts; any number where prompts are not read apart."""
+    n_prompt_chips: Each = eqx.field(converter=as_float)
+    """Chips of such an engine."""
+    prompt_load_frac: Each = eqx.field(converter=as_float)
+    """Share of time such an engine is busy."""
+    transfer_s: Each = eqx.field(converter=as_float)
+    """Time to move the cache of one prompt between engines."""
+    request_s: Each = eqx.field(converter=as_float)
+    """Time to take a request in, beside the engine's work."""
+
+
+class ServingPoint(eqx.Module):
+    """What users see of an engine in steady state, and what it costs."""
+
+    tpot_s: FloatLike
+    """Time per output token that the asked share of requests stays below."""
+    tpot_mean_s: FloatLike
+    """Its mean."""
+    ttft_s: FloatLike
+    """Time to first token that the asked share of requests stays below."""
+    ttft_mean_s: FloatLike
+    """Its mean."""
+    load_frac: FloatLike
+    """Share of time a prefill is under way; from 1 on the queue grows without end."""
+    chip_tokens_per_s: FloatLike
+    """Tokens out per second and chip, chips that only read prompts included."""
+    power_W: FloatLike
+    """Mean power of one chip."""
+    tokens_per_J: FloatLike
+    """Tokens out per joule of the chips: tokens per second and watt."""
+    prompt_chips_frac: FloatLike
+    """Share of the chips that only read prompts."""
+
+
+def pass_costs(d: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> Passes:
+    """Time under the power limit and energy of the pass `d` on `chip`."""
+    e = evaluate_demand(d, chip, tech, c)
+    return Passes(e.step_s, energy_J(e.energy))
+
+
+def service_quantile_s(service_s: Array, share_frac: Array, quantile_frac: FloatLike) -> FloatLike:
+    """Largest service time that more than `1 - quantile_frac` of requests reach [s]; arrays over kinds of request."""
+    reached = jnp.sum(jnp.where(service_s[None, :] >= service_s[:, None], share_frac[None, :], 0.0), axis=1)
+    return jnp.max(jnp.where(reached > 1.0 - quantile_frac, service_s, 0.0))
+
+
+def steady_state(
+    e: Engine, decode: Passes, prompt: Passes, static_W: FloatLike, tech: Technology, quantile_frac: FloatLike
+) -> ServingPoint:
+    """The engine in steady state.
+
+        t_0  = t_decode (1 + draft) / accepted                  token time that nothing disturbs
+        x    = n_pass t_prompt - [together] n_pass t_decode      what a prefill delays the sequences that write
+        TPOT = t_0 + x n / out                                   a sequence meets n prefills while it writes
+        rho  = S n / (out TPOT),  S = n_pass t_prompt            share of time a prefill is under way
+        TTFT = wait(S, rho) + rest of the pass under way + S
+
+    By Little's law the engine takes n / (out TPOT) requests per second, so n prefills start while one sequence
+    writes; at the percentile it meets n + z sqrt(n). Prefills queue as M/G/1 (see `queueing`). Engines apart see
+    no interference, run at a load of their own, and are as many as the decode engine's requests keep busy; moving
+    the cache delays the second token only.
+
+    Source: [yu2022orca] for batching per pass; [agrawal2024sarathi] for chunks that ride on decode passes;
+        [zhong2024distserve] and [patel2024splitwise] for engines apart; [kleinrock1975] for Little's law and M/G/1.
+    Assumes: Poisson arrivals, first come first served, a prefill at a time per rank, many engines of each kind where
+        they are apart.
+
+    Args:
+        e: load and sizes.
+        decode: one decode pass.
+        prompt: one pass over a prompt, by kind of request, shape (k,).
+        static_W: power of one chip at no load.
+        tech: delivery loss.
+        quantile_frac: share of requests that the limits hold for.
+
+    Returns:
+        The point; times are infinite from a load of 1 on.
+    """
+    beat = decode.pass_s * (1.0 + e.draft_frac)
+    service = jnp.asarray(e.n_passes * prompt.pass_s)
+    mean_service = jnp.sum(e.share_frac * service)
+    cv2 = jnp.sum(e.share_frac * jnp.square(service)) / jnp.square(mean_service) - 1.0
+    tpot, worst = token_times_s(e, beat, service, quantile_frac)
+    requests = e.n_sequences / (e.n_output * tpot)
+    load = jnp.where(e.apart_frac > 0, e.prompt_load_frac, requests * mean_service)
+    under_way = (1.0 - e.apart_frac) * beat
+    last = service_quantile_s(service, jnp.asarray(e.share_frac), quantile_frac)
+    engines = requests * e.n_ranks * mean_service / (load * e.n_prompt_ranks)
+    apart_chips = e.apart_frac * engines * e.n_prompt_chips
+    rate = e.n_ranks * e.n_sequences / tpot / (e.n_chips + apart_chips)
+    watts = power_W(token_energy_J(e, decode, prompt), 1.0 / rate, static_W, tech)
+    return ServingPoint(
+        tpot_s=worst,
+        tpot_mean_s=tpot,
+        ttft_s=wait_quantile_s(mean_service, cv2, load, quantile_frac) + under_way + last + e.request_s,
+        ttft_mean_s=mean_wait_s(mean_service, cv2, load) + under_way / 2.0 + mean_service + e.request_s,
+        load_frac=load,
+        chip_tokens_per_s=rate,
+        power_W=watts,
+        tokens_per_J=rate / watts,
+        prompt_chips_frac=apart_chips / (e.n_chips + apart_chips),
+    )
+
+
+def token_times_s(e: Engine, beat_s: FloatLike, service_s: Array, quantile_frac: FloatLike) -> tuple[Array, Array]:
+    """Mean time per output token, and what the asked share of requests stays below [s].
+
+    Args:
+        e: load and sizes.
+        beat_s: one decode pass with its drafting.
+        service_s: time to read a prompt, by kind of request.
+        quantile_frac: share of requests.
+    """
+    alone = beat_s / e.n_accepted
+    delays = jnp.maximum(service_s - e.together_frac * e.n_passes * beat_s, 0.0)
+    delay = (1.0 - e.apart_frac) * jnp.sum(e.share_frac * delays)
+    moved = e.apart_frac * e.transfer_s
+    worst = alone + (delay * n_peak(e.n_sequences, quantile_frac) + moved) / e.n_output
+    return jnp.asarray(alone + delay * e.n_sequences / e.n_output), jnp.asarray(worst)
+
+
+def token_energy_J(e: Engine, decode: Passes, prompt: Passes) -> FloatLike:
+    """Dynamic energy of all chips per token out: its decode pass and its share of a prefill [J].
+
+    A prefill that rides on decode passes costs what these take more than without it.
+    """
+    writing = decode.energy_J * (1.0 + e.draft_frac) * e.n_chips / (e.n_accepted * e.n_sequences * e.n_ranks)
+    chips, ranks = (
+        jnp.where(e.apart_frac > 0, apart, own)
+        for apart, own in ((e.n_prompt_chips, e.n_chips), (e.n_prompt_ranks, e.n_ranks))
+    )
+    reading = e.n_passes * jnp.maximum(prompt.energy_J - e.together_frac * decode.energy_J, 0.0) * chips / ranks
+    return writing + jnp.sum(e.share_frac * reading) / e.n_output
+
+
+def serving_point(
+    e: Engine, decode: StepDemand, prompt: StepDemand, chip: Chip, tech: Technology, c: Calibration,
+    static_W: FloatLike, quantile_frac: FloatLike,
+) -> ServingPoint:  # fmt: skip
+    """The engine in steady state from the demands of its passes: pure, differentiable, ready for `jax.vmap`.
+
+    Args:
+        e: load and sizes.
+        decode: one decode pass.
+        prompt: one pass over a prompt of each kind, leading axis (k,).
+        chip: the chip.
+        tech: technology.
+        c: achievable fractions.
+        static_W: power of one chip at no load.
+        quantile_frac: share of requests that the limits hold for.
+    """
+    reading = jax.vmap(pass_costs, in_axes=(0, None, None, None))(prompt, chip, tech, c)
+    return steady_state(e, pass_costs(decode, chip, tech, c), reading, static_W, tech, quantile_frac)

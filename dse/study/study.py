@@ -1,0 +1,356 @@
+"""A study: what is wanted, what is forbidden, what may be chosen; in Python or as a TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from ..core.errors import DseError, SpecError, UnknownNameError
+from ..core.free import Free
+from ..core.units import UNITS, quantity
+from ..economy.presets import default_host, host, price_and_margin
+from ..hardware.presets import chip as preset_chip
+from ..hardware.presets import system as preset_system
+from ..hardware.system import System
+from ..lowering.served import Asked
+from ..physics.calibration import Calibration, calibration, calibration_names, default_calibration
+from ..serving.portfolio import Service, load_portfolio
+from ..technology.presets import link, memory, node, package
+from ..workload.presets import model as preset_model
+from ..workload.storage import check_storage
+from ..workload.transformer import Decode, Training, Workload, check_precision
+from .design import FREE, Choice, pe_dims
+from .terms import DELIVERED, METRICS, OF_WORKLOADS, OWNED, SERVED, Core, Limit, chip_state
+
+
+@dataclasses.dataclass(frozen=True)
+class Owner:
+    """How a design reaches its owner."""
+
+    host: str
+    """Server around a design."""
+    margin: float
+    """What the owner pays for a package over what it costs to make."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """Goal, limits, free numbers and choices, in canonical units."""
+
+    name: str
+    """Names the results folder."""
+    baseline: System
+    """The chip that speed-ups and "6x" refer to, in the fabric that designs use too."""
+    workloads: dict[str, tuple[Asked, int]]
+    """Workload and number of chips, by name."""
+    free: tuple[Free, ...]
+    """Free chip numbers."""
+    choices: tuple[Choice, ...]
+    """Discrete space, enumerated."""
+    limits: tuple[Limit, ...]
+    """User limits."""
+    goal: str
+    """`delivered_time` or a metric to minimise."""
+    package: str
+    """Package technology."""
+    scaleout_Bps: float
+    """Network share of a design's chip, one direction."""
+    calibration_name: str = ""
+    """Fit or prior of achievable fractions; empty: that of the baseline's family."""
+    owner: Owner | None = None
+    """Who owns designs and how; None where goal and limits do not ask."""
+    services: dict[str, Service] = dataclasses.field(default_factory=dict)
+    """Workloads that are models in service, with their traffic and promises."""
+
+    @property
+    def deadlines_s(self) -> list[float]:
+        """Longest step time of each workload: the time per token that is promised, else infinite."""
+        promised = [self.services[n].promise.tpot_s if n in self.services else None for n in self.workloads]
+        return [float("inf") if s is None else s for s in promised]
+
+    def core(self) -> Core:
+        """The convex core: names and structure."""
+        limits = tuple((x.metric, x.sense) for x in self.limits)
+        return Core(tuple(f.name for f in self.free), tuple(self.workloads), limits, self.goal)
+
+    def calibrated(self) -> Calibration:
+        """Achievable fractions of baseline and designs."""
+        name = self.calibration_name
+        return calibration(name) if name else default_calibration(self.baseline.chip.name)
+
+    def at_size(self, n_chips: int) -> System:
+        """The baseline's chip in its fabric, at another size."""
+        return dataclasses.replace(preset_system(self.baseline.name, n_chips), chip=self.baseline.chip)
+
+
+class _Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+
+class _Head(_Strict):
+    name: str
+    baseline: str
+    system: str
+    minimise: str = DELIVERED
+    package: str = "CoWoS-L"
+    calibration: str | None = None
+    scaleout_per_dir: str | float
+    host: str | None = None
+    margin: float | None = None
+
+
+class _Training(_Strict):
+    phase: Literal["training"]
+    model: str
+    chips: pydantic.PositiveInt
+    global_batch: pydantic.PositiveInt
+    sequence: pydantic.PositiveInt
+    precision: str = "bf16"
+
+
+class _Decode(_Strict):
+    phase: Literal["decode"]
+    model: str
+    chips: pydantic.PositiveInt
+    batch: pydantic.PositiveInt
+    context: pydantic.PositiveInt
+    weights: str = "bf16"
+    kv: str = "bf16"
+
+
+class _Portfolio(_Strict):
+    file: str
+    chips: pydantic.PositiveInt
+
+
+class _Choices(_Strict):
+    node: list[str]
+    hbm: list[str]
+    link: list[str]
+    n_dies: list[pydantic.PositiveInt]
+    pe_array: list[str]
+    native_fp4: list[bool]
+
+
+class _Limit(_Strict):
+    metric: str
+    at_most: str | float | None = None
+    at_least: str | float | None = None
+
+
+class _File(_Strict):
+    study: _Head
+    workloads: dict[str, Annotated[_Training | _Decode, pydantic.Field(discriminator="phase")]] = {}
+    portfolio: _Portfolio | None = None
+    choices: _Choices
+    free: dict[str, tuple[str | float, str | float]]
+    limits: list[_Limit] = []
+
+
+_KEYS = {k for m in (_Head, _Training, _Decode, _Portfolio, _Choices, _Limit, _File) for k in m.model_fields}
+
+
+def unit_of(name: str) -> str:
+    """Unit at the end of a canonical name, or "" for a count."""
+    tail = name.rpartition("_")[2]
+    return tail if tail in UNITS else ""
+
+
+def full_name(key: str, names: tuple[str, ...], what: str) -> str:
+    """The canonical name that `key` means, with or without its unit; UnknownNameError with near matches."""
+    matches = [n for n in names if n == key or (unit_of(n) and n.removesuffix(f"_{unit_of(n)}") == key)]
+    if len(matches) != 1:
+        raise UnknownNameError(what, key, names)
+    return matches[0]
+
+
+def load_study(path: str | Path) -> Study:
+    """The study in a TOML file.
+
+    Args:
+        path: file; the shipped ones in `sweeps/` are examples of every key.
+
+    Returns:
+        The study in canonical units.
+
+    Raises:
+        SpecError: missing file, malformed TOML, unknown or missing keys (all of them, with near spellings), a
+            wrong unit, a bound out of order; the message names file, key, value and what is allowed.
+    """
+    path = Path(path)
+    try:
+        raw = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: not valid TOML: {error}") from error
+    try:
+        return study_from(raw, path.parent)
+    except DseError as error:
+        raise SpecError(f"{path}: {error}") from error
+
+
+def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
+    """The study in a mapping of the same form as the TOML file, a portfolio beside it; raises as `load_study`."""
+    try:
+        spec = _File.model_validate(raw)
+    except pydantic.ValidationError as error:
+        raise SpecError("; ".join(_explain(e) for e in error.errors())) from error
+    baseline = _baseline(spec.study)
+    package(spec.study.package)
+    goal = spec.study.minimise
+    goal = full_name(goal, tuple(METRICS), "goal")
+    if goal == "power_W":
+        raise SpecError("study.minimise: power_W has one value per workload; limit it, or minimise full_load_fp8_W")
+    services, served = _services(spec.portfolio, folder)
+    workloads = {**{n: _workload(w) for n, w in spec.workloads.items()}, **served}
+    _check_workloads(spec, goal, workloads)
+    if goal == SERVED and (spec.workloads or not services):
+        raise SpecError("study.minimise: served_time needs a [portfolio] and no other workloads")
+    limits = tuple(_limit(x, i, baseline) for i, x in enumerate(spec.limits))
+    return Study(
+        name=spec.study.name,
+        baseline=baseline,
+        workloads=workloads,
+        free=tuple(_free(k, lo, hi) for k, (lo, hi) in spec.free.items()),
+        choices=_choices(spec.choices),
+        limits=limits,
+        goal=goal,
+        package=spec.study.package,
+        scaleout_Bps=_positive(spec.study.scaleout_per_dir, "Bps", "study.scaleout_per_dir"),
+        owner=_owner(spec.study, goal in OWNED or any(x.metric in OWNED for x in limits)),
+        services=services,
+        calibration_name=spec.study.calibration or "",
+    )
+
+
+def _baseline(spec: _Head) -> System:
+    """The chip of the system, or your own chip in the fabric of the system, called by the path of its file."""
+    within = preset_system(spec.system)
+    if spec.calibration is not None:
+        calibration(spec.calibration)
+    if spec.baseline.endswith(".toml"):
+        if spec.calibration is None:
+            names = ", ".join(calibration_names())
+            raise SpecError(f"study.baseline '{spec.baseline}': your own chip needs study.calibration, one of {names}")
+        return dataclasses.replace(within, chip=dataclasses.replace(preset_chip(spec.baseline), name=spec.baseline))
+    if within.chip.name != spec.baseline:
+        raise SpecError(
+            f"study.baseline '{spec.baseline}' is not the chip of system '{spec.system}' ({within.chip.name})"
+        )
+    return within
+
+
+def _services(spec: _Portfolio | None, folder: Path) -> tuple[dict[str, Service], dict[str, tuple[Asked, int]]]:
+    """Models in service by name, and the same as workloads."""
+    if spec is None:
+        return {}, {}
+    services = {s.name: s for s in load_portfolio(folder / spec.file).services}
+    return services, {name: (s.requests, spec.chips) for name, s in services.items()}
+
+
+def _owner(head: _Head, asked: bool) -> Owner | None:
+    """Server and maker's margin of a design: the study's, or those of the baseline chip; None if nobody asks."""
+    if asked:
+        return owner_of(head.baseline, head.host, head.margin)
+    if head.host is not None or head.margin is not None:
+        raise SpecError(f"study.host and study.margin serve {', '.join(OWNED)}; no goal or limit names one")
+    return None
+
+
+def owner_of(chip_name: str, host_name: str | None = None, margin: str | float | None = None) -> Owner:
+    """The given host and margin, or those of a chip; SpecError where the chip's maker does not tell its margin."""
+    name = host_name or default_host(chip_name)
+    host(name)
+    if margin is not None:
+        return Owner(name, _positive(margin, "", "study.margin"))
+    _, usual = price_and_margin(chip_name)
+    if usual is None:
+        raise SpecError(f"study.margin: missing; {chip_name} is bought at a price, its maker's margin is unknown")
+    return Owner(name, usual)
+
+
+def _check_workloads(spec: _File, goal: str, workloads: dict[str, Any]) -> None:
+    """Refuse metrics that mean nothing without a workload."""
+    limited = [full_name(x.metric, tuple(METRICS), "metric") for x in spec.limits]
+    needing = [name for name in (goal, *limited) if name in OF_WORKLOADS]
+    if needing and not workloads:
+        raise SpecError(f"{needing[0]} needs at least one workload; without any, full_load_fp8 stands for power")
+
+
+def _explain(error: Any) -> str:
+    place = ".".join(str(x) for x in error["loc"])
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(error["loc"][-1]), sorted(_KEYS), n=1)
+        return f"{place}: unknown key" + (f"; did you mean '{near[0]}'?" if near else "")
+    if error["type"] == "missing":
+        return f"{place}: missing"
+    return f"{place} = {error['input']!r}: {error['msg']}"
+
+
+def _positive(value: str | float, unit: str, place: str) -> float:
+    try:
+        number = quantity(value, unit)
+    except DseError as error:
+        raise SpecError(f"{place}: {error}") from error
+    if not 0 < number < float("inf"):
+        raise SpecError(f"{place} = {value}: must be positive")
+    return number
+
+
+def _workload(spec: _Training | _Decode) -> tuple[Workload, int]:
+    model = preset_model(spec.model)
+    if isinstance(spec, _Training):
+        return Training(model, spec.global_batch, spec.sequence, check_precision(spec.precision)), spec.chips
+    stored = check_storage(spec.weights), check_storage(spec.kv)
+    return Decode(model, spec.batch, spec.context, *stored), spec.chips
+
+
+def _free(key: str, lower: str | float, upper: str | float) -> Free:
+    name = full_name(key, tuple(FREE), "free parameter")
+    unit = unit_of(name)
+    return Free(name, _positive(lower, unit, f"free.{key}"), _positive(upper, unit, f"free.{key}"))
+
+
+def _choices(spec: _Choices) -> tuple[Choice, ...]:
+    for known, names in ((node, spec.node), (memory, spec.hbm), (link, spec.link), (pe_dims, spec.pe_array)):
+        for name in names:
+            known(name)
+    space = itertools.product(spec.node, spec.hbm, spec.link, spec.n_dies, spec.pe_array, spec.native_fp4)
+    choices = tuple(Choice(*c) for c in space)
+    if not choices:
+        raise SpecError("choices: every list needs at least one entry")
+    return choices
+
+
+def _limit(spec: _Limit, index: int, baseline: System) -> Limit:
+    name = full_name(spec.metric, tuple(METRICS), "metric")
+    place = f"limits.{index} ({spec.metric})"
+    given = [(s, v) for s, v in (("at_most", spec.at_most), ("at_least", spec.at_least)) if v is not None]
+    if len(given) != 1:
+        raise SpecError(f"{place}: give either at_most or at_least")
+    ((sense, value),) = given
+    if isinstance(value, str) and value.endswith("x"):
+        return Limit(name, sense, _positive(value[:-1], "", place) * baseline_metric(name, baseline, place))
+    return Limit(name, sense, _positive(value, unit_of(name), place))
+
+
+def baseline_metric(name: str, baseline: System, place: str) -> float:
+    """Value of a metric on the baseline chip, for limits such as "6x".
+
+    Raises:
+        SpecError: a metric that needs a workload or a technology (power, area, cost): give it in its unit.
+    """
+    if name == DELIVERED:
+        return 1.0
+    if name in OF_WORKLOADS:
+        raise SpecError(f"{place}: {name} depends on the workload; give it in its unit")
+    value = METRICS[name](chip_state(baseline.chip))
+    assert not isinstance(value, list)
+    return float(value)

@@ -1,0 +1,70 @@
+"""A step taken apart: parts add up, every operator has a name and a limit, the band holds the answer."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from dse.evaluation.breakdown import binding, find, step_parts
+from dse.hardware.presets import system
+from dse.lowering.plan import parse_plan
+from dse.physics.calibration import BETTER_LOW, Calibration, calibration, calibration_names, extreme
+from dse.report.tables import finding_json
+from dse.workload.presets import model
+from dse.workload.transformer import Decode, Training
+
+TRAINING = Training(model("llama-3.1-8b"), 16, 2048, "fp8")
+DECODE = Decode(model("llama-3.1-8b"), 64, 4096, "fp8", "fp8")
+
+
+@pytest.fixture(scope="module", params=["training", "decode"])
+def finding(request):
+    if request.param == "training":
+        return find(system("trn3-gen2-144", 4), TRAINING, parse_plan("tp=2,dp=2"))
+    return find(system("trn3-gen2-144", 4), DECODE, parse_plan("tp=4"))
+
+
+def test_parts_and_shares_add_up_to_the_step(finding):
+    step = float(finding.evaluation.step_s)
+    assert sum(seconds for _, seconds in step_parts(finding.evaluation)) == pytest.approx(step, rel=1e-9)
+    assert sum(share for _, share in binding(finding.evaluation, finding.operators)) == pytest.approx(1.0, rel=1e-9)
+
+
+def test_operators_are_named_sorted_and_add_up(finding):
+    seconds = [o.seconds for o in finding.operators]
+    assert seconds == sorted(seconds, reverse=True)
+    assert sum(seconds) == pytest.approx(dict(step_parts(finding.evaluation))["operators"], rel=1e-9)
+    names = [o.name for o in finding.operators]
+    assert len(set(names)) == len(names)
+    assert {"up", "attention"} <= set(names)
+    up = next(o for o in finding.operators if o.name == "up")
+    assert up.precision == "fp8"
+    # 2 x tokens x width x two gated MLP matrices over the tensor ranks
+    tokens = 2048 if isinstance(finding.workload, Training) else 64
+    assert up.run_FLOP == pytest.approx(2 * tokens * 4096 * 2 * 14336 / finding.plan.tp)
+
+
+def test_no_operator_beats_the_roofline(finding):
+    chip = finding.system.chip
+    for o in finding.operators:
+        assert o.achieved_FLOPps <= o.intensity * float(chip.hbm_bandwidth_Bps)
+
+
+def test_the_band_holds_the_answer(finding):
+    assert finding.fastest_s < float(finding.evaluation.step_s) < finding.slowest_s
+
+
+@pytest.mark.parametrize("name", calibration_names())
+def test_extremes_lie_on_the_good_and_bad_side(name):
+    best, nominal, worst = extreme(name, True), calibration(name), extreme(name, False)
+    for field in dataclasses.fields(Calibration):
+        if field.name == "name":
+            continue
+        good, usual, bad = (float(getattr(c, field.name)) for c in (best, nominal, worst))
+        assert (good <= usual <= bad) if field.name in BETTER_LOW else (good >= usual >= bad), field.name
+
+
+def test_json_holds_plain_numbers(finding):
+    out = finding_json(finding)
+    assert np.isfinite(out["step_s"]) and out["band_s"][0] < out["step_s"] < out["band_s"][1]
+    assert sum(out["parts_s"].values()) == pytest.approx(out["step_s"])

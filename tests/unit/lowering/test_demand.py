@@ -1,0 +1,180 @@
+"""Lowering by hand: what one step of a plan asks of a chip, before any chip is looked at."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from dse.core.errors import PlanError
+from dse.evaluation.assembly import chip_reference
+from dse.hardware.presets import system
+from dse.lowering.demand import OPTIMIZER_TRAFFIC_B, demand, stack_demands
+from dse.lowering.plan import Plan
+from dse.physics.calibration import calibration
+from dse.workload.presets import model
+from dse.workload.transformer import Decode, Training, forward_FLOP_per_token
+
+GPT3 = model("gpt-3-175b")
+A100_64, A100_1024 = system("dgx-a100", 64), system("dgx-a100", 1024)
+REF = chip_reference(A100_64.chip, calibration("prior-cuda"))
+
+
+def lowered(batch, plan, on=A100_64, **kind):
+    return demand(Training(GPT3, batch, 2048, "bf16", **kind), plan, on, REF)
+
+
+def numbers(d):
+    return np.concatenate([np.ravel(np.asarray(x)) for x in jax.tree.leaves(d)])
+
+
+PIPELINE = Plan(tp=8, pp=8, dp=1, zero=0, interleave=3)
+
+
+def test_tensor_traffic_of_gpt3_by_hand():
+    """12 layers, 8 gathers or scatters each of s h = 2048 x 12288 in bf16 (50.3 MB), 7/8 of it sent: 4.23 GB."""
+    d = lowered(64, PIPELINE)
+    assert float(d.tensor.up_B) == pytest.approx(12 * 8 * 7 / 8 * 2 * 2048 * 12288)
+    assert float(d.tensor.sent_B) == pytest.approx(float(d.tensor.up_B))
+    assert float(d.tensor.out_B) == 0.0
+
+
+def test_full_recomputation_repeats_the_forward_collectives():
+    whole, some = (lowered(64, dataclasses.replace(PIPELINE, recompute=r)) for r in ("full", "selective"))
+    assert float(whole.tensor.up_B) == pytest.approx(12 / 8 * float(some.tensor.up_B))
+
+
+def test_stage_messages_are_split_over_tensor_ranks():
+    """s h / t = 6.3 MB in bf16, forward and backward, once per virtual stage; the 8 ranks of a node leave it."""
+    d = lowered(64, PIPELINE)
+    assert float(d.pipeline.out_B) == pytest.approx(2 * 3 * 2 * 2048 * 12288 / 8)
+    assert float(d.pipeline.out_hops) == 6
+    assert float(lowered(64, Plan(tp=8, pp=1, dp=8)).pipeline.out_B) == 0.0
+
+
+def test_without_sequence_parallelism_the_receivers_gather_the_parts():
+    """The network carries the same eighths; then each node gathers 7/8 of s h over its own links, 2 x 3 times."""
+    split, whole = lowered(64, PIPELINE), lowered(64, dataclasses.replace(PIPELINE, sequence_parallel=False))
+    assert float(whole.pipeline.out_B) == pytest.approx(float(split.pipeline.out_B))
+    assert float(split.pipeline.up_B) == 0.0
+    assert float(whole.pipeline.up_B) == pytest.approx(2 * 3 * 7 / 8 * 2 * 2048 * 12288)
+
+
+def test_stages_of_one_domain_stay_inside():
+    """tp 2, two stages: both fit in a node of 8."""
+    d = demand(Training(model("llama-3.1-8b"), 8, 2048), Plan(tp=2, pp=2, dp=2), system("dgx-a100", 8), REF)
+    assert float(d.pipeline.up_B) > 0 and float(d.pipeline.out_B) == 0.0
+
+
+@pytest.mark.parametrize(("pp", "v", "bubble"), [(8, 1, 7.0), (8, 3, 7 / 3), (1, 1, 0.0), (4, 4, 0.75)])
+def test_bubble_in_micro_batches(pp, v, bubble):
+    d = lowered(64, Plan(tp=8, pp=pp, dp=8 // pp, interleave=v))
+    assert float(d.bubble_micro) == pytest.approx(bubble)
+
+
+def test_micro_batches_and_tokens():
+    """1,536 sequences over 16 replicas, one at a time: 96 micro batches; 1536 x 2048 = 3.15 M tokens."""
+    d = lowered(1536, Plan(tp=8, pp=8, dp=16), A100_1024)
+    assert float(d.n_micro) == 96
+    assert float(d.tokens) == 1536 * 2048
+
+
+def test_one_replica_needs_no_data_traffic():
+    d = lowered(64, PIPELINE)
+    assert float(d.data.up_B) == float(d.data.out_B) == 0.0
+
+
+def test_sharded_optimizer_moves_gradients_in_fp32_and_weights_in_bf16():
+    """16 replicas, each in a node of its own: (4 + 2) B x 15/16 of a chip's weights cross the network."""
+    plan = Plan(tp=8, pp=8, dp=16, zero=1)
+    d, whole = lowered(1536, plan, A100_1024), lowered(1536, dataclasses.replace(plan, zero=0), A100_1024)
+    # a chip's weights: the optimizer moves 30 B of each of its 1/16
+    weights = float(d.optimizer_B) / OPTIMIZER_TRAFFIC_B * 16
+    assert weights == pytest.approx(175e9 / 64, rel=0.05)
+    assert float(d.data.out_B) == pytest.approx(6 * 15 / 16 * weights)
+    # whole states: an all-reduce of fp32 gradients, 8 B each way around, and 16 times the optimizer's traffic
+    assert float(whole.data.out_B) == pytest.approx(8 * 15 / 16 * weights)
+    assert float(whole.optimizer_B) == pytest.approx(16 * float(d.optimizer_B))
+
+
+def test_adam_moves_30_bytes_a_weight():
+    """fp32: read gradient, master and two moments (16), write master and moments (12), and the bf16 weight (2)."""
+    assert OPTIMIZER_TRAFFIC_B == 30
+    weights = float(lowered(64, PIPELINE).optimizer_B) / 30
+    # 12 of 96 layers and the embedding's share, over 8 ranks
+    assert weights == pytest.approx((12 * 12 * 12288**2 + GPT3.vocab * 12288) / 8, rel=0.01)
+
+
+def test_window_is_the_backward_share():
+    """Backward is two thirds of a micro batch, a little less with the head's products and recomputation counted."""
+    plain = float(lowered(64, dataclasses.replace(PIPELINE, recompute="none")).window_micro)
+    assert 0.6 < plain < 2 / 3
+    full = float(lowered(64, dataclasses.replace(PIPELINE, recompute="full")).window_micro)
+    assert 0.44 < full < 0.5
+
+
+def test_model_flop_of_gpt3_by_hand():
+    """Per token 6 x 174.6e9 weights and 6 s h l of causal attention; 64 x 2,048 tokens on 64 chips: 2.19 PFLOP each.
+
+    6 x 174.6e9 = 1.048e12 and 6 x 96 x 2048 x 12288 = 1.45e10, times 2,048.
+    """
+    d = lowered(64, PIPELINE)
+    per_token = 6 * (96 * 12 * 12288**2 + 12288 * GPT3.vocab) + 6 * 96 * 2048 * 12288
+    assert float(d.model_FLOP) == pytest.approx(per_token * 2048, rel=1e-6)
+    assert 2 * np.sum(d.macs) * 64 > float(d.model_FLOP)  # recomputation and masked products come on top
+
+
+def test_useful_attention_stops_at_the_window():
+    """gpt-oss-20b: 64 heads of 64, 12 of 24 blocks with a window of 128, 4,096 tokens.
+
+    A token attends to 2,048 on average, or to 128 - 128^2 / 8192 = 126: 2 (64 + 64) x 64 x 12 (2048 + 126) FLOP.
+    """
+    oss = model("gpt-oss-20b")
+    d = demand(Training(oss, 8, 4096), Plan(dp=8), system("dgx-a100", 8), REF)
+    attention = 2 * 128 * 64 * 12 * (2048 + 126)
+    assert float(d.model_FLOP) == pytest.approx(3 * (forward_FLOP_per_token(oss, 0, 0) + attention) * 4096)
+    decode = demand(Decode(oss, 8, 4096), Plan(dp=8), system("dgx-a100", 8), REF)
+    attention = 2 * 128 * 64 * 12 * (4096 + 128)
+    assert float(decode.model_FLOP) == pytest.approx(forward_FLOP_per_token(oss, 0, 0) + attention)
+
+
+def test_useful_attention_counts_values_at_their_own_width():
+    """DeepSeek-V3: queries and keys are 192 wide, values 128: 2 x (192 + 128) x 128 heads x 61 blocks per position."""
+    deepseek = model("deepseek-v3")
+    extra = forward_FLOP_per_token(deepseek, 1, 0) - forward_FLOP_per_token(deepseek, 0, 0)
+    assert extra == pytest.approx(2 * 320 * 128 * 61, rel=1e-4)
+
+
+def test_decode_flop_and_tokens():
+    """One token of each of 256 sequences, 8,192 attended: twice the weights, and 4 l h s of attention."""
+    llama = model("llama-3.1-70b")
+    d = demand(Decode(llama, 256, 8192), Plan(tp=8, dp=2), system("trn2-16"), REF)
+    assert float(d.tokens) == 256
+    assert float(d.model_FLOP) == pytest.approx(forward_FLOP_per_token(llama, 8192, 0) * 256 / 16)
+    assert forward_FLOP_per_token(llama, 0, 0) == pytest.approx(2 * (70.55e9 - llama.vocab * llama.hidden), rel=1e-3)
+
+
+def test_decode_reduces_twice_per_layer_over_the_tensor_ranks():
+    """80 layers, 128 sequences of 8,192 wide in bf16 = 2.1 MB, 8 ranks of a torus: at least 2 x 7/8 of it each time."""
+    d = demand(Decode(model("llama-3.1-70b"), 256, 8192), Plan(tp=8, dp=2), system("trn2-16"), REF)
+    assert float(d.tensor.sent_B) >= 160 * 2 * 7 / 8 * 128 * 8192 * 2 * (1 - 1e-12)
+    assert float(d.tensor.out_B) == 0.0
+
+
+def test_every_coefficient_is_finite_and_not_negative():
+    for plan in (PIPELINE, Plan(tp=1, pp=1, dp=64, recompute="none"), Plan(tp=4, pp=16, dp=1, interleave=2)):
+        assert np.isfinite(numbers(lowered(64, plan))).all()
+        assert (numbers(lowered(64, plan)) >= 0).all()
+
+
+def test_a_plan_that_does_not_divide_is_refused_in_one_line():
+    with pytest.raises(PlanError, match="tp=5"):
+        lowered(64, Plan(tp=5, pp=8, dp=1))
+
+
+def test_stacked_demands_keep_their_order():
+    plans = [Plan(tp=8, pp=8 // dp, dp=dp) for dp in (1, 2, 4)]
+    each = [lowered(64, p) for p in plans]
+    stacked = stack_demands(each)
+    for i, d in enumerate(each):
+        np.testing.assert_array_equal(numbers(jax.tree.map(lambda x, i=i: x[i], stacked)), numbers(d))

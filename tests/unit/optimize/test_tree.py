@@ -1,0 +1,103 @@
+import dataclasses
+import itertools
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from dse.core.errors import SpecError
+from dse.core.free import Free
+from dse.optimize.exact import n_designs, prove, solve_exact
+from dse.optimize.hull import plan_tables
+from dse.optimize.search import Search, solve_all
+from dse.optimize.space import Space
+from dse.optimize.tree import halves
+
+pytestmark = pytest.mark.slow
+
+
+def narrowed(study, **boxes):
+    """The study with narrower boxes of some free numbers."""
+    free = tuple(Free(f.name, *boxes[f.name]) if f.name in boxes else f for f in study.free)
+    return dataclasses.replace(study, free=free)
+
+
+def every_design(study):
+    """Best goal over all choices, plans and whole counts, one convex solve each."""
+    search = Search(Space(study))
+    (table,) = plan_tables(search.space)
+    names = search.core.variables()
+    places = [names.index(n) for n in ("n_cores", "n_stacks")]
+    best = math.inf
+    for i, choice in enumerate(study.choices):
+        ranges = [
+            [k for k in range(round(math.exp(lo)), round(math.exp(hi)) + 1) if k % choice.n_dies == 0]
+            for lo, hi in ((search.box[0][p], search.box[1][p]) for p in places)
+        ]
+        points = list(itertools.product(*ranges, range(len(table.plans))))
+        lower, upper = (np.repeat(b[None], len(points), axis=0) for b in search.box)
+        lower[:, places] = upper[:, places] = np.log([p[:2] for p in points])
+        choices = np.full(len(points), i)
+        base = jax.tree.map(lambda x, rows=choices: x[rows], search.space.without_plans)
+        array = search.space.array_of_choice[i]
+        data = type(base)(
+            *(
+                (table.demands(table.rows[array, [p[2] for p in points]]),) if f == "demands" else getattr(base, f)
+                for f in base.__dataclass_fields__
+            )
+        )
+        o = jax.tree.map(np.asarray, solve_all(search.core, data, lower, upper, (lower + upper) / 2))
+        best = min(best, float(np.where(o.feasible, o.objective, np.inf).min()))
+    return math.exp(best)
+
+
+@pytest.fixture(scope="module")
+def small(tiny):
+    return narrowed(tiny, n_cores=(8.0, 12.0), n_stacks=(3.0, 5.0))
+
+
+@pytest.fixture(scope="module")
+def proof(small):
+    return prove(small, 1e-4, 120.0)
+
+
+def test_the_proved_design_is_that_of_brute_force(small, proof):
+    assert proof.finished and proof.best is not None
+    assert math.exp(proof.best.log_goal) == pytest.approx(every_design(small), rel=1e-4)
+
+
+def test_bounds_rise_and_designs_improve(proof):
+    bounds, bests = [p.bound for p in proof.log], [p.best for p in proof.log]
+    assert all(a <= b * (1 + 1e-9) for a, b in itertools.pairwise(bounds))
+    assert all(a >= b for a, b in itertools.pairwise(bests))
+    assert all(p.bound <= proof.log[-1].best * (1 + 1e-9) for p in proof.log)
+    assert 0 <= proof.gap <= 1e-4
+
+
+def test_out_of_time_means_a_gap_not_a_wrong_answer(small, proof):
+    hasty = prove(small, 1e-9, 1e-6)
+    assert len(hasty.log) == 1
+    assert hasty.log[-1].bound <= proof.log[-1].best
+
+
+def test_an_exact_solution_says_what_was_proved(small):
+    s = solve_exact(small, 1e-3, 120.0)
+    assert s.certificate is not None and s.certificate.overall is not None
+    overall = s.certificate.overall
+    assert overall.gap <= 1e-3 and overall.lower_bound <= s.goal
+    # one die: cores 8 to 12, stacks 3 to 5: 5 x 3; two dies: cores 8, 10, 12, stacks 4: 3 x 1
+    search = Search(Space(small))
+    assert n_designs(search, prove(small, 0.5, 60.0)) == 18 * len(search.space.lowered[0][0])
+
+
+@pytest.mark.parametrize(("gap", "seconds"), [(0.0, 1.0), (1e-3, 0.0), (-1.0, 1.0)])
+def test_gap_and_time_are_positive(small, gap, seconds):
+    with pytest.raises(SpecError, match="both must be positive"):
+        prove(small, gap, seconds)
+
+
+@pytest.mark.parametrize("costs", [np.zeros((3, 2)), np.eye(4), np.arange(10.0)[:, None], np.full((2, 1), 5.0)])
+def test_halves_part_a_group(costs):
+    a, b = halves(costs)
+    assert sorted([*a, *b]) == list(range(len(costs))) and len(a) and len(b)

@@ -1,0 +1,72 @@
+"""Calibrations: named priors, no silent fallback, ranges that include the value."""
+
+import pytest
+
+from dse.core.errors import UnknownNameError
+from dse.hardware.presets import chip_names
+from dse.physics.calibration import (
+    BETTER_LOW,
+    Calibration,
+    calibration,
+    calibration_names,
+    calibration_receipts,
+    default_calibration,
+    extreme,
+    reference_speeds,
+)
+
+NUMBERS = [f for f in Calibration.__dataclass_fields__ if f != "name"]
+
+
+def test_every_chip_preset_has_a_named_calibration():
+    for name in chip_names():
+        assert default_calibration(name).name in calibration_names()
+
+
+def test_a_stranger_inherits_nothing():
+    with pytest.raises(UnknownNameError, match="gtx-9000") as error:
+        default_calibration("gtx-9000")
+    assert calibration_names()[0] in str(error.value)
+
+
+def test_a_misspelt_name_offers_the_near_match():
+    with pytest.raises(UnknownNameError, match="prior-cuda"):
+        calibration("prior-cudda")
+
+
+@pytest.mark.parametrize("name", calibration_names())
+def test_numbers_are_physical_and_have_receipts(name):
+    c = calibration(name)
+    assert c.name == name
+    for field in NUMBERS:
+        value = float(getattr(c, field))
+        assert value >= 0
+        if field.endswith("_frac"):
+            assert value <= 1
+    assert c.overlap_p >= 1
+    # nothing that is divided by may be zero
+    assert all(float(getattr(c, f)) > 0 for f in NUMBERS if f.endswith("_frac") and "overlap" not in f)
+    assert len(calibration_receipts(name)) >= len(NUMBERS)
+
+
+@pytest.mark.parametrize("name", calibration_names())
+def test_extremes_bracket_the_value_in_the_right_direction(name):
+    """Good: fractions high, latencies low."""
+    good, usual, bad = extreme(name, True), calibration(name), extreme(name, False)
+    for field in NUMBERS:
+        g, u, b = (float(getattr(c, field)) for c in (good, usual, bad))
+        assert (g <= u <= b) if field in BETTER_LOW else (g >= u >= b), field
+
+
+def test_guesses_come_first_on_the_receipts():
+    kinds = [r.kind for r in calibration_receipts("prior-cuda")]
+    assert "guess" not in kinds[kinds.count("guess") :]
+
+
+def test_algorithms_are_chosen_at_achieved_speeds():
+    """300 GB/s at 0.8 of peak: 240 GB/s; latencies as they are."""
+    c = calibration("prior-cuda")
+    ref = reference_speeds(c, 300e9, 25e9)
+    assert ref.up_Bps == pytest.approx(300e9 * float(c.scaleup_frac))
+    assert ref.out_Bps == pytest.approx(25e9 * float(c.scaleout_frac))
+    assert (ref.up_hop_s, ref.out_hop_s) == (float(c.scaleup_hop_s), float(c.scaleout_hop_s))

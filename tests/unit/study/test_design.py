@@ -1,0 +1,132 @@
+"""Designs: structure from a choice, free numbers put back, and nothing else touched."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from dse.core.errors import SpecError, UnknownNameError
+from dse.hardware.chip import peak_FLOPps
+from dse.hardware.presets import chip
+from dse.study.design import (
+    AUXILIARY,
+    FREE,
+    INTEGERS,
+    Choice,
+    array_of,
+    choice_technology,
+    named,
+    pe_dims,
+    template,
+    with_free,
+)
+from dse.technology.presets import node
+
+BASE = chip("trainium3")
+SAME = Choice("N3P", "HBM3E", "PCIe6", 2, "128x128", native_fp4=False)
+
+
+def changed(**fields):
+    return dataclasses.replace(SAME, **fields)
+
+
+@pytest.mark.parametrize(("text", "dims"), [("128x128", (128, 128)), ("32x64", (32, 64)), ("1x1", (1, 1))])
+def test_array_names_are_rows_by_columns(text, dims):
+    assert pe_dims(text) == dims
+
+
+@pytest.mark.parametrize("text", ["128", "128*128", "0x128", "128x", "-1x4", "1.5x2", "128x128x2", "axb", ""])
+def test_other_array_names_are_refused(text):
+    with pytest.raises(SpecError, match="not of the form"):
+        pe_dims(text)
+
+
+def test_the_same_choice_keeps_the_array():
+    for a, b in zip(jax.tree.leaves(array_of(SAME, BASE)), jax.tree.leaves(BASE.core.tensor), strict=True):
+        assert float(a) == float(b)
+
+
+def test_native_fp4_doubles_the_rate_and_the_depth():
+    """Four MXFP8 MACs a PE become eight FP4 MACs over 1,024 of contraction; FP8 stays at 512."""
+    engine = array_of(changed(native_fp4=True), BASE)
+    assert float(engine.macs_per_cycle.fp4) == 8 and float(engine.macs_per_cycle.fp8) == 4
+    assert float(engine.granule_contract.fp4) == 1024 and float(engine.granule_contract.fp8) == 512
+
+
+def test_larger_arrays_pad_to_larger_tiles():
+    """256 x 256: four times the MACs, twice the depth and twice the stationary tile; streams stay 64."""
+    engine = array_of(changed(pe_array="256x256"), BASE)
+    assert (float(engine.rows), float(engine.cols)) == (256, 256)
+    assert float(engine.granule_contract.bf16) == 256 and float(engine.granule_stationary) == 256
+    assert float(engine.granule_moving) == float(BASE.core.tensor.granule_moving)
+
+
+def test_templates_carry_the_structure():
+    t = template(changed(n_dies=4, pe_array="256x256"), BASE, 50e9)
+    assert (t.name, t.node, t.hbm, t.link) == ("design", "", "", "")
+    assert float(t.n_dies) == 4 and float(t.scaleout_bandwidth_per_dir_Bps) == 50e9
+    # near-datapath memory serves columns, of which there are twice as many
+    assert float(t.core.local_sram_B) == 2 * float(BASE.core.local_sram_B)
+
+
+def test_a_faster_node_speeds_the_same_pipeline_up():
+    """Nominal clock grows by the nodes' relative speed and nothing else does."""
+    same, new = template(SAME, BASE, 50e9), template(changed(node="N2"), BASE, 50e9)
+    speed = float(node("N2").relative_speed) / float(node("N3P").relative_speed)
+    assert float(same.nominal_clock_Hz) == pytest.approx(float(BASE.nominal_clock_Hz))
+    assert float(new.nominal_clock_Hz) == pytest.approx(speed * float(BASE.nominal_clock_Hz))
+    assert speed > 1
+    assert float(new.clock_Hz) == float(same.clock_Hz)
+
+
+def test_all_choices_have_one_tree_so_they_stack():
+    choices = [SAME, changed(node="N2", hbm="HBM4"), changed(n_dies=1, native_fp4=True, pe_array="256x256")]
+    chips = {jax.tree.structure(template(c, BASE, 50e9)) for c in choices}
+    techs = {jax.tree.structure(choice_technology(c, "CoWoS-L")) for c in choices}
+    assert len(chips) == len(techs) == 1
+
+
+def test_every_free_number_reaches_its_place_and_only_that():
+    """Doubling one free number doubles it, and moves nothing else but the die-to-die links that follow HBM."""
+    base = template(SAME, BASE, 50e9)
+    start = {n: float(f(base)) for n, f in FREE.items()}
+    for name in FREE:
+        new = with_free(base, {name: np.asarray(2 * start[name])})
+        moved = {n for n, f in FREE.items() if float(f(new)) != start[n]}
+        assert moved == {name}
+        assert float(FREE[name](new)) == 2 * start[name]
+
+
+@pytest.mark.parametrize(("n_dies", "share"), [(1, 0.0), (2, 0.5), (4, 0.75)])
+def test_dies_are_joined_by_what_memory_needs(n_dies, share):
+    """Memory spread evenly: (n - 1)/n of 8 TB/s belongs to other dies."""
+    c = with_free(template(changed(n_dies=n_dies), BASE, 50e9), {"hbm_bandwidth_Bps": np.asarray(8e12)})
+    assert float(c.die_to_die_bandwidth_Bps) == pytest.approx(share * 8e12)
+
+
+def test_unknown_free_numbers_are_refused_with_the_near_name():
+    with pytest.raises(UnknownNameError, match="clock_Hz"):
+        with_free(BASE, {"clock_hz": np.asarray(1e9)})
+
+
+def test_peak_of_the_announced_design():
+    """Trainium3's 8 cores at 2.4 GHz with native FP4: 2 x 8 x 16,384 x 8 x 2.4e9 = 5.03 PFLOP/s, twice its FP8."""
+    c = template(changed(native_fp4=True), BASE, 50e9)
+    assert float(peak_FLOPps(c, "fp4")) == pytest.approx(5.033e15, rel=1e-3)
+    assert float(peak_FLOPps(c, "fp4") / peak_FLOPps(c, "fp8")) == pytest.approx(2.0)
+
+
+def test_names_return_with_the_solution():
+    c = named(template(SAME, BASE, 50e9), SAME, "trainium4")
+    assert (c.name, c.node, c.hbm, c.link) == ("trainium4", "N3P", "HBM3E", "PCIe6")
+
+
+def test_tables_say_what_was_chosen():
+    assert changed(native_fp4=True).text() == "2 x N3P, 128x128, HBM3E, PCIe6, native FP4"
+    assert "FP4 at FP8 rate" in SAME.text()
+
+
+def test_free_auxiliary_and_whole_numbers_do_not_overlap():
+    assert set(INTEGERS) <= set(FREE)
+    assert not set(AUXILIARY) & set(FREE)

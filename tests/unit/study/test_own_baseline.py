@@ -1,0 +1,53 @@
+"""A study whose baseline is the user's own chip."""
+
+from pathlib import Path
+
+import pytest
+
+import dse
+from dse.core.errors import SpecError
+from dse.optimize.space import Space
+from dse.report.receipts import study_basis
+from dse.study.study import load_study
+
+TINY = (Path(__file__).parents[2] / "data" / "tiny.toml").read_text()
+SAME = '[mine]\nbase = "trainium3"\nn_dies = { value = 2, kind = "guess", source = "dse2026" }\n'
+
+
+def study(folder: Path, chip: str = SAME, calibration: str = 'calibration = "prior-neuron"'):
+    (folder / "mine.toml").write_text(chip)
+    own = f'baseline = "{folder / "mine.toml"}"\n{calibration}'
+    (folder / "study.toml").write_text(TINY.replace('baseline = "trainium3"', own))
+    return load_study(folder / "study.toml")
+
+
+def test_an_own_chip_equal_to_a_preset_gives_the_same_baseline(tmp_path):
+    own, preset = Space(study(tmp_path)), Space(load_study(Path(__file__).parents[2] / "data" / "tiny.toml"))
+    assert [s for _, s in own.baselines] == pytest.approx([s for _, s in preset.baselines])
+
+
+def test_the_own_chip_is_what_runs_in_the_fabric(tmp_path):
+    slow = SAME + 'hbm_bandwidth_TBps = { value = 2.45, kind = "guess", source = "dse2026" }\n'
+    own, preset = Space(study(tmp_path, slow)), Space(load_study(Path(__file__).parents[2] / "data" / "tiny.toml"))
+    assert own.baselines[0][1] > 1.2 * preset.baselines[0][1]  # decode at half of 4.9 TB/s
+    assert own.systems[0].fabric == preset.systems[0].fabric
+
+
+def test_its_receipts_and_calibration_are_told(tmp_path):
+    basis = study_basis(study(tmp_path), None)
+    assert {"chip " + str(tmp_path / "mine.toml"), "calibration prior-neuron"} <= {b.thing for b in basis}
+
+
+def test_without_a_calibration_it_is_refused(tmp_path):
+    with pytest.raises(SpecError, match=r"your own chip needs study\.calibration, one of .*prior-neuron"):
+        study(tmp_path, calibration="")
+
+
+def test_an_unknown_calibration_is_refused(tmp_path):
+    with pytest.raises(SpecError, match="unknown calibration 'prior-neurone'; did you mean prior-neuron"):
+        study(tmp_path, calibration='calibration = "prior-neurone"')
+
+
+def test_a_named_calibration_is_used(tmp_path):
+    assert study(tmp_path, calibration='calibration = "prior-cuda"').calibrated().name == "prior-cuda"
+    assert dse.load_study(tmp_path / "study.toml").at_size(4).n_chips == 4

@@ -1,0 +1,103 @@
+"""Studies from TOML: shipped file loads, canonical units, and one clear line for every kind of bad input."""
+
+import copy
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from dse.core.errors import DseError, SpecError
+from dse.study.study import load_study, study_from
+
+SHIPPED = Path(__file__).parents[3] / "sweeps" / "trainium4.toml"
+
+
+@pytest.fixture
+def raw():
+    return copy.deepcopy(tomllib.loads(SHIPPED.read_text()))
+
+
+def test_shipped_study_is_in_canonical_units():
+    study = load_study(SHIPPED)
+    free = {f.name: (f.lower, f.upper) for f in study.free}
+    assert free["clock_Hz"] == (0.8e9, 3.2e9)
+    assert free["scratchpad_B"] == (2 * 2**20, 256 * 2**20)
+    limits = {x.metric: x for x in study.limits}
+    assert limits["power_W"].value == 1200.0 and limits["power_W"].sense == "at_most"
+    # 2 x 8 x 128 x 128 x 4 x 2.4e9 = 2.5166e15 FLOP/s; six times that
+    assert limits["peak_fp4_FLOPps"].value == pytest.approx(6 * 2 * 8 * 128 * 128 * 4 * 2.4e9, rel=1e-12)
+    assert limits["hbm_capacity_B"].value == pytest.approx(2 * 144 * 2**30)
+    # 400 Gbit/s = 50 GB/s
+    assert study.scaleout_Bps == pytest.approx(50e9)
+    assert len(study.choices) == 2 * 2 * 1 * 3 * 2 * 2
+
+
+def test_core_rows_and_variables_line_up():
+    core = load_study(SHIPPED).core()
+    assert core.variables()[-2:] == ("step_s:training", "step_s:decode")
+    # 7 of physics, 2 per workload, power per workload, 6 other user limits
+    assert len(core.rows()) == 7 + 4 + 2 + 6
+
+
+def _set(raw, path, value):
+    *head, last = path
+    for key in head:
+        raw = raw[key]
+    raw[last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("study", "minimize"), "delivered_time", ["study.minimize", "unknown key", "'minimise'"]),
+        (("study", "minimise"), "speed", ["speed", "unknown goal"]),
+        (("study", "minimise"), "power", ["power_W", "one value per workload"]),
+        (("study", "baseline"), "h100", ["baseline", "trn3-gen2-144"]),
+        (("study", "system"), "trn3-gen2-14", ["trn3-gen2-14", "did you mean"]),
+        (("study", "package"), "CoWoS-X", ["CoWoS-X", "did you mean"]),
+        (("study", "scaleout_per_dir"), "400 W", ["scaleout_per_dir", "measures W"]),
+        (("limits", 0, "at_most"), "1200 mm2", ["limits.0", "measures mm2", "W"]),
+        (("limits", 1, "at_most"), "-5 mm2", ["limits.1", "must be positive"]),
+        (("limits", 1, "metric"), "silicone", ["silicone", "did you mean silicon"]),
+        (("limits", 0, "at_least"), "1 W", ["limits.0", "either at_most or at_least"]),
+        (("free", "clock"), ["3 GHz", "1 GHz"], ["clock_Hz", "in order"]),
+        (("free", "clock"), ["0 GHz", "1 GHz"], ["free.clock", "positive"]),
+        (("free", "clocks"), ["1 GHz", "2 GHz"], ["clocks", "did you mean clock_Hz"]),
+        (("free", "clock"), ["1 GHz"], ["free.clock"]),
+        (("choices", "node"), ["N3Q"], ["N3Q", "did you mean"]),
+        (("choices", "hbm"), [], ["at least one"]),
+        (("choices", "pe_array"), ["128"], ["pe_array", "128x128"]),
+        (("workloads", "training", "chips"), 0, ["workloads.training", "chips"]),
+        (("workloads", "training", "precision"), "fp6", ["fp6", "bf16"]),
+        (("workloads", "decode", "phase"), "prefil", ["workloads.decode", "phase"]),
+        (("workloads", "decode", "model"), "llama-3.1-71b", ["llama-3.1-71b", "did you mean"]),
+    ],
+)
+def test_bad_input_is_one_clear_line(raw, path, value, words):
+    _set(raw, path, value)
+    with pytest.raises(DseError) as caught:
+        study_from(raw)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_missing_table_and_missing_file(tmp_path, raw):
+    del raw["choices"]
+    with pytest.raises(SpecError, match="choices: missing"):
+        study_from(raw)
+    with pytest.raises(SpecError, match=r"nowhere\.toml: cannot be read"):
+        load_study(tmp_path / "nowhere.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[study\n")
+    with pytest.raises(SpecError, match="not valid TOML"):
+        load_study(broken)
+
+
+def test_all_errors_are_told_at_once(raw):
+    raw["study"]["minimize"] = "x"
+    raw["limits"][0]["atmost"] = "1 W"
+    with pytest.raises(SpecError) as caught:
+        study_from(raw)
+    assert "study.minimize" in str(caught.value) and "limits.0.atmost" in str(caught.value)

@@ -30,6 +30,8 @@ from .unknowns import Draw, scope_of
 
 PARTS = {"node": process_node, "memory": memory, "link": link_generation, "package": package_kind}
 """Kind of technology to the function that makes its record."""
+OF_CHOICE = ("spare_frac", "scaleout_bandwidth_per_dir_Bps")
+"""Facts of the baseline chip that a design sets itself."""
 CHUNK = 256
 """Problems solved side by side: one compiled shape."""
 
@@ -153,28 +155,19 @@ class Samples:
         repeat = lambda x: np.broadcast_to(x, (self.draw.n, *np.shape(x)))  # noqa: E731
         fixed = jax.tree.map(repeat, nominal)
         drawn = {
-            "chip": self._template(choice_index, tech), "tech": tech, "calibration": self.calibration,
+            "chip": self._template(choice_index), "tech": tech, "calibration": self.calibration,
             "baseline_s": self.baseline_s, "usable_frac": self.usable_frac,
             "overdrive_V": tech.node.nominal_V - tech.node.threshold_V,
             "bond_loss": -np.log(tech.package.bond_yield_frac),
         }  # fmt: skip
         return batched(Data, *(drawn.get(f.name, getattr(fixed, f.name)) for f in dataclasses.fields(Data)))
 
-    def _template(self, choice_index: int, tech: Technology) -> Chip:
-        """Structure of a choice with the baseline's pipeline under every draw, sped up by the drawn node."""
-        study, base = self.space.study, self.space.study.baseline.chip
-        choice = study.choices[choice_index]
-        chip = self.chip(template(choice, base, study.scaleout_Bps))
-        speed = float(process_node(choice.node).relative_speed) / float(process_node(base.node).relative_speed)
-        drawn = tech.node.relative_speed / self.part("node", base.node).relative_speed
-        fixed = np.broadcast_to(study.scaleout_Bps, (self.draw.n,))
-        return jax.tree_util.tree_map_with_path(
-            lambda path, x: {
-                "nominal_clock_Hz": lambda: x * drawn / speed,
-                "scaleout_bandwidth_per_dir_Bps": lambda: fixed,
-            }.get(fact_name(path), lambda: x)(),
-            chip,
-        )
+    def _template(self, choice_index: int) -> Chip:
+        """Structure of a choice with the baseline's pipeline under every draw; its own spare cores and network."""
+        study = self.space.study
+        like = template(study.choices[choice_index], study.baseline.chip, study.scaleout_Bps)
+        own = {n: np.broadcast_to(getattr(like, n), (self.draw.n,)) for n in OF_CHOICE}
+        return jax.tree_util.tree_map_with_path(lambda path, x: own.get(fact_name(path), x), self.chip(like))
 
     def box(self, choice_index: int) -> tuple[np.ndarray, np.ndarray]:
         """Log bounds of the coordinates under every draw: the study's box with the drawn limits of the supply."""

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from ..core.types import as_float
 from ..hardware.chip import TensorEngine
 from ..technology.node import PRECISION_BITS, PRECISIONS
-from ..workload.op import Op, Product, passes
+from ..workload.op import PARTIAL_SUM_B, Op, Product, passes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +78,8 @@ class OpDemand(eqx.Module):
     """Kernels started."""
     runs: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
     """How often the operator runs per micro batch on the slowest stage."""
+    macs: Float[Array | np.ndarray, "*batch n 4"] = eqx.field(converter=as_float)
+    """MACs of one run by executed precision, which say what the operator burns."""
 
 
 def padded(length: float, granule: float) -> float:
@@ -157,7 +159,7 @@ def rank_ops(ops: list[Op], array: ArrayShape) -> RankOps:
 
 def op_demand(ops: RankOps, runs: np.ndarray) -> OpDemand:
     """`ops`, each run `runs` times per micro batch."""
-    return OpDemand(*ops.columns, runs=runs)
+    return OpDemand(*ops.columns, runs=runs, macs=ops.macs)
 
 
 def sram_B(macs: np.ndarray, array: ArrayShape) -> float:
@@ -177,5 +179,3 @@ INSTRUCTION_ROWS = 16.0
 """Rows of the smallest matrix instruction of GPUs."""
 NARROW_BITS = 16
 """Products of fewer bits reach another share of their peak: quantisation and epilogues weigh more."""
-PARTIAL_SUM_B = 4.0
-"""Partial sums are fp32 [aws2026nki]."""

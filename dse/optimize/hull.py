@@ -82,7 +82,10 @@ def per_step(d: StepDemand) -> StepDemand:
     """
     each = d.n_micro
     runs = d.ops.runs * each[:, None]
-    ops = jax.tree.map(lambda x: x * runs, dataclasses.replace(d.ops, runs=np.ones_like(runs)))
+    ops = jax.tree.map(
+        lambda x: x * runs.reshape(runs.shape + (1,) * (x.ndim - runs.ndim)),
+        dataclasses.replace(d.ops, runs=np.ones_like(runs)),
+    )
     tensor, pipeline, shard = (jax.tree.map(lambda x: x * each, t) for t in (d.tensor, d.pipeline, d.shard))
     return dataclasses.replace(
         d, ops=dataclasses.replace(ops, runs=np.ones_like(runs)), tensor=tensor, pipeline=pipeline, shard=shard,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import jax.numpy as jnp
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
+from ..technology.package import harvested
 from ..technology.presets import Technology, technology
 from .area import Area, block_areas, die_area_mm2, interposer_mm2
 from .calibration import Calibration
@@ -89,8 +92,9 @@ def evaluate_demand(d: StepDemand, chip: Chip, tech: Technology, c: Calibration)
 
 
 def chip_technology(chip: Chip, package: str = "CoWoS-L") -> Technology:
-    """The technology a preset names: its node, memory and links."""
-    return technology(chip.node, chip.hbm, chip.link, package=package)
+    """The technology a preset names: its node, memory and links; dies are harvested if the chip has spare cores."""
+    tech = technology(chip.node, chip.hbm, chip.link, package=package)
+    return dataclasses.replace(tech, package=harvested(tech.package, chip.spare_frac))
 
 
 @jax.jit

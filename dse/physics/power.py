@@ -7,12 +7,14 @@ import jax
 import jax.numpy as jnp
 
 from ..core.types import FloatLike
-from ..hardware.chip import Chip
+from ..hardware.chip import Chip, pool_B
 from ..lowering.step_demand import StepDemand
-from ..technology.node import PRECISION_BITS, Node
+from ..lowering.tiling import OpDemand
+from ..technology.node import PRECISION_BITS, PRECISIONS, Node
 from ..technology.presets import Technology
 from .area import Area, total_area_mm2
-from .step import Step
+from .calibration import Calibration
+from .step import OpTimes, Step, op_traffic_B
 
 
 class Energy(eqx.Module):
@@ -111,6 +113,68 @@ def step_energy(d: StepDemand, step: Step, chip: Chip, tech: Technology, volt: F
     )
 
 
+def mac_energy_J(chip: Chip, tech: Technology) -> FloatLike:
+    """Energy of a MAC by precision at nominal voltage, its operands and partial sums from SRAM included, shape (4,).
+
+        e = e_mac + e_sram (rows m b / 8 + 8 cols) / (rows cols m)
+
+    with m MACs per PE and cycle and b bits; 0 where the array lacks a precision.
+    """
+    t, node = chip.core.tensor, tech.node
+    rates = t.macs_per_cycle.stack()
+    bits = jnp.asarray([float(PRECISION_BITS[p]) for p in PRECISIONS])
+    rate = jnp.where(rates > 0, rates, 1.0)
+    moved_B = bits / (8.0 * t.cols) + 8.0 / (t.rows * rate)
+    return jnp.where(rates > 0, node.mac_energy_J.stack() + moved_B * node.sram_energy_J_per_B, 0.0)
+
+
+def op_energy_J(
+    ops: OpDemand, chip: Chip, tech: Technology, c: Calibration, volt: FloatLike, die_mm2: FloatLike
+) -> FloatLike:
+    """Dynamic energy of one run of each operator, shape (n_ops,); links carry nothing meanwhile [J].
+
+    The terms of `step_energy`, operator by operator.
+
+    Args:
+        ops: demand, arrays of shape (n_ops,).
+        chip: the chip.
+        tech: energies.
+        c: share of SRAM that holds tiles, which decides the traffic.
+        volt: supply.
+        die_mm2: area of one die.
+
+    Returns:
+        Energies [J].
+    """
+    node = tech.node
+    scale = jnp.square(volt / node.nominal_V)
+    hbm_B = op_traffic_B(ops, pool_B(chip) * c.tile_memory_frac)
+    distance = tech.package.noc_reach_frac * jnp.sqrt(die_mm2)
+    on_die = ops.macs @ mac_energy_J(chip, tech) + ops.vector_elements * node.vector_op_energy_J
+    moved = tech.memory.energy_J_per_B + foreign_frac(chip.n_dies) * tech.die_to_die.energy_J_per_B
+    return (on_die + hbm_B * distance * node.wire_energy_J_per_B_per_mm) * scale + hbm_B * moved
+
+
+def sustained_W(
+    energy: FloatLike, times: OpTimes, launch_s: FloatLike, static: FloatLike, tech: Technology
+) -> FloatLike:
+    """Power of the package while each operator runs, delivery losses included, shape (n_ops,) [W].
+
+    Args:
+        energy: of one run, from `op_energy_J`.
+        times: of one run.
+        launch_s: time of a run in which nothing works yet.
+        static: power at any load.
+        tech: delivery loss.
+    """
+    return power_W(energy, times.total_s - launch_s, static, tech)
+
+
+def dynamic_W(limit_W: FloatLike, static: FloatLike, tech: Technology) -> FloatLike:
+    """What a power limit leaves for work: P_max / (1 + loss) - P_static; not positive where rest alone exceeds it."""
+    return limit_W / (1.0 + tech.package.voltage_loss_frac) - static
+
+
 def crossing_B(hbm_B: FloatLike, chip: Chip) -> FloatLike:
     """Bytes that cross between dies when memory is spread evenly: (n - 1)/n of the traffic."""
     return hbm_B * foreign_frac(chip.n_dies)
@@ -166,7 +230,7 @@ def throttled_s(
     Returns:
         Time [s].
     """
-    room = limit_W / (1.0 + tech.package.voltage_loss_frac) - static
+    room = dynamic_W(limit_W, static, tech)
     return jnp.where(room > 0, jnp.maximum(step_s, energy / jnp.where(room > 0, room, 1.0)), jnp.inf)
 
 
@@ -176,13 +240,17 @@ def full_load_power_W(
     """Power by block with every engine, the memory and the links at full rate [W].
 
     No program does this for long; it bounds what a package must be cooled for and is what a TDP is compared with.
+
+    Assumes: engines of an NPU core run side by side; the lanes of a multithreaded core give their registers and issue
+        slots to its matrix unit, so that only one of them runs at full rate.
     """
     node, t = tech.node, chip.core.tensor
     scale = jnp.square(volt / node.nominal_V)
     array_rate = chip.n_cores * chip.clock_Hz
     width = t.rows * t.macs_per_cycle.of(precision) * PRECISION_BITS[precision] / 8.0 + t.cols * 8.0
     macs = array_rate * t.rows * t.cols * t.macs_per_cycle.of(precision)
-    lanes = array_rate * chip.core.vector_lanes * chip.core.vector_clock_frac
+    beside = 0.0 if chip.lane_kind == "simt" else 1.0
+    lanes = beside * array_rate * chip.core.vector_lanes * chip.core.vector_clock_frac
     distance = tech.package.noc_reach_frac * jnp.sqrt(die_mm2)
     sent = chip.scaleup_bandwidth_per_dir_Bps + chip.scaleout_bandwidth_per_dir_Bps
     link = sent * tech.link.energy_J_per_B + crossing_B(chip.hbm_bandwidth_Bps, chip) * tech.die_to_die.energy_J_per_B

@@ -27,7 +27,7 @@ class OpTimes(eqx.Module):
     dma_s: FloatLike
     """The same bytes through the DMA engines."""
     total_s: FloatLike
-    """p-norm of the five plus launches."""
+    """p-norm of the five, and of what cooling allows where that is limited, plus launches."""
 
 
 class Step(eqx.Module):
@@ -69,13 +69,14 @@ def op_traffic_B(ops: OpDemand, tile_B: FloatLike) -> FloatLike:
     return ops.hbm_B + ops.reuse_half / jnp.sqrt(tile_B) + ops.reuse_one / tile_B
 
 
-def op_times(ops: OpDemand, chip: Chip, c: Calibration) -> OpTimes:
+def op_times(ops: OpDemand, chip: Chip, c: Calibration, cooled_s: FloatLike | None = None) -> OpTimes:
     """Time of every operator on `chip`.
 
-        t = (t_compute^p + t_tile^p + t_hbm^p + t_vector^p + t_dma^p)^(1/p) + n_launch t_launch
+        t = (t_compute^p + t_tile^p + t_hbm^p + t_vector^p + t_dma^p + t_cooled^p)^(1/p) + n_launch t_launch
 
     Work over cores ends, on average, half a tile late (the mean of ceil(x) - x), and is bounded below by one
-    tile on one core, as one more term of the p-norm.
+    tile on one core, as one more term of the p-norm. Where a package must never burn more than it is cooled for,
+    the energy of a run over that power is a sixth.
 
     Source: [williams2009] for the bounds; [aws2026nki] for eviction and DMA as separate engines.
     Assumes: every limit but the launch overlaps as `overlap_p` says.
@@ -84,6 +85,7 @@ def op_times(ops: OpDemand, chip: Chip, c: Calibration) -> OpTimes:
         ops: demand, arrays of shape (n_ops,).
         chip: rates.
         c: achievable fractions.
+        cooled_s: shortest time of a run that the package can be cooled for (`power.cooled_s`); None for no limit.
 
     Returns:
         Times [s], arrays of shape (n_ops,).
@@ -102,7 +104,8 @@ def op_times(ops: OpDemand, chip: Chip, c: Calibration) -> OpTimes:
         ops.vector_elements / vector_rate,
         traffic / (chip.n_cores * core.dma_bandwidth_Bps),
     )
-    total = p_norm_max(jnp.stack(parts, axis=-1), c.overlap_p) + ops.n_launches * c.launch_s
+    bounds = parts if cooled_s is None else (*parts, cooled_s)
+    total = p_norm_max(jnp.stack(bounds, axis=-1), c.overlap_p) + ops.n_launches * c.launch_s
     return OpTimes(*parts, total)
 
 
@@ -113,7 +116,7 @@ def traffic_time_s(t: TrafficDemand, chip: Chip, c: Calibration) -> FloatLike:
     return up + t.out_B / (chip.scaleout_bandwidth_per_dir_Bps * c.scaleout_frac) + t.out_hops * c.scaleout_hop_s
 
 
-def step_time(d: StepDemand, chip: Chip, c: Calibration) -> Step:
+def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled_s: FloatLike | None = None) -> Step:
     """Time of one step.
 
         work  = p_norm(sum_i runs_i t_i, n_host t_host)
@@ -131,11 +134,12 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration) -> Step:
         d: coefficients.
         chip: rates.
         c: achievable fractions.
+        cooled_s: as in `op_times`.
 
     Returns:
         The step, scalars in seconds; its parts add up to `total_s`.
     """
-    times = op_times(d.ops, chip, c)
+    times = op_times(d.ops, chip, c, cooled_s)
     device = jnp.sum(d.ops.runs * times.total_s)
     work = p_norm_max(jnp.stack([device, d.n_host * c.host_s]), c.overlap_p)
     t_tensor = traffic_time_s(d.tensor, chip, c) + d.n_sync * c.sync_hop_s

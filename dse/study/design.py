@@ -6,13 +6,15 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 import equinox as eqx
+import numpy as np
 
 from ..core.errors import SpecError, UnknownNameError
 from ..core.types import FloatLike
 from ..hardware.chip import Chip, TensorEngine
 from ..physics.power import foreign_frac
 from ..technology.node import PRECISIONS, ByPrecision
-from ..technology.presets import Technology, node, technology
+from ..technology.package import harvested
+from ..technology.presets import Technology, technology
 
 FREE: dict[str, Callable[[Chip], FloatLike]] = {
     "n_cores": lambda c: c.n_cores,
@@ -50,6 +52,8 @@ class Choice:
     """Rows and columns, such as "128x128"."""
     native_fp4: bool
     """Whether FP4 runs at twice the FP8 rate instead of at the FP8 rate."""
+    spare_cores: int = 1
+    """Cores of a die beyond those in use, bought so that a die with a bad one can be sold; 0: only whole dies are."""
 
     def text(self) -> str:
         """One line for tables."""
@@ -90,24 +94,26 @@ def array_of(choice: Choice, baseline: Chip) -> TensorEngine:
 def template(choice: Choice, baseline: Chip, scaleout_Bps: float) -> Chip:
     """A chip with the structure of `choice`; its free numbers are still the baseline's.
 
-    Near-datapath memory (PSUM) grows with the columns it serves; the pipeline keeps its depth, so its nominal
-    clock follows the node's speed. Names are blank so that chips of all choices stack under `jax.vmap`.
+    Near-datapath memory (PSUM) grows with the columns it serves; the pipeline keeps its depth and, at nominal voltage,
+    its clock: a node's gain is its energy at equal speed, and speed is bought along its V-f curve. Names are blank so
+    that chips of all choices stack under `jax.vmap`.
     """
     engine = array_of(choice, baseline)
     base = baseline.core
     core = dataclasses.replace(
         base, tensor=engine, local_sram_B=base.local_sram_B * float(engine.cols) / float(base.tensor.cols)
     )
-    speed = float(node(choice.node).relative_speed) / float(node(baseline.node).relative_speed)
     return dataclasses.replace(
         baseline, name="design", node="", hbm="", link="", core=core, n_dies=choice.n_dies,
-        nominal_clock_Hz=baseline.nominal_clock_Hz * speed, scaleout_bandwidth_per_dir_Bps=scaleout_Bps,
+        spare_frac=choice.spare_cores * choice.n_dies / float(baseline.n_cores),
+        scaleout_bandwidth_per_dir_Bps=scaleout_Bps,
     )  # fmt: skip
 
 
 def choice_technology(choice: Choice, package: str) -> Technology:
     """Technology of a choice with blank names, so that all choices stack under `jax.vmap`."""
     tech = technology(choice.node, choice.hbm, choice.link, package=package)
+    tech = dataclasses.replace(tech, package=harvested(tech.package, np.float64(choice.spare_cores)))
     return Technology(*(dataclasses.replace(part, name="") for part in tech.__dict__.values()))
 
 
@@ -117,7 +123,7 @@ def named(chip: Chip, choice: Choice, name: str) -> Chip:
 
 
 def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:
-    """`chip` with free numbers replaced; memory of another die is reached over the die-to-die links.
+    """`chip` with free numbers replaced; spare cores keep their number, memory of another die is reached over links.
 
     Raises:
         UnknownNameError: a name that is not in `FREE`.
@@ -126,6 +132,7 @@ def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:
         if name not in FREE:
             raise UnknownNameError("free parameter", name, FREE)
     names = list(values)
+    n_spare = chip.spare_frac * chip.n_cores
     chip = eqx.tree_at(lambda c: [FREE[n](c) for n in names], chip, [values[n] for n in names])
     crossing = chip.hbm_bandwidth_Bps * foreign_frac(chip.n_dies)
-    return eqx.tree_at(lambda c: c.die_to_die_bandwidth_Bps, chip, crossing)
+    return eqx.tree_at(lambda c: (c.die_to_die_bandwidth_Bps, c.spare_frac), chip, (crossing, n_spare / chip.n_cores))

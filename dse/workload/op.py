@@ -16,6 +16,10 @@ from ..technology.node import PRECISION_BITS
 _PASSES = Path(__file__).parent / "data" / "passes.toml"
 
 
+PARTIAL_SUM_B = 4.0
+"""Partial sums are fp32 [aws2026nki]."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Product:
     """`count` independent matrix products (moving x contract) @ (contract x stationary)."""
@@ -84,13 +88,15 @@ def linear(
 ) -> Op:
     """`tokens x inputs` times a weight of `inputs x outputs`, activations in bf16 at the memory interface.
 
-        Q = c [ w_B K N + 2 M (K + N)  +  2 M K N w^(3/2) / sqrt(S) ]
+        Q = c [ w_B K N + 2 M (K + N)  +  2 M K N w sqrt(r / S) ]
 
-    with c `count` (experts), M `tokens`, K `inputs`, N `outputs`, w bytes of an operand in SRAM and S the tile
-    memory. The first part is compulsory; the second is the I/O lower bound of a matrix product (Loomis-Whitney).
+    with c `count` (experts), M `tokens`, K `inputs`, N `outputs`, w bytes of an operand in SRAM, r those of a partial
+    sum and S the tile memory. The first part is compulsory; the second is what is read again when a square block of
+    sums, sqrt(S / r) wide, stays in SRAM while operands stream past: the scheme that reaches the I/O lower bound.
 
-    Source: [hong1981] for the form; [kwasniewski2019] eq. 1 for the constant 2.
-    Assumes: each result element is evicted once by a vector engine.
+    Source: [hong1981] for the form; [kwasniewski2019] section 5 for the resident block and the constant 2.
+    Assumes: each result element is evicted once by a vector engine; the moving tiles take what `tile_memory_frac`
+        leaves.
 
     Args:
         name: label of the operator.
@@ -113,7 +119,7 @@ def linear(
         precision=precision,
         hbm_B=count * (stored_B * inputs * outputs + 2 * tokens * (inputs + outputs)),
         vector_elements=passes()["evict"] * count * tokens * outputs,
-        reuse_B=2 * product.macs * operand_B**1.5,
+        reuse_B=2 * product.macs * operand_B * PARTIAL_SUM_B**0.5,
     )
 
 

@@ -63,15 +63,16 @@ class Calibrate:
         from ..report.session import start_jax
 
         start_jax()
-        from ..report.calibration import as_json, calibrate, calibration_view, write_calibration
+        from ..calibrate.families import refit
+        from ..report.calibration import calibration_json, calibration_view, write_calibration
         from ..report.results import json_text, results_folder
 
         folder = results_folder(self.results, "calibration")
         with progress("reading the measurements") as tell:
-            fits = calibrate(tell)
+            fits = refit(tell)
         write_calibration(fits, folder)
         if self.json:
-            print(json_text(as_json(fits)))
+            print(json_text(calibration_json(fits)))
         else:
             screen().print(calibration_view(fits))
             screen().print(f"Written to {folder}/", markup=False)

@@ -80,7 +80,7 @@ def reasons(b: Backtest) -> list[str]:
     return [*said, "given: the study's budget is the built chip's, by published estimate or this package's own model."]
 
 
-def as_json(b: Backtest) -> dict[str, Any]:
+def backtest_json(b: Backtest) -> dict[str, Any]:
     """A back-test for machines, canonical units."""
     return {
         "study": b.solution.study.name,

@@ -14,7 +14,7 @@ from ..core.files import results_folder as results_folder
 from ..core.files import write_json as write_json
 from ..core.origin import digest, git_commit, preset_hashes
 from ..core.version import __version__
-from ..optimize.solution import Solution, as_json
+from ..optimize.solution import Solution, solution_json
 from ..study.design import Choice
 from ..study.study import Study
 from .receipts import guesses, source_keys, study_basis
@@ -22,7 +22,7 @@ from .receipts import guesses, source_keys, study_basis
 
 def write_results(folder: Path, study_text: str, solution: Solution) -> None:
     """Write `solution.json` and `manifest.json` into `folder`."""
-    write_json(folder / "solution.json", as_json(solution))
+    write_json(folder / "solution.json", solution_json(solution))
     write_json(folder / "manifest.json", manifest(study_text, solution))
 
 

@@ -11,8 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..core.text import digits, label, quantity_text, times
 from ..explore.backtest import HIT, NEAR, Backtest, Row
-from .format import digits, label, quantity_text, times
 from .screen import product
 from .style import BAND, CONTEXT, DESIGN, STYLE, VERDICTS, plt, save
 from .tables import table

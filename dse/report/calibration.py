@@ -11,7 +11,7 @@ from rich.table import Table
 from ..calibrate.families import fits_toml, numbers
 from ..calibrate.fit import Fit
 from ..core.errors import SpecError
-from .format import digits, label, percent, quantity_text
+from ..core.text import digits, label, percent, quantity_text
 from .results import write_json
 from .tables import table
 

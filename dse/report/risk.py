@@ -10,10 +10,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.risk import Risk
 from ..explore.robust import Hopeless, Robust
 from ..study.terms import DELIVERED
-from .format import digits, label, percent, quantity_text, times
 from .results import study_manifest, write_json
 from .tables import WIDE, beside, table
 

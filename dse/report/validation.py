@@ -13,8 +13,8 @@ from rich.text import Text
 
 from ..calibrate.validate import Validation, memory_scores, reasons, source_medians, worst
 from ..core.errors import SpecError
+from ..core.text import in_unit, percent
 from ..core.version import __version__
-from .format import in_unit, percent
 from .results import digest, git_commit, preset_hashes, results_folder, write_json
 from .tables import table
 

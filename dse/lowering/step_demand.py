@@ -30,6 +30,23 @@ class TrafficDemand(eqx.Module):
     """Direct exchanges in the domain."""
 
 
+class StreamDemand(eqx.Module):
+    """Memory traffic of a micro batch that passes at any time of it, because a block runs as one stream."""
+
+    share: Scalar = eqx.field(converter=as_float, default=0.0)
+    """1 where a block runs as one stream, else 0 and all the rest is 0 too."""
+    hbm_B: Scalar = eqx.field(converter=as_float, default=0.0)
+    """Compulsory bytes."""
+    reuse_half: Scalar = eqx.field(converter=as_float, default=0.0)
+    """Coefficient of the traffic that falls as tile memory^-1/2 [B^1.5]."""
+    reuse_one: Scalar = eqx.field(converter=as_float, default=0.0)
+    """Coefficient of the traffic that falls as tile memory^-1 [B^2]."""
+    core_B: Scalar = eqx.field(converter=as_float, default=0.0)
+    """Bytes per tile memory, which all read the same weights."""
+    gap_frac: Scalar = eqx.field(converter=as_float, default=0.0)
+    """One block over all blocks of a micro batch: how much of its gaps has to be bridged at once; 0 if nothing has."""
+
+
 class StepDemand(eqx.Module):
     """All coefficients of one step of one workload under one plan."""
 
@@ -67,10 +84,17 @@ class StepDemand(eqx.Module):
     """Useful FLOP per chip and step (no recompute, causal attention halved), for MFU."""
     rate: Scalar = eqx.field(converter=as_float)
     """MACs of one PE per cycle at the precision of the linear layers, the base of MFU."""
+    stream: StreamDemand = StreamDemand()
+    """Memory traffic that does not wait for its operator; all 0 where operators run one after another."""
     n_calls: Scalar = eqx.field(converter=as_float, default=0.0)
     """Times that a serving loop runs per step: schedule, start, sample, hand out."""
     n_requests: Scalar = eqx.field(converter=as_float, default=0.0)
     """Times that requests are taken in per step, before their first token."""
+
+
+def stream_demand(traffic: np.ndarray, runs: np.ndarray, n_gaps: float) -> StreamDemand:
+    """A stream from its traffic by operator, shape (4, n_ops), and the blocks of which none waits for another."""
+    return StreamDemand(1.0, *(traffic @ runs), 1.0 / n_gaps if n_gaps else 0.0)  # type: ignore[arg-type]
 
 
 def traffic_demand(t: Traffic) -> TrafficDemand:

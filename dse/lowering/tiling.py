@@ -74,6 +74,8 @@ class OpDemand(eqx.Module):
     """Coefficient of the traffic that falls as tile memory^-1 [B^2]."""
     vector_elements: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
     """Element passes."""
+    spread_B: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    """Bytes between n tile memories that share an operator, over sqrt(n)."""
     n_launches: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
     """Kernels started."""
     runs: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
@@ -135,7 +137,7 @@ class RankOps(eqx.Module):
     names: tuple[str, ...] = eqx.field(static=True)
     """What each operator is."""
     columns: np.ndarray
-    """The fields of `OpDemand` but `runs`, shape (9, n_ops)."""
+    """The fields of `OpDemand` but `runs`, shape (10, n_ops)."""
     macs: np.ndarray
     """MACs by executed precision, shape (n_ops, 4)."""
 
@@ -153,7 +155,7 @@ def rank_ops(ops: list[Op], array: ArrayShape) -> RankOps:
         split = [cycles * (column == k) for k in range(3)]
         wider = op.stored_elements and PRECISION_BITS[PRECISIONS[executed]] > op.stored_bits
         converted = passes()["dequantise"] * op.stored_elements if wider else 0.0
-        rows.append((*split, tile, op.hbm_B, half, one, op.vector_elements + converted, op.n_launches))
+        rows.append((*split, tile, op.hbm_B, half, one, op.vector_elements + converted, op.spread_B, op.n_launches))
         macs[i, executed] = op.macs
     return RankOps(tuple(op.name for op in ops), np.asarray(rows, dtype=float).T, macs)
 

@@ -7,14 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from ..core.types import FloatLike
-from ..hardware.chip import Chip, pool_B
+from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
-from ..lowering.tiling import OpDemand
-from ..technology.node import PRECISION_BITS, PRECISIONS, Node
+from ..technology.node import PRECISION_BITS, Node
 from ..technology.presets import Technology
 from .area import Area, total_area_mm2
-from .calibration import Calibration
-from .step import OpTimes, Step, op_traffic_B
+from .step import Step
 
 
 class Energy(eqx.Module):
@@ -77,9 +75,10 @@ def supply_V(clock_Hz: FloatLike, nominal_clock_Hz: FloatLike, node: Node) -> Fl
 def step_energy(d: StepDemand, step: Step, chip: Chip, tech: Technology, volt: FloatLike, die_mm2: FloatLike) -> Energy:
     """Dynamic energy of one chip per step.
 
-        E = [ sum_p N_p e_p + B_sram e_sram + N_vec e_vec + B_hbm l e_wire ] (V/V_n)^2 + B_hbm e_hbm + B_link e_link
+        E = [ sum_p N_p e_p + B_sram e_sram + N_vec e_vec + (B_hbm + B_core) l e_wire ] (V/V_n)^2
+            + B_hbm e_hbm + B_link e_link
 
-    with l the mean distance across the die, a fixed fraction of its side.
+    with l the mean distance across the die, a fixed fraction of its side, and B_core what cores tell each other.
 
     Source: form of [kandiah2021accelwattch]; per-operation energies of [jouppi2021ten] scaled by node.
     Assumes: padding burns nothing, all bytes cross the die once.
@@ -98,7 +97,7 @@ def step_energy(d: StepDemand, step: Step, chip: Chip, tech: Technology, volt: F
     node = tech.node
     scale = jnp.square(volt / node.nominal_V)
     n_vector = d.n_micro * jnp.sum(d.ops.runs * d.ops.vector_elements)
-    distance = tech.package.noc_reach_frac * jnp.sqrt(die_mm2)
+    between_B = d.n_micro * jnp.sum(d.ops.runs * d.ops.spread_B) * jnp.sqrt(chip.n_cores / chip.cores_per_pool)
     up = d.n_micro * (d.tensor.sent_B + d.pipeline.sent_B) + d.data.sent_B
     out = d.n_micro * (d.tensor.out_B + d.pipeline.out_B) + d.data.out_B
     # a chip pays for one end of what it sends and one end of what it receives; energies count both ends
@@ -107,70 +106,19 @@ def step_energy(d: StepDemand, step: Step, chip: Chip, tech: Technology, volt: F
         tensor_J=d.n_micro * jnp.sum(d.macs * node.mac_energy_J.stack()) * scale,
         sram_J=d.n_micro * d.sram_B * node.sram_energy_J_per_B * scale,
         vector_J=n_vector * node.vector_op_energy_J * scale,
-        wire_J=step.hbm_B * distance * node.wire_energy_J_per_B_per_mm * scale,
+        wire_J=(step.hbm_B + between_B) * wire_J_per_B(tech, volt, die_mm2),
         hbm_J=step.hbm_B * tech.memory.energy_J_per_B,
         link_J=link,
     )
 
 
-def mac_energy_J(chip: Chip, tech: Technology) -> FloatLike:
-    """Energy of a MAC by precision at nominal voltage, its operands and partial sums from SRAM included, shape (4,).
-
-        e = e_mac + e_sram (rows m b / 8 + 8 cols) / (rows cols m)
-
-    with m MACs per PE and cycle and b bits; 0 where the array lacks a precision.
-    """
-    t, node = chip.core.tensor, tech.node
-    rates = t.macs_per_cycle.stack()
-    bits = jnp.asarray([float(PRECISION_BITS[p]) for p in PRECISIONS])
-    rate = jnp.where(rates > 0, rates, 1.0)
-    moved_B = bits / (8.0 * t.cols) + 8.0 / (t.rows * rate)
-    return jnp.where(rates > 0, node.mac_energy_J.stack() + moved_B * node.sram_energy_J_per_B, 0.0)
-
-
-def op_energy_J(
-    ops: OpDemand, chip: Chip, tech: Technology, c: Calibration, volt: FloatLike, die_mm2: FloatLike
-) -> FloatLike:
-    """Dynamic energy of one run of each operator, shape (n_ops,); links carry nothing meanwhile [J].
-
-    The terms of `step_energy`, operator by operator.
-
-    Args:
-        ops: demand, arrays of shape (n_ops,).
-        chip: the chip.
-        tech: energies.
-        c: share of SRAM that holds tiles, which decides the traffic.
-        volt: supply.
-        die_mm2: area of one die.
-
-    Returns:
-        Energies [J].
-    """
-    node = tech.node
-    scale = jnp.square(volt / node.nominal_V)
-    hbm_B = op_traffic_B(ops, pool_B(chip) * c.tile_memory_frac)
+def wire_J_per_B(tech: Technology, volt: FloatLike, die_mm2: FloatLike) -> FloatLike:
+    """Transport of a byte over the mean distance on a die, a fixed fraction of its side [J/B]."""
     distance = tech.package.noc_reach_frac * jnp.sqrt(die_mm2)
-    on_die = ops.macs @ mac_energy_J(chip, tech) + ops.vector_elements * node.vector_op_energy_J
-    moved = tech.memory.energy_J_per_B + foreign_frac(chip.n_dies) * tech.die_to_die.energy_J_per_B
-    return (on_die + hbm_B * distance * node.wire_energy_J_per_B_per_mm) * scale + hbm_B * moved
+    return distance * tech.node.wire_energy_J_per_B_per_mm * jnp.square(volt / tech.node.nominal_V)
 
 
-def sustained_W(
-    energy: FloatLike, times: OpTimes, launch_s: FloatLike, static: FloatLike, tech: Technology
-) -> FloatLike:
-    """Power of the package while each operator runs, delivery losses included, shape (n_ops,) [W].
-
-    Args:
-        energy: of one run, from `op_energy_J`.
-        times: of one run.
-        launch_s: time of a run in which nothing works yet.
-        static: power at any load.
-        tech: delivery loss.
-    """
-    return power_W(energy, times.total_s - launch_s, static, tech)
-
-
-def dynamic_W(limit_W: FloatLike, static: FloatLike, tech: Technology) -> FloatLike:
+def work_W(limit_W: FloatLike, static: FloatLike, tech: Technology) -> FloatLike:
     """What a power limit leaves for work: P_max / (1 + loss) - P_static; not positive where rest alone exceeds it."""
     return limit_W / (1.0 + tech.package.voltage_loss_frac) - static
 
@@ -230,7 +178,7 @@ def throttled_s(
     Returns:
         Time [s].
     """
-    room = dynamic_W(limit_W, static, tech)
+    room = work_W(limit_W, static, tech)
     return jnp.where(room > 0, jnp.maximum(step_s, energy / jnp.where(room > 0, room, 1.0)), jnp.inf)
 
 
@@ -251,14 +199,13 @@ def full_load_power_W(
     macs = array_rate * t.rows * t.cols * t.macs_per_cycle.of(precision)
     beside = 0.0 if chip.lane_kind == "simt" else 1.0
     lanes = beside * array_rate * chip.core.vector_lanes * chip.core.vector_clock_frac
-    distance = tech.package.noc_reach_frac * jnp.sqrt(die_mm2)
     sent = chip.scaleup_bandwidth_per_dir_Bps + chip.scaleout_bandwidth_per_dir_Bps
     link = sent * tech.link.energy_J_per_B + crossing_B(chip.hbm_bandwidth_Bps, chip) * tech.die_to_die.energy_J_per_B
     parts = {
         "tensor": macs * node.mac_energy_J.of(precision) * scale,
         "sram": array_rate * width * node.sram_energy_J_per_B * scale,
         "vector": lanes * node.vector_op_energy_J * scale,
-        "wire": chip.hbm_bandwidth_Bps * distance * node.wire_energy_J_per_B_per_mm * scale,
+        "wire": chip.hbm_bandwidth_Bps * wire_J_per_B(tech, volt, die_mm2),
         "hbm": chip.hbm_bandwidth_Bps * tech.memory.energy_J_per_B,
         "links": link,
         "static": static_W(chip, tech, area, volt),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 from functools import cache
 from pathlib import Path
 
@@ -78,6 +79,8 @@ class Op:
     """Element passes on the vector engines, eviction of results included."""
     reuse_B: float = 0.0
     """Coefficient of the extra traffic that falls with SRAM: as SRAM^-1 for attention [B^2], else SRAM^-1/2 [B^1.5]."""
+    spread_B: float = 0.0
+    """Bytes between n tile memories that share the operator, over sqrt(n)."""
     n_launches: float = 1.0
     """Kernels or instructions streams started."""
     stored_elements: float = 0.0
@@ -150,6 +153,20 @@ def linear(
         vector_elements=passes()["evict"] * count * tokens * outputs,
         reuse_B=2 * product.macs * operand_B * PARTIAL_SUM_B**0.5,
     )
+
+
+def spread_B(tokens: float, inputs: float, outputs: float) -> float:
+    """Bytes between n tile memories that share a thin product, over sqrt(n).
+
+        2 M sqrt(a b K N)
+
+    Memories form a grid over K and N, since a weight larger than the tokens is never moved: rows of it read the same
+    activations (a = 2 bytes) and columns add up partial sums (b = 8 bytes, written and read), and the best grid pays
+    the same for both.
+
+    Source: [kwasniewski2019] section 6 for grids that balance both; the two costs are elementary.
+    """
+    return 2.0 * tokens * math.sqrt(2.0 * 2.0 * PARTIAL_SUM_B * inputs * outputs)
 
 
 def elementwise(name: str, elements: float, n_passes: float, moved: float) -> Op:

@@ -15,22 +15,19 @@ from dse.lowering.demand import demand
 from dse.lowering.plan import Plan
 from dse.physics.area import block_areas
 from dse.physics.calibration import default_calibration
-from dse.physics.evaluate import chip_technology, evaluate_demand, silicon
+from dse.physics.evaluate import chip_technology, evaluate_demand
 from dse.physics.power import (
     crossing_B,
-    dynamic_W,
     energy_J,
     full_load_power_W,
-    op_energy_J,
     power_W,
     static_W,
     step_energy,
     supply_V,
-    sustained_W,
     throttled_s,
     voltage_limit,
 )
-from dse.physics.step import op_times, step_time
+from dse.physics.step import step_time
 from dse.technology.node import PRECISIONS, ByPrecision
 from dse.technology.presets import node, node_names, technology
 from dse.workload.presets import model
@@ -214,33 +211,3 @@ def test_no_step_draws_more_than_full_load(trn2, lowered):
     volt = supply_V(chip_.clock_Hz, chip_.nominal_clock_Hz, t.node)
     most = sum(float(x) for x in full_load_power_W(chip_, t, "bf16", area, jnp.asarray(265.0), volt).values())
     assert float(e.power_W) < most
-
-
-def test_operators_together_burn_what_the_step_burns():
-    """Energy of all runs of all operators is the step's, but for its links and the optimizer's bytes."""
-    plan, w = Plan(tp=16, pp=1, dp=4), Training(model("llama-3.1-8b"), 64, 4096)
-    s = system("trn2-ultraserver", 64)
-    c, t = default_calibration("trainium2"), chip_technology(s.chip)
-    d = demand(w, plan, s, chip_reference(s.chip, c))
-    d = dataclasses.replace(d, optimizer_B=np.float64(0.0))
-    volt, die = jnp.asarray(0.7), jnp.asarray(300.0)
-    step = step_time(d, s.chip, c)
-    whole = step_energy(d, step, s.chip, t, volt, die)
-    one = op_energy_J(d.ops, s.chip, t, c, volt, die)
-    crossing = float(crossing_B(step.hbm_B, s.chip) * t.die_to_die.energy_J_per_B)
-    links = float(whole.link_J) - crossing
-    assert float(d.n_micro * jnp.sum(d.ops.runs * one)) == pytest.approx(float(energy_J(whole)) - links, rel=1e-9)
-
-
-def test_no_operator_burns_more_than_it_is_cooled_for():
-    """With energy over dynamic power as one more bound, each operator's own power stays below the limit."""
-    s = system("trn2-ultraserver", 64)
-    c, t = default_calibration("trainium2"), chip_technology(s.chip)
-    d = demand(Training(model("llama-3.1-8b"), 64, 4096), Plan(tp=16, pp=1, dp=4), s, chip_reference(s.chip, c))
-    parts = silicon(s.chip, t)
-    energy = op_energy_J(d.ops, s.chip, t, c, parts.supply_V, parts.die_mm2)
-    hot = sustained_W(energy, op_times(d.ops, s.chip, c), d.ops.n_launches * c.launch_s, parts.static_W, t)
-    limit = 0.8 * float(jnp.max(hot))
-    times = op_times(d.ops, s.chip, c, energy / dynamic_W(jnp.asarray(limit), parts.static_W, t))
-    cooled = sustained_W(energy, times, d.ops.n_launches * c.launch_s, parts.static_W, t)
-    assert 0.9 * limit < float(jnp.max(cooled)) <= limit * (1 + 1e-9)

@@ -66,9 +66,9 @@ if TYPE_CHECKING:
     from .physics.step import step_time as step_time
     from .report.validation import validate as validate
     from .study.design import Choice as Choice
+    from .study.metrics import Limit as Limit
     from .study.study import Study as Study
     from .study.study import load_study as load_study
-    from .study.terms import Limit as Limit
     from .sweep import results as results
     from .technology.presets import Technology as Technology
     from .workload.presets import model as model

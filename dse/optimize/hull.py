@@ -14,10 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..evaluation.assembly import chip_reference
-from ..lowering.demand import StepDemand, stack_demands
 from ..lowering.plan import Plan
-from ..lowering.served import asked_demand
+from ..lowering.step_demand import StepDemand
 from .space import Space
 
 BETTER_MORE = ("window_micro", "tokens")
@@ -63,15 +61,10 @@ class PlanTable:
 
 def plan_tables(space: Space) -> tuple[PlanTable, ...]:
     """Every valid plan of every workload of a study, dominated ones dropped."""
-    ref = chip_reference(space.study.baseline.chip, space.calibration)
-    tables = []
-    of_each = zip(space.study.workloads.values(), space.systems, space.lowered, strict=True)
-    for (workload, _), system, (every, _) in of_each:
-        on_arrays = [
-            per_step(stack_demands([asked_demand(workload, p, system, ref, a) for p in every])) for a in space.arrays
-        ]
-        tables.append(_table(tuple(every), on_arrays))
-    return tuple(tables)
+    return tuple(
+        _table(tuple(every), [per_step(d) for d in space.on_arrays(w, every)])
+        for w, (every, _) in enumerate(space.lowered)
+    )
 
 
 def per_step(d: StepDemand) -> StepDemand:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..explore.risk import Risk
 from ..explore.robust import Hopeless, Robust
-from ..study.terms import DELIVERED
+from ..study.metrics import DELIVERED
 from .format import digits, label, percent, quantity_text, times
 from .results import study_manifest, write_json
 from .tables import WIDE, beside, table

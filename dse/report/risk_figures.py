@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..explore.risk import Risk
-from ..study.terms import DELIVERED
+from ..study.metrics import DELIVERED
 from .format import digits, label, percent, quantity_text, times, unit_of
 from .risk import FEW, SHOWN_DRIVERS, driver_text
 from .style import BAND, CONTEXT, DESIGN, HARMS, HELPS, REACHED, STYLE, plt, save

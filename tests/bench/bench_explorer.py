@@ -27,7 +27,7 @@ from dse.explore.ray import Rays
 from dse.optimize.search import Search
 from dse.optimize.space import Space
 from dse.study.design import with_free
-from dse.study.terms import METRICS
+from dse.study.metrics import METRICS
 
 matplotlib.use("Agg")
 

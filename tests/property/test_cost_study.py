@@ -12,8 +12,8 @@ from dse.optimize.curvature import curvature_batch
 from dse.optimize.solution import Status
 from dse.optimize.solve import solve
 from dse.optimize.space import Space
+from dse.study.metrics import ECONOMIC
 from dse.study.study import load_study, study_from
-from dse.study.terms import ECONOMIC
 
 ROOT = Path(__file__).parents[2]
 SHIPPED, TINY = ROOT / "sweeps" / "trainium4_cost.toml", ROOT / "tests" / "data" / "tiny.toml"

@@ -11,7 +11,7 @@ from dse.explore.remedy import remedy
 from dse.explore.sensitivity import Given, sensitivity
 from dse.optimize.search import Search, solve_all
 from dse.optimize.space import Space
-from dse.study.terms import Limit
+from dse.study.metrics import Limit
 
 pytestmark = pytest.mark.slow
 

@@ -104,12 +104,12 @@ class Relaxation:
 
     name: str
     """Metric of the limit to loosen."""
-    sense: str
-    """"at_most" or "at_least"."""
     limit: float
     """What the study asks."""
     needed: float
     """What would be enough, together with the other relaxations."""
+    sense: str = "at_most"
+    """"at_most" or "at_least"."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,7 +182,7 @@ class Solution:
         )
 
 
-def as_json(solution: Solution) -> dict[str, Any]:
+def solution_json(solution: Solution) -> dict[str, Any]:
     """`solution` as plain data for machines, canonical units; the status word is `optimal`, `local` or `infeasible`."""
     s = solution
     out: dict[str, Any] = {

@@ -251,7 +251,7 @@ def _infeasible(search: Search, candidates: list[Candidate], alternatives: tuple
         loosen = float(np.exp(max(found.loosening[i] for i in core.rows_of(k))))
         if loosen > 1 + SMALLEST_LOOSENING:
             needed = limit.value * loosen if limit.sense == "at_most" else limit.value / loosen
-            relaxations.append(Relaxation(limit.metric, limit.sense, limit.value, needed))
+            relaxations.append(Relaxation(limit.metric, limit.value, needed, limit.sense))
     return Solution(
         study=study, status=Status.INFEASIBLE, goal=float("inf"), choice=None, chip=None, continuous={}, silicon=None,
         workloads=(), limits=(), certificate=None, alternatives=alternatives, relaxations=tuple(relaxations),

@@ -19,6 +19,7 @@ from functools import cached_property, partial
 import jax
 import numpy as np
 
+from ..core.errors import SpecError
 from ..lowering.step_demand import StepDemand
 from ..study.convex import ConvexCore, Data
 from .batch import in_batches, solve_batch
@@ -33,6 +34,9 @@ PRICED = 8
 """Regions of a batch, those of least bound, at whose chips all plans are priced."""
 WHOLE = 1e-6
 """Distance to a whole number, or to the hull's step time, that counts as none [relative]."""
+
+AGAINST = 1e-6
+"""Slope of a Lagrangian against the sign of a coefficient that is rounding [log units]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,11 +145,18 @@ class Tables:
     def slopes(self, choices: list[int], rows: list[np.ndarray], optima: Optimum) -> list[np.ndarray]:
         """Slope of each Lagrangian by the rows: what one unit more of a coefficient costs, at least 0.
 
-        A negative one is a coefficient whose declared sign is wrong: hulls would then bound nothing.
+        Raises:
+            SpecError: a slope is negative, so a hull bounds nothing: a limit asks for more of what plans spend.
         """
         args = (self.data(choices, rows), optima.z, optima.multipliers)
         found = in_batches(partial(plan_slopes, self.search.core), args, BATCH)
-        return [t.flat(s) * t.signs for t, s in zip(self.of_workloads, found, strict=True)]
+        slopes = [t.flat(s) * t.signs for t, s in zip(self.of_workloads, found, strict=True)]
+        for slope, row in zip(slopes, rows, strict=True):
+            if np.any(slope * np.abs(row) < -AGAINST):
+                raise SpecError(
+                    "no proof over plans: a limit asks for at least some of what a plan spends (power, cost)"
+                )
+        return slopes
 
 
 @dataclasses.dataclass

@@ -73,7 +73,7 @@ def test_tables_hold_every_plan_that_can_be_best(space):
     (table,), (demands,) = plan_tables(space), [stack_demands(space.lowered[0][1])]
     every = space.lowered[0][0]
     assert table.n_valid == len(every) >= len(table.plans)
-    chip, c = space.study.baseline.chip, space.calibration
+    chip, (c,) = space.study.baseline.chip, space.calibrations
     rng = np.random.default_rng(1)
     for _ in range(6):
         other = dataclasses.replace(

@@ -38,10 +38,10 @@ def in_batches(fun: Callable[..., Any], args: tuple[Any, ...], size: int) -> Any
 
 
 @eqx.filter_jit
-def _solve_chunk(fun: Model, data: Any, boxes: list[Array], settings: Settings) -> Optimum:
+def _solve_chunk(fun: Model, data: Any, boxes: list[Array | np.ndarray], settings: Settings) -> Optimum:
     """One compiled batch."""
 
-    def one(data: Any, box: list[Array]) -> Optimum:
+    def one(data: Any, box: list[Array | np.ndarray]) -> Optimum:
         return solve_convex(fun, data, *box, settings=settings)
 
     return eqx.filter_vmap(one, in_axes=(eqx.if_array(0), 0))(data, boxes)
@@ -82,7 +82,7 @@ def solve_batch(
     ((n_batch,),) = axes
     boxes = [np.broadcast_to(x, (n_batch, x.shape[-1])) for x in boxes]
 
-    def solve(some: Any, box: list[Array]) -> Optimum:
+    def solve(some: Any, box: list[Array | np.ndarray]) -> Optimum:
         return _solve_chunk(fun, eqx.combine(some, shared), box, settings)
 
     return in_batches(solve, (arrays, boxes), size or min(WIDEST, 2 ** (n_batch - 1).bit_length()))

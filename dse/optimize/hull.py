@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -80,17 +81,12 @@ def declared_signs(demand: Any) -> Any:
 
 
 def wrong_signs(core: ConvexCore, data: Data, z: np.ndarray) -> tuple[str, ...]:
-    """Coefficients by which goal or a ratio moves against the declared sign at a point of the box, `data` of one choice.
+    """Coefficients by which goal or a ratio of one choice moves against the declared sign at a point of the box.
 
     Measured by gradients, so a point that finds nothing proves nothing: ask at many, corners included.
     """
-
-    def logs(demands: tuple[StepDemand, ...]) -> Array:
-        goal, ratios = core.logs(z, dataclasses.replace(data, demands=demands))
-        return jnp.append(ratios, goal)
-
     signs = jax.tree.leaves(tuple(declared_signs(d) for d in data.demands))
-    slopes = jax.tree_util.tree_flatten_with_path(jax.jacrev(logs)(data.demands))[0]
+    slopes = jax.tree_util.tree_flatten_with_path(_slopes(core, data, z))[0]
     found = []
     for (path, slope), sign in zip(slopes, signs, strict=True):
         largest = float(np.max(np.abs(slope), initial=0.0))
@@ -98,6 +94,17 @@ def wrong_signs(core: ConvexCore, data: Data, z: np.ndarray) -> tuple[str, ...]:
         if not right:  # not a number is wrong too
             found.append(jax.tree_util.keystr(path))
     return tuple(found)
+
+
+@partial(jax.jit, static_argnums=0)
+def _slopes(core: ConvexCore, data: Data, z: Array) -> tuple[StepDemand, ...]:
+    """Slope of every log ratio and of the log goal by every coefficient."""
+
+    def logs(demands: tuple[StepDemand, ...]) -> Array:
+        goal, ratios = core.logs(z, dataclasses.replace(data, demands=demands))
+        return jnp.append(ratios, goal)
+
+    return jax.jacrev(logs)(data.demands)
 
 
 def per_step(d: StepDemand) -> StepDemand:

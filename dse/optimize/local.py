@@ -24,7 +24,7 @@ from ..core.errors import SpecError
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..lowering.plan import Plan
-from ..study.convex import ConvexCore, Data, Row, chip_at
+from ..study.convex import ConvexCore, Data, chip_at
 from ..study.design import Choice, with_free
 from ..study.metrics import State
 from ..study.study import Study
@@ -56,14 +56,6 @@ class Own:
     """Names, limits and laws."""
     goal: Goal
     """What to minimise."""
-
-    def variables(self) -> tuple[str, ...]:
-        """Coordinates, as of the core."""
-        return self.core.variables()
-
-    def rows(self) -> tuple[Row, ...]:
-        """Ratios, as of the core."""
-        return self.core.rows()
 
     def separate(self, x: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, ...]:
         """Goal and every ratio as outputs of their own, for the convexity walker."""
@@ -138,7 +130,7 @@ def solve_local(
     own = Own(search.core, goal)
     data = search.space.batch([c.choice_index for c in candidates], [c.plan_index for c in candidates])
     check_goal(own, candidates[0], element(data, 0))
-    unproved = unproved_terms(own, data)
+    unproved = unproved_terms(own.core, data, own.separate)
     if not unproved:
         return convex_answer(search, own, candidates, data)
     progress(f"not proved log-log convex: {unproved[0]}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Protocol
+from typing import TypeAlias
 
 import jax
 import numpy as np
@@ -15,7 +15,7 @@ from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import extreme
 from ..physics.evaluate import Silicon, chip_technology, evaluate_demand, silicon, throttled_step_s
-from ..study.convex import Data, Kind, Row, chip_at
+from ..study.convex import ConvexCore, Data, Kind, chip_at
 from ..study.design import INTEGERS, choice_technology, template, with_free
 from ..study.metrics import METRICS, Load, State, mean_speedup, upkeep_of
 from ..study.study import Study
@@ -58,29 +58,18 @@ def solve(study: Study, progress: Callable[[str], None] = lambda _: None, space:
     return report_of(search, best, continuous, candidates[0], alternatives)
 
 
-class Provable(Protocol):
-    """What the walker reads of a convex core, or of one with another goal."""
-
-    def variables(self) -> tuple[str, ...]:
-        """Names of the positive numbers."""
-        ...
-
-    def rows(self) -> tuple[Row, ...]:
-        """What every ratio means."""
-        ...
-
-    def separate(self, x: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, ...]:
-        """Goal and every ratio as outputs of their own."""
-        ...
+Separate: TypeAlias = Callable[[Mapping[str, FloatLike], Data], tuple[FloatLike, ...]]
+"""Goal and every ratio as outputs of their own, of named positive numbers and coefficients."""
 
 
-def unproved_terms(core: Provable, data: Data) -> tuple[str, ...]:
+def unproved_terms(core: ConvexCore, data: Data, separate: Separate | None = None) -> tuple[str, ...]:
     """Objective and limits that the walker cannot prove log-log convex, each with the operation that breaks it.
 
-    `data` is batched over choices and plans: the proof then holds for all of them at once.
+    `data` is batched over choices and plans: the proof then holds for all of them at once. `separate` is the core's
+    unless it has another goal.
     """
     x = {name: np.asarray(1.0) for name in core.variables()}
-    verdicts = curvature_batch(core.separate, x, data)
+    verdicts = curvature_batch(separate or core.separate, x, data)
     labels = ("goal", *(r.label for r in core.rows()))
     return tuple(f"{label}: {v.reason}" for label, v in zip(labels, verdicts, strict=True) if not v.is_convex)
 

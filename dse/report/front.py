@@ -21,8 +21,8 @@ from ..explore.sensitivity import Parameter, Sensitivity
 from ..hardware.presets import default_system
 from ..hardware.presets import system as preset_system
 from ..physics.evaluate import chip_technology, silicon
+from ..study.metrics import DELIVERED, METRICS, OWNED, Load, State
 from ..study.study import Study
-from ..study.terms import DELIVERED, METRICS, OWNED, State, Work
 from ..workload.transformer import Workload
 from .results import study_manifest, write_json
 from .tables import table
@@ -107,7 +107,7 @@ def named_chips(study: Study, metrics: tuple[str, ...], baseline_s: list[float])
     if any(m in OWNED for m in metrics) or study.services:
         return found
     for name in NAMED:
-        works = []
+        loads = []
         chip = preset_system(default_system(name)).chip
         tech = chip_technology(chip)
         try:
@@ -115,11 +115,11 @@ def named_chips(study: Study, metrics: tuple[str, ...], baseline_s: list[float])
                 assert isinstance(workload, Workload)
                 _, e = evaluate(preset_system(default_system(name), n), workload)
                 share = np.float64(1.0 / len(study.workloads))
-                works.append(Work(e.step_s, e.power_W, np.float64(base), e.tokens_per_s * e.step_s / n, share))
+                loads.append(Load(e.step_s, e.power_W, np.float64(base), e.tokens_per_s * e.step_s / n, share))
         except DseError:
             continue
         s = silicon(chip, tech)
-        state = State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, works, [])
+        state = State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, loads, [])
         values = [METRICS[m](state) for m in metrics]
         found.append(Named(name, tuple(float(max(v) if isinstance(v, list) else v) for v in values)))
     return found

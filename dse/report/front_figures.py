@@ -13,7 +13,7 @@ from ..core.text import digits, label, scale_of, unit_of
 from ..explore.front import Front
 from ..explore.sensitivity import Sensitivity
 from ..optimize.tree import Progress
-from ..study.terms import DELIVERED
+from ..study.metrics import DELIVERED
 from .front import SHOWN, Named, goal_text, heading
 from .style import CONTEXT, DESIGN, HARMS, HELPS, NODES, STYLE, plt, save
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..core.files import write_whole
 from ..core.text import label
 from ..explore.front import Front
-from ..study.terms import DELIVERED
+from ..study.metrics import DELIVERED
 from .front import Named, goal_text, heading
 from .style import DESIGN, HELPS
 

@@ -95,8 +95,7 @@ def template(choice: Choice, baseline: Chip, scaleout_Bps: float) -> Chip:
     """A chip with the structure of `choice`; its free numbers are still the baseline's.
 
     Near-datapath memory (PSUM) grows with the columns it serves; the pipeline keeps its depth and, at nominal voltage,
-    its clock: a node's gain is its energy at equal speed, and speed is bought along its V-f curve. Names are blank so
-    that chips of all choices stack under `jax.vmap`.
+    its clock: a node's gain is its energy at equal speed, and speed is bought along its V-f curve.
     """
     engine = array_of(choice, baseline)
     base = baseline.core
@@ -104,22 +103,16 @@ def template(choice: Choice, baseline: Chip, scaleout_Bps: float) -> Chip:
         base, tensor=engine, local_sram_B=base.local_sram_B * float(engine.cols) / float(base.tensor.cols)
     )
     return dataclasses.replace(
-        baseline, name="design", node="", hbm="", link="", core=core, n_dies=choice.n_dies,
+        baseline, name="design", node=choice.node, hbm=choice.hbm, link=choice.link, core=core, n_dies=choice.n_dies,
         spare_frac=choice.spare_cores * choice.n_dies / float(baseline.n_cores),
         scaleout_bandwidth_per_dir_Bps=scaleout_Bps,
     )  # fmt: skip
 
 
 def choice_technology(choice: Choice, package: str) -> Technology:
-    """Technology of a choice with blank names, so that all choices stack under `jax.vmap`."""
+    """Technology of a choice; its dies are harvested if it buys spare cores."""
     tech = technology(choice.node, choice.hbm, choice.link, package=package)
-    tech = dataclasses.replace(tech, package=harvested(tech.package, np.float64(choice.spare_cores)))
-    return Technology(*(dataclasses.replace(part, name="") for part in tech.__dict__.values()))
-
-
-def named(chip: Chip, choice: Choice, name: str) -> Chip:
-    """`chip` with the names of its choice written back."""
-    return dataclasses.replace(chip, name=name, node=choice.node, hbm=choice.hbm, link=choice.link)
+    return dataclasses.replace(tech, package=harvested(tech.package, np.float64(choice.spare_cores)))
 
 
 def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:

@@ -16,7 +16,7 @@ from ..hardware.chip import Chip
 from ..lowering.headroom import usable_frac
 from ..physics.evaluate import evaluate_demand, silicon
 from ..physics.power import foreign_frac
-from ..study.terms import State
+from ..study.metrics import State
 from .columns import EVALUATED, OF_CHIP
 from .keys import CHIP_NUMBERS
 from .points import UNSET, Points, Sweep

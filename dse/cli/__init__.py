@@ -21,6 +21,7 @@ from .check import Calibrate, Validate
 from .evaluate import Evaluate
 from .facts import Chips, Models
 from .fleet import Cost, Fleet
+from .forecast import ForecastCommand
 from .front import FrontCommand, SensitivityCommand
 from .report import ReportCommand
 from .risk import BacktestCommand, RiskCommand
@@ -35,6 +36,7 @@ Command = (
     | Annotated[SensitivityCommand, tyro.conf.subcommand("sensitivity")]
     | Annotated[RiskCommand, tyro.conf.subcommand("risk")]
     | Annotated[BacktestCommand, tyro.conf.subcommand("backtest")]
+    | Annotated[ForecastCommand, tyro.conf.subcommand("forecast")]
     | Annotated[Serve, tyro.conf.subcommand("serve")]
     | Annotated[Serviced, tyro.conf.subcommand("portfolio")]
     | Annotated[Chips, tyro.conf.subcommand("chips")]

@@ -12,23 +12,25 @@ from ..hardware.chip import Chip
 from ..hardware.system import System
 from ..lowering.collective import Reference
 from ..lowering.demand import demand, stack_demands
-from ..lowering.headroom import usable_frac
+from ..lowering.headroom import prefetch_frac, usable_frac
 from ..lowering.plan import Plan
 from ..lowering.served import Asked, asked_demand, asked_plans
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
 from ..physics.calibration import Calibration, reference_speeds, workload_calibration
 from ..physics.evaluate import Evaluation, chip_technology, evaluate_demand
+from ..physics.residency import ahead_frac
 from ..technology.presets import Technology
 from ..workload.transformer import Workload
 
 
 @jax.jit
 def plan_steps_s(demands: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> FloatLike:
-    """Throttled step time of every demand (leading axis) on one chip, inf where it does not fit in memory."""
+    """Throttled step time of every demand (leading axis) on one chip, inf where it does not fit in memory or SRAM."""
 
     def one(d: StepDemand) -> FloatLike:
         fits = d.memory_B <= usable_frac() * chip.hbm_capacity_B
+        fits &= ahead_frac(d, chip, c, jnp.asarray(prefetch_frac())) <= 1.0
         return jnp.where(fits, evaluate_demand(d, chip, tech, c).step_s, jnp.inf)
 
     return jax.vmap(one)(demands)
@@ -74,9 +76,11 @@ def chip_reference(chip: Chip, c: Calibration) -> Reference:
     return reference_speeds(c, float(chip.scaleup_bandwidth_per_dir_Bps), float(chip.scaleout_bandwidth_per_dir_Bps))
 
 
-def lowered(system: System, workload: Asked, c: Calibration) -> tuple[list[Plan], list[StepDemand]]:
-    """All valid plans and their demands; PlanError if nothing divides."""
-    every = asked_plans(workload, system)
+def lowered(
+    system: System, workload: Asked, c: Calibration, streams: bool = False
+) -> tuple[list[Plan], list[StepDemand]]:
+    """All valid plans, streamed ones too if asked for, and their demands; PlanError if nothing divides."""
+    every = asked_plans(workload, system, streams)
     if not every:
         raise PlanError(
             f"no plan divides {workload.model.name} over {system.n_chips} chips of {system.name} with this batch; "

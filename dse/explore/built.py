@@ -15,9 +15,9 @@ from jaxtyping import Array
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..physics.area import block_areas, die_edge_mm, shoreline_mm, total_area_mm2
-from ..physics.power import energy_J, static_W, step_energy, throttled_s, voltage_limit
+from ..physics.power import energy_J, static_W, step_energy, throttled_s, voltage_limit, work_W
 from ..physics.step import step_time
-from ..study.convex import ConvexCore, Data
+from ..study.convex import WORK, ConvexCore, Data
 from ..study.design import with_free
 from ..technology.presets import Technology
 
@@ -56,8 +56,10 @@ def as_built(core: ConvexCore, free: Mapping[str, FloatLike], data: Data) -> dic
     volt, die = least_supply_V(chip, data), least_die_mm2(chip, data.tech)
     static = static_W(chip, data.tech, block_areas(chip, data.tech), volt)
     x = {**{n: free[n] for n in core.free}, "supply_V": volt, "die_mm2": die}
+    if core.cools:
+        x[WORK] = work_W(core.cooled_W(data), static, data.tech)
     for name, d, c in zip(core.workloads, data.demands, data.calibrations, strict=True):
-        step = step_time(d, chip, c)
+        step = step_time(d, chip, c, core.allowed(d, chip, x, data, c))
         energy = energy_J(step_energy(d, step, chip, data.tech, volt, die))
         x[f"step_s:{name}"] = throttled_s(step.total_s, energy, static, core.power_cap_W(data), data.tech)
     return x

@@ -21,6 +21,7 @@ from ..optimize.search import Search
 from ..optimize.space import Space
 from ..physics.calibration import Calibration, calibration_receipts
 from ..physics.evaluate import chip_technology, evaluate_demand
+from ..physics.residency import ahead_frac
 from ..study.convex import Data
 from ..study.design import template
 from ..technology.presets import DIE_TO_DIE, Technology, memory, receipts
@@ -109,12 +110,16 @@ class Samples:
             for c in self.space.calibrations
         )  # fmt: skip
 
-    @cached_property
-    def usable_frac(self) -> np.ndarray:
-        """Share of HBM that tensors may fill, per draw."""
-        fact = by_name(headroom_receipts())["usable_frac"]
+    def headroom(self, name: str) -> np.ndarray:
+        """A share of memory, per draw."""
+        fact = by_name(headroom_receipts())[name]
         values = self.draw.values("headroom", fact)
         return np.full(self.draw.n, float(fact.value)) if values is None else values
+
+    @property
+    def usable_frac(self) -> np.ndarray:
+        """Share of HBM that tensors may fill, per draw."""
+        return self.headroom("usable_frac")
 
     @cached_property
     def baseline(self) -> Chip:
@@ -138,7 +143,7 @@ class Samples:
         for w, (every, demands) in enumerate(self.space.lowered):
             places = [every.index(p) for p in self.space.plans[w]]
             stacked = jax.tree.map(lambda *xs: np.stack(xs), *(demands[i] for i in places))
-            args = (self.baseline, world, self.calibrations[w], self.usable_frac)
+            args = (self.baseline, world, self.calibrations[w], self.usable_frac, self.headroom("prefetch_frac"))
             best.append(in_batches(partial(_baseline_seconds, stacked), unnamed(args), CHUNK))
         return np.stack(best, axis=1) if best else np.zeros((self.draw.n, 0))
 
@@ -153,6 +158,7 @@ class Samples:
         drawn = {
             "chip": self._template(choice_index), "tech": tech, "calibrations": self.calibrations,
             "baseline_s": self.baseline_s, "usable_frac": self.usable_frac,
+            "prefetch_frac": self.headroom("prefetch_frac"),
             "overdrive_V": tech.node.nominal_V - tech.node.threshold_V,
             "bond_loss": -np.log(tech.package.bond_yield_frac),
         }  # fmt: skip
@@ -185,15 +191,16 @@ def batched(cls: type, *fields: Any) -> Any:
 
 @jax.jit
 def _baseline_seconds(
-    demands: StepDemand, chip: Chip, tech: Technology, calibration: Calibration, usable: FloatLike
+    demands: StepDemand, chip: Chip, tech: Technology, calibration: Calibration, usable: FloatLike, ahead: FloatLike
 ) -> FloatLike:
     """Least throttled step time of a chip over the demands (leading axis) that fit, for every draw."""
 
-    def one(chip_: Chip, tech_: Technology, c: Calibration, share: FloatLike) -> FloatLike:
+    def one(chip_: Chip, tech_: Technology, c: Calibration, share: FloatLike, held: FloatLike) -> FloatLike:
         def under(d: StepDemand) -> FloatLike:
             seconds = evaluate_demand(d, chip_, tech_, c).step_s
-            return jnp.where(d.memory_B <= share * chip_.hbm_capacity_B, seconds, jnp.inf)
+            fits = (d.memory_B <= share * chip_.hbm_capacity_B) & (ahead_frac(d, chip_, c, held) <= 1.0)
+            return jnp.where(fits, seconds, jnp.inf)
 
         return jnp.min(jax.vmap(under)(demands))
 
-    return jax.vmap(one)(chip, tech, calibration, usable)
+    return jax.vmap(one)(chip, tech, calibration, usable, ahead)

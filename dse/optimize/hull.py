@@ -119,9 +119,13 @@ def per_step(d: StepDemand) -> StepDemand:
         lambda x: x * runs.reshape(runs.shape + (1,) * (x.ndim - runs.ndim)),
         dataclasses.replace(d.ops, runs=np.ones_like(runs)),
     )
-    tensor, pipeline, shard = (jax.tree.map(lambda x: x * each, t) for t in (d.tensor, d.pipeline, d.shard))
+    tensor, pipeline, shard, stream = (
+        jax.tree.map(lambda x: x * each, t) for t in (d.tensor, d.pipeline, d.shard, d.stream)
+    )
+    stream = dataclasses.replace(stream, share=d.stream.share, gap_frac=d.stream.gap_frac / each)
     return dataclasses.replace(
         d, ops=dataclasses.replace(ops, runs=np.ones_like(runs)), tensor=tensor, pipeline=pipeline, shard=shard,
+        stream=stream,
         n_host=d.n_host * each, n_sync=d.n_sync * each, n_micro=np.ones_like(each),
         bubble_micro=d.bubble_micro / each, window_micro=d.window_micro / each,
         macs=d.macs * each[:, None], sram_B=d.sram_B * each,

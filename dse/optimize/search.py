@@ -18,6 +18,7 @@ from ..lowering.step_demand import StepDemand
 from ..physics.area import block_areas
 from ..physics.calibration import Calibration
 from ..physics.power import energy_J, static_W, step_energy, throttled_s
+from ..physics.residency import ahead_frac
 from ..physics.step import step_time
 from ..study.convex import ConvexCore, Data
 from ..study.design import INTEGERS, with_free
@@ -27,6 +28,8 @@ from .space import Space, element
 
 MAX_ROUNDS = 6
 """Rounds of pricing plans and solving chips; in practice two or three settle."""
+FITS = 1e-6
+"""Excess over the room in SRAM that is rounding: a solved chip has just enough."""
 SAME = 1e-9
 """Changes of a goal below this are rounding [log units]."""
 
@@ -55,8 +58,8 @@ class Candidate:
 def bounds(space: Space) -> tuple[np.ndarray, np.ndarray]:
     """Log bounds of every coordinate of the convex core, shape (n,) each.
 
-    Supply and die area are bounded by every node's product limits and the reticle; step times lie within a
-    factor 1,000 of the baseline's.
+    Supply and die area are bounded by every node's product limits and the reticle; step times and the power for work
+    lie within a factor 1,000 of the baseline's.
     """
     tech = space.without_plans.tech
     low_V, high_V = float(np.min(tech.node.minimum_V)), float(np.max(tech.node.maximum_V))
@@ -64,7 +67,9 @@ def bounds(space: Space) -> tuple[np.ndarray, np.ndarray]:
     free = [(f.lower, f.upper) for f in space.study.free]
     deadlines = zip(space.baselines, space.study.deadlines_s, strict=True)
     times = [(min(seconds, deadline) / SPAN, min(seconds * SPAN, deadline)) for (_, seconds), deadline in deadlines]
-    box = np.log(np.asarray([*free, (low_V, high_V), (reticle / SPAN, reticle), *times]))
+    tdp_W = float(space.study.baseline.chip.power_limit_W)
+    work = [(tdp_W / SPAN, tdp_W * SPAN)] if space.study.core().cools else []
+    box = np.log(np.asarray([*free, (low_V, high_V), (reticle / SPAN, reticle), *work, *times]))
     return box[:, 0], box[:, 1]
 
 
@@ -76,17 +81,18 @@ SPAN = 1e3
 def priced_s(core: ConvexCore, z: FloatLike, data: Data, demands: tuple[StepDemand, ...]) -> list[FloatLike]:
     """Throttled time per token of every plan of every workload on each design, shape (designs, plans) per workload.
 
-    The power limit is the study's, if it has one; a plan that does not fit in memory, or misses the deadline, takes
-    forever.
+    Power limits are the study's, if it has any; a plan that does not fit in memory or in SRAM, or misses the deadline,
+    takes forever.
     """
 
     def seconds(z_: FloatLike, data_: Data, d: StepDemand, c: Calibration, deadline_s: FloatLike) -> FloatLike:
         x = core.positive(z_)
         chip = with_free(data_.chip, {n: x[n] for n in core.free})
-        step = step_time(d, chip, c)
+        step = step_time(d, chip, c, core.allowed(d, chip, x, data_, c))
         energy = energy_J(step_energy(d, step, chip, data_.tech, x["supply_V"], x["die_mm2"]))
         static = static_W(chip, data_.tech, block_areas(chip, data_.tech), x["supply_V"])
         fits = d.memory_B <= data_.usable_frac * chip.hbm_capacity_B * (1 + 1e-9)
+        fits &= ahead_frac(d, chip, c, data_.prefetch_frac) <= 1 + FITS
         taken = throttled_s(step.total_s, energy, static, core.power_cap_W(data_), data_.tech)
         return jnp.where(fits & (taken <= deadline_s * (1 + 1e-9)), taken / d.tokens, jnp.inf)
 
@@ -96,10 +102,13 @@ def priced_s(core: ConvexCore, z: FloatLike, data: Data, demands: tuple[StepDema
 
 
 def fastest_plans(
-    core: ConvexCore, z: np.ndarray, data: Data, demands: tuple[StepDemand, ...], present: Sequence[Plans], size: int
-) -> list[Plans]:
-    """Fastest plan of every workload on each design; the present one where none fits."""
+    core: ConvexCore, z: np.ndarray, data: Data, demands: tuple[StepDemand, ...], present: Sequence[Plans], size: int,
+    among: Sequence[Sequence[np.ndarray]] = (),
+) -> list[Plans]:  # fmt: skip
+    """Fastest plan of every workload on each design, of those in `among` if given; the present one where none fits."""
     seconds = in_batches(partial(priced_s, core), (z, data, demands), size)
+    if among:
+        seconds = [np.where([masks[w] for masks in among], s, np.inf) for w, s in enumerate(seconds)]
     return [
         tuple(int(np.argmin(s[i])) if np.isfinite(s[i]).any() else p[w] for w, s in enumerate(seconds))
         for i, p in enumerate(present)
@@ -168,12 +177,12 @@ class Search:
         self.seen.update({(c.choice_index, c.plan_index): c for c in found})
         return found
 
-    def price(self, candidates: list[Candidate]) -> list[Plans]:
-        """Fastest plan of every workload at each candidate's chip."""
+    def price(self, candidates: list[Candidate], among: Sequence[Sequence[np.ndarray]] = ()) -> list[Plans]:
+        """Fastest plan of every workload at each candidate's chip, of those in `among` if given."""
         choices, plans = [c.choice_index for c in candidates], [c.plan_index for c in candidates]
         z = np.stack([c.optimum.z for c in candidates])
         every = self.space.every_plan(choices)
-        return fastest_plans(self.core, z, self.space.batch(choices, plans), every, plans, self.n_choices)
+        return fastest_plans(self.core, z, self.space.batch(choices, plans), every, plans, self.n_choices, among)
 
     def best_goal(self) -> float:
         """Smallest goal so far, infinite if nothing is feasible."""
@@ -182,23 +191,35 @@ class Search:
     def run(self) -> list[Candidate]:
         """Best candidate of every choice, best choice first.
 
-        Starts from the baseline's best plans; then every plan that won anywhere is tried on every choice.
+        Starts from the baseline's best plans, in every combination of orders by itself; then every plan that won
+        anywhere is tried on every choice.
         """
         rounds = itertools.count(1)
+        problems = list(itertools.product(range(self.n_choices), range(len(self.space.classes))))
+        masks = [self.space.classes[k] for _, k in problems]
 
-        def solve(choices: list[int], plans: list[Plans], _: dict[int, Candidate]) -> list[Candidate]:
-            found = self.solve(list(zip(choices, plans, strict=True)))
+        def solve(active: list[int], plans: list[Plans], _: dict[int, Candidate]) -> list[Candidate]:
+            found = self.solve([(problems[i][0], p) for i, p in zip(active, plans, strict=True)])
             feasible = sum(c.log_goal < np.inf for c in found)
             self.progress(f"round {next(rounds)}: {feasible} of {len(found)} feasible, best {self.best_goal():.4f}")
             return found
 
-        alternate([self.space.own_plans] * self.n_choices, solve, self.price, lambda c: c.log_goal)
+        start = [self._start(k) for _, k in problems]
+        alternate(start, solve, partial(self.price, among=masks), lambda c: c.log_goal)
         winners = {c.plan_index for c in self.leaders()}
         crossed = [(i, p) for p in winners for i in range(self.n_choices) if (i, p) not in self.seen]
         if crossed:
             self.solve(crossed)
         self.progress(f"{len(winners)} plans crossed with {self.n_choices} choices: best {self.best_goal():.4f}")
         return sorted(self.leaders(), key=lambda c: c.log_goal)
+
+    def _start(self, k: int) -> Plans:
+        """The baseline's best plans, in the orders of class `k`."""
+        starts = []
+        for kept, own, mask in zip(self.space.plans, self.space.own_plans, self.space.classes[k], strict=True):
+            wanted = kept[int(np.argmax(mask))].order
+            starts.append(kept.index(dataclasses.replace(kept[own], order=wanted)))
+        return tuple(starts)
 
     def leaders(self) -> list[Candidate]:
         """Best candidate of every choice so far, in the order of choices."""

@@ -321,12 +321,18 @@ class Tree:
 
 
 def roots(tables: Tables) -> Iterator[Region]:
-    """One region per choice with all its plans and counts."""
-    groups = tuple(np.arange(len(t.plans)) for t in tables.of_workloads)
+    """One region per choice and combination of orders, with all their plans and counts."""
+    each = [groups_by_order(t) for t in tables.of_workloads]
     for i, choice in enumerate(tables.search.space.study.choices):
         counts = whole_counts(tables.search, choice.n_dies)
         if all(low <= high for low, high in counts):
-            yield Region(i, groups, tuple(counts), -math.inf)
+            yield from (Region(i, groups, tuple(counts), -math.inf) for groups in itertools.product(*each))
+
+
+def groups_by_order(table: PlanTable) -> list[np.ndarray]:
+    """Positions of the plans of each order: a hull of streamed and other plans would move no bytes at all."""
+    orders = np.asarray([p.order for p in table.plans])
+    return [np.flatnonzero(orders == o) for o in dict.fromkeys(orders)]
 
 
 def boxes(search: Search, regions: list[Region]) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from ..technology.package import harvested
 from ..technology.presets import Technology, technology
 from .area import Area, block_areas, die_area_mm2, interposer_mm2
 from .calibration import Calibration
+from .heat import cooled_to, hottest_W
 from .money import Money, bond_loss, package_cost
 from .power import Energy, energy_J, power_W, static_W, step_energy, supply_V, throttled_s
 from .step import Step, step_time
@@ -54,6 +55,8 @@ class Evaluation(eqx.Module):
     """Model FLOP over time and the peak at the precision of the linear layers."""
     memory_B: FloatLike
     """HBM the plan needs per chip."""
+    hottest_W: FloatLike
+    """Package power while the hottest operator runs, at the times in `step`."""
 
 
 def silicon(chip: Chip, tech: Technology) -> Silicon:
@@ -71,10 +74,16 @@ def silicon(chip: Chip, tech: Technology) -> Silicon:
     )
 
 
-def evaluate_demand(d: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> Evaluation:
-    """`d` on `chip`: pure, differentiable and ready for `jax.vmap` over demands, chips or both."""
+def evaluate_demand(
+    d: StepDemand, chip: Chip, tech: Technology, c: Calibration, cooled_W: FloatLike | None = None
+) -> Evaluation:
+    """`d` on `chip`: pure, differentiable and ready for `jax.vmap` over demands, chips or both.
+
+    The mean power keeps to the chip's limit; given `cooled_W`, each operator keeps to that as well.
+    """
     s = silicon(chip, tech)
-    step = step_time(d, chip, c)
+    at = s.supply_V, s.die_mm2
+    step = step_time(d, chip, c, None if cooled_W is None else cooled_to(cooled_W, d, chip, tech, c, *at, s.static_W))
     energy = step_energy(d, step, chip, tech, s.supply_V, s.die_mm2)
     dynamic = energy_J(energy)
     seconds = throttled_s(step.total_s, dynamic, s.static_W, chip.power_limit_W, tech)
@@ -88,6 +97,7 @@ def evaluate_demand(d: StepDemand, chip: Chip, tech: Technology, c: Calibration)
         tokens_per_s=d.tokens / seconds,
         mfu_frac=d.model_FLOP / seconds / peak,
         memory_B=jnp.asarray(d.memory_B, dtype=float),
+        hottest_W=hottest_W(d, step, chip, tech, c, *at, s.static_W),
     )
 
 
@@ -98,6 +108,8 @@ def chip_technology(chip: Chip, package: str = "CoWoS-L") -> Technology:
 
 
 @jax.jit
-def throttled_step_s(d: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> FloatLike:
-    """Throttled step time of one demand on one chip [s]."""
-    return evaluate_demand(d, chip, tech, c).step_s
+def throttled_step_s(
+    d: StepDemand, chip: Chip, tech: Technology, c: Calibration, cooled_W: FloatLike | None = None
+) -> FloatLike:
+    """Throttled step time of one demand on one chip [s]; see `evaluate_demand`."""
+    return evaluate_demand(d, chip, tech, c, cooled_W).step_s

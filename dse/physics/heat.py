@@ -11,7 +11,7 @@ from ..lowering.tiling import OpDemand
 from ..technology.node import PRECISION_BITS, PRECISIONS
 from ..technology.presets import Technology
 from .calibration import Calibration
-from .power import foreign_frac, wire_J_per_B
+from .power import foreign_frac, wire_J_per_B, work_W
 from .step import Cooled, Step, op_traffic_B, stream_traffic_B
 
 
@@ -108,6 +108,25 @@ def hottest_W(
     waits = step.host_exposed_s - d.n_calls * c.call_s - d.n_requests * c.request_s
     together = block * d.n_micro / (step.compute_s + step.tensor_exposed_s + waits)
     return (jnp.maximum(alone, together) + static) * (1.0 + tech.package.voltage_loss_frac)
+
+
+def cooled_to(
+    limit_W: FloatLike, d: StepDemand, chip: Chip, tech: Technology, c: Calibration, volt: FloatLike,
+    die_mm2: FloatLike, static: FloatLike,
+) -> Cooled:  # fmt: skip
+    """Shortest times at which nothing sustained burns more than `limit_W`, delivery losses and static power included.
+
+    Args:
+        limit_W: what the package is cooled for; above its power at rest.
+        d: demand of the step.
+        chip: the chip.
+        tech: energies and delivery loss.
+        c: share of SRAM that holds tiles.
+        volt: supply.
+        die_mm2: area of one die.
+        static: power at any load.
+    """
+    return cooled(sustained_J(d, chip, tech, c, volt, die_mm2), work_W(limit_W, static, tech))
 
 
 def cooled(energies: tuple[FloatLike, FloatLike], work_W: FloatLike) -> Cooled:

@@ -107,7 +107,7 @@ def named_chips(study: Study, metrics: tuple[str, ...], baseline_s: list[float])
     if any(m in OWNED for m in metrics) or study.services:
         return found
     for name in NAMED:
-        loads = []
+        loads, done = [], []
         chip = preset_system(default_system(name)).chip
         tech = chip_technology(chip)
         try:
@@ -115,11 +115,13 @@ def named_chips(study: Study, metrics: tuple[str, ...], baseline_s: list[float])
                 assert isinstance(workload, Workload)
                 _, e = evaluate(preset_system(default_system(name), n), workload)
                 share = np.float64(1.0 / len(study.workloads))
+                done.append(e)
                 loads.append(Load(e.step_s, e.power_W, np.float64(base), e.tokens_per_s * e.step_s / n, share))
         except DseError:
             continue
         s = silicon(chip, tech)
-        state = State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, loads, [])
+        hottest = max((x.hottest_W for x in done), default=np.float64(np.nan))
+        state = State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, hottest, loads, [])
         values = [METRICS[m](state) for m in metrics]
         found.append(Named(name, tuple(float(max(v) if isinstance(v, list) else v) for v in values)))
     return found

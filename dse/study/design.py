@@ -14,7 +14,7 @@ from ..hardware.chip import Chip, TensorEngine
 from ..physics.power import foreign_frac
 from ..technology.node import PRECISIONS, ByPrecision
 from ..technology.package import harvested
-from ..technology.presets import Technology, technology
+from ..technology.presets import Technology, memory, technology
 
 FREE: dict[str, Callable[[Chip], FloatLike]] = {
     "n_cores": lambda c: c.n_cores,
@@ -54,6 +54,10 @@ class Choice:
     """Whether FP4 runs at twice the FP8 rate instead of at the FP8 rate."""
     spare_cores: int = 1
     """Cores of a die beyond those in use, bought so that a die with a bad one can be sold; 0: only whole dies are."""
+    fp8_rate: float = 0.0
+    """MACs of a PE per cycle in FP8, over those in BF16; 0: as the baseline."""
+    stack_capacity_B: float = 0.0
+    """Capacity of a stack as sold; 0: the most of its generation."""
 
     def text(self) -> str:
         """One line for tables."""
@@ -74,10 +78,12 @@ def array_of(choice: Choice, baseline: Chip) -> TensorEngine:
     rows, cols = pe_dims(choice.pe_array)
     base = baseline.core.tensor
     rates = base.macs_per_cycle
-    fp4 = 2.0 * float(rates.fp8) if choice.native_fp4 else float(rates.fp8)
-    rates = ByPrecision(rates.fp32, rates.bf16, rates.fp8, fp4)
+    fp8 = choice.fp8_rate * float(rates.bf16) or float(rates.fp8)
+    fp4 = 2.0 * fp8 if choice.native_fp4 else fp8
     grow = rows / float(base.rows)
     wider = {p: float(base.granule_contract.of(p)) * grow for p in PRECISIONS}
+    wider["fp8"] *= fp8 / float(rates.fp8) if float(rates.fp8) > 0 else 1.0
+    rates = ByPrecision(rates.fp32, rates.bf16, fp8, fp4)
     wider["fp4"] = wider["fp8"] * fp4 / float(rates.fp8)
     return TensorEngine(
         rows,
@@ -105,18 +111,29 @@ def template(choice: Choice, baseline: Chip, scaleout_Bps: float) -> Chip:
     return dataclasses.replace(
         baseline, name="design", node=choice.node, hbm=choice.hbm, link=choice.link, core=core, n_dies=choice.n_dies,
         spare_frac=choice.spare_cores * choice.n_dies / float(baseline.n_cores),
+        hbm_capacity_B=float(baseline.n_stacks) * stack_B(choice),
         scaleout_bandwidth_per_dir_Bps=scaleout_Bps,
     )  # fmt: skip
+
+
+def stack_B(choice: Choice) -> float:
+    """Capacity of one stack: as sold, or the most of its generation [B]."""
+    return choice.stack_capacity_B or float(memory(choice.hbm).stack_capacity_B)
 
 
 def choice_technology(choice: Choice, package: str) -> Technology:
     """Technology of a choice; its dies are harvested if it buys spare cores."""
     tech = technology(choice.node, choice.hbm, choice.link, package=package)
-    return dataclasses.replace(tech, package=harvested(tech.package, np.float64(choice.spare_cores)))
+    package_ = harvested(tech.package, np.float64(choice.spare_cores))
+    return dataclasses.replace(
+        tech, package=package_, memory=dataclasses.replace(tech.memory, stack_capacity_B=stack_B(choice))
+    )
 
 
 def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:
-    """`chip` with free numbers replaced; spare cores keep their number, memory of another die is reached over links.
+    """`chip` with free numbers replaced; memory comes with its stacks, spare cores keep their number.
+
+    Memory of another die is reached over the die-to-die links.
 
     Raises:
         UnknownNameError: a name that is not in `FREE`.
@@ -125,7 +142,9 @@ def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:
         if name not in FREE:
             raise UnknownNameError("free parameter", name, FREE)
     names = list(values)
-    n_spare = chip.spare_frac * chip.n_cores
+    n_spare, stack = chip.spare_frac * chip.n_cores, chip.hbm_capacity_B / chip.n_stacks
     chip = eqx.tree_at(lambda c: [FREE[n](c) for n in names], chip, [values[n] for n in names])
+    if "hbm_capacity_B" not in values:
+        chip = eqx.tree_at(lambda c: c.hbm_capacity_B, chip, stack * chip.n_stacks)
     crossing = chip.hbm_bandwidth_Bps * foreign_frac(chip.n_dies)
     return eqx.tree_at(lambda c: (c.die_to_die_bandwidth_Bps, c.spare_frac), chip, (crossing, n_spare / chip.n_cores))

@@ -22,6 +22,8 @@ from .design import FREE
 
 POWER = "power_W"
 """Mean package power, one value per workload."""
+HOTTEST = "hottest_operator_W"
+"""Package power while the operator that burns most runs: what regulators and cooling must sustain."""
 POWER_CAP = (POWER, "at_most")
 """Metric and sense of the limit that a chip throttles to meet; a power of at least something is no cap."""
 
@@ -50,6 +52,7 @@ class State(eqx.Module):
     money: Money
     die_mm2: FloatLike
     supply_V: FloatLike
+    hottest_W: FloatLike
     loads: list[Load]
     upkeeps: list[Upkeep]
 
@@ -58,7 +61,7 @@ def chip_state(chip: Chip, tech: Technology | None = None) -> State:
     """A chip as a point that `METRICS` can read, without workloads; in what its preset names unless told otherwise."""
     tech = chip_technology(chip) if tech is None else tech
     s = silicon(chip, tech)
-    return State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, [], [])
+    return State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, jnp.asarray(jnp.nan), [], [])
 
 
 def geometric_mean(values: list[FloatLike]) -> FloatLike:
@@ -83,6 +86,8 @@ METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     POWER: lambda s: [w.power_W for w in s.loads],
     **{name: lambda s, of=of: [of(u) for u in s.upkeeps] for name, of in ECONOMIC.items()},
     **{f"mean_{name}": lambda s, of=of: geometric_mean([of(u) for u in s.upkeeps]) for name, of in ECONOMIC.items()},
+    HOTTEST: lambda s: s.hottest_W,
+    "full_load_bf16_W": lambda s: _full_load_W(s, "bf16"),
     "full_load_fp8_W": lambda s: _full_load_W(s, "fp8"),
     "full_load_fp4_W": lambda s: _full_load_W(s, "fp4"),
     "supply_V": lambda s: s.supply_V,
@@ -99,11 +104,13 @@ METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
 """What a limit or a goal can name. `delivered_time` (step time over the baseline's), `chip_energy_per_token_J` and
 those that begin with "mean" are geometric means over the workloads."""
 
+LOADS = (POWER, HOTTEST, "full_load_bf16_W", "full_load_fp8_W", "full_load_fp4_W")
+"""Readings of what a package burns, mildest first; a limit on one is a reading of its TDP."""
 OWNED = (*ECONOMIC, *(f"mean_{name}" for name in ECONOMIC))
 """Metrics that need an owner, per workload or as means."""
 PER_WORKLOAD = (POWER, *ECONOMIC)
 """Metrics with one value per workload: every one must obey a limit, and a goal is their geometric mean."""
-OF_WORKLOADS = ("delivered_time", "served_time", "chip_energy_per_token_J", POWER, *OWNED)
+OF_WORKLOADS = ("delivered_time", "served_time", "chip_energy_per_token_J", POWER, HOTTEST, *OWNED)
 """Metrics that need a workload."""
 
 DELIVERED = "delivered_time"

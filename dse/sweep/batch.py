@@ -147,7 +147,7 @@ def _best_plan(s: Coefficients, chip: Chip, record: tuple[str, ...]) -> tuple[Ar
         best = jnp.where(jnp.any(fits), jnp.argmin(jnp.where(fits, seconds, jnp.inf)), leanest)
     evaluation = evaluate_demand(jax.tree.map(lambda x: x[best], s.demands), chip, s.tech, s.calibration)
     parts = silicon(chip, s.tech)
-    state = State(chip, s.tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, [], [])
+    state = State(chip, s.tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, evaluation.hottest_W, [], [])
     values = [EVALUATED[c][0](evaluation) if c in EVALUATED else OF_CHIP[c][0](state) for c in record]
     return jnp.stack([jnp.asarray(v, dtype=float) for v in values]), best, fits[best]
 

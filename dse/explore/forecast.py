@@ -15,36 +15,30 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from scipy.special import ndtri
 
 from ..core.errors import SpecError
 from ..core.provenance import Sourced, read_receipts
-from ..core.types import FloatLike
 from ..hardware.chip import peak_FLOPps
 from ..optimize.batch import in_batches, solve_batch
 from ..optimize.search import Candidate, Search
 from ..optimize.space import Space
 from ..physics.evaluate import chip_technology, evaluate_demand, silicon
 from ..physics.money import total_USD
-from ..study.convex import ConvexCore, Data, chip_at
-from ..study.design import with_free
-from ..study.metrics import LOADS, METRICS, Limit
-from ..study.study import Study, baseline_metric, load_study
+from ..study.metrics import LOADS
+from ..study.study import Study, load_study
+from .readings import ANNOUNCED, OPEN, every_problem, limits_of, opened, solve_problems, solved_quantities
 from .risk import SETTINGS, strata
 from .samples import CHUNK
 from .unknowns import Draw, at_score, draw, unknowns
 
-CANDIDATES = 8
-"""Choices, the best few at the receipts' values, that compete in every draw."""
+CANDIDATES = 4
+"""Choices and plans, the best few under every reading, that compete in every draw."""
 WORDS = ("node", "hbm", "link", "n_dies", "pe_array")
 """Discrete choices that are forecast."""
-OPEN = 1e6
-"""Factor that takes a limit out of play."""
 BUDGETS = ("tdp_W", "silicon_mm2", "package_cost_USD")
 """What the maker spends, drawn: power by one of the readings, area and dollars."""
-ANNOUNCED = ("peak_fp4_FLOPps", "peak_fp8_FLOPps", "hbm_bandwidth_Bps", "hbm_capacity_B")
-"""Ratios to the baseline that were announced; the study has them as least values."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +77,7 @@ def load_forecast(path: Path) -> Assumptions:
     wrong = [r for r in readings if r not in LOADS]
     if wrong or abs(sum(readings.values()) - 1.0) > 1e-9:
         raise SpecError(f"{path}: readings {readings}: give shares of {', '.join(LOADS)} that add up to 1")
-    return Assumptions(_open(study, float(budgets["tdp_W"].value)), budgets, readings, built, room, taste)
+    return Assumptions(opened(study, float(budgets["tdp_W"].value)), budgets, readings, built, room, taste)
 
 
 def study_path(path: Path) -> Path:
@@ -92,13 +86,6 @@ def study_path(path: Path) -> Path:
         return path.parent / tomllib.loads(path.read_text(encoding="utf-8"))["forecast"]["study"]
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise SpecError(f"{path}: names no study ({error}); sweeps/forecast_trainium4.toml shows every key") from None
-
-
-def _open(study: Study, tdp_W: float) -> Study:
-    """`study` with one limit per reading of the TDP and a cap on every announced ratio, both drawn later."""
-    others = [x for x in study.limits if x.metric not in LOADS]
-    caps = [Limit(m, "at_most", baseline_metric(m, study.baseline, m) * OPEN) for m in ANNOUNCED]
-    return dataclasses.replace(study, limits=(*(Limit(m, "at_most", tdp_W) for m in LOADS), *others, *caps))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,8 +164,10 @@ def forecast(a: Assumptions, n: int, seed: int, progress: Callable[[str], None] 
     if n < 10:
         raise SpecError(f"draws = {n}: give at least 10")
     search = Search(Space(a.study), progress)
-    kept = _candidates(search)
-    drawn, assumed = draw(unknowns(a.study), n, seed), worlds(a, n, seed)
+    kept = _candidates(search, a)
+    # the exponent of the overlap is part of the program: drawing it would compile one for every value
+    what = tuple(u for u in unknowns(a.study) if u.fact != "overlap_p")
+    drawn, assumed = draw(what, n, seed), worlds(a, n, seed)
     progress(f"{n} draws under {len(kept)} choices")
     logs, found = _answers(search, kept, drawn, assumed)
     best = np.argmin(logs, axis=0)
@@ -197,12 +186,17 @@ def forecast(a: Assumptions, n: int, seed: int, progress: Callable[[str], None] 
     return Forecast(a, seed, numbers, words | {"tdp_reading": tuple(assumed.reading[i] for i in able)}, n)
 
 
-def _candidates(search: Search) -> list[Candidate]:
-    """The best plans of the best few choices at the receipts' values."""
-    found = [c for c in search.run() if c.log_goal < np.inf]
+def _candidates(search: Search, a: Assumptions) -> list[Candidate]:
+    """The best plans of the best few choices under every reading, budgets at their likeliest values."""
+    found: list[Candidate] = []
+    for reading in a.readings:
+        limits = limits_of(a.study, reading, float(a.budgets["tdp_W"].value))
+        answers = (x.candidate for x in solve_problems(search, every_problem(search.space, limits)))
+        able = sorted((c for c in answers if c.log_goal < np.inf), key=lambda c: c.log_goal)
+        found += able[:CANDIDATES]
     if not found:
-        raise SpecError(f"study '{search.space.study.name}' has no design at the receipts' values; see dse optimize")
-    return found[:CANDIDATES]
+        raise SpecError(f"study '{a.study.name}' has no design at the receipts' values; see dse optimize")
+    return list({(c.choice_index, c.plan_index): c for c in found}.values())
 
 
 def _answers(
@@ -217,33 +211,10 @@ def _answers(
             args = (search.core.model, data, lower, upper, (lower + upper) / 2)
             o = solve_batch(*args, settings=SETTINGS, size=CHUNK)
             logs[i, rows] = np.where(o.feasible, o.objective, np.inf)
-            values = in_batches(partial(_quantities, search.core), (o.z, data), CHUNK)
+            values = in_batches(partial(solved_quantities, search.core), (o.z, data), CHUNK)
             for name, x in (values | against(search.space, values)).items():
                 found.setdefault(name, np.zeros(logs.shape))[i, rows] = x
     return logs, found
-
-
-QUANTITIES = (
-    "n_cores", "clock_Hz", "scratchpad_B", "sram_B", "vector_lanes", "n_stacks", "hbm_bandwidth_Bps", "hbm_capacity_B",
-    "scaleup_bandwidth_per_dir_Bps", "die_mm2", "silicon_mm2", "package_cost_USD", "peak_bf16_FLOPps",
-    "peak_fp8_FLOPps", "peak_fp4_FLOPps", "full_load_fp8_W",
-)  # fmt: skip
-"""Metrics of a design that are forecast."""
-
-
-@partial(jax.jit, static_argnums=0)
-def _quantities(core: ConvexCore, z: Array, data: Data) -> dict[str, FloatLike]:
-    """`QUANTITIES` of solved designs, and speed-up and mean power of each workload; leading axis over draws."""
-
-    def one(z_: Array, data_: Data) -> dict[str, FloatLike]:
-        x = core.positive(z_)
-        state, _ = chip_at(core, with_free(data_.chip, {n: x[n] for n in core.free}), x, data_)
-        found = {name: METRICS[name](state) for name in QUANTITIES}
-        for w, load in zip(core.workloads, state.loads, strict=True):
-            found |= {f"speedup:{w}": load.baseline_s / load.step_s, f"power_W:{w}": load.power_W}
-        return found | {"delivered_speedup": 1.0 / METRICS["delivered_time"](state)}
-
-    return jax.vmap(one)(z, data)
 
 
 def against(space: Space, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ from ..physics.power import energy_J, static_W, step_energy, throttled_s
 from ..physics.residency import ahead_frac
 from ..physics.step import step_time
 from ..study.convex import ConvexCore, Data
-from ..study.design import INTEGERS, with_free
+from ..study.design import STEPPED, steps, with_free
 from .batch import in_batches, solve_batch
 from .interior import Optimum
 from .space import Space, element
@@ -204,7 +204,7 @@ class Search:
             self.progress(f"round {next(rounds)}: {feasible} of {len(found)} feasible, best {self.best_goal():.4f}")
             return found
 
-        start = [self._start(k) for _, k in problems]
+        start = [self.start(k) for _, k in problems]
         alternate(start, solve, partial(self.price, among=masks), lambda c: c.log_goal)
         winners = {c.plan_index for c in self.leaders()}
         crossed = [(i, p) for p in winners for i in range(self.n_choices) if (i, p) not in self.seen]
@@ -213,7 +213,7 @@ class Search:
         self.progress(f"{len(winners)} plans crossed with {self.n_choices} choices: best {self.best_goal():.4f}")
         return sorted(self.leaders(), key=lambda c: c.log_goal)
 
-    def _start(self, k: int) -> Plans:
+    def start(self, k: int) -> Plans:
         """The baseline's best plans, in the orders of class `k`."""
         starts = []
         for kept, own, mask in zip(self.space.plans, self.space.own_plans, self.space.classes[k], strict=True):
@@ -228,20 +228,33 @@ class Search:
 
     @cached_property
     def integer_places(self) -> list[int]:
-        """Positions of the counts among the coordinates."""
+        """Positions of the stepped numbers among the coordinates."""
         names = self.core.variables()
-        return [names.index(x) for x in INTEGERS if x in self.core.free]
+        return [names.index(x) for x in STEPPED if x in self.core.free]
+
+    def steps(self, choice_index: int) -> list[np.ndarray]:
+        """Logs of what can be built of each stepped number on the dies of a choice, inside the box."""
+        n_dies = self.space.study.choices[choice_index].n_dies
+        return self._steps_of[n_dies]
+
+    @cached_property
+    def _steps_of(self) -> dict[int, list[np.ndarray]]:
+        names, (lower, upper) = self.core.variables(), np.exp(self.box)
+        return {
+            n: [np.log(steps(names[i], n, float(lower[i]), float(upper[i]))) for i in self.integer_places]
+            for n in {c.n_dies for c in self.space.study.choices}
+        }
 
     def fixed_boxes(self, values: list[tuple[float, ...]]) -> tuple[np.ndarray, np.ndarray]:
-        """The box once per entry of `values`, with the counts fixed to it (an empty box fixes a coordinate)."""
+        """The box once per entry of `values`, with stepped numbers fixed to it (an empty box fixes a coordinate)."""
         lower, upper = (np.repeat(b[None], len(values), axis=0) for b in self.box)
         lower[:, self.integer_places] = upper[:, self.integer_places] = np.asarray(values).reshape(len(values), -1)
         return lower, upper
 
     def rounded(self, candidates: list[Candidate]) -> Candidate | None:
-        """The best design with integer cores and stacks near `candidates` (best first), or None if none is feasible.
+        """The best design that can be built near `candidates` (best first), or None if none is feasible.
 
-        Each count goes up or down to a multiple of the dies and the rest is solved again; as many candidates are
+        Each stepped number goes up or down to what can be built and the rest is solved again; as many candidates are
         tried as fit in one batch of the search's size, so nothing is compiled anew.
         """
         points = [(c, v) for c in candidates if c.log_goal < np.inf for v in self.neighbours(c)]
@@ -250,7 +263,7 @@ class Search:
         return best if best is not None and best.log_goal < np.inf else None
 
     def whole(self, points: list[tuple[Candidate, tuple[float, ...]]]) -> list[Candidate]:
-        """Candidates solved again with their counts held at the given logs."""
+        """Candidates solved again with their stepped numbers held at the given logs."""
         if not points:
             return []
         lower, upper = self.fixed_boxes([values for _, values in points])
@@ -260,13 +273,14 @@ class Search:
         return [dataclasses.replace(c, optimum=element(solved, i)) for i, (c, _) in enumerate(points)]
 
     def neighbours(self, candidate: Candidate) -> list[tuple[float, ...]]:
-        """Logs of the multiples of the dies on both sides of each count, inside the box; nearest combination first."""
-        n_dies = self.space.study.choices[candidate.choice_index].n_dies
-        z, places = candidate.optimum.z, self.integer_places
-        options = []
-        for i in places:
-            below = max(math.floor(float(np.exp(z[i])) / n_dies + 1e-9), 1)
-            logs = [math.log(k * n_dies) for k in (below, below + 1)]
-            options.append([v for v in logs if self.box[0][i] - 1e-9 <= v <= self.box[1][i] + 1e-9])
+        """As `around`, of a candidate."""
+        return self.around(candidate.choice_index, candidate.optimum.z)
+
+    def around(self, choice_index: int, z: np.ndarray) -> list[tuple[float, ...]]:
+        """Logs of what can be built on both sides of each stepped number of `z`; nearest combination first."""
+        places, options = self.integer_places, []
+        for i, logs in zip(places, self.steps(choice_index), strict=True):
+            above = int(np.searchsorted(logs, float(z[i]) + SAME, side="right"))
+            options.append(logs[max(above - 1, 0) : above + 1].tolist())
         near = itertools.product(*options)
         return sorted(near, key=lambda v: sum(abs(x - float(z[i])) for x, i in zip(v, places, strict=True)))

@@ -23,12 +23,8 @@ from ..physics.power import energy_J, power_W, static_W, step_energy, voltage_li
 from ..physics.residency import ahead_frac
 from ..physics.step import Cooled, step_time
 from ..technology.presets import Technology
-from .design import AUXILIARY, with_free
+from .design import AUXILIARY, TOUCH, with_free
 from .metrics import HOTTEST, METRICS, PER_WORKLOAD, POWER_CAP, Load, State, geometric_mean, upkeep_of
-
-TOUCH = 1.0 + 1e-6
-"""Room for a whole number of stacks that meets a capacity or bandwidth limit exactly: an interior to search in."""
-
 
 WORK = "work_W"
 """Auxiliary where operators are cooled: power that the hottest of them may turn into work, static power left out."""
@@ -193,7 +189,7 @@ class ConvexCore:
             die / tech.package.reticle_mm2,
             interposer_mm2(chip, die, tech) / tech.package.interposer_limit_mm2,
             chip.hbm_bandwidth_Bps / (chip.n_stacks * tech.memory.stack_bandwidth_Bps * TOUCH),
-            chip.hbm_capacity_B / (chip.n_stacks * tech.memory.stack_capacity_B * TOUCH),
+            chip.hbm_capacity_B / (chip.n_stacks * tech.memory.stack_capacity_B * TOUCH**2),
         ]
         users: list[FloatLike] = []
         for i, (metric, sense) in enumerate(self.limits):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 
 import equinox as eqx
@@ -32,8 +33,17 @@ FREE: dict[str, Callable[[Chip], FloatLike]] = {
 AUXILIARY = ("supply_V", "die_mm2")
 """Free numbers beside the chip: bought by limits (the V-f law, the blocks and the shoreline)."""
 
+TOUCH = 1.0 + 1e-6
+"""Room for a whole number of stacks that meets a capacity or bandwidth limit exactly: an interior to search in."""
+
 INTEGERS = ("n_cores", "n_stacks")
-"""Free numbers that a real chip rounds, to multiples of its dies."""
+"""Free numbers that count something."""
+STEPPED = (*INTEGERS, "scratchpad_B")
+"""Free numbers that a real chip takes from a list; see `steps`."""
+MACRO_B = 2.0**20
+"""Scratchpads grow by whole macros: 8 KiB on each of 128 partitions."""
+WIDEST_FLOOR = 2
+"""Columns over rows of the longest grid of cores that a die is laid out in."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +121,7 @@ def template(choice: Choice, baseline: Chip, scaleout_Bps: float) -> Chip:
     return dataclasses.replace(
         baseline, name="design", node=choice.node, hbm=choice.hbm, link=choice.link, core=core, n_dies=choice.n_dies,
         spare_frac=choice.spare_cores * choice.n_dies / float(baseline.n_cores),
-        hbm_capacity_B=float(baseline.n_stacks) * stack_B(choice),
+        hbm_capacity_B=float(baseline.n_stacks) * stack_B(choice) * TOUCH,
         scaleout_bandwidth_per_dir_Bps=scaleout_Bps,
     )  # fmt: skip
 
@@ -128,6 +138,32 @@ def choice_technology(choice: Choice, package: str) -> Technology:
     return dataclasses.replace(
         tech, package=package_, memory=dataclasses.replace(tech.memory, stack_capacity_B=stack_B(choice))
     )
+
+
+def has_floorplan(n_per_die: int) -> bool:
+    """Whether cores fill a grid on a die, at most twice as long as wide: no prime numbers beyond two."""
+    rows = range(1, math.isqrt(n_per_die) + 1)
+    return any(n_per_die % r == 0 and n_per_die <= WIDEST_FLOOR * r * r for r in rows)
+
+
+def steps(name: str, n_dies: int, lower: float, upper: float) -> np.ndarray:
+    """What can be built of a stepped free number between two bounds, ascending; may be empty.
+
+    Cores fill a grid on every die, stacks stand beside every die alike, scratchpads consist of whole macros.
+
+    Raises:
+        UnknownNameError: a number that is not stepped.
+    """
+    if name not in STEPPED:
+        raise UnknownNameError("stepped free parameter", name, STEPPED)
+    unit = MACRO_B if name == "scratchpad_B" else float(n_dies)
+    first, last = math.ceil(lower / unit * (1 - ROUNDING)), math.floor(upper / unit * (1 + ROUNDING))
+    counts = [k for k in range(max(first, 1), last + 1) if name != "n_cores" or has_floorplan(k)]
+    return unit * np.asarray(counts, dtype=float)
+
+
+ROUNDING = 1e-6
+"""Distance of a bound from a step that counts as none [relative]."""
 
 
 def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:

@@ -16,8 +16,10 @@ from dse.study.design import (
     Choice,
     array_of,
     choice_technology,
+    has_floorplan,
     named,
     pe_dims,
+    steps,
     template,
     with_free,
 )
@@ -94,6 +96,34 @@ def test_all_choices_have_one_tree_so_they_stack():
     assert len(chips) == len(techs) == 1
 
 
+def test_cores_fill_a_grid_on_every_die():
+    """Up to 16 cores a die: 1, 2, 4, 6, 8, 9, 12, 15, 16; primes and strips such as 2 x 5 are left out."""
+    assert [k for k in range(1, 17) if has_floorplan(k)] == [1, 2, 4, 6, 8, 9, 12, 15, 16]
+    assert steps("n_cores", 2, 7.0, 25.0).tolist() == [8.0, 12.0, 16.0, 18.0, 24.0]
+    assert has_floorplan(66)  # 6 x 11, half of an H100
+
+
+def test_stacks_stand_beside_every_die_and_scratchpads_are_whole_macros():
+    assert steps("n_stacks", 4, 4.0, 12.0).tolist() == [4.0, 8.0, 12.0]
+    assert (steps("scratchpad_B", 2, 1.5 * 2**20, 4 * 2**20) / 2**20).tolist() == [2.0, 3.0, 4.0]
+    with pytest.raises(UnknownNameError):
+        steps("clock_Hz", 2, 1e9, 2e9)
+
+
+def test_memory_comes_with_its_stacks():
+    """Ten stacks of 48 GiB as sold are 480 GiB; a study that frees the capacity sets it itself."""
+    t = template(changed(hbm="HBM4E", stack_capacity_B=48 * 2.0**30), BASE, 50e9)
+    assert float(with_free(t, {"n_stacks": 10.0}).hbm_capacity_B) == pytest.approx(480 * 2**30)
+    assert float(with_free(t, {"n_stacks": 10.0, "hbm_capacity_B": 1e11}).hbm_capacity_B) == 1e11
+
+
+def test_fp8_rate_is_a_choice():
+    """Twice BF16 instead of four times: half the FP8 peak, half the contraction that a pass takes."""
+    twice = array_of(changed(fp8_rate=2.0), BASE)
+    assert float(twice.macs_per_cycle.fp8) == 2.0 and float(twice.granule_contract.fp8) == 256
+    assert float(array_of(SAME, BASE).macs_per_cycle.fp8) == 4.0
+
+
 def test_every_free_number_reaches_its_place_and_only_that():
     """Doubling one free number doubles it, and moves nothing else but the die-to-die links that follow HBM."""
     base = template(SAME, BASE, 50e9)
@@ -122,11 +152,6 @@ def test_peak_of_the_announced_design():
     c = template(changed(native_fp4=True), BASE, 50e9)
     assert float(peak_FLOPps(c, "fp4")) == pytest.approx(5.033e15, rel=1e-3)
     assert float(peak_FLOPps(c, "fp4") / peak_FLOPps(c, "fp8")) == pytest.approx(2.0)
-
-
-def test_names_return_with_the_solution():
-    c = named(template(SAME, BASE, 50e9), SAME, "trainium4")
-    assert (c.name, c.node, c.hbm, c.link) == ("trainium4", "N3P", "HBM3E", "PCIe6")
 
 
 def test_tables_say_what_was_chosen():

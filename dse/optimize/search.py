@@ -16,9 +16,7 @@ from jaxtyping import Array
 
 from ..core.types import FloatLike
 from ..lowering.step_demand import StepDemand
-from ..physics.area import block_areas
-from ..physics.power import energy_J, static_W, step_energy, throttled_s
-from ..physics.step import step_time
+from ..physics.evaluate import limited_s
 from ..study.design import INTEGERS, with_free
 from ..study.terms import Core, Data
 from .interior import Optimum, solve_convex
@@ -87,12 +85,9 @@ def priced_s(core: Core, z: FloatLike, data: Data, demands: tuple[StepDemand, ..
     def seconds(z_: FloatLike, data_: Data, d: StepDemand, deadline_s: FloatLike) -> FloatLike:
         x = core.positive(z_)
         chip = with_free(data_.chip, {n: x[n] for n in core.free})
-        step = step_time(d, chip, data_.calibration)
-        energy = energy_J(step_energy(d, step, chip, data_.tech, x["supply_V"], x["die_mm2"]))
-        static = static_W(chip, data_.tech, block_areas(chip, data_.tech), x["supply_V"])
         limit = data_.limits[power] if power is not None else jnp.asarray(jnp.inf)
         fits = d.memory_B <= data_.usable_frac * chip.hbm_capacity_B * (1 + 1e-9)
-        taken = throttled_s(step.total_s, energy, static, limit, data_.tech)
+        taken = limited_s(d, chip, data_.tech, data_.calibration, x["supply_V"], x["die_mm2"], limit)
         return jnp.where(fits & (taken <= deadline_s * (1 + 1e-9)), taken / d.tokens, jnp.inf)
 
     per_plan = jax.vmap(seconds, in_axes=(None, None, 0, None))

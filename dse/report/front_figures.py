@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ..explore.front import Front
+from ..explore.named import Named
 from ..explore.sensitivity import Sensitivity
 from ..optimize.tree import Progress
 from ..study.terms import DELIVERED
 from .format import digits, label, scale_of, unit_of
-from .front import SHOWN, Named, goal_text, heading
+from .front import SHOWN, goal_text, heading
 from .style import CONTEXT, DESIGN, HARMS, HELPS, NODES, STYLE, plt, save
 
 CLOUD_REACH = 1.3

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from ..core.files import write_whole
 from ..explore.front import Front
+from ..explore.named import Named
 from ..study.terms import DELIVERED
 from .format import label
-from .front import Named, goal_text, heading
+from .front import goal_text, heading
 from .style import DESIGN, HELPS
 
 

@@ -17,10 +17,9 @@ from ..hardware.chip import Chip, peak_FLOPps
 from ..lowering.step_demand import StepDemand
 from ..physics.area import Area, block_areas, die_edge_mm, interposer_mm2, shoreline_mm, total_area_mm2
 from ..physics.calibration import Calibration
-from ..physics.evaluate import chip_technology, silicon
+from ..physics.evaluate import chip_technology, full_speed, silicon
 from ..physics.money import Money, inverse_yield, package_cost, total_USD
-from ..physics.power import energy_J, full_load_power_W, power_W, static_W, step_energy, voltage_limit
-from ..physics.step import step_time
+from ..physics.power import energy_J, full_load_power_W, power_W, static_W, voltage_limit
 from ..technology.presets import Technology
 from .design import AUXILIARY, FREE, with_free
 
@@ -88,11 +87,11 @@ class State(eqx.Module):
     upkeeps: list[Upkeep]
 
 
-def chip_state(chip: Chip) -> State:
-    """A preset chip as a point that `METRICS` can read, without workloads."""
-    tech = chip_technology(chip)
+def chip_state(chip: Chip, tech: Technology | None = None, works: Sequence[Work] = ()) -> State:
+    """A chip that exists as a point that `METRICS` can read: as it is, in the technology of its preset or another."""
+    tech = chip_technology(chip) if tech is None else tech
     s = silicon(chip, tech)
-    return State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, [], [])
+    return State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, list(works), [])
 
 
 def geometric_mean(values: list[FloatLike]) -> FloatLike:
@@ -279,9 +278,8 @@ class Core:
         works, ratios = [], []
         for i, (name, d) in enumerate(zip(self.workloads, data.demands, strict=True)):
             seconds = x[f"step_s:{name}"]
-            step = step_time(d, chip, data.calibration)
-            energy = energy_J(step_energy(d, step, chip, tech, volt, die))
-            power = power_W(energy, seconds, static, tech)
+            step, energy = full_speed(d, chip, tech, data.calibration, volt, die)
+            power = power_W(energy_J(energy), seconds, static, tech)
             before = data.baseline_s[i] * d.tokens / data.n_baseline_tokens[i]
             works.append(Work(seconds, power, before, d.tokens / data.n_chips[i], data.traffic_frac[i]))
             ratios += [step.total_s / seconds, d.memory_B / (data.usable_frac * chip.hbm_capacity_B)]

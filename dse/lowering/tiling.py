@@ -165,7 +165,7 @@ def sram_B(macs: np.ndarray, array: ArrayShape) -> float:
     total = 0.0
     for p, rate, n in zip(PRECISIONS, array.rates, macs, strict=True):
         if n > 0:
-            width = cycle_sram_B(array.rows, array.cols, rate, PRECISION_BITS[p])
+            width = float(cycle_sram_B(array.rows, array.cols, rate, PRECISION_BITS[p]))
             total += float(n) / (array.rows * array.cols * rate) * width
     return total
 

@@ -8,13 +8,13 @@ import dse
 from dse.workload.written import workload_of
 
 CHIPS = {
-    "trainium2": ("trn2-16", 4),
-    "trainium1": ("trn1-16", 4),
-    "h100": ("dgx-h100", 4),
-    "tpu-v5p": ("tpu-v5p-8960", 4),
+    "trainium2": ("trn2-16", 8),
+    "trainium1": ("trn1-16", 16),
+    "h100": ("dgx-h100", 8),
+    "tpu-v5p": ("tpu-v5p-8960", 8),
 }
 """Chip, its largest system and how many chips of it."""
-MODELS = {"dense": "llama-3.1-8b", "moe": "qwen3-30b-a3b"}
+MODELS = {"dense": "llama-3.1-8b", "moe": "gpt-oss-20b"}
 SIZES = {
     "training": {"batch": 16, "sequence": 2048},
     "prefill": {"batch": 4, "prompt": 2048},

@@ -12,11 +12,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ..core.files import write_whole
+from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.front import Front
 from ..explore.remedy import Remedy
 from ..explore.sensitivity import Parameter, Sensitivity
 from ..study.terms import DELIVERED
-from .format import digits, label, percent, quantity_text, times
 from .results import study_manifest, write_json
 from .tables import table
 

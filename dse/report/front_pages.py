@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core.files import write_whole
+from ..core.text import label
 from ..explore.front import Front
 from ..explore.named import Named
 from ..study.terms import DELIVERED
-from .format import label
 from .front import goal_text, heading
 from .style import DESIGN, HELPS
 

@@ -6,6 +6,7 @@ import dataclasses
 from functools import cached_property
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,8 +15,9 @@ from ..core.provenance import Sourced
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..hardware.presets import chip_receipts
-from ..lowering.demand import StepDemand
+from ..lowering.demand import framework_receipts
 from ..lowering.headroom import headroom_receipts
+from ..lowering.step_demand import StepDemand
 from ..optimize.search import Search
 from ..optimize.space import Space
 from ..physics.calibration import Calibration, calibration_receipts
@@ -100,7 +102,13 @@ class Samples:
     def calibration(self) -> Calibration:
         """Calibration under every draw, with this set's exponent."""
         own = dataclasses.replace(self.space.calibration, overlap_p=self.overlap_p)
-        return spread(own, by_name(calibration_receipts(own.name)), f"calibration {own.name}", self.draw)
+        drawn = spread(own, by_name(calibration_receipts(own.name)), f"calibration {own.name}", self.draw)
+        fact = by_name(framework_receipts())["n_kernels_per_operator"]
+        kernels = self.draw.values("framework", fact)
+        if kernels is None:
+            return drawn
+        more = kernels / float(fact.value)  # the host's time is kernels started times this: no need to lower again
+        return eqx.tree_at(lambda c: c.host_s, drawn, drawn.host_s * more)
 
     @cached_property
     def usable_frac(self) -> np.ndarray:

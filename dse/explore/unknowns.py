@@ -18,6 +18,7 @@ from scipy.special import ndtr, ndtri
 
 from ..core.provenance import Sourced, load_receipts, number
 from ..hardware.presets import chip_receipts
+from ..lowering.demand import framework_receipts
 from ..lowering.headroom import headroom_receipts
 from ..physics.calibration import calibration_receipts
 from ..study.study import Study
@@ -118,6 +119,9 @@ def study_facts(study: Study) -> Iterable[tuple[str, Sourced]]:
     yield from (
         ("headroom", f) for f in headroom_receipts() if f.name == "usable_frac"
     )  # blocks of a cache are lowered
+    if next(f for f in calibration_receipts(calibration) if f.name == "host_s").kind != "measured":
+        # a host time that measurements set holds the kernels it starts already
+        yield from (("framework", f) for f in framework_receipts())
 
 
 def unknowns(study: Study) -> tuple[Unknown, ...]:

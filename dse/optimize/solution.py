@@ -15,6 +15,9 @@ from ..study.design import Choice
 from ..study.study import Study
 from ..study.terms import SERVED, mean_speedup
 
+BINDS = 1e-4
+"""Margins below this share of a limit bind, on page and screen; so do prices above it [per cent per per cent]."""
+
 
 class Status(enum.Enum):
     """How a search ended; the value is the explanation."""

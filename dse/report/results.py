@@ -15,9 +15,9 @@ from ..core.files import write_json as write_json
 from ..core.origin import digest, git_commit, preset_hashes
 from ..core.version import __version__
 from ..optimize.solution import Solution, solution_json
+from ..study.basis import guesses, source_keys, study_basis
 from ..study.design import Choice
 from ..study.study import Study
-from .receipts import guesses, source_keys, study_basis
 
 
 def write_results(folder: Path, study_text: str, solution: Solution) -> None:

@@ -16,14 +16,14 @@ from ..hardware.chip import Chip
 from ..hardware.system import System
 from ..lowering.served import asked_demand
 from ..lowering.tiling import array_shape
-from ..optimize.solution import Certificate, LimitReport, Relaxation, Solution, Status, WorkloadReport
+from ..optimize.solution import BINDS, Certificate, LimitReport, Relaxation, Solution, Status, WorkloadReport
 from ..optimize.solve import TECHNOLOGY_ROWS
 from ..physics.evaluate import chip_technology, silicon
+from ..study.basis import guesses, study_basis
 from ..study.design import Choice
 from ..study.study import Study
 from ..study.terms import METRICS, SERVED, SPEEDUPS, State
 from ..workload.requests import Requests
-from .receipts import guesses, study_basis
 from .tables import WIDE, beside, table
 
 SHOWN_ALTERNATIVES = 5
@@ -121,24 +121,18 @@ def limits_table(s: Solution) -> Table:
     """Every limit with a price or of the user's, the dearest first; what else is slack stands below."""
     t = table("limit", "design", "margin", f"loosen -> {'speed' if s.study.goal in SPEEDUPS else 'goal'}")
     asked = {x.metric for x in s.study.limits}
-    shown = [x for x in s.limits if x.name in asked or abs(x.price) >= 10 * SMALLEST_PRICE]
+    shown = [x for x in s.limits if x.name in asked or abs(x.price) >= 10 * BINDS]
     for x in sorted(shown, key=lambda x: -abs(x.price)):
         limit = (
             f"{label(x.name).replace(' (box)', '*')} {'<=' if x.sense == 'at_most' else '>='} {bound_text(x, x.limit)}"
         )
-        margin = percent(max(x.margin, 0.0)) if x.margin > TIGHT else "[bold]binds[/]"
+        margin = percent(max(x.margin, 0.0)) if x.margin > BINDS else "[bold]binds[/]"
         t.add_row(limit, bound_text(x, x.value), margin, price_text(x, s.study))
-    notes = [f"{label(x.name)} {percent(x.margin)}" for x in s.limits if x not in shown and x.margin > TIGHT]
+    notes = [f"{label(x.name)} {percent(x.margin)}" for x in s.limits if x not in shown and x.margin > BINDS]
     captions = [f"not binding, margin: {', '.join(notes)}"] if notes else []
     captions += ["* bound of a free number"] if any(x.name.endswith(" (box)") for x in shown) else []
     t.caption, t.caption_justify = "\n".join(captions) or None, "left"
     return t
-
-
-TIGHT = 1e-4
-"""Margins below this share bind."""
-SMALLEST_PRICE = 1e-4
-"""Prices below this (per cent of goal per per cent of limit) are not worth a line."""
 
 
 def bound_text(x: LimitReport, value: float) -> str:
@@ -148,11 +142,11 @@ def bound_text(x: LimitReport, value: float) -> str:
 
 def price_text(x: LimitReport, study: Study) -> str:
     """What one step of loosening is worth, such as "+10 W -> +0.3 %"."""
-    if abs(x.price) < SMALLEST_PRICE:
+    if abs(x.price) < BINDS:
         return "-"
     step, amount = loosening_step(x)
     share = abs(x.price) * step / x.limit
-    gain = percent(share, 2 if share >= SMALLEST_PRICE else 1)
+    gain = percent(share, 2 if share >= BINDS else 1)
     better = f"+{gain}" if study.goal in SPEEDUPS else f"-{gain}"
     return f"{'+' if x.sense == 'at_most' else '-'}{amount} -> {better}"
 

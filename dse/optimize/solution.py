@@ -15,9 +15,6 @@ from ..study.design import Choice
 from ..study.study import Study
 from ..study.terms import SERVED, mean_speedup
 
-BINDS = 1e-4
-"""Margins below this share of a limit bind, on page and screen; so do prices above it [per cent per per cent]."""
-
 
 class Status(enum.Enum):
     """How a search ended; the value is the explanation."""
@@ -49,6 +46,15 @@ class LimitReport:
         """Room left, as a share of the limit; zero when it binds, negative when broken."""
         gap = 1 - self.value / self.limit
         return gap if self.sense == "at_most" else -gap
+
+    @property
+    def binds(self) -> bool:
+        """Whether no room is left that is worth a number."""
+        return self.margin <= TIGHT
+
+
+TIGHT = 1e-4
+"""A limit with a smaller margin binds."""
 
 
 @dataclasses.dataclass(frozen=True)

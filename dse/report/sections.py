@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.text import digits, label, percent, quantity_text, times
-from ..optimize.solution import BINDS
+from ..optimize.solution import TIGHT
+from ..optimize.solve import SMALLEST_PRICE
 from . import hover
 from .markup import Cell, Markup, folded, paragraph, records, table, value_text
 
@@ -65,9 +66,9 @@ def _limit_rows(limits: list[Answer]) -> list[tuple[Cell, ...]]:
     rows: list[tuple[Cell, ...]] = []
     for x in limits:
         name, sense = x["name"], "at most" if x["sense"] == "at_most" else "at least"
-        binding = abs(x["price"]) >= BINDS
+        binding = abs(x["price"]) >= SMALLEST_PRICE
         price: Cell = Markup(f"<b>{x['price']:+.2g} %</b>") if binding else "-"
-        room = "binds" if x["margin"] <= BINDS else percent(x["margin"])
+        room = "binds" if x["margin"] <= TIGHT else percent(x["margin"])
         base = name.partition(" ")[0]
         rows.append(
             (label(name), quantity_text(base, x["value"]), f"{sense} {quantity_text(base, x['limit'])}", room, price)

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from dse.report.receipts import bibtex, chip_basis, guesses, source_keys, study_basis
+from dse.core.bibliography import bibtex
+from dse.report.receipts import chip_basis, guesses, source_keys, study_basis
 from dse.study.study import load_study
 
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"

@@ -1,4 +1,5 @@
 from . import plots as plots
+from .calibrate.validate import validate as validate
 from .core.errors import DseError as DseError
 from .core.errors import PlanError as PlanError
 from .core.errors import SpecError as SpecError
@@ -46,7 +47,6 @@ from .physics.money import package_cost as package_cost
 from .physics.power import full_load_power_W as full_load_power_W
 from .physics.power import step_energy as step_energy
 from .physics.step import step_time as step_time
-from .report.validation import validate as validate
 from .study.design import Choice as Choice
 from .study.study import Study as Study
 from .study.study import load_study as load_study

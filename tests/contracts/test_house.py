@@ -33,7 +33,8 @@ PLAIN = {
 """Quantities without a unit, and multi-valued solver state."""
 PLAIN_RETURNS = {
     "row_number",
-    "number", "quantity", "positive", "p_norm_max", "overlapped", "padded", "of", "total", "margin", "gap", "spread", "macs",
+    "number", "quantity", "positive", "p_norm_max", "overlapped", "padded", "of", "total", "margin", "gap", "spread",
+    "macs",
     "extra_precisions", "inverse_yield", "bond_loss", "voltage_limit", "chip_parameters", "chip_expert_parameters",
     "in_flight", "mean_context", "baseline_metric", "log_goal", "best_goal", "speedup", "delivered", "intensity",
     "repeats", "slowdown", "slowdown_at", "job_slowdown", "provision", "held_over_used", "ratio", "geometric_mean",

@@ -63,7 +63,7 @@ class FailureRates(eqx.Module):
     """Its share of software failures."""
 
 
-def failure_rates(chip: Chip, silicon_mm2: FloatLike, chips_per_host: FloatLike, r: Reliability) -> FailureRates:
+def failure_rates(chip: Chip, silicon_mm2: FloatLike, n_chips: FloatLike, r: Reliability) -> FailureRates:
     """Interruptions per second that one chip causes, by component.
 
         l = L (A f_die + n_stacks f_hbm + b_out f_net + b_up f_up + f_host / n_host + f_software)
@@ -76,7 +76,7 @@ def failure_rates(chip: Chip, silicon_mm2: FloatLike, chips_per_host: FloatLike,
     Args:
         chip: stacks and links.
         silicon_mm2: area of all compute dies.
-        chips_per_host: chips that a host takes down.
+        n_chips: chips that a host takes down.
         r: rates.
 
     Returns:
@@ -88,7 +88,7 @@ def failure_rates(chip: Chip, silicon_mm2: FloatLike, chips_per_host: FloatLike,
         die_per_s=r.level * silicon_mm2 * r.die_failures_per_s_per_mm2,
         hbm_per_s=r.level * chip.n_stacks * r.hbm_failures_per_s_per_stack,
         network_per_s=r.level * (network + cables),
-        host_per_s=r.level * r.host_failures_per_s / chips_per_host,
+        host_per_s=r.level * r.host_failures_per_s / n_chips,
         software_per_s=r.level * r.software_failures_per_s,
     )
 

@@ -42,6 +42,14 @@ PLAIN_RETURNS = {
     "built_delivered", "merit", "own_designs", "whole",
 }  # fmt: skip
 """Public functions that return counts, ratios, whatever unit they were given, or spell their unit out."""
+PLAIN_PARAMETERS = {
+    "attended", "bond_loss", "bound", "cached", "clustering", "context", "count", "default", "elasticity", "elements",
+    "factor", "goal", "granule", "growth", "head_dim", "heads", "high", "inputs", "k", "kv_heads", "lanes", "layers",
+    "length", "level", "low", "lower", "m", "margin", "middle", "moved", "n", "outputs", "p", "per_token", "pue",
+    "queries", "rates", "ratio", "sequence", "sequences", "service_cv2", "sigmas", "softmax_passes", "speedup",
+    "start", "target", "tokens", "upper", "value", "windowed", "x", "z",
+}  # fmt: skip
+"""Parameters that count, compare or weigh, or take whatever unit they are given."""
 NUMBERS = ("float", "Scalar", "ScalarLike", "FloatLike")
 
 
@@ -53,10 +61,10 @@ def records():
                 yield cls
 
 
-def has_unit(name: str) -> bool:
+def has_unit(name: str, plain: set[str] = PLAIN) -> bool:
     """Whether a name ends in a known unit, such as `x_Bps`, `e_J_per_B` or `b_per_dir_Bps`, or needs none."""
     first, *per = name.replace("_per_dir_", "_").split("_per_")
-    return name in PLAIN or name.startswith("n_") or first.rpartition("_")[2] in UNITS or (per and per[-1] in UNITS)
+    return name in plain or name.startswith("n_") or first.rpartition("_")[2] in UNITS or (per and per[-1] in UNITS)
 
 
 def unitless(cls) -> list[str]:
@@ -99,12 +107,40 @@ def test_the_return_rule_bites():
     assert unitless_returns(ast.parse(bad)) == ["op_time", "power"]
 
 
+def number_parameters(tree: ast.Module) -> list[str]:
+    """Names of the parameters of public functions that are numbers, also where None is allowed."""
+    found = []
+    for function in public_functions(tree):
+        a = function.args
+        for arg in [*a.posonlyargs, *a.args, *a.kwonlyargs]:
+            kinds = ast.unparse(arg.annotation).strip("'\"").split(" | ") if arg.annotation else []
+            if any(k in NUMBERS or k.startswith("Float[") for k in kinds) and not {"str", "bool"} & set(kinds):
+                found.append(arg.arg)
+    return found
+
+
+def unitless_parameters(tree: ast.Module) -> list[str]:
+    return [n for n in number_parameters(tree) if n not in PLAIN_PARAMETERS and not has_unit(n, plain=set())]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_parameters_say_their_unit(path):
+    assert unitless_parameters(ast.parse(path.read_text())) == []
+
+
+def test_the_parameter_rule_bites():
+    bad = "def f(power: float, die_mm2: float, *, wait: 'FloatLike | None'): ...\n"
+    bad += "def _g(x: float): ...\ndef h(a: str | float): ..."
+    assert unitless_parameters(ast.parse(bad)) == ["power", "wait"]
+
+
 def test_lists_of_exceptions_hold_nothing_stale():
     """An exception that no longer exists would excuse the next one of that name."""
     fields = {n for c in records() for n in c.__annotations__}
     functions = {f.name for path in SOURCES for f in public_functions(ast.parse(path.read_text()))}
     assert fields >= PLAIN
     assert functions >= PLAIN_RETURNS
+    assert {n for path in SOURCES for n in number_parameters(ast.parse(path.read_text()))} >= PLAIN_PARAMETERS
 
 
 def concrete_parents(cls) -> list[type]:

@@ -65,7 +65,7 @@ class Run:
     workload: Training
     """What is trained."""
     plan: Plan
-    """Who does what."""
+    """Plan of parallelism."""
     evaluation: Evaluation
     """A step without failures."""
     seconds: float

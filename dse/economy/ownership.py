@@ -18,7 +18,7 @@ class Ownership(eqx.Module):
     """What money, buildings and energy cost an owner."""
 
     name: str = eqx.field(static=True)
-    """Who owns."""
+    """Kind of owner, such as "cloud"."""
     life_s: Scalar = eqx.field(converter=as_float)
     """Time over which a server is written off."""
     interest_frac: Scalar = eqx.field(converter=as_float)

@@ -1,4 +1,4 @@
-"""What the pages for strangers say is so: paths exist, rooms are those of the import contract, the citation is valid."""
+"""Pages for strangers say what is so: paths exist, rooms are those of the contract, the citation is valid."""
 
 import re
 import tomllib

@@ -48,9 +48,9 @@ from .physics.power import full_load_power_W as full_load_power_W
 from .physics.power import step_energy as step_energy
 from .physics.step import step_time as step_time
 from .study.design import Choice as Choice
+from .study.metrics import Limit as Limit
 from .study.study import Study as Study
 from .study.study import load_study as load_study
-from .study.terms import Limit as Limit
 from .sweep import results as results
 from .technology.presets import Technology as Technology
 from .workload.presets import model as model

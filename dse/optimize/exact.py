@@ -15,7 +15,7 @@ from .search import Candidate, Search
 from .solution import Alternative, Overall, Solution
 from .solve import report_of, solve
 from .space import Space
-from .tree import Progress, Proof, Tree, whole_counts
+from .tree import Progress, Proof, Tables, Tree, whole_counts
 
 
 def prove(study: Study, gap_frac: float, limit_s: float, tell: Callable[[Progress], None] = lambda _: None) -> Proof:
@@ -32,7 +32,7 @@ def prove(study: Study, gap_frac: float, limit_s: float, tell: Callable[[Progres
     """
     if not (gap_frac > 0 and limit_s > 0):
         raise SpecError(f"gap {gap_frac:g}, seconds {limit_s:g}: both must be positive")
-    return Tree(Search(Space(study)), gap_frac, limit_s, tell).run()
+    return Tree(Tables(Search(Space(study))), gap_frac, limit_s, tell).run()
 
 
 def solve_exact(
@@ -47,7 +47,7 @@ def solve_exact(
     search = Search(space, progress)
     index = tuple(p.index(own) for p, own in zip(space.plans, plans, strict=True))
     search.run()
-    search.solve([index] * len(study.choices))
+    search.solve([(i, index) for i in range(len(study.choices))])
     candidates = sorted(search.leaders(), key=lambda c: c.log_goal)
     best = Candidate(proof.best.choice_index, index, proof.best.optimum)
     own = search.seen[(best.choice_index, index)]

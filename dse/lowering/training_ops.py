@@ -151,6 +151,22 @@ def _attentions(workload: Training, s: Shard, phase: str) -> list[Placed]:
     return placed
 
 
+def norm_residual(model: Model, elements: float, phase: str) -> Op:
+    """The norms of the results of a block's two branches, each in one kernel with the addition to the residual stream.
+
+        v = 2 e (n + 1),   Q = 2 w e 3
+
+    with e `elements`, n passes of the norm and w bytes of an element: branch and stream are read, the new stream is
+    written.
+
+    Source: [gemma2024v2] section 2: RMSNorm of the input and of the output of each sub-layer.
+    Assumes: the kernel holds a row on chip, so that the norm's result never crosses the memory interface.
+    """
+    n = passes()
+    norm = n[f"norm_{phase}"] * model.norm_passes / n["norm_forward"]
+    return dataclasses.replace(elementwise("norm", 2 * elements, norm + n["residual"], moved=3.0), n_launches=2.0)
+
+
 def block_elementwise(model: Model, s: Shard, tokens: float, phase: str, precision: str) -> list[Op]:
     """Element-wise work of a block: norms, residuals, RoPE, activation, casts to 8 bit and expert permutation."""
     n = passes()
@@ -171,7 +187,12 @@ def block_elementwise(model: Model, s: Shard, tokens: float, phase: str, precisi
     if PRECISION_BITS[precision] < 16:
         times = 1.0 if phase == "forward" else 2.0
         work, moved = work + times * cast * n["cast"], moved + times * cast * n["cast_moves"]
-    return [Op("elementwise", Kind.ELEMENTWISE, (), "bf16", BF16_B * moved, work, n_launches=4.0)]
+    if not model.sandwich_norms:
+        return [Op("elementwise", Kind.ELEMENTWISE, (), "bf16", BF16_B * moved, work, n_launches=4.0)]
+    # the addition is in the kernel of the second norm, so the first only reads the stream and writes its result
+    work, moved = work - 2 * narrow * n["residual"], moved - 2 * narrow * 2
+    rest = Op("elementwise", Kind.ELEMENTWISE, (), "bf16", BF16_B * moved, work, n_launches=4.0)
+    return [rest, norm_residual(model, narrow, phase)]
 
 
 def _named(p: Placed) -> Placed:

@@ -170,11 +170,11 @@ def design_state(
     sizes = [n for _, n in search.space.study.workloads.values()]
     for w, n, share in zip(workloads, sizes, search.space.traffic_frac, strict=True):
         e = w.evaluation
-        loads.append(Load(e.step_s, e.power_W, np.float64(w.baseline_s), e.tokens_per_s * e.step_s / n, share))
+        tokens = e.tokens_per_s * e.step_s / n
+        loads.append(Load(e.step_s, e.power_W, np.float64(w.baseline_s), tokens, share, e.hottest_W))
     economy = search.space.economy(chip.node)
     upkeeps = upkeep_of(chip, tech, parts.money, parts.die_mm2, economy, search.space.jobs, loads)
-    hottest = max((w.evaluation.hottest_W for w in workloads), default=np.float64(np.nan))
-    return State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, hottest, loads, upkeeps)
+    return State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, loads, upkeeps)
 
 
 GAP = 1e-5

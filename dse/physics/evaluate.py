@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
+from ..lowering.headroom import usable_B
 from ..lowering.step_demand import StepDemand
 from ..technology.package import harvested
 from ..technology.presets import Technology, technology
@@ -18,24 +19,23 @@ from .calibration import Calibration
 from .heat import cooled_to, hottest_W
 from .money import Money, bond_loss, package_cost
 from .power import Energy, energy_J, power_W, static_W, step_energy, supply_V, throttled_s
-from .step import Step, step_time
+from .step import Cooled, Step, step_time
 
 
 class Silicon(eqx.Module):
     """A chip's area, supply and cost: what does not depend on the workload."""
 
     area: Area
-    """Blocks of the package."""
+    """Silicon by block."""
     die_mm2: FloatLike
     """One compute die."""
     interposer_mm2: FloatLike
-    """Interposer."""
     supply_V: FloatLike
     """Supply at the chip's clock."""
     static_W: FloatLike
-    """Power at no load."""
+    """Power that leakage and idle interfaces draw at no load."""
     money: Money
-    """Cost of the package."""
+    """Cost of the package by part."""
 
 
 class Evaluation(eqx.Module):
@@ -74,6 +74,33 @@ def silicon(chip: Chip, tech: Technology) -> Silicon:
     )
 
 
+def full_speed(
+    d: StepDemand, chip: Chip, tech: Technology, c: Calibration, volt: FloatLike, die_mm2: FloatLike,
+    cooled: Cooled | None = None,
+) -> tuple[Step, Energy]:  # fmt: skip
+    """Times and dynamic energy of `d` on a chip of given supply and die, whatever mean power that takes: posynomials.
+
+    No operator is faster than `cooled` allows, if anything.
+    """
+    step = step_time(d, chip, c, cooled)
+    return step, step_energy(d, step, chip, tech, volt, die_mm2)
+
+
+def limited_s(
+    d: StepDemand, chip: Chip, tech: Technology, c: Calibration, volt: FloatLike, die_mm2: FloatLike,
+    limit_W: FloatLike, cooled: Cooled | None = None,
+) -> FloatLike:  # fmt: skip
+    """Step time of `d` on a chip of given supply and die that may draw `limit_W` on average [s]."""
+    step, energy = full_speed(d, chip, tech, c, volt, die_mm2, cooled)
+    static = static_W(chip, tech, block_areas(chip, tech), volt)
+    return throttled_s(step.total_s, energy_J(energy), static, limit_W, tech)
+
+
+def fits_memory(d: StepDemand, chip: Chip) -> FloatLike:
+    """Whether what `d` keeps in HBM leaves the room that a runtime needs."""
+    return d.memory_B <= usable_B(chip)
+
+
 def evaluate_demand(
     d: StepDemand, chip: Chip, tech: Technology, c: Calibration, cooled_W: FloatLike | None = None
 ) -> Evaluation:
@@ -83,8 +110,8 @@ def evaluate_demand(
     """
     s = silicon(chip, tech)
     at = s.supply_V, s.die_mm2
-    step = step_time(d, chip, c, None if cooled_W is None else cooled_to(cooled_W, d, chip, tech, c, *at, s.static_W))
-    energy = step_energy(d, step, chip, tech, s.supply_V, s.die_mm2)
+    allowed = None if cooled_W is None else cooled_to(cooled_W, d, chip, tech, c, *at, s.static_W)
+    step, energy = full_speed(d, chip, tech, c, *at, allowed)
     dynamic = energy_J(energy)
     seconds = throttled_s(step.total_s, dynamic, s.static_W, chip.power_limit_W, tech)
     t = chip.core.tensor

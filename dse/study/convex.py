@@ -17,11 +17,12 @@ from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
 from ..physics.area import block_areas, die_edge_mm, interposer_mm2, shoreline_mm, total_area_mm2
 from ..physics.calibration import Calibration
+from ..physics.evaluate import full_speed
 from ..physics.heat import cooled, sustained_J
 from ..physics.money import package_cost
-from ..physics.power import energy_J, power_W, static_W, step_energy, voltage_limit
+from ..physics.power import energy_J, power_W, static_W, voltage_limit
 from ..physics.residency import ahead_frac
-from ..physics.step import Cooled, step_time
+from ..physics.step import Cooled
 from ..technology.presets import Technology
 from .design import AUXILIARY, TOUCH, with_free
 from .metrics import HOTTEST, METRICS, PER_WORKLOAD, POWER_CAP, Load, State, geometric_mean, upkeep_of
@@ -215,18 +216,17 @@ def chip_at(core: ConvexCore, chip: Chip, x: Mapping[str, FloatLike], data: Data
     tech, die, volt = data.tech, x["die_mm2"], x["supply_V"]
     area = block_areas(chip, tech)
     static = static_W(chip, tech, area, volt)
+    hottest = power_W(x[WORK], jnp.ones(()), static, tech) if core.cools else jnp.asarray(jnp.nan)
     loads, ratios = [], []
     for i, (name, d, c) in enumerate(zip(core.workloads, data.demands, data.calibrations, strict=True)):
         seconds = x[f"step_s:{name}"]
-        step = step_time(d, chip, c, core.allowed(d, chip, x, data, c))
-        energy = energy_J(step_energy(d, step, chip, tech, volt, die))
-        power = power_W(energy, seconds, static, tech)
+        step, energy = full_speed(d, chip, tech, c, volt, die, core.allowed(d, chip, x, data, c))
+        power = power_W(energy_J(energy), seconds, static, tech)
         before = data.baseline_s[i] * d.tokens / data.n_baseline_tokens[i]
-        loads.append(Load(seconds, power, before, d.tokens / data.n_chips[i], data.traffic_frac[i]))
+        loads.append(Load(seconds, power, before, d.tokens / data.n_chips[i], data.traffic_frac[i], hottest))
         ratios += [step.total_s / seconds, d.memory_B / (data.usable_frac * chip.hbm_capacity_B)]
         if core.streams:
             ratios.append(AHEAD_FLOOR + (1.0 - AHEAD_FLOOR) * ahead_frac(d, chip, c, data.prefetch_frac))
     money = package_cost(chip, die, data.bond_loss, tech)
     upkeeps = upkeep_of(chip, tech, money, die, data.economy, data.jobs, loads)
-    hottest = power_W(x[WORK], jnp.ones(()), static, tech) if core.cools else jnp.asarray(jnp.nan)
-    return State(chip, tech, area, money, die, volt, hottest, loads, upkeeps), ratios
+    return State(chip, tech, area, money, die, volt, loads, upkeeps), ratios

@@ -12,7 +12,7 @@ import numpy as np
 from ..core.errors import SpecError, UnknownNameError
 from ..core.types import FloatLike
 from ..hardware.chip import Chip, TensorEngine
-from ..physics.power import foreign_frac
+from ..physics.power import crossing_B
 from ..technology.node import PRECISIONS, ByPrecision
 from ..technology.package import harvested
 from ..technology.presets import Technology, memory, technology
@@ -182,5 +182,5 @@ def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:
     chip = eqx.tree_at(lambda c: [FREE[n](c) for n in names], chip, [values[n] for n in names])
     if "hbm_capacity_B" not in values:
         chip = eqx.tree_at(lambda c: c.hbm_capacity_B, chip, stack * chip.n_stacks)
-    crossing = chip.hbm_bandwidth_Bps * foreign_frac(chip.n_dies)
-    return eqx.tree_at(lambda c: (c.die_to_die_bandwidth_Bps, c.spare_frac), chip, (crossing, n_spare / chip.n_cores))
+    moved = crossing_B(chip.hbm_bandwidth_Bps, chip), n_spare / chip.n_cores
+    return eqx.tree_at(lambda c: (c.die_to_die_bandwidth_Bps, c.spare_frac), chip, moved)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from functools import reduce
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -41,6 +42,8 @@ class Load(eqx.Module):
     """Tokens per step and chip."""
     traffic_frac: FloatLike
     """Share of the baseline's fleet, where the workload is a model in service."""
+    hottest_W: FloatLike
+    """Package power while the hottest operator runs; not a number where nobody limits it."""
 
 
 class State(eqx.Module):
@@ -52,16 +55,15 @@ class State(eqx.Module):
     money: Money
     die_mm2: FloatLike
     supply_V: FloatLike
-    hottest_W: FloatLike
     loads: list[Load]
     upkeeps: list[Upkeep]
 
 
-def chip_state(chip: Chip, tech: Technology | None = None) -> State:
-    """A chip as a point that `METRICS` can read, without workloads; in what its preset names unless told otherwise."""
+def chip_state(chip: Chip, tech: Technology | None = None, loads: Sequence[Load] = ()) -> State:
+    """A chip that exists as a point that `METRICS` can read: as it is, in the technology of its preset or another."""
     tech = chip_technology(chip) if tech is None else tech
     s = silicon(chip, tech)
-    return State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, jnp.asarray(jnp.nan), [], [])
+    return State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, list(loads), [])
 
 
 def geometric_mean(values: list[FloatLike]) -> FloatLike:
@@ -86,7 +88,7 @@ METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     POWER: lambda s: [w.power_W for w in s.loads],
     **{name: lambda s, of=of: [of(u) for u in s.upkeeps] for name, of in ECONOMIC.items()},
     **{f"mean_{name}": lambda s, of=of: geometric_mean([of(u) for u in s.upkeeps]) for name, of in ECONOMIC.items()},
-    HOTTEST: lambda s: s.hottest_W,
+    HOTTEST: lambda s: reduce(jnp.maximum, [w.hottest_W for w in s.loads]),
     "full_load_bf16_W": lambda s: _full_load_W(s, "bf16"),
     "full_load_fp8_W": lambda s: _full_load_W(s, "fp8"),
     "full_load_fp4_W": lambda s: _full_load_W(s, "fp4"),

@@ -6,7 +6,7 @@ import pytest
 
 from dse.lowering.plan import Plan
 from dse.lowering.serving_ops import serving_ops
-from dse.lowering.training_ops import Shard, shard, training_ops
+from dse.lowering.training_ops import Shard, block_elementwise, norm_residual, shard, training_ops
 from dse.workload.op import Kind, passes
 from dse.workload.presets import model, model_names
 from dse.workload.storage import stored_B
@@ -249,3 +249,25 @@ def test_precision_of_the_products_does_not_change_them():
     a, b = (training_ops(Training(LLAMA, 64, 8192, p), Shard(8)) for p in ("bf16", "fp8"))
     assert [p.op.products for p in a] == [p.op.products for p in b]
     assert dataclasses.replace(a[0].op, precision="fp8", reuse_B=0) == dataclasses.replace(b[0].op, reuse_B=0)
+
+
+def test_a_norm_fused_with_its_residual_by_hand():
+    """1,024 elements, RMSNorm: 2 norms of 4 passes, each with an addition; two tensors read and one written, bf16."""
+    m = dataclasses.replace(LLAMA, sandwich_norms=True)
+    forward, backward = (norm_residual(m, 1024.0, phase) for phase in ("forward", "backward"))
+    assert (forward.vector_elements, forward.hbm_B, forward.n_launches) == (2 * 1024 * 5, 2 * 1024 * 3 * 2, 2.0)
+    assert backward.vector_elements == 2 * 1024 * (8 + 1)
+    assert norm_residual(GPT3, 1024.0, "forward").vector_elements == 2 * 1024 * (6 + 1)
+
+
+def test_norms_of_results_add_their_passes_and_one_pass_over_the_branch():
+    """2 norms of 4 passes more; the fused kernel saves the addition's own read and write: 5 moves a half, not 4."""
+    plain, sandwich = (
+        block_elementwise(dataclasses.replace(LLAMA, sandwich_norms=s), Shard(1), 16.0, "forward", "bf16")
+        for s in (False, True)
+    )
+    more = sum(op.vector_elements for op in sandwich) - sum(op.vector_elements for op in plain)
+    assert more == pytest.approx(2 * 4 * 16 * LLAMA.hidden)
+    moved = sum(op.hbm_B for op in sandwich) - sum(op.hbm_B for op in plain)
+    assert moved == pytest.approx(2 * 2 * 16 * LLAMA.hidden)
+    assert [op.name for op in sandwich] == ["elementwise", "norm"]

@@ -17,7 +17,6 @@ from dse.study.design import (
     array_of,
     choice_technology,
     has_floorplan,
-    named,
     pe_dims,
     steps,
     template,

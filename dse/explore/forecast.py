@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from ..optimize.search import Candidate, Search
 from ..optimize.space import Space
 from ..physics.evaluate import chip_technology, evaluate_demand, silicon
 from ..physics.money import total_USD
+from ..study.design import Choice
 from ..study.metrics import LOADS
 from ..study.study import Study, load_study
 from .readings import ANNOUNCED, OPEN, every_problem, limits_of, opened, solve_problems, solved_quantities
@@ -33,8 +35,12 @@ from .risk import SETTINGS, strata
 from .samples import CHUNK
 from .unknowns import Draw, at_score, draw, unknowns
 
-CANDIDATES = 4
-"""Choices and plans, the best few under every reading, that compete in every draw."""
+CANDIDATES = 2
+"""Choices and plans, the best few of every supply under every reading, that compete in every draw."""
+SUPPLY = ("node", "hbm", "link")
+"""Discrete choices that a maker may be bound to by supply, partners and dates."""
+SMALL = 1e-9
+"""Rounding of shares."""
 WORDS = ("node", "hbm", "link", "n_dies", "pe_array")
 """Discrete choices that are forecast."""
 BUDGETS = ("tdp_W", "silicon_mm2", "package_cost_USD")
@@ -55,6 +61,8 @@ class Assumptions:
     """Share of the worlds in which the announced ratios are what is built."""
     room: Sourced
     """Built over announced in those worlds."""
+    supply: dict[str, dict[str, float]]
+    """Probability of each node, memory and link, whatever the explorer would rather have."""
     taste: dict[str, float]
     """Spread of built over proposed, as the standard deviation of its log, by quantity; 0 where none is named."""
 
@@ -71,13 +79,16 @@ def load_forecast(path: Path) -> Assumptions:
         budgets = {b: facts["budgets"][b] for b in BUDGETS}
         readings = {n.removesuffix("_frac"): float(f.value) for n, f in facts["readings"].items()}
         built, room = float(facts["announcement"]["built_frac"].value), facts["announcement"]["room"]
+        supply = {what: {n: float(f.value) for n, f in facts[what].items()} for what in SUPPLY}
         taste = {n.removeprefix("log_").removesuffix("_frac"): float(f.value) for n, f in facts["taste"].items()}
     except KeyError as error:
         raise SpecError(f"{path}: {error} is missing; sweeps/forecast_trainium4.toml shows every key") from None
-    wrong = [r for r in readings if r not in LOADS]
-    if wrong or abs(sum(readings.values()) - 1.0) > 1e-9:
-        raise SpecError(f"{path}: readings {readings}: give shares of {', '.join(LOADS)} that add up to 1")
-    return Assumptions(opened(study, float(budgets["tdp_W"].value)), budgets, readings, built, room, taste)
+    offered = {what: {getattr(c, what) for c in study.choices} for what in SUPPLY}
+    for what, shares, known in (("readings", readings, set(LOADS)), *((w, supply[w], offered[w]) for w in SUPPLY)):
+        if not set(shares) <= known or abs(sum(shares.values()) - 1.0) > SMALL:
+            allowed = ", ".join(sorted(known))
+            raise SpecError(f"{path}: {what} {shares}: give shares of {allowed} that add up to 1")
+    return Assumptions(opened(study, float(budgets["tdp_W"].value)), budgets, readings, built, room, supply, taste)
 
 
 def study_path(path: Path) -> Path:
@@ -98,16 +109,29 @@ class Worlds:
     """Reading of the TDP."""
     tdp_W: Float[np.ndarray, " n"]
     """What the package is cooled for."""
+    supply: dict[str, tuple[str, ...]]
+    """Node, memory and link."""
+
+    def rows(self, choice: Choice) -> np.ndarray:
+        """Draws in which a choice can be had."""
+        fits = [np.asarray([word == getattr(choice, what) for word in words]) for what, words in self.supply.items()]
+        return np.flatnonzero(np.logical_and.reduce(fits))
+
+
+def one_of(shares: Mapping[str, float], u: Float[np.ndarray, " n"]) -> tuple[str, ...]:
+    """Names in proportion to their shares, by probabilities `u`."""
+    names, edges = list(shares), np.cumsum(list(shares.values()))
+    return tuple(names[min(int(np.searchsorted(edges, x)), len(names) - 1)] for x in u)
 
 
 def worlds(a: Assumptions, n: int, seed: int) -> Worlds:
     """`n` draws of budgets, readings and what the announcement means; same seed, same draws."""
     rng = np.random.default_rng(seed)
-    cells = (rng.permuted(np.tile(np.arange(n)[:, None], (1, 6)), axis=0) + rng.random((n, 6))) / n
+    n_each = len(BUDGETS) + 3 + len(SUPPLY)
+    cells = (rng.permuted(np.tile(np.arange(n)[:, None], (1, n_each)), axis=0) + rng.random((n, n_each))) / n
     spent = {b: at_score(a.budgets[b], cells[:, i]) for i, b in enumerate(BUDGETS)}
-    edges = np.cumsum(list(a.readings.values()))
-    names = list(a.readings)
-    reading = tuple(names[min(int(np.searchsorted(edges, u)), len(names) - 1)] for u in cells[:, 3])
+    reading = one_of(a.readings, cells[:, 3])
+    supply = {what: one_of(a.supply[what], cells[:, 6 + i]) for i, what in enumerate(SUPPLY)}
     built, room = cells[:, 4] < a.built_frac, at_score(a.room, cells[:, 5])
     floors = {x.metric: x.value for x in a.study.limits if x.sense == "at_least"}
     columns = []
@@ -119,7 +143,7 @@ def worlds(a: Assumptions, n: int, seed: int) -> Worlds:
             columns.append(np.where(built, room * floors.get(x.metric, x.value), x.value))
         else:
             columns.append(spent.get(x.metric, np.full(n, x.value)))
-    return Worlds(np.stack(columns, axis=1), reading, spent["tdp_W"])
+    return Worlds(np.stack(columns, axis=1), reading, spent["tdp_W"], supply)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,33 +211,45 @@ def forecast(a: Assumptions, n: int, seed: int, progress: Callable[[str], None] 
 
 
 def _candidates(search: Search, a: Assumptions) -> list[Candidate]:
-    """The best plans of the best few choices under every reading, budgets at their likeliest values."""
-    found: list[Candidate] = []
+    """The best plans and choices for every supply under every reading, budgets at their likeliest values."""
+    found: dict[tuple[int, tuple[int, ...]], Candidate] = {}
     for reading in a.readings:
         limits = limits_of(a.study, reading, float(a.budgets["tdp_W"].value))
         answers = (x.candidate for x in solve_problems(search, every_problem(search.space, limits)))
-        able = sorted((c for c in answers if c.log_goal < np.inf), key=lambda c: c.log_goal)
-        found += able[:CANDIDATES]
+        taken: Counter[tuple[str, ...]] = Counter()
+        for c in sorted((c for c in answers if c.log_goal < np.inf), key=lambda c: c.log_goal):
+            supply = tuple(getattr(a.study.choices[c.choice_index], what) for what in SUPPLY)
+            taken[supply] += 1
+            if taken[supply] <= CANDIDATES:
+                found[c.choice_index, c.plan_index] = c
     if not found:
         raise SpecError(f"study '{a.study.name}' has no design at the receipts' values; see dse optimize")
-    return list({(c.choice_index, c.plan_index): c for c in found}.values())
+    return list(found.values())
 
 
 def _answers(
     search: Search, kept: list[Candidate], drawn: Draw, assumed: Worlds
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Log goal of every candidate in every draw, shape (candidates, n), and its quantities in the same shape."""
+    """Log goal of every candidate in every draw, shape (candidates, n), and its quantities in the same shape.
+
+    Infinite where supply has another choice.
+    """
     logs, found = np.full((len(kept), drawn.n), np.inf), {}
-    for rows, samples in strata(search, drawn):
-        for i, c in enumerate(kept):
-            data = dataclasses.replace(samples.data(c.choice_index, c.plan_index), limits=assumed.limits[rows])
-            lower, upper = samples.box(c.choice_index)
-            args = (search.core.model, data, lower, upper, (lower + upper) / 2)
-            o = solve_batch(*args, settings=SETTINGS, size=CHUNK)
-            logs[i, rows] = np.where(o.feasible, o.objective, np.inf)
-            values = in_batches(partial(solved_quantities, search.core), (o.z, data), CHUNK)
-            for name, x in (values | against(search.space, values)).items():
-                found.setdefault(name, np.zeros(logs.shape))[i, rows] = x
+    (samples,) = (x for _, x in strata(search, drawn))
+    parts, places = [], []
+    for i, c in enumerate(kept):
+        rows = assumed.rows(search.space.study.choices[c.choice_index])
+        data = dataclasses.replace(samples.data(c.choice_index, c.plan_index), limits=assumed.limits)
+        parts.append(jax.tree.map(lambda x, r=rows: np.asarray(x)[r], (data, *samples.box(c.choice_index))))
+        places += [(i, r) for r in rows]
+    data, lower, upper = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+    o = solve_batch(search.core.model, data, lower, upper, (lower + upper) / 2, settings=SETTINGS, size=CHUNK)
+    values = in_batches(partial(solved_quantities, search.core), (o.z, data), CHUNK)
+    where = tuple(np.asarray(places).T)
+    logs[where] = np.where(o.feasible, o.objective, np.inf)
+    for name, x in (values | against(search.space, values)).items():
+        found[name] = np.zeros(logs.shape)
+        found[name][where] = x
     return logs, found
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dse.core.errors import SpecError, UnknownNameError
+from dse.core.types import unnamed
 from dse.hardware.chip import peak_FLOPps
 from dse.hardware.presets import chip
 from dse.study.design import (
@@ -65,7 +66,7 @@ def test_larger_arrays_pad_to_larger_tiles():
 
 def test_templates_carry_the_structure():
     t = template(changed(n_dies=4, pe_array="256x256"), BASE, 50e9)
-    assert (t.name, t.node, t.hbm, t.link) == ("design", "", "", "")
+    assert (t.name, t.node, t.hbm, t.link) == ("design", "N3P", "HBM3E", "PCIe6")
     assert float(t.n_dies) == 4 and float(t.scaleout_bandwidth_per_dir_Bps) == 50e9
     # near-datapath memory serves columns, of which there are twice as many
     assert float(t.core.local_sram_B) == 2 * float(BASE.core.local_sram_B)
@@ -90,8 +91,8 @@ def test_a_spare_core_per_die_is_paid_for_and_harvests():
 
 def test_all_choices_have_one_tree_so_they_stack():
     choices = [SAME, changed(node="N2", hbm="HBM4"), changed(n_dies=1, native_fp4=True, pe_array="256x256")]
-    chips = {jax.tree.structure(template(c, BASE, 50e9)) for c in choices}
-    techs = {jax.tree.structure(choice_technology(c, "CoWoS-L")) for c in choices}
+    chips = {jax.tree.structure(unnamed(template(c, BASE, 50e9))) for c in choices}
+    techs = {jax.tree.structure(unnamed(choice_technology(c, "CoWoS-L"))) for c in choices}
     assert len(chips) == len(techs) == 1
 
 
@@ -124,13 +125,14 @@ def test_fp8_rate_is_a_choice():
 
 
 def test_every_free_number_reaches_its_place_and_only_that():
-    """Doubling one free number doubles it, and moves nothing else but the die-to-die links that follow HBM."""
+    """Doubling one free number doubles it, and moves nothing else but what follows: links the HBM, memory its stacks."""
     base = template(SAME, BASE, 50e9)
     start = {n: float(f(base)) for n, f in FREE.items()}
     for name in FREE:
         new = with_free(base, {name: np.asarray(2 * start[name])})
         moved = {n for n, f in FREE.items() if float(f(new)) != start[n]}
-        assert moved == {name}
+        assert moved - {"hbm_capacity_B"} == {name} - {"hbm_capacity_B"}
+        assert ("hbm_capacity_B" in moved) == (name in ("hbm_capacity_B", "n_stacks"))
         assert float(FREE[name](new)) == 2 * start[name]
 
 

@@ -34,7 +34,7 @@ def plan_steps_s(demands: StepDemand, chip: Chip, tech: Technology, c: Calibrati
     """Throttled step time of every demand (leading axis) on one chip, inf where it does not fit in memory or SRAM."""
 
     def one(d: StepDemand) -> FloatLike:
-        fits = fits_memory(d, chip) & (ahead_frac(d, chip, c, jnp.asarray(prefetch_frac())) <= 1.0)
+        fits = fits_memory(d, chip) & (ahead_frac(d, chip, jnp.asarray(prefetch_frac())) <= 1.0)
         return jnp.where(fits, evaluate_demand(d, chip, tech, c).step_s, jnp.inf)
 
     return jax.vmap(one)(demands)

@@ -204,7 +204,7 @@ def _baseline_seconds(
     def one(chip_: Chip, tech_: Technology, c: Calibration, share: FloatLike, held: FloatLike) -> FloatLike:
         def under(d: StepDemand) -> FloatLike:
             seconds = evaluate_demand(d, chip_, tech_, c).step_s
-            fits = (d.memory_B <= share * chip_.hbm_capacity_B) & (ahead_frac(d, chip_, c, held) <= 1.0)
+            fits = (d.memory_B <= share * chip_.hbm_capacity_B) & (ahead_frac(d, chip_, held) <= 1.0)
             return jnp.where(fits, seconds, jnp.inf)
 
         return jnp.min(jax.vmap(under)(demands))

@@ -20,8 +20,8 @@ from .collective import Reference, Traffic, across_all_reduce, across_gather, al
 from .memory import GRADIENT_B, WEIGHT_B, chip_expert_parameters, chip_parameters, memory_B
 from .plan import Plan, check_plan, layers_per_stage, n_micro_batches
 from .serving import serving_demand
-from .step_demand import StepDemand, StreamDemand, stream_demand, traffic_demand
-from .streaming import streamed
+from .step_demand import StepDemand, traffic_demand
+from .streaming import Stream, stream_demand, streamed
 from .tiling import ArrayShape, RankOps, array_shape, op_demand, rank_ops, sram_B
 from .training_ops import Shard, shard, training_ops
 
@@ -30,13 +30,13 @@ OPTIMIZER_TRAFFIC_B = 16.0 + 12.0 + WEIGHT_B
 
 
 @cache
-def _rank(workload: Training, s: Shard, array: ArrayShape) -> tuple[RankOps, list[str], np.ndarray, np.ndarray | None]:
-    """Operators of a rank, tiled, with phase, share of blocks and traffic of a stream; many plans share it."""
-    placed, traffic = training_ops(workload, s), None
+def _rank(workload: Training, s: Shard, array: ArrayShape) -> tuple[RankOps, list[str], np.ndarray, Stream | None]:
+    """Operators of a rank, tiled, with phase, share of blocks and their stream; many plans share it."""
+    placed, stream = training_ops(workload, s), None
     if s.stream:
-        placed, traffic = streamed(placed, training=True)
+        placed, stream = streamed(placed, training=True)
     shares = np.asarray([p.share for p in placed])
-    return rank_ops([p.op for p in placed], array), [p.phase for p in placed], shares, traffic
+    return rank_ops([p.op for p in placed], array), [p.phase for p in placed], shares, stream
 
 
 def _runs(phases: list[str], shares: np.ndarray, layers: float, recompute: str) -> np.ndarray:
@@ -174,7 +174,7 @@ def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShap
     """As `training_demand` for a plan nobody checked, such as one that ran with tensor ranks across domains."""
     model = workload.model
     layers = float(layers_per_stage(plan, model))
-    ops, phases, shares, traffic = _rank(workload, shard(plan), array)
+    ops, phases, shares, stream = _rank(workload, shard(plan), array)
     runs = _runs(phases, shares, layers, plan.recompute)
     macs = runs @ ops.macs
     per_micro, per_step, held = _data_traffic(plan, model, system, ref)
@@ -198,7 +198,7 @@ def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShap
         tokens=step_tokens,
         model_FLOP=3 * forward_FLOP_per_token(model, *contexts) * step_tokens / system.n_chips,
         rate=array.rates[array.executed(workload.precision)],
-        stream=StreamDemand() if traffic is None else stream_demand(traffic, runs, n_gaps=0.0),
+        stream=stream_demand(stream, runs),
     )
 
 

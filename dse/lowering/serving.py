@@ -12,8 +12,8 @@ from .collective import Reference, Traffic, across_all_reduce, across_gather, al
 from .memory import ACTIVATION_B, memory_B
 from .plan import Plan, check_plan, layers_per_stage
 from .serving_ops import Pass, n_groups, rank_pass, serving_ops
-from .step_demand import StepDemand, StreamDemand, stream_demand, traffic_demand
-from .streaming import streamed
+from .step_demand import StepDemand, traffic_demand
+from .streaming import Stream, stream_demand, streamed
 from .tiling import ArrayShape, RankOps, op_demand, rank_ops, sram_B
 from .training_ops import rank_heads
 
@@ -24,13 +24,13 @@ PARTIAL_B = 4.0
 @cache
 def _rank(
     workload: Serving, plan: Plan, array: ArrayShape, lanes: float
-) -> tuple[RankOps, np.ndarray, np.ndarray, np.ndarray | None]:
-    """Operators of a pass on a rank, tiled, whether each belongs to the head, its share, and traffic of a stream."""
-    placed, traffic = serving_ops(workload, plan, lanes), None
+) -> tuple[RankOps, np.ndarray, np.ndarray, Stream | None]:
+    """Operators of a pass on a rank, tiled, whether each belongs to the head, its share, and their stream."""
+    placed, stream = serving_ops(workload, plan, lanes), None
     if plan.order == "stream":
-        placed, traffic = streamed(placed, training=False)
+        placed, stream = streamed(placed, training=False)
     head = np.asarray([p.phase == "head" for p in placed])
-    return rank_ops([p.op for p in placed], array), head, np.asarray([p.share for p in placed]), traffic
+    return rank_ops([p.op for p in placed], array), head, np.asarray([p.share for p in placed]), stream
 
 
 def _tensor_traffic(workload: Serving, plan: Plan, p: Pass, system: System, layers: float, ref: Reference) -> Traffic:
@@ -88,7 +88,7 @@ def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape
     """
     model, p = workload.model, rank_pass(workload, plan)
     layers, decode = float(layers_per_stage(plan, model)), isinstance(workload, Decode)
-    ops, head, shares, traffic = _rank(workload, plan, array, array.rows if system.chip.lane_kind == "simd" else 1.0)
+    ops, head, shares, stream = _rank(workload, plan, array, array.rows if system.chip.lane_kind == "simd" else 1.0)
     runs = np.where(head, 1.0, layers) * shares
     macs = runs @ ops.macs
     inside = plan.tp * plan.cp * plan.dp * 2 <= system.fabric.n_chips
@@ -115,7 +115,7 @@ def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape
         tokens=workload.batch * new,
         model_FLOP=_model_FLOP(workload, cached, new) / system.n_chips,
         rate=array.rates[array.executed(products_of(workload))],
-        stream=StreamDemand() if traffic is None else stream_demand(traffic, runs, n_gaps=layers),
+        stream=stream_demand(stream, runs),
         n_calls=1.0 if isinstance(workload, Decode) else float(groups * workload.n_chunks),
         n_requests=0.0 if decode else 1.0,
     )

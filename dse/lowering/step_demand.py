@@ -45,8 +45,8 @@ class StreamDemand(eqx.Module):
     """Coefficient of the traffic that falls as tile memory^-1 [B^2]."""
     core_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
     """Bytes per tile memory, which all read the same weights."""
-    gap_frac: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
-    """One block over all blocks of a micro batch: how much of its gaps has to be bridged at once; 0 if nothing has."""
+    ahead_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
+    """Bytes that SRAM must have room for while they wait for their operator."""
 
 
 PER_STEP = "per step"
@@ -106,11 +106,6 @@ class StepDemand(eqx.Module):
             for f, t in kinds.items()
             if isinstance(t, TrafficDemand)
         }
-
-
-def stream_demand(traffic: np.ndarray, runs: np.ndarray, n_gaps: float) -> StreamDemand:
-    """A stream from its traffic by operator, shape (4, n_ops), and the blocks of which none waits for another."""
-    return StreamDemand(1.0, *(traffic @ runs), 1.0 / n_gaps if n_gaps else 0.0)  # type: ignore[arg-type]
 
 
 def traffic_demand(t: Traffic) -> TrafficDemand:

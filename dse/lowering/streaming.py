@@ -13,6 +13,7 @@ import numpy as np
 
 from ..technology.node import PRECISION_BITS
 from ..workload.op import Kind, Op
+from .step_demand import StreamDemand
 from .training_ops import Placed
 
 SAVED_FRAC = 0.5
@@ -21,21 +22,39 @@ MEAN_TILE_FRAC = 0.5
 """Mean of ceil(x) - x: tiles of tokens that every core runs beyond whole ones, each with all the weights."""
 
 
-def streamed(placed: list[Placed], training: bool) -> tuple[list[Placed], np.ndarray]:
-    """The operators of a streamed block without their memory traffic, and that traffic by operator.
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """What a streamed block asks of memory, apart from its operators."""
 
-    Activations go from operator to operator in SRAM, so that element-wise work starts no kernels of its own.
+    traffic: np.ndarray
+    """By operator, shape (4, n_ops): compulsory bytes, coefficients of tile memory^-1/2, of tile memory^-1, and of the
+    number of tile memories."""
+    ahead_B: float
+    """Bytes that wait in SRAM for their operator."""
+
+
+def stream_demand(stream: Stream | None, runs: np.ndarray) -> StreamDemand:
+    """A stream whose operators run `runs` times per micro batch; zeros where operators run in turn."""
+    if stream is None:
+        return StreamDemand()
+    return StreamDemand(1.0, *(stream.traffic @ runs), stream.ahead_B)  # type: ignore[arg-type]
+
+
+def streamed(placed: list[Placed], training: bool) -> tuple[list[Placed], Stream]:
+    """The operators of a streamed block without their memory traffic, and that traffic.
+
+    Activations go from operator to operator in SRAM, so that element-wise work starts no kernels of its own. In
+    inference the weights of one block arrive while the block before is at its attention and collectives: memory that
+    never waits is at most one block ahead. Training has the time of many tokens for every weight and holds none back.
 
     Args:
         placed: operators of a block and of the head, as they would run one after another.
         training: whether a backward pass follows, for which activations are written.
-
-    Returns:
-        The operators, and an array of shape (4, n_ops): compulsory bytes, the coefficients of tile memory^-1/2 and
-        tile memory^-1 and of the number of tile memories.
     """
     ops = [dataclasses.replace(p, op=_without_traffic(p.op)) for p in placed]
-    return ops, np.asarray([_traffic(p, training) for p in placed], dtype=float).T
+    traffic = np.asarray([_traffic(p, training) for p in placed], dtype=float).T
+    waits = np.asarray([p.share * (p.op.kind.has_weight and p.phase != "head") for p in placed])
+    return ops, Stream(traffic, 0.0 if training else float(traffic[0] @ waits))
 
 
 def _without_traffic(op: Op) -> Op:

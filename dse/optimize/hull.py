@@ -124,7 +124,7 @@ def per_step(d: StepDemand) -> StepDemand:
     tensor, pipeline, shard, stream = (
         jax.tree.map(lambda x: x * each, t) for t in (d.tensor, d.pipeline, d.shard, d.stream)
     )
-    stream = dataclasses.replace(stream, share=d.stream.share, gap_frac=d.stream.gap_frac / each)
+    stream = dataclasses.replace(stream, share=d.stream.share, ahead_B=d.stream.ahead_B)
     return dataclasses.replace(
         d, ops=dataclasses.replace(ops, runs=np.ones_like(runs)), tensor=tensor, pipeline=pipeline, shard=shard,
         stream=stream,

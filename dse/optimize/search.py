@@ -88,7 +88,7 @@ def priced_s(core: ConvexCore, z: FloatLike, data: Data, demands: tuple[StepDema
         chip = with_free(data_.chip, {n: x[n] for n in core.free})
         allowed = core.allowed(d, chip, x, data_, c)
         fits = d.memory_B <= data_.usable_frac * chip.hbm_capacity_B * (1 + 1e-9)
-        fits &= ahead_frac(d, chip, c, data_.prefetch_frac) <= 1 + FITS
+        fits &= ahead_frac(d, chip, data_.prefetch_frac) <= 1 + FITS
         taken = limited_s(d, chip, data_.tech, c, x["supply_V"], x["die_mm2"], core.power_cap_W(data_), allowed)
         return jnp.where(fits & (taken <= deadline_s * (1 + 1e-9)), taken / d.tokens, jnp.inf)
 

@@ -226,7 +226,7 @@ def chip_at(core: ConvexCore, chip: Chip, x: Mapping[str, FloatLike], data: Data
         loads.append(Load(seconds, power, before, d.tokens / data.n_chips[i], data.traffic_frac[i], hottest))
         ratios += [step.total_s / seconds, d.memory_B / (data.usable_frac * chip.hbm_capacity_B)]
         if core.streams:
-            ratios.append(AHEAD_FLOOR + (1.0 - AHEAD_FLOOR) * ahead_frac(d, chip, c, data.prefetch_frac))
+            ratios.append(AHEAD_FLOOR + (1.0 - AHEAD_FLOOR) * ahead_frac(d, chip, data.prefetch_frac))
     money = package_cost(chip, die, data.bond_loss, tech)
     upkeeps = upkeep_of(chip, tech, money, die, data.economy, data.jobs, loads)
     return State(chip, tech, area, money, die, volt, loads, upkeeps), ratios

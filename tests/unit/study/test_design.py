@@ -125,7 +125,7 @@ def test_fp8_rate_is_a_choice():
 
 
 def test_every_free_number_reaches_its_place_and_only_that():
-    """Doubling one free number doubles it, and moves nothing else but what follows: links the HBM, memory its stacks."""
+    """Doubling one free number doubles it and moves nothing but what follows: links the HBM, memory its stacks."""
     base = template(SAME, BASE, 50e9)
     start = {n: float(f(base)) for n, f in FREE.items()}
     for name in FREE:

@@ -73,7 +73,7 @@ class Cite:
     def run(self) -> int:
         """Print the entries."""
         from ..core.bibliography import bibtex
-        from ..report.receipts import source_keys, study_basis
+        from ..study.basis import source_keys, study_basis
         from ..study.study import load_study
 
         print(bibtex(source_keys(study_basis(load_study(self.study), None))))

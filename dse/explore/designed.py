@@ -12,7 +12,7 @@ from ..lowering.tiling import array_shape
 from ..optimize.solution import Solution, WorkloadReport
 from ..physics.evaluate import Silicon, chip_technology, silicon
 from ..physics.power import full_load_power_W
-from ..study.terms import METRICS, State
+from ..study.metrics import METRICS, chip_state
 from ..workload.requests import Requests
 from ..workload.transformer import Workload
 
@@ -41,9 +41,7 @@ def full_load_W(chip: Chip, package: str, precision: str) -> dict[str, float]:
 
 def chip_metrics(chip: Chip, package: str, names: tuple[str, ...]) -> dict[str, float]:
     """Metrics of a chip that ask for no workload, canonical units."""
-    made = chip_silicon(chip, package)
-    tech = chip_technology(chip, package)
-    state = State(chip, tech, made.area, made.money, made.die_mm2, made.supply_V, [], [])
+    state = chip_state(chip, chip_technology(chip, package))
     values = {name: METRICS[name](state) for name in names}
     return {name: float(v) for name, v in values.items() if not isinstance(v, list)}
 
@@ -52,7 +50,7 @@ def waits(s: Solution, w: WorkloadReport) -> list[tuple[str, float]]:
     """What a workload waits for on the design of a solved study, as shares of its step, largest first."""
     assert s.chip is not None
     workload, n_chips = s.study.workloads[w.name]
-    c, system = s.study.calibrated(), dataclasses.replace(s.study.at_size(n_chips), chip=s.chip)
+    c, system = s.study.calibrations[w.name], dataclasses.replace(s.study.at_size(n_chips), chip=s.chip)
     if isinstance(workload, Requests):
         d = asked_demand(workload, w.plan, system, chip_reference(s.chip, c), array_shape(s.chip.core.tensor))
         return list(spent(d, s.chip, c).items())
@@ -71,7 +69,7 @@ def clouds(s: Solution, name: str) -> tuple[Cloud, Cloud]:
     workload, n_chips = phases(s)[name]
     before = s.study.at_size(n_chips)
     after = dataclasses.replace(before, chip=s.chip)
-    c = s.study.calibrated()
+    c = s.study.calibrations[name]
     plan, evaluation = evaluate(before, workload, calibration=c)
     old = operators(before, workload, plan, evaluation, c)
     new = operators(after, workload, report.plan, report.evaluation, c)

@@ -114,12 +114,12 @@ def study_facts(study: Study) -> Iterable[tuple[str, Sourced]]:
         for name in sorted(names):
             yield from ((scope_of(kind, name), f) for f in receipts(kind, name))
     yield from ((f"chip {chip.name}", f) for f in chip_receipts(chip.name) if not f.name.startswith(LOWERED))
-    calibration = study.calibrated().name
-    yield from ((f"calibration {calibration}", f) for f in calibration_receipts(calibration))
+    fits = {name: calibration_receipts(name) for name in study.calibration_names}
+    yield from ((f"calibration {name}", f) for name, facts in fits.items() for f in facts)
     yield from (
         ("headroom", f) for f in headroom_receipts() if f.name == "usable_frac"
     )  # blocks of a cache are lowered
-    if next(f for f in calibration_receipts(calibration) if f.name == "host_s").kind != "measured":
+    if any(f.name == "host_s" and f.kind != "measured" for facts in fits.values() for f in facts):
         # a host time that measurements set holds the kernels it starts already
         yield from (("framework", f) for f in framework_receipts())
 

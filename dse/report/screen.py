@@ -12,11 +12,12 @@ from ..core.text import digits, in_unit, label, percent, quantity_text, span, ti
 from ..explore.designed import chip_metrics, waits
 from ..hardware.chip import Chip
 from ..optimize.solution import Certificate, LimitReport, Relaxation, Solution, Status, WorkloadReport
-from ..optimize.solve import SMALLEST_PRICE, TECHNOLOGY_ROWS
+from ..optimize.solve import SMALLEST_PRICE
 from ..study.basis import guesses, study_basis
+from ..study.convex import Kind
 from ..study.design import Choice
+from ..study.metrics import SERVED, SPEEDUPS
 from ..study.study import Study
-from ..study.terms import SERVED, SPEEDUPS
 from .tables import WIDE, beside, table
 
 SHOWN_ALTERNATIVES = 5
@@ -104,24 +105,22 @@ def hbm_text(chip: Chip) -> str:
 def limits_table(s: Solution) -> Table:
     """Every limit with a price or of the user's, the dearest first; what else is slack stands below."""
     t = table("limit", "design", "margin", f"loosen -> {'speed' if s.study.goal in SPEEDUPS else 'goal'}")
-    asked = {x.metric for x in s.study.limits}
-    shown = [x for x in s.limits if x.name in asked or abs(x.price) >= 10 * SMALLEST_PRICE]
+    shown = [x for x in s.limits if x.kind is Kind.USER or abs(x.price) >= 10 * SMALLEST_PRICE]
     for x in sorted(shown, key=lambda x: -abs(x.price)):
-        limit = (
-            f"{label(x.name).replace(' (box)', '*')} {'<=' if x.sense == 'at_most' else '>='} {bound_text(x, x.limit)}"
-        )
+        mark, sign = "*" if x.kind is Kind.BOUND else "", "<=" if x.sense == "at_most" else ">="
+        limit = f"{label(x.name)}{mark} {sign} {bound_text(x, x.limit)}"
         margin = "[bold]binds[/]" if x.binds else percent(max(x.margin, 0.0))
         t.add_row(limit, bound_text(x, x.value), margin, price_text(x, s.study))
     notes = [f"{label(x.name)} {percent(x.margin)}" for x in s.limits if x not in shown and not x.binds]
     captions = [f"not binding, margin: {', '.join(notes)}"] if notes else []
-    captions += ["* bound of a free number"] if any(x.name.endswith(" (box)") for x in shown) else []
+    captions += ["* bound of a free number"] if any(x.kind is Kind.BOUND for x in shown) else []
     t.caption, t.caption_justify = "\n".join(captions) or None, "left"
     return t
 
 
 def bound_text(x: LimitReport, value: float) -> str:
     """A value or limit in the unit of its metric; technology's ratios in percent."""
-    return percent(value, 3) if x.name in TECHNOLOGY_ROWS else quantity_text(x.name.partition(" ")[0], value)
+    return percent(value, 3) if x.kind is Kind.TECHNOLOGY else quantity_text(x.name, value)
 
 
 def price_text(x: LimitReport, study: Study) -> str:
@@ -137,7 +136,7 @@ def price_text(x: LimitReport, study: Study) -> str:
 
 def loosening_step(x: LimitReport) -> tuple[float, str]:
     """A round step of about a hundredth of a limit, and its text."""
-    unit = "" if x.name in TECHNOLOGY_ROWS else unit_of(x.name.partition(" ")[0])
+    unit = "" if x.kind is Kind.TECHNOLOGY else unit_of(x.name)
     hundredth = 0.01 * x.limit * (1 + 1e-9)
     if unit in ("", "FLOPps"):
         return 0.01 * x.limit, "1 %"
@@ -226,11 +225,11 @@ def guesses_text(s: Solution) -> Text:
         f"{label(b.fact.name)} ({b.thing.partition(' ')[2] or b.thing}: {span(b.fact.name, b.fact.low, b.fact.high)})"
         for b in sorted(widest, key=lambda b: -b.spread)[:SHOWN_GUESSES]
     )
-    calibration = s.study.calibrated().name
+    priors = [name for name in s.study.calibration_names if name.startswith("prior-")]
     low, high = sorted(s.delivered_range)
     fit = (
-        f" Step times are uncalibrated ({calibration}): over its ranges {times(low, 2)} to {times(high, 2)}."
-        if s.study.workloads and calibration.startswith("prior-")
+        f" Step times are uncalibrated ({', '.join(priors)}): over its ranges {times(low, 2)} to {times(high, 2)}."
+        if priors
         else ""
     )
     return Text(f"Leans on {len(found)} guesses among {len(basis)} facts, widest first: {few}.{fit}", style="yellow")

@@ -13,8 +13,8 @@ def test_kernels_per_operator_are_drawn_and_stretch_the_time_of_the_host(tiny, s
     """The host takes n_host t_host, n_host = k (...): a draw of k moves the product as lowering again with it would."""
     drawn = draw(unknowns(tiny), 16, 0)
     kernels = drawn.values("framework", by_name(framework_receipts())["n_kernels_per_operator"])
-    name = tiny.calibrated().name
+    (name,) = tiny.calibration_names
     host_s = drawn.values(f"calibration {name}", by_name(calibration_receipts(name))["host_s"])
     assert kernels is not None and host_s is not None and 1.0 <= kernels.min() < 3.0 < kernels.max() <= 5.0
-    found = Samples(solved, drawn, tiny.calibrated().overlap_p).calibration
+    found = Samples(solved, drawn, {name: 4.0}).calibrations[0]
     assert np.asarray(found.host_s) == pytest.approx(host_s * kernels / 3.0)

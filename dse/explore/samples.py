@@ -29,7 +29,7 @@ from ..technology.presets import DIE_TO_DIE, Technology, memory, receipts
 from ..technology.presets import link as link_generation
 from ..technology.presets import node as process_node
 from ..technology.presets import package as package_kind
-from .unknowns import Draw, scope_of
+from .unknowns import Draw, measures_host, scope_of
 
 PARTS = {"node": process_node, "memory": memory, "link": link_generation, "package": package_kind}
 """Kind of technology to the function that makes its record."""
@@ -101,18 +101,17 @@ class Samples:
     @cached_property
     def calibrations(self) -> tuple[Calibration, ...]:
         """Calibration of each workload under every draw, with this set's exponents."""
-        return tuple(self._calibration(c) for c in self.space.calibrations)
+        return tuple(self._drawn(c) for c in self.space.calibrations)
 
-    def _calibration(self, nominal: Calibration) -> Calibration:
-        """A calibration under every draw; kernels that the host starts stretch its time: no need to lower again."""
-        own = dataclasses.replace(nominal, overlap_p=self.overlap_p[nominal.name])
-        receipts_ = by_name(calibration_receipts(own.name))
-        drawn = spread(own, receipts_, f"calibration {own.name}", self.draw)
+    def _drawn(self, own: Calibration) -> Calibration:
+        c = dataclasses.replace(own, overlap_p=self.overlap_p[own.name])
+        drawn = spread(c, by_name(calibration_receipts(own.name)), f"calibration {own.name}", self.draw)
         fact = by_name(framework_receipts())["n_kernels_per_operator"]
         kernels = self.draw.values("framework", fact)
-        if kernels is None or receipts_["host_s"].kind == "measured":
+        if kernels is None or measures_host(own.name):
             return drawn
-        return eqx.tree_at(lambda c: c.host_s, drawn, drawn.host_s * (kernels / float(fact.value)))
+        more = kernels / float(fact.value)  # the host's time is kernels started times this: no need to lower again
+        return eqx.tree_at(lambda c: c.host_s, drawn, drawn.host_s * more)
 
     @cached_property
     def usable_frac(self) -> np.ndarray:

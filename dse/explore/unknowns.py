@@ -114,14 +114,18 @@ def study_facts(study: Study) -> Iterable[tuple[str, Sourced]]:
         for name in sorted(names):
             yield from ((scope_of(kind, name), f) for f in receipts(kind, name))
     yield from ((f"chip {chip.name}", f) for f in chip_receipts(chip.name) if not f.name.startswith(LOWERED))
-    fits = {name: calibration_receipts(name) for name in study.calibration_names}
-    yield from ((f"calibration {name}", f) for name, facts in fits.items() for f in facts)
+    for name in study.calibration_names:
+        yield from ((f"calibration {name}", f) for f in calibration_receipts(name))
     yield from (
         ("headroom", f) for f in headroom_receipts() if f.name == "usable_frac"
     )  # blocks of a cache are lowered
-    if any(f.name == "host_s" and f.kind != "measured" for facts in fits.values() for f in facts):
-        # a host time that measurements set holds the kernels it starts already
+    if not all(map(measures_host, study.calibration_names)):
         yield from (("framework", f) for f in framework_receipts())
+
+
+def measures_host(calibration: str) -> bool:
+    """Whether measurements set a calibration's host time, which then holds the kernels it starts already."""
+    return next(f for f in calibration_receipts(calibration) if f.name == "host_s").kind == "measured"
 
 
 def unknowns(study: Study) -> tuple[Unknown, ...]:

@@ -15,8 +15,8 @@ from jaxtyping import Array
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..physics.area import block_areas, die_edge_mm, shoreline_mm, total_area_mm2
-from ..physics.power import energy_J, static_W, step_energy, throttled_s, voltage_limit
-from ..physics.step import step_time
+from ..physics.evaluate import limited_s
+from ..physics.power import voltage_limit
 from ..study.convex import ConvexCore, Data
 from ..study.design import with_free
 from ..technology.presets import Technology
@@ -54,12 +54,9 @@ def as_built(core: ConvexCore, free: Mapping[str, FloatLike], data: Data) -> dic
     """
     chip = with_free(data.chip, {n: free[n] for n in core.free})
     volt, die = least_supply_V(chip, data), least_die_mm2(chip, data.tech)
-    static = static_W(chip, data.tech, block_areas(chip, data.tech), volt)
     x = {**{n: free[n] for n in core.free}, "supply_V": volt, "die_mm2": die}
     for name, d, c in zip(core.workloads, data.demands, data.calibrations, strict=True):
-        step = step_time(d, chip, c)
-        energy = energy_J(step_energy(d, step, chip, data.tech, volt, die))
-        x[f"step_s:{name}"] = throttled_s(step.total_s, energy, static, core.power_cap_W(data), data.tech)
+        x[f"step_s:{name}"] = limited_s(d, chip, data.tech, c, volt, die, core.power_cap_W(data))
     return x
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
@@ -30,6 +32,10 @@ class TrafficDemand(eqx.Module):
     """Direct exchanges in the domain."""
 
 
+PER_STEP = "per step"
+"""Mark of a kind of traffic that flows once per step; the others flow once per micro batch."""
+
+
 class StepDemand(eqx.Module):
     """All coefficients of one step of one workload under one plan."""
 
@@ -41,7 +47,7 @@ class StepDemand(eqx.Module):
     """Stage-to-stage traffic per micro batch."""
     shard: TrafficDemand
     """Weights gathered and gradients scattered per micro batch, when weights are sharded."""
-    data: TrafficDemand
+    data: TrafficDemand = eqx.field(metadata={PER_STEP: True})
     """Data-parallel traffic per step."""
     n_host: Scalar = coefficient(LESS_IS_BETTER)
     """Kernels and collectives the host starts per micro batch; 0 where graphs are replayed."""
@@ -71,6 +77,16 @@ class StepDemand(eqx.Module):
     """Times that a serving loop runs per step: schedule, start, sample, hand out."""
     n_requests: Scalar = coefficient(LESS_IS_BETTER, default=0.0)
     """Times that requests are taken in per step, before their first token."""
+
+    @property
+    def traffics(self) -> dict[str, tuple[Scalar, TrafficDemand]]:
+        """Every kind of traffic by name: how often it flows per step, and what flows each time."""
+        kinds = {f: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {
+            f.name: (as_float(1.0) if PER_STEP in f.metadata else self.n_micro, t)
+            for f, t in kinds.items()
+            if isinstance(t, TrafficDemand)
+        }
 
 
 def traffic_demand(t: Traffic) -> TrafficDemand:

@@ -9,7 +9,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..core.types import LESS_IS_BETTER, coefficient
+from ..core.types import LESS_IS_BETTER, FloatLike, coefficient
 from ..hardware.chip import TensorEngine
 from ..technology.node import PRECISION_BITS, PRECISIONS
 from ..workload.op import Op, Product, passes
@@ -161,16 +161,32 @@ def op_demand(ops: RankOps, runs: np.ndarray) -> OpDemand:
 
 
 def sram_B(macs: np.ndarray, array: ArrayShape) -> float:
-    """Bytes that cross between SRAM and the array for `macs` (by precision, shape (4,)).
-
-    Each array cycle reads `rows` operands of every lane group and reads and writes `cols` fp32 partial sums.
-    """
+    """Bytes that cross between SRAM and the array for `macs` (by precision, shape (4,))."""
     total = 0.0
     for p, rate, n in zip(PRECISIONS, array.rates, macs, strict=True):
         if n > 0:
-            width = array.rows * rate * PRECISION_BITS[p] / 8 + array.cols * 2 * PARTIAL_SUM_B
+            width = float(cycle_sram_B(array.rows, array.cols, rate, PRECISION_BITS[p]))
             total += float(n) / (array.rows * array.cols * rate) * width
     return total
+
+
+def cycle_sram_B(
+    rows: FloatLike | float, cols: FloatLike | float, rate: FloatLike | float, bits: float
+) -> FloatLike | float:
+    """Bytes of an array cycle: `rows` operands of every lane group read, `cols` fp32 partial sums read and written.
+
+        rows rate bits / 8 + 2 cols 4
+
+    Args:
+        rows: rows of the array.
+        cols: its columns.
+        rate: MACs of one PE per cycle.
+        bits: width of an operand [bits].
+
+    Returns:
+        Bytes per cycle.
+    """
+    return rows * rate * bits / 8.0 + cols * 2.0 * PARTIAL_SUM_B
 
 
 INSTRUCTION_ROWS = 16.0

@@ -15,10 +15,8 @@ import numpy as np
 
 from ..core.types import FloatLike
 from ..lowering.step_demand import StepDemand
-from ..physics.area import block_areas
 from ..physics.calibration import Calibration
-from ..physics.power import energy_J, static_W, step_energy, throttled_s
-from ..physics.step import step_time
+from ..physics.evaluate import limited_s
 from ..study.convex import ConvexCore, Data
 from ..study.design import INTEGERS, with_free
 from .batch import in_batches, solve_batch
@@ -83,11 +81,8 @@ def priced_s(core: ConvexCore, z: FloatLike, data: Data, demands: tuple[StepDema
     def seconds(z_: FloatLike, data_: Data, d: StepDemand, c: Calibration, deadline_s: FloatLike) -> FloatLike:
         x = core.positive(z_)
         chip = with_free(data_.chip, {n: x[n] for n in core.free})
-        step = step_time(d, chip, c)
-        energy = energy_J(step_energy(d, step, chip, data_.tech, x["supply_V"], x["die_mm2"]))
-        static = static_W(chip, data_.tech, block_areas(chip, data_.tech), x["supply_V"])
         fits = d.memory_B <= data_.usable_frac * chip.hbm_capacity_B * (1 + 1e-9)
-        taken = throttled_s(step.total_s, energy, static, core.power_cap_W(data_), data_.tech)
+        taken = limited_s(d, chip, data_.tech, c, x["supply_V"], x["die_mm2"], core.power_cap_W(data_))
         return jnp.where(fits & (taken <= deadline_s * (1 + 1e-9)), taken / d.tokens, jnp.inf)
 
     per_plan = jax.vmap(jax.vmap(seconds, in_axes=(None, None, 0, None, None)))

@@ -17,9 +17,9 @@ from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
 from ..physics.area import block_areas, die_edge_mm, interposer_mm2, shoreline_mm, total_area_mm2
 from ..physics.calibration import Calibration
+from ..physics.evaluate import full_speed
 from ..physics.money import package_cost
-from ..physics.power import energy_J, power_W, static_W, step_energy, voltage_limit
-from ..physics.step import step_time
+from ..physics.power import energy_J, power_W, static_W, voltage_limit
 from ..technology.presets import Technology
 from .design import AUXILIARY, with_free
 from .metrics import METRICS, PER_WORKLOAD, POWER_CAP, Load, State, geometric_mean, upkeep_of
@@ -190,9 +190,8 @@ def chip_at(core: ConvexCore, chip: Chip, x: Mapping[str, FloatLike], data: Data
     loads, ratios = [], []
     for i, (name, d, c) in enumerate(zip(core.workloads, data.demands, data.calibrations, strict=True)):
         seconds = x[f"step_s:{name}"]
-        step = step_time(d, chip, c)
-        energy = energy_J(step_energy(d, step, chip, tech, volt, die))
-        power = power_W(energy, seconds, static, tech)
+        step, energy = full_speed(d, chip, tech, c, volt, die)
+        power = power_W(energy_J(energy), seconds, static, tech)
         before = data.baseline_s[i] * d.tokens / data.n_baseline_tokens[i]
         loads.append(Load(seconds, power, before, d.tokens / data.n_chips[i], data.traffic_frac[i]))
         ratios += [step.total_s / seconds, d.memory_B / (data.usable_frac * chip.hbm_capacity_B)]

@@ -10,7 +10,7 @@ import equinox as eqx
 from ..core.errors import SpecError, UnknownNameError
 from ..core.types import FloatLike
 from ..hardware.chip import Chip, TensorEngine
-from ..physics.power import foreign_frac
+from ..physics.power import crossing_B
 from ..technology.node import PRECISIONS, ByPrecision
 from ..technology.presets import Technology, node, technology
 
@@ -121,5 +121,5 @@ def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:
             raise UnknownNameError("free parameter", name, FREE)
     names = list(values)
     chip = eqx.tree_at(lambda c: [FREE[n](c) for n in names], chip, [values[n] for n in names])
-    crossing = chip.hbm_bandwidth_Bps * foreign_frac(chip.n_dies)
-    return eqx.tree_at(lambda c: c.die_to_die_bandwidth_Bps, chip, crossing)
+    crossing_Bps = crossing_B(chip.hbm_bandwidth_Bps, chip)
+    return eqx.tree_at(lambda c: c.die_to_die_bandwidth_Bps, chip, crossing_Bps)

@@ -54,11 +54,11 @@ class State(eqx.Module):
     upkeeps: list[Upkeep]
 
 
-def chip_state(chip: Chip, tech: Technology | None = None) -> State:
-    """A chip as a point that `METRICS` can read, without workloads; in what its preset names unless told otherwise."""
+def chip_state(chip: Chip, tech: Technology | None = None, loads: Sequence[Load] = ()) -> State:
+    """A chip that exists as a point that `METRICS` can read: as it is, in the technology of its preset or another."""
     tech = chip_technology(chip) if tech is None else tech
     s = silicon(chip, tech)
-    return State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, [], [])
+    return State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, list(loads), [])
 
 
 def geometric_mean(values: list[FloatLike]) -> FloatLike:

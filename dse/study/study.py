@@ -23,8 +23,8 @@ from ..physics.calibration import Calibration, calibration, calibration_names, w
 from ..serving.portfolio import Service, load_portfolio
 from ..technology.presets import link, memory, node, package
 from ..workload.presets import model as preset_model
-from ..workload.storage import check_storage
-from ..workload.transformer import Decode, Training, Workload, check_precision
+from ..workload.transformer import Workload
+from ..workload.written import workload_of
 from .convex import ConvexCore
 from .design import FREE, Choice, pe_dims
 from .metrics import DELIVERED, METRICS, OF_WORKLOADS, OWNED, SERVED, Limit, chip_state
@@ -318,11 +318,12 @@ def _positive(value: str | float, unit: str, place: str) -> float:
 
 
 def _workload(spec: _Training | _Decode) -> tuple[Workload, int]:
-    model = preset_model(spec.model)
-    if isinstance(spec, _Training):
-        return Training(model, spec.global_batch, spec.sequence, check_precision(spec.precision)), spec.chips
-    stored = check_storage(spec.weights), check_storage(spec.kv)
-    return Decode(model, spec.batch, spec.context, *stored), spec.chips
+    sizes = {"batch" if k == "global_batch" else k: v for k, v in spec.model_dump().items() if k not in PLACED}
+    return workload_of(spec.phase, preset_model(spec.model), spec.chips, sizes), spec.chips
+
+
+PLACED = ("phase", "model", "chips")
+"""Keys of a workload that are no sizes of its phase."""
 
 
 def _free(key: str, lower: str | float, upper: str | float) -> Free:

@@ -8,7 +8,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..core.types import INERT, LESS_IS_BETTER, MORE_IS_BETTER, Scalar, coefficient
+from ..core.types import INERT, LESS_IS_BETTER, MORE_IS_BETTER, Scalar, as_float, coefficient
 from .collective import Traffic
 from .tiling import OpDemand
 

@@ -39,6 +39,7 @@ class Cost:
         from ..report.session import start_jax
 
         start_jax()
+        from ..economy.bill import chip_cost
         from ..report.fleet_tables import cost_json, cost_view
         from ..report.results import json_text, results_folder
 
@@ -46,17 +47,18 @@ class Cost:
             return self._compare(self.against)
         if self.precision is not None:
             raise SpecError("--precision belongs to --against; a cost has none")
+        found = chip_cost(self.chip)
         if self.json:
-            print(json_text(cost_json(self.chip)))
+            print(json_text(cost_json(found)))
         else:
             console = screen()
-            console.print(cost_view(self.chip, console.width))
+            console.print(cost_view(found, console.width))
         if self.figures:
             from ..report.fleet_figures import write_cost_figures
 
             folder = results_folder(results_folder(self.results, "cost"), self.chip)
             with progress("drawing"):
-                write_cost_figures(self.chip, folder)
+                write_cost_figures(found, folder)
             if not self.json:
                 screen().print(f"Written to {folder}/", markup=False)
         return 0

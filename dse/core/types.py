@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, TypeAlias
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,12 +35,6 @@ SIGN = "sign"
 """Key of a field's metadata: which way what is paid for (time, energy, memory) moves with the number."""
 LESS_IS_BETTER, MORE_IS_BETTER, INERT = 1.0, -1.0, 0.0
 """Signs; an inert number only names a unit. Bounds on groups of plans rest on them, so a test measures every one."""
-
-
-def coefficient(sign: float, **options: Any) -> Any:
-    """A field for a number of a demand that declares its sign."""
-    return eqx.field(converter=as_float, metadata={SIGN: sign}, **options)
-
 
 NAMES = ("name", "node", "hbm", "link")
 """Fields of records that name a thing, where they hold a text."""

@@ -10,6 +10,7 @@ from ..core.types import as_float
 from ..hardware.chip import Chip, pool_B
 from ..hardware.system import System
 from ..lowering.demand import demand
+from ..lowering.headroom import usable_frac
 from ..lowering.plan import Plan
 from ..lowering.serving_ops import serving_ops
 from ..lowering.step_demand import StepDemand
@@ -77,6 +78,11 @@ class Finding:
     """Step time with every number of the calibration at its good end."""
     slowest_s: float
     """Step time with every number at its bad end."""
+
+    @property
+    def usable_memory_B(self) -> float:
+        """HBM of one chip that tensors may fill."""
+        return usable_frac() * float(self.system.chip.hbm_capacity_B)
 
 
 def find(system: System, workload: Workload, plan: Plan | None) -> Finding:

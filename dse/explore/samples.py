@@ -6,6 +6,7 @@ import dataclasses
 from functools import cached_property, partial
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,8 +15,9 @@ from ..core.provenance import Sourced
 from ..core.types import FloatLike, unnamed
 from ..hardware.chip import Chip
 from ..hardware.presets import chip_receipts
-from ..lowering.demand import StepDemand
+from ..lowering.demand import framework_receipts
 from ..lowering.headroom import headroom_receipts
+from ..lowering.step_demand import StepDemand
 from ..optimize.batch import in_batches
 from ..optimize.search import Search
 from ..optimize.space import Space
@@ -27,7 +29,7 @@ from ..technology.presets import DIE_TO_DIE, Technology, memory, receipts
 from ..technology.presets import link as link_generation
 from ..technology.presets import node as process_node
 from ..technology.presets import package as package_kind
-from .unknowns import Draw, scope_of
+from .unknowns import Draw, measures_host, scope_of
 
 PARTS = {"node": process_node, "memory": memory, "link": link_generation, "package": package_kind}
 """Kind of technology to the function that makes its record."""
@@ -99,13 +101,17 @@ class Samples:
     @cached_property
     def calibrations(self) -> tuple[Calibration, ...]:
         """Calibration of each workload under every draw, with this set's exponents."""
-        return tuple(
-            spread(
-                dataclasses.replace(c, overlap_p=self.overlap_p[c.name]),
-                by_name(calibration_receipts(c.name)), f"calibration {c.name}", self.draw,
-            )
-            for c in self.space.calibrations
-        )  # fmt: skip
+        return tuple(self._drawn(c) for c in self.space.calibrations)
+
+    def _drawn(self, own: Calibration) -> Calibration:
+        c = dataclasses.replace(own, overlap_p=self.overlap_p[own.name])
+        drawn = spread(c, by_name(calibration_receipts(own.name)), f"calibration {own.name}", self.draw)
+        fact = by_name(framework_receipts())["n_kernels_per_operator"]
+        kernels = self.draw.values("framework", fact)
+        if kernels is None or measures_host(own.name):
+            return drawn
+        more = kernels / float(fact.value)  # the host's time is kernels started times this: no need to lower again
+        return eqx.tree_at(lambda c: c.host_s, drawn, drawn.host_s * more)
 
     @cached_property
     def usable_frac(self) -> np.ndarray:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import TypeAlias
 
 import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..core.types import LESS_IS_BETTER, FloatLike, coefficient
+from ..core.types import LESS_IS_BETTER, SIGN, FloatLike, as_float
 from ..hardware.chip import TensorEngine
 from ..technology.node import PRECISION_BITS, PRECISIONS
 from ..workload.op import Op, Product, passes
@@ -55,28 +56,32 @@ def array_shape(engine: TensorEngine) -> ArrayShape:
     )
 
 
+PerOp: TypeAlias = Float[Array | np.ndarray, "*batch n"]
+"""One number per operator."""
+
+
 class OpDemand(eqx.Module):
     """What each operator asks of a chip, as struct of arrays of shape (n_ops,); every entry is >= 0."""
 
-    linear_cycles: Float[Array | np.ndarray, "*batch n"] = coefficient(LESS_IS_BETTER)
+    linear_cycles: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Cycles of one PE array for linear layers in 16 bit and wider, padding included, before spreading over cores."""
-    narrow_cycles: Float[Array | np.ndarray, "*batch n"] = coefficient(LESS_IS_BETTER)
+    narrow_cycles: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Likewise for linear layers in 8 bit and narrower."""
-    attention_cycles: Float[Array | np.ndarray, "*batch n"] = coefficient(LESS_IS_BETTER)
+    attention_cycles: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Likewise for the products of attention."""
-    tile_cycles: Float[Array | np.ndarray, "*batch n"] = coefficient(LESS_IS_BETTER)
+    tile_cycles: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Cycles of the smallest piece that one core can take."""
-    hbm_B: Float[Array | np.ndarray, "*batch n"] = coefficient(LESS_IS_BETTER)
+    hbm_B: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Compulsory memory traffic."""
-    reuse_half: Float[Array | np.ndarray, "*batch n"] = coefficient(LESS_IS_BETTER)
+    reuse_half: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Coefficient of the traffic that falls as tile memory^-1/2 [B^1.5]."""
-    reuse_one: Float[Array | np.ndarray, "*batch n"] = coefficient(LESS_IS_BETTER)
+    reuse_one: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Coefficient of the traffic that falls as tile memory^-1 [B^2]."""
-    vector_elements: Float[Array | np.ndarray, "*batch n"] = coefficient(LESS_IS_BETTER)
+    vector_elements: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Element passes."""
-    n_launches: Float[Array | np.ndarray, "*batch n"] = coefficient(LESS_IS_BETTER)
+    n_launches: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Kernels started."""
-    runs: Float[Array | np.ndarray, "*batch n"] = coefficient(LESS_IS_BETTER)
+    runs: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """How often the operator runs per micro batch on the slowest stage."""
 
 

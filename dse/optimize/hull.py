@@ -75,7 +75,9 @@ def declared_signs(demand: Any) -> Any:
     for f in dataclasses.fields(demand):
         value = getattr(demand, f.name)
         if not dataclasses.is_dataclass(value) and SIGN not in f.metadata:
-            raise TypeError(f"{type(demand).__name__}.{f.name} declares no sign: make it a `coefficient` (core.types)")
+            raise TypeError(
+                f"{type(demand).__name__}.{f.name} declares no sign: give the field metadata {SIGN: ...} (core.types)"
+            )
         object.__setattr__(signs, f.name, declared_signs(value) if SIGN not in f.metadata else f.metadata[SIGN])
     return signs
 

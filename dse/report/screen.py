@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 from rich.console import Group, RenderableType
@@ -10,20 +9,15 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.text import digits, in_unit, label, percent, quantity_text, span, times, unit_of
-from ..evaluation.assembly import chip_reference
-from ..evaluation.breakdown import binding, operators, spent
+from ..explore.designed import chip_metrics, waits
 from ..hardware.chip import Chip
-from ..hardware.system import System
-from ..lowering.served import asked_demand
-from ..lowering.tiling import array_shape
 from ..optimize.solution import Certificate, LimitReport, Relaxation, Solution, Status, WorkloadReport
-from ..physics.evaluate import chip_technology
+from ..optimize.solve import SMALLEST_PRICE
+from ..study.basis import guesses, study_basis
 from ..study.convex import Kind
 from ..study.design import Choice
-from ..study.metrics import METRICS, SERVED, SPEEDUPS, chip_state
+from ..study.metrics import SERVED, SPEEDUPS
 from ..study.study import Study
-from ..workload.requests import Requests
-from .receipts import guesses, study_basis
 from .tables import WIDE, beside, table
 
 SHOWN_ALTERNATIVES = 5
@@ -49,7 +43,7 @@ def solution_view(s: Solution, width: int = WIDE) -> RenderableType:
 def headline(s: Solution) -> str:
     """What was found, in one sentence."""
     assert s.choice is not None and s.chip is not None
-    design, base = numbers(s, s.chip), numbers(s, s.study.baseline.chip)
+    base, design = (chip_metrics(c, s.study.package, NUMBERS) for c in (s.study.baseline.chip, s.chip))
     name = product(s.study.baseline.chip.name)
     ratios = [
         f"{times(design[m] / base[m], 2)} {name}'s {label(m)}"
@@ -76,14 +70,6 @@ def goal_text(study: Study, goal: float) -> str:
     return f"{label(study.goal)} {quantity_text(study.goal, goal)}"
 
 
-def numbers(s: Solution, chip: Chip) -> dict[str, float]:
-    """`NUMBERS` of a chip."""
-    tech = chip_technology(chip, s.study.package)
-    state = chip_state(chip, tech)
-    values = {name: METRICS[name](state) for name in NUMBERS}
-    return {name: float(v) for name, v in values.items() if not isinstance(v, list)}
-
-
 def design_table(s: Solution) -> Table:
     """The baseline beside the design, with ratios."""
     assert s.chip is not None
@@ -93,7 +79,7 @@ def design_table(s: Solution) -> Table:
     ratio = float(design.n_cores) / float(base.n_cores)
     t.add_row("cores", cores_text(base), cores_text(design), times(ratio, 2))
     t.add_row("HBM", hbm_text(base), hbm_text(design), times(float(design.n_stacks) / float(base.n_stacks), 2))
-    before, after = numbers(s, base), numbers(s, design)
+    before, after = (chip_metrics(c, s.study.package, NUMBERS) for c in (base, design))
     for name in NUMBERS:
         ratio = times(after[name] / before[name], 2) if before[name] > 0 else "-"
         t.add_row(label(name), quantity_text(name, before[name]), quantity_text(name, after[name]), ratio)
@@ -132,10 +118,6 @@ def limits_table(s: Solution) -> Table:
     return t
 
 
-SMALLEST_PRICE = 1e-4
-"""Prices below this (per cent of goal per per cent of limit) are not worth a line."""
-
-
 def bound_text(x: LimitReport, value: float) -> str:
     """A value or limit in the unit of its metric; technology's ratios in percent."""
     return percent(value, 3) if x.kind is Kind.TECHNOLOGY else quantity_text(x.name, value)
@@ -163,22 +145,9 @@ def loosening_step(x: LimitReport) -> tuple[float, str]:
     return step, in_unit(step, unit, 4)
 
 
-def design_system(study: Study, chip: Chip, n_chips: int) -> System:
-    """A design in the fabric of its study's baseline."""
-    return dataclasses.replace(study.at_size(n_chips), chip=chip)
-
-
 def waits_text(s: Solution, w: WorkloadReport) -> str:
     """What a workload waits for on the design, the three largest shares."""
-    assert s.chip is not None
-    workload, n_chips = s.study.workloads[w.name]
-    c, system = s.study.calibrations[w.name], design_system(s.study, s.chip, n_chips)
-    if isinstance(workload, Requests):
-        d = asked_demand(workload, w.plan, system, chip_reference(s.chip, c), array_shape(s.chip.core.tensor))
-        shares = list(spent(d, s.chip, c).items())[:3]
-    else:
-        shares = binding(w.evaluation, operators(system, workload, w.plan, w.evaluation, c))[:3]
-    return ", ".join(f"{name.removesuffix(' traffic')} {percent(share)}" for name, share in shares)
+    return ", ".join(f"{name.removesuffix(' traffic')} {percent(share)}" for name, share in waits(s, w)[:3])
 
 
 def delivered_table(s: Solution) -> Table:

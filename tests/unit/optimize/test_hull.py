@@ -1,10 +1,11 @@
 import dataclasses
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
 
-from dse.core.types import INERT, LESS_IS_BETTER, MORE_IS_BETTER, coefficient
+from dse.core.types import INERT, LESS_IS_BETTER, MORE_IS_BETTER, SIGN, as_float
 from dse.evaluation.assembly import lowered
 from dse.lowering.demand import stack_demands
 from dse.lowering.step_demand import StepDemand, TrafficDemand
@@ -150,7 +151,7 @@ def test_a_field_without_a_sign_is_an_error():
         lost_B: float = 0.0
 
     class Declared(TrafficDemand):
-        lost_B: float = coefficient(MORE_IS_BETTER, default=0.0)
+        lost_B: float = eqx.field(converter=as_float, metadata={SIGN: MORE_IS_BETTER}, default=0.0)
 
     with pytest.raises(TypeError, match=r"Undeclared\.lost_B declares no sign"):
         declared_signs(Undeclared(1.0, 1.0, 1.0, 1.0, 1.0))

@@ -7,7 +7,7 @@ import pytest
 import dse
 from dse.core.errors import SpecError
 from dse.optimize.space import Space
-from dse.report.receipts import study_basis
+from dse.study.basis import study_basis
 from dse.study.study import load_study
 
 TINY = (Path(__file__).parents[2] / "data" / "tiny.toml").read_text()

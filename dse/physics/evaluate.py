@@ -22,17 +22,16 @@ class Silicon(eqx.Module):
     """A chip's area, supply and cost: what does not depend on the workload."""
 
     area: Area
-    """Blocks of the package."""
+    """Silicon by block."""
     die_mm2: FloatLike
     """One compute die."""
     interposer_mm2: FloatLike
-    """Interposer."""
     supply_V: FloatLike
     """Supply at the chip's clock."""
     static_W: FloatLike
-    """Power at no load."""
+    """Power that leakage and idle interfaces draw at no load."""
     money: Money
-    """Cost of the package."""
+    """Cost of the package by part."""
 
 
 class Evaluation(eqx.Module):

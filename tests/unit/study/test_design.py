@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dse.core.errors import SpecError, UnknownNameError
+from dse.core.types import unnamed
 from dse.hardware.chip import peak_FLOPps
 from dse.hardware.presets import chip
 from dse.study.design import (
@@ -16,7 +17,6 @@ from dse.study.design import (
     Choice,
     array_of,
     choice_technology,
-    named,
     pe_dims,
     template,
     with_free,
@@ -117,9 +117,11 @@ def test_peak_of_the_announced_design():
     assert float(peak_FLOPps(c, "fp4") / peak_FLOPps(c, "fp8")) == pytest.approx(2.0)
 
 
-def test_names_return_with_the_solution():
-    c = named(template(SAME, BASE, 50e9), SAME, "trainium4")
-    assert (c.name, c.node, c.hbm, c.link) == ("trainium4", "N3P", "HBM3E", "PCIe6")
+def test_a_template_names_its_choice_and_stacks_without_names():
+    c = template(SAME, BASE, 50e9)
+    assert (c.node, c.hbm, c.link) == ("N3P", "HBM3E", "PCIe6")
+    blank = unnamed(c)
+    assert (blank.name, blank.node, blank.hbm, blank.link) == ("",) * 4 and blank.n_dies == c.n_dies
 
 
 def test_tables_say_what_was_chosen():

@@ -64,7 +64,7 @@ def test_larger_arrays_pad_to_larger_tiles():
 
 def test_templates_carry_the_structure():
     t = template(changed(n_dies=4, pe_array="256x256"), BASE, 50e9)
-    assert (t.name, t.node, t.hbm, t.link) == ("design", "", "", "")
+    assert (t.name, t.node, t.hbm, t.link) == ("design", c.node, c.hbm, c.link)
     assert float(t.n_dies) == 4 and float(t.scaleout_bandwidth_per_dir_Bps) == 50e9
     # near-datapath memory serves columns, of which there are twice as many
     assert float(t.core.local_sram_B) == 2 * float(BASE.core.local_sram_B)
@@ -82,8 +82,8 @@ def test_a_faster_node_speeds_the_same_pipeline_up():
 
 def test_all_choices_have_one_tree_so_they_stack():
     choices = [SAME, changed(node="N2", hbm="HBM4"), changed(n_dies=1, native_fp4=True, pe_array="256x256")]
-    chips = {jax.tree.structure(template(c, BASE, 50e9)) for c in choices}
-    techs = {jax.tree.structure(choice_technology(c, "CoWoS-L")) for c in choices}
+    chips = {jax.tree.structure(unnamed(template(c, BASE, 50e9))) for c in choices}
+    techs = {jax.tree.structure(unnamed(choice_technology(c, "CoWoS-L"))) for c in choices}
     assert len(chips) == len(techs) == 1
 
 

@@ -64,7 +64,7 @@ def test_larger_arrays_pad_to_larger_tiles():
 
 def test_templates_carry_the_structure():
     t = template(changed(n_dies=4, pe_array="256x256"), BASE, 50e9)
-    assert (t.name, t.node, t.hbm, t.link) == ("design", c.node, c.hbm, c.link)
+    assert (t.name, t.node, t.hbm, t.link) == ("design", "N3P", "HBM3E", "PCIe6")
     assert float(t.n_dies) == 4 and float(t.scaleout_bandwidth_per_dir_Bps) == 50e9
     # near-datapath memory serves columns, of which there are twice as many
     assert float(t.core.local_sram_B) == 2 * float(BASE.core.local_sram_B)

@@ -10,8 +10,8 @@ from ..core.errors import DseError
 from ..evaluation.assembly import evaluate
 from ..hardware.presets import default_system
 from ..hardware.presets import system as preset_system
+from ..study.metrics import METRICS, OWNED, Load, chip_state
 from ..study.study import Study
-from ..study.terms import METRICS, OWNED, Work, chip_state
 from ..workload.transformer import Workload
 
 NAMED = ("trainium1", "trainium2", "trainium3", "h100", "b200", "tpu-v7")
@@ -47,21 +47,21 @@ def named_chips(study: Study, metrics: tuple[str, ...], baseline_s: list[float])
     found: list[Named] = []
     for name in NAMED:
         try:
-            works = [
-                named_work(name, workload, n, base, len(study.workloads))
+            loads = [
+                named_load(name, workload, n, base, len(study.workloads))
                 for (workload, n), base in zip(study.workloads.values(), baseline_s, strict=True)
                 if isinstance(workload, Workload)
             ]
         except DseError:
             continue
-        state = chip_state(preset_system(default_system(name)).chip, works=works)
+        state = chip_state(preset_system(default_system(name)).chip, loads=loads)
         values = [METRICS[m](state) for m in metrics]
         found.append(Named(name, tuple(float(max(v) if isinstance(v, list) else v) for v in values)))
     return found
 
 
-def named_work(name: str, workload: Workload, n_chips: int, baseline_s: float, n_workloads: int) -> Work:
+def named_load(name: str, workload: Workload, n_chips: int, baseline_s: float, n_workloads: int) -> Load:
     """`workload` on `n_chips` of the chip `name` by its best plan, beside the baseline's step time."""
     _, e = evaluate(preset_system(default_system(name), n_chips), workload)
     share = np.float64(1.0 / n_workloads)
-    return Work(e.step_s, e.power_W, np.float64(baseline_s), e.tokens_per_s * e.step_s / n_chips, share)
+    return Load(e.step_s, e.power_W, np.float64(baseline_s), e.tokens_per_s * e.step_s / n_chips, share)

@@ -113,8 +113,8 @@ def study_facts(study: Study) -> Iterable[tuple[str, Sourced]]:
         for name in sorted(names):
             yield from ((scope_of(kind, name), f) for f in receipts(kind, name))
     yield from ((f"chip {chip.name}", f) for f in chip_receipts(chip.name) if not f.name.startswith(LOWERED))
-    calibration = study.calibrated().name
-    yield from ((f"calibration {calibration}", f) for f in calibration_receipts(calibration))
+    for name in study.calibration_names:
+        yield from ((f"calibration {name}", f) for f in calibration_receipts(name))
     yield from (
         ("headroom", f) for f in headroom_receipts() if f.name == "usable_frac"
     )  # blocks of a cache are lowered

@@ -9,7 +9,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..core.types import FloatLike, as_float
+from ..core.types import LESS_IS_BETTER, FloatLike, coefficient
 from ..hardware.chip import TensorEngine
 from ..technology.node import PRECISION_BITS, PRECISIONS
 from ..workload.op import Op, Product, passes
@@ -58,25 +58,25 @@ def array_shape(engine: TensorEngine) -> ArrayShape:
 class OpDemand(eqx.Module):
     """What each operator asks of a chip, as struct of arrays of shape (n_ops,); every entry is >= 0."""
 
-    linear_cycles: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    linear_cycles: Float[Array | np.ndarray, "*batch n"] = coefficient(LESS_IS_BETTER)
     """Cycles of one PE array for linear layers in 16 bit and wider, padding included, before spreading over cores."""
-    narrow_cycles: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    narrow_cycles: Float[Array | np.ndarray, "*batch n"] = coefficient(LESS_IS_BETTER)
     """Likewise for linear layers in 8 bit and narrower."""
-    attention_cycles: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    attention_cycles: Float[Array | np.ndarray, "*batch n"] = coefficient(LESS_IS_BETTER)
     """Likewise for the products of attention."""
-    tile_cycles: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    tile_cycles: Float[Array | np.ndarray, "*batch n"] = coefficient(LESS_IS_BETTER)
     """Cycles of the smallest piece that one core can take."""
-    hbm_B: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    hbm_B: Float[Array | np.ndarray, "*batch n"] = coefficient(LESS_IS_BETTER)
     """Compulsory memory traffic."""
-    reuse_half: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    reuse_half: Float[Array | np.ndarray, "*batch n"] = coefficient(LESS_IS_BETTER)
     """Coefficient of the traffic that falls as tile memory^-1/2 [B^1.5]."""
-    reuse_one: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    reuse_one: Float[Array | np.ndarray, "*batch n"] = coefficient(LESS_IS_BETTER)
     """Coefficient of the traffic that falls as tile memory^-1 [B^2]."""
-    vector_elements: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    vector_elements: Float[Array | np.ndarray, "*batch n"] = coefficient(LESS_IS_BETTER)
     """Element passes."""
-    n_launches: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    n_launches: Float[Array | np.ndarray, "*batch n"] = coefficient(LESS_IS_BETTER)
     """Kernels started."""
-    runs: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    runs: Float[Array | np.ndarray, "*batch n"] = coefficient(LESS_IS_BETTER)
     """How often the operator runs per micro batch on the slowest stage."""
 
 

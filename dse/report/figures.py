@@ -174,7 +174,7 @@ def clouds(s: Solution, name: str) -> tuple[Cloud, Cloud]:
     workload, n_chips = phases(s)[name]
     before = s.study.at_size(n_chips)
     after = dataclasses.replace(before, chip=s.chip)
-    c = s.study.calibrated()
+    c = s.study.calibrations[name]
     plan, evaluation = evaluate(before, workload, calibration=c)
     old = operators(before, workload, plan, evaluation, c)
     new = operators(after, workload, report.plan, report.evaluation, c)

@@ -16,7 +16,7 @@ from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.front import Front
 from ..explore.remedy import Remedy
 from ..explore.sensitivity import Parameter, Sensitivity
-from ..study.terms import DELIVERED
+from ..study.metrics import DELIVERED
 from .results import study_manifest, write_json
 from .tables import table
 

@@ -14,7 +14,7 @@ from ..explore.front import Front
 from ..explore.named import Named
 from ..explore.sensitivity import Sensitivity
 from ..optimize.tree import Progress
-from ..study.terms import DELIVERED
+from ..study.metrics import DELIVERED
 from .front import SHOWN, goal_text, heading
 from .style import CONTEXT, DESIGN, HARMS, HELPS, NODES, STYLE, plt, save
 

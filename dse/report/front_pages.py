@@ -8,7 +8,7 @@ from ..core.files import write_whole
 from ..core.text import label
 from ..explore.front import Front
 from ..explore.named import Named
-from ..study.terms import DELIVERED
+from ..study.metrics import DELIVERED
 from .front import goal_text, heading
 from .style import DESIGN, HELPS
 

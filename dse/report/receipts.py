@@ -76,7 +76,8 @@ def study_basis(study: Study, choice: Choice | None) -> list[Basis]:
     made = [b for c in chosen for b in technology_basis(c.node, c.hbm, c.link, study.package)]
     own = technology_basis(baseline.node, baseline.hbm, baseline.link, study.package)
     owned = [] if study.owner is None else [b for c in chosen for b in owner_basis(study.owner.host, c.node)]
-    every = [*made, *calibration_basis(study.calibrated().name), *chip_basis(baseline.name), *own, *owned]
+    fits = [b for name in study.calibration_names for b in calibration_basis(name)]
+    every = [*made, *fits, *chip_basis(baseline.name), *own, *owned]
     return list({(b.thing, b.fact.name): b for b in every}.values())
 
 

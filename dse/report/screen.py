@@ -17,11 +17,11 @@ from ..hardware.system import System
 from ..lowering.served import asked_demand
 from ..lowering.tiling import array_shape
 from ..optimize.solution import Certificate, LimitReport, Relaxation, Solution, Status, WorkloadReport
-from ..optimize.solve import TECHNOLOGY_ROWS
-from ..physics.evaluate import chip_technology, silicon
+from ..physics.evaluate import chip_technology
+from ..study.convex import Kind
 from ..study.design import Choice
+from ..study.metrics import METRICS, SERVED, SPEEDUPS, chip_state
 from ..study.study import Study
-from ..study.terms import METRICS, SERVED, SPEEDUPS, State
 from ..workload.requests import Requests
 from .receipts import guesses, study_basis
 from .tables import WIDE, beside, table
@@ -79,8 +79,7 @@ def goal_text(study: Study, goal: float) -> str:
 def numbers(s: Solution, chip: Chip) -> dict[str, float]:
     """`NUMBERS` of a chip."""
     tech = chip_technology(chip, s.study.package)
-    parts = silicon(chip, tech)
-    state = State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, [], [])
+    state = chip_state(chip, tech)
     values = {name: METRICS[name](state) for name in NUMBERS}
     return {name: float(v) for name, v in values.items() if not isinstance(v, list)}
 
@@ -120,30 +119,26 @@ def hbm_text(chip: Chip) -> str:
 def limits_table(s: Solution) -> Table:
     """Every limit with a price or of the user's, the dearest first; what else is slack stands below."""
     t = table("limit", "design", "margin", f"loosen -> {'speed' if s.study.goal in SPEEDUPS else 'goal'}")
-    asked = {x.metric for x in s.study.limits}
-    shown = [x for x in s.limits if x.name in asked or abs(x.price) >= 10 * SMALLEST_PRICE]
+    shown = [x for x in s.limits if x.kind is Kind.USER or abs(x.price) >= 10 * SMALLEST_PRICE]
     for x in sorted(shown, key=lambda x: -abs(x.price)):
-        limit = (
-            f"{label(x.name).replace(' (box)', '*')} {'<=' if x.sense == 'at_most' else '>='} {bound_text(x, x.limit)}"
-        )
-        margin = percent(max(x.margin, 0.0)) if x.margin > TIGHT else "[bold]binds[/]"
+        mark, sign = "*" if x.kind is Kind.BOUND else "", "<=" if x.sense == "at_most" else ">="
+        limit = f"{label(x.name)}{mark} {sign} {bound_text(x, x.limit)}"
+        margin = "[bold]binds[/]" if x.binds else percent(max(x.margin, 0.0))
         t.add_row(limit, bound_text(x, x.value), margin, price_text(x, s.study))
-    notes = [f"{label(x.name)} {percent(x.margin)}" for x in s.limits if x not in shown and x.margin > TIGHT]
+    notes = [f"{label(x.name)} {percent(x.margin)}" for x in s.limits if x not in shown and not x.binds]
     captions = [f"not binding, margin: {', '.join(notes)}"] if notes else []
-    captions += ["* bound of a free number"] if any(x.name.endswith(" (box)") for x in shown) else []
+    captions += ["* bound of a free number"] if any(x.kind is Kind.BOUND for x in shown) else []
     t.caption, t.caption_justify = "\n".join(captions) or None, "left"
     return t
 
 
-TIGHT = 1e-4
-"""Margins below this share bind."""
 SMALLEST_PRICE = 1e-4
 """Prices below this (per cent of goal per per cent of limit) are not worth a line."""
 
 
 def bound_text(x: LimitReport, value: float) -> str:
     """A value or limit in the unit of its metric; technology's ratios in percent."""
-    return percent(value, 3) if x.name in TECHNOLOGY_ROWS else quantity_text(x.name.partition(" ")[0], value)
+    return percent(value, 3) if x.kind is Kind.TECHNOLOGY else quantity_text(x.name, value)
 
 
 def price_text(x: LimitReport, study: Study) -> str:
@@ -159,7 +154,7 @@ def price_text(x: LimitReport, study: Study) -> str:
 
 def loosening_step(x: LimitReport) -> tuple[float, str]:
     """A round step of about a hundredth of a limit, and its text."""
-    unit = "" if x.name in TECHNOLOGY_ROWS else unit_of(x.name.partition(" ")[0])
+    unit = "" if x.kind is Kind.TECHNOLOGY else unit_of(x.name)
     hundredth = 0.01 * x.limit * (1 + 1e-9)
     if unit in ("", "FLOPps"):
         return 0.01 * x.limit, "1 %"
@@ -177,7 +172,7 @@ def waits_text(s: Solution, w: WorkloadReport) -> str:
     """What a workload waits for on the design, the three largest shares."""
     assert s.chip is not None
     workload, n_chips = s.study.workloads[w.name]
-    c, system = s.study.calibrated(), design_system(s.study, s.chip, n_chips)
+    c, system = s.study.calibrations[w.name], design_system(s.study, s.chip, n_chips)
     if isinstance(workload, Requests):
         d = asked_demand(workload, w.plan, system, chip_reference(s.chip, c), array_shape(s.chip.core.tensor))
         shares = list(spent(d, s.chip, c).items())[:3]
@@ -261,11 +256,11 @@ def guesses_text(s: Solution) -> Text:
         f"{label(b.fact.name)} ({b.thing.partition(' ')[2] or b.thing}: {span(b.fact.name, b.fact.low, b.fact.high)})"
         for b in sorted(widest, key=lambda b: -b.spread)[:SHOWN_GUESSES]
     )
-    calibration = s.study.calibrated().name
+    priors = [name for name in s.study.calibration_names if name.startswith("prior-")]
     low, high = sorted(s.delivered_range)
     fit = (
-        f" Step times are uncalibrated ({calibration}): over its ranges {times(low, 2)} to {times(high, 2)}."
-        if s.study.workloads and calibration.startswith("prior-")
+        f" Step times are uncalibrated ({', '.join(priors)}): over its ranges {times(low, 2)} to {times(high, 2)}."
+        if priors
         else ""
     )
     return Text(f"Leans on {len(found)} guesses among {len(basis)} facts, widest first: {few}.{fit}", style="yellow")

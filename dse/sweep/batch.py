@@ -17,7 +17,7 @@ from ..evaluation.assembly import plan_steps_s
 from ..hardware.chip import Chip
 from ..physics.evaluate import evaluate_demand, fits_memory
 from ..physics.power import crossing_B
-from ..study.terms import chip_state
+from ..study.metrics import chip_state
 from .columns import EVALUATED, OF_CHIP
 from .keys import CHIP_NUMBERS
 from .points import UNSET, Points, Sweep

@@ -18,8 +18,8 @@ from ..hardware.presets import ZERO_ALLOWED, chip, system
 from ..lowering.plan import parse_plan
 from ..physics.calibration import calibration
 from ..study.design import FREE, pe_dims
+from ..study.metrics import METRICS
 from ..study.study import Study, full_name, load_study, unit_of
-from ..study.terms import METRICS
 from ..technology.presets import link, memory, node, package
 from ..workload.presets import model
 from ..workload.storage import check_storage

@@ -10,7 +10,7 @@ from dse.calibrate.cases import Case, lower
 from dse.calibrate.score import predict_cases
 from dse.economy.comparison import timed
 from dse.evaluation.assembly import evaluate
-from dse.explore.named import named_chips, named_work
+from dse.explore.named import named_chips, named_load
 from dse.lowering.engines import Policy, decode_of
 from dse.optimize.space import Space
 from dse.physics.calibration import SERVING, calibration_for, default_calibration
@@ -86,7 +86,7 @@ def test_a_baseline_and_a_chip_on_a_front_are_evaluations(q):
         pytest.xfail("a study takes the training stack's numbers for decode too")
     ((own, seconds),) = Space(study).baselines
     assert (own, seconds) == (plan, float(e.step_s))
-    work = named_work(q.chip, q.workload, q.system.n_chips, seconds, 1)
+    work = named_load(q.chip, q.workload, q.system.n_chips, seconds, 1)
     assert (float(work.step_s), float(work.power_W)) == (float(e.step_s), float(e.power_W))
     here = {n.name: n.values for n in named_chips(study, ("delivered_time", "power_W"), [seconds])}
     assert here[q.chip] == (1.0, float(e.power_W))

@@ -7,6 +7,7 @@ import pytest
 
 from dse.optimize.solution import Alternative, LimitReport, Relaxation, Solution, Status
 from dse.report.screen import differing_text, goal_text, infeasible_view, loosened_text, price_text, product
+from dse.study.convex import Kind
 from dse.study.study import load_study
 
 STUDY = load_study(Path(__file__).parents[2] / "data" / "tiny.toml")
@@ -19,8 +20,8 @@ STUDY = load_study(Path(__file__).parents[2] / "data" / "tiny.toml")
         (LimitReport("power_W", "at_most", 1200.0, 1200.0, -0.312, -1.0), "+10 W -> +0.26 %"),
         # 0.2 at 288 GiB: 2 GiB are 1/144 of it, 0.139 %
         (LimitReport("hbm_capacity_B", "at_least", 2.9e11, 288 * 2.0**30, 0.2, 1.0), "-2 GiB -> +0.14 %"),
-        (LimitReport("stack bandwidth", "at_most", 1.0, 1.0, -0.15, -1.0), "+1 % -> +0.15 %"),
-        (LimitReport("clock_Hz (box)", "at_most", 3.2e9, 3.2e9, -0.1, -1.0), "+10 MHz -> +0.031 %"),
+        (LimitReport("stack bandwidth", "at_most", 1.0, 1.0, -0.15, -1.0, Kind.TECHNOLOGY), "+1 % -> +0.15 %"),
+        (LimitReport("clock_Hz", "at_most", 3.2e9, 3.2e9, -0.1, -1.0, Kind.BOUND), "+10 MHz -> +0.031 %"),
         (LimitReport("silicon_mm2", "at_most", 800.0, 1600.0, -1e-9, -1.0), "-"),
     ],
 )

@@ -14,7 +14,7 @@ from ..core.text import digits, in_unit, label, percent, quantity_text, span
 from ..evaluation.breakdown import Finding, binding, step_parts
 from ..hardware.chip import Chip, native_precisions, peak_FLOPps
 from ..hardware.presets import chip, chip_names, chip_receipts, vendor_disagreement
-from ..lowering.headroom import usable_frac
+from ..lowering.headroom import usable_B
 from ..physics.evaluate import chip_technology, silicon
 from ..technology.node import PRECISION_BITS
 from ..workload.presets import model, model_names
@@ -154,16 +154,11 @@ def evaluation_view(f: Finding, width: int = WIDE) -> RenderableType:
         ("tokens/s", f"{digits(float(e.tokens_per_s))} ({digits(float(e.tokens_per_s) / f.system.n_chips)} per chip)"),
         ("MFU", f"{percent(float(e.mfu_frac))} of peak {peak_text(f)}"),
         ("power", f"{in_unit(float(e.power_W), 'W')} of {in_unit(float(c.power_limit_W), 'W')} per chip"),
-        ("memory", f"{in_unit(float(e.memory_B), 'B')} of {in_unit(usable_B(c), 'B')} usable per chip"),
+        ("memory", f"{in_unit(float(e.memory_B), 'B')} of {in_unit(float(usable_B(c)), 'B')} usable per chip"),
         ("waits for", ", ".join(f"{n} {percent(x)}" for n, x in binding(e, f.operators)[:4])),
     ):
         facts.add_row(Text(name, style="dim"), value)
     return Group(Text(workload_text(f), style="bold"), facts, "", beside(breakdown_table(f), operators_table(f), width))
-
-
-def usable_B(c: Chip) -> float:
-    """HBM that tensors may fill."""
-    return usable_frac() * float(c.hbm_capacity_B)
 
 
 def peak_text(f: Finding) -> str:
@@ -213,7 +208,7 @@ def finding_json(f: Finding) -> dict[str, Any]:
         "power_W": float(e.power_W),
         "power_limit_W": float(f.system.chip.power_limit_W),
         "memory_B": float(e.memory_B),
-        "usable_memory_B": usable_B(f.system.chip),
+        "usable_memory_B": float(usable_B(f.system.chip)),
         "parts_s": dict(step_parts(e)),
         "waits_for_frac": dict(binding(e, f.operators)),
         "operators": [

@@ -19,7 +19,7 @@ from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..lowering.served import Asked
-from ..physics.calibration import Calibration, calibration, calibration_names, workload_calibration
+from ..physics.calibration import Calibration, calibration, calibration_for, calibration_names
 from ..serving.portfolio import Service, load_portfolio
 from ..technology.presets import link, memory, node, package
 from ..workload.presets import model as preset_model
@@ -84,7 +84,7 @@ class Study:
     def calibrations(self) -> dict[str, Calibration]:
         """Achievable fractions of baseline and designs, by workload: the study's own, or those due to the phase."""
         name, chip = self.calibration_name, self.baseline.chip.name
-        due = {n: calibration(name) if name else workload_calibration(chip, w) for n, (w, _) in self.workloads.items()}
+        due = {n: calibration(name) if name else calibration_for(chip, w) for n, (w, _) in self.workloads.items()}
         return due
 
     @property

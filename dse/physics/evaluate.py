@@ -7,6 +7,7 @@ import dataclasses
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool
 
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
@@ -75,7 +76,7 @@ def silicon(chip: Chip, tech: Technology) -> Silicon:
 
 
 def full_speed(
-    d: StepDemand, chip: Chip, tech: Technology, c: Calibration, volt: FloatLike, die_mm2: FloatLike,
+    d: StepDemand, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike, die_mm2: FloatLike,
     cooled: Cooled | None = None,
 ) -> tuple[Step, Energy]:  # fmt: skip
     """Times and dynamic energy of `d` on a chip of given supply and die, whatever mean power that takes: posynomials.
@@ -83,22 +84,22 @@ def full_speed(
     No operator is faster than `cooled` allows, if anything.
     """
     step = step_time(d, chip, c, cooled)
-    return step, step_energy(d, step, chip, tech, volt, die_mm2)
+    return step, step_energy(d, step, chip, tech, supply_V, die_mm2)
 
 
 def limited_s(
-    d: StepDemand, chip: Chip, tech: Technology, c: Calibration, volt: FloatLike, die_mm2: FloatLike,
+    d: StepDemand, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike, die_mm2: FloatLike,
     limit_W: FloatLike, cooled: Cooled | None = None,
 ) -> FloatLike:  # fmt: skip
     """Step time of `d` on a chip of given supply and die that may draw `limit_W` on average [s]."""
-    step, energy = full_speed(d, chip, tech, c, volt, die_mm2, cooled)
-    static = static_W(chip, tech, block_areas(chip, tech), volt)
+    step, energy = full_speed(d, chip, tech, c, supply_V, die_mm2, cooled)
+    static = static_W(chip, tech, block_areas(chip, tech), supply_V)
     return throttled_s(step.total_s, energy_J(energy), static, limit_W, tech)
 
 
-def fits_memory(d: StepDemand, chip: Chip) -> FloatLike:
+def fits_memory(d: StepDemand, chip: Chip) -> Bool[Array, "*batch"]:
     """Whether what `d` keeps in HBM leaves the room that a runtime needs."""
-    return d.memory_B <= usable_B(chip)
+    return jnp.asarray(d.memory_B <= usable_B(chip))
 
 
 def evaluate_demand(

@@ -31,7 +31,7 @@ def mac_energy_J(chip: Chip, tech: Technology) -> FloatLike:
 
 
 def op_energy_J(
-    ops: OpDemand, chip: Chip, tech: Technology, c: Calibration, volt: FloatLike, die_mm2: FloatLike
+    ops: OpDemand, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike, die_mm2: FloatLike
 ) -> FloatLike:
     """Dynamic energy of one run of each operator, shape (n_ops,); links carry nothing meanwhile [J].
 
@@ -42,28 +42,28 @@ def op_energy_J(
         chip: the chip.
         tech: energies.
         c: share of SRAM that holds tiles, which decides the traffic.
-        volt: supply.
+        supply_V: supply.
         die_mm2: area of one die.
 
     Returns:
         Energies [J].
     """
     node = tech.node
-    scale = jnp.square(volt / node.nominal_V)
+    scale = jnp.square(supply_V / node.nominal_V)
     hbm_B = op_traffic_B(ops, pool_B(chip) * c.tile_memory_frac)
     on_die = ops.macs @ mac_energy_J(chip, tech) + ops.vector_elements * node.vector_op_energy_J
-    between = ops.spread_B * jnp.sqrt(chip.n_cores / chip.cores_per_pool) * wire_J_per_B(tech, volt, die_mm2)
-    return on_die * scale + between + hbm_B * read_energy_J_per_B(chip, tech, volt, die_mm2)
+    between = ops.spread_B * jnp.sqrt(chip.n_cores / chip.cores_per_pool) * wire_J_per_B(tech, supply_V, die_mm2)
+    return on_die * scale + between + hbm_B * read_energy_J_per_B(chip, tech, supply_V, die_mm2)
 
 
-def read_energy_J_per_B(chip: Chip, tech: Technology, volt: FloatLike, die_mm2: FloatLike) -> FloatLike:
+def read_energy_J_per_B(chip: Chip, tech: Technology, supply_V: FloatLike, die_mm2: FloatLike) -> FloatLike:
     """A byte from memory to a core: DRAM, the way across the die, and the link to another die for its share [J/B]."""
     foreign = foreign_frac(chip.n_dies) * tech.die_to_die.energy_J_per_B
-    return tech.memory.energy_J_per_B + foreign + wire_J_per_B(tech, volt, die_mm2)
+    return tech.memory.energy_J_per_B + foreign + wire_J_per_B(tech, supply_V, die_mm2)
 
 
 def sustained_J(
-    d: StepDemand, chip: Chip, tech: Technology, c: Calibration, volt: FloatLike, die_mm2: FloatLike
+    d: StepDemand, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike, die_mm2: FloatLike
 ) -> tuple[FloatLike, FloatLike]:
     """Energy of what a package sustains: one run of each operator, and a micro batch of streamed blocks.
 
@@ -74,19 +74,19 @@ def sustained_J(
         chip: the chip.
         tech: energies.
         c: share of SRAM that holds tiles.
-        volt: supply.
+        supply_V: supply.
         die_mm2: area of one die.
 
     Returns:
         Energies [J], shape (n_ops,) and scalar; the latter 0 where operators run in turn.
     """
-    one = op_energy_J(d.ops, chip, tech, c, volt, die_mm2)
-    read = stream_traffic_B(d.stream, chip, c) * read_energy_J_per_B(chip, tech, volt, die_mm2)
+    one = op_energy_J(d.ops, chip, tech, c, supply_V, die_mm2)
+    read = stream_traffic_B(d.stream, chip, c) * read_energy_J_per_B(chip, tech, supply_V, die_mm2)
     return one, d.stream.share * jnp.sum(d.ops.runs * one) + read
 
 
 def hottest_W(
-    d: StepDemand, step: Step, chip: Chip, tech: Technology, c: Calibration, volt: FloatLike, die_mm2: FloatLike,
+    d: StepDemand, step: Step, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike, die_mm2: FloatLike,
     static: FloatLike,
 ) -> FloatLike:  # fmt: skip
     """Power of the package while its hottest operator, or a streamed block, runs; delivery losses included [W].
@@ -99,11 +99,11 @@ def hottest_W(
         chip: the chip.
         tech: energies.
         c: share of SRAM that holds tiles, and what a launch takes.
-        volt: supply.
+        supply_V: supply.
         die_mm2: area of one die.
         static: power at any load.
     """
-    one, block = sustained_J(d, chip, tech, c, volt, die_mm2)
+    one, block = sustained_J(d, chip, tech, c, supply_V, die_mm2)
     alone = jnp.max(one / (step.ops.total_s - d.ops.n_launches * c.launch_s))
     waits = step.host_exposed_s - d.n_calls * c.call_s - d.n_requests * c.request_s
     together = block * d.n_micro / (step.compute_s + step.tensor_exposed_s + waits)
@@ -111,7 +111,7 @@ def hottest_W(
 
 
 def cooled_to(
-    limit_W: FloatLike, d: StepDemand, chip: Chip, tech: Technology, c: Calibration, volt: FloatLike,
+    limit_W: FloatLike, d: StepDemand, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike,
     die_mm2: FloatLike, static: FloatLike,
 ) -> Cooled:  # fmt: skip
     """Shortest times at which nothing sustained burns more than `limit_W`, delivery losses and static power included.
@@ -122,11 +122,11 @@ def cooled_to(
         chip: the chip.
         tech: energies and delivery loss.
         c: share of SRAM that holds tiles.
-        volt: supply.
+        supply_V: supply.
         die_mm2: area of one die.
         static: power at any load.
     """
-    return cooled(sustained_J(d, chip, tech, c, volt, die_mm2), work_W(limit_W, static, tech))
+    return cooled(sustained_J(d, chip, tech, c, supply_V, die_mm2), work_W(limit_W, static, tech))
 
 
 def cooled(energies: tuple[FloatLike, FloatLike], work_W: FloatLike) -> Cooled:

@@ -155,6 +155,13 @@ def test_peak_of_the_announced_design():
     assert float(peak_FLOPps(c, "fp4") / peak_FLOPps(c, "fp8")) == pytest.approx(2.0)
 
 
+def test_a_template_names_its_choice_and_stacks_without_names():
+    c = template(SAME, BASE, 50e9)
+    assert (c.node, c.hbm, c.link) == ("N3P", "HBM3E", "PCIe6")
+    blank = unnamed(c)
+    assert (blank.name, blank.node, blank.hbm, blank.link) == ("",) * 4 and blank.n_dies == c.n_dies
+
+
 def test_tables_say_what_was_chosen():
     assert changed(native_fp4=True).text() == "2 x N3P, 128x128, HBM3E, PCIe6, native FP4"
     assert "FP4 at FP8 rate" in SAME.text()

@@ -114,10 +114,10 @@ def step_energy(
     )
 
 
-def wire_J_per_B(tech: Technology, volt: FloatLike, die_mm2: FloatLike) -> FloatLike:
+def wire_J_per_B(tech: Technology, supply_V: FloatLike, die_mm2: FloatLike) -> FloatLike:
     """Transport of a byte over the mean distance on a die, a fixed fraction of its side [J/B]."""
     distance = tech.package.noc_reach_frac * jnp.sqrt(die_mm2)
-    return distance * tech.node.wire_energy_J_per_B_per_mm * jnp.square(volt / tech.node.nominal_V)
+    return distance * tech.node.wire_energy_J_per_B_per_mm * jnp.square(supply_V / tech.node.nominal_V)
 
 
 def work_W(limit_W: FloatLike, static: FloatLike, tech: Technology) -> FloatLike:

@@ -26,7 +26,7 @@ class ForecastCommand:
     seed: Annotated[int, tyro.conf.arg(metavar="S")] = 0
     """Seed of the draws."""
     results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results/forecast_trainium4"
-    """Folder of the forecast: written, or read to be scored."""
+    """Folder of all versions of the forecast: a dated one is added, or the last is scored (or the one given)."""
     json: JSON = False
     """Print JSON, canonical units."""
 
@@ -40,28 +40,29 @@ class ForecastCommand:
 
         start_jax()
         from ..explore.forecast import forecast, load_forecast, study_path
-        from ..report.forecast import forecast_json, forecast_view, write_forecast
+        from ..report.forecast import forecast_json, forecast_view, next_version, write_forecast
         from ..report.results import json_text
 
         path = Path(self.what[0])
         with progress() as tell:
             found = forecast(load_forecast(path), self.draws, self.seed, tell)
         texts = (p.read_text(encoding="utf-8") for p in (path, study_path(path)))
-        write_forecast(Path(self.results), *texts, found)
+        folder = next_version(Path(self.results))
+        write_forecast(folder, *texts, found)
         if self.json:
             print(json_text(forecast_json(found)))
         else:
             screen().print(forecast_view(found))
-            screen().print(f"Written to {self.results}/", markup=False)
+            screen().print(f"Written to {folder}/", markup=False)
         return 0
 
     def _score(self, facts: Path) -> int:
         """Log score and coverage of the facts in a file."""
         from ..explore.score import read_draws, read_facts, score
-        from ..report.forecast import score_json, score_view
+        from ..report.forecast import DRAWS, last_version, score_json, score_view
         from ..report.results import json_text
 
-        drawn = read_draws(Path(self.results) / "draws.csv")
+        drawn = read_draws(last_version(Path(self.results)) / DRAWS)
         scored = score(drawn, read_facts(facts, drawn))
         if not scored:
             raise SpecError(f"{facts}: holds no facts")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ..core.errors import SpecError
 from ..core.text import label, percent, quantity_text
 from ..explore.forecast import Forecast
 from ..explore.score import Scored, coverage, mean_log_score
@@ -17,6 +19,33 @@ from .tables import table
 
 LEVELS = (0.1, 0.5, 0.9)
 """Quantiles shown."""
+
+
+DRAWS = "draws.csv"
+"""File of the draws, which a score reads."""
+
+
+def next_version(root: Path) -> Path:
+    """Folder of a new version below `root`: today's date, with a number from the second of a day on."""
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    names = [today, *(f"{today}-{k}" for k in range(2, LAST))]
+    return next(root / n for n in names if not (root / n).exists())
+
+
+def last_version(root: Path) -> Path:
+    """The newest version below `root`, or `root` where it is a version itself; SpecError where there is none."""
+    if (root / DRAWS).exists():
+        return root
+    found = sorted(root.glob(f"*/{DRAWS}"), key=lambda p: (len(p.parent.name) > DATE, p.parent.name))
+    by_day = sorted(found, key=lambda p: p.parent.name[:DATE])
+    if not by_day:
+        raise SpecError(f"{root}: holds no forecast; `dse forecast sweeps/forecast_trainium4.toml` writes one")
+    return by_day[-1].parent
+
+
+DATE = len("2026-11-27")
+LAST = 1000
+"""Versions of a day that are told apart."""
 
 
 def forecast_json(f: Forecast) -> dict[str, Any]:
@@ -39,7 +68,7 @@ def write_forecast(folder: Path, text: str, study_text: str, f: Forecast) -> Non
     write_json(folder / "manifest.json", study_manifest(study_text, f.assumptions.study, seed=f.seed))
     (folder / "forecast.toml").write_text(text, encoding="utf-8")
     (folder / "study.toml").write_text(study_text, encoding="utf-8")
-    with (folder / "draws.csv").open("w", encoding="utf-8", newline="") as file:
+    with (folder / DRAWS).open("w", encoding="utf-8", newline="") as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow([*f.numbers, *f.words])
         numbers = [[f"{x:.5g}" for x in column] for column in f.numbers.values()]

@@ -92,6 +92,7 @@ METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     "full_load_bf16_W": lambda s: _full_load_W(s, "bf16"),
     "full_load_fp8_W": lambda s: _full_load_W(s, "fp8"),
     "full_load_fp4_W": lambda s: _full_load_W(s, "fp4"),
+    "heat_W_per_mm2": lambda s: _full_load_W(s, "fp8") / (s.chip.n_dies * s.die_mm2),
     "supply_V": lambda s: s.supply_V,
     "die_mm2": lambda s: s.die_mm2,
     "silicon_mm2": lambda s: s.chip.n_dies * s.die_mm2,

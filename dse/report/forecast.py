@@ -36,11 +36,16 @@ def last_version(root: Path) -> Path:
     """The newest version below `root`, or `root` where it is a version itself; SpecError where there is none."""
     if (root / DRAWS).exists():
         return root
-    found = sorted(root.glob(f"*/{DRAWS}"), key=lambda p: (len(p.parent.name) > DATE, p.parent.name))
-    by_day = sorted(found, key=lambda p: p.parent.name[:DATE])
-    if not by_day:
+    found = sorted((p.parent for p in root.glob(f"*/{DRAWS}")), key=_version)
+    if not found:
         raise SpecError(f"{root}: holds no forecast; `dse forecast sweeps/forecast_trainium4.toml` writes one")
-    return by_day[-1].parent
+    return found[-1]
+
+
+def _version(folder: Path) -> tuple[str, int]:
+    """Day and number of a version, from the name of its folder."""
+    day, number = folder.name[:DATE], folder.name[DATE + 1 :]
+    return day, int(number) if number.isdecimal() else 1
 
 
 DATE = len("2026-11-27")

@@ -62,12 +62,12 @@ TDP_W = {
     "a100-40": 400.0, "h100": 700.0, "b200": 1000.0, "mi250x": 560.0, "mi300x": 750.0, "mi355x": 1400.0, "tpu-v3": 450.0,
     "tpu-v4i": 175.0, "gaudi2": 600.0, "gaudi3": 900.0, "maia-100": 700.0, "trainium2": 500.0,
 }  # fmt: skip
-"""Published TDP of twelve chips of five makers (Trainium2: an estimate); TDPs implied by efficiency claims are left out."""
+"""Published TDP of twelve chips of six makers (Trainium2: an estimate); TDPs implied by efficiency are left out."""
 DIES_MM2 = {
     "a100-40": 826.0, "h100": 814.0, "b200": 1600.0, "mi250x": 1448.0, "mi300x": 2400.0, "maia-100": 820.0,
     "mtia-v2": 421.0, "tpu-v4i": 400.0,
 }  # fmt: skip
-"""Published compute silicon of a package (MI300X with its base dies; B200 and TPU v4i, "below 400", are not exact)."""
+"""Published silicon of a package (MI300X with its base dies; B200 and TPU v4i, "below 400", are not exact)."""
 
 
 def full_load_W(name):

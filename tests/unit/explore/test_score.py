@@ -7,6 +7,7 @@ import pytest
 
 from dse.core.errors import SpecError
 from dse.explore.score import coverage, log_density, mean_log_score, read_draws, read_facts, score
+from dse.report.forecast import DRAWS, last_version, next_version
 
 DRAWS = {
     "hbm_bandwidth_Bps": [str(x) for x in np.exp(np.linspace(np.log(15e12), np.log(25e12), 101))],
@@ -65,3 +66,16 @@ def test_bad_facts(tmp_path, text, words):
 def test_no_draws(tmp_path):
     with pytest.raises(SpecError, match="cannot be read"):
         read_draws(tmp_path / "draws.csv")
+
+
+def test_versions_stand_beside_each_other(tmp_path):
+    for name in ("2026-11-27", "2026-11-27-2", "2026-11-27-10", "2026-11-26-30"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / DRAWS).write_text("x\n1\n")
+    assert last_version(tmp_path).name == "2026-11-27-10"
+    assert last_version(tmp_path / "2026-11-27").name == "2026-11-27"
+    first = next_version(tmp_path / "new")
+    first.mkdir(parents=True)
+    assert next_version(tmp_path / "new").name == f"{first.name}-2"
+    with pytest.raises(SpecError, match="holds no forecast"):
+        last_version(tmp_path / "nothing")

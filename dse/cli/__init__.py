@@ -23,6 +23,7 @@ from .facts import Chips, Models
 from .fleet import Cost, Fleet
 from .forecast import ForecastCommand
 from .front import FrontCommand, SensitivityCommand
+from .readings import ReadingsCommand
 from .report import ReportCommand
 from .risk import BacktestCommand, RiskCommand
 from .serve import Serve, Serviced
@@ -37,6 +38,7 @@ Command = (
     | Annotated[RiskCommand, tyro.conf.subcommand("risk")]
     | Annotated[BacktestCommand, tyro.conf.subcommand("backtest")]
     | Annotated[ForecastCommand, tyro.conf.subcommand("forecast")]
+    | Annotated[ReadingsCommand, tyro.conf.subcommand("readings")]
     | Annotated[Serve, tyro.conf.subcommand("serve")]
     | Annotated[Serviced, tyro.conf.subcommand("portfolio")]
     | Annotated[Chips, tyro.conf.subcommand("chips")]

@@ -7,7 +7,8 @@ import pytest
 
 from dse.core.errors import SpecError
 from dse.explore.score import coverage, log_density, mean_log_score, read_draws, read_facts, score
-from dse.report.forecast import DRAWS, last_version, next_version
+from dse.report.forecast import DRAWS as FILE
+from dse.report.forecast import last_version, next_version
 
 DRAWS = {
     "hbm_bandwidth_Bps": [str(x) for x in np.exp(np.linspace(np.log(15e12), np.log(25e12), 101))],
@@ -71,7 +72,7 @@ def test_no_draws(tmp_path):
 def test_versions_stand_beside_each_other(tmp_path):
     for name in ("2026-11-27", "2026-11-27-2", "2026-11-27-10", "2026-11-26-30"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / DRAWS).write_text("x\n1\n")
+        (tmp_path / name / FILE).write_text("x\n1\n")
     assert last_version(tmp_path).name == "2026-11-27-10"
     assert last_version(tmp_path / "2026-11-27").name == "2026-11-27"
     first = next_version(tmp_path / "new")

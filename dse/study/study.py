@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
 
 from ..core.errors import DseError, SpecError, UnknownNameError
+from ..core.files import read_toml
 from ..core.free import Free
 from ..core.units import UNITS, quantity
 from ..economy.presets import default_host, host, price_and_margin
@@ -184,12 +184,7 @@ def load_study(path: str | Path) -> Study:
             wrong unit, a bound out of order; the message names file, key, value and what is allowed.
     """
     path = Path(path)
-    try:
-        raw = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: not valid TOML: {error}") from error
+    raw = read_toml(path)
     try:
         return study_from(raw, path.parent)
     except DseError as error:

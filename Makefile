@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: trainium4 test check bench bench-explorer crash clean
+.PHONY: trainium4 test check golden bench bench-explorer crash clean
 
 trainium4: $(VENV)/.run
 	$(BIN)/dse optimize sweeps/trainium4.toml
@@ -17,6 +17,17 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check dse tests
 	$(BIN)/pyright --pythonpath $(BIN)/python dse
 	$(BIN)/lint-imports
+
+# every committed answer anew; say in CHANGELOG.md which numbers moved, and why
+golden: $(VENV)/.dev
+	$(BIN)/dse optimize sweeps/trainium4.toml --gap 0.001
+	cp results/trainium4/chip.toml sweeps/chips/trainium4_design.toml
+	for name in trainium4_announced trainium4_cost trainium4_serving backtest_trainium2 backtest_trainium3; do \
+	    $(BIN)/dse optimize sweeps/$$name.toml || exit 1; done
+	for name in trainium4_budget trainium_generations sram_vs_hbm scaleup_domain; do \
+	    $(BIN)/dse sweep sweeps/$$name.toml --fresh || exit 1; done
+	for kind in training inference kernels collectives; do $(BIN)/dse validate --kind $$kind || exit 1; done
+	$(BIN)/dse serve trainium2,trainium3 gpt-oss-120b --tpot 20ms --weights mxfp4
 
 # against pymoo and Optuna, which nothing else needs
 bench-explorer: $(VENV)/.dev

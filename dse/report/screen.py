@@ -265,7 +265,7 @@ def guesses_text(s: Solution) -> Text:
     low, high = sorted(s.delivered_range)
     fit = (
         f" Step times are uncalibrated ({calibration}): over its ranges {times(low, 2)} to {times(high, 2)}."
-        if s.study.workloads and calibration.startswith("prior-")
+        if math.isfinite(low) and calibration.startswith("prior-")
         else ""
     )
     return Text(f"Leans on {len(found)} guesses among {len(basis)} facts, widest first: {few}.{fit}", style="yellow")

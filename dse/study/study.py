@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,7 +26,7 @@ from ..technology.presets import link, memory, node, package
 from ..workload.presets import model as preset_model
 from ..workload.storage import check_storage
 from ..workload.transformer import Decode, Training, Workload, check_precision
-from .design import FREE, Choice, pe_dims
+from .design import FREE, INTEGERS, Choice, pe_dims
 from .terms import DELIVERED, METRICS, OF_WORKLOADS, OWNED, SERVED, Core, Limit, chip_state
 
 
@@ -209,12 +210,14 @@ def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
     if goal == SERVED and (spec.workloads or not services):
         raise SpecError("study.minimise: served_time needs a [portfolio] and no other workloads")
     limits = tuple(_limit(x, i, baseline) for i, x in enumerate(spec.limits))
+    free, choices = tuple(_free(k, lo, hi) for k, (lo, hi) in spec.free.items()), _choices(spec.choices)
+    _check_multiples(free, choices)
     return Study(
         name=spec.study.name,
         baseline=baseline,
         workloads=workloads,
-        free=tuple(_free(k, lo, hi) for k, (lo, hi) in spec.free.items()),
-        choices=_choices(spec.choices),
+        free=free,
+        choices=choices,
         limits=limits,
         goal=goal,
         package=spec.study.package,
@@ -311,6 +314,28 @@ def _free(key: str, lower: str | float, upper: str | float) -> Free:
     name = full_name(key, tuple(FREE), "free parameter")
     unit = unit_of(name)
     return Free(name, _positive(lower, unit, f"free.{key}"), _positive(upper, unit, f"free.{key}"))
+
+
+def _check_multiples(free: tuple[Free, ...], choices: tuple[Choice, ...]) -> None:
+    """Counts are multiples of the dies: some choice must have one of every free count inside its bounds."""
+    dies = sorted({c.n_dies for c in choices})
+    counts = [f for f in free if f.name in INTEGERS]
+    for count in counts:
+        if not any(_has_multiple(count, n) for n in dies):
+            what = ", ".join(map(str, dies))
+            told = f"hold no multiple of choices.n_dies = {what}; widen them or allow other dies"
+            raise SpecError(f"free.{count.name}: bounds {count.lower:g} and {count.upper:g} {told}")
+    if not any(all(_has_multiple(c, n) for c in counts) for n in dies):
+        names = ", ".join(c.name for c in counts)
+        raise SpecError(f"free: no entry of choices.n_dies has multiples of itself inside the bounds of {names}")
+
+
+def _has_multiple(count: Free, n_dies: int) -> bool:
+    return math.floor(count.upper / n_dies * (1 + EDGE)) >= max(math.ceil(count.lower / n_dies * (1 - EDGE)), 1)
+
+
+EDGE = 1e-9
+"""A bound this near to a multiple is one [relative]."""
 
 
 def _choices(spec: _Choices) -> tuple[Choice, ...]:

@@ -18,10 +18,8 @@ from ..workload.transformer import PHASES
 from .columns import DEFAULT_RECORD
 from .keys import FILES, OF_PHASE, Value, check_open, find_file, is_number
 from .points import Axis, Sweep, pairs_of
-from .reader import At, AxisTable, Reader, RuleTable, Strict, flat, line_of
+from .reader import MOST_POINTS, At, AxisTable, Reader, RuleTable, Strict, flat, line_of
 
-MOST_POINTS = 10**9
-"""Points of the largest sweep accepted: more is a mistake in an axis."""
 FIXED_SHARD, FIXED_SETTINGS = 2**18, 2**8
 """Points and combinations of choices that take about a second where plans are given."""
 AUTO_SHARD = 2**9

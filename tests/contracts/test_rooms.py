@@ -84,6 +84,8 @@ def test_lowering_stays_on_the_host(path):
 
 
 def test_the_rule_of_the_host_bites():
-    bad = "import jax\nimport jax.numpy as jnp\nfrom jax import vmap\nfrom ..core.smooth import p_norm_max\njax.jit(f)\n"
+    bad = (
+        "import jax\nimport jax.numpy as jnp\nfrom jax import vmap\nfrom ..core.smooth import p_norm_max\njax.jit(f)\n"
+    )
     assert device_work(ast.parse(bad)) == ["jax.numpy", "jax.vmap", "core.smooth", "jax.jit"]
     assert device_work(ast.parse("import jax\njax.tree.map(f, x)\nfrom jaxtyping import Array")) == []

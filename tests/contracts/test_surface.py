@@ -46,5 +46,8 @@ def test_what_is_new_is_listed():
 
 
 def test_the_rule_of_nothing_lost_bites():
-    listed, log = {"dse cite", "dse.solve", "dse cost rent"}, "### Removed\n- `dse cite`: now in `dse report`.\n\n## 1\n"
+    listed, log = (
+        {"dse cite", "dse.solve", "dse cost rent"},
+        "### Removed\n- `dse cite`: now in `dse report`.\n\n## 1\n",
+    )
     assert lost(listed, {"dse.solve"}, log) == {"dse cost rent"}

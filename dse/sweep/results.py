@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import SpecError
-from .folder import dataset_of, parquet_files, read_tables, reading, reason_counts
+from .folder import dataset_of, held_files, read_tables, reading, reason_counts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +68,7 @@ def load(folder: str | Path, columns: list[str] | None = None, *, verify: bool =
 
 def reasons(folder: str | Path, *, verify: bool = True) -> dict[str, int]:
     """Rows by the reason why they have no answer, the most frequent first; those with an answer under ""."""
-    return reason_counts(parquet_files(folder, verify), verify)
+    return reason_counts(held_files(folder), verify)
 
 
 def query(sql: str, folder: str | Path, *, verify: bool = True) -> pd.DataFrame:

@@ -22,7 +22,18 @@ from ..core.errors import SpecError
 from ..core.files import results_folder, write_json, write_whole
 from ..core.origin import code_hash, digest, git_commit, preset_hashes, software, versions
 from .columns import ALWAYS, PLAN, SCHEMA_VERSION, meaning
-from .folder import FAILURES, MANIFEST, MERGED, NAMED, SHARDS, footer_digest, read_manifest, shard_name, shards_of
+from .folder import (
+    FAILURES,
+    MANIFEST,
+    MERGED,
+    SHARDS,
+    fingerprint,
+    footer_fingerprint,
+    held_shard,
+    read_manifest,
+    shard_name,
+    shards_of,
+)
 from .keys import COUNTS, is_number
 from .points import Points, Sweep, column_of
 from .studies import solved_columns
@@ -141,7 +152,7 @@ class Store:
         if path is None or not path.exists():
             return None
         content = path.read_bytes()
-        return self._facts(content) if path.stem.split("-")[2] == digest(content)[:NAMED] else None
+        return self._facts(content) if held_shard(path).bytes_ == fingerprint(content) else None
 
     def _facts(self, content: bytes) -> Facts | None:
         says = pq.read_schema(pa.BufferReader(content)).metadata
@@ -173,8 +184,12 @@ class Store:
             failed = sum(int(t.schema.metadata[b"failed"]) for t in tables)
             content = self._content(whole, Facts(whole.num_rows, failed))
             write_whole(self.merged, lambda p: p.write_bytes(content))
-            digests = {"results_sha256": digest(content), "results_footer_sha256": footer_digest(content)}
-            write_json(self.folder / MANIFEST, {**read_manifest(self.folder), **digests})
+            says = {
+                "results_sha256": digest(content),
+                "results_xxh3": fingerprint(content),
+                "results_footer_xxh3": footer_fingerprint(content),
+            }
+            write_json(self.folder / MANIFEST, {**read_manifest(self.folder), **says})
         self.clear(shards if small else [])
 
     def clear(self, paths: Iterable[Path]) -> None:

@@ -16,7 +16,7 @@ from ..hardware.presets import system as preset_system
 from ..hardware.system import Fabric, System, torus_slice
 from ..lowering.activations import FUSED, Footprint, footprint
 from ..lowering.demand import plan_demand
-from ..lowering.headroom import usable_frac
+from ..lowering.headroom import usable_B
 from ..lowering.memory import memory_B
 from ..lowering.plan import Plan, n_micro_batches
 from ..lowering.step_demand import StepDemand
@@ -319,8 +319,8 @@ def fitting(plan: Plan, workload: Training, chip: Chip, stack: str, printed: boo
     usual = footprint(SOFTWARE.get(stack, "fused"))
     softwares = (usual, dataclasses.replace(usual, n_gathered_inputs=0.0))
     ways = (plan,) if printed else (plan, dataclasses.replace(plan, recompute="full"))
-    usable_B = usable_frac() * float(chip.hbm_capacity_B)
-    fits = ((p, s) for p in ways for s in softwares if memory_B(p, workload, s).total <= usable_B)
+    room = float(usable_B(chip))
+    fits = ((p, s) for p in ways for s in softwares if memory_B(p, workload, s).total <= room)
     return next(fits, (plan, usual))
 
 

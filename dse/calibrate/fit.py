@@ -20,8 +20,7 @@ from ..core.provenance import Receipts
 from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import Calibration
-from ..physics.request import Request, request_s
-from ..physics.step import step_time
+from ..physics.step import Request, request_s, step_time
 from .cases import Case
 
 FITTED = (

@@ -11,8 +11,7 @@ import pandas as pd
 
 from ..hardware.chip import Chip
 from ..physics.calibration import Calibration, default_calibration
-from ..physics.request import Request, request_s
-from ..physics.step import step_time
+from ..physics.step import Request, request_s, step_time
 from .cases import Case, Unmodelled
 from .fit import batch
 from .inference import InferenceCase

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from ..lowering.headroom import usable_frac
+from ..lowering.headroom import usable_B
 from ..physics.calibration import Calibration, default_calibration
 from ..physics.step import step_time
 from .cases import Case, Unmodelled
@@ -113,7 +113,7 @@ def predict_cases(cases: Sequence[Case], calibrations: dict[str, Calibration] | 
                 "model_s": [float(c.demand.model_FLOP) / peak_FLOPps(c) for c in mine],
                 "memory_B": [float(c.demand.memory_B) for c in mine],
                 "measured_memory_B": [c.measured_memory_B for c in mine],
-                "usable_memory_B": [usable_frac() * float(c.chip.hbm_capacity_B) for c in mine],
+                "usable_memory_B": [float(usable_B(c.chip)) for c in mine],
                 "why": "",
             }
         )

@@ -10,18 +10,19 @@ from ..core.types import as_float
 from ..hardware.chip import Chip, pool_B
 from ..hardware.system import System
 from ..lowering.demand import demand
+from ..lowering.headroom import usable_frac
 from ..lowering.plan import Plan
 from ..lowering.serving_ops import serving_ops
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
 from ..lowering.training_ops import shard, training_ops
-from ..physics.calibration import Calibration, extreme, workload_calibration
+from ..physics.calibration import Calibration, calibration_for
 from ..physics.evaluate import Evaluation
 from ..physics.step import op_traffic_B, step_time
 from ..technology.node import PRECISIONS
 from ..workload.op import Op
 from ..workload.transformer import Training, Workload
-from .assembly import chip_reference, evaluate
+from .assembly import band_s, chip_reference, evaluate
 
 BOUNDS = ("compute", "tile", "hbm", "vector", "dma")
 """Limits of an operator, in the order of `OpTimes`; starting it is the sixth, "launch"."""
@@ -78,6 +79,11 @@ class Finding:
     slowest_s: float
     """Step time with every number at its bad end."""
 
+    @property
+    def usable_memory_B(self) -> float:
+        """HBM of one chip that tensors may fill."""
+        return usable_frac() * float(self.system.chip.hbm_capacity_B)
+
 
 def find(system: System, workload: Workload, plan: Plan | None) -> Finding:
     """`workload` on `system` under `plan` (None: the fastest that fits), with its band and operators.
@@ -85,13 +91,10 @@ def find(system: System, workload: Workload, plan: Plan | None) -> Finding:
     Raises:
         PlanError: as `evaluate`.
     """
-    c = workload_calibration(system.chip.name, workload)
+    c = calibration_for(system.chip.name, workload)
     plan, nominal = evaluate(system, workload, plan, calibration=c)
-    ends = [evaluate(system, workload, plan, calibration=extreme(c.name, good))[1] for good in (True, False)]
-    return Finding(
-        system, workload, plan, nominal, operators(system, workload, plan, nominal, c), c.name,
-        *(float(e.step_s) for e in ends),
-    )  # fmt: skip
+    shown = operators(system, workload, plan, nominal, c)
+    return Finding(system, workload, plan, nominal, shown, c.name, *band_s(system, workload, plan, c))
 
 
 def operators(
@@ -114,7 +117,7 @@ def operators(
                 precision=PRECISIONS[array.executed(op.precision)],
                 seconds=float(runs[i] * total[i]),
                 run_s=float(total[i]),
-                run_FLOP=2.0 * sum(p.macs for p in op.products),
+                run_FLOP=2.0 * op.macs,
                 run_B=float(traffic[i]),
                 bound="launch" if launch[i] > limits[worst, i] else BOUNDS[worst],
             )
@@ -123,16 +126,9 @@ def operators(
 
 
 def _rank_ops(workload: Workload, plan: Plan) -> list[Op]:
-    """The operators of a rank in the order in which `demand` lists them, backward and forward told apart."""
+    """The operators of a rank in the order in which `demand` lists them."""
     training = isinstance(workload, Training)
-    placed = training_ops(workload, shard(plan)) if training else serving_ops(workload, plan)
-    forward = {p.op.name for p in placed if p.phase == "forward"}
-    return [
-        dataclasses.replace(p.op, name=f"{p.op.name} backward")
-        if p.phase == "backward" and p.op.name in forward
-        else p.op
-        for p in placed
-    ]
+    return [p.op for p in (training_ops(workload, shard(plan)) if training else serving_ops(workload, plan))]
 
 
 def step_parts(e: Evaluation) -> list[tuple[str, float]]:

@@ -1,6 +1,7 @@
 """What strangers rely on: every command, its arguments and every public name, as listed in `surface.txt`.
 
-A new one is added to the list; one that goes stays listed and is named, with its reason, under "Removed" in the changelog.
+A new one is added to the list; one that goes stays listed and is named, with its reason, under "Removed" in the
+changelog.
 """
 
 import dataclasses

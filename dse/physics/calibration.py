@@ -15,7 +15,6 @@ from ..core.errors import UnknownNameError
 from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, worst_first
 from ..core.types import Scalar, as_float
 from ..lowering.collective import Reference
-from ..workload.requests import Asked
 from ..workload.transformer import Training
 
 _DATA = Path(__file__).parent / "data"
@@ -146,8 +145,10 @@ def default_calibration(chip_name: str, stack: str = USUAL) -> Calibration:
     return calibration(fitted) if fitted else prior_calibration(chip_name)
 
 
-def calibration_for(chip_name: str, workload: Asked) -> Calibration:
+def calibration_for(chip_name: str, workload: object) -> Calibration:
     """The one rule: a chip that trains takes the usual training stack, a chip that serves the usual serving stack.
+
+    Prefill, decode and a model in service all serve.
 
     What a user names, or a measurement says it ran on, takes precedence and is no matter of this rule.
     """

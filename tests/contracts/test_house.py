@@ -38,16 +38,17 @@ PLAIN_RETURNS = {
     "extra_precisions", "inverse_yield", "bond_loss", "voltage_limit", "chip_parameters", "chip_expert_parameters",
     "in_flight", "mean_context", "baseline_metric", "log_goal", "best_goal", "speedup", "delivered", "intensity",
     "repeats", "slowdown", "slowdown_at", "job_slowdown", "provision", "held_over_used", "ratio", "geometric_mean",
-    "mean_speedup", "hypervolume", "worst_gap", "swing", "best_log",
+    "mean_speedup", "hypervolume", "worst_gap", "swing", "fits_memory",
     "built_delivered", "merit", "own_designs", "whole",
 }  # fmt: skip
 """Public functions that return counts, ratios, whatever unit they were given, or spell their unit out."""
 PLAIN_PARAMETERS = {
-    "attended", "bond_loss", "bound", "cached", "clustering", "context", "count", "default", "elasticity", "elements",
-    "factor", "goal", "granule", "growth", "head_dim", "heads", "high", "inputs", "k", "kv_heads", "lanes", "layers",
-    "length", "level", "low", "lower", "m", "margin", "middle", "moved", "n", "outputs", "p", "per_token", "pue",
-    "queries", "rates", "ratio", "sequence", "sequences", "service_cv2", "sigmas", "softmax_passes", "speedup",
-    "start", "target", "tokens", "upper", "value", "windowed", "x", "z",
+    "attended", "bits", "bond_loss", "bound", "cached", "clustering", "cols", "context", "count", "default",
+    "elasticity", "elements", "factor", "goal", "granule", "growth", "head_dim", "heads", "high", "inputs", "k",
+    "kv_heads", "lanes", "layers", "length", "level", "low", "lower", "m", "margin", "middle", "moved", "n",
+    "outputs", "p", "per_token", "pue", "queries", "rate", "rates", "ratio", "rows", "sequence", "sequences",
+    "service_cv2", "sigmas", "softmax_passes", "speedup", "start", "target", "tokens", "upper", "value",
+    "windowed", "x", "z",
 }  # fmt: skip
 """Parameters that count, compare or weigh, or take whatever unit they are given."""
 NUMBERS = ("float", "Scalar", "ScalarLike", "FloatLike")

@@ -73,6 +73,23 @@ def _attention_linears(model: Model, tp: int) -> list[tuple[str, float, float]]:
     return [*squeeze, *query, *expand, ("out", heads * latent.value_dim, model.hidden)]
 
 
+ADAPTER = "adapter "
+"""How names of an adapter's products begin."""
+
+
+def adapters(workload: Training, s: Shard, tokens: float) -> list[tuple[str, float, float, float, float, float]]:
+    """Products of the low-rank adapters beside the linear layers of attention, as `block_linears` lists them.
+
+    Source: [hu2022lora] section 4.1: W x becomes W x + B A x, A of `adapter_rank` rows.
+    """
+    r = float(workload.adapter_rank)
+    if not r:
+        return []
+    beside = _attention_linears(workload.model, s.tp)
+    pairs = [((f"{ADAPTER}{n} down", k, r), (f"{ADAPTER}{n} up", r, m)) for n, k, m in beside]
+    return [(name, tokens, k, m, 1.0, 1.0) for pair in pairs for name, k, m in pair]
+
+
 def _mlp_linears(model: Model, ffn: float, prefix: str = "") -> list[tuple[str, float, float]]:
     """Name, inputs and outputs of an MLP of inner width `ffn` on one rank."""
     up = ffn * (model.n_mlp_matrices - 1)
@@ -147,16 +164,21 @@ def block_elementwise(model: Model, s: Shard, tokens: float, phase: str, precisi
 def training_ops(workload: Training, s: Shard) -> list[Placed]:
     """Operators of a block forward and backward and of the head, for one micro batch on one rank.
 
-    Backward of a linear layer is two products of the same size (input and weight gradients).
+    Backward of a linear layer is two products of the same size (input and weight gradients); frozen weights need no
+    gradient of their own, but their adapters do.
 
-    Source: [korthikanti2022] section 4 for tensor and sequence parallelism and for what is recomputed.
+    Source: [korthikanti2022] section 4 for tensor and sequence parallelism and for what is recomputed; [hu2022lora]
+    section 4 for adapters.
     """
     model = workload.model
     tokens = float(s.micro_batch * workload.sequence) / s.cp
     precision = workload.precision
     placed: list[Placed] = []
-    for name, t, k, n, count, share in block_linears(model, s, tokens):
+    frozen = workload.adapter_rank > 0
+    for name, t, k, n, count, share in [*block_linears(model, s, tokens), *adapters(workload, s, tokens)]:
         shapes = {"": (t, k, n), " dgrad": (t, n, k), " wgrad": (k, t, n)}
+        if frozen and not name.startswith(ADAPTER):
+            del shapes[" wgrad"]
         for suffix, (m, inputs, outputs) in shapes.items():
             op = linear(name + suffix, m, inputs, outputs, precision, weight_B=BF16_B, count=count)
             placed.append(Placed(op, "backward" if suffix else "forward", share))
@@ -168,7 +190,8 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
     head = [
         linear("head", predicted, model.hidden, vocab, "bf16"),
         linear("head dgrad", predicted, vocab, model.hidden, "bf16"),
-        linear("head wgrad", model.hidden, predicted, vocab, "bf16"),
         elementwise("loss", predicted * vocab, passes()["loss"], moved=4.0),
     ]
+    if not frozen:
+        head.append(linear("head wgrad", model.hidden, predicted, vocab, "bf16"))
     return [*placed, *(Placed(op, "head") for op in head)]

@@ -96,7 +96,7 @@ def calibration_receipts(name: str) -> list[Sourced]:
 
 
 FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("ampere", ("a100",)),
+    ("ampere", ("a100", "a800")),
     ("hopper", ("h100", "h200", "h800", "h20", "gh200")),
     ("blackwell", ("b200", "gb200", "b300", "gb300")),
     ("cdna", ("mi",)),
@@ -154,7 +154,7 @@ def prior_calibration(chip_name: str) -> Calibration:
     """The named prior of a chip's family; there is no fallback for a family without one."""
     for prefix, prior in {
         "trainium": "prior-neuron", "inferentia": "prior-neuron", "tpu": "prior-tpu",
-        "a100": "prior-cuda", "h100": "prior-cuda", "b200": "prior-cuda",
+        "a100": "prior-cuda", "a800": "prior-cuda", "h100": "prior-cuda", "b200": "prior-cuda",
         "h200": "prior-cuda", "h800": "prior-cuda", "h20": "prior-cuda", "gh200": "prior-cuda",
         "gb200": "prior-cuda", "gb300": "prior-cuda", "b300": "prior-cuda",
         "mi": "prior-rocm", "gaudi": "prior-gaudi", "maia": "prior-guess", "mtia": "prior-guess",

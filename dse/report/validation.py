@@ -20,10 +20,11 @@ from rich.markup import escape
 from rich.text import Text
 
 from ..calibrate import families, kernels
-from ..calibrate.cases import Case, Unmodelled, training_cases
+from ..calibrate.cases import Case, training_cases
 from ..calibrate.inference import inference_cases
 from ..calibrate.inference_score import score_requests
 from ..calibrate.measurements import DATA, NEEDED, complete, read
+from ..calibrate.reading import Unmodelled, readable
 from ..calibrate.score import Scores, score
 from ..core.errors import SpecError
 from ..core.version import __version__
@@ -42,9 +43,6 @@ SCORERS: dict[str, Scorer] = {
     "collectives": kernels.collective_cases,
 }
 """Kind of measurement to what makes cases of its rows."""
-
-NUMBERS = ("value", "num_chips", "seq_len", "global_batch")
-"""Columns that must hold numbers; bad text elsewhere counts as not printed."""
 
 WORST = 3
 """Worst predictions shown."""
@@ -105,40 +103,32 @@ def validate(
     if scorer is None:
         raise SpecError(f"--kind {kind}: nothing predicts these measurements yet; use {', '.join(SCORERS)}")
     data = DATA / f"{kind}.parquet" if path is None else Path(path)
-    rows = checked(read(kind, path), kind, data)
+    rows = read(kind, path)
+    checked(rows, kind, data)
+    rows, odd = readable(rows)
     if not all_rows:
         rows = complete(rows)
         if rows.empty:
             raise SpecError(f"{data}: no row has spec 'complete'; --all-rows scores the others too")
     cases, rest = timed(*scorer(rows))
+    rest = [*odd, *rest]
     tell(f"predicting {len(cases)} of {len(cases) + len(rest)} measurements")
     serving = leave_one_out(kind, cases, tell) if held_out else None
     compare = score_requests if kind == "inference" else score
     return Validation(kind, held_out, data, compare(cases, rest, serving))
 
 
-def checked(rows: pd.DataFrame, kind: str, path: Path) -> pd.DataFrame:
-    """`rows` if every point has a name, a unit and numbers where numbers belong.
+def checked(rows: pd.DataFrame, kind: str, path: Path) -> None:
+    """Nothing for a table that has rows and the columns of its kind.
 
     Raises:
-        SpecError: an empty table, a missing column or a bad value; names the first.
+        SpecError: an empty table or a missing column; names it.
     """
     if rows.empty:
         raise SpecError(f"{path}: no rows")
     missing = [c for c in (*NEEDED[kind], "unit") if c not in rows.columns]
     if missing:
         raise SpecError(f"{path}: no column {', '.join(missing)}")
-    for column in ("point_id", "source"):
-        absent = rows[column].isna().to_numpy()
-        if absent.any():
-            raise SpecError(f"{path}: row {int(np.argmax(absent)) + 1} has no {column}")
-    for column in (c for c in NUMBERS if c in rows.columns):
-        numbers: Any = pd.to_numeric(rows[column], errors="coerce")
-        bad = (numbers.isna() & rows[column].notna()).to_numpy()
-        if bad.any():
-            at = int(np.argmax(bad))
-            raise SpecError(f"{path}: row {at + 1}, {column} = '{rows[column].iloc[at]}' is not a number")
-    return rows
 
 
 def timed(cases: Sequence[Case], rest: Sequence[Unmodelled]) -> tuple[list[Case], list[Unmodelled]]:

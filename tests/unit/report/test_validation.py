@@ -11,7 +11,7 @@ from dse.calibrate.score import Scores
 from dse.core.errors import SpecError
 from dse.report import validation
 from dse.report.parity import factor_ticks, part_groups, write_figures
-from dse.report.validation import Validation, as_json, checked, reasons, source_medians, worst
+from dse.report.validation import Validation, as_json, reasons, source_medians, worst
 
 PARTS = ("compute_s", "host_exposed_s", "tensor_exposed_s", "pipeline_exposed_s", "data_exposed_s", "optimizer_s")
 
@@ -101,23 +101,6 @@ def test_part_groups_lead_with_the_best_and_the_worst_quarter(found):
 def test_ticks_are_powers_of_ten_of_the_unit():
     assert factor_ticks(0.4e-6, 25e-6, 1e-6) == pytest.approx([5e-7, 1e-6, 2e-6, 5e-6, 1e-5, 2e-5])
     assert factor_ticks(0.4, 250, 1.0) == pytest.approx([1, 10, 100])
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"value": "fast"}, ["row 1", "value", "fast"]),
-        ({"source": None}, ["row 1", "source"]),
-        ({"point_id": None}, ["row 1", "point_id"]),
-    ],
-)
-def test_bad_cells_are_named(change, words):
-    rows = pd.read_csv(Path(__file__).parents[2] / "data" / "training_tiny.csv").astype(object)
-    for column, value in change.items():
-        rows.loc[0, column] = value
-    with pytest.raises(SpecError) as caught:
-        checked(rows, "training", Path("tiny.csv"))
-    assert all(w in str(caught.value) for w in words)
 
 
 def test_a_kind_without_a_scorer_is_refused(monkeypatch):

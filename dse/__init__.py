@@ -18,6 +18,7 @@ from .core.version import __version__  # noqa: F401
 
 if TYPE_CHECKING:
     from . import plots as plots
+    from .calibrate.validate import validate as validate
     from .core.errors import DseError as DseError
     from .core.errors import PlanError as PlanError
     from .core.errors import SpecError as SpecError
@@ -64,7 +65,6 @@ if TYPE_CHECKING:
     from .physics.power import full_load_power_W as full_load_power_W
     from .physics.power import step_energy as step_energy
     from .physics.step import step_time as step_time
-    from .report.validation import validate as validate
     from .study.design import Choice as Choice
     from .study.study import Study as Study
     from .study.study import load_study as load_study
@@ -111,7 +111,7 @@ _PLACES = {
     "physics.calibration": "Calibration calibration",
     "lowering.demand": "demand",
     "physics.step": "step_time",
-    "report.validation": "validate",
+    "calibrate.validate": "validate",
     "sweep": "results",
     "technology.presets": "Technology",
     "workload.presets": "model model_names",

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from .calibrate.validate import Validation
 from .evaluation.breakdown import find
 from .explore.front import Front
 from .explore.risk import Risk
@@ -31,7 +32,6 @@ from .report.style import DESIGN as DESIGN
 from .report.style import NODES as NODES
 from .report.style import STYLE, plt
 from .report.style import save as _save
-from .report.validation import Validation
 from .workload.transformer import Workload
 
 

@@ -50,6 +50,8 @@ class Case:
     """On what, names left in place."""
     measured_memory_B: float = math.nan
     """Peak memory of a chip, where it was measured."""
+    alike: str = ""
+    """What else makes two measurements of a source alike: their model, operator or collective."""
     calibrates: bool = True
     """Whether fits may learn from it: not where part of what ran, or of what was timed, is presumed."""
 
@@ -255,7 +257,10 @@ def _readable_case(point: pd.DataFrame, row: Any, label: tuple[str, str], found:
     plan, software = fitting(plan, workload, system.chip, stack, *printed)
     demand = lower(workload, plan, system, prior_calibration(found[0]), software)
     peak_B = peak_memory_B(point, stack)
-    return Case(*label, found[0], stack, measured, demand, system.chip, math.nan if peak_B is None else peak_B)
+    return Case(
+        *label, found[0], stack, measured, demand, system.chip, math.nan if peak_B is None else peak_B,
+        alike=row_text(row, "model"),
+    )  # fmt: skip
 
 
 def fitting(

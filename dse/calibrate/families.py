@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from ..core.errors import DseError, SpecError
 from ..physics.calibration import (
+    FAMILIES,
     KERNELS,
     SERVING,
     Calibration,
@@ -80,13 +83,56 @@ def leave_one_out(cases: Sequence[Case], progress: Callable[[str], None] = lambd
 
 
 def refit(progress: Callable[[str], None] = lambda _: None) -> dict[str, Fit]:
-    """Fits of all families and stacks to the shipped measurements: steps, requests, operators and collectives alone."""
+    """Fits of all families and stacks to the shipped measurements: steps, requests, operators and collectives alone.
+
+    Raises:
+        SpecError: nothing to fit.
+    """
     steps, _ = training_cases(complete(read("training")))
     kernels, _ = kernel_cases(complete(read("kernels")))
     collectives, _ = collective_cases(complete(read("collectives")))
     requests, _ = inference_cases(complete(read("inference")))
     fits = fit_all([*steps, *requests, *kernels, *collectives], progress)
+    if not fits:
+        raise SpecError("dse calibrate: no measurement has a chip family with a prior")
     return {f.calibration.name: f for f in fits.values()}
+
+
+def prior_of(fit_name: str) -> Calibration | None:
+    """The prior that a fit, named `fit-FAMILY-STACK`, started from."""
+    prefixes = next((p for f, p in FAMILIES if fit_name.startswith(f"fit-{f}-")), ())
+    for prefix in prefixes:
+        try:
+            return prior_calibration(prefix)
+        except DseError:
+            continue
+    return None
+
+
+def numbers(f: Fit) -> list[dict[str, Any]]:
+    """The fitted numbers of a family and stack: prior, fit, standard deviation and whether the data set it.
+
+    `deviation` is in logarithms of times and logits of fractions; `deviation_in_unit` is that carried to the number's
+    own unit, to first order. The overlap exponent is chosen among a few and has none.
+    """
+    prior = prior_of(f.calibration.name)
+    rows = []
+    for name in (*f.deviation, "overlap_p"):
+        value = float(getattr(f.calibration, name))
+        slope = value * (1 - value) if name.endswith("_frac") else value
+        deviation = f.deviation.get(name)
+        rows.append(
+            {
+                "name": name,
+                "prior": None if prior is None else float(getattr(prior, name)),
+                "fit": value,
+                "deviation": deviation,
+                "prior_deviation": f.prior_deviation.get(name),
+                "deviation_in_unit": None if deviation is None else slope * deviation,
+                "determined": bool(f.determined(name)),
+            }
+        )
+    return rows
 
 
 def fits_toml(fits: dict[str, Fit]) -> str:

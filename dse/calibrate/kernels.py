@@ -98,7 +98,8 @@ def _timed_case(
     demand = lower(row, system, found[0])
     if isinstance(demand, str):
         return Unmodelled(*label, found[0], demand)
-    return Case(*label, found[0], KERNELS, seconds, demand, system.chip, calibrates=calibrates(row))
+    alike = row_text(row, "op") or row_text(row, "collective")
+    return Case(*label, found[0], KERNELS, seconds, demand, system.chip, alike=alike, calibrates=calibrates(row))
 
 
 HALVES = 2

@@ -33,15 +33,16 @@ class Validate:
         from ..report.session import start_jax
 
         start_jax()
+        from ..calibrate.validate import validate
         from ..report.results import json_text
-        from ..report.validation import as_json, validate, validation_view, write_validation
+        from ..report.validation import validation_json, validation_view, write_validation
 
         with progress("reading the measurements") as tell:
             found = validate(self.kind, self.data, self.all_rows, self.leave_one_out, tell)
         with progress("drawing"):
             folder = write_validation(found, self.results)
         if self.json:
-            print(json_text(as_json(found)))
+            print(json_text(validation_json(found)))
         else:
             screen().print(validation_view(found))
             screen().print(f"Written to {folder}/ and {folder}.parquet", markup=False)
@@ -62,15 +63,16 @@ class Calibrate:
         from ..report.session import start_jax
 
         start_jax()
-        from ..report.calibration import as_json, calibrate, calibration_view, write_calibration
+        from ..calibrate.families import refit
+        from ..report.calibration import calibration_json, calibration_view, write_calibration
         from ..report.results import json_text, results_folder
 
         folder = results_folder(self.results, "calibration")
         with progress("reading the measurements") as tell:
-            fits = calibrate(tell)
+            fits = refit(tell)
         write_calibration(fits, folder)
         if self.json:
-            print(json_text(as_json(fits)))
+            print(json_text(calibration_json(fits)))
         else:
             screen().print(calibration_view(fits))
             screen().print(f"Written to {folder}/", markup=False)

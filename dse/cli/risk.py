@@ -43,7 +43,7 @@ class RiskCommand:
         from ..explore.risk import risk
         from ..explore.robust import robust_design, share_frac
         from ..report.results import json_text, results_folder
-        from ..report.risk import as_json, risk_view, write_risk
+        from ..report.risk import risk_json, risk_view, write_risk
         from ..study.study import load_study
 
         study = load_study(self.study)
@@ -56,7 +56,7 @@ class RiskCommand:
             robust = None if self.robust is None else robust_design(found, self.robust, tell)
         write_risk(folder, text, found, robust)
         if self.json:
-            print(json_text(as_json(found, robust)))
+            print(json_text(risk_json(found, robust)))
         else:
             console = screen()
             console.print(risk_view(found, robust, console.width))
@@ -90,7 +90,7 @@ class BacktestCommand:
         from pathlib import Path
 
         from ..explore.backtest import Backtest, backtest, cases
-        from ..report.backtest import as_json, backtest_view, write_backtest_figure
+        from ..report.backtest import backtest_json, backtest_view, write_backtest_figure
         from ..report.results import json_text, results_folder, study_manifest, write_json
         from ..study.study import load_study
 
@@ -106,9 +106,9 @@ class BacktestCommand:
             found.append(answer)
             text = path.read_text(encoding="utf-8")
             write_json(folder / f"{case.study}.manifest.json", study_manifest(text, study, answer.solution.choice))
-        write_json(folder / "backtest.json", [as_json(b) for b in found])
+        write_json(folder / "backtest.json", [backtest_json(b) for b in found])
         if self.json:
-            print(json_text([as_json(b) for b in found]))
+            print(json_text([backtest_json(b) for b in found]))
         else:
             for b in found:
                 screen().print(backtest_view(b), "")

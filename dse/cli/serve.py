@@ -73,23 +73,25 @@ class Serve:
         rent_USD = None if self.rent is None else _positive("rent", self.rent, "USD")
         start_jax()
         from ..report.results import json_text, results_folder, write_json
-        from ..report.serving import curves, offer, serving_json, serving_view
+        from ..report.serving import serving_json, serving_view
+        from ..serving.offer import chip_system, offers
 
         asked, allowed, names = requests(), policy(), list(dict.fromkeys(self.chips_.split(",")))
         with progress("lowering every plan") as tell:
-            offers = curves(names, self._count("chips"), lambda s: offer(s, asked, promise, allowed, rent_USD), tell)
-        found = serving_json(offers)
+            systems = [chip_system(name, self._count("chips")) for name in names]
+            curves = offers(systems, asked, promise, allowed, rent_USD, tell)
+        found = serving_json(curves)
         if self.json:
             print(json_text(found))
         else:
-            screen().print(serving_view(offers))
+            screen().print(serving_view(curves))
         if self.figures:
             with progress("drawing"):
                 from ..report.serving_figures import write_figures
 
                 folder = results_folder(self.results, "serve")
                 name = f"{asked.model.name}_{'_'.join(names)}"
-                write_figures(offers, folder, name)
+                write_figures(curves, folder, name)
                 write_json(folder / f"{name}.json", found)
             if not self.json:
                 screen().print(f"Written to {folder}/{name}.*", markup=False)
@@ -151,9 +153,11 @@ class Serviced:
         from ..report.session import start_jax
 
         start_jax()
-        from ..report.fleet_of_models import fleet_numbers, portfolio_view, serve_portfolio
+        from ..economy.presets import chip_rents
+        from ..report.fleet_of_models import portfolio_view
         from ..report.results import json_text
-        from ..report.serving import chip_system
+        from ..serving.fleet import fleet_numbers, serve_portfolio
+        from ..serving.offer import chip_system
         from ..serving.portfolio import load_portfolio
 
         portfolio = load_portfolio(self.portfolio)
@@ -161,8 +165,9 @@ class Serviced:
         if self.chips is not None and self.chips < 1:
             raise SpecError(f"--chips {self.chips}: give a whole number, at least 1")
         with progress("reading the portfolio") as tell:
-            systems = [chip_system(name, self.chips) for name in dict.fromkeys(self.chips_.split(","))]
-            fleets = [serve_portfolio(portfolio, system, price, tell) for system in systems]
+            names = list(dict.fromkeys(self.chips_.split(",")))
+            rented = zip(names, chip_rents(names, price), strict=True)
+            fleets = [serve_portfolio(portfolio, chip_system(n, self.chips), r, tell) for n, r in rented]
         if self.json:
             print(json_text([fleet_numbers(f) for f in fleets]))
         else:

@@ -36,7 +36,7 @@ class Optimize:
         from pathlib import Path
 
         from ..optimize.exact import solve_exact
-        from ..optimize.solution import Status, as_json
+        from ..optimize.solution import Status, solution_json
         from ..optimize.solve import solve
         from ..report.results import json_text, results_folder, write_results
         from ..study.study import load_study
@@ -48,7 +48,7 @@ class Optimize:
             solution = solve(study, tell) if self.gap is None else solve_exact(study, self.gap, self.seconds, tell)
         write_results(folder, text, solution)
         if self.json:
-            print(json_text(as_json(solution)))
+            print(json_text(solution_json(solution)))
         else:
             from ..report.screen import solution_view
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
-from jax.scipy.special import ndtri
-
 from .types import FloatLike
 
 
-def n_peak(n_mean: FloatLike, quantile_frac: FloatLike) -> FloatLike:
-    """Number that a Poisson count of mean `n_mean` does not exceed with probability `quantile_frac`.
+def n_peak(n_mean: FloatLike, n_sigmas: FloatLike) -> FloatLike:
+    """Number that a Poisson count of mean `n_mean` seldom exceeds.
 
-        n + z_q sqrt(n)
+        n + z sqrt(n)
+
+    Plain arithmetic, so that it serves on the host (how large a cache must be) and inside compiled code (delays).
 
     The number of sequences that decode together is Poisson when each starts as it comes and stays its own time
     (M/G/infinity), and so is the number of prefills that one of them meets.
@@ -21,9 +20,9 @@ def n_peak(n_mean: FloatLike, quantile_frac: FloatLike) -> FloatLike:
 
     Args:
         n_mean: n, mean.
-        quantile_frac: q, from one half up.
+        n_sigmas: z, the standard normal quantile of the probability that the count stays below, at least 0.
 
     Returns:
         Count.
     """
-    return n_mean + ndtri(jnp.asarray(quantile_frac, dtype=float)) * jnp.sqrt(n_mean)
+    return n_mean + n_sigmas * n_mean**0.5

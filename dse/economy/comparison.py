@@ -25,7 +25,7 @@ from .job import Job, job_of
 from .knobs import Turned, band, turned
 from .ownership import HOUR_s
 from .owning import Deal, deal, rented_token_USD, token_upkeep
-from .presets import observed, rents
+from .presets import contracts, observed, rents
 
 MODEL = "llama-3.1-70b"
 """What is trained and served."""
@@ -33,8 +33,6 @@ TRAINING_CHIPS, SEQUENCE = 2304, 8192
 """Chips at work, which both 8-GPU servers and domains of 64 and 144 divide; one sequence per chip and step."""
 SERVING_CHIPS, BATCH, CONTEXT = 16, 256, 8192
 """Chips of one serving group, sequences at once and tokens in each cache."""
-CONTRACTS = ("capacity_block", "on_demand", "reserved", "spot")
-"""Kinds of rental contract, preferred first."""
 MARKET = "market"
 """What lessors other than AWS ask."""
 CLAIMS = "claims"
@@ -136,16 +134,8 @@ def speeds(a: Timed, b: Timed) -> list[Turned]:
     return [own, other]
 
 
-def contract(first: str, second: str) -> tuple[str, str]:
-    """The kind of contract that both chips are rented under, or the preferred one of each; "" where there is none."""
-    has = [rents(first), rents(second)]
-    both = next((c for c in CONTRACTS if c in has[0] and c in has[1]), "")
-    a, b = (both or next((c for c in CONTRACTS if c in h), "") for h in has)
-    return a, b
-
-
 def _rented(
-    a: Timed, b: Timed, deals: tuple[Deal, Deal], name: str, kinds: tuple[str, str], paying: str
+    a: Timed, b: Timed, deals: tuple[Deal, Deal], name: str, kinds: tuple[str, ...], paying: str
 ) -> Answer:  # fmt: skip
     hours = [float(rents(t.chip)[k].value) if k else float("nan") for t, k in zip((a, b), kinds, strict=True)]
     dollars = [_rented_USD(t, d, h) for t, d, h in zip((a, b), deals, hours, strict=True)]
@@ -208,7 +198,7 @@ def compare(first: str, second: str, precision: str | None = None) -> tuple[str,
     for name, workload in workloads(precision).items():
         n = TRAINING_CHIPS if name == "training" else SERVING_CHIPS
         a, b = (timed(preset_system(s.name, n), workload) for s in systems)
-        kinds = contract(first, second)
+        kinds = contracts(first, second)
         answers.append(_rented(a, b, bought, name, kinds, "rented"))
         if MARKET in rents(second):
             answers.append(_rented(a, b, bought, name, (kinds[0], MARKET), "rented, market"))

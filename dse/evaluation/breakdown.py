@@ -7,16 +7,17 @@ import dataclasses
 import numpy as np
 
 from ..core.types import as_float
-from ..hardware.chip import pool_B
+from ..hardware.chip import Chip, pool_B
 from ..hardware.system import System
 from ..lowering.demand import demand
 from ..lowering.plan import Plan
 from ..lowering.serving_ops import serving_ops
+from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
 from ..lowering.training_ops import shard, training_ops
 from ..physics.calibration import Calibration, extreme, workload_calibration
 from ..physics.evaluate import Evaluation
-from ..physics.step import op_traffic_B
+from ..physics.step import op_traffic_B, step_time
 from ..technology.node import PRECISIONS
 from ..workload.op import Op
 from ..workload.transformer import Training, Workload
@@ -157,3 +158,20 @@ def binding(e: Evaluation, ops: tuple[Operator, ...]) -> list[tuple[str, float]]
         name = "compute" if op.bound == "tile" else op.bound
         shares[name] = shares.get(name, 0.0) + op.seconds / step
     return sorted(((n, s) for n, s in shares.items() if s > 0), key=lambda x: -x[1])
+
+
+def spent(d: StepDemand, chip: Chip, c: Calibration) -> dict[str, float]:
+    """Share of a pass by what it waits for, largest first; an operator counts for the limit it meets alone."""
+    step = step_time(d, chip, c)
+    t, runs = step.ops, np.asarray(d.ops.runs) * float(d.n_micro)
+    limits = np.stack([np.asarray(x) for x in (t.hbm_s, t.compute_s, t.tile_s, t.vector_s, t.dma_s)])
+    names = ("reading weights and cache", "arithmetic", "arithmetic", "element-wise work", "DMA")
+    launch = np.asarray(d.ops.n_launches) * float(c.launch_s)
+    found = {"messages between chips": float(step.tensor_exposed_s + step.pipeline_exposed_s + step.data_exposed_s)}
+    found["starting kernels"] = float(runs @ launch)
+    found["the serving loop"] = float(step.host_exposed_s)
+    for i, which in enumerate(np.argmax(limits, axis=0)):
+        seconds = float(runs[i] * (np.asarray(t.total_s)[i] - launch[i]))
+        found[names[which]] = found.get(names[which], 0.0) + seconds
+    total = float(step.total_s)
+    return {k: v / total for k, v in sorted(found.items(), key=lambda x: -x[1]) if v > 0}

@@ -66,6 +66,10 @@ class Plan:
     offload: bool = False
     """Whether what layers keep for the backward pass waits in host memory; its traffic is taken as hidden."""
 
+    def __str__(self) -> str:
+        """As `parse_plan` reads it."""
+        return plan_text(self)
+
 
 _FIELDS = {"micro": "micro_batch"} | {f.name: f.name for f in dataclasses.fields(Plan) if f.name != "micro_batch"}
 _WORDS = {"recompute": RECOMPUTE, "schedule": SCHEDULES}

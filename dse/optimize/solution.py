@@ -168,7 +168,7 @@ class Solution:
         )
 
 
-def as_json(solution: Solution) -> dict[str, Any]:
+def solution_json(solution: Solution) -> dict[str, Any]:
     """`solution` as plain data for machines, canonical units; the status word is `optimal`, `local` or `infeasible`."""
     s = solution
     out: dict[str, Any] = {

@@ -16,6 +16,7 @@ from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, wo
 from ..core.types import Scalar, as_float
 from ..lowering.collective import Reference
 from ..workload.transformer import Training, Workload
+from .pooled import Kin
 
 _DATA = Path(__file__).parent / "data"
 
@@ -113,6 +114,11 @@ USUAL = "megatron"
 def family(chip_name: str) -> str:
     """Family of a chip; a chip of no family is its own."""
     return next((f for f, prefixes in FAMILIES if chip_name.startswith(prefixes)), chip_name)
+
+
+def kin_of(chip_name: str, stack: str) -> Kin:
+    """What a chip and a software stack have in common with others."""
+    return Kin(chip_name, family(chip_name), prior_calibration(chip_name).name, stack)
 
 
 SERVING = ("vllm", "neuronx", "trtllm", "fastertransformer", "sglang", "deepspeed", "jetstream")

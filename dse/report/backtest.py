@@ -11,8 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..core.text import digits, label, quantity_text, times
 from ..explore.backtest import HIT, NEAR, Backtest, Row
-from .format import digits, label, quantity_text, times
 from .screen import product
 from .style import BAND, CONTEXT, DESIGN, STYLE, VERDICTS, plt, save
 from .tables import table
@@ -80,7 +80,7 @@ def reasons(b: Backtest) -> list[str]:
     return [*said, "given: the study's budget is the built chip's, by published estimate or this package's own model."]
 
 
-def as_json(b: Backtest) -> dict[str, Any]:
+def backtest_json(b: Backtest) -> dict[str, Any]:
     """A back-test for machines, canonical units."""
     return {
         "study": b.solution.study.name,

@@ -2,72 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from ..calibrate import families
+from ..calibrate.families import fits_toml, numbers
 from ..calibrate.fit import Fit
-from ..core.errors import DseError, SpecError
-from ..physics.calibration import FAMILIES, Calibration, prior_calibration
-from .format import digits, label, percent, quantity_text
+from ..core.errors import SpecError
+from ..core.text import digits, label, percent, quantity_text
 from .results import write_json
 from .tables import table
 
 
-def calibrate(tell: Callable[[str], None] = lambda _: None) -> dict[str, Fit]:
-    """Fits of all families and stacks to the shipped measurements, by name.
-
-    Raises:
-        SpecError: nothing to fit.
-    """
-    fits = families.refit(tell)
-    if not fits:
-        raise SpecError("dse calibrate: no measurement has a chip family with a prior")
-    return fits
-
-
-def prior_of(fit_name: str) -> Calibration | None:
-    """The prior that a fit, named `fit-FAMILY-STACK`, started from."""
-    prefixes = next((p for f, p in FAMILIES if fit_name.startswith(f"fit-{f}-")), ())
-    for prefix in prefixes:
-        try:
-            return prior_calibration(prefix)
-        except DseError:
-            continue
-    return None
-
-
-def numbers(f: Fit) -> list[dict[str, Any]]:
-    """The fitted numbers of a family and stack: prior, fit, standard deviation and whether the data set it.
-
-    `deviation` is in logarithms of times and logits of fractions; `deviation_in_unit` is that carried to the number's
-    own unit, to first order. The overlap exponent is chosen among a few and has none.
-    """
-    prior = prior_of(f.calibration.name)
-    rows = []
-    for name in (*f.deviation, "overlap_p"):
-        value = float(getattr(f.calibration, name))
-        slope = value * (1 - value) if name.endswith("_frac") else value
-        deviation = f.deviation.get(name)
-        rows.append(
-            {
-                "name": name,
-                "prior": None if prior is None else float(getattr(prior, name)),
-                "fit": value,
-                "deviation": deviation,
-                "prior_deviation": f.prior_deviation.get(name),
-                "deviation_in_unit": None if deviation is None else slope * deviation,
-                "determined": bool(f.determined(name)),
-            }
-        )
-    return rows
-
-
-def as_json(fits: dict[str, Fit]) -> dict[str, Any]:
+def calibration_json(fits: dict[str, Fit]) -> dict[str, Any]:
     """All fits for machines, canonical units."""
     return {
         "fits": [
@@ -106,7 +55,7 @@ def _deviation_text(name: str, deviation: float) -> str:
 def write_calibration(fits: dict[str, Fit], folder: Path) -> None:
     """Write `fits.toml`, the data file that ships, and `fits.json` into `folder`."""
     try:
-        (folder / "fits.toml").write_text(families.fits_toml(fits), encoding="utf-8")
+        (folder / "fits.toml").write_text(fits_toml(fits), encoding="utf-8")
     except OSError as error:
         raise SpecError(f"{folder}: cannot be written ({error.strerror})") from error
-    write_json(folder / "fits.json", as_json(fits))
+    write_json(folder / "fits.json", calibration_json(fits))

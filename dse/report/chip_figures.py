@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ..core.text import percent
 from ..evaluation.breakdown import Finding
 from ..hardware.chip import peak_FLOPps
 from .figures import BOUND_BLOCKS, BOUND_WORDS, LARGEST_POINT, SMALLEST_POINT, draw_roofs, label_operators
-from .format import percent
 from .style import BLOCKS, DESIGN, plt
 
 

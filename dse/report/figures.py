@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
+from ..core.text import digits
 from ..evaluation.assembly import evaluate
 from ..evaluation.breakdown import Operator, operators
 from ..hardware.chip import Chip, peak_FLOPps
@@ -25,7 +26,6 @@ from ..physics.power import full_load_power_W
 from ..study.study import Study
 from ..workload.requests import Requests
 from ..workload.transformer import Workload
-from .format import digits
 from .style import BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
 
 FAMILY = ("trainium1", "trainium2", "trainium3")

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..core.provenance import number
+from ..core.text import digits, percent
 from ..economy.comparison import SEQUENCE
 from ..economy.fleet_run import goodput_by_size
 from ..economy.job import job_of
@@ -19,7 +20,6 @@ from ..hardware.presets import system as preset_system
 from ..workload.presets import model as preset_model
 from ..workload.transformer import Training
 from .fleet_tables import DAY_s, bought
-from .format import digits, percent
 from .screen import product
 from .style import BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
 

@@ -2,102 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..core.errors import SpecError
-from ..economy.rent import million_tokens_USD, rent
-from ..hardware.system import System
-from ..lowering.engines import Policy
-from ..serving.curve import serving_curve
-from ..serving.portfolio import Portfolio, Sized, sized
-from .format import digits, in_unit, percent, times
-from .serving import broken_promise, prompts_text, serving_numbers, short_plan
+from ..core.text import digits, in_unit, percent, times
+from ..serving.fleet import ServedPortfolio, fleet_numbers
+from ..serving.offer import serving_numbers, short_plan
+from .serving import prompts_text, rent_text
 from .tables import table
-
-
-@dataclasses.dataclass(frozen=True)
-class ServedPortfolio:
-    """A portfolio on the fleet that serves it."""
-
-    portfolio: Portfolio
-    """What is served."""
-    system: System
-    """Chips."""
-    parts: tuple[Sized, ...]
-    """One per model."""
-    chip_hour_USD: float | None
-    """Rent; None where unknown."""
-
-    @property
-    def n_chips(self) -> int:
-        """Chips in all."""
-        return sum(p.n_chips for p in self.parts)
-
-
-def serve_portfolio(
-    portfolio: Portfolio, system: System, chip_hour_USD: float | None, tell: Callable[[str], None]
-) -> ServedPortfolio:
-    """Size every model of a portfolio on one kind of chip.
-
-    Raises:
-        PlanError: a model does not fit.
-        SpecError: a promise that nothing keeps; names the model, the floor and what sets it.
-    """
-    parts = []
-    for s in portfolio.services:
-        tell(f"pricing every engine of {s.name} on {system.chip.name}")
-        curve = serving_curve(system, s.requests, s.promise, Policy())
-        part = sized(s, curve, portfolio.requests_per_s * s.traffic_frac)
-        if part is None:
-            raise SpecError(f"models.{s.name}: {broken_promise(curve)}")
-        parts.append(part)
-    known = rent(system.chip.name)
-    price = chip_hour_USD if chip_hour_USD is not None else (float(known.value) if known else None)
-    return ServedPortfolio(portfolio, system, tuple(parts), price)
-
-
-def part_numbers(p: Sized, fleet: ServedPortfolio) -> dict[str, Any]:
-    """One model in canonical units; power and cost are those of the chips that stand there, busy or not."""
-    requests = fleet.portfolio.requests_per_s * p.service.traffic_frac
-    tokens = requests * p.service.requests.n_output
-    rate = tokens / p.n_chips
-    return {
-        "model": p.service.requests.model.name,
-        "requests_per_s": requests,
-        "tokens_per_s": tokens,
-        "n_chips": p.n_chips,
-        "busy_chips": p.busy_chips,
-        "utilisation_frac": p.utilisation_frac,
-        "power_W": p.busy_chips * float(p.engine.point.power_W),
-        "million_tokens_USD": million_tokens_USD(rate, fleet.chip_hour_USD) if fleet.chip_hour_USD else None,
-        "engine": serving_numbers(p.engine, fleet.chip_hour_USD),
-    }
-
-
-def fleet_numbers(fleet: ServedPortfolio) -> dict[str, Any]:
-    """A whole portfolio in canonical units."""
-    models = {p.service.name: part_numbers(p, fleet) for p in fleet.parts}
-    tokens = sum(m["tokens_per_s"] for m in models.values())
-    price = fleet.chip_hour_USD
-    return {
-        "portfolio": fleet.portfolio.name,
-        "chip": fleet.system.chip.name,
-        "system": fleet.system.name,
-        "requests_per_s": fleet.portfolio.requests_per_s,
-        "tokens_per_s": tokens,
-        "n_chips": fleet.n_chips,
-        "utilisation_frac": sum(p.busy_chips for p in fleet.parts) / fleet.n_chips,
-        "power_W": sum(m["power_W"] for m in models.values()),
-        "chip_hour_USD": price,
-        "million_tokens_USD": million_tokens_USD(tokens / fleet.n_chips, price) if price else None,
-        "models": models,
-    }
 
 
 def portfolio_view(fleets: list[ServedPortfolio]) -> RenderableType:
@@ -118,8 +33,7 @@ def portfolio_view(fleets: list[ServedPortfolio]) -> RenderableType:
 def fleet_table(fleet: ServedPortfolio) -> Table:
     """Models of a portfolio and their sum."""
     total = fleet_numbers(fleet)
-    price = "no known rent" if fleet.chip_hour_USD is None else f"{digits(fleet.chip_hour_USD)} USD per chip-hour"
-    title = f"{fleet.portfolio.name} on {fleet.system.chip.name} ({price})"
+    title = f"{fleet.portfolio.name} on {fleet.system.chip.name} ({rent_text(fleet.rent)})"
     head = ("requests/s", "tokens/s", "chips", "busy", "power", "USD/Mtok")
     t = table("model", *head, title=title)
     for name, m in total["models"].items():
@@ -134,7 +48,7 @@ def engines_table(fleet: ServedPortfolio) -> Table:
     q = f"p{100 * fleet.parts[0].service.promise.quantile_frac:g}"
     t = table("engine of", f"{q} TPOT", f"{q} TTFT", "batch", "chips", "plan", "prompts")
     for p in fleet.parts:
-        e = serving_numbers(p.engine, fleet.chip_hour_USD)
+        e = serving_numbers(p.engine, fleet.rent.chip_hour_USD)
         t.add_row(
             p.service.name, in_unit(e["tpot_s"], "s"), in_unit(e["ttft_s"], "s"), f"{e['batch']:,}",
             str(e["n_chips"]), short_plan(e["plan"]), prompts_text(e),

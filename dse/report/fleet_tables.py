@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..core.text import digits, in_unit, percent, times
 from ..economy.bill import bill, bill_names, counts_loss, published, wafer
 from ..economy.bill import product as bill_product
 from ..economy.comparison import Answer, claimed_frac
@@ -19,9 +20,7 @@ from ..economy.owning import Deal, Purchase, capital_parts, deal, hour_USD, publ
 from ..economy.presets import rents
 from ..hardware.presets import default_system
 from ..hardware.presets import system as preset_system
-from ..lowering.plan import plan_text
 from ..physics.money import Money
-from .format import digits, in_unit, percent, times
 from .tables import beside, table
 
 DAY_s = 24 * HOUR_s
@@ -224,7 +223,7 @@ def run_view(r: Run, width: int) -> RenderableType:
 def plan_line(r: Run) -> str:
     """Who does what, without failures."""
     step = in_unit(float(r.evaluation.step_s), "s")
-    return f"{plan_text(r.plan)}: {step} per step, MFU {percent(float(r.evaluation.mfu_frac))} without failures"
+    return f"{r.plan}: {step} per step, MFU {percent(float(r.evaluation.mfu_frac))} without failures"
 
 
 def failures_table(r: Run) -> Table:
@@ -265,7 +264,7 @@ def run_json(r: Run) -> dict[str, Any]:
     i = r.interruptions
     return {
         "chip": r.system.chip.name, "system": r.system.name, "n_chips": r.system.n_chips,
-        "model": r.workload.model.name, "plan": plan_text(r.plan), "seconds": r.seconds,
+        "model": r.workload.model.name, "plan": str(r.plan), "seconds": r.seconds,
         "step_s": float(r.evaluation.step_s), "wall_step_s": float(r.upkeep.wall_step_s),
         "interruptions": r.n_interruptions, "interruptions_range": [x * r.seconds for x in i.range_per_s],
         "interruptions_by_component": {k: v * r.seconds for k, v in i.by_component_per_s.items()},

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ..core.errors import DseError
 from ..core.files import write_whole
+from ..core.text import digits, label, percent, quantity_text, times
 from ..evaluation.assembly import evaluate
 from ..explore.front import Front
 from ..explore.remedy import Remedy
@@ -23,7 +24,6 @@ from ..physics.evaluate import chip_technology, silicon
 from ..study.study import Study
 from ..study.terms import DELIVERED, METRICS, OWNED, State, Work
 from ..workload.transformer import Workload
-from .format import digits, label, percent, quantity_text, times
 from .results import study_manifest, write_json
 from .tables import table
 

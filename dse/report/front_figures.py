@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from ..core.text import digits, label, scale_of, unit_of
 from ..explore.front import Front
 from ..explore.sensitivity import Sensitivity
 from ..optimize.tree import Progress
 from ..study.terms import DELIVERED
-from .format import digits, label, scale_of, unit_of
 from .front import SHOWN, Named, goal_text, heading
 from .style import CONTEXT, DESIGN, HARMS, HELPS, NODES, STYLE, plt, save
 

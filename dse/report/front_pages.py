@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core.files import write_whole
+from ..core.text import label
 from ..explore.front import Front
 from ..study.terms import DELIVERED
-from .format import label
 from .front import Named, goal_text, heading
 from .style import DESIGN, HELPS
 

@@ -7,7 +7,7 @@ import json
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from .format import label, times, unit_of
+from ..core.text import label, times, unit_of
 from .markup import value_text
 from .style import DESIGN, NODES
 

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from .format import digits, percent, quantity_text, unit_of
+from ..core.text import digits, percent, quantity_text, unit_of
 
 LARGEST_SVG_B = 400_000
 """SVG files larger than this are shown as PNG where there is one: a thousand points are slow to draw."""

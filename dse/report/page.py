@@ -16,9 +16,9 @@ from typing import Any
 
 from ..core.errors import SpecError
 from ..core.files import write_whole
+from ..core.text import span
 from ..core.version import __version__
 from . import hover
-from .format import span
 from .markup import Cell, Markup, figure, figures_in, folded, heading, paragraph, table, value_text, wrapped
 from .receipts import basis_of, works
 from .sections import SECTIONS, plain

@@ -15,8 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator
 
+from ..core.text import digits, percent, scale_of
 from ..physics.calibration import FAMILIES, family
-from .format import digits, percent, scale_of
 from .style import BAND, BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
 from .style import FAMILIES as FAMILY_COLOURS
 

@@ -16,7 +16,7 @@ from ..core.files import write_whole
 from ..core.origin import digest, git_commit, preset_hashes
 from ..core.version import __version__
 from ..hardware.chip_file import chip_toml
-from ..optimize.solution import Solution, as_json
+from ..optimize.solution import Solution, solution_json
 from ..study.design import Choice
 from ..study.study import Study
 from .receipts import guesses, source_keys, study_basis
@@ -24,7 +24,7 @@ from .receipts import guesses, source_keys, study_basis
 
 def write_results(folder: Path, study_text: str, solution: Solution) -> None:
     """Write `solution.json`, `manifest.json` and, where there is a design, `chip.toml` into `folder`."""
-    write_json(folder / "solution.json", as_json(solution))
+    write_json(folder / "solution.json", solution_json(solution))
     if solution.chip is not None:
         text = chip_toml(solution.chip, f"the study {solution.study.name}, solution.json beside this file")
         write_whole(folder / "chip.toml", lambda place: place.write_text(text, encoding="utf-8"))

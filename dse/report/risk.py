@@ -10,10 +10,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.risk import Risk
 from ..explore.robust import Hopeless, Robust
 from ..study.terms import DELIVERED
-from .format import digits, label, percent, quantity_text, times
 from .results import study_manifest, write_json
 from .tables import WIDE, beside, table
 
@@ -124,7 +124,7 @@ def method_lines(r: Risk) -> list[str]:
     ]
 
 
-def as_json(r: Risk, robust: Robust | Hopeless | None) -> dict[str, Any]:
+def risk_json(r: Risk, robust: Robust | Hopeless | None) -> dict[str, Any]:
     """A risk study for machines, canonical units."""
     share, error = r.probability(r.reached)
     met, met_error = r.probability(r.feasible)
@@ -172,5 +172,5 @@ def robust_json(robust: Robust | Hopeless) -> dict[str, Any]:
 
 def write_risk(folder: Path, study_text: str, r: Risk, robust: Robust | Hopeless | None) -> None:
     """Write `risk.json` and `risk_manifest.json` into `folder`."""
-    write_json(folder / "risk.json", as_json(r, robust))
+    write_json(folder / "risk.json", risk_json(r, robust))
     write_json(folder / "risk_manifest.json", study_manifest(study_text, r.study, seed=r.seed))

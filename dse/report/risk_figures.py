@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..core.text import digits, label, percent, quantity_text, times, unit_of
 from ..explore.risk import Risk
 from ..study.terms import DELIVERED
-from .format import digits, label, percent, quantity_text, times, unit_of
 from .risk import FEW, SHOWN_DRIVERS, driver_text
 from .style import BAND, CONTEXT, DESIGN, HARMS, HELPS, REACHED, STYLE, plt, save
 

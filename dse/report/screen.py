@@ -9,11 +9,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..core.text import digits, in_unit, label, percent, quantity_text, span, times, unit_of
 from ..evaluation.assembly import chip_reference
-from ..evaluation.breakdown import binding, operators
+from ..evaluation.breakdown import binding, operators, spent
 from ..hardware.chip import Chip
 from ..hardware.system import System
-from ..lowering.plan import plan_text
 from ..lowering.served import asked_demand
 from ..lowering.tiling import array_shape
 from ..optimize.solution import Certificate, LimitReport, Relaxation, Solution, Status, WorkloadReport
@@ -23,9 +23,7 @@ from ..study.design import Choice
 from ..study.study import Study
 from ..study.terms import METRICS, SERVED, SPEEDUPS, State
 from ..workload.requests import Requests
-from .format import digits, in_unit, label, percent, quantity_text, span, times, unit_of
 from .receipts import guesses, study_basis
-from .serving import spent
 from .tables import WIDE, beside, table
 
 SHOWN_ALTERNATIVES = 5
@@ -199,7 +197,7 @@ def delivered_table(s: Solution) -> Table:
             f"{w.name}\n[dim]{workload.model.name}, {n_chips:,} chips[/]", in_unit(w.baseline_s, "s"),
             f"{in_unit(float(e.step_s), 's')}\n[dim]{in_unit(float(e.power_W), 'W')}[/]",
             f"[bold]{times(w.speedup)}[/]\n[dim]MFU {percent(float(e.mfu_frac))}[/]",
-            f"{plan_text(w.plan)}\n[dim]{waits_text(s, w)}[/]",
+            f"{w.plan}\n[dim]{waits_text(s, w)}[/]",
         )  # fmt: skip
     return t
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..core.text import digits, label, percent, quantity_text, times
 from . import hover
-from .format import digits, label, percent, quantity_text, times
 from .markup import Cell, Markup, folded, paragraph, records, table, value_text
 
 Answer = dict[str, Any]

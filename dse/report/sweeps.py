@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from ..core.text import digits, in_unit
 from ..sweep.results import reasons
-from .format import digits, in_unit
 from .layout import table
 from .terminal import duration
 

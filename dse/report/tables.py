@@ -10,16 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.provenance import Sourced
+from ..core.text import digits, in_unit, label, percent, quantity_text, span
 from ..evaluation.breakdown import Finding, binding, step_parts
 from ..hardware.chip import Chip, native_precisions, peak_FLOPps
 from ..hardware.presets import chip, chip_names, chip_receipts, vendor_disagreement
 from ..lowering.headroom import usable_frac
-from ..lowering.plan import plan_text
 from ..physics.evaluate import chip_technology, silicon
 from ..technology.node import PRECISION_BITS
 from ..workload.presets import model, model_names
 from ..workload.transformer import Prefill, Training, kv_B_per_token, products_of, total_parameters
-from .format import digits, in_unit, label, percent, quantity_text, span
 from .layout import WIDE as WIDE
 from .layout import beside, table
 
@@ -150,7 +149,7 @@ def evaluation_view(f: Finding, width: int = WIDE) -> RenderableType:
     e, c = f.evaluation, f.system.chip
     facts = Table.grid(padding=(0, 2))
     for name, value in (
-        ("plan", plan_text(f.plan)),
+        ("plan", str(f.plan)),
         ("step time", f"[bold]{in_unit(float(e.step_s), 's')}[/] ({band_text(f)})"),
         ("tokens/s", f"{digits(float(e.tokens_per_s))} ({digits(float(e.tokens_per_s) / f.system.n_chips)} per chip)"),
         ("MFU", f"{percent(float(e.mfu_frac))} of peak {peak_text(f)}"),
@@ -205,7 +204,7 @@ def finding_json(f: Finding) -> dict[str, Any]:
     e = f.evaluation
     return {
         "workload": workload_text(f),
-        "plan": plan_text(f.plan),
+        "plan": str(f.plan),
         "step_s": float(e.step_s),
         "band_s": [f.fastest_s, f.slowest_s],
         "calibration": f.calibration,

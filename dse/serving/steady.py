@@ -13,6 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.special import ndtri
 from jaxtyping import Array, Float
 
 from ..core.counts import n_peak
@@ -180,7 +181,7 @@ def token_times_s(e: Engine, beat_s: FloatLike, service_s: Array, quantile_frac:
     delays = jnp.maximum(service_s - e.together_frac * e.n_passes * beat_s, 0.0)
     delay = (1.0 - e.apart_frac) * jnp.sum(e.share_frac * delays)
     moved = e.apart_frac * e.transfer_s
-    worst = alone + (delay * n_peak(e.n_sequences, quantile_frac) + moved) / e.n_output
+    worst = alone + (delay * n_peak(e.n_sequences, ndtri(jnp.asarray(quantile_frac, dtype=float))) + moved) / e.n_output
     return jnp.asarray(alone + delay * e.n_sequences / e.n_output), jnp.asarray(worst)
 
 

@@ -1,4 +1,4 @@
-"""Prints decode steps per second, and how gpt-oss-120b fares on Trainium3 against Trainium2: `make bench`.
+"""Prints decode steps per second: `make bench`.
 
 One token of Llama 3.1 70B on 16 Trainium2, eight numbers of the chip vary from point to point.
 """
@@ -15,8 +15,6 @@ from dse.evaluation.assembly import chip_reference
 from dse.lowering.demand import demand
 from dse.physics.calibration import workload_calibration
 from dse.physics.step import step_time
-from dse.report.generations import best_served, generations_view
-from dse.report.terminal import screen
 from dse.study.design import FREE, with_free
 
 AXES = (
@@ -24,7 +22,6 @@ AXES = (
     "hbm_capacity_B", "scaleup_bandwidth_per_dir_Bps",
 )  # fmt: skip
 POINTS, CHUNK = 400_000, 2_000
-LIMITS_S = (0.03, 0.01, 0.006, 0.004, 0.003)
 
 
 def main() -> None:
@@ -44,19 +41,6 @@ def main() -> None:
     jax.block_until_ready(run(z))
     best = min(_time(run, z) for _ in range(3))
     print(f"decode step, breakdown {POINTS / best:12,.0f} /s   {best / POINTS * 1e6:.2f} us each")
-    generations()
-
-
-def generations() -> None:
-    """AWS claims 3x the throughput per chip and over 5x the tokens per MW for gpt-oss, at similar latency."""
-    token = dse.Decode(dse.model("gpt-oss-120b"), 1, 4096)
-    for limit_s in LIMITS_S:
-        old = best_served(dse.system("trn2-ultraserver", 16), token, limit_s, ("fp8", "mxfp4", "bf16"))
-        new = best_served(dse.system("trn3-gen2-144", 16), token, limit_s, ("fp8", "mxfp4", "bf16"))
-        print(f"\ngpt-oss-120b, 16 chips, context 4096, at most {limit_s * 1e3:g} ms per token")
-        print("no plan is as fast" if old is None or new is None else "", end="")
-        if old and new:
-            screen().print(generations_view(old, new))
 
 
 def _time(run, z) -> float:

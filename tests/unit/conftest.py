@@ -1,14 +1,19 @@
-"""The tiny study, solved once."""
+"""The tiny study, solved once; predictions beside measurements."""
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from dse.calibrate.score import Scores
+from dse.calibrate.validate import Validation
 from dse.optimize.search import Search
 from dse.optimize.space import Space
 from dse.study.study import load_study
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.toml"
+PARTS = ("compute_s", "host_exposed_s", "tensor_exposed_s", "pipeline_exposed_s", "data_exposed_s", "optimizer_s")
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +26,35 @@ def solved(tiny):
     search = Search(Space(tiny))
     search.run()
     return search
+
+
+@pytest.fixture
+def scored() -> Validation:
+    """Four predictions of two sources, two rows without one."""
+    predicted = np.asarray([1.1, 1.8, 1.0, 12.0])
+    done = pd.DataFrame(
+        {
+            "point_id": ["a#1", "a#2", "b#1", "b#2"],
+            "source": ["a", "a", "b", "b"],
+            "chip": ["a100-80", "h100", "h100", "own-chip"],
+            "calibration": "fit",
+            "measured_s": [1.0, 2.0, 4.0, 10.0],
+            "predicted_s": predicted,
+            **{p: predicted * share for p, share in zip(PARTS, (0.5, 0.1, 0.1, 0.1, 0.1, 0.05), strict=True)},
+            "bubble_s": predicted * 0.05,
+            "baseline_s": [2.0, 2.0, 4.0, 5.0],
+            "memory_B": [50e9, 60e9, 40e9, 90e9],
+            "measured_memory_B": [40e9, 60e9, np.nan, np.nan],
+            "usable_memory_B": 79e9,
+            "why": "",
+        }
+    )
+    rest = pd.DataFrame(
+        {
+            "point_id": ["a#3", "c#1", "c#2"],
+            "source": ["a", "c", "c"],
+            "chip": "h100",
+            "why": ["global batch 8 below dp", "global batch 12 below dp", "no preset for chip 'B 200'"],
+        }
+    )
+    return Validation("training", False, Path("tiny.csv"), Scores(pd.concat([done, rest], ignore_index=True)))

@@ -7,12 +7,12 @@ import pytest
 
 from dse.core.errors import SpecError, UnknownNameError
 from dse.core.provenance import number
-from dse.economy.comparison import Timed, common_precision, compare, contract
+from dse.economy.comparison import Timed, common_precision, compare
 from dse.economy.fleet_run import fleet_run, goodput_by_size, simulated
 from dse.economy.job import job_of
 from dse.economy.knobs import Turned, band, knobs, turn, turned
 from dse.economy.owning import capital_parts, deal, package_USD, purchase, token_upkeep
-from dse.economy.presets import observed
+from dse.economy.presets import contracts, observed
 from dse.hardware.presets import system
 from dse.lowering.plan import parse_plan
 from dse.workload.presets import model
@@ -131,8 +131,8 @@ def test_shared_facts_cancel():
 
 def test_contracts():
     """Like for like where both are published under one contract, else the preferred one of each."""
-    assert contract("trainium2", "h100") == ("capacity_block", "capacity_block")
-    assert contract("trainium3", "b200") == ("", "on_demand")
+    assert contracts("trainium2", "h100") == ("capacity_block", "capacity_block")
+    assert contracts("trainium3", "b200") == ("guessed", "on_demand")
     assert common_precision(system("trn2-ultraserver"), system("dgx-h100")) == "fp8"
     with pytest.raises(SpecError, match="another chip"):
         compare("h100", "h100")

@@ -6,7 +6,7 @@ import pytest
 
 from dse.explore.backtest import QUANTITIES, Backtest, Row, backtest, cases, quantities
 from dse.hardware.presets import chip, system
-from dse.report.backtest import as_json, backtest_view, headline, ratio_figure
+from dse.report.backtest import backtest_json, backtest_view, headline, ratio_figure
 from dse.study.study import load_study
 
 SWEEPS = Path(__file__).parents[3] / "sweeps"
@@ -65,5 +65,5 @@ def test_the_technologies_that_were_built_are_chosen(case):
     assert answer.solution.delivered >= answer.built_delivered
     assert all(r.reason for r in answer.rows if r.verdict in ("near", "miss"))
     assert case.built.capitalize() in headline(answer)
-    assert as_json(answer)["tally"]["miss"] >= 1 and backtest_view(answer) is not None
+    assert backtest_json(answer)["tally"]["miss"] >= 1 and backtest_view(answer) is not None
     assert len(ratio_figure([answer]).axes) == 1

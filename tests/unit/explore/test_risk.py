@@ -13,7 +13,7 @@ from dse.explore.robust import FRESH, Hopeless, Program, robust_design, share_fr
 from dse.explore.unknowns import Draw, draw, study_facts, unknowns
 from dse.optimize.search import Search
 from dse.optimize.space import Space
-from dse.report.risk import as_json, headline
+from dse.report.risk import headline, risk_json
 from dse.study.study import load_study
 from dse.study.terms import Limit
 
@@ -94,7 +94,7 @@ def test_what_a_risk_study_reports():
     leading = {d.unknown.fact: d.correlation for d in r.drivers[:6]}
     assert {"scratchpad_area_mm2_per_B", "pe_area_fp8_mm2"} <= set(leading)
     assert all(c < 0 for fact, c in leading.items() if "_area_" in fact)
-    assert "1.6x" in headline(r) and as_json(r, None)["probability"] == share
+    assert "1.6x" in headline(r) and risk_json(r, None)["probability"] == share
 
 
 @pytest.mark.slow

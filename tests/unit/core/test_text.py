@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dse.report.format import COMPOUND, SCALES, digits, in_unit, label, percent, quantity_text, scale_of, span, times
+from dse.core.text import COMPOUND, SCALES, digits, in_unit, label, percent, quantity_text, scale_of, span, times
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,180 @@
+"""What chips offer for one promise: each one's curve, its rent, what it waits for, and how chips compare."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import SpecError
+from ..core.provenance import load_receipts, number
+from ..core.text import in_unit, percent
+from ..economy.presets import Rent, chip_rents, million_tokens_USD
+from ..evaluation.breakdown import spent
+from ..hardware.presets import default_system
+from ..hardware.presets import system as preset_system
+from ..hardware.system import System
+from ..lowering.engines import Policy, Shape
+from ..lowering.plan import plan_text
+from ..lowering.step_demand import StepDemand
+from ..workload.requests import Requests
+from .curve import Curve, Promise, Serving, serving_curve
+
+CLAIMS = Path(__file__).parent / "data" / "claims.toml"
+WHOLES = {"chip_tokens_per_s": "chip", "tokens_per_J": "W", "tokens_per_s_per_USD_per_h": "USD/h"}
+"""What tokens are counted per."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Offer:
+    """One chip's curve and what its hour costs."""
+
+    curve: Curve
+    """Everything priced."""
+    best: tuple[Serving, ...]
+    """The curve, fastest first."""
+    rent: Rent
+    """What one chip costs."""
+    waits: tuple[dict[str, float], dict[str, float]]
+    """Shares of what the engine with most tokens waits for, in its decode pass and in its passes over prompts."""
+
+    @property
+    def name(self) -> str:
+        """The chip."""
+        return self.curve.system.chip.name
+
+
+def chip_system(chip_name: str, n_chips: int | None) -> System:
+    """The largest system made of a chip, at `n_chips` or one scale-up domain."""
+    return preset_system(default_system(chip_name), n_chips)
+
+
+def offers(
+    systems: Sequence[System],
+    requests: Requests,
+    promise: Promise,
+    policy: Policy,
+    chip_hour_USD: float | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[Offer]:
+    """The curve of every chip, rented alike where all can be; refuses a promise that nothing can keep.
+
+    Args:
+        systems: largest engine of each chip.
+        requests: model and lengths.
+        promise: limits that users are promised.
+        policy: how engines may run.
+        chip_hour_USD: rent of every chip, in place of the listed ones.
+        tell: hears which chip is priced.
+
+    Raises:
+        PlanError: nothing fits.
+        SpecError: a promise below what the chips can do; names the floor and what sets it.
+    """
+    found = []
+    for system, rent in zip(systems, chip_rents([s.chip.name for s in systems], chip_hour_USD), strict=True):
+        tell(f"pricing every engine of {system.chip.name}")
+        curve = serving_curve(system, requests, promise, policy)
+        best = curve.best
+        if not best:
+            raise SpecError(broken_promise(curve))
+        chip, c, last = system.chip, curve.calibration, best[-1]
+        waits = spent(last.writer.demand, chip, c), spent(last.reader.demands[-1], chip, c)
+        found.append(Offer(curve, best, rent, waits))
+    return found
+
+
+def broken_promise(curve: Curve) -> str:
+    """Why no engine keeps the promise: a floor and what sets it, or how near both limits can be kept."""
+    p, where = curve.promise, f"{curve.requests.model.name} on {curve.system.chip.name}"
+    (writer, token_s), (reader, prompt_s) = curve.fastest_writer(), curve.fastest_reader()
+    if p.tpot_s is not None and p.tpot_s < token_s:
+        w = curve.menu.writers[writer]
+        return _floor_text("tpot", p.tpot_s, token_s, w.shape, w.demand, curve)
+    if p.ttft_s is not None and p.ttft_s < prompt_s:
+        r = curve.menu.readers[reader]
+        return _floor_text("ttft", p.ttft_s, prompt_s, r.shape, r.demands[-1], curve)
+    points, quantile = curve.points, percent(p.quantile_frac)
+    stable = np.asarray(points.load_frac) < 1
+    first = _least(points.tpot_s, stable & (np.asarray(points.ttft_s) <= (p.ttft_s or np.inf)))
+    second = _least(points.ttft_s, stable & (np.asarray(points.tpot_s) <= (p.tpot_s or np.inf)))
+    return (
+        f"no engine of up to {curve.system.n_chips} chips keeps the promise for {quantile} of requests ({where}); with "
+        f"the TTFT asked TPOT is at least {first}, with the TPOT asked TTFT is at least {second}"
+    )
+
+
+def _floor_text(flag: str, limit_s: float, floor_s: float, shape: Shape, d: StepDemand, curve: Curve) -> str:
+    """A limit below what the chips can do: the floor, where it is reached and what sets it."""
+    what = "a token of one sequence" if flag == "tpot" else "reading the longest prompt"
+    return (
+        f"--{flag} {in_unit(limit_s, 's')} is below the floor: {what} takes {curve.requests.model.name} "
+        f"{in_unit(floor_s, 's')} at best, on {shape.system.n_chips} x {curve.system.chip.name} with "
+        f"{short_plan(plan_text(shape.plan))}, of which {shares_text(spent(d, curve.system.chip, curve.calibration))}"
+    )
+
+
+def _least(values: Any, where: np.ndarray) -> str:
+    """The least of `values` at the places that count, as text."""
+    found = np.asarray(values)[where]
+    return in_unit(float(found.min()), "s") if found.size else "out of reach"
+
+
+def shares_text(shares: dict[str, float]) -> str:
+    """The three largest things a pass waits for."""
+    return ", ".join(f"{name} {percent(share)}" for name, share in list(shares.items())[:3])
+
+
+def short_plan(text: str) -> str:
+    """A plan without what is one."""
+    return ",".join(p for p in text.split(",") if not p.endswith("=1") and not p.startswith("micro")) or "tp=1"
+
+
+def serving_numbers(s: Serving, chip_hour_USD: float | None) -> dict[str, Any]:
+    """One point in canonical units."""
+    p, w, r = s.point, s.writer, s.reader
+    rate = s.chip_tokens_per_s
+    return {
+        "tpot_s": s.tpot_s,
+        "tpot_mean_s": float(p.tpot_mean_s),
+        "ttft_s": float(p.ttft_s),
+        "ttft_mean_s": float(p.ttft_mean_s),
+        "batch": w.n_sequences * w.shape.plan.dp,
+        "n_chips": w.shape.system.n_chips,
+        "plan": plan_text(w.shape.plan),
+        "scheduler": s.scheduler,
+        "chunk": r.chunk,
+        "prompt_plan": plan_text(r.shape.plan),
+        "prompt_n_chips": r.shape.system.n_chips,
+        "prompt_chips_frac": float(p.prompt_chips_frac),
+        "load_frac": float(p.load_frac),
+        "chip_tokens_per_s": rate,
+        "tokens_per_J": float(p.tokens_per_J),
+        "power_W": float(p.power_W),
+        "tokens_per_s_per_USD_per_h": rate / chip_hour_USD if chip_hour_USD else None,
+        "million_tokens_USD": million_tokens_USD(rate, chip_hour_USD) if chip_hour_USD else None,
+        "kv_B": float(w.memory.kv_B),
+        "memory_B": float(w.memory.total),
+    }
+
+
+def claimed(o: Offer, base: Offer) -> dict[str, tuple[float, str]]:
+    """What a vendor claims of one chip over another on this model: ratio and source by number."""
+    facts = load_receipts(CLAIMS).get(f"{o.name} over {base.name}, {o.curve.requests.model.name}", {})
+    return {name: (number(facts, name), facts[name].source) for name in facts}
+
+
+def most(o: Offer) -> dict[str, float | None]:
+    """Most tokens per chip, watt and dollar on the curve."""
+    rows = [serving_numbers(s, o.rent.chip_hour_USD) for s in o.best]
+    return {k: max((r[k] for r in rows if r[k] is not None), default=None) for k in WHOLES}
+
+
+def over(o: Offer, base: Offer) -> dict[str, float]:
+    """Most tokens of one chip over those of another, per whole that both have a number for."""
+    mine, theirs = most(o), most(base)
+    pairs = {k: (mine[k], theirs[k]) for k in WHOLES}
+    return {k: a / b for k, (a, b) in pairs.items() if a is not None and b is not None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import jax
@@ -12,21 +12,16 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array
 
+from ..core.provenance import Receipts
 from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
-from ..physics.calibration import Calibration, calibration_receipts, kin_of, prior_calibration
-from ..physics.coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, from_free
+from ..physics.calibration import calibration_receipts, kin_of, prior_name
+from ..physics.coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, from_free, to_free
+from ..physics.pooled import Kin
 from ..physics.request import Request, request_s
 from ..physics.step import step_time
+from .batch import batch, calibration_of
 from .cases import Case
-from .fit import batch
-
-Evaluate = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-
-
-def calibration_at(x: Array, template: Calibration) -> Calibration:
-    """`template` with all its numbers at coordinates `x`; the exponent may be traced."""
-    return dataclasses.replace(template, **{n: from_free(n, x[i]) for i, n in enumerate(NUMBERS)})
 
 
 def coordinates(u: Array, centre: Array, deviation: Array) -> Array:
@@ -37,12 +32,9 @@ def coordinates(u: Array, centre: Array, deviation: Array) -> Array:
 
 def _log_time(u: Array, centre: Array, deviation: Array, d: StepDemand | Request, chip: Chip) -> Array:
     """Log of the time of one row at `u` prior deviations from its prior."""
-    c = calibration_at(coordinates(u, centre, deviation), _template())
+    x = coordinates(u, centre, deviation)
+    c = calibration_of({n: from_free(n, x[i]) for i, n in enumerate(NUMBERS)})
     return jnp.log(jnp.asarray(request_s(d, chip, c) if isinstance(d, Request) else step_time(d, chip, c).total_s))
-
-
-def _template() -> Calibration:
-    return dataclasses.replace(prior_calibration("h100"), name="")
 
 
 @jax.jit
@@ -58,41 +50,56 @@ class Block:
     """Rows of one kind, all alike in shape."""
 
     frame: pd.DataFrame
-    """One row per measurement: point_id, source, chip, stack, cell, calibrates and log_s, what was measured."""
-    units: np.ndarray
-    """Names of the units of each row, shape (rows, levels)."""
-    evaluate: Evaluate
-    """Log times and their slopes at prior deviations of shape (rows, numbers)."""
+    """One row per measurement: point_id, source, chip, stack, alike, cell, calibrates, kind and log_s, as measured."""
+    kin: list[Kin]
+    """What each row has in common with others."""
+    centre: np.ndarray
+    """Coordinates of each row's prior, shape (rows, numbers)."""
+    deviation: np.ndarray
+    """Its deviations."""
+    stacked: tuple[StepDemand | Request, Chip]
+    """Demands and chips of all rows."""
+
+    def evaluate(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log times and their slopes at prior deviations `u` of shape (rows, numbers)."""
+        arrays = (jnp.asarray(a) for a in (u, self.centre, self.deviation))
+        value, slope = _value_and_slope(*arrays, *self.stacked)
+        return np.asarray(value), np.asarray(slope)
+
+    def at_exponents(self, exponents: np.ndarray) -> Block:
+        """The same rows with overlap exponents that stay put."""
+        centre, deviation = self.centre.copy(), self.deviation.copy()
+        centre[:, EXPONENT] = [to_free(NUMBERS[EXPONENT], p) for p in exponents]
+        deviation[:, EXPONENT] = 0.0
+        return dataclasses.replace(self, centre=centre, deviation=deviation)
+
+
+EXPONENT = NUMBERS.index("overlap_p")
 
 
 def block(cases: Sequence[Case], kind: str) -> Block:
     """Cases of a kind as rows."""
-    priors = {c: centre_and_deviation(_facts(c)) for c in {c.chip_name for c in cases}}
-    centre, deviation = (jnp.asarray([priors[c.chip_name][i] for c in cases]) for i in (0, 1))
-    demands, chips = batch(cases)
+    priors = {c: centre_and_deviation(prior_facts(c)) for c in {c.chip_name for c in cases}}
+    centre, deviation = (np.asarray([priors[c.chip_name][i] for c in cases]) for i in (0, 1))
     frame = pd.DataFrame(
         {
             "point_id": [c.point_id for c in cases],
             "source": [c.source for c in cases],
             "chip": [c.chip_name for c in cases],
             "stack": [c.stack for c in cases],
+            "alike": [c.alike for c in cases],
             "cell": [f"{kind} {getattr(c, 'metric', '')} {c.alike}" for c in cases],
             "calibrates": [c.calibrates for c in cases],
             "kind": kind,
             "log_s": np.log([c.measured_s for c in cases]),
         }
     )
-    units = np.asarray([kin_of(c.chip_name, c.stack).units for c in cases])
-
-    def evaluate(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        value, slope = _value_and_slope(jnp.asarray(u), centre, deviation, demands, chips)
-        return np.asarray(value), np.asarray(slope)
-
-    return Block(frame, units, evaluate)
+    return Block(frame, [kin_of(c.chip_name, c.stack) for c in cases], centre, deviation, batch(cases))
 
 
-def _facts(chip_name: str):
-    return {r.name: r for r in calibration_receipts(prior_calibration(chip_name).name)}
+def prior_facts(chip_name: str) -> Receipts:
+    """Receipts of the named prior of a chip's vendor."""
+    return {r.name: r for r in calibration_receipts(prior_name(chip_name))}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +119,7 @@ class Design:
     @cached_property
     def units(self) -> tuple[np.ndarray, np.ndarray]:
         """Index of each row's units, shape (rows, levels), and the names of all units."""
-        index, names = pd.factorize(np.concatenate([b.units for b in self.blocks]).ravel())
+        index, names = pd.factorize(np.asarray([k.units for b in self.blocks for k in b.kin]).ravel())
         return index.reshape(len(self.frame), -1), np.asarray(names)
 
     @cached_property

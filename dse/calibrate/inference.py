@@ -260,7 +260,8 @@ def _readable_case(
     )
     return InferenceCase(
         *label, found[0], stack, seconds, Request(first, each, n_prefill, n_decode), system.chip,
-        alike=row_text(row, "model"), metric=KINDS[metric], ideal_s=n_prefill * compute_s + n_decode * read_s, n_passes=n_prefill + n_decode,
+        alike=row_text(row, "model"), metric=KINDS[metric],
+        ideal_s=n_prefill * compute_s + n_decode * read_s, n_passes=n_prefill + n_decode,
     )  # fmt: skip
 
 

@@ -117,13 +117,14 @@ class Pooled:
         log_sigma = np.full(self.columns.n_sources, np.log(self.settings.sigma)) if start is None else start.log_sigma
         power, damping, steady, taken = self._power(on), DAMPING, 0, 0
         t, slope = self.design.evaluate(z[: self.columns.n_effects].reshape(-1, N), on)
-        for taken in range(1, iterations + 1):
+        for _ in range(iterations):
+            taken += 1
             r = self._residual(z, t)
             log_sigma = self._noise(r, power, log_sigma)
             weight = self._weight(r, power, log_sigma)
             hessian, gradient = self._normal(z, slope, r, weight, on)
             before = self._cost(z, r, power, log_sigma)
-            for _ in range(TRIES):
+            for _try in range(TRIES):
                 step = cho_solve(cho_factor(hessian + damping * np.diag(np.diagonal(hessian))), gradient)
                 trial = z + step * min(1.0, LARGEST_STEP / max(np.abs(step).max(), 1e-12))
                 t_new, slope_new = self.design.evaluate(trial[: self.columns.n_effects].reshape(-1, N), on)
@@ -198,4 +199,4 @@ class Pooled:
 
 
 NOISE_VARIANCE = 0.25
-"""Variance of the log of a source's noise scale around the usual one (guess: half as much or twice as much is common)."""
+"""Variance of the log of a source's noise scale around the usual one (guess: half or twice as much is common)."""

@@ -14,7 +14,6 @@ from jaxtyping import Array, Float
 
 from .types import FloatLike
 
-
 SMALLEST = 1e-30
 """Stands for zero where a logarithm is taken; far below any time or number of bytes."""
 

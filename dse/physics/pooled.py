@@ -15,12 +15,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ..core.provenance import Receipts, Sourced
-from .coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, number_at
+from .coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, number_at, to_free
 
 EFFECTS = Path(__file__).parent / "data" / "effects.json"
 """What `dse calibrate` writes."""
@@ -33,9 +34,6 @@ LEVELS = ("software", "vendor", "family", "stack", "chip", "pair")
 
 COMPILED = ("prior-neuron", "prior-tpu")
 """Vendors whose programs are compiled whole; the others start kernels one by one from a host."""
-
-WIDE = 1.2816
-"""Standard deviations either side of the middle that hold 80 % of a bell curve."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,24 +63,48 @@ def effects() -> dict[str, Any]:
     return json.loads(EFFECTS.read_text(encoding="utf-8"))
 
 
-def is_seen(pool: str, unit: str) -> bool:
-    """Whether measurements have fitted the effect of a unit such as "stack:vllm"."""
-    return unit in effects()[pool]["units"]
+Pool = dict[str, Any]
+"""Effects of a pool: units, deviation, measured and bands, as `effects.json` holds them."""
 
 
-def shift(pool: str, kin: Kin) -> list[float]:
+NOVELTIES = ("pair", "stack", "family", "vendor")
+"""What is new about a chip and stack to the measurements, from nothing to its vendor: the pair itself was measured, its
+stack is new to its family, its family (generation) is new to its vendor, its vendor is new."""
+
+
+def novelty_of(kin: Kin, seen: Iterable[str]) -> str:
+    """What is new about a chip and stack where the units `seen` were measured."""
+    known = set(seen)
+    for unit, novelty in zip((kin.units[5], kin.units[2], kin.units[1]), NOVELTIES, strict=False):
+        if unit in known:
+            return novelty
+    return NOVELTIES[-1]
+
+
+def band(kind: str, kin: Kin) -> tuple[str, float]:
+    """What is new about a chip and stack, and half width in log time of the 80 % band of a prediction.
+
+    Args:
+        kind: "training", "inference", "kernels" or "collectives".
+        kin: chip and stack.
+    """
+    pool = ALONE if kind in ("kernels", "collectives") else STEPS
+    novelty = novelty_of(kin, effects()[pool]["units"])
+    return novelty, effects()[pool]["bands"][kind][novelty]
+
+
+def shift(pool: Pool, kin: Kin) -> list[float]:
     """Sum of the effects of a chip and stack in prior deviations, one per number; narrow products and attention follow.
 
     Args:
-        pool: `STEPS` or `ALONE`.
+        pool: its effects.
         kin: chip, family, vendor and stack.
     """
-    known = effects()[pool]["units"]
-    u = [math.fsum(known[k]["shift"][i] for k in kin.units if k in known) for i in range(len(NUMBERS))]
-    return u
+    known = pool["units"]
+    return [math.fsum(known[k]["shift"][i] for k in kin.units if k in known) for i in range(len(NUMBERS))]
 
 
-def values(pool: str, kin: Kin, prior: Receipts) -> dict[str, float]:
+def values(pool: Pool, kin: Kin, prior: Receipts) -> dict[str, float]:
     """The numbers of the pooled calibration."""
     (x0, s), u = centre_and_deviation(prior), shift(pool, kin)
     x = [a + b * c for a, b, c in zip(x0, s, u, strict=True)]
@@ -97,32 +119,32 @@ def power_of_two(exponent: float) -> float:
     return float(2 ** min(max(round(math.log2(max(exponent, 1.0))), 1), 4))
 
 
-def deviations(pool: str, kin: Kin) -> list[float]:
+def deviations(pool: Pool, kin: Kin) -> list[float]:
     """Standard deviation of each number's coordinate in prior deviations: what the data leave, or the level's own."""
-    spread = effects()[pool]["deviation"]
-    family = kin.family if is_seen(pool, kin.units[2]) else "new"
-    stack = kin.stack if is_seen(pool, kin.units[3]) else "new"
-    vendor = kin.vendor if is_seen(pool, kin.units[1]) else "new"
+    spread, known = pool["deviation"], pool["units"]
+    family = kin.family if kin.units[2] in known else "new"
+    stack = kin.stack if kin.units[3] in known else "new"
+    vendor = kin.vendor if kin.units[1] in known else "new"
     return spread.get(f"{vendor} {family} {stack}") or spread[f"new new {stack}"]
 
 
-def rests_on(pool: str, kin: Kin) -> str:
+def rests_on(pool: Pool, kin: Kin) -> str:
     """How much was measured of a chip and stack, in words."""
-    known = effects()[pool]["units"].get(kin.units[5])
+    known = pool["units"].get(kin.units[5])
     if known is None:
         return "nothing of this pair was measured; its kin were"
     n = {k: known[k] for k in ("measurements", "models", "sources")}
     return ", ".join(f"{v} {k if v != 1 else k[:-1]}" for k, v in n.items())
 
 
-def receipts(pool: str, kin: Kin, prior: Receipts) -> Receipts:
+def receipts(pool: Pool, kin: Kin, prior: Receipts) -> Receipts:
     """Value, range of two standard deviations and basis of every number of the pooled calibration."""
     (_, s), found, sd = centre_and_deviation(prior), values(pool, kin, prior), deviations(pool, kin)
     facts = dict(prior)
     for i, n in enumerate(NUMBERS):
         low, high = _around(n, found[n], 2 * sd[i] * s[i])
         said = f"dse calibrate: {rests_on(pool, kin)}"
-        kind = "measured" if sd[i] < DETERMINED and is_seen(pool, kin.units[5]) else "estimate"
+        kind = "measured" if sd[i] < DETERMINED and kin.units[5] in pool["units"] else "estimate"
         facts[n] = Sourced(n, found[n], min(low, found[n]), max(high, found[n]), kind, "dse2026", said)
     return facts
 
@@ -135,7 +157,5 @@ def _around(name: str, value: float, half: float) -> tuple[float, float]:
     """Ends of an interval of `half` in free coordinates either side of a number."""
     if name == "overlap_p":
         return power_of_two(value / 2), power_of_two(value * 2)
-    from .coordinates import to_free
-
     x = to_free(name, value)
     return number_at(name, x - half), number_at(name, x + half)

@@ -66,9 +66,9 @@ if TYPE_CHECKING:
     from .physics.power import step_energy as step_energy
     from .physics.step import step_time as step_time
     from .study.design import Choice as Choice
+    from .study.metrics import Limit as Limit
     from .study.study import Study as Study
     from .study.study import load_study as load_study
-    from .study.terms import Limit as Limit
     from .sweep import results as results
     from .technology.presets import Technology as Technology
     from .workload.presets import model as model
@@ -104,7 +104,7 @@ _PLACES = {
     "physics.evaluate": "Evaluation chip_technology evaluate_demand silicon",
     "economy.owning": "deal purchase",
     "study.study": "Study load_study",
-    "study.terms": "Limit",
+    "study.metrics": "Limit",
     "optimize.curvature": "curvature",
     "optimize.solution": "Solution",
     "optimize.solve": "solve",

@@ -18,13 +18,13 @@ from matplotlib.figure import Figure
 from .calibrate.validate import Validation
 from .evaluation.breakdown import find
 from .explore.front import Front
+from .explore.named import named_chips
 from .explore.risk import Risk
 from .explore.sensitivity import Sensitivity
 from .hardware.system import System
 from .lowering.plan import Plan
 from .optimize.solution import Solution
 from .report import chip_figures, figures, front_figures, parity, risk_figures
-from .report.front import named_chips
 from .report.page import write_page as write_page
 from .report.style import BLOCKS as BLOCKS
 from .report.style import CONTEXT as CONTEXT

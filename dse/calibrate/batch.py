@@ -15,8 +15,7 @@ from jaxtyping import Array, Float
 from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import Calibration, prior_calibration
-from ..physics.request import Request, request_s
-from ..physics.step import Step, step_time
+from ..physics.step import Request, Step, request_s, step_time
 from .cases import Case
 
 FIELDS = tuple(f for f in Calibration.__dataclass_fields__ if f != "name")

@@ -15,7 +15,7 @@ from ..hardware.presets import system as preset_system
 from ..hardware.system import System, torus_slice
 from ..lowering.activations import FUSED, Footprint, footprint
 from ..lowering.demand import plan_demand
-from ..lowering.headroom import usable_frac
+from ..lowering.headroom import usable_B
 from ..lowering.memory import memory_B
 from ..lowering.plan import Plan, n_micro_batches
 from ..lowering.step_demand import StepDemand
@@ -277,8 +277,8 @@ def fitting(
     if not micro_printed:
         halves = [plan.micro_batch // k for k in _powers(plan.micro_batch)]
         ways = [dataclasses.replace(w, micro_batch=m) for m in halves for w in ways]
-    usable_B = usable_frac() * float(chip.hbm_capacity_B)
-    fits = ((p, s) for p in ways for s in softwares if memory_B(p, workload, s).total <= usable_B)
+    room = float(usable_B(chip))
+    fits = ((p, s) for p in ways for s in softwares if memory_B(p, workload, s).total <= room)
     return next(fits, (plan, usual))
 
 

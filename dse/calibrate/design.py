@@ -18,8 +18,7 @@ from ..lowering.step_demand import StepDemand
 from ..physics.calibration import calibration_receipts, kin_of, prior_name
 from ..physics.coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, from_free, to_free
 from ..physics.pooled import Kin
-from ..physics.request import Request, request_s
-from ..physics.step import step_time
+from ..physics.step import Request, request_s, step_time
 from .batch import batch, calibration_of
 from .cases import Case
 

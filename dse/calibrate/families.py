@@ -164,17 +164,6 @@ def pool_json(r: Refit) -> dict[str, Any]:
     return {"units": units, "deviation": deviation_table(r), "measured": pairs}
 
 
-def refit(tell: Tell = lambda _: None) -> dict[str, Any]:
-    """Effects and bands of both pools, fitted to the shipped measurements: what `effects.json` holds."""
-    from .held_out import pool_bands
-
-    found = {}
-    for pool in KINDS:
-        r = refit_pool(pool, tell)
-        found[pool] = {**pool_json(r), "bands": pool_bands(r.free, r.first, tell)}
-    return found
-
-
 def effects_text(found: dict[str, Any]) -> str:
     """The data file of `refit`, a unit a line."""
     lines = []

@@ -6,6 +6,7 @@ Leaving out is a mask and a few steps from the full fit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ import pandas as pd
 from ..physics.calibration import Calibration
 from ..physics.pooled import NOVELTIES, Kin, novelty_of
 from .cases import Case
-from .families import Tell, calibration_from, pool_design, pool_of, warm_start
+from .families import KINDS, Tell, calibration_from, pool_design, pool_json, pool_of, refit_pool, warm_start
 from .pooled import Pooled, Posterior
 
 STEPS_WITHOUT = 4
@@ -104,6 +105,15 @@ def pool_bands(pooled: Pooled, full: Posterior, tell: Tell) -> dict[str, dict[st
     """Bands of a pool, from leaving out each source and each generation."""
     left = [held_out_errors(pooled, full, held, tell) for held in HOLDERS]
     return bands_of(pd.concat(left, ignore_index=True))
+
+
+def refit(tell: Tell = lambda _: None) -> dict[str, Any]:
+    """Effects and bands of both pools, fitted to the shipped measurements: what `effects.json` holds."""
+    found = {}
+    for pool in KINDS:
+        r = refit_pool(pool, tell)
+        found[pool] = {**pool_json(r), "bands": pool_bands(r.free, r.first, tell)}
+    return found
 
 
 def served_without(

@@ -25,7 +25,7 @@ from ..lowering.serving import pass_demand
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
 from ..physics.calibration import prior_calibration
-from ..physics.request import Request
+from ..physics.step import Request
 from ..workload.transformer import Decode, Model, Prefill, Serving
 from .cases import Case, row_model
 from .measurements import SECONDS

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ..lowering.headroom import usable_frac
+from ..lowering.headroom import usable_B
 from ..physics.calibration import Calibration, default_calibration, kin_of
 from ..physics.pooled import band
 from .batch import predict
@@ -120,7 +120,7 @@ def predict_cases(cases: Sequence[Case], calibrations: dict[str, Calibration] | 
             "model_s": [float(c.demand.model_FLOP) / peak_FLOPps(c) for c in cases],
             "memory_B": [float(c.demand.memory_B) for c in cases],
             "measured_memory_B": [c.measured_memory_B for c in cases],
-            "usable_memory_B": [usable_frac() * float(c.chip.hbm_capacity_B) for c in cases],
+            "usable_memory_B": [float(usable_B(c.chip)) for c in cases],
             "why": "",
         }
     )

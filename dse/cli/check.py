@@ -72,7 +72,8 @@ class Calibrate:
         from ..report.session import start_jax
 
         start_jax()
-        from ..calibrate.families import fits_of, refit
+        from ..calibrate.families import fits_of
+        from ..calibrate.held_out import refit
         from ..report.calibration import calibration_json, calibration_view, write_calibration
         from ..report.results import json_text, results_folder
 

@@ -15,14 +15,6 @@ if TYPE_CHECKING:
     from ..workload.transformer import Workload
 
 
-FLAGS = {
-    "training": ("sequence", "precision"),
-    "decode": ("context", "weights", "kv"),
-    "prefill": ("prompt", "chunk", "cached", "weights", "kv"),
-}
-"""Phase to the flags it alone understands."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
     """Step time, power, memory and bottlenecks of a model on a chip, with an error band."""
@@ -72,7 +64,9 @@ class Evaluate:
         from ..report.results import json_text
         from ..report.tables import evaluation_view, finding_json
 
-        system = preset_system(self.system or default_system(self.chip), self._positive("chips", self.chips))
+        if self.chips is not None and self.chips < 1:
+            raise SpecError(f"--chips {self.chips}: give a whole number, at least 1")
+        system = preset_system(self.system or default_system(self.chip), self.chips)
         if system.chip.name != self.chip:
             raise SpecError(f"--system {self.system} is made of {system.chip.name}, not {self.chip}")
         plan = None if self.plan == "auto" else parse_plan(self.plan)
@@ -87,31 +81,8 @@ class Evaluate:
     def _workload(self, n_chips: int) -> Workload:
         """The workload the flags describe; SpecError for a flag of another phase."""
         from ..workload.presets import model as preset_model
-        from ..workload.transformer import Decode, Prefill, Training
+        from ..workload.written import SIZES, workload_of
 
-        self._refuse_others()
-        model = preset_model(self.model)
-        long, batch = min(8192, model.max_context), self._positive("batch", self.batch)
-        if self.phase == "training":
-            sequence = self._positive("sequence", self.sequence) or long
-            return Training(model, batch or 4 * n_chips, sequence, self.precision or "bf16")
-        stored = (self.weights or "bf16", self.kv or "bf16")
-        if self.phase == "prefill":
-            prompt, chunk = self._positive("prompt", self.prompt) or long, self._positive("chunk", self.chunk) or 0
-            return Prefill(model, batch or 1, prompt, *stored, chunk, self._positive("cached", self.cached) or 0)
-        context = self._positive("context", self.context) or long
-        return Decode(model, batch or 16 * n_chips, context, *stored)
-
-    def _refuse_others(self) -> None:
-        """SpecError for a flag that belongs to another phase."""
-        for phase, flags in FLAGS.items():
-            for flag in flags:
-                if getattr(self, flag) is not None and flag not in FLAGS[self.phase]:
-                    raise SpecError(
-                        f"--{flag} belongs to {phase}; with --phase {self.phase} use --{', --'.join(FLAGS[self.phase])}"
-                    )
-
-    def _positive(self, flag: str, value: int | None) -> int | None:
-        if value is not None and value < 1:
-            raise SpecError(f"--{flag} {value}: give a whole number, at least 1")
-        return value
+        flags = {flag: getattr(self, flag) for flags in SIZES.values() for flag in flags}
+        given = {flag: value for flag, value in flags.items() if value is not None}
+        return workload_of(self.phase, preset_model(self.model), n_chips, given, mark="--")

@@ -39,6 +39,7 @@ class Cost:
         from ..report.session import start_jax
 
         start_jax()
+        from ..economy.bill import chip_cost
         from ..report.fleet_tables import cost_json, cost_view
         from ..report.results import json_text, results_folder
 
@@ -46,17 +47,18 @@ class Cost:
             return self._compare(self.against)
         if self.precision is not None:
             raise SpecError("--precision belongs to --against; a cost has none")
+        found = chip_cost(self.chip)
         if self.json:
-            print(json_text(cost_json(self.chip)))
+            print(json_text(cost_json(found)))
         else:
             console = screen()
-            console.print(cost_view(self.chip, console.width))
+            console.print(cost_view(found, console.width))
         if self.figures:
             from ..report.fleet_figures import write_cost_figures
 
             folder = results_folder(results_folder(self.results, "cost"), self.chip)
             with progress("drawing"):
-                write_cost_figures(self.chip, folder)
+                write_cost_figures(found, folder)
             if not self.json:
                 screen().print(f"Written to {folder}/", markup=False)
         return 0
@@ -149,10 +151,8 @@ class Fleet:
         return 0
 
     def _check(self) -> None:
-        for flag in ("chips", "batch", "sequence"):
-            value = getattr(self, flag)
-            if value is not None and value < 1:
-                raise SpecError(f"--{flag} {value}: give a whole number, at least 1")
+        if self.chips < 1:
+            raise SpecError(f"--chips {self.chips}: give a whole number, at least 1")
         if not 0 < self.weeks < float("inf"):
             raise SpecError(f"--weeks {self.weeks}: give a time above 0")
 
@@ -160,10 +160,14 @@ class Fleet:
         """The workload the flags describe."""
         from ..workload.presets import model as preset_model
         from ..workload.transformer import Training
+        from ..workload.written import workload_of
 
-        model = preset_model(self.model)
-        batch = self.batch or min(2048, self.chips)
-        return Training(model, batch, self.sequence or min(8192, model.max_context), self.precision or "bf16")
+        batch = min(2048, self.chips) if self.batch is None else self.batch
+        given = {"batch": batch, "sequence": self.sequence, "precision": self.precision}
+        sizes = {k: v for k, v in given.items() if v is not None}
+        found = workload_of("training", preset_model(self.model), self.chips, sizes, mark="--")
+        assert isinstance(found, Training)
+        return found
 
 
 SIMULATED = 4000

@@ -41,9 +41,10 @@ class FrontCommand:
         from pathlib import Path
 
         from ..explore.front import checked_metrics, front
+        from ..explore.named import named_chips
         from ..explore.points import PointStore, fingerprint, front_folder
         from ..explore.ray import Rays
-        from ..report.front import front_json, front_view, named_chips, write_front
+        from ..report.front import front_json, front_view, write_front
         from ..report.results import json_text, results_folder
         from ..study.study import load_study
 

@@ -72,7 +72,7 @@ class Cite:
 
     def run(self) -> int:
         """Print the entries."""
-        from ..report.receipts import bibtex, source_keys, study_basis
+        from ..study.basis import bibtex, source_keys, study_basis
         from ..study.study import load_study
 
         print(bibtex(source_keys(study_basis(load_study(self.study), None))))

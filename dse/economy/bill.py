@@ -6,6 +6,7 @@ is how the share of critical area that the core uses (`Package.critical_area_fra
 
 from __future__ import annotations
 
+import dataclasses
 from functools import cache
 from pathlib import Path
 
@@ -14,17 +15,24 @@ import jax.numpy as jnp
 
 from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, text
 from ..core.types import FloatLike, Scalar, as_float
+from ..hardware.presets import default_system, system
 from ..physics.money import Money, interposer_cost_USD
 from ..physics.yields import Harvest, NegativeBinomialYield, harvested_frac, n_dies_per_wafer
 from ..technology.memory import MemoryGeneration
 from ..technology.node import Node
 from ..technology.package import Package
 from ..technology.presets import memory, node, package
+from .knobs import band, turned_alone
+from .ownership import HOUR_s, break_even_s
+from .owning import Deal, Purchase, capital_parts, deal, hour_USD, purchase
+from .presets import rents
 
 BILLS = Path(__file__).parent / "data" / "bills.toml"
 WAFER = "wafer"
 GROUPS = (("units", "n_units"), ("slices", "n_slices"), ("phys", "n_phys"))
 """Redundant blocks of a compute die: cores, cache slices, memory interfaces."""
+PARTS = {"dies": "dies_USD", "hbm": "hbm_USD", "package": "package_USD", "test": "test_USD", "loss": "loss_USD"}
+"""Published line to part of `Money`."""
 
 
 class Wafer(eqx.Module):
@@ -168,3 +176,70 @@ def published(name: str) -> dict[str, Sourced]:
 def counts_loss(name: str) -> bool:
     """Whether the published bill of a product counts parts lost in assembly."""
     return number(pick(_things(), "bill of materials", name), "counts_loss") > 0
+
+
+@dataclasses.dataclass(frozen=True)
+class BillLine:
+    """One line of a product's bill of materials."""
+
+    part: str
+    """A part of `PARTS`, or "total"."""
+    harvested_USD: float
+    """With dies sold whose spare blocks are bad."""
+    whole_USD: float
+    """With none of them sold."""
+    published: Sourced | None
+    """What was published, or None."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ChipCost:
+    """What a chip costs in its rack, per hour, to rent, and beside its published bill."""
+
+    chip_name: str
+    """Preset."""
+    deal: Deal
+    """How its owner gets it."""
+    purchase: Purchase
+    """Bought or made, and racked."""
+    capital_parts_USD: dict[str, float]
+    """Capital by part."""
+    hour_parts_USD: dict[str, float]
+    """One hour by part."""
+    hour_USD: float
+    """One hour to its owner."""
+    hour_range_USD: tuple[float, float]
+    """Its range."""
+    rents: dict[str, Sourced]
+    """Rent of an hour by kind of contract."""
+    break_even_s: dict[str, float]
+    """Time of use after which buying has cost less than renting, by kind of contract."""
+    bill: tuple[BillLine, ...]
+    """Its package line by line; empty where no bill is published."""
+
+
+def chip_cost(chip_name: str) -> ChipCost:
+    """What a chip costs its owner, in the largest system made of it.
+
+    Raises:
+        UnknownNameError: no such chip, or no facts about it in a fleet.
+    """
+    d = deal(system(default_system(chip_name)))
+    p, hour, rented = purchase(d), hour_USD(d), rents(chip_name)
+    paid = {k: jnp.asarray(float(f.value) / HOUR_s) for k, f in rented.items()}
+    return ChipCost(
+        chip_name, d, p, capital_parts(p),
+        {k.removesuffix("_USD_per_s"): float(v) * HOUR_s for k, v in p.rate.__dict__.items()},
+        hour, band(hour, turned_alone(hour_USD, d)), rented,
+        {k: float(break_even_s(p.capital_USD, p.rate, rent)) for k, rent in paid.items()},
+        bill_lines(chip_name) if chip_name in bill_names() else (),
+    )  # fmt: skip
+
+
+def bill_lines(name: str) -> tuple[BillLine, ...]:
+    """A product's package line by line and in all, beside what was published."""
+    with_, without = (bill(product(name), wafer(), harvest) for harvest in (True, False))
+    said, parts = published(name), {n: f for n, f in PARTS.items() if n != "loss" or counts_loss(name)}
+    rows = [(n, float(getattr(with_, f)), float(getattr(without, f))) for n, f in parts.items()]
+    total = ("total", sum(r[1] for r in rows), sum(r[2] for r in rows))
+    return tuple(BillLine(n, a, b, said.get(n)) for n, a, b in (*rows, total))

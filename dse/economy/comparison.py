@@ -13,12 +13,12 @@ from functools import partial
 from ..core.errors import SpecError
 from ..core.provenance import number
 from ..core.types import as_float
-from ..evaluation.assembly import evaluate
+from ..evaluation.assembly import band_s, evaluate
 from ..hardware.chip import native_precisions
 from ..hardware.presets import default_system
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
-from ..physics.calibration import default_calibration, extreme
+from ..physics.calibration import calibration_for
 from ..workload.presets import model as preset_model
 from ..workload.transformer import Decode, Training, Workload
 from .job import Job, job_of
@@ -109,11 +109,9 @@ def common_precision(first: System, second: System) -> str:
 
 def timed(system: System, workload: Workload) -> Timed:
     """`workload` on `system` under its fastest plan, with the range of its calibration."""
-    c = default_calibration(system.chip.name)
-    plan, e = evaluate(system, workload, calibration=c)
-    ends = [evaluate(system, workload, plan, calibration=extreme(c.name, good))[1] for good in (True, False)]
-    fast, slow = sorted(float(x.step_s) for x in ends)
-    return Timed(system.chip.name, workload, system.n_chips, float(e.step_s), (fast, slow), float(e.power_W))
+    plan, e = evaluate(system, workload)
+    band = band_s(system, workload, plan, calibration_for(system.chip.name, workload))
+    return Timed(system.chip.name, workload, system.n_chips, float(e.step_s), band, float(e.power_W))
 
 
 def _owned_USD(t: Timed, d: Deal) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from functools import lru_cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,16 +12,17 @@ import numpy as np
 from ..core.errors import PlanError
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
-from ..hardware.system import System
+from ..hardware.presets import chip as preset_chip
+from ..hardware.system import Fabric, System
 from ..lowering.collective import Reference
 from ..lowering.demand import demand, stack_demands
-from ..lowering.headroom import usable_frac
+from ..lowering.headroom import usable_B, usable_frac
 from ..lowering.plan import Plan
 from ..lowering.served import Asked, asked_demand, asked_plans
 from ..lowering.step_demand import StepDemand
-from ..lowering.tiling import array_shape
-from ..physics.calibration import Calibration, reference_speeds, workload_calibration
-from ..physics.evaluate import Evaluation, chip_technology, evaluate_demand
+from ..lowering.tiling import ArrayShape, array_shape
+from ..physics.calibration import Calibration, calibration_for, extreme, reference_speeds
+from ..physics.evaluate import Evaluation, chip_technology, evaluate_demand, fits_memory
 from ..technology.presets import Technology
 from ..workload.transformer import Workload
 
@@ -28,8 +32,7 @@ def plan_steps_s(demands: StepDemand, chip: Chip, tech: Technology, c: Calibrati
     """Throttled step time of every demand (leading axis) on one chip, inf where it does not fit in memory."""
 
     def one(d: StepDemand) -> FloatLike:
-        fits = d.memory_B <= usable_frac() * chip.hbm_capacity_B
-        return jnp.where(fits, evaluate_demand(d, chip, tech, c).step_s, jnp.inf)
+        return jnp.where(fits_memory(d, chip), evaluate_demand(d, chip, tech, c).step_s, jnp.inf)
 
     return jax.vmap(one)(demands)
 
@@ -46,10 +49,10 @@ def evaluate(
 
     Args:
         system: chips and fabric.
-        workload: training or decode.
+        workload: training, prefill or decode.
         plan: who does what; None searches all plans.
         tech: technology for power, area and cost; by default what the chip's preset names.
-        calibration: achievable fractions; by default the fit of the usual stack of chip and phase, else the prior.
+        calibration: achievable fractions; by default those due to chip and workload, `calibration_for`.
 
     Returns:
         The plan and its evaluation.
@@ -58,7 +61,7 @@ def evaluate(
         PlanError: the plan does not divide the model or system, or nothing fits in memory (says by how much).
     """
     tech = chip_technology(system.chip) if tech is None else tech
-    c = workload_calibration(system.chip.name, workload) if calibration is None else calibration
+    c = calibration_for(system.chip.name, workload) if calibration is None else calibration
     if plan is None:
         every, demands = lowered(system, workload, c)
         best = fastest(every, demands, system.chip, tech, c)
@@ -66,7 +69,16 @@ def evaluate(
     else:
         d = demand(workload, plan, system, chip_reference(system.chip, c))
         _check_memory(d, system.chip, plan)
-    return plan, jax.jit(evaluate_demand)(d, system.chip, tech, c)
+    return plan, _evaluated(d, system.chip, tech, c)
+
+
+def band_s(system: System, workload: Workload, plan: Plan, c: Calibration) -> tuple[float, float]:
+    """Step time with every number of a calibration at its good end, and at its bad end [s]."""
+    ends = [evaluate(system, workload, plan, calibration=extreme(c.name, good))[1] for good in (True, False)]
+    return float(ends[0].step_s), float(ends[1].step_s)
+
+
+_evaluated = jax.jit(evaluate_demand)
 
 
 def chip_reference(chip: Chip, c: Calibration) -> Reference:
@@ -75,15 +87,57 @@ def chip_reference(chip: Chip, c: Calibration) -> Reference:
 
 
 def lowered(system: System, workload: Asked, c: Calibration) -> tuple[list[Plan], list[StepDemand]]:
-    """All valid plans and their demands; PlanError if nothing divides."""
-    every = asked_plans(workload, system)
+    """All valid plans and their demands, from memory where they were asked for before; PlanError if nothing divides."""
+    key = Structure(
+        workload, system.name, system.fabric, system.n_chips, system.chip.lane_kind,
+        array_shape(system.chip.core.tensor), chip_reference(system.chip, c),
+    )  # fmt: skip
+    every, demands = _lowered(key)
     if not every:
         raise PlanError(
             f"no plan divides {workload.model.name} over {system.n_chips} chips of {system.name} with this batch; "
             "choose a batch and chip count with common factors"
         )
-    array, ref = array_shape(system.chip.core.tensor), chip_reference(system.chip, c)
-    return every, [asked_demand(workload, p, system, ref, array) for p in every]
+    return list(every), list(demands)
+
+
+@dataclasses.dataclass(frozen=True)
+class Structure:
+    """All that plans and demands depend on, hashable: no free number of a chip is among it."""
+
+    workload: Asked
+    """What runs."""
+    name: str
+    """Of the system, for messages."""
+    fabric: Fabric
+    """Scale-up domain."""
+    n_chips: int
+    """Chips in all."""
+    lane_kind: str
+    """How the vector lanes are fed."""
+    array: ArrayShape
+    """PE array."""
+    ref: Reference
+    """Speeds at which collectives are chosen."""
+
+    def system(self) -> System:
+        """A system of this structure, every number of whose chip is not a number: what reads one spoils its demand."""
+        chip = jax.tree.map(lambda _: np.asarray(np.nan), preset_chip(ANY_CHIP))
+        return System(self.name, dataclasses.replace(chip, lane_kind=self.lane_kind), self.fabric, self.n_chips)
+
+
+ANY_CHIP = "trainium2"
+"""Form of a chip record; none of its numbers is read."""
+KEPT_STRUCTURES = 16
+"""Structures whose plans and demands stay in memory, some MB each at most."""
+
+
+@lru_cache(maxsize=KEPT_STRUCTURES)
+def _lowered(s: Structure) -> tuple[tuple[Plan, ...], tuple[StepDemand, ...]]:
+    """All valid plans of a structure and their demands."""
+    system = s.system()
+    every = asked_plans(s.workload, system)
+    return tuple(every), tuple(asked_demand(s.workload, p, system, s.ref, s.array) for p in every)
 
 
 def fastest(
@@ -109,7 +163,7 @@ def fastest(
 
 
 def _check_memory(d: StepDemand, chip: Chip, plan: Plan) -> None:
-    need, have = float(d.memory_B), usable_frac() * float(chip.hbm_capacity_B)
+    need, have = float(d.memory_B), float(usable_B(chip))
     if need > have:
         raise PlanError(
             f"{plan} needs {need / 2**30:.1f} GiB per chip and {chip.name} offers {have / 2**30:.1f} GiB "

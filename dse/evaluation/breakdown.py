@@ -10,18 +10,19 @@ from ..core.types import as_float
 from ..hardware.chip import Chip, pool_B
 from ..hardware.system import System
 from ..lowering.demand import demand
+from ..lowering.headroom import usable_frac
 from ..lowering.plan import Plan
 from ..lowering.serving_ops import serving_ops
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
 from ..lowering.training_ops import shard, training_ops
-from ..physics.calibration import Calibration, extreme, workload_calibration
+from ..physics.calibration import Calibration, calibration_for
 from ..physics.evaluate import Evaluation
 from ..physics.step import op_traffic_B, step_time
 from ..technology.node import PRECISIONS
 from ..workload.op import Op
 from ..workload.transformer import Training, Workload
-from .assembly import chip_reference, evaluate
+from .assembly import band_s, chip_reference, evaluate
 
 BOUNDS = ("compute", "tile", "hbm", "vector", "dma")
 """Limits of an operator, in the order of `OpTimes`; starting it is the sixth, "launch"."""
@@ -78,6 +79,11 @@ class Finding:
     slowest_s: float
     """Step time with every number at its bad end."""
 
+    @property
+    def usable_memory_B(self) -> float:
+        """HBM of one chip that tensors may fill."""
+        return usable_frac() * float(self.system.chip.hbm_capacity_B)
+
 
 def find(system: System, workload: Workload, plan: Plan | None) -> Finding:
     """`workload` on `system` under `plan` (None: the fastest that fits), with its band and operators.
@@ -85,13 +91,10 @@ def find(system: System, workload: Workload, plan: Plan | None) -> Finding:
     Raises:
         PlanError: as `evaluate`.
     """
-    c = workload_calibration(system.chip.name, workload)
+    c = calibration_for(system.chip.name, workload)
     plan, nominal = evaluate(system, workload, plan, calibration=c)
-    ends = [evaluate(system, workload, plan, calibration=extreme(c.name, good))[1] for good in (True, False)]
-    return Finding(
-        system, workload, plan, nominal, operators(system, workload, plan, nominal, c), c.name,
-        *(float(e.step_s) for e in ends),
-    )  # fmt: skip
+    shown = operators(system, workload, plan, nominal, c)
+    return Finding(system, workload, plan, nominal, shown, c.name, *band_s(system, workload, plan, c))
 
 
 def operators(

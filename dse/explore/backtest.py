@@ -19,9 +19,9 @@ from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import system as preset_system
 from ..optimize.solution import Solution, Status
 from ..optimize.solve import solve
-from ..physics.evaluate import chip_technology, silicon
+from ..physics.evaluate import chip_technology
+from ..study.metrics import METRICS, chip_state
 from ..study.study import Study
-from ..study.terms import METRICS, State
 from ..workload.transformer import Workload
 
 CASES = Path(__file__).parent / "data" / "backtests.toml"
@@ -30,7 +30,7 @@ HIT, NEAR = 1.25, 2.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Case:
+class Precedent:
     """A study and the chip that was built instead of its answer."""
 
     study: str
@@ -76,7 +76,7 @@ class Row:
 class Backtest:
     """What was proposed, what was built, and how both do on the study's workloads."""
 
-    case: Case
+    case: Precedent
     """Which back-test."""
     solution: Solution
     """The explorer's answer."""
@@ -101,17 +101,15 @@ QUANTITIES = (
 """What is compared, in order; `tensor_pes` counts the processing elements of all cores."""
 
 
-def cases() -> tuple[Case, ...]:
+def cases() -> tuple[Precedent, ...]:
     """The shipped back-tests, oldest first."""
     raw = tomllib.loads(CASES.read_text(encoding="utf-8"))
-    return tuple(Case(name, c["built"], c["system"], c["reasons"]) for name, c in raw.items())
+    return tuple(Precedent(name, c["built"], c["system"], c["reasons"]) for name, c in raw.items())
 
 
 def quantities(chip: Chip, package: str) -> dict[str, float]:
     """`QUANTITIES` of a chip, by this package's models where they need one."""
-    tech = chip_technology(chip, package)
-    s = silicon(chip, tech)
-    state = State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, [], [])
+    state = chip_state(chip, chip_technology(chip, package))
     extra = {
         "tensor_pes": float(chip.n_cores * chip.core.tensor.rows * chip.core.tensor.cols),
         "n_dies": float(chip.n_dies),
@@ -120,7 +118,7 @@ def quantities(chip: Chip, package: str) -> dict[str, float]:
     return {n: extra[n] if n in extra else float(np.asarray(values[n])) for n in QUANTITIES}
 
 
-def backtest(case: Case, study: Study, progress: Callable[[str], None] = lambda _: None) -> Backtest | Solution:
+def backtest(case: Precedent, study: Study, progress: Callable[[str], None] = lambda _: None) -> Backtest | Solution:
     """Solve a study of the past and set its design beside the chip that was built.
 
     Args:
@@ -147,14 +145,13 @@ def backtest(case: Case, study: Study, progress: Callable[[str], None] = lambda 
     return Backtest(case, solution, rows, named, built_speedups(case, solution))
 
 
-def built_speedups(case: Case, solution: Solution) -> dict[str, float]:
-    """Speed-up of the built chip by workload, under its best plan, with the calibration of the study."""
+def built_speedups(case: Precedent, solution: Solution) -> dict[str, float]:
+    """Speed-up of the built chip by workload, under its best plan, with the study's calibration of the workload."""
     study = solution.study
-    c = study.calibrated()
     before = {w.name: w.baseline_s for w in solution.workloads}
     found = {}
     for name, (workload, n_chips) in study.workloads.items():
         assert isinstance(workload, Workload)
-        _, result = evaluate(preset_system(case.system, n_chips), workload, calibration=c)
+        _, result = evaluate(preset_system(case.system, n_chips), workload, calibration=study.calibrations[name])
         found[name] = before[name] / float(result.step_s)
     return found

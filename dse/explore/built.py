@@ -15,10 +15,10 @@ from jaxtyping import Array
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..physics.area import block_areas, die_edge_mm, shoreline_mm, total_area_mm2
-from ..physics.power import energy_J, static_W, step_energy, throttled_s, voltage_limit
-from ..physics.step import step_time
+from ..physics.evaluate import limited_s
+from ..physics.power import voltage_limit
+from ..study.convex import ConvexCore, Data
 from ..study.design import with_free
-from ..study.terms import Core, Data
 from ..technology.presets import Technology
 
 ROUNDS = 60
@@ -45,7 +45,7 @@ def least_die_mm2(chip: Chip, tech: Technology) -> FloatLike:
     return jnp.maximum(blocks, jnp.square(edge)) * (1.0 + ROOM)
 
 
-def as_built(core: Core, free: Mapping[str, FloatLike], data: Data) -> dict[str, FloatLike]:
+def as_built(core: ConvexCore, free: Mapping[str, FloatLike], data: Data) -> dict[str, FloatLike]:
     """All coordinates of the convex core for a chip with the free numbers `free`: least supply, die and step times.
 
         t = max(T, E / (P_max / (1 + loss) - P_static))
@@ -54,18 +54,13 @@ def as_built(core: Core, free: Mapping[str, FloatLike], data: Data) -> dict[str,
     """
     chip = with_free(data.chip, {n: free[n] for n in core.free})
     volt, die = least_supply_V(chip, data), least_die_mm2(chip, data.tech)
-    static = static_W(chip, data.tech, block_areas(chip, data.tech), volt)
     x = {**{n: free[n] for n in core.free}, "supply_V": volt, "die_mm2": die}
-    place = next((i for i, limit in enumerate(core.limits) if limit == ("power_W", "at_most")), None)
-    limit = jnp.asarray(jnp.inf) if place is None else data.limits[place]
-    for name, d in zip(core.workloads, data.demands, strict=True):
-        step = step_time(d, chip, data.calibration)
-        energy = energy_J(step_energy(d, step, chip, data.tech, volt, die))
-        x[f"step_s:{name}"] = throttled_s(step.total_s, energy, static, limit, data.tech)
+    for name, d, c in zip(core.workloads, data.demands, data.calibrations, strict=True):
+        x[f"step_s:{name}"] = limited_s(d, chip, data.tech, c, volt, die, core.power_cap_W(data))
     return x
 
 
-def outcome(core: Core, free: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, FloatLike]:
+def outcome(core: ConvexCore, free: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, FloatLike]:
     """Goal of a chip as built and its largest ratio over 1: a limit, a law, or the node's highest supply.
 
     Args:
@@ -77,6 +72,6 @@ def outcome(core: Core, free: Mapping[str, FloatLike], data: Data) -> tuple[Floa
         Goal [its unit] and excess; the chip works if the excess is at most 0.
     """
     x = as_built(core, free, data)
-    goal, ratios = core.terms(x, data)
-    worst = jnp.maximum(jnp.max(ratios), x["supply_V"] / data.tech.node.maximum_V)
+    goal, *ratios = core.separate(x, data)
+    worst = jnp.maximum(jnp.max(jnp.stack(ratios)), x["supply_V"] / data.tech.node.maximum_V)
     return goal, jnp.where(jnp.isfinite(goal), worst - 1.0 - 10.0 * ROOM, jnp.inf)

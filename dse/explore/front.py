@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import SpecError
+from ..optimize.search import SAME
+from ..study.metrics import ECONOMIC, METRICS, OF_WORKLOADS
 from ..study.study import Study, full_name
-from ..study.terms import ECONOMIC, METRICS, OF_WORKLOADS
-from .ray import SAME, Point, Rays, Row
+from .ray import Point, Rays, Row
 
 FIRST = 10
 """Points that are spread evenly, with all choices, before choices are left out."""

@@ -11,20 +11,20 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TypeAlias
 
 import equinox as eqx
-import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..core.types import Vector
-from ..optimize.interior import Optimum, solve_convex
-from ..optimize.search import MAX_ROUNDS, bounds, priced_s
+from ..optimize.batch import solve_batch
+from ..optimize.interior import Optimum
+from ..optimize.search import Plans, alternate, bounds, fastest_plans
 from ..optimize.space import Space, element
+from ..study.convex import ConvexCore, Data
+from ..study.metrics import OWNED, Limit
 from ..study.study import Study, owner_of
-from ..study.terms import OWNED, PER_WORKLOAD, Core, Data, Limit
 
 BATCH = 128
 """Problems solved at once: one size, so that nothing compiles anew."""
@@ -32,8 +32,6 @@ SLACK = 40.0
 """Largest |s|, in log units: never binds."""
 FREE_CAP = 1e30
 """Cap of a metric that nothing limits, canonical unit."""
-SAME = 1e-9
-"""Changes of a goal below this are rounding [log units]."""
 
 
 class RayData(eqx.Module):
@@ -55,7 +53,7 @@ class Point:
 
     choice_index: int
     """Position in `study.choices`."""
-    plan_index: tuple[int, ...]
+    plan_index: Plans
     """Plan of each workload, position in `space.plans`."""
     caps: tuple[float, ...]
     """Caps of the metrics, canonical units."""
@@ -71,18 +69,10 @@ class Point:
     """d slack / d log cap of each metric, at most 0."""
 
 
-def along_ray(core: Core, z: Array, ray: RayData) -> tuple[Array, Array]:
+def along_ray(core: ConvexCore, z: Array, ray: RayData) -> tuple[Array, Array]:
     """Slack, and log ratios with the slack taken off."""
     _, g = core.logs(z[:-1], ray.data)
     return z[-1], g - ray.weights * z[-1]
-
-
-@partial(jax.jit, static_argnums=0)
-def solve_rays(core: Core, ray: RayData, lower: Vector, upper: Vector, start: Array | np.ndarray) -> Optimum:
-    """Optimum of every problem along the leading axis of `ray` and `start`; the box is shared."""
-    return jax.vmap(partial(solve_convex, partial(along_ray, core)), in_axes=(0, None, None, 0))(
-        ray, lower, upper, start
-    )
 
 
 @dataclasses.dataclass
@@ -118,17 +108,15 @@ class Rays:
         return tuple(caps)
 
     @cached_property
-    def core(self) -> Core:
+    def core(self) -> ConvexCore:
         """Convex core with the metrics as rows."""
         return self.space.study.core()
 
     @cached_property
     def metric_rows(self) -> list[list[int]]:
         """Rows of each metric; one per workload for power."""
-        n = len(self.core.rows())
-        widths = [len(self.core.workloads) if m in PER_WORKLOAD else 1 for m in self.metrics]
-        starts = n - np.cumsum(widths[::-1])[::-1]
-        return [list(range(int(s), int(s) + w)) for s, w in zip(starts, widths, strict=True)]
+        n, k = len(self.core.limits), len(self.metrics)
+        return [self.core.rows_of(i) for i in range(n - k, n)]
 
     @cached_property
     def box(self) -> tuple[np.ndarray, np.ndarray]:
@@ -136,11 +124,7 @@ class Rays:
         lower, upper = bounds(self.space)
         return np.append(lower, -SLACK), np.append(upper, SLACK)
 
-    def of_choice(self, choice: int) -> list[Point]:
-        """Solved points of one choice."""
-        return [p for p in self.solved.values() if p.choice_index == choice]
-
-    def point(self, row: Row, plans: tuple[int, ...], o: Optimum) -> Point:
+    def point(self, row: Row, plans: Plans, o: Optimum) -> Point:
         """A solved problem with its metrics and their prices."""
         choice, caps, weights = row
         s = float(o.z[-1])
@@ -150,7 +134,7 @@ class Rays:
         prices = tuple(-float(lam[places].sum()) for places in self.metric_rows)
         return Point(choice, plans, caps, weights, o, s if bool(o.feasible) else math.inf, values, prices)
 
-    def data(self, rows: list[Row], plans: list[tuple[int, ...]]) -> RayData:
+    def data(self, rows: list[Row], plans: list[Plans]) -> RayData:
         """Coefficients of problems under given plans, leading axis over problems."""
         base = self.space.batch([r[0] for r in rows], plans)
         limits, k = np.array(base.limits), len(self.metrics)
@@ -173,45 +157,25 @@ class Rays:
         return [self.solved[r] for r in rows]
 
     def _alternate(self, rows: list[Row], starts: dict[Row, Point]) -> None:
-        plans = [starts[r].plan_index if r in starts else self._own_plans for r in rows]
         middle = (self.box[0] + self.box[1]) / 2
-        z = np.stack([starts[r].optimum.z if r in starts else middle for r in rows])
-        best: dict[Row, Point] = {}
-        tried: set[tuple[Row, tuple[int, ...]]] = set()
-        for _ in range(MAX_ROUNDS):
-            active = [i for i, r in enumerate(rows) if (r, plans[i]) not in tried]
-            if not active:
-                break
-            tried.update((rows[i], plans[i]) for i in active)
-            for i, point in zip(active, self._solve([rows[i] for i in active], plans, active, z), strict=True):
-                if rows[i] not in best or point.slack < best[rows[i]].slack - SAME:
-                    best[rows[i]] = point
-            plans = self._price([best[r] for r in rows])
-            z = np.stack([best[r].optimum.z for r in rows])
-        self.solved.update(best)
-        self.tell(list(best.values()))
+        plans = [starts[r].plan_index if r in starts else self.space.own_plans for r in rows]
 
-    def _solve(self, rows: list[Row], plans: list[tuple[int, ...]], which: list[int], z: np.ndarray) -> list[Point]:
-        take = np.minimum(np.arange(BATCH), len(rows) - 1)
-        data = self.data([rows[i] for i in take], [plans[which[i]] for i in take])
-        found = jax.tree.map(np.asarray, solve_rays(self.core, data, *self.box, z[np.asarray(which)[take]]))
-        pairs = enumerate(zip(rows, which, strict=True))
-        return [self.point(r, plans[w], element(found, i)) for i, (r, w) in pairs]
+        def solve(which: list[int], plans_: list[Plans], best: dict[int, Point]) -> list[Point]:
+            some = [rows[i] for i in which]
+            known = [best.get(i) or starts.get(rows[i]) for i in which]
+            z = np.stack([middle if p is None else p.optimum.z for p in known])
+            model = eqx.Partial(along_ray, self.core)
+            found = solve_batch(model, self.data(some, plans_), *self.box, z, size=BATCH)
+            return [self.point(r, p, element(found, i)) for i, (r, p) in enumerate(zip(some, plans_, strict=True))]
 
-    def _price(self, points: list[Point]) -> list[tuple[int, ...]]:
+        best = alternate(plans, solve, self._price, lambda p: p.slack)
+        self.solved.update(zip(rows, best, strict=True))
+        self.tell(best)
+
+    def _price(self, points: list[Point]) -> list[Plans]:
         """Fastest plan of every workload at each point's chip."""
-        take = np.minimum(np.arange(BATCH), len(points) - 1)
-        some = [points[i] for i in take]
-        data = self.data([(p.choice_index, p.values, p.weights) for p in some], [p.plan_index for p in some]).data
-        which = self.space.array_of_choice[[p.choice_index for p in some]]
-        every = tuple(jax.tree.map(lambda x: x[which], d) for d in self.space.demands)
-        z = np.stack([p.optimum.z[:-1] for p in some])
-        seconds = [np.asarray(s) for s in priced_s(self.core, z, data, every)]
-        return [
-            tuple(int(np.argmin(s[i])) if np.isfinite(s[i]).any() else p.plan_index[w] for w, s in enumerate(seconds))
-            for i, p in enumerate(points)
-        ]
-
-    @cached_property
-    def _own_plans(self) -> tuple[int, ...]:
-        return tuple(p.index(own) for p, (own, _) in zip(self.space.plans, self.space.baselines, strict=True))
+        plans = [p.plan_index for p in points]
+        data = self.data([(p.choice_index, p.values, p.weights) for p in points], plans).data
+        every = self.space.every_plan([p.choice_index for p in points])
+        z = np.stack([p.optimum.z[:-1] for p in points])
+        return fastest_plans(self.core, z, data, every, plans, BATCH)

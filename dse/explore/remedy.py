@@ -24,8 +24,9 @@ from ..core.types import Vector
 from ..optimize.interior import Optimum, solve_convex
 from ..optimize.search import Candidate, Search
 from ..optimize.space import Space, element
+from ..study.convex import ConvexCore
+from ..study.metrics import DELIVERED, Limit
 from ..study.study import Study
-from ..study.terms import DELIVERED, Core, Limit
 from .sensitivity import Given, Sensitivity
 
 WIDEST = 16.0
@@ -143,7 +144,7 @@ def _levers(found: Sensitivity) -> list[tuple[int, Any, float]]:
     return out
 
 
-def _target(search: Search, c: Candidate, speedup: float, levers: list[Any]) -> tuple[Core, Moved]:
+def _target(search: Search, c: Candidate, speedup: float, levers: list[Any]) -> tuple[ConvexCore, Moved]:
     """The convex core with the target as its last limit, and the world that its levers move."""
     given = Given.of(search.space, c)
     limits = (*search.space.study.limits, Limit(DELIVERED, "at_most", 1.0 / speedup))
@@ -155,7 +156,9 @@ def _target(search: Search, c: Candidate, speedup: float, levers: list[Any]) -> 
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
-def _solve(core: Core, unflatten: Any, n: int, problem: Moved, lower: Array, upper: Array, start: Vector) -> Optimum:
+def _solve(
+    core: ConvexCore, unflatten: Any, n: int, problem: Moved, lower: Array, upper: Array, start: Vector
+) -> Optimum:
     """Least change for every box of levers (leading axis); the first `n` coordinates are the chip's."""
 
     def moved(point: Array, m: Moved) -> tuple[Array, Array]:

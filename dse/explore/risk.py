@@ -18,13 +18,14 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 
 from ..core.errors import SpecError
-from ..optimize.interior import Settings, solve_batch
+from ..optimize.batch import solve_batch
+from ..optimize.interior import Settings
 from ..optimize.search import Candidate, Search
 from ..optimize.space import Space
 from ..physics.calibration import calibration_receipts
 from ..study.design import Choice
+from ..study.metrics import DELIVERED
 from ..study.study import Study
-from ..study.terms import DELIVERED
 from .samples import CHUNK, Samples
 from .unknowns import Draw, Unknown, draw, unknowns
 
@@ -205,17 +206,19 @@ def risk(
 
 
 def strata(search: Search, drawn: Draw) -> Iterator[tuple[np.ndarray, Samples]]:
-    """The draws by exponent of the overlap p-norm: which they are, and the study's world under them.
+    """The draws by the exponents of the overlap p-norms: which they are, and the study's world under them.
 
-    The exponent is part of the compiled program, so a drawn one takes the nearest power of two.
+    The exponents are part of the compiled program, so a drawn one takes the nearest power of two.
     """
-    c = search.space.calibration
-    fact = next(f for f in calibration_receipts(c.name) if f.name == "overlap_p")
-    values = drawn.values(f"calibration {c.name}", fact)
-    exponents = np.full(drawn.n, c.overlap_p) if values is None else 2.0 ** np.round(np.log2(values))
-    for p in np.unique(exponents):
-        rows = np.flatnonzero(exponents == p)
-        yield rows, Samples(search, drawn.rows(rows), float(p))
+    of_each = {c.name: c.overlap_p for c in search.space.calibrations}
+    exponents = np.empty((drawn.n, len(of_each)))
+    for i, (name, own) in enumerate(of_each.items()):
+        fact = next(f for f in calibration_receipts(name) if f.name == "overlap_p")
+        values = drawn.values(f"calibration {name}", fact)
+        exponents[:, i] = own if values is None else 2.0 ** np.round(np.log2(values))
+    for p in np.unique(exponents, axis=0):
+        rows = np.flatnonzero((exponents == p).all(axis=1))
+        yield rows, Samples(search, drawn.rows(rows), dict(zip(of_each, p.tolist(), strict=True)))
 
 
 def pilot(search: Search, what: tuple[Unknown, ...], seed: int) -> tuple[list[Candidate], float]:
@@ -258,19 +261,13 @@ def solve_all_draws(search: Search, candidates: list[Candidate], drawn: Draw) ->
     dearest = np.zeros(shape, dtype=int)
     for rows, samples in strata(search, drawn):
         parts = [(samples.data(c.choice_index, c.plan_index), *samples.box(c.choice_index)) for c in candidates]
-        data, lower, upper = jax.tree.map(lambda *xs: filled(np.concatenate(xs)), *parts)
-        o = solve_batch(search.core.logs, data, lower, upper, (lower + upper) / 2, settings=SETTINGS, chunk=CHUNK)
+        data, lower, upper = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+        o = solve_batch(search.core.model, data, lower, upper, (lower + upper) / 2, settings=SETTINGS, size=CHUNK)
         for i in range(len(candidates)):
             mine = slice(i * len(rows), (i + 1) * len(rows))
             logs[i, rows] = np.where(o.feasible[mine], o.objective[mine], np.inf)
             z[i, rows], dearest[i, rows] = o.z[mine], np.argmax(o.multipliers[mine], axis=1)
     return Solved(logs, z, dearest)
-
-
-def filled(rows: np.ndarray) -> np.ndarray:
-    """`rows` with the last one repeated until there are `CHUNK`, so that a small batch has the usual shape."""
-    spare = max(CHUNK - len(rows), 0)
-    return np.concatenate([rows, np.repeat(rows[-1:], spare, axis=0)]) if spare else rows
 
 
 def reoptimise(search: Search, candidates: list[Candidate], drawn: Draw) -> Outcomes:
@@ -280,5 +277,5 @@ def reoptimise(search: Search, candidates: list[Candidate], drawn: Draw) -> Outc
     best = solved.log_goals[winner, every]
     design = np.where(np.isfinite(best)[:, None], np.exp(solved.z[winner, every]), np.nan)
     rows = search.core.rows()
-    stuck = tuple(rows[i] for i in solved.dearest[0, np.isinf(best)])
+    stuck = tuple(rows[i].label for i in solved.dearest[0, np.isinf(best)])
     return Outcomes(np.exp(best), np.exp(solved.log_goals), solved.z, winner, design, stuck)

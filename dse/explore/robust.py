@@ -25,8 +25,8 @@ from ..core.types import FloatLike
 from ..optimize.interior import Optimum, solve_convex
 from ..optimize.search import SPAN, Candidate, Search
 from ..optimize.space import Space
+from ..study.convex import ConvexCore, Data
 from ..study.design import INTEGERS, Choice
-from ..study.terms import Core, Data
 from .built import outcome
 from .risk import Risk, strata
 from .unknowns import Draw, draw
@@ -272,7 +272,9 @@ def slots(sizes: list[int]) -> tuple[int, ...]:
     return tuple(max(2, round(SLOTS * n / sum(sizes))) for n in sizes)
 
 
-def scenario_program(core: Core, places: tuple[int, ...], z: Array, data: tuple[Data, ...]) -> tuple[Array, Array]:
+def scenario_program(
+    core: ConvexCore, places: tuple[int, ...], z: Array, data: tuple[Data, ...]
+) -> tuple[Array, Array]:
     """Bound on the log goal, and all limits of all scenarios.
 
         min tau  subject to  log goal_s(x, y_s) <= tau,  log g_s(x, y_s) <= 0  for every scenario s
@@ -303,18 +305,18 @@ def scenario_program(core: Core, places: tuple[int, ...], z: Array, data: tuple[
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _solve(core: Core, places: tuple[int, ...], data: Any, lower: Any, upper: Any, start: Any) -> Optimum:
+def _solve(core: ConvexCore, places: tuple[int, ...], data: Any, lower: Any, upper: Any, start: Any) -> Optimum:
     return solve_convex(partial(scenario_program, core, places), data, lower, upper, start)
 
 
 @partial(jax.jit, static_argnums=0)
-def _outcomes(core: Core, shared: FloatLike, data: Data) -> tuple[FloatLike, FloatLike]:
+def _outcomes(core: ConvexCore, shared: FloatLike, data: Data) -> tuple[FloatLike, FloatLike]:
     """Goal and excess of one design as built in every sample."""
     free = dict(zip(core.free, jnp.exp(shared), strict=True))
     return jax.vmap(lambda d: outcome(core, free, d))(data)
 
 
 @partial(jax.jit, static_argnums=0)
-def _crowd(core: Core, designs: FloatLike, data: Data) -> tuple[FloatLike, FloatLike]:
+def _crowd(core: ConvexCore, designs: FloatLike, data: Data) -> tuple[FloatLike, FloatLike]:
     """Goal and excess of many designs in every sample, shape (designs, samples)."""
     return jax.lax.map(lambda shared: _outcomes(core, shared, data), designs)

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ..core.provenance import Sourced
-from ..core.types import FloatLike
+from ..core.types import FloatLike, unnamed
 from ..hardware.chip import Chip
 from ..hardware.presets import chip_receipts
-from ..lowering.demand import StepDemand
+from ..lowering.demand import framework_receipts
 from ..lowering.headroom import headroom_receipts
+from ..lowering.step_demand import StepDemand
+from ..optimize.batch import in_batches
 from ..optimize.search import Search
 from ..optimize.space import Space
 from ..physics.calibration import Calibration, calibration_receipts
 from ..physics.evaluate import chip_technology, evaluate_demand
+from ..study.convex import Data
 from ..study.design import template
-from ..study.terms import Data
 from ..technology.presets import DIE_TO_DIE, Technology, memory, receipts
 from ..technology.presets import link as link_generation
 from ..technology.presets import node as process_node
 from ..technology.presets import package as package_kind
-from .unknowns import Draw, scope_of
+from .unknowns import Draw, measures_host, scope_of
 
 PARTS = {"node": process_node, "memory": memory, "link": link_generation, "package": package_kind}
 """Kind of technology to the function that makes its record."""
@@ -67,7 +70,7 @@ def by_name(facts: list[Sourced]) -> dict[str, Sourced]:
 
 @dataclasses.dataclass
 class Samples:
-    """The study's world, `draw.n` times, all with one exponent of the overlap p-norm.
+    """The study's world, `draw.n` times, all with the same exponents of the overlap p-norm.
 
     What stays at its value: the shape of the PE array and what operators are lowered with (granules, element
     passes, collective algorithms), the study's limits, and the published figures that they multiply.
@@ -77,8 +80,8 @@ class Samples:
     """The study, lowered, with its core and box."""
     draw: Draw
     """What each sample looks like."""
-    overlap_p: float
-    """Exponent of the p-norm, a structure of the compiled program."""
+    overlap_p: dict[str, float]
+    """Exponent of the p-norm of each calibration, a structure of the compiled program."""
 
     @property
     def space(self) -> Space:
@@ -86,9 +89,8 @@ class Samples:
         return self.search.space
 
     def part(self, kind: str, name: str) -> Any:
-        """Record of a node, memory, link or package under every draw; its name is blank so that all stack."""
-        record = dataclasses.replace(PARTS[kind](name), name="")
-        return spread(record, by_name(receipts(kind, name)), scope_of(kind, name), self.draw)
+        """Record of a node, memory, link or package under every draw."""
+        return spread(PARTS[kind](name), by_name(receipts(kind, name)), scope_of(kind, name), self.draw)
 
     def technology(self, node: str, hbm: str, link: str, package: str) -> Technology:
         """Technology under every draw."""
@@ -97,10 +99,19 @@ class Samples:
         return batched(Technology, *(self.part(k, n) for k, n in named), d2d, self.part("package", package))
 
     @cached_property
-    def calibration(self) -> Calibration:
-        """Calibration under every draw, with this set's exponent."""
-        own = dataclasses.replace(self.space.calibration, overlap_p=self.overlap_p)
-        return spread(own, by_name(calibration_receipts(own.name)), f"calibration {own.name}", self.draw)
+    def calibrations(self) -> tuple[Calibration, ...]:
+        """Calibration of each workload under every draw, with this set's exponents."""
+        return tuple(self._drawn(c) for c in self.space.calibrations)
+
+    def _drawn(self, own: Calibration) -> Calibration:
+        c = dataclasses.replace(own, overlap_p=self.overlap_p[own.name])
+        drawn = spread(c, by_name(calibration_receipts(own.name)), f"calibration {own.name}", self.draw)
+        fact = by_name(framework_receipts())["n_kernels_per_operator"]
+        kernels = self.draw.values("framework", fact)
+        if kernels is None or measures_host(own.name):
+            return drawn
+        more = kernels / float(fact.value)  # the host's time is kernels started times this: no need to lower again
+        return eqx.tree_at(lambda c: c.host_s, drawn, drawn.host_s * more)
 
     @cached_property
     def usable_frac(self) -> np.ndarray:
@@ -131,18 +142,9 @@ class Samples:
         for w, (every, demands) in enumerate(self.space.lowered):
             places = [every.index(p) for p in self.space.plans[w]]
             stacked = jax.tree.map(lambda *xs: np.stack(xs), *(demands[i] for i in places))
-            best.append(self._fastest_s(stacked, world))
+            args = (self.baseline, world, self.calibrations[w], self.usable_frac)
+            best.append(in_batches(partial(_baseline_seconds, stacked), unnamed(args), CHUNK))
         return np.stack(best, axis=1) if best else np.zeros((self.draw.n, 0))
-
-    def _fastest_s(self, demands: StepDemand, tech: Technology) -> np.ndarray:
-        """Least throttled step time over `demands` that fit, per draw."""
-        n, found = self.draw.n, []
-        blank = dataclasses.replace(self.baseline, name="", node="", hbm="", link="")
-        for first in range(0, n, CHUNK):
-            rows = np.minimum(np.arange(first, first + CHUNK), n - 1)
-            some = jax.tree.map(lambda x, rows=rows: x[rows], (blank, tech, self.calibration, self.usable_frac))
-            found.append(np.asarray(_baseline_seconds(demands, *some)))
-        return np.concatenate(found)[:n]
 
     def data(self, choice_index: int, plan_index: tuple[int, ...]) -> Data:
         """Coefficients of one choice under one plan per workload, under every draw."""
@@ -153,12 +155,12 @@ class Samples:
         repeat = lambda x: np.broadcast_to(x, (self.draw.n, *np.shape(x)))  # noqa: E731
         fixed = jax.tree.map(repeat, nominal)
         drawn = {
-            "chip": self._template(choice_index, tech), "tech": tech, "calibration": self.calibration,
+            "chip": self._template(choice_index, tech), "tech": tech, "calibrations": self.calibrations,
             "baseline_s": self.baseline_s, "usable_frac": self.usable_frac,
             "overdrive_V": tech.node.nominal_V - tech.node.threshold_V,
             "bond_loss": -np.log(tech.package.bond_yield_frac),
         }  # fmt: skip
-        return batched(Data, *(drawn.get(f.name, getattr(fixed, f.name)) for f in dataclasses.fields(Data)))
+        return unnamed(batched(Data, *(drawn.get(f.name, getattr(fixed, f.name)) for f in dataclasses.fields(Data))))
 
     def _template(self, choice_index: int, tech: Technology) -> Chip:
         """Structure of a choice with the baseline's pipeline under every draw, sped up by the drawn node."""

@@ -28,8 +28,8 @@ from ..optimize.space import Space
 from ..physics.calibration import Calibration, calibration_receipts
 from ..physics.evaluate import chip_technology, throttled_step_s
 from ..physics.money import bond_loss
+from ..study.convex import ConvexCore, Data
 from ..study.study import Study
-from ..study.terms import Core, Data
 from ..technology.presets import DIE_TO_DIE, Technology, receipts
 from .samples import by_name, fact_name
 
@@ -46,8 +46,8 @@ class World(eqx.Module):
 
     tech: Technology
     """Of the design."""
-    calibration: Calibration
-    """Of the design and the baseline."""
+    calibrations: dict[str, Calibration]
+    """Of design and baseline, by name: workloads that share one move together."""
     limits: Float[Array | np.ndarray, " k"]
     """User limits."""
 
@@ -137,6 +137,8 @@ class Given(eqx.Module):
     """Baseline chip."""
     base_tech: Technology
     """Its technology."""
+    calibration_names: tuple[str, ...] = eqx.field(static=True)
+    """Calibration of each workload."""
 
     @classmethod
     def of(cls, space: Space, c: Candidate) -> Given:
@@ -146,26 +148,29 @@ class Given(eqx.Module):
             for (every, demands), (plan, _) in zip(space.lowered, space.baselines, strict=True)
         )
         base = space.study.baseline.chip
-        return cls(space.data(c.choice_index, c.plan_index), own, base, chip_technology(base))
+        names = tuple(c_.name for c_ in space.calibrations)
+        return cls(space.data(c.choice_index, c.plan_index), own, base, chip_technology(base), names)
 
     @property
     def world(self) -> World:
         """The numbers of this optimum that sensitivities are by."""
-        return World(self.data.tech, self.data.calibration, self.data.limits)
+        of_each = dict(zip(self.calibration_names, self.data.calibrations, strict=True))
+        return World(self.data.tech, of_each, self.data.limits)
 
     def under(self, world: World) -> Data:
         """Coefficients in another world; the baseline's step times follow its calibration."""
-        seconds = [throttled_step_s(d, self.base, self.base_tech, world.calibration) for d in self.own]
+        each = tuple(world.calibrations[name] for name in self.calibration_names)
+        seconds = [throttled_step_s(d, self.base, self.base_tech, c) for d, c in zip(self.own, each, strict=True)]
         node = world.tech.node
         return dataclasses.replace(
-            self.data, tech=world.tech, calibration=world.calibration, limits=world.limits,
+            self.data, tech=world.tech, calibrations=each, limits=world.limits,
             baseline_s=jnp.stack(seconds) if seconds else self.data.baseline_s,
             overdrive_V=node.nominal_V - node.threshold_V, bond_loss=bond_loss(world.tech),
         )  # fmt: skip
 
 
 def derivatives(
-    core: Core, given: Given, unflatten: Any, values: np.ndarray, c: Candidate, box: tuple[np.ndarray, np.ndarray]
+    core: ConvexCore, given: Given, unflatten: Any, values: np.ndarray, c: Candidate, box: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Elasticities of the goal, shape (k,), and of the coordinates, shape (n, k); which coordinates have none.
 
@@ -197,7 +202,7 @@ def derivatives(
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _slopes(core: Core, unflatten: Any, given: Given, values: Array, z: Array, lam: Array) -> tuple[Array, ...]:
+def _slopes(core: ConvexCore, unflatten: Any, given: Given, values: Array, z: Array, lam: Array) -> tuple[Array, ...]:
     """Derivatives of the Lagrangian L and limits g at an optimum: L_p, L_zz, g_z, L_zp, g_p, with p log values."""
 
     def logs(z_: Array, p: Array) -> tuple[Array, Array]:
@@ -223,17 +228,16 @@ def labels(space: Space, c: Candidate, world: World) -> list[tuple[str, Sourced 
         "node": ("node", choice.node), "memory": ("memory", choice.hbm), "link": ("link", choice.link),
         "die_to_die": ("link", DIE_TO_DIE), "package": ("package", study.package),
     }  # fmt: skip
-    own = space.calibration.name
     facts = {k: (f"{kind} {name}", by_name(receipts(kind, name))) for k, (kind, name) in things.items()}
-    facts["calibration"] = (f"calibration {own}", by_name(calibration_receipts(own)))
+    fits = {c.name: (f"calibration {c.name}", by_name(calibration_receipts(c.name))) for c in space.calibrations}
     found: list[tuple[str, Sourced | None]] = []
     for path, _ in jax.tree_util.tree_flatten_with_path(world)[0]:
         head, *rest = path
         if head.name == "limits":
             found += [(f"limit {x.name}", None) for x in study.limits]
             continue
-        part, *rest = rest if head.name == "tech" else path
-        thing, receipts_ = facts[part.name]
+        part, *rest = rest
+        thing, receipts_ = facts[part.name] if head.name == "tech" else fits[part.key]
         name = fact_name(tuple(rest))
         found.append((f"{thing}: {name}", receipts_.get(name)))
     return found

@@ -18,6 +18,7 @@ from scipy.special import ndtr, ndtri
 
 from ..core.provenance import Sourced, load_receipts, number
 from ..hardware.presets import chip_receipts
+from ..lowering.demand import framework_receipts
 from ..lowering.headroom import headroom_receipts
 from ..physics.calibration import calibration_receipts
 from ..study.study import Study
@@ -113,11 +114,18 @@ def study_facts(study: Study) -> Iterable[tuple[str, Sourced]]:
         for name in sorted(names):
             yield from ((scope_of(kind, name), f) for f in receipts(kind, name))
     yield from ((f"chip {chip.name}", f) for f in chip_receipts(chip.name) if not f.name.startswith(LOWERED))
-    calibration = study.calibrated().name
-    yield from ((f"calibration {calibration}", f) for f in calibration_receipts(calibration))
+    for name in study.calibration_names:
+        yield from ((f"calibration {name}", f) for f in calibration_receipts(name))
     yield from (
         ("headroom", f) for f in headroom_receipts() if f.name == "usable_frac"
     )  # blocks of a cache are lowered
+    if not all(map(measures_host, study.calibration_names)):
+        yield from (("framework", f) for f in framework_receipts())
+
+
+def measures_host(calibration: str) -> bool:
+    """Whether measurements set a calibration's host time, which then holds the kernels it starts already."""
+    return next(f for f in calibration_receipts(calibration) if f.name == "host_s").kind == "measured"
 
 
 def unknowns(study: Study) -> tuple[Unknown, ...]:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cache
+from pathlib import Path
 
 import jax
 import numpy as np
 
+from ..core.provenance import Receipts, Sourced, load_receipts, number
 from ..hardware.system import System
 from ..workload.transformer import Training, Workload, forward_FLOP_per_token, mean_context, n_dense_layers
 from .activations import ACTIVATION_B
@@ -108,18 +110,24 @@ def _pipeline_traffic(workload: Training, plan: Plan, system: System, ref: Refer
     return message.times(2.0 * plan.interleave)
 
 
+def framework_receipts() -> list[Sourced]:
+    """Receipts of what a framework starts beside the operators."""
+    return list(_framework().values())
+
+
+def _framework() -> Receipts:
+    return load_receipts(Path(__file__).parent / "data" / "framework.toml")["framework"]
+
+
 def n_host_calls(runs: np.ndarray, ops: RankOps, layers: float, plan: Plan) -> float:
     """Kernels and collectives that the host starts per micro batch.
 
-    A framework starts some `KERNELS_PER_LAUNCH` small kernels for each operator counted here, and one or two
-    collectives per exchange.
+    A framework starts a few small kernels for each operator and each exchange counted here.
     """
-    collectives = 8.0 * (plan.tp > 1) + 3.0 * (plan.cp > 1) + 4.0 * (plan.ep > 1) + 3.0 * (plan.zero >= 3)
-    return KERNELS_PER_LAUNCH * (float(runs @ ops.columns[-1]) + collectives * layers)
-
-
-KERNELS_PER_LAUNCH = 3.0
-"""Kernels an eager framework starts per operator of this model (guess, 1 to 5): reshapes, casts, bias, bookkeeping."""
+    exchanges = {"tensor": plan.tp > 1, "context": plan.cp > 1, "expert": plan.ep > 1, "shard": plan.zero >= 3}
+    facts = _framework()
+    collectives = sum(number(facts, f"n_{kind}_collectives") for kind, used in exchanges.items() if used)
+    return number(facts, "n_kernels_per_operator") * (float(runs @ ops.columns[-1]) + collectives * layers)
 
 
 def _data_traffic(workload: Training, plan: Plan, system: System, ref: Reference) -> tuple[Traffic, Traffic, float]:
@@ -195,7 +203,7 @@ def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShap
         shard=traffic_demand(per_micro + _context_traffic(workload, plan, system, layers, ref)),
         data=traffic_demand(per_step),
         n_host=n_host_calls(runs, ops, layers, plan),
-        n_sync=8.0 * layers * (plan.tp - 1) * (plan.pp > 1),
+        n_sync=number(_framework(), "n_tensor_collectives") * layers * (plan.tp - 1) * (plan.pp > 1),
         n_micro=n_micro_batches(plan, workload),
         bubble_micro=(plan.pp - 1) / plan.interleave * BUBBLE[plan.schedule],
         window_micro=_backward_share(ops, phases, runs),

@@ -15,7 +15,7 @@ from ..workload.requests import Requests
 from ..workload.transformer import Decode, Prefill
 from .collective import Reference
 from .demand import demand
-from .headroom import usable_frac
+from .headroom import usable_B
 from .memory import Memory, memory_B
 from .mixed import chunk_demand, verify_demand
 from .plan import Plan, plans
@@ -160,14 +160,9 @@ def writer_memory(requests: Requests, shape: Shape, n_sequences: int, quantile_f
     return dataclasses.replace(mean, kv_B=cache)
 
 
-def usable_B(system: System) -> float:
-    """HBM of a chip that tensors may fill."""
-    return usable_frac() * float(system.chip.hbm_capacity_B)
-
-
 def batch_sizes(requests: Requests, shape: Shape, quantile_frac: float) -> Iterator[tuple[int, Memory]]:
     """Sequences per rank from 1 in powers of two, and the most that memory holds, each with its memory."""
-    room, best = usable_B(shape.system), 0
+    room, best = float(usable_B(shape.system.chip)), 0
     size = 1
     while size <= MAX_SEQUENCES:
         memory = writer_memory(requests, shape, size, quantile_frac)

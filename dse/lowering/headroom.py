@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core.provenance import Sourced, load_receipts, number
+from ..core.types import FloatLike
+from ..hardware.chip import Chip
 
 _FILE = Path(__file__).parent / "data" / "headroom.toml"
 
@@ -12,6 +14,11 @@ _FILE = Path(__file__).parent / "data" / "headroom.toml"
 def usable_frac() -> float:
     """Share of HBM that tensors may fill; the rest is runtime, buffers and fragmentation."""
     return number(load_receipts(_FILE)["headroom"], "usable_frac")
+
+
+def usable_B(chip: Chip) -> FloatLike:
+    """HBM of a chip that tensors may fill [B]."""
+    return usable_frac() * chip.hbm_capacity_B
 
 
 def n_kv_block_tokens() -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..core.types import Scalar, as_float
+from ..core.types import INERT, LESS_IS_BETTER, MORE_IS_BETTER, SIGN, Scalar, as_float
 from .collective import Traffic
 from .tiling import OpDemand
 
@@ -14,20 +16,24 @@ from .tiling import OpDemand
 class TrafficDemand(eqx.Module):
     """`collective.Traffic` as arrays, every entry >= 0."""
 
-    up_B: Scalar = eqx.field(converter=as_float)
+    up_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Bytes at full scale-up speed."""
-    up_hops: Scalar = eqx.field(converter=as_float)
+    up_hops: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Sequential scale-up messages."""
-    out_B: Scalar = eqx.field(converter=as_float)
+    out_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Bytes at the chip's network share."""
-    out_hops: Scalar = eqx.field(converter=as_float)
+    out_hops: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Sequential network messages."""
-    sent_B: Scalar = eqx.field(converter=as_float)
+    sent_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Bytes that leave the chip over scale-up."""
-    n_starts: Scalar = eqx.field(converter=as_float, default=0.0)
+    n_starts: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
     """Collectives that a library starts in the domain."""
-    n_exchanges: Scalar = eqx.field(converter=as_float, default=0.0)
+    n_exchanges: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
     """Direct exchanges in the domain."""
+
+
+PER_STEP = "per step"
+"""Mark of a kind of traffic that flows once per step; the others flow once per micro batch."""
 
 
 class StepDemand(eqx.Module):
@@ -41,36 +47,46 @@ class StepDemand(eqx.Module):
     """Stage-to-stage traffic per micro batch."""
     shard: TrafficDemand
     """Weights gathered and gradients scattered per micro batch, when weights are sharded."""
-    data: TrafficDemand
+    data: TrafficDemand = eqx.field(metadata={PER_STEP: True})
     """Data-parallel traffic per step."""
-    n_host: Scalar = eqx.field(converter=as_float)
+    n_host: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Kernels and collectives the host starts per micro batch; 0 where graphs are replayed."""
-    n_sync: Scalar = eqx.field(converter=as_float)
+    n_sync: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Ring steps of tensor ranks per micro batch that wait for each other, in a pipeline."""
-    n_micro: Scalar = eqx.field(converter=as_float)
+    n_micro: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Micro batches per step."""
-    bubble_micro: Scalar = eqx.field(converter=as_float)
+    bubble_micro: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Idle time of the pipeline in micro batches."""
-    window_micro: Scalar = eqx.field(converter=as_float)
+    window_micro: Scalar = eqx.field(converter=as_float, metadata={SIGN: MORE_IS_BETTER})
     """Part of a micro batch behind which data-parallel traffic can hide; positive."""
-    optimizer_B: Scalar = eqx.field(converter=as_float)
+    optimizer_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Memory traffic of the optimizer per step."""
-    macs: Float[Array | np.ndarray, "*batch 4"] = eqx.field(converter=as_float)
+    macs: Float[Array | np.ndarray, "*batch 4"] = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """MACs per micro batch by executed precision."""
-    sram_B: Scalar = eqx.field(converter=as_float)
+    sram_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """SRAM traffic of the arrays per micro batch."""
-    memory_B: Scalar = eqx.field(converter=as_float)
+    memory_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """HBM capacity the plan needs on the heaviest chip."""
-    tokens: Scalar = eqx.field(converter=as_float)
+    tokens: Scalar = eqx.field(converter=as_float, metadata={SIGN: MORE_IS_BETTER})
     """Tokens that one step of the whole system produces."""
-    model_FLOP: Scalar = eqx.field(converter=as_float)
+    model_FLOP: Scalar = eqx.field(converter=as_float, metadata={SIGN: INERT})
     """Useful FLOP per chip and step (no recompute, causal attention halved), for MFU."""
-    rate: Scalar = eqx.field(converter=as_float)
+    rate: Scalar = eqx.field(converter=as_float, metadata={SIGN: INERT})
     """MACs of one PE per cycle at the precision of the linear layers, the base of MFU."""
-    n_calls: Scalar = eqx.field(converter=as_float, default=0.0)
+    n_calls: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
     """Times that a serving loop runs per step: schedule, start, sample, hand out."""
-    n_requests: Scalar = eqx.field(converter=as_float, default=0.0)
+    n_requests: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
     """Times that requests are taken in per step, before their first token."""
+
+    @property
+    def traffics(self) -> dict[str, tuple[Scalar, TrafficDemand]]:
+        """Every kind of traffic by name: how often it flows per step, and what flows each time."""
+        kinds = {f: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {
+            f.name: (as_float(1.0) if PER_STEP in f.metadata else self.n_micro, t)
+            for f, t in kinds.items()
+            if isinstance(t, TrafficDemand)
+        }
 
 
 def traffic_demand(t: Traffic) -> TrafficDemand:

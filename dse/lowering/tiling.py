@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import TypeAlias
 
 import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..core.types import as_float
+from ..core.types import LESS_IS_BETTER, SIGN, FloatLike, as_float
 from ..hardware.chip import TensorEngine
 from ..technology.node import PRECISION_BITS, PRECISIONS
 from ..workload.op import Op, Product, passes
@@ -55,28 +56,32 @@ def array_shape(engine: TensorEngine) -> ArrayShape:
     )
 
 
+PerOp: TypeAlias = Float[Array | np.ndarray, "*batch n"]
+"""One number per operator."""
+
+
 class OpDemand(eqx.Module):
     """What each operator asks of a chip, as struct of arrays of shape (n_ops,); every entry is >= 0."""
 
-    linear_cycles: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    linear_cycles: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Cycles of one PE array for linear layers in 16 bit and wider, padding included, before spreading over cores."""
-    narrow_cycles: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    narrow_cycles: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Likewise for linear layers in 8 bit and narrower."""
-    attention_cycles: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    attention_cycles: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Likewise for the products of attention."""
-    tile_cycles: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    tile_cycles: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Cycles of the smallest piece that one core can take."""
-    hbm_B: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    hbm_B: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Compulsory memory traffic."""
-    reuse_half: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    reuse_half: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Coefficient of the traffic that falls as tile memory^-1/2 [B^1.5]."""
-    reuse_one: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    reuse_one: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Coefficient of the traffic that falls as tile memory^-1 [B^2]."""
-    vector_elements: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    vector_elements: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Element passes."""
-    n_launches: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    n_launches: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Kernels started."""
-    runs: Float[Array | np.ndarray, "*batch n"] = eqx.field(converter=as_float)
+    runs: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """How often the operator runs per micro batch on the slowest stage."""
 
 
@@ -161,16 +166,32 @@ def op_demand(ops: RankOps, runs: np.ndarray) -> OpDemand:
 
 
 def sram_B(macs: np.ndarray, array: ArrayShape) -> float:
-    """Bytes that cross between SRAM and the array for `macs` (by precision, shape (4,)).
-
-    Each array cycle reads `rows` operands of every lane group and reads and writes `cols` fp32 partial sums.
-    """
+    """Bytes that cross between SRAM and the array for `macs` (by precision, shape (4,))."""
     total = 0.0
     for p, rate, n in zip(PRECISIONS, array.rates, macs, strict=True):
         if n > 0:
-            width = array.rows * rate * PRECISION_BITS[p] / 8 + array.cols * 2 * PARTIAL_SUM_B
+            width = float(cycle_sram_B(array.rows, array.cols, rate, PRECISION_BITS[p]))
             total += float(n) / (array.rows * array.cols * rate) * width
     return total
+
+
+def cycle_sram_B(
+    rows: FloatLike | float, cols: FloatLike | float, rate: FloatLike | float, bits: float
+) -> FloatLike | float:
+    """Bytes of an array cycle: `rows` operands of every lane group read, `cols` fp32 partial sums read and written.
+
+        rows rate bits / 8 + 2 cols 4
+
+    Args:
+        rows: rows of the array.
+        cols: its columns.
+        rate: MACs of one PE per cycle.
+        bits: width of an operand [bits].
+
+    Returns:
+        Bytes per cycle.
+    """
+    return rows * rate * bits / 8.0 + cols * 2.0 * PARTIAL_SUM_B
 
 
 INSTRUCTION_ROWS = 16.0

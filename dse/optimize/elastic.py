@@ -24,7 +24,7 @@ SMALLEST_PRICE = 1e-6
 """Multiplier below which a limit does not take part in a conflict."""
 
 
-class Relaxation(eqx.Module):
+class Loosened(eqx.Module):
     """The cheapest loosening."""
 
     loosening: Limits
@@ -58,7 +58,7 @@ def cheapest_relaxation(
     may_relax: Bool[Array | np.ndarray, " m"],
     *,
     settings: Settings = DEFAULTS,
-) -> Relaxation:
+) -> Loosened:
     """The least total loosening of limits that makes a convex problem feasible.
 
         min sum_i u_i  subject to  g_i(z) <= u_i (relaxable i),  g_i(z) <= 0 (the rest),  lower <= z <= upper
@@ -93,4 +93,4 @@ def cheapest_relaxation(
     o = solve_convex(elastic, data, *bounds, jnp.concatenate([start, 0.1 * widest]), settings=settings)
     loosening = relaxable * o.z[n:]
     conflicts = o.multipliers > SMALLEST_PRICE
-    return Relaxation(loosening, o.objective, o.lower_bound, o.z[:n], conflicts, o.multipliers, o.converged)
+    return Loosened(loosening, o.objective, o.lower_bound, o.z[:n], conflicts, o.multipliers, o.converged)

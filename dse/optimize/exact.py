@@ -15,7 +15,7 @@ from .search import Candidate, Search
 from .solution import Alternative, Overall, Solution
 from .solve import report_of, solve
 from .space import Space
-from .tree import Progress, Proof, Tree, whole_counts
+from .tree import Progress, Proof, Tables, Tree, whole_counts
 
 
 def prove(study: Study, gap: float, seconds: float, tell: Callable[[Progress], None] = lambda _: None) -> Proof:
@@ -32,7 +32,7 @@ def prove(study: Study, gap: float, seconds: float, tell: Callable[[Progress], N
     """
     if not (gap > 0 and seconds > 0):
         raise SpecError(f"gap {gap:g}, seconds {seconds:g}: both must be positive")
-    return Tree(Search(Space(study)), gap, seconds, tell).run()
+    return Tree(Tables(Search(Space(study))), gap, seconds, tell).run()
 
 
 def solve_exact(study: Study, gap: float, seconds: float, progress: Callable[[str], None] = lambda _: None) -> Solution:
@@ -45,7 +45,7 @@ def solve_exact(study: Study, gap: float, seconds: float, progress: Callable[[st
     search = Search(space, progress)
     index = tuple(p.index(own) for p, own in zip(space.plans, plans, strict=True))
     search.run()
-    search.solve([index] * len(study.choices))
+    search.solve([(i, index) for i in range(len(study.choices))])
     candidates = sorted(search.leaders(), key=lambda c: c.log_goal)
     best = Candidate(proof.best.choice_index, index, proof.best.optimum)
     own = search.seen[(best.choice_index, index)]

@@ -1,29 +1,29 @@
 """One demand that no plan of a group undercuts, so that a single solve bounds the whole group.
 
-Time per token, energy and memory grow with every coefficient of a demand but two: the part of a micro batch behind
-which traffic can hide, and the tokens of a step. The smallest of each over a group (the largest of those two) is faster
-and smaller than any of its plans. Splitting the group tightens the bound; a group of one is exact.
+Every coefficient of a demand declares at its field whether less or more of it is better. The best of each over a group
+is faster and smaller than any of its plans. Splitting the group tightens the bound; a group of one is exact.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
-from ..evaluation.assembly import chip_reference
-from ..lowering.demand import StepDemand, stack_demands
+from ..core.types import INERT, SIGN
 from ..lowering.plan import Plan
-from ..lowering.served import asked_demand
+from ..lowering.step_demand import StepDemand
+from ..study.convex import ConvexCore, Data
 from .space import Space
 
-BETTER_MORE = ("window_micro", "tokens")
-"""Coefficients of which more is better: what can hide traffic, and what a step produces."""
-INERT = ("model_FLOP", "rate")
-"""Coefficients that only name units: neither time, energy nor memory reads them."""
+TOLERANCE = 1e-9
+"""Slope against a declared sign, over the largest of its field, that counts as rounding."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,15 +63,50 @@ class PlanTable:
 
 def plan_tables(space: Space) -> tuple[PlanTable, ...]:
     """Every valid plan of every workload of a study, dominated ones dropped."""
-    ref = chip_reference(space.study.baseline.chip, space.calibration)
-    tables = []
-    of_each = zip(space.study.workloads.values(), space.systems, space.lowered, strict=True)
-    for (workload, _), system, (every, _) in of_each:
-        on_arrays = [
-            per_step(stack_demands([asked_demand(workload, p, system, ref, a) for p in every])) for a in space.arrays
-        ]
-        tables.append(_table(tuple(every), on_arrays))
-    return tuple(tables)
+    return tuple(
+        _table(tuple(every), [per_step(d) for d in space.on_arrays(w, every)])
+        for w, (every, _) in enumerate(space.lowered)
+    )
+
+
+def declared_signs(demand: Any) -> Any:
+    """The declared sign of every leaf of a demand, in its structure; TypeError where a field declares none."""
+    signs = object.__new__(type(demand))
+    for f in dataclasses.fields(demand):
+        value = getattr(demand, f.name)
+        if not dataclasses.is_dataclass(value) and SIGN not in f.metadata:
+            raise TypeError(
+                f"{type(demand).__name__}.{f.name} declares no sign: give the field metadata {SIGN: ...} (core.types)"
+            )
+        object.__setattr__(signs, f.name, declared_signs(value) if SIGN not in f.metadata else f.metadata[SIGN])
+    return signs
+
+
+def wrong_signs(core: ConvexCore, data: Data, z: np.ndarray) -> tuple[str, ...]:
+    """Coefficients by which goal or a ratio of one choice moves against the declared sign at a point of the box.
+
+    Measured by gradients, so a point that finds nothing proves nothing: ask at many, corners included.
+    """
+    signs = jax.tree.leaves(tuple(declared_signs(d) for d in data.demands))
+    slopes = jax.tree_util.tree_flatten_with_path(_slopes(core, data, z))[0]
+    found = []
+    for (path, slope), sign in zip(slopes, signs, strict=True):
+        largest = float(np.max(np.abs(slope), initial=0.0))
+        right = np.all(np.asarray(slope) * sign >= -TOLERANCE * largest) and (sign != INERT or largest == 0.0)
+        if not right:  # not a number is wrong too
+            found.append(jax.tree_util.keystr(path))
+    return tuple(found)
+
+
+@partial(jax.jit, static_argnums=0)
+def _slopes(core: ConvexCore, data: Data, z: Array) -> tuple[StepDemand, ...]:
+    """Slope of every log ratio and of the log goal by every coefficient."""
+
+    def logs(demands: tuple[StepDemand, ...]) -> Array:
+        goal, ratios = core.logs(z, dataclasses.replace(data, demands=demands))
+        return jnp.append(ratios, goal)
+
+    return jax.jacrev(logs)(data.demands)
 
 
 def per_step(d: StepDemand) -> StepDemand:
@@ -94,10 +129,9 @@ def per_step(d: StepDemand) -> StepDemand:
 
 def _table(every: tuple[Plan, ...], on_arrays: list[StepDemand]) -> PlanTable:
     leaves, treedef = jax.tree.flatten(on_arrays[0])
-    names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(on_arrays[0])[0]]
     shapes = tuple(np.shape(x)[1:] for x in leaves)
-    sign = {**{f".{n}": -1.0 for n in BETTER_MORE}, **{f".{n}": 0.0 for n in INERT}}
-    signs = np.concatenate([np.full(int(np.prod(s)), sign.get(n, 1.0)) for n, s in zip(names, shapes, strict=True)])
+    declared = jax.tree.leaves(declared_signs(on_arrays[0]))
+    signs = np.concatenate([np.full(int(np.prod(s)), sign) for s, sign in zip(shapes, declared, strict=True)])
     table = PlanTable(every, len(every), np.zeros((0, 0, 0)), treedef, shapes, signs)
     rows = np.stack([table.flat(d) for d in on_arrays]) * np.where(signs < 0, -1.0, 1.0)
     keep = undominated(np.concatenate(list(rows[:, :, signs != 0]), axis=1))

@@ -12,10 +12,8 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int
 
-from ..core.errors import SpecError
 from ..core.types import FloatLike, Scalar, Vector
 from .duality import Limits, Model, dual_bounds
 
@@ -341,60 +339,3 @@ def _report(problem: Problem, state: _State, settings: Settings) -> Optimum:
     converged = feasible & close & (residual <= settings.tolerance)
     answer = (f, g, bounds.objective, bounds.violation, residual, state.n_iterations, converged, feasible)
     return Optimum(z, lam, low, high, *answer)
-
-
-@eqx.filter_jit
-def _solve_chunk(fun: Model, data: Any, boxes: list[Array], settings: Settings) -> Optimum:
-    """One compiled batch."""
-
-    def one(data: Any, box: list[Array]) -> Optimum:
-        return solve_convex(fun, data, *box, settings=settings)
-
-    return eqx.filter_vmap(one, in_axes=(eqx.if_array(0), 0))(data, boxes)
-
-
-def solve_batch(
-    fun: Model,
-    data: Any,
-    lower: Float[Array | np.ndarray, "... n"],
-    upper: Float[Array | np.ndarray, "... n"],
-    start: Float[Array | np.ndarray, "... n"],
-    *,
-    settings: Settings = DEFAULTS,
-    chunk: int = 256,
-) -> Optimum:
-    """Many optima of one model, `solve_convex` over the leading axis of every array in `data`.
-
-    The batch is cut into chunks of one compiled shape (a power of two, the last one padded), which bounds
-    memory and lets a chunk end as soon as its own slowest problem has ended.
-
-    Args:
-        fun: the model; keep the same object between calls, since the compiled program is kept per `fun`.
-        data: pytree whose arrays have the batch as leading axis; other leaves are shared.
-        lower: lower bounds, shared `(n,)` or per problem `(b, n)`, as are `upper` and `start`.
-        upper: upper bounds.
-        start: where to begin.
-        settings: tolerances and barrier schedule.
-        chunk: most problems solved side by side.
-
-    Returns:
-        An `Optimum` of host arrays, each with the batch as leading axis.
-
-    Raises:
-        SpecError: no argument has a batch axis, or the axes differ; give every array in `data` the same one.
-    """
-    arrays, shared = eqx.partition(data, lambda x: isinstance(x, (jax.Array, np.ndarray)))
-    boxes = [np.asarray(x, dtype=float) for x in (lower, upper, start)]
-    axes = {np.shape(x)[:1] for x in [*jax.tree.leaves(arrays), *(x for x in boxes if x.ndim == 2)]}
-    if len(axes) != 1 or () in axes:
-        raise SpecError(f"a batch needs one leading axis, got {sorted(axes)}; give every array in data the same one")
-    ((n_batch,),) = axes
-    boxes = [np.broadcast_to(x, (n_batch, x.shape[-1])) for x in boxes]
-    size = min(chunk, 2 ** (n_batch - 1).bit_length())
-    answers = []
-    for first in range(0, n_batch, size):
-        rows = np.minimum(np.arange(first, first + size), n_batch - 1)
-        data_rows, box_rows = jax.tree.map(lambda x, rows=rows: jnp.asarray(np.asarray(x)[rows]), (arrays, boxes))
-        answer = _solve_chunk(fun, eqx.combine(data_rows, shared), box_rows, settings)
-        answers.append(jax.device_get(answer))
-    return jax.tree.map(lambda *parts: np.concatenate(parts)[:n_batch], *answers)

@@ -24,15 +24,15 @@ from ..core.errors import SpecError
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..lowering.plan import Plan
+from ..study.convex import ConvexCore, Data, chip_at
 from ..study.design import Choice, with_free
+from ..study.metrics import State
 from ..study.study import Study
-from ..study.terms import Core, Data, State
-from .curvature import curvature_batch
+from .batch import solve_batch
 from .first_order import FirstOrderResult, solve_first_order
-from .interior import solve_batch
 from .search import Candidate, Search
 from .solution import Status
-from .solve import GAP, design_chip
+from .solve import GAP, design_chip, unproved_terms
 from .space import Space, element
 
 Goal: TypeAlias = Callable[[Mapping[str, FloatLike], State], FloatLike]
@@ -52,7 +52,7 @@ MET = 1e-6
 class Own:
     """The convex core of a study with another goal. Hashable, so it compiles once per goal."""
 
-    core: Core
+    core: ConvexCore
     """Names, limits and laws."""
     goal: Goal
     """What to minimise."""
@@ -60,8 +60,8 @@ class Own:
     def separate(self, x: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, ...]:
         """Goal and every ratio as outputs of their own, for the convexity walker."""
         chip = with_free(data.chip, {n: x[n] for n in self.core.free})
-        _, ratios = self.core.ratio_list(x, data)
-        return (jnp.asarray(self.goal(x, self.core.state(chip, x, data))), *ratios)
+        _, *ratios = self.core.separate(x, data)
+        return (jnp.asarray(self.goal(x, chip_at(self.core, chip, x, data)[0])), *ratios)
 
     def logs(self, z: FloatLike, data: Data) -> tuple[Array, Array]:
         """Log goal and log ratios at log coordinates `z`."""
@@ -130,7 +130,7 @@ def solve_local(
     own = Own(search.core, goal)
     data = search.space.batch([c.choice_index for c in candidates], [c.plan_index for c in candidates])
     check_goal(own, candidates[0], element(data, 0))
-    unproved = unproved_terms(own, data)
+    unproved = unproved_terms(own.core, data, own.separate)
     if not unproved:
         return convex_answer(search, own, candidates, data)
     progress(f"not proved log-log convex: {unproved[0]}")
@@ -142,14 +142,6 @@ def check_goal(own: Own, candidate: Candidate, data: Data) -> None:
     value = np.asarray(own.separate(own.core.positive(jnp.asarray(candidate.optimum.z)), data)[0])
     if value.shape != () or not np.isfinite(value) or value <= 0:
         raise SpecError(f"goal: got {value} of shape {value.shape}; expected one positive finite number")
-
-
-def unproved_terms(own: Own, data: Data) -> tuple[str, ...]:
-    """Goal and limits that the walker cannot prove log-log convex over all of `data`, with the reason."""
-    x = {name: np.asarray(1.0) for name in own.core.variables()}
-    verdicts = curvature_batch(own.separate, x, data)
-    labels = ("goal", *own.core.rows())
-    return tuple(f"{label}: {v.reason}" for label, v in zip(labels, verdicts, strict=True) if not v.is_convex)
 
 
 def convex_answer(search: Search, own: Own, candidates: list[Candidate], data: Data) -> LocalSolution:

@@ -5,27 +5,32 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from ..core.types import FloatLike
 from ..lowering.step_demand import StepDemand
-from ..physics.area import block_areas
-from ..physics.power import energy_J, static_W, step_energy, throttled_s
-from ..physics.step import step_time
+from ..physics.calibration import Calibration
+from ..physics.evaluate import limited_s
+from ..study.convex import ConvexCore, Data
 from ..study.design import INTEGERS, with_free
-from ..study.terms import Core, Data
-from .interior import Optimum, solve_convex
+from .batch import in_batches, solve_batch
+from .interior import Optimum
 from .space import Space, element
 
 MAX_ROUNDS = 6
 """Rounds of pricing plans and solving chips; in practice two or three settle."""
+SAME = 1e-9
+"""Changes of a goal below this are rounding [log units]."""
+
+Plans: TypeAlias = tuple[int, ...]
+"""Plan of each workload, position in `space.plans`."""
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Candidate:
 
     choice_index: int
     """Position in `study.choices`."""
-    plan_index: tuple[int, ...]
+    plan_index: Plans
     """Position of each workload's plan in `space.plans`."""
     optimum: Optimum
     """Solved convex core."""
@@ -65,38 +70,62 @@ SPAN = 1e3
 """Widest ratio considered for step times and die areas; wide enough never to bind."""
 
 
-Batch: TypeAlias = Array | np.ndarray
-"""Rows of log coordinates, one per problem."""
-
-
 @partial(jax.jit, static_argnums=0)
-def solve_all(core: Core, data: Data, lower: Batch, upper: Batch, start: Batch) -> Optimum:
-    """Optimum of every problem along the leading axis of `data`, boxes and starts."""
-    return jax.vmap(partial(solve_convex, core.logs))(data, lower, upper, start)
-
-
-@partial(jax.jit, static_argnums=0)
-def priced_s(core: Core, z: FloatLike, data: Data, demands: tuple[StepDemand, ...]) -> list[FloatLike]:
+def priced_s(core: ConvexCore, z: FloatLike, data: Data, demands: tuple[StepDemand, ...]) -> list[FloatLike]:
     """Throttled time per token of every plan of every workload on each design, shape (designs, plans) per workload.
 
     The power limit is the study's, if it has one; a plan that does not fit in memory, or misses the deadline, takes
     forever.
     """
-    power = next((i for i, (metric, _) in enumerate(core.limits) if metric == "power_W"), None)
 
-    def seconds(z_: FloatLike, data_: Data, d: StepDemand, deadline_s: FloatLike) -> FloatLike:
+    def seconds(z_: FloatLike, data_: Data, d: StepDemand, c: Calibration, deadline_s: FloatLike) -> FloatLike:
         x = core.positive(z_)
         chip = with_free(data_.chip, {n: x[n] for n in core.free})
-        step = step_time(d, chip, data_.calibration)
-        energy = energy_J(step_energy(d, step, chip, data_.tech, x["supply_V"], x["die_mm2"]))
-        static = static_W(chip, data_.tech, block_areas(chip, data_.tech), x["supply_V"])
-        limit = data_.limits[power] if power is not None else jnp.asarray(jnp.inf)
         fits = d.memory_B <= data_.usable_frac * chip.hbm_capacity_B * (1 + 1e-9)
-        taken = throttled_s(step.total_s, energy, static, limit, data_.tech)
+        taken = limited_s(d, chip, data_.tech, c, x["supply_V"], x["die_mm2"], core.power_cap_W(data_))
         return jnp.where(fits & (taken <= deadline_s * (1 + 1e-9)), taken / d.tokens, jnp.inf)
 
-    per_plan = jax.vmap(seconds, in_axes=(None, None, 0, None))
-    return [jax.vmap(per_plan)(z, data, d, data.deadline_s[:, w]) for w, d in enumerate(demands)]
+    per_plan = jax.vmap(jax.vmap(seconds, in_axes=(None, None, 0, None, None)))
+    each = zip(demands, data.calibrations, strict=True)
+    return [per_plan(z, data, d, c, data.deadline_s[:, w]) for w, (d, c) in enumerate(each)]
+
+
+def fastest_plans(
+    core: ConvexCore, z: np.ndarray, data: Data, demands: tuple[StepDemand, ...], present: Sequence[Plans], size: int
+) -> list[Plans]:
+    """Fastest plan of every workload on each design; the present one where none fits."""
+    seconds = in_batches(partial(priced_s, core), (z, data, demands), size)
+    return [
+        tuple(int(np.argmin(s[i])) if np.isfinite(s[i]).any() else p[w] for w, s in enumerate(seconds))
+        for i, p in enumerate(present)
+    ]
+
+
+def alternate(
+    start: Sequence[Plans],
+    solve: Callable[[list[int], list[Plans], dict[int, T]], list[T]],
+    price: Callable[[list[T]], list[Plans]],
+    goal: Callable[[T], float],
+) -> list[T]:
+    """Best answer of every problem: solves and pricing of all plans in turn, until no problem sees a new plan.
+
+    Args:
+        start: plans that each problem begins with.
+        solve: answers of problems (by position) under plans, knowing the best answers so far.
+        price: fastest plans at the best answer of every problem.
+        goal: log of what is to be small.
+    """
+    plans, best, tried = list(start), {}, set()
+    for _ in range(MAX_ROUNDS):
+        active = [i for i, p in enumerate(plans) if (i, p) not in tried]
+        if not active:
+            break
+        tried.update((i, plans[i]) for i in active)
+        for i, found in zip(active, solve(active, [plans[i] for i in active], best), strict=True):
+            if i not in best or goal(found) < goal(best[i]) - SAME:
+                best[i] = found
+        plans = price([best[i] for i in range(len(plans))])
+    return [best[i] for i in range(len(plans))]
 
 
 @dataclasses.dataclass
@@ -107,58 +136,39 @@ class Search:
     """Study, lowered."""
     progress: Callable[[str], None] = lambda _: None
     """Told what happens, one line per round."""
-    seen: dict[tuple[int, tuple[int, ...]], Candidate] = dataclasses.field(default_factory=dict)
+    seen: dict[tuple[int, Plans], Candidate] = dataclasses.field(default_factory=dict)
     """Every discrete point solved so far, by choice and plans."""
 
     @cached_property
-    def core(self) -> Core:
+    def core(self) -> ConvexCore:
         """Convex core of the study."""
         return self.space.study.core()
+
+    @property
+    def n_choices(self) -> int:
+        """Number of discrete choices: the size of every batch, so that nothing compiles anew."""
+        return len(self.space.study.choices)
 
     @cached_property
     def box(self) -> tuple[np.ndarray, np.ndarray]:
         """Log bounds of the coordinates."""
         return bounds(self.space)
 
-    @cached_property
-    def demands(self) -> tuple[StepDemand, ...]:
-        """Demands of all plans for every choice: leading axes (choices, plans), one per workload."""
-        return tuple(jax.tree.map(lambda x: x[self.space.array_of_choice], d) for d in self.space.demands)
-
-    def data(self, points: list[tuple[int, ...]]) -> Data:
-        """Coefficients of every choice under the given plans, stacked."""
-        return self.space.batch(range(len(points)), points)
-
-    def solve(self, points: list[tuple[int, ...]]) -> list[Candidate]:
-        """Solve every choice under the given plans; points seen before are not counted again."""
-        n = len(points)
-        lower, upper = (np.broadcast_to(b, (n, b.size)) for b in self.box)
-        batch = jax.tree.map(np.asarray, solve_all(self.core, self.data(points), lower, upper, (lower + upper) / 2))
-        found = [Candidate(i, p, element(batch, i)) for i, p in enumerate(points)]
+    def solve(self, points: Sequence[tuple[int, Plans]]) -> list[Candidate]:
+        """Solve choices under plans."""
+        data = self.space.batch([i for i, _ in points], [p for _, p in points])
+        lower, upper = self.box
+        batch = solve_batch(self.core.model, data, lower, upper, (lower + upper) / 2, size=self.n_choices)
+        found = [Candidate(i, p, element(batch, k)) for k, (i, p) in enumerate(points)]
         self.seen.update({(c.choice_index, c.plan_index): c for c in found})
         return found
 
-    def price(self, candidates: list[Candidate]) -> list[tuple[int, ...]]:
-        """Fastest plan of every workload at each candidate's chip (one candidate per choice, in order)."""
+    def price(self, candidates: list[Candidate]) -> list[Plans]:
+        """Fastest plan of every workload at each candidate's chip."""
+        choices, plans = [c.choice_index for c in candidates], [c.plan_index for c in candidates]
         z = np.stack([c.optimum.z for c in candidates])
-        seconds = priced_s(self.core, z, self.data([c.plan_index for c in candidates]), self.demands)
-        host = [np.asarray(s) for s in seconds]
-        return [
-            tuple(int(np.argmin(s[i])) if np.isfinite(s[i]).any() else c.plan_index[w] for w, s in enumerate(host))
-            for i, c in enumerate(candidates)
-        ]
-
-    def alternate(self, points: list[tuple[int, ...]]) -> None:
-        """Solve and price in turn from `points` until no choice sees a new plan."""
-        for round_ in range(MAX_ROUNDS):
-            found = self.solve(points)
-            feasible = sum(c.log_goal < np.inf for c in found)
-            self.progress(f"round {round_ + 1}: {feasible} of {len(found)} feasible, best {self.best_goal():.4f}")
-            priced = self.price(found)
-            fresh = [(i, p) not in self.seen for i, p in enumerate(priced)]
-            if not any(fresh):
-                return
-            points = [p if new else old for p, new, old in zip(priced, fresh, points, strict=True)]
+        every = self.space.every_plan(choices)
+        return fastest_plans(self.core, z, self.space.batch(choices, plans), every, plans, self.n_choices)
 
     def best_goal(self) -> float:
         """Smallest goal so far, infinite if nothing is feasible."""
@@ -169,22 +179,25 @@ class Search:
 
         Starts from the baseline's best plans; then every plan that won anywhere is tried on every choice.
         """
-        n = len(self.space.study.choices)
-        start = tuple(
-            candidates.index(plan) for candidates, (plan, _) in zip(self.space.plans, self.space.baselines, strict=True)
-        )
-        self.alternate([start] * n)
+        rounds = itertools.count(1)
+
+        def solve(choices: list[int], plans: list[Plans], _: dict[int, Candidate]) -> list[Candidate]:
+            found = self.solve(list(zip(choices, plans, strict=True)))
+            feasible = sum(c.log_goal < np.inf for c in found)
+            self.progress(f"round {next(rounds)}: {feasible} of {len(found)} feasible, best {self.best_goal():.4f}")
+            return found
+
+        alternate([self.space.own_plans] * self.n_choices, solve, self.price, lambda c: c.log_goal)
         winners = {c.plan_index for c in self.leaders()}
-        for plans_ in winners:
-            if any((i, plans_) not in self.seen for i in range(n)):
-                self.solve([plans_] * n)
-        self.progress(f"{len(winners)} plans crossed with {n} choices: best {self.best_goal():.4f}")
+        crossed = [(i, p) for p in winners for i in range(self.n_choices) if (i, p) not in self.seen]
+        if crossed:
+            self.solve(crossed)
+        self.progress(f"{len(winners)} plans crossed with {self.n_choices} choices: best {self.best_goal():.4f}")
         return sorted(self.leaders(), key=lambda c: c.log_goal)
 
     def leaders(self) -> list[Candidate]:
         """Best candidate of every choice so far, in the order of choices."""
-        n = len(self.space.study.choices)
-        groups = [[c for c in self.seen.values() if c.choice_index == i] for i in range(n)]
+        groups = [[c for c in self.seen.values() if c.choice_index == i] for i in range(self.n_choices)]
         return [min(g, key=lambda c: c.log_goal) for g in groups]
 
     @cached_property
@@ -206,18 +219,19 @@ class Search:
         tried as fit in one batch of the search's size, so nothing is compiled anew.
         """
         points = [(c, v) for c in candidates if c.log_goal < np.inf for v in self.neighbours(c)]
-        n = len(self.space.study.choices)
-        found: list[Candidate] = []
-        for begin in range(0, min(len(points), max(n, 2 ** len(self.integer_places))), n):
-            some = points[begin : begin + n]
-            padded = some + [some[0]] * (n - len(some))
-            lower, upper = self.fixed_boxes([values for _, values in padded])
-            start = np.clip(np.stack([c.optimum.z for c, _ in padded]), lower, upper)
-            data = self.space.batch([c.choice_index for c, _ in padded], [c.plan_index for c, _ in padded])
-            solved = jax.tree.map(np.asarray, solve_all(self.core, data, lower, upper, start))
-            found += [dataclasses.replace(c, optimum=element(solved, i)) for i, (c, _) in enumerate(some)]
-        best = min(found, key=lambda c: c.log_goal, default=None)
+        n_batches = math.ceil(max(self.n_choices, 2 ** len(self.integer_places)) / self.n_choices)
+        best = min(self.whole(points[: n_batches * self.n_choices]), key=lambda c: c.log_goal, default=None)
         return best if best is not None and best.log_goal < np.inf else None
+
+    def whole(self, points: list[tuple[Candidate, tuple[float, ...]]]) -> list[Candidate]:
+        """Candidates solved again with their counts held at the given logs."""
+        if not points:
+            return []
+        lower, upper = self.fixed_boxes([values for _, values in points])
+        start = np.clip(np.stack([c.optimum.z for c, _ in points]), lower, upper)
+        data = self.space.batch([c.choice_index for c, _ in points], [c.plan_index for c, _ in points])
+        solved = solve_batch(self.core.model, data, lower, upper, start, size=self.n_choices)
+        return [dataclasses.replace(c, optimum=element(solved, i)) for i, (c, _) in enumerate(points)]
 
     def neighbours(self, candidate: Candidate) -> list[tuple[float, ...]]:
         """Logs of the multiples of the dies on both sides of each count, inside the box; nearest combination first."""

@@ -11,9 +11,10 @@ import numpy as np
 from ..hardware.chip import Chip
 from ..lowering.plan import Plan
 from ..physics.evaluate import Evaluation, Silicon
+from ..study.convex import Kind
 from ..study.design import Choice
+from ..study.metrics import SERVED, mean_speedup
 from ..study.study import Study
-from ..study.terms import SERVED, mean_speedup
 
 
 class Status(enum.Enum):
@@ -29,23 +30,34 @@ class LimitReport:
     """One limit at the design."""
 
     name: str
-    """Metric, with the workload for power."""
+    """Metric, ratio of the technology, or free number."""
     sense: str
     """"at_most" or "at_least"."""
     value: float
-    """Metric of the design, canonical unit."""
+    """Of the design, canonical unit; over workloads, the one nearest to the limit."""
     limit: float
     """What the study asks."""
     price: float
     """d log goal / d log limit at the continuous optimum: negative where loosening an upper limit helps."""
     price_per_unit: float
     """d goal / d limit in the goal's unit per canonical unit of the limit."""
+    kind: Kind = Kind.USER
+    """Who sets it: the user, the technology, or the bound of a free number."""
 
     @property
     def margin(self) -> float:
         """Room left, as a share of the limit; zero when it binds, negative when broken."""
         gap = 1 - self.value / self.limit
         return gap if self.sense == "at_most" else -gap
+
+    @property
+    def binds(self) -> bool:
+        """Whether no room is left that is worth a number."""
+        return self.margin <= TIGHT
+
+
+TIGHT = 1e-4
+"""A limit with a smaller margin binds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,11 +103,13 @@ class Relaxation:
     """The cheapest loosening that makes an infeasible study feasible."""
 
     name: str
-    """Limit to loosen."""
+    """Metric of the limit to loosen."""
     limit: float
     """What the study asks."""
     needed: float
     """What would be enough, together with the other relaxations."""
+    sense: str = "at_most"
+    """"at_most" or "at_least"."""
 
 
 @dataclasses.dataclass(frozen=True)

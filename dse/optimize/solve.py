@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TypeAlias
 
 import jax
 import numpy as np
 
+from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import extreme
 from ..physics.evaluate import Silicon, chip_technology, evaluate_demand, silicon, throttled_step_s
-from ..study.design import INTEGERS, choice_technology, named, template, with_free
+from ..study.convex import ConvexCore, Data, Kind, chip_at
+from ..study.design import INTEGERS, choice_technology, template, with_free
+from ..study.metrics import METRICS, Load, State, mean_speedup, upkeep_of
 from ..study.study import Study
-from ..study.terms import METRICS, Data, State, Work, mean_speedup, upkeep_of
 from ..technology.presets import Technology
+from .batch import in_batches
 from .curvature import curvature_batch
 from .elastic import cheapest_relaxation
 from .search import Candidate, Search
@@ -54,27 +58,39 @@ def solve(study: Study, progress: Callable[[str], None] = lambda _: None, space:
     return report_of(search, best, continuous, candidates[0], alternatives)
 
 
-def unproved_terms(search: Search, data: Data) -> tuple[str, ...]:
+Separate: TypeAlias = Callable[[Mapping[str, FloatLike], Data], tuple[FloatLike, ...]]
+"""Goal and every ratio as outputs of their own, of named positive numbers and coefficients."""
+
+
+def unproved_terms(core: ConvexCore, data: Data, separate: Separate | None = None) -> tuple[str, ...]:
     """Objective and limits that the walker cannot prove log-log convex, each with the operation that breaks it.
 
-    `data` may be batched over choices and plans: the proof then holds for all of them at once.
+    `data` is batched over choices and plans: the proof then holds for all of them at once. `separate` is the core's
+    unless it has another goal.
     """
-    core = search.core
     x = {name: np.asarray(1.0) for name in core.variables()}
-    verdicts = curvature_batch(core.separate, x, data)
-    labels = ("goal", *core.rows())
+    verdicts = curvature_batch(separate or core.separate, x, data)
+    labels = ("goal", *(r.label for r in core.rows()))
     return tuple(f"{label}: {v.reason}" for label, v in zip(labels, verdicts, strict=True) if not v.is_convex)
 
 
 def design_chip(search: Search, candidate: Candidate) -> Chip:
-    """The chip of a candidate, with the names of its choice and the study's power limit as its own."""
-    study = search.space.study
+    """The chip of a candidate, counts whole, with the power that the study allows as its limit.
+
+    A study that does not limit power gives the chip what its hungriest workload draws at the step times of the
+    solution, so that the design as reported is the design as solved.
+    """
+    study, core = search.space.study, search.core
     choice = study.choices[candidate.choice_index]
-    x = dict(zip(search.core.variables(), np.exp(candidate.optimum.z), strict=True))
-    x.update({n: float(round(x[n])) for n in INTEGERS if n in x})
-    chip = with_free(template(choice, study.baseline.chip, study.scaleout_Bps), {n: x[n] for n in search.core.free})
-    limit = next((x.value for x in study.limits if x.metric == "power_W"), float(study.baseline.chip.power_limit_W))
-    return dataclasses.replace(named(chip, choice, f"{study.name}-design"), power_limit_W=limit)
+    x = core.positive(candidate.optimum.z)
+    free = {n: float(round(float(x[n]))) if n in INTEGERS else float(x[n]) for n in core.free}
+    chip = with_free(template(choice, study.baseline.chip, study.scaleout_Bps), free)
+    limit = study.power_cap_W
+    if np.isinf(limit):
+        data = search.space.data(candidate.choice_index, candidate.plan_index)
+        drawn = [float(w.power_W) for w in jax.jit(partial(chip_at, core))(chip, x, data)[0].loads]
+        limit = max(drawn, default=float(chip.power_limit_W))
+    return dataclasses.replace(chip, name=f"{study.name}-design", power_limit_W=limit)
 
 
 def report_of(
@@ -87,11 +103,13 @@ def report_of(
     parts = silicon(chip, tech)
     demands = list(space.data(best.choice_index, best.plan_index).demands)
     workloads = []
-    for w, (name, d) in enumerate(zip(study.workloads, demands, strict=True)):
-        evaluation = jax.jit(evaluate_demand)(d, chip, tech, space.calibration)
+    for w, (name, d, c) in enumerate(zip(study.workloads, demands, space.calibrations, strict=True)):
+        evaluation = jax.jit(evaluate_demand)(d, chip, tech, c)
         before = space.baselines[w][1] * float(d.tokens) / space.n_baseline_tokens[w]
         workloads.append(WorkloadReport(name, space.plans[w][best.plan_index[w]], evaluation, before))
-    unproved = unproved_terms(search, search.data([c.plan_index for c in search.leaders()]))
+    leaders = search.leaders()
+    every = space.batch(range(len(leaders)), [c.plan_index for c in leaders])
+    unproved = unproved_terms(search.core, every)
     gap = float(np.expm1(continuous.optimum.gap))
     certificate = Certificate(
         proved=not unproved,
@@ -128,10 +146,11 @@ def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: T
         return float("nan"), float("nan")
     base = space.study.baseline.chip
     base_tech, ends = chip_technology(base), []
-    for c in (extreme(space.calibration.name, False), space.calibration, extreme(space.calibration.name, True)):
+    for end in (lambda c: extreme(c.name, False), lambda c: c, lambda c: extreme(c.name, True)):
         speedups = []
-        for d, (every, own), (plan, _) in zip(demands, space.lowered, space.baselines, strict=True):
-            mine = own[every.index(plan)]
+        each = zip(demands, space.lowered, space.baselines, space.calibrations, strict=True)
+        for d, (every, own), (plan, _), calibration in each:
+            mine, c = own[every.index(plan)], end(calibration)
             before = throttled_step_s(mine, base, base_tech, c) * float(d.tokens / mine.tokens)
             speedups.append(float(before / throttled_step_s(d, chip, tech, c)))
         ends.append(mean_speedup(space.study.goal, speedups, list(space.traffic_frac)))
@@ -142,14 +161,14 @@ def design_state(
     search: Search, chip: Chip, tech: Technology, parts: Silicon, workloads: tuple[WorkloadReport, ...]
 ) -> State:
     """The rounded design as a point that `METRICS` can read."""
-    works = []
+    loads = []
     sizes = [n for _, n in search.space.study.workloads.values()]
     for w, n, share in zip(workloads, sizes, search.space.traffic_frac, strict=True):
         e = w.evaluation
-        works.append(Work(e.step_s, e.power_W, np.float64(w.baseline_s), e.tokens_per_s * e.step_s / n, share))
+        loads.append(Load(e.step_s, e.power_W, np.float64(w.baseline_s), e.tokens_per_s * e.step_s / n, share))
     economy = search.space.economy(chip.node)
-    upkeeps = upkeep_of(chip, tech, parts.money, parts.die_mm2, economy, search.space.jobs, works)
-    return State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, works, upkeeps)
+    upkeeps = upkeep_of(chip, tech, parts.money, parts.die_mm2, economy, search.space.jobs, loads)
+    return State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, loads, upkeeps)
 
 
 GAP = 1e-5
@@ -172,24 +191,20 @@ def limit_reports(
     """
     core, goal = search.core, float(np.exp(continuous.log_goal))
     state = design_state(search, chip, tech, parts, workloads)
-    rows = list(core.rows())
     multipliers, ratios = continuous.optimum.multipliers, np.exp(best.optimum.limits)
     reports = []
-    for limit in search.space.study.limits:
-        mine = [i for i, r in enumerate(rows) if r == limit.metric or r.startswith(f"{limit.metric}:")]
+    for k, limit in enumerate(search.space.study.limits):
         value = METRICS[limit.metric](state)
-        worst = max(float(v) for v in value) if isinstance(value, list) else float(value)
-        price = float(sum(multipliers[i] for i in mine)) * (-1.0 if limit.sense == "at_most" else 1.0)
-        reports.append(LimitReport(limit.metric, limit.sense, worst, limit.value, price, goal * price / limit.value))
-    for i, row in enumerate(rows):
-        if row in TECHNOLOGY_ROWS:
+        ends = [float(v) for v in value] if isinstance(value, list) else [float(value)]
+        worst = max(ends) if limit.sense == "at_most" else min(ends)
+        price = float(sum(multipliers[i] for i in core.rows_of(k))) * (-1.0 if limit.sense == "at_most" else 1.0)
+        unit = goal * price / limit.value
+        reports.append(LimitReport(limit.metric, limit.sense, worst, limit.value, price, unit, Kind.USER))
+    for i, row in enumerate(core.rows()):
+        if row.kind is Kind.TECHNOLOGY:
             price = -float(multipliers[i])
-            reports.append(LimitReport(row, "at_most", float(ratios[i]), 1.0, price, goal * price))
+            reports.append(LimitReport(row.what, "at_most", float(ratios[i]), 1.0, price, goal * price, row.kind))
     return (*reports, *_bound_reports(search, continuous, goal))
-
-
-TECHNOLOGY_ROWS = ("shoreline", "reticle", "interposer", "stack bandwidth", "stack capacity")
-"""Ratios reported beside the user's limits: what the technology allows, 1 when used up."""
 
 
 def _bound_reports(search: Search, continuous: Candidate, goal: float) -> list[LimitReport]:
@@ -203,7 +218,7 @@ def _bound_reports(search: Search, continuous: Candidate, goal: float) -> list[L
             ("at_most", float(upper[i]), -float(o.upper_multipliers[i])),
         ):
             if abs(price) > SMALLEST_PRICE:
-                out.append(LimitReport(f"{name} (box)", sense, value, bound, price, goal * price / bound))
+                out.append(LimitReport(name, sense, value, bound, price, goal * price / bound, Kind.BOUND))
     return out
 
 
@@ -214,19 +229,18 @@ SMALLEST_PRICE = 1e-4
 def _infeasible(search: Search, candidates: list[Candidate], alternatives: tuple[Alternative, ...]) -> Solution:
     """No design meets all limits: the choice whose limits need the least loosening in all, and which."""
     study, core = search.space.study, search.core
-    user = np.asarray([any(r == m or r.startswith(f"{m}:") for m, _ in core.limits) for r in core.rows()])
+    user = np.asarray([r.kind is Kind.USER for r in core.rows()])
     lower, upper, data = _relaxation_problems(search, candidates)
-    relax = jax.jit(jax.vmap(partial(cheapest_relaxation, core.logs), in_axes=(0, 0, 0, 0, None)))
-    solved = jax.tree.map(np.asarray, relax(data, lower, upper, (lower + upper) / 2, user))
+    relax = jax.jit(jax.vmap(lambda d, low, high: cheapest_relaxation(core.logs, d, low, high, (low + high) / 2, user)))
+    solved = in_batches(relax, (data, lower, upper), len(lower))
     totals = np.where(solved.converged, solved.total, np.inf)
     found = element(solved, int(np.argmin(totals)))
     relaxations = []
-    for limit in study.limits:
-        mine = [i for i, r in enumerate(core.rows()) if r == limit.metric or r.startswith(f"{limit.metric}:")]
-        loosen = float(np.exp(max(found.loosening[i] for i in mine)))
+    for k, limit in enumerate(study.limits):
+        loosen = float(np.exp(max(found.loosening[i] for i in core.rows_of(k))))
         if loosen > 1 + SMALLEST_LOOSENING:
             needed = limit.value * loosen if limit.sense == "at_most" else limit.value / loosen
-            relaxations.append(Relaxation(limit.metric, limit.value, needed))
+            relaxations.append(Relaxation(limit.metric, limit.value, needed, limit.sense))
     return Solution(
         study=study, status=Status.INFEASIBLE, goal=float("inf"), choice=None, chip=None, continuous={}, silicon=None,
         workloads=(), limits=(), certificate=None, alternatives=alternatives, relaxations=tuple(relaxations),
@@ -242,7 +256,7 @@ def _relaxation_problems(search: Search, candidates: list[Candidate]) -> tuple[n
         return lower, upper, search.space.batch([c.choice_index for c, _ in points], [c.plan_index for c, _ in points])
     leaders = search.leaders()
     lower, upper = (np.repeat(b[None], len(leaders), axis=0) for b in search.box)
-    return lower, upper, search.data([c.plan_index for c in leaders])
+    return lower, upper, search.space.batch(range(len(leaders)), [c.plan_index for c in leaders])
 
 
 INTEGER_RELAXATIONS = 4

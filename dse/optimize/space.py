@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from ..core.errors import SpecError
+from ..core.types import unnamed
 from ..economy.job import Economy, Job, job_of
 from ..economy.presets import economy, reliability
 from ..evaluation.assembly import chip_reference, fastest, lowered, plan_steps_s
@@ -25,9 +26,9 @@ from ..lowering.tiling import ArrayShape, array_shape
 from ..physics.calibration import Calibration
 from ..physics.evaluate import chip_technology, evaluate_demand
 from ..physics.money import bond_loss
+from ..study.convex import Data
 from ..study.design import Choice, array_of, choice_technology, template
 from ..study.study import Study
-from ..study.terms import Data
 from ..workload.transformer import Workload
 
 KEPT = 48
@@ -50,14 +51,14 @@ class Space:
     def relative(self, study: Study) -> Space:
         """The space of `study`, which has this one's baseline and workloads: what only they decide is taken over."""
         other = Space(study)
-        for name in ("calibration", "systems", "lowered", "baselines", "plans"):
+        for name in ("calibrations", "systems", "lowered", "baselines", "plans"):
             other.__dict__[name] = getattr(self, name)
         return other
 
     @cached_property
-    def calibration(self) -> Calibration:
-        """Achievable fractions: those of the baseline's family."""
-        return self.study.calibrated()
+    def calibrations(self) -> list[Calibration]:
+        """Achievable fractions of each workload."""
+        return list(self.study.calibrations.values())
 
     @cached_property
     def systems(self) -> list[System]:
@@ -67,19 +68,25 @@ class Space:
     @cached_property
     def lowered(self) -> list[tuple[list[Plan], list[StepDemand]]]:
         """All valid plans of each workload and their demands on the baseline's PE array."""
-        pairs = zip(self.study.workloads.values(), self.systems, strict=True)
-        return [lowered(system, workload, self.calibration) for (workload, _), system in pairs]
+        each = zip(self.study.workloads.values(), self.systems, self.calibrations, strict=True)
+        return [lowered(system, workload, c) for (workload, _), system, c in each]
 
     @cached_property
     def baselines(self) -> list[tuple[Plan, float]]:
         """Best plan and step time of each workload on the baseline chip, under its power limit."""
         chip = self.study.baseline.chip
         tech, found = chip_technology(chip), []
-        for (every, demands), deadline_s in zip(self.lowered, self.study.deadlines_s, strict=True):
-            best = fastest(every, demands, chip, tech, self.calibration, deadline_s)
-            evaluation = jax.jit(evaluate_demand)(demands[best], chip, tech, self.calibration)
+        each = zip(self.lowered, self.calibrations, self.study.deadlines_s, strict=True)
+        for (every, demands), c, deadline_s in each:
+            best = fastest(every, demands, chip, tech, c, deadline_s)
+            evaluation = jax.jit(evaluate_demand)(demands[best], chip, tech, c)
             found.append((every[best], float(evaluation.step_s)))
         return found
+
+    @property
+    def own_plans(self) -> tuple[int, ...]:
+        """The baseline's best plan of each workload, position in `plans`."""
+        return tuple(kept.index(own) for kept, (own, _) in zip(self.plans, self.baselines, strict=True))
 
     @cached_property
     def n_baseline_tokens(self) -> np.ndarray:
@@ -101,7 +108,7 @@ class Space:
             stacked, tech = stack_demands(demands), chip_technology(self.study.baseline.chip)
             winners = {every.index(own), *(every.index(p) for p in self.also[w : w + 1])}
             for chip in self.probes:
-                seconds = np.asarray(plan_steps_s(stacked, chip, tech, self.calibration))
+                seconds = np.asarray(plan_steps_s(stacked, chip, tech, self.calibrations[w]))
                 winners |= {int(i) for i in np.argsort(seconds)[:KEPT] if np.isfinite(seconds[i])}
             kept.append([every[i] for i in sorted(winners)])
         return kept
@@ -140,13 +147,13 @@ class Space:
 
         Collective algorithms are chosen at the baseline's achievable link speeds, a discrete choice.
         """
-        ref = chip_reference(self.study.baseline.chip, self.calibration)
-        return tuple(
-            stack(
-                [stack_demands([asked_demand(workload, p, system, ref, array) for p in kept]) for array in self.arrays]
-            )
-            for (workload, _), system, kept in zip(self.study.workloads.values(), self.systems, self.plans, strict=True)
-        )
+        return tuple(stack(self.on_arrays(w, kept)) for w, kept in enumerate(self.plans))
+
+    def on_arrays(self, w: int, plans: Sequence[Plan]) -> list[StepDemand]:
+        """Stacked demands of some plans of one workload on every PE array."""
+        (workload, _), system = list(self.study.workloads.values())[w], self.systems[w]
+        ref = chip_reference(self.study.baseline.chip, self.calibrations[w])
+        return [stack_demands([asked_demand(workload, p, system, ref, a) for p in plans]) for a in self.arrays]
 
     @cached_property
     def traffic_frac(self) -> np.ndarray:
@@ -168,7 +175,7 @@ class Space:
         return Data(
             chip=template(choice, self.study.baseline.chip, self.study.scaleout_Bps),
             tech=tech,
-            calibration=self.calibration,
+            calibrations=tuple(self.calibrations),
             demands=(),
             baseline_s=np.asarray([seconds for _, seconds in self.baselines]),
             n_chips=np.asarray([float(n) for _, n in self.study.workloads.values()]),
@@ -188,9 +195,7 @@ class Space:
         study, owner, sizes = self.study, self.study.owner, [n for _, n in self.study.workloads.values()]
         if owner is None:
             return None
-        found = economy(study.baseline, node, owner.margin, max(sizes), owner.host)
-        blank = {part: dataclasses.replace(getattr(found, part), name="") for part in ("host", "carbon")}
-        return dataclasses.replace(found, **blank)
+        return economy(study.baseline, node, owner.margin, max(sizes), owner.host)
 
     @property
     def jobs(self) -> tuple[Job, ...]:
@@ -203,6 +208,10 @@ class Space:
                 raise SpecError(f"workloads.{name}: a model in service has no cost per token yet; see `dse portfolio`")
             found.append(job_of(workload, n, reliability()))
         return tuple(found)
+
+    def every_plan(self, choices: Sequence[int]) -> tuple[StepDemand, ...]:
+        """Demands of all kept plans for some choices: leading axes (choices, plans), one per workload."""
+        return tuple(jax.tree.map(lambda x: x[self.array_of_choice[choices]], d) for d in self.demands)
 
     def batch(self, choices: Sequence[int], plan_indices: Sequence[tuple[int, ...]]) -> Data:
         """Coefficients of several choices, each under one plan per workload: leading axis over the pairs."""
@@ -219,8 +228,8 @@ class Space:
 
 
 def stack(items: list[Any]) -> Any:
-    """Records of equal structure as one record with a leading axis."""
-    return jax.tree.map(lambda *xs: np.stack(xs), *items)
+    """Records of equal structure as one record with a leading axis, without their names."""
+    return jax.tree.map(lambda *xs: np.stack(xs), *(unnamed(x) for x in items))
 
 
 def element(batch: Any, i: int) -> Any:

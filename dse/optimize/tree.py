@@ -1,9 +1,9 @@
 """Branch and bound over everything discrete at once: choices, plans and whole numbers of cores and stacks.
 
-A node is one discrete choice, a group of plans per workload and a range of each count. Its convex relaxation (the hull
-of every group, counts continuous) bounds all designs inside from below; pricing all plans at the relaxed chip and
-rounding gives designs from above. A batch of open nodes is solved in one `vmap`. Stopped at any time, the answer is the
-best design so far and a gap that holds for all designs. Read more: [land1960].
+A region is one discrete choice, a group of plans per workload and a range of each count. Its convex relaxation (the
+hull of every group, counts continuous) bounds all designs inside from below; pricing all plans at the relaxed chip and
+rounding gives designs from above. A batch of open regions is solved in one `vmap`. Stopped at any time, the answer is
+the best design so far and a gap that holds for all designs. Read more: [land1960].
 """
 
 from __future__ import annotations
@@ -17,26 +17,30 @@ from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ..lowering.demand import StepDemand
-from ..study.terms import Core, Data
+from ..core.errors import SpecError
+from ..lowering.step_demand import StepDemand
+from ..study.convex import ConvexCore, Data
+from .batch import in_batches, solve_batch
 from .hull import PlanTable, plan_tables
 from .interior import Optimum
-from .search import Batch, Candidate, Search, priced_s, solve_all
+from .search import Candidate, Search, priced_s
 from .space import element
 
 BATCH = 128
-"""Nodes solved at once."""
+"""Regions solved at once."""
 PRICED = 8
-"""Nodes of a batch, those of least bound, at whose chips all plans are priced."""
+"""Regions of a batch, those of least bound, at whose chips all plans are priced."""
 WHOLE = 1e-6
 """Distance to a whole number, or to the hull's step time, that counts as none [relative]."""
 
+AGAINST = 1e-6
+"""Slope of a Lagrangian against the sign of a coefficient that is rounding [log units]."""
+
 
 @dataclasses.dataclass(frozen=True)
-class Node:
+class Region:
     """One box of the discrete space."""
 
     choice: int
@@ -56,9 +60,9 @@ class Progress:
     seconds: float
     """Since it began."""
     n_nodes: int
-    """Nodes solved."""
+    """Regions solved."""
     n_open: int
-    """Nodes that may still hold a better design."""
+    """Regions that may still hold a better design."""
     best: float
     """Goal of the best design so far."""
     bound: float
@@ -90,215 +94,252 @@ class Proof:
 
 
 @partial(jax.jit, static_argnums=0)
-def plan_slopes(core: Core, data: Data, z: Batch, multipliers: Batch) -> tuple[StepDemand, ...]:
+def plan_slopes(core: ConvexCore, data: Data, z: jax.Array, multipliers: jax.Array) -> tuple[StepDemand, ...]:
     """Slope of each Lagrangian by every coefficient of its demands, in the shapes of `data.demands`."""
 
     def lagrangian(demands: tuple[StepDemand, ...], data_: Data, z_: jax.Array, lam: jax.Array) -> jax.Array:
         f, g = core.logs(z_, dataclasses.replace(data_, demands=demands))
         return f + lam @ g
 
-    return jax.vmap(jax.grad(lagrangian))(data.demands, data, jnp.asarray(z), jnp.asarray(multipliers))
+    return jax.vmap(jax.grad(lagrangian))(data.demands, data, z, multipliers)
+
+
+@dataclasses.dataclass
+class Tables:
+    """All plans of a study as rows of coefficients, and the convex problems that they make."""
+
+    search: Search
+    """The study with its convex core."""
+
+    @cached_property
+    def of_workloads(self) -> tuple[PlanTable, ...]:
+        """Plans of each workload."""
+        return plan_tables(self.search.space)
+
+    def arrays(self, choices: list[int]) -> np.ndarray:
+        """Position of the PE array of each choice."""
+        return self.search.space.array_of_choice[np.asarray(choices)]
+
+    def rows(self, points: list[tuple[int, ...]]) -> list[np.ndarray]:
+        """Rows of choices under single plans: each point is a choice and a plan per workload."""
+        arrays = self.arrays([p[0] for p in points])
+        return [t.rows[arrays, [p[1 + w] for p in points]] for w, t in enumerate(self.of_workloads)]
+
+    def data(self, choices: list[int], rows: list[np.ndarray]) -> Data:
+        """Coefficients of choices with given rows of demands, one array of rows per workload."""
+        demands = tuple(t.demands(r) for t, r in zip(self.of_workloads, rows, strict=True))
+        base = jax.tree.map(lambda x: x[np.asarray(choices)], self.search.space.without_plans)
+        return dataclasses.replace(base, demands=demands)
+
+    def solve(self, choices: list[int], rows: list[np.ndarray], lower: np.ndarray, upper: np.ndarray) -> Optimum:
+        """Optima of any number of problems."""
+        data = self.data(choices, rows)
+        return solve_batch(self.search.core.model, data, lower, upper, (lower + upper) / 2, size=BATCH)
+
+    def seconds(self, choices: list[int], rows: list[np.ndarray], z: np.ndarray) -> list[np.ndarray]:
+        """Time per token of every plan of every workload at given designs."""
+        arrays = self.arrays(choices)
+        every = tuple(t.demands(t.rows[arrays]) for t in self.of_workloads)
+        return in_batches(partial(priced_s, self.search.core), (z, self.data(choices, rows), every), PRICED)
+
+    def slopes(self, choices: list[int], rows: list[np.ndarray], optima: Optimum) -> list[np.ndarray]:
+        """Slope of each Lagrangian by the rows: what one unit more of a coefficient costs, at least 0.
+
+        Raises:
+            SpecError: a slope is negative, so a hull bounds nothing: a limit asks for more of what plans spend.
+        """
+        args = (self.data(choices, rows), optima.z, optima.multipliers)
+        found = in_batches(partial(plan_slopes, self.search.core), args, BATCH)
+        slopes = [t.flat(s) * t.signs for t, s in zip(self.of_workloads, found, strict=True)]
+        for slope, row in zip(slopes, rows, strict=True):
+            if np.any(slope * np.abs(row) < -AGAINST):
+                raise SpecError(
+                    "no proof over plans: a limit asks for at least some of what a plan spends (power, cost)"
+                )
+        return slopes
+
+
+@dataclasses.dataclass
+class Incumbent:
+    """The best design so far, counts whole, and how better ones are looked for."""
+
+    tables: Tables
+    """Plans and problems."""
+    best: Candidate | None = None
+    """The design, its plans as positions in the tables."""
+    seen: set[tuple[int, ...]] = dataclasses.field(default_factory=set)
+    """Choices and plans solved already."""
+
+    @property
+    def log_goal(self) -> float:
+        """Log goal of the best design; infinite without one."""
+        return math.inf if self.best is None else self.best.log_goal
+
+    def improve(self, regions: list[Region], rows: list[np.ndarray], optima: Optimum) -> None:
+        """Price all plans at the relaxed chips, solve with the fastest, round: perhaps a better design."""
+        some = regions[:PRICED]
+        choices = [r.choice for r in some]
+        seconds = self.tables.seconds(choices, [r[: len(some)] for r in rows], np.asarray(optima.z[: len(some)]))
+        fresh: dict[tuple[int, ...], None] = {}
+        for i, choice in enumerate(choices):
+            if bool(optima.feasible[i]) and all(np.isfinite(s[i]).any() for s in seconds):
+                fresh[(choice, *(int(np.argmin(s[i])) for s in seconds))] = None
+        points = [p for p in fresh if p not in self.seen]
+        self.seen.update(points)
+        if points:
+            self._round(self._continuous(points))
+
+    def _continuous(self, points: list[tuple[int, ...]]) -> list[Candidate]:
+        """Continuous optima of single plans that could beat the best."""
+        lower, upper = (np.repeat(b[None], len(points), axis=0) for b in self.tables.search.box)
+        solved = self.tables.solve([p[0] for p in points], self.tables.rows(points), lower, upper)
+        found = [Candidate(p[0], p[1:], element(solved, i)) for i, p in enumerate(points)]
+        return [c for c in found if c.log_goal < self.log_goal]
+
+    def _round(self, candidates: list[Candidate]) -> None:
+        """Try the whole numbers around every candidate."""
+        search = self.tables.search
+        tries = [(c, v) for c in candidates for v in search.neighbours(c)]
+        if not tries:
+            return
+        lower, upper = search.fixed_boxes([v for _, v in tries])
+        points = [(c.choice_index, *c.plan_index) for c, _ in tries]
+        solved = self.tables.solve([p[0] for p in points], self.tables.rows(points), lower, upper)
+        for i, (c, _) in enumerate(tries):
+            whole = dataclasses.replace(c, optimum=element(solved, i))
+            if whole.log_goal < self.log_goal:
+                self.best = whole
 
 
 @dataclasses.dataclass
 class Tree:
     """Best-first branch and bound on one study."""
 
-    search: Search
-    """The study with its convex core."""
+    tables: Tables
+    """The study with all its plans."""
     gap: float
     """Relative gap at which to stop."""
     seconds: float
     """Time after which to stop."""
     tell: Callable[[Progress], None] = lambda _: None
     """Told where the search stands after every batch."""
-    open: list[tuple[float, int, Node]] = dataclasses.field(default_factory=list)
-    """Heap of nodes by bound."""
-    best: Candidate | None = None
-    """Best design so far, counts whole."""
+    open: list[tuple[float, int, Region]] = dataclasses.field(default_factory=list)
+    """Heap of regions by bound."""
     closed_bound: float = math.inf
-    """Least bound of the nodes given up because the best design is close enough."""
+    """Least bound of the regions given up because the best design is close enough."""
     log: list[Progress] = dataclasses.field(default_factory=list)
     """Progress after every batch."""
 
-    @cached_property
-    def tables(self) -> tuple[PlanTable, ...]:
-        """All plans of every workload."""
-        return plan_tables(self.search.space)
+    def __post_init__(self) -> None:
+        """Start without a design."""
+        self.incumbent = Incumbent(self.tables)
 
     def run(self) -> Proof:
         """Branch until the gap is closed or time is up."""
-        begin, ties, n_nodes = time.monotonic(), itertools.count(), 0
-        seen: set[tuple[int, ...]] = set()
-        for node in self._roots():
-            heapq.heappush(self.open, (node.bound, next(ties), node))
+        begin, ties, n_regions = time.monotonic(), itertools.count(), 0
+        for region in roots(self.tables):
+            heapq.heappush(self.open, (region.bound, next(ties), region))
         while self.open and (not self.log or time.monotonic() - begin < self.seconds):
             batch = self._pop()
             if not batch:
                 break
-            data, optima = self._relax(batch)
-            n_nodes += len(batch)
-            self._improve(batch, data, optima, seen)
-            for child in self._branch(batch, data, optima):
+            rows, optima = self._relax(batch)
+            n_regions += len(batch)
+            self.incumbent.improve(batch, rows, optima)
+            for child in self._branch(batch, rows, optima):
                 heapq.heappush(self.open, (child.bound, next(ties), child))
-            self.log.append(self._progress(time.monotonic() - begin, n_nodes))
+            best, bound = math.exp(self.incumbent.log_goal), math.exp(self._bound())
+            self.log.append(Progress(time.monotonic() - begin, n_regions, len(self.open), best, bound))
             self.tell(self.log[-1])
-        return Proof(self.best, tuple(self.log), self.tables, self.closes(self._bound()))
-
-    @property
-    def best_log(self) -> float:
-        """Log goal of the best design so far."""
-        return math.inf if self.best is None else self.best.log_goal
+        return Proof(self.incumbent.best, tuple(self.log), self.tables.of_workloads, self.closes(self._bound()))
 
     def closes(self, bound: float) -> bool:
-        """Whether a node of this bound holds nothing better by more than the gap."""
-        return bound >= self.best_log - math.log1p(self.gap)
+        """Whether a region of this bound holds nothing better by more than the gap."""
+        return bound >= self.incumbent.log_goal - math.log1p(self.gap)
 
     def _bound(self) -> float:
         """Log goal that no design can beat."""
-        return min(self.best_log, self.closed_bound, min((b for b, _, _ in self.open), default=math.inf))
+        return min(self.incumbent.log_goal, self.closed_bound, min((b for b, _, _ in self.open), default=math.inf))
 
-    def _progress(self, seconds: float, n_nodes: int) -> Progress:
-        return Progress(seconds, n_nodes, len(self.open), math.exp(self.best_log), math.exp(self._bound()))
-
-    def _roots(self) -> Iterator[Node]:
-        """One node per choice with all its plans and counts."""
-        groups = tuple(np.arange(len(t.plans)) for t in self.tables)
-        for i, choice in enumerate(self.search.space.study.choices):
-            counts = whole_counts(self.search, choice.n_dies)
-            if all(low <= high for low, high in counts):
-                yield Node(i, groups, tuple(counts), -math.inf)
-
-    def _pop(self) -> list[Node]:
-        """The open nodes of least bound, those that cannot hold anything better left out."""
-        batch: list[Node] = []
+    def _pop(self) -> list[Region]:
+        """The open regions of least bound, those that cannot hold anything better left out."""
+        batch: list[Region] = []
         while self.open and len(batch) < BATCH:
-            bound, _, node = heapq.heappop(self.open)
+            bound, _, region = heapq.heappop(self.open)
             if self.closes(bound):
                 self.closed_bound = min(self.closed_bound, bound)
             else:
-                batch.append(node)
+                batch.append(region)
         return batch
 
-    def _boxes(self, nodes: list[Node]) -> tuple[np.ndarray, np.ndarray]:
-        """Log bounds of every node, shape (nodes, n) each."""
-        lower, upper = (np.repeat(b[None], len(nodes), axis=0) for b in self.search.box)
-        for row, node in enumerate(nodes):
-            dies = self.search.space.study.choices[node.choice].n_dies
-            for place, (low, high) in zip(self.search.integer_places, node.counts, strict=True):
-                lower[row, place] = max(lower[row, place], math.log(low * dies))
-                upper[row, place] = min(upper[row, place], math.log(high * dies))
-                if low == high:
-                    lower[row, place] = upper[row, place] = math.log(low * dies)
-        return lower, upper
+    def _relax(self, regions: list[Region]) -> tuple[list[np.ndarray], Optimum]:
+        """Rows of the hulls and optima of the relaxations of all regions."""
+        choices = [r.choice for r in regions]
+        arrays = self.tables.arrays(choices)
+        rows = [t.hulls(arrays, [r.groups[w] for r in regions]) for w, t in enumerate(self.tables.of_workloads)]
+        return rows, self.tables.solve(choices, rows, *boxes(self.tables.search, regions))
 
-    def _data(self, choices: list[int], rows: list[np.ndarray]) -> Data:
-        """Coefficients of choices with given rows of demands, one array of rows per workload."""
-        demands = tuple(t.demands(r) for t, r in zip(self.tables, rows, strict=True))
-        base = jax.tree.map(lambda x: x[np.asarray(choices)], self.search.space.without_plans)
-        return dataclasses.replace(base, demands=demands)
-
-    def _arrays(self, choices: list[int]) -> np.ndarray:
-        return self.search.space.array_of_choice[np.asarray(choices)]
-
-    def _solve(self, choices: list[int], rows: list[np.ndarray], lower: np.ndarray, upper: np.ndarray) -> Optimum:
-        """Optima of any number of problems, in batches of one size so that nothing compiles anew."""
-        parts = []
-        for begin in range(0, len(choices), BATCH):
-            take = np.minimum(np.arange(begin, begin + BATCH), len(choices) - 1)
-            data = self._data([choices[i] for i in take], [r[take] for r in rows])
-            low, high = lower[take], upper[take]
-            parts.append(jax.tree.map(np.asarray, solve_all(self.search.core, data, low, high, (low + high) / 2)))
-        return jax.tree.map(lambda *x: np.concatenate(x)[: len(choices)], *parts)
-
-    def _relax(self, nodes: list[Node]) -> tuple[list[np.ndarray], Optimum]:
-        """Rows of the hulls and optima of the relaxations of all nodes."""
-        choices = [n.choice for n in nodes]
-        arrays = self._arrays(choices)
-        rows = [t.hulls(arrays, [n.groups[w] for n in nodes]) for w, t in enumerate(self.tables)]
-        return rows, self._solve(choices, rows, *self._boxes(nodes))
-
-    def _improve(self, nodes: list[Node], rows: list[np.ndarray], optima: Optimum, seen: set[tuple[int, ...]]) -> None:
-        """Price all plans at the relaxed chips, solve with the fastest, round: perhaps a better design."""
-        fresh: dict[tuple[int, ...], None] = {}
-        take = np.minimum(np.arange(PRICED), len(nodes) - 1)
-        choices = [nodes[i].choice for i in take]
-        data = self._data(choices, [r[take] for r in rows])
-        every = tuple(t.demands(t.rows[self._arrays(choices)]) for t in self.tables)
-        seconds = [np.asarray(s) for s in priced_s(self.search.core, optima.z[take], data, every)]
-        for i, node in enumerate(nodes[:PRICED]):
-            if bool(optima.feasible[i]) and all(np.isfinite(s[i]).any() for s in seconds):
-                fresh[(node.choice, *(int(np.argmin(s[i])) for s in seconds))] = None
-        points = [p for p in fresh if p not in seen]
-        seen.update(points)
-        if points:
-            self._round(self._candidates(points))
-
-    def _rows(self, points: list[tuple[int, ...]]) -> list[np.ndarray]:
-        arrays = self._arrays([p[0] for p in points])
-        return [t.rows[arrays, [p[1 + w] for p in points]] for w, t in enumerate(self.tables)]
-
-    def _candidates(self, points: list[tuple[int, ...]]) -> list[Candidate]:
-        """Continuous optima of single plans that could beat the best."""
-        lower, upper = (np.repeat(b[None], len(points), axis=0) for b in self.search.box)
-        solved = self._solve([p[0] for p in points], self._rows(points), lower, upper)
-        found = [Candidate(p[0], p[1:], element(solved, i)) for i, p in enumerate(points)]
-        return [c for c in found if c.log_goal < self.best_log]
-
-    def _round(self, candidates: list[Candidate]) -> None:
-        """Try the whole numbers around every candidate."""
-        tries = [(c, v) for c in candidates for v in self.search.neighbours(c)]
-        if not tries:
-            return
-        lower, upper = self.search.fixed_boxes([v for _, v in tries])
-        points = [(c.choice_index, *c.plan_index) for c, _ in tries]
-        solved = self._solve([p[0] for p in points], self._rows(points), lower, upper)
-        for i, (c, _) in enumerate(tries):
-            whole = dataclasses.replace(c, optimum=element(solved, i))
-            if whole.log_goal < self.best_log:
-                self.best = whole
-
-    def _branch(self, nodes: list[Node], rows: list[np.ndarray], optima: Optimum) -> Iterator[Node]:
-        """Children of every node that may hold something better."""
-        take = np.minimum(np.arange(BATCH), len(nodes) - 1)
-        data = self._data([nodes[i].choice for i in take], [r[take] for r in rows])
-        slopes = plan_slopes(self.search.core, data, optima.z[take], optima.multipliers[take])
-        flat = [t.flat(s) * t.signs for t, s in zip(self.tables, slopes, strict=True)]
-        for i, node in enumerate(nodes):
+    def _branch(self, regions: list[Region], rows: list[np.ndarray], optima: Optimum) -> Iterator[Region]:
+        """Children of every region that may hold something better."""
+        choices = [r.choice for r in regions]
+        arrays, slopes = self.tables.arrays(choices), self.tables.slopes(choices, rows, optima)
+        for i, region in enumerate(regions):
             if float(optima.violation_bound[i]) > 0.0:
                 continue
-            bound = float(np.fmax(node.bound, optima.lower_bound[i]))
+            bound = float(np.fmax(region.bound, optima.lower_bound[i]))
             if self.closes(bound):
                 self.closed_bound = min(self.closed_bound, bound)
                 continue
-            array = int(self._arrays([node.choice])[0])
             costs = [
-                leaf_costs(t, (t.rows[array, g] - rows[w][i]) * flat[w][i])
-                for w, (t, g) in enumerate(zip(self.tables, node.groups, strict=True))
+                leaf_costs(t, (t.rows[arrays[i], g] - rows[w][i]) * slopes[w][i])
+                for w, (t, g) in enumerate(zip(self.tables.of_workloads, region.groups, strict=True))
             ]
-            yield from self._children(dataclasses.replace(node, bound=bound), np.asarray(optima.z[i]), costs)
+            yield from self._children(dataclasses.replace(region, bound=bound), np.asarray(optima.z[i]), costs)
 
-    def _children(self, node: Node, z: np.ndarray, costs: list[np.ndarray]) -> Iterator[Node]:
-        """Two halves of a node: of the group of plans whose hull undercuts them most, else of a broken count."""
+    def _children(self, region: Region, z: np.ndarray, costs: list[np.ndarray]) -> Iterator[Region]:
+        """Two halves of a region: of the group of plans whose hull undercuts them most, else of a broken count."""
+        search = self.tables.search
         missing = [float(c.sum(axis=1).min()) if len(c) > 1 else 0.0 for c in costs]
         w = int(np.argmax(missing))
-        dies = self.search.space.study.choices[node.choice].n_dies
-        values = [math.exp(float(z[place])) / dies for place in self.search.integer_places]
+        dies = search.space.study.choices[region.choice].n_dies
+        values = [math.exp(float(z[place])) / dies for place in search.integer_places]
         broken = [abs(v - round(v)) / v for v in values]
         if missing[w] <= max(WHOLE, 0.1 * math.log1p(self.gap)) and max(broken, default=0.0) > WHOLE:
             k = int(np.argmax(broken))
-            low, high = node.counts[k]
+            low, high = region.counts[k]
             cut = min(max(math.floor(values[k]), low), high - 1)
             for part in ((low, cut), (cut + 1, high)):
-                counts = tuple(part if j == k else c for j, c in enumerate(node.counts))
-                yield dataclasses.replace(node, counts=counts)
-        elif max(len(g) for g in node.groups) > 1:
+                counts = tuple(part if j == k else c for j, c in enumerate(region.counts))
+                yield dataclasses.replace(region, counts=counts)
+        elif max(len(g) for g in region.groups) > 1:
             w = w if len(costs[w]) > 1 else int(np.argmax([len(c) for c in costs]))
             for half in halves(costs[w]):
-                groups = tuple(g[half] if j == w else g for j, g in enumerate(node.groups))
-                yield dataclasses.replace(node, groups=groups)
+                groups = tuple(g[half] if j == w else g for j, g in enumerate(region.groups))
+                yield dataclasses.replace(region, groups=groups)
         else:
-            self.closed_bound = min(self.closed_bound, node.bound)
+            self.closed_bound = min(self.closed_bound, region.bound)
+
+
+def roots(tables: Tables) -> Iterator[Region]:
+    """One region per choice with all its plans and counts."""
+    groups = tuple(np.arange(len(t.plans)) for t in tables.of_workloads)
+    for i, choice in enumerate(tables.search.space.study.choices):
+        counts = whole_counts(tables.search, choice.n_dies)
+        if all(low <= high for low, high in counts):
+            yield Region(i, groups, tuple(counts), -math.inf)
+
+
+def boxes(search: Search, regions: list[Region]) -> tuple[np.ndarray, np.ndarray]:
+    """Log bounds of every region, shape (regions, n) each."""
+    lower, upper = (np.repeat(b[None], len(regions), axis=0) for b in search.box)
+    for row, region in enumerate(regions):
+        dies = search.space.study.choices[region.choice].n_dies
+        for place, (low, high) in zip(search.integer_places, region.counts, strict=True):
+            lower[row, place] = max(lower[row, place], math.log(low * dies))
+            upper[row, place] = min(upper[row, place], math.log(high * dies))
+            if low == high:
+                lower[row, place] = upper[row, place] = math.log(low * dies)
+    return lower, upper
 
 
 def whole_counts(search: Search, n_dies: int) -> list[tuple[int, int]]:

@@ -15,7 +15,8 @@ from ..core.provenance import Receipts, Sourced, load_receipts, number, worst_fi
 from ..core.types import Scalar, as_float
 from ..hardware.presets import chip_names
 from ..lowering.collective import Reference
-from ..workload.transformer import Training, Workload
+from ..lowering.served import Asked
+from ..workload.transformer import Training
 from .pooled import ALONE, STEPS, Kin, effects, receipts
 
 _DATA = Path(__file__).parent / "data"
@@ -176,8 +177,11 @@ def default_calibration(chip_name: str, stack: str = "") -> Calibration:
     return calibration(fit_name(chip_name, stack or usual_stack(chip_name, serves=False)))
 
 
-def workload_calibration(chip_name: str, workload: Workload) -> Calibration:
-    """The calibration of the usual stack for what a workload does: one that trains, or one that serves."""
+def calibration_for(chip_name: str, workload: Asked) -> Calibration:
+    """The one rule: a chip that trains takes its usual training stack, a chip that serves its usual serving stack.
+
+    What a user names, or a measurement says it ran on, takes precedence and is no matter of this rule.
+    """
     return default_calibration(chip_name, usual_stack(chip_name, serves=not isinstance(workload, Training)))
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
+from ..lowering.headroom import usable_B
 from ..lowering.step_demand import StepDemand
 from ..technology.presets import Technology, technology
 from .area import Area, block_areas, die_area_mm2, interposer_mm2
@@ -68,11 +69,32 @@ def silicon(chip: Chip, tech: Technology) -> Silicon:
     )
 
 
+def full_speed(
+    d: StepDemand, chip: Chip, tech: Technology, c: Calibration, volt: FloatLike, die_mm2: FloatLike
+) -> tuple[Step, Energy]:  # fmt: skip
+    """Times and dynamic energy of `d` on a chip of given supply and die, whatever power that takes: posynomials."""
+    step = step_time(d, chip, c)
+    return step, step_energy(d, step, chip, tech, volt, die_mm2)
+
+
+def limited_s(
+    d: StepDemand, chip: Chip, tech: Technology, c: Calibration, volt: FloatLike, die_mm2: FloatLike, limit_W: FloatLike
+) -> FloatLike:
+    """Step time of `d` on a chip of given supply and die that may draw `limit_W` [s]."""
+    step, energy = full_speed(d, chip, tech, c, volt, die_mm2)
+    static = static_W(chip, tech, block_areas(chip, tech), volt)
+    return throttled_s(step.total_s, energy_J(energy), static, limit_W, tech)
+
+
+def fits_memory(d: StepDemand, chip: Chip) -> FloatLike:
+    """Whether what `d` keeps in HBM leaves the room that a runtime needs."""
+    return d.memory_B <= usable_B(chip)
+
+
 def evaluate_demand(d: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> Evaluation:
     """`d` on `chip`: pure, differentiable and ready for `jax.vmap` over demands, chips or both."""
     s = silicon(chip, tech)
-    step = step_time(d, chip, c)
-    energy = step_energy(d, step, chip, tech, s.supply_V, s.die_mm2)
+    step, energy = full_speed(d, chip, tech, c, s.supply_V, s.die_mm2)
     dynamic = energy_J(energy)
     seconds = throttled_s(step.total_s, dynamic, s.static_W, chip.power_limit_W, tech)
     t = chip.core.tensor

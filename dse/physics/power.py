@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
+from ..lowering.tiling import cycle_sram_B
 from ..technology.node import PRECISION_BITS, Node
 from ..technology.presets import Technology
 from .area import Area, total_area_mm2
@@ -80,7 +81,7 @@ def step_energy(d: StepDemand, step: Step, chip: Chip, tech: Technology, volt: F
     with l the mean distance across the die, a fixed fraction of its side.
 
     Source: form of [kandiah2021accelwattch]; per-operation energies of [jouppi2021ten] scaled by node.
-    Assumes: padding burns nothing, all bytes cross the die once.
+    Assumes: padding burns nothing, all bytes cross the die once, every kind of traffic costs the same per byte.
 
     Args:
         d: demand of the step.
@@ -97,10 +98,9 @@ def step_energy(d: StepDemand, step: Step, chip: Chip, tech: Technology, volt: F
     scale = jnp.square(volt / node.nominal_V)
     n_vector = d.n_micro * jnp.sum(d.ops.runs * d.ops.vector_elements)
     distance = tech.package.noc_reach_frac * jnp.sqrt(die_mm2)
-    up = d.n_micro * (d.tensor.sent_B + d.pipeline.sent_B) + d.data.sent_B
-    out = d.n_micro * (d.tensor.out_B + d.pipeline.out_B) + d.data.out_B
+    sent = sum((n * (t.sent_B + t.out_B) for n, t in d.traffics.values()), start=jnp.zeros(()))
     # a chip pays for one end of what it sends and one end of what it receives; energies count both ends
-    link = (up + out) * tech.link.energy_J_per_B + crossing_B(step.hbm_B, chip) * tech.die_to_die.energy_J_per_B
+    link = sent * tech.link.energy_J_per_B + crossing_B(step.hbm_B, chip) * tech.die_to_die.energy_J_per_B
     return Energy(
         tensor_J=d.n_micro * jnp.sum(d.macs * node.mac_energy_J.stack()) * scale,
         sram_J=d.n_micro * d.sram_B * node.sram_energy_J_per_B * scale,
@@ -112,7 +112,7 @@ def step_energy(d: StepDemand, step: Step, chip: Chip, tech: Technology, volt: F
 
 
 def crossing_B(hbm_B: FloatLike, chip: Chip) -> FloatLike:
-    """Bytes that cross between dies when memory is spread evenly: (n - 1)/n of the traffic."""
+    """Bytes, or bytes per second, that cross between dies when memory is spread evenly: (n - 1)/n of the traffic."""
     return hbm_B * foreign_frac(chip.n_dies)
 
 
@@ -180,7 +180,7 @@ def full_load_power_W(
     node, t = tech.node, chip.core.tensor
     scale = jnp.square(volt / node.nominal_V)
     array_rate = chip.n_cores * chip.clock_Hz
-    width = t.rows * t.macs_per_cycle.of(precision) * PRECISION_BITS[precision] / 8.0 + t.cols * 8.0
+    width = cycle_sram_B(t.rows, t.cols, t.macs_per_cycle.of(precision), PRECISION_BITS[precision])
     macs = array_rate * t.rows * t.cols * t.macs_per_cycle.of(precision)
     lanes = array_rate * chip.core.vector_lanes * chip.core.vector_clock_frac
     distance = tech.package.noc_reach_frac * jnp.sqrt(die_mm2)

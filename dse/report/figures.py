@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,13 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from ..core.text import digits
-from ..evaluation.assembly import evaluate
-from ..evaluation.breakdown import Operator, operators
+from ..evaluation.breakdown import Operator
+from ..explore.designed import Cloud, chip_silicon, clouds, full_load_W, phases
 from ..hardware.chip import Chip, peak_FLOPps
 from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import chip_receipts
 from ..optimize.solution import Solution
-from ..physics.evaluate import chip_technology, silicon
-from ..physics.power import full_load_power_W
 from ..study.study import Study
-from ..workload.requests import Requests
-from ..workload.transformer import Workload
 from .style import BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
 
 FAMILY = ("trainium1", "trainium2", "trainium3")
@@ -64,14 +59,9 @@ def write_figures(s: Solution, folder: Path) -> list[Path]:
     return paths
 
 
-def phases(s: Solution) -> dict[str, tuple[Workload, int]]:
-    """Workloads that are one phase of a model, with operators of their own to draw."""
-    return {n: (w, chips) for n, (w, chips) in s.study.workloads.items() if not isinstance(w, Requests)}
-
-
 def area_parts(chip: Chip, package: str) -> dict[str, float]:
     """Silicon of all dies by block [mm2]."""
-    parts = silicon(chip, chip_technology(chip, package))
+    parts = chip_silicon(chip, package)
     found: dict[str, float] = {}
     for name, block in AREA_BLOCKS.items():
         found[block] = found.get(block, 0.0) + float(getattr(parts.area, name))
@@ -81,10 +71,7 @@ def area_parts(chip: Chip, package: str) -> dict[str, float]:
 
 def power_parts(chip: Chip, package: str, precision: str) -> dict[str, float]:
     """Power by block with everything at full rate [W]."""
-    tech = chip_technology(chip, package)
-    parts = silicon(chip, tech)
-    watts = full_load_power_W(chip, tech, precision, parts.area, parts.die_mm2, parts.supply_V)
-    return {POWER_BLOCKS[name]: float(w) for name, w in watts.items()}
+    return {POWER_BLOCKS[name]: watts for name, watts in full_load_W(chip, package, precision).items()}
 
 
 def area_power_figure(design: Chip, study: Study) -> Figure:
@@ -155,31 +142,6 @@ def block_handles(shown: set[str]) -> list[Patch | Line2D]:
     tdp = Line2D([], [], marker="D", markerfacecolor="white", label="TDP (third-party estimate)", **look)
     limit = Line2D([], [], marker="|", markersize=11, markeredgewidth=2, label="power limit of the study", **look)
     return [*patches, tdp, limit]
-
-
-@dataclasses.dataclass(frozen=True)
-class Cloud:
-    """Operators of one workload on one chip."""
-
-    chip: Chip
-    """Where they run."""
-    operators: tuple[Operator, ...]
-    """Those with matrix products, longest first."""
-
-
-def clouds(s: Solution, name: str) -> tuple[Cloud, Cloud]:
-    """Operators of a workload on the baseline, under its own best plan, and on the design."""
-    assert s.chip is not None
-    report = next(w for w in s.workloads if w.name == name)
-    workload, n_chips = phases(s)[name]
-    before = s.study.at_size(n_chips)
-    after = dataclasses.replace(before, chip=s.chip)
-    c = s.study.calibrated()
-    plan, evaluation = evaluate(before, workload, calibration=c)
-    old = operators(before, workload, plan, evaluation, c)
-    new = operators(after, workload, report.plan, report.evaluation, c)
-    old, new = (tuple(o for o in ops if o.run_FLOP > 0) for ops in (old, new))
-    return Cloud(before.chip, old), Cloud(s.chip, new)
 
 
 def roofline_figure(s: Solution) -> Figure:

@@ -10,16 +10,16 @@ from matplotlib.figure import Figure
 
 from ..core.provenance import number
 from ..core.text import digits, percent
+from ..economy.bill import ChipCost
 from ..economy.comparison import SEQUENCE
 from ..economy.fleet_run import goodput_by_size
 from ..economy.job import job_of
 from ..economy.ownership import HOUR_s, owning_USD
-from ..economy.owning import Purchase, capital_parts
-from ..economy.presets import observed, reliability, rents
+from ..economy.presets import observed, reliability
 from ..hardware.presets import system as preset_system
 from ..workload.presets import model as preset_model
 from ..workload.transformer import Training
-from .fleet_tables import DAY_s, bought
+from .fleet_tables import DAY_s
 from .screen import product
 from .style import BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
 
@@ -43,9 +43,9 @@ OWN_SPARES = 1000.0
 """Chips from which goodput per chip held is drawn; smaller clusters would share spares."""
 
 
-def waterfall_figure(chip_name: str, p: Purchase) -> Figure:
+def waterfall_figure(c: ChipCost) -> Figure:
     """Capital of one chip in its rack, part by part."""
-    parts, total = capital_parts(p), float(p.capital_USD)
+    parts, total = c.capital_parts_USD, float(c.purchase.capital_USD)
     figure, ax = plt.subplots(figsize=(8.0, 4.2))
     at = 0.0
     for row, (name, value) in enumerate(parts.items()):
@@ -61,7 +61,7 @@ def waterfall_figure(chip_name: str, p: Purchase) -> Figure:
     ax.set_yticks(range(n + 1), [*parts, "capital"])
     ax.tick_params(axis="y", length=0)
     ax.set(ylim=(n + 0.6, -0.6), xlim=(0, 1.14 * total), xlabel="USD per chip, modelled")
-    ax.set_title(f"{product(chip_name)} in its rack: what it costs its owner")
+    ax.set_title(f"{product(c.chip_name)} in its rack: what it costs its owner")
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     ax.grid(axis="x")
     return figure
@@ -94,20 +94,21 @@ def goodput_figure() -> Figure:
     return figure
 
 
-def break_even_figure(chip_name: str, p: Purchase) -> Figure:
+def break_even_figure(c: ChipCost) -> Figure:
     """Dollars spent on one chip against days of use: bought, and rented under every public contract."""
+    p = c.purchase
     figure, ax = plt.subplots(figsize=(7.0, 4.2))
     days = np.linspace(0, 5 * 365, 200)
     bought_USD = np.asarray([float(owning_USD(p.capital_USD, p.rate, p.capital_USD * 0 + d * DAY_s)) for d in days])
     ax.plot(days / 365, bought_USD, color=DESIGN, linewidth=2, label="bought, and kept running")
     top = 1.8 * bought_USD[-1]
-    for style, (kind, fact) in zip(("-", "--", ":", "-."), rents(chip_name).items(), strict=False):
+    for style, (kind, fact) in zip(("-", "--", ":", "-."), c.rents.items(), strict=False):
         spent = days * DAY_s / HOUR_s * float(fact.value)
         words = f"rented, {kind.replace('_', ' ')}: {digits(float(fact.value))} USD/h"
         ax.plot(days / 365, np.where(spent < top, spent, np.nan), color=BLOCKS["HBM"], linestyle=style, label=words)
         _mark_crossing(ax, days / 365, bought_USD, spent, above=style == "-")
     ax.set(xlim=(0, 5), ylim=(0, top), xlabel="years of use, all hours paid", ylabel="USD per chip")
-    ax.set_title(f"{product(chip_name)}: rent or buy")
+    ax.set_title(f"{product(c.chip_name)}: rent or buy")
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     ax.grid()
     ax.legend(loc="lower right")
@@ -125,13 +126,12 @@ def _mark_crossing(ax: Axes, years: np.ndarray, bought_USD: np.ndarray, spent: n
         ax.annotate(f"{digits(x, 2)} y", place, offset, textcoords="offset points", ha=side, fontsize=9)
 
 
-def write_cost_figures(chip_name: str, folder: Path) -> list[Path]:
-    """Waterfall, and renting against buying where a rent is published."""
-    _, p = bought(chip_name)
+def write_cost_figures(c: ChipCost, folder: Path) -> list[Path]:
+    """Waterfall, and renting against buying where a rent is known."""
     with plt.rc_context(STYLE):
-        paths = save(waterfall_figure(chip_name, p), folder, "waterfall")
-        if rents(chip_name):
-            paths += save(break_even_figure(chip_name, p), folder, "break_even")
+        paths = save(waterfall_figure(c), folder, "waterfall")
+        if c.rents:
+            paths += save(break_even_figure(c), folder, "break_even")
     return paths
 
 

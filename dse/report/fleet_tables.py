@@ -10,24 +10,16 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.text import digits, in_unit, percent, times
-from ..economy.bill import bill, bill_names, counts_loss, published, wafer
-from ..economy.bill import product as bill_product
+from ..economy.bill import ChipCost
 from ..economy.comparison import Answer, claimed_frac
 from ..economy.fleet_run import Run
-from ..economy.knobs import band, turned_alone
-from ..economy.ownership import HOUR_s, break_even_s
-from ..economy.owning import Deal, Purchase, capital_parts, deal, hour_USD, published_die, purchase
-from ..economy.presets import rents
-from ..hardware.presets import default_system
-from ..hardware.presets import system as preset_system
-from ..physics.money import Money
+from ..economy.ownership import HOUR_s
+from ..economy.owning import Purchase, published_die
 from .tables import beside, table
 
 DAY_s = 24 * HOUR_s
 SHOWN_KNOBS, WRITTEN_KNOBS = 3, 10
 """Facts named per answer on screen and in JSON."""
-BILL_PARTS = {"dies": "dies_USD", "hbm": "hbm_USD", "package": "package_USD", "test": "test_USD", "loss": "loss_USD"}
-"""Published line to part of `Money`."""
 
 
 def dollars(value: float) -> str:
@@ -37,33 +29,13 @@ def dollars(value: float) -> str:
     return f"{digits(value / 1e6)} M USD" if abs(value) >= 1e6 else f"{digits(value)} USD"
 
 
-def bought(chip_name: str) -> tuple[Deal, Purchase]:
-    """A chip as its owner gets it."""
-    d = deal(preset_system(default_system(chip_name)))
-    return d, purchase(d)
-
-
-def hour_parts(p: Purchase) -> dict[str, float]:
-    """What one chip costs per hour, by part [USD]."""
-    return {k.removesuffix("_USD_per_s"): float(v) * HOUR_s for k, v in p.rate.__dict__.items()}
-
-
-def break_evens(chip_name: str, p: Purchase) -> dict[str, float]:
-    """Days of use after which buying has cost less than renting, by kind of contract."""
-    found = {}
-    for kind, fact in rents(chip_name).items():
-        found[kind] = float(break_even_s(p.capital_USD, p.rate, p.capital_USD * 0 + float(fact.value) / HOUR_s)) / DAY_s
-    return found
-
-
-def cost_view(chip_name: str, width: int) -> RenderableType:
+def cost_view(c: ChipCost, width: int) -> RenderableType:
     """What a chip costs in its rack, per hour, to rent, and in carbon."""
-    d, p = bought(chip_name)
-    hour = hour_USD(d)
-    low, high = band(hour, turned_alone(hour_USD, d))
+    d = c.deal
+    low, high = c.hour_range_USD
     head = (
-        f"{chip_name}: {dollars(float(p.capital_USD))} in its rack, "
-        f"{digits(hour)} USD per chip-hour to own ({digits(low)} to {digits(high)})"
+        f"{c.chip_name}: {dollars(float(c.purchase.capital_USD))} in its rack, "
+        f"{digits(c.hour_USD)} USD per chip-hour to own ({digits(low)} to {digits(high)})"
     )
     known = published_die(d.chip)
     die = "modelled" if known is None else "outside estimate" if known.kind == "estimate" else "published"
@@ -72,35 +44,33 @@ def cost_view(chip_name: str, width: int) -> RenderableType:
         f"host {d.economy.host.name}; {percent(float(d.economy.ownership.average_power_frac))} of "
         f"{in_unit(float(d.chip.power_limit_W), 'W')} on average"
     )
-    left, right = capital_table(p), Group(hour_table(chip_name, p), "", carbon_table(p))
+    left, right = capital_table(c), Group(hour_table(c), "", carbon_table(c.purchase))
     parts: list[RenderableType] = [Text(head, style="bold"), Text(basis, style="dim"), "", beside(left, right, width)]
-    if chip_name in bill_names():
-        parts += ["", bill_table(chip_name)]
-    return Group(*parts)
+    return Group(*parts, *(["", bill_table(c)] if c.bill else []))
 
 
-def capital_table(p: Purchase) -> Table:
+def capital_table(c: ChipCost) -> Table:
     """Capital by part, adding up to the last row."""
-    t, total = table("a chip in its rack", "USD", "share"), float(p.capital_USD)
-    for name, value in capital_parts(p).items():
+    t, total = table("a chip in its rack", "USD", "share"), float(c.purchase.capital_USD)
+    for name, value in c.capital_parts_USD.items():
         t.add_row(name, digits(value), percent(value / total))
     t.add_section()
     t.add_row("capital", digits(total, 4), "100 %")
     return t
 
 
-def hour_table(chip_name: str, p: Purchase) -> Table:
+def hour_table(c: ChipCost) -> Table:
     """Cost per hour by part, and what the market asks."""
     t = table("one chip-hour", "USD", "bought after")
-    for name, value in hour_parts(p).items():
+    for name, value in c.hour_parts_USD.items():
         t.add_row(name, digits(value), "")
     t.add_section()
-    t.add_row("owned", digits(sum(hour_parts(p).values())), "")
-    days = break_evens(chip_name, p)
-    for kind, fact in rents(chip_name).items():
-        after = f"{digits(days[kind])} days" if math.isfinite(days[kind]) else "never"
+    t.add_row("owned", digits(c.hour_USD), "")
+    for kind, fact in c.rents.items():
+        days = c.break_even_s[kind] / DAY_s
+        after = f"{digits(days)} days" if math.isfinite(days) else "never"
         t.add_row(f"rented, {kind.replace('_', ' ')}", digits(float(fact.value)), after)
-    if not rents(chip_name):
+    if not c.rents:
         t.add_row("rented", "no public price", "")
     return t
 
@@ -115,54 +85,40 @@ def carbon_table(p: Purchase) -> Table:
     return t
 
 
-def bill_rows(chip_name: str) -> list[tuple[str, float, float, Any]]:
-    """Lines of a product's package: name, with spare blocks sold, without, and what was published."""
-    with_, without = (bill(bill_product(chip_name), wafer(), harvest) for harvest in (True, False))
-    lines, counted = published(chip_name), counts_loss(chip_name)
-    rows = [(n, float(getattr(with_, f)), float(getattr(without, f)), lines.get(n)) for n, f in BILL_PARTS.items()]
-    shown = [r for r in rows if r[0] != "loss" or counted]
-    return [*shown, ("total", _total(with_, counted), _total(without, counted), lines.get("total"))]
-
-
-def _total(m: Money, counted: bool) -> float:
-    return sum(float(getattr(m, f)) for n, f in BILL_PARTS.items() if n != "loss" or counted)
-
-
-def bill_table(chip_name: str) -> Table:
+def bill_table(c: ChipCost) -> Table:
     """A product's bill of materials beside the published one."""
     t = table("the package, with the published die", "spare blocks sold", "none sold", "published", "range")
-    for name, with_, without, fact in bill_rows(chip_name):
-        said = digits(float(fact.value)) if fact else "-"
-        span = f"{digits(fact.low)} to {digits(fact.high)}" if fact and fact.low < fact.high else ""
-        t.add_row(name, digits(with_), digits(without), said, span)
+    for x in c.bill:
+        said = digits(float(x.published.value)) if x.published else "-"
+        span = f"{digits(x.published.low)} to {digits(x.published.high)}" if x.published else ""
+        unsure = x.published is not None and x.published.low < x.published.high
+        t.add_row(x.part, digits(x.harvested_USD), digits(x.whole_USD), said, span if unsure else "")
     return t
 
 
-def cost_json(chip_name: str) -> dict[str, Any]:
+def cost_json(c: ChipCost) -> dict[str, Any]:
     """What a chip costs, for machines: USD, kg, days."""
-    d, p = bought(chip_name)
-    rows = bill_rows(chip_name) if chip_name in bill_names() else []
     return {
-        "chip": chip_name,
-        "die_mm2": float(d.die_mm2),
-        "die_is_modelled": published_die(d.chip) is None,
-        "host": d.economy.host.name,
-        "capital_USD": capital_parts(p),
-        "capital_total_USD": float(p.capital_USD),
-        "chip_hour_USD": hour_parts(p),
-        "chip_hour_total_USD": hour_USD(d),
-        "chip_hour_range_USD": list(band(hour_USD(d), turned_alone(hour_USD, d))),
-        "rent_USD_per_h": {k: float(f.value) for k, f in rents(chip_name).items()},
-        "break_even_days": break_evens(chip_name, p),
-        "embodied_kg": {k: float(v) for k, v in p.owned.embodied.__dict__.items()},
+        "chip": c.chip_name,
+        "die_mm2": float(c.deal.die_mm2),
+        "die_is_modelled": published_die(c.deal.chip) is None,
+        "host": c.deal.economy.host.name,
+        "capital_USD": c.capital_parts_USD,
+        "capital_total_USD": float(c.purchase.capital_USD),
+        "chip_hour_USD": c.hour_parts_USD,
+        "chip_hour_total_USD": c.hour_USD,
+        "chip_hour_range_USD": list(c.hour_range_USD),
+        "rent_USD_per_h": {k: float(f.value) for k, f in c.rents.items()},
+        "break_even_days": {k: s / DAY_s for k, s in c.break_even_s.items()},
+        "embodied_kg": {k: float(v) for k, v in c.purchase.owned.embodied.__dict__.items()},
         "bill_of_materials_USD": [
             {
-                "part": n,
-                "harvested": w,
-                "not_harvested": o,
-                "published": None if f is None else [f.low, f.value, f.high],
+                "part": x.part,
+                "harvested": x.harvested_USD,
+                "not_harvested": x.whole_USD,
+                "published": None if x.published is None else [x.published.low, x.published.value, x.published.high],
             }
-            for n, w, o, f in rows
+            for x in c.bill
         ],
     }
 

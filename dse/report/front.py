@@ -11,24 +11,15 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ..core.errors import DseError
 from ..core.files import write_whole
 from ..core.text import digits, label, percent, quantity_text, times
-from ..evaluation.assembly import evaluate
 from ..explore.front import Front
 from ..explore.remedy import Remedy
 from ..explore.sensitivity import Parameter, Sensitivity
-from ..hardware.presets import default_system
-from ..hardware.presets import system as preset_system
-from ..physics.evaluate import chip_technology, silicon
-from ..study.study import Study
-from ..study.terms import DELIVERED, METRICS, OWNED, State, Work
-from ..workload.transformer import Workload
+from ..study.metrics import DELIVERED
 from .results import study_manifest, write_json
 from .tables import table
 
-NAMED = ("trainium1", "trainium2", "trainium3", "h100", "b200", "tpu-v7")
-"""Chips that are marked on a front where they can run the study's workloads."""
 SHOWN = 12
 """Points of a front, and numbers of a sensitivity, in a table."""
 
@@ -85,44 +76,6 @@ def write_front(folder: Path, study_text: str, f: Front) -> None:
     write_whole(folder / "front.parquet", lambda p: f.table().to_parquet(p, compression="zstd"))
     write_json(folder / "front.json", front_json(f))
     write_json(folder / "manifest.json", study_manifest(study_text, f.study))
-
-
-@dataclasses.dataclass(frozen=True)
-class Named:
-    """A chip that exists, on the axes of a front."""
-
-    name: str
-    """Preset."""
-    values: tuple[float, ...]
-    """Metrics, canonical units."""
-
-
-def named_chips(study: Study, metrics: tuple[str, ...], baseline_s: list[float]) -> list[Named]:
-    """Chips that exist and can run all workloads of a study, each in its own largest system, by their best plans.
-
-    None on axes that need an owner, since theirs have other hosts, prices and margins (see `dse cost`), and none for
-    models in service (see `dse serve`).
-    """
-    found: list[Named] = []
-    if any(m in OWNED for m in metrics) or study.services:
-        return found
-    for name in NAMED:
-        works = []
-        chip = preset_system(default_system(name)).chip
-        tech = chip_technology(chip)
-        try:
-            for (workload, n), base in zip(study.workloads.values(), baseline_s, strict=True):
-                assert isinstance(workload, Workload)
-                _, e = evaluate(preset_system(default_system(name), n), workload)
-                share = np.float64(1.0 / len(study.workloads))
-                works.append(Work(e.step_s, e.power_W, np.float64(base), e.tokens_per_s * e.step_s / n, share))
-        except DseError:
-            continue
-        s = silicon(chip, tech)
-        state = State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, works, [])
-        values = [METRICS[m](state) for m in metrics]
-        found.append(Named(name, tuple(float(max(v) if isinstance(v, list) else v) for v in values)))
-    return found
 
 
 def sensitivity_view(s: Sensitivity, r: Remedy | None) -> RenderableType:

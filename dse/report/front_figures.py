@@ -11,10 +11,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ..core.text import digits, label, scale_of, unit_of
 from ..explore.front import Front
+from ..explore.named import Named
 from ..explore.sensitivity import Sensitivity
 from ..optimize.tree import Progress
-from ..study.terms import DELIVERED
-from .front import SHOWN, Named, goal_text, heading
+from ..study.metrics import DELIVERED
+from .front import SHOWN, goal_text, heading
 from .style import CONTEXT, DESIGN, HARMS, HELPS, NODES, STYLE, plt, save
 
 CLOUD_REACH = 1.3

@@ -7,8 +7,9 @@ from pathlib import Path
 from ..core.files import write_whole
 from ..core.text import label
 from ..explore.front import Front
-from ..study.terms import DELIVERED
-from .front import Named, goal_text, heading
+from ..explore.named import Named
+from ..study.metrics import DELIVERED
+from .front import goal_text, heading
 from .style import DESIGN, HELPS
 
 

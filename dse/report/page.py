@@ -18,9 +18,9 @@ from ..core.errors import SpecError
 from ..core.files import write_whole
 from ..core.text import span
 from ..core.version import __version__
+from ..study.basis import basis_of, works
 from . import hover
 from .markup import Cell, Markup, figure, figures_in, folded, heading, paragraph, table, value_text, wrapped
-from .receipts import basis_of, works
 from .sections import SECTIONS, plain
 from .sweep_section import sweep
 

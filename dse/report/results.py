@@ -17,9 +17,9 @@ from ..core.origin import digest, git_commit, preset_hashes
 from ..core.version import __version__
 from ..hardware.chip_file import chip_toml
 from ..optimize.solution import Solution, solution_json
+from ..study.basis import guesses, source_keys, study_basis
 from ..study.design import Choice
 from ..study.study import Study
-from .receipts import guesses, source_keys, study_basis
 
 
 def write_results(folder: Path, study_text: str, solution: Solution) -> None:

@@ -13,7 +13,7 @@ from rich.text import Text
 from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.risk import Risk
 from ..explore.robust import Hopeless, Robust
-from ..study.terms import DELIVERED
+from ..study.metrics import DELIVERED
 from .results import study_manifest, write_json
 from .tables import WIDE, beside, table
 

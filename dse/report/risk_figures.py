@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..core.text import digits, label, percent, quantity_text, times, unit_of
 from ..explore.risk import Risk
-from ..study.terms import DELIVERED
+from ..study.metrics import DELIVERED
 from .risk import FEW, SHOWN_DRIVERS, driver_text
 from .style import BAND, CONTEXT, DESIGN, HARMS, HELPS, REACHED, STYLE, plt, save
 

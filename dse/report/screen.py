@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 from rich.console import Group, RenderableType
@@ -10,20 +9,15 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.text import digits, in_unit, label, percent, quantity_text, span, times, unit_of
-from ..evaluation.assembly import chip_reference
-from ..evaluation.breakdown import binding, operators, spent
+from ..explore.designed import chip_metrics, waits
 from ..hardware.chip import Chip
-from ..hardware.system import System
-from ..lowering.served import asked_demand
-from ..lowering.tiling import array_shape
 from ..optimize.solution import Certificate, LimitReport, Relaxation, Solution, Status, WorkloadReport
-from ..optimize.solve import TECHNOLOGY_ROWS
-from ..physics.evaluate import chip_technology, silicon
+from ..optimize.solve import SMALLEST_PRICE
+from ..study.basis import guesses, study_basis
+from ..study.convex import Kind
 from ..study.design import Choice
+from ..study.metrics import SERVED, SPEEDUPS
 from ..study.study import Study
-from ..study.terms import METRICS, SERVED, SPEEDUPS, State
-from ..workload.requests import Requests
-from .receipts import guesses, study_basis
 from .tables import WIDE, beside, table
 
 SHOWN_ALTERNATIVES = 5
@@ -49,7 +43,7 @@ def solution_view(s: Solution, width: int = WIDE) -> RenderableType:
 def headline(s: Solution) -> str:
     """What was found, in one sentence."""
     assert s.choice is not None and s.chip is not None
-    design, base = numbers(s, s.chip), numbers(s, s.study.baseline.chip)
+    base, design = (chip_metrics(c, s.study.package, NUMBERS) for c in (s.study.baseline.chip, s.chip))
     name = product(s.study.baseline.chip.name)
     ratios = [
         f"{times(design[m] / base[m], 2)} {name}'s {label(m)}"
@@ -76,15 +70,6 @@ def goal_text(study: Study, goal: float) -> str:
     return f"{label(study.goal)} {quantity_text(study.goal, goal)}"
 
 
-def numbers(s: Solution, chip: Chip) -> dict[str, float]:
-    """`NUMBERS` of a chip."""
-    tech = chip_technology(chip, s.study.package)
-    parts = silicon(chip, tech)
-    state = State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, [], [])
-    values = {name: METRICS[name](state) for name in NUMBERS}
-    return {name: float(v) for name, v in values.items() if not isinstance(v, list)}
-
-
 def design_table(s: Solution) -> Table:
     """The baseline beside the design, with ratios."""
     assert s.chip is not None
@@ -94,7 +79,7 @@ def design_table(s: Solution) -> Table:
     ratio = float(design.n_cores) / float(base.n_cores)
     t.add_row("cores", cores_text(base), cores_text(design), times(ratio, 2))
     t.add_row("HBM", hbm_text(base), hbm_text(design), times(float(design.n_stacks) / float(base.n_stacks), 2))
-    before, after = numbers(s, base), numbers(s, design)
+    before, after = (chip_metrics(c, s.study.package, NUMBERS) for c in (base, design))
     for name in NUMBERS:
         ratio = times(after[name] / before[name], 2) if before[name] > 0 else "-"
         t.add_row(label(name), quantity_text(name, before[name]), quantity_text(name, after[name]), ratio)
@@ -120,30 +105,22 @@ def hbm_text(chip: Chip) -> str:
 def limits_table(s: Solution) -> Table:
     """Every limit with a price or of the user's, the dearest first; what else is slack stands below."""
     t = table("limit", "design", "margin", f"loosen -> {'speed' if s.study.goal in SPEEDUPS else 'goal'}")
-    asked = {x.metric for x in s.study.limits}
-    shown = [x for x in s.limits if x.name in asked or abs(x.price) >= 10 * SMALLEST_PRICE]
+    shown = [x for x in s.limits if x.kind is Kind.USER or abs(x.price) >= 10 * SMALLEST_PRICE]
     for x in sorted(shown, key=lambda x: -abs(x.price)):
-        limit = (
-            f"{label(x.name).replace(' (box)', '*')} {'<=' if x.sense == 'at_most' else '>='} {bound_text(x, x.limit)}"
-        )
-        margin = percent(max(x.margin, 0.0)) if x.margin > TIGHT else "[bold]binds[/]"
+        mark, sign = "*" if x.kind is Kind.BOUND else "", "<=" if x.sense == "at_most" else ">="
+        limit = f"{label(x.name)}{mark} {sign} {bound_text(x, x.limit)}"
+        margin = "[bold]binds[/]" if x.binds else percent(max(x.margin, 0.0))
         t.add_row(limit, bound_text(x, x.value), margin, price_text(x, s.study))
-    notes = [f"{label(x.name)} {percent(x.margin)}" for x in s.limits if x not in shown and x.margin > TIGHT]
+    notes = [f"{label(x.name)} {percent(x.margin)}" for x in s.limits if x not in shown and not x.binds]
     captions = [f"not binding, margin: {', '.join(notes)}"] if notes else []
-    captions += ["* bound of a free number"] if any(x.name.endswith(" (box)") for x in shown) else []
+    captions += ["* bound of a free number"] if any(x.kind is Kind.BOUND for x in shown) else []
     t.caption, t.caption_justify = "\n".join(captions) or None, "left"
     return t
 
 
-TIGHT = 1e-4
-"""Margins below this share bind."""
-SMALLEST_PRICE = 1e-4
-"""Prices below this (per cent of goal per per cent of limit) are not worth a line."""
-
-
 def bound_text(x: LimitReport, value: float) -> str:
     """A value or limit in the unit of its metric; technology's ratios in percent."""
-    return percent(value, 3) if x.name in TECHNOLOGY_ROWS else quantity_text(x.name.partition(" ")[0], value)
+    return percent(value, 3) if x.kind is Kind.TECHNOLOGY else quantity_text(x.name, value)
 
 
 def price_text(x: LimitReport, study: Study) -> str:
@@ -159,7 +136,7 @@ def price_text(x: LimitReport, study: Study) -> str:
 
 def loosening_step(x: LimitReport) -> tuple[float, str]:
     """A round step of about a hundredth of a limit, and its text."""
-    unit = "" if x.name in TECHNOLOGY_ROWS else unit_of(x.name.partition(" ")[0])
+    unit = "" if x.kind is Kind.TECHNOLOGY else unit_of(x.name)
     hundredth = 0.01 * x.limit * (1 + 1e-9)
     if unit in ("", "FLOPps"):
         return 0.01 * x.limit, "1 %"
@@ -168,22 +145,9 @@ def loosening_step(x: LimitReport) -> tuple[float, str]:
     return step, in_unit(step, unit, 4)
 
 
-def design_system(study: Study, chip: Chip, n_chips: int) -> System:
-    """A design in the fabric of its study's baseline."""
-    return dataclasses.replace(study.at_size(n_chips), chip=chip)
-
-
 def waits_text(s: Solution, w: WorkloadReport) -> str:
     """What a workload waits for on the design, the three largest shares."""
-    assert s.chip is not None
-    workload, n_chips = s.study.workloads[w.name]
-    c, system = s.study.calibrated(), design_system(s.study, s.chip, n_chips)
-    if isinstance(workload, Requests):
-        d = asked_demand(workload, w.plan, system, chip_reference(s.chip, c), array_shape(s.chip.core.tensor))
-        shares = list(spent(d, s.chip, c).items())[:3]
-    else:
-        shares = binding(w.evaluation, operators(system, workload, w.plan, w.evaluation, c))[:3]
-    return ", ".join(f"{name.removesuffix(' traffic')} {percent(share)}" for name, share in shares)
+    return ", ".join(f"{name.removesuffix(' traffic')} {percent(share)}" for name, share in waits(s, w)[:3])
 
 
 def delivered_table(s: Solution) -> Table:
@@ -261,11 +225,11 @@ def guesses_text(s: Solution) -> Text:
         f"{label(b.fact.name)} ({b.thing.partition(' ')[2] or b.thing}: {span(b.fact.name, b.fact.low, b.fact.high)})"
         for b in sorted(widest, key=lambda b: -b.spread)[:SHOWN_GUESSES]
     )
-    calibration = s.study.calibrated().name
+    priors = [name for name in s.study.calibration_names if name.startswith("prior-")]
     low, high = sorted(s.delivered_range)
     fit = (
-        f" Step times are uncalibrated ({calibration}): over its ranges {times(low, 2)} to {times(high, 2)}."
-        if s.study.workloads and calibration.startswith("prior-")
+        f" Step times are uncalibrated ({', '.join(priors)}): over its ranges {times(low, 2)} to {times(high, 2)}."
+        if priors
         else ""
     )
     return Text(f"Leans on {len(found)} guesses among {len(basis)} facts, widest first: {few}.{fit}", style="yellow")

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.text import digits, label, percent, quantity_text, times
+from ..optimize.solution import TIGHT
+from ..optimize.solve import SMALLEST_PRICE
 from . import hover
 from .markup import Cell, Markup, folded, paragraph, records, table, value_text
 
@@ -64,18 +66,14 @@ def _limit_rows(limits: list[Answer]) -> list[tuple[Cell, ...]]:
     rows: list[tuple[Cell, ...]] = []
     for x in limits:
         name, sense = x["name"], "at most" if x["sense"] == "at_most" else "at least"
-        binding = abs(x["price"]) > BINDS
-        price: Cell = Markup(f"<b>{x['price']:+.2f} %</b>") if binding else "-"
-        room = "binds" if abs(x["margin"]) < BINDS else percent(x["margin"])
+        binding = abs(x["price"]) >= SMALLEST_PRICE
+        price: Cell = Markup(f"<b>{x['price']:+.2g} %</b>") if binding else "-"
+        room = "binds" if x["margin"] <= TIGHT else percent(x["margin"])
         base = name.partition(" ")[0]
         rows.append(
             (label(name), quantity_text(base, x["value"]), f"{sense} {quantity_text(base, x['limit'])}", room, price)
         )
     return rows
-
-
-BINDS = 1e-3
-"""Margins and prices below this are none."""
 
 
 def _alternative_rows(found: list[Answer]) -> list[tuple[Cell, ...]]:

@@ -12,10 +12,9 @@ from rich.text import Text
 from ..core.provenance import Sourced
 from ..core.text import digits, in_unit, label, percent, quantity_text, span
 from ..evaluation.breakdown import Finding, binding, step_parts
+from ..explore.designed import chip_silicon
 from ..hardware.chip import Chip, native_precisions, peak_FLOPps
 from ..hardware.presets import chip, chip_names, chip_receipts, vendor_disagreement
-from ..lowering.headroom import usable_frac
-from ..physics.evaluate import chip_technology, silicon
 from ..technology.node import PRECISION_BITS
 from ..workload.presets import model, model_names
 from ..workload.transformer import Prefill, Training, kv_B_per_token, products_of, total_parameters
@@ -30,7 +29,6 @@ def chip_numbers(name: str) -> dict[str, Any]:
     """The line of a chip in the overview, canonical units."""
     c = chip(name)
     peaks = {f"peak_{p}_FLOPps": _peak(c, p) for p in ("bf16", "fp8", "fp4")}
-    parts = silicon(c, chip_technology(c))
     return {
         "name": name,
         "node": c.node,
@@ -42,7 +40,7 @@ def chip_numbers(name: str) -> dict[str, Any]:
         "scaleup_bandwidth_per_dir_Bps": float(c.scaleup_bandwidth_per_dir_Bps),
         "power_limit_W": float(c.power_limit_W),
         "n_dies": float(c.n_dies),
-        "die_mm2_estimate": float(parts.die_mm2),
+        "die_mm2_estimate": float(chip_silicon(c).die_mm2),
     }
 
 
@@ -154,16 +152,11 @@ def evaluation_view(f: Finding, width: int = WIDE) -> RenderableType:
         ("tokens/s", f"{digits(float(e.tokens_per_s))} ({digits(float(e.tokens_per_s) / f.system.n_chips)} per chip)"),
         ("MFU", f"{percent(float(e.mfu_frac))} of peak {peak_text(f)}"),
         ("power", f"{in_unit(float(e.power_W), 'W')} of {in_unit(float(c.power_limit_W), 'W')} per chip"),
-        ("memory", f"{in_unit(float(e.memory_B), 'B')} of {in_unit(usable_B(c), 'B')} usable per chip"),
+        ("memory", f"{in_unit(float(e.memory_B), 'B')} of {in_unit(f.usable_memory_B, 'B')} usable per chip"),
         ("waits for", ", ".join(f"{n} {percent(x)}" for n, x in binding(e, f.operators)[:4])),
     ):
         facts.add_row(Text(name, style="dim"), value)
     return Group(Text(workload_text(f), style="bold"), facts, "", beside(breakdown_table(f), operators_table(f), width))
-
-
-def usable_B(c: Chip) -> float:
-    """HBM that tensors may fill."""
-    return usable_frac() * float(c.hbm_capacity_B)
 
 
 def peak_text(f: Finding) -> str:
@@ -213,7 +206,7 @@ def finding_json(f: Finding) -> dict[str, Any]:
         "power_W": float(e.power_W),
         "power_limit_W": float(f.system.chip.power_limit_W),
         "memory_B": float(e.memory_B),
-        "usable_memory_B": usable_B(f.system.chip),
+        "usable_memory_B": f.usable_memory_B,
         "parts_s": dict(step_parts(e)),
         "waits_for_frac": dict(binding(e, f.operators)),
         "operators": [

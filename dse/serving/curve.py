@@ -8,16 +8,18 @@ import jax
 import numpy as np
 
 from ..core.errors import PlanError
+from ..core.sizes import power_of_two
 from ..evaluation.assembly import chip_reference
 from ..hardware.system import System
 from ..lowering import engines as make
 from ..lowering.collective import Reference
 from ..lowering.demand import stack_demands
 from ..lowering.engines import CHUNKS, PROMPT_LOADS, SCHEDULERS, Policy, Reader, Shape, Writer
+from ..lowering.headroom import usable_B
 from ..lowering.memory import memory_B
 from ..lowering.plan import plan_text
 from ..lowering.step_demand import StepDemand
-from ..physics.calibration import SERVING, Calibration, default_calibration
+from ..physics.calibration import Calibration, calibration_for
 from ..physics.evaluate import chip_technology, silicon
 from ..technology.presets import Technology
 from ..workload.requests import Requests
@@ -165,19 +167,21 @@ def serving_curve(
     Engine sizes that divide the system, all valid plans, sequences in powers of two until memory ends, and the three
     schedulers; engines apart pair every decoding with every prompt-reading plan at several loads.
 
+    Source: [pope2022] section 4 for the trade between batch, latency and throughput.
+
     Args:
         system: chips and fabric.
         requests: model and lengths.
         promise: limits, and the share of requests they hold for.
         policy: how engines may run.
         tech: technology for power; by default what the chip's preset names.
-        calibration: achievable fractions; by default the fit or prior of the chip's family.
+        calibration: achievable fractions; by default those due to a chip that serves.
 
     Raises:
         PlanError: no plan divides the model, or not even one request fits in memory (says by how much).
     """
     tech = chip_technology(system.chip) if tech is None else tech
-    c = default_calibration(system.chip.name, SERVING[0]) if calibration is None else calibration
+    c = calibration_for(system.chip.name, requests) if calibration is None else calibration
     ref = chip_reference(system.chip, c)
     shapes = make.shapes(system, requests)
     writers = make.writers(requests, shapes, policy, promise.quantile_frac, ref)
@@ -197,7 +201,7 @@ def _misfit(system: System, requests: Requests, shapes: list[Shape], quantile_fr
         return f"no plan divides {name} over {chips} or fewer chips of {system.name}; choose another number of chips"
     need = {s: make.writer_memory(requests, s, 1, quantile_frac) for s in shapes}
     shape = min(need, key=lambda s: need[s].total)
-    m, have = need[shape], make.usable_B(system)
+    m, have = need[shape], float(usable_B(system.chip))
     return (
         f"{name} with {requests.longest:,} tokens of context does not fit: {plan_text(shape.plan)} on "
         f"{shape.system.n_chips} x {system.chip.name} needs {m.total / 2**30:.1f} GiB per chip (weights "
@@ -251,7 +255,7 @@ def _chunks(requests: Requests) -> tuple[int, ...]:
 def _reads(requests: Requests, shape: Shape) -> bool:
     """Whether an engine that only reads prompts fits in memory."""
     prefills = make.prefills(requests, shape, 0)
-    return all(memory_B(shape.plan, p).total <= make.usable_B(shape.system) for p in prefills)
+    return all(memory_B(shape.plan, p).total <= float(usable_B(shape.system.chip)) for p in prefills)
 
 
 def cache_B(requests: Requests, shape: Shape) -> float:
@@ -262,17 +266,12 @@ def cache_B(requests: Requests, shape: Shape) -> float:
 
 def batched_costs(demands: list[StepDemand], system: System, tech: Technology, c: Calibration) -> Passes:
     """Time and energy of every pass, as host arrays; the batch is padded so that few sizes are compiled."""
-    stacked = stack_demands(demands + demands[:1] * (_padded(len(demands)) - len(demands)))
+    stacked = stack_demands(demands + demands[:1] * (power_of_two(len(demands)) - len(demands)))
     return jax.tree.map(lambda x: np.asarray(x)[: len(demands)], _costs(stacked, system.chip, tech, c))
 
 
 _costs = jax.jit(jax.vmap(pass_costs, in_axes=(0, None, None, None)))
 _states = jax.jit(jax.vmap(steady_state, in_axes=(0, 0, 0, None, None, None)))
-
-
-def _padded(n: int) -> int:
-    """The next power of two."""
-    return 2 ** (n - 1).bit_length()
 
 
 def _engines(menu: Menu, requests: Requests, policy: Policy, request_s: float) -> Engine:
@@ -303,7 +302,7 @@ def _steady_states(
 ) -> ServingPoint:  # fmt: skip
     """Steady state of every engine, arrays over engines."""
     n, kinds = len(menu.writer_index), engine.share_frac.shape[-1]
-    fill = np.arange(_padded(n)) % n
+    fill = np.arange(power_of_two(n)) % n
     prompt_at = len(menu.writers) + menu.reader_index[:, None] * kinds + np.arange(kinds)
     parts = ((engine, fill), (costs, menu.writer_index[fill]), (costs, prompt_at[fill]))
     e, decode, prompt = (jax.tree.map(lambda x, at=at: x[at], tree) for tree, at in parts)

@@ -10,7 +10,7 @@ import equinox as eqx
 from ..core.errors import SpecError, UnknownNameError
 from ..core.types import FloatLike
 from ..hardware.chip import Chip, TensorEngine
-from ..physics.power import foreign_frac
+from ..physics.power import crossing_B
 from ..technology.node import PRECISIONS, ByPrecision
 from ..technology.presets import Technology, node, technology
 
@@ -91,7 +91,7 @@ def template(choice: Choice, baseline: Chip, scaleout_Bps: float) -> Chip:
     """A chip with the structure of `choice`; its free numbers are still the baseline's.
 
     Near-datapath memory (PSUM) grows with the columns it serves; the pipeline keeps its depth, so its nominal
-    clock follows the node's speed. Names are blank so that chips of all choices stack under `jax.vmap`.
+    clock follows the node's speed.
     """
     engine = array_of(choice, baseline)
     base = baseline.core
@@ -100,20 +100,14 @@ def template(choice: Choice, baseline: Chip, scaleout_Bps: float) -> Chip:
     )
     speed = float(node(choice.node).relative_speed) / float(node(baseline.node).relative_speed)
     return dataclasses.replace(
-        baseline, name="design", node="", hbm="", link="", core=core, n_dies=choice.n_dies,
+        baseline, name="design", node=choice.node, hbm=choice.hbm, link=choice.link, core=core, n_dies=choice.n_dies,
         nominal_clock_Hz=baseline.nominal_clock_Hz * speed, scaleout_bandwidth_per_dir_Bps=scaleout_Bps,
     )  # fmt: skip
 
 
 def choice_technology(choice: Choice, package: str) -> Technology:
-    """Technology of a choice with blank names, so that all choices stack under `jax.vmap`."""
-    tech = technology(choice.node, choice.hbm, choice.link, package=package)
-    return Technology(*(dataclasses.replace(part, name="") for part in tech.__dict__.values()))
-
-
-def named(chip: Chip, choice: Choice, name: str) -> Chip:
-    """`chip` with the names of its choice written back."""
-    return dataclasses.replace(chip, name=name, node=choice.node, hbm=choice.hbm, link=choice.link)
+    """Technology of a choice."""
+    return technology(choice.node, choice.hbm, choice.link, package=package)
 
 
 def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:
@@ -127,5 +121,5 @@ def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:
             raise UnknownNameError("free parameter", name, FREE)
     names = list(values)
     chip = eqx.tree_at(lambda c: [FREE[n](c) for n in names], chip, [values[n] for n in names])
-    crossing = chip.hbm_bandwidth_Bps * foreign_frac(chip.n_dies)
-    return eqx.tree_at(lambda c: c.die_to_die_bandwidth_Bps, chip, crossing)
+    crossing_Bps = crossing_B(chip.hbm_bandwidth_Bps, chip)
+    return eqx.tree_at(lambda c: c.die_to_die_bandwidth_Bps, chip, crossing_Bps)

@@ -19,14 +19,15 @@ from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..lowering.served import Asked
-from ..physics.calibration import Calibration, calibration, calibration_names, default_calibration
+from ..physics.calibration import Calibration, calibration, calibration_for, calibration_names
 from ..serving.portfolio import Service, load_portfolio
 from ..technology.presets import link, memory, node, package
 from ..workload.presets import model as preset_model
-from ..workload.storage import check_storage
-from ..workload.transformer import Decode, Training, Workload, check_precision
+from ..workload.transformer import Workload
+from ..workload.written import workload_of
+from .convex import ConvexCore
 from .design import FREE, Choice, pe_dims
-from .terms import DELIVERED, METRICS, OF_WORKLOADS, OWNED, SERVED, Core, Limit, chip_state
+from .metrics import DELIVERED, METRICS, OF_WORKLOADS, OWNED, SERVED, Limit, chip_state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Study:
     scaleout_Bps: float
     """Network share of a design's chip, one direction."""
     calibration_name: str = ""
-    """Fit or prior of achievable fractions; empty: that of the baseline's family."""
+    """Fit or prior that rules all workloads; empty: each has that of its phase on the baseline's family."""
     owner: Owner | None = None
     """Who owns designs and how; None where goal and limits do not ask."""
     services: dict[str, Service] = dataclasses.field(default_factory=dict)
@@ -74,15 +75,27 @@ class Study:
         promised = [self.services[n].promise.tpot_s if n in self.services else None for n in self.workloads]
         return [float("inf") if s is None else s for s in promised]
 
-    def core(self) -> Core:
+    def core(self) -> ConvexCore:
         """The convex core: names and structure."""
         limits = tuple((x.metric, x.sense) for x in self.limits)
-        return Core(tuple(f.name for f in self.free), tuple(self.workloads), limits, self.goal)
+        return ConvexCore(tuple(f.name for f in self.free), tuple(self.workloads), limits, self.goal)
 
-    def calibrated(self) -> Calibration:
-        """Achievable fractions of baseline and designs."""
-        name = self.calibration_name
-        return calibration(name) if name else default_calibration(self.baseline.chip.name)
+    @property
+    def calibrations(self) -> dict[str, Calibration]:
+        """Achievable fractions of baseline and designs, by workload: the study's own, or those due to the phase."""
+        name, chip = self.calibration_name, self.baseline.chip.name
+        due = {n: calibration(name) if name else calibration_for(chip, w) for n, (w, _) in self.workloads.items()}
+        return due
+
+    @property
+    def calibration_names(self) -> tuple[str, ...]:
+        """Names of the calibrations in use, each once."""
+        return tuple(dict.fromkeys(c.name for c in self.calibrations.values()))
+
+    @property
+    def power_cap_W(self) -> float:
+        """Power to which a design throttles: the least upper limit; infinite without one."""
+        return min((x.value for x in self.limits if x.caps_power), default=float("inf"))
 
     def at_size(self, n_chips: int) -> System:
         """The baseline's chip in its fabric, at another size."""
@@ -305,11 +318,12 @@ def _positive(value: str | float, unit: str, place: str) -> float:
 
 
 def _workload(spec: _Training | _Decode) -> tuple[Workload, int]:
-    model = preset_model(spec.model)
-    if isinstance(spec, _Training):
-        return Training(model, spec.global_batch, spec.sequence, check_precision(spec.precision)), spec.chips
-    stored = check_storage(spec.weights), check_storage(spec.kv)
-    return Decode(model, spec.batch, spec.context, *stored), spec.chips
+    sizes = {"batch" if k == "global_batch" else k: v for k, v in spec.model_dump().items() if k not in PLACED}
+    return workload_of(spec.phase, preset_model(spec.model), spec.chips, sizes), spec.chips
+
+
+PLACED = ("phase", "model", "chips")
+"""Keys of a workload that are no sizes of its phase."""
 
 
 def _free(key: str, lower: str | float, upper: str | float) -> Free:

@@ -11,16 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.sizes import power_of_two
 from ..core.types import FloatLike, Vector
+from ..evaluation.assembly import plan_steps_s
 from ..hardware.chip import Chip
-from ..lowering.headroom import usable_frac
-from ..physics.evaluate import evaluate_demand, silicon
-from ..physics.power import foreign_frac
-from ..study.terms import State
+from ..physics.evaluate import evaluate_demand, fits_memory
+from ..physics.power import crossing_B
+from ..study.metrics import chip_state
 from .columns import EVALUATED, OF_CHIP
 from .keys import CHIP_NUMBERS
 from .points import UNSET, Points, Sweep
-from .settings import Coefficients, Setting, lower, power_of_two
+from .settings import Coefficients, Setting, lower
 
 TABLE = 512
 """Plans of all settings that one call holds, a few kB each; fewer settings are padded."""
@@ -138,18 +139,16 @@ def _evaluate(
 
 def _best_plan(s: Coefficients, chip: Chip, record: tuple[str, ...]) -> tuple[Array, Array, Array]:
     """Recorded values under the fastest plan that fits, or the leanest if none does; its position; whether it fits."""
-    fits = s.demands.memory_B <= usable_frac() * chip.hbm_capacity_B
+    roomy = fits_memory(s.demands, chip)
     if s.demands.memory_B.size == 1:
         best = jnp.asarray(0)
     else:
-        seconds = jax.vmap(lambda d: evaluate_demand(d, chip, s.tech, s.calibration).step_s)(s.demands)
-        leanest = jnp.argmin(s.demands.memory_B)
-        best = jnp.where(jnp.any(fits), jnp.argmin(jnp.where(fits, seconds, jnp.inf)), leanest)
+        seconds = plan_steps_s(s.demands, chip, s.tech, s.calibration)
+        best = jnp.where(jnp.any(roomy), jnp.argmin(seconds), jnp.argmin(s.demands.memory_B))
     evaluation = evaluate_demand(jax.tree.map(lambda x: x[best], s.demands), chip, s.tech, s.calibration)
-    parts = silicon(chip, s.tech)
-    state = State(chip, s.tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, [], [])
+    state = chip_state(chip, s.tech)
     values = [EVALUATED[c][0](evaluation) if c in EVALUATED else OF_CHIP[c][0](state) for c in record]
-    return jnp.stack([jnp.asarray(v, dtype=float) for v in values]), best, fits[best]
+    return jnp.stack([jnp.asarray(v, dtype=float) for v in values]), best, jnp.asarray(roomy)[best]
 
 
 CROSSING = ("n_dies", "hbm_bandwidth_Bps")
@@ -169,8 +168,8 @@ def with_numbers(chip: Chip, names: tuple[str, ...], values: Vector) -> Chip:
     changed = [~jnp.isnan(values[i]) for i, n in enumerate(names) if n in CROSSING]
     if not changed:
         return chip
-    crossing = chip.hbm_bandwidth_Bps * foreign_frac(chip.n_dies)
-    kept = jnp.where(jnp.any(jnp.stack(changed)), crossing, chip.die_to_die_bandwidth_Bps)
+    crossing_Bps = crossing_B(chip.hbm_bandwidth_Bps, chip)
+    kept = jnp.where(jnp.any(jnp.stack(changed)), crossing_Bps, chip.die_to_die_bandwidth_Bps)
     return eqx.tree_at(lambda c: c.die_to_die_bandwidth_Bps, chip, kept)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from ..core.errors import DseError, SpecError, UnknownNameError
+from ..core.errors import DseError, SpecError
 from ..core.types import FloatLike
 from ..core.units import quantity
 from ..hardware.chip import Chip
@@ -18,11 +18,13 @@ from ..hardware.presets import ZERO_ALLOWED, chip, system
 from ..lowering.plan import parse_plan
 from ..physics.calibration import calibration
 from ..study.design import FREE, pe_dims
+from ..study.metrics import METRICS
 from ..study.study import Study, full_name, load_study, unit_of
-from ..study.terms import METRICS
 from ..technology.presets import link, memory, node, package
 from ..workload.presets import model
-from ..workload.transformer import PHASES, check_precision
+from ..workload.storage import check_storage
+from ..workload.transformer import check_precision
+from ..workload.written import check_phase
 
 Value: TypeAlias = str | int | float | bool
 """What a point has for one key: a name, a whole number, a number in canonical units, yes or no."""
@@ -40,11 +42,6 @@ CHIP_NUMBERS: dict[str, Callable[[Chip], FloatLike]] = {
 """Numbers of a chip that an axis may set: name to place. The PE array is structure and stays the preset's."""
 
 
-def _phase(value: str) -> None:
-    if value not in PHASES:
-        raise UnknownNameError("phase", value, PHASES)
-
-
 def _plan(value: str) -> None:
     if value != "auto":
         parse_plan(value)
@@ -54,11 +51,11 @@ TEXTS: dict[str, Callable[[str], object]] = {
     "chip": chip,
     "system": system,
     "model": model,
-    "phase": _phase,
+    "phase": check_phase,
     "plan": _plan,
     "precision": check_precision,
-    "weights": check_precision,
-    "kv": check_precision,
+    "weights": check_storage,
+    "kv": check_storage,
     "node": node,
     "hbm": memory,
     "link": link,
@@ -67,11 +64,8 @@ TEXTS: dict[str, Callable[[str], object]] = {
 }
 """Named choices of a point, each with what refuses a wrong name."""
 
-COUNTS = ("chips", "domain", "batch", "sequence", "context")
+COUNTS = ("chips", "domain", "batch", "sequence", "context", "prompt", "chunk", "cached")
 """Whole numbers of a point: chips in all, chips per scale-up domain, and the sizes of the phase."""
-
-OF_PHASE = {"sequence": "training", "precision": "training", "context": "decode", "weights": "decode", "kv": "decode"}
-"""Keys that mean something in one phase only."""
 
 FILES = {"chip": ".toml", "model": ".json", "study": ".toml"}
 """Keys whose value may be the path of a user's own file, and how its name ends."""

@@ -11,17 +11,18 @@ import jax
 import numpy as np
 
 from ..core.errors import DseError, SpecError
+from ..core.sizes import power_of_two
 from ..evaluation.assembly import chip_reference, lowered
 from ..hardware.chip import Chip
 from ..hardware.presets import chip, default_system, system
 from ..hardware.system import Fabric, System
 from ..lowering.demand import StepDemand, demand, stack_demands
 from ..lowering.plan import parse_plan, plan_text
-from ..lowering.tiling import array_shape
-from ..physics.calibration import Calibration, calibration, calibration_names, default_calibration
+from ..physics.calibration import Calibration, calibration, calibration_for, calibration_names
 from ..technology.presets import Technology, technology
 from ..workload.presets import model
-from ..workload.transformer import Decode, Training, Workload
+from ..workload.transformer import PHASES, Workload
+from ..workload.written import SIZES, workload_of
 from .keys import FILES, Value, find_file
 
 PACKAGE = "CoWoS-L"
@@ -91,14 +92,13 @@ class _Given:
 
 def _lower(given: _Given) -> Setting:
     where = _system(given)
-    c = _calibration(given, where.chip)
     workload = _workload(given, where.n_chips)
-    array, ref = array_shape(where.chip.core.tensor), chip_reference(where.chip, c)
+    c = _calibration(given, where.chip, workload)
     if given.text("plan", "auto") == "auto":
         every, demands = lowered(where, workload, c)
     else:
         every = [parse_plan(given.text("plan"))]
-        demands = [demand(workload, every[0], where, ref, array)]
+        demands = [demand(workload, every[0], where, chip_reference(where.chip, c))]
     own = where.chip
     tech = technology(
         given.text("node", own.node), given.text("hbm", own.hbm), given.text("link", own.link),
@@ -107,13 +107,13 @@ def _lower(given: _Given) -> Setting:
     return Setting(_coefficients(demands, own, tech, c), tuple(plan_text(p) for p in every))
 
 
-def _calibration(given: _Given, inside: Chip) -> Calibration:
-    """The one asked for, or that of the chip's family; your own chip belongs to none, whatever its name."""
+def _calibration(given: _Given, inside: Chip, workload: Workload) -> Calibration:
+    """The one asked for, or the one due to chip and workload; your own chip belongs to none, whatever its name."""
     if "calibration" in given.values:
         return calibration(given.text("calibration"))
     if given.text("chip").endswith(FILES["chip"]):
         raise SpecError(f"your own chip {inside.name} needs a calibration: {', '.join(calibration_names())}")
-    return default_calibration(inside.name)
+    return calibration_for(inside.name, workload)
 
 
 def _system(given: _Given) -> System:
@@ -136,19 +136,10 @@ def _fabric(given: _Given, usual: Fabric) -> Fabric:
 
 
 def _workload(given: _Given, n_chips: int) -> Workload:
-    """The workload, with the sizes `dse evaluate` takes when they are left out."""
-    what = model(given.text("model"))
-    usual = min(USUAL_TOKENS, what.max_context)
-    if given.text("phase", "training") == "training":
-        batch = given.count("batch", TRAINING_BATCH * n_chips)
-        return Training(what, batch, given.count("sequence", usual), given.text("precision", "bf16"))
-    batch = given.count("batch", DECODE_BATCH * n_chips)
-    stored = given.text("weights", "bf16"), given.text("kv", "bf16")
-    return Decode(what, batch, given.count("context", usual), *stored)
-
-
-USUAL_TOKENS, TRAINING_BATCH, DECODE_BATCH = 8192, 4, 16
-"""Sequence or context, and sequences per chip, when a specification leaves them out."""
+    """The workload: of the sizes given, those that its phase takes (other points of the sweep may use the others)."""
+    phase = given.text("phase", PHASES[0])
+    sizes = {k: v for k, v in given.values.items() if k in SIZES[phase] and isinstance(v, int | str)}
+    return workload_of(phase, model(given.text("model")), n_chips, sizes)
 
 
 def _coefficients(demands: list[StepDemand], own: Chip, tech: Technology, c: Calibration) -> Coefficients:
@@ -159,8 +150,3 @@ def _coefficients(demands: list[StepDemand], own: Chip, tech: Technology, c: Cal
     chip_ = dataclasses.replace(own, name="", node="", hbm="", link="")
     parts = (stacked, chip_, blank, dataclasses.replace(c, name=""))
     return jax.tree.map(np.asarray, Coefficients(*parts))
-
-
-def power_of_two(n: int) -> int:
-    """The smallest power of two that is at least `n`: few sizes mean few compilations."""
-    return 1 << max(n - 1, 0).bit_length()

@@ -16,8 +16,9 @@ from ..core.files import SAFE_NAME
 from ..core.origin import digest
 from ..study.study import Study, load_study
 from ..workload.transformer import PHASES
+from ..workload.written import phases_with
 from .columns import DEFAULT_RECORD
-from .keys import FILES, OF_PHASE, Value, check_open, find_file, is_number
+from .keys import FILES, Value, check_open, find_file, is_number
 from .lines import line_of
 from .points import Axis, Sweep, pairs_of
 from .reader import At, AxisTable, Reader, RuleTable, Strict, flat
@@ -156,5 +157,6 @@ def _check_phases(pairs: list[tuple[str, Value]]) -> None:
     """A key of a phase that no point has would change nothing."""
     phases = {str(v) for k, v in pairs if k == "phase"} or {PHASES[0]}
     for key in dict.fromkeys(k for k, _ in pairs):
-        if key in OF_PHASE and OF_PHASE[key] not in phases:
-            raise At(("base",), f"'{key}' belongs to {OF_PHASE[key]}, and every point is {', '.join(phases)}")
+        if phases.isdisjoint(phases_with(key)):
+            every = " and ".join(phases_with(key))
+            raise At(("base",), f"'{key}' belongs to {every}, and every point is {', '.join(phases)}")

@@ -16,9 +16,10 @@ from ..lowering.plan import plan_text
 from ..optimize.solution import Solution, Status
 from ..optimize.solve import solve
 from ..optimize.space import Space
+from ..study.convex import Kind
 from ..study.design import choice_technology
+from ..study.metrics import METRICS, Limit, chip_state
 from ..study.study import Study, load_study
-from ..study.terms import METRICS, Limit, State
 from .columns import SOLVED
 from .keys import Value, check_open, find_file
 from .points import UNSET, Points, Sweep
@@ -105,7 +106,7 @@ def answer_row(s: Solution) -> dict[str, Any]:
     if s.choice is None or s.chip is None or s.silicon is None or s.certificate is None:
         return {**row, "reason": s.status.value}
     tech = choice_technology(s.choice, s.study.package)
-    state = State(s.chip, tech, s.silicon.area, s.silicon.money, s.silicon.die_mm2, s.silicon.supply_V, [], [])
+    state = chip_state(s.chip, tech)
     row |= {name: float(METRICS[name](state)) for name in SOLVED if name in METRICS}  # type: ignore[arg-type]
     row |= dataclasses.asdict(s.choice)
     low, high = s.delivered_range
@@ -117,4 +118,4 @@ def answer_row(s: Solution) -> dict[str, Any]:
         name, e = _word(w.name), w.evaluation
         row |= {f"speedup_{name}": w.speedup, f"step_s_{name}": float(e.step_s), f"power_W_{name}": float(e.power_W)}
         row[f"plan_{name}"] = plan_text(w.plan)
-    return row | {f"price_{x.name}": x.price for x in s.limits if x.name in METRICS}
+    return row | {f"price_{x.name}": x.price for x in s.limits if x.kind is Kind.USER}

@@ -13,7 +13,7 @@ import numpy as np
 import dse
 from dse.evaluation.assembly import chip_reference
 from dse.lowering.demand import demand
-from dse.physics.calibration import workload_calibration
+from dse.physics.calibration import calibration_for
 from dse.physics.step import step_time
 from dse.study.design import FREE, with_free
 
@@ -27,7 +27,7 @@ POINTS, CHUNK = 400_000, 2_000
 def main() -> None:
     system = dse.system("trn2-16")
     workload = dse.Decode(dse.model("llama-3.1-70b"), 64, 8192, "fp8", "fp8")
-    c = workload_calibration("trainium2", workload)
+    c = calibration_for("trainium2", workload)
     plan = dse.Plan(tp=16, micro_batch=64)
     d = demand(workload, plan, system, chip_reference(system.chip, c))
     base = np.log([float(v) for v in (FREE[a](system.chip) for a in AXES)])

@@ -26,8 +26,9 @@ from dse.explore.front import front
 from dse.explore.ray import Rays
 from dse.optimize.search import Search
 from dse.optimize.space import Space
+from dse.study.convex import chip_at
 from dse.study.design import with_free
-from dse.study.terms import METRICS
+from dse.study.metrics import METRICS
 
 matplotlib.use("Agg")
 
@@ -90,10 +91,10 @@ def measure(core, metrics, data, z):
     free = dict(zip(core.free, jnp.exp(z), strict=True))
     x = as_built(core, free, data)
     chip = with_free(data.chip, free)
-    state = core.state(chip, x, data)
+    state, _ = chip_at(core, chip, x, data)
     logs = jnp.log(jnp.stack([jnp.asarray(METRICS[m](state)) for m in metrics]))
-    _, ratios = core.terms(x, data)
-    over = jnp.append(jnp.log(ratios), jnp.log(x["supply_V"] / data.tech.node.maximum_V))
+    _, *ratios = core.separate(x, data)
+    over = jnp.append(jnp.log(jnp.stack(ratios)), jnp.log(x["supply_V"] / data.tech.node.maximum_V))
     total = jnp.sum(jnp.where(over > 1e-7, over, 0.0))
     return jnp.nan_to_num(logs, nan=1e3, posinf=1e3), jnp.nan_to_num(total, nan=1e3, posinf=1e3)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 jax.config.update("jax_enable_x64", True)
 
-from dse.optimize.interior import solve_batch  # noqa: E402
+from dse.optimize.batch import solve_batch  # noqa: E402
 
 N = 1024
 
@@ -30,7 +30,7 @@ def main():
         seconds = []
         for _ in range(4):
             begin = time.perf_counter()
-            o = solve_batch(chip.fun, data, chip.lower, chip.upper, chip.start, chunk=chunk)
+            o = solve_batch(chip.fun, data, chip.lower, chip.upper, chip.start, size=chunk)
             seconds.append(time.perf_counter() - begin)
         iterations = np.asarray(o.n_iterations)
         print(

@@ -21,7 +21,8 @@ BREACHES = {
 }
 """For each contract a file of a small package and the line that breaks it."""
 FILES = (
-    "core/errors.py", "core/units.py", "technology/node.py", "hardware/chip.py", "workload/op.py", "workload/requests.py",
+    "core/errors.py", "core/units.py", "technology/node.py", "hardware/chip.py", "workload/op.py",
+    "workload/requests.py",
     "lowering/plan.py", "lowering/demand.py", "lowering/served.py", "physics/step.py", "evaluation/assembly.py",
     "economy/bill.py", "serving/curve.py", "study/study.py", "optimize/solve.py", "calibrate/fit.py",
     "explore/front.py", "sweep/engine.py", "report/tables.py", "cli/study.py",
@@ -84,6 +85,8 @@ def test_lowering_stays_on_the_host(path):
 
 
 def test_the_rule_of_the_host_bites():
-    bad = "import jax\nimport jax.numpy as jnp\nfrom jax import vmap\nfrom ..core.smooth import p_norm_max\njax.jit(f)\n"
+    bad = (
+        "import jax\nimport jax.numpy as jnp\nfrom jax import vmap\nfrom ..core.smooth import p_norm_max\njax.jit(f)\n"
+    )
     assert device_work(ast.parse(bad)) == ["jax.numpy", "jax.vmap", "core.smooth", "jax.jit"]
     assert device_work(ast.parse("import jax\njax.tree.map(f, x)\nfrom jaxtyping import Array")) == []

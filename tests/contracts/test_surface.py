@@ -1,6 +1,7 @@
 """What strangers rely on: every command, its arguments and every public name, as listed in `surface.txt`.
 
-A new one is added to the list; one that goes stays listed and is named, with its reason, under "Removed" in the changelog.
+A new one is added to the list; one that goes stays listed and is named, with its reason, under "Removed" in the
+changelog.
 """
 
 import dataclasses
@@ -46,5 +47,8 @@ def test_what_is_new_is_listed():
 
 
 def test_the_rule_of_nothing_lost_bites():
-    listed, log = {"dse cite", "dse.solve", "dse cost rent"}, "### Removed\n- `dse cite`: now in `dse report`.\n\n## 1\n"
+    listed, log = (
+        {"dse cite", "dse.solve", "dse cost rent"},
+        "### Removed\n- `dse cite`: now in `dse report`.\n\n## 1\n",
+    )
     assert lost(listed, {"dse.solve"}, log) == {"dse cost rent"}

@@ -182,7 +182,7 @@ def test_midpoints_of_all_terms_under_all_choices(space, core_logs):
     assert g.shape[2] == 1 + len(STUDY.core().rows())
     assert np.isfinite(g).all()
     worst = (middle - mean).max(axis=0)
-    rows = ("goal", *STUDY.core().rows())
+    rows = ("goal", *(r.label for r in STUDY.core().rows()))
     assert {r: w for r, w in zip(rows, worst, strict=True) if w > 1e-9} == {}
     # power, area and cost bend; a straight line would pass the law for the wrong reason
     bent = {r for r, w in zip(rows, (middle - mean).min(axis=0), strict=True) if w < -1e-2}
@@ -240,12 +240,12 @@ def test_reported_numbers_agree_with_the_core(space):
     x = {f.name: np.sqrt(f.lower * f.upper) for f in STUDY.free}
     chip = with_free(data.chip, {n: jnp.asarray(v) for n, v in x.items()})
     chip = dataclasses.replace(chip, power_limit_W=jnp.asarray(1e9))
-    evaluations = [evaluate_demand(d, chip, data.tech, data.calibration) for d in data.demands]
+    evaluations = [evaluate_demand(d, chip, data.tech, c) for d, c in zip(data.demands, data.calibrations, strict=True)]
     s = silicon(chip, data.tech)
     x |= {"supply_V": float(s.supply_V), "die_mm2": float(s.die_mm2)}
     x |= {f"step_s:{w}": float(e.step_s) for w, e in zip(core.workloads, evaluations, strict=True)}
-    _, ratios = core.terms({n: jnp.asarray(v) for n, v in x.items()}, data)
-    found = dict(zip(core.rows(), np.asarray(ratios), strict=True))
+    _, *ratios = core.separate({n: jnp.asarray(v) for n, v in x.items()}, data)
+    found = dict(zip((r.label for r in core.rows()), np.asarray(ratios), strict=True))
     limits = {m.metric: m.value for m in STUDY.limits}
     for w, e in zip(core.workloads, evaluations, strict=True):
         assert found[f"step:{w}"] == pytest.approx(1.0, rel=1e-12)

@@ -77,7 +77,7 @@ def test_more_of_a_resource_is_never_slower(core_data_box, logs, name):
     z = points(box, 300, 4)
     more = z.copy()
     more[:, core.variables().index(name)] += np.log(1.1)
-    rows = [1 + core.rows().index(f"step:{w}") for w in core.workloads]
+    rows = [1 + [r.label for r in core.rows()].index(f"step:{w}") for w in core.workloads]
     f = jax.jit(jax.vmap(logs))
     change = np.asarray(f(more))[:, rows] - np.asarray(f(z))[:, rows]
     assert (change <= 1e-12).all()

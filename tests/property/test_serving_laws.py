@@ -15,8 +15,7 @@ from dse.lowering.demand import demand
 from dse.lowering.plan import Plan
 from dse.optimize.curvature import curvature
 from dse.physics.calibration import calibration
-from dse.physics.request import Request, request_s
-from dse.physics.step import step_time
+from dse.physics.step import Request, request_s, step_time
 from dse.study.design import FREE, with_free
 from dse.workload.presets import model
 from dse.workload.transformer import Decode, Prefill, total_parameters

@@ -11,8 +11,7 @@ from dse.calibrate.inference_score import baseline_s, held_out_baseline_s, score
 from dse.calibrate.measurements import complete, read
 from dse.hardware.presets import chip
 from dse.physics.calibration import calibration, default_calibration
-from dse.physics.request import request_s
-from dse.physics.step import step_time
+from dse.physics.step import request_s, step_time
 from dse.workload.presets import model
 
 TINY = Path(__file__).parents[2] / "data" / "inference_tiny.csv"

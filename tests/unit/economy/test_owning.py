@@ -12,7 +12,7 @@ from dse.economy.fleet_run import fleet_run, goodput_by_size, simulated
 from dse.economy.job import job_of
 from dse.economy.knobs import Turned, band, knobs, turn, turned
 from dse.economy.owning import capital_parts, deal, package_USD, purchase, token_upkeep
-from dse.economy.presets import contracts, observed
+from dse.economy.presets import chip_rents, contracts, observed
 from dse.hardware.presets import system
 from dse.lowering.plan import parse_plan
 from dse.workload.presets import model
@@ -127,6 +127,15 @@ def test_shared_facts_cancel():
         return up[0] / up[1]
 
     assert all(t.low == pytest.approx(1) and t.high == pytest.approx(1) for t in turned(ratio, d, d))
+
+
+def test_serving_and_owning_rent_chips_alike():
+    """One table and one kind of contract: H100 over Trainium2 costs 4.916 / 2.235 = 2.2x, not 6.88 / 2.235 = 3.1x."""
+    rented = chip_rents(["h100", "trainium2"])
+    assert [(r.chip_hour_USD, r.contract) for r in rented] == [(4.916, "capacity_block"), (2.235, "capacity_block")]
+    assert [r.contract for r in rented] == list(contracts("h100", "trainium2"))
+    assert [r.chip_hour_USD for r in chip_rents(["h100", "maia-100"], 3.0)] == [3.0, 3.0]
+    assert chip_rents(["maia-100"])[0].chip_hour_USD is None  # no other chip's price stands in
 
 
 def test_contracts():

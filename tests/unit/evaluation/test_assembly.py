@@ -18,7 +18,7 @@ from dse.physics.calibration import calibration, default_calibration
 from dse.physics.evaluate import chip_technology, evaluate_demand, silicon, throttled_step_s
 from dse.physics.money import bond_loss, package_cost, total_USD
 from dse.physics.power import energy_J
-from dse.study.terms import METRICS, OF_WORKLOADS, chip_state
+from dse.study.metrics import METRICS, OF_WORKLOADS, chip_state
 from dse.workload.presets import model
 from dse.workload.transformer import Decode, Training, forward_FLOP_per_token
 

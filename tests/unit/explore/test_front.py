@@ -11,7 +11,7 @@ from dse.explore.points import PointStore, fingerprint
 from dse.explore.ray import Rays
 from dse.optimize.search import Search
 from dse.optimize.space import Space
-from dse.study.terms import Limit
+from dse.study.metrics import Limit
 
 pytestmark = pytest.mark.slow
 METRICS = ("delivered_time", "package_cost_USD")

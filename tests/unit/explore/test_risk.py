@@ -14,8 +14,8 @@ from dse.explore.unknowns import Draw, draw, study_facts, unknowns
 from dse.optimize.search import Search
 from dse.optimize.space import Space
 from dse.report.risk import headline, risk_json
+from dse.study.metrics import Limit
 from dse.study.study import load_study
-from dse.study.terms import Limit
 
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
 

@@ -9,9 +9,10 @@ from jax.flatten_util import ravel_pytree
 from dse.core.errors import SpecError
 from dse.explore.remedy import remedy
 from dse.explore.sensitivity import Given, sensitivity
-from dse.optimize.search import Search, solve_all
+from dse.optimize.batch import solve_batch
+from dse.optimize.search import Search
 from dse.optimize.space import Space
-from dse.study.terms import Limit
+from dse.study.metrics import Limit
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +29,7 @@ def resolved(found, search, place, factor):
     data = given.under(unflatten(np.asarray(flat) * np.where(np.arange(flat.size) == place, factor, 1.0)))
     batch = jax.tree.map(lambda x: np.asarray(x)[None], data)
     start = np.asarray(found.candidate.optimum.z)[None]
-    o = solve_all(search.core, batch, search.box[0][None], search.box[1][None], start)
+    o = solve_batch(search.core.model, batch, *search.box, start)
     assert bool(o.converged[0])
     return np.asarray(o.z[0]), float(o.objective[0])
 
@@ -49,7 +50,7 @@ def test_elasticities_are_those_of_solving_again(found, solved):
 
 
 def test_prices_are_the_elasticities_of_limits(found, solved):
-    multipliers = dict(zip(solved.core.rows(), found.candidate.optimum.multipliers, strict=True))
+    multipliers = dict(zip((r.label for r in solved.core.rows()), found.candidate.optimum.multipliers, strict=True))
     silicon = next(p for p in found.parameters if p.name.startswith("limit silicon"))
     assert silicon.elasticity == pytest.approx(-float(multipliers["silicon_mm2"]), abs=1e-6)
 

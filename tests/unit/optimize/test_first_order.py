@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dse.optimize.batch import solve_batch
 from dse.optimize.first_order import solve_first_order
-from dse.optimize.interior import solve_batch
 
 
 def test_sum_of_two_with_product_one():
@@ -23,7 +23,7 @@ def test_sum_of_two_with_product_one():
 def test_agrees_with_the_interior_point(chip):
     data = chip.data(16)
     box = chip.lower, chip.upper, chip.start
-    exact = solve_batch(chip.fun, data, *box, chunk=8)
+    exact = solve_batch(chip.fun, data, *box, size=8)
     rough = jax.jit(jax.vmap(lambda d: solve_first_order(chip.fun, d, *box)))(data)
     assert np.asarray(rough.objective) == pytest.approx(exact.objective, abs=1e-4)
     assert np.asarray(rough.multipliers) == pytest.approx(exact.multipliers, abs=1e-2)

@@ -1,12 +1,15 @@
 import dataclasses
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
 
+from dse.core.types import INERT, LESS_IS_BETTER, MORE_IS_BETTER, SIGN, as_float
 from dse.evaluation.assembly import lowered
 from dse.lowering.demand import stack_demands
-from dse.optimize.hull import per_step, plan_tables, undominated
+from dse.lowering.step_demand import StepDemand, TrafficDemand
+from dse.optimize.hull import declared_signs, per_step, plan_tables, undominated, wrong_signs
 from dse.optimize.space import Space
 from dse.physics.evaluate import chip_technology
 from dse.physics.power import energy_J, step_energy
@@ -73,7 +76,7 @@ def test_tables_hold_every_plan_that_can_be_best(space):
     (table,), (demands,) = plan_tables(space), [stack_demands(space.lowered[0][1])]
     every = space.lowered[0][0]
     assert table.n_valid == len(every) >= len(table.plans)
-    chip, c = space.study.baseline.chip, space.calibration
+    chip, (c,) = space.study.baseline.chip, space.calibrations
     rng = np.random.default_rng(1)
     for _ in range(6):
         other = dataclasses.replace(
@@ -100,3 +103,56 @@ def test_undominated_rows_against_every_pair(seed):
 def test_space_keeps_the_plans_it_is_told_to(space):
     last = space.lowered[0][0][-1]
     assert last in Space(space.study, also=(last,)).plans[0]
+
+
+def test_signs_are_those_declared_at_the_fields(space):
+    signs = declared_signs(space.lowered[0][1][0])
+    assert (signs.tokens, signs.window_micro) == (MORE_IS_BETTER, MORE_IS_BETTER)
+    assert (signs.model_FLOP, signs.rate) == (INERT, INERT)
+    assert (signs.memory_B, signs.ops.hbm_B, signs.data.out_hops) == (LESS_IS_BETTER,) * 3
+
+
+def points(search, n):
+    """Random points of the box and random corners of it."""
+    lower, upper = search.box
+    rng = np.random.default_rng(3)
+    return [*rng.uniform(lower, upper, (n, lower.size)), *np.where(rng.random((n, lower.size)) < 0.5, lower, upper)]
+
+
+def groups(per, n):
+    """Single plans and hulls of random groups: corners of the coefficients, zeros included."""
+    rng = np.random.default_rng(4)
+    for size in (1, 1, 4, 40):
+        for _ in range(n):
+            some = rng.choice(per.n_micro.size, size=min(size, per.n_micro.size), replace=False)
+            hull = jax.tree.map(lambda x, s=some: x[s].min(axis=0), per)
+            yield dataclasses.replace(hull, window_micro=per.window_micro[some].max())
+
+
+def test_every_declared_sign_is_true(solved, training):
+    """Goal and ratios never move against a declared sign: at random chips and corners, single plans and hulls."""
+    data = solved.space.data(0, solved.space.own_plans)
+    decode = stack_demands(solved.space.lowered[0][1])
+    for per in (per_step(decode), per_step(training[0])):
+        for demand in groups(per, 2):
+            for z in points(solved, 3):
+                assert wrong_signs(solved.core, dataclasses.replace(data, demands=(demand,)), z) == ()
+
+
+def test_a_wrong_sign_is_found(solved, monkeypatch):
+    data, z = solved.space.data(0, solved.space.own_plans), solved.leaders()[0].optimum.z
+    metadata = StepDemand.__dataclass_fields__["tokens"].metadata
+    monkeypatch.setattr(StepDemand.__dataclass_fields__["tokens"], "metadata", {**metadata, "sign": LESS_IS_BETTER})
+    assert wrong_signs(solved.core, data, z) == ("[0].tokens",)
+
+
+def test_a_field_without_a_sign_is_an_error():
+    class Undeclared(TrafficDemand):
+        lost_B: float = 0.0
+
+    class Declared(TrafficDemand):
+        lost_B: float = eqx.field(converter=as_float, metadata={SIGN: MORE_IS_BETTER}, default=0.0)
+
+    with pytest.raises(TypeError, match=r"Undeclared\.lost_B declares no sign"):
+        declared_signs(Undeclared(1.0, 1.0, 1.0, 1.0, 1.0))
+    assert declared_signs(Declared(1.0, 1.0, 1.0, 1.0, 1.0)).lost_B == MORE_IS_BETTER

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from dse.core.errors import SpecError
+from dse.optimize.batch import solve_batch
 from dse.optimize.duality import dual_bounds
-from dse.optimize.interior import Settings, solve_batch, solve_convex
+from dse.optimize.interior import Settings, solve_convex
 
 compiled = eqx.filter_jit(solve_convex)
 FAR = jnp.full(2, jnp.log(100.0))
@@ -116,7 +117,7 @@ def test_lower_bound_holds_from_poor_multipliers(chip):
 
 
 def test_chips_converge_strictly_feasible_with_proof(chip):
-    o = solve_batch(chip.fun, chip.data(256), chip.lower, chip.upper, chip.start, chunk=8)
+    o = solve_batch(chip.fun, chip.data(256), chip.lower, chip.upper, chip.start, size=8)
     assert np.mean(o.converged) >= 0.995
     assert np.all(o.limits[o.converged] < 0.0)
     assert np.all(o.gap[o.converged] <= 1e-6)
@@ -126,7 +127,7 @@ def test_chips_converge_strictly_feasible_with_proof(chip):
 
 def test_batch_equals_loop(chip):
     data = chip.data(13)  # one full chunk and one padded
-    batch = solve_batch(chip.fun, data, chip.lower, chip.upper, chip.start, chunk=8)
+    batch = solve_batch(chip.fun, data, chip.lower, chip.upper, chip.start, size=8)
     for i in range(13):
         one = solve(chip.fun, chip.lower, chip.upper, data=jax.tree.map(lambda x, i=i: x[i], data), start=chip.start)
         assert float(one.objective) == pytest.approx(float(batch.objective[i]), abs=1e-8)

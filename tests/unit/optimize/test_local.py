@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dse.core.errors import SpecError
-from dse.optimize.interior import solve_batch
+from dse.optimize.batch import solve_batch
 from dse.optimize.local import Own, solve_local
 from dse.optimize.search import Search
 from dse.optimize.solution import Status
@@ -24,7 +24,7 @@ def study():
 
 
 def step_s(x, state):
-    return state.works[0].step_s
+    return state.loads[0].step_s
 
 
 def waves(x, state):

@@ -8,9 +8,10 @@ import pytest
 
 from dse.core.errors import SpecError
 from dse.core.free import Free
+from dse.optimize.batch import solve_batch
 from dse.optimize.exact import n_designs, prove, solve_exact
 from dse.optimize.hull import plan_tables
-from dse.optimize.search import Search, solve_all
+from dse.optimize.search import Search
 from dse.optimize.space import Space
 from dse.optimize.tree import halves
 
@@ -47,7 +48,7 @@ def every_design(study):
                 for f in base.__dataclass_fields__
             )
         )
-        o = jax.tree.map(np.asarray, solve_all(search.core, data, lower, upper, (lower + upper) / 2))
+        o = solve_batch(search.core.model, data, lower, upper, (lower + upper) / 2)
         best = min(best, float(np.where(o.feasible, o.objective, np.inf).min()))
     return math.exp(best)
 

@@ -6,15 +6,13 @@ import math
 import pytest
 from rich.console import Console
 
+from dse.economy.bill import bill_lines, chip_cost
 from dse.economy.comparison import Answer
 from dse.economy.knobs import Turned
 from dse.report import fleet_figures
 from dse.report.fleet_tables import (
     against_json,
     against_view,
-    bill_rows,
-    bought,
-    break_evens,
     cost_json,
     cost_view,
     dollars,
@@ -32,7 +30,7 @@ def text(view, width=120):
 
 
 def test_cost_of_an_h100_on_screen():
-    shown = text(cost_view("h100", 120))
+    shown = text(cost_view(chip_cost("h100"), 120))
     for words in (
         "40,800 USD in its rack",
         "maker's margin",
@@ -42,11 +40,11 @@ def test_cost_of_an_h100_on_screen():
     ):
         assert words in shown
     assert "none sold" in shown and "702" in shown  # the bill without spare blocks
-    assert "no public price" in text(cost_view("trainium3", 120))
+    assert "rented, guessed" in text(cost_view(chip_cost("trainium3"), 120))
 
 
 def test_cost_json_adds_up():
-    c = json.loads(json_text(cost_json("trainium2")))
+    c = json.loads(json_text(cost_json(chip_cost("trainium2"))))
     assert sum(c["capital_USD"].values()) == pytest.approx(c["capital_total_USD"])
     assert sum(c["chip_hour_USD"].values()) == pytest.approx(c["chip_hour_total_USD"])
     low, high = c["chip_hour_range_USD"]
@@ -57,16 +55,16 @@ def test_cost_json_adds_up():
 
 def test_break_even_days_by_hand():
     """11,000 USD of a Trainium2 against 2.235 USD/h less 0.20 USD/h of running: about 226 days."""
-    _, p = bought("trainium2")
-    capital, hour = float(p.capital_USD), cost_json("trainium2")["chip_hour_USD"]
+    c = chip_cost("trainium2")
+    capital, hour = float(c.purchase.capital_USD), c.hour_parts_USD
     running = hour["maintenance"] + hour["facility"] + hour["energy"]
-    assert break_evens("trainium2", p)["capacity_block"] == pytest.approx(capital / (2.235 - running) / 24, rel=1e-6)
+    assert c.break_even_s["capacity_block"] / 3600 == pytest.approx(capital / (2.235 - running), rel=1e-6)
 
 
 def test_totals_count_losses_only_where_the_source_does():
-    rows = {n: w for n, w, _, _ in bill_rows("h100")}
+    rows = {x.part: x.harvested_USD for x in bill_lines("h100")}
     assert "loss" not in rows and rows["total"] == pytest.approx(sum(v for n, v in rows.items() if n != "total"))
-    assert "loss" in {n for n, *_ in bill_rows("b200")}
+    assert "loss" in {x.part for x in bill_lines("b200")}
 
 
 @pytest.mark.parametrize(
@@ -97,18 +95,18 @@ def test_an_unknown_rent_is_said_and_null_in_json():
 
 def test_figures_are_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(fleet_figures, "SIZES", fleet_figures.SIZES[::8])
-    paths = fleet_figures.write_cost_figures("h100", tmp_path) + fleet_figures.write_goodput_figure(tmp_path)
+    paths = fleet_figures.write_cost_figures(chip_cost("h100"), tmp_path) + fleet_figures.write_goodput_figure(tmp_path)
     assert {p.name for p in paths} == {
         f"{n}.{e}" for n in ("waterfall", "break_even", "goodput") for e in ("png", "svg")
     }
     assert all(p.stat().st_size > 5000 for p in paths)
-    assert len(fleet_figures.write_cost_figures("trainium3", tmp_path)) == 2  # no rent, no break-even
+    assert len(fleet_figures.write_cost_figures(chip_cost("a100-80"), tmp_path)) == 2  # no rent, no break-even
 
 
 def test_waterfall_ends_at_the_capital():
-    _, p = bought("b200")
+    c = chip_cost("b200")
     with plt.rc_context(STYLE):
-        ax = fleet_figures.waterfall_figure("b200", p).axes[0]
+        ax = fleet_figures.waterfall_figure(c).axes[0]
     bars = [(b.get_x(), b.get_width()) for b in ax.patches]
-    assert bars[-2][0] + bars[-2][1] == pytest.approx(bars[-1][1]) == pytest.approx(float(p.capital_USD))
+    assert bars[-2][0] + bars[-2][1] == pytest.approx(bars[-1][1]) == pytest.approx(float(c.purchase.capital_USD))
     plt.close("all")

@@ -4,9 +4,20 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 
 from dse.optimize.solution import Alternative, LimitReport, Relaxation, Solution, Status
-from dse.report.screen import differing_text, goal_text, infeasible_view, loosened_text, price_text, product
+from dse.report import sections
+from dse.report.screen import (
+    differing_text,
+    goal_text,
+    infeasible_view,
+    limits_table,
+    loosened_text,
+    price_text,
+    product,
+)
+from dse.study.convex import Kind
 from dse.study.study import load_study
 
 STUDY = load_study(Path(__file__).parents[2] / "data" / "tiny.toml")
@@ -19,8 +30,8 @@ STUDY = load_study(Path(__file__).parents[2] / "data" / "tiny.toml")
         (LimitReport("power_W", "at_most", 1200.0, 1200.0, -0.312, -1.0), "+10 W -> +0.26 %"),
         # 0.2 at 288 GiB: 2 GiB are 1/144 of it, 0.139 %
         (LimitReport("hbm_capacity_B", "at_least", 2.9e11, 288 * 2.0**30, 0.2, 1.0), "-2 GiB -> +0.14 %"),
-        (LimitReport("stack bandwidth", "at_most", 1.0, 1.0, -0.15, -1.0), "+1 % -> +0.15 %"),
-        (LimitReport("clock_Hz (box)", "at_most", 3.2e9, 3.2e9, -0.1, -1.0), "+10 MHz -> +0.031 %"),
+        (LimitReport("stack bandwidth", "at_most", 1.0, 1.0, -0.15, -1.0, Kind.TECHNOLOGY), "+1 % -> +0.15 %"),
+        (LimitReport("clock_Hz", "at_most", 3.2e9, 3.2e9, -0.1, -1.0, Kind.BOUND), "+10 MHz -> +0.031 %"),
         (LimitReport("silicon_mm2", "at_most", 800.0, 1600.0, -1e-9, -1.0), "-"),
     ],
 )
@@ -71,3 +82,16 @@ def test_names():
         "TPU-V5P",
     ]
     assert [differing_text(c, STUDY) for c in STUDY.choices] == ["1 x N3P", "2 x N3P"]
+
+
+@pytest.mark.parametrize(("short", "words"), [(5e-5, "binds"), (5e-4, "0.05 %"), (0.2, "20 %")])
+def test_page_and_terminal_agree_on_what_binds(short, words):
+    """A design 0.05 % below a limit has room on both; the page said "binds" up to 0.1 %."""
+    limit = LimitReport("power_W", "at_most", 1000.0 * (1 - short), 1000.0, -0.3, -1.0)
+    solution = Solution(
+        study=STUDY, status=Status.LOCAL, goal=0.5, choice=None, chip=None, continuous={}, silicon=None,
+        workloads=(), limits=(limit,), certificate=None, alternatives=(),
+    )  # fmt: skip
+    page = sections._limit_rows([{**dataclasses.asdict(limit), "margin": limit.margin}])
+    screen = list(limits_table(solution).columns[2].cells)
+    assert page[0][3] == words and [Text.from_markup(str(c)).plain for c in screen] == [words]

@@ -18,8 +18,8 @@ from dse.physics.evaluate import chip_technology
 from dse.physics.step import step_time
 from dse.serving.curve import Promise, serving_curve
 from dse.serving.portfolio import Service, load_portfolio, sized
+from dse.study.metrics import mean_speedup
 from dse.study.study import load_study, study_from
-from dse.study.terms import mean_speedup
 from dse.workload.requests import Length, Requests
 
 SWEEPS = Path(__file__).parents[3] / "sweeps"

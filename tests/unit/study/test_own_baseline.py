@@ -7,7 +7,7 @@ import pytest
 import dse
 from dse.core.errors import SpecError
 from dse.optimize.space import Space
-from dse.report.receipts import study_basis
+from dse.study.basis import study_basis
 from dse.study.study import load_study
 
 TINY = (Path(__file__).parents[2] / "data" / "tiny.toml").read_text()
@@ -49,5 +49,5 @@ def test_an_unknown_calibration_is_refused(tmp_path):
 
 
 def test_a_named_calibration_is_used(tmp_path):
-    assert study(tmp_path, calibration='calibration = "prior-cuda"').calibrated().name == "prior-cuda"
+    assert study(tmp_path, calibration='calibration = "prior-cuda"').calibration_names == ("prior-cuda",)
     assert dse.load_study(tmp_path / "study.toml").at_size(4).n_chips == 4

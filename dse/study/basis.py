@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from .. import core
 from ..core.errors import DseError
 from ..core.provenance import Sourced
-from ..economy.presets import around_receipts
+from ..economy.presets import FILES, around_receipts, receipts_of
 from ..hardware.presets import chip_receipts
 from ..lowering.activations import footprint_receipts
+from ..lowering.demand import framework_receipts
 from ..lowering.headroom import headroom_receipts
 from ..physics.calibration import calibration_receipts
-from ..study.design import Choice
-from ..study.study import Study
 from ..technology.presets import DIE_TO_DIE, receipts
 from ..workload.op import pass_receipts
 from ..workload.storage import storage_receipts
+from .design import Choice
+from .study import Study
 
 BIBLIOGRAPHY = Path(core.__file__).parent / "references.bib"
+
+
+SHARED: dict[str, Callable[[], list[Sourced]]] = {
+    "headroom": headroom_receipts,
+    "kept in training": lambda: footprint_receipts("fused"),
+    "element passes": pass_receipts,
+    "storage": storage_receipts,
+    "framework": framework_receipts,
+}
+"""Facts that all chips share."""
+KINDS: dict[str, Callable[[str], list[Sourced]]] = {"chip": chip_receipts, "calibration": calibration_receipts}
+"""Kinds of thing whose facts neither technology nor the economy keeps."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,14 +61,9 @@ def chip_basis(name: str) -> list[Basis]:
 
 
 def calibration_basis(name: str) -> list[Basis]:
-    """Facts of a calibration, and of the shares and passes that all chips use."""
-    return [
-        *(Basis(f"calibration {name}", f) for f in calibration_receipts(name)),
-        *(Basis("headroom", f) for f in headroom_receipts()),
-        *(Basis("kept in training", f) for f in footprint_receipts("fused")),
-        *(Basis("element passes", f) for f in pass_receipts()),
-        *(Basis("storage", f) for f in storage_receipts()),
-    ]
+    """Facts of a calibration, and of the shares, passes and launches that all chips use."""
+    shared = [Basis(thing, f) for thing, facts in SHARED.items() for f in facts()]
+    return [*(Basis(f"calibration {name}", f) for f in calibration_receipts(name)), *shared]
 
 
 def technology_basis(node: str, memory: str, link: str, package: str) -> list[Basis]:
@@ -76,7 +84,8 @@ def study_basis(study: Study, choice: Choice | None) -> list[Basis]:
     made = [b for c in chosen for b in technology_basis(c.node, c.hbm, c.link, study.package)]
     own = technology_basis(baseline.node, baseline.hbm, baseline.link, study.package)
     owned = [] if study.owner is None else [b for c in chosen for b in owner_basis(study.owner.host, c.node)]
-    every = [*made, *calibration_basis(study.calibrated().name), *chip_basis(baseline.name), *own, *owned]
+    fits = [b for name in study.calibration_names for b in calibration_basis(name)]
+    every = [*made, *fits, *chip_basis(baseline.name), *own, *owned]
     return list({(b.thing, b.fact.name): b for b in every}.values())
 
 
@@ -104,19 +113,14 @@ def bibtex(keys: Iterable[str]) -> str:
 def basis_of(thing: str) -> list[Basis]:
     """The facts of a thing as `study_basis` names it, such as "node N2"; none where it is not known here."""
     kind, _, name = thing.partition(" ")
-    shared = {
-        "headroom": headroom_receipts,
-        "kept in training": lambda: footprint_receipts("fused"),
-        "element passes": pass_receipts,
-    }
     try:
-        if thing in shared:
-            return [Basis(thing, f) for f in shared[thing]()]
-        if kind == "chip":
-            return chip_basis(name)
-        return [
-            Basis(thing, f) for f in (calibration_receipts(name) if kind == "calibration" else receipts(kind, name))
-        ]
+        if thing in SHARED:
+            facts = SHARED[thing]()
+        elif kind in KINDS:
+            facts = KINDS[kind](name)
+        else:
+            facts = (receipts_of if kind in FILES else receipts)(kind, name)
+        return [Basis(thing, f) for f in facts]
     except DseError:
         return []
 

@@ -1,0 +1,77 @@
+"""A solved study taken apart, and any chip as silicon: what is shown beside a design, for every renderer."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ..evaluation.assembly import chip_reference, evaluate
+from ..evaluation.breakdown import Operator, binding, operators, spent
+from ..hardware.chip import Chip
+from ..lowering.served import asked_demand
+from ..lowering.tiling import array_shape
+from ..optimize.solution import Solution, WorkloadReport
+from ..physics.evaluate import Silicon, chip_technology, silicon
+from ..physics.power import full_load_power_W
+from ..study.metrics import METRICS, chip_state
+from ..workload.requests import Requests
+from ..workload.transformer import Workload
+
+
+@dataclasses.dataclass(frozen=True)
+class Cloud:
+    """Operators of one workload on one chip."""
+
+    chip: Chip
+    """Where they run."""
+    operators: tuple[Operator, ...]
+    """Those with matrix products, longest first."""
+
+
+def chip_silicon(chip: Chip, package: str | None = None) -> Silicon:
+    """Area, supply and cost of a chip, in its own package or another."""
+    return silicon(chip, chip_technology(chip, package) if package else chip_technology(chip))
+
+
+def full_load_W(chip: Chip, package: str, precision: str) -> dict[str, float]:
+    """Power by part with everything at full rate [W]."""
+    tech, made = chip_technology(chip, package), chip_silicon(chip, package)
+    watts = full_load_power_W(chip, tech, precision, made.area, made.die_mm2, made.supply_V)
+    return {name: float(w) for name, w in watts.items()}
+
+
+def chip_metrics(chip: Chip, package: str, names: tuple[str, ...]) -> dict[str, float]:
+    """Metrics of a chip that ask for no workload, canonical units."""
+    state = chip_state(chip, chip_technology(chip, package))
+    values = {name: METRICS[name](state) for name in names}
+    return {name: float(v) for name, v in values.items() if not isinstance(v, list)}
+
+
+def waits(s: Solution, w: WorkloadReport) -> list[tuple[str, float]]:
+    """What a workload waits for on the design of a solved study, as shares of its step, largest first."""
+    assert s.chip is not None
+    workload, n_chips = s.study.workloads[w.name]
+    c, system = s.study.calibrations[w.name], dataclasses.replace(s.study.at_size(n_chips), chip=s.chip)
+    if isinstance(workload, Requests):
+        d = asked_demand(workload, w.plan, system, chip_reference(s.chip, c), array_shape(s.chip.core.tensor))
+        return list(spent(d, s.chip, c).items())
+    return binding(w.evaluation, operators(system, workload, w.plan, w.evaluation, c))
+
+
+def phases(s: Solution) -> dict[str, tuple[Workload, int]]:
+    """Workloads that are one phase of a model, with operators of their own."""
+    return {n: (w, chips) for n, (w, chips) in s.study.workloads.items() if not isinstance(w, Requests)}
+
+
+def clouds(s: Solution, name: str) -> tuple[Cloud, Cloud]:
+    """Operators of a workload on the baseline, under its own best plan, and on the design."""
+    assert s.chip is not None
+    report = next(w for w in s.workloads if w.name == name)
+    workload, n_chips = phases(s)[name]
+    before = s.study.at_size(n_chips)
+    after = dataclasses.replace(before, chip=s.chip)
+    c = s.study.calibrations[name]
+    plan, evaluation = evaluate(before, workload, calibration=c)
+    old = operators(before, workload, plan, evaluation, c)
+    new = operators(after, workload, report.plan, report.evaluation, c)
+    old, new = (tuple(o for o in ops if o.run_FLOP > 0) for ops in (old, new))
+    return Cloud(before.chip, old), Cloud(s.chip, new)

@@ -1,0 +1,67 @@
+"""Chips that exist, on the axes of a front: the same evaluation as everywhere, each chip in its own system."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ..core.errors import DseError
+from ..evaluation.assembly import evaluate
+from ..hardware.presets import default_system
+from ..hardware.presets import system as preset_system
+from ..study.metrics import METRICS, OWNED, Load, chip_state
+from ..study.study import Study
+from ..workload.transformer import Workload
+
+NAMED = ("trainium1", "trainium2", "trainium3", "h100", "b200", "tpu-v7")
+"""Chips that are marked on a front where they can run the study's workloads."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """A chip that exists, on the axes of a front."""
+
+    name: str
+    """Preset."""
+    values: tuple[float, ...]
+    """Metrics, canonical units."""
+
+
+def named_chips(study: Study, metrics: tuple[str, ...], baseline_s: list[float]) -> list[Named]:
+    """Chips that exist and can run all workloads of a study, each in its own largest system, by their best plans.
+
+    None on axes that need an owner, since theirs have other hosts, prices and margins (see `dse cost`), and none for
+    models in service (see `dse serve`).
+
+    Args:
+        study: what is asked.
+        metrics: axes of the front.
+        baseline_s: step time of each workload on the study's baseline chip.
+
+    Returns:
+        Those that can, in the order of `NAMED`.
+    """
+    if any(m in OWNED for m in metrics) or study.services:
+        return []
+    found: list[Named] = []
+    for name in NAMED:
+        try:
+            loads = [
+                named_load(name, workload, n, base, len(study.workloads))
+                for (workload, n), base in zip(study.workloads.values(), baseline_s, strict=True)
+                if isinstance(workload, Workload)
+            ]
+        except DseError:
+            continue
+        state = chip_state(preset_system(default_system(name)).chip, loads=loads)
+        values = [METRICS[m](state) for m in metrics]
+        found.append(Named(name, tuple(float(max(v) if isinstance(v, list) else v) for v in values)))
+    return found
+
+
+def named_load(name: str, workload: Workload, n_chips: int, baseline_s: float, n_workloads: int) -> Load:
+    """`workload` on `n_chips` of the chip `name` by its best plan, beside the baseline's step time."""
+    _, e = evaluate(preset_system(default_system(name), n_chips), workload)
+    share = np.float64(1.0 / n_workloads)
+    return Load(e.step_s, e.power_W, np.float64(baseline_s), e.tokens_per_s * e.step_s / n_chips, share)

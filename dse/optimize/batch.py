@@ -1,0 +1,88 @@
+"""Many problems of one shape side by side: the one place that cuts batches, fills the last and brings answers home."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..core.errors import SpecError
+from .duality import Model
+from .interior import DEFAULTS, Optimum, Settings, solve_convex
+
+WIDEST = 256
+"""Most problems solved side by side unless told otherwise: bounds memory."""
+
+
+def in_batches(fun: Callable[..., Any], args: tuple[Any, ...], size: int) -> Any:
+    """`fun` over the leading axis of all arrays in `args`, `size` rows at a time, so that it compiles once.
+
+    Args:
+        fun: takes arrays with `size` as leading axis and returns such arrays.
+        args: its arguments; every array leaf has the batch as leading axis.
+        size: rows per call; the last call is filled with its last row.
+
+    Returns:
+        What `fun` returns, as host arrays with the batch as leading axis.
+    """
+    n = len(jax.tree.leaves(args)[0])
+    answers = []
+    for first in range(0, n, size):
+        rows = np.minimum(np.arange(first, first + size), n - 1)
+        answers.append(jax.device_get(fun(*jax.tree.map(lambda x, rows=rows: np.asarray(x)[rows], args))))
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[:n], *answers)
+
+
+@eqx.filter_jit
+def _solve_chunk(fun: Model, data: Any, boxes: list[Array | np.ndarray], settings: Settings) -> Optimum:
+    """One compiled batch."""
+
+    def one(data: Any, box: list[Array | np.ndarray]) -> Optimum:
+        return solve_convex(fun, data, *box, settings=settings)
+
+    return eqx.filter_vmap(one, in_axes=(eqx.if_array(0), 0))(data, boxes)
+
+
+def solve_batch(
+    fun: Model,
+    data: Any,
+    lower: Float[Array | np.ndarray, "... n"],
+    upper: Float[Array | np.ndarray, "... n"],
+    start: Float[Array | np.ndarray, "... n"],
+    *,
+    settings: Settings = DEFAULTS,
+    size: int | None = None,
+) -> Optimum:
+    """Many optima of one model, `solve_convex` over the leading axis of every array in `data`.
+
+    Args:
+        fun: the model; one that compares equal (such as `ConvexCore.model`) compiles once.
+        data: pytree whose arrays have the batch as leading axis; other leaves are shared.
+        lower: lower bounds, shared `(n,)` or per problem `(b, n)`, as are `upper` and `start`.
+        upper: upper bounds.
+        start: where to begin.
+        settings: tolerances and barrier schedule.
+        size: problems solved side by side; by default the batch's next power of two, at most `WIDEST`.
+
+    Returns:
+        An `Optimum` of host arrays, each with the batch as leading axis.
+
+    Raises:
+        SpecError: no argument has a batch axis, or the axes differ; give every array in `data` the same one.
+    """
+    arrays, shared = eqx.partition(data, lambda x: isinstance(x, (jax.Array, np.ndarray)))
+    boxes = [np.asarray(x, dtype=float) for x in (lower, upper, start)]
+    axes = {np.shape(x)[:1] for x in [*jax.tree.leaves(arrays), *(x for x in boxes if x.ndim == 2)]}
+    if len(axes) != 1 or () in axes:
+        raise SpecError(f"a batch needs one leading axis, got {sorted(axes)}; give every array in data the same one")
+    ((n_batch,),) = axes
+    boxes = [np.broadcast_to(x, (n_batch, x.shape[-1])) for x in boxes]
+
+    def solve(some: Any, box: list[Array | np.ndarray]) -> Optimum:
+        return _solve_chunk(fun, eqx.combine(some, shared), box, settings)
+
+    return in_batches(solve, (arrays, boxes), size or min(WIDEST, 2 ** (n_batch - 1).bit_length()))

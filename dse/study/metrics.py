@@ -1,0 +1,168 @@
+"""What a goal or a limit can name: metrics of a chip with its area, its cost and what workloads put on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from ..core.types import FloatLike
+from ..economy.job import Economy, Job, Upkeep, owned, upkeep
+from ..hardware.chip import Chip, peak_FLOPps
+from ..physics.area import Area, interposer_mm2
+from ..physics.evaluate import chip_technology, silicon
+from ..physics.money import Money, inverse_yield, total_USD
+from ..physics.power import full_load_power_W
+from ..technology.presets import Technology
+from .design import FREE
+
+POWER = "power_W"
+"""Mean package power, one value per workload."""
+POWER_CAP = (POWER, "at_most")
+"""Metric and sense of the limit that a chip throttles to meet; a power of at least something is no cap."""
+
+
+class Load(eqx.Module):
+    """One workload on the chip of a `State`."""
+
+    step_s: FloatLike
+    """Step time."""
+    power_W: FloatLike
+    """Mean package power."""
+    baseline_s: FloatLike
+    """What the baseline chip takes for as many tokens."""
+    tokens: FloatLike
+    """Tokens per step and chip."""
+    traffic_frac: FloatLike
+    """Share of the baseline's fleet, where the workload is a model in service."""
+
+
+class State(eqx.Module):
+    """A chip at one point of the box, with what metrics need."""
+
+    chip: Chip
+    tech: Technology
+    area: Area
+    money: Money
+    die_mm2: FloatLike
+    supply_V: FloatLike
+    loads: list[Load]
+    upkeeps: list[Upkeep]
+
+
+def chip_state(chip: Chip, tech: Technology | None = None, loads: Sequence[Load] = ()) -> State:
+    """A chip that exists as a point that `METRICS` can read: as it is, in the technology of its preset or another."""
+    tech = chip_technology(chip) if tech is None else tech
+    s = silicon(chip, tech)
+    return State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, list(loads), [])
+
+
+def geometric_mean(values: list[FloatLike]) -> FloatLike:
+    """Geometric mean of positive numbers: a monomial of them."""
+    power = 1.0 / len(values)
+    return math.prod((v**power for v in values[1:]), start=values[0] ** power)
+
+
+ECONOMIC: dict[str, Callable[[Upkeep], FloatLike]] = {
+    "wall_step_s": lambda u: u.wall_step_s,
+    "chip_hour_USD": lambda u: u.chip_hour_USD,
+    "cost_per_token_USD": lambda u: u.cost_per_token_USD,
+    "energy_per_token_J": lambda u: u.energy_per_token_J,
+    "carbon_per_token_kg": lambda u: u.carbon_per_token_kg,
+}
+"""Metrics that need an owner: server, capital, energy, failures, carbon."""
+
+METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
+    "delivered_time": lambda s: geometric_mean([w.step_s / w.baseline_s for w in s.loads]),
+    "served_time": lambda s: sum((w.traffic_frac * w.step_s / w.baseline_s for w in s.loads), start=jnp.zeros(())),
+    "chip_energy_per_token_J": lambda s: geometric_mean([w.power_W * w.step_s / w.tokens for w in s.loads]),
+    POWER: lambda s: [w.power_W for w in s.loads],
+    **{name: lambda s, of=of: [of(u) for u in s.upkeeps] for name, of in ECONOMIC.items()},
+    **{f"mean_{name}": lambda s, of=of: geometric_mean([of(u) for u in s.upkeeps]) for name, of in ECONOMIC.items()},
+    "full_load_fp8_W": lambda s: _full_load_W(s, "fp8"),
+    "full_load_fp4_W": lambda s: _full_load_W(s, "fp4"),
+    "supply_V": lambda s: s.supply_V,
+    "die_mm2": lambda s: s.die_mm2,
+    "silicon_mm2": lambda s: s.chip.n_dies * s.die_mm2,
+    "interposer_mm2": lambda s: interposer_mm2(s.chip, s.die_mm2, s.tech),
+    "package_cost_USD": lambda s: total_USD(s.money),
+    "peak_bf16_FLOPps": lambda s: peak_FLOPps(s.chip, "bf16"),
+    "peak_fp8_FLOPps": lambda s: peak_FLOPps(s.chip, "fp8"),
+    "peak_fp4_FLOPps": lambda s: peak_FLOPps(s.chip, "fp4"),
+    "sram_B": lambda s: s.chip.n_cores * s.chip.core.scratchpad_B,
+    **{name: lambda s, place=place: place(s.chip) for name, place in FREE.items()},
+}
+"""What a limit or a goal can name. `delivered_time` (step time over the baseline's), `chip_energy_per_token_J` and
+those that begin with "mean" are geometric means over the workloads."""
+
+OWNED = (*ECONOMIC, *(f"mean_{name}" for name in ECONOMIC))
+"""Metrics that need an owner, per workload or as means."""
+PER_WORKLOAD = (POWER, *ECONOMIC)
+"""Metrics with one value per workload: every one must obey a limit, and a goal is their geometric mean."""
+OF_WORKLOADS = ("delivered_time", "served_time", "chip_energy_per_token_J", POWER, *OWNED)
+"""Metrics that need a workload."""
+
+DELIVERED = "delivered_time"
+"""The metric that speed-ups are the inverse of."""
+
+
+def upkeep_of(
+    chip: Chip, tech: Technology, money: Money, die_mm2: FloatLike, economy: Economy | None, jobs: tuple[Job, ...],
+    loads: list[Load],
+) -> list[Upkeep]:  # fmt: skip
+    """What the step of every workload takes, costs, burns and emits; the rack is sized for the hungriest of them."""
+    if economy is None:
+        return []
+    provisioned = loads[0].power_W
+    for load in loads[1:]:
+        provisioned = jnp.maximum(provisioned, load.power_W)
+    silicon = chip.n_dies * die_mm2
+    racked = owned(chip, total_USD(money), silicon, silicon * inverse_yield(die_mm2, tech), provisioned, economy)
+    return [upkeep(racked, chip, j, w.step_s, w.power_W, economy) for j, w in zip(jobs, loads, strict=True)]
+
+
+SERVED = "served_time"
+"""Goal: time per token over the baseline's, averaged over the chips that each model of a portfolio takes there."""
+
+
+SPEEDUPS = (DELIVERED, SERVED)
+"""Goals that are times over the baseline's: one over the goal is a speed-up."""
+
+
+def mean_speedup(goal: str, speedups: Sequence[float], traffic_frac: Sequence[float]) -> float:
+    """Speed-up of several workloads as one: the fleet's for `SERVED`, else the geometric mean."""
+    each = np.asarray(speedups)
+    if goal == SERVED:
+        return float(1.0 / np.sum(np.asarray(traffic_frac) / each))
+    return float(np.exp(np.mean(np.log(each))))
+
+
+def _full_load_W(s: State, precision: str) -> FloatLike:
+    parts = full_load_power_W(s.chip, s.tech, precision, s.area, s.die_mm2, s.supply_V)
+    return sum(parts.values(), start=jnp.zeros(()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Limit:
+    """One user limit: a metric at most or at least a value."""
+
+    metric: str
+    """Name in `METRICS`."""
+    sense: str
+    """"at_most" or "at_least"."""
+    value: float
+    """Canonical unit of the metric."""
+
+    @property
+    def caps_power(self) -> bool:
+        """Whether a chip must throttle to meet it."""
+        return (self.metric, self.sense) == POWER_CAP
+
+    @property
+    def name(self) -> str:
+        """Label in tables, such as "power_W <= 1200"."""
+        return f"{self.metric} {'<=' if self.sense == 'at_most' else '>='} {self.value:.6g}"

@@ -1,0 +1,67 @@
+"""A workload as people write it, in flags, sweeps and studies: a phase, a model and the sizes that phase takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..core.errors import SpecError, UnknownNameError
+from .storage import check_storage
+from .transformer import PHASES, Decode, Model, Prefill, Training, Workload, check_precision
+
+SIZES = {
+    "training": ("batch", "sequence", "precision"),
+    "decode": ("batch", "context", "weights", "kv"),
+    "prefill": ("batch", "prompt", "chunk", "cached", "weights", "kv"),
+}
+"""What each phase takes beside its model; all may be left out."""
+
+USUAL_TOKENS, TRAINING_BATCH, DECODE_BATCH, PREFILL_BATCH = 8192, 4, 16, 1
+"""Tokens of a sequence, context or prompt where nothing is said (or the model's longest); sequences per chip in
+training and decode, and in all in prefill."""
+
+
+def phases_with(size: str) -> tuple[str, ...]:
+    """Phases that take a size; all of them where it is none."""
+    return tuple(p for p, sizes in SIZES.items() if size in sizes) or PHASES
+
+
+def check_phase(phase: str) -> str:
+    """`phase` if there is one of that name, else UnknownNameError."""
+    if phase not in PHASES:
+        raise UnknownNameError("phase", phase, PHASES)
+    return phase
+
+
+def workload_of(
+    phase: str, model: Model, n_chips: int, sizes: Mapping[str, int | str], mark: str = ""
+) -> Workload:  # fmt: skip
+    """The workload that a phase and its sizes describe; what is left out is usual.
+
+    Args:
+        phase: one of `PHASES`.
+        model: what runs.
+        n_chips: chips in all, which the usual batch grows with.
+        sizes: some of the `SIZES` of the phase; whole numbers, and names of precisions.
+        mark: what stands before a size where it was written, such as "--", for messages.
+
+    Raises:
+        SpecError: a size of another phase, or not a whole number of at least 1, or an unknown precision.
+        UnknownNameError: no such phase.
+    """
+    allowed = SIZES[check_phase(phase)]
+    for key, value in sizes.items():
+        if key not in allowed:
+            others, own = " and ".join(phases_with(key)), ", ".join(mark + x for x in allowed)
+            raise SpecError(f"{mark}{key} belongs to {others}; {phase} takes {own}")
+        if not isinstance(value, str) and value < 1:
+            raise SpecError(f"{mark}{key} {value}: give a whole number, at least 1")
+    count = {k: int(v) for k, v in sizes.items() if not isinstance(v, str)}
+    usual = min(USUAL_TOKENS, model.max_context)
+    if phase == "training":
+        precision = check_precision(str(sizes.get("precision", "bf16")))
+        return Training(model, count.get("batch", TRAINING_BATCH * n_chips), count.get("sequence", usual), precision)
+    stored = [check_storage(str(sizes.get(k, "bf16"))) for k in ("weights", "kv")]
+    if phase == "decode":
+        return Decode(model, count.get("batch", DECODE_BATCH * n_chips), count.get("context", usual), *stored)
+    batch, prompt = count.get("batch", PREFILL_BATCH), count.get("prompt", usual)
+    return Prefill(model, batch, prompt, *stored, chunk=count.get("chunk", 0), cached=count.get("cached", 0))

@@ -1,0 +1,122 @@
+"""Limits are records: what caps power, whose rows are whose, what binds; and a design without a power cap."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from dse.evaluation.assembly import evaluate
+from dse.explore.built import as_built
+from dse.optimize.search import Search, priced_s
+from dse.optimize.solution import LimitReport
+from dse.optimize.solve import solve
+from dse.optimize.space import Space
+from dse.study.convex import Kind
+from dse.study.metrics import Limit
+from dse.study.study import study_from
+
+CAP, FLOOR = Limit("power_W", "at_most", 700.0), Limit("power_W", "at_least", 100.0)
+SILICON, HBM = Limit("silicon_mm2", "at_most", 900.0), Limit("hbm_capacity_B", "at_least", 144 * 2.0**30)
+
+
+def under(study, *limits):
+    return dataclasses.replace(study, limits=limits)
+
+
+def power_cap_W(study):
+    search = Search(Space(study))
+    return float(study.core().power_cap_W(search.space.data(0, search.space.own_plans)))
+
+
+@pytest.mark.parametrize(
+    ("limits", "cap"),
+    [((CAP,), 700.0), ((FLOOR,), np.inf), ((FLOOR, CAP), 700.0), ((CAP, Limit("power_W", "at_most", 500.0)), 500.0)],
+)
+def test_only_an_upper_limit_of_power_is_a_cap(tiny, limits, cap):
+    """A floor of 100 W was taken for a cap of 100 W, since the limit was found by its name."""
+    study = under(tiny, *limits, SILICON)
+    assert study.power_cap_W == cap
+    assert power_cap_W(study) == cap
+
+
+def test_a_floor_of_power_does_not_slow_plans(tiny, solved):
+    """The same chip and plans cost the same time under a floor as under nothing."""
+    z = solved.leaders()[0].optimum.z[None]
+    times = []
+    for study in (under(tiny, SILICON), under(tiny, FLOOR, SILICON)):
+        space = Space(study)
+        data = space.batch([0], [space.own_plans])
+        times.append(np.asarray(priced_s(study.core(), z, data, space.every_plan([0]))[0]))
+    np.testing.assert_array_equal(*times)
+
+
+def test_rows_belong_to_a_limit_by_its_place(tiny):
+    """Two limits on one metric have a row each; they shared both when rows were matched by name."""
+    core = under(tiny, SILICON, CAP, Limit("silicon_mm2", "at_least", 100.0)).core()
+    # 7 of the technology, 2 of the workload, then one per limit
+    assert [core.rows_of(i) for i in range(3)] == [[9], [10], [11]]
+    assert [r.label for r in core.rows()][9:] == ["silicon_mm2", "power_W:decode", "silicon_mm2"]
+    assert [r.kind for r in core.rows()][9:] == [Kind.USER] * 3
+
+
+@pytest.mark.parametrize(
+    ("sense", "value", "binds"),
+    [("at_most", 999.95, True), ("at_most", 999.5, False), ("at_least", 1000.05, True), ("at_least", 1000.5, False)],
+)
+def test_one_threshold_says_what_binds(sense, value, binds):
+    # a room of 5e-5 binds, one of 5e-4 does not: the page said 1e-3, the terminal 1e-4
+    assert LimitReport("power_W", sense, value, 1000.0, -0.1, -0.1).binds is binds
+
+
+@pytest.mark.slow
+def test_a_design_without_a_power_limit_is_reported_as_solved(tiny):
+    """It was throttled at the baseline's power: another speed-up than that of its goal."""
+    free = under(tiny, Limit("silicon_mm2", "at_most", 2500.0), HBM)
+    s = solve(free)
+    assert s.chip is not None
+    assert s.delivered == pytest.approx(1.0 / s.goal, rel=1e-6)
+    (w,) = s.workloads
+    assert float(w.evaluation.step_s) == pytest.approx(float(w.evaluation.step.total_s), rel=1e-6)
+    assert float(s.chip.power_limit_W) == pytest.approx(float(w.evaluation.power_W), rel=1e-5)
+
+
+def test_a_chip_as_built_throttles_to_the_cap_only(tiny, solved):
+    """Step times of a chip as built, under a floor, are those without any limit of power."""
+    best = solved.leaders()[0]
+    free = dict(zip(solved.core.free, np.exp(best.optimum.z[:4]), strict=True))
+    built = []
+    for study in (under(tiny, SILICON), under(tiny, FLOOR, SILICON)):
+        space = Space(study)
+        data = space.data(best.choice_index, best.plan_index)
+        built.append(float(as_built(study.core(), free, data)["step_s:decode"]))
+    assert built[0] == built[1]
+
+
+TWO_PHASES = {
+    "study": {"name": "phases", "baseline": "trainium1", "system": "trn1-16", "scaleout_per_dir": "200 Gbps"},
+    "workloads": {
+        "train": {
+            "phase": "training", "model": "llama-3.1-8b", "chips": 16, "global_batch": 64, "sequence": 2048,
+        },
+        "decode": {"phase": "decode", "model": "llama-3.1-8b", "chips": 16, "batch": 64, "context": 4096},
+    },
+    "choices": {
+        "node": ["N5"], "hbm": ["HBM3"], "link": ["PCIe5"], "n_dies": [1], "pe_array": ["128x128"],
+        "native_fp4": [False],
+    },
+    "free": {"n_cores": ["2", "64"]},
+}  # fmt: skip
+
+
+def test_each_workload_of_a_study_has_the_calibration_of_its_phase():
+    """A study read the training stack for all: its baseline's decode step was not that of `evaluate`."""
+    space = Space(study_from(TWO_PHASES))
+    assert len(set(space.study.calibration_names)) == 2
+    for name, (_, seconds), system in zip(space.study.workloads, space.baselines, space.systems, strict=True):
+        _, e = evaluate(system, space.study.workloads[name][0])
+        assert seconds == pytest.approx(float(e.step_s), rel=1e-12)
+
+
+def test_a_named_calibration_rules_for_all_workloads():
+    raw = {**TWO_PHASES, "study": {**TWO_PHASES["study"], "calibration": "prior-neuron"}}
+    assert [c.name for c in study_from(raw).calibrations.values()] == ["prior-neuron"] * 2

@@ -116,10 +116,10 @@ class Design:
         return pd.concat([b.frame for b in self.blocks], ignore_index=True)
 
     @cached_property
-    def units(self) -> tuple[np.ndarray, np.ndarray]:
+    def units(self) -> tuple[np.ndarray, list[str]]:
         """Index of each row's units, shape (rows, levels), and the names of all units."""
         index, names = pd.factorize(np.asarray([k.units for b in self.blocks for k in b.kin]).ravel())
-        return index.reshape(len(self.frame), -1), np.asarray(names)
+        return index.reshape(len(self.frame), -1), [str(n) for n in names]
 
     @cached_property
     def cells(self) -> list[np.ndarray]:

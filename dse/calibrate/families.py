@@ -86,7 +86,7 @@ def refit_pool(pool: str, tell: Tell) -> Refit:
     free = Pooled(pool_design(pool))
     tell(f"{pool}: {len(free.design.frame):,} measurements")
     first = free.fit(start=warm_start(free, pool))
-    names = list(free.design.units[1])
+    names = free.design.units[1]
     z = first.effects(free.n_units)
     blocks = tuple(_settled(b, names, z) for b in free.design.blocks)
     pooled = Pooled(Design(blocks, LEVELS))
@@ -118,7 +118,7 @@ def deviation_table(r: Refit) -> dict[str, list[float]]:
 
     The spread of an effect that nobody measured is that of its level.
     """
-    design, names = r.pooled.design, list(r.pooled.design.units[1])
+    design, names = r.pooled.design, r.pooled.design.units[1]
     covariance = np.linalg.inv(r.second.precision)
     kins = [k for b in design.blocks for k in b.kin]
     chips = {k.family: k.chip for k in kins}
@@ -159,7 +159,7 @@ def pool_json(r: Refit) -> dict[str, Any]:
     for i, name in enumerate(names):
         rows = f[(index[r.pooled.learnt] == i).any(axis=1)]
         n = {"measurements": len(rows), "models": rows.alike.nunique(), "sources": rows.source.nunique()}
-        units[str(name)] = {"shift": _rounded(r.shifts[i]), **n}
+        units[name] = {"shift": _rounded(r.shifts[i]), **n}
     pairs = sorted({(str(c), str(s)) for c, s in zip(f.chip, f["stack"], strict=True)})
     return {"units": units, "deviation": deviation_table(r), "measured": pairs}
 

@@ -5,6 +5,7 @@ What nobody measured takes what its kin were measured at, around a *named* prior
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ..hardware.presets import chip_names
 from ..lowering.collective import Reference
 from ..lowering.served import Asked
 from ..workload.transformer import Training
-from .pooled import ALONE, STEPS, Kin, effects, receipts
+from .pooled import ALONE, STEPS, Kin, band, effects, receipts
 
 _DATA = Path(__file__).parent / "data"
 
@@ -109,7 +110,7 @@ def _facts(name: str) -> Receipts:
 
 @cache
 def calibration(name: str) -> Calibration:
-    """The calibration called `name`: a prior, or `fit-CHIP-STACK` for any chip with a vendor and any known stack.
+    """The calibration called `name`: a prior, or `fit-CHIP-STACK` for any chip or family and any known stack.
 
     Raises:
         UnknownNameError: no such calibration; offers near matches.
@@ -142,7 +143,10 @@ def family(chip_name: str) -> str:
 
 
 def kin_of(chip_name: str, stack: str) -> Kin:
-    """What a chip and a software stack have in common with others."""
+    """What a chip, or a family named as one, and a software stack have in common with others."""
+    prefixes = dict(FAMILIES).get(chip_name)
+    if prefixes:
+        return Kin(chip_name, chip_name, prior_name(prefixes[0]), stack)
     return Kin(chip_name, family(chip_name), prior_name(chip_name), stack)
 
 
@@ -183,6 +187,20 @@ def calibration_for(chip_name: str, workload: Asked) -> Calibration:
     What a user names, or a measurement says it ran on, takes precedence and is no matter of this rule.
     """
     return default_calibration(chip_name, usual_stack(chip_name, serves=not isinstance(workload, Training)))
+
+
+def measured_band(c: Calibration, trains: bool) -> tuple[str, float] | None:
+    """What is new about the chip and stack of a fit, and the factor either way that holds 80 % of unseen measurements.
+
+    Args:
+        c: the calibration; a prior has no such band, and None is returned.
+        trains: whether it serves a training step rather than a request.
+    """
+    chip_name, _, stack = c.name.removeprefix(FIT).rpartition("-")
+    if not c.name.startswith(FIT):
+        return None
+    novelty, width = band("training" if trains else "inference", kin_of(chip_name, stack))
+    return novelty, math.exp(width)
 
 
 def prior_calibration(chip_name: str) -> Calibration:

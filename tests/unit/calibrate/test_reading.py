@@ -70,7 +70,8 @@ def test_odd_cells_are_named(rows):
     [
         ("deepseek-ai/DeepSeek-R1", "deepseek-v3"), ("meta-llama/Meta-Llama-3-8B", "llama-3.1-8b"),
         ("Llama-3.1-70B-Instruct-FP8", "llama-3.1-70b"), ("Qwen/Qwen3-235B-A22B-Instruct-2507", "qwen3-235b-a22b"),
-        ("openai/gpt-oss-120b", "gpt-oss-120b"), ("Llama-2-7b-hf", "llama-2-7b"), ("OLMo-3-7B-Think", "olmo-3-7b-think"),
+        ("openai/gpt-oss-120b", "gpt-oss-120b"), ("Llama-2-7b-hf", "llama-2-7b"),
+        ("OLMo-3-7B-Think", "olmo-3-7b-think"),
     ],
 )  # fmt: skip
 def test_aliases_of_models(published, preset):

@@ -16,7 +16,7 @@ from ..lowering.collective import Traffic, across_all_reduce, across_gather, all
 from ..lowering.step_demand import StepDemand, TrafficDemand
 from ..lowering.tiling import array_shape, op_demand, rank_ops, sram_B
 from ..physics.calibration import KERNELS, prior_calibration
-from ..workload.op import Op
+from ..workload.op import Kind, Op
 from .cases import Case
 from .measurements import SECONDS
 from .operators import calibrates, row_op
@@ -143,7 +143,7 @@ def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
 def _lower_collective(row: Any, system: System, chip_name: str) -> Lowered:
     """A row's collective; one byte of operator work stands beside it, since a step has work."""
     traffic = _collective(row, system, chip_name)
-    idle = Op("idle", (), "bf16", hbm_B=1.0, vector_elements=0.0, n_launches=0.0)
+    idle = Op("idle", Kind.ELEMENTWISE, (), "bf16", hbm_B=1.0, vector_elements=0.0, n_launches=0.0)
     return traffic if isinstance(traffic, str) else _step([idle], traffic, system)
 
 

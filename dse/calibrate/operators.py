@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from ..technology.node import PRECISION_BITS
-from ..workload.op import Op, elementwise, fused_attention, linear, passes
+from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes
 from .rates import copied_B
 from .reading import row_number, row_text
 
@@ -44,9 +44,9 @@ def data_type(published: str) -> DataType | None:
     return DataType(precision, weight_B, PRECISION_BITS[kv] / 8)
 
 
-def gemm(m: float, n: float, k: float, dtype: DataType, count: float = 1.0) -> Op:
+def gemm(m: float, n: float, k: float, dtype: DataType, count: float = 1.0, kind: Kind = Kind.LINEAR) -> Op:
     """`count` products with their operands and results moved once, results in bf16."""
-    op = linear("gemm", m, k, n, dtype.precision, count=count)
+    op = linear("gemm", m, k, n, dtype.precision, count=count, kind=kind)
     operand_B = PRECISION_BITS[dtype.precision] / 8
     return dataclasses.replace(op, hbm_B=count * (operand_B * m * k + dtype.weight_B * k * n + 2 * m * n))
 
@@ -79,7 +79,7 @@ def grouped_gemm(name: str, row: Any, dtype: DataType) -> Op | str:
     touched = n_experts_touched(experts, top_k, n_tokens) * local / experts
     each = n_tokens * top_k / experts * local / touched
     k, n = (hidden, 2 * ffn) if "gate" in name else (ffn, hidden)
-    return gemm(each, n, k, dtype, count=touched)
+    return gemm(each, n, k, dtype, touched, Kind.EXPERTS)
 
 
 def attention(name: str, row: Any, dtype: DataType) -> Op | str:
@@ -130,7 +130,7 @@ def row_op(row: Any) -> Op | str:
     """The operator of a row, or why it is not modelled."""
     name, published = row_text(row, "op").lower(), row_text(row, "dtype").lower()
     if copied_B(row):
-        return Op("copy", (), "bf16", hbm_B=copied_B(row), vector_elements=0.0)
+        return Op("copy", Kind.ELEMENTWISE, (), "bf16", hbm_B=copied_B(row), vector_elements=0.0)
     dtype = data_type(published)
     if dtype is None:
         return f"data type '{published}' is not modelled"

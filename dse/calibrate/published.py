@@ -85,7 +85,7 @@ def model_alias(published: str) -> str:
         name = shorter
 
 
-def known_model(published: str, layers: float, hidden: float) -> Model | None:
+def known_model(published: str, layers: float, n_hidden: float) -> Model | None:
     """The preset behind a published name, cut to the printed layers; None where none is, or its width is another.
 
     Rows do not print windows, shared experts or latent attention, which the preset knows.
@@ -94,7 +94,7 @@ def known_model(published: str, layers: float, hidden: float) -> Model | None:
     if name not in model_names():
         return None
     model = preset_model(name)
-    if hidden != model.hidden:
+    if n_hidden != model.hidden:
         return None
     n = int(layers)
     if n == model.n_layers or n < 1:

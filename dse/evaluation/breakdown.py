@@ -123,7 +123,7 @@ def operators(
                 precision=PRECISIONS[array.executed(op.precision)],
                 seconds=float(runs[i] * total[i]),
                 run_s=float(total[i]),
-                run_FLOP=2.0 * sum(p.macs for p in op.products),
+                run_FLOP=2.0 * op.macs,
                 run_B=float(traffic[i]),
                 bound="launch" if launch[i] > limits[worst, i] else BOUNDS[worst],
             )
@@ -132,16 +132,9 @@ def operators(
 
 
 def _rank_ops(workload: Workload, plan: Plan) -> list[Op]:
-    """The operators of a rank in the order in which `demand` lists them, backward and forward told apart."""
+    """The operators of a rank in the order in which `demand` lists them."""
     training = isinstance(workload, Training)
-    placed = training_ops(workload, shard(plan)) if training else serving_ops(workload, plan)
-    forward = {p.op.name for p in placed if p.phase == "forward"}
-    return [
-        dataclasses.replace(p.op, name=f"{p.op.name} backward")
-        if p.phase == "backward" and p.op.name in forward
-        else p.op
-        for p in placed
-    ]
+    return [p.op for p in (training_ops(workload, shard(plan)) if training else serving_ops(workload, plan))]
 
 
 def step_parts(e: Evaluation) -> list[tuple[str, float]]:

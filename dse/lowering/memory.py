@@ -19,6 +19,7 @@ from ..workload.transformer import (
     kv_cache_B,
     layer_parameters,
     n_dense_layers,
+    norm_parameters,
 )
 from .activations import (
     ACTIVATION_B,
@@ -74,7 +75,7 @@ def chip_parameters(plan: Plan, model: Model) -> float:
 
     Source: [shoeybi2019] section 3 for what tensor ranks split.
     """
-    norms = 2 * model.hidden
+    norms = norm_parameters(model)
     extra_kv = 2 * model.hidden * model.head_dim * (n_kv_heads(model, plan.tp) - model.n_kv_heads / plan.tp)
     dense = n_dense_layers(model) / model.n_layers
     routed = expert_parameters(model)

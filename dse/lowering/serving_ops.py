@@ -9,12 +9,12 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from ..workload.op import Op, elementwise, fused_attention, linear, passes
+from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes
 from ..workload.storage import n_element_bits, stored_B
 from ..workload.transformer import Decode, Model, Serving, n_attended, products_of
 from .plan import Plan
 from .tiling import padded
-from .training_ops import Placed, Shard, block_elementwise, block_linears, rank_heads
+from .training_ops import Linear, Placed, Shard, block_elementwise, block_linears, rank_heads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,20 +75,20 @@ def _linears(workload: Serving, plan: Plan, p: Pass) -> list[Placed]:
     model = workload.model
     hit = hit_frac(model, p.tokens * plan.ep)
     placed = []
-    for name, t, k, n, count, share in block_linears(model, Shard(plan.tp, ep=plan.ep), p.tokens):
-        if name.startswith("expert "):
-            t, count = t / hit, count * hit
-        elif name == "expand" and p.queries > 1:
-            t = p.sequences * p.n_context
-        placed.append(Placed(_linear(workload, name, t, k, n, count), "forward", share))
+    for x in block_linears(model, Shard(plan.tp, ep=plan.ep), p.tokens):
+        if x.kind is Kind.EXPERTS:
+            x = dataclasses.replace(x, tokens=x.tokens / hit, count=x.count * hit)
+        elif x.kind is Kind.EXPANSION and p.queries > 1:
+            x = dataclasses.replace(x, tokens=p.sequences * p.n_context)
+        placed.append(Placed(_stored(workload, x), "forward", x.share))
     return placed
 
 
-def _linear(workload: Serving, name: str, tokens: float, inputs: float, outputs: float, count: float = 1.0) -> Op:
+def _stored(workload: Serving, x: Linear) -> Op:
     """A linear layer on weights as they are stored, which are converted where the products are wider."""
     stored = workload.weight_precision
-    op = linear(name, tokens, inputs, outputs, products_of(workload), stored_B(stored), count)
-    return dataclasses.replace(op, stored_elements=inputs * outputs * count, stored_bits=n_element_bits(stored))
+    op = linear(x.name, x.tokens, x.inputs, x.outputs, products_of(workload), stored_B(stored), x.count, x.kind)
+    return dataclasses.replace(op, stored_elements=x.inputs * x.outputs * x.count, stored_bits=n_element_bits(stored))
 
 
 def _decode_attention(workload: Serving, plan: Plan, p: Pass, attended: float, lanes: float) -> Op:
@@ -159,9 +159,10 @@ def serving_ops(workload: Serving, plan: Plan, lanes: float = 1.0) -> list[Place
     split = dataclasses.replace(p, queries=tokens / p.sequences)
     placed = [*_linears(workload, plan, split), *_attentions(workload, plan, p, lanes)]
     shard = Shard(plan.tp, ep=plan.ep, sequence_parallel=False)
-    placed.append(Placed(block_elementwise(model, shard, tokens, "forward", products_of(workload)), "forward"))
+    small = block_elementwise(model, shard, tokens, "forward", products_of(workload))
+    placed += [Placed(op, "forward") for op in small]
     last = 1.0 if isinstance(workload, Decode) else 1.0 / workload.n_chunks
     vocab = model.vocab / plan.tp
-    head = _linear(workload, "head", p.sequences, model.hidden, vocab)
+    head = _stored(workload, Linear("head", p.sequences, model.hidden, vocab))
     draw = elementwise("sample", p.sequences * vocab, passes()["sample"], moved=2.0)
     return [*placed, Placed(head, "head", last), Placed(draw, "head", last)]

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from ..core.types import LESS_IS_BETTER, SIGN, FloatLike, as_float
 from ..hardware.chip import TensorEngine
 from ..technology.node import PRECISION_BITS, PRECISIONS
-from ..workload.op import Op, Product, passes
+from ..workload.op import Kind, Op, Product, passes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,14 +149,15 @@ def rank_ops(ops: list[Op], array: ArrayShape) -> RankOps:
     for i, op in enumerate(ops):
         executed = array.executed(op.precision)
         pieces = [product_cycles(p, array, executed) for p in op.products]
-        half, one = (op.reuse_B, 0.0) if op.reuse_power == 0.5 else (0.0, op.reuse_B)
+        attends = op.kind is Kind.ATTENTION
+        half, one = (0.0, op.reuse_B) if attends else (op.reuse_B, 0.0)
         cycles, tile = sum(c for c, _ in pieces), max((t for _, t in pieces), default=0.0)
-        kind = 2 if op.reuse_power == 1.0 else int(PRECISION_BITS[PRECISIONS[executed]] < NARROW_BITS)
-        split = [cycles * (kind == k) for k in range(3)]
+        column = 2 if attends else int(PRECISION_BITS[PRECISIONS[executed]] < NARROW_BITS)
+        split = [cycles * (column == k) for k in range(3)]
         wider = op.stored_elements and PRECISION_BITS[PRECISIONS[executed]] > op.stored_bits
         converted = passes()["dequantise"] * op.stored_elements if wider else 0.0
         rows.append((*split, tile, op.hbm_B, half, one, op.vector_elements + converted, op.n_launches))
-        macs[i, executed] = sum(p.macs for p in op.products)
+        macs[i, executed] = op.macs
     return RankOps(tuple(op.name for op in ops), np.asarray(rows, dtype=float).T, macs)
 
 

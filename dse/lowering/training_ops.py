@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from ..technology.node import PRECISION_BITS
-from ..workload.op import Op, elementwise, fused_attention, linear, passes, stored_attention
+from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes, stored_attention
 from ..workload.transformer import Model, Training, mean_context, n_dense_layers, value_dim
 from .plan import Plan
 
@@ -21,6 +21,26 @@ class Placed:
     """What runs."""
     phase: str
     """"forward", "backward" or "head" (once per micro batch)."""
+    share: float = 1.0
+    """Share of the blocks that have it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Linear:
+    """A linear layer of a block on one rank, before anyone says in which precision it runs."""
+
+    name: str
+    """What it is."""
+    tokens: float
+    """Rows of the activation, per weight."""
+    inputs: float
+    """Contraction length."""
+    outputs: float
+    """Columns of the result."""
+    kind: Kind = Kind.LINEAR
+    """Whose weight it is."""
+    count: float = 1.0
+    """Weights of this size."""
     share: float = 1.0
     """Share of the blocks that have it."""
 
@@ -54,8 +74,8 @@ def rank_heads(model: Model, tp: int) -> tuple[float, float]:
     return model.n_heads / tp, max(model.n_kv_heads / tp, 1.0)
 
 
-def _attention_linears(model: Model, tp: int) -> list[tuple[str, float, float]]:
-    """Name, inputs and outputs of the linear layers of attention on one rank.
+def _attention_linears(model: Model, tp: int, tokens: float) -> list[Linear]:
+    """The linear layers of attention on one rank.
 
     Latent attention squeezes before it expands; the squeezing parts are replicated over tensor ranks.
 
@@ -65,55 +85,59 @@ def _attention_linears(model: Model, tp: int) -> list[tuple[str, float, float]]:
     latent = model.latent
     if latent is None:
         qkv = (heads + 2 * kv_heads) * model.head_dim
-        return [("qkv", model.hidden, qkv), ("out", heads * model.head_dim, model.hidden)]
+        return [Linear("qkv", tokens, model.hidden, qkv), Linear("out", tokens, heads * model.head_dim, model.hidden)]
     wide = heads * (latent.nope_dim + latent.rope_dim)
-    squeeze = [("squeeze", model.hidden, latent.query_rank + latent.kv_rank + latent.rope_dim)]
-    query = [("query", latent.query_rank or model.hidden, wide)]
-    expand = [("expand", latent.kv_rank, heads * (latent.nope_dim + latent.value_dim))]
-    return [*squeeze, *query, *expand, ("out", heads * latent.value_dim, model.hidden)]
+    return [
+        Linear("squeeze", tokens, model.hidden, latent.query_rank + latent.kv_rank + latent.rope_dim),
+        Linear("query", tokens, latent.query_rank or model.hidden, wide),
+        Linear("expand", tokens, latent.kv_rank, heads * (latent.nope_dim + latent.value_dim), Kind.EXPANSION),
+        Linear("out", tokens, heads * latent.value_dim, model.hidden),
+    ]
 
 
-ADAPTER = "adapter "
-"""How names of an adapter's products begin."""
-
-
-def adapters(workload: Training, s: Shard, tokens: float) -> list[tuple[str, float, float, float, float, float]]:
-    """Products of the low-rank adapters beside the linear layers of attention, as `block_linears` lists them.
+def adapters(workload: Training, s: Shard, tokens: float) -> list[Linear]:
+    """The low-rank adapters beside the linear layers of attention.
 
     Source: [hu2022lora] section 4.1: W x becomes W x + B A x, A of `adapter_rank` rows.
     """
     r = float(workload.adapter_rank)
     if not r:
         return []
-    beside = _attention_linears(workload.model, s.tp)
-    pairs = [((f"{ADAPTER}{n} down", k, r), (f"{ADAPTER}{n} up", r, m)) for n, k, m in beside]
-    return [(name, tokens, k, m, 1.0, 1.0) for pair in pairs for name, k, m in pair]
+    beside = _attention_linears(workload.model, s.tp, tokens)
+    down = [dataclasses.replace(x, name=f"{ADAPTER}{x.name} down", outputs=r) for x in beside]
+    return [*down, *(dataclasses.replace(x, name=f"{ADAPTER}{x.name} up", inputs=r) for x in beside)]
 
 
-def _mlp_linears(model: Model, ffn: float, prefix: str = "") -> list[tuple[str, float, float]]:
-    """Name, inputs and outputs of an MLP of inner width `ffn` on one rank."""
-    up = ffn * (model.n_mlp_matrices - 1)
-    return [(f"{prefix}up", model.hidden, up), (f"{prefix}down", ffn, model.hidden)]
+ADAPTER = "adapter "
+"""How names of an adapter's products begin."""
 
 
-def block_linears(model: Model, s: Shard, tokens: float) -> list[tuple[str, float, float, float, float, float]]:
-    """Name, tokens, inputs, outputs, count and share of blocks of every linear layer of a block on one rank.
+def _mlp_linears(model: Model, ffn: float, up: Linear) -> list[Linear]:
+    """An MLP of inner width `ffn` on one rank; names, tokens, kind, count and share as in `up`."""
+    wide = ffn * (model.n_mlp_matrices - 1)
+    down = dataclasses.replace(up, name=f"{up.name}down", inputs=ffn, outputs=model.hidden)
+    return [dataclasses.replace(up, name=f"{up.name}up", inputs=model.hidden, outputs=wide), down]
+
+
+def block_linears(model: Model, s: Shard, tokens: float) -> list[Linear]:
+    """Every linear layer of a block on one rank.
 
     Routed experts are a grouped product: each of the rank's experts sees the tokens of all expert ranks that
     chose it, `expert_imbalance` more on the fullest rank.
     """
-    found = [(n, tokens, k, m, 1.0, 1.0) for n, k, m in _attention_linears(model, s.tp)]
+    found = _attention_linears(model, s.tp, tokens)
     dense = n_dense_layers(model) / model.n_layers
+    mlp = Linear("", tokens, 0.0, 0.0, share=dense)
     if dense > 0:
-        found += [(n, tokens, k, m, 1.0, dense) for n, k, m in _mlp_linears(model, model.ffn / s.tp)]
+        found += _mlp_linears(model, model.ffn / s.tp, mlp)
     e = model.experts
     if e is not None:
         each = tokens * s.ep * e.per_token / e.n_experts * passes()["expert_imbalance"]
-        routed = _mlp_linears(model, e.ffn / s.tp, "expert ")
-        found += [(n, each, k, m, e.n_experts / s.ep, 1.0 - dense) for n, k, m in routed]
+        routed = Linear("expert ", each, 0.0, 0.0, Kind.EXPERTS, e.n_experts / s.ep, 1.0 - dense)
+        found += _mlp_linears(model, e.ffn / s.tp, routed)
         if e.shared_ffn:
-            shared = _mlp_linears(model, e.shared_ffn / s.tp, "shared ")
-            found += [(n, tokens, k, m, 1.0, 1.0 - dense) for n, k, m in shared]
+            shared = dataclasses.replace(mlp, name="shared ", share=1.0 - dense)
+            found += _mlp_linears(model, e.shared_ffn / s.tp, shared)
     return found
 
 
@@ -138,8 +162,24 @@ def _attentions(workload: Training, s: Shard, phase: str) -> list[Placed]:
     return placed
 
 
-def block_elementwise(model: Model, s: Shard, tokens: float, phase: str, precision: str) -> Op:
-    """Norms, residuals, RoPE, activation, casts to 8 bit and expert permutation of a block in one operator."""
+def norm_residual(model: Model, elements: float, phase: str) -> Op:
+    """The norms of the results of a block's two branches, each in one kernel with the addition to the residual stream.
+
+        v = 2 e (n + 1),   Q = 2 w e 3
+
+    with e `elements`, n passes of the norm and w bytes of an element: branch and stream are read, the new stream is
+    written.
+
+    Source: [gemma2024v2] section 2: RMSNorm of the input and of the output of each sub-layer.
+    Assumes: the kernel holds a row on chip, so that the norm's result never crosses the memory interface.
+    """
+    n = passes()
+    norm = n[f"norm_{phase}"] * model.norm_passes / n["norm_forward"]
+    return dataclasses.replace(elementwise("norm", 2 * elements, norm + n["residual"], moved=3.0), n_launches=2.0)
+
+
+def block_elementwise(model: Model, s: Shard, tokens: float, phase: str, precision: str) -> list[Op]:
+    """Element-wise work of a block: norms, residuals, RoPE, activation, casts to 8 bit and expert permutation."""
     n = passes()
     heads, kv_heads = rank_heads(model, s.tp)
     split = s.tp if s.sequence_parallel else 1
@@ -154,11 +194,23 @@ def block_elementwise(model: Model, s: Shard, tokens: float, phase: str, precisi
     if e is not None:
         permuted = (1.0 - dense) * tokens * e.per_token * model.hidden / split
         work, moved = work + permuted * n["permute"], moved + 2 * permuted * n["permute"]
-    cast = sum(t * k * c * share for _, t, k, _, c, share in block_linears(model, s, tokens))
+    cast = sum(x.tokens * x.inputs * x.count * x.share for x in block_linears(model, s, tokens))
     if PRECISION_BITS[precision] < 16:
         times = 1.0 if phase == "forward" else 2.0
         work, moved = work + times * cast * n["cast"], moved + times * cast * n["cast_moves"]
-    return Op("elementwise", (), "bf16", hbm_B=BF16_B * moved, vector_elements=work, n_launches=4.0)
+    if not model.sandwich_norms:
+        return [Op("elementwise", Kind.ELEMENTWISE, (), "bf16", BF16_B * moved, work, n_launches=4.0)]
+    # the addition is in the kernel of the second norm, so the first only reads the stream and writes its result
+    work, moved = work - 2 * narrow * n["residual"], moved - 2 * narrow * 2
+    rest = Op("elementwise", Kind.ELEMENTWISE, (), "bf16", BF16_B * moved, work, n_launches=4.0)
+    return [rest, norm_residual(model, narrow, phase)]
+
+
+def _named(p: Placed) -> Placed:
+    """`p` with a name that tells the backward run of an operator from its forward run."""
+    if p.phase != "backward" or p.op.kind.has_weight:
+        return p
+    return dataclasses.replace(p, op=dataclasses.replace(p.op, name=f"{p.op.name} backward"))
 
 
 def training_ops(workload: Training, s: Shard) -> list[Placed]:
@@ -175,16 +227,18 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
     precision = workload.precision
     placed: list[Placed] = []
     frozen = workload.adapter_rank > 0
-    for name, t, k, n, count, share in [*block_linears(model, s, tokens), *adapters(workload, s, tokens)]:
+    for x in [*block_linears(model, s, tokens), *adapters(workload, s, tokens)]:
+        t, k, n = x.tokens, x.inputs, x.outputs
         shapes = {"": (t, k, n), " dgrad": (t, n, k), " wgrad": (k, t, n)}
-        if frozen and not name.startswith(ADAPTER):
+        if frozen and not x.name.startswith(ADAPTER):
             del shapes[" wgrad"]
         for suffix, (m, inputs, outputs) in shapes.items():
-            op = linear(name + suffix, m, inputs, outputs, precision, weight_B=BF16_B, count=count)
-            placed.append(Placed(op, "backward" if suffix else "forward", share))
+            op = linear(x.name + suffix, m, inputs, outputs, precision, BF16_B, x.count, x.kind)
+            placed.append(Placed(op, "backward" if suffix else "forward", x.share))
     for phase in ("forward", "backward"):
         placed += _attentions(workload, s, phase)
-        placed.append(Placed(block_elementwise(model, s, tokens, phase, precision), phase))
+        placed += [Placed(op, phase) for op in block_elementwise(model, s, tokens, phase, precision)]
+    placed = [_named(p) for p in placed]
     predicted = tokens if model.causal else tokens * passes()["masked_frac"]
     vocab = model.vocab / s.tp
     head = [

@@ -16,7 +16,7 @@ from ..core.provenance import Receipts, Sourced, load_receipts, number, worst_fi
 from ..core.types import Scalar, as_float
 from ..hardware.presets import chip_names
 from ..lowering.collective import Reference
-from ..lowering.served import Asked
+from ..workload.requests import Asked
 from ..workload.transformer import Training
 from .pooled import ALONE, STEPS, Kin, band, effects, receipts
 
@@ -57,11 +57,11 @@ class Calibration(eqx.Module):
     host_s: Scalar = eqx.field(converter=as_float)
     """Host time to start one kernel; the device waits when it is faster than the host."""
     scaleup_hop_s: Scalar = eqx.field(converter=as_float)
-    """One scale-up message."""
+    """Latency of a message inside the scale-up domain."""
     sync_hop_s: Scalar = eqx.field(converter=as_float)
     """One ring step of tensor ranks that a pipeline keeps from being queued ahead."""
     scaleout_hop_s: Scalar = eqx.field(converter=as_float)
-    """One network message."""
+    """Latency of a message over the scale-out network."""
     collective_s: Scalar = eqx.field(converter=as_float)
     """Start of a library's all-reduce in a scale-up domain, before its first hop."""
     exchange_s: Scalar = eqx.field(converter=as_float)

@@ -114,9 +114,9 @@ def values(pool: Pool, kin: Kin, prior: Receipts) -> dict[str, float]:
     return {**found, "overlap_p": power_of_two(found["overlap_p"])}
 
 
-def power_of_two(exponent: float) -> float:
+def power_of_two(x: float) -> float:
     """The nearest power of two, from 2 to 16: exponents of other kinds are several times slower to evaluate."""
-    return float(2 ** min(max(round(math.log2(max(exponent, 1.0))), 1), 4))
+    return float(2 ** min(max(round(math.log2(max(x, 1.0))), 1), 4))
 
 
 def deviations(pool: Pool, kin: Kin) -> list[float]:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from ..core.errors import PlanError
+from ..core.pareto import is_unbeaten
 from ..core.sizes import power_of_two
 from ..evaluation.assembly import chip_reference
 from ..hardware.system import System
@@ -139,18 +140,9 @@ class Curve:
     def best(self) -> tuple[Serving, ...]:
         """Engines that keep the promise, unbeaten in both time per token and tokens per chip, fastest first."""
         where = np.flatnonzero(self.kept())
-        front = non_dominated(np.asarray(self.points.tpot_s)[where], np.asarray(self.points.chip_tokens_per_s)[where])
-        return tuple(self.at(int(where[i])) for i in front)
-
-
-def non_dominated(less: np.ndarray, more: np.ndarray) -> np.ndarray:
-    """Positions that no other beats in both a number wanted small and one wanted large, smallest first.
-
-    Of equal pairs the first remains.
-    """
-    order = np.lexsort((-more, less))
-    record = np.maximum.accumulate(np.concatenate([[-np.inf], more[order]]))[:-1]
-    return order[more[order] > record]
+        tpot_s, tokens_per_s = (np.asarray(x)[where] for x in (self.points.tpot_s, self.points.chip_tokens_per_s))
+        front = np.flatnonzero(is_unbeaten(np.stack([tpot_s, -tokens_per_s], axis=-1)))
+        return tuple(self.at(int(where[i])) for i in front[np.argsort(tpot_s[front])])
 
 
 def serving_curve(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..core.errors import SpecError
 from .config_file import KEYS, Config, flag, items, needed, read, show, whole
+from .op import passes
 from .transformer import Experts, Latent, Model
 
 _GATED = (
@@ -39,7 +40,7 @@ _DROPOUT = ("resid_pdrop", "hidden_dropout", "hidden_dropout_prob")
 """Keys of the dropout rate of the residual stream."""
 _DROPPED = ("bert", "gpt2")
 """Model types with dropout where no key says otherwise."""
-_NORM_PASSES = {"rms_norm_eps": 4, "layer_norm_epsilon": 6, "layer_norm_eps": 6}
+_NORMS = {"rms_norm_eps": "norm_forward", "layer_norm_epsilon": "layer_norm", "layer_norm_eps": "layer_norm"}
 """Element passes of the normalisation that each key implies."""
 
 
@@ -89,10 +90,10 @@ def _dropout(raw: Config, place: str) -> bool:
 
 def _norm_passes(raw: Config, place: str) -> int:
     """Element passes of the normalisation, from which epsilon the file names."""
-    key = next((k for k in _NORM_PASSES if k in raw), None)
+    key = next((k for k in _NORMS if k in raw), None)
     if key is None:
-        raise SpecError(f"{place}: none of {', '.join(_NORM_PASSES)}; add the one of the model's normalisation")
-    return _NORM_PASSES[key]
+        raise SpecError(f"{place}: none of {', '.join(_NORMS)}; add the one of the model's normalisation")
+    return round(passes()[_NORMS[key]])
 
 
 def _latent(raw: Config, place: str) -> Latent | None:

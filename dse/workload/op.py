@@ -7,6 +7,7 @@ passes over elements for the vector engines. Sizes are those of one rank; shardi
 from __future__ import annotations
 
 import dataclasses
+import enum
 from functools import cache
 from pathlib import Path
 
@@ -35,12 +36,34 @@ class Product:
         return self.moving * self.stationary * self.contract * self.count
 
 
+class Kind(enum.Enum):
+    """What an operator does with its weights and its cache; whoever makes an operator says it, nobody guesses it."""
+
+    LINEAR = "linear"
+    """A matrix product with a weight that every token meets."""
+    EXPERTS = "experts"
+    """Grouped matrix products with the weights of experts, each meeting the tokens that chose it."""
+    EXPANSION = "expansion"
+    """A matrix product with a weight that makes keys and values out of a cached latent."""
+    ATTENTION = "attention"
+    """Products of new tokens with what earlier ones left; no weight."""
+    ELEMENTWISE = "elementwise"
+    """No product: passes over elements."""
+
+    @property
+    def has_weight(self) -> bool:
+        """Whether the operator multiplies with a weight, which two runs in one pass read once."""
+        return self in (Kind.LINEAR, Kind.EXPERTS, Kind.EXPANSION)
+
+
 @dataclasses.dataclass(frozen=True)
 class Op:
     """One operator on one rank."""
 
     name: str
-    """What it is, such as "qkv" or "attention"."""
+    """What it is, such as "qkv" or "attention"; for people only."""
+    kind: Kind
+    """What it does with weights and cache."""
     products: tuple[Product, ...]
     """Matrix products; empty for element-wise work."""
     precision: str
@@ -49,16 +72,19 @@ class Op:
     """Bytes that cross the memory interface even with unlimited SRAM."""
     vector_elements: float
     """Element passes on the vector engines, eviction of results included."""
-    reuse_power: float = 0.5
-    """Extra traffic falls as SRAM^-0.5 for matrix products, SRAM^-1 for fused attention."""
     reuse_B: float = 0.0
-    """Coefficient of that extra traffic [B * B^reuse_power]."""
+    """Coefficient of the extra traffic that falls with SRAM: as SRAM^-1 for attention [B^2], else SRAM^-1/2 [B^1.5]."""
     n_launches: float = 1.0
     """Kernels or instructions streams started."""
     stored_elements: float = 0.0
     """Weights read, which vector engines convert if products run wider than the weights are stored."""
     stored_bits: float = 16.0
     """Bits of a stored weight."""
+
+    @property
+    def macs(self) -> float:
+        """Multiply-accumulates of all products."""
+        return sum(p.macs for p in self.products)
 
 
 @cache
@@ -81,6 +107,7 @@ def linear(
     precision: str,
     weight_B: float | None = None,
     count: float = 1.0,
+    kind: Kind = Kind.LINEAR,
 ) -> Op:
     """`tokens x inputs` times a weight of `inputs x outputs`, activations in bf16 at the memory interface.
 
@@ -100,6 +127,7 @@ def linear(
         precision: precision of the product.
         weight_B: stored bytes per weight; by default the precision's.
         count: independent products of this size, each with its own weight.
+        kind: whose weight it is.
 
     Returns:
         The operator.
@@ -109,6 +137,7 @@ def linear(
     product = Product(tokens, outputs, inputs, count)
     return Op(
         name=name,
+        kind=kind,
         products=(product,),
         precision=precision,
         hbm_B=count * (stored_B * inputs * outputs + 2 * tokens * (inputs + outputs)),
@@ -119,7 +148,7 @@ def linear(
 
 def elementwise(name: str, elements: float, n_passes: float, moved: float) -> Op:
     """Element-wise work: `n_passes` over `elements`, `moved` bf16 reads and writes per element."""
-    return Op(name, (), "bf16", hbm_B=2 * moved * elements, vector_elements=n_passes * elements, reuse_B=0.0)
+    return Op(name, Kind.ELEMENTWISE, (), "bf16", hbm_B=2 * moved * elements, vector_elements=n_passes * elements)
 
 
 def fused_attention(
@@ -157,11 +186,11 @@ def fused_attention(
     touched = sequences * head_dim * (2 * heads * queries * 2 + 2 * kv_heads * context * kv_B) * n_products / 2
     return Op(
         name="attention",
+        kind=Kind.ATTENTION,
         products=(scores, values),
         precision="bf16",
         hbm_B=touched,
         vector_elements=softmax_passes * n_scores,
-        reuse_power=1.0,
         reuse_B=2 * 2.0**2 * n_products / 2 * n_scores * head_dim**2 if queries > 1 else 0.0,
     )
 

@@ -84,6 +84,8 @@ class Model:
     """Blocks with a sliding window; the others attend to the whole context."""
     dropout: bool = False
     """Whether blocks train with dropout of the residual stream, whose masks wait for the backward pass."""
+    sandwich_norms: bool = False
+    """Whether the result of every branch is normed too, before it is added to the residual stream."""
     causal: bool = True
     """Whether a position attends to earlier ones only (decoders) or to all (encoders)."""
 
@@ -183,9 +185,14 @@ def expert_parameters(model: Model) -> int:
     return e.n_experts * model.n_mlp_matrices * model.hidden * e.ffn if e else 0
 
 
+def norm_parameters(model: Model) -> int:
+    """Weights of the norms of one block: one before each branch, and one after it where results are normed too."""
+    return (4 if model.sandwich_norms else 2) * model.hidden
+
+
 def layer_parameters(model: Model, dense: bool = True) -> int:
     """Weights of one transformer block, norms included: a dense block, or one with all its experts and router."""
-    shared = attention_parameters(model) + 2 * model.hidden
+    shared = attention_parameters(model) + norm_parameters(model)
     e = model.experts
     if dense or e is None:
         return shared + model.n_mlp_matrices * model.hidden * model.ffn

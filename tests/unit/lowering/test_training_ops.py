@@ -6,8 +6,8 @@ import pytest
 
 from dse.lowering.plan import Plan
 from dse.lowering.serving_ops import serving_ops
-from dse.lowering.training_ops import Shard, shard, training_ops
-from dse.workload.op import passes
+from dse.lowering.training_ops import Shard, block_elementwise, norm_residual, shard, training_ops
+from dse.workload.op import Kind, passes
 from dse.workload.presets import model, model_names
 from dse.workload.storage import stored_B
 from dse.workload.transformer import Decode, Training, forward_FLOP_per_token, mean_context
@@ -17,7 +17,7 @@ GPT3, LLAMA, MIXTRAL, DEEPSEEK = (model(n) for n in ("gpt-3-175b", "llama-3.1-70
 
 def macs(placed, phase, attention):
     """MACs of a phase on average over blocks, of attention or of everything else."""
-    chosen = [p for p in placed if p.phase == phase and (p.op.name == "attention") == attention]
+    chosen = [p for p in placed if p.phase == phase and (p.op.kind is Kind.ATTENTION) == attention]
     return sum(p.share * m.macs for p in chosen for m in p.op.products)
 
 
@@ -135,7 +135,7 @@ def test_latent_attention_squeezes_before_it_expands():
 def test_windowed_blocks_attend_to_less():
     """gpt-oss-20b: every other block sees 128 positions, w - w^2 / 2 s = 126 on average instead of s / 2 = 2,048."""
     m = model("gpt-oss-20b")
-    placed = [p for p in training_ops(Training(m, 64, 4096), Shard(1)) if p.op.name == "attention"]
+    placed = [p for p in training_ops(Training(m, 64, 4096), Shard(1)) if p.op.kind is Kind.ATTENTION]
     whole, window = (p for p in placed if p.phase == "forward")
     assert whole.share == window.share == 0.5
     assert window.op.products[0].stationary == pytest.approx(126)
@@ -166,11 +166,11 @@ def test_elementwise_work_of_gpt3_by_hand(parallel):
     n = passes()
     assert [n[k] for k in ("norm_forward", "residual", "rope", "activation_forward")] == [4, 1, 3, 4]
     placed = training_ops(Training(GPT3, 64, 2048), Shard(8, sequence_parallel=parallel))
-    (op,) = (p.op for p in placed if p.op.name == "elementwise" and p.phase == "forward")
+    ops = [p.op for p in placed if p.op.kind is Kind.ELEMENTWISE and p.phase == "forward"]
     narrow = 2048 * 12288 / (8 if parallel else 1)
-    assert op.vector_elements == 2 * narrow * (6 + 1) + 2048 * 24 * 128 * 3 + 2048 * 6144 * 4
+    assert sum(op.vector_elements for op in ops) == 2 * narrow * (6 + 1) + 2048 * 24 * 128 * 3 + 2048 * 6144 * 4
     # bf16: two reads and two writes around each norm and residual, RoPE in place, MLP in and out
-    assert op.hbm_B == 2 * (2 * narrow * 4 + 2048 * 24 * 128 * 2 + 2048 * 6144 * 2)
+    assert sum(op.hbm_B for op in ops) == 2 * (2 * narrow * 4 + 2048 * 24 * 128 * 2 + 2048 * 6144 * 2)
 
 
 def test_training_weights_are_read_in_bf16_whatever_the_products():
@@ -184,7 +184,8 @@ def test_8_bit_products_pay_for_their_casts():
     work = {}
     for precision in ("bf16", "fp8"):
         placed = training_ops(Training(LLAMA, 64, 8192, precision), Shard(8))
-        work[precision] = {p.phase: p.op.vector_elements for p in placed if p.op.name == "elementwise"}
+        small = [p for p in placed if p.op.kind is Kind.ELEMENTWISE]
+        work[precision] = {s: sum(p.op.vector_elements for p in small if p.phase == s) for s in ("forward", "backward")}
     # inputs of a rank per token: QKV and MLP 2 x 8,192, out 1,024, down 3,584
     cast = 8192 * (2 * 8192 + 1024 + 3584) * passes()["cast"]
     assert work["fp8"]["forward"] - work["bf16"]["forward"] == pytest.approx(cast)
@@ -248,3 +249,25 @@ def test_precision_of_the_products_does_not_change_them():
     a, b = (training_ops(Training(LLAMA, 64, 8192, p), Shard(8)) for p in ("bf16", "fp8"))
     assert [p.op.products for p in a] == [p.op.products for p in b]
     assert dataclasses.replace(a[0].op, precision="fp8", reuse_B=0) == dataclasses.replace(b[0].op, reuse_B=0)
+
+
+def test_a_norm_fused_with_its_residual_by_hand():
+    """1,024 elements, RMSNorm: 2 norms of 4 passes, each with an addition; two tensors read and one written, bf16."""
+    m = dataclasses.replace(LLAMA, sandwich_norms=True)
+    forward, backward = (norm_residual(m, 1024.0, phase) for phase in ("forward", "backward"))
+    assert (forward.vector_elements, forward.hbm_B, forward.n_launches) == (2 * 1024 * 5, 2 * 1024 * 3 * 2, 2.0)
+    assert backward.vector_elements == 2 * 1024 * (8 + 1)
+    assert norm_residual(GPT3, 1024.0, "forward").vector_elements == 2 * 1024 * (6 + 1)
+
+
+def test_norms_of_results_add_their_passes_and_one_pass_over_the_branch():
+    """2 norms of 4 passes more; the fused kernel saves the addition's own read and write: 5 moves a half, not 4."""
+    plain, sandwich = (
+        block_elementwise(dataclasses.replace(LLAMA, sandwich_norms=s), Shard(1), 16.0, "forward", "bf16")
+        for s in (False, True)
+    )
+    more = sum(op.vector_elements for op in sandwich) - sum(op.vector_elements for op in plain)
+    assert more == pytest.approx(2 * 4 * 16 * LLAMA.hidden)
+    moved = sum(op.hbm_B for op in sandwich) - sum(op.hbm_B for op in plain)
+    assert moved == pytest.approx(2 * 2 * 16 * LLAMA.hidden)
+    assert [op.name for op in sandwich] == ["elementwise", "norm"]

@@ -3,6 +3,7 @@
 import pytest
 
 from dse.workload.op import (
+    Kind,
     Product,
     elementwise,
     fused_attention,
@@ -17,10 +18,6 @@ HALF = 1024.0  # positions a query attends to on average
 GPT3 = {"heads": 12.0, "kv_heads": 12.0, "head_dim": 128.0, "queries": 2048.0, "context": 2048.0, "sequences": 1.0}
 
 
-def macs(op):
-    return sum(p.macs for p in op.products)
-
-
 def test_a_product_counts_its_copies():
     assert Product(2, 3, 5).macs == 30
     assert Product(2, 3, 5, count=7).macs == 210
@@ -33,10 +30,10 @@ def test_linear_layer_of_gpt3():
     Bytes: weights 2 x 12288 x 4608 = 113.2 MB; in 2 x 2048 x 12288 = 50.3 MB; out 2 x 2048 x 4608 = 18.9 MB.
     """
     op = linear("qkv", 2048, 12288, 4608, "bf16")
-    assert 2 * macs(op) == pytest.approx(231.9e9, rel=1e-3)
+    assert 2 * op.macs == pytest.approx(231.9e9, rel=1e-3)
     assert op.hbm_B == 113_246_208 + 50_331_648 + 18_874_368
     assert op.vector_elements == 2048 * 4608  # each result is evicted once
-    assert op.reuse_power == 0.5 and op.n_launches == 1
+    assert op.kind is Kind.LINEAR and op.n_launches == 1
 
 
 def test_loomis_whitney_coefficient_is_in_operands():
@@ -60,7 +57,7 @@ def test_grouped_products_repeat_everything():
     one, eight = linear("x", 512, 1000, 500, "bf16"), linear("x", 512, 1000, 500, "bf16", count=8)
     for field in ("hbm_B", "reuse_B", "vector_elements"):
         assert getattr(eight, field) == 8 * getattr(one, field)
-    assert macs(eight) == 8 * macs(one) and eight.n_launches == 1
+    assert eight.macs == 8 * one.macs and eight.n_launches == 1
 
 
 def test_stored_and_computed_width_differ():
@@ -82,7 +79,7 @@ def test_causal_attention_of_gpt3():
     Q, K, V and result, bf16: 4 x 2 x 2048 x 128 x 12 = 25.2 MB, never the 12 x 2048^2 scores.
     """
     op = fused_attention(**GPT3, n_products=2, softmax_passes=4, attended=HALF)
-    assert 2 * macs(op) == pytest.approx(12.88e9, rel=1e-3)
+    assert 2 * op.macs == pytest.approx(12.88e9, rel=1e-3)
     assert op.hbm_B == 4 * 2 * 2048 * 128 * 12
     assert op.vector_elements == 4 * 12 * 2048**2 / 2
 
@@ -94,13 +91,13 @@ def test_flash_attention_traffic_falls_as_head_width_squared_over_memory():
     q / q' x 2 a d w = 2 q a d^2 w^2 / S bytes a head. 12 heads, w = 2, 128 MiB: 24.6 kB.
     """
     op = fused_attention(**GPT3, n_products=2, softmax_passes=4, attended=HALF)
-    assert op.reuse_power == 1.0
+    assert op.kind is Kind.ATTENTION
     assert op.reuse_B / 2**27 == pytest.approx(12 * 2 * 2048 * 1024 * 128**2 * 2**2 / 2**27)
 
 
 def test_backward_attention_takes_two_and_a_half_times_the_products():
     forward, backward = (fused_attention(**GPT3, n_products=n, softmax_passes=4) for n in (2, 5))
-    assert macs(backward) == pytest.approx(2.5 * macs(forward))
+    assert backward.macs == pytest.approx(2.5 * forward.macs)
     assert backward.hbm_B == pytest.approx(2.5 * forward.hbm_B)
 
 
@@ -111,7 +108,7 @@ def test_decode_attention_reads_the_cache_once():
     assert cache < op.hbm_B < 1.001 * cache
     assert op.reuse_B == 0.0
     # 2 FLOP x 2 products per cached element of a head
-    assert 2 * macs(op) == 2 * 2 * 8192 * 128 * 8 * 16
+    assert 2 * op.macs == 2 * 2 * 8192 * 128 * 8 * 16
 
 
 def test_stored_scores_cost_their_moves():
@@ -119,7 +116,7 @@ def test_stored_scores_cost_their_moves():
     fused = fused_attention(**GPT3, n_products=2, softmax_passes=4)
     stored = stored_attention(**GPT3, n_products=2, softmax_passes=4)
     assert stored.hbm_B - fused.hbm_B == 2 * passes()["stored_score_moves"] * 12 * 2048**2
-    assert macs(stored) == macs(fused)
+    assert stored.macs == fused.macs
     assert stored.reuse_B == 0.0 and stored.n_launches > fused.n_launches
 
 
@@ -127,3 +124,10 @@ def test_every_pass_count_has_a_receipt():
     found = pass_receipts()
     assert {r.name for r in found} == set(passes())
     assert all(r.low <= r.value <= r.high for r in found)
+
+
+def test_makers_say_the_kind():
+    attention = fused_attention(**GPT3, n_products=2, softmax_passes=4)
+    assert [attention.kind, elementwise("x", 1, 1, 1).kind] == [Kind.ATTENTION, Kind.ELEMENTWISE]
+    assert linear("x", 1, 1, 1, "bf16", kind=Kind.EXPERTS).kind is Kind.EXPERTS
+    assert {k for k in Kind if k.has_weight} == {Kind.LINEAR, Kind.EXPERTS, Kind.EXPANSION}

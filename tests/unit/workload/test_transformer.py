@@ -183,3 +183,10 @@ def test_unknown_precision():
     assert check_precision("fp4") == "fp4"
     with pytest.raises(SpecError, match=r"'fp16' is not one of fp32, bf16, fp8, fp4"):
         check_precision("fp16")
+
+
+def test_norms_of_results_are_weights_too():
+    """Two more norms in each of 32 blocks of width 4,096: 262,144 weights more."""
+    m = model("llama-3.1-8b")
+    more = total_parameters(dataclasses.replace(m, sandwich_norms=True)) - total_parameters(m)
+    assert more == 2 * 4096 * 32

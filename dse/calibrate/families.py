@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from ..physics.calibration import Calibration, fit_name, kin_of
@@ -107,7 +108,7 @@ def calibration_from(z: np.ndarray, names: Sequence[str], kin: Kin, name: str) -
     """The calibration of a chip and stack at effects `z` of units `names`, its exponent as it comes."""
     centre, deviation = centre_and_deviation(prior_facts(kin.chip))
     u = sum((z[list(names).index(k)] for k in kin.units if k in names), np.zeros(N))
-    x = np.asarray(coordinates(u, np.asarray(centre), np.asarray(deviation)))
+    x = coordinates(jnp.asarray(u), jnp.asarray(centre), jnp.asarray(deviation))
     found = {n: float(from_free(n, x[i])) for i, n in enumerate(NUMBERS)}
     found["tile_memory_frac"] = float(prior_facts(kin.chip)["tile_memory_frac"].value)
     return dataclasses.replace(calibration_of(found), name=name)
@@ -157,7 +158,7 @@ def pool_json(r: Refit) -> dict[str, Any]:
     index, names = r.pooled.design.units
     units = {}
     for i, name in enumerate(names):
-        rows = f[(index[r.pooled.learnt] == i).any(axis=1)]
+        rows: Any = f[(index[r.pooled.learnt] == i).any(axis=1)]
         n = {"measurements": len(rows), "models": rows.alike.nunique(), "sources": rows.source.nunique()}
         units[name] = {"shift": _rounded(r.shifts[i]), **n}
     pairs = sorted({(str(c), str(s)) for c, s in zip(f.chip, f["stack"], strict=True)})

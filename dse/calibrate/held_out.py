@@ -91,9 +91,9 @@ def bands_of(errors: pd.DataFrame) -> dict[str, dict[str, float]]:
     for kind, rows in errors[errors.calibrates].groupby("kind"):
         width, least = {}, 0.0
         for i, novelty in enumerate(NOVELTIES):
-            mine = rows[rows.novelty == novelty]
+            mine: Any = rows[rows.novelty == novelty]
             if mine.source.nunique() < FEWEST:
-                newer = rows[rows.novelty.isin(NOVELTIES[i:])]
+                newer: Any = rows[rows.novelty.isin(NOVELTIES[i:])]
                 mine = newer if newer.source.nunique() >= FEWEST else rows
             least = max(least, half_width(mine))
             width[novelty] = round(least, 4)
@@ -168,7 +168,7 @@ def _bands_of_others(errors: pd.DataFrame, kind: str) -> dict[str, tuple[str, fl
     """Novelty and half width of every point, learnt from the sources of other points."""
     found: dict[str, tuple[str, float]] = {}
     for source, rows in errors.groupby("source"):
-        others = errors[errors.source != source]
+        others: Any = errors[errors.source != source]
         width = bands_of(others if others.calibrates.any() else errors)[kind]
         found |= {p: (n, width[n]) for p, n in zip(rows.point_id, rows.novelty, strict=True)}
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -139,10 +140,11 @@ def with_baseline(predictions: pd.DataFrame, held_out: bool = False) -> pd.DataF
         predictions: with model_s and measured_s.
         held_out: whether utilisations of a source are fitted to the rows of the others, as calibrations then are.
     """
-    groups = [predictions.source == s for s in set(predictions.source)] if held_out else [slice(None)]
+    everything = pd.Series(True, index=predictions.index)
+    groups: list[Any] = [predictions.source == s for s in set(predictions.source)] if held_out else [everything]
     found = pd.Series(np.nan, index=predictions.index)
     for mine in groups:
-        utilisation = fitted_utilisation(predictions[~mine] if held_out else predictions)
+        utilisation = fitted_utilisation(pd.DataFrame(predictions[~mine if held_out else mine]))
         usual = np.median(list(utilisation.values())) if utilisation else UNKNOWN_UTILISATION
         rows = predictions.loc[mine]
         found[rows.index] = rows.model_s / rows.chip.map(utilisation).fillna(usual)

@@ -21,6 +21,7 @@ from .held_out import served_without
 from .inference import inference_cases
 from .inference_score import score_requests
 from .measurements import DATA, NEEDED, complete, read
+from .published import preset_for
 from .reading import Unmodelled, readable, row_text
 from .score import Scores, score, shipped_bands
 
@@ -136,7 +137,8 @@ def left_aside(rows: pd.DataFrame) -> list[Unmodelled]:
     points = rows.loc[rows["spec"] != "complete"].drop_duplicates("point_id")
     why = "its configuration is not fully known (spec is not 'complete'); --all-rows scores it"
     typed: list[Any] = list(points.itertuples())
-    return [Unmodelled(str(r.point_id), row_text(r, "source"), row_text(r, "chip"), why) for r in typed]
+    chips = [(preset_for(row_text(r, "chip")) or (row_text(r, "chip"),))[0] for r in typed]
+    return [Unmodelled(str(r.point_id), row_text(r, "source"), c, why) for r, c in zip(typed, chips, strict=True)]
 
 
 def timed(cases: Sequence[Case], rest: Sequence[Unmodelled]) -> tuple[list[Case], list[Unmodelled]]:

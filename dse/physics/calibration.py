@@ -16,7 +16,6 @@ from ..core.provenance import Receipts, Sourced, load_receipts, number, worst_fi
 from ..core.types import Scalar, as_float
 from ..hardware.presets import chip_names
 from ..lowering.collective import Reference
-from ..workload.requests import Asked
 from ..workload.transformer import Training
 from .pooled import ALONE, STEPS, Kin, band, effects, receipts
 
@@ -181,8 +180,10 @@ def default_calibration(chip_name: str, stack: str = "") -> Calibration:
     return calibration(fit_name(chip_name, stack or usual_stack(chip_name, serves=False)))
 
 
-def calibration_for(chip_name: str, workload: Asked) -> Calibration:
+def calibration_for(chip_name: str, workload: object) -> Calibration:
     """The one rule: a chip that trains takes its usual training stack, a chip that serves its usual serving stack.
+
+    Prefill, decode and a model in service all serve.
 
     What a user names, or a measurement says it ran on, takes precedence and is no matter of this rule.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool
 
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
@@ -91,9 +92,9 @@ def limited_s(
     return throttled_s(step.total_s, energy_J(energy), static, limit_W, tech)
 
 
-def fits_memory(d: StepDemand, chip: Chip) -> FloatLike:
+def fits_memory(d: StepDemand, chip: Chip) -> Bool[Array, "*batch"]:
     """Whether what `d` keeps in HBM leaves the room that a runtime needs."""
-    return d.memory_B <= usable_B(chip)
+    return jnp.asarray(d.memory_B <= usable_B(chip))
 
 
 def evaluate_demand(d: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> Evaluation:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.errors import PlanError
 from ..core.pareto import is_unbeaten
-from ..core.sizes import power_of_two
+from ..core.sizes import n_padded
 from ..evaluation.assembly import chip_reference
 from ..hardware.system import System
 from ..lowering import engines as make
@@ -258,7 +258,7 @@ def cache_B(requests: Requests, shape: Shape) -> float:
 
 def batched_costs(demands: list[StepDemand], system: System, tech: Technology, c: Calibration) -> Passes:
     """Time and energy of every pass, as host arrays; the batch is padded so that few sizes are compiled."""
-    stacked = stack_demands(demands + demands[:1] * (power_of_two(len(demands)) - len(demands)))
+    stacked = stack_demands(demands + demands[:1] * (n_padded(len(demands)) - len(demands)))
     return jax.tree.map(lambda x: np.asarray(x)[: len(demands)], _costs(stacked, system.chip, tech, c))
 
 
@@ -294,7 +294,7 @@ def _steady_states(
 ) -> ServingPoint:  # fmt: skip
     """Steady state of every engine, arrays over engines."""
     n, kinds = len(menu.writer_index), engine.share_frac.shape[-1]
-    fill = np.arange(power_of_two(n)) % n
+    fill = np.arange(n_padded(n)) % n
     prompt_at = len(menu.writers) + menu.reader_index[:, None] * kinds + np.arange(kinds)
     parts = ((engine, fill), (costs, menu.writer_index[fill]), (costs, prompt_at[fill]))
     e, decode, prompt = (jax.tree.map(lambda x, at=at: x[at], tree) for tree, at in parts)

@@ -14,10 +14,17 @@ import numpy as np
 
 from ..core.provenance import Receipts, Sourced, load_receipts, number
 from ..hardware.system import System
-from ..workload.transformer import Model, Training, Workload, forward_FLOP_per_token, mean_context, n_dense_layers
+from ..workload.transformer import Training, Workload, forward_FLOP_per_token, mean_context, n_dense_layers
 from .activations import ACTIVATION_B
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
-from .memory import GRADIENT_B, WEIGHT_B, chip_expert_parameters, chip_parameters, memory_B
+from .memory import (
+    GRADIENT_B,
+    WEIGHT_B,
+    chip_adapter_parameters,
+    chip_expert_parameters,
+    chip_parameters,
+    memory_B,
+)
 from .plan import Plan, check_plan, layers_per_stage, n_micro_batches
 from .serving import serving_demand
 from .step_demand import StepDemand, traffic_demand
@@ -123,14 +130,18 @@ def n_host_calls(runs: np.ndarray, ops: RankOps, layers: float, plan: Plan) -> f
     return number(facts, "n_kernels_per_operator") * (float(runs @ ops.columns[-1]) + collectives * layers)
 
 
-def _data_traffic(plan: Plan, model: Model, system: System, ref: Reference) -> tuple[Traffic, Traffic, float]:
+def _data_traffic(workload: Training, plan: Plan, system: System, ref: Reference) -> tuple[Traffic, Traffic, float]:
     """Traffic per micro batch and per step over replicas, and weights whose optimizer states a chip holds.
 
     Experts have 1/ep of the replicas. ZeRO-0 all-reduces gradients in fp32; stages 1 and 2 scatter them and gather
-    bf16 weights; stage 3 gathers weights forward and backward and scatters gradients, every micro batch.
+    bf16 weights; stage 3 gathers weights forward and backward and scatters gradients, every micro batch. Frozen
+    weights have no gradients: those of adapters are all-reduced, and stage 3 still gathers weights.
 
-    Source: [rajbhandari2020zero] section 7.
+    Source: [rajbhandari2020zero] section 7; [hu2022lora] section 4.2 for what adapters save.
     """
+    model = workload.model
+    if workload.adapter_rank:
+        return _adapter_traffic(workload, plan, system, ref)
     whole = dataclasses.replace(plan, zero=0)
     n_all = chip_parameters(whole, model)
     n_expert = chip_expert_parameters(plan, model)
@@ -149,6 +160,15 @@ def _data_traffic(plan: Plan, model: Model, system: System, ref: Reference) -> t
         else:
             per_step += scatter + gather
     return per_micro, per_step, held
+
+
+def _adapter_traffic(workload: Training, plan: Plan, system: System, ref: Reference) -> tuple[Traffic, Traffic, float]:
+    """As `_data_traffic`, with frozen weights."""
+    n, ranks = chip_adapter_parameters(plan, workload), plan.dp * plan.cp
+    where = spread(system.fabric, plan.tp, ranks)
+    whole = chip_parameters(dataclasses.replace(plan, zero=0), workload.model)
+    gathers = across_gather(*where, whole * WEIGHT_B, ref).times(2.0) if plan.zero >= 3 else Traffic()
+    return gathers, across_all_reduce(*where, n * GRADIENT_B, ref), n
 
 
 BUBBLE = {"1f1b": 1.0, "zb": 1.0 / 3.0}
@@ -173,7 +193,7 @@ def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShap
     ops, phases, shares = _rank(workload, shard(plan), array)
     runs = _runs(phases, shares, layers, plan.recompute)
     macs = runs @ ops.macs
-    per_micro, per_step, held = _data_traffic(plan, model, system, ref)
+    per_micro, per_step, held = _data_traffic(workload, plan, system, ref)
     step_tokens = workload.global_batch * workload.sequence
     contexts = [mean_context(model, workload.sequence, windowed) for windowed in (False, True)]
     return StepDemand(

@@ -91,6 +91,17 @@ def chip_expert_parameters(plan: Plan, model: Model) -> float:
     return layers_per_stage(plan, model) * moe * expert_parameters(model) / (plan.tp * plan.ep)
 
 
+def chip_adapter_parameters(plan: Plan, workload: Training) -> float:
+    """Weights of the low-rank adapters of attention on a chip: r (inputs + outputs) of each linear layer.
+
+    Source: [hu2022lora] section 4.2.
+    """
+    model, r = workload.model, workload.adapter_rank
+    wide = model.n_heads * model.head_dim / plan.tp
+    cached = 2 * n_kv_heads(model, plan.tp) * model.head_dim
+    return layers_per_stage(plan, model) * r * (2 * model.hidden + 2 * wide + cached)
+
+
 def _training_memory(plan: Plan, workload: Training, footprint: Footprint) -> Memory:
     """2 + 4 + 12 bytes per weight, and the activations.
 
@@ -108,6 +119,9 @@ def _training_memory(plan: Plan, workload: Training, footprint: Footprint) -> Me
     whole = 2 * n / layers_per_stage(plan, workload.model) if plan.zero >= 3 else n
     buckets = footprint.bucket_B * n if replicas > 1 else 0.0
     activations = training_activations_B(plan, workload, footprint)
+    if workload.adapter_rank:
+        gradients = states = chip_adapter_parameters(plan, workload)
+        whole, buckets = n / replicas + whole if plan.zero >= 3 else n, 0.0
     return Memory(WEIGHT_B * whole, GRADIENT_B * gradients + buckets, OPTIMIZER_B * states, activations, 0.0)
 
 

@@ -128,8 +128,9 @@ def training_activations_B(plan: Plan, workload: Training, software: Footprint =
         A = s b (l a F_i + E_i) + replay
 
     with s b tokens of a micro batch, l layers per stage, a bytes per token and layer, F_i micro batches in flight.
-    With full recomputation of a share of the layers, a is the mean over them. E_i is F_0 h / t on the first stage (mask of the embedding's dropout, if any) and (4h + g V) / t on the last
-    (norm, head input, g bytes per logit of one micro batch). Full recomputation replays one layer at a time, whose
+    With full recomputation of a share of the layers, a is the mean over them. E_i is F_0 h / t on the first stage
+    (mask of the embedding's dropout, if any) and (4h + g V) / t on the last (norm, head input, g bytes per logit of
+    one micro batch). Full recomputation replays one layer at a time, whose
     tensors are the replay term (the source leaves it out); with offloading the layers' tensors wait in host memory
     and only those of the layer at work and of the one on its way are here.
 

@@ -106,9 +106,9 @@ def chip_adapter_parameters(plan: Plan, workload: Training) -> float:
 def _training_memory(plan: Plan, workload: Training, footprint: Footprint) -> Memory:
     """2 + 4 + 12 bytes per weight, and the activations.
 
-    Optimizer states and gradients are sharded over the replicas of a copy from ZeRO stage 1 and 2 on. At stage 3 the shards of the
-    weights are the fp32 masters among the optimizer's 12 bytes; the products read 16-bit copies of the layer in use
-    and of the one fetched ahead.
+    Optimizer states and gradients are sharded over the replicas of a copy from ZeRO stage 1 and 2 on. At stage 3 the
+    shards of the weights are the fp32 masters among the optimizer's 12 bytes; the products read 16-bit copies of the
+    layer in use and of the one fetched ahead.
 
     Source: [rajbhandari2020zero] sections 3.1 and 5; [zhao2023fsdp] section 4.4 for stage 3.
     """

@@ -23,7 +23,7 @@ from ..lowering.tiling import array_shape
 from ..physics.calibration import Calibration, prior_calibration
 from ..workload.transformer import Experts, Model, Training, total_parameters
 from .measurements import peak_memory_B, step_s
-from .published import devices_per_chip, known_model, per_device, preset_for
+from .published import devices_per_chip, known_model, named_system, per_device, preset_for
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
 
 FUSED_SINCE = 2023
@@ -119,8 +119,17 @@ def row_plan(row: Any, devices: int) -> Plan:
         tp=tp, pp=pp, dp=dp, micro_batch=micro, interleave=max(int(row_number(row, "virtual_pp", 1)), 1), zero=zero,
         recompute=recompute if recompute in ("none", "selective", "full") else "selective", cp=cp, ep=ep,
         sequence_parallel=row_text(row, "sequence_parallel").lower() not in ("no", "false", "0"),
-        offload=bool(re.search(OFFLOADS, row_text(row, "note").lower())),
+        offload=bool(re.search(OFFLOADS, row_text(row, "note").lower())), n_copies=n_slices(row),
     )  # fmt: skip
+
+
+def n_slices(row: Any) -> int:
+    """Slices of a pod that a row's note counts; sharded states are copied between them rather than spread over them.
+
+    Source: [google2026maxtext] multislice: fully sharded inside a slice, data parallel over the network between.
+    """
+    said = re.search(r"(\d+) slice", row_text(row, "note").lower())
+    return int(said.group(1)) if said else 1
 
 
 def row_workload(row: Any) -> Training:
@@ -194,23 +203,16 @@ TERA = 1e12
 """What a TFLOP is."""
 
 
-NETWORKS: tuple[tuple[str, str, str], ...] = ((r"omni-?path", "a100-80", "jean-zay-a100"),)
-"""Words in a row's note that name a network, chip preset, and the system with that network."""
-
-
 SLICED = ("tpu-v4", "tpu-v5p", "tpu-v7")
 """Chips whose pods are cut into tori by optical switches."""
 
 
 def row_system(row: Any, chip: str, usual: str) -> System:
     """System of a row: its chip's usual one, or one whose network the row's own note names, cut into its slices."""
-    note = row_text(row, "note").lower()
-    named = [s for pattern, c, s in NETWORKS if re.search(pattern, note) and c == chip]
-    system = preset_system(named[0] if named else usual)
+    system = preset_system(named_system(row_text(row, "note"), chip, usual))
     if chip not in SLICED:
         return system
-    slices = re.search(r"(\d+) slice", note)
-    return torus_slice(system, int(row_number(row, "num_chips")) // (int(slices.group(1)) if slices else 1))
+    return torus_slice(system, int(row_number(row, "num_chips")) // n_slices(row))
 
 
 NUMBERS = (
@@ -269,17 +271,22 @@ def fitting(
     """Plan and footprint of a run, with what its row does not print chosen so that it fits, since it ran.
 
     Software that may keep gathered inputs keeps them where they fit. A plan whose recomputation is not `printed`
-    recomputes everything where nothing less fits, and one whose micro batch is not takes fewer sequences at once.
+    recomputes as many layers as it must to fit, and one whose micro batch is not takes fewer sequences at once.
     """
     usual = footprint(SOFTWARE.get(stack, "fused"))
     softwares = (usual, dataclasses.replace(usual, n_gathered_inputs=0.0))
-    ways = [plan] if printed else [plan, dataclasses.replace(plan, recompute="full")]
+    again = [dataclasses.replace(plan, recompute="full", recompute_frac=f) for f in RECOMPUTED]
+    ways = [plan] if printed else [plan, *again]
     if not micro_printed:
         halves = [plan.micro_batch // k for k in _powers(plan.micro_batch)]
         ways = [dataclasses.replace(w, micro_batch=m) for m in halves for w in ways]
     room = float(usable_B(chip))
     fits = ((p, s) for p in ways for s in softwares if memory_B(p, workload, s).total <= room)
     return next(fits, (plan, usual))
+
+
+RECOMPUTED = (0.25, 0.5, 0.75, 1.0)
+"""Shares of a stage's layers that runs are taken to recompute: the least that fits."""
 
 
 def _powers(n: int) -> list[int]:

@@ -12,7 +12,7 @@ import pandas as pd
 from ..evaluation.assembly import chip_reference
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
-from ..lowering.collective import Traffic, across_all_reduce, across_gather, all_to_all, send, spread
+from ..lowering.collective import Traffic, across_all_reduce, across_gather, all_to_all, group, send, spread
 from ..lowering.step_demand import StepDemand, TrafficDemand
 from ..lowering.tiling import array_shape, op_demand, rank_ops, sram_B
 from ..physics.calibration import KERNELS, prior_calibration
@@ -20,7 +20,7 @@ from ..workload.op import Kind, Op
 from .cases import Case
 from .measurements import SECONDS
 from .operators import calibrates, row_op
-from .published import per_device, preset_for
+from .published import devices_per_chip, named_system, per_device, preset_for
 from .rates import SIZED, rated_s
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
 
@@ -91,9 +91,11 @@ def _timed_case(
     seconds = float(row.value) * SECONDS[row_text(row, "unit")] if timed else rated_s(row)
     if seconds is None:
         return Unmodelled(*label, found[0], f"no time, nor a rate of something whose size is known ('{row.metric}')")
-    system, share = preset_system(found[1]), row_number(row, "num_chips", 1.0)
-    if 0 < share < 1 or row.metric == "bandwidth_per_core":
-        cores = round(1 / share) if share < 1 else HALVES
+    said = f"{row_text(row, 'topology')} {row_text(row, 'note')}"
+    system, share = preset_system(named_system(said, *found)), row_number(row, "num_chips", 1.0)
+    cores = devices_per_chip(system.chip, row_number(row, "num_ranks", 0), share) if share >= 1 else round(1 / share)
+    cores = HALVES if row.metric == "bandwidth_per_core" else cores
+    if cores > 1:
         system = per_device(system, cores, system.fabric.n_chips * cores)
     demand = lower(row, system, found[0])
     if isinstance(demand, str):
@@ -125,6 +127,9 @@ def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
     ref = chip_reference(system.chip, prior_calibration(chip_name))
     ref = dataclasses.replace(ref, has_direct="custom" in row_text(row, "algorithm").lower())
     where = spread(system.fabric, 1, ranks)
+    nodes = int(row_number(row, "num_nodes", 0))
+    if nodes > where[1] and ranks % nodes == 0:
+        where = group(system.fabric, 1, ranks // nodes), nodes
     per_rank = "per rank" in row_text(row, "size_convention").lower()
     name = row_text(row, "collective").lower()
     whole = message * ranks if per_rank and "gather" in name else message

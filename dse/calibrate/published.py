@@ -46,6 +46,19 @@ CHIPS: tuple[tuple[str, str, str], ...] = (
 """Pattern in a chip's published name, preset and system; the first that matches counts."""
 
 
+NETWORKS: tuple[tuple[str, str, str], ...] = (
+    (r"omni-?path", "a100-80", "jean-zay-a100"),
+    (r"\bp4de?\b|\befa\b", "a100-80", "p4de-a100"),
+    (r"\bp5\b|\befa\b", "h100", "p5-h100"),
+)
+"""Words that name a network, chip preset, and the system with that network."""
+
+
+def named_system(said: str, chip: str, usual: str) -> str:
+    """The system of a chip whose network a row's own words name, or its usual one."""
+    return next((s for pattern, c, s in NETWORKS if c == chip and re.search(pattern, said.lower())), usual)
+
+
 def preset_for(published: str) -> tuple[str, str] | None:
     """Chip preset and system of a published chip name."""
     lower = published.lower()

@@ -6,6 +6,7 @@ Lowering happens once per discrete choice, on the host. What is left is a posyno
 from __future__ import annotations
 
 import dataclasses
+import math
 from functools import cache
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from .memory import (
     chip_parameters,
     memory_B,
 )
-from .plan import Plan, check_plan, layers_per_stage, n_micro_batches
+from .plan import Plan, check_plan, layers_per_stage, n_forward_runs, n_micro_batches
 from .serving import serving_demand
 from .step_demand import StepDemand, traffic_demand
 from .tiling import ArrayShape, RankOps, array_shape, op_demand, rank_ops, sram_B
@@ -42,9 +43,9 @@ def _rank(workload: Training, s: Shard, array: ArrayShape) -> tuple[RankOps, lis
     return rank_ops([p.op for p in placed], array), [p.phase for p in placed], np.asarray([p.share for p in placed])
 
 
-def _runs(phases: list[str], shares: np.ndarray, layers: float, recompute: str) -> np.ndarray:
+def _runs(phases: list[str], shares: np.ndarray, layers: float, n_forward: float) -> np.ndarray:
     """Runs of each operator per micro batch: full recomputation runs the forward pass twice, the head runs once."""
-    times = {"forward": 2.0 if recompute == "full" else 1.0, "backward": 1.0}
+    times = {"forward": n_forward, "backward": 1.0}
     return np.asarray([1.0 if p == "head" else layers * times[p] for p in phases]) * shares
 
 
@@ -65,7 +66,7 @@ def _tensor_traffic(workload: Training, plan: Plan, system: System, layers: floa
     """
     model, fabric = workload.model, system.fabric
     tokens = plan.micro_batch * workload.sequence / plan.cp
-    forward = 2.0 if plan.recompute == "full" else 1.0
+    forward = n_forward_runs(plan)
     volume = tokens * model.hidden * ACTIVATION_B
     if plan.sequence_parallel:
         once = across_gather(*spread(fabric, 1, plan.tp), volume, ref).times(4.0 * (forward + 1.0))
@@ -89,7 +90,7 @@ def _context_traffic(workload: Training, plan: Plan, system: System, layers: flo
     model = workload.model
     width = 2 * max(model.n_kv_heads / plan.tp, 1.0) * model.head_dim
     volume = plan.micro_batch * workload.sequence * width * ACTIVATION_B
-    forward = 2.0 if plan.recompute == "full" else 1.0
+    forward = n_forward_runs(plan)
     return across_gather(*spread(system.fabric, plan.tp, plan.cp), volume, ref).times(layers * (forward + 2.0))
 
 
@@ -135,9 +136,11 @@ def _data_traffic(workload: Training, plan: Plan, system: System, ref: Reference
 
     Experts have 1/ep of the replicas. ZeRO-0 all-reduces gradients in fp32; stages 1 and 2 scatter them and gather
     bf16 weights; stage 3 gathers weights forward and backward and scatters gradients, every micro batch. Frozen
-    weights have no gradients: those of adapters are all-reduced, and stage 3 still gathers weights.
+    weights have no gradients: those of adapters are all-reduced, and stage 3 still gathers weights. Copies of sharded
+    states add up their shards of the gradients once a step.
 
-    Source: [rajbhandari2020zero] section 7; [hu2022lora] section 4.2 for what adapters save.
+    Source: [rajbhandari2020zero] section 7; [zhao2023fsdp] section 3.2.2 for hybrid sharding; [hu2022lora] section 4.2
+    for what adapters save.
     """
     model = workload.model
     if workload.adapter_rank:
@@ -148,11 +151,15 @@ def _data_traffic(workload: Training, plan: Plan, system: System, ref: Reference
     per_micro, per_step, held = Traffic(), Traffic(), 0.0
     replicas = plan.dp * plan.cp
     for n, ranks, inner in ((n_all - n_expert, replicas, plan.tp), (n_expert, replicas // plan.ep, plan.tp * plan.ep)):
-        where = spread(system.fabric, inner, ranks)
-        held += n / ranks if plan.zero >= 1 else n
+        n_copies = math.gcd(plan.n_copies, ranks) if plan.zero else 1
+        shards = ranks // n_copies
+        where = spread(system.fabric, inner, shards)
+        held += n / shards if plan.zero >= 1 else n
         if plan.zero == 0:
             per_step += across_all_reduce(*where, n * GRADIENT_B, ref)
             continue
+        between = spread(system.fabric, inner * shards, n_copies)
+        per_step += across_all_reduce(*between, n / shards * GRADIENT_B, ref)
         scatter = across_gather(*where, n * GRADIENT_B, ref)
         gather = across_gather(*where, n * WEIGHT_B, ref)
         if plan.zero >= 3:
@@ -191,7 +198,7 @@ def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShap
     model = workload.model
     layers = float(layers_per_stage(plan, model))
     ops, phases, shares = _rank(workload, shard(plan), array)
-    runs = _runs(phases, shares, layers, plan.recompute)
+    runs = _runs(phases, shares, layers, n_forward_runs(plan))
     macs = runs @ ops.macs
     per_micro, per_step, held = _data_traffic(workload, plan, system, ref)
     step_tokens = workload.global_batch * workload.sequence

@@ -7,6 +7,7 @@ headroom.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from ..workload.storage import stored_B
 from ..workload.transformer import (
@@ -105,15 +106,15 @@ def chip_adapter_parameters(plan: Plan, workload: Training) -> float:
 def _training_memory(plan: Plan, workload: Training, footprint: Footprint) -> Memory:
     """2 + 4 + 12 bytes per weight, and the activations.
 
-    Optimizer states and gradients are sharded over replicas from ZeRO stage 1 and 2 on. At stage 3 the shards of the
-    weights are the fp32 masters among the optimizer's 12 bytes; the products read 16-bit copies of the layer in use
-    and of the one fetched ahead.
+    Optimizer states and gradients are sharded over the replicas of a copy from ZeRO stage 1 and 2 on. At stage 3 the
+    shards of the weights are the fp32 masters among the optimizer's 12 bytes; the products read 16-bit copies of the
+    layer in use and of the one fetched ahead.
 
     Source: [rajbhandari2020zero] sections 3.1 and 5; [zhao2023fsdp] section 4.4 for stage 3.
     """
     n = chip_parameters(plan, workload.model)
     experts = chip_expert_parameters(plan, workload.model)
-    replicas = plan.dp * plan.cp
+    replicas = plan.dp * plan.cp // (math.gcd(plan.n_copies, plan.dp * plan.cp) if plan.zero else 1)
     sharded = (n - experts) / replicas + experts * plan.ep / replicas
     gradients, states = (sharded if plan.zero >= stage else n for stage in (2, 1))
     whole = 2 * n / layers_per_stage(plan, workload.model) if plan.zero >= 3 else n

@@ -1,7 +1,7 @@
 """What each correction of the physics is worth: each alone, none, and all, on a study and on the back-tests.
 
-A correction is switched off by undoing it in the coefficients of the convex core, never in the formulas: the product has
-one physics. All variants of a study share one compiled program.
+A correction is switched off by undoing it in the coefficients of the convex core, never in the formulas: there is one
+physics. All variants of a study share one compiled program.
 """
 
 from __future__ import annotations

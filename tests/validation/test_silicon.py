@@ -59,8 +59,8 @@ def test_full_load_power_lies_in_the_published_bracket(name, low_W, high_W, caps
 
 
 TDP_W = {
-    "a100-40": 400.0, "h100": 700.0, "b200": 1000.0, "mi250x": 560.0, "mi300x": 750.0, "mi355x": 1400.0, "tpu-v3": 450.0,
-    "tpu-v4i": 175.0, "gaudi2": 600.0, "gaudi3": 900.0, "maia-100": 700.0, "trainium2": 500.0,
+    "a100-40": 400.0, "h100": 700.0, "b200": 1000.0, "mi250x": 560.0, "mi300x": 750.0, "mi355x": 1400.0,
+    "tpu-v3": 450.0, "tpu-v4i": 175.0, "gaudi2": 600.0, "gaudi3": 900.0, "maia-100": 700.0, "trainium2": 500.0,
 }  # fmt: skip
 """Published TDP of twelve chips of six makers (Trainium2: an estimate); TDPs implied by efficiency are left out."""
 DIES_MM2 = {

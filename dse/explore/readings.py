@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import jax
@@ -60,6 +60,8 @@ class Problem:
     """Position in `study.choices`."""
     orders: int
     """Position in `space.classes`."""
+    held: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Free numbers held at a value."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,14 +78,15 @@ def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
     """Best chip of every problem, plans and chip in turn, all in batches of one compiled shape."""
     space, core = search.space, search.core
     masks = [space.classes[p.orders] for p in problems]
-    lower, upper = search.box
+    lower, upper = _boxes(search, problems)
 
     def data_of(rows: Sequence[int], plans: Sequence[Plans]) -> Data:
         batch = space.batch([problems[i].choice_index for i in rows], list(plans))
         return dataclasses.replace(batch, limits=np.asarray([problems[i].limits for i in rows]))
 
     def solve(active: list[int], plans: list[Plans], _: dict[int, Candidate]) -> list[Candidate]:
-        args = (core.model, data_of(active, plans), lower, upper, (lower + upper) / 2)
+        low, high = lower[active], upper[active]
+        args = (core.model, data_of(active, plans), low, high, (low + high) / 2)
         batch = solve_batch(*args, settings=SETTINGS, size=CHUNK)
         pairs = enumerate(zip(active, plans, strict=True))
         return [Candidate(problems[i].choice_index, p, element(batch, k)) for k, (i, p) in pairs]
@@ -97,6 +100,16 @@ def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
     data = data_of(range(len(best)), [c.plan_index for c in best])
     values = in_batches(partial(solved_quantities, core), (np.stack([c.optimum.z for c in best]), data), CHUNK)
     return [Answer(c, {n: float(x[i]) for n, x in values.items()}) for i, c in enumerate(best)]
+
+
+def _boxes(search: Search, problems: Sequence[Problem]) -> tuple[np.ndarray, np.ndarray]:
+    """Log bounds of every problem."""
+    names = search.core.variables()
+    lower, upper = (np.repeat(b[None], len(problems), axis=0) for b in search.box)
+    for row, problem in enumerate(problems):
+        for name, value in problem.held.items():
+            lower[row, names.index(name)] = upper[row, names.index(name)] = math.log(value)
+    return lower, upper
 
 
 QUANTITIES = (

@@ -71,7 +71,7 @@ class Progress:
     @property
     def gap(self) -> float:
         """Best over bound, minus 1."""
-        return self.best / self.bound - 1.0
+        return self.best / self.bound - 1.0 if self.bound > 0 else math.inf
 
 
 @dataclasses.dataclass(frozen=True)

@@ -129,8 +129,11 @@ FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("hopper", ("h100", "h200", "h800", "h20", "gh200")),
     ("ada", ("l40",)),
     ("blackwell", ("b200", "gb200", "b300", "gb300", "rtx-pro")),
-    ("cdna", ("mi",)),
+    ("cdna2", ("mi2",)),
+    ("cdna", ("mi3",)),
     ("trainium1", ("trainium1", "inferentia2")),
+    ("tpu6", ("tpu-v6",)),
+    ("tpu7", ("tpu-v7",)),
     ("tpu", ("tpu",)),
     ("gaudi", ("gaudi",)),
 )

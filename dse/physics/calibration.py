@@ -221,7 +221,8 @@ def prior_name(chip_name: str) -> str:
     """
     for prefix, prior in {
         "trainium": "prior-neuron", "inferentia": "prior-neuron", "tpu": "prior-tpu",
-        "a100": "prior-cuda", "a800": "prior-cuda", "a40": "prior-cuda", "l40": "prior-cuda", "rtx-pro": "prior-cuda", "h100": "prior-cuda", "b200": "prior-cuda",
+        "a100": "prior-cuda", "a800": "prior-cuda", "a40": "prior-cuda", "l40": "prior-cuda", "rtx-pro": "prior-cuda",
+        "h100": "prior-cuda", "b200": "prior-cuda",
         "h200": "prior-cuda", "h800": "prior-cuda", "h20": "prior-cuda", "gh200": "prior-cuda",
         "gb200": "prior-cuda", "gb300": "prior-cuda", "b300": "prior-cuda",
         "mi": "prior-rocm", "gaudi": "prior-gaudi", "maia": "prior-guess", "mtia": "prior-guess",

@@ -18,7 +18,8 @@ WIDTHS = {
 """Published data type to precision of the products; SmoothQuant's 8-bit integers run at the 8-bit rate."""
 
 NARROWED = ("fp8", "nvfp4")
-"""Data types of linear layers whose input is narrowed in a kernel of its own; "fp8 e4m3" is a bare product."""
+"""Data types of linear layers whose input is narrowed in a kernel of its own; "fp8 e4m3" is a bare product, as are kernels
+whose data type is presumed."""
 
 WEIGHT_ONLY_B = {"int8_wo": 1.0, "int4_wo": 0.5}
 """Data types whose products run in 16 bit on narrower stored weights, and bytes per weight."""
@@ -46,7 +47,7 @@ def data_type(published: str) -> DataType | None:
     if precision is None or (cache and cache.strip() not in WIDTHS):
         return None
     weight_B = WEIGHT_ONLY_B.get(products, PRECISION_BITS[precision] / 8)
-    return DataType(precision, weight_B, PRECISION_BITS[kv] / 8, products in NARROWED)
+    return DataType(precision, weight_B, PRECISION_BITS[kv] / 8, published.strip().lower() in NARROWED)
 
 
 def gemm(m: float, n: float, k: float, dtype: DataType, count: float = 1.0, kind: Kind = Kind.LINEAR) -> Op:

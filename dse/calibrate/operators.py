@@ -18,8 +18,8 @@ WIDTHS = {
 """Published data type to precision of the products; SmoothQuant's 8-bit integers run at the 8-bit rate."""
 
 NARROWED = ("fp8", "nvfp4")
-"""Data types of linear layers whose input is narrowed in a kernel of its own; "fp8 e4m3" is a bare product, as are kernels
-whose data type is presumed."""
+"""Data types of linear layers whose input is narrowed in a kernel of its own; "fp8 e4m3" is a bare product, and so is
+a kernel whose data type is presumed."""
 
 WEIGHT_ONLY_B = {"int8_wo": 1.0, "int4_wo": 0.5}
 """Data types whose products run in 16 bit on narrower stored weights, and bytes per weight."""

@@ -52,6 +52,8 @@ class Case:
     """Peak memory of a chip, where it was measured."""
     alike: str = ""
     """What else makes two measurements of a source alike: their model, operator or collective."""
+    sweep: str = ""
+    """What plans compete for: the same model, sequence and batch on as many of the same chips; empty for none."""
     calibrates: bool = True
     """Whether fits may learn from it: not where part of what ran, or of what was timed, is presumed."""
 
@@ -221,6 +223,9 @@ NUMBERS = (
 )  # fmt: skip
 """Columns that hold numbers or nothing."""
 
+COMPETE = ("source", "model", "params_B", "chip", "num_chips", "seq_len", "global_batch", "precision")
+"""Columns that are the same in rows whose plans compete."""
+
 NEEDED = ("layers", "hidden", "heads", "seq_len", "global_batch", "num_chips")
 """Columns without which a step is not known."""
 
@@ -261,7 +266,7 @@ def _readable_case(point: pd.DataFrame, row: Any, label: tuple[str, str], found:
     peak_B = peak_memory_B(point, stack)
     return Case(
         *label, found[0], stack, measured, demand, system.chip, math.nan if peak_B is None else peak_B,
-        alike=row_text(row, "model"),
+        alike=row_text(row, "model"), sweep=" ".join(row_text(row, n) for n in COMPETE),
     )  # fmt: skip
 
 

@@ -26,7 +26,10 @@ def rows() -> pd.DataFrame:
     ("change", "words"),
     [
         ({"value": "fast"}, "value = 'fast' is not a positive number"),
-        ({"value": np.inf}, "value = 'inf' is not a positive number"),
+        ({"value": np.inf}, "value = inf; expected a number from 1e-15 to 1e+15 or 0, or empty"),
+        ({"value": 0.0}, "value = '0.0' is not a positive number"),
+        ({"tp": 1e30}, "tp = 1e+30; expected a number from 1 to 1e+15, or empty"),
+        ({"layers": 0.0}, "layers = 0; expected a number from 1 to 1e+15, or empty"),
         ({"source": None}, "no source"),
         ({"point_id": None}, "no point_id"),
     ],

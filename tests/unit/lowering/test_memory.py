@@ -315,3 +315,20 @@ def test_decode_memory_never_rises_with_tp(name, tp_log2, batch):
     workload = Decode(model(name), batch=batch, context=4096)
     plan = Plan(tp=2**tp_log2)
     assert memory_B(dataclasses.replace(plan, tp=2 * plan.tp), workload).total < memory_B(plan, workload).total
+
+
+def test_frozen_weights_need_no_states_and_half_recomputed_layers_lie_between():
+    """2 B per weight instead of 18; with half of the layers recomputed, the mean of both activations and the replay."""
+    plan = Plan(tp=8, zero=0)
+    m = memory_B(plan, dataclasses.replace(GPT3, adapter_rank=16))
+    assert m.gradients_B + m.optimizer_B < 0.02 * m.weights_B
+    full, half, none = (
+        training_activations_B(dataclasses.replace(plan, recompute=r, recompute_frac=f), GPT3)
+        for r, f in (("full", 1.0), ("full", 0.5), ("selective", 1.0))
+    )
+    assert full < half < none
+
+
+def test_copies_hold_more_of_the_sharded_states():
+    one, four = (memory_B(Plan(dp=64, zero=3, n_copies=c), TRAIN_8B) for c in (1, 4))
+    assert four.optimizer_B == pytest.approx(4 * one.optimizer_B)

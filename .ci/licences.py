@@ -1,6 +1,6 @@
 """Writes a table of the packages in a requirements file with their versions and licences, as they declare them.
 
-    python .ci/licences.py requirements.txt docs/licences.md
+python .ci/licences.py requirements.txt docs/licences.md
 """
 
 from __future__ import annotations

@@ -126,7 +126,10 @@ def peak_memory_B(point: pd.DataFrame, stack: str) -> float | None:
     return None
 
 
-SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "sec": 1.0, "ns": 1e-9}
+SECONDS = {
+    "s": 1.0, "sec": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "minutes": 60.0, "h": 3600.0,
+}  # fmt: skip
+"""Seconds of a published unit of time."""
 
 
 def step_s(point: pd.DataFrame) -> float | None:

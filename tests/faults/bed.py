@@ -141,7 +141,7 @@ def workers_of(run: subprocess.Popen) -> list[psutil.Process]:
 
 @contextmanager
 def cluster(bed: Bed, *, path: Path | None = None) -> Iterator[tuple[str, subprocess.Popen]]:
-    """Address and process of a scheduler with one worker, on loopback; `path` holds packages that the worker sees first."""
+    """Address and process of a scheduler with one worker, on loopback; packages in `path` come first for the worker."""
     place = bed.folder / "scheduler.json"
     place.unlink(missing_ok=True)
     common = ("--scheduler-file", str(place), "--host", "127.0.0.1", "--no-dashboard")

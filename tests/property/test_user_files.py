@@ -41,12 +41,13 @@ Change = tuple[int, str, Any]
 """Which place (counted round), what happens there, and with what."""
 
 NASTY = (
-    0, -1, 1, 2**31, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), 10**30, 10**400, 0.0, -0.0, 1e308, 1e-300, 5e-324, math.inf,
-    -math.inf, math.nan, True, False, "", " ", "x", "0", "-1", "inf", "nan", "1e400", "1 parsec", "2 GHz", "0 GHz", "-3 W",
-    "nan W", "inf W", "1e400 W", "6x", "xx", "x" * 5000, "../../etc/passwd", "/dev/zero", "/", ".toml", "a.toml", "a.json",
-    "\0", "\0.json", "{x}", "%s", "\n", "é", "\ud7ff", [], [[]], [1], [1, 2, 3], ["2 GHz", "1 GHz"], ["1 GHz", "2 GHz"], {}, {"x": 1},
-    {"value": []}, {"at_most": 1}, [{}], [True], [math.nan, math.nan], ["a"] * 100,
-)  # fmt: skip
+    *(0, -1, 1, 2**31, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), 10**30, 10**400, 0.0, -0.0, 1e308, 1e-300, 5e-324),
+    *(math.inf, -math.inf, math.nan, True, False, "", " ", "x", "0", "-1", "inf", "nan", "1e400", "1 parsec", "2 GHz"),
+    *("0 GHz", "-3 W", "nan W", "inf W", "1e400 W", "6x", "xx", "x" * 5000, "../../etc/passwd", "/dev/zero", "/"),
+    *(".toml", "a.toml", "a.json", "\0", "\0.json", "{x}", "%s", "\n", "é", "\ud7ff", [], [[]], [1], [1, 2, 3]),
+    *(["2 GHz", "1 GHz"], ["1 GHz", "2 GHz"], {}, {"x": 1}, {"value": []}, {"at_most": 1}, [{}], [True]),
+    *([math.nan, math.nan], ["a"] * 100),
+)
 VALUES = st.one_of(
     st.sampled_from(NASTY), st.integers(), st.floats(), st.text(max_size=20), st.lists(st.floats(), max_size=3)
 )

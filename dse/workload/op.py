@@ -47,6 +47,8 @@ class Kind(enum.Enum):
     """A matrix product with a weight that makes keys and values out of a cached latent."""
     ATTENTION = "attention"
     """Products of new tokens with what earlier ones left; no weight."""
+    RECURRENCE = "recurrence"
+    """Work on a state of fixed size; no weight."""
     ELEMENTWISE = "elementwise"
     """No product: passes over elements."""
 
@@ -54,6 +56,11 @@ class Kind(enum.Enum):
     def has_weight(self) -> bool:
         """Whether the operator multiplies with a weight, which two runs in one pass read once."""
         return self in (Kind.LINEAR, Kind.EXPERTS, Kind.EXPANSION)
+
+    @property
+    def meets_the_past(self) -> bool:
+        """Whether the operator multiplies with what earlier tokens left, a cache or a state."""
+        return self in (Kind.ATTENTION, Kind.RECURRENCE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +151,15 @@ def linear(
         vector_elements=passes()["evict"] * count * tokens * outputs,
         reuse_B=2 * product.macs * operand_B**1.5,
     )
+
+
+def repeated(op: Op, times: float) -> Op:
+    """`op` with all its work so many times over, in as many launches."""
+    products = tuple(dataclasses.replace(p, count=p.count * times) for p in op.products)
+    return dataclasses.replace(
+        op, products=products, hbm_B=op.hbm_B * times, vector_elements=op.vector_elements * times,
+        reuse_B=op.reuse_B * times,
+    )  # fmt: skip
 
 
 def elementwise(name: str, elements: float, n_passes: float, moved: float) -> Op:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from ..core.errors import SpecError
-from ..core.units import quantity
+from ..core.units import positive
 from ..report.terminal import progress, screen
 from .flags import COUNT, JSON, STORAGE
 
@@ -70,7 +70,7 @@ class Serve:
         from ..report.session import start_jax
 
         requests, promise, policy = self._requests, self._promise(), self._policy
-        rent_USD = None if self.rent is None else _positive("rent", self.rent, "USD")
+        rent_USD = None if self.rent is None else positive(self.rent, "USD", "--rent")
         start_jax()
         from ..report.results import json_text, results_folder, write_json
         from ..report.serving import serving_json, serving_view
@@ -110,7 +110,7 @@ class Serve:
         if not 50 <= self.percentile < 100:
             raise SpecError(f"--percentile {self.percentile:g}: give 50 or more and less than 100")
         limits = {
-            f: None if getattr(self, f) is None else _positive(f, getattr(self, f), "s") for f in ("tpot", "ttft")
+            f: None if getattr(self, f) is None else positive(getattr(self, f), "s", f"--{f}") for f in ("tpot", "ttft")
         }
         return Promise(limits["tpot"], limits["ttft"], self.percentile / 100)
 
@@ -161,7 +161,7 @@ class Serviced:
         from ..serving.portfolio import load_portfolio
 
         portfolio = load_portfolio(self.portfolio)
-        price = None if self.rent is None else _positive("rent", self.rent, "USD")
+        price = None if self.rent is None else positive(self.rent, "USD", "--rent")
         if self.chips is not None and self.chips < 1:
             raise SpecError(f"--chips {self.chips}: give a whole number, at least 1")
         with progress("reading the portfolio") as tell:
@@ -173,17 +173,6 @@ class Serviced:
         else:
             screen().print(portfolio_view(fleets))
         return 0
-
-
-def _positive(flag: str, text: str, unit: str) -> float:
-    """The positive quantity in `text`, or SpecError that names the flag."""
-    try:
-        value = quantity(text, unit)
-    except ValueError as error:
-        raise SpecError(f"--{flag}: {error}") from error
-    if not 0 < value < float("inf"):
-        raise SpecError(f"--{flag} {text}: must be positive")
-    return value
 
 
 def _mix(text: str) -> tuple:

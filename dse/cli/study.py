@@ -72,7 +72,8 @@ class Cite:
 
     def run(self) -> int:
         """Print the entries."""
-        from ..study.basis import bibtex, source_keys, study_basis
+        from ..core.bibliography import bibtex
+        from ..study.basis import source_keys, study_basis
         from ..study.study import load_study
 
         print(bibtex(source_keys(study_basis(load_study(self.study), None))))

@@ -43,21 +43,21 @@ def p_norm_max(x: Float[Array, "... k"], p: float) -> Float[Array, "..."]:
     return jnp.sum(x**p, axis=-1) ** (1.0 / p)
 
 
-def overlapped(work: FloatLike, other: FloatLike, overlap_frac: FloatLike | float, p: float) -> FloatLike:
-    """Time of `work` and `other` when a fraction of them can run side by side.
+def overlapped(work_s: FloatLike, other_s: FloatLike, overlap_frac: FloatLike | float, p: float) -> FloatLike:
+    """Time of two streams of work when a fraction of them can run side by side.
 
-        t = (1 - eta) (work + other) + eta p_norm(work, other)
+        t = (1 - eta) (a + b) + eta p_norm(a, b)
 
-    `eta = 0` is the sum and `eta = 1` the smooth maximum; with `other = 0` it is `work` exactly.
+    `eta = 0` is the sum and `eta = 1` the smooth maximum; with `b = 0` it is `a` exactly.
 
     Args:
-        work: time of the main stream, positive [s].
-        other: time of the second stream, not negative [s].
+        work_s: a, time of the main stream, positive [s].
+        other_s: b, time of the second stream, not negative [s].
         overlap_frac: eta, 0 to 1.
         p: sharpness of the maximum.
 
     Returns:
         Time [s], broadcast shape.
     """
-    both = p_norm_max(jnp.stack(jnp.broadcast_arrays(work, other), axis=-1), p)
-    return (1.0 - overlap_frac) * (work + other) + overlap_frac * both
+    both = p_norm_max(jnp.stack(jnp.broadcast_arrays(work_s, other_s), axis=-1), p)
+    return (1.0 - overlap_frac) * (work_s + other_s) + overlap_frac * both

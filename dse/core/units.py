@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from .errors import UnitError
+from .errors import SpecError, UnitError
 
 # unit -> (canonical unit, multiplier)
 UNITS: dict[str, tuple[str, float]] = {
@@ -96,3 +96,24 @@ def quantity(text: str | float | int, unit: str) -> float:
     if target != unit:
         raise UnitError(f"'{text}': {match.group(2)} measures {target}, expected one that converts to {unit}")
     return number * scale
+
+
+def positive(text: str | float | int, unit: str, place: str = "") -> float:
+    """As `quantity`, above zero and finite.
+
+    Args:
+        text: number, or text with its unit.
+        unit: canonical unit of the answer.
+        place: where a user wrote it, such as "free.clock" or "--rent"; begins the message of an error.
+
+    Raises:
+        SpecError: no number, a wrong unit, or a number that is zero, negative or infinite.
+    """
+    before = f"{place}: " if place else ""
+    try:
+        number = quantity(text, unit)
+    except UnitError as error:
+        raise SpecError(f"{before}{error}") from None
+    if not 0 < number < float("inf"):
+        raise SpecError(f"{before}{text} must be positive and finite")
+    return number

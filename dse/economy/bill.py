@@ -39,11 +39,10 @@ class Wafer(eqx.Module):
     """A round wafer and its saw."""
 
     radius_mm: Scalar = eqx.field(converter=as_float)
-    """Radius."""
     edge_mm: Scalar = eqx.field(converter=as_float)
-    """Unusable rim."""
+    """Rim of the wafer on which no die is printed."""
     scribe_mm: Scalar = eqx.field(converter=as_float)
-    """Saw street."""
+    """Width lost to the saw between two dies."""
 
 
 class Dies(eqx.Module):
@@ -52,9 +51,7 @@ class Dies(eqx.Module):
     node: Node
     """Their process."""
     die_mm2: Scalar = eqx.field(converter=as_float)
-    """One die."""
     n_dies: Scalar = eqx.field(converter=as_float)
-    """How many."""
     groups: tuple[Harvest, ...] = ()
     """Blocks with spares."""
 

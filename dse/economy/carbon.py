@@ -21,38 +21,34 @@ class Carbon(eqx.Module):
     material_kg_per_mm2: Scalar = eqx.field(converter=as_float)
     """Raw materials per wafer area."""
     fab_grid_kg_per_J: Scalar = eqx.field(converter=as_float)
-    """Grid of the fab."""
     hbm_kg_per_B: Scalar = eqx.field(converter=as_float)
-    """Stacked memory."""
+    """Making a byte of stacked memory."""
     package_kg: Scalar = eqx.field(converter=as_float)
     """Assembly of one package."""
     thermal_kg_per_W: Scalar = eqx.field(converter=as_float)
     """Heat sinks and cold plates per watt of chip."""
     board_kg: Scalar = eqx.field(converter=as_float)
-    """Module board of one chip."""
+    """Making the board that carries one chip."""
     host_kg_per_USD: Scalar = eqx.field(converter=as_float)
     """Host server, over what it costs to make."""
     facility_kg_per_W: Scalar = eqx.field(converter=as_float)
     """Building and plant per provisioned watt of server."""
     grid_kg_per_J: Scalar = eqx.field(converter=as_float)
-    """Grid of the data centre."""
+    """Electricity of the grid that feeds the data centre."""
 
 
 class Embodied(eqx.Module):
     """Carbon of one chip before it is switched on, by part [kg CO2e]."""
 
     dies_kg: FloatLike
-    """Compute dies."""
     hbm_kg: FloatLike
-    """Memory stacks."""
     package_kg: FloatLike
-    """Package assembly."""
     module_kg: FloatLike
-    """Board and heat sink."""
+    """Board and heat sink of the module."""
     host_kg: FloatLike
-    """Share of the host."""
+    """This chip's share of its server."""
     facility_kg: FloatLike
-    """Share of the building."""
+    """This chip's share of the data centre's building and plant."""
 
 
 def fab_kg_per_mm2(c: Carbon) -> FloatLike:

@@ -44,9 +44,8 @@ class Timed:
     """One workload on one chip."""
 
     chip: str
-    """Preset."""
     workload: Workload
-    """What runs."""
+    """What runs on the chip."""
     n_chips: int
     """Chips at work together."""
     step_s: float
@@ -76,7 +75,7 @@ class Answer:
     low: float
     """Least ratio of first to second over the ranges."""
     high: float
-    """Most."""
+    """Largest ratio over the ways of paying."""
     leading: tuple[Turned, ...]
     """What moves the ratio most, widest first."""
     needed: str

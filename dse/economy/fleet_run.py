@@ -65,7 +65,7 @@ class Run:
     workload: Training
     """What is trained."""
     plan: Plan
-    """Who does what."""
+    """Plan of parallelism."""
     evaluation: Evaluation
     """A step without failures."""
     seconds: float
@@ -129,13 +129,13 @@ def level_range(d: Deal) -> tuple[float, float]:
     return fact.low, fact.high
 
 
-def fleet_run(system: System, workload: Training, seconds: float, plan: Plan | None = None) -> Run:
-    """`workload` on `system` for `seconds` of wall time.
+def fleet_run(system: System, workload: Training, wall_s: float, plan: Plan | None = None) -> Run:
+    """`workload` on `system` for `wall_s` of wall time.
 
     Args:
         system: chips at work; spares come on top.
         workload: what is trained.
-        seconds: wall time.
+        wall_s: wall time.
         plan: who does what; None takes the fastest that fits.
 
     Returns:
@@ -149,16 +149,16 @@ def fleet_run(system: System, workload: Training, seconds: float, plan: Plan | N
     plan, e = evaluate(system, workload, plan)
     job = job_of(workload, system.n_chips, d.economy.reliability)
     u = token_upkeep(d, job, e.step_s, e.power_W)
-    tokens = seconds / float(u.wall_step_s) * float(job.tokens)
-    held = system.n_chips * float(u.held) * seconds
+    tokens = wall_s / float(u.wall_step_s) * float(job.tokens)
+    held = system.n_chips * float(u.held) * wall_s
     o = racked(d, as_float(d.chip.power_limit_W))
     made = float(embodied_kg(o.embodied)) / float(d.economy.ownership.life_s) * held
     energy = float(u.energy_per_token_J) * tokens
     return Run(
-        system, workload, plan, e, seconds, interruptions(d, job), u, tokens,
+        system, workload, plan, e, wall_s, interruptions(d, job), u, tokens,
         cost_USD=float(u.cost_per_token_USD) * tokens,
         cost_range_USD=_cost_range_USD(d, workload, system.n_chips, e, tokens),
-        rent_USD={k: float(f.value) * system.n_chips * seconds / HOUR_s for k, f in rents(d.chip.name).items()},
+        rent_USD={k: float(f.value) * system.n_chips * wall_s / HOUR_s for k, f in rents(d.chip.name).items()},
         energy_J=energy,
         running_kg=energy * float(d.economy.carbon.grid_kg_per_J),
         embodied_kg=made,

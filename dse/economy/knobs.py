@@ -32,11 +32,10 @@ class Knob:
     thing: str
     """Such as "x86-8"."""
     fact: Sourced
-    """Value and range."""
 
     @property
     def label(self) -> str:
-        """Words for tables."""
+        """How tables name the fact, such as "pue (cloud)"."""
         return f"{self.fact.name} ({self.thing})"
 
 
@@ -45,11 +44,11 @@ class Turned:
     """What one knob does to an answer."""
 
     label: str
-    """The knob."""
+    """The fact that was moved, as tables name it."""
     low: float
-    """Least of the answer over the ends of the range, over the answer at the middle."""
+    """Lowest answer at either end of the fact's range, relative to the answer at its value."""
     high: float
-    """Most of it."""
+    """Highest answer at either end of the range, relative to the answer at its value."""
 
 
 def knobs(d: Deal) -> list[Knob]:

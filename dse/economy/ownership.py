@@ -18,7 +18,7 @@ class Ownership(eqx.Module):
     """What money, buildings and energy cost an owner."""
 
     name: str = eqx.field(static=True)
-    """Who owns."""
+    """Kind of owner, such as "cloud"."""
     life_s: Scalar = eqx.field(converter=as_float)
     """Time over which a server is written off."""
     interest_frac: Scalar = eqx.field(converter=as_float)
@@ -59,7 +59,7 @@ class ChipRate(eqx.Module):
     """Electricity."""
 
 
-def recovery_per_y(interest_frac: FloatLike, years: FloatLike) -> FloatLike:
+def recovery_per_y(interest_frac: FloatLike, life_y: FloatLike) -> FloatLike:
     """Capital recovery factor: the yearly payment that pays back one dollar with interest.
 
         CRF = i / (1 - (1 + i)^-n);  1/n without interest, i for an infinite life
@@ -68,12 +68,12 @@ def recovery_per_y(interest_frac: FloatLike, years: FloatLike) -> FloatLike:
 
     Args:
         interest_frac: i per year, at least 0.
-        years: n, may be infinite.
+        life_y: n, may be infinite.
 
     Returns:
         Share of the capital per year.
     """
-    i, n = jnp.asarray(interest_frac, dtype=float), jnp.asarray(years, dtype=float)
+    i, n = jnp.asarray(interest_frac, dtype=float), jnp.asarray(life_y, dtype=float)
     safe = jnp.where(i > 0, i, 1.0)
     return jnp.where(i > 0, safe / -jnp.expm1(-n * jnp.log1p(safe)), 1.0 / n)
 

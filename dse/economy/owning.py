@@ -32,11 +32,10 @@ class Deal(eqx.Module):
     """A chip with everything that decides what it costs to own."""
 
     chip: Chip
-    """The chip."""
     tech: Technology
-    """What it is made with."""
+    """Node, memory, links and package it is made with."""
     economy: Economy
-    """What surrounds it."""
+    """Server, owner, failure rates and carbon around it."""
     die_mm2: Scalar = eqx.field(converter=as_float)
     """One compute die: the published one where there is one, else the modelled."""
     price_USD: Scalar = eqx.field(converter=as_float)
@@ -53,9 +52,9 @@ class Purchase(eqx.Module):
     rate: ChipRate
     """USD per second at the mean power of the owner's chips."""
     capital_USD: FloatLike
-    """A chip in its rack."""
+    """Purchase price of one chip with its share of server, network and rack."""
     mean_chip_W: FloatLike
-    """Mean chip power meant."""
+    """Mean power of one chip over its life, on which the electricity bill rests."""
 
 
 def published_die(chip: Chip) -> Sourced | None:

@@ -17,9 +17,9 @@ class Reliability(eqx.Module):
     """Failure rates by component, and how an operator recovers."""
 
     name: str = eqx.field(static=True)
-    """What kind of job."""
+    """Kind of job, such as "training"."""
     die_failures_per_s_per_mm2: Scalar = eqx.field(converter=as_float)
-    """Compute dies, per area."""
+    """Failures of compute dies, which grow with their area."""
     hbm_failures_per_s_per_stack: Scalar = eqx.field(converter=as_float)
     """Memory stacks."""
     network_failures_per_s_per_Bps: Scalar = eqx.field(converter=as_float)
@@ -27,21 +27,20 @@ class Reliability(eqx.Module):
     scaleup_failures_per_s_per_Bps: Scalar = eqx.field(converter=as_float)
     """Cables of the scale-up domain."""
     host_failures_per_s: Scalar = eqx.field(converter=as_float)
-    """One host."""
     software_failures_per_s: Scalar = eqx.field(converter=as_float)
     """Software, per chip; takes no hardware away."""
     level: Scalar = eqx.field(converter=as_float)
     """Factor on all rates: how a cluster compares with that of the shares."""
     detect_s: Scalar = eqx.field(converter=as_float)
-    """From failure to alarm."""
+    """Time from a failure to the alarm."""
     restart_s: Scalar = eqx.field(converter=as_float)
     """From alarm to the first step, without reading the checkpoint."""
     stall_s: Scalar = eqx.field(converter=as_float)
-    """Standstill per checkpoint beside its transfer."""
+    """Time that work stands still for a checkpoint, on top of moving its bytes."""
     storage_Bps: Scalar = eqx.field(converter=as_float)
     """Storage bandwidth per chip."""
     checkpoint_B_per_weight: Scalar = eqx.field(converter=as_float)
-    """What a checkpoint holds."""
+    """Bytes written to a checkpoint for every weight of the model."""
     repair_s: Scalar = eqx.field(converter=as_float)
     """Time until failed hardware is back in the pool."""
     spare_sigmas: Scalar = eqx.field(converter=as_float)
@@ -58,12 +57,12 @@ class FailureRates(eqx.Module):
     network_per_s: FloatLike
     """Network and scale-up cables."""
     host_per_s: FloatLike
-    """Its share of the host."""
+    """This chip's share of the failures of its server."""
     software_per_s: FloatLike
-    """Its share of software failures."""
+    """Software, per chip."""
 
 
-def failure_rates(chip: Chip, silicon_mm2: FloatLike, chips_per_host: FloatLike, r: Reliability) -> FailureRates:
+def failure_rates(chip: Chip, silicon_mm2: FloatLike, n_chips: FloatLike, r: Reliability) -> FailureRates:
     """Interruptions per second that one chip causes, by component.
 
         l = L (A f_die + n_stacks f_hbm + b_out f_net + b_up f_up + f_host / n_host + f_software)
@@ -76,7 +75,7 @@ def failure_rates(chip: Chip, silicon_mm2: FloatLike, chips_per_host: FloatLike,
     Args:
         chip: stacks and links.
         silicon_mm2: area of all compute dies.
-        chips_per_host: chips that a host takes down.
+        n_chips: chips that a host takes down.
         r: rates.
 
     Returns:
@@ -88,7 +87,7 @@ def failure_rates(chip: Chip, silicon_mm2: FloatLike, chips_per_host: FloatLike,
         die_per_s=r.level * silicon_mm2 * r.die_failures_per_s_per_mm2,
         hbm_per_s=r.level * chip.n_stacks * r.hbm_failures_per_s_per_stack,
         network_per_s=r.level * (network + cables),
-        host_per_s=r.level * r.host_failures_per_s / chips_per_host,
+        host_per_s=r.level * r.host_failures_per_s / n_chips,
         software_per_s=r.level * r.software_failures_per_s,
     )
 

@@ -14,7 +14,6 @@ class Host(eqx.Module):
     name: str = eqx.field(static=True)
     """Name, such as "graviton4-4"."""
     n_chips: Scalar = eqx.field(converter=as_float)
-    """Chips per host."""
     host_USD: Scalar = eqx.field(converter=as_float)
     """Processors, memory, storage and motherboard of one host."""
     chassis_USD: Scalar = eqx.field(converter=as_float)
@@ -43,7 +42,6 @@ class ServerCost(eqx.Module):
     chip_USD: FloatLike
     """The package, at what its buyer pays."""
     board_USD: FloatLike
-    """Its board."""
     host_USD: FloatLike
     """Its share of host and chassis."""
     scaleup_USD: FloatLike

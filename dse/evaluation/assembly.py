@@ -18,12 +18,13 @@ from ..lowering.collective import Reference
 from ..lowering.demand import demand, stack_demands
 from ..lowering.headroom import usable_B, usable_frac
 from ..lowering.plan import Plan
-from ..lowering.served import Asked, asked_demand, asked_plans
+from ..lowering.served import asked_demand, asked_plans
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import ArrayShape, array_shape
 from ..physics.calibration import Calibration, calibration_for, extreme, reference_speeds
 from ..physics.evaluate import Evaluation, chip_technology, evaluate_demand, fits_memory
 from ..technology.presets import Technology
+from ..workload.requests import Asked
 from ..workload.transformer import Workload
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import SpecError
+from ..core.pareto import is_unbeaten
 from ..optimize.search import SAME
 from ..study.metrics import ECONOMIC, METRICS, OF_WORKLOADS
 from ..study.study import Study, full_name
@@ -296,7 +297,7 @@ def collect(rays: Rays) -> Front:
     """The non-dominated points of everything solved, and the rest as a cloud."""
     solved = [p for p in rays.solved.values() if math.isfinite(p.slack)]
     values = np.asarray([p.values for p in solved])
-    best = is_nondominated(np.exp(np.round(np.log(values), TIE))) & np.asarray(
+    best = is_unbeaten(np.exp(np.round(np.log(values), TIE))) & np.asarray(
         [float(p.optimum.gap) <= GAP for p in solved]
     )
     order = sorted(np.flatnonzero(best), key=lambda i: tuple(values[i]))
@@ -308,23 +309,12 @@ def collect(rays: Rays) -> Front:
     return Front(rays.study, rays.metrics, points, values[order], relative, values[~best], rays)
 
 
-def is_nondominated(values: np.ndarray) -> np.ndarray:
-    """Which rows no other row beats or equals in all columns (less is better); of equal rows the first counts."""
-    return np.asarray(_moocore().is_nondominated(values, keep_weakly=False))
-
-
 def hypervolume(values: np.ndarray, ideal: np.ndarray, reference: np.ndarray) -> float:
     """Share of the box between `ideal` and `reference` that rows dominate, on linear axes."""
     unit = (values - ideal) / (reference - ideal)
-    return float(_moocore().hypervolume(unit, ref=np.ones(values.shape[1])))
+    import moocore
 
-
-def _moocore():
-    try:
-        import moocore
-    except ImportError as error:
-        raise SpecError("fronts need the package moocore: pip install 'dse[front]'") from error
-    return moocore
+    return float(moocore.hypervolume(unit, ref=np.ones(values.shape[1])))
 
 
 def _change(f: Front, a: Point, b: Point) -> str:

@@ -33,7 +33,7 @@ class Core(eqx.Module):
     """One core: NeuronCore, SM, TensorCore."""
 
     tensor: TensorEngine
-    """Matrix unit."""
+    """Systolic array or tensor core."""
     vector_lanes: Scalar = eqx.field(converter=as_float)
     """Elements per vector cycle of all non-matrix engines that share element-wise work."""
     vector_clock_frac: Scalar = eqx.field(converter=as_float)
@@ -50,11 +50,10 @@ class Chip(eqx.Module):
     """One accelerator package: enabled resources, and the physical ones where they differ."""
 
     name: str = eqx.field(static=True)
-    """Preset name."""
     node: str = eqx.field(static=True)
     """Process node of the compute dies."""
     hbm: str = eqx.field(static=True)
-    """Memory generation."""
+    """HBM generation, a name in the technology data."""
     link: str = eqx.field(static=True)
     """Scale-up link generation."""
     lane_kind: str = eqx.field(static=True)
@@ -62,7 +61,7 @@ class Chip(eqx.Module):
     sram_kind: str = eqx.field(static=True)
     """"scratchpad" or "cache": what holds the tiles."""
     core: Core
-    """Every core is alike."""
+    """The core that is repeated `n_cores` times."""
     n_cores: Scalar = eqx.field(converter=as_float)
     """Enabled cores per package."""
     spare_frac: Scalar = eqx.field(converter=as_float)
@@ -76,7 +75,6 @@ class Chip(eqx.Module):
     nominal_clock_Hz: Scalar = eqx.field(converter=as_float)
     """Clock this pipeline reaches at the node's nominal voltage."""
     n_stacks: Scalar = eqx.field(converter=as_float)
-    """HBM stacks."""
     hbm_bandwidth_Bps: Scalar = eqx.field(converter=as_float)
     """Off-chip memory bandwidth of the package, reads plus writes."""
     hbm_capacity_B: Scalar = eqx.field(converter=as_float)

@@ -34,7 +34,6 @@ class System(eqx.Module):
     name: str = eqx.field(static=True)
     """Preset name, such as "trn2-ultraserver"."""
     chip: Chip
-    """The chip."""
     fabric: Fabric
     """The scale-up domain."""
     n_chips: int = eqx.field(static=True)

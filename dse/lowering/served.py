@@ -8,24 +8,20 @@ sizes and batches compete, by time per token.
 from __future__ import annotations
 
 import dataclasses
-from typing import TypeAlias
 
 import jax
 import numpy as np
 
 from ..core.errors import PlanError
 from ..hardware.system import System
-from ..workload.requests import Requests
-from ..workload.transformer import Prefill, Workload
+from ..workload.requests import Asked, Requests
+from ..workload.transformer import Prefill
 from .collective import Reference
 from .demand import demand
 from .engines import Shape, decode_of, part_of, shapes, writer_memory
 from .plan import Plan, plans
 from .step_demand import StepDemand, TrafficDemand
 from .tiling import ArrayShape, OpDemand
-
-Asked: TypeAlias = Workload | Requests
-"""What a study can ask of a chip: a phase of a model, or a model in service."""
 
 MAX_SERVED = 1024
 """Most sequences per data-parallel rank that a study tries."""

@@ -83,7 +83,7 @@ class StepDemand(eqx.Module):
         """Every kind of traffic by name: how often it flows per step, and what flows each time."""
         kinds = {f: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {
-            f.name: (as_float(1.0) if PER_STEP in f.metadata else self.n_micro, t)
+            f.name: (np.asarray(1.0) if PER_STEP in f.metadata else self.n_micro, t)
             for f, t in kinds.items()
             if isinstance(t, TrafficDemand)
         }

@@ -18,26 +18,28 @@ from .space import Space
 from .tree import Progress, Proof, Tables, Tree, whole_counts
 
 
-def prove(study: Study, gap: float, seconds: float, tell: Callable[[Progress], None] = lambda _: None) -> Proof:
+def prove(study: Study, gap_frac: float, limit_s: float, tell: Callable[[Progress], None] = lambda _: None) -> Proof:
     """Branch and bound over all choices, plans and whole counts of a study.
 
     Args:
         study: goal, limits, free numbers and choices.
-        gap: relative gap at which to stop.
-        seconds: time after which to stop with the gap reached.
+        gap_frac: relative gap at which to stop.
+        limit_s: time after which to stop with the gap reached.
         tell: told where the search stands after every batch.
 
     Raises:
         SpecError: a gap or time that is not positive.
     """
-    if not (gap > 0 and seconds > 0):
-        raise SpecError(f"gap {gap:g}, seconds {seconds:g}: both must be positive")
-    return Tree(Tables(Search(Space(study))), gap, seconds, tell).run()
+    if not (gap_frac > 0 and limit_s > 0):
+        raise SpecError(f"gap {gap_frac:g}, seconds {limit_s:g}: both must be positive")
+    return Tree(Tables(Search(Space(study))), gap_frac, limit_s, tell).run()
 
 
-def solve_exact(study: Study, gap: float, seconds: float, progress: Callable[[str], None] = lambda _: None) -> Solution:
+def solve_exact(
+    study: Study, gap_frac: float, limit_s: float, progress: Callable[[str], None] = lambda _: None
+) -> Solution:
     """As `optimize.solve`, with the best design of all and the gap of its proof in `certificate.overall`."""
-    proof = prove(study, gap, seconds, lambda p: progress(progress_text(p)))
+    proof = prove(study, gap_frac, limit_s, lambda p: progress(progress_text(p)))
     if proof.best is None:
         return solve(study, progress)
     plans = tuple(t.plans[k] for t, k in zip(proof.tables, proof.best.plan_index, strict=True))

@@ -23,7 +23,7 @@ from ..study.convex import ConvexCore, Data
 from .space import Space
 
 TOLERANCE = 1e-9
-"""Slope against a declared sign, over the largest of its field, that counts as rounding."""
+"""Slope against a declared sign that counts as rounding: over the largest of its field, or in log units."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ def declared_signs(demand: Any) -> Any:
         value = getattr(demand, f.name)
         if not dataclasses.is_dataclass(value) and SIGN not in f.metadata:
             raise TypeError(
-                f"{type(demand).__name__}.{f.name} declares no sign: give the field metadata {SIGN: ...} (core.types)"
+                f"{type(demand).__name__}.{f.name} declares no sign: give the field metadata {{SIGN: ...}} (core.types)"
             )
         object.__setattr__(signs, f.name, declared_signs(value) if SIGN not in f.metadata else f.metadata[SIGN])
     return signs
@@ -90,9 +90,10 @@ def wrong_signs(core: ConvexCore, data: Data, z: np.ndarray) -> tuple[str, ...]:
     signs = jax.tree.leaves(tuple(declared_signs(d) for d in data.demands))
     slopes = jax.tree_util.tree_flatten_with_path(_slopes(core, data, z))[0]
     found = []
-    for (path, slope), sign in zip(slopes, signs, strict=True):
-        largest = float(np.max(np.abs(slope), initial=0.0))
-        right = np.all(np.asarray(slope) * sign >= -TOLERANCE * largest) and (sign != INERT or largest == 0.0)
+    for (path, slope), value, sign in zip(slopes, jax.tree.leaves(data.demands), signs, strict=True):
+        largest, size = float(np.max(np.abs(slope), initial=0.0)), float(np.max(np.abs(value), initial=0.0))
+        rounding = TOLERANCE * (largest + (1.0 / size if size > 0.0 else 0.0))
+        right = np.all(np.asarray(slope) * sign >= -rounding) and (sign != INERT or largest == 0.0)
         if not right:  # not a number is wrong too
             found.append(jax.tree_util.keystr(path))
     return tuple(found)

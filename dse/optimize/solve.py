@@ -8,6 +8,7 @@ from functools import partial
 from typing import TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ..core.types import FloatLike
@@ -88,6 +89,8 @@ def design_chip(search: Search, candidate: Candidate) -> Chip:
     limit = study.power_cap_W
     if np.isinf(limit):
         data = search.space.data(candidate.choice_index, candidate.plan_index)
+        parts = silicon(chip, choice_technology(choice, study.package))
+        x |= {"supply_V": jnp.asarray(parts.supply_V), "die_mm2": jnp.asarray(parts.die_mm2)}
         drawn = [float(w.power_W) for w in jax.jit(partial(chip_at, core))(chip, x, data)[0].loads]
         limit = max(drawn, default=float(chip.power_limit_W))
     return dataclasses.replace(chip, name=f"{study.name}-design", power_limit_W=limit)
@@ -144,6 +147,7 @@ def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: T
     """
     if not demands:
         return float("nan"), float("nan")
+    chip = dataclasses.replace(chip, power_limit_W=space.study.power_cap_W)  # a design that draws more is no breach
     base = space.study.baseline.chip
     base_tech, ends = chip_technology(base), []
     for end in (lambda c: extreme(c.name, False), lambda c: c, lambda c: extreme(c.name, True)):

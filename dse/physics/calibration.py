@@ -15,7 +15,6 @@ from ..core.errors import UnknownNameError
 from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, worst_first
 from ..core.types import Scalar, as_float
 from ..lowering.collective import Reference
-from ..lowering.served import Asked
 from ..workload.transformer import Training
 
 _DATA = Path(__file__).parent / "data"
@@ -55,11 +54,11 @@ class Calibration(eqx.Module):
     host_s: Scalar = eqx.field(converter=as_float)
     """Host time to start one kernel; the device waits when it is faster than the host."""
     scaleup_hop_s: Scalar = eqx.field(converter=as_float)
-    """One scale-up message."""
+    """Latency of a message inside the scale-up domain."""
     sync_hop_s: Scalar = eqx.field(converter=as_float)
     """One ring step of tensor ranks that a pipeline keeps from being queued ahead."""
     scaleout_hop_s: Scalar = eqx.field(converter=as_float)
-    """One network message."""
+    """Latency of a message over the scale-out network."""
     collective_s: Scalar = eqx.field(converter=as_float)
     """Start of a library's all-reduce in a scale-up domain, before its first hop."""
     exchange_s: Scalar = eqx.field(converter=as_float)
@@ -146,8 +145,10 @@ def default_calibration(chip_name: str, stack: str = USUAL) -> Calibration:
     return calibration(fitted) if fitted else prior_calibration(chip_name)
 
 
-def calibration_for(chip_name: str, workload: Asked) -> Calibration:
+def calibration_for(chip_name: str, workload: object) -> Calibration:
     """The one rule: a chip that trains takes the usual training stack, a chip that serves the usual serving stack.
+
+    Prefill, decode and a model in service all serve.
 
     What a user names, or a measurement says it ran on, takes precedence and is no matter of this rule.
     """

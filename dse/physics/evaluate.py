@@ -5,6 +5,7 @@ from __future__ import annotations
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool
 
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
@@ -22,17 +23,16 @@ class Silicon(eqx.Module):
     """A chip's area, supply and cost: what does not depend on the workload."""
 
     area: Area
-    """Blocks of the package."""
+    """Silicon by block."""
     die_mm2: FloatLike
     """One compute die."""
     interposer_mm2: FloatLike
-    """Interposer."""
     supply_V: FloatLike
     """Supply at the chip's clock."""
     static_W: FloatLike
-    """Power at no load."""
+    """Power that leakage and idle interfaces draw at no load."""
     money: Money
-    """Cost of the package."""
+    """Cost of the package by part."""
 
 
 class Evaluation(eqx.Module):
@@ -70,25 +70,31 @@ def silicon(chip: Chip, tech: Technology) -> Silicon:
 
 
 def full_speed(
-    d: StepDemand, chip: Chip, tech: Technology, c: Calibration, volt: FloatLike, die_mm2: FloatLike
+    d: StepDemand, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike, die_mm2: FloatLike
 ) -> tuple[Step, Energy]:  # fmt: skip
     """Times and dynamic energy of `d` on a chip of given supply and die, whatever power that takes: posynomials."""
     step = step_time(d, chip, c)
-    return step, step_energy(d, step, chip, tech, volt, die_mm2)
+    return step, step_energy(d, step, chip, tech, supply_V, die_mm2)
 
 
 def limited_s(
-    d: StepDemand, chip: Chip, tech: Technology, c: Calibration, volt: FloatLike, die_mm2: FloatLike, limit_W: FloatLike
+    d: StepDemand,
+    chip: Chip,
+    tech: Technology,
+    c: Calibration,
+    supply_V: FloatLike,
+    die_mm2: FloatLike,
+    limit_W: FloatLike,
 ) -> FloatLike:
     """Step time of `d` on a chip of given supply and die that may draw `limit_W` [s]."""
-    step, energy = full_speed(d, chip, tech, c, volt, die_mm2)
-    static = static_W(chip, tech, block_areas(chip, tech), volt)
+    step, energy = full_speed(d, chip, tech, c, supply_V, die_mm2)
+    static = static_W(chip, tech, block_areas(chip, tech), supply_V)
     return throttled_s(step.total_s, energy_J(energy), static, limit_W, tech)
 
 
-def fits_memory(d: StepDemand, chip: Chip) -> FloatLike:
+def fits_memory(d: StepDemand, chip: Chip) -> Bool[Array, "*batch"]:
     """Whether what `d` keeps in HBM leaves the room that a runtime needs."""
-    return d.memory_B <= usable_B(chip)
+    return jnp.asarray(d.memory_B <= usable_B(chip))
 
 
 def evaluate_demand(d: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> Evaluation:

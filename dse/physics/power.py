@@ -20,13 +20,13 @@ class Energy(eqx.Module):
     """Dynamic energy of one chip per step, by block [J]; delivery losses are added at the end, in power."""
 
     tensor_J: FloatLike
-    """Multiply-accumulates."""
+    """Multiply-accumulates in the PE arrays."""
     sram_J: FloatLike
     """Operands and partial sums between SRAM and the arrays."""
     vector_J: FloatLike
-    """Element passes."""
+    """Element passes of the vector engines."""
     wire_J: FloatLike
-    """Transport across the die."""
+    """Moving bytes across the die, between HBM and cores."""
     hbm_J: FloatLike
     """DRAM, TSV, IO and PHY."""
     link_J: FloatLike
@@ -73,7 +73,9 @@ def supply_V(clock_Hz: FloatLike, nominal_clock_Hz: FloatLike, node: Node) -> Fl
     return jnp.clip(settled, node.minimum_V, node.maximum_V)
 
 
-def step_energy(d: StepDemand, step: Step, chip: Chip, tech: Technology, volt: FloatLike, die_mm2: FloatLike) -> Energy:
+def step_energy(
+    d: StepDemand, step: Step, chip: Chip, tech: Technology, supply_V: FloatLike, die_mm2: FloatLike
+) -> Energy:
     """Dynamic energy of one chip per step.
 
         E = [ sum_p N_p e_p + B_sram e_sram + N_vec e_vec + B_hbm l e_wire ] (V/V_n)^2 + B_hbm e_hbm + B_link e_link
@@ -88,14 +90,14 @@ def step_energy(d: StepDemand, step: Step, chip: Chip, tech: Technology, volt: F
         step: its times (memory traffic is read from it).
         chip: the chip.
         tech: energies.
-        volt: supply.
+        supply_V: voltage of the logic.
         die_mm2: area of one die.
 
     Returns:
         Energy by block [J], scalars.
     """
     node = tech.node
-    scale = jnp.square(volt / node.nominal_V)
+    scale = jnp.square(supply_V / node.nominal_V)
     n_vector = d.n_micro * jnp.sum(d.ops.runs * d.ops.vector_elements)
     distance = tech.package.noc_reach_frac * jnp.sqrt(die_mm2)
     sent = sum((n * (t.sent_B + t.out_B) for n, t in d.traffics.values()), start=jnp.zeros(()))
@@ -126,7 +128,7 @@ def energy_J(energy: Energy) -> FloatLike:
     return sum(energy.__dict__.values(), start=jnp.zeros(()))
 
 
-def static_W(chip: Chip, tech: Technology, area: Area, volt: FloatLike) -> FloatLike:
+def static_W(chip: Chip, tech: Technology, area: Area, supply_V: FloatLike) -> FloatLike:
     """Power that flows at any load: leakage, clocks and management, HBM refresh [W].
 
         P = (A_logic p_logic + C_sram p_sram) exp(k_V (V - V_n)) + P_const + n_stacks P_stack
@@ -137,17 +139,17 @@ def static_W(chip: Chip, tech: Technology, area: Area, volt: FloatLike) -> Float
     node = tech.node
     sram_B = chip.n_cores * (chip.core.scratchpad_B + chip.core.local_sram_B)
     leakage = total_area_mm2(area) * node.logic_leakage_W_per_mm2 + sram_B * node.sram_leakage_W_per_B
-    voltage = jnp.exp(node.leakage_per_V * volt) / jnp.exp(node.leakage_per_V * node.nominal_V)
+    voltage = jnp.exp(node.leakage_per_V * supply_V) / jnp.exp(node.leakage_per_V * node.nominal_V)
     return leakage * voltage + tech.package.constant_W + chip.n_stacks * tech.memory.static_W_per_stack
 
 
-def power_W(energy: FloatLike, step_s: FloatLike, static: FloatLike, tech: Technology) -> FloatLike:
+def power_W(dynamic_J: FloatLike, step_s: FloatLike, still_W: FloatLike, tech: Technology) -> FloatLike:
     """Mean package power of a step that takes `step_s`, delivery losses included [W]."""
-    return (energy / step_s + static) * (1.0 + tech.package.voltage_loss_frac)
+    return (dynamic_J / step_s + still_W) * (1.0 + tech.package.voltage_loss_frac)
 
 
 def throttled_s(
-    step_s: FloatLike, energy: FloatLike, static: FloatLike, limit_W: FloatLike, tech: Technology
+    step_s: FloatLike, dynamic_J: FloatLike, still_W: FloatLike, limit_W: FloatLike, tech: Technology
 ) -> FloatLike:
     """Step time under a power limit: a chip too hot runs slower, at the same energy per step.
 
@@ -158,27 +160,27 @@ def throttled_s(
 
     Args:
         step_s: T, unthrottled.
-        energy: E per step.
-        static: P_static.
+        dynamic_J: E per step.
+        still_W: P_static.
         limit_W: P_max.
         tech: delivery loss.
 
     Returns:
         Time [s].
     """
-    room = limit_W / (1.0 + tech.package.voltage_loss_frac) - static
-    return jnp.where(room > 0, jnp.maximum(step_s, energy / jnp.where(room > 0, room, 1.0)), jnp.inf)
+    room = limit_W / (1.0 + tech.package.voltage_loss_frac) - still_W
+    return jnp.where(room > 0, jnp.maximum(step_s, dynamic_J / jnp.where(room > 0, room, 1.0)), jnp.inf)
 
 
 def full_load_power_W(
-    chip: Chip, tech: Technology, precision: str, area: Area, die_mm2: FloatLike, volt: FloatLike
+    chip: Chip, tech: Technology, precision: str, area: Area, die_mm2: FloatLike, supply_V: FloatLike
 ) -> dict[str, FloatLike]:
     """Power by block with every engine, the memory and the links at full rate [W].
 
     No program does this for long; it bounds what a package must be cooled for and is what a TDP is compared with.
     """
     node, t = tech.node, chip.core.tensor
-    scale = jnp.square(volt / node.nominal_V)
+    scale = jnp.square(supply_V / node.nominal_V)
     array_rate = chip.n_cores * chip.clock_Hz
     width = cycle_sram_B(t.rows, t.cols, t.macs_per_cycle.of(precision), PRECISION_BITS[precision])
     macs = array_rate * t.rows * t.cols * t.macs_per_cycle.of(precision)
@@ -193,7 +195,7 @@ def full_load_power_W(
         "wire": chip.hbm_bandwidth_Bps * distance * node.wire_energy_J_per_B_per_mm * scale,
         "hbm": chip.hbm_bandwidth_Bps * tech.memory.energy_J_per_B,
         "links": link,
-        "static": static_W(chip, tech, area, volt),
+        "static": static_W(chip, tech, area, supply_V),
     }
     delivered = sum(parts.values(), start=jnp.zeros(()))
     return {**parts, "delivery": delivered * tech.package.voltage_loss_frac}

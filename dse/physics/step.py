@@ -34,7 +34,6 @@ class Step(eqx.Module):
     """Time of one step in parts that add up, and what the energy model needs."""
 
     total_s: FloatLike
-    """Whole step."""
     compute_s: FloatLike
     """Operators of all micro batches."""
     host_exposed_s: FloatLike
@@ -42,17 +41,16 @@ class Step(eqx.Module):
     tensor_exposed_s: FloatLike
     """Tensor-parallel traffic that nothing hides."""
     pipeline_exposed_s: FloatLike
-    """Stage-to-stage traffic."""
+    """Traffic between pipeline stages, which nothing hides."""
     bubble_s: FloatLike
     """Pipeline fill and drain."""
     data_exposed_s: FloatLike
     """Data-parallel traffic that nothing hides."""
     optimizer_s: FloatLike
-    """Optimizer update."""
     hbm_B: FloatLike
     """Memory traffic of one chip per step."""
     ops: OpTimes
-    """One run of each operator."""
+    """Times of one run of each operator."""
 
 
 LAST_TILE_FRAC = 0.5

@@ -14,11 +14,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from ..core.bibliography import publications
 from ..core.errors import SpecError
 from ..core.files import write_whole
 from ..core.text import span
 from ..core.version import __version__
-from ..study.basis import basis_of, works
+from ..study.basis import basis_of
 from . import hover
 from .markup import Cell, Markup, figure, figures_in, folded, heading, paragraph, table, value_text, wrapped
 from .sections import SECTIONS, plain
@@ -148,7 +149,7 @@ def _receipts(root: Path) -> list[Section]:
         more = folded(f"{len(guessed) - SHOWN} more", rest) if guessed[SHOWN:] else ""
         sections.append(Section("Guesses", paragraph(said, "lead") + first + more))
     if sources:
-        rows = [(w.key, Markup(_link(w.title, w.url)), w.year) for w in works(sources)]
+        rows = [(w.key, Markup(_link(w.title, w.url)), w.year) for w in publications(sources)]
         sections.append(Section("Sources", folded(f"{len(rows)} works", table(["key", "title", "year"], rows))))
     if found:
         runs = "".join(folded(str(p.relative_to(root)), _run_table(m)) for p, m in found.items())

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import platformdirs
+
 
 def cache_folder() -> Path:
-    """Where compiled programs are kept: `$XDG_CACHE_HOME/dse/jax`, by default `~/.cache/dse/jax`."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base else Path.home() / ".cache") / "dse" / "jax"
+    """Where compiled programs are kept: the user's cache, such as `$XDG_CACHE_HOME/dse/jax` or `~/.cache/dse/jax`."""
+    return platformdirs.user_cache_path("dse") / "jax"
 
 
 def start_jax() -> None:

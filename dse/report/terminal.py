@@ -104,11 +104,11 @@ class Tally:
         return ", ".join(words)
 
 
-def duration(seconds: float) -> str:
+def duration(spent_s: float) -> str:
     """Seconds as "40 s", "12 min" or "3.5 h"."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+    if spent_s < 100:
+        return f"{spent_s:.0f} s"
+    return f"{spent_s / 60:.0f} min" if spent_s < 100 * 60 else f"{spent_s / 3600:.1f} h"
 
 
 def complaint(boxed: str) -> str:

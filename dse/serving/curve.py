@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from ..core.errors import PlanError
-from ..core.sizes import power_of_two
+from ..core.pareto import is_unbeaten
+from ..core.sizes import n_padded
 from ..evaluation.assembly import chip_reference
 from ..hardware.system import System
 from ..lowering import engines as make
@@ -139,18 +140,9 @@ class Curve:
     def best(self) -> tuple[Serving, ...]:
         """Engines that keep the promise, unbeaten in both time per token and tokens per chip, fastest first."""
         where = np.flatnonzero(self.kept())
-        front = non_dominated(np.asarray(self.points.tpot_s)[where], np.asarray(self.points.chip_tokens_per_s)[where])
-        return tuple(self.at(int(where[i])) for i in front)
-
-
-def non_dominated(less: np.ndarray, more: np.ndarray) -> np.ndarray:
-    """Positions that no other beats in both a number wanted small and one wanted large, smallest first.
-
-    Of equal pairs the first remains.
-    """
-    order = np.lexsort((-more, less))
-    record = np.maximum.accumulate(np.concatenate([[-np.inf], more[order]]))[:-1]
-    return order[more[order] > record]
+        tpot_s, tokens_per_s = (np.asarray(x)[where] for x in (self.points.tpot_s, self.points.chip_tokens_per_s))
+        front = np.flatnonzero(is_unbeaten(np.stack([tpot_s, -tokens_per_s], axis=-1)))
+        return tuple(self.at(int(where[i])) for i in front[np.argsort(tpot_s[front])])
 
 
 def serving_curve(
@@ -266,7 +258,7 @@ def cache_B(requests: Requests, shape: Shape) -> float:
 
 def batched_costs(demands: list[StepDemand], system: System, tech: Technology, c: Calibration) -> Passes:
     """Time and energy of every pass, as host arrays; the batch is padded so that few sizes are compiled."""
-    stacked = stack_demands(demands + demands[:1] * (power_of_two(len(demands)) - len(demands)))
+    stacked = stack_demands(demands + demands[:1] * (n_padded(len(demands)) - len(demands)))
     return jax.tree.map(lambda x: np.asarray(x)[: len(demands)], _costs(stacked, system.chip, tech, c))
 
 
@@ -302,7 +294,7 @@ def _steady_states(
 ) -> ServingPoint:  # fmt: skip
     """Steady state of every engine, arrays over engines."""
     n, kinds = len(menu.writer_index), engine.share_frac.shape[-1]
-    fill = np.arange(power_of_two(n)) % n
+    fill = np.arange(n_padded(n)) % n
     prompt_at = len(menu.writers) + menu.reader_index[:, None] * kinds + np.arange(kinds)
     parts = ((engine, fill), (costs, menu.writer_index[fill]), (costs, prompt_at[fill]))
     e, decode, prompt = (jax.tree.map(lambda x, at=at: x[at], tree) for tree, at in parts)

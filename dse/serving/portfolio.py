@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydantic
 
 from ..core.errors import DseError, SpecError
-from ..core.units import quantity
+from ..core.fields import Seconds, complaints
 from ..workload.presets import model as preset_model
 from ..workload.requests import Length, Requests
 from .curve import Curve, Promise, Serving
@@ -76,8 +75,8 @@ class _Model(pydantic.BaseModel):
     weights: str = "bf16"
     kv: str = "bf16"
     requests: list[_Kind]
-    tpot: str | float | None = None
-    ttft: str | float | None = None
+    tpot: Seconds | None = None
+    ttft: Seconds | None = None
 
 
 class _Head(pydantic.BaseModel):
@@ -108,8 +107,7 @@ def load_portfolio(path: str | Path) -> Portfolio:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: not valid TOML: {error}") from error
     except pydantic.ValidationError as error:
-        said = (f"{'.'.join(str(x) for x in e['loc'])}: {e['msg']}" for e in error.errors())
-        raise SpecError(f"{path}: {'; '.join(said)}") from error
+        raise SpecError(f"{path}: {complaints(error)}") from error
     except DseError as error:
         raise SpecError(f"{path}: {error}") from error
 
@@ -131,21 +129,7 @@ def _portfolio(spec: _File) -> Portfolio:
 def _service(name: str, spec: _Model, quantile_frac: float) -> Service:
     lengths = tuple(Length(k.prompt, k.output, k.share) for k in spec.requests)
     requests = Requests(preset_model(spec.model), lengths, spec.weights, spec.kv)
-    tpot, ttft = (_time_s(f"models.{name}.{key}", v) for key, v in (("tpot", spec.tpot), ("ttft", spec.ttft)))
-    return Service(name, requests, spec.traffic, Promise(tpot, ttft, quantile_frac))
-
-
-def _time_s(place: str, value: Any) -> float | None:
-    """A positive time, or None where none is given [s]."""
-    if value is None:
-        return None
-    try:
-        seconds = quantity(value, "s")
-    except DseError as error:
-        raise SpecError(f"{place}: {error}") from error
-    if not 0 < seconds < float("inf"):
-        raise SpecError(f"{place} = {value}: must be positive")
-    return seconds
+    return Service(name, requests, spec.traffic, Promise(spec.tpot, spec.ttft, quantile_frac))
 
 
 def sized(service: Service, curve: Curve, requests_per_s: float) -> Sized | None:

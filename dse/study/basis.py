@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
-from .. import core
 from ..core.errors import DseError
 from ..core.provenance import Sourced
 from ..economy.presets import FILES, around_receipts, receipts_of
@@ -21,9 +19,6 @@ from ..workload.op import pass_receipts
 from ..workload.storage import storage_receipts
 from .design import Choice
 from .study import Study
-
-BIBLIOGRAPHY = Path(core.__file__).parent / "references.bib"
-
 
 SHARED: dict[str, Callable[[], list[Sourced]]] = {
     "headroom": headroom_receipts,
@@ -103,13 +98,6 @@ def source_keys(basis: Iterable[Basis]) -> list[str]:
     return sorted(keys)
 
 
-def bibtex(keys: Iterable[str]) -> str:
-    """The BibTeX entries of `keys`, in the order of the bibliography."""
-    wanted = set(keys)
-    entries = re.split(r"^(?=@)", BIBLIOGRAPHY.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-    return "\n".join(e.strip() + "\n" for e in entries if e.split("{", 1)[1].split(",", 1)[0] in wanted)
-
-
 def basis_of(thing: str) -> list[Basis]:
     """The facts of a thing as `study_basis` names it, such as "node N2"; none where it is not known here."""
     kind, _, name = thing.partition(" ")
@@ -123,27 +111,3 @@ def basis_of(thing: str) -> list[Basis]:
         return [Basis(thing, f) for f in facts]
     except DseError:
         return []
-
-
-@dataclasses.dataclass(frozen=True)
-class Work:
-    """One work of the bibliography."""
-
-    key: str
-    """How facts cite it."""
-    title: str
-    """Its title."""
-    year: str
-    """When."""
-    url: str
-    """Where to read it, or ""."""
-
-
-def works(keys: Iterable[str]) -> list[Work]:
-    """The works of `keys`, in the order of the bibliography."""
-    found = []
-    for entry in re.split(r"^(?=@)", bibtex(keys), flags=re.MULTILINE)[1:]:
-        field = {n: v.replace("{", "").replace("}", "") for n, v in re.findall(r"^\s*(\w+) = \{(.*)\},?$", entry, re.M)}
-        key = entry.split("{", 1)[1].split(",", 1)[0]
-        found.append(Work(key, field.get("title", ""), field.get("year", ""), field.get("url", "")))
-    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
 import tomllib
 from pathlib import Path
@@ -12,17 +11,18 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from ..core.errors import DseError, SpecError, UnknownNameError
+from ..core.fields import BytesPerSecond, complaints
 from ..core.free import Free
-from ..core.units import UNITS, quantity
+from ..core.units import UNITS, positive
 from ..economy.presets import default_host, host, price_and_margin
 from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
-from ..lowering.served import Asked
 from ..physics.calibration import Calibration, calibration, calibration_for, calibration_names
 from ..serving.portfolio import Service, load_portfolio
 from ..technology.presets import link, memory, node, package
 from ..workload.presets import model as preset_model
+from ..workload.requests import Asked
 from ..workload.transformer import Workload
 from ..workload.written import workload_of
 from .convex import ConvexCore
@@ -113,7 +113,7 @@ class _Head(_Strict):
     minimise: str = DELIVERED
     package: str = "CoWoS-L"
     calibration: str | None = None
-    scaleout_per_dir: str | float
+    scaleout_per_dir: BytesPerSecond
     host: str | None = None
     margin: float | None = None
 
@@ -214,7 +214,7 @@ def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
     try:
         spec = _File.model_validate(raw)
     except pydantic.ValidationError as error:
-        raise SpecError("; ".join(_explain(e) for e in error.errors())) from error
+        raise SpecError(complaints(error, _KEYS)) from error
     baseline = _baseline(spec.study)
     package(spec.study.package)
     goal = spec.study.minimise
@@ -236,7 +236,7 @@ def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
         limits=limits,
         goal=goal,
         package=spec.study.package,
-        scaleout_Bps=_positive(spec.study.scaleout_per_dir, "Bps", "study.scaleout_per_dir"),
+        scaleout_Bps=spec.study.scaleout_per_dir,
         owner=_owner(spec.study, goal in OWNED or any(x.metric in OWNED for x in limits)),
         services=services,
         calibration_name=spec.study.calibration or "",
@@ -282,7 +282,7 @@ def owner_of(chip_name: str, host_name: str | None = None, margin: str | float |
     name = host_name or default_host(chip_name)
     host(name)
     if margin is not None:
-        return Owner(name, _positive(margin, "", "study.margin"))
+        return Owner(name, positive(margin, "", "study.margin"))
     _, usual = price_and_margin(chip_name)
     if usual is None:
         raise SpecError(f"study.margin: missing; {chip_name} is bought at a price, its maker's margin is unknown")
@@ -297,26 +297,6 @@ def _check_workloads(spec: _File, goal: str, workloads: dict[str, Any]) -> None:
         raise SpecError(f"{needing[0]} needs at least one workload; without any, full_load_fp8 stands for power")
 
 
-def _explain(error: Any) -> str:
-    place = ".".join(str(x) for x in error["loc"])
-    if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(error["loc"][-1]), sorted(_KEYS), n=1)
-        return f"{place}: unknown key" + (f"; did you mean '{near[0]}'?" if near else "")
-    if error["type"] == "missing":
-        return f"{place}: missing"
-    return f"{place} = {error['input']!r}: {error['msg']}"
-
-
-def _positive(value: str | float, unit: str, place: str) -> float:
-    try:
-        number = quantity(value, unit)
-    except DseError as error:
-        raise SpecError(f"{place}: {error}") from error
-    if not 0 < number < float("inf"):
-        raise SpecError(f"{place} = {value}: must be positive")
-    return number
-
-
 def _workload(spec: _Training | _Decode) -> tuple[Workload, int]:
     sizes = {"batch" if k == "global_batch" else k: v for k, v in spec.model_dump().items() if k not in PLACED}
     return workload_of(spec.phase, preset_model(spec.model), spec.chips, sizes), spec.chips
@@ -329,7 +309,7 @@ PLACED = ("phase", "model", "chips")
 def _free(key: str, lower: str | float, upper: str | float) -> Free:
     name = full_name(key, tuple(FREE), "free parameter")
     unit = unit_of(name)
-    return Free(name, _positive(lower, unit, f"free.{key}"), _positive(upper, unit, f"free.{key}"))
+    return Free(name, positive(lower, unit, f"free.{key}"), positive(upper, unit, f"free.{key}"))
 
 
 def _choices(spec: _Choices) -> tuple[Choice, ...]:
@@ -351,8 +331,8 @@ def _limit(spec: _Limit, index: int, baseline: System) -> Limit:
         raise SpecError(f"{place}: give either at_most or at_least")
     ((sense, value),) = given
     if isinstance(value, str) and value.endswith("x"):
-        return Limit(name, sense, _positive(value[:-1], "", place) * baseline_metric(name, baseline, place))
-    return Limit(name, sense, _positive(value, unit_of(name), place))
+        return Limit(name, sense, positive(value[:-1], "", place) * baseline_metric(name, baseline, place))
+    return Limit(name, sense, positive(value, unit_of(name), place))
 
 
 def baseline_metric(name: str, baseline: System, place: str) -> float:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.sizes import power_of_two
+from ..core.sizes import n_padded
 from ..core.types import FloatLike, Vector
 from ..evaluation.assembly import plan_steps_s
 from ..hardware.chip import Chip
@@ -89,7 +89,7 @@ def _groups(settings: list[Setting | str]) -> list[list[int]]:
     for members in alike.values():
         first = settings[members[0]]
         assert isinstance(first, Setting)
-        size = settings_per_call(power_of_two(len(first.plans)))
+        size = settings_per_call(n_padded(len(first.plans)))
         out += [members[i : i + size] for i in range(0, len(members), size)]
     return out
 
@@ -103,7 +103,7 @@ def _run(
     settings: list[Setting], which: np.ndarray, numbers: np.ndarray, names: tuple[str, ...], record: tuple[str, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Recorded values, best plan and whether it fits, of every row; rows go through in calls of one size."""
-    n_plans = power_of_two(len(settings[0].plans))
+    n_plans = n_padded(len(settings[0].plans))
     padded = settings + [settings[0]] * (settings_per_call(n_plans) - len(settings))
     table = jax.device_put(jax.tree.map(lambda *xs: np.stack(xs), *(s.coefficients for s in padded)))
     most = max(ROWS // n_plans, 1)

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from ..core.errors import DseError, SpecError
-from ..core.sizes import power_of_two
+from ..core.sizes import n_padded
 from ..evaluation.assembly import chip_reference, lowered
 from ..hardware.chip import Chip
 from ..hardware.presets import chip, default_system, system
@@ -145,7 +145,7 @@ def _workload(given: _Given, n_chips: int) -> Workload:
 def _coefficients(demands: list[StepDemand], own: Chip, tech: Technology, c: Calibration) -> Coefficients:
     n = len(demands)
     never = dataclasses.replace(demands[0], memory_B=np.inf)
-    stacked = stack_demands([*demands, *([never] * (power_of_two(n) - n))])
+    stacked = stack_demands([*demands, *([never] * (n_padded(n) - n))])
     blank = Technology(*(dataclasses.replace(part, name="") for part in tech.__dict__.values()))
     chip_ = dataclasses.replace(own, name="", node="", hbm="", link="")
     parts = (stacked, chip_, blank, dataclasses.replace(c, name=""))

@@ -19,4 +19,3 @@ class LinkGeneration(eqx.Module):
     shoreline_mm_per_Bps: Scalar = eqx.field(converter=as_float)
     """Die edge per direction bandwidth."""
     lane_bandwidth_per_dir_Bps: Scalar = eqx.field(converter=as_float)
-    """One lane, one direction."""

@@ -89,4 +89,4 @@ class Node(eqx.Module):
     wafer_price_USD: Scalar = eqx.field(converter=as_float)
     """Price of a processed 300 mm wafer."""
     defect_density_per_mm2: Scalar = eqx.field(converter=as_float)
-    """Killer defects per area."""
+    """Defects that kill a die, per area."""

@@ -15,7 +15,7 @@ class Package(eqx.Module):
     reticle_mm2: Scalar = eqx.field(converter=as_float)
     """Largest die one exposure prints."""
     interposer_limit_mm2: Scalar = eqx.field(converter=as_float)
-    """Largest interposer."""
+    """Largest interposer that can be made."""
     interposer_margin: Scalar = eqx.field(converter=as_float)
     """Interposer area over the sum of what stands on it."""
     interposer_USD_per_mm2: Scalar = eqx.field(converter=as_float)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import TypeAlias
 
 from ..core.errors import SpecError
 from .storage import check_storage
-from .transformer import Model
+from .transformer import Model, Workload
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,3 +81,7 @@ class Requests:
         """
         total = sum(x.share_frac * x.output * (x.prompt + x.output / 2) for x in self.lengths)
         return math.ceil(total / self.n_output)
+
+
+Asked: TypeAlias = Workload | Requests
+"""What can be asked of a chip: a phase of a model, or a model in service."""

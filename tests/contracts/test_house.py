@@ -1,10 +1,12 @@
 """House rules that a machine can check; each is shown to bite."""
 
 import ast
+import importlib
 import inspect
 import pkgutil
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -31,14 +33,24 @@ PLAIN = {
 """Quantities without a unit, and multi-valued solver state."""
 PLAIN_RETURNS = {
     "row_number",
-    "number", "quantity", "p_norm_max", "overlapped", "padded", "of", "total", "margin", "gap", "spread", "macs",
+    "number", "quantity", "positive", "p_norm_max", "overlapped", "padded", "of", "total", "margin", "gap", "spread",
+    "macs",
     "extra_precisions", "inverse_yield", "bond_loss", "voltage_limit", "chip_parameters", "chip_expert_parameters",
     "in_flight", "mean_context", "baseline_metric", "log_goal", "best_goal", "speedup", "delivered", "intensity",
     "repeats", "slowdown", "slowdown_at", "job_slowdown", "provision", "held_over_used", "ratio", "geometric_mean",
-    "mean_speedup", "hypervolume", "worst_gap", "swing", "best_log",
+    "mean_speedup", "hypervolume", "worst_gap", "swing", "fits_memory",
     "built_delivered", "merit", "own_designs", "whole",
 }  # fmt: skip
 """Public functions that return counts, ratios, whatever unit they were given, or spell their unit out."""
+PLAIN_PARAMETERS = {
+    "attended", "bits", "bond_loss", "bound", "cached", "clustering", "cols", "context", "count", "default",
+    "elasticity", "elements", "factor", "goal", "granule", "growth", "head_dim", "heads", "high", "inputs", "k",
+    "kv_heads", "lanes", "layers", "length", "level", "low", "lower", "m", "margin", "middle", "moved", "n",
+    "outputs", "p", "per_token", "pue", "queries", "rate", "rates", "ratio", "rows", "sequence", "sequences",
+    "service_cv2", "sigmas", "softmax_passes", "speedup", "start", "target", "tokens", "upper", "value",
+    "windowed", "x", "z",
+}  # fmt: skip
+"""Parameters that count, compare or weigh, or take whatever unit they are given."""
 NUMBERS = ("float", "Scalar", "ScalarLike", "FloatLike")
 
 
@@ -50,10 +62,10 @@ def records():
                 yield cls
 
 
-def has_unit(name: str) -> bool:
+def has_unit(name: str, plain: set[str] = PLAIN) -> bool:
     """Whether a name ends in a known unit, such as `x_Bps`, `e_J_per_B` or `b_per_dir_Bps`, or needs none."""
     first, *per = name.replace("_per_dir_", "_").split("_per_")
-    return name in PLAIN or name.startswith("n_") or first.rpartition("_")[2] in UNITS or (per and per[-1] in UNITS)
+    return name in plain or name.startswith("n_") or first.rpartition("_")[2] in UNITS or (per and per[-1] in UNITS)
 
 
 def unitless(cls) -> list[str]:
@@ -96,12 +108,40 @@ def test_the_return_rule_bites():
     assert unitless_returns(ast.parse(bad)) == ["op_time", "power"]
 
 
+def number_parameters(tree: ast.Module) -> list[str]:
+    """Names of the parameters of public functions that are numbers, also where None is allowed."""
+    found = []
+    for function in public_functions(tree):
+        a = function.args
+        for arg in [*a.posonlyargs, *a.args, *a.kwonlyargs]:
+            kinds = ast.unparse(arg.annotation).strip("'\"").split(" | ") if arg.annotation else []
+            if any(k in NUMBERS or k.startswith("Float[") for k in kinds) and not {"str", "bool"} & set(kinds):
+                found.append(arg.arg)
+    return found
+
+
+def unitless_parameters(tree: ast.Module) -> list[str]:
+    return [n for n in number_parameters(tree) if n not in PLAIN_PARAMETERS and not has_unit(n, plain=set())]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_parameters_say_their_unit(path):
+    assert unitless_parameters(ast.parse(path.read_text())) == []
+
+
+def test_the_parameter_rule_bites():
+    bad = "def f(power: float, die_mm2: float, *, wait: 'FloatLike | None'): ...\n"
+    bad += "def _g(x: float): ...\ndef h(a: str | float): ..."
+    assert unitless_parameters(ast.parse(bad)) == ["power", "wait"]
+
+
 def test_lists_of_exceptions_hold_nothing_stale():
     """An exception that no longer exists would excuse the next one of that name."""
     fields = {n for c in records() for n in c.__annotations__}
     functions = {f.name for path in SOURCES for f in public_functions(ast.parse(path.read_text()))}
     assert fields >= PLAIN
     assert functions >= PLAIN_RETURNS
+    assert {n for path in SOURCES for n in number_parameters(ast.parse(path.read_text()))} >= PLAIN_PARAMETERS
 
 
 def concrete_parents(cls) -> list[type]:
@@ -195,12 +235,26 @@ def test_the_rule_of_standing_alone_bites():
 
 
 def test_front_door_resolves_every_name():
-    """The lazy table and the type-checking imports name the same things, and each exists."""
-    declared = set(re.findall(r"import (\w+) as \1", (ROOT / "dse" / "__init__.py").read_text()))
-    assert declared == set(dir(dse)) - {"__version__"}
-    assert len(declared) <= 60
-    for name in declared:
-        assert getattr(dse, name) is not None
+    """The stub is the one list of public names: each exists, is what its room calls it, and there are not too many."""
+    declared = re.findall(r"^from (\S+) import (\w+) as \2$", (ROOT / "dse" / "__init__.pyi").read_text(), re.MULTILINE)
+    assert {name for _, name in declared} == set(dir(dse))
+    assert len(declared) <= 61
+    for place, name in declared:
+        home = importlib.import_module(f"dse{place}" if place != "." else "dse")
+        assert getattr(dse, name) is getattr(home, name)
+
+
+def test_the_front_door_waits_for_nothing():
+    """`import dse` loads no room, and a wrong name is an AttributeError that says so."""
+    code = "import dse, sys; print([m for m in sys.modules if m.startswith('dse.') or m in ('jax', 'numpy')])"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+    with pytest.raises(AttributeError, match="solv"):
+        dse.solv  # noqa: B018
+
+
+def test_type_checkers_are_told_of_the_types():
+    assert (ROOT / "dse" / "py.typed").exists()
 
 
 def test_readme_python_names_exist():

@@ -82,6 +82,7 @@ def test_a_baseline_and_a_chip_on_a_front_are_evaluations(q):
     """Baseline and named chip of one study: the same time by the same calibration, so the chip stands at exactly 1."""
     plan, e = dse.evaluate(q.system, q.workload)
     study = study_of(q)
+    assert study.calibrations["w"].name == calibration_for(q.chip, q.workload).name
     ((own, seconds),) = Space(study).baselines
     assert (own, seconds) == (plan, float(e.step_s))
     work = named_load(q.chip, q.workload, q.system.n_chips, seconds, 1)

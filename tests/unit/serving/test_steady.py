@@ -12,7 +12,7 @@ import pytest
 import dse
 from dse.lowering.engines import SCHEDULERS, Policy
 from dse.physics.evaluate import chip_technology
-from dse.serving.curve import Promise, non_dominated, serving_curve
+from dse.serving.curve import Promise, serving_curve
 from dse.serving.steady import Engine, Passes, service_quantile_s, steady_state
 from dse.workload.requests import Length, Requests
 
@@ -135,19 +135,6 @@ def test_gradient_is_the_finite_difference():
     x, h = 0.010, 1e-7
     slope = (float(tokens(jnp.asarray(x + h))) - float(tokens(jnp.asarray(x - h)))) / (2 * h)
     assert float(jax.grad(tokens)(jnp.asarray(x))) == pytest.approx(slope, rel=1e-5)
-
-
-def test_non_dominated_against_the_definition():
-    rng = np.random.default_rng(1)
-    for n in (0, 1, 2, 50):
-        less, more = rng.integers(0, 9, n).astype(float), rng.integers(0, 9, n).astype(float)
-        kept = non_dominated(less, more)
-        pairs = list(zip(less, more, strict=True))
-        alive = {
-            p for p in pairs if not any(q != p and q[0] <= p[0] and q[1] >= p[1] for q in pairs)
-        }  # fmt: skip
-        assert {pairs[i] for i in kept} == alive and len(kept) == len(alive)
-        assert list(less[kept]) == sorted(less[kept])
 
 
 REQUESTS = Requests(dse.model("llama-3.1-8b"), (Length(1000, 200),))

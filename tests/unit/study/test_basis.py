@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dse.study.basis import basis_of, bibtex, chip_basis, guesses, owner_basis, source_keys, study_basis
+from dse.core.bibliography import bibtex
+from dse.study.basis import basis_of, chip_basis, guesses, owner_basis, source_keys, study_basis
 from dse.study.study import load_study
 
 ROOT = Path(__file__).parents[3]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dse.core.errors import SpecError, UnknownNameError
+from dse.core.types import unnamed
 from dse.hardware.chip import peak_FLOPps
 from dse.hardware.presets import chip
 from dse.study.design import (
@@ -16,7 +17,6 @@ from dse.study.design import (
     Choice,
     array_of,
     choice_technology,
-    named,
     pe_dims,
     template,
     with_free,
@@ -64,7 +64,7 @@ def test_larger_arrays_pad_to_larger_tiles():
 
 def test_templates_carry_the_structure():
     t = template(changed(n_dies=4, pe_array="256x256"), BASE, 50e9)
-    assert (t.name, t.node, t.hbm, t.link) == ("design", "", "", "")
+    assert (t.name, t.node, t.hbm, t.link) == ("design", "N3P", "HBM3E", "PCIe6")
     assert float(t.n_dies) == 4 and float(t.scaleout_bandwidth_per_dir_Bps) == 50e9
     # near-datapath memory serves columns, of which there are twice as many
     assert float(t.core.local_sram_B) == 2 * float(BASE.core.local_sram_B)
@@ -82,8 +82,8 @@ def test_a_faster_node_speeds_the_same_pipeline_up():
 
 def test_all_choices_have_one_tree_so_they_stack():
     choices = [SAME, changed(node="N2", hbm="HBM4"), changed(n_dies=1, native_fp4=True, pe_array="256x256")]
-    chips = {jax.tree.structure(template(c, BASE, 50e9)) for c in choices}
-    techs = {jax.tree.structure(choice_technology(c, "CoWoS-L")) for c in choices}
+    chips = {jax.tree.structure(unnamed(template(c, BASE, 50e9))) for c in choices}
+    techs = {jax.tree.structure(unnamed(choice_technology(c, "CoWoS-L"))) for c in choices}
     assert len(chips) == len(techs) == 1
 
 
@@ -117,9 +117,11 @@ def test_peak_of_the_announced_design():
     assert float(peak_FLOPps(c, "fp4") / peak_FLOPps(c, "fp8")) == pytest.approx(2.0)
 
 
-def test_names_return_with_the_solution():
-    c = named(template(SAME, BASE, 50e9), SAME, "trainium4")
-    assert (c.name, c.node, c.hbm, c.link) == ("trainium4", "N3P", "HBM3E", "PCIe6")
+def test_a_template_names_its_choice_and_stacks_without_names():
+    c = template(SAME, BASE, 50e9)
+    assert (c.node, c.hbm, c.link) == ("N3P", "HBM3E", "PCIe6")
+    blank = unnamed(c)
+    assert (blank.name, blank.node, blank.hbm, blank.link) == ("",) * 4 and blank.n_dies == c.n_dies
 
 
 def test_tables_say_what_was_chosen():

@@ -1,0 +1,48 @@
+"""The works that facts and formulas cite, read from `references.bib`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+PATH = Path(__file__).parent / "references.bib"
+
+
+@dataclasses.dataclass(frozen=True)
+class Publication:
+    """One entry of the bibliography; what it does not say is empty."""
+
+    key: str
+    """How facts and docstrings cite it."""
+    title: str
+    year: str
+    url: str
+    bibtex: str
+    """The whole entry."""
+
+
+@cache
+def bibliography() -> dict[str, Publication]:
+    """Every work by its key, in the order of the file."""
+    import bibtexparser  # here, since it is slow to load and few commands cite
+
+    entries = bibtexparser.parse_file(str(PATH)).entries
+    return {e.key: _work(e.key, {f.key: f.value for f in e.fields}, e.raw or "") for e in entries}
+
+
+def _work(key: str, field: dict[str, str], raw: str) -> Publication:
+    title, year, url = (str(field.get(name, "")).replace("{", "").replace("}", "") for name in ("title", "year", "url"))
+    return Publication(key, title, year, url, raw.strip())
+
+
+def publications(keys: Iterable[str]) -> list[Publication]:
+    """The publications of `keys`, in the order of the bibliography; keys that it does not have are left out."""
+    wanted = set(keys)
+    return [work for key, work in bibliography().items() if key in wanted]
+
+
+def bibtex(keys: Iterable[str]) -> str:
+    """The BibTeX entries of `keys`, in the order of the bibliography."""
+    return "\n".join(f"{work.bibtex}\n" for work in publications(keys))

@@ -1,0 +1,34 @@
+"""Fields of files that people write: quantities with their unit, and what to say when one is wrong."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from functools import partial
+from typing import Annotated, Any
+
+import pydantic
+
+from .units import positive
+
+Seconds = Annotated[float, pydantic.BeforeValidator(partial(positive, unit="s"))]
+"""A time as a file gives it, such as "20 ms"; a bare number counts seconds."""
+BytesPerSecond = Annotated[float, pydantic.BeforeValidator(partial(positive, unit="Bps"))]
+"""A bandwidth as a file gives it, such as "100 GBps"; a bare number counts bytes per second."""
+
+
+def complaints(error: pydantic.ValidationError, keys: Collection[str] = ()) -> str:
+    """What is wrong in a file, in one line: each field with its place, and near matches among `keys`."""
+    return "; ".join(_complaint(e, keys) for e in error.errors())
+
+
+def _complaint(error: Any, keys: Collection[str]) -> str:
+    place = ".".join(str(x) for x in error["loc"])
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(error["loc"][-1]), sorted(keys), n=1)
+        return f"{place}: unknown key" + (f"; did you mean '{near[0]}'?" if near else "")
+    if error["type"] == "missing":
+        return f"{place}: missing"
+    if error["type"] == "value_error":
+        return f"{place}: {error['ctx']['error']}"
+    return f"{place} = {error['input']!r}: {error['msg']}"

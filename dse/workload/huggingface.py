@@ -18,7 +18,7 @@ from .blocks import runs_of
 from .config_file import Config, Fields, read, show
 from .families import FAMILIES, TYPES, Body
 from .families.vision import TEXT, text_fields, towers
-from .quantised import Stored, stored_as
+from .quantised import stored_as
 from .transformer import Model
 
 _HARMLESS = Path(__file__).parent / "data" / "harmless_keys.toml"
@@ -32,8 +32,8 @@ class Reading:
     """The model."""
     model_type: str
     """Type that decided what reads it."""
-    stored: Stored
-    """How the checkpoint stores its weights."""
+    method: str
+    """What made the checkpoint's format, "none" for plain 16-bit weights; the format itself is the model's."""
     ignored: tuple[tuple[str, str], ...]
     """Keys that change nothing here, each with why."""
 
@@ -116,7 +116,7 @@ def reading(raw: Config, place: str, name: str) -> Reading:
         norm_passes=body.norm_passes, max_context=body.max_context, dropout=body.dropout, n_tables=body.n_tables,
         ahead=runs_of(body.ahead), weight_format=stored.spec, left_out=(*body.left_out, *parts),
     )  # fmt: skip
-    return Reading(model, kind, stored, ignored)
+    return Reading(model, kind, stored.method, ignored)
 
 
 def _quantisation(outer: Fields, inner: Fields) -> dict[str, Any] | None:

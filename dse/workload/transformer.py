@@ -43,8 +43,8 @@ class Model:
     """Its blocks by kind."""
     tied_embeddings: bool
     """Whether input embedding and output head share weights."""
-    norm_passes: int
-    """Element-wise passes of one normalisation: 4 for RMSNorm, 6 for LayerNorm."""
+    norm_passes: float
+    """Element passes of one normalisation, RMSNorm or LayerNorm."""
     max_context: int
     """Longest context the model was made for."""
     dropout: bool = False
@@ -200,6 +200,21 @@ def active_parameters(model: Model) -> int:
     """Weights that one token meets, tables whole."""
     idle = sum(r.n * (r.block.n_weights(model.hidden) - r.block.visited_weights(model.hidden)) for r in model.runs)
     return total_parameters(model) - idle
+
+
+def parameters_by_part(model: Model) -> dict[str, int]:
+    """Weights by what they do; they add up to `total_parameters`."""
+    h, table = model.hidden, model.vocab * model.hidden
+    parts = {"mixers": 0, "routed experts": 0, "other MLPs": 0, "norms": h}
+    for r in model.runs:
+        feed, routed = r.block.feed_weights(h), r.block.expert_weights(h)
+        mixers = sum(m.n_weights(h) for m in r.block.mixers)
+        parts["mixers"] += r.n * mixers
+        parts["routed experts"] += r.n * routed
+        parts["other MLPs"] += r.n * (feed - routed)
+        parts["norms"] += r.n * (r.block.n_weights(h) - mixers - feed)
+    tables = {"embedding": table + model.n_tables, "head": 0 if model.tied_embeddings else table}
+    return parts | tables
 
 
 def ahead_parameters(model: Model) -> int:

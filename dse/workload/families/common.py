@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ...core.errors import SpecError
 from ..blocks import Block, Experts, Mlp
 from ..config_file import Fields
 from ..mixers import AbstractMixer, Attention, Latent
+from ..op import passes
 from ..transformer import Part
 
-RMS, LAYER = 4, 6
+RMS, LAYER = (passes()[n] for n in ("norm_forward", "layer_norm"))
 """Element passes of the two normalisations: RMSNorm and LayerNorm."""
 
 
@@ -29,7 +30,7 @@ class Body:
     """Whether embedding and head share weights."""
     max_context: int
     """Longest context."""
-    norm_passes: int = RMS
+    norm_passes: float = RMS
     """Element passes of one normalisation."""
     dropout: bool = False
     """Whether blocks train with dropout."""
@@ -54,7 +55,7 @@ def hidden_of(f: Fields) -> int:
     return f.whole("hidden_size", "n_embd", "n_embed", "d_model")
 
 
-def body(f: Fields, blocks: list[Block], *, tied: bool, norm_passes: int = RMS, context: int | None = None) -> Body:
+def body(f: Fields, blocks: list[Block], *, tied: bool, norm_passes: float = RMS, context: int | None = None) -> Body:
     """A body with the sizes that every type has; `tied` where the file does not say."""
     return Body(
         blocks, hidden_of(f), f.whole("vocab_size"), f.flag("tie_word_embeddings", default=tied),
@@ -127,7 +128,7 @@ def experts(
     return Experts(n_experts, chosen, f.whole(*width), shared, matrices)
 
 
-def blocks_of(mixers: list[AbstractMixer], feeds: list[Mlp | Experts], norms: int = 2) -> list[Block]:
+def blocks_of(mixers: Sequence[AbstractMixer], feeds: Sequence[Mlp | Experts], norms: int = 2) -> list[Block]:
     """One mixer and one feed per block."""
     return [Block((m,), feed, norms) for m, feed in zip(mixers, feeds, strict=True)]
 

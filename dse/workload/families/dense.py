@@ -14,6 +14,7 @@ from ..config_file import Fields
 from ..mixers import Attention
 from .common import (
     LAYER,
+    RMS,
     Body,
     Builder,
     blocks_of,
@@ -80,7 +81,7 @@ def gated(
     head_dim: int | None = None,
     tied: bool = False,
     norms: int = 2,
-    passes: int = 4,
+    passes: float = RMS,
     matrices: int = 3,
     windows: Windows = no_windows,
     context: int | None = None,

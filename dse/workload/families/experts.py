@@ -14,6 +14,7 @@ from ..config_file import Fields
 from ..mixers import Attention
 from .common import (
     LAYER,
+    RMS,
     Body,
     Builder,
     blocks_of,
@@ -36,7 +37,7 @@ WIDTH = ("moe_intermediate_size",)
 
 def in_every(
     f: Fields, moe: Experts | None, *, kv: int | None = None, head_dim: int | None = None, windows: Windows,
-    tied: bool = False, norm_passes: int = 4,
+    tied: bool = False, norm_passes: float = RMS,
 ) -> Body:  # fmt: skip
     """Experts in every block."""
     n = n_layers(f)
@@ -45,7 +46,7 @@ def in_every(
                 norm_passes=norm_passes)  # fmt: skip
 
 
-def mixtral(f: Fields, *, windows: Windows = all_windows, passes: int = 4, tied: bool = False) -> Body:
+def mixtral(f: Fields, *, windows: Windows = all_windows, passes: float = RMS, tied: bool = False) -> Body:
     """Experts as wide as `intermediate_size` in every block (Mixtral, PhiMoE, OLMoE, MiniMax-M2)."""
     moe = experts(f, ("num_local_experts", "num_experts"), ("num_experts_per_tok", "experts_per_token"),
                   ("intermediate_size",))  # fmt: skip

@@ -145,7 +145,7 @@ def test_tensor_ranks_must_divide_the_width_of_experts():
     check_plan(parse_plan("tp=4"), training, system(4, domain=8))
     with pytest.raises(PlanError, match="tp=8 does not divide the expert width 764"):
         check_plan(parse_plan("tp=8"), training, system(8, domain=8))
-    shared = dataclasses.replace(odd, experts=dataclasses.replace(odd.experts, ffn=768, shared_ffn=100))
+    shared = with_block(qwen, qwen.attention, dataclasses.replace(qwen.experts, shared_ffn=100))
     with pytest.raises(PlanError, match="tp=8 does not divide the shared experts' width 100"):
         check_plan(parse_plan("tp=8"), Training(shared, 8, 4096), system(8, domain=8))
 

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from dse.core.errors import SpecError, UnknownNameError
-from dse.workload.blocks import Experts, Mlp
-from dse.workload.mixers import Latent
+from dse.workload.blocks import Block, Experts, Mlp, Run
+from dse.workload.mixers import Attention, Latent
 from dse.workload.presets import model, model_names
 
 
@@ -24,19 +24,19 @@ def test_names():
 def test_every_preset_loads(name):
     m = model(name)
     assert m.name == name
-    assert m.n_heads % m.n_kv_heads == 0
+    assert m.attention.n_heads % m.attention.n_kv_heads == 0
 
 
 def test_gpt3_as_published():
     m = model("gpt-3-175b")
-    assert (m.n_layers, m.hidden, m.n_heads, m.head_dim, m.ffn, m.vocab) == (96, 12288, 96, 128, 49152, 51200)
-    assert (m.n_mlp_matrices, m.tied_embeddings, m.norm_passes, m.max_context) == (2, True, 6, 2048)
+    assert m.runs == (Run(Block((Attention(96, 96, 128),), Mlp(49152, 2)), 96),)
+    assert (m.hidden, m.vocab, m.tied_embeddings, m.norm_passes, m.max_context) == (12288, 51200, True, 6, 2048)
 
 
 def test_llama_405b_as_published():
     m = model("llama-3.1-405b")
-    assert (m.n_layers, m.hidden, m.n_heads, m.n_kv_heads, m.head_dim, m.ffn) == (126, 16384, 128, 8, 128, 53248)
-    assert (m.n_mlp_matrices, m.tied_embeddings, m.norm_passes, m.max_context) == (3, False, 4, 131072)
+    assert m.runs == (Run(Block((Attention(128, 8, 128),), Mlp(53248)), 126),)
+    assert (m.hidden, m.tied_embeddings, m.norm_passes, m.max_context) == (16384, False, 4, 131072)
 
 
 def test_path_to_a_file(tmp_path):

@@ -10,8 +10,9 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from ..workload.mixers import AbstractMixer, Attention, Latent, Recurrence, ShortConvolution
+from ..workload.mixers import AbstractMixer, Attention, Latent
 from ..workload.op import Kind, Op, Product, passes
+from ..workload.recurrences import Recurrence, ShortConvolution
 
 STATE_B = 4.0
 """Recurrences are carried between chunks in fp32, as sums in the array [dao2024ssd]."""

@@ -10,8 +10,9 @@ import dataclasses
 import math
 
 from ..workload.blocks import Experts
-from ..workload.mixers import AbstractMixer, Attention, Latent, Recurrence
+from ..workload.mixers import AbstractMixer, Attention, Latent
 from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes
+from ..workload.recurrences import Recurrence
 from ..workload.storage import format_of, n_element_bits, stored_B
 from ..workload.transformer import Decode, Serving, products_of, state_B
 from .mixer_ops import Linear, heads_of, index_op, recurrence_op, recurrence_step_op

@@ -6,8 +6,9 @@ import dataclasses
 
 from ..technology.node import PRECISION_BITS
 from ..workload.blocks import Feed, Mlp
-from ..workload.mixers import AbstractMixer, Attention, Latent, Recurrence
+from ..workload.mixers import AbstractMixer, Attention, Latent
 from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes, repeated, stored_attention
+from ..workload.recurrences import Recurrence
 from ..workload.transformer import Model, Training
 from .mixer_ops import Linear, heads_of, index_op, mixer_elements, mixer_linears, recurrence_op
 from .plan import Plan

@@ -9,7 +9,8 @@ from typing import TypeVar
 from ..core.errors import SpecError
 from ..technology.node import PRECISION_BITS
 from .blocks import Block, Experts, Feed, Run
-from .mixers import AbstractMixer, Attention, Latent, Recurrence
+from .mixers import AbstractMixer, Attention, Latent
+from .recurrences import Recurrence
 from .storage import format_of, n_element_bits, own_products
 
 PHASES = ("training", "prefill", "decode")

@@ -45,10 +45,10 @@ PLAIN_RETURNS = {
 PLAIN_PARAMETERS = {
     "attended", "bits", "bond_loss", "bound", "cached", "clustering", "cols", "context", "count", "default",
     "elasticity", "elements", "factor", "goal", "granule", "growth", "head_dim", "heads", "high", "inputs", "k",
-    "kv_heads", "lanes", "layers", "length", "level", "low", "lower", "m", "margin", "middle", "moved", "n",
-    "outputs", "p", "per_token", "pue", "queries", "rate", "rates", "ratio", "rows", "sequence", "sequences",
-    "service_cv2", "sigmas", "softmax_passes", "speedup", "start", "target", "tokens", "upper", "value",
-    "windowed", "x", "z",
+    "kv_heads", "lanes", "layers", "length", "level", "low", "lower", "m", "margin", "middle", "moved", "mult", "n",
+    "norm", "norm_passes", "outputs", "p", "passes", "per_token", "pue", "queries", "rate", "rates", "ratio", "read",
+    "rows", "seen", "sequences", "service_cv2", "sigmas", "softmax_passes", "speedup", "start", "target", "times",
+    "tokens", "upper", "value", "window", "x", "z",
 }  # fmt: skip
 """Parameters that count, compare or weigh, or take whatever unit they are given."""
 NUMBERS = ("float", "Scalar", "ScalarLike", "FloatLike")

@@ -10,6 +10,11 @@ from ..core.errors import SpecError
 
 Config = dict[str, Any]
 
+MOST_LAYERS = 10_000
+"""Most layers: each is looked at one by one."""
+MOST_WHOLE = 2**40
+"""Largest of every other whole number: far above any model, far below what overflows when two are multiplied."""
+
 
 def _no_repeats(pairs: list[tuple[str, Any]]) -> Config:
     """JSON object as a dict; the json module would silently keep the last of two equal keys."""
@@ -85,6 +90,8 @@ class Fields:
         value = self.raw[key]
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise self.error(key, f"a whole number, at least {least}")
+        if value > MOST_WHOLE:
+            raise self.error(key, f"at most {MOST_WHOLE:,}: no such model exists")
         return value
 
     def optional(self, key: str, default: int) -> int:

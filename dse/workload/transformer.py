@@ -133,6 +133,8 @@ class Training:
     """Precision of the linear layers' matrix products; attention stays in bf16."""
     fused_attention: bool = True
     """Whether scores stay on chip (FlashAttention-style); stacks before 2023 wrote them to memory."""
+    adapter_rank: int = 0
+    """Rank of the low-rank adapters of attention that alone are trained (LoRA); 0 where all weights are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,6 +203,25 @@ def active_parameters(model: Model) -> int:
     """Weights that one token meets, tables whole."""
     idle = sum(r.n * (r.block.n_weights(model.hidden) - r.block.visited_weights(model.hidden)) for r in model.runs)
     return total_parameters(model) - idle
+
+
+def shortened(model: Model, n_layers: int) -> Model:
+    """`model` with fewer blocks: kinds in proportion, the few of a kind (leading dense blocks) first.
+
+    Rounded so that they add up; the most frequent kind takes what is left and keeps at least one block.
+    """
+    rare, most = sorted(model.runs, key=lambda r: r.n)[:-1], max(model.runs, key=lambda r: r.n)
+    left, counts = n_layers, {}
+    for r in rare:
+        few = RARE * r.n < most.n
+        counts[r] = min(r.n if few else round(r.n * n_layers / model.n_layers), max(left - 1, 0))
+        left -= counts[r]
+    runs = tuple(Run(r.block, counts.get(r, left)) for r in model.runs)
+    return dataclasses.replace(model, runs=tuple(r for r in runs if r.n))
+
+
+RARE = 4
+"""A kind of block that another outnumbers so many times stands at the start, as dense blocks before experts do."""
 
 
 def parameters_by_part(model: Model) -> dict[str, int]:

@@ -40,6 +40,8 @@ PLAIN_RETURNS = {
     "repeats", "slowdown", "slowdown_at", "job_slowdown", "provision", "held_over_used", "ratio", "geometric_mean",
     "mean_speedup", "hypervolume", "worst_gap", "swing", "fits_memory",
     "built_delivered", "ring_width", "result_width", "replicated_weights", "moe_share", "merit", "own_designs", "whole",
+    "half_width", "to_free", "number_at", "power_of_two",
+    "chip_adapter_parameters",
 }  # fmt: skip
 """Public functions that return counts, ratios, whatever unit they were given, or spell their unit out."""
 PLAIN_PARAMETERS = {

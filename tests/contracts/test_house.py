@@ -39,17 +39,18 @@ PLAIN_RETURNS = {
     "in_flight", "mean_context", "baseline_metric", "log_goal", "best_goal", "speedup", "delivered", "intensity",
     "repeats", "slowdown", "slowdown_at", "job_slowdown", "provision", "held_over_used", "ratio", "geometric_mean",
     "mean_speedup", "hypervolume", "worst_gap", "swing", "fits_memory",
-    "built_delivered", "merit", "own_designs", "whole", "half_width", "to_free", "number_at", "power_of_two",
+    "built_delivered", "ring_width", "result_width", "replicated_weights", "moe_share", "merit", "own_designs", "whole",
+    "half_width", "to_free", "number_at", "power_of_two",
     "chip_adapter_parameters",
 }  # fmt: skip
 """Public functions that return counts, ratios, whatever unit they were given, or spell their unit out."""
 PLAIN_PARAMETERS = {
     "attended", "bits", "bond_loss", "bound", "cached", "clustering", "cols", "context", "count", "default",
     "elasticity", "elements", "factor", "goal", "granule", "growth", "head_dim", "heads", "high", "inputs", "k",
-    "kv_heads", "lanes", "layers", "length", "level", "low", "lower", "m", "margin", "middle", "moved", "n",
-    "outputs", "p", "per_token", "pue", "queries", "rate", "rates", "ratio", "rows", "sequence", "sequences",
-    "service_cv2", "sigmas", "softmax_passes", "speedup", "start", "target", "tokens", "upper", "value",
-    "windowed", "x", "z",
+    "kv_heads", "lanes", "layers", "length", "level", "low", "lower", "m", "margin", "middle", "moved", "mult", "n",
+    "norm", "norm_passes", "outputs", "p", "passes", "per_token", "pue", "queries", "rate", "rates", "ratio", "read",
+    "rows", "seen", "sequences", "service_cv2", "sigmas", "softmax_passes", "speedup", "start", "target", "times",
+    "tokens", "upper", "value", "window", "x", "z",
 }  # fmt: skip
 """Parameters that count, compare or weigh, or take whatever unit they are given."""
 NUMBERS = ("float", "Scalar", "ScalarLike", "FloatLike")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -127,10 +128,10 @@ def solved_quantities(core: ConvexCore, z: Array, data: Data) -> dict[str, Float
     def one(z_: Array, data_: Data) -> dict[str, FloatLike]:
         x = core.positive(z_)
         state, _ = chip_at(core, with_free(data_.chip, {n: x[n] for n in core.free}), x, data_)
-        found = {name: METRICS[name](state) for name in QUANTITIES}
+        found = {name: jnp.asarray(METRICS[name](state)) for name in QUANTITIES}
         for w, load in zip(core.workloads, state.loads, strict=True):
             found |= {f"speedup:{w}": load.baseline_s / load.step_s, f"power_W:{w}": load.power_W}
-        return found | {"delivered_speedup": 1.0 / METRICS["delivered_time"](state)}
+        return found | {"delivered_speedup": 1.0 / jnp.asarray(METRICS["delivered_time"](state))}
 
     return jax.vmap(one)(z, data)
 

@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -125,7 +126,7 @@ QUANTITIES = (
 def solved_quantities(core: ConvexCore, z: Array, data: Data) -> dict[str, FloatLike]:
     """`QUANTITIES` of solved designs, and speed-up and mean power of each workload; leading axis over designs."""
 
-    def one(z_: Array, data_: Data) -> dict[str, FloatLike]:
+    def one(z_: Array, data_: Data) -> dict[str, Any]:
         x = core.positive(z_)
         state, _ = chip_at(core, with_free(data_.chip, {n: x[n] for n in core.free}), x, data_)
         found = {name: jnp.asarray(METRICS[name](state)) for name in QUANTITIES}

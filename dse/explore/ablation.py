@@ -26,7 +26,7 @@ from ..study.design import Choice
 from ..study.metrics import METRICS, chip_state
 from ..study.study import Study
 from ..technology.node import PRECISION_BITS, PRECISIONS
-from .backtest import Case
+from .backtest import Precedent
 from .readings import Problem, limits_of, opened, solve_problems
 
 OLD_SPEED = {"N7": 1.0, "N5": 1.15, "N3P": 1.425, "N2": 1.527}
@@ -143,7 +143,7 @@ def variants() -> list[tuple[str, tuple[Correction, ...]]]:
 
 
 def ablation(
-    study: Study, tdp_W: float, case: Case | None = None, progress: Callable[[str], None] = lambda _: None
+    study: Study, tdp_W: float, case: Precedent | None = None, progress: Callable[[str], None] = lambda _: None
 ) -> list[Variant]:
     """Every variant of a study: its TDP bound as mean power or as full load in FP8, blocks in turn or streaming.
 
@@ -161,7 +161,7 @@ def ablation(
     return found
 
 
-def _variant(space: Space, label: str, on: Sequence[Correction], tdp_W: float, case: Case | None) -> Variant:
+def _variant(space: Space, label: str, on: Sequence[Correction], tdp_W: float, case: Precedent | None) -> Variant:
     study, off = space.study, [c for c in CORRECTIONS if c not in on]
     world = _undone(space, off)
     offered = [i for i, c in enumerate(study.choices) if all(o.offers(c) for o in off)]

@@ -17,6 +17,7 @@ import numpy as np
 from ..evaluation.assembly import fastest, plan_steps_s
 from ..hardware.presets import chip as preset_chip
 from ..lowering.demand import stack_demands
+from ..lowering.plan import Plan
 from ..lowering.step_demand import StepDemand
 from ..optimize.search import Search
 from ..optimize.space import Space
@@ -208,12 +209,13 @@ def _undone(space: Space, off: Sequence[Correction]) -> Space:
     return world
 
 
-def _baseline(space: Space, w: int, in_turn: bool):
-    """Best plan and step time of one workload on the baseline chip."""
+def _baseline(space: Space, w: int, in_turn: bool) -> tuple[Plan, float]:
+    """Best plan, of those that compete, and step time of one workload on the baseline chip."""
     every, demands = space.lowered[w]
+    kept = set(space.plans[w])
     chip, c = space.study.baseline.chip, space.calibrations[w]
     tech = chip_technology(chip)
-    some = [i for i, p in enumerate(every) if p.order == "turn" or not in_turn]
+    some = [i for i, p in enumerate(every) if p in kept and (p.order == "turn" or not in_turn)]
     plans, mine = [every[i] for i in some], [demands[i] for i in some]
     best = fastest(plans, mine, chip, tech, c)
     return plans[best], float(np.asarray(plan_steps_s(stack_demands([mine[best]]), chip, tech, c))[0])

@@ -10,7 +10,7 @@ import equinox as eqx
 import numpy as np
 
 from ..core.errors import SpecError, UnknownNameError
-from ..core.types import FloatLike
+from ..core.types import FloatLike, as_float
 from ..hardware.chip import Chip, TensorEngine
 from ..physics.power import crossing_B
 from ..technology.node import PRECISIONS, ByPrecision
@@ -179,7 +179,7 @@ def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:
             raise UnknownNameError("free parameter", name, FREE)
     names = list(values)
     n_spare, stack = chip.spare_frac * chip.n_cores, chip.hbm_capacity_B / chip.n_stacks
-    chip = eqx.tree_at(lambda c: [FREE[n](c) for n in names], chip, [values[n] for n in names])
+    chip = eqx.tree_at(lambda c: [FREE[n](c) for n in names], chip, [as_float(values[n]) for n in names])
     if "hbm_capacity_B" not in values:
         chip = eqx.tree_at(lambda c: c.hbm_capacity_B, chip, stack * chip.n_stacks)
     moved = crossing_B(chip.hbm_bandwidth_Bps, chip), n_spare / chip.n_cores

@@ -13,7 +13,7 @@ from dse.evaluation.assembly import evaluate
 from dse.explore.named import named_chips, named_load
 from dse.lowering.engines import Policy, decode_of
 from dse.optimize.space import Space
-from dse.physics.calibration import SERVING, calibration_for, default_calibration
+from dse.physics.calibration import SERVING, calibration_for, default_calibration, usual_stack
 from dse.physics.evaluate import chip_technology, evaluate_demand
 from dse.serving.curve import Promise, serving_curve
 from dse.study.study import study_from
@@ -30,7 +30,10 @@ def test_one_rule_for_the_calibration(chip):
     m = dse.model(MODELS["dense"])
     serving = [Prefill(m, 1, 128), Decode(m, 1, 128), Requests(m, (Length(100, 10),))]
     assert calibration_for(chip, Training(m, 1, 128)).name == default_calibration(chip).name
-    assert {calibration_for(chip, w).name for w in serving} == {default_calibration(chip, SERVING[0]).name}
+    assert {calibration_for(chip, w).name for w in serving} == {
+        default_calibration(chip, usual_stack(chip, serves=True)).name
+    }
+    assert usual_stack(chip, serves=True) in SERVING and usual_stack(chip, serves=False) not in SERVING
 
 
 @pytest.mark.slow

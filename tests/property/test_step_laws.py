@@ -167,7 +167,8 @@ def test_vmap_equals_a_loop(name):
     one = jax.jit(TIMERS[name])
     for i in range(9):
         for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(one(z[i])), strict=True):
-            np.testing.assert_allclose(a if a.ndim == b.ndim else a[i], b, rtol=1e-12)
+            # what is exposed is a difference of times: known to the rounding of the step, not of itself
+            np.testing.assert_allclose(a if a.ndim == b.ndim else a[i], b, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -116,8 +116,8 @@ def test_bad_studies_are_one_clear_line(capsys, study, tmp_path, changes, words)
     ("text", "words"),
     [
         (json.dumps(CONFIG)[:-30], ["not valid JSON", "truncated"]),
-        (json.dumps({"image_size": 224, "num_channels": 3}), ["no transformer"]),
-        (json.dumps({**CONFIG, "num_local_experts": 8}), ["num_experts_per_tok", "whole number"]),
+        (json.dumps({"image_size": 224, "num_channels": 3}), ["model_type = null", "not known"]),
+        (json.dumps({**CONFIG, "num_local_experts": 8}), ["num_local_experts", "not known for model_type llama"]),
     ],
 )
 def test_bad_model_files_are_one_clear_line(capsys, tmp_path, text, words):
@@ -133,7 +133,7 @@ def test_evaluate_shows_breakdown_and_band(capsys):
     out = capsys.readouterr().out
     for word in (
         "step time",
-        "uncalibrated: prior-neuron",
+        "holds 80 % of unseen measurements; fit-trainium3-neuron",
         "tokens/s",
         "MFU",
         "GiB usable",

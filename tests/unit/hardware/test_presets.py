@@ -17,6 +17,8 @@ from dse.physics.evaluate import chip_technology, silicon
 TERA = 1e12
 AWS_ABOVE_THE_PRODUCT = {"trainium1", "trainium2", "trainium3", "inferentia2"}
 """Chips whose printed totals exceed cores x array x rate x clock; their receipts say by how much."""
+AT_ANOTHER_CLOCK = {"l40s"}
+"""Chips whose printed totals belong to two clocks: L40S in FP8 to its boost of 2.52 GHz, in BF16 to 2.49 GHz."""
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,7 @@ def test_trainium_totals_disagree_with_the_product_by_a_known_amount():
 def test_only_aws_totals_disagree_by_more_than_a_per_cent(name):
     rows = presets.vendor_disagreement(name)
     assert "bf16" in [precision for precision, *_ in rows]
-    assert any(abs(d) > 0.01 for *_, d in rows) == (name in AWS_ABOVE_THE_PRODUCT)
+    assert any(abs(d) > 0.01 for *_, d in rows) == (name in AWS_ABOVE_THE_PRODUCT | AT_ANOTHER_CLOCK)
 
 
 @pytest.mark.parametrize("name", presets.chip_names())

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.types import FloatLike
+from ..lowering.plan import Plan
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import Calibration
 from ..physics.evaluate import limited_s
@@ -25,6 +26,10 @@ from .space import Space, element
 
 MAX_ROUNDS = 6
 """Rounds of pricing plans and solving chips; in practice two or three settle."""
+WIDTH = 64
+"""Problems solved side by side, in search and proof alike: one program."""
+PRICED = 8
+"""Chips at which all plans are priced at once, in a proof."""
 SAME = 1e-9
 """Changes of a goal below this are rounding [log units]."""
 
@@ -158,7 +163,7 @@ class Search:
         """Solve choices under plans."""
         data = self.space.batch([i for i, _ in points], [p for _, p in points])
         lower, upper = self.box
-        batch = solve_batch(self.core.model, data, lower, upper, (lower + upper) / 2, size=self.n_choices)
+        batch = solve_batch(self.core.model, data, lower, upper, (lower + upper) / 2, size=WIDTH)
         found = [Candidate(i, p, element(batch, k)) for k, (i, p) in enumerate(points)]
         self.seen.update({(c.choice_index, c.plan_index): c for c in found})
         return found
@@ -169,6 +174,10 @@ class Search:
         z = np.stack([c.optimum.z for c in candidates])
         every = self.space.every_plan(choices)
         return fastest_plans(self.core, z, self.space.batch(choices, plans), every, plans, self.n_choices)
+
+    def with_plans(self, plans: tuple[Plan, ...]) -> Search:
+        """The search with one more plan per workload; what is solved stays solved."""
+        return Search(self.space.with_plans(plans), self.progress, dict(self.seen))
 
     def best_goal(self) -> float:
         """Smallest goal so far, infinite if nothing is feasible."""
@@ -212,31 +221,14 @@ class Search:
         lower[:, self.integer_places] = upper[:, self.integer_places] = np.asarray(values).reshape(len(values), -1)
         return lower, upper
 
-    def rounded(self, candidates: list[Candidate]) -> Candidate | None:
-        """The best design with integer cores and stacks near `candidates` (best first), or None if none is feasible.
-
-        Each count goes up or down to a multiple of the dies and the rest is solved again; as many candidates are
-        tried as fit in one batch of the search's size, so nothing is compiled anew.
-        """
-        points = [(c, v) for c in candidates if c.log_goal < np.inf for v in self.neighbours(c)]
-        n_batches = math.ceil(max(self.n_choices, 2 ** len(self.integer_places)) / self.n_choices)
-        best = min(self.whole(points[: n_batches * self.n_choices]), key=lambda c: c.log_goal, default=None)
-        return best if best is not None and best.log_goal < np.inf else None
-
-    def whole(self, points: list[tuple[Candidate, tuple[float, ...]]]) -> list[Candidate]:
-        """Candidates solved again with their counts held at the given logs."""
-        if not points:
-            return []
-        lower, upper = self.fixed_boxes([values for _, values in points])
-        start = np.clip(np.stack([c.optimum.z for c, _ in points]), lower, upper)
-        data = self.space.batch([c.choice_index for c, _ in points], [c.plan_index for c, _ in points])
-        solved = solve_batch(self.core.model, data, lower, upper, start, size=self.n_choices)
-        return [dataclasses.replace(c, optimum=element(solved, i)) for i, (c, _) in enumerate(points)]
-
     def neighbours(self, candidate: Candidate) -> list[tuple[float, ...]]:
+        """As `around`, of a candidate."""
+        return self.around(candidate.choice_index, np.asarray(candidate.optimum.z))
+
+    def around(self, choice_index: int, z: np.ndarray) -> list[tuple[float, ...]]:
         """Logs of the multiples of the dies on both sides of each count, inside the box; nearest combination first."""
-        n_dies = self.space.study.choices[candidate.choice_index].n_dies
-        z, places = candidate.optimum.z, self.integer_places
+        n_dies = self.space.study.choices[choice_index].n_dies
+        places = self.integer_places
         options = []
         for i in places:
             below = max(math.floor(float(np.exp(z[i])) / n_dies + 1e-9), 1)

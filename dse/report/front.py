@@ -122,8 +122,8 @@ def remedy_view(r: Remedy) -> RenderableType:
         alone = (quantity_text(name, x.alone), times(x.alone / x.value)) if math.isfinite(x.alone) else ("-", "-")
         mix = times(factor) if math.isfinite(factor) and abs(math.log(factor)) > CHANGED else ""
         t.add_row(x.name, quantity_text(name, x.value), *alone, mix)
-    enough = "enough" if r.reachable else "not enough"
-    head = f"{times(r.speedup)} delivered needs more than the {times(r.delivered)} there is; all of this is {enough}:"
+    enough = "this is enough" if r.reachable else "no change of these was found that is enough, which is no proof"
+    head = f"{times(r.speedup)} delivered needs more than the {times(r.delivered)} there is; {enough}:"
     return Group(Text(head, style="bold"), t)
 
 

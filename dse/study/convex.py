@@ -98,6 +98,8 @@ PHYSICS = (
     Row("stack capacity", Kind.TECHNOLOGY),
 )  # fmt: skip
 """Ratios of every study, in the order of `ConvexCore.separate`."""
+MEMORY = "memory"
+"""What a workload fills, over what tensors may fill."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +121,7 @@ class ConvexCore:
 
     def rows(self) -> tuple[Row, ...]:
         """What every ratio of `separate` means, in order."""
-        own = (Row(what, Kind.WORKLOAD, w) for w in self.workloads for what in ("step", "memory"))
+        own = (Row(what, Kind.WORKLOAD, w) for w in self.workloads for what in ("step", MEMORY))
         users = (
             Row(metric, Kind.USER, w, i)
             for i, (metric, _) in enumerate(self.limits)

@@ -9,9 +9,10 @@ import pytest
 from dse.core.errors import SpecError
 from dse.core.free import Free
 from dse.optimize.batch import solve_batch
-from dse.optimize.exact import n_designs, prove, solve_exact
+from dse.optimize.exact import n_designs, prove
 from dse.optimize.hull import plan_tables
 from dse.optimize.search import Search
+from dse.optimize.solve import solve
 from dse.optimize.space import Space
 from dse.optimize.tree import halves
 
@@ -83,7 +84,7 @@ def test_out_of_time_means_a_gap_not_a_wrong_answer(small, proof):
 
 
 def test_an_exact_solution_says_what_was_proved(small):
-    s = solve_exact(small, 1e-3, 120.0)
+    s = solve(small, gap_frac=1e-3, limit_s=120.0)
     assert s.certificate is not None and s.certificate.overall is not None
     overall = s.certificate.overall
     assert overall.gap <= 1e-3 and overall.lower_bound <= s.goal

@@ -117,7 +117,7 @@ def design_chip(search: Search, candidate: Candidate, *, whole: bool = True) -> 
     study, core = search.space.study, search.core
     choice = study.choices[candidate.choice_index]
     x = core.positive(candidate.optimum.z)
-    free = {n: float(round(float(x[n]))) if whole and n in INTEGERS else float(x[n]) for n in core.free}
+    free = {n: np.float64(np.round(x[n]) if whole and n in INTEGERS else x[n]) for n in core.free}
     chip = with_free(template(choice, study.baseline.chip, study.scaleout_Bps), free)
     limit = study.power_cap_W
     if np.isinf(limit):

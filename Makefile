@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: trainium4 test quick check golden bench bench-explorer crash clean
+.PHONY: trainium4 test quick check golden bench bench-explorer faults nightly lock licences audit clean
 
 trainium4: $(VENV)/.run
 	$(BIN)/dse optimize sweeps/trainium4.toml
@@ -39,8 +39,33 @@ bench-explorer: $(VENV)/.dev
 	$(INSTALL) pymoo==0.6.2 optuna==5.0.0
 	$(BIN)/python tests/bench/bench_explorer.py
 
-crash: $(VENV)/.dev
-	$(BIN)/python tests/bench/crash_sweep.py 10
+# every fault on purpose, twelve kills of each kind; writes docs/faults.md
+faults: $(VENV)/.dev
+	$(BIN)/python -m tests.faults 12 --write docs/faults.md
+
+# what takes hours: ten thousand broken files of each kind
+nightly: $(VENV)/.dev
+	DSE_CASES=10000 $(BIN)/python -m pytest -n 2 tests/property/test_user_files.py
+
+# pinned requirements with hashes, from pyproject.toml; pins stay where they may: UPGRADE=--upgrade moves them all
+LOCK := $(VENV)-lock
+COMPILE := $(LOCK)/bin/uv pip compile --quiet pyproject.toml --python-version 3.11 --generate-hashes --no-header \
+    --no-annotate $(UPGRADE)
+lock:
+	$(PYTHON) -m venv $(LOCK)
+	$(LOCK)/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(COMPILE) --extra front --extra sweep --extra build -o requirements.txt
+	$(COMPILE) --extra dev --extra build -c requirements.txt -o requirements-dev.txt
+
+# who owns what we stand on: writes docs/licences.md
+licences: $(VENV)/.dev
+	$(BIN)/python .ci/licences.py requirements.txt docs/licences.md
+
+# known holes in what we stand on; asks a public database, so that it is never part of a test
+audit:
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)-audit/bin/pip-audit --disable-pip --require-hashes -r requirements-dev.txt
 
 bench: $(VENV)/.dev
 	$(BIN)/python tests/bench/bench_step.py
@@ -53,7 +78,7 @@ bench: $(VENV)/.dev
 $(VENV)/.run: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(INSTALL) -r requirements.txt
-	$(INSTALL) --no-deps -e .
+	$(INSTALL) --no-deps --no-build-isolation -e .
 	touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run

@@ -9,11 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from ..core.errors import DseError
 from ..evaluation.assembly import chip_reference
 from ..hardware.chip import Chip
 from ..hardware.presets import system as preset_system
-from ..hardware.system import Fabric, System, torus_slice
+from ..hardware.system import System, torus_slice
 from ..lowering.activations import FUSED, Footprint, footprint
 from ..lowering.demand import plan_demand
 from ..lowering.headroom import usable_B
@@ -24,36 +23,8 @@ from ..lowering.tiling import array_shape
 from ..physics.calibration import Calibration, prior_calibration
 from ..workload.transformer import Experts, Model, Training, total_parameters
 from .measurements import peak_memory_B, step_s
-
-CHIPS: tuple[tuple[str, str, str], ...] = (
-    (r"trainium1|trn1", "trainium1", "trn1-16"),
-    (r"trainium2|trn2", "trainium2", "trn2-16"),
-    (r"trainium3|trn3", "trainium3", "trn3-gen2-144"),
-    (r"inferentia2", "inferentia2", "inf2-48xlarge"),
-    (r"a100.*40", "a100-40", "dgx-a100-40"),
-    (r"a100", "a100-80", "dgx-a100"),
-    (r"h800", "h800", "dgx-h800"),
-    (r"gh200|h200", "h200", "hgx-h200"),
-    (r"h100", "h100", "dgx-h100"),
-    (r"gb300", "gb300", "gb300-nvl72"),
-    (r"gb200", "gb200", "gb200-nvl72"),
-    (r"b300", "b300", "hgx-b300"),
-    (r"b200", "b200", "hgx-b200"),
-    (r"mi210", "mi210", "mi210-4"),
-    (r"mi250x", "mi250x", "mi250x-4"),
-    (r"mi300x", "mi300x", "mi300x-8"),
-    (r"mi325x", "mi325x", "mi325x-8"),
-    (r"mi355x", "mi355x", "mi355x-8"),
-    (r"v5e", "tpu-v5e", "tpu-v5e-256"),
-    (r"v5p", "tpu-v5p", "tpu-v5p-8960"),
-    (r"v6e|trillium", "tpu-v6e", "tpu-v6e-256"),
-    (r"tpu ?7|v7|ironwood", "tpu-v7", "tpu-v7-9216"),
-    (r"tpu v4", "tpu-v4", "tpu-v4-4096"),
-    (r"tpu v3", "tpu-v3", "tpu-v3-32"),
-    (r"gaudi ?2", "gaudi2", "gaudi2-8"),
-    (r"gaudi ?3", "gaudi3", "gaudi3-8"),
-)
-"""Pattern in a chip's published name, preset and system; the first that matches counts."""
+from .published import devices_per_chip, known_model, named_system, per_device, preset_for
+from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
 
 FUSED_SINCE = 2023
 """Year from which training stacks are taken to fuse attention [dao2022] and models to do without dropout."""
@@ -79,44 +50,10 @@ class Case:
     """On what, names left in place."""
     measured_memory_B: float = math.nan
     """Peak memory of a chip, where it was measured."""
+    alike: str = ""
+    """What else makes two measurements of a source alike: their model, operator or collective."""
     calibrates: bool = True
     """Whether fits may learn from it: not where part of what ran, or of what was timed, is presumed."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Unmodelled:
-    """A measurement that cannot be predicted."""
-
-    point_id: str
-    """Identifier of the measurement."""
-    source: str
-    """Who published it."""
-    chip_name: str
-    """As published."""
-    why: str
-    """The reason, in words."""
-
-
-def preset_for(published: str) -> tuple[str, str] | None:
-    """Chip preset and system of a published chip name."""
-    lower = published.lower()
-    return next(((chip, system) for pattern, chip, system in CHIPS if re.search(pattern, lower)), None)
-
-
-def row_number(row: Any, name: str, default: float = math.nan) -> float:
-    """The number in a column of a row; `default` where it is absent or text."""
-    value = getattr(row, name, default)
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return default
-    return default if math.isnan(number) else number
-
-
-def row_text(row: Any, name: str) -> str:
-    """The text in a column of a row; empty where it is absent."""
-    value = getattr(row, name, "")
-    return "" if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)) else str(value)
 
 
 DEFAULT_VOCAB = 51200
@@ -124,7 +61,14 @@ DEFAULT_VOCAB = 51200
 
 
 def row_model(row: Any) -> Model:
-    """The model of a row. The MLP is gated if that brings the parameter count nearer to the printed one."""
+    """The model of a row: the preset of its name where its experts are more than a row prints, else the row's sizes.
+
+    The MLP is gated if that brings the parameter count nearer to the printed one.
+    """
+    if row_number(row, "experts", 0) > 1:
+        known = known_model(row_text(row, "model"), row_number(row, "layers"), row_number(row, "hidden"))
+        if known is not None:
+            return known
     hidden, layers, heads = (int(row_number(row, n)) for n in ("hidden", "layers", "heads"))
     kv = int(row_number(row, "kv_heads", heads))
     ffn = int(row_number(row, "ffn_hidden", 4 * hidden))
@@ -162,47 +106,51 @@ OFFLOADS = r"offload|remat_policy=custom"
 def row_plan(row: Any, devices: int) -> Plan:
     """The plan of a row; what it does not print is taken as its stack's usual choice.
 
-    Recomputation defaults to the scores alone, sequence parallelism to on, optimizer states to sharded.
+    Recomputation defaults to the scores alone, sequence parallelism to on, optimizer states to sharded; the micro
+    batch to one sequence where stages need many, else to all of a replica's.
     """
     tp, pp, cp, ep = (max(int(row_number(row, n, 1)), 1) for n in ("tp", "pp", "cp", "ep"))
     dp = int(row_number(row, "dp", 0)) or max(devices // (tp * pp * cp), 1)
     batch = int(row_number(row, "global_batch"))
-    micro = int(row_number(row, "micro_batch", 0)) or max(batch // dp, 1)
+    micro = int(row_number(row, "micro_batch", 0)) or (1 if pp > 1 else max(batch // dp, 1))
     recompute = row_text(row, "recompute").lower()
     zero = int(row_number(row, "zero_stage", 1 if dp > 1 else 0))
     return Plan(
         tp=tp, pp=pp, dp=dp, micro_batch=micro, interleave=max(int(row_number(row, "virtual_pp", 1)), 1), zero=zero,
         recompute=recompute if recompute in ("none", "selective", "full") else "selective", cp=cp, ep=ep,
         sequence_parallel=row_text(row, "sequence_parallel").lower() not in ("no", "false", "0"),
-        offload=bool(re.search(OFFLOADS, row_text(row, "note").lower())),
+        offload=bool(re.search(OFFLOADS, row_text(row, "note").lower())), n_copies=n_slices(row),
     )  # fmt: skip
+
+
+def n_slices(row: Any) -> int:
+    """Slices of a pod that a row's note counts; sharded states are copied between them rather than spread over them.
+
+    Source: [google2026maxtext] multislice: fully sharded inside a slice, data parallel over the network between.
+    """
+    said = re.search(r"(\d+) slice", row_text(row, "note").lower())
+    return int(said.group(1)) if said else 1
 
 
 def row_workload(row: Any) -> Training:
     """The workload of a row."""
     fused = row_number(row, "year", FUSED_SINCE) >= FUSED_SINCE
     batch, sequence = (int(row_number(row, n)) for n in ("global_batch", "seq_len"))
-    return Training(row_model(row), batch, sequence, row_precision(row), fused_attention=fused)
+    rank = adapter_rank(row)
+    return Training(row_model(row), batch, sequence, row_precision(row), fused_attention=fused, adapter_rank=rank)
 
 
-def per_device(system: System, per_chip: int, n_devices: int) -> System:
-    """`system` cut into devices of 1/per_chip of a chip, as frameworks that count cores see it.
+USUAL_RANK = 16
+"""Rank of low-rank adapters where a row names none."""
 
-    The cores of a chip become the innermost axis, as fast as the chip's outward links together (a guess).
-    """
-    if per_chip == 1:
-        return dataclasses.replace(system, n_chips=n_devices)
-    c, k = system.chip, float(per_chip)
-    chip = dataclasses.replace(
-        c, n_cores=c.n_cores / k, n_stacks=c.n_stacks / k, hbm_bandwidth_Bps=c.hbm_bandwidth_Bps / k,
-        hbm_capacity_B=c.hbm_capacity_B / k, scaleup_bandwidth_per_dir_Bps=2 * c.scaleup_bandwidth_per_dir_Bps / k,
-        scaleout_bandwidth_per_dir_Bps=c.scaleout_bandwidth_per_dir_Bps / k,
-    )  # fmt: skip
-    fabric = system.fabric
-    if fabric.kind == "switched":
-        return System(system.name, chip, dataclasses.replace(fabric, dims=(fabric.n_chips * per_chip,)), n_devices)
-    shares = (0.5, *(0.5 * s for s in fabric.axis_share))
-    return System(system.name, chip, Fabric("torus", (per_chip, *fabric.dims), shares), n_devices)
+
+def adapter_rank(row: Any) -> int:
+    """Rank of the adapters that a row says it trains, 0 where it trains all weights."""
+    said = f"{row_text(row, 'model')} {row_text(row, 'note')}".lower()
+    if not re.search(r"\b(q?lora|frozen base|base weights frozen)\b", said):
+        return 0
+    rank = re.search(r"\brank[ =](\d+)", said)
+    return int(rank.group(1)) if rank else USUAL_RANK
 
 
 STACKS: tuple[tuple[str, str], ...] = (
@@ -255,73 +203,95 @@ TERA = 1e12
 """What a TFLOP is."""
 
 
-NETWORKS: tuple[tuple[str, str, str], ...] = ((r"omni-?path", "a100-80", "jean-zay-a100"),)
-"""Words in a row's note that name a network, chip preset, and the system with that network."""
-
-
 SLICED = ("tpu-v4", "tpu-v5p", "tpu-v7")
 """Chips whose pods are cut into tori by optical switches."""
 
 
 def row_system(row: Any, chip: str, usual: str) -> System:
     """System of a row: its chip's usual one, or one whose network the row's own note names, cut into its slices."""
-    note = row_text(row, "note").lower()
-    named = [s for pattern, c, s in NETWORKS if re.search(pattern, note) and c == chip]
-    system = preset_system(named[0] if named else usual)
+    system = preset_system(named_system(row_text(row, "note"), chip, usual))
     if chip not in SLICED:
         return system
-    slices = re.search(r"(\d+) slice", note)
-    return torus_slice(system, int(row_number(row, "num_chips")) // (int(slices.group(1)) if slices else 1))
+    return torus_slice(system, int(row_number(row, "num_chips")) // n_slices(row))
+
+
+NUMBERS = (
+    "num_chips", "layers", "hidden", "ffn_hidden", "heads", "kv_heads", "vocab", "experts", "active_experts",
+    "seq_len", "global_batch", "micro_batch", "tp", "pp", "dp", "cp", "ep", "virtual_pp", "zero_stage",
+)  # fmt: skip
+"""Columns that hold numbers or nothing."""
+
+NEEDED = ("layers", "hidden", "heads", "seq_len", "global_batch", "num_chips")
+"""Columns without which a step is not known."""
 
 
 def training_case(point: pd.DataFrame) -> Case | Unmodelled:
     """One training point as a case, or why it cannot be one."""
     row: Any = next(iter(point.itertuples()))
-    label = (str(row.point_id), row_text(row, "source"))
-    found = preset_for(row_text(row, "chip"))
+    published = row_text(row, "chip")
+    found, label = preset_for(published), (str(row.point_id), row_text(row, "source"))
     if found is None:
-        return Unmodelled(*label, row_text(row, "chip"), f"no preset for chip '{row_text(row, 'chip')}'")
-    needed = [
-        n
-        for n in ("layers", "hidden", "heads", "seq_len", "global_batch", "num_chips")
-        if not row_number(row, n, 0) > 0
-    ]
-    if needed:
-        return Unmodelled(*label, found[0], f"no {', '.join(needed)}")
+        return Unmodelled(*label, published, f"no preset for chip '{published}'")
+    needed = [n for n in NEEDED if not row_number(row, n, 0) > 0]
+    odd = odd_cell(row, NUMBERS)
+    if odd or needed:
+        return Unmodelled(*label, found[0], odd or f"no {', '.join(needed)}")
+    return guarded((*label, found[0]), lambda: _readable_case(point, row, label, found))
+
+
+def _readable_case(point: pd.DataFrame, row: Any, label: tuple[str, str], found: tuple[str, str]) -> Case | Unmodelled:
+    """A training point whose cells are numbers as a case, or why it cannot be one."""
     measured = step_s(point) or rated_step_s(point)
     if measured is None:
         return Unmodelled(*label, found[0], "no step time or throughput")
-    n_chips = int(row_number(row, "num_chips"))
-    try:
-        plan = row_plan(row, n_chips)
-        size = plan.tp * plan.pp * plan.cp * plan.dp
-        per_chip = size // n_chips if size % n_chips == 0 and size // n_chips in (1, 2) else 1
-        if size != n_chips * per_chip:
-            return Unmodelled(*label, found[0], f"tp*pp*cp*dp = {size} is not the {n_chips} chips or twice as many")
-        workload, stack = row_workload(row), row_stack(row)
-        if n_micro_batches(plan, workload) < 1:
-            return Unmodelled(*label, found[0], f"global batch {workload.global_batch} below dp x micro batch")
-        system = per_device(row_system(row, *found), per_chip, n_chips * per_chip)
-        plan, software = fitting(plan, workload, system.chip, stack, bool(row_text(row, "recompute")))
-        demand = lower(workload, plan, system, prior_calibration(found[0]), software)
-    except DseError as error:
-        return Unmodelled(*label, found[0], str(error))
+    n_chips = row_number(row, "num_chips")
+    plan = row_plan(row, int(n_chips))
+    size = plan.tp * plan.pp * plan.cp * plan.dp
+    usual = row_system(row, *found)
+    per_chip = devices_per_chip(usual.chip, size, n_chips)
+    if not per_chip:
+        return Unmodelled(*label, found[0], f"tp*pp*cp*dp = {size} is not the {n_chips:g} chips or their cores")
+    workload, stack = row_workload(row), row_stack(row)
+    if n_micro_batches(plan, workload) < 1:
+        return Unmodelled(*label, found[0], f"global batch {workload.global_batch} below dp x micro batch")
+    system = per_device(usual, per_chip, size)
+    printed = bool(row_text(row, "recompute")), row_number(row, "micro_batch", 0) > 0
+    plan, software = fitting(plan, workload, system.chip, stack, *printed)
+    demand = lower(workload, plan, system, prior_calibration(found[0]), software)
     peak_B = peak_memory_B(point, stack)
-    return Case(*label, found[0], stack, measured, demand, system.chip, math.nan if peak_B is None else peak_B)
+    return Case(
+        *label, found[0], stack, measured, demand, system.chip, math.nan if peak_B is None else peak_B,
+        alike=row_text(row, "model"),
+    )  # fmt: skip
 
 
-def fitting(plan: Plan, workload: Training, chip: Chip, stack: str, printed: bool) -> tuple[Plan, Footprint]:
-    """Plan and footprint of a run, with what it does not print chosen so that it fits, since it ran.
+def fitting(
+    plan: Plan, workload: Training, chip: Chip, stack: str, printed: bool, micro_printed: bool = True
+) -> tuple[Plan, Footprint]:
+    """Plan and footprint of a run, with what its row does not print chosen so that it fits, since it ran.
 
-    Software that may keep gathered inputs keeps them where they fit, and a plan whose recomputation is not `printed`
-    recomputes everything where nothing less fits.
+    Software that may keep gathered inputs keeps them where they fit. A plan whose recomputation is not `printed`
+    recomputes as many layers as it must to fit, and one whose micro batch is not takes fewer sequences at once.
     """
     usual = footprint(SOFTWARE.get(stack, "fused"))
     softwares = (usual, dataclasses.replace(usual, n_gathered_inputs=0.0))
-    ways = (plan,) if printed else (plan, dataclasses.replace(plan, recompute="full"))
+    again = [dataclasses.replace(plan, recompute="full", recompute_frac=f) for f in RECOMPUTED]
+    ways = [plan] if printed else [plan, *again]
+    if not micro_printed:
+        halves = [plan.micro_batch // k for k in _powers(plan.micro_batch)]
+        ways = [dataclasses.replace(w, micro_batch=m) for m in halves for w in ways]
     room = float(usable_B(chip))
     fits = ((p, s) for p in ways for s in softwares if memory_B(p, workload, s).total <= room)
     return next(fits, (plan, usual))
+
+
+RECOMPUTED = (0.25, 0.5, 0.75, 1.0)
+"""Shares of a stage's layers that runs are taken to recompute: the least that fits."""
+
+
+def _powers(n: int) -> list[int]:
+    """1, 2, 4, ... as long as they divide `n`."""
+    return [2**i for i in range(n.bit_length()) if n % 2**i == 0]
 
 
 def lower(workload: Training, plan: Plan, system: System, c: Calibration, software: Footprint = FUSED) -> StepDemand:

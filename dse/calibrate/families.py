@@ -1,155 +1,219 @@
-"""Fits for every pair of chip family and software stack, leave-one-out, and the data file that ships them."""
+"""The pooled fits of all shipped measurements, and the data file that ships them."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..core.errors import DseError, SpecError
-from ..physics.calibration import (
-    FAMILIES,
-    KERNELS,
-    SERVING,
-    Calibration,
-    calibration_receipts,
-    family,
-    prior_calibration,
-    serving_name,
-)
+import jax.numpy as jnp
+import numpy as np
+
+from ..physics.calibration import Calibration, fit_name, kin_of
+from ..physics.coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, from_free, number_at
+from ..physics.pooled import ALONE, LEVELS, STEPS, Kin, deviations, effects, power_of_two, values
+from .batch import calibration_of
 from .cases import Case, training_cases
-from .fit import ALONE, EXPONENTS, FITTED, SERVED, Fit, fit
+from .design import EXPONENT, Block, Design, block, coordinates, prior_facts
+from .fit import Fit
 from .inference import inference_cases
 from .kernels import collective_cases, kernel_cases
 from .measurements import complete, read
+from .pooled import N, Pooled, Posterior
+
+KINDS = {STEPS: ("training", "inference"), ALONE: ("kernels", "collectives")}
+"""Kinds of measurement that share effects, by pool; what is timed alone informs whole steps through priors only."""
+
+READERS = {
+    "training": training_cases,
+    "inference": inference_cases,
+    "kernels": kernel_cases,
+    "collectives": collective_cases,
+}
+"""Kind of measurement to what makes cases of its rows."""
+
+DIGITS = 4
+"""Decimals of an effect in the file: a ten-thousandth of a prior's range."""
+
+Tell = Callable[[str], None]
 
 
-def fit_all(cases: Sequence[Case], progress: Callable[[str], None] = lambda _: None) -> dict[tuple[str, str], Fit]:
-    """One fit for every pair of family and stack that has measurements, with the best of the overlap exponents.
+def pool_of(kind: str) -> str:
+    """Name of the pool that a kind of measurement belongs to."""
+    return next(pool for pool, kinds in KINDS.items() if kind in kinds)
 
-    Where several chips of a family serve, each has its own numbers as well, which start from the family's: hosts and
-    wiring differ, and a request feels both. Their stack carries the chip's name.
+
+def pool_design(pool: str, own: dict[str, Sequence[Case]] | None = None) -> Design:
+    """Rows of all kinds of a pool: `own` cases by kind, and the shipped ones of the kinds that it lacks."""
+    found = {k: (own or {}).get(k) or READERS[k](complete(read(k)))[0] for k in KINDS[pool]}
+    return Design(tuple(block(cases, k) for k, cases in found.items() if cases), LEVELS)
+
+
+def warm_start(pooled: Pooled, pool: str) -> Posterior | None:
+    """The shipped effects as a place to start from; None where nothing is shipped."""
+    known = effects()[pool]["units"]
+    z = np.zeros(len(pooled.columns.precision))
+    for i, name in enumerate(pooled.design.units[1]):
+        if name in known:
+            z[i * N : (i + 1) * N] = known[name]["shift"]
+    sigma = np.full(pooled.columns.n_sources, np.log(pooled.settings.sigma))
+    return Posterior(z, sigma, np.eye(0), 0) if known else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Refit:
+    """The fit of a pool: its rows, and its effects before and after the exponents became powers of two."""
+
+    free: Pooled
+    """Rows with exponents that move."""
+    first: Posterior
+    """Their effects."""
+    pooled: Pooled
+    """Rows with the exponents that serve."""
+    second: Posterior
+    """Their effects."""
+
+    @property
+    def shifts(self) -> np.ndarray:
+        """Effects that ship, of shape (units, numbers): those of the exponent from the first fit."""
+        z = self.second.effects(self.pooled.n_units).copy()
+        z[:, EXPONENT] = self.first.effects(self.free.n_units)[:, EXPONENT]
+        return z
+
+
+def refit_pool(pool: str, tell: Tell) -> Refit:
+    """Both fits of a pool."""
+    free = Pooled(pool_design(pool))
+    tell(f"{pool}: {len(free.design.frame):,} measurements")
+    first = free.fit(start=warm_start(free, pool))
+    names = free.design.units[1]
+    z = first.effects(free.n_units)
+    blocks = tuple(_settled(b, names, z) for b in free.design.blocks)
+    pooled = Pooled(Design(blocks, LEVELS))
+    second = pooled.fit(start=first)
+    tell(f"{pool}: {first.iterations} and {second.iterations} steps")
+    return Refit(free, first, pooled, second)
+
+
+def _settled(b: Block, names: list[str], z: np.ndarray) -> Block:
+    """Rows of a block with the powers of two nearest to their exponents."""
+    at = {n: i for i, n in enumerate(names)}
+    u = np.asarray([sum(z[at[k], EXPONENT] for k in kin.units) for kin in b.kin])
+    x = b.centre[:, EXPONENT] + b.deviation[:, EXPONENT] * u
+    return b.at_exponents(np.asarray([power_of_two(number_at(NUMBERS[EXPONENT], v)) for v in x]))
+
+
+def calibration_from(z: np.ndarray, names: Sequence[str], kin: Kin, name: str) -> Calibration:
+    """The calibration of a chip and stack at effects `z` of units `names`, its exponent as it comes."""
+    centre, deviation = centre_and_deviation(prior_facts(kin.chip))
+    u = sum((z[list(names).index(k)] for k in kin.units if k in names), np.zeros(N))
+    x = coordinates(jnp.asarray(u), jnp.asarray(centre), jnp.asarray(deviation))
+    found = {n: float(from_free(n, x[i])) for i, n in enumerate(NUMBERS)}
+    found["tile_memory_frac"] = float(prior_facts(kin.chip)["tile_memory_frac"].value)
+    return dataclasses.replace(calibration_of(found), name=name)
+
+
+def deviation_table(r: Refit) -> dict[str, list[float]]:
+    """Deviations of the numbers of every vendor, family and stack, and of new ones, in prior deviations.
+
+    The spread of an effect that nobody measured is that of its level.
     """
-    groups: dict[tuple[str, str], list[Case]] = {}
-    for c in (c for c in cases if c.calibrates):
-        groups.setdefault((family(c.chip_name), c.stack), []).append(c)
-    fits = {}
-    for (chips, stack), mine in sorted(groups.items()):
-        prior = prior_calibration(mine[0].chip_name)
-        fits[(chips, stack)] = best = _best(mine, prior, prior, stack)
-        progress(f"{best.calibration.name}: {len(mine)} measurements, loss {best.loss:.4f}")
-        several = sorted({c.chip_name for c in mine})
-        for chip in several if stack in SERVING and len(several) > 1 else []:
-            alone = [c for c in mine if c.chip_name == chip]
-            fits[(chips, f"{stack}-{chip}")] = _best(alone, best.calibration, prior, f"{stack}-{chip}")
-    return fits
+    design, names = r.pooled.design, r.pooled.design.units[1]
+    covariance = np.linalg.inv(r.second.precision)
+    kins = [k for b in design.blocks for k in b.kin]
+    chips = {k.family: k.chip for k in kins}
+    known = sorted({(k.vendor, k.family) for k in kins})
+    places = [*known, *((v, "new") for v in sorted({v for v, _ in known})), ("new", "new")]
+    table = {}
+    for vendor, family in places:
+        for stack in [*sorted({k.stack for k in kins}), "new"]:
+            kin = Kin(chips.get(family, "new"), family, vendor, stack)
+            table[f"{vendor} {family} {stack}"] = _rounded(_deviations(kin, names, covariance, r.pooled.settings.kappa))
+    return table
 
 
-def _best(cases: Sequence[Case], start: Calibration, prior: Calibration, name: str) -> Fit:
-    """The fit from `start` with the best overlap exponent; ranges are those of the named prior."""
-    receipts = {r.name: r for r in calibration_receipts(prior.name)}
-    stack = cases[0].stack
-    names = ALONE if stack == KERNELS else SERVED if stack in SERVING else FITTED
-    full = f"fit-{family(cases[0].chip_name)}-{name}"
-    tried = [fit(cases, dataclasses.replace(start, overlap_p=p), receipts, full, names) for p in EXPONENTS]
-    return min(tried, key=lambda f: f.loss)
+def _deviations(kin: Kin, names: list[str], covariance: np.ndarray, kappa: tuple[float, ...]) -> np.ndarray:
+    """Deviation of each number's sum of effects; narrow products and attention carry that of matrix products too."""
+    at = [names.index(u) * N for u in kin.units if u in names]
+    new = sum(k**2 for u, k in zip(kin.units, kappa, strict=True) if u not in names)
+    sums = np.zeros((N, N))
+    for i in at:
+        for j in at:
+            sums += covariance[i : i + N, j : j + N]
+    sums += new * np.eye(N)
+    variance = np.diagonal(sums).copy()
+    for i in FOLLOW:
+        variance[i] += sums[LEAD, LEAD] + 2 * sums[LEAD, i]
+    return np.sqrt(np.maximum(variance, 0.0))
 
 
-def serve(fits: dict[tuple[str, str], Fit], chip_name: str, stack: str) -> Calibration:
-    """The calibration that serves a chip and stack among `fits`, or the prior of the chip."""
-    by_name = {f.calibration.name: f.calibration for f in fits.values()}
-    name = serving_name(set(by_name), chip_name, stack)
-    return by_name[name] if name else prior_calibration(chip_name)
+def _rounded(values: np.ndarray) -> list[float]:
+    return [round(float(v), DIGITS) for v in values]
 
 
-def leave_one_out(cases: Sequence[Case], progress: Callable[[str], None] = lambda _: None) -> dict[str, Calibration]:
-    """For every point the calibration fitted without its source, by point_id.
-
-    A source that alone measures its stack is predicted with the family's usual stack, and one that alone measures
-    its family with the named prior: what a user of new measurements would face.
-    """
-    serving: dict[str, Calibration] = {}
-    full = fit_all(cases, progress)
-    for source in sorted({c.source for c in cases}):
-        held = [c for c in cases if c.source == source]
-        touched = {(family(c.chip_name), c.stack) for c in held}
-        rest = [c for c in cases if c.source != source and (family(c.chip_name), c.stack) in touched]
-        kept = {pair: f for pair, f in full.items() if (pair[0], pair[1].split("-")[0]) not in touched}
-        fits = kept | fit_all(rest)
-        progress(f"without {source}: {len(held)} points predicted")
-        for c in held:
-            serving[c.point_id] = serve(fits, c.chip_name, c.stack)
-    return serving
+def pool_json(r: Refit) -> dict[str, Any]:
+    """What ships of a pool: effects with how much each rests on, deviations, and the pairs that were measured."""
+    f = r.pooled.design.frame[r.pooled.learnt]
+    index, names = r.pooled.design.units
+    units = {}
+    for i, name in enumerate(names):
+        rows: Any = f[(index[r.pooled.learnt] == i).any(axis=1)]
+        n = {"measurements": len(rows), "models": rows.alike.nunique(), "sources": rows.source.nunique()}
+        units[name] = {"shift": _rounded(r.shifts[i]), **n}
+    pairs = sorted({(str(c), str(s)) for c, s in zip(f.chip, f["stack"], strict=True)})
+    return {"units": units, "deviation": deviation_table(r), "measured": pairs}
 
 
-def refit(progress: Callable[[str], None] = lambda _: None) -> dict[str, Fit]:
-    """Fits of all families and stacks to the shipped measurements: steps, requests, operators and collectives alone.
-
-    Raises:
-        SpecError: nothing to fit.
-    """
-    steps, _ = training_cases(complete(read("training")))
-    kernels, _ = kernel_cases(complete(read("kernels")))
-    collectives, _ = collective_cases(complete(read("collectives")))
-    requests, _ = inference_cases(complete(read("inference")))
-    fits = fit_all([*steps, *requests, *kernels, *collectives], progress)
-    if not fits:
-        raise SpecError("dse calibrate: no measurement has a chip family with a prior")
-    return {f.calibration.name: f for f in fits.values()}
+def effects_text(found: dict[str, Any]) -> str:
+    """The data file of `refit`, a unit a line."""
+    lines = []
+    for pool, parts in found.items():
+        inner = []
+        for part, table in parts.items():
+            rows = [f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in table.items()] if isinstance(table, dict) else []
+            body = "{\n" + ",\n".join(rows) + "\n }" if rows else json.dumps(table)
+            inner.append(f" {json.dumps(part)}: {body}")
+        lines.append(f"{json.dumps(pool)}: {{\n" + ",\n".join(inner) + "\n}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def prior_of(fit_name: str) -> Calibration | None:
-    """The prior that a fit, named `fit-FAMILY-STACK`, started from."""
-    prefixes = next((p for f, p in FAMILIES if fit_name.startswith(f"fit-{f}-")), ())
-    for prefix in prefixes:
-        try:
-            return prior_calibration(prefix)
-        except DseError:
-            continue
-    return None
+def fits_of(found: dict[str, Any]) -> dict[str, Fit]:
+    """The fits of all chips and stacks that were measured, from effects as `refit` makes or the file holds them."""
+    pairs = [(parts, kin_of(chip, stack)) for parts in found.values() for chip, stack in parts["measured"]]
+    return dict(sorted((fit_name(kin.chip, kin.stack), _fit_of(parts, kin)) for parts, kin in pairs))
+
+
+def _fit_of(parts: dict[str, Any], kin: Kin) -> Fit:
+    unit, prior = parts["units"][kin.units[-1]], prior_facts(kin.chip)
+    _, s = centre_and_deviation(prior)
+    spread = {n: d * s[i] for i, (n, d) in enumerate(zip(NUMBERS, deviations(parts, kin), strict=True))}
+    c = dataclasses.replace(calibration_of(values(parts, kin, prior)), name=fit_name(kin.chip, kin.stack))
+    counts = (unit["measurements"], unit["models"], unit["sources"])
+    return Fit(c, spread, dict(zip(NUMBERS, s, strict=True)), *counts)
 
 
 def numbers(f: Fit) -> list[dict[str, Any]]:
-    """The fitted numbers of a family and stack: prior, fit, standard deviation and whether the data set it.
+    """The fitted numbers of a chip and stack: prior, fit, standard deviation and whether the data set it.
 
     `deviation` is in logarithms of times and logits of fractions; `deviation_in_unit` is that carried to the number's
-    own unit, to first order. The overlap exponent is chosen among a few and has none.
+    own unit, to first order.
     """
-    prior = prior_of(f.calibration.name)
+    chip = f.calibration.name.removeprefix("fit-").rpartition("-")[0]
+    prior = prior_facts(chip)
     rows = []
-    for name in (*f.deviation, "overlap_p"):
+    for name in NUMBERS:
         value = float(getattr(f.calibration, name))
-        slope = value * (1 - value) if name.endswith("_frac") else value
-        deviation = f.deviation.get(name)
+        slope = value * (1 - value) if name.endswith("_frac") else value - (name == "overlap_p")
         rows.append(
             {
                 "name": name,
-                "prior": None if prior is None else float(getattr(prior, name)),
+                "prior": float(prior[name].value),
                 "fit": value,
-                "deviation": deviation,
-                "prior_deviation": f.prior_deviation.get(name),
-                "deviation_in_unit": None if deviation is None else slope * deviation,
+                "deviation": f.deviation[name],
+                "prior_deviation": f.prior_deviation[name],
+                "deviation_in_unit": slope * f.deviation[name],
                 "determined": bool(f.determined(name)),
             }
         )
     return rows
-
-
-def fits_toml(fits: dict[str, Fit]) -> str:
-    """The data file of `fits`: value, range of two standard deviations, and how many measurements each rests on."""
-    lines = ["# Calibrations fitted by `dse calibrate` to the shipped measurements; do not edit by hand.", ""]
-    for name, f in sorted(fits.items()):
-        lines.append(f"[{name}]")
-        for field in f.calibration.__dataclass_fields__:
-            if field == "name":
-                continue
-            value = float(getattr(f.calibration, field))
-            low, high = f.interval(field)
-            said = f"{f.n_cases} measurements" if f.determined(field) else "prior, the measurements do not move it"
-            kind = "measured" if f.determined(field) else "estimate"
-            lines.append(
-                f"{field} = {{ value = {value:.6g}, range = [{min(low, value):.6g}, {max(high, value):.6g}], "
-                f'kind = "{kind}", source = "dse2026", where = "dse calibrate: {said}" }}'
-            )
-        lines.append("")
-    return "\n".join(lines)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..core.errors import DseError
+from ..core.errors import PlanError
 from ..evaluation.assembly import chip_reference
 from ..hardware.chip import Chip, native_precisions, peak_FLOPps
 from ..hardware.presets import system as preset_system
@@ -26,14 +26,14 @@ from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
 from ..physics.calibration import prior_calibration
 from ..physics.step import Request
-from ..workload.presets import model as preset_model
-from ..workload.presets import model_names
 from ..workload.transformer import Decode, Model, Prefill, Serving
-from .cases import Case, Unmodelled, per_device, preset_for, row_model, row_number, row_text
+from .cases import Case, row_model
 from .measurements import SECONDS
+from .published import devices_per_chip, known_model, per_device, preset_for
+from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
 
 STACKS: tuple[tuple[str, str], ...] = (
-    (r"neuron", "neuronx"),
+    (r"neuron|nxdi", "neuronx"),
     (r"fastertransformer", "fastertransformer"),
     (r"trt|tensorrt", "trtllm"),
     (r"deepspeed", "deepspeed"),
@@ -52,7 +52,11 @@ RUNNING = 256
 
 KINDS = {
     "ttft": "ttft",
+    "prefill_latency": "ttft",
+    "prefill_device_time_derived": "ttft",
     "tpot": "tpot",
+    "tpot_derived": "tpot",
+    "tpot_device_derived": "tpot",
     "latency_per_token": "tpot",
     "request_latency": "request",
     "request_latency_derived": "request",
@@ -82,11 +86,15 @@ def row_stack(row: Any) -> str:
     return next((stack for pattern, stack in STACKS if re.search(pattern, said)), "vllm")
 
 
-def known_model(row: Any) -> Model:
+DEVICE = "_device_"
+"""What is in the name of a metric that times the device alone, without the serving loop."""
+
+
+def served_model(row: Any) -> Model:
     """The preset of a row's model where there is one, since rows do not print windows; else the row's own sizes."""
-    name = row_text(row, "model").rsplit("/", 1)[-1].lower()
-    if name in model_names():
-        return preset_model(name)
+    known = known_model(row_text(row, "model"), row_number(row, "layers"), row_number(row, "hidden"))
+    if known is not None:
+        return known
     sizes = {name: getattr(row, name) for name in row._fields}
     return row_model(SimpleNamespace(**sizes, seq_len=row_number(row, "in_len", 1.0) + row_number(row, "out_len", 1.0)))
 
@@ -116,13 +124,8 @@ def row_storage(row: Any, chip: Chip) -> tuple[str, str]:
 def row_plan(row: Any, batch: int) -> Plan:
     """The plan of a row; what it does not print is 1."""
     tp, pp, ep, dp = (max(int(row_number(row, n, 1)), 1) for n in ("tp", "pp", "ep", "dp"))
-    tp = max(tp // dp, 1) if tp * pp * dp > _devices(row) >= tp * pp else tp
+    tp = max(tp // dp, 1) if dp > 1 and tp * pp * dp > 2 * row_number(row, "num_chips", 1) >= tp * pp else tp
     return Plan(tp=tp, pp=pp, dp=dp, micro_batch=max(batch // dp, 1), ep=min(ep, dp), sequence_parallel=False)
-
-
-def _devices(row: Any) -> int:
-    """Most ranks a row's chips can hold: two each where a chip shows two cores."""
-    return 2 * int(row_number(row, "num_chips", 1))
 
 
 def lengths(row: Any, stack: str) -> tuple[int, int]:
@@ -133,6 +136,19 @@ def lengths(row: Any, stack: str) -> tuple[int, int]:
     return prompt, prompt + max(out // 2, 1)
 
 
+NUMBERS = (
+    "num_chips", "layers", "hidden", "ffn_hidden", "heads", "kv_heads", "vocab", "experts", "active_experts", "tp",
+    "pp", "ep", "dp", "batch", "concurrency", "in_len", "out_len",
+)  # fmt: skip
+"""Columns that hold numbers or nothing."""
+
+
+def _batch(row: Any, stack: str) -> int:
+    """Sequences that run together: a program compiled for one batch runs all of it, whoever is there."""
+    batch, clients = (int(row_number(row, n, 0)) for n in ("batch", "concurrency"))
+    return batch or clients if stack in STATIC_SHAPES else clients or batch
+
+
 def _why_not(row: Any, metric: str, others: set[str]) -> str | None:
     """Why a row of a point with the metrics `others` is not predicted, or None."""
     kind = KINDS.get(metric)
@@ -140,13 +156,13 @@ def _why_not(row: Any, metric: str, others: set[str]) -> str | None:
         return f"metric '{metric}' is not modelled"
     if row_text(row, "stat").lower() not in STATISTICS:
         return f"a tail ({row_text(row, 'stat')}), not the middle"
-    needed = [
-        n
-        for n in ("num_chips", "batch", "in_len", "out_len", "layers", "hidden", "heads")
-        if not row_number(row, n, 0) > 0
-    ]
-    if needed:
-        return f"no {', '.join(needed)}"
+    odd = odd_cell(row, NUMBERS)
+    lengths_ = ("in_len", "out_len") if kind == "request" else ("in_len",)
+    needed = [n for n in ("num_chips", *lengths_, "layers", "hidden", "heads") if not row_number(row, n, 0) > 0]
+    if not max(row_number(row, "batch", 0), row_number(row, "concurrency", 0)) > 0:
+        needed.append("batch")
+    if odd or needed:
+        return odd or f"no {', '.join(needed)}"
     if "request_latency_derived" in others and metric in ("latency_per_token", "throughput"):
         return "request time over all tokens, in and out: said by the request's latency"
     if metric in ("output_throughput", "throughput") and others & {
@@ -159,7 +175,7 @@ def _why_not(row: Any, metric: str, others: set[str]) -> str | None:
     concurrency = row_number(row, "concurrency", 0)
     if concurrency > RUNNING:
         return f"{concurrency:.0f} clients, more than a stack runs at once by default: the batch is not known"
-    if concurrency > 0 and kind != "tpot":
+    if concurrency > 1 and kind != "tpot":
         return "closed loop: the first token waits in a queue; see the service model"
     return None
 
@@ -192,13 +208,14 @@ def _lowered(
 ) -> tuple[System, list[tuple[Serving, Plan, StepDemand]]]:
     """The system as its ranks see it, and prompt and token of a row on it."""
     closed = row_number(row, "concurrency", 0) > 0
-    batch = int(row_number(row, "concurrency")) if closed else int(row_number(row, "batch"))
+    batch = _batch(row, stack)
     plan = row_plan(row, batch)
-    n_chips, size = int(row_number(row, "num_chips")), plan.tp * plan.pp * plan.dp
-    if size % n_chips or size // n_chips not in (1, 2):
-        raise DseError(f"tp*pp*dp = {size} is not the {n_chips} chips or twice as many")
-    system = per_device(preset_system(system_name), size // n_chips, size)
-    model = padded_heads(known_model(row), plan.tp)
+    n_chips, size, usual = row_number(row, "num_chips"), plan.tp * plan.pp * plan.dp, preset_system(system_name)
+    per_chip = devices_per_chip(usual.chip, size, n_chips)
+    if not per_chip:
+        raise PlanError(f"tp*pp*dp = {size} is not the {n_chips:g} chips or their cores")
+    system = per_device(usual, per_chip, size)
+    model = padded_heads(served_model(row), plan.tp)
     prompt, context = lengths(row, stack)
     storage, products = row_storage(row, system.chip)
     alone = dataclasses.replace(plan, dp=1, ep=1, micro_batch=1) if closed else plan
@@ -219,17 +236,23 @@ def inference_case(row: Any, others: set[str]) -> InferenceCase | Unmodelled:
     found = preset_for(row_text(row, "chip"))
     if found is None:
         return Unmodelled(*label, row_text(row, "chip"), f"no preset for chip '{row_text(row, 'chip')}'")
+    return guarded((*label, found[0]), lambda: _readable_case(row, metric, others, label, found))
+
+
+def _readable_case(
+    row: Any, metric: str, others: set[str], label: tuple[str, str], found: tuple[str, str]
+) -> InferenceCase | Unmodelled:
+    """As `inference_case`, where the row may still hold what no formula takes."""
     why, seconds = _why_not(row, metric, others), _seconds(row, metric)
     if why or seconds is None:
         return Unmodelled(*label, found[0], why or f"unit '{row_text(row, 'unit')}' is not a time")
     stack = row_stack(row)
-    try:
-        system, ((_, _, first), (token, plan, each)) = _lowered(row, *found, stack)
-    except DseError as error:
-        return Unmodelled(*label, found[0], str(error))
+    system, ((_, _, first), (token, plan, each)) = _lowered(row, *found, stack)
     n_prefill, n_decode = _counts(row, KINDS[metric])
-    if row_number(row, "concurrency", 0) > 0:  # requests are taken in beside the running batch
+    if row_number(row, "concurrency", 0) > 1:  # requests are taken in beside the running batch
         first = dataclasses.replace(first, n_requests=0.0, n_calls=0.0)
+    if DEVICE in metric:
+        first, each = (dataclasses.replace(d, n_requests=0.0, n_calls=0.0) for d in (first, each))
     held = memory_B(plan, token)
     read_s = (held.weights_B + held.kv_B) / float(system.chip.hbm_bandwidth_Bps)
     compute_s = (
@@ -237,7 +260,8 @@ def inference_case(row: Any, others: set[str]) -> InferenceCase | Unmodelled:
     )
     return InferenceCase(
         *label, found[0], stack, seconds, Request(first, each, n_prefill, n_decode), system.chip,
-        metric=KINDS[metric], ideal_s=n_prefill * compute_s + n_decode * read_s, n_passes=n_prefill + n_decode,
+        alike=row_text(row, "model"), metric=KINDS[metric],
+        ideal_s=n_prefill * compute_s + n_decode * read_s, n_passes=n_prefill + n_decode,
     )  # fmt: skip
 
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 import pandas as pd
 
-from ..hardware.chip import Chip
 from ..physics.calibration import Calibration, default_calibration
-from ..physics.step import Request, request_s, step_time
-from .cases import Case, Unmodelled
-from .fit import batch
+from .batch import predict
+from .cases import Case
 from .inference import InferenceCase
-from .score import PARTS, Scores
+from .reading import Unmodelled
+from .score import Bands, Scores, with_bands
 
 
 def two_constants(known: Sequence[InferenceCase]) -> np.ndarray:
@@ -59,40 +57,31 @@ def held_out_baseline_s(cases: Sequence[InferenceCase]) -> np.ndarray:
     return seconds
 
 
-@jax.jit
-def _predict(requests: Request, chips: Chip, c: Calibration):
-    def one(r: Request, chip: Chip):
-        first, each = step_time(r.prefill, chip, c), step_time(r.decode, chip, c)
-        parts = {p: r.n_prefill * getattr(first, p) + r.n_decode * getattr(each, p) for p in PARTS}
-        return request_s(r, chip, c), parts
-
-    return jax.vmap(one)(requests, chips)
-
-
 def predict_requests(cases: Sequence[InferenceCase], served: dict[str, Calibration]) -> pd.DataFrame:
     """Predictions of cases, each with its calibration in `served`."""
-    frames = []
-    for chip, name in sorted({(c.chip_name, served[c.point_id].name) for c in cases}):
-        mine = [c for c in cases if (c.chip_name, served[c.point_id].name) == (chip, name)]
-        seconds, parts = _predict(*batch(mine), dataclasses.replace(served[mine[0].point_id], name=""))
-        columns = {
-            "point_id": [c.point_id for c in mine],
-            "source": [c.source for c in mine],
-            "chip": chip,
-            "what": [f"{c.metric} on {chip}" for c in mine],
-            "calibration": name,
-            "measured_s": [c.measured_s for c in mine],
-            "predicted_s": np.asarray(seconds),
-            "ideal_s": [c.ideal_s for c in mine],
-            "memory_B": [float(c.demand.decode.memory_B) for c in mine],
+    seconds, parts = predict(cases, [served[c.point_id] for c in cases])
+    return pd.DataFrame(
+        {
+            "point_id": [c.point_id for c in cases],
+            "source": [c.source for c in cases],
+            "chip": [c.chip_name for c in cases],
+            "what": [f"{c.metric} on {c.chip_name}" for c in cases],
+            "calibration": [served[c.point_id].name for c in cases],
+            "measured_s": [c.measured_s for c in cases],
+            "predicted_s": seconds,
+            "ideal_s": [c.ideal_s for c in cases],
+            "memory_B": [float(c.demand.decode.memory_B) for c in cases],
             "why": "",
+            **parts,
         }
-        frames.append(pd.DataFrame(columns | {n: np.asarray(v) for n, v in parts.items()}))
-    return pd.concat(frames, ignore_index=True)
+    )
 
 
 def score_requests(
-    cases: Sequence[Case], unmodelled: Sequence[Unmodelled], calibrations: dict[str, Calibration] | None = None
+    cases: Sequence[Case],
+    unmodelled: Sequence[Unmodelled],
+    calibrations: dict[str, Calibration] | None = None,
+    bands: Bands | None = None,
 ) -> Scores:
     """All predictions with the baseline beside them, and a row with its reason for what cannot be predicted.
 
@@ -100,14 +89,17 @@ def score_requests(
         cases: requests.
         unmodelled: what cannot be predicted.
         calibrations: by point, fitted without its source; then the baseline is too. The shipped fits by default.
+        bands: by point; none by default.
     """
     requests = [c for c in cases if isinstance(c, InferenceCase)]
     rest = pd.DataFrame([dataclasses.asdict(u) for u in unmodelled]).rename(columns={"chip_name": "chip"})
     if not requests:
         return Scores(rest.assign(measured_s=np.nan, predicted_s=np.nan, baseline_s=np.nan, what=""))
-    served = calibrations or {c.point_id: default_calibration(c.chip_name, c.stack) for c in requests}
+    shipped = {c.point_id: default_calibration(c.chip_name, c.stack) for c in requests}
+    served = {**shipped, **(calibrations or {})}
     base = held_out_baseline_s(requests) if calibrations else baseline_s(requests, requests)
     seconds = {c.point_id: float(b) for c, b in zip(requests, base, strict=True)}
     done = predict_requests(requests, served)
     done = done.assign(baseline_s=done.point_id.map(seconds))
+    done = with_bands(done, bands) if bands else done
     return Scores(pd.concat([done, rest], ignore_index=True) if len(rest) else done)

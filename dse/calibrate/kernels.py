@@ -12,14 +12,17 @@ import pandas as pd
 from ..evaluation.assembly import chip_reference
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
-from ..lowering.collective import Traffic, across_all_reduce, across_gather, all_to_all, send, spread
+from ..lowering.collective import Traffic, across_all_reduce, across_gather, all_to_all, group, send, spread
 from ..lowering.step_demand import StepDemand, TrafficDemand
 from ..lowering.tiling import array_shape, op_demand, rank_ops, sram_B
 from ..physics.calibration import KERNELS, prior_calibration
 from ..workload.op import Kind, Op
-from .cases import Case, Unmodelled, preset_for, row_number, row_text
+from .cases import Case
 from .measurements import SECONDS
 from .operators import calibrates, row_op
+from .published import devices_per_chip, named_system, per_device, preset_for
+from .rates import SIZED, rated_s
+from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
 
 
 def _step(ops: list[Op], tensor: Traffic, system: System) -> StepDemand:
@@ -40,33 +43,69 @@ Lowered = StepDemand | str
 """A demand, or why a row has none."""
 
 
+STATISTICS = ("p50", "median", "mean", "")
+"""Statistics in the order in which they stand for a point; its tails come last."""
+
+NUMBERS = ("num_chips", "num_ranks", "num_nodes", "M", "N", "K", "batch", "head_dim", "elements", "message_bytes")
+"""Columns that hold numbers or nothing."""
+
+
+def _first(point: pd.DataFrame, metrics: Sequence[str]) -> Any:
+    """The row that stands for a point: a time before a rate, the middle before a tail."""
+    rows: list[Any] = list(point.itertuples())
+    said = (*metrics, *SIZED)
+
+    def rank(row: Any) -> tuple[bool, int, int]:
+        stat = row_text(row, "stat").lower()
+        timed = row.metric in metrics and row_text(row, "unit") in SECONDS
+        middle = STATISTICS.index(stat) if stat in STATISTICS else len(STATISTICS)
+        return not timed, said.index(row.metric) if row.metric in said else len(said), middle
+
+    return min(rows, key=rank)
+
+
 def _timed_cases(
     rows: pd.DataFrame,
     metrics: Sequence[str],
     lower: Callable[[Any, System, str], Lowered],
     calibrates: Callable[[Any], bool],
 ) -> tuple[list[Case], list[Unmodelled]]:
-    """Points as cases: the time is in one of `metrics`, the demand is what `lower` makes of row, system and chip."""
-    cases: list[Case] = []
-    rest: list[Unmodelled] = []
+    """Points as cases: the time is in one of `metrics` or behind a rate, the demand is what `lower` makes of it."""
+    found: list[Case | Unmodelled] = []
     for _, point in rows.groupby("point_id", sort=False):
-        timed = point[point.metric.isin(metrics) & point.unit.isin(SECONDS)]
-        row: Any = next(iter((timed if len(timed) else point).itertuples()))
-        label = (str(row.point_id), row_text(row, "source"))
-        found = preset_for(row_text(row, "chip"))
-        if found is None:
-            published = row_text(row, "chip")
-            rest.append(Unmodelled(*label, published, f"no preset for chip '{published}'"))
-            continue
-        system = preset_system(found[1])
-        demand = lower(row, system, found[0]) if len(timed) else "no time"
-        if isinstance(demand, str):
-            rest.append(Unmodelled(*label, found[0], demand))
-            continue
-        seconds = float(row.value) * SECONDS[row_text(row, "unit")]
-        learnt = calibrates(row)
-        cases.append(Case(*label, found[0], KERNELS, seconds, demand, system.chip, calibrates=learnt))
-    return cases, rest
+        row = _first(point, metrics)
+        label = (str(row.point_id), row_text(row, "source"), row_text(row, "chip"))
+        found.append(guarded(label, lambda: _timed_case(row, metrics, lower, calibrates)))  # noqa: B023 (called here)
+    return [c for c in found if isinstance(c, Case)], [u for u in found if isinstance(u, Unmodelled)]
+
+
+def _timed_case(
+    row: Any, metrics: Sequence[str], lower: Callable[[Any, System, str], Lowered], calibrates: Callable[[Any], bool]
+) -> Case | Unmodelled:
+    """One point as a case, on the part of a chip that its row names, or why it cannot be one."""
+    label, published = (str(row.point_id), row_text(row, "source")), row_text(row, "chip")
+    found, odd = preset_for(published), odd_cell(row, NUMBERS)
+    if found is None or odd:
+        return Unmodelled(*label, published, odd or f"no preset for chip '{published}'")
+    timed = row.metric in metrics and row_text(row, "unit") in SECONDS
+    seconds = float(row.value) * SECONDS[row_text(row, "unit")] if timed else rated_s(row)
+    if seconds is None:
+        return Unmodelled(*label, found[0], f"no time, nor a rate of something whose size is known ('{row.metric}')")
+    said = f"{row_text(row, 'topology')} {row_text(row, 'note')}"
+    system, share = preset_system(named_system(said, *found)), row_number(row, "num_chips", 1.0)
+    cores = devices_per_chip(system.chip, row_number(row, "num_ranks", 0), share) if share >= 1 else round(1 / share)
+    cores = HALVES if row.metric == "bandwidth_per_core" else cores
+    if cores > 1:
+        system = per_device(system, cores, system.fabric.n_chips * cores)
+    demand = lower(row, system, found[0])
+    if isinstance(demand, str):
+        return Unmodelled(*label, found[0], demand)
+    alike = row_text(row, "op") or row_text(row, "collective")
+    return Case(*label, found[0], KERNELS, seconds, demand, system.chip, alike=alike, calibrates=calibrates(row))
+
+
+HALVES = 2
+"""Cores of a chip whose bandwidth is printed per core: two dies."""
 
 
 def _lower_operator(row: Any, system: System, chip_name: str) -> Lowered:
@@ -88,6 +127,9 @@ def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
     ref = chip_reference(system.chip, prior_calibration(chip_name))
     ref = dataclasses.replace(ref, has_direct="custom" in row_text(row, "algorithm").lower())
     where = spread(system.fabric, 1, ranks)
+    nodes = int(row_number(row, "num_nodes", 0))
+    if nodes > where[1] and ranks % nodes == 0:
+        where = group(system.fabric, 1, ranks // nodes), nodes
     per_rank = "per rank" in row_text(row, "size_convention").lower()
     name = row_text(row, "collective").lower()
     whole = message * ranks if per_rank and "gather" in name else message

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..technology.node import PRECISION_BITS
 from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes
-from .cases import row_number, row_text
+from .rates import copied_B
+from .reading import row_number, row_text
 
 WIDTHS = {
     "bfloat16": "bf16", "fp16": "bf16", "bf16": "bf16", "float16": "bf16", "half": "bf16", "fp8": "fp8",
@@ -89,7 +90,9 @@ def attention(name: str, row: Any, dtype: DataType) -> Op | str:
     heads_text = row_text(row, "heads")
     query, _, cached = heads_text.partition("/")
     heads, kv = (float(t) if re.fullmatch(r"[\d.]+", t) else 0.0 for t in (query, cached or query))
-    length, width, sequences = (row_number(row, c, 0) for c in ("seq_len", "head_dim", "batch"))
+    width, sequences = (row_number(row, c, 0) for c in ("head_dim", "batch"))
+    said = re.match(r"\d+(\.\d+)?", row_text(row, "seq_len").strip())
+    length = float(said.group()) if said else 0.0
     if min(heads, kv, length, width, sequences) <= 0:
         return "attention without heads, width, length or batch"
     softmax, kv_B = passes()["softmax_forward"], dtype.kv_B
@@ -126,6 +129,8 @@ def small_op(name: str, row: Any) -> Op | str:
 def row_op(row: Any) -> Op | str:
     """The operator of a row, or why it is not modelled."""
     name, published = row_text(row, "op").lower(), row_text(row, "dtype").lower()
+    if copied_B(row):
+        return Op("copy", Kind.ELEMENTWISE, (), "bf16", hbm_B=copied_B(row), vector_elements=0.0)
     dtype = data_type(published)
     if dtype is None:
         return f"data type '{published}' is not modelled"

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 
 from ..lowering.headroom import usable_B
-from ..physics.calibration import Calibration, default_calibration
-from ..physics.step import step_time
-from .cases import Case, Unmodelled
-from .fit import batch
-
-PARTS = (
-    "compute_s", "host_exposed_s", "tensor_exposed_s", "pipeline_exposed_s", "bubble_s", "data_exposed_s",
-    "optimizer_s",
-)  # fmt: skip
-"""Parts of a predicted step that go to the table of predictions."""
+from ..physics.calibration import Calibration, default_calibration, kin_of
+from ..physics.pooled import band
+from .batch import predict
+from .cases import Case
+from .reading import Unmodelled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,46 +74,57 @@ def summary(name: object, group: pd.DataFrame) -> dict[str, object]:
         "p90_abs_err": float(error.abs().quantile(0.9)) if len(done) else np.nan,
         "bias": float(error.median()) if len(done) else np.nan,
         "baseline_median_abs_err": float(base.median()) if len(done) else np.nan,
+        "coverage": covered_frac(done),
     }
 
 
-@jax.jit
-def _predict(demands, chips, c: Calibration):
-    def one(d, chip):
-        step = step_time(d, chip, c)
-        return step.total_s, {part: getattr(step, part) for part in PARTS}
+def covered_frac(done: pd.DataFrame) -> float:
+    """Share of measurements inside their 80 % bands; NaN where there are no bands."""
+    if "low_s" not in done or not done.low_s.notna().any():
+        return np.nan
+    return float(((done.measured_s >= done.low_s) & (done.measured_s <= done.high_s)).mean())
 
-    return jax.vmap(one)(demands, chips)
+
+Bands = dict[str, tuple[str, float]]
+"""By point: what is new about its chip and stack, and half width of its 80 % band in log time."""
+
+
+def shipped_bands(kind: str, cases: Sequence[Case]) -> Bands:
+    """The bands of the shipped calibrations."""
+    return {c.point_id: band(kind, kin_of(c.chip_name, c.stack)) for c in cases}
+
+
+def with_bands(predictions: pd.DataFrame, bands: Bands) -> pd.DataFrame:
+    """Predictions with what is new about each (`novelty`) and the ends of its 80 % band (`low_s`, `high_s`)."""
+    found = [bands.get(p, ("", np.nan)) for p in predictions.point_id]
+    width = np.exp([w for _, w in found])
+    low, high = predictions.predicted_s / width, predictions.predicted_s * width
+    return predictions.assign(novelty=[n for n, _ in found], low_s=low, high_s=high)
 
 
 def predict_cases(cases: Sequence[Case], calibrations: dict[str, Calibration] | None = None) -> pd.DataFrame:
     """Predictions of cases, each with the calibration that serves its chip and stack or the one given for its point."""
-    frames = []
-    served = {
-        c.point_id: (calibrations or {}).get(c.point_id) or default_calibration(c.chip_name, c.stack) for c in cases
-    }
-    for chip, name in sorted({(c.chip_name, served[c.point_id].name) for c in cases}):
-        mine = [c for c in cases if (c.chip_name, served[c.point_id].name) == (chip, name)]
-        calibration = served[mine[0].point_id]
-        seconds, parts = _predict(*batch(mine), dataclasses.replace(calibration, name=""))
-        frame = pd.DataFrame(
-            {
-                "point_id": [c.point_id for c in mine],
-                "source": [c.source for c in mine],
-                "chip": chip,
-                "calibration": calibration.name,
-                "measured_s": [c.measured_s for c in mine],
-                "predicted_s": np.asarray(seconds),
-                **{name: np.asarray(values) for name, values in parts.items()},
-                "model_s": [float(c.demand.model_FLOP) / peak_FLOPps(c) for c in mine],
-                "memory_B": [float(c.demand.memory_B) for c in mine],
-                "measured_memory_B": [c.measured_memory_B for c in mine],
-                "usable_memory_B": [float(usable_B(c.chip)) for c in mine],
-                "why": "",
-            }
-        )
-        frames.append(frame)
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["point_id", "source", "chip"])
+    if not cases:
+        return pd.DataFrame(columns=["point_id", "source", "chip"])
+    given = calibrations or {}
+    served = [given.get(c.point_id) or default_calibration(c.chip_name, c.stack) for c in cases]
+    seconds, parts = predict(cases, served)
+    return pd.DataFrame(
+        {
+            "point_id": [c.point_id for c in cases],
+            "source": [c.source for c in cases],
+            "chip": [c.chip_name for c in cases],
+            "calibration": [c.name for c in served],
+            "measured_s": [c.measured_s for c in cases],
+            "predicted_s": seconds,
+            **parts,
+            "model_s": [float(c.demand.model_FLOP) / peak_FLOPps(c) for c in cases],
+            "memory_B": [float(c.demand.memory_B) for c in cases],
+            "measured_memory_B": [c.measured_memory_B for c in cases],
+            "usable_memory_B": [float(usable_B(c.chip)) for c in cases],
+            "why": "",
+        }
+    )
 
 
 def peak_FLOPps(case: Case) -> float:
@@ -127,11 +133,26 @@ def peak_FLOPps(case: Case) -> float:
     return float(2 * chip.n_cores * t.rows * t.cols * case.demand.rate * chip.clock_Hz)
 
 
-def with_baseline(predictions: pd.DataFrame, utilisation: dict[str, float] | None = None) -> pd.DataFrame:
-    """Predictions with `baseline_s`: useful FLOP over peak, divided by one fitted utilisation per chip."""
-    utilisation = fitted_utilisation(predictions) if utilisation is None else utilisation
-    u = predictions.chip.map(utilisation).fillna(np.median(list(utilisation.values())) if utilisation else 0.4)
-    return predictions.assign(baseline_s=predictions.model_s / u)
+def with_baseline(predictions: pd.DataFrame, held_out: bool = False) -> pd.DataFrame:
+    """Predictions with `baseline_s`: useful FLOP over peak, divided by one fitted utilisation per chip.
+
+    Args:
+        predictions: with model_s and measured_s.
+        held_out: whether utilisations of a source are fitted to the rows of the others, as calibrations then are.
+    """
+    everything = pd.Series(True, index=predictions.index)
+    groups: list[Any] = [predictions.source == s for s in set(predictions.source)] if held_out else [everything]
+    found = pd.Series(np.nan, index=predictions.index)
+    for mine in groups:
+        utilisation = fitted_utilisation(pd.DataFrame(predictions[~mine if held_out else mine]))
+        usual = np.median(list(utilisation.values())) if utilisation else UNKNOWN_UTILISATION
+        rows = predictions.loc[mine]
+        found[rows.index] = rows.model_s / rows.chip.map(utilisation).fillna(usual)
+    return predictions.assign(baseline_s=found)
+
+
+UNKNOWN_UTILISATION = 0.4
+"""Utilisation where no chip was measured (guess: most published training runs lie between 0.3 and 0.5)."""
 
 
 def fitted_utilisation(predictions: pd.DataFrame) -> dict[str, float]:
@@ -141,10 +162,21 @@ def fitted_utilisation(predictions: pd.DataFrame) -> dict[str, float]:
 
 
 def score(
-    cases: Sequence[Case], unmodelled: Sequence[Unmodelled], calibrations: dict[str, Calibration] | None = None
+    cases: Sequence[Case],
+    unmodelled: Sequence[Unmodelled],
+    calibrations: dict[str, Calibration] | None = None,
+    bands: Bands | None = None,
 ) -> Scores:
-    """All predictions with the baseline beside them, and a row with its reason for what cannot be predicted."""
-    done = with_baseline(predict_cases(cases, calibrations)) if cases else pd.DataFrame()
+    """All predictions with baseline and band beside them, and a row with its reason for what cannot be predicted.
+
+    Args:
+        cases: steps, operators or collectives.
+        unmodelled: what cannot be predicted.
+        calibrations: by point, fitted without its group; then the baseline is fitted without it too.
+        bands: by point; none by default.
+    """
+    done = with_baseline(predict_cases(cases, calibrations), calibrations is not None) if cases else pd.DataFrame()
+    done = with_bands(done, bands) if bands and len(done) else done
     rest = pd.DataFrame(
         [{"point_id": u.point_id, "source": u.source, "chip": u.chip_name, "why": u.why} for u in unmodelled]
     )

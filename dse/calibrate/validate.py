@@ -15,13 +15,15 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import SpecError
-from ..physics.calibration import Calibration
-from . import families, kernels
-from .cases import Case, Unmodelled, training_cases
+from . import kernels
+from .cases import Case, training_cases
+from .held_out import served_without
 from .inference import inference_cases
 from .inference_score import score_requests
 from .measurements import DATA, NEEDED, complete, read
-from .score import Scores, score
+from .published import preset_for
+from .reading import Unmodelled, readable, row_text
+from .score import Scores, score, shipped_bands
 
 Tell = Callable[[str], None]
 Scorer = Callable[[pd.DataFrame], tuple[list[Case], list[Unmodelled]]]
@@ -34,9 +36,6 @@ SCORERS: dict[str, Scorer] = {
 }
 """Kind of measurement to what makes cases of its rows."""
 
-NUMBERS = ("value", "num_chips", "seq_len", "global_batch")
-"""Columns that must hold numbers; bad text elsewhere counts as not printed."""
-
 WORST = 3
 """Worst predictions shown."""
 
@@ -47,17 +46,22 @@ class Validation:
 
     kind: str
     """One of `SCORERS`."""
-    held_out: bool
-    """Whether every source was predicted by fits that never saw it."""
+    held_out: str
+    """What was left out of the fits that predict it: "" for nothing, "source" or "generation"."""
     data: Path
     """File of the measurements."""
     scores: Scores
     """All predictions, and the reason for what has none."""
 
     @property
+    def is_shipped(self) -> bool:
+        """Whether the measurements are those that ship, from which the shipped calibrations come."""
+        return self.data.parent == DATA
+
+    @property
     def name(self) -> str:
         """Name of its files."""
-        return f"{self.kind}-held-out" if self.held_out else self.kind
+        return f"{self.kind}-without-{self.held_out}" if self.held_out else self.kind
 
     @property
     def modelled(self) -> pd.DataFrame:
@@ -73,7 +77,7 @@ class Validation:
 
 
 def validate(
-    kind: str, path: str | None = None, all_rows: bool = False, held_out: bool = False, tell: Tell = lambda _: None
+    kind: str, path: str | None = None, all_rows: bool = False, held_out: str = "", tell: Tell = lambda _: None
 ) -> Validation:
     """Predict every measurement of a kind.
 
@@ -81,7 +85,7 @@ def validate(
         kind: one of `SCORERS`.
         path: CSV or Parquet file of the user; the shipped measurements by default.
         all_rows: also score rows whose configuration is not fully known.
-        held_out: predict every source with fits that never saw it.
+        held_out: predict every "source" or "generation" with fits that never saw it; "" for the shipped fits.
         tell: hears what is done.
 
     Returns:
@@ -94,40 +98,47 @@ def validate(
     if scorer is None:
         raise SpecError(f"--kind {kind}: nothing predicts these measurements yet; use {', '.join(SCORERS)}")
     data = DATA / f"{kind}.parquet" if path is None else Path(path)
-    rows = checked(read(kind, path), kind, data)
+    rows = read(kind, path)
+    checked(rows, kind, data)
+    rows, odd = readable(rows)
     if not all_rows:
+        odd += left_aside(rows)
         rows = complete(rows)
         if rows.empty:
             raise SpecError(f"{data}: no row has spec 'complete'; --all-rows scores the others too")
     cases, rest = timed(*scorer(rows))
+    rest = [*odd, *rest]
     tell(f"predicting {len(cases)} of {len(cases) + len(rest)} measurements")
-    serving = leave_one_out(kind, cases, tell) if held_out else None
+    serving, bands = None, shipped_bands(kind, cases)
+    if held_out:
+        serving, bands = served_without(kind, cases, held_out, tell)
+        cases = [c for c in cases if c.point_id in serving]
     compare = score_requests if kind == "inference" else score
-    return Validation(kind, held_out, data, compare(cases, rest, serving))
+    return Validation(kind, held_out, data, compare(cases, rest, serving, bands))
 
 
-def checked(rows: pd.DataFrame, kind: str, path: Path) -> pd.DataFrame:
-    """`rows` if every point has a name, a unit and numbers where numbers belong.
+def checked(rows: pd.DataFrame, kind: str, path: Path) -> None:
+    """Nothing for a table that has rows and the columns of its kind.
 
     Raises:
-        SpecError: an empty table, a missing column or a bad value; names the first.
+        SpecError: an empty table or a missing column; names it.
     """
     if rows.empty:
         raise SpecError(f"{path}: no rows")
     missing = [c for c in (*NEEDED[kind], "unit") if c not in rows.columns]
     if missing:
         raise SpecError(f"{path}: no column {', '.join(missing)}")
-    for column in ("point_id", "source"):
-        absent = rows[column].isna().to_numpy()
-        if absent.any():
-            raise SpecError(f"{path}: row {int(np.argmax(absent)) + 1} has no {column}")
-    for column in (c for c in NUMBERS if c in rows.columns):
-        numbers: Any = pd.to_numeric(rows[column], errors="coerce")
-        bad = (numbers.isna() & rows[column].notna()).to_numpy()
-        if bad.any():
-            at = int(np.argmax(bad))
-            raise SpecError(f"{path}: row {at + 1}, {column} = '{rows[column].iloc[at]}' is not a number")
-    return rows
+
+
+def left_aside(rows: pd.DataFrame) -> list[Unmodelled]:
+    """Points whose configuration is not fully known, with that reason."""
+    if "spec" not in rows:
+        return []
+    points = rows.loc[rows["spec"] != "complete"].drop_duplicates("point_id")
+    why = "its configuration is not fully known (spec is not 'complete'); --all-rows scores it"
+    typed: list[Any] = list(points.itertuples())
+    chips = [(preset_for(row_text(r, "chip")) or (row_text(r, "chip"),))[0] for r in typed]
+    return [Unmodelled(str(r.point_id), row_text(r, "source"), c, why) for r, c in zip(typed, chips, strict=True)]
 
 
 def timed(cases: Sequence[Case], rest: Sequence[Unmodelled]) -> tuple[list[Case], list[Unmodelled]]:
@@ -137,18 +148,10 @@ def timed(cases: Sequence[Case], rest: Sequence[Unmodelled]) -> tuple[list[Case]
     return [c for c in cases if c not in bad] if bad else list(cases), [*rest, *refused]
 
 
-def leave_one_out(kind: str, cases: Sequence[Case], tell: Tell) -> dict[str, Calibration]:
-    """For every point the calibration fitted without its source."""
-    fitter = getattr(families, "leave_one_out", None)
-    if fitter is None:
-        raise SpecError(f"--leave-one-out: fits without a source are not available for {kind}")
-    return fitter(cases, tell)
-
-
 def source_medians(v: Validation) -> dict[str, Any]:
     """The total: counts over all points, and medians over the sources that have predictions."""
     by: Any = v.scores.by("source")
-    errors = ("median_abs_err", "p90_abs_err", "bias", "baseline_median_abs_err")
+    errors = ("median_abs_err", "p90_abs_err", "bias", "baseline_median_abs_err", "coverage")
     counts: dict[str, Any] = {n: int(by[n].sum()) for n in ("points", "modelled")}
     return counts | {n: float(by[n].median()) for n in errors}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -59,7 +60,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit code; bad input is one line on stderr, never a traceback."""
     try:
         command = parse(sys.argv[1:] if argv is None else argv)
-        return command if isinstance(command, int) else command.run()
+        code = command if isinstance(command, int) else command.run()
+        sys.stdout.flush()
+        return code
     except DseError as error:
         print(f"dse: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -69,6 +72,16 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (OSError, MemoryError, RecursionError) as error:  # the machine's refusal, wherever it came
+        print(f"dse: {' '.join(f'{type(error).__name__}: {error}'.split()).rstrip(' :')}", file=sys.stderr)
+        return 2
+
+
+def entry() -> int:
+    """`main` as a program: once the answer is out, Ctrl-C has nothing left to stop."""
+    code = main()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return code
 
 
 def parse(argv: list[str]) -> Command | int:

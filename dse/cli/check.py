@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from ..core.errors import SpecError
 from ..report.terminal import progress, screen
 from .flags import JSON
 
@@ -24,9 +25,17 @@ class Validate:
     json: JSON = False
     """Print JSON, relative errors as fractions."""
     leave_one_out: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
-    """Predict every source with fits that never saw it; takes minutes."""
+    """Predict every source with fits that never saw it; takes a minute or two."""
+    leave_generation_out: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Predict Blackwell, CDNA 4, TPU v6 on and Trainium2 on with fits that never saw them."""
     all_rows: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Also score rows whose configuration is not fully published."""
+
+    @property
+    def _held_out(self) -> str:
+        if self.leave_one_out and self.leave_generation_out:
+            raise SpecError("--leave-one-out and --leave-generation-out are two scores; ask for one at a time")
+        return "source" if self.leave_one_out else "generation" if self.leave_generation_out else ""
 
     def run(self) -> int:
         """Predict, write, show."""
@@ -38,7 +47,7 @@ class Validate:
         from ..report.validation import validation_json, validation_view, write_validation
 
         with progress("reading the measurements") as tell:
-            found = validate(self.kind, self.data, self.all_rows, self.leave_one_out, tell)
+            found = validate(self.kind, self.data, self.all_rows, self._held_out, tell)
         with progress("drawing"):
             folder = write_validation(found, self.results)
         if self.json:
@@ -51,10 +60,10 @@ class Validate:
 
 @dataclasses.dataclass(frozen=True)
 class Calibrate:
-    """Fit the few numbers of every chip family and software stack to the shipped measurements; takes minutes."""
+    """Fit what chips, families, vendors and software stacks share to the shipped measurements; takes minutes."""
 
     results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
-    """Folder that gets calibration/fits.toml."""
+    """Folder that gets calibration/effects.json."""
     json: JSON = False
     """Print JSON, canonical units."""
 
@@ -63,14 +72,16 @@ class Calibrate:
         from ..report.session import start_jax
 
         start_jax()
-        from ..calibrate.families import refit
+        from ..calibrate.families import fits_of
+        from ..calibrate.held_out import refit
         from ..report.calibration import calibration_json, calibration_view, write_calibration
         from ..report.results import json_text, results_folder
 
         folder = results_folder(self.results, "calibration")
         with progress("reading the measurements") as tell:
-            fits = refit(tell)
-        write_calibration(fits, folder)
+            effects = refit(tell)
+        fits = fits_of(effects)
+        write_calibration(effects, fits, folder)
         if self.json:
             print(json_text(calibration_json(fits)))
         else:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Annotated
 
 import tyro
 
+from ..core.files import json_text
 from ..report.terminal import progress, screen
 from .flags import JSON
 
@@ -34,7 +34,7 @@ class ReportCommand:
             tell("writing the page")
             path = write_page(self.results, self.out)
         if self.json:
-            print(json.dumps({"page": str(path), "size_B": path.stat().st_size}, indent=2))
+            print(json_text({"page": str(path), "size_B": path.stat().st_size}))
         else:
             screen().print(f"Written to {path}", markup=False)
         return 0

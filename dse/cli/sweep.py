@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from ..core.errors import DseError, SpecError
+from ..core.files import json_text
 from ..report.terminal import points_progress, progress, screen
 from .flags import COUNT, JSON
 
@@ -19,14 +20,18 @@ if TYPE_CHECKING:
     from ..sweep.points import Sweep as Specification
 
 FLAG = tyro.conf.arg(help_behavior_hint="")
+OPEN = "not encrypted, and whoever reaches that port can run programs as you; use tls:// or a network of your own"
+"""Warning about a scheduler on another machine."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
     """Compute every point of a specification into Parquet; nothing that is done is lost or done twice."""
 
-    spec: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SPEC.toml")]
+    spec: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="SPEC.toml", help_behavior_hint="")] = None
     """The specification; sweeps/README.md lists those that come along and explains every key."""
+    status: Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """Instead of computing: what is done, missing, damaged or given up in a results folder, and why."""
     dry_run: Annotated[bool, FLAG] = False
     """Only say how many points, how long and how many bytes, after trying a few points."""
     resume: Annotated[bool, FLAG] = False
@@ -48,6 +53,10 @@ class Sweep:
 
     def run(self) -> int:
         """Check, compute, show."""
+        if self.status is not None:
+            return self._status(self.status)
+        if self.spec is None:
+            raise SpecError("sweep: missing SPEC.toml; see dse sweep --help")
         from ..report.session import start_jax
 
         start_jax()
@@ -58,6 +67,19 @@ class Sweep:
                 sweep = load_sweep(self.spec)
             return self._try(sweep) if engine is None else self._compute(sweep, engine)
 
+    def _status(self, folder: str) -> int:
+        from pathlib import Path
+
+        from ..report.sweeps import status_view
+        from ..sweep.folder import status
+
+        found = status(Path(folder))
+        if self.json:
+            print(json_text(found))
+        else:
+            screen().print(status_view(found))
+        return 0
+
     def _try(self, sweep: Specification) -> int:
         from ..report.sweeps import estimate_view
         from ..sweep.estimate import estimate
@@ -66,7 +88,7 @@ class Sweep:
             tell("trying a few points")
             found = estimate(sweep)
         if self.json:
-            print(json.dumps(dataclasses.asdict(found), indent=2))
+            print(json_text(dataclasses.asdict(found)))
         else:
             screen().print(estimate_view(sweep.name, found))
         return 0
@@ -82,18 +104,20 @@ class Sweep:
             with progress("checking what is done"):
                 work = plan_work(store, part)
             with points_progress(work.points(sweep)) as tell:
-                run(store, work, engine, tell)
+                given_up = run(store, work, engine, tell)
         except KeyboardInterrupt:
             print(f"dse: interrupted; {self._go_on()}", file=sys.stderr)
             return 130
         except DseError as error:
             raise SpecError(f"{error}; {self._go_on()}") from error
-        found = summary(store)
+        found = summary(store, given_up)
         if self.json:
-            print(json.dumps(found, indent=2))
+            print(json_text(found))
         else:
             screen().print(summary_view(found))
-        return 1 if found["rows"] and found["failed"] == found["rows"] else 0
+        if given_up:
+            print(f"dse: {len(given_up)} shards were given up; {self._go_on()}", file=sys.stderr)
+        return 1 if given_up or (found["rows"] and found["failed"] == found["rows"]) else 0
 
     def _engine(self) -> contextlib.AbstractContextManager[Engine]:
         if self.engine == "local":
@@ -103,8 +127,10 @@ class Sweep:
             from ..sweep.engine import local
 
             return contextlib.nullcontext(local)
-        from ..sweep.dask_engine import dask_engine
+        from ..sweep.dask_engine import dask_engine, is_open
 
+        if self.scheduler is not None and is_open(self.scheduler):
+            print(f"dse: --scheduler {self.scheduler}: {OPEN}", file=sys.stderr)
         return dask_engine(self.scheduler, self.workers)
 
     def _go_on(self) -> str:
@@ -122,6 +148,8 @@ class Query:
     """A select; the rows are the table `results`, and manifest.json says what the columns mean."""
     results: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RESULTS")]
     """Results folder of a sweep, or a Parquet file."""
+    verify: Annotated[bool, FLAG] = True
+    """Read without comparing the checksums that were written: for damaged results, at your own risk."""
     json: JSON = False
     """Print JSON, one object per row."""
 
@@ -130,9 +158,10 @@ class Query:
         from ..report.sweeps import answer_view
         from ..sweep.results import query
 
-        answer = query(self.sql, self.results)
+        answer = query(self.sql, self.results, verify=self.verify)
         if self.json:
-            print(answer.to_json(orient="records", indent=2, double_precision=15))
+            rows = json.loads(str(answer.to_json(orient="records", double_precision=15, date_format="iso")))
+            print(json_text(rows))
         else:
             screen().print(answer_view(answer, self.results))
         return 0

@@ -1,13 +1,20 @@
-"""Files that are whole or absent: written beside their place, flushed to disk, then renamed; and strict JSON."""
+"""Files: ours are whole or absent, a user's are read with care, and answers are strict JSON.
+
+What is written goes beside its place, is flushed to disk and then renamed. What a user gives is bounded in size, in
+nesting and in its numbers before anything looks at it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import enum
 import json
 import math
 import os
 import re
 import secrets
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,20 +70,114 @@ def results_folder(root: str | Path, name: str, what: str = "study.name") -> Pat
     return folder
 
 
+MOST_FILE_B = 2**26
+"""Largest file of a user's that is read as text: a study or a model takes a few kB, `/dev/zero` has no end."""
+MOST_NESTED = 64
+"""Deepest nesting of tables and lists."""
+MOST_WHOLE = 2**63 - 1
+"""Largest whole number, as TOML has it."""
+
+
+def read_text(path: Path) -> str:
+    """The text in a user's file.
+
+    Raises:
+        SpecError: no such file, not UTF-8, or larger than `MOST_FILE_B`.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_FILE_B + 1)
+        text = content.decode("utf-8")
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from error
+    except ValueError as error:  # a name with a null character
+        raise SpecError(f"{str(path)!r}: cannot be read ({error})") from error
+    if len(content) > MOST_FILE_B:
+        raise SpecError(f"{path}: longer than {MOST_FILE_B // 2**20} MiB; give a text file of a few kB")
+    return text.replace("\r\n", "\n")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a user's TOML file; SpecError in one line where there is none to be read."""
+    return toml_tables(read_text(path), path)
+
+
+def toml_tables(text: str, path: Path) -> dict[str, Any]:
+    """The tables in the text of `path`; SpecError for what is no TOML, nests too deeply or holds too large a number."""
+    try:
+        tables = tomllib.loads(text)
+    except RecursionError:
+        raise SpecError(f"{path}: {DEEP}") from None
+    except ValueError as error:
+        raise SpecError(f"{path}: not valid TOML: {_short(error)}") from error
+    check_sizes(tables, str(path))
+    return tables
+
+
+DEEP = f"nested too deeply; at most {MOST_NESTED} tables or lists inside each other are read"
+
+
+def check_sizes(value: Any, path: str) -> None:
+    """Refuse what `value` of a user's file nests too deeply, and whole numbers that no machine word holds.
+
+    Raises:
+        SpecError: names the file, and the key of a number.
+    """
+    waiting = [(value, "", 0)]
+    while waiting:
+        here, key, depth = waiting.pop()
+        if depth > MOST_NESTED:
+            raise SpecError(f"{path}: {DEEP}")
+        if isinstance(here, dict):
+            waiting += [(v, f"{key}.{k}".lstrip("."), depth + 1) for k, v in here.items()]
+        elif isinstance(here, list):
+            waiting += [(v, key, depth + 1) for v in here]
+        elif isinstance(here, int) and abs(here) > MOST_WHOLE:
+            raise SpecError(f"{path}: {key} has a whole number above {MOST_WHOLE:.2g}; write it smaller or as 1e30")
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+ANSWER_VERSION = 2
+"""Version of every JSON answer of the command line; raised whenever a field changes its name, type or meaning.
+
+2: answers that were bare lists are objects with the list under `rows`; plans are text.
+"""
+
+
 def plain(value: Any) -> Any:
-    """`value` with every number that JSON cannot hold (infinite, not a number) as null."""
+    """`value` as JSON can hold it: records by field, enumerations by name, not-a-number and infinity as null.
+
+    Raises:
+        TypeError: anything else, which would have to be shown as Python spells it.
+    """
     if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
+    if isinstance(value, enum.Enum):
+        return value.name.lower()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def json_text(value: Any) -> str:
-    """`value` as strict, indented JSON."""
-    return json.dumps(plain(value), indent=2, allow_nan=False)
+    """An answer as strict, indented JSON with its `schema_version`; the items of a list under `rows`."""
+    body = plain(value)
+    answer = {"rows": body} if isinstance(body, list) else body
+    return _dumped({"schema_version": ANSWER_VERSION, **answer})
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, indent=2, allow_nan=False)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` to `path`, whole or not at all; SpecError where that is not possible."""
-    write_whole(path, lambda place: place.write_text(json_text(value) + "\n", encoding="utf-8"))
+    write_whole(path, lambda place: place.write_text(_dumped(plain(value)) + "\n", encoding="utf-8"))

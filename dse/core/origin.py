@@ -37,6 +37,12 @@ def versions() -> dict[str, str]:
     return {"dse": own, "python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
+def software() -> dict[str, str]:
+    """Everything but the question that decides an answer: code, data files and versions, each in one short text."""
+    presets = digest(repr(sorted(preset_hashes().items())).encode())
+    return {"code": code_hash(), "presets": presets, **versions()}
+
+
 def digest(content: Any) -> str:
     """SHA-256 of bytes, or of anything that lends them, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()

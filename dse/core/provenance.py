@@ -7,13 +7,14 @@ to canonical units and refuses a fact without kind or source.
 from __future__ import annotations
 
 import dataclasses
-import tomllib
+import math
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import DseError, ReceiptError, SpecError, UnknownNameError
+from .files import read_toml
 from .units import canonical
 
 KINDS = ("guess", "estimate", "derived", "press", "paper", "datasheet", "measured")
@@ -53,14 +54,24 @@ def _fact(name: str, raw: dict[str, Any], place: str) -> Sourced:
     if raw["kind"] not in KINDS:
         raise ReceiptError(f"{place}.{name}: kind '{raw['kind']}' is not one of {', '.join(KINDS)}")
     value = raw["value"]
-    texts = (raw["kind"], raw["source"], raw.get("where", ""), raw.get("note", ""))
+    texts = tuple(str(raw.get(k, "")) for k in ("kind", "source", "where", "note"))
     if isinstance(value, str):
         return Sourced(name, value, float("nan"), float("nan"), *texts)
+    ends = raw.get("range", [value, value])
+    if not (isinstance(ends, list) and len(ends) == 2 and all(_is_number(x) for x in ends)):
+        raise ReceiptError(f"{place}.{name}: range = {ends!r}; expected the low and the high end, such as [1.0, 2.0]")
+    if not _is_number(value):
+        raise ReceiptError(f"{place}.{name}: value = {value!r}; expected a number or a text")
     full, number = canonical(name, float(value))
-    low, high = (canonical(name, float(x))[1] for x in raw.get("range", (value, value)))
+    low, high = (canonical(name, float(x))[1] for x in ends)
     if not low <= number <= high:
         raise ReceiptError(f"{place}.{name}: value {value} lies outside its range {raw.get('range')}")
     return Sourced(full, number, low, high, *texts)
+
+
+def _is_number(x: Any) -> bool:
+    """Whether `x` is a finite number; true and false are none."""
+    return isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x)
 
 
 @cache
@@ -77,11 +88,9 @@ def read_receipts(path: Path) -> dict[str, Receipts]:
         UnitError: an unknown unit in a fact's name.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ReceiptError(f"{path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ReceiptError(f"{path}: not valid TOML: {error}") from None
+        raw = read_toml(path)
+    except SpecError as error:
+        raise ReceiptError(str(error)) from None
     things: dict[str, Receipts] = {}
     for thing, facts in raw.items():
         if not isinstance(facts, dict):
@@ -112,7 +121,7 @@ def own_receipts(path: Path, preset: Callable[[str], Receipts]) -> tuple[str, Re
         if len(things) != 1:
             raise SpecError(f"holds {len(things)} things ({', '.join(things)}); keep one table per file")
         ((name, own),) = things.items()
-        base = tomllib.loads(path.read_text(encoding="utf-8"))[name].get("base")
+        base = read_toml(path)[name].get("base")
         if base is None:
             return name, own
         known = preset(str(base))

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import math
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .types import FloatLike
 
+SMALLEST = 1e-30
+"""Stands for zero where a logarithm is taken; far below any time or number of bytes."""
 
-def p_norm_max(x: Float[Array, "... k"], p: float) -> Float[Array, "..."]:
+
+def p_norm_max(x: Float[Array, "... k"], p: float | Array) -> Float[Array, "..."]:
     """p-norm of positive `x` over its last axis, a smooth maximum.
 
         (sum_i x_i^p)^(1/p),  max(x) <= result <= k^(1/p) max(x)
 
     `p = 1` is the sum (no overlap), `p -> inf` the maximum (perfect overlap). When `p` is a
     power of two the powers are repeated squares and roots, which is several times faster.
+
+    An exponent that is traced, as fits do, goes through logarithms, so that it has a gradient at zeros too.
 
     Assumes: `x >= 0` with at least one positive entry (the gradient at all-zero does not exist).
     Valid for: p up to about 32 with times of microseconds, whose powers then still fit in float64.
@@ -32,6 +38,8 @@ def p_norm_max(x: Float[Array, "... k"], p: float) -> Float[Array, "..."]:
     Returns:
         Shape `(...)`, in the unit of `x`.
     """
+    if isinstance(p, jax.Array):
+        return jnp.exp(jax.nn.logsumexp(p * jnp.log(jnp.maximum(x, SMALLEST)), axis=-1) / p)
     if p >= 1 and p == 2 ** round(math.log2(p)):
         n_squares = round(math.log2(p))
         for _ in range(n_squares):
@@ -43,7 +51,7 @@ def p_norm_max(x: Float[Array, "... k"], p: float) -> Float[Array, "..."]:
     return jnp.sum(x**p, axis=-1) ** (1.0 / p)
 
 
-def overlapped(work_s: FloatLike, other_s: FloatLike, overlap_frac: FloatLike | float, p: float) -> FloatLike:
+def overlapped(work_s: FloatLike, other_s: FloatLike, overlap_frac: FloatLike | float, p: float | Array) -> FloatLike:
     """Time of two streams of work when a fraction of them can run side by side.
 
         t = (1 - eta) (a + b) + eta p_norm(a, b)

@@ -21,11 +21,11 @@ from ..lowering.plan import Plan
 from ..lowering.served import asked_demand, asked_plans
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import ArrayShape, array_shape
-from ..physics.calibration import Calibration, calibration_for, extreme, reference_speeds
+from ..physics.calibration import Calibration, calibration_for, extreme, measured_band, reference_speeds
 from ..physics.evaluate import Evaluation, chip_technology, evaluate_demand, fits_memory
 from ..technology.presets import Technology
 from ..workload.requests import Asked
-from ..workload.transformer import Workload
+from ..workload.transformer import Training, Workload
 
 
 @jax.jit
@@ -74,7 +74,14 @@ def evaluate(
 
 
 def band_s(system: System, workload: Workload, plan: Plan, c: Calibration) -> tuple[float, float]:
-    """Step time with every number of a calibration at its good end, and at its bad end [s]."""
+    """Step time that one in ten unseen measurements falls below, and one in ten exceeds [s].
+
+    Of a prior, whose errors nobody measured: with every number at its good end, and at its bad end.
+    """
+    measured = measured_band(c, isinstance(workload, Training))
+    if measured is not None:
+        step_s = float(evaluate(system, workload, plan, calibration=c)[1].step_s)
+        return step_s / measured[1], step_s * measured[1]
     ends = [evaluate(system, workload, plan, calibration=extreme(c.name, good))[1] for good in (True, False)]
     return float(ends[0].step_s), float(ends[1].step_s)
 

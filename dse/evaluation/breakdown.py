@@ -16,7 +16,7 @@ from ..lowering.serving_ops import serving_ops
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
 from ..lowering.training_ops import shard, training_ops
-from ..physics.calibration import Calibration, calibration_for
+from ..physics.calibration import Calibration, calibration, calibration_for, measured_band
 from ..physics.evaluate import Evaluation
 from ..physics.step import op_traffic_B, step_time
 from ..technology.node import PRECISIONS
@@ -75,9 +75,15 @@ class Finding:
     calibration: str
     """Prior or fit used."""
     fastest_s: float
-    """Step time with every number of the calibration at its good end."""
+    """Step time that one in ten unseen measurements falls below; of a prior, with every number at its good end."""
     slowest_s: float
-    """Step time with every number at its bad end."""
+    """Step time that one in ten unseen measurements exceeds; of a prior, with every number at its bad end."""
+
+    @property
+    def novelty(self) -> str:
+        """What is new about the chip and its software to the fit: nothing ("pair"), "stack", "family" or "vendor"."""
+        measured = measured_band(calibration(self.calibration), isinstance(self.workload, Training))
+        return measured[0] if measured else ""
 
     @property
     def usable_memory_B(self) -> float:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from ..core.errors import SpecError
 from ..core.pareto import is_unbeaten
+from ..lowering.plan import plan_text
 from ..optimize.search import SAME
 from ..study.metrics import ECONOMIC, METRICS, OF_WORKLOADS
 from ..study.study import Study, full_name
@@ -85,7 +86,7 @@ class Front:
         for p, values, prices in zip(self.points, self.values, self.prices, strict=True):
             numbers = dict(zip(names, np.exp(p.optimum.z[:-1]).tolist(), strict=True))
             plans = {
-                f"plan:{w}": str(space.plans[i][k])
+                f"plan:{w}": plan_text(space.plans[i][k])
                 for i, (w, k) in enumerate(zip(self.study.workloads, p.plan_index, strict=True))
             }
             priced = {f"price:{m}": float(x) for m, x in zip(self.metrics[1:], prices[1:], strict=True)}
@@ -325,7 +326,7 @@ def _change(f: Front, a: Point, b: Point) -> str:
         parts += [f"{k} {old[k]} -> {new[k]}" for k in old if old[k] != new[k]]
     for i, w in enumerate(f.study.workloads):
         if a.plan_index[i] != b.plan_index[i]:
-            parts.append(f"plan of {w}: {space.plans[i][b.plan_index[i]]}")
+            parts.append(f"plan of {w}: {plan_text(space.plans[i][b.plan_index[i]])}")
     moved = (b.optimum.z - a.optimum.z)[: len(f.rays.core.free)]
     for i in np.argsort(-np.abs(moved))[:2]:
         parts.append(f"{f.rays.core.free[i]} x{math.exp(float(moved[i])):.3g}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import pyarrow.parquet as pq
 
 from ..core.errors import SpecError
 from ..core.files import write_whole
-from ..core.origin import preset_hashes, versions
+from ..core.origin import digest, software
 from ..optimize.interior import Optimum
 from ..study.study import Study
 from .ray import Point, Rays
@@ -20,12 +19,13 @@ from .samples import batched
 
 FIELDS = [f.name for f in dataclasses.fields(Optimum)]
 STAMP = b"dse_question"
+NAMED = 16
+"""Hexadecimal digits of a part's digest in its name."""
 
 
 def fingerprint(study: Study, metrics: tuple[str, ...]) -> str:
-    """Digest of the question: any change of study, metrics or version makes other points."""
-    text = f"{versions()} {preset_hashes()} {metrics} {study}"
-    return hashlib.sha256(text.encode()).hexdigest()
+    """Digest of the question: any change of study, metrics, code, data files or versions makes other points."""
+    return digest(f"{sorted(software().items())} {metrics} {study}".encode())
 
 
 @dataclasses.dataclass
@@ -39,7 +39,7 @@ class PointStore:
 
     def parts(self) -> list[Path]:
         """Parts written so far, in order."""
-        return sorted(self.folder.glob("points-*.parquet"))
+        return sorted(self.folder.glob("points-*.parquet"), key=_number)
 
     def clear(self) -> None:
         """Forget all points."""
@@ -56,30 +56,53 @@ class PointStore:
             for p in points
         ]  # fmt: skip
         table = pa.Table.from_pylist(rows).replace_schema_metadata({STAMP: self.question.encode()})
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink)
+        content = sink.getvalue()
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"points-{len(self.parts()):05d}.parquet"
-        write_whole(path, lambda p: pq.write_table(table, p))
+        path = self.folder / f"points-{_next(self.parts()):05d}-{digest(content)[:NAMED]}.parquet"
+        write_whole(path, lambda p: p.write_bytes(content))
 
     def load(self, rays: Rays) -> int:
         """Give `rays` the points on disk; how many there were.
 
         Raises:
-            SpecError: they answer another question, or a part is damaged.
+            SpecError: they answer another question, or a part is not what was written.
         """
         n = 0
         for part in self.parts():
-            try:
-                table = pq.read_table(part)
-            except (pa.ArrowInvalid, OSError) as error:
-                raise SpecError(f"{part}: damaged ({error}); delete it and resume again") from error
+            table = _table(part)
             if (table.schema.metadata or {}).get(STAMP, b"").decode() != self.question:
-                raise SpecError(f"{part}: points of another study, metrics or version; run without --resume")
+                told = "points of another study or metrics, or of other code, data files or versions"
+                raise SpecError(f"{part}: {told}; run without --resume")
             for row in table.to_pylist():
                 optimum = batched(Optimum, *(np.asarray(row[f]) for f in FIELDS))
                 key = (row["choice"], tuple(row["caps"]), tuple(row["weights"]))
                 rays.solved[key] = rays.point(key, tuple(row["plans"]), optimum)
                 n += 1
         return n
+
+
+def _number(part: Path) -> int:
+    """Position of a part, from its name; 0 for a stray file, which then fails its check."""
+    word = part.stem.split("-")[1]
+    return int(word) if word.isdecimal() else 0
+
+
+def _next(parts: list[Path]) -> int:
+    """A number above all that are taken: one in the middle may have been deleted."""
+    return max((_number(p) for p in parts), default=-1) + 1
+
+
+def _table(part: Path) -> pa.Table:
+    """The rows of a part; SpecError where its bytes are not those that its name was given for."""
+    try:
+        content = part.read_bytes()
+    except OSError as error:
+        raise SpecError(f"{part}: cannot be read ({error.strerror})") from error
+    if not part.stem.endswith(f"-{digest(content)[:NAMED]}"):
+        raise SpecError(f"{part}: damaged, it is not what was written; delete it and resume again")
+    return pq.read_table(pa.BufferReader(content))
 
 
 def front_folder(root: Path, metrics: tuple[str, ...]) -> Path:

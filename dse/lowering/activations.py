@@ -128,8 +128,9 @@ def training_activations_B(plan: Plan, workload: Training, software: Footprint =
         A = s b (l a F_i + E_i) + replay
 
     with s b tokens of a micro batch, l layers per stage, a bytes per token and layer, F_i micro batches in flight.
-    E_i is F_0 h / t on the first stage (mask of the embedding's dropout, if any) and (4h + g V) / t on the last
-    (norm, head input, g bytes per logit of one micro batch). Full recomputation replays one layer at a time, whose
+    With full recomputation of a share of the layers, a is the mean over them. E_i is F_0 h / t on the first stage
+    (mask of the embedding's dropout, if any) and (4h + g V) / t on the last (norm, head input, g bytes per logit of
+    one micro batch). Full recomputation replays one layer at a time, whose
     tensors are the replay term (the source leaves it out); with offloading the layers' tensors wait in host memory
     and only those of the layer at work and of the one on its way are here.
 
@@ -141,6 +142,9 @@ def training_activations_B(plan: Plan, workload: Training, software: Footprint =
     # fused attention never stores scores, so keeping everything costs no more than recomputing them
     stored = "selective" if workload.fused_attention and plan.recompute == "none" else plan.recompute
     kept = layer_activation_B_per_token(model, tp, stored, workload.sequence, in_B, software)
+    if plan.recompute == "full":
+        spared = layer_activation_B_per_token(model, tp, "selective", workload.sequence, in_B, software)
+        kept = plan.recompute_frac * kept + (1.0 - plan.recompute_frac) * spared
     mask = model.hidden / tp if model.dropout else 0.0
     ends = (software.logit_B * model.vocab + 2 * ACTIVATION_B * model.hidden) / tp
     per_token = {}
@@ -150,6 +154,6 @@ def training_activations_B(plan: Plan, workload: Training, software: Footprint =
         here = min(2.0, held * layers) if plan.offload else held * layers
         per_token[stage] = here * kept + held * mask * first + ends * last
     replay = 0.0
-    if plan.recompute == "full":
+    if plan.recompute == "full" and plan.recompute_frac > 0:
         replay = layer_activation_B_per_token(model, tp, "selective", workload.sequence, in_B, software)
     return tokens * (max(per_token.values()) + replay)

@@ -153,13 +153,14 @@ def all_reduce(g: Group, volume_B: float, ref: Reference) -> Traffic:
 
         direct, through a switch:  one-shot (n - 1) V, 1 exchange;  two-shot 2 (n-1)/n V, 2 exchanges
         library:  ring 2 (n-1)/n V, 1 start and two rings of hops
-        reduction in the switch:  V, 2 starts, 2 hops (all ranks wait for each other before and after)
+        reduction in the switch:  (1 + 1/n) V, 2 starts, 2 hops (all ranks wait for each other before and after): each
+            rank answers the reads of all slices and writes its own to all
         torus:  recursive doubling V log2 n, 1 start, log2 n hops;  mesh (n - 1) V, 1 start, half a ring of hops
 
     Each kind has its own latency, since a kernel that writes to all peers costs a third of a library's collective.
 
-    Source: [thakur2005] section 4; [aws2026nki] mesh, RDH and ring algorithms of Trainium; the latencies are fitted to
-        measured collectives.
+    Source: [thakur2005] section 4; [aws2026nki] mesh, RDH and ring algorithms of Trainium; [klenk2020] section IV for
+        reductions in switches; the latencies are fitted to measured collectives.
 
     Args:
         g: ranks.
@@ -174,7 +175,7 @@ def all_reduce(g: Group, volume_B: float, ref: Reference) -> Traffic:
         return Traffic()
     candidates = [_in_domain(g, volume_B, 2 * (n - 1) / n, 2 * g.ring_hops, 1.0)]
     if g.reduces_in_network:
-        candidates.append(_in_domain(g, volume_B, 1.0, 2.0, 2.0))
+        candidates.append(_in_domain(g, volume_B, 1.0 + 1.0 / n, 2.0, 2.0))
     if not g.switched:
         doubling = _in_domain(g, volume_B, math.log2(n), math.ceil(math.log2(n)), 1.0)
         candidates += [doubling, _in_domain(g, volume_B, n - 1, g.ring_hops / 2, 1.0)]
@@ -217,8 +218,16 @@ def send(volume_B: float, inside: bool) -> Traffic:
 def spread(fabric: Fabric, inner: int, size: int) -> tuple[Group, int]:
     """The ranks of a group that follow `inner` innermost ones: those inside one domain, and how many domains they span.
 
-    As many as divide both the group and what `inner` leaves of the domain stay inside.
+    On a torus as many as divide both the group and what `inner` leaves of the domain stay inside. Behind a switch any
+    chips are as near as any others, so schedulers leave a few idle rather than split a group: as many as divide the
+    group and fit, such as 64 of 72.
+
+    Assumes: a scheduler that may leave chips of a domain idle, as those of 72-GPU racks do for groups of 64.
     """
+    if fabric.kind == "switched":
+        room = max(fabric.n_chips // inner, 1)
+        inside = max(d for d in range(1, min(room, size) + 1) if size % d == 0)
+        return group(fabric, inner, inside), size // inside
     room = max(fabric.n_chips // inner, 1) if fabric.n_chips % inner == 0 else 1
     inside = max(d for d in range(1, min(room, size) + 1) if size % d == 0 and room % d == 0)
     return group(fabric, inner, inside), size // inside

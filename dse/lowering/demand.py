@@ -6,6 +6,7 @@ Lowering happens once per discrete choice, on the host. What is left is a posyno
 from __future__ import annotations
 
 import dataclasses
+import math
 from functools import cache
 from pathlib import Path
 
@@ -14,11 +15,18 @@ import numpy as np
 
 from ..core.provenance import Receipts, Sourced, load_receipts, number
 from ..hardware.system import System
-from ..workload.transformer import Model, Training, Workload, forward_FLOP_per_token, mean_context, n_dense_layers
+from ..workload.transformer import Training, Workload, forward_FLOP_per_token, mean_context, n_dense_layers
 from .activations import ACTIVATION_B
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
-from .memory import GRADIENT_B, WEIGHT_B, chip_expert_parameters, chip_parameters, memory_B
-from .plan import Plan, check_plan, layers_per_stage, n_micro_batches
+from .memory import (
+    GRADIENT_B,
+    WEIGHT_B,
+    chip_adapter_parameters,
+    chip_expert_parameters,
+    chip_parameters,
+    memory_B,
+)
+from .plan import Plan, check_plan, layers_per_stage, n_forward_runs, n_micro_batches
 from .serving import serving_demand
 from .step_demand import StepDemand, traffic_demand
 from .tiling import ArrayShape, RankOps, array_shape, op_demand, rank_ops, sram_B
@@ -35,9 +43,9 @@ def _rank(workload: Training, s: Shard, array: ArrayShape) -> tuple[RankOps, lis
     return rank_ops([p.op for p in placed], array), [p.phase for p in placed], np.asarray([p.share for p in placed])
 
 
-def _runs(phases: list[str], shares: np.ndarray, layers: float, recompute: str) -> np.ndarray:
+def _runs(phases: list[str], shares: np.ndarray, layers: float, n_forward: float) -> np.ndarray:
     """Runs of each operator per micro batch: full recomputation runs the forward pass twice, the head runs once."""
-    times = {"forward": 2.0 if recompute == "full" else 1.0, "backward": 1.0}
+    times = {"forward": n_forward, "backward": 1.0}
     return np.asarray([1.0 if p == "head" else layers * times[p] for p in phases]) * shares
 
 
@@ -58,7 +66,7 @@ def _tensor_traffic(workload: Training, plan: Plan, system: System, layers: floa
     """
     model, fabric = workload.model, system.fabric
     tokens = plan.micro_batch * workload.sequence / plan.cp
-    forward = 2.0 if plan.recompute == "full" else 1.0
+    forward = n_forward_runs(plan)
     volume = tokens * model.hidden * ACTIVATION_B
     if plan.sequence_parallel:
         once = across_gather(*spread(fabric, 1, plan.tp), volume, ref).times(4.0 * (forward + 1.0))
@@ -82,7 +90,7 @@ def _context_traffic(workload: Training, plan: Plan, system: System, layers: flo
     model = workload.model
     width = 2 * max(model.n_kv_heads / plan.tp, 1.0) * model.head_dim
     volume = plan.micro_batch * workload.sequence * width * ACTIVATION_B
-    forward = 2.0 if plan.recompute == "full" else 1.0
+    forward = n_forward_runs(plan)
     return across_gather(*spread(system.fabric, plan.tp, plan.cp), volume, ref).times(layers * (forward + 2.0))
 
 
@@ -123,25 +131,35 @@ def n_host_calls(runs: np.ndarray, ops: RankOps, layers: float, plan: Plan) -> f
     return number(facts, "n_kernels_per_operator") * (float(runs @ ops.columns[-1]) + collectives * layers)
 
 
-def _data_traffic(plan: Plan, model: Model, system: System, ref: Reference) -> tuple[Traffic, Traffic, float]:
+def _data_traffic(workload: Training, plan: Plan, system: System, ref: Reference) -> tuple[Traffic, Traffic, float]:
     """Traffic per micro batch and per step over replicas, and weights whose optimizer states a chip holds.
 
     Experts have 1/ep of the replicas. ZeRO-0 all-reduces gradients in fp32; stages 1 and 2 scatter them and gather
-    bf16 weights; stage 3 gathers weights forward and backward and scatters gradients, every micro batch.
+    bf16 weights; stage 3 gathers weights forward and backward and scatters gradients, every micro batch. Frozen
+    weights have no gradients: those of adapters are all-reduced, and stage 3 still gathers weights. Copies of sharded
+    states add up their shards of the gradients once a step.
 
-    Source: [rajbhandari2020zero] section 7.
+    Source: [rajbhandari2020zero] section 7; [zhao2023fsdp] section 3.2.2 for hybrid sharding; [hu2022lora] section 4.2
+    for what adapters save.
     """
+    model = workload.model
+    if workload.adapter_rank:
+        return _adapter_traffic(workload, plan, system, ref)
     whole = dataclasses.replace(plan, zero=0)
     n_all = chip_parameters(whole, model)
     n_expert = chip_expert_parameters(plan, model)
     per_micro, per_step, held = Traffic(), Traffic(), 0.0
     replicas = plan.dp * plan.cp
     for n, ranks, inner in ((n_all - n_expert, replicas, plan.tp), (n_expert, replicas // plan.ep, plan.tp * plan.ep)):
-        where = spread(system.fabric, inner, ranks)
-        held += n / ranks if plan.zero >= 1 else n
+        n_copies = math.gcd(plan.n_copies, ranks) if plan.zero else 1
+        shards = ranks // n_copies
+        where = spread(system.fabric, inner, shards)
+        held += n / shards if plan.zero >= 1 else n
         if plan.zero == 0:
             per_step += across_all_reduce(*where, n * GRADIENT_B, ref)
             continue
+        between = spread(system.fabric, inner * shards, n_copies)
+        per_step += across_all_reduce(*between, n / shards * GRADIENT_B, ref)
         scatter = across_gather(*where, n * GRADIENT_B, ref)
         gather = across_gather(*where, n * WEIGHT_B, ref)
         if plan.zero >= 3:
@@ -149,6 +167,15 @@ def _data_traffic(plan: Plan, model: Model, system: System, ref: Reference) -> t
         else:
             per_step += scatter + gather
     return per_micro, per_step, held
+
+
+def _adapter_traffic(workload: Training, plan: Plan, system: System, ref: Reference) -> tuple[Traffic, Traffic, float]:
+    """As `_data_traffic`, with frozen weights."""
+    n, ranks = chip_adapter_parameters(plan, workload), plan.dp * plan.cp
+    where = spread(system.fabric, plan.tp, ranks)
+    whole = chip_parameters(dataclasses.replace(plan, zero=0), workload.model)
+    gathers = across_gather(*where, whole * WEIGHT_B, ref).times(2.0) if plan.zero >= 3 else Traffic()
+    return gathers, across_all_reduce(*where, n * GRADIENT_B, ref), n
 
 
 BUBBLE = {"1f1b": 1.0, "zb": 1.0 / 3.0}
@@ -171,9 +198,9 @@ def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShap
     model = workload.model
     layers = float(layers_per_stage(plan, model))
     ops, phases, shares = _rank(workload, shard(plan), array)
-    runs = _runs(phases, shares, layers, plan.recompute)
+    runs = _runs(phases, shares, layers, n_forward_runs(plan))
     macs = runs @ ops.macs
-    per_micro, per_step, held = _data_traffic(plan, model, system, ref)
+    per_micro, per_step, held = _data_traffic(workload, plan, system, ref)
     step_tokens = workload.global_batch * workload.sequence
     contexts = [mean_context(model, workload.sequence, windowed) for windowed in (False, True)]
     return StepDemand(

@@ -7,6 +7,7 @@ headroom.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from ..workload.storage import stored_B
 from ..workload.transformer import (
@@ -91,23 +92,37 @@ def chip_expert_parameters(plan: Plan, model: Model) -> float:
     return layers_per_stage(plan, model) * moe * expert_parameters(model) / (plan.tp * plan.ep)
 
 
+def chip_adapter_parameters(plan: Plan, workload: Training) -> float:
+    """Weights of the low-rank adapters of attention on a chip: r (inputs + outputs) of each linear layer.
+
+    Source: [hu2022lora] section 4.2.
+    """
+    model, r = workload.model, workload.adapter_rank
+    wide = model.n_heads * model.head_dim / plan.tp
+    cached = 2 * n_kv_heads(model, plan.tp) * model.head_dim
+    return layers_per_stage(plan, model) * r * (2 * model.hidden + 2 * wide + cached)
+
+
 def _training_memory(plan: Plan, workload: Training, footprint: Footprint) -> Memory:
     """2 + 4 + 12 bytes per weight, and the activations.
 
-    Optimizer states and gradients are sharded over replicas from ZeRO stage 1 and 2 on. At stage 3 the shards of the
-    weights are the fp32 masters among the optimizer's 12 bytes; the products read 16-bit copies of the layer in use
-    and of the one fetched ahead.
+    Optimizer states and gradients are sharded over the replicas of a copy from ZeRO stage 1 and 2 on. At stage 3 the
+    shards of the weights are the fp32 masters among the optimizer's 12 bytes; the products read 16-bit copies of the
+    layer in use and of the one fetched ahead.
 
     Source: [rajbhandari2020zero] sections 3.1 and 5; [zhao2023fsdp] section 4.4 for stage 3.
     """
     n = chip_parameters(plan, workload.model)
     experts = chip_expert_parameters(plan, workload.model)
-    replicas = plan.dp * plan.cp
+    replicas = plan.dp * plan.cp // (math.gcd(plan.n_copies, plan.dp * plan.cp) if plan.zero else 1)
     sharded = (n - experts) / replicas + experts * plan.ep / replicas
     gradients, states = (sharded if plan.zero >= stage else n for stage in (2, 1))
     whole = 2 * n / layers_per_stage(plan, workload.model) if plan.zero >= 3 else n
     buckets = footprint.bucket_B * n if replicas > 1 else 0.0
     activations = training_activations_B(plan, workload, footprint)
+    if workload.adapter_rank:
+        gradients = states = chip_adapter_parameters(plan, workload)
+        whole, buckets = n / replicas + whole if plan.zero >= 3 else n, 0.0
     return Memory(WEIGHT_B * whole, GRADIENT_B * gradients + buckets, OPTIMIZER_B * states, activations, 0.0)
 
 

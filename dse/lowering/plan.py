@@ -65,6 +65,11 @@ class Plan:
     """One of `SCHEDULES`."""
     offload: bool = False
     """Whether what layers keep for the backward pass waits in host memory; its traffic is taken as hidden."""
+    recompute_frac: float = 1.0
+    """Share of a stage's layers that full recomputation repeats: software may spare the layers that fit."""
+    n_copies: int = 1
+    """Copies of sharded states: with more than one, each is sharded over neighbours (a slice or a node) and gradients
+    are summed between copies (hybrid sharding)."""
 
     def __str__(self) -> str:
         """As `parse_plan` reads it."""
@@ -137,6 +142,14 @@ def plan_text(plan: Plan) -> str:
 def layers_per_stage(plan: Plan, model: Model) -> int:
     """Layers of the heaviest stage: ceil(n_layers / pp), so that a pipeline need not divide the model."""
     return -(-model.n_layers // plan.pp)
+
+
+def n_forward_runs(plan: Plan) -> float:
+    """Times that the forward pass of a layer runs per micro batch, averaged over layers: full recomputation repeats it.
+
+    Source: [korthikanti2022] section 5.
+    """
+    return 1.0 + plan.recompute_frac if plan.recompute == "full" else 1.0
 
 
 def n_micro_batches(plan: Plan, training: Training) -> int:

@@ -95,6 +95,23 @@ def _attention_linears(model: Model, tp: int, tokens: float) -> list[Linear]:
     ]
 
 
+def adapters(workload: Training, s: Shard, tokens: float) -> list[Linear]:
+    """The low-rank adapters beside the linear layers of attention.
+
+    Source: [hu2022lora] section 4.1: W x becomes W x + B A x, A of `adapter_rank` rows.
+    """
+    r = float(workload.adapter_rank)
+    if not r:
+        return []
+    beside = _attention_linears(workload.model, s.tp, tokens)
+    down = [dataclasses.replace(x, name=f"{ADAPTER}{x.name} down", outputs=r) for x in beside]
+    return [*down, *(dataclasses.replace(x, name=f"{ADAPTER}{x.name} up", inputs=r) for x in beside)]
+
+
+ADAPTER = "adapter "
+"""How names of an adapter's products begin."""
+
+
 def _mlp_linears(model: Model, ffn: float, up: Linear) -> list[Linear]:
     """An MLP of inner width `ffn` on one rank; names, tokens, kind, count and share as in `up`."""
     wide = ffn * (model.n_mlp_matrices - 1)
@@ -199,17 +216,22 @@ def _named(p: Placed) -> Placed:
 def training_ops(workload: Training, s: Shard) -> list[Placed]:
     """Operators of a block forward and backward and of the head, for one micro batch on one rank.
 
-    Backward of a linear layer is two products of the same size (input and weight gradients).
+    Backward of a linear layer is two products of the same size (input and weight gradients); frozen weights need no
+    gradient of their own, but their adapters do.
 
-    Source: [korthikanti2022] section 4 for tensor and sequence parallelism and for what is recomputed.
+    Source: [korthikanti2022] section 4 for tensor and sequence parallelism and for what is recomputed; [hu2022lora]
+    section 4 for adapters.
     """
     model = workload.model
     tokens = float(s.micro_batch * workload.sequence) / s.cp
     precision = workload.precision
     placed: list[Placed] = []
-    for x in block_linears(model, s, tokens):
+    frozen = workload.adapter_rank > 0
+    for x in [*block_linears(model, s, tokens), *adapters(workload, s, tokens)]:
         t, k, n = x.tokens, x.inputs, x.outputs
         shapes = {"": (t, k, n), " dgrad": (t, n, k), " wgrad": (k, t, n)}
+        if frozen and not x.name.startswith(ADAPTER):
+            del shapes[" wgrad"]
         for suffix, (m, inputs, outputs) in shapes.items():
             op = linear(x.name + suffix, m, inputs, outputs, precision, BF16_B, x.count, x.kind)
             placed.append(Placed(op, "backward" if suffix else "forward", x.share))
@@ -222,7 +244,8 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
     head = [
         linear("head", predicted, model.hidden, vocab, "bf16"),
         linear("head dgrad", predicted, vocab, model.hidden, "bf16"),
-        linear("head wgrad", model.hidden, predicted, vocab, "bf16"),
         elementwise("loss", predicted * vocab, passes()["loss"], moved=4.0),
     ]
+    if not frozen:
+        head.append(linear("head wgrad", model.hidden, predicted, vocab, "bf16"))
     return [*placed, *(Placed(op, "head") for op in head)]

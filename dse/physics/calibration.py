@@ -1,29 +1,31 @@
 """Achievable fractions and overheads of a chip family and its software: at most a dozen numbers, never literals.
 
-Uncalibrated families inherit a *named* prior, and every report says so.
+What nobody measured takes what its kin were measured at, around a *named* prior; every report says on what it rests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
 from functools import cache
 from pathlib import Path
 
 import equinox as eqx
 
 from ..core.errors import UnknownNameError
-from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, worst_first
+from ..core.provenance import Receipts, Sourced, load_receipts, number, worst_first
 from ..core.types import Scalar, as_float
+from ..hardware.presets import chip_names
 from ..lowering.collective import Reference
 from ..workload.transformer import Training
+from .pooled import ALONE, STEPS, Kin, band, effects, receipts
 
 _DATA = Path(__file__).parent / "data"
 
 
 @cache
-def _all() -> dict[str, Receipts]:
-    """Priors and fits."""
-    return {**load_receipts(_DATA / "priors.toml"), **load_receipts(_DATA / "fits.toml")}
+def _priors() -> dict[str, Receipts]:
+    """Named priors of vendors."""
+    return load_receipts(_DATA / "priors.toml")
 
 
 class Calibration(eqx.Module):
@@ -74,29 +76,56 @@ class Calibration(eqx.Module):
 
 
 def calibration_names() -> list[str]:
-    """Names of all priors and fits."""
-    return list(_all())
+    """Names of all priors, and of the fits of all chips and of all stacks that were measured on one."""
+    usual = [fit_name(c, usual_stack(c, serves)) for c in chip_names() for serves in (False, True)]
+    measured = [f"{FIT}{c}-{s}" for pool in effects().values() for c, s in pool["measured"]]
+    return [*_priors(), *dict.fromkeys([*measured, *usual])]
+
+
+FIT = "fit-"
+"""How names of fits begin: `fit-CHIP-STACK`."""
+
+
+def fit_name(chip_name: str, stack: str) -> str:
+    """Name of the pooled calibration of a chip and a software stack."""
+    return f"{FIT}{chip_name}-{stack}"
+
+
+@cache
+def _facts(name: str) -> Receipts:
+    """Receipts of a prior or fit.
+
+    Raises:
+        UnknownNameError: neither; offers near matches.
+    """
+    chip_name, _, stack = name.removeprefix(FIT).rpartition("-")
+    if not name.startswith(FIT) or stack not in STACKS or not chip_name:
+        if name not in _priors():
+            raise UnknownNameError("calibration", name, calibration_names())
+        return _priors()[name]
+    kin = kin_of(chip_name, stack)
+    return receipts(effects()[ALONE if stack == KERNELS else STEPS], kin, _priors()[kin.vendor])
 
 
 @cache
 def calibration(name: str) -> Calibration:
-    """The calibration called `name`.
+    """The calibration called `name`: a prior, or `fit-CHIP-STACK` for any chip or family and any known stack.
 
     Raises:
         UnknownNameError: no such calibration; offers near matches.
     """
-    facts = pick(_all(), "calibration", name)
+    facts = _facts(name)
     values = {f: number(facts, f) for f in Calibration.__dataclass_fields__ if f != "name"}
     return Calibration(name=name, **values)
 
 
 def calibration_receipts(name: str) -> list[Sourced]:
     """Receipts of a calibration, guesses first."""
-    return worst_first(list(pick(_all(), "calibration", name).values()))
+    return worst_first(list(_facts(name).values()))
 
 
 FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("ampere", ("a100",)),
+    ("ampere", ("a100", "a800")),
     ("hopper", ("h100", "h200", "h800", "h20", "gh200")),
     ("blackwell", ("b200", "gb200", "b300", "gb300")),
     ("cdna", ("mi",)),
@@ -106,67 +135,96 @@ FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 """Family and the prefixes of its chips' names: chips that share a core design and a compiler generation."""
 
-USUAL = "megatron"
-"""Stack whose fit serves a stack without measurements on the same family."""
-
 
 def family(chip_name: str) -> str:
     """Family of a chip; a chip of no family is its own."""
     return next((f for f, prefixes in FAMILIES if chip_name.startswith(prefixes)), chip_name)
 
 
+def kin_of(chip_name: str, stack: str) -> Kin:
+    """What a chip, or a family named as one, and a software stack have in common with others."""
+    prefixes = dict(FAMILIES).get(chip_name)
+    if prefixes:
+        return Kin(chip_name, chip_name, prior_name(prefixes[0]), stack)
+    return Kin(chip_name, family(chip_name), prior_name(chip_name), stack)
+
+
 SERVING = ("vllm", "neuronx", "trtllm", "fastertransformer", "sglang", "deepspeed", "jetstream")
-"""Stacks that serve models, the usual ones first; they never time a training step, nor the others a request."""
-
-
-def serving_name(names: Iterable[str], chip_name: str, stack: str) -> str | None:
-    """Which of the fits `names` serves a chip and stack: their own, the family's usual stack, any of it, or None.
-
-    A chip's own numbers on the stack come before its family's. Stacks that train and stacks that serve do not stand in
-    for each other.
-    """
-    start, serves = f"fit-{family(chip_name)}-", stack in SERVING
-    mine = sorted(n for n in names if n.startswith(start) and (n.removeprefix(start) in SERVING) == serves)
-    mine = [n for n in mine if not n.endswith(f"-{KERNELS}")]
-    usual = [start + s for s in (SERVING if serves else (USUAL,))]
-    for name in (f"{start}{stack}-{chip_name}", start + stack, *usual, *mine):
-        if name in names:
-            return name
-    return None
-
-
+"""Stacks that serve models; they never time a training step, nor the others a request."""
+TRAINING = ("megatron", "nanotron", "fsdp", "xla", "neuron")
+"""Stacks that train models."""
 KERNELS = "kernels"
 """Stack of single operators and collectives, timed alone; it never serves whole steps unless asked for."""
+STACKS = (*TRAINING, *SERVING, KERNELS)
+"""All stacks."""
+
+USUAL = {"prior-neuron": ("neuron", "neuronx"), "prior-tpu": ("xla", "jetstream")}
+"""Stacks that usually train and serve on chips of a vendor; Megatron and vLLM elsewhere."""
 
 
-def default_calibration(chip_name: str, stack: str = USUAL) -> Calibration:
-    """The fit that serves a chip and software stack, or the named prior of the chip's family if nothing is fitted."""
-    fitted = serving_name(set(calibration_names()), chip_name, stack)
-    return calibration(fitted) if fitted else prior_calibration(chip_name)
+def usual_stack(chip_name: str, serves: bool) -> str:
+    """The stack that usually serves models on a chip, or trains them."""
+    return USUAL.get(prior_name(chip_name), (TRAINING[0], SERVING[0]))[serves]
+
+
+def default_calibration(chip_name: str, stack: str = "") -> Calibration:
+    """The pooled calibration of a chip and software stack; by default of the stack that usually trains on the chip.
+
+    Args:
+        chip_name: preset, or a name that begins as one.
+        stack: one of `STACKS`.
+
+    Raises:
+        UnknownNameError: a chip of no known vendor.
+    """
+    return calibration(fit_name(chip_name, stack or usual_stack(chip_name, serves=False)))
 
 
 def calibration_for(chip_name: str, workload: object) -> Calibration:
-    """The one rule: a chip that trains takes the usual training stack, a chip that serves the usual serving stack.
+    """The one rule: a chip that trains takes its usual training stack, a chip that serves its usual serving stack.
 
     Prefill, decode and a model in service all serve.
 
     What a user names, or a measurement says it ran on, takes precedence and is no matter of this rule.
     """
-    return default_calibration(chip_name, USUAL if isinstance(workload, Training) else SERVING[0])
+    return default_calibration(chip_name, usual_stack(chip_name, serves=not isinstance(workload, Training)))
+
+
+def measured_band(c: Calibration, trains: bool) -> tuple[str, float] | None:
+    """What is new about the chip and stack of a fit, and the factor either way that holds 80 % of unseen measurements.
+
+    Args:
+        c: the calibration; a prior has no such band, and None is returned.
+        trains: whether it serves a training step rather than a request.
+    """
+    chip_name, _, stack = c.name.removeprefix(FIT).rpartition("-")
+    if not c.name.startswith(FIT):
+        return None
+    novelty, width = band("training" if trains else "inference", kin_of(chip_name, stack))
+    return novelty, math.exp(width)
 
 
 def prior_calibration(chip_name: str) -> Calibration:
-    """The named prior of a chip's family; there is no fallback for a family without one."""
+    """The named prior of a chip's vendor; there is no fallback for a vendor without one."""
+    return calibration(prior_name(chip_name))
+
+
+def prior_name(chip_name: str) -> str:
+    """Name of the prior of a chip's vendor.
+
+    Raises:
+        UnknownNameError: a chip of no known vendor.
+    """
     for prefix, prior in {
         "trainium": "prior-neuron", "inferentia": "prior-neuron", "tpu": "prior-tpu",
-        "a100": "prior-cuda", "h100": "prior-cuda", "b200": "prior-cuda",
+        "a100": "prior-cuda", "a800": "prior-cuda", "h100": "prior-cuda", "b200": "prior-cuda",
         "h200": "prior-cuda", "h800": "prior-cuda", "h20": "prior-cuda", "gh200": "prior-cuda",
         "gb200": "prior-cuda", "gb300": "prior-cuda", "b300": "prior-cuda",
         "mi": "prior-rocm", "gaudi": "prior-gaudi", "maia": "prior-guess", "mtia": "prior-guess",
     }.items():  # fmt: skip
         if chip_name.startswith(prefix):
-            return calibration(prior)
-    raise UnknownNameError("calibration for chip", chip_name, calibration_names())
+            return prior
+    raise UnknownNameError("calibration for chip", chip_name, list(_priors()))
 
 
 def reference_speeds(calibration_: Calibration, up_Bps: float, out_Bps: float) -> Reference:
@@ -191,7 +249,7 @@ BETTER_LOW = (
 
 def extreme(name: str, good: bool) -> Calibration:
     """The calibration `name` with every number at the good or bad end of its receipt's range."""
-    facts = pick(_all(), "calibration", name)
+    facts = _facts(name)
     ends = {}
     for field in Calibration.__dataclass_fields__:
         if field != "name":

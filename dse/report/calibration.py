@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from ..calibrate.families import fits_toml, numbers
+from ..calibrate.families import effects_text, numbers
 from ..calibrate.fit import Fit
 from ..core.errors import SpecError
 from ..core.text import digits, label, percent, quantity_text
@@ -20,27 +20,33 @@ def calibration_json(fits: dict[str, Fit]) -> dict[str, Any]:
     """All fits for machines, canonical units."""
     return {
         "fits": [
-            {"name": name, "measurements": f.n_cases, "loss": f.loss, "numbers": numbers(f)}
+            {
+                "name": name,
+                "measurements": f.n_measurements,
+                "models": f.n_models,
+                "sources": f.n_sources,
+                "numbers": numbers(f),
+            }
             for name, f in sorted(fits.items())
         ]
     }
 
 
 def calibration_view(fits: dict[str, Fit]) -> RenderableType:
-    """One table per family and stack; what the measurements do not set is dim."""
+    """One table per chip and stack; what the measurements do not set is dim."""
     return Group(*(part for name, f in sorted(fits.items()) for part in (_fit_table(name, f), "")))
 
 
 def _fit_table(name: str, f: Fit) -> Table:
     t = table(
         "number", "prior", "fit", "standard deviation", "of the prior", "set by",
-        title=f"{name}: {f.n_cases:,} measurements, loss {digits(f.loss)}",
+        title=f"{name}: {f.n_measurements:,} measurements, {f.n_models} models, {f.n_sources} sources",
     )  # fmt: skip
     for row in numbers(f):
         word = row["name"]
-        prior = "-" if row["prior"] is None else quantity_text(word, row["prior"])
-        spread = "chosen" if row["deviation"] is None else _deviation_text(word, row["deviation_in_unit"])
-        ratio = "-" if row["deviation"] is None else percent(row["deviation"] / row["prior_deviation"])
+        prior = quantity_text(word, row["prior"])
+        spread = _deviation_text(word, row["deviation_in_unit"])
+        ratio = percent(row["deviation"] / row["prior_deviation"])
         by = "data" if row["determined"] else "prior"
         style = "none" if row["determined"] else "dim"
         t.add_row(label(word), prior, quantity_text(word, row["fit"]), spread, ratio, by, style=style)
@@ -52,10 +58,10 @@ def _deviation_text(name: str, deviation: float) -> str:
     return f"{digits(100 * deviation, 2)} points" if name.endswith("_frac") else quantity_text(name, deviation, 2)
 
 
-def write_calibration(fits: dict[str, Fit], folder: Path) -> None:
-    """Write `fits.toml`, the data file that ships, and `fits.json` into `folder`."""
+def write_calibration(effects: dict[str, Any], fits: dict[str, Fit], folder: Path) -> None:
+    """Write `effects.json`, the data file that ships, and `fits.json`, the calibrations it means, into `folder`."""
     try:
-        (folder / "fits.toml").write_text(fits_toml(fits), encoding="utf-8")
+        (folder / "effects.json").write_text(effects_text(effects), encoding="utf-8")
     except OSError as error:
         raise SpecError(f"{folder}: cannot be written ({error.strerror})") from error
     write_json(folder / "fits.json", calibration_json(fits))

@@ -251,7 +251,7 @@ def guesses_text(s: Solution) -> Text:
     low, high = sorted(s.delivered_range)
     fit = (
         f" Step times are uncalibrated ({', '.join(priors)}): over its ranges {times(low, 2)} to {times(high, 2)}."
-        if priors
+        if priors and math.isfinite(low)
         else ""
     )
     return Text(f"Leans on {len(found)} guesses among {len(basis)} facts, widest first: {few}.{fit}", style="yellow")

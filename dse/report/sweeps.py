@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from .terminal import duration
 
 if TYPE_CHECKING:
     from ..sweep.estimate import Estimate
-    from ..sweep.store import Store
+    from ..sweep.store import Failure, Store
 
 SHOWN_ROWS = 50
 """Rows of an answer that a terminal shows; `--json` gives them all."""
@@ -42,9 +43,9 @@ def estimate_view(name: str, e: Estimate) -> RenderableType:
     return Group(rows, f"{name}: nothing was written; extrapolated from {e.probed:,} points.")
 
 
-def summary(store: Store) -> dict[str, Any]:
-    """What is in a results folder now, as plain data."""
-    found = reasons(store.folder)
+def summary(store: Store, given_up: tuple[Failure, ...] = ()) -> dict[str, Any]:
+    """What is in a results folder now, and which shards a run gave up, as plain data."""
+    found = reasons(store.folder) if store.present() or store.merged.exists() else {}
     rows = sum(found.values())
     return {
         "sweep": store.sweep.name,
@@ -53,24 +54,49 @@ def summary(store: Store) -> dict[str, Any]:
         "rows": rows,
         "failed": rows - found.pop("", 0),
         "reasons": found,
+        "given_up": [dataclasses.asdict(f) for f in given_up],
     }
 
 
 def summary_view(found: dict[str, Any]) -> RenderableType:
     """`summary` for the terminal."""
     lines: list[RenderableType] = [Text(f"{found['rows']:,} rows, {found['failed']:,} without an answer")]
-    if found["reasons"]:
-        why = table("why", "rows")
-        for reason, count in list(found["reasons"].items())[:SHOWN_REASONS]:
-            why.add_row(escape(reason), f"{count:,}")
-        if len(found["reasons"]) > SHOWN_REASONS:
-            why.add_row(f"{len(found['reasons']) - SHOWN_REASONS} other reasons", "")
-        why.columns[0].no_wrap = False
-        lines.append(why)
+    lines += _whys(found["reasons"], found["given_up"])
     folder = found["folder"]
     told = f"Written to {folder}/\nAsk with: dse query 'select * from results limit 5' {folder}"
     lines.append(Text(told, no_wrap=True, overflow="ignore"))
     return Group(*lines)
+
+
+def _whys(reasons: dict[str, int], given_up: list[dict[str, Any]]) -> list[RenderableType]:
+    """Tables of why rows have no answer and why shards were given up; none where there is nothing to say."""
+    made: list[RenderableType] = []
+    failures = {f"shard {f['shard']}": f["reason"] for f in given_up}
+    for heads, rows in (
+        (("why", "rows"), [(r, f"{n:,}") for r, n in reasons.items()]),
+        (("given up", "why"), list(failures.items())),
+    ):
+        if rows:
+            shown = table(*heads)
+            for row in rows[:SHOWN_REASONS]:
+                shown.add_row(*(escape(cell) for cell in row))
+            if len(rows) > SHOWN_REASONS:
+                shown.add_row(f"{len(rows) - SHOWN_REASONS} others", "")
+            for column in shown.columns:
+                column.no_wrap = False
+            made.append(shown)
+    return made
+
+
+def status_view(found: dict[str, Any]) -> RenderableType:
+    """`sweep.folder.status` for the terminal."""
+    rows = table("", "")
+    rows.show_header = False
+    for label in ("points", "rows", "failed", "shards", "whole", "missing", "damaged", "foreign"):
+        rows.add_row(label, f"{found[label]:,}")
+    said = "finished" if found["finished"] else "not finished: go on with dse sweep SPEC.toml --resume"
+    head = Text(f"{found['sweep']} in {found['folder']}: {said}", no_wrap=True, overflow="ignore")
+    return Group(head, rows, *_whys(found["reasons"], found["given_up"]))
 
 
 def answer_view(answer: pd.DataFrame, folder: str | Path) -> RenderableType:

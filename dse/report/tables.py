@@ -167,9 +167,20 @@ def peak_text(f: Finding) -> str:
 
 
 def band_text(f: Finding) -> str:
-    """The error band: what the ranges of the calibration allow."""
-    what = "uncalibrated" if f.calibration.startswith("prior-") else "calibrated"
-    return f"{span('step_s', f.fastest_s, f.slowest_s)}; {what}: {f.calibration} with all numbers at good or bad ends"
+    """The error band and where it comes from."""
+    ends = span("step_s", f.fastest_s, f.slowest_s)
+    if f.calibration.startswith("prior-"):
+        return f"{ends}; uncalibrated: {f.calibration} with all numbers at good or bad ends"
+    return f"{ends} holds 80 % of unseen measurements; {f.calibration}: {NEW[f.novelty]}"
+
+
+NEW = {
+    "pair": "this chip's family was measured with this software",
+    "stack": "this software is new to the chip's family",
+    "family": "an unseen generation",
+    "vendor": "an unseen vendor",
+}
+"""What is new about a chip and its software, in words."""
 
 
 def breakdown_table(f: Finding) -> Table:

@@ -42,18 +42,25 @@ BASELINES = {
     True: "(weights + KV cache)/bandwidth/u + c, prompts by FLOP, two constants per chip and metric",
 }
 """The simple model beside ours: of steps, and of rows split by metric."""
-HEADINGS = ("points", "modelled", "median error", "90th percentile", "bias", "baseline")
+HOW = {
+    "": "in sample: the shipped calibrations saw the shipped rows",
+    "source": "out of sample: every source predicted by fits that never saw it",
+    "generation": "out of sample: every generation predicted by fits that never saw it nor later ones",
+}
+"""What a score says, by what was left out."""
+BASELINE_HOW = {False: "fitted to these very rows", True: "fitted to the rows of other sources"}
+HEADINGS = ("points", "modelled", "median error", "90th percentile", "bias", "in 80 % band", "baseline")
 
 
 def validation_view(v: Validation) -> RenderableType:
     """Scores by source and chip, the worst rows, and what has no prediction, on one screen."""
-    how = "every source predicted by fits that never saw it" if v.held_out else "default calibrations"
+    how = HOW[v.held_out] if v.is_shipped or v.held_out else "your rows, predicted by the shipped calibrations"
     is_split = "what" in v.scores.predictions
     parts: list[RenderableType] = [
         Text(f"{v.kind} measurements of {v.data.name}: {how}", style="bold"),
         Text(
             "errors are |predicted/measured - 1|; bias is the median signed error; "
-            f"the baseline is {BASELINES[is_split]}",
+            f"the baseline is {BASELINES[is_split]}, {BASELINE_HOW[bool(v.held_out)]}",
             style="dim",
         ),
         "",
@@ -85,7 +92,7 @@ def _scores_table(v: Validation, column: str) -> RenderableType:
 def _cells(row: dict[Any, Any]) -> list[str]:
     counts = [f"{row[n]:,}" for n in ("points", "modelled")]
     errors = [_error(row[n]) for n in ("median_abs_err", "p90_abs_err")]
-    return [*counts, *errors, _error(row["bias"], "+"), _error(row["baseline_median_abs_err"])]
+    return [*counts, *errors, _error(row["bias"], "+"), _error(row["coverage"]), _error(row["baseline_median_abs_err"])]
 
 
 def _error(value: float, sign: str = "") -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pydantic
 
 from ..core.errors import DseError, SpecError
 from ..core.fields import Seconds, complaints
+from ..core.files import read_toml
 from ..workload.presets import model as preset_model
 from ..workload.requests import Length, Requests
 from .curve import Curve, Promise, Serving
@@ -100,12 +100,9 @@ def load_portfolio(path: str | Path) -> Portfolio:
             or time out of range; the message names file, key and what is allowed.
     """
     path = Path(path)
+    raw = read_toml(path)
     try:
-        return _portfolio(_File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))))
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: not valid TOML: {error}") from error
+        return _portfolio(_File.model_validate(raw))
     except pydantic.ValidationError as error:
         raise SpecError(f"{path}: {complaints(error)}") from error
     except DseError as error:

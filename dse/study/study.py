@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import tomllib
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +12,7 @@ import pydantic
 
 from ..core.errors import DseError, SpecError, UnknownNameError
 from ..core.fields import BytesPerSecond, complaints
+from ..core.files import read_toml
 from ..core.free import Free
 from ..core.units import UNITS, positive
 from ..economy.presets import default_host, host, price_and_margin
@@ -26,7 +27,7 @@ from ..workload.requests import Asked
 from ..workload.transformer import Workload
 from ..workload.written import workload_of
 from .convex import ConvexCore
-from .design import FREE, Choice, pe_dims
+from .design import FREE, INTEGERS, Choice, pe_dims
 from .metrics import DELIVERED, METRICS, OF_WORKLOADS, OWNED, SERVED, Limit, chip_state
 
 
@@ -197,12 +198,7 @@ def load_study(path: str | Path) -> Study:
             wrong unit, a bound out of order; the message names file, key, value and what is allowed.
     """
     path = Path(path)
-    try:
-        raw = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: not valid TOML: {error}") from error
+    raw = read_toml(path)
     try:
         return study_from(raw, path.parent)
     except DseError as error:
@@ -227,12 +223,14 @@ def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
     if goal == SERVED and (spec.workloads or not services):
         raise SpecError("study.minimise: served_time needs a [portfolio] and no other workloads")
     limits = tuple(_limit(x, i, baseline) for i, x in enumerate(spec.limits))
+    free, choices = tuple(_free(k, lo, hi) for k, (lo, hi) in spec.free.items()), _choices(spec.choices)
+    _check_multiples(free, choices)
     return Study(
         name=spec.study.name,
         baseline=baseline,
         workloads=workloads,
-        free=tuple(_free(k, lo, hi) for k, (lo, hi) in spec.free.items()),
-        choices=_choices(spec.choices),
+        free=free,
+        choices=choices,
         limits=limits,
         goal=goal,
         package=spec.study.package,
@@ -310,6 +308,28 @@ def _free(key: str, lower: str | float, upper: str | float) -> Free:
     name = full_name(key, tuple(FREE), "free parameter")
     unit = unit_of(name)
     return Free(name, positive(lower, unit, f"free.{key}"), positive(upper, unit, f"free.{key}"))
+
+
+def _check_multiples(free: tuple[Free, ...], choices: tuple[Choice, ...]) -> None:
+    """Counts are multiples of the dies: some choice must have one of every free count inside its bounds."""
+    dies = sorted({c.n_dies for c in choices})
+    counts = [f for f in free if f.name in INTEGERS]
+    for count in counts:
+        if not any(_has_multiple(count, n) for n in dies):
+            what = ", ".join(map(str, dies))
+            told = f"hold no multiple of choices.n_dies = {what}; widen them or allow other dies"
+            raise SpecError(f"free.{count.name}: bounds {count.lower:g} and {count.upper:g} {told}")
+    if not any(all(_has_multiple(c, n) for c in counts) for n in dies):
+        names = ", ".join(c.name for c in counts)
+        raise SpecError(f"free: no entry of choices.n_dies has multiples of itself inside the bounds of {names}")
+
+
+def _has_multiple(count: Free, n_dies: int) -> bool:
+    return math.floor(count.upper / n_dies * (1 + EDGE)) >= max(math.ceil(count.lower / n_dies * (1 - EDGE)), 1)
+
+
+EDGE = 1e-9
+"""A bound this near to a multiple is one [relative]."""
 
 
 def _choices(spec: _Choices) -> tuple[Choice, ...]:

@@ -1,36 +1,45 @@
 """The same shards on a Dask cluster: one made here, or one that is already running.
 
 The cluster has nothing to remember: a shard is done when its file is there, so a lost worker costs the shard it was
-at, and a lost scheduler or client costs a `--resume`. All workers must see the results folder and users' files.
+at, and a lost scheduler or client costs a `--resume`. All workers must see the results folder and users' files, and run
+the client's code: each says what it runs before its first shard, and one that differs is refused by name. A cluster
+made here listens on this machine alone.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
+import ipaddress
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import jax
 
-from ..core.errors import SpecError
+from ..core.errors import DseError, SpecError
+from ..core.origin import software
+from .engine import ATTEMPTS, Outcome, reason_of, run_shard
+from .spec import own_files
+from .store import Facts, Failure
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
 
     from .engine import Engine
-    from .store import Facts, Store
+    from .store import Store
 
-ATTEMPTS = 10
-"""Workers that may be lost while at the same shard before it is given up."""
+HERE = "127.0.0.1"
+"""Address that nobody outside this machine reaches."""
 SETTINGS = {
     # The nanny would set MALLOC_TRIM_THRESHOLD_, which makes programs that allocate much twice as slow.
     "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": "1"},
     "distributed.worker.multiprocessing-method": "spawn",  # forking a process that runs JAX can hang it
-    "distributed.scheduler.allowed-failures": ATTEMPTS,
+    "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
 }
 """Dask settings that must hold before a cluster starts."""
 CACHE = {
@@ -40,6 +49,8 @@ CACHE = {
 """Environment that lets workers share this process's compiled programs, and where JAX keeps the values."""
 REACH_S = 10
 """Seconds to wait for a scheduler that should be running."""
+Basis: TypeAlias = dict[str, str]
+"""What a process would answer with: code, data files and versions, and the user's own files as it sees them."""
 
 
 def dask_setup(worker: object) -> None:
@@ -47,9 +58,7 @@ def dask_setup(worker: object) -> None:
 
     Ctrl-C in a terminal reaches every process; the client's answer to it is enough.
     """
-    from . import engine
-
-    del worker, engine
+    del worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -69,7 +78,7 @@ def dask_engine(scheduler: str | None = None, workers: int | None = None) -> Ite
         raise SpecError("--engine dask needs the package distributed: pip install 'dse[sweep]'") from error
     dask.config.set(SETTINGS)
     if scheduler is not None:
-        with _reached(Client, scheduler) as client:
+        with _reached(Client, scheduler) as client, _quiet():
             yield lambda store, todo: _computed(client, store, todo)
         return
     with ThreadPoolExecutor(1) as thread:
@@ -82,14 +91,37 @@ def dask_engine(scheduler: str | None = None, workers: int | None = None) -> Ite
             cluster.close()
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Dask's own account of a lost connection, in many lines, is not shown: the run ends in one of its own."""
+    log = logging.getLogger("distributed")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+def is_open(scheduler: str) -> bool:
+    """Whether talk with a scheduler leaves this machine unencrypted."""
+    scheme, _, rest = scheduler.rpartition("://")
+    host = rest.rpartition(":")[0].strip("[]")
+    try:
+        local = all(ipaddress.ip_address(a[4][0]).is_loopback for a in socket.getaddrinfo(host, None))
+    except OSError:
+        local = False
+    return scheme in ("", "tcp") and not local
+
+
 def _new_cluster(workers: int) -> tuple[LocalCluster, Client]:
-    """A new cluster on this machine, and its client."""
+    """A new cluster on this machine, reachable from it alone, and its client."""
     from distributed import Client, LocalCluster
 
     env = {k: str(v) for k, name in CACHE.items() if (v := jax.config.values.get(name)) is not None}
     cluster = LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="", env=env, preload=__name__,
-        silence_logs=logging.CRITICAL,
+        n_workers=workers, threads_per_worker=1, processes=True, host=HERE, dashboard_address=f"{HERE}:0",
+        worker_dashboard_address=f"{HERE}:0", env=env, preload=__name__, silence_logs=logging.CRITICAL,
     )  # fmt: skip
     return cluster, Client(cluster)
 
@@ -103,18 +135,56 @@ def _reached(make: Callable[..., Client], scheduler: str) -> Client:
         ) from error
 
 
-def _computed(client: Client, store: Store, todo: tuple[int, ...]) -> Iterator[tuple[int, Facts]]:
-    """Every shard of `todo` as it is done; one on a lost worker goes to another."""
+def basis_of(store: Store) -> Basis:
+    """What this process would answer with; a file that it does not see has an empty digest."""
+    return {**software(), **own_files(store.sweep)}
+
+
+def refusal(worker: str, mine: Basis, theirs: object) -> str | None:
+    """Why the answers of a worker would not be the client's, in one line that names it; None where they would."""
+    if not isinstance(theirs, dict):
+        return f"worker {worker} refused: it cannot say which code it runs ({theirs}); start it from this code"
+    other = [k for k in mine if mine[k] != theirs.get(k)]
+    if not other:
+        return None
+    told = ", ".join(f"{k} {str(theirs.get(k) or 'missing')[:12]} for {mine[k][:12]}" for k in other)
+    return f"worker {worker} refused: it has other {told}; start it from the code and files of this sweep"
+
+
+def _computed(client: Client, store: Store, todo: tuple[int, ...]) -> Iterator[Outcome]:
+    """What came of every shard of `todo`; one on a lost worker goes to another."""
     from distributed import as_completed
 
-    futures = client.map(_shard, todo, store=store, pure=False, retries=ATTEMPTS)
-    for future in as_completed(futures):
-        yield future.result()
-        future.release()
+    mine = basis_of(store)
+    try:
+        told = client.run(basis_of, store, on_error="return")
+        for worker, theirs in told.items():  # pyright: ignore[reportAttributeAccessIssue]
+            why = refusal(worker, mine, theirs if isinstance(theirs, dict) else reason_of(theirs))
+            if why is not None:
+                raise SpecError(why)
+        futures = client.map(_shard, todo, store=store, mine=mine, pure=False, retries=ATTEMPTS - 1)
+        place = {f.key: i for f, i in zip(futures, todo, strict=True)}
+        for future in as_completed(futures):
+            if future.status == "error":
+                yield place[future.key], Failure(place[future.key], reason_of(future.exception() or Exception()))
+            else:
+                outcome = future.result()
+                if isinstance(outcome, str):
+                    raise SpecError(outcome)
+                yield place[future.key], outcome
+            future.release()
+    except (OSError, concurrent.futures.CancelledError, RuntimeError) as error:
+        raise SpecError(f"the Dask scheduler is gone ({reason_of(error)})") from error
 
 
-def _shard(index: int, store: Store) -> tuple[int, Facts]:
-    """`run_shard` on a worker."""
-    from .engine import run_shard
+def _shard(index: int, store: Store, mine: Basis) -> Facts | str:
+    """`run_shard` on a worker; a text where the whole run must stop, which Dask would try again as an error."""
+    from distributed import get_worker
 
-    return index, run_shard(store, index)
+    why = refusal(get_worker().address, mine, basis_of(store))
+    if why is not None:
+        return why
+    try:
+        return run_shard(store, index)
+    except DseError as error:
+        return str(error)

@@ -1,4 +1,10 @@
-"""Doing the work: shard after shard in this process, or the same shards on a Dask cluster."""
+"""Doing the work: shard after shard in this process, or (`dask_engine`) the same shards on a Dask cluster.
+
+One retry policy, whatever the engine. A point without an answer is an answer: a row with its reason. What would fail
+everywhere (a full disk, a worker of other code) stops the run in one line. Anything else (a worker that was killed, no
+memory) may pass: a shard is tried `ATTEMPTS` times, then noted under `failures/` and left to the next `--resume`, while
+the run goes on with the others.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +12,21 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
-from ..core.errors import SpecError
+from ..core.errors import DseError, SpecError
 from .batch import evaluate_points
 from .points import Points, Sweep, points
-from .store import Facts, Store
+from .store import Facts, Failure, Store
 from .studies import solve_points
+
+ATTEMPTS = 3
+"""Times that a shard is tried before it is given up."""
 
 Tell: TypeAlias = Callable[[int, int, bool], None]
 """Told of every shard that is done: its points, how many failed, and whether an earlier run did it."""
+Outcome: TypeAlias = tuple[int, Facts | Failure]
+"""A shard and what is in it, or why there is nothing."""
+Engine: TypeAlias = Callable[[Store, tuple[int, ...]], Iterator[Outcome]]
+"""Computes shards in any order and yields what came of each."""
 
 
 def run_shard(store: Store, index: int) -> Facts:
@@ -68,22 +81,48 @@ def parse_part(text: str) -> tuple[int, int]:
     return int(words[0]), int(words[1])
 
 
-Engine: TypeAlias = Callable[[Store, tuple[int, ...]], Iterator[tuple[int, Facts]]]
-"""Computes shards in any order and yields each with what is in it."""
-
-
-def local(store: Store, todo: Iterable[int]) -> Iterator[tuple[int, Facts]]:
+def local(store: Store, todo: Iterable[int]) -> Iterator[Outcome]:
     """One shard after the other in this process; memory is that of one shard."""
     for index in todo:
-        yield index, run_shard(store, index)
+        yield index, _tried(store, index)
 
 
-def run(store: Store, work: Work, engine: Engine, tell: Tell = lambda points, failed, before: None) -> None:
-    """Complete `work`, and turn a small sweep into one file once all of its shards are there."""
-    sweep = store.sweep
+def _tried(store: Store, index: int) -> Facts | Failure:
+    """What came of a shard in at most `ATTEMPTS` times."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return run_shard(store, index)
+        except DseError:
+            raise
+        except Exception:  # whatever it is, it may pass: the last time counts
+            continue
+    try:
+        return run_shard(store, index)
+    except DseError:
+        raise
+    except Exception as error:
+        return Failure(index, reason_of(error))
+
+
+def reason_of(error: BaseException) -> str:
+    """An unexpected error in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
+
+
+def run(
+    store: Store, work: Work, engine: Engine, tell: Tell = lambda points, failed, before: None
+) -> tuple[Failure, ...]:
+    """Complete `work`, and turn a small sweep into one file once all of its shards are there; what was given up."""
+    sweep, given_up = store.sweep, []
     for index, facts in work.done.items():
         tell(len(sweep.shard(index)), facts.failed, True)
-    for index, facts in engine(store, work.todo):
-        tell(len(sweep.shard(index)), facts.failed, False)
+    for index, outcome in engine(store, work.todo):
+        if isinstance(outcome, Failure):
+            given_up.append(outcome)
+            store.note(outcome)
+        else:
+            store.forget(index)
+            tell(len(sweep.shard(index)), outcome.failed, False)
     if not work.finished and len(store.present()) == sweep.n_shards:
         store.merge()
+    return tuple(given_up)

@@ -14,9 +14,9 @@ import numpy as np
 
 from .batch import combinations, prepared
 from .engine import answers
+from .folder import SHARDS
 from .keys import is_number
 from .points import Points, Sweep, points
-from .results import SHARDS
 from .store import Store
 
 PROBED = 2**13

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,12 @@ from .columns import full_column
 from .keys import COUNTS, GROUPS, Value, full_key, is_number, value_of
 from .points import SAMPLERS, Axis, Condition, ListAxis, Rule, SampleAxis
 
+MOST_POINTS = 10**9
+"""Points of the largest sweep accepted: more is a mistake in an axis."""
+MOST_LISTED = 10**6
+"""Values of a list, which is held in memory."""
+MOST_WHOLE_DESIGN = 10**7
+"""Points of a Latin hypercube, which has no parts that can be made alone."""
 KINDS = ("values", "range", "log_range", "zip", "sample")
 """What an axis can be made of."""
 
@@ -110,6 +118,7 @@ class Reader:
             raise At((*place, kind), f"'{key}' is a choice, not a number; list its values")
         if axis.points is None:
             raise At((*place, kind), "needs 'points', how many values it has")
+        _check_count((*place, "points"), axis.points, MOST_LISTED, kind)
         lo, hi = self._ends((*place, kind), key, getattr(axis, kind))
         spaced = np.geomspace(lo, hi, axis.points) if kind == "log_range" else np.linspace(lo, hi, axis.points)
         return list(dict.fromkeys(round(float(v)) if key in COUNTS else float(v) for v in spaced))
@@ -136,6 +145,8 @@ class Reader:
             raise At((*place, "sample"), str(UnknownNameError("sampler", str(axis.sample), SAMPLERS)))
         if axis.points is None:
             raise At(place, "a sample needs 'points', how many it draws")
+        most = MOST_WHOLE_DESIGN if axis.sample == "latin_hypercube" else MOST_POINTS
+        _check_count((*place, "points"), axis.points, most, str(axis.sample))
         boxes = [(k, v, log) for box, log in ((axis.linear, False), (axis.log, True)) for k, v in box.items()]
         if not boxes:
             raise At(place, "a sample needs a box: log = { clock = ['1 GHz', '3 GHz'] } or linear = {...}")
@@ -191,6 +202,13 @@ def flat(table: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in table.items() if k not in groups} | inner
 
 
+def _check_count(place: tuple[str | int, ...], n: int, most: int, what: str) -> None:
+    """Before anything of that size is made."""
+    if n > most:
+        hint = "; a sobol sample may have more" if most == MOST_WHOLE_DESIGN else ""
+        raise At(place, f"{n:,} points; a {what} may have at most {most:,}{hint}")
+
+
 def _exists(key: str, of_studies: bool) -> bool:
     try:
         full_key(key, of_studies)
@@ -206,3 +224,34 @@ def _distinct(place: tuple[str | int, ...], rows: list[tuple[Value, ...]]) -> tu
             raise At(place, f"has {', '.join(map(str, row))} twice; keep one")
         seen.add(row)
     return tuple(rows)
+
+
+HEADER = re.compile(r"\s*\[(\[?)\s*([^\]]+?)\s*\]")
+PAIR = re.compile(r"\s*([A-Za-z0-9_.\"'-]+)\s*=")
+
+
+def line_of(text: str, place: Sequence[str | int]) -> int | None:
+    """Line of the deepest part of `place`, such as ("axes", 2, "values"), that has a line of its own; None if none has.
+
+    Tables written inline have no lines of their own: the answer is then the line on which they begin.
+    """
+    best, depth, here, counts = None, 0, (), {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        header, pair = HEADER.match(line), PAIR.match(line)
+        if header:
+            name = tuple(_bare(part) for part in header[2].split("."))
+            if header[1]:
+                counts[name] = counts.get(name, -1) + 1
+                name = (*name, counts[name])
+            here, found = name, name
+        elif pair:
+            found = (*here, *(_bare(part) for part in pair[1].split(".")))
+        else:
+            continue
+        if len(found) > depth and tuple(place[: len(found)]) == found:
+            best, depth = number, len(found)
+    return best
+
+
+def _bare(part: str) -> str:
+    return part.strip().strip("\"'")

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING
 
 from ..core.errors import SpecError
+from .folder import dataset_of, held_files, read_tables, reading, reason_counts
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SHARDS = "shards"
-"""Folder with one file per unit of work."""
-MERGED = "results.parquet"
-"""The one file of a finished small sweep."""
-MANIFEST = "manifest.json"
-"""Where the rows came from, and what their columns mean."""
 VIEW = "results"
 """Name of the table in SQL."""
+LOCKS = (
+    "SET python_enable_replacements = false",
+    "SET temp_directory = ''",
+    "SET enable_external_access = false",
+    "SET lock_configuration = true",
+)
+"""A query sees the results and nothing else: no file, no network, no extension, no variable of this program."""
 
 
 def run(
@@ -54,83 +52,62 @@ def run(
     return load(store.folder)
 
 
-def load(folder: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
+def load(folder: str | Path, columns: list[str] | None = None, *, verify: bool = True) -> pd.DataFrame:
     """All rows of a sweep in the order of its points, failed ones with their reason.
 
     Args:
         folder: results folder of a sweep, or any Parquet file.
         columns: only these; all when left out.
+        verify: whether what is read is compared with the checksums that were written.
 
     Raises:
         SpecError: no results there, damaged ones, or a column that does not exist.
     """
-    files = parquet_files(folder)
-    try:
-        known = pq.read_schema(files[0]).names
-        absent = [c for c in columns or () if c not in known]
-        if absent:
-            raise SpecError(f"{folder}: no column {', '.join(absent)}; it has {', '.join(known)}")
-        return pa.concat_tables([pq.read_table(f, columns=columns) for f in files]).to_pandas()
-    except (OSError, pa.ArrowException) as error:
-        raise SpecError(f"{folder}: cannot be read ({error}); run the sweep again with --resume") from error
+    return read_tables(folder, columns, verify).to_pandas()
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a results folder; SpecError where there is none that can be read."""
-    path = folder / MANIFEST
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read ({error.strerror}); give the results folder of a sweep") from error
-    except ValueError as error:
-        raise SpecError(f"{path}: not valid JSON: {error}; remove it and run the sweep with --resume") from error
-
-
-def parquet_files(folder: str | Path) -> list[Path]:
-    """The files with the rows of a sweep, in order; a Parquet file is itself.
-
-    Raises:
-        SpecError: nothing there.
-    """
-    folder = Path(folder)
-    if folder.is_file():
-        return [folder]
-    if (folder / MERGED).exists():
-        return [folder / MERGED]
-    read_manifest(folder)
-    every = sorted((folder / SHARDS).glob("[!.]*.parquet"), reverse=True)
-    files = sorted({f.name.partition("-")[0]: f for f in every}.values())  # one for each shard
-    if not files:
-        raise SpecError(f"{folder}: no finished shards yet; run the sweep, or go on with --resume")
-    return files
-
-
-def reasons(folder: str | Path) -> dict[str, int]:
+def reasons(folder: str | Path, *, verify: bool = True) -> dict[str, int]:
     """Rows by the reason why they have no answer, the most frequent first; those with an answer under ""."""
-    counts: dict[str, int] = {}
-    for file in parquet_files(folder):
-        column = pq.read_table(file, columns=["reason"])["reason"]
-        for pair in column.value_counts().to_pylist():
-            counts[pair["values"]] = counts.get(pair["values"], 0) + pair["counts"]
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    return reason_counts(held_files(folder), verify)
 
 
-def query(sql: str, folder: str | Path) -> pd.DataFrame:
-    """Answer of an SQL query, in which the rows of the sweep are the table `results`.
+def query(sql: str, folder: str | Path, *, verify: bool = True) -> pd.DataFrame:
+    """Answer of one SQL select, in which the rows of the sweep are the table `results`.
 
-    The database lives in memory: nothing that a query does changes the results.
+    The database lives in memory, sees only these rows, and can neither read nor write a file, reach the network, load
+    an extension or change its settings: a query from anyone is safe to run.
+
+    Args:
+        sql: one select.
+        folder: results folder of a sweep, or a Parquet file.
+        verify: whether what is read is compared with the checksums that were written.
 
     Raises:
-        SpecError: DuckDB is not installed, nothing is there, or the query is wrong; DuckDB's words in one line.
+        SpecError: DuckDB is not installed, nothing is there, or the query is wrong or does more than select; in one
+            line.
     """
     try:
         import duckdb
     except ImportError as error:
         raise SpecError("queries need the package duckdb: pip install 'dse[sweep]'") from error
-    files = [str(f) for f in parquet_files(folder)]
-    with duckdb.connect() as connection:
+    rows = dataset_of(folder, verify)
+    with duckdb.connect() as connection, reading(folder):
         try:
-            connection.read_parquet(files).create_view(VIEW)
+            _check_select(connection.extract_statements(sql))
+            connection.register(VIEW, rows)
+            for lock in LOCKS:
+                connection.execute(lock)
             return connection.execute(sql).df()
         except duckdb.Error as error:
             raise SpecError(f"query: {' '.join(str(error).split())}") from error
+
+
+READS = ("SELECT", "EXPLAIN")
+"""Statements that change nothing."""
+
+
+def _check_select(statements: list) -> None:
+    kinds = [s.type.name for s in statements]
+    if len(kinds) != 1 or kinds[0] not in READS:
+        told = f"{' and '.join(kinds)} given" if kinds else "is empty"
+        raise SpecError(f"query: {told}; results are only read: give one select")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,16 @@ from typing import Any
 import pydantic
 
 from ..core.errors import SpecError
-from ..core.files import SAFE_NAME
+from ..core.files import SAFE_NAME, read_text, toml_tables
 from ..core.origin import digest
 from ..study.study import Study, load_study
 from ..workload.transformer import PHASES
 from ..workload.written import phases_with
 from .columns import DEFAULT_RECORD
 from .keys import FILES, Value, check_open, find_file, is_number
-from .lines import line_of
 from .points import Axis, Sweep, pairs_of
-from .reader import At, AxisTable, Reader, RuleTable, Strict, flat
+from .reader import MOST_POINTS, At, AxisTable, Reader, RuleTable, Strict, flat, line_of
 
-MOST_POINTS = 10**9
-"""Points of the largest sweep accepted: more is a mistake in an axis."""
 FIXED_SHARD, FIXED_SETTINGS = 2**18, 2**8
 """Points and combinations of choices that take about a second where plans are given."""
 AUTO_SHARD = 2**9
@@ -56,13 +52,8 @@ def load_sweep(path: str | Path) -> Sweep:
         SpecError: one line with the file, the line where it is known, the key, its value and what is allowed.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-        raw = tomllib.loads(text)
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: not valid TOML: {error}") from error
+    text = read_text(path)
+    raw = toml_tables(text, path)
     try:
         return _sweep(_File.model_validate(raw), text, path.parent)
     except pydantic.ValidationError as error:
@@ -137,6 +128,13 @@ def _own_files(pairs: list[tuple[str, Value]], folder: Path) -> tuple[tuple[str,
     """Users' files among the values, as they are written, with the digest of each."""
     own = {str(v): k for k, v in pairs if k in FILES and str(v).endswith(FILES[k])}
     return tuple((v, digest(Path(find_file(k, v, folder)).read_bytes())) for v, k in own.items())
+
+
+def own_files(sweep: Sweep) -> dict[str, str]:
+    """Digests of users' own files as they are seen here and now, by how they are written; empty for one that is not."""
+    named = {str(v): k for k, v in pairs_of(sweep.base, sweep.axes, sweep.rules) if k in FILES}
+    found = {v: Path(find_file(named[v], v, sweep.folder)) for v, _ in sweep.files}
+    return {v: digest(p.read_bytes()) if p.is_file() else "" for v, p in found.items()}
 
 
 def _check_axes(axes: list[Axis], studies: list[Study]) -> None:

@@ -1,7 +1,8 @@
 """Results on disk: one Parquet file per unit of work, whole or absent, named after the question and the code.
 
 A shard's name holds a digest of the specification, the code, the presets and the versions, so a file that is there and
-whole is the answer, and one that is not is computed again. A finished small sweep becomes one file.
+whole is the answer, and one that is not is computed again. A finished small sweep becomes one file. What a folder holds
+and how it is read is in `folder`.
 """
 
 from __future__ import annotations
@@ -19,11 +20,22 @@ import pyarrow.parquet as pq
 
 from ..core.errors import SpecError
 from ..core.files import results_folder, write_json, write_whole
-from ..core.origin import code_hash, digest, git_commit, preset_hashes, versions
+from ..core.origin import code_hash, digest, git_commit, preset_hashes, software, versions
 from .columns import ALWAYS, PLAN, SCHEMA_VERSION, meaning
+from .folder import (
+    FAILURES,
+    MANIFEST,
+    MERGED,
+    SHARDS,
+    fingerprint,
+    footer_fingerprint,
+    held_shard,
+    read_manifest,
+    shard_name,
+    shards_of,
+)
 from .keys import COUNTS, is_number
 from .points import Points, Sweep, column_of
-from .results import MANIFEST, MERGED, SHARDS, read_manifest
 from .studies import solved_columns
 
 MERGED_ROWS = 100_000
@@ -43,6 +55,16 @@ class Facts:
 
     def __add__(self, other: Facts) -> Facts:
         return Facts(self.rows + other.rows, self.failed + other.failed)
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A shard that was given up."""
+
+    shard: int
+    """Its position."""
+    reason: str
+    """What happened the last time it was tried, in one line."""
 
 
 def _types(sweep: Sweep) -> dict[str, pa.DataType]:
@@ -75,26 +97,20 @@ class Store:
         """Digest of everything that decides the answers: question, users' files, code, presets and versions."""
         s = self.sweep
         question = (s.of_studies, s.base, s.axes, s.rules, s.record, s.seed, s.shard_points, s.files)
-        basis = (SCHEMA_VERSION, question, code_hash(), sorted(preset_hashes().items()), sorted(versions().items()))
-        return digest(repr(basis).encode())
+        return digest(repr((SCHEMA_VERSION, question, sorted(software().items()))).encode())
 
     @cached_property
     def schema(self) -> pa.Schema:
         """Column names and types."""
         return pa.schema(list(_types(self.sweep).items()))
 
-    def start(self, index: int) -> str:
-        """How the name of shard `index` begins; the digest of its bytes follows."""
-        return f"{index:06d}-{digest(f'{self.identity} {index}'.encode())[:16]}-"
-
     def path(self, index: int) -> Path | None:
         """File of shard `index`, whole or not; None where there is none."""
-        return next(iter(sorted((self.folder / SHARDS).glob(f"{self.start(index)}*.parquet"))), None)
+        return self.present().get(index)
 
     def present(self) -> dict[int, Path]:
         """Files of all shards that are there, whole or not."""
-        paths = sorted((self.folder / SHARDS).glob("[!.]*.parquet"), reverse=True)
-        return {int(p.name[:6]): p for p in paths if p.name.startswith(self.start(int(p.name[:6])))}
+        return shards_of(self.folder, self.identity).mine
 
     @property
     def merged(self) -> Path:
@@ -107,15 +123,28 @@ class Store:
         arrays = [pa.array(columns[f.name], type=f.type, from_pandas=True) for f in self.schema]
         facts = Facts(points.index.size, int(points.index.size - np.sum(answers["ok"])))
         content = self._content(pa.table(arrays, schema=self.schema), facts)
-        path = self.folder / SHARDS / f"{self.start(index)}{digest(content)[:16]}.parquet"
+        path = self.folder / SHARDS / shard_name(self.identity, index, content)
         write_whole(path, lambda p: p.write_bytes(content))
         return facts
+
+    def note(self, failure: Failure) -> None:
+        """Keep why a shard was given up, for `dse sweep --status`; SpecError where that is not possible."""
+        (self.folder / FAILURES).mkdir(exist_ok=True)
+        says = {**dataclasses.asdict(failure), "identity": self.identity, "date": now()}
+        write_json(self._noted(failure.shard), says)
+
+    def forget(self, index: int) -> None:
+        """Shard `index` is done after all."""
+        self._noted(index).unlink(missing_ok=True)
+
+    def _noted(self, index: int) -> Path:
+        return self.folder / FAILURES / f"{index:06d}.json"
 
     def _content(self, table: pa.Table, facts: Facts) -> pa.Buffer:
         """`table` as the bytes of a Parquet file, with `facts` in its footer."""
         footer = dict(zip(FACTS, (self.identity, str(facts.rows), str(facts.failed)), strict=True))
         sink = pa.BufferOutputStream()
-        pq.write_table(table.replace_schema_metadata(footer), sink, compression="zstd")
+        pq.write_table(table.replace_schema_metadata(footer), sink, compression="zstd", write_page_checksum=True)
         return sink.getvalue()
 
     def check(self, path: Path | None) -> Facts | None:
@@ -123,7 +152,7 @@ class Store:
         if path is None or not path.exists():
             return None
         content = path.read_bytes()
-        return self._facts(content) if path.stem.endswith(digest(content)[:16]) else None
+        return self._facts(content) if held_shard(path).bytes_ == fingerprint(content) else None
 
     def _facts(self, content: bytes) -> Facts | None:
         says = pq.read_schema(pa.BufferReader(content)).metadata
@@ -146,14 +175,21 @@ class Store:
         shards = [p for _, p in sorted(self.present().items())]
         if small and len(shards) == self.sweep.n_shards:
             try:
-                tables = [pq.read_table(p) for p in shards]
+                tables = [pq.read_table(p, page_checksum_verification=True) for p in shards]
             except FileNotFoundError:
                 return  # another slice of the same sweep is quicker
+            except (OSError, pa.ArrowException) as error:
+                raise SpecError(f"{self.folder / SHARDS}: damaged ({' '.join(str(error).split())})") from error
             whole = pa.concat_tables(tables)
             failed = sum(int(t.schema.metadata[b"failed"]) for t in tables)
             content = self._content(whole, Facts(whole.num_rows, failed))
             write_whole(self.merged, lambda p: p.write_bytes(content))
-            write_json(self.folder / MANIFEST, {**read_manifest(self.folder), "results_sha256": digest(content)})
+            says = {
+                "results_sha256": digest(content),
+                "results_xxh3": fingerprint(content),
+                "results_footer_xxh3": footer_fingerprint(content),
+            }
+            write_json(self.folder / MANIFEST, {**read_manifest(self.folder), **says})
         self.clear(shards if small else [])
 
     def clear(self, paths: Iterable[Path]) -> None:
@@ -192,7 +228,8 @@ def open_store(sweep: Sweep, root: str | Path, go_on: bool = False, fresh: bool 
     store = Store(sweep, results_folder(root, sweep.name, "sweep.name"))
     manifest = store.folder / MANIFEST
     if fresh:
-        store.clear([*store.folder.glob(f"{SHARDS}/*.parquet"), store.merged, manifest])
+        old = (*store.folder.glob(f"{SHARDS}/*.parquet"), *store.folder.glob(f"{FAILURES}/*.json"))
+        store.clear([*old, store.merged, manifest])
     held = read_manifest(store.folder) if manifest.exists() else None
     if held is not None and held.get("identity") != store.identity:
         raise SpecError(
@@ -210,6 +247,11 @@ def open_store(sweep: Sweep, root: str | Path, go_on: bool = False, fresh: bool 
     return store
 
 
+def now() -> str:
+    """The time, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
 def _manifest(store: Store) -> dict[str, Any]:
     """Where the answers come from, and what each column means."""
     sweep = store.sweep
@@ -224,7 +266,7 @@ def _manifest(store: Store) -> dict[str, Any]:
         "shards": sweep.n_shards,
         "shard_points": sweep.shard_points,
         "columns": {f.name: f"{f.type}: {meanings[f.name]}" for f in store.schema},
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "date": now(),
         "git_commit": git_commit(),
         "versions": versions(),
         "code_sha256": code_hash(),

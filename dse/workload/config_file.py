@@ -39,6 +39,10 @@ KEYS = {
     "full_step": ("no_rope_layer_interval",),
 }
 """What a value means to the keys that may hold it, the first one present winning."""
+MOST = {"n_layers": 10_000}
+"""Largest number of what is looked at one by one."""
+MOST_WHOLE = 2**40
+"""Largest of every other whole number: far above any model, far below what overflows when two are multiplied."""
 
 
 def _no_repeats(pairs: list[tuple[str, Any]]) -> Config:
@@ -81,6 +85,9 @@ def whole(raw: Config, place: str, field: str, least: int = 1) -> int | None:
     value = raw[key]
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise SpecError(f"{place}: {key} = {show(value)}, expected a whole number, at least {least}")
+    most = MOST.get(field, MOST_WHOLE)
+    if value > most:
+        raise SpecError(f"{place}: {key} = {show(value)}, expected at most {most:,}: no such model exists")
     return value
 
 

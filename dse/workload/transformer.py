@@ -104,6 +104,8 @@ class Training:
     """Precision of the linear layers' matrix products; attention stays in bf16."""
     fused_attention: bool = True
     """Whether scores stay on chip (FlashAttention-style); stacks before 2023 wrote them to memory."""
+    adapter_rank: int = 0
+    """Rank of the low-rank adapters of attention that alone are trained (LoRA); 0 where all weights are."""
 
 
 @dataclasses.dataclass(frozen=True)

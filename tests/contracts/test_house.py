@@ -39,7 +39,8 @@ PLAIN_RETURNS = {
     "in_flight", "mean_context", "baseline_metric", "log_goal", "best_goal", "speedup", "delivered", "intensity",
     "repeats", "slowdown", "slowdown_at", "job_slowdown", "provision", "held_over_used", "ratio", "geometric_mean",
     "mean_speedup", "hypervolume", "worst_gap", "swing", "fits_memory",
-    "built_delivered", "merit", "own_designs", "whole",
+    "built_delivered", "merit", "own_designs", "whole", "half_width", "to_free", "number_at", "power_of_two",
+    "chip_adapter_parameters",
 }  # fmt: skip
 """Public functions that return counts, ratios, whatever unit they were given, or spell their unit out."""
 PLAIN_PARAMETERS = {

@@ -57,4 +57,4 @@ def scored() -> Validation:
             "why": ["global batch 8 below dp", "global batch 12 below dp", "no preset for chip 'B 200'"],
         }
     )
-    return Validation("training", False, Path("tiny.csv"), Scores(pd.concat([done, rest], ignore_index=True)))
+    return Validation("training", "", Path("tiny.csv"), Scores(pd.concat([done, rest], ignore_index=True)))

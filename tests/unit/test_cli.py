@@ -165,13 +165,13 @@ def test_chips_and_models(capsys):
     out = capsys.readouterr().out
     assert "trainium3" in out and "2,517" in out
     assert main(["chips", "--json"]) == 0
-    chips = {c["name"]: c for c in json.loads(capsys.readouterr().out)}
+    chips = {c["name"]: c for c in json.loads(capsys.readouterr().out)["rows"]}
     # 2 x 8 cores x 128 x 128 x 2.4 GHz, four times that in FP8
     assert chips["trainium3"]["peak_fp8_FLOPps"] == pytest.approx(2 * 8 * 128 * 128 * 4 * 2.4e9)
     assert main(["models"]) == 0
     assert "llama-3.1-405b" in capsys.readouterr().out
     assert main(["models", "--json"]) == 0
-    models = {m["name"]: m for m in json.loads(capsys.readouterr().out)}
+    models = {m["name"]: m for m in json.loads(capsys.readouterr().out)["rows"]}
     # 2 x 32 layers x 8 KV heads x 128 x 2 bytes
     assert models["llama-3.1-8b"]["kv_bf16_B_per_token"] == 2 * 32 * 8 * 128 * 2
 

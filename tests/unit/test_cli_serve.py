@@ -96,7 +96,7 @@ def test_portfolio_on_a_chip(capsys, tmp_path):
         'requests = [{ in = 1000, out = 200 }]\ntpot = "20 ms"\nttft = "1 s"\n'
     )
     assert main(["portfolio", str(path), "h100", "--chips", "1", "--json"]) == 0
-    (fleet,) = json.loads(capsys.readouterr().out)
+    (fleet,) = json.loads(capsys.readouterr().out)["rows"]
     m = fleet["models"]["small"]
     assert m["tokens_per_s"] == pytest.approx(30 * 200)
     assert fleet["n_chips"] == m["n_chips"] >= m["busy_chips"] > 0

@@ -54,8 +54,9 @@ def test_sweep_and_query(small, tmp_path, capsys):
     assert "24 rows, 12 without an answer" in said.out and "chips = 12: expected a multiple or a divisor" in said.out
     sql = "select plan_asked, count(*) as n, count(step_s) as answered from results group by 1 order by 1"
     assert main(["query", sql, f"{out}/small", "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)
-    assert rows == [
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["schema_version"] == 2
+    assert answer["rows"] == [
         {"plan_asked": "tp=2,pp=1,dp=4", "n": 12, "answered": 12},
         {"plan_asked": "tp=8,pp=1,dp=1", "n": 12, "answered": 0},
     ]

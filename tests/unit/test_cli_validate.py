@@ -6,13 +6,23 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dse.calibrate import families
-from dse.calibrate.fit import Fit
+from dse.calibrate import held_out, validate
+from dse.calibrate.families import fits_of
 from dse.cli import main
-from dse.physics.calibration import calibration, default_calibration
+from dse.physics.calibration import default_calibration
+from dse.physics.pooled import effects
 
 TINY = Path(__file__).parents[1] / "data" / "training_tiny.csv"
-SCORES = {"source", "points", "modelled", "median_abs_err", "p90_abs_err", "bias", "baseline_median_abs_err"}
+SCORES = {
+    "source",
+    "points",
+    "modelled",
+    "median_abs_err",
+    "p90_abs_err",
+    "bias",
+    "baseline_median_abs_err",
+    "coverage",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +55,7 @@ def test_json_has_scores_by_source_and_by_chip(run):
     out = run[1]
     assert out["kind"] == "training"
     assert set(out["sources"][0]) == SCORES
-    assert [(s["source"], s["points"], s["modelled"]) for s in out["sources"]] == [("lab-one", 1, 1), ("lab-two", 2, 1)]
+    assert [(s["source"], s["points"], s["modelled"]) for s in out["sources"]] == [("lab-one", 1, 1), ("lab-two", 3, 1)]
     assert {c["chip"] for c in out["chips"]} == {"a100-80", "Abacus 9000"}
     assert all(s["median_abs_err"] < 0.6 for s in out["sources"])
     assert [w["point_id"] for w in out["worst"]] and len(out["worst"]) <= 3
@@ -53,10 +63,11 @@ def test_json_has_scores_by_source_and_by_chip(run):
 
 def test_rows_without_prediction_stay_with_their_reason(run):
     folder, out = run
-    assert [(u["point_id"], u["source"]) for u in out["unmodelled"]] == [("tiny#3", "lab-two")]
-    assert "Abacus 9000" in out["unmodelled"][0]["why"]
+    why = {u["point_id"]: u["why"] for u in out["unmodelled"]}
+    assert set(why) == {"tiny#3", "tiny#4"}
+    assert "Abacus 9000" in why["tiny#3"] and "--all-rows" in why["tiny#4"]
     table = pd.read_parquet(folder / "training.parquet").set_index("point_id")
-    assert set(table.index) == {"tiny#1", "tiny#2", "tiny#3"}
+    assert set(table.index) == {"tiny#1", "tiny#2", "tiny#3", "tiny#4"}
     assert "Abacus 9000" in table.why["tiny#3"]
     assert pd.isna(table.predicted_s["tiny#3"])
     # 64 sequences of 2048 tokens at 125000 tokens/s
@@ -85,25 +96,26 @@ def test_nothing_modelled_is_an_answer_without_figures(capsys, tmp_path):
     assert not (tmp_path / "validation" / "training" / "parity.png").exists()
 
 
-def test_leave_one_out_asks_for_fits_without_the_source(capsys, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("flag", "held"), [("--leave-one-out", "source"), ("--leave-generation-out", "generation")])
+def test_held_out_scores_ask_for_fits_without_the_group(capsys, tmp_path, monkeypatch, flag, held):
     asked = []
 
-    def fake(cases, tell):
-        asked.extend(c.point_id for c in cases)
-        return {c.point_id: default_calibration(c.chip_name, c.stack) for c in cases}
+    def fake(kind, cases, held_, tell):
+        asked.append((kind, held_, [c.point_id for c in cases]))
+        served = {c.point_id: default_calibration(c.chip_name, c.stack) for c in cases[:1]}
+        return served, {p: ("stack", 0.3) for p in served}
 
-    monkeypatch.setattr(families, "leave_one_out", fake)
-    argv = ["validate", "--data", str(TINY), "--results", str(tmp_path), "--leave-one-out", "--json"]
-    assert main(argv) == 0
-    assert json.loads(capsys.readouterr().out)["held_out"] is True
-    assert asked == ["tiny#1", "tiny#2"]
-    assert (tmp_path / "validation" / "training-held-out.parquet").exists()
+    monkeypatch.setattr(validate, "served_without", fake)
+    assert main(["validate", "--data", str(TINY), "--results", str(tmp_path), flag, "--json"]) == 0
+    out = json.loads(capsys.readouterr().out)
+    assert out["held_out"] == held and out["total"]["modelled"] == 1
+    assert asked == [("training", held, ["tiny#1", "tiny#2"])]
+    table = pd.read_parquet(tmp_path / "validation" / f"training-without-{held}.parquet").set_index("point_id")
+    assert table.novelty["tiny#1"] == "stack" and table.low_s["tiny#1"] < table.predicted_s["tiny#1"]
 
 
-def test_leave_one_out_that_is_not_there_is_one_line(capsys, tmp_path, monkeypatch):
-    monkeypatch.delattr(families, "leave_one_out")
-    assert main(["validate", "--data", str(TINY), "--results", str(tmp_path), "--leave-one-out"]) == 2
-    assert "--leave-one-out" in capsys.readouterr().err
+def test_two_held_out_scores_at_once_are_refused(capsys):
+    assert "one at a time" in refused(capsys, "validate", "--leave-one-out", "--leave-generation-out")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +126,6 @@ def test_leave_one_out_that_is_not_there_is_one_line(capsys, tmp_path, monkeypat
         ("point_id,source\na,b\n", ["no column", "chip", "value"]),
         (TINY.read_text().splitlines()[0] + "\n", ["no rows"]),
         (TINY.read_text().replace(",unit,", ",units,"), ["no column unit"]),
-        (TINY.read_text().replace("0.95", "quick"), ["row 1", "value", "quick"]),
         (TINY.read_text().replace("complete", "partial"), ["complete", "--all-rows"]),
     ],
 )
@@ -133,16 +144,14 @@ def test_unknown_kind_is_one_line(capsys):
 
 
 def test_calibrate_shows_every_number_beside_its_prior(capsys, tmp_path, monkeypatch):
-    name = "fit-hopper-megatron"
-    fit = Fit(calibration("prior-cuda"), {"matmul_frac": 0.1}, {"matmul_frac": 0.4}, 0.01, 12)
-    monkeypatch.setattr(families, "refit", lambda tell: {name: fit})
+    monkeypatch.setattr(held_out, "refit", lambda tell: effects())
     assert main(["calibrate", "--results", str(tmp_path)]) == 0
-    assert "12 measurements" in capsys.readouterr().out
+    assert "187 measurements, 2 models, 1 source" in capsys.readouterr().out
     assert main(["calibrate", "--results", str(tmp_path), "--json"]) == 0
     first = json.loads(capsys.readouterr().out)["fits"][0]
-    assert first["name"] == name
-    assert first["numbers"][0]["determined"] is True
-    assert (tmp_path / "calibration" / "fits.toml").exists()
+    assert first["name"] == min(fits_of(effects()))
+    assert {"prior", "fit", "determined"} <= set(first["numbers"][0])
+    assert (tmp_path / "calibration" / "effects.json").exists()
 
 
 def test_inference_is_scored_by_what_was_timed(capsys, tmp_path):

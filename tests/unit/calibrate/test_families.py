@@ -1,31 +1,39 @@
-"""Fitted numbers beside their priors."""
+"""What ships of a fit: effects, how much they rest on, and the calibrations that they mean."""
 
-import dataclasses
+import json
 
 import pytest
 
-from dse.calibrate.families import numbers, prior_of
-from dse.calibrate.fit import Fit
+from dse.calibrate.families import effects_text, fits_of, numbers
 from dse.physics.calibration import calibration
+from dse.physics.pooled import effects
 
 
-@pytest.fixture
-def fits() -> dict[str, Fit]:
-    name = "fit-ampere-megatron"
-    fitted = dataclasses.replace(calibration("prior-cuda"), name=name, matmul_frac=0.8, host_s=2e-6)
-    before = {"matmul_frac": 0.4, "host_s": 0.5}
-    return {name: Fit(fitted, {"matmul_frac": 0.1, "host_s": 0.45}, before, 0.01, 12)}
+@pytest.fixture(scope="module")
+def fits():
+    return fits_of(effects())
 
 
-def test_deviations_come_in_the_unit_of_the_number(fits):
-    rows = {r["name"]: r for r in numbers(fits["fit-ampere-megatron"])}
-    # d sigmoid = v (1-v) dx = 0.8 * 0.2 * 0.1; d exp = v dx = 2 us * 0.45
-    assert rows["matmul_frac"]["deviation_in_unit"] == pytest.approx(0.016)
-    assert rows["host_s"]["deviation_in_unit"] == pytest.approx(0.9e-6)
-    assert (rows["matmul_frac"]["determined"], rows["host_s"]["determined"]) == (True, False)
-    assert rows["matmul_frac"]["prior"] == pytest.approx(float(calibration("prior-cuda").matmul_frac))
-    assert rows["overlap_p"]["deviation"] is None
+def test_fits_are_the_calibrations_that_serve(fits):
+    for name in ("fit-h100-nanotron", "fit-a100-80-fastertransformer", "fit-trainium1-neuronx"):
+        served = calibration(name)
+        assert float(fits[name].calibration.hbm_frac) == pytest.approx(float(served.hbm_frac))
+        assert fits[name].calibration.overlap_p == served.overlap_p
 
 
-def test_a_fit_of_no_family_has_no_prior():
-    assert prior_of("fit-abacus-megatron") is None
+def test_a_fit_says_on_what_it_rests(fits):
+    f = fits["fit-a100-80-fastertransformer"]
+    assert (f.n_measurements, f.n_models, f.n_sources) == (187, 2, 1)
+
+
+def test_deviations_come_in_the_unit_of_the_number_and_shrink_where_much_was_measured(fits):
+    rows = {r["name"]: r for r in numbers(fits["fit-h100-nanotron"])}
+    share = rows["matmul_frac"]
+    assert share["deviation_in_unit"] == pytest.approx(share["fit"] * (1 - share["fit"]) * share["deviation"])
+    assert rows["host_s"]["deviation_in_unit"] == pytest.approx(rows["host_s"]["fit"] * rows["host_s"]["deviation"])
+    assert share["prior"] == pytest.approx(float(calibration("prior-cuda").matmul_frac))
+    assert any(r["determined"] for r in rows.values())
+
+
+def test_the_file_reads_back_as_written():
+    assert json.loads(effects_text(effects())) == json.loads(json.dumps(effects()))

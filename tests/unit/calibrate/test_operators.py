@@ -1,6 +1,7 @@
 """Published single operators become products, bytes and passes by hand; what cannot says why."""
 
 import math
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -120,6 +121,10 @@ def test_what_is_presumed_or_timed_on_the_host_is_scored_but_teaches_nothing():
 
 
 def test_every_shipped_operator_with_a_time_and_a_preset_is_modelled():
-    cases, rest = kernel_cases(read("kernels"))
-    assert len(cases) > 2000
-    assert {u.why for u in rest} == {"no time", "no preset for chip 'NVIDIA A40'"}
+    rows = read("kernels")
+    kept = rows[rows.point_id.isin(set(rows.point_id.drop_duplicates().iloc[::12]))]
+    cases, rest = kernel_cases(kept)
+    assert len(cases) + len(rest) == kept.point_id.nunique() and len(cases) > 150
+    assert {re.sub(r" \(.*", "", u.why) for u in rest} <= {
+        "no time, nor a rate of something whose size is known", "no preset for chip 'NVIDIA A40'",
+    }  # fmt: skip

@@ -113,7 +113,9 @@ BAD = {
         "",
         r":24: axes\[3\]: a sample needs a box",
     ),
-    "too many points": ("points = 4", "points = 10000000000", r"axes: 60,000,000,000 points; at most 1,000,000,000"),
+    "too many points": ("points = 4", "points = 500000000", r"axes: 3,000,000,000 points; at most 1,000,000,000"),
+    "a sample beyond any": ("points = 4", "points = 10000000000", "10,000,000,000 points; a sobol may have at most"),
+    "a list beyond memory": ("points = 3", "points = 500000000", "a log_range may have at most 1,000,000"),
     "an unknown column": (
         "shard_points = 8",
         'record = ["step_time"]',

@@ -1,0 +1,143 @@
+"""Measurements as rows of one large fit: which units each row belongs to, its log time and how numbers move it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Array
+
+from ..core.provenance import Receipts
+from ..hardware.chip import Chip
+from ..lowering.step_demand import StepDemand
+from ..physics.calibration import calibration_receipts, kin_of, prior_name
+from ..physics.coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, from_free, to_free
+from ..physics.pooled import Kin
+from ..physics.step import Request, request_s, step_time
+from .batch import batch, calibration_of
+from .cases import Case
+
+
+def coordinates(u: Array, centre: Array, deviation: Array) -> Array:
+    """Coordinates at `u` prior deviations from the centre; narrow products and attention follow matrix products."""
+    x = centre + deviation * u
+    return x.at[jnp.asarray(FOLLOW)].add(deviation[LEAD] * u[LEAD])
+
+
+def _log_time(u: Array, centre: Array, deviation: Array, d: StepDemand | Request, chip: Chip) -> Array:
+    """Log of the time of one row at `u` prior deviations from its prior."""
+    x = coordinates(u, centre, deviation)
+    c = calibration_of({n: from_free(n, x[i]) for i, n in enumerate(NUMBERS)})
+    return jnp.log(jnp.asarray(request_s(d, chip, c) if isinstance(d, Request) else step_time(d, chip, c).total_s))
+
+
+@jax.jit
+def _value_and_slope(u: Array, centre: Array, deviation: Array, demands, chips) -> tuple[Array, Array]:
+    def one(*row):
+        return _log_time(*row), jax.jacfwd(_log_time)(*row)
+
+    return jax.vmap(one)(u, centre, deviation, demands, chips)
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """Rows of one kind, all alike in shape."""
+
+    frame: pd.DataFrame
+    """One row per measurement: point_id, source, chip, stack, alike, cell, calibrates, kind and log_s, as measured."""
+    kin: list[Kin]
+    """What each row has in common with others."""
+    centre: np.ndarray
+    """Coordinates of each row's prior, shape (rows, numbers)."""
+    deviation: np.ndarray
+    """Its deviations."""
+    stacked: tuple[StepDemand | Request, Chip]
+    """Demands and chips of all rows."""
+
+    def evaluate(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log times and their slopes at prior deviations `u` of shape (rows, numbers)."""
+        arrays = (jnp.asarray(a) for a in (u, self.centre, self.deviation))
+        value, slope = _value_and_slope(*arrays, *self.stacked)
+        return np.asarray(value), np.asarray(slope)
+
+    def at_exponents(self, exponents: np.ndarray) -> Block:
+        """The same rows with overlap exponents that stay put."""
+        centre, deviation = self.centre.copy(), self.deviation.copy()
+        centre[:, EXPONENT] = [to_free(NUMBERS[EXPONENT], p) for p in exponents]
+        deviation[:, EXPONENT] = 0.0
+        return dataclasses.replace(self, centre=centre, deviation=deviation)
+
+
+EXPONENT = NUMBERS.index("overlap_p")
+
+
+def block(cases: Sequence[Case], kind: str) -> Block:
+    """Cases of a kind as rows."""
+    priors = {c: centre_and_deviation(prior_facts(c)) for c in {c.chip_name for c in cases}}
+    centre, deviation = (np.asarray([priors[c.chip_name][i] for c in cases]) for i in (0, 1))
+    frame = pd.DataFrame(
+        {
+            "point_id": [c.point_id for c in cases],
+            "source": [c.source for c in cases],
+            "chip": [c.chip_name for c in cases],
+            "stack": [c.stack for c in cases],
+            "alike": [c.alike for c in cases],
+            "cell": [f"{kind} {getattr(c, 'metric', '')} {c.alike}" for c in cases],
+            "calibrates": [c.calibrates for c in cases],
+            "kind": kind,
+            "log_s": np.log([c.measured_s for c in cases]),
+        }
+    )
+    return Block(frame, [kin_of(c.chip_name, c.stack) for c in cases], centre, deviation, batch(cases))
+
+
+def prior_facts(chip_name: str) -> Receipts:
+    """Receipts of the named prior of a chip's vendor."""
+    return {r.name: r for r in calibration_receipts(prior_name(chip_name))}
+
+
+@dataclasses.dataclass(frozen=True)
+class Design:
+    """Rows of all blocks and the columns of effects that they share."""
+
+    blocks: tuple[Block, ...]
+    """Rows by kind."""
+    levels: tuple[str, ...]
+    """Names of the levels, for their spreads."""
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """All rows, block after block."""
+        return pd.concat([b.frame for b in self.blocks], ignore_index=True)
+
+    @cached_property
+    def units(self) -> tuple[np.ndarray, list[str]]:
+        """Index of each row's units, shape (rows, levels), and the names of all units."""
+        index, names = pd.factorize(np.asarray([k.units for b in self.blocks for k in b.kin]).ravel())
+        return index.reshape(len(self.frame), -1), [str(n) for n in names]
+
+    @cached_property
+    def cells(self) -> list[np.ndarray]:
+        """Rows that share all units and offsets, which add to the same entries of the normal matrix."""
+        key = self.frame.source + "|" + self.frame.chip + "|" + self.frame["stack"] + "|" + self.frame.cell
+        return [g.to_numpy() for _, g in pd.Series(self.frame.index).groupby(key.to_numpy())]
+
+    def level_of(self, names: Sequence[str]) -> np.ndarray:
+        """Index of the level of each named unit."""
+        return np.asarray([self.levels.index(n.split(":", 1)[0]) for n in names])
+
+    def evaluate(self, effects: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log times and slopes of all rows at `effects` of shape (units, numbers); zeros in blocks without `wanted`."""
+        u, at = effects[self.units[0]].sum(axis=1), 0
+        values, slopes = [], []
+        for b in self.blocks:
+            rows = slice(at, at := at + len(b.frame))
+            found = b.evaluate(u[rows]) if wanted[rows].any() else (np.zeros(len(b.frame)), np.zeros_like(u[rows]))
+            values.append(found[0])
+            slopes.append(found[1])
+        return np.concatenate(values), np.concatenate(slopes)

@@ -1,0 +1,154 @@
+"""Names that publications use: chips, models and software, and the presets behind them."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from ..hardware.chip import Chip
+from ..hardware.system import Fabric, System
+from ..workload.presets import model as preset_model
+from ..workload.presets import model_names
+from ..workload.transformer import Model
+
+CHIPS: tuple[tuple[str, str, str], ...] = (
+    (r"trainium1|trn1", "trainium1", "trn1-16"),
+    (r"trainium2|trn2", "trainium2", "trn2-16"),
+    (r"trainium3|trn3", "trainium3", "trn3-gen2-144"),
+    (r"inferentia2|inf2", "inferentia2", "inf2-48xlarge"),
+    (r"a100.*pcie", "a100-pcie", "a100-pcie-8"),
+    (r"a100.*40", "a100-40", "dgx-a100-40"),
+    (r"a100", "a100-80", "dgx-a100"),
+    (r"a800", "a800", "dgx-a800"),
+    (r"h800", "h800", "dgx-h800"),
+    (r"\bh20\b", "h20", "hgx-h20"),
+    (r"gh200|h200", "h200", "hgx-h200"),
+    (r"h100", "h100", "dgx-h100"),
+    (r"gb300", "gb300", "gb300-nvl72"),
+    (r"gb200", "gb200", "gb200-nvl72"),
+    (r"b300", "b300", "hgx-b300"),
+    (r"b200", "b200", "hgx-b200"),
+    (r"mi210", "mi210", "mi210-4"),
+    (r"mi250", "mi250x", "mi250x-4"),
+    (r"mi300x", "mi300x", "mi300x-8"),
+    (r"mi325x", "mi325x", "mi325x-8"),
+    (r"mi350x", "mi350x", "mi350x-8"),
+    (r"mi355x", "mi355x", "mi355x-8"),
+    (r"v5e", "tpu-v5e", "tpu-v5e-256"),
+    (r"v5p", "tpu-v5p", "tpu-v5p-8960"),
+    (r"v6e|trillium", "tpu-v6e", "tpu-v6e-256"),
+    (r"tpu ?7|v7|ironwood", "tpu-v7", "tpu-v7-9216"),
+    (r"tpu v4", "tpu-v4", "tpu-v4-4096"),
+    (r"tpu v3", "tpu-v3", "tpu-v3-32"),
+    (r"gaudi ?2", "gaudi2", "gaudi2-8"),
+    (r"gaudi ?3", "gaudi3", "gaudi3-8"),
+)
+"""Pattern in a chip's published name, preset and system; the first that matches counts."""
+
+
+NETWORKS: tuple[tuple[str, str, str], ...] = (
+    (r"omni-?path", "a100-80", "jean-zay-a100"),
+    (r"\bp4de?\b|\befa\b", "a100-80", "p4de-a100"),
+    (r"\bp5\b|\befa\b", "h100", "p5-h100"),
+)
+"""Words that name a network, chip preset, and the system with that network."""
+
+
+def named_system(said: str, chip: str, usual: str) -> str:
+    """The system of a chip whose network a row's own words name, or its usual one."""
+    return next((s for pattern, c, s in NETWORKS if c == chip and re.search(pattern, said.lower())), usual)
+
+
+def preset_for(published: str) -> tuple[str, str] | None:
+    """Chip preset and system of a published chip name."""
+    lower = published.lower()
+    return next(((chip, system) for pattern, chip, system in CHIPS if re.search(pattern, lower)), None)
+
+
+SUFFIXES = (
+    r"[-_ ](hf|instruct|chat|base|it|thinking|fp8|nvfp4|mxfp4|fp4|bf16|fp16|int8|int4|awq|gptq|w8a8|v\d(\.\d)?|\d{4})\b"
+)
+"""Endings of a model's name that say how it was tuned or stored, not how large it is."""
+
+ALIASES = {
+    "deepseek-r1": "deepseek-v3", "deepseek-v3.1": "deepseek-v3", "deepseek-v3-base": "deepseek-v3",
+    "deepseek-r1-0528": "deepseek-v3", "llama-3-8b": "llama-3.1-8b", "llama-3-70b": "llama-3.1-70b",
+    "llama-3-405b": "llama-3.1-405b", "llama3-8b": "llama-3.1-8b", "llama3-70b": "llama-3.1-70b",
+    "llama3.1-8b": "llama-3.1-8b", "llama3.1-70b": "llama-3.1-70b", "llama3.1-405b": "llama-3.1-405b",
+    "llama3.3-70b": "llama-3.3-70b", "llama2-7b": "llama-2-7b", "llama2-13b": "llama-2-13b",
+    "llama2-70b": "llama-2-70b", "kimi-k2": "kimi-k2", "kimi-k2.5": "kimi-k2",
+    "llama-4-scout-17b-16e": "llama-4-scout", "llama-4-maverick-17b-128e": "llama-4-maverick",
+    "bert-large-uncased": "bert-large",
+}  # fmt: skip
+"""Models of the same sizes under other names, suffixes removed."""
+
+
+def model_alias(published: str) -> str:
+    """Name of the preset behind a published model name, or what is left of that name."""
+    name = re.sub(r"\s*\(.*\)", "", published.rsplit("/", 1)[-1].lower()).strip().replace("_", "-")
+    name = re.sub(r"^meta[- ]", "", re.sub(r"\s+", "-", name))
+    while True:
+        if name in model_names():
+            return name
+        if name in ALIASES:
+            return ALIASES[name]
+        shorter = re.sub(f"{SUFFIXES}$", "", name)
+        if shorter == name:
+            return name
+        name = shorter
+
+
+def known_model(published: str, layers: float, n_hidden: float) -> Model | None:
+    """The preset behind a published name, cut to the printed layers; None where none is, or its width is another.
+
+    Rows do not print windows, shared experts or latent attention, which the preset knows.
+    """
+    name = model_alias(published)
+    if name not in model_names():
+        return None
+    model = preset_model(name)
+    if n_hidden != model.hidden:
+        return None
+    n = int(layers)
+    if n == model.n_layers or n < 1:
+        return model
+    experts = model.experts
+    if experts is not None:
+        experts = dataclasses.replace(experts, n_dense_layers=min(experts.n_dense_layers, n - 1))
+    windowed = round(model.n_window_layers * n / model.n_layers)
+    return dataclasses.replace(model, n_layers=n, experts=experts, n_window_layers=windowed)
+
+
+MANY_CORES = 8
+"""Most cores of a chip that software counts as devices; beyond, they are SMs, which none counts."""
+
+
+def devices_per_chip(chip: Chip, n_devices: float, n_chips: float) -> int:
+    """Devices that software sees in each chip: 1, two halves, or its (logical) cores; 0 where the counts do not match.
+
+    Source: [aws2026neuron] for logical cores, one or two physical ones; TPU v2 to v7 and MI250X show two devices.
+    """
+    k = n_devices / n_chips
+    cores = float(chip.n_cores)
+    allowed = {1, 2} | ({int(cores), int(cores) // 2} if cores <= MANY_CORES else set())
+    return int(k) if k in allowed - {0} else 0
+
+
+def per_device(system: System, per_chip: int, n_devices: int) -> System:
+    """`system` cut into devices of 1/per_chip of a chip, as frameworks that count cores see it.
+
+    The cores of a chip become the innermost axis, as fast as the chip's outward links together (a guess).
+    """
+    if per_chip == 1:
+        return dataclasses.replace(system, n_chips=n_devices)
+    c, k = system.chip, float(per_chip)
+    chip = dataclasses.replace(
+        c, n_cores=c.n_cores / k, n_stacks=c.n_stacks / k, hbm_bandwidth_Bps=c.hbm_bandwidth_Bps / k,
+        hbm_capacity_B=c.hbm_capacity_B / k, scaleup_bandwidth_per_dir_Bps=2 * c.scaleup_bandwidth_per_dir_Bps / k,
+        scaleout_bandwidth_per_dir_Bps=c.scaleout_bandwidth_per_dir_Bps / k,
+    )  # fmt: skip
+    fabric = system.fabric
+    if fabric.kind == "switched":
+        return System(system.name, chip, dataclasses.replace(fabric, dims=(fabric.n_chips * per_chip,)), n_devices)
+    shares = (0.5, *(0.5 * s for s in fabric.axis_share))
+    return System(system.name, chip, Fabric("torus", (per_chip, *fabric.dims), shares), n_devices)

@@ -1,0 +1,161 @@
+"""Calibrations that share what they have in common: a chip and stack never measured take what their kin teach.
+
+Every number of a calibration is, in free coordinates,
+
+    x = x0 + s (z[software] + z[vendor] + z[family] + z[stack] + z[chip] + z[family and stack])
+
+with x0 the value and s half of the range of the vendor's named prior, and z effects that all measurements fit
+together (`dse.calibrate.pooled`). An effect nobody measured is zero, so sparse pairs shrink to their kin.
+
+Source: [gelman2006hierarchical] for partial pooling.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ..core.provenance import Receipts, Sourced
+from .coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, number_at, to_free
+
+EFFECTS = Path(__file__).parent / "data" / "effects.json"
+"""What `dse calibrate` writes."""
+
+STEPS, ALONE = "steps", "alone"
+"""Pools: whole steps and requests; operators and collectives timed alone."""
+
+LEVELS = ("software", "vendor", "family", "stack", "chip", "pair")
+"""What measurements may have in common, from all to least."""
+
+COMPILED = ("prior-neuron", "prior-tpu")
+"""Vendors whose programs are compiled whole; the others start kernels one by one from a host."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Kin:
+    """What a chip and a stack have in common with others."""
+
+    chip: str
+    """Preset."""
+    family: str
+    """Core design and compiler generation."""
+    vendor: str
+    """Named prior of the vendor."""
+    stack: str
+    """Software."""
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Name of the unit at each of `LEVELS`."""
+        software = "compiled" if self.vendor in COMPILED else "hosted"
+        named = (software, self.vendor, self.family, self.stack, self.chip, f"{self.family} {self.stack}")
+        return tuple(f"{level}:{unit}" for level, unit in zip(LEVELS, named, strict=True))
+
+
+@cache
+def effects() -> dict[str, Any]:
+    """The shipped effects by pool."""
+    return json.loads(EFFECTS.read_text(encoding="utf-8"))
+
+
+Pool = dict[str, Any]
+"""Effects of a pool: units, deviation, measured and bands, as `effects.json` holds them."""
+
+
+NOVELTIES = ("pair", "stack", "family", "vendor")
+"""What is new about a chip and stack to the measurements, from nothing to its vendor: the pair itself was measured, its
+stack is new to its family, its family (generation) is new to its vendor, its vendor is new."""
+
+
+def novelty_of(kin: Kin, seen: Iterable[str]) -> str:
+    """What is new about a chip and stack where the units `seen` were measured."""
+    known = set(seen)
+    for unit, novelty in zip((kin.units[5], kin.units[2], kin.units[1]), NOVELTIES, strict=False):
+        if unit in known:
+            return novelty
+    return NOVELTIES[-1]
+
+
+def band(kind: str, kin: Kin) -> tuple[str, float]:
+    """What is new about a chip and stack, and half width in log time of the 80 % band of a prediction.
+
+    Args:
+        kind: "training", "inference", "kernels" or "collectives".
+        kin: chip and stack.
+    """
+    pool = ALONE if kind in ("kernels", "collectives") else STEPS
+    novelty = novelty_of(kin, effects()[pool]["units"])
+    return novelty, effects()[pool]["bands"][kind][novelty]
+
+
+def shift(pool: Pool, kin: Kin) -> list[float]:
+    """Sum of the effects of a chip and stack in prior deviations, one per number; narrow products and attention follow.
+
+    Args:
+        pool: its effects.
+        kin: chip, family, vendor and stack.
+    """
+    known = pool["units"]
+    return [math.fsum(known[k]["shift"][i] for k in kin.units if k in known) for i in range(len(NUMBERS))]
+
+
+def values(pool: Pool, kin: Kin, prior: Receipts) -> dict[str, float]:
+    """The numbers of the pooled calibration."""
+    (x0, s), u = centre_and_deviation(prior), shift(pool, kin)
+    x = [a + b * c for a, b, c in zip(x0, s, u, strict=True)]
+    for i in FOLLOW:
+        x[i] += s[LEAD] * u[LEAD]
+    found = {n: number_at(n, x[i]) for i, n in enumerate(NUMBERS)}
+    return {**found, "overlap_p": power_of_two(found["overlap_p"])}
+
+
+def power_of_two(x: float) -> float:
+    """The nearest power of two, from 2 to 16: exponents of other kinds are several times slower to evaluate."""
+    return float(2 ** min(max(round(math.log2(max(x, 1.0))), 1), 4))
+
+
+def deviations(pool: Pool, kin: Kin) -> list[float]:
+    """Standard deviation of each number's coordinate in prior deviations: what the data leave, or the level's own."""
+    spread, known = pool["deviation"], pool["units"]
+    family = kin.family if kin.units[2] in known else "new"
+    stack = kin.stack if kin.units[3] in known else "new"
+    vendor = kin.vendor if kin.units[1] in known else "new"
+    return spread.get(f"{vendor} {family} {stack}") or spread[f"new new {stack}"]
+
+
+def rests_on(pool: Pool, kin: Kin) -> str:
+    """How much was measured of a chip and stack, in words."""
+    known = pool["units"].get(kin.units[5])
+    if known is None:
+        return "nothing of this pair was measured; its kin were"
+    n = {k: known[k] for k in ("measurements", "models", "sources")}
+    return ", ".join(f"{v} {k if v != 1 else k[:-1]}" for k, v in n.items())
+
+
+def receipts(pool: Pool, kin: Kin, prior: Receipts) -> Receipts:
+    """Value, range of two standard deviations and basis of every number of the pooled calibration."""
+    (_, s), found, sd = centre_and_deviation(prior), values(pool, kin, prior), deviations(pool, kin)
+    facts = dict(prior)
+    for i, n in enumerate(NUMBERS):
+        low, high = _around(n, found[n], 2 * sd[i] * s[i])
+        said = f"dse calibrate: {rests_on(pool, kin)}"
+        kind = "measured" if sd[i] < DETERMINED and kin.units[5] in pool["units"] else "estimate"
+        facts[n] = Sourced(n, found[n], min(low, found[n]), max(high, found[n]), kind, "dse2026", said)
+    return facts
+
+
+DETERMINED = 0.5
+"""Measurements, rather than the prior, set a number if they at least halve its deviation."""
+
+
+def _around(name: str, value: float, half: float) -> tuple[float, float]:
+    """Ends of an interval of `half` in free coordinates either side of a number."""
+    if name == "overlap_p":
+        return power_of_two(value / 2), power_of_two(value * 2)
+    x = to_free(name, value)
+    return number_at(name, x - half), number_at(name, x + half)

@@ -1,0 +1,154 @@
+"""Odd cells cost one row each and are named; names, units and parts of chips mean what their publishers say."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dse.calibrate.cases import Case, adapter_rank, row_plan, training_cases
+from dse.calibrate.kernels import kernel_cases
+from dse.calibrate.published import devices_per_chip, known_model, model_alias, per_device, preset_for
+from dse.calibrate.rates import rated_s
+from dse.calibrate.reading import Unmodelled, guarded, odd_cell, readable
+from dse.core.errors import SpecError
+from dse.hardware.presets import chip, system
+
+TINY = Path(__file__).parents[2] / "data" / "training_tiny.csv"
+
+
+@pytest.fixture
+def rows() -> pd.DataFrame:
+    return pd.read_csv(TINY).astype(object)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"value": "fast"}, "value = 'fast' is not a positive number"),
+        ({"value": np.inf}, "value = 'inf' is not a positive number"),
+        ({"source": None}, "no source"),
+        ({"point_id": None}, "no point_id"),
+    ],
+)
+def test_a_row_without_name_or_number_leaves_and_says_why(rows, change, words):
+    for column, value in change.items():
+        rows.loc[0, column] = value
+    kept, rest = readable(rows)
+    assert len(kept) == len(rows) - 1 and [u.why for u in rest] == [words]
+
+
+@pytest.mark.parametrize("cell", ["many", "8 or 16", -4, np.inf])
+@pytest.mark.parametrize("column", ["tp", "seq_len", "num_chips", "layers"])
+def test_an_odd_cell_costs_its_row_alone(rows, column, cell):
+    at = rows.point_id == rows.point_id.iloc[0]
+    rows.loc[at, column] = cell
+    cases, rest = training_cases(rows)
+    assert [u.point_id for u in rest if u.point_id == rows.point_id.iloc[0]]
+    assert len(cases) + len(rest) == rows.point_id.nunique() and (len(cases) or rows.point_id.nunique() == 1)
+
+
+def test_every_error_becomes_a_reason():
+    def spec():
+        raise SpecError("field = 3; expected 4")
+
+    label = ("p#1", "s", "h100")
+    assert guarded(label, lambda: 3) == 3
+    assert guarded(label, spec) == Unmodelled(*label, "field = 3; expected 4")
+    for broken in (lambda: 1 / 0, lambda: int("x"), lambda: {}["x"], lambda: int(float("inf"))):
+        assert isinstance(guarded(label, broken), Unmodelled)
+
+
+def test_odd_cells_are_named(rows):
+    row = next(rows.assign(tp="wide").itertuples())
+    assert odd_cell(row, ("num_chips", "tp")) == "tp = 'wide' is not a number from 0 up"
+    assert odd_cell(row, ("num_chips",)) is None
+
+
+@pytest.mark.parametrize(
+    ("published", "preset"),
+    [
+        ("deepseek-ai/DeepSeek-R1", "deepseek-v3"), ("meta-llama/Meta-Llama-3-8B", "llama-3.1-8b"),
+        ("Llama-3.1-70B-Instruct-FP8", "llama-3.1-70b"), ("Qwen/Qwen3-235B-A22B-Instruct-2507", "qwen3-235b-a22b"),
+        ("openai/gpt-oss-120b", "gpt-oss-120b"), ("Llama-2-7b-hf", "llama-2-7b"),
+        ("OLMo-3-7B-Think", "olmo-3-7b-think"),
+    ],
+)  # fmt: skip
+def test_aliases_of_models(published, preset):
+    assert model_alias(published) == preset
+
+
+def test_a_known_model_is_cut_to_the_printed_layers_and_dropped_for_another_width():
+    """DeepSeek-V3 with 4 of 61 layers keeps its 3 dense ones, so one block has experts."""
+    m = known_model("deepseek-v3", 4, 7168)
+    assert m is not None and m.n_layers == 4 and m.experts is not None and m.experts.n_dense_layers == 3
+    assert known_model("deepseek-v3", 61, 4096) is None and known_model("nobody-7b", 32, 4096) is None
+
+
+def test_what_counts_as_a_device():
+    """Trainium2 has 8 cores: 64 ranks on 16 chips are its 4 logical ones at LNC2; an H100 has no cores to count."""
+    assert devices_per_chip(chip("trainium2"), 64, 16) == 4 and devices_per_chip(chip("trainium2"), 128, 16) == 8
+    assert devices_per_chip(chip("trainium1"), 32, 16) == 2 and devices_per_chip(chip("inferentia2"), 1, 0.5) == 2
+    assert devices_per_chip(chip("h100"), 32, 8) == 0 and devices_per_chip(chip("h100"), 8, 8) == 1
+    quarter = per_device(system("trn2-16"), 4, 64)
+    assert float(quarter.chip.n_cores) == 2 and quarter.fabric.n_chips == 64
+
+
+def test_chips_cut_for_export_are_their_own():
+    assert preset_for("NVIDIA H20 96GB") == ("h20", "hgx-h20") and preset_for("NVIDIA A800 SXM") == ("a800", "dgx-a800")
+    assert float(chip("a800").scaleup_bandwidth_per_dir_Bps) == 200e9
+    assert preset_for("NVIDIA H200 SXM") == ("h200", "hgx-h200")
+
+
+GEMM = {
+    "point_id": "k#1", "source": "s", "chip": "AWS Trainium3", "num_chips": 0.25, "op": "GEMM", "M": 4096.0,
+    "N": 4096.0, "K": 4096.0, "dtype": "BF16", "metric": "latency", "stat": "p50", "value": 1.0, "unit": "ms",
+}  # fmt: skip
+
+
+def test_a_quarter_chip_has_a_quarter_of_everything():
+    (case,), _ = kernel_cases(pd.DataFrame([GEMM]))
+    whole = chip("trainium3")
+    assert float(case.chip.n_cores) * 4 == float(whole.n_cores)
+    assert float(case.chip.hbm_bandwidth_Bps) * 4 == pytest.approx(float(whole.hbm_bandwidth_Bps))
+
+
+def test_the_middle_stands_for_a_point_and_a_rate_only_where_there_is_no_time():
+    """2 x 4096^3 / 137.4 TFLOP/s = 1.0003 ms."""
+    tails = [{**GEMM, "stat": s, "value": v} for s, v in (("p10", 0.9), ("p90", 2.0), ("p50", 1.0))]
+    rate = {**GEMM, "metric": "throughput", "unit": "TFLOP/s", "value": 137.4}
+    (case,), _ = kernel_cases(pd.DataFrame([rate, *tails]))
+    assert case.measured_s == pytest.approx(1e-3)
+    (case,), _ = kernel_cases(pd.DataFrame([rate]))
+    assert case.measured_s == pytest.approx(2 * 4096**3 / 137.4e12)
+
+
+def test_bus_bandwidth_is_a_time():
+    """1 GB all-reduced by 8 ranks at 400 GB/s of bus bandwidth: 2 x 7/8 GB / 400 GB/s = 4.375 ms."""
+    row = next(
+        pd.DataFrame(
+            [{"collective": "all_reduce", "num_ranks": 8, "message_bytes": 1e9, "metric": "busbw", "value": 400.0,
+              "unit": "GB/s"}]
+        ).itertuples()
+    )  # fmt: skip
+    assert rated_s(row) == pytest.approx(4.375e-3)
+
+
+def test_an_unprinted_micro_batch_is_one_sequence_in_a_pipeline(rows):
+    row = next(rows.assign(micro_batch=np.nan, pp=4, tp=1, dp=2, cp=1, global_batch=64).itertuples())
+    assert row_plan(row, 8).micro_batch == 1
+
+
+def test_frozen_weights_are_seen_in_the_name_or_note(rows):
+    row = next(rows.assign(model="Llama-2-70B LoRA (MLPerf)", note="LoRA rank 8 fine-tuning").itertuples())
+    assert adapter_rank(row) == 8
+    assert adapter_rank(next(rows.itertuples())) == 0
+
+
+def test_a_table_with_broken_cells_scores_the_rest():
+    many = pd.concat([pd.DataFrame([{**GEMM, "point_id": f"k#{i}"}]) for i in range(40)]).astype(object)
+    for i, column in enumerate(("M", "N", "K", "num_chips", "dtype")):
+        many.iloc[i, many.columns.get_loc(column)] = "broken"
+    kept, odd = readable(many)
+    cases, rest = kernel_cases(kept)
+    assert (len(cases), len(rest), len(odd)) == (35, 5, 0) and all(isinstance(c, Case) for c in cases)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +13,24 @@ from .interior import Optimum
 from .search import Candidate
 from .space import element
 
-if TYPE_CHECKING:
-    from .tree import Region
+
+@dataclasses.dataclass(frozen=True)
+class Region:
+    """One box of the discrete space."""
+
+    choice: int
+    """Position in `study.choices`."""
+    groups: tuple[np.ndarray, ...]
+    """Plans of each workload, positions in its table."""
+    counts: tuple[tuple[int, int], ...]
+    """Least and most of each count, in dies."""
+    bound: float
+    """No design inside has a smaller log goal."""
+
+    @property
+    def single(self) -> bool:
+        """Whether nothing is left to choose: one plan per workload, every count fixed."""
+        return all(len(g) == 1 for g in self.groups) and all(low == high for low, high in self.counts)
 
 
 @dataclasses.dataclass

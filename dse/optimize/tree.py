@@ -19,31 +19,12 @@ import numpy as np
 
 from .elastic import least_violations
 from .hull import HullError, PlanTable, Tables
-from .incumbent import Incumbent
+from .incumbent import Incumbent, Region
 from .interior import Optimum
 from .search import PRICED, WIDTH, Candidate, Search
 
 WHOLE = 1e-6
 """Distance to a whole number, or to the hull's step time, that counts as none [relative]."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Region:
-    """One box of the discrete space."""
-
-    choice: int
-    """Position in `study.choices`."""
-    groups: tuple[np.ndarray, ...]
-    """Plans of each workload, positions in its table."""
-    counts: tuple[tuple[int, int], ...]
-    """Least and most of each count, in dies."""
-    bound: float
-    """No design inside has a smaller log goal."""
-
-    @property
-    def single(self) -> bool:
-        """Whether nothing is left to choose: one plan per workload, every count fixed."""
-        return all(len(g) == 1 for g in self.groups) and all(low == high for low, high in self.counts)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ import itertools
 import cvxpy as cp
 import jax
 import numpy as np
+from jax.interpreters.partial_eval import dce_jaxpr
 
 
 @dataclasses.dataclass
@@ -168,41 +169,50 @@ def _reduce(fun, c, x, axes):
     return out
 
 
+def _inside(c, e, values):
+    inner = e.params.get("jaxpr") or e.params["call_jaxpr"]
+    return follow(c, inner.jaxpr, inner.consts, values)
+
+
+def _chosen(c, e, values):
+    which, *branches = values
+    return [branches[int(which.flat[0])] if which.size == 1 else _pick(which, branches)]
+
+
+def _beside(c, e, values):
+    axis = e.params.get("axis", e.params.get("dimension", 0))
+    return [np.stack(values, axis) if e.primitive.name == "stack" else np.concatenate(values, axis)]
+
+
+RULES = {
+    **dict.fromkeys(("jit", "pjit", "closed_call", "custom_jvp_call"), _inside),
+    **{name: lambda c, e, v, fun=fun: [_each(fun, c, *v)] for name, fun in (TWO | ONE).items()},
+    "integer_pow": lambda c, e, v: [_each(lambda c, a: _pow(c, a, float(e.params["y"])), c, v[0])],
+    "reduce_sum": lambda c, e, v: [_reduce(_add, c, v[0], e.params["axes"])],
+    "reduce_max": lambda c, e, v: [_reduce(_max, c, v[0], e.params["axes"])],
+    "select_n": _chosen,
+    **dict.fromkeys(("convert_element_type", "copy", "stop_gradient"), lambda c, e, v: [v[0]]),
+    **dict.fromkeys(("reshape", "squeeze", "broadcast_in_dim", "expand_dims"), lambda c, e, v: [_placed(v[0], e)]),
+    **dict.fromkeys(("stack", "concatenate"), _beside),
+}
+
+
+def _plainly(e, values):
+    """An operation on constants only: JAX's own."""
+    pairs = zip(values, e.invars, strict=True)
+    plain = [np.asarray(v.tolist(), dtype=i.aval.dtype).reshape(i.aval.shape) for v, i in pairs]
+    out = e.primitive.bind(*plain, **e.params)
+    return [_boxed(x) for x in (out if e.primitive.multiple_results else [out])]
+
+
 def follow(c, jaxpr, consts, args):
     """Outputs of a jaxpr on arrays of constants and posynomials."""
     env = dict(zip(jaxpr.constvars, map(_boxed, consts), strict=True)) | dict(zip(jaxpr.invars, args, strict=True))
     read = lambda v: _boxed(v.val) if hasattr(v, "val") else env[v]  # noqa: E731
     for e in jaxpr.eqns:
-        name, values = e.primitive.name, [read(v) for v in e.invars]
-        if name in ("jit", "pjit", "closed_call", "custom_jvp_call"):
-            inner = e.params.get("jaxpr") or e.params["call_jaxpr"]
-            found = follow(c, inner.jaxpr, inner.consts, values)
-        elif all(all(_constant(x) for x in v.flat) for v in values):
-            plain = [np.asarray(v.tolist(), dtype=i.aval.dtype).reshape(i.aval.shape) for v, i in zip(values, e.invars, strict=True)]
-            out = e.primitive.bind(*plain, **e.params)
-            found = [_boxed(x) for x in (out if e.primitive.multiple_results else [out])]
-        elif name == "integer_pow":
-            found = [_each(lambda c, a, y=e.params["y"]: _pow(c, a, float(y)), c, values[0])]
-        elif name in TWO:
-            found = [_each(TWO[name], c, *values)]
-        elif name in ONE:
-            found = [_each(ONE[name], c, values[0])]
-        elif name in ("reduce_sum", "reduce_max"):
-            found = [_reduce(_add if name == "reduce_sum" else _max, c, values[0], e.params["axes"])]
-        elif name == "select_n":
-            which = values[0]
-            found = [values[1 + int(which.flat[0])]] if which.size == 1 else [
-                _pick(which, values[1:])
-            ]  # fmt: skip
-        elif name in ("convert_element_type", "copy", "stop_gradient"):
-            found = [values[0]]
-        elif name in ("reshape", "squeeze", "broadcast_in_dim", "expand_dims"):
-            found = [_placed(values[0], e)]
-        elif name in ("stack", "concatenate"):
-            axis = e.params.get("axis", e.params.get("dimension", 0))
-            found = [np.stack(values, axis) if name == "stack" else np.concatenate(values, axis)]
-        else:
-            raise NotImplementedError(name)
+        values = [read(v) for v in e.invars]
+        known = all(_constant(x) for v in values for x in v.flat) and RULES.get(e.primitive.name) is not _inside
+        found = _plainly(e, values) if known else RULES[e.primitive.name](c, e, values)
         env |= dict(zip(e.outvars, found, strict=True))
     return [read(v) for v in jaxpr.outvars]
 
@@ -233,7 +243,8 @@ def witness(core, data, lower, upper):
     closed = jax.make_jaxpr(lambda x: core.separate(x, data))(x)
     order = jax.tree.leaves({n: i for i, n in enumerate(names)})
     args = [_each(lambda _c, _, i=i: [({i: 1.0}, 0.0)], c, _boxed(1.0)) for i in order]
-    goal, *ratios = (c_[()] for c_ in follow(c, closed.jaxpr, closed.consts, args))
+    jaxpr, _ = dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars), instantiate=True)  # breakdowns subtract
+    goal, *ratios = (value[()] for value in follow(c, jaxpr, closed.consts, args))
     z = cp.Variable(c.size)
 
     def logs_of(terms):

@@ -199,14 +199,15 @@ class Tree:
         return proved
 
     def _children(self, region: Region, z: np.ndarray, costs: list[np.ndarray]) -> Iterator[Region]:
-        """Two halves of a region: of the group of plans whose hull undercuts them most, else of a broken count."""
+        """Two halves of a region: of the group of plans whose hull undercuts them most, or of a count more broken."""
         search = self.tables.search
         missing = [float(c.sum(axis=1).min()) if len(c) > 1 else 0.0 for c in costs] or [0.0]
         w = int(np.argmax(missing))
         dies = search.space.study.choices[region.choice].n_dies
         values = [math.exp(float(z[place])) / dies for place in search.integer_places]
-        broken = [abs(v - round(v)) / v for v in values]
-        if missing[w] <= max(WHOLE, 0.1 * math.log1p(self.gap)) and max(broken, default=0.0) > WHOLE:
+        broken = [min(abs(math.log(v / n)) for n in (max(math.floor(v), 1), math.floor(v) + 1)) for v in values]
+        worst = max(broken, default=0.0)
+        if worst > WHOLE and worst > missing[w] - 0.1 * math.log1p(self.gap):
             k = int(np.argmax(broken))
             low, high = region.counts[k]
             cut = min(max(math.floor(values[k]), low), high - 1)

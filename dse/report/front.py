@@ -52,10 +52,11 @@ def front_view(f: Front) -> RenderableType:
     head = Text(f"{f.study.name}: front of {n} points over {words}", style="bold")
     proof = Text(
         f"Every point is within {percent(f.worst_gap)} of its bound under the plans found; "
-        f"{len(f.rays.solved):,} problems solved; counts are continuous. "
+        f"{len(f.rays.solved):,} problems solved; cores and stacks are {'whole' if f.whole else 'fractions'}. "
         f"Price: d log {heading(f.metrics[0])} time / d log limit.", style="dim",
     )  # fmt: skip
-    return Group(head, t, proof)
+    lost = "; ".join(f"{n} {reason}" for reason, n in f.missing.items())
+    return Group(head, t, proof, *([Text(f"Not shown: {lost}.", style="dim")] if lost else []))
 
 
 def front_json(f: Front) -> dict[str, Any]:
@@ -64,6 +65,8 @@ def front_json(f: Front) -> dict[str, Any]:
         "study": f.study.name,
         "metrics": list(f.metrics),
         "worst_gap": f.worst_gap,
+        "missing": f.missing,
+        "whole_counts": f.whole,
         "hypervolume_frac": f.hypervolume(),
         "knee": f.knee,
         "points": f.table().to_dict(orient="records"),

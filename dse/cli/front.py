@@ -25,7 +25,7 @@ class FrontCommand:
     points: Annotated[int, tyro.conf.arg(metavar="N")] = 100
     """Points to solve for."""
     whole: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
-    """Round every point to whole cores and stacks, and solve it again; without, points are bounds on what can be built."""
+    """Round every point to whole cores and stacks, and solve it again; else points are bounds on what can be built."""
     resume: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Go on with the points that an earlier run of the same study and metrics has finished."""
     results: RESULTS = "results"

@@ -22,7 +22,9 @@ from .check import Calibrate, Validate
 from .evaluate import Evaluate
 from .facts import Chips, Models
 from .fleet import Cost, Fleet
+from .forecast import ForecastCommand
 from .front import FrontCommand, SensitivityCommand
+from .readings import ReadingsCommand
 from .report import ReportCommand
 from .risk import BacktestCommand, RiskCommand
 from .serve import Serve, Serviced
@@ -36,6 +38,8 @@ Command = (
     | Annotated[SensitivityCommand, tyro.conf.subcommand("sensitivity")]
     | Annotated[RiskCommand, tyro.conf.subcommand("risk")]
     | Annotated[BacktestCommand, tyro.conf.subcommand("backtest")]
+    | Annotated[ForecastCommand, tyro.conf.subcommand("forecast")]
+    | Annotated[ReadingsCommand, tyro.conf.subcommand("readings")]
     | Annotated[Serve, tyro.conf.subcommand("serve")]
     | Annotated[Serviced, tyro.conf.subcommand("portfolio")]
     | Annotated[Chips, tyro.conf.subcommand("chips")]

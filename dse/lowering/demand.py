@@ -29,6 +29,7 @@ from .memory import (
 from .plan import Plan, check_plan, layers_per_stage, n_forward_runs, n_micro_batches
 from .serving import serving_demand
 from .step_demand import StepDemand, traffic_demand
+from .streaming import Stream, stream_demand, streamed
 from .tiling import ArrayShape, RankOps, array_shape, op_demand, rank_ops, sram_B
 from .training_ops import Shard, shard, training_ops
 
@@ -37,10 +38,13 @@ OPTIMIZER_TRAFFIC_B = 16.0 + 12.0 + WEIGHT_B
 
 
 @cache
-def _rank(workload: Training, s: Shard, array: ArrayShape) -> tuple[RankOps, list[str], np.ndarray]:
-    """Operators of a rank, tiled, with phase and share of blocks; plans that differ elsewhere share it."""
-    placed = training_ops(workload, s)
-    return rank_ops([p.op for p in placed], array), [p.phase for p in placed], np.asarray([p.share for p in placed])
+def _rank(workload: Training, s: Shard, array: ArrayShape) -> tuple[RankOps, list[str], np.ndarray, Stream | None]:
+    """Operators of a rank, tiled, with phase, share of blocks and their stream; many plans share it."""
+    placed, stream = training_ops(workload, s), None
+    if s.stream:
+        placed, stream = streamed(placed, training=True)
+    shares = np.asarray([p.share for p in placed])
+    return rank_ops([p.op for p in placed], array), [p.phase for p in placed], shares, stream
 
 
 def _runs(phases: list[str], shares: np.ndarray, layers: float, n_forward: float) -> np.ndarray:
@@ -197,7 +201,7 @@ def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShap
     """As `training_demand` for a plan nobody checked, such as one that ran with tensor ranks across domains."""
     model = workload.model
     layers = float(layers_per_stage(plan, model))
-    ops, phases, shares = _rank(workload, shard(plan), array)
+    ops, phases, shares, stream = _rank(workload, shard(plan), array)
     runs = _runs(phases, shares, layers, n_forward_runs(plan))
     macs = runs @ ops.macs
     per_micro, per_step, held = _data_traffic(workload, plan, system, ref)
@@ -221,6 +225,7 @@ def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShap
         tokens=step_tokens,
         model_FLOP=3 * forward_FLOP_per_token(model, *contexts) * step_tokens / system.n_chips,
         rate=array.rates[array.executed(workload.precision)],
+        stream=stream_demand(stream, runs),
     )
 
 

@@ -21,6 +21,8 @@ ZERO = (0, 1, 2, 3)
 """What is sharded over replicas: nothing, optimizer states, gradients too, weights too (FSDP)."""
 SCHEDULES = ("1f1b", "zb")
 """Pipeline schedules: one forward one backward, and zero bubble (weight gradients fill the drain)."""
+ORDERS = ("turn", "stream")
+"""How operators of a block follow each other: in turn, or as one stream that reads ahead where SRAM has room."""
 MICRO_BATCHES = (1, 2, 4, 8)
 """Micro batches that the enumeration tries."""
 MAX_TRAINING_TP = 64
@@ -63,6 +65,8 @@ class Plan:
     """Whether norms and residuals are split over tensor ranks, with gathers and scatters instead of all-reduces."""
     schedule: str = "1f1b"
     """One of `SCHEDULES`."""
+    order: str = "turn"
+    """One of `ORDERS`."""
     offload: bool = False
     """Whether what layers keep for the backward pass waits in host memory; its traffic is taken as hidden."""
     recompute_frac: float = 1.0
@@ -77,9 +81,9 @@ class Plan:
 
 
 _FIELDS = {"micro": "micro_batch"} | {f.name: f.name for f in dataclasses.fields(Plan) if f.name != "micro_batch"}
-_WORDS = {"recompute": RECOMPUTE, "schedule": SCHEDULES}
+_WORDS = {"recompute": RECOMPUTE, "schedule": SCHEDULES, "order": ORDERS}
 """Key in plan text to field."""
-_KEYS = ("tp", "pp", "dp", "micro", "interleave", "zero", "recompute", "cp", "ep", "schedule")
+_KEYS = ("tp", "pp", "dp", "micro", "interleave", "zero", "recompute", "cp", "ep", "schedule", "order")
 """Keys in the order in which plan text shows them."""
 
 
@@ -373,7 +377,7 @@ def _serving_context_sizes(workload: Serving, system: System) -> list[int]:
     return [cp for cp in _powers_of_two(MAX_CP) if system.n_chips % cp == 0]
 
 
-def plans(workload: Workload, system: System, *, max_micro_batch: int = 8) -> list[Plan]:
+def plans(workload: Workload, system: System, *, max_micro_batch: int = 8, streams: bool = False) -> list[Plan]:
     """All valid plans of `workload` on `system`; empty where there is none.
 
     Training tries tensor sizes up to `MAX_TRAINING_TP`, every pipeline length that divides the system up to the
@@ -386,10 +390,11 @@ def plans(workload: Workload, system: System, *, max_micro_batch: int = 8) -> li
         workload: training, prefill or decode.
         system: chips and scale-up domain.
         max_micro_batch: largest micro batch to try (training).
+        streams: whether to try every plan also as a stream.
 
     Returns:
         Plans that pass `check_plan`, without any regard to memory.
     """
-    if isinstance(workload, Training):
-        return _training_plans(workload, system, max_micro_batch)
-    return _serving_plans(workload, system)
+    training = isinstance(workload, Training)
+    found = _training_plans(workload, system, max_micro_batch) if training else _serving_plans(workload, system)
+    return [*found, *(dataclasses.replace(p, order="stream") for p in found)] if streams else found

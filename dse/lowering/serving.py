@@ -13,6 +13,7 @@ from .memory import ACTIVATION_B, memory_B
 from .plan import Plan, check_plan, layers_per_stage
 from .serving_ops import Pass, n_groups, rank_pass, serving_ops
 from .step_demand import StepDemand, traffic_demand
+from .streaming import Stream, stream_demand, streamed
 from .tiling import ArrayShape, RankOps, op_demand, rank_ops, sram_B
 from .training_ops import rank_heads
 
@@ -21,11 +22,15 @@ PARTIAL_B = 4.0
 
 
 @cache
-def _rank(workload: Serving, plan: Plan, array: ArrayShape, lanes: float) -> tuple[RankOps, np.ndarray, np.ndarray]:
-    """Operators of a pass on a rank, tiled, with whether each belongs to the head, and its share."""
-    placed = serving_ops(workload, plan, lanes)
+def _rank(
+    workload: Serving, plan: Plan, array: ArrayShape, lanes: float
+) -> tuple[RankOps, np.ndarray, np.ndarray, Stream | None]:
+    """Operators of a pass on a rank, tiled, whether each belongs to the head, its share, and their stream."""
+    placed, stream = serving_ops(workload, plan, lanes), None
+    if plan.order == "stream":
+        placed, stream = streamed(placed, training=False)
     head = np.asarray([p.phase == "head" for p in placed])
-    return rank_ops([p.op for p in placed], array), head, np.asarray([p.share for p in placed])
+    return rank_ops([p.op for p in placed], array), head, np.asarray([p.share for p in placed]), stream
 
 
 def _tensor_traffic(workload: Serving, plan: Plan, p: Pass, system: System, layers: float, ref: Reference) -> Traffic:
@@ -83,7 +88,7 @@ def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape
     """
     model, p = workload.model, rank_pass(workload, plan)
     layers, decode = float(layers_per_stage(plan, model)), isinstance(workload, Decode)
-    ops, head, shares = _rank(workload, plan, array, array.rows if system.chip.lane_kind == "simd" else 1.0)
+    ops, head, shares, stream = _rank(workload, plan, array, array.rows if system.chip.lane_kind == "simd" else 1.0)
     runs = np.where(head, 1.0, layers) * shares
     macs = runs @ ops.macs
     inside = plan.tp * plan.cp * plan.dp * 2 <= system.fabric.n_chips
@@ -110,6 +115,7 @@ def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape
         tokens=workload.batch * new,
         model_FLOP=_model_FLOP(workload, cached, new) / system.n_chips,
         rate=array.rates[array.executed(products_of(workload))],
+        stream=stream_demand(stream, runs),
         n_calls=1.0 if isinstance(workload, Decode) else float(groups * workload.n_chunks),
         n_requests=0.0 if decode else 1.0,
     )

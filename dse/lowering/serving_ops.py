@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes
+from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes, spread_B
 from ..workload.storage import n_element_bits, stored_B
 from ..workload.transformer import Decode, Model, Serving, n_attended, products_of
 from .plan import Plan
@@ -88,7 +88,11 @@ def _stored(workload: Serving, x: Linear) -> Op:
     """A linear layer on weights as they are stored, which are converted where the products are wider."""
     stored = workload.weight_precision
     op = linear(x.name, x.tokens, x.inputs, x.outputs, products_of(workload), stored_B(stored), x.count, x.kind)
-    return dataclasses.replace(op, stored_elements=x.inputs * x.outputs * x.count, stored_bits=n_element_bits(stored))
+    thin = isinstance(workload, Decode) and x.kind is Kind.LINEAR
+    return dataclasses.replace(
+        op, stored_elements=x.inputs * x.outputs * x.count, stored_bits=n_element_bits(stored),
+        spread_B=spread_B(x.tokens, x.inputs, x.outputs) if thin else 0.0,
+    )  # fmt: skip
 
 
 def _decode_attention(workload: Serving, plan: Plan, p: Pass, attended: float, lanes: float) -> Op:

@@ -23,6 +23,8 @@ class Placed:
     """"forward", "backward" or "head" (once per micro batch)."""
     share: float = 1.0
     """Share of the blocks that have it."""
+    streams: bool = True
+    """Whether tokens can stream past its weight; not where the weight's gradient is the result."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +63,16 @@ class Shard:
     """Whether norms and residuals are split over tensor ranks."""
     scores_again: bool = True
     """Whether the backward pass repeats stored attention; fused attention always computes its scores again."""
+    stream: bool = False
+    """Whether a block runs as one stream; see `streaming`."""
 
 
 def shard(plan: Plan) -> Shard:
     """The part of `plan` that decides shapes."""
     scores_again = plan.recompute == "selective"
-    return Shard(plan.tp, plan.cp, plan.ep, plan.micro_batch, plan.sequence_parallel, scores_again)
+    return Shard(
+        plan.tp, plan.cp, plan.ep, plan.micro_batch, plan.sequence_parallel, scores_again, plan.order == "stream"
+    )
 
 
 def rank_heads(model: Model, tp: int) -> tuple[float, float]:
@@ -234,7 +240,7 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
             del shapes[" wgrad"]
         for suffix, (m, inputs, outputs) in shapes.items():
             op = linear(x.name + suffix, m, inputs, outputs, precision, BF16_B, x.count, x.kind)
-            placed.append(Placed(op, "backward" if suffix else "forward", x.share))
+            placed.append(Placed(op, "backward" if suffix else "forward", x.share, suffix != " wgrad"))
     for phase in ("forward", "backward"):
         placed += _attentions(workload, s, phase)
         placed += [Placed(op, phase) for op in block_elementwise(model, s, tokens, phase, precision)]

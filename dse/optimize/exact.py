@@ -10,7 +10,7 @@ from ..study.study import Study
 from .hull import Tables
 from .search import Search
 from .space import Space
-from .tree import Progress, Proof, Tree, whole_counts
+from .tree import Progress, Proof, Tree
 
 
 def prove(study: Study, gap_frac: float, limit_s: float, tell: Callable[[Progress], None] = lambda _: None) -> Proof:
@@ -38,9 +38,8 @@ def check_stop(gap_frac: float, limit_s: float) -> None:
 def n_designs(search: Search, proof: Proof) -> float:
     """Choices times plans of every workload times whole counts inside the box."""
     plans, total = math.prod(t.n_valid for t in proof.tables), 0.0
-    for choice in search.space.study.choices:
-        counts = whole_counts(search, choice.n_dies)
-        total += plans * math.prod(max(high - low + 1, 0) for low, high in counts)
+    for i in range(len(search.space.study.choices)):
+        total += plans * math.prod(len(logs) for logs in search.steps(i))
     return total
 
 

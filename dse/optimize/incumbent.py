@@ -23,7 +23,7 @@ class Region:
     groups: tuple[np.ndarray, ...]
     """Plans of each workload, positions in its table."""
     counts: tuple[tuple[int, int], ...]
-    """Least and most of each count, in dies."""
+    """First and last step of each stepped number; see `Search.steps`."""
     bound: float
     """No design inside has a smaller log goal."""
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ..study.convex import Kind
+from ..study.design import steps
 from .elastic import Loosened, cheapest_relaxations
 from .search import Candidate, Search
 from .solution import Relaxation
@@ -16,8 +17,8 @@ TRIED = 4
 """Choices, those that need the least, whose neighbouring whole counts are relaxed too."""
 SMALLEST = 1e-4
 """Relaxations below this share are rounding."""
-ROUNDING = 1e-6
-"""Distance of a bound to a whole number that counts as none [relative]."""
+FURTHEST = 64.0
+"""How far beyond a box what can be built is looked for."""
 
 
 def relaxations(search: Search, candidates: list[Candidate]) -> tuple[Relaxation, ...]:
@@ -27,7 +28,7 @@ def relaxations(search: Search, candidates: list[Candidate]) -> tuple[Relaxation
         search: the study, searched.
         candidates: best of every choice.
     """
-    if missing := without_multiples(search):
+    if missing := without_steps(search):
         return missing
     core = search.core
     user = np.asarray([r.kind is Kind.USER for r in core.rows()])
@@ -74,19 +75,18 @@ def _named(search: Search, found: Loosened) -> tuple[Relaxation, ...]:
     return tuple(out)
 
 
-def without_multiples(search: Search) -> tuple[Relaxation, ...]:
-    """The least widening of bounds on counts that lets some choice have whole ones; none where one has."""
+def without_steps(search: Search) -> tuple[Relaxation, ...]:
+    """The least widening of boxes that gives every stepped number of some choice one that can be built; often none."""
     found = []
-    for choice in search.space.study.choices:
+    for i, choice in enumerate(search.space.study.choices):
         needed = []
-        for place in search.integer_places:
-            low, high = (float(np.exp(b[place])) for b in search.box)
-            name, above = search.core.variables()[place], math.ceil(low / choice.n_dies - ROUNDING) * choice.n_dies
-            below = above - choice.n_dies
-            if above > high * (1 + ROUNDING):
-                up = Relaxation(name, high, float(above), "at_most")
-                down = Relaxation(name, low, float(below), "at_least")
-                needed.append(min((up, down) if below > 0 else (up,), key=factor))
+        for place, logs in zip(search.integer_places, search.steps(i), strict=True):
+            if not len(logs):
+                name, (low, high) = search.core.variables()[place], (float(np.exp(b[place])) for b in search.box)
+                near = steps(name, choice.n_dies, low / FURTHEST, high * FURTHEST)
+                up = [Relaxation(name, high, float(x), "at_most") for x in near[near > high][:1]]
+                down = [Relaxation(name, low, float(x), "at_least") for x in near[near < low][-1:]]
+                needed.append(min(up + down, key=factor))
         found.append(tuple(needed))
     return min(found, key=lambda moves: sum(map(factor, moves)))
 

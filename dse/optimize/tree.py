@@ -1,9 +1,9 @@
-"""Branch and bound over everything discrete at once: choices, plans and whole numbers of cores and stacks.
+"""Branch and bound over everything discrete at once: choices, plans and what can be built of cores, stacks and SRAM.
 
-A region is one discrete choice, a group of plans per workload and a range of each count. Its convex relaxation (the
-hull of every group, counts continuous) bounds all designs inside from below; pricing all plans at the relaxed chip and
-rounding gives designs from above. A batch of open regions is solved in one `vmap`. Stopped at any time, the answer is
-the best design so far and a gap that holds for all designs. Read more: [land1960].
+A region is one discrete choice, a group of plans per workload and a range of each stepped number. Its convex relaxation
+(the hull of every group, stepped numbers continuous) bounds all designs inside from below; pricing all plans at the
+relaxed chip and rounding gives designs from above. A batch of open regions is solved in one `vmap`. Stopped any time,
+the answer is the best design so far and a gap that holds for all designs. Read more: [land1960].
 """
 
 from __future__ import annotations
@@ -199,18 +199,18 @@ class Tree:
         return proved
 
     def _children(self, region: Region, z: np.ndarray, costs: list[np.ndarray]) -> Iterator[Region]:
-        """Two halves of a region: of the group of plans whose hull undercuts them most, or of a count more broken."""
+        """Two halves of a region: of the plans whose hull undercuts them most, or of a stepped number more broken."""
         search = self.tables.search
         missing = [float(c.sum(axis=1).min()) if len(c) > 1 else 0.0 for c in costs] or [0.0]
         w = int(np.argmax(missing))
-        dies = search.space.study.choices[region.choice].n_dies
-        values = [math.exp(float(z[place])) / dies for place in search.integer_places]
-        broken = [min(abs(math.log(v / n)) for n in (max(math.floor(v), 1), math.floor(v) + 1)) for v in values]
+        values = [float(z[place]) for place in search.integer_places]
+        every = search.steps(region.choice)
+        broken = [float(np.min(np.abs(logs - v))) for logs, v in zip(every, values, strict=True)]
         worst = max(broken, default=0.0)
         if worst > WHOLE and worst > missing[w] - 0.1 * math.log1p(self.gap):
             k = int(np.argmax(broken))
             low, high = region.counts[k]
-            cut = min(max(math.floor(values[k]), low), high - 1)
+            cut = min(max(int(np.searchsorted(every[k], values[k])) - 1, low), high - 1)
             for part in ((low, cut), (cut + 1, high)):
                 counts = tuple(part if j == k else c for j, c in enumerate(region.counts))
                 yield dataclasses.replace(region, counts=counts)
@@ -222,7 +222,7 @@ class Tree:
         elif not region.single:  # whole as it is: that design, and what lies on both sides of it
             k = int(np.argmax([high - low for low, high in region.counts]))
             low, high = region.counts[k]
-            at = min(max(round(values[k]), low), high)
+            at = min(max(int(np.argmin(np.abs(every[k] - values[k]))), low), high)
             for part in ((at, at), (low, at - 1), (at + 1, high)):
                 if part[0] <= part[1]:
                     counts = tuple(part if j == k else c for j, c in enumerate(region.counts))
@@ -232,31 +232,28 @@ class Tree:
 
 
 def roots(tables: Tables) -> Iterator[Region]:
-    """One region per choice with all its plans and counts."""
-    groups = tuple(np.arange(len(t.plans)) for t in tables.of_workloads)
-    for i, choice in enumerate(tables.search.space.study.choices):
-        counts = whole_counts(tables.search, choice.n_dies)
-        if all(low <= high for low, high in counts):
-            yield Region(i, groups, tuple(counts), -math.inf)
+    """One region per choice and combination of orders, with all their plans and counts."""
+    each = [groups_by_order(t) for t in tables.of_workloads]
+    for i in range(len(tables.search.space.study.choices)):
+        ends = [(0, len(logs) - 1) for logs in tables.search.steps(i)]
+        if all(last >= 0 for _, last in ends):
+            yield from (Region(i, groups, tuple(ends), -math.inf) for groups in itertools.product(*each))
+
+
+def groups_by_order(table: PlanTable) -> list[np.ndarray]:
+    """Positions of the plans of each order: a hull of streamed and other plans would move no bytes at all."""
+    orders = np.asarray([p.order for p in table.plans])
+    return [np.flatnonzero(orders == o) for o in dict.fromkeys(orders)]
 
 
 def boxes(search: Search, regions: list[Region]) -> tuple[np.ndarray, np.ndarray]:
     """Log bounds of every region, shape (regions, n) each."""
     lower, upper = (np.repeat(b[None], len(regions), axis=0) for b in search.box)
     for row, region in enumerate(regions):
-        dies = search.space.study.choices[region.choice].n_dies
-        for place, (low, high) in zip(search.integer_places, region.counts, strict=True):
-            lower[row, place] = max(lower[row, place], math.log(low * dies))
-            upper[row, place] = min(upper[row, place], math.log(high * dies))
-            if low == high:
-                lower[row, place] = upper[row, place] = math.log(low * dies)
+        each = zip(search.integer_places, search.steps(region.choice), region.counts, strict=True)
+        for place, logs, (first, last) in each:
+            lower[row, place], upper[row, place] = logs[first], logs[last]
     return lower, upper
-
-
-def whole_counts(search: Search, n_dies: int) -> list[tuple[int, int]]:
-    """Least and most of each count inside the box, in dies; empty where the first exceeds the second."""
-    ends = [[math.exp(float(b[place])) / n_dies for b in search.box] for place in search.integer_places]
-    return [(max(math.ceil(low - WHOLE), 1), math.floor(high + WHOLE)) for low, high in ends]
 
 
 def leaf_costs(table: PlanTable, costs: np.ndarray) -> np.ndarray:

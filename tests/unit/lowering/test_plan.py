@@ -59,7 +59,7 @@ def test_text_round_trip(plan):
     [
         (
             "tpp=8",
-            "unknown key 'tpp'; allowed: tp, pp, dp, micro, interleave, zero, recompute, cp, ep, schedule; "
+            "unknown key 'tpp'; allowed: tp, pp, dp, micro, interleave, zero, recompute, cp, ep, schedule, order; "
             "did you mean tp?",
         ),
         ("micro_batch=8", "unknown key 'micro_batch'; allowed: tp, pp, dp, micro"),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from ..core.errors import SpecError, UnknownNameError
@@ -32,16 +31,6 @@ NEEDED = {
     ),
 }  # fmt: skip
 """Columns that must exist, by kind."""
-AT_LEAST_ONE = (
-    "layers", "hidden", "ffn_hidden", "heads", "kv_heads", "head_dim", "vocab", "seq_len", "global_batch",
-    "micro_batch", "tp", "pp", "dp", "cp", "ep", "virtual_pp", "batch", "in_len", "out_len", "M", "N", "K", "elements",
-    "message_bytes", "num_ranks", "num_nodes",
-)  # fmt: skip
-"""Columns of sizes: a cell is empty, or what a measurement can have had."""
-NOT_NEGATIVE = ("num_chips", "params_B", "experts", "active_experts", "value")
-"""Columns of numbers that may be zero or below one."""
-LEAST, MOST = 1e-15, 1e15
-"""Numbers nearer to zero, or larger, are no measurement: a second has 1e15 femtoseconds."""
 
 
 def read(kind: str, path: str | Path | None = None) -> pd.DataFrame:
@@ -68,28 +57,7 @@ def read(kind: str, path: str | Path | None = None) -> pd.DataFrame:
     missing = [c for c in NEEDED[kind] if c not in rows.columns]
     if missing:
         raise SpecError(f"{path}: no column {', '.join(missing)}; a {kind} file has {', '.join(NEEDED[kind])} and more")
-    check_numbers(rows, str(path))
     return rows
-
-
-def check_numbers(rows: pd.DataFrame, path: str) -> None:
-    """Refuse sizes and values that no measurement can have had; text and empty cells are left alone.
-
-    Raises:
-        SpecError: names the file, the row, the column, what is there and what is allowed.
-    """
-    for column in (*AT_LEAST_ONE, *NOT_NEGATIVE):
-        if column not in rows.columns:
-            continue
-        numbers = np.asarray(pd.to_numeric(rows[column], errors="coerce"), dtype=float)
-        least = 1.0 if column in AT_LEAST_ONE else LEAST
-        zero = (numbers == 0) & (column in NOT_NEGATIVE)
-        wrong = np.flatnonzero(~np.isnan(numbers) & ~zero & ~((numbers >= least) & (numbers <= MOST)))
-        if wrong.size:
-            row = int(wrong[0])
-            allowed = f"a number from {least:g} to {MOST:g}{' or 0' if column in NOT_NEGATIVE else ''}, or empty"
-            place = f"row {row + 1} ({rows['point_id'].iloc[row]})"
-            raise SpecError(f"{path}: {place}: {column} = {numbers[row]:g}; expected {allowed}")
 
 
 def complete(rows: pd.DataFrame) -> pd.DataFrame:

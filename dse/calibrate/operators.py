@@ -17,6 +17,10 @@ WIDTHS = {
 }  # fmt: skip
 """Published data type to precision of the products; SmoothQuant's 8-bit integers run at the 8-bit rate."""
 
+NARROWED = ("fp8", "nvfp4")
+"""Data types of linear layers whose input is narrowed in a kernel of its own; "fp8 e4m3" is a bare product, and so is
+a kernel whose data type is presumed."""
+
 WEIGHT_ONLY_B = {"int8_wo": 1.0, "int4_wo": 0.5}
 """Data types whose products run in 16 bit on narrower stored weights, and bytes per weight."""
 
@@ -31,6 +35,8 @@ class DataType:
     """Bytes per stored weight."""
     kv_B: float
     """Bytes per cached key or value."""
+    narrows_input: bool = False
+    """Whether a linear layer of it first narrows its input in a kernel of its own."""
 
 
 def data_type(published: str) -> DataType | None:
@@ -41,14 +47,20 @@ def data_type(published: str) -> DataType | None:
     if precision is None or (cache and cache.strip() not in WIDTHS):
         return None
     weight_B = WEIGHT_ONLY_B.get(products, PRECISION_BITS[precision] / 8)
-    return DataType(precision, weight_B, PRECISION_BITS[kv] / 8)
+    return DataType(precision, weight_B, PRECISION_BITS[kv] / 8, published.strip().lower() in NARROWED)
 
 
 def gemm(m: float, n: float, k: float, dtype: DataType, count: float = 1.0, kind: Kind = Kind.LINEAR) -> Op:
-    """`count` products with their operands and results moved once, results in bf16."""
+    """`count` products with their operands and results moved once, results in bf16.
+
+    Linear layers of 8-bit and 4-bit floats with one scale per tensor narrow their input in a kernel of its own, which
+    reads it in bf16 and writes it; block-scaled ones do so inside the product.
+    """
     op = linear("gemm", m, k, n, dtype.precision, count=count, kind=kind)
     operand_B = PRECISION_BITS[dtype.precision] / 8
-    return dataclasses.replace(op, hbm_B=count * (operand_B * m * k + dtype.weight_B * k * n + 2 * m * n))
+    narrowed_B = (2.0 + operand_B) * m * k if dtype.narrows_input else 0.0
+    moved_B = operand_B * m * k + dtype.weight_B * k * n + 2 * m * n + narrowed_B
+    return dataclasses.replace(op, hbm_B=count * moved_B, n_launches=op.n_launches + dtype.narrows_input)
 
 
 def n_experts_touched(n_experts: float, per_token: float, n_tokens: float) -> float:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 
 from ..core.errors import DseError
@@ -67,15 +68,43 @@ def guarded(label: tuple[str, str, str], make: Callable[[], T]) -> T | Unmodelle
         return Unmodelled(*label, f"the row cannot be read ({type(error).__name__}: {error})")
 
 
+AT_LEAST_ONE = (
+    "layers", "hidden", "ffn_hidden", "heads", "kv_heads", "head_dim", "vocab", "seq_len", "global_batch",
+    "micro_batch", "tp", "pp", "dp", "cp", "ep", "virtual_pp", "batch", "in_len", "out_len", "M", "N", "K", "elements",
+    "message_bytes", "num_ranks", "num_nodes",
+)  # fmt: skip
+"""Columns of sizes: a cell is empty, or what a measurement can have had."""
+NOT_NEGATIVE = ("num_chips", "params_B", "experts", "active_experts", "value")
+"""Columns of numbers that may be zero or below one."""
+LEAST, MOST = 1e-15, 1e15
+"""Numbers nearer to zero, or larger, are no measurement: a second has 1e15 femtoseconds."""
+
+
+def impossible(rows: pd.DataFrame) -> pd.Series:
+    """For every row, the first cell that no measurement can have had and what is allowed, in words; empty where none.
+
+    Text and empty cells are left alone.
+    """
+    why = pd.Series("", index=rows.index)
+    for column in (c for c in (*AT_LEAST_ONE, *NOT_NEGATIVE) if c in rows.columns):
+        numbers = np.asarray(pd.to_numeric(rows[column], errors="coerce"), dtype=float)
+        least = 1.0 if column in AT_LEAST_ONE else LEAST
+        zero = (numbers == 0) & (column in NOT_NEGATIVE)
+        wrong = ~np.isnan(numbers) & ~zero & ~((numbers >= least) & (numbers <= MOST)) & (why == "").to_numpy()
+        allowed = f"a number from {least:g} to {MOST:g}{' or 0' if column in NOT_NEGATIVE else ''}, or empty"
+        why[wrong] = [f"{column} = {n:g}; expected {allowed}" for n in numbers[wrong]]
+    return why
+
+
 def readable(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[Unmodelled]]:
-    """Rows with a name, a source and a positive number for their value, and the others with the reason."""
+    """Rows with a name, a source and numbers that can be; and the others with the reason."""
     value: Any = pd.to_numeric(rows["value"], errors="coerce")
-    named = rows["point_id"].notna() & rows["source"].notna()
-    fine = named & value.map(math.isfinite) & (value > 0)
+    named, wrong = rows["point_id"].notna() & rows["source"].notna(), impossible(rows)
+    fine = named & value.map(math.isfinite) & (value > 0) & (wrong == "")
     rest = []
     for at, row in zip((~fine).to_numpy().nonzero()[0], rows.loc[~fine].itertuples(), strict=True):
         label = row_text(row, "point_id") or f"row {at + 1}", row_text(row, "source") or "not stated"
         absent = [n for n in ("point_id", "source") if not row_text(row, n)]
-        why = f"value = '{row_text(row, 'value')}' is not a positive number"
+        why = wrong.iloc[at] or f"value = '{row_text(row, 'value')}' is not a positive number"
         rest.append(Unmodelled(*label, row_text(row, "chip"), f"no {', '.join(absent)}" if absent else why))
     return rows.loc[fine].assign(value=value[fine]), rest

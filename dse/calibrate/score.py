@@ -38,6 +38,41 @@ class Scores:
         rows = [memory_summary(name, group) for name, group in done.groupby(column, sort=True)]
         return pd.DataFrame(rows, columns=list(MEMORY_SCORES)).rename(columns={"name": column})
 
+    def ranking(self) -> dict[str, float]:
+        """How well plans are ranked: see `ranking_summary`; of no sweeps where nothing competes."""
+        done: Any = self.predictions
+        if "sweep" not in done:
+            return ranking_summary([])
+        done = done[done.predicted_s.notna() & (done.sweep != "")]
+        return ranking_summary([g for _, g in done.groupby("sweep") if len(g) >= FEWEST_PLANS])
+
+
+FEWEST_PLANS = 5
+"""Fewest plans that make a sweep."""
+
+
+def ranking_summary(sweeps: Sequence[pd.DataFrame]) -> dict[str, float]:
+    """Rank correlation and regret over sweeps of plans.
+
+    Spearman's correlation of predicted and measured times; regret is how much longer the plan predicted fastest takes
+    than the fastest measured, as a fraction.
+    """
+    found = []
+    for s in sweeps:
+        chosen = s.measured_s.iloc[int(np.argmin(s.predicted_s.to_numpy()))]
+        ranks = np.corrcoef(s.predicted_s.rank(), s.measured_s.rank())[0, 1]
+        found.append((ranks, chosen / s.measured_s.min() - 1))
+    if not found:
+        return {"sweeps": 0, "spearman": np.nan, "regret_frac": np.nan, "regret_p90_frac": np.nan}
+    ranks, regret = (np.asarray(x) for x in zip(*found, strict=True))
+    quantiles = np.quantile(regret, [0.5, 0.9])
+    return {
+        "sweeps": len(found),
+        "spearman": float(np.nanmedian(ranks)),
+        "regret_frac": float(quantiles[0]),
+        "regret_p90_frac": float(quantiles[1]),
+    }
+
 
 MEMORY_SCORES = ("name", "modelled", "points", "median_abs_err", "p90_abs_err", "bias", "refused")
 """Columns of `memory_summary`."""
@@ -115,6 +150,7 @@ def predict_cases(cases: Sequence[Case], calibrations: dict[str, Calibration] | 
             "source": [c.source for c in cases],
             "chip": [c.chip_name for c in cases],
             "calibration": [c.name for c in served],
+            "sweep": [c.sweep for c in cases],
             "measured_s": [c.measured_s for c in cases],
             "predicted_s": seconds,
             **parts,

@@ -18,6 +18,7 @@ import tyro
 from ..core.errors import DseError, SpecError
 from ..core.version import __version__
 from ..report.terminal import complaint
+from .ablation import AblationCommand
 from .check import Calibrate, Validate
 from .evaluate import Evaluate
 from .facts import Chips, Models
@@ -40,6 +41,7 @@ Command = (
     | Annotated[BacktestCommand, tyro.conf.subcommand("backtest")]
     | Annotated[ForecastCommand, tyro.conf.subcommand("forecast")]
     | Annotated[ReadingsCommand, tyro.conf.subcommand("readings")]
+    | Annotated[AblationCommand, tyro.conf.subcommand("ablation")]
     | Annotated[Serve, tyro.conf.subcommand("serve")]
     | Annotated[Serviced, tyro.conf.subcommand("portfolio")]
     | Annotated[Chips, tyro.conf.subcommand("chips")]

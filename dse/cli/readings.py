@@ -18,8 +18,8 @@ class ReadingsCommand:
 
     study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY.toml")]
     """The study; its own limits on power are left out."""
-    tdp: Annotated[str, tyro.conf.arg(metavar="A:B:STEP")] = "1000:2500:250"
-    """TDPs in watts: first, last and step."""
+    tdp: Annotated[str, tyro.conf.arg(metavar="W,W,...")] = "1000,1200,1400,1600,1800,2000,2250,2500"
+    """TDPs in watts."""
     results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
     """Folder that gets a folder named after the study."""
     json: JSON = False
@@ -52,11 +52,11 @@ class ReadingsCommand:
 
 
 def watts(text: str) -> list[float]:
-    """Watts in "1000:2500:250", both ends included; SpecError for another form or no step upwards."""
+    """Watts in "1000,1800"; SpecError for anything else than positive numbers."""
     try:
-        first, last, step = (float(x) for x in text.split(":"))
+        found = [float(x) for x in text.split(",")]
     except ValueError:
-        raise SpecError(f"tdp = {text}: write first:last:step in watts, such as 1000:2500:250") from None
-    if not (0 < first <= last and step > 0):
-        raise SpecError(f"tdp = {text}: first, last and step must be positive, and first not above last")
-    return [first + i * step for i in range(int((last - first) / step + 1e-9) + 1)]
+        found = []
+    if not found or not all(0 < x < float("inf") for x in found):
+        raise SpecError(f"tdp = {text}: give watts with commas between them, such as 1000,1800,2500")
+    return found

@@ -9,10 +9,12 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -60,6 +62,8 @@ class Problem:
     """Position in `study.choices`."""
     orders: int
     """Position in `space.classes`."""
+    held: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Free numbers held at a value."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,14 +80,15 @@ def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
     """Best chip of every problem, plans and chip in turn, all in batches of one compiled shape."""
     space, core = search.space, search.core
     masks = [space.classes[p.orders] for p in problems]
-    lower, upper = search.box
+    lower, upper = _boxes(search, problems)
 
     def data_of(rows: Sequence[int], plans: Sequence[Plans]) -> Data:
         batch = space.batch([problems[i].choice_index for i in rows], list(plans))
         return dataclasses.replace(batch, limits=np.asarray([problems[i].limits for i in rows]))
 
     def solve(active: list[int], plans: list[Plans], _: dict[int, Candidate]) -> list[Candidate]:
-        args = (core.model, data_of(active, plans), lower, upper, (lower + upper) / 2)
+        low, high = lower[active], upper[active]
+        args = (core.model, data_of(active, plans), low, high, (low + high) / 2)
         batch = solve_batch(*args, settings=SETTINGS, size=CHUNK)
         pairs = enumerate(zip(active, plans, strict=True))
         return [Candidate(problems[i].choice_index, p, element(batch, k)) for k, (i, p) in pairs]
@@ -99,6 +104,16 @@ def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
     return [Answer(c, {n: float(x[i]) for n, x in values.items()}) for i, c in enumerate(best)]
 
 
+def _boxes(search: Search, problems: Sequence[Problem]) -> tuple[np.ndarray, np.ndarray]:
+    """Log bounds of every problem."""
+    names = search.core.variables()
+    lower, upper = (np.repeat(b[None], len(problems), axis=0) for b in search.box)
+    for row, problem in enumerate(problems):
+        for name, value in problem.held.items():
+            lower[row, names.index(name)] = upper[row, names.index(name)] = math.log(value)
+    return lower, upper
+
+
 QUANTITIES = (
     "n_cores", "clock_Hz", "scratchpad_B", "sram_B", "vector_lanes", "n_stacks", "hbm_bandwidth_Bps", "hbm_capacity_B",
     "scaleup_bandwidth_per_dir_Bps", "die_mm2", "silicon_mm2", "package_cost_USD", "peak_bf16_FLOPps",
@@ -111,13 +126,13 @@ QUANTITIES = (
 def solved_quantities(core: ConvexCore, z: Array, data: Data) -> dict[str, FloatLike]:
     """`QUANTITIES` of solved designs, and speed-up and mean power of each workload; leading axis over designs."""
 
-    def one(z_: Array, data_: Data) -> dict[str, FloatLike]:
+    def one(z_: Array, data_: Data) -> dict[str, Any]:
         x = core.positive(z_)
         state, _ = chip_at(core, with_free(data_.chip, {n: x[n] for n in core.free}), x, data_)
-        found = {name: METRICS[name](state) for name in QUANTITIES}
+        found = {name: jnp.asarray(METRICS[name](state)) for name in QUANTITIES}
         for w, load in zip(core.workloads, state.loads, strict=True):
             found |= {f"speedup:{w}": load.baseline_s / load.step_s, f"power_W:{w}": load.power_W}
-        return found | {"delivered_speedup": 1.0 / METRICS["delivered_time"](state)}
+        return found | {"delivered_speedup": 1.0 / jnp.asarray(METRICS["delivered_time"](state))}
 
     return jax.vmap(one)(z, data)
 

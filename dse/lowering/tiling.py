@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from ..core.types import LESS_IS_BETTER, SIGN, FloatLike, as_float
 from ..hardware.chip import TensorEngine
 from ..technology.node import PRECISION_BITS, PRECISIONS
-from ..workload.op import PARTIAL_SUM_B, Kind, Op, Product, passes
+from ..workload.op import PARTIAL_SUM_B, Op, Product, passes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +153,7 @@ def rank_ops(ops: list[Op], array: ArrayShape) -> RankOps:
     for i, op in enumerate(ops):
         executed = array.executed(op.precision)
         pieces = [product_cycles(p, array, executed) for p in op.products]
-        attends = op.kind is Kind.ATTENTION
+        attends = op.kind.meets_the_past
         half, one = (0.0, op.reuse_B) if attends else (op.reuse_B, 0.0)
         cycles, tile = sum(c for c, _ in pieces), max((t for _, t in pieces), default=0.0)
         column = 2 if attends else int(PRECISION_BITS[PRECISIONS[executed]] < NARROW_BITS)

@@ -125,11 +125,15 @@ def calibration_receipts(name: str) -> list[Sourced]:
 
 
 FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("ampere", ("a100", "a800")),
+    ("ampere", ("a100", "a800", "a40")),
     ("hopper", ("h100", "h200", "h800", "h20", "gh200")),
-    ("blackwell", ("b200", "gb200", "b300", "gb300")),
-    ("cdna", ("mi",)),
+    ("ada", ("l40",)),
+    ("blackwell", ("b200", "gb200", "b300", "gb300", "rtx-pro")),
+    ("cdna2", ("mi2",)),
+    ("cdna", ("mi3",)),
     ("trainium1", ("trainium1", "inferentia2")),
+    ("tpu6", ("tpu-v6",)),
+    ("tpu7", ("tpu-v7",)),
     ("tpu", ("tpu",)),
     ("gaudi", ("gaudi",)),
 )
@@ -217,7 +221,8 @@ def prior_name(chip_name: str) -> str:
     """
     for prefix, prior in {
         "trainium": "prior-neuron", "inferentia": "prior-neuron", "tpu": "prior-tpu",
-        "a100": "prior-cuda", "a800": "prior-cuda", "h100": "prior-cuda", "b200": "prior-cuda",
+        "a100": "prior-cuda", "a800": "prior-cuda", "a40": "prior-cuda", "l40": "prior-cuda", "rtx-pro": "prior-cuda",
+        "h100": "prior-cuda", "b200": "prior-cuda",
         "h200": "prior-cuda", "h800": "prior-cuda", "h20": "prior-cuda", "gh200": "prior-cuda",
         "gb200": "prior-cuda", "gb300": "prior-cuda", "b300": "prior-cuda",
         "mi": "prior-rocm", "gaudi": "prior-gaudi", "maia": "prior-guess", "mtia": "prior-guess",

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from ..calibrate.validate import Validation, memory_scores, reasons, source_medians, worst
 from ..core.errors import SpecError
-from ..core.text import in_unit, percent
+from ..core.text import digits, in_unit, percent
 from ..core.version import __version__
 from .results import digest, git_commit, preset_hashes, results_folder, write_json
 from .tables import table
@@ -31,6 +31,7 @@ def validation_json(v: Validation) -> dict[str, Any]:
         "sources": v.scores.by("source").to_dict("records"),
         "chips": v.scores.by("chip").to_dict("records"),
         "memory": memory_scores(v).to_dict("records"),
+        "ranking": v.scores.ranking(),
         **({"metrics": v.scores.by("what").to_dict("records")} if "what" in v.scores.predictions else {}),
         "unmodelled": v.unmodelled.reindex(columns=["point_id", "source", "chip", "why"]).to_dict("records"),
         "worst": worst(v),
@@ -68,6 +69,9 @@ def validation_view(v: Validation) -> RenderableType:
         "",
         _scores_table(v, "chip"),
     ]
+    ranking = v.scores.ranking()
+    if ranking["sweeps"]:
+        parts += ["", Text(_ranking_text(ranking))]
     if len(memory_scores(v)):
         parts += ["", _memory_table(v)]
     if is_split:
@@ -87,6 +91,15 @@ def _scores_table(v: Validation, column: str) -> RenderableType:
         t.add_section()
         t.add_row("median over sources", *_cells(source_medians(v)), style="bold")
     return t
+
+
+def _ranking_text(r: dict[str, float]) -> str:
+    """How well plans are ranked, in a line."""
+    regret, worst_regret = percent(r["regret_frac"]), percent(r["regret_p90_frac"])
+    return (
+        f"plans of {r['sweeps']:,} sweeps: rank correlation {digits(r['spearman'])}; the plan predicted fastest takes "
+        f"{regret} longer than the fastest (90th percentile {worst_regret})"
+    )
 
 
 def _cells(row: dict[Any, Any]) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,7 +26,7 @@ from ..workload.requests import Asked
 from ..workload.transformer import Workload
 from ..workload.written import workload_of
 from .convex import ConvexCore
-from .design import FREE, INTEGERS, Choice, pe_dims
+from .design import FREE, STEPPED, Choice, pe_dims, steps
 from .metrics import DELIVERED, HOTTEST, METRICS, OF_WORKLOADS, OWNED, SERVED, Limit, chip_state
 
 
@@ -324,13 +323,13 @@ def _free(key: str, lower: str | float, upper: str | float) -> Free:
 
 
 def _check_multiples(free: tuple[Free, ...], choices: tuple[Choice, ...]) -> None:
-    """Counts are multiples of the dies: some choice must have one of every free count inside its bounds."""
+    """Some choice must have something that can be built of every stepped number inside its bounds (see `steps`)."""
     dies = sorted({c.n_dies for c in choices})
-    counts = [f for f in free if f.name in INTEGERS]
+    counts = [f for f in free if f.name in STEPPED]
     for count in counts:
         if not any(_has_multiple(count, n) for n in dies):
             what = ", ".join(map(str, dies))
-            told = f"hold no multiple of choices.n_dies = {what}; widen them or allow other dies"
+            told = f"hold no multiple of choices.n_dies = {what} (cores: in a grid on a die); widen them or the choices"
             raise SpecError(f"free.{count.name}: bounds {count.lower:g} and {count.upper:g} {told}")
     if not any(all(_has_multiple(c, n) for c in counts) for n in dies):
         names = ", ".join(c.name for c in counts)
@@ -338,11 +337,7 @@ def _check_multiples(free: tuple[Free, ...], choices: tuple[Choice, ...]) -> Non
 
 
 def _has_multiple(count: Free, n_dies: int) -> bool:
-    return math.floor(count.upper / n_dies * (1 + EDGE)) >= max(math.ceil(count.lower / n_dies * (1 - EDGE)), 1)
-
-
-EDGE = 1e-9
-"""A bound this near to a multiple is one [relative]."""
+    return len(steps(count.name, n_dies, count.lower, count.upper)) > 0
 
 
 def _choices(spec: _Choices) -> tuple[Choice, ...]:

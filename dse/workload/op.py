@@ -52,6 +52,8 @@ class Kind(enum.Enum):
     """A matrix product with a weight that makes keys and values out of a cached latent."""
     ATTENTION = "attention"
     """Products of new tokens with what earlier ones left; no weight."""
+    RECURRENCE = "recurrence"
+    """Work on a state of fixed size; no weight."""
     ELEMENTWISE = "elementwise"
     """No product: passes over elements."""
 
@@ -59,6 +61,11 @@ class Kind(enum.Enum):
     def has_weight(self) -> bool:
         """Whether the operator multiplies with a weight, which two runs in one pass read once."""
         return self in (Kind.LINEAR, Kind.EXPERTS, Kind.EXPANSION)
+
+    @property
+    def meets_the_past(self) -> bool:
+        """Whether the operator multiplies with what earlier tokens left, a cache or a state."""
+        return self in (Kind.ATTENTION, Kind.RECURRENCE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,6 +174,15 @@ def spread_B(tokens: float, inputs: float, outputs: float) -> float:
     Source: [kwasniewski2019] section 6 for grids that balance both; the two costs are elementary.
     """
     return 2.0 * tokens * math.sqrt(2.0 * 2.0 * PARTIAL_SUM_B * inputs * outputs)
+
+
+def repeated(op: Op, times: float) -> Op:
+    """`op` with all its work so many times over, in as many launches."""
+    products = tuple(dataclasses.replace(p, count=p.count * times) for p in op.products)
+    return dataclasses.replace(
+        op, products=products, hbm_B=op.hbm_B * times, vector_elements=op.vector_elements * times,
+        reuse_B=op.reuse_B * times, spread_B=op.spread_B * times,
+    )  # fmt: skip
 
 
 def elementwise(name: str, elements: float, n_passes: float, moved: float) -> Op:

@@ -128,3 +128,13 @@ def test_every_shipped_operator_with_a_time_and_a_preset_is_modelled():
     assert {re.sub(r" \(.*", "", u.why) for u in rest} <= {
         "no time, nor a rate of something whose size is known", "no preset for chip 'NVIDIA A40'",
     }  # fmt: skip
+
+
+def test_linear_layers_narrow_their_input_in_a_kernel_of_its_own_and_bare_products_do_not():
+    """64 x 4096 x 8192: 8-bit operands and bf16 results; narrowing reads 2 and writes 1 byte per input."""
+    layer, bare = (data_type(t) for t in ("fp8", "FP8 e4m3"))
+    assert layer is not None and bare is not None
+    one, other = (gemm(64, 4096, 8192, t) for t in (layer, bare))
+    assert one.n_launches == other.n_launches + 1
+    assert one.hbm_B - other.hbm_B == 3 * 64 * 8192
+    assert data_type("FP8 (presumed)") == bare

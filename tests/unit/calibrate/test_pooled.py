@@ -12,7 +12,7 @@ from dse.calibrate.cases import Case, training_case
 from dse.calibrate.design import Design, block
 from dse.calibrate.held_out import bands_of, half_width
 from dse.calibrate.pooled import N, Pooled
-from dse.calibrate.score import fitted_utilisation, score, with_baseline
+from dse.calibrate.score import fitted_utilisation, ranking_summary, score, with_baseline
 from dse.core.smooth import p_norm_max
 from dse.physics.calibration import prior_calibration
 from dse.physics.coordinates import NUMBERS, number_at, to_free
@@ -198,3 +198,12 @@ def test_batches_pad_operators(cases):
     demands, chips = batch(cases)
     assert demands.ops.runs.shape == (16, max(len(c.demand.ops.runs) for c in cases))
     assert chips.name == ""
+
+
+def test_regret_is_what_the_plan_predicted_fastest_costs():
+    """The second plan is predicted fastest and takes 3 s where 2 s were possible: 50 %; ranks 2 1 3 against 1 2 3."""
+    one = pd.DataFrame({"predicted_s": [1.1, 1.0, 5.0], "measured_s": [2.0, 3.0, 9.0]})
+    r = ranking_summary([one])
+    assert (r["sweeps"], r["regret_frac"]) == (1, pytest.approx(0.5))
+    assert r["spearman"] == pytest.approx(0.5)
+    assert ranking_summary([])["sweeps"] == 0

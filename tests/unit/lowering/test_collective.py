@@ -14,6 +14,7 @@ from dse.lowering.collective import (
     all_reduce,
     group,
     send,
+    spread,
 )
 
 SWITCH = Fabric("switched", (8,), (1.0,))
@@ -42,7 +43,7 @@ def test_large_all_reduce_moves_twice_as_much_and_small_ones_take_one_hop():
 
 
 def test_switches_that_add_halve_the_bytes():
-    assert all_reduce(group(SHARP, 1, 8), 1e9, REF).up_B == pytest.approx(1e9)
+    assert all_reduce(group(SHARP, 1, 8), 1e9, REF).up_B == pytest.approx(1.125e9)
 
 
 @pytest.mark.parametrize(
@@ -154,3 +155,22 @@ def test_small_all_reduces_of_a_library_and_of_a_kernel(ranks, library_s, direct
     without = dataclasses.replace(A100, has_direct=False)
     assert A100.time_s(all_reduce(g, 2048.0, A100)) == pytest.approx(direct_s, rel=0.25)
     assert without.time_s(all_reduce(g, 2048.0, without)) == pytest.approx(library_s, rel=0.03)
+
+
+RACK = Fabric("switched", (72,), (1.0,))
+
+
+@pytest.mark.parametrize(
+    # ranks before, ranks of the group, of them inside a domain: 64 of 72; nine groups of 8; 128 as two times 64
+    ("fabric", "inner", "size", "inside"),
+    [(RACK, 1, 64, 64), (RACK, 8, 8, 8), (RACK, 8, 9, 9), (RACK, 1, 128, 64), (RACK, 8, 16, 8), (SWITCH, 1, 64, 8)],
+)
+def test_groups_behind_a_switch_stay_in_a_domain_where_they_fit(fabric, inner, size, inside):
+    g, domains = spread(fabric, inner, size)
+    assert (g.size, domains) == (inside, size // inside)
+
+
+def test_on_a_torus_groups_divide_what_is_left():
+    """4 x 4 x 4 after 4 ranks leaves 16: a group of 24 has 8 inside (6 or 12 would not ring an axis)."""
+    g, domains = spread(TRN2, 4, 24)
+    assert (g.size, domains) == (8, 3)

@@ -44,6 +44,34 @@ def test_full_recomputation_repeats_the_forward_collectives():
     assert float(whole.tensor.up_B) == pytest.approx(12 / 8 * float(some.tensor.up_B))
 
 
+def test_recomputing_half_of_the_layers_repeats_half_of_the_forward_pass():
+    """Forward, backward and half a forward again, of equal traffic: 2.5 of 2 parts."""
+    half, some = (
+        lowered(64, dataclasses.replace(PIPELINE, recompute=r, recompute_frac=0.5)) for r in ("full", "selective")
+    )
+    assert float(half.tensor.up_B) == pytest.approx(2.5 / 2 * float(some.tensor.up_B))
+
+
+def test_copies_of_sharded_states_talk_once_a_step():
+    """Eight copies on a node each: weights gather inside the node, 1/8 of the fp32 gradients cross the network."""
+    whole = Plan(tp=1, pp=1, dp=64, zero=3)
+    spread_out, copied = (lowered(64, dataclasses.replace(whole, n_copies=c)) for c in (1, 8))
+    assert float(spread_out.shard.out_B) > 0 and float(spread_out.data.out_B) == 0
+    n = float(copied.optimizer_B) / OPTIMIZER_TRAFFIC_B  # weights of a shard
+    assert float(copied.shard.out_B) == 0 and float(copied.shard.up_B) > 0
+    assert float(copied.data.out_B) == pytest.approx(2 * 7 / 8 * 4 * n)
+    assert n == pytest.approx(8 * float(spread_out.optimizer_B) / OPTIMIZER_TRAFFIC_B)
+
+
+def test_frozen_weights_have_no_gradients():
+    """Adapters of rank 16: no weight gradient of the blocks (a third of the linear work), next to no data traffic."""
+    plan = Plan(tp=8, pp=1, dp=8)
+    whole, frozen = lowered(64, plan), lowered(64, plan, adapter_rank=16)
+    assert 0.66 < float(frozen.macs.sum()) / float(whole.macs.sum()) < 0.75
+    assert float(frozen.data.out_B) < 0.01 * float(whole.data.out_B)
+    assert float(frozen.optimizer_B) < 0.05 * float(whole.optimizer_B)
+
+
 def test_stage_messages_are_split_over_tensor_ranks():
     """s h / t = 6.3 MB in bf16, forward and backward, once per virtual stage; the 8 ranks of a node leave it."""
     d = lowered(64, PIPELINE)

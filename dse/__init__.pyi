@@ -32,9 +32,9 @@ from .lowering.plan import Plan as Plan
 from .lowering.plan import parse_plan as parse_plan
 from .lowering.plan import plans as plans
 from .optimize.curvature import curvature as curvature
-from .optimize.exact import solve_exact as solve_exact
 from .optimize.solution import Solution as Solution
 from .optimize.solve import solve as solve
+from .optimize.solve import solve_continuous as solve_continuous
 from .physics.area import block_areas as block_areas
 from .physics.area import die_area_mm2 as die_area_mm2
 from .physics.calibration import Calibration as Calibration

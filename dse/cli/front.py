@@ -24,6 +24,8 @@ class FrontCommand:
     """What trades against each other, all minimised: such as power, silicon, package_cost, cost_per_token."""
     points: Annotated[int, tyro.conf.arg(metavar="N")] = 100
     """Points to solve for."""
+    whole: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Round every point to whole cores and stacks, and solve it again; else points are bounds on what can be built."""
     resume: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Go on with the points that an earlier run of the same study and metrics has finished."""
     results: RESULTS = "results"
@@ -44,6 +46,7 @@ class FrontCommand:
         from ..explore.named import named_chips
         from ..explore.points import PointStore, fingerprint, front_folder
         from ..explore.ray import Rays
+        from ..explore.whole import buildable
         from ..report.front import front_json, front_view, write_front
         from ..report.results import json_text, results_folder
         from ..study.study import load_study
@@ -60,6 +63,7 @@ class FrontCommand:
                 store.clear()
             rays.tell = store.append
             found = front(study, names, self.points, rays=rays, progress=tell)
+            found = buildable(found) if self.whole else found
         write_front(folder, Path(self.study).read_text(encoding="utf-8"), found)
         if self.json:
             print(json_text(front_json(found)))

@@ -13,16 +13,20 @@ from .flags import JSON
 
 @dataclasses.dataclass(frozen=True)
 class Optimize:
-    """Find the best chip of a study, with a price on every limit and a proof; writes figures and a manifest."""
+    """Find the best chip of a study that can be built, with a price on every limit and a proof; writes a folder."""
 
     study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY.toml")]
     """The study; sweeps/trainium4.toml shows every key."""
     results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
     """Folder that gets a folder named after the study."""
-    gap: Annotated[float | None, tyro.conf.arg(metavar="FRAC", help_behavior_hint="")] = None
-    """Also prove the design against all choices, plans and whole counts at once, to this gap, such as 0.001."""
+    gap: Annotated[float, tyro.conf.arg(metavar="FRAC")] = 0.001
+    """Stop once no other design, any choice, plans and whole counts, can be better by more than this."""
     seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 60.0
-    """With --gap: stop the proof after this time with the gap reached."""
+    """Stop after this time with the best design so far and the gap reached; compiling is not counted."""
+    continuous: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Let cores and stacks be fractions: faster, a bound on what can be built."""
+    what_if: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Also solve again with every limit 10 % looser, and without it."""
     json: JSON = False
     """Print the solution as JSON, canonical units."""
     figures: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
@@ -35,9 +39,9 @@ class Optimize:
         start_jax()
         from pathlib import Path
 
-        from ..optimize.exact import solve_exact
-        from ..optimize.solution import Status, solution_json
-        from ..optimize.solve import solve
+        from ..optimize.solution import solution_json
+        from ..optimize.solve import solve, solve_continuous
+        from ..optimize.whatif import what_if
         from ..report.results import json_text, results_folder, write_results
         from ..study.study import load_study
 
@@ -45,7 +49,12 @@ class Optimize:
         folder = results_folder(self.results, study.name)
         text = Path(self.study).read_text(encoding="utf-8")
         with progress() as tell:
-            solution = solve(study, tell) if self.gap is None else solve_exact(study, self.gap, self.seconds, tell)
+            if self.continuous:
+                solution = solve_continuous(study, tell)
+            else:
+                solution = solve(study, tell, gap_frac=self.gap, limit_s=self.seconds)
+            if self.what_if:
+                solution = dataclasses.replace(solution, what_ifs=what_if(study, solution.limits, progress=tell))
         write_results(folder, text, solution)
         if self.json:
             print(json_text(solution_json(solution)))
@@ -60,7 +69,7 @@ class Optimize:
                 from ..report.figures import write_figures
 
                 write_figures(solution, folder)
-        return 1 if solution.status is Status.INFEASIBLE else 0
+        return 1 if solution.chip is None else 0
 
 
 @dataclasses.dataclass(frozen=True)

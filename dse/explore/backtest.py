@@ -17,7 +17,7 @@ from ..evaluation.assembly import evaluate
 from ..hardware.chip import Chip
 from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import system as preset_system
-from ..optimize.solution import Solution, Status
+from ..optimize.solution import Solution
 from ..optimize.solve import solve
 from ..physics.evaluate import chip_technology
 from ..study.metrics import METRICS, chip_state
@@ -127,10 +127,10 @@ def backtest(case: Precedent, study: Study, progress: Callable[[str], None] = la
         progress: told what happens, one line at a time.
 
     Returns:
-        The comparison; the bare solution if the study is infeasible.
+        The comparison; the bare solution if there is no design.
     """
     solution = solve(study, progress)
-    if solution.status is Status.INFEASIBLE or solution.chip is None or solution.choice is None:
+    if solution.chip is None or solution.choice is None:
         return solution
     built, design = preset_chip(case.built), solution.chip
     mine, theirs = quantities(design, study.package), quantities(built, study.package)

@@ -41,7 +41,7 @@ GAP = 1e-5
 
 @dataclasses.dataclass(frozen=True)
 class Front:
-    """The best trade-offs between metrics under a study's limits, counts continuous."""
+    """The best trade-offs between metrics under a study's limits."""
 
     study: Study
     """The study."""
@@ -60,6 +60,10 @@ class Front:
     """Metrics of every other design solved on the way, shape (designs, metrics)."""
     rays: Rays
     """The problems behind the points."""
+    missing: dict[str, int]
+    """Why there are fewer points than were asked for: number of problems by reason."""
+    whole: bool = False
+    """Whether cores and stacks are whole; if not, a point is a bound on what can be built."""
 
     @property
     def knee(self) -> int:
@@ -132,7 +136,7 @@ def front(
         _sweep(rays, anchors, n, progress)
     else:
         _fan(rays, anchors, n, progress)
-    return collect(rays)
+    return collect(rays, n)
 
 
 def checked_metrics(study: Study, metrics: tuple[str, ...]) -> tuple[str, ...]:
@@ -294,20 +298,50 @@ def spread_directions(k: int, n: int) -> np.ndarray:
     return np.asarray(parts, dtype=float) / p
 
 
-def collect(rays: Rays) -> Front:
-    """The non-dominated points of everything solved, and the rest as a cloud."""
-    solved = [p for p in rays.solved.values() if math.isfinite(p.slack)]
-    values = np.asarray([p.values for p in solved])
-    best = is_unbeaten(np.exp(np.round(np.log(values), TIE))) & np.asarray(
-        [float(p.optimum.gap) <= GAP for p in solved]
-    )
+def collect(rays: Rays, n: int | None = None) -> Front:
+    """The non-dominated points of everything solved for `n` points, and the rest as a cloud."""
+    every = list(rays.solved.values())
+    found = front_of(rays, every)
+    lost = missing(every, found.points)
+    short = (n or 0) - len(found.points) - sum(lost.values())
+    return dataclasses.replace(found, missing={**lost, **({STRAIGHT: short} if short > 0 else {})})
+
+
+def front_of(rays: Rays, every: list[Point], *, whole: bool = False) -> Front:
+    """The non-dominated and certified among some points, and the rest as a cloud."""
+    solved = [p for p in every if math.isfinite(p.slack)]
+    values = np.asarray([p.values for p in solved]).reshape(len(solved), len(rays.metrics))
+    certified = np.asarray([float(p.optimum.gap) <= GAP for p in solved], dtype=bool)
+    best = is_unbeaten(np.exp(np.round(np.log(values), TIE))) & certified
     order = sorted(np.flatnonzero(best), key=lambda i: tuple(values[i]))
     points = tuple(solved[i] for i in order)
-    prices = np.asarray([p.prices for p in points])
+    prices = np.asarray([p.prices for p in points]).reshape(len(points), len(rays.metrics))
     first = np.where(prices[:, :1] < -LEAST_WEIGHT, prices[:, :1], np.nan)
     relative = -prices / first
     relative[:, 0] = 0.0
-    return Front(rays.study, rays.metrics, points, values[order], relative, values[~best], rays)
+    return Front(rays.study, rays.metrics, points, values[order], relative, values[~best], rays, {}, whole)
+
+
+NO_DESIGN = "no design meets the cap"
+UNCERTAIN = "not certified"
+BEATEN = "the design of another point, or beaten by it"
+STRAIGHT = "nothing left to find between neighbours"
+"""Reasons why a problem is no point of a front."""
+
+
+def missing(every: list[Point], shown: tuple[Point, ...]) -> dict[str, int]:
+    """Problems of all choices together (one cap, one direction) that gave no point, by reason."""
+    groups: dict[tuple[tuple[float, ...], tuple[float, ...]], list[Point]] = {}
+    for p in every:
+        groups.setdefault((p.caps, p.weights), []).append(p)
+    kept, found = {id(p) for p in shown}, {NO_DESIGN: 0, UNCERTAIN: 0, BEATEN: 0}
+    for points in groups.values():
+        if any(id(p) in kept for p in points):
+            continue
+        best = min(points, key=lambda p: p.slack)
+        certified = float(best.optimum.gap) <= GAP
+        found[NO_DESIGN if math.isinf(best.slack) else BEATEN if certified else UNCERTAIN] += 1
+    return {reason: k for reason, k in found.items() if k}
 
 
 def hypervolume(values: np.ndarray, ideal: np.ndarray, reference: np.ndarray) -> float:

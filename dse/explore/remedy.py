@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -18,12 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
+from scipy.optimize import minimize
 
 from ..core.errors import SpecError
-from ..core.types import Vector
-from ..optimize.interior import Optimum, solve_convex
 from ..optimize.search import Candidate, Search
-from ..optimize.space import Space, element
+from ..optimize.space import Space
 from ..study.convex import ConvexCore
 from ..study.metrics import DELIVERED, Limit
 from ..study.study import Study
@@ -35,6 +35,12 @@ LEVERS = 12
 """Facts that are tried besides the budgets: those with the widest swing of the goal over their ranges."""
 LEAST = 1e-3
 """Changes below this are none [log units]."""
+STARTS = (1.0, 0.5, 0.0)
+"""Shares of the widest change that SLSQP starts from, the least end that meets every row counts."""
+STEPS = 100
+"""Most steps of SLSQP."""
+MET = 1e-6
+"""Log ratio exceeded by less counts as met: what SLSQP leaves."""
 
 
 class Moved(eqx.Module):
@@ -63,9 +69,9 @@ class Lever:
     end: float
     """The good end of its range."""
     alone: float
-    """What it would have to be if nothing else changed; not a number if even its best is not enough."""
+    """What it would have to be if nothing else changed; not a number if nothing up to the good end was found enough."""
     together: float
-    """What it is in the cheapest change of all levers."""
+    """What it is in the cheapest change of all levers; not a number if none was found that is enough."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +89,7 @@ class Remedy:
     levers: tuple[Lever, ...]
     """The least lone change first, those that are not enough alone last."""
     reachable: bool
-    """Whether all levers at once are enough."""
+    """Whether all levers at once were found to be enough. No is no proof: the rows are not convex in the levers."""
 
 
 def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> Remedy:
@@ -93,9 +99,11 @@ def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> 
 
     with s_i = -1 where less is better. Alone: the same with all other u held at 0.
 
-    Source: [nocedal2006] section 17.2: a sum of changes moves few levers.
-    Assumes: terms are log-log convex in the levers too, as costs and rates are; shares that are subtracted from 1 are
-        not, so a change may come out a little larger than need be.
+    Solved by SLSQP from several starts, since rows are not convex in the levers: shares are subtracted from 1, and the
+    baseline's times move with its calibration. An end counts only where every row is met there, so "enough" is checked;
+    "not found" is no proof, and a change may come out a little larger than need be.
+
+    Source: [nocedal2006] section 17.2: a sum of changes moves few levers; chapter 18 for SLSQP.
 
     Args:
         found: sensitivities of a study that minimises `delivered_time`.
@@ -116,17 +124,14 @@ def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> 
     levers = _levers(found)
     core, problem = _target(search, found.candidate, speedup, levers)
     widths = np.asarray([abs(math.log(end / p.value)) for _, p, end in levers])
-    n, k = found.candidate.optimum.z.size, len(levers)
-    upper = np.vstack([widths, np.diag(widths)])  # all together, then each alone
-    low = np.repeat(np.append(search.box[0], np.zeros(k))[None], k + 1, axis=0)
-    high = np.concatenate([np.repeat(search.box[1][None], k + 1, axis=0), upper], axis=1)
-    start = np.append(found.candidate.optimum.z, widths / 2)
-    unflatten = ravel_pytree(problem.given.world)[1]
-    solved = jax.tree.map(np.asarray, _solve(core, unflatten, n, problem, low, high, start))
-    moves = [element(solved, i) for i in range(k + 1)]
+    program = Program(core, ravel_pytree(problem.given.world)[1], len(search.box[0]))
+    least = partial(program.least, problem, search.box, widths, np.asarray(found.candidate.optimum.z))
+    alone = [least([i]) for i in range(len(levers))]
+    mixes = [u for u in (least(range(len(levers))), *alone) if u is not None]  # a lone change is a mix too
+    together = min(mixes, key=lambda u: float(np.sum(u)), default=None)
     return Remedy(
         found.study, speedup, math.exp(-found.candidate.log_goal), found.candidate,
-        _changes(levers, moves, n), bool(moves[0].feasible),
+        _changes(levers, together, alone), together is not None,
     )  # fmt: skip
 
 
@@ -155,29 +160,64 @@ def _target(search: Search, c: Candidate, speedup: float, levers: list[Any]) -> 
     return core, Moved(given, values, np.asarray(1.0 / speedup), places, signs)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _solve(
-    core: ConvexCore, unflatten: Any, n: int, problem: Moved, lower: Array, upper: Array, start: Vector
-) -> Optimum:
-    """Least change for every box of levers (leading axis); the first `n` coordinates are the chip's."""
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """Rows and their slopes as a function of a chip and of levers. Hashable, so that it compiles once."""
 
-    def moved(point: Array, m: Moved) -> tuple[Array, Array]:
-        z, u = point[:n], point[n:]
-        change = jnp.zeros(m.values.shape).at[m.places].add(m.signs * u)
-        data = m.given.under(unflatten(m.values * jnp.exp(change)))
-        data = dataclasses.replace(data, limits=jnp.append(data.limits, m.target))
-        return jnp.sum(u), core.logs(z, data)[1]
+    core: ConvexCore
+    """Convex core, the target its last limit."""
+    unflatten: Any
+    """The world of a flat vector."""
+    n: int
+    """Coordinates of the chip; the levers follow."""
 
-    problem = jax.tree.map(jnp.asarray, problem)
-    one = partial(solve_convex, moved, problem)
-    return jax.vmap(one, in_axes=(0, 0, None))(lower, upper, start)
+    def logs(self, point: Array, m: Moved) -> Array:
+        """Log ratios of the chip in the moved world."""
+        change = jnp.zeros(m.values.shape).at[m.places].add(m.signs * point[self.n :])
+        data = m.given.under(self.unflatten(m.values * jnp.exp(change)))
+        return self.core.logs(point[: self.n], dataclasses.replace(data, limits=jnp.append(data.limits, m.target)))[1]
+
+    def least(
+        self, m: Moved, box: tuple[np.ndarray, np.ndarray], widths: np.ndarray, z: np.ndarray, free: Sequence[int]
+    ) -> np.ndarray | None:
+        """Least sum of the `free` levers that meets every row, as a change of each; None where none was found."""
+        n, allowed = self.n, np.isin(np.arange(widths.size), list(free)) * widths
+        lower, upper = np.append(box[0], np.zeros(widths.size)), np.append(box[1], allowed)
+        cost = np.append(np.zeros(n), np.ones(widths.size))
+        known: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+
+        def rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            if x.tobytes() not in known:
+                known[x.tobytes()] = jax.device_get(_rows(self, x, m))
+            return known[x.tobytes()]
+
+        limits = {"type": "ineq", "fun": lambda x: -rows(x)[0], "jac": lambda x: -rows(x)[1]}
+        best, least = None, math.inf
+        for share in STARTS:
+            start = np.clip(np.append(z, share * allowed), lower, upper)
+            done = minimize(
+                lambda x: float(cost @ x), start, jac=lambda x: cost, method="SLSQP",
+                bounds=list(zip(lower, upper, strict=True)), constraints=[limits],
+                options={"maxiter": STEPS, "ftol": LEAST**3},
+            )  # fmt: skip
+            end = np.clip(done.x, lower, upper)
+            met = np.isfinite(end).all() and rows(end)[0].max() <= MET
+            if met and cost @ end < least:
+                best, least = end[n:], float(cost @ end)
+        return best
 
 
-def _changes(levers: list[Any], moves: list[Optimum], n: int) -> tuple[Lever, ...]:
-    """Levers with their changes: `moves` holds the answer for all together and then for each alone."""
+@partial(jax.jit, static_argnums=0)
+def _rows(program: Program, point: Array, m: Moved) -> tuple[Array, Array]:
+    """Log ratios and their slopes."""
+    return program.logs(point, m), jax.jacfwd(program.logs)(point, m)
+
+
+def _changes(levers: list[Any], together: np.ndarray | None, alone: list[np.ndarray | None]) -> tuple[Lever, ...]:
+    """Levers with their changes, all at once and each by itself; not a number where none was found."""
     out = []
     for i, (_, p, end) in enumerate(levers):
         sign = math.copysign(1.0, end - p.value)
-        all_, alone = (m.z[n + i] if bool(m.feasible) else math.nan for m in (moves[0], moves[1 + i]))
-        out.append(Lever(p.name, p.value, end, *(p.value * math.exp(sign * u) for u in (alone, all_))))
+        values = (math.nan if u is None else p.value * math.exp(sign * u[i]) for u in (alone[i], together))
+        out.append(Lever(p.name, p.value, end, *values))
     return tuple(sorted(out, key=lambda x: abs(math.log(x.alone / x.value)) if x.alone == x.alone else math.inf))

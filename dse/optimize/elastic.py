@@ -10,11 +10,13 @@ import math
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Float
 
 from ..core.types import Scalar, Vector
+from .batch import in_batches
 from .interior import DEFAULTS, Limits, Model, Settings, solve_convex
 
 LARGEST_FACTOR = 1e4
@@ -22,6 +24,9 @@ LARGEST_FACTOR = 1e4
 
 SMALLEST_PRICE = 1e-6
 """Multiplier below which a limit does not take part in a conflict."""
+
+SIDE_BY_SIDE = 16
+"""Relaxations solved at once."""
 
 
 class Loosened(eqx.Module):
@@ -94,3 +99,36 @@ def cheapest_relaxation(
     loosening = relaxable * o.z[n:]
     conflicts = o.multipliers > SMALLEST_PRICE
     return Loosened(loosening, o.objective, o.lower_bound, o.z[:n], conflicts, o.multipliers, o.converged)
+
+
+def cheapest_relaxations(
+    fun: Model,
+    data: Any,
+    lower: Float[np.ndarray, "b n"],
+    upper: Float[np.ndarray, "b n"],
+    may_relax: Bool[Array | np.ndarray, " m"],
+) -> Loosened:
+    """The cheapest loosening of many problems of one model (leading axis), as host arrays.
+
+    Args:
+        fun: the model; one that compares equal compiles once.
+        data: its data, batched.
+        lower: lower bounds of each problem.
+        upper: upper bounds of each problem.
+        may_relax: as in `cheapest_relaxation`, shared.
+    """
+    return in_batches(lambda d, low, high: _relax(fun, d, low, high, may_relax), (data, lower, upper), SIDE_BY_SIDE)
+
+
+@eqx.filter_jit
+def _relax(fun: Model, data: Any, lower: Array, upper: Array, may_relax: Array | np.ndarray) -> Loosened:
+    one = lambda d, low, high: cheapest_relaxation(fun, d, low, high, (low + high) / 2, may_relax)  # noqa: E731
+    return jax.vmap(one)(data, lower, upper)
+
+
+def least_violations(
+    fun: Model, data: Any, lower: Float[np.ndarray, "b n"], upper: Float[np.ndarray, "b n"]
+) -> np.ndarray:
+    """No point of each box breaks its limits by less than this in all [log units]; positive proves infeasibility."""
+    m = jax.eval_shape(fun, lower[0], jax.tree.map(lambda x: x[0], data))[1].shape[0]
+    return np.asarray(cheapest_relaxations(fun, data, lower, upper, np.ones(m, dtype=bool)).lower_bound)

@@ -1,21 +1,16 @@
-"""A study solved to a gap that holds for every design: the search of `optimize`, and a proof over all that is discrete.
-
-The proof bounds groups of designs until none can be better than the best found by more than the gap (see `tree`).
-"""
+"""The proof over all that is discrete by itself, and what it covers (see `tree`)."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 
 from ..core.errors import SpecError
 from ..study.study import Study
-from .search import Candidate, Search
-from .solution import Alternative, Overall, Solution
-from .solve import report_of, solve
+from .hull import Tables
+from .search import Search
 from .space import Space
-from .tree import Progress, Proof, Tables, Tree
+from .tree import Progress, Proof, Tree
 
 
 def prove(study: Study, gap_frac: float, limit_s: float, tell: Callable[[Progress], None] = lambda _: None) -> Proof:
@@ -30,33 +25,14 @@ def prove(study: Study, gap_frac: float, limit_s: float, tell: Callable[[Progres
     Raises:
         SpecError: a gap or time that is not positive.
     """
-    if not (gap_frac > 0 and limit_s > 0):
-        raise SpecError(f"gap {gap_frac:g}, seconds {limit_s:g}: both must be positive")
+    check_stop(gap_frac, limit_s)
     return Tree(Tables(Search(Space(study))), gap_frac, limit_s, tell).run()
 
 
-def solve_exact(
-    study: Study, gap_frac: float, limit_s: float, progress: Callable[[str], None] = lambda _: None
-) -> Solution:
-    """As `optimize.solve`, with the best design of all and the gap of its proof in `certificate.overall`."""
-    proof = prove(study, gap_frac, limit_s, lambda p: progress(progress_text(p)))
-    if proof.best is None:
-        return solve(study, progress)
-    plans = tuple(t.plans[k] for t, k in zip(proof.tables, proof.best.plan_index, strict=True))
-    space = Space(study, also=plans)
-    search = Search(space, progress)
-    index = tuple(p.index(own) for p, own in zip(space.plans, plans, strict=True))
-    search.run()
-    search.solve([(i, index) for i in range(len(study.choices))])
-    candidates = sorted(search.leaders(), key=lambda c: c.log_goal)
-    best = Candidate(proof.best.choice_index, index, proof.best.optimum)
-    own = search.seen[(best.choice_index, index)]
-    alternatives = tuple(Alternative(study.choices[c.choice_index], math.exp(c.log_goal)) for c in candidates)
-    solution = report_of(search, best, own, candidates[0], alternatives)
-    assert solution.certificate is not None
-    last = proof.log[-1]
-    overall = Overall(last.bound, last.gap, last.n_nodes, n_designs(search, proof), last.seconds)
-    return dataclasses.replace(solution, certificate=dataclasses.replace(solution.certificate, overall=overall))
+def check_stop(gap_frac: float, limit_s: float) -> None:
+    """Refuse a gap or a time that no search could stop at."""
+    if not (gap_frac > 0 and limit_s > 0):
+        raise SpecError(f"gap {gap_frac:g}, seconds {limit_s:g}: both must be positive")
 
 
 def n_designs(search: Search, proof: Proof) -> float:
@@ -70,4 +46,5 @@ def n_designs(search: Search, proof: Proof) -> float:
 def progress_text(p: Progress) -> str:
     """One line: time, nodes, best so far, bound, gap."""
     gap = f"gap {100 * p.gap:.2f} %" if math.isfinite(p.gap) else "no design yet"
-    return f"{p.seconds:.0f} s, {p.n_nodes} nodes, {p.n_open} open, best {p.best:.5f}, bound {p.bound:.5f}, {gap}"
+    work = f"{p.seconds:.0f} s of proof, {p.n_nodes} groups, {p.n_open} open"
+    return f"{work}, best {p.best:.5f}, bound {p.bound:.5f}, {gap}"

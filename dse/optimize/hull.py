@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -20,10 +20,15 @@ from ..core.types import INERT, SIGN
 from ..lowering.plan import Plan
 from ..lowering.step_demand import StepDemand
 from ..study.convex import ConvexCore, Data
+from .batch import in_batches, solve_batch
+from .interior import Optimum
+from .search import PRICED, WIDTH, Search, priced_s
 from .space import Space
 
 TOLERANCE = 1e-9
 """Slope against a declared sign that counts as rounding: over the largest of its field, or in log units."""
+AGAINST = 1e-6
+"""Slope of a Lagrangian against the sign of a coefficient that is rounding [log units]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,3 +160,75 @@ def undominated(rows: np.ndarray) -> np.ndarray:
         if not kept or not np.any(np.all(columns[kept] <= columns[i], axis=1)):
             kept.append(int(i))
     return np.sort(np.asarray(kept))
+
+
+class HullError(Exception):
+    """A hull that bounds nothing, so that there is no proof over plans."""
+
+
+@partial(jax.jit, static_argnums=0)
+def plan_slopes(core: ConvexCore, data: Data, z: jax.Array, multipliers: jax.Array) -> tuple[StepDemand, ...]:
+    """Slope of each Lagrangian by every coefficient of its demands, in the shapes of `data.demands`."""
+
+    def lagrangian(demands: tuple[StepDemand, ...], data_: Data, z_: jax.Array, lam: jax.Array) -> jax.Array:
+        f, g = core.logs(z_, dataclasses.replace(data_, demands=demands))
+        return f + lam @ g
+
+    return jax.vmap(jax.grad(lagrangian))(data.demands, data, z, multipliers)
+
+
+@dataclasses.dataclass
+class Tables:
+    """All plans of a study as rows of coefficients, and the convex problems that they make."""
+
+    search: Search
+    """The study with its convex core."""
+
+    @cached_property
+    def of_workloads(self) -> tuple[PlanTable, ...]:
+        """Plans of each workload."""
+        return plan_tables(self.search.space)
+
+    def arrays(self, choices: list[int]) -> np.ndarray:
+        """Position of the PE array of each choice."""
+        return self.search.space.array_of_choice[np.asarray(choices)]
+
+    def whole(self, boxes: tuple[np.ndarray, np.ndarray], points: list[tuple[int, ...]]) -> Optimum:
+        """Optima in boxes of their own; each point is a choice and a plan per workload."""
+        return self.solve([p[0] for p in points], self.rows(points), *boxes)
+
+    def rows(self, points: list[tuple[int, ...]]) -> list[np.ndarray]:
+        """Rows of choices under single plans: each point is a choice and a plan per workload."""
+        arrays = self.arrays([p[0] for p in points])
+        return [t.rows[arrays, [p[1 + w] for p in points]] for w, t in enumerate(self.of_workloads)]
+
+    def data(self, choices: list[int], rows: list[np.ndarray]) -> Data:
+        """Coefficients of choices with given rows of demands, one array of rows per workload."""
+        demands = tuple(t.demands(r) for t, r in zip(self.of_workloads, rows, strict=True))
+        base = jax.tree.map(lambda x: x[np.asarray(choices)], self.search.space.without_plans)
+        return dataclasses.replace(base, demands=demands)
+
+    def solve(self, choices: list[int], rows: list[np.ndarray], lower: np.ndarray, upper: np.ndarray) -> Optimum:
+        """Optima of any number of problems."""
+        data = self.data(choices, rows)
+        return solve_batch(self.search.core.model, data, lower, upper, (lower + upper) / 2, size=WIDTH)
+
+    def seconds(self, choices: list[int], rows: list[np.ndarray], z: np.ndarray) -> list[np.ndarray]:
+        """Time per token of every plan of every workload at given designs."""
+        arrays = self.arrays(choices)
+        every = tuple(t.demands(t.rows[arrays]) for t in self.of_workloads)
+        return in_batches(partial(priced_s, self.search.core), (z, self.data(choices, rows), every), PRICED)
+
+    def slopes(self, choices: list[int], rows: list[np.ndarray], optima: Optimum) -> list[np.ndarray]:
+        """Slope of each Lagrangian by the rows: what one unit more of a coefficient costs, at least 0.
+
+        Raises:
+            HullError: a slope is negative, so a hull bounds nothing: a limit asks for more of what plans spend.
+        """
+        args = (self.data(choices, rows), optima.z, optima.multipliers)
+        found = in_batches(partial(plan_slopes, self.search.core), args, WIDTH)
+        slopes = [t.flat(s) * t.signs for t, s in zip(self.of_workloads, found, strict=True)]
+        for slope, row in zip(slopes, rows, strict=True):
+            if np.any(slope * np.abs(row) < -AGAINST):
+                raise HullError("a limit asks for at least some of what a plan spends (power, cost)")
+        return slopes

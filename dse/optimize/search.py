@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import TypeAlias, TypeVar
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.types import FloatLike
+from ..lowering.plan import Plan
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import Calibration
 from ..physics.evaluate import limited_s
@@ -28,6 +28,10 @@ MAX_ROUNDS = 6
 """Rounds of pricing plans and solving chips; in practice two or three settle."""
 FITS = 1e-6
 """Excess over the room in SRAM that is rounding: a solved chip has just enough."""
+WIDTH = 64
+"""Problems solved side by side, in search and proof alike: one program."""
+PRICED = 8
+"""Chips at which all plans are priced at once, in a proof."""
 SAME = 1e-9
 """Changes of a goal below this are rounding [log units]."""
 
@@ -168,7 +172,7 @@ class Search:
         """Solve choices under plans."""
         data = self.space.batch([i for i, _ in points], [p for _, p in points])
         lower, upper = self.box
-        batch = solve_batch(self.core.model, data, lower, upper, (lower + upper) / 2, size=self.n_choices)
+        batch = solve_batch(self.core.model, data, lower, upper, (lower + upper) / 2, size=WIDTH)
         found = [Candidate(i, p, element(batch, k)) for k, (i, p) in enumerate(points)]
         self.seen.update({(c.choice_index, c.plan_index): c for c in found})
         return found
@@ -179,6 +183,10 @@ class Search:
         z = np.stack([c.optimum.z for c in candidates])
         every = self.space.every_plan(choices)
         return fastest_plans(self.core, z, self.space.batch(choices, plans), every, plans, self.n_choices, among)
+
+    def with_plans(self, plans: tuple[Plan, ...]) -> Search:
+        """The search with one more plan per workload; what is solved stays solved."""
+        return Search(self.space.with_plans(plans), self.progress, dict(self.seen))
 
     def best_goal(self) -> float:
         """Smallest goal so far, infinite if nothing is feasible."""
@@ -246,27 +254,6 @@ class Search:
         lower, upper = (np.repeat(b[None], len(values), axis=0) for b in self.box)
         lower[:, self.integer_places] = upper[:, self.integer_places] = np.asarray(values).reshape(len(values), -1)
         return lower, upper
-
-    def rounded(self, candidates: list[Candidate]) -> Candidate | None:
-        """The best design that can be built near `candidates` (best first), or None if none is feasible.
-
-        Each stepped number goes up or down to what can be built and the rest is solved again; as many candidates are
-        tried as fit in one batch of the search's size, so nothing is compiled anew.
-        """
-        points = [(c, v) for c in candidates if c.log_goal < np.inf for v in self.neighbours(c)]
-        n_batches = math.ceil(max(self.n_choices, 2 ** len(self.integer_places)) / self.n_choices)
-        best = min(self.whole(points[: n_batches * self.n_choices]), key=lambda c: c.log_goal, default=None)
-        return best if best is not None and best.log_goal < np.inf else None
-
-    def whole(self, points: list[tuple[Candidate, tuple[float, ...]]]) -> list[Candidate]:
-        """Candidates solved again with their stepped numbers held at the given logs."""
-        if not points:
-            return []
-        lower, upper = self.fixed_boxes([values for _, values in points])
-        start = np.clip(np.stack([c.optimum.z for c, _ in points]), lower, upper)
-        data = self.space.batch([c.choice_index for c, _ in points], [c.plan_index for c, _ in points])
-        solved = solve_batch(self.core.model, data, lower, upper, start, size=self.n_choices)
-        return [dataclasses.replace(c, optimum=element(solved, i)) for i, (c, _) in enumerate(points)]
 
     def neighbours(self, candidate: Candidate) -> list[tuple[float, ...]]:
         """As `around`, of a candidate."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ class Status(enum.Enum):
 
     OPTIMAL = "optimal: every term is log-log convex and the gap to the lower bound is closed"
     LOCAL = "local: no certificate, since some term is not proved log-log convex or the solve did not close its gap"
+    UNFINISHED = (
+        "unfinished: time ran out before the best design that can be built was proved; the gap says what is left"
+    )
     INFEASIBLE = "infeasible: no design meets all limits; see the cheapest relaxation"
 
 
@@ -89,13 +93,13 @@ class Certificate:
     relative_gap: float
     """Continuous optimum over its lower bound, minus 1."""
     integer_gap: float
-    """Rounded design over the best continuous optimum of any choice, minus 1."""
+    """The design over the best optimum of any choice with broken counts, minus 1."""
     n_solves: int
     """Convex problems solved."""
     n_plans: tuple[int, ...]
     """Plans priced per workload at every solved chip."""
     overall: Overall | None = None
-    """Proof over all choices, plans and counts, if it was asked for."""
+    """Proof over all choices, plans and whole counts; None of an answer with broken counts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +114,24 @@ class Relaxation:
     """What would be enough, together with the other relaxations."""
     sense: str = "at_most"
     """"at_most" or "at_least"."""
+
+
+@dataclasses.dataclass(frozen=True)
+class WhatIf:
+    """What becomes of the goal if one limit is looser, or gone; counts broken, over all choices and plans."""
+
+    name: str
+    """Metric, or free number whose bound it is."""
+    sense: str
+    """"at_most" or "at_least"."""
+    limit: float
+    """What the study asks."""
+    goal: float
+    """As the study stands; infinite where no design meets all limits."""
+    moved: float
+    """With the limit 10 % looser."""
+    dropped: float | None
+    """Without the limit; None for the bound of a free number, beyond which the models are not made for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,11 +172,11 @@ class Solution:
     status: Status
     """How it ended."""
     goal: float
-    """Goal of the rounded design."""
+    """Goal of the design."""
     choice: Choice | None
     """Discrete choices of the design."""
     chip: Chip | None
-    """The design, integers rounded."""
+    """The design, counts whole unless broken ones were asked for."""
     continuous: dict[str, float]
     """Free numbers of the continuous optimum."""
     silicon: Silicon | None
@@ -171,6 +193,8 @@ class Solution:
     """Least and most delivered speed-up with the calibration at the bad end, middle and good end of its ranges."""
     relaxations: tuple[Relaxation, ...] = ()
     """Cheapest way out of an infeasible study."""
+    what_ifs: tuple[WhatIf, ...] = ()
+    """What every limit costs, solved again, if that was asked for."""
 
     @property
     def delivered(self) -> float:
@@ -193,7 +217,7 @@ def loads(s: Solution) -> dict[str, float]:
 
 
 def solution_json(solution: Solution) -> dict[str, Any]:
-    """`solution` as plain data for machines, canonical units; the status word is `optimal`, `local` or `infeasible`."""
+    """`solution` as plain data for machines, canonical units; the status word is that of `Status`, small."""
     s = solution
     out: dict[str, Any] = {
         "study": s.study.name,
@@ -205,6 +229,10 @@ def solution_json(solution: Solution) -> dict[str, Any]:
         ],
         "relaxations": [dataclasses.asdict(r) for r in s.relaxations],
     }
+    if s.what_ifs:
+        out["what_ifs"] = [
+            {k: None if v == math.inf else v for k, v in dataclasses.asdict(w).items()} for w in s.what_ifs
+        ]
     if s.chip is None or s.silicon is None or s.certificate is None or s.choice is None:
         return out
     out["design"] = {

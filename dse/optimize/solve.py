@@ -16,47 +16,80 @@ from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import extreme
 from ..physics.evaluate import Silicon, chip_technology, evaluate_demand, silicon, throttled_step_s
-from ..study.convex import ConvexCore, Data, Kind, chip_at
+from ..study.convex import AHEAD, MEMORY, ConvexCore, Data, Kind, chip_at
 from ..study.design import INTEGERS, choice_technology, template, with_free
 from ..study.metrics import METRICS, Load, State, mean_speedup, upkeep_of
 from ..study.study import Study
 from ..technology.presets import Technology
-from .batch import in_batches
 from .curvature import curvature_batch
-from .elastic import cheapest_relaxation
+from .exact import check_stop, n_designs, progress_text
+from .hull import Tables
+from .relax import relaxations
 from .search import Candidate, Search
-from .solution import (
-    Alternative,
-    Certificate,
-    LimitReport,
-    Relaxation,
-    Solution,
-    Status,
-    WorkloadReport,
-)
-from .space import Space, element
+from .solution import Alternative, Certificate, LimitReport, Overall, Solution, Status, WorkloadReport
+from .space import Space
+from .tree import Proof, Tree
+
+GAP_FRAC = 1e-3
+"""Gap at which a search for the best buildable design stops unless told otherwise."""
+LIMIT_S = 60.0
+"""Time after which it stops, compiling not counted."""
 
 
-def solve(study: Study, progress: Callable[[str], None] = lambda _: None, space: Space | None = None) -> Solution:
-    """The best design of a study, with prices and certificate; or the cheapest relaxation if there is none.
+def solve(
+    study: Study,
+    progress: Callable[[str], None] = lambda _: None,
+    space: Space | None = None,
+    *,
+    gap_frac: float = GAP_FRAC,
+    limit_s: float = LIMIT_S,
+) -> Solution:
+    """The best design of a study that can be built, counts whole, with prices and certificate; or what to loosen.
 
     Args:
         study: goal, limits, free numbers and choices.
         progress: told what happens, one line at a time.
         space: the study, lowered, where that is done already.
+        gap_frac: how much better another design may be, any choice, any plans, any whole counts.
+        limit_s: time after which to stop with the best so far and the gap that is proved.
 
     Returns:
-        The solution; `status` says how far to trust it.
+        The solution; `status` says how far to trust it. Prices are those of the best design of the same choice and
+        plans with counts that may be broken: the derivative of a whole count does not exist.
+
+    Raises:
+        SpecError: a gap or time that is not positive.
     """
     search = Search(space or Space(study), progress)
+    check_stop(gap_frac, limit_s)
     candidates = search.run()
-    alternatives = tuple(Alternative(study.choices[c.choice_index], float(np.exp(c.log_goal))) for c in candidates)
-    best = search.rounded(candidates)
-    if best is None:
-        return _infeasible(search, candidates, alternatives)
-    continuous = next(c for c in candidates if c.choice_index == best.choice_index and c.plan_index == best.plan_index)
+    chips = [c for c in candidates if c.log_goal < np.inf]
+    tree = Tree(Tables(search), gap_frac, limit_s, lambda p: progress(progress_text(p)))
+    proof = tree.run(chips)
+    if proof.best is None:
+        return without_design(search, candidates, proof)
+    plans = tuple(t.plans[k] for t, k in zip(proof.tables, proof.best.plan_index, strict=True))
+    search = search.with_plans(plans)
+    index = tuple(kept.index(p) for kept, p in zip(search.space.plans, plans, strict=True))
+    best = Candidate(proof.best.choice_index, index, proof.best.optimum)
+    if (best.choice_index, index) not in search.seen:
+        search.solve([(best.choice_index, index)])
     progress("proving that every term is log-log convex")
-    return report_of(search, best, continuous, candidates[0], alternatives)
+    return report_of(search, best, search.seen[best.choice_index, index], overall(search, proof))
+
+
+def solve_continuous(
+    study: Study, progress: Callable[[str], None] = lambda _: None, space: Space | None = None
+) -> Solution:
+    """As `solve`, counts of cores and stacks broken: a bound on what can be built, and no chip.
+
+    The certificate holds for the plans found; no deadline is needed.
+    """
+    search = Search(space or Space(study), progress)
+    best = search.run()[0]
+    if best.log_goal == np.inf:
+        return solve(study, progress, search.space)
+    return report_of(search, best, best, None)
 
 
 Separate: TypeAlias = Callable[[Mapping[str, FloatLike], Data], tuple[FloatLike, ...]]
@@ -75,8 +108,8 @@ def unproved_terms(core: ConvexCore, data: Data, separate: Separate | None = Non
     return tuple(f"{label}: {v.reason}" for label, v in zip(labels, verdicts, strict=True) if not v.is_convex)
 
 
-def design_chip(search: Search, candidate: Candidate) -> Chip:
-    """The chip of a candidate, counts whole, with the power that the study allows as its limit.
+def design_chip(search: Search, candidate: Candidate, *, whole: bool = True) -> Chip:
+    """The chip of a candidate, its counts `whole` or as they are, with the power that the study allows as its limit.
 
     A study that does not limit power gives the chip what its hungriest workload draws at the step times of the
     solution, so that the design as reported is the design as solved.
@@ -84,7 +117,7 @@ def design_chip(search: Search, candidate: Candidate) -> Chip:
     study, core = search.space.study, search.core
     choice = study.choices[candidate.choice_index]
     x = core.positive(candidate.optimum.z)
-    free = {n: float(round(float(x[n]))) if n in INTEGERS else float(x[n]) for n in core.free}
+    free = {n: np.float64(np.round(x[n]) if whole and n in INTEGERS else x[n]) for n in core.free}
     chip = with_free(template(choice, study.baseline.chip, study.scaleout_Bps), free)
     limit = study.power_cap_W
     if np.isinf(limit):
@@ -101,13 +134,13 @@ def cooling(study: Study) -> FloatLike | None:
     return None if study.cooled_W is None else np.float64(study.cooled_W)
 
 
-def report_of(
-    search: Search, best: Candidate, continuous: Candidate, bound: Candidate, alternatives: tuple[Alternative, ...]
-) -> Solution:
-    """The rounded design `best`, prices of its `continuous` optimum and the bound of the best of all."""
+def report_of(search: Search, best: Candidate, continuous: Candidate, proved: Overall | None) -> Solution:
+    """The design `best`, prices of its `continuous` optimum, and what is proved over everything discrete."""
     study, space = search.space.study, search.space
+    bound = min(search.leaders(), key=lambda c: c.log_goal)
     choice = study.choices[best.choice_index]
-    chip, tech = design_chip(search, best), choice_technology(choice, study.package)
+    chip = design_chip(search, best, whole=proved is not None)
+    tech = choice_technology(choice, study.package)
     parts = silicon(chip, tech)
     demands = list(space.data(best.choice_index, best.plan_index).demands)
     workloads = []
@@ -127,11 +160,11 @@ def report_of(
         integer_gap=float(np.expm1(best.log_goal - bound.log_goal)),
         n_solves=len(search.seen),
         n_plans=tuple(len(p) for p in space.plans),
+        overall=proved,
     )
-    certified = certificate.proved and gap <= GAP
     return Solution(
         study=study,
-        status=Status.OPTIMAL if certified else Status.LOCAL,
+        status=status_of(certificate),
         goal=float(np.exp(best.log_goal)),
         choice=choice,
         chip=chip,
@@ -141,8 +174,38 @@ def report_of(
         limits=limit_reports(search, best, continuous, parts, tuple(workloads), chip, tech),
         delivered_range=delivered_range(space, demands, chip, tech),
         certificate=certificate,
-        alternatives=alternatives,
+        alternatives=alternatives_of(search),
     )
+
+
+def status_of(c: Certificate) -> Status:
+    """How far a design with this certificate may be trusted."""
+    if not c.proved or c.relative_gap > GAP:
+        return Status.LOCAL
+    return Status.OPTIMAL if c.overall is None or c.overall.gap <= WORTH else Status.UNFINISHED
+
+
+def overall(search: Search, proof: Proof) -> Overall:
+    """What a proof says, in numbers."""
+    return Overall(proof.end.bound, proof.end.gap, proof.end.n_nodes, n_designs(search, proof), proof.end.seconds)
+
+
+def alternatives_of(search: Search) -> tuple[Alternative, ...]:
+    """Best of every choice, best first, counts broken."""
+    found = sorted(search.leaders(), key=lambda c: c.log_goal)
+    choices = search.space.study.choices
+    return tuple(Alternative(choices[c.choice_index], float(np.exp(c.log_goal))) for c in found)
+
+
+def without_design(search: Search, candidates: list[Candidate], proof: Proof) -> Solution:
+    """No design was found: infeasible where that is proved, else time ran out; what to loosen either way."""
+    data = search.space.batch(range(search.n_choices), [c.plan_index for c in search.leaders()])
+    known = proof.infeasible and not unproved_terms(search.core, data)
+    return Solution(
+        study=search.space.study, status=Status.INFEASIBLE if known else Status.UNFINISHED, goal=float("inf"),
+        choice=None, chip=None, continuous={}, silicon=None, workloads=(), limits=(), certificate=None,
+        alternatives=alternatives_of(search), relaxations=relaxations(search, candidates),
+    )  # fmt: skip
 
 
 def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: Technology) -> tuple[float, float]:
@@ -183,6 +246,8 @@ def design_state(
 
 GAP = 1e-5
 """Largest relative gap of a continuous optimum that is called optimal."""
+WORTH = 1e-2
+"""Largest relative gap of a whole design, to the bound on all of them, that is called optimal."""
 
 
 def limit_reports(
@@ -197,7 +262,8 @@ def limit_reports(
     """Value of every limit on the design, and its price at the continuous optimum.
 
     A limit with a row per workload is priced once, by the sum of its rows. Limits of the technology (reticle, HBM
-    stack) and bounds of free numbers that cost something follow, as shares of what is allowed.
+    stack), memory that the workloads must fit in, and bounds of free numbers that cost something follow, as shares of
+    what is allowed.
     """
     core, goal = search.core, float(np.exp(continuous.log_goal))
     state = design_state(search, chip, tech, parts, workloads)
@@ -211,9 +277,9 @@ def limit_reports(
         unit = goal * price / limit.value
         reports.append(LimitReport(limit.metric, limit.sense, worst, limit.value, price, unit, Kind.USER))
     for i, row in enumerate(core.rows()):
-        if row.kind is Kind.TECHNOLOGY:
-            price = -float(multipliers[i])
-            reports.append(LimitReport(row.what, "at_most", float(ratios[i]), 1.0, price, goal * price, row.kind))
+        if row.kind is Kind.TECHNOLOGY or row.what in (MEMORY, AHEAD):
+            price, name = -float(multipliers[i]), f"{row.what} of {row.workload}" if row.workload else row.what
+            reports.append(LimitReport(name, "at_most", float(ratios[i]), 1.0, price, goal * price, row.kind))
     return (*reports, *_bound_reports(search, continuous, goal))
 
 
@@ -234,42 +300,3 @@ def _bound_reports(search: Search, continuous: Candidate, goal: float) -> list[L
 
 SMALLEST_PRICE = 1e-4
 """Bounds with a smaller price are not worth a line."""
-
-
-def _infeasible(search: Search, candidates: list[Candidate], alternatives: tuple[Alternative, ...]) -> Solution:
-    """No design meets all limits: the choice whose limits need the least loosening in all, and which."""
-    study, core = search.space.study, search.core
-    user = np.asarray([r.kind is Kind.USER for r in core.rows()])
-    lower, upper, data = _relaxation_problems(search, candidates)
-    relax = jax.jit(jax.vmap(lambda d, low, high: cheapest_relaxation(core.logs, d, low, high, (low + high) / 2, user)))
-    solved = in_batches(relax, (data, lower, upper), len(lower))
-    totals = np.where(solved.converged, solved.total, np.inf)
-    found = element(solved, int(np.argmin(totals)))
-    relaxations = []
-    for k, limit in enumerate(study.limits):
-        loosen = float(np.exp(max(found.loosening[i] for i in core.rows_of(k))))
-        if loosen > 1 + SMALLEST_LOOSENING:
-            needed = limit.value * loosen if limit.sense == "at_most" else limit.value / loosen
-            relaxations.append(Relaxation(limit.metric, limit.value, needed, limit.sense))
-    return Solution(
-        study=study, status=Status.INFEASIBLE, goal=float("inf"), choice=None, chip=None, continuous={}, silicon=None,
-        workloads=(), limits=(), certificate=None, alternatives=alternatives, relaxations=tuple(relaxations),
-    )  # fmt: skip
-
-
-def _relaxation_problems(search: Search, candidates: list[Candidate]) -> tuple[np.ndarray, np.ndarray, Data]:
-    """Boxes and coefficients of the problems to relax: every choice, or rounded neighbours if only rounding fails."""
-    if candidates[0].log_goal < np.inf:
-        feasible = [c for c in candidates if c.log_goal < np.inf][:INTEGER_RELAXATIONS]
-        points = [(c, values) for c in feasible for values in search.neighbours(c)]
-        lower, upper = search.fixed_boxes([values for _, values in points])
-        return lower, upper, search.space.batch([c.choice_index for c, _ in points], [c.plan_index for c, _ in points])
-    leaders = search.leaders()
-    lower, upper = (np.repeat(b[None], len(leaders), axis=0) for b in search.box)
-    return lower, upper, search.space.batch(range(len(leaders)), [c.plan_index for c in leaders])
-
-
-INTEGER_RELAXATIONS = 4
-"""Choices whose rounded neighbours are relaxed when only rounding makes a study infeasible."""
-SMALLEST_LOOSENING = 1e-4
-"""Relaxations below this share are rounding."""

@@ -46,13 +46,25 @@ class Space:
 
     study: Study
     """The study."""
-    also: tuple[Plan, ...] = ()
-    """Plans that are priced whatever the probes say, one per workload."""
+
+    known: dict[tuple[int, Plan, ArrayShape], StepDemand] = dataclasses.field(default_factory=dict)
+    """Demands lowered so far, by workload, plan and PE array."""
 
     def relative(self, study: Study) -> Space:
         """The space of `study`, which has this one's baseline and workloads: what only they decide is taken over."""
-        other = Space(study)
-        for name in ("calibrations", "systems", "lowered", "baselines", "plans"):
+        same = ("arrays", "array_of_choice", "demands") if study.choices == self.study.choices else ()
+        return self._sharing(Space(study, known=self.known), "plans", *same)
+
+    def with_plans(self, plans: tuple[Plan, ...]) -> Space:
+        """The space with one more plan per workload, behind those that it has: positions of those stay."""
+        other = self._sharing(Space(self.study, known=self.known), "without_plans")
+        each = zip(self.plans, plans, strict=True)
+        other.__dict__["plans"] = [kept if p in kept else [*kept, p] for kept, p in each]
+        return other
+
+    def _sharing(self, other: Space, *names: str) -> Space:
+        """`other` with what only baseline and workloads decide, and some more, taken over from here."""
+        for name in ("calibrations", "systems", "lowered", "baselines", *names):
             other.__dict__[name] = getattr(self, name)
         return other
 
@@ -107,7 +119,7 @@ class Space:
                 kept.append(every)
                 continue
             stacked, tech = stack_demands(demands), chip_technology(self.study.baseline.chip)
-            winners = {every.index(own), *(every.index(p) for p in self.also[w : w + 1])}
+            winners = {every.index(own)}
             for chip in self.probes:
                 seconds = np.asarray(plan_steps_s(stacked, chip, tech, self.calibrations[w]))
                 winners |= {int(i) for i in np.argsort(seconds)[:KEPT] if np.isfinite(seconds[i])}
@@ -172,7 +184,10 @@ class Space:
         """Stacked demands of some plans of one workload on every PE array."""
         (workload, _), system = list(self.study.workloads.values())[w], self.systems[w]
         ref = chip_reference(self.study.baseline.chip, self.calibrations[w])
-        return [stack_demands([asked_demand(workload, p, system, ref, a) for p in plans]) for a in self.arrays]
+        for p, a in itertools.product(plans, self.arrays):
+            if (w, p, a) not in self.known:
+                self.known[w, p, a] = asked_demand(workload, p, system, ref, a)
+        return [stack_demands([self.known[w, p, a] for p in plans]) for a in self.arrays]
 
     @cached_property
     def traffic_frac(self) -> np.ndarray:

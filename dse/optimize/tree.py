@@ -13,44 +13,18 @@ import heapq
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
-from functools import cached_property, partial
+from collections.abc import Callable, Iterator, Sequence
 
-import jax
 import numpy as np
 
-from ..core.errors import SpecError
-from ..lowering.step_demand import StepDemand
-from ..study.convex import ConvexCore, Data
-from .batch import in_batches, solve_batch
-from .hull import PlanTable, plan_tables
+from .elastic import least_violations
+from .hull import HullError, PlanTable, Tables
+from .incumbent import Incumbent, Region
 from .interior import Optimum
-from .search import Candidate, Search, priced_s
-from .space import element
+from .search import PRICED, WIDTH, Candidate, Search
 
-BATCH = 128
-"""Regions solved at once."""
-PRICED = 8
-"""Regions of a batch, those of least bound, at whose chips all plans are priced."""
 WHOLE = 1e-6
 """Distance to a whole number, or to the hull's step time, that counts as none [relative]."""
-
-AGAINST = 1e-6
-"""Slope of a Lagrangian against the sign of a coefficient that is rounding [log units]."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Region:
-    """One box of the discrete space."""
-
-    choice: int
-    """Position in `study.choices`."""
-    groups: tuple[np.ndarray, ...]
-    """Plans of each workload, positions in its table."""
-    counts: tuple[tuple[int, int], ...]
-    """First and last step of each stepped number; see `Search.steps`."""
-    bound: float
-    """No design inside has a smaller log goal."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +44,8 @@ class Progress:
 
     @property
     def gap(self) -> float:
-        """Best over bound, minus 1."""
-        return self.best / self.bound - 1.0 if self.bound > 0 else math.inf
+        """Best over bound, minus 1; infinite while there is no design or no bound."""
+        return self.best / self.bound - 1.0 if math.isfinite(self.best) and self.bound > 0.0 else math.inf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,127 +62,14 @@ class Proof:
     """Whether the asked gap was reached (or infeasibility proved), rather than time used up."""
 
     @property
-    def gap(self) -> float:
-        """Best design over the bound on all designs, minus 1."""
-        return self.log[-1].gap
-
-
-@partial(jax.jit, static_argnums=0)
-def plan_slopes(core: ConvexCore, data: Data, z: jax.Array, multipliers: jax.Array) -> tuple[StepDemand, ...]:
-    """Slope of each Lagrangian by every coefficient of its demands, in the shapes of `data.demands`."""
-
-    def lagrangian(demands: tuple[StepDemand, ...], data_: Data, z_: jax.Array, lam: jax.Array) -> jax.Array:
-        f, g = core.logs(z_, dataclasses.replace(data_, demands=demands))
-        return f + lam @ g
-
-    return jax.vmap(jax.grad(lagrangian))(data.demands, data, z, multipliers)
-
-
-@dataclasses.dataclass
-class Tables:
-    """All plans of a study as rows of coefficients, and the convex problems that they make."""
-
-    search: Search
-    """The study with its convex core."""
-
-    @cached_property
-    def of_workloads(self) -> tuple[PlanTable, ...]:
-        """Plans of each workload."""
-        return plan_tables(self.search.space)
-
-    def arrays(self, choices: list[int]) -> np.ndarray:
-        """Position of the PE array of each choice."""
-        return self.search.space.array_of_choice[np.asarray(choices)]
-
-    def rows(self, points: list[tuple[int, ...]]) -> list[np.ndarray]:
-        """Rows of choices under single plans: each point is a choice and a plan per workload."""
-        arrays = self.arrays([p[0] for p in points])
-        return [t.rows[arrays, [p[1 + w] for p in points]] for w, t in enumerate(self.of_workloads)]
-
-    def data(self, choices: list[int], rows: list[np.ndarray]) -> Data:
-        """Coefficients of choices with given rows of demands, one array of rows per workload."""
-        demands = tuple(t.demands(r) for t, r in zip(self.of_workloads, rows, strict=True))
-        base = jax.tree.map(lambda x: x[np.asarray(choices)], self.search.space.without_plans)
-        return dataclasses.replace(base, demands=demands)
-
-    def solve(self, choices: list[int], rows: list[np.ndarray], lower: np.ndarray, upper: np.ndarray) -> Optimum:
-        """Optima of any number of problems."""
-        data = self.data(choices, rows)
-        return solve_batch(self.search.core.model, data, lower, upper, (lower + upper) / 2, size=BATCH)
-
-    def seconds(self, choices: list[int], rows: list[np.ndarray], z: np.ndarray) -> list[np.ndarray]:
-        """Time per token of every plan of every workload at given designs."""
-        arrays = self.arrays(choices)
-        every = tuple(t.demands(t.rows[arrays]) for t in self.of_workloads)
-        return in_batches(partial(priced_s, self.search.core), (z, self.data(choices, rows), every), PRICED)
-
-    def slopes(self, choices: list[int], rows: list[np.ndarray], optima: Optimum) -> list[np.ndarray]:
-        """Slope of each Lagrangian by the rows: what one unit more of a coefficient costs, at least 0.
-
-        Raises:
-            SpecError: a slope is negative, so a hull bounds nothing: a limit asks for more of what plans spend.
-        """
-        args = (self.data(choices, rows), optima.z, optima.multipliers)
-        found = in_batches(partial(plan_slopes, self.search.core), args, BATCH)
-        slopes = [t.flat(s) * t.signs for t, s in zip(self.of_workloads, found, strict=True)]
-        for slope, row in zip(slopes, rows, strict=True):
-            if np.any(slope * np.abs(row) < -AGAINST):
-                raise SpecError(
-                    "no proof over plans: a limit asks for at least some of what a plan spends (power, cost)"
-                )
-        return slopes
-
-
-@dataclasses.dataclass
-class Incumbent:
-    """The best design so far, counts whole, and how better ones are looked for."""
-
-    tables: Tables
-    """Plans and problems."""
-    best: Candidate | None = None
-    """The design, its plans as positions in the tables."""
-    seen: set[tuple[int, ...]] = dataclasses.field(default_factory=set)
-    """Choices and plans solved already."""
+    def end(self) -> Progress:
+        """Where the search ended."""
+        return self.log[-1]
 
     @property
-    def log_goal(self) -> float:
-        """Log goal of the best design; infinite without one."""
-        return math.inf if self.best is None else self.best.log_goal
-
-    def improve(self, regions: list[Region], rows: list[np.ndarray], optima: Optimum) -> None:
-        """Price all plans at the relaxed chips, solve with the fastest, round: perhaps a better design."""
-        some = regions[:PRICED]
-        choices = [r.choice for r in some]
-        seconds = self.tables.seconds(choices, [r[: len(some)] for r in rows], np.asarray(optima.z[: len(some)]))
-        fresh: dict[tuple[int, ...], None] = {}
-        for i, choice in enumerate(choices):
-            if bool(optima.feasible[i]) and all(np.isfinite(s[i]).any() for s in seconds):
-                fresh[(choice, *(int(np.argmin(s[i])) for s in seconds))] = None
-        points = [p for p in fresh if p not in self.seen]
-        self.seen.update(points)
-        if points:
-            self._round(self._continuous(points))
-
-    def _continuous(self, points: list[tuple[int, ...]]) -> list[Candidate]:
-        """Continuous optima of single plans that could beat the best."""
-        lower, upper = (np.repeat(b[None], len(points), axis=0) for b in self.tables.search.box)
-        solved = self.tables.solve([p[0] for p in points], self.tables.rows(points), lower, upper)
-        found = [Candidate(p[0], p[1:], element(solved, i)) for i, p in enumerate(points)]
-        return [c for c in found if c.log_goal < self.log_goal]
-
-    def _round(self, candidates: list[Candidate]) -> None:
-        """Try the whole numbers around every candidate."""
-        search = self.tables.search
-        tries = [(c, v) for c in candidates for v in search.neighbours(c)]
-        if not tries:
-            return
-        lower, upper = search.fixed_boxes([v for _, v in tries])
-        points = [(c.choice_index, *c.plan_index) for c, _ in tries]
-        solved = self.tables.solve([p[0] for p in points], self.tables.rows(points), lower, upper)
-        for i, (c, _) in enumerate(tries):
-            whole = dataclasses.replace(c, optimum=element(solved, i))
-            if whole.log_goal < self.log_goal:
-                self.best = whole
+    def infeasible(self) -> bool:
+        """Whether it is proved that no design meets all limits."""
+        return self.finished and self.best is None
 
 
 @dataclasses.dataclass
@@ -219,7 +80,7 @@ class Tree:
     """The study with all its plans."""
     gap: float
     """Relative gap at which to stop."""
-    seconds: float
+    limit_s: float
     """Time after which to stop."""
     tell: Callable[[Progress], None] = lambda _: None
     """Told where the search stands after every batch."""
@@ -234,24 +95,50 @@ class Tree:
         """Start without a design."""
         self.incumbent = Incumbent(self.tables)
 
-    def run(self) -> Proof:
-        """Branch until the gap is closed or time is up."""
-        begin, ties, n_regions = time.monotonic(), itertools.count(), 0
+    def run(self, chips: Sequence[Candidate] = ()) -> Proof:
+        """Branch until the gap is closed or time is up, which runs from the first batch on: compiling is not counted.
+
+        Args:
+            chips: solved designs, perhaps with broken counts, at whose chips plans are priced first.
+        """
+        self.incumbent.improve(
+            [c.choice_index for c in chips],
+            np.asarray([c.optimum.z for c in chips]),
+            *(np.repeat(b[None], len(chips), axis=0) for b in self.tables.search.box),
+        )
+        ties = itertools.count()
         for region in roots(self.tables):
             heapq.heappush(self.open, (region.bound, next(ties), region))
-        while self.open and (not self.log or time.monotonic() - begin < self.seconds):
-            batch = self._pop()
-            if not batch:
-                break
-            rows, optima = self._relax(batch)
+        begin, n_regions, proves = time.monotonic(), 0, True
+        while batch := self._pop():
             n_regions += len(batch)
-            self.incumbent.improve(batch, rows, optima)
-            for child in self._branch(batch, rows, optima):
-                heapq.heappush(self.open, (child.bound, next(ties), child))
-            best, bound = math.exp(self.incumbent.log_goal), math.exp(self._bound())
-            self.log.append(Progress(time.monotonic() - begin, n_regions, len(self.open), best, bound))
-            self.tell(self.log[-1])
-        return Proof(self.incumbent.best, tuple(self.log), self.tables.of_workloads, self.closes(self._bound()))
+            try:
+                for child in self._step(batch):
+                    heapq.heappush(self.open, (child.bound, next(ties), child))
+            except HullError:
+                proves = False
+            self._tell(0.0 if len(self.log) == 0 else time.monotonic() - begin, n_regions, proves)
+            begin = time.monotonic() if len(self.log) == 1 else begin
+            if not proves or self.log[-1].seconds >= self.limit_s:
+                break
+        if not self.log:
+            self._tell(0.0, 0, proves)
+        tables, done = self.tables.of_workloads, proves and self.closes(self._bound())
+        return Proof(self.incumbent.best, tuple(self.log), tables, done)
+
+    def _tell(self, seconds: float, n_regions: int, proves: bool) -> None:
+        best, bound = (math.exp(x) for x in (self.incumbent.log_goal, self._bound() if proves else -math.inf))
+        self.log.append(Progress(seconds, n_regions, len(self.open), best, bound))
+        self.tell(self.log[-1])
+
+    def _step(self, batch: list[Region]) -> Iterator[Region]:
+        """Relax regions, look for designs near the best of them, and branch."""
+        rows, optima = self._relax(batch)
+        self.incumbent.take(batch, optima)
+        some = [i for i in range(min(len(batch), PRICED)) if bool(optima.feasible[i])]
+        near = [batch[i] for i in some]
+        self.incumbent.improve([r.choice for r in near], np.asarray(optima.z)[some], *boxes(self.tables.search, near))
+        yield from self._branch(batch, rows, optima)
 
     def closes(self, bound: float) -> bool:
         """Whether a region of this bound holds nothing better by more than the gap."""
@@ -264,7 +151,7 @@ class Tree:
     def _pop(self) -> list[Region]:
         """The open regions of least bound, those that cannot hold anything better left out."""
         batch: list[Region] = []
-        while self.open and len(batch) < BATCH:
+        while self.open and len(batch) < WIDTH:
             bound, _, region = heapq.heappop(self.open)
             if self.closes(bound):
                 self.closed_bound = min(self.closed_bound, bound)
@@ -283,8 +170,9 @@ class Tree:
         """Children of every region that may hold something better."""
         choices = [r.choice for r in regions]
         arrays, slopes = self.tables.arrays(choices), self.tables.slopes(choices, rows, optima)
+        violated = self._violated(regions, rows, optima)
         for i, region in enumerate(regions):
-            if float(optima.violation_bound[i]) > 0.0:
+            if violated[i]:
                 continue
             bound = float(np.fmax(region.bound, optima.lower_bound[i]))
             if self.closes(bound):
@@ -296,26 +184,49 @@ class Tree:
             ]
             yield from self._children(dataclasses.replace(region, bound=bound), np.asarray(optima.z[i]), costs)
 
+    def _violated(self, regions: list[Region], rows: list[np.ndarray], optima: Optimum) -> np.ndarray:
+        """Regions in which some limit is proved to be broken everywhere.
+
+        Limits that miss each other narrowly leave a solve without an end or a proof; the least sum of violations then
+        decides.
+        """
+        proved = np.asarray(optima.violation_bound) > 0.0
+        open_ = np.flatnonzero(~proved & ~np.asarray(optima.feasible))
+        if open_.size:
+            box = [b[open_] for b in boxes(self.tables.search, regions)]
+            data = self.tables.data([regions[i].choice for i in open_], [r[open_] for r in rows])
+            proved[open_] = least_violations(self.tables.search.core.model, data, *box) > 0.0
+        return proved
+
     def _children(self, region: Region, z: np.ndarray, costs: list[np.ndarray]) -> Iterator[Region]:
-        """Two halves of a region: of the group of plans whose hull undercuts them most, else of a stepped number."""
+        """Two halves of a region: of the plans whose hull undercuts them most, or of a stepped number more broken."""
         search = self.tables.search
-        missing = [float(c.sum(axis=1).min()) if len(c) > 1 else 0.0 for c in costs]
+        missing = [float(c.sum(axis=1).min()) if len(c) > 1 else 0.0 for c in costs] or [0.0]
         w = int(np.argmax(missing))
         values = [float(z[place]) for place in search.integer_places]
         every = search.steps(region.choice)
         broken = [float(np.min(np.abs(logs - v))) for logs, v in zip(every, values, strict=True)]
-        if missing[w] <= max(WHOLE, 0.1 * math.log1p(self.gap)) and max(broken, default=0.0) > WHOLE:
+        worst = max(broken, default=0.0)
+        if worst > WHOLE and worst > missing[w] - 0.1 * math.log1p(self.gap):
             k = int(np.argmax(broken))
             low, high = region.counts[k]
             cut = min(max(int(np.searchsorted(every[k], values[k])) - 1, low), high - 1)
             for part in ((low, cut), (cut + 1, high)):
                 counts = tuple(part if j == k else c for j, c in enumerate(region.counts))
                 yield dataclasses.replace(region, counts=counts)
-        elif max(len(g) for g in region.groups) > 1:
+        elif max((len(g) for g in region.groups), default=1) > 1:
             w = w if len(costs[w]) > 1 else int(np.argmax([len(c) for c in costs]))
             for half in halves(costs[w]):
                 groups = tuple(g[half] if j == w else g for j, g in enumerate(region.groups))
                 yield dataclasses.replace(region, groups=groups)
+        elif not region.single:  # whole as it is: that design, and what lies on both sides of it
+            k = int(np.argmax([high - low for low, high in region.counts]))
+            low, high = region.counts[k]
+            at = min(max(int(np.argmin(np.abs(every[k] - values[k]))), low), high)
+            for part in ((at, at), (low, at - 1), (at + 1, high)):
+                if part[0] <= part[1]:
+                    counts = tuple(part if j == k else c for j, c in enumerate(region.counts))
+                    yield dataclasses.replace(region, counts=counts)
         else:
             self.closed_bound = min(self.closed_bound, region.bound)
 

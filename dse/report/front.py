@@ -52,10 +52,11 @@ def front_view(f: Front) -> RenderableType:
     head = Text(f"{f.study.name}: front of {n} points over {words}", style="bold")
     proof = Text(
         f"Every point is within {percent(f.worst_gap)} of its bound under the plans found; "
-        f"{len(f.rays.solved):,} problems solved; counts are continuous. "
+        f"{len(f.rays.solved):,} problems solved; cores and stacks are {'whole' if f.whole else 'fractions'}. "
         f"Price: d log {heading(f.metrics[0])} time / d log limit.", style="dim",
     )  # fmt: skip
-    return Group(head, t, proof)
+    lost = "; ".join(f"{n} {reason}" for reason, n in f.missing.items())
+    return Group(head, t, proof, *([Text(f"Not shown: {lost}.", style="dim")] if lost else []))
 
 
 def front_json(f: Front) -> dict[str, Any]:
@@ -64,6 +65,8 @@ def front_json(f: Front) -> dict[str, Any]:
         "study": f.study.name,
         "metrics": list(f.metrics),
         "worst_gap": f.worst_gap,
+        "missing": f.missing,
+        "whole_counts": f.whole,
         "hypervolume_frac": f.hypervolume(),
         "knee": f.knee,
         "points": f.table().to_dict(orient="records"),
@@ -122,8 +125,8 @@ def remedy_view(r: Remedy) -> RenderableType:
         alone = (quantity_text(name, x.alone), times(x.alone / x.value)) if math.isfinite(x.alone) else ("-", "-")
         mix = times(factor) if math.isfinite(factor) and abs(math.log(factor)) > CHANGED else ""
         t.add_row(x.name, quantity_text(name, x.value), *alone, mix)
-    enough = "enough" if r.reachable else "not enough"
-    head = f"{times(r.speedup)} delivered needs more than the {times(r.delivered)} there is; all of this is {enough}:"
+    enough = "this is enough" if r.reachable else "no change of these was found that is enough, which is no proof"
+    head = f"{times(r.speedup)} delivered needs more than the {times(r.delivered)} there is; {enough}:"
     return Group(Text(head, style="bold"), t)
 
 

@@ -33,11 +33,15 @@ NUMBERS = (
 
 def solution_view(s: Solution, width: int = WIDE) -> RenderableType:
     """A solution on one screen, in two columns where the terminal is wide enough."""
-    if s.status is Status.INFEASIBLE:
-        return Group(*infeasible_view(s), "", guesses_text(s))
+    if s.chip is None:
+        asked = ("", what_if_table(s)) if s.what_ifs else ()
+        return Group(*infeasible_view(s), *asked, "", guesses_text(s))
     middle = beside(design_table(s), Group(limits_table(s), "", alternatives_table(s)), width)
     delivered = (delivered_table(s), "") if s.workloads else ()
-    return Group(Text(headline(s), style="bold"), "", middle, "", *delivered, *certificate_lines(s), guesses_text(s))
+    asked = (what_if_table(s), "") if s.what_ifs else ()
+    return Group(
+        Text(headline(s), style="bold"), "", middle, "", *delivered, *asked, *certificate_lines(s), guesses_text(s)
+    )
 
 
 def headline(s: Solution) -> str:
@@ -118,9 +122,26 @@ def limits_table(s: Solution) -> Table:
     return t
 
 
+def what_if_table(s: Solution) -> Table:
+    """What becomes of the answer if one limit is looser, or gone."""
+    t = table("limit", "as it is", "10 % looser", "without it")
+    for x in s.what_ifs:
+        sign = "<=" if x.sense == "at_most" else ">="
+        limit = f"{label(x.name)} {sign} {quantity_text(x.name, x.limit)}"
+        t.add_row(limit, *(_goal_or_none(s.study, g) for g in (x.goal, x.moved, x.dropped)))
+    t.caption, t.caption_justify = "solved again over all choices and plans; cores and stacks are fractions", "left"
+    return t
+
+
+def _goal_or_none(study: Study, goal: float | None) -> str:
+    if goal is None:
+        return "-"
+    return goal_text(study, goal) if math.isfinite(goal) else "no design"
+
+
 def bound_text(x: LimitReport, value: float) -> str:
-    """A value or limit in the unit of its metric; technology's ratios in percent."""
-    return percent(value, 3) if x.kind is Kind.TECHNOLOGY else quantity_text(x.name, value)
+    """A value or limit in the unit of its metric; ratios of technology and memory in percent."""
+    return percent(value, 3) if x.kind in (Kind.TECHNOLOGY, Kind.WORKLOAD) else quantity_text(x.name, value)
 
 
 def price_text(x: LimitReport, study: Study) -> str:
@@ -136,7 +157,7 @@ def price_text(x: LimitReport, study: Study) -> str:
 
 def loosening_step(x: LimitReport) -> tuple[float, str]:
     """A round step of about a hundredth of a limit, and its text."""
-    unit = "" if x.kind is Kind.TECHNOLOGY else unit_of(x.name)
+    unit = "" if x.kind in (Kind.TECHNOLOGY, Kind.WORKLOAD) else unit_of(x.name)
     hundredth = 0.01 * x.limit * (1 + 1e-9)
     if unit in ("", "FLOPps"):
         return 0.01 * x.limit, "1 %"
@@ -172,28 +193,29 @@ def certificate_lines(s: Solution) -> list[Text]:
     assert c is not None
     plans = " and ".join(f"{n:,} plans for {w}" for n, w in zip(c.n_plans, s.study.workloads, strict=True))
     work = f"{c.n_solves:,} convex solves over {len(s.study.choices)} choices" + (f"; priced {plans}" if plans else "")
-    room = percent(max(s.goal / c.lower_bound - 1, 0.0))
-    if s.status is Status.OPTIMAL:
-        proof = (
-            f"Proved: every term is log-log convex, gap {c.relative_gap:.0e}. "
-            f"No design is more than {room} better with the plans found; "
-            f"whole cores and stacks cost {percent(c.integer_gap)}."
-        )
-        return [Text(proof, style="green"), *overall_lines(c), Text(work, style="dim")]
-    why = c.unproved[0] if c.unproved else f"gap {c.relative_gap:.1e}"
-    return [Text(f"Local optimum, no certificate: {why}", style="yellow"), Text(work, style="dim")]
+    if s.status is Status.LOCAL:
+        why = c.unproved[0] if c.unproved else f"gap {c.relative_gap:.1e}"
+        return [Text(f"Local optimum, no certificate: {why}", style="yellow"), Text(work, style="dim")]
+    style = "green" if s.status is Status.OPTIMAL else "yellow"
+    return [Text(proof_text(s, c), style=style), Text(work, style="dim")]
 
 
-def overall_lines(c: Certificate) -> list[Text]:
-    """The proof over everything discrete, if it was asked for."""
+def proof_text(s: Solution, c: Certificate) -> str:
+    """What is proved, over all whole designs or for broken counts."""
+    proof = f"Proved: every term is log-log convex, gap {c.relative_gap:.0e}."
     o = c.overall
     if o is None:
-        return []
-    text = (
-        f"Of all {digits(o.n_designs, 2)} combinations of choices, plans and whole counts none is more than "
-        f"{percent(max(o.gap, 0.0))} better ({o.n_nodes:,} groups bounded in {digits(o.seconds, 2)} s)."
+        room = percent(max(s.goal / c.lower_bound - 1, 0.0))
+        return f"{proof} No design is more than {room} better with the plans found; cores and stacks are fractions."
+    cost = percent(max(c.integer_gap, 0.0))
+    if not math.isfinite(o.gap):
+        return f"{proof} Of whole designs nothing is proved; whole cores and stacks cost {cost}."
+    late = "" if s.status is Status.OPTIMAL else " Time ran out: more --seconds may find a better one."
+    return (
+        f"{proof} Of all {digits(o.n_designs, 2)} combinations of choices, plans and whole counts none is more than "
+        f"{percent(max(o.gap, 0.0))} better ({o.n_nodes:,} groups bounded in {digits(o.seconds, 2)} s); "
+        f"whole cores and stacks cost {cost}.{late}"
     )
-    return [Text(text, style="green")]
 
 
 def alternatives_table(s: Solution) -> Table:
@@ -239,13 +261,11 @@ def infeasible_view(s: Solution) -> list[RenderableType]:
     """Which limits conflict, and the cheapest way out."""
     n = len(s.study.choices)
     head = Text(f"No design meets all limits of {s.study.name}, with any of its {n} choices.", style="bold red")
+    if s.status is not Status.INFEASIBLE:
+        words = f"No design of {s.study.name} was found, and none is proved impossible: more --seconds may tell."
+        head = Text(words, style="bold yellow")
     if not s.relaxations:
-        hint = "No loosening helps: the bounds of free numbers, the technology or a workload's memory conflict."
-        if any(math.isfinite(a.goal) for a in s.alternatives):
-            hint = (
-                "Fractions of cores and stacks would meet the limits, whole ones do not: loosen a limit a little more."
-            )
-        return [head, Text(hint)]
+        return [head, Text("No loosening was found that helps: the laws of the chip and its technology conflict.")]
     t = table("limits that conflict", "asked", "loosen to", "by")
     for r in s.relaxations:
         by = percent(abs(r.needed / r.limit - 1))
@@ -264,7 +284,4 @@ def relaxation_sentence(relaxations: tuple[Relaxation, ...]) -> str:
     """The relaxations as an instruction."""
     parts = [f"{label(r.name)} from {quantity_text(r.name, r.limit)} to {loosened_text(r)}" for r in relaxations]
     joint = " together" if len(parts) > 1 else ""
-    return (
-        f"The least loosening that gives a design: {' and '.join(parts)}{joint}; "
-        "whole cores and stacks may need a little more."
-    )
+    return f"The least loosening found that gives a design, cores and stacks whole: {' and '.join(parts)}{joint}."

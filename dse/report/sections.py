@@ -30,7 +30,7 @@ def solution(a: Answer) -> str:
     if m.get("delivered_speedup"):
         said += f"It delivers {times(m['delivered_speedup'])} the baseline"
         said += f", {times(low)} to {times(high)} over the ranges of the calibration. " if low and high else ". "
-    said += f"Gap to the bound {percent(c['relative_gap'])}, lost by rounding {percent(c['integer_gap'])}, "
+    said += f"Gap to the bound {percent(c['relative_gap'])}, lost to whole counts {percent(c['integer_gap'])}, "
     said += f"{c['n_solves']:,} convex problems solved."
     return (
         paragraph(said, "lead")

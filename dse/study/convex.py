@@ -105,6 +105,10 @@ PHYSICS = (
     Row("stack capacity", Kind.TECHNOLOGY),
 )  # fmt: skip
 """Ratios of every study, in the order of `ConvexCore.separate`."""
+MEMORY = "memory"
+"""What a workload fills, over what tensors may fill."""
+AHEAD = "read ahead"
+"""What a streamed plan holds in SRAM ahead of its use, over what may hold it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +138,7 @@ class ConvexCore:
 
     def rows(self) -> tuple[Row, ...]:
         """What every ratio of `separate` means, in order."""
-        asked = ("step", "memory", "ahead") if self.streams else ("step", "memory")
+        asked = ("step", MEMORY, AHEAD) if self.streams else ("step", MEMORY)
         own = (Row(what, Kind.WORKLOAD, w) for w in self.workloads for what in asked)
         users = (
             Row(metric, Kind.USER, w, i)

@@ -10,6 +10,7 @@ from dse.explore import front as fronts
 from dse.explore.front import collect, front, hypervolume, promising, spread_directions
 from dse.explore.points import PointStore, fingerprint
 from dse.explore.ray import Rays
+from dse.explore.whole import buildable
 from dse.optimize.search import Search
 from dse.optimize.space import Space
 from dse.study.metrics import Limit
@@ -161,3 +162,25 @@ def test_a_collected_front_keeps_the_rest_as_a_cloud(found):
     again = collect(found.rays)
     feasible = sum(math.isfinite(p.slack) for p in found.rays.solved.values())
     assert len(again.points) + len(again.cloud) == feasible
+
+
+def test_points_that_are_missing_have_a_reason(found):
+    """Sixteen asked for: those shown and those missing are sixteen and the two ends."""
+    assert 16 <= len(found.points) + sum(found.missing.values()) <= 18 + len(found.points) - 14
+    assert all(n > 0 for n in found.missing.values())
+
+
+def test_a_front_that_can_be_built_lies_behind_the_one_with_fractions(found):
+    whole = buildable(found)
+    assert whole.whole and len(whole.points) >= 4 and is_unbeaten(whole.values).all()
+    names = whole.rays.core.variables()
+    for p in whole.points:
+        dies = whole.study.choices[p.choice_index].n_dies
+        for count in ("n_cores", "n_stacks"):
+            n = math.exp(float(p.optimum.z[names.index(count)])) / dies
+            assert n == pytest.approx(round(n), abs=1e-9)
+    reference = tuple(found.values.max(axis=0))
+    inside = whole.values[np.all(whole.values <= np.asarray(reference), axis=1)]
+    assert hypervolume(inside, found.values.min(axis=0), np.asarray(reference)) <= found.hypervolume() + 1e-6
+    short = whole.missing.get("no whole counts nearby meet the cap", 0)
+    assert len(whole.points) <= len(found.points) - short

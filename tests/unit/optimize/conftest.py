@@ -1,9 +1,17 @@
 """A small accelerator with made-up constants: 12 variables, 8 limits, three operators per group, p-norms throughout."""
 
+import itertools
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from dse.optimize.batch import solve_batch
+from dse.optimize.hull import Tables
+from dse.optimize.search import WIDTH, Search
+from dse.optimize.space import Space
 
 LOWER = np.log([1.0, 4096, 0.5, 4, 0.5, 100, 64, 16, 1, 50, 0.6, 1])
 UPPER = np.log([64.0, 262144, 3, 256, 20, 5000, 8192, 512, 100, 1000, 1.1, 256])
@@ -68,3 +76,35 @@ class SmallChip:
 @pytest.fixture(scope="session")
 def chip():
     return SmallChip
+
+
+def brute_force(study):
+    """Best goal over all choices, plans and whole counts, one convex solve each; infinite if there is no design."""
+    search = Search(Space(study))
+    tables = Tables(search)
+    (table,) = tables.of_workloads
+    names, best = search.core.variables(), math.inf
+    places = [names.index(n) for n in ("n_cores", "n_stacks")]
+    for i, choice in enumerate(study.choices):
+        ranges = [
+            [
+                k
+                for k in range(math.ceil(math.exp(lo) - 1e-9), math.floor(math.exp(hi) + 1e-9) + 1)
+                if k % choice.n_dies == 0
+            ]
+            for lo, hi in ((search.box[0][p], search.box[1][p]) for p in places)
+        ]
+        points = list(itertools.product(*ranges, range(len(table.plans))))
+        if not points:
+            continue
+        lower, upper = (np.repeat(b[None], len(points), axis=0) for b in search.box)
+        lower[:, places] = upper[:, places] = np.log([p[:2] for p in points])
+        data = tables.data([i] * len(points), tables.rows([(i, p[2]) for p in points]))
+        o = solve_batch(search.core.model, data, lower, upper, (lower + upper) / 2, size=WIDTH)
+        best = min(best, float(np.where(o.feasible, o.objective, np.inf).min()))
+    return math.exp(best)
+
+
+@pytest.fixture(scope="session")
+def every_design():
+    return brute_force

@@ -2,16 +2,14 @@ import dataclasses
 import itertools
 import math
 
-import jax
 import numpy as np
 import pytest
 
 from dse.core.errors import SpecError
 from dse.core.free import Free
-from dse.optimize.batch import solve_batch
-from dse.optimize.exact import n_designs, prove, solve_exact
-from dse.optimize.hull import plan_tables
+from dse.optimize.exact import n_designs, prove
 from dse.optimize.search import Search
+from dse.optimize.solve import solve
 from dse.optimize.space import Space
 from dse.optimize.tree import halves
 
@@ -24,35 +22,6 @@ def narrowed(study, **boxes):
     return dataclasses.replace(study, free=free)
 
 
-def every_design(study):
-    """Best goal over all choices, plans and whole counts, one convex solve each."""
-    search = Search(Space(study))
-    (table,) = plan_tables(search.space)
-    names = search.core.variables()
-    places = [names.index(n) for n in ("n_cores", "n_stacks")]
-    best = math.inf
-    for i, choice in enumerate(study.choices):
-        ranges = [
-            [k for k in range(round(math.exp(lo)), round(math.exp(hi)) + 1) if k % choice.n_dies == 0]
-            for lo, hi in ((search.box[0][p], search.box[1][p]) for p in places)
-        ]
-        points = list(itertools.product(*ranges, range(len(table.plans))))
-        lower, upper = (np.repeat(b[None], len(points), axis=0) for b in search.box)
-        lower[:, places] = upper[:, places] = np.log([p[:2] for p in points])
-        choices = np.full(len(points), i)
-        base = jax.tree.map(lambda x, rows=choices: x[rows], search.space.without_plans)
-        array = search.space.array_of_choice[i]
-        data = type(base)(
-            *(
-                (table.demands(table.rows[array, [p[2] for p in points]]),) if f == "demands" else getattr(base, f)
-                for f in base.__dataclass_fields__
-            )
-        )
-        o = solve_batch(search.core.model, data, lower, upper, (lower + upper) / 2)
-        best = min(best, float(np.where(o.feasible, o.objective, np.inf).min()))
-    return math.exp(best)
-
-
 @pytest.fixture(scope="module")
 def small(tiny):
     return narrowed(tiny, n_cores=(8.0, 12.0), n_stacks=(3.0, 5.0))
@@ -63,7 +32,7 @@ def proof(small):
     return prove(small, 1e-4, 120.0)
 
 
-def test_the_proved_design_is_that_of_brute_force(small, proof):
+def test_the_proved_design_is_that_of_brute_force(small, proof, every_design):
     assert proof.finished and proof.best is not None
     assert math.exp(proof.best.log_goal) == pytest.approx(every_design(small), rel=1e-4)
 
@@ -78,12 +47,12 @@ def test_bounds_rise_and_designs_improve(proof):
 
 def test_out_of_time_means_a_gap_not_a_wrong_answer(small, proof):
     hasty = prove(small, 1e-9, 1e-6)
-    assert len(hasty.log) == 1
+    assert len(hasty.log) <= 2 and not hasty.finished  # the first batch compiles and is not counted
     assert hasty.log[-1].bound <= proof.log[-1].best
 
 
 def test_an_exact_solution_says_what_was_proved(small):
-    s = solve_exact(small, 1e-3, 120.0)
+    s = solve(small, gap_frac=1e-3, limit_s=120.0)
     assert s.certificate is not None and s.certificate.overall is not None
     overall = s.certificate.overall
     assert overall.gap <= 1e-3 and overall.lower_bound <= s.goal

@@ -1,0 +1,95 @@
+"""The best design so far whose counts are whole, and how branch and bound looks for better ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from .hull import Tables
+from .interior import Optimum
+from .search import Candidate
+from .space import element
+
+
+@dataclasses.dataclass(frozen=True)
+class Region:
+    """One box of the discrete space."""
+
+    choice: int
+    """Position in `study.choices`."""
+    groups: tuple[np.ndarray, ...]
+    """Plans of each workload, positions in its table."""
+    counts: tuple[tuple[int, int], ...]
+    """First and last step of each stepped number; see `Search.steps`."""
+    bound: float
+    """No design inside has a smaller log goal."""
+
+    @property
+    def single(self) -> bool:
+        """Whether nothing is left to choose: one plan per workload, every count fixed."""
+        return all(len(g) == 1 for g in self.groups) and all(low == high for low, high in self.counts)
+
+
+@dataclasses.dataclass
+class Incumbent:
+    """The best design so far, counts whole, and how better ones are looked for."""
+
+    tables: Tables
+    """Plans and problems."""
+    best: Candidate | None = None
+    """The design, its plans as positions in the tables."""
+    seen: set[tuple[Any, ...]] = dataclasses.field(default_factory=set)
+    """Choices, plans and ranges of the counts solved already."""
+
+    @property
+    def log_goal(self) -> float:
+        """Log goal of the best design; infinite without one."""
+        return math.inf if self.best is None else self.best.log_goal
+
+    def take(self, regions: list[Region], optima: Optimum) -> None:
+        """Relaxations that leave nothing open, one plan per workload and every count fixed, are designs."""
+        for i, region in enumerate(regions):
+            if region.single and bool(optima.feasible[i]):
+                self._keep(Candidate(region.choice, tuple(int(g[0]) for g in region.groups), element(optima, i)))
+
+    def improve(self, choices: list[int], z: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+        """Price all plans at chips of some choices, solve each with its fastest in its box, round: a better design?"""
+        if not choices:
+            return
+        own = [(c, *(0 for _ in self.tables.of_workloads)) for c in choices]
+        seconds = self.tables.seconds(choices, self.tables.rows(own), z)
+        counts = self.tables.search.integer_places
+        fresh = []
+        for i, choice in enumerate(choices):
+            if all(np.isfinite(s[i]).any() for s in seconds):
+                point = (choice, *(int(np.argmin(s[i])) for s in seconds))
+                key = (point, tuple(lower[i, counts]), tuple(upper[i, counts]))
+                fresh += [(i, point)] if key not in self.seen else []
+                self.seen.add(key)
+        if fresh:
+            rows = [i for i, _ in fresh]
+            self._round(self._continuous([p for _, p in fresh], lower[rows], upper[rows]))
+
+    def _keep(self, design: Candidate) -> None:
+        if design.log_goal < self.log_goal:
+            self.best = design
+
+    def _continuous(self, points: list[tuple[int, ...]], lower: np.ndarray, upper: np.ndarray) -> list[Candidate]:
+        """Optima of single plans in boxes of their own that could beat the best."""
+        solved = self.tables.whole((lower, upper), points)
+        found = [Candidate(p[0], p[1:], element(solved, i)) for i, p in enumerate(points)]
+        return [c for c in found if c.log_goal < self.log_goal]
+
+    def _round(self, candidates: list[Candidate]) -> None:
+        """Try the whole numbers around every candidate."""
+        search = self.tables.search
+        tries = [(c, v) for c in candidates for v in search.neighbours(c)]
+        if not tries:
+            return
+        points = [(c.choice_index, *c.plan_index) for c, _ in tries]
+        solved = self.tables.whole(search.fixed_boxes([v for _, v in tries]), points)
+        for i, (c, _) in enumerate(tries):
+            self._keep(dataclasses.replace(c, optimum=element(solved, i)))

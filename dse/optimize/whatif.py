@@ -1,0 +1,76 @@
+"""What the answer becomes if a limit is dropped or moved: beside the local price, a study solved again."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+from ..core.free import Free
+from ..study.convex import Kind
+from ..study.metrics import Limit
+from ..study.study import Study
+from .search import Search
+from .solution import LimitReport, WhatIf
+from .space import Space
+
+MOVED = 1.1
+"""A limit is moved by this factor, to the side that loosens it."""
+DROPPED = 1e6
+"""A limit this much looser is none; the problem keeps its form, so that nothing compiles anew."""
+
+
+def what_if(
+    study: Study, reports: tuple[LimitReport, ...] = (), space: Space | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> tuple[WhatIf, ...]:  # fmt: skip
+    """The goal of a study with each of its limits 10 % looser, and without it, over all choices and plans.
+
+    Counts are broken, so that what rounding adds to one answer and not to another tells nothing.
+
+    Args:
+        study: goal, limits, free numbers and choices.
+        reports: bounds of free numbers among them that cost something are moved too, but not dropped.
+        space: the study, lowered, where that is done already.
+        progress: told what is solved, one line at a time.
+    """
+    space = space or Space(study)
+
+    def goal(changed: Study) -> float:
+        return math.exp(Search(space.relative(changed)).run()[0].log_goal)
+
+    now, found = goal(study), []
+    for i, limit in enumerate(study.limits):
+        progress(f"without {limit.name}")
+        moved, dropped = (goal(with_limit(study, i, loosened(limit, by))) for by in (MOVED, DROPPED))
+        found.append(WhatIf(limit.metric, limit.sense, limit.value, now, moved, dropped))
+    bounds = [x for x in reports if x.kind is Kind.BOUND and x.name in {f.name for f in study.free}]
+    for x in bounds:
+        progress(f"with a wider {x.name}")
+        found.append(WhatIf(x.name, x.sense, x.limit, now, goal(widened(study, x)), None))
+    return tuple(found)
+
+
+def loosened(limit: Limit, factor: float) -> Limit:
+    """A limit looser by a factor."""
+    return dataclasses.replace(limit, value=limit.value * factor if limit.sense == "at_most" else limit.value / factor)
+
+
+def with_limit(study: Study, i: int, limit: Limit) -> Study:
+    """The study with its limit `i` replaced."""
+    return dataclasses.replace(study, limits=(*study.limits[:i], limit, *study.limits[i + 1 :]))
+
+
+def widened(study: Study, bound: LimitReport) -> Study:
+    """The study with one bound of a free number moved outwards."""
+
+    def wider(f: Free) -> Free:
+        if f.name != bound.name:
+            return f
+        return (
+            Free(f.name, f.lower, f.upper * MOVED)
+            if bound.sense == "at_most"
+            else Free(f.name, f.lower / MOVED, f.upper)
+        )
+
+    return dataclasses.replace(study, free=tuple(wider(f) for f in study.free))

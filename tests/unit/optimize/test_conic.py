@@ -1,0 +1,48 @@
+"""The solver beside an outside witness: the same core as exponential cones, solved by Clarabel."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from conic import witness
+
+pytestmark = pytest.mark.slow
+
+
+def tightened(search, factor):
+    """Data of the first choice with the power limit multiplied."""
+    data = search.space.data(0, search.space.own_plans)
+    return dataclasses.replace(data, limits=np.asarray(data.limits) * np.asarray([factor, 1.0, 1.0]))
+
+
+def solved_with(search, data):
+    import jax
+
+    from dse.optimize.batch import solve_batch
+    from dse.optimize.search import WIDTH
+    from dse.optimize.space import element
+
+    lower, upper = search.box
+    batch = jax.tree.map(lambda x: np.asarray(x)[None], data)
+    o = solve_batch(search.core.model, batch, lower, upper, ((lower + upper) / 2)[None], size=WIDTH)
+    return element(o, 0)
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.6])
+def test_optimum_and_prices_are_those_of_another_solver(solved, factor):
+    data = tightened(solved, factor)
+    o = solved_with(solved, data)
+    status, log_goal, prices = witness(solved.core, data, *solved.box)
+    assert status == "optimal" and bool(o.converged)
+    assert float(o.objective) == pytest.approx(log_goal, abs=1e-6)
+    user = np.asarray([r.limit is not None for r in solved.core.rows()])
+    np.testing.assert_allclose(np.asarray(o.multipliers)[user], prices[user], atol=1e-5)
+
+
+def test_infeasible_is_infeasible_for_another_solver_too(solved):
+    data = tightened(solved, 0.03)
+    o = solved_with(solved, data)
+    status, log_goal, _ = witness(solved.core, data, *solved.box)
+    assert status.startswith("infeasible") and math.isinf(log_goal)
+    assert not bool(o.feasible) and float(o.violation_bound) > 0.0

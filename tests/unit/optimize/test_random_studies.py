@@ -1,0 +1,60 @@
+"""Random studies: no false optimal, no false infeasible, never worse for a looser limit.
+
+Twenty by default; `DSE_RANDOM_STUDIES=200` for the nightly run. All have the form of the tiny study, so that nothing
+compiles anew: a limit that does not matter is one that is very loose.
+"""
+
+import dataclasses
+import math
+import os
+
+import numpy as np
+import pytest
+
+from dse.core.free import Free
+from dse.optimize.solution import Status
+from dse.optimize.solve import solve, solve_continuous
+from dse.optimize.space import Space
+from dse.optimize.whatif import loosened, with_limit
+
+pytestmark = pytest.mark.slow
+N = int(os.environ.get("DSE_RANDOM_STUDIES", "20"))
+GAP = 1e-3
+LIMIT_S = 60.0
+HEAVY = 3.0
+"""Limits are spread by about this factor: a third of the studies has no design."""
+
+
+@pytest.fixture(scope="module")
+def space(tiny):
+    return Space(tiny)
+
+
+def random_study(study, seed):
+    """The study with limits and boxes of counts drawn anew."""
+    rng = np.random.default_rng(seed)
+    limits = tuple(dataclasses.replace(x, value=x.value * HEAVY ** rng.uniform(-1, 1)) for x in study.limits)
+    cores, stacks = int(rng.integers(2, 20)), int(rng.integers(2, 7))
+    boxes = {
+        "n_cores": (float(cores), cores + float(rng.integers(0, 9))),
+        "n_stacks": (float(stacks), stacks + float(rng.integers(0, 3))),
+    }
+    free = tuple(Free(f.name, *boxes[f.name]) if f.name in boxes else f for f in study.free)
+    return dataclasses.replace(study, limits=limits, free=free)
+
+
+@pytest.mark.parametrize("seed", range(N))
+def test_a_random_study_is_answered_rightly(tiny, space, every_design, seed):
+    study = random_study(tiny, seed)
+    s = solve(study, space=space.relative(study), gap_frac=GAP, limit_s=LIMIT_S)
+    truth = every_design(study)
+    assert s.status in (Status.OPTIMAL, Status.INFEASIBLE)
+    assert (s.status is Status.INFEASIBLE) == math.isinf(truth)
+    if s.status is Status.INFEASIBLE:
+        assert s.relaxations, "the cheapest way out is named"
+        return
+    assert truth * (1 - 1e-6) <= s.goal <= truth * (1 + GAP + 1e-6)
+    assert solve_continuous(study, space=space.relative(study)).goal <= s.goal * (1 + 1e-6)
+    looser = with_limit(study, seed % 3, loosened(study.limits[seed % 3], 1.2))
+    more = solve(looser, space=space.relative(looser), gap_frac=GAP, limit_s=LIMIT_S)
+    assert more.status is Status.OPTIMAL and more.goal <= s.goal * (1 + GAP + 1e-6)

@@ -1,0 +1,113 @@
+"""The best design that can be built: never worse for a looser limit, never infeasible unless proved."""
+
+import dataclasses
+import math
+
+import pytest
+
+from dse.core.free import Free
+from dse.optimize.solution import Status, solution_json
+from dse.optimize.solve import solve, solve_continuous, status_of
+from dse.optimize.whatif import DROPPED, loosened, what_if, with_limit
+from dse.study.metrics import Limit
+from dse.study.study import study_from
+
+pytestmark = pytest.mark.slow
+
+
+def narrowed(study, **boxes):
+    free = tuple(Free(f.name, *boxes[f.name]) if f.name in boxes else f for f in study.free)
+    return dataclasses.replace(study, free=free)
+
+
+@pytest.fixture(scope="module")
+def answer(tiny):
+    return solve(tiny, limit_s=120.0)
+
+
+def test_the_answer_is_whole_and_proved(answer):
+    assert answer.status is Status.OPTIMAL
+    assert answer.chip is not None and float(answer.chip.n_cores) % answer.choice.n_dies == 0
+    overall = answer.certificate.overall
+    assert 0 <= overall.gap <= 1e-3 and overall.lower_bound <= answer.goal
+
+
+def test_fractions_are_a_bound_on_what_can_be_built(tiny, answer):
+    s = solve_continuous(tiny)
+    assert s.status is Status.OPTIMAL and s.certificate.overall is None
+    assert s.goal <= answer.goal
+    assert float(s.chip.n_cores) == pytest.approx(s.continuous["n_cores"])
+    assert answer.certificate.integer_gap == pytest.approx(answer.goal / s.goal - 1, abs=1e-6)
+
+
+def test_counts_that_no_neighbour_meets_are_searched_for(tiny):
+    """Between 5 and 7 cores on 2 dies only 6 can be built: rounding down leaves the box, the search does not."""
+    study = narrowed(tiny, n_cores=(5.0, 7.0))
+    study = dataclasses.replace(study, choices=tuple(c for c in study.choices if c.n_dies == 2))
+    s = solve(study, limit_s=60.0)
+    assert s.status is Status.OPTIMAL and float(s.chip.n_cores) == 6.0
+
+
+def test_a_box_without_a_multiple_of_the_dies_is_infeasible_not_a_traceback(tiny):
+    """From 3 to 3.5 stacks on 2 dies: none."""
+    study = narrowed(tiny, n_stacks=(3.2, 3.9))
+    s = solve(study, limit_s=60.0)
+    assert s.status is Status.INFEASIBLE and s.chip is None
+    assert solution_json(s)["status"] == "infeasible"
+    assert [(r.name, r.needed) for r in s.relaxations] == [("n_stacks", pytest.approx(4.0))]
+
+
+def test_looser_limits_are_never_worse(tiny, answer):
+    for i, limit in enumerate(tiny.limits):
+        s = solve(with_limit(tiny, i, loosened(limit, 1.05)), limit_s=120.0)
+        assert s.status is Status.OPTIMAL
+        assert s.goal <= answer.goal * (1 + 1e-3)
+
+
+def test_an_unproved_gap_is_not_optimal(answer):
+    late = dataclasses.replace(answer.certificate.overall, gap=0.02)
+    assert status_of(dataclasses.replace(answer.certificate, overall=late)) is Status.UNFINISHED
+    assert status_of(answer.certificate) is Status.OPTIMAL
+
+
+def test_memory_and_bounds_have_prices(tiny):
+    """With 100 GiB at most the plan fills memory: its row binds, and its price is that of the bound or more."""
+    s = solve(narrowed(tiny, n_cores=(8.0, 12.0), n_stacks=(3.0, 5.0)), limit_s=60.0)
+    names = {x.name: x for x in s.limits}
+    assert "memory of decode" in names and names["memory of decode"].value <= 1.0 + 1e-9
+    assert any(x.kind.value == "bound" and x.price for x in s.limits)
+
+
+def test_dropping_a_limit_is_solving_without_it(tiny, answer):
+    found = {w.name: w for w in what_if(tiny)}
+    assert set(found) == {x.metric for x in tiny.limits}
+    for w in found.values():
+        assert w.dropped <= w.moved * (1 + 1e-6) <= w.goal * (1 + 2e-6)
+    without = with_limit(tiny, 0, Limit("power_W", "at_most", 1e5))
+    assert found["power_W"].dropped == pytest.approx(solve_continuous(without).goal, rel=1e-5)
+    price = next(x.price for x in answer.limits if x.name == "power_W")
+    if price < -0.01:
+        assert found["power_W"].moved < found["power_W"].goal
+    assert loosened(Limit("power_W", "at_least", 10.0), DROPPED).value == pytest.approx(1e-5)
+
+
+NO_WORKLOADS = {
+    "study": {
+        "name": "silicon", "baseline": "trainium3", "system": "trn3-gen2-144", "scaleout_per_dir": "400 Gbps",
+        "minimise": "package_cost",
+    },
+    "choices": {
+        "node": ["N3P"], "hbm": ["HBM4"], "link": ["SerDes224G"], "n_dies": [1, 2], "pe_array": ["128x128"],
+        "native_fp4": [True],
+    },
+    "free": {"n_cores": ["2", "64"], "n_stacks": ["2", "8"], "hbm_bandwidth": ["2 TBps", "20 TBps"]},
+    "limits": [{"metric": "hbm_bandwidth", "at_least": "1.9x"}, {"metric": "peak_fp8", "at_least": "1.9x"}],
+}  # fmt: skip
+
+
+def test_a_study_without_workloads_is_proved(tiny):
+    """The proof ended in a traceback where there was no plan to branch on."""
+    s = solve(study_from(NO_WORKLOADS), limit_s=60.0)
+    assert s.status is Status.OPTIMAL and s.certificate.overall.gap <= 1e-3
+    # peak of 1.9 x 8 cores' at the same clock: 16 cores at least, on either number of dies
+    assert float(s.chip.n_cores) == math.ceil(1.9 * float(s.study.baseline.chip.n_cores) / 2) * 2

@@ -100,7 +100,7 @@ def ideal(c):
     [("llama-3.1-70b", 8, "bf16", 2.0), ("llama-3.1-70b", 8, "fp8", 1.03125), ("llama-3.1-8b", 1, "bf16", 2.0)],
 )
 def test_decode_at_batch_one_approaches_reading_the_weights(name, tp, storage, stored):
-    """No overheads, short transfers or limits of links: what is left is weights (but the input table) over bandwidth."""
+    """No overheads, short transfers or limits of links: left are weights (but the input table) over bandwidth."""
     m = model(name)
     fast = dataclasses.replace(ON.chip, scaleup_bandwidth_per_dir_Bps=jnp.asarray(1e18))
     fast = eqx.tree_at(lambda c: c.core.transfer_start_B, fast, jnp.asarray(0.0))

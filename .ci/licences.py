@@ -1,6 +1,6 @@
 """Writes a table of the packages in a requirements file with their versions and licences, as they declare them.
 
-    python .ci/licences.py requirements.txt docs/licences.md
+python .ci/licences.py requirements.txt docs/licences.md
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ def licence(name: str) -> str:
 
 
 def main(requirements: str, out: str) -> None:
+    """Write the table of `requirements` to `out`."""
+    """Write the table of `requirements` to `out`."""
     pins = re.findall(r"^([a-z0-9._-]+)==(\S+)", Path(requirements).read_text(encoding="utf-8"), re.MULTILINE)
     rows = "\n".join(f"| {name} | {version} | {licence(name)} |" for name, version in pins)
     head = f"# Licences of what we stand on\n\nWritten by `make licences` from {Path(requirements).name}.\n"

@@ -21,7 +21,9 @@ from ..lowering.plan import Plan, n_micro_batches
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
 from ..physics.calibration import Calibration, prior_calibration
-from ..workload.transformer import Experts, Model, Training, total_parameters
+from ..workload.blocks import Block, Experts, Mlp, Run
+from ..workload.mixers import Attention
+from ..workload.transformer import Model, Training, total_parameters, uniform
 from .measurements import peak_memory_B, step_s
 from .published import devices_per_chip, known_model, named_system, per_device, preset_for
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
@@ -58,6 +60,11 @@ class Case:
     """Whether fits may learn from it: not where part of what ran, or of what was timed, is presumed."""
 
 
+def _score_width(model: Model) -> int:
+    """Width of all query heads of the attention, 0 without any."""
+    return model.attention.n_heads * model.attention.head_dim if model.attention else 0
+
+
 DEFAULT_VOCAB = 51200
 """Vocabulary where a row prints none: GPT-2's, padded as in Megatron."""
 
@@ -75,18 +82,21 @@ def row_model(row: Any) -> Model:
     kv = int(row_number(row, "kv_heads", heads))
     ffn = int(row_number(row, "ffn_hidden", 4 * hidden))
     n_experts = int(row_number(row, "experts", 0))
-    experts = None
-    if n_experts > 1:
-        experts = Experts(n_experts, int(row_number(row, "active_experts", 2)), ffn)
+    causal = "bert" not in row_text(row, "model").lower()
+    attention = Attention(heads, kv, int(row_number(row, "head_dim", hidden // heads)), causal=causal)
+
+    def blocks(n_matrices: int) -> tuple[Run, ...]:
+        feed = Mlp(ffn, n_matrices)
+        if n_experts > 1:
+            feed = Experts(n_experts, int(row_number(row, "active_experts", 2)), ffn, n_matrices=n_matrices)
+        return uniform(Block((attention,), feed), layers)
+
     base = Model(
-        name=row_text(row, "model"), n_layers=layers, hidden=hidden, n_heads=heads, n_kv_heads=kv,
-        head_dim=int(row_number(row, "head_dim", hidden // heads)), ffn=ffn,
-        vocab=int(row_number(row, "vocab", DEFAULT_VOCAB)),
-        n_mlp_matrices=3, tied_embeddings=False, norm_passes=4, max_context=int(row_number(row, "seq_len")),
-        experts=experts, causal="bert" not in row_text(row, "model").lower(),
+        name=row_text(row, "model"), hidden=hidden, vocab=int(row_number(row, "vocab", DEFAULT_VOCAB)), runs=blocks(3),
+        tied_embeddings=False, norm_passes=4, max_context=int(row_number(row, "seq_len")),
     )  # fmt: skip
     dropout = row_number(row, "year", FUSED_SINCE) < FUSED_SINCE
-    plain = dataclasses.replace(base, n_mlp_matrices=2, norm_passes=6, tied_embeddings=True, dropout=dropout)
+    plain = dataclasses.replace(base, runs=blocks(2), norm_passes=6, tied_embeddings=True, dropout=dropout)
     printed = row_number(row, "params_B") * 1e9
     if math.isnan(printed):
         return plain if ffn == 4 * hidden else base
@@ -196,7 +206,7 @@ def rated_step_s(point: pd.DataFrame) -> float | None:
     if rates.empty or not re.search(FLOP_FORMULA, row_text(row, "mfu_convention").lower()):
         return None
     m, w = row_model(row), row_workload(row)
-    per_token = 6 * total_parameters(m) + 12 * m.n_layers * m.n_heads * m.head_dim * w.sequence
+    per_token = 6 * total_parameters(m) + 12 * m.n_layers * _score_width(m) * w.sequence
     tflop = w.global_batch * w.sequence * per_token / TERA
     return tflop / (row_number(row, "num_chips") * float(rates.iloc[0]))
 

@@ -26,6 +26,8 @@ from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
 from ..physics.calibration import prior_calibration
 from ..physics.step import Request
+from ..workload.blocks import Run
+from ..workload.mixers import AbstractMixer, Attention, Latent
 from ..workload.transformer import Decode, Model, Prefill, Serving
 from .cases import Case, row_model
 from .measurements import SECONDS
@@ -101,10 +103,21 @@ def served_model(row: Any) -> Model:
 
 def padded_heads(model: Model, tp: int) -> Model:
     """`model` with its heads padded to a multiple of the ranks, as stacks do that shard whole heads."""
-    if model.n_heads % tp == 0:
-        return model
-    heads = -(-model.n_heads // tp) * tp
-    return dataclasses.replace(model, n_heads=heads, n_kv_heads=heads if model.n_kv_heads == model.n_heads else tp)
+    runs = tuple(Run(dataclasses.replace(r.block, mixers=_padded(r.block.mixers, tp)), r.n) for r in model.runs)
+    return dataclasses.replace(model, runs=runs)
+
+
+def _padded(mixers: tuple[AbstractMixer, ...], tp: int) -> tuple[AbstractMixer, ...]:
+    """`mixers` with heads that `tp` divides; other kinds than attention as they are."""
+    found: list[AbstractMixer] = []
+    for m in mixers:
+        if isinstance(m, Attention) and m.n_heads % tp:
+            heads = -(-m.n_heads // tp) * tp
+            m = dataclasses.replace(m, n_heads=heads, n_kv_heads=heads if m.n_kv_heads == m.n_heads else tp)
+        elif isinstance(m, Latent) and m.n_heads % tp:
+            m = dataclasses.replace(m, n_heads=-(-m.n_heads // tp) * tp)
+        found.append(m)
+    return tuple(found)
 
 
 def row_storage(row: Any, chip: Chip) -> tuple[str, str]:
@@ -272,6 +285,7 @@ def _ranks(plan: Plan, system: System) -> int:
 
 def inference_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:
     """All rows of an inference table."""
+    rows = rows.assign(metric=rows["metric"].astype(str))
     metrics = rows.groupby("point_id")["metric"].agg(set).to_dict()
     typed: list[Any] = list(rows.itertuples(index=False))
     found = [inference_case(row, metrics[row.point_id] - {row.metric}) for row in typed]

@@ -9,7 +9,7 @@ from ..hardware.chip import Chip
 from ..hardware.system import Fabric, System
 from ..workload.presets import model as preset_model
 from ..workload.presets import model_names
-from ..workload.transformer import Model
+from ..workload.transformer import Model, shortened
 
 CHIPS: tuple[tuple[str, str, str], ...] = (
     (r"trainium1|trn1", "trainium1", "trn1-16"),
@@ -115,11 +115,7 @@ def known_model(published: str, layers: float, n_hidden: float) -> Model | None:
     n = int(layers)
     if n == model.n_layers or n < 1:
         return model
-    experts = model.experts
-    if experts is not None:
-        experts = dataclasses.replace(experts, n_dense_layers=min(experts.n_dense_layers, n - 1))
-    windowed = round(model.n_window_layers * n / model.n_layers)
-    return dataclasses.replace(model, n_layers=n, experts=experts, n_window_layers=windowed)
+    return shortened(model, n)
 
 
 MANY_CORES = 8

@@ -18,11 +18,14 @@ import tyro
 from ..core.errors import DseError, SpecError
 from ..core.version import __version__
 from ..report.terminal import complaint
+from .ablation import AblationCommand
 from .check import Calibrate, Validate
 from .evaluate import Evaluate
 from .facts import Chips, Models
 from .fleet import Cost, Fleet
+from .forecast import ForecastCommand
 from .front import FrontCommand, SensitivityCommand
+from .readings import ReadingsCommand
 from .report import ReportCommand
 from .risk import BacktestCommand, RiskCommand
 from .serve import Serve, Serviced
@@ -36,6 +39,9 @@ Command = (
     | Annotated[SensitivityCommand, tyro.conf.subcommand("sensitivity")]
     | Annotated[RiskCommand, tyro.conf.subcommand("risk")]
     | Annotated[BacktestCommand, tyro.conf.subcommand("backtest")]
+    | Annotated[ForecastCommand, tyro.conf.subcommand("forecast")]
+    | Annotated[ReadingsCommand, tyro.conf.subcommand("readings")]
+    | Annotated[AblationCommand, tyro.conf.subcommand("ablation")]
     | Annotated[Serve, tyro.conf.subcommand("serve")]
     | Annotated[Serviced, tyro.conf.subcommand("portfolio")]
     | Annotated[Chips, tyro.conf.subcommand("chips")]

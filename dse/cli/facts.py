@@ -44,19 +44,23 @@ class Chips:
 
 @dataclasses.dataclass(frozen=True)
 class Models:
-    """List the models that come with the package."""
+    """List the models that come with the package, or show what is read of one: a preset or a config.json."""
 
+    name: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[NAME]", help_behavior_hint="")] = None
+    """Model preset, or the path of a Hugging Face config.json; all presets when left out."""
     json: JSON = False
     """Print JSON, canonical units."""
 
     def run(self) -> int:
         """List and show."""
+        from ..report.model_tables import model_view, models_table, reading_numbers
         from ..report.results import json_text
-        from ..report.tables import model_numbers, models_table
-        from ..workload.presets import model_names
+        from ..workload.presets import model_names, model_reading
 
+        readings = [model_reading(n) for n in ([self.name] if self.name else model_names())]
         if self.json:
-            print(json_text([model_numbers(name) for name in model_names()]))
+            numbers = [reading_numbers(r) for r in readings]
+            print(json_text(numbers[0] if self.name else numbers))
         else:
-            screen().print(models_table())
+            screen().print(model_view(readings[0]) if self.name else models_table(readings))
         return 0

@@ -59,8 +59,12 @@ COMPOUND: dict[str, tuple[str, float]] = {
 
 LABELS = {
     "power_W": "power",
+    "hottest_operator_W": "hottest operator",
+    "full_load_bf16_W": "full-load BF16",
     "full_load_fp8_W": "full-load FP8",
     "full_load_fp4_W": "full-load FP4",
+    "heat_W_per_mm2": "heat",
+    "tdp_W": "TDP",
     "supply_V": "supply",
     "die_mm2": "die area",
     "silicon_mm2": "silicon",

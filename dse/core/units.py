@@ -72,7 +72,7 @@ def canonical(name: str, value: float) -> tuple[str, float]:
     return full.strip("_").replace("_perdir_", "_per_dir_"), float(value) * scale
 
 
-def quantity(text: str | float | int, unit: str) -> float:
+def quantity(text: object, unit: str) -> float:
     """A number or a text such as "2.4 GHz" in the canonical unit `unit`.
 
     Raises:
@@ -98,7 +98,7 @@ def quantity(text: str | float | int, unit: str) -> float:
     return number * scale
 
 
-def positive(text: str | float | int, unit: str, place: str = "") -> float:
+def positive(text: object, unit: str, place: str = "") -> float:
     """As `quantity`, above zero and finite.
 
     Args:

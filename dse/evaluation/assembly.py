@@ -16,13 +16,14 @@ from ..hardware.presets import chip as preset_chip
 from ..hardware.system import Fabric, System
 from ..lowering.collective import Reference
 from ..lowering.demand import demand, stack_demands
-from ..lowering.headroom import usable_B, usable_frac
+from ..lowering.headroom import prefetch_frac, usable_B, usable_frac
 from ..lowering.plan import Plan
 from ..lowering.served import asked_demand, asked_plans
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import ArrayShape, array_shape
 from ..physics.calibration import Calibration, calibration_for, extreme, measured_band, reference_speeds
 from ..physics.evaluate import Evaluation, chip_technology, evaluate_demand, fits_memory
+from ..physics.residency import ahead_frac
 from ..technology.presets import Technology
 from ..workload.requests import Asked
 from ..workload.transformer import Training, Workload
@@ -30,10 +31,11 @@ from ..workload.transformer import Training, Workload
 
 @jax.jit
 def plan_steps_s(demands: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> FloatLike:
-    """Throttled step time of every demand (leading axis) on one chip, inf where it does not fit in memory."""
+    """Throttled step time of every demand (leading axis) on one chip, inf where it does not fit in memory or SRAM."""
 
     def one(d: StepDemand) -> FloatLike:
-        return jnp.where(fits_memory(d, chip), evaluate_demand(d, chip, tech, c).step_s, jnp.inf)
+        fits = fits_memory(d, chip) & (ahead_frac(d, chip, jnp.asarray(prefetch_frac())) <= 1.0)
+        return jnp.where(fits, evaluate_demand(d, chip, tech, c).step_s, jnp.inf)
 
     return jax.vmap(one)(demands)
 
@@ -94,11 +96,17 @@ def chip_reference(chip: Chip, c: Calibration) -> Reference:
     return reference_speeds(c, float(chip.scaleup_bandwidth_per_dir_Bps), float(chip.scaleout_bandwidth_per_dir_Bps))
 
 
-def lowered(system: System, workload: Asked, c: Calibration) -> tuple[list[Plan], list[StepDemand]]:
-    """All valid plans and their demands, from memory where they were asked for before; PlanError if nothing divides."""
+def lowered(
+    system: System, workload: Asked, c: Calibration, streams: bool = False
+) -> tuple[list[Plan], list[StepDemand]]:
+    """All valid plans, streamed ones if asked for, and their demands, from memory where they were asked for before.
+
+    Raises:
+        PlanError: nothing divides.
+    """
     key = Structure(
         workload, system.name, system.fabric, system.n_chips, system.chip.lane_kind,
-        array_shape(system.chip.core.tensor), chip_reference(system.chip, c),
+        array_shape(system.chip.core.tensor), chip_reference(system.chip, c), streams,
     )  # fmt: skip
     every, demands = _lowered(key)
     if not every:
@@ -127,6 +135,8 @@ class Structure:
     """PE array."""
     ref: Reference
     """Speeds at which collectives are chosen."""
+    streams: bool = False
+    """Whether streamed plans are among the plans."""
 
     def system(self) -> System:
         """A system of this structure, every number of whose chip is not a number: what reads one spoils its demand."""
@@ -144,7 +154,7 @@ KEPT_STRUCTURES = 16
 def _lowered(s: Structure) -> tuple[tuple[Plan, ...], tuple[StepDemand, ...]]:
     """All valid plans of a structure and their demands."""
     system = s.system()
-    every = asked_plans(s.workload, system)
+    every = asked_plans(s.workload, system, s.streams)
     return tuple(every), tuple(asked_demand(s.workload, p, system, s.ref, s.array) for p in every)
 
 

@@ -16,8 +16,8 @@ from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..physics.area import block_areas, die_edge_mm, shoreline_mm, total_area_mm2
 from ..physics.evaluate import limited_s
-from ..physics.power import voltage_limit
-from ..study.convex import ConvexCore, Data
+from ..physics.power import static_W, voltage_limit, work_W
+from ..study.convex import WORK, ConvexCore, Data
 from ..study.design import with_free
 from ..technology.presets import Technology
 
@@ -55,8 +55,12 @@ def as_built(core: ConvexCore, free: Mapping[str, FloatLike], data: Data) -> dic
     chip = with_free(data.chip, {n: free[n] for n in core.free})
     volt, die = least_supply_V(chip, data), least_die_mm2(chip, data.tech)
     x = {**{n: free[n] for n in core.free}, "supply_V": volt, "die_mm2": die}
+    if core.cools:
+        static = static_W(chip, data.tech, block_areas(chip, data.tech), volt)
+        x[WORK] = work_W(core.cooled_W(data), static, data.tech)
     for name, d, c in zip(core.workloads, data.demands, data.calibrations, strict=True):
-        x[f"step_s:{name}"] = limited_s(d, chip, data.tech, c, volt, die, core.power_cap_W(data))
+        allowed = core.allowed(d, chip, x, data, c)
+        x[f"step_s:{name}"] = limited_s(d, chip, data.tech, c, volt, die, core.power_cap_W(data), allowed)
     return x
 
 

@@ -64,4 +64,4 @@ def named_load(name: str, workload: Workload, n_chips: int, baseline_s: float, n
     """`workload` on `n_chips` of the chip `name` by its best plan, beside the baseline's step time."""
     _, e = evaluate(preset_system(default_system(name), n_chips), workload)
     share = np.float64(1.0 / n_workloads)
-    return Load(e.step_s, e.power_W, np.float64(baseline_s), e.tokens_per_s * e.step_s / n_chips, share)
+    return Load(e.step_s, e.power_W, np.float64(baseline_s), e.tokens_per_s * e.step_s / n_chips, share, e.hottest_W)

@@ -8,7 +8,6 @@ Read more: [mutapcic2009].
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 import re
 from collections.abc import Callable
@@ -245,17 +244,12 @@ class Program:
         return jax.device_get(_solve(self.search.core, self.slots, data, *bounds, start))
 
     def rounded(self, design: Design, spare: int) -> Design:
-        """The design with whole cores and stacks, multiples of the dies: the best of the neighbours."""
+        """The design with cores, stacks and SRAM that can be built: the best of the neighbours."""
         places = self.search.integer_places
         if np.isinf(design.log_goal) or not places:
             return design
-        n_dies = self.search.space.study.choices[self.candidate.choice_index].n_dies
-        around = []
-        for i in places:
-            below = max(math.floor(math.exp(design.shared[i]) / n_dies + CLOSE), 1)
-            around.append([math.log(k * n_dies) for k in (below, below + 1)])
         tried = []
-        for counts in itertools.product(*around):
+        for counts in self.search.around(self.candidate.choice_index, design.shared):
             shared = design.shared.copy()
             shared[places] = counts
             tried.append(self.best(self.log_goals(shared), spare, np.asarray(counts)))

@@ -23,6 +23,7 @@ from ..optimize.search import Search
 from ..optimize.space import Space
 from ..physics.calibration import Calibration, calibration_receipts
 from ..physics.evaluate import chip_technology, evaluate_demand
+from ..physics.residency import ahead_frac
 from ..study.convex import Data
 from ..study.design import template
 from ..technology.presets import DIE_TO_DIE, Technology, memory, receipts
@@ -33,6 +34,8 @@ from .unknowns import Draw, measures_host, scope_of
 
 PARTS = {"node": process_node, "memory": memory, "link": link_generation, "package": package_kind}
 """Kind of technology to the function that makes its record."""
+OF_CHOICE = ("spare_frac", "scaleout_bandwidth_per_dir_Bps")
+"""Facts of the baseline chip that a design sets itself."""
 CHUNK = 256
 """Problems solved side by side: one compiled shape."""
 
@@ -113,12 +116,16 @@ class Samples:
         more = kernels / float(fact.value)  # the host's time is kernels started times this: no need to lower again
         return eqx.tree_at(lambda c: c.host_s, drawn, drawn.host_s * more)
 
-    @cached_property
-    def usable_frac(self) -> np.ndarray:
-        """Share of HBM that tensors may fill, per draw."""
-        fact = by_name(headroom_receipts())["usable_frac"]
+    def headroom(self, name: str) -> np.ndarray:
+        """A share of memory, per draw."""
+        fact = by_name(headroom_receipts())[name]
         values = self.draw.values("headroom", fact)
         return np.full(self.draw.n, float(fact.value)) if values is None else values
+
+    @property
+    def usable_frac(self) -> np.ndarray:
+        """Share of HBM that tensors may fill, per draw."""
+        return self.headroom("usable_frac")
 
     @cached_property
     def baseline(self) -> Chip:
@@ -142,7 +149,7 @@ class Samples:
         for w, (every, demands) in enumerate(self.space.lowered):
             places = [every.index(p) for p in self.space.plans[w]]
             stacked = jax.tree.map(lambda *xs: np.stack(xs), *(demands[i] for i in places))
-            args = (self.baseline, world, self.calibrations[w], self.usable_frac)
+            args = (self.baseline, world, self.calibrations[w], self.usable_frac, self.headroom("prefetch_frac"))
             best.append(in_batches(partial(_baseline_seconds, stacked), unnamed(args), CHUNK))
         return np.stack(best, axis=1) if best else np.zeros((self.draw.n, 0))
 
@@ -155,28 +162,20 @@ class Samples:
         repeat = lambda x: np.broadcast_to(x, (self.draw.n, *np.shape(x)))  # noqa: E731
         fixed = jax.tree.map(repeat, nominal)
         drawn = {
-            "chip": self._template(choice_index, tech), "tech": tech, "calibrations": self.calibrations,
+            "chip": self._template(choice_index), "tech": tech, "calibrations": self.calibrations,
             "baseline_s": self.baseline_s, "usable_frac": self.usable_frac,
+            "prefetch_frac": self.headroom("prefetch_frac"),
             "overdrive_V": tech.node.nominal_V - tech.node.threshold_V,
             "bond_loss": -np.log(tech.package.bond_yield_frac),
         }  # fmt: skip
         return unnamed(batched(Data, *(drawn.get(f.name, getattr(fixed, f.name)) for f in dataclasses.fields(Data))))
 
-    def _template(self, choice_index: int, tech: Technology) -> Chip:
-        """Structure of a choice with the baseline's pipeline under every draw, sped up by the drawn node."""
-        study, base = self.space.study, self.space.study.baseline.chip
-        choice = study.choices[choice_index]
-        chip = self.chip(template(choice, base, study.scaleout_Bps))
-        speed = float(process_node(choice.node).relative_speed) / float(process_node(base.node).relative_speed)
-        drawn = tech.node.relative_speed / self.part("node", base.node).relative_speed
-        fixed = np.broadcast_to(study.scaleout_Bps, (self.draw.n,))
-        return jax.tree_util.tree_map_with_path(
-            lambda path, x: {
-                "nominal_clock_Hz": lambda: x * drawn / speed,
-                "scaleout_bandwidth_per_dir_Bps": lambda: fixed,
-            }.get(fact_name(path), lambda: x)(),
-            chip,
-        )
+    def _template(self, choice_index: int) -> Chip:
+        """Structure of a choice with the baseline's pipeline under every draw; its own spare cores and network."""
+        study = self.space.study
+        like = template(study.choices[choice_index], study.baseline.chip, study.scaleout_Bps)
+        own = {n: np.broadcast_to(getattr(like, n), (self.draw.n,)) for n in OF_CHOICE}
+        return jax.tree_util.tree_map_with_path(lambda path, x: own.get(fact_name(path), x), self.chip(like))
 
     def box(self, choice_index: int) -> tuple[np.ndarray, np.ndarray]:
         """Log bounds of the coordinates under every draw: the study's box with the drawn limits of the supply."""
@@ -198,15 +197,16 @@ def batched(cls: type, *fields: Any) -> Any:
 
 @jax.jit
 def _baseline_seconds(
-    demands: StepDemand, chip: Chip, tech: Technology, calibration: Calibration, usable: FloatLike
+    demands: StepDemand, chip: Chip, tech: Technology, calibration: Calibration, usable: FloatLike, ahead: FloatLike
 ) -> FloatLike:
     """Least throttled step time of a chip over the demands (leading axis) that fit, for every draw."""
 
-    def one(chip_: Chip, tech_: Technology, c: Calibration, share: FloatLike) -> FloatLike:
+    def one(chip_: Chip, tech_: Technology, c: Calibration, share: FloatLike, held: FloatLike) -> FloatLike:
         def under(d: StepDemand) -> FloatLike:
             seconds = evaluate_demand(d, chip_, tech_, c).step_s
-            return jnp.where(d.memory_B <= share * chip_.hbm_capacity_B, seconds, jnp.inf)
+            fits = (d.memory_B <= share * chip_.hbm_capacity_B) & (ahead_frac(d, chip_, held) <= 1.0)
+            return jnp.where(fits, seconds, jnp.inf)
 
         return jnp.min(jax.vmap(under)(demands))
 
-    return jax.vmap(one)(chip, tech, calibration, usable)
+    return jax.vmap(one)(chip, tech, calibration, usable, ahead)

@@ -117,7 +117,7 @@ def study_facts(study: Study) -> Iterable[tuple[str, Sourced]]:
     for name in study.calibration_names:
         yield from ((f"calibration {name}", f) for f in calibration_receipts(name))
     yield from (
-        ("headroom", f) for f in headroom_receipts() if f.name == "usable_frac"
+        ("headroom", f) for f in headroom_receipts() if f.name in ("usable_frac", "prefetch_frac")
     )  # blocks of a cache are lowered
     if not all(map(measures_host, study.calibration_names)):
         yield from (("framework", f) for f in framework_receipts())

@@ -44,6 +44,8 @@ class Core(eqx.Module):
     """Register files, L1, PSUM, vector memory: near-datapath arrays."""
     dma_bandwidth_Bps: Scalar = eqx.field(converter=as_float)
     """Rate at which the core can move data between HBM and its SRAM."""
+    transfer_start_B: Scalar = eqx.field(converter=as_float)
+    """Scratchpad of which transfers are so short that starting them takes as long as moving; 0 for caches."""
 
 
 class Chip(eqx.Module):

@@ -22,7 +22,7 @@ from .system import Fabric, System
 
 CHIPS = Path(__file__).parent / "data" / "chips.toml"
 SYSTEMS = CHIPS.with_name("systems.toml")
-ZERO_ALLOWED = ("macs_", "spare_frac", "die_to_die_bandwidth", "in_network_reduction")
+ZERO_ALLOWED = ("macs_", "spare_frac", "transfer_start", "die_to_die_bandwidth", "in_network_reduction")
 """Facts that may be zero, by how their names begin; every other number must be positive."""
 REWIRED = ("scaleup_bandwidth_per_dir_Bps", "scaleout_bandwidth_per_dir_Bps")
 """Facts of a system that replace the chip's: a product may wire the same chip otherwise."""

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from ..core.provenance import Sourced, load_receipts, number, pick
 from ..technology.node import PRECISION_BITS
-from ..workload.transformer import Model, Training, n_dense_layers
+from ..workload.blocks import Mlp
+from ..workload.mixers import Attention, Latent
+from ..workload.transformer import Model, Training
+from .mixer_ops import kept_B_per_token
 from .plan import Plan, layers_per_stage, n_micro_batches
 
 _FILE = Path(__file__).parent / "data" / "footprints.toml"
@@ -51,11 +54,6 @@ FUSED = footprint("fused")
 """Software that keeps what the backward pass must have, such as Megatron."""
 
 
-def n_kv_heads(model: Model, tp: int) -> float:
-    """KV heads on one rank; replicated where there are fewer heads than ranks."""
-    return max(model.n_kv_heads / tp, 1.0)
-
-
 def input_B(precision: str) -> float:
     """Bytes per element of a linear layer's kept input: the width at which the weight gradient reads it again.
 
@@ -66,10 +64,13 @@ def input_B(precision: str) -> float:
 
 def _mlp_B_per_token(model: Model, tp: int, in_B: float, software: Footprint) -> float:
     """Kept tensors of the MLP: inputs of the activation, its result as the input of the last product, spare copies."""
-    dense, e = n_dense_layers(model) / model.n_layers, model.experts
-    inner = dense * model.ffn + ((1 - dense) * (e.per_token * e.ffn + e.shared_ffn) if e else 0.0)
-    gated = model.n_mlp_matrices - 2
-    return inner / tp * (ACTIVATION_B * (model.n_mlp_matrices - 1 + gated * software.n_glu_results) + in_B)
+    total = 0.0
+    for f, share in model.working_feeds:
+        inner = f.ffn if isinstance(f, Mlp) else f.per_token * f.ffn + f.shared_ffn + f.parallel_ffn
+        gated = f.n_matrices - 2
+        kept = ACTIVATION_B * (f.n_matrices - 1 + gated * software.n_glu_results) + in_B
+        total += share * inner / tp * kept
+    return total
 
 
 def layer_activation_B_per_token(
@@ -95,16 +96,17 @@ def layer_activation_B_per_token(
     """
     if recompute == "full":
         return ACTIVATION_B * model.hidden / tp
-    heads = model.n_heads / tp
-    own_copy = in_B * heads if in_B < ACTIVATION_B else 0.0
-    attention = model.head_dim * (2 * ACTIVATION_B * (heads + n_kv_heads(model, tp)) + own_copy)
-    inputs = 2 * in_B * model.hidden * (1 / tp + software.n_gathered_inputs * (1 - 1 / tp))
-    kept = 2 * ACTIVATION_B * model.hidden / tp + inputs + attention + _mlp_B_per_token(model, tp, in_B, software)
+    attention = sum(share * kept_B_per_token(m, tp, in_B, ACTIVATION_B) for m, share in model.working_mixers)
+    branches = sum(share * b.n_branches for b, share in model.shares if not b.rests)
+    inputs = branches * in_B * model.hidden * (1 / tp + software.n_gathered_inputs * (1 - 1 / tp))
+    stream = branches * ACTIVATION_B * model.hidden / tp
+    kept = stream + inputs + attention + _mlp_B_per_token(model, tp, in_B, software)
     kept += 2 * model.hidden / tp if model.dropout else 0
     if recompute == "selective":
         return kept
     score_B = 5 if model.dropout else ACTIVATION_B
-    return kept + score_B * model.n_heads * sequence / tp
+    heads = sum(share * m.n_heads for m, share in model.working_mixers if isinstance(m, Attention | Latent))
+    return kept + score_B * heads * sequence / tp
 
 
 def in_flight(plan: Plan, n_micro: int, stage: int) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..core.provenance import Receipts, Sourced, load_receipts, number
 from ..hardware.system import System
-from ..workload.transformer import Training, Workload, forward_FLOP_per_token, mean_context, n_dense_layers
+from ..workload.transformer import Training, Workload, forward_FLOP_per_token, moe_share, n_branches
 from .activations import ACTIVATION_B
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
 from .memory import (
@@ -26,9 +26,11 @@ from .memory import (
     chip_parameters,
     memory_B,
 )
+from .mixer_ops import ring_width
 from .plan import Plan, check_plan, layers_per_stage, n_forward_runs, n_micro_batches
 from .serving import serving_demand
 from .step_demand import StepDemand, traffic_demand
+from .streaming import Stream, stream_demand, streamed
 from .tiling import ArrayShape, RankOps, array_shape, op_demand, rank_ops, sram_B
 from .training_ops import Shard, shard, training_ops
 
@@ -37,10 +39,13 @@ OPTIMIZER_TRAFFIC_B = 16.0 + 12.0 + WEIGHT_B
 
 
 @cache
-def _rank(workload: Training, s: Shard, array: ArrayShape) -> tuple[RankOps, list[str], np.ndarray]:
-    """Operators of a rank, tiled, with phase and share of blocks; plans that differ elsewhere share it."""
-    placed = training_ops(workload, s)
-    return rank_ops([p.op for p in placed], array), [p.phase for p in placed], np.asarray([p.share for p in placed])
+def _rank(workload: Training, s: Shard, array: ArrayShape) -> tuple[RankOps, list[str], np.ndarray, Stream | None]:
+    """Operators of a rank, tiled, with phase, share of blocks and their stream; many plans share it."""
+    placed, stream = training_ops(workload, s), None
+    if s.stream:
+        placed, stream = streamed(placed, training=True)
+    shares = np.asarray([p.share for p in placed])
+    return rank_ops([p.op for p in placed], array), [p.phase for p in placed], shares, stream
 
 
 def _runs(phases: list[str], shares: np.ndarray, layers: float, n_forward: float) -> np.ndarray:
@@ -69,14 +74,14 @@ def _tensor_traffic(workload: Training, plan: Plan, system: System, layers: floa
     forward = n_forward_runs(plan)
     volume = tokens * model.hidden * ACTIVATION_B
     if plan.sequence_parallel:
-        once = across_gather(*spread(fabric, 1, plan.tp), volume, ref).times(4.0 * (forward + 1.0))
+        once = across_gather(*spread(fabric, 1, plan.tp), volume, ref).times(2.0 * n_branches(model) * (forward + 1.0))
     else:
-        once = across_all_reduce(*spread(fabric, 1, plan.tp), volume, ref).times(2.0 * (forward + 1.0))
+        once = across_all_reduce(*spread(fabric, 1, plan.tp), volume, ref).times(n_branches(model) * (forward + 1.0))
     total = once.times(layers)
     if model.experts is not None:
         split = plan.tp if plan.sequence_parallel else 1
         sent = volume * model.experts.per_token / split
-        moe_layers = layers * (1.0 - n_dense_layers(model) / model.n_layers)
+        moe_layers = layers * moe_share(model)
         exchange = all_to_all(*spread(fabric, plan.tp, plan.ep), sent)
         total += exchange.times(2.0 * (forward + 1.0) * moe_layers)
     return total
@@ -88,7 +93,7 @@ def _context_traffic(workload: Training, plan: Plan, system: System, layers: flo
     Source: [liu2023ring] section 3: blocks travel while attention works on the last ones, so this can hide.
     """
     model = workload.model
-    width = 2 * max(model.n_kv_heads / plan.tp, 1.0) * model.head_dim
+    width = sum(share * ring_width(m, plan.tp, latent=False) for m, share in model.working_mixers)
     volume = plan.micro_batch * workload.sequence * width * ACTIVATION_B
     forward = n_forward_runs(plan)
     return across_gather(*spread(system.fabric, plan.tp, plan.cp), volume, ref).times(layers * (forward + 2.0))
@@ -197,12 +202,11 @@ def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShap
     """As `training_demand` for a plan nobody checked, such as one that ran with tensor ranks across domains."""
     model = workload.model
     layers = float(layers_per_stage(plan, model))
-    ops, phases, shares = _rank(workload, shard(plan), array)
+    ops, phases, shares, stream = _rank(workload, shard(plan), array)
     runs = _runs(phases, shares, layers, n_forward_runs(plan))
     macs = runs @ ops.macs
     per_micro, per_step, held = _data_traffic(workload, plan, system, ref)
     step_tokens = workload.global_batch * workload.sequence
-    contexts = [mean_context(model, workload.sequence, windowed) for windowed in (False, True)]
     return StepDemand(
         ops=op_demand(ops, runs),
         tensor=traffic_demand(_tensor_traffic(workload, plan, system, layers, ref)),
@@ -219,8 +223,9 @@ def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShap
         sram_B=sram_B(macs, array),
         memory_B=memory_B(plan, workload).total,
         tokens=step_tokens,
-        model_FLOP=3 * forward_FLOP_per_token(model, *contexts) * step_tokens / system.n_chips,
+        model_FLOP=3 * forward_FLOP_per_token(model, 0.0, workload.sequence) * step_tokens / system.n_chips,
         rate=array.rates[array.executed(workload.precision)],
+        stream=stream_demand(stream, runs),
     )
 
 

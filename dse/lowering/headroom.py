@@ -1,4 +1,4 @@
-"""How much of the HBM tensors may fill, and in which blocks a KV cache is laid out."""
+"""How much of the HBM tensors may fill, in which blocks a KV cache is laid out, and what SRAM waits for its use."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ def usable_B(chip: Chip) -> FloatLike:
 def n_kv_block_tokens() -> float:
     """Tokens of one block of the KV cache; the last block of a sequence is half empty on average."""
     return number(load_receipts(_FILE)["headroom"], "n_kv_block_tokens")
+
+
+def prefetch_frac() -> float:
+    """Share of the scratchpads that may hold bytes for operators to come."""
+    return number(load_receipts(_FILE)["headroom"], "prefetch_frac")
 
 
 def headroom_receipts() -> list[Sourced]:

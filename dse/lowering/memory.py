@@ -9,28 +9,12 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from ..workload.storage import stored_B
-from ..workload.transformer import (
-    Decode,
-    Model,
-    Serving,
-    Training,
-    Workload,
-    expert_parameters,
-    kv_cache_B,
-    layer_parameters,
-    n_dense_layers,
-    norm_parameters,
-)
-from .activations import (
-    ACTIVATION_B,
-    FUSED,
-    Footprint,
-    layer_activation_B_per_token,
-    n_kv_heads,
-    training_activations_B,
-)
+from ..workload.blocks import Block, Experts
+from ..workload.storage import format_of, n_element_bits, stored_B
+from ..workload.transformer import Decode, Model, Serving, Training, Workload, state_B
+from .activations import ACTIVATION_B, FUSED, Footprint, layer_activation_B_per_token, training_activations_B
 from .headroom import n_kv_block_tokens
+from .mixer_ops import cache_split, mixer_linears, replicated_weights
 from .plan import Plan, layers_per_stage
 from .serving_ops import rank_pass
 from .tiling import padded
@@ -64,32 +48,66 @@ class Memory:
         return self.weights_B + self.gradients_B + self.optimizer_B + self.activations_B + self.kv_B
 
 
-def chip_parameters(plan: Plan, model: Model) -> float:
-    """Weights on a chip of the heaviest stage.
+def _block_weights(block: Block, hidden: int, tp: int, ep: int) -> dict[str, float]:
+    """Weights of one block on a chip, by the part of the model that they belong to."""
+    feed, routed = block.feed, block.expert_weights(hidden)
+    mixers = sum(m.n_weights(hidden) for m in block.mixers)
+    held = sum(replicated_weights(m, hidden, tp) for m in block.mixers)
+    norms = block.n_norms * hidden
+    parts = {"attention": mixers / tp + held, "rest": float(norms), "experts": routed / (tp * ep)}
+    if isinstance(feed, Experts):
+        shared = feed.n_matrices * hidden * feed.shared_ffn
+        router = hidden * feed.n_experts
+        always = feed.always_weights(hidden) - shared - router
+        parts |= {"shared": shared / tp, "mlp": always / tp, "rest": norms + router / tp}
+    elif feed is not None:
+        parts["mlp"] = feed.n_weights(hidden) / tp
+    parts["mlp"] = parts.get("mlp", 0.0) + 2 * hidden * block.per_layer_width / tp
+    return parts
 
-        N = l ((N_layer - 2h)/t + 2h + r) + e V h / t + h
 
-    with l layers per stage, t `tp`, N_layer weights of a block, of which 2h are norms that every rank keeps, r
+def chip_weights(plan: Plan, model: Model) -> dict[str, float]:
+    """Weights on a chip of the heaviest stage, by part.
+
+        N = l ((N_layer - n)/t + n + r) + e V h / t + h
+
+    with l layers per stage, t `tp`, N_layer weights of a mean block, of which n are norms that every rank keeps, r
     the replicated K and V columns where t exceeds the KV heads, V the vocabulary, and e embedding tables on the
     stage: with a pipeline the first stage holds the embedding and the last the head, so e = 1; without, both
-    (e = 2, or 1 if tied).
+    (e = 2, or 1 if tied). Experts are split over expert ranks too.
 
     Source: [shoeybi2019] section 3 for what tensor ranks split.
     """
-    norms = norm_parameters(model)
-    extra_kv = 2 * model.hidden * model.head_dim * (n_kv_heads(model, plan.tp) - model.n_kv_heads / plan.tp)
-    dense = n_dense_layers(model) / model.n_layers
-    routed = expert_parameters(model)
-    split = dense * layer_parameters(model) + (1 - dense) * (layer_parameters(model, dense=False) - routed) - norms
-    block = split / plan.tp + norms + extra_kv + (1 - dense) * routed / (plan.tp * plan.ep)
-    n_tables = 2 if plan.pp == 1 and not model.tied_embeddings else 1
-    return layers_per_stage(plan, model) * block + n_tables * model.vocab * model.hidden / plan.tp + model.hidden
+    table, layers = model.vocab * model.hidden / plan.tp, layers_per_stage(plan, model)
+    total = {"embedding": table + model.n_tables / plan.tp, "head": 0.0, "rest": float(model.hidden)}
+    if plan.pp == 1 and not model.tied_embeddings:
+        total["head"] = table
+    for block, share in model.shares:
+        for part, n in _block_weights(block, model.hidden, plan.tp, plan.ep).items():
+            total[part] = total.get(part, 0.0) + layers * share * n
+    return total
+
+
+def chip_parameters(plan: Plan, model: Model) -> float:
+    """Weights on a chip of the heaviest stage."""
+    return sum(chip_weights(plan, model).values())
 
 
 def chip_expert_parameters(plan: Plan, model: Model) -> float:
     """Routed experts' weights on a chip of the heaviest stage, before any sharding over their dp cp / ep replicas."""
-    moe = 1 - n_dense_layers(model) / model.n_layers
-    return layers_per_stage(plan, model) * moe * expert_parameters(model) / (plan.tp * plan.ep)
+    return chip_weights(plan, model).get("experts", 0.0)
+
+
+def _cache_B(plan: Plan, model: Model, context: float, kv_precision: str) -> float:
+    """Bytes that one sequence keeps on a chip of the heaviest stage: caches split over context ranks, states whole.
+
+    Source: [shoeybi2019] section 3: heads, and so their caches and states, are split over tensor ranks.
+    """
+    per_layer = 0.0
+    for mixer, share in model.mixers:
+        cache = mixer.n_kv * mixer.n_kept(context) * n_element_bits(kv_precision) / 8 / plan.cp
+        per_layer += share * (cache + state_B(mixer, kv_precision)) / cache_split(mixer, plan.tp)
+    return per_layer * layers_per_stage(plan, model)
 
 
 def chip_adapter_parameters(plan: Plan, workload: Training) -> float:
@@ -97,10 +115,10 @@ def chip_adapter_parameters(plan: Plan, workload: Training) -> float:
 
     Source: [hu2022lora] section 4.2.
     """
-    model, r = workload.model, workload.adapter_rank
-    wide = model.n_heads * model.head_dim / plan.tp
-    cached = 2 * n_kv_heads(model, plan.tp) * model.head_dim
-    return layers_per_stage(plan, model) * r * (2 * model.hidden + 2 * wide + cached)
+    model, total = workload.model, 0.0
+    for mixer, share in model.mixers:
+        total += share * sum(x.inputs + x.outputs for x in mixer_linears(mixer, model.hidden, plan.tp, 1.0))
+    return layers_per_stage(plan, model) * workload.adapter_rank * total
 
 
 def _training_memory(plan: Plan, workload: Training, footprint: Footprint) -> Memory:
@@ -129,16 +147,16 @@ def _training_memory(plan: Plan, workload: Training, footprint: Footprint) -> Me
 def _serving_memory(plan: Plan, workload: Serving) -> Memory:
     """Weights at their stored width, the replica's KV cache and the working set of one pass and the logits."""
     model, sequences, p = workload.model, workload.batch / plan.dp, rank_pass(workload, plan)
-    weights = stored_B(workload.weight_precision) * chip_parameters(plan, model)
+    stored = workload.weight_precision
+    weights = sum(stored_B(format_of(stored, part)) * n for part, n in chip_weights(plan, model).items())
     context = workload.context if isinstance(workload, Decode) else workload.cached + workload.prompt
     blocks = padded(context, n_kv_block_tokens())
-    cache = sequences * kv_cache_B(model, blocks, workload.kv_precision) / plan.cp
+    cache = sequences * _cache_B(plan, model, blocks, workload.kv_precision)
     # The residual stream and its norm are whole on every rank; the rest of a layer's tensors are split.
     layer = 2 * ACTIVATION_B * model.hidden + layer_activation_B_per_token(model, plan.tp, "selective", 1)
     tokens = p.tokens / (1 if isinstance(workload, Decode) else plan.cp)
     working = tokens * layer + p.sequences * FUSED.logit_B * model.vocab / plan.tp
-    copies = 1 if model.latent is not None else min(plan.tp, model.n_kv_heads)
-    return Memory(weights, 0.0, 0.0, working, cache / copies * layers_per_stage(plan, model) / model.n_layers)
+    return Memory(weights, 0.0, 0.0, working, cache)
 
 
 def memory_B(plan: Plan, workload: Workload, footprint: Footprint = FUSED) -> Memory:

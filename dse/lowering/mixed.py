@@ -85,7 +85,7 @@ def verify_ops(decode: Decode, n_tokens: int, plan: Plan, lanes: float) -> list[
     one_plan, many_plan = (dataclasses.replace(plan, micro_batch=w.batch // plan.dp) for w in (decode, wide))
     placed = []
     for a, b in zip(serving_ops(decode, one_plan, lanes), serving_ops(wide, many_plan, lanes), strict=True):
-        op = dataclasses.replace(b.op, hbm_B=a.op.hbm_B) if b.op.kind is Kind.ATTENTION else b.op
+        op = dataclasses.replace(b.op, hbm_B=a.op.hbm_B) if b.op.kind.meets_the_past else b.op
         placed.append(dataclasses.replace(b, op=op))
     return placed
 

@@ -1,7 +1,7 @@
 """Who does which part of the work: the discrete choices that are enumerated outside the gradient.
 
-A `Plan` splits layers over tensor ranks, stages and replicas. `check_plan` says in one line why a plan does not
-fit; `plans` lists all that do. Tensor parallelism is that of [shoeybi2019], pipelines those of [narayanan2021megatron].
+`check_plan` says in one line why a plan does not fit; `plans` lists all that do.
+Tensor parallelism is that of [shoeybi2019], pipelines those of [narayanan2021megatron].
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import re
 
 from ..core.errors import PlanError
 from ..hardware.system import System
-from ..workload.transformer import Decode, Model, Serving, Training, Workload, n_dense_layers
+from ..workload.blocks import Experts
+from ..workload.transformer import Decode, Model, Serving, Training, Workload
+from .mixer_ops import mixer_rules
 
 RECOMPUTE = ("none", "selective", "full")
 """What the backward pass computes again: nothing, the attention scores, the whole layer."""
@@ -21,6 +23,8 @@ ZERO = (0, 1, 2, 3)
 """What is sharded over replicas: nothing, optimizer states, gradients too, weights too (FSDP)."""
 SCHEDULES = ("1f1b", "zb")
 """Pipeline schedules: one forward one backward, and zero bubble (weight gradients fill the drain)."""
+ORDERS = ("turn", "stream")
+"""How operators of a block follow each other: in turn, or as one stream that reads ahead where SRAM has room."""
 MICRO_BATCHES = (1, 2, 4, 8)
 """Micro batches that the enumeration tries."""
 MAX_TRAINING_TP = 64
@@ -63,6 +67,8 @@ class Plan:
     """Whether norms and residuals are split over tensor ranks, with gathers and scatters instead of all-reduces."""
     schedule: str = "1f1b"
     """One of `SCHEDULES`."""
+    order: str = "turn"
+    """One of `ORDERS`."""
     offload: bool = False
     """Whether what layers keep for the backward pass waits in host memory; its traffic is taken as hidden."""
     recompute_frac: float = 1.0
@@ -77,9 +83,9 @@ class Plan:
 
 
 _FIELDS = {"micro": "micro_batch"} | {f.name: f.name for f in dataclasses.fields(Plan) if f.name != "micro_batch"}
-_WORDS = {"recompute": RECOMPUTE, "schedule": SCHEDULES}
+_WORDS = {"recompute": RECOMPUTE, "schedule": SCHEDULES, "order": ORDERS}
 """Key in plan text to field."""
-_KEYS = ("tp", "pp", "dp", "micro", "interleave", "zero", "recompute", "cp", "ep", "schedule")
+_KEYS = ("tp", "pp", "dp", "micro", "interleave", "zero", "recompute", "cp", "ep", "schedule", "order")
 """Keys in the order in which plan text shows them."""
 
 
@@ -162,24 +168,23 @@ Rule = tuple[bool, str]
 
 def _width_rules(tp: int, model: Model) -> list[Rule]:
     """Whether `tp` splits the widths of dense MLPs, of routed experts and of shared ones evenly."""
-    widths, e = [("MLP", model.ffn)] if n_dense_layers(model) else [], model.experts
-    if e is not None:
-        widths += [("expert", e.ffn), ("shared experts'", e.shared_ffn)]
+    widths: list[tuple[str, int]] = []
+    for f, _ in model.feeds:
+        if isinstance(f, Experts):
+            widths += [("expert", f.ffn), ("shared experts'", f.shared_ffn), ("MLP", f.parallel_ffn)]
+        else:
+            widths.append(("MLP", f.ffn))
     return [(w % tp == 0, f"tp={tp} does not divide the {what} width {w} of {model.name}") for what, w in widths]
 
 
 def _tensor_rules(tp: int, model: Model, system: System) -> list[Rule]:
-    """Whether `tp` splits heads, KV heads and MLP evenly inside one scale-up domain.
+    """Whether `tp` splits heads, KV heads, states and MLP evenly inside one scale-up domain.
 
     Fewer KV heads than ranks are allowed where each is replicated equally often. The vocabulary is padded as needed.
     """
-    domain, kv = system.fabric.n_chips, model.n_kv_heads
+    domain = system.fabric.n_chips
     return [
-        (model.n_heads % tp == 0, f"tp={tp} does not divide the {model.n_heads} heads of {model.name}"),
-        (
-            kv % tp == 0 or tp % kv == 0,
-            f"tp={tp} neither divides the {kv} KV heads of {model.name} nor is a multiple of them",
-        ),
+        *(rule for mixer, _ in model.mixers for rule in mixer_rules(mixer, tp, model.name)),
         *_width_rules(tp, model),
         (
             domain % tp == 0,
@@ -368,12 +373,10 @@ def _stage_sizes(model: Model, system: System) -> list[int]:
 def _serving_context_sizes(workload: Serving, system: System) -> list[int]:
     """Context ranks tried in inference: powers of two for a long context, else 1."""
     long = workload.context if isinstance(workload, Decode) else workload.cached + workload.prompt
-    if long < LONG_SEQUENCE:
-        return [1]
-    return [cp for cp in _powers_of_two(MAX_CP) if system.n_chips % cp == 0]
+    return [1] if long < LONG_SEQUENCE else [cp for cp in _powers_of_two(MAX_CP) if system.n_chips % cp == 0]
 
 
-def plans(workload: Workload, system: System, *, max_micro_batch: int = 8) -> list[Plan]:
+def plans(workload: Workload, system: System, *, max_micro_batch: int = 8, streams: bool = False) -> list[Plan]:
     """All valid plans of `workload` on `system`; empty where there is none.
 
     Training tries tensor sizes up to `MAX_TRAINING_TP`, every pipeline length that divides the system up to the
@@ -386,10 +389,11 @@ def plans(workload: Workload, system: System, *, max_micro_batch: int = 8) -> li
         workload: training, prefill or decode.
         system: chips and scale-up domain.
         max_micro_batch: largest micro batch to try (training).
+        streams: whether to try every plan also as a stream.
 
     Returns:
-        Plans that pass `check_plan`, without any regard to memory.
+        Plans that pass `check_plan`, whatever memory they need.
     """
-    if isinstance(workload, Training):
-        return _training_plans(workload, system, max_micro_batch)
-    return _serving_plans(workload, system)
+    trains = isinstance(workload, Training)
+    found = _training_plans(workload, system, max_micro_batch) if trains else _serving_plans(workload, system)
+    return [*found, *(dataclasses.replace(p, order="stream") for p in found)] if streams else found

@@ -29,14 +29,14 @@ MEMORY_QUANTILE_FRAC = 0.95
 """The cache holds the number of sequences that is exceeded one time in twenty."""
 
 
-def asked_plans(workload: Asked, system: System) -> list[Plan]:
+def asked_plans(workload: Asked, system: System, streams: bool = False) -> list[Plan]:
     """All valid plans; of a model in service, for engines of every size and sequences in powers of two.
 
     A pipeline would overlap the prefills of one group with the tokens of another, which one demand cannot say, so
     engines in service have none here.
     """
     if not isinstance(workload, Requests):
-        return plans(workload, system)
+        return plans(workload, system, streams=streams)
     sizes = [2**i for i in range(MAX_SERVED.bit_length())]
     every = (s.plan for s in shapes(system, workload) if s.plan.pp == 1)
     return [dataclasses.replace(p, micro_batch=n) for p in every for n in sizes]

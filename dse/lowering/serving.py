@@ -7,25 +7,30 @@ from functools import cache
 import numpy as np
 
 from ..hardware.system import System
-from ..workload.transformer import Decode, Serving, forward_FLOP_per_token, n_attended, n_dense_layers, products_of
+from ..workload.transformer import Decode, Serving, forward_FLOP_per_token, moe_share, n_branches, products_of
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
 from .memory import ACTIVATION_B, memory_B
+from .mixer_ops import result_width, ring_width
 from .plan import Plan, check_plan, layers_per_stage
 from .serving_ops import Pass, n_groups, rank_pass, serving_ops
 from .step_demand import StepDemand, traffic_demand
+from .streaming import Stream, stream_demand, streamed
 from .tiling import ArrayShape, RankOps, op_demand, rank_ops, sram_B
-from .training_ops import rank_heads
 
 PARTIAL_B = 4.0
 """Partial outputs of attention over parts of a context are fp32, as sums in the array."""
 
 
 @cache
-def _rank(workload: Serving, plan: Plan, array: ArrayShape, lanes: float) -> tuple[RankOps, np.ndarray, np.ndarray]:
-    """Operators of a pass on a rank, tiled, with whether each belongs to the head, and its share."""
-    placed = serving_ops(workload, plan, lanes)
+def _rank(
+    workload: Serving, plan: Plan, array: ArrayShape, lanes: float
+) -> tuple[RankOps, np.ndarray, np.ndarray, Stream | None]:
+    """Operators of a pass on a rank, tiled, whether each belongs to the head, its share, and their stream."""
+    placed, stream = serving_ops(workload, plan, lanes), None
+    if plan.order == "stream":
+        placed, stream = streamed(placed, training=False)
     head = np.asarray([p.phase == "head" for p in placed])
-    return rank_ops([p.op for p in placed], array), head, np.asarray([p.share for p in placed])
+    return rank_ops([p.op for p in placed], array), head, np.asarray([p.share for p in placed]), stream
 
 
 def _tensor_traffic(workload: Serving, plan: Plan, p: Pass, system: System, layers: float, ref: Reference) -> Traffic:
@@ -39,13 +44,13 @@ def _tensor_traffic(workload: Serving, plan: Plan, p: Pass, system: System, laye
     model, fabric = workload.model, system.fabric
     split = 1 if isinstance(workload, Decode) else plan.cp
     volume = p.tokens / split * model.hidden * ACTIVATION_B
-    total = across_all_reduce(*spread(fabric, 1, plan.tp), volume, ref).times(2.0 * layers)
+    total = across_all_reduce(*spread(fabric, 1, plan.tp), volume, ref).times(n_branches(model) * layers)
     if model.experts is not None and plan.ep > 1:
-        moe_layers = layers * (1.0 - n_dense_layers(model) / model.n_layers)
+        moe_layers = layers * moe_share(model)
         exchange = all_to_all(*spread(fabric, plan.tp, plan.ep), volume * model.experts.per_token)
         total += exchange.times(2.0 * moe_layers)
     if isinstance(workload, Decode) and plan.cp > 1:
-        width = rank_heads(model, plan.tp)[0] * (model.head_dim if model.latent is None else model.latent.kv_rank)
+        width = sum(share * result_width(m, plan.tp) for m, share in model.working_mixers)
         partial = p.sequences * width * PARTIAL_B
         total += across_all_reduce(*spread(fabric, plan.tp, plan.cp), partial, ref).times(layers)
     return total
@@ -56,9 +61,7 @@ def _context_traffic(workload: Serving, plan: Plan, p: Pass, system: System, lay
     if isinstance(workload, Decode) or plan.cp == 1:
         return Traffic()
     model = workload.model
-    width = 2 * rank_heads(model, plan.tp)[1] * model.head_dim
-    if model.latent is not None:
-        width = float(model.latent.kv_rank + model.latent.rope_dim)
+    width = sum(share * ring_width(m, plan.tp, latent=True) for m, share in model.working_mixers)
     volume = p.sequences * p.n_context * width * ACTIVATION_B
     return across_gather(*spread(system.fabric, plan.tp, plan.cp), volume, ref).times(layers)
 
@@ -83,7 +86,7 @@ def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape
     """
     model, p = workload.model, rank_pass(workload, plan)
     layers, decode = float(layers_per_stage(plan, model)), isinstance(workload, Decode)
-    ops, head, shares = _rank(workload, plan, array, array.rows if system.chip.lane_kind == "simd" else 1.0)
+    ops, head, shares, stream = _rank(workload, plan, array, array.rows if system.chip.lane_kind == "simd" else 1.0)
     runs = np.where(head, 1.0, layers) * shares
     macs = runs @ ops.macs
     inside = plan.tp * plan.cp * plan.dp * 2 <= system.fabric.n_chips
@@ -110,6 +113,7 @@ def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape
         tokens=workload.batch * new,
         model_FLOP=_model_FLOP(workload, cached, new) / system.n_chips,
         rate=array.rates[array.executed(products_of(workload))],
+        stream=stream_demand(stream, runs),
         n_calls=1.0 if isinstance(workload, Decode) else float(groups * workload.n_chunks),
         n_requests=0.0 if decode else 1.0,
     )
@@ -118,9 +122,5 @@ def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape
 def _model_FLOP(workload: Serving, cached: float, new: int) -> float:
     """Useful FLOP of a step: every new token's weights and attended positions, and the head for one token each."""
     model = workload.model
-    if new == 1:
-        attended = [cached + 1.0, min(float(model.window), cached + 1.0)]
-    else:
-        attended = [n_attended(model, cached, new, windowed) for windowed in (False, True)]
     head = 2.0 * model.hidden * model.vocab
-    return workload.batch * (new * (forward_FLOP_per_token(model, *attended) - head) + head)
+    return workload.batch * (new * (forward_FLOP_per_token(model, cached, new) - head) + head)

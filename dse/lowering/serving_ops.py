@@ -9,12 +9,16 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes
-from ..workload.storage import n_element_bits, stored_B
-from ..workload.transformer import Decode, Model, Serving, n_attended, products_of
+from ..workload.blocks import Experts
+from ..workload.mixers import AbstractMixer, Attention, Latent
+from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes, spread_B
+from ..workload.recurrences import Recurrence
+from ..workload.storage import format_of, n_element_bits, stored_B
+from ..workload.transformer import Decode, Serving, products_of, state_B
+from .mixer_ops import Linear, heads_of, index_op, recurrence_op, recurrence_step_op
 from .plan import Plan
 from .tiling import padded
-from .training_ops import Linear, Placed, Shard, block_elementwise, block_linears, rank_heads
+from .training_ops import Placed, Shard, block_elementwise, block_linears
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +57,7 @@ def rank_pass(workload: Serving, plan: Plan) -> Pass:
     return Pass(sequences, queries, workload.cached + (workload.prompt - queries) / 2)
 
 
-def hit_frac(model: Model, tokens: float) -> float:
+def hit_frac(experts: Experts | None, tokens: float) -> float:
     """Expected share of the experts that at least one of `tokens` visits.
 
         1 - (1 - k/E)^n
@@ -63,8 +67,10 @@ def hit_frac(model: Model, tokens: float) -> float:
     Source: [deepseek2024v2] section 2.2 for top-k routing; the expectation is elementary.
     Assumes: experts equally popular; skew lowers the number.
     """
-    e = model.experts
-    return 1.0 if e is None else -math.expm1(tokens * math.log1p(-min(e.per_token / e.n_experts, 1.0 - 1e-12)))
+    if experts is None:
+        return 1.0
+    missed = math.log1p(-min(experts.per_token / experts.n_experts, 1.0 - 1e-12))
+    return -math.expm1(tokens * missed)
 
 
 def _linears(workload: Serving, plan: Plan, p: Pass) -> list[Placed]:
@@ -73,7 +79,7 @@ def _linears(workload: Serving, plan: Plan, p: Pass) -> list[Placed]:
     Decode absorbs the expansion into queries and outputs [deepseek2024v2], which costs one row per query.
     """
     model = workload.model
-    hit = hit_frac(model, p.tokens * plan.ep)
+    hit = hit_frac(model.experts, p.tokens * plan.ep)
     placed = []
     for x in block_linears(model, Shard(plan.tp, ep=plan.ep), p.tokens):
         if x.kind is Kind.EXPERTS:
@@ -86,56 +92,67 @@ def _linears(workload: Serving, plan: Plan, p: Pass) -> list[Placed]:
 
 def _stored(workload: Serving, x: Linear) -> Op:
     """A linear layer on weights as they are stored, which are converted where the products are wider."""
-    stored = workload.weight_precision
-    op = linear(x.name, x.tokens, x.inputs, x.outputs, products_of(workload), stored_B(stored), x.count, x.kind)
-    return dataclasses.replace(op, stored_elements=x.inputs * x.outputs * x.count, stored_bits=n_element_bits(stored))
+    stored = format_of(workload.weight_precision, x.part)
+    op = linear(x.name, x.tokens, x.inputs, x.outputs, products_of(workload, x.part), stored_B(stored), x.count, x.kind)
+    thin = isinstance(workload, Decode) and x.kind is Kind.LINEAR
+    return dataclasses.replace(
+        op, stored_elements=x.inputs * x.outputs * x.count, stored_bits=n_element_bits(stored),
+        spread_B=spread_B(x.tokens, x.inputs, x.outputs) if thin else 0.0,
+    )  # fmt: skip
 
 
-def _decode_attention(workload: Serving, plan: Plan, p: Pass, attended: float, lanes: float) -> Op:
+def _decode_attention(mixer: Attention | Latent, workload: Serving, plan: Plan, p: Pass, lanes: float) -> Op:
     """One query per head on the cache: the heads of a group stream together against their keys.
 
     Latent attention streams all its heads against the one cached latent, the expansion absorbed [deepseek2024v2].
     Where compilers give every row of scores a lane of long-vector engines, few rows leave most of `lanes` idle.
     """
-    model, latent = workload.model, workload.model.latent
-    heads, kv_heads = rank_heads(model, plan.tp)
-    kv, width = (kv_heads, float(model.head_dim)) if latent is None else (1.0, float(latent.kv_rank + latent.rope_dim))
+    heads, kv_heads = heads_of(mixer, plan.tp)
+    kv, width, streams = kv_heads, (mixer.head_dim + mixer.value_dim) / 2, kv_heads
+    if isinstance(mixer, Latent):
+        kv, width, streams = 1.0, float(mixer.kv_rank + mixer.rope_dim), 0.5
     op = fused_attention(
-        kv, kv if latent is None else kv / 2, width, heads / kv, attended, p.sequences, n_products=2,
+        kv, streams, width, heads / kv, mixer.n_read(p.n_context) / plan.cp, p.sequences, n_products=2,
         softmax_passes=passes()["softmax_forward"], kv_B=stored_B(workload.kv_precision),
     )  # fmt: skip
     rows = heads * p.sequences
     return dataclasses.replace(op, vector_elements=op.vector_elements * padded(rows, lanes) / rows)
 
 
-def _prefill_attention(workload: Serving, plan: Plan, p: Pass, attended: float, read: float) -> Op:
-    """New tokens on cache and themselves; `read` positions of the cache cross the memory interface once."""
-    model, latent = workload.model, workload.model.latent
-    heads, kv_heads = rank_heads(model, plan.tp)
-    width = float(model.head_dim) if latent is None else (model.head_dim + latent.value_dim) / 2
+def _prefill_attention(mixer: Attention | Latent, workload: Serving, plan: Plan, p: Pass) -> Op:
+    """New tokens on cache and themselves; what any of them sees crosses the memory interface once."""
+    heads, kv_heads = heads_of(mixer, plan.tp)
+    width = (mixer.head_dim + mixer.value_dim) / 2
+    read = p.n_context
+    if isinstance(mixer, Attention) and (mixer.window or mixer.cross):
+        read = float(mixer.n_memory) if mixer.cross else min(mixer.n_kept(p.n_context) + p.queries, p.n_context)
     return fused_attention(
         heads, kv_heads, width, p.queries / plan.cp, read, p.sequences, n_products=2,
-        softmax_passes=passes()["softmax_forward"], kv_B=stored_B(workload.kv_precision), attended=attended,
+        softmax_passes=passes()["softmax_forward"], kv_B=stored_B(workload.kv_precision),
+        attended=mixer.n_attended(p.cached, p.queries),
     )  # fmt: skip
 
 
-def _attentions(workload: Serving, plan: Plan, p: Pass, lanes: float) -> list[Placed]:
-    """Attention with the whole context and with a window, each with its share of blocks."""
-    model = workload.model
-    windowed = model.n_window_layers / model.n_layers
-    placed = []
-    for share, is_window in ((1.0 - windowed, False), (windowed, True)):
-        if share == 0:
-            continue
-        seen = min(float(model.window), p.n_context) if is_window else p.n_context
-        if isinstance(workload, Decode):
-            op = _decode_attention(workload, plan, p, seen / plan.cp, lanes)
+def _mixer(mixer: AbstractMixer, workload: Serving, plan: Plan, p: Pass, lanes: float) -> list[Op]:
+    """What a mixer does with earlier tokens: attention on the cache, or a recurrence on its state."""
+    decode = isinstance(workload, Decode)
+    if not isinstance(mixer, Attention | Latent):
+        if decode or not isinstance(mixer, Recurrence):
+            return [recurrence_step_op(mixer, plan.tp, p.sequences, state_B(mixer, workload.kv_precision))]
+        return [recurrence_op(mixer, plan.tp, p.queries / plan.cp, p.sequences, "forward")]
+    if decode:
+        found = [_decode_attention(mixer, workload, plan, p, lanes)]
+    else:
+        found = [_prefill_attention(mixer, workload, plan, p)]
+    if isinstance(mixer, Latent) and mixer.indexer and not mixer.indexer.shared:
+        kv_B = stored_B(workload.kv_precision)
+        if decode:
+            seen = p.n_context / plan.cp
+            found.append(index_op(mixer, 1.0, seen, seen, p.sequences, kv_B))
         else:
-            attended = n_attended(model, p.cached, p.queries, is_window)
-            read = min(seen + p.queries, p.n_context) if is_window else p.n_context
-            op = _prefill_attention(workload, plan, p, attended, read)
-        placed.append(Placed(op, "forward", share))
-    return placed
+            seen = p.cached + p.queries / 2
+            found.append(index_op(mixer, p.queries / plan.cp, seen, p.n_context, p.sequences, kv_B))
+    return found
 
 
 def serving_ops(workload: Serving, plan: Plan, lanes: float = 1.0) -> list[Placed]:
@@ -157,12 +174,14 @@ def serving_ops(workload: Serving, plan: Plan, lanes: float = 1.0) -> list[Place
     model, p = workload.model, rank_pass(workload, plan)
     tokens = p.tokens / (1 if isinstance(workload, Decode) else plan.cp)
     split = dataclasses.replace(p, queries=tokens / p.sequences)
-    placed = [*_linears(workload, plan, split), *_attentions(workload, plan, p, lanes)]
+    placed = _linears(workload, plan, split)
+    for mixer, share in model.working_mixers:
+        placed += [Placed(op, "forward", share) for op in _mixer(mixer, workload, plan, p, lanes)]
     shard = Shard(plan.tp, ep=plan.ep, sequence_parallel=False)
     small = block_elementwise(model, shard, tokens, "forward", products_of(workload))
     placed += [Placed(op, "forward") for op in small]
     last = 1.0 if isinstance(workload, Decode) else 1.0 / workload.n_chunks
     vocab = model.vocab / plan.tp
-    head = _stored(workload, Linear("head", p.sequences, model.hidden, vocab))
+    head = _stored(workload, Linear("head", p.sequences, model.hidden, vocab, part="head"))
     draw = elementwise("sample", p.sequences * vocab, passes()["sample"], moved=2.0)
     return [*placed, Placed(head, "head", last), Placed(draw, "head", last)]

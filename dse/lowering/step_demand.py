@@ -32,6 +32,23 @@ class TrafficDemand(eqx.Module):
     """Direct exchanges in the domain."""
 
 
+class StreamDemand(eqx.Module):
+    """Memory traffic of a micro batch that passes at any time of it, because a block runs as one stream."""
+
+    share: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
+    """1 where a block runs as one stream, else 0 and all the rest is 0 too."""
+    hbm_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
+    """Compulsory bytes."""
+    reuse_half: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
+    """Coefficient of the traffic that falls as tile memory^-1/2 [B^1.5]."""
+    reuse_one: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
+    """Coefficient of the traffic that falls as tile memory^-1 [B^2]."""
+    core_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
+    """Bytes per tile memory, which all read the same weights."""
+    ahead_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
+    """Bytes that SRAM must have room for while they wait for their operator."""
+
+
 PER_STEP = "per step"
 """Mark of a kind of traffic that flows once per step; the others flow once per micro batch."""
 
@@ -73,6 +90,8 @@ class StepDemand(eqx.Module):
     """Useful FLOP per chip and step (no recompute, causal attention halved), for MFU."""
     rate: Scalar = eqx.field(converter=as_float, metadata={SIGN: INERT})
     """MACs of one PE per cycle at the precision of the linear layers, the base of MFU."""
+    stream: StreamDemand = StreamDemand()
+    """Memory traffic that does not wait for its operator; all 0 where operators run one after another."""
     n_calls: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
     """Times that a serving loop runs per step: schedule, start, sample, hand out."""
     n_requests: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)

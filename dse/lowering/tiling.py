@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from ..core.types import LESS_IS_BETTER, SIGN, FloatLike, as_float
 from ..hardware.chip import TensorEngine
 from ..technology.node import PRECISION_BITS, PRECISIONS
-from ..workload.op import Kind, Op, Product, passes
+from ..workload.op import PARTIAL_SUM_B, Op, Product, passes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,10 +79,14 @@ class OpDemand(eqx.Module):
     """Coefficient of the traffic that falls as tile memory^-1 [B^2]."""
     vector_elements: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Element passes."""
+    spread_B: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
+    """Bytes between n tile memories that share an operator, over sqrt(n)."""
     n_launches: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Kernels started."""
     runs: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """How often the operator runs per micro batch on the slowest stage."""
+    macs: Float[Array | np.ndarray, "*batch n 4"] = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
+    """MACs of one run by executed precision, which say what the operator burns."""
 
 
 def padded(length: float, granule: float) -> float:
@@ -138,7 +142,7 @@ class RankOps(eqx.Module):
     names: tuple[str, ...] = eqx.field(static=True)
     """What each operator is."""
     columns: np.ndarray
-    """The fields of `OpDemand` but `runs`, shape (9, n_ops)."""
+    """The fields of `OpDemand` but `runs`, shape (10, n_ops)."""
     macs: np.ndarray
     """MACs by executed precision, shape (n_ops, 4)."""
 
@@ -149,21 +153,21 @@ def rank_ops(ops: list[Op], array: ArrayShape) -> RankOps:
     for i, op in enumerate(ops):
         executed = array.executed(op.precision)
         pieces = [product_cycles(p, array, executed) for p in op.products]
-        attends = op.kind is Kind.ATTENTION
+        attends = op.kind.meets_the_past
         half, one = (0.0, op.reuse_B) if attends else (op.reuse_B, 0.0)
         cycles, tile = sum(c for c, _ in pieces), max((t for _, t in pieces), default=0.0)
         column = 2 if attends else int(PRECISION_BITS[PRECISIONS[executed]] < NARROW_BITS)
         split = [cycles * (column == k) for k in range(3)]
         wider = op.stored_elements and PRECISION_BITS[PRECISIONS[executed]] > op.stored_bits
         converted = passes()["dequantise"] * op.stored_elements if wider else 0.0
-        rows.append((*split, tile, op.hbm_B, half, one, op.vector_elements + converted, op.n_launches))
+        rows.append((*split, tile, op.hbm_B, half, one, op.vector_elements + converted, op.spread_B, op.n_launches))
         macs[i, executed] = op.macs
     return RankOps(tuple(op.name for op in ops), np.asarray(rows, dtype=float).T, macs)
 
 
 def op_demand(ops: RankOps, runs: np.ndarray) -> OpDemand:
     """`ops`, each run `runs` times per micro batch."""
-    return OpDemand(*ops.columns, runs=runs)
+    return OpDemand(*ops.columns, runs=runs, macs=ops.macs)
 
 
 def sram_B(macs: np.ndarray, array: ArrayShape) -> float:
@@ -199,5 +203,3 @@ INSTRUCTION_ROWS = 16.0
 """Rows of the smallest matrix instruction of GPUs."""
 NARROW_BITS = 16
 """Products of fewer bits reach another share of their peak: quantisation and epilogues weigh more."""
-PARTIAL_SUM_B = 4.0
-"""Partial sums are fp32 [aws2026nki]."""

@@ -5,8 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 from ..technology.node import PRECISION_BITS
-from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes, stored_attention
-from ..workload.transformer import Model, Training, mean_context, n_dense_layers, value_dim
+from ..workload.blocks import Feed, Mlp
+from ..workload.mixers import AbstractMixer, Attention, Latent
+from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes, repeated, stored_attention
+from ..workload.recurrences import Recurrence
+from ..workload.transformer import Model, Training
+from .mixer_ops import Linear, heads_of, index_op, mixer_elements, mixer_linears, recurrence_op
 from .plan import Plan
 
 BF16_B = 2.0
@@ -23,26 +27,8 @@ class Placed:
     """"forward", "backward" or "head" (once per micro batch)."""
     share: float = 1.0
     """Share of the blocks that have it."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Linear:
-    """A linear layer of a block on one rank, before anyone says in which precision it runs."""
-
-    name: str
-    """What it is."""
-    tokens: float
-    """Rows of the activation, per weight."""
-    inputs: float
-    """Contraction length."""
-    outputs: float
-    """Columns of the result."""
-    kind: Kind = Kind.LINEAR
-    """Whose weight it is."""
-    count: float = 1.0
-    """Weights of this size."""
-    share: float = 1.0
-    """Share of the blocks that have it."""
+    streams: bool = True
+    """Whether tokens can stream past its weight; not where the weight's gradient is the result."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,38 +47,23 @@ class Shard:
     """Whether norms and residuals are split over tensor ranks."""
     scores_again: bool = True
     """Whether the backward pass repeats stored attention; fused attention always computes its scores again."""
+    stream: bool = False
+    """Whether a block runs as one stream; see `streaming`."""
 
 
 def shard(plan: Plan) -> Shard:
     """The part of `plan` that decides shapes."""
     scores_again = plan.recompute == "selective"
-    return Shard(plan.tp, plan.cp, plan.ep, plan.micro_batch, plan.sequence_parallel, scores_again)
+    return Shard(
+        plan.tp, plan.cp, plan.ep, plan.micro_batch, plan.sequence_parallel, scores_again, plan.order == "stream"
+    )
 
 
-def rank_heads(model: Model, tp: int) -> tuple[float, float]:
-    """Query and KV heads of one rank (KV heads are replicated below one)."""
-    return model.n_heads / tp, max(model.n_kv_heads / tp, 1.0)
-
-
-def _attention_linears(model: Model, tp: int, tokens: float) -> list[Linear]:
-    """The linear layers of attention on one rank.
-
-    Latent attention squeezes before it expands; the squeezing parts are replicated over tensor ranks.
-
-    Source: [deepseek2024v2] eq. 37 to 47.
-    """
-    heads, kv_heads = rank_heads(model, tp)
-    latent = model.latent
-    if latent is None:
-        qkv = (heads + 2 * kv_heads) * model.head_dim
-        return [Linear("qkv", tokens, model.hidden, qkv), Linear("out", tokens, heads * model.head_dim, model.hidden)]
-    wide = heads * (latent.nope_dim + latent.rope_dim)
-    return [
-        Linear("squeeze", tokens, model.hidden, latent.query_rank + latent.kv_rank + latent.rope_dim),
-        Linear("query", tokens, latent.query_rank or model.hidden, wide),
-        Linear("expand", tokens, latent.kv_rank, heads * (latent.nope_dim + latent.value_dim), Kind.EXPANSION),
-        Linear("out", tokens, heads * latent.value_dim, model.hidden),
-    ]
+def _mlp_linears(hidden: float, ffn: float, n_matrices: int, up: Linear) -> list[Linear]:
+    """An MLP of inner width `ffn` on one rank; names, tokens, kind, count, share and part as in `up`."""
+    wide = ffn * (n_matrices - 1)
+    down = dataclasses.replace(up, name=f"{up.name}down", inputs=ffn, outputs=hidden)
+    return [dataclasses.replace(up, name=f"{up.name}up", inputs=hidden, outputs=wide), down]
 
 
 def adapters(workload: Training, s: Shard, tokens: float) -> list[Linear]:
@@ -100,110 +71,162 @@ def adapters(workload: Training, s: Shard, tokens: float) -> list[Linear]:
 
     Source: [hu2022lora] section 4.1: W x becomes W x + B A x, A of `adapter_rank` rows.
     """
-    r = float(workload.adapter_rank)
+    r, found = float(workload.adapter_rank), list[Linear]()
     if not r:
         return []
-    beside = _attention_linears(workload.model, s.tp, tokens)
-    down = [dataclasses.replace(x, name=f"{ADAPTER}{x.name} down", outputs=r) for x in beside]
-    return [*down, *(dataclasses.replace(x, name=f"{ADAPTER}{x.name} up", inputs=r) for x in beside)]
+    for mixer, share in workload.model.working_mixers:
+        for x in mixer_linears(mixer, workload.model.hidden, s.tp, tokens):
+            beside = dataclasses.replace(x, share=share, part=ADAPTER)
+            found.append(dataclasses.replace(beside, name=f"adapter {x.name} down", outputs=r))
+            found.append(dataclasses.replace(beside, name=f"adapter {x.name} up", inputs=r))
+    return _merged(found)
 
 
-ADAPTER = "adapter "
-"""How names of an adapter's products begin."""
+ADAPTER = "adapter"
+"""Part of the model that alone is trained where weights are frozen."""
 
 
-def _mlp_linears(model: Model, ffn: float, up: Linear) -> list[Linear]:
-    """An MLP of inner width `ffn` on one rank; names, tokens, kind, count and share as in `up`."""
-    wide = ffn * (model.n_mlp_matrices - 1)
-    down = dataclasses.replace(up, name=f"{up.name}down", inputs=ffn, outputs=model.hidden)
-    return [dataclasses.replace(up, name=f"{up.name}up", inputs=model.hidden, outputs=wide), down]
-
-
-def block_linears(model: Model, s: Shard, tokens: float) -> list[Linear]:
-    """Every linear layer of a block on one rank.
+def _feed_linears(feed: Feed, hidden: int, s: Shard, tokens: float, share: float) -> list[Linear]:
+    """What feeds forward, on one rank.
 
     Routed experts are a grouped product: each of the rank's experts sees the tokens of all expert ranks that
     chose it, `expert_imbalance` more on the fullest rank.
     """
-    found = _attention_linears(model, s.tp, tokens)
-    dense = n_dense_layers(model) / model.n_layers
-    mlp = Linear("", tokens, 0.0, 0.0, share=dense)
-    if dense > 0:
-        found += _mlp_linears(model, model.ffn / s.tp, mlp)
-    e = model.experts
-    if e is not None:
-        each = tokens * s.ep * e.per_token / e.n_experts * passes()["expert_imbalance"]
-        routed = Linear("expert ", each, 0.0, 0.0, Kind.EXPERTS, e.n_experts / s.ep, 1.0 - dense)
-        found += _mlp_linears(model, e.ffn / s.tp, routed)
-        if e.shared_ffn:
-            shared = dataclasses.replace(mlp, name="shared ", share=1.0 - dense)
-            found += _mlp_linears(model, e.shared_ffn / s.tp, shared)
+    mlp = Linear("", tokens, 0.0, 0.0, share=share, part="mlp")
+    if isinstance(feed, Mlp):
+        return _mlp_linears(hidden, feed.ffn / s.tp, feed.n_matrices, mlp)
+    each = tokens * s.ep * feed.per_token / feed.n_experts * passes()["expert_imbalance"]
+    routed = Linear("expert ", each, 0.0, 0.0, Kind.EXPERTS, feed.n_experts / s.ep, share, "experts")
+    found = _mlp_linears(feed.latent or hidden, feed.ffn / s.tp, feed.n_matrices, routed)
+    beside = (("shared ", feed.shared_ffn, "shared"), ("parallel ", feed.parallel_ffn, "mlp"))
+    for name, ffn, part in beside:
+        if ffn:
+            x = dataclasses.replace(mlp, name=name, part=part)
+            found += _mlp_linears(hidden, ffn / s.tp, feed.n_matrices, x)
+    if feed.latent:
+        x = dataclasses.replace(mlp, name="narrow", inputs=hidden, outputs=feed.latent / s.tp, part="mlp")
+        found += [x, dataclasses.replace(x, name="widen", inputs=feed.latent / s.tp, outputs=hidden)]
     return found
 
 
-def _attentions(workload: Training, s: Shard, phase: str) -> list[Placed]:
-    """Attention with the whole context and with a window, each with its share of blocks."""
-    model = workload.model
-    heads, kv_heads = rank_heads(model, s.tp)
-    head_dim = (model.head_dim + value_dim(model)) / 2
-    shape = (heads, kv_heads, head_dim, workload.sequence / s.cp, float(workload.sequence), float(s.micro_batch))
+def _merged(linears: list[Linear]) -> list[Linear]:
+    """Linear layers alike once, with the sum of their shares of the blocks."""
+    shares: dict[Linear, float] = {}
+    for x in linears:
+        alike = dataclasses.replace(x, share=0.0)
+        shares[alike] = shares.get(alike, 0.0) + x.share
+    return [dataclasses.replace(x, share=share) for x, share in shares.items()]
+
+
+def block_linears(model: Model, s: Shard, tokens: float) -> list[Linear]:
+    """Every linear layer of the blocks on one rank, each with its share of blocks; blocks that rest have none."""
+    found: list[Linear] = []
+    for mixer, share in model.working_mixers:
+        own = mixer_linears(mixer, model.hidden, s.tp, tokens)
+        found += [dataclasses.replace(x, share=share) for x in own]
+    for feed, share in model.working_feeds:
+        found += _feed_linears(feed, model.hidden, s, tokens, share)
+    return _merged(found)
+
+
+def _attention(mixer: Attention | Latent, workload: Training, s: Shard, phase: str) -> list[Op]:
+    """Scores and values of one kind of attention, and of the indexer that chooses for it."""
+    heads, kv_heads = heads_of(mixer, s.tp)
+    head_dim, sequence = (mixer.head_dim + mixer.value_dim) / 2, float(workload.sequence)
+    context = float(mixer.n_memory) if isinstance(mixer, Attention) and mixer.cross else sequence
+    shape = (heads, kv_heads, head_dim, workload.sequence / s.cp, context, float(s.micro_batch))
     softmax = passes()[f"softmax_{phase}"]
     if not workload.fused_attention:
         n_products = 2 if phase == "forward" else 4 + 2 * s.scores_again
-        return [Placed(stored_attention(*shape, n_products=n_products, softmax_passes=softmax), phase)]
+        return [stored_attention(*shape, n_products=n_products, softmax_passes=softmax)]
     n_products = 2 if phase == "forward" else 5
-    windowed = model.n_window_layers / model.n_layers
-    placed = []
-    for share, is_window in ((1.0 - windowed, False), (windowed, True)):
-        if share > 0:
-            attended = mean_context(model, workload.sequence, is_window)
-            op = fused_attention(*shape, n_products=n_products, softmax_passes=softmax, attended=attended)
+    attended = mixer.n_attended(0.0, sequence)
+    found = [fused_attention(*shape, n_products=n_products, softmax_passes=softmax, attended=attended)]
+    if isinstance(mixer, Latent) and mixer.indexer and not mixer.indexer.shared:
+        seen = sequence / 2
+        one = index_op(mixer, workload.sequence / s.cp, seen, sequence, float(s.micro_batch), BF16_B)
+        times = 1.0 if phase == "forward" else 2.0
+        found.append(one if times == 1.0 else repeated(one, times))
+    return found
+
+
+def _mixer_ops(workload: Training, s: Shard, phase: str) -> list[Placed]:
+    """What every kind of mixer does with earlier tokens, each with its share of blocks."""
+    placed: list[Placed] = []
+    for mixer, share in model_mixers(workload):
+        if isinstance(mixer, Attention | Latent):
+            placed += [Placed(op, phase, share) for op in _attention(mixer, workload, s, phase)]
+        elif isinstance(mixer, Recurrence):
+            op = recurrence_op(mixer, s.tp, workload.sequence / s.cp, float(s.micro_batch), phase)
             placed.append(Placed(op, phase, share))
     return placed
 
 
+def model_mixers(workload: Training) -> tuple[tuple[AbstractMixer, float], ...]:
+    """Mixers at work; scores that are written to memory are written whole, so that windows make no difference."""
+    if workload.fused_attention:
+        return workload.model.working_mixers
+    whole: dict[AbstractMixer, float] = {}
+    for m, share in workload.model.working_mixers:
+        alike = dataclasses.replace(m, window=0, chunked=False) if isinstance(m, Attention) else m
+        whole[alike] = whole.get(alike, 0.0) + share
+    return tuple(whole.items())
+
+
 def norm_residual(model: Model, elements: float, phase: str) -> Op:
-    """The norms of the results of a block's two branches, each in one kernel with the addition to the residual stream.
+    """Norms of the results of branches, each in one kernel with the addition to the residual stream.
 
-        v = 2 e (n + 1),   Q = 2 w e 3
+        v = e (n + 1),   Q = 2 w e 3 / 2
 
-    with e `elements`, n passes of the norm and w bytes of an element: branch and stream are read, the new stream is
-    written.
+    with e `elements` over all such norms of a block, n passes of the norm and w bytes of an element: branch and stream
+    are read, the new stream is written.
 
     Source: [gemma2024v2] section 2: RMSNorm of the input and of the output of each sub-layer.
     Assumes: the kernel holds a row on chip, so that the norm's result never crosses the memory interface.
     """
     n = passes()
     norm = n[f"norm_{phase}"] * model.norm_passes / n["norm_forward"]
-    return dataclasses.replace(elementwise("norm", 2 * elements, norm + n["residual"], moved=3.0), n_launches=2.0)
+    return dataclasses.replace(elementwise("norm", elements, norm + n["residual"], moved=3.0), n_launches=2.0)
+
+
+def _feed_elements(feed: Feed, hidden: float, s: Shard, tokens: float, phase: str) -> tuple[float, float]:
+    """Element passes and moves of activations, and of the tokens' way to the experts and back."""
+    n = passes()
+    if isinstance(feed, Mlp):
+        inner = tokens * (feed.ffn / s.tp)
+        return inner * n[f"activation_{phase}"], inner * feed.n_matrices
+    inner = tokens * ((feed.per_token * feed.ffn + feed.shared_ffn + feed.parallel_ffn) / s.tp)
+    split = s.tp if s.sequence_parallel else 1
+    permuted = tokens * feed.per_token * (feed.latent or hidden) / split * n["permute"]
+    return inner * n[f"activation_{phase}"] + permuted, inner * feed.n_matrices + 2 * permuted
 
 
 def block_elementwise(model: Model, s: Shard, tokens: float, phase: str, precision: str) -> list[Op]:
     """Element-wise work of a block: norms, residuals, RoPE, activation, casts to 8 bit and expert permutation."""
     n = passes()
-    heads, kv_heads = rank_heads(model, s.tp)
-    split = s.tp if s.sequence_parallel else 1
-    narrow, rotated = tokens * model.hidden / split, tokens * (heads + kv_heads) * model.head_dim
-    dense = n_dense_layers(model) / model.n_layers
-    e = model.experts
-    expert_inner = (e.per_token * e.ffn + e.shared_ffn) / s.tp if e else 0.0
-    inner = tokens * (dense * model.ffn / s.tp + (1.0 - dense) * expert_inner)
+    narrow = tokens * model.hidden / (s.tp if s.sequence_parallel else 1)
     norm = n[f"norm_{phase}"] * model.norm_passes / n["norm_forward"]
-    work = 2 * narrow * (norm + n["residual"]) + rotated * n["rope"] + inner * n[f"activation_{phase}"]
-    moved = 2 * narrow * 4 + rotated * 2 + inner * model.n_mlp_matrices
-    if e is not None:
-        permuted = (1.0 - dense) * tokens * e.per_token * model.hidden / split
-        work, moved = work + permuted * n["permute"], moved + 2 * permuted * n["permute"]
+    working = [(b, share) for b, share in model.shares if not b.rests]
+    before = sum(share * min(b.n_norms, b.n_branches) for b, share in working)
+    after = sum(share * max(b.n_norms - b.n_branches, 0) for b, share in working)
+    adds = sum(share * b.n_branches for b, share in working)
+    work, moved = narrow * (before * norm + adds * n["residual"]), before * narrow * 4
+    for mixer, share in model.working_mixers:
+        w, m = mixer_elements(mixer, s.tp, tokens, phase, norm)
+        work, moved = work + share * w, moved + share * m
+    for feed, share in model.working_feeds:
+        w, m = _feed_elements(feed, model.hidden, s, tokens, phase)
+        work, moved = work + share * w, moved + share * m
     cast = sum(x.tokens * x.inputs * x.count * x.share for x in block_linears(model, s, tokens))
     if PRECISION_BITS[precision] < 16:
         times = 1.0 if phase == "forward" else 2.0
         work, moved = work + times * cast * n["cast"], moved + times * cast * n["cast_moves"]
-    if not model.sandwich_norms:
+    if not after:
         return [Op("elementwise", Kind.ELEMENTWISE, (), "bf16", BF16_B * moved, work, n_launches=4.0)]
     # the addition is in the kernel of the second norm, so the first only reads the stream and writes its result
-    work, moved = work - 2 * narrow * n["residual"], moved - 2 * narrow * 2
+    work, moved = work - after * narrow * n["residual"], moved - 2 * after * narrow
     rest = Op("elementwise", Kind.ELEMENTWISE, (), "bf16", BF16_B * moved, work, n_launches=4.0)
-    return [rest, norm_residual(model, narrow, phase)]
+    return [rest, norm_residual(model, after * narrow, phase)]
 
 
 def _named(p: Placed) -> Placed:
@@ -230,13 +253,13 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
     for x in [*block_linears(model, s, tokens), *adapters(workload, s, tokens)]:
         t, k, n = x.tokens, x.inputs, x.outputs
         shapes = {"": (t, k, n), " dgrad": (t, n, k), " wgrad": (k, t, n)}
-        if frozen and not x.name.startswith(ADAPTER):
+        if frozen and x.part != ADAPTER:
             del shapes[" wgrad"]
         for suffix, (m, inputs, outputs) in shapes.items():
             op = linear(x.name + suffix, m, inputs, outputs, precision, BF16_B, x.count, x.kind)
-            placed.append(Placed(op, "backward" if suffix else "forward", x.share))
+            placed.append(Placed(op, "backward" if suffix else "forward", x.share, suffix != " wgrad"))
     for phase in ("forward", "backward"):
-        placed += _attentions(workload, s, phase)
+        placed += _mixer_ops(workload, s, phase)
         placed += [Placed(op, phase) for op in block_elementwise(model, s, tokens, phase, precision)]
     placed = [_named(p) for p in placed]
     predicted = tokens if model.causal else tokens * passes()["masked_frac"]

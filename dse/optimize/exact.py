@@ -15,7 +15,7 @@ from .search import Candidate, Search
 from .solution import Alternative, Overall, Solution
 from .solve import report_of, solve
 from .space import Space
-from .tree import Progress, Proof, Tables, Tree, whole_counts
+from .tree import Progress, Proof, Tables, Tree
 
 
 def prove(study: Study, gap_frac: float, limit_s: float, tell: Callable[[Progress], None] = lambda _: None) -> Proof:
@@ -62,9 +62,8 @@ def solve_exact(
 def n_designs(search: Search, proof: Proof) -> float:
     """Choices times plans of every workload times whole counts inside the box."""
     plans, total = math.prod(t.n_valid for t in proof.tables), 0.0
-    for choice in search.space.study.choices:
-        counts = whole_counts(search, choice.n_dies)
-        total += plans * math.prod(max(high - low + 1, 0) for low, high in counts)
+    for i in range(len(search.space.study.choices)):
+        total += plans * math.prod(len(logs) for logs in search.steps(i))
     return total
 
 

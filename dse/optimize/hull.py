@@ -118,10 +118,17 @@ def per_step(d: StepDemand) -> StepDemand:
     """
     each = d.n_micro
     runs = d.ops.runs * each[:, None]
-    ops = jax.tree.map(lambda x: x * runs, dataclasses.replace(d.ops, runs=np.ones_like(runs)))
-    tensor, pipeline, shard = (jax.tree.map(lambda x: x * each, t) for t in (d.tensor, d.pipeline, d.shard))
+    ops = jax.tree.map(
+        lambda x: x * runs.reshape(runs.shape + (1,) * (x.ndim - runs.ndim)),
+        dataclasses.replace(d.ops, runs=np.ones_like(runs)),
+    )
+    tensor, pipeline, shard, stream = (
+        jax.tree.map(lambda x: x * each, t) for t in (d.tensor, d.pipeline, d.shard, d.stream)
+    )
+    stream = dataclasses.replace(stream, share=d.stream.share, ahead_B=d.stream.ahead_B)
     return dataclasses.replace(
         d, ops=dataclasses.replace(ops, runs=np.ones_like(runs)), tensor=tensor, pipeline=pipeline, shard=shard,
+        stream=stream,
         n_host=d.n_host * each, n_sync=d.n_sync * each, n_micro=np.ones_like(each),
         bubble_micro=d.bubble_micro / each, window_micro=d.window_micro / each,
         macs=d.macs * each[:, None], sram_B=d.sram_B * each,

@@ -17,14 +17,17 @@ from ..core.types import FloatLike
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import Calibration
 from ..physics.evaluate import limited_s
+from ..physics.residency import ahead_frac
 from ..study.convex import ConvexCore, Data
-from ..study.design import INTEGERS, with_free
+from ..study.design import STEPPED, steps, with_free
 from .batch import in_batches, solve_batch
 from .interior import Optimum
 from .space import Space, element
 
 MAX_ROUNDS = 6
 """Rounds of pricing plans and solving chips; in practice two or three settle."""
+FITS = 1e-6
+"""Excess over the room in SRAM that is rounding: a solved chip has just enough."""
 SAME = 1e-9
 """Changes of a goal below this are rounding [log units]."""
 
@@ -53,8 +56,8 @@ class Candidate:
 def bounds(space: Space) -> tuple[np.ndarray, np.ndarray]:
     """Log bounds of every coordinate of the convex core, shape (n,) each.
 
-    Supply and die area are bounded by every node's product limits and the reticle; step times lie within a
-    factor 1,000 of the baseline's.
+    Supply and die area are bounded by every node's product limits and the reticle; step times and the power for work
+    lie within a factor 1,000 of the baseline's.
     """
     tech = space.without_plans.tech
     low_V, high_V = float(np.min(tech.node.minimum_V)), float(np.max(tech.node.maximum_V))
@@ -62,7 +65,9 @@ def bounds(space: Space) -> tuple[np.ndarray, np.ndarray]:
     free = [(f.lower, f.upper) for f in space.study.free]
     deadlines = zip(space.baselines, space.study.deadlines_s, strict=True)
     times = [(min(seconds, deadline) / SPAN, min(seconds * SPAN, deadline)) for (_, seconds), deadline in deadlines]
-    box = np.log(np.asarray([*free, (low_V, high_V), (reticle / SPAN, reticle), *times]))
+    tdp_W = float(space.study.baseline.chip.power_limit_W)
+    work = [(tdp_W / SPAN, tdp_W * SPAN)] if space.study.core().cools else []
+    box = np.log(np.asarray([*free, (low_V, high_V), (reticle / SPAN, reticle), *work, *times]))
     return box[:, 0], box[:, 1]
 
 
@@ -74,15 +79,17 @@ SPAN = 1e3
 def priced_s(core: ConvexCore, z: FloatLike, data: Data, demands: tuple[StepDemand, ...]) -> list[FloatLike]:
     """Throttled time per token of every plan of every workload on each design, shape (designs, plans) per workload.
 
-    The power limit is the study's, if it has one; a plan that does not fit in memory, or misses the deadline, takes
-    forever.
+    Power limits are the study's, if it has any; a plan that does not fit in memory or in SRAM, or misses the deadline,
+    takes forever.
     """
 
     def seconds(z_: FloatLike, data_: Data, d: StepDemand, c: Calibration, deadline_s: FloatLike) -> FloatLike:
         x = core.positive(z_)
         chip = with_free(data_.chip, {n: x[n] for n in core.free})
+        allowed = core.allowed(d, chip, x, data_, c)
         fits = d.memory_B <= data_.usable_frac * chip.hbm_capacity_B * (1 + 1e-9)
-        taken = limited_s(d, chip, data_.tech, c, x["supply_V"], x["die_mm2"], core.power_cap_W(data_))
+        fits &= ahead_frac(d, chip, data_.prefetch_frac) <= 1 + FITS
+        taken = limited_s(d, chip, data_.tech, c, x["supply_V"], x["die_mm2"], core.power_cap_W(data_), allowed)
         return jnp.where(fits & (taken <= deadline_s * (1 + 1e-9)), taken / d.tokens, jnp.inf)
 
     per_plan = jax.vmap(jax.vmap(seconds, in_axes=(None, None, 0, None, None)))
@@ -91,10 +98,13 @@ def priced_s(core: ConvexCore, z: FloatLike, data: Data, demands: tuple[StepDema
 
 
 def fastest_plans(
-    core: ConvexCore, z: np.ndarray, data: Data, demands: tuple[StepDemand, ...], present: Sequence[Plans], size: int
-) -> list[Plans]:
-    """Fastest plan of every workload on each design; the present one where none fits."""
+    core: ConvexCore, z: np.ndarray, data: Data, demands: tuple[StepDemand, ...], present: Sequence[Plans], size: int,
+    among: Sequence[Sequence[np.ndarray]] = (),
+) -> list[Plans]:  # fmt: skip
+    """Fastest plan of every workload on each design, of those in `among` if given; the present one where none fits."""
     seconds = in_batches(partial(priced_s, core), (z, data, demands), size)
+    if among:
+        seconds = [np.where([masks[w] for masks in among], s, np.inf) for w, s in enumerate(seconds)]
     return [
         tuple(int(np.argmin(s[i])) if np.isfinite(s[i]).any() else p[w] for w, s in enumerate(seconds))
         for i, p in enumerate(present)
@@ -163,12 +173,12 @@ class Search:
         self.seen.update({(c.choice_index, c.plan_index): c for c in found})
         return found
 
-    def price(self, candidates: list[Candidate]) -> list[Plans]:
-        """Fastest plan of every workload at each candidate's chip."""
+    def price(self, candidates: list[Candidate], among: Sequence[Sequence[np.ndarray]] = ()) -> list[Plans]:
+        """Fastest plan of every workload at each candidate's chip, of those in `among` if given."""
         choices, plans = [c.choice_index for c in candidates], [c.plan_index for c in candidates]
         z = np.stack([c.optimum.z for c in candidates])
         every = self.space.every_plan(choices)
-        return fastest_plans(self.core, z, self.space.batch(choices, plans), every, plans, self.n_choices)
+        return fastest_plans(self.core, z, self.space.batch(choices, plans), every, plans, self.n_choices, among)
 
     def best_goal(self) -> float:
         """Smallest goal so far, infinite if nothing is feasible."""
@@ -177,23 +187,35 @@ class Search:
     def run(self) -> list[Candidate]:
         """Best candidate of every choice, best choice first.
 
-        Starts from the baseline's best plans; then every plan that won anywhere is tried on every choice.
+        Starts from the baseline's best plans, in every combination of orders by itself; then every plan that won
+        anywhere is tried on every choice.
         """
         rounds = itertools.count(1)
+        problems = list(itertools.product(range(self.n_choices), range(len(self.space.classes))))
+        masks = [self.space.classes[k] for _, k in problems]
 
-        def solve(choices: list[int], plans: list[Plans], _: dict[int, Candidate]) -> list[Candidate]:
-            found = self.solve(list(zip(choices, plans, strict=True)))
+        def solve(active: list[int], plans: list[Plans], _: dict[int, Candidate]) -> list[Candidate]:
+            found = self.solve([(problems[i][0], p) for i, p in zip(active, plans, strict=True)])
             feasible = sum(c.log_goal < np.inf for c in found)
             self.progress(f"round {next(rounds)}: {feasible} of {len(found)} feasible, best {self.best_goal():.4f}")
             return found
 
-        alternate([self.space.own_plans] * self.n_choices, solve, self.price, lambda c: c.log_goal)
+        start = [self.start(k) for _, k in problems]
+        alternate(start, solve, partial(self.price, among=masks), lambda c: c.log_goal)
         winners = {c.plan_index for c in self.leaders()}
         crossed = [(i, p) for p in winners for i in range(self.n_choices) if (i, p) not in self.seen]
         if crossed:
             self.solve(crossed)
         self.progress(f"{len(winners)} plans crossed with {self.n_choices} choices: best {self.best_goal():.4f}")
         return sorted(self.leaders(), key=lambda c: c.log_goal)
+
+    def start(self, k: int) -> Plans:
+        """The baseline's best plans, in the orders of class `k`."""
+        starts = []
+        for kept, own, mask in zip(self.space.plans, self.space.own_plans, self.space.classes[k], strict=True):
+            wanted = kept[int(np.argmax(mask))].order
+            starts.append(kept.index(dataclasses.replace(kept[own], order=wanted)))
+        return tuple(starts)
 
     def leaders(self) -> list[Candidate]:
         """Best candidate of every choice so far, in the order of choices."""
@@ -202,20 +224,33 @@ class Search:
 
     @cached_property
     def integer_places(self) -> list[int]:
-        """Positions of the counts among the coordinates."""
+        """Positions of the stepped numbers among the coordinates."""
         names = self.core.variables()
-        return [names.index(x) for x in INTEGERS if x in self.core.free]
+        return [names.index(x) for x in STEPPED if x in self.core.free]
+
+    def steps(self, choice_index: int) -> list[np.ndarray]:
+        """Logs of what can be built of each stepped number on the dies of a choice, inside the box."""
+        n_dies = self.space.study.choices[choice_index].n_dies
+        return self._steps_of[n_dies]
+
+    @cached_property
+    def _steps_of(self) -> dict[int, list[np.ndarray]]:
+        names, (lower, upper) = self.core.variables(), np.exp(self.box)
+        return {
+            n: [np.log(steps(names[i], n, float(lower[i]), float(upper[i]))) for i in self.integer_places]
+            for n in {c.n_dies for c in self.space.study.choices}
+        }
 
     def fixed_boxes(self, values: list[tuple[float, ...]]) -> tuple[np.ndarray, np.ndarray]:
-        """The box once per entry of `values`, with the counts fixed to it (an empty box fixes a coordinate)."""
+        """The box once per entry of `values`, with stepped numbers fixed to it (an empty box fixes a coordinate)."""
         lower, upper = (np.repeat(b[None], len(values), axis=0) for b in self.box)
         lower[:, self.integer_places] = upper[:, self.integer_places] = np.asarray(values).reshape(len(values), -1)
         return lower, upper
 
     def rounded(self, candidates: list[Candidate]) -> Candidate | None:
-        """The best design with integer cores and stacks near `candidates` (best first), or None if none is feasible.
+        """The best design that can be built near `candidates` (best first), or None if none is feasible.
 
-        Each count goes up or down to a multiple of the dies and the rest is solved again; as many candidates are
+        Each stepped number goes up or down to what can be built and the rest is solved again; as many candidates are
         tried as fit in one batch of the search's size, so nothing is compiled anew.
         """
         points = [(c, v) for c in candidates if c.log_goal < np.inf for v in self.neighbours(c)]
@@ -224,7 +259,7 @@ class Search:
         return best if best is not None and best.log_goal < np.inf else None
 
     def whole(self, points: list[tuple[Candidate, tuple[float, ...]]]) -> list[Candidate]:
-        """Candidates solved again with their counts held at the given logs."""
+        """Candidates solved again with their stepped numbers held at the given logs."""
         if not points:
             return []
         lower, upper = self.fixed_boxes([values for _, values in points])
@@ -234,13 +269,14 @@ class Search:
         return [dataclasses.replace(c, optimum=element(solved, i)) for i, (c, _) in enumerate(points)]
 
     def neighbours(self, candidate: Candidate) -> list[tuple[float, ...]]:
-        """Logs of the multiples of the dies on both sides of each count, inside the box; nearest combination first."""
-        n_dies = self.space.study.choices[candidate.choice_index].n_dies
-        z, places = candidate.optimum.z, self.integer_places
-        options = []
-        for i in places:
-            below = max(math.floor(float(np.exp(z[i])) / n_dies + 1e-9), 1)
-            logs = [math.log(k * n_dies) for k in (below, below + 1)]
-            options.append([v for v in logs if self.box[0][i] - 1e-9 <= v <= self.box[1][i] + 1e-9])
+        """As `around`, of a candidate."""
+        return self.around(candidate.choice_index, np.asarray(candidate.optimum.z))
+
+    def around(self, choice_index: int, z: np.ndarray) -> list[tuple[float, ...]]:
+        """Logs of what can be built on both sides of each stepped number of `z`; nearest combination first."""
+        places, options = self.integer_places, []
+        for i, logs in zip(places, self.steps(choice_index), strict=True):
+            above = int(np.searchsorted(logs, float(z[i]) + SAME, side="right"))
+            options.append(logs[max(above - 1, 0) : above + 1].tolist())
         near = itertools.product(*options)
         return sorted(near, key=lambda v: sum(abs(x - float(z[i])) for x, i in zip(v, places, strict=True)))

@@ -12,8 +12,8 @@ from ..hardware.chip import Chip
 from ..lowering.plan import Plan
 from ..physics.evaluate import Evaluation, Silicon
 from ..study.convex import Kind
-from ..study.design import Choice
-from ..study.metrics import SERVED, mean_speedup
+from ..study.design import Choice, choice_technology
+from ..study.metrics import HOTTEST, LOADS, METRICS, SERVED, chip_state, mean_speedup
 from ..study.study import Study
 
 
@@ -182,6 +182,16 @@ class Solution:
         )
 
 
+def loads(s: Solution) -> dict[str, float]:
+    """What the package of a design burns: all engines at full rate by precision, and the hottest operator."""
+    if s.chip is None or s.choice is None:
+        return {}
+    state = chip_state(s.chip, choice_technology(s.choice, s.study.package))
+    found = {name: float(np.asarray(METRICS[name](state))) for name in LOADS if name.startswith("full_load")}
+    hottest = [float(w.evaluation.hottest_W) for w in s.workloads]
+    return found | ({HOTTEST: max(hottest)} if hottest else {})
+
+
 def solution_json(solution: Solution) -> dict[str, Any]:
     """`solution` as plain data for machines, canonical units; the status word is `optimal`, `local` or `infeasible`."""
     s = solution
@@ -217,6 +227,8 @@ def solution_json(solution: Solution) -> dict[str, Any]:
         "delivered_range": sorted(s.delivered_range) if s.workloads else None,
         "die_mm2": float(s.silicon.die_mm2),
         "static_W": float(s.silicon.static_W),
+        **loads(s),
+        "sram_B": float(s.chip.n_cores * s.chip.core.scratchpad_B),
         "workloads": {w.name: _workload_json(w) for w in s.workloads},
     }
     out["certificate"] = dataclasses.asdict(s.certificate)

@@ -92,8 +92,13 @@ def design_chip(search: Search, candidate: Candidate) -> Chip:
         parts = silicon(chip, choice_technology(choice, study.package))
         x |= {"supply_V": jnp.asarray(parts.supply_V), "die_mm2": jnp.asarray(parts.die_mm2)}
         drawn = [float(w.power_W) for w in jax.jit(partial(chip_at, core))(chip, x, data)[0].loads]
-        limit = max(drawn, default=float(chip.power_limit_W))
+        limit = max([*drawn, study.cooled_W or 0.0], default=float(chip.power_limit_W))
     return dataclasses.replace(chip, name=f"{study.name}-design", power_limit_W=limit)
+
+
+def cooling(study: Study) -> FloatLike | None:
+    """What no operator of a design may exceed; None where the study does not limit it."""
+    return None if study.cooled_W is None else np.float64(study.cooled_W)
 
 
 def report_of(
@@ -107,7 +112,7 @@ def report_of(
     demands = list(space.data(best.choice_index, best.plan_index).demands)
     workloads = []
     for w, (name, d, c) in enumerate(zip(study.workloads, demands, space.calibrations, strict=True)):
-        evaluation = jax.jit(evaluate_demand)(d, chip, tech, c)
+        evaluation = jax.jit(evaluate_demand)(d, chip, tech, c, cooling(study))
         before = space.baselines[w][1] * float(d.tokens) / space.n_baseline_tokens[w]
         workloads.append(WorkloadReport(name, space.plans[w][best.plan_index[w]], evaluation, before))
     leaders = search.leaders()
@@ -156,7 +161,7 @@ def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: T
         for d, (every, own), (plan, _), calibration in each:
             mine, c = own[every.index(plan)], end(calibration)
             before = throttled_step_s(mine, base, base_tech, c) * float(d.tokens / mine.tokens)
-            speedups.append(float(before / throttled_step_s(d, chip, tech, c)))
+            speedups.append(float(before / throttled_step_s(d, chip, tech, c, cooling(space.study))))
         ends.append(mean_speedup(space.study.goal, speedups, list(space.traffic_frac)))
     return min(ends), max(ends)
 
@@ -169,7 +174,8 @@ def design_state(
     sizes = [n for _, n in search.space.study.workloads.values()]
     for w, n, share in zip(workloads, sizes, search.space.traffic_frac, strict=True):
         e = w.evaluation
-        loads.append(Load(e.step_s, e.power_W, np.float64(w.baseline_s), e.tokens_per_s * e.step_s / n, share))
+        tokens = e.tokens_per_s * e.step_s / n
+        loads.append(Load(e.step_s, e.power_W, np.float64(w.baseline_s), tokens, share, e.hottest_W))
     economy = search.space.economy(chip.node)
     upkeeps = upkeep_of(chip, tech, parts.money, parts.die_mm2, economy, search.space.jobs, loads)
     return State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, loads, upkeeps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -18,8 +19,8 @@ from ..evaluation.assembly import chip_reference, fastest, lowered, plan_steps_s
 from ..hardware.chip import Chip
 from ..hardware.system import System
 from ..lowering.demand import stack_demands
-from ..lowering.headroom import usable_frac
-from ..lowering.plan import Plan
+from ..lowering.headroom import prefetch_frac, usable_frac
+from ..lowering.plan import ORDERS, Plan
 from ..lowering.served import asked_demand
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import ArrayShape, array_shape
@@ -69,7 +70,7 @@ class Space:
     def lowered(self) -> list[tuple[list[Plan], list[StepDemand]]]:
         """All valid plans of each workload and their demands on the baseline's PE array."""
         each = zip(self.study.workloads.values(), self.systems, self.calibrations, strict=True)
-        return [lowered(system, workload, c) for (workload, _), system, c in each]
+        return [lowered(system, workload, c, self.study.streams) for (workload, _), system, c in each]
 
     @cached_property
     def baselines(self) -> list[tuple[Plan, float]]:
@@ -110,8 +111,26 @@ class Space:
             for chip in self.probes:
                 seconds = np.asarray(plan_steps_s(stacked, chip, tech, self.calibrations[w]))
                 winners |= {int(i) for i in np.argsort(seconds)[:KEPT] if np.isfinite(seconds[i])}
-            kept.append([every[i] for i in sorted(winners)])
+            names = {dataclasses.replace(every[i], order=o) for i in winners for o in self.orders}
+            kept.append([p for i, p in enumerate(every) if i in winners or p in names])
         return kept
+
+    @property
+    def orders(self) -> tuple[str, ...]:
+        """Orders of a block's operators that are tried."""
+        return ORDERS if self.study.streams else ORDERS[:1]
+
+    @cached_property
+    def classes(self) -> list[list[np.ndarray]]:
+        """For every combination of orders, one per workload: whether each kept plan of each workload has that order.
+
+        A streamed plan works only where SRAM has room, so that pricing at a chip without it never finds one: each
+        combination is searched by itself.
+        """
+        combined = itertools.product(self.orders, repeat=len(self.plans))
+        return [
+            [np.asarray([p.order == o for p in kept]) for kept, o in zip(self.plans, c, strict=True)] for c in combined
+        ]
 
     @property
     def probes(self) -> list[Chip]:
@@ -184,6 +203,7 @@ class Space:
             deadline_s=np.asarray(self.study.deadlines_s, dtype=float),
             limits=np.asarray([x.value for x in self.study.limits], dtype=float),
             usable_frac=usable_frac(),
+            prefetch_frac=prefetch_frac(),
             overdrive_V=float(tech.node.nominal_V - tech.node.threshold_V),
             bond_loss=float(bond_loss(tech)),
             economy=self.economy(choice.node),

@@ -1,9 +1,9 @@
-"""Branch and bound over everything discrete at once: choices, plans and whole numbers of cores and stacks.
+"""Branch and bound over everything discrete at once: choices, plans and what can be built of cores, stacks and SRAM.
 
-A region is one discrete choice, a group of plans per workload and a range of each count. Its convex relaxation (the
-hull of every group, counts continuous) bounds all designs inside from below; pricing all plans at the relaxed chip and
-rounding gives designs from above. A batch of open regions is solved in one `vmap`. Stopped at any time, the answer is
-the best design so far and a gap that holds for all designs. Read more: [land1960].
+A region is one discrete choice, a group of plans per workload and a range of each stepped number. Its convex relaxation
+(the hull of every group, stepped numbers continuous) bounds all designs inside from below; pricing all plans at the
+relaxed chip and rounding gives designs from above. A batch of open regions is solved in one `vmap`. Stopped any time,
+the answer is the best design so far and a gap that holds for all designs. Read more: [land1960].
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Region:
     groups: tuple[np.ndarray, ...]
     """Plans of each workload, positions in its table."""
     counts: tuple[tuple[int, int], ...]
-    """Least and most of each count, in dies."""
+    """First and last step of each stepped number; see `Search.steps`."""
     bound: float
     """No design inside has a smaller log goal."""
 
@@ -71,7 +71,7 @@ class Progress:
     @property
     def gap(self) -> float:
         """Best over bound, minus 1."""
-        return self.best / self.bound - 1.0
+        return self.best / self.bound - 1.0 if self.bound > 0 else math.inf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,17 +297,17 @@ class Tree:
             yield from self._children(dataclasses.replace(region, bound=bound), np.asarray(optima.z[i]), costs)
 
     def _children(self, region: Region, z: np.ndarray, costs: list[np.ndarray]) -> Iterator[Region]:
-        """Two halves of a region: of the group of plans whose hull undercuts them most, else of a broken count."""
+        """Two halves of a region: of the group of plans whose hull undercuts them most, else of a stepped number."""
         search = self.tables.search
         missing = [float(c.sum(axis=1).min()) if len(c) > 1 else 0.0 for c in costs]
         w = int(np.argmax(missing))
-        dies = search.space.study.choices[region.choice].n_dies
-        values = [math.exp(float(z[place])) / dies for place in search.integer_places]
-        broken = [abs(v - round(v)) / v for v in values]
+        values = [float(z[place]) for place in search.integer_places]
+        every = search.steps(region.choice)
+        broken = [float(np.min(np.abs(logs - v))) for logs, v in zip(every, values, strict=True)]
         if missing[w] <= max(WHOLE, 0.1 * math.log1p(self.gap)) and max(broken, default=0.0) > WHOLE:
             k = int(np.argmax(broken))
             low, high = region.counts[k]
-            cut = min(max(math.floor(values[k]), low), high - 1)
+            cut = min(max(int(np.searchsorted(every[k], values[k])) - 1, low), high - 1)
             for part in ((low, cut), (cut + 1, high)):
                 counts = tuple(part if j == k else c for j, c in enumerate(region.counts))
                 yield dataclasses.replace(region, counts=counts)
@@ -321,31 +321,28 @@ class Tree:
 
 
 def roots(tables: Tables) -> Iterator[Region]:
-    """One region per choice with all its plans and counts."""
-    groups = tuple(np.arange(len(t.plans)) for t in tables.of_workloads)
-    for i, choice in enumerate(tables.search.space.study.choices):
-        counts = whole_counts(tables.search, choice.n_dies)
-        if all(low <= high for low, high in counts):
-            yield Region(i, groups, tuple(counts), -math.inf)
+    """One region per choice and combination of orders, with all their plans and counts."""
+    each = [groups_by_order(t) for t in tables.of_workloads]
+    for i in range(len(tables.search.space.study.choices)):
+        ends = [(0, len(logs) - 1) for logs in tables.search.steps(i)]
+        if all(last >= 0 for _, last in ends):
+            yield from (Region(i, groups, tuple(ends), -math.inf) for groups in itertools.product(*each))
+
+
+def groups_by_order(table: PlanTable) -> list[np.ndarray]:
+    """Positions of the plans of each order: a hull of streamed and other plans would move no bytes at all."""
+    orders = np.asarray([p.order for p in table.plans])
+    return [np.flatnonzero(orders == o) for o in dict.fromkeys(orders)]
 
 
 def boxes(search: Search, regions: list[Region]) -> tuple[np.ndarray, np.ndarray]:
     """Log bounds of every region, shape (regions, n) each."""
     lower, upper = (np.repeat(b[None], len(regions), axis=0) for b in search.box)
     for row, region in enumerate(regions):
-        dies = search.space.study.choices[region.choice].n_dies
-        for place, (low, high) in zip(search.integer_places, region.counts, strict=True):
-            lower[row, place] = max(lower[row, place], math.log(low * dies))
-            upper[row, place] = min(upper[row, place], math.log(high * dies))
-            if low == high:
-                lower[row, place] = upper[row, place] = math.log(low * dies)
+        each = zip(search.integer_places, search.steps(region.choice), region.counts, strict=True)
+        for place, logs, (first, last) in each:
+            lower[row, place], upper[row, place] = logs[first], logs[last]
     return lower, upper
-
-
-def whole_counts(search: Search, n_dies: int) -> list[tuple[int, int]]:
-    """Least and most of each count inside the box, in dies; empty where the first exceeds the second."""
-    ends = [[math.exp(float(b[place])) / n_dies for b in search.box] for place in search.integer_places]
-    return [(max(math.ceil(low - WHOLE), 1), math.floor(high + WHOLE)) for low, high in ends]
 
 
 def leaf_costs(table: PlanTable, costs: np.ndarray) -> np.ndarray:

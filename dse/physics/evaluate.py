@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,12 +13,14 @@ from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..lowering.headroom import usable_B
 from ..lowering.step_demand import StepDemand
+from ..technology.package import harvested
 from ..technology.presets import Technology, technology
 from .area import Area, block_areas, die_area_mm2, interposer_mm2
 from .calibration import Calibration
+from .heat import cooled_to, hottest_W
 from .money import Money, bond_loss, package_cost
 from .power import Energy, energy_J, power_W, static_W, step_energy, supply_V, throttled_s
-from .step import Step, step_time
+from .step import Cooled, Step, step_time
 
 
 class Silicon(eqx.Module):
@@ -52,6 +56,8 @@ class Evaluation(eqx.Module):
     """Model FLOP over time and the peak at the precision of the linear layers."""
     memory_B: FloatLike
     """HBM the plan needs per chip."""
+    hottest_W: FloatLike
+    """Package power while the hottest operator runs, at the times in `step`."""
 
 
 def silicon(chip: Chip, tech: Technology) -> Silicon:
@@ -70,24 +76,23 @@ def silicon(chip: Chip, tech: Technology) -> Silicon:
 
 
 def full_speed(
-    d: StepDemand, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike, die_mm2: FloatLike
+    d: StepDemand, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike, die_mm2: FloatLike,
+    cooled: Cooled | None = None,
 ) -> tuple[Step, Energy]:  # fmt: skip
-    """Times and dynamic energy of `d` on a chip of given supply and die, whatever power that takes: posynomials."""
-    step = step_time(d, chip, c)
+    """Times and dynamic energy of `d` on a chip of given supply and die, whatever mean power that takes: posynomials.
+
+    No operator is faster than `cooled` allows, if anything.
+    """
+    step = step_time(d, chip, c, cooled)
     return step, step_energy(d, step, chip, tech, supply_V, die_mm2)
 
 
 def limited_s(
-    d: StepDemand,
-    chip: Chip,
-    tech: Technology,
-    c: Calibration,
-    supply_V: FloatLike,
-    die_mm2: FloatLike,
-    limit_W: FloatLike,
-) -> FloatLike:
-    """Step time of `d` on a chip of given supply and die that may draw `limit_W` [s]."""
-    step, energy = full_speed(d, chip, tech, c, supply_V, die_mm2)
+    d: StepDemand, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike, die_mm2: FloatLike,
+    limit_W: FloatLike, cooled: Cooled | None = None,
+) -> FloatLike:  # fmt: skip
+    """Step time of `d` on a chip of given supply and die that may draw `limit_W` on average [s]."""
+    step, energy = full_speed(d, chip, tech, c, supply_V, die_mm2, cooled)
     static = static_W(chip, tech, block_areas(chip, tech), supply_V)
     return throttled_s(step.total_s, energy_J(energy), static, limit_W, tech)
 
@@ -97,10 +102,17 @@ def fits_memory(d: StepDemand, chip: Chip) -> Bool[Array, "*batch"]:
     return jnp.asarray(d.memory_B <= usable_B(chip))
 
 
-def evaluate_demand(d: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> Evaluation:
-    """`d` on `chip`: pure, differentiable and ready for `jax.vmap` over demands, chips or both."""
+def evaluate_demand(
+    d: StepDemand, chip: Chip, tech: Technology, c: Calibration, cooled_W: FloatLike | None = None
+) -> Evaluation:
+    """`d` on `chip`: pure, differentiable and ready for `jax.vmap` over demands, chips or both.
+
+    The mean power keeps to the chip's limit; given `cooled_W`, each operator keeps to that as well.
+    """
     s = silicon(chip, tech)
-    step, energy = full_speed(d, chip, tech, c, s.supply_V, s.die_mm2)
+    at = s.supply_V, s.die_mm2
+    allowed = None if cooled_W is None else cooled_to(cooled_W, d, chip, tech, c, *at, s.static_W)
+    step, energy = full_speed(d, chip, tech, c, *at, allowed)
     dynamic = energy_J(energy)
     seconds = throttled_s(step.total_s, dynamic, s.static_W, chip.power_limit_W, tech)
     t = chip.core.tensor
@@ -113,15 +125,19 @@ def evaluate_demand(d: StepDemand, chip: Chip, tech: Technology, c: Calibration)
         tokens_per_s=d.tokens / seconds,
         mfu_frac=d.model_FLOP / seconds / peak,
         memory_B=jnp.asarray(d.memory_B, dtype=float),
+        hottest_W=hottest_W(d, step, chip, tech, c, *at, s.static_W),
     )
 
 
 def chip_technology(chip: Chip, package: str = "CoWoS-L") -> Technology:
-    """The technology a preset names: its node, memory and links."""
-    return technology(chip.node, chip.hbm, chip.link, package=package)
+    """The technology a preset names: its node, memory and links; dies are harvested if the chip has spare cores."""
+    tech = technology(chip.node, chip.hbm, chip.link, package=package)
+    return dataclasses.replace(tech, package=harvested(tech.package, chip.spare_frac))
 
 
 @jax.jit
-def throttled_step_s(d: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> FloatLike:
-    """Throttled step time of one demand on one chip [s]."""
-    return evaluate_demand(d, chip, tech, c).step_s
+def throttled_step_s(
+    d: StepDemand, chip: Chip, tech: Technology, c: Calibration, cooled_W: FloatLike | None = None
+) -> FloatLike:
+    """Throttled step time of one demand on one chip [s]; see `evaluate_demand`."""
+    return evaluate_demand(d, chip, tech, c, cooled_W).step_s

@@ -78,9 +78,10 @@ def step_energy(
 ) -> Energy:
     """Dynamic energy of one chip per step.
 
-        E = [ sum_p N_p e_p + B_sram e_sram + N_vec e_vec + B_hbm l e_wire ] (V/V_n)^2 + B_hbm e_hbm + B_link e_link
+        E = [ sum_p N_p e_p + B_sram e_sram + N_vec e_vec + (B_hbm + B_core) l e_wire ] (V/V_n)^2
+            + B_hbm e_hbm + B_link e_link
 
-    with l the mean distance across the die, a fixed fraction of its side.
+    with l the mean distance across the die, a fixed fraction of its side, and B_core what cores tell each other.
 
     Source: form of [kandiah2021accelwattch]; per-operation energies of [jouppi2021ten] scaled by node.
     Assumes: padding burns nothing, all bytes cross the die once, every kind of traffic costs the same per byte.
@@ -99,7 +100,7 @@ def step_energy(
     node = tech.node
     scale = jnp.square(supply_V / node.nominal_V)
     n_vector = d.n_micro * jnp.sum(d.ops.runs * d.ops.vector_elements)
-    distance = tech.package.noc_reach_frac * jnp.sqrt(die_mm2)
+    between_B = d.n_micro * jnp.sum(d.ops.runs * d.ops.spread_B) * jnp.sqrt(chip.n_cores / chip.cores_per_pool)
     sent = sum((n * (t.sent_B + t.out_B) for n, t in d.traffics.values()), start=jnp.zeros(()))
     # a chip pays for one end of what it sends and one end of what it receives; energies count both ends
     link = sent * tech.link.energy_J_per_B + crossing_B(step.hbm_B, chip) * tech.die_to_die.energy_J_per_B
@@ -107,10 +108,21 @@ def step_energy(
         tensor_J=d.n_micro * jnp.sum(d.macs * node.mac_energy_J.stack()) * scale,
         sram_J=d.n_micro * d.sram_B * node.sram_energy_J_per_B * scale,
         vector_J=n_vector * node.vector_op_energy_J * scale,
-        wire_J=step.hbm_B * distance * node.wire_energy_J_per_B_per_mm * scale,
+        wire_J=(step.hbm_B + between_B) * wire_J_per_B(tech, supply_V, die_mm2),
         hbm_J=step.hbm_B * tech.memory.energy_J_per_B,
         link_J=link,
     )
+
+
+def wire_J_per_B(tech: Technology, supply_V: FloatLike, die_mm2: FloatLike) -> FloatLike:
+    """Transport of a byte over the mean distance on a die, a fixed fraction of its side [J/B]."""
+    distance = tech.package.noc_reach_frac * jnp.sqrt(die_mm2)
+    return distance * tech.node.wire_energy_J_per_B_per_mm * jnp.square(supply_V / tech.node.nominal_V)
+
+
+def work_W(limit_W: FloatLike, still_W: FloatLike, tech: Technology) -> FloatLike:
+    """What a power limit leaves for work: P_max / (1 + loss) - P_static; not positive where rest alone exceeds it."""
+    return limit_W / (1.0 + tech.package.voltage_loss_frac) - still_W
 
 
 def crossing_B(hbm_B: FloatLike, chip: Chip) -> FloatLike:
@@ -168,7 +180,7 @@ def throttled_s(
     Returns:
         Time [s].
     """
-    room = limit_W / (1.0 + tech.package.voltage_loss_frac) - still_W
+    room = work_W(limit_W, still_W, tech)
     return jnp.where(room > 0, jnp.maximum(step_s, dynamic_J / jnp.where(room > 0, room, 1.0)), jnp.inf)
 
 
@@ -178,21 +190,24 @@ def full_load_power_W(
     """Power by block with every engine, the memory and the links at full rate [W].
 
     No program does this for long; it bounds what a package must be cooled for and is what a TDP is compared with.
+
+    Assumes: engines of an NPU core run side by side; the lanes of a multithreaded core give their registers and issue
+        slots to its matrix unit, so that only one of them runs at full rate.
     """
     node, t = tech.node, chip.core.tensor
     scale = jnp.square(supply_V / node.nominal_V)
     array_rate = chip.n_cores * chip.clock_Hz
     width = cycle_sram_B(t.rows, t.cols, t.macs_per_cycle.of(precision), PRECISION_BITS[precision])
     macs = array_rate * t.rows * t.cols * t.macs_per_cycle.of(precision)
-    lanes = array_rate * chip.core.vector_lanes * chip.core.vector_clock_frac
-    distance = tech.package.noc_reach_frac * jnp.sqrt(die_mm2)
+    beside = 0.0 if chip.lane_kind == "simt" else 1.0
+    lanes = beside * array_rate * chip.core.vector_lanes * chip.core.vector_clock_frac
     sent = chip.scaleup_bandwidth_per_dir_Bps + chip.scaleout_bandwidth_per_dir_Bps
     link = sent * tech.link.energy_J_per_B + crossing_B(chip.hbm_bandwidth_Bps, chip) * tech.die_to_die.energy_J_per_B
     parts = {
         "tensor": macs * node.mac_energy_J.of(precision) * scale,
         "sram": array_rate * width * node.sram_energy_J_per_B * scale,
         "vector": lanes * node.vector_op_energy_J * scale,
-        "wire": chip.hbm_bandwidth_Bps * distance * node.wire_energy_J_per_B_per_mm * scale,
+        "wire": chip.hbm_bandwidth_Bps * wire_J_per_B(tech, supply_V, die_mm2),
         "hbm": chip.hbm_bandwidth_Bps * tech.memory.energy_J_per_B,
         "links": link,
         "static": static_W(chip, tech, area, supply_V),

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from ..core.smooth import overlapped, p_norm_max
 from ..core.types import FloatLike, Scalar, as_float
 from ..hardware.chip import Chip, pool_B
-from ..lowering.step_demand import StepDemand, TrafficDemand
+from ..lowering.step_demand import StepDemand, StreamDemand, TrafficDemand
 from ..lowering.tiling import OpDemand
 from .calibration import Calibration
 
@@ -25,9 +25,18 @@ class OpTimes(eqx.Module):
     vector_s: FloatLike
     """Element passes and eviction."""
     dma_s: FloatLike
-    """The same bytes through the DMA engines."""
+    """The same bytes through the DMA engines, and what cores tell each other."""
     total_s: FloatLike
-    """p-norm of the five plus launches."""
+    """p-norm of the five, and of what cooling allows where that is limited, plus launches."""
+
+
+class Cooled(eqx.Module):
+    """Shortest times that a package can be cooled for: energy over the power that cooling leaves for work."""
+
+    ops_s: FloatLike
+    """One run of each operator, shape (n_ops,)."""
+    stream_s: FloatLike
+    """A micro batch of a streamed block; 0 where operators run in turn."""
 
 
 class Step(eqx.Module):
@@ -35,7 +44,7 @@ class Step(eqx.Module):
 
     total_s: FloatLike
     compute_s: FloatLike
-    """Operators of all micro batches."""
+    """Operators of all micro batches, and what streamed blocks wait for memory."""
     host_exposed_s: FloatLike
     """Device waiting for the host to start work, and the serving loop around it."""
     tensor_exposed_s: FloatLike
@@ -67,13 +76,14 @@ def op_traffic_B(ops: OpDemand, tile_B: FloatLike) -> FloatLike:
     return ops.hbm_B + ops.reuse_half / jnp.sqrt(tile_B) + ops.reuse_one / tile_B
 
 
-def op_times(ops: OpDemand, chip: Chip, c: Calibration) -> OpTimes:
+def op_times(ops: OpDemand, chip: Chip, c: Calibration, cooled_s: FloatLike | None = None) -> OpTimes:
     """Time of every operator on `chip`.
 
-        t = (t_compute^p + t_tile^p + t_hbm^p + t_vector^p + t_dma^p)^(1/p) + n_launch t_launch
+        t = (t_compute^p + t_tile^p + t_hbm^p + t_vector^p + t_dma^p + t_cooled^p)^(1/p) + n_launch t_launch
 
     Work over cores ends, on average, half a tile late (the mean of ceil(x) - x), and is bounded below by one
-    tile on one core, as one more term of the p-norm.
+    tile on one core, as one more term of the p-norm. Where a package must never burn more than it is cooled for,
+    the energy of a run over that power is a sixth.
 
     Source: [williams2009] for the bounds; [aws2026nki] for eviction and DMA as separate engines.
     Assumes: every limit but the launch overlaps as `overlap_p` says.
@@ -82,6 +92,7 @@ def op_times(ops: OpDemand, chip: Chip, c: Calibration) -> OpTimes:
         ops: demand, arrays of shape (n_ops,).
         chip: rates.
         c: achievable fractions.
+        cooled_s: shortest time of a run that the package can be cooled for (`Cooled.ops_s`); None for no limit.
 
     Returns:
         Times [s], arrays of shape (n_ops,).
@@ -92,16 +103,37 @@ def op_times(ops: OpDemand, chip: Chip, c: Calibration) -> OpTimes:
     ) / chip.clock_Hz
     tile = ops.tile_cycles / (chip.clock_Hz * c.matmul_frac)
     traffic = op_traffic_B(ops, pool_B(chip) * c.tile_memory_frac)
+    n_pools = chip.n_cores / chip.cores_per_pool
     vector_rate = chip.n_cores * core.vector_lanes * core.vector_clock_frac * chip.clock_Hz * c.vector_frac
     parts = (
         work / chip.n_cores + LAST_TILE_FRAC * tile,
         tile,
-        traffic / (chip.hbm_bandwidth_Bps * c.hbm_frac),
+        slow_start(chip) * traffic / (chip.hbm_bandwidth_Bps * c.hbm_frac),
         ops.vector_elements / vector_rate,
-        traffic / (chip.n_cores * core.dma_bandwidth_Bps),
+        (slow_start(chip) * traffic + ops.spread_B * jnp.sqrt(n_pools)) / (chip.n_cores * core.dma_bandwidth_Bps),
     )
-    total = p_norm_max(jnp.stack(parts, axis=-1), c.overlap_p) + ops.n_launches * c.launch_s
+    bounds = parts if cooled_s is None else (*parts, cooled_s)
+    total = p_norm_max(jnp.stack(bounds, axis=-1), c.overlap_p) + ops.n_launches * c.launch_s
     return OpTimes(*parts, total)
+
+
+def slow_start(chip: Chip) -> FloatLike:
+    """Time of memory traffic over that of the same bytes in long transfers.
+
+        1 + b_0 / S
+
+    with S the scratchpad of a core, in proportion to which transfers can be long, and b_0 `transfer_start_B`.
+
+    Source: [aws2026dma]: 2 KiB per partition reach some 80 % and 4 KiB 90 % of a DMA engine.
+    """
+    return 1.0 + chip.core.transfer_start_B / chip.core.scratchpad_B
+
+
+def stream_traffic_B(s: StreamDemand, chip: Chip, c: Calibration) -> FloatLike:
+    """Memory traffic of a micro batch of streamed blocks; 0 where operators run in turn [B]."""
+    tile_B = pool_B(chip) * c.tile_memory_frac
+    n_pools = chip.n_cores / chip.cores_per_pool
+    return s.hbm_B + s.reuse_half / jnp.sqrt(tile_B) + s.reuse_one / tile_B + s.core_B * n_pools
 
 
 def traffic_time_s(t: TrafficDemand, chip: Chip, c: Calibration) -> FloatLike:
@@ -111,16 +143,18 @@ def traffic_time_s(t: TrafficDemand, chip: Chip, c: Calibration) -> FloatLike:
     return up + t.out_B / (chip.scaleout_bandwidth_per_dir_Bps * c.scaleout_frac) + t.out_hops * c.scaleout_hop_s
 
 
-def step_time(d: StepDemand, chip: Chip, c: Calibration) -> Step:
+def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None = None) -> Step:
     """Time of one step.
 
         work  = p_norm(sum_i runs_i t_i, n_host t_host)
-        micro = overlap(overlap(work, t_tensor; eta_tp), t_shard; eta_dp) + t_pipeline
+        block = p_norm(overlap(work, t_tensor; eta_tp), t_stream)
+        micro = overlap(block, t_shard; eta_dp) + t_pipeline
         step  = (M + bubble - w) micro + (1 - eta_dp) t_data + p_norm(w micro, eta_dp t_data) + t_optimizer + t_loop
 
-    with M micro batches, bubble (pp - 1)/v, w the part of the last micro batch that can hide data-parallel traffic
-    and t_loop what a serving loop spends per call and request. Every term is a posynomial of the chip's rates with
-    coefficients >= 0.
+    with t_stream the memory traffic of streamed blocks, which runs beside everything (0 where operators run in turn and
+    the traffic is in t_i), M micro batches, bubble (pp - 1)/v, w the part of the last micro batch that can hide
+    data-parallel traffic and t_loop what a serving loop spends per call and request. Every term is a posynomial of the
+    chip's rates with coefficients >= 0.
 
     Source: [narayanan2021megatron] section 2.2 for the pipeline; [williams2009] for the operators.
     Assumes: the slowest stage paces the pipeline; every micro batch is alike.
@@ -129,17 +163,25 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration) -> Step:
         d: coefficients.
         chip: rates.
         c: achievable fractions.
+        cooled: shortest times that the package can be cooled for; None for no limit.
 
     Returns:
         The step, scalars in seconds; its parts add up to `total_s`.
     """
-    times = op_times(d.ops, chip, c)
+    times = op_times(d.ops, chip, c, None if cooled is None else cooled.ops_s)
     device = jnp.sum(d.ops.runs * times.total_s)
     work = p_norm_max(jnp.stack([device, d.n_host * c.host_s]), c.overlap_p)
     t_tensor = traffic_time_s(d.tensor, chip, c) + d.n_sync * c.sync_hop_s
     with_tensor = overlapped(work, t_tensor, c.tp_overlap_frac, c.overlap_p)
+    read_B = stream_traffic_B(d.stream, chip, c)
+    streams = (
+        with_tensor,
+        slow_start(chip) * read_B / (chip.hbm_bandwidth_Bps * c.hbm_frac),
+        slow_start(chip) * read_B / (chip.n_cores * chip.core.dma_bandwidth_Bps),
+    )
+    streamed = p_norm_max(jnp.stack(streams if cooled is None else (*streams, cooled.stream_s)), c.overlap_p)
     t_pipeline = traffic_time_s(d.pipeline, chip, c)
-    with_shard = overlapped(with_tensor, traffic_time_s(d.shard, chip, c), c.dp_overlap_frac, c.overlap_p)
+    with_shard = overlapped(streamed, traffic_time_s(d.shard, chip, c), c.dp_overlap_frac, c.overlap_p)
     micro = with_shard + t_pipeline
     t_data = traffic_time_s(d.data, chip, c)
     window = d.window_micro * micro
@@ -148,15 +190,15 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration) -> Step:
     optimizer = d.optimizer_B / (chip.hbm_bandwidth_Bps * c.hbm_frac)
     loop = d.n_calls * c.call_s + d.n_requests * c.request_s
     n_whole = d.n_micro + d.bubble_micro - d.window_micro
-    traffic = jnp.sum(d.ops.runs * op_traffic_B(d.ops, pool_B(chip) * c.tile_memory_frac))
+    traffic = jnp.sum(d.ops.runs * op_traffic_B(d.ops, pool_B(chip) * c.tile_memory_frac)) + read_B
     return Step(
         total_s=n_whole * micro + tail + optimizer + loop,
-        compute_s=d.n_micro * device,
+        compute_s=d.n_micro * (device + streamed - with_tensor),
         host_exposed_s=d.n_micro * (work - device) + loop,
         tensor_exposed_s=d.n_micro * (with_tensor - work),
         pipeline_exposed_s=d.n_micro * t_pipeline,
         bubble_s=d.bubble_micro * micro,
-        data_exposed_s=d.n_micro * (with_shard - with_tensor) + tail - window,
+        data_exposed_s=d.n_micro * (with_shard - streamed) + tail - window,
         optimizer_s=optimizer,
         hbm_B=d.n_micro * traffic + d.optimizer_B,
         ops=times,

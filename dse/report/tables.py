@@ -16,8 +16,7 @@ from ..explore.designed import chip_silicon
 from ..hardware.chip import Chip, native_precisions, peak_FLOPps
 from ..hardware.presets import chip, chip_names, chip_receipts, vendor_disagreement
 from ..technology.node import PRECISION_BITS
-from ..workload.presets import model, model_names
-from ..workload.transformer import Prefill, Training, kv_B_per_token, products_of, total_parameters
+from ..workload.transformer import Prefill, Training, products_of
 from .layout import WIDE as WIDE
 from .layout import beside, table
 
@@ -106,27 +105,6 @@ def disagreement_lines(name: str) -> list[str]:
 
 SAME = 1e-3
 """Vendor totals closer than this to the product are rounding."""
-
-
-def model_numbers(name: str) -> dict[str, Any]:
-    """The line of a model in the overview."""
-    m = model(name)
-    kv = {f"kv_{p}_B_per_token": kv_B_per_token(m, p) for p in ("bf16", "fp8")}
-    sizes = ("n_layers", "hidden", "n_heads", "n_kv_heads", "ffn", "vocab", "max_context")
-    return {"name": name, "parameters": total_parameters(m), **{s: getattr(m, s) for s in sizes}, **kv}
-
-
-def models_table() -> Table:
-    """All committed models in one table."""
-    sizes = ("parameters", "layers", "hidden", "heads", "KV heads", "MLP width", "KV per token (BF16)", "context")
-    t = table("model", *sizes)
-    for name in model_names():
-        n = model_numbers(name)
-        t.add_row(
-            name, f"{digits(n['parameters'] / 1e9)} B", *(f"{n[k]:,}" for k in ("n_layers", "hidden", "n_heads")),
-            f"{n['n_kv_heads']:,}", f"{n['ffn']:,}", in_unit(n["kv_bf16_B_per_token"], "B"), f"{n['max_context']:,}",
-        )  # fmt: skip
-    return t
 
 
 def workload_text(f: Finding) -> str:

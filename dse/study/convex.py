@@ -18,14 +18,19 @@ from ..lowering.step_demand import StepDemand
 from ..physics.area import block_areas, die_edge_mm, interposer_mm2, shoreline_mm, total_area_mm2
 from ..physics.calibration import Calibration
 from ..physics.evaluate import full_speed
+from ..physics.heat import cooled, sustained_J
 from ..physics.money import package_cost
 from ..physics.power import energy_J, power_W, static_W, voltage_limit
+from ..physics.residency import ahead_frac
+from ..physics.step import Cooled
 from ..technology.presets import Technology
-from .design import AUXILIARY, with_free
-from .metrics import METRICS, PER_WORKLOAD, POWER_CAP, Load, State, geometric_mean, upkeep_of
+from .design import AUXILIARY, TOUCH, with_free
+from .metrics import HOTTEST, METRICS, PER_WORKLOAD, POWER_CAP, Load, State, geometric_mean, upkeep_of
 
-TOUCH = 1.0 + 1e-6
-"""Room for a whole number of stacks that meets a capacity or bandwidth limit exactly: an interior to search in."""
+WORK = "work_W"
+"""Auxiliary where operators are cooled: power that the hottest of them may turn into work, static power left out."""
+AHEAD_FLOOR = 1e-3
+"""What the row of reading ahead begins at, since operators in turn read nothing ahead and 0 has no logarithm."""
 
 
 class Data(eqx.Module):
@@ -53,6 +58,8 @@ class Data(eqx.Module):
     """Value of each user limit, in the order of the study."""
     usable_frac: Scalar = eqx.field(converter=as_float)
     """Share of HBM that tensors may fill."""
+    prefetch_frac: Scalar = eqx.field(converter=as_float)
+    """Share of SRAM that may hold bytes for later operators."""
     overdrive_V: Scalar = eqx.field(converter=as_float)
     """Nominal supply minus threshold."""
     bond_loss: Scalar = eqx.field(converter=as_float)
@@ -112,14 +119,23 @@ class ConvexCore:
     """Metric and sense of each user limit, in order."""
     goal: str
     """Name in `METRICS` to minimise."""
+    streams: bool = False
+    """Whether plans may read ahead, for which SRAM must have room."""
+
+    @property
+    def cools(self) -> bool:
+        """Whether operators slow down to what the package is cooled for: goal or a limit names the hottest."""
+        return self.goal == HOTTEST or any(metric == HOTTEST for metric, _ in self.limits)
 
     def variables(self) -> tuple[str, ...]:
         """All coordinates in order: free chip numbers, auxiliaries, one step time per workload."""
-        return (*self.free, *AUXILIARY, *(f"step_s:{w}" for w in self.workloads))
+        cooling = (WORK,) if self.cools else ()
+        return (*self.free, *AUXILIARY, *cooling, *(f"step_s:{w}" for w in self.workloads))
 
     def rows(self) -> tuple[Row, ...]:
         """What every ratio of `separate` means, in order."""
-        own = (Row(what, Kind.WORKLOAD, w) for w in self.workloads for what in ("step", "memory"))
+        asked = ("step", "memory", "ahead") if self.streams else ("step", "memory")
+        own = (Row(what, Kind.WORKLOAD, w) for w in self.workloads for what in asked)
         users = (
             Row(metric, Kind.USER, w, i)
             for i, (metric, _) in enumerate(self.limits)
@@ -136,10 +152,23 @@ class ConvexCore:
         """Positions of the rows of a user's limit: one per workload where the metric has a value for each."""
         return [i for i, row in enumerate(self.rows()) if row.limit == limit]
 
+    def cooled_W(self, data: Data) -> FloatLike:
+        """Power that no operator may exceed: the study's least upper limit on the hottest; infinite without one."""
+        caps = [data.limits[i] for i, form in enumerate(self.limits) if form == (HOTTEST, "at_most")]
+        return jnp.min(jnp.stack(caps)) if caps else jnp.asarray(jnp.inf)
+
     def power_cap_W(self, data: Data) -> FloatLike:
         """Power to which a chip throttles: the study's least upper limit; infinite without one."""
         caps = [data.limits[i] for i, form in enumerate(self.limits) if form == POWER_CAP]
         return jnp.min(jnp.stack(caps)) if caps else jnp.asarray(jnp.inf)
+
+    def allowed(
+        self, d: StepDemand, chip: Chip, x: Mapping[str, FloatLike], data: Data, c: Calibration
+    ) -> Cooled | None:
+        """Shortest times at the power for work in `x`; None where no limit names the hottest operator."""
+        if not self.cools:
+            return None
+        return cooled(sustained_J(d, chip, data.tech, c, x["supply_V"], x["die_mm2"]), x[WORK])
 
     def separate(self, x: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, ...]:
         """Objective and ratios (each at most 1 in a design that works), as posynomials of `x`.
@@ -161,7 +190,7 @@ class ConvexCore:
             die / tech.package.reticle_mm2,
             interposer_mm2(chip, die, tech) / tech.package.interposer_limit_mm2,
             chip.hbm_bandwidth_Bps / (chip.n_stacks * tech.memory.stack_bandwidth_Bps * TOUCH),
-            chip.hbm_capacity_B / (chip.n_stacks * tech.memory.stack_capacity_B * TOUCH),
+            chip.hbm_capacity_B / (chip.n_stacks * tech.memory.stack_capacity_B * TOUCH**2),
         ]
         users: list[FloatLike] = []
         for i, (metric, sense) in enumerate(self.limits):
@@ -187,14 +216,17 @@ def chip_at(core: ConvexCore, chip: Chip, x: Mapping[str, FloatLike], data: Data
     tech, die, volt = data.tech, x["die_mm2"], x["supply_V"]
     area = block_areas(chip, tech)
     static = static_W(chip, tech, area, volt)
+    hottest = power_W(x[WORK], jnp.ones(()), static, tech) if core.cools else jnp.asarray(jnp.nan)
     loads, ratios = [], []
     for i, (name, d, c) in enumerate(zip(core.workloads, data.demands, data.calibrations, strict=True)):
         seconds = x[f"step_s:{name}"]
-        step, energy = full_speed(d, chip, tech, c, volt, die)
+        step, energy = full_speed(d, chip, tech, c, volt, die, core.allowed(d, chip, x, data, c))
         power = power_W(energy_J(energy), seconds, static, tech)
         before = data.baseline_s[i] * d.tokens / data.n_baseline_tokens[i]
-        loads.append(Load(seconds, power, before, d.tokens / data.n_chips[i], data.traffic_frac[i]))
+        loads.append(Load(seconds, power, before, d.tokens / data.n_chips[i], data.traffic_frac[i], hottest))
         ratios += [step.total_s / seconds, d.memory_B / (data.usable_frac * chip.hbm_capacity_B)]
+        if core.streams:
+            ratios.append(AHEAD_FLOOR + (1.0 - AHEAD_FLOOR) * ahead_frac(d, chip, data.prefetch_frac))
     money = package_cost(chip, die, data.bond_loss, tech)
     upkeeps = upkeep_of(chip, tech, money, die, data.economy, data.jobs, loads)
     return State(chip, tech, area, money, die, volt, loads, upkeeps), ratios

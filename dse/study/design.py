@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 
 import equinox as eqx
+import numpy as np
 
 from ..core.errors import SpecError, UnknownNameError
 from ..core.types import FloatLike
 from ..hardware.chip import Chip, TensorEngine
 from ..physics.power import crossing_B
 from ..technology.node import PRECISIONS, ByPrecision
-from ..technology.presets import Technology, node, technology
+from ..technology.package import harvested
+from ..technology.presets import Technology, memory, technology
 
 FREE: dict[str, Callable[[Chip], FloatLike]] = {
     "n_cores": lambda c: c.n_cores,
@@ -30,8 +33,17 @@ FREE: dict[str, Callable[[Chip], FloatLike]] = {
 AUXILIARY = ("supply_V", "die_mm2")
 """Free numbers beside the chip: bought by limits (the V-f law, the blocks and the shoreline)."""
 
+TOUCH = 1.0 + 1e-6
+"""Room for a whole number of stacks that meets a capacity or bandwidth limit exactly: an interior to search in."""
+
 INTEGERS = ("n_cores", "n_stacks")
-"""Free numbers that a real chip rounds, to multiples of its dies."""
+"""Free numbers that count something."""
+STEPPED = (*INTEGERS, "scratchpad_B")
+"""Free numbers that a real chip takes from a list; see `steps`."""
+MACRO_B = 2.0**20
+"""Scratchpads grow by whole macros: 8 KiB on each of 128 partitions."""
+WIDEST_FLOOR = 2
+"""Columns over rows of the longest grid of cores that a die is laid out in."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +62,12 @@ class Choice:
     """Rows and columns, such as "128x128"."""
     native_fp4: bool
     """Whether FP4 runs at twice the FP8 rate instead of at the FP8 rate."""
+    spare_cores: int = 1
+    """Cores of a die beyond those in use, bought so that a die with a bad one can be sold; 0: only whole dies are."""
+    fp8_rate: float = 0.0
+    """MACs of a PE per cycle in FP8, over those in BF16; 0: as the baseline."""
+    stack_capacity_B: float = 0.0
+    """Capacity of a stack as sold; 0: the most of its generation."""
 
     def text(self) -> str:
         """One line for tables."""
@@ -70,10 +88,12 @@ def array_of(choice: Choice, baseline: Chip) -> TensorEngine:
     rows, cols = pe_dims(choice.pe_array)
     base = baseline.core.tensor
     rates = base.macs_per_cycle
-    fp4 = 2.0 * float(rates.fp8) if choice.native_fp4 else float(rates.fp8)
-    rates = ByPrecision(rates.fp32, rates.bf16, rates.fp8, fp4)
+    fp8 = choice.fp8_rate * float(rates.bf16) or float(rates.fp8)
+    fp4 = 2.0 * fp8 if choice.native_fp4 else fp8
     grow = rows / float(base.rows)
     wider = {p: float(base.granule_contract.of(p)) * grow for p in PRECISIONS}
+    wider["fp8"] *= fp8 / float(rates.fp8) if float(rates.fp8) > 0 else 1.0
+    rates = ByPrecision(rates.fp32, rates.bf16, fp8, fp4)
     wider["fp4"] = wider["fp8"] * fp4 / float(rates.fp8)
     return TensorEngine(
         rows,
@@ -90,28 +110,66 @@ def array_of(choice: Choice, baseline: Chip) -> TensorEngine:
 def template(choice: Choice, baseline: Chip, scaleout_Bps: float) -> Chip:
     """A chip with the structure of `choice`; its free numbers are still the baseline's.
 
-    Near-datapath memory (PSUM) grows with the columns it serves; the pipeline keeps its depth, so its nominal
-    clock follows the node's speed.
+    Near-datapath memory (PSUM) grows with the columns it serves; the pipeline keeps its depth and, at nominal voltage,
+    its clock: a node's gain is its energy at equal speed, and speed is bought along its V-f curve.
     """
     engine = array_of(choice, baseline)
     base = baseline.core
     core = dataclasses.replace(
         base, tensor=engine, local_sram_B=base.local_sram_B * float(engine.cols) / float(base.tensor.cols)
     )
-    speed = float(node(choice.node).relative_speed) / float(node(baseline.node).relative_speed)
     return dataclasses.replace(
         baseline, name="design", node=choice.node, hbm=choice.hbm, link=choice.link, core=core, n_dies=choice.n_dies,
-        nominal_clock_Hz=baseline.nominal_clock_Hz * speed, scaleout_bandwidth_per_dir_Bps=scaleout_Bps,
+        spare_frac=choice.spare_cores * choice.n_dies / float(baseline.n_cores),
+        hbm_capacity_B=float(baseline.n_stacks) * stack_B(choice) * TOUCH,
+        scaleout_bandwidth_per_dir_Bps=scaleout_Bps,
     )  # fmt: skip
 
 
+def stack_B(choice: Choice) -> float:
+    """Capacity of one stack: as sold, or the most of its generation [B]."""
+    return choice.stack_capacity_B or float(memory(choice.hbm).stack_capacity_B)
+
+
 def choice_technology(choice: Choice, package: str) -> Technology:
-    """Technology of a choice."""
-    return technology(choice.node, choice.hbm, choice.link, package=package)
+    """Technology of a choice; its dies are harvested if it buys spare cores."""
+    tech = technology(choice.node, choice.hbm, choice.link, package=package)
+    package_ = harvested(tech.package, np.float64(choice.spare_cores))
+    return dataclasses.replace(
+        tech, package=package_, memory=dataclasses.replace(tech.memory, stack_capacity_B=stack_B(choice))
+    )
+
+
+def has_floorplan(n_per_die: int) -> bool:
+    """Whether cores fill a grid on a die, at most twice as long as wide: no prime numbers beyond two."""
+    rows = range(1, math.isqrt(n_per_die) + 1)
+    return any(n_per_die % r == 0 and n_per_die <= WIDEST_FLOOR * r * r for r in rows)
+
+
+def steps(name: str, n_dies: int, lower: float, upper: float) -> np.ndarray:
+    """What can be built of a stepped free number between two bounds, ascending; may be empty.
+
+    Cores fill a grid on every die, stacks stand beside every die alike, scratchpads consist of whole macros.
+
+    Raises:
+        UnknownNameError: a number that is not stepped.
+    """
+    if name not in STEPPED:
+        raise UnknownNameError("stepped free parameter", name, STEPPED)
+    unit = MACRO_B if name == "scratchpad_B" else float(n_dies)
+    first, last = math.ceil(lower / unit * (1 - ROUNDING)), math.floor(upper / unit * (1 + ROUNDING))
+    counts = [k for k in range(max(first, 1), last + 1) if name != "n_cores" or has_floorplan(k)]
+    return unit * np.asarray(counts, dtype=float)
+
+
+ROUNDING = 1e-6
+"""Distance of a bound from a step that counts as none [relative]."""
 
 
 def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:
-    """`chip` with free numbers replaced; memory of another die is reached over the die-to-die links.
+    """`chip` with free numbers replaced; memory comes with its stacks, spare cores keep their number.
+
+    Memory of another die is reached over the die-to-die links.
 
     Raises:
         UnknownNameError: a name that is not in `FREE`.
@@ -120,6 +178,9 @@ def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:
         if name not in FREE:
             raise UnknownNameError("free parameter", name, FREE)
     names = list(values)
+    n_spare, stack = chip.spare_frac * chip.n_cores, chip.hbm_capacity_B / chip.n_stacks
     chip = eqx.tree_at(lambda c: [FREE[n](c) for n in names], chip, [values[n] for n in names])
-    crossing_Bps = crossing_B(chip.hbm_bandwidth_Bps, chip)
-    return eqx.tree_at(lambda c: c.die_to_die_bandwidth_Bps, chip, crossing_Bps)
+    if "hbm_capacity_B" not in values:
+        chip = eqx.tree_at(lambda c: c.hbm_capacity_B, chip, stack * chip.n_stacks)
+    moved = crossing_B(chip.hbm_bandwidth_Bps, chip), n_spare / chip.n_cores
+    return eqx.tree_at(lambda c: (c.die_to_die_bandwidth_Bps, c.spare_frac), chip, moved)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from functools import reduce
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -22,6 +23,8 @@ from .design import FREE
 
 POWER = "power_W"
 """Mean package power, one value per workload."""
+HOTTEST = "hottest_operator_W"
+"""Package power while the operator that burns most runs: what regulators and cooling must sustain."""
 POWER_CAP = (POWER, "at_most")
 """Metric and sense of the limit that a chip throttles to meet; a power of at least something is no cap."""
 
@@ -39,6 +42,8 @@ class Load(eqx.Module):
     """Tokens per step and chip."""
     traffic_frac: FloatLike
     """Share of the baseline's fleet, where the workload is a model in service."""
+    hottest_W: FloatLike
+    """Package power while the hottest operator runs; not a number where nobody limits it."""
 
 
 class State(eqx.Module):
@@ -83,8 +88,11 @@ METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     POWER: lambda s: [w.power_W for w in s.loads],
     **{name: lambda s, of=of: [of(u) for u in s.upkeeps] for name, of in ECONOMIC.items()},
     **{f"mean_{name}": lambda s, of=of: geometric_mean([of(u) for u in s.upkeeps]) for name, of in ECONOMIC.items()},
+    HOTTEST: lambda s: reduce(jnp.maximum, [w.hottest_W for w in s.loads]),
+    "full_load_bf16_W": lambda s: _full_load_W(s, "bf16"),
     "full_load_fp8_W": lambda s: _full_load_W(s, "fp8"),
     "full_load_fp4_W": lambda s: _full_load_W(s, "fp4"),
+    "heat_W_per_mm2": lambda s: _full_load_W(s, "fp8") / (s.chip.n_dies * s.die_mm2),
     "supply_V": lambda s: s.supply_V,
     "die_mm2": lambda s: s.die_mm2,
     "silicon_mm2": lambda s: s.chip.n_dies * s.die_mm2,
@@ -99,11 +107,13 @@ METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
 """What a limit or a goal can name. `delivered_time` (step time over the baseline's), `chip_energy_per_token_J` and
 those that begin with "mean" are geometric means over the workloads."""
 
+LOADS = (POWER, HOTTEST, "full_load_bf16_W", "full_load_fp8_W", "full_load_fp4_W")
+"""Readings of what a package burns, mildest first; a limit on one is a reading of its TDP."""
 OWNED = (*ECONOMIC, *(f"mean_{name}" for name in ECONOMIC))
 """Metrics that need an owner, per workload or as means."""
 PER_WORKLOAD = (POWER, *ECONOMIC)
 """Metrics with one value per workload: every one must obey a limit, and a goal is their geometric mean."""
-OF_WORKLOADS = ("delivered_time", "served_time", "chip_energy_per_token_J", POWER, *OWNED)
+OF_WORKLOADS = ("delivered_time", "served_time", "chip_energy_per_token_J", POWER, HOTTEST, *OWNED)
 """Metrics that need a workload."""
 
 DELIVERED = "delivered_time"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,8 +26,8 @@ from ..workload.requests import Asked
 from ..workload.transformer import Workload
 from ..workload.written import workload_of
 from .convex import ConvexCore
-from .design import FREE, INTEGERS, Choice, pe_dims
-from .metrics import DELIVERED, METRICS, OF_WORKLOADS, OWNED, SERVED, Limit, chip_state
+from .design import FREE, STEPPED, Choice, pe_dims, steps
+from .metrics import DELIVERED, HOTTEST, METRICS, OF_WORKLOADS, OWNED, SERVED, Limit, chip_state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +69,9 @@ class Study:
     services: dict[str, Service] = dataclasses.field(default_factory=dict)
     """Workloads that are models in service, with their traffic and promises."""
 
+    streams: bool = False
+    """Whether baseline and designs may run blocks as streams that read ahead."""
+
     @property
     def deadlines_s(self) -> list[float]:
         """Longest step time of each workload: the time per token that is promised, else infinite."""
@@ -79,7 +81,7 @@ class Study:
     def core(self) -> ConvexCore:
         """The convex core: names and structure."""
         limits = tuple((x.metric, x.sense) for x in self.limits)
-        return ConvexCore(tuple(f.name for f in self.free), tuple(self.workloads), limits, self.goal)
+        return ConvexCore(tuple(f.name for f in self.free), tuple(self.workloads), limits, self.goal, self.streams)
 
     @property
     def calibrations(self) -> dict[str, Calibration]:
@@ -92,6 +94,11 @@ class Study:
     def calibration_names(self) -> tuple[str, ...]:
         """Names of the calibrations in use, each once."""
         return tuple(dict.fromkeys(c.name for c in self.calibrations.values()))
+
+    @property
+    def cooled_W(self) -> float | None:
+        """Power that no operator may exceed: the least upper limit on the hottest; None without one."""
+        return min((x.value for x in self.limits if (x.metric, x.sense) == (HOTTEST, "at_most")), default=None)
 
     @property
     def power_cap_W(self) -> float:
@@ -117,6 +124,7 @@ class _Head(_Strict):
     scaleout_per_dir: BytesPerSecond
     host: str | None = None
     margin: float | None = None
+    streams: bool = False
 
 
 class _Training(_Strict):
@@ -150,6 +158,9 @@ class _Choices(_Strict):
     n_dies: list[pydantic.PositiveInt]
     pe_array: list[str]
     native_fp4: list[bool]
+    spare_cores: list[pydantic.NonNegativeInt] = [1]
+    fp8_rate: list[pydantic.PositiveFloat] = []
+    stack_capacity: list[str | float] = []
 
 
 class _Limit(_Strict):
@@ -238,6 +249,7 @@ def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
         owner=_owner(spec.study, goal in OWNED or any(x.metric in OWNED for x in limits)),
         services=services,
         calibration_name=spec.study.calibration or "",
+        streams=spec.study.streams,
     )
 
 
@@ -311,13 +323,13 @@ def _free(key: str, lower: str | float, upper: str | float) -> Free:
 
 
 def _check_multiples(free: tuple[Free, ...], choices: tuple[Choice, ...]) -> None:
-    """Counts are multiples of the dies: some choice must have one of every free count inside its bounds."""
+    """Some choice must have something that can be built of every stepped number inside its bounds (see `steps`)."""
     dies = sorted({c.n_dies for c in choices})
-    counts = [f for f in free if f.name in INTEGERS]
+    counts = [f for f in free if f.name in STEPPED]
     for count in counts:
         if not any(_has_multiple(count, n) for n in dies):
             what = ", ".join(map(str, dies))
-            told = f"hold no multiple of choices.n_dies = {what}; widen them or allow other dies"
+            told = f"hold no multiple of choices.n_dies = {what} (cores: in a grid on a die); widen them or the choices"
             raise SpecError(f"free.{count.name}: bounds {count.lower:g} and {count.upper:g} {told}")
     if not any(all(_has_multiple(c, n) for c in counts) for n in dies):
         names = ", ".join(c.name for c in counts)
@@ -325,19 +337,16 @@ def _check_multiples(free: tuple[Free, ...], choices: tuple[Choice, ...]) -> Non
 
 
 def _has_multiple(count: Free, n_dies: int) -> bool:
-    return math.floor(count.upper / n_dies * (1 + EDGE)) >= max(math.ceil(count.lower / n_dies * (1 - EDGE)), 1)
-
-
-EDGE = 1e-9
-"""A bound this near to a multiple is one [relative]."""
+    return len(steps(count.name, n_dies, count.lower, count.upper)) > 0
 
 
 def _choices(spec: _Choices) -> tuple[Choice, ...]:
     for known, names in ((node, spec.node), (memory, spec.hbm), (link, spec.link), (pe_dims, spec.pe_array)):
         for name in names:
             known(name)
-    space = itertools.product(spec.node, spec.hbm, spec.link, spec.n_dies, spec.pe_array, spec.native_fp4)
-    choices = tuple(Choice(*c) for c in space)
+    stacks = [positive(x, "B", "choices.stack_capacity") for x in spec.stack_capacity] or [0.0]
+    lists = (spec.node, spec.hbm, spec.link, spec.n_dies, spec.pe_array, spec.native_fp4, spec.spare_cores)
+    choices = tuple(Choice(*c) for c in itertools.product(*lists, spec.fp8_rate or [0.0], stacks))
     if not choices:
         raise SpecError("choices: every list needs at least one entry")
     return choices

@@ -78,7 +78,7 @@ def dask_engine(scheduler: str | None = None, workers: int | None = None) -> Ite
         raise SpecError("--engine dask needs the package distributed: pip install 'dse[sweep]'") from error
     dask.config.set(SETTINGS)
     if scheduler is not None:
-        with _reached(Client, scheduler) as client, _quiet():
+        with _quiet(), _reached(Client, scheduler) as client:
             yield lambda store, todo: _computed(client, store, todo)
         return
     with ThreadPoolExecutor(1) as thread:
@@ -94,13 +94,12 @@ def dask_engine(scheduler: str | None = None, workers: int | None = None) -> Ite
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Dask's own account of a lost connection, in many lines, is not shown: the run ends in one of its own."""
-    log = logging.getLogger("distributed")
-    before = log.level
-    log.setLevel(logging.CRITICAL)
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         yield
     finally:
-        log.setLevel(before)
+        logging.disable(before)
 
 
 def is_open(scheduler: str) -> bool:

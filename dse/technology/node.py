@@ -84,8 +84,6 @@ class Node(eqx.Module):
     """Highest supply a product would use."""
     alpha: Scalar = eqx.field(converter=as_float)
     """Exponent of the alpha-power law (Sakurai-Newton)."""
-    relative_speed: Scalar = eqx.field(converter=as_float)
-    """Clock of one pipeline at nominal voltage, relative to N7."""
     wafer_price_USD: Scalar = eqx.field(converter=as_float)
     """Price of a processed 300 mm wafer."""
     defect_density_per_mm2: Scalar = eqx.field(converter=as_float)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import equinox as eqx
+import dataclasses
 
-from ..core.types import Scalar, as_float
+import equinox as eqx
+import jax.numpy as jnp
+
+from ..core.types import FloatLike, Scalar, as_float
 
 
 class Package(eqx.Module):
@@ -33,7 +36,7 @@ class Package(eqx.Module):
     yield_clustering: Scalar = eqx.field(converter=as_float)
     """Alpha of the negative binomial."""
     critical_area_frac: Scalar = eqx.field(converter=as_float)
-    """Area in which a defect kills the die, after harvesting of spare cores, over die area."""
+    """Area in which a defect kills a die that has spare cores, over die area; see `harvested`."""
     shoreline_usable_frac: Scalar = eqx.field(converter=as_float)
     """Fraction of the die perimeter that can carry interfaces."""
     die_aspect: Scalar = eqx.field(converter=as_float)
@@ -48,3 +51,12 @@ class Package(eqx.Module):
     """Clocks, management and regulators that run at any load, per package."""
     voltage_loss_frac: Scalar = eqx.field(converter=as_float)
     """Power lost in on-package delivery, over delivered power."""
+
+
+def harvested(package: Package, spare_frac: FloatLike) -> Package:
+    """`package` with the critical area of dies that have spare cores, or of whole dies where there are none.
+
+    A die with a bad core is only sold where another was bought beside it.
+    """
+    critical = jnp.where(jnp.asarray(spare_frac) > 0, package.critical_area_frac, 1.0)
+    return dataclasses.replace(package, critical_area_frac=critical)

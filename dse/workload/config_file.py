@@ -1,4 +1,4 @@
-"""A JSON configuration file as a dict, and its values by type: each error is one line with file, key and value."""
+"""A JSON configuration file and its values by type: each error is one line with file, key and value."""
 
 from __future__ import annotations
 
@@ -10,37 +10,8 @@ from ..core.errors import SpecError
 
 Config = dict[str, Any]
 
-KEYS = {
-    "n_layers": ("num_hidden_layers", "n_layer"),
-    "hidden": ("hidden_size", "n_embd", "n_embed"),
-    "n_heads": ("num_attention_heads", "n_head"),
-    "n_kv_heads": ("num_key_value_heads",),
-    "head_dim": ("head_dim",),
-    "ffn": ("intermediate_size", "n_inner"),
-    "dense_ffn": ("intermediate_size_mlp",),
-    "vocab": ("vocab_size",),
-    "max_context": ("max_position_embeddings", "n_positions", "seq_length"),
-    "n_experts": ("num_local_experts", "num_experts", "n_routed_experts"),
-    "per_token": ("num_experts_per_tok", "experts_per_token"),
-    "expert_ffn": ("moe_intermediate_size",),
-    "shared_ffn": ("shared_expert_intermediate_size",),
-    "n_shared": ("n_shared_experts",),
-    "n_first_dense": ("first_k_dense_replace",),
-    "moe_freq": ("moe_layer_freq",),
-    "moe_step": ("decoder_sparse_step", "interleave_moe_layer_step"),
-    "query_rank": ("q_lora_rank",),
-    "kv_rank": ("kv_lora_rank",),
-    "nope_dim": ("qk_nope_head_dim",),
-    "rope_dim": ("qk_rope_head_dim",),
-    "value_dim": ("v_head_dim",),
-    "window": ("sliding_window",),
-    "chunk": ("attention_chunk_size",),
-    "n_full_first": ("max_window_layers",),
-    "full_step": ("no_rope_layer_interval",),
-}
-"""What a value means to the keys that may hold it, the first one present winning."""
-MOST = {"n_layers": 10_000}
-"""Largest number of what is looked at one by one."""
+MOST_LAYERS = 10_000
+"""Most layers: each is looked at one by one."""
 MOST_WHOLE = 2**40
 """Largest of every other whole number: far above any model, far below what overflows when two are multiplied."""
 
@@ -77,39 +48,133 @@ def show(value: Any) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def whole(raw: Config, place: str, field: str, least: int = 1) -> int | None:
-    """The whole number of `field`, or None where the file has none of its keys."""
-    key = next((k for k in KEYS[field] if raw.get(k) is not None), None)
-    if key is None:
-        return None
-    value = raw[key]
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise SpecError(f"{place}: {key} = {show(value)}, expected a whole number, at least {least}")
-    most = MOST.get(field, MOST_WHOLE)
-    if value > most:
-        raise SpecError(f"{place}: {key} = {show(value)}, expected at most {most:,}: no such model exists")
-    return value
+class Fields:
+    """The keys of a configuration, each read by what knows its meaning; what nobody read can be asked for."""
 
+    def __init__(self, raw: Config, place: str, inside: str = "") -> None:
+        """Fields of `raw`, which errors call `place`, with `inside` before each key of a nested object."""
+        self.raw, self.place, self.inside = raw, place, inside
+        self._read: set[str] = set()
+        self._nested: list[Fields] = []
 
-def needed(raw: Config, place: str, field: str) -> int:
-    """As `whole`, but SpecError where it is missing."""
-    value = whole(raw, place, field)
-    if value is None:
-        raise SpecError(f"{place}: no {' or '.join(KEYS[field])}; add it, a whole number, at least 1")
-    return value
+    @property
+    def model_type(self) -> str:
+        """The type that the file names, or nothing."""
+        return str(self.raw.get("model_type") or "")
 
+    def error(self, key: str, expected: str) -> SpecError:
+        """The error of a key with a value that is not allowed."""
+        return SpecError(f"{self.place}: {self.inside}{key} = {show(self.raw.get(key))}, expected {expected}")
 
-def flag(raw: Config, place: str, key: str, default: bool) -> bool:
-    """True or false of `key`, `default` where it is missing."""
-    value = raw.get(key, default)
-    if not isinstance(value, bool):
-        raise SpecError(f"{place}: {key} = {show(value)}, expected true or false")
-    return value
+    def key_of(self, *keys: str) -> str | None:
+        """The one of `keys` that the file has, marked as read; SpecError where two of them disagree."""
+        self._read.update(keys)
+        found = [k for k in keys if self.raw.get(k) is not None]
+        if len({show(self.raw[k]) for k in found}) > 1:
+            said = " and ".join(f"{self.inside}{k} = {show(self.raw[k])}" for k in found)
+            raise SpecError(f"{self.place}: {said} mean the same and differ; keep one")
+        return found[0] if found else None
 
+    def has(self, *keys: str) -> bool:
+        """Whether the file has one of `keys` with a value."""
+        return self.key_of(*keys) is not None
 
-def items(raw: Config, place: str, key: str) -> list[Any] | None:
-    """The list of `key`, or None where it is missing."""
-    value = raw.get(key)
-    if value is not None and not isinstance(value, list):
-        raise SpecError(f"{place}: {key} = {show(value)}, expected a list")
-    return value
+    def whole(self, *keys: str, default: int | None = None, least: int = 1) -> int:
+        """The whole number of the first of `keys` that the file has, else `default`, else SpecError."""
+        key = self.key_of(*keys)
+        if key is None:
+            if default is None:
+                named = " or ".join(f"{self.inside}{k}" for k in keys)
+                raise SpecError(f"{self.place}: no {named}; add it, a whole number, at least {least}")
+            return default
+        value = self.raw[key]
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise self.error(key, f"a whole number, at least {least}")
+        if value > MOST_WHOLE:
+            raise self.error(key, f"at most {MOST_WHOLE:,}: no such model exists")
+        return value
+
+    def optional(self, key: str, default: int) -> int:
+        """The whole number of `key`: 0 where it is null, `default` where the file lacks it."""
+        self._read.add(key)
+        if key in self.raw and self.raw[key] is None:
+            return 0
+        return self.whole(key, default=default)
+
+    def flag(self, *keys: str, default: bool) -> bool:
+        """True or false of the first of `keys` that the file has, `default` where it has none."""
+        key = self.key_of(*keys)
+        if key is None:
+            return default
+        if not isinstance(self.raw[key], bool):
+            raise self.error(key, "true or false")
+        return self.raw[key]
+
+    def text(self, *keys: str, default: str, allowed: tuple[str, ...] = ()) -> str:
+        """A word, one of `allowed` where they are given."""
+        key = self.key_of(*keys)
+        if key is None:
+            return default
+        value = self.raw[key]
+        if not isinstance(value, str) or (allowed and value not in allowed):
+            raise self.error(key, f"one of {', '.join(allowed)}" if allowed else "a word")
+        return value
+
+    def items(self, *keys: str, length: int | None = None) -> list[Any] | None:
+        """The list of the first of `keys` that the file has, of `length` entries, or None."""
+        key = self.key_of(*keys)
+        if key is None:
+            return None
+        value = self.raw[key]
+        if not isinstance(value, list):
+            raise self.error(key, "a list")
+        if length is not None and len(value) != length:
+            raise self.error(key, f"one entry for each of {length} layers, got {len(value)}")
+        return value
+
+    def words(self, *keys: str, length: int, allowed: tuple[str, ...]) -> list[str] | None:
+        """A list with a word of `allowed` for each layer, or None."""
+        value = self.items(*keys, length=length)
+        odd = next((x for x in value or [] if x not in allowed), None)
+        if odd is not None:
+            key = self.key_of(*keys)
+            raise SpecError(f"{self.place}: {self.inside}{key} has an entry {show(odd)}; allowed: {', '.join(allowed)}")
+        return value
+
+    def indices(self, *keys: str, below: int) -> list[int] | None:
+        """A list of indices of layers from 0, each below `below`, or None."""
+        value = self.items(*keys)
+        if not all(isinstance(x, int) and not isinstance(x, bool) and 0 <= x < below for x in value or []):
+            raise self.error(str(self.key_of(*keys)), f"indices of layers from 0 to {below - 1}")
+        return value
+
+    def nested(self, *keys: str) -> Fields | None:
+        """The object of the first of `keys` that the file has, or None."""
+        key = self.key_of(*keys)
+        if key is None:
+            return None
+        value = self.raw[key]
+        if not isinstance(value, dict):
+            raise self.error(key, "an object")
+        found = Fields(value, self.place, f"{self.inside}{key}.")
+        self._nested.append(found)
+        return found
+
+    def skip(self, *keys: str) -> None:
+        """Mark `keys` as read: the caller knows that they change nothing."""
+        self._read.update(keys)
+
+    def fixed(self, key: str, *allowed: Any) -> None:
+        """SpecError unless `key` is missing or one of `allowed`: another value would be another model."""
+        if self.key_of(key) is not None and self.raw[key] not in allowed:
+            raise SpecError(
+                f"{self.place}: {self.inside}{key} = {show(self.raw[key])} is not supported for {self.model_type}; "
+                f"allowed: {', '.join(show(a) for a in allowed)}"
+            )
+
+    def unread(self) -> dict[str, Any]:
+        """Keys with a value that nobody read, nested ones with the name of their object."""
+        own = {f"{self.inside}{k}": v for k, v in self.raw.items() if k not in self._read and v is not None}
+        for part in self._nested:
+            own |= part.unread()
+        return own

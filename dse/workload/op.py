@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from ..core.provenance import Sourced, load_receipts, number
 from ..technology.node import PRECISION_BITS
 
 _PASSES = Path(__file__).parent / "data" / "passes.toml"
+
+
+PARTIAL_SUM_B = 4.0
+"""Partial sums are fp32 [aws2026nki]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +52,8 @@ class Kind(enum.Enum):
     """A matrix product with a weight that makes keys and values out of a cached latent."""
     ATTENTION = "attention"
     """Products of new tokens with what earlier ones left; no weight."""
+    RECURRENCE = "recurrence"
+    """Work on a state of fixed size; no weight."""
     ELEMENTWISE = "elementwise"
     """No product: passes over elements."""
 
@@ -54,6 +61,11 @@ class Kind(enum.Enum):
     def has_weight(self) -> bool:
         """Whether the operator multiplies with a weight, which two runs in one pass read once."""
         return self in (Kind.LINEAR, Kind.EXPERTS, Kind.EXPANSION)
+
+    @property
+    def meets_the_past(self) -> bool:
+        """Whether the operator multiplies with what earlier tokens left, a cache or a state."""
+        return self in (Kind.ATTENTION, Kind.RECURRENCE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +86,8 @@ class Op:
     """Element passes on the vector engines, eviction of results included."""
     reuse_B: float = 0.0
     """Coefficient of the extra traffic that falls with SRAM: as SRAM^-1 for attention [B^2], else SRAM^-1/2 [B^1.5]."""
+    spread_B: float = 0.0
+    """Bytes between n tile memories that share the operator, over sqrt(n)."""
     n_launches: float = 1.0
     """Kernels or instructions streams started."""
     stored_elements: float = 0.0
@@ -111,13 +125,15 @@ def linear(
 ) -> Op:
     """`tokens x inputs` times a weight of `inputs x outputs`, activations in bf16 at the memory interface.
 
-        Q = c [ w_B K N + 2 M (K + N)  +  2 M K N w^(3/2) / sqrt(S) ]
+        Q = c [ w_B K N + 2 M (K + N)  +  2 M K N w sqrt(r / S) ]
 
-    with c `count` (experts), M `tokens`, K `inputs`, N `outputs`, w bytes of an operand in SRAM and S the tile
-    memory. The first part is compulsory; the second is the I/O lower bound of a matrix product (Loomis-Whitney).
+    with c `count` (experts), M `tokens`, K `inputs`, N `outputs`, w bytes of an operand in SRAM, r those of a partial
+    sum and S the tile memory. The first part is compulsory; the second is what is read again when a square block of
+    sums, sqrt(S / r) wide, stays in SRAM while operands stream past: the scheme that reaches the I/O lower bound.
 
-    Source: [hong1981] for the form; [kwasniewski2019] eq. 1 for the constant 2.
-    Assumes: each result element is evicted once by a vector engine.
+    Source: [hong1981] for the form; [kwasniewski2019] section 5 for the resident block and the constant 2.
+    Assumes: each result element is evicted once by a vector engine; the moving tiles take what `tile_memory_frac`
+        leaves.
 
     Args:
         name: label of the operator.
@@ -142,8 +158,31 @@ def linear(
         precision=precision,
         hbm_B=count * (stored_B * inputs * outputs + 2 * tokens * (inputs + outputs)),
         vector_elements=passes()["evict"] * count * tokens * outputs,
-        reuse_B=2 * product.macs * operand_B**1.5,
+        reuse_B=2 * product.macs * operand_B * PARTIAL_SUM_B**0.5,
     )
+
+
+def spread_B(tokens: float, inputs: float, outputs: float) -> float:
+    """Bytes between n tile memories that share a thin product, over sqrt(n).
+
+        2 M sqrt(a b K N)
+
+    Memories form a grid over K and N, since a weight larger than the tokens is never moved: rows of it read the same
+    activations (a = 2 bytes) and columns add up partial sums (b = 8 bytes, written and read), and the best grid pays
+    the same for both.
+
+    Source: [kwasniewski2019] section 6 for grids that balance both; the two costs are elementary.
+    """
+    return 2.0 * tokens * math.sqrt(2.0 * 2.0 * PARTIAL_SUM_B * inputs * outputs)
+
+
+def repeated(op: Op, times: float) -> Op:
+    """`op` with all its work so many times over, in as many launches."""
+    products = tuple(dataclasses.replace(p, count=p.count * times) for p in op.products)
+    return dataclasses.replace(
+        op, products=products, hbm_B=op.hbm_B * times, vector_elements=op.vector_elements * times,
+        reuse_B=op.reuse_B * times, spread_B=op.spread_B * times,
+    )  # fmt: skip
 
 
 def elementwise(name: str, elements: float, n_passes: float, moved: float) -> Op:

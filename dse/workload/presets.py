@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core.errors import UnknownNameError
-from .huggingface import model_from_config
+from .huggingface import Reading, read_config
 from .transformer import Model
 
 _DATA = Path(__file__).parent / "data"
@@ -18,6 +18,17 @@ _DATA = Path(__file__).parent / "data"
 def model_names() -> list[str]:
     """Names of the models that come with the package, sorted."""
     return sorted(p.stem for p in _DATA.glob("*.json"))
+
+
+def model_reading(name_or_path: str | Path) -> Reading:
+    """As `model`, with what was passed over and left out."""
+    name = str(name_or_path)
+    if name in model_names():
+        return read_config(_DATA / f"{name}.json")
+    path = Path(name_or_path)
+    if path.suffix == ".json" or path.exists():
+        return read_config(path)
+    raise UnknownNameError("model", name, model_names())
 
 
 def model(name_or_path: str | Path) -> Model:
@@ -29,10 +40,4 @@ def model(name_or_path: str | Path) -> Model:
         UnknownNameError: neither a preset nor an existing path; offers near matches.
         SpecError: a path whose file is missing or malformed.
     """
-    name = str(name_or_path)
-    if name in model_names():
-        return model_from_config(_DATA / f"{name}.json")
-    path = Path(name_or_path)
-    if path.suffix == ".json" or path.exists():
-        return model_from_config(path)
-    raise UnknownNameError("model", name, model_names())
+    return model_reading(name_or_path).model

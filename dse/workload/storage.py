@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from ..core.errors import SpecError
@@ -15,16 +16,41 @@ def storage_names() -> tuple[str, ...]:
     return tuple(load_receipts(_FILE))
 
 
-def check_storage(name: str) -> str:
-    """`name` if it is a format, else SpecError with the allowed names."""
-    if name not in load_receipts(_FILE):
-        raise SpecError(f"storage '{name}' is not one of {', '.join(storage_names())}")
-    return name
+PARTS = ("attention", "mlp", "experts", "shared", "head", "embedding", "rest")
+"""Parts of a model whose weights may be stored differently; "rest" is norms, routers and what no product meets."""
+
+
+@cache
+def _formats(spec: str) -> tuple[str, dict[str, str]]:
+    """The format of most weights and those of parts, from `fp8` or `bf16,experts=mxfp4`."""
+    base, *others = (s.strip() for s in spec.split(","))
+    formats: dict[str, str] = {}
+    for pair in others:
+        part, equals, name = (s.strip() for s in pair.partition("="))
+        if not equals or part not in PARTS or part in formats:
+            raise SpecError(f"storage '{spec}': '{pair}' is not PART=FORMAT with one of {', '.join(PARTS)}, each once")
+        formats[part] = name
+    for name in (base, *formats.values()):
+        if name not in load_receipts(_FILE):
+            raise SpecError(f"storage '{name}' is not one of {', '.join(storage_names())}")
+    return base, formats
+
+
+def check_storage(spec: str) -> str:
+    """`spec` if it names formats, `fp8` or `bf16,experts=mxfp4`, else SpecError with the allowed names."""
+    _formats(spec)
+    return spec
+
+
+def format_of(spec: str, part: str) -> str:
+    """The format in which `spec` stores a part's weights."""
+    base, formats = _formats(spec)
+    return formats.get(part, base)
 
 
 def n_element_bits(name: str) -> float:
     """Bits of one stored element, without its scale."""
-    return number(load_receipts(_FILE)[check_storage(name)], "bits")
+    return number(load_receipts(_FILE)[format_of(name, "")], "bits")
 
 
 def stored_B(name: str) -> float:
@@ -32,13 +58,13 @@ def stored_B(name: str) -> float:
 
     Source: [ocp2023mx] section 5: 32 elements share one 8-bit scale; see the data file for other formats.
     """
-    facts = load_receipts(_FILE)[check_storage(name)]
+    facts = load_receipts(_FILE)[format_of(name, "")]
     return (number(facts, "bits") + number(facts, "scale_bits")) / 8
 
 
 def own_products(name: str) -> str:
     """Precision of the products that take elements of this format without conversion."""
-    return text(load_receipts(_FILE)[check_storage(name)], "products")
+    return text(load_receipts(_FILE)[format_of(name, "")], "products")
 
 
 def storage_receipts() -> list[Sourced]:

@@ -1,93 +1,122 @@
-"""Transformers: dense or mixture of experts, any attention, their parameters and the phases they run in."""
+"""Language models as sequences of blocks, their parameters, caches and states, and the phases they run in."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
+from typing import TypeVar
 
 from ..core.errors import SpecError
 from ..technology.node import PRECISION_BITS
-from .storage import n_element_bits, own_products
+from .blocks import Block, Experts, Feed, Run
+from .mixers import AbstractMixer, Attention, Latent
+from .recurrences import Recurrence
+from .storage import format_of, n_element_bits, own_products
 
 PHASES = ("training", "prefill", "decode")
 
-
-@dataclasses.dataclass(frozen=True)
-class Experts:
-    """A mixture of experts in place of the MLP of most blocks."""
-
-    n_experts: int
-    """Routed experts per block."""
-    per_token: int
-    """Routed experts each token visits (top-k)."""
-    ffn: int
-    """Inner width of one expert."""
-    shared_ffn: int = 0
-    """Inner width of all shared experts together, which every token visits."""
-    n_dense_layers: int = 0
-    """Blocks that keep a dense MLP of width `Model.ffn`."""
+Kind = TypeVar("Kind")
 
 
 @dataclasses.dataclass(frozen=True)
-class Latent:
-    """Multi-head latent attention: keys and values are expanded from a short vector that alone is cached.
+class Part:
+    """A part of a checkpoint that is not counted among the model's parameters."""
 
-    Source: [deepseek2024v2] section 2.1.
-    """
-
-    query_rank: int
-    """Width queries are squeezed through; 0 if they are not."""
-    kv_rank: int
-    """Width of the cached latent."""
-    rope_dim: int
-    """Width of the rotary part of each query and of the shared key."""
-    nope_dim: int
-    """Width of the other part of each query and key."""
-    value_dim: int
-    """Width of each value."""
+    name: str
+    """What it is."""
+    n_parameters: int
+    """Its weights; 0 where the file does not say."""
+    why: str
+    """Why it is left out."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """Sizes of a transformer, read from a Hugging Face `config.json`."""
+    """A language model: blocks of any kind between an embedding and a head."""
 
     name: str
     """Preset or file name."""
-    n_layers: int
-    """Transformer blocks."""
     hidden: int
     """Model width."""
-    n_heads: int
-    """Query heads."""
-    n_kv_heads: int
-    """Key and value heads (fewer than `n_heads` with grouped-query attention)."""
-    head_dim: int
-    """Width of one head."""
-    ffn: int
-    """Inner width of the MLP."""
     vocab: int
     """Vocabulary size."""
-    n_mlp_matrices: int
-    """3 for a gated MLP (SwiGLU), 2 otherwise."""
+    runs: tuple[Run, ...]
+    """Its blocks by kind."""
     tied_embeddings: bool
     """Whether input embedding and output head share weights."""
-    norm_passes: int
-    """Element-wise passes of one normalisation: 4 for RMSNorm, 6 for LayerNorm."""
+    norm_passes: float
+    """Element passes of one normalisation, RMSNorm or LayerNorm."""
     max_context: int
     """Longest context the model was made for."""
-    experts: Experts | None = None
-    """Mixture of experts, if any."""
-    latent: Latent | None = None
-    """Latent attention, if any; then `head_dim` is that of queries and keys."""
-    window: int = 0
-    """Positions a sliding-window block attends to; 0 for none."""
-    n_window_layers: int = 0
-    """Blocks with a sliding window; the others attend to the whole context."""
     dropout: bool = False
     """Whether blocks train with dropout of the residual stream, whose masks wait for the backward pass."""
-    sandwich_norms: bool = False
-    """Whether the result of every branch is normed too, before it is added to the residual stream."""
-    causal: bool = True
-    """Whether a position attends to earlier ones only (decoders) or to all (encoders)."""
+    n_tables: int = 0
+    """Entries of further tables that a token looks up a row of: learned positions, embeddings per layer."""
+    ahead: tuple[Run, ...] = ()
+    """Blocks that predict further tokens, counted apart and used by speculation only."""
+    weight_format: str = "bf16"
+    """How the file stores its weights, as `storage.Formats` reads it."""
+    left_out: tuple[Part, ...] = ()
+    """Parts of the checkpoint that are not counted."""
+
+    @property
+    def n_layers(self) -> int:
+        """Blocks."""
+        return sum(r.n for r in self.runs)
+
+    @property
+    def shares(self) -> tuple[tuple[Block, float], ...]:
+        """Kinds of block with their share of all blocks."""
+        return tuple((r.block, r.n / self.n_layers) for r in self.runs)
+
+    @property
+    def mixers(self) -> tuple[tuple[AbstractMixer, float], ...]:
+        """Kinds of mixer with the number of each per block, on average."""
+        return _summed([(m, share) for b, share in self.shares for m in b.mixers])
+
+    @property
+    def feeds(self) -> tuple[tuple[Feed, float], ...]:
+        """Kinds of MLP and mixture with their share of blocks."""
+        return _summed([(b.feed, share) for b, share in self.shares if b.feed is not None])
+
+    @property
+    def working_mixers(self) -> tuple[tuple[AbstractMixer, float], ...]:
+        """As `mixers`, without those of blocks that rest."""
+        return _summed([(m, share) for b, share in self.shares if not b.rests for m in b.mixers])
+
+    @property
+    def working_feeds(self) -> tuple[tuple[Feed, float], ...]:
+        """As `feeds`, without those of blocks that rest."""
+        return _summed([(b.feed, share) for b, share in self.shares if not b.rests and b.feed is not None])
+
+    @property
+    def experts(self) -> Experts | None:
+        """The mixture of experts, the first if there are several kinds."""
+        return next((f for f, _ in self.feeds if isinstance(f, Experts)), None)
+
+    @property
+    def attention(self) -> Attention | Latent | None:
+        """The attention that sees most, if any."""
+        found = [m for m, _ in self.mixers if isinstance(m, Attention | Latent)]
+        return max(found, key=lambda m: m.n_kept(math.inf), default=None)
+
+    @property
+    def causal(self) -> bool:
+        """Whether a position sees earlier ones only."""
+        return all(m.causal for m, _ in self.mixers if isinstance(m, Attention))
+
+
+def _summed(pairs: list[tuple[Kind, float]]) -> tuple[tuple[Kind, float], ...]:
+    """Equal things once, with the sum of their shares."""
+    total: dict[Kind, float] = {}
+    for thing, share in pairs:
+        total[thing] = total.get(thing, 0.0) + share
+    return tuple(total.items())
+
+
+def uniform(block: Block, n_layers: int) -> tuple[Run, ...]:
+    """The blocks of a model that has one kind."""
+    return (Run(block, n_layers),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,136 +186,127 @@ Serving = Prefill | Decode
 Workload = Training | Prefill | Decode
 
 
-def products_of(workload: Workload) -> str:
-    """Precision asked of the linear layers' products."""
+def products_of(workload: Workload, part: str = "mlp") -> str:
+    """Precision asked of the products of the linear layers of a part, by default those of the MLPs."""
     if isinstance(workload, Training):
         return workload.precision
-    return workload.product_precision or own_products(workload.weight_precision)
-
-
-def attention_parameters(model: Model) -> int:
-    """Weights of the attention of one block.
-
-    With latent attention: queries through their rank, the latent with its shared rotary key, its expansion to keys
-    and values, and the output, [deepseek2024v2] eq. 37 to 47.
-    """
-    h, a, latent = model.hidden, model.n_heads, model.latent
-    if latent is None:
-        return h * model.head_dim * (2 * a + 2 * model.n_kv_heads)
-    wide = latent.nope_dim + latent.rope_dim
-    query = h * latent.query_rank + latent.query_rank * a * wide if latent.query_rank else h * a * wide
-    expand = latent.kv_rank * a * (latent.nope_dim + latent.value_dim)
-    return query + h * (latent.kv_rank + latent.rope_dim) + expand + a * latent.value_dim * h
-
-
-def expert_parameters(model: Model) -> int:
-    """Weights of the routed experts of one block (0 without experts)."""
-    e = model.experts
-    return e.n_experts * model.n_mlp_matrices * model.hidden * e.ffn if e else 0
-
-
-def norm_parameters(model: Model) -> int:
-    """Weights of the norms of one block: one before each branch, and one after it where results are normed too."""
-    return (4 if model.sandwich_norms else 2) * model.hidden
-
-
-def layer_parameters(model: Model, dense: bool = True) -> int:
-    """Weights of one transformer block, norms included: a dense block, or one with all its experts and router."""
-    shared = attention_parameters(model) + norm_parameters(model)
-    e = model.experts
-    if dense or e is None:
-        return shared + model.n_mlp_matrices * model.hidden * model.ffn
-    always = model.n_mlp_matrices * model.hidden * e.shared_ffn + model.hidden * e.n_experts
-    return shared + always + expert_parameters(model)
-
-
-def n_dense_layers(model: Model) -> int:
-    """Blocks with a dense MLP."""
-    return model.experts.n_dense_layers if model.experts else model.n_layers
+    return workload.product_precision or own_products(format_of(workload.weight_precision, part))
 
 
 def total_parameters(model: Model) -> int:
-    """All weights: blocks, embedding, head (once if tied) and the last norm."""
-    tables = (1 if model.tied_embeddings else 2) * model.vocab * model.hidden
-    dense = n_dense_layers(model)
-    blocks = dense * layer_parameters(model) + (model.n_layers - dense) * layer_parameters(model, dense=False)
-    return blocks + tables + model.hidden
+    """All weights: blocks, embedding, head (once if tied), further tables and the last norm; heads ahead apart."""
+    tables = (1 if model.tied_embeddings else 2) * model.vocab * model.hidden + model.n_tables
+    return sum(r.n * r.block.n_weights(model.hidden) for r in model.runs) + tables + model.hidden
 
 
-def mean_context(model: Model, sequence: float, windowed: bool) -> float:
-    """Positions that a token attends to, averaged over a sequence.
+def active_parameters(model: Model) -> int:
+    """Weights that one token meets, tables whole."""
+    idle = sum(r.n * (r.block.n_weights(model.hidden) - r.block.visited_weights(model.hidden)) for r in model.runs)
+    return total_parameters(model) - idle
 
-    causal: s/2;  window w < s: w - w^2/(2s);  encoder: s
+
+def shortened(model: Model, n_layers: int) -> Model:
+    """`model` with fewer blocks: kinds in proportion, the few of a kind (leading dense blocks) first.
+
+    Rounded so that they add up; the most frequent kind takes what is left and keeps at least one block.
     """
-    if not model.causal:
-        return sequence
-    w = model.window
-    return w - w * w / (2 * sequence) if windowed and w < sequence else sequence / 2
+    rare, most = sorted(model.runs, key=lambda r: r.n)[:-1], max(model.runs, key=lambda r: r.n)
+    left, counts = n_layers, {}
+    for r in rare:
+        few = RARE * r.n < most.n
+        counts[r] = min(r.n if few else round(r.n * n_layers / model.n_layers), max(left - 1, 0))
+        left -= counts[r]
+    runs = tuple(Run(r.block, counts.get(r, left)) for r in model.runs)
+    return dataclasses.replace(model, runs=tuple(r for r in runs if r.n))
 
 
-def n_attended(model: Model, cached: float, queries: float, windowed: bool) -> float:
-    """Positions that one of `queries` new tokens attends to on average, after `cached` ones.
+RARE = 4
+"""A kind of block that another outnumbers so many times stands at the start, as dense blocks before experts do."""
 
-        causal: c + q/2;  window w: the mean of min(c + i, w) over i from 0 to q;  encoder: c + q
 
-    Args:
-        model: for its mask and window.
-        cached: c, tokens before.
-        queries: q, new tokens.
-        windowed: whether the block has the window.
+def parameters_by_part(model: Model) -> dict[str, int]:
+    """Weights by what they do; they add up to `total_parameters`."""
+    h, table = model.hidden, model.vocab * model.hidden
+    parts = {"mixers": 0, "routed experts": 0, "other MLPs": 0, "norms": h}
+    for r in model.runs:
+        feed, routed = r.block.feed_weights(h), r.block.expert_weights(h)
+        mixers = sum(m.n_weights(h) for m in r.block.mixers)
+        parts["mixers"] += r.n * mixers
+        parts["routed experts"] += r.n * routed
+        parts["other MLPs"] += r.n * (feed - routed)
+        parts["norms"] += r.n * (r.block.n_weights(h) - mixers - feed)
+    tables = {"embedding": table + model.n_tables, "head": 0 if model.tied_embeddings else table}
+    return parts | tables
+
+
+def ahead_parameters(model: Model) -> int:
+    """Weights of the blocks that predict further tokens, each with a matrix that joins two streams and its norms.
+
+    Source: [deepseek2024v3] eq. 21: M_k joins the last stream and the next token's embedding, both normed.
     """
-    if not model.causal:
-        return cached + queries
-    whole, w = cached + queries, float(model.window)
-    if not windowed or whole <= w:
-        return cached + queries / 2
-    ramp = max(w - cached, 0.0)
-    return (ramp * (cached + w) / 2 + (queries - ramp) * w) / queries
+    h = model.hidden
+    return sum(r.n * (r.block.n_weights(h) + 2 * h * h + 3 * h) for r in model.ahead)
+
+
+def n_branches(model: Model) -> float:
+    """Results that a block adds to the residual stream, on average: two, attention and MLP, in most models."""
+    return sum(share * b.n_branches for b, share in model.shares if not b.rests)
+
+
+def moe_share(model: Model) -> float:
+    """Share of blocks with routed experts."""
+    return sum(share for f, share in model.feeds if isinstance(f, Experts))
 
 
 def kv_B_per_token(model: Model, precision: str) -> float:
-    """Bytes of KV cache that one token of context takes over all layers (the latent and rotary key if latent)."""
-    if model.latent is not None:
-        width = model.latent.kv_rank + model.latent.rope_dim
-        return model.n_layers * width * n_element_bits(precision) / 8
-    return 2 * model.n_layers * model.n_kv_heads * model.head_dim * n_element_bits(precision) / 8
+    """Bytes that one token of context takes over all layers that keep it (the latent and rotary key if latent)."""
+    return sum(r.n * m.n_kv for r in model.runs for m in r.block.mixers) * n_element_bits(precision) / 8
 
 
-def forward_FLOP_per_token(model: Model, context: float, windowed: float) -> float:
-    """FLOP of one token's forward pass: 2 per weight it visits, and the scores and weighted values of attention.
+def kv_cache_B(model: Model, context: float, precision: str) -> float:
+    """Bytes of KV cache of one sequence over all layers: sliding-window blocks keep their last `window` tokens only."""
+    kept = sum(r.n * m.n_kv * m.n_kept(context) for r in model.runs for m in r.block.mixers)
+    return kept * n_element_bits(precision) / 8
 
-        F = 2 N + 2 a (d + d_v) (l_full c + l_window c_w)
 
-    with N visited weights, a heads, d and d_v widths of a head's query and value, c positions attended to.
+def state_B(mixer: AbstractMixer, kv_precision: str) -> float:
+    """Bytes that a mixer keeps per sequence however long: a recurrent state, or keys and values of an image."""
+    if not isinstance(mixer, Recurrence):
+        return mixer.n_state * n_element_bits(kv_precision if mixer.n_kv == 0 and mixer.kind == CROSS else "bf16") / 8
+    return (mixer.n_recurrent * n_element_bits(mixer.state_format) + mixer.n_conv * n_element_bits("bf16")) / 8
+
+
+CROSS = "cross attention"
+
+
+def state_B_per_sequence(model: Model, kv_precision: str = "bf16") -> float:
+    """Bytes that a sequence takes however long it is, over all layers."""
+    return sum(r.n * state_B(m, kv_precision) for r in model.runs for m in r.block.mixers)
+
+
+def forward_FLOP_per_token(model: Model, cached: float, queries: float) -> float:
+    """FLOP of one token's forward pass: 2 per weight it visits, and its products with what earlier tokens left.
+
+        F = 2 N + sum over mixers of 2 M;   attention: M = a (d + d_v) c
+
+    with N visited weights, a heads, d and d_v widths of a head's query and value, c positions attended to on average.
 
     Source: [narayanan2021megatron] appendix for the terms; [deepseek2024v2] section 2.1 for values of another width.
 
     Args:
         model: sizes.
-        context: positions a token attends to in blocks that see everything.
-        windowed: the same in sliding-window blocks.
+        cached: tokens before.
+        queries: new tokens.
 
     Returns:
-        FLOP per token.
+        FLOP per new token.
     """
-    dense, e = n_dense_layers(model) / model.n_layers, model.experts
-    inner = dense * model.ffn + ((1 - dense) * (e.per_token * e.ffn + e.shared_ffn) if e else 0.0)
-    block = attention_parameters(model) + model.n_mlp_matrices * model.hidden * inner
-    linear = 2 * model.n_layers * block + 2 * model.hidden * model.vocab
-    attended = (model.n_layers - model.n_window_layers) * context + model.n_window_layers * windowed
-    return linear + 2 * model.n_heads * (model.head_dim + value_dim(model)) * attended
-
-
-def kv_cache_B(model: Model, context: float, precision: str) -> float:
-    """Bytes of KV cache of one sequence over all layers: sliding-window blocks keep their last `window` tokens only."""
-    windowed = model.n_window_layers / model.n_layers
-    kept = (1.0 - windowed) * context + windowed * min(model.window, context)
-    return kept * kv_B_per_token(model, precision)
-
-
-def value_dim(model: Model) -> int:
-    """Width of one head's values: that of its queries and keys, unless attention is latent."""
-    return model.head_dim if model.latent is None else model.latent.value_dim
+    h, total = model.hidden, 2.0 * model.hidden * model.vocab
+    for r in model.runs:
+        if not r.block.rests:
+            macs = sum(m.n_product_macs(cached, queries) for m in r.block.mixers)
+            total += 2.0 * r.n * (r.block.product_weights(h) + macs)
+    return total
 
 
 def check_precision(precision: str) -> str:

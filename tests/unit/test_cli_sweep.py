@@ -1,13 +1,9 @@
 """`dse sweep` and `dse query`: answers, JSON, exit codes, interrupted runs, and one line for what goes wrong."""
 
-import importlib.util
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -177,33 +173,6 @@ values = ["80 W", "700 W"]
     assert (table["power_W_decode"] <= [80 * (1 + 1e-6), 700 * (1 + 1e-6)]).all()
     alone = dse.solve(dse.load_study(TINY))
     assert table["delivered_speedup"][1] == pytest.approx(alone.delivered, rel=1e-9)
-
-
-def crash_script():
-    place = Path(__file__).parents[1] / "bench" / "crash_sweep.py"
-    spec = importlib.util.spec_from_file_location("crash_sweep", place)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["crash_sweep"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@slow
-def test_killed_on_a_cluster_and_resumed_is_bit_identical(tmp_path, monkeypatch):
-    """One round of tests/bench/crash_sweep.py, which does ten: all processes killed once some shards are there."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(dse.__file__).parents[1]))
-    crash_sweep = crash_script()
-    crash = crash_sweep.Crash(tmp_path, 512)
-    crash.finish("peace")
-    run = crash.start("broken", "--engine", "dask", "--workers", "2")
-    begin = time.monotonic()
-    while crash.whole_shards("broken") < 2 and run.poll() is None and time.monotonic() - begin < 120:
-        time.sleep(0.05)
-    crash_sweep.kill("everything", run, random.Random(0))
-    assert run.wait(60) == -signal.SIGKILL and 0 < crash.whole_shards("broken") < 8
-    crash.finish("broken", "--resume")
-    assert crash.digest("broken") == crash.digest("peace")
 
 
 def test_progress_says_pace_and_time_left(capsys, monkeypatch):

@@ -72,9 +72,9 @@ def test_compiled_programs_attend_to_their_whole_length():
 def test_heads_are_padded_to_the_ranks():
     # 40 heads over 32 ranks: two each; 32 query and 8 KV heads over 24 ranks: 48, and each rank a KV head
     padded = padded_heads(model("llama-2-13b"), 32)
-    assert (padded.n_heads, padded.n_kv_heads) == (64, 64)
+    assert (padded.attention.n_heads, padded.attention.n_kv_heads) == (64, 64)
     grouped = padded_heads(model("llama-3.1-8b"), 24)
-    assert (grouped.n_heads, grouped.n_kv_heads) == (48, 24)
+    assert (grouped.attention.n_heads, grouped.attention.n_kv_heads) == (48, 24)
     assert padded_heads(model("llama-3.1-8b"), 8) == model("llama-3.1-8b")
 
 

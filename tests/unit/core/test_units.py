@@ -32,7 +32,7 @@ def test_hand_computed_conversions(name: str, value: float, full: str, expected:
     assert got == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("name", ["alpha", "n_cores", "relative_speed", "placement_frac", "nominal_V"])
+@pytest.mark.parametrize("name", ["alpha", "n_cores", "die_aspect", "placement_frac", "nominal_V"])
 def test_canonical_names_stay(name: str):
     assert canonical(name, 1.5) == (name, 1.5)
 

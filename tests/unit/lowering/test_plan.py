@@ -19,8 +19,10 @@ from dse.lowering.plan import (
     plan_text,
     plans,
 )
+from dse.workload.blocks import Block, Mlp
+from dse.workload.mixers import Attention
 from dse.workload.presets import model
-from dse.workload.transformer import Decode, Training
+from dse.workload.transformer import Decode, Training, uniform
 
 GPT3 = Training(model("gpt-3-175b"), global_batch=1536, sequence=2048)
 LLAMA_405B = Training(model("llama-3.1-405b"), global_batch=2048, sequence=8192)
@@ -59,7 +61,7 @@ def test_text_round_trip(plan):
     [
         (
             "tpp=8",
-            "unknown key 'tpp'; allowed: tp, pp, dp, micro, interleave, zero, recompute, cp, ep, schedule; "
+            "unknown key 'tpp'; allowed: tp, pp, dp, micro, interleave, zero, recompute, cp, ep, schedule, order; "
             "did you mean tp?",
         ),
         ("micro_batch=8", "unknown key 'micro_batch'; allowed: tp, pp, dp, micro"),
@@ -120,13 +122,17 @@ def test_plans_that_do_not_fit(workload, text, chips, words):
     assert "\n" not in str(e.value)
 
 
+def with_block(m, mixer, feed):
+    return dataclasses.replace(m, runs=uniform(Block((mixer,), feed), m.n_layers))
+
+
 def test_kv_heads_split_or_replicated():
     wide = system(64, domain=64)
     check_plan(parse_plan("tp=64"), DECODE_70B, wide)  # 8 KV heads, each on 8 ranks
-    odd = dataclasses.replace(DECODE_70B.model, n_heads=72, n_kv_heads=8, ffn=28800)
+    odd = with_block(DECODE_70B.model, Attention(72, 8, 128), Mlp(28800))
     with pytest.raises(PlanError, match="tp=12 neither divides the 8 KV heads"):
         check_plan(parse_plan("tp=12,dp=4"), dataclasses.replace(DECODE_70B, model=odd), system(48, domain=48))
-    thin = dataclasses.replace(DECODE_70B.model, ffn=28673)
+    thin = with_block(DECODE_70B.model, DECODE_70B.model.attention, Mlp(28673))
     with pytest.raises(PlanError, match="tp=8 does not divide the MLP width 28673"):
         check_plan(parse_plan("tp=8"), dataclasses.replace(DECODE_70B, model=thin), system(8))
 
@@ -134,12 +140,12 @@ def test_kv_heads_split_or_replicated():
 def test_tensor_ranks_must_divide_the_width_of_experts():
     """Qwen3 30B-A3B: 32 heads, 4 KV heads and no dense MLP; experts 768 wide, which 512 ranks would not divide."""
     qwen = model("qwen3-30b-a3b")
-    odd = dataclasses.replace(qwen, experts=dataclasses.replace(qwen.experts, ffn=764, shared_ffn=0))
+    odd = with_block(qwen, qwen.attention, dataclasses.replace(qwen.experts, ffn=764))
     training = Training(odd, 8, 4096)
     check_plan(parse_plan("tp=4"), training, system(4, domain=8))
     with pytest.raises(PlanError, match="tp=8 does not divide the expert width 764"):
         check_plan(parse_plan("tp=8"), training, system(8, domain=8))
-    shared = dataclasses.replace(odd, experts=dataclasses.replace(odd.experts, ffn=768, shared_ffn=100))
+    shared = with_block(qwen, qwen.attention, dataclasses.replace(qwen.experts, shared_ffn=100))
     with pytest.raises(PlanError, match="tp=8 does not divide the shared experts' width 100"):
         check_plan(parse_plan("tp=8"), Training(shared, 8, 4096), system(8, domain=8))
 

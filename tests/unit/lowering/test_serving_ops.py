@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from dse.lowering.plan import Plan
 from dse.lowering.serving_ops import hit_frac, n_groups, rank_pass, serving_ops
 from dse.workload.presets import model
-from dse.workload.transformer import Decode, Prefill, mean_context, n_attended
+from dse.workload.transformer import Decode, Prefill
 
 LLAMA = model("llama-3.1-70b")
 OSS = model("gpt-oss-120b")
+WINDOW = next(m for m, _ in OSS.mixers if m.window)
 DEEPSEEK = model("deepseek-v3")
 
 
@@ -51,8 +52,8 @@ def test_chunks_do_the_same_work_and_read_the_weights_each_time():
     assert four.n_chunks == 4
     # the mean chunk attends to 3072 + 1024 = 4096 positions, as the mean token of the whole prompt does
     assert 4 * macs(four, Plan()) == pytest.approx(macs(one, Plan()))
-    weights = LLAMA.hidden * 2 * LLAMA.ffn * 2.0
-    moved = 2 * 2 * 8192 * (LLAMA.hidden + 2 * LLAMA.ffn)
+    weights = LLAMA.hidden * 2 * 28672 * 2.0
+    moved = 2 * 2 * 8192 * (LLAMA.hidden + 2 * 28672)
     assert read_B(one, Plan(), "up") == pytest.approx(weights + moved)
     assert read_B(four, Plan(), "up") == pytest.approx(weights + moved / 4)
 
@@ -67,10 +68,9 @@ def test_cached_tokens_are_attended_to_and_not_computed():
 @given(st.integers(1, 4096), st.integers(0, 4096))
 def test_attended_positions_of_chunks_add_up_to_those_of_the_prompt(first, rest):
     """gpt-oss has a window of 128: pieces of a sequence see together what the sequence sees."""
-    whole = (first + rest) * n_attended(OSS, 0, first + rest, True)
-    parts = first * n_attended(OSS, 0, first, True) + rest * n_attended(OSS, first, max(rest, 1e-9), True)
+    whole = (first + rest) * WINDOW.n_attended(0, first + rest)
+    parts = first * WINDOW.n_attended(0, first) + rest * WINDOW.n_attended(first, max(rest, 1e-9))
     assert parts == pytest.approx(whole, rel=1e-9)
-    assert n_attended(OSS, 0, first, True) == pytest.approx(mean_context(OSS, first, True))
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_attended_positions_of_chunks_add_up_to_those_of_the_prompt(first, rest)
     [(1, 1 / 32), (2, 1 - (31 / 32) ** 2), (10_000, 1.0)],
 )
 def test_share_of_experts_hit(tokens, share):
-    assert hit_frac(OSS, tokens) == pytest.approx(share)
-    assert hit_frac(LLAMA, tokens) == 1.0
+    assert hit_frac(OSS.experts, tokens) == pytest.approx(share)
+    assert hit_frac(LLAMA.experts, tokens) == 1.0
 
 
 def test_one_token_reads_four_experts_of_gpt_oss():
@@ -96,8 +96,8 @@ def test_expert_ranks_see_the_tokens_of_all():
     a, b = (next(p.op for p in ops if p.op.name == "expert up") for ops in (alone, spread))
     assert sum(x.macs for x in a.products) == pytest.approx(sum(x.macs for x in b.products))
     # 8 ranks x 32 tokens hit all, 32 tokens hit 1 - (31/32)^32 = 64 %; each rank holds an eighth
-    assert b.products[0].count == pytest.approx(16 * hit_frac(OSS, 256))
-    assert a.products[0].count == pytest.approx(128 * hit_frac(OSS, 32))
+    assert b.products[0].count == pytest.approx(16 * hit_frac(OSS.experts, 256))
+    assert a.products[0].count == pytest.approx(128 * hit_frac(OSS.experts, 32))
 
 
 def test_windows_bound_what_decode_reads():

@@ -7,10 +7,11 @@ import pytest
 from dse.lowering.plan import Plan
 from dse.lowering.serving_ops import serving_ops
 from dse.lowering.training_ops import Shard, block_elementwise, norm_residual, shard, training_ops
+from dse.workload.blocks import Run
 from dse.workload.op import Kind, passes
 from dse.workload.presets import model, model_names
 from dse.workload.storage import stored_B
-from dse.workload.transformer import Decode, Training, forward_FLOP_per_token, mean_context
+from dse.workload.transformer import Decode, Training, forward_FLOP_per_token
 
 GPT3, LLAMA, MIXTRAL, DEEPSEEK = (model(n) for n in ("gpt-3-175b", "llama-3.1-70b", "mixtral-8x7b", "deepseek-v3"))
 
@@ -136,7 +137,7 @@ def test_windowed_blocks_attend_to_less():
     """gpt-oss-20b: every other block sees 128 positions, w - w^2 / 2 s = 126 on average instead of s / 2 = 2,048."""
     m = model("gpt-oss-20b")
     placed = [p for p in training_ops(Training(m, 64, 4096), Shard(1)) if p.op.kind is Kind.ATTENTION]
-    whole, window = (p for p in placed if p.phase == "forward")
+    window, whole = (p for p in placed if p.phase == "forward")
     assert whole.share == window.share == 0.5
     assert window.op.products[0].stationary == pytest.approx(126)
     assert whole.op.products[0].stationary == 2048
@@ -155,8 +156,7 @@ def test_forward_macs_equal_the_formula_for_mfu(name):
     linear -= experts * (1 - 1 / passes()["expert_imbalance"])
     head = sequence * m.hidden * m.vocab
     total = 2 * (m.n_layers * (linear + attention) + head) / sequence
-    contexts = [mean_context(m, sequence, windowed) for windowed in (False, True)]
-    assert total == pytest.approx(forward_FLOP_per_token(m, *contexts), rel=1e-9)
+    assert total == pytest.approx(forward_FLOP_per_token(m, 0, sequence), rel=1e-9)
 
 
 @pytest.mark.parametrize("parallel", [True, False])
@@ -253,19 +253,19 @@ def test_precision_of_the_products_does_not_change_them():
 
 def test_a_norm_fused_with_its_residual_by_hand():
     """1,024 elements, RMSNorm: 2 norms of 4 passes, each with an addition; two tensors read and one written, bf16."""
-    m = dataclasses.replace(LLAMA, sandwich_norms=True)
-    forward, backward = (norm_residual(m, 1024.0, phase) for phase in ("forward", "backward"))
+    forward, backward = (norm_residual(LLAMA, 2 * 1024.0, phase) for phase in ("forward", "backward"))
     assert (forward.vector_elements, forward.hbm_B, forward.n_launches) == (2 * 1024 * 5, 2 * 1024 * 3 * 2, 2.0)
     assert backward.vector_elements == 2 * 1024 * (8 + 1)
-    assert norm_residual(GPT3, 1024.0, "forward").vector_elements == 2 * 1024 * (6 + 1)
+    assert norm_residual(GPT3, 2 * 1024.0, "forward").vector_elements == 2 * 1024 * (6 + 1)
+
+
+def with_norms(m, n):
+    return dataclasses.replace(m, runs=tuple(Run(dataclasses.replace(r.block, n_norms=n), r.n) for r in m.runs))
 
 
 def test_norms_of_results_add_their_passes_and_one_pass_over_the_branch():
     """2 norms of 4 passes more; the fused kernel saves the addition's own read and write: 5 moves a half, not 4."""
-    plain, sandwich = (
-        block_elementwise(dataclasses.replace(LLAMA, sandwich_norms=s), Shard(1), 16.0, "forward", "bf16")
-        for s in (False, True)
-    )
+    plain, sandwich = (block_elementwise(with_norms(LLAMA, n), Shard(1), 16.0, "forward", "bf16") for n in (2, 4))
     more = sum(op.vector_elements for op in sandwich) - sum(op.vector_elements for op in plain)
     assert more == pytest.approx(2 * 4 * 16 * LLAMA.hidden)
     moved = sum(op.hbm_B for op in sandwich) - sum(op.hbm_B for op in plain)

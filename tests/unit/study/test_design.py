@@ -17,7 +17,9 @@ from dse.study.design import (
     Choice,
     array_of,
     choice_technology,
+    has_floorplan,
     pe_dims,
+    steps,
     template,
     with_free,
 )
@@ -70,14 +72,21 @@ def test_templates_carry_the_structure():
     assert float(t.core.local_sram_B) == 2 * float(BASE.core.local_sram_B)
 
 
-def test_a_faster_node_speeds_the_same_pipeline_up():
-    """Nominal clock grows by the nodes' relative speed and nothing else does."""
-    same, new = template(SAME, BASE, 50e9), template(changed(node="N2"), BASE, 50e9)
-    speed = float(node("N2").relative_speed) / float(node("N3P").relative_speed)
-    assert float(same.nominal_clock_Hz) == pytest.approx(float(BASE.nominal_clock_Hz))
-    assert float(new.nominal_clock_Hz) == pytest.approx(speed * float(BASE.nominal_clock_Hz))
-    assert speed > 1
-    assert float(new.clock_Hz) == float(same.clock_Hz)
+def test_a_new_node_gives_its_gain_once():
+    """The same pipeline has the same clock at nominal voltage, where N2 burns 22 % less: .345 / .44."""
+    new = template(changed(node="N2"), BASE, 50e9)
+    assert float(new.nominal_clock_Hz) == float(BASE.nominal_clock_Hz)
+    saved = float(node("N2").mac_energy_J.fp8) / float(node("N3P").mac_energy_J.fp8)
+    assert saved == pytest.approx(0.345 / 0.44, rel=1e-3)
+
+
+def test_a_spare_core_per_die_is_paid_for_and_harvests():
+    """Two dies of 20 cores in use and one spare each: 42 of 40 are made; without a spare, only whole dies are sold."""
+    with_spare, whole = (with_free(template(changed(spare_cores=k), BASE, 50e9), {"n_cores": 40.0}) for k in (1, 0))
+    assert float(with_spare.spare_frac) == pytest.approx(2 / 40)
+    assert float(whole.spare_frac) == 0
+    techs = [choice_technology(changed(spare_cores=k), "CoWoS-L") for k in (1, 0)]
+    assert [float(t.package.critical_area_frac) for t in techs] == [pytest.approx(0.2), 1.0]
 
 
 def test_all_choices_have_one_tree_so_they_stack():
@@ -87,14 +96,43 @@ def test_all_choices_have_one_tree_so_they_stack():
     assert len(chips) == len(techs) == 1
 
 
+def test_cores_fill_a_grid_on_every_die():
+    """Up to 16 cores a die: 1, 2, 4, 6, 8, 9, 12, 15, 16; primes and strips such as 2 x 5 are left out."""
+    assert [k for k in range(1, 17) if has_floorplan(k)] == [1, 2, 4, 6, 8, 9, 12, 15, 16]
+    assert steps("n_cores", 2, 7.0, 25.0).tolist() == [8.0, 12.0, 16.0, 18.0, 24.0]
+    assert has_floorplan(66)  # 6 x 11, half of an H100
+
+
+def test_stacks_stand_beside_every_die_and_scratchpads_are_whole_macros():
+    assert steps("n_stacks", 4, 4.0, 12.0).tolist() == [4.0, 8.0, 12.0]
+    assert (steps("scratchpad_B", 2, 1.5 * 2**20, 4 * 2**20) / 2**20).tolist() == [2.0, 3.0, 4.0]
+    with pytest.raises(UnknownNameError):
+        steps("clock_Hz", 2, 1e9, 2e9)
+
+
+def test_memory_comes_with_its_stacks():
+    """Ten stacks of 48 GiB as sold are 480 GiB; a study that frees the capacity sets it itself."""
+    t = template(changed(hbm="HBM4E", stack_capacity_B=48 * 2.0**30), BASE, 50e9)
+    assert float(with_free(t, {"n_stacks": 10.0}).hbm_capacity_B) == pytest.approx(480 * 2**30)
+    assert float(with_free(t, {"n_stacks": 10.0, "hbm_capacity_B": 1e11}).hbm_capacity_B) == 1e11
+
+
+def test_fp8_rate_is_a_choice():
+    """Twice BF16 instead of four times: half the FP8 peak, half the contraction that a pass takes."""
+    twice = array_of(changed(fp8_rate=2.0), BASE)
+    assert float(twice.macs_per_cycle.fp8) == 2.0 and float(twice.granule_contract.fp8) == 256
+    assert float(array_of(SAME, BASE).macs_per_cycle.fp8) == 4.0
+
+
 def test_every_free_number_reaches_its_place_and_only_that():
-    """Doubling one free number doubles it, and moves nothing else but the die-to-die links that follow HBM."""
+    """Doubling one free number doubles it and moves nothing but what follows: links the HBM, memory its stacks."""
     base = template(SAME, BASE, 50e9)
     start = {n: float(f(base)) for n, f in FREE.items()}
     for name in FREE:
         new = with_free(base, {name: np.asarray(2 * start[name])})
         moved = {n for n, f in FREE.items() if float(f(new)) != start[n]}
-        assert moved == {name}
+        assert moved - {"hbm_capacity_B"} == {name} - {"hbm_capacity_B"}
+        assert ("hbm_capacity_B" in moved) == (name in ("hbm_capacity_B", "n_stacks"))
         assert float(FREE[name](new)) == 2 * start[name]
 
 

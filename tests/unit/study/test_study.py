@@ -23,20 +23,22 @@ def test_shipped_study_is_in_canonical_units():
     assert free["clock_Hz"] == (0.8e9, 3.2e9)
     assert free["scratchpad_B"] == (2 * 2**20, 256 * 2**20)
     limits = {x.metric: x for x in study.limits}
-    assert limits["power_W"].value == 1200.0 and limits["power_W"].sense == "at_most"
+    assert limits["full_load_fp8_W"].value == 1800.0 and limits["full_load_fp8_W"].sense == "at_most"
+    assert study.cooled_W == 1800.0 and study.power_cap_W == float("inf")
     # 2 x 8 x 128 x 128 x 4 x 2.4e9 = 2.5166e15 FLOP/s; six times that
     assert limits["peak_fp4_FLOPps"].value == pytest.approx(6 * 2 * 8 * 128 * 128 * 4 * 2.4e9, rel=1e-12)
     assert limits["hbm_capacity_B"].value == pytest.approx(2 * 144 * 2**30)
     # 400 Gbit/s = 50 GB/s
     assert study.scaleout_Bps == pytest.approx(50e9)
-    assert len(study.choices) == 2 * 2 * 1 * 3 * 2 * 2
+    assert len(study.choices) == 2 * 4 * 2 * 2 * 2 * 2
+    assert {c.stack_capacity_B for c in study.choices} == {36 * 2.0**30}
 
 
 def test_core_rows_and_variables_line_up():
     core = load_study(SHIPPED).core()
-    assert core.variables()[-2:] == ("step_s:training", "step_s:decode")
-    # 7 of physics, 2 per workload, power per workload, 6 other user limits
-    assert len(core.rows()) == 7 + 4 + 2 + 6
+    assert core.variables()[-3:] == ("work_W", "step_s:training", "step_s:decode")
+    # 7 of physics, 3 per workload (step, memory, what is read ahead), 11 user limits
+    assert len(core.rows()) == 7 + 6 + 11
 
 
 def _set(raw, path, value):
@@ -57,7 +59,7 @@ def _set(raw, path, value):
         (("study", "package"), "CoWoS-X", ["CoWoS-X", "did you mean"]),
         (("study", "scaleout_per_dir"), "400 W", ["scaleout_per_dir", "measures W"]),
         (("limits", 0, "at_most"), "1200 mm2", ["limits.0", "measures mm2", "W"]),
-        (("limits", 1, "at_most"), "-5 mm2", ["limits.1", "must be positive"]),
+        (("limits", 5, "at_most"), "-5 mm2", ["limits.5", "must be positive"]),
         (("limits", 1, "metric"), "silicone", ["silicone", "did you mean silicon"]),
         (("limits", 0, "at_least"), "1 W", ["limits.0", "either at_most or at_least"]),
         (("free", "clock"), ["3 GHz", "1 GHz"], ["clock_Hz", "in order"]),

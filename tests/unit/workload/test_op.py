@@ -36,20 +36,20 @@ def test_linear_layer_of_gpt3():
     assert op.kind is Kind.LINEAR and op.n_launches == 1
 
 
-def test_loomis_whitney_coefficient_is_in_operands():
-    """A cube of side N with S operands of SRAM moves at least 2 N^3 / sqrt(S) operands (beyond compulsory).
+def test_resident_block_of_sums_by_hand():
+    """A cube of side N: every operand is read once per block of sums that needs it, 2 N^3 / side operands in all.
 
-    N = 4,096, bf16, S = 1 Mi operands = 2 MiB: 2 x 6.87e10 / 1024 = 1.342e8 operands = 268 MB.
+    N = 4,096, bf16, S = 4 MiB: a block of 1,024 x 1,024 fp32 sums; 2 x 4096^3 / 1024 operands of 2 B = 268 MB.
     """
     op = linear("cube", 4096, 4096, 4096, "bf16")
-    assert op.reuse_B / (2 * 2**20) ** 0.5 == pytest.approx(2 * 2 * 4096**3 / 1024)
-    assert op.reuse_B / (2 * 2**20) ** 0.5 == pytest.approx(268e6, rel=2e-3)
+    assert op.reuse_B / (4 * 2**20) ** 0.5 == pytest.approx(2 * 2 * 4096**3 / 1024)
+    assert op.reuse_B / (4 * 2**20) ** 0.5 == pytest.approx(268e6, rel=2e-3)
 
 
-def test_half_the_operand_width_moves_less_than_half_the_reuse_traffic():
-    """w^1.5: FP8 moves 2^-1.5 = 35 % of the bytes of bf16, as twice the operands fit."""
+def test_half_the_operand_width_moves_half_the_reuse_traffic():
+    """The resident sums are fp32 whatever the operands are."""
     wide, narrow = (linear("x", 512, 512, 512, p) for p in ("bf16", "fp8"))
-    assert narrow.reuse_B / wide.reuse_B == pytest.approx(2**-1.5)
+    assert narrow.reuse_B / wide.reuse_B == pytest.approx(0.5)
 
 
 def test_grouped_products_repeat_everything():

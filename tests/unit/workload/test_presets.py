@@ -6,8 +6,9 @@ import json
 import pytest
 
 from dse.core.errors import SpecError, UnknownNameError
+from dse.workload.blocks import Block, Experts, Mlp, Run
+from dse.workload.mixers import Attention, Latent
 from dse.workload.presets import model, model_names
-from dse.workload.transformer import Experts, Latent
 
 
 def test_names():
@@ -23,19 +24,19 @@ def test_names():
 def test_every_preset_loads(name):
     m = model(name)
     assert m.name == name
-    assert m.n_heads % m.n_kv_heads == 0
+    assert m.attention.n_heads % m.attention.n_kv_heads == 0
 
 
 def test_gpt3_as_published():
     m = model("gpt-3-175b")
-    assert (m.n_layers, m.hidden, m.n_heads, m.head_dim, m.ffn, m.vocab) == (96, 12288, 96, 128, 49152, 51200)
-    assert (m.n_mlp_matrices, m.tied_embeddings, m.norm_passes, m.max_context) == (2, True, 6, 2048)
+    assert m.runs == (Run(Block((Attention(96, 96, 128),), Mlp(49152, 2)), 96),)
+    assert (m.hidden, m.vocab, m.tied_embeddings, m.norm_passes, m.max_context) == (12288, 51200, True, 6, 2048)
 
 
 def test_llama_405b_as_published():
     m = model("llama-3.1-405b")
-    assert (m.n_layers, m.hidden, m.n_heads, m.n_kv_heads, m.head_dim, m.ffn) == (126, 16384, 128, 8, 128, 53248)
-    assert (m.n_mlp_matrices, m.tied_embeddings, m.norm_passes, m.max_context) == (3, False, 4, 131072)
+    assert m.runs == (Run(Block((Attention(128, 8, 128),), Mlp(53248)), 126),)
+    assert (m.hidden, m.tied_embeddings, m.norm_passes, m.max_context) == (16384, False, 4, 131072)
 
 
 def test_path_to_a_file(tmp_path):
@@ -61,33 +62,33 @@ def test_deepseek_v3_as_published():
     # DeepSeek-V3 report, section 4.2: 61 layers, 3 of them dense, 128 heads, latents of 512 and 1536, 256 experts of
     # 2048 and one shared, 8 per token
     m = model("deepseek-v3")
-    assert m.latent == Latent(query_rank=1536, kv_rank=512, rope_dim=64, nope_dim=128, value_dim=128)
-    assert m.experts == Experts(n_experts=256, per_token=8, ffn=2048, shared_ffn=2048, n_dense_layers=3)
-    assert (m.n_layers, m.hidden, m.n_heads, m.head_dim, m.ffn) == (61, 7168, 128, 192, 18432)
+    assert m.attention == Latent(128, query_rank=1536, kv_rank=512, rope_dim=64, nope_dim=128, value_dim=128)
+    assert m.feeds == ((Mlp(18432), 3 / 61), (Experts(256, 8, 2048, shared_ffn=2048), 58 / 61))
+    assert (m.n_layers, m.hidden) == (61, 7168)
 
 
 def test_gpt_oss_alternates_windows():
     m = model("gpt-oss-120b")
-    assert (m.window, m.n_window_layers, m.n_layers, m.head_dim) == (128, 18, 36, 64)
+    assert [(x.window, x.head_dim, share) for x, share in m.mixers] == [(128, 64, 0.5), (0, 64, 0.5)]
     assert m.experts == Experts(n_experts=128, per_token=4, ffn=2880)
 
 
 def test_llama_4_interleaves_experts():
     scout, maverick = model("llama-4-scout"), model("llama-4-maverick")
-    assert scout.experts == Experts(n_experts=16, per_token=1, ffn=8192, shared_ffn=8192)
-    assert maverick.experts == Experts(n_experts=128, per_token=1, ffn=8192, shared_ffn=8192, n_dense_layers=24)
+    assert scout.feeds == ((Experts(16, 1, 8192, shared_ffn=8192), 1.0),)
+    assert maverick.feeds == ((Mlp(16384), 0.5), (Experts(128, 1, 8192, shared_ffn=8192), 0.5))
     # three blocks of four attend in chunks
-    assert (maverick.ffn, maverick.window, maverick.n_window_layers) == (16384, 8192, 36)
+    assert [(x.window, x.chunked, share) for x, share in scout.mixers] == [(8192, True, 0.75), (0, False, 0.25)]
 
 
 def test_mistral_windows_every_block():
     m = model("mistral-7b")
-    assert (m.window, m.n_window_layers, m.n_layers) == (4096, 32, 32)
+    assert (m.attention.window, m.n_layers, len(m.runs)) == (4096, 32, 1)
 
 
 def test_bert_is_an_encoder():
     m = model("bert-large")
-    assert (m.causal, m.n_mlp_matrices, m.tied_embeddings, m.norm_passes) == (False, 2, True, 6)
+    assert (m.causal, m.runs[0].block.feed, m.tied_embeddings, m.norm_passes) == (False, Mlp(4096, 2), True, 6)
 
 
 def test_llama_3_3_has_the_shape_of_3_1():

@@ -5,17 +5,20 @@ import dataclasses
 import pytest
 
 from dse.core.errors import SpecError
+from dse.workload.blocks import Mlp, Run
 from dse.workload.presets import model
-from dse.workload.transformer import (
-    attention_parameters,
-    check_precision,
-    expert_parameters,
-    kv_B_per_token,
-    layer_parameters,
-    mean_context,
-    n_dense_layers,
-    total_parameters,
-)
+from dse.workload.transformer import active_parameters, check_precision, kv_B_per_token, moe_share, total_parameters
+
+
+def layer_parameters(m, dense=True):
+    """Weights of one block, the dense kind or the one with experts."""
+    (found,) = {r.block.n_weights(m.hidden) for r in m.runs if isinstance(r.block.feed, Mlp) is dense}
+    return found
+
+
+def changed(m, **fields):
+    """`m` with other fields in its blocks."""
+    return dataclasses.replace(m, runs=tuple(Run(dataclasses.replace(r.block, **fields), r.n) for r in m.runs))
 
 
 @pytest.mark.parametrize(
@@ -76,8 +79,7 @@ def test_total_parameters(name, printed, rel):
 def test_active_parameters(name, printed, n_tables, rel):
     # all but the routed experts that a token does not visit
     m = model(name)
-    idle = expert_parameters(m) * (1 - m.experts.per_token / m.experts.n_experts)
-    active = total_parameters(m) - (m.n_layers - n_dense_layers(m)) * idle - (2 - n_tables) * m.vocab * m.hidden
+    active = active_parameters(m) - (2 - n_tables) * m.vocab * m.hidden
     assert active == pytest.approx(printed, rel=rel)
 
 
@@ -85,10 +87,9 @@ def test_layer_of_mixtral_by_hand():
     # attention as Llama 8B, 8 experts of three 4096 x 14336 matrices, a 4096 x 8 router, two norms
     m = model("mixtral-8x7b")
     experts = 8 * 3 * 4096 * 14336
-    assert expert_parameters(m) == experts == 1_409_286_144
+    assert m.experts.expert_weights(4096) == experts == 1_409_286_144
     by_hand = 2 * 4096 * 4096 + 2 * 4096 * 1024 + experts + 4096 * 8 + 2 * 4096
     assert layer_parameters(m, dense=False) == by_hand == 1_451_270_144
-    assert layer_parameters(m) == layer_parameters(dataclasses.replace(m, experts=None))
 
 
 def test_shared_expert_by_hand():
@@ -103,16 +104,16 @@ def test_latent_attention_by_hand():
     # queries 7168 x 1536 and 1536 x 128 (128 + 64); latent and rotary key 7168 x (512 + 64); keys and values
     # 512 x 128 (128 + 128); output 128 x 128 x 7168: 11,010,048 + 37,748,736 + 4,128,768 + 16,777,216 + 117,440,512
     m = model("deepseek-v3")
-    assert attention_parameters(m) == 11_010_048 + 37_748_736 + 4_128_768 + 16_777_216 + 117_440_512 == 187_105_280
+    assert m.attention.n_weights(7168) == 11_010_048 + 37_748_736 + 4_128_768 + 16_777_216 + 117_440_512 == 187_105_280
     # without squeezing the queries: 7168 x 128 x 192 in place of the first two
-    direct = dataclasses.replace(m, latent=dataclasses.replace(m.latent, query_rank=0))
-    assert attention_parameters(direct) == 7168 * 128 * 192 + 4_128_768 + 16_777_216 + 117_440_512
+    direct = dataclasses.replace(m.attention, query_rank=0)
+    assert direct.n_weights(7168) == 7168 * 128 * 192 + 4_128_768 + 16_777_216 + 117_440_512
 
 
 def test_dense_blocks_of_a_mixture():
     # DeepSeek-V3: 3 dense blocks of 18432 and 58 with experts
     m = model("deepseek-v3")
-    assert n_dense_layers(m) == 3
+    assert moe_share(m) == 58 / 61
     assert layer_parameters(m) == 187_105_280 + 3 * 7168 * 18432 + 2 * 7168
     blocks = 3 * layer_parameters(m) + 58 * layer_parameters(m, dense=False)
     assert total_parameters(m) == blocks + 2 * 129280 * 7168 + 7168
@@ -144,11 +145,14 @@ def test_kv_of_grouped_heads(name, by_hand):
 
 def test_mean_context():
     # at 8192 tokens: half for a decoder; 4096 - 4096^2 / 16384 = 3072 with a window; all for an encoder
-    m = model("mistral-7b")
-    assert mean_context(m, 8192, windowed=False) == 4096
-    assert mean_context(m, 8192, windowed=True) == 3072
-    assert mean_context(m, 2048, windowed=True) == 1024
-    assert mean_context(model("bert-large"), 512, windowed=False) == 512
+    window = model("mistral-7b").attention
+    assert dataclasses.replace(window, window=0).n_attended(0, 8192) == 4096
+    assert window.n_attended(0, 8192) == 3072
+    assert window.n_attended(0, 2048) == 1024
+    assert model("bert-large").attention.n_attended(0, 512) == 512
+    # chunks of 8192: half a chunk on average once there are several
+    chunk = next(x for x, _ in model("llama-4-scout").mixers if x.chunked)
+    assert (chunk.n_attended(0, 4096), chunk.n_attended(0, 65536)) == (2048, 4096)
 
 
 def test_layer_of_llama_8b_by_hand():
@@ -188,5 +192,5 @@ def test_unknown_precision():
 def test_norms_of_results_are_weights_too():
     """Two more norms in each of 32 blocks of width 4,096: 262,144 weights more."""
     m = model("llama-3.1-8b")
-    more = total_parameters(dataclasses.replace(m, sandwich_norms=True)) - total_parameters(m)
+    more = total_parameters(changed(m, n_norms=4)) - total_parameters(m)
     assert more == 2 * 4096 * 32

@@ -1,0 +1,56 @@
+"""`dse ablation`: what each correction of the physics is worth, alone and together."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import tyro
+
+from ..report.terminal import progress, screen
+from .flags import JSON
+
+
+@dataclasses.dataclass(frozen=True)
+class AblationCommand:
+    """Solve the headline study and the back-tests with none, each alone and all of the corrections of the physics."""
+
+    sweeps: Annotated[str, tyro.conf.arg(metavar="DIR")] = "sweeps"
+    """Folder with trainium4.toml and the studies backtest_*.toml."""
+    tdp: Annotated[float, tyro.conf.arg(metavar="W")] = 1800.0
+    """TDP of the headline study; back-tests take the full load of the chip that was built."""
+    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    """Folder that gets ablation/."""
+    json: JSON = False
+    """Print JSON, canonical units."""
+
+    def run(self) -> int:
+        """Solve every variant, write, show."""
+        from ..report.session import start_jax
+
+        start_jax()
+        from pathlib import Path
+
+        from ..explore.ablation import ablation
+        from ..explore.backtest import cases, quantities
+        from ..hardware.presets import chip
+        from ..report.ablation import ablation_json, ablation_view
+        from ..report.results import json_text, results_folder, write_json
+        from ..study.study import load_study
+
+        folder, found = Path(self.sweeps), {}
+        with progress() as tell:
+            study = load_study(folder / "trainium4.toml")
+            found[study.name] = ablation(study, self.tdp, None, tell)
+            for case in cases():
+                study = load_study(folder / f"{case.study}.toml")
+                load_W = quantities(chip(case.built), study.package)["full_load_fp8_W"]
+                found[study.name] = ablation(study, load_W, case, tell)
+        place = results_folder(self.results, "ablation")
+        write_json(place / "ablation.json", ablation_json(found))
+        if self.json:
+            print(json_text(ablation_json(found)))
+        else:
+            screen().print(ablation_view(found))
+            screen().print(f"Written to {place}/", markup=False)
+        return 0

@@ -1,0 +1,73 @@
+"""`dse forecast`: a dated distribution of a chip that nobody has seen, and its score when facts arrive."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ..core.errors import SpecError
+from ..report.terminal import progress, screen
+from .flags import JSON
+
+SCORE = "score"
+
+
+@dataclasses.dataclass(frozen=True)
+class ForecastCommand:
+    """Forecast a chip: `dse forecast FORECAST.toml`; score it with facts: `dse forecast score FACTS.toml`."""
+
+    what: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="FORECAST.toml | score FACTS.toml")]
+    """The forecast file; sweeps/forecast_trainium4.toml shows every key. Or "score" and a file of facts."""
+    draws: Annotated[int, tyro.conf.arg(metavar="N")] = 400
+    """Draws of the unknowns."""
+    seed: Annotated[int, tyro.conf.arg(metavar="S")] = 0
+    """Seed of the draws."""
+    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results/forecast_trainium4"
+    """Folder of all versions of the forecast: a dated one is added, or the last is scored (or the one given)."""
+    json: JSON = False
+    """Print JSON, canonical units."""
+
+    def run(self) -> int:
+        """Draw, re-optimise, write, show; or score."""
+        if self.what[:1] == (SCORE,) and len(self.what) == 2:
+            return self._score(Path(self.what[1]))
+        if len(self.what) != 1:
+            raise SpecError(f"forecast {' '.join(self.what)}: give FORECAST.toml, or score FACTS.toml")
+        from ..report.session import start_jax
+
+        start_jax()
+        from ..explore.forecast import forecast, load_forecast, study_path
+        from ..report.forecast import forecast_json, forecast_view, next_version, write_forecast
+        from ..report.results import json_text
+
+        path = Path(self.what[0])
+        with progress() as tell:
+            found = forecast(load_forecast(path), self.draws, self.seed, tell)
+        text, study_text = (p.read_text(encoding="utf-8") for p in (path, study_path(path)))
+        folder = next_version(Path(self.results))
+        write_forecast(folder, text, study_text, found)
+        if self.json:
+            print(json_text(forecast_json(found)))
+        else:
+            screen().print(forecast_view(found))
+            screen().print(f"Written to {folder}/", markup=False)
+        return 0
+
+    def _score(self, facts: Path) -> int:
+        """Log score and coverage of the facts in a file."""
+        from ..explore.score import read_draws, read_facts, score
+        from ..report.forecast import DRAWS, last_version, score_json, score_view
+        from ..report.results import json_text
+
+        drawn = read_draws(last_version(Path(self.results)) / DRAWS)
+        scored = score(drawn, read_facts(facts, drawn))
+        if not scored:
+            raise SpecError(f"{facts}: holds no facts")
+        if self.json:
+            print(json_text(score_json(scored)))
+        else:
+            screen().print(score_view(scored))
+        return 0

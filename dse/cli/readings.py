@@ -1,0 +1,62 @@
+"""`dse readings`: what the reading of a power limit is worth."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import tyro
+
+from ..core.errors import SpecError
+from ..report.terminal import progress, screen
+from .flags import JSON
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadingsCommand:
+    """The best design over the TDP, if it binds the mean power, the hottest operator or all engines together."""
+
+    study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY.toml")]
+    """The study; its own limits on power are left out."""
+    tdp: Annotated[str, tyro.conf.arg(metavar="W,W,...")] = "1000,1200,1400,1600,1800,2000,2250,2500"
+    """TDPs in watts."""
+    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    """Folder that gets a folder named after the study."""
+    json: JSON = False
+    """Print JSON, canonical units."""
+    figures: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
+    """Skip the figure."""
+
+    def run(self) -> int:
+        """Solve every point, write, show."""
+        tdps_W = watts(self.tdp)
+        from ..report.session import start_jax
+
+        start_jax()
+        from ..explore.readings import readings
+        from ..report.readings import readings_json, readings_view, write_readings
+        from ..report.results import json_text, results_folder
+        from ..study.study import load_study
+
+        study = load_study(self.study)
+        folder = results_folder(self.results, study.name)
+        with progress() as tell:
+            points = readings(study, tdps_W, progress=tell)
+        write_readings(folder, points, study.baseline.chip.name, self.figures)
+        if self.json:
+            print(json_text(readings_json(points)))
+        else:
+            screen().print(readings_view(points))
+            screen().print(f"Written to {folder}/", markup=False)
+        return 0
+
+
+def watts(text: str) -> list[float]:
+    """Watts in "1000,1800"; SpecError for anything else than positive numbers."""
+    try:
+        found = [float(x) for x in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or not all(0 < x < float("inf") for x in found):
+        raise SpecError(f"tdp = {text}: give watts with commas between them, such as 1000,1800,2500")
+    return found

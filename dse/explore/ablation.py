@@ -1,0 +1,221 @@
+"""What each correction of the physics is worth: each alone, none, and all, on a study and on the back-tests.
+
+A correction is switched off by undoing it in the coefficients of the convex core, never in the formulas: there is one
+physics. All variants of a study share one compiled program.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+
+from ..evaluation.assembly import fastest, plan_steps_s
+from ..hardware.presets import chip as preset_chip
+from ..lowering.demand import stack_demands
+from ..lowering.plan import Plan
+from ..lowering.step_demand import StepDemand
+from ..optimize.search import Search
+from ..optimize.space import Space
+from ..physics.evaluate import chip_technology
+from ..study.convex import Data
+from ..study.design import Choice
+from ..study.metrics import METRICS, chip_state
+from ..study.study import Study
+from ..technology.node import PRECISION_BITS, PRECISIONS
+from .backtest import Precedent
+from .readings import Problem, limits_of, opened, solve_problems
+
+OLD_SPEED = {"N7": 1.0, "N5": 1.15, "N3P": 1.425, "N2": 1.527}
+"""Clock at equal power over N7, which was once spent beside the energy at equal speed."""
+OLD_CRITICAL_FRAC = 0.2
+"""Critical area that was once credited to dies without spare cores."""
+OLD_MEMORIES = ("HBM4", "HBM4E")
+"""Memories of the study before speed grades were told apart."""
+OLD_LINK_J_PER_B = 8 * 5e-12
+"""A guess for 224 Gb/s lanes before a circuit was read."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Correction:
+    """One change of the physics or of the question, and how a study looks without it."""
+
+    name: str
+    """Short."""
+    what: str
+    """What it says."""
+    data: Callable[[Data, tuple[Choice, ...], Study], Data] = lambda d, *_: d
+    """Coefficients of all choices without it."""
+    demand: Callable[[StepDemand], StepDemand] = lambda d: d
+    """Demands without it."""
+    orders: bool = False
+    """Whether it lets blocks stream."""
+    reading: bool = False
+    """Whether it is the reading of the power limit."""
+    offers: Callable[[Choice], bool] = lambda _: True
+    """Choices that exist without it."""
+
+
+def _operands_alone(d: StepDemand) -> StepDemand:
+    """Reuse as if SRAM held operands only: w^1.5 instead of w sqrt(4)."""
+    widths = np.asarray([PRECISION_BITS[p] / 8 for p in PRECISIONS])
+    share = np.asarray(d.ops.macs) / np.maximum(np.sum(np.asarray(d.ops.macs), axis=-1, keepdims=True), 1.0)
+    factor = np.where(share.sum(axis=-1) > 0, share @ np.sqrt(widths / 4.0), 1.0)
+    return dataclasses.replace(d, ops=dataclasses.replace(d.ops, reuse_half=np.asarray(d.ops.reuse_half) * factor))
+
+
+def _gain_twice(data: Data, choices: tuple[Choice, ...], study: Study) -> Data:
+    """Nominal clock that follows the node's speed at equal power, beside its energy at equal speed."""
+    base = OLD_SPEED.get(study.baseline.chip.node, 1.0)
+    speed = np.asarray([OLD_SPEED.get(c.node, base) / base for c in choices])
+    if study.baseline.chip.node == "N3P":
+        speed = speed * OLD_SPEED["N3P"] / OLD_SPEED["N5"]
+    clock = data.chip.nominal_clock_Hz * speed
+    return dataclasses.replace(data, chip=dataclasses.replace(data.chip, nominal_clock_Hz=clock))
+
+
+def _free_harvest(data: Data, choices: tuple[Choice, ...], study: Study) -> Data:
+    """Harvesting credited without spare cores."""
+    del choices, study
+    package = dataclasses.replace(
+        data.tech.package, critical_area_frac=np.full_like(data.tech.package.critical_area_frac, OLD_CRITICAL_FRAC)
+    )
+    chip = dataclasses.replace(data.chip, spare_frac=np.zeros_like(data.chip.spare_frac))
+    return dataclasses.replace(data, chip=chip, tech=dataclasses.replace(data.tech, package=package))
+
+
+def _cores_as_one(data: Data, choices: tuple[Choice, ...], study: Study) -> Data:
+    """Transfers of any length as good as long ones."""
+    del choices, study
+    core = dataclasses.replace(data.chip.core, transfer_start_B=np.zeros_like(data.chip.core.transfer_start_B))
+    return dataclasses.replace(data, chip=dataclasses.replace(data.chip, core=core))
+
+
+def _no_spread(d: StepDemand) -> StepDemand:
+    """Cores that exchange nothing."""
+    return dataclasses.replace(d, ops=dataclasses.replace(d.ops, spread_B=np.zeros_like(d.ops.spread_B)))
+
+
+def _old_links(data: Data, choices: tuple[Choice, ...], study: Study) -> Data:
+    """Links that burn what was guessed."""
+    del choices, study
+    energy = np.full_like(data.tech.link.energy_J_per_B, OLD_LINK_J_PER_B)
+    link = dataclasses.replace(data.tech.link, energy_J_per_B=energy)
+    return dataclasses.replace(data, tech=dataclasses.replace(data.tech, link=link))
+
+
+CORRECTIONS = (
+    Correction("1 power", "the TDP binds full load, not the mean of a step", reading=True),
+    Correction("2 reuse", "a block of fp32 sums stays in SRAM", demand=_operands_alone),
+    Correction("3 streams", "blocks read ahead where SRAM has room", orders=True),
+    Correction("4 node", "a node's gain taken once", data=_gain_twice),
+    Correction("5 harvest", "spare cores are bought", data=_free_harvest),
+    Correction("6 cores", "short transfers and bytes between cores", data=_cores_as_one, demand=_no_spread),
+    Correction("7 memory", "memories and links as sold", data=_old_links, offers=lambda c: c.hbm in OLD_MEMORIES),
+    Correction("8 rates", "FP8 rate and arrays beyond 256 as choices", offers=lambda c: c.fp8_rate == 0.0),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """A study with some of the corrections."""
+
+    label: str
+    """Which corrections."""
+    speedup: float | None
+    """Delivered; None where no design meets all limits."""
+    choice: str
+    """Discrete choices, as text."""
+    quantities: dict[str, float]
+    """Numbers of the design."""
+    sram_ratio: float | None = None
+    """SRAM of the design over that of the built chip, in a back-test."""
+    regret_frac: float | None = None
+    """What holding cores, SRAM and array at the built chip's costs, in a back-test."""
+
+
+def variants() -> list[tuple[str, tuple[Correction, ...]]]:
+    """None, each alone, all."""
+    return [("none", ()), *((c.name, (c,)) for c in CORRECTIONS), ("all", CORRECTIONS)]
+
+
+def ablation(
+    study: Study, tdp_W: float, case: Precedent | None = None, progress: Callable[[str], None] = lambda _: None
+) -> list[Variant]:
+    """Every variant of a study: its TDP bound as mean power or as full load in FP8, blocks in turn or streaming.
+
+    Args:
+        study: with every correction; its own limits on power are left out.
+        tdp_W: what the package is cooled for.
+        case: the built chip of a back-test.
+        progress: told what happens, one line at a time.
+    """
+    space = Space(dataclasses.replace(opened(study, tdp_W), streams=True))
+    found = []
+    for label, on in variants():
+        progress(f"{study.name}: {label}")
+        found.append(_variant(space, label, on, tdp_W, case))
+    return found
+
+
+def _variant(space: Space, label: str, on: Sequence[Correction], tdp_W: float, case: Precedent | None) -> Variant:
+    study, off = space.study, [c for c in CORRECTIONS if c not in on]
+    world = _undone(space, off)
+    offered = [i for i, c in enumerate(study.choices) if all(o.offers(c) for o in off)]
+    offered = offered or list(range(len(study.choices)))
+    reading = "power_W" if any(o.reading for o in off) and case is None else "full_load_fp8_W"
+    orders = [0] if any(o.orders for o in off) else list(range(len(space.classes)))
+    limits = tuple(limits_of(study, reading, tdp_W))
+    problems = [Problem(limits, i, k) for i, k in itertools.product(offered, orders)]
+    search = Search(world)
+    best = min(solve_problems(search, problems), key=lambda a: a.candidate.log_goal)
+    goal = best.candidate.log_goal
+    if goal == np.inf:
+        return Variant(label, None, "", {})
+    text = study.choices[best.candidate.choice_index].text()
+    if case is None:
+        return Variant(label, math.exp(-goal), text, best.quantities)
+    built = preset_chip(case.built)
+    held = {"n_cores": float(built.n_cores), "scratchpad_B": float(built.core.scratchpad_B)}
+    array = f"{int(built.core.tensor.rows)}x{int(built.core.tensor.cols)}"
+    alike = [i for i in offered if study.choices[i].pe_array == array]
+    again = solve_problems(search, [Problem(limits, i, k, held) for i, k in itertools.product(alike, orders)])
+    regret = math.expm1(min(a.candidate.log_goal for a in again) - goal)
+    mine = float(np.asarray(METRICS["sram_B"](chip_state(built))))
+    return Variant(label, math.exp(-goal), text, best.quantities, best.quantities["sram_B"] / mine, regret)
+
+
+def _undone(space: Space, off: Sequence[Correction]) -> Space:
+    """`space` without some corrections: other coefficients, other demands, and the baseline's times under them."""
+    study = space.study
+    world = space.relative(study)
+    world.__dict__["arrays"], world.__dict__["array_of_choice"] = space.arrays, space.array_of_choice
+    demands, own = space.demands, [list(ds) for _, ds in space.lowered]
+    for correction in off:
+        demands = tuple(correction.demand(d) for d in demands)
+        own = [[correction.demand(d) for d in ds] for ds in own]
+    world.__dict__["demands"] = demands
+    world.__dict__["lowered"] = [(every, ds) for (every, _), ds in zip(space.lowered, own, strict=True)]
+    in_turn = any(o.orders for o in off)
+    world.__dict__["baselines"] = [_baseline(world, w, in_turn) for w in range(len(own))]
+    data = world.without_plans
+    for correction in off:
+        data = correction.data(data, study.choices, study)
+    world.__dict__["without_plans"] = jax.tree.map(np.asarray, data)
+    return world
+
+
+def _baseline(space: Space, w: int, in_turn: bool) -> tuple[Plan, float]:
+    """Best plan, of those that compete, and step time of one workload on the baseline chip."""
+    every, demands = space.lowered[w]
+    kept = set(space.plans[w])
+    chip, c = space.study.baseline.chip, space.calibrations[w]
+    tech = chip_technology(chip)
+    some = [i for i, p in enumerate(every) if p in kept and (p.order == "turn" or not in_turn)]
+    plans, mine = [every[i] for i in some], [demands[i] for i in some]
+    best = fastest(plans, mine, chip, tech, c)
+    return plans[best], float(np.asarray(plan_steps_s(stack_demands([mine[best]]), chip, tech, c))[0])

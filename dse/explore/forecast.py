@@ -1,0 +1,269 @@
+"""A dated forecast: what a chip will be that nobody has seen, as a distribution that facts can score later.
+
+Every draw is one world: the receipts with their ranges, what the package is cooled for and how that is read, budgets,
+and whether the announced ratios are what is built or only its least. Each is answered by a certified optimum; since
+designers are no optimisers, each number of the answer then strays as far as back-tests do. Read more: [gneiting2007].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import Float
+from scipy.special import ndtri
+
+from ..core.errors import SpecError
+from ..core.provenance import Sourced, read_receipts
+from ..hardware.chip import peak_FLOPps
+from ..optimize.batch import in_batches, solve_batch
+from ..optimize.search import Candidate, Search
+from ..optimize.space import Space
+from ..physics.evaluate import chip_technology, evaluate_demand, silicon
+from ..physics.money import total_USD
+from ..study.design import Choice
+from ..study.metrics import LOADS
+from ..study.study import Study, load_study
+from .readings import ANNOUNCED, OPEN, every_problem, limits_of, opened, solve_problems, solved_quantities
+from .risk import SETTINGS, strata
+from .samples import CHUNK
+from .unknowns import Draw, at_score, draw, unknowns
+
+CANDIDATES = 2
+"""Choices and plans, the best few of every supply under every reading, that compete in every draw."""
+SUPPLY = ("node", "hbm", "link")
+"""Discrete choices that a maker may be bound to by supply, partners and dates."""
+SMALL = 1e-9
+"""Rounding of shares."""
+WORDS = ("node", "hbm", "link", "n_dies", "pe_array")
+"""Discrete choices that are forecast."""
+BUDGETS = ("tdp_W", "silicon_mm2", "package_cost_USD")
+"""What the maker spends, drawn: power by one of the readings, area and dollars."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Assumptions:
+    """What a forecast draws beyond the receipts of its study."""
+
+    study: Study
+    """The question, with a limit for every reading of the TDP and a cap on every announced ratio."""
+    budgets: dict[str, Sourced]
+    """Ranges of `BUDGETS`."""
+    readings: dict[str, float]
+    """Share of the worlds in which the TDP binds a reading of `LOADS` and all milder ones."""
+    built_frac: float
+    """Share of the worlds in which the announced ratios are what is built."""
+    room: Sourced
+    """Built over announced in those worlds."""
+    supply: dict[str, dict[str, float]]
+    """Probability of each node, memory and link, whatever the explorer would rather have."""
+    taste: dict[str, float]
+    """Spread of built over proposed, as the standard deviation of its log, by quantity; 0 where none is named."""
+
+
+def load_forecast(path: Path) -> Assumptions:
+    """A forecast file: its study and the receipts of what is drawn beside it.
+
+    Raises:
+        SpecError: a missing table or fact, shares that do not add up to 1, a reading that does not exist.
+    """
+    facts = read_receipts(path)
+    try:
+        study = load_study(study_path(path))
+        budgets = {b: facts["budgets"][b] for b in BUDGETS}
+        readings = {n.removesuffix("_frac"): float(f.value) for n, f in facts["readings"].items()}
+        built, room = float(facts["announcement"]["built_frac"].value), facts["announcement"]["room"]
+        supply = {what: {n: float(f.value) for n, f in facts[what].items()} for what in SUPPLY}
+        taste = {n.removeprefix("log_").removesuffix("_frac"): float(f.value) for n, f in facts["taste"].items()}
+    except KeyError as error:
+        raise SpecError(f"{path}: {error} is missing; sweeps/forecast_trainium4.toml shows every key") from None
+    offered = {what: {getattr(c, what) for c in study.choices} for what in SUPPLY}
+    for what, shares, known in (("readings", readings, set(LOADS)), *((w, supply[w], offered[w]) for w in SUPPLY)):
+        if not set(shares) <= known or abs(sum(shares.values()) - 1.0) > SMALL:
+            allowed = ", ".join(sorted(known))
+            raise SpecError(f"{path}: {what} {shares}: give shares of {allowed} that add up to 1")
+    return Assumptions(opened(study, float(budgets["tdp_W"].value)), budgets, readings, built, room, supply, taste)
+
+
+def study_path(path: Path) -> Path:
+    """The study that a forecast file names, beside it."""
+    try:
+        return path.parent / tomllib.loads(path.read_text(encoding="utf-8"))["forecast"]["study"]
+    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise SpecError(f"{path}: names no study ({error}); sweeps/forecast_trainium4.toml shows every key") from None
+
+
+@dataclasses.dataclass(frozen=True)
+class Worlds:
+    """What each draw assumes beside the receipts."""
+
+    limits: Float[np.ndarray, "n k"]
+    """Value of every limit of the study."""
+    reading: tuple[str, ...]
+    """Reading of the TDP."""
+    tdp_W: Float[np.ndarray, " n"]
+    """What the package is cooled for."""
+    supply: dict[str, tuple[str, ...]]
+    """Node, memory and link."""
+
+    def rows(self, choice: Choice) -> np.ndarray:
+        """Draws in which a choice can be had."""
+        fits = [np.asarray([word == getattr(choice, what) for word in words]) for what, words in self.supply.items()]
+        return np.flatnonzero(np.logical_and.reduce(fits))
+
+
+def one_of(shares: Mapping[str, float], u: Float[np.ndarray, " n"]) -> tuple[str, ...]:
+    """Names in proportion to their shares, by probabilities `u`."""
+    names, edges = list(shares), np.cumsum(list(shares.values()))
+    return tuple(names[min(int(np.searchsorted(edges, x)), len(names) - 1)] for x in u)
+
+
+def worlds(a: Assumptions, n: int, seed: int) -> Worlds:
+    """`n` draws of budgets, readings and what the announcement means; same seed, same draws."""
+    rng = np.random.default_rng(seed)
+    n_each = len(BUDGETS) + 3 + len(SUPPLY)
+    cells = (rng.permuted(np.tile(np.arange(n)[:, None], (1, n_each)), axis=0) + rng.random((n, n_each))) / n
+    spent = {b: at_score(a.budgets[b], cells[:, i]) for i, b in enumerate(BUDGETS)}
+    reading = one_of(a.readings, cells[:, 3])
+    supply = {what: one_of(a.supply[what], cells[:, 6 + i]) for i, what in enumerate(SUPPLY)}
+    built, room = cells[:, 4] < a.built_frac, at_score(a.room, cells[:, 5])
+    floors = {x.metric: x.value for x in a.study.limits if x.sense == "at_least"}
+    columns = []
+    for x in a.study.limits:
+        if x.metric in LOADS:
+            binds = np.asarray([LOADS.index(x.metric) <= LOADS.index(r) for r in reading])
+            columns.append(np.where(binds, spent["tdp_W"], OPEN * x.value))
+        elif x.sense == "at_most" and x.metric in ANNOUNCED:
+            columns.append(np.where(built, room * floors.get(x.metric, x.value), x.value))
+        else:
+            columns.append(spent.get(x.metric, np.full(n, x.value)))
+    return Worlds(np.stack(columns, axis=1), reading, spent["tdp_W"], supply)
+
+
+@dataclasses.dataclass(frozen=True)
+class Forecast:
+    """A distribution of chips."""
+
+    assumptions: Assumptions
+    """What was drawn."""
+    seed: int
+    """Of the draws."""
+    numbers: dict[str, Float[np.ndarray, " n"]]
+    """Each quantity in every draw that has a design."""
+    words: dict[str, tuple[str, ...]]
+    """Each discrete choice in every draw that has a design."""
+    n: int
+    """Draws, those without a design included."""
+
+    def quantiles(self, levels: tuple[float, ...] = (0.1, 0.5, 0.9)) -> dict[str, list[float]]:
+        """Quantiles of every quantity."""
+        return {name: np.quantile(x, levels).tolist() for name, x in self.numbers.items()}
+
+    def shares(self) -> dict[str, dict[str, float]]:
+        """Probability of every discrete choice."""
+        return {
+            name: {w: words.count(w) / len(words) for w in sorted(set(words), key=words.count, reverse=True)}
+            for name, words in self.words.items()
+        }
+
+
+def forecast(a: Assumptions, n: int, seed: int, progress: Callable[[str], None] = lambda _: None) -> Forecast:
+    """The chips that `n` draws of the unknowns lead to.
+
+    Args:
+        a: what is drawn beside the study's receipts.
+        n: number of draws.
+        seed: same seed, same draws.
+        progress: told what happens, one line at a time.
+
+    Raises:
+        SpecError: fewer than ten draws, or a study without any design.
+    """
+    if n < 10:
+        raise SpecError(f"draws = {n}: give at least 10")
+    search = Search(Space(a.study), progress)
+    kept = _candidates(search, a)
+    # the exponent of the overlap is part of the program: drawing it would compile one for every value
+    what = tuple(u for u in unknowns(a.study) if u.fact != "overlap_p")
+    drawn, assumed = draw(what, n, seed), worlds(a, n, seed)
+    progress(f"{n} draws under {len(kept)} choices")
+    logs, found = _answers(search, kept, drawn, assumed)
+    best = np.argmin(logs, axis=0)
+    able = np.flatnonzero(np.isfinite(logs[best, np.arange(n)]))
+    if not len(able):
+        raise SpecError(f"study '{a.study.name}': no draw has a design")
+    numbers = {name: x[best[able], able] for name, x in found.items()} | {"tdp_W": assumed.tdp_W[able]}
+    rng = np.random.default_rng(seed + 1)
+    for name, spread in a.taste.items():
+        if name in numbers:
+            numbers[name] = numbers[name] * np.exp(spread * ndtri(rng.random(len(able))))
+    chosen = [a.study.choices[kept[k].choice_index] for k in best[able]]
+    words = {
+        what: tuple(str(getattr(c, what)) for c in chosen) for what in ("node", "hbm", "link", "n_dies", "pe_array")
+    }
+    return Forecast(a, seed, numbers, words | {"tdp_reading": tuple(assumed.reading[i] for i in able)}, n)
+
+
+def _candidates(search: Search, a: Assumptions) -> list[Candidate]:
+    """The best plans and choices for every supply under every reading, budgets at their likeliest values."""
+    found: dict[tuple[int, tuple[int, ...]], Candidate] = {}
+    for reading in a.readings:
+        limits = limits_of(a.study, reading, float(a.budgets["tdp_W"].value))
+        answers = (x.candidate for x in solve_problems(search, every_problem(search.space, limits)))
+        taken: Counter[tuple[str, ...]] = Counter()
+        for c in sorted((c for c in answers if c.log_goal < np.inf), key=lambda c: c.log_goal):
+            supply = tuple(getattr(a.study.choices[c.choice_index], what) for what in SUPPLY)
+            taken[supply] += 1
+            if taken[supply] <= CANDIDATES:
+                found[c.choice_index, c.plan_index] = c
+    if not found:
+        raise SpecError(f"study '{a.study.name}' has no design at the receipts' values; see dse optimize")
+    return list(found.values())
+
+
+def _answers(
+    search: Search, kept: list[Candidate], drawn: Draw, assumed: Worlds
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Log goal of every candidate in every draw, shape (candidates, n), and its quantities in the same shape.
+
+    Infinite where supply has another choice.
+    """
+    logs, found = np.full((len(kept), drawn.n), np.inf), {}
+    (samples,) = (x for _, x in strata(search, drawn))
+    parts, places = [], []
+    for i, c in enumerate(kept):
+        rows = assumed.rows(search.space.study.choices[c.choice_index])
+        data = dataclasses.replace(samples.data(c.choice_index, c.plan_index), limits=assumed.limits)
+        parts.append(jax.tree.map(lambda x, r=rows: np.asarray(x)[r], (data, *samples.box(c.choice_index))))
+        places += [(i, r) for r in rows]
+    data, lower, upper = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+    o = solve_batch(search.core.model, data, lower, upper, (lower + upper) / 2, settings=SETTINGS, size=CHUNK)
+    values = in_batches(partial(solved_quantities, search.core), (o.z, data), CHUNK)
+    where = tuple(np.asarray(places).T)
+    logs[where] = np.where(o.feasible, o.objective, np.inf)
+    for name, x in (values | against(search.space, values)).items():
+        found[name] = np.zeros(logs.shape)
+        found[name][where] = x
+    return logs, found
+
+
+def against(space: Space, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Tokens per watt and per dollar of package over the baseline's, and peaks as multiples of its FP8 peak."""
+    base = space.study.baseline.chip
+    tech = chip_technology(base)
+    cost = float(total_USD(silicon(base, tech).money))
+    found = {"peak_fp4_ratio": values["peak_fp4_FLOPps"] / float(peak_FLOPps(base, "fp4"))}
+    for w, name in enumerate(space.study.workloads):
+        every, demands = space.lowered[w]
+        own = demands[every.index(space.baselines[w][0])]
+        burnt = float(jax.jit(evaluate_demand)(own, base, tech, space.calibrations[w]).power_W)
+        faster = values[f"speedup:{name}"]
+        found[f"tokens_per_MW_ratio:{name}"] = faster * burnt / values[f"power_W:{name}"]
+        found[f"tokens_per_USD_ratio:{name}"] = faster * cost / values["package_cost_USD"]
+    return found

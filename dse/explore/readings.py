@@ -1,0 +1,204 @@
+"""What the reading of a power limit is worth: the best design at every TDP, under every reading of it.
+
+A TDP can bind the mean power of a step, the hottest operator, or all engines at full rate; the same number of watts
+then buys very different chips. Every point is an optimum over all choices and all plans kept for the study.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..core.errors import SpecError
+from ..core.types import FloatLike
+from ..optimize.batch import in_batches, solve_batch
+from ..optimize.search import Candidate, Plans, Search, alternate, fastest_plans
+from ..optimize.space import Space, element
+from ..study.convex import ConvexCore, Data, chip_at
+from ..study.design import with_free
+from ..study.metrics import LOADS, METRICS, Limit
+from ..study.study import Study, baseline_metric
+from .risk import SETTINGS
+from .samples import CHUNK
+
+READINGS = ("power_W", "hottest_operator_W", "full_load_fp8_W")
+"""Readings compared; each binds the milder ones of `LOADS` too."""
+OPEN = 1e6
+"""Factor that takes a limit out of play."""
+ANNOUNCED = ("peak_fp4_FLOPps", "peak_fp8_FLOPps", "hbm_bandwidth_Bps", "hbm_capacity_B")
+"""Ratios to the baseline that a maker announces."""
+
+
+def opened(study: Study, tdp_W: float) -> Study:
+    """`study` with one limit per reading of a TDP in place of its own, and a cap far away on what is announced."""
+    others = [x for x in study.limits if x.metric not in LOADS]
+    caps = [Limit(m, "at_most", OPEN * baseline_metric(m, study.baseline, m)) for m in ANNOUNCED]
+    return dataclasses.replace(study, limits=(*(Limit(m, "at_most", tdp_W) for m in LOADS), *others, *caps))
+
+
+def limits_of(study: Study, reading: str, tdp_W: float) -> list[float]:
+    """Values of the limits of an `opened` study when its TDP is `tdp_W` under one reading."""
+    binds = {m: LOADS.index(m) <= LOADS.index(reading) for m in LOADS}
+    loads = {m: tdp_W if binds[m] else OPEN * tdp_W for m in LOADS}
+    return [loads.get(x.metric, x.value) for x in study.limits]
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One chip to find."""
+
+    limits: tuple[float, ...]
+    """Value of every limit of the study."""
+    choice_index: int
+    """Position in `study.choices`."""
+    orders: int
+    """Position in `space.classes`."""
+    held: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Free numbers held at a value."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """The best chip of a problem."""
+
+    candidate: Candidate
+    """Plans and coordinates."""
+    quantities: dict[str, float]
+    """See `solved_quantities`."""
+
+
+def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
+    """Best chip of every problem, plans and chip in turn, all in batches of one compiled shape."""
+    space, core = search.space, search.core
+    masks = [space.classes[p.orders] for p in problems]
+    lower, upper = _boxes(search, problems)
+
+    def data_of(rows: Sequence[int], plans: Sequence[Plans]) -> Data:
+        batch = space.batch([problems[i].choice_index for i in rows], list(plans))
+        return dataclasses.replace(batch, limits=np.asarray([problems[i].limits for i in rows]))
+
+    def solve(active: list[int], plans: list[Plans], _: dict[int, Candidate]) -> list[Candidate]:
+        low, high = lower[active], upper[active]
+        args = (core.model, data_of(active, plans), low, high, (low + high) / 2)
+        batch = solve_batch(*args, settings=SETTINGS, size=CHUNK)
+        pairs = enumerate(zip(active, plans, strict=True))
+        return [Candidate(problems[i].choice_index, p, element(batch, k)) for k, (i, p) in pairs]
+
+    def price(found: list[Candidate]) -> list[Plans]:
+        plans, rows = [c.plan_index for c in found], range(len(found))
+        z, every = np.stack([c.optimum.z for c in found]), space.every_plan([c.choice_index for c in found])
+        return fastest_plans(core, z, data_of(rows, plans), every, plans, CHUNK, masks)
+
+    best = alternate([search.start(p.orders) for p in problems], solve, price, lambda c: c.log_goal)
+    data = data_of(range(len(best)), [c.plan_index for c in best])
+    values = in_batches(partial(solved_quantities, core), (np.stack([c.optimum.z for c in best]), data), CHUNK)
+    return [Answer(c, {n: float(x[i]) for n, x in values.items()}) for i, c in enumerate(best)]
+
+
+def _boxes(search: Search, problems: Sequence[Problem]) -> tuple[np.ndarray, np.ndarray]:
+    """Log bounds of every problem."""
+    names = search.core.variables()
+    lower, upper = (np.repeat(b[None], len(problems), axis=0) for b in search.box)
+    for row, problem in enumerate(problems):
+        for name, value in problem.held.items():
+            lower[row, names.index(name)] = upper[row, names.index(name)] = math.log(value)
+    return lower, upper
+
+
+QUANTITIES = (
+    "n_cores", "clock_Hz", "scratchpad_B", "sram_B", "vector_lanes", "n_stacks", "hbm_bandwidth_Bps", "hbm_capacity_B",
+    "scaleup_bandwidth_per_dir_Bps", "die_mm2", "silicon_mm2", "package_cost_USD", "peak_bf16_FLOPps",
+    "peak_fp8_FLOPps", "peak_fp4_FLOPps", "full_load_bf16_W", "full_load_fp8_W", "full_load_fp4_W",
+)  # fmt: skip
+"""Metrics of a design that are told."""
+
+
+@partial(jax.jit, static_argnums=0)
+def solved_quantities(core: ConvexCore, z: Array, data: Data) -> dict[str, FloatLike]:
+    """`QUANTITIES` of solved designs, and speed-up and mean power of each workload; leading axis over designs."""
+
+    def one(z_: Array, data_: Data) -> dict[str, Any]:
+        x = core.positive(z_)
+        state, _ = chip_at(core, with_free(data_.chip, {n: x[n] for n in core.free}), x, data_)
+        found = {name: jnp.asarray(METRICS[name](state)) for name in QUANTITIES}
+        for w, load in zip(core.workloads, state.loads, strict=True):
+            found |= {f"speedup:{w}": load.baseline_s / load.step_s, f"power_W:{w}": load.power_W}
+        return found | {"delivered_speedup": 1.0 / jnp.asarray(METRICS["delivered_time"](state))}
+
+    return jax.vmap(one)(z, data)
+
+
+def every_problem(space: Space, limits: Sequence[float]) -> list[Problem]:
+    """Every choice in every combination of orders, under one set of limits."""
+    each = itertools.product(range(len(space.study.choices)), range(len(space.classes)))
+    return [Problem(tuple(limits), i, k) for i, k in each]
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """The best design at one TDP under one reading."""
+
+    reading: str
+    """What the TDP binds."""
+    tdp_W: float
+    """What the package is cooled for."""
+    speedup: float | None
+    """Delivered; None where no design meets all limits."""
+    choice: str
+    """Discrete choices, as text."""
+    quantities: dict[str, float]
+    """Numbers of the design."""
+
+
+def readings(
+    study: Study, tdps_W: Sequence[float], n_choices: int = 4, progress: Callable[[str], None] = lambda _: None
+) -> list[Point]:
+    """The best design of `study` at every TDP under every reading, counts continuous.
+
+    Args:
+        study: its own limits on power are left out.
+        tdps_W: watts.
+        n_choices: choices, the best few at the middle TDP under each reading, that compete at every point.
+        progress: told what happens, one line at a time.
+
+    Raises:
+        SpecError: no TDP, or no design at the middle one under any reading.
+    """
+    if not tdps_W:
+        raise SpecError("TDPs: give at least one, in watts")
+    middle = sorted(tdps_W)[len(tdps_W) // 2]
+    search = Search(Space(opened(study, middle)), progress)
+    space, kept = search.space, []
+    for reading in READINGS:
+        problems = every_problem(space, limits_of(space.study, reading, middle))
+        progress(f"{reading}: {len(problems)} problems at {middle:g} W")
+        found = sorted((a.candidate for a in solve_problems(search, problems)), key=lambda c: c.log_goal)
+        kept += list(dict.fromkeys(c.choice_index for c in found if c.log_goal < np.inf))[:n_choices]
+    if not kept:
+        raise SpecError(f"study '{study.name}' has no design at {middle:g} W under any reading")
+    places = list(itertools.product(READINGS, tdps_W))
+    each = list(itertools.product(places, dict.fromkeys(kept), range(len(space.classes))))
+    progress(f"{len(each)} problems at {len(places)} points")
+    answers = solve_problems(search, [Problem(tuple(limits_of(space.study, *at)), i, k) for at, i, k in each])
+    groups: dict[tuple[str, float], list[Answer]] = {}
+    for (at, _, _), answer in zip(each, answers, strict=True):
+        groups.setdefault(at, []).append(answer)
+    return [_point(space.study, *at, mine) for at, mine in groups.items()]
+
+
+def _point(study: Study, reading: str, tdp_W: float, answers: list[Answer]) -> Point:
+    """The best of some answers."""
+    best = min(answers, key=lambda a: a.candidate.log_goal)
+    if best.candidate.log_goal == np.inf:
+        return Point(reading, tdp_W, None, "", {})
+    text = study.choices[best.candidate.choice_index].text()
+    return Point(reading, tdp_W, math.exp(-best.candidate.log_goal), text, best.quantities)

@@ -1,0 +1,123 @@
+"""How good a forecast was, once facts arrive: log score and coverage."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import tomllib
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import logsumexp
+
+from ..core.errors import DseError, SpecError
+from ..core.units import UNITS, quantity
+
+BAND = (0.1, 0.9)
+"""Quantiles of the band that should hold four facts in five."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """One fact and how well it was foreseen."""
+
+    name: str
+    """Quantity or discrete choice, as in the forecast."""
+    fact: float | str
+    """What is true."""
+    log_score: float
+    """Log of the probability density of log(quantity), or of the probability of a choice [nats]; more is better."""
+    quantile: float | None
+    """Share of the draws below the fact; None for a choice."""
+
+    @property
+    def covered(self) -> bool | None:
+        """Whether the fact lies within `BAND`; None for a choice."""
+        return None if self.quantile is None else BAND[0] <= self.quantile <= BAND[1]
+
+
+def read_draws(path: Path) -> dict[str, list[str]]:
+    """The draws of a forecast by quantity, as text; SpecError for a file that is none."""
+    try:
+        rows = list(csv.DictReader(path.open(encoding="utf-8")))
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read ({error.strerror}); give a folder that `dse forecast` wrote") from None
+    if not rows:
+        raise SpecError(f"{path}: holds no draws")
+    return {name: [r[name] for r in rows] for name in rows[0]}
+
+
+def read_facts(path: Path, known: dict[str, list[str]]) -> dict[str, float | str]:
+    """Facts such as `hbm_bandwidth_Bps = "19.6 TBps"` or `node = "N3P"`, in canonical units.
+
+    Raises:
+        SpecError: no TOML, a name that was not forecast, a wrong unit.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: {error}") from None
+    facts: dict[str, float | str] = {}
+    for name, value in raw.items():
+        if name not in known:
+            raise SpecError(f"{path}: '{name}' was not forecast; known are {', '.join(sorted(known))}")
+        tail = name.partition(":")[0].rpartition("_")[2]
+        try:
+            facts[name] = str(value) if _is_word(known[name]) else quantity(value, tail if tail in UNITS else "")
+        except DseError as error:
+            raise SpecError(f"{path}: {name}: {error}") from None
+    return facts
+
+
+def _is_word(column: list[str]) -> bool:
+    try:
+        float(column[0])
+    except ValueError:
+        return True
+    return False
+
+
+def score(draws: dict[str, list[str]], facts: dict[str, float | str]) -> tuple[Scored, ...]:
+    """Every fact with its log score and quantile.
+
+    Source: [gneiting2007] sections 4.1 and 6 for the logarithmic score and the coverage of central intervals.
+    """
+    found = []
+    for name, fact in facts.items():
+        column = draws[name]
+        if isinstance(fact, str):
+            share = (column.count(fact) + 1.0) / (len(column) + len(set(column)) + 1.0)
+            found.append(Scored(name, fact, float(np.log(share)), None))
+            continue
+        logs = np.log(np.asarray(column, dtype=float))
+        below = float(np.mean(logs < np.log(fact)) + 0.5 * np.mean(logs == np.log(fact)))
+        found.append(Scored(name, fact, log_density(logs, float(np.log(fact))), below))
+    return tuple(found)
+
+
+def log_density(draws: Float[np.ndarray, " n"], at: float) -> float:
+    """Log density of draws at a point, by normal kernels.
+
+        h = 0.9 min(s, q / 1.34) n^-1/5
+
+    with s the standard deviation and q the distance of the quartiles; not below a thousandth, so that a quantity that
+    never varies has a density too.
+
+    Source: [silverman1986] eq. 3.31.
+    """
+    quarters = float(np.subtract(*np.quantile(draws, (0.75, 0.25))))
+    width = 0.9 * min(float(np.std(draws)), quarters / 1.34 or np.inf) * len(draws) ** -0.2
+    h = max(width, 1e-3)
+    return float(logsumexp(-0.5 * ((at - draws) / h) ** 2) - np.log(len(draws) * h * np.sqrt(2.0 * np.pi)))
+
+
+def mean_log_score(scored: tuple[Scored, ...]) -> float:
+    """Mean over all facts [nats]."""
+    return float(np.mean([s.log_score for s in scored]))
+
+
+def coverage(scored: tuple[Scored, ...]) -> float:
+    """Share of the facts with a number that lie within `BAND`; a good forecast comes to 0.8."""
+    inside = [s.covered for s in scored if s.covered is not None]
+    return float(np.mean(inside)) if inside else float("nan")

@@ -1,0 +1,261 @@
+"""How each kind of mixer is split over tensor ranks and what it asks of one rank: linear layers, products, elements.
+
+Attention works on a cache that grows, recurrences on a state that does not. Every function takes any mixer.
+
+Source: [shoeybi2019] section 3 for heads over tensor ranks; [dao2024ssd] section 8.1 for the heads of state spaces.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from ..workload.mixers import AbstractMixer, Attention, Latent
+from ..workload.op import Kind, Op, Product, passes
+from ..workload.recurrences import Recurrence, ShortConvolution
+
+STATE_B = 4.0
+"""Recurrences are carried between chunks in fp32, as sums in the array [dao2024ssd]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Linear:
+    """A linear layer of a block on one rank, before anyone says in which precision it runs."""
+
+    name: str
+    """What it is."""
+    tokens: float
+    """Rows of the activation, per weight."""
+    inputs: float
+    """Contraction length."""
+    outputs: float
+    """Columns of the result."""
+    kind: Kind = Kind.LINEAR
+    """Whose weight it is."""
+    count: float = 1.0
+    """Weights of this size."""
+    share: float = 1.0
+    """Share of the blocks that have it."""
+    part: str = "attention"
+    """Part of the model that it belongs to, one of `storage.PARTS`."""
+
+
+def heads_of(mixer: Attention | Latent, tp: int) -> tuple[float, float]:
+    """Query and KV heads of one rank (KV heads are replicated below one)."""
+    return mixer.n_heads / tp, max(mixer.n_kv_heads / tp, 1.0)
+
+
+def mixer_linears(mixer: AbstractMixer, hidden: int, tp: int, tokens: float) -> list[Linear]:
+    """The linear layers of a mixer on one rank.
+
+    Latent attention squeezes before it expands; the squeezing parts are replicated over tensor ranks. A recurrence
+    projects its input once, works, and projects back.
+
+    Source: [deepseek2024v2] eq. 37 to 47; [dao2024ssd] section 7 for parallel projections.
+    """
+    if isinstance(mixer, Attention):
+        return _attention_linears(mixer, hidden, tp, tokens)
+    if isinstance(mixer, Latent):
+        return _latent_linears(mixer, hidden, tp, tokens)
+    if isinstance(mixer, Recurrence):
+        inner = [Linear("gates", tokens, k, n / tp) for k, n in mixer.inner]
+        project = Linear("project", tokens, hidden, mixer.projected / tp)
+        return [project, *inner, Linear("out", tokens, mixer.width / tp, hidden)]
+    assert isinstance(mixer, ShortConvolution)
+    wide = mixer.channels / tp
+    return [Linear("project", tokens, hidden, 3 * wide), Linear("out", tokens, wide, hidden)]
+
+
+def _attention_linears(mixer: Attention, hidden: int, tp: int, tokens: float) -> list[Linear]:
+    heads, kv_heads = heads_of(mixer, tp)
+    own = 0.0 if mixer.cross or not mixer.own_kv else kv_heads
+    values = own * (0 if mixer.values_are_keys else mixer.value_dim)
+    qkv = heads * mixer.head_dim + own * mixer.head_dim + values + mixer.gate_width / tp
+    return [Linear("qkv", tokens, hidden, qkv), Linear("out", tokens, heads * mixer.value_dim, hidden)]
+
+
+def _latent_linears(mixer: Latent, hidden: int, tp: int, tokens: float) -> list[Linear]:
+    heads = mixer.n_heads / tp
+    found = [
+        Linear("squeeze", tokens, hidden, mixer.query_rank + mixer.kv_rank + mixer.rope_dim + mixer.gate_width / tp),
+        Linear("query", tokens, mixer.query_rank or hidden, heads * mixer.head_dim),
+        Linear("expand", tokens, mixer.kv_rank, heads * (mixer.nope_dim + mixer.value_dim), Kind.EXPANSION),
+        Linear("out", tokens, heads * mixer.value_dim, hidden),
+    ]
+    i = mixer.indexer
+    if i is not None and not i.shared:
+        found.append(Linear("index query", tokens, mixer.query_rank or hidden, i.n_heads * i.head_dim))
+        found.append(Linear("index key", tokens, hidden, i.head_dim + i.n_heads))
+    return found
+
+
+def recurrence_op(mixer: Recurrence, tp: int, queries: float, sequences: float, phase: str) -> Op:
+    """Many tokens through a recurrence on one rank, in chunks of C tokens whose products fill the array.
+
+        dual: scores C C d_k, values C C d_v, read C d_k d_v, add d_k C d_v
+        delta: besides, keys on keys C C d_k, its triangular inverse on both C C (d_k + d_v), correction C d_k d_v
+        scan: no products, `state_token` passes over the state per token
+
+    per chunk and head (scores per key head), with d_k and d_v rows and columns of a head's state. States cross the
+    memory interface once per chunk and direction. A backward pass repeats the states and takes two gradients.
+
+    Source: [dao2024ssd] section 6 for the chunks; [yang2024gateddelta] section 3.3 for the delta rule in chunks;
+        [gu2023mamba] section 3.3 for the scan.
+
+    Args:
+        mixer: sizes.
+        tp: tensor ranks.
+        queries: tokens of a sequence.
+        sequences: sequences.
+        phase: "forward" or "backward".
+    """
+    n, times = passes(), 1.0 if phase == "forward" else passes()["recurrence_backward"]
+    heads, keys = mixer.n_heads / tp, (mixer.n_key_heads or mixer.n_heads) / tp
+    d_k, d_v, tokens = mixer.key_dim, mixer.value_dim, queries * sequences
+    streams = 2.0 * tokens * (2 * keys * d_k + 2 * heads * d_v)
+    if mixer.form == "scan":
+        elements = n["state_token"] * tokens * mixer.n_recurrent / tp * times
+        return Op("scan", Kind.RECURRENCE, (), "bf16", times * streams, elements)
+    size = min(n[f"chunk_{mixer.form}"], queries)
+    chunks = times * math.ceil(queries / size) * sequences
+    products = [
+        Product(size, size, d_k, keys * chunks), Product(size, d_v, size, heads * chunks),
+        Product(size, d_v, d_k, heads * chunks), Product(d_k, d_v, size, heads * chunks),
+    ]  # fmt: skip
+    if mixer.form == "delta":
+        products += [
+            Product(size, size, d_k, keys * chunks), Product(size, d_k + d_v, size, heads * chunks),
+            Product(size, d_v, d_k, heads * chunks),
+        ]  # fmt: skip
+    states = 2 * STATE_B * heads * d_k * d_v * chunks
+    scores = n["chunk_scores"] * size * size * heads * chunks
+    return Op("recurrence", Kind.RECURRENCE, tuple(products), "bf16", times * streams + states, scores)
+
+
+def recurrence_step_op(mixer: AbstractMixer, tp: int, sequences: float, state_B: float) -> Op:
+    """One token per sequence through a recurrence: its state is read and written, whatever the context.
+
+    Source: [gu2023mamba] section 3.1: the recurrent form needs the state alone.
+
+    Args:
+        mixer: sizes.
+        tp: tensor ranks.
+        sequences: sequences.
+        state_B: bytes of the whole mixer's state of one sequence.
+    """
+    state = mixer.n_recurrent if isinstance(mixer, Recurrence) else 0
+    elements = passes()["state_token"] * state / tp * sequences
+    return Op("state", Kind.RECURRENCE, (), "bf16", 2 * state_B / tp * sequences, elements)
+
+
+def index_op(mixer: Latent, queries: float, seen: float, read: float, sequences: float, kv_B: float) -> Op:
+    """The indexer's scores of `queries` on `seen` positions each, `read` keys crossing the memory interface, and top-k.
+
+    Every tensor rank scores all its heads, since the choice is one for all.
+
+    Source: [deepseek2025v32] section 2.1 and eq. 1: ReLU of the products, weighted and summed over heads.
+    """
+    i = mixer.indexer
+    assert i is not None
+    scores = sequences * queries * seen
+    product = Product(queries * i.n_heads, seen, i.head_dim, sequences)
+    n = passes()
+    work = scores * (i.n_heads * n["index_score"] + n["top_k"])
+    moved = sequences * (read * i.head_dim * kv_B + 2.0 * queries * i.n_heads * i.head_dim)
+    return Op("indexer", Kind.ATTENTION, (product,), "bf16", moved, work)
+
+
+def mixer_elements(mixer: AbstractMixer, tp: int, tokens: float, phase: str, norm: float) -> tuple[float, float]:
+    """Element passes and moves of a mixer's small work per rank: rotary positions, or convolution, gates and norm.
+
+    Args:
+        mixer: sizes.
+        tp: tensor ranks.
+        tokens: tokens of the rank.
+        phase: "forward" or "backward".
+        norm: passes of one normalisation in that phase.
+    """
+    n = passes()
+    if isinstance(mixer, Attention | Latent):
+        heads, kv_heads = heads_of(mixer, tp)
+        rotated, gated = tokens * (heads + kv_heads) * mixer.head_dim, tokens * mixer.gate_width / tp
+        return rotated * n["rope"] + gated * n[f"activation_{phase}"], rotated * 2 + gated * 2
+    again = 1.0 if phase == "forward" else 2.0
+    if isinstance(mixer, ShortConvolution):
+        channels = tokens * mixer.channels / tp
+        return channels * again * (mixer.taps + 2), channels * again * 4
+    assert isinstance(mixer, Recurrence)
+    convolved, width = tokens * mixer.conv_channels / tp, tokens * mixer.width / tp
+    activation = n[f"activation_{phase}"]
+    work = convolved * (again * mixer.conv_taps + activation) + width * (norm + activation)
+    return work, 2 * convolved + 3 * width
+
+
+def kept_B_per_token(mixer: AbstractMixer, tp: int, in_B: float, kept_B: float) -> float:
+    """Bytes that a mixer keeps per token on one rank until the backward pass, its input apart.
+
+    Attention: queries and result, keys and values, and the copy of the result that a narrower product reads. A
+    recurrence: what it projects, what the convolution makes of it, its result, and a state per chunk.
+
+    Source: [korthikanti2022] section 4.1 for what is counted; [dao2024ssd] section 6 for states per chunk.
+    """
+    if isinstance(mixer, Attention | Latent):
+        heads, kv_heads = heads_of(mixer, tp)
+        own_copy = in_B * heads if in_B < kept_B else 0.0
+        return mixer.head_dim * (2 * kept_B * (heads + kv_heads) + own_copy) + kept_B * mixer.gate_width / tp
+    if isinstance(mixer, ShortConvolution):
+        return 5 * kept_B * mixer.channels / tp
+    assert isinstance(mixer, Recurrence)
+    n = passes()
+    state = STATE_B * mixer.n_recurrent / (n["chunk_dual"] if mixer.form == "scan" else n[f"chunk_{mixer.form}"])
+    return (kept_B * (mixer.projected + mixer.conv_channels + mixer.width) + in_B * mixer.width + state) / tp
+
+
+def replicated_weights(mixer: AbstractMixer, hidden: int, tp: int) -> float:
+    """Weights that a rank holds beyond an even share: keys and values of heads that several ranks repeat."""
+    if not isinstance(mixer, Attention) or not mixer.own_kv:
+        return 0.0
+    extra = max(mixer.n_kv_heads / tp, 1.0) - mixer.n_kv_heads / tp
+    return hidden * (mixer.head_dim + (0 if mixer.values_are_keys else mixer.value_dim)) * extra
+
+
+def cache_split(mixer: AbstractMixer, tp: int) -> int:
+    """Tensor ranks over which a sequence's cache or state is split; a latent is whole on each."""
+    if isinstance(mixer, Latent):
+        return 1
+    return min(tp, mixer.n_kv_heads) if isinstance(mixer, Attention) else tp
+
+
+def ring_width(mixer: AbstractMixer, tp: int, latent: bool) -> float:
+    """Elements per token that go around context ranks: keys and values, or the latent they are expanded from."""
+    if isinstance(mixer, Latent) and latent:
+        return float(mixer.n_kv)
+    if isinstance(mixer, Attention | Latent) and not (isinstance(mixer, Attention) and mixer.cross):
+        return 2 * heads_of(mixer, tp)[1] * mixer.head_dim
+    return 0.0
+
+
+def result_width(mixer: AbstractMixer, tp: int) -> float:
+    """Partial results per token that context ranks add up in decode; the latent's are not expanded yet."""
+    if isinstance(mixer, Latent):
+        return mixer.n_heads / tp * mixer.kv_rank
+    return mixer.n_heads / tp * mixer.head_dim if isinstance(mixer, Attention) and not mixer.cross else 0.0
+
+
+def mixer_rules(mixer: AbstractMixer, tp: int, name: str) -> list[tuple[bool, str]]:
+    """Whether `tp` splits the heads of a mixer evenly; fewer KV or key heads are replicated equally often."""
+    if isinstance(mixer, ShortConvolution):
+        return [(mixer.channels % tp == 0, f"tp={tp} does not divide the {mixer.channels} channels of {name}")]
+    what, few, n_few = "heads", "KV heads", 0
+    if isinstance(mixer, Attention | Latent):
+        n_few = mixer.n_kv_heads
+    elif isinstance(mixer, Recurrence):
+        what, few, n_few = f"{mixer.name} heads", f"{mixer.name} key heads", mixer.n_key_heads or mixer.n_heads
+    n_heads = mixer.n_heads  # type: ignore[attr-defined]
+    return [
+        (n_heads % tp == 0, f"tp={tp} does not divide the {n_heads} {what} of {name}"),
+        (
+            n_few % tp == 0 or tp % n_few == 0,
+            f"tp={tp} neither divides the {n_few} {few} of {name} nor is a multiple of them",
+        ),
+    ]

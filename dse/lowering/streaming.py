@@ -1,0 +1,86 @@
+"""A block of operators as one stream through SRAM: weights pass once per tile of tokens and memory never waits.
+
+Operators that run one after another leave HBM idle while collectives, launches and attention run. A streamed block
+reads ahead meanwhile, which needs a place for what arrives: that, not the reuse of operands, is what most SRAM is for.
+Read more: [yuzuguler2025preserve].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ..technology.node import PRECISION_BITS
+from ..workload.op import Kind, Op
+from .step_demand import StreamDemand
+from .training_ops import Placed
+
+SAVED_FRAC = 0.5
+"""Share of the element-wise traffic of training that stays: what the backward pass needs is still written."""
+MEAN_TILE_FRAC = 0.5
+"""Mean of ceil(x) - x: tiles of tokens that every core runs beyond whole ones, each with all the weights."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """What a streamed block asks of memory, apart from its operators."""
+
+    traffic: np.ndarray
+    """By operator, shape (4, n_ops): compulsory bytes, coefficients of tile memory^-1/2, of tile memory^-1, and of the
+    number of tile memories."""
+    ahead_B: float
+    """Bytes that wait in SRAM for their operator."""
+
+
+def stream_demand(stream: Stream | None, runs: np.ndarray) -> StreamDemand:
+    """A stream whose operators run `runs` times per micro batch; zeros where operators run in turn."""
+    if stream is None:
+        return StreamDemand()
+    return StreamDemand(1.0, *(stream.traffic @ runs), stream.ahead_B)  # type: ignore[arg-type]
+
+
+def streamed(placed: list[Placed], training: bool) -> tuple[list[Placed], Stream]:
+    """The operators of a streamed block without their memory traffic, and that traffic.
+
+    Activations go from operator to operator in SRAM, so that element-wise work starts no kernels of its own. In
+    inference the weights of one block arrive while the block before is at its attention and collectives: memory that
+    never waits is at most one block ahead. Training has the time of many tokens for every weight and holds none back.
+
+    Args:
+        placed: operators of a block and of the head, as they would run one after another.
+        training: whether a backward pass follows, for which activations are written.
+    """
+    ops = [dataclasses.replace(p, op=_without_traffic(p.op)) for p in placed]
+    traffic = np.asarray([_traffic(p, training) for p in placed], dtype=float).T
+    waits = np.asarray([p.share * (p.op.kind.has_weight and p.phase != "head") for p in placed])
+    return ops, Stream(traffic, 0.0 if training else float(traffic[0] @ waits))
+
+
+def _without_traffic(op: Op) -> Op:
+    launches = 0.0 if op.kind is Kind.ELEMENTWISE else op.n_launches
+    return dataclasses.replace(op, hbm_B=0.0, reuse_B=0.0, n_launches=launches)
+
+
+def _traffic(p: Placed, training: bool) -> tuple[float, float, float, float]:
+    """Bytes of one operator in the stream.
+
+        Q = q + 2 K W w M / S + n W w / 2
+
+    of a linear layer whose token tile, S / (2 K) rows, stays while W weights of w bytes pass once per tile: M over
+    the rows of a tile, and half a tile more on each of n tile memories where tokens are split over them (training).
+
+    Source: [dao2022] for the form S^-1 of a resident tile of rows; [yuzuguler2025preserve] for reading ahead.
+    """
+    op = p.op
+    if op.kind is Kind.ELEMENTWISE:
+        return (SAVED_FRAC * op.hbm_B if training else 0.0, 0.0, 0.0, 0.0)
+    if op.kind is Kind.ATTENTION:
+        return op.hbm_B, 0.0, op.reuse_B, 0.0
+    if not p.streams or p.phase == "head":
+        return op.hbm_B, op.reuse_B, 0.0, 0.0
+    (product,) = op.products
+    activations = 2.0 * product.count * product.moving * (product.contract + product.stationary)
+    weights = op.hbm_B - activations
+    one = 2.0 * product.contract * product.macs * PRECISION_BITS[op.precision] / 8
+    return (op.hbm_B, 0.0, one, MEAN_TILE_FRAC * weights) if training else (weights, 0.0, one, 0.0)

@@ -1,0 +1,135 @@
+"""What a package sustains: energy of single operators, the hottest of them, and the times that cooling allows."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from ..core.types import FloatLike
+from ..hardware.chip import Chip, pool_B
+from ..lowering.step_demand import StepDemand
+from ..lowering.tiling import OpDemand
+from ..technology.node import PRECISION_BITS, PRECISIONS
+from ..technology.presets import Technology
+from .calibration import Calibration
+from .power import foreign_frac, wire_J_per_B, work_W
+from .step import Cooled, Step, op_traffic_B, stream_traffic_B
+
+
+def mac_energy_J(chip: Chip, tech: Technology) -> FloatLike:
+    """Energy of a MAC by precision at nominal voltage, its operands and partial sums from SRAM included, shape (4,).
+
+        e = e_mac + e_sram (rows m b / 8 + 8 cols) / (rows cols m)
+
+    with m MACs per PE and cycle and b bits; 0 where the array lacks a precision.
+    """
+    t, node = chip.core.tensor, tech.node
+    rates = t.macs_per_cycle.stack()
+    bits = jnp.asarray([float(PRECISION_BITS[p]) for p in PRECISIONS])
+    rate = jnp.where(rates > 0, rates, 1.0)
+    moved_B = bits / (8.0 * t.cols) + 8.0 / (t.rows * rate)
+    return jnp.where(rates > 0, node.mac_energy_J.stack() + moved_B * node.sram_energy_J_per_B, 0.0)
+
+
+def op_energy_J(
+    ops: OpDemand, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike, die_mm2: FloatLike
+) -> FloatLike:
+    """Dynamic energy of one run of each operator, shape (n_ops,); links carry nothing meanwhile [J].
+
+    The terms of `step_energy`, operator by operator; the memory traffic of a streamed block is none of theirs.
+
+    Args:
+        ops: demand, arrays of shape (n_ops,).
+        chip: the chip.
+        tech: energies.
+        c: share of SRAM that holds tiles, which decides the traffic.
+        supply_V: supply.
+        die_mm2: area of one die.
+
+    Returns:
+        Energies [J].
+    """
+    node = tech.node
+    scale = jnp.square(supply_V / node.nominal_V)
+    hbm_B = op_traffic_B(ops, pool_B(chip) * c.tile_memory_frac)
+    on_die = ops.macs @ mac_energy_J(chip, tech) + ops.vector_elements * node.vector_op_energy_J
+    between = ops.spread_B * jnp.sqrt(chip.n_cores / chip.cores_per_pool) * wire_J_per_B(tech, supply_V, die_mm2)
+    return on_die * scale + between + hbm_B * read_energy_J_per_B(chip, tech, supply_V, die_mm2)
+
+
+def read_energy_J_per_B(chip: Chip, tech: Technology, supply_V: FloatLike, die_mm2: FloatLike) -> FloatLike:
+    """A byte from memory to a core: DRAM, the way across the die, and the link to another die for its share [J/B]."""
+    foreign = foreign_frac(chip.n_dies) * tech.die_to_die.energy_J_per_B
+    return tech.memory.energy_J_per_B + foreign + wire_J_per_B(tech, supply_V, die_mm2)
+
+
+def sustained_J(
+    d: StepDemand, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike, die_mm2: FloatLike
+) -> tuple[FloatLike, FloatLike]:
+    """Energy of what a package sustains: one run of each operator, and a micro batch of streamed blocks.
+
+    Operators of a streamed block overlap, so its power is that of all of them with the traffic beside them.
+
+    Args:
+        d: demand of the step.
+        chip: the chip.
+        tech: energies.
+        c: share of SRAM that holds tiles.
+        supply_V: supply.
+        die_mm2: area of one die.
+
+    Returns:
+        Energies [J], shape (n_ops,) and scalar; the latter 0 where operators run in turn.
+    """
+    one = op_energy_J(d.ops, chip, tech, c, supply_V, die_mm2)
+    read = stream_traffic_B(d.stream, chip, c) * read_energy_J_per_B(chip, tech, supply_V, die_mm2)
+    return one, d.stream.share * jnp.sum(d.ops.runs * one) + read
+
+
+def hottest_W(
+    d: StepDemand, step: Step, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike, die_mm2: FloatLike,
+    still_W: FloatLike,
+) -> FloatLike:  # fmt: skip
+    """Power of the package while its hottest operator, or a streamed block, runs; delivery losses included [W].
+
+    What regulators and cooling feel: an operator of a large model runs for longer than either can average over.
+
+    Args:
+        d: demand of the step.
+        step: its times.
+        chip: the chip.
+        tech: energies.
+        c: share of SRAM that holds tiles, and what a launch takes.
+        supply_V: supply.
+        die_mm2: area of one die.
+        still_W: power at any load.
+    """
+    one, block = sustained_J(d, chip, tech, c, supply_V, die_mm2)
+    alone = jnp.max(one / (step.ops.total_s - d.ops.n_launches * c.launch_s))
+    waits = step.host_exposed_s - d.n_calls * c.call_s - d.n_requests * c.request_s
+    together = block * d.n_micro / (step.compute_s + step.tensor_exposed_s + waits)
+    return (jnp.maximum(alone, together) + still_W) * (1.0 + tech.package.voltage_loss_frac)
+
+
+def cooled_to(
+    limit_W: FloatLike, d: StepDemand, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike,
+    die_mm2: FloatLike, still_W: FloatLike,
+) -> Cooled:  # fmt: skip
+    """Shortest times at which nothing sustained burns more than `limit_W`, delivery losses and static power included.
+
+    Args:
+        limit_W: what the package is cooled for; above its power at rest.
+        d: demand of the step.
+        chip: the chip.
+        tech: energies and delivery loss.
+        c: share of SRAM that holds tiles.
+        supply_V: supply.
+        die_mm2: area of one die.
+        still_W: power at any load.
+    """
+    return cooled(sustained_J(d, chip, tech, c, supply_V, die_mm2), work_W(limit_W, still_W, tech))
+
+
+def cooled(energies: tuple[FloatLike, FloatLike], work_W: FloatLike) -> Cooled:
+    """Shortest times of what `sustained_J` lists when work may burn `work_W` (see `work_W`)."""
+    one, block = energies
+    return Cooled(one / work_W, block / work_W)

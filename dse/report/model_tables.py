@@ -1,0 +1,120 @@
+"""What was read of a model: blocks, parameters by part, cache and state, format, what was left out or passed over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.text import Text
+
+from ..core.text import digits, in_unit
+from ..workload.blocks import Block, Experts, Feed
+from ..workload.huggingface import Reading
+from ..workload.transformer import (
+    active_parameters,
+    ahead_parameters,
+    kv_B_per_token,
+    parameters_by_part,
+    state_B_per_sequence,
+    total_parameters,
+)
+from .layout import table
+
+
+def feed_text(feed: Feed | None) -> str:
+    """What feeds forward, in words."""
+    if feed is None:
+        return ""
+    if not isinstance(feed, Experts):
+        return f"MLP {feed.ffn:,}"
+    text = f"{feed.n_experts} experts of {feed.ffn:,}, {feed.per_token} a token"
+    text += f", shared {feed.shared_ffn:,}" if feed.shared_ffn else ""
+    text += f", beside an MLP of {feed.parallel_ffn:,}" if feed.parallel_ffn else ""
+    return text + (f", on {feed.latent:,} of the width" if feed.latent else "")
+
+
+def block_text(block: Block) -> str:
+    """A block in words."""
+    parts = [m.kind for m in block.mixers]
+    return " and ".join(parts) + (", " if parts and block.feed else "") + feed_text(block.feed)
+
+
+def reading_numbers(r: Reading) -> dict[str, Any]:
+    """Everything that was read, canonical units."""
+    m, attention = r.model, r.model.attention
+    blocks = [
+        {
+            "n": run.n, "mixers": [x.kind for x in run.block.mixers], "feed_forward": feed_text(run.block.feed),
+            "parameters": run.block.n_weights(m.hidden), "kv_elements_per_token": sum(x.n_kv for x in run.block.mixers),
+            "state_elements": sum(x.n_state for x in run.block.mixers),
+        }
+        for run in m.runs
+    ]  # fmt: skip
+    return {
+        "name": m.name,
+        "model_type": r.model_type,
+        "parameters": total_parameters(m),
+        "active_parameters": active_parameters(m),
+        "parameters_by_part": parameters_by_part(m),
+        "parameters_that_predict_ahead": ahead_parameters(m),
+        "kv_bf16_B_per_token": kv_B_per_token(m, "bf16"),
+        "kv_fp8_B_per_token": kv_B_per_token(m, "fp8"),
+        "state_B_per_sequence": state_B_per_sequence(m),
+        "blocks": blocks,
+        "left_out": [{"part": p.name, "parameters": p.n_parameters, "why": p.why} for p in m.left_out],
+        "ignored": dict(r.ignored),
+        "weights": m.weight_format,
+        "quantised_by": r.method,
+        "n_layers": m.n_layers,
+        "hidden": m.hidden,
+        "n_heads": attention.n_heads if attention else 0,
+        "n_kv_heads": attention.n_kv_heads if attention else 0,
+        "ffn": max((f.ffn for f, _ in m.feeds), default=0),
+        "vocab": m.vocab,
+        "max_context": m.max_context,
+    }
+
+
+def models_table(readings: list[Reading]) -> RenderableType:
+    """All committed models in one table."""
+    sizes = ("parameters", "active", "layers", "hidden", "heads", "KV heads", "KV per token (BF16)", "state", "context")
+    t = table("model", *sizes)
+    for r in readings:
+        n = reading_numbers(r)
+        state = in_unit(n["state_B_per_sequence"], "B") if n["state_B_per_sequence"] else ""
+        t.add_row(
+            n["name"], *(f"{digits(n[k] / 1e9)} B" for k in ("parameters", "active_parameters")),
+            *(f"{n[k]:,}" for k in ("n_layers", "hidden", "n_heads", "n_kv_heads")),
+            in_unit(n["kv_bf16_B_per_token"], "B"), state, f"{n['max_context']:,}",
+        )  # fmt: skip
+    return t
+
+
+def model_view(r: Reading) -> RenderableType:
+    """What was read of one model: blocks, parts, and what a token and a sequence keep."""
+    m, n = r.model, reading_numbers(r)
+    blocks = table("blocks", "each", "KV per token", "what it is", title=f"{m.name} ({r.model_type})")
+    for run in m.runs:
+        kv = sum(x.n_kv for x in run.block.mixers)
+        weights = run.block.n_weights(m.hidden)
+        blocks.add_row(f"{run.n}", f"{digits(weights / 1e6)} M", f"{kv:,}" if kv else "", block_text(run.block))
+    blocks.columns[3].justify, blocks.columns[3].no_wrap = "left", False
+    parts = ", ".join(f"{k} {digits(v / 1e9)} B" for k, v in n["parameters_by_part"].items() if v)
+    lines = [
+        f"{digits(n['parameters'] / 1e9, 4)} B parameters ({parts})",
+        f"{digits(n['active_parameters'] / 1e9, 4)} B of them active for a token",
+        f"KV cache {in_unit(n['kv_bf16_B_per_token'], 'B')} per token in BF16, state "
+        f"{in_unit(n['state_B_per_sequence'], 'B')} per sequence",
+        f"weights as stored: {n['weights']}" + ("" if r.method == "none" else f" (by {r.method})"),
+    ]
+    if n["parameters_that_predict_ahead"]:
+        lines.append(f"counted apart: {digits(n['parameters_that_predict_ahead'] / 1e9)} B that predict further tokens")
+    for p in m.left_out:
+        size = f"{digits(p.n_parameters / 1e9)} B" if p.n_parameters else "of a size that the file does not say"
+        lines.append(f"left out: {p.name}, {size}: {p.why}")
+    by_why: dict[str, list[str]] = {}
+    for key, why in r.ignored:
+        by_why.setdefault(why, []).append(key)
+    lines += [f"passed over ({why}): {', '.join(keys)}" for why, keys in by_why.items()]
+    return Group(blocks, *(Text.from_markup(escape(x)) for x in lines))

@@ -1,0 +1,70 @@
+"""The best speed-up over the TDP under every reading of it: a table, JSON and the README's figure."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from rich.console import RenderableType
+
+from ..core.text import label, quantity_text, times
+from ..explore.readings import READINGS, Point
+from .results import write_json
+from .style import CONTEXT, DESIGN, HARMS, HELPS, STYLE, plt, save
+from .tables import table
+
+NAMES = {
+    "power_W": "mean of a step",
+    "hottest_operator_W": "hottest operator",
+    "full_load_fp8_W": "all engines at full rate",
+}
+"""What the TDP binds, in words."""
+COLOURS = dict(zip(READINGS, (HARMS, CONTEXT, HELPS), strict=True))
+SHOWN = ("n_cores", "sram_B", "clock_Hz", "n_stacks", "full_load_fp8_W")
+"""Numbers of a design in the table."""
+
+
+def readings_json(points: list[Point]) -> list[dict[str, Any]]:
+    """Every point as plain data, canonical units."""
+    return [dataclasses.asdict(p) for p in points]
+
+
+def readings_view(points: list[Point]) -> RenderableType:
+    """The curve as a table."""
+    t = table("the TDP binds", "TDP", "delivered", *(label(n) for n in SHOWN))
+    for p in points:
+        numbers = [quantity_text(n, p.quantities[n]) if p.quantities else "" for n in SHOWN]
+        t.add_row(
+            NAMES[p.reading], quantity_text("tdp_W", p.tdp_W), times(p.speedup) if p.speedup else "none", *numbers
+        )
+    return t
+
+
+def readings_figure(points: list[Point], baseline: str) -> Figure:
+    """Delivered speed-up over TDP, a line per reading."""
+    figure, ax = plt.subplots(figsize=(6.4, 3.8))
+    for reading in READINGS:
+        mine = [p for p in points if p.reading == reading and p.speedup is not None]
+        ax.plot(
+            [p.tdp_W for p in mine], [float(p.speedup or 0.0) for p in mine], "o-", color=COLOURS[reading], markersize=4
+        )
+        if mine:
+            last = mine[-1]
+            where = {"textcoords": "offset points", "fontsize": 8.5, "va": "center", "color": DESIGN}
+            ax.annotate(NAMES[reading], (last.tdp_W, float(last.speedup or 0.0)), (6, 0), **where)
+    ax.set(xlabel="TDP of the package [W]", ylabel=f"delivered speed-up over {baseline}")
+    ax.set_title("The same TDP, three readings: what may not exceed it?", fontsize=10)
+    ax.set_ylim(bottom=1.0)
+    ax.margins(x=0.2)
+    ax.grid(axis="y")
+    return figure
+
+
+def write_readings(folder: Path, points: list[Point], baseline: str, figures: bool) -> None:
+    """`tdp.json` and the figure beside it."""
+    write_json(folder / "tdp.json", readings_json(points))
+    if figures:
+        with plt.rc_context(STYLE):
+            save(readings_figure(points, baseline), folder, "tdp")

@@ -1,0 +1,130 @@
+"""Blocks of a model: what mixes positions, what feeds forward, and how often each kind of block comes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from .mixers import AbstractMixer, Attention
+
+
+@dataclasses.dataclass(frozen=True)
+class Mlp:
+    """A dense MLP."""
+
+    ffn: int
+    """Inner width."""
+    n_matrices: int = 3
+    """3 with a gate (SwiGLU), 2 without."""
+
+    def n_weights(self, hidden: int) -> int:
+        """Entries of its matrices."""
+        return self.n_matrices * hidden * self.ffn
+
+
+@dataclasses.dataclass(frozen=True)
+class Experts:
+    """A mixture of experts, with what stands beside it for every token.
+
+    Source: [shazeer2017moe]; [deepseek2024v2] section 2.2 for shared experts; [snowflake2024arctic] for a parallel MLP.
+    """
+
+    n_experts: int
+    """Routed experts."""
+    per_token: int
+    """Routed experts each token visits (top-k)."""
+    ffn: int
+    """Inner width of one expert."""
+    shared_ffn: int = 0
+    """Inner width of all shared experts together, which every token visits."""
+    n_matrices: int = 3
+    """Matrices of an expert and of a shared one: 3 with a gate, 2 without."""
+    parallel_ffn: int = 0
+    """Inner width of a dense MLP beside the experts in the same block."""
+    latent: int = 0
+    """Width that tokens are squeezed to before the routed experts; 0 for the model's own."""
+
+    def expert_weights(self, hidden: int) -> int:
+        """Entries of the matrices of all routed experts."""
+        return self.n_experts * self.n_matrices * (self.latent or hidden) * self.ffn
+
+    def always_weights(self, hidden: int) -> int:
+        """Entries that every token meets: router, shared experts, parallel MLP, squeezing and its inverse."""
+        beside = self.n_matrices * (self.shared_ffn + self.parallel_ffn)
+        return hidden * (self.n_experts + beside + 2 * self.latent)
+
+    def n_weights(self, hidden: int) -> int:
+        """Entries of all matrices."""
+        return self.expert_weights(hidden) + self.always_weights(hidden)
+
+    def visited_weights(self, hidden: int) -> int:
+        """Entries that one token meets."""
+        return self.always_weights(hidden) + self.expert_weights(hidden) // self.n_experts * self.per_token
+
+
+Feed = Mlp | Experts
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """One layer: mixers side by side on one input, then what feeds forward; either may be missing."""
+
+    mixers: tuple[AbstractMixer, ...]
+    """What mixes positions; several work side by side and their results add up."""
+    feed: Feed | None
+    """What feeds forward."""
+    n_norms: int = 2
+    """Norms of the model's width: one before each branch, and one after it where results are normed too."""
+    per_layer_width: int = 0
+    """Width of an embedding of its own that the block gates and adds (Gemma 3n and 4); 0 for none."""
+
+    @property
+    def n_branches(self) -> int:
+        """Results that are added to the residual stream one after the other."""
+        return bool(self.mixers) + (self.feed is not None)
+
+    @property
+    def rests(self) -> bool:
+        """Whether the block does nothing for lack of another sequence to attend to (text without an image)."""
+        return bool(self.mixers) and all(isinstance(m, Attention) and m.cross and not m.n_memory for m in self.mixers)
+
+    def n_weights(self, hidden: int) -> int:
+        """Entries of everything, norms of the model's width included."""
+        beside = hidden * (self.n_norms + 2 * self.per_layer_width)
+        return sum(m.n_weights(hidden) for m in self.mixers) + self.feed_weights(hidden) + beside
+
+    def feed_weights(self, hidden: int) -> int:
+        """Entries of what feeds forward."""
+        return self.feed.n_weights(hidden) if self.feed else 0
+
+    def product_weights(self, hidden: int) -> int:
+        """Entries that one token multiplies with, the router left out."""
+        own = sum(m.n_weights(hidden) - m.n_unmultiplied for m in self.mixers) + 2 * hidden * self.per_layer_width
+        if isinstance(self.feed, Experts):
+            return own + self.feed.visited_weights(hidden) - hidden * self.feed.n_experts
+        return own + self.feed_weights(hidden)
+
+    def expert_weights(self, hidden: int) -> int:
+        """Entries of routed experts."""
+        return self.feed.expert_weights(hidden) if isinstance(self.feed, Experts) else 0
+
+    def visited_weights(self, hidden: int) -> int:
+        """Entries that one token meets."""
+        whole = self.n_weights(hidden)
+        if not isinstance(self.feed, Experts):
+            return whole
+        return whole - self.feed.n_weights(hidden) + self.feed.visited_weights(hidden)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Blocks alike, wherever they stand."""
+
+    block: Block
+    """What each is."""
+    n: int
+    """How many."""
+
+
+def runs_of(blocks: list[Block]) -> tuple[Run, ...]:
+    """Blocks counted by kind, in the order in which kinds first appear."""
+    return tuple(Run(b, blocks.count(b)) for b in dict.fromkeys(blocks))

@@ -1,0 +1,18 @@
+"""What the keys of each `model_type` mean: one function per kind of family, one table of types."""
+
+from __future__ import annotations
+
+from .common import Body as Body
+from .common import Builder
+from .dense import DENSE
+from .experts import EXPERTS
+from .hybrid import HYBRID
+from .latent import LATENT
+from .sized import SIZED
+from .state_space import STATE_SPACE
+from .vision import TEXT, VISION
+
+FAMILIES: dict[str, Builder] = DENSE | EXPERTS | LATENT | HYBRID | STATE_SPACE | SIZED | VISION
+"""Model type to what reads it."""
+TYPES: tuple[str, ...] = tuple(sorted({*FAMILIES, *TEXT}))
+"""Every type that can be read, wrappers of a language model included."""

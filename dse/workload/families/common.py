@@ -1,0 +1,161 @@
+"""Parts that many families share: attention with grouped heads, latent attention, MLPs, experts, patterns of layers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from ...core.errors import SpecError
+from ..blocks import Block, Experts, Mlp
+from ..config_file import MOST_LAYERS, Fields
+from ..mixers import AbstractMixer, Attention, Latent
+from ..op import passes
+from ..transformer import Part
+
+RMS, LAYER = (passes()[n] for n in ("norm_forward", "layer_norm"))
+"""Element passes of the two normalisations: RMSNorm and LayerNorm."""
+
+
+@dataclasses.dataclass
+class Body:
+    """What a family makes of a configuration."""
+
+    blocks: list[Block]
+    """One per layer."""
+    hidden: int
+    """Model width."""
+    vocab: int
+    """Vocabulary size."""
+    tied: bool
+    """Whether embedding and head share weights."""
+    max_context: int
+    """Longest context."""
+    norm_passes: float = RMS
+    """Element passes of one normalisation."""
+    dropout: bool = False
+    """Whether blocks train with dropout."""
+    n_tables: int = 0
+    """Entries of further tables."""
+    ahead: list[Block] = dataclasses.field(default_factory=list)
+    """Blocks that predict further tokens."""
+    left_out: list[Part] = dataclasses.field(default_factory=list)
+    """Parts that are not counted."""
+
+
+Builder = Callable[[Fields], Body]
+
+
+def n_layers(f: Fields) -> int:
+    """Blocks."""
+    keys = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+    n = f.whole(*keys)
+    if n > MOST_LAYERS:
+        raise f.error(str(f.key_of(*keys)), f"at most {MOST_LAYERS:,}: no such model exists")
+    return n
+
+
+def hidden_of(f: Fields) -> int:
+    """Model width."""
+    return f.whole("hidden_size", "n_embd", "n_embed", "d_model")
+
+
+def body(f: Fields, blocks: list[Block], *, tied: bool, norm_passes: float = RMS, context: int | None = None) -> Body:
+    """A body with the sizes that every type has; `tied` where the file does not say."""
+    return Body(
+        blocks, hidden_of(f), f.whole("vocab_size"), f.flag("tie_word_embeddings", default=tied),
+        f.whole("max_position_embeddings", "n_positions", "seq_length", "max_sequence_length", "model_max_length",
+                "max_seq_len", default=context), norm_passes,
+    )  # fmt: skip
+
+
+def grouped(f: Fields, *, kv: int | None = None, head_dim: int | None = None, heads: int | None = None) -> Attention:
+    """Attention with grouped heads: KV heads as many as heads, and heads that share the width, unless stated.
+
+    Args:
+        f: keys.
+        kv: KV heads where the file has none; as many as heads by default.
+        head_dim: width of a head where the file has none; hidden over heads by default.
+        heads: query heads where the file has none.
+    """
+    hidden, n_heads = hidden_of(f), f.whole("num_attention_heads", "n_head", "n_heads", default=heads)
+    n_kv = f.whole("num_key_value_heads", "num_attention_groups", default=n_heads if kv is None else kv)
+    if n_heads % n_kv:
+        raise SpecError(f"{f.place}: num_key_value_heads = {n_kv} does not divide num_attention_heads = {n_heads}")
+    if not f.has("head_dim", "attention_head_dim") and head_dim is None and hidden % n_heads:
+        raise SpecError(f"{f.place}: {n_heads} heads do not divide the width {hidden}; add head_dim or use a divisor")
+    return Attention(n_heads, n_kv, f.whole("head_dim", "attention_head_dim", default=head_dim or hidden // n_heads))
+
+
+def latent(f: Fields) -> Latent:
+    """Latent attention; a null `q_lora_rank` leaves queries unsqueezed."""
+    f.skip("head_dim", "qk_head_dim", "num_key_value_heads")
+    rope = f.whole("qk_rope_head_dim", least=0)
+    return Latent(
+        n_heads=f.whole("num_attention_heads"),
+        query_rank=f.whole("q_lora_rank", default=0),
+        kv_rank=f.whole("kv_lora_rank"),
+        rope_dim=rope,
+        nope_dim=f.whole("qk_nope_head_dim"),
+        value_dim=f.whole("v_head_dim"),
+    )
+
+
+def mlp(f: Fields, *keys: str, matrices: int = 3) -> Mlp:
+    """A dense MLP of the width in `keys`."""
+    return Mlp(f.whole(*(keys or ("intermediate_size",))), matrices)
+
+
+def experts(
+    f: Fields, n: tuple[str, ...], k: tuple[str, ...], width: tuple[str, ...], *, shared: int = 0, matrices: int = 3,
+    per_token: int | None = None,
+) -> Experts | None:  # fmt: skip
+    """A mixture of experts where the file counts any.
+
+    Args:
+        f: keys.
+        n: keys of the number of experts.
+        k: keys of the experts per token.
+        width: keys of the width of one expert.
+        shared: width of all shared experts together.
+        matrices: of one expert.
+        per_token: experts per token where the file does not say.
+    """
+    n_experts = f.whole(*n, least=0)
+    if not n_experts:
+        f.skip(*k, *width)
+        return None
+    chosen = f.whole(*k, default=per_token)
+    if chosen > n_experts:
+        raise SpecError(
+            f"{f.place}: {chosen} experts per token, but there are {n_experts} ({f.key_of(*n)}); use at most that many"
+        )
+    return Experts(n_experts, chosen, f.whole(*width), shared, matrices)
+
+
+def blocks_of(mixers: Sequence[AbstractMixer], feeds: Sequence[Mlp | Experts], norms: int = 2) -> list[Block]:
+    """One mixer and one feed per block."""
+    return [Block((m,), feed, norms) for m, feed in zip(mixers, feeds, strict=True)]
+
+
+def windowed(attention: Attention, windows: list[int], chunked: bool = False) -> list[AbstractMixer]:
+    """`attention` in every layer with the layer's window, 0 for none."""
+    return [dataclasses.replace(attention, window=w, chunked=chunked and w > 0) for w in windows]
+
+
+SLIDING, CHUNKED, FULL = "sliding_attention", "chunked_attention", "full_attention"
+
+
+def typed_windows(f: Fields, n: int, width: int | None, default: list[int], *, chunk: bool = False) -> list[int]:
+    """Window of every layer from `layer_types`, or `default` without it."""
+    types = f.words("layer_types", length=n, allowed=(CHUNKED if chunk else SLIDING, FULL))
+    if types is None:
+        return default
+    if any(t != FULL for t in types) and not width:
+        key = "attention_chunk_size" if chunk else "sliding_window"
+        raise SpecError(f"{f.place}: layer_types has windows, but no {key}; add it")
+    return [0 if t == FULL else int(width or 0) for t in types]
+
+
+def every(n: int, period: int, width: int) -> list[int]:
+    """Windows of `width` in all layers but every `period`-th, counted from 1."""
+    return [0 if (i + 1) % period == 0 else width for i in range(n)]

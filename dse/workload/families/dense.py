@@ -1,0 +1,230 @@
+"""Families whose blocks are attention with grouped heads and a dense MLP.
+
+Source: defaults are those of the configuration classes of each type in [wolf2020transformers], release 5.24.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+
+from ..blocks import Block, Mlp
+from ..config_file import Fields
+from ..mixers import Attention
+from .common import (
+    LAYER,
+    RMS,
+    Body,
+    Builder,
+    blocks_of,
+    body,
+    every,
+    grouped,
+    hidden_of,
+    mlp,
+    n_layers,
+    typed_windows,
+    windowed,
+)
+
+Windows = Callable[[Fields, int], list[int]]
+
+
+def no_windows(f: Fields, n: int) -> list[int]:
+    """Every layer sees everything."""
+    types = f.words("layer_types", length=n, allowed=("full_attention",))
+    return [0] * len(types or range(n))
+
+
+def all_windows(f: Fields, n: int, *, width: int = 0) -> list[int]:
+    """Every layer has the window that the file states (Mistral)."""
+    return typed_windows(f, n, w := f.optional("sliding_window", width), [w] * n)
+
+
+def late_windows(f: Fields, n: int, *, used: bool = False, first: int = 28, width: int = 4096) -> list[int]:
+    """Layers from `max_window_layers` on have a window, if windows are used at all (Qwen)."""
+    used = f.flag("use_sliding_window", default=used)
+    w = f.optional("sliding_window", width) if used else 0
+    f.skip("sliding_window", "max_window_layers")
+    whole = f.whole("max_window_layers", default=first, least=0) if used else n
+    return typed_windows(f, n, w, [w if i >= whole else 0 for i in range(n)])
+
+
+def periodic_windows(f: Fields, n: int, *, period: int, width: int) -> list[int]:
+    """All layers but every `period`-th have a window; the file may state another period (Gemma, Cohere, EXAONE)."""
+    w = f.optional("sliding_window", width)
+    pattern = f.raw.get("sliding_window_pattern")
+    if isinstance(pattern, str):
+        letters = f.text("sliding_window_pattern", default="")
+        if not letters or set(letters) - {"L", "G"}:
+            raise f.error("sliding_window_pattern", "a period, or letters L (window) and G (everything)")
+        default = [w if letters[i % len(letters)] == "L" else 0 for i in range(n)]
+    else:
+        default = every(n, f.whole("sliding_window_pattern", "_sliding_window_pattern", default=period), w)
+    return typed_windows(f, n, w, default)
+
+
+def rope_windows(f: Fields, n: int) -> list[int]:
+    """Layers without rotary positions have a window, if windows are used (SmolLM3)."""
+    used = f.flag("use_sliding_window", default=False)
+    w = f.optional("sliding_window", 0)
+    period = f.whole("no_rope_layer_interval", default=4)
+    rope = f.items("no_rope_layers", length=n) or [int((i + 1) % period != 0) for i in range(n)]
+    return typed_windows(f, n, w, [w if used and not r else 0 for r in rope])
+
+
+def gated(
+    f: Fields,
+    *,
+    kv: int | None = None,
+    head_dim: int | None = None,
+    tied: bool = False,
+    norms: int = 2,
+    passes: float = RMS,
+    matrices: int = 3,
+    windows: Windows = no_windows,
+    context: int | None = None,
+) -> Body:
+    """A decoder of attention and MLP.
+
+    Args:
+        f: keys.
+        kv: KV heads where the file has none.
+        head_dim: head width where the file has none.
+        tied: whether embeddings are tied where the file does not say.
+        norms: norms of the model's width per block.
+        passes: of one norm.
+        matrices: of the MLP.
+        windows: window of every layer.
+        context: longest context where the file has none.
+    """
+    n = n_layers(f)
+    attention = grouped(f, kv=kv, head_dim=head_dim)
+    mixers = windowed(attention, windows(f, n))
+    blocks = blocks_of(mixers, [mlp(f, matrices=matrices)] * n, norms)
+    return body(f, blocks, tied=tied, norm_passes=passes, context=context)
+
+
+def gemma3(f: Fields) -> Body:
+    """Gemma 3: norms on both sides, five windows to one layer that sees everything, wide heads."""
+    f.fixed("use_bidirectional_attention", False)
+    return gated(f, kv=4, head_dim=256, tied=True, norms=4, windows=partial(periodic_windows, period=6, width=4096))
+
+
+def gpt2(f: Fields) -> Body:
+    """GPT-2: LayerNorm, MLP four times as wide unless stated, dropout, learned positions."""
+    n, hidden = n_layers(f), hidden_of(f)
+    f.fixed("add_cross_attention", False)
+    attention = grouped(f)
+    blocks = blocks_of([attention] * n, [Mlp(f.whole("n_inner", "intermediate_size", default=4 * hidden), 2)] * n)
+    made = body(f, blocks, tied=True, norm_passes=LAYER)
+    return dataclasses.replace(made, dropout=has_dropout(f, True), n_tables=made.max_context * hidden)
+
+
+def has_dropout(f: Fields, default: bool) -> bool:
+    """Whether the residual stream has dropout in training."""
+    key = f.key_of("resid_pdrop", "hidden_dropout", "hidden_dropout_prob")
+    if key is None:
+        return default
+    rate = f.raw[key]
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
+        raise f.error(key, "a rate from 0 to below 1")
+    return rate > 0
+
+
+def bloom(f: Fields) -> Body:
+    """BLOOM: LayerNorm, no positions (ALiBi), MLP four times as wide."""
+    n, hidden = n_layers(f), hidden_of(f)
+    blocks = blocks_of([grouped(f)] * n, [Mlp(f.whole("n_inner", default=4 * hidden), 2)] * n)
+    made = body(f, blocks, tied=True, norm_passes=LAYER, context=2048)
+    return dataclasses.replace(made, dropout=has_dropout(f, False))
+
+
+def bert(f: Fields) -> Body:
+    """BERT: attention both ways unless it is made a decoder."""
+    n = n_layers(f)
+    attention = dataclasses.replace(grouped(f), causal=f.flag("is_decoder", default=False))
+    f.fixed("add_cross_attention", False)
+    blocks = blocks_of([attention] * n, [mlp(f, matrices=2)] * n)
+    made = body(f, blocks, tied=True, norm_passes=LAYER)
+    tables = (made.max_context + f.whole("type_vocab_size", default=2)) * made.hidden
+    return dataclasses.replace(made, dropout=has_dropout(f, True), n_tables=tables)
+
+
+def parallel(f: Fields, *, matrices: int, kv: int | None = None, tied: bool, windows: Windows = no_windows) -> Body:
+    """One norm before attention and MLP, whose results are added together (Cohere, Phi, GPT-J)."""
+    n = n_layers(f)
+    mixers = windowed(grouped(f, kv=kv), windows(f, n))
+    blocks = [Block((m,), mlp(f, matrices=matrices), 1) for m in mixers]
+    return body(f, blocks, tied=tied, norm_passes=LAYER)
+
+
+def falcon(f: Fields) -> Body:
+    """Falcon: MLP of four times the width; one KV head, or groups in its new architecture."""
+    n, hidden = n_layers(f), hidden_of(f)
+    new = f.flag("new_decoder_architecture", default=False)
+    heads = f.whole("num_attention_heads", "n_head")
+    few = f.whole("num_kv_heads", "n_head_kv", default=heads)
+    kv = few if new else (1 if f.flag("multi_query", default=True) else heads)
+    f.skip("alibi", "bias", "parallel_attn")
+    norms = 2 if new or not f.raw.get("parallel_attn", True) else 1
+    attention = Attention(heads, kv, hidden // heads)
+    width = f.whole("ffn_hidden_size", default=4 * hidden)
+    return body(f, blocks_of([attention] * n, [Mlp(width, 2)] * n, norms), tied=True, norm_passes=LAYER, context=2048)
+
+
+def opt(f: Fields) -> Body:
+    """OPT: learned positions, two more than the context."""
+    n, hidden = n_layers(f), hidden_of(f)
+    f.fixed("word_embed_proj_dim", hidden)
+    made = body(f, blocks_of([grouped(f)] * n, [mlp(f, "ffn_dim", matrices=2)] * n), tied=True, norm_passes=LAYER)
+    f.skip("dropout")
+    return dataclasses.replace(made, n_tables=(made.max_context + 2) * hidden, dropout=f.raw.get("dropout", 0.1) > 0)
+
+
+DENSE: dict[str, Builder] = {
+    "llama": gated,
+    "mistral": partial(gated, kv=8, windows=partial(all_windows, width=4096)),
+    "ministral3": partial(gated, kv=8, head_dim=128, windows=all_windows),
+    "ministral": partial(gated, kv=8, windows=partial(all_windows, width=4096)),
+    "qwen2": partial(gated, kv=32, windows=late_windows),
+    "qwen3": partial(gated, kv=32, head_dim=128, windows=late_windows),
+    "qwen2_vl_text": partial(gated, kv=8, windows=partial(late_windows, first=80)),
+    "qwen2_5_vl_text": partial(gated, kv=8, windows=partial(late_windows, first=80)),
+    "qwen3_vl_text": partial(gated, kv=32, head_dim=128),
+    "gemma": partial(gated, kv=16, head_dim=256, tied=True),
+    "gemma2": partial(
+        gated, kv=4, head_dim=256, tied=True, norms=4, windows=partial(periodic_windows, period=2, width=4096)
+    ),
+    "gemma3_text": gemma3,
+    "phi3": partial(gated, windows=all_windows),
+    "granite": gated,
+    "smollm3": partial(gated, kv=4, tied=True, windows=rope_windows),
+    "exaone4": partial(gated, kv=32, windows=partial(periodic_windows, period=4, width=4096)),
+    "olmo": partial(gated, norms=0),
+    "olmo2": gated,
+    "olmo3": partial(gated, windows=partial(periodic_windows, period=4, width=4096)),
+    "glm": partial(gated, kv=2, head_dim=128),
+    "glm4": partial(gated, kv=2, head_dim=128, norms=4),
+    "seed_oss": partial(gated, kv=8, head_dim=128),
+    "nemotron": partial(gated, matrices=2, passes=LAYER),
+    "starcoder2": partial(gated, kv=2, tied=True, matrices=2, passes=LAYER, windows=all_windows),
+    "stablelm": partial(gated, kv=32, passes=LAYER),
+    "apertus": partial(gated, matrices=2),
+    "arcee": partial(gated, matrices=2),
+    "ernie4_5": partial(gated, kv=2, head_dim=128, tied=True),
+    "hunyuan_v1_dense": gated,
+    "internlm3": partial(gated, kv=2),
+    "helium": partial(gated, kv=20, head_dim=128),
+    "cohere": partial(parallel, matrices=3, tied=True),
+    "cohere2": partial(parallel, matrices=3, tied=True, windows=partial(periodic_windows, period=4, width=4096)),
+    "phi": partial(parallel, matrices=2, tied=False),
+    "gpt_neox": partial(gated, matrices=2, passes=LAYER),
+    "falcon": falcon,
+    "gpt2": gpt2,
+    "opt": opt,
+    "bloom": bloom,
+    "bert": bert,
+}
+"""Types of dense decoders and encoders."""

@@ -1,0 +1,298 @@
+"""Families with mixtures of experts behind attention with grouped heads, each with its own spelling.
+
+Source: defaults are those of the configuration classes of each type in [wolf2020transformers], release 5.24, or of the
+model's own code where the library has none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+from ..blocks import Block, Experts, Mlp
+from ..config_file import Fields
+from ..mixers import Attention
+from .common import (
+    LAYER,
+    RMS,
+    Body,
+    Builder,
+    blocks_of,
+    body,
+    every,
+    experts,
+    grouped,
+    hidden_of,
+    mlp,
+    n_layers,
+    typed_windows,
+    windowed,
+)
+from .dense import Windows, all_windows, late_windows, no_windows
+
+TOP = ("num_experts_per_tok",)
+ROUTED = ("n_routed_experts", "num_local_experts", "num_experts")
+WIDTH = ("moe_intermediate_size",)
+
+
+def in_every(
+    f: Fields, moe: Experts | None, *, kv: int | None = None, head_dim: int | None = None, windows: Windows,
+    tied: bool = False, norm_passes: float = RMS,
+) -> Body:  # fmt: skip
+    """Experts in every block."""
+    n = n_layers(f)
+    feeds = [moe or mlp(f)] * n
+    return body(f, blocks_of(windowed(grouped(f, kv=kv, head_dim=head_dim), windows(f, n)), feeds), tied=tied,
+                norm_passes=norm_passes)  # fmt: skip
+
+
+def mixtral(f: Fields, *, windows: Windows = all_windows, passes: float = RMS, tied: bool = False) -> Body:
+    """Experts as wide as `intermediate_size` in every block (Mixtral, PhiMoE, OLMoE, MiniMax-M2)."""
+    moe = experts(f, ("num_local_experts", "num_experts"), ("num_experts_per_tok", "experts_per_token"),
+                  ("intermediate_size",))  # fmt: skip
+    return in_every(f, moe, kv=8 if windows is all_windows else None, windows=windows, norm_passes=passes, tied=tied)
+
+
+def minimax_m2(f: Fields) -> Body:
+    """MiniMax-M2: 256 experts and no windows; heads of 128."""
+    moe = experts(f, ("num_local_experts", "num_experts"), TOP, ("intermediate_size",))
+    f.skip("rotary_dim", "use_qk_norm", "qk_norm_type", "shared_intermediate_size", "attn_type_list")
+    f.fixed("shared_intermediate_size", 0, None)
+    kinds = f.items("attn_type_list", length=n_layers(f))
+    if kinds and any(k != 1 for k in kinds):
+        raise f.error("attn_type_list", "1 (attention) in every layer")
+    made = in_every(f, moe, kv=8, head_dim=128, windows=no_windows)
+    return dataclasses.replace(made, ahead=ahead(f, made.blocks[-1], "num_mtp_modules", usual=0, used="use_mtp"))
+
+
+def ahead(f: Fields, block: Block, *keys: str, usual: int, used: str = "") -> list[Block]:
+    """Blocks that predict further tokens, each like `block`."""
+    n = f.whole(*keys, default=usual, least=0)
+    return [block] * (n if not used or f.flag(used, default=True) else 0)
+
+
+def qwen_moe(f: Fields, *, shared: int, windows: Windows, kv: int, head_dim: int | None) -> Body:
+    """Qwen: experts where `decoder_sparse_step` divides the count, unless listed in `mlp_only_layers`."""
+    n = n_layers(f)
+    width = f.whole("shared_expert_intermediate_size", default=shared, least=0) if shared else 0
+    moe = experts(f, ("num_experts", "num_local_experts"), TOP, WIDTH, shared=width)
+    feeds = sparse_steps(f, n, moe)
+    mixers = windowed(grouped(f, kv=kv, head_dim=head_dim), windows(f, n))
+    return body(f, blocks_of(mixers, feeds), tied=False)
+
+
+def sparse_steps(f: Fields, n: int, moe: Experts | None) -> list[Mlp | Experts]:
+    """Layer i from 0 has experts if the step divides i + 1 and `mlp_only_layers` does not list it."""
+    step = f.whole("decoder_sparse_step", default=1)
+    only = f.indices("mlp_only_layers", below=n) or []
+    sparse = [moe is not None and (i + 1) % step == 0 and i not in only for i in range(n)]
+    return mixed_feeds(f, sparse, moe)
+
+
+def mixed_feeds(f: Fields, sparse: list[bool], moe: Experts | None, *keys: str) -> list[Mlp | Experts]:
+    """Experts where `sparse`, else a dense MLP, whose width must be stated only if there is one."""
+    keys = keys or ("intermediate_size",)
+    f.skip(*keys)
+    dense = mlp(f, *keys) if not all(sparse) else None
+    found = [moe if s else dense for s in sparse]
+    return [x for x in found if x is not None]
+
+
+def first_dense(f: Fields, n: int, moe: Experts | None, *, first: int = 0, freq: bool = True) -> list[Mlp | Experts]:
+    """The first layers are dense; from then on every `moe_layer_freq`-th counted from 0 has experts, or as listed."""
+    types = f.words("mlp_layer_types", length=n, allowed=("dense", "sparse"))
+    dense = f.whole("first_k_dense_replace", "num_dense_layers", default=first, least=0)
+    if dense > n:
+        raise f.error("first_k_dense_replace", f"at most the {n} layers")
+    listed = f.raw.get("moe_layer_freq") if isinstance(f.raw.get("moe_layer_freq"), list) else None
+    if listed is not None:
+        flags = f.items("moe_layer_freq", length=n) or []
+        return mixed_feeds(f, [bool(x) for x in flags], moe)
+    step = f.whole("moe_layer_freq", default=1) if freq else 1
+    sparse = [i >= dense and i % step == 0 for i in range(n)] if types is None else [t == "sparse" for t in types]
+    return mixed_feeds(f, [s and moe is not None for s in sparse], moe)
+
+
+def shared_by_count(f: Fields, *keys: str, usual: int) -> int:
+    """Width of all shared experts, each as wide as a routed one."""
+    return f.whole(*keys, default=usual, least=0) * f.whole(*WIDTH, "intermediate_size", default=0, least=0)
+
+
+def with_shared(
+    f: Fields, *, kv: int | None = None, head_dim: int | None = None, shared: int = 1, first: int = 0,
+    shared_keys: tuple[str, ...] = ("n_shared_experts", "num_shared_experts"), windows: Windows = no_windows,
+    mtp: int = 0, norms: int = 2,
+) -> Body:  # fmt: skip
+    """The first layers dense, then routed and shared experts of one width (GLM-4.5, Bailing, dots, Solar)."""
+    n, per = n_layers(f), f.whole(*WIDTH)
+    moe = experts(f, ROUTED, (*TOP, "num_experts_per_token"), WIDTH,
+                  shared=f.whole(*shared_keys, default=shared, least=0) * per)  # fmt: skip
+    feeds = first_dense(f, n, moe, first=first)
+    mixers = windowed(grouped(f, kv=kv, head_dim=head_dim), windows(f, n))
+    made = body(f, blocks_of(mixers, feeds, norms), tied=False)
+    return dataclasses.replace(
+        made, ahead=ahead(f, made.blocks[-1], "num_nextn_predict_layers", "num_mtp_layers", usual=mtp)
+    )
+
+
+def bailing(f: Fields) -> Body:
+    """Ling and Ring: shared experts may state a width of their own."""
+    own = f.whole("moe_shared_expert_intermediate_size", default=0, least=0)
+    made = with_shared(f, kv=None, shared=0)
+    if not own:
+        return made
+    n_shared = f.whole("num_shared_experts", default=1, least=0)
+    blocks = [
+        dataclasses.replace(b, feed=dataclasses.replace(b.feed, shared_ffn=n_shared * own))
+        if isinstance(b.feed, Experts) else b for b in made.blocks
+    ]  # fmt: skip
+    return dataclasses.replace(made, blocks=blocks)
+
+
+def ernie(f: Fields) -> Body:
+    """ERNIE 4.5: experts from a first to a last layer at an interval."""
+    n = n_layers(f)
+    per = f.whole("moe_intermediate_size", default=1536)
+    shared = f.whole("moe_num_shared_experts", default=2, least=0) * per
+    moe = experts(f, ("moe_num_experts", "num_experts"), ("moe_k", "num_experts_per_tok"), WIDTH, shared=shared,
+                  per_token=6)  # fmt: skip
+    first = f.whole("moe_layer_start_index", default=1, least=0)
+    last = f.whole("moe_layer_end_index", default=-1, least=-1)
+    step = f.whole("moe_layer_interval", default=1)
+    last = n - 1 if last == -1 else last
+    sparse = [first <= i <= last and (i + 1) % step == 0 for i in range(n)]
+    mixers = windowed(grouped(f, kv=4), no_windows(f, n))
+    return body(f, blocks_of(mixers, mixed_feeds(f, sparse, moe)), tied=True)
+
+
+def gpt_oss(f: Fields) -> Body:
+    """gpt-oss: windows in every other layer, the first included."""
+    n = n_layers(f)
+    moe = experts(f, ("num_local_experts", "num_experts"), ("num_experts_per_tok", "experts_per_token"),
+                  ("intermediate_size",))  # fmt: skip
+    w = f.optional("sliding_window", 128)
+    mixers = windowed(grouped(f, kv=8, head_dim=64), typed_windows(f, n, w, every(n, 2, w)))
+    return body(f, blocks_of(mixers, [moe or mlp(f)] * n), tied=False)
+
+
+def llama4(f: Fields) -> Body:
+    """Llama 4: chunks in all but every fourth layer, one shared expert as wide as a routed one."""
+    n, chunk = n_layers(f), f.optional("attention_chunk_size", 8192)
+    width = f.whole("intermediate_size")
+    moe = experts(f, ("num_local_experts",), TOP, ("intermediate_size",), shared=width)
+    step = f.whole("interleave_moe_layer_step", default=1)
+    listed = f.indices("moe_layers", below=n)
+    sparse = [i in listed if listed is not None else (i + 1) % step == 0 for i in range(n)]
+    feeds = mixed_feeds(f, [s and moe is not None for s in sparse], moe, "intermediate_size_mlp")
+    period = f.whole("no_rope_layer_interval", default=4)
+    rope = f.items("no_rope_layers", length=n if f.raw.get("no_rope_layers") else None)
+    rope = rope or [int((i + 1) % period != 0) for i in range(n)]
+    windows = typed_windows(f, n, chunk, [chunk if r else 0 for r in rope], chunk=True)
+    mixers = windowed(grouped(f, kv=8, head_dim=128), windows, chunked=True)
+    return body(f, blocks_of(mixers, feeds), tied=False)
+
+
+def arctic(f: Fields) -> Body:
+    """Arctic: a dense MLP as wide as the model beside the experts of a block."""
+    n, hidden = n_layers(f), hidden_of(f)
+    moe = experts(f, ("num_local_experts",), TOP, ("intermediate_size",))
+    step = f.whole("moe_layer_frequency", default=2)
+    residual = f.flag("parallel_attn_mlp_res", default=False)
+    f.fixed("use_residual", False)
+    beside = dataclasses.replace(moe, parallel_ffn=hidden) if moe and residual else moe
+    sparse = [moe is not None and (i + 1) % step == 0 for i in range(n)]
+    feeds = mixed_feeds(f, sparse, beside)
+    norms = [3 if s and residual else 2 for s in sparse]
+    attention = grouped(f)
+    blocks = [Block((attention,), feed, k) for feed, k in zip(feeds, norms, strict=True)]
+    return body(f, blocks, tied=False)
+
+
+def dbrx(f: Fields) -> Body:
+    """DBRX: sizes of attention and experts in objects of their own."""
+    n, hidden, heads = n_layers(f), hidden_of(f), f.whole("n_heads", "num_attention_heads")
+    inner, outer = f.nested("ffn_config"), f.nested("attn_config")
+    if inner is None or outer is None:
+        raise f.error("attn_config" if outer is None else "ffn_config", "an object with the sizes of its part")
+    moe = experts(inner, ("moe_num_experts",), ("moe_top_k",), ("ffn_hidden_size",))
+    for key in ("attn_pdrop", "clip_qkv", "rope_theta", "model_type"):
+        outer.skip(key)
+    inner.skip("hidden_size", "ffn_act_fn", "moe_jitter_eps", "moe_loss_weight", "moe_normalize_expert_weights",
+               "uniform_expert_assignment", "model_type")  # fmt: skip
+    attention = Attention(heads, outer.whole("kv_n_heads", default=1), hidden // heads)
+    if moe is None:
+        raise f.error("ffn_config", "at least one expert")
+    return body(f, blocks_of([attention] * n, [moe] * n), tied=False, norm_passes=LAYER)
+
+
+def hunyuan(f: Fields) -> Body:
+    """Hunyuan: experts as wide as the MLP unless stated, and shared ones; a number may be a list of one per layer."""
+    n = n_layers(f)
+    for key in ("moe_topk", "num_shared_expert", "moe_intermediate_size"):
+        value = f.raw.get(key)
+        if isinstance(value, list) and len(set(value)) == 1:
+            f.raw[key] = value[0]
+    per = f.whole("moe_intermediate_size", default=f.whole("intermediate_size"))
+    shared = f.whole("num_shared_expert", default=1, least=0) if f.flag("use_mixed_mlp_moe", default=True) else 0
+    moe = experts(f, ("num_experts",), ("moe_topk", "num_experts_per_tok"), ("moe_intermediate_size",
+                  "intermediate_size") if not f.has("moe_intermediate_size") else WIDTH, shared=shared * per,
+                  per_token=1)  # fmt: skip
+    f.fixed("use_cla", False)
+    skip = f.whole("moe_layer_num_skipped", default=0, least=0)
+    feeds = mixed_feeds(f, [i >= skip and moe is not None and moe.n_experts > 1 for i in range(n)], moe)
+    return body(f, blocks_of([grouped(f)] * n, feeds), tied=False)
+
+
+def mimo(f: Fields) -> Body:
+    """MiMo-V2: windows with KV heads of their own in all but the first and every sixth layer; values narrower."""
+    n = n_layers(f)
+    moe = experts(f, ROUTED, TOP, WIDTH)
+    listed = f.items("hybrid_layer_pattern", length=n)
+    f.skip("hybrid_block_size", "sliding_window_size", "attention_chunk_size", "add_swa_attention_sink_bias",
+           "add_full_attention_sink_bias", "attention_value_scale")  # fmt: skip
+    w = f.optional("sliding_window", 128)
+    usual = [0 if i == 0 or (i + 1) % 6 == 0 else w for i in range(n)]
+    if listed is not None:
+        usual = [w if x else 0 for x in listed]
+    windows = typed_windows(f, n, w, usual)
+    whole = dataclasses.replace(grouped(f, kv=4, head_dim=192), value_width=f.whole("v_head_dim", default=128))
+    near = Attention(
+        f.whole("swa_num_attention_heads", default=whole.n_heads), f.whole("swa_num_key_value_heads", default=8),
+        f.whole("swa_head_dim", default=whole.head_dim), f.whole("swa_v_head_dim", default=whole.value_dim), w,
+    )  # fmt: skip
+    feeds = first_dense(f, n, moe, first=1)
+    blocks = blocks_of([near if x else whole for x in windows], feeds)
+    made = body(f, blocks, tied=False)
+    return dataclasses.replace(made, ahead=ahead(f, Block((near,), mlp(f)), "num_nextn_predict_layers", usual=0))
+
+
+def granite_moe(f: Fields, *, shared: bool = False) -> Body:
+    """Granite: experts as wide as `intermediate_size`, perhaps a shared MLP with a width of its own."""
+    beside = f.whole("shared_intermediate_size", default=0, least=0) if shared else 0
+    moe = experts(f, ("num_local_experts",), TOP, ("intermediate_size",), shared=beside)
+    return in_every(f, moe, windows=no_windows)
+
+
+EXPERTS: dict[str, Builder] = {
+    "mixtral": mixtral,
+    "phimoe": partial(mixtral, passes=LAYER),
+    "olmoe": partial(mixtral, windows=no_windows),
+    "minimax_m2": minimax_m2,
+    "qwen2_moe": partial(qwen_moe, shared=5632, windows=late_windows, kv=16, head_dim=None),
+    "qwen3_moe": partial(qwen_moe, shared=0, windows=late_windows, kv=4, head_dim=None),
+    "qwen3_vl_moe_text": partial(qwen_moe, shared=0, windows=no_windows, kv=16, head_dim=None),
+    "glm4_moe": partial(with_shared, kv=8, head_dim=128, first=1, mtp=0),
+    "dots1": partial(with_shared, kv=32, shared=0, windows=partial(late_windows, used=True, first=62)),
+    "bailing_moe": bailing,
+    "bailing_moe_v2": bailing,
+    "ernie4_5_moe": ernie,
+    "gpt_oss": gpt_oss,
+    "llama4_text": llama4,
+    "arctic": arctic,
+    "dbrx": dbrx,
+    "hunyuan_v1_moe": hunyuan,
+    "mimo_v2_flash": mimo,
+    "granitemoe": granite_moe,
+    "granitemoeshared": partial(granite_moe, shared=True),
+}
+"""Types of mixtures of experts."""

@@ -1,0 +1,184 @@
+"""Families with recurrences beside attention: gated delta nets, KDA, lightning attention, state spaces, convolutions.
+
+Source: sizes of projections and states are those of each type's model in [wolf2020transformers], release 5.24, or of
+the model's own code where the library has none; defaults likewise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+from ...core.errors import SpecError
+from ..blocks import Block
+from ..config_file import Fields
+from ..mixers import AbstractMixer, Latent
+from ..recurrences import Recurrence
+from .common import FULL, Body, Builder, blocks_of, body, experts, grouped, hidden_of, latent, mlp, n_layers
+from .experts import TOP, WIDTH, ahead, first_dense, sparse_steps
+
+LINEAR = "linear_attention"
+STATE_FORMATS = {"float32": "fp32", "bfloat16": "bf16", "float16": "bf16"}
+
+
+def state_format(f: Fields, usual: str = "bf16") -> str:
+    """How the state is kept between passes, as the file says."""
+    said = f.text("mamba_ssm_dtype", "mamba_ssm_cache_dtype", default="", allowed=tuple(STATE_FORMATS))
+    return STATE_FORMATS.get(said, usual)
+
+
+def gated_delta(f: Fields, *, keys: int = 16, values: int = 32) -> Recurrence:
+    """Gated delta net: queries and keys share heads, every head of values has a decay, a step and a gate.
+
+    Source: [yang2024gateddelta] section 3.4.
+    """
+    k_heads, v_heads = (f.whole(f"linear_num_{x}_heads", default=n) for x, n in (("key", keys), ("value", values)))
+    k, v = (f.whole(f"linear_{x}_head_dim", default=128) for x in ("key", "value"))
+    channels = 2 * k_heads * k + v_heads * v
+    if v_heads % k_heads:
+        raise SpecError(
+            f"{f.place}: linear_num_key_heads = {k_heads} does not divide linear_num_value_heads = {v_heads}"
+        )
+    return Recurrence(
+        "gated delta net", v_heads, k, v, channels + v_heads * v + 2 * v_heads, "delta", channels,
+        f.whole("linear_conv_kernel_dim", default=4), n_key_heads=k_heads, state_format=state_format(f),
+    )  # fmt: skip
+
+
+def interval(f: Fields, n: int, usual: int, *keys: str) -> list[bool]:
+    """Whether each layer sees everything: from `layer_types`, or every `usual`-th counted from 1."""
+    types = f.words("layer_types", "layers_block_type", length=n, allowed=(LINEAR, FULL))
+    step = f.whole(*(keys or ("full_attention_interval",)), default=usual)
+    return [(i + 1) % step == 0 for i in range(n)] if types is None else [t == FULL for t in types]
+
+
+def qwen_next(f: Fields, *, kv: int, moe: bool, shared: int = 512) -> Body:
+    """Qwen3-Next, Qwen3.5 and later: three gated delta nets to one gated attention."""
+    n = n_layers(f)
+    attention = grouped(f, kv=kv, head_dim=256)
+    gate = f.flag("attn_output_gate", default=True)
+    whole = dataclasses.replace(attention, gate_width=attention.n_heads * attention.head_dim if gate else 0)
+    linear = gated_delta(f)
+    mixers: list[AbstractMixer] = [whole if x else linear for x in interval(f, n, 4)]
+    if moe:
+        width = f.whole("shared_expert_intermediate_size", default=shared, least=0)
+        some = experts(f, ("num_experts", "num_local_experts"), TOP, WIDTH, shared=width)
+        feeds = sparse_steps(f, n, some)
+    else:
+        feeds = [mlp(f)] * n
+    made = body(f, blocks_of(mixers, feeds), tied=False)
+    f.skip("mtp_use_dedicated_embeddings")
+    last = Block((whole,), made.blocks[-1].feed)
+    return dataclasses.replace(made, ahead=ahead(f, last, "mtp_num_hidden_layers", "num_nextn_predict_layers", usual=0))
+
+
+def kda(hidden: int, heads: int, width: int, taps: int, state: str) -> Recurrence:
+    """Kimi delta attention: a decay per channel of the key from a low-rank gate, and another for the output.
+
+    Source: [kimi2025linear] section 3.
+    """
+    proj = heads * width
+    return Recurrence(
+        "Kimi delta attention", heads, width, width, 3 * proj + heads + 2 * width, "delta", 3 * proj, taps,
+        inner=((width, proj), (width, proj)), state_format=state,
+    )  # fmt: skip
+
+
+def kimi_linear(f: Fields) -> Body:
+    """Kimi Linear: three KDA layers to one latent attention, listed by number from 1."""
+    n, hidden, inner = n_layers(f), hidden_of(f), f.nested("linear_attn_config")
+    heads, width, taps = 32, 128, 4
+    full: list[bool] | None = None
+    if inner is not None:
+        heads = inner.whole("num_heads", default=heads)
+        width, taps = inner.whole("head_dim", default=width), inner.whole("short_conv_kernel_size", default=taps)
+        full = _listed(f, inner, n)
+    heads = f.whole("linear_num_heads", default=heads)
+    width = f.whole("linear_head_dim", default=width)
+    linear = kda(hidden, heads, width, f.whole("linear_conv_kernel_dim", default=taps), state_format(f))
+    types = f.words("layer_types", length=n, allowed=(LINEAR, FULL))
+    if types is not None:
+        full = [t == FULL for t in types]
+    whole = latent(f)
+    f.skip("mla_use_nope", "moe_layer_freq", "moe_router_activation_func", "use_grouped_topk", "moe_renormalize")
+    mixers: list[AbstractMixer] = [whole if x else linear for x in full or [bool(i and i % 4 == 0) for i in range(n)]]
+    shared = f.whole("num_shared_experts", "n_shared_experts", default=1, least=0) * f.whole(*WIDTH)
+    moe = experts(f, ("num_experts", "num_local_experts", "n_routed_experts"), ("num_experts_per_token", *TOP), WIDTH,
+                  shared=shared)  # fmt: skip
+    made = body(f, blocks_of(mixers, first_dense(f, n, moe, first=1)), tied=False)
+    return dataclasses.replace(made, ahead=ahead(f, made.blocks[-1], "num_nextn_predict_layers", usual=0))
+
+
+def _listed(f: Fields, inner: Fields, n: int) -> list[bool] | None:
+    """Layers with attention, from two lists of numbers from 1 that together name each layer once."""
+    whole, linear = (inner.items(k) for k in ("full_attn_layers", "kda_layers"))
+    if whole is None and linear is None:
+        return None
+    if whole is None or linear is None or sorted([*whole, *linear]) != list(range(1, n + 1)):
+        raise f.error("linear_attn_config", f"full_attn_layers and kda_layers that name each layer 1 to {n} once")
+    return [i + 1 in whole for i in range(n)]
+
+
+def lightning(heads: int, width: int) -> Recurrence:
+    """Lightning attention: linear attention with a fixed decay per head, a gate and a norm of the result.
+
+    Source: [minimax2025] section 2.2.
+    """
+    return Recurrence("lightning attention", heads, width, width, 4 * heads * width, "dual")
+
+
+def minimax(f: Fields, *, by_list: bool) -> Body:
+    """MiniMax-01 and M1: lightning attention but for every eighth layer, as listed."""
+    n = n_layers(f)
+    whole = grouped(f, kv=8)
+    linear = lightning(whole.n_heads, whole.head_dim)
+    listed = f.items("attn_type_list", length=n)
+    odd = next((x for x in listed or [] if x not in (0, 1)), None)
+    if odd is not None:
+        raise f.error("attn_type_list", "0 (lightning) or 1 (attention) for each layer")
+    if by_list and listed is None and not f.has("layer_types"):
+        raise SpecError(f"{f.place}: no attn_type_list; add it, 0 (lightning) or 1 (attention) for each layer")
+    full = [x == 1 for x in listed] if listed is not None else interval(f, n, 2, "")
+    if listed is None and not f.has("layer_types"):
+        full = [bool((i + 1) % 2) for i in range(n)]
+    shared = f.raw.get("shared_intermediate_size") or 0
+    f.fixed("shared_intermediate_size", 0, None)
+    moe = experts(f, ("num_local_experts", "num_experts"), TOP, ("intermediate_size",), shared=int(shared))
+    mixers: list[AbstractMixer] = [whole if x else linear for x in full]
+    for key in ("full", "linear"):
+        f.skip(f"{key}_attn_alpha_factor", f"{key}_attn_beta_factor", f"layernorm_{key}_attention_alpha",
+               f"layernorm_{key}_attention_beta")  # fmt: skip
+    f.skip("mlp_alpha_factor", "mlp_beta_factor", "layernorm_mlp_alpha", "layernorm_mlp_beta", "postnorm", "block_size",
+           "shared_moe_mode")  # fmt: skip
+    return body(f, blocks_of(mixers, [moe or mlp(f)] * n), tied=False)
+
+
+def bailing_hybrid(f: Fields) -> Body:
+    """Ling 3: Kimi delta attention but for the last layer of every group, which is latent."""
+    n, hidden = n_layers(f), hidden_of(f)
+    heads, width = f.whole("num_attention_heads"), f.whole("head_dim", default=128)
+    linear = kda(hidden, heads, width, f.whole("short_conv_kernel_size", default=4), state_format(f))
+    whole: Latent = latent(f)
+    full = interval(f, n, 6, "layer_group_size")
+    f.skip("kda_safe_gate", "kda_lower_bound", "mtp_loss_scaling_factor", "moe_router_enable_expert_bias")
+    mixers: list[AbstractMixer] = [whole if x else linear for x in full]
+    shared = f.whole("num_shared_experts", "n_shared_experts", default=1, least=0) * f.whole(*WIDTH)
+    moe = experts(f, ("num_experts", "num_local_experts"), ("num_experts_per_tok", "num_experts_per_token"), WIDTH,
+                  shared=shared)  # fmt: skip
+    made = body(f, blocks_of(mixers, first_dense(f, n, moe, first=2)), tied=False, context=262144)
+    return dataclasses.replace(
+        made, ahead=ahead(f, made.blocks[-1], "num_nextn_predict_layers", "num_mtp_layers", usual=0)
+    )
+
+
+HYBRID: dict[str, Builder] = {
+    "qwen3_next": partial(qwen_next, kv=2, moe=True),
+    "qwen3_5_text": partial(qwen_next, kv=4, moe=False),
+    "qwen3_5_moe_text": partial(qwen_next, kv=2, moe=True),
+    "kimi_linear": kimi_linear,
+    "bailing_hybrid": bailing_hybrid,
+    "minimax": partial(minimax, by_list=False),
+    "minimax_m1": partial(minimax, by_list=True),
+    "minimax_text_01": partial(minimax, by_list=True),
+}
+"""Types with recurrences."""

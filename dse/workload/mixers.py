@@ -1,0 +1,272 @@
+"""What lets a token see earlier ones: attention of every kind, and recurrences that carry a state of fixed size.
+
+A mixer is data: sizes and what it keeps. How its work is split over ranks and lowered to operators is in `lowering`.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+
+from typing_extensions import override
+
+
+def n_seen(cached: float, queries: float, window: float) -> float:
+    """Positions that one of `queries` new tokens sees on average after `cached` ones: the mean of min(c + i, w).
+
+    Args:
+        cached: c, tokens before.
+        queries: q, new tokens.
+        window: w, most that a position sees; 0 for all.
+    """
+    whole = cached + queries
+    if not window or whole <= window:
+        return cached + queries / 2
+    ramp = max(window - cached, 0.0)
+    return (ramp * (cached + window) / 2 + (queries - ramp) * window) / queries
+
+
+class AbstractMixer(abc.ABC):
+    """One way in which a token sees earlier ones."""
+
+    @property
+    @abc.abstractmethod
+    def kind(self) -> str:
+        """What people call it."""
+
+    @abc.abstractmethod
+    def n_weights(self, hidden: int) -> int:
+        """Entries of its matrices in a model of that width."""
+
+    @property
+    @abc.abstractmethod
+    def n_unmultiplied(self) -> int:
+        """Those of them that no matrix product meets: taps of convolutions, decays."""
+
+    @property
+    @abc.abstractmethod
+    def n_kv(self) -> int:
+        """Elements that it caches for a position that it keeps."""
+
+    @abc.abstractmethod
+    def n_kept(self, context: float) -> float:
+        """Positions that it keeps of a sequence of `context` tokens."""
+
+    @property
+    @abc.abstractmethod
+    def n_state(self) -> int:
+        """Elements that it keeps per sequence, however long."""
+
+    @abc.abstractmethod
+    def n_product_macs(self, cached: float, queries: float) -> float:
+        """MACs per new token on what earlier tokens left, on average over `queries` tokens after `cached` ones."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Attention(AbstractMixer):
+    """Attention over keys and values of heads: everything before, a window, a chunk, or another sequence (an image).
+
+    Source: [shazeer2019mqa] and [ainslie2023gqa] for fewer KV heads; [jiang2023mistral] section 2 for windows.
+    """
+
+    n_heads: int
+    """Query heads."""
+    n_kv_heads: int
+    """Key and value heads."""
+    head_dim: int
+    """Width of a query and of a key."""
+    value_width: int = 0
+    """Width of a value; 0 for that of a key."""
+    window: int = 0
+    """Most positions that a token sees; 0 for all."""
+    chunked: bool = False
+    """Whether the window is a chunk that starts anew, so that a token sees what its chunk holds."""
+    causal: bool = True
+    """Whether a position attends to earlier ones only (decoders) or to all (encoders)."""
+    gate_width: int = 0
+    """Outputs of a gate on the result."""
+    own_kv: bool = True
+    """Whether it makes and keeps keys and values; else it uses those of an earlier block."""
+    values_are_keys: bool = False
+    """Whether values are made from the keys, without weights of their own."""
+    cross: bool = False
+    """Whether it attends to `n_memory` positions of another sequence instead of its own."""
+    n_memory: int = 0
+    """Positions of the other sequence, kept as long as the sequence lasts; 0 for none, and then the block rests."""
+
+    @property
+    @override
+    def kind(self) -> str:
+        if self.cross:
+            return "cross attention"
+        if self.window:
+            return f"{'chunked' if self.chunked else 'sliding'} attention ({self.window:,})"
+        return "full attention" if self.causal else "attention both ways"
+
+    @property
+    def value_dim(self) -> int:
+        """Width of a value."""
+        return self.value_width or self.head_dim
+
+    @override
+    def n_weights(self, hidden: int) -> int:
+        keys = self.n_kv_heads * self.head_dim if self.own_kv else 0
+        values = self.n_kv_heads * self.value_dim if self.own_kv and not self.values_are_keys else 0
+        made = self.n_heads * self.head_dim + keys + values + self.gate_width
+        return hidden * (made + self.n_heads * self.value_dim)
+
+    @property
+    @override
+    def n_unmultiplied(self) -> int:
+        return 0
+
+    @property
+    @override
+    def n_kv(self) -> int:
+        return 0 if self.cross or not self.own_kv else self.n_kv_heads * (self.head_dim + self.value_dim)
+
+    @override
+    def n_kept(self, context: float) -> float:
+        return min(float(self.window), context) if self.window else context
+
+    @property
+    @override
+    def n_state(self) -> int:
+        return self.n_memory * self.n_kv_heads * (self.head_dim + self.value_dim) if self.cross else 0
+
+    def n_attended(self, cached: float, queries: float) -> float:
+        """Positions that one of `queries` new tokens attends to on average, after `cached` ones.
+
+        causal: c + q/2;  window w: the mean of min(c + i, w) over i from 0 to q;  chunk w: w/2 beyond the first;
+        encoder: c + q;  cross: all of the other sequence.
+        """
+        if self.cross:
+            return float(self.n_memory)
+        if not self.causal:
+            return cached + queries
+        if self.chunked and cached + queries > self.window:
+            return min(self.window / 2, n_seen(cached, queries, self.window))
+        return n_seen(cached, queries, self.window)
+
+    def n_read(self, context: float) -> float:
+        """Positions that a token reads when it is the last of `context`."""
+        if self.cross:
+            return float(self.n_memory)
+        if self.chunked and context > self.window:
+            return self.window / 2
+        return self.n_kept(context)
+
+    @override
+    def n_product_macs(self, cached: float, queries: float) -> float:
+        seen = self.n_read(cached + 1.0) if queries == 1 else self.n_attended(cached, queries)
+        return self.n_heads * (self.head_dim + self.value_dim) * seen
+
+
+@dataclasses.dataclass(frozen=True)
+class Indexer:
+    """A small attention that chooses which positions the large one sees.
+
+    Source: [deepseek2025v32] section 2.1: a lightning indexer with few heads and one key per position.
+    """
+
+    n_heads: int
+    """Its query heads."""
+    head_dim: int
+    """Width of a query and of its one key."""
+    n_chosen: int
+    """Positions that it chooses (top-k)."""
+    shared: bool = False
+    """Whether the block takes the choice of an earlier one instead of making its own."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Latent(AbstractMixer):
+    """Multi-head latent attention: keys and values are expanded from a short vector that alone is cached.
+
+    Source: [deepseek2024v2] section 2.1.
+    """
+
+    n_heads: int
+    """Heads."""
+    query_rank: int
+    """Width queries are squeezed through; 0 if they are not."""
+    kv_rank: int
+    """Width of the cached latent."""
+    rope_dim: int
+    """Width of the rotary part of each query and of the shared key."""
+    nope_dim: int
+    """Width of the other part of each query and key."""
+    value_dim: int
+    """Width of each value."""
+    indexer: Indexer | None = None
+    """What chooses the positions it sees, if any."""
+    gate_width: int = 0
+    """Outputs of a gate on the result."""
+
+    @property
+    @override
+    def kind(self) -> str:
+        return f"latent attention to {self.indexer.n_chosen:,}" if self.indexer else "latent attention"
+
+    @property
+    def head_dim(self) -> int:
+        """Width of a query and of a key."""
+        return self.nope_dim + self.rope_dim
+
+    @property
+    def n_kv_heads(self) -> int:
+        """Expanded key and value heads."""
+        return self.n_heads
+
+    @override
+    def n_weights(self, hidden: int) -> int:
+        """Queries through their rank, latent and rotary key, its expansion, the output; the indexer's three matrices.
+
+        Source: [deepseek2024v2] eq. 37 to 47.
+        """
+        a, wide = self.n_heads, self.head_dim
+        query = (hidden + a * wide) * self.query_rank if self.query_rank else hidden * a * wide
+        expand = self.kv_rank * a * (self.nope_dim + self.value_dim)
+        own = query + hidden * (self.kv_rank + self.rope_dim) + expand + a * self.value_dim * hidden
+        own += hidden * self.gate_width
+        if self.indexer is None or self.indexer.shared:
+            return own
+        i = self.indexer
+        return own + (self.query_rank or hidden) * i.n_heads * i.head_dim + hidden * (i.head_dim + i.n_heads)
+
+    @property
+    @override
+    def n_unmultiplied(self) -> int:
+        return 0
+
+    @property
+    @override
+    def n_kv(self) -> int:
+        index = self.indexer.head_dim if self.indexer and not self.indexer.shared else 0
+        return self.kv_rank + self.rope_dim + index
+
+    @override
+    def n_kept(self, context: float) -> float:
+        return context
+
+    @property
+    @override
+    def n_state(self) -> int:
+        return 0
+
+    def n_attended(self, cached: float, queries: float) -> float:
+        """Positions that a new token attends to on average."""
+        return n_seen(cached, queries, self.indexer.n_chosen if self.indexer else 0)
+
+    def n_read(self, context: float) -> float:
+        """Positions that a token reads when it is the last of `context`."""
+        return min(float(self.indexer.n_chosen), context) if self.indexer else context
+
+    @override
+    def n_product_macs(self, cached: float, queries: float) -> float:
+        one = queries == 1
+        seen = self.n_read(cached + 1.0) if one else self.n_attended(cached, queries)
+        macs = self.n_heads * (self.head_dim + self.value_dim) * seen
+        if self.indexer and not self.indexer.shared:
+            macs += self.indexer.n_heads * self.indexer.head_dim * (cached + 1.0 if one else cached + queries / 2)
+        return macs

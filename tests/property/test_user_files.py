@@ -1,0 +1,278 @@
+"""Broken files of every kind a user writes: read, or refused in one line, never a traceback, whatever is in them.
+
+Each case takes a file that works and changes it in one to three places: another value, a key gone, renamed or added, a
+list cut or grown. `DSE_CASES` sets how many cases of each kind; the smallest crashes found stay as examples.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from dse.calibrate.measurements import read
+from dse.calibrate.validate import SCORERS, checked
+from dse.core.errors import DseError
+from dse.hardware.presets import chip
+from dse.serving.portfolio import load_portfolio
+from dse.study.study import load_study
+from dse.sweep.folder import held_files, status
+from dse.sweep.spec import load_sweep
+from dse.workload.presets import model
+from dse.workload.transformer import total_parameters
+
+ROOT = Path(__file__).parents[2]
+CASES = int(os.environ.get("DSE_CASES", "300"))
+CHECKS = settings(
+    max_examples=CASES, deadline=None, derandomize=CASES <= 300, suppress_health_check=list(HealthCheck), database=None
+)
+Path_ = tuple[Any, ...]
+Change = tuple[int, str, Any]
+"""Which place (counted round), what happens there, and with what."""
+
+NASTY = (
+    *(0, -1, 1, 2**31, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), 10**30, 10**400, 0.0, -0.0, 1e308, 1e-300, 5e-324),
+    *(math.inf, -math.inf, math.nan, True, False, "", " ", "x", "0", "-1", "inf", "nan", "1e400", "1 parsec", "2 GHz"),
+    *("0 GHz", "-3 W", "nan W", "inf W", "1e400 W", "6x", "xx", "x" * 5000, "../../etc/passwd", "/dev/zero", "/"),
+    *(".toml", "a.toml", "a.json", "\0", "\0.json", "{x}", "%s", "\n", "é", "\ud7ff", [], [[]], [1], [1, 2, 3]),
+    *(["2 GHz", "1 GHz"], ["1 GHz", "2 GHz"], {}, {"x": 1}, {"value": []}, {"at_most": 1}, [{}], [True]),
+    *([math.nan, math.nan], ["a"] * 100),
+)
+VALUES = st.one_of(
+    st.sampled_from(NASTY), st.integers(), st.floats(), st.text(max_size=20), st.lists(st.floats(), max_size=3)
+)
+CHANGES = st.lists(
+    st.tuples(st.integers(0, 10**6), st.sampled_from(("set", "drop", "rename", "add", "repeat", "empty")), VALUES),
+    min_size=1,
+    max_size=3,
+)
+
+
+def places(tree: Any, here: Path_ = ()) -> Iterator[Path_]:
+    """Every place in a tree of tables and lists, the root last."""
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, value in items:
+        yield from places(value, (*here, key))
+    yield here
+
+
+def changed(tree: Any, changes: list[Change]) -> Any:
+    """A copy of `tree` with `changes`."""
+    tree = copy.deepcopy(tree)
+    for number, what, value in changes:
+        spots = [p for p in places(tree) if p]
+        if not spots:
+            return tree
+        *above, key = spots[number % len(spots)]
+        holder = tree
+        for step in above:
+            holder = holder[step]
+        _change(holder, key, what, copy.deepcopy(value))
+    return tree
+
+
+def _change(holder: Any, key: Any, what: str, value: Any) -> None:
+    if what == "drop":
+        del holder[key]
+    elif what == "rename" and isinstance(holder, dict):
+        holder[f"{key}x"] = holder.pop(key)
+    elif what == "add" and isinstance(holder, dict):
+        holder[str(value)[:40]] = value
+    elif what == "repeat" and isinstance(holder, list):
+        holder.append(copy.deepcopy(holder[key]))
+    elif what == "empty":
+        holder[key] = type(holder[key])()
+    else:
+        holder[key] = value
+
+
+def toml(value: Any) -> str:
+    """A value as inline TOML."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{toml(str(k))} = {toml(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and math.isfinite(value):
+        return repr(float(value)) if "." in repr(value) or "e" in repr(value) else f"{value!r}.0"
+    if isinstance(value, int | float):
+        return str(value)
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def toml_file(tree: dict[str, Any]) -> str:
+    return "\n".join(f"{toml(str(k))} = {toml(v)}" for k, v in tree.items())
+
+
+def reads_or_refuses(read_: Callable[[], object]) -> None:
+    """The answer, or one line."""
+    try:
+        read_()
+    except DseError as error:
+        assert str(error).strip() and len(str(error)) < 20_000
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder for the broken files, beside the files that they name."""
+    made = tmp_path_factory.mktemp("broken")
+    for name in ("trainium4.toml", "portfolio.toml"):
+        (made / name).write_text((ROOT / "sweeps" / name).read_text())
+    return made
+
+
+def _shipped(name: str) -> dict[str, Any]:
+    return tomllib.loads((ROOT / name).read_text())
+
+
+CHIP = {"trainium3": _shipped("dse/hardware/data/chips.toml")["trainium3"]}
+OWN_CHIP = {
+    "mine": {
+        "base": "trainium3",
+        "clock_GHz": {"value": 3.0, "range": [2.0, 4.0], "kind": "guess", "source": "dse2026"},
+    }
+}
+STUDY = _shipped("sweeps/trainium4.toml")
+TINY = _shipped("tests/data/tiny.toml")
+PORTFOLIO = _shipped("sweeps/portfolio.toml")
+SWEEP = {
+    "sweep": {"name": "small", "seed": 1, "shard_points": 8, "record": ["step_s", "power"]},
+    "base": {"chip": "a100-80", "system": "dgx-a100", "model": "llama-3.1-8b", "chips": 8, "batch": 32},
+    "axes": [
+        {"key": "plan", "values": ["tp=2,pp=1,dp=4", "auto"]},
+        {"key": "hbm_bandwidth", "log_range": ["1 TBps", "4 TBps"], "points": 3},
+        {"sample": "sobol", "points": 4, "log": {"clock": ["1 GHz", "2 GHz"]}, "linear": {"n_cores": ["50", "150"]}},
+        {"zip": {"node": ["N5", "N3P"], "hbm": ["HBM3", "HBM4"]}},
+    ],
+    "rules": [{"if": {"plan": "auto", "clock": {"at_least": "1 GHz"}}, "set": {"batch": 64}}],
+}
+OF_STUDIES = {
+    "sweep": {"name": "budgets"},
+    "base": {"study": "trainium4.toml", "limits": {"power": "1000 W"}},
+    "axes": [
+        {"key": "choices.node", "values": ["N2"]},
+        {"key": "free.clock", "range": ["1 GHz", "2 GHz"], "points": 2},
+    ],
+}
+MODELS = [json.loads(p.read_text()) for p in sorted((ROOT / "dse" / "workload" / "data").glob("*.json"))]
+MANIFEST = {"identity": "abc", "shards": 3, "points": 24, "results_sha256": "a", "results_xxh3": "b"}
+
+
+@CHECKS
+@given(st.sampled_from([CHIP, OWN_CHIP]), CHANGES)
+@example(OWN_CHIP, [(0, "set", [])])
+@example(OWN_CHIP, [(0, "set", 10**400)])
+@example({"x": {"base": "trainium3", "clock_GHz": {"value": [], "kind": "guess", "source": "s"}}}, [])
+@example({"x": {"clock_GHz": {"value": 1, "range": [1, 2, 3], "kind": "guess", "source": "s"}}}, [])
+@example({"x": {"clock_GHz": {"value": 1, "range": True, "kind": "guess", "source": "s"}}}, [])
+@example({"x": {"clock_GHz": {"value": 1, "kind": ["guess"], "source": 3}}}, [])
+def test_chips(folder, tree, changes):
+    """Before: 258 of 1,700 were tracebacks (`value = []`, a range of three numbers or a boolean, huge integers)."""
+    path = folder / "chip.toml"
+    path.write_text(toml_file(changed(tree, changes)))
+    reads_or_refuses(lambda: chip(path))
+
+
+@CHECKS
+@given(st.sampled_from([STUDY, TINY]), CHANGES)
+def test_studies(folder, tree, changes):
+    path = folder / "study.toml"
+    path.write_text(toml_file(changed(tree, changes)))
+    reads_or_refuses(lambda: load_study(path))
+
+
+@CHECKS
+@given(st.sampled_from([SWEEP, OF_STUDIES]), CHANGES)
+@example({**SWEEP, "axes": [{"sample": "latin_hypercube", "points": 500_000_000, "log": {"clock": [1e9, 2e9]}}]}, [])
+@example({**SWEEP, "axes": [{"key": "clock", "range": [1e9, 2e9], "points": 500_000_000}]}, [])
+def test_sweeps(folder, tree, changes):
+    path = folder / "sweep.toml"
+    path.write_text(toml_file(changed(tree, changes)))
+    reads_or_refuses(lambda: load_sweep(path))
+
+
+@CHECKS
+@given(CHANGES)
+def test_portfolios(folder, changes):
+    path = folder / "other_portfolio.toml"
+    path.write_text(toml_file(changed(PORTFOLIO, changes)))
+    reads_or_refuses(lambda: load_portfolio(path))
+
+
+@CHECKS
+@given(st.sampled_from(MODELS), CHANGES)
+@example({**MODELS[0], "num_hidden_layers": 10**8}, [])
+def test_models(folder, tree, changes):
+    path = folder / "model.json"
+    path.write_text(json.dumps(changed(tree, changes)))
+    reads_or_refuses(lambda: total_parameters(model(path)))
+
+
+@CHECKS
+@given(st.dictionaries(st.sampled_from([*MANIFEST, "specification", "columns"]), VALUES) | VALUES, st.text(max_size=30))
+def test_results_folders(folder, manifest, stray):
+    made = folder / "results"
+    (made / "shards").mkdir(parents=True, exist_ok=True)
+    (made / "manifest.json").write_text(json.dumps(manifest))
+    name = "".join(c for c in stray if c.isprintable() and c != "/") or "x"
+    (made / "shards" / f"0{name}"[:40]).write_bytes(b"")
+    for ask in (held_files, status):
+        reads_or_refuses(lambda ask=ask: ask(made))
+
+
+TABLES = {kind: read(kind) for kind in SCORERS}
+CELLS = st.sampled_from(
+    (
+        0,
+        -1,
+        1,
+        0.5,
+        1e308,
+        1e-300,
+        math.inf,
+        -math.inf,
+        math.nan,
+        "",
+        "x",
+        "inf",
+        "1e999",
+        2**63,
+        "é",
+        "-",
+        "None",
+        True,
+    )
+)
+
+
+@CHECKS
+@given(
+    st.sampled_from(sorted(TABLES)), st.integers(0, 10**6),
+    st.lists(st.tuples(st.integers(0, 10**6), CELLS), min_size=1, max_size=3),
+)  # fmt: skip
+def test_measurements(folder, kind, row, changes):
+    """Before: 13 of 600 were tracebacks (cells inf, 0, 1e308, 1e-300)."""
+    every = TABLES[kind]
+    first = every["point_id"].iloc[row % len(every)]
+    rows = every[every["point_id"] == first].astype(object).copy()
+    for place, value in changes:
+        rows.iloc[0, place % rows.shape[1]] = value
+    path = folder / f"{kind}.csv"
+    rows.to_csv(path, index=False)
+    reads_or_refuses(lambda: _cases(kind, path))
+
+
+def _cases(kind: str, path: Path) -> tuple[list, list]:
+    rows: pd.DataFrame = checked(read(kind, path), kind, path)
+    return SCORERS[kind](rows)

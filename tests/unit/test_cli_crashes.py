@@ -1,0 +1,108 @@
+"""What used to end in a traceback: one line each."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dse import cli
+from dse.cli import main
+
+from .test_cli import cache_elsewhere, refused
+
+__all__ = ["cache_elsewhere"]
+TINY = Path(__file__).parents[1] / "data" / "tiny.toml"
+ROOT = Path(__file__).parents[2]
+
+
+def study(tmp_path, *changes: tuple[str, str]) -> str:
+    text = TINY.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "study.toml").write_text(text)
+    return str(tmp_path / "study.toml")
+
+
+def test_a_box_without_a_multiple_of_the_dies(tmp_path, capsys):
+    path = study(tmp_path, ("n_dies = [1, 2]", "n_dies = [8]"), ('n_stacks = ["2", "8"]', 'n_stacks = ["4", "5"]'))
+    told = refused(capsys, "optimize", path, "--results", str(tmp_path))
+    assert "free.n_stacks: bounds 4 and 5 hold no multiple of choices.n_dies = 8; widen them" in told.replace("\n", " ")
+
+
+def test_no_entry_of_dies_suits_all_counts(tmp_path, capsys):
+    """8 fits cores 8 to 8 alone, 3 fits stacks 3 to 3 alone."""
+    changes = (("n_dies = [1, 2]", "n_dies = [8, 3]"), ('["2", "64"]', '["8", "8"]'), ('["2", "8"]', '["3", "3"]'))
+    told = refused(capsys, "optimize", study(tmp_path, *changes), "--results", str(tmp_path))
+    assert "no entry of choices.n_dies has multiples of itself inside the bounds of" in told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gap", [(), ("--gap", "0.01", "--seconds", "20")])
+def test_a_study_without_workloads(tmp_path, capsys, gap):
+    text = TINY.read_text()
+    begin, end = text.index("[workloads.decode]"), text.index("[choices]")
+    limits = text.index('[[limits]]\nmetric = "power"'), text.index('[[limits]]\nmetric = "silicon"')
+    text = text[:begin] + text[end : limits[0]] + text[limits[1] :]
+    text = text.replace('name = "tiny"', 'name = "tiny"\nminimise = "package_cost"')
+    (tmp_path / "study.toml").write_text(text)
+    argv = ("optimize", str(tmp_path / "study.toml"), "--no-figures", "--results", str(tmp_path), *gap)
+    assert main([*argv, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["schema_version"] == 2 and answer["metrics"]["delivered_range"] is None
+
+
+@pytest.mark.slow
+def test_an_infeasible_study_names_no_unknown_range(tmp_path, capsys):
+    """Before: "over its ranges unknownx to unknownx"."""
+    path = study(tmp_path, ('at_most = "700 W"', 'at_most = "1 W"'))
+    assert main(["optimize", path, "--no-figures", "--results", str(tmp_path)]) == 1
+    assert "unknownx" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("layers", [10**8, 10**30])
+def test_a_model_beyond_any(tmp_path, capsys, layers):
+    config = json.loads((ROOT / "dse" / "workload" / "data" / "llama-3.1-8b.json").read_text())
+    (tmp_path / "deep.json").write_text(json.dumps({**config, "num_hidden_layers": layers}))
+    told = refused(capsys, "evaluate", "h100", str(tmp_path / "deep.json"))
+    assert "expected at most 10,000: no such model exists" in told
+
+
+@pytest.mark.parametrize("error", [OSError(36, "File name too long"), MemoryError(), RecursionError("too deep")])
+def test_the_machines_refusal_is_one_line(monkeypatch, capsys, error):
+    class Command:
+        def run(self):
+            raise error
+
+    monkeypatch.setattr(cli, "parse", lambda argv: Command())
+    assert main([]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"dse: {type(error).__name__}") and said.count("\n") == 1
+
+
+def test_a_sweep_of_nothing(capsys, tmp_path):
+    assert "missing SPEC.toml" in refused(capsys, "sweep")
+    assert "give the results folder of a sweep" in refused(capsys, "sweep", "--status", str(tmp_path))
+
+
+def test_ctrl_c_after_the_answer(monkeypatch):
+    """In the last moments there is nothing left to stop: Python's own farewell was a traceback."""
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(cli, "main", lambda: 0)
+    try:
+        assert cli.entry() == 0 and signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_pipe_that_closes_is_no_error():
+    """`dse models --json | head -1`: what is still buffered at the end meets a closed pipe."""
+    code = "import sys; from dse.cli import entry; sys.argv = ['dse', 'models', '--json']; sys.exit(entry())"
+    run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+    assert run.stdout is not None
+    run.stdout.close()
+    run.stdout = None
+    assert run.communicate(timeout=120)[1] == b"" and run.returncode == 0

@@ -43,10 +43,11 @@ def padded_steps(demands: Sequence[StepDemand]) -> StepDemand:
 
     def pad(d: StepDemand) -> StepDemand:
         short = widest - d.ops.runs.shape[0]
-        fields: dict[str, Any] = {
-            f.name: np.pad(np.asarray(getattr(d.ops, f.name)), (0, short), constant_values=float(f.name == "hbm_B"))
-            for f in dataclasses.fields(d.ops)
-        }
+        fields: dict[str, Any] = {}
+        for name in (f.name for f in dataclasses.fields(d.ops)):
+            values = np.asarray(getattr(d.ops, name))
+            room = [(0, short), *[(0, 0)] * (values.ndim - 1)]  # MACs have an axis of precisions behind
+            fields[name] = np.pad(values, room, constant_values=float(name == "hbm_B"))
         return dataclasses.replace(d, ops=dataclasses.replace(d.ops, **fields))
 
     return jax.tree.map(lambda *xs: np.stack(xs), *(pad(d) for d in demands))

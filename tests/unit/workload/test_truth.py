@@ -47,7 +47,7 @@ def test_presets_count_as_the_reference_does(name):
             "cross_attention",
             87.67e9,
             80 * 2 * 8 * 128 * 2,
-        ),  # 90B with the vision tower; 80 of 100 layers attend to text
+        ),  # 80 of 100 layers attend to text
         ("shared_other_key", 16.80e9, 28 * 2 * 4 * 128 * 2),
         ("parallel_dense_mlp", 478.6e9, 35 * 2 * 8 * 128 * 2),
         ("tied_by_default", 3_075_098_624, 36 * 2 * 4 * 128 * 2),

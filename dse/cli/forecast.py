@@ -46,9 +46,9 @@ class ForecastCommand:
         path = Path(self.what[0])
         with progress() as tell:
             found = forecast(load_forecast(path), self.draws, self.seed, tell)
-        texts = (p.read_text(encoding="utf-8") for p in (path, study_path(path)))
+        text, study_text = (p.read_text(encoding="utf-8") for p in (path, study_path(path)))
         folder = next_version(Path(self.results))
-        write_forecast(folder, *texts, found)
+        write_forecast(folder, text, study_text, found)
         if self.json:
             print(json_text(forecast_json(found)))
         else:

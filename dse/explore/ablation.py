@@ -17,6 +17,7 @@ import numpy as np
 from ..evaluation.assembly import fastest, plan_steps_s
 from ..hardware.presets import chip as preset_chip
 from ..lowering.demand import stack_demands
+from ..lowering.plan import Plan
 from ..lowering.step_demand import StepDemand
 from ..optimize.search import Search
 from ..optimize.space import Space
@@ -26,7 +27,7 @@ from ..study.design import Choice
 from ..study.metrics import METRICS, chip_state
 from ..study.study import Study
 from ..technology.node import PRECISION_BITS, PRECISIONS
-from .backtest import Case
+from .backtest import Precedent
 from .readings import Problem, limits_of, opened, solve_problems
 
 OLD_SPEED = {"N7": 1.0, "N5": 1.15, "N3P": 1.425, "N2": 1.527}
@@ -143,7 +144,7 @@ def variants() -> list[tuple[str, tuple[Correction, ...]]]:
 
 
 def ablation(
-    study: Study, tdp_W: float, case: Case | None = None, progress: Callable[[str], None] = lambda _: None
+    study: Study, tdp_W: float, case: Precedent | None = None, progress: Callable[[str], None] = lambda _: None
 ) -> list[Variant]:
     """Every variant of a study: its TDP bound as mean power or as full load in FP8, blocks in turn or streaming.
 
@@ -161,7 +162,7 @@ def ablation(
     return found
 
 
-def _variant(space: Space, label: str, on: Sequence[Correction], tdp_W: float, case: Case | None) -> Variant:
+def _variant(space: Space, label: str, on: Sequence[Correction], tdp_W: float, case: Precedent | None) -> Variant:
     study, off = space.study, [c for c in CORRECTIONS if c not in on]
     world = _undone(space, off)
     offered = [i for i, c in enumerate(study.choices) if all(o.offers(c) for o in off)]
@@ -208,12 +209,13 @@ def _undone(space: Space, off: Sequence[Correction]) -> Space:
     return world
 
 
-def _baseline(space: Space, w: int, in_turn: bool):
-    """Best plan and step time of one workload on the baseline chip."""
+def _baseline(space: Space, w: int, in_turn: bool) -> tuple[Plan, float]:
+    """Best plan, of those that compete, and step time of one workload on the baseline chip."""
     every, demands = space.lowered[w]
+    kept = set(space.plans[w])
     chip, c = space.study.baseline.chip, space.calibrations[w]
     tech = chip_technology(chip)
-    some = [i for i, p in enumerate(every) if p.order == "turn" or not in_turn]
+    some = [i for i, p in enumerate(every) if p in kept and (p.order == "turn" or not in_turn)]
     plans, mine = [every[i] for i in some], [demands[i] for i in some]
     best = fastest(plans, mine, chip, tech, c)
     return plans[best], float(np.asarray(plan_steps_s(stack_demands([mine[best]]), chip, tech, c))[0])

@@ -11,8 +11,10 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -124,13 +126,13 @@ QUANTITIES = (
 def solved_quantities(core: ConvexCore, z: Array, data: Data) -> dict[str, FloatLike]:
     """`QUANTITIES` of solved designs, and speed-up and mean power of each workload; leading axis over designs."""
 
-    def one(z_: Array, data_: Data) -> dict[str, FloatLike]:
+    def one(z_: Array, data_: Data) -> dict[str, Any]:
         x = core.positive(z_)
         state, _ = chip_at(core, with_free(data_.chip, {n: x[n] for n in core.free}), x, data_)
-        found = {name: METRICS[name](state) for name in QUANTITIES}
+        found = {name: jnp.asarray(METRICS[name](state)) for name in QUANTITIES}
         for w, load in zip(core.workloads, state.loads, strict=True):
             found |= {f"speedup:{w}": load.baseline_s / load.step_s, f"power_W:{w}": load.power_W}
-        return found | {"delivered_speedup": 1.0 / METRICS["delivered_time"](state)}
+        return found | {"delivered_speedup": 1.0 / jnp.asarray(METRICS["delivered_time"](state))}
 
     return jax.vmap(one)(z, data)
 

@@ -1,7 +1,7 @@
 """Who does which part of the work: the discrete choices that are enumerated outside the gradient.
 
-A `Plan` splits layers over tensor ranks, stages and replicas. `check_plan` says in one line why a plan does not
-fit; `plans` lists all that do. Tensor parallelism is that of [shoeybi2019], pipelines those of [narayanan2021megatron].
+`check_plan` says in one line why a plan does not fit; `plans` lists all that do.
+Tensor parallelism is that of [shoeybi2019], pipelines those of [narayanan2021megatron].
 """
 
 from __future__ import annotations
@@ -371,9 +371,7 @@ def _stage_sizes(model: Model, system: System) -> list[int]:
 def _serving_context_sizes(workload: Serving, system: System) -> list[int]:
     """Context ranks tried in inference: powers of two for a long context, else 1."""
     long = workload.context if isinstance(workload, Decode) else workload.cached + workload.prompt
-    if long < LONG_SEQUENCE:
-        return [1]
-    return [cp for cp in _powers_of_two(MAX_CP) if system.n_chips % cp == 0]
+    return [1] if long < LONG_SEQUENCE else [cp for cp in _powers_of_two(MAX_CP) if system.n_chips % cp == 0]
 
 
 def plans(workload: Workload, system: System, *, max_micro_batch: int = 8, streams: bool = False) -> list[Plan]:
@@ -392,8 +390,8 @@ def plans(workload: Workload, system: System, *, max_micro_batch: int = 8, strea
         streams: whether to try every plan also as a stream.
 
     Returns:
-        Plans that pass `check_plan`, without any regard to memory.
+        Plans that pass `check_plan`, whatever memory they need.
     """
-    training = isinstance(workload, Training)
-    found = _training_plans(workload, system, max_micro_batch) if training else _serving_plans(workload, system)
+    trains = isinstance(workload, Training)
+    found = _training_plans(workload, system, max_micro_batch) if trains else _serving_plans(workload, system)
     return [*found, *(dataclasses.replace(p, order="stream") for p in found)] if streams else found

@@ -270,7 +270,7 @@ class Search:
 
     def neighbours(self, candidate: Candidate) -> list[tuple[float, ...]]:
         """As `around`, of a candidate."""
-        return self.around(candidate.choice_index, candidate.optimum.z)
+        return self.around(candidate.choice_index, np.asarray(candidate.optimum.z))
 
     def around(self, choice_index: int, z: np.ndarray) -> list[tuple[float, ...]]:
         """Logs of what can be built on both sides of each stepped number of `z`; nearest combination first."""

@@ -87,7 +87,7 @@ def sustained_J(
 
 def hottest_W(
     d: StepDemand, step: Step, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike, die_mm2: FloatLike,
-    static: FloatLike,
+    still_W: FloatLike,
 ) -> FloatLike:  # fmt: skip
     """Power of the package while its hottest operator, or a streamed block, runs; delivery losses included [W].
 
@@ -101,18 +101,18 @@ def hottest_W(
         c: share of SRAM that holds tiles, and what a launch takes.
         supply_V: supply.
         die_mm2: area of one die.
-        static: power at any load.
+        still_W: power at any load.
     """
     one, block = sustained_J(d, chip, tech, c, supply_V, die_mm2)
     alone = jnp.max(one / (step.ops.total_s - d.ops.n_launches * c.launch_s))
     waits = step.host_exposed_s - d.n_calls * c.call_s - d.n_requests * c.request_s
     together = block * d.n_micro / (step.compute_s + step.tensor_exposed_s + waits)
-    return (jnp.maximum(alone, together) + static) * (1.0 + tech.package.voltage_loss_frac)
+    return (jnp.maximum(alone, together) + still_W) * (1.0 + tech.package.voltage_loss_frac)
 
 
 def cooled_to(
     limit_W: FloatLike, d: StepDemand, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike,
-    die_mm2: FloatLike, static: FloatLike,
+    die_mm2: FloatLike, still_W: FloatLike,
 ) -> Cooled:  # fmt: skip
     """Shortest times at which nothing sustained burns more than `limit_W`, delivery losses and static power included.
 
@@ -124,9 +124,9 @@ def cooled_to(
         c: share of SRAM that holds tiles.
         supply_V: supply.
         die_mm2: area of one die.
-        static: power at any load.
+        still_W: power at any load.
     """
-    return cooled(sustained_J(d, chip, tech, c, supply_V, die_mm2), work_W(limit_W, static, tech))
+    return cooled(sustained_J(d, chip, tech, c, supply_V, die_mm2), work_W(limit_W, still_W, tech))
 
 
 def cooled(energies: tuple[FloatLike, FloatLike], work_W: FloatLike) -> Cooled:

@@ -120,9 +120,9 @@ def wire_J_per_B(tech: Technology, supply_V: FloatLike, die_mm2: FloatLike) -> F
     return distance * tech.node.wire_energy_J_per_B_per_mm * jnp.square(supply_V / tech.node.nominal_V)
 
 
-def work_W(limit_W: FloatLike, static: FloatLike, tech: Technology) -> FloatLike:
+def work_W(limit_W: FloatLike, still_W: FloatLike, tech: Technology) -> FloatLike:
     """What a power limit leaves for work: P_max / (1 + loss) - P_static; not positive where rest alone exceeds it."""
-    return limit_W / (1.0 + tech.package.voltage_loss_frac) - static
+    return limit_W / (1.0 + tech.package.voltage_loss_frac) - still_W
 
 
 def crossing_B(hbm_B: FloatLike, chip: Chip) -> FloatLike:

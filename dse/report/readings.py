@@ -47,7 +47,9 @@ def readings_figure(points: list[Point], baseline: str) -> Figure:
     figure, ax = plt.subplots(figsize=(6.4, 3.8))
     for reading in READINGS:
         mine = [p for p in points if p.reading == reading and p.speedup is not None]
-        ax.plot([p.tdp_W for p in mine], [p.speedup for p in mine], "o-", color=COLOURS[reading], markersize=4)
+        ax.plot(
+            [p.tdp_W for p in mine], [float(p.speedup or 0.0) for p in mine], "o-", color=COLOURS[reading], markersize=4
+        )
         if mine:
             last = mine[-1]
             where = {"textcoords": "offset points", "fontsize": 8.5, "va": "center", "color": DESIGN}

@@ -19,7 +19,7 @@ from dse.core.units import UNITS
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "dse").rglob("*.py"))
 PLAIN = {
-    "alpha", "overlap_p", "yield_clustering", "die_aspect", "interposer_margin", "rows", "cols",
+    "share", "alpha", "overlap_p", "yield_clustering", "die_aspect", "interposer_margin", "rows", "cols",
     "vector_lanes", "cores_per_pool", "granule_stationary", "granule_moving", "fp32", "bf16", "fp8", "fp4", "up_hops",
     "out_hops", "bubble_micro", "window_micro", "tokens", "rate", "total", "objective", "lower_bound", "violation",
     "violation_bound", "kkt_residual", "reuse_half", "reuse_one", "barrier_start", "barrier_end", "tolerance",
@@ -32,7 +32,7 @@ PLAIN = {
 }  # fmt: skip
 """Quantities without a unit, and multi-valued solver state."""
 PLAIN_RETURNS = {
-    "row_number",
+    "row_number", "slow_start", "log_density", "coverage",
     "number", "quantity", "positive", "p_norm_max", "overlapped", "padded", "of", "total", "margin", "gap", "spread",
     "macs",
     "extra_precisions", "inverse_yield", "bond_loss", "voltage_limit", "chip_parameters", "chip_expert_parameters",
@@ -45,6 +45,7 @@ PLAIN_RETURNS = {
 }  # fmt: skip
 """Public functions that return counts, ratios, whatever unit they were given, or spell their unit out."""
 PLAIN_PARAMETERS = {
+    "u", "draws", "at",
     "attended", "bits", "bond_loss", "bound", "cached", "clustering", "cols", "context", "count", "default",
     "elasticity", "elements", "factor", "goal", "granule", "growth", "head_dim", "heads", "high", "inputs", "k",
     "kv_heads", "lanes", "layers", "length", "level", "low", "lower", "m", "margin", "middle", "moved", "mult", "n",

@@ -183,9 +183,9 @@ def test_contraction_granule_of_trainium_is_rows_times_rate():
             assert float(t.granule_contract.of(precision)) == float(t.rows * t.macs_per_cycle.of(precision))
 
 
-def test_nominal_clock_of_trainium3_is_trainium2_on_a_faster_node():
-    # 2.4 GHz x 1.18 x 1.05 = 2.974 GHz
-    assert float(presets.chip("trainium3").nominal_clock_Hz) == pytest.approx(2.4e9 * 1.18 * 1.05, rel=1e-3)
+def test_nominal_clock_of_trainium3_is_that_of_trainium2():
+    # a foundry sells a node's gain as speed or as energy; the energies take it, so the clock at nominal supply stays
+    assert float(presets.chip("trainium3").nominal_clock_Hz) == float(presets.chip("trainium2").nominal_clock_Hz)
 
 
 def test_vector_lanes_of_trainium2_add_up():

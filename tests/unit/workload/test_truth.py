@@ -4,10 +4,13 @@ Parameters are those that transformers 5.24 makes of each configuration (biases 
 package leaves out), or what the model's own publication prints where the library has no such type.
 """
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
+from dse.lowering.memory import memory_B
+from dse.lowering.plan import Plan
 from dse.workload.huggingface import read_config
 from dse.workload.presets import model, model_reading
 from dse.workload.transformer import (
@@ -108,4 +111,10 @@ def test_blocks_with_sizes_of_their_own():
 def test_a_quantised_checkpoint_says_how_it_stores():
     r = read_config(FILES / "fp8_checkpoint.json")
     assert (r.method, r.model.weight_format) == ("fp8", "fp8,head=bf16,embedding=bf16,rest=bf16")
+    decode = workload_of("decode", r.model, 8, {})
+    assert decode.weight_precision == r.model.weight_format
+    wide = dataclasses.replace(decode, weight_precision="bf16")
+    # 669e9 weights at 8.25 bits and 1.9e9 in tables, router and norms at 16, over 8 chips: 81 GiB, not 156
+    narrow, whole = (memory_B(Plan(tp=8, micro_batch=decode.batch), w).weights_B for w in (decode, wide))
+    assert narrow == pytest.approx((669.0e9 * 8.25 / 8 + 2.0e9 * 2) / 8, rel=5e-3) and whole > 1.9 * narrow
     assert model_reading("llama-3.1-8b").model.weight_format == "bf16"

@@ -20,6 +20,7 @@ from dse.workload.transformer import (
     state_B_per_sequence,
     total_parameters,
 )
+from dse.workload.written import workload_of
 
 FILES = Path(__file__).parents[2] / "data" / "models"
 PRESETS = {

@@ -45,7 +45,7 @@ class Serve:
     batch: COUNT = None
     """Most sequences that write together on one engine; by default as many as memory holds."""
     weights: STORAGE = None
-    """Storage of the weights: bf16 (default), fp8, mxfp4 (or fp4), nvfp4, int8, int4."""
+    """Storage of the weights, as the model file says or bf16 by default: fp8, mxfp4 (or fp4), nvfp4, int8, int4."""
     kv: STORAGE = None
     """Storage of the KV cache, likewise; by default bf16."""
     scheduler: Annotated[str, tyro.conf.arg(metavar="{any,first,chunked,apart}")] = "any"
@@ -130,7 +130,8 @@ class Serve:
         from ..workload.requests import Length, Requests
 
         lengths = (Length(self.prompt, self.output),) if self.mix is None else _mix(self.mix)
-        return Requests(model(self.model), lengths, self.weights or "bf16", self.kv or "bf16")
+        served = model(self.model)
+        return Requests(served, lengths, self.weights or served.weight_format, self.kv or "bf16")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -196,11 +196,9 @@ def _tensor_rules(tp: int, model: Model, system: System) -> list[Rule]:
 def _size_rule(plan: Plan, system: System) -> Rule:
     """Whether the plan uses every chip once."""
     product = plan.tp * plan.cp * plan.pp * plan.dp
-    sizes = (
-        f"tp*pp*dp = {plan.tp}*{plan.pp}*{plan.dp}"
-        if plan.cp == 1
-        else (f"tp*cp*pp*dp = {plan.tp}*{plan.cp}*{plan.pp}*{plan.dp}")
-    )
+    sizes = f"tp*pp*dp = {plan.tp}*{plan.pp}*{plan.dp}"
+    if plan.cp > 1:
+        sizes = f"tp*cp*pp*dp = {plan.tp}*{plan.cp}*{plan.pp}*{plan.dp}"
     return product == system.n_chips, f"{sizes} = {product}, but {system.name} has {system.n_chips} chips"
 
 

@@ -60,7 +60,8 @@ def workload_of(
     if phase == "training":
         precision = check_precision(str(sizes.get("precision", "bf16")))
         return Training(model, count.get("batch", TRAINING_BATCH * n_chips), count.get("sequence", usual), precision)
-    stored = [check_storage(str(sizes.get(k, "bf16"))) for k in ("weights", "kv")]
+    usually = {"weights": model.weight_format, "kv": "bf16"}
+    stored = [check_storage(str(sizes.get(k, usual_format))) for k, usual_format in usually.items()]
     if phase == "decode":
         return Decode(model, count.get("batch", DECODE_BATCH * n_chips), count.get("context", usual), *stored)
     batch, prompt = count.get("batch", PREFILL_BATCH), count.get("prompt", usual)

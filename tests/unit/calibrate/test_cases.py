@@ -42,7 +42,7 @@ def row(**changes):
 
 def test_a_gpt_row_is_recognised_by_its_parameters():
     m = row_model(row())
-    assert (m.n_layers, m.hidden, m.n_mlp_matrices) == (96, 12288, 2)
+    assert (m.n_layers, m.hidden, m.runs[0].block.feed.n_matrices) == (96, 12288, 2)
     assert total_parameters(m) == pytest.approx(175e9, rel=0.01)
 
 
@@ -51,7 +51,7 @@ def test_a_gated_row_is_recognised_by_its_parameters():
     m = row_model(
         row(params_B=8.03, layers=32.0, hidden=4096.0, ffn_hidden=14336.0, heads=32.0, kv_heads=8.0, vocab=128256.0)
     )
-    assert m.n_mlp_matrices == 3
+    assert m.runs[0].block.feed.n_matrices == 3
     assert total_parameters(m) == pytest.approx(8.03e9, rel=0.01)
 
 

@@ -1,0 +1,121 @@
+"""Counts of public models: parameters counted on the reference implementation, caches by hand.
+
+Parameters are those that transformers 5.24 makes of each configuration (biases and norms of heads included, which this
+package leaves out), or what the model's own publication prints where the library has no such type.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from dse.lowering.memory import memory_B
+from dse.lowering.plan import Plan
+from dse.workload.huggingface import read_config
+from dse.workload.presets import model, model_reading
+from dse.workload.transformer import (
+    active_parameters,
+    kv_B_per_token,
+    kv_cache_B,
+    state_B_per_sequence,
+    total_parameters,
+)
+from dse.workload.written import workload_of
+
+FILES = Path(__file__).parents[2] / "data" / "models"
+PRESETS = {
+    "bloom-176b": 176_247_271_424, "deepseek-v3": 671_026_404_352, "gpt-3-175b": 174_615_846_912,
+    "gpt-oss-120b": 116_829_156_672, "gpt-oss-20b": 20_914_757_184, "gpt3-22b": 22_074_273_792,
+    "gpt3-530b": 529_600_819_200, "gpt3-6.7b": 6_662_266_880, "kimi-k2": 1_026_408_209_408,
+    "llama-2-13b": 13_015_864_320, "llama-2-70b": 68_976_648_192, "llama-2-7b": 6_738_415_616,
+    "llama-3.1-405b": 405_853_388_800, "llama-3.1-70b": 70_553_706_496, "llama-3.1-8b": 8_030_261_248,
+    "llama-3.3-70b": 70_553_706_496, "llama-4-maverick": 400_711_848_960, "llama-4-scout": 107_769_861_120,
+    "mistral-7b": 7_241_732_096, "mixtral-8x22b": 140_620_634_112, "mixtral-8x7b": 46_702_792_704,
+    "qwen2.5-32b": 32_763_876_352, "qwen3-235b-a22b": 235_093_634_560, "qwen3-30b-a3b": 30_532_122_624,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_count_as_the_reference_does(name):
+    assert total_parameters(model(name)) == pytest.approx(PRESETS[name], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("file", "parameters", "kv_B"),
+    [
+        ("moe_other_keys", 21_825_437_888, 28 * 2 * 4 * 128 * 2),
+        ("linear_interval", 79_674_391_296, 12 * 2 * 2 * 256 * 2),
+        ("linear_type_list", 456.09e9, 10 * 2 * 8 * 128 * 2),  # README: 456B; 10 of 80 layers attend
+        ("ssm_beside_attention", 521_411_104, 36 * 2 * 2 * 64 * 2),
+        (
+            "cross_attention",
+            87.67e9,
+            80 * 2 * 8 * 128 * 2,
+        ),  # 80 of 100 layers attend to text
+        ("shared_other_key", 16.80e9, 28 * 2 * 4 * 128 * 2),
+        ("parallel_dense_mlp", 478.6e9, 35 * 2 * 8 * 128 * 2),
+        ("tied_by_default", 3_075_098_624, 36 * 2 * 4 * 128 * 2),
+        ("dense_refused", 3_402_836_480, 40 * 2 * 8 * 64 * 2),
+        ("fp8_checkpoint", 671_026_404_352, 61 * (512 + 64) * 2),
+        ("linear_mla", 49_122_675_072, 7 * (512 + 64) * 2),
+        ("gated_gelu", 27_009_346_304, 62 * 2 * 16 * 128 * 2),
+        ("window_pattern_key", 9_429_069_824, 32 * 2 * 32 * 128 * 2),
+    ],
+)
+def test_files_of_every_kind(file, parameters, kv_B):
+    m = read_config(FILES / f"{file}.json").model
+    assert total_parameters(m) == pytest.approx(parameters, rel=1e-3)
+    assert kv_B_per_token(m, "bf16") == kv_B
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [("qwen3-30b-a3b", 3.3e9), ("qwen3-235b-a22b", 22e9), ("mixtral-8x7b", 12.9e9), ("deepseek-v3", 37e9)],
+)
+def test_active_parameters_as_published(name, published):
+    assert active_parameters(model(name)) == pytest.approx(published, rel=0.02)
+
+
+def test_active_parameters_of_qwen3_next():
+    """80B-A3B: 48 blocks with 10 of 512 experts of 3 x 2048 x 512 and a shared one; 3.875e9 with both tables."""
+    m = read_config(FILES / "linear_interval.json").model
+    idle = 48 * (512 - 10) * 3 * 2048 * 512
+    assert active_parameters(m) == total_parameters(m) - idle == pytest.approx(3.9e9, rel=0.02)
+
+
+def test_a_state_does_not_grow_and_windows_stop_growing():
+    """Qwen3-Next: 36 states of 32 x 128 x 128 and 3 inputs of a convolution over 8,192 channels, 2 B each."""
+    m = read_config(FILES / "linear_interval.json").model
+    assert state_B_per_sequence(m) == 36 * (32 * 128 * 128 + 3 * 8192) * 2
+    exaone = read_config(FILES / "window_pattern_key.json").model
+    # 8 layers keep 32,768 positions and 24 the last 4,096: 2 x 32 x 128 x 2 B each
+    assert kv_cache_B(exaone, 32768, "bf16") == (8 * 32768 + 24 * 4096) * 16384 == 5632 * 2**20
+    assert kv_cache_B(exaone, 2048, "bf16") == 32 * 2048 * 16384
+
+
+def test_what_is_left_out_is_said():
+    """Qwen2-VL 2B: 1.54e9 of language and 0.665e9 of vision (2.21e9 in the checkpoint)."""
+    m = read_config(FILES / "vision_tower.json").model
+    (tower,) = m.left_out
+    assert tower.name == "vision tower" and "not modelled" in tower.why
+    assert total_parameters(m) + tower.n_parameters == pytest.approx(2.21e9, rel=2e-3)
+
+
+def test_blocks_with_sizes_of_their_own():
+    """One block with 8 KV heads (group of 8) and an MLP of 2/3 x 2.625 x 8192 = 14,336, one of half that alone."""
+    m = read_config(FILES / "per_block_sizes.json").model
+    (a, b) = (r.block for r in m.runs)
+    assert (a.mixers[0].n_kv_heads, a.feed.ffn, b.mixers, b.feed.ffn) == (8, 14336, (), 7168)
+    assert kv_B_per_token(m, "bf16") == 2 * 8 * 128 * 2
+
+
+def test_a_quantised_checkpoint_says_how_it_stores():
+    r = read_config(FILES / "fp8_checkpoint.json")
+    assert (r.method, r.model.weight_format) == ("fp8", "fp8,head=bf16,embedding=bf16,rest=bf16")
+    decode = workload_of("decode", r.model, 8, {})
+    assert decode.weight_precision == r.model.weight_format
+    wide = dataclasses.replace(decode, weight_precision="bf16")
+    # 669e9 weights at 8.25 bits and 1.9e9 in tables, router and norms at 16, over 8 chips: 81 GiB, not 156
+    narrow, whole = (memory_B(Plan(tp=8, micro_batch=decode.batch), w).weights_B for w in (decode, wide))
+    assert narrow == pytest.approx((669.0e9 * 8.25 / 8 + 2.0e9 * 2) / 8, rel=5e-3) and whole > 1.9 * narrow
+    assert model_reading("llama-3.1-8b").model.weight_format == "bf16"

@@ -50,12 +50,16 @@ def solve_exact(
     search.solve([(i, index) for i in range(len(study.choices))])
     candidates = sorted(search.leaders(), key=lambda c: c.log_goal)
     best = Candidate(proof.best.choice_index, index, proof.best.optimum)
-    own = search.seen[(best.choice_index, index)]
+    rounded = None if proof.finished else search.rounded(candidates)
+    if rounded is not None and rounded.log_goal < best.log_goal:  # a proof out of time may not have met a good design
+        best = rounded
+    own = search.seen[(best.choice_index, best.plan_index)]
     alternatives = tuple(Alternative(study.choices[c.choice_index], math.exp(c.log_goal)) for c in candidates)
     solution = report_of(search, best, own, candidates[0], alternatives)
     assert solution.certificate is not None
     last = proof.log[-1]
-    overall = Overall(last.bound, last.gap, last.n_nodes, n_designs(search, proof), last.seconds)
+    gap = math.exp(best.log_goal) / last.bound - 1.0 if last.bound > 0 else math.inf
+    overall = Overall(last.bound, min(last.gap, gap), last.n_nodes, n_designs(search, proof), last.seconds)
     return dataclasses.replace(solution, certificate=dataclasses.replace(solution.certificate, overall=overall))
 
 

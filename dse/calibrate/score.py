@@ -60,7 +60,8 @@ def ranking_summary(sweeps: Sequence[pd.DataFrame]) -> dict[str, float]:
     found = []
     for s in sweeps:
         chosen = s.measured_s.iloc[int(np.argmin(s.predicted_s.to_numpy()))]
-        ranks = np.corrcoef(s.predicted_s.rank(), s.measured_s.rank())[0, 1]
+        alike = s.predicted_s.nunique() == 1 or s.measured_s.nunique() == 1  # no order to compare
+        ranks = np.nan if alike else np.corrcoef(s.predicted_s.rank(), s.measured_s.rank())[0, 1]
         found.append((ranks, chosen / s.measured_s.min() - 1))
     if not found:
         return {"sweeps": 0, "spearman": np.nan, "regret_frac": np.nan, "regret_p90_frac": np.nan}

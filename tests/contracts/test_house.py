@@ -32,7 +32,7 @@ PLAIN = {
 }  # fmt: skip
 """Quantities without a unit, and multi-valued solver state."""
 PLAIN_RETURNS = {
-    "row_number", "slow_start", "log_density", "coverage", "mean_log_score",
+    "row_number", "slow_start", "log_density", "coverage", "mean_log_score", "factor",
     "number", "quantity", "positive", "p_norm_max", "overlapped", "padded", "of", "total", "margin", "gap", "spread",
     "macs",
     "extra_precisions", "inverse_yield", "bond_loss", "voltage_limit", "chip_parameters", "chip_expert_parameters",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -49,8 +50,8 @@ class Operator:
 
     @property
     def intensity(self) -> float:
-        """FLOP per byte of memory traffic."""
-        return self.run_FLOP / self.run_B
+        """FLOP per byte of memory traffic; infinite where the traffic belongs to a streamed block."""
+        return self.run_FLOP / self.run_B if self.run_B > 0 else math.inf
 
     @property
     def achieved_FLOPps(self) -> float:

@@ -73,5 +73,5 @@ def clouds(s: Solution, name: str) -> tuple[Cloud, Cloud]:
     plan, evaluation = evaluate(before, workload, calibration=c)
     old = operators(before, workload, plan, evaluation, c)
     new = operators(after, workload, report.plan, report.evaluation, c)
-    old, new = (tuple(o for o in ops if o.run_FLOP > 0) for ops in (old, new))
+    old, new = (tuple(o for o in ops if o.run_FLOP > 0 and o.run_B > 0) for ops in (old, new))
     return Cloud(before.chip, old), Cloud(s.chip, new)

@@ -18,7 +18,7 @@ from .style import BLOCKS, DESIGN, plt
 def chip_roofline_figure(f: Finding) -> Figure:
     """Roofs of a chip at the precisions that occur, operators as points as large as their share of the time."""
     figure, ax = plt.subplots(figsize=(7.0, 4.2))
-    c, ops = f.system.chip, tuple(o for o in f.operators if o.run_FLOP > 0)
+    c, ops = f.system.chip, tuple(o for o in f.operators if o.run_FLOP > 0 and o.run_B > 0)
     top = max(float(peak_FLOPps(c, o.precision)) for o in ops)
     ridge = top / float(c.hbm_bandwidth_Bps)
     x = (min(o.intensity for o in ops) / 3, max(ridge, *(o.intensity for o in ops)) * 4)

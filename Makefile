@@ -25,7 +25,7 @@ check: $(VENV)/.dev
 
 # every committed answer anew; say in CHANGELOG.md which numbers moved, and why
 golden: $(VENV)/.dev
-	$(BIN)/dse optimize sweeps/trainium4.toml --gap 0.001
+	$(BIN)/dse optimize sweeps/trainium4.toml
 	cp results/trainium4/chip.toml sweeps/chips/trainium4_design.toml
 	for name in trainium4_mean_power trainium4_announced trainium4_cost trainium4_serving backtest_trainium2 backtest_trainium3; do \
 	    $(BIN)/dse optimize sweeps/$$name.toml || exit 1; done
@@ -33,6 +33,10 @@ golden: $(VENV)/.dev
 	    $(BIN)/dse sweep sweeps/$$name.toml --fresh || exit 1; done
 	for kind in training inference kernels collectives; do $(BIN)/dse validate --kind $$kind || exit 1; done
 	$(BIN)/dse serve trainium2,trainium3 gpt-oss-120b --tpot 20ms --weights mxfp4
+
+# every committed answer against what is computed here and now
+check-golden: $(VENV)/.dev
+	DSE_GOLDEN=1 $(BIN)/python -m pytest -n 2 tests/golden
 
 # against pymoo and Optuna, which nothing else needs
 bench-explorer: $(VENV)/.dev

@@ -8,7 +8,7 @@ from dse.sweep.engine import answers
 from dse.sweep.points import points
 from dse.sweep.spec import load_sweep
 
-from .conftest import ROOT, differences
+from .conftest import AGAIN, ROOT, differences
 
 SWEEPS = sorted(p.stem for p in (ROOT / "sweeps").glob("*.toml") if "[sweep]" in p.read_text())
 N_POINTS = 4
@@ -21,6 +21,7 @@ def plain(value):
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
+@AGAIN
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SWEEPS)
 def test_rows_are_as_committed(name, monkeypatch):

@@ -174,9 +174,9 @@ def test_throughput_grows_with_the_batch_until_memory_ends(curve):
     from dse.lowering.engines import usable_B, writer_memory
 
     last = max(m.writers, key=lambda w: w.n_sequences)
-    assert last.memory.total <= usable_B(last.shape.system)
+    assert last.memory.total <= usable_B(last.shape.system.chip)
     more = writer_memory(REQUESTS, last.shape, last.n_sequences + 2, 0.95)
-    assert more.total > usable_B(last.shape.system) or last.n_sequences == 4096
+    assert more.total > usable_B(last.shape.system.chip) or last.n_sequences == 4096
 
 
 @pytest.mark.slow

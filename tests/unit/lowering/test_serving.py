@@ -28,7 +28,7 @@ def test_useful_FLOP_of_a_prompt():
 
 
 def test_tensor_ranks_all_reduce_the_prompt():
-    """NVSwitch adds up: in 2 x 80 all-reduces of 2000 x 8192 x 2 B each chip sends its part and an eighth of the sum."""
+    """NVSwitch adds up: in 2 x 80 all-reduces of 2000 x 8192 x 2 B a chip sends its part and an eighth of the sum."""
     d = demand(Prefill(LLAMA, 2, 1000), Plan(tp=8, micro_batch=2), ON, REF)
     assert float(d.tensor.sent_B) == pytest.approx(160 * 2000 * 8192 * 2 * (1 + 1 / 8))
 

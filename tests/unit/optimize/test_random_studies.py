@@ -1,7 +1,7 @@
 """Random studies: no false optimal, no false infeasible, never worse for a looser limit.
 
-Six by default, since each takes seconds; `DSE_RANDOM_STUDIES=200` for the nightly run. All have the form of the tiny study, so that nothing
-compiles anew: a limit that does not matter is one that is very loose.
+Six by default, since each takes seconds; `DSE_RANDOM_STUDIES=200` for the nightly run. All have the form of the tiny
+study, so that nothing compiles anew: a limit that does not matter is one that is very loose.
 """
 
 import dataclasses

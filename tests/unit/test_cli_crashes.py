@@ -30,7 +30,10 @@ def study(tmp_path, *changes: tuple[str, str]) -> str:
 def test_a_box_without_a_multiple_of_the_dies(tmp_path, capsys):
     path = study(tmp_path, ("n_dies = [1, 2]", "n_dies = [8]"), ('n_stacks = ["2", "8"]', 'n_stacks = ["4", "5"]'))
     told = refused(capsys, "optimize", path, "--results", str(tmp_path))
-    assert "free.n_stacks: bounds 4 and 5 hold no multiple of choices.n_dies = 8 (cores: in a grid on a die); widen them" in told.replace("\n", " ")
+    assert (
+        "free.n_stacks: bounds 4 and 5 hold no multiple of choices.n_dies = 8 (cores: in a grid on a die); widen them"
+        in told.replace("\n", " ")
+    )
 
 
 def test_no_entry_of_dies_suits_all_counts(tmp_path, capsys):

@@ -102,7 +102,7 @@ def test_undominated_rows_against_every_pair(seed):
 
 def test_space_keeps_the_plans_it_is_told_to(space):
     last = space.lowered[0][0][-1]
-    assert last in Space(space.study, also=(last,)).plans[0]
+    assert last in Space(space.study).with_plans((last,)).plans[0]
 
 
 def test_signs_are_those_declared_at_the_fields(space):

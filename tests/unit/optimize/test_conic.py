@@ -5,7 +5,8 @@ import math
 
 import numpy as np
 import pytest
-from conic import witness
+
+from .conic import witness
 
 pytestmark = pytest.mark.slow
 

@@ -64,10 +64,10 @@ class Bed:
         return [sys.executable, "-m", "dse.cli", *words, *flags]
 
     def start(self, command: list[str], before: Callable[[], None] | None = None) -> subprocess.Popen:
-        log = (self.folder / "log.txt").open("w")
-        return subprocess.Popen(
-            command, stdout=log, stderr=log, start_new_session=True, env=environment(), preexec_fn=before
-        )
+        with (self.folder / "log.txt").open("w") as log:
+            return subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True, env=environment(), preexec_fn=before
+            )
 
     def said(self) -> str:
         """What the last process said."""

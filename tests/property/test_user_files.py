@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from dse.calibrate.cases import Case
 from dse.calibrate.measurements import read
-from dse.calibrate.validate import SCORERS, checked
+from dse.calibrate.reading import Unmodelled, readable
+from dse.calibrate.validate import SCORERS, checked, timed
 from dse.core.errors import DseError
 from dse.hardware.presets import chip
 from dse.serving.portfolio import load_portfolio
@@ -273,6 +274,8 @@ def test_measurements(folder, kind, row, changes):
     reads_or_refuses(lambda: _cases(kind, path))
 
 
-def _cases(kind: str, path: Path) -> tuple[list, list]:
-    rows: pd.DataFrame = checked(read(kind, path), kind, path)
-    return SCORERS[kind](rows)
+def _cases(kind: str, path: Path) -> tuple[list[Case], list[Unmodelled]]:
+    """What `validate` makes of a file before it predicts."""
+    rows = read(kind, path)
+    checked(rows, kind, path)
+    return timed(*SCORERS[kind](readable(rows)[0]))

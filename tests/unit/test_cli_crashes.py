@@ -66,12 +66,18 @@ def test_an_infeasible_study_names_no_unknown_range(tmp_path, capsys):
     assert "unknownx" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("layers", [10**8, 10**30])
-def test_a_model_beyond_any(tmp_path, capsys, layers):
+@pytest.mark.parametrize(
+    ("layers", "told"),
+    [
+        (10**8, "expected at most 10,000: no such model exists"),
+        (10**30, f"num_hidden_layers = {10**30}, expected at most 1,099,511,627,776: no such model exists"),
+    ],
+)
+def test_a_model_beyond_any(tmp_path, capsys, layers, told):
+    """What no number of a model can be is refused as it is read, before what no number of layers can be."""
     config = json.loads((ROOT / "dse" / "workload" / "data" / "llama-3.1-8b.json").read_text())
     (tmp_path / "deep.json").write_text(json.dumps({**config, "num_hidden_layers": layers}))
-    told = refused(capsys, "evaluate", "h100", str(tmp_path / "deep.json"))
-    assert "expected at most 10,000: no such model exists" in told
+    assert told in refused(capsys, "evaluate", "h100", str(tmp_path / "deep.json"))
 
 
 @pytest.mark.parametrize("error", [OSError(36, "File name too long"), MemoryError(), RecursionError("too deep")])

@@ -285,7 +285,7 @@ def _ranks(plan: Plan, system: System) -> int:
 
 def inference_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:
     """All rows of an inference table."""
-    rows = rows.assign(metric=rows["metric"].astype(str))
+    rows = rows.assign(metric=[row_text(row, "metric") for row in rows.itertuples()])
     metrics = rows.groupby("point_id")["metric"].agg(set).to_dict()
     typed: list[Any] = list(rows.itertuples(index=False))
     found = [inference_case(row, metrics[row.point_id] - {row.metric}) for row in typed]

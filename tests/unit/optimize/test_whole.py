@@ -3,11 +3,15 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 
 from dse.core.free import Free
+from dse.optimize.batch import solve_batch
+from dse.optimize.search import WIDTH, Search
 from dse.optimize.solution import Status, solution_json
 from dse.optimize.solve import solve, solve_continuous, status_of
+from dse.optimize.space import Space
 from dse.optimize.whatif import DROPPED, loosened, what_if, with_limit
 from dse.study.metrics import Limit
 from dse.study.study import study_from
@@ -40,12 +44,29 @@ def test_fractions_are_a_bound_on_what_can_be_built(tiny, answer):
     assert answer.certificate.integer_gap == pytest.approx(answer.goal / s.goal - 1, abs=1e-6)
 
 
+def rounded(study):
+    """Counts on both sides of the broken optimum, and whether a design has them."""
+    search = Search(Space(study))
+    best = search.run()[0]
+    near = search.neighbours(best)
+    data = search.space.batch([best.choice_index] * len(near), [best.plan_index] * len(near))
+    lower, upper = search.fixed_boxes(near)
+    feasible = solve_batch(search.core.model, data, lower, upper, (lower + upper) / 2, size=WIDTH).feasible
+    counts = [tuple(round(math.exp(v)) for v in logs) for logs in near]
+    return search.core.positive(best.optimum.z), dict(zip(counts, np.asarray(feasible).tolist(), strict=True))
+
+
 def test_counts_that_no_neighbour_meets_are_searched_for(tiny):
-    """Between 5 and 7 cores on 2 dies only 6 can be built: rounding down leaves the box, the search does not."""
-    study = narrowed(tiny, n_cores=(5.0, 7.0))
+    """12.2 cores and 4.5 stacks fill 840 mm2; on 2 dies stacks come in pairs, and beside 6 only 8 cores fit, not 12."""
+    study = narrowed(tiny, n_cores=(8.0, 14.0), n_stacks=(4.5, 7.0))
     study = dataclasses.replace(study, choices=tuple(c for c in study.choices if c.n_dies == 2))
+    place = next(i for i, x in enumerate(study.limits) if x.metric == "silicon_mm2")
+    study = with_limit(study, place, Limit("silicon_mm2", "at_most", 840.0))
+    broken, near = rounded(study)
+    assert 12.0 < float(broken["n_cores"]) < 14.0 and float(broken["n_stacks"]) == pytest.approx(4.5)
+    assert near == {(12, 6): False}
     s = solve(study, limit_s=60.0)
-    assert s.status is Status.OPTIMAL and float(s.chip.n_cores) == 6.0
+    assert s.status is Status.OPTIMAL and (float(s.chip.n_cores), float(s.chip.n_stacks)) == (8.0, 6.0)
 
 
 def test_a_box_without_a_multiple_of_the_dies_is_infeasible_not_a_traceback(tiny):

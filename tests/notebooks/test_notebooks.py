@@ -70,6 +70,7 @@ def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("clean")
     shutil.copytree(ROOT / "sweeps", place / "sweeps")
     (place / "notebooks").mkdir()
+    shutil.copytree(ROOT / "results" / "trainium4", place / "results" / "trainium4")
     return place
 
 

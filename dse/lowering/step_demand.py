@@ -8,7 +8,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..core.types import INERT, LESS_IS_BETTER, MORE_IS_BETTER, SIGN, Scalar, as_float
+from ..core.types import INERT, LESS_IS_BETTER, MORE_IS_BETTER, SIGN, FloatLike, Scalar, as_float
 from .collective import Traffic
 from .tiling import OpDemand
 
@@ -98,7 +98,7 @@ class StepDemand(eqx.Module):
     """Times that requests are taken in per step, before their first token."""
 
     @property
-    def traffics(self) -> dict[str, tuple[Scalar, TrafficDemand]]:
+    def traffics(self) -> dict[str, tuple[FloatLike, TrafficDemand]]:
         """Every kind of traffic by name: how often it flows per step, and what flows each time."""
         kinds = {f: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {

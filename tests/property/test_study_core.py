@@ -61,12 +61,16 @@ def tightened(space, core, data, o):
 
 
 def test_prices_equal_finite_differences_of_solved_studies(problem, solver):
-    """d log goal / d log limit from the multiplier against a small change either way, for every limit that binds."""
+    """d log goal / d log limit from the multiplier against a small change either way, for every limit that binds.
+
+    Where two limits ask for the same stacks the goal has a kink, and the price lies between the slopes of its sides.
+    """
     space, core, data, _ = problem
     data = tightened(space, core, data, solver(data))
     o = solver(data)
     step = 2e-4  # small, since another limit may start or stop binding nearby
-    checked = 0
+    here = float(o.objective)
+    checked, smooth = 0, 0
     for k, limit in enumerate(space.study.limits):
         rows = rows_of(core, limit)
         price = float(sum(o.multipliers[i] for i in rows))
@@ -78,10 +82,12 @@ def test_prices_equal_finite_differences_of_solved_studies(problem, solver):
             limits = np.asarray(data.limits).copy()
             limits[k] *= factor
             goals.append(float(solver(dataclasses.replace(data, limits=limits)).objective))
-        measured = (goals[0] - goals[1]) / (2 * step)
-        assert measured == pytest.approx(sign * price, rel=1e-2, abs=1e-4), limit.name
+        sides = sorted(((goals[0] - here) / step, (here - goals[1]) / step))
+        room = 1e-2 * price + 1e-4
+        assert sides[0] - room <= sign * price <= sides[1] + room, limit.name
+        smooth += sides[1] - sides[0] <= room
         checked += 1
-    assert checked >= 2
+    assert checked >= 2 and smooth >= 2
 
 
 def test_optax_finds_the_same_optimum(problem, solver):

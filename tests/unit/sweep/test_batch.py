@@ -131,7 +131,7 @@ def test_own_chip_and_own_model(write, tmp_path):
     (tmp_path / "my").mkdir()
     (tmp_path / "my" / "config.json").write_text(config.read_text())
     text = write(("llama-3.1-8b", "my/config.json"), ('"a100-80"', '"mine.toml"')).read_text()
-    mine = load_sweep(write(text=text.replace("[base]", '[base]\ncalibration = "fit-ampere-megatron"')))
+    mine = load_sweep(write(text=text.replace("[base]", '[base]\ncalibration = "fit-a100-80-megatron"')))
     assert [name for name, _ in mine.files] == ["mine.toml", "my/config.json"]
     np.testing.assert_array_equal(answers(mine)["step_s"], answers(load_sweep(write()))["step_s"])
     refused = answers(load_sweep(write(text=text)))["reason"]
@@ -141,7 +141,7 @@ def test_own_chip_and_own_model(write, tmp_path):
 def test_an_edited_chip_file_is_read_again(write, tmp_path):
     own_chip(tmp_path)
     text = write(('"a100-80"', '"mine.toml"')).read_text()
-    text = text.replace("[base]", '[base]\ncalibration = "fit-ampere-megatron"')
+    text = text.replace("[base]", '[base]\ncalibration = "fit-a100-80-megatron"')
     before = answers(load_sweep(write(text=text)))["power_W"]
     own_chip(tmp_path, power_limit_W=200.0)
     after = answers(load_sweep(write(text=text)))["power_W"]

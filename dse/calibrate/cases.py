@@ -111,8 +111,21 @@ def row_precision(row: Any) -> str:
     return "fp8" if re.search(r"fp8|int8|f8", text) else "bf16"
 
 
-OFFLOADS = r"offload|remat_policy=custom"
-"""Words in a row's note that say activations wait in host memory; MaxText's custom policies list which."""
+CUSTOM = r"remat_policy=custom"
+"""Words in a row's note for MaxText's own lists: what is listed waits in host memory, all else runs again."""
+OFFLOADS = rf"offload|{CUSTOM}"
+"""Words in a row's note that say activations wait in host memory."""
+
+
+def row_recompute(row: Any) -> str:
+    """What a row computes again backward: the scores alone unless it says otherwise.
+
+    Source: [google2026maxtext] base.yml, remat_policy: of a custom list only what it names is kept.
+    """
+    if re.search(CUSTOM, row_text(row, "note").lower()):
+        return "full"
+    said = row_text(row, "recompute").lower()
+    return said if said in ("none", "selective", "full") else "selective"
 
 
 def row_plan(row: Any, devices: int) -> Plan:
@@ -125,11 +138,10 @@ def row_plan(row: Any, devices: int) -> Plan:
     dp = int(row_number(row, "dp", 0)) or max(devices // (tp * pp * cp), 1)
     batch = int(row_number(row, "global_batch"))
     micro = int(row_number(row, "micro_batch", 0)) or (1 if pp > 1 else max(batch // dp, 1))
-    recompute = row_text(row, "recompute").lower()
     zero = int(row_number(row, "zero_stage", 1 if dp > 1 else 0))
     return Plan(
         tp=tp, pp=pp, dp=dp, micro_batch=micro, interleave=max(int(row_number(row, "virtual_pp", 1)), 1), zero=zero,
-        recompute=recompute if recompute in ("none", "selective", "full") else "selective", cp=cp, ep=ep,
+        recompute=row_recompute(row), cp=cp, ep=ep,
         sequence_parallel=row_text(row, "sequence_parallel").lower() not in ("no", "false", "0"),
         offload=bool(re.search(OFFLOADS, row_text(row, "note").lower())), n_copies=n_slices(row),
     )  # fmt: skip
@@ -167,11 +179,13 @@ def adapter_rank(row: Any) -> int:
 
 STACKS: tuple[tuple[str, str], ...] = (
     (r"nanotron", "nanotron"),
+    (r"deepspeed|neox", "megatron-deepspeed"),
+    (r"megatron|nemo", "megatron"),
     (r"mosaic|llm-foundry|fsdp|torchtitan", "fsdp"),
     (r"maxtext|google|jax|xla|tpu", "xla"),
     (r"neuron|neuronx", "neuron"),
 )
-"""Words in a row's framework, source or note that name its software stack; Megatron and its kin otherwise."""
+"""Words in a row's framework, source or note that name its software stack; Megatron otherwise."""
 
 
 def row_stack(row: Any) -> str:

@@ -129,19 +129,21 @@ def deviation_table(r: Refit) -> dict[str, list[float]]:
     for vendor, family in places:
         for stack in [*sorted({k.stack for k in kins}), "new"]:
             kin = Kin(chips.get(family, "new"), family, vendor, stack)
-            table[f"{vendor} {family} {stack}"] = _rounded(_deviations(kin, names, covariance, r.pooled.settings.kappa))
+            table[f"{vendor} {family} {stack}"] = _rounded(
+                _deviations(kin, names, covariance, r.pooled.settings.spread)
+            )
     return table
 
 
-def _deviations(kin: Kin, names: list[str], covariance: np.ndarray, kappa: tuple[float, ...]) -> np.ndarray:
+def _deviations(kin: Kin, names: list[str], covariance: np.ndarray, spread: np.ndarray) -> np.ndarray:
     """Deviation of each number's sum of effects; narrow products and attention carry that of matrix products too."""
     at = [names.index(u) * N for u in kin.units if u in names]
-    new = sum(k**2 for u, k in zip(kin.units, kappa, strict=True) if u not in names)
+    new = sum((k**2 for u, k in zip(kin.units, spread, strict=True) if u not in names), np.zeros(N))
     sums = np.zeros((N, N))
     for i in at:
         for j in at:
             sums += covariance[i : i + N, j : j + N]
-    sums += new * np.eye(N)
+    sums += np.diag(new)
     variance = np.diagonal(sums).copy()
     for i in FOLLOW:
         variance[i] += sums[LEAD, LEAD] + 2 * sums[LEAD, i]

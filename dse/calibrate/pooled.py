@@ -15,7 +15,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from ..core.provenance import load_receipts, number
-from ..physics.coordinates import NUMBERS
+from ..physics.coordinates import NUMBERS, OF_HOST
 from .design import Design
 
 SETTINGS = Path(__file__).parent / "data" / "pooling.toml"
@@ -34,6 +34,8 @@ class Pooling:
 
     kappa: tuple[float, ...]
     """Standard deviation of the effects of each level, in prior deviations."""
+    host_kappa: tuple[float, ...]
+    """The same of what a host does (`coordinates.OF_HOST`): a property of the software, little of the chip."""
     tau: float
     """Standard deviation of the offset of a source, and of a cell within it, in log time."""
     sigma: float
@@ -43,13 +45,19 @@ class Pooling:
     temper_rows: float
     """Rows of a source beyond which each counts less: n rows weigh as sqrt(n temper_rows)."""
 
+    @property
+    def spread(self) -> np.ndarray:
+        """Standard deviation of the effect of each level on each number, shape (levels, numbers)."""
+        of_host = np.asarray([n in OF_HOST for n in NUMBERS])
+        return np.where(of_host, np.asarray(self.host_kappa)[:, None], np.asarray(self.kappa)[:, None])
+
 
 @cache
 def pooling(levels: tuple[str, ...]) -> Pooling:
     """The shipped settings for `levels`."""
     facts = load_receipts(SETTINGS)["pooling"]
-    kappa = tuple(number(facts, f"kappa_{level}") for level in levels)
-    return Pooling(kappa, *(number(facts, n) for n in ("tau", "sigma", "nu", "temper_rows")))
+    kappas = (tuple(number(facts, f"{what}_{level}") for level in levels) for what in ("kappa", "host_kappa"))
+    return Pooling(*kappas, *(number(facts, n) for n in ("tau", "sigma", "nu", "temper_rows")))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,9 +91,9 @@ class _Columns:
         self.offsets = np.stack([self.n_effects + sources, self.n_effects + self.n_sources + cell], axis=1)
         self.effects = (index[:, :, None] * N + np.arange(N)).reshape(len(design.frame), -1)
         self.n_levels = index.shape[1]
-        kappa = np.asarray(settings.kappa)[design.level_of(names)]
+        spread = settings.spread[design.level_of(names)]
         rest = np.full(self.n_sources + len(design.cells), settings.tau**-2.0)
-        self.precision = np.concatenate([np.repeat(kappa**-2.0, N), rest])
+        self.precision = np.concatenate([(spread**-2.0).ravel(), rest])
 
 
 def _codes(labels: list[str]) -> tuple[np.ndarray, list[str]]:

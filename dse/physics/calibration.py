@@ -155,7 +155,7 @@ def kin_of(chip_name: str, stack: str) -> Kin:
 
 SERVING = ("vllm", "neuronx", "trtllm", "fastertransformer", "sglang", "deepspeed", "jetstream")
 """Stacks that serve models; they never time a training step, nor the others a request."""
-TRAINING = ("megatron", "nanotron", "fsdp", "xla", "neuron")
+TRAINING = ("megatron", "megatron-deepspeed", "nanotron", "fsdp", "xla", "neuron")
 """Stacks that train models."""
 KERNELS = "kernels"
 """Stack of single operators and collectives, timed alone; it never serves whole steps unless asked for."""

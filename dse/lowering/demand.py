@@ -25,6 +25,7 @@ from .memory import (
     chip_expert_parameters,
     chip_parameters,
     memory_B,
+    weight_B,
 )
 from .mixer_ops import ring_width
 from .plan import Plan, check_plan, layers_per_stage, n_forward_runs, n_micro_batches
@@ -179,7 +180,7 @@ def _adapter_traffic(workload: Training, plan: Plan, system: System, ref: Refere
     n, ranks = chip_adapter_parameters(plan, workload), plan.dp * plan.cp
     where = spread(system.fabric, plan.tp, ranks)
     whole = chip_parameters(dataclasses.replace(plan, zero=0), workload.model)
-    gathers = across_gather(*where, whole * WEIGHT_B, ref).times(2.0) if plan.zero >= 3 else Traffic()
+    gathers = across_gather(*where, whole * weight_B(workload), ref).times(2.0) if plan.zero >= 3 else Traffic()
     return gathers, across_all_reduce(*where, n * GRADIENT_B, ref), n
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from ..technology.node import PRECISION_BITS
 from ..workload.blocks import Block, Experts
 from ..workload.storage import format_of, n_element_bits, stored_B
 from ..workload.transformer import Decode, Model, Serving, Training, Workload, state_B
@@ -141,7 +142,16 @@ def _training_memory(plan: Plan, workload: Training, footprint: Footprint) -> Me
     if workload.adapter_rank:
         gradients = states = chip_adapter_parameters(plan, workload)
         whole, buckets = n / replicas + whole if plan.zero >= 3 else n, 0.0
-    return Memory(WEIGHT_B * whole, GRADIENT_B * gradients + buckets, OPTIMIZER_B * states, activations, 0.0)
+    return Memory(weight_B(workload) * whole, GRADIENT_B * gradients + buckets, OPTIMIZER_B * states, activations, 0.0)
+
+
+def weight_B(workload: Training) -> float:
+    """Bytes of a weight that products read: bf16, or the width of the products where adapters leave it frozen [B].
+
+    Source: [dettmers2023qlora] section 3: a frozen base is kept as narrow as it is used. Assumes: no master copy of it.
+    """
+    frozen = workload.adapter_rank > 0
+    return min(PRECISION_BITS[workload.precision] / 8, float(WEIGHT_B)) if frozen else float(WEIGHT_B)
 
 
 def _serving_memory(plan: Plan, workload: Serving) -> Memory:

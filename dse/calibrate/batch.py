@@ -55,7 +55,9 @@ def padded_steps(demands: Sequence[StepDemand]) -> StepDemand:
 
 def unnamed(chip: Chip) -> Chip:
     """`chip` without names, so that chips of a family stack."""
-    return dataclasses.replace(chip, name="", node="", hbm="", link="", lane_kind="", sram_kind="")
+    tensor = dataclasses.replace(chip.core.tensor, narrow_products="")
+    core = dataclasses.replace(chip.core, tensor=tensor)
+    return dataclasses.replace(chip, name="", node="", hbm="", link="", lane_kind="", sram_kind="", core=core)
 
 
 def batch(cases: Sequence[Case]) -> tuple[StepDemand | Request, Chip]:

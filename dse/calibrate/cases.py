@@ -15,6 +15,7 @@ from ..hardware.presets import system as preset_system
 from ..hardware.system import System, torus_slice
 from ..lowering.activations import FUSED, Footprint, footprint
 from ..lowering.demand import plan_demand
+from ..lowering.executed import as_run
 from ..lowering.headroom import usable_B
 from ..lowering.memory import memory_B
 from ..lowering.plan import Plan, n_micro_batches
@@ -108,7 +109,9 @@ def row_precision(row: Any) -> str:
     text = row_text(row, "precision").lower()
     if "fp4" in text or "nvfp4" in text:
         return "fp4"
-    return "fp8" if re.search(r"fp8|int8|f8", text) else "bf16"
+    if "int8" in text:
+        return "int8"
+    return "fp8" if re.search(r"fp8|f8", text) else "bf16"
 
 
 CUSTOM = r"remat_policy=custom"
@@ -285,6 +288,7 @@ def _readable_case(point: pd.DataFrame, row: Any, label: tuple[str, str], found:
         return Unmodelled(*label, found[0], f"global batch {workload.global_batch} below dp x micro batch")
     system = per_device(usual, per_chip, size)
     printed = bool(row_text(row, "recompute")), row_number(row, "micro_batch", 0) > 0
+    workload = as_run(workload, array_shape(system.chip.core.tensor))
     plan, software = fitting(plan, workload, system.chip, stack, *printed)
     demand = lower(workload, plan, system, prior_calibration(found[0]), software)
     peak_B = peak_memory_B(point, stack)

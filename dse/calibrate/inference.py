@@ -131,7 +131,7 @@ def row_storage(row: Any, chip: Chip) -> tuple[str, str]:
         return "mxfp4", "" if "fp4" in native else "bf16"
     if re.search(r"fp8|e4m3", said):
         return "fp8", ""
-    return ("int8", "fp8") if re.search(r"w8a8|int8|smoothquant", said) else ("bf16", "")
+    return ("int8", "int8") if re.search(r"w8a8|int8|smoothquant", said) else ("bf16", "")
 
 
 def row_plan(row: Any, batch: int) -> Plan:

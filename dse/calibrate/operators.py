@@ -13,9 +13,9 @@ from .reading import row_number, row_text
 
 WIDTHS = {
     "bfloat16": "bf16", "fp16": "bf16", "bf16": "bf16", "float16": "bf16", "half": "bf16", "fp8": "fp8",
-    "fp8_block": "fp8", "fp8 e4m3": "fp8", "sq": "fp8", "nvfp4": "fp4", "float": "fp32",
+    "fp8_block": "fp8", "fp8 e4m3": "fp8", "sq": "int8", "nvfp4": "fp4", "float": "fp32",
 }  # fmt: skip
-"""Published data type to precision of the products; SmoothQuant's 8-bit integers run at the 8-bit rate."""
+"""Published data type to precision of the products; SmoothQuant multiplies 8-bit integers."""
 
 NARROWED = ("fp8", "nvfp4")
 """Data types of linear layers whose input is narrowed in a kernel of its own; "fp8 e4m3" is a bare product, and so is

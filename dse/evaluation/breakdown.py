@@ -11,6 +11,7 @@ from ..core.types import as_float
 from ..hardware.chip import Chip, pool_B
 from ..hardware.system import System
 from ..lowering.demand import demand
+from ..lowering.executed import as_run
 from ..lowering.headroom import usable_frac
 from ..lowering.plan import Plan
 from ..lowering.serving_ops import serving_ops
@@ -20,7 +21,6 @@ from ..lowering.training_ops import shard, training_ops
 from ..physics.calibration import Calibration, calibration, calibration_for, measured_band
 from ..physics.evaluate import Evaluation
 from ..physics.step import op_traffic_B, step_time
-from ..technology.node import PRECISIONS
 from ..workload.op import Op
 from ..workload.transformer import Training, Workload
 from .assembly import band_s, chip_reference, evaluate
@@ -116,12 +116,12 @@ def operators(
     total, launch = np.asarray(times.total_s), np.asarray(d.ops.n_launches) * float(c.launch_s)
     runs = np.asarray(d.ops.runs) * float(d.n_micro)
     found = []
-    for i, op in enumerate(_rank_ops(workload, plan)):
+    for i, op in enumerate(_rank_ops(as_run(workload, array), plan)):
         worst = int(np.argmax(limits[:, i]))
         found.append(
             Operator(
                 name=op.name,
-                precision=PRECISIONS[array.executed(op.precision)],
+                precision=array.runs_in(op.precision),
                 seconds=float(runs[i] * total[i]),
                 run_s=float(total[i]),
                 run_FLOP=2.0 * op.macs,

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import equinox as eqx
 
 from ..core.types import FloatLike, Scalar, as_float
-from ..technology.node import PRECISIONS, ByPrecision
+from ..technology.node import PRECISION_BITS, PRECISIONS, ByPrecision
+
+NARROW_PRODUCTS = {"float": ("fp8",), "integer": ("int8",), "both": ("fp8", "int8")}
+"""Precisions that the 8-bit rate of a matrix unit stands for."""
 
 
 class TensorEngine(eqx.Module):
@@ -27,6 +32,8 @@ class TensorEngine(eqx.Module):
     """Longest moving length of the smallest piece of work one core takes."""
     tile_contract: Scalar = eqx.field(converter=as_float)
     """Longest contraction of that piece; kernels split longer ones over cores."""
+    narrow_products: str = eqx.field(static=True, default="float")
+    """What its 8-bit rate multiplies, one of `NARROW_PRODUCTS`."""
 
 
 class Core(eqx.Module):
@@ -108,7 +115,7 @@ def peak_FLOPps(chip: Chip, precision: str) -> FloatLike:
 
     Args:
         chip: the package.
-        precision: "fp32", "bf16", "fp8" or "fp4".
+        precision: "fp32", "bf16", "fp8", "int8" or "fp4"; 8-bit floats and integers share a rate.
 
     Returns:
         Peak [FLOP/s], shape `()`.
@@ -123,6 +130,22 @@ def core_peak_FLOPps(chip: Chip, precision: str) -> FloatLike:
 
 
 def native_precisions(chip: Chip) -> tuple[str, ...]:
-    """Precisions whose MAC rate is not zero, widest first."""
-    rates = chip.core.tensor.macs_per_cycle
-    return tuple(p for p in PRECISIONS if float(rates.of(p)) > 0)
+    """Precisions that the chip multiplies in, widest first."""
+    t = chip.core.tensor
+    return natives([float(t.macs_per_cycle.of(p)) for p in PRECISIONS], t.narrow_products)
+
+
+def natives(rates: Sequence[float], narrow_products: str) -> tuple[str, ...]:
+    """Precisions of a matrix unit with these `rates`, in the order of `PRECISIONS`, widest first."""
+    named = {p: NARROW_PRODUCTS[narrow_products] if p == "fp8" else (p,) for p in PRECISIONS}
+    return tuple(name for p, rate in zip(PRECISIONS, rates, strict=True) if rate > 0 for name in named[p])
+
+
+def runs_in(native: Sequence[str], asked: str) -> str:
+    """The precision that products asked for in `asked` run in: itself, else the next wider floating point there is.
+
+    An integer of 8 bits holds no 8-bit float and the reverse, so neither stands in for the other.
+    """
+    floats = [p for p in native if p != "int8" and PRECISION_BITS[p] >= PRECISION_BITS[asked]]
+    wider = [p for p in floats if asked != "int8" or p != "fp8"]
+    return asked if asked in native else wider[-1]

@@ -17,7 +17,7 @@ from ..core.errors import DseError, SpecError, UnknownNameError
 from ..core.provenance import Receipts, Sourced, load_receipts, number, own_receipts, pick, text, worst_first
 from ..core.types import as_float
 from ..technology.node import PRECISIONS, ByPrecision
-from .chip import Chip, Core, TensorEngine, peak_FLOPps
+from .chip import NARROW_PRODUCTS, Chip, Core, TensorEngine, peak_FLOPps
 from .system import Fabric, System
 
 CHIPS = Path(__file__).parent / "data" / "chips.toml"
@@ -26,7 +26,8 @@ ZERO_ALLOWED = ("macs_", "spare_frac", "transfer_start", "die_to_die_bandwidth",
 """Facts that may be zero, by how their names begin; every other number must be positive."""
 REWIRED = ("scaleup_bandwidth_per_dir_Bps", "scaleout_bandwidth_per_dir_Bps")
 """Facts of a system that replace the chip's: a product may wire the same chip otherwise."""
-CHOICES = {"lane_kind": ("simd", "simt"), "sram_kind": ("scratchpad", "cache"), "kind": ("torus", "switched")}
+CHOICES = {"lane_kind": ("simd", "simt"), "sram_kind": ("scratchpad", "cache"), "kind": ("torus", "switched"),
+           "narrow_products": tuple(NARROW_PRODUCTS)}  # fmt: skip
 """Named facts and the names they may have."""
 
 
@@ -73,7 +74,10 @@ def build_chip(name: str, receipts: Receipts) -> Chip:
         return {f: number(receipts, f) for f in record.__annotations__ if f not in but}
 
     vectors = {"macs_per_cycle": by_precision("macs"), "granule_contract": by_precision("granule_contract")}
-    tensor = TensorEngine(**vectors, **numbers(TensorEngine, but=tuple(vectors)))  # type: ignore[arg-type]
+    # a chip file without the fact means what `macs_fp8` says: floats
+    narrow = text(receipts, "narrow_products") if "narrow_products" in receipts else "float"
+    sizes = numbers(TensorEngine, but=(*vectors, "narrow_products"))
+    tensor = TensorEngine(**vectors, **sizes, narrow_products=narrow)  # type: ignore[arg-type]
     core = Core(tensor=tensor, **numbers(Core, but=("tensor",)))  # type: ignore[arg-type]
     texts = ("node", "hbm", "link", "lane_kind", "sram_kind")
     named = {t: text(receipts, t) for t in texts}

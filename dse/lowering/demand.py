@@ -18,6 +18,7 @@ from ..hardware.system import System
 from ..workload.transformer import Training, Workload, forward_FLOP_per_token, moe_share, n_branches
 from .activations import ACTIVATION_B
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
+from .executed import as_run
 from .memory import (
     GRADIENT_B,
     WEIGHT_B,
@@ -201,6 +202,7 @@ def training_demand(workload: Training, plan: Plan, system: System, array: Array
 
 def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShape, ref: Reference) -> StepDemand:
     """As `training_demand` for a plan nobody checked, such as one that ran with tensor ranks across domains."""
+    workload = as_run(workload, array)
     model = workload.model
     layers = float(layers_per_stage(plan, model))
     ops, phases, shares, stream = _rank(workload, shard(plan), array)

@@ -9,6 +9,7 @@ import numpy as np
 from ..hardware.system import System
 from ..workload.transformer import Decode, Serving, forward_FLOP_per_token, moe_share, n_branches, products_of
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
+from .executed import as_run
 from .memory import ACTIVATION_B, memory_B
 from .mixer_ops import result_width, ring_width
 from .plan import Plan, check_plan, layers_per_stage
@@ -84,6 +85,7 @@ def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape
 
     Source: [agrawal2023sarathi] sections 3 and 4 for chunks and their bubbles.
     """
+    workload = as_run(workload, array)
     model, p = workload.model, rank_pass(workload, plan)
     layers, decode = float(layers_per_stage(plan, model)), isinstance(workload, Decode)
     ops, head, shares, stream = _rank(workload, plan, array, array.rows if system.chip.lane_kind == "simd" else 1.0)

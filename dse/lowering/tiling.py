@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..core.types import LESS_IS_BETTER, SIGN, FloatLike, as_float
-from ..hardware.chip import TensorEngine
-from ..technology.node import PRECISION_BITS, PRECISIONS
+from ..hardware.chip import TensorEngine, natives, runs_in
+from ..technology.node import PRECISION_BITS, PRECISIONS, rate_name
 from ..workload.op import PARTIAL_SUM_B, Op, Product, passes
 
 
@@ -37,9 +37,16 @@ class ArrayShape:
     tile_contract: float
     """Longest contraction of the smallest piece of work; longer ones are split over cores."""
 
+    narrow_products: str = "float"
+    """What the 8-bit rate multiplies, one of `hardware.chip.NARROW_PRODUCTS`."""
+
+    def runs_in(self, precision: str) -> str:
+        """What products asked for in `precision` run in: that if the array has it, else the next wider it has."""
+        return runs_in(natives(self.rates, self.narrow_products), precision)
+
     def executed(self, precision: str) -> int:
-        """Index of the precision that `precision` runs at: itself if the array has it, else the next wider it has."""
-        return next(i for i in range(PRECISIONS.index(precision), -1, -1) if self.rates[i] > 0)
+        """Index among `PRECISIONS` of the rate that `precision` runs at."""
+        return PRECISIONS.index(rate_name(self.runs_in(precision)))
 
 
 def array_shape(engine: TensorEngine) -> ArrayShape:
@@ -53,6 +60,7 @@ def array_shape(engine: TensorEngine) -> ArrayShape:
         granule_moving=float(engine.granule_moving),
         tile_moving=float(engine.tile_moving),
         tile_contract=float(engine.tile_contract),
+        narrow_products=engine.narrow_products,
     )
 
 

@@ -11,10 +11,12 @@ from rich.text import Text
 
 from ..core.text import digits, in_unit, percent, times
 from ..economy.bill import ChipCost
-from ..economy.comparison import Answer, claimed_frac
+from ..economy.comparison import Answer, claimed_frac, workloads
 from ..economy.fleet_run import Run
 from ..economy.ownership import HOUR_s
 from ..economy.owning import Purchase, published_die
+from ..hardware.presets import chip
+from ..lowering.executed import stand_in_text
 from .tables import beside, table
 
 DAY_s = 24 * HOUR_s
@@ -136,8 +138,16 @@ def against_view(first: str, second: str, precision: str, answers: list[Answer])
     owned = next(a for a in answers if a.paying == "owned")
     widest = "; ".join(f"{k.label} {times(k.low, 2)} to {times(k.high, 2)}" for k in owned.leading[:SHOWN_KNOBS])
     note = f"What moves the ratio most ({owned.workload}, owned): {widest}."
-    head = Text(f"Is {first} 40 % cheaper than {second}? Both in {precision.upper()}.", style="bold")
+    said = stand_ins(first, second, precision)
+    asked = f"In {precision.upper()}, but {' and '.join(said)}." if said else f"Both in {precision.upper()}."
+    head = Text(f"Is {first} 40 % cheaper than {second}? {asked}", style="bold")
     return Group(head, "", t, "", Text("What must hold:"), *lines, "", Text(note, style="yellow"))
+
+
+def stand_ins(first: str, second: str, precision: str) -> list[str]:
+    """What the products of two chips run in, of those that lack `precision`."""
+    said = [stand_in_text(workloads(precision)["training"], chip(name)) for name in (first, second)]
+    return [s for s in said if s]
 
 
 def verdict_text(a: Answer) -> str:
@@ -161,7 +171,8 @@ def against_json(first: str, second: str, precision: str, answers: list[Answer])
         }
         for a in answers
     ]  # fmt: skip
-    return {"first": first, "second": second, "precision": precision, "answers": rows}
+    return {"first": first, "second": second, "precision": precision, "notes": stand_ins(first, second, precision),
+            "answers": rows}  # fmt: skip
 
 
 def run_view(r: Run, width: int) -> RenderableType:

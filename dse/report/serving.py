@@ -12,7 +12,9 @@ from rich.text import Text
 
 from ..core.text import digits, in_unit, percent, times
 from ..economy.presets import Rent
+from ..lowering.executed import stand_in_text
 from ..serving.offer import WHOLES, Offer, claimed, over, serving_numbers, shares_text, short_plan
+from ..workload.transformer import Decode
 from .tables import table
 
 SHOWN_POINTS = 14
@@ -36,6 +38,7 @@ def serving_json(offers: list[Offer]) -> dict[str, Any]:
                 "calibration": o.curve.calibration.name,
                 "chip_hour_USD": o.rent.chip_hour_USD,
                 "contract": o.rent.contract,
+                "notes": notes(o),
                 "n_priced": len(o.curve.menu.writer_index),
                 "curve": [serving_numbers(s, o.rent.chip_hour_USD) for s in o.best],
             }
@@ -48,9 +51,16 @@ def serving_view(offers: list[Offer]) -> RenderableType:
     """Every chip's curve in a table, and how the chips compare where all can serve."""
     parts: list[RenderableType] = []
     for o in offers:
-        parts += [curve_table(o), Text(waiting_line(o)), ""]
+        parts += [curve_table(o), Text(waiting_line(o)), *(Text(n) for n in notes(o)), ""]
     parts += [Text(line) for line in comparison_lines(offers)]
     return Group(*parts, Text(method_line(offers[0]), style="dim"))
+
+
+def notes(o: Offer) -> list[str]:
+    """What a reader must know of a curve beside its numbers: products in another precision than asked for."""
+    r = o.curve.requests
+    said = stand_in_text(Decode(r.model, 1, 1, r.weight_precision, r.kv_precision), o.curve.system.chip)
+    return [f"{said}."] if said else []
 
 
 def curve_table(o: Offer) -> Table:

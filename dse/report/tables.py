@@ -13,9 +13,8 @@ from ..core.provenance import Sourced
 from ..core.text import digits, in_unit, label, percent, quantity_text, span
 from ..evaluation.breakdown import Finding, binding, step_parts
 from ..explore.designed import chip_silicon
-from ..hardware.chip import Chip, native_precisions, peak_FLOPps
+from ..hardware.chip import Chip, native_precisions, peak_FLOPps, runs_in
 from ..hardware.presets import chip, chip_names, chip_receipts, vendor_disagreement
-from ..technology.node import PRECISION_BITS
 from ..workload.transformer import Prefill, Training, products_of
 from .layout import WIDE as WIDE
 from .layout import beside, table
@@ -140,7 +139,7 @@ def evaluation_view(f: Finding, width: int = WIDE) -> RenderableType:
 def peak_text(f: Finding) -> str:
     """The precision the linear layers run at, with a word where the chip lacks the one asked for."""
     asked = products_of(f.workload)
-    runs = next(p for p in reversed(native_precisions(f.system.chip)) if PRECISION_BITS[p] >= PRECISION_BITS[asked])
+    runs = runs_in(native_precisions(f.system.chip), asked)
     return runs.upper() if runs == asked else f"{runs.upper()} ({f.system.chip.name} has no {asked.upper()} products)"
 
 
@@ -187,6 +186,8 @@ def finding_json(f: Finding) -> dict[str, Any]:
     return {
         "workload": workload_text(f),
         "plan": str(f.plan),
+        "products_asked": products_of(f.workload),
+        "products_run_in": runs_in(native_precisions(f.system.chip), products_of(f.workload)),
         "step_s": float(e.step_s),
         "band_s": [f.fastest_s, f.slowest_s],
         "calibration": f.calibration,

@@ -10,6 +10,10 @@ import jax.numpy as jnp
 
 from ..core.types import FloatLike
 
+FULL_LOAD_FRAC = 1.0 - 2.0**-26
+"""Load from which a queue has no steady state: nearer to 1 than half the digits of a load, rounding decides which side
+it is on."""
+
 
 def mean_wait_s(service_s: FloatLike, service_cv2: FloatLike, load_frac: FloatLike) -> FloatLike:
     """Mean wait before service in M/G/1.
@@ -17,7 +21,7 @@ def mean_wait_s(service_s: FloatLike, service_cv2: FloatLike, load_frac: FloatLi
         W = rho S (1 + c^2) / (2 (1 - rho))
 
     Source: [kleinrock1975] section 5.7 (Pollaczek-Khinchine mean value formula); c = 0 is M/D/1, c = 1 is M/M/1.
-    Valid for: rho < 1; infinite from 1 on.
+    Valid for: rho < 1; infinite from `FULL_LOAD_FRAC` on.
 
     Args:
         service_s: S, mean service time.
@@ -27,9 +31,9 @@ def mean_wait_s(service_s: FloatLike, service_cv2: FloatLike, load_frac: FloatLi
     Returns:
         Wait [s].
     """
-    idle = 1.0 - load_frac
-    wait = load_frac * service_s * (1.0 + service_cv2) / (2.0 * jnp.where(idle > 0, idle, 1.0))
-    return jnp.where(idle > 0, wait, jnp.inf)
+    steady = load_frac < FULL_LOAD_FRAC
+    wait = load_frac * service_s * (1.0 + service_cv2) / (2.0 * jnp.where(steady, 1.0 - load_frac, 1.0))
+    return jnp.where(steady, wait, jnp.inf)
 
 
 def wait_quantile_s(
@@ -55,7 +59,7 @@ def wait_quantile_s(
     """
     waiting = mean_wait_s(service_s, service_cv2, load_frac) / jnp.maximum(load_frac, jnp.finfo(float).tiny)
     excess = jnp.maximum(load_frac / (1.0 - quantile_frac), 1.0)
-    return jnp.where(load_frac < 1.0, waiting * jnp.log(excess), jnp.inf)
+    return jnp.where(load_frac < FULL_LOAD_FRAC, waiting * jnp.log(excess), jnp.inf)
 
 
 def n_accepted_tokens(acceptance_frac: FloatLike, n_drafted: int) -> FloatLike:

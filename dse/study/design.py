@@ -104,6 +104,7 @@ def array_of(choice: Choice, baseline: Chip) -> TensorEngine:
         base.granule_moving,
         base.tile_moving,
         base.tile_contract,
+        "float" if choice.fp8_rate or choice.native_fp4 else base.narrow_products,
     )
 
 

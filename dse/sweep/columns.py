@@ -27,7 +27,7 @@ EVALUATED: dict[str, tuple[Callable[[Evaluation], FloatLike], str]] = {
     "step_s": (lambda e: e.step_s, "step time under the chip's power limit"),
     "tokens_per_s": (lambda e: e.tokens_per_s, "tokens per second of the whole system"),
     "power_W": (lambda e: e.power_W, "mean package power"),
-    "mfu_frac": (lambda e: e.mfu_frac, "model FLOP over time and peak at the precision of the linear layers"),
+    "mfu_frac": (lambda e: e.mfu_frac, "model FLOP over time and peak at the precision that the linear layers run in"),
     "memory_B": (lambda e: e.memory_B, "HBM the plan needs per chip; kept where it does not fit"),
     "unthrottled_s": (lambda e: e.step.total_s, "step time without a power limit; the sum of the seven parts below"),
     "compute_s": (lambda e: e.step.compute_s, "operators of all micro batches"),

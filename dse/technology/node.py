@@ -9,7 +9,14 @@ from ..core.errors import UnknownNameError
 from ..core.types import FloatLike, Scalar, as_float
 
 PRECISIONS = ("fp32", "bf16", "fp8", "fp4")
-PRECISION_BITS = {"fp32": 32, "bf16": 16, "fp8": 8, "fp4": 4}
+"""Rates that a matrix unit may have, widest first; 8-bit integers share the place of 8-bit floats."""
+PRECISION_BITS = {"fp32": 32, "bf16": 16, "fp8": 8, "int8": 8, "fp4": 4}
+"""Bits of an operand of every precision that products may be asked for."""
+
+
+def rate_name(precision: str) -> str:
+    """The one of `PRECISIONS` whose rate `precision` runs at where a matrix unit has it."""
+    return "fp8" if precision == "int8" else precision
 
 
 class ByPrecision(eqx.Module):
@@ -26,9 +33,9 @@ class ByPrecision(eqx.Module):
 
     def of(self, precision: str) -> FloatLike:
         """The entry of `precision`; raises UnknownNameError for another name."""
-        if precision not in PRECISIONS:
-            raise UnknownNameError("precision", precision, PRECISIONS)
-        return getattr(self, precision)
+        if precision not in PRECISION_BITS:
+            raise UnknownNameError("precision", precision, PRECISION_BITS)
+        return getattr(self, rate_name(precision))
 
     def stack(self) -> FloatLike:
         """All four as a vector in the order of `PRECISIONS`, shape (4,)."""

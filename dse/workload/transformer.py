@@ -152,7 +152,7 @@ class Decode:
     kv_precision: str = "bf16"
     """Storage of the KV cache."""
     product_precision: str = ""
-    """Precision of products with weights; by default what the storage feeds, or the next wider that the chip has."""
+    """Precision of products with weights, per part as the storage; by default what the storage feeds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +174,7 @@ class Prefill:
     cached: int = 0
     """Tokens of each sequence that are in the cache already."""
     product_precision: str = ""
-    """Precision of products with weights; by default what the storage feeds, or the next wider that the chip has."""
+    """Precision of products with weights, per part as the storage; by default what the storage feeds."""
 
     @property
     def n_chunks(self) -> int:
@@ -190,7 +190,9 @@ def products_of(workload: Workload, part: str = "mlp") -> str:
     """Precision asked of the products of the linear layers of a part, by default those of the MLPs."""
     if isinstance(workload, Training):
         return workload.precision
-    return workload.product_precision or own_products(format_of(workload.weight_precision, part))
+    if workload.product_precision:
+        return format_of(workload.product_precision, part)
+    return own_products(format_of(workload.weight_precision, part))
 
 
 def total_parameters(model: Model) -> int:

@@ -27,7 +27,7 @@ def op(**columns) -> Op:
         ("FP8 (presumed; mfu column back-solves the peak)", "fp8", 1.0, 1.0),
         ("int8_wo", "bf16", 1.0, 2.0),
         ("int4_wo", "bf16", 0.5, 2.0),
-        ("sq", "fp8", 1.0, 1.0),
+        ("sq", "int8", 1.0, 1.0),
     ],
 )
 def test_published_data_types(published, precision, weight_B, kv_B):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dse.core.errors import UnknownNameError
 from dse.hardware import presets
-from dse.hardware.chip import core_peak_FLOPps, native_precisions, peak_FLOPps, pool_B
+from dse.hardware.chip import core_peak_FLOPps, native_precisions, peak_FLOPps, pool_B, runs_in
 from dse.technology.node import PRECISIONS
 
 SCALE = st.floats(0.01, 100.0)
@@ -69,7 +69,37 @@ def test_pool_is_what_shares_one_copy(name, mebibytes):
 def test_native_precisions():
     assert native_precisions(presets.chip("trainium3")) == ("fp32", "bf16", "fp8", "fp4")
     assert native_precisions(presets.chip("trainium2")) == ("fp32", "bf16", "fp8")
-    assert native_precisions(presets.chip("h100")) == ("bf16", "fp8")
+    assert native_precisions(presets.chip("h100")) == ("bf16", "fp8", "int8")
+    assert native_precisions(presets.chip("a100-80")) == ("bf16", "int8")
+
+
+INTEGERS_ONLY = (
+    "a100-80",
+    "a100-40",
+    "a40",
+    "a800",
+    "mi210",
+    "mi250x",
+    "tpu-v4",
+    "tpu-v4i",
+    "tpu-v5e",
+    "tpu-v5p",
+    "tpu-v6e",
+)
+
+
+@pytest.mark.parametrize("name", INTEGERS_ONLY)
+def test_a_chip_with_integers_alone_never_multiplies_in_fp8(name):
+    """Ampere, CDNA2 and TPUs up to v6e have INT8 and no FP8 [TransformerEngine issue 1159: FP8 needs sm_89]."""
+    native = native_precisions(presets.chip(name))
+    assert "fp8" not in native and "int8" in native
+    assert [runs_in(native, p) for p in ("fp8", "fp4", "int8", "bf16")] == ["bf16", "bf16", "int8", "bf16"]
+
+
+def test_neither_kind_of_8_bit_stands_in_for_the_other():
+    assert runs_in(native_precisions(presets.chip("trainium2")), "int8") == "bf16"
+    assert runs_in(native_precisions(presets.chip("trainium2")), "fp4") == "fp8"
+    assert runs_in(native_precisions(presets.chip("tpu-v3")), "fp8") == "bf16"
 
 
 def test_unknown_precision_offers_near_matches():

@@ -74,3 +74,12 @@ def test_waits_grow_with_load_and_have_a_finite_gradient(load, cv2, q):
     ):
         slope = float(jax.grad(wait)(f(load)))
         assert slope >= 0 and math.isfinite(slope)
+
+
+@pytest.mark.parametrize("load", [1.0 - 1e-15, 1.0, 1.0 + 1e-15])
+def test_a_load_that_rounds_to_one_has_no_steady_state(load):
+    """Little's law can return 1 to the last digit, less or more by rounding alone: the queue grows without end."""
+    assert np.isinf(float(mean_wait_s(f(1.0), f(0.0), f(load)))) and np.isinf(
+        float(wait_quantile_s(f(1.0), f(0.0), f(load), f(0.95)))
+    )
+    assert np.isfinite(float(wait_quantile_s(f(1.0), f(0.0), f(1.0 - 1e-6), f(0.95))))

@@ -1,0 +1,38 @@
+"""What a workload's products run in on a matrix unit that may lack the precision asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TypeVar
+
+from ..hardware.chip import Chip
+from ..workload.storage import PARTS
+from ..workload.transformer import Training, Workload, products_of
+from .tiling import ArrayShape, array_shape
+
+
+def stand_in_text(workload: Workload, chip: Chip) -> str:
+    """What products run in where `chip` lacks the precision that `workload` asks for; nothing where it has all."""
+    array = array_shape(chip.core.tensor)
+    parts = ("",) if isinstance(workload, Training) else ("", *PARTS)
+    asked = dict.fromkeys(products_of(workload, p) for p in parts)
+    lacking = [p for p in asked if array.runs_in(p) != p]
+    return "; ".join(
+        f"{chip.name} has no {p.upper()} products and runs them in {array.runs_in(p).upper()}" for p in lacking
+    )
+
+
+Asked = TypeVar("Asked", bound=Workload)
+
+
+def as_run(workload: Asked, array: ArrayShape) -> Asked:
+    """`workload` with every product in a precision that `array` has: the one asked for, or the next wider.
+
+    Operands are then read, cast and kept at the width that runs, not at the one asked for.
+    """
+    if isinstance(workload, Training):
+        return dataclasses.replace(workload, precision=array.runs_in(workload.precision))
+    usual = array.runs_in(products_of(workload, ""))
+    parts = {p: array.runs_in(products_of(workload, p)) for p in PARTS}
+    others = [f"{p}={x}" for p, x in parts.items() if x != usual]
+    return dataclasses.replace(workload, product_precision=",".join([usual, *others]))

@@ -16,7 +16,7 @@ import numpy as np
 from ..core.provenance import Receipts, Sourced, load_receipts, number
 from ..hardware.system import System
 from ..workload.transformer import Training, Workload, forward_FLOP_per_token, moe_share, n_branches
-from .activations import ACTIVATION_B
+from .activations import ACTIVATION_B, usual_footprint
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
 from .executed import as_run
 from .memory import (
@@ -224,7 +224,7 @@ def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShap
         optimizer_B=OPTIMIZER_TRAFFIC_B * held,
         macs=macs,
         sram_B=sram_B(macs, array),
-        memory_B=memory_B(plan, workload).total,
+        memory_B=memory_B(plan, workload, usual_footprint(plan, system.chip.lane_kind)).total,
         tokens=step_tokens,
         model_FLOP=3 * forward_FLOP_per_token(model, 0.0, workload.sequence) * step_tokens / system.n_chips,
         rate=array.rates[array.executed(workload.precision)],

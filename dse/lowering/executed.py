@@ -5,21 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TypeVar
 
-from ..hardware.chip import Chip
 from ..workload.storage import PARTS
 from ..workload.transformer import Training, Workload, products_of
-from .tiling import ArrayShape, array_shape
-
-
-def stand_in_text(workload: Workload, chip: Chip) -> str:
-    """What products run in where `chip` lacks the precision that `workload` asks for; nothing where it has all."""
-    array = array_shape(chip.core.tensor)
-    parts = ("",) if isinstance(workload, Training) else ("", *PARTS)
-    asked = dict.fromkeys(products_of(workload, p) for p in parts)
-    lacking = [p for p in asked if array.runs_in(p) != p]
-    return "; ".join(
-        f"{chip.name} has no {p.upper()} products and runs them in {array.runs_in(p).upper()}" for p in lacking
-    )
+from .tiling import ArrayShape
 
 
 Asked = TypeVar("Asked", bound=Workload)

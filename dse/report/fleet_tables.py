@@ -16,8 +16,7 @@ from ..economy.fleet_run import Run
 from ..economy.ownership import HOUR_s
 from ..economy.owning import Purchase, published_die
 from ..hardware.presets import chip
-from ..lowering.executed import stand_in_text
-from .tables import beside, table
+from .tables import beside, stand_in_text, table
 
 DAY_s = 24 * HOUR_s
 SHOWN_KNOBS, WRITTEN_KNOBS = 3, 10

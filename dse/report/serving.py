@@ -12,10 +12,9 @@ from rich.text import Text
 
 from ..core.text import digits, in_unit, percent, times
 from ..economy.presets import Rent
-from ..lowering.executed import stand_in_text
 from ..serving.offer import WHOLES, Offer, claimed, over, serving_numbers, shares_text, short_plan
 from ..workload.transformer import Decode
-from .tables import table
+from .tables import stand_in_text, table
 
 SHOWN_POINTS = 14
 """Points of a curve in its table, evenly spread; JSON has all."""

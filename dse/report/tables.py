@@ -15,7 +15,8 @@ from ..evaluation.breakdown import Finding, binding, step_parts
 from ..explore.designed import chip_silicon
 from ..hardware.chip import Chip, native_precisions, peak_FLOPps, runs_in
 from ..hardware.presets import chip, chip_names, chip_receipts, vendor_disagreement
-from ..workload.transformer import Prefill, Training, products_of
+from ..workload.storage import PARTS
+from ..workload.transformer import Prefill, Training, Workload, products_of
 from .layout import WIDE as WIDE
 from .layout import beside, table
 
@@ -141,6 +142,16 @@ def peak_text(f: Finding) -> str:
     asked = products_of(f.workload)
     runs = runs_in(native_precisions(f.system.chip), asked)
     return runs.upper() if runs == asked else f"{runs.upper()} ({f.system.chip.name} has no {asked.upper()} products)"
+
+
+def stand_in_text(workload: Workload, c: Chip) -> str:
+    """What products run in where a chip lacks the precision that `workload` asks for; nothing where it has all."""
+    parts, native = ("",) if isinstance(workload, Training) else ("", *PARTS), native_precisions(c)
+    asked = dict.fromkeys(products_of(workload, p) for p in parts)
+    wider = {p: runs_in(native, p) for p in asked}
+    return "; ".join(
+        f"{c.name} has no {p.upper()} products and runs them in {r.upper()}" for p, r in wider.items() if r != p
+    )
 
 
 def band_text(f: Finding) -> str:

@@ -4,12 +4,16 @@ import dataclasses
 
 import pytest
 
+from dse.core.errors import PlanError
 from dse.economy.comparison import common_precision
-from dse.evaluation.assembly import evaluate
+from dse.evaluation.assembly import chip_reference, evaluate
 from dse.hardware.presets import chip, default_system, system
-from dse.lowering.executed import as_run, stand_in_text
+from dse.lowering.demand import demand
+from dse.lowering.executed import as_run
 from dse.lowering.plan import parse_plan
 from dse.lowering.tiling import array_shape
+from dse.physics.calibration import calibration_for
+from dse.report.tables import stand_in_text
 from dse.workload.presets import model
 from dse.workload.transformer import Decode, Training, products_of
 
@@ -62,3 +66,16 @@ def test_what_stands_in_is_said(name, precision, said):
 def test_a_comparison_takes_what_both_chips_have():
     a, b, c = (system(default_system(n)) for n in ("trainium2", "a100-80", "h100"))
     assert common_precision(a, b) == "bf16" and common_precision(a, c) == "fp8"
+
+
+def test_fsdp_on_h100_keeps_what_torchtitan_prints():
+    """Table 2 of its performance page: 8 GPUs, one sequence of 32,768, full recomputation, FP8: 83.9 GiB.
+
+    Of which 32,768 x 128,256 logits at 14 B are 54.8 GiB; it ran on 96 GB and does not fit in 80 GB.
+    """
+    plan = parse_plan("tp=1,pp=1,dp=8,cp=1,micro=1,zero=3,recompute=full")
+    workload, dgx = Training(LLAMA, 8, 32768, "fp8"), system("dgx-h100", 8)
+    need = demand(workload, plan, dgx, chip_reference(dgx.chip, calibration_for("h100", workload))).memory_B
+    assert float(need) / 2**30 == pytest.approx(83.9, rel=0.02)
+    with pytest.raises(PlanError, match="needs 8.* GiB per chip and h100 offers"):
+        evaluate(dgx, workload, plan)

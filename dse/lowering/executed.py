@@ -9,7 +9,6 @@ from ..workload.storage import PARTS
 from ..workload.transformer import Training, Workload, products_of
 from .tiling import ArrayShape
 
-
 Asked = TypeVar("Asked", bound=Workload)
 
 

@@ -77,5 +77,5 @@ def test_fsdp_on_h100_keeps_what_torchtitan_prints():
     workload, dgx = Training(LLAMA, 8, 32768, "fp8"), system("dgx-h100", 8)
     need = demand(workload, plan, dgx, chip_reference(dgx.chip, calibration_for("h100", workload))).memory_B
     assert float(need) / 2**30 == pytest.approx(83.9, rel=0.02)
-    with pytest.raises(PlanError, match="needs 8.* GiB per chip and h100 offers"):
+    with pytest.raises(PlanError, match=r"needs 8.* GiB per chip and h100 offers"):
         evaluate(dgx, workload, plan)

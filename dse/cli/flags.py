@@ -8,10 +8,7 @@ import tyro
 
 JSON = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
 COUNT = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
-STORAGE = Annotated[
-    Literal["bf16", "fp8", "fp4", "mxfp4", "nvfp4", "int8", "int4"] | None,
-    tyro.conf.arg(metavar="FORMAT", help_behavior_hint=""),
-]
+STORAGE = Annotated[str | None, tyro.conf.arg(metavar="FORMAT", help_behavior_hint="")]
 PRECISION = Annotated[
     Literal["bf16", "fp8", "fp4"] | None, tyro.conf.arg(metavar="{bf16,fp8,fp4}", help_behavior_hint="")
 ]

@@ -134,6 +134,9 @@ def evaluation_view(f: Finding, width: int = WIDE) -> RenderableType:
         ("waits for", ", ".join(f"{n} {percent(x)}" for n, x in binding(e, f.operators)[:4])),
     ):
         facts.add_row(Text(name, style="dim"), value)
+    said = stand_in_text(f.workload, c)
+    if said:
+        facts.add_row(Text("note", style="dim"), said)
     return Group(Text(workload_text(f), style="bold"), facts, "", beside(breakdown_table(f), operators_table(f), width))
 
 
@@ -198,6 +201,7 @@ def finding_json(f: Finding) -> dict[str, Any]:
         "workload": workload_text(f),
         "plan": str(f.plan),
         "products_asked": products_of(f.workload),
+        "note": stand_in_text(f.workload, f.system.chip),
         "products_run_in": runs_in(native_precisions(f.system.chip), products_of(f.workload)),
         "step_s": float(e.step_s),
         "band_s": [f.fastest_s, f.slowest_s],

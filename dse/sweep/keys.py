@@ -22,7 +22,7 @@ from ..study.metrics import METRICS
 from ..study.study import Study, full_name, load_study, unit_of
 from ..technology.presets import link, memory, node, package
 from ..workload.presets import model
-from ..workload.storage import check_storage
+from ..workload.storage import check_cache, check_storage
 from ..workload.transformer import check_precision
 from ..workload.written import check_phase
 
@@ -55,7 +55,7 @@ TEXTS: dict[str, Callable[[str], object]] = {
     "plan": _plan,
     "precision": check_precision,
     "weights": check_storage,
-    "kv": check_storage,
+    "kv": check_cache,
     "node": node,
     "hbm": memory,
     "link": link,

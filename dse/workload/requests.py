@@ -7,7 +7,7 @@ import math
 from typing import TypeAlias
 
 from ..core.errors import SpecError
-from .storage import check_storage
+from .storage import check_cache, check_storage
 from .transformer import Model, Workload
 
 
@@ -44,7 +44,7 @@ class Requests:
                 than the model was made for.
         """
         check_storage(self.weight_precision)
-        check_storage(self.kv_precision)
+        check_cache(self.kv_precision)
         if not self.lengths or abs(sum(x.share_frac for x in self.lengths) - 1.0) > 1e-6:
             raise SpecError(f"shares of requests to {self.model.name} must add up to 1")
         for x in self.lengths:

@@ -42,6 +42,13 @@ def check_storage(spec: str) -> str:
     return spec
 
 
+def check_cache(spec: str) -> str:
+    """`spec` if it is one format, else SpecError: a cache has no parts."""
+    if "," in spec:
+        raise SpecError(f"KV cache '{spec}': a cache has no parts; give one of {', '.join(storage_names())}")
+    return check_storage(spec)
+
+
 def format_of(spec: str, part: str) -> str:
     """The format in which `spec` stores a part's weights."""
     base, formats = _formats(spec)

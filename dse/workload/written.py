@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..core.errors import SpecError, UnknownNameError
-from .storage import check_storage
+from .storage import check_cache, check_storage
 from .transformer import PHASES, Decode, Model, Prefill, Training, Workload, check_precision
 
 SIZES = {
@@ -60,8 +60,10 @@ def workload_of(
     if phase == "training":
         precision = check_precision(str(sizes.get("precision", "bf16")))
         return Training(model, count.get("batch", TRAINING_BATCH * n_chips), count.get("sequence", usual), precision)
-    usually = {"weights": model.weight_format, "kv": "bf16"}
-    stored = [check_storage(str(sizes.get(k, usual_format))) for k, usual_format in usually.items()]
+    stored = (
+        check_storage(str(sizes.get("weights", model.weight_format))),
+        check_cache(str(sizes.get("kv", "bf16"))),
+    )
     if phase == "decode":
         return Decode(model, count.get("batch", DECODE_BATCH * n_chips), count.get("context", usual), *stored)
     batch, prompt = count.get("batch", PREFILL_BATCH), count.get("prompt", usual)

@@ -79,3 +79,9 @@ def test_fsdp_on_h100_keeps_what_torchtitan_prints():
     assert float(need) / 2**30 == pytest.approx(83.9, rel=0.02)
     with pytest.raises(PlanError, match=r"needs 8.* GiB per chip and h100 offers"):
         evaluate(dgx, workload, plan)
+
+
+def test_a_part_that_runs_wider_is_said():
+    mixed = Decode(model("gpt-oss-20b"), 16, 8192, "bf16,experts=mxfp4")
+    assert stand_in_text(mixed, chip("h100")) == "h100 has no FP4 products and runs them in FP8"
+    assert stand_in_text(mixed, chip("b200")) == ""

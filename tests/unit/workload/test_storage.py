@@ -3,7 +3,15 @@
 import pytest
 
 from dse.core.errors import SpecError
-from dse.workload.storage import check_storage, n_element_bits, own_products, storage_names, storage_receipts, stored_B
+from dse.workload.storage import (
+    check_cache,
+    check_storage,
+    n_element_bits,
+    own_products,
+    storage_names,
+    storage_receipts,
+    stored_B,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +31,12 @@ def test_integers_are_converted_and_floats_are_not():
 def test_unknown_format_names_the_allowed():
     with pytest.raises(SpecError, match="storage 'fp6' is not one of fp32, bf16"):
         check_storage("fp6")
+
+
+def test_a_cache_has_one_format():
+    assert check_cache("fp8") == "fp8"
+    with pytest.raises(SpecError, match="KV cache 'bf16,experts=mxfp4': a cache has no parts"):
+        check_cache("bf16,experts=mxfp4")
 
 
 def test_every_format_has_its_receipts():

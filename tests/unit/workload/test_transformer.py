@@ -185,7 +185,7 @@ def test_kv_of_llama_70b():
 
 def test_unknown_precision():
     assert check_precision("fp4") == "fp4"
-    with pytest.raises(SpecError, match=r"'fp16' is not one of fp32, bf16, fp8, fp4"):
+    with pytest.raises(SpecError, match=r"'fp16' is not one of fp32, bf16, fp8, int8, fp4"):
         check_precision("fp16")
 
 

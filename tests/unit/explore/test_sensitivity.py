@@ -51,8 +51,22 @@ def test_elasticities_are_those_of_solving_again(found, solved):
 
 def test_prices_are_the_elasticities_of_limits(found, solved):
     multipliers = dict(zip((r.label for r in solved.core.rows()), found.candidate.optimum.multipliers, strict=True))
-    silicon = next(p for p in found.parameters if p.name.startswith("limit silicon"))
-    assert silicon.elasticity == pytest.approx(-float(multipliers["silicon_mm2"]), abs=1e-6)
+    binding = [row for row in solved.core.rows() if row.limit is not None and multipliers[row.label] > 1e-3]
+    assert binding
+    for row in binding:
+        limit = next(p for p in found.parameters if p.name.startswith(f"limit {row.what}"))
+        sign = 1.0 if solved.core.limits[row.limit][1] == "at_least" else -1.0
+        assert limit.elasticity == pytest.approx(sign * float(multipliers[row.label]), abs=1e-6)
+
+
+def test_a_technology_limit_has_one_price(found, solved):
+    """One die as large as the reticle allows: the row has the whole price and the box around it none."""
+    o, names = found.candidate.optimum, found.variables
+    multipliers = dict(zip((r.label for r in solved.core.rows()), o.multipliers, strict=True))
+    assert multipliers["reticle"] == pytest.approx(multipliers["blocks on die"], rel=1e-3) and multipliers["reticle"] > 0.1
+    assert float(o.upper_multipliers[names.index("die_mm2")]) < 1e-6
+    reticle = found.of("package CoWoS-L: reticle_mm2")
+    assert reticle.elasticity == pytest.approx(-float(multipliers["reticle"]), abs=1e-6)
 
 
 def test_swings_come_from_ranges(found):

@@ -12,6 +12,7 @@ trainium4: $(VENV)/.run
 # COVER adds the share of lines and branches that tests reach; it costs time, so that only .ci/run asks for it
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=20 $(COVER)
+	$(BIN)/python -m pytest -n 2 -q tests/unit/lowering --jaxtyping-packages=dse.lowering,runtime_types.strict
 
 # all but the tests that solve whole studies
 quick: $(VENV)/.dev

@@ -6,6 +6,7 @@ import pytest
 
 from dse.explore.backtest import QUANTITIES, Backtest, Row, backtest, cases, quantities
 from dse.hardware.presets import chip, system
+from dse.optimize.solve import solve_continuous
 from dse.report.backtest import backtest_json, backtest_view, headline, ratio_figure
 from dse.study.study import load_study
 
@@ -50,17 +51,26 @@ def test_cases_fit_their_studies(case):
     assert limits["full_load_fp8_W"] == float(built.power_limit_W)
 
 
+AS_BUILT = {
+    "backtest_trainium2": [True, True, True, False],
+    "backtest_trainium3": [True, True, True, True],
+}
+"""Node, HBM, links and PE array as built? Counts are broken here: few large cores round badly, so that whole counts may
+take other arrays. If this turns, say so in the README."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", cases(), ids=lambda c: c.study)
 def test_the_technologies_that_were_built_are_chosen(case):
-    answer = backtest(case, load_study(SWEEPS / f"{case.study}.toml"))
+    answer = backtest(case, load_study(SWEEPS / f"{case.study}.toml"), answer=solve_continuous)
     assert isinstance(answer, Backtest)
-    # node, HBM and links as built; the explorer takes wider PE arrays. If this turns, say so in the README.
-    assert [mine == theirs for _, mine, theirs in answer.named] == [True, True, True, False]
+    assert [mine == theirs for _, mine, theirs in answer.named] == AS_BUILT[case.study]
     rows = {r.name: r for r in answer.rows}
-    assert rows["clock_Hz"].verdict == "hit"
-    # The known miss: SRAM pays through lower bounds that kernels do not reach.
-    assert rows["sram_B"].verdict == "miss" and rows["sram_B"].ratio < 0.5
+    assert rows["clock_Hz"].ratio == pytest.approx(1.0, abs=0.3)
+    assert rows["peak_fp8_FLOPps"].verdict == "hit"
+    assert rows["sram_B"].ratio < 1.25  # the goal is flat below: whole counts may take much less
+    # The known misses: peaks in BF16, since modes of PEs are inherited and FP8 is not doubled again.
+    assert rows["peak_bf16_FLOPps"].verdict == "miss" and rows["peak_bf16_FLOPps"].ratio > 2
     # The explorer may not claim less than what was built in the same budgets: that would be a failed search.
     assert answer.solution.delivered >= answer.built_delivered
     assert all(r.reason for r in answer.rows if r.verdict in ("near", "miss"))

@@ -78,7 +78,7 @@ def bounds(space: Space) -> tuple[np.ndarray, np.ndarray]:
 SPAN = 1e3
 """Widest ratio considered for step times and die areas; wide enough never to bind."""
 ROOM = 2.0
-"""How far the box reaches above the reticle: more than any receipt says a reticle may be, so that its row alone binds."""
+"""How far the box reaches above the reticle: more than any receipt allows, so that its row alone binds."""
 
 
 @partial(jax.jit, static_argnums=0)

@@ -68,7 +68,7 @@ def test_the_technologies_that_were_built_are_chosen(case):
     rows = {r.name: r for r in answer.rows}
     assert rows["clock_Hz"].ratio == pytest.approx(1.0, abs=0.3)
     assert rows["peak_fp8_FLOPps"].verdict == "hit"
-    assert rows["sram_B"].ratio < 1.25  # the goal is flat below: whole counts may take much less
+    assert 0.5 < rows["sram_B"].ratio < 1.25  # reading ahead needs what was built; plain plans took a sixth of it
     # The known misses: peaks in BF16, since modes of PEs are inherited and FP8 is not doubled again.
     assert rows["peak_bf16_FLOPps"].verdict == "miss" and rows["peak_bf16_FLOPps"].ratio > 2
     # The explorer may not claim less than what was built in the same budgets: that would be a failed search.

@@ -50,7 +50,7 @@ faults: $(VENV)/.dev
 
 # what takes hours: ten thousand broken files of each kind
 nightly: $(VENV)/.dev
-	DSE_CASES=10000 $(BIN)/python -m pytest -n 2 tests/property/test_user_files.py
+	DSE_CASES=10000 $(BIN)/python -m pytest -n 2 tests/property/test_user_files.py tests/unit/explore/test_risk.py
 
 # pinned requirements with hashes, from pyproject.toml; pins stay where they may: UPGRADE=--upgrade moves them all
 LOCK := $(VENV)-lock

@@ -154,7 +154,7 @@ def trainium2_against_h100():
 
 @pytest.mark.slow
 def test_trainium2_against_h100(trainium2_against_h100, capsys):
-    """Two-sided: cheaper to rent, by what was claimed within the band; at cost the margin is gone and 40 % does not hold."""
+    """Two-sided: cheaper to rent, the claim inside the band; at cost the margin is gone and 40 % does not hold."""
     precision, answers = trainium2_against_h100
     found = {(a.workload, a.paying): a for a in answers}
     with capsys.disabled():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -102,10 +103,12 @@ def test_what_a_risk_study_reports():
 
 @pytest.mark.slow
 def test_two_seeds_agree_within_two_points_at_2000_samples():
+    """As asked at night; by day a quarter of the samples, whose shares differ by twice as much."""
+    n = 2000 if os.environ.get("DSE_CASES") else 500
     target = float(np.median(small().merit))  # where a share is least certain
-    shares = [float(np.mean(risk(study(), 2000, seed, target=target).reached)) for seed in (1, 2)]
+    shares = [float(np.mean(risk(study(), n, seed, target=target).reached)) for seed in (1, 2)]
     assert 0.3 < shares[0] < 0.7
-    assert abs(shares[0] - shares[1]) <= 0.02
+    assert abs(shares[0] - shares[1]) <= 0.02 * np.sqrt(2000 / n)
 
 
 def test_refusals():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
@@ -26,7 +28,7 @@ class Evaluate:
     phase: Literal["training", "prefill", "decode"] = "training"
     """What the model does."""
     chips: COUNT = None
-    """Chips; by default one scale-up domain."""
+    """Chips; by default one scale-up domain, or as many domains as hold the model."""
     plan: Annotated[str, tyro.conf.arg(metavar="PLAN")] = "auto"
     """Who does what, such as tp=8,pp=4,dp=2; auto takes the fastest plan that fits."""
     batch: COUNT = None
@@ -58,6 +60,7 @@ class Evaluate:
 
         start_jax()
         from ..evaluation.breakdown import find
+        from ..evaluation.room import find_room
         from ..hardware.presets import default_system
         from ..hardware.presets import system as preset_system
         from ..lowering.plan import parse_plan
@@ -70,7 +73,15 @@ class Evaluate:
         if system.chip.name != self.chip:
             raise SpecError(f"--system {self.system} is made of {system.chip.name}, not {self.chip}")
         plan = None if self.plan == "auto" else parse_plan(self.plan)
-        finding = find(system, self._workload(system.n_chips), plan)
+        note = ""
+        if self.chips is None:
+            n, trains = system.n_chips, self.phase == "training"
+            at = partial(preset_system, system.name)  # requests do not grow more because the model needs more room
+            finding, note = find_room(at, n, lambda chips: self._workload(chips if trains else n), plan)
+        else:
+            finding = find(system, self._workload(system.n_chips), plan)
+        if note:
+            print(note, file=sys.stderr)
         if self.json:
             print(json_text(finding_json(finding)))
         else:

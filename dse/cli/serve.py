@@ -110,7 +110,8 @@ class Serve:
         if not 50 <= self.percentile < 100:
             raise SpecError(f"--percentile {self.percentile:g}: give 50 or more and less than 100")
         limits = {
-            f: None if getattr(self, f) is None else positive(getattr(self, f), "s", f"--{f}") for f in ("tpot", "ttft")
+            f: None if getattr(self, f) is None else positive(getattr(self, f), "s", f"--{f}", bare=False)
+            for f in ("tpot", "ttft")
         }
         return Promise(limits["tpot"], limits["ttft"], self.percentile / 100)
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from .errors import DseError, ReceiptError, SpecError, UnknownNameError
 from .files import read_toml
+from .text import spelled
 from .units import canonical
 
 KINDS = ("guess", "estimate", "derived", "press", "paper", "datasheet", "measured")
@@ -59,9 +60,11 @@ def _fact(name: str, raw: dict[str, Any], place: str) -> Sourced:
         return Sourced(name, value, float("nan"), float("nan"), *texts)
     ends = raw.get("range", [value, value])
     if not (isinstance(ends, list) and len(ends) == 2 and all(_is_number(x) for x in ends)):
-        raise ReceiptError(f"{place}.{name}: range = {ends!r}; expected the low and the high end, such as [1.0, 2.0]")
+        raise ReceiptError(
+            f"{place}.{name}: range = {spelled(ends)}; expected the low and the high end, such as [1.0, 2.0]"
+        )
     if not _is_number(value):
-        raise ReceiptError(f"{place}.{name}: value = {value!r}; expected a number or a text")
+        raise ReceiptError(f"{place}.{name}: value = {spelled(value)}; expected a number or a text")
     full, number = canonical(name, float(value))
     low, high = (canonical(name, float(x))[1] for x in ends)
     if not low <= number <= high:
@@ -94,7 +97,7 @@ def read_receipts(path: Path) -> dict[str, Receipts]:
     things: dict[str, Receipts] = {}
     for thing, facts in raw.items():
         if not isinstance(facts, dict):
-            raise ReceiptError(f"{path}: {thing} = {facts!r} stands alone; expected a table such as [{thing}]")
+            raise ReceiptError(f"{path}: {thing} = {spelled(facts)} stands alone; expected a table such as [{thing}]")
         pairs = [_fact(n, r, f"{path.name}:{thing}") for n, r in facts.items() if isinstance(r, dict)]
         things[thing] = {p.name: p for p in pairs}
     return things

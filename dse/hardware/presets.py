@@ -26,6 +26,8 @@ ZERO_ALLOWED = ("macs_", "spare_frac", "transfer_start", "die_to_die_bandwidth",
 """Facts that may be zero, by how their names begin; every other number must be positive."""
 REWIRED = ("scaleup_bandwidth_per_dir_Bps", "scaleout_bandwidth_per_dir_Bps")
 """Facts of a system that replace the chip's: a product may wire the same chip otherwise."""
+MOST_CHIPS = 2**22
+"""Chips of the largest system: at 1 kW each they draw 4 GW, more than any site has, so that more is a slip."""
 CHOICES = {"lane_kind": ("simd", "simt"), "sram_kind": ("scratchpad", "cache"), "kind": ("torus", "switched")}
 """Named facts and the names they may have."""
 
@@ -168,11 +170,13 @@ def system(name: str, n_chips: int | None = None) -> System:
 
     Raises:
         UnknownNameError: no such system; the message offers near matches.
-        SpecError: `n_chips` neither fills whole domains nor divides one.
+        SpecError: `n_chips` neither fills whole domains nor divides one, or is more than `MOST_CHIPS`.
     """
     receipts = pick(load_receipts(SYSTEMS), "system", name)
     fabric = build_fabric(name, receipts)
     n = fabric.n_chips if n_chips is None else n_chips
+    if n > MOST_CHIPS:
+        raise SpecError(f"{name}: n_chips = {n:,}; more than the {MOST_CHIPS:,} that any system here may have")
     if n < 1 or (n % fabric.n_chips and fabric.n_chips % n):
         raise SpecError(f"{name}: n_chips = {n}; expected a multiple or a divisor of its domain of {fabric.n_chips}")
     inside = chip(text(receipts, "chip"))

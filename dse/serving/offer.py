@@ -98,7 +98,9 @@ def broken_promise(curve: Curve) -> str:
         r = curve.menu.readers[reader]
         return _floor_text("ttft", p.ttft_s, prompt_s, r.shape, r.demands[-1], curve)
     points, quantile = curve.points, percent(p.quantile_frac)
-    stable = np.asarray(points.load_frac) < 1
+    stable = curve.steady()
+    if not stable.any():
+        return f"every engine of up to {curve.system.n_chips} chips is busy with prompts ({where}): no queue settles"
     first = _least(points.tpot_s, stable & (np.asarray(points.ttft_s) <= (p.ttft_s or np.inf)))
     second = _least(points.ttft_s, stable & (np.asarray(points.tpot_s) <= (p.tpot_s or np.inf)))
     return (

@@ -22,7 +22,7 @@ class Evaluate:
     """Step time, power, memory and bottlenecks of a model on a chip, with an error band."""
 
     chip: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP")]
-    """Chip preset, see `dse chips`."""
+    """Chip preset, see `dse chips`, or the path of your own TOML file."""
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     """Model preset, see `dse models`, or the path of a Hugging Face config.json."""
     phase: Literal["training", "prefill", "decode"] = "training"
@@ -61,22 +61,21 @@ class Evaluate:
         start_jax()
         from ..evaluation.breakdown import find
         from ..evaluation.room import find_room
-        from ..hardware.presets import default_system
-        from ..hardware.presets import system as preset_system
+        from ..hardware.presets import chip_system
         from ..lowering.plan import parse_plan
         from ..report.results import json_text
         from ..report.tables import evaluation_view, finding_json
 
         if self.chips is not None and self.chips < 1:
             raise SpecError(f"--chips {self.chips}: give a whole number, at least 1")
-        system = preset_system(self.system or default_system(self.chip), self.chips)
-        if system.chip.name != self.chip:
-            raise SpecError(f"--system {self.system} is made of {system.chip.name}, not {self.chip}")
+        system = chip_system(self.chip, self.chips, self.system)
         plan = None if self.plan == "auto" else parse_plan(self.plan)
         note = ""
         if self.chips is None:
             n, trains = system.n_chips, self.phase == "training"
-            at = partial(preset_system, system.name)  # requests do not grow more because the model needs more room
+            at = partial(
+                chip_system, self.chip, within=self.system
+            )  # requests do not grow more because the model needs more room
             finding, note = find_room(at, n, lambda chips: self._workload(chips if trains else n), plan)
         else:
             finding = find(system, self._workload(system.n_chips), plan)

@@ -14,8 +14,6 @@ from ..core.provenance import load_receipts, number
 from ..core.text import in_unit, percent
 from ..economy.presets import Rent, chip_rents, million_tokens_USD
 from ..evaluation.breakdown import spent
-from ..hardware.presets import default_system
-from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..lowering.engines import Policy, Shape
 from ..lowering.plan import plan_text
@@ -45,11 +43,6 @@ class Offer:
     def name(self) -> str:
         """The chip."""
         return self.curve.system.chip.name
-
-
-def chip_system(chip_name: str, n_chips: int | None) -> System:
-    """The largest system made of a chip, at `n_chips` or one scale-up domain."""
-    return preset_system(default_system(chip_name), n_chips)
 
 
 def offers(

@@ -9,8 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ..core.text import digits, in_unit, percent
-from ..lowering.plan import plan_text
-from ..serving.offer import short_plan
+from ..serving.offer import serving_numbers, short_plan
 from ..serving.ranking import Ranked
 from .tables import table
 
@@ -32,7 +31,7 @@ def ranking_numbers(r: Ranked) -> dict[str, Any]:
         "tpot_s": None if e is None else e.tpot_s,
         "ttft_s": None if e is None else float(e.point.ttft_s),
         "margins_frac": r.margins,
-        "plan": None if e is None else plan_text(e.writer.shape.plan),
+        "plan": None if e is None else serving_numbers(e, None)["plan"],
         "gap": r.gap,
     }
 

@@ -179,12 +179,12 @@ def _mix(text: str) -> tuple:
         raise SpecError(f"--mix {text}: write IN/OUT/SHARE,... such as 2000/300/0.8,16000/800/0.2") from error
 
 
-def promise_of(tpot: str | None, ttft: str | None, percentile: float) -> Promise:
+def promise_of(tpot: str | None, ttft: str | None, quantile_pct: float) -> Promise:
     """Limits, each a time with its unit or none, and the share of requests they hold for."""
     from ..serving.curve import Promise
 
-    if not 50 <= percentile < 100:
-        raise SpecError(f"--percentile {percentile:g}: give 50 or more and less than 100")
+    if not 50 <= quantile_pct < 100:
+        raise SpecError(f"--percentile {quantile_pct:g}: give 50 or more and less than 100")
     given = {"tpot": tpot, "ttft": ttft}
     limits = {f: None if x is None else positive(x, "s", f"--{f}", bare=False) for f, x in given.items()}
-    return Promise(limits["tpot"], limits["ttft"], percentile / 100)
+    return Promise(limits["tpot"], limits["ttft"], quantile_pct / 100)

@@ -93,7 +93,7 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise SpecError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from error
     except ValueError as error:  # a name with a null character
-        raise SpecError(f"{str(path)!r}: cannot be read ({error})") from error
+        raise SpecError(f"'{ascii(str(path))[1:-1]}': cannot be read ({error})") from error
     if len(content) > MOST_FILE_B:
         raise SpecError(f"{path}: longer than {MOST_FILE_B // 2**20} MiB; give a text file of a few kB")
     return text.replace("\r\n", "\n")

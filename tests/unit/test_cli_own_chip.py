@@ -64,10 +64,11 @@ def test_it_is_taken(capsys, argv):
 
 @pytest.mark.slow
 def test_it_is_a_baseline_of_studies_and_stands_in_their_report(capsys, folder):
-    assert main(["optimize", "tiny.toml", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["status"] == "optimal"
-    assert main(["front", "tiny.toml", "--json"]) == 0
-    assert main(["backtest", "--sweeps", ".", "--json"]) == 0
+    assert main(["optimize", "tiny.toml", "--seconds", "5", "--gap", "0.05", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["design"]["n_cores"] >= 2 and answer["status"] in ("optimal", "unfinished")
+    assert main(["front", "tiny.toml", "--points", "3", "--no-figures", "--json"]) == 0
+    assert main(["backtest", "--sweeps", ".", "--seconds", "1", "--json"]) == 0
     capsys.readouterr()
     assert main(["report", "results"]) == 0
     assert list(folder.glob("**/*.html"))

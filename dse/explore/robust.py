@@ -121,7 +121,7 @@ def robust_design(
     if np.isinf(design.log_goal):
         return Hopeless(
             share,
-            max(possible, *(p.most_met(found.outcomes.goals[i]) for i, (p, _) in enumerate(tried))),
+            max(possible, *(p.most_met_frac(found.outcomes.goals[i]) for i, (p, _) in enumerate(tried))),
             found.blocking,
         )
     fresh = Program(search, program.candidate, draw(found.draw.unknowns, found.n, found.seed + FRESH))
@@ -199,7 +199,7 @@ class Program:
                 break
         return best
 
-    def most_met(self, own: np.ndarray) -> float:
+    def most_met_frac(self, own: np.ndarray) -> float:
         """Share of samples that the best design for all but those without one of their own (`own` infinite) serves."""
         alone = int(np.isinf(own).sum())
         if alone == own.size:

@@ -42,10 +42,10 @@ def end_logs(core: ConvexCore, z: FloatLike, end: End) -> tuple[Array, Array]:
 
 
 def near(
-    study: Study, goal: float, share: float, space: Space | None = None,
+    study: Study, goal: float, share_frac: float, space: Space | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[Near, ...]:  # fmt: skip
-    """Range of every free number over all designs with a goal of at most (1 + share) `goal`.
+    """Range of every free number over all designs with a goal of at most (1 + share_frac) `goal`.
 
     Over all choices, each under every set of plans that a search with broken counts found worth solving; other plans
     could widen a range.
@@ -53,19 +53,20 @@ def near(
     Args:
         study: goal, limits, free numbers and choices.
         goal: goal of its best design.
-        share: how much worse a design may be, as a fraction.
+        share_frac: how much worse a design may be, as a fraction.
         space: the study, lowered, where that is done already.
         progress: told what is solved, one line at a time.
     """
     search = Search(space or Space(study), progress)
     search.run()
-    most = math.log(goal) + math.log1p(share)
+    most = math.log(goal) + math.log1p(share_frac)
     points = [c for c in search.seen.values() if c.log_goal <= most]
     directions = directions_of(search.core)
-    progress(f"{len(points)} choices and plans reach {share:.1%}: {2 * len(directions)} ends each")
+    progress(f"{len(points)} choices and plans reach {share_frac:.1%}: {2 * len(directions)} ends each")
     if not points:
         return ()
-    low, high = (ends(search, points, list(directions.values()), most, sign) for sign in (1.0, -1.0))
+    ways = list(directions.values())
+    low, high = (_ends(search, points, way, most) for way in (ways, [-w for w in ways]))
     found = zip(directions, *low, *high, strict=True)
     return tuple(Near(n, math.exp(a), math.exp(-c), math.exp(b), math.exp(-d)) for n, a, b, c, d in found)
 
@@ -78,13 +79,13 @@ def directions_of(core: ConvexCore) -> dict[str, np.ndarray]:
     return {n: np.asarray([float(v in parts) for v in names]) for n, parts in terms.items()}
 
 
-def ends(
-    search: Search, points: Sequence[Candidate], directions: Sequence[np.ndarray], most: float, sign: float
+def _ends(
+    search: Search, points: Sequence[Candidate], directions: Sequence[np.ndarray], most: float
 ) -> tuple[list[float], list[float]]:
-    """Least of `sign` times each log number over all points: found, and no less than."""
+    """Least log number along each direction over all points: found, and no less than."""
     pairs = list(itertools.product(points, directions))
     data = search.space.batch([c.choice_index for c, _ in pairs], [c.plan_index for c, _ in pairs])
-    batch = (data, np.stack([sign * d for _, d in pairs]), np.full(len(pairs), most))
+    batch = (data, np.stack([d for _, d in pairs]), np.full(len(pairs), most))
     lower, upper = search.box
     starts = np.stack([c.optimum.z for c, _ in pairs])
     model = eqx.Partial(end_logs, search.core)

@@ -23,9 +23,9 @@ def preset_receipts(name: str) -> Receipts:
     return pick(load_receipts(CHIPS), "chip", name)
 
 
-def is_own(name: str) -> bool:
+def is_own(name: str | Path) -> bool:
     """Whether a chip's name is the path of a user's own file."""
-    return name.endswith(".toml")
+    return str(name).endswith(".toml")
 
 
 def short_name(name: str) -> str:

@@ -32,14 +32,25 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         SpecError: the disk is full or the folder cannot be written; `path` is untouched.
     """
+    try:
+        try:
+            _write_beside(path, write)
+        except FileNotFoundError:  # a run beside this one tidied up what it took for a crash's
+            if not path.parent.is_dir():
+                raise
+            _write_beside(path, write)
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _write_beside(path: Path, write: Callable[[Path], object]) -> None:
+    """Fill a file of a random name beside `path`, then give it that name."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         write(temporary)
         _flush(temporary)
         os.replace(temporary, path)
         _flush(path.parent)
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ trainium4: $(VENV)/.run
 # COVER adds the share of lines and branches that tests reach; it costs time, so that only .ci/run asks for it
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=20 $(COVER)
+	$(BIN)/python -m pytest -n 2 -q tests/unit/lowering --jaxtyping-packages=dse.lowering,runtime_types.strict
 
 # all but the tests that solve whole studies
 quick: $(VENV)/.dev
@@ -49,7 +50,7 @@ faults: $(VENV)/.dev
 
 # what takes hours: ten thousand broken files of each kind
 nightly: $(VENV)/.dev
-	DSE_CASES=10000 $(BIN)/python -m pytest -n 2 tests/property/test_user_files.py
+	DSE_CASES=10000 $(BIN)/python -m pytest -n 2 tests/property/test_user_files.py tests/unit/explore/test_risk.py
 
 # pinned requirements with hashes, from pyproject.toml; pins stay where they may: UPGRADE=--upgrade moves them all
 LOCK := $(VENV)-lock

@@ -56,8 +56,8 @@ class Pooling:
 def pooling(levels: tuple[str, ...]) -> Pooling:
     """The shipped settings for `levels`."""
     facts = load_receipts(SETTINGS)["pooling"]
-    kappas = (tuple(number(facts, f"{what}_{level}") for level in levels) for what in ("kappa", "host_kappa"))
-    return Pooling(*kappas, *(number(facts, n) for n in ("tau", "sigma", "nu", "temper_rows")))
+    kappa, host_kappa = (tuple(number(facts, f"{n}_{level}") for level in levels) for n in ("kappa", "host_kappa"))
+    return Pooling(kappa, host_kappa, *(number(facts, n) for n in ("tau", "sigma", "nu", "temper_rows")))
 
 
 @dataclasses.dataclass(frozen=True)

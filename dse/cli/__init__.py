@@ -20,6 +20,7 @@ from ..core.version import __version__
 from ..report.terminal import complaint
 from .ablation import AblationCommand
 from .check import Calibrate, Validate
+from .compare import Compare
 from .evaluate import Evaluate
 from .facts import Chips, Models
 from .fleet import Cost, Fleet
@@ -43,6 +44,7 @@ Command = (
     | Annotated[ReadingsCommand, tyro.conf.subcommand("readings")]
     | Annotated[AblationCommand, tyro.conf.subcommand("ablation")]
     | Annotated[Serve, tyro.conf.subcommand("serve")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Serviced, tyro.conf.subcommand("portfolio")]
     | Annotated[Chips, tyro.conf.subcommand("chips")]
     | Annotated[Models, tyro.conf.subcommand("models")]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
@@ -20,13 +22,13 @@ class Evaluate:
     """Step time, power, memory and bottlenecks of a model on a chip, with an error band."""
 
     chip: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP")]
-    """Chip preset, see `dse chips`."""
+    """Chip preset, see `dse chips`, or the path of your own TOML file."""
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     """Model preset, see `dse models`, or the path of a Hugging Face config.json."""
     phase: Literal["training", "prefill", "decode"] = "training"
     """What the model does."""
     chips: COUNT = None
-    """Chips; by default one scale-up domain."""
+    """Chips; by default one scale-up domain, or as many domains as hold the model."""
     plan: Annotated[str, tyro.conf.arg(metavar="PLAN")] = "auto"
     """Who does what, such as tp=8,pp=4,dp=2; auto takes the fastest plan that fits."""
     batch: COUNT = None
@@ -59,19 +61,27 @@ class Evaluate:
 
         start_jax()
         from ..evaluation.breakdown import find
-        from ..hardware.presets import default_system
-        from ..hardware.presets import system as preset_system
+        from ..evaluation.room import find_room
+        from ..hardware.presets import chip_system
         from ..lowering.plan import parse_plan
         from ..report.results import json_text
         from ..report.tables import evaluation_view, finding_json
 
         if self.chips is not None and self.chips < 1:
             raise SpecError(f"--chips {self.chips}: give a whole number, at least 1")
-        system = preset_system(self.system or default_system(self.chip), self.chips)
-        if system.chip.name != self.chip:
-            raise SpecError(f"--system {self.system} is made of {system.chip.name}, not {self.chip}")
+        system = chip_system(self.chip, self.chips, self.system)
         plan = None if self.plan == "auto" else parse_plan(self.plan)
-        finding = find(system, self._workload(system.n_chips), plan)
+        note = ""
+        if self.chips is None:
+            n, trains = system.n_chips, self.phase == "training"
+            at = partial(
+                chip_system, self.chip, within=self.system
+            )  # requests do not grow more because the model needs more room
+            finding, note = find_room(at, n, lambda chips: self._workload(chips if trains else n), plan)
+        else:
+            finding = find(system, self._workload(system.n_chips), plan)
+        if note:
+            print(note, file=sys.stderr)
         if self.json:
             print(json_text(finding_json(finding)))
         else:

@@ -22,7 +22,7 @@ class Cost:
     """What a chip costs to make, rack, own and rent, and what carbon it carries; or whether it is 40 % cheaper."""
 
     chip: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP")]
-    """Chip preset, see `dse chips`."""
+    """Chip preset, see `dse chips`, or the path of your own TOML file."""
     against: Annotated[str | None, tyro.conf.arg(metavar="CHIP", help_behavior_hint="")] = None
     """Compare USD per training and per served token with this chip, three ways of paying."""
     precision: PRECISION = None
@@ -40,6 +40,7 @@ class Cost:
 
         start_jax()
         from ..economy.bill import chip_cost
+        from ..hardware.own_chip import short_name
         from ..report.fleet_tables import cost_json, cost_view
         from ..report.results import json_text, results_folder
 
@@ -56,7 +57,7 @@ class Cost:
         if self.figures:
             from ..report.fleet_figures import write_cost_figures
 
-            folder = results_folder(results_folder(self.results, "cost"), self.chip)
+            folder = results_folder(results_folder(self.results, "cost"), short_name(self.chip))
             with progress("drawing"):
                 write_cost_figures(found, folder)
             if not self.json:
@@ -65,13 +66,17 @@ class Cost:
 
     def _compare(self, other: str) -> int:
         from ..economy.comparison import compare
+        from ..hardware.own_chip import short_name
         from ..report.fleet_tables import against_json, against_view
         from ..report.results import json_text, results_folder, write_json
 
         with progress("searching plans"):
             precision, answers = compare(self.chip, other, self.precision)
         found = against_json(self.chip, other, precision, answers)
-        path = results_folder(results_folder(self.results, "cost"), self.chip) / f"against-{other}-{precision}.json"
+        path = (
+            results_folder(results_folder(self.results, "cost"), short_name(self.chip))
+            / f"against-{short_name(other)}-{precision}.json"
+        )
         write_json(path, found)
         if self.json:
             print(json_text(found))
@@ -86,7 +91,7 @@ class Fleet:
     """A training run on many chips for weeks: interruptions, checkpoints, goodput, dollars, energy and carbon."""
 
     chip: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP")]
-    """Chip preset, see `dse chips`."""
+    """Chip preset, see `dse chips`, or the path of your own TOML file."""
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     """Model preset, see `dse models`, or the path of a Hugging Face config.json."""
     chips: Annotated[int, tyro.conf.arg(metavar="N")] = 16384
@@ -118,16 +123,13 @@ class Fleet:
 
         start_jax()
         from ..economy.fleet_run import fleet_run, simulated
-        from ..hardware.presets import default_system
-        from ..hardware.presets import system as preset_system
+        from ..hardware.presets import chip_system
         from ..lowering.plan import parse_plan
         from ..report.fleet_tables import run_json, run_view
         from ..report.results import json_text, results_folder
 
         self._check()
-        system = preset_system(self.system or default_system(self.chip), self.chips)
-        if system.chip.name != self.chip:
-            raise SpecError(f"--system {self.system} is made of {system.chip.name}, not {self.chip}")
+        system = chip_system(self.chip, self.chips, self.system)
         plan = None if self.plan == "auto" else parse_plan(self.plan)
         with progress("searching plans"):
             found = fleet_run(system, self._workload(), self.weeks * WEEK_s, plan)

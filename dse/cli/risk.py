@@ -77,6 +77,8 @@ class BacktestCommand:
     """Folder with the studies backtest_*.toml."""
     results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
     """Folder that gets backtest/ with the comparison and its figure."""
+    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 60.0
+    """Stop each search after this time with the best design so far."""
     json: JSON = False
     """Print JSON, canonical units."""
     figures: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
@@ -87,9 +89,11 @@ class BacktestCommand:
         from ..report.session import start_jax
 
         start_jax()
+        from functools import partial
         from pathlib import Path
 
         from ..explore.backtest import Backtest, backtest, cases
+        from ..optimize.solve import solve
         from ..report.backtest import backtest_json, backtest_view, write_backtest_figure
         from ..report.results import json_text, results_folder, study_manifest, write_json
         from ..study.study import load_study
@@ -100,7 +104,7 @@ class BacktestCommand:
             path = Path(self.sweeps) / f"{case.study}.toml"
             study = load_study(path)
             with progress() as tell:
-                answer = backtest(case, study, tell)
+                answer = backtest(case, study, tell, answer=partial(solve, limit_s=self.seconds))
             if not isinstance(answer, Backtest):
                 raise SpecError(f"{path}: infeasible, so there is nothing to compare; see dse optimize {path}")
             found.append(answer)

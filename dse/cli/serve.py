@@ -25,7 +25,7 @@ class Serve:
     """Tokens per chip, watt and dollar against the speed one user sees, with the best plan along the curve."""
 
     chips_: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP[,CHIP]")]
-    """Chip presets, see `dse chips`; several are drawn together."""
+    """Chip presets, see `dse chips`, or paths of your own TOML files; several are drawn together."""
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     """Model preset, see `dse models`, or the path of a Hugging Face config.json."""
     prompt: Annotated[int, tyro.conf.arg(name="in", metavar="N")] = 2000
@@ -70,12 +70,15 @@ class Serve:
         """Price, write, show."""
         from ..report.session import start_jax
 
-        requests, promise, policy = self._requests, self._promise(), self._policy
+        promise = promise_of(self.tpot, self.ttft, self.percentile)
+        requests, policy = self._requests, self._policy
         rent_USD = None if self.rent is None else positive(self.rent, "USD", "--rent")
         start_jax()
+        from ..hardware.own_chip import short_name
+        from ..hardware.presets import chip_system
         from ..report.results import json_text, results_folder, write_json
         from ..report.serving import serving_json, serving_view
-        from ..serving.offer import chip_system, offers
+        from ..serving.offer import offers
 
         asked, allowed, names = requests(), policy(), list(dict.fromkeys(self.chips_.split(",")))
         with progress("lowering every plan") as tell:
@@ -91,7 +94,7 @@ class Serve:
                 from ..report.serving_figures import write_figures
 
                 folder = results_folder(self.results, "serve")
-                name = f"{asked.model.name}_{'_'.join(names)}"
+                name = f"{asked.model.name}_{'_'.join(map(short_name, names))}"
                 write_figures(curves, folder, name)
                 write_json(folder / f"{name}.json", found)
             if not self.json:
@@ -103,17 +106,6 @@ class Serve:
         if value is not None and value < 1:
             raise SpecError(f"--{flag} {value}: give a whole number, at least 1")
         return value
-
-    def _promise(self) -> Promise:
-        """Limits and the share of requests they hold for."""
-        from ..serving.curve import Promise
-
-        if not 50 <= self.percentile < 100:
-            raise SpecError(f"--percentile {self.percentile:g}: give 50 or more and less than 100")
-        limits = {
-            f: None if getattr(self, f) is None else positive(getattr(self, f), "s", f"--{f}") for f in ("tpot", "ttft")
-        }
-        return Promise(limits["tpot"], limits["ttft"], self.percentile / 100)
 
     def _policy(self) -> Policy:
         """How engines may run."""
@@ -156,10 +148,10 @@ class Serviced:
 
         start_jax()
         from ..economy.presets import chip_rents
+        from ..hardware.presets import chip_system
         from ..report.fleet_of_models import portfolio_view
         from ..report.results import json_text
         from ..serving.fleet import fleet_numbers, serve_portfolio
-        from ..serving.offer import chip_system
         from ..serving.portfolio import load_portfolio
 
         portfolio = load_portfolio(self.portfolio)
@@ -186,3 +178,14 @@ def _mix(text: str) -> tuple:
         return tuple(Length(int(i), int(o), float(share)) for i, o, share in parts)
     except ValueError as error:
         raise SpecError(f"--mix {text}: write IN/OUT/SHARE,... such as 2000/300/0.8,16000/800/0.2") from error
+
+
+def promise_of(tpot: str | None, ttft: str | None, quantile_pct: float) -> Promise:
+    """Limits, each a time with its unit or none, and the share of requests they hold for."""
+    from ..serving.curve import Promise
+
+    if not 50 <= quantile_pct < 100:
+        raise SpecError(f"--percentile {quantile_pct:g}: give 50 or more and less than 100")
+    given = {"tpot": tpot, "ttft": ttft}
+    limits = {f: None if x is None else positive(x, "s", f"--{f}", bare=False) for f, x in given.items()}
+    return Promise(limits["tpot"], limits["ttft"], quantile_pct / 100)

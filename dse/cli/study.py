@@ -27,6 +27,8 @@ class Optimize:
     """Let cores and stacks be fractions: faster, a bound on what can be built."""
     what_if: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Also solve again with every limit 10 % looser, and without it."""
+    near: Annotated[float, tyro.conf.arg(metavar="FRAC")] = 0.0
+    """Also the range of every number over all designs that are at most this much worse, such as 0.01."""
     json: JSON = False
     """Print the solution as JSON, canonical units."""
     figures: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
@@ -39,6 +41,7 @@ class Optimize:
         start_jax()
         from pathlib import Path
 
+        from ..optimize.near import near
         from ..optimize.solution import solution_json
         from ..optimize.solve import solve, solve_continuous
         from ..optimize.whatif import what_if
@@ -55,6 +58,8 @@ class Optimize:
                 solution = solve(study, tell, gap_frac=self.gap, limit_s=self.seconds)
             if self.what_if:
                 solution = dataclasses.replace(solution, what_ifs=what_if(study, solution.limits, progress=tell))
+            if self.near > 0 and solution.chip is not None:
+                solution = dataclasses.replace(solution, near=near(study, solution.goal, self.near, progress=tell))
         write_results(folder, text, solution)
         if self.json:
             print(json_text(solution_json(solution)))

@@ -6,6 +6,7 @@ DseError (ValueError)
  |- UnknownNameError  a chip, model, node, metric or key that does not exist (names near matches)
  |- SpecError         a study, plan or file that is malformed or inconsistent
  |- PlanError         a plan that does not divide the model or the system
+     |- RoomError     a plan that divides both and does not fit in memory
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ class SpecError(DseError):
 
 class PlanError(DseError):
     """A plan that does not divide the model or the system."""
+
+
+class RoomError(PlanError):
+    """A plan that divides model and system and does not fit in memory; more chips may help."""
 
 
 class UnknownNameError(DseError):

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import pydantic
 
+from .text import spelled
 from .units import positive
 
-Seconds = Annotated[float, pydantic.BeforeValidator(partial(positive, unit="s"))]
-"""A time as a file gives it, such as "20 ms"; a bare number counts seconds."""
+Seconds = Annotated[float, pydantic.BeforeValidator(partial(positive, unit="s", bare=False))]
+"""A time as a file gives it, such as "20 ms"; a bare number could be either of two, and is refused."""
 BytesPerSecond = Annotated[float, pydantic.BeforeValidator(partial(positive, unit="Bps"))]
 """A bandwidth as a file gives it, such as "100 GBps"; a bare number counts bytes per second."""
 
@@ -31,4 +32,4 @@ def _complaint(error: Any, keys: Collection[str]) -> str:
         return f"{place}: missing"
     if error["type"] == "value_error":
         return f"{place}: {error['ctx']['error']}"
-    return f"{place} = {error['input']!r}: {error['msg']}"
+    return f"{place} = {spelled(error['input'])}: {error['msg']}"

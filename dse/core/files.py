@@ -32,14 +32,25 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         SpecError: the disk is full or the folder cannot be written; `path` is untouched.
     """
+    try:
+        try:
+            _write_beside(path, write)
+        except FileNotFoundError:  # a run beside this one tidied up what it took for a crash's
+            if not path.parent.is_dir():
+                raise
+            _write_beside(path, write)
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _write_beside(path: Path, write: Callable[[Path], object]) -> None:
+    """Fill a file of a random name beside `path`, then give it that name."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         write(temporary)
         _flush(temporary)
         os.replace(temporary, path)
         _flush(path.parent)
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -93,7 +104,7 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise SpecError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from error
     except ValueError as error:  # a name with a null character
-        raise SpecError(f"{str(path)!r}: cannot be read ({error})") from error
+        raise SpecError(f"'{ascii(str(path))[1:-1]}': cannot be read ({error})") from error
     if len(content) > MOST_FILE_B:
         raise SpecError(f"{path}: longer than {MOST_FILE_B // 2**20} MiB; give a text file of a few kB")
     return text.replace("\r\n", "\n")

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import DseError, ReceiptError, SpecError, UnknownNameError
 from .files import read_toml
-from .units import canonical
+from .text import spelled, unit_of
+from .units import canonical, quantity
 
 KINDS = ("guess", "estimate", "derived", "press", "paper", "datasheet", "measured")
 """From least to most reliable; tables list in this order, guesses first."""
@@ -59,9 +60,11 @@ def _fact(name: str, raw: dict[str, Any], place: str) -> Sourced:
         return Sourced(name, value, float("nan"), float("nan"), *texts)
     ends = raw.get("range", [value, value])
     if not (isinstance(ends, list) and len(ends) == 2 and all(_is_number(x) for x in ends)):
-        raise ReceiptError(f"{place}.{name}: range = {ends!r}; expected the low and the high end, such as [1.0, 2.0]")
+        raise ReceiptError(
+            f"{place}.{name}: range = {spelled(ends)}; expected the low and the high end, such as [1.0, 2.0]"
+        )
     if not _is_number(value):
-        raise ReceiptError(f"{place}.{name}: value = {value!r}; expected a number or a text")
+        raise ReceiptError(f"{place}.{name}: value = {spelled(value)}; expected a number or a text")
     full, number = canonical(name, float(value))
     low, high = (canonical(name, float(x))[1] for x in ends)
     if not low <= number <= high:
@@ -94,22 +97,49 @@ def read_receipts(path: Path) -> dict[str, Receipts]:
     things: dict[str, Receipts] = {}
     for thing, facts in raw.items():
         if not isinstance(facts, dict):
-            raise ReceiptError(f"{path}: {thing} = {facts!r} stands alone; expected a table such as [{thing}]")
+            raise ReceiptError(f"{path}: {thing} = {spelled(facts)} stands alone; expected a table such as [{thing}]")
         pairs = [_fact(n, r, f"{path.name}:{thing}") for n, r in facts.items() if isinstance(r, dict)]
         things[thing] = {p.name: p for p in pairs}
     return things
 
 
+@dataclasses.dataclass(frozen=True)
+class OwnThing:
+    """The one thing in a user's own file."""
+
+    name: str
+    """Its table."""
+    base: str
+    """Preset that it differs from; empty where it stands alone."""
+    inherited: Receipts
+    """Facts of the base."""
+    own: Receipts
+    """Facts in the file."""
+    settings: dict[str, Any]
+    """Keys that are no facts, as they are written."""
+
+
 def own_receipts(path: Path, preset: Callable[[str], Receipts]) -> tuple[str, Receipts]:
-    """Name and facts of the one thing in a user's own TOML file; where it has a `base`, that preset's facts come first.
+    """Name and facts of the one thing in a user's own TOML file, those of its base first; raises as `own_thing`."""
+    thing = own_thing(path, preset)
+    return thing.name, {**thing.inherited, **thing.own}
+
+
+def own_thing(
+    path: Path, preset: Callable[[str], Receipts], forms: Receipts | None = None, settings: Collection[str] = ()
+) -> OwnThing:
+    """The one thing in a user's own TOML file; where it has a `base`, facts that are left out are that preset's.
 
         [n2-free-sram]
         base = "N2"
         scratchpad_area_mm2_per_MiB = { value = 0.001, kind = "guess", source = "dse2026", where = "what if" }
+        wafer_price = "20 kUSD"    # a plain value is a guess
 
     Args:
         path: the file; read anew at every call, since it may be edited.
         preset: the facts of a preset by name, or UnknownNameError.
+        forms: facts that a thing without base may have, whose names and kinds plain values follow.
+        settings: keys that are no facts.
 
     Raises:
         SpecError: more than one table, an unknown base, or a fact that the base does not have; names the file and what
@@ -121,15 +151,40 @@ def own_receipts(path: Path, preset: Callable[[str], Receipts]) -> tuple[str, Re
         if len(things) != 1:
             raise SpecError(f"holds {len(things)} things ({', '.join(things)}); keep one table per file")
         ((name, own),) = things.items()
-        base = read_toml(path)[name].get("base")
-        if base is None:
-            return name, own
-        known = preset(str(base))
-        for fact in own:
-            pick(known, f"fact of {base}", fact)
-        return name, {**known, **own}
+        table = read_toml(path)[name]
+        base = "" if "base" not in table else str(table["base"])
+        inherited = preset(base) if base else {}
+        known, what = (inherited, f"fact of {base}") if base else (forms or {}, "fact")
+        plain = {k: v for k, v in table.items() if not isinstance(v, dict) and k not in ("base", *settings)}
+        facts = [_plain_fact(k, v, known, what, path.name) for k, v in plain.items()]
+        own = {**own, **{f.name: f for f in facts}}
+        for fact in own if known else ():
+            pick(known, what, fact)
+        return OwnThing(name, base, inherited, own, {k: table[k] for k in settings if k in table})
     except DseError as error:
         raise SpecError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+
+
+def _plain_fact(key: str, value: Any, known: Receipts, what: str, file: str) -> Sourced:
+    """The guess that `key = value` of a user's file is, with its unit in the text or in the key."""
+    stems = {n: n.removesuffix(f"_{unit_of(n)}") for n in known}
+    full = next((n for n, stem in stems.items() if key in (n, stem)), canonical(key, 1.0)[0])
+    receipt = ("guess", "dse2026", file)
+    if isinstance(pick(known, what, full if full in known else key).value, str):
+        if not isinstance(value, str):
+            raise SpecError(f"{key} = {spelled(value)}: expected a name in quotes")
+        return Sourced(full, value, math.nan, math.nan, *receipt)
+    if not isinstance(value, str) and not _is_number(value):
+        raise SpecError(f"{key} = {spelled(value)}: expected a number, or a text with its unit")
+    unit = unit_of(full)
+    bare = not (isinstance(value, str) and value.strip()[-1:].isalnum() and not value.strip()[-1:].isdecimal())
+    if bare and unit not in ("", "frac") and key == stems[full]:
+        raise SpecError(f"{key} = {spelled(value)}: no unit; write it as a text, or name it {full}")
+    try:
+        number = quantity(value, unit) if key in (full, stems[full]) else canonical(key, float(value))[1]
+    except ValueError as error:
+        raise SpecError(f"{key} = {spelled(value)}: {error}") from None
+    return Sourced(full, number, number, number, *receipt)
 
 
 def pick(things: Mapping[str, Thing], what: str, name: str) -> Thing:

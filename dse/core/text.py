@@ -175,3 +175,17 @@ def span(name: str, low: float, high: float) -> str:
     first, last = quantity_text(name, low), quantity_text(name, high)
     (number, _, unit), (_, _, unit_high) = first.partition(" "), last.partition(" ")
     return f"{number if unit == unit_high else first} to {last}"
+
+
+def spelled(value: object) -> str:
+    """`value` as a user's file has it, for messages: no spelling of Python's reaches the screen."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        inside = ", ".join(f"{k} = {spelled(v)}" for k, v in value.items())
+        return f"{{ {inside} }}" if inside else "{ }"
+    if isinstance(value, list | tuple | set | frozenset):
+        return f"[{', '.join(spelled(v) for v in value)}]"
+    return f"'{' '.join(value.split())}'" if isinstance(value, str) else str(value)

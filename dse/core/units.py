@@ -98,16 +98,17 @@ def quantity(text: object, unit: str) -> float:
     return number * scale
 
 
-def positive(text: object, unit: str, place: str = "") -> float:
+def positive(text: object, unit: str, place: str = "", bare: bool = True) -> float:
     """As `quantity`, above zero and finite.
 
     Args:
         text: number, or text with its unit.
         unit: canonical unit of the answer.
         place: where a user wrote it, such as "free.clock" or "--rent"; begins the message of an error.
+        bare: whether a number without a unit counts in `unit`; where people mean several, such as times, it is refused.
 
     Raises:
-        SpecError: no number, a wrong unit, or a number that is zero, negative or infinite.
+        SpecError: no number, or one that is zero, negative, infinite, or of a wrong unit or none where it decides.
     """
     before = f"{place}: " if place else ""
     try:
@@ -116,4 +117,7 @@ def positive(text: object, unit: str, place: str = "") -> float:
         raise SpecError(f"{before}{error}") from None
     if not 0 < number < float("inf"):
         raise SpecError(f"{before}{text} must be positive and finite")
+    if not bare and not str(text).strip()[-1].isalpha():
+        known = ", ".join(u for u, (target, _) in UNITS.items() if target == unit)
+        raise SpecError(f"{before}{text} has no unit; give one of {known}")
     return number

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, text
 from ..core.types import FloatLike, Scalar, as_float
-from ..hardware.presets import default_system, system
+from ..hardware.presets import chip_system
 from ..physics.money import Money, interposer_cost_USD
 from ..physics.yields import Harvest, NegativeBinomialYield, harvested_frac, n_dies_per_wafer
 from ..technology.memory import MemoryGeneration
@@ -221,7 +221,7 @@ def chip_cost(chip_name: str) -> ChipCost:
     Raises:
         UnknownNameError: no such chip, or no facts about it in a fleet.
     """
-    d = deal(system(default_system(chip_name)))
+    d = deal(chip_system(chip_name))
     p, hour, rented = purchase(d), hour_USD(d), rents(chip_name)
     paid = {k: jnp.asarray(float(f.value) / HOUR_s) for k, f in rented.items()}
     return ChipCost(

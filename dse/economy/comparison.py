@@ -8,15 +8,13 @@ cost and its maker's margin); `at cost` what both packages cost to make, so that
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
 
 from ..core.errors import SpecError
 from ..core.provenance import number
 from ..core.types import as_float
 from ..evaluation.assembly import band_s, evaluate
 from ..hardware.chip import native_precisions
-from ..hardware.presets import default_system
-from ..hardware.presets import system as preset_system
+from ..hardware.presets import chip_system
 from ..hardware.system import System
 from ..physics.calibration import calibration_for
 from ..workload.presets import model as preset_model
@@ -186,15 +184,14 @@ def compare(first: str, second: str, precision: str | None = None) -> tuple[str,
     """
     if first == second:
         raise SpecError(f"--against {second}: name another chip to compare with")
-    at = partial(preset_system, n_chips=TRAINING_CHIPS)
-    systems = [at(default_system(name)) for name in (first, second)]
+    systems = [chip_system(name, TRAINING_CHIPS) for name in (first, second)]
     precision = precision or common_precision(*systems)
     bought = (deal(systems[0]), deal(systems[1]))
     made = (deal(systems[0], margin=1.0), deal(systems[1], margin=1.0))
     answers = []
     for name, workload in workloads(precision).items():
         n = TRAINING_CHIPS if name == "training" else SERVING_CHIPS
-        a, b = (timed(preset_system(s.name, n), workload) for s in systems)
+        a, b = (timed(chip_system(c, n), workload) for c in (first, second))
         kinds = contracts(first, second)
         answers.append(_rented(a, b, bought, name, kinds, "rented"))
         if MARKET in rents(second):

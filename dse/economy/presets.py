@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from ..core.errors import ReceiptError
 from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, text
+from ..core.units import positive
+from ..hardware.own_chip import is_own, own_chip
+from ..hardware.presets import base_name
 from ..hardware.system import System
 from ..technology.presets import build
 from .carbon import Carbon
@@ -28,8 +32,8 @@ JOB = "training"
 """Failure rates in use."""
 COMMON = "common"
 """Carbon facts that all nodes share."""
-CONTRACTS = ("capacity_block", "on_demand", "reserved", "spot", "guessed")
-"""Kinds of rental contract, preferred first."""
+CONTRACTS = ("capacity_block", "on_demand", "reserved", "spot", "guessed", "given")
+"""Kinds of rental contract, preferred first; "given" is what a user names."""
 
 
 def _facts(kind: str, name: str) -> Receipts:
@@ -63,10 +67,37 @@ def carbon(node: str) -> Carbon:
 def chip_facts(chip_name: str) -> Receipts:
     """How a chip reaches its owner: its host, and its price or its maker's margin.
 
+    A user's own chip has the host of its base and the margin of the base's maker unless its file says otherwise; the
+    price of a product is not that of a chip that differs from it.
+
     Raises:
         UnknownNameError: a chip without such facts; add them to economy/data/chips.toml with receipts.
     """
-    return _facts("chip in a fleet", chip_name)
+    if not is_own(chip_name):
+        return _facts("chip in a fleet", chip_name)
+    inherited = _facts("chip in a fleet", base_name(chip_name))
+    said = _said(chip_name)
+    usual = {k: f for k, f in inherited.items() if k == "host" or (k == "margin" and "price_USD" not in said)}
+    return {**usual, **{k: f for k, f in said.items() if k != "rent_USD"}}
+
+
+def _said(path: str) -> Receipts:
+    """What a user's own chip file says of its host, its price, its maker's margin and its rent: guesses.
+
+    Raises:
+        SpecError: a price, margin or rent that is not positive, or of another unit.
+    """
+    given = own_chip(Path(path)).settings
+    found: Receipts = {}
+    for key, unit in (("price", "USD"), ("margin", ""), ("rent", "USD")):
+        if key in given:
+            name = f"{key}_{unit}" if unit else key
+            value = positive(given[key], unit, f"{path}: {key}")
+            found[name] = Sourced(name, value, value, value, "guess", "dse2026", Path(path).name)
+    if "host" in given:
+        host(str(given["host"]))
+        found["host"] = Sourced("host", str(given["host"]), math.nan, math.nan, "guess", "dse2026", Path(path).name)
+    return found
 
 
 def default_host(chip_name: str) -> str:
@@ -84,12 +115,16 @@ def price_and_margin(chip_name: str) -> tuple[float | None, float | None]:
     if "price_USD" in facts:
         return number(facts, "price_USD"), None
     if "margin" not in facts:
-        raise ReceiptError(f"chip in a fleet '{chip_name}': no price_USD and no margin; add one with its receipt")
+        remedy = 'add price = "30 kUSD" or margin = 1.5' if is_own(chip_name) else "add one with its receipt"
+        raise ReceiptError(f"chip in a fleet '{chip_name}': no price_USD and no margin; {remedy}")
     return None, number(facts, "margin")
 
 
 def rents(chip_name: str) -> dict[str, Sourced]:
     """Prices of one chip-hour by kind of contract, empty where there is none: no other chip's price stands in."""
+    if is_own(chip_name):
+        said = _said(chip_name)
+        return {"given": said["rent_USD"]} if "rent_USD" in said else {}
     facts = load_receipts(DATA / FILES["rental"]).get(chip_name, {})
     return {name.removesuffix("_USD"): fact for name, fact in facts.items()}
 

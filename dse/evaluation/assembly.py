@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..core.errors import PlanError
+from ..core.errors import PlanError, RoomError
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..hardware.presets import chip as preset_chip
@@ -17,7 +17,7 @@ from ..hardware.system import Fabric, System
 from ..lowering.collective import Reference
 from ..lowering.demand import demand, stack_demands
 from ..lowering.headroom import prefetch_frac, usable_B, usable_frac
-from ..lowering.plan import Plan
+from ..lowering.plan import Plan, plan_text
 from ..lowering.served import asked_demand, asked_plans
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import ArrayShape, array_shape
@@ -183,7 +183,7 @@ def fastest(
 def _check_memory(d: StepDemand, chip: Chip, plan: Plan) -> None:
     need, have = float(d.memory_B), float(usable_B(chip))
     if need > have:
-        raise PlanError(
-            f"{plan} needs {need / 2**30:.1f} GiB per chip and {chip.name} offers {have / 2**30:.1f} GiB "
+        raise RoomError(
+            f"{plan_text(plan)} needs {need / 2**30:.1f} GiB per chip and {chip.name} offers {have / 2**30:.1f} GiB "
             f"({usable_frac():.0%} of its HBM); use more chips, more tp or pp, ZeRO or recompute"
         )

@@ -8,8 +8,7 @@ import numpy as np
 
 from ..core.errors import DseError
 from ..evaluation.assembly import evaluate
-from ..hardware.presets import default_system
-from ..hardware.presets import system as preset_system
+from ..hardware.presets import chip_system
 from ..study.metrics import METRICS, OWNED, Load, chip_state
 from ..study.study import Study
 from ..workload.transformer import Workload
@@ -54,7 +53,7 @@ def named_chips(study: Study, metrics: tuple[str, ...], baseline_s: list[float])
             ]
         except DseError:
             continue
-        state = chip_state(preset_system(default_system(name)).chip, loads=loads)
+        state = chip_state(chip_system(name).chip, loads=loads)
         values = [METRICS[m](state) for m in metrics]
         found.append(Named(name, tuple(float(max(v) if isinstance(v, list) else v) for v in values)))
     return found
@@ -62,6 +61,6 @@ def named_chips(study: Study, metrics: tuple[str, ...], baseline_s: list[float])
 
 def named_load(name: str, workload: Workload, n_chips: int, baseline_s: float, n_workloads: int) -> Load:
     """`workload` on `n_chips` of the chip `name` by its best plan, beside the baseline's step time."""
-    _, e = evaluate(preset_system(default_system(name), n_chips), workload)
+    _, e = evaluate(chip_system(name, n_chips), workload)
     share = np.float64(1.0 / n_workloads)
     return Load(e.step_s, e.power_W, np.float64(baseline_s), e.tokens_per_s * e.step_s / n_chips, share, e.hottest_W)

@@ -25,7 +25,7 @@ from ..optimize.search import Candidate, Plans, Search, alternate, fastest_plans
 from ..optimize.space import Space, element
 from ..study.convex import ConvexCore, Data, chip_at
 from ..study.design import with_free
-from ..study.metrics import LOADS, METRICS, Limit
+from ..study.metrics import HEAT, HOTTEST, LOADS, METRICS, POWER, Limit
 from ..study.study import Study, baseline_metric
 from .risk import SETTINGS
 from .samples import CHUNK
@@ -46,10 +46,14 @@ def opened(study: Study, tdp_W: float) -> Study:
 
 
 def limits_of(study: Study, reading: str, tdp_W: float) -> list[float]:
-    """Values of the limits of an `opened` study when its TDP is `tdp_W` under one reading."""
-    binds = {m: LOADS.index(m) <= LOADS.index(reading) for m in LOADS}
-    loads = {m: tdp_W if binds[m] else OPEN * tdp_W for m in LOADS}
-    return [loads.get(x.metric, x.value) for x in study.limits]
+    """Values of the limits of an `opened` study when its TDP is `tdp_W` under one reading.
+
+    Who does not size a package for full load does not cool it for that either: milder readings open `HEAT` too.
+    """
+    at = LOADS.index(reading)
+    loads = {m: tdp_W if k <= at else OPEN * tdp_W for k, m in enumerate(LOADS)}
+    cooled = reading not in (POWER, HOTTEST)
+    return [x.value * OPEN if x.metric == HEAT and not cooled else loads.get(x.metric, x.value) for x in study.limits]
 
 
 @dataclasses.dataclass(frozen=True)

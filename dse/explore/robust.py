@@ -119,7 +119,11 @@ def robust_design(
         tried.append((program, design))
     program, design = min(tried, key=lambda x: x[1].log_goal)
     if np.isinf(design.log_goal):
-        return Hopeless(share, possible, found.blocking)
+        return Hopeless(
+            share,
+            max(possible, *(p.most_met_frac(found.outcomes.goals[i]) for i, (p, _) in enumerate(tried))),
+            found.blocking,
+        )
     fresh = Program(search, program.candidate, draw(found.draw.unknowns, found.n, found.seed + FRESH))
     logs = fresh.log_goals(design.shared)
     return Robust(
@@ -194,6 +198,14 @@ class Program:
             if gained < CLOSE:
                 break
         return best
+
+    def most_met_frac(self, own: np.ndarray) -> float:
+        """Share of samples that the best design for all but those without one of their own (`own` infinite) serves."""
+        alone = int(np.isinf(own).sum())
+        if alone == own.size:
+            return 0.0
+        keep = np.flatnonzero(np.isfinite(own))
+        return float(np.isfinite(self.log_goals(self.cut(keep, np.log(own), None))).mean())
 
     def cut(self, keep: np.ndarray, known: np.ndarray, fixed: np.ndarray | None) -> np.ndarray:
         """Shared numbers that serve all samples in `keep`: scenarios that fail are added until none does."""

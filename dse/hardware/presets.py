@@ -6,7 +6,9 @@ refuses what cannot exist. A variant is a difference: `eqx.tree_at` on a preset,
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Collection
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
@@ -14,18 +16,20 @@ from pathlib import Path
 import equinox as eqx
 
 from ..core.errors import DseError, SpecError, UnknownNameError
-from ..core.provenance import Receipts, Sourced, load_receipts, number, own_receipts, pick, text, worst_first
+from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, text, worst_first
 from ..core.types import as_float
 from ..technology.node import PRECISIONS, ByPrecision
 from .chip import NARROW_PRODUCTS, Chip, Core, TensorEngine, peak_FLOPps
+from .own_chip import CHIPS, facts_of, is_own, own_chip, preset_receipts
 from .system import Fabric, System
 
-CHIPS = Path(__file__).parent / "data" / "chips.toml"
 SYSTEMS = CHIPS.with_name("systems.toml")
 ZERO_ALLOWED = ("macs_", "spare_frac", "transfer_start", "die_to_die_bandwidth", "in_network_reduction")
 """Facts that may be zero, by how their names begin; every other number must be positive."""
 REWIRED = ("scaleup_bandwidth_per_dir_Bps", "scaleout_bandwidth_per_dir_Bps")
 """Facts of a system that replace the chip's: a product may wire the same chip otherwise."""
+MOST_CHIPS = 2**22
+"""Chips of the largest system: at 1 kW each they draw 4 GW, more than any site has, so that more is a slip."""
 CHOICES = {"lane_kind": ("simd", "simt"), "sram_kind": ("scratchpad", "cache"), "kind": ("torus", "switched"),
            "narrow_products": tuple(NARROW_PRODUCTS)}  # fmt: skip
 """Named facts and the names they may have."""
@@ -97,20 +101,32 @@ def chip(name_or_path: str | Path) -> Chip:
 
 @cache
 def _preset(name: str) -> Chip:
-    return build_chip(name, _preset_receipts(name))
+    return build_chip(name, preset_receipts(name))
 
 
 def chip_file(path: Path) -> Chip:
-    """The one chip in your own TOML file, whole or with a preset as its `base`; raises as `own_receipts`."""
-    name, receipts = own_receipts(path, _preset_receipts)
+    """The one chip in your own TOML file, whole or with a preset as its `base`; raises as `own_chip`."""
+    thing = own_chip(path)
     try:
-        return build_chip(name, receipts)
+        return build_chip(thing.name, facts_of(thing))
     except DseError as error:
         raise SpecError(f"{path}: {error}") from error
 
 
-def _preset_receipts(name: str) -> Receipts:
-    return pick(load_receipts(CHIPS), "chip", name)
+def base_name(chip_name: str) -> str:
+    """The preset that a chip is akin to: itself, or of a user's own file its base, else the chip of its system.
+
+    Raises:
+        SpecError: a file that has neither.
+    """
+    if not is_own(chip_name):
+        return chip_name
+    thing = own_chip(Path(chip_name))
+    if thing.base:
+        return thing.base
+    if "system" not in thing.settings:
+        raise SpecError(f'{chip_name}: no base and no system; add one, such as base = "trainium3"')
+    return system(str(thing.settings["system"])).chip.name
 
 
 def chip_names() -> tuple[str, ...]:
@@ -120,10 +136,8 @@ def chip_names() -> tuple[str, ...]:
 
 def chip_receipts(name: str) -> list[Sourced]:
     """The facts behind a chip preset, or your own TOML file where `name` is the path of one; guesses first."""
-    own = name.endswith(".toml")
-    return worst_first(
-        list((own_receipts(Path(name), _preset_receipts)[1] if own else _preset_receipts(name)).values())
-    )
+    facts = facts_of(own_chip(Path(name))) if is_own(name) else preset_receipts(name)
+    return worst_first(list(facts.values()))
 
 
 def vendor_disagreement(name: str) -> list[tuple[str, float, float, float]]:
@@ -135,7 +149,7 @@ def vendor_disagreement(name: str) -> list[tuple[str, float, float, float]]:
     Returns:
         For each precision with a printed total: precision, product [FLOP/s], vendor [FLOP/s], vendor / product - 1.
     """
-    receipts = pick(load_receipts(CHIPS), "chip", name)
+    receipts = {f.name: f for f in chip_receipts(name)}
     rows: list[tuple[str, float, float, float]] = []
     for precision in PRECISIONS:
         key = f"vendor_{precision}_FLOPps"
@@ -172,21 +186,62 @@ def system(name: str, n_chips: int | None = None) -> System:
 
     Raises:
         UnknownNameError: no such system; the message offers near matches.
-        SpecError: `n_chips` neither fills whole domains nor divides one.
+        SpecError: `n_chips` neither fills whole domains nor divides one, or is more than `MOST_CHIPS`.
     """
     receipts = pick(load_receipts(SYSTEMS), "system", name)
     fabric = build_fabric(name, receipts)
     n = fabric.n_chips if n_chips is None else n_chips
+    if n > MOST_CHIPS:
+        raise SpecError(f"{name}: n_chips = {n:,}; more than the {MOST_CHIPS:,} that any system here may have")
     if n < 1 or (n % fabric.n_chips and fabric.n_chips % n):
         raise SpecError(f"{name}: n_chips = {n}; expected a multiple or a divisor of its domain of {fabric.n_chips}")
-    inside = chip(text(receipts, "chip"))
+    return System(name, _wired(chip(text(receipts, "chip")), receipts), fabric, n)
+
+
+def _wired(inside: Chip, receipts: Receipts, but: Collection[str] = ()) -> Chip:
+    """The chip as a system with these facts wires it; what a user's own file says of wires stays.
+
+    Args:
+        inside: the chip.
+        receipts: facts of the system.
+        but: facts of the chip that stay.
+    """
     if "usable_scaleup_frac" in receipts:
         usable = as_float(inside.scaleup_bandwidth_per_dir_Bps * number(receipts, "usable_scaleup_frac"))
         inside = eqx.tree_at(lambda c: c.scaleup_bandwidth_per_dir_Bps, inside, usable)
     for fact in REWIRED:
-        if fact in receipts:
+        if fact in receipts and fact not in but:
             inside = eqx.tree_at(attrgetter(fact), inside, as_float(number(receipts, fact)))
-    return System(name, inside, fabric, n)
+    return inside
+
+
+def usual_system(chip_name: str) -> str:
+    """The system preset that a user's own file names, or the largest made of a chip or of the base of an own one."""
+    named = own_chip(Path(chip_name)).settings.get("system") if is_own(chip_name) else None
+    return str(named) if named else default_system(base_name(chip_name))
+
+
+def chip_system(chip_name: str, n_chips: int | None = None, within: str | None = None) -> System:
+    """A chip, preset or the path of a user's own file, in its system; an own chip is called by the path of its file.
+
+    Args:
+        chip_name: preset or path.
+        n_chips: chips in all; by default one scale-up domain.
+        within: system preset; by default what an own file names, or the largest made of the chip or its base.
+
+    Raises:
+        UnknownNameError: no such chip or system.
+        SpecError: a preset that is not the chip of `within`, or an own file as `own_chip`.
+    """
+    if not is_own(chip_name):
+        found = system(within or default_system(chip_name), n_chips)
+        if found.chip.name != chip_name:
+            raise SpecError(f"--system {within} is made of {found.chip.name}, not {chip_name}")
+        return found
+    thing, inside = own_chip(Path(chip_name)), chip_file(Path(chip_name))
+    name = within or usual_system(chip_name)
+    wired = _wired(inside, load_receipts(SYSTEMS).get(name, {}), tuple(thing.own))
+    return dataclasses.replace(system(name, n_chips), chip=dataclasses.replace(wired, name=chip_name))
 
 
 def system_names() -> tuple[str, ...]:

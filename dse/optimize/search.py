@@ -60,8 +60,8 @@ class Candidate:
 def bounds(space: Space) -> tuple[np.ndarray, np.ndarray]:
     """Log bounds of every coordinate of the convex core, shape (n,) each.
 
-    Supply and die area are bounded by every node's product limits and the reticle; step times and the power for work
-    lie within a factor 1,000 of the baseline's.
+    Supply is bounded by every node's product limits; step times and the power for work lie within a factor 1,000 of
+    the baseline's. The reticle is a row, so the box leaves room above it: two equal limits would share one price.
     """
     tech = space.without_plans.tech
     low_V, high_V = float(np.min(tech.node.minimum_V)), float(np.max(tech.node.maximum_V))
@@ -71,12 +71,14 @@ def bounds(space: Space) -> tuple[np.ndarray, np.ndarray]:
     times = [(min(seconds, deadline) / SPAN, min(seconds * SPAN, deadline)) for (_, seconds), deadline in deadlines]
     tdp_W = float(space.study.baseline.chip.power_limit_W)
     work = [(tdp_W / SPAN, tdp_W * SPAN)] if space.study.core().cools else []
-    box = np.log(np.asarray([*free, (low_V, high_V), (reticle / SPAN, reticle), *work, *times]))
+    box = np.log(np.asarray([*free, (low_V, high_V), (reticle / SPAN, reticle * ROOM), *work, *times]))
     return box[:, 0], box[:, 1]
 
 
 SPAN = 1e3
 """Widest ratio considered for step times and die areas; wide enough never to bind."""
+ROOM = 2.0
+"""How far the box reaches above the reticle: more than any receipt allows, so that its row alone binds."""
 
 
 @partial(jax.jit, static_argnums=0)

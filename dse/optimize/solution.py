@@ -135,6 +135,22 @@ class WhatIf:
 
 
 @dataclasses.dataclass(frozen=True)
+class Near:
+    """One number of a design among all that are nearly as good; canonical units, counts broken."""
+
+    name: str
+    """Free number, or a product of some, such as all SRAM of the chip."""
+    lower: float
+    """Least of a design that was found."""
+    upper: float
+    """Largest of a design that was found."""
+    lower_bound: float
+    """No design in the set has less."""
+    upper_bound: float
+    """No design in the set has more."""
+
+
+@dataclasses.dataclass(frozen=True)
 class WorkloadReport:
     """One workload on the design."""
 
@@ -195,6 +211,8 @@ class Solution:
     """Cheapest way out of an infeasible study."""
     what_ifs: tuple[WhatIf, ...] = ()
     """What every limit costs, solved again, if that was asked for."""
+    near: tuple[Near, ...] = ()
+    """Range of every number over the designs that are nearly as good, if that was asked for."""
 
     @property
     def delivered(self) -> float:
@@ -233,6 +251,8 @@ def solution_json(solution: Solution) -> dict[str, Any]:
         out["what_ifs"] = [
             {k: None if v == math.inf else v for k, v in dataclasses.asdict(w).items()} for w in s.what_ifs
         ]
+    if s.near:
+        out["near"] = [dataclasses.asdict(n) for n in s.near]
     if s.chip is None or s.silicon is None or s.certificate is None or s.choice is None:
         return out
     out["design"] = {

@@ -14,7 +14,7 @@ import equinox as eqx
 from ..core.errors import UnknownNameError
 from ..core.provenance import Receipts, Sourced, load_receipts, number, worst_first
 from ..core.types import Scalar, as_float
-from ..hardware.presets import chip_names
+from ..hardware.presets import base_name, chip_names
 from ..lowering.collective import Reference
 from ..workload.transformer import Training
 from .pooled import ALONE, STEPS, Kin, band, effects, receipts
@@ -141,8 +141,9 @@ FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 def family(chip_name: str) -> str:
-    """Family of a chip; a chip of no family is its own."""
-    return next((f for f, prefixes in FAMILIES if chip_name.startswith(prefixes)), chip_name)
+    """Family of a chip, that of its base for a user's own; a chip of no family is its own."""
+    named = base_name(chip_name)
+    return next((f for f, prefixes in FAMILIES if named.startswith(prefixes)), named)
 
 
 def kin_of(chip_name: str, stack: str) -> Kin:
@@ -219,6 +220,7 @@ def prior_name(chip_name: str) -> str:
     Raises:
         UnknownNameError: a chip of no known vendor.
     """
+    named = base_name(chip_name)
     for prefix, prior in {
         "trainium": "prior-neuron", "inferentia": "prior-neuron", "tpu": "prior-tpu",
         "a100": "prior-cuda", "a800": "prior-cuda", "a40": "prior-cuda", "l40": "prior-cuda", "rtx-pro": "prior-cuda",
@@ -227,7 +229,7 @@ def prior_name(chip_name: str) -> str:
         "gb200": "prior-cuda", "gb300": "prior-cuda", "b300": "prior-cuda",
         "mi": "prior-rocm", "gaudi": "prior-gaudi", "maia": "prior-guess", "mtia": "prior-guess",
     }.items():  # fmt: skip
-        if chip_name.startswith(prefix):
+        if named.startswith(prefix):
             return prior
     raise UnknownNameError("calibration for chip", chip_name, list(_priors()))
 

@@ -22,6 +22,8 @@ from .tables import table
 
 SHOWN = 12
 """Points of a front, and numbers of a sensitivity, in a table."""
+LEAST_SHOWN = 5e-4
+"""Elasticity below which a number without a range is not worth a line."""
 
 
 def goal_text(metric: str, value: float) -> str:
@@ -82,17 +84,17 @@ def write_front(folder: Path, study_text: str, f: Front) -> None:
 
 
 def sensitivity_view(s: Sensitivity, r: Remedy | None) -> RenderableType:
-    """What moves the answer: facts by what their range is worth, limits by their price; and what a target needs."""
+    """What moves the answer: facts by what their range is worth, limits and facts without a range by their price."""
     t = table("number", "value", "range", "kind", "+1 % moves the goal", "its range is worth")
-    facts = [p for p in s.parameters if p.fact is not None]
-    for p in facts[:SHOWN]:
+    ranged = [p for p in s.parameters if p.fact is not None and p.fact.low < p.fact.high]
+    for p in ranged[:SHOWN]:
         assert p.fact is not None
         name = p.fact.name
         span = f"{quantity_text(name, p.fact.low)} to {quantity_text(name, p.fact.high)}"
         t.add_row(p.name, quantity_text(name, p.value), span, p.fact.kind, signed(p.elasticity), percent(p.swing))
-    lim = table("limit", "+1 % moves the goal", "and most of all")
+    lim = table("limit, or number without a range", "+1 % moves the goal", "and most of all")
     for p in s.parameters:
-        if p.fact is None:
+        if p.fact is None or (p.fact.low == p.fact.high and abs(p.elasticity) >= LEAST_SHOWN):
             lim.add_row(p.name.removeprefix("limit "), signed(p.elasticity), moves(s, p))
     head = f"{s.study.name}: what the optimum rests on ({len(s.parameters)} numbers matter)"
     parts: list[RenderableType] = [Text(head, style="bold"), t, lim]

@@ -102,7 +102,7 @@ def _of(folder: Path, root: Path) -> Iterator[Section]:
         try:
             yield Section(f"{title}{where}", "".join([made(_read(file)), *own]))
         except (KeyError, TypeError, AttributeError) as error:
-            raise SpecError(f"{file}: not written by this version ({error!r}); run its command again") from error
+            raise SpecError(f"{file}: not written by this version ({_off(error)}); run its command again") from error
     manifest = folder / "manifest.json"
     if manifest.exists() and "schema_version" in (held := _read(manifest)):
         title = where or f": {held['sweep']}"
@@ -123,6 +123,11 @@ OWN_FIGURES = {
     "scores": ("parity", "parts"),
 }
 """Answer to the figures that show it; those that begin with its name belong to it too."""
+
+
+def _off(error: Exception) -> str:
+    """What a file lacks or has in another form."""
+    return f"no {error.args[0]}" if isinstance(error, KeyError) and error.args else "of another form"
 
 
 def _belongs(figure_name: str, answer: str) -> bool:

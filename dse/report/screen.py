@@ -39,6 +39,7 @@ def solution_view(s: Solution, width: int = WIDE) -> RenderableType:
     middle = beside(design_table(s), Group(limits_table(s), "", alternatives_table(s)), width)
     delivered = (delivered_table(s), "") if s.workloads else ()
     asked = (what_if_table(s), "") if s.what_ifs else ()
+    asked += (near_table(s), "") if s.near else ()
     return Group(
         Text(headline(s), style="bold"), "", middle, "", *delivered, *asked, *certificate_lines(s), guesses_text(s)
     )
@@ -130,6 +131,16 @@ def what_if_table(s: Solution) -> Table:
         limit = f"{label(x.name)} {sign} {quantity_text(x.name, x.limit)}"
         t.add_row(limit, *(_goal_or_none(s.study, g) for g in (x.goal, x.moved, x.dropped)))
     t.caption, t.caption_justify = "solved again over all choices and plans; cores and stacks are fractions", "left"
+    return t
+
+
+def near_table(s: Solution) -> Table:
+    """How far each number may move while the goal stays near its best."""
+    t = table("nearly as good", "least", "design", "most")
+    for x in s.near:
+        at = s.continuous.get(x.name)
+        t.add_row(label(x.name), *("-" if v is None else quantity_text(x.name, v) for v in (x.lower, at, x.upper)))
+    t.caption, t.caption_justify = "one number moves as far as it can, all others follow; counts broken", "left"
     return t
 
 

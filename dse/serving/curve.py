@@ -27,6 +27,9 @@ from ..workload.requests import Requests
 from .queueing import n_accepted_tokens
 from .steady import Engine, Passes, ServingPoint, pass_costs, steady_state
 
+STEADY_s = 3600.0
+"""Time over which traffic is taken as steady: an hour, a small part of the day that it follows."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Promise:
@@ -105,12 +108,16 @@ class Curve:
     points: ServingPoint
     """Their steady states, arrays over engines."""
 
+    def steady(self) -> np.ndarray:
+        """Whether each engine's queue settles while traffic is steady; the times of a saturated one mean nothing."""
+        p = self.points
+        return np.asarray((p.load_frac < 1) & np.isfinite(p.ttft_s) & (p.settling_s <= STEADY_s))
+
     def kept(self) -> np.ndarray:
-        """Whether each engine keeps the promise, in a queue that does not grow."""
+        """Whether each engine keeps the promise, in a queue that settles."""
         tpot, ttft = (np.inf if x is None else x for x in (self.promise.tpot_s, self.promise.ttft_s))
         p = self.points
-        stable = (p.load_frac < 1) & np.isfinite(p.ttft_s)
-        return np.asarray(stable & (p.tpot_s <= tpot) & (p.ttft_s <= ttft))
+        return np.asarray(self.steady() & (p.tpot_s <= tpot) & (p.ttft_s <= ttft))
 
     def at(self, i: int) -> Serving:
         """Engine `i`."""

@@ -14,8 +14,6 @@ from ..core.provenance import load_receipts, number
 from ..core.text import in_unit, percent
 from ..economy.presets import Rent, chip_rents, million_tokens_USD
 from ..evaluation.breakdown import spent
-from ..hardware.presets import default_system
-from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..lowering.engines import Policy, Shape
 from ..lowering.plan import plan_text
@@ -45,11 +43,6 @@ class Offer:
     def name(self) -> str:
         """The chip."""
         return self.curve.system.chip.name
-
-
-def chip_system(chip_name: str, n_chips: int | None) -> System:
-    """The largest system made of a chip, at `n_chips` or one scale-up domain."""
-    return preset_system(default_system(chip_name), n_chips)
 
 
 def offers(
@@ -98,7 +91,9 @@ def broken_promise(curve: Curve) -> str:
         r = curve.menu.readers[reader]
         return _floor_text("ttft", p.ttft_s, prompt_s, r.shape, r.demands[-1], curve)
     points, quantile = curve.points, percent(p.quantile_frac)
-    stable = np.asarray(points.load_frac) < 1
+    stable = curve.steady()
+    if not stable.any():
+        return f"every engine of up to {curve.system.n_chips} chips is busy with prompts ({where}): no queue settles"
     first = _least(points.tpot_s, stable & (np.asarray(points.ttft_s) <= (p.ttft_s or np.inf)))
     second = _least(points.ttft_s, stable & (np.asarray(points.tpot_s) <= (p.tpot_s or np.inf)))
     return (

@@ -62,6 +62,26 @@ def wait_quantile_s(
     return jnp.where(load_frac < FULL_LOAD_FRAC, waiting * jnp.log(excess), jnp.inf)
 
 
+def settling_s(service_s: FloatLike, load_frac: FloatLike) -> FloatLike:
+    """Time in which a queue forgets how it began: before several of these pass it is in no steady state.
+
+        T = S / (1 - sqrt(rho))^2
+
+    Source: [kleinrock1975] section 2.14: M/M/1 from any start decays as exp(-(sqrt(mu) - sqrt(lambda))^2 t).
+    Assumes: service times as in M/M/1.
+    Valid for: rho < 1; infinite from 1 on.
+
+    Args:
+        service_s: S, mean service time.
+        load_frac: rho, share of time the server is busy.
+
+    Returns:
+        Time [s].
+    """
+    idle = 1.0 - jnp.sqrt(load_frac)
+    return jnp.where(idle > 0, service_s / jnp.square(jnp.where(idle > 0, idle, 1.0)), jnp.inf)
+
+
 def n_accepted_tokens(acceptance_frac: FloatLike, n_drafted: int) -> FloatLike:
     """Tokens that one verification pass yields with speculative decoding.
 

@@ -24,7 +24,7 @@ from ..physics.calibration import Calibration
 from ..physics.evaluate import evaluate_demand
 from ..physics.power import energy_J, power_W
 from ..technology.presets import Technology
-from .queueing import mean_wait_s, wait_quantile_s
+from .queueing import mean_wait_s, settling_s, wait_quantile_s
 
 
 class Passes(eqx.Module):
@@ -88,6 +88,8 @@ class ServingPoint(eqx.Module):
     """Its mean."""
     load_frac: FloatLike
     """Share of time a prefill is under way; from 1 on the queue grows without end."""
+    settling_s: FloatLike
+    """Time in which the queue for prefills forgets how it began."""
     chip_tokens_per_s: FloatLike
     """Tokens out per second and chip, chips that only read prompts included."""
     power_W: FloatLike
@@ -161,6 +163,7 @@ def steady_state(
         ttft_s=wait_quantile_s(mean_service, cv2, load, quantile_frac) + under_way + last + e.request_s,
         ttft_mean_s=mean_wait_s(mean_service, cv2, load) + under_way / 2.0 + mean_service + e.request_s,
         load_frac=load,
+        settling_s=settling_s(mean_service, load),
         chip_tokens_per_s=rate,
         power_W=watts,
         tokens_per_J=rate / watts,

@@ -25,6 +25,8 @@ POWER = "power_W"
 """Mean package power, one value per workload."""
 HOTTEST = "hottest_operator_W"
 """Package power while the operator that burns most runs: what regulators and cooling must sustain."""
+HEAT = "heat_W_per_mm2"
+"""Full load in FP8 over compute silicon: what a cold plate must take."""
 POWER_CAP = (POWER, "at_most")
 """Metric and sense of the limit that a chip throttles to meet; a power of at least something is no cap."""
 
@@ -92,7 +94,7 @@ METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     "full_load_bf16_W": lambda s: _full_load_W(s, "bf16"),
     "full_load_fp8_W": lambda s: _full_load_W(s, "fp8"),
     "full_load_fp4_W": lambda s: _full_load_W(s, "fp4"),
-    "heat_W_per_mm2": lambda s: _full_load_W(s, "fp8") / (s.chip.n_dies * s.die_mm2),
+    HEAT: lambda s: _full_load_W(s, "fp8") / (s.chip.n_dies * s.die_mm2),
     "supply_V": lambda s: s.supply_V,
     "die_mm2": lambda s: s.die_mm2,
     "silicon_mm2": lambda s: s.chip.n_dies * s.die_mm2,

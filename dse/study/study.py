@@ -15,10 +15,11 @@ from ..core.files import read_toml
 from ..core.free import Free
 from ..core.units import UNITS, positive
 from ..economy.presets import default_host, host, price_and_margin
+from ..hardware.presets import base_name
 from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
-from ..physics.calibration import Calibration, calibration, calibration_for, calibration_names
+from ..physics.calibration import Calibration, calibration, calibration_for
 from ..serving.portfolio import Service, load_portfolio
 from ..technology.presets import link, memory, node, package
 from ..workload.presets import model as preset_model
@@ -260,8 +261,7 @@ def _baseline(spec: _Head) -> System:
         calibration(spec.calibration)
     if spec.baseline.endswith(".toml"):
         if spec.calibration is None:
-            names = ", ".join(calibration_names())
-            raise SpecError(f"study.baseline '{spec.baseline}': your own chip needs study.calibration, one of {names}")
+            base_name(spec.baseline)
         return dataclasses.replace(within, chip=dataclasses.replace(preset_chip(spec.baseline), name=spec.baseline))
     if within.chip.name != spec.baseline:
         raise SpecError(

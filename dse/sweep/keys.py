@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..core.errors import DseError, SpecError
+from ..core.text import spelled
 from ..core.types import FloatLike
 from ..core.units import quantity
 from ..hardware.chip import Chip
@@ -122,7 +123,7 @@ def value_of(key: str, raw: object, folder: Path) -> Value:
     try:
         return _value(key, raw, folder)
     except DseError as error:
-        raise SpecError(f"{key} = {raw!r}: {error}") from error
+        raise SpecError(f"{key} = {spelled(raw)}: {error}") from error
 
 
 def check_open(study: Study, key: str) -> None:

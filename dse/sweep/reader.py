@@ -12,6 +12,7 @@ import numpy as np
 import pydantic
 
 from ..core.errors import DseError, UnknownNameError
+from ..core.text import spelled
 from .columns import full_column
 from .keys import COUNTS, GROUPS, Value, full_key, is_number, value_of
 from .points import SAMPLERS, Axis, Condition, ListAxis, Rule, SampleAxis
@@ -180,7 +181,9 @@ class Reader:
         full = self.key(place, key)
         if isinstance(raw, dict):
             if not is_number(full) or not raw or set(raw) - {"at_least", "at_most"}:
-                raise At(place, f"{key} = {raw!r}: numbers may have at_least and at_most; others a value or a list")
+                raise At(
+                    place, f"{key} = {spelled(raw)}: numbers may have at_least and at_most; others a value or a list"
+                )
             ends = {k: float(self.value(place, full, v)) for k, v in raw.items()}
             return Condition(full, (), ends.get("at_least", -math.inf), ends.get("at_most", math.inf))
         return Condition(full, tuple(self.value(place, full, v) for v in (raw if isinstance(raw, list) else [raw])))

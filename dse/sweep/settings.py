@@ -14,16 +14,17 @@ from ..core.errors import DseError, SpecError
 from ..core.sizes import n_padded
 from ..evaluation.assembly import chip_reference, lowered
 from ..hardware.chip import Chip
-from ..hardware.presets import chip, default_system, system
+from ..hardware.own_chip import is_own
+from ..hardware.presets import chip, chip_system, system, usual_system
 from ..hardware.system import Fabric, System
 from ..lowering.demand import StepDemand, demand, stack_demands
 from ..lowering.plan import parse_plan, plan_text
-from ..physics.calibration import Calibration, calibration, calibration_for, calibration_names
+from ..physics.calibration import Calibration, calibration, calibration_for
 from ..technology.presets import Technology, technology
 from ..workload.presets import model
 from ..workload.transformer import PHASES, Workload
 from ..workload.written import SIZES, workload_of
-from .keys import FILES, Value, find_file
+from .keys import Value, find_file
 
 PACKAGE = "CoWoS-L"
 """Package technology unless a specification names one, as for presets."""
@@ -108,20 +109,19 @@ def _lower(given: _Given) -> Setting:
 
 
 def _calibration(given: _Given, inside: Chip, workload: Workload) -> Calibration:
-    """The one asked for, or the one due to chip and workload; your own chip belongs to none, whatever its name."""
+    """The one asked for, or the one due to chip and workload, of your own chip by the family of its base."""
     if "calibration" in given.values:
         return calibration(given.text("calibration"))
-    if given.text("chip").endswith(FILES["chip"]):
-        raise SpecError(f"your own chip {inside.name} needs a calibration: {', '.join(calibration_names())}")
     return calibration_for(inside.name, workload)
 
 
 def _system(given: _Given) -> System:
     """The chip in the fabric of `system`; a product's own chip keeps the wiring of the product."""
-    inside = chip(given.text("chip"))
-    name = given.text("system") or default_system(inside.name)
+    mine = given.text("chip")
+    name = given.text("system") or usual_system(mine)
     fabric = _fabric(given, system(name).fabric)
-    whole = system(name).chip if system(name).chip.name == inside.name else inside
+    kept = is_own(mine) or system(name).chip.name == mine
+    whole = chip_system(mine, within=name).chip if kept else chip(mine)
     n_chips = given.count("chips", fabric.n_chips)
     if n_chips % fabric.n_chips and fabric.n_chips % n_chips:
         raise SpecError(f"chips = {n_chips}: expected a multiple or a divisor of the domain of {fabric.n_chips}")

@@ -13,6 +13,7 @@ import pydantic
 from ..core.errors import SpecError
 from ..core.files import SAFE_NAME, read_text, toml_tables
 from ..core.origin import digest
+from ..core.text import spelled
 from ..study.study import Study, load_study
 from ..workload.transformer import PHASES
 from ..workload.written import phases_with
@@ -78,7 +79,7 @@ def _explain(error: Any) -> At:
         return At(place, "unknown key" + (f"; did you mean '{near[0]}'?" if near else ""))
     if error["type"] == "missing":
         return At(place, "missing")
-    return At(place, f"{error['input']!r} is not allowed: {error['msg'][:1].lower()}{error['msg'][1:]}")
+    return At(place, f"{spelled(error['input'])} is not allowed: {error['msg'][:1].lower()}{error['msg'][1:]}")
 
 
 def _sweep(file: _File, text: str, folder: Path) -> Sweep:

@@ -45,7 +45,8 @@ def workload_of(
         mark: what stands before a size where it was written, such as "--", for messages.
 
     Raises:
-        SpecError: a size of another phase, or not a whole number of at least 1, or an unknown precision.
+        SpecError: a size of another phase, not a whole number of at least 1, or more tokens than the model was made
+            for; an unknown precision.
         UnknownNameError: no such phase.
     """
     allowed = SIZES[check_phase(phase)]
@@ -56,6 +57,7 @@ def workload_of(
         if not isinstance(value, str) and value < 1:
             raise SpecError(f"{mark}{key} {value}: give a whole number, at least 1")
     count = {k: int(v) for k, v in sizes.items() if not isinstance(v, str)}
+    _check_length(phase, model, count, mark)
     usual = min(USUAL_TOKENS, model.max_context)
     if phase == "training":
         precision = check_precision(str(sizes.get("precision", "bf16")))
@@ -68,3 +70,13 @@ def workload_of(
         return Decode(model, count.get("batch", DECODE_BATCH * n_chips), count.get("context", usual), *stored)
     batch, prompt = count.get("batch", PREFILL_BATCH), count.get("prompt", usual)
     return Prefill(model, batch, prompt, *stored, chunk=count.get("chunk", 0), cached=count.get("cached", 0))
+
+
+def _check_length(phase: str, model: Model, count: Mapping[str, int], mark: str) -> None:
+    """Refuse requests longer than the model was made for; training may lengthen a model."""
+    sizes = [s for s in ("context", "cached", "prompt") if s in count]
+    total = sum(count[s] for s in sizes)
+    if phase != "training" and total > model.max_context:
+        said = " and ".join(f"{mark}{s} {count[s]:,}" for s in sizes)
+        longest = f"{model.max_context:,} tokens that {model.name} was made for"
+        raise SpecError(f"{said}: more than the {longest}; give fewer")

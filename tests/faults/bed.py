@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -63,19 +63,17 @@ class Bed:
         words = ("sweep", str(self.folder / f"{spec}.toml"), "--results", str(self.folder / results))
         return [sys.executable, "-m", "dse.cli", *words, *flags]
 
-    def start(self, command: list[str], before: Callable[[], None] | None = None) -> subprocess.Popen:
+    def start(self, command: list[str]) -> subprocess.Popen:
         with (self.folder / "log.txt").open("w") as log:
-            return subprocess.Popen(
-                command, stdout=log, stderr=log, start_new_session=True, env=environment(), preexec_fn=before
-            )
+            return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=environment())
 
     def said(self) -> str:
         """What the last process said."""
         return (self.folder / "log.txt").read_text()
 
-    def ask(self, command: list[str], before: Callable[[], None] | None = None) -> tuple[int, str]:
+    def ask(self, command: list[str]) -> tuple[int, str]:
         """Exit code and last line of a process; anything but one line of ours is a failure."""
-        code = self.start(command, before).wait(LIMIT_S)
+        code = self.start(command).wait(LIMIT_S)
         assert "Traceback" not in self.said(), self.said()[-3000:]
         return code, (self.said().strip().splitlines() or [""])[-1]
 

@@ -72,6 +72,11 @@ def test_help_does_not_load_jax():
         (["evaluate", "trainium3", "llama-3.1-8b", "--phase", "prefil"], ["prefil", "training"]),
         (["evaluate", "trainium3", "llama-3.1-8b", "--chips", "-4"], ["--chips", "-4"]),
         (["evaluate", "trainium3", "llama-3.1-8b", "--chips", "7"], ["n_chips = 7", "144"]),
+        (["evaluate", "trainium3", "llama-3.1-8b", "--chips", "1000000000"], ["1,000,000,000", "4,194,304"]),
+        (
+            ["evaluate", "h100", "llama-3.1-8b", "--phase", "decode", "--context", "1000000"],
+            ["--context 1,000,000", "131,072", "llama-3.1-8b"],
+        ),
         (["evaluate", "trainium3", "llama-3.1-8b", "--kv", "fp8"], ["--kv", "decode"]),
         (["evaluate", "trainum3", "llama-3.1-8b"], ["trainum3", "did you mean trainium3"]),
         (["evaluate", "trainium3", "llama-3.1-9b"], ["llama-3.1-9b", "did you mean llama-3.1-8b"]),

@@ -22,8 +22,9 @@ def test_risk_writes_its_answer_its_manifest_and_its_figures(tmp_path, capsys):
     assert main(["risk", TINY, *where, "--target", "1.6", "--robust", "p50", "--json"]) == 0
     out = json.loads(capsys.readouterr().out)
     folder = tmp_path / "tiny"
-    assert out == json.loads((folder / "risk.json").read_text())
-    assert 0 <= out["probability"] <= out["feasible"] == 1.0 and out["samples"] == 40 and out["target"] == 1.6
+    assert out == {"schema_version": out["schema_version"], **json.loads((folder / "risk.json").read_text())}
+    assert 0 <= out["probability"] <= out["feasible"] <= 1.0 and out["samples"] == 40 and out["target"] == 1.6
+    assert out["feasible"] > 0.9  # in a few worlds the clock needs more than the drawn supply may be
     assert out["robust"]["share"] == 0.5 and out["robust"]["free"]["n_cores"] % 1 == 0
     assert json.loads((folder / "risk_manifest.json").read_text())["seed"] == 0
     for name in ("risk_verdict", "risk_design", "risk_drivers"):

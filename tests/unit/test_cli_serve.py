@@ -30,6 +30,8 @@ def refused(capsys, *argv: str) -> str:
         (("--batch", "0"), ["--batch 0", "at least 1"]),
         (("--chips", "0"), ["--chips 0"]),
         (("--tpot", "20 GB"), ["--tpot", "GB"]),
+        (("--tpot", "20"), ["--tpot: 20 has no unit", "ms"]),
+        (("--chips", "1000000000"), ["1,000,000,000", "4,194,304"]),
         (("--tpot", "0ms"), ["--tpot", "positive"]),
         (("--ttft", "soon"), ["--ttft", "soon"]),
         (("--in", "0"), ["0 tokens in"]),

@@ -22,3 +22,18 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     with pytest.raises(SpecError, match=r"a.txt: cannot be written \(No space left on device\)"):
         write_whole(path, half)
     assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_what_another_run_tidies_up_is_written_again(tmp_path):
+    """A run that finishes removes temporary files, also those of a run that still writes."""
+    times = []
+
+    def write(path):
+        times.append(path)
+        path.write_text("whole")
+        if len(times) == 1:
+            path.unlink()
+
+    write_whole(tmp_path / "a.txt", write)
+    assert (tmp_path / "a.txt").read_text() == "whole" and len(set(times)) == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]

@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dse.core.text import COMPOUND, SCALES, digits, in_unit, label, percent, quantity_text, scale_of, span, times
+from dse.core.text import (
+    COMPOUND,
+    SCALES,
+    digits,
+    in_unit,
+    label,
+    percent,
+    quantity_text,
+    scale_of,
+    span,
+    spelled,
+    times,
+)
 
 
 @pytest.mark.parametrize(
@@ -79,3 +91,8 @@ def test_labels():
     assert label("power_W:training") == "power in training"
     assert label("stack bandwidth") == "stack bandwidth"
     assert label("sram_leakage_W_per_B") == "SRAM leakage"
+
+
+def test_values_are_spelled_as_a_file_has_them():
+    told = {"a": [True, None, 1.5], "b": {"c": "two\nlines"}}
+    assert spelled(told) == "{ a = [true, nothing, 1.5], b = { c = 'two lines' } }"

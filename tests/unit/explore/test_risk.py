@@ -2,13 +2,14 @@
 
 import dataclasses
 import functools
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dse.core.errors import SpecError
-from dse.explore.risk import Risk, risk, solve_all_draws, strata
+from dse.explore.risk import Outcomes, Risk, risk, solve_all_draws, strata
 from dse.explore.robust import FRESH, Hopeless, Program, robust_design, share_frac
 from dse.explore.unknowns import Draw, draw, study_facts, unknowns
 from dse.optimize.search import Search
@@ -90,19 +91,24 @@ def test_what_a_risk_study_reports():
     assert 2 <= low < high <= 64
     assert sum(r.choices.values()) == pytest.approx(1.0)
     assert all(abs(a.correlation) >= abs(b.correlation) for a, b in zip(r.drivers, r.drivers[1:], strict=False))
-    # Silicon binds in this study, so what costs area leads, and more of it is worse.
-    leading = {d.unknown.fact: d.correlation for d in r.drivers[:6]}
-    assert {"scratchpad_area_mm2_per_B", "pe_area_fp8_mm2"} <= set(leading)
-    assert all(c < 0 for fact, c in leading.items() if "_area_" in fact)
+    # A die as large as may be binds in this study, so of what the node is made of what costs area leads, and more of it
+    # is worse; the SRAM stands behind PEs, which share a factor.
+    ours = {d.unknown.fact: d.correlation for d in r.drivers if d.unknown.scope == "node"}
+    assert "pe_area_fp8_mm2" in list(ours)[:2] and "pe_area_fp8_mm2" in {d.unknown.fact for d in r.drivers[:6]}
+    assert list(ours).index("scratchpad_area_mm2_per_B") < 10
+    assert ours["scratchpad_area_mm2_per_B"] < -3 * r.drivers[0].error
+    assert all(d.correlation < 0 for d in r.drivers[:12] if "_area_" in d.unknown.fact)
     assert "1.6x" in headline(r) and risk_json(r, None)["probability"] == share
 
 
 @pytest.mark.slow
 def test_two_seeds_agree_within_two_points_at_2000_samples():
+    """As asked at night; by day a quarter of the samples, whose shares differ by twice as much."""
+    n = 2000 if os.environ.get("DSE_CASES") else 500
     target = float(np.median(small().merit))  # where a share is least certain
-    shares = [float(np.mean(risk(study(), 2000, seed, target=target).reached)) for seed in (1, 2)]
+    shares = [float(np.mean(risk(study(), n, seed, target=target).reached)) for seed in (1, 2)]
     assert 0.3 < shares[0] < 0.7
-    assert abs(shares[0] - shares[1]) <= 0.02
+    assert abs(shares[0] - shares[1]) <= 0.02 * np.sqrt(2000 / n)
 
 
 def test_refusals():
@@ -121,9 +127,18 @@ def test_refusals():
     assert share_frac("worst") == 1.0 and share_frac("p90") == 0.9
 
 
+def served() -> Risk:
+    """The samples in which some design works: in a few the fixed clock needs more than the drawn supply may be."""
+    r, able = small(), np.flatnonzero(small().feasible)
+    o = r.outcomes
+    of_able = Outcomes(o.goal[able], o.goals[:, able], o.z[:, able], o.winner[able], o.design[able], ())
+    return dataclasses.replace(r, draw=r.draw.rows(able), outcomes=of_able)
+
+
 @pytest.mark.slow
 def test_one_design_for_all_and_for_most_samples():
-    r = small()
+    r = served()
+    assert 0.95 * small().n < r.n
     worst, most = robust_design(r, "worst"), robust_design(r, "p90")
     assert not isinstance(worst, Hopeless) and not isinstance(most, Hopeless)
     # Nobody does better in every sample than each sample's own best design, nor a guarantee for all than one for most.
@@ -140,8 +155,20 @@ def test_one_design_for_all_and_for_most_samples():
 
 
 def test_a_robust_design_that_cannot_be_is_an_answer():
-    """A limit that most samples break whatever is built: why, and how many samples one design can serve."""
-    tight = dataclasses.replace(study(), limits=(*study().limits, Limit("hbm_bandwidth_Bps", "at_least", 14e12)))
-    answer = robust_design(risk(tight, 60, 0, target=1.0), "worst")
-    assert isinstance(answer, Hopeless) and answer.possible < 1.0
-    assert answer.blocking
+    """A few samples let no design work, whatever is built: why, and how many samples one design can serve."""
+    r = small()
+    lost = float(np.mean(~r.feasible))
+    assert 0 < lost < 0.05 and set(r.blocking) == {"V-f law"}
+    answer = robust_design(r, "worst")
+    assert isinstance(answer, Hopeless) and answer.blocking == r.blocking
+    assert 1 - lost - 0.02 <= answer.possible <= 1 - lost
+
+
+def test_a_budget_that_many_samples_break_says_so():
+    """A limit that some samples break whatever is built."""
+    tight = tuple(dataclasses.replace(x, value=100.0) if x.metric == "power_W" else x for x in study().limits)
+    r = risk(dataclasses.replace(study(), limits=tight), 200, 0, target=1.0)
+    lost = float(np.mean(~r.feasible))
+    assert lost > 0.03 and r.blocking["power_W:decode"] > 0.5
+    answer = robust_design(r, "worst")
+    assert isinstance(answer, Hopeless) and answer.possible <= 1 - lost and answer.blocking == r.blocking

@@ -13,7 +13,7 @@ from dse.evaluation.assembly import chip_reference, plan_steps_s
 from dse.lowering.demand import demand, stack_demands
 from dse.lowering.engines import Policy
 from dse.lowering.served import asked_demand, asked_plans
-from dse.physics.calibration import default_calibration
+from dse.physics.calibration import calibration_for, default_calibration
 from dse.physics.evaluate import chip_technology
 from dse.physics.step import step_time
 from dse.serving.curve import Promise, serving_curve
@@ -189,7 +189,7 @@ def test_best_chip_for_a_model_in_service(tmp_path):
     assert s.delivered == pytest.approx(w.speedup, rel=1e-3)
     assert s.chip is not None
     system = dataclasses.replace(dse.system("trn3-gen2-144", 2), chip=s.chip)
-    c = default_calibration("trainium3")
+    c = calibration_for("trainium3", study.workloads["small"][0])
     from dse.lowering.tiling import array_shape
 
     base = chip_reference(study.baseline.chip, c)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import ndtri
 
 from dse.core.counts import n_peak
-from dse.serving.queueing import mean_wait_s, n_accepted_tokens, wait_quantile_s
+from dse.serving.queueing import mean_wait_s, n_accepted_tokens, settling_s, wait_quantile_s
 
 
 def f(x: float):
@@ -30,6 +30,13 @@ def test_no_wait_at_no_load_and_no_end_at_full_load():
     for load in (1.0, 1.2):
         assert math.isinf(float(mean_wait_s(f(0.010), f(0.0), f(load))))
         assert math.isinf(float(wait_quantile_s(f(0.010), f(0.0), f(load), f(0.95))))
+
+
+def test_a_queue_settles_the_slower_the_fuller():
+    """rho = 0.81, S = 10 ms: 10 / (1 - 0.9)^2 = 1 s; at no load one service; never from full load on."""
+    assert float(settling_s(f(0.010), f(0.81))) == pytest.approx(1.0)
+    assert float(settling_s(f(0.010), f(0.0))) == pytest.approx(0.010)
+    assert math.isinf(float(settling_s(f(0.010), f(1.0))))
 
 
 def test_quantile_is_exact_for_exponential_service():

@@ -12,7 +12,7 @@ import pytest
 import dse
 from dse.lowering.engines import SCHEDULERS, Policy
 from dse.physics.evaluate import chip_technology
-from dse.serving.curve import Promise, serving_curve
+from dse.serving.curve import Promise, STEADY_s, serving_curve
 from dse.serving.steady import Engine, Passes, service_quantile_s, steady_state
 from dse.workload.requests import Length, Requests
 
@@ -154,6 +154,15 @@ def test_curve_has_no_point_that_another_beats(curve):
     everything = np.stack([curve.points.tpot_s, curve.points.chip_tokens_per_s], axis=1)[curve.kept()]
     for s in best:
         assert not np.any((everything[:, 0] < s.tpot_s) & (everything[:, 1] >= s.chip_tokens_per_s))
+
+
+@pytest.mark.slow
+def test_a_saturated_queue_is_no_engine():
+    """Two tokens out: prompts fill every engine, and rounding alone keeps a load below 1."""
+    some = serving_curve(dse.system("dgx-h100", 2), Requests(REQUESTS.model, (Length(4000, 2),)), Promise(), Policy())
+    full = np.asarray(some.points.load_frac) > 0.999
+    assert full.any() and not (full & some.kept()).any()
+    assert all(float(s.point.ttft_s) < STEADY_s for s in some.best)
 
 
 @pytest.mark.slow

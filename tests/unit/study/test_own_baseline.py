@@ -6,6 +6,7 @@ import pytest
 
 import dse
 from dse.core.errors import SpecError
+from dse.hardware.chip_file import chip_toml
 from dse.optimize.space import Space
 from dse.study.basis import study_basis
 from dse.study.study import load_study
@@ -21,14 +22,21 @@ def study(folder: Path, chip: str = SAME, calibration: str = 'calibration = "pri
     return load_study(folder / "study.toml")
 
 
+def like(folder: Path):
+    """The preset's study under the same calibration."""
+    path = folder / "preset.toml"
+    path.write_text(TINY.replace('baseline = "trainium3"', 'baseline = "trainium3"\ncalibration = "prior-neuron"'))
+    return load_study(path)
+
+
 def test_an_own_chip_equal_to_a_preset_gives_the_same_baseline(tmp_path):
-    own, preset = Space(study(tmp_path)), Space(load_study(Path(__file__).parents[2] / "data" / "tiny.toml"))
+    own, preset = Space(study(tmp_path)), Space(like(tmp_path))
     assert [s for _, s in own.baselines] == pytest.approx([s for _, s in preset.baselines])
 
 
 def test_the_own_chip_is_what_runs_in_the_fabric(tmp_path):
     slow = SAME + 'hbm_bandwidth_TBps = { value = 2.45, kind = "guess", source = "dse2026" }\n'
-    own, preset = Space(study(tmp_path, slow)), Space(load_study(Path(__file__).parents[2] / "data" / "tiny.toml"))
+    own, preset = Space(study(tmp_path, slow)), Space(like(tmp_path))
     assert own.baselines[0][1] > 1.2 * preset.baselines[0][1]  # decode at half of 4.9 TB/s
     assert own.systems[0].fabric == preset.systems[0].fabric
 
@@ -38,9 +46,13 @@ def test_its_receipts_and_calibration_are_told(tmp_path):
     assert {"chip " + str(tmp_path / "mine.toml"), "calibration prior-neuron"} <= {b.thing for b in basis}
 
 
-def test_without_a_calibration_it_is_refused(tmp_path):
-    with pytest.raises(SpecError, match=r"your own chip needs study\.calibration, one of .*prior-neuron"):
-        study(tmp_path, calibration="")
+def test_without_a_calibration_it_has_that_of_its_family(tmp_path):
+    assert study(tmp_path, calibration="").calibration_names == (f"fit-{tmp_path / 'mine.toml'}-neuronx",)
+
+
+def test_without_base_and_calibration_it_is_refused(tmp_path):
+    with pytest.raises(SpecError, match=r"mine\.toml: no base and no system"):
+        study(tmp_path, chip=chip_toml(dse.chip("trainium3"), "a test"), calibration="")
 
 
 def test_an_unknown_calibration_is_refused(tmp_path):

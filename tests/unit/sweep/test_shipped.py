@@ -31,15 +31,25 @@ def test_results_are_whole_and_answer_the_question_as_it_stands(name):
 
 
 def test_more_budget_is_never_slower_and_a_newer_node_is_faster():
-    grid = table("trainium4_budget").pivot_table(
-        "delivered_speedup", ["set_node", "limit_silicon_mm2"], "limit_power_W"
+    rows = table("trainium4_budget")
+    none = rows[~rows["ok"]]
+    # What has no design has none within its watts: the least load of a useful chip is above the smallest budget.
+    assert none["reason"].str.startswith("infeasible; the cheapest relaxation takes full_load_fp8_W").all()
+    assert len(none) < 10 and none["limit_full_load_fp8_W"].max() < 1500
+    budgets = ["limit_silicon_mm2"], "limit_full_load_fp8_W"
+    older, newer = (
+        rows[rows["set_node"] == node]
+        .fillna({"delivered_speedup": 0.0})
+        .pivot_table("delivered_speedup", *budgets)
+        .to_numpy()
+        for node in ("N3P", "N2")
     )
-    older, newer = (grid.loc[node].to_numpy() for node in ("N3P", "N2"))
+    assert older.shape == newer.shape == (5, 5)
     for speed in (older, newer):
-        assert (np.diff(speed, axis=0) > -1e-3 * speed[1:]).all() and (
-            np.diff(speed, axis=1) > -1e-3 * speed[:, 1:]
+        assert (np.diff(speed, axis=0) >= -1e-3 * speed[1:]).all() and (
+            np.diff(speed, axis=1) >= -1e-3 * speed[:, 1:]
         ).all()
-    assert (newer > older).all()
+    assert (newer >= older).all() and (newer > older)[older > 0].all()
 
 
 def test_a_larger_domain_and_a_faster_link_are_never_slower():

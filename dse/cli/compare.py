@@ -1,0 +1,90 @@
+"""`dse compare`: which chip is cheapest for a model, its traffic and its promise."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Literal
+
+import tyro
+
+from ..core.errors import SpecError
+from ..core.units import positive
+from ..report.terminal import progress, screen
+from .flags import COUNT, JSON, STORAGE
+from .serve import TEXT, promise_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Compare:
+    """Rank chips by USD per million tokens on one price basis, with tokens per joule, chips needed and margin."""
+
+    chips_: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP,CHIP,...")]
+    """Chip presets, see `dse chips`, or paths of your own TOML files."""
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
+    """Model preset, see `dse models`, or the path of a Hugging Face config.json."""
+    prompt: Annotated[int, tyro.conf.arg(name="in", metavar="N")] = 2000
+    """Tokens in."""
+    output: Annotated[int, tyro.conf.arg(name="out", metavar="N")] = 300
+    """Tokens out."""
+    traffic: Annotated[float | None, tyro.conf.arg(metavar="R", help_behavior_hint="")] = None
+    """Requests per second; by default chips are as busy as the promise allows."""
+    tpot: TEXT = None
+    """Longest time per output token, such as 20ms."""
+    ttft: TEXT = None
+    """Longest time to first token, such as 1s."""
+    percentile: float = 95.0
+    """Percent of requests that both limits hold for."""
+    basis: Literal["on_demand", "capacity_block", "reserved", "spot", "owned"] = "on_demand"
+    """How every chip is paid for."""
+    rent: TEXT = None
+    """Prices of a chip-hour instead: USD for all, or by chip such as h100=2.5,trainium2=1.2."""
+    chips: COUNT = None
+    """Largest engine tried, in chips; by default one scale-up domain."""
+    weights: STORAGE = None
+    """Storage of the weights, as the model file says or bf16 by default."""
+    kv: STORAGE = None
+    """Storage of the KV cache; by default bf16."""
+    json: JSON = False
+    """Print JSON, canonical units."""
+
+    def run(self) -> int:
+        """Price, rank, show; exit code 1 where no chip serves."""
+        from ..report.session import start_jax
+
+        names = list(dict.fromkeys(self.chips_.split(",")))
+        promise, given = promise_of(self.tpot, self.ttft, self.percentile), _rents(self.rent, names)
+        for flag, value in (("chips", self.chips), ("traffic", self.traffic)):
+            if value is not None and not 0 < value < float("inf"):
+                raise SpecError(f"--{flag} {value:g}: give a number above 0")
+        start_jax()
+        from ..hardware.presets import chip_system
+        from ..report.ranking import ranking_numbers, ranking_view
+        from ..report.results import json_text
+        from ..serving.ranking import ranking
+        from ..workload.presets import model
+        from ..workload.requests import Length, Requests
+
+        served, length = model(self.model), Length(self.prompt, self.output)
+        asked = Requests(served, (length,), self.weights or served.weight_format, self.kv or "bf16")
+        with progress("lowering every plan") as tell:
+            systems = [chip_system(name, self.chips) for name in names]
+            how = {"basis": self.basis, "rents_USD": given, "requests_per_s": self.traffic}
+            rows = ranking(systems, asked, promise, **how, tell=tell)  # type: ignore[arg-type]
+        if self.json:
+            print(json_text([ranking_numbers(r) for r in rows]))
+        else:
+            screen().print(ranking_view(rows, self.basis))
+        return 0 if any(r.engine is not None for r in rows) else 1
+
+
+def _rents(text: str | None, names: list[str]) -> dict[str, float]:
+    """Prices by chip: one for all, or NAME=USD,...; SpecError for another form or a chip that is not compared."""
+    if text is None:
+        return {}
+    if "=" not in text:
+        return dict.fromkeys(names, positive(text, "USD", "--rent"))
+    pairs = [part.rpartition("=") for part in text.split(",")]
+    unknown = [name for name, _, _ in pairs if name not in names]
+    if unknown:
+        raise SpecError(f"--rent {text}: '{unknown[0]}' is not among {', '.join(names)}")
+    return {name: positive(price, "USD", f"--rent {name}") for name, _, price in pairs}

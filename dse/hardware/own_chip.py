@@ -1,0 +1,62 @@
+"""The chip in a user's own file: what it may say, what it inherits, and what no chip can be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..core.errors import SpecError
+from ..core.provenance import OwnThing, Receipts, Sourced, load_receipts, own_thing, pick
+from ..core.text import quantity_text
+
+CHIPS = Path(__file__).parent / "data" / "chips.toml"
+OWN_SETTINGS = ("system", "host", "price", "margin", "rent")
+"""What an own chip file may say beside facts: the system it stands in, its server, what a buyer pays for the package
+or its maker adds to the cost, and the rent of an hour."""
+FAR = 100.0
+"""How far from every preset a number may lie: units and prefixes that people confuse differ by more."""
+OF_A_PRODUCT = ("die_area_mm2", "vendor_")
+"""Beginnings of facts that were published of a product and say nothing about a chip that differs from it."""
+
+
+def preset_receipts(name: str) -> Receipts:
+    """Facts of a chip preset; raises UnknownNameError with near matches."""
+    return pick(load_receipts(CHIPS), "chip", name)
+
+
+def is_own(name: str | Path) -> bool:
+    """Whether a chip's name is the path of a user's own file."""
+    return str(name).endswith(".toml")
+
+
+def short_name(name: str) -> str:
+    """A chip's name as it can stand in the name of a file: of a user's own file, the name of that file."""
+    return Path(name).stem if is_own(name) else name
+
+
+def own_chip(path: Path) -> OwnThing:
+    """The chip in a user's own file.
+
+    Raises:
+        SpecError: as `own_thing`; a number `FAR` from that of every preset.
+    """
+    every = {f: fact for facts in load_receipts(CHIPS).values() for f, fact in facts.items()}
+    thing = own_thing(path, preset_receipts, every, OWN_SETTINGS)
+    for fact in thing.own.values():
+        _check_usual(path, fact)
+    return thing
+
+
+def _check_usual(path: Path, fact: Sourced) -> None:
+    """Refuse a number that no chip comes near."""
+    others = [facts[fact.name].value for facts in load_receipts(CHIPS).values() if fact.name in facts]
+    sizes = [x for x in others if not isinstance(x, str) and x > 0]
+    if isinstance(fact.value, str) or not fact.value or not sizes:
+        return
+    if not min(sizes) / FAR <= abs(fact.value) <= FAR * max(sizes):
+        low, high, mine = (quantity_text(fact.name, x) for x in (min(sizes), max(sizes), fact.value))
+        raise SpecError(f"{path}: {fact.name} = {mine}; chips have {low} to {high}, so check number and unit")
+
+
+def facts_of(thing: OwnThing) -> Receipts:
+    """All facts of a user's own chip; what was published of its base as a product is left out."""
+    return {**{k: f for k, f in thing.inherited.items() if not k.startswith(OF_A_PRODUCT)}, **thing.own}

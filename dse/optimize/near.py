@@ -1,0 +1,95 @@
+"""What else is nearly as good: how far each number of a design may move while the goal stays near its optimum.
+
+A flat direction is the honest answer to "why 46 cores?". Every number is minimised and maximised among the designs
+whose goal is at most (1 + share) times the best, a convex problem like the study itself with one more limit, so that
+each end carries its own proof.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..core.types import FloatLike, Scalar, Vector
+from ..study.convex import ConvexCore, Data
+from ..study.study import Study
+from .batch import solve_batch
+from .search import WIDTH, Candidate, Search
+from .solution import Near
+from .space import Space
+
+PRODUCTS = {"sram_B": ("n_cores", "scratchpad_B"), "vector_lanes_per_chip": ("n_cores", "vector_lanes")}
+"""Numbers of the chip that are products of free ones, and so as straight in logs as they are."""
+
+
+End: TypeAlias = tuple[Data, Vector, Scalar]
+"""One end of one number: a choice, weights of the coordinates in what is minimised, and the largest log goal."""
+
+
+def end_logs(core: ConvexCore, z: FloatLike, end: End) -> tuple[Array, Array]:
+    """Log of one number, and all log limits with the goal among them."""
+    data, direction, most = end
+    goal, limits = core.logs(z, data)
+    return jnp.dot(direction, z), jnp.append(limits, goal - most)
+
+
+def near(
+    study: Study, goal: float, share_frac: float, space: Space | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> tuple[Near, ...]:  # fmt: skip
+    """Range of every free number over all designs with a goal of at most (1 + share_frac) `goal`.
+
+    Over all choices, each under every set of plans that a search with broken counts found worth solving; other plans
+    could widen a range.
+
+    Args:
+        study: goal, limits, free numbers and choices.
+        goal: goal of its best design.
+        share_frac: how much worse a design may be, as a fraction.
+        space: the study, lowered, where that is done already.
+        progress: told what is solved, one line at a time.
+    """
+    search = Search(space or Space(study), progress)
+    search.run()
+    most = math.log(goal) + math.log1p(share_frac)
+    points = [c for c in search.seen.values() if c.log_goal <= most]
+    directions = directions_of(search.core)
+    progress(f"{len(points)} choices and plans reach {share_frac:.1%}: {2 * len(directions)} ends each")
+    if not points:
+        return ()
+    ways = list(directions.values())
+    low, high = (_ends(search, points, way, most) for way in (ways, [-w for w in ways]))
+    found = zip(directions, *low, *high, strict=True)
+    return tuple(Near(n, math.exp(a), math.exp(-c), math.exp(b), math.exp(-d)) for n, a, b, c, d in found)
+
+
+def directions_of(core: ConvexCore) -> dict[str, np.ndarray]:
+    """Weights of the coordinates in the log of each number."""
+    names = core.variables()
+    terms = {n: (n,) for n in core.free}
+    terms |= {n: parts for n, parts in PRODUCTS.items() if set(parts) <= set(core.free)}
+    return {n: np.asarray([float(v in parts) for v in names]) for n, parts in terms.items()}
+
+
+def _ends(
+    search: Search, points: Sequence[Candidate], directions: Sequence[np.ndarray], most: float
+) -> tuple[list[float], list[float]]:
+    """Least log number along each direction over all points: found, and no less than."""
+    pairs = list(itertools.product(points, directions))
+    data = search.space.batch([c.choice_index for c, _ in pairs], [c.plan_index for c, _ in pairs])
+    batch = (data, np.stack([d for _, d in pairs]), np.full(len(pairs), most))
+    lower, upper = search.box
+    starts = np.stack([c.optimum.z for c, _ in pairs])
+    model = eqx.Partial(end_logs, search.core)
+    o = jax.device_get(solve_batch(model, batch, lower, upper, starts, size=WIDTH))
+    value = np.where(o.feasible, o.objective, np.inf).reshape(len(points), -1)
+    least = np.where(o.violation_bound > 0, np.inf, o.lower_bound).reshape(len(points), -1)
+    return value.min(axis=0).tolist(), least.min(axis=0).tolist()

@@ -1,0 +1,111 @@
+"""Which chip is cheapest for a model, its traffic and its promise: every chip in one table, or why it is not there."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from ..core.errors import DseError
+from ..economy.hours import Hour, chip_hour
+from ..economy.presets import million_tokens_USD
+from ..hardware.system import System
+from ..lowering.engines import Policy
+from ..physics.calibration import measured_band
+from ..workload.requests import Requests
+from .curve import Curve, Promise, Serving, serving_curve
+from .offer import broken_promise
+from .portfolio import Service, sized
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranked:
+    """One chip at its cheapest within the promise."""
+
+    system: System
+    """The chip in its largest engine."""
+    hour: Hour
+    """What one chip costs."""
+    engine: Serving | None
+    """Engine with most tokens per chip within the promise; None where none keeps it."""
+    n_chips: int | None
+    """Chips that the traffic needs, in whole engines; of one engine where no traffic is given."""
+    tokens_per_s: float | None
+    """Tokens out of one chip: of those that stand there where traffic is given, busy or not."""
+    band: float
+    """Factor either way that holds 80 % of unseen measurements; not a number for a prior."""
+    promise: Promise
+    """What is promised."""
+    gap: str = ""
+    """Why something is missing."""
+
+    @property
+    def million_tokens_USD(self) -> float | None:
+        """Cost of a million tokens out; None without a price or an engine."""
+        price = self.hour.chip_hour_USD
+        return None if price is None or self.tokens_per_s is None else million_tokens_USD(self.tokens_per_s, price)
+
+    @property
+    def margins(self) -> dict[str, float]:
+        """How far below each promised time the engine stays, as a share of it."""
+        if self.engine is None:
+            return {}
+        limits = {"tpot": self.promise.tpot_s, "ttft": self.promise.ttft_s}
+        times = {"tpot": self.engine.tpot_s, "ttft": float(self.engine.point.ttft_s)}
+        return {k: 1.0 - times[k] / limit for k, limit in limits.items() if limit is not None}
+
+
+def ranking(
+    systems: Sequence[System],
+    requests: Requests,
+    promise: Promise,
+    *,
+    basis: str,
+    rents_USD: Mapping[str, float],
+    requests_per_s: float | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[Ranked]:
+    """Chips by dollars per million tokens within a promise, cheapest first; those with a gap last, and why.
+
+    Args:
+        systems: largest engine of each chip.
+        requests: model and lengths.
+        promise: limits that users are promised.
+        basis: how every chip is paid for, one of `economy.hours.BASES`.
+        rents_USD: prices of a chip-hour that the user gives, by chip.
+        requests_per_s: traffic; without it chips are as busy as the promise allows.
+        tell: hears which chip is priced.
+    """
+    found = []
+    for system in systems:
+        tell(f"pricing every engine of {system.chip.name}")
+        hour = chip_hour(system.chip.name, basis, rents_USD)
+        try:
+            found.append(_ranked(serving_curve(system, requests, promise, Policy()), hour, requests_per_s))
+        except DseError as error:
+            found.append(Ranked(system, hour, None, None, None, math.nan, promise, str(error)))
+    return sorted(found, key=_order)
+
+
+def _ranked(curve: Curve, hour: Hour, requests_per_s: float | None) -> Ranked:
+    """The engine of a curve that serves at least cost."""
+    factor = measured_band(curve.calibration, trains=False)
+    band = math.nan if factor is None else factor[1]
+    best, p = curve.best, curve.promise
+    if not best:
+        return Ranked(curve.system, hour, None, None, None, band, p, broken_promise(curve))
+    engine = best[-1]
+    n_chips, rate = engine.writer.shape.system.n_chips, engine.chip_tokens_per_s
+    if requests_per_s is not None:
+        fleet = sized(Service("", curve.requests, 1.0, p), curve, requests_per_s)
+        assert fleet is not None  # some engine keeps the promise
+        engine, n_chips = fleet.engine, fleet.n_chips
+        rate = requests_per_s * curve.requests.n_output / n_chips
+    return Ranked(curve.system, hour, engine, n_chips, rate, band, p, hour.gap)
+
+
+def _order(r: Ranked) -> tuple[bool, float, float]:
+    """Dollars, then tokens per joule where there is no price, then chips that do not serve."""
+    cost = r.million_tokens_USD
+    frugal = -float(r.engine.point.tokens_per_J) if r.engine is not None else 0.0
+    return r.engine is None, math.inf if cost is None else cost, frugal

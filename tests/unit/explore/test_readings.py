@@ -1,0 +1,20 @@
+"""Readings of a power limit: what each of them binds."""
+
+from pathlib import Path
+
+import pytest
+
+from dse.explore.readings import OPEN, READINGS, limits_of, opened
+from dse.study.metrics import HEAT, LOADS
+from dse.study.study import load_study
+
+STUDY = Path(__file__).parents[3] / "sweeps" / "trainium4.toml"
+
+
+@pytest.mark.parametrize("reading", READINGS)
+def test_a_reading_opens_what_is_stricter_and_full_load_alone_is_cooled_for(reading):
+    study = opened(load_study(STUDY), 1800.0)
+    found = dict(zip((x.metric for x in study.limits), limits_of(study, reading, 1800.0), strict=False))
+    at = LOADS.index(reading)
+    assert [found[m] for m in LOADS] == [1800.0 if k <= at else OPEN * 1800.0 for k in range(len(LOADS))]
+    assert found[HEAT] == (1.5 if reading == "full_load_fp8_W" else 1.5 * OPEN)

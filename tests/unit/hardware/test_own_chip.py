@@ -1,0 +1,78 @@
+"""A user's own chip file: plain values are guesses, units decide, and what is wrong is named in one line."""
+
+import pytest
+
+import dse
+from dse.core.errors import DseError
+from dse.economy.presets import price_and_margin, rents
+from dse.hardware.presets import base_name, chip_receipts, chip_system
+from dse.physics.calibration import calibration_for, measured_band
+from dse.workload.transformer import Decode
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Writes an own chip with some lines and returns its path."""
+
+    def write(*lines: str, base: str = "trainium3") -> str:
+        path = tmp_path / "mine.toml"
+        path.write_text("\n".join(["[mine]", f'base = "{base}"', *lines, ""]))
+        return str(path)
+
+    return write
+
+
+def test_plain_values_have_units_and_the_rest_is_the_base(own):
+    path = own("n_cores = 12", 'hbm_bandwidth = "9.6 TB/s"', "hbm_capacity_GB = 288", 'hbm = "HBM4"')
+    mine, base = dse.chip(path), dse.chip("trainium3")
+    assert (float(mine.n_cores), float(mine.hbm_bandwidth_Bps), float(mine.hbm_capacity_B)) == (12, 9.6e12, 288e9)
+    assert mine.hbm == "HBM4" and float(mine.clock_Hz) == float(base.clock_Hz)
+    kinds = {f.name: f.kind for f in chip_receipts(path)}
+    assert kinds["n_cores"] == kinds["hbm"] == "guess" and kinds["node"] != "guess"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("n_coers = 12", ["n_coers", "did you mean n_cores"]),
+        ("hbm_bandwidth = 1e30", ["hbm_bandwidth = 1e+30", "no unit"]),
+        ("hbm_bandwidth_Bps = 1e30", ["hbm_bandwidth_Bps", "8 TB/s"]),
+        ('hbm_bandwidth = "1e30 B/s"', ["hbm_bandwidth_Bps", "8 TB/s"]),
+        ('hbm_bandwidth = "4 GB"', ["hbm_bandwidth = '4 GB'", "measures B"]),
+        ('clock = "fast"', ["clock = 'fast'", "not a number"]),
+        ("n_cores = true", ["n_cores = true"]),
+        ("n_cores = -4", ["n_cores = -4"]),
+        ("n_cores = [1, 2]", ["n_cores = [1, 2]"]),
+        ("node = 5", ["node = 5", "name in quotes"]),
+        ('sram_kind = "rope"', ["sram_kind = 'rope'", "scratchpad"]),
+    ],
+)
+def test_what_is_wrong_is_named(own, line, words):
+    with pytest.raises(DseError) as caught:
+        dse.chip(own(line))
+    text = str(caught.value)
+    assert "mine.toml" in text and "\n" not in text
+    assert all(w in text for w in words), text
+
+
+def test_it_stands_in_the_system_of_its_base_or_in_another(own):
+    assert chip_system(own()).name == chip_system("trainium3").name
+    path = own('system = "trn2-16"')
+    assert chip_system(path, 4).name == "trn2-16" and chip_system(path, 4).chip.name == path
+
+
+def test_its_calibration_is_that_of_its_family_with_a_wider_band(own):
+    path, asked = own(base="h100"), Decode(dse.model("llama-3.1-8b"), 8, 1024)
+    assert base_name(path) == "h100"
+    mine, base = (measured_band(calibration_for(name, asked), False) for name in (path, "h100"))
+    assert mine is not None and base is not None
+    assert mine[1] >= base[1]
+
+
+def test_its_price_is_what_the_file_says_and_never_that_of_a_product(own):
+    assert price_and_margin(own())[1] == price_and_margin("trainium3")[1]
+    with pytest.raises(DseError, match=r'add price = "30 kUSD" or margin = 1.5'):
+        price_and_margin(own(base="h100"))
+    path = own('price = "30 kUSD"', 'rent = "3 USD"', base="h100")
+    assert price_and_margin(path) == (30e3, None)
+    assert rents(path)["given"].value == 3.0 and rents(own()) == {}

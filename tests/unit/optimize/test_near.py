@@ -1,0 +1,59 @@
+"""Designs that are nearly as good, against studies solved again with one number held at either end and beyond it."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from dse.core.free import Free
+from dse.optimize.near import near
+from dse.optimize.search import Search
+
+pytestmark = pytest.mark.slow
+SHARE = 0.01
+
+
+@pytest.fixture(scope="module")
+def found(tiny, solved):
+    return {n.name: n for n in near(tiny, solved.best_goal(), SHARE, solved.space)}
+
+
+def held(study, space, name, lower, upper):
+    """Best goal with one free number between two values."""
+    free = tuple(Free(f.name, lower, upper) if f.name == name else f for f in study.free)
+    search = Search(space.relative(dataclasses.replace(study, free=free)))
+    search.run()
+    return search.best_goal()
+
+
+def test_every_range_holds_the_optimum_and_is_proved(tiny, solved, found):
+    best = min(solved.leaders(), key=lambda c: c.log_goal)
+    x = dict(zip(solved.core.variables(), np.exp(best.optimum.z), strict=True))
+    assert set(found) >= {f.name for f in tiny.free}
+    for f in tiny.free:
+        n = found[f.name]
+        assert n.lower_bound <= n.lower * (1 + 1e-9) and n.upper <= n.upper_bound * (1 + 1e-9)
+        assert n.lower <= x[f.name] * (1 + 1e-6) and x[f.name] <= n.upper * (1 + 1e-6)
+        assert n.lower_bound == pytest.approx(n.lower, rel=1e-4)
+        assert n.upper_bound == pytest.approx(n.upper, rel=1e-4)
+
+
+def test_beyond_either_end_every_design_is_worse(tiny, solved, found):
+    most = solved.best_goal() * (1 + SHARE)
+    checked = 0
+    for f in tiny.free:
+        n = found[f.name]
+        for end, beyond in ((n.lower, (f.lower, n.lower * 0.97)), (n.upper, (n.upper * 1.03, f.upper))):
+            if not f.lower * 1.05 < end < f.upper / 1.05:
+                continue  # the box itself is the end
+            assert held(tiny, solved.space, f.name, *beyond) > most
+            assert held(tiny, solved.space, f.name, end / 1.0001, end * 1.0001) <= most * (1 + 1e-3)
+            checked += 1
+    assert checked >= 4
+
+
+def test_a_wider_share_widens_every_range(tiny, solved, found):
+    wider = {n.name: n for n in near(tiny, solved.best_goal(), 3 * SHARE, solved.space)}
+    for name, n in found.items():
+        assert wider[name].lower <= n.lower * (1 + 1e-6) and wider[name].upper >= n.upper * (1 - 1e-6)
+    assert any(wider[name].upper > n.upper * 1.001 for name, n in found.items())

@@ -1,0 +1,67 @@
+"""Which chip is cheapest: one price basis, a reason for every gap, and the engines of `dse serve`."""
+
+import json
+import math
+
+import pytest
+
+import dse
+from dse.cli import main
+from dse.cli.compare import _rents
+from dse.core.errors import SpecError
+from dse.economy.hours import chip_hour
+from dse.serving.curve import Promise
+from dse.serving.ranking import ranking
+from dse.workload.requests import Length, Requests
+
+ASKED = Requests(dse.model("llama-3.1-8b"), (Length(1000, 200),))
+
+
+def test_an_hour_is_paid_on_one_basis():
+    assert chip_hour("h100", "on_demand", {}).chip_hour_USD == pytest.approx(6.88)
+    assert chip_hour("h100", "on_demand", {"h100": 2.0}).chip_hour_USD == 2.0
+    assert chip_hour("trainium3", "spot", {}).is_guess  # nobody lists it
+    none = chip_hour("trainium2", "on_demand", {})
+    assert none.chip_hour_USD is None and "known: capacity block, spot; give --rent trainium2=USD" in none.gap
+    assert (chip_hour("h100", "owned", {}).chip_hour_USD or math.nan) < 6.88
+    assert "chip in a fleet" in chip_hour("gaudi3", "owned", {}).gap
+
+
+def test_rents_are_one_for_all_or_by_chip():
+    assert _rents("3", ["a", "b"]) == {"a": 3.0, "b": 3.0}
+    assert _rents("b=2.5", ["a", "b"]) == {"b": 2.5}
+    with pytest.raises(SpecError, match="'c' is not among a, b"):
+        _rents("c=2.5", ["a", "b"])
+
+
+@pytest.mark.slow
+def test_cheapest_first_and_gaps_last():
+    systems = [dse.system("trn2-16", 2), dse.system("dgx-h100", 2), dse.system("dgx-h100", 1)]
+    how = {"basis": "on_demand", "rents_USD": {"h100": 2.0}}
+    rows = ranking(systems, ASKED, Promise(tpot_s=0.05, ttft_s=2.0), **how)
+    costs = [r.million_tokens_USD for r in rows]
+    assert costs[2] is None and rows[2].system.chip.name == "trainium2" and "no on demand price" in rows[2].gap
+    assert costs[0] is not None and costs[1] is not None and costs[0] <= costs[1]
+    assert all(0 <= m < 1 for r in rows for m in r.margins.values())
+    # 2 USD an hour over the tokens of an hour
+    assert costs[0] == pytest.approx(2.0 * 1e6 / (3600 * (rows[0].tokens_per_s or math.nan)))
+    busy = ranking(systems[1:2], ASKED, Promise(tpot_s=0.05), requests_per_s=100.0, **how)[0]
+    assert busy.n_chips is not None and busy.tokens_per_s == pytest.approx(100 * 200 / busy.n_chips)
+
+
+@pytest.mark.slow
+def test_compare_ranks_as_serve_does(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    argv = ["h100,a100-80", "llama-3.1-8b", "--chips", "1", "--tpot", "50ms", "--rent", "2", "--json"]
+    assert main(["compare", *argv]) == 0
+    mine = {r["chip"]: r["million_tokens_USD"] for r in json.loads(capsys.readouterr().out)["rows"]}
+    assert main(["serve", *argv, "--no-figures"]) == 0
+    theirs = json.loads(capsys.readouterr().out)["chips"]
+    assert next(iter(mine)) == min(mine, key=lambda c: mine[c])
+    for chip, cost in mine.items():
+        assert cost == pytest.approx(min(p["million_tokens_USD"] for p in theirs[chip]["curve"]))
+
+
+def test_a_promise_that_nothing_keeps_is_told(capsys):
+    assert main(["compare", "h100", "llama-3.1-8b", "--chips", "1", "--tpot", "10us"]) == 1
+    assert "below the floor" in capsys.readouterr().out

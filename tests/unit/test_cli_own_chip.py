@@ -1,0 +1,91 @@
+"""A user's own chip in every command, in process."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dse.cli import main
+
+TINY = (Path(__file__).parents[1] / "data" / "tiny.toml").read_text()
+MODEL = ("llama-3.1-8b",)
+SWEEP = """
+[sweep]
+name = "own"
+
+[base]
+chip = "mine.toml"
+model = "llama-3.1-8b"
+phase = "decode"
+chips = 4
+batch = 32
+
+[[axes]]
+key = "hbm_bandwidth"
+values = ["5 TBps", "10 TBps"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, tmp_path_factory, monkeypatch):
+    """A working directory with an own chip, a study of it, and a sweep over it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("COLUMNS", "130")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text('[mine]\nbase = "trainium3"\nhbm_bandwidth = "6 TB/s"\nrent = "4 USD"\n')
+    (tmp_path / "tiny.toml").write_text(TINY.replace('baseline = "trainium3"', 'baseline = "mine.toml"'))
+    for year in (2, 3):
+        named = (tmp_path / "tiny.toml").read_text().replace('"tiny"', f'"backtest_trainium{year}"')
+        (tmp_path / f"backtest_trainium{year}.toml").write_text(named)
+    (tmp_path / "sweep.toml").write_text(SWEEP)
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("evaluate", "mine.toml", *MODEL, "--phase", "decode", "--chips", "4", "--json"),
+        ("serve", "mine.toml,trainium3", *MODEL, "--chips", "1", "--batch", "16", "--json"),
+        ("compare", "mine.toml,h100", *MODEL, "--chips", "1", "--json"),
+        ("cost", "mine.toml", "--json"),
+        ("fleet", "mine.toml", *MODEL, "--chips", "144", "--sequence", "2048", "--json"),
+        ("chips", "mine.toml", "--json"),
+        ("sweep", "sweep.toml", "--json"),
+        ("cite", "tiny.toml"),
+    ],
+    ids=lambda argv: argv[0],
+)
+def test_it_is_taken(capsys, argv):
+    assert main(list(argv)) == 0
+    out = capsys.readouterr().out
+    assert argv[0] == "cite" or json.loads(out)
+
+
+@pytest.mark.slow
+def test_it_is_a_baseline_of_studies_and_stands_in_their_report(capsys, folder):
+    assert main(["optimize", "tiny.toml", "--seconds", "5", "--gap", "0.05", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["design"]["n_cores"] >= 2 and answer["status"] in ("optimal", "unfinished")
+    assert main(["front", "tiny.toml", "--points", "3", "--no-figures", "--json"]) == 0
+    assert main(["backtest", "--sweeps", ".", "--seconds", "1", "--json"]) == 0
+    capsys.readouterr()
+    assert main(["report", "results"]) == 0
+    assert list(folder.glob("**/*.html"))
+
+
+@pytest.mark.parametrize("line", ["n_coers = 12", "hbm_bandwidth = 1e30", 'hbm_bandwidth = "1e30 B/s"'])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("evaluate", "mine.toml", *MODEL), ("serve", "mine.toml", *MODEL), ("cost", "mine.toml"),
+        ("fleet", "mine.toml", *MODEL), ("optimize", "tiny.toml"), ("front", "tiny.toml"), ("sweep", "sweep.toml"),
+        ("backtest", "--sweeps", "."), ("chips", "mine.toml"),
+    ],
+    ids=lambda argv: argv[0],
+)  # fmt: skip
+def test_a_wrong_line_is_named_by_every_command(capsys, folder, argv, line):
+    (folder / "mine.toml").write_text(f'[mine]\nbase = "trainium3"\n{line}\n')
+    assert main(list(argv)) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert said[-1].startswith("dse: ") and "mine.toml" in said[-1] and line.split(" =")[0] in said[-1]

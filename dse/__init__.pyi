@@ -10,7 +10,6 @@ from .core.smooth import p_norm_max as p_norm_max
 from .core.version import __version__ as __version__
 from .economy.comparison import compare as compare
 from .economy.fleet_run import fleet_run as fleet_run
-from .economy.goodput import slowdown as slowdown
 from .economy.owning import deal as deal
 from .economy.owning import purchase as purchase
 from .evaluation.assembly import evaluate as evaluate

@@ -70,7 +70,7 @@ class Study:
     services: dict[str, Service] = dataclasses.field(default_factory=dict)
     """Workloads that are models in service, with their traffic and promises."""
     longest_s: dict[str, float] = dataclasses.field(default_factory=dict)
-    """Longest step times that single workloads may take; a workload without an entry may take any."""
+    """Longest step times that single workloads may take; one without an entry may take any."""
     streams: bool = False
     """Whether baseline and designs may run blocks as streams that read ahead."""
 
@@ -90,8 +90,7 @@ class Study:
     def calibrations(self) -> dict[str, Calibration]:
         """Achievable fractions of baseline and designs, by workload: the study's own, or those due to the phase."""
         name, chip = self.calibration_name, self.baseline.chip.name
-        due = {n: calibration(name) if name else calibration_for(chip, w) for n, (w, _) in self.workloads.items()}
-        return due
+        return {n: calibration(name) if name else calibration_for(chip, w) for n, (w, _) in self.workloads.items()}
 
     @property
     def calibration_names(self) -> tuple[str, ...]:
@@ -139,27 +138,26 @@ class _Training(_Strict):
     precision: str = "bf16"
 
 
-class _Decode(_Strict):
-    phase: Literal["decode"]
+class _Serving(_Strict):
     model: str
     chips: pydantic.PositiveInt
-    batch: pydantic.PositiveInt
-    context: pydantic.PositiveInt
     weights: str | None = None
     kv: str = "bf16"
+
+
+class _Decode(_Serving):
+    phase: Literal["decode"]
+    batch: pydantic.PositiveInt
+    context: pydantic.PositiveInt
     tpot: Seconds | None = None
 
 
-class _Prefill(_Strict):
+class _Prefill(_Serving):
     phase: Literal["prefill"]
-    model: str
-    chips: pydantic.PositiveInt
     batch: pydantic.PositiveInt = 1
     prompt: pydantic.PositiveInt
     cached: pydantic.NonNegativeInt = 0
     chunk: pydantic.NonNegativeInt = 0
-    weights: str | None = None
-    kv: str = "bf16"
     ttft: Seconds | None = None
 
 

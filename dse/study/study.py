@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from ..core.errors import DseError, SpecError, UnknownNameError
-from ..core.fields import BytesPerSecond, complaints
+from ..core.fields import BytesPerSecond, Seconds, complaints
 from ..core.files import read_toml
 from ..core.free import Free
 from ..core.units import UNITS, positive
@@ -69,15 +69,17 @@ class Study:
     """Who owns designs and how; None where goal and limits do not ask."""
     services: dict[str, Service] = dataclasses.field(default_factory=dict)
     """Workloads that are models in service, with their traffic and promises."""
-
+    longest_s: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Longest step times that single workloads may take; one without an entry may take any."""
     streams: bool = False
     """Whether baseline and designs may run blocks as streams that read ahead."""
 
     @property
     def deadlines_s(self) -> list[float]:
-        """Longest step time of each workload: the time per token that is promised, else infinite."""
-        promised = [self.services[n].promise.tpot_s if n in self.services else None for n in self.workloads]
-        return [float("inf") if s is None else s for s in promised]
+        """Longest step time of each workload: its own, or the time per token that is promised; else infinite."""
+        promised = {n: s.promise.tpot_s for n, s in self.services.items() if s.promise.tpot_s is not None}
+        longest = promised | self.longest_s
+        return [longest.get(n, float("inf")) for n in self.workloads]
 
     def core(self) -> ConvexCore:
         """The convex core: names and structure."""
@@ -88,8 +90,7 @@ class Study:
     def calibrations(self) -> dict[str, Calibration]:
         """Achievable fractions of baseline and designs, by workload: the study's own, or those due to the phase."""
         name, chip = self.calibration_name, self.baseline.chip.name
-        due = {n: calibration(name) if name else calibration_for(chip, w) for n, (w, _) in self.workloads.items()}
-        return due
+        return {n: calibration(name) if name else calibration_for(chip, w) for n, (w, _) in self.workloads.items()}
 
     @property
     def calibration_names(self) -> tuple[str, ...]:
@@ -137,14 +138,27 @@ class _Training(_Strict):
     precision: str = "bf16"
 
 
-class _Decode(_Strict):
-    phase: Literal["decode"]
+class _Serving(_Strict):
     model: str
     chips: pydantic.PositiveInt
+    weights: str | None = None
+    kv: str = "bf16"
+
+
+class _Decode(_Serving):
+    phase: Literal["decode"]
     batch: pydantic.PositiveInt
     context: pydantic.PositiveInt
-    weights: str = "bf16"
-    kv: str = "bf16"
+    tpot: Seconds | None = None
+
+
+class _Prefill(_Serving):
+    phase: Literal["prefill"]
+    batch: pydantic.PositiveInt = 1
+    prompt: pydantic.PositiveInt
+    cached: pydantic.NonNegativeInt = 0
+    chunk: pydantic.NonNegativeInt = 0
+    ttft: Seconds | None = None
 
 
 class _Portfolio(_Strict):
@@ -172,14 +186,14 @@ class _Limit(_Strict):
 
 class _File(_Strict):
     study: _Head
-    workloads: dict[str, Annotated[_Training | _Decode, pydantic.Field(discriminator="phase")]] = {}
+    workloads: dict[str, Annotated[_Training | _Decode | _Prefill, pydantic.Field(discriminator="phase")]] = {}
     portfolio: _Portfolio | None = None
     choices: _Choices
     free: dict[str, tuple[str | float, str | float]]
     limits: list[_Limit] = []
 
 
-_KEYS = {k for m in (_Head, _Training, _Decode, _Portfolio, _Choices, _Limit, _File) for k in m.model_fields}
+_KEYS = {k for m in (_Head, _Training, _Decode, _Prefill, _Portfolio, _Choices, _Limit, _File) for k in m.model_fields}
 
 
 def unit_of(name: str) -> str:
@@ -249,6 +263,7 @@ def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
         scaleout_Bps=spec.study.scaleout_per_dir,
         owner=_owner(spec.study, goal in OWNED or any(x.metric in OWNED for x in limits)),
         services=services,
+        longest_s={n: s for n, w in spec.workloads.items() if (s := _longest_s(w)) is not None},
         calibration_name=spec.study.calibration or "",
         streams=spec.study.streams,
     )
@@ -307,13 +322,19 @@ def _check_workloads(spec: _File, goal: str, workloads: dict[str, Any]) -> None:
         raise SpecError(f"{needing[0]} needs at least one workload; without any, full_load_fp8 stands for power")
 
 
-def _workload(spec: _Training | _Decode) -> tuple[Workload, int]:
-    sizes = {"batch" if k == "global_batch" else k: v for k, v in spec.model_dump().items() if k not in PLACED}
+def _workload(spec: _Training | _Decode | _Prefill) -> tuple[Workload, int]:
+    given = {k: v for k, v in spec.model_dump().items() if k not in PLACED and v not in (None, 0)}
+    sizes = {"batch" if k == "global_batch" else k: v for k, v in given.items()}
     return workload_of(spec.phase, preset_model(spec.model), spec.chips, sizes), spec.chips
 
 
-PLACED = ("phase", "model", "chips")
+PLACED = ("phase", "model", "chips", "tpot", "ttft")
 """Keys of a workload that are no sizes of its phase."""
+
+
+def _longest_s(spec: _Training | _Decode | _Prefill) -> float | None:
+    """Longest step that a workload may take: a token of a decode, a first token of a prefill; None for any."""
+    return spec.tpot if isinstance(spec, _Decode) else spec.ttft if isinstance(spec, _Prefill) else None
 
 
 def _free(key: str, lower: str | float, upper: str | float) -> Free:

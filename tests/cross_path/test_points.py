@@ -16,6 +16,8 @@ from dse.sweep.spec import load_sweep
 
 from .conftest import SIZES, questions
 
+pytestmark = pytest.mark.slow
+
 RECORD = ("step_s", "power_W", "memory_B", "tokens_per_s", "mfu_frac", "hbm_B")
 ULPS = 1e-13
 """Batched programs sum in another order; nothing but rounding may differ."""
@@ -36,7 +38,6 @@ def one_point(q, folder):
     return row
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("q", questions())
 def test_a_sweep_of_one_point_is_the_evaluation(q, tmp_path):
     plan, e = dse.evaluate(q.system, q.workload)
@@ -47,7 +48,6 @@ def test_a_sweep_of_one_point_is_the_evaluation(q, tmp_path):
         np.testing.assert_allclose(row[column], float(value), rtol=ULPS, err_msg=column)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("q", questions(chips=("trainium2", "h100"), models=("dense",)))
 def test_the_command_shows_the_evaluation(q, capsys):
     sizes = [x for k, v in SIZES[q.phase].items() for x in (f"--{k}", str(v))]
@@ -62,7 +62,6 @@ def test_the_command_shows_the_evaluation(q, capsys):
     assert shown["calibration"] == calibration_for(q.chip, q.workload).name
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("q", questions(chips=("trainium2",)))
 def test_a_page_is_the_evaluation(q):
     found = find(q.system, q.workload, None)
@@ -72,7 +71,6 @@ def test_a_page_is_the_evaluation(q):
     assert found.fastest_s <= float(e.step_s) <= found.slowest_s
 
 
-@pytest.mark.slow
 def test_what_was_asked_before_is_answered_from_memory_and_never_stale():
     """The second answer comes from kept plans; a chip with other links, or another batch, is lowered anew."""
     import dataclasses

@@ -23,6 +23,8 @@ from dse.workload.transformer import Decode, Prefill, Training
 from .conftest import MODELS, questions
 from .test_points import ULPS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("chip", ("trainium1", "trainium2", "h100", "tpu-v5p", "mi300x"))
 def test_one_rule_for_the_calibration(chip):
@@ -36,7 +38,6 @@ def test_one_rule_for_the_calibration(chip):
     assert usual_stack(chip, serves=True) in SERVING and usual_stack(chip, serves=False) not in SERVING
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("chip, system", (("trainium2", "trn2-16"), ("h100", "dgx-h100")))
 @pytest.mark.parametrize("model", MODELS.values())
 def test_an_engine_decodes_as_evaluate_says(chip, system, model):
@@ -54,7 +55,6 @@ def test_an_engine_decodes_as_evaluate_says(chip, system, model):
         np.testing.assert_allclose(float(curve.costs.energy_J[i]), energy, rtol=ULPS)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("q", questions(chips=("trainium2", "h100"), phases=("training", "decode"), models=("dense",)))
 def test_cost_times_a_step_as_evaluate_does(q):
     t, (_, e) = timed(q.system, q.workload), dse.evaluate(q.system, q.workload)
@@ -79,7 +79,6 @@ def study_of(q):
     return study_from({"study": head, "workloads": {"w": what}, "choices": choices, "free": {}})
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("q", questions(chips=("trainium2", "h100"), phases=("training", "decode")))
 def test_a_baseline_and_a_chip_on_a_front_are_evaluations(q):
     """Baseline and named chip of one study: the same time by the same calibration, so the chip stands at exactly 1."""
@@ -94,7 +93,6 @@ def test_a_baseline_and_a_chip_on_a_front_are_evaluations(q):
     assert here[q.chip] == (1.0, float(e.power_W))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("chip, system", (("a100-80", "dgx-a100"), ("h100", "dgx-h100")))
 def test_a_row_of_validate_times_a_step_as_evaluate_does(chip, system):
     """The same plan on the same chips with the same stack's numbers: time before any power limit, and memory."""

@@ -7,6 +7,8 @@ import pytest
 from .bed import Bed
 from .kinds import FAULTS
 
+pytestmark = pytest.mark.slow
+
 SHORT = (
     "everything killed", "front killed", "result file with a flipped bit", "two writers", "disk full",
     "worker of other code",
@@ -19,7 +21,6 @@ def bed(tmp_path_factory):
     return Bed(tmp_path_factory.mktemp("faults"), 512)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SHORT)
 def test_ends_as_in_peace_or_in_one_line(bed, name):
     assert FAULTS[name](bed, random.Random(0)) in ("bit-identical", "one line")

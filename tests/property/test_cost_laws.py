@@ -32,6 +32,8 @@ from dse.study.design import choice_technology, template, with_free
 from dse.study.study import load_study
 from dse.technology.presets import node, node_names, technology
 
+pytestmark = pytest.mark.slow
+
 STUDY = load_study(Path(__file__).parents[2] / "sweeps" / "trainium4.toml")
 BASE = STUDY.baseline.chip
 NAMES = tuple(f.name for f in STUDY.free)

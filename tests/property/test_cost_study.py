@@ -15,6 +15,8 @@ from dse.optimize.space import Space
 from dse.study.metrics import ECONOMIC
 from dse.study.study import load_study, study_from
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SHIPPED, TINY = ROOT / "sweeps" / "trainium4_cost.toml", ROOT / "tests" / "data" / "tiny.toml"
 
@@ -41,7 +43,6 @@ def test_every_term_of_the_shipped_study_is_proved():
     assert sum(r.what == "cost_per_token_USD" for r in core.rows()) == 2
 
 
-@pytest.mark.slow
 def test_a_cheap_token_and_a_fast_chip_are_different_chips():
     """Certified both; each is better at its own goal; the limit on dollars has a price when it binds."""
     cheap = solve(study_from(tiny("cost_per_token_USD", chip_hour_USD={"at_most": 10.0})))

@@ -15,6 +15,8 @@ from dse.physics.step import stream_traffic_B
 from dse.study.convex import WORK
 from dse.study.study import load_study
 
+pytestmark = pytest.mark.slow
+
 SHIPPED = Path(__file__).parents[2] / "sweeps" / "trainium4.toml"
 RESOURCES = (
     "n_cores", "clock_Hz", "scratchpad_B", "vector_lanes", "dma_bandwidth_Bps", "hbm_bandwidth_Bps",

@@ -15,6 +15,8 @@ from dse.optimize.search import bounds
 from dse.optimize.space import Space
 from dse.study.study import load_study
 
+pytestmark = pytest.mark.slow
+
 SHIPPED = Path(__file__).parents[2] / "sweeps" / "trainium4.toml"
 
 

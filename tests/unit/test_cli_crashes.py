@@ -13,6 +13,8 @@ from dse.cli import main
 
 from .test_cli import cache_elsewhere, refused
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["cache_elsewhere"]
 TINY = Path(__file__).parents[1] / "data" / "tiny.toml"
 ROOT = Path(__file__).parents[2]
@@ -43,7 +45,6 @@ def test_no_entry_of_dies_suits_all_counts(tmp_path, capsys):
     assert "no entry of choices.n_dies has multiples of itself inside the bounds of" in told
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("gap", [(), ("--gap", "0.01", "--seconds", "20")])
 def test_a_study_without_workloads(tmp_path, capsys, gap):
     text = TINY.read_text()
@@ -58,7 +59,6 @@ def test_a_study_without_workloads(tmp_path, capsys, gap):
     assert answer["schema_version"] == 2 and answer["metrics"]["delivered_range"] is None
 
 
-@pytest.mark.slow
 def test_an_infeasible_study_names_no_unknown_range(tmp_path, capsys):
     """Before: "over its ranges unknownx to unknownx"."""
     path = study(tmp_path, ('at_most = "700 W"', 'at_most = "1 W"'))

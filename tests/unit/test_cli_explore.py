@@ -8,6 +8,8 @@ import pytest
 from dse.cli import main
 from dse.explore import remedy
 
+pytestmark = pytest.mark.slow
+
 TINY = str(Path(__file__).parents[1] / "data" / "tiny.toml")
 
 
@@ -16,7 +18,6 @@ def answer(capsys, *argv):
     return code, capsys.readouterr()
 
 
-@pytest.mark.slow
 def test_front_writes_points_figures_and_pages_and_resumes(capsys, tmp_path):
     metrics = "delivered_time,package_cost"
     argv = ("front", TINY, "--metrics", metrics, "--points", "6", "--results", str(tmp_path), "--json")
@@ -33,7 +34,6 @@ def test_front_writes_points_figures_and_pages_and_resumes(capsys, tmp_path):
     assert "resumed with" in said.err and "0 finished" not in said.err
 
 
-@pytest.mark.slow
 def test_sensitivity_ranks_and_says_what_a_target_needs(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(remedy, "LEVERS", 3)
     code, said = answer(capsys, "sensitivity", TINY, "--target", "1.4", "--results", str(tmp_path), "--json")
@@ -50,7 +50,6 @@ def test_sensitivity_ranks_and_says_what_a_target_needs(capsys, tmp_path, monkey
     assert "reticle_mm2" in limits and "hbm_capacity_B" in limits
 
 
-@pytest.mark.slow
 def test_optimize_with_a_gap_proves_all_designs(capsys, tmp_path):
     code, said = answer(capsys, "optimize", TINY, "--gap", "0.01", "--results", str(tmp_path), "--no-figures", "--json")
     overall = json.loads(said.out)["certificate"]["overall"]

@@ -7,6 +7,8 @@ import pytest
 
 from dse.cli import main
 
+pytestmark = pytest.mark.slow
+
 TINY = (Path(__file__).parents[1] / "data" / "tiny.toml").read_text()
 MODEL = ("llama-3.1-8b",)
 SWEEP = """
@@ -41,7 +43,6 @@ def folder(tmp_path, tmp_path_factory, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "argv",
     [
@@ -62,7 +63,6 @@ def test_it_is_taken(capsys, argv):
     assert argv[0] == "cite" or json.loads(out)
 
 
-@pytest.mark.slow
 def test_it_is_a_baseline_of_studies_and_stands_in_their_report(capsys, folder):
     assert main(["optimize", "tiny.toml", "--seconds", "5", "--gap", "0.05", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)

@@ -7,6 +7,8 @@ import pytest
 
 from dse.cli import main
 
+pytestmark = pytest.mark.slow
+
 TINY = str(Path(__file__).parents[1] / "data" / "tiny.toml")
 
 
@@ -16,7 +18,6 @@ def cache_elsewhere(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("COLUMNS", "130")
 
 
-@pytest.mark.slow
 def test_risk_writes_its_answer_its_manifest_and_its_figures(tmp_path, capsys):
     where = ["--results", str(tmp_path), "--samples", "40"]
     assert main(["risk", TINY, *where, "--target", "1.6", "--robust", "p50", "--json"]) == 0

@@ -16,6 +16,8 @@ from dse.sweep.engine import local
 from .sweep.conftest import SMALL
 from .test_cli import cache_elsewhere, refused
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["cache_elsewhere"]
 slow = pytest.mark.slow
 TINY = Path(__file__).parents[1] / "data" / "tiny.toml"

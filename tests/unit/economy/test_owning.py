@@ -18,6 +18,8 @@ from dse.lowering.plan import parse_plan
 from dse.workload.presets import model
 from dse.workload.transformer import Training
 
+pytestmark = pytest.mark.slow
+
 f = jnp.asarray
 LLAMA = Training(model("llama-3.1-405b"), 2048, 8192)
 
@@ -29,7 +31,6 @@ def llama_3():
     return fleet_run(s, LLAMA, number(run, "duration_s"), parse_plan("tp=8,pp=8,dp=256,interleave=8,recompute=full"))
 
 
-@pytest.mark.slow
 def test_llama_3_interruptions_and_goodput(llama_3, capsys):
     """419 unexpected interruptions within 30 %; above 90 % effective time within 4 points, from component rates."""
     run, i = observed("llama-3-405b"), llama_3.interruptions
@@ -44,12 +45,10 @@ def test_llama_3_interruptions_and_goodput(llama_3, capsys):
     assert sum(i.by_component_per_s.values()) == pytest.approx(i.total_per_s)
 
 
-@pytest.mark.slow
 def test_the_run_in_discrete_events(llama_3):
     assert simulated(llama_3, 2000).goodput_frac == pytest.approx(llama_3.interruptions.goodput_frac, rel=0.02)
 
 
-@pytest.mark.slow
 def test_totals_of_a_run_by_hand(llama_3):
     """Dollars = chip-hour x chips held x hours; tokens = tokens per step x wall time / wall step."""
     r, u = llama_3, llama_3.upkeep
@@ -152,7 +151,6 @@ def trainium2_against_h100():
     return compare("trainium2", "h100", "bf16")
 
 
-@pytest.mark.slow
 def test_trainium2_against_h100(trainium2_against_h100, capsys):
     """Two-sided: cheaper to rent, the claim inside the band; at cost the margin is gone and 40 % does not hold."""
     precision, answers = trainium2_against_h100
@@ -178,7 +176,6 @@ def test_trainium2_against_h100(trainium2_against_h100, capsys):
     assert by_market > 1
 
 
-@pytest.mark.slow
 def test_needed_price_makes_the_claim_true(trainium2_against_h100):
     """At the rent that `needed` names, the ratio is 0.6 exactly."""
     _, answers = trainium2_against_h100

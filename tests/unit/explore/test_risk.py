@@ -18,6 +18,8 @@ from dse.report.risk import headline, risk_json
 from dse.study.metrics import Limit
 from dse.study.study import load_study
 
+pytestmark = pytest.mark.slow
+
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
 
 
@@ -101,7 +103,6 @@ def test_what_a_risk_study_reports():
     assert "1.6x" in headline(r) and risk_json(r, None)["probability"] == share
 
 
-@pytest.mark.slow
 def test_two_seeds_agree_within_two_points_at_2000_samples():
     """As asked at night; by day a quarter of the samples, whose shares differ by twice as much."""
     n = 2000 if os.environ.get("DSE_CASES") else 500
@@ -135,7 +136,6 @@ def served() -> Risk:
     return dataclasses.replace(r, draw=r.draw.rows(able), outcomes=of_able)
 
 
-@pytest.mark.slow
 def test_one_design_for_all_and_for_most_samples():
     r = served()
     assert 0.95 * small().n < r.n

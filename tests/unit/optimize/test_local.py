@@ -15,6 +15,8 @@ from dse.optimize.solution import Status
 from dse.optimize.space import Space
 from dse.study.study import load_study
 
+pytestmark = pytest.mark.slow
+
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
 
 
@@ -42,7 +44,6 @@ def test_a_posynomial_goal_is_certified_and_the_same_as_the_studys_own():
     assert found.chip is not None and found.chip.n_dies == found.choice.n_dies
 
 
-@pytest.mark.slow
 def test_a_wavy_goal_is_recognised_not_certified_and_its_best_valley_is_found():
     found = solve_local(study(), waves, n_starts=6)
     assert found.status is Status.LOCAL

@@ -22,6 +22,8 @@ from dse.study.metrics import mean_speedup
 from dse.study.study import load_study, study_from
 from dse.workload.requests import Length, Requests
 
+pytestmark = pytest.mark.slow
+
 SWEEPS = Path(__file__).parents[3] / "sweeps"
 SHIPPED = SWEEPS / "portfolio.toml"
 ONE = """
@@ -80,7 +82,6 @@ def test_missing_file():
         load_portfolio("nowhere.toml")
 
 
-@pytest.mark.slow
 def test_fleet_has_the_fewest_chips():
     """Against every engine priced, one by one: chips in whole engines, decode and prompt engines apart."""
     requests = Requests(dse.model("llama-3.1-8b"), (Length(1000, 200),))
@@ -172,7 +173,6 @@ def test_served_time_needs_a_portfolio_alone():
         study_from(raw() | {"portfolio": {"file": "nowhere.toml", "chips": 16}}, SWEEPS)
 
 
-@pytest.mark.slow
 def test_best_chip_for_a_model_in_service(tmp_path):
     """Certified, keeps the deadline, and nobody's plan at the found chip yields more tokens in time."""
     (tmp_path / "one.toml").write_text(ONE)

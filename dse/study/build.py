@@ -1,0 +1,83 @@
+"""Studies made in Python: the same words as in a TOML file, so that both ways give the same study to the last bit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import SpecError
+from .metrics import DELIVERED
+from .study import Study, study_from
+
+Bound = tuple[str | float, str | float]
+"""Least and most of a free number: text with a unit, or canonical units."""
+SENSES = {"<=": "at_most", ">=": "at_least"}
+
+
+def make_study(
+    name: str,
+    *,
+    baseline: str,
+    system: str,
+    scaleout_per_dir: str | float,
+    choices: Mapping[str, Any],
+    free: Mapping[str, Bound],
+    workloads: Mapping[str, Mapping[str, Any]] | None = None,
+    limits: Iterable[str | Mapping[str, Any]] = (),
+    minimise: str = DELIVERED,
+    folder: str | Path = ".",
+    **more: Any,
+) -> Study:
+    """A study from Python values; keys, units and defaults are those of the TOML file.
+
+        dse.make_study(
+            "mine", baseline="trainium3", system="trn3-gen2-144", scaleout_per_dir="400 Gbps",
+            workloads={"d": {"phase": "decode", "model": "llama-3.1-8b", "chips": 4, "batch": 64, "context": 4096}},
+            choices={"node": "N3P", "hbm": "HBM4", "link": "SerDes224G", "n_dies": [1, 2], "pe_array": "128x128",
+                     "native_fp4": True},
+            free={"n_cores": (2, 64), "hbm_bandwidth": ("2 TBps", "20 TBps")},
+            limits=["power <= 700 W", "hbm_capacity >= 1x"],
+        )
+
+    Args:
+        name: names the results.
+        baseline: chip preset or file that speed-ups refer to.
+        system: fabric of baseline and design.
+        scaleout_per_dir: network share of one chip, one direction.
+        choices: entries to choose among by kind; a single one needs no list.
+        free: least and most of every free number.
+        workloads: phase, model and sizes by name.
+        limits: "metric <= value" or "metric >= value", or mappings as in the file.
+        minimise: goal.
+        folder: where the file of a portfolio is looked for.
+        more: other keys of `[study]`, and `portfolio`.
+
+    Returns:
+        The study in canonical units.
+
+    Raises:
+        SpecError: as `load_study`; also a limit without a comparison.
+    """
+    portfolio = more.pop("portfolio", None)
+    head = {"name": name, "baseline": baseline, "system": system, "scaleout_per_dir": scaleout_per_dir}
+    raw: dict[str, Any] = {
+        "study": {**head, "minimise": minimise, **more},
+        "choices": {k: list(v) if isinstance(v, (list, tuple)) else [v] for k, v in choices.items()},
+        "free": {k: tuple(v) for k, v in free.items()},
+        "workloads": {k: dict(v) for k, v in (workloads or {}).items()},
+        "limits": [_limit(x) for x in limits],
+    }
+    return study_from(raw if portfolio is None else {**raw, "portfolio": portfolio}, Path(folder))
+
+
+def _limit(written: str | Mapping[str, Any]) -> dict[str, Any]:
+    """A limit as the file has it."""
+    if not isinstance(written, str):
+        return dict(written)
+    found = re.fullmatch(r"\s*(\w+)\s*(<=|>=)\s*(\S.*?)\s*", written)
+    if found is None:
+        raise SpecError(f"limit '{written}': write it as 'metric <= value' or >=, such as 'power <= 700 W'")
+    metric, sense, value = found.groups()
+    return {"metric": metric, SENSES[sense]: value}

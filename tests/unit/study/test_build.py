@@ -1,0 +1,95 @@
+"""Studies made in Python are those of the TOML file; any phase may be a workload, with the time it may take."""
+
+import tomllib
+from pathlib import Path
+
+import equinox as eqx
+import pytest
+
+from dse.core.errors import DseError
+from dse.optimize.solve import solve
+from dse.study.build import make_study
+from dse.study.study import load_study, study_from
+
+TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
+PREFILL = {"phase": "prefill", "model": "llama-3.1-8b", "chips": 4, "prompt": 4096, "weights": "fp8", "kv": "fp8"}
+
+
+def tiny(**changed):
+    values = {
+        "baseline": "trainium3",
+        "system": "trn3-gen2-144",
+        "scaleout_per_dir": "400 Gbps",
+        "workloads": {
+            "decode": {
+                "phase": "decode", "model": "llama-3.1-8b", "chips": 4, "batch": 64, "context": 4096,
+                "weights": "fp8", "kv": "fp8",
+            }
+        },
+        "choices": {
+            "node": "N3P", "hbm": "HBM4", "link": ["SerDes224G"], "n_dies": [1, 2], "pe_array": "128x128",
+            "native_fp4": True,
+        },
+        "free": {
+            "n_cores": (2, 64), "n_stacks": (2, 8), "hbm_bandwidth": ("2 TBps", 20e12),
+            "hbm_capacity": ("64 GiB", "512 GiB"),
+        },
+        "limits": ["power <= 700 W", {"metric": "silicon", "at_most": "900 mm2"}, "hbm_capacity >= 1x"],
+    }  # fmt: skip
+    return make_study("tiny", **{**values, **changed})
+
+
+def test_python_and_toml_ask_the_same_to_the_last_bit():
+    mine, file = tiny(), load_study(TINY)
+    assert eqx.tree_equal(mine.baseline, file.baseline)
+    for name in ("name", "workloads", "free", "choices", "limits", "goal", "package", "scaleout_Bps", "streams"):
+        assert getattr(mine, name) == getattr(file, name)
+    assert mine.deadlines_s == file.deadlines_s == [float("inf")]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"limits": ["power < 700 W"]}, "limit 'power < 700 W': write it as 'metric <= value'"),
+        ({"limits": ["power <= 700 mm2"]}, "measures mm2"),
+        ({"limits": ["pwoer <= 700 W"]}, "pwoer"),
+        ({"free": {"n_coers": (2, 64)}}, "n_coers"),
+        ({"streems": True}, "study.streems: unknown key; did you mean 'streams'?"),
+        ({"workloads": {"p": {**PREFILL, "ttft": 300}}}, "ttft"),
+        ({"workloads": {"p": {**PREFILL, "tpot": "20 ms"}}}, "tpot: unknown key"),
+        ({"workloads": {"p": {**PREFILL, "prompt": 10**6}}}, "more than the 131,072 tokens"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_it(changed, said):
+    with pytest.raises(DseError) as error:
+        tiny(**changed)
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_weights_are_stored_as_the_model_says_unless_the_study_does():
+    raw = tomllib.loads(TINY.read_text())
+    raw["workloads"]["decode"] |= {"model": str(TINY.parent / "models" / "fp8_checkpoint.json"), "chips": 16}
+    del raw["workloads"]["decode"]["weights"]
+    ((workload, _),) = study_from(raw).workloads.values()
+    assert workload.weight_precision == workload.model.weight_format != "bf16"
+
+
+@pytest.mark.slow
+def test_a_first_token_that_must_come_in_time_has_its_price():
+    """The cheapest chip that reads a prompt in time is just fast enough, and a tighter time costs more."""
+    choices = {
+        "node": "N3P",
+        "hbm": "HBM4",
+        "link": "SerDes224G",
+        "n_dies": 1,
+        "pe_array": "128x128",
+        "native_fp4": True,
+    }
+    one = {"choices": choices, "minimise": "package_cost", "limits": ["power <= 700 W", "silicon <= 900 mm2"]}
+    found = {t: solve(tiny(workloads={"prefill": {**PREFILL, "ttft": t}}, **one)) for t in ("500 ms", "350 ms")}
+    for text, solution in found.items():
+        (w,) = solution.workloads
+        assert float(w.evaluation.step_s) <= float(text.split()[0]) / 1e3 * (1 + 1e-9)
+    assert found["350 ms"].goal > found["500 ms"].goal
+    (price,) = [x.price for x in found["350 ms"].limits if x.name == "step_s:prefill" and x.sense == "at_most"]
+    assert price < 0

@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..hardware.chip import Chip
 from ..lowering.plan import Plan
@@ -16,6 +17,7 @@ from ..study.convex import Kind
 from ..study.design import Choice, choice_technology
 from ..study.metrics import HOTTEST, LOADS, METRICS, SERVED, chip_state, mean_speedup
 from ..study.study import Study
+from . import shown
 
 
 class Status(enum.Enum):
@@ -222,6 +224,14 @@ class Solution:
             if self.study.goal == SERVED
             else mean_speedup(self.study.goal, [w.speedup for w in self.workloads], [])
         )
+
+    def frame(self, of: str = "design") -> pd.DataFrame:
+        """A table in canonical units: "design", "limits", "workloads" or "relaxations" (see `shown.frame`)."""
+        return shown.frame(self, of)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return shown.page(self)
 
 
 def loads(s: Solution) -> dict[str, float]:

@@ -160,6 +160,13 @@ class Fields:
         self._nested.append(found)
         return found
 
+    def without(self, *keys: str) -> Fields:
+        """The same fields but `keys`; what is read of them counts as read here."""
+        other = Fields({k: v for k, v in self.raw.items() if k not in keys}, self.place, self.inside)
+        other._read, other._nested = self._read, self._nested
+        self._read.update(keys)
+        return other
+
     def skip(self, *keys: str) -> None:
         """Mark `keys` as read: the caller knows that they change nothing."""
         self._read.update(keys)

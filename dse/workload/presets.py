@@ -1,7 +1,8 @@
 """Public models by name: one `config.json` each in `data/`, as published.
 
 GPT-3 175B is [brown2020gpt3] table 2.1 with the vocabulary padded to 51,200 of [narayanan2021megatron] section 5.
-Llama 3.1 is [grattafiori2024llama3] table 3; Qwen3 32B is [qwen2025] table 1; both with their published configs.
+Llama 3.1 is [grattafiori2024llama3] table 3; Qwen3 32B is [qwen2025] table 1; both with their published configs. All
+others are the `config.json` of the model's own page; tests compare their counts with the pages' and the checkpoints'.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def hidden_of(f: Fields) -> int:
 def body(f: Fields, blocks: list[Block], *, tied: bool, norm_passes: float = RMS, context: int | None = None) -> Body:
     """A body with the sizes that every type has; `tied` where the file does not say."""
     return Body(
-        blocks, hidden_of(f), f.whole("vocab_size"), f.flag("tie_word_embeddings", default=tied),
+        blocks, hidden_of(f), f.whole("vocab_size", "padded_vocab_size"), f.flag("tie_word_embeddings", default=tied),
         f.whole("max_position_embeddings", "n_positions", "seq_length", "max_sequence_length", "model_max_length",
                 "max_seq_len", default=context), norm_passes,
     )  # fmt: skip

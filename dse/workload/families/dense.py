@@ -53,6 +53,7 @@ def late_windows(f: Fields, n: int, *, used: bool = False, first: int = 28, widt
 
 def periodic_windows(f: Fields, n: int, *, period: int, width: int) -> list[int]:
     """All layers but every `period`-th have a window; the file may state another period (Gemma, Cohere, EXAONE)."""
+    f.whole("sliding_window", "sliding_window_size", default=width)  # Gemma 2 states it under both names
     w = f.optional("sliding_window", width)
     pattern = f.raw.get("sliding_window_pattern")
     if isinstance(pattern, str):
@@ -153,11 +154,16 @@ def bert(f: Fields) -> Body:
 
 
 def parallel(f: Fields, *, matrices: int, kv: int | None = None, tied: bool, windows: Windows = no_windows) -> Body:
-    """One norm before attention and MLP, whose results are added together (Cohere, Phi, GPT-J)."""
+    """One norm before attention and MLP, whose results are added together (Cohere, Phi).
+
+    Where Cohere states a length for the tokenizer, that is what the model was made for, not the older key beside it.
+    """
     n = n_layers(f)
+    longest = f.whole("model_max_length", default=0, least=0) or None
+    f = f.without("model_max_length", "max_position_embeddings") if longest else f
     mixers = windowed(grouped(f, kv=kv), windows(f, n))
     blocks = [Block((m,), mlp(f, matrices=matrices), 1) for m in mixers]
-    return body(f, blocks, tied=tied, norm_passes=LAYER)
+    return body(f, blocks, tied=tied, norm_passes=LAYER, context=longest)
 
 
 def falcon(f: Fields) -> Body:
@@ -165,8 +171,8 @@ def falcon(f: Fields) -> Body:
     n, hidden = n_layers(f), hidden_of(f)
     new = f.flag("new_decoder_architecture", default=False)
     heads = f.whole("num_attention_heads", "n_head")
-    few = f.whole("num_kv_heads", "n_head_kv", default=heads)
-    kv = few if new else (1 if f.flag("multi_query", default=True) else heads)
+    few, one = f.whole("num_kv_heads", "n_head_kv", default=heads), f.flag("multi_query", default=True)
+    kv = few if new else (1 if one else heads)
     f.skip("alibi", "bias", "parallel_attn")
     norms = 2 if new or not f.raw.get("parallel_attn", True) else 1
     attention = Attention(heads, kv, hidden // heads)
@@ -181,6 +187,13 @@ def opt(f: Fields) -> Body:
     made = body(f, blocks_of([grouped(f)] * n, [mlp(f, "ffn_dim", matrices=2)] * n), tied=True, norm_passes=LAYER)
     f.skip("dropout")
     return dataclasses.replace(made, n_tables=(made.max_context + 2) * hidden, dropout=f.raw.get("dropout", 0.1) > 0)
+
+
+def starcoder2(f: Fields) -> Body:
+    """StarCoder2: a plain MLP and LayerNorm; its code has no other kind of either."""
+    f.fixed("mlp_type", "default")
+    f.fixed("norm_type", "layer_norm")
+    return gated(f, kv=2, tied=True, matrices=2, passes=LAYER, windows=all_windows)
 
 
 DENSE: dict[str, Builder] = {
@@ -209,7 +222,7 @@ DENSE: dict[str, Builder] = {
     "glm4": partial(gated, kv=2, head_dim=128, norms=4),
     "seed_oss": partial(gated, kv=8, head_dim=128),
     "nemotron": partial(gated, matrices=2, passes=LAYER),
-    "starcoder2": partial(gated, kv=2, tied=True, matrices=2, passes=LAYER, windows=all_windows),
+    "starcoder2": starcoder2,
     "stablelm": partial(gated, kv=32, passes=LAYER),
     "apertus": partial(gated, matrices=2),
     "arcee": partial(gated, matrices=2),

@@ -10,6 +10,7 @@ from dse.lowering.training_ops import Shard, block_elementwise, norm_residual, s
 from dse.workload.blocks import Run
 from dse.workload.op import Kind, passes
 from dse.workload.presets import model, model_names
+from dse.workload.recurrences import Recurrence
 from dse.workload.storage import stored_B
 from dse.workload.transformer import Decode, Training, forward_FLOP_per_token
 
@@ -143,6 +144,11 @@ def test_windowed_blocks_attend_to_less():
     assert whole.op.products[0].stationary == 2048
 
 
+def recurs(m):
+    """Whether some block keeps a state."""
+    return any(isinstance(x, Recurrence) for r in m.runs for x in r.block.mixers)
+
+
 @pytest.mark.parametrize("name", model_names())
 def test_forward_macs_equal_the_formula_for_mfu(name):
     """The operators of one token, summed, are the FLOP that MFU is counted in (router and imbalance left out)."""
@@ -156,7 +162,9 @@ def test_forward_macs_equal_the_formula_for_mfu(name):
     linear -= experts * (1 - 1 / passes()["expert_imbalance"])
     head = sequence * m.hidden * m.vocab
     total = 2 * (m.n_layers * (linear + attention) + head) / sequence
-    assert total == pytest.approx(forward_FLOP_per_token(m, 0, sequence), rel=1e-9)
+    # chunks of a recurrence share work that MFU does not count, and its convolutions have no matrix
+    exact = not recurs(m)
+    assert total == pytest.approx(forward_FLOP_per_token(m, 0, sequence), rel=1e-9 if exact else 0.02)
 
 
 @pytest.mark.parametrize("parallel", [True, False])
@@ -242,7 +250,8 @@ def test_every_operator_moves_bytes_and_has_a_name(name):
         parts += serving_ops(Decode(m, 8, 128), Plan(tp=2))
     for p in parts:
         assert p.op.name and p.op.hbm_B > 0 and p.op.vector_elements > 0 and p.op.n_launches >= 1
-        assert p.phase in ("forward", "backward", "head") and 0 < p.share <= 1
+        assert p.phase in ("forward", "backward", "head") and p.share > 0
+        assert p.share <= (2 if recurs(m) else 1)  # two gates of a recurrence are one operator
 
 
 def test_precision_of_the_products_does_not_change_them():

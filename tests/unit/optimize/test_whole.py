@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from dse.core.errors import UnknownNameError
 from dse.core.free import Free
 from dse.optimize.batch import solve_batch
 from dse.optimize.search import WIDTH, Search
@@ -132,3 +133,23 @@ def test_a_study_without_workloads_is_proved(tiny):
     assert s.status is Status.OPTIMAL and s.certificate.overall.gap <= 1e-3
     # peak of 1.9 x 8 cores' at the same clock: 16 cores at least, on either number of dies
     assert float(s.chip.n_cores) == math.ceil(1.9 * float(s.study.baseline.chip.n_cores) / 2) * 2
+
+
+def test_it_shows_itself_as_tables(answer):
+    design, limits, workloads = (answer.frame(t) for t in ("design", "limits", "workloads"))
+    assert design.value["n_cores"] == float(answer.chip.n_cores) and design.unit["hbm_bandwidth_Bps"] == "Bps"
+    # FP4 of the design at twice the FP8 rate: cores over 8, times 2
+    assert design.ratio["peak_fp4_FLOPps"] == pytest.approx(float(answer.chip.n_cores) / 8 * 2)
+    assert list(limits.index) == [x.name for x in answer.limits]
+    assert limits.room_frac["power_W"] == pytest.approx(1 - limits.value["power_W"] / 700)
+    assert workloads.speedup["decode"] == pytest.approx(answer.delivered)
+    assert not len(answer.frame("relaxations"))
+    with pytest.raises(UnknownNameError, match="did you mean limits"):
+        answer.frame("limit")
+    page = answer._repr_html_()
+    assert "HBM bandwidth" in page and "TB/s" in page and "delivered over trainium3" in page
+
+
+def test_names_that_a_user_wrote_are_inert_in_a_page(answer):
+    hostile = dataclasses.replace(answer, study=dataclasses.replace(answer.study, name="<script>alert(1)</script>"))
+    assert "<script>" not in hostile._repr_html_()

@@ -13,10 +13,13 @@ from dse.workload.presets import model, model_names
 
 def test_names():
     assert model_names() == [
-        "bert-large", "bloom-176b", "deepseek-v3", "gpt-3-175b", "gpt-oss-120b", "gpt-oss-20b", "gpt3-22b",
-        "gpt3-530b", "gpt3-6.7b", "kimi-k2", "llama-2-13b", "llama-2-70b", "llama-2-7b", "llama-3.1-405b",
-        "llama-3.1-70b", "llama-3.1-8b", "llama-3.3-70b", "llama-4-maverick", "llama-4-scout", "mistral-7b",
-        "mixtral-8x22b", "mixtral-8x7b", "qwen2.5-32b", "qwen3-235b-a22b", "qwen3-30b-a3b", "qwen3-32b",
+        "bert-large", "bloom-176b", "deepseek-v2-lite", "deepseek-v3", "deepseek-v3.2", "gemma-2-27b", "gemma-2-9b",
+        "gemma-3-27b", "glm-4.5-air", "glm-4.6", "gpt-3-175b", "gpt-oss-120b", "gpt-oss-20b", "gpt3-22b", "gpt3-530b",
+        "gpt3-6.7b", "granite-3.0-8b", "jamba-v0.1", "kimi-k2", "kimi-linear-48b-a3b", "llama-2-13b", "llama-2-70b",
+        "llama-2-7b", "llama-3.1-405b", "llama-3.1-70b", "llama-3.1-8b", "llama-3.2-1b", "llama-3.2-3b",
+        "llama-3.3-70b", "llama-4-maverick", "llama-4-scout", "minimax-m2", "mistral-7b", "mistral-nemo-12b",
+        "mistral-small-24b", "mixtral-8x22b", "mixtral-8x7b", "phi-4", "qwen2.5-32b", "qwen2.5-72b", "qwen2.5-7b",
+        "qwen3-235b-a22b", "qwen3-30b-a3b", "qwen3-32b", "qwen3-8b", "qwen3-coder-480b-a35b", "qwen3-next-80b-a3b",
     ]  # fmt: skip
 
 

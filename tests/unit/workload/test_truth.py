@@ -5,13 +5,14 @@ package leaves out), or what the model's own publication prints where the librar
 """
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
 from dse.lowering.memory import memory_B
 from dse.lowering.plan import Plan
-from dse.workload.huggingface import read_config
+from dse.workload.huggingface import read_config, reading
 from dse.workload.presets import model, model_reading
 from dse.workload.transformer import (
     active_parameters,
@@ -33,6 +34,46 @@ PRESETS = {
     "mistral-7b": 7_241_732_096, "mixtral-8x22b": 140_620_634_112, "mixtral-8x7b": 46_702_792_704,
     "qwen2.5-32b": 32_763_876_352, "qwen3-235b-a22b": 235_093_634_560, "qwen3-30b-a3b": 30_532_122_624,
 }  # fmt: skip
+
+
+PUBLIC = {x["name"]: x for x in map(json.loads, (FILES / "public.jsonl").read_text().splitlines())}
+"""Configurations as published on the models' pages, with the parameters that the pages count in the checkpoints."""
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_published_configurations_count_as_their_checkpoints(name):
+    m = reading(PUBLIC[name]["config"], name, name).model
+    assert total_parameters(m) == pytest.approx(PUBLIC[name]["parameters"], rel=1e-3)
+
+
+# bytes per token in bf16 by hand: 2 x layers that keep them x KV heads x head size x 2, or one latent vector per layer
+CACHES = {
+    "llama-3.2-1b": 2 * 16 * 8 * 64 * 2, "qwen2.5-7b": 2 * 28 * 4 * 128 * 2, "gemma-2b": 2 * 18 * 1 * 256 * 2,
+    "falcon-7b": 2 * 32 * 1 * 64 * 2, "falcon-40b": 2 * 60 * 8 * 64 * 2, "starcoder": 2 * 40 * 1 * 128 * 2,
+    "gpt2-xl": 2 * 48 * 25 * 64 * 2, "mpt-7b": 2 * 32 * 32 * 128 * 2, "qwen-7b": 2 * 32 * 32 * 128 * 2,
+    "deepseek-v2-lite": 27 * (512 + 64) * 2, "deepseek-moe-16b": 2 * 28 * 16 * 128 * 2, "mamba-2.8b": 0,
+    "jamba-v0.1": 2 * 4 * 8 * 128 * 2, "dbrx": 2 * 40 * 8 * 128 * 2, "glm-4-9b": 2 * 40 * 2 * 128 * 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CACHES)
+def test_caches_by_hand(name):
+    assert kv_B_per_token(reading(PUBLIC[name]["config"], name, name).model, "bf16") == CACHES[name]
+
+
+# total of the model card in billions, and those that a token meets, tables included
+CARDS = {
+    "qwen3-coder-480b-a35b": (480.15, 35.5), "qwen3-next-80b-a3b": (79.7, 3.9), "glm-4.5-air": (106.9, 13.4),
+    "glm-4.6": (352.8, 33.6), "minimax-m2": (228.7, 11.0), "kimi-linear-48b-a3b": (49.1, 3.5), "phi-4": (14.66, 14.66),
+    "deepseek-v3.2": (671.9, 38.4), "gemma-3-27b": (27.0, 27.0), "jamba-v0.1": (51.57, 12.1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_newer_presets_count_as_their_cards(name):
+    total, active = CARDS[name]
+    assert total_parameters(model(name)) == pytest.approx(total * 1e9, rel=2e-3)
+    assert active_parameters(model(name)) == pytest.approx(active * 1e9, rel=1e-2)
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -1,0 +1,160 @@
+"""Solutions as tables: numbers for pandas, and with words and units for a notebook."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+
+from ..core.errors import UnknownNameError
+from ..core.text import label, percent, quantity_text, times, unit_of
+from ..hardware.chip import Chip
+from ..study.design import FREE
+from ..study.metrics import METRICS, chip_state
+from ..study.study import Study
+
+
+@runtime_checkable
+class Answer(Protocol):
+    """What a table needs of a solution, which knows this module and not the reverse."""
+
+    @property
+    def study(self) -> Study:
+        """What was asked."""
+        ...
+
+    @property
+    def status(self) -> Any:
+        """How it ended, an enumeration."""
+        ...
+
+    @property
+    def chip(self) -> Chip | None:
+        """The design."""
+        ...
+
+    @property
+    def workloads(self) -> tuple[Any, ...]:
+        """Delivered metrics."""
+        ...
+
+    @property
+    def limits(self) -> tuple[Any, ...]:
+        """Every limit."""
+        ...
+
+    @property
+    def relaxations(self) -> tuple[Any, ...]:
+        """What to loosen."""
+        ...
+
+    @property
+    def delivered(self) -> float:
+        """Speed-up over the baseline."""
+        ...
+
+
+TABLES = ("design", "limits", "workloads", "relaxations")
+"""What can be asked of a solution."""
+
+OF_CHIP = ("peak_fp4_FLOPps", "peak_fp8_FLOPps", "peak_bf16_FLOPps")
+"""Metrics of a chip that stand beside its numbers."""
+
+
+def frame(s: Answer, of: str = "design") -> pd.DataFrame:
+    """One table of a solution, canonical units.
+
+    Args:
+        s: the solution.
+        of: "design" (every number beside the baseline's), "limits" (value, what is asked, room, price), "workloads"
+            (step time, speed-up, power, share of peak) or "relaxations" (what to loosen where nothing is feasible).
+
+    Raises:
+        UnknownNameError: no such table.
+    """
+    makers = {"design": _design, "limits": _limits, "workloads": _workloads, "relaxations": _relaxations}
+    if of not in makers:
+        raise UnknownNameError("table", of, TABLES)
+    return makers[of](s)
+
+
+def _numbers(chip: Chip) -> dict[str, float]:
+    """Numbers of a chip that a study may free, and its peaks."""
+    state = chip_state(chip)
+    return {
+        **{n: float(np.asarray(read(chip))) for n, read in FREE.items()},
+        **{n: float(np.asarray(METRICS[n](state))) for n in OF_CHIP if n in METRICS},
+    }
+
+
+def _design(s: Answer) -> pd.DataFrame:
+    """Numbers of the design and of the baseline."""
+    base = _numbers(s.study.baseline.chip)
+    mine = {} if s.chip is None else _numbers(s.chip)
+    rows = [(n, mine[n], b, mine[n] / b if b else np.inf, unit_of(n)) for n, b in base.items() if n in mine]
+    return pd.DataFrame(rows, columns=["number", "value", "baseline", "ratio", "unit"]).set_index("number")
+
+
+def _limits(s: Answer) -> pd.DataFrame:
+    """Every limit with the room left and its price."""
+    rows = [(x.name, x.value, x.sense, x.limit, x.margin, x.price, x.binds, x.kind.value) for x in s.limits]
+    columns = ["limit", "value", "sense", "asked", "room_frac", "price", "binds", "set_by"]
+    return pd.DataFrame(rows, columns=columns).set_index("limit")
+
+
+def _workloads(s: Answer) -> pd.DataFrame:
+    """Delivered metrics of every workload."""
+    columns = ["workload", "step_s", "baseline_s", "speedup", "power_W", "mfu_frac", "plan"]
+    rows = [
+        (w.name, float(e.step_s), w.baseline_s, w.speedup, float(e.power_W), float(e.mfu_frac), str(w.plan))
+        for w in s.workloads
+        for e in (w.evaluation,)
+    ]
+    return pd.DataFrame(rows, columns=columns).set_index("workload")
+
+
+def _relaxations(s: Answer) -> pd.DataFrame:
+    """What to loosen, and how far."""
+    names = ["name", "limit", "needed", "sense"]
+    return pd.DataFrame([dataclasses.asdict(r) for r in s.relaxations], columns=names).set_index("name")
+
+
+def page(s: Answer) -> str:
+    """A solution as HTML for a notebook: how it ended, the design, its workloads and what binds."""
+    parts = [f"<p><b>{html.escape(s.study.name)}</b>: {html.escape(s.status.value)}</p>"]
+    if s.chip is None:
+        return "".join([*parts, _html(_relaxations(s).map(str))])
+    if s.workloads:
+        parts.append(f"<p>{times(s.delivered)} delivered over {html.escape(s.study.baseline.chip.name)}</p>")
+    return "".join([*parts, _html(_design_text(s)), _html(_workloads_text(s)), _html(_binding_text(s))])
+
+
+def _html(table: pd.DataFrame) -> str:
+    return table.to_html(border=0) if len(table) else ""
+
+
+def _design_text(s: Answer) -> pd.DataFrame:
+    """The design in words and units."""
+    rows = [
+        (label(str(n)), quantity_text(str(n), r.value), quantity_text(str(n), r.baseline), times(r.ratio))
+        for n, r in frame(s).iterrows()
+    ]
+    return pd.DataFrame(rows, columns=["number", "design", "baseline", "ratio"]).set_index("number")
+
+
+def _workloads_text(s: Answer) -> pd.DataFrame:
+    """The workloads in words and units."""
+    texts = {"step_s": "step time", "baseline_s": "baseline", "power_W": "power", "mfu_frac": "share of peak"}
+    table = frame(s, "workloads")
+    shown = {text: [quantity_text(n, x) for x in table[n]] for n, text in texts.items()}
+    return pd.DataFrame({**shown, "speed-up": [times(x) for x in table.speedup]}, index=table.index)
+
+
+def _binding_text(s: Answer) -> pd.DataFrame:
+    """Limits that leave no room, dearest first."""
+    tight = sorted((x for x in s.limits if x.binds), key=lambda x: -abs(x.price))
+    rows = [(label(x.name), x.sense.replace("_", " "), percent(abs(x.price) / 100)) for x in tight]
+    return pd.DataFrame(rows, columns=["limit that binds", "sense", "1 % looser buys"]).set_index("limit that binds")

@@ -1,0 +1,106 @@
+"""Families of 2021 to 2024 whose configurations spell the same sizes in words of their own.
+
+Source: defaults are those of each model's configuration class, in [wolf2020transformers] release 5.24 where it has the
+type and in the model's own repository where it has not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+from ..blocks import Block, Mlp
+from ..config_file import Fields
+from ..mixers import Attention
+from .common import LAYER, Body, Builder, blocks_of, body, grouped, hidden_of, n_layers
+from .dense import gated, has_dropout
+
+
+def gptj(f: Fields) -> Body:
+    """GPT-J and CodeGen: one norm before attention and MLP, rotary positions, a head of its own."""
+    n, hidden = n_layers(f), hidden_of(f)
+    feed = Mlp(f.whole("n_inner", default=4 * hidden), 2)
+    return body(f, [Block((grouped(f),), feed, 1)] * n, tied=False, norm_passes=LAYER)
+
+
+def gpt_bigcode(f: Fields) -> Body:
+    """StarCoder: GPT-2 with one KV head for all unless `multi_query` is off, and learned positions."""
+    n, hidden = n_layers(f), hidden_of(f)
+    heads = f.whole("n_head", "num_attention_heads")
+    kv = 1 if f.flag("multi_query", default=True) else heads
+    feed = Mlp(f.whole("n_inner", default=4 * hidden), 2)
+    blocks = blocks_of([Attention(heads, kv, hidden // heads)] * n, [feed] * n)
+    made = body(f, blocks, tied=True, norm_passes=LAYER)
+    return dataclasses.replace(made, dropout=has_dropout(f, True), n_tables=made.max_context * hidden)
+
+
+def mpt(f: Fields) -> Body:
+    """MPT: sizes in words of its own, KV heads inside `attn_config`; learned positions unless it has ALiBi."""
+    n, hidden, heads = n_layers(f), hidden_of(f), f.whole("n_heads")
+    inner = f.nested("attn_config")
+    kv, alibi = heads, False
+    if inner is not None:
+        kind = inner.text("attn_type", default="multihead_attention", allowed=KINDS)
+        kv = {"multihead_attention": heads, "multiquery_attention": 1}.get(kind) or inner.whole("kv_n_heads")
+        alibi = inner.flag("alibi", default=False)
+        inner.skip(
+            "attn_impl",
+            "attn_pdrop",
+            "clip_qkv",
+            "attn_uses_sequence_id",
+            "prefix_lm",
+            "qk_ln",
+            "softmax_scale",
+            "alibi_bias_max",
+        )
+    f.skip("init_config", "init_device", "embedding_fraction", "no_bias", "verbose")
+    feed = Mlp(f.whole("expansion_ratio", default=4) * hidden, 2)
+    blocks = blocks_of([Attention(heads, kv, hidden // heads)] * n, [feed] * n)
+    made = body(f, blocks, tied=True, norm_passes=LAYER)
+    learned = f.flag("learned_pos_emb", default=True) and not alibi
+    return dataclasses.replace(made, n_tables=made.max_context * hidden if learned else 0)
+
+
+KINDS = ("multihead_attention", "multiquery_attention", "grouped_query_attention")
+"""Attention of MPT."""
+
+
+def qwen(f: Fields) -> Body:
+    """Qwen of 2023: `intermediate_size` counts gate and up together."""
+    n, hidden, heads = n_layers(f), hidden_of(f), f.whole("num_attention_heads")
+    attention = Attention(heads, heads, f.whole("kv_channels", default=hidden // heads))
+    f.skip("no_bias", "fp16", "bf16", "fp32", "onnx_safe", "use_cache_quantization", "use_cache_kernel")
+    return body(f, blocks_of([attention] * n, [Mlp(f.whole("intermediate_size") // 2, 3)] * n), tied=False)
+
+
+def chatglm(f: Fields) -> Body:
+    """ChatGLM 2 and 3, GLM-4 of 2024: groups of KV heads, a gated MLP, a padded vocabulary."""
+    n, hidden, heads = n_layers(f), hidden_of(f), f.whole("num_attention_heads")
+    few = f.whole("multi_query_group_num", default=1)
+    kv = few if f.flag("multi_query_attention", default=False) else heads
+    attention = Attention(heads, kv, f.whole("kv_channels", default=hidden // heads))
+    blocks = blocks_of([attention] * n, [Mlp(f.whole("ffn_hidden_size"), 3)] * n)
+    f.skip(*CHATGLM)
+    return body(f, blocks, tied=False)
+
+
+CHATGLM = (
+    "apply_query_key_layer_scaling", "bias_dropout_fusion", "fp32_residual_connection", "original_rope",
+    "post_layer_norm", "rmsnorm", "quantization_bit", "pre_seq_len", "prefix_projection", "interleaved_qkv",
+)  # fmt: skip
+"""Keys of ChatGLM that say how it is run, not what it is."""
+
+
+OLDER: dict[str, Builder] = {
+    "gptj": gptj,
+    "codegen": gptj,
+    "gpt_bigcode": gpt_bigcode,
+    "mpt": mpt,
+    "qwen": qwen,
+    "chatglm": chatglm,
+    "exaone": gated,
+    "internlm2": gated,
+    "baichuan": gated,
+    "minicpm": partial(gated, tied=True),
+}
+"""Types of older dense decoders."""

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from ..core.shipped import shipped
 from ..report.terminal import progress, screen
 from .flags import JSON
 
@@ -40,8 +41,6 @@ class FrontCommand:
         from ..report.session import start_jax
 
         start_jax()
-        from pathlib import Path
-
         from ..explore.front import checked_metrics, front
         from ..explore.named import named_chips
         from ..explore.points import PointStore, fingerprint, front_folder
@@ -64,7 +63,7 @@ class FrontCommand:
             rays.tell = store.append
             found = front(study, names, self.points, rays=rays, progress=tell)
             found = buildable(found) if self.whole else found
-        write_front(folder, Path(self.study).read_text(encoding="utf-8"), found)
+        write_front(folder, shipped(self.study).read_text(encoding="utf-8"), found)
         if self.json:
             print(json_text(front_json(found)))
         else:
@@ -84,7 +83,7 @@ class SensitivityCommand:
     """What a study's optimum rests on: elasticities of goal and design, and what a target would need to be true."""
 
     study: STUDY
-    """The study; sweeps/trainium4.toml shows every key."""
+    """The study: a file, or the bare name of one that came along (`dse studies`)."""
     target: Annotated[float | None, tyro.conf.arg(metavar="X", help_behavior_hint="")] = None
     """Delivered speed-up: also say the cheapest change of technology or budgets that reaches it."""
     results: RESULTS = "results"

@@ -67,4 +67,9 @@ def _receipt(kinds: list[str]) -> Schema:
     texts: dict[str, Schema] = dict.fromkeys(("source", "where", "note"), {"type": "string"})
     ends = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
     keys = {"value": {"type": kinds[0]}, "range": ends, "kind": one_of(KINDS), **texts}
-    return {"type": "object", "properties": keys, "required": ["value", "kind", "source"], "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": keys,
+        "required": ["value", "kind", "source"],
+        "additionalProperties": False,
+    }

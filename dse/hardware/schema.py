@@ -64,7 +64,7 @@ def _fact_schema(fact: Sourced, docs: dict[str, str]) -> Schema:
 
 def _receipt(kinds: list[str]) -> Schema:
     """A value with its range, kind and source."""
-    texts: dict[str, Schema] = dict.fromkeys(("source", "where", "note"), {"type": "string"})
+    texts: dict[str, Schema] = {key: {"type": "string"} for key in ("source", "where", "note")}
     ends = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
     keys = {"value": {"type": kinds[0]}, "range": ends, "kind": one_of(KINDS), **texts}
     return {

@@ -111,7 +111,7 @@ def test_a_scalar_fixes_a_free_number(tmp_path):
     (fixed,) = [f for f in study.free if f.name == "scratchpad_B"]
     assert (fixed.lower, fixed.upper) == (32 * 2**20, 32 * 2**20)
     (tmp_path / "s.toml").write_text(text.replace('"32 MiB"', '"32 GHz"'))
-    with pytest.raises(SpecError, match="free.scratchpad"):
+    with pytest.raises(SpecError, match=r"free\.scratchpad"):
         load_study(tmp_path / "s.toml")
 
 
@@ -153,7 +153,7 @@ def test_studies_lists_what_comes_along(capsys):
     assert all(r["question"] and r["command"].startswith("dse ") for r in rows)
 
 
-@pytest.mark.parametrize("name", ["../mine", "", "a b", "a\0b", "-x.y.toml"])
+@pytest.mark.parametrize("name", ["nowhere/mine", "", "a b", "a\0b", "-x.y.toml"])
 def test_new_writes_only_plain_names_and_never_over_a_file(name, tmp_path, capsys):
     before = sorted(tmp_path.iterdir())
     assert main(["new", "chip", name] if not name.startswith("-") else ["new", "chip", "--", name]) == 2

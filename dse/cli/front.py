@@ -25,6 +25,8 @@ class FrontCommand:
     """What trades against each other, all minimised: such as power, silicon, package_cost, cost_per_token."""
     points: Annotated[int, tyro.conf.arg(metavar="N")] = 100
     """Points to solve for."""
+    chips: Annotated[str | None, tyro.conf.arg(metavar="CHIP[,CHIP]", help_behavior_hint="")] = None
+    """Chips that the figures mark beside the front, presets or files of your own; by default six that exist."""
     whole: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Round every point to whole cores and stacks, and solve it again; else points are bounds on what can be built."""
     resume: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
@@ -42,15 +44,19 @@ class FrontCommand:
 
         start_jax()
         from ..explore.front import checked_metrics, front
-        from ..explore.named import named_chips
+        from ..explore.named import NAMED, named_chips
         from ..explore.points import PointStore, fingerprint, front_folder
         from ..explore.ray import Rays
         from ..explore.whole import buildable
+        from ..hardware.presets import chip as preset_chip
         from ..report.front import front_json, front_view, write_front
         from ..report.results import json_text, results_folder
         from ..study.study import load_study
 
         study = load_study(self.study)
+        marked = NAMED if self.chips is None else tuple(dict.fromkeys(self.chips.split(",")))
+        for chip_name in marked:
+            preset_chip(chip_name)
         names = checked_metrics(study, tuple(m.strip() for m in self.metrics.split(",")))
         folder = front_folder(results_folder(self.results, study.name), names)
         store = PointStore(folder, fingerprint(study, names))
@@ -74,7 +80,7 @@ class FrontCommand:
                 from ..report.front_figures import write_front_figures
 
                 baseline_s = [seconds for _, seconds in rays.space.baselines]
-                write_front_figures(found, named_chips(study, names, baseline_s), folder)
+                write_front_figures(found, named_chips(study, names, baseline_s, marked), folder)
         return 0
 
 

@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: trainium4 test quick check golden bench bench-explorer faults nightly lock licences audit clean
+.PHONY: trainium4 test quick check wheel-test docs golden bench bench-explorer faults nightly lock licences audit clean
 
 trainium4: $(VENV)/.run
 	$(BIN)/dse optimize sweeps/trainium4.toml
@@ -25,6 +25,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check dse tests
 	$(BIN)/pyright --pythonpath $(BIN)/python dse
 	$(BIN)/lint-imports
+
+# wheel and sdist, built, installed outside the repository and asked
+wheel-test: $(VENV)/.dev
+	tests/package/try_package.sh $(BIN)
 
 # every committed answer anew; say in CHANGELOG.md which numbers moved, and why
 golden: $(VENV)/.dev

@@ -23,6 +23,7 @@ from .check import Calibrate, Validate
 from .compare import Compare
 from .evaluate import Evaluate
 from .facts import Chips, Models
+from .files import New, Schema, Studies
 from .fleet import Cost, Fleet
 from .forecast import ForecastCommand
 from .front import FrontCommand, SensitivityCommand
@@ -48,6 +49,9 @@ Command = (
     | Annotated[Serviced, tyro.conf.subcommand("portfolio")]
     | Annotated[Chips, tyro.conf.subcommand("chips")]
     | Annotated[Models, tyro.conf.subcommand("models")]
+    | Annotated[Studies, tyro.conf.subcommand("studies")]
+    | Annotated[New, tyro.conf.subcommand("new")]
+    | Annotated[Schema, tyro.conf.subcommand("schema")]
     | Annotated[Cite, tyro.conf.subcommand("cite")]
     | Annotated[Validate, tyro.conf.subcommand("validate")]
     | Annotated[Cost, tyro.conf.subcommand("cost")]
@@ -60,7 +64,7 @@ Command = (
 
 ABOUT = (
     "What should the next AI chip be? Exit codes: 0 an answer; 1 an infeasible study, explained; "
-    "2 bad input, in one line; 130 interrupted."
+    "2 bad input, in one line; 130 interrupted. --version prints the version."
 )
 
 

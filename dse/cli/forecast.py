@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from ..core.errors import SpecError
+from ..core.shipped import shipped
 from ..report.terminal import progress, screen
 from .flags import JSON
 
@@ -20,7 +21,7 @@ class ForecastCommand:
     """Forecast a chip: `dse forecast FORECAST.toml`; score it with facts: `dse forecast score FACTS.toml`."""
 
     what: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="FORECAST.toml | score FACTS.toml")]
-    """The forecast file; sweeps/forecast_trainium4.toml shows every key. Or "score" and a file of facts."""
+    """The forecast: a file, or the bare name of one that came along (`dse studies`). Or "score" and a file of facts."""
     draws: Annotated[int, tyro.conf.arg(metavar="N")] = 400
     """Draws of the unknowns."""
     seed: Annotated[int, tyro.conf.arg(metavar="S")] = 0
@@ -43,7 +44,7 @@ class ForecastCommand:
         from ..report.forecast import forecast_json, forecast_view, next_version, write_forecast
         from ..report.results import json_text
 
-        path = Path(self.what[0])
+        path = shipped(self.what[0])
         with progress() as tell:
             found = forecast(load_forecast(path), self.draws, self.seed, tell)
         text, study_text = (p.read_text(encoding="utf-8") for p in (path, study_path(path)))

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from ..core.shipped import shipped
 from ..report.terminal import progress, screen
 from .flags import JSON
 
@@ -24,6 +25,8 @@ class FrontCommand:
     """What trades against each other, all minimised: such as power, silicon, package_cost, cost_per_token."""
     points: Annotated[int, tyro.conf.arg(metavar="N")] = 100
     """Points to solve for."""
+    chips: Annotated[str | None, tyro.conf.arg(metavar="CHIP[,CHIP]", help_behavior_hint="")] = None
+    """Chips that the figures mark beside the front, presets or files of your own; by default six that exist."""
     whole: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Round every point to whole cores and stacks, and solve it again; else points are bounds on what can be built."""
     resume: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
@@ -40,18 +43,20 @@ class FrontCommand:
         from ..report.session import start_jax
 
         start_jax()
-        from pathlib import Path
-
         from ..explore.front import checked_metrics, front
-        from ..explore.named import named_chips
+        from ..explore.named import NAMED, named_chips
         from ..explore.points import PointStore, fingerprint, front_folder
         from ..explore.ray import Rays
         from ..explore.whole import buildable
+        from ..hardware.presets import chip as preset_chip
         from ..report.front import front_json, front_view, write_front
         from ..report.results import json_text, results_folder
         from ..study.study import load_study
 
         study = load_study(self.study)
+        marked = NAMED if self.chips is None else tuple(dict.fromkeys(self.chips.split(",")))
+        for chip_name in marked:
+            preset_chip(chip_name)
         names = checked_metrics(study, tuple(m.strip() for m in self.metrics.split(",")))
         folder = front_folder(results_folder(self.results, study.name), names)
         store = PointStore(folder, fingerprint(study, names))
@@ -64,7 +69,7 @@ class FrontCommand:
             rays.tell = store.append
             found = front(study, names, self.points, rays=rays, progress=tell)
             found = buildable(found) if self.whole else found
-        write_front(folder, Path(self.study).read_text(encoding="utf-8"), found)
+        write_front(folder, shipped(self.study).read_text(encoding="utf-8"), found)
         if self.json:
             print(json_text(front_json(found)))
         else:
@@ -75,7 +80,7 @@ class FrontCommand:
                 from ..report.front_figures import write_front_figures
 
                 baseline_s = [seconds for _, seconds in rays.space.baselines]
-                write_front_figures(found, named_chips(study, names, baseline_s), folder)
+                write_front_figures(found, named_chips(study, names, baseline_s, marked), folder)
         return 0
 
 
@@ -84,7 +89,7 @@ class SensitivityCommand:
     """What a study's optimum rests on: elasticities of goal and design, and what a target would need to be true."""
 
     study: STUDY
-    """The study; sweeps/trainium4.toml shows every key."""
+    """The study: a file, or the bare name of one that came along (`dse studies`)."""
     target: Annotated[float | None, tyro.conf.arg(metavar="X", help_behavior_hint="")] = None
     """Delivered speed-up: also say the cheapest change of technology or budgets that reaches it."""
     results: RESULTS = "results"

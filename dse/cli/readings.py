@@ -17,7 +17,7 @@ class ReadingsCommand:
     """The best design over the TDP, if it binds the mean power, the hottest operator or all engines together."""
 
     study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY.toml")]
-    """The study; its own limits on power are left out."""
+    """The study: a file, or a bare name (`dse studies`); its own limits on power are left out."""
     tdp: Annotated[str, tyro.conf.arg(metavar="W,W,...")] = "1000,1200,1400,1600,1800,2000,2250,2500"
     """TDPs in watts."""
     results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"

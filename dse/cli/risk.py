@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from ..core.errors import SpecError
+from ..core.shipped import shipped
 from ..report.terminal import progress, screen
 from .flags import JSON
 
@@ -17,7 +18,7 @@ class RiskCommand:
     """Re-optimise a study under draws of every receipt with a range: how likely is the target, and what drives it."""
 
     study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY.toml")]
-    """The study; sweeps/trainium4.toml shows every key."""
+    """The study: a file, or the bare name of one that came along (`dse studies`)."""
     samples: Annotated[int, tyro.conf.arg(metavar="N")] = 1000
     """Draws of the unknowns."""
     seed: Annotated[int, tyro.conf.arg(metavar="S")] = 0
@@ -38,8 +39,6 @@ class RiskCommand:
         from ..report.session import start_jax
 
         start_jax()
-        from pathlib import Path
-
         from ..explore.risk import risk
         from ..explore.robust import robust_design, share_frac
         from ..report.results import json_text, results_folder
@@ -50,7 +49,7 @@ class RiskCommand:
         if self.robust is not None:
             share_frac(self.robust)
         folder = results_folder(self.results, study.name)
-        text = Path(self.study).read_text(encoding="utf-8")
+        text = shipped(self.study).read_text(encoding="utf-8")
         with progress() as tell:
             found = risk(study, self.samples, self.seed, target=self.target, progress=tell)
             robust = None if self.robust is None else robust_design(found, self.robust, tell)
@@ -101,7 +100,7 @@ class BacktestCommand:
         folder = results_folder(self.results, "backtest")
         found: list[Backtest] = []
         for case in cases():
-            path = Path(self.sweeps) / f"{case.study}.toml"
+            path = shipped(Path(self.sweeps) / f"{case.study}.toml")
             study = load_study(path)
             with progress() as tell:
                 answer = backtest(case, study, tell, answer=partial(solve, limit_s=self.seconds))

@@ -132,7 +132,7 @@ class Serviced:
     """Size a service of several models on a fleet: chips, utilisation, cost per million tokens."""
 
     portfolio: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PORTFOLIO.toml")]
-    """The portfolio; sweeps/portfolio.toml shows every key."""
+    """The portfolio: a file, or the bare name of one that came along (`dse studies`)."""
     chips_: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP[,CHIP]")]
     """Chip presets, see `dse chips`; each gets a fleet of its own."""
     chips: COUNT = None

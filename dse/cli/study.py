@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from ..core.shipped import shipped
 from ..report.terminal import progress, screen
 from .flags import JSON
 
@@ -16,7 +17,7 @@ class Optimize:
     """Find the best chip of a study that can be built, with a price on every limit and a proof; writes a folder."""
 
     study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY.toml")]
-    """The study; sweeps/trainium4.toml shows every key."""
+    """The study: a file, or the bare name of one that came along (`dse studies`)."""
     results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
     """Folder that gets a folder named after the study."""
     gap: Annotated[float, tyro.conf.arg(metavar="FRAC")] = 0.001
@@ -39,8 +40,6 @@ class Optimize:
         from ..report.session import start_jax
 
         start_jax()
-        from pathlib import Path
-
         from ..optimize.near import near
         from ..optimize.solution import solution_json
         from ..optimize.solve import solve, solve_continuous
@@ -50,7 +49,7 @@ class Optimize:
 
         study = load_study(self.study)
         folder = results_folder(self.results, study.name)
-        text = Path(self.study).read_text(encoding="utf-8")
+        text = shipped(self.study).read_text(encoding="utf-8")
         with progress() as tell:
             if self.continuous:
                 solution = solve_continuous(study, tell)

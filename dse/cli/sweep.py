@@ -29,7 +29,7 @@ class Sweep:
     """Compute every point of a specification into Parquet; nothing that is done is lost or done twice."""
 
     spec: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="SPEC.toml", help_behavior_hint="")] = None
-    """The specification; sweeps/README.md lists those that come along and explains every key."""
+    """The specification: a file, or the bare name of one that came along (`dse studies`)."""
     status: Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """Instead of computing: what is done, missing, damaged or given up in a results folder, and why."""
     dry_run: Annotated[bool, FLAG] = False

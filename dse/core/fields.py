@@ -9,12 +9,13 @@ from typing import Annotated, Any
 
 import pydantic
 
+from .schemas import Measured
 from .text import spelled
 from .units import positive
 
-Seconds = Annotated[float, pydantic.BeforeValidator(partial(positive, unit="s", bare=False))]
+Seconds = Annotated[float, pydantic.BeforeValidator(partial(positive, unit="s", bare=False)), Measured("s", bare=False)]
 """A time as a file gives it, such as "20 ms"; a bare number could be either of two, and is refused."""
-BytesPerSecond = Annotated[float, pydantic.BeforeValidator(partial(positive, unit="Bps"))]
+BytesPerSecond = Annotated[float, pydantic.BeforeValidator(partial(positive, unit="Bps")), Measured("Bps")]
 """A bandwidth as a file gives it, such as "100 GBps"; a bare number counts bytes per second."""
 
 

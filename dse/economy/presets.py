@@ -40,6 +40,11 @@ def _facts(kind: str, name: str) -> Receipts:
     return pick(load_receipts(DATA / FILES[kind]), kind, name)
 
 
+def host_names() -> tuple[str, ...]:
+    """Names of all servers."""
+    return tuple(load_receipts(DATA / FILES["host"]))
+
+
 @cache
 def host(name: str) -> Host:
     """The server design `name`, such as "graviton4-4"; raises UnknownNameError with near matches."""

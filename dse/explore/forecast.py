@@ -20,7 +20,9 @@ from jaxtyping import Float
 from scipy.special import ndtri
 
 from ..core.errors import SpecError
+from ..core.files import read_toml
 from ..core.provenance import Sourced, read_receipts
+from ..core.shipped import check_kind
 from ..hardware.chip import peak_FLOPps
 from ..optimize.batch import in_batches, solve_batch
 from ..optimize.search import Candidate, Search
@@ -73,6 +75,7 @@ def load_forecast(path: Path) -> Assumptions:
     Raises:
         SpecError: a missing table or fact, shares that do not add up to 1, a reading that does not exist.
     """
+    check_kind(read_toml(path), "forecast", path)
     facts = read_receipts(path)
     try:
         study = load_study(study_path(path))

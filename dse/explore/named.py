@@ -8,6 +8,7 @@ import numpy as np
 
 from ..core.errors import DseError
 from ..evaluation.assembly import evaluate
+from ..hardware.own_chip import short_name
 from ..hardware.presets import chip_system
 from ..study.metrics import METRICS, OWNED, Load, chip_state
 from ..study.study import Study
@@ -22,12 +23,14 @@ class Named:
     """A chip that exists, on the axes of a front."""
 
     name: str
-    """Preset."""
+    """Preset, or the name of your own file."""
     values: tuple[float, ...]
     """Metrics, canonical units."""
 
 
-def named_chips(study: Study, metrics: tuple[str, ...], baseline_s: list[float]) -> list[Named]:
+def named_chips(
+    study: Study, metrics: tuple[str, ...], baseline_s: list[float], names: tuple[str, ...] = NAMED
+) -> list[Named]:
     """Chips that exist and can run all workloads of a study, each in its own largest system, by their best plans.
 
     None on axes that need an owner, since theirs have other hosts, prices and margins (see `dse cost`), and none for
@@ -37,14 +40,15 @@ def named_chips(study: Study, metrics: tuple[str, ...], baseline_s: list[float])
         study: what is asked.
         metrics: axes of the front.
         baseline_s: step time of each workload on the study's baseline chip.
+        names: presets, and paths of your own chip files.
 
     Returns:
-        Those that can, in the order of `NAMED`.
+        Those that can, in the order of `names`.
     """
     if any(m in OWNED for m in metrics) or study.services:
         return []
     found: list[Named] = []
-    for name in NAMED:
+    for name in names:
         try:
             loads = [
                 named_load(name, workload, n, base, len(study.workloads))
@@ -55,7 +59,7 @@ def named_chips(study: Study, metrics: tuple[str, ...], baseline_s: list[float])
             continue
         state = chip_state(chip_system(name).chip, loads=loads)
         values = [METRICS[m](state) for m in metrics]
-        found.append(Named(name, tuple(float(max(v) if isinstance(v, list) else v) for v in values)))
+        found.append(Named(short_name(name), tuple(float(max(v) if isinstance(v, list) else v) for v in values)))
     return found
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core.errors import SpecError
+from ..core.files import read_toml
 from ..core.provenance import OwnThing, Receipts, Sourced, load_receipts, own_thing, pick
+from ..core.shipped import check_kind
 from ..core.text import quantity_text
 
 CHIPS = Path(__file__).parent / "data" / "chips.toml"
@@ -40,7 +42,11 @@ def own_chip(path: Path) -> OwnThing:
         SpecError: as `own_thing`; a number `FAR` from that of every preset.
     """
     every = {f: fact for facts in load_receipts(CHIPS).values() for f, fact in facts.items()}
-    thing = own_thing(path, preset_receipts, every, OWN_SETTINGS)
+    try:
+        thing = own_thing(path, preset_receipts, every, OWN_SETTINGS)
+    except SpecError:
+        check_kind(read_toml(path), "chip", path)
+        raise
     for fact in thing.own.values():
         _check_usual(path, fact)
     return thing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pydantic
@@ -11,7 +12,10 @@ import pydantic
 from ..core.errors import DseError, SpecError
 from ..core.fields import Seconds, complaints
 from ..core.files import read_toml
+from ..core.schemas import Named, Schema, titled
+from ..core.shipped import check_kind, shipped
 from ..workload.presets import model as preset_model
+from ..workload.presets import model_names
 from ..workload.requests import Length, Requests
 from .curve import Curve, Promise, Serving
 
@@ -61,46 +65,76 @@ class Sized:
         return self.busy_chips / self.n_chips
 
 
-class _Kind(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid")
+class _Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class _Kind(_Strict):
+    """Requests of one length."""
+
     prompt: pydantic.PositiveInt = pydantic.Field(alias="in")
+    """Tokens of the prompt."""
     output: pydantic.PositiveInt = pydantic.Field(alias="out")
+    """Tokens of the answer."""
     share: float = 1.0
+    """Share of the model's requests; the shares of a model add up to 1."""
 
 
-class _Model(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid")
-    model: str
+class _Model(_Strict):
+    """One model in service."""
+
+    model: Annotated[str, Named(model_names, ".json")]
+    """Model preset, or the path of a Hugging Face config.json."""
     traffic: float
+    """Share of all requests; the shares of all models add up to 1."""
     weights: str = "bf16"
+    """Stored format of the weights, such as "fp8" or "bf16,experts=mxfp4"."""
     kv: str = "bf16"
+    """Stored format of keys and values."""
     requests: list[_Kind]
+    """Lengths of its requests."""
     tpot: Seconds | None = None
+    """Promise: time per token of the answer."""
     ttft: Seconds | None = None
+    """Promise: time to the first token."""
 
 
-class _Head(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid")
+class _Head(_Strict):
+    """The service as a whole."""
+
     name: str
+    """Names the results."""
     requests_per_s: pydantic.PositiveFloat
+    """Requests to all models together, per second."""
     percentile: float = 95.0
+    """Percent of the requests that the promises hold for: 50 to below 100."""
 
 
-class _File(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid")
+class _File(_Strict):
+    """A whole portfolio file."""
+
     portfolio: _Head
+    """The service as a whole."""
     models: dict[str, _Model]
+    """Models served together, each under a name of your own."""
+
+
+def portfolio_schema() -> Schema:
+    """JSON Schema of a portfolio file."""
+    about = "A service of several models: `dse portfolio FILE CHIP` sizes its fleet."
+    return titled(_File.model_json_schema(by_alias=True), "portfolio", about)
 
 
 def load_portfolio(path: str | Path) -> Portfolio:
-    """The portfolio in a TOML file; `sweeps/portfolio.toml` shows every key.
+    """The portfolio in a TOML file; or under the bare name of a shipped one.
 
     Raises:
         SpecError: a missing file, malformed TOML, an unknown key or model, shares that do not add up to 1, a length
             or time out of range; the message names file, key and what is allowed.
     """
-    path = Path(path)
+    path = shipped(path)
     raw = read_toml(path)
+    check_kind(raw, "portfolio", path)
     try:
         return _portfolio(_File.model_validate(raw))
     except pydantic.ValidationError as error:

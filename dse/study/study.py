@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import pydantic
 
 from ..core.errors import DseError, SpecError, UnknownNameError
-from ..core.fields import BytesPerSecond, Seconds, complaints
+from ..core.fields import complaints
 from ..core.files import read_toml
 from ..core.free import Free
+from ..core.shipped import check_kind, shipped
 from ..core.units import UNITS, positive
 from ..economy.presets import default_host, host, price_and_margin
 from ..hardware.presets import base_name
@@ -29,6 +30,17 @@ from ..workload.written import workload_of
 from .convex import ConvexCore
 from .design import FREE, STEPPED, Choice, pe_dims, steps
 from .metrics import DELIVERED, HOTTEST, METRICS, OF_WORKLOADS, OWNED, SERVED, Limit, chip_state
+from .written import (
+    KEYS,
+    ChoiceTable,
+    DecodeTable,
+    Head,
+    LimitTable,
+    PortfolioTable,
+    PrefillTable,
+    StudyFile,
+    TrainingTable,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,90 +124,6 @@ class Study:
         return dataclasses.replace(preset_system(self.baseline.name, n_chips), chip=self.baseline.chip)
 
 
-class _Strict(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid")
-
-
-class _Head(_Strict):
-    name: str
-    baseline: str
-    system: str
-    minimise: str = DELIVERED
-    package: str = "CoWoS-L"
-    calibration: str | None = None
-    scaleout_per_dir: BytesPerSecond
-    host: str | None = None
-    margin: float | None = None
-    streams: bool = False
-
-
-class _Training(_Strict):
-    phase: Literal["training"]
-    model: str
-    chips: pydantic.PositiveInt
-    global_batch: pydantic.PositiveInt
-    sequence: pydantic.PositiveInt
-    precision: str = "bf16"
-
-
-class _Serving(_Strict):
-    model: str
-    chips: pydantic.PositiveInt
-    weights: str | None = None
-    kv: str = "bf16"
-
-
-class _Decode(_Serving):
-    phase: Literal["decode"]
-    batch: pydantic.PositiveInt
-    context: pydantic.PositiveInt
-    tpot: Seconds | None = None
-
-
-class _Prefill(_Serving):
-    phase: Literal["prefill"]
-    batch: pydantic.PositiveInt = 1
-    prompt: pydantic.PositiveInt
-    cached: pydantic.NonNegativeInt = 0
-    chunk: pydantic.NonNegativeInt = 0
-    ttft: Seconds | None = None
-
-
-class _Portfolio(_Strict):
-    file: str
-    chips: pydantic.PositiveInt
-
-
-class _Choices(_Strict):
-    node: list[str]
-    hbm: list[str]
-    link: list[str]
-    n_dies: list[pydantic.PositiveInt]
-    pe_array: list[str]
-    native_fp4: list[bool]
-    spare_cores: list[pydantic.NonNegativeInt] = [1]
-    fp8_rate: list[pydantic.PositiveFloat] = []
-    stack_capacity: list[str | float] = []
-
-
-class _Limit(_Strict):
-    metric: str
-    at_most: str | float | None = None
-    at_least: str | float | None = None
-
-
-class _File(_Strict):
-    study: _Head
-    workloads: dict[str, Annotated[_Training | _Decode | _Prefill, pydantic.Field(discriminator="phase")]] = {}
-    portfolio: _Portfolio | None = None
-    choices: _Choices
-    free: dict[str, tuple[str | float, str | float]]
-    limits: list[_Limit] = []
-
-
-_KEYS = {k for m in (_Head, _Training, _Decode, _Prefill, _Portfolio, _Choices, _Limit, _File) for k in m.model_fields}
-
-
 def unit_of(name: str) -> str:
     """Unit at the end of a canonical name, or "" for a count."""
     tail = name.rpartition("_")[2]
@@ -214,7 +142,7 @@ def load_study(path: str | Path) -> Study:
     """The study in a TOML file.
 
     Args:
-        path: file; the shipped ones in `sweeps/` are examples of every key.
+        path: file, or the bare name of a shipped one; `dse schema study` has every key.
 
     Returns:
         The study in canonical units.
@@ -223,8 +151,9 @@ def load_study(path: str | Path) -> Study:
         SpecError: missing file, malformed TOML, unknown or missing keys (all of them, with near spellings), a
             wrong unit, a bound out of order; the message names file, key, value and what is allowed.
     """
-    path = Path(path)
+    path = shipped(path)
     raw = read_toml(path)
+    check_kind(raw, "study", path)
     try:
         return study_from(raw, path.parent)
     except DseError as error:
@@ -234,9 +163,9 @@ def load_study(path: str | Path) -> Study:
 def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
     """The study in a mapping of the same form as the TOML file, a portfolio beside it; raises as `load_study`."""
     try:
-        spec = _File.model_validate(raw)
+        spec = StudyFile.model_validate(raw)
     except pydantic.ValidationError as error:
-        raise SpecError(complaints(error, _KEYS)) from error
+        raise SpecError(complaints(error, KEYS)) from error
     baseline = _baseline(spec.study)
     package(spec.study.package)
     goal = spec.study.minimise
@@ -269,7 +198,7 @@ def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
     )
 
 
-def _baseline(spec: _Head) -> System:
+def _baseline(spec: Head) -> System:
     """The chip of the system, or your own chip in the fabric of the system, called by the path of its file."""
     within = preset_system(spec.system)
     if spec.calibration is not None:
@@ -285,7 +214,7 @@ def _baseline(spec: _Head) -> System:
     return within
 
 
-def _services(spec: _Portfolio | None, folder: Path) -> tuple[dict[str, Service], dict[str, tuple[Asked, int]]]:
+def _services(spec: PortfolioTable | None, folder: Path) -> tuple[dict[str, Service], dict[str, tuple[Asked, int]]]:
     """Models in service by name, and the same as workloads."""
     if spec is None:
         return {}, {}
@@ -293,7 +222,7 @@ def _services(spec: _Portfolio | None, folder: Path) -> tuple[dict[str, Service]
     return services, {name: (s.requests, spec.chips) for name, s in services.items()}
 
 
-def _owner(head: _Head, asked: bool) -> Owner | None:
+def _owner(head: Head, asked: bool) -> Owner | None:
     """Server and maker's margin of a design: the study's, or those of the baseline chip; None if nobody asks."""
     if asked:
         return owner_of(head.baseline, head.host, head.margin)
@@ -314,7 +243,7 @@ def owner_of(chip_name: str, host_name: str | None = None, margin: str | float |
     return Owner(name, usual)
 
 
-def _check_workloads(spec: _File, goal: str, workloads: dict[str, Any]) -> None:
+def _check_workloads(spec: StudyFile, goal: str, workloads: dict[str, Any]) -> None:
     """Refuse metrics that mean nothing without a workload."""
     limited = [full_name(x.metric, tuple(METRICS), "metric") for x in spec.limits]
     needing = [name for name in (goal, *limited) if name in OF_WORKLOADS]
@@ -322,7 +251,7 @@ def _check_workloads(spec: _File, goal: str, workloads: dict[str, Any]) -> None:
         raise SpecError(f"{needing[0]} needs at least one workload; without any, full_load_fp8 stands for power")
 
 
-def _workload(spec: _Training | _Decode | _Prefill) -> tuple[Workload, int]:
+def _workload(spec: TrainingTable | DecodeTable | PrefillTable) -> tuple[Workload, int]:
     given = {k: v for k, v in spec.model_dump().items() if k not in PLACED and v not in (None, 0)}
     sizes = {"batch" if k == "global_batch" else k: v for k, v in given.items()}
     return workload_of(spec.phase, preset_model(spec.model), spec.chips, sizes), spec.chips
@@ -332,9 +261,9 @@ PLACED = ("phase", "model", "chips", "tpot", "ttft")
 """Keys of a workload that are no sizes of its phase."""
 
 
-def _longest_s(spec: _Training | _Decode | _Prefill) -> float | None:
+def _longest_s(spec: TrainingTable | DecodeTable | PrefillTable) -> float | None:
     """Longest step that a workload may take: a token of a decode, a first token of a prefill; None for any."""
-    return spec.tpot if isinstance(spec, _Decode) else spec.ttft if isinstance(spec, _Prefill) else None
+    return spec.tpot if isinstance(spec, DecodeTable) else spec.ttft if isinstance(spec, PrefillTable) else None
 
 
 def _free(key: str, lower: str | float, upper: str | float) -> Free:
@@ -361,7 +290,7 @@ def _has_multiple(count: Free, n_dies: int) -> bool:
     return len(steps(count.name, n_dies, count.lower, count.upper)) > 0
 
 
-def _choices(spec: _Choices) -> tuple[Choice, ...]:
+def _choices(spec: ChoiceTable) -> tuple[Choice, ...]:
     for known, names in ((node, spec.node), (memory, spec.hbm), (link, spec.link), (pe_dims, spec.pe_array)):
         for name in names:
             known(name)
@@ -373,7 +302,7 @@ def _choices(spec: _Choices) -> tuple[Choice, ...]:
     return choices
 
 
-def _limit(spec: _Limit, index: int, baseline: System) -> Limit:
+def _limit(spec: LimitTable, index: int, baseline: System) -> Limit:
     name = full_name(spec.metric, tuple(METRICS), "metric")
     place = f"limits.{index} ({spec.metric})"
     given = [(s, v) for s, v in (("at_most", spec.at_most), ("at_least", spec.at_least)) if v is not None]

@@ -75,7 +75,7 @@ def dask_engine(scheduler: str | None = None, workers: int | None = None) -> Ite
         import dask
         from distributed import Client
     except ImportError as error:
-        raise SpecError("--engine dask needs the package distributed: pip install 'dse[sweep]'") from error
+        raise SpecError("--engine dask needs the package distributed: pip install 'dse-accelerators[sweep]'") from error
     dask.config.set(SETTINGS)
     if scheduler is not None:
         with _quiet(), _reached(Client, scheduler) as client:

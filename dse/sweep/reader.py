@@ -30,29 +30,41 @@ KINDS = ("values", "range", "log_range", "zip", "sample")
 class Strict(pydantic.BaseModel):
     """A table that may hold nothing but what it names."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 class AxisTable(Strict):
     """An axis as it is written."""
 
     key: str | None = None
+    """What it sets; with `values`, `range` or `log_range`."""
     values: list[Any] | None = None
+    """A list of values."""
     range: list[Any] | None = None
+    """First and last of `points` evenly spaced values."""
     log_range: list[Any] | None = None
+    """The same, evenly spaced in the logarithm."""
     points: pydantic.PositiveInt | None = None
+    """How many values a range or a sample has."""
     zip: dict[str, list[Any]] | None = None
+    """Keys whose values move together, lists of equal length."""
     sample: str | None = None
+    """"sobol" or "latin_hypercube": points spread over the box of `linear` and `log`."""
     linear: dict[str, list[Any]] = {}
+    """Numbers of a sample, low and high, spread evenly."""
     log: dict[str, list[Any]] = {}
+    """Numbers of a sample, low and high, spread evenly in the logarithm."""
 
 
 class RuleTable(Strict):
     """A rule as it is written."""
 
     conditions: dict[str, Any] = pydantic.Field(alias="if")
+    """Keys and values a point must have; a number may be a table with `at_most` and `at_least`."""
     settings: dict[str, Any] = pydantic.Field(alias="set", default={})
+    """What such a point has instead."""
     skip: bool = False
+    """Leave such points out."""
 
 
 class At(Exception):

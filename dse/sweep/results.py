@@ -30,7 +30,7 @@ def run(
     """Compute every point of a specification, or what an earlier run left undone, and return all rows.
 
     Args:
-        path: specification; those in `sweeps/` show every key.
+        path: specification, or the bare name of a shipped one; `dse schema sweep` has every key.
         results: folder that gets a folder named after the sweep.
         fresh: forget what an earlier run left.
         tell: hears of every unit of work that is done: its points, how many failed, whether an earlier run did it.
@@ -89,7 +89,7 @@ def query(sql: str, folder: str | Path, *, verify: bool = True) -> pd.DataFrame:
     try:
         import duckdb
     except ImportError as error:
-        raise SpecError("queries need the package duckdb: pip install 'dse[sweep]'") from error
+        raise SpecError("queries need the package duckdb: pip install 'dse-accelerators[sweep]'") from error
     rows = dataset_of(folder, verify)
     with duckdb.connect() as connection, reading(folder):
         try:

@@ -13,6 +13,7 @@ import pydantic
 from ..core.errors import SpecError
 from ..core.files import SAFE_NAME, read_text, toml_tables
 from ..core.origin import digest
+from ..core.shipped import check_kind, shipped
 from ..core.text import spelled
 from ..study.study import Study, load_study
 from ..workload.transformer import PHASES
@@ -29,34 +30,48 @@ AUTO_SHARD = 2**9
 
 
 class _Head(Strict):
+    """The sweep as a whole."""
+
     name: str
+    """Names the results folder: letters, digits, '.', '_' and '-'."""
     seed: pydantic.NonNegativeInt = 0
+    """Seed of the samples."""
     expected_minutes: float | None = None
+    """How long it takes, for readers."""
     record: list[str] | None = None
+    """Columns to record; left out, seven usual ones."""
     shard_points: pydantic.PositiveInt | None = None
+    """Points of one unit of work; left out, about a second's worth."""
 
 
-class _File(Strict):
+class SweepFile(Strict):
+    """A whole specification."""
+
     sweep: _Head
+    """The sweep as a whole."""
     base: dict[str, Any] = pydantic.Field(default_factory=dict)
+    """What every point has unless an axis or a rule says otherwise."""
     axes: list[AxisTable] = pydantic.Field(default_factory=list)
+    """What varies; axes multiply."""
     rules: list[RuleTable] = pydantic.Field(default_factory=list)
+    """Exceptions, applied in order to every point."""
 
 
-_KEYS = {f.alias or n for m in (_Head, AxisTable, RuleTable, _File) for n, f in m.model_fields.items()}
+_KEYS = {f.alias or n for m in (_Head, AxisTable, RuleTable, SweepFile) for n, f in m.model_fields.items()}
 
 
 def load_sweep(path: str | Path) -> Sweep:
-    """The sweep in a TOML file; those in `sweeps/` show every key.
+    """The sweep in a TOML file, or under the bare name of a shipped one; `dse schema sweep` has every key.
 
     Raises:
         SpecError: one line with the file, the line where it is known, the key, its value and what is allowed.
     """
-    path = Path(path)
+    path = shipped(path)
     text = read_text(path)
     raw = toml_tables(text, path)
+    check_kind(raw, "sweep", path)
     try:
-        return _sweep(_File.model_validate(raw), text, path.parent)
+        return _sweep(SweepFile.model_validate(raw), text, path.parent)
     except pydantic.ValidationError as error:
         found = [_explain(e) for e in error.errors()]
     except At as error:
@@ -82,7 +97,7 @@ def _explain(error: Any) -> At:
     return At(place, f"{spelled(error['input'])} is not allowed: {error['msg'][:1].lower()}{error['msg'][1:]}")
 
 
-def _sweep(file: _File, text: str, folder: Path) -> Sweep:
+def _sweep(file: SweepFile, text: str, folder: Path) -> Sweep:
     """The checked sweep; raises `At`."""
     if not SAFE_NAME.fullmatch(file.sweep.name):
         raise At(("sweep", "name"), f"'{file.sweep.name}' cannot name a folder; use letters, digits, '.', '_' and '-'")

@@ -1,0 +1,95 @@
+"""Studies, sweeps, portfolios and forecasts that come along, found by bare name; and what kind of file one is.
+
+A file of the working directory wins over a shipped one. In a checkout the shipped ones lie in its `sweeps` folder, in
+an installed package in `dse/data/sweeps`, where the build puts that folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .errors import SpecError, UnknownNameError
+
+COMMANDS = {
+    "study": "dse optimize",
+    "sweep": "dse sweep",
+    "portfolio": "dse portfolio",
+    "forecast": "dse forecast",
+    "chip": "dse evaluate",
+}
+"""Kinds of file, and the command that takes each first."""
+SWEEPS = "sweeps"
+"""Folder of the shipped files, in a checkout and as it is written in front of a name."""
+
+
+def shipped_folder() -> Path:
+    """Where the shipped files lie."""
+    package = Path(__file__).parents[1]
+    installed = package / "data" / SWEEPS
+    return installed if installed.is_dir() else package.parent / SWEEPS
+
+
+def shipped(name: str | Path) -> Path:
+    """The file that `name` means: a path, else a name in `sweeps` here, else one that came with the package.
+
+    Args:
+        name: path, or the name of a shipped file with or without ".toml" and "sweeps/".
+
+    Raises:
+        UnknownNameError: a bare name that nothing has; offers near matches.
+    """
+    path = Path(name)
+    if path.parent.name != SWEEPS and path.parent != Path():
+        return path
+    stem = path.name.removesuffix(".toml")
+    for found in (path, path.with_name(f"{stem}.toml"), Path(SWEEPS) / f"{stem}.toml"):
+        if _is_file(found):
+            return found
+    inside = shipped_folder() / f"{stem}.toml"
+    if _is_file(inside) and (path.parent == Path() or path.parent == Path(SWEEPS)):
+        return inside
+    if path.suffix or path.parent != Path() or _exists(path):
+        return path  # reading it says what is wrong
+    raise UnknownNameError("file", str(name), [p.stem for p in shipped_folder().glob("*.toml")])
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file is there; names that no file can have are none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return True
+
+
+def kind_of(tables: Mapping[str, Any]) -> str | None:
+    """What the tables of a file are, one of `COMMANDS`; None where that cannot be told."""
+    if "sweep" in tables:
+        return "sweep"
+    if "study" in tables and "choices" in tables:
+        return "study"
+    if "portfolio" in tables and "models" in tables:
+        return "portfolio"
+    if "forecast" in tables:
+        return "forecast"
+    only = next(iter(tables.values())) if len(tables) == 1 else None
+    return "chip" if isinstance(only, dict) and ("base" in only or "n_cores" in only) else None
+
+
+def check_kind(tables: Mapping[str, Any], wanted: str, path: Path) -> None:
+    """Nothing where a file may be what is wanted.
+
+    Raises:
+        SpecError: it is surely something else; the message says what, and which command takes it.
+    """
+    kind = kind_of(tables)
+    if kind is not None and kind != wanted:
+        raise SpecError(f"{path}: this is a {kind}, not a {wanted}; `{COMMANDS[kind]} {path}` takes it")

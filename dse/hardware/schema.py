@@ -1,0 +1,75 @@
+"""JSON Schema of a chip file, from the facts that the chip presets have and the fields of the record they fill."""
+
+from __future__ import annotations
+
+import re
+
+from ..core.provenance import KINDS, Sourced, load_receipts
+from ..core.schemas import Schema, both_names, field_docs, one_of, quantity_schema, titled
+from ..core.text import unit_of
+from .chip import Chip, Core, TensorEngine
+from .own_chip import CHIPS, OWN_SETTINGS
+from .presets import SYSTEMS, ZERO_ALLOWED
+
+BY_PRECISION = {"macs_": "macs_per_cycle", "granule_contract_": "granule_contract"}
+"""Facts with one number per precision: how their names begin, and the field they fill."""
+
+
+def chip_schema() -> Schema:
+    """JSON Schema of a chip file: one table, whole or with a preset as its `base`."""
+    facts = {f: fact for facts in load_receipts(CHIPS).values() for f, fact in facts.items()}
+    docs = {**field_docs(TensorEngine), **field_docs(Core), **field_docs(Chip)}
+    named = {key: _fact_schema(facts[full], docs) for key, full in both_names(facts).items()}
+    other_units = {
+        rf"^{re.escape(n.removesuffix(unit_of(n)))}[A-Za-z0-9]+$": {"anyOf": [{"type": "number"}, _receipt(["number"])]}
+        for n in facts
+        if unit_of(n) and "_per_" not in n.replace("_per_dir_", "_")
+    }
+    table = {
+        "type": "object",
+        "properties": {"base": one_of(load_receipts(CHIPS)), **_settings(), **named},
+        "patternProperties": other_units,
+        "additionalProperties": False,
+    }
+    whole = {"type": "object", "additionalProperties": table, "minProperties": 1, "maxProperties": 1}
+    return titled(whole, "chip", "A chip of your own: one table under its name; with a `base`, what differs from it.")
+
+
+def _settings() -> dict[str, Schema]:
+    """Keys that are no facts."""
+    about = {
+        "system": one_of(load_receipts(SYSTEMS)),
+        "host": {"type": "string", "description": "Server that it stands in."},
+        "price": {"description": "What a buyer pays for the package.", **quantity_schema("USD")},
+        "margin": {"type": "number", "description": "What its maker adds to the cost of a package."},
+        "rent": {"description": "Price of a chip-hour.", **quantity_schema("USD")},
+    }
+    return {key: about[key] for key in OWN_SETTINGS}
+
+
+def _fact_schema(fact: Sourced, docs: dict[str, str]) -> Schema:
+    """One fact: a plain value, which is a guess, or a table with its receipt; the presets' range says what is usual."""
+    field = next((f for start, f in BY_PRECISION.items() if fact.name.startswith(start)), fact.name)
+    head: Schema = {"description": docs.get(field, ""), "x-name": fact.name}
+    if isinstance(fact.value, str):
+        return {**head, "anyOf": [{"type": "string"}, _receipt(["string"])]}
+    plain = quantity_schema(unit_of(fact.name))
+    if fact.name.startswith(ZERO_ALLOWED):
+        plain["anyOf"][0] = {"type": "number", "minimum": 0}
+    found = [f[fact.name].value for f in load_receipts(CHIPS).values() if fact.name in f]
+    numbers = [x for x in found if not isinstance(x, str)]
+    usual = {"x-unit": plain["x-unit"], "x-presets": [min(numbers), max(numbers)]}
+    return {**head, "anyOf": [*plain["anyOf"], _receipt(["number"])], **usual}
+
+
+def _receipt(kinds: list[str]) -> Schema:
+    """A value with its range, kind and source."""
+    texts: dict[str, Schema] = {key: {"type": "string"} for key in ("source", "where", "note")}
+    ends = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+    keys = {"value": {"type": kinds[0]}, "range": ends, "kind": one_of(KINDS), **texts}
+    return {
+        "type": "object",
+        "properties": keys,
+        "required": ["value", "kind", "source"],
+        "additionalProperties": False,
+    }

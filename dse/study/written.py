@@ -1,0 +1,203 @@
+"""A study as people write it: every key of its TOML file with its form, its default and what it means."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from ..core.fields import BytesPerSecond, Seconds
+from ..core.schemas import Measured, Named, Schema, both_names, open_table, quantity_schema, titled
+from ..core.text import unit_of
+from ..economy.presets import host_names
+from ..hardware.presets import chip_names, system_names
+from ..physics.calibration import calibration_names
+from ..technology.node import PRECISION_BITS
+from ..technology.presets import link_names, memory_names, node_names, package_names
+from ..workload.presets import model_names
+from .design import FREE
+from .metrics import DELIVERED, METRICS
+
+ModelName = Annotated[str, Named(model_names, ".json")]
+"""A model preset, or the path of a Hugging Face config.json."""
+OWN = ".toml"
+"""How files of one's own chip, process, memory, link or package end."""
+
+
+class _Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class Head(_Strict):
+    """What is asked, of which chip, in which fabric."""
+
+    name: str
+    """Names the results folder: letters, digits, '.', '_' and '-'."""
+    baseline: Annotated[str, Named(chip_names, OWN)]
+    """The chip that speed-ups and limits such as "6x" refer to: the chip of `system`, or a file of one's own."""
+    system: Annotated[str, Named(system_names)]
+    """System preset whose fabric baseline and design sit in."""
+    minimise: Annotated[str, Named(lambda: both_names(METRICS))] = DELIVERED
+    """Metric to minimise; `delivered_time` is the mean of the workloads' step times over the baseline's."""
+    package: Annotated[str, Named(package_names, OWN)] = "CoWoS-L"
+    """Package technology of the design."""
+    calibration: Annotated[str, Named(calibration_names)] | None = None
+    """Fit or prior for all workloads; left out, that of each workload's phase on the baseline's family."""
+    scaleout_per_dir: BytesPerSecond
+    """Network share of a design's chip, one direction; fixed."""
+    host: Annotated[str, Named(host_names)] | None = None
+    """Server around a design, where goal or limits ask for money or energy; left out, the baseline's."""
+    margin: float | None = None
+    """What the owner pays for a package over what it costs to make; left out, that of the baseline's maker."""
+    streams: bool = False
+    """Whether blocks of baseline and designs may read ahead where SRAM has room."""
+
+
+class TrainingTable(_Strict):
+    """A training step of one model."""
+
+    phase: Literal["training"]
+    """Training: forward, backward and optimiser."""
+    model: ModelName
+    """Model preset, or the path of a config.json."""
+    chips: pydantic.PositiveInt
+    """Chips in all."""
+    global_batch: pydantic.PositiveInt
+    """Sequences of a step."""
+    sequence: pydantic.PositiveInt
+    """Tokens of a sequence."""
+    precision: Annotated[str, Named(lambda: PRECISION_BITS)] = "bf16"
+    """Precision of the matrix products."""
+
+
+class _ServingTable(_Strict):
+    model: ModelName
+    """Model preset, or the path of a config.json."""
+    chips: pydantic.PositiveInt
+    """Chips in all."""
+    weights: str | None = None
+    """Stored format of the weights, such as "fp8" or "bf16,experts=mxfp4"; left out, as the model file says."""
+    kv: str = "bf16"
+    """Stored format of keys and values."""
+
+
+class DecodeTable(_ServingTable):
+    """A decoding step of one model: one token for every sequence of a batch."""
+
+    phase: Literal["decode"]
+    """Decode: one token more for every sequence."""
+    batch: pydantic.PositiveInt
+    """Sequences decoded together."""
+    context: pydantic.PositiveInt
+    """Tokens that each sequence attends to."""
+    tpot: Seconds | None = None
+    """Longest time per token; left out, any."""
+
+
+class PrefillTable(_ServingTable):
+    """Reading the prompts of a batch."""
+
+    phase: Literal["prefill"]
+    """Prefill: all tokens of the prompts at once, or in chunks."""
+    batch: pydantic.PositiveInt = 1
+    """Prompts read together."""
+    prompt: pydantic.PositiveInt
+    """Tokens of a prompt."""
+    cached: pydantic.NonNegativeInt = 0
+    """Tokens before the prompt that are in the cache already."""
+    chunk: pydantic.NonNegativeInt = 0
+    """Tokens read at once; 0 for all."""
+    ttft: Seconds | None = None
+    """Longest time until the first token, waiting not counted; left out, any."""
+
+
+class PortfolioTable(_Strict):
+    """Models in service as the workloads, for `minimise = "served_time"`."""
+
+    file: str
+    """Portfolio file, beside the study."""
+    chips: pydantic.PositiveInt
+    """Chips that serve each model."""
+
+
+class ChoiceTable(_Strict):
+    """Discrete choices: every list is enumerated, every combination is a candidate."""
+
+    node: list[Annotated[str, Named(node_names, OWN)]]
+    """Process nodes of the compute dies."""
+    hbm: list[Annotated[str, Named(memory_names, OWN)]]
+    """Memory generations."""
+    link: list[Annotated[str, Named(link_names, OWN)]]
+    """Scale-up link generations."""
+    n_dies: list[pydantic.PositiveInt]
+    """Compute dies per package."""
+    pe_array: list[Annotated[str, pydantic.Field(json_schema_extra={"pattern": "^[0-9]+x[0-9]+$"})]]
+    """Rows and columns of a core's array, such as "128x128"."""
+    native_fp4: list[bool]
+    """Whether FP4 runs at twice the FP8 rate instead of at the FP8 rate."""
+    spare_cores: list[pydantic.NonNegativeInt] = [1]
+    """Cores of a die beyond those in use, so that a die with a bad one can be sold."""
+    fp8_rate: list[pydantic.PositiveFloat] = []
+    """MACs of a PE per cycle in FP8 over those in BF16; left out, the baseline's."""
+    stack_capacity: list[Annotated[str | float, Measured("B")]] = []
+    """Capacity of a memory stack as sold; left out, the most of its generation."""
+
+
+class LimitTable(_Strict):
+    """One limit: a metric at most or at least a value."""
+
+    metric: Annotated[str, Named(lambda: both_names(METRICS))]
+    """Metric, with or without its unit."""
+    at_most: str | float | None = None
+    """Largest value: a number in the metric's unit, a text such as "1800 W", or "6x" of the baseline."""
+    at_least: str | float | None = None
+    """Smallest value, written alike."""
+
+
+def _ends(written: Any) -> Any:
+    """A scalar under `[free]` fixes its number: both ends are the same."""
+    return written if isinstance(written, list | tuple) else (written, written)
+
+
+Ends = Annotated[tuple[str | float, str | float], pydantic.BeforeValidator(_ends)]
+"""Lower and upper end of a free number, or the one value it is fixed at."""
+
+
+class StudyFile(_Strict):
+    """A whole study file."""
+
+    study: Head
+    """What is asked, of which chip, in which fabric."""
+    workloads: dict[
+        str, Annotated[TrainingTable | DecodeTable | PrefillTable, pydantic.Field(discriminator="phase")]
+    ] = {}
+    """What the chip is for, each under a name of your own."""
+    portfolio: PortfolioTable | None = None
+    """Models in service, in place of workloads."""
+    choices: ChoiceTable
+    """Discrete choices."""
+    free: dict[str, Ends]
+    """Numbers of the chip that may be chosen."""
+    limits: list[LimitTable] = []
+    """Limits, each a table of its own."""
+
+
+_TABLES = (Head, TrainingTable, DecodeTable, PrefillTable, PortfolioTable, ChoiceTable, LimitTable, StudyFile)
+KEYS = {k for table in _TABLES for k in table.model_fields}
+"""Every key of every table."""
+
+
+def study_schema() -> Schema:
+    """JSON Schema of a study file."""
+    schema = StudyFile.model_json_schema()
+    free = {key: _free_schema(name) for key, name in both_names(FREE).items()}
+    about = "Numbers of the chip: a list of two ends is a range to choose from, a scalar fixes the number."
+    schema["properties"]["free"] = open_table(free, about)
+    return titled(schema, "study", "One design question: `dse optimize FILE` answers it.")
+
+
+def _free_schema(name: str) -> Schema:
+    """A range or a fixed value of one free number."""
+    one = quantity_schema(unit_of(name))
+    ends = {"type": "array", "items": one, "minItems": 2, "maxItems": 2}
+    return {"anyOf": [ends, *one["anyOf"]], "x-unit": one["x-unit"], "x-name": name}

@@ -1,0 +1,54 @@
+"""What the documentation tells people to type runs, in a folder of their own, and answers."""
+
+import contextlib
+import io
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dse.cli import main
+
+PAGES = sorted((Path(__file__).parents[2] / "docs" / "howto").glob("*.md"))
+LONG = ("own_study", "front_and_query", "own_backtest", "cheapest_chip")
+"""Pages that solve studies or price many engines."""
+BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+HERE_FILE = re.compile(r"^cat > (\S+) <<'END'\n(.*?)^END\n", re.MULTILINE | re.DOTALL)
+params = [pytest.param(p, marks=[pytest.mark.slow] if p.stem in LONG else [], id=p.stem) for p in PAGES]
+
+
+def run_line(line: str) -> str:
+    """What a line prints: ours in this process, where compiled programs are at hand, others in a shell."""
+    if not line.startswith("dse "):
+        return subprocess.run(["bash", "-ec", line], check=True, capture_output=True, text=True).stdout
+    command, _, place = line.partition(" > ")
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert main(shlex.split(command)[1:]) == 0, line
+    if place:
+        Path(place.strip()).write_text(said.getvalue())
+    return said.getvalue()
+
+
+@pytest.mark.parametrize("page", params)
+def test_commands_of_the_page_answer(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "130")
+    lines = 0
+    for block in BLOCK.findall(page.read_text()):
+        text = block
+        for place, content in HERE_FILE.findall(block):
+            text = text.replace(f"cat > {place} <<'END'\n{content}END\n", f"test -s {place}\n")
+            Path(place).parent.mkdir(parents=True, exist_ok=True)
+            Path(place).write_text(content)
+        for line in text.splitlines():
+            assert run_line(line) or not line.startswith("dse ")
+            lines += 1
+    assert lines >= 3
+
+
+def test_every_page_of_a_reader_is_in_the_index():
+    index = (PAGES[0].parents[1] / "index.md").read_text()
+    assert {p.stem for p in PAGES} == set(re.findall(r"^howto/(\w+)$", index, re.MULTILINE))

@@ -61,6 +61,13 @@ def test_core_peak_is_the_product(name, precision, tflops):
         ("tpu-v7", "bf16", 2307),  # 2 x 2 x 4 x 256 x 256 x 2.2 GHz = 2306.9
         ("gaudi2", "bf16", 432),  # 2 x 2 x 256 x 256 x 1.648 GHz = 432.0
         ("gaudi3", "bf16", 1678),  # 2 x 8 x 256 x 256 x 1.6 GHz = 1677.7
+        ("p100", "bf16", 21.2),  # 2 x 56 x 128 x 1.48 GHz = 21.2
+        ("v100", "bf16", 125.3),  # 2 x 80 x 512 x 1.53 GHz = 125.3; NVIDIA rounds to 125
+        ("mi100", "bf16", 92.3),  # 2 x 120 x 256 x 1.502 GHz = 92.3
+        ("tpu-v2", "bf16", 45.9),  # 2 x 2 x 128 x 128 x 0.7 GHz = 45.9
+        ("rubin", "fp4", 35000),
+        ("mi455x", "fp8", 20133),  # 2 x 256 x 4096 x 4 x 2.4 GHz = 20133
+        ("maia-200", "fp8", 5080),  # 5070 printed, four times 1270
         ("mtia-v2", "bf16", 177),  # 2 x 64 x 1024 x 1.35 GHz = 176.9
     ],
 )
@@ -128,7 +135,10 @@ def test_silicon_is_finite_and_positive(name):
         ("tpu-v4i", 400.0, 0.25),  # 305; published as an upper bound
         ("maia-100", 820.0, 0.25),  # 829; SRAM of half a gigabyte
         ("mtia-v2", 421.0, 0.25),  # 371
-        ("tpu-v3", 700.0, 0.35),  # 483 on N16, scaled up from N7; published as an upper bound
+        ("tpu-v3", 392.0, 0.15),  # 346 on N16; 10 G transistors at GV100's 25.5 per um2; below 700 is all that is printed
+        ("p100", 610.0, 0.15),  # 689
+        ("v100", 815.0, 0.30),  # 1043: FP64 and graphics are not even in it, GPUs come out high
+        ("mi100", 750.0, 0.10),  # 725
     ],
 )
 def test_dies_of_new_presets_have_the_published_size(name, published_mm2, off):
@@ -146,7 +156,7 @@ def test_every_chip_has_a_prior(name):
     [
         ("h200", "prior-cuda"), ("h20", "prior-cuda"), ("gb300", "prior-cuda"), ("gh200", "prior-cuda"),
         ("mi210", "prior-rocm"), ("mi355x", "prior-rocm"), ("gaudi2", "prior-gaudi"), ("inferentia2", "prior-neuron"),
-        ("maia-100", "prior-guess"), ("mtia-v2", "prior-guess"), ("tpu-v7", "prior-tpu"),
+        ("v100", "prior-cuda"), ("rubin", "prior-cuda"), ("maia-200", "prior-guess"), ("maia-100", "prior-guess"), ("mtia-v2", "prior-guess"), ("tpu-v7", "prior-tpu"),
     ],
 )  # fmt: skip
 def test_priors_follow_the_software(name, prior):

@@ -135,7 +135,11 @@ def test_silicon_is_finite_and_positive(name):
         ("tpu-v4i", 400.0, 0.25),  # 305; published as an upper bound
         ("maia-100", 820.0, 0.25),  # 829; SRAM of half a gigabyte
         ("mtia-v2", 421.0, 0.25),  # 371
-        ("tpu-v3", 392.0, 0.15),  # 346 on N16; 10 G transistors at GV100's 25.5 per um2; below 700 is all that is printed
+        (
+            "tpu-v3",
+            392.0,
+            0.15,
+        ),  # 346 on N16; 10 G transistors at GV100's 25.5 per um2; below 700 is all that is printed
         ("p100", 610.0, 0.15),  # 689
         ("v100", 815.0, 0.30),  # 1043: FP64 and graphics are not even in it, GPUs come out high
         ("mi100", 750.0, 0.10),  # 725
@@ -156,7 +160,8 @@ def test_every_chip_has_a_prior(name):
     [
         ("h200", "prior-cuda"), ("h20", "prior-cuda"), ("gb300", "prior-cuda"), ("gh200", "prior-cuda"),
         ("mi210", "prior-rocm"), ("mi355x", "prior-rocm"), ("gaudi2", "prior-gaudi"), ("inferentia2", "prior-neuron"),
-        ("v100", "prior-cuda"), ("rubin", "prior-cuda"), ("maia-200", "prior-guess"), ("maia-100", "prior-guess"), ("mtia-v2", "prior-guess"), ("tpu-v7", "prior-tpu"),
+        ("v100", "prior-cuda"), ("rubin", "prior-cuda"), ("maia-200", "prior-guess"), ("p100", "prior-cuda"),
+        ("maia-100", "prior-guess"), ("mtia-v2", "prior-guess"), ("tpu-v7", "prior-tpu"),
     ],
 )  # fmt: skip
 def test_priors_follow_the_software(name, prior):

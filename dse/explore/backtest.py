@@ -137,8 +137,8 @@ OWN = {
 }  # fmt: skip
 """Quantities that are no metrics: processing elements of all cores and of one, and dies."""
 QUANTITIES = (
-    "n_cores", "pes_per_core", "tensor_pes", "clock_Hz", "peak_bf16_FLOPps", "peak_fp8_FLOPps", "scratchpad_B", "sram_B",
-    "vector_lanes", "dma_bandwidth_Bps", "n_stacks", "hbm_capacity_B", "hbm_bandwidth_Bps",
+    "n_cores", "pes_per_core", "tensor_pes", "clock_Hz", "peak_bf16_FLOPps", "peak_fp8_FLOPps", "scratchpad_B",
+    "sram_B", "vector_lanes", "dma_bandwidth_Bps", "n_stacks", "hbm_capacity_B", "hbm_bandwidth_Bps",
     "scaleup_bandwidth_per_dir_Bps", "n_dies", "silicon_mm2", "package_cost_USD", "full_load_bf16_W", "full_load_fp8_W",
 )  # fmt: skip
 """What is compared, in order."""

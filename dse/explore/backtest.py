@@ -65,9 +65,10 @@ class Row:
         return max(self.ratio, 1.0 / self.ratio)
 
     @property
-    def naive_factor(self) -> float:
-        """How far off the naive forecast is, either way: at least 1."""
-        return max(self.naive / self.built, self.built / self.naive)
+    def factors(self) -> tuple[float, float]:
+        """How far off, either way, the proposal and the naive forecast are."""
+        naive = self.naive / self.built
+        return self.factor, max(naive, 1.0 / naive)
 
     @property
     def inside(self) -> bool | None:
@@ -120,14 +121,10 @@ class Backtest:
         return self.built_goal / self.solution.goal - 1.0
 
     @property
-    def factor(self) -> float:
-        """Median factor of the proposal over the scored rows."""
-        return float(np.median([r.factor for r in self.scored]))
-
-    @property
-    def baseline_factor(self) -> float:
-        """Median factor of the naive forecast over the same rows."""
-        return float(np.median([r.naive_factor for r in self.scored]))
+    def factors(self) -> tuple[float, float]:
+        """Median factors, over the scored rows, of the proposal and of the naive forecast."""
+        mine, naive = np.median([r.factors for r in self.scored], axis=0).tolist()
+        return mine, naive
 
 
 OWN = {
@@ -303,6 +300,6 @@ def tally(found: list[Backtest]) -> Tally:
         sram_frac=float(np.mean([f <= NEAR for f in sram])),
         regret_frac=float(np.median([b.regret_frac for b in found])),
         inside_frac=float(np.mean(ranged)) if ranged else float("nan"),
-        n_better=sum(b.factor < b.baseline_factor for b in found),
-        naive_factor=float(np.median([r.naive_factor for r in rows])),
+        n_better=sum(mine < naive for mine, naive in (b.factors for b in found)),
+        naive_factor=float(np.median([r.factors[1] for r in rows])),
     )

@@ -77,7 +77,7 @@ def lines(b: Backtest) -> list[str]:
     return [
         f"chosen: {words}",
         f"delivered by the model: {total} ({speeds}); regret of the built chip {percent(b.regret_frac)}",
-        f"median factor {times(b.factor, 2)}; the older chip scaled by area and node {times(b.baseline_factor, 2)}",
+        f"median factor {times(b.factors[0], 2)}; the older chip scaled by area and node {times(b.factors[1], 2)}",
     ]
 
 
@@ -114,7 +114,7 @@ def steps_table(found: list[Backtest]) -> Table:
         sram = next(r.ratio for r in b.rows if r.name == "sram_B")
         inside = f"{sum(ranged)} of {len(ranged)}" if ranged else ""
         t.add_row(
-            step_name(b), f"{right} of {len(b.named)}", times(b.factor, 2), times(b.baseline_factor, 2),
+            step_name(b), f"{right} of {len(b.named)}", times(b.factors[0], 2), times(b.factors[1], 2),
             f"{close} of {len(b.scored)}", times(sram, 2), inside, percent(b.regret_frac),
         )  # fmt: skip
     return t
@@ -148,8 +148,8 @@ def backtest_json(b: Backtest) -> dict[str, Any]:
         "certified": b.solution.certificate is not None and b.solution.certificate.proved,
         "choices": [{"what": w, "proposed": p, "built": q, "same": p == q} for w, p, q in b.named],
         "counts": counts(b),
-        "factor": b.factor,
-        "baseline_factor": b.baseline_factor,
+        "factor": b.factors[0],
+        "baseline_factor": b.factors[1],
         "regret": b.regret_frac,
         "delivered_proposed": b.solution.delivered,
         "delivered_built": b.built_delivered,

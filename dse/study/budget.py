@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..core.errors import SpecError
 from ..hardware.presets import chip
 from ..physics.evaluate import chip_technology
-from .metrics import METRICS, OF_WORKLOADS, State, chip_state
+from .metrics import METRICS, OF_WORKLOADS, Limit, State, chip_state
 
 BUILT = "built"
 """Value of a limit that is what the chip in the table [built] has."""
@@ -22,11 +22,12 @@ def built_state(chip_name: str, package_name: str) -> State:
     return chip_state(inside, chip_technology(inside, package_name))
 
 
-def built_metric(name: str, built: State | None, place: str) -> float:
-    """Value of a metric of the chip that was built, in its canonical unit.
+def built_limit(name: str, sense: str, built: State | None, place: str) -> Limit:
+    """The limit of a metric to what the chip that was built has.
 
     Args:
         name: in `METRICS`.
+        sense: "at_most" or "at_least".
         built: the chip; None where the study names none.
         place: of the limit, for the message.
 
@@ -42,7 +43,7 @@ def built_metric(name: str, built: State | None, place: str) -> float:
         raise SpecError(f"{place}: {built.chip.name} has no {lacking} rate, so its {name} means nothing; limit another")
     value = METRICS[name](built)
     assert not isinstance(value, list)
-    return float(value)
+    return Limit(name, sense, float(value))
 
 
 def _has(built: State, precision: str) -> bool:

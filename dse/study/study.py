@@ -26,7 +26,7 @@ from ..workload.presets import model as preset_model
 from ..workload.requests import Asked
 from ..workload.transformer import Workload
 from ..workload.written import workload_of
-from .budget import BUILT, built_metric, built_state
+from .budget import BUILT, built_limit, built_state
 from .convex import ConvexCore
 from .design import FREE, STEPPED, Choice, pe_dims, steps
 from .metrics import DELIVERED, HOTTEST, METRICS, OF_WORKLOADS, OWNED, SERVED, Limit, State, chip_state
@@ -372,7 +372,7 @@ def _limit(spec: _Limit, index: int, baseline: System, built: State | None) -> L
         raise SpecError(f"{place}: give either at_most or at_least")
     ((sense, value),) = given
     if value == BUILT:
-        return Limit(name, sense, built_metric(name, built, place))
+        return built_limit(name, sense, built, place)
     if isinstance(value, str) and value.endswith("x"):
         return Limit(name, sense, positive(value[:-1], "", place) * baseline_metric(name, baseline, place))
     return Limit(name, sense, positive(value, unit_of(name), place))

@@ -9,7 +9,15 @@ import pytest
 
 from dse.core.errors import SpecError
 from dse.explore.backtest import (
-    QUANTITIES, Backtest, Row, backtest, built_speedups, check_study, given_by, quantities, tally,
+    QUANTITIES,
+    Backtest,
+    Row,
+    backtest,
+    built_speedups,
+    check_study,
+    given_by,
+    quantities,
+    tally,
 )  # fmt: skip
 from dse.explore.naive import naive_chip
 from dse.hardware.presets import chip, system
@@ -34,7 +42,7 @@ def test_verdicts_by_hand():
     assert row(4.0, 8.0).verdict == "near" and row(4.0, 8.0).factor == 2.0
     assert row(17.0, 8.0).verdict == "miss"
     assert row(17.0, 8.0, given=True).verdict == "given"
-    assert row(4.0, 8.0, naive=2.0).naive_factor == 4.0
+    assert row(4.0, 8.0, naive=2.0).factors == (2.0, 4.0)
     assert row(4.0, 8.0, near=(3.0, 8.0)).inside and not row(4.0, 8.0, near=(3.0, 7.0)).inside
     assert row(4.0, 8.0).inside is None
 
@@ -129,11 +137,11 @@ def test_what_a_backtest_reports(tiny):
     t = tally([answer, answer])
     factors = [r.factor for r in answer.rows if not r.given]
     assert (t.n_steps, t.n_numbers) == (2, 2 * len(factors)) and t.median_factor == pytest.approx(np.median(factors))
-    assert t.n_better == 2 * (answer.factor < answer.baseline_factor)
+    assert t.n_better == 2 * (answer.factors[0] < answer.factors[1])
     assert t.within_frac["1.5"] == pytest.approx(np.mean(np.asarray(factors) <= 1.5))
     told = backtests_json([answer])
     step = told["steps"][0]
-    assert step["regret"] == answer.regret_frac and step["baseline_factor"] == answer.baseline_factor
+    assert step["regret"] == answer.regret_frac and (step["factor"], step["baseline_factor"]) == answer.factors
     assert all({"ratio", "given", "near"} <= set(r) for r in step["rows"])
     assert "B200" in headline(answer) and "1 steps" in tally_text(tally([answer]))
     assert "trainium3 to b200" in page_section(told)

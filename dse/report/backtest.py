@@ -180,8 +180,10 @@ def steps_figure(found: list[Backtest]) -> Figure:
     axes[0][0].set_yticks(range(len(found)), [step_name(b) for b in found])
     axes[0][0].set_ylim(len(found) - 0.4, -0.6)
     words = {"hit": f"within {HIT:g}x", "near": f"within {NEAR:g}x", "miss": "beyond", "given": "given"}
-    mark = {"marker": "o", "color": "none", "markeredgecolor": CONTEXT}
-    handles = [plt.Line2D([], [], markerfacecolor=VERDICTS[v], label=w, **mark) for v, w in words.items()]
+    handles = [
+        plt.Line2D([], [], marker="o", color="none", markeredgecolor=CONTEXT, markerfacecolor=VERDICTS[v], label=w)
+        for v, w in words.items()
+    ]
     handles += [
         plt.Line2D([], [], color=DESIGN, linewidth=3, alpha=0.4, label=f"within {percent(SHARE_FRAC)} of the optimum"),
         plt.Line2D([], [], marker="x", color="none", markeredgecolor=CONTEXT, label="scaled by area and node"),

@@ -24,6 +24,8 @@ class BacktestCommand:
     """Folder that gets backtest/ with the comparison and its figure."""
     seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 10.0
     """Stop each proof after this time with the best design so far."""
+    hold: Annotated[str, tyro.conf.arg(metavar="NAME,...", help_behavior_hint="")] = ""
+    """Hold free numbers at those of the chips that were built, such as clock: what else does it explain?"""
     json: JSON = False
     """Print JSON, canonical units."""
     figures: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
@@ -37,7 +39,7 @@ class BacktestCommand:
         from functools import partial
         from pathlib import Path
 
-        from ..explore.backtest import Backtest, backtest, check_study
+        from ..explore.backtest import Backtest, backtest, check_study, held
         from ..optimize.solve import solve
         from ..report.backtest import backtests_json, backtests_view, write_backtest_figure
         from ..report.results import json_text, results_folder, study_manifest, write_json
@@ -49,7 +51,10 @@ class BacktestCommand:
         studies = [load_study(p) for p in paths]
         for study in studies:
             check_study(study)
-        folder, found = results_folder(self.results, "backtest"), []
+        if self.hold:
+            studies = [held(s, self.hold.split(",")) for s in studies]
+        name = f"backtest_holding_{self.hold.replace(',', '_')}" if self.hold else "backtest"
+        folder, found = results_folder(self.results, name), []
         for path, study in zip(paths, studies, strict=True):
             with progress() as tell:
                 answer = backtest(study, tell, partial(solve, limit_s=self.seconds))

@@ -8,13 +8,14 @@ Any two chips will do, presets or files; nothing here knows whose they are.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import equinox as eqx
 import numpy as np
 
 from ..core.errors import SpecError
+from ..core.free import Free
 from ..core.types import as_float
 from ..evaluation.assembly import fastest, lowered
 from ..hardware.chip import Chip
@@ -24,9 +25,9 @@ from ..optimize.solution import Near, Solution
 from ..optimize.solve import solve
 from ..optimize.space import Space
 from ..physics.evaluate import chip_technology, evaluate_demand
-from ..study.design import FREE
+from ..study.design import FREE, STEPPED, steps
 from ..study.metrics import DELIVERED, METRICS, chip_state, mean_speedup
-from ..study.study import Study
+from ..study.study import Study, full_name
 from .naive import naive_chip
 
 HIT, NEAR = 1.25, 2.0
@@ -202,6 +203,29 @@ def check_study(study: Study) -> None:
         raise SpecError(f"study '{study.name}': minimises {study.goal}; a back-test minimises {DELIVERED}")
 
 
+def held(study: Study, names: Sequence[str]) -> Study:
+    """`study` with some free numbers held at those of the chip that was built: an experiment on what a miss is due to.
+
+    Args:
+        study: a back-test.
+        names: free numbers, with or without their unit.
+
+    Raises:
+        UnknownNameError: no free number of the study.
+        SpecError: a count that designs of the study cannot have.
+    """
+    check_study(study)
+    of = quantities(preset_chip(study.built), study.package)
+    fixed = {full_name(n, tuple(f.name for f in study.free), "free parameter") for n in names}
+    free = tuple(Free(f.name, of[f.name], of[f.name]) if f.name in fixed else f for f in study.free)
+    for f in free:
+        if f.name in fixed & set(STEPPED) and not any(
+            len(steps(f.name, c.n_dies, f.lower, f.upper)) for c in study.choices
+        ):
+            raise SpecError(f"{f.name} cannot be held at {f.lower:g}: no design of '{study.name}' has so much")
+    return dataclasses.replace(study, free=free)
+
+
 def rows_of(study: Study, design: Chip, built: Chip, flat: tuple[Near, ...] = ()) -> tuple[Row, ...]:
     """Quantity by quantity: proposed, built, forecast naively, and the range of what is nearly as good."""
     of = partial(quantities, package=study.package)
@@ -219,6 +243,7 @@ def given_by(study: Study) -> set[str]:
     """Quantities that the study's limits, its only choice or the baseline set; capacity comes with the stacks."""
     proposed = {f.name for f in study.free} | {"hbm_capacity_B"}
     given = {x.metric for x in study.limits} | {n for n in QUANTITIES if n in FREE and n not in proposed}
+    given |= {f.name for f in study.free if f.lower == f.upper}
     for name, values in (
         ("n_dies", {c.n_dies for c in study.choices}),
         ("pes_per_core", {c.pe_array for c in study.choices}),

@@ -7,7 +7,7 @@ import equinox as eqx
 import numpy as np
 import pytest
 
-from dse.core.errors import SpecError
+from dse.core.errors import DseError, SpecError
 from dse.explore.backtest import (
     QUANTITIES,
     Backtest,
@@ -16,6 +16,7 @@ from dse.explore.backtest import (
     built_speedups,
     check_study,
     given_by,
+    held,
     quantities,
     tally,
 )  # fmt: skip
@@ -146,6 +147,15 @@ def test_what_a_backtest_reports(tiny):
     assert "B200" in headline(answer) and "1 steps" in tally_text(tally([answer]))
     assert "trainium3 to b200" in page_section(told)
     assert backtests_view([answer]) is not None and len(steps_figure([answer]).axes) == 8
+
+
+def test_numbers_are_held_at_what_was_built():
+    study = held(load_study(SWEEPS / "backtest_a100.toml"), ["clock", "n_cores"])
+    bounds = {f.name: (f.lower, f.upper) for f in study.free}
+    assert bounds["clock_Hz"] == pytest.approx((1.41e9, 1.41e9)) and bounds["n_cores"] == (108.0, 108.0)
+    assert bounds["n_stacks"] == (3.0, 6.0) and {"clock_Hz", "n_cores"} <= given_by(study)
+    with pytest.raises(DseError, match="clok"):
+        held(study, ["clok"])
 
 
 def test_systems_of_the_backtests_exist():

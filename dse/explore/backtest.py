@@ -240,13 +240,17 @@ def rows_of(study: Study, design: Chip, built: Chip, flat: tuple[Near, ...] = ()
 
 
 def given_by(study: Study) -> set[str]:
-    """Quantities that the study's limits, its only choice or the baseline set; capacity comes with the stacks."""
+    """Quantities that the study's limits, its only choice or the baseline set; capacity comes with the stacks.
+
+    Where no rate of FP8 is offered, its peak is BF16's times the baseline's rate, and says nothing more.
+    """
     proposed = {f.name for f in study.free} | {"hbm_capacity_B"}
     given = {x.metric for x in study.limits} | {n for n in QUANTITIES if n in FREE and n not in proposed}
     given |= {f.name for f in study.free if f.lower == f.upper}
     for name, values in (
         ("n_dies", {c.n_dies for c in study.choices}),
         ("pes_per_core", {c.pe_array for c in study.choices}),
+        ("peak_fp8_FLOPps", {c.fp8_rate for c in study.choices}),
     ):
         given |= {name} if len(values) == 1 else set()
     loads = {"full_load_bf16_W", "full_load_fp8_W"}

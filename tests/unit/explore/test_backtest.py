@@ -99,6 +99,7 @@ def test_what_budgets_and_baseline_set_is_given():
     given = given_by(load_study(SWEEPS / "backtest_v100.toml"))
     assert {"silicon_mm2", "package_cost_USD", "full_load_bf16_W", "full_load_fp8_W", "n_dies"} <= given
     assert "dma_bandwidth_Bps" in given  # not free there, so the baseline's
+    assert "peak_fp8_FLOPps" in given_by(load_study(SWEEPS / "backtest_h100.toml"))  # its rate is not offered
     assert not {"n_cores", "clock_Hz", "sram_B", "hbm_capacity_B", "pes_per_core"} & given
 
 

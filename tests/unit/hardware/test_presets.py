@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import statistics
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from dse.hardware import presets
 from dse.hardware.chip import core_peak_FLOPps, native_precisions, peak_FLOPps, pool_B
 from dse.physics.calibration import calibration_names, prior_calibration
 from dse.physics.evaluate import chip_technology, silicon
+from dse.report.tables import chip_numbers
 
 TERA = 1e12
 AWS_ABOVE_THE_PRODUCT = {"trainium1", "trainium2", "trainium3", "inferentia2"}
@@ -148,6 +150,29 @@ def test_silicon_is_finite_and_positive(name):
 def test_dies_of_new_presets_have_the_published_size(name, published_mm2, off):
     chip = presets.chip(name)
     assert float(silicon(chip, chip_technology(chip)).die_mm2) == pytest.approx(published_mm2, rel=off)
+
+
+def test_full_load_of_added_presets_is_told_beside_their_tdp():
+    """What `dse chips` prints: within 1.5x of the TDP in median, never beyond 2x; printed peaks are not sustained."""
+    added = (
+        "p100",
+        "v100",
+        "mi100",
+        "tpu-v2",
+        "rubin",
+        "mi455x",
+        "maia-200",
+        "mtia-400",
+        "mtia-450",
+        "mtia-500",
+        "tpu-8t",
+    )
+    told = [chip_numbers(name) for name in added]
+    ratios = [n["full_load_W_estimate"] / n["power_limit_W"] for n in told]
+    off = [max(r, 1 / r) for r in ratios]
+    assert max(off) < 2.0 and statistics.median(off) <= 1.5, dict(zip(added, ratios, strict=True))
+    dies = {n["name"]: n["die_mm2_published"] for n in told}
+    assert (dies["p100"], dies["v100"], dies["mi100"], dies["mi455x"]) == (610.0, 815.0, 750.0, None)
 
 
 @pytest.mark.parametrize("name", presets.chip_names())

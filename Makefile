@@ -34,10 +34,11 @@ wheel-test: $(VENV)/.dev
 golden: $(VENV)/.dev
 	$(BIN)/dse optimize sweeps/trainium4.toml
 	cp results/trainium4/chip.toml sweeps/chips/trainium4_design.toml
-	for name in trainium4_mean_power trainium4_announced trainium4_cost trainium4_serving backtest_trainium2 backtest_trainium3; do \
+	for name in trainium4_mean_power trainium4_announced trainium4_cost trainium4_serving; do \
 	    $(BIN)/dse optimize sweeps/$$name.toml || exit 1; done
 	for name in trainium4_budget trainium_generations sram_vs_hbm scaleup_domain; do \
 	    $(BIN)/dse sweep sweeps/$$name.toml --fresh || exit 1; done
+	$(BIN)/dse backtest
 	for kind in training inference kernels collectives; do $(BIN)/dse validate --kind $$kind || exit 1; done
 	$(BIN)/dse serve trainium2,trainium3 gpt-oss-120b --tpot 20ms --weights mxfp4
 

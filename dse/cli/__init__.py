@@ -19,6 +19,7 @@ from ..core.errors import DseError, SpecError
 from ..core.version import __version__
 from ..report.terminal import complaint
 from .ablation import AblationCommand
+from .backtest import BacktestCommand
 from .check import Calibrate, Validate
 from .compare import Compare
 from .evaluate import Evaluate
@@ -29,7 +30,7 @@ from .forecast import ForecastCommand
 from .front import FrontCommand, SensitivityCommand
 from .readings import ReadingsCommand
 from .report import ReportCommand
-from .risk import BacktestCommand, RiskCommand
+from .risk import RiskCommand
 from .serve import Serve, Serviced
 from .study import Cite, Optimize
 from .sweep import Query, Sweep

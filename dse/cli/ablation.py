@@ -10,13 +10,16 @@ import tyro
 from ..report.terminal import progress, screen
 from .flags import JSON
 
+BACKTESTS = ("backtest_trainium2", "backtest_trainium3")
+"""Back-tests that are solved too."""
+
 
 @dataclasses.dataclass(frozen=True)
 class AblationCommand:
     """Solve the headline study and the back-tests with none, each alone and all of the corrections of the physics."""
 
     sweeps: Annotated[str, tyro.conf.arg(metavar="DIR")] = "sweeps"
-    """Folder with trainium4.toml and the studies backtest_*.toml."""
+    """Folder with trainium4.toml, backtest_trainium2.toml and backtest_trainium3.toml."""
     tdp: Annotated[float, tyro.conf.arg(metavar="W")] = 1800.0
     """TDP of the headline study; back-tests take the full load of the chip that was built."""
     results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
@@ -32,7 +35,7 @@ class AblationCommand:
         from pathlib import Path
 
         from ..explore.ablation import ablation
-        from ..explore.backtest import cases, quantities
+        from ..explore.backtest import quantities
         from ..hardware.presets import chip
         from ..report.ablation import ablation_json, ablation_view
         from ..report.results import json_text, results_folder, write_json
@@ -42,10 +45,11 @@ class AblationCommand:
         with progress() as tell:
             study = load_study(folder / "trainium4.toml")
             found[study.name] = ablation(study, self.tdp, None, tell)
-            for case in cases():
-                study = load_study(folder / f"{case.study}.toml")
-                load_W = quantities(chip(case.built), study.package)["full_load_fp8_W"]
-                found[study.name] = ablation(study, load_W, case, tell)
+            for name in BACKTESTS:
+                study = load_study(folder / f"{name}.toml")
+                built = chip(study.built)
+                load_W = quantities(built, study.package)["full_load_fp8_W"]
+                found[study.name] = ablation(study, load_W, built, tell)
         place = results_folder(self.results, "ablation")
         write_json(place / "ablation.json", ablation_json(found))
         if self.json:

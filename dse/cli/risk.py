@@ -1,4 +1,4 @@
-"""Commands on what is not known and what came to pass: `dse risk` and `dse backtest`."""
+"""`dse risk`: what is not known, and what hangs on it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Annotated
 
 import tyro
 
-from ..core.errors import SpecError
 from ..core.shipped import shipped
 from ..report.terminal import progress, screen
 from .flags import JSON
@@ -66,57 +65,3 @@ class RiskCommand:
 
                 write_risk_figures(found, folder)
         return 0 if found.feasible.any() else 1
-
-
-@dataclasses.dataclass(frozen=True)
-class BacktestCommand:
-    """Propose Trainium2 from Trainium1 and Trainium3 from Trainium2, in their budgets; compare with what was built."""
-
-    sweeps: Annotated[str, tyro.conf.arg(metavar="DIR")] = "sweeps"
-    """Folder with the studies backtest_*.toml."""
-    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
-    """Folder that gets backtest/ with the comparison and its figure."""
-    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 60.0
-    """Stop each search after this time with the best design so far."""
-    json: JSON = False
-    """Print JSON, canonical units."""
-    figures: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
-    """Skip the figure."""
-
-    def run(self) -> int:
-        """Solve, compare, write, show."""
-        from ..report.session import start_jax
-
-        start_jax()
-        from functools import partial
-        from pathlib import Path
-
-        from ..explore.backtest import Backtest, backtest, cases
-        from ..optimize.solve import solve
-        from ..report.backtest import backtest_json, backtest_view, write_backtest_figure
-        from ..report.results import json_text, results_folder, study_manifest, write_json
-        from ..study.study import load_study
-
-        folder = results_folder(self.results, "backtest")
-        found: list[Backtest] = []
-        for case in cases():
-            path = shipped(Path(self.sweeps) / f"{case.study}.toml")
-            study = load_study(path)
-            with progress() as tell:
-                answer = backtest(case, study, tell, answer=partial(solve, limit_s=self.seconds))
-            if not isinstance(answer, Backtest):
-                raise SpecError(f"{path}: infeasible, so there is nothing to compare; see dse optimize {path}")
-            found.append(answer)
-            text = path.read_text(encoding="utf-8")
-            write_json(folder / f"{case.study}.manifest.json", study_manifest(text, study, answer.solution.choice))
-        write_json(folder / "backtest.json", [backtest_json(b) for b in found])
-        if self.json:
-            print(json_text([backtest_json(b) for b in found]))
-        else:
-            for b in found:
-                screen().print(backtest_view(b), "")
-            screen().print(f"Written to {folder}/", markup=False)
-        if self.figures:
-            with progress("drawing"):
-                write_backtest_figure(found, folder)
-        return 0

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from ..evaluation.assembly import fastest, plan_steps_s
-from ..hardware.presets import chip as preset_chip
+from ..hardware.chip import Chip
 from ..lowering.demand import stack_demands
 from ..lowering.plan import Plan
 from ..lowering.step_demand import StepDemand
@@ -27,7 +27,6 @@ from ..study.design import Choice
 from ..study.metrics import METRICS, chip_state
 from ..study.study import Study
 from ..technology.node import PRECISION_BITS, PRECISIONS
-from .backtest import Precedent
 from .readings import Problem, limits_of, opened, solve_problems
 
 OLD_SPEED = {"N7": 1.0, "N5": 1.15, "N3P": 1.425, "N2": 1.527}
@@ -144,30 +143,30 @@ def variants() -> list[tuple[str, tuple[Correction, ...]]]:
 
 
 def ablation(
-    study: Study, tdp_W: float, case: Precedent | None = None, progress: Callable[[str], None] = lambda _: None
+    study: Study, tdp_W: float, built: Chip | None = None, progress: Callable[[str], None] = lambda _: None
 ) -> list[Variant]:
     """Every variant of a study: its TDP bound as mean power or as full load in FP8, blocks in turn or streaming.
 
     Args:
         study: with every correction; its own limits on power are left out.
         tdp_W: what the package is cooled for.
-        case: the built chip of a back-test.
+        built: the chip that was built, in a back-test.
         progress: told what happens, one line at a time.
     """
     space = Space(dataclasses.replace(opened(study, tdp_W), streams=True))
     found = []
     for label, on in variants():
         progress(f"{study.name}: {label}")
-        found.append(_variant(space, label, on, tdp_W, case))
+        found.append(_variant(space, label, on, tdp_W, built))
     return found
 
 
-def _variant(space: Space, label: str, on: Sequence[Correction], tdp_W: float, case: Precedent | None) -> Variant:
+def _variant(space: Space, label: str, on: Sequence[Correction], tdp_W: float, built: Chip | None) -> Variant:
     study, off = space.study, [c for c in CORRECTIONS if c not in on]
     world = _undone(space, off)
     offered = [i for i, c in enumerate(study.choices) if all(o.offers(c) for o in off)]
     offered = offered or list(range(len(study.choices)))
-    reading = "power_W" if any(o.reading for o in off) and case is None else "full_load_fp8_W"
+    reading = "power_W" if any(o.reading for o in off) and built is None else "full_load_fp8_W"
     orders = [0] if any(o.orders for o in off) else list(range(len(space.classes)))
     limits = tuple(limits_of(study, reading, tdp_W))
     problems = [Problem(limits, i, k) for i, k in itertools.product(offered, orders)]
@@ -177,9 +176,8 @@ def _variant(space: Space, label: str, on: Sequence[Correction], tdp_W: float, c
     if goal == np.inf:
         return Variant(label, None, "", {})
     text = study.choices[best.candidate.choice_index].text()
-    if case is None:
+    if built is None:
         return Variant(label, math.exp(-goal), text, best.quantities)
-    built = preset_chip(case.built)
     held = {"n_cores": float(built.n_cores), "scratchpad_B": float(built.core.scratchpad_B)}
     array = f"{int(built.core.tensor.rows)}x{int(built.core.tensor.cols)}"
     alike = [i for i in offered if study.choices[i].pe_array == array]

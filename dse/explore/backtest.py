@@ -1,51 +1,46 @@
-"""Back-tests: what would the explorer have proposed with an older chip in hand, and what was built?
+"""Back-tests: with an older chip in hand and the budgets of its successor, what would the explorer have proposed?
 
-The budgets of each study are those of the chip that was built, so that the comparison is of taste, not of means: power
-from published estimates, silicon and cost from this package's own models of it.
+A study names the older chip as its baseline and the chip that was built in a table `[built]`; its limits may be those
+of that chip by this package's own models (`at_most = "built"`), so that the comparison is of taste, not of means.
+Any two chips will do, presets or files; nothing here knows whose they are.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import tomllib
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
+import equinox as eqx
 import numpy as np
 
-from ..evaluation.assembly import evaluate
+from ..core.errors import SpecError
+from ..core.free import Free
+from ..core.types import as_float
+from ..evaluation.assembly import fastest, lowered
 from ..hardware.chip import Chip
 from ..hardware.presets import chip as preset_chip
-from ..hardware.presets import system as preset_system
-from ..optimize.solution import Solution
+from ..optimize.near import near
+from ..optimize.solution import Near, Solution
 from ..optimize.solve import solve
-from ..physics.evaluate import chip_technology
-from ..study.metrics import METRICS, chip_state
-from ..study.study import Study
-from ..workload.transformer import Workload
+from ..optimize.space import Space
+from ..physics.evaluate import chip_technology, evaluate_demand
+from ..study.design import FREE, STEPPED, steps
+from ..study.metrics import DELIVERED, METRICS, chip_state, mean_speedup
+from ..study.study import Study, full_name
+from .naive import naive_chip
 
-CASES = Path(__file__).parent / "data" / "backtests.toml"
 HIT, NEAR = 1.25, 2.0
 """Largest ratio, either way, of proposed to built that counts as a hit, and as near."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Precedent:
-    """A study and the chip that was built instead of its answer."""
-
-    study: str
-    """Name of the study file, without its ending."""
-    built: str
-    """Chip preset."""
-    system: str
-    """System preset of the built chip, for its step times."""
-    reasons: dict[str, str]
-    """Quantity to what explains a miss."""
+EDGE = 1.001
+"""Room at the ends of a range: a solved count lies a hair beside the whole one."""
+SHARE_FRAC = 0.02
+"""How much worse than the optimum a design may be that still counts as nearly as good."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One quantity of both chips."""
+    """One quantity of both chips, and of the naive forecast."""
 
     name: str
     """Canonical name, unit included."""
@@ -53,10 +48,12 @@ class Row:
     """Of the explorer's design."""
     built: float
     """Of the chip that was built."""
-    reason: str
-    """What explains a miss, or ""."""
+    naive: float
+    """Of the predecessor scaled by area and node."""
     given: bool = False
-    """Whether the study's budget was set from the built chip, so that a hit says nothing."""
+    """Whether the study's budget or its only choice sets it, so that a hit says nothing."""
+    near: tuple[float, float] | None = None
+    """Range over all designs within `SHARE_FRAC` of the optimum, counts broken; None where that was not asked."""
 
     @property
     def ratio(self) -> float:
@@ -64,100 +61,274 @@ class Row:
         return self.proposed / self.built
 
     @property
+    def factor(self) -> float:
+        """How far off, either way: at least 1."""
+        return max(self.ratio, 1.0 / self.ratio)
+
+    @property
+    def factors(self) -> tuple[float, float]:
+        """How far off, either way, the proposal and the naive forecast are."""
+        naive = self.naive / self.built
+        return self.factor, max(naive, 1.0 / naive)
+
+    @property
+    def inside(self) -> bool | None:
+        """Whether the built number lies among those of designs that are nearly as good."""
+        return None if self.near is None else self.near[0] / EDGE <= self.built <= self.near[1] * EDGE
+
+    @property
     def verdict(self) -> str:
         """How close: "given", "hit" within a quarter, "near" within a factor of two, else "miss"."""
-        off = max(self.ratio, 1.0 / self.ratio)
         if self.given:
             return "given"
-        return "hit" if off <= HIT else "near" if off <= NEAR else "miss"
+        return "hit" if self.factor <= HIT else "near" if self.factor <= NEAR else "miss"
 
 
 @dataclasses.dataclass(frozen=True)
 class Backtest:
     """What was proposed, what was built, and how both do on the study's workloads."""
 
-    case: Precedent
-    """Which back-test."""
     solution: Solution
     """The explorer's answer."""
+    built: str
+    """The chip that was built."""
     rows: tuple[Row, ...]
-    """Quantity by quantity."""
+    """Quantity by quantity, of those that both chips have."""
     named: tuple[tuple[str, str, str], ...]
     """Discrete choices: what, proposed, built."""
     built_speedup: dict[str, float]
-    """Speed-up of the built chip over the older one by workload, in its own system, by the same model."""
+    """Speed-up of the built chip over the older one by workload, in the study's fabric, by the same model."""
+    built_goal: float
+    """The study's goal at the built chip."""
+
+    @property
+    def study(self) -> Study:
+        """The question."""
+        return self.solution.study
+
+    @property
+    def scored(self) -> tuple[Row, ...]:
+        """Rows that say something."""
+        return tuple(r for r in self.rows if not r.given)
 
     @property
     def built_delivered(self) -> float:
         """Geometric mean of the built chip's speed-ups."""
         return float(np.exp(np.mean(np.log(list(self.built_speedup.values())))))
 
+    @property
+    def regret_frac(self) -> float:
+        """How much worse the built chip's goal is than the proposal's, as a fraction; negative where it is better."""
+        return self.built_goal / self.solution.goal - 1.0
 
+    @property
+    def factors(self) -> tuple[float, float]:
+        """Median factors, over the scored rows, of the proposal and of the naive forecast."""
+        mine, naive = np.median([r.factors for r in self.scored], axis=0).tolist()
+        return mine, naive
+
+
+OWN = {
+    "tensor_pes": lambda c: c.n_cores * c.core.tensor.rows * c.core.tensor.cols,
+    "pes_per_core": lambda c: c.core.tensor.rows * c.core.tensor.cols,
+    "n_dies": lambda c: c.n_dies,
+}  # fmt: skip
+"""Quantities that are no metrics: processing elements of all cores and of one, and dies."""
 QUANTITIES = (
-    "n_cores", "tensor_pes", "clock_Hz", "peak_bf16_FLOPps", "peak_fp8_FLOPps", "scratchpad_B", "sram_B",
-    "vector_lanes", "dma_bandwidth_Bps", "n_stacks", "hbm_capacity_B", "hbm_bandwidth_Bps",
-    "scaleup_bandwidth_per_dir_Bps", "n_dies", "silicon_mm2", "package_cost_USD", "full_load_fp8_W",
+    "n_cores", "pes_per_core", "tensor_pes", "clock_Hz", "peak_bf16_FLOPps", "peak_fp8_FLOPps", "scratchpad_B",
+    "sram_B", "vector_lanes", "dma_bandwidth_Bps", "n_stacks", "hbm_capacity_B", "hbm_bandwidth_Bps",
+    "scaleup_bandwidth_per_dir_Bps", "n_dies", "silicon_mm2", "package_cost_USD", "full_load_bf16_W", "full_load_fp8_W",
 )  # fmt: skip
-"""What is compared, in order; `tensor_pes` counts the processing elements of all cores."""
-
-
-def cases() -> tuple[Precedent, ...]:
-    """The shipped back-tests, oldest first."""
-    raw = tomllib.loads(CASES.read_text(encoding="utf-8"))
-    return tuple(Precedent(name, c["built"], c["system"], c["reasons"]) for name, c in raw.items())
+"""What is compared, in order."""
+OF_FP8 = ("peak_fp8_FLOPps", "full_load_fp8_W")
+"""Quantities that a chip without an 8-bit rate does not have."""
 
 
 def quantities(chip: Chip, package: str) -> dict[str, float]:
-    """`QUANTITIES` of a chip, by this package's models where they need one."""
+    """`QUANTITIES` of a chip that it has, by this package's models where they need one."""
     state = chip_state(chip, chip_technology(chip, package))
-    extra = {
-        "tensor_pes": float(chip.n_cores * chip.core.tensor.rows * chip.core.tensor.cols),
-        "n_dies": float(chip.n_dies),
-    }
-    values = {n: METRICS[n](state) for n in QUANTITIES if n not in extra}
-    return {n: extra[n] if n in extra else float(np.asarray(values[n])) for n in QUANTITIES}
+    lacking = () if float(chip.core.tensor.macs_per_cycle.fp8) > 0 else OF_FP8
+    found = {n: OWN[n](chip) if n in OWN else METRICS[n](state) for n in QUANTITIES if n not in lacking}
+    return {n: float(np.asarray(v)) for n, v in found.items()}
 
 
 def backtest(
-    case: Precedent,
     study: Study,
     progress: Callable[[str], None] = lambda _: None,
-    answer: Callable[[Study, Callable[[str], None]], Solution] = solve,
+    answer: Callable[[Study, Callable[[str], None], Space], Solution] = solve,
+    *,
+    ranges: bool = True,
 ) -> Backtest | Solution:
     """Solve a study of the past and set its design beside the chip that was built.
 
     Args:
-        case: the built chip, and what explains the misses.
-        study: the older chip with the technology and budgets of the time.
+        study: the older chip with the technology and budgets of the time, and the chip that was built.
         progress: told what happens, one line at a time.
         answer: how the study is solved; `solve_continuous` is some times faster and leaves counts broken.
+        ranges: whether to find the range of each number over all designs within `SHARE_FRAC` of the optimum.
 
     Returns:
         The comparison; the bare solution if there is no design.
+
+    Raises:
+        SpecError: a study that names no chip that was built, or that has another goal than delivered time.
     """
-    solution = answer(study, progress)
+    check_study(study)
+    space = Space(study)
+    solution = answer(study, progress, space)
     if solution.chip is None or solution.choice is None:
         return solution
-    built, design = preset_chip(case.built), solution.chip
-    mine, theirs = quantities(design, study.package), quantities(built, study.package)
-    limited = {x.metric for x in study.limits}
-    rows = tuple(Row(n, mine[n], theirs[n], case.reasons.get(n, ""), n in limited) for n in QUANTITIES)
+    built = preset_chip(study.built)
+    speedups = built_speedups(space, built)
+    flat = near(study, solution.goal, SHARE_FRAC, space, progress) if ranges else ()
     named = (
         ("node", solution.choice.node, built.node),
         ("HBM", solution.choice.hbm, built.hbm),
         ("link", solution.choice.link, built.link),
         ("PE array", solution.choice.pe_array, f"{int(built.core.tensor.rows)}x{int(built.core.tensor.cols)}"),
     )
-    return Backtest(case, solution, rows, named, built_speedups(case, solution))
+    goal = 1.0 / mean_speedup(study.goal, list(speedups.values()), [])
+    return Backtest(solution, built.name, rows_of(study, solution.chip, built, flat), named, speedups, goal)
 
 
-def built_speedups(case: Precedent, solution: Solution) -> dict[str, float]:
-    """Speed-up of the built chip by workload, under its best plan, with the study's calibration of the workload."""
-    study = solution.study
-    before = {w.name: w.baseline_s for w in solution.workloads}
-    found = {}
-    for name, (workload, n_chips) in study.workloads.items():
-        assert isinstance(workload, Workload)
-        _, result = evaluate(preset_system(case.system, n_chips), workload, calibration=study.calibrations[name])
-        found[name] = before[name] / float(result.step_s)
+def check_study(study: Study) -> None:
+    """Refuse a study that is no back-test.
+
+    Raises:
+        SpecError: it names no chip that was built, or has another goal than delivered time.
+    """
+    if not study.built:
+        raise SpecError(f"study '{study.name}': no chip that was built; add a table [built] with a chip")
+    if study.goal != DELIVERED:
+        raise SpecError(f"study '{study.name}': minimises {study.goal}; a back-test minimises {DELIVERED}")
+
+
+def held(study: Study, names: Sequence[str]) -> Study:
+    """`study` with some free numbers held at those of the chip that was built: an experiment on what a miss is due to.
+
+    Args:
+        study: a back-test.
+        names: free numbers, with or without their unit.
+
+    Raises:
+        UnknownNameError: no free number of the study.
+        SpecError: a count that designs of the study cannot have.
+    """
+    check_study(study)
+    of = quantities(preset_chip(study.built), study.package)
+    fixed = {full_name(n, tuple(f.name for f in study.free), "free parameter") for n in names}
+    free = tuple(Free(f.name, of[f.name], of[f.name]) if f.name in fixed else f for f in study.free)
+    for f in free:
+        if f.name in fixed & set(STEPPED) and not any(
+            len(steps(f.name, c.n_dies, f.lower, f.upper)) for c in study.choices
+        ):
+            raise SpecError(f"{f.name} cannot be held at {f.lower:g}: no design of '{study.name}' has so much")
+    return dataclasses.replace(study, free=free)
+
+
+def rows_of(study: Study, design: Chip, built: Chip, flat: tuple[Near, ...] = ()) -> tuple[Row, ...]:
+    """Quantity by quantity: proposed, built, forecast naively, and the range of what is nearly as good."""
+    of = partial(quantities, package=study.package)
+    mine, theirs, naive = of(design), of(built), of(naive_chip(study))
+    set_by = given_by(study)
+    found = {n.name: (n.lower, n.upper) for n in flat}
+    return tuple(
+        Row(n, mine[n], theirs[n], naive.get(n, theirs[n]), n in set_by, found.get(n))
+        for n in QUANTITIES
+        if n in mine and n in theirs
+    )
+
+
+def given_by(study: Study) -> set[str]:
+    """Quantities that the study's limits, its only choice or the baseline set; capacity comes with the stacks.
+
+    Where no rate of FP8 is offered, its peak is BF16's times the baseline's rate, and says nothing more.
+    """
+    proposed = {f.name for f in study.free} | {"hbm_capacity_B"}
+    given = {x.metric for x in study.limits} | {n for n in QUANTITIES if n in FREE and n not in proposed}
+    given |= {f.name for f in study.free if f.lower == f.upper}
+    for name, values in (
+        ("n_dies", {c.n_dies for c in study.choices}),
+        ("pes_per_core", {c.pe_array for c in study.choices}),
+        ("peak_fp8_FLOPps", {c.fp8_rate for c in study.choices}),
+    ):
+        given |= {name} if len(values) == 1 else set()
+    loads = {"full_load_bf16_W", "full_load_fp8_W"}
+    return given | (loads if given & loads else set())
+
+
+def built_speedups(space: Space, built: Chip) -> dict[str, float]:
+    """Speed-up of the built chip by workload: best plan, in the study's fabric, under the study's calibration.
+
+    As designs are: its share of the network is the study's, and it slows down only under the study's own limit on
+    power.
+    """
+    study = space.study
+    power_W = study.power_cap_W
+    inside = eqx.tree_at(
+        lambda c: (c.scaleout_bandwidth_per_dir_Bps, c.power_limit_W),
+        built,
+        (as_float(study.scaleout_Bps), as_float(power_W)),
+    )
+    tech, found = chip_technology(inside, study.package), {}
+    each = zip(
+        study.workloads.items(),
+        space.systems,
+        space.calibrations,
+        space.baselines,
+        space.n_baseline_tokens,
+        strict=True,
+    )
+    for (name, (workload, _)), system, c, (_, before_s), tokens in each:
+        plans, demands = lowered(dataclasses.replace(system, chip=inside), workload, c, study.streams)
+        best = demands[fastest(plans, demands, inside, tech, c)]
+        step_s = float(evaluate_demand(best, inside, tech, c).step_s)
+        found[name] = before_s / float(tokens) * float(best.tokens) / step_s
     return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Tally:
+    """All back-tests together."""
+
+    n_steps: int
+    """Back-tests."""
+    n_numbers: int
+    """Scored numbers of all."""
+    median_factor: float
+    """Over all scored numbers."""
+    within_frac: Mapping[str, float]
+    """Share of them within a factor, by the factor: "1.25", "1.5", "2"."""
+    sram_frac: float
+    """Share of steps whose SRAM per chip is within a factor 2."""
+    regret_frac: float
+    """Median over steps of how much worse the built chip is than the proposal."""
+    inside_frac: float
+    """Share of numbers with a range whose built value lies in it; NaN without any."""
+    n_better: int
+    """Steps on which the median factor is less than the naive forecast's."""
+    naive_factor: float
+    """Median factor of the naive forecast over all scored numbers."""
+
+
+WITHIN = (1.25, 1.5, 2.0)
+"""Factors that are counted."""
+
+
+def tally(found: list[Backtest]) -> Tally:
+    """All back-tests together; at least one."""
+    rows = [r for b in found for r in b.scored]
+    factors = np.asarray([r.factor for r in rows])
+    sram = [r.factor for b in found for r in b.rows if r.name == "sram_B"]
+    ranged = [r.inside for r in rows if r.inside is not None]
+    return Tally(
+        n_steps=len(found),
+        n_numbers=len(rows),
+        median_factor=float(np.median(factors)),
+        within_frac={f"{w:g}": float(np.mean(factors <= w)) for w in WITHIN},
+        sram_frac=float(np.mean([f <= NEAR for f in sram])),
+        regret_frac=float(np.median([b.regret_frac for b in found])),
+        inside_frac=float(np.mean(ranged)) if ranged else float("nan"),
+        n_better=sum(mine < naive for mine, naive in (b.factors for b in found)),
+        naive_factor=float(np.median([r.factors[1] for r in rows])),
+    )

@@ -227,6 +227,7 @@ def prior_name(chip_name: str) -> str:
         "h100": "prior-cuda", "b200": "prior-cuda",
         "h200": "prior-cuda", "h800": "prior-cuda", "h20": "prior-cuda", "gh200": "prior-cuda",
         "gb200": "prior-cuda", "gb300": "prior-cuda", "b300": "prior-cuda",
+        "p100": "prior-cuda", "v100": "prior-cuda", "rubin": "prior-cuda",
         "mi": "prior-rocm", "gaudi": "prior-gaudi", "maia": "prior-guess", "mtia": "prior-guess",
     }.items():  # fmt: skip
         if named.startswith(prefix):

@@ -1,49 +1,67 @@
-"""Back-tests on one screen, for machines, and as a figure of ratios."""
+"""Back-tests on one screen, for machines, and as a figure with one row per step."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..core.text import digits, label, quantity_text, times
-from ..explore.backtest import HIT, NEAR, Backtest, Row
+from ..core.text import digits, label, percent, quantity_text, times
+from ..explore.backtest import HIT, NEAR, OWN, SHARE_FRAC, Backtest, Row, Tally, tally
 from .screen import product
 from .style import BAND, CONTEXT, DESIGN, STYLE, VERDICTS, plt, save
 from .tables import table
 
-NAMES = {"tensor_pes": "PEs of all cores", "n_dies": "dies"}
+NAMES = {"tensor_pes": "PEs of all cores", "pes_per_core": "PEs of a core", "n_dies": "dies"}
 """Labels of quantities that are no metrics."""
+DRAWN = (
+    "peak_bf16_FLOPps", "tensor_pes", "clock_Hz", "sram_B", "vector_lanes", "n_stacks", "hbm_bandwidth_Bps",
+    "scaleup_bandwidth_per_dir_Bps",
+)  # fmt: skip
+"""Quantities in the figure, left to right."""
+TICKS = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Ratios that are marked."""
 
 
-def name_of(row: Row) -> str:
+def name_of(name: str) -> str:
     """Label of a quantity."""
-    return NAMES.get(row.name, label(row.name))
+    return NAMES.get(name, label(name))
 
 
-def tally(b: Backtest) -> dict[str, int]:
-    """How many quantities are hits, near and misses, those set by the budget left out."""
+def step_name(b: Backtest) -> str:
+    """From which chip to which."""
+    return f"{product(b.study.baseline.chip.name)} to {product(b.built)}"
+
+
+def counts(b: Backtest) -> dict[str, int]:
+    """How many quantities are hits, near and misses, those that are given left out."""
     return {v: sum(r.verdict == v for r in b.rows) for v in ("hit", "near", "miss")}
 
 
+def backtests_view(found: list[Backtest]) -> RenderableType:
+    """All back-tests: each in full, then one row per step and the tally where there are several."""
+    each = [part for b in found for part in (backtest_view(b), "")]
+    return Group(*each, steps_table(found), tally_text(tally(found)))
+
+
 def backtest_view(b: Backtest) -> RenderableType:
-    """One back-test: verdict, table, what explains the misses."""
-    return Group(Text(headline(b), style="bold"), *map(Text, lines(b)), "", backtest_table(b), *map(Text, reasons(b)))
+    """One back-test: verdict and table."""
+    return Group(Text(headline(b), style="bold"), *map(Text, lines(b)), "", backtest_table(b))
 
 
 def headline(b: Backtest) -> str:
     """The verdict in one sentence."""
-    counts, built = tally(b), product(b.case.built)
-    right = sum(mine == theirs for _, mine, theirs in b.named)
+    n, right = counts(b), sum(mine == theirs for _, mine, theirs in b.named)
     return (
-        f"{product(b.solution.study.baseline.chip.name)} to {built}: {right} of {len(b.named)} technologies as built; "
-        f"{counts['hit']} hits (within {digits(HIT)}x), {counts['near']} near (within {digits(NEAR)}x), "
-        f"{counts['miss']} misses"
+        f"{step_name(b)}: {right} of {len(b.named)} technologies as built; {n['hit']} hits (within {digits(HIT)}x), "
+        f"{n['near']} near (within {digits(NEAR)}x), {n['miss']} misses"
     )
 
 
@@ -56,76 +74,143 @@ def lines(b: Backtest) -> list[str]:
         f"{w.name} {times(w.speedup)} against {times(b.built_speedup[w.name])}" for w in b.solution.workloads
     )
     total = f"{times(b.solution.delivered)} proposed against {times(b.built_delivered)} built"
-    return [f"chosen: {words}", f"delivered by the model: {total} ({speeds})"]
+    return [
+        f"chosen: {words}",
+        f"delivered by the model: {total} ({speeds}); regret of the built chip {percent(b.regret_frac)}",
+        f"median factor {times(b.factors[0], 2)}; the older chip scaled by area and node {times(b.factors[1], 2)}",
+    ]
 
 
 def backtest_table(b: Backtest) -> Table:
     """Quantity by quantity."""
-    t = table("quantity", "proposed", b.case.built, "ratio", "verdict")
+    t = table("quantity", "proposed", f"within {percent(SHARE_FRAC)}", b.built, "ratio", "verdict", "naive")
     for r in b.rows:
         style = {"miss": "red", "near": "yellow", "given": "dim"}.get(r.verdict, "none")
         mine, theirs = (text_of(r.name, v) for v in (r.proposed, r.built))
-        t.add_row(name_of(r), mine, theirs, times(r.ratio, 2), r.verdict, style=style)
+        verdict = f"{r.verdict}, inside" if r.inside and r.verdict in ("near", "miss") else r.verdict
+        t.add_row(
+            name_of(r.name), mine, range_text(r), theirs, times(r.ratio, 2), verdict, times(r.naive / r.built, 2),
+            style=style,
+        )  # fmt: skip
     return t
+
+
+def range_text(r: Row) -> str:
+    """The range of what is nearly as good."""
+    return "" if r.near is None else " to ".join(text_of(r.name, v) for v in r.near)
 
 
 def text_of(name: str, value: float) -> str:
     """A quantity as people write it; counts of PEs in full."""
-    return f"{value:,.0f}" if name in NAMES else quantity_text(name, value)
+    return f"{value:,.0f}" if name in OWN else quantity_text(name, value)
 
 
-def reasons(b: Backtest) -> list[str]:
-    """What explains what is off; then what the budgets were."""
-    said = [f"{name_of(r)}: {r.reason}" for r in b.rows if r.reason and r.verdict in ("near", "miss")]
-    return [*said, "given: the study's budget is the built chip's, by published estimate or this package's own model."]
+def steps_table(found: list[Backtest]) -> Table:
+    """One row per step."""
+    t = table("step", "as built", "median factor", "naive", "within 1.5x", "SRAM", "inside", "regret of built")
+    for b in found:
+        right = sum(mine == theirs for _, mine, theirs in b.named)
+        close, ranged = sum(r.factor <= 1.5 for r in b.scored), [r.inside for r in b.scored if r.inside is not None]
+        sram = next(r.ratio for r in b.rows if r.name == "sram_B")
+        inside = f"{sum(ranged)} of {len(ranged)}" if ranged else ""
+        t.add_row(
+            step_name(b), f"{right} of {len(b.named)}", times(b.factors[0], 2), times(b.factors[1], 2),
+            f"{close} of {len(b.scored)}", times(sram, 2), inside, percent(b.regret_frac),
+        )  # fmt: skip
+    return t
+
+
+def tally_text(t: Tally) -> str:
+    """All steps in one sentence."""
+    return (
+        f"{t.n_numbers} numbers of {t.n_steps} steps: median factor {times(t.median_factor, 2)} (naive "
+        f"{times(t.naive_factor, 2)}), {percent(t.within_frac['1.5'])} within 1.5x; SRAM within 2x in "
+        f"{percent(t.sram_frac)} of steps; {percent(t.inside_frac)} of built numbers among designs within "
+        f"{percent(SHARE_FRAC)} of the optimum; regret of the built chip {percent(t.regret_frac)} in median; better "
+        f"than the naive forecast on {t.n_better} of {t.n_steps} steps."
+    )
+
+
+def backtests_json(found: list[Backtest]) -> dict[str, Any]:
+    """All back-tests for machines, canonical units."""
+    t = dataclasses.asdict(tally(found))
+    t["inside_frac"] = None if math.isnan(t["inside_frac"]) else t["inside_frac"]
+    return {"steps": [backtest_json(b) for b in found], "tally": t}
 
 
 def backtest_json(b: Backtest) -> dict[str, Any]:
-    """A back-test for machines, canonical units."""
+    """One back-test for machines, canonical units."""
     return {
-        "study": b.solution.study.name,
-        "built": b.case.built,
+        "study": b.study.name,
+        "predecessor": b.study.baseline.chip.name,
+        "built": b.built,
+        "status": b.solution.status.name.lower(),
         "certified": b.solution.certificate is not None and b.solution.certificate.proved,
         "choices": [{"what": w, "proposed": p, "built": q, "same": p == q} for w, p, q in b.named],
-        "tally": tally(b),
+        "counts": counts(b),
+        "factor": b.factors[0],
+        "baseline_factor": b.factors[1],
+        "regret": b.regret_frac,
         "delivered_proposed": b.solution.delivered,
         "delivered_built": b.built_delivered,
+        "speedups_proposed": {w.name: float(w.speedup) for w in b.solution.workloads},
         "speedups_built": b.built_speedup,
-        "rows": [{**dataclasses.asdict(r), "ratio": r.ratio, "verdict": r.verdict} for r in b.rows],
+        "rows": [row_json(r) for r in b.rows],
     }
 
 
+def row_json(r: Row) -> dict[str, Any]:
+    """One quantity for machines."""
+    found = dataclasses.asdict(r)
+    return {**found, "ratio": r.ratio, "verdict": r.verdict, "inside": r.inside, "naive_ratio": r.naive / r.built}
+
+
 def write_backtest_figure(found: list[Backtest], folder: Path) -> list[Path]:
-    """Draw the ratios of all back-tests into `folder`, as PNG and SVG."""
+    """Draw all back-tests into `folder`, as PNG and SVG."""
     with plt.rc_context(STYLE):
-        return save(ratio_figure(found), folder, "backtest_ratios")
+        return save(steps_figure(found), folder, "backtest_ratios")
 
 
-def ratio_figure(found: list[Backtest]) -> Figure:
-    """Proposed over built, one panel per back-test, on a log axis; the band is a hit."""
-    rows = [r.name for r in found[0].rows]
-    size = (1.6 + 3.6 * len(found), 0.3 * len(rows) + 1.3)
-    figure, axes = plt.subplots(1, len(found), figsize=size, sharey=True, sharex=True, squeeze=False)
-    for ax, b in zip(axes[0], found, strict=True):
-        ax.axvspan(1 / HIT, HIT, color=BAND, zorder=0)
-        ax.axvline(1, color=DESIGN, linewidth=0.8)
-        for i, r in enumerate(b.rows):
-            ax.plot([1, r.ratio], [i, i], color=CONTEXT, linewidth=1.0, zorder=1)
-            ax.plot(r.ratio, i, "o", markersize=7, color=VERDICTS[r.verdict], markeredgecolor=CONTEXT, zorder=2)
-        ax.set_xscale("log")
-        ticks = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
-        ax.set_xticks(ticks, [f"{x:.3g}x" for x in ticks])
-        ax.minorticks_off()
-        ax.grid(axis="x")
-        ax.tick_params(axis="y", length=0)
-        ax.set_title(f"{product(b.solution.study.baseline.chip.name)} to {product(b.case.built)}")
-        ax.set_xlabel("proposed over built")
-    axes[0][0].set_yticks(range(len(rows)), [name_of(r) for r in found[0].rows])
-    axes[0][0].set_ylim(len(rows) - 0.4, -0.6)
-    words = {"hit": f"within {HIT:g}x", "near": f"within {NEAR:g}x", "miss": "beyond", "given": "set by the budget"}
+def steps_figure(found: list[Backtest]) -> Figure:
+    """One row per step, one panel per quantity: proposed over built, its range, and the naive forecast."""
+    size = (2.2 + 1.55 * len(DRAWN), 0.42 * len(found) + 1.5)
+    figure, axes = plt.subplots(1, len(DRAWN), figsize=size, sharey=True, squeeze=False)
+    for ax, name in zip(axes[0], DRAWN, strict=True):
+        _panel(ax, name, found)
+    axes[0][0].set_yticks(range(len(found)), [step_name(b) for b in found])
+    axes[0][0].set_ylim(len(found) - 0.4, -0.6)
+    words = {"hit": f"within {HIT:g}x", "near": f"within {NEAR:g}x", "miss": "beyond", "given": "given"}
     handles = [
-        plt.Line2D([], [], marker="o", color="none", markerfacecolor=VERDICTS[v], markeredgecolor=CONTEXT, label=w)
+        plt.Line2D([], [], marker="o", color="none", markeredgecolor=CONTEXT, markerfacecolor=VERDICTS[v], label=w)
         for v, w in words.items()
     ]
-    figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.04), ncol=4, fontsize=9)
+    handles += [
+        plt.Line2D([], [], color=DESIGN, linewidth=3, alpha=0.4, label=f"within {percent(SHARE_FRAC)} of the optimum"),
+        plt.Line2D([], [], marker="x", color="none", markeredgecolor=CONTEXT, label="scaled by area and node"),
+    ]
+    figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncol=6, fontsize=9)
     return figure
+
+
+def _panel(ax: Axes, name: str, found: list[Backtest]) -> None:
+    """Ratios of one quantity over all steps, on a log axis; the band is a hit."""
+    ax.axvspan(1 / HIT, HIT, color=BAND, zorder=0)
+    ax.axvline(1, color=DESIGN, linewidth=0.8)
+    for i, b in enumerate(found):
+        r = next((x for x in b.rows if x.name == name), None)
+        if r is None:
+            continue
+        if r.near is not None:
+            ends = [x / r.built for x in r.near]
+            ax.plot(ends, [i, i], color=DESIGN, linewidth=3.0, alpha=0.4, solid_capstyle="butt", zorder=1)
+        ax.plot(r.naive / r.built, i, "x", markersize=5, color=CONTEXT, zorder=2)
+        ax.plot(r.ratio, i, "o", markersize=7, color=VERDICTS[r.verdict], markeredgecolor=CONTEXT, zorder=3)
+    ax.set_xscale("log")
+    low, high = ax.get_xlim()
+    ax.set_xlim(min(low, 0.4), max(high, 2.5))
+    shown = [x for x in TICKS if ax.get_xlim()[0] <= x <= ax.get_xlim()[1]]
+    ax.set_xticks(shown, [f"{x:g}" for x in shown])
+    ax.minorticks_off()
+    ax.grid(axis="x")
+    ax.tick_params(axis="y", length=0)
+    ax.set_title(name_of(name), fontsize=9)

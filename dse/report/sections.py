@@ -152,16 +152,48 @@ def validation(a: Answer) -> str:
     )
 
 
-def backtest(a: list[Answer]) -> str:
-    """Designs proposed in the budgets of chips that were built, beside those."""
-    parts = []
-    for b in a:
-        tally = ", ".join(f"{n} {word}" for word, n in b["tally"].items()) if isinstance(b["tally"], dict) else ""
-        rows = [{k: r.get(k) for k in ("name", "proposed", "built", "ratio", "verdict")} for r in b["rows"]]
-        for r in rows:
-            r |= {k: value_text(str(r["name"]), r[k]) for k in ("proposed", "built")}
-        parts.append(paragraph(f"{b['study']}: proposed beside {b['built']}. {tally}", "lead") + records(rows))
-    return "".join(parts)
+def backtest(a: Answer) -> str:
+    """Designs proposed in the budgets of chips that were built, beside those: one row per step, then each in full."""
+    rows = [
+        (
+            f"{s['predecessor']} to {s['built']}", times(s["factor"], 2), times(s["baseline_factor"], 2),
+            *(_proposed(s, name) for name in BACKTESTED), percent(s["regret"]),
+        )
+        for s in a["steps"]
+    ]  # fmt: skip
+    columns = ["step", "median factor", "naive", *(label(n) for n in BACKTESTED), "regret of built"]
+    t = a["tally"]
+    said = (
+        f"Proposed against built, with the range of designs within 2 % of the optimum. Over {t['n_numbers']} numbers "
+        f"of {t['n_steps']} steps: median factor {times(t['median_factor'], 2)} (scaled by area and node "
+        f"{times(t['naive_factor'], 2)}), {percent(t['within_frac']['1.5'])} within 1.5x, SRAM within 2x in "
+        f"{percent(t['sram_frac'])} of steps; the built chips are {percent(t['regret_frac'])} worse in median; better "
+        f"than the naive forecast on {t['n_better']} steps."
+    )
+    return paragraph(said, "lead") + table(columns, rows) + "".join(map(_step, a["steps"]))
+
+
+BACKTESTED = ("peak_bf16_FLOPps", "clock_Hz", "sram_B", "n_stacks", "hbm_bandwidth_Bps")
+"""Quantities in the table of one row per step."""
+
+
+def _proposed(step: Answer, name: str) -> str:
+    """One quantity of a step: proposed against built, and its range."""
+    r = next((r for r in step["rows"] if r["name"] == name), None)
+    if r is None:
+        return ""
+    mine, theirs = (quantity_text(name, r[k]) for k in ("proposed", "built"))
+    near = f" ({' to '.join(quantity_text(name, x) for x in r['near'])})" if r["near"] else ""
+    return f"{mine}{near} against {theirs}"
+
+
+def _step(s: Answer) -> str:
+    """One step in full, folded."""
+    rows = [{k: r[k] for k in ("name", "proposed", "built", "naive", "ratio", "verdict")} for r in s["rows"]]
+    for r in rows:
+        r |= {k: value_text(str(r["name"]), r[k]) for k in ("proposed", "built", "naive")}
+    chosen = ", ".join(f"{c['what']} {c['proposed']} (built {c['built']})" for c in s["choices"])
+    return folded(f"{s['predecessor']} to {s['built']}: {chosen}", records(rows))
 
 
 def plain(a: Any) -> str:

@@ -15,6 +15,7 @@ from ..evaluation.breakdown import Finding, binding, step_parts
 from ..explore.designed import chip_silicon
 from ..hardware.chip import Chip, native_precisions, peak_FLOPps, runs_in
 from ..hardware.presets import chip, chip_names, chip_receipts, vendor_disagreement
+from ..study.metrics import METRICS, chip_state
 from ..workload.storage import PARTS
 from ..workload.transformer import Prefill, Training, Workload, products_of
 from .layout import WIDE as WIDE
@@ -25,8 +26,8 @@ SHOWN_OPERATORS = 8
 
 
 def chip_numbers(name: str) -> dict[str, Any]:
-    """The line of a chip in the overview, canonical units."""
-    c = chip(name)
+    """The line of a chip in the overview, canonical units; what this package's models say beside what is published."""
+    c, published = chip(name), {f.name: f.value for f in chip_receipts(name)}
     peaks = {f"peak_{p}_FLOPps": _peak(c, p) for p in ("bf16", "fp8", "fp4")}
     return {
         "name": name,
@@ -40,7 +41,19 @@ def chip_numbers(name: str) -> dict[str, Any]:
         "power_limit_W": float(c.power_limit_W),
         "n_dies": float(c.n_dies),
         "die_mm2_estimate": float(chip_silicon(c).die_mm2),
+        "die_mm2_published": published.get("die_area_mm2"),
+        "full_load_W_estimate": max(_full_load_W(c, p) for p in native_precisions(c) if p in LOADED),
     }
+
+
+LOADED = ("bf16", "fp8")
+"""Precisions in which a chip's full load is told: the larger one."""
+
+
+def _full_load_W(c: Chip, precision: str) -> float:
+    value = METRICS[f"full_load_{precision}_W"](chip_state(c))
+    assert not isinstance(value, list)
+    return float(value)
 
 
 def _peak(c: Chip, precision: str) -> float | None:
@@ -48,9 +61,9 @@ def _peak(c: Chip, precision: str) -> float | None:
 
 
 def chips_table() -> Table:
-    """All chip presets in one table."""
+    """All chip presets in one table; a star marks what this package's models say, beside what is published."""
     peaks = "BF16 / FP8 / FP4 [TFLOP/s]"
-    t = table("chip", "node", peaks, "HBM", "capacity", "bandwidth", "scale-up/dir", "TDP", "silicon (est.)")
+    t = table("chip", "node", peaks, "HBM", "capacity", "bandwidth", "scale-up/dir", "TDP", "load*", "die*", "die")
     for name in chip_names():
         n = chip_numbers(name)
         rates = [n[f"peak_{p}_FLOPps"] for p in PEAKS]
@@ -59,7 +72,8 @@ def chips_table() -> Table:
             name, n["node"], " / ".join("-" if r is None else digits(r / 1e12, 4) for r in rates),
             n["hbm"], in_unit(n["hbm_capacity_B"], "B"), in_unit(n["hbm_bandwidth_Bps"], "Bps"),
             in_unit(n["scaleup_bandwidth_per_dir_Bps"], "Bps"), in_unit(n["power_limit_W"], "W"),
-            f"{dies}{in_unit(n['die_mm2_estimate'], 'mm2')}",
+            in_unit(n["full_load_W_estimate"], "W"), f"{dies}{in_unit(n['die_mm2_estimate'], 'mm2')}",
+            "" if n["die_mm2_published"] is None else in_unit(n["die_mm2_published"], "mm2"),
         )  # fmt: skip
     return t
 

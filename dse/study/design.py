@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 
 from ..core.errors import SpecError, UnknownNameError
@@ -42,6 +43,8 @@ STEPPED = (*INTEGERS, "scratchpad_B")
 """Free numbers that a real chip takes from a list; see `steps`."""
 MACRO_B = 2.0**20
 """Scratchpads grow by whole macros: 8 KiB on each of 128 partitions."""
+SLICE_B = 2.0**13
+"""A core's share of a cache, where the study lets it be less than a macro, grows by 8 KiB."""
 WIDEST_FLOOR = 2
 """Columns over rows of the longest grid of cores that a die is laid out in."""
 
@@ -68,6 +71,8 @@ class Choice:
     """MACs of a PE per cycle in FP8, over those in BF16; 0: as the baseline."""
     stack_capacity_B: float = 0.0
     """Capacity of a stack as sold; 0: the most of its generation."""
+    reticle_mm2: float = 0.0
+    """Area, by this package's model, of a die known to fit the reticle; dies up to the printed reticle always do."""
 
     def text(self) -> str:
         """One line for tables."""
@@ -94,7 +99,7 @@ def array_of(choice: Choice, baseline: Chip) -> TensorEngine:
     wider = {p: float(base.granule_contract.of(p)) * grow for p in PRECISIONS}
     wider["fp8"] *= fp8 / float(rates.fp8) if float(rates.fp8) > 0 else 1.0
     rates = ByPrecision(rates.fp32, rates.bf16, fp8, fp4)
-    wider["fp4"] = wider["fp8"] * fp4 / float(rates.fp8)
+    wider["fp4"] = wider["fp8"] * fp4 / fp8 if fp8 > 0 else wider["fp4"]
     return TensorEngine(
         rows,
         cols,
@@ -122,9 +127,17 @@ def template(choice: Choice, baseline: Chip, scaleout_Bps: float) -> Chip:
     return dataclasses.replace(
         baseline, name="design", node=choice.node, hbm=choice.hbm, link=choice.link, core=core, n_dies=choice.n_dies,
         spare_frac=choice.spare_cores * choice.n_dies / float(baseline.n_cores),
+        cores_per_pool=_pooled(choice, baseline),
         hbm_capacity_B=float(baseline.n_stacks) * stack_B(choice) * TOUCH,
         scaleout_bandwidth_per_dir_Bps=scaleout_Bps,
     )  # fmt: skip
+
+
+def _pooled(choice: Choice, baseline: Chip) -> float:
+    """Cores that share a tile memory: those of a die where the baseline has one pool per die, else as there."""
+    per_pool, n_cores = float(baseline.cores_per_pool), float(baseline.n_cores)
+    per_die = per_pool > 1 and float(baseline.n_dies) > 1 and per_pool * float(baseline.n_dies) == n_cores
+    return n_cores / choice.n_dies if per_die else per_pool
 
 
 def stack_B(choice: Choice) -> float:
@@ -136,6 +149,8 @@ def choice_technology(choice: Choice, package: str) -> Technology:
     """Technology of a choice; its dies are harvested if it buys spare cores."""
     tech = technology(choice.node, choice.hbm, choice.link, package=package)
     package_ = harvested(tech.package, np.float64(choice.spare_cores))
+    if choice.reticle_mm2 > float(package_.reticle_mm2):
+        package_ = dataclasses.replace(package_, reticle_mm2=choice.reticle_mm2)
     return dataclasses.replace(
         tech, package=package_, memory=dataclasses.replace(tech.memory, stack_capacity_B=stack_B(choice))
     )
@@ -150,14 +165,16 @@ def has_floorplan(n_per_die: int) -> bool:
 def steps(name: str, n_dies: int, lower: float, upper: float) -> np.ndarray:
     """What can be built of a stepped free number between two bounds, ascending; may be empty.
 
-    Cores fill a grid on every die, stacks stand beside every die alike, scratchpads consist of whole macros.
+    Cores fill a grid on every die, stacks stand beside every die alike, scratchpads consist of whole macros, or of
+    slices where less than a macro is allowed.
 
     Raises:
         UnknownNameError: a number that is not stepped.
     """
     if name not in STEPPED:
         raise UnknownNameError("stepped free parameter", name, STEPPED)
-    unit = MACRO_B if name == "scratchpad_B" else float(n_dies)
+    memory_B = SLICE_B if lower < MACRO_B * (1 - ROUNDING) else MACRO_B
+    unit = memory_B if name == "scratchpad_B" else float(n_dies)
     first, last = math.ceil(lower / unit * (1 - ROUNDING)), math.floor(upper / unit * (1 + ROUNDING))
     counts = [k for k in range(max(first, 1), last + 1) if name != "n_cores" or has_floorplan(k)]
     return unit * np.asarray(counts, dtype=float)
@@ -170,7 +187,8 @@ ROUNDING = 1e-6
 def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:
     """`chip` with free numbers replaced; memory comes with its stacks, spare cores keep their number.
 
-    Memory of another die is reached over the die-to-die links.
+    Memory of another die is reached over the die-to-die links. A tile memory that all cores of a die share is shared by
+    all of the new ones; that of a core, or of a cluster of some, stays so.
 
     Raises:
         UnknownNameError: a name that is not in `FREE`.
@@ -180,8 +198,11 @@ def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:
             raise UnknownNameError("free parameter", name, FREE)
     names = list(values)
     n_spare, stack = chip.spare_frac * chip.n_cores, chip.hbm_capacity_B / chip.n_stacks
+    common = (chip.cores_per_pool > 1) & (chip.cores_per_pool * chip.n_dies >= chip.n_cores * (1 - ROUNDING))
+    pool_frac = chip.cores_per_pool / chip.n_cores
     chip = eqx.tree_at(lambda c: [FREE[n](c) for n in names], chip, [as_float(values[n]) for n in names])
     if "hbm_capacity_B" not in values:
         chip = eqx.tree_at(lambda c: c.hbm_capacity_B, chip, stack * chip.n_stacks)
-    moved = crossing_B(chip.hbm_bandwidth_Bps, chip), n_spare / chip.n_cores
-    return eqx.tree_at(lambda c: (c.die_to_die_bandwidth_Bps, c.spare_frac), chip, moved)
+    pool = jnp.where(common, pool_frac * chip.n_cores, chip.cores_per_pool)
+    moved = crossing_B(chip.hbm_bandwidth_Bps, chip), n_spare / chip.n_cores, pool
+    return eqx.tree_at(lambda c: (c.die_to_die_bandwidth_Bps, c.spare_frac, c.cores_per_pool), chip, moved)

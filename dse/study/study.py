@@ -27,9 +27,10 @@ from ..workload.presets import model as preset_model
 from ..workload.requests import Asked
 from ..workload.transformer import Workload
 from ..workload.written import workload_of
+from .budget import BUILT, built_limit, built_state
 from .convex import ConvexCore
 from .design import FREE, STEPPED, Choice, pe_dims, steps
-from .metrics import DELIVERED, HOTTEST, METRICS, OF_WORKLOADS, OWNED, SERVED, Limit, chip_state
+from .metrics import DELIVERED, HOTTEST, METRICS, OF_WORKLOADS, OWNED, SERVED, Limit, State, chip_state
 from .written import (
     KEYS,
     ChoiceTable,
@@ -85,6 +86,8 @@ class Study:
     """Longest step times that single workloads may take; one without an entry may take any."""
     streams: bool = False
     """Whether baseline and designs may run blocks as streams that read ahead."""
+    built: str = ""
+    """Chip that was built in the budgets of the study, preset or path of a chip file; empty where none was."""
 
     @property
     def deadlines_s(self) -> list[float]:
@@ -177,8 +180,9 @@ def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
     _check_workloads(spec, goal, workloads)
     if goal == SERVED and (spec.workloads or not services):
         raise SpecError("study.minimise: served_time needs a [portfolio] and no other workloads")
-    limits = tuple(_limit(x, i, baseline) for i, x in enumerate(spec.limits))
-    free, choices = tuple(_free(k, lo, hi) for k, (lo, hi) in spec.free.items()), _choices(spec.choices)
+    built = built_state(spec.built.chip, spec.study.package) if spec.built else None
+    limits = tuple(_limit(x, i, baseline, built) for i, x in enumerate(spec.limits))
+    free, choices = tuple(_free(k, lo, hi) for k, (lo, hi) in spec.free.items()), _choices(spec.choices, built)
     _check_multiples(free, choices)
     return Study(
         name=spec.study.name,
@@ -195,6 +199,7 @@ def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
         longest_s={n: s for n, w in spec.workloads.items() if (s := _longest_s(w)) is not None},
         calibration_name=spec.study.calibration or "",
         streams=spec.study.streams,
+        built=spec.built.chip if spec.built else "",
     )
 
 
@@ -290,25 +295,29 @@ def _has_multiple(count: Free, n_dies: int) -> bool:
     return len(steps(count.name, n_dies, count.lower, count.upper)) > 0
 
 
-def _choices(spec: ChoiceTable) -> tuple[Choice, ...]:
+def _choices(spec: ChoiceTable, built: State | None) -> tuple[Choice, ...]:
+    """The discrete space; a die that was built fits the reticle, also where the area model says otherwise."""
     for known, names in ((node, spec.node), (memory, spec.hbm), (link, spec.link), (pe_dims, spec.pe_array)):
         for name in names:
             known(name)
     stacks = [positive(x, "B", "choices.stack_capacity") for x in spec.stack_capacity] or [0.0]
     lists = (spec.node, spec.hbm, spec.link, spec.n_dies, spec.pe_array, spec.native_fp4, spec.spare_cores)
-    choices = tuple(Choice(*c) for c in itertools.product(*lists, spec.fp8_rate or [0.0], stacks))
+    dies = [0.0 if built is None else float(built.die_mm2)]
+    choices = tuple(Choice(*c) for c in itertools.product(*lists, spec.fp8_rate or [0.0], stacks, dies))
     if not choices:
         raise SpecError("choices: every list needs at least one entry")
     return choices
 
 
-def _limit(spec: LimitTable, index: int, baseline: System) -> Limit:
+def _limit(spec: LimitTable, index: int, baseline: System, built: State | None) -> Limit:
     name = full_name(spec.metric, tuple(METRICS), "metric")
     place = f"limits.{index} ({spec.metric})"
     given = [(s, v) for s, v in (("at_most", spec.at_most), ("at_least", spec.at_least)) if v is not None]
     if len(given) != 1:
         raise SpecError(f"{place}: give either at_most or at_least")
     ((sense, value),) = given
+    if value == BUILT:
+        return built_limit(name, sense, built, place)
     if isinstance(value, str) and value.endswith("x"):
         return Limit(name, sense, positive(value[:-1], "", place) * baseline_metric(name, baseline, place))
     return Limit(name, sense, positive(value, unit_of(name), place))

@@ -163,11 +163,20 @@ Ends = Annotated[tuple[str | float, str | float], pydantic.BeforeValidator(_ends
 """Lower and upper end of a free number, or the one value it is fixed at."""
 
 
+class BuiltTable(_Strict):
+    """The chip that was built in the budgets of the study, for `dse backtest`."""
+
+    chip: Annotated[str, Named(chip_names, OWN)]
+    """Chip preset, or the path of a chip file; limits of the study may say "built"."""
+
+
 class StudyFile(_Strict):
     """A whole study file."""
 
     study: Head
     """What is asked, of which chip, in which fabric."""
+    built: BuiltTable | None = None
+    """The chip that was built, where the study is a back-test."""
     workloads: dict[
         str, Annotated[TrainingTable | DecodeTable | PrefillTable, pydantic.Field(discriminator="phase")]
     ] = {}
@@ -182,7 +191,17 @@ class StudyFile(_Strict):
     """Limits, each a table of its own."""
 
 
-_TABLES = (Head, TrainingTable, DecodeTable, PrefillTable, PortfolioTable, ChoiceTable, LimitTable, StudyFile)
+_TABLES = (
+    Head,
+    TrainingTable,
+    DecodeTable,
+    PrefillTable,
+    PortfolioTable,
+    ChoiceTable,
+    LimitTable,
+    BuiltTable,
+    StudyFile,
+)
 KEYS = {k for table in _TABLES for k in table.model_fields}
 """Every key of every table."""
 

@@ -37,8 +37,9 @@ def folder(tmp_path, tmp_path_factory, monkeypatch):
     (tmp_path / "mine.toml").write_text('[mine]\nbase = "trainium3"\nhbm_bandwidth = "6 TB/s"\nrent = "4 USD"\n')
     (tmp_path / "tiny.toml").write_text(TINY.replace('baseline = "trainium3"', 'baseline = "mine.toml"'))
     for year in (2, 3):
-        named = (tmp_path / "tiny.toml").read_text().replace('"tiny"', f'"backtest_trainium{year}"')
-        (tmp_path / f"backtest_trainium{year}.toml").write_text(named)
+        named = (tmp_path / "tiny.toml").read_text().replace('"tiny"', f'"backtest_{year}"')
+        named += '\n[built]\nchip = "mine.toml"\n'
+        (tmp_path / f"backtest_{year}.toml").write_text(named)
     (tmp_path / "sweep.toml").write_text(SWEEP)
     return tmp_path
 

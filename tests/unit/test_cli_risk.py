@@ -42,7 +42,9 @@ def test_risk_writes_its_answer_its_manifest_and_its_figures(tmp_path, capsys):
         (["risk", TINY, "--target", "-2"], "target = -2: give a positive speed-up"),
         (["risk", TINY, "--robust", "best"], "robust 'best': give worst, or a percentile such as p90"),
         (["risk", "nowhere.toml"], "nowhere.toml: cannot be read"),
-        (["backtest", "--sweeps", "nowhere"], "backtest_trainium2.toml: cannot be read"),
+        (["backtest", "--sweeps", "nowhere"], "nowhere: no study backtest_*.toml there"),
+        (["backtest", "nowhere.toml"], "nowhere.toml: cannot be read"),
+        (["backtest", TINY], "study 'tiny': no chip that was built; add a table [built]"),
     ],
 )
 def test_bad_input_is_one_line(words, said, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import statistics
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from dse.hardware import presets
 from dse.hardware.chip import core_peak_FLOPps, native_precisions, peak_FLOPps, pool_B
 from dse.physics.calibration import calibration_names, prior_calibration
 from dse.physics.evaluate import chip_technology, silicon
+from dse.report.tables import chip_numbers
 
 TERA = 1e12
 AWS_ABOVE_THE_PRODUCT = {"trainium1", "trainium2", "trainium3", "inferentia2"}
@@ -61,6 +63,13 @@ def test_core_peak_is_the_product(name, precision, tflops):
         ("tpu-v7", "bf16", 2307),  # 2 x 2 x 4 x 256 x 256 x 2.2 GHz = 2306.9
         ("gaudi2", "bf16", 432),  # 2 x 2 x 256 x 256 x 1.648 GHz = 432.0
         ("gaudi3", "bf16", 1678),  # 2 x 8 x 256 x 256 x 1.6 GHz = 1677.7
+        ("p100", "bf16", 21.2),  # 2 x 56 x 128 x 1.48 GHz = 21.2
+        ("v100", "bf16", 125.3),  # 2 x 80 x 512 x 1.53 GHz = 125.3; NVIDIA rounds to 125
+        ("mi100", "bf16", 92.3),  # 2 x 120 x 256 x 1.502 GHz = 92.3
+        ("tpu-v2", "bf16", 45.9),  # 2 x 2 x 128 x 128 x 0.7 GHz = 45.9
+        ("rubin", "fp4", 35000),
+        ("mi455x", "fp8", 20133),  # 2 x 256 x 4096 x 4 x 2.4 GHz = 20133
+        ("maia-200", "fp8", 5080),  # 5070 printed, four times 1270
         ("mtia-v2", "bf16", 177),  # 2 x 64 x 1024 x 1.35 GHz = 176.9
     ],
 )
@@ -128,12 +137,42 @@ def test_silicon_is_finite_and_positive(name):
         ("tpu-v4i", 400.0, 0.25),  # 305; published as an upper bound
         ("maia-100", 820.0, 0.25),  # 829; SRAM of half a gigabyte
         ("mtia-v2", 421.0, 0.25),  # 371
-        ("tpu-v3", 700.0, 0.35),  # 483 on N16, scaled up from N7; published as an upper bound
+        (
+            "tpu-v3",
+            392.0,
+            0.15,
+        ),  # 346 on N16; 10 G transistors at GV100's 25.5 per um2; below 700 is all that is printed
+        ("p100", 610.0, 0.15),  # 689
+        ("v100", 815.0, 0.30),  # 1043: FP64 and graphics are not even in it, GPUs come out high
+        ("mi100", 750.0, 0.10),  # 725
     ],
 )
 def test_dies_of_new_presets_have_the_published_size(name, published_mm2, off):
     chip = presets.chip(name)
     assert float(silicon(chip, chip_technology(chip)).die_mm2) == pytest.approx(published_mm2, rel=off)
+
+
+def test_full_load_of_added_presets_is_told_beside_their_tdp():
+    """What `dse chips` prints: within 1.5x of the TDP in median, never beyond 2x; printed peaks are not sustained."""
+    added = (
+        "p100",
+        "v100",
+        "mi100",
+        "tpu-v2",
+        "rubin",
+        "mi455x",
+        "maia-200",
+        "mtia-400",
+        "mtia-450",
+        "mtia-500",
+        "tpu-8t",
+    )
+    told = [chip_numbers(name) for name in added]
+    ratios = [n["full_load_W_estimate"] / n["power_limit_W"] for n in told]
+    off = [max(r, 1 / r) for r in ratios]
+    assert max(off) < 2.0 and statistics.median(off) <= 1.5, dict(zip(added, ratios, strict=True))
+    dies = {n["name"]: n["die_mm2_published"] for n in told}
+    assert (dies["p100"], dies["v100"], dies["mi100"], dies["mi455x"]) == (610.0, 815.0, 750.0, None)
 
 
 @pytest.mark.parametrize("name", presets.chip_names())
@@ -146,6 +185,7 @@ def test_every_chip_has_a_prior(name):
     [
         ("h200", "prior-cuda"), ("h20", "prior-cuda"), ("gb300", "prior-cuda"), ("gh200", "prior-cuda"),
         ("mi210", "prior-rocm"), ("mi355x", "prior-rocm"), ("gaudi2", "prior-gaudi"), ("inferentia2", "prior-neuron"),
+        ("v100", "prior-cuda"), ("rubin", "prior-cuda"), ("maia-200", "prior-guess"), ("p100", "prior-cuda"),
         ("maia-100", "prior-guess"), ("mtia-v2", "prior-guess"), ("tpu-v7", "prior-tpu"),
     ],
 )  # fmt: skip

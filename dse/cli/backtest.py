@@ -1,0 +1,77 @@
+"""`dse backtest`: with an older chip in hand, what would the explorer have proposed, and what was built?"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import tyro
+
+from ..core.errors import SpecError
+from ..core.shipped import shipped, shipped_folder
+from ..report.terminal import progress, screen
+from .flags import JSON
+
+
+@dataclasses.dataclass(frozen=True)
+class BacktestCommand:
+    """Propose chips in the budgets of those that were built, from the chips before them; compare and tally."""
+
+    studies: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[STUDY.toml ...]")] = ()
+    """Studies with a table [built]; backtest_*.toml of the folder `sweeps` when left out. See docs/backtest.md."""
+    sweeps: Annotated[str, tyro.conf.arg(metavar="DIR")] = "sweeps"
+    """Folder with the studies backtest_*.toml."""
+    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    """Folder that gets backtest/ with the comparison and its figure."""
+    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 10.0
+    """Stop each proof after this time with the best design so far."""
+    hold: Annotated[str, tyro.conf.arg(metavar="NAME,...", help_behavior_hint="")] = ""
+    """Hold free numbers at those of the chips that were built, such as clock: what else does it explain?"""
+    json: JSON = False
+    """Print JSON, canonical units."""
+    figures: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
+    """Skip the figure."""
+
+    def run(self) -> int:
+        """Solve, compare, write, show."""
+        from ..report.session import start_jax
+
+        start_jax()
+        from functools import partial
+        from pathlib import Path
+
+        from ..explore.backtest import Backtest, backtest, check_study, held
+        from ..optimize.solve import solve
+        from ..report.backtest import backtests_json, backtests_view, write_backtest_figure
+        from ..report.results import json_text, results_folder, study_manifest, write_json
+        from ..study.study import load_study
+
+        folder_of_studies = Path(self.sweeps) if Path(self.sweeps).is_dir() else shipped_folder()
+        paths = [shipped(s) for s in self.studies] or sorted(folder_of_studies.glob("backtest_*.toml"))
+        if not paths:
+            raise SpecError(f"{self.sweeps}: no study backtest_*.toml there; give studies, or a folder with some")
+        studies = [load_study(p) for p in paths]
+        for study in studies:
+            check_study(study)
+        if self.hold:
+            studies = [held(s, self.hold.split(",")) for s in studies]
+        name = f"backtest_holding_{self.hold.replace(',', '_')}" if self.hold else "backtest"
+        folder, found = results_folder(self.results, name), []
+        for path, study in zip(paths, studies, strict=True):
+            with progress() as tell:
+                answer = backtest(study, tell, partial(solve, limit_s=self.seconds))
+            if not isinstance(answer, Backtest):
+                raise SpecError(f"{path}: infeasible, so there is nothing to compare; see dse optimize {path}")
+            found.append(answer)
+            text = path.read_text(encoding="utf-8")
+            manifest = study_manifest(text, study, answer.solution.choice)
+            write_json(folder / f"{study.name}.manifest.json", manifest)
+        write_json(folder / "backtest.json", backtests_json(found))
+        if self.json:
+            print(json_text(backtests_json(found)))
+        else:
+            screen().print(backtests_view(found), f"Written to {folder}/")
+        if self.figures:
+            with progress("drawing"):
+                write_backtest_figure(found, folder)
+        return 0

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from ..core.types import FloatLike, Vector
+from ..evaluation.assembly import plan_steps_s
 from ..hardware.chip import Chip, peak_FLOPps, pool_B
 from ..lowering.step_demand import StepDemand
 from ..optimize.search import priced_s
@@ -97,19 +98,27 @@ def named_metrics(core: ConvexCore, owned: bool, services: bool) -> tuple[str, .
     return tuple(n for n in METRICS if n not in (*skipped, *without, *needs))
 
 
-def technology_rows(core: ConvexCore) -> list[tuple[int, str]]:
-    """Rows of the convex core that limits of technology and memory make: position and label."""
+def technology_rows(core: ConvexCore, built: bool = False) -> list[tuple[int, str]]:
+    """Rows of the convex core that limits of technology and memory make: position and label.
+
+    The shoreline of a chip that is `built` is left out: the core gives it die-to-die links that it does not have.
+    """
     kept = (MEMORY, AHEAD)
-    return [(i, r.label) for i, r in enumerate(core.rows()) if r.kind is Kind.TECHNOLOGY or r.what in kept]
+    shown = [(i, r) for i, r in enumerate(core.rows()) if r.kind is Kind.TECHNOLOGY or r.what in kept]
+    return [(i, r.label) for i, r in shown if not (built and r.what == "shoreline")]
 
 
-def chip_of(core: ConvexCore, x: Vector, data: Data) -> Chip:
-    """The chip with its free numbers at `x`, which throttles at the study's power limit."""
+def chip_of(core: ConvexCore, x: Vector, data: Data, built: bool = False) -> Chip:
+    """The chip with its free numbers at `x`, which throttles at the study's power limit.
+
+    The die-to-die links of a chip that is `built` stay as they are; those of a design grow with its memory.
+    """
     chip = with_free(data.chip, dict(zip(core.free, x, strict=True)))
-    return dataclasses.replace(chip, power_limit_W=core.power_cap_W(data))
+    links = data.chip.die_to_die_bandwidth_Bps if built else chip.die_to_die_bandwidth_Bps
+    return dataclasses.replace(chip, power_limit_W=core.power_cap_W(data), die_to_die_bandwidth_Bps=links)
 
 
-def reading(core: ConvexCore, names: tuple[str, ...], x: Vector, data: Data) -> Reading:
+def reading(core: ConvexCore, names: tuple[str, ...], x: Vector, data: Data, built: bool = False) -> Reading:
     """Everything shown of a design, by the functions that `optimize` reports a solved one with.
 
     Args:
@@ -117,11 +126,12 @@ def reading(core: ConvexCore, names: tuple[str, ...], x: Vector, data: Data) -> 
         names: metrics to read.
         x: free chip numbers, in the order of the study, shape (n,).
         data: coefficients of one choice under one plan per workload, with the values of the limits.
+        built: whether the chip exists, see `chip_of`.
 
     Returns:
         The reading; pure, so that it compiles once for all choices, plans and values of limits.
     """
-    chip = chip_of(core, x, data)
+    chip = chip_of(core, x, data, built)
     s = silicon(chip, data.tech)
     allowed = core.cooled_W(data) if core.cools else None
     each = list(zip(data.demands, data.calibrations, strict=True))
@@ -139,7 +149,7 @@ def reading(core: ConvexCore, names: tuple[str, ...], x: Vector, data: Data) -> 
         ],
         metrics=metrics,
         limits=[_nearest(METRICS[metric](state), sense) for metric, sense in core.limits],
-        ratios=[ratios[i] for i, _ in technology_rows(core)],
+        ratios=[ratios[i] for i, _ in technology_rows(core, built)],
         area_mm2=jnp.concatenate([blocks, empty[None]]),
         cost_USD=_stacked(s.money),
         load_W=jnp.stack([jnp.asarray(v) for v in load.values()]),
@@ -204,20 +214,33 @@ def _nearest(value: Any, sense: str) -> FloatLike:
     return jnp.max(jnp.stack(value)) if sense == "at_most" else jnp.min(jnp.stack(value))
 
 
-@partial(jax.jit, static_argnums=0)
-def fastest_plans(core: ConvexCore, x: Vector, data: Data, demands: tuple[StepDemand, ...]) -> list[FloatLike]:
-    """Position of the fastest plan of every workload on a chip, as the optimiser prices plans; -1 where none fits.
+@partial(jax.jit, static_argnums=(0, 4))
+def fastest_plans(
+    core: ConvexCore, x: Vector, data: Data, demands: tuple[StepDemand, ...], built: bool = False
+) -> list[FloatLike]:
+    """Position of the fastest plan of every workload on a chip; -1 where none fits.
+
+    As the optimiser prices plans, or for a chip that is `built` as `dse evaluate` does.
 
     Args:
         core: the study's.
         x: free chip numbers, shape (n,).
         data: coefficients of the choice.
         demands: of all plans of each workload on the choice's array, leading axis over plans.
+        built: whether the chip exists, see `chip_of`.
     """
-    chip = chip_of(core, x, data)
+    chip = chip_of(core, x, data, built)
+    if built:
+        each = zip(demands, data.calibrations, strict=True)
+        return [_first(plan_steps_s(d, chip, data.tech, c) / jnp.asarray(d.tokens)) for d, c in each]
     ones = [jnp.ones(()) for _ in core.workloads]
     at = _coordinates(core, x, data, silicon(chip, data.tech), chip, ones)
     z = jnp.log(jnp.stack([jnp.asarray(at[n], dtype=float) for n in core.variables()]))
     one = partial(jax.tree.map, lambda leaf: jnp.asarray(leaf)[None])
     seconds = priced_s(core, z[None], one(data), one(demands))
-    return [jnp.where(jnp.any(jnp.isfinite(s[0])), jnp.argmin(s[0]), -1) for s in seconds]
+    return [_first(s[0]) for s in seconds]
+
+
+def _first(seconds: Any) -> Any:
+    """Position of the least time, -1 where none is finite."""
+    return jnp.where(jnp.any(jnp.isfinite(seconds)), jnp.argmin(seconds), -1)

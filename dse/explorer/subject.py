@@ -18,7 +18,7 @@ from ..hardware.own_chip import short_name
 from ..hardware.system import System
 from ..lowering.plan import plan_text
 from ..lowering.tiling import array_shape
-from ..optimize.space import Space, element, stack
+from ..optimize.space import Space, stack
 from ..physics.evaluate import chip_technology
 from ..study.convex import ConvexCore, Data
 from ..study.design import FREE, Choice, template, with_free
@@ -71,11 +71,11 @@ class Subject:
         """Layout of a reading."""
         x = np.ones(len(self.study.free))
         data = self.data(0, self.space.own_plans)
-        return layout(jax.eval_shape(lambda at, of: reading(self.core, self.names, at, of), x, data))
+        return layout(jax.eval_shape(lambda at, of: reading(self.core, self.names, at, of, self.is_chip), x, data))
 
     @cached_property
     def _read(self) -> Any:
-        return jax.jit(lambda x, data: packed(reading(self.core, self.names, x, data)))
+        return jax.jit(lambda x, data: packed(reading(self.core, self.names, x, data, self.is_chip)))
 
     @property
     def limits(self) -> np.ndarray:
@@ -105,7 +105,7 @@ class Subject:
         """Fastest plan of every workload on a chip, the present one where none fits, and whether one does."""
         data = dataclasses.replace(self.data(choice, self.space.own_plans), limits=limits)
         demands = self._demands[int(self.space.array_of_choice[choice])]
-        found = [int(i) for i in jax.device_get(fastest_plans(self.core, x, data, demands))]
+        found = [int(i) for i in jax.device_get(fastest_plans(self.core, x, data, demands, self.is_chip))]
         return tuple(p if i < 0 else i for i, p in zip(found, present, strict=True)), [i >= 0 for i in found]
 
     def start(self) -> tuple[np.ndarray, int]:
@@ -122,7 +122,9 @@ class Subject:
         made = with_free(base if self.is_chip else template(chosen, base, self.study.scaleout_Bps), values)
         caps = [v for limit, v in zip(self.study.limits, limits, strict=True) if limit.caps_power]
         cap_W = min(caps, default=float(base.power_limit_W))
-        return dataclasses.replace(made, name=f"{self.study.name}-explored", power_limit_W=np.float64(cap_W))
+        links = base.die_to_die_bandwidth_Bps if self.is_chip else made.die_to_die_bandwidth_Bps
+        named = {"name": f"{self.study.name}-explored", "power_limit_W": np.float64(cap_W)}
+        return dataclasses.replace(made, **named, die_to_die_bandwidth_Bps=links)
 
     def chip_file(self, x: np.ndarray, choice: int, limits: np.ndarray) -> str:
         """The chip at hand as a file that every command takes."""
@@ -171,6 +173,3 @@ def _as_built(chip: Chip) -> Choice:
         chip.node, chip.hbm, chip.link, int(chip.n_dies), array, rate["fp4"] > rate["fp8"],
         stack_capacity_B=float(chip.hbm_capacity_B / chip.n_stacks),
     )  # fmt: skip
-
-
-__all__ = ["Plans", "Subject", "element", "subject_of_chip"]

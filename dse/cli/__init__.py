@@ -22,6 +22,7 @@ from .ablation import AblationCommand
 from .check import Calibrate, Validate
 from .compare import Compare
 from .evaluate import Evaluate
+from .explorer import Explore
 from .facts import Chips, Models
 from .fleet import Cost, Fleet
 from .forecast import ForecastCommand
@@ -56,6 +57,7 @@ Command = (
     | Annotated[Sweep, tyro.conf.subcommand("sweep")]
     | Annotated[Query, tyro.conf.subcommand("query")]
     | Annotated[ReportCommand, tyro.conf.subcommand("report")]
+    | Annotated[Explore, tyro.conf.subcommand("explore")]
 )
 
 ABOUT = (

@@ -16,7 +16,7 @@ from ..hardware.chip import Chip
 from ..hardware.chip_file import chip_toml
 from ..hardware.own_chip import short_name
 from ..hardware.system import System
-from ..lowering.plan import plan_text
+from ..lowering.plan import Plan, plan_text
 from ..lowering.tiling import array_shape
 from ..optimize.space import Space, stack
 from ..physics.evaluate import chip_technology
@@ -107,6 +107,15 @@ class Subject:
         demands = self._demands[int(self.space.array_of_choice[choice])]
         found = [int(i) for i in jax.device_get(fastest_plans(self.core, x, data, demands, self.is_chip))]
         return tuple(p if i < 0 else i for i, p in zip(found, present, strict=True)), [i >= 0 for i in found]
+
+    def learn(self, plans: tuple[Plan, ...]) -> Plans:
+        """Positions of plans, which join those that are known where a longer search found new ones."""
+        known = zip(self.space.plans, plans, strict=True)
+        if any(p not in kept for kept, p in known):
+            self.space = self.space.with_plans(plans)
+            self.kept.clear()
+            self.__dict__.pop("_demands", None)
+        return tuple(kept.index(p) for kept, p in zip(self.space.plans, plans, strict=True))
 
     def start(self) -> tuple[np.ndarray, int]:
         """Where the page begins, from the study alone: the baseline's numbers, as far as they may move; first choice."""

@@ -42,23 +42,34 @@ export class Offline {
   async state() { return this.held.state; }
 
   async get(path) {
-    const [name, query] = path.split("?");
-    const found = name === "receipts" ? this.held.receipts[new URLSearchParams(query).get("choice")]
-      : name === "chip" ? this.held.chips[new URLSearchParams(query).get("name")] : this.held[name];
+    const [name, query] = path.split("?"), said = new URLSearchParams(query);
+    const found = name === "receipts" ? this.#receipts(Number(said.get("choice"))) : name === "chip" ? this.held.chips[said.get("name")] : this.held[name];
     if (found === undefined) throw new Error("not in this offline page; run dse explore");
     return found;
   }
 
+  #receipts(choice) {
+    const { rows, works, topics } = this.held.receipts;
+    const each = Object.entries(topics[choice] ?? {}).map(([topic, places]) => [topic, places.map((i) => rows[i])]);
+    return { topics: Object.fromEntries(each), works };
+  }
+
   async evaluate(ask) {
-    const began = performance.now(), held = this.held;
-    const row = held.rows[ask.choice];
-    if (!row) throw new Error("this choice has no design, or is not in this offline page");
-    const x = Float64Array.from([...held.names.map((n) => ask.x[n]), ...ask.limits, ...row.numbers]);
+    const began = performance.now(), held = this.held, row = held.rows[ask.choice];
+    const x = Float64Array.from([...held.names.map((n) => ask.x[n]), ...ask.limits, ...row.numbers.map((v) => v ?? Infinity)]);
     const reading = nested(held.places, this.model(x));
     const speedups = reading.works.map((w) => w.speedup_frac);
-    return { reading, fits: speedups.map(() => true), speedup: held.mean(speedups), plans: row.plans, plan_texts: row.plan_texts,
-      operators: row.operators, ms: performance.now() - began };
+    const fits = held.state.technology.map((name, i) => [name, reading.ratios[i]]).filter(([name]) => name.startsWith("memory"));
+    return { reading, fits: reading.works.map((_, k) => (fits[k]?.[1] ?? 0) <= 1 + 1e-9), speedup: meanSpeedup(held, speedups), plans: row.plans,
+      ...held.operators[row.of], ms: performance.now() - began };
   }
+}
+
+/** As `mean_speedup`: the fleet's where models are in service, else the geometric mean. */
+function meanSpeedup(held, each) {
+  if (!each.length || each.some((s) => !(s > 0))) return null;
+  if (held.state.goal === "served_time") return 1 / each.reduce((a, s, i) => a + held.traffic[i] / s, 0);
+  return Math.exp(each.reduce((a, s) => a + Math.log(s), 0) / each.length);
 }
 
 /** The tree of numbers in one vector, by the places that Python counted. */

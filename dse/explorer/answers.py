@@ -56,24 +56,24 @@ class Answers:
     def evaluate(self, ask: Ask) -> dict[str, Any]:
         """Everything shown of a chip."""
         s = self.subject
-        plans, fits = ask.plans or s.space.own_plans, [True for _ in s.core.workloads]
         if ask.plans is None:
-            plans, fits = s.best_plans(ask.x, ask.choice, ask.limits, plans)
-        read = s.read(ask.x, ask.choice, plans, ask.limits)
+            read, plans, fits = s.read_fastest(ask.x, ask.choice, s.space.own_plans, ask.limits)
+        else:
+            plans, fits = ask.plans, [True for _ in s.core.workloads]
+            read = s.read(ask.x, ask.choice, plans, ask.limits)
         speedups = [w["speedup_frac"] for w in read.get("works", [])]
         total = None
         if speedups and None not in speedups:
             goal = s.study.goal if s.study.goal in SPEEDUPS else SPEEDUPS[0]
             total = mean_speedup(goal, speedups, list(s.space.traffic_frac))
-        said = {"plans": list(plans), "plan_texts": s.plan_texts(plans), "operators": s.operators(plans)}
-        return {"reading": read, "fits": fits, "speedup": total, **said}
+        return {"reading": read, "fits": fits, "speedup": total, "plans": list(plans), **s.described(plans)}
 
     def export(self, ask: Ask, form: str) -> str:
         """The chip at hand as a chip file or as Python; SpecError for another form."""
         if form == "toml":
             return self.subject.chip_file(ask.x, ask.choice, ask.limits)
         if form == "python":
-            return python_lines(self.subject, ask, self.evaluate(ask)["plans"])
+            return python_lines(self.subject, ask, tuple(self.evaluate(ask)["plans"]))
         raise SpecError(f"form: one of {', '.join(FORMS)}")
 
     def chip(self, name: str) -> dict[str, Any]:

@@ -127,7 +127,7 @@ class Pages:
         return gzip.compress(plotly.offline.get_plotlyjs().encode(), 6)
 
 
-class Replaced(Exception):  # noqa: N818
+class Replaced(Exception):
     """A newer search of the same kind, or nobody who listens."""
 
 

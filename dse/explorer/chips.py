@@ -1,4 +1,4 @@
-"""Chips that exist beside the chip at hand: the same workloads, each chip in its own largest system, by its best plans."""
+"""Chips that exist beside the chip at hand: the same workloads, each in its own largest system, by its best plans."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def chip_column(subject: Subject, name: str) -> dict[str, Any]:
 def _has(metric: str, loads: list[Load], works: list[dict[str, Any]]) -> bool:
     """Whether a metric can be read: those over workloads need all of them."""
     needs = metric in ("delivered_time", "served_time", "chip_energy_per_token_J", "hottest_operator_W", "power_W")
-    return not needs or bool(loads) and len(loads) == len(works)
+    return not needs or (bool(loads) and len(loads) == len(works))
 
 
 def _work(subject: Subject, name: str, w: int) -> tuple[Load, dict[str, Any]]:

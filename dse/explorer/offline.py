@@ -111,7 +111,7 @@ def plans_of_choices(answers: Answers, tell: Callable[[str], None]) -> list[Plan
     subject, found = answers.subject, answers.found
     if subject.is_chip:
         x, choice = subject.start()
-        return [subject.best_plans(x, choice, subject.limits, subject.space.own_plans)[0]]
+        return [subject.read_fastest(x, choice, subject.space.own_plans, subject.limits)[1]]
     leaders = sorted(Search(subject.space, tell).run(), key=lambda c: c.choice_index)
     best = min(leaders, key=lambda c: c.log_goal)
     fallback = best.plan_index if best.log_goal < np.inf else subject.space.own_plans
@@ -131,7 +131,7 @@ def held(answers: Answers, made: Emitted) -> dict[str, Any]:
     for numbers, plans in each:
         if plans not in known:
             known[plans] = len(operators)
-            operators.append({"plan_texts": subject.plan_texts(plans), "operators": subject.operators(plans)})
+            operators.append(subject.described(plans))
         rows.append({"numbers": numbers.tolist(), "plans": list(plans), "of": known[plans]})
     return plain(
         {

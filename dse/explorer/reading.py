@@ -214,7 +214,6 @@ def _nearest(value: Any, sense: str) -> FloatLike:
     return jnp.max(jnp.stack(value)) if sense == "at_most" else jnp.min(jnp.stack(value))
 
 
-@partial(jax.jit, static_argnums=(0, 4))
 def fastest_plans(
     core: ConvexCore, x: Vector, data: Data, demands: tuple[StepDemand, ...], built: bool = False
 ) -> list[FloatLike]:
@@ -239,6 +238,21 @@ def fastest_plans(
     one = partial(jax.tree.map, lambda leaf: jnp.asarray(leaf)[None])
     seconds = priced_s(core, z[None], one(data), one(demands))
     return [_first(s[0]) for s in seconds]
+
+
+def fastest_reading(
+    core: ConvexCore, names: tuple[str, ...], x: Vector, data: Data, demands: tuple[StepDemand, ...], present: Vector,
+    built: bool = False,
+) -> tuple[FloatLike, Reading]:  # fmt: skip
+    """Position of the fastest plan of every workload (-1 where none fits), and the reading under those plans.
+
+    In one program: a call costs as much as what it computes. The `present` plan is read where none fits.
+    """
+    found = [jnp.asarray(i) for i in fastest_plans(core, x, data, demands, built)]
+    used = [jnp.where(i < 0, p, i) for i, p in zip(found, present, strict=True)]
+    chosen = tuple(jax.tree.map(lambda v, i=i: jnp.asarray(v)[i], d) for d, i in zip(demands, used, strict=True))
+    plans = jnp.stack(found) if found else jnp.zeros(0, dtype=int)
+    return plans, reading(core, names, x, dataclasses.replace(data, demands=chosen), built)
 
 
 def _first(seconds: Any) -> Any:

@@ -63,7 +63,7 @@ def warmed(answers: Answers, tell: Callable[[str], None]) -> Answers:
     tell("compiling the model for one chip")
     subject = answers.subject
     x, choice = subject.start()
-    plans, _ = subject.best_plans(x, choice, subject.limits, subject.space.own_plans)
+    _, plans, _ = subject.read_fastest(x, choice, subject.space.own_plans, subject.limits)
     subject.read(x, choice, plans, subject.limits)
     tell("reading receipts and colours")
     _ = answers.state

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ..core.free import Free
@@ -18,7 +19,7 @@ from ..hardware.own_chip import short_name
 from ..hardware.system import System
 from ..lowering.plan import Plan, plan_text
 from ..lowering.tiling import array_shape
-from ..optimize.space import Space, stack
+from ..optimize.space import Space, element, stack
 from ..physics.evaluate import chip_technology
 from ..study.convex import ConvexCore, Data
 from ..study.design import FREE, Choice, template, with_free
@@ -28,7 +29,7 @@ from ..technology.node import PRECISIONS
 from ..workload.requests import Requests
 from ..workload.transformer import Workload
 from .packing import Place, layout, nested, packed
-from .reading import fastest_plans, named_metrics, reading
+from .reading import fastest_reading, named_metrics, reading
 
 Plans = tuple[int, ...]
 """Plan of each workload, position in `Space.plans`."""
@@ -48,8 +49,11 @@ class Subject:
     """What was asked for, as it was written: the path of a study, or a chip and a model."""
     is_chip: bool = False
     """Whether it is a chip that exists: it can be changed, but there is nothing to optimise it for."""
-    kept: dict[tuple[int, Plans], Data] = dataclasses.field(default_factory=dict)
+    kept: dict[tuple[int, Plans | None], Data] = dataclasses.field(default_factory=dict)
     """Coefficients on the device, by choice and plans."""
+
+    known: dict[Plans, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    """What is shown of plans."""
 
     @property
     def study(self) -> Study:
@@ -82,12 +86,17 @@ class Subject:
         """Values of the study's limits."""
         return np.asarray([x.value for x in self.study.limits], dtype=float)
 
-    def data(self, choice: int, plans: Plans) -> Data:
-        """Coefficients of a choice under plans, on the device: sending 229 arrays takes as long as evaluating them."""
+    def data(self, choice: int, plans: Plans | None) -> Data:
+        """Coefficients of a choice under plans, or without demands where those are None.
+
+        On the device: sending 229 arrays takes as long as evaluating them.
+        """
         if (choice, plans) not in self.kept:
             if len(self.kept) >= KEPT_DATA:
                 self.kept.clear()
-            self.kept[choice, plans] = jax.device_put(self.space.data(choice, plans))
+            space = self.space
+            made = element(space.without_plans, choice) if plans is None else space.data(choice, plans)
+            self.kept[choice, plans] = jax.device_put(made)
         return self.kept[choice, plans]
 
     @cached_property
@@ -101,12 +110,31 @@ class Subject:
         data = dataclasses.replace(self.data(choice, plans), limits=limits)
         return nested(self.places, np.asarray(self._read(x, data)))
 
-    def best_plans(self, x: np.ndarray, choice: int, limits: np.ndarray, present: Plans) -> tuple[Plans, list[bool]]:
-        """Fastest plan of every workload on a chip, the present one where none fits, and whether one does."""
-        data = dataclasses.replace(self.data(choice, self.space.own_plans), limits=limits)
+    @cached_property
+    def _read_fastest(self) -> Any:
+        def both(x: Any, data: Data, demands: Any, present: Any) -> Any:
+            plans, read = fastest_reading(self.core, self.names, x, data, demands, present, self.is_chip)
+            return jnp.concatenate([plans.astype(float), packed(read)])
+
+        return jax.jit(both)
+
+    def read_fastest(
+        self, x: np.ndarray, choice: int, present: Plans, limits: np.ndarray
+    ) -> tuple[Any, Plans, list[bool]]:
+        """As `read`, under the fastest plan of every workload; those plans, and whether one of each workload fits.
+
+        Args:
+            x: free numbers, shape (n,).
+            choice: position in the study's choices.
+            present: plans to read where none fits.
+            limits: values of the study's limits.
+        """
+        data = dataclasses.replace(self.data(choice, None), limits=limits)
         demands = self._demands[int(self.space.array_of_choice[choice])]
-        found = [int(i) for i in jax.device_get(fastest_plans(self.core, x, data, demands, self.is_chip))]
-        return tuple(p if i < 0 else i for i, p in zip(found, present, strict=True)), [i >= 0 for i in found]
+        numbers = np.asarray(self._read_fastest(x, data, demands, np.asarray(present)))
+        found = numbers[: len(present)].astype(int).tolist()
+        plans = tuple(p if i < 0 else i for i, p in zip(found, present, strict=True))
+        return nested(self.places, numbers[len(present) :]), plans, [i >= 0 for i in found]
 
     def learn(self, plans: tuple[Plan, ...]) -> Plans:
         """Positions of plans, which join those that are known where a longer search found new ones."""
@@ -118,7 +146,7 @@ class Subject:
         return tuple(kept.index(p) for kept, p in zip(self.space.plans, plans, strict=True))
 
     def start(self) -> tuple[np.ndarray, int]:
-        """Where the page begins, from the study alone: the baseline's numbers, as far as they may move; first choice."""
+        """Where the page begins, from the study alone: the baseline's numbers within their bounds, first choice."""
         chip = self.study.baseline.chip
         held = [min(max(float(FREE[f.name](chip)), f.lower), f.upper) for f in self.study.free]
         return np.asarray(held), 0
@@ -138,6 +166,12 @@ class Subject:
     def chip_file(self, x: np.ndarray, choice: int, limits: np.ndarray) -> str:
         """The chip at hand as a file that every command takes."""
         return chip_toml(self.chip(x, choice, limits), f"dse explore {self.asked}")
+
+    def described(self, plans: Plans) -> dict[str, Any]:
+        """What does not move while plans stay: their texts and operators."""
+        if plans not in self.known:
+            self.known[plans] = {"plan_texts": self.plan_texts(plans), "operators": self.operators(plans)}
+        return self.known[plans]
 
     def plan_texts(self, plans: Plans) -> list[str]:
         """Plans as commands take them."""

@@ -284,7 +284,7 @@ def limit_reports(
 
 
 def limit_price(search: Search, k: int, multipliers: FloatLike) -> float:
-    """d log goal / d log of the study's limit `k`, by the multipliers of a continuous optimum."""
+    """The price of a limit: d log goal / d log of the study's limit `k`, by the multipliers of a continuous optimum."""
     sense = search.space.study.limits[k].sense
     return float(sum(multipliers[i] for i in search.core.rows_of(k))) * (-1.0 if sense == "at_most" else 1.0)
 

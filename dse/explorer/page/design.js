@@ -133,23 +133,24 @@ export class Design {
     if (this.busy) { this.waiting = began; return; }
     this.busy = true;
     try {
-      const asked = structuredClone(this.design);
+      const asked = structuredClone(this.design), sent = performance.now();
       this.answer = await this.source.evaluate(asked);
       this.asked = asked;
+      const answered = performance.now();
       this.trouble("");
       this.draw();
-      this.timed(began);
+      this.timed(began, { answer_ms: answered - sent, draw_ms: performance.now() - answered });
     } catch (error) { this.trouble(error.message); } finally {
       this.busy = false;
       if (this.waiting) { const next = this.waiting; this.waiting = false; this.ask(next); }
     }
   }
 
-  /** From input to picture, kept for whoever measures: `explorerLatencies_ms`. */
-  timed(began) {
+  /** From input to picture, kept for whoever measures: `explorerTimes`. */
+  timed(began, parts) {
     requestAnimationFrame(() => {
       const after = new MessageChannel();
-      after.port1.onmessage = () => (globalThis.explorerLatencies_ms ??= []).push([performance.now() - began, this.answer.ms]);
+      after.port1.onmessage = () => (globalThis.explorerTimes ??= []).push({ total_ms: performance.now() - began, handler_ms: this.answer.ms, ...parts });
       after.port2.postMessage(0);
     });
   }
@@ -186,7 +187,7 @@ export class Design {
 
   #compare() {
     clearTimeout(this.comparing);
-    this.comparing = setTimeout(() => this.comparison.replaceChildren(comparisonTable(this.state, this.columns(), (c) => this.drop(c))), 60);
+    this.comparing = setTimeout(() => this.comparison.replaceChildren(comparisonTable(this.state, this.columns(), (c) => this.drop(c))), 250);
   }
 
   async #colour() {

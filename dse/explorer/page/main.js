@@ -42,7 +42,7 @@ async function begin() {
   document.getElementById("views").append(...Object.values(tabs));
   open("Design");
   await design.begin();
-  globalThis.explorerReady = true;
+  document.body.dataset.ready = "yes";
 }
 
 begin().catch((error) => trouble(error.message));

@@ -1,11 +1,18 @@
 // Live panels, drawn by hand as SVG: thirty milliseconds from a slider to a picture leave no room for a plotting library.
 import { digits, el, inUnit, percent, save, svg } from "./text.js";
 
-const WIDTH = 620;
+const USUAL = 620, LEAST = 300;
+
+/** Pictures are drawn as wide as their place, so that words keep their size; told by the browser, not asked for at every draw. */
+const widths = new WeakMap();
+const watching = new ResizeObserver((seen) => { for (const s of seen) widths.set(s.target, Math.max(s.contentRect.width, LEAST)); });
+const widthOf = (picture) => Math.round(widths.get(picture) ?? USUAL);
+
 const text = (x, y, words, more = {}) => svg("text", { x, y, "font-size": 12, "font-family": "system-ui, sans-serif", fill: "#1d1d1d", ...more }, words);
 
 export function panel(title, name, about) {
   const picture = el("div", { class: "picture" });
+  watching.observe(picture);
   const keep = (form) => () => keepPicture(picture.querySelector("svg"), name, form);
   const buttons = el("span", {}, el("button", { onclick: keep("svg"), "aria-label": `${title}: save as SVG` }, "SVG"), " ",
     el("button", { onclick: keep("png"), "aria-label": `${title}: save as PNG` }, "PNG"));
@@ -33,8 +40,8 @@ function keepPicture(picture, name, form) {
 }
 
 /** Horizontal bars of parts; `rows` are {name, parts, mark}, `kinds` [words, block] of every part. */
-export function stackedBars(at, rows, kinds, colours, unit, wide = WIDTH) {
-  const left = 96, right = 78, step = 40, high = 8 + rows.length * step;
+export function stackedBars(at, rows, kinds, colours, unit) {
+  const wide = widthOf(at.picture), left = 88, right = 78, step = 40, high = 8 + rows.length * step;
   const longest = Math.max(...rows.map((r) => Math.max(r.parts.reduce((a, b) => a + Math.max(b ?? 0, 0), 0), r.mark ?? 0)), 1e-300);
   const made = svg("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": described(rows, kinds, unit) });
   const scale = (wide - left - right) / longest;
@@ -74,7 +81,7 @@ const SHAPES = ["circle", "square", "diamond", "triangle"];
 
 /** Operators under the roofs of the chip; colour is what an operator waits for, shape the workload. */
 export function roofline(at, reading, operators, state) {
-  const wide = WIDTH, high = 340, left = 62, bottom = 42, top = 10;
+  const wide = widthOf(at.picture), high = 340, left = 50, right = 24, bottom = 42, top = 22;
   const points = [];
   reading.works.forEach((w, k) => operators[k].forEach((op, i) => {
     if (op.run_FLOP > 0 && w.op_traffic_B[i] > 0) points.push({ k, name: op.name, x: op.run_FLOP / w.op_traffic_B[i], y: op.run_FLOP / w.op_run_s[i],
@@ -87,13 +94,13 @@ export function roofline(at, reading, operators, state) {
   const peaks = reading.peak_FLOPps.filter((p) => p > 0), hbm = reading.metrics.hbm_bandwidth_Bps, best = Math.max(...peaks);
   const spanX = decades(Math.min(...points.map((p) => p.x)), Math.max(best / hbm * 3, ...points.map((p) => p.x)));
   const spanY = decades(Math.min(...points.map((p) => p.y)), best * 1.5);
-  const X = (v) => left + (wide - left - 10) * (Math.log10(v) - spanX[0]) / (spanX[1] - spanX[0]);
+  const X = (v) => left + (wide - left - right) * (Math.log10(v) - spanX[0]) / (spanX[1] - spanX[0]);
   const Y = (v) => high - bottom - (high - bottom - top) * (Math.log10(v) - spanY[0]) / (spanY[1] - spanY[0]);
   for (let e = spanX[0]; e <= spanX[1]; e++) made.append(svg("line", { x1: X(10 ** e), x2: X(10 ** e), y1: top, y2: high - bottom, stroke: "#ececec" }),
     text(X(10 ** e), high - bottom + 16, digits(10 ** e), { "text-anchor": "middle" }));
-  for (let e = spanY[0]; e <= spanY[1]; e++) made.append(svg("line", { x1: left, x2: wide - 10, y1: Y(10 ** e), y2: Y(10 ** e), stroke: "#ececec" }),
+  for (let e = spanY[0]; e <= spanY[1]; e++) made.append(svg("line", { x1: left, x2: wide - right, y1: Y(10 ** e), y2: Y(10 ** e), stroke: "#ececec" }),
     text(left - 6, Y(10 ** e) + 4, inUnit(10 ** e, "FLOPps").replace("FLOP/s", ""), { "text-anchor": "end" }));
-  made.append(text((left + wide) / 2, high - 6, "FLOP per byte of HBM traffic", { "text-anchor": "middle" }), text(left, top + 2, "FLOP/s", { "text-anchor": "end", dx: -6 }));
+  made.append(text((left + wide) / 2, high - 6, "FLOP per byte of HBM traffic", { "text-anchor": "middle" }), text(0, 12, "FLOP/s of one chip"));
   const seen = new Set();
   state.precisions.forEach((p, i) => {
     const peak = reading.peak_FLOPps[i];
@@ -102,7 +109,7 @@ export function roofline(at, reading, operators, state) {
     const low = 10 ** spanX[0], floor = 10 ** spanY[0], from = Math.max(low, floor / hbm);
     const corners = [[from, from * hbm], [peak / hbm, peak], [10 ** spanX[1], peak]].map(([x, y]) => `${X(x)},${Y(Math.max(y, floor))}`);
     made.append(svg("polyline", { points: corners.join(" "), fill: "none", stroke: "#1d1d1d", "stroke-width": 1.2, "stroke-dasharray": ["", "5 3", "2 2"][i] }),
-      text(wide - 12, Y(peak) - 4, `${p.toUpperCase()} ${inUnit(peak, "FLOPps")}`, { "text-anchor": "end", "font-size": 11 }));
+      text(wide - right - 2, Y(peak) - 4, `${p.toUpperCase()} ${inUnit(peak, "FLOPps")}`, { "text-anchor": "end", "font-size": 11 }));
   });
   for (const p of points) made.append(mark(SHAPES[p.k % SHAPES.length], X(p.x), Y(p.y), 4 + 9 * Math.sqrt(Math.min(p.share, 1)), state.colours[state.stacks.bound[p.bound][1]],
     `${p.name} (${state.workloads[p.k].name}): ${percent(p.share)} of the step, ${inUnit(p.y, "FLOPps")}, waits for ${state.stacks.bound[p.bound][0]}`));

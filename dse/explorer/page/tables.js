@@ -10,7 +10,7 @@ export function tilesOf(state, answer) {
   state.workloads.forEach((w, k) => {
     const work = r.works[k], band = w.band ? `, 80 % band ${inUnit(work.step_s / w.band, "s")} to ${inUnit(work.step_s * w.band, "s")}` : "";
     tiles.push([inUnit(work.step_s, "s"), `${w.name} step${answer.fits[k] ? "" : ", does not fit"}${band}`, "time"]);
-    tiles.push([times(work.speedup_frac), `${w.name} over ${state.baseline}`, "time"]);
+    if (state.workloads.length > 1) tiles.push([times(work.speedup_frac), `${w.name} over ${state.baseline}`, "time"]);
     tiles.push([inUnit(work.power_W, "W"), `${w.name} mean power`, "power"]);
   });
   tiles.push([inUnit(m.full_load_fp8_W, "W"), "full load in FP8", "power"], [inUnit(m.silicon_mm2, "mm2"), "compute silicon", "area"],
@@ -44,7 +44,7 @@ export function limitTable(rows) {
     return [el("td", { class: how }, r.name), el("td", { class: how }, r.value),
       el("td", { class: how }, how === "broken" ? `broken${r.room === null ? "" : ` by ${percent(-r.room)}`}` : how || percent(r.room)), r.price];
   });
-  return table(["limit", "value", "room left", "+1 % is worth"], cells, "Prices are those of the last optimum; technology and memory as shares of what is allowed");
+  return table(["limit", "value", "room left", "1 % is worth"], cells, "Prices are those of the last optimum; technology and memory as shares of what is allowed");
 }
 
 /** Rows of the comparison: words, unit, how to read a column; columns are designs and chips. */

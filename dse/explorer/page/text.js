@@ -70,9 +70,8 @@ export function table(heads, rows, caption = "") {
   const cell = (tag) => (c) => (c instanceof Node && ["TD", "TH"].includes(c.tagName) ? c : el(tag, {}, c ?? "–"));
   const head = el("thead", {}, el("tr", {}, ...heads.map((h) => el("th", { scope: "col" }, h))));
   const body = el("tbody", {}, ...rows.map((r) => el("tr", {}, ...r.map(cell("td")))));
-  const inside = caption ? [el("caption", { class: "note" }, caption)] : [];
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption || heads.filter((h) => typeof h === "string").join(", ") },
-    el("table", {}, ...inside, head, body));
+  const inside = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption || heads.filter((h) => typeof h === "string").join(", ") }, el("table", {}, head, body));
+  return el("div", {}, inside, caption ? el("p", { class: "note" }, caption) : null);
 }
 
 export function save(name, text, type = "text/plain") {

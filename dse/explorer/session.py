@@ -77,7 +77,8 @@ def listening(port: int):
     Raises:
         SpecError: the port is taken or may not be had.
     """
-    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # named as TCP, or asyncio does not switch off Nagle's algorithm: every answer would wait 40 ms
+    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         try:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -103,8 +103,14 @@ export class Design {
   #written() {
     this.undoing.disabled = !this.past.length;
     this.redoing.disabled = !this.future.length;
+    clearTimeout(this.linking);
+    this.linking = setTimeout(() => this.#linked(), 300); // browsers count how often an address changes
+  }
+
+  #linked() {
+    clearTimeout(this.linking);
     const link = linkOf(this.state, this.design);
-    history.replaceState(null, "", link ? `#${link}` : location.pathname + location.search);
+    if (location.hash !== (link && `#${link}`)) history.replaceState(null, "", link ? `#${link}` : location.pathname + location.search);
   }
 
   #show(text) {
@@ -257,6 +263,7 @@ export class Design {
   }
 
   async copyLink() {
+    this.#linked();
     const link = location.href;
     try { await navigator.clipboard.writeText(link); this.progress.textContent = "Link copied; it works while this explorer runs, its part behind # in any."; } catch { prompt("Link", link); }
   }

@@ -42,6 +42,7 @@ async function begin() {
   document.getElementById("views").append(...Object.values(tabs));
   open("Design");
   await design.begin();
+  globalThis.explorer = design; // for scripts that drive the page
   document.body.dataset.ready = "yes";
 }
 

@@ -241,7 +241,7 @@ def fastest_plans(
 
 
 def fastest_reading(
-    core: ConvexCore, names: tuple[str, ...], x: Vector, data: Data, demands: tuple[StepDemand, ...], present: Vector,
+    core: ConvexCore, names: tuple[str, ...], x: Vector, data: Data, demands: tuple[StepDemand, ...], present: Any,
     built: bool = False,
 ) -> tuple[FloatLike, Reading]:  # fmt: skip
     """Position of the fastest plan of every workload (-1 where none fits), and the reading under those plans.

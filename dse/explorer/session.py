@@ -83,6 +83,7 @@ def listening(port: int):
         try:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             found.bind((NAMES[0], port))
+            found.listen()
         except (OSError, OverflowError) as error:
             raise SpecError(f"--port {port}: {error}; another one, or 0 for any that is free") from error
         yield found

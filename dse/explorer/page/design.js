@@ -53,7 +53,7 @@ export class Design {
     this.summary = el("div", { id: "summary", "aria-hidden": "true" });
     this.limits = el("div", { id: "limits" });
     this.comparison = el("div", { id: "comparison" });
-    this.panels = { roof: panel("Roofline", "roofline", "Size: share of the step. Move the pointer over a mark for its name."), step: panel("Step time by part", "step"),
+    this.panels = { roof: panel("Roofline", "roofline", "Size: share of the step. Move the pointer over a mark for its name. Operators of a streamed block have no memory traffic of their own and are not drawn."), step: panel("Step time by part", "step"),
       area: panel("Silicon by block", "area"), energy: panel("Mean power by block", "power", "Dynamic energy over the step, and static power; delivery losses left out."),
       load: panel("Full load in FP8", "load"), cost: panel("Package cost by part", "cost") };
     this.node = el("div", {}, this.summary, el("div", { class: "design" },

@@ -75,7 +75,7 @@ export class Front {
       shapes.push({ type: "line", x0: limit, x1: limit, yref: "paper", y0: 0, y1: 1, line: { color: "#a32535", dash: "dash" } });
       this.#budgeted(front, limit);
     }
-    const look = { ...LOOK, xaxis: axis(this.#title(front.metrics[1]), log), yaxis: axis(this.#title(front.metrics[0]), log), shapes };
+    const look = { ...LOOK, xaxis: axis(this.#title(front.metrics[1]), log, traces.flatMap((t) => t.x)), yaxis: axis(this.#title(front.metrics[0]), log, traces.flatMap((t) => t.y)), shapes };
     await Plotly.react(this.figure, traces, look, CONFIG);
     this.figure.removeAllListeners?.("plotly_click");
     this.figure.on("plotly_click", (e) => { const i = e.points[0]?.customdata; if (i !== undefined) this.load(front.points[i]); });

@@ -41,7 +41,7 @@ function keepPicture(picture, name, form) {
 
 /** Horizontal bars of parts; `rows` are {name, parts, mark}, `kinds` [words, block] of every part. */
 export function stackedBars(at, rows, kinds, colours, unit) {
-  const wide = widthOf(at.picture), left = 88, right = 78, step = 40, high = 8 + rows.length * step;
+  const wide = widthOf(at.picture), left = 88, right = 96, step = 40, high = 8 + rows.length * step;
   const longest = Math.max(...rows.map((r) => Math.max(r.parts.reduce((a, b) => a + Math.max(b ?? 0, 0), 0), r.mark ?? 0)), 1e-300);
   const made = svg("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": described(rows, kinds, unit) });
   const scale = (wide - left - right) / longest;
@@ -81,7 +81,7 @@ const SHAPES = ["circle", "square", "diamond", "triangle"];
 
 /** Operators under the roofs of the chip; colour is what an operator waits for, shape the workload. */
 export function roofline(at, reading, operators, state) {
-  const wide = widthOf(at.picture), high = 340, left = 50, right = 24, bottom = 42, top = 22;
+  const wide = widthOf(at.picture), high = 400, left = 50, right = 24, bottom = 42, top = 22;
   const points = [];
   reading.works.forEach((w, k) => operators[k].forEach((op, i) => {
     if (op.run_FLOP > 0 && w.op_traffic_B[i] > 0) points.push({ k, name: op.name, x: op.run_FLOP / w.op_traffic_B[i], y: op.run_FLOP / w.op_run_s[i],

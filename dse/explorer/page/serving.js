@@ -64,7 +64,7 @@ export class Serving {
         marker: { size: 5 }, line: { color: COLOURS[k % COLOURS.length], width: 2 } };
     });
     const line = { type: "line", x0: this.least, x1: this.least, yref: "paper", y0: 0, y1: 1, line: { color: "#a32535", dash: "dash", width: 2 }, editable: true };
-    const log = this.log.checked, look = { ...LOOK, xaxis: axis("tokens/s that one user sees", log), yaxis: axis(Y[y], log), shapes: [line] };
+    const log = this.log.checked, look = { ...LOOK, xaxis: axis("tokens/s that one user sees", log, [this.least, ...traces.flatMap((t) => t.x)]), yaxis: axis(Y[y], log, traces.flatMap((t) => t.y)), shapes: [line] };
     await Plotly.react(this.figure, traces, look, { ...CONFIG, edits: { shapePosition: true } });
     this.figure.removeAllListeners?.("plotly_relayout");
     this.figure.on("plotly_relayout", (e) => { const x = e["shapes[0].x0"]; if (x > 0) { this.least = x; this.limit.value = digits(x).replaceAll(",", ""); this.#told(found, y); } });

@@ -44,14 +44,14 @@ export function limitTable(rows) {
     return [el("td", { class: how }, r.name), el("td", { class: how }, r.value),
       el("td", { class: how }, how === "broken" ? `broken${r.room === null ? "" : ` by ${percent(-r.room)}`}` : how || percent(r.room)), r.price];
   });
-  return table(["limit", "value", "room left", "1 % is worth"], cells, "Prices are those of the last optimum; technology and memory as shares of what is allowed");
+  return table(["limit", "value", "room", "1 % is worth"], cells, "Prices are those of the last optimum; technology and memory as shares of what is allowed");
 }
 
 /** Rows of the comparison: words, unit, how to read a column; columns are designs and chips. */
 export function comparisonRows(state) {
   const rows = [["speed-up", "x", (c) => c.speedup]];
   state.workloads.forEach((w, k) => rows.push([`${w.name} step`, "s", (c) => c.works[k]?.step_s], [`${w.name} power`, "W", (c) => c.works[k]?.power_W],
-    [`${w.name} MFU`, "frac", (c) => c.works[k]?.mfu_frac], [`${w.name} plan`, "words", (c) => c.works[k]?.plan ?? c.works[k]?.why]));
+    [`${w.name} MFU`, "frac", (c) => c.works[k]?.mfu_frac], [`${w.name} plan`, "words", (c) => (c.works[k]?.plan ?? c.works[k]?.why)?.replaceAll(",", ", ")]));
   for (const f of state.free) rows.push([f.label, f.unit, (c) => c.x[f.name]]);
   const free = new Set(state.free.map((f) => f.name));
   const skipped = new Set(["delivered_time", "served_time", "power_W"]);

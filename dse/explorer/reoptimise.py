@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.free import Free
 from ..core.text import label, percent, quantity_text
 from ..optimize.batch import solve_batch
 from ..optimize.interior import Optimum
@@ -18,7 +19,7 @@ from ..optimize.search import WIDTH, Candidate, Plans, Search, alternate
 from ..optimize.solution import Relaxation, Solution
 from ..optimize.solve import limit_price, solve
 from ..optimize.space import element
-from ..study.design import FREE
+from ..study.design import FREE, ROUNDING, STEPPED, steps
 from .subject import Subject
 
 ROUNDED = 8
@@ -76,10 +77,11 @@ class Reoptimiser:
 
     def answer(self, search: Search, shown: Candidate, priced: Candidate) -> dict[str, Any]:
         """A design with the prices of the optimum with broken counts, as plain data."""
-        free = self.subject.study.free
+        free, n_dies = self.subject.study.free, self.subject.study.choices[shown.choice_index].n_dies
+        numbers = np.exp(shown.optimum.z[: len(free)]).tolist()
         gap = percent(max(float(np.expm1(priced.optimum.gap)), 0.0))
         return {
-            "x": {f.name: float(v) for f, v in zip(free, np.exp(shown.optimum.z[: len(free)]), strict=True)},
+            "x": {f.name: _built(f, v, n_dies) for f, v in zip(free, numbers, strict=True)},
             "choice": shown.choice_index,
             "plans": list(shown.plan_index),
             "goal": float(np.exp(shown.log_goal)),
@@ -114,6 +116,14 @@ class Reoptimiser:
         each = [dataclasses.replace(c, optimum=element(solved, i)) for i, (c, _) in enumerate(tries)]
         best = min(each, key=lambda c: c.log_goal)
         return best if best.log_goal < np.inf else None
+
+
+def _built(f: Free, value: float, n_dies: int) -> float:
+    """A free number, freed of rounding where it is one that can be built."""
+    if f.name not in STEPPED:
+        return value
+    near = [s for s in steps(f.name, n_dies, f.lower, f.upper).tolist() if abs(s / value - 1.0) < ROUNDING]
+    return near[0] if near else value
 
 
 def _same_orders(kept: list[Any], plans: Plans) -> list[np.ndarray]:

@@ -56,12 +56,12 @@ class Space:
         same = ("arrays", "array_of_choice", "demands") if study.choices == self.study.choices else ()
         return self._sharing(Space(study, known=self.known), "plans", *same)
 
-    def at_limits(self, values: Sequence[float]) -> Space:
+    def at_limits(self, values: np.ndarray) -> Space:
         """The space of the same study under other values of its limits: nothing is lowered again."""
-        each = zip(self.study.limits, values, strict=True)
-        limits = tuple(dataclasses.replace(x, value=float(v)) for x, v in each)
+        each = zip(self.study.limits, values.tolist(), strict=True)
+        limits = tuple(dataclasses.replace(x, value=v) for x, v in each)
         other = self.relative(dataclasses.replace(self.study, limits=limits))
-        rows = np.tile(np.asarray(values, dtype=float), (len(self.study.choices), 1))
+        rows = np.tile(values, (len(self.study.choices), 1))
         other.__dict__["without_plans"] = dataclasses.replace(self.without_plans, limits=rows)
         return self._sharing(other, "n_baseline_tokens", "traffic_frac")
 

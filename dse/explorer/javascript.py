@@ -66,9 +66,8 @@ class Value:
         return math.prod(self.shape)
 
 
-def literal(number: float) -> str:
+def literal(value: float) -> str:
     """A number as JavaScript reads it back, to the last bit."""
-    value = float(number)
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
@@ -107,7 +106,7 @@ class Emitter:
     def at(self, v: Value, index: str) -> str:
         """Expression of one entry of a value; the index is ignored for a single number."""
         if v.known is not None:
-            return literal(v.known.ravel()[0]) if v.size == 1 else f"{self.table(v.known)}[{index}]"
+            return literal(float(v.known.ravel()[0])) if v.size == 1 else f"{self.table(v.known)}[{index}]"
         return v.name if v.size == 1 else f"{v.name}[{index}]"
 
     def each(self, shape: tuple[int, ...], parts: Sequence[Value], form: str) -> Value:

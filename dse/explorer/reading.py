@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -193,7 +194,7 @@ def _work(d: StepDemand, chip: Chip, c: Calibration, e: Evaluation, before_s: Fl
 
 
 def _coordinates(
-    core: ConvexCore, x: Vector, data: Data, s: Silicon, chip: Chip, steps: list[FloatLike]
+    core: ConvexCore, x: Vector, data: Data, s: Silicon, chip: Chip, steps: Sequence[FloatLike]
 ) -> dict[str, FloatLike]:
     """All coordinates of the convex core at a chip: nothing bought beyond what it needs."""
     known: dict[str, FloatLike] = dict(zip(core.free, x, strict=True))

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..core.types import FloatLike
+from ..core.types import FloatLike, Vector
 from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import extreme
@@ -283,7 +283,7 @@ def limit_reports(
     return (*reports, *_bound_reports(search, continuous, goal))
 
 
-def limit_price(search: Search, k: int, multipliers: FloatLike) -> float:
+def limit_price(search: Search, k: int, multipliers: Vector) -> float:
     """The price of a limit: d log goal / d log of the study's limit `k`, by the multipliers of a continuous optimum."""
     sense = search.space.study.limits[k].sense
     return float(sum(multipliers[i] for i in search.core.rows_of(k))) * (-1.0 if sense == "at_most" else 1.0)

@@ -33,10 +33,10 @@ def ask(answers):
         named = {"host": f"127.0.0.1:{PORT}", **{k.replace("_", "-"): v for k, v in headers.items()}}
         place, _, query = path.partition("?")
         scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http",
-            "method": method or ("GET" if body is None else "POST"), "path": f"/{token}/{place}" if token else f"/{place}",
-            "raw_path": b"", "query_string": query.encode(), "root_path": "", "client": ("127.0.0.1", 1), "server": ("127.0.0.1", PORT),
-            "headers": [(k.encode(), v.encode()) for k, v in named.items() if v is not None],
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "root_path": "",
+            "method": method or ("GET" if body is None else "POST"), "raw_path": b"", "query_string": query.encode(),
+            "path": f"/{token}/{place}" if token else f"/{place}", "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", PORT), "headers": [(k.encode(), v.encode()) for k, v in named.items() if v],
         }  # fmt: skip
         return asyncio.run(_answered(app, scope, body if isinstance(body, bytes) else json.dumps(body).encode()))
 

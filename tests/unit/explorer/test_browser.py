@@ -16,18 +16,19 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.whic
 pytestmark = pytest.mark.slow
 HOSTILE = '<img src=x onerror="globalThis.broken=1"></script><script>globalThis.broken=1</script>'
 CONTRAST = """() => {
-  const lum = (c) => { const v = c.map((x) => { x /= 255; return x <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4; });
-    return 0.2126 * v[0] + 0.7152 * v[1] + 0.0722 * v[2]; };
+  const part = (x) => (x / 255 <= 0.03928 ? x / 255 / 12.92 : ((x / 255 + 0.055) / 1.055) ** 2.4);
+  const lum = (c) => 0.2126 * part(c[0]) + 0.7152 * part(c[1]) + 0.0722 * part(c[2]);
   const rgb = (s) => s.match(/[\\d.]+/g).map(Number);
-  const back = (e) => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor); if (c[3] !== 0) return c; } return [255, 255, 255]; };
-  const bad = [];
-  for (const e of document.querySelectorAll("body *")) {
-    if (!e.checkVisibility() || e.disabled || ![...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim())) continue;
-    if (e.namespaceURI.endsWith("svg")) continue;
+  const back = (e) => {
+    for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor); if (c[3] !== 0) return c; }
+    return [255, 255, 255];
+  };
+  const says = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+  return [...document.querySelectorAll("body *")].filter((e) => {
+    if (!e.checkVisibility() || e.disabled || !says(e) || e.namespaceURI.endsWith("svg")) return false;
     const [a, b] = [lum(rgb(getComputedStyle(e).color)), lum(back(e))].sort((x, y) => y - x);
-    if ((a + 0.05) / (b + 0.05) < 4.5) bad.push(`${e.tagName} ${e.textContent.slice(0, 30)}`);
-  }
-  return bad;
+    return (a + 0.05) / (b + 0.05) < 4.5;
+  }).map((e) => `${e.tagName} ${e.textContent.slice(0, 30)}`);
 }"""
 NAMELESS = """() => [...document.querySelectorAll("button, input, select, [role=img], dialog")].filter((e) => {
   const named = e.getAttribute("aria-label") || e.getAttribute("aria-labelledby") || e.textContent.trim()
@@ -225,8 +226,9 @@ def test_a_second_origin_is_refused(browser, address, tmp_path):
     other.write_text("<p>other</p>")
     page = browser.new_page()
     page.goto(other.as_uri())
-    code = """async (where) => { try { const got = await fetch(where + 'evaluate', {method: 'POST', body: '{}'}); return got.status; }
-      catch (error) { return 'refused'; } }"""
+    code = """async (where) => {
+      try { return (await fetch(where + 'evaluate', {method: 'POST', body: '{}'})).status; } catch { return 'refused'; }
+    }"""
     assert page.evaluate(code, address) == "refused"
     page.close()
 

@@ -84,7 +84,8 @@ def test_javascript_equals_python_on_random_designs(answers, script, tmp_path):
     tables = json.dumps([t.tolist() for t in script.script.tables])
     code = f"{script.script.code}\nconst D = {tables}.map((t) => Float64Array.from(t));\n"
     code += 'const asked = JSON.parse(require("fs").readFileSync(0));\n'
-    code += "console.log(JSON.stringify(asked.map((x) => Array.from(model(Float64Array.from(x, (v) => v ?? Infinity), D)))));"
+    code += "const read = (x) => Array.from(model(Float64Array.from(x, (v) => v ?? Infinity), D));\n"
+    code += "console.log(JSON.stringify(asked.map(read)));"
     (tmp_path / "model.js").write_text(code)
     stdin = json.dumps([[None if v == np.inf else v for v in x] for x in asked])
     ran = subprocess.run([NODE, tmp_path / "model.js"], input=stdin, capture_output=True, text=True, check=True)

@@ -62,8 +62,8 @@ def test_limits_that_nothing_meets_have_a_way_out(ask):
 
 
 @pytest.mark.parametrize(("query", "said"), [
-    ("search/other", "search: one of"), ("search/quick?limits=[1]", "give 3 values"), ("search/quick?limits={", "no JSON"),
-    ("search/quick?limits=1,%20%22x%22:2", "give 3 values"),
+    ("search/other", "search: one of"), ("search/quick?limits=[1]", "give 3 values"),
+    ("search/quick?limits={", "no JSON"), ("search/quick?limits=1,%20%22x%22:2", "give 3 values"),
 ])  # fmt: skip
 def test_bad_searches_are_refused_at_once(ask, query, said):
     status, _, text = ask(query)

@@ -79,6 +79,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python tests/bench/bench_decode.py
 	$(BIN)/python tests/bench/bench_serving.py
 	$(BIN)/python tests/bench/bench_sweep.py
+	$(BIN)/python tests/bench/bench_page.py
 
 $(VENV)/.run: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

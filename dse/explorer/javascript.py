@@ -94,7 +94,7 @@ class Emitter:
         self.n_names += 1
         return f"v{self.n_names}"
 
-    def table(self, numbers: np.ndarray) -> str:
+    def table(self, numbers: Any) -> str:
         """Expression of an array of known numbers."""
         flat = np.ascontiguousarray(np.asarray(numbers, dtype=float).ravel())
         key = (flat.tobytes(), flat.size)
@@ -108,6 +108,10 @@ class Emitter:
         if v.known is not None:
             return literal(float(v.known.ravel()[0])) if v.size == 1 else f"{self.table(v.known)}[{index}]"
         return v.name if v.size == 1 else f"{v.name}[{index}]"
+
+    def whole(self, v: Value) -> str:
+        """Expression of a whole value, a number or an array."""
+        return self.at(v, "0") if v.size == 1 else (v.name or self.table(v.known if v.known is not None else []))
 
     def each(self, shape: tuple[int, ...], parts: Sequence[Value], form: str) -> Value:
         """An expression of one or more values, entry by entry."""
@@ -158,7 +162,25 @@ class Emitter:
         if name in INLINE:
             inner = e.params.get("jaxpr") or e.params.get("call_jaxpr") or e.params.get("fun_jaxpr")
             return self.follow(getattr(inner, "jaxpr", inner), getattr(inner, "consts", []), ins)
+        if name == "scan":
+            return self._loop(e.params, ins)
         return [_operation(self, name, e.params, ins, e.outvars[0].aval.shape)]
+
+    def _loop(self, params: dict[str, Any], ins: list[Value]) -> list[Value]:
+        """A loop of known length that carries numbers, without arrays to run over."""
+        n_consts, n_carried = params["num_consts"], params["num_carry"]
+        if len(ins) != n_consts + n_carried or len(params["jaxpr"].jaxpr.outvars) != n_carried:
+            raise EmitError("an offline page cannot hold a loop over arrays")
+        carried = [Value(v.shape, name=self.name()) for v in ins[n_consts:]]
+        for to, v in zip(carried, ins[n_consts:], strict=True):
+            self.lines.append(f"let {to.name}={self.whole(v)};")
+        outer, self.lines = self.lines, []
+        found = self.follow(params["jaxpr"].jaxpr, params["jaxpr"].consts, [*ins[:n_consts], *carried])
+        moved = [(self.name(), self.whole(v)) for v in found]
+        inside = "".join([*self.lines, *(f"const {n}={v};" for n, v in moved)])
+        inside += "".join(f"{to.name}={n};" for to, (n, _) in zip(carried, moved, strict=True))
+        self.lines = [*outer, f"for(let turn=0;turn<{params['length']};turn++){{{inside}}}"]
+        return carried
 
 
 def _operation(em: Emitter, name: str, params: dict[str, Any], ins: list[Value], shape: tuple[int, ...]) -> Value:
@@ -237,14 +259,29 @@ def _reduced(em: Emitter, name: str, axes: Sequence[int], source: Value, shape: 
 
 
 def _dot(em: Emitter, params: dict[str, Any], ins: list[Value], shape: tuple[int, ...]) -> Value:
-    """A product of two vectors."""
-    _, batched = params["dimension_numbers"]
-    if any(batched) or not len(ins[0].shape) == len(ins[1].shape) == 1:
-        raise EmitError(f"an offline page cannot hold a product of {ins[0].shape} and {ins[1].shape}")
-    out = em.name()
-    inside = f"{em.at(ins[0], 'k')}*{em.at(ins[1], 'k')}"
-    em.lines.append(f"let {out}=0;for(let k=0;k<{ins[0].shape[0]};k++){out}+={inside};")
+    """Sums of products over shared axes: of vectors, of matrices and vectors, batched or not."""
+    (left_axes, right_axes), (left_batch, right_batch) = params["dimension_numbers"]
+    left, n = _dot_rows(ins[0].shape, left_batch, left_axes)
+    right, _ = _dot_rows(ins[1].shape, right_batch, right_axes)
+    rows = np.broadcast_to(left[:, :, None], (left.shape[0], left.shape[1], right.shape[1], n)).reshape(-1)
+    cols = np.broadcast_to(right[:, None], (left.shape[0], left.shape[1], right.shape[1], n)).reshape(-1)
+    size, out = max(math.prod(shape), 1), em.name()
+    if size == 1:
+        a, b = (em.at(v, f"{em.table(places)}[k]") for v, places in zip(ins, (rows, cols), strict=True))
+        em.lines.append(f"let {out}=0;for(let k=0;k<{n};k++){out}+={a}*{b};")
+        return Value(shape, name=out)
+    a, b = (em.at(v, f"{em.table(places)}[i*{n}+k]") for v, places in zip(ins, (rows, cols), strict=True))
+    loop = f"let a=0;for(let k=0;k<{n};k++)a+={a}*{b};{out}[i]=a;"
+    em.lines.append(f"const {out}=new Float64Array({size});for(let i=0;i<{size};i++){{{loop}}}")
     return Value(shape, name=out)
+
+
+def _dot_rows(shape: tuple[int, ...], batch: Sequence[int], summed: Sequence[int]) -> tuple[np.ndarray, int]:
+    """Positions in a flat array as (batch, free, summed), and how many are summed."""
+    free = [d for d in range(len(shape)) if d not in (*batch, *summed)]
+    n = math.prod(shape[d] for d in summed)
+    index = np.arange(math.prod(shape)).reshape(shape).transpose([*batch, *free, *summed])
+    return index.reshape(math.prod(shape[d] for d in batch), math.prod(shape[d] for d in free), n), n
 
 
 def _joined(em: Emitter, name: str, params: dict[str, Any], ins: list[Value], shape: tuple[int, ...]) -> Value:

@@ -143,3 +143,33 @@ def test_shipped_answers_are_drawn(answers):
     shipped = Path(__file__).parents[3] / "results"
     assert {k["kind"] for k in truth_in(shipped)["kinds"]} == {"training", "inference", "kernels", "collectives"}
     assert "trainium3" in servings_in(shipped)["servings"][0]["chips"]
+
+
+@pytest.mark.skipif(NODE is None, reason="no node here")
+def test_every_operation_is_what_it_is_in_python():
+    """One of each: reductions along axes, positions of extremes, choices, rearrangements, loops, products."""
+    import jax
+    import jax.numpy as jnp
+
+    known = np.arange(6.0).reshape(2, 3)
+
+    def every(x):
+        a = x[:6].reshape(2, 3)
+        looped = jax.lax.fori_loop(0, 4, lambda _, c: (c[0] * 0.5 + x[0], c[1] + c[0]), (x[1], a[0]))
+        parts = [
+            jnp.sum(a, axis=0), jnp.max(a * known, axis=1), jnp.argmax(a, axis=1).astype(float), jnp.min(a)[None],
+            jnp.argmin(a, axis=0).astype(float), jnp.where(a > known, a, -a).ravel(), jnp.transpose(a)[::-1].ravel(),
+            jnp.clip(a, 1.0, 2.0).ravel(), (a**3).ravel(), jnp.dot(x[:3], x[3:6])[None], jnp.stack([a, 2 * a]).ravel(),
+            jnp.concatenate([a, known], axis=1).ravel(), looped[0][None], looped[1], jnp.exp(-a[:, :1]).ravel(),
+            jnp.prod(a)[None], jnp.sqrt(jnp.square(a) + 1).ravel(), jnp.any(a > 4)[None].astype(float),
+            a @ x[:3], a @ known.T @ a[:, :2].ravel()[:2], (a @ known.T).ravel(), jnp.einsum("ij,ij->i", a, a),
+        ]  # fmt: skip
+        return jnp.concatenate(parts)
+
+    made = emit(every, 6)
+    x = np.asarray([0.3, 2.5, 1.7, 4.2, 0.9, 3.1])
+    tables = json.dumps([t.tolist() for t in made.tables])
+    code = f"{made.code}\nconst D={tables}.map((t) => Float64Array.from(t));"
+    code += f"console.log(JSON.stringify(Array.from(model(Float64Array.from({x.tolist()}), D))));"
+    ran = subprocess.run([NODE, "-e", code], capture_output=True, text=True, check=True)
+    assert json.loads(ran.stdout) == pytest.approx(np.asarray(every(x)).tolist(), rel=1e-14)

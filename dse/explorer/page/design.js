@@ -65,7 +65,7 @@ export class Design {
         el("section", { "aria-label": "Keep and share" }, el("h2", {}, "Keep and share"),
           el("div", { class: "row" }, button("Pin", () => this.pin()), chip), el("div", { class: "row" }, button("Copy link", () => this.copyLink()), ...exports, button("CSV", () => this.csv())))),
       el("main", { id: "main", tabindex: "-1" }, this.tiles, this.plans,
-        el("div", { class: "panels" }, this.panels.roof.node, el("section", { class: "panel", "aria-label": "Limits and prices" }, el("h2", {}, "Limits: what binds, and its price"), this.limits),
+        el("div", { class: "panels" }, this.panels.roof.node, el("section", { class: "panel tall", "aria-label": "Limits and prices" }, el("h2", {}, "Limits: what binds, and its price"), this.limits),
           ...["step", "area", "energy", "load", "cost"].map((p) => this.panels[p].node),
           el("section", { class: "panel wide", "aria-label": "Comparison" }, el("h2", {}, "Side by side"), this.comparison)))));
     this.controls.showAll();
@@ -193,7 +193,7 @@ export class Design {
 
   #compare() {
     clearTimeout(this.comparing);
-    this.comparing = setTimeout(() => this.comparison.replaceChildren(comparisonTable(this.state, this.columns(), (c) => this.drop(c))), 250);
+    this.comparing = setTimeout(() => this.comparison.replaceChildren(comparisonTable(this.state, this.columns(), (c) => this.drop(c), (c) => this.take(c))), 250);
   }
 
   async #colour() {
@@ -222,6 +222,13 @@ export class Design {
     const name = `pin ${1 + this.pins.filter((p) => p.name.startsWith("pin")).length}`;
     this.pins.push({ ...this.column(), name, fixed: false });
     this.draw();
+  }
+
+  /** A pinned design again, or the numbers of a chip that exists, as far as the study lets them move. */
+  take(column) {
+    if (column.design) return this.load(column.design);
+    const x = Object.fromEntries(this.state.free.map((f) => [f.name, this.controls.near(f, column.x[f.name])]));
+    this.load({ ...this.design, x, plans: null });
   }
 
   drop(column) {

@@ -65,9 +65,10 @@ const shown = (value, unit) => {
   return unit === "x" ? times(value) : unit === "words" ? String(value) : inUnit(value, unit);
 };
 
-export function comparisonTable(state, columns, drop) {
+export function comparisonTable(state, columns, drop, take) {
   const first = columns[0];
-  const heads = ["", ...columns.map((c) => (c.fixed ? c.name : el("th", { scope: "col" }, c.name, " ", el("button", { onclick: () => drop(c), "aria-label": `remove ${c.name}` }, "×"))))];
+  const heads = ["", ...columns.map((c) => (c.fixed ? c.name : el("th", { scope: "col" }, c.name, " ",
+    el("button", { onclick: () => take(c), "aria-label": `take the numbers of ${c.name}` }, "take"), " ", el("button", { onclick: () => drop(c), "aria-label": `remove ${c.name}` }, "×"))))];
   const rows = comparisonRows(state).map(([words, unit, read]) => [words, ...columns.map((c) => {
     const value = read(c), base = read(first), one = typeof value === "number" && typeof base === "number";
     const ratio = c !== first && one && base ? ` (${digits(value / base, 2)}x)` : "";

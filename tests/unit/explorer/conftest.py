@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,32 @@ from dse.explorer.guard import Guard
 from dse.explorer.session import study_answers
 
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
+SHIPPED = Path(__file__).parents[3] / "results"
+CHOICE = {
+    "node": "N3P", "hbm": "HBM4", "link": "SerDes224G", "n_dies": 2, "pe_array": "128x128", "native_fp4": True,
+    "spare_cores": 1, "fp8_rate": 0.0, "stack_capacity_B": 0.0,
+}  # fmt: skip
+NUMBERS = {"n_cores": 16.0, "n_stacks": 4.0, "hbm_bandwidth_Bps": 8e12, "hbm_capacity_B": 2.0**37}
+FRONT = {
+    "study": "tiny", "metrics": ["delivered_time", "package_cost_USD"], "worst_gap": 1e-8, "knee": 1,
+    "points": [
+        {"delivered_time": 0.9, "package_cost_USD": 5000.0, **CHOICE, **NUMBERS},
+        {"delivered_time": 0.8, "package_cost_USD": 6500.0, **CHOICE, **NUMBERS, "n_cores": 24.0},
+    ],
+}  # fmt: skip
 TOKEN, PORT = "t" * 32, 8765
 
 
 @pytest.fixture(scope="package")
 def results(tmp_path_factory):
-    return tmp_path_factory.mktemp("results")
+    """Answers of other commands: those that ship, and a front of two points."""
+    root = tmp_path_factory.mktemp("results")
+    for name in ("serve", "validation"):
+        shutil.copytree(SHIPPED / name, root / name, ignore=shutil.ignore_patterns("*.png", "*.svg"))
+    folder = root / "tiny" / "front_delivered_time_package_cost_USD"
+    folder.mkdir(parents=True)
+    (folder / "front.json").write_text(json.dumps(FRONT))
+    return root
 
 
 @pytest.fixture(scope="package")

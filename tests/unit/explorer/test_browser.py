@@ -204,6 +204,33 @@ def test_every_view_fits_and_has_names(tab, width):
     page.wait_for_selector("dialog:not([open])", state="attached")
 
 
+def test_a_front_is_drawn_and_a_point_loaded(tab):
+    page = tab()
+    page.click("#tab-Front")
+    page.wait_for_selector(".figure .main-svg", timeout=30_000)
+    assert "2 designs" in page.inner_text("p[role=status]")
+    page.fill("#front-budget", "6000")
+    page.press("#front-budget", "Enter")
+    page.wait_for_selector("text=Within it 1 of 2")
+    page.evaluate("document.querySelector('.figure').emit('plotly_click', { points: [{ customdata: 1 }] })")
+    page.wait_for_selector("#tiles")
+    assert page.evaluate("[explorer.design.x.n_cores, explorer.design.choice]") == [24, 1]
+
+
+def test_curves_and_scores_that_lie_there_are_drawn(tab):
+    page = tab()
+    page.click("#tab-Serving")
+    page.wait_for_selector(".figure .main-svg", timeout=30_000)
+    assert "trainium3" in page.inner_text("table")
+    page.fill("#serving-limit", "1000")
+    page.press("#serving-limit", "Enter")
+    page.wait_for_selector("text=none keeps it")
+    page.click("#tab-Truth")
+    page.wait_for_selector(".figure .main-svg", timeout=30_000)
+    page.select_option("#truth-kind", "inference")
+    page.wait_for_selector("text=1,326 of 2,767 measurements predicted")
+
+
 def test_hostile_words_are_words(tab, answers, monkeypatch):
     """Names come from files of strangers: they are shown, and nothing in them runs."""
     hostile = json.loads(json.dumps(answers.state).replace("tiny", "TITLE"))

@@ -12,6 +12,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -27,12 +28,13 @@ def said(words: str, values: list[float], unit: str = "ms") -> None:
     print(f"{words:<44} p50 {statistics.median(ordered):8.2f} {unit}   p95 {p95:8.2f} {unit}   n {len(ordered)}")
 
 
-def in_process() -> None:
-    """The model alone: one evaluation of all plans of every workload, everything that the page shows."""
+def in_process() -> Path:
+    """The model alone, everything that the page shows with all plans searched; returns an offline page."""
     from dse.report.session import start_jax
 
     start_jax()
     from dse.explorer.ask import ask_of
+    from dse.explorer.offline import write_page
     from dse.explorer.session import study_answers
 
     began = time.perf_counter()
@@ -46,35 +48,43 @@ def in_process() -> None:
         answers.evaluate(ask_of(answers.subject, {"x": moved, "choice": choice}))
         times.append(1e3 * (time.perf_counter() - began))
     said("evaluate, all plans searched", times)
+    return write_page(answers, Path(tempfile.mkdtemp()) / "page.html")
 
 
-def in_browser() -> None:
-    """From a key to an answer and to a picture."""
+def in_browser(offline: Path) -> None:
+    """From a key to an answer and to a picture, with a server and without."""
     from playwright.sync_api import sync_playwright
 
     command = [sys.executable, "-m", "dse.cli", "explore", STUDY, "--no-open"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
-    address = server.stdout.readline().strip()
     try:
         with sync_playwright() as play:
             browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": 1280, "height": 900})
-            began = time.perf_counter()
-            page.goto(address)
-            page.wait_for_selector("body[data-ready]", timeout=120_000)
-            print(f"{'first picture':<44} {time.perf_counter() - began:12.1f} s")
+            page = opened(browser, server.stdout.readline().strip())
+            page.check("#auto")
             moved(page)
             optimised(page)
+            print(f"offline page, {offline.stat().st_size / 1e6:.1f} MB")
+            moved(opened(browser, offline.as_uri()))
             browser.close()
     finally:
         server.terminate()
         server.wait(20)
 
 
+def opened(browser, address: str):
+    """A page, once it is drawn."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    began = time.perf_counter()
+    page.goto(address)
+    page.wait_for_selector("body[data-ready]", timeout=120_000)
+    print(f"{'first picture':<44} {time.perf_counter() - began:12.1f} s")
+    return page
+
+
 def moved(page) -> None:
     """A slider, moved by key there and back."""
-    page.check("#auto")
     page.wait_for_timeout(1000)
     page.locator("input[type=range]").nth(1).focus()
     for k in range(MOVES):
@@ -100,8 +110,8 @@ def optimised(page) -> None:
 
 
 if __name__ == "__main__":
-    in_process()
+    written = in_process()
     if CHROMIUM:
-        in_browser()
+        in_browser(written)
     else:
         print("no Chromium: nothing was measured in a browser")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import gzip
 import json
@@ -25,6 +26,8 @@ from .ask import MOST_B, ask_of, limits_of, parsed
 
 PAGE = Path(__file__).parent / "page"
 """Files of the page."""
+LISTEN_S = 0.3
+"""How often a search without a word looks whether the server ends."""
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 """Files that are served, by the end of their names."""
 
@@ -37,6 +40,9 @@ class Pages:
     """What is explored."""
     latest: dict[str, int] = dataclasses.field(default_factory=dict)
     """Number of the last search of every kind: older ones stop at their next word."""
+
+    ends: Callable[[], bool] = lambda: False
+    """Whether the server is about to end: searches then say no more."""
 
     def app(self) -> Starlette:
         """The application, without its guard."""
@@ -95,11 +101,12 @@ class Pages:
     async def _events(self, words: asyncio.Queue[dict[str, Any]], kind: str, mine: int) -> AsyncIterator[str]:
         """Words of a search until it is done; who leaves stops it."""
         try:
-            while True:
-                word = await words.get()
-                yield f"data: {json.dumps(word, allow_nan=False)}\n\n"
-                if word.get("done"):
-                    return
+            while not self.ends() and self.latest[kind] == mine:
+                with contextlib.suppress(TimeoutError):
+                    word = await asyncio.wait_for(words.get(), LISTEN_S)
+                    yield f"data: {json.dumps(word, allow_nan=False)}\n\n"
+                    if word.get("done"):
+                        return
         finally:
             if self.latest[kind] == mine:
                 self.latest[kind] += 1

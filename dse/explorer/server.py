@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import contextlib
 import threading
 import webbrowser
 from collections.abc import Callable
@@ -30,24 +30,18 @@ def serve(answers: Answers, port: int, opens: bool, greet: Callable[[str], None]
     with listening(port) as place:
         taken, token = place.getsockname()[1], new_token()
         address = f"http://127.0.0.1:{taken}/{token}/"
-        guarded = Guard(Pages(answers).app(), token, taken)
+        pages = Pages(answers)
+        guarded = Guard(pages.app(), token, taken)
         settings = uvicorn.Config(
             guarded, log_level="error", access_log=False, server_header=False, proxy_headers=False, lifespan="off",
             timeout_graceful_shutdown=LEAVE_S, ws="none",
         )  # fmt: skip
+        server = uvicorn.Server(settings)
+        pages.ends = lambda: server.should_exit
         greet(address)
         if opens:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-        _until_interrupted(uvicorn.Server(settings), place)
+        # the server takes Ctrl-C, ends its answers and raises it again: here that is no error
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[place])
     return 0
-
-
-def _until_interrupted(server: uvicorn.Server, place) -> None:
-    """Run; the server takes the signal, ends its answers and raises it again, which is no error here."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        server.run(sockets=[place])
-    except KeyboardInterrupt:
-        return
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..core.errors import SpecError
@@ -71,7 +71,7 @@ def warmed(answers: Answers, tell: Callable[[str], None]) -> Answers:
 
 
 @contextlib.contextmanager
-def listening(port: int):
+def listening(port: int) -> Iterator[socket.socket]:
     """A socket of this machine alone, at `port` or at a free one where that is 0.
 
     Raises:

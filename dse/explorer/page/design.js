@@ -146,7 +146,10 @@ export class Design {
       this.trouble("");
       this.draw();
       this.timed(began, { answer_ms: answered - sent, draw_ms: performance.now() - answered });
-    } catch (error) { this.trouble(error.message); } finally {
+    } catch (error) {
+      if (this.design.plans) { this.design.plans = null; this.auto.checked = true; this.waiting ||= began; } // a link from a session that knew other plans
+      else this.trouble(error.message);
+    } finally {
       this.busy = false;
       if (this.waiting) { const next = this.waiting; this.waiting = false; this.ask(next); }
     }

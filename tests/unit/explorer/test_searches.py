@@ -1,7 +1,9 @@
 """Searches: words as they come, optima that the sliders follow, the newest one wins."""
 
+import dataclasses
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from dse.core.errors import SpecError
 from dse.explorer.app import Replaced
 from dse.explorer.ask import ask_of
 from dse.optimize.solution import Relaxation
+from dse.optimize.space import Space
 
 
 def words(text: str) -> list[dict]:
@@ -110,3 +113,15 @@ def test_a_proof_says_what_optimize_says(ask, quick):
     assert last["whole"] and last["said"].startswith("optimal")
     assert last["goal"] <= quick[-1]["goal"] * (1 + 1e-6)
     assert np.isfinite(last["prices"]).all()
+
+
+def test_other_limits_are_another_study(answers):
+    """The shortcut that lowers nothing again gives what a study with those limits gives."""
+    study, values = answers.subject.study, np.asarray([650.0, 800.0, 1.6e11])
+    near = answers.subject.space.at_limits(values)
+    limits = tuple(dataclasses.replace(x, value=v) for x, v in zip(study.limits, values.tolist(), strict=True))
+    fresh = Space(dataclasses.replace(study, limits=limits))
+    assert near.study == fresh.study
+    plans = fresh.own_plans
+    for a, b in zip(jax.tree.leaves(near.data(1, plans)), jax.tree.leaves(fresh.data(1, plans)), strict=True):
+        assert np.array_equal(a, b)

@@ -125,3 +125,31 @@ def test_other_limits_are_another_study(answers):
     plans = fresh.own_plans
     for a, b in zip(jax.tree.leaves(near.data(1, plans)), jax.tree.leaves(fresh.data(1, plans)), strict=True):
         assert np.array_equal(a, b)
+
+
+@pytest.mark.slow
+def test_a_front_is_computed_and_its_points_are_designs(ask, answers):
+    found = words(ask("search/front?n=4")[2])[-1]["front"]
+    values = np.asarray([p["values"] for p in found["points"]])
+    assert len(values) >= 3 and found["worst_gap"] < 1e-5
+    assert not any((b <= a).all() and (b < a).any() for a in values for b in values), "none is beaten in both"
+    point = found["points"][0]
+    read = answers.evaluate(ask_of(answers.subject, {"x": point["x"], "choice": point["choice"]}))["reading"]
+    assert read["metrics"]["package_cost_USD"] == pytest.approx(point["values"][1], rel=1e-6)
+    assert read["metrics"]["delivered_time"] <= point["values"][0] * (1 + 1e-6)
+
+
+@pytest.mark.slow
+def test_serving_curves_are_computed(ask):
+    asked = "search/serving?chips=trainium2&model=llama-3.1-8b&in=500&out=100"
+    curve = words(ask(asked)[2])[-1]["serving"]["chips"]["trainium2"]["curve"]
+    speeds = [1 / p["tpot_s"] for p in curve]
+    assert len(curve) > 5 and speeds == sorted(speeds, reverse=True), "fastest first"
+
+
+def test_predictions_are_made_and_thinned(ask, scored, monkeypatch):
+    monkeypatch.setattr("dse.explorer.searches.validate", lambda kind: scored)
+    monkeypatch.setattr("dse.explorer.found.MOST_POINTS", 2)
+    truth = words(ask("search/truth?kind=training")[2])[-1]["truth"]
+    assert truth["total"]["modelled"] == 4 and len(truth["points"]) == 2
+    assert truth["points"][0]["point_id"] == "a#1" and truth["points"][0]["predicted_s"] == 1.1

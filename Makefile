@@ -66,7 +66,7 @@ COMPILE := $(LOCK)/bin/uv pip compile --quiet pyproject.toml --python-version 3.
 lock:
 	$(PYTHON) -m venv $(LOCK)
 	$(LOCK)/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	$(COMPILE) --extra front --extra sweep --extra build -o requirements.txt
+	$(COMPILE) --extra front --extra explore --extra sweep --extra build -o requirements.txt
 	$(COMPILE) --extra dev --extra build -c requirements.txt -o requirements-dev.txt
 
 # who owns what we stand on: writes docs/licences.md
@@ -86,6 +86,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python tests/bench/bench_decode.py
 	$(BIN)/python tests/bench/bench_serving.py
 	$(BIN)/python tests/bench/bench_sweep.py
+	$(BIN)/python tests/bench/bench_page.py
 
 $(VENV)/.run: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -23,6 +23,7 @@ from .backtest import BacktestCommand
 from .check import Calibrate, Validate
 from .compare import Compare
 from .evaluate import Evaluate
+from .explorer import Explore
 from .facts import Chips, Models
 from .files import New, Schema, Studies
 from .fleet import Cost, Fleet
@@ -61,6 +62,7 @@ Command = (
     | Annotated[Sweep, tyro.conf.subcommand("sweep")]
     | Annotated[Query, tyro.conf.subcommand("query")]
     | Annotated[ReportCommand, tyro.conf.subcommand("report")]
+    | Annotated[Explore, tyro.conf.subcommand("explore")]
 )
 
 ABOUT = (

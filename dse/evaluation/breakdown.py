@@ -116,7 +116,7 @@ def operators(
     total, launch = np.asarray(times.total_s), np.asarray(d.ops.n_launches) * float(c.launch_s)
     runs = np.asarray(d.ops.runs) * float(d.n_micro)
     found = []
-    for i, op in enumerate(_rank_ops(as_run(workload, array), plan)):
+    for i, op in enumerate(rank_ops(as_run(workload, array), plan)):
         worst = int(np.argmax(limits[:, i]))
         found.append(
             Operator(
@@ -132,7 +132,7 @@ def operators(
     return tuple(sorted(found, key=lambda o: -o.seconds))
 
 
-def _rank_ops(workload: Workload, plan: Plan) -> list[Op]:
+def rank_ops(workload: Workload, plan: Plan) -> list[Op]:
     """The operators of a rank in the order in which `demand` lists them."""
     training = isinstance(workload, Training)
     return [p.op for p in (training_ops(workload, shard(plan)) if training else serving_ops(workload, plan))]

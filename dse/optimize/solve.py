@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..core.types import FloatLike
+from ..core.types import FloatLike, Vector
 from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import extreme
@@ -273,7 +273,7 @@ def limit_reports(
         value = METRICS[limit.metric](state)
         ends = [float(v) for v in value] if isinstance(value, list) else [float(value)]
         worst = max(ends) if limit.sense == "at_most" else min(ends)
-        price = float(sum(multipliers[i] for i in core.rows_of(k))) * (-1.0 if limit.sense == "at_most" else 1.0)
+        price = limit_price(search, k, multipliers)
         unit = goal * price / limit.value
         reports.append(LimitReport(limit.metric, limit.sense, worst, limit.value, price, unit, Kind.USER))
     for i, row in enumerate(core.rows()):
@@ -281,6 +281,12 @@ def limit_reports(
             price, name = -float(multipliers[i]), f"{row.what} of {row.workload}" if row.workload else row.what
             reports.append(LimitReport(name, "at_most", float(ratios[i]), 1.0, price, goal * price, row.kind))
     return (*reports, *_bound_reports(search, continuous, goal))
+
+
+def limit_price(search: Search, k: int, multipliers: Vector) -> float:
+    """The price of a limit: d log goal / d log of the study's limit `k`, by the multipliers of a continuous optimum."""
+    sense = search.space.study.limits[k].sense
+    return float(sum(multipliers[i] for i in search.core.rows_of(k))) * (-1.0 if sense == "at_most" else 1.0)
 
 
 def _bound_reports(search: Search, continuous: Candidate, goal: float) -> list[LimitReport]:

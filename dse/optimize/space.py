@@ -30,6 +30,7 @@ from ..physics.money import bond_loss
 from ..study.convex import Data
 from ..study.design import Choice, array_of, choice_technology, template
 from ..study.study import Study
+from ..technology.presets import Technology
 from ..workload.transformer import Workload
 
 KEPT = 48
@@ -54,6 +55,15 @@ class Space:
         """The space of `study`, which has this one's baseline and workloads: what only they decide is taken over."""
         same = ("arrays", "array_of_choice", "demands") if study.choices == self.study.choices else ()
         return self._sharing(Space(study, known=self.known), "plans", *same)
+
+    def at_limits(self, values: np.ndarray) -> Space:
+        """The space of the same study under other values of its limits: nothing is lowered again."""
+        each = zip(self.study.limits, values.tolist(), strict=True)
+        limits = tuple(dataclasses.replace(x, value=v) for x, v in each)
+        other = self.relative(dataclasses.replace(self.study, limits=limits))
+        rows = np.tile(values, (len(self.study.choices), 1))
+        other.__dict__["without_plans"] = dataclasses.replace(self.without_plans, limits=rows)
+        return self._sharing(other, "n_baseline_tokens", "traffic_frac")
 
     def with_plans(self, plans: tuple[Plan, ...]) -> Space:
         """The space with one more plan per workload, behind those that it has: positions of those stay."""
@@ -205,9 +215,13 @@ class Space:
         return stack([self._data(c) for c in self.study.choices])
 
     def _data(self, choice: Choice) -> Data:
-        tech = choice_technology(choice, self.study.package)
+        chip = template(choice, self.study.baseline.chip, self.study.scaleout_Bps)
+        return self.coefficients(chip, choice_technology(choice, self.study.package))
+
+    def coefficients(self, chip: Chip, tech: Technology) -> Data:
+        """Coefficients of chips of one structure in a technology, without demands."""
         return Data(
-            chip=template(choice, self.study.baseline.chip, self.study.scaleout_Bps),
+            chip=chip,
             tech=tech,
             calibrations=tuple(self.calibrations),
             demands=(),
@@ -221,7 +235,7 @@ class Space:
             prefetch_frac=prefetch_frac(),
             overdrive_V=float(tech.node.nominal_V - tech.node.threshold_V),
             bond_loss=float(bond_loss(tech)),
-            economy=self.economy(choice.node),
+            economy=self.economy(chip.node),
             jobs=self.jobs,
         )
 

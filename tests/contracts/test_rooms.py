@@ -24,7 +24,8 @@ FILES = (
     "core/errors.py", "core/units.py", "technology/node.py", "hardware/chip.py", "workload/op.py",
     "workload/requests.py", "lowering/plan.py", "lowering/demand.py", "lowering/served.py", "physics/step.py",
     "evaluation/assembly.py", "economy/bill.py", "serving/curve.py", "study/study.py", "optimize/solve.py",
-    "calibrate/fit.py", "explore/front.py", "sweep/engine.py", "report/tables.py", "cli/study.py",
+    "calibrate/fit.py", "explore/front.py", "sweep/engine.py", "report/tables.py", "explorer/app.py",
+    "cli/study.py",
 )  # fmt: skip
 
 

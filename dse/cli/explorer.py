@@ -1,0 +1,86 @@
+"""`dse explore`: the study, or one chip, in the browser."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from ..core.errors import SpecError
+from ..report.terminal import progress, screen
+from .flags import COUNT
+
+if TYPE_CHECKING:
+    from ..explorer.answers import Answers
+
+INSTALL = "the explorer needs starlette, uvicorn and plotly: install the extra `explore` of this package"
+"""What to say where they are missing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Explore:
+    """Explore a study, or a chip under a model, in the browser of this machine; or write one offline page."""
+
+    what: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY.toml|CHIP")] = "sweeps/trainium4.toml"
+    """The study; or a chip preset or your own chip's TOML file, followed by a model."""
+    model: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="MODEL", help_behavior_hint="")] = None
+    """Model preset, see `dse models`, or the path of a Hugging Face config.json; only after a chip."""
+    phase: Literal["training", "prefill", "decode"] = "decode"
+    """What the model does."""
+    chips: COUNT = None
+    """Chips in all; by default one scale-up domain."""
+    compare: Annotated[str | None, tyro.conf.arg(metavar="FILE[,FILE]", help_behavior_hint="")] = None
+    """Your own chips' TOML files that may be compared; presets always may."""
+    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    """Folder of answers: the optimum to begin with, fronts, serving curves, scores."""
+    port: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    """Port of this machine; 0 takes any that is free."""
+    open: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
+    """Skip opening the browser; the address is printed either way."""
+    export: Annotated[str | None, tyro.conf.arg(metavar="FILE.html", help_behavior_hint="")] = None
+    """Write one offline page that evaluates the study without a server, and end."""
+
+    def run(self) -> int:
+        """Make ready, then serve until Ctrl-C."""
+        from ..report.session import start_jax
+
+        start_jax()
+        try:
+            from ..explorer.server import serve
+        except ImportError as error:
+            raise SpecError(f"{INSTALL} ({error.name})") from error
+        with progress() as tell:
+            answers = self._answers(tell)
+        if self.export is not None:
+            from ..explorer.offline import write_page
+
+            with progress("writing the page") as tell:
+                path = write_page(answers, Path(self.export), tell)
+            screen().print(f"Written to {path} ({path.stat().st_size / 1e6:.1f} MB)", markup=False)
+            return 0
+        return serve(answers, self.port, self.open, self._greet)
+
+    def _greet(self, address: str) -> None:
+        """Where the page is, on stdout and at once, so that scripts can read it."""
+        print(address, flush=True)
+        print("Ctrl-C ends the explorer; whoever has this address can use it.", file=sys.stderr, flush=True)
+
+    def _answers(self, tell) -> Answers:
+        """What is explored, made ready; SpecError for arguments that do not go together."""
+        from ..explorer.session import chip_answers, study_answers
+
+        own = tuple(dict.fromkeys(self.compare.split(","))) if self.compare else ()
+        wrong = [p for p in own if not p.endswith(".toml")]
+        if wrong:
+            raise SpecError(f"--compare {wrong[0]}: give paths of chip files (.toml); presets can always be compared")
+        if self.model is None:
+            if self.chips is not None:
+                raise SpecError("--chips belongs to a chip and a model; a study says its own")
+            return study_answers(self.what, Path(self.results), own, tell)
+        if self.chips is not None and self.chips < 1:
+            raise SpecError(f"--chips {self.chips}: give a whole number, at least 1")
+        own = (self.what, *own) if self.what.endswith(".toml") else own
+        return chip_answers((self.what, self.model), self.phase, self.chips, Path(self.results), own, tell)

@@ -1,0 +1,127 @@
+"""Answers of one session, apart from how they travel."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import SpecError, UnknownNameError
+from ..hardware.presets import chip_names
+from ..study.metrics import SPEEDUPS, mean_speedup
+from .ask import Ask
+from .chips import chip_column
+from .found import fronts_in, servings_in, truth_in
+from .lines import python_lines
+from .receipts import receipts_of_choice
+from .reoptimise import Reoptimiser, Tell
+from .searches import compute_front, compute_serving, compute_truth
+from .state import state_of
+from .subject import Subject
+
+FORMS = ("toml", "python")
+"""What a chip can be exported as here; a table of pins is made by the page itself."""
+
+
+@dataclasses.dataclass
+class Answers:
+    """One subject, the folder of results and the user's own chips."""
+
+    subject: Subject
+    """What is explored."""
+    results: Path
+    """Folder with answers of other commands."""
+    found: dict[str, Any] | None = None
+    """The optimum to begin with."""
+    own: tuple[str, ...] = ()
+    """Paths of the user's own chips: a page may name these and no other file."""
+    columns: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    """Chips that were asked for."""
+    working: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+    """Held by the one search that runs: two would only share a processor."""
+
+    @cached_property
+    def state(self) -> dict[str, Any]:
+        """What no slider moves."""
+        return state_of(self.subject, self.found, self.own)
+
+    @cached_property
+    def reoptimiser(self) -> Reoptimiser:
+        """Remembers plans."""
+        return Reoptimiser(self.subject)
+
+    def evaluate(self, ask: Ask) -> dict[str, Any]:
+        """Everything shown of a chip."""
+        s = self.subject
+        if ask.plans is None:
+            read, plans, fits = s.read_fastest(ask.x, ask.choice, s.space.own_plans, ask.limits)
+        else:
+            plans, fits = ask.plans, [True for _ in s.core.workloads]
+            read = s.read(ask.x, ask.choice, plans, ask.limits)
+        speedups = [w["speedup_frac"] for w in read.get("works", [])]
+        total = None
+        if speedups and None not in speedups:
+            goal = s.study.goal if s.study.goal in SPEEDUPS else SPEEDUPS[0]
+            total = mean_speedup(goal, speedups, list(s.space.traffic_frac))
+        return {"reading": read, "fits": fits, "speedup": total, "plans": list(plans), **s.described(plans)}
+
+    def export(self, ask: Ask, form: str) -> str:
+        """The chip at hand as a chip file or as Python; SpecError for another form."""
+        if form == "toml":
+            return self.subject.chip_file(ask.x, ask.choice, ask.limits)
+        if form == "python":
+            return python_lines(self.subject, ask, tuple(self.evaluate(ask)["plans"]))
+        raise SpecError(f"form: one of {', '.join(FORMS)}")
+
+    def chip(self, name: str) -> dict[str, Any]:
+        """A chip that exists, beside the one at hand."""
+        if name not in self.columns:
+            if name not in (*chip_names(), *self.own):
+                raise UnknownNameError("chip", name, (*chip_names(), *self.own))
+            self.columns[name] = chip_column(self.subject, name)
+        return self.columns[name]
+
+    def receipts(self, choice: str) -> dict[str, Any]:
+        """Facts behind a choice."""
+        n = len(self.subject.study.choices)
+        if not choice.isascii() or not choice.isdecimal() or len(choice) > 9 or int(choice) >= n:
+            raise SpecError(f"choice: give a whole number from 0 to {n - 1}")
+        return receipts_of_choice(self.subject, int(choice))
+
+    def fronts(self) -> dict[str, Any]:
+        """Fronts of the study that lie in the results folder."""
+        return fronts_in(self.subject, self.results)
+
+    def servings(self) -> dict[str, Any]:
+        """Serving curves that lie there."""
+        return servings_in(self.results)
+
+    def truth(self) -> dict[str, Any]:
+        """Scores against measurements that lie there."""
+        return truth_in(self.results)
+
+    def search(self, kind: str, asked: dict[str, Any]) -> Callable[[Tell], None]:
+        """Work of a search, to be done in a thread; SpecError for another kind."""
+        limits = asked.get("limits", self.subject.limits)
+        works: dict[str, Callable[[Tell], None]] = {
+            "front": lambda tell: compute_front(self.subject, asked, tell),
+            "serving": lambda tell: compute_serving(asked, self.own, tell),
+            "truth": lambda tell: compute_truth(asked, tell),
+        }
+        if not self.subject.is_chip:
+            works |= {
+                "quick": lambda tell: self.reoptimiser.quick(limits, tell),
+                "prove": lambda tell: self.reoptimiser.prove(limits, tell),
+            }
+        if kind not in works:
+            raise SpecError(f"search: one of {', '.join(works)}")
+
+        def work(tell: Tell) -> None:
+            tell({"progress": "waiting for another search to end"} if self.working.locked() else {"progress": "begins"})
+            with self.working:
+                works[kind](tell)
+
+        return work

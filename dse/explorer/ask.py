@@ -1,0 +1,98 @@
+"""What a page asks, checked: a request is a stranger's file like any other."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import SpecError
+from .subject import Plans, Subject
+
+MOST_B = 64 * 1024
+"""Longest body of a request."""
+BEYOND = 1e3
+"""How far outside its bounds a free number may be typed, as a factor: models end somewhere."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ask:
+    """One chip under one set of limits."""
+
+    x: np.ndarray
+    """Free numbers, in the order of the study."""
+    choice: int
+    """Position in its choices."""
+    limits: np.ndarray
+    """Values of its limits."""
+    plans: Plans | None
+    """Plan of each workload; None for the fastest."""
+
+
+def parsed(text: bytes) -> dict[str, Any]:
+    """The mapping in a body; SpecError for anything else."""
+    if len(text) > MOST_B:
+        raise SpecError(f"a request of {len(text):,} bytes; at most {MOST_B:,}")
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        raise SpecError("a request that is no JSON") from None
+    if not isinstance(found, dict):
+        raise SpecError("a request that is no mapping")
+    return found
+
+
+def ask_of(subject: Subject, raw: dict[str, Any]) -> Ask:
+    """The chip that a page asks about.
+
+    Args:
+        subject: what is explored.
+        raw: `x` by name, `choice`, and if they differ from the study's `limits` in its order and `plans`.
+
+    Raises:
+        SpecError: a number that is missing, unknown, not positive and finite, or far beyond its bounds; a choice or
+            plan that does not exist.
+    """
+    given = raw.get("x")
+    names = [f.name for f in subject.study.free]
+    if not isinstance(given, dict) or set(given) != set(names):
+        raise SpecError(f"x: give {', '.join(names)}")
+    x = np.asarray([_number(f.name, given[f.name], f.lower / BEYOND, f.upper * BEYOND) for f in subject.study.free])
+    choice = _index("choice", raw.get("choice"), len(subject.study.choices))
+    return Ask(x, choice, limits_of(subject, raw.get("limits")), _plans(subject, raw.get("plans")))
+
+
+def limits_of(subject: Subject, raw: Any) -> np.ndarray:
+    """Values of limits in the order of the study, its own where nothing is given; SpecError as `ask_of`."""
+    if raw is None:
+        return subject.limits
+    limits = subject.study.limits
+    if not isinstance(raw, list) or len(raw) != len(limits):
+        raise SpecError(f"limits: give {len(limits)} values")
+    each = zip(limits, raw, strict=True)
+    return np.asarray([_number(x.metric, v, x.value / BEYOND**2, x.value * BEYOND**2) for x, v in each], dtype=float)
+
+
+def _plans(subject: Subject, raw: Any) -> Plans | None:
+    kept = subject.space.plans
+    if raw is None:
+        return None
+    if not isinstance(raw, list) or len(raw) != len(kept):
+        raise SpecError(f"plans: give {len(kept)} positions")
+    return tuple(_index("plan", i, len(k)) for i, k in zip(raw, kept, strict=True))
+
+
+def _number(name: str, value: Any, lower: float, upper: float) -> float:
+    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if not lower <= number <= upper:
+        raise SpecError(f"{name}: give a number from {lower:g} to {upper:g}")
+    return number
+
+
+def _index(name: str, value: Any, n: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < n:
+        raise SpecError(f"{name}: give a whole number from 0 to {n - 1}")
+    return value

@@ -1,0 +1,88 @@
+"""Chips that exist beside the chip at hand: the same workloads, each in its own largest system, by its best plans."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..core.errors import DseError
+from ..core.text import label
+from ..evaluation.assembly import evaluate
+from ..hardware.presets import chip_system
+from ..lowering.plan import plan_text
+from ..physics.evaluate import Evaluation, chip_technology, evaluate_demand, silicon
+from ..physics.power import full_load_power_W
+from ..study.design import FREE
+from ..study.metrics import METRICS, OWNED, Load, chip_state
+from ..workload.transformer import Workload
+from .subject import Subject
+
+
+def chip_column(subject: Subject, name: str) -> dict[str, Any]:
+    """A chip as a column of a comparison, plain data.
+
+    Metrics of owners are left out: each chip has its own host, price and margin (see `dse cost`). A workload that the
+    chip cannot run has its reason instead of numbers.
+
+    Args:
+        subject: what is explored.
+        name: preset, or path of a user's own chip file.
+
+    Raises:
+        DseError: no such chip, or a file that is none.
+    """
+    system = chip_system(name)
+    chip, loads, works = system.chip, [], []
+    for w, workload in enumerate(subject.study.workloads):
+        try:
+            load, work = _work(subject, name, w)
+        except DseError as error:
+            works.append({"name": workload, "why": str(error)})
+            continue
+        loads.append(load)
+        works.append({"name": workload, **work})
+    state = chip_state(chip, loads=loads)
+    known = [n for n in subject.names if n not in OWNED and _has(n, loads, works)]
+    values = {n: METRICS[n](state) for n in known}
+    tech = chip_technology(chip)
+    s = silicon(chip, tech)
+    load_W = full_load_power_W(chip, tech, "fp8", s.area, s.die_mm2, s.supply_V)
+    return {
+        "name": name,
+        "x": {f.name: float(FREE[f.name](chip)) for f in subject.study.free},
+        "works": works,
+        "metrics": {n: [float(x) for x in v] if isinstance(v, list) else float(v) for n, v in values.items()},
+        "load_W": [float(v) for v in load_W.values()],
+        "said": f"{label('power_limit_W')} {float(chip.power_limit_W):,.0f} W, {system.name}",
+    }
+
+
+def _has(metric: str, loads: list[Load], works: list[dict[str, Any]]) -> bool:
+    """Whether a metric can be read: those over workloads need all of them."""
+    needs = metric in ("delivered_time", "served_time", "chip_energy_per_token_J", "hottest_operator_W", "power_W")
+    return not needs or (bool(loads) and len(loads) == len(works))
+
+
+def _work(subject: Subject, name: str, w: int) -> tuple[Load, dict[str, Any]]:
+    """One workload on a chip; the baseline runs it as the study has it run."""
+    space = subject.space
+    (workload, n_chips), (own, before_s) = list(subject.study.workloads.values())[w], space.baselines[w]
+    if name == subject.study.baseline.chip.name:
+        every, demands = space.lowered[w]
+        d, chip = demands[every.index(own)], subject.study.baseline.chip
+        plan, e = own, jax.jit(evaluate_demand)(d, chip, chip_technology(chip), space.calibrations[w])
+    elif isinstance(workload, Workload):
+        plan, e = evaluate(chip_system(name, n_chips), workload)
+    else:
+        raise DseError("a model in service: see `dse portfolio`")
+    tokens = float(e.tokens_per_s) * float(e.step_s) / n_chips
+    before = np.float64(before_s * tokens * n_chips / float(space.n_baseline_tokens[w]))
+    load = Load(e.step_s, e.power_W, before, np.float64(tokens), np.float64(1.0), e.hottest_W)
+    return load, {"plan": plan_text(plan), "speedup_frac": float(before / e.step_s), **_numbers(e)}
+
+
+def _numbers(e: Evaluation) -> dict[str, float]:
+    names = ("step_s", "power_W", "tokens_per_s", "mfu_frac", "memory_B")
+    return {n: float(getattr(e, n)) for n in names}

@@ -1,0 +1,109 @@
+"""What other commands left in the results folder: fronts of the study, serving curves, scores against measurements.
+
+Files of others may hold anything: what does not have the form of this version is left out, with its reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..core.errors import DseError
+from ..core.files import SAFE_NAME, read_text
+from ..core.text import label, unit_of
+from ..study.design import Choice
+from .subject import Subject
+
+MOST_POINTS = 2000
+"""Points that are drawn of a kind of measurement; of more, evenly many."""
+SHOWN = ("point_id", "source", "chip", "calibration", "measured_s", "predicted_s")
+"""Columns of predictions that are drawn."""
+KINDS = ("training", "inference", "kernels", "collectives")
+"""Kinds of measurement."""
+
+
+def fronts_in(subject: Subject, results: Path) -> dict[str, Any]:
+    """Fronts of this study, each with its points as designs that can be loaded."""
+    if not SAFE_NAME.fullmatch(subject.study.name):
+        return {"fronts": [], "skipped": []}
+    files = sorted((results / subject.study.name).glob("front_*/front.json"))
+    return _kept(files, lambda a: front_numbers(subject, a), "fronts")
+
+
+def front_numbers(subject: Subject, a: dict[str, Any]) -> dict[str, Any]:
+    """A front as `front_json` gives it, its points as designs: free numbers and position of the choice."""
+    metrics = [{"name": m, "label": label(m), "unit": unit_of(m)} for m in a["metrics"]]
+    points = []
+    for row in a["points"]:
+        choice = subject.study.choices.index(Choice(**{f: row[f] for f in Choice.__dataclass_fields__}))
+        x = {f.name: float(row[f.name]) for f in subject.study.free}
+        points.append({"values": [float(row[m]) for m in a["metrics"]], "x": x, "choice": choice})
+    return {"metrics": metrics, "points": points, "knee": int(a["knee"]), "worst_gap": float(a["worst_gap"])}
+
+
+def servings_in(results: Path) -> dict[str, Any]:
+    """Serving curves of all models."""
+    return _kept(sorted((results / "serve").glob("*.json")), serving_lines, "servings")
+
+
+def serving_lines(a: dict[str, Any]) -> dict[str, Any]:
+    """Curves as `dse serve` gives them, only what is drawn."""
+    names = ("tpot_s", "ttft_s", "chip_tokens_per_s", "tokens_per_J", "million_tokens_USD", "batch", "n_chips", "plan")
+    chips = {
+        chip: {
+            "system": c["system"],
+            "calibration": c["calibration"],
+            "curve": [{n: p[n] for n in names} for p in c["curve"]],
+        }
+        for chip, c in a["chips"].items()
+    }
+    kept = ("model", "requests", "weights", "kv", "promise", "comparison")
+    return {**{k: a[k] for k in kept}, "chips": chips}
+
+
+def truth_in(results: Path) -> dict[str, Any]:
+    """Scores of every kind of measurement, and the single predictions where they are there."""
+    found = _kept([results / "validation" / k / "scores.json" for k in KINDS], _scores, "kinds")
+    for scores in found["kinds"]:
+        path = results / "validation" / f"{scores['kind']}.parquet"
+        scores["points"] = prediction_rows(pd.read_parquet(path)) if path.is_file() else []
+    return found
+
+
+def prediction_rows(predictions: pd.DataFrame) -> list[dict[str, Any]]:
+    """Predictions beside measurements, one row each; of many, evenly some."""
+    done = predictions.dropna(subset=["predicted_s"])
+    return done.iloc[:: max(1, -(-len(done) // MOST_POINTS))][list(SHOWN)].to_dict("records")
+
+
+def _scores(a: dict[str, Any]) -> dict[str, Any]:
+    kept = ("kind", "held_out", "total", "sources", "chips", "worst")
+    return {k: a[k] for k in kept}
+
+
+def _kept(files: list[Path], read: Callable[[Any], dict[str, Any]], name: str) -> dict[str, Any]:
+    """What could be read of some files, and which could not."""
+    found, skipped = [], []
+    for path, value, why in _each(files):
+        if why:
+            skipped.append(f"{path}: {why}")
+            continue
+        try:
+            found.append({**read(value), "file": str(path)})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            skipped.append(f"{path}: not written by this version ({type(error).__name__})")
+    return {name: found, "skipped": skipped}
+
+
+def _each(files: list[Path]) -> Iterator[tuple[Path, Any, str]]:
+    for path in files:
+        if not path.is_file():
+            continue
+        try:
+            yield path, json.loads(read_text(path)), ""
+        except (DseError, ValueError, RecursionError) as error:
+            yield path, None, " ".join(str(error).split())[:200]

@@ -1,0 +1,37 @@
+"""The chip at hand as lines of Python, which give the same numbers in a script."""
+
+from __future__ import annotations
+
+from ..core.errors import SpecError
+from ..workload.transformer import Workload
+from .ask import Ask
+from .subject import Plans, Subject
+
+
+def python_lines(subject: Subject, ask: Ask, plans: Plans) -> str:
+    """A script that evaluates the chip at hand on every workload, by the file that "export TOML" writes.
+
+    Raises:
+        SpecError: a model in service, which no single evaluation prices.
+    """
+    study = subject.study
+    name = f"{study.name}-explored.toml"
+    lines = [
+        "import dataclasses", "", "import dse", "",
+        f"chip = dse.chip({name!r})  # export it as TOML beside this script",
+    ]  # fmt: skip
+    texts = subject.plan_texts(plans)
+    each = zip(study.workloads.items(), study.calibrations.values(), texts, strict=True)
+    for (label, (workload, n_chips)), calibration, plan in each:
+        if not isinstance(workload, Workload):
+            raise SpecError(f"{label} is a model in service; only phases of a model can be written as Python")
+        fields = {k: v for k, v in vars(workload).items() if k != "model"}
+        sizes = ", ".join(f"{k}={v!r}" for k, v in fields.items())
+        lines += [
+            "", f"workload = dse.{type(workload).__name__}(dse.model({workload.model.name!r}), {sizes})",
+            f"system = dataclasses.replace(dse.system({study.baseline.name!r}, {n_chips}), chip=chip)",
+            f"fit = dse.calibration({calibration.name!r})",
+            f"plan, result = dse.evaluate(system, workload, dse.parse_plan({plan!r}), calibration=fit)",
+            f"print({label!r}, float(result.step_s), float(result.power_W))",
+        ]  # fmt: skip
+    return "\n".join([*lines, ""])

@@ -1,0 +1,225 @@
+"""One file that needs no process: the page, the formulas as JavaScript, the coefficients of every choice."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..core.errors import DseError, SpecError
+from ..core.files import plain, write_whole
+from ..explore.named import NAMED
+from ..optimize.search import Search
+from ..study.convex import Data
+from .answers import Answers
+from .app import PAGE
+from .javascript import Script, emit
+from .packing import packed
+from .reading import reading
+from .subject import Plans, Subject
+
+POLICY = "default-src 'none'; script-src 'unsafe-inline' data:; style-src 'unsafe-inline'; img-src data: blob:"
+"""What the file may load: nothing from anywhere."""
+IMPORT = re.compile(r'from "\./(\w+)\.js"')
+"""How modules of the page name each other."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Emitted:
+    """A study as JavaScript: one function for all choices, and what it takes beside free numbers and limits."""
+
+    script: Script
+    """Function of free numbers, limits, then the numbers of a choice."""
+    rows: list[np.ndarray]
+    """Numbers of every choice, in the order of the study."""
+    plans: list[Plans]
+    """Plans of every choice."""
+
+
+def emitted(subject: Subject, plans: list[Plans]) -> Emitted:
+    """The reading of a study as JavaScript, under given plans for every choice.
+
+    Coefficients that all choices share are folded into the formulas; those that differ are arguments.
+
+    Raises:
+        EmitError: the model holds an operation that a page cannot.
+    """
+    every = [subject.space.data(i, p) for i, p in enumerate(plans)]
+    leaves = [jax.tree.leaves(d) for d in every]
+    tree = jax.tree.structure(every[0])
+    differ = [
+        any(not np.array_equal(a[k], leaves[0][k], equal_nan=True) for a in leaves) for k in range(len(leaves[0]))
+    ]
+    limits, n_free = subject.limits, len(subject.study.free)
+    shapes = [np.shape(leaf) for leaf, d in zip(leaves[0], differ, strict=True) if d]
+
+    def read(z: Any) -> Any:
+        at, mine = n_free + len(limits), []
+        fresh = iter(shapes)
+        for leaf, d in zip(leaves[0], differ, strict=True):
+            if not d:
+                mine.append(leaf)
+                continue
+            shape = next(fresh)
+            size = int(np.prod(shape))
+            mine.append(z[at : at + size].reshape(shape))
+            at += size
+        data: Data = dataclasses.replace(jax.tree.unflatten(tree, mine), limits=z[n_free : n_free + len(limits)])
+        return packed(reading(subject.core, subject.names, z[:n_free], data, subject.is_chip))
+
+    rows = [
+        np.concatenate([np.ravel(leaf) for leaf, d in zip(mine, differ, strict=True) if d] or [np.zeros(0)])
+        for mine in leaves
+    ]
+    return Emitted(emit(read, n_free + len(limits) + len(rows[0])), rows, plans)
+
+
+def write_page(answers: Answers, path: Path, tell: Callable[[str], None] = lambda _: None) -> Path:
+    """Write the offline page of a subject, and return its path.
+
+    Args:
+        answers: what is explored, made ready.
+        path: the file, ending in `.html`.
+        tell: hears what is done.
+
+    Raises:
+        SpecError: another ending, or a file that cannot be written.
+        EmitError: the model holds an operation that a page cannot.
+    """
+    if path.suffix != ".html":
+        raise SpecError(f"--export {path}: give a file that ends in .html")
+    subject = answers.subject
+    tell("finding the best plans of every choice")
+    plans = plans_of_choices(answers, tell)
+    tell("writing formulas")
+    made = emitted(subject, plans)
+    tell("reading receipts, chips and figures")
+    html = page_html(made, held(answers, made))
+    write_whole(path, lambda place: place.write_text(html, encoding="utf-8"))
+    return path
+
+
+def plans_of_choices(answers: Answers, tell: Callable[[str], None]) -> list[Plans]:
+    """The plans under which every choice is at its best; the baseline's where nothing meets the limits."""
+    subject, found = answers.subject, answers.found
+    if subject.is_chip:
+        x, choice = subject.start()
+        return [subject.read_fastest(x, choice, subject.space.own_plans, subject.limits)[1]]
+    leaders = sorted(Search(subject.space, tell).run(), key=lambda c: c.choice_index)
+    best = min(leaders, key=lambda c: c.log_goal)
+    fallback = best.plan_index if best.log_goal < np.inf else subject.space.own_plans
+    plans = [c.plan_index if c.log_goal < np.inf else fallback for c in leaders]
+    if found is not None:
+        plans[found["choice"]] = tuple(found["plans"])
+    return plans
+
+
+def held(answers: Answers, made: Emitted) -> dict[str, Any]:
+    """Everything that the page knows beside the formulas, as plain data."""
+    subject = answers.subject
+    names = [f.name for f in subject.study.free]
+    each = zip(made.rows, made.plans, strict=True)
+    known, operators = {}, []
+    rows = []
+    for numbers, plans in each:
+        if plans not in known:
+            known[plans] = len(operators)
+            operators.append(subject.described(plans))
+        rows.append({"numbers": numbers.tolist(), "plans": list(plans), "of": known[plans]})
+    return plain(
+        {
+            "state": answers.state,
+            "names": names,
+            "places": [[list(p.path), p.n_numbers, not p.shape] for p in subject.places],
+            "rows": rows,
+            "operators": operators,
+            "traffic": subject.space.traffic_frac.tolist(),
+            "receipts": _receipts(answers),
+            "chips": _chips(answers),
+            "fronts": {} if subject.is_chip else answers.fronts(),
+            "servings": answers.servings(),
+            "truth": answers.truth(),
+        }
+    )
+
+
+def _receipts(answers: Answers) -> dict[str, Any]:
+    """Receipts of every choice, each fact once: rows, works, and by choice the positions of every topic's rows."""
+    rows: dict[str, int] = {}
+    works: dict[str, str] = {}
+    topics = []
+    for i in range(len(answers.subject.study.choices)):
+        found = answers.receipts(str(i))
+        works |= found["works"]
+        topics.append(
+            {t: [rows.setdefault(json.dumps(r), len(rows)) for r in facts] for t, facts in found["topics"].items()}
+        )
+    return {"rows": [json.loads(r) for r in rows], "works": works, "topics": topics}
+
+
+def _chips(answers: Answers) -> dict[str, Any]:
+    """Chips that exist which run something of the study."""
+    found = {}
+    for name in dict.fromkeys((answers.subject.study.baseline.chip.name, *NAMED, *answers.own)):
+        try:
+            found[name] = answers.chip(name)
+        except DseError:
+            continue
+    return found
+
+
+def page_html(made: Emitted, known: dict[str, Any]) -> str:
+    """The page with everything inside it."""
+    html = (PAGE / "index.html").read_text(encoding="utf-8")
+    style = (PAGE / "style.css").read_text(encoding="utf-8")
+    modules = {p.stem: IMPORT.sub(r'from "dse/\1"', p.read_text(encoding="utf-8")) for p in sorted(PAGE.glob("*.js"))}
+    links = {f"dse/{n}": f"data:text/javascript;base64,{_base64(text)}" for n, text in modules.items()}
+    tables = json.dumps([[_plain_number(v) for v in t] for t in made.script.tables])
+    model = (
+        f"{made.script.code}\nconst D={tables}.map((t) => Float64Array.from(t, (v) => v ?? NaN));\n"
+        'const held = JSON.parse(document.getElementById("held").textContent);\n'
+        "globalThis.offlineModel = { held, model: (x) => model(x, D) };\n"
+    )
+    inside = [
+        f'<script type="application/json" id="held">{_script_safe(json.dumps(known, allow_nan=False))}</script>',
+        f"<script>{_script_safe(model, json_text=False)}</script>",
+        f"<script>{_plotly()}</script>",
+        f'<script type="importmap">{json.dumps({"imports": links})}</script>',
+        '<script type="module">import "dse/main";</script>',
+    ]
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+    html = html.replace('<meta charset="utf-8">', f'<meta charset="utf-8">\n{policy}')
+    html = html.replace('<link rel="stylesheet" href="style.css">', f"<style>{style}</style>")
+    return html.replace('<script type="module" src="main.js"></script>', "\n".join(inside))
+
+
+def _plotly() -> str:
+    """plotly.js, or nothing where it is not installed: its views then say so."""
+    try:
+        import plotly.offline
+    except ImportError:
+        return ""
+    return plotly.offline.get_plotlyjs()
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode("ascii")
+
+
+def _plain_number(value: float) -> float | None:
+    """A number as JSON has it; infinities as the largest there is, which no finite number passes."""
+    if np.isnan(value):
+        return None
+    return float(np.clip(value, -np.finfo(float).max, np.finfo(float).max))
+
+
+def _script_safe(text: str, json_text: bool = True) -> str:
+    """Text that cannot end the script it stands in, whatever a study or chip is called."""
+    return text.replace("<", "\\u003c") if json_text else text.replace("</", "<\\/")

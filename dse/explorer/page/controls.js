@@ -1,0 +1,106 @@
+// Sliders, fields and lists of the design at hand. Every number can be typed with its unit; sliders are logarithmic.
+import { el, inUnit, parsed } from "./text.js";
+import { FIELDS, FIELD_WORDS } from "./link.js";
+
+const STEPS = 1000;
+
+export class Controls {
+  /** `change(kind)` is called with "move" while a slider moves and "set" once it stands. */
+  constructor(state, design, change) {
+    this.state = state;
+    this.design = design;
+    this.change = change;
+    this.whole = !state.is_chip;
+    this.sliders = state.free.map((f) => this.#slider(f));
+    this.lists = this.#lists();
+    this.limits = state.limits.map((m, i) => this.#limit(m, i));
+  }
+
+  /** Values of a stepped number that can be built on the dies of the present choice. */
+  steps(name) {
+    const n = this.state.choices[this.design.choice].n_dies;
+    return this.whole ? this.state.steps[n]?.[name] : undefined;
+  }
+
+  /** The value nearest to `value` that can be had. */
+  near(f, value) {
+    const steps = this.steps(f.name);
+    const held = Math.min(Math.max(value, f.low), f.high);
+    return steps?.length ? steps.reduce((a, b) => (Math.abs(Math.log(b / held)) < Math.abs(Math.log(a / held)) ? b : a)) : held;
+  }
+
+  #slider(f) {
+    const id = `free-${f.name}`;
+    const range = el("input", { type: "range", id, min: 0, max: STEPS, step: 1, "aria-label": `${f.label}, slider` });
+    const field = el("input", { type: "text", "aria-label": `${f.label}, value`, inputmode: "text" });
+    range.addEventListener("input", () => { this.design.x[f.name] = this.#at(f, Number(range.value)); this.show(f, range); this.change("move"); });
+    range.addEventListener("change", () => this.change("set"));
+    field.addEventListener("change", () => {
+      const value = parsed(field.value, f.unit, this.design.x[f.name]);
+      field.setAttribute("aria-invalid", String(!(value > 0)));
+      if (value > 0) { this.design.x[f.name] = this.near(f, value); this.change("move"); this.change("set"); }
+      this.show(f);
+    });
+    return { f, range, field, node: el("div", { class: "slider" }, el("label", { for: id }, f.label), field, range) };
+  }
+
+  #at(f, position) {
+    const steps = this.steps(f.name);
+    return steps?.length ? steps[Math.min(position, steps.length - 1)] : f.low * (f.high / f.low) ** (position / STEPS);
+  }
+
+  show(f, but = null) {
+    const { range, field } = this.sliders.find((s) => s.f === f);
+    const value = this.design.x[f.name], steps = this.steps(f.name);
+    range.max = steps?.length ? steps.length - 1 : STEPS;
+    if (range !== but) {
+      const place = steps?.length ? steps.indexOf(this.near(f, value)) : STEPS * Math.log(value / f.low) / Math.log(f.high / f.low);
+      range.value = Math.min(Math.max(place, 0), Number(range.max));
+    }
+    field.value = inUnit(value, f.unit, 4);
+    range.setAttribute("aria-valuetext", field.value);
+  }
+
+  #lists() {
+    const varying = FIELDS.filter((name) => new Set(this.state.choices.map((c) => String(c[name]))).size > 1);
+    return varying.map((name) => {
+      const values = [...new Set(this.state.choices.map((c) => c[name]))];
+      const list = el("select", { id: `choice-${name}` }, ...values.map((v) => el("option", { value: String(v) }, choiceText(name, v))));
+      list.addEventListener("change", () => {
+        const wanted = { ...this.state.choices[this.design.choice], [name]: values[list.selectedIndex] };
+        this.design.choice = this.state.choices.findIndex((c) => FIELDS.every((k) => c[k] === wanted[k]));
+        for (const s of this.sliders) if (this.steps(s.f.name)) this.design.x[s.f.name] = this.near(s.f, this.design.x[s.f.name]);
+        this.showAll();
+        this.change("move");
+        this.change("set");
+      });
+      return { name, values, list, node: el("div", { class: "pair" }, el("label", { for: `choice-${name}` }, FIELD_WORDS[name]), list) };
+    });
+  }
+
+  #limit(m, i) {
+    const field = el("input", { type: "text", id: `limit-${i}`, "aria-label": `limit of ${m.label}` });
+    field.addEventListener("change", () => {
+      const value = parsed(field.value, m.unit, this.design.limits[i]);
+      field.setAttribute("aria-invalid", String(!(value > 0)));
+      if (value > 0) { this.design.limits[i] = value; this.change("move"); this.change("set"); }
+      field.value = inUnit(this.design.limits[i], m.unit, 4);
+    });
+    const words = `${m.label} ${m.sense === "at_most" ? "≤" : "≥"}`;
+    return { m, field, node: el("div", { class: "pair" }, el("label", { for: `limit-${i}` }, words), field) };
+  }
+
+  showAll() {
+    for (const s of this.sliders) this.show(s.f);
+    const choice = this.state.choices[this.design.choice];
+    for (const l of this.lists) l.list.selectedIndex = l.values.indexOf(choice[l.name]);
+    this.limits.forEach((l, i) => { l.field.value = inUnit(this.design.limits[i], l.m.unit, 4); });
+  }
+}
+
+export function choiceText(name, value) {
+  if (name === "native_fp4") return value ? "yes" : "no";
+  if (name === "stack_capacity_B") return value ? inUnit(value, "B") : "largest";
+  if (name === "fp8_rate") return value ? String(value) : "as baseline";
+  return String(value);
+}

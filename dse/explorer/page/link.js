@@ -1,0 +1,42 @@
+// A link carries only what differs from where a study begins by itself; what it says is checked like anything typed.
+const FIELDS = ["node", "hbm", "link", "n_dies", "pe_array", "native_fp4", "spare_cores", "fp8_rate", "stack_capacity_B"];
+
+export function linkOf(state, design) {
+  const said = new URLSearchParams();
+  for (const f of state.free) if (design.x[f.name] !== state.start.x[f.name]) said.set(f.name, String(design.x[f.name]));
+  const [mine, first] = [state.choices[design.choice], state.choices[state.start.choice]];
+  for (const f of FIELDS) if (mine[f] !== first[f]) said.set(f, String(mine[f]));
+  state.limits.forEach((m, i) => { if (design.limits[i] !== m.value) said.set(`limit.${i}`, String(design.limits[i])); });
+  if (design.plans) said.set("plans", design.plans.join("."));
+  return said.toString();
+}
+
+/** The design that a link describes; null for a link without one. Unknown or impossible parts are left as they begin. */
+export function designOf(state, text) {
+  const said = new URLSearchParams(text.replace(/^#/, ""));
+  if (![...said.keys()].length) return null;
+  const design = startOf(state);
+  for (const f of state.free) {
+    const v = Number(said.get(f.name) ?? NaN);
+    if (v > 0 && Number.isFinite(v)) design.x[f.name] = Math.min(Math.max(v, f.low), f.high);
+  }
+  const wanted = { ...state.choices[design.choice] };
+  for (const f of FIELDS) if (said.has(f)) wanted[f] = said.get(f);
+  const at = state.choices.findIndex((c) => FIELDS.every((f) => String(c[f]) === String(wanted[f])));
+  if (at >= 0) design.choice = at;
+  state.limits.forEach((m, i) => {
+    const v = Number(said.get(`limit.${i}`) ?? NaN);
+    if (v > 0 && Number.isFinite(v)) design.limits[i] = v;
+  });
+  const plans = (said.get("plans") ?? "").split(".").map(Number);
+  if (said.has("plans") && plans.length === state.workloads.length && plans.every((p) => Number.isInteger(p) && p >= 0)) design.plans = plans;
+  return design;
+}
+
+export function startOf(state) {
+  return { x: { ...state.start.x }, choice: state.start.choice, limits: state.limits.map((m) => m.value), plans: null };
+}
+
+export const FIELD_WORDS = { node: "node", hbm: "HBM", link: "links", n_dies: "compute dies", pe_array: "PE array", native_fp4: "native FP4",
+  spare_cores: "spare cores/die", fp8_rate: "FP8 rate", stack_capacity_B: "stack" };
+export { FIELDS };

@@ -1,0 +1,35 @@
+// Heavy figures by plotly.js, loaded once and only where a view needs it.
+import { digits } from "./text.js";
+
+let loading = null;
+
+export function plotly() {
+  if (globalThis.Plotly) return Promise.resolve(globalThis.Plotly);
+  loading ??= new Promise((ready, failed) => {
+    const script = document.createElement("script");
+    script.src = "plotly.js";
+    script.onload = () => ready(globalThis.Plotly);
+    script.onerror = () => { loading = null; failed(new Error("plotly is not there: install the extra `explore`")); };
+    document.head.append(script);
+  });
+  return loading;
+}
+
+export const LOOK = { template: null, margin: { l: 70, r: 16, t: 16, b: 60 }, font: { size: 12, family: "system-ui, sans-serif", color: "#1d1d1d" }, paper_bgcolor: "#fff",
+  plot_bgcolor: "#fff", legend: { orientation: "h", y: -0.16 }, hovermode: "closest", uirevision: "kept" };
+export const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"], toImageButtonOptions: { format: "svg" } };
+export const COLOURS = ["#23608f", "#b23a48", "#4c8c4a", "#b07412", "#8f7fb0", "#2b8f8c", "#7a5c3e", "#d1603d"];
+
+/** An axis for `values`; a logarithmic one has whole numbers at 1, 2 and 5, never bare digits. */
+export function axis(title, log, values) {
+  const kept = values.filter((v) => v > 0), look = { title: { text: title }, gridcolor: "#ececec", zeroline: false, automargin: true };
+  if (!log || !kept.length) return { ...look, type: "linear", autorange: true };
+  const [low, high] = [Math.min(...kept), Math.max(...kept)], pad = Math.max((high / low) ** 0.05, 1.05);
+  const decades = Math.log10(high / low), steps = decades > 5 ? [1] : decades > 2.5 ? [1, 3] : [1, 2, 5];
+  const ticks = [];
+  for (let e = Math.floor(Math.log10(low)); e <= Math.ceil(Math.log10(high)); e++) for (const s of steps) ticks.push(s * 10 ** e);
+  return { ...look, type: "log", autorange: false, range: [Math.log10(low / pad), Math.log10(high * pad)], tickvals: ticks, ticktext: ticks.map((t) => digits(t)) };
+}
+
+/** Text from a file of somebody else, as plotly may show it: its few tags are shown as they are written. */
+export const escaped = (words) => String(words).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");

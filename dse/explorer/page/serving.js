@@ -1,0 +1,84 @@
+// Throughput against interactivity: curves of several chips for one model, and limits as lines to drag.
+import { axis, COLOURS, CONFIG, escaped, LOOK, plotly } from "./plots.js";
+import { el, inUnit, table, digits } from "./text.js";
+
+const Y = { chip_tokens_per_s: "tokens/s per chip", tokens_per_J: "tokens per joule", million_tokens_USD: "USD per million tokens" };
+
+export class Serving {
+  constructor(source, state, trouble) {
+    Object.assign(this, { source, state, trouble, servings: [], least: 50 });
+    const field = (id, words, node) => [el("label", { for: id }, words), Object.assign(node, { id })];
+    this.which = el("select");
+    this.y = el("select", {}, ...Object.entries(Y).map(([k, w]) => el("option", { value: k }, w)));
+    this.log = el("input", { type: "checkbox", checked: true });
+    this.limit = el("input", { type: "text", value: "50", size: 6, "aria-label": "least tokens per second that a user sees" });
+    for (const node of [this.which, this.y, this.log]) node.addEventListener("change", () => this.draw());
+    this.limit.addEventListener("change", () => { this.least = Number(this.limit.value) || this.least; this.draw(); });
+    this.chips = el("input", { type: "text", value: "trainium2,trainium3,h100", size: 30 });
+    this.model = el("input", { type: "text", value: state.workloads[0]?.model ?? "llama-3.1-70b", size: 16 });
+    this.tokens = [el("input", { type: "number", value: 2000, min: 1 }), el("input", { type: "number", value: 300, min: 1 })];
+    this.said = el("p", { class: "note", role: "status", "aria-live": "polite" });
+    this.figure = el("div", { class: "figure", role: "img", "aria-label": "Throughput against interactivity" });
+    this.best = el("div", {});
+    this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, el("div", { class: "row" }, ...field("serving-which", "model", this.which), ...field("serving-y", "show", this.y),
+      ...field("serving-limit", "a user sees at least, tokens/s", this.limit), ...field("serving-log", "logarithmic", this.log)), this.figure, this.best, this.said,
+    source.alone ? "" : el("div", { class: "row" }, ...field("serving-chips", "compute: chips", this.chips), ...field("serving-model", "model", this.model), ...field("serving-in", "tokens in", this.tokens[0]),
+      ...field("serving-out", "out", this.tokens[1]), el("button", { type: "button", onclick: () => this.compute() }, "Compute")));
+  }
+
+  async opened() {
+    if (this.fetched) return;
+    this.fetched = true;
+    try {
+      const found = await this.source.get("servings");
+      this.servings = found.servings;
+      this.#list();
+      if (!this.servings.length) this.said.textContent = "No serving curve lies in the results folder: run dse serve, or compute one here.";
+      await this.draw();
+    } catch (error) { this.trouble(error.message); }
+  }
+
+  #list() {
+    this.which.replaceChildren(...this.servings.map((s, i) => el("option", { value: i }, `${s.model}, ${s.requests.map((r) => `${r.prompt} in ${r.output} out`).join(" + ")}: ${Object.keys(s.chips).join(", ")}`)));
+    this.which.value = this.servings.length - 1;
+  }
+
+  compute() {
+    this.stop?.();
+    const asked = { chips: this.chips.value.replaceAll(" ", ""), model: this.model.value.trim(), in: this.tokens[0].value, out: this.tokens[1].value };
+    this.stop = this.source.search("serving", asked, (word) => {
+      if (word.progress) this.said.textContent = word.progress;
+      if (word.error) this.said.textContent = word.error;
+      if (word.serving) { this.servings.push(word.serving); this.#list(); this.draw(); }
+    });
+  }
+
+  async draw() {
+    const found = this.servings[this.which.value];
+    if (!found) return;
+    const Plotly = await plotly(), y = this.y.value;
+    const traces = Object.entries(found.chips).map(([name, c], k) => {
+      const points = c.curve.filter((p) => p[y] !== null);
+      return { type: "scatter", mode: "lines+markers", name: escaped(`${name} (${c.system})`), x: points.map((p) => 1 / p.tpot_s), y: points.map((p) => p[y]), hoverinfo: "text",
+        text: points.map((p) => escaped(`${name}: ${digits(1 / p.tpot_s)} tokens/s per user\n${digits(p[y])} ${Y[y]}\nbatch ${p.batch}, ${p.n_chips} chips\nTTFT ${inUnit(p.ttft_s, "s")}\n${p.plan}`).replaceAll("\n", "<br>")),
+        marker: { size: 5 }, line: { color: COLOURS[k % COLOURS.length], width: 2 } };
+    });
+    const line = { type: "line", x0: this.least, x1: this.least, yref: "paper", y0: 0, y1: 1, line: { color: "#a32535", dash: "dash", width: 2 }, editable: true };
+    const log = this.log.checked, look = { ...LOOK, xaxis: axis("tokens/s that one user sees", log, [this.least, ...traces.flatMap((t) => t.x)]), yaxis: axis(Y[y], log, traces.flatMap((t) => t.y)), shapes: [line] };
+    await Plotly.react(this.figure, traces, look, { ...CONFIG, edits: { shapePosition: true } });
+    this.figure.removeAllListeners?.("plotly_relayout");
+    this.figure.on("plotly_relayout", (e) => { const x = e["shapes[0].x0"]; if (x > 0) { this.least = x; this.limit.value = digits(x).replaceAll(",", ""); this.#told(found, y); } });
+    this.#told(found, y);
+  }
+
+  /** The best point of every chip at which a user sees at least so much. */
+  #told(found, y) {
+    const better = y === "million_tokens_USD" ? (a, b) => a[y] < b[y] : (a, b) => a[y] > b[y];
+    const rows = Object.entries(found.chips).map(([name, c]) => {
+      const best = c.curve.filter((p) => p[y] !== null && 1 / p.tpot_s >= this.least).reduce((a, p) => (!a || better(p, a) ? p : a), null);
+      return best ? [name, digits(best[y]), inUnit(best.tpot_s, "s"), inUnit(best.ttft_s, "s"), String(best.batch), String(best.n_chips), el("td", { class: "words" }, best.plan)] : [name, "none keeps it", "–", "–", "–", "–", "–"];
+    });
+    this.best.replaceChildren(table(["chip", Y[y], "TPOT", "TTFT", "batch", "chips", "plan"], rows, `Best of every chip where a user sees at least ${digits(this.least)} tokens/s; drag the line`));
+    this.said.textContent = found.comparison.join("; ");
+  }
+}

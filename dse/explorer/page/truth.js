@@ -1,0 +1,68 @@
+// Measured against predicted, by source and chip: how far to believe the rest.
+import { axis, COLOURS, CONFIG, escaped, LOOK, plotly } from "./plots.js";
+import { el, inUnit, percent, table } from "./text.js";
+
+const BAND = 0.25;
+
+export class Truth {
+  constructor(source, state, trouble) {
+    Object.assign(this, { source, state, trouble, kinds: [] });
+    const list = (id, words) => { const node = el("select", { id }); node.addEventListener("change", () => this.draw(id)); return [el("label", { for: id }, words), node]; };
+    const parts = [list("truth-kind", "measurements"), list("truth-source", "source"), list("truth-chip", "chip"), list("truth-by", "colour")];
+    [this.kind, this.from, this.chip, this.by] = parts.map(([, node]) => node);
+    this.by.replaceChildren(el("option", { value: "source" }, "by source"), el("option", { value: "chip" }, "by chip"));
+    this.said = el("p", { class: "note", role: "status", "aria-live": "polite" });
+    this.figure = el("div", { class: "figure", role: "img", "aria-label": "Predicted against measured" });
+    this.scores = el("div", {});
+    this.go = source.alone ? "" : el("button", { type: "button", onclick: () => this.compute() }, "Predict every measurement");
+    this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, el("div", { class: "row" }, ...parts.flat(), this.go), this.figure, this.said, this.scores);
+  }
+
+  async opened() {
+    if (this.fetched) return;
+    this.fetched = true;
+    try {
+      const found = await this.source.get("truth");
+      this.kinds = found.kinds;
+      this.kind.replaceChildren(...this.kinds.map((k) => el("option", { value: k.kind }, k.kind)));
+      if (!this.kinds.length) this.said.textContent = "No scores lie in the results folder: run dse validate.";
+      await this.draw("truth-kind");
+    } catch (error) { this.trouble(error.message); }
+  }
+
+  compute() {
+    this.stop?.();
+    this.stop = this.source.search("truth", { kind: this.kind.value || "training" }, (word) => {
+      if (word.progress) this.said.textContent = word.progress;
+      if (word.error) this.said.textContent = word.error;
+      if (word.truth) { this.kinds = [...this.kinds.filter((k) => k.kind !== word.truth.kind), word.truth]; this.draw("truth-kind"); }
+    });
+  }
+
+  async draw(changed) {
+    const found = this.kinds.find((k) => k.kind === this.kind.value) ?? this.kinds[0];
+    if (!found) return;
+    if (changed === "truth-kind") {
+      const every = (rows, key) => [el("option", { value: "" }, "all"), ...rows.filter((r) => r.modelled).map((r) => el("option", { value: r[key] }, r[key]))];
+      this.from.replaceChildren(...every(found.sources, "source"));
+      this.chip.replaceChildren(...every(found.chips, "chip"));
+    }
+    const rows = (found.points.length ? found.points : found.worst).filter((p) => p.predicted_s > 0 && (!this.from.value || p.source === this.from.value) && (!this.chip.value || p.chip === this.chip.value));
+    const Plotly = await plotly(), by = this.by.value, names = [...new Set(rows.map((p) => p[by]))];
+    const traces = names.map((name, k) => {
+      const mine = rows.filter((p) => p[by] === name);
+      return { type: "scatter", mode: "markers", name: escaped(name), x: mine.map((p) => p.measured_s), y: mine.map((p) => p.predicted_s), marker: { size: 6, opacity: 0.75, color: COLOURS[k % COLOURS.length], symbol: Math.floor(k / COLOURS.length) },
+        hoverinfo: "text", text: mine.map((p) => escaped(`${p.point_id}\n${p.chip}, ${p.calibration}\nmeasured ${inUnit(p.measured_s, "s")}, predicted ${inUnit(p.predicted_s, "s")} (${percent(p.predicted_s / p.measured_s - 1)})`).replaceAll("\n", "<br>")) };
+    });
+    const ends = rows.flatMap((p) => [p.measured_s, p.predicted_s]), low = Math.min(...ends) / 1.5, high = Math.max(...ends) * 1.5;
+    const line = (factor, dash) => ({ type: "scatter", mode: "lines", x: [low, high], y: [low * factor, high * factor], line: { color: "#8b8b8b", width: 1, dash }, hoverinfo: "skip", showlegend: false });
+    if (rows.length) await Plotly.react(this.figure, [line(1, "solid"), line(1 + BAND, "dot"), line(1 - BAND, "dot"), ...traces], { ...LOOK, xaxis: axis("measured [s]", true, [low, high]), yaxis: axis("predicted [s]", true, [low, high]) }, CONFIG);
+    const t = found.total, how = { source: "out of sample: every source by fits that never saw it", generation: "out of sample: every generation by fits that never saw it" }[found.held_out] ?? "in sample: the shipped fits saw these rows";
+    const many = found.points.length ? `${rows.length} points drawn` : `Only the ${rows.length} worst predictions are drawn: the single ones are not in the results folder (predict them here)`;
+    this.said.textContent = `${t.modelled.toLocaleString("en-US")} of ${t.points.toLocaleString("en-US")} measurements predicted, ${how}; median over sources of the median error ${percent(t.median_abs_err)}, of a simple baseline ${percent(t.baseline_median_abs_err)}. ${many}. Dotted: ±25 %. Bands on the Design view hold 80 % of left-out measurements.`;
+    const score = (key) => (r) => [r[key], String(r.modelled), percent(r.median_abs_err), percent(r.p90_abs_err), percent(r.bias), r.coverage === null ? "–" : percent(r.coverage)];
+    const heads = ["predicted", "median error", "90th percentile", "bias", "in the 80 % band"];
+    const some = (list, key, wanted) => list.filter((r) => r.modelled && (!wanted || r[key] === wanted)).map(score(key));
+    this.scores.replaceChildren(el("h2", {}, "By source"), table(["source", ...heads], some(found.sources, "source", this.from.value), "Scores by source"), el("h2", {}, "By chip"), table(["chip", ...heads], some(found.chips, "chip", this.chip.value), "Scores by chip"));
+  }
+}

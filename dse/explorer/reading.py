@@ -1,0 +1,261 @@
+"""A chip at hand, read all at once: what a solved study reports of its design, for any free numbers, traced."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ..core.types import FloatLike, Vector
+from ..evaluation.assembly import plan_steps_s
+from ..hardware.chip import Chip, peak_FLOPps, pool_B
+from ..lowering.step_demand import StepDemand
+from ..optimize.search import priced_s
+from ..physics.calibration import Calibration
+from ..physics.evaluate import Evaluation, Silicon, evaluate_demand, silicon
+from ..physics.power import full_load_power_W, work_W
+from ..physics.step import op_traffic_B
+from ..study.convex import AHEAD, MEMORY, WORK, ConvexCore, Data, Kind
+from ..study.design import with_free
+from ..study.metrics import METRICS, OWNED, Load, State, upkeep_of
+
+PARTS = (
+    "compute_s", "host_exposed_s", "tensor_exposed_s", "pipeline_exposed_s", "bubble_s", "data_exposed_s",
+    "optimizer_s",
+)  # fmt: skip
+"""Parts of a step, as `Step` names them; what the power limit adds is the last of `Work.parts_s`."""
+LIMITS = ("compute_s", "tile_s", "hbm_s", "vector_s", "dma_s")
+"""Limits of an operator, as `OpTimes` names them; starting it is one more."""
+PRECISIONS = ("bf16", "fp8", "fp4")
+"""Precisions whose peaks are drawn as roofs."""
+
+
+class Work(eqx.Module):
+    """One workload on the chip at hand."""
+
+    step_s: FloatLike
+    """Step time under the limits on power."""
+    unthrottled_s: FloatLike
+    """Step time without a limit on the mean power."""
+    power_W: FloatLike
+    """Mean package power."""
+    hottest_W: FloatLike
+    """Package power while the hottest operator runs."""
+    tokens_per_s: FloatLike
+    """Of the whole system."""
+    mfu_frac: FloatLike
+    """Model FLOP over time and peak."""
+    memory_B: FloatLike
+    """HBM that the plan needs per chip."""
+    speedup_frac: FloatLike
+    """Baseline's time per token over this chip's."""
+    parts_s: FloatLike
+    """Where the step goes, in the order of `PARTS`, then what the power limit adds."""
+    energy_W: FloatLike
+    """Mean power by block, in the order of `Energy`, then static; delivery losses left out."""
+    op_run_s: FloatLike
+    """Time of one run of each operator."""
+    op_step_s: FloatLike
+    """Time of all its runs in a step."""
+    op_traffic_B: FloatLike
+    """Memory traffic of one run."""
+    op_bound: Any
+    """Which of `LIMITS` would take longest alone; one more where starting takes longer."""
+
+
+class Reading(eqx.Module):
+    """The chip at hand, under one plan per workload."""
+
+    works: list[Work]
+    """In the order of the study."""
+    metrics: dict[str, Any]
+    """Every metric that the study can name, as `METRICS` gives it."""
+    limits: list[Any]
+    """Value of each user limit; over workloads the one nearest to it."""
+    ratios: list[Any]
+    """What technology and memory must keep at most 1, in the order of `technology_rows`."""
+    area_mm2: FloatLike
+    """Silicon by block, in the order of `Area`, then die bought for its edge alone."""
+    cost_USD: FloatLike
+    """Cost of the package by part, in the order of `Money`."""
+    load_W: FloatLike
+    """Full load in FP8 by part, in the order of `full_load_power_W`."""
+    peak_FLOPps: FloatLike
+    """Matrix peaks, in the order of `PRECISIONS`."""
+    static_W: FloatLike
+    """Power at no load."""
+
+
+def named_metrics(core: ConvexCore, owned: bool, services: bool) -> tuple[str, ...]:
+    """Metrics that a study can name: those of owners where it has one, the fleet's where models are in service."""
+    skipped = () if owned else OWNED
+    without = ("served_time",) if not services else ()
+    needs = ("delivered_time", "chip_energy_per_token_J", "power_W", "hottest_operator_W") if not core.workloads else ()
+    return tuple(n for n in METRICS if n not in (*skipped, *without, *needs))
+
+
+def technology_rows(core: ConvexCore, built: bool = False) -> list[tuple[int, str]]:
+    """Rows of the convex core that limits of technology and memory make: position and label.
+
+    The shoreline of a chip that is `built` is left out: the core gives it die-to-die links that it does not have.
+    """
+    kept = (MEMORY, AHEAD)
+    shown = [(i, r) for i, r in enumerate(core.rows()) if r.kind is Kind.TECHNOLOGY or r.what in kept]
+    return [(i, r.label) for i, r in shown if not (built and r.what == "shoreline")]
+
+
+def chip_of(core: ConvexCore, x: Vector, data: Data, built: bool = False) -> Chip:
+    """The chip with its free numbers at `x`, which throttles at the study's power limit.
+
+    The die-to-die links of a chip that is `built` stay as they are; those of a design grow with its memory.
+    """
+    chip = with_free(data.chip, dict(zip(core.free, x, strict=True)))
+    links = data.chip.die_to_die_bandwidth_Bps if built else chip.die_to_die_bandwidth_Bps
+    return dataclasses.replace(chip, power_limit_W=core.power_cap_W(data), die_to_die_bandwidth_Bps=links)
+
+
+def reading(core: ConvexCore, names: tuple[str, ...], x: Vector, data: Data, built: bool = False) -> Reading:
+    """Everything shown of a design, by the functions that `optimize` reports a solved one with.
+
+    Args:
+        core: the study's.
+        names: metrics to read.
+        x: free chip numbers, in the order of the study, shape (n,).
+        data: coefficients of one choice under one plan per workload, with the values of the limits.
+        built: whether the chip exists, see `chip_of`.
+
+    Returns:
+        The reading; pure, so that it compiles once for all choices, plans and values of limits.
+    """
+    chip = chip_of(core, x, data, built)
+    s = silicon(chip, data.tech)
+    allowed = core.cooled_W(data) if core.cools else None
+    each = list(zip(data.demands, data.calibrations, strict=True))
+    found = [evaluate_demand(d, chip, data.tech, c, allowed) for d, c in each]
+    before = [data.baseline_s[i] * d.tokens / data.n_baseline_tokens[i] for i, d in enumerate(data.demands)]
+    state = _state(chip, data, s, found, before)
+    metrics = {n: METRICS[n](state) for n in names}
+    ratios = core.separate(_coordinates(core, x, data, s, chip, [e.step_s for e in found]), data)[1:]
+    blocks = _stacked(s.area)
+    empty = jnp.maximum(chip.n_dies * s.die_mm2 - jnp.sum(blocks), 0.0)
+    load = full_load_power_W(chip, data.tech, "fp8", s.area, s.die_mm2, s.supply_V)
+    return Reading(
+        works=[
+            _work(d, chip, c, e, b, s.static_W) for (d, c), e, b in zip(each, found, before, strict=True)
+        ],
+        metrics=metrics,
+        limits=[_nearest(METRICS[metric](state), sense) for metric, sense in core.limits],
+        ratios=[ratios[i] for i, _ in technology_rows(core, built)],
+        area_mm2=jnp.concatenate([blocks, empty[None]]),
+        cost_USD=_stacked(s.money),
+        load_W=jnp.stack([jnp.asarray(v) for v in load.values()]),
+        peak_FLOPps=jnp.stack([jnp.asarray(peak_FLOPps(chip, p)) for p in PRECISIONS]),
+        static_W=s.static_W,
+    )  # fmt: skip
+
+
+def _state(chip: Chip, data: Data, s: Silicon, found: list[Evaluation], before: list[FloatLike]) -> State:
+    """The chip as a point that `METRICS` can read."""
+    loads = [
+        Load(e.step_s, e.power_W, b, d.tokens / data.n_chips[i], data.traffic_frac[i], e.hottest_W)
+        for i, (d, e, b) in enumerate(zip(data.demands, found, before, strict=True))
+    ]
+    upkeeps = upkeep_of(chip, data.tech, s.money, s.die_mm2, data.economy, data.jobs, loads)
+    return State(chip, data.tech, s.area, s.money, s.die_mm2, s.supply_V, loads, upkeeps)
+
+
+def _work(d: StepDemand, chip: Chip, c: Calibration, e: Evaluation, before_s: FloatLike, still_W: FloatLike) -> Work:
+    """What is shown of one workload."""
+    times = e.step.ops
+    ends = jnp.stack([getattr(times, n) for n in LIMITS])
+    launch = jnp.asarray(d.ops.n_launches) * c.launch_s
+    parts = [jnp.asarray(getattr(e.step, p)) for p in PARTS]
+    return Work(
+        step_s=e.step_s,
+        unthrottled_s=e.step.total_s,
+        power_W=e.power_W,
+        hottest_W=e.hottest_W,
+        tokens_per_s=e.tokens_per_s,
+        mfu_frac=e.mfu_frac,
+        memory_B=e.memory_B,
+        speedup_frac=before_s / e.step_s,
+        parts_s=jnp.stack([*parts, e.step_s - e.step.total_s]),
+        energy_W=jnp.concatenate([_stacked(e.energy) / e.step_s, jnp.asarray(still_W)[None]]),
+        op_run_s=times.total_s,
+        op_step_s=jnp.asarray(d.ops.runs) * d.n_micro * times.total_s,
+        op_traffic_B=op_traffic_B(d.ops, pool_B(chip) * c.tile_memory_frac),
+        op_bound=jnp.where(launch > jnp.max(ends, axis=0), float(len(LIMITS)), jnp.argmax(ends, axis=0).astype(float)),
+    )
+
+
+def _coordinates(
+    core: ConvexCore, x: Vector, data: Data, s: Silicon, chip: Chip, steps: Sequence[FloatLike]
+) -> dict[str, FloatLike]:
+    """All coordinates of the convex core at a chip: nothing bought beyond what it needs."""
+    known: dict[str, FloatLike] = dict(zip(core.free, x, strict=True))
+    known |= {"supply_V": s.supply_V, "die_mm2": s.die_mm2}
+    if core.cools:
+        known[WORK] = work_W(core.cooled_W(data), s.static_W, data.tech)
+    return known | {f"step_s:{w}": t for w, t in zip(core.workloads, steps, strict=True)}
+
+
+def _stacked(record: eqx.Module) -> FloatLike:
+    return jnp.stack([jnp.asarray(v, dtype=float) for v in record.__dict__.values()])
+
+
+def _nearest(value: Any, sense: str) -> FloatLike:
+    """Of a metric with a value per workload, the one nearest to a limit."""
+    if not isinstance(value, list):
+        return value
+    return jnp.max(jnp.stack(value)) if sense == "at_most" else jnp.min(jnp.stack(value))
+
+
+def fastest_plans(
+    core: ConvexCore, x: Vector, data: Data, demands: tuple[StepDemand, ...], built: bool = False
+) -> list[FloatLike]:
+    """Position of the fastest plan of every workload on a chip; -1 where none fits.
+
+    As the optimiser prices plans, or for a chip that is `built` as `dse evaluate` does.
+
+    Args:
+        core: the study's.
+        x: free chip numbers, shape (n,).
+        data: coefficients of the choice.
+        demands: of all plans of each workload on the choice's array, leading axis over plans.
+        built: whether the chip exists, see `chip_of`.
+    """
+    chip = chip_of(core, x, data, built)
+    if built:
+        each = zip(demands, data.calibrations, strict=True)
+        return [_first(plan_steps_s(d, chip, data.tech, c) / jnp.asarray(d.tokens)) for d, c in each]
+    ones = [jnp.ones(()) for _ in core.workloads]
+    at = _coordinates(core, x, data, silicon(chip, data.tech), chip, ones)
+    z = jnp.log(jnp.stack([jnp.asarray(at[n], dtype=float) for n in core.variables()]))
+    one = partial(jax.tree.map, lambda leaf: jnp.asarray(leaf)[None])
+    seconds = priced_s(core, z[None], one(data), one(demands))
+    return [_first(s[0]) for s in seconds]
+
+
+def fastest_reading(
+    core: ConvexCore, names: tuple[str, ...], x: Vector, data: Data, demands: tuple[StepDemand, ...], present: Any,
+    built: bool = False,
+) -> tuple[FloatLike, Reading]:  # fmt: skip
+    """Position of the fastest plan of every workload (-1 where none fits), and the reading under those plans.
+
+    In one program: a call costs as much as what it computes. The `present` plan is read where none fits.
+    """
+    found = [jnp.asarray(i) for i in fastest_plans(core, x, data, demands, built)]
+    used = [jnp.where(i < 0, p, i) for i, p in zip(found, present, strict=True)]
+    chosen = tuple(jax.tree.map(lambda v, i=i: jnp.asarray(v)[i], d) for d, i in zip(demands, used, strict=True))
+    plans = jnp.stack(found) if found else jnp.zeros(0, dtype=int)
+    return plans, reading(core, names, x, dataclasses.replace(data, demands=chosen), built)
+
+
+def _first(seconds: Any) -> Any:
+    """Position of the least time, -1 where none is finite."""
+    return jnp.where(jnp.any(jnp.isfinite(seconds)), jnp.argmin(seconds), -1)

@@ -1,0 +1,145 @@
+"""The optimum under other limits, from what is known already: first with broken counts, then whole, then proved."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..core.free import Free
+from ..core.text import label, percent, quantity_text
+from ..optimize.batch import solve_batch
+from ..optimize.interior import Optimum
+from ..optimize.relax import relaxations
+from ..optimize.search import WIDTH, Candidate, Plans, Search, alternate
+from ..optimize.solution import Relaxation, Solution
+from ..optimize.solve import limit_price, solve
+from ..optimize.space import element
+from ..study.design import FREE, ROUNDING, STEPPED, steps
+from .subject import Subject
+
+ROUNDED = 8
+"""Best choices whose optima are rounded to whole counts."""
+GAP_FRAC, LIMIT_S = 1e-3, 60.0
+"""When a proof stops, as `dse optimize` does unless told otherwise."""
+Tell = Callable[[dict[str, Any]], None]
+"""Hears plain data: `progress` in words, then `found` optima, the last of them `done`."""
+
+
+@dataclasses.dataclass
+class Reoptimiser:
+    """Remembers the plans that won on every choice, from which the next search starts."""
+
+    subject: Subject
+    """What is explored."""
+    plans: list[Plans] = dataclasses.field(default_factory=list)
+    """Plans of the best optimum of every choice so far, in the order of choices."""
+
+    def quick(self, limits: np.ndarray, tell: Tell) -> None:
+        """The optimum with broken counts and its prices, then the best whole design near the best choices' optima."""
+        began = time.monotonic()
+        search = Search(self.subject.space.at_limits(limits), lambda line: tell({"progress": line}))
+        found = self._candidates(search)
+        self.plans = [c.plan_index for c in sorted(found, key=lambda c: c.choice_index)]
+        best = min(found, key=lambda c: c.log_goal)
+        if best.log_goal == np.inf:
+            tell({"progress": "no design meets these limits; looking for the cheapest way out"})
+            tell({"done": True, "infeasible": [_way_out(r) for r in relaxations(search, found)]})
+            return
+        first = self.answer(search, best, best)
+        tell({**first, "spent_s": time.monotonic() - began, "whole": False})
+        whole = self._whole(search, found)
+        shown = first if whole is None else self.answer(search, whole, best)
+        tell({**shown, "spent_s": time.monotonic() - began, "whole": whole is not None, "done": True})
+
+    def prove(self, limits: np.ndarray, tell: Tell) -> None:
+        """As `dse optimize`: over all choices, plans and whole counts, with a gap that holds for all of them."""
+        began = time.monotonic()
+        space = self.subject.space.at_limits(limits)
+        solution = solve(space.study, lambda line: tell({"progress": line}), space, gap_frac=GAP_FRAC, limit_s=LIMIT_S)
+        if solution.chip is None or solution.choice is None:
+            tell({"done": True, "infeasible": [_way_out(r) for r in solution.relaxations]})
+            return
+        plans = self.subject.learn(tuple(w.plan for w in solution.workloads))
+        answer = {
+            "x": {f.name: float(FREE[f.name](solution.chip)) for f in self.subject.study.free},
+            "choice": self.subject.study.choices.index(solution.choice),
+            "plans": list(plans),
+            "goal": solution.goal,
+            "prices": [x.price for x in solution.limits[: len(limits)]],
+            "said": _proof(solution),
+        }
+        tell({**answer, "spent_s": time.monotonic() - began, "whole": True, "done": True})
+
+    def answer(self, search: Search, shown: Candidate, priced: Candidate) -> dict[str, Any]:
+        """A design with the prices of the optimum with broken counts, as plain data."""
+        free, n_dies = self.subject.study.free, self.subject.study.choices[shown.choice_index].n_dies
+        numbers = np.exp(shown.optimum.z[: len(free)]).tolist()
+        gap = percent(max(float(np.expm1(priced.optimum.gap)), 0.0))
+        return {
+            "x": {f.name: _built(f, v, n_dies) for f, v in zip(free, numbers, strict=True)},
+            "choice": shown.choice_index,
+            "plans": list(shown.plan_index),
+            "goal": float(np.exp(shown.log_goal)),
+            "prices": [limit_price(search, k, priced.optimum.multipliers) for k in range(len(search.core.limits))],
+            "said": f"with the plans found, no design with broken counts is more than {gap} better than the optimum",
+        }
+
+    def _candidates(self, search: Search) -> list[Candidate]:
+        """The best of every choice: by a whole search the first time, then from the plans that won before."""
+        if not self.plans:
+            return search.run()
+        space = search.space
+        masks = [_same_orders(space.plans, p) for p in self.plans]
+
+        def solve_some(active: list[int], plans: list[Plans], _: dict[int, Candidate]) -> list[Candidate]:
+            found = search.solve(list(zip(active, plans, strict=True)))
+            feasible = sum(c.log_goal < np.inf for c in found)
+            search.progress(f"{feasible} of {len(found)} problems feasible, best {search.best_goal():.4f}")
+            return found
+
+        return alternate(self.plans, solve_some, partial(search.price, among=masks), lambda c: c.log_goal)
+
+    def _whole(self, search: Search, found: Sequence[Candidate]) -> Candidate | None:
+        """The best design with whole counts around the optima of the best choices; None where none is near."""
+        near = sorted((c for c in found if c.log_goal < np.inf), key=lambda c: c.log_goal)[:ROUNDED]
+        tries = [(c, v) for c in near for v in search.neighbours(c)]
+        if not search.integer_places or not tries:
+            return None
+        data = search.space.batch([c.choice_index for c, _ in tries], [c.plan_index for c, _ in tries])
+        lower, upper = search.fixed_boxes([v for _, v in tries])
+        solved: Optimum = solve_batch(search.core.model, data, lower, upper, (lower + upper) / 2, size=WIDTH)
+        each = [dataclasses.replace(c, optimum=element(solved, i)) for i, (c, _) in enumerate(tries)]
+        best = min(each, key=lambda c: c.log_goal)
+        return best if best.log_goal < np.inf else None
+
+
+def _built(f: Free, value: float, n_dies: int) -> float:
+    """A free number, freed of rounding where it is one that can be built."""
+    if f.name not in STEPPED:
+        return value
+    near = [s for s in steps(f.name, n_dies, f.lower, f.upper).tolist() if abs(s / value - 1.0) < ROUNDING]
+    return near[0] if near else value
+
+
+def _same_orders(kept: list[Any], plans: Plans) -> list[np.ndarray]:
+    """For each workload, which plans have the order of operators of the one that won; see `Space.classes`."""
+    return [np.asarray([p.order == k[i].order for p in k]) for k, i in zip(kept, plans, strict=True)]
+
+
+def _way_out(r: Relaxation) -> str:
+    """One limit to loosen, in words."""
+    asked, needed = (quantity_text(r.name, v) for v in (r.limit, r.needed))
+    return f"{label(r.name)}: {asked} asked, {needed} needed"
+
+
+def _proof(s: Solution) -> str:
+    """What is proved of a design, in words."""
+    overall = None if s.certificate is None else s.certificate.overall
+    if overall is None or not np.isfinite(overall.gap):
+        return f"{s.status.name.lower()}; of whole designs nothing is proved yet"
+    return f"{s.status.name.lower()}: no design at all is more than {percent(max(overall.gap, 0.0))} better"

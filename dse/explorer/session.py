@@ -1,0 +1,91 @@
+"""One session: what is explored made ready, a port of this machine, and the server until Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ..core.errors import SpecError
+from ..core.files import read_text
+from ..hardware.presets import chip_system
+from ..optimize.space import Space
+from ..study.study import load_study
+from ..workload.presets import model
+from ..workload.written import workload_of
+from .answers import Answers
+from .guard import NAMES
+from .state import optimum_in
+from .subject import Subject, subject_of_chip
+
+LEAVE_S = 1
+"""Seconds that open answers get to end once Ctrl-C was pressed."""
+
+
+def study_answers(path: str, results: Path, own: tuple[str, ...], tell: Callable[[str], None]) -> Answers:
+    """A study made ready: lowered, compiled for one chip, and the optimum that an earlier run left.
+
+    Raises:
+        SpecError: as `load_study`.
+    """
+    subject = Subject(Space(load_study(path)), path)
+    tell("lowering every plan")
+    found = optimum_in(subject, results, read_text(Path(path)))
+    return warmed(Answers(subject, results, found, own), tell)
+
+
+def chip_answers(
+    named: tuple[str, str], phase: str, n_chips: int | None, results: Path, own: tuple[str, ...],
+    tell: Callable[[str], None],
+) -> Answers:  # fmt: skip
+    """A chip and a model, by name or path, made ready.
+
+    Args:
+        named: chip and model.
+        phase: what the model does.
+        n_chips: chips in all; None for one scale-up domain.
+        results: folder of answers.
+        own: chip files that may be compared.
+        tell: hears what is done.
+
+    Raises:
+        DseError: as `dse evaluate`.
+    """
+    system = chip_system(named[0], n_chips)
+    workload = workload_of(phase, model(named[1]), system.n_chips, {})
+    tell("lowering every plan")
+    return warmed(Answers(subject_of_chip(system, workload, phase), results, None, own), tell)
+
+
+def warmed(answers: Answers, tell: Callable[[str], None]) -> Answers:
+    """`answers`, everything a slider needs compiled."""
+    tell("compiling the model for one chip")
+    subject = answers.subject
+    x, choice = subject.start()
+    _, plans, _ = subject.read_fastest(x, choice, subject.space.own_plans, subject.limits)
+    subject.read(x, choice, plans, subject.limits)
+    tell("reading receipts and colours")
+    _ = answers.state
+    return answers
+
+
+@contextlib.contextmanager
+def listening(port: int) -> Iterator[socket.socket]:
+    """A socket of this machine alone, at `port` or at a free one where that is 0.
+
+    Raises:
+        SpecError: the port is taken or may not be had.
+    """
+    # named as TCP, or asyncio does not switch off Nagle's algorithm: every answer would wait 40 ms
+    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        try:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.bind((NAMES[0], port))
+            found.listen()
+        except (OSError, OverflowError) as error:
+            raise SpecError(f"--port {port}: {error}; another one, or 0 for any that is free") from error
+        yield found
+    finally:
+        found.close()

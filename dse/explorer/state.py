@@ -1,0 +1,148 @@
+"""What a page needs to draw itself: the question, its numbers and choices, and the words and units for them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import DseError
+from ..core.files import SAFE_NAME, read_text
+from ..core.origin import digest
+from ..core.text import COMPOUND, SCALES, label, unit_of
+from ..core.version import __version__
+from ..hardware.presets import chip_names
+from ..lowering.plan import Plan
+from ..physics.area import Area
+from ..physics.calibration import measured_band
+from ..physics.money import Money
+from ..report.figures import AREA_BLOCKS, POWER_BLOCKS, WHITE_SPACE
+from ..report.style import BLOCKS
+from ..study.design import STEPPED, Choice, steps
+from ..study.metrics import SPEEDUPS
+from ..study.study import Study
+from ..workload.transformer import Training
+from .reading import PRECISIONS, technology_rows
+from .subject import Subject
+
+STEP_WORDS = (
+    "operators", "host starts", "tensor-parallel traffic", "stage-to-stage traffic", "pipeline bubble",
+    "data-parallel traffic", "optimizer", "slowed by the power limit",
+)  # fmt: skip
+"""Parts of a step in words, as `breakdown.step_parts` calls them, in the order of a reading."""
+STEP_BLOCKS = (
+    "tensor engines", "control, DMA", "links", "on-die network", "other", "vector lanes", "HBM", "static",
+)  # fmt: skip
+"""Block whose colour each part of a step has."""
+ENERGY_BLOCKS = ("tensor engines", "SRAM", "vector lanes", "on-die network", "HBM", "links", "static")
+"""Block of each energy of a reading."""
+BOUND_WORDS = ("compute", "one tile", "HBM", "vector lanes", "DMA", "launch")
+"""Limits of an operator in words, in the order of a reading."""
+BOUND_BLOCKS = ("tensor engines", "tensor engines", "HBM", "vector lanes", "control, DMA", "static")
+"""Block whose colour each has."""
+
+
+def state_of(subject: Subject, found: dict[str, Any] | None, own: tuple[str, ...]) -> dict[str, Any]:
+    """Everything about a subject that no slider moves, as plain data.
+
+    Args:
+        subject: what is explored.
+        found: the optimum to begin with, if there is one; see `optimum_in`.
+        own: paths of the user's own chips that may be compared.
+    """
+    study, (x, choice) = subject.study, subject.start()
+    return {
+        "version": __version__,
+        "title": study.name,
+        "asked": subject.asked,
+        "is_chip": subject.is_chip,
+        "goal": study.goal,
+        "goal_is_speedup": study.goal in SPEEDUPS,
+        "baseline": study.baseline.chip.name,
+        "workloads": [_workload(subject, name) for name in study.workloads],
+        "free": [
+            {"name": f.name, "label": label(f.name), "unit": unit_of(f.name), "low": f.lower, "high": f.upper}
+            for f in study.free
+        ],
+        "steps": {} if subject.is_chip else _steps(study),
+        "choices": [dataclasses.asdict(c) for c in study.choices],
+        "limits": [
+            {
+                "metric": m.metric,
+                "label": label(m.metric),
+                "unit": unit_of(m.metric),
+                "sense": m.sense,
+                "value": m.value,
+            }
+            for m in study.limits
+        ],
+        "technology": [name for _, name in technology_rows(subject.core, subject.is_chip)],
+        "metrics": {n: {"label": label(n), "unit": unit_of(n)} for n in subject.names},
+        "precisions": PRECISIONS,
+        "stacks": _stacks(),
+        "colours": BLOCKS,
+        "start": {"x": dict(zip([f.name for f in study.free], x.tolist(), strict=True)), "choice": choice},
+        "found": found,
+        "chips": [*chip_names(), *own],
+        "scales": SCALES,
+        "compound": COMPOUND,
+    }
+
+
+def _workload(subject: Subject, name: str) -> dict[str, Any]:
+    """A workload and how sure its step times are."""
+    workload, n_chips = subject.study.workloads[name]
+    c = subject.study.calibrations[name]
+    band = measured_band(c, isinstance(workload, Training))
+    known = {"novelty": band[0], "band": band[1]} if band else {"novelty": "", "band": None}
+    return {"name": name, "model": workload.model.name, "n_chips": n_chips, "calibration": c.name, **known}
+
+
+def _steps(study: Study) -> dict[int, dict[str, list[float]]]:
+    """What can be built of each stepped number, by compute dies."""
+    counted = [f for f in study.free if f.name in STEPPED]
+    dies = sorted({c.n_dies for c in study.choices})
+    return {n: {f.name: steps(f.name, n, f.lower, f.upper).tolist() for f in counted} for n in dies}
+
+
+def _stacks() -> dict[str, list[tuple[str, str]]]:
+    """Words of the parts of every stack, and the block whose colour each has, in the order of a reading."""
+    areas = [n.name for n in dataclasses.fields(Area)]
+    money = [label(n.name) for n in dataclasses.fields(Money)]
+    of_money = ("tensor engines", "HBM", "SRAM", "control, DMA", "other")
+    return {
+        "step": list(zip(STEP_WORDS, STEP_BLOCKS, strict=True)),
+        "area": [*((label(n), AREA_BLOCKS[n]) for n in areas), (WHITE_SPACE, "other")],
+        "energy": [(b, b) for b in ENERGY_BLOCKS],
+        "load": [(b, b) for b in POWER_BLOCKS.values()],
+        "cost": list(zip(money, of_money, strict=True)),
+        "bound": list(zip(BOUND_WORDS, BOUND_BLOCKS, strict=True)),
+    }
+
+
+def optimum_in(subject: Subject, results: Path, study_text: str) -> dict[str, Any] | None:
+    """The design that `dse optimize` left in the results folder, if it answers this very study; else None."""
+    study = subject.study
+    if not SAFE_NAME.fullmatch(study.name):
+        return None
+    folder = results / study.name
+    try:
+        manifest, solution = (json.loads(read_text(folder / f"{n}.json")) for n in ("manifest", "solution"))
+        if manifest["study_sha256"] != digest(study_text.encode()):
+            return None
+        design, metrics = solution["design"], solution["metrics"]
+        plans = tuple(Plan(**metrics["workloads"][name]["plan"]) for name in study.workloads)
+        x = {f.name: float(design.get(f.name, design.get(f"{f.name}_per_core"))) for f in study.free}
+        choice = study.choices.index(Choice(**design["choice"]))
+        if not all(np.isfinite(v) and v > 0 for v in x.values()):
+            return None
+        return {
+            "x": x, "choice": choice, "plans": list(subject.learn(plans)), "whole": True,
+            "prices": [limit["price"] for limit in solution["limits"][: len(study.limits)]],
+            "said": f"from {folder}: {solution['status']}",
+        }  # fmt: skip
+    except (DseError, KeyError, TypeError, ValueError, AttributeError):
+        return None

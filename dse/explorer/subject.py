@@ -1,0 +1,218 @@
+"""What is explored: a study, or one chip under one model, lowered once and kept warm."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..core.free import Free
+from ..core.types import unnamed
+from ..evaluation.breakdown import rank_ops
+from ..hardware.chip import Chip
+from ..hardware.chip_file import chip_toml
+from ..hardware.own_chip import short_name
+from ..hardware.system import System
+from ..lowering.plan import Plan, plan_text
+from ..lowering.tiling import array_shape
+from ..optimize.space import Space, element, stack
+from ..physics.evaluate import chip_technology
+from ..study.convex import ConvexCore, Data
+from ..study.design import FREE, Choice, template, with_free
+from ..study.metrics import DELIVERED, POWER, Limit
+from ..study.study import Study
+from ..technology.node import PRECISIONS
+from ..workload.requests import Requests
+from ..workload.transformer import Workload
+from .packing import Place, layout, nested, packed
+from .reading import fastest_reading, named_metrics, reading
+
+Plans = tuple[int, ...]
+"""Plan of each workload, position in `Space.plans`."""
+REACH = 4.0
+"""How far the numbers of a chip that exists may move, either way."""
+KEPT_DATA = 256
+"""Combinations of choice and plans whose coefficients stay on the device."""
+
+
+@dataclasses.dataclass
+class Subject:
+    """A study with its choices, or a chip that exists as the only choice of one."""
+
+    space: Space
+    """Study, lowered."""
+    asked: str
+    """What was asked for, as it was written: the path of a study, or a chip and a model."""
+    is_chip: bool = False
+    """Whether it is a chip that exists: it can be changed, but there is nothing to optimise it for."""
+    kept: dict[tuple[int, Plans | None], Data] = dataclasses.field(default_factory=dict)
+    """Coefficients on the device, by choice and plans."""
+
+    known: dict[Plans, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    """What is shown of plans."""
+
+    @property
+    def study(self) -> Study:
+        """The question."""
+        return self.space.study
+
+    @cached_property
+    def core(self) -> ConvexCore:
+        """Names and structure."""
+        return self.study.core()
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Metrics that are read."""
+        return named_metrics(self.core, self.study.owner is not None, bool(self.study.services))
+
+    @cached_property
+    def places(self) -> list[Place]:
+        """Layout of a reading."""
+        x = np.ones(len(self.study.free))
+        data = self.data(0, self.space.own_plans)
+        return layout(jax.eval_shape(lambda at, of: reading(self.core, self.names, at, of, self.is_chip), x, data))
+
+    @cached_property
+    def _read(self) -> Any:
+        return jax.jit(lambda x, data: packed(reading(self.core, self.names, x, data, self.is_chip)))
+
+    @property
+    def limits(self) -> np.ndarray:
+        """Values of the study's limits."""
+        return np.asarray([x.value for x in self.study.limits], dtype=float)
+
+    def data(self, choice: int, plans: Plans | None) -> Data:
+        """Coefficients of a choice under plans, or without demands where those are None.
+
+        On the device: sending 229 arrays takes as long as evaluating them.
+        """
+        if (choice, plans) not in self.kept:
+            if len(self.kept) >= KEPT_DATA:
+                self.kept.clear()
+            space = self.space
+            made = element(space.without_plans, choice) if plans is None else space.data(choice, plans)
+            self.kept[choice, plans] = jax.device_put(made)
+        return self.kept[choice, plans]
+
+    @cached_property
+    def _demands(self) -> list[Any]:
+        """Demands of all plans of each workload on every array, on the device."""
+        every = range(len(self.space.arrays))
+        return [jax.device_put(tuple(jax.tree.map(lambda v, a=a: v[a], d) for d in self.space.demands)) for a in every]
+
+    def read(self, x: np.ndarray, choice: int, plans: Plans, limits: np.ndarray) -> Any:
+        """Everything shown of a chip under plans, as plain data; see `Reading`."""
+        data = dataclasses.replace(self.data(choice, plans), limits=limits)
+        return nested(self.places, np.asarray(self._read(x, data)))
+
+    @cached_property
+    def _read_fastest(self) -> Any:
+        def both(x: Any, data: Data, demands: Any, present: Any) -> Any:
+            plans, read = fastest_reading(self.core, self.names, x, data, demands, present, self.is_chip)
+            return jnp.concatenate([plans.astype(float), packed(read)])
+
+        return jax.jit(both)
+
+    def read_fastest(
+        self, x: np.ndarray, choice: int, present: Plans, limits: np.ndarray
+    ) -> tuple[Any, Plans, list[bool]]:
+        """As `read`, under the fastest plan of every workload; those plans, and whether one of each workload fits.
+
+        Args:
+            x: free numbers, shape (n,).
+            choice: position in the study's choices.
+            present: plans to read where none fits.
+            limits: values of the study's limits.
+        """
+        data = dataclasses.replace(self.data(choice, None), limits=limits)
+        demands = self._demands[int(self.space.array_of_choice[choice])]
+        numbers = np.asarray(self._read_fastest(x, data, demands, np.asarray(present)))
+        found = numbers[: len(present)].astype(int).tolist()
+        plans = tuple(p if i < 0 else i for i, p in zip(found, present, strict=True))
+        return nested(self.places, numbers[len(present) :]), plans, [i >= 0 for i in found]
+
+    def learn(self, plans: tuple[Plan, ...]) -> Plans:
+        """Positions of plans, which join those that are known where a longer search found new ones."""
+        known = zip(self.space.plans, plans, strict=True)
+        if any(p not in kept for kept, p in known):
+            self.space = self.space.with_plans(plans)
+            self.kept.clear()
+            self.__dict__.pop("_demands", None)
+        return tuple(kept.index(p) for kept, p in zip(self.space.plans, plans, strict=True))
+
+    def start(self) -> tuple[np.ndarray, int]:
+        """Where the page begins, from the study alone: the baseline's numbers within their bounds, first choice."""
+        chip = self.study.baseline.chip
+        held = [min(max(float(FREE[f.name](chip)), f.lower), f.upper) for f in self.study.free]
+        return np.asarray(held), 0
+
+    def chip(self, x: np.ndarray, choice: int, limits: np.ndarray) -> Chip:
+        """The chip at hand as a record, called after the study."""
+        values = {f.name: np.float64(v) for f, v in zip(self.study.free, x, strict=True)}
+        base = self.study.baseline.chip
+        chosen = self.study.choices[choice]
+        made = with_free(base if self.is_chip else template(chosen, base, self.study.scaleout_Bps), values)
+        caps = [v for limit, v in zip(self.study.limits, limits, strict=True) if limit.caps_power]
+        cap_W = min(caps, default=float(base.power_limit_W))
+        links = base.die_to_die_bandwidth_Bps if self.is_chip else made.die_to_die_bandwidth_Bps
+        named = {"name": f"{self.study.name}-explored", "power_limit_W": np.float64(cap_W)}
+        return dataclasses.replace(made, **named, die_to_die_bandwidth_Bps=links)
+
+    def chip_file(self, x: np.ndarray, choice: int, limits: np.ndarray) -> str:
+        """The chip at hand as a file that every command takes."""
+        return chip_toml(self.chip(x, choice, limits), f"dse explore {self.asked}")
+
+    def described(self, plans: Plans) -> dict[str, Any]:
+        """What does not move while plans stay: their texts and operators."""
+        if plans not in self.known:
+            self.known[plans] = {"plan_texts": self.plan_texts(plans), "operators": self.operators(plans)}
+        return self.known[plans]
+
+    def plan_texts(self, plans: Plans) -> list[str]:
+        """Plans as commands take them."""
+        return [plan_text(kept[i]) for kept, i in zip(self.space.plans, plans, strict=True)]
+
+    def operators(self, plans: Plans) -> list[list[dict[str, Any]]]:
+        """Name and FLOP of one run of every operator of each workload; none for models in service."""
+        found = []
+        for (workload, _), kept, i in zip(self.study.workloads.values(), self.space.plans, plans, strict=True):
+            ops = [] if isinstance(workload, Requests) else rank_ops(workload, kept[i])
+            found.append([{"name": o.name, "run_FLOP": 2.0 * o.macs} for o in ops])
+        return found
+
+
+def subject_of_chip(system: System, workload: Workload, phase: str) -> Subject:
+    """A chip that exists in its system under one workload, as it is where no number has moved."""
+    chip = system.chip
+    names = [n for n in FREE if float(FREE[n](chip)) > 0]
+    values = {n: float(FREE[n](chip)) for n in names}
+    name = f"{short_name(chip.name)}-{workload.model.name}"
+    study = Study(
+        name=name, baseline=system, workloads={phase: (workload, system.n_chips)},
+        free=tuple(Free(n, v / REACH, v * REACH) for n, v in values.items()), choices=(_as_built(chip),),
+        limits=(Limit(POWER, "at_most", float(chip.power_limit_W)),), goal=DELIVERED, package="CoWoS-L",
+        scaleout_Bps=float(chip.scaleout_bandwidth_per_dir_Bps),
+    )  # fmt: skip
+    space, array = Space(study), array_shape(chip.core.tensor)
+    every, demands = space.lowered[0]
+    space.known.update({(0, p, array): d for p, d in zip(every, demands, strict=True)})
+    space.__dict__.update(plans=[every], arrays=[array], array_of_choice=np.zeros(1, dtype=int))
+    tech = chip_technology(chip)
+    space.__dict__["without_plans"] = stack([unnamed(space.coefficients(chip, tech))])
+    return Subject(space, f"{chip.name} {workload.model.name}", is_chip=True)
+
+
+def _as_built(chip: Chip) -> Choice:
+    """What a chip that exists has chosen."""
+    tensor = chip.core.tensor
+    rate = {p: float(tensor.macs_per_cycle.of(p)) for p in PRECISIONS}
+    array = f"{int(tensor.rows)}x{int(tensor.cols)}"
+    return Choice(
+        chip.node, chip.hbm, chip.link, int(chip.n_dies), array, rate["fp4"] > rate["fp8"],
+        stack_capacity_B=float(chip.hbm_capacity_B / chip.n_stacks),
+    )  # fmt: skip

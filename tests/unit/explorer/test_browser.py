@@ -1,0 +1,280 @@
+"""The page in Chromium: what a slider moves, the optimum, links, pins, undo, hostile names, one offline file."""
+
+import json
+import os
+import re
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from dse.explorer.offline import emitted, held, page_html
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.slow
+HOSTILE = '<img src=x onerror="globalThis.broken=1"></script><script>globalThis.broken=1</script>'
+CONTRAST = """() => {
+  const part = (x) => (x / 255 <= 0.03928 ? x / 255 / 12.92 : ((x / 255 + 0.055) / 1.055) ** 2.4);
+  const lum = (c) => 0.2126 * part(c[0]) + 0.7152 * part(c[1]) + 0.0722 * part(c[2]);
+  const rgb = (s) => s.match(/[\\d.]+/g).map(Number);
+  const back = (e) => {
+    for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor); if (c[3] !== 0) return c; }
+    return [255, 255, 255];
+  };
+  const says = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+  return [...document.querySelectorAll("body *")].filter((e) => {
+    if (!e.checkVisibility() || e.disabled || !says(e) || e.namespaceURI.endsWith("svg")) return false;
+    const [a, b] = [lum(rgb(getComputedStyle(e).color)), lum(back(e))].sort((x, y) => y - x);
+    return (a + 0.05) / (b + 0.05) < 4.5;
+  }).map((e) => `${e.tagName} ${e.textContent.slice(0, 30)}`);
+}"""
+NAMELESS = """() => [...document.querySelectorAll("button, input, select, [role=img], dialog")].filter((e) => {
+  const named = e.getAttribute("aria-label") || e.getAttribute("aria-labelledby") || e.textContent.trim()
+    || [...(e.labels ?? [])].some((l) => l.textContent.trim());
+  return !named;
+}).map((e) => e.outerHTML.slice(0, 120))"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium; without one the page is asked as text only."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as play:
+        path = CHROMIUM or play.chromium.executable_path
+        if not Path(path).exists():
+            pytest.skip("no Chromium: install one, or say where it is in $CHROMIUM")
+        started = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def address(answers):
+    """The explorer at a free port of this machine."""
+    import uvicorn
+
+    from dse.explorer.app import Pages
+    from dse.explorer.guard import Guard, new_token
+    from dse.explorer.session import listening
+
+    with listening(0) as place:
+        port, token = place.getsockname()[1], new_token()
+        settings = uvicorn.Config(
+            Guard(Pages(answers).app(), token, port), log_level="error", lifespan="off", ws="none"
+        )
+        server = uvicorn.Server(settings)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [place]}, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{port}/{token}/"
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture
+def tab(browser, address):
+    """`tab(fragment, width)` opens the page; what it says or asks of others fails the test."""
+    opened, said, asked = [], [], []
+
+    def open_tab(link="", width=1280, where=address):
+        page = browser.new_page(viewport={"width": width, "height": 900}, accept_downloads=True)
+        page.on("console", lambda m: said.append(m.text))
+        page.on("pageerror", lambda e: said.append(str(e)))
+        page.on("request", lambda r: asked.append(r.url))
+        page.goto(where + link)
+        page.wait_for_selector("body[data-ready]", timeout=60_000)
+        opened.append(page)
+        return page
+
+    yield open_tab
+    for page in opened:
+        page.close()
+    assert said == []
+    assert [u for u in asked if not u.startswith((address, "data:", "blob:", "file:"))] == []
+
+
+def settled(page, expression: str, wanted, within_s: float = 20.0):
+    """Wait until a value is as wanted: the page's policy allows no polling from inside."""
+    until = time.monotonic() + within_s
+    while (found := page.evaluate(expression)) != wanted and time.monotonic() < until:
+        page.wait_for_timeout(30)
+    assert found == wanted
+
+
+TILE = "() => document.querySelector('#tiles b').textContent"
+
+
+def test_a_slider_changes_figures_and_can_be_undone(tab):
+    page = tab()
+    before = page.evaluate(TILE)
+    drawn = page.inner_html("section[aria-label='Roofline'] .picture")
+    page.focus("#free-hbm_bandwidth_Bps")
+    for _ in range(8):
+        page.keyboard.press("PageUp")
+    page.wait_for_timeout(600)
+    after = page.evaluate(TILE)
+    assert after != before and page.inner_html("section[aria-label='Roofline'] .picture") != drawn
+    assert "hbm_bandwidth_Bps=" in page.url
+    for _ in range(8):
+        page.keyboard.press("Control+z")
+    settled(page, TILE, before)
+    page.click("text=Redo")
+    assert page.evaluate("explorer.past.length") == 1
+
+
+def test_the_page_shows_what_python_says(tab, answers, start):
+    from dse.explorer.ask import ask_of
+
+    page = tab()
+    mine = answers.evaluate(ask_of(answers.subject, start))["reading"]
+    assert page.evaluate("explorer.answer.reading") == json.loads(json.dumps(mine))
+
+
+def test_the_optimum_and_its_link(tab):
+    page = tab()
+    page.click("text=Re-optimise")
+    page.wait_for_selector("text=Whole counts", timeout=60_000)
+    page.wait_for_timeout(500)
+    numbers = page.evaluate("explorer.design.x")
+    assert page.evaluate("explorer.answer.speedup") > 1.05
+    limits = page.inner_text("#limits")
+    assert "binds" in limits and "broken" not in limits
+    link = "#" + page.url.partition("#")[2]
+    again = tab(link)
+    assert again.evaluate("explorer.design.x") == numbers
+    assert again.evaluate(TILE) == page.evaluate(TILE)
+    page.click("text=Start over")
+    page.wait_for_timeout(500)
+    assert "#" not in page.url, "a link carries only what differs"
+
+
+def test_typed_values_have_units(tab):
+    page = tab()
+    field = page.locator("input[aria-label='HBM capacity, value']")
+    field.fill("256 GiB")
+    field.press("Enter")
+    settled(page, "() => explorer.design.x.hbm_capacity_B", 2.0**38)
+    field.fill("nonsense")
+    field.press("Enter")
+    settled(page, "() => explorer.design.x.hbm_capacity_B", 2.0**38)
+    assert field.get_attribute("aria-invalid") == "true"
+
+
+def test_pins_chips_and_exports(tab, tmp_path):
+    page = tab()
+    page.click("button:text-is('Pin')")
+    page.select_option("select[aria-label='chip to compare']", "trainium2")
+    page.wait_for_selector("#comparison th:has-text('trainium2')", timeout=60_000)
+    heads = page.evaluate(
+        "[...document.querySelectorAll('#comparison th')].map((t) => t.firstChild?.textContent ?? '')"
+    )
+    assert heads == ["", "this design", "pin 1", "trainium3", "trainium2"]
+    for button, ending in (("TOML", ".toml"), ("Python", ".py"), ("CSV", ".csv")):
+        with page.expect_download() as got:
+            page.click(f"button:text-is('{button}')")
+        assert got.value.suggested_filename.endswith(ending)
+        got.value.save_as(tmp_path / f"file{ending}")
+    rows = (tmp_path / "file.csv").read_text().splitlines()
+    assert rows[0] == "quantity,canonical unit,this design,pin 1,trainium3,trainium2"
+    assert len({len(re.sub(r'"[^"]*"', "", r).split(",")) for r in rows}) == 1
+    with page.expect_download() as got:
+        page.click("button[aria-label='Roofline: save as SVG']")
+    got.value.save_as(tmp_path / "roofline.svg")
+    assert "FLOP per byte" in (tmp_path / "roofline.svg").read_text()
+
+
+@pytest.mark.parametrize("width", [1600, 1280, 400])
+def test_every_view_fits_and_has_names(tab, width):
+    page = tab("", width)
+    for view in ("Design", "Front", "Serving", "Truth"):
+        page.click(f"#tab-{view}")
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), view
+        assert page.evaluate(NAMELESS) == [], view
+        assert page.evaluate(CONTRAST) == [], view
+        assert page.evaluate("document.querySelectorAll('main').length") == 1
+    page.focus("#tab-Truth")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.id") == "tab-Design"
+    page.wait_for_timeout(100)
+    page.locator(".tile").first.press("Enter")
+    page.wait_for_selector("dialog[open] td.kind")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog:not([open])", state="attached")
+
+
+def test_a_front_is_drawn_and_a_point_loaded(tab):
+    page = tab()
+    page.click("#tab-Front")
+    page.wait_for_selector(".figure .main-svg", timeout=30_000)
+    assert "2 designs" in page.inner_text("p[role=status]")
+    page.fill("#front-budget", "6000")
+    page.press("#front-budget", "Enter")
+    page.wait_for_selector("text=Within it 1 of 2")
+    page.evaluate("document.querySelector('.figure').emit('plotly_click', { points: [{ customdata: 1 }] })")
+    page.wait_for_selector("#tiles")
+    assert page.evaluate("[explorer.design.x.n_cores, explorer.design.choice]") == [24, 1]
+
+
+def test_curves_and_scores_that_lie_there_are_drawn(tab):
+    page = tab()
+    page.click("#tab-Serving")
+    page.wait_for_selector(".figure .main-svg", timeout=30_000)
+    assert "trainium3" in page.inner_text("table")
+    page.fill("#serving-limit", "1000")
+    page.press("#serving-limit", "Enter")
+    page.wait_for_selector("text=none keeps it")
+    page.click("#tab-Truth")
+    page.wait_for_selector(".figure .main-svg", timeout=30_000)
+    page.select_option("#truth-kind", "inference")
+    page.wait_for_selector("text=1,326 of 2,767 measurements predicted")
+
+
+def test_hostile_words_are_words(tab, answers, monkeypatch):
+    """Names come from files of strangers: they are shown, and nothing in them runs."""
+    hostile = json.loads(json.dumps(answers.state).replace("tiny", "TITLE"))
+    hostile["title"], hostile["workloads"][0]["name"], hostile["limits"][0]["label"] = HOSTILE, HOSTILE, HOSTILE
+    hostile["free"][0]["label"], hostile["chips"] = HOSTILE, [HOSTILE, *hostile["chips"]]
+    monkeypatch.setitem(answers.__dict__, "state", hostile)
+    column = {**answers.chip("trainium3"), "name": "trainium3", "works": [{"name": "decode", "why": HOSTILE}]}
+    monkeypatch.setitem(answers.columns, "trainium3", column)
+    page = tab("#" + "node=%3Cscript%3E&n_cores=-1&choice=999&plans=9.9.9&limit.0=1e999")
+    page.wait_for_timeout(600)
+    assert page.inner_text("h1") == HOSTILE and page.title().startswith(HOSTILE)
+    assert HOSTILE in page.inner_text("#comparison").replace(", ", ",") or "onerror" in page.inner_text("#comparison")
+    assert page.evaluate("globalThis.broken") is None
+    assert page.evaluate("document.querySelectorAll('img').length") == 0
+
+
+def test_a_second_origin_is_refused(browser, address, tmp_path):
+    """A page from elsewhere can neither read the explorer nor make it work."""
+    other = tmp_path / "other.html"
+    other.write_text("<p>other</p>")
+    page = browser.new_page()
+    page.goto(other.as_uri())
+    code = """async (where) => {
+      try { return (await fetch(where + 'evaluate', {method: 'POST', body: '{}'})).status; } catch { return 'refused'; }
+    }"""
+    assert page.evaluate(code, address) == "refused"
+    page.close()
+
+
+def test_the_offline_page_needs_nothing(tab, answers, start, tmp_path):
+    """Opened as a file it answers as Python does, without a single request."""
+    from dse.explorer.ask import ask_of
+
+    subject = answers.subject
+    made = emitted(subject, [subject.space.own_plans for _ in subject.study.choices])
+    (tmp_path / "page.html").write_text(page_html(made, held(answers, made)))
+    page = tab("", 1280, (tmp_path / "page.html").as_uri())
+    theirs = page.evaluate("explorer.answer.reading")
+    asked = {**start, "plans": list(subject.space.own_plans)}
+    mine = answers.evaluate(ask_of(subject, asked))["reading"]
+    assert theirs["works"][0]["step_s"] == pytest.approx(mine["works"][0]["step_s"], rel=1e-9)
+    assert theirs["metrics"].keys() == mine["metrics"].keys()
+    for name, value in mine["metrics"].items():
+        assert theirs["metrics"][name] == pytest.approx(value, rel=1e-9), name
+    assert page.evaluate("explorer.answer.speedup") == pytest.approx(1.0, rel=1e-9)
+    page.locator(".tile").first.press("Enter")
+    page.wait_for_selector("dialog[open] td.kind")

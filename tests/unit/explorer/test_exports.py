@@ -1,0 +1,174 @@
+"""What leaves the explorer: a chip file, lines of Python, and a page without a process."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from dse.cli import main
+from dse.core.errors import SpecError
+from dse.explorer.ask import ask_of
+from dse.explorer.found import fronts_in, servings_in, truth_in
+from dse.explorer.javascript import EmitError, emit, literal
+from dse.explorer.offline import emitted, held, page_html
+from dse.explorer.packing import layout, nested, packed
+from dse.hardware.presets import chip
+from dse.study.design import FREE
+
+RANDOM = 1000
+SAME = 1e-9
+NODE = shutil.which("node")
+
+
+@pytest.fixture(scope="module")
+def moved(start):
+    return {**start, "x": {**start["x"], "n_cores": 24.0, "n_stacks": 8.0, "hbm_capacity_B": 2.0**38}, "choice": 1}
+
+
+def test_the_exported_chip_is_the_one_at_hand(ask, moved, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(ask("export", {**moved, "form": "toml"})[2])
+    found = chip(path)
+    assert {n: float(FREE[n](found)) for n in moved["x"]} == moved["x"]
+    assert found.node == "N3P" and float(found.n_dies) == 2 and float(found.power_limit_W) == 700.0
+    assert main(["chips", str(path)]) == 0
+
+
+def test_exported_lines_give_the_same_numbers(ask, answers, moved, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny-explored.toml").write_text(ask("export", {**moved, "form": "python"} | {"form": "toml"})[2])
+    exec(compile(ask("export", {**moved, "form": "python"})[2], "lines", "exec"), {})
+    name, step_s, power_W = capsys.readouterr().out.split()
+    work = answers.evaluate(ask_of(answers.subject, moved))["reading"]["works"][0]
+    assert name == "decode" and float(step_s) == pytest.approx(work["step_s"], rel=1e-12)
+    assert float(power_W) == pytest.approx(work["power_W"], rel=1e-12)
+
+
+def test_other_forms_are_refused(ask, moved):
+    assert ask("export", {**moved, "form": "exe"})[0] == 400
+
+
+def test_packing_keeps_every_number():
+    tree = {"a": [np.asarray(1.0), np.asarray([2.0, np.inf])], "b": {"c": np.asarray([[3.0, 4.0]])}}
+    places = layout(tree)
+    assert nested(places, np.asarray(packed(tree))) == {"a": [1.0, [2.0, None]], "b": {"c": [3.0, 4.0]}}
+
+
+def test_numbers_are_written_to_the_last_bit():
+    for value in (0.1, 1e300, 5e-324, -2.5, 2.0**53 + 2, 3.0):
+        assert float(literal(value).strip("()")) == value
+    assert literal(float("inf")) == "Infinity" and literal(float("nan")) == "NaN"
+
+
+def test_an_operation_that_a_page_cannot_hold_is_named():
+    with pytest.raises(EmitError, match="sort"):
+        emit(lambda x: np.asarray(1.0) * __import__("jax").numpy.sort(x), 3)
+
+
+@pytest.fixture(scope="module")
+def script(answers):
+    subject = answers.subject
+    return emitted(subject, [subject.space.own_plans for _ in subject.study.choices])
+
+
+@pytest.mark.skipif(NODE is None, reason="no node here")
+def test_javascript_equals_python_on_random_designs(answers, script, tmp_path):
+    s, rng = answers.subject, np.random.default_rng(0)
+    low, high = (np.asarray([getattr(f, end) for f in s.study.free]) for end in ("lower", "upper"))
+    designs = low * (high / low) ** rng.random((RANDOM, len(low)))
+    choices = rng.integers(0, len(s.study.choices), RANDOM)
+    asked = [[*x, *s.limits, *script.rows[c]] for x, c in zip(designs.tolist(), choices, strict=True)]
+    tables = json.dumps([t.tolist() for t in script.script.tables])
+    code = f"{script.script.code}\nconst D = {tables}.map((t) => Float64Array.from(t));\n"
+    code += 'const asked = JSON.parse(require("fs").readFileSync(0));\n'
+    code += "const read = (x) => Array.from(model(Float64Array.from(x, (v) => v ?? Infinity), D));\n"
+    code += "console.log(JSON.stringify(asked.map(read)));"
+    (tmp_path / "model.js").write_text(code)
+    stdin = json.dumps([[None if v == np.inf else v for v in x] for x in asked])
+    ran = subprocess.run([NODE, tmp_path / "model.js"], input=stdin, capture_output=True, text=True, check=True)
+    theirs = np.asarray(json.loads(ran.stdout), dtype=float)
+    mine = np.asarray([
+        s._read(x, s.data(int(c), s.space.own_plans)) for x, c in zip(designs, choices, strict=True)
+    ])  # fmt: skip
+    assert theirs.shape == mine.shape and np.isfinite(mine).all()
+    assert np.max(np.abs(theirs - mine) / scales(s.places, mine)) <= SAME
+
+
+def scales(places, numbers):
+    """What errors are compared with: the number, or a thousandth of the largest part of its stack.
+
+    Empty silicon and what a power limit adds are differences of equal numbers, noise around zero.
+    """
+    found, at = np.abs(numbers), 0
+    for place in places:
+        mine = found[:, at : at + place.n_numbers]
+        mine[:] = np.maximum(mine, 1e-3 * mine.max(axis=1, keepdims=True))
+        at += place.n_numbers
+    return np.where(found > 0, found, 1.0)
+
+
+def test_the_page_loads_nothing_and_escapes_everything(answers, script, monkeypatch):
+    monkeypatch.setitem(answers.state, "title", "</script><script>alert(1)</script>")
+    html = page_html(script, held(answers, script))
+    assert "</script><script>alert(1)" not in html and "\\u003c/script>\\u003cscript>alert(1)" in html
+    outside = re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)
+    assert "default-src 'none'" in outside and not re.search(r"(?:src|href)=\"(?!data:|#)", outside)
+
+
+def test_only_html_is_written(answers, tmp_path):
+    from dse.explorer.offline import write_page
+
+    with pytest.raises(SpecError, match=r"\.html"):
+        write_page(answers, tmp_path / "page.txt")
+
+
+def test_files_of_others_are_left_out_with_a_reason(answers, tmp_path):
+    folder = tmp_path / "tiny" / "front_a_b"
+    (tmp_path / "serve").mkdir()
+    folder.mkdir(parents=True)
+    (folder / "front.json").write_text('{"metrics": 3}')
+    (tmp_path / "serve" / "x.json").write_text("[" * 5000)
+    assert fronts_in(answers.subject, tmp_path)["fronts"] == []
+    assert "not written by this version" in fronts_in(answers.subject, tmp_path)["skipped"][0]
+    assert servings_in(tmp_path)["servings"] == [] and len(servings_in(tmp_path)["skipped"]) == 1
+    assert truth_in(tmp_path) == {"kinds": [], "skipped": []}
+
+
+def test_answers_that_lie_there_are_drawn(answers, results):
+    assert {k["kind"] for k in truth_in(results)["kinds"]} == {"training", "inference", "kernels", "collectives"}
+    assert "trainium3" in servings_in(results)["servings"][0]["chips"]
+    (front,) = fronts_in(answers.subject, results)["fronts"]
+    assert [p["choice"] for p in front["points"]] == [1, 1] and front["points"][1]["x"]["n_cores"] == 24.0
+
+
+@pytest.mark.skipif(NODE is None, reason="no node here")
+def test_every_operation_is_what_it_is_in_python():
+    """One of each: reductions along axes, positions of extremes, choices, rearrangements, loops, products."""
+    import jax
+    import jax.numpy as jnp
+
+    known = np.arange(6.0).reshape(2, 3)
+
+    def every(x):
+        a = x[:6].reshape(2, 3)
+        looped = jax.lax.fori_loop(0, 4, lambda _, c: (c[0] * 0.5 + x[0], c[1] + c[0]), (x[1], a[0]))
+        parts = [
+            jnp.sum(a, axis=0), jnp.max(a * known, axis=1), jnp.argmax(a, axis=1).astype(float), jnp.min(a)[None],
+            jnp.argmin(a, axis=0).astype(float), jnp.where(a > known, a, -a).ravel(), jnp.transpose(a)[::-1].ravel(),
+            jnp.clip(a, 1.0, 2.0).ravel(), (a**3).ravel(), jnp.dot(x[:3], x[3:6])[None], jnp.stack([a, 2 * a]).ravel(),
+            jnp.concatenate([a, known], axis=1).ravel(), looped[0][None], looped[1], jnp.exp(-a[:, :1]).ravel(),
+            jnp.prod(a)[None], jnp.sqrt(jnp.square(a) + 1).ravel(), jnp.any(a > 4)[None].astype(float),
+            a @ x[:3], a @ known.T @ a[:, :2].ravel()[:2], (a @ known.T).ravel(), jnp.einsum("ij,ij->i", a, a),
+        ]  # fmt: skip
+        return jnp.concatenate(parts)
+
+    made = emit(every, 6)
+    x = np.asarray([0.3, 2.5, 1.7, 4.2, 0.9, 3.1])
+    tables = json.dumps([t.tolist() for t in made.tables])
+    code = f"{made.code}\nconst D={tables}.map((t) => Float64Array.from(t));"
+    code += f"console.log(JSON.stringify(Array.from(model(Float64Array.from({x.tolist()}), D))));"
+    ran = subprocess.run([NODE, "-e", code], capture_output=True, text=True, check=True)
+    assert json.loads(ran.stdout) == pytest.approx(np.asarray(every(x)).tolist(), rel=1e-14)

@@ -1,4 +1,4 @@
-"""The chip at hand as lines of Python, which give the same numbers in a script."""
+"""The chip at hand as lines of Python: what `dse.evaluate` says of it, with what a study does otherwise in comments."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ def python_lines(subject: Subject, ask: Ask, plans: Plans) -> str:
         f"chip = dse.chip({name!r})  # export it as TOML beside this script",
         f"tech = dse.chip_technology(chip, {study.package!r})",
     ]  # fmt: skip
+    if not subject.is_chip:
+        lines.append("# a study chooses collectives at its baseline's link speeds, `evaluate` at the chip's own")
     if subject.core.cools:
         lines.append("# the study also slows operators down to what the package is cooled for; `evaluate` does not")
     texts = subject.plan_texts(plans)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,7 @@ from ..evaluation.breakdown import rank_ops
 from ..hardware.chip import Chip
 from ..hardware.chip_file import chip_toml
 from ..hardware.own_chip import short_name
+from ..hardware.presets import base_name
 from ..hardware.system import System
 from ..lowering.plan import Plan, plan_text
 from ..lowering.tiling import array_shape
@@ -182,7 +184,11 @@ class Subject:
     def chip_file(self, x: np.ndarray, choice: int, limits: np.ndarray, plans: Plans) -> str:
         """The chip at hand as a file that every command takes."""
         drawn = [w["power_W"] for w in self.read(x, choice, plans, limits).get("works", [])]
-        return chip_toml(self.chip(x, choice, limits, drawn), f"dse explore {self.asked}")
+        text = chip_toml(self.chip(x, choice, limits, drawn), f"dse explore {self.asked}")
+        within = self.study.baseline
+        named = f"base = {json.dumps(base_name(within.chip.name))}\nsystem = {json.dumps(within.name)}"
+        head, table, facts = text.partition("]\n")
+        return f"{head}{table}{named}  # what it is akin to, and the fabric it stands in\n{facts}"
 
     def described(self, plans: Plans) -> dict[str, Any]:
         """What does not move while plans stay: their texts and operators."""

@@ -41,6 +41,19 @@ def test_the_exported_chip_is_the_one_at_hand(ask, moved, tmp_path):
     assert main(["chips", str(path)]) == 0
 
 
+@pytest.mark.slow
+def test_other_commands_take_the_exported_chip(ask, moved, answers, tmp_path, capsys):
+    path = tmp_path / "mine.toml"
+    path.write_text(ask("export", {**moved, "form": "toml"})[2])
+    sizes = ["--batch", "64", "--context", "4096", "--weights", "fp8", "--kv", "fp8"]
+    assert main(["evaluate", str(path), "llama-3.1-8b", "--phase", "decode", "--chips", "4", *sizes, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    work = answers.evaluate(ask_of(answers.subject, moved))["reading"]["works"][0]
+    assert found["memory_B"] == work["memory_B"]
+    # a chip of one's own is predicted by the fit of its family, a study's design by that of its baseline
+    assert found["step_s"] == pytest.approx(work["step_s"], rel=0.02)
+
+
 @pytest.mark.parametrize(("limits", "allowed_W"), [
     ([("power_W", "at_most", 700.0), ("power_W", "at_most", 500.0)], 500.0),
     ([("power_W", "at_least", 100.0)], 320.0),

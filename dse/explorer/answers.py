@@ -70,11 +70,12 @@ class Answers:
 
     def export(self, ask: Ask, form: str) -> str:
         """The chip at hand as a chip file or as Python; SpecError for another form."""
+        if form not in FORMS:
+            raise SpecError(f"form: one of {', '.join(FORMS)}")
+        plans = tuple(self.evaluate(ask)["plans"])
         if form == "toml":
-            return self.subject.chip_file(ask.x, ask.choice, ask.limits)
-        if form == "python":
-            return python_lines(self.subject, ask, tuple(self.evaluate(ask)["plans"]))
-        raise SpecError(f"form: one of {', '.join(FORMS)}")
+            return self.subject.chip_file(ask.x, ask.choice, ask.limits, plans)
+        return python_lines(self.subject, ask, plans)
 
     def chip(self, name: str) -> dict[str, Any]:
         """A chip that exists, beside the one at hand."""

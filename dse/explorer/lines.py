@@ -1,4 +1,4 @@
-"""The chip at hand as lines of Python, which give the same numbers in a script."""
+"""The chip at hand as lines of Python: what `dse.evaluate` says of it, with what a study does otherwise in comments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ def python_lines(subject: Subject, ask: Ask, plans: Plans) -> str:
     lines = [
         "import dataclasses", "", "import dse", "",
         f"chip = dse.chip({name!r})  # export it as TOML beside this script",
+        f"tech = dse.chip_technology(chip, {study.package!r})",
     ]  # fmt: skip
+    if not subject.is_chip:
+        lines.append("# a study chooses collectives at its baseline's link speeds, `evaluate` at the chip's own")
+    if subject.core.cools:
+        lines.append("# the study also slows operators down to what the package is cooled for; `evaluate` does not")
     texts = subject.plan_texts(plans)
     each = zip(study.workloads.items(), study.calibrations.values(), texts, strict=True)
     for (label, (workload, n_chips)), calibration, plan in each:
@@ -31,7 +36,7 @@ def python_lines(subject: Subject, ask: Ask, plans: Plans) -> str:
             "", f"workload = dse.{type(workload).__name__}(dse.model({workload.model.name!r}), {sizes})",
             f"system = dataclasses.replace(dse.system({study.baseline.name!r}, {n_chips}), chip=chip)",
             f"fit = dse.calibration({calibration.name!r})",
-            f"plan, result = dse.evaluate(system, workload, dse.parse_plan({plan!r}), calibration=fit)",
+            f"plan, result = dse.evaluate(system, workload, dse.parse_plan({plan!r}), tech=tech, calibration=fit)",
             f"print({label!r}, float(result.step_s), float(result.power_W))",
         ]  # fmt: skip
     return "\n".join([*lines, ""])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +18,7 @@ from ..evaluation.breakdown import rank_ops
 from ..hardware.chip import Chip
 from ..hardware.chip_file import chip_toml
 from ..hardware.own_chip import short_name
+from ..hardware.presets import base_name
 from ..hardware.system import System
 from ..lowering.plan import Plan, plan_text
 from ..lowering.tiling import array_shape
@@ -151,21 +154,41 @@ class Subject:
         held = [min(max(float(FREE[f.name](chip)), f.lower), f.upper) for f in self.study.free]
         return np.asarray(held), 0
 
-    def chip(self, x: np.ndarray, choice: int, limits: np.ndarray) -> Chip:
-        """The chip at hand as a record, called after the study."""
+    def power_limit_W(self, limits: np.ndarray, drawn: Sequence[float]) -> float:
+        """What a chip at hand may draw, as `dse optimize` gives it to a design: the study's least limit on power.
+
+        A study without one gives what the hungriest workload draws, and at least what the package is cooled for.
+
+        Args:
+            limits: values of the study's limits.
+            drawn: mean power of every workload [W].
+        """
+        asked = dataclasses.replace(
+            self.study,
+            limits=tuple(Limit(m.metric, m.sense, float(v)) for m, v in zip(self.study.limits, limits, strict=True)),
+        )
+        if np.isfinite(asked.power_cap_W):
+            return asked.power_cap_W
+        return max([*drawn, asked.cooled_W or 0.0], default=float(self.study.baseline.chip.power_limit_W))
+
+    def chip(self, x: np.ndarray, choice: int, limits: np.ndarray, drawn: Sequence[float]) -> Chip:
+        """The chip at hand as a record, called after the study; `drawn` is the mean power of every workload [W]."""
         values = {f.name: np.float64(v) for f, v in zip(self.study.free, x, strict=True)}
         base = self.study.baseline.chip
         chosen = self.study.choices[choice]
         made = with_free(base if self.is_chip else template(chosen, base, self.study.scaleout_Bps), values)
-        caps = [v for limit, v in zip(self.study.limits, limits, strict=True) if limit.caps_power]
-        cap_W = min(caps, default=float(base.power_limit_W))
         links = base.die_to_die_bandwidth_Bps if self.is_chip else made.die_to_die_bandwidth_Bps
-        named = {"name": f"{self.study.name}-explored", "power_limit_W": np.float64(cap_W)}
+        named = {"name": f"{self.study.name}-explored", "power_limit_W": np.float64(self.power_limit_W(limits, drawn))}
         return dataclasses.replace(made, **named, die_to_die_bandwidth_Bps=links)
 
-    def chip_file(self, x: np.ndarray, choice: int, limits: np.ndarray) -> str:
+    def chip_file(self, x: np.ndarray, choice: int, limits: np.ndarray, plans: Plans) -> str:
         """The chip at hand as a file that every command takes."""
-        return chip_toml(self.chip(x, choice, limits), f"dse explore {self.asked}")
+        drawn = [w["power_W"] for w in self.read(x, choice, plans, limits).get("works", [])]
+        text = chip_toml(self.chip(x, choice, limits, drawn), f"dse explore {self.asked}")
+        within = self.study.baseline
+        named = f"base = {json.dumps(base_name(within.chip.name))}\nsystem = {json.dumps(within.name)}"
+        head, table, facts = text.partition("]\n")
+        return f"{head}{table}{named}  # what it is akin to, and the fabric it stands in\n{facts}"
 
     def described(self, plans: Plans) -> dict[str, Any]:
         """What does not move while plans stay: their texts and operators."""

@@ -81,7 +81,7 @@ def test_a_chip_that_is_built_reads_as_evaluate_says():
     for name in ("step_s", "power_W", "tokens_per_s", "mfu_frac", "memory_B"):
         assert read["works"][0][name] == pytest.approx(float(getattr(e, name)), rel=CLOSE), name
     assert read["metrics"]["delivered_time"] == pytest.approx(1.0, rel=CLOSE)
-    assert float(subject.chip(x, choice, subject.limits).die_to_die_bandwidth_Bps) == float(
+    assert float(subject.chip(x, choice, subject.limits, []).die_to_die_bandwidth_Bps) == float(
         system.chip.die_to_die_bandwidth_Bps
     )
 

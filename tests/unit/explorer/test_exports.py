@@ -1,5 +1,6 @@
 """What leaves the explorer: a chip file, lines of Python, and a page without a process."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -15,8 +16,11 @@ from dse.explorer.found import fronts_in, servings_in, truth_in
 from dse.explorer.javascript import EmitError, emit, literal
 from dse.explorer.offline import emitted, held, page_html
 from dse.explorer.packing import layout, nested, packed
+from dse.explorer.subject import Subject
 from dse.hardware.presets import chip
+from dse.optimize.space import Space
 from dse.study.design import FREE
+from dse.study.metrics import Limit
 
 RANDOM = 1000
 SAME = 1e-9
@@ -35,6 +39,33 @@ def test_the_exported_chip_is_the_one_at_hand(ask, moved, tmp_path):
     assert {n: float(FREE[n](found)) for n in moved["x"]} == moved["x"]
     assert found.node == "N3P" and float(found.n_dies) == 2 and float(found.power_limit_W) == 700.0
     assert main(["chips", str(path)]) == 0
+
+
+@pytest.mark.slow
+def test_other_commands_take_the_exported_chip(ask, moved, answers, tmp_path, capsys):
+    path = tmp_path / "mine.toml"
+    path.write_text(ask("export", {**moved, "form": "toml"})[2])
+    sizes = ["--batch", "64", "--context", "4096", "--weights", "fp8", "--kv", "fp8"]
+    assert main(["evaluate", str(path), "llama-3.1-8b", "--phase", "decode", "--chips", "4", *sizes, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    work = answers.evaluate(ask_of(answers.subject, moved))["reading"]["works"][0]
+    assert found["memory_B"] == work["memory_B"]
+    # a chip of one's own is predicted by the fit of its family, a study's design by that of its baseline
+    assert found["step_s"] == pytest.approx(work["step_s"], rel=0.02)
+
+
+@pytest.mark.parametrize(("limits", "allowed_W"), [
+    ([("power_W", "at_most", 700.0), ("power_W", "at_most", 500.0)], 500.0),
+    ([("power_W", "at_least", 100.0)], 320.0),
+    ([("hottest_operator_W", "at_most", 1800.0)], 1800.0),
+    ([("hottest_operator_W", "at_most", 200.0)], 320.0),
+])  # fmt: skip
+def test_a_chip_may_draw_what_its_study_allows(answers, limits, allowed_W):
+    """As a solved design: the power limit, else what it draws or is cooled for, never the baseline's."""
+    made = tuple(Limit(*x) for x in limits)
+    space = Space(dataclasses.replace(answers.subject.study, limits=made))
+    subject = Subject(space, "x")
+    assert subject.power_limit_W(subject.limits, [300.0, 320.0]) == allowed_W
 
 
 def test_exported_lines_give_the_same_numbers(ask, answers, moved, tmp_path, monkeypatch, capsys):

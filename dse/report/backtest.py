@@ -15,6 +15,7 @@ from rich.text import Text
 
 from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.backtest import HIT, NEAR, OWN, SHARE_FRAC, Backtest, Row, Tally, tally
+from ..hardware.own_chip import short_name
 from .screen import product
 from .style import BAND, CONTEXT, DESIGN, STYLE, VERDICTS, plt, save
 from .tables import table
@@ -37,7 +38,7 @@ def name_of(name: str) -> str:
 
 def step_name(b: Backtest) -> str:
     """From which chip to which."""
-    return f"{product(b.study.baseline.chip.name)} to {product(b.built)}"
+    return " to ".join(product(short_name(n)) for n in (b.study.baseline.chip.name, b.built))
 
 
 def counts(b: Backtest) -> dict[str, int]:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from ..core.text import digits, label, scale_of, unit_of
 from ..study.metrics import DELIVERED
@@ -14,8 +14,10 @@ from .style import DESIGN
 
 ROOM = 1.25
 """Room around the front, as a factor; chips farther away are marked at the edge."""
-LETTER, LINE = 5.2, 11.0
+LETTER, LINE = 5.2, 10.0
 """Width of a letter and height of a line of a label [points]."""
+COARSE, FINE = (1.0, 2.0, 5.0), (1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0)
+"""Steps of a decade that are ticks."""
 PLACES = ((6, 4, "left"), (-6, -9, "right"), (6, -9, "left"), (-6, 4, "right"), (6, 15, "left"), (-6, -20, "right"))
 """Where a label may stand beside its mark, first choice first: shift in points and side."""
 
@@ -37,10 +39,14 @@ def axis_label(metric: str, values: np.ndarray) -> tuple[str, float]:
 
 
 def round_ticks(low: float, high: float) -> list[float]:
-    """The 1, 2 and 5 of every decade between two positive numbers."""
+    """The 1, 2 and 5 of every decade between two positive numbers, or finer steps where these are fewer than three."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    every = [m * 10.0**e for e in range(first, last + 1) for m in (1, 2, 5)]
-    return [t for t in every if low <= t <= high]
+    for steps in (COARSE, FINE):
+        every = [m * 10.0**e for e in range(first, last + 1) for m in steps]
+        found = [t for t in every if low <= t <= high]
+        if len(found) >= 3:
+            break
+    return found
 
 
 def log_axes(ax: Axes) -> None:
@@ -61,6 +67,9 @@ def frame(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
     """Show the front with some room around it, whatever else is drawn."""
     ax.set_xlim(float(x.min()) / ROOM, float(x.max()) * ROOM)
     ax.set_ylim(float(y.min()) / ROOM, float(y.max()) * ROOM)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(FixedLocator(round_ticks(*axis.get_view_interval())))
+        axis.set_minor_locator(NullLocator())
 
 
 def mark_chips(ax: Axes, chips: list[tuple[str, float, float]]) -> None:
@@ -102,8 +111,8 @@ def _free_place(
     for dx, dy, side in PLACES:
         start = px + dx - (LETTER * len(text) if side == "right" else 0.0)
         here = (start, py + dy, start + LETTER * len(text), py + dy + LINE)
-        free = all(here[2] < t[0] or here[0] > t[2] or here[3] < t[1] or here[1] > t[3] for t in taken)
-        if free and left <= here[0] and here[2] <= right:
+        free = all(here[2] <= t[0] or here[0] >= t[2] or here[3] <= t[1] or here[1] >= t[3] for t in taken)
+        if free and left <= here[0] and here[2] <= right and box.y0 * points <= here[1] and here[3] <= box.y1 * points:
             found = here, (dx, dy, side)
             break
     if found is None:

@@ -18,7 +18,16 @@ LETTER, LINE = 5.2, 10.0
 """Width of a letter and height of a line of a label [points]."""
 COARSE, FINE = (1.0, 2.0, 5.0), (1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0)
 """Steps of a decade that are ticks."""
-PLACES = ((6, 4, "left"), (-6, -9, "right"), (6, -9, "left"), (-6, 4, "right"), (6, 15, "left"), (-6, -20, "right"))
+PLACES = (
+    (6, 4, "left"),
+    (-6, -9, "right"),
+    (6, -9, "left"),
+    (-6, 4, "right"),
+    (6, 15, "left"),
+    (-6, -20, "right"),
+    (6, -20, "left"),
+    (-6, -31, "right"),
+)
 """Where a label may stand beside its mark, first choice first: shift in points and side."""
 
 

@@ -30,6 +30,12 @@ check: $(VENV)/.dev
 wheel-test: $(VENV)/.dev
 	tests/package/try_package.sh $(BIN)
 
+# the documentation site in build/docs, offline; a warning is an error
+docs: $(VENV)/.docs
+	rm -rf build/docs
+	$(BIN)/python docs/generate.py build/docs/source
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs -j 2 build/docs/source build/docs/html
+
 # every committed answer anew; say in CHANGELOG.md which numbers moved, and why
 golden: $(VENV)/.dev
 	$(BIN)/dse optimize sweeps/trainium4.toml
@@ -68,6 +74,7 @@ lock:
 	$(LOCK)/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 	$(COMPILE) --extra front --extra explore --extra sweep --extra build -o requirements.txt
 	$(COMPILE) --extra dev --extra build -c requirements.txt -o requirements-dev.txt
+	$(COMPILE) --extra docs -c requirements-dev.txt -o requirements-docs.txt
 
 # who owns what we stand on: writes docs/licences.md
 licences: $(VENV)/.dev
@@ -96,6 +103,10 @@ $(VENV)/.run: requirements.txt pyproject.toml
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	$(INSTALL) -r requirements-dev.txt
+	touch $@
+
+$(VENV)/.docs: requirements-docs.txt $(VENV)/.run
+	$(INSTALL) -r requirements-docs.txt
 	touch $@
 
 clean:

@@ -164,7 +164,7 @@ def commands_page() -> str:
     """Help of every command, as it prints it."""
     text = "# Commands\n\n"
     for part in typing.get_args(Command):
-        name = next(s.name for s in typing.get_args(part) if hasattr(s, "name"))
+        name = next(s.name for s in typing.get_args(part)[1:] if hasattr(s, "name"))
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
             main([name, "--help"])

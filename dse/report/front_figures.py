@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from ..core.text import digits, label, scale_of, unit_of
+from ..core.text import label
 from ..explore.front import Front
 from ..explore.named import Named
 from ..explore.sensitivity import Sensitivity
 from ..optimize.tree import Progress
 from ..study.metrics import DELIVERED
 from .front import SHOWN, goal_text, heading
+from .front_axes import axis_label, better, frame, log_axes, mark_chips
 from .style import CONTEXT, DESIGN, HARMS, HELPS, NODES, STYLE, plt, save
 
 CLOUD_REACH = 1.3
@@ -30,22 +29,6 @@ def write_front_figures(f: Front, named: list[Named], folder: Path) -> list[Path
     from .front_pages import write_pages
 
     return paths + write_pages(f, named, folder)
-
-
-def better(metric: str, values: np.ndarray) -> np.ndarray:
-    """A metric as it is drawn: a delivered time as the speed-up it is."""
-    return 1.0 / values if metric == DELIVERED else values
-
-
-def axis_label(metric: str, values: np.ndarray) -> tuple[str, float]:
-    """Axis title with its unit, and what to divide by."""
-    if metric == DELIVERED:
-        return "delivered speed-up over the baseline [x]", 1.0
-    unit = unit_of(metric)
-    if unit not in ("", "frac"):
-        text, factor = scale_of(float(np.median(values)), unit)
-        return f"{label(metric)} [{text}]", factor
-    return label(metric), 1.0
 
 
 def front_figure(f: Front, named: list[Named]) -> Figure:
@@ -66,30 +49,23 @@ def front_figure(f: Front, named: list[Named]) -> Figure:
     ax.scatter(
         [x[f.knee]], [y[f.knee]], s=110, facecolors="none", edgecolors=DESIGN, linewidths=1.4, label="knee", zorder=4
     )
-    for i, chip in enumerate(sorted(named, key=lambda n: n.values[1])):
-        drawn = [float(better(m, np.asarray([v]))[0]) for m, v in zip(f.metrics[:2], chip.values, strict=False)]
-        place = (drawn[1] / x_size, drawn[0] / y_size)
-        ax.scatter(*place, marker="D", s=30, facecolors="white", edgecolors=DESIGN, zorder=4)
-        shift, side = ((6, 4), "left") if i % 2 else ((-6, -9), "right")  # neighbours keep out of each other's way
-        ax.annotate(chip.name, place, shift, textcoords="offset points", ha=side, fontsize=8)
     ax.set(
         xlabel=x_label,
         ylabel=y_label,
         title=f"{f.study.name}: best {heading(f.metrics[0])} at every {heading(f.metrics[1])}",
     )
     log_axes(ax)
+    frame(ax, np.concatenate([x, cloud[1] / x_size]), np.concatenate([y, cloud[0] / y_size]))
+    mark_chips(ax, [(n.name, *_place(f, n, (x_size, y_size))) for n in named])
     ax.grid(which="both")
     ax.legend(fontsize=8, loc="best")
     return figure
 
 
-def log_axes(ax: Axes) -> None:
-    """Log axes with plain numbers, ticks wherever less than a decade is shown."""
-    for axis, set_scale in ((ax.xaxis, ax.set_xscale), (ax.yaxis, ax.set_yscale)):
-        set_scale("log")
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
-        axis.set_major_formatter(FuncFormatter(lambda v, _: digits(v, 2)))
-        axis.set_minor_formatter(NullFormatter())
+def _place(f: Front, chip: Named, sizes: tuple[float, float]) -> tuple[float, float]:
+    """Where a chip stands on the first two axes of a front."""
+    y, x = (float(better(m, np.asarray([v]))[0]) for m, v in zip(f.metrics[:2], chip.values, strict=False))
+    return x / sizes[0], y / sizes[1]
 
 
 def along_figure(f: Front) -> Figure:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from ..core.files import write_whole
-from ..core.text import label
+from ..core.text import digits
 from ..explore.front import Front
 from ..explore.named import Named
-from ..study.metrics import DELIVERED
 from .front import goal_text, heading
-from .style import DESIGN, HELPS
+from .front_axes import axis_label, better, round_ticks
+from .style import CONTEXT, DESIGN, NODES
 
 
 def write_pages(f: Front, named: list[Named], folder: Path) -> list[Path]:
@@ -41,18 +43,28 @@ def _front(go, f: Front, named: list[Named]):
         for p, values in zip(f.points, f.values, strict=True)
     ]
     figure = go.Figure()
-    drawn = {m: _drawn(m, table[m]) for m in (x_name, y_name)}
+    (x, x_title, x_size), (y, y_title, y_size) = (_axis(m, table[m]) for m in (x_name, y_name))
     figure.add_scatter(
-        x=drawn[x_name], y=drawn[y_name], mode="markers+lines", name="front", text=hover, hoverinfo="text",
-        marker={"size": 6, "color": HELPS}, line={"width": 1},
+        x=x, y=y, mode="lines", line={"width": 1, "color": CONTEXT}, hoverinfo="skip", showlegend=False
     )  # fmt: skip
+    own = np.asarray([f.study.choices[p.choice_index].node for p in f.points])
+    for node, colour in zip(dict.fromkeys(c.node for c in f.study.choices), NODES, strict=False):
+        mine = np.flatnonzero(own == node)
+        if mine.size:
+            figure.add_scatter(
+                x=x[mine], y=y[mine], mode="markers", name=f"front on {node}", text=[hover[i] for i in mine],
+                hoverinfo="text", marker={"size": 6, "color": colour},
+            )  # fmt: skip
+    beside_x, beside_y = (
+        better(m, np.asarray([n.values[i] for n in named], dtype=float)) / size
+        for m, i, size in ((x_name, 1, x_size), (y_name, 0, y_size))
+    )
     figure.add_scatter(
-        x=[_drawn(x_name, n.values[1]) for n in named], y=[_drawn(y_name, n.values[0]) for n in named],
-        mode="markers+text", name="chips that exist", text=[n.name for n in named], textposition="top center",
-        marker={"symbol": "diamond-open", "size": 9, "color": DESIGN},
+        x=beside_x, y=beside_y, mode="markers+text", name="chips that exist", text=[n.name for n in named],
+        textposition="top center", marker={"symbol": "diamond-open", "size": 9, "color": DESIGN},
     )  # fmt: skip
-    figure.update_xaxes(type="log", title=_title(x_name))
-    figure.update_yaxes(type="log", title=_title(y_name))
+    figure.update_xaxes(**_log_axis(x_title, np.concatenate([x, beside_x])))
+    figure.update_yaxes(**_log_axis(y_title, np.concatenate([y, beside_y])))
     figure.update_layout(title=f"{f.study.name}: front", template="simple_white")
     return figure
 
@@ -60,17 +72,22 @@ def _front(go, f: Front, named: list[Named]):
 def _designs(go, f: Front):
     names = [*f.metrics, *f.rays.core.free]
     table = f.table()
-    axes = [{"label": _title(n), "values": _drawn(n, table[n])} for n in names]
-    lines = {"color": _drawn(f.metrics[0], table[f.metrics[0]]), "colorscale": "Viridis", "showscale": True}
+    drawn = {n: _axis(n, table[n]) for n in names}
+    axes = [{"label": title, "values": values} for values, title, _ in drawn.values()]
+    lines = {"color": drawn[f.metrics[0]][0], "colorscale": "Viridis", "showscale": True}
     figure = go.Figure(go.Parcoords(dimensions=axes, line=lines))
     figure.update_layout(title=f"{f.study.name}: designs along the front; drag on an axis to select")
     return figure
 
 
-def _drawn(metric: str, values):
-    return 1.0 / values if metric == DELIVERED else values
+def _axis(metric: str, values: object) -> tuple[np.ndarray, str, float]:
+    """A metric as it is drawn, its title with a unit people use, and the size of that unit."""
+    drawn = better(metric, np.asarray(values, dtype=float))
+    title, size = axis_label(metric, drawn)
+    return drawn / size, title, size
 
 
-def _title(metric: str) -> str:
-    unit = metric.rpartition("_")[2]
-    return "delivered speed-up [x]" if metric == DELIVERED else f"{label(metric)} [{unit}]"
+def _log_axis(title: str, values: np.ndarray) -> dict[str, object]:
+    """A log axis with plain numbers at the 1, 2 and 5 of every decade."""
+    ticks = round_ticks(float(values.min()) / 2, float(values.max()) * 2)
+    return {"type": "log", "title": title, "tickvals": ticks, "ticktext": [digits(t, 2) for t in ticks]}

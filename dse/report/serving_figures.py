@@ -9,10 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
 
-from ..core.text import digits
 from ..serving.offer import Offer, serving_numbers
+from .front_axes import log_axes
 from .style import CONTEXT, DESIGN, FAMILIES, STYLE, plt, save
 
 MARKERS = {"prefill first": "o", "chunked": "s", "apart": "^"}
@@ -52,7 +51,6 @@ def serving_figure(offers: list[Offer]) -> Figure:
 
 def panel(ax: Axes, rows: dict[str, list[dict[str, Any]]], colors: dict[str, str], key: str) -> None:
     """One curve per chip; what its numbers lack is left out."""
-    ax.set(xscale="log", yscale="log")
     ax.grid(which="major")
     for name, points in rows.items():
         known = [p for p in points if p[key] is not None]
@@ -64,9 +62,7 @@ def panel(ax: Axes, rows: dict[str, list[dict[str, Any]]], colors: dict[str, str
             mine = np.asarray([p["scheduler"] == scheduler for p in known])
             look: dict[str, Any] = {"c": colors[name], "edgecolors": "white", "linewidths": 0.6, "zorder": 3}
             ax.scatter(x[mine], y[mine], s=26, marker=marker, **look)
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: digits(value)))
-        axis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+    log_axes(ax)
 
 
 def handles(colors: dict[str, str], used: set[str]) -> list[Line2D]:

@@ -41,7 +41,7 @@ def shipped(name: str | Path) -> Path:
         UnknownNameError: a bare name that nothing has; offers near matches.
     """
     path = Path(name)
-    if path.parent.name != SWEEPS and path.parent != Path():
+    if not path.name or (path.parent.name != SWEEPS and path.parent != Path()):
         return path
     stem = path.name.removesuffix(".toml")
     for found in (path, path.with_name(f"{stem}.toml"), Path(SWEEPS) / f"{stem}.toml"):

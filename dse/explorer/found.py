@@ -39,7 +39,7 @@ def front_numbers(subject: Subject, a: dict[str, Any]) -> dict[str, Any]:
     metrics = [{"name": m, "label": label(m), "unit": unit_of(m)} for m in a["metrics"]]
     points = []
     for row in a["points"]:
-        choice = subject.study.choices.index(Choice(**{f: row[f] for f in Choice.__dataclass_fields__}))
+        choice = subject.study.choices.index(Choice(**{f: row[f] for f in Choice.__dataclass_fields__ if f in row}))
         x = {f.name: float(row[f.name]) for f in subject.study.free}
         points.append({"values": [float(row[m]) for m in a["metrics"]], "x": x, "choice": choice})
     return {"metrics": metrics, "points": points, "knee": int(a["knee"]), "worst_gap": float(a["worst_gap"])}

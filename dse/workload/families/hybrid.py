@@ -114,7 +114,9 @@ def _listed(f: Fields, inner: Fields, n: int) -> list[bool] | None:
     whole, linear = (inner.items(k) for k in ("full_attn_layers", "kda_layers"))
     if whole is None and linear is None:
         return None
-    if whole is None or linear is None or sorted([*whole, *linear]) != list(range(1, n + 1)):
+    named = [*(whole or ()), *(linear or ())]
+    numbers = all(isinstance(x, int) and not isinstance(x, bool) for x in named)
+    if whole is None or linear is None or not numbers or sorted(named) != list(range(1, n + 1)):
         raise f.error("linear_attn_config", f"full_attn_layers and kda_layers that name each layer 1 to {n} once")
     return [i + 1 in whole for i in range(n)]
 

@@ -18,7 +18,8 @@ from ..study.convex import Kind
 from ..study.design import Choice
 from ..study.metrics import SERVED, SPEEDUPS
 from ..study.study import Study
-from .tables import WIDE, beside, table
+from ..workload.requests import Requests
+from .tables import WIDE, beside, stand_in_text, table
 
 SHOWN_ALTERNATIVES = 5
 SHOWN_GUESSES = 6
@@ -41,8 +42,17 @@ def solution_view(s: Solution, width: int = WIDE) -> RenderableType:
     asked = (what_if_table(s), "") if s.what_ifs else ()
     asked += (near_table(s), "") if s.near else ()
     return Group(
-        Text(headline(s), style="bold"), "", middle, "", *delivered, *asked, *certificate_lines(s), guesses_text(s)
-    )
+        Text(headline(s), style="bold"), "", middle, "", *delivered, *asked, *stand_ins(s), *certificate_lines(s),
+        guesses_text(s),
+    )  # fmt: skip
+
+
+def stand_ins(s: Solution) -> list[Text]:
+    """What products run in where baseline or design lack the precision that a workload asks for."""
+    asked = [w for w, _ in s.study.workloads.values() if not isinstance(w, Requests)]
+    chips = [c for c in (s.study.baseline.chip, s.chip) if c is not None]
+    said = dict.fromkeys(stand_in_text(w, c) for w in asked for c in chips)
+    return [Text(f"{x}.", style="yellow") for x in said if x]
 
 
 def headline(s: Solution) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from rich.text import Text
 
+from dse.hardware.presets import chip
 from dse.optimize.solution import Alternative, LimitReport, Relaxation, Solution, Status
 from dse.report import sections
 from dse.report.screen import (
@@ -16,6 +17,7 @@ from dse.report.screen import (
     loosened_text,
     price_text,
     product,
+    stand_ins,
 )
 from dse.study.convex import Kind
 from dse.study.study import load_study
@@ -95,3 +97,13 @@ def test_page_and_terminal_agree_on_what_binds(short, words):
     page = sections._limit_rows([{**dataclasses.asdict(limit), "margin": limit.margin}])
     screen = list(limits_table(solution).columns[2].cells)
     assert page[0][3] == words and [Text.from_markup(str(c)).plain for c in screen] == [words]
+
+
+def test_a_study_says_what_its_chips_run_wider_than_asked():
+    """Trainium3 multiplies 8-bit floats, A100 does not: the study's FP8 decode runs in BF16 there."""
+    own = Solution(
+        study=STUDY, status=Status.OPTIMAL, goal=1.0, choice=None, chip=chip("a100-80"), continuous={}, silicon=None,
+        workloads=(), limits=(), certificate=None, alternatives=(),
+    )  # fmt: skip
+    assert [str(x) for x in stand_ins(own)] == ["a100-80 has no FP8 products and runs them in BF16."]
+    assert stand_ins(dataclasses.replace(own, chip=chip("trainium2"))) == []

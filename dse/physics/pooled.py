@@ -89,8 +89,12 @@ def band(kind: str, kin: Kin) -> tuple[str, float]:
         kin: chip and stack.
     """
     pool = ALONE if kind in ("kernels", "collectives") else STEPS
-    novelty = novelty_of(kin, effects()[pool]["units"])
+    novelty = novelty_of(kin, (u for u, x in effects()[pool]["units"].items() if x["measurements"] >= FEW))
     return novelty, effects()[pool]["bands"][kind][novelty]
+
+
+FEW = 5
+"""Fewer measurements of a pair or family than this do not narrow a band: two rows of one model say little of another."""
 
 
 def shift(pool: Pool, kin: Kin) -> list[float]:

@@ -182,7 +182,7 @@ def band_text(f: Finding) -> str:
 NEW = {
     "pair": "this chip's family was measured with this software",
     "stack": "this software is new to the chip's family",
-    "family": "an unseen generation",
+    "family": "an unseen generation, or one hardly measured",
     "vendor": "an unseen vendor",
 }
 """What is new about a chip and its software, in words."""

@@ -12,8 +12,10 @@ from dse.physics.calibration import (
     calibration_receipts,
     default_calibration,
     extreme,
+    measured_band,
     reference_speeds,
 )
+from dse.physics.pooled import FEW, effects
 
 NUMBERS = [f for f in Calibration.__dataclass_fields__ if f != "name"]
 
@@ -70,3 +72,12 @@ def test_algorithms_are_chosen_at_achieved_speeds():
     assert ref.up_Bps == pytest.approx(300e9 * float(c.scaleup_frac))
     assert ref.out_Bps == pytest.approx(25e9 * float(c.scaleout_frac))
     assert (ref.up_hop_s, ref.out_hop_s) == (float(c.scaleup_hop_s), float(c.scaleout_hop_s))
+
+
+def test_a_pair_that_was_hardly_measured_keeps_the_band_of_an_unseen_generation():
+    """Trainium3's serving rests on two rows of one model; Trainium2's on over a hundred of many."""
+    units = effects()["steps"]["units"]
+    assert units["pair:trainium3 neuronx"]["measurements"] < FEW <= units["pair:trainium2 neuronx"]["measurements"]
+    third, second = (measured_band(calibration(f"fit-{c}-neuronx"), trains=False) for c in ("trainium3", "trainium2"))
+    assert third is not None and second is not None
+    assert (third[0], second[0]) == ("family", "pair") and third[1] > 2 * second[1]

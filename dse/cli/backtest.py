@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from ..core.errors import SpecError
-from ..core.shipped import shipped, shipped_folder
+from ..core.shipped import SWEEPS, shipped, shipped_folder
 from ..report.terminal import progress, screen
 from .flags import JSON
 
@@ -46,7 +46,8 @@ class BacktestCommand:
         from ..report.results import json_text, results_folder, study_manifest, write_json
         from ..study.study import load_study
 
-        folder_of_studies = Path(self.sweeps) if Path(self.sweeps).is_dir() else shipped_folder()
+        here = Path(self.sweeps)
+        folder_of_studies = here if here.is_dir() or self.sweeps != SWEEPS else shipped_folder()
         paths = [shipped(s) for s in self.studies] or sorted(folder_of_studies.glob("backtest_*.toml"))
         if not paths:
             raise SpecError(f"{self.sweeps}: no study backtest_*.toml there; give studies, or a folder with some")

@@ -94,7 +94,7 @@ def band(kind: str, kin: Kin) -> tuple[str, float]:
 
 
 FEW = 5
-"""Fewer measurements of a pair or family than this do not narrow a band: two rows of one model say little of another."""
+"""With fewer measurements a pair or family does not narrow a band: two rows of one model say little of another."""
 
 
 def shift(pool: Pool, kin: Kin) -> list[float]:

@@ -104,9 +104,9 @@ def test_wrong_query(tmp_path, capsys):
 def test_packages_that_are_not_there(small, tmp_path, monkeypatch, capsys):
     (tmp_path / "x.parquet").write_text("")
     monkeypatch.setitem(sys.modules, "duckdb", None)
-    assert "pip install 'dse[sweep]'" in refused(capsys, "query", "select 1", str(tmp_path / "x.parquet"))
+    assert "pip install 'dse-accelerators[sweep]'" in refused(capsys, "query", "select 1", str(tmp_path / "x.parquet"))
     monkeypatch.setitem(sys.modules, "distributed", None)
-    assert "pip install 'dse[sweep]'" in refused(capsys, "sweep", small(), "--engine", "dask")
+    assert "pip install 'dse-accelerators[sweep]'" in refused(capsys, "sweep", small(), "--engine", "dask")
 
 
 def test_query_does_not_load_jax(tmp_path):

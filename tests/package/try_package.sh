@@ -29,12 +29,14 @@ cd empty
 dse="$work/fresh/bin/dse"
 where=$("$work/fresh/bin/python" -c 'import dse; print(dse.__file__)')
 case "$where" in "$work/fresh/"*) ;; *) echo "dse comes from $where" >&2; exit 1 ;; esac
-"$dse" --version | grep -q '^dse '
+"$dse" --version > version.txt
+grep -q '^dse ' version.txt
 "$dse" optimize --help > help.txt
 grep -q 'bare name' help.txt
 "$dse" studies > studies.txt
 grep -q '^dse optimize trainium4$' studies.txt
-"$dse" cite trainium4 | grep -q '@'
+"$dse" cite trainium4 > cited.txt
+grep -q '@' cited.txt
 "$dse" evaluate h100 llama-3.1-8b > evaluated.txt
 grep -q 'tokens' evaluated.txt
 "$dse" new chip mine

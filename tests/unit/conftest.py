@@ -1,5 +1,7 @@
 """The tiny study, solved once; predictions beside measurements."""
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -58,3 +60,19 @@ def scored() -> Validation:
         }
     )
     return Validation("training", "", Path("tiny.csv"), Scores(pd.concat([done, rest], ignore_index=True)))
+
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium; without one pages are checked as text only."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as play:
+        path = CHROMIUM or play.chromium.executable_path
+        if not Path(path).exists():
+            pytest.skip("no Chromium: install one, or say where it is in $CHROMIUM")
+        started = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield started
+        started.close()

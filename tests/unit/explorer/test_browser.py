@@ -1,18 +1,14 @@
 """The page in Chromium: what a slider moves, the optimum, links, pins, undo, hostile names, one offline file."""
 
 import json
-import os
 import re
-import shutil
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from dse.explorer.offline import emitted, held, page_html
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.slow
 HOSTILE = '<img src=x onerror="globalThis.broken=1"></script><script>globalThis.broken=1</script>'
 CONTRAST = """() => {
@@ -35,19 +31,6 @@ NAMELESS = """() => [...document.querySelectorAll("button, input, select, [role=
     || [...(e.labels ?? [])].some((l) => l.textContent.trim());
   return !named;
 }).map((e) => e.outerHTML.slice(0, 120))"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A headless Chromium; without one the page is asked as text only."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as play:
-        path = CHROMIUM or play.chromium.executable_path
-        if not Path(path).exists():
-            pytest.skip("no Chromium: install one, or say where it is in $CHROMIUM")
-        started = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

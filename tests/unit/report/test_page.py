@@ -1,7 +1,6 @@
 """The page of a results folder: whole, offline, and readable in a browser at two widths."""
 
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -136,22 +135,6 @@ def test_large_svgs_give_way_to_their_png(tmp_path):
 def test_hover_figures_are_thinned():
     rows = pd.DataFrame({"x": range(1, 10_001), "y": range(1, 10_001)})
     assert len(hover.scatter(rows, "x", "y", None, ["x"])) < 400_000
-
-
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A headless Chromium; without one the page is checked as text only."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as play:
-        path = CHROMIUM or play.chromium.executable_path
-        if not Path(path).exists():
-            pytest.skip("no Chromium: install one, or say where it is in $CHROMIUM")
-        started = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.mark.slow

@@ -58,12 +58,37 @@ def dual_bounds(fun: Model, data: Any, lower: Vector, upper: Vector, z: Vector, 
         Both bounds, and the gradient they rest on.
     """
     lam = jnp.maximum(multipliers, 0.0)
-    (f, g), pull = jax.vjp(lambda x: fun(x, data), z)
-    (slope_f,) = pull((jnp.ones_like(f), jnp.zeros_like(g)))
-    (slope_g,) = pull((jnp.zeros_like(f), lam))
+    (f, g), slope_f, slope_g = slopes(lambda x: fun(x, data), z, lam)
+    return bounds_from(f, g, slope_f, slope_g, lam, lower - z, upper - z)
+
+
+def slopes(
+    fun: Callable[[Array], tuple[Array, Array]], z: Array, lam: Array
+) -> tuple[tuple[Array, Array], Array, Array]:
+    """Objective and limits at z, the gradient of the objective, and the gradient of `lam . limits`."""
+    (f, g), pull = jax.vjp(fun, z)
+    one, none = jnp.ones_like(f), jnp.zeros_like(lam)
+    (pulled,) = jax.vmap(pull)((jnp.stack([one, 0.0 * one]), jnp.stack([none, lam])))
+    return (f, g), pulled[0], pulled[1]
+
+
+def bounds_from(
+    f: Array, g: Array, slope_f: Array, slope_g: Array, lam: Array, to_lower: Array, to_upper: Array
+) -> DualBounds:
+    """`dual_bounds` from values and slopes at hand, in any coordinates.
+
+    Args:
+        f: objective.
+        g: limits.
+        slope_f: gradient of the objective.
+        slope_g: gradient of `lam . g`.
+        lam: multipliers, none negative.
+        to_lower: way from the point to the lower bounds, in the coordinates of the slopes.
+        to_upper: way to the upper bounds.
+    """
 
     def lowest(slope: Array) -> Array:
-        return jnp.sum(jnp.minimum(slope * (lower - z), slope * (upper - z)))
+        return jnp.sum(jnp.minimum(slope * to_lower, slope * to_upper))
 
     objective = f + lam @ g + lowest(slope_f + slope_g)
     violation = (lam @ g + lowest(slope_g)) / jnp.maximum(jnp.sum(lam), jnp.finfo(float).tiny)

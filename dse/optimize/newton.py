@@ -1,0 +1,195 @@
+"""Newton's step on the barrier of a convex problem in a unit box: what `interior` repeats.
+
+Everything here is a pure function of an iterate and of the model's values and slopes there.
+Read more: [nocedal2006] chapter 19.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..core.types import Vector
+from .duality import Model, slopes
+
+NUDGE = 1e-6
+"""Difference, as a share of the box, by which exact gradients become curvature: its error is about 1e-6 of the
+curvature, which costs Newton's method nothing, while a second derivative in the program doubles its compilation."""
+
+
+class Settings(eqx.Module):
+    """How far and how fast the barrier falls; the defaults suit log-log convex models in float64."""
+
+    max_iterations: int = eqx.field(static=True, default=80)
+    """Newton steps before giving up."""
+
+    barrier_start: float = 1.0
+    """Barrier weight mu of the first iteration [log objective]."""
+
+    barrier_end: float = 1e-9
+    """Barrier weight at which the solve ends; the gap is about `(m + 2 n)` times this."""
+
+    centring: float = 3.0
+    """Residual, in multiples of mu, below which the barrier falls; small is slower and more robust."""
+
+    tolerance: float = 1e-7
+    """Largest entry of the KKT residual at the end."""
+
+    gap_tolerance: float = 1e-6
+    """Largest `objective - lower_bound` that counts as converged."""
+
+    penalty: float = 1e4
+    """Price of exceeding a limit by one log unit; dearer limits count as infeasible."""
+
+    margin: float = 1e-10
+    """The solver aims at `g <= -margin`, so that the answer is strictly inside its limits."""
+
+
+DEFAULTS = Settings()
+
+
+class Problem(eqx.Module):
+    """One convex problem: a model, its data and a box (a variable with equal bounds is fixed)."""
+
+    fun: Model
+    data: Any
+    lower: Vector
+    upper: Vector
+
+    @property
+    def width(self) -> Vector:
+        """Width of the box along each coordinate."""
+        return self.upper - self.lower
+
+    def place(self, unit: Array) -> Array:
+        """The point of the box at `unit` coordinates, each 0 to 1."""
+        return jnp.asarray(self.lower + self.width * unit)
+
+
+class Iterate(eqx.Module):
+    """Unit-box point, slack and excess of each limit, multipliers of limits and bounds, barrier weight."""
+
+    unit: Array
+    slack: Array
+    excess: Array
+    lam: Array
+    low: Array
+    high: Array
+    mu: Array
+
+
+class Local(eqx.Module):
+    """Values and derivatives of the model at a point; gradients are exact and per unit of `z`."""
+
+    f: Array
+    g: Array
+    slope_f: Array
+    slope_g: Array
+    """Gradient of `lam . g`."""
+
+    jac: Array
+    """Limits' Jacobian in unit coordinates, by differences."""
+
+    hess: Array
+    """Hessian of `f + lam . g` in unit coordinates, by differences of gradients."""
+
+
+def local(problem: Problem, unit: Array, lam: Array) -> Local:
+    """Value, slopes, limits' Jacobian and Lagrangian Hessian: the only place where a solve evaluates the model."""
+    z, width = problem.place(unit), jnp.asarray(problem.width)
+    steps = jnp.concatenate([jnp.zeros((1, unit.shape[0])), NUDGE * jnp.diag(width)])
+
+    def one(step: Array) -> tuple[Array, Array, Array, Array, Array]:
+        (f, g), slope_f, slope_g = slopes(lambda x: problem.fun(x, problem.data), z + step, lam)
+        return f, g, slope_f, slope_g, width * (slope_f + slope_g)
+
+    f, g, slope_f, slope_g, slope = jax.vmap(one)(steps)
+    hess, jac = ((x[1:] - x[:1]) / NUDGE for x in (slope, g))
+    return Local(f[0], g[0], slope_f[0], slope_g[0], jac.T, 0.5 * (hess + hess.T))
+
+
+def _solve_positive(matrix: Array, rhs: Array) -> Array:
+    """`matrix^-1 rhs` by Cholesky; an indefinite matrix is first shifted by its Gershgorin radii."""
+    scale = jax.lax.rsqrt(jnp.maximum(jnp.abs(jnp.diagonal(matrix)), 1e-30))
+    scaled = matrix * scale[:, None] * scale[None, :] + 1e-13 * jnp.eye(rhs.shape[0])
+    indefinite = jnp.isnan(jnp.linalg.cholesky(scaled)[-1, -1])
+    shift = jnp.where(indefinite, 0.1 + jnp.sum(jnp.abs(scaled), axis=1), 0.0)
+    factor = jnp.linalg.cholesky(scaled + jnp.diag(shift))
+    return scale * jax.scipy.linalg.cho_solve((factor, True), scale * rhs)
+
+
+def direction(state: Iterate, at: Local, width: Array, settings: Settings) -> Iterate:
+    """Newton direction of the barrier problem, everything but the point eliminated.
+
+        g - u + s = 0,  s lam = mu,  u (nu - lam) = mu
+        (H + low/t + high/(1-t) + J' D J) dt = -(f' + J' lam + J' D c - mu/t + mu/(1-t))
+        D = 1 / (s/lam + u/(nu - lam)),  c = g + mu/lam - mu/(nu - lam)
+
+    with s the slack, u the excess charged at `settings.penalty` nu, t the unit point.
+
+    Source: [nocedal2006] eq. 19.12 to 19.16, with the elastic variables of eq. 17.26.
+    """
+    t, s, u, lam, mu = state.unit, state.slack, state.excess, state.lam, state.mu
+    spare = settings.penalty - lam
+    stiffness = 1.0 / (s / lam + u / spare)
+    aim = at.g + settings.margin + mu / lam - mu / spare
+    matrix = at.hess + at.jac.T @ (stiffness[:, None] * at.jac) + jnp.diag(state.low / t + state.high / (1.0 - t))
+    slope = width * (at.slope_f + at.slope_g) + at.jac.T @ (stiffness * aim) - mu / t + mu / (1.0 - t)
+    unit = -_solve_positive(matrix, slope)
+    dlam = stiffness * (at.jac @ unit + aim)
+    slack = mu / lam - s - s / lam * dlam
+    excess = mu / spare - u + u / spare * dlam
+    low = mu / t - state.low - state.low / t * unit
+    high = mu / (1.0 - t) - state.high + state.high / (1.0 - t) * unit
+    return Iterate(unit, slack, excess, dlam, low, high, mu)
+
+
+def longest(pairs: list[tuple[Array, Array]], fraction: Array) -> Array:
+    """Longest step, at most 1, that keeps a `fraction` of the distance of every positive number to zero."""
+    limits = [jnp.where(d < 0.0, -fraction * x / jnp.where(d < 0.0, d, -1.0), 1.0) for x, d in pairs]
+    return jnp.minimum(1.0, jnp.min(jnp.concatenate(limits)))
+
+
+def merit(at: Local, state: Iterate, rho: Array, settings: Settings) -> Array:
+    """What a step must reduce: barrier, excess at its price, and missed limits at `rho`.
+
+        phi = f + nu sum u - mu sum log (s u t (1 - t)) + rho |g - u + s|_1
+
+    Source: [nocedal2006] eq. 19.26; rho exceeds the largest multiplier, which makes phi exact.
+    """
+    t, s, u = state.unit, state.slack, state.excess
+    barrier = jnp.sum(jnp.log(s) + jnp.log(u)) + jnp.sum(jnp.log(t) + jnp.log1p(-t))
+    return at.f + settings.penalty * jnp.sum(u) - state.mu * barrier + rho * _missed(at.g, state, settings)
+
+
+def merit_slope(at: Local, state: Iterate, way: Iterate, width: Array, rho: Array, settings: Settings) -> Array:
+    """How fast `merit` falls along a direction; never positive.
+
+    Source: [nocedal2006] eq. 19.28 and 19.29.
+    """
+    t, s, u, mu = state.unit, state.slack, state.excess, state.mu
+    slope = (width * at.slope_f - mu / t + mu / (1.0 - t)) @ way.unit
+    slope = slope + (settings.penalty - mu / u) @ way.excess - (mu / s) @ way.slack
+    return jnp.minimum(slope - rho * _missed(at.g, state, settings), 0.0)
+
+
+def _missed(g: Array, state: Iterate, settings: Settings) -> Array:
+    """Sum of what the limits miss, slack and excess counted."""
+    return jnp.sum(jnp.abs(g + settings.margin + state.slack - state.excess))
+
+
+def residuals(state: Iterate, g: Array, slope: Array, settings: Settings) -> tuple[Array, Array]:
+    """Largest stationarity or feasibility residual (infinite if the model is not finite), complementarity products.
+
+    `slope` is the gradient of the Lagrangian in unit coordinates.
+    """
+    dual = slope - state.low + state.high
+    primal = g + settings.margin + state.slack - state.excess
+    spare = settings.penalty - state.lam
+    products = [state.slack * state.lam, state.excess * spare, state.unit * state.low, (1.0 - state.unit) * state.high]
+    error = jnp.max(jnp.abs(jnp.concatenate([dual, primal])))
+    return jnp.where(jnp.isfinite(jnp.sum(primal) + jnp.sum(dual)), error, jnp.inf), jnp.concatenate(products)

@@ -9,11 +9,12 @@ from .experts import EXPERTS
 from .hybrid import HYBRID
 from .latent import LATENT
 from .older import OLDER
+from .recent import RECENT
 from .sized import SIZED
 from .state_space import STATE_SPACE
 from .vision import TEXT, VISION
 
-FAMILIES: dict[str, Builder] = DENSE | OLDER | EXPERTS | LATENT | HYBRID | STATE_SPACE | SIZED | VISION
+FAMILIES: dict[str, Builder] = DENSE | OLDER | EXPERTS | RECENT | LATENT | HYBRID | STATE_SPACE | SIZED | VISION
 """Model type to what reads it."""
 TYPES: tuple[str, ...] = tuple(sorted({*FAMILIES, *TEXT}))
 """Every type that can be read, wrappers of a language model included."""

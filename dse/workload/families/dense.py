@@ -31,6 +31,13 @@ from .common import (
 Windows = Callable[[Fields, int], list[int]]
 
 
+def first_of(f: Fields, n: int, *, period: int, width: int) -> list[int]:
+    """Every `period`-th layer counted from 0 sees everything, the others a window (CWM, Granite with windows)."""
+    w = f.optional("sliding_window", width)
+    f.skip("layer_rope_theta")
+    return typed_windows(f, n, w, [0 if i % period == 0 else w for i in range(n)])
+
+
 def no_windows(f: Fields, n: int) -> list[int]:
     """Every layer sees everything."""
     types = f.words("layer_types", length=n, allowed=("full_attention",))
@@ -230,6 +237,16 @@ DENSE: dict[str, Builder] = {
     "hunyuan_v1_dense": gated,
     "internlm3": partial(gated, kv=2),
     "helium": partial(gated, kv=20, head_dim=128),
+    "cwm": partial(gated, kv=8, head_dim=128, windows=partial(first_of, period=4, width=8192)),
+    "granite_swa": partial(gated, kv=4, tied=True, windows=partial(first_of, period=4, width=128)),
+    "vaultgemma": partial(
+        gated, kv=4, head_dim=256, tied=True, windows=partial(periodic_windows, period=2, width=4096)
+    ),
+    "iquestcoder": partial(gated, kv=8),
+    "nanochat": partial(gated, matrices=2, norms=0),
+    "jais2": partial(gated, kv=26, matrices=2, passes=LAYER),
+    "bitnet": partial(gated, kv=5),
+    "hyperclovax": gated,
     "cohere": partial(parallel, matrices=3, tied=True),
     "cohere2": partial(parallel, matrices=3, tied=True, windows=partial(periodic_windows, period=4, width=4096)),
     "phi": partial(parallel, matrices=2, tied=False),

@@ -90,9 +90,8 @@ def _latent_linears(mixer: Latent, hidden: int, tp: int, tokens: float) -> list[
         found += _pool_linears(mixer, mixer.pool, hidden, tp, tokens)
     i = mixer.indexer
     if i is not None and not i.shared:
-        keys = 2 * mixer.pool.overlap if mixer.pool else 1
         found.append(Linear("index query", tokens, mixer.query_rank or hidden, i.n_heads * i.head_dim))
-        found.append(Linear("index key", tokens, hidden, keys * i.head_dim + i.n_heads))
+        found.append(Linear("index key", tokens, hidden, i.n_made * i.head_dim + i.n_heads))
     return found
 
 
@@ -176,8 +175,7 @@ def index_op(mixer: Attention | Latent, queries: float, seen: float, read: float
     """
     i = mixer.indexer
     assert i is not None
-    rate = mixer.rate if isinstance(mixer, Latent) else 1
-    seen, read = seen / rate, read / rate
+    seen, read = seen / i.rate, read / i.rate
     scores = sequences * queries * seen
     product = Product(queries * i.n_heads, seen, i.head_dim, sequences)
     n = passes()

@@ -77,14 +77,23 @@ class Indexer:
     """Positions that it chooses (top-k)."""
     shared: bool = False
     """Whether the block takes the choice of an earlier one instead of making its own."""
+    rate: int = 1
+    """Positions that have one key together."""
+    n_made: int = 1
+    """Vectors that a position makes for keys: more than one where pooled keys overlap and are weighted by a gate."""
+
+    @property
+    def n_kv(self) -> int:
+        """Elements that it caches for a position."""
+        return 0 if self.shared else -(-self.head_dim // self.rate)
 
 
-def index_macs(indexer: Indexer | None, rate: int, cached: float, queries: float) -> float:
-    """MACs per new token of the scores by which an indexer chooses among entries of `rate` positions each."""
+def index_macs(indexer: Indexer | None, cached: float, queries: float) -> float:
+    """MACs per new token of the scores by which an indexer chooses."""
     if indexer is None or indexer.shared:
         return 0.0
     seen = cached + 1.0 if queries == 1 else cached + queries / 2
-    return indexer.n_heads * indexer.head_dim * seen / rate
+    return indexer.n_heads * indexer.head_dim * seen / indexer.rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +186,7 @@ class Attention(AbstractMixer):
     @property
     @override
     def n_kv(self) -> int:
-        index = self.indexer.head_dim if self.indexer and not self.indexer.shared else 0
+        index = self.indexer.n_kv if self.indexer else 0
         return 0 if self.cross or not self.own_kv else self.n_kv_heads * (self.head_dim + self.value_dim) + index
 
     @override
@@ -214,7 +223,7 @@ class Attention(AbstractMixer):
     @override
     def n_product_macs(self, cached: float, queries: float) -> float:
         seen = self.n_read(cached + 1.0) if queries == 1 else self.n_attended(cached, queries)
-        return self.n_heads * (self.head_dim + self.value_dim) * seen + index_macs(self.indexer, 1, cached, queries)
+        return self.n_heads * (self.head_dim + self.value_dim) * seen + index_macs(self.indexer, cached, queries)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -276,8 +285,7 @@ class Latent(AbstractMixer):
         if self.indexer is None or self.indexer.shared:
             return own
         i = self.indexer
-        keys = 2 * self.pool.overlap if self.pool else 1  # pooled keys are weighted by a gate of their own
-        return own + (self.query_rank or hidden) * i.n_heads * i.head_dim + hidden * (keys * i.head_dim + i.n_heads)
+        return own + (self.query_rank or hidden) * i.n_heads * i.head_dim + hidden * (i.n_made * i.head_dim + i.n_heads)
 
     @property
     @override
@@ -287,9 +295,9 @@ class Latent(AbstractMixer):
     @property
     @override
     def n_kv(self) -> int:
-        index = self.indexer.head_dim if self.indexer and not self.indexer.shared else 0
-        one = self.kv_rank + self.rope_dim + index
-        return -(-one // self.pool.rate) if self.pool and self.pool.rate else one
+        one = self.kv_rank + self.rope_dim
+        entry = -(-one // self.pool.rate) if self.pool and self.pool.rate else one
+        return entry + (self.indexer.n_kv if self.indexer else 0)
 
     @override
     def n_kept(self, context: float) -> float:
@@ -329,7 +337,7 @@ class Latent(AbstractMixer):
     def n_product_macs(self, cached: float, queries: float) -> float:
         seen = self.n_read(cached + 1.0) if queries == 1 else self.n_attended(cached, queries)
         macs = self.n_heads * (self.head_dim + self.value_dim) * seen
-        return macs + index_macs(self.indexer, self.rate, cached, queries)
+        return macs + index_macs(self.indexer, cached, queries)
 
 
 def pooled_weights(mixer: Latent, pool: Pool, hidden: int) -> int:

@@ -203,6 +203,11 @@ def starcoder2(f: Fields) -> Body:
     return gated(f, kv=2, tied=True, matrices=2, passes=LAYER, windows=all_windows)
 
 
+def hyperclovax(f: Fields) -> Body:
+    """HyperCLOVA X: norms on both sides of a branch unless switched off."""
+    return gated(f, norms=4 if f.flag("use_post_norm", default=True) else 2)
+
+
 DENSE: dict[str, Builder] = {
     "llama": gated,
     "mistral": partial(gated, kv=8, windows=partial(all_windows, width=4096)),
@@ -246,7 +251,7 @@ DENSE: dict[str, Builder] = {
     "nanochat": partial(gated, matrices=2, norms=0),
     "jais2": partial(gated, kv=26, matrices=2, passes=LAYER),
     "bitnet": partial(gated, kv=5),
-    "hyperclovax": gated,
+    "hyperclovax": hyperclovax,
     "cohere": partial(parallel, matrices=3, tied=True),
     "cohere2": partial(parallel, matrices=3, tied=True, windows=partial(periodic_windows, period=4, width=4096)),
     "phi": partial(parallel, matrices=2, tied=False),

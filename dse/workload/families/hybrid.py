@@ -15,7 +15,8 @@ from ..config_file import Fields
 from ..mixers import AbstractMixer, Latent
 from ..recurrences import Recurrence
 from .common import FULL, Body, Builder, blocks_of, body, experts, grouped, hidden_of, latent, mlp, n_layers
-from .experts import TOP, WIDTH, ahead, first_dense, sparse_steps
+from .experts import ROUTED, TOP, WIDTH, ahead, first_dense, sparse_steps
+from .latent import CHOICES, LAYERS, choices_of, indexer
 
 LINEAR = "linear_attention"
 STATE_FORMATS = {"float32": "fp32", "bfloat16": "bf16", "float16": "bf16"}
@@ -72,12 +73,15 @@ def qwen_next(f: Fields, *, kv: int, moe: bool, shared: int = 512) -> Body:
     return dataclasses.replace(made, ahead=ahead(f, last, "mtp_num_hidden_layers", "num_nextn_predict_layers", usual=0))
 
 
-def kda(hidden: int, heads: int, width: int, taps: int, state: str) -> Recurrence:
-    """Kimi delta attention: a decay per channel of the key from a low-rank gate, and another for the output.
+def kda(heads: int, width: int, taps: int, state: str, *, whole_gates: bool = False) -> Recurrence:
+    """Kimi delta attention: a decay per channel of the key from a low-rank or a whole gate, and one for the output.
 
-    Source: [kimi2025linear] section 3.
+    Source: [kimi2025linear] section 3; Ling 3's code for whole gates.
     """
     proj = heads * width
+    if whole_gates:
+        return Recurrence("Kimi delta attention", heads, width, width, 5 * proj + heads, "delta", 3 * proj, taps,
+                          state_format=state)  # fmt: skip
     return Recurrence(
         "Kimi delta attention", heads, width, width, 3 * proj + heads + 2 * width, "delta", 3 * proj, taps,
         inner=((width, proj), (width, proj)), state_format=state,
@@ -95,7 +99,7 @@ def kimi_linear(f: Fields) -> Body:
         full = _listed(f, inner, n)
     heads = f.whole("linear_num_heads", default=heads)
     width = f.whole("linear_head_dim", default=width)
-    linear = kda(hidden, heads, width, f.whole("linear_conv_kernel_dim", default=taps), state_format(f))
+    linear = kda(heads, width, f.whole("linear_conv_kernel_dim", default=taps), state_format(f))
     types = f.words("layer_types", length=n, allowed=(LINEAR, FULL))
     if types is not None:
         full = [t == FULL for t in types]
@@ -119,6 +123,49 @@ def _listed(f: Fields, inner: Fields, n: int) -> list[bool] | None:
     if whole is None or linear is None or not numbers or sorted(named) != list(range(1, n + 1)):
         raise f.error("linear_attn_config", f"full_attn_layers and kda_layers that name each layer 1 to {n} once")
     return [i + 1 in whole for i in range(n)]
+
+
+def glm5_next(f: Fields) -> Body:
+    """GLM-5.3: three KDA layers to one latent attention with an indexer whose keys stand for groups of positions."""
+    n, hidden, inner = n_layers(f), hidden_of(f), f.nested("linear_attn_config")
+    sizes = {"heads": ("linear_num_heads", "num_heads", 64), "width": ("linear_head_dim", "head_dim", 128),
+             "taps": ("linear_conv_kernel_dim", "short_conv_kernel_size", 4)}  # fmt: skip
+    got = {
+        k: inner.whole(old, default=f.whole(new, default=usual)) if inner is not None else f.whole(new, default=usual)
+        for k, (new, old, usual) in sizes.items()
+    }
+    if inner is not None:
+        inner.skip("gate_lower_bound", "safe_gate")
+    f.skip("linear_lower_bound", "index_kpool_always_select_tail", "index_topk_freq", "index_skip_topk_offset")
+    types = f.words("layer_types", length=n, allowed=(LINEAR, FULL, *LAYERS))
+    linear = [t == LINEAR for t in types] if types else [i % 4 != 3 for i in range(n)]
+    choices = choices_of(f, n)
+    plain, pooled = latent(f), f.whole("index_kpool", default=1)
+    chooses = dataclasses.replace(indexer(f), rate=pooled, n_made=1 + (pooled > 1))
+    kinds: dict[str, AbstractMixer] = {
+        c: dataclasses.replace(plain, indexer=dataclasses.replace(chooses, shared=c == "shared")) for c in CHOICES
+    }
+    delta = kda(got["heads"], got["width"], got["taps"], state_format(f))
+    mixers = [delta if x else kinds[c] for x, c in zip(linear, choices, strict=True)]
+    shared = f.whole("n_shared_experts", "num_shared_experts", default=1, least=0) * f.whole(*WIDTH)
+    moe = experts(f, ROUTED, TOP, WIDTH, shared=shared)
+    made = body(f, blocks_of(mixers, first_dense(f, n, moe, first=3)), tied=False)
+    return dataclasses.replace(made, ahead=ahead(f, made.blocks[-1], "num_nextn_predict_layers", usual=0))
+
+
+def olmo_hybrid(f: Fields) -> Body:
+    """OLMo hybrid: three gated delta nets to one attention, the last layer at least; keys three quarters as wide."""
+    n, hidden = n_layers(f), hidden_of(f)
+    whole = grouped(f)
+    heads = f.whole("linear_num_key_heads", default=whole.n_heads)
+    key = f.whole("linear_key_head_dim", default=int(0.75 * hidden / heads))
+    f.skip("linear_value_head_dim", "linear_allow_neg_eigval", "linear_use_gate")
+    f.raw |= {"linear_key_head_dim": key, "linear_value_head_dim": f.raw.get("linear_value_head_dim") or 2 * key}
+    linear = gated_delta(f, keys=whole.n_heads, values=whole.n_heads)
+    full = interval(f, n, 4)
+    full = full if any(full) else [*full[:-1], True]
+    mixers: list[AbstractMixer] = [whole if x else linear for x in full]
+    return body(f, blocks_of(mixers, [mlp(f)] * n), tied=False)
 
 
 def lightning(heads: int, width: int) -> Recurrence:
@@ -158,9 +205,12 @@ def minimax(f: Fields, *, by_list: bool) -> Body:
 def bailing_hybrid(f: Fields) -> Body:
     """Ling 3: Kimi delta attention but for the last layer of every group, which is latent."""
     n, hidden = n_layers(f), hidden_of(f)
-    heads, width = f.whole("num_attention_heads"), f.whole("head_dim", default=128)
-    linear = kda(hidden, heads, width, f.whole("short_conv_kernel_size", default=4), state_format(f))
+    heads = f.whole("linear_num_heads", default=f.whole("num_attention_heads"))
+    width = f.whole("linear_head_dim", default=f.whole("head_dim", default=128))
+    taps = f.whole("short_conv_kernel_size", "linear_conv_kernel_dim", default=4)
+    linear = kda(heads, width, taps, state_format(f), whole_gates=True)
     whole: Latent = latent(f)
+    whole = dataclasses.replace(whole, gate_width=whole.n_heads)
     full = interval(f, n, 6, "layer_group_size")
     f.skip("kda_safe_gate", "kda_lower_bound", "mtp_loss_scaling_factor", "moe_router_enable_expert_bias")
     mixers: list[AbstractMixer] = [whole if x else linear for x in full]
@@ -177,6 +227,8 @@ HYBRID: dict[str, Builder] = {
     "qwen3_next": partial(qwen_next, kv=2, moe=True),
     "qwen3_5_text": partial(qwen_next, kv=4, moe=False),
     "qwen3_5_moe_text": partial(qwen_next, kv=2, moe=True),
+    "olmo_hybrid": olmo_hybrid,
+    "glm5_next_text": glm5_next,
     "kimi_linear": kimi_linear,
     "bailing_hybrid": bailing_hybrid,
     "minimax": partial(minimax, by_list=False),

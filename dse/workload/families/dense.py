@@ -156,7 +156,10 @@ def bert(f: Fields) -> Body:
     f.fixed("add_cross_attention", False)
     blocks = blocks_of([attention] * n, [mlp(f, matrices=2)] * n)
     made = body(f, blocks, tied=True, norm_passes=LAYER)
-    tables = (made.max_context + f.whole("type_vocab_size", default=2)) * made.hidden
+    h, wide = made.hidden, f.whole("intermediate_size")
+    # positions, kinds of segment, the layer between the last block and the tied head; biases, 0.12 % of a small one
+    tables = (made.max_context + f.whole("type_vocab_size", default=2) + h) * h
+    tables += n * (7 * h + wide) + made.vocab + 5 * h
     return dataclasses.replace(made, dropout=has_dropout(f, True), n_tables=tables)
 
 
@@ -203,6 +206,13 @@ def starcoder2(f: Fields) -> Body:
     return gated(f, kv=2, tied=True, matrices=2, passes=LAYER, windows=all_windows)
 
 
+def mimo_dense(f: Fields) -> Body:
+    """MiMo of 2025: Qwen 2 with a block that predicts the next token but one."""
+    made = gated(f, kv=32, windows=late_windows)
+    n = f.whole("num_nextn_predict_layers", default=1, least=0)
+    return dataclasses.replace(made, ahead=[made.blocks[-1]] * n)
+
+
 def hyperclovax(f: Fields) -> Body:
     """HyperCLOVA X: norms on both sides of a branch unless switched off."""
     return gated(f, norms=4 if f.flag("use_post_norm", default=True) else 2)
@@ -215,6 +225,20 @@ DENSE: dict[str, Builder] = {
     "ministral": partial(gated, kv=8, windows=partial(all_windows, width=4096)),
     "qwen2": partial(gated, kv=32, windows=late_windows),
     "qwen3": partial(gated, kv=32, head_dim=128, windows=late_windows),
+    "qwen2_5_omni_text": partial(gated, kv=4, windows=partial(late_windows, first=28, width=32768)),
+    "mimo": mimo_dense,
+    "glm4v_text": partial(gated, kv=2, norms=4),
+    "hunyuan_vl_text": gated,
+    "paddleocr_vl_text": partial(gated, kv=2, head_dim=128, tied=True),
+    "granite_docling_text": gated,
+    "orion": partial(gated, passes=LAYER),
+    "internlm": gated,
+    "aquila": gated,
+    "xverse": gated,
+    "persimmon": partial(gated, matrices=2, passes=LAYER),
+    "roberta": bert,
+    "xlm-roberta": bert,
+    "camembert": bert,
     "qwen2_vl_text": partial(gated, kv=8, windows=partial(late_windows, first=80)),
     "qwen2_5_vl_text": partial(gated, kv=8, windows=partial(late_windows, first=80)),
     "qwen3_vl_text": partial(gated, kv=32, head_dim=128),

@@ -249,7 +249,8 @@ def mimo(f: Fields) -> Body:
     moe = experts(f, ROUTED, TOP, WIDTH)
     listed = f.items("hybrid_layer_pattern", length=n)
     f.skip("hybrid_block_size", "sliding_window_size", "attention_chunk_size", "add_swa_attention_sink_bias",
-           "add_full_attention_sink_bias", "attention_value_scale")  # fmt: skip
+           "add_full_attention_sink_bias", "attention_value_scale", "attention_projection_layout")  # fmt: skip
+    f.fixed("n_shared_experts", None, 0)
     w = f.optional("sliding_window", 128)
     usual = [0 if i == 0 or (i + 1) % 6 == 0 else w for i in range(n)]
     if listed is not None:
@@ -281,7 +282,9 @@ EXPERTS: dict[str, Builder] = {
     "qwen2_moe": partial(qwen_moe, shared=5632, windows=late_windows, kv=16, head_dim=None),
     "qwen3_moe": partial(qwen_moe, shared=0, windows=late_windows, kv=4, head_dim=None),
     "qwen3_vl_moe_text": partial(qwen_moe, shared=0, windows=no_windows, kv=16, head_dim=None),
-    "glm4_moe": partial(with_shared, kv=8, head_dim=128, first=1, mtp=0),
+    "glm4_moe": partial(with_shared, kv=8, first=1),
+    "glm4v_moe_text": partial(with_shared, kv=8, first=1),
+    "qwen3_omni_moe_text": partial(qwen_moe, shared=0, windows=no_windows, kv=4, head_dim=None),
     "deepseek": partial(with_shared, shared=0, first=0),
     "dots1": partial(with_shared, kv=32, shared=0, windows=partial(late_windows, used=True, first=62)),
     "bailing_moe": bailing,
@@ -293,6 +296,7 @@ EXPERTS: dict[str, Builder] = {
     "dbrx": dbrx,
     "hunyuan_v1_moe": hunyuan,
     "mimo_v2_flash": mimo,
+    "mimo_v2": mimo,
     "granitemoe": granite_moe,
     "granitemoeshared": partial(granite_moe, shared=True),
 }

@@ -195,9 +195,8 @@ def minimax_m3(f: Fields) -> Body:
     has = [w == "sparse" for w in words] if words else [bool(x) for x in freq or [1] * n]
     feeds = mixed_feeds(f, has, moe, "dense_intermediate_size")
     made = body(f, blocks_of([near if s else whole for s in sparse], feeds), tied=False)
-    return dataclasses.replace(
-        made, ahead=ahead(f, made.blocks[-1], "num_nextn_predict_layers", "num_mtp_modules", usual=0)
-    )
+    f.skip("num_mtp_modules")  # modules that were trained; the file's weights hold the next key's
+    return dataclasses.replace(made, ahead=ahead(f, made.blocks[-1], "num_nextn_predict_layers", usual=0))
 
 
 def _block_indexer(f: Fields, legacy: Fields | None) -> Indexer:

@@ -54,11 +54,10 @@ def stored_as(raw: dict[str, Any] | None, place: str, body: Body, expert_dtype: 
         narrow = made["experts"] if _parts_of(body)["experts"] else made["mlp"]
     else:
         narrow = _format(raw, method, place)
-        made = {p: narrow for p in LINEARS}
+        made = {p: narrow for p in LINEARS} | _experts_apart(raw, place, expert_dtype)
     parts = {p: "bf16" for p in WIDE} | made | _kept(raw, body)
     if method == "mxfp4":
         parts |= {"attention": "bf16", "mlp": "bf16", "shared": "bf16"}
-    parts |= _experts_apart(raw, place, expert_dtype)
     has = _parts_of(body)
     others = [f"{p}={x}" for p, x in parts.items() if x != narrow and (p not in LINEARS or has[p])]
     return Stored(",".join([narrow, *others]), method)

@@ -12,6 +12,7 @@ from functools import partial
 from ..blocks import Block, Mlp
 from ..config_file import Fields
 from ..mixers import Attention
+from ..transformer import Part
 from .common import (
     LAYER,
     RMS,
@@ -206,6 +207,26 @@ def starcoder2(f: Fields) -> Body:
     return gated(f, kv=2, tied=True, matrices=2, passes=LAYER, windows=all_windows)
 
 
+def phi_with_images(f: Fields) -> Body:
+    """Phi with images or sounds: Phi 3 or 4; low-rank adapters and towers are left out."""
+    beside = [k for k in ("embd_layer", "img_processor", "audio_processor", "vision_lora", "speech_lora",
+                          "vision_config", "audio_config") if isinstance(f.raw.get(k), dict)]  # fmt: skip
+    f.skip("embd_layer", "img_processor", "audio_processor", "vision_lora", "speech_lora", "vision_config",
+           "audio_config")  # fmt: skip
+    made = gated(f, windows=all_windows)
+    why = "the language model alone is counted; the file does not say how large it is"
+    return dataclasses.replace(made, left_out=[Part(k.replace("_", " "), 0, why) for k in beside])
+
+
+def exaone45(f: Fields) -> Body:
+    """EXAONE 4.5: EXAONE 4 with blocks that predict further tokens, one set of weights for all of them."""
+    made = gated(f, kv=32, windows=partial(periodic_windows, period=4, width=4096))
+    n = f.whole("num_nextn_predict_layers", "_num_mtp_layers", default=0, least=0)
+    shared = f.flag("mtp_share_layers", default=False)
+    f.skip("mtp_loss_scaling_factor")
+    return dataclasses.replace(made, ahead=[made.blocks[-1]] * (min(n, 1) if shared else n))
+
+
 def mimo_dense(f: Fields) -> Body:
     """MiMo of 2025: Qwen 2 with a block that predicts the next token but one."""
     made = gated(f, kv=32, windows=late_windows)
@@ -248,9 +269,13 @@ DENSE: dict[str, Builder] = {
     ),
     "gemma3_text": gemma3,
     "phi3": partial(gated, windows=all_windows),
+    "phi3_v": phi_with_images,
+    "phi4mm": phi_with_images,
+    "phi4_multimodal": phi_with_images,
     "granite": gated,
     "smollm3": partial(gated, kv=4, tied=True, windows=rope_windows),
     "exaone4": partial(gated, kv=32, windows=partial(periodic_windows, period=4, width=4096)),
+    "exaone4_5_text": exaone45,
     "olmo": partial(gated, norms=0),
     "olmo2": gated,
     "olmo3": partial(gated, windows=partial(periodic_windows, period=4, width=4096)),

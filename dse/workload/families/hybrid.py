@@ -253,7 +253,8 @@ def _last_of_group(f: Fields, n: int, usual: int) -> list[bool]:
 
 
 def _ling(f: Fields, mixers: list[AbstractMixer], first: int) -> Body:
-    f.skip(*LING)
+    f.skip(*LING, "max_window_layers")
+    f.fixed("use_sliding_window", False)
     per = f.whole("moe_shared_expert_intermediate_size", default=f.whole(*WIDTH))
     shared = f.whole("num_shared_experts", "n_shared_experts", default=1, least=0) * per
     moe = experts(f, ("num_experts", "num_local_experts"), ("num_experts_per_tok", "num_experts_per_token"), WIDTH,

@@ -12,7 +12,7 @@ from ..blocks import Block
 from ..config_file import Fields
 from ..mixers import Indexer, Latent, Pool
 from .common import Body, Builder, blocks_of, body, experts, hidden_of, latent, mlp, n_layers
-from .experts import ROUTED, TOP, WIDTH, ahead, first_dense
+from .experts import ROUTED, TOP, WIDTH, ahead, first_dense, with_shared
 
 LAYERS = ("indexed_attention", "deepseek_sparse_attention")
 """What lists of layers call attention with an indexer."""
@@ -22,6 +22,10 @@ CHOICES = ("full", "shared")
 
 def deepseek(f: Fields, *, first: int = 3, shared: int = 1, mtp: int = 0) -> Body:
     """Latent attention; the first layers dense, then routed and shared experts (DeepSeek-V2 and V3, Kimi K2)."""
+    f.skip("lm_head", "rm_head")
+    if not f.flag("use_mla", default=True):
+        f.skip("kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
+        return with_shared(f, shared=shared, first=first)
     return _made(f, [latent(f)] * n_layers(f), first, shared, mtp)
 
 
@@ -84,7 +88,7 @@ def deepseek_v4(f: Fields) -> Body:
     """DeepSeek-V4: a window everywhere, beside it entries of 4 positions with an indexer, or of 128 positions."""
     n, heads, width = n_layers(f), f.whole("num_attention_heads"), f.whole("head_dim", default=512)
     f.fixed("num_key_value_heads", 1)
-    f.skip("num_hash_layers", "partial_rotary_factor", "router_jitter_noise")
+    f.skip("num_hash_layers", "partial_rotary_factor", "router_jitter_noise", "compress_rope_parameters", "qk_nope_head_dim")
     f.words("mlp_layer_types", length=n, allowed=("moe", "hash_moe"))
     rope = f.whole("qk_rope_head_dim", default=64)
     made = {

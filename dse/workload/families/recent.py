@@ -128,6 +128,7 @@ def step3p5(f: Fields) -> Body:
            "zero_centered", "query_pre_attn_scalar", "moe_every_n_layer", "n_shared_experts")  # fmt: skip
     f.fixed("n_shared_experts", 1)
     f.fixed("moe_every_n_layer", 1)
+    f.fixed("moe_layer_offset", 0)
     windows = typed_windows(f, n, f.optional("sliding_window", 0), [0] * n)
     whole = grouped(f, kv=8, head_dim=128)
     near = _near(f, whole)

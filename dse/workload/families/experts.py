@@ -318,7 +318,7 @@ EXPERTS: dict[str, Builder] = {
     "qwen3_vl_moe_text": partial(qwen_moe, shared=0, windows=no_windows, kv=16, head_dim=None),
     "glm4_moe": partial(with_shared, kv=8, first=1),
     "glm4v_moe_text": partial(with_shared, kv=8, first=1),
-    "qwen3_omni_moe_text": partial(qwen_moe, shared=0, windows=no_windows, kv=4, head_dim=None),
+    "qwen3_omni_moe_text": partial(qwen_moe, shared=0, windows=late_windows, kv=4, head_dim=None),
     "deepseek": partial(with_shared, shared=0, first=0),
     "dots1": partial(with_shared, kv=32, shared=0, windows=partial(late_windows, used=True, first=62)),
     "bailing_moe": bailing,

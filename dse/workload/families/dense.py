@@ -185,7 +185,8 @@ def falcon(f: Fields) -> Body:
     few, one = f.whole("num_kv_heads", "n_head_kv", default=heads), f.flag("multi_query", default=True)
     kv = few if new else (1 if one else heads)
     f.skip("alibi", "bias", "parallel_attn")
-    norms = 2 if new or not f.raw.get("parallel_attn", True) else 1
+    few_norms = f.whole("num_ln_in_parallel_attn", default=2 if new else 1)
+    norms = few_norms if f.raw.get("parallel_attn", True) else 2
     attention = Attention(heads, kv, hidden // heads)
     width = f.whole("ffn_hidden_size", default=4 * hidden)
     return body(f, blocks_of([attention] * n, [Mlp(width, 2)] * n, norms), tied=True, norm_passes=LAYER, context=2048)

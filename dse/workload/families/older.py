@@ -56,6 +56,7 @@ def mpt(f: Fields) -> Body:
             "_name_or_path",
             "model_type",
             "transformers_version",
+            "is_encoder_decoder",
             "rope",
             "qk_gn",
         )

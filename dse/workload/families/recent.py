@@ -84,7 +84,7 @@ def _gates(f: Fields, n: int) -> list[str]:
     """The gate of each layer, from a list or from one value for all."""
     said: Any = f.raw.get("gating", True)
     f.skip("gating")
-    names = {True: "per_head", False: "none", "per-head": "per_head", "per-element": "per_element"}
+    names = {True: "per_head", False: "per_element", "per-head": "per_head", "per-element": "per_element"}
     if not isinstance(said, bool | str) or said not in names:
         raise f.error("gating", "true, false, per-head or per-element")
     return f.words("gating_types", length=n, allowed=("per_head", "per_element", "none")) or [names[said]] * n

@@ -95,9 +95,9 @@ def _mixers(f: Fields, kinds: list[str]) -> list[Attention]:
 def _moe(f: Fields) -> Experts | None:
     """The experts beside the dense MLP, if switched on."""
     if not f.flag("enable_moe_block", default=False):
-        f.skip("num_experts", "top_k_experts", "moe_intermediate_size")
+        f.skip("num_experts", "top_k_experts", "moe_intermediate_size", "expert_intermediate_size")
         return None
-    moe = experts(f, ("num_experts",), ("top_k_experts",), WIDTH)
+    moe = experts(f, ("num_experts",), ("top_k_experts",), (*WIDTH, "expert_intermediate_size"))
     if moe is None:
         raise f.error("num_experts", "at least one expert, since enable_moe_block is true")
     return moe

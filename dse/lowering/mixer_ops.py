@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from ..workload.mixers import AbstractMixer, Attention, Latent
+from ..workload.mixers import AbstractMixer, Attention, Latent, Pool
 from ..workload.op import Kind, Op, Product, passes
 from ..workload.recurrences import Recurrence, ShortConvolution
 
@@ -71,7 +71,10 @@ def _attention_linears(mixer: Attention, hidden: int, tp: int, tokens: float) ->
     own = 0.0 if mixer.cross or not mixer.own_kv else kv_heads
     values = own * (0 if mixer.values_are_keys else mixer.value_dim)
     qkv = heads * mixer.head_dim + own * mixer.head_dim + values + mixer.gate_width / tp
-    return [Linear("qkv", tokens, hidden, qkv), Linear("out", tokens, heads * mixer.value_dim, hidden)]
+    found = [Linear("qkv", tokens, hidden, qkv), Linear("out", tokens, heads * mixer.value_dim, hidden)]
+    if mixer.indexer and not mixer.indexer.shared:
+        found.append(Linear("index", tokens, hidden, (mixer.indexer.n_heads + 1) * mixer.indexer.head_dim))
+    return found
 
 
 def _latent_linears(mixer: Latent, hidden: int, tp: int, tokens: float) -> list[Linear]:
@@ -79,13 +82,28 @@ def _latent_linears(mixer: Latent, hidden: int, tp: int, tokens: float) -> list[
     found = [
         Linear("squeeze", tokens, hidden, mixer.query_rank + mixer.kv_rank + mixer.rope_dim + mixer.gate_width / tp),
         Linear("query", tokens, mixer.query_rank or hidden, heads * mixer.head_dim),
-        Linear("expand", tokens, mixer.kv_rank, heads * (mixer.nope_dim + mixer.value_dim), Kind.EXPANSION),
-        Linear("out", tokens, heads * mixer.value_dim, hidden),
     ]
+    if mixer.pool is None:
+        expand = Linear("expand", tokens, mixer.kv_rank, heads * (mixer.nope_dim + mixer.value_dim), Kind.EXPANSION)
+        found += [expand, Linear("out", tokens, heads * mixer.value_dim, hidden)]
+    else:
+        found += _pool_linears(mixer, mixer.pool, hidden, tp, tokens)
     i = mixer.indexer
     if i is not None and not i.shared:
         found.append(Linear("index query", tokens, mixer.query_rank or hidden, i.n_heads * i.head_dim))
-        found.append(Linear("index key", tokens, hidden, i.head_dim + i.n_heads))
+        found.append(Linear("index key", tokens, hidden, i.n_made * i.head_dim + i.n_heads))
+    return found
+
+
+def _pool_linears(mixer: Latent, pool: Pool, hidden: int, tp: int, tokens: float) -> list[Linear]:
+    """Vectors and gates of pooled entries, which every rank makes, and the way back through groups of heads."""
+    per_group = mixer.n_heads * mixer.value_dim / pool.out_groups
+    found = [
+        Linear("squeeze out", tokens, per_group, pool.out_rank, count=pool.out_groups / tp),
+        Linear("out", tokens, pool.out_groups * pool.out_rank / tp, hidden),
+    ]
+    if pool.rate:
+        found.append(Linear("pool", tokens, hidden, 2 * pool.overlap * (mixer.kv_rank + mixer.rope_dim)))
     return found
 
 
@@ -148,15 +166,16 @@ def recurrence_step_op(mixer: AbstractMixer, tp: int, sequences: float, state_B:
     return Op("state", Kind.RECURRENCE, (), "bf16", 2 * state_B / tp * sequences, elements)
 
 
-def index_op(mixer: Latent, queries: float, seen: float, read: float, sequences: float, kv_B: float) -> Op:
+def index_op(mixer: Attention | Latent, queries: float, seen: float, read: float, sequences: float, kv_B: float) -> Op:
     """The indexer's scores of `queries` on `seen` positions each, `read` keys crossing the memory interface, and top-k.
 
-    Every tensor rank scores all its heads, since the choice is one for all.
+    Pooled positions have one key together. Every tensor rank scores all its heads, since the choice is one for all.
 
     Source: [deepseek2025v32] section 2.1 and eq. 1: ReLU of the products, weighted and summed over heads.
     """
     i = mixer.indexer
     assert i is not None
+    seen, read = seen / i.rate, read / i.rate
     scores = sequences * queries * seen
     product = Product(queries * i.n_heads, seen, i.head_dim, sequences)
     n = passes()

@@ -144,7 +144,7 @@ def _mixer(mixer: AbstractMixer, workload: Serving, plan: Plan, p: Pass, lanes: 
         found = [_decode_attention(mixer, workload, plan, p, lanes)]
     else:
         found = [_prefill_attention(mixer, workload, plan, p)]
-    if isinstance(mixer, Latent) and mixer.indexer and not mixer.indexer.shared:
+    if mixer.indexer and not mixer.indexer.shared:
         kv_B = stored_B(workload.kv_precision)
         if decode:
             seen = p.n_context / plan.cp

@@ -142,7 +142,7 @@ def _attention(mixer: Attention | Latent, workload: Training, s: Shard, phase: s
     n_products = 2 if phase == "forward" else 5
     attended = mixer.n_attended(0.0, sequence)
     found = [fused_attention(*shape, n_products=n_products, softmax_passes=softmax, attended=attended)]
-    if isinstance(mixer, Latent) and mixer.indexer and not mixer.indexer.shared:
+    if mixer.indexer and not mixer.indexer.shared:
         seen = sequence / 2
         one = index_op(mixer, workload.sequence / s.cp, seen, sequence, float(s.micro_batch), BF16_B)
         times = 1.0 if phase == "forward" else 2.0

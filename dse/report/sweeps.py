@@ -14,11 +14,14 @@ from rich.text import Text
 
 from ..core.text import digits, in_unit
 from ..sweep.results import reasons
+from ..sweep.settings import asked
 from .layout import table
+from .tables import stand_in_text
 from .terminal import duration
 
 if TYPE_CHECKING:
     from ..sweep.estimate import Estimate
+    from ..sweep.points import Sweep
     from ..sweep.store import Failure, Store
 
 SHOWN_ROWS = 50
@@ -55,13 +58,23 @@ def summary(store: Store, given_up: tuple[Failure, ...] = ()) -> dict[str, Any]:
         "failed": rows - found.pop("", 0),
         "reasons": found,
         "given_up": [dataclasses.asdict(f) for f in given_up],
+        "notes": notes(store.sweep),
     }
+
+
+def notes(sweep: Sweep) -> list[str]:
+    """What products run in where a chip of the sweep lacks the precision that a workload asks for."""
+    if sweep.of_studies:
+        return []
+    said = dict.fromkeys(stand_in_text(w, c) for c, w in asked(sweep.choices, sweep.folder))
+    return [f"{x}." for x in said if x]
 
 
 def summary_view(found: dict[str, Any]) -> RenderableType:
     """`summary` for the terminal."""
     lines: list[RenderableType] = [Text(f"{found['rows']:,} rows, {found['failed']:,} without an answer")]
     lines += _whys(found["reasons"], found["given_up"])
+    lines += [Text(x, style="yellow") for x in found["notes"]]
     folder = found["folder"]
     told = f"Written to {folder}/\nAsk with: dse query 'select * from results limit 5' {folder}"
     lines.append(Text(told, no_wrap=True, overflow="ignore"))

@@ -176,7 +176,7 @@ def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
     if goal == "power_W":
         raise SpecError("study.minimise: power_W has one value per workload; limit it, or minimise full_load_fp8_W")
     services, served = _services(spec.portfolio, folder)
-    workloads = {**{n: _workload(w) for n, w in spec.workloads.items()}, **served}
+    workloads = {**{n: _workload(w, folder) for n, w in spec.workloads.items()}, **served}
     _check_workloads(spec, goal, workloads)
     if goal == SERVED and (spec.workloads or not services):
         raise SpecError("study.minimise: served_time needs a [portfolio] and no other workloads")
@@ -256,10 +256,13 @@ def _check_workloads(spec: StudyFile, goal: str, workloads: dict[str, Any]) -> N
         raise SpecError(f"{needing[0]} needs at least one workload; without any, full_load_fp8 stands for power")
 
 
-def _workload(spec: TrainingTable | DecodeTable | PrefillTable) -> tuple[Workload, int]:
+def _workload(spec: TrainingTable | DecodeTable | PrefillTable, folder: Path) -> tuple[Workload, int]:
+    """A workload and its chips; a user's own model file lies beside the study, or is found from where one works."""
     given = {k: v for k, v in spec.model_dump().items() if k not in PLACED and v not in (None, 0)}
     sizes = {"batch" if k == "global_batch" else k: v for k, v in given.items()}
-    return workload_of(spec.phase, preset_model(spec.model), spec.chips, sizes), spec.chips
+    beside = folder / spec.model
+    own = spec.model.endswith(".json") and beside.exists()
+    return workload_of(spec.phase, preset_model(beside if own else spec.model), spec.chips, sizes), spec.chips
 
 
 PLACED = ("phase", "model", "chips", "tpot", "ttft")

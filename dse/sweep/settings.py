@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -106,6 +109,28 @@ def _lower(given: _Given) -> Setting:
         package=given.text("package", PACKAGE),
     )  # fmt: skip
     return Setting(_coefficients(demands, own, tech, c), tuple(plan_text(p) for p in every))
+
+
+ASKING = ("phase", "model", "chip", "system", "precision", "weights")
+"""Choices that decide which products a chip is asked for."""
+MOST_ASKED = 512
+"""Combinations of them that are looked at; more differ in models that ask for the same."""
+
+
+def asked(choices: Mapping[str, tuple[Value, ...]], folder: Path) -> list[tuple[Chip, Workload]]:
+    """Chips and what they are asked to do, for every combination of choices that decides about precision.
+
+    Args:
+        choices: values of every choice of a sweep.
+        folder: where users' files are looked for.
+    """
+    found, keys = [], [k for k in ASKING if k in choices]
+    for values in itertools.islice(itertools.product(*(choices[k] for k in keys)), MOST_ASKED):
+        given = _Given(dict(zip(keys, values, strict=True)), folder)
+        with contextlib.suppress(DseError):
+            inside = _system(given)
+            found.append((inside.chip, _workload(given, inside.n_chips)))
+    return found
 
 
 def _calibration(given: _Given, inside: Chip, workload: Workload) -> Calibration:

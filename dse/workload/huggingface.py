@@ -17,7 +17,7 @@ from ..core.errors import SpecError
 from .blocks import runs_of
 from .config_file import Config, Fields, read, show
 from .families import FAMILIES, TYPES, Body
-from .families.vision import TEXT, text_fields, towers
+from .families.vision import INSIDE, is_inside, text_fields, towers
 from .quantised import stored_as
 from .transformer import Model
 
@@ -38,6 +38,12 @@ class Reading:
     """Keys that change nothing here, each with why."""
 
 
+INSIDES = (*INSIDE, "thinker_config", "thinker_config.text_config", "attn_config", "ffn_config")
+"""Objects whose keys are as harmless as those outside."""
+NUMBERS = ("_token_id", "_token_ids", "_token_index")
+"""Ends of keys that hold numbers of special tokens."""
+
+
 @cache
 def harmless_keys() -> dict[str, str]:
     """Keys that change no layer, head, expert, width or pattern of any type, each with why."""
@@ -49,7 +55,9 @@ def _why(key: str) -> str | None:
     """Why a key changes nothing; nested keys by the name of their object or their own."""
     known = harmless_keys()
     outer, _, last = key.rpartition(".")
-    return known.get(key) or known.get(last if outer in ("", "text_config") else outer.split(".")[-1])
+    if last.endswith(NUMBERS):
+        return known["eos_token_id"]
+    return known.get(key) or known.get(last if outer in ("", *INSIDES) else outer.split(".")[-1])
 
 
 def _builder_type(f: Fields) -> str:
@@ -107,10 +115,11 @@ def reading(raw: Config, place: str, name: str) -> Reading:
         f.skip("model_type")
         f.skip("is_encoder_decoder")
     quantised = _quantisation(outer, inner)
+    experts = next((f.text("expert_dtype", default="") for f in (inner, outer) if f.has("expert_dtype")), "")
     body: Body = FAMILIES[kind](inner)
-    seen = outer if inner is outer or outer.model_type not in TEXT or "text_config" in raw else inner
+    seen = outer if inner is outer or is_inside(outer) else inner
     ignored = _ignored(seen, kind)
-    stored = stored_as(quantised, place, body)
+    stored = stored_as(quantised, place, body, experts)
     model = Model(
         name=name, hidden=body.hidden, vocab=body.vocab, runs=runs_of(body.blocks), tied_embeddings=body.tied,
         norm_passes=body.norm_passes, max_context=body.max_context, dropout=body.dropout, n_tables=body.n_tables,

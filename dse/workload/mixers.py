@@ -63,6 +63,63 @@ class AbstractMixer(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True)
+class Indexer:
+    """A small attention that chooses which positions the large one sees.
+
+    Source: [deepseek2025v32] section 2.1: a lightning indexer with few heads and one key per position.
+    """
+
+    n_heads: int
+    """Its query heads."""
+    head_dim: int
+    """Width of a query and of its one key."""
+    n_chosen: int
+    """Positions that it chooses (top-k)."""
+    shared: bool = False
+    """Whether the block takes the choice of an earlier one instead of making its own."""
+    rate: int = 1
+    """Positions that have one key together."""
+    n_made: int = 1
+    """Vectors that a position makes for keys: more than one where pooled keys overlap and are weighted by a gate."""
+
+    @property
+    def n_kv(self) -> int:
+        """Elements that it caches for a position."""
+        return 0 if self.shared else -(-self.head_dim // self.rate)
+
+
+def index_macs(indexer: Indexer | None, cached: float, queries: float) -> float:
+    """MACs per new token of the scores by which an indexer chooses."""
+    if indexer is None or indexer.shared:
+        return 0.0
+    seen = cached + 1.0 if queries == 1 else cached + queries / 2
+    return indexer.n_heads * indexer.head_dim * seen / indexer.rate
+
+
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """How a latent attention keeps the past: recent positions whole in a window, older ones pooled into fewer entries.
+
+    The one vector of a position, or of an entry, is key and value of every head, without expansion; the result goes
+    back through groups of a low rank.
+
+    Source: DeepSeek-V4's code in [wolf2020transformers] release 5.24: sliding, compressed sparse (4 positions per
+    entry, overlapping, an indexer) and heavily compressed attention (128 positions per entry, all of them seen).
+    """
+
+    window: int
+    """Recent positions that are kept whole."""
+    rate: int
+    """Positions per pooled entry; 0 where nothing is kept beyond the window."""
+    overlap: int
+    """Entries that each position contributes to."""
+    out_rank: int
+    """Width that a group of heads' results is squeezed to."""
+    out_groups: int
+    """Groups of heads."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Attention(AbstractMixer):
     """Attention over keys and values of heads: everything before, a window, a chunk, or another sequence (an image).
 
@@ -93,6 +150,8 @@ class Attention(AbstractMixer):
     """Whether it attends to `n_memory` positions of another sequence instead of its own."""
     n_memory: int = 0
     """Positions of the other sequence, kept as long as the sequence lasts; 0 for none, and then the block rests."""
+    indexer: Indexer | None = None
+    """What chooses the positions it sees, if any; one choice for each of its heads."""
 
     @property
     @override
@@ -101,6 +160,8 @@ class Attention(AbstractMixer):
             return "cross attention"
         if self.window:
             return f"{'chunked' if self.chunked else 'sliding'} attention ({self.window:,})"
+        if self.indexer:
+            return f"attention to {self.indexer.n_chosen:,}"
         return "full attention" if self.causal else "attention both ways"
 
     @property
@@ -113,6 +174,8 @@ class Attention(AbstractMixer):
         keys = self.n_kv_heads * self.head_dim if self.own_kv else 0
         values = self.n_kv_heads * self.value_dim if self.own_kv and not self.values_are_keys else 0
         made = self.n_heads * self.head_dim + keys + values + self.gate_width
+        if self.indexer and not self.indexer.shared:
+            made += (self.indexer.n_heads + 1) * self.indexer.head_dim
         return hidden * (made + self.n_heads * self.value_dim)
 
     @property
@@ -123,7 +186,8 @@ class Attention(AbstractMixer):
     @property
     @override
     def n_kv(self) -> int:
-        return 0 if self.cross or not self.own_kv else self.n_kv_heads * (self.head_dim + self.value_dim)
+        index = self.indexer.n_kv if self.indexer else 0
+        return 0 if self.cross or not self.own_kv else self.n_kv_heads * (self.head_dim + self.value_dim) + index
 
     @override
     def n_kept(self, context: float) -> float:
@@ -146,7 +210,7 @@ class Attention(AbstractMixer):
             return cached + queries
         if self.chunked and cached + queries > self.window:
             return min(self.window / 2, n_seen(cached, queries, self.window))
-        return n_seen(cached, queries, self.window)
+        return n_seen(cached, queries, self.indexer.n_chosen if self.indexer else self.window)
 
     def n_read(self, context: float) -> float:
         """Positions that a token reads when it is the last of `context`."""
@@ -154,29 +218,12 @@ class Attention(AbstractMixer):
             return float(self.n_memory)
         if self.chunked and context > self.window:
             return self.window / 2
-        return self.n_kept(context)
+        return min(float(self.indexer.n_chosen), context) if self.indexer else self.n_kept(context)
 
     @override
     def n_product_macs(self, cached: float, queries: float) -> float:
         seen = self.n_read(cached + 1.0) if queries == 1 else self.n_attended(cached, queries)
-        return self.n_heads * (self.head_dim + self.value_dim) * seen
-
-
-@dataclasses.dataclass(frozen=True)
-class Indexer:
-    """A small attention that chooses which positions the large one sees.
-
-    Source: [deepseek2025v32] section 2.1: a lightning indexer with few heads and one key per position.
-    """
-
-    n_heads: int
-    """Its query heads."""
-    head_dim: int
-    """Width of a query and of its one key."""
-    n_chosen: int
-    """Positions that it chooses (top-k)."""
-    shared: bool = False
-    """Whether the block takes the choice of an earlier one instead of making its own."""
+        return self.n_heads * (self.head_dim + self.value_dim) * seen + index_macs(self.indexer, cached, queries)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,11 +249,17 @@ class Latent(AbstractMixer):
     """What chooses the positions it sees, if any."""
     gate_width: int = 0
     """Outputs of a gate on the result."""
+    pool: Pool | None = None
+    """How it keeps the past where it does not keep every position; then nothing is expanded."""
 
     @property
     @override
     def kind(self) -> str:
-        return f"latent attention to {self.indexer.n_chosen:,}" if self.indexer else "latent attention"
+        chosen = f" to {self.indexer.n_chosen:,}" if self.indexer else ""
+        if self.pool is None:
+            return f"latent attention{chosen}"
+        beyond = f", 1 of {self.pool.rate}{chosen} beyond" if self.pool.rate else ""
+        return f"pooled latent attention ({self.pool.window:,}{beyond})"
 
     @property
     def head_dim(self) -> int:
@@ -215,8 +268,8 @@ class Latent(AbstractMixer):
 
     @property
     def n_kv_heads(self) -> int:
-        """Expanded key and value heads."""
-        return self.n_heads
+        """Expanded key and value heads; one for all where nothing is expanded."""
+        return 1 if self.pool else self.n_heads
 
     @override
     def n_weights(self, hidden: int) -> int:
@@ -227,12 +280,12 @@ class Latent(AbstractMixer):
         a, wide = self.n_heads, self.head_dim
         query = (hidden + a * wide) * self.query_rank if self.query_rank else hidden * a * wide
         expand = self.kv_rank * a * (self.nope_dim + self.value_dim)
-        own = query + hidden * (self.kv_rank + self.rope_dim) + expand + a * self.value_dim * hidden
-        own += hidden * self.gate_width
+        own = query + hidden * (self.kv_rank + self.rope_dim + self.gate_width)
+        own += pooled_weights(self, self.pool, hidden) if self.pool else expand + a * self.value_dim * hidden
         if self.indexer is None or self.indexer.shared:
             return own
         i = self.indexer
-        return own + (self.query_rank or hidden) * i.n_heads * i.head_dim + hidden * (i.head_dim + i.n_heads)
+        return own + (self.query_rank or hidden) * i.n_heads * i.head_dim + hidden * (i.n_made * i.head_dim + i.n_heads)
 
     @property
     @override
@@ -242,31 +295,59 @@ class Latent(AbstractMixer):
     @property
     @override
     def n_kv(self) -> int:
-        index = self.indexer.head_dim if self.indexer and not self.indexer.shared else 0
-        return self.kv_rank + self.rope_dim + index
+        one = self.kv_rank + self.rope_dim
+        entry = -(-one // self.pool.rate) if self.pool and self.pool.rate else one
+        return entry + (self.indexer.n_kv if self.indexer else 0)
 
     @override
     def n_kept(self, context: float) -> float:
-        return context
+        """Positions that it keeps; a window of whole ones counts as many times as an entry's share is smaller."""
+        if self.pool is None:
+            return context
+        recent = min(float(self.pool.window), context)
+        return context + recent * (self.kv_rank + self.rope_dim) / self.n_kv if self.pool.rate else recent
 
     @property
     @override
     def n_state(self) -> int:
         return 0
 
+    @property
+    def rate(self) -> int:
+        """Positions per entry of the cache."""
+        return max(self.pool.rate, 1) if self.pool else 1
+
     def n_attended(self, cached: float, queries: float) -> float:
-        """Positions that a new token attends to on average."""
-        return n_seen(cached, queries, self.indexer.n_chosen if self.indexer else 0)
+        """Positions, or entries of the cache, that a new token attends to on average."""
+        most = self.indexer.n_chosen * self.rate if self.indexer else 0
+        far = n_seen(cached, queries, most) / self.rate
+        if self.pool is None:
+            return far
+        return n_seen(cached, queries, self.pool.window) + (far if self.pool.rate else 0.0)
 
     def n_read(self, context: float) -> float:
-        """Positions that a token reads when it is the last of `context`."""
-        return min(float(self.indexer.n_chosen), context) if self.indexer else context
+        """Positions, or entries of the cache, that a token reads when it is the last of `context`."""
+        far = context / self.rate
+        far = min(float(self.indexer.n_chosen), far) if self.indexer else far
+        if self.pool is None:
+            return far
+        return min(float(self.pool.window), context) + (far if self.pool.rate else 0.0)
 
     @override
     def n_product_macs(self, cached: float, queries: float) -> float:
-        one = queries == 1
-        seen = self.n_read(cached + 1.0) if one else self.n_attended(cached, queries)
+        seen = self.n_read(cached + 1.0) if queries == 1 else self.n_attended(cached, queries)
         macs = self.n_heads * (self.head_dim + self.value_dim) * seen
-        if self.indexer and not self.indexer.shared:
-            macs += self.indexer.n_heads * self.indexer.head_dim * (cached + 1.0 if one else cached + queries / 2)
-        return macs
+        return macs + index_macs(self.indexer, cached, queries)
+
+
+def pooled_weights(mixer: Latent, pool: Pool, hidden: int) -> int:
+    """Entries of the way back through groups of a low rank, and of what pools: a vector and a gate per entry.
+
+        a d_v r + g r h + 2 o h d + R o d
+
+    with a heads of value width d_v, g groups of rank r, o entries that a position contributes to, d the width of an
+    entry, R positions per entry, each with an offset, and h the model's width.
+    """
+    back = mixer.n_heads * mixer.value_dim * pool.out_rank + pool.out_groups * pool.out_rank * hidden
+    wide = pool.overlap * (mixer.kv_rank + mixer.rope_dim)
+    return back + (2 * hidden * wide + pool.rate * wide if pool.rate else 0)

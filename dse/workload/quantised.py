@@ -9,9 +9,10 @@ import dataclasses
 from typing import Any
 
 from ..core.errors import SpecError
-from .blocks import Experts
+from .blocks import Block, Experts, Mlp
 from .config_file import show
 from .families.common import Body
+from .modules import LISTS, by_layer, covers
 from .storage import PARTS
 
 
@@ -29,16 +30,18 @@ WIDE = ("head", "embedding", "rest")
 """Parts that every method leaves in 16 bit unless it says otherwise."""
 LINEARS = tuple(p for p in PARTS if p not in WIDE)
 """Parts made of linear layers in blocks."""
-NAMES = {
-    "attention": ("self_attn", "attn", "attention", "mixer", "linear_attn"),
-    "mlp": ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj", "dense_mlp", "layers.0.mlp"),
-    "shared": ("shared_expert", "shared_experts"),
-}
-"""Words in the name of a module that is left out, and the part that it stands for."""
+NARROW_EXPERTS = {"fp4": "mxfp4", "fp8": "fp8"}
+"""Formats of `expert_dtype`: FP4 with a power of two for 32 elements."""
 
 
-def stored_as(raw: dict[str, Any] | None, place: str, body: Body) -> Stored:
+def stored_as(raw: dict[str, Any] | None, place: str, body: Body, expert_dtype: str = "") -> Stored:
     """The storage that `quantization_config` describes; 16 bit without one.
+
+    Args:
+        raw: the object, if any.
+        place: what errors call the file.
+        body: blocks, which say how many layers have each part.
+        expert_dtype: format of the experts where the file states it beside the object (DeepSeek-V4).
 
     Raises:
         SpecError: a method or a width that is not known.
@@ -46,13 +49,41 @@ def stored_as(raw: dict[str, Any] | None, place: str, body: Body) -> Stored:
     if raw is None:
         return Stored("bf16", "none")
     method = str(raw.get("quant_method") or raw.get("quant_algo") or "")
-    narrow = _format(raw, method, place)
-    parts = {p: "bf16" for p in WIDE} | {p: narrow for p in LINEARS} | _kept(raw, method)
+    if method == "compressed-tensors":
+        made = _groups(raw, place, body)
+        narrow = made["experts"] if _parts_of(body)["experts"] else made["mlp"]
+    else:
+        narrow = _format(raw, method, place)
+        made = {p: narrow for p in LINEARS} | _experts_apart(raw, place, expert_dtype)
+    parts = {p: "bf16" for p in WIDE} | made | _kept(raw, body)
     if method == "mxfp4":
         parts |= {"attention": "bf16", "mlp": "bf16", "shared": "bf16"}
-    has = {"experts": any(isinstance(b.feed, Experts) for b in body.blocks)}
-    others = [f"{p}={x}" for p, x in parts.items() if x != narrow and has.get(p, True)]
+    has = _parts_of(body)
+    others = [f"{p}={x}" for p, x in parts.items() if x != narrow and (p not in LINEARS or has[p])]
     return Stored(",".join([narrow, *others]), method)
+
+
+def _experts_apart(raw: dict[str, Any], place: str, beside: str) -> dict[str, str]:
+    """The format of experts where the file names one for them."""
+    said = str(raw.get("expert_dtype") or beside or raw.get("moe_quant_algo") or "").lower()
+    if not said:
+        return {}
+    known = NARROW_EXPERTS | {"nvfp4": "nvfp4"}
+    if said not in known:
+        raise SpecError(f"{place}: expert_dtype = {show(said)} is not known; allowed: {', '.join(known)}")
+    return {"experts": known[said]}
+
+
+def _parts_of(body: Body) -> dict[str, list[int]]:
+    """Layers that have each part made of linear layers."""
+    def has(part: str, b: Block) -> bool:
+        if part == "attention":
+            return bool(b.mixers)
+        if part == "mlp":
+            return isinstance(b.feed, Mlp) or (isinstance(b.feed, Experts) and b.feed.parallel_ffn > 0)
+        return isinstance(b.feed, Experts) and (part == "experts" or b.feed.shared_ffn > 0)
+
+    return {p: [i for i, b in enumerate(body.blocks) if has(p, b)] for p in LINEARS}
 
 
 def _format(raw: dict[str, Any], method: str, place: str) -> str:
@@ -61,7 +92,7 @@ def _format(raw: dict[str, Any], method: str, place: str) -> str:
     def unknown(key: str, allowed: str) -> SpecError:
         return SpecError(f"{place}: quantization_config.{key} = {show(raw.get(key))} is not known; allowed: {allowed}")
 
-    if method == "fp8":
+    if method in ("fp8", "mxfp8", "fbgemm_fp8"):
         return "fp8"
     if method == "mxfp4":
         return "mxfp4"
@@ -74,9 +105,8 @@ def _format(raw: dict[str, Any], method: str, place: str) -> str:
         if algorithm in ("FP8", "NVFP4"):
             return algorithm.lower()
         raise unknown("quant_algo", "FP8, NVFP4")
-    if method == "compressed-tensors":
-        return _compressed(raw, place)
-    raise unknown("quant_method", "fp8, mxfp4, gptq, awq, auto-round, bitsandbytes, modelopt, compressed-tensors")
+    raise unknown("quant_method", "fp8, mxfp8, mxfp4, fbgemm_fp8, gptq, awq, auto-round, bitsandbytes, modelopt, "
+                                  "compressed-tensors")  # fmt: skip
 
 
 def _integer(bits: Any, place: str) -> str:
@@ -85,13 +115,22 @@ def _integer(bits: Any, place: str) -> str:
     return f"int{bits}"
 
 
-def _compressed(raw: dict[str, Any], place: str) -> str:
-    """The format of the first group of compressed-tensors: its bits and type."""
+def _groups(raw: dict[str, Any], place: str, body: Body) -> dict[str, str]:
+    """The format of each part by the groups of compressed-tensors, each with its targets; 16 bit where none aims."""
     groups = raw.get("config_groups")
-    group = next(iter(groups.values()), None) if isinstance(groups, dict) else None
-    weights = group.get("weights") if isinstance(group, dict) else None
-    if not isinstance(weights, dict):
+    listed = [g for g in groups.values() if isinstance(g, dict)] if isinstance(groups, dict) else []
+    aimed = [(g.get("targets") or ["Linear"], _one_group(g["weights"], place)) for g in listed
+             if isinstance(g.get("weights"), dict)]  # fmt: skip
+    if not aimed:
         raise SpecError(f"{place}: quantization_config has no config_groups with weights; add them")
+    found = {}
+    for part, layers in _parts_of(body).items():
+        hit = (name for targets, name in aimed if "Linear" in targets or _mostly(by_layer(targets), part, layers))
+        found[part] = next(hit, "bf16")
+    return found
+
+
+def _one_group(weights: dict[str, Any], place: str) -> str:
     bits, kind = weights.get("num_bits"), weights.get("type", "int")
     if kind == "float" and bits == 8:
         return "fp8"
@@ -100,12 +139,12 @@ def _compressed(raw: dict[str, Any], place: str) -> str:
     return _integer(bits, place)
 
 
-def _kept(raw: dict[str, Any], method: str) -> dict[str, str]:
-    """Parts whose modules the file lists as left in 16 bit."""
-    listed = [str(x).lower() for key in ("ignore", "modules_to_not_convert", "exclude_modules", "ignored_layers")
-              for x in raw.get(key) or []]  # fmt: skip
-    kept = {}
-    for part, words in NAMES.items():
-        if any(word in name for name in listed for word in words):
-            kept[part] = "bf16"
-    return kept
+def _kept(raw: dict[str, Any], body: Body) -> dict[str, str]:
+    """Parts of which the file leaves at least half of the layers in 16 bit."""
+    entries = by_layer([x for key in LISTS for x in raw.get(key) or []])
+    return {part: "bf16" for part, layers in _parts_of(body).items() if layers and _mostly(entries, part, layers)}
+
+
+def _mostly(entries: dict[int | None, list[str]], part: str, layers: list[int]) -> bool:
+    """Whether `entries` stand for a part in at least half of its layers."""
+    return 2 * sum(covers(entries, part, i) for i in layers) >= len(layers)

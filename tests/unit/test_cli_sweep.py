@@ -15,6 +15,7 @@ from dse.sweep.engine import local
 
 from .sweep.conftest import SMALL
 from .test_cli import cache_elsewhere, refused
+from .test_cli_hybrid import HYBRID
 
 pytestmark = pytest.mark.slow
 
@@ -156,12 +157,18 @@ def test_an_unwritable_folder_is_one_line(small, tmp_path, capsys):
 
 @slow
 def test_a_sweep_of_studies(tmp_path, capsys):
-    """Every point of the tiny study under its own power limit is the optimum with counts broken of that study."""
+    """Every point of a study under its own power limit is the optimum with counts broken of that study.
+
+    The study is the tiny one on a user's own file of a hybrid, which lies beside it.
+    """
+    (tmp_path / "hybrid.json").write_text(json.dumps(HYBRID))
+    study = tmp_path / "mine.toml"
+    study.write_text(TINY.read_text().replace("llama-3.1-8b", "hybrid.json"))
     spec = f"""
 [sweep]
 name = "budgets"
 [base]
-study = "{TINY}"
+study = "{study}"
 [[axes]]
 key = "limits.power"
 values = ["80 W", "700 W"]
@@ -173,8 +180,12 @@ values = ["80 W", "700 W"]
     assert list(table["status"]) == ["optimal", "optimal"]
     assert table["delivered_speedup"][1] > table["delivered_speedup"][0]
     assert (table["power_W_decode"] <= [80 * (1 + 1e-6), 700 * (1 + 1e-6)]).all()
-    alone = dse.solve_continuous(dse.load_study(TINY))
-    assert table["delivered_speedup"][1] == pytest.approx(alone.delivered, rel=1e-9)
+    capsys.readouterr()
+    argv = ["optimize", str(study), "--continuous", "--no-figures", "--json", "--results", results(tmp_path)]
+    assert main(argv) == 0
+    alone = json.loads(capsys.readouterr().out)
+    assert alone["certificate"]["proved"]
+    assert table["delivered_speedup"][1] == pytest.approx(alone["metrics"]["delivered_speedup"], rel=1e-9)
 
 
 def test_progress_says_pace_and_time_left(capsys, monkeypatch):

@@ -12,6 +12,7 @@ from functools import partial
 from ..blocks import Block, Mlp
 from ..config_file import Fields
 from ..mixers import Attention
+from ..transformer import Part
 from .common import (
     LAYER,
     RMS,
@@ -29,6 +30,13 @@ from .common import (
 )
 
 Windows = Callable[[Fields, int], list[int]]
+
+
+def first_of(f: Fields, n: int, *, period: int, width: int) -> list[int]:
+    """Every `period`-th layer counted from 0 sees everything, the others a window (CWM, Granite with windows)."""
+    w = f.optional("sliding_window", width)
+    f.skip("layer_rope_theta")
+    return typed_windows(f, n, w, [0 if i % period == 0 else w for i in range(n)])
 
 
 def no_windows(f: Fields, n: int) -> list[int]:
@@ -149,7 +157,10 @@ def bert(f: Fields) -> Body:
     f.fixed("add_cross_attention", False)
     blocks = blocks_of([attention] * n, [mlp(f, matrices=2)] * n)
     made = body(f, blocks, tied=True, norm_passes=LAYER)
-    tables = (made.max_context + f.whole("type_vocab_size", default=2)) * made.hidden
+    h, wide = made.hidden, f.whole("intermediate_size")
+    # positions, kinds of segment, the layer between the last block and the tied head; biases, 0.12 % of a small one
+    tables = (made.max_context + f.whole("type_vocab_size", default=2) + h) * h
+    tables += n * (7 * h + wide) + made.vocab + 5 * h
     return dataclasses.replace(made, dropout=has_dropout(f, True), n_tables=tables)
 
 
@@ -174,7 +185,8 @@ def falcon(f: Fields) -> Body:
     few, one = f.whole("num_kv_heads", "n_head_kv", default=heads), f.flag("multi_query", default=True)
     kv = few if new else (1 if one else heads)
     f.skip("alibi", "bias", "parallel_attn")
-    norms = 2 if new or not f.raw.get("parallel_attn", True) else 1
+    few_norms = f.whole("num_ln_in_parallel_attn", default=2 if new else 1)
+    norms = few_norms if f.raw.get("parallel_attn", True) else 2
     attention = Attention(heads, kv, hidden // heads)
     width = f.whole("ffn_hidden_size", default=4 * hidden)
     return body(f, blocks_of([attention] * n, [Mlp(width, 2)] * n, norms), tied=True, norm_passes=LAYER, context=2048)
@@ -196,6 +208,38 @@ def starcoder2(f: Fields) -> Body:
     return gated(f, kv=2, tied=True, matrices=2, passes=LAYER, windows=all_windows)
 
 
+def phi_with_images(f: Fields) -> Body:
+    """Phi with images or sounds: Phi 3 or 4; low-rank adapters and towers are left out."""
+    beside = [k for k in ("embd_layer", "img_processor", "audio_processor", "vision_lora", "speech_lora",
+                          "vision_config", "audio_config") if isinstance(f.raw.get(k), dict)]  # fmt: skip
+    f.skip("embd_layer", "img_processor", "audio_processor", "vision_lora", "speech_lora", "vision_config",
+           "audio_config")  # fmt: skip
+    made = gated(f, windows=all_windows)
+    why = "the language model alone is counted; the file does not say how large it is"
+    return dataclasses.replace(made, left_out=[Part(k.replace("_", " "), 0, why) for k in beside])
+
+
+def exaone45(f: Fields) -> Body:
+    """EXAONE 4.5: EXAONE 4 with blocks that predict further tokens, one set of weights for all of them."""
+    made = gated(f, kv=32, windows=partial(periodic_windows, period=4, width=4096))
+    n = f.whole("num_nextn_predict_layers", "_num_mtp_layers", default=0, least=0)
+    shared = f.flag("mtp_share_layers", default=False)
+    f.skip("mtp_loss_scaling_factor")
+    return dataclasses.replace(made, ahead=[made.blocks[-1]] * (min(n, 1) if shared else n))
+
+
+def mimo_dense(f: Fields) -> Body:
+    """MiMo of 2025: Qwen 2 with a block that predicts the next token but one."""
+    made = gated(f, kv=32, windows=late_windows)
+    n = f.whole("num_nextn_predict_layers", default=1, least=0)
+    return dataclasses.replace(made, ahead=[made.blocks[-1]] * n)
+
+
+def hyperclovax(f: Fields) -> Body:
+    """HyperCLOVA X: norms on both sides of a branch unless switched off."""
+    return gated(f, norms=4 if f.flag("use_post_norm", default=True) else 2)
+
+
 DENSE: dict[str, Builder] = {
     "llama": gated,
     "mistral": partial(gated, kv=8, windows=partial(all_windows, width=4096)),
@@ -203,6 +247,20 @@ DENSE: dict[str, Builder] = {
     "ministral": partial(gated, kv=8, windows=partial(all_windows, width=4096)),
     "qwen2": partial(gated, kv=32, windows=late_windows),
     "qwen3": partial(gated, kv=32, head_dim=128, windows=late_windows),
+    "qwen2_5_omni_text": partial(gated, kv=4, windows=partial(late_windows, first=28, width=32768)),
+    "mimo": mimo_dense,
+    "glm4v_text": partial(gated, kv=2, norms=4),
+    "hunyuan_vl_text": gated,
+    "paddleocr_vl_text": partial(gated, kv=2, head_dim=128, tied=True),
+    "granite_docling_text": gated,
+    "orion": partial(gated, passes=LAYER),
+    "internlm": gated,
+    "aquila": gated,
+    "xverse": gated,
+    "persimmon": partial(gated, matrices=2, passes=LAYER),
+    "roberta": bert,
+    "xlm-roberta": bert,
+    "camembert": bert,
     "qwen2_vl_text": partial(gated, kv=8, windows=partial(late_windows, first=80)),
     "qwen2_5_vl_text": partial(gated, kv=8, windows=partial(late_windows, first=80)),
     "qwen3_vl_text": partial(gated, kv=32, head_dim=128),
@@ -212,9 +270,13 @@ DENSE: dict[str, Builder] = {
     ),
     "gemma3_text": gemma3,
     "phi3": partial(gated, windows=all_windows),
+    "phi3_v": phi_with_images,
+    "phi4mm": phi_with_images,
+    "phi4_multimodal": phi_with_images,
     "granite": gated,
     "smollm3": partial(gated, kv=4, tied=True, windows=rope_windows),
     "exaone4": partial(gated, kv=32, windows=partial(periodic_windows, period=4, width=4096)),
+    "exaone4_5_text": exaone45,
     "olmo": partial(gated, norms=0),
     "olmo2": gated,
     "olmo3": partial(gated, windows=partial(periodic_windows, period=4, width=4096)),
@@ -230,6 +292,16 @@ DENSE: dict[str, Builder] = {
     "hunyuan_v1_dense": gated,
     "internlm3": partial(gated, kv=2),
     "helium": partial(gated, kv=20, head_dim=128),
+    "cwm": partial(gated, kv=8, head_dim=128, windows=partial(first_of, period=4, width=8192)),
+    "granite_swa": partial(gated, kv=4, tied=True, windows=partial(first_of, period=4, width=128)),
+    "vaultgemma": partial(
+        gated, kv=4, head_dim=256, tied=True, windows=partial(periodic_windows, period=2, width=4096)
+    ),
+    "iquestcoder": partial(gated, kv=8),
+    "nanochat": partial(gated, matrices=2, norms=0),
+    "jais2": partial(gated, kv=26, matrices=2, passes=LAYER),
+    "bitnet": partial(gated, kv=5),
+    "hyperclovax": hyperclovax,
     "cohere": partial(parallel, matrices=3, tied=True),
     "cohere2": partial(parallel, matrices=3, tied=True, windows=partial(periodic_windows, period=4, width=4096)),
     "phi": partial(parallel, matrices=2, tied=False),

@@ -12,6 +12,7 @@ from functools import partial
 from ..blocks import Block, Experts, Mlp
 from ..config_file import Fields
 from ..mixers import Attention
+from ..transformer import Part
 from .common import (
     LAYER,
     RMS,
@@ -56,7 +57,8 @@ def mixtral(f: Fields, *, windows: Windows = all_windows, passes: float = RMS, t
 def minimax_m2(f: Fields) -> Body:
     """MiniMax-M2: 256 experts and no windows; heads of 128."""
     moe = experts(f, ("num_local_experts", "num_experts"), TOP, ("intermediate_size",))
-    f.skip("rotary_dim", "use_qk_norm", "qk_norm_type", "shared_intermediate_size", "attn_type_list")
+    f.skip("rotary_dim", "use_qk_norm", "qk_norm_type", "shared_intermediate_size", "attn_type_list",
+           "mtp_transformer_layers")  # fmt: skip
     f.fixed("shared_intermediate_size", 0, None)
     kinds = f.items("attn_type_list", length=n_layers(f))
     if kinds and any(k != 1 for k in kinds):
@@ -75,6 +77,8 @@ def qwen_moe(f: Fields, *, shared: int, windows: Windows, kv: int, head_dim: int
     """Qwen: experts where `decoder_sparse_step` divides the count, unless listed in `mlp_only_layers`."""
     n = n_layers(f)
     width = f.whole("shared_expert_intermediate_size", default=shared, least=0) if shared else 0
+    if not shared:
+        f.fixed("shared_expert_intermediate_size", 0)
     moe = experts(f, ("num_experts", "num_local_experts"), TOP, WIDTH, shared=width)
     feeds = sparse_steps(f, n, moe)
     mixers = windowed(grouped(f, kv=kv, head_dim=head_dim), windows(f, n))
@@ -237,10 +241,41 @@ def hunyuan(f: Fields) -> Body:
     moe = experts(f, ("num_experts",), ("moe_topk", "num_experts_per_tok"), ("moe_intermediate_size",
                   "intermediate_size") if not f.has("moe_intermediate_size") else WIDTH, shared=shared * per,
                   per_token=1)  # fmt: skip
-    f.fixed("use_cla", False)
+    for key in ("use_cla", "cla", "use_mla"):
+        f.fixed(key, False)
+    f.skip(*HUNYUAN)
     skip = f.whole("moe_layer_num_skipped", default=0, least=0)
     feeds = mixed_feeds(f, [i >= skip and moe is not None and moe.n_experts > 1 for i in range(n)], moe)
     return body(f, blocks_of([grouped(f)] * n, feeds), tied=False)
+
+
+HUNYUAN = (
+    "cla_share_factor", "add_classification_head", "anyres_pooling_size", "anyres_vit_max_image_size",
+    "anyres_vit_two_views", "class_num", "dense_list", "group_limited_greedy", "im_end_id", "im_newline_id",
+    "im_start_id", "kv_lora_rank", "mask_init_id", "max_image_size", "max_vit_seq_len", "norm_type", "num_media_embeds",
+    "org_vocab_size", "pool_type", "position_embedding_xdrope", "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim",
+    "skip_cls_token", "text_end_id", "text_start_id", "use_rotary_pos_emb", "v_head_dim", "video_end_id",
+    "video_start_id", "vit_add_patchemb_bias", "vit_input_resolution", "vit_mapping_type", "vit_norm_type",
+    "vit_patch", "vit_path", "vit_remove_prenorm", "vit_token", "vit_type", "vit_used_rms_norm", "xdrope_section",
+    "moe_replace_prob", "moe_shared_expert", "unused",
+)  # fmt: skip
+"""Keys of other models of the same code, without effect while `use_mla` and `use_cla` are off and no image is seen."""
+
+
+def ernie_vl(f: Fields) -> Body:
+    """ERNIE 4.5 VL: text and images have experts of their own; those of images are left out."""
+    n = n_layers(f)
+    for key in ("moe_num_experts", "moe_intermediate_size", "moe_layer_start_index", "moe_layer_end_index"):
+        value = f.raw.get(key)
+        if isinstance(value, list) and len(value) == 2:
+            f.raw[f"{key}_of_images"], f.raw[key] = value[1], value[0]
+    count = f.whole("moe_num_experts_of_images", default=f.whole("moe_num_experts", "num_experts", default=64), least=0)
+    width = f.whole("moe_intermediate_size_of_images", default=512)
+    f.skip("moe_layer_start_index_of_images", "moe_layer_end_index_of_images", "mlp_layer_types")
+    made = ernie(f)
+    sparse = sum(isinstance(b.feed, Experts) for b in made.blocks)
+    beside = Part("experts of images", sparse * count * (3 * width + 1) * made.hidden, "no token of text visits them")
+    return dataclasses.replace(made, left_out=[beside] if n else [])
 
 
 def mimo(f: Fields) -> Body:
@@ -249,7 +284,8 @@ def mimo(f: Fields) -> Body:
     moe = experts(f, ROUTED, TOP, WIDTH)
     listed = f.items("hybrid_layer_pattern", length=n)
     f.skip("hybrid_block_size", "sliding_window_size", "attention_chunk_size", "add_swa_attention_sink_bias",
-           "add_full_attention_sink_bias", "attention_value_scale")  # fmt: skip
+           "add_full_attention_sink_bias", "attention_value_scale", "attention_projection_layout")  # fmt: skip
+    f.fixed("n_shared_experts", None, 0)
     w = f.optional("sliding_window", 128)
     usual = [0 if i == 0 or (i + 1) % 6 == 0 else w for i in range(n)]
     if listed is not None:
@@ -281,18 +317,23 @@ EXPERTS: dict[str, Builder] = {
     "qwen2_moe": partial(qwen_moe, shared=5632, windows=late_windows, kv=16, head_dim=None),
     "qwen3_moe": partial(qwen_moe, shared=0, windows=late_windows, kv=4, head_dim=None),
     "qwen3_vl_moe_text": partial(qwen_moe, shared=0, windows=no_windows, kv=16, head_dim=None),
-    "glm4_moe": partial(with_shared, kv=8, head_dim=128, first=1, mtp=0),
+    "glm4_moe": partial(with_shared, kv=8, first=1),
+    "glm4v_moe_text": partial(with_shared, kv=8, first=1),
+    "qwen3_omni_moe_text": partial(qwen_moe, shared=0, windows=late_windows, kv=4, head_dim=None),
     "deepseek": partial(with_shared, shared=0, first=0),
     "dots1": partial(with_shared, kv=32, shared=0, windows=partial(late_windows, used=True, first=62)),
     "bailing_moe": bailing,
     "bailing_moe_v2": bailing,
     "ernie4_5_moe": ernie,
+    "ernie4_5_vl_moe_text": ernie_vl,
+    "ernie4_5_moe_vl": ernie_vl,
     "gpt_oss": gpt_oss,
     "llama4_text": llama4,
     "arctic": arctic,
     "dbrx": dbrx,
     "hunyuan_v1_moe": hunyuan,
     "mimo_v2_flash": mimo,
+    "mimo_v2": mimo,
     "granitemoe": granite_moe,
     "granitemoeshared": partial(granite_moe, shared=True),
 }

@@ -15,7 +15,8 @@ from ..config_file import Fields
 from ..mixers import AbstractMixer, Latent
 from ..recurrences import Recurrence
 from .common import FULL, Body, Builder, blocks_of, body, experts, grouped, hidden_of, latent, mlp, n_layers
-from .experts import TOP, WIDTH, ahead, first_dense, sparse_steps
+from .experts import ROUTED, TOP, WIDTH, ahead, first_dense, sparse_steps
+from .latent import CHOICES, LAYERS, choices_of, indexer
 
 LINEAR = "linear_attention"
 STATE_FORMATS = {"float32": "fp32", "bfloat16": "bf16", "float16": "bf16"}
@@ -72,39 +73,53 @@ def qwen_next(f: Fields, *, kv: int, moe: bool, shared: int = 512) -> Body:
     return dataclasses.replace(made, ahead=ahead(f, last, "mtp_num_hidden_layers", "num_nextn_predict_layers", usual=0))
 
 
-def kda(hidden: int, heads: int, width: int, taps: int, state: str) -> Recurrence:
-    """Kimi delta attention: a decay per channel of the key from a low-rank gate, and another for the output.
+def kda(heads: int, width: int, taps: int, state: str, *, n_whole: int = 0) -> Recurrence:
+    """Kimi delta attention: a gate that decays every channel of the key, and one for the output, low-rank or whole.
 
-    Source: [kimi2025linear] section 3.
+    Source: [kimi2025linear] section 3; the code of Kimi K3 (output gate whole) and Ling 3 (both).
+
+    Args:
+        heads: of the state.
+        width: of a head's keys and values.
+        taps: of the convolution.
+        state: format of the state.
+        n_whole: gates made by one matrix instead of two through the width of a head.
     """
-    proj = heads * width
+    proj, low = heads * width, 2 - n_whole
     return Recurrence(
-        "Kimi delta attention", heads, width, width, 3 * proj + heads + 2 * width, "delta", 3 * proj, taps,
-        inner=((width, proj), (width, proj)), state_format=state,
+        "Kimi delta attention", heads, width, width, (3 + n_whole) * proj + heads + low * width, "delta", 3 * proj,
+        taps, inner=((width, proj),) * low, state_format=state,
     )  # fmt: skip
 
 
 def kimi_linear(f: Fields) -> Body:
     """Kimi Linear: three KDA layers to one latent attention, listed by number from 1."""
     n, hidden, inner = n_layers(f), hidden_of(f), f.nested("linear_attn_config")
-    heads, width, taps = 32, 128, 4
+    heads, width, taps, n_whole = 32, 128, 4, 0
     full: list[bool] | None = None
     if inner is not None:
+        inner.skip("gate_lower_bound", "safe_gate")
+        n_whole = int(inner.flag("use_full_rank_gate", default=False))
         heads = inner.whole("num_heads", default=heads)
         width, taps = inner.whole("head_dim", default=width), inner.whole("short_conv_kernel_size", default=taps)
         full = _listed(f, inner, n)
     heads = f.whole("linear_num_heads", default=heads)
     width = f.whole("linear_head_dim", default=width)
-    linear = kda(hidden, heads, width, f.whole("linear_conv_kernel_dim", default=taps), state_format(f))
+    linear = kda(heads, width, f.whole("linear_conv_kernel_dim", default=taps), state_format(f), n_whole=n_whole)
     types = f.words("layer_types", length=n, allowed=(LINEAR, FULL))
     if types is not None:
         full = [t == FULL for t in types]
     whole = latent(f)
+    if f.flag("mla_use_output_gate", default=False):
+        whole = dataclasses.replace(whole, gate_width=whole.n_heads * whole.value_dim)
     f.skip("mla_use_nope", "moe_layer_freq", "moe_router_activation_func", "use_grouped_topk", "moe_renormalize")
     mixers: list[AbstractMixer] = [whole if x else linear for x in full or [bool(i and i % 4 == 0) for i in range(n)]]
     shared = f.whole("num_shared_experts", "n_shared_experts", default=1, least=0) * f.whole(*WIDTH)
     moe = experts(f, ("num_experts", "num_local_experts", "n_routed_experts"), ("num_experts_per_token", *TOP), WIDTH,
                   shared=shared)  # fmt: skip
+    small = f.whole("routed_expert_hidden_size", default=0, least=0)
+    f.skip("latent_moe_use_norm", "attn_res_block_size", "activation_situ_beta", "activation_situ_linear_beta")
+    moe = dataclasses.replace(moe, latent=small) if moe is not None else None
     made = body(f, blocks_of(mixers, first_dense(f, n, moe, first=1)), tied=False)
     return dataclasses.replace(made, ahead=ahead(f, made.blocks[-1], "num_nextn_predict_layers", usual=0))
 
@@ -119,6 +134,49 @@ def _listed(f: Fields, inner: Fields, n: int) -> list[bool] | None:
     if whole is None or linear is None or not numbers or sorted(named) != list(range(1, n + 1)):
         raise f.error("linear_attn_config", f"full_attn_layers and kda_layers that name each layer 1 to {n} once")
     return [i + 1 in whole for i in range(n)]
+
+
+def glm5_next(f: Fields) -> Body:
+    """GLM-5.3: three KDA layers to one latent attention with an indexer whose keys stand for groups of positions."""
+    n, hidden, inner = n_layers(f), hidden_of(f), f.nested("linear_attn_config")
+    sizes = {"heads": ("linear_num_heads", "num_heads", 64), "width": ("linear_head_dim", "head_dim", 128),
+             "taps": ("linear_conv_kernel_dim", "short_conv_kernel_size", 4)}  # fmt: skip
+    got = {
+        k: inner.whole(old, default=f.whole(new, default=usual)) if inner is not None else f.whole(new, default=usual)
+        for k, (new, old, usual) in sizes.items()
+    }
+    if inner is not None:
+        inner.skip("gate_lower_bound", "safe_gate")
+    f.skip("linear_lower_bound", "index_kpool_always_select_tail", "index_topk_freq", "index_skip_topk_offset")
+    types = f.words("layer_types", length=n, allowed=(LINEAR, FULL, *LAYERS))
+    linear = [t == LINEAR for t in types] if types else [i % 4 != 3 for i in range(n)]
+    choices = choices_of(f, n)
+    plain, pooled = latent(f), f.whole("index_kpool", default=1)
+    chooses = dataclasses.replace(indexer(f), rate=pooled, n_made=1 + (pooled > 1))
+    kinds: dict[str, AbstractMixer] = {
+        c: dataclasses.replace(plain, indexer=dataclasses.replace(chooses, shared=c == "shared")) for c in CHOICES
+    }
+    delta = kda(got["heads"], got["width"], got["taps"], state_format(f))
+    mixers = [delta if x else kinds[c] for x, c in zip(linear, choices, strict=True)]
+    shared = f.whole("n_shared_experts", "num_shared_experts", default=1, least=0) * f.whole(*WIDTH)
+    moe = experts(f, ROUTED, TOP, WIDTH, shared=shared)
+    made = body(f, blocks_of(mixers, first_dense(f, n, moe, first=3)), tied=False)
+    return dataclasses.replace(made, ahead=ahead(f, made.blocks[-1], "num_nextn_predict_layers", usual=0))
+
+
+def olmo_hybrid(f: Fields) -> Body:
+    """OLMo hybrid: three gated delta nets to one attention, the last layer at least; keys three quarters as wide."""
+    n, hidden = n_layers(f), hidden_of(f)
+    whole = grouped(f)
+    heads = f.whole("linear_num_key_heads", default=whole.n_heads)
+    key = f.whole("linear_key_head_dim", default=int(0.75 * hidden / heads))
+    f.skip("linear_value_head_dim", "linear_allow_neg_eigval", "linear_use_gate")
+    f.raw |= {"linear_key_head_dim": key, "linear_value_head_dim": f.raw.get("linear_value_head_dim") or 2 * key}
+    linear = gated_delta(f, keys=whole.n_heads, values=whole.n_heads)
+    full = interval(f, n, 4)
+    full = full if any(full) else [*full[:-1], True]
+    mixers: list[AbstractMixer] = [whole if x else linear for x in full]
+    return body(f, blocks_of(mixers, [mlp(f)] * n), tied=False)
 
 
 def lightning(heads: int, width: int) -> Recurrence:
@@ -155,30 +213,74 @@ def minimax(f: Fields, *, by_list: bool) -> Body:
     return body(f, blocks_of(mixers, [moe or mlp(f)] * n), tied=False)
 
 
+KDA = ("no_kda_lora", "kda_safe_gate", "kda_lower_bound", "short_conv_kernel_size", "linear_conv_kernel_dim")
+"""Keys of Ling 3."""
+LING = (
+    "kda_safe_gate", "kda_lower_bound", "mtp_loss_scaling_factor", "moe_router_enable_expert_bias", "group_norm_size",
+    "linear_silu", "use_linear_silu", "linear_rope", "linear_backend", "rotary_type", "use_mla_nope", "rope_traditional",
+    "moe_router_enable_routed_scaling", "moe_router_enable_shared_expert", "num_kv_heads_for_linear_attn",
+)  # fmt: skip
+"""Keys of Ling's hybrids that say how vectors are treated."""
+
+
 def bailing_hybrid(f: Fields) -> Body:
-    """Ling 3: Kimi delta attention but for the last layer of every group, which is latent."""
-    n, hidden = n_layers(f), hidden_of(f)
-    heads, width = f.whole("num_attention_heads"), f.whole("head_dim", default=128)
-    linear = kda(hidden, heads, width, f.whole("short_conv_kernel_size", default=4), state_format(f))
+    """Ling 2.5 and 3: lightning attention or KDA but for the last layer of every group, which is latent.
+
+    Ling 3 has the keys of KDA, Ling 2.5 those of a norm in groups; a file with neither or both could be either.
+    """
+    n, delta = n_layers(f), any([f.has(key) for key in KDA])
+    if not delta and not f.has("group_norm_size"):
+        raise SpecError(f"{f.place}: neither short_conv_kernel_size (Ling 3) nor group_norm_size (Ling 2.5); add it")
+    heads = f.whole("linear_num_heads", default=f.whole("num_attention_heads"))
+    width = f.whole("linear_head_dim", default=f.whole("head_dim", default=128))
+    linear = lightning(heads, width)
+    if delta:
+        taps = f.whole("short_conv_kernel_size", "linear_conv_kernel_dim", default=4)
+        linear = kda(heads, width, taps, state_format(f), n_whole=2 if f.flag("no_kda_lora", default=True) else 0)
+    gate = f.text("gated_attention_proj_granularity_type", default="head_wise" if delta else "none",
+                  allowed=("head_wise", "element_wise", "none"))  # fmt: skip
     whole: Latent = latent(f)
-    full = interval(f, n, 6, "layer_group_size")
-    f.skip("kda_safe_gate", "kda_lower_bound", "mtp_loss_scaling_factor", "moe_router_enable_expert_bias")
-    mixers: list[AbstractMixer] = [whole if x else linear for x in full]
-    shared = f.whole("num_shared_experts", "n_shared_experts", default=1, least=0) * f.whole(*WIDTH)
+    wide = {"head_wise": 1, "element_wise": whole.value_dim, "none": 0}[gate]
+    whole = dataclasses.replace(whole, gate_width=whole.n_heads * wide)
+    return _ling(f, [whole if x else linear for x in _last_of_group(f, n, 6)], first=2)
+
+
+def _last_of_group(f: Fields, n: int, usual: int) -> list[bool]:
+    """Whether each layer is the last of its group, or left over after the last whole group."""
+    types = f.words("layer_types", length=n, allowed=(LINEAR, FULL))
+    size = f.whole("layer_group_size", default=usual)
+    return [t == FULL for t in types] if types else [(i + 1) % size == 0 or i >= n // size * size for i in range(n)]
+
+
+def _ling(f: Fields, mixers: list[AbstractMixer], first: int) -> Body:
+    f.skip(*LING, "max_window_layers")
+    f.fixed("use_sliding_window", False)
+    per = f.whole("moe_shared_expert_intermediate_size", default=f.whole(*WIDTH))
+    shared = f.whole("num_shared_experts", "n_shared_experts", default=1, least=0) * per
     moe = experts(f, ("num_experts", "num_local_experts"), ("num_experts_per_tok", "num_experts_per_token"), WIDTH,
                   shared=shared)  # fmt: skip
-    made = body(f, blocks_of(mixers, first_dense(f, n, moe, first=2)), tied=False, context=262144)
+    made = body(f, blocks_of(mixers, first_dense(f, len(mixers), moe, first=first)), tied=False, context=262144)
     return dataclasses.replace(
         made, ahead=ahead(f, made.blocks[-1], "num_nextn_predict_layers", "num_mtp_layers", usual=0)
     )
+
+
+def bailing_linear(f: Fields) -> Body:
+    """Ring linear 2: lightning attention but for the last layer of every group, which has grouped heads."""
+    n, whole = n_layers(f), grouped(f)
+    linear = lightning(whole.n_heads, whole.head_dim)
+    return _ling(f, [whole if x else linear for x in _last_of_group(f, n, 1)], first=0)
 
 
 HYBRID: dict[str, Builder] = {
     "qwen3_next": partial(qwen_next, kv=2, moe=True),
     "qwen3_5_text": partial(qwen_next, kv=4, moe=False),
     "qwen3_5_moe_text": partial(qwen_next, kv=2, moe=True),
+    "olmo_hybrid": olmo_hybrid,
+    "glm5_next_text": glm5_next,
     "kimi_linear": kimi_linear,
     "bailing_hybrid": bailing_hybrid,
+    "bailing_moe_linear": bailing_linear,
     "minimax": partial(minimax, by_list=False),
     "minimax_m1": partial(minimax, by_list=True),
     "minimax_text_01": partial(minimax, by_list=True),

@@ -10,16 +10,22 @@ from functools import partial
 
 from ..blocks import Block
 from ..config_file import Fields
-from ..mixers import Indexer, Latent
+from ..mixers import Indexer, Latent, Pool
 from .common import Body, Builder, blocks_of, body, experts, hidden_of, latent, mlp, n_layers
-from .experts import ROUTED, TOP, WIDTH, ahead, first_dense
+from .experts import ROUTED, TOP, WIDTH, ahead, first_dense, with_shared
 
+LAYERS = ("indexed_attention", "deepseek_sparse_attention")
+"""What lists of layers call attention with an indexer."""
 CHOICES = ("full", "shared")
 """Whether a layer's indexer chooses, or the choice of an earlier layer is used."""
 
 
 def deepseek(f: Fields, *, first: int = 3, shared: int = 1, mtp: int = 0) -> Body:
     """Latent attention; the first layers dense, then routed and shared experts (DeepSeek-V2 and V3, Kimi K2)."""
+    f.skip("lm_head", "rm_head")
+    if not f.flag("use_mla", default=True):
+        f.skip("kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
+        return with_shared(f, shared=shared, first=first)
     return _made(f, [latent(f)] * n_layers(f), first, shared, mtp)
 
 
@@ -40,9 +46,90 @@ def sparse(f: Fields, *, first: int = 3) -> Body:
     chooses = indexer(f)
     f.fixed("indexer_rope_interleave", True, False)
     mixers = [dataclasses.replace(latent(f), indexer=dataclasses.replace(chooses, shared=t == "shared"))
-              for t in _choices(f, n)]  # fmt: skip
-    f.words("layer_types", length=n, allowed=("indexed_attention", "deepseek_sparse_attention"))
+              for t in choices_of(f, n)]  # fmt: skip
+    f.words("layer_types", length=n, allowed=LAYERS)
     return _made(f, mixers, first, 1, 0)
+
+
+def hy_v4(f: Fields) -> Body:
+    """Hunyuan 4: indexers in every fourth layer from the second, and a gate on every result."""
+    n = n_layers(f)
+    f.words("layer_types", length=n, allowed=LAYERS)
+    types = f.words("indexer_types", length=n, allowed=CHOICES)
+    types = types or ["full" if i == 0 or (i - 1) % 4 == 0 else "shared" for i in range(n)]
+    plain, chooses = latent(f), indexer(f)
+    plain = dataclasses.replace(plain, gate_width=plain.n_heads * plain.value_dim)
+    mixers = [dataclasses.replace(plain, indexer=dataclasses.replace(chooses, shared=t == "shared")) for t in types]
+    return _made(f, mixers, 1, 1, 0)
+
+
+def mistral_large4(f: Fields) -> Body:
+    """Mistral Large 4: indexers that read the input, and every fourth layer without rotary positions."""
+    n = n_layers(f)
+    f.words("layer_types", length=n, allowed=LAYERS)
+    f.fixed("kv_source_layers", list(range(n)))
+    step = f.whole("no_rope_layer_interval", default=4)
+    rope = f.items("no_rope_layers", length=n) or [int((i + 1) % step != 0) for i in range(n)]
+    plain, chooses = latent(f), indexer(f)
+    plain = dataclasses.replace(plain, query_rank=0)
+    whole = dataclasses.replace(plain, nope_dim=plain.head_dim, rope_dim=0)
+    mixers = [
+        dataclasses.replace(plain if r else whole, indexer=dataclasses.replace(chooses, shared=t == "shared"))
+        for r, t in zip(rope, choices_of(f, n), strict=True)
+    ]
+    return _made(f, mixers, 1, 1, 0)
+
+
+RATIOS = {"sliding_attention": 0, "compressed_sparse_attention": 4, "heavily_compressed_attention": 128}
+"""Layers of DeepSeek-V4 and their usual positions per entry."""
+
+
+def deepseek_v4(f: Fields) -> Body:
+    """DeepSeek-V4: a window everywhere, beside it entries of 4 positions with an indexer, or of 128 positions."""
+    n, heads, width = n_layers(f), f.whole("num_attention_heads"), f.whole("head_dim", default=512)
+    f.fixed("num_key_value_heads", 1)
+    f.skip("num_hash_layers", "partial_rotary_factor", "router_jitter_noise", "compress_rope_parameters", "qk_nope_head_dim")
+    f.words("mlp_layer_types", length=n, allowed=("moe", "hash_moe"))
+    rope = f.whole("qk_rope_head_dim", default=64)
+    made = {
+        rate: Latent(
+            heads, f.whole("q_lora_rank", default=1024), width - rope, rope, width - rope, width,
+            indexer=dataclasses.replace(indexer(f), rate=rate, n_made=4) if kind == "compressed_sparse_attention" else None,
+            pool=Pool(f.whole("sliding_window", default=128), rate, 1 + (kind == "compressed_sparse_attention"),
+                      f.whole("o_lora_rank", default=1024), f.whole("o_groups", default=8)),
+        ) for kind, rate in _rates(f).items()
+    }  # fmt: skip
+    mixers = [made[r] for r in _ratios(f, n)]
+    per = f.whole(*WIDTH, "intermediate_size")
+    shared = f.whole("n_shared_experts", default=1, least=0) * per
+    moe = experts(f, ROUTED, TOP, (*WIDTH, "intermediate_size"), shared=shared)
+    if moe is None:
+        raise f.error("n_routed_experts", "at least one expert")
+    whole = body(f, blocks_of(mixers, [moe] * n), tied=False)
+    return dataclasses.replace(whole, ahead=ahead(f, whole.blocks[-1], "num_nextn_predict_layers", usual=0))
+
+
+def _rates(f: Fields) -> dict[str, int]:
+    """Positions per entry of each kind of layer."""
+    rates, inner = dict(RATIOS), f.nested("compress_rates")
+    for kind, old in (("compressed_sparse_attention", "csa"), ("heavily_compressed_attention", "hca")):
+        usual = f.whole(f"compress_rate_{old}", default=rates[kind])
+        rates[kind] = inner.whole(kind, default=usual) if inner is not None else usual
+    return rates
+
+
+def _ratios(f: Fields, n: int) -> list[int]:
+    """Positions per entry of each layer; older lists also name the layers that predict further tokens."""
+    rates, listed = _rates(f), f.items("compress_ratios")
+    types = f.words("layer_types", length=n, allowed=tuple(RATIOS))
+    if types is not None:
+        return [rates[t] for t in types]
+    if listed is not None:
+        if len(listed) < n or any(x not in rates.values() for x in listed):
+            raise f.error("compress_ratios", f"one of {', '.join(map(str, rates.values()))} for each of {n} layers")
+        return listed[:n]
+    csa, hca = rates["compressed_sparse_attention"], rates["heavily_compressed_attention"]
+    return [hca if i < 2 or i % 2 == 0 else csa for i in range(n)]
 
 
 def indexer(f: Fields) -> Indexer:
@@ -50,7 +137,7 @@ def indexer(f: Fields) -> Indexer:
     return Indexer(f.whole("index_n_heads"), f.whole("index_head_dim"), f.whole("index_topk"))
 
 
-def _choices(f: Fields, n: int) -> list[str]:
+def choices_of(f: Fields, n: int) -> list[str]:
     """Whether each layer's indexer chooses, from a list, a pattern of letters or a frequency."""
     listed = f.words("indexer_types", length=n, allowed=CHOICES)
     pattern = f.raw.get("index_topk_pattern")
@@ -100,6 +187,11 @@ LATENT: dict[str, Builder] = {
     "kimi_k2": deepseek,
     "deepseek_v32": sparse,
     "glm_moe_dsa": sparse,
+    "deepseek_v4": deepseek_v4,
+    "hy_v4": hy_v4,
+    "mistral_large4_text": mistral_large4,
+    "sarvam_mla": partial(deepseek, first=1),
+    "axk1": partial(deepseek, first=1),
     "glm4_moe_lite": partial(deepseek, first=1),
     "mistral4": partial(deepseek, first=0),
     "youtu": minicpm3,

@@ -28,6 +28,7 @@ def gpt_bigcode(f: Fields) -> Body:
     n, hidden = n_layers(f), hidden_of(f)
     heads = f.whole("n_head", "num_attention_heads")
     kv = 1 if f.flag("multi_query", default=True) else heads
+    f.fixed("num_key_value_heads", kv)
     feed = Mlp(f.whole("n_inner", default=4 * hidden), 2)
     blocks = blocks_of([Attention(heads, kv, hidden // heads)] * n, [feed] * n)
     made = body(f, blocks, tied=True, norm_passes=LAYER)
@@ -52,6 +53,12 @@ def mpt(f: Fields) -> Body:
             "qk_ln",
             "softmax_scale",
             "alibi_bias_max",
+            "_name_or_path",
+            "model_type",
+            "transformers_version",
+            "is_encoder_decoder",
+            "rope",
+            "qk_gn",
         )
     f.skip("init_config", "init_device", "embedding_fraction", "no_bias", "verbose")
     feed = Mlp(f.whole("expansion_ratio", default=4) * hidden, 2)

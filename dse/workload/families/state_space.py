@@ -209,9 +209,8 @@ def _nemotron_parts(f: Fields, kinds: set[str]) -> dict[str, Block]:
             "n_shared_experts", "moe_shared_expert_intermediate_size", "moe_latent_size", *(k for x in names for k in x)
         )
         return parts
-    shared = f.whole("n_shared_experts", default=1, least=0) * f.whole(
-        "moe_shared_expert_intermediate_size", default=7688
-    )
+    wide = f.whole("moe_shared_expert_intermediate_size", default=7688)  # of all shared experts together
+    shared = wide if f.whole("n_shared_experts", default=1, least=0) else 0
     moe = experts(f, *names, shared=shared, matrices=2)
     if moe is not None:
         small = f.whole("moe_latent_size", default=0, least=0)

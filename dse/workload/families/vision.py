@@ -15,22 +15,31 @@ from ..transformer import Part
 from .common import Body, Builder, body, grouped, mlp, n_layers
 
 TEXT = {
-    "mllama": "mllama_text_model",
-    "llama4": "llama4_text",
-    "gemma3": "gemma3_text",
-    "qwen2_vl": "qwen2_vl_text",
-    "qwen2_5_vl": "qwen2_5_vl_text",
-    "qwen3_vl": "qwen3_vl_text",
-    "qwen3_vl_moe": "qwen3_vl_moe_text",
-    "qwen3_5": "qwen3_5_text",
-    "qwen3_5_moe": "qwen3_5_moe_text",
-    "kimi_k25": "deepseek_v3",
-    "mistral3": "mistral",
-    "llava": "llama",
-    "llava_next": "llama",
-}
+    "mllama": "mllama_text_model", "llama4": "llama4_text", "gemma3": "gemma3_text", "gemma3n": "gemma3n_text",
+    "gemma4": "gemma4_text", "gemma4_unified": "gemma4_unified_text", "paligemma": "gemma", "shieldgemma2":
+    "gemma3_text", "minimax_m3_vl": "minimax_m3_vl_text", "minimax_vl_01": "minimax_text_01", "step3p7": "step3p5",
+    "step3_vl": "step3_text", "glm5_next": "glm5_next_text", "glm4v": "glm4v_text", "glm46v": "glm4v_text",
+    "glm4v_moe": "glm4v_moe_text", "mistral_large4": "mistral_large4_text", "mistral3": "mistral", "voxtral": "llama",
+    "kimi_k25": "deepseek_v3", "kimi_k3": "kimi_linear", "kimi_vl": "deepseek_v3", "deepseek_vl_v2": "deepseek_v2",
+    "qwen2_vl": "qwen2_vl_text", "qwen2_5_vl": "qwen2_5_vl_text", "qwen3_vl": "qwen3_vl_text", "qwen3_vl_moe":
+    "qwen3_vl_moe_text", "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text", "qwen2_audio": "qwen2",
+    "qwen2_5_omni": "qwen2_5_omni_text", "qwen2_5_omni_thinker": "qwen2_5_omni_text", "qwen3_omni_moe":
+    "qwen3_omni_moe_text", "qwen3_omni_moe_thinker": "qwen3_omni_moe_text", "qwen3_asr": "qwen3", "llava": "llama",
+    "llava_next": "llama", "llava_next_video": "llama", "llava_onevision": "qwen2", "video_llava": "llama",
+    "video_llama_3": "qwen2", "vipllava": "llama", "internvl": "qwen2", "internvl_chat": "internlm2", "idefics3":
+    "llama", "smolvlm": "llama", "aya_vision": "cohere2", "cohere2_vision": "cohere2", "lfm2_vl": "lfm2", "ovis2":
+    "qwen2", "exaone4_5": "exaone4", "granite_speech": "granite", "fast_vlm": "qwen2", "perception_lm": "llama",
+    "got_ocr2": "qwen2", "hyperclovax_vision_v2": "hyperclovax", "hunyuan_vl": "hunyuan_vl_text", "nemotron_h_omni":
+    "nemotron_h", "paddleocr_vl": "paddleocr_vl_text",
+}  # fmt: skip
 """Types that wrap a language model, and the type of that model where the file does not say."""
-TOWERS = ("vision_config", "audio_config", "vision_tower_config")
+INSIDE = ("text_config", "llm_config", "language_config")
+"""Keys of the language model."""
+TOWERS = (
+    "vision_config", "audio_config", "vision_tower_config", "vit_config", "vq_config", "encoder_config",
+    "projector_config", "qformer_config", "adapter_config", "sound_config", "img_processor", "audio_processor",
+    "talker_config", "token2wav_config", "code2wav_config", "img_token_compression_config",
+)  # fmt: skip
 """Keys of parts that are left out."""
 WHY = "the language model alone is counted; its cost per image or sound is not modelled"
 
@@ -40,23 +49,38 @@ def text_fields(f: Fields) -> Fields:
     usual = TEXT.get(f.model_type)
     if usual is None:
         return f
-    inner = f.nested("text_config")
+    thinker = f.nested("thinker_config")
+    around = f if thinker is None else thinker
+    around.skip("model_type", *TOWERS)
+    inner = around.nested(*INSIDE)
     if inner is None:
+        if thinker is not None:
+            raise thinker.error("text_config", "an object with the language model")
         f.skip("model_type", *TOWERS)
         return Fields({k: v for k, v in f.raw.items() if k not in TOWERS} | {"model_type": usual}, f.place, "")
-    inner.raw = {"model_type": usual} | inner.raw
+    inner.raw = {"model_type": usual} | {k: v for k, v in inner.raw.items() if v != ""}
     if f.has("tie_word_embeddings") and "tie_word_embeddings" not in inner.raw:
         inner.raw["tie_word_embeddings"] = f.flag("tie_word_embeddings", default=False)
+    for key in ("vocab_size", "hidden_size"):  # stated outside too by some; the language model's own count
+        if isinstance(f.raw.get(key), int) and key in inner.raw:
+            f.skip(key)
     return inner
+
+
+def is_inside(f: Fields) -> bool:
+    """Whether the language model of a wrapper is an object of its own."""
+    return f.model_type in TEXT and any(isinstance(f.raw.get(k), dict) for k in (*INSIDE, "thinker_config"))
 
 
 def towers(f: Fields) -> list[Part]:
     """What stands beside the language model."""
     found = []
+    if f.model_type not in TEXT and not any(k in f.raw for k in TOWERS[:2]):
+        return found
     for key in TOWERS:
         value = f.raw.get(key)
         f.skip(key)
-        if isinstance(value, dict):
+        if isinstance(value, dict) and key != "img_token_compression_config":
             found.append(Part(key.replace("_config", " tower").replace("tower tower", "tower"), n_tower(value), WHY))
     return found
 
@@ -70,17 +94,25 @@ def n_tower(raw: dict[str, Any]) -> int:
     of s x s patches into the model's width h.
     """
     depth, width = (next((raw[k] for k in keys if isinstance(raw.get(k), int)), 0) for keys in (
-        ("depth", "num_hidden_layers"), ("embed_dim", "hidden_size", "width")))  # fmt: skip
+        ("depth", "num_hidden_layers", "vt_num_hidden_layers"),
+        ("embed_dim", "hidden_size", "width", "vt_hidden_size")))  # fmt: skip
     if not depth or not width:
         return 0
     ratio = raw.get("mlp_ratio")
-    ffn = raw.get("intermediate_size") or (int(width * ratio) if isinstance(ratio, int | float) else 4 * width)
+    ffn = raw.get("intermediate_size") or raw.get("vt_intermediate_size") or (int(width * ratio) if isinstance(ratio, int | float) else 4 * width)
     matrices = 3 if raw.get("model_type") in ("qwen2_5_vl", "pixtral") else 2
-    side, frames = raw.get("patch_size", 14), raw.get("temporal_patch_size", 2 if "embed_dim" in raw else 1)
+    side, frames = _side(raw.get("patch_size", 14)), raw.get("temporal_patch_size", 2 if "embed_dim" in raw else 1)
     patches = width * side * side * raw.get("in_channels", raw.get("in_chans", 3)) * frames
     merged = width * raw.get("spatial_merge_size", 2 if "embed_dim" in raw else 1) ** 2
     out = raw.get("out_hidden_size") or (raw.get("hidden_size") if "embed_dim" in raw else 0) or 0
     return depth * (4 * width * width + matrices * width * ffn) + patches + (merged * (merged + out) if out else 0)
+
+
+def _side(patch: Any) -> int:
+    """Side of a patch, given as a number or as one for each direction."""
+    if isinstance(patch, list) and patch and all(isinstance(x, int) for x in patch):
+        return max(patch)
+    return patch if isinstance(patch, int) else 14
 
 
 def n_patches(vision: dict[str, Any]) -> int:

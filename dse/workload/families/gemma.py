@@ -1,0 +1,148 @@
+"""Gemma 3n and 4: heads by kind of layer, late layers that use earlier keys, embeddings of their own for each layer.
+
+Source: sizes and defaults are those of each type in [wolf2020transformers], release 5.24.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+from ...core.errors import SpecError
+from ..blocks import Block, Experts, Mlp
+from ..config_file import Fields
+from ..mixers import AbstractMixer, Attention
+from .common import FULL, SLIDING, Body, Builder, body, experts, grouped, n_layers
+from .experts import WIDTH
+
+NEAR_KEYS = ("head_dim", "num_key_value_heads")
+"""What `per_layer_config` may state for a layer."""
+
+
+def kinds_of(f: Fields, n: int, period: int) -> list[str]:
+    """Kind of each layer, by list or period."""
+    found = f.words("layer_types", length=n, allowed=(SLIDING, FULL))
+    return found or [SLIDING if (i + 1) % period else FULL for i in range(n)]
+
+
+def _own(f: Fields, n: int) -> list[bool]:
+    """Whether each layer makes keys and values; the last ones use those of the last layer of their kind that does."""
+    shared = f.whole("num_kv_shared_layers", default=0, least=0)
+    if shared >= n:
+        raise f.error("num_kv_shared_layers", f"fewer than the {n} layers")
+    return [i < n - shared for i in range(n)]
+
+
+def _layer(f: Fields, i: int) -> Fields | None:
+    """What `per_layer_config` says of layer `i`."""
+    listed: Any = f.raw.get("per_layer_config")
+    if listed is not None and not isinstance(listed, dict):
+        raise f.error("per_layer_config", "an object with layers by number")
+    one = next((v for k, v in (listed or {}).items() if k.isdigit() and int(k) == i), None)
+    if one is None:
+        return None
+    if not isinstance(one, dict) or set(one) - set(NEAR_KEYS):
+        raise f.error("per_layer_config", f"objects with {' and '.join(NEAR_KEYS)}")
+    return Fields(one, f.place, f"per_layer_config.{i}.")
+
+
+def gemma4(f: Fields, *, per_layer: int) -> Body:
+    """Gemma 4: wider heads and fewer keys where a layer sees everything; keys may serve as values there.
+
+    Args:
+        f: keys.
+        per_layer: width of the embeddings per layer where the file does not say.
+    """
+    n = n_layers(f)
+    kinds = kinds_of(f, n, 6)
+    kinds[-1] = FULL
+    width = f.whole("hidden_size_per_layer_input", default=per_layer, least=0)
+    wide = f.flag("use_double_wide_mlp", default=False)
+    own, moe, mixers = _own(f, n), _moe(f), _mixers(f, kinds)
+    blocks = []
+    for mixer, makes in zip(mixers, own, strict=True):
+        ffn = f.whole("intermediate_size") * (2 if wide and not makes else 1)
+        feed: Mlp | Experts = dataclasses.replace(moe, parallel_ffn=ffn) if moe else Mlp(ffn)
+        norms = 4 + (width > 0) + (3 if moe else 0)
+        blocks.append(Block((dataclasses.replace(mixer, own_kv=makes),), feed, norms, width))
+    made = body(f, blocks, tied=True)
+    return dataclasses.replace(made, n_tables=_tables(f, n, width, made.hidden))
+
+
+def _mixers(f: Fields, kinds: list[str]) -> list[Attention]:
+    """Attention of every layer, all of its own keys."""
+    near = grouped(f, kv=4, head_dim=256)
+    w = f.whole("sliding_window", default=512)
+    both = f.text("use_bidirectional_attention", default="vision", allowed=("vision", "all")) == "all"
+    near = dataclasses.replace(near, causal=not both)
+    same = f.flag("attention_k_eq_v", default=False)
+    width = f.whole("global_head_dim", default=512)
+    few = f.whole("num_global_key_value_heads", default=near.n_kv_heads)
+    far = dataclasses.replace(near, head_dim=width, n_kv_heads=few if same else near.n_kv_heads, values_are_keys=same)
+    found, said = [], f.has("per_layer_config")
+    for i, kind in enumerate(kinds):
+        one = near if kind == SLIDING or said else far
+        inner = _layer(f, i)
+        if inner is not None:
+            one = dataclasses.replace(one, head_dim=inner.whole("head_dim", default=one.head_dim),
+                                      n_kv_heads=inner.whole("num_key_value_heads", default=one.n_kv_heads))  # fmt: skip
+        found.append(dataclasses.replace(one, window=w if kind == SLIDING else 0,
+                                         values_are_keys=same and kind == FULL))  # fmt: skip
+    return found
+
+
+def _moe(f: Fields) -> Experts | None:
+    """The experts beside the dense MLP, if switched on."""
+    if not f.flag("enable_moe_block", default=False):
+        f.skip("num_experts", "top_k_experts", "moe_intermediate_size", "expert_intermediate_size")
+        return None
+    moe = experts(f, ("num_experts",), ("top_k_experts",), (*WIDTH, "expert_intermediate_size"))
+    if moe is None:
+        raise f.error("num_experts", "at least one expert, since enable_moe_block is true")
+    return moe
+
+
+def _tables(f: Fields, n: int, width: int, hidden: int) -> int:
+    """Entries of the embeddings per layer and of the matrix that makes them from the model's own."""
+    rows = f.whole("vocab_size_per_layer_input", default=262144)
+    return n * width * (rows + hidden)
+
+
+def gemma3n(f: Fields) -> Body:
+    """Gemma 3n: four streams of which a layer works on one, a low-rank branch, embeddings per layer."""
+    n = n_layers(f)
+    kinds, own = kinds_of(f, n, 5), _own(f, n)
+    width = f.whole("hidden_size_per_layer_input", default=256)
+    rank, streams = f.whole("laurel_rank", default=64), f.whole("altup_num_inputs", default=4)
+    f.skip("activation_sparsity_pattern", "altup_active_idx", "altup_coef_clip", "altup_correct_scale",
+           "altup_lr_multiplier")  # fmt: skip
+    w = f.whole("sliding_window", default=512)
+    attention = grouped(f, kv=2, head_dim=256)
+    blocks = []
+    for kind, makes, ffn in zip(kinds, own, _widths(f, n), strict=True):
+        mixers: tuple[AbstractMixer, ...] = (
+            dataclasses.replace(attention, window=w if kind == SLIDING else 0, own_kv=makes),
+        )
+        blocks.append(Block(mixers, Mlp(ffn), 6, width + rank))
+    made = body(f, blocks, tied=True)
+    joined = 2 * (streams - 1) * made.hidden**2
+    return dataclasses.replace(made, n_tables=_tables(f, n, width, made.hidden) + joined)
+
+
+def _widths(f: Fields, n: int) -> list[int]:
+    """Width of the MLP of every layer: one for all, or a list."""
+    said = f.raw.get("intermediate_size", 16384)
+    f.skip("intermediate_size")
+    listed = said if isinstance(said, list) else [said] * n
+    if len(listed) != n or any(not isinstance(x, int) or isinstance(x, bool) or x < 1 for x in listed):
+        raise SpecError(f"{f.place}: intermediate_size has no whole number for each of {n} layers; give one or a list")
+    return listed
+
+
+GEMMA: dict[str, Builder] = {
+    "gemma3n_text": gemma3n,
+    "gemma4_text": partial(gemma4, per_layer=256),
+    "gemma4_unified_text": partial(gemma4, per_layer=0),
+}
+"""Gemma 3n and 4."""

@@ -36,7 +36,8 @@ HEAD = """# A sweep at scale
 Written by `make bench-scale` at commit {commit}, on {cores} cores ({processor}) and {memory:.0f} GiB of memory.
 {points:,} points, each GPT-3 175B on 1,024 A100 with eight numbers of the chip drawn anew, to Parquet in {shards}
 shards. Compiled programs are kept from a run before, as for anyone who sweeps twice. The slices of the array job run
-one after another here, each in a process of its own; on a cluster they run at once.
+one after another here, each in a process of its own; on a cluster they run at once. Wall time is that of a machine on
+which other programs ran too.
 
 | how | wall s | processor s | µs per point | beside in process | largest process GiB | of a tenth | all GiB |
 |---|---|---|---|---|---|---|---|

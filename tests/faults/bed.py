@@ -102,7 +102,7 @@ class Bed:
         return sorted((self.sweep(results) / "shards").glob("[!.]*.parquet"))
 
     def unmerged(self, results: str) -> list[Path]:
-        """Shards of the sweep, computed as two slices of which the second is not finished; computed once, then copied."""
+        """Shards of the sweep as two slices of which the second is not finished; computed once, then copied."""
         if not (self.folder / "half").exists():
             self.finish("half", "--shard", "0/2")
         shutil.rmtree(self.folder / results, ignore_errors=True)

@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: trainium4 test quick check wheel-test docs golden bench bench-explorer faults nightly lock licences audit clean
+.PHONY: trainium4 test quick check wheel-test slurm-test docs golden bench bench-explorer bench-scale faults nightly lock licences audit clean
 
 trainium4: $(VENV)/.run
 	$(BIN)/dse optimize sweeps/trainium4.toml
@@ -29,6 +29,10 @@ check: $(VENV)/.dev
 # wheel and sdist, built, installed outside the repository and asked
 wheel-test: $(VENV)/.dev
 	tests/package/try_package.sh $(BIN)
+
+# the Slurm recipe on a Slurm of one node, started here: as root, after apt-get install slurm-wlm munge
+slurm-test: $(VENV)/.dev
+	tests/package/try_slurm.sh $(BIN)
 
 # the documentation site in build/docs, offline; a warning is an error
 docs: $(VENV)/.docs
@@ -56,6 +60,10 @@ check-golden: $(VENV)/.dev
 bench-explorer: $(VENV)/.dev
 	$(INSTALL) pymoo==0.6.2 optuna==5.0.0
 	$(BIN)/python tests/bench/bench_explorer.py
+
+# ten million points in process, over Dask and as an array job; writes docs/scale.md
+bench-scale: $(VENV)/.dev
+	$(BIN)/python tests/bench/bench_scale.py --write docs/scale.md
 
 # every fault on purpose, twelve kills of each kind; writes docs/faults.md
 faults: $(VENV)/.dev

@@ -27,7 +27,6 @@ def licence(name: str) -> str:
 
 def main(requirements: str, out: str) -> None:
     """Write the table of `requirements` to `out`."""
-    """Write the table of `requirements` to `out`."""
     pins = re.findall(r"^([a-z0-9._-]+)==(\S+)", Path(requirements).read_text(encoding="utf-8"), re.MULTILINE)
     rows = "\n".join(f"| {name} | {version} | {licence(name)} |" for name, version in pins)
     head = f"# Licences of what we stand on\n\nWritten by `make licences` from {Path(requirements).name}.\n"

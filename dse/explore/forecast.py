@@ -8,7 +8,6 @@ designers are no optimisers, each number of the answer then strays as far as bac
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -23,6 +22,7 @@ from ..core.errors import SpecError
 from ..core.files import read_toml
 from ..core.provenance import Sourced, read_receipts
 from ..core.shipped import check_kind
+from ..core.text import spelled
 from ..hardware.chip import peak_FLOPps
 from ..optimize.batch import in_batches, solve_batch
 from ..optimize.search import Candidate, Search
@@ -80,26 +80,38 @@ def load_forecast(path: Path) -> Assumptions:
     try:
         study = load_study(study_path(path))
         budgets = {b: facts["budgets"][b] for b in BUDGETS}
-        readings = {n.removesuffix("_frac"): float(f.value) for n, f in facts["readings"].items()}
-        built, room = float(facts["announcement"]["built_frac"].value), facts["announcement"]["room"]
-        supply = {what: {n: float(f.value) for n, f in facts[what].items()} for what in SUPPLY}
-        taste = {n.removeprefix("log_").removesuffix("_frac"): float(f.value) for n, f in facts["taste"].items()}
+        tables = {what: facts[what] for what in ("readings", "taste", *SUPPLY)}
+        built, room = facts["announcement"]["built_frac"], facts["announcement"]["room"]
     except KeyError as error:
         raise SpecError(f"{path}: {error} is missing; sweeps/forecast_trainium4.toml shows every key") from None
+    for fact in (*budgets.values(), room):
+        if not fact.low > 0.0:
+            raise SpecError(f"{path}: {fact.name} must be above zero, and its range too")
+    readings = {n.removesuffix("_frac"): _amount(f, path) for n, f in tables["readings"].items()}
+    taste = {n.removeprefix("log_").removesuffix("_frac"): _amount(f, path) for n, f in tables["taste"].items()}
+    supply = {what: {n: _amount(f, path) for n, f in tables[what].items()} for what in SUPPLY}
     offered = {what: {getattr(c, what) for c in study.choices} for what in SUPPLY}
     for what, shares, known in (("readings", readings, set(LOADS)), *((w, supply[w], offered[w]) for w in SUPPLY)):
         if not set(shares) <= known or abs(sum(shares.values()) - 1.0) > SMALL:
             allowed = ", ".join(sorted(known))
-            raise SpecError(f"{path}: {what} {shares}: give shares of {allowed} that add up to 1")
-    return Assumptions(opened(study, float(budgets["tdp_W"].value)), budgets, readings, built, room, supply, taste)
+            raise SpecError(f"{path}: {what} {spelled(shares)}: give shares of {allowed} that add up to 1")
+    tdp_W = float(budgets["tdp_W"].value)
+    return Assumptions(opened(study, tdp_W), budgets, readings, _amount(built, path), room, supply, taste)
+
+
+def _amount(fact: Sourced, path: Path) -> float:
+    """The number of a share or a spread; SpecError for a text or less than zero."""
+    if isinstance(fact.value, str) or fact.value < 0.0:
+        raise SpecError(f"{path}: {fact.name} = {spelled(fact.value)}; give a number of at least zero")
+    return float(fact.value)
 
 
 def study_path(path: Path) -> Path:
     """The study that a forecast file names, beside it."""
     try:
-        return path.parent / tomllib.loads(path.read_text(encoding="utf-8"))["forecast"]["study"]
-    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise SpecError(f"{path}: names no study ({error}); sweeps/forecast_trainium4.toml shows every key") from None
+        return path.parent / read_toml(path)["forecast"]["study"]
+    except (KeyError, TypeError):
+        raise SpecError(f"{path}: names no study; sweeps/forecast_trainium4.toml shows every key") from None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import tomllib
+import math
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 from scipy.special import logsumexp
 
-from ..core.errors import DseError, SpecError
-from ..core.units import UNITS, quantity
+from ..core.errors import SpecError
+from ..core.files import read_text, read_toml
+from ..core.text import spelled
+from ..core.units import UNITS, positive
 
 BAND = (0.1, 0.9)
 """Quantiles of the band that should hold four facts in five."""
@@ -40,33 +42,36 @@ class Scored:
 def read_draws(path: Path) -> dict[str, list[str]]:
     """The draws of a forecast by quantity, as text; SpecError for a file that is none."""
     try:
-        rows = list(csv.DictReader(path.open(encoding="utf-8")))
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read ({error.strerror}); give a folder that `dse forecast` wrote") from None
+        head, *rows = csv.reader(read_text(path).splitlines(), strict=True)
+    except SpecError as error:
+        raise SpecError(f"{error}; give a folder that `dse forecast` wrote") from None
+    except csv.Error as error:
+        raise SpecError(f"{path}: {error}; give a folder that `dse forecast` wrote") from None
+    except ValueError:
+        head, rows = [], []
     if not rows:
         raise SpecError(f"{path}: holds no draws")
-    return {name: [r[name] for r in rows] for name in rows[0]}
+    odd = next((n for n, row in enumerate(rows, start=2) if len(row) != len(head)), None)
+    if odd is not None:
+        raise SpecError(f"{path}: line {odd} has {len(rows[odd - 2])} cells for {len(head)} quantities; forecast again")
+    return {name: [row[i] for row in rows] for i, name in enumerate(head)}
 
 
 def read_facts(path: Path, known: dict[str, list[str]]) -> dict[str, float | str]:
     """Facts such as `hbm_bandwidth_Bps = "19.6 TBps"` or `node = "N3P"`, in canonical units.
 
     Raises:
-        SpecError: no TOML, a name that was not forecast, a wrong unit.
+        SpecError: no TOML, a name that was not forecast, a wrong unit, no positive number or no word where one belongs.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: {error}") from None
     facts: dict[str, float | str] = {}
-    for name, value in raw.items():
+    for name, value in read_toml(path).items():
         if name not in known:
             raise SpecError(f"{path}: '{name}' was not forecast; known are {', '.join(sorted(known))}")
         tail = name.partition(":")[0].rpartition("_")[2]
-        try:
-            facts[name] = str(value) if _is_word(known[name]) else quantity(value, tail if tail in UNITS else "")
-        except DseError as error:
-            raise SpecError(f"{path}: {name}: {error}") from None
+        if isinstance(value, bool | list | dict):
+            raise SpecError(f"{path}: {name} = {spelled(value)}: give one name, or one number with its unit")
+        word = _is_word(known[name])
+        facts[name] = str(value) if word else positive(value, tail if tail in UNITS else "", f"{path}: {name}")
     return facts
 
 
@@ -82,6 +87,9 @@ def score(draws: dict[str, list[str]], facts: dict[str, float | str]) -> tuple[S
     """Every fact with its log score and quantile.
 
     Source: [gneiting2007] sections 4.1 and 6 for the logarithmic score and the coverage of central intervals.
+
+    Raises:
+        SpecError: a draw that is no positive number beside a fact that is one.
     """
     found = []
     for name, fact in facts.items():
@@ -90,10 +98,21 @@ def score(draws: dict[str, list[str]], facts: dict[str, float | str]) -> tuple[S
             share = (column.count(fact) + 1.0) / (len(column) + len(set(column)) + 1.0)
             found.append(Scored(name, fact, float(np.log(share)), None))
             continue
-        logs = np.log(np.asarray(column, dtype=float))
+        logs = np.asarray([_log(x, name) for x in column])
         below = float(np.mean(logs < np.log(fact)) + 0.5 * np.mean(logs == np.log(fact)))
         found.append(Scored(name, fact, log_density(logs, float(np.log(fact))), below))
     return tuple(found)
+
+
+def _log(text: str, name: str) -> float:
+    """Log of a draw of the quantity `name`; SpecError where it has none."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0.0 < number < math.inf:
+        raise SpecError(f"{name}: '{text[:40]}' among its draws is no positive number; forecast again")
+    return math.log(number)
 
 
 def log_density(draws: Float[np.ndarray, " n"], at: float) -> float:

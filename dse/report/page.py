@@ -6,6 +6,7 @@ page as data; plotly.js is in it once where something is there to hover over.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.bibliography import publications
-from ..core.errors import SpecError
+from ..core.errors import DseError, SpecError
 from ..core.files import write_whole
 from ..core.text import span
 from ..core.version import __version__
@@ -99,14 +100,14 @@ def _of(folder: Path, root: Path) -> Iterator[Section]:
             continue
         title, made = SECTIONS.get(file.name, (file.stem.replace("_", " ").capitalize(), plain))
         own = [drawn.pop(n) for n in list(drawn) if _belongs(n, file.stem)]
-        try:
-            yield Section(f"{title}{where}", "".join([made(_read(file)), *own]))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise SpecError(f"{file}: not written by this version ({_off(error)}); run its command again") from error
+        with _as_written(file):
+            html = made(_read(file))
+        yield Section(f"{title}{where}", "".join([html, *own]))
     manifest = folder / "manifest.json"
-    if manifest.exists() and "schema_version" in (held := _read(manifest)):
-        title = where or f": {held['sweep']}"
-        yield Section(f"Sweep{title}", sweep(folder, held))
+    if manifest.exists() and "schema_version" in (held := _manifest(manifest)):
+        with _as_written(manifest):
+            title, html = where or f": {held['sweep']}", sweep(folder, held)
+        yield Section(f"Sweep{title}", html)
     if drawn:
         yield Section(f"Figures{where}", "".join(drawn.values()))
 
@@ -125,6 +126,17 @@ OWN_FIGURES = {
 """Answer to the figures that show it; those that begin with its name belong to it too."""
 
 
+@contextlib.contextmanager
+def _as_written(file: Path) -> Iterator[None]:
+    """Turns what a file of another form makes of a section into one line."""
+    try:
+        yield
+    except DseError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise SpecError(f"{file}: not written by this version ({_off(error)}); run its command again") from error
+
+
 def _off(error: Exception) -> str:
     """What a file lacks or has in another form."""
     return f"no {error.args[0]}" if isinstance(error, KeyError) and error.args else "of another form"
@@ -137,13 +149,22 @@ def _belongs(figure_name: str, answer: str) -> bool:
 def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SpecError(f"{path}: cannot be read as JSON ({error}); run its command again") from error
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """Where an answer came from; SpecError for a file of another form."""
+    held = _read(path)
+    lists = [held.get("guesses", []), held.get("sources", [])] if isinstance(held, dict) else [held]
+    if not all(isinstance(x, list) and all(isinstance(word, str) for word in x) for x in lists):
+        raise SpecError(f"{path}: not written by this version (of another form); run its command again")
+    return held
 
 
 def _receipts(root: Path) -> list[Section]:
     """What all the answers rest on: the guesses, the sources, and where each answer came from."""
-    found = {p: _read(p) for p in sorted(root.rglob("*manifest.json")) if not p.name.startswith(".")}
+    found = {p: _manifest(p) for p in sorted(root.rglob("*manifest.json")) if not p.name.startswith(".")}
     guessed = list(dict.fromkeys(g for m in found.values() for g in m.get("guesses", ())))
     sources = {s for m in found.values() for s in m.get("sources", ())}
     sections = []

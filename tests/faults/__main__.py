@@ -6,20 +6,24 @@ python -m tests.faults [rounds] [--write docs/faults.md] [--only WORD,WORD]
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from dse.core.origin import git_commit
+
 from .bed import Bed
 from .kinds import FAULTS, KILLS
 
 HEAD = """# Faults on purpose
 
-Written by `make faults`: each row breaks a running sweep, front or search on purpose, as a user could meet it, and asks
-that it ends with the bits of an undisturbed run or in one clear line. {points:,} points in {shards} shards; kills come
-at random moments (seed {seed}).
+Written by `make faults` at commit {commit}: each row breaks a running sweep, front or search on purpose, as a user
+could meet it, and asks that it ends with the bits of an undisturbed run or in one clear line. {points:,} points in
+{shards} shards; kills come at random moments (seed {seed}). On {cores} cores, with whatever else ran there. Six of the
+kinds run once in every test of this repository, on half as many points.
 
 | fault | rounds | ended in | seconds |
 |---|---|---|---|
@@ -31,7 +35,7 @@ def main() -> int:
     parser.add_argument("rounds", type=int, nargs="?", default=1)
     parser.add_argument("--write", type=Path)
     parser.add_argument("--only", default="")
-    parser.add_argument("--points", type=int, default=1024)
+    parser.add_argument("--points", type=int, default=512)
     asked = parser.parse_args()
     dice, lines, wrong = random.Random(0), [], 0
     with tempfile.TemporaryDirectory() as folder:
@@ -49,7 +53,8 @@ def main() -> int:
             told = ", ".join(f"{end} ({n})" if len(ends) > 1 else end for end, n in ends.items())
             lines.append(f"| {name} | {rounds} | {told} | {time.monotonic() - begin:.0f} |")
             print(lines[-1], flush=True)
-    head = HEAD.format(points=asked.points, shards=asked.points // 64, seed=0)
+    commit = (git_commit() or "unknown")[:12]
+    head = HEAD.format(commit=commit, cores=os.cpu_count(), points=asked.points, shards=asked.points // 64, seed=0)
     if asked.write and not wrong:
         asked.write.write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
     return int(wrong > 0)

@@ -84,7 +84,7 @@ def scheduler(bed, dice):
 
 
 def _front(bed: Bed, *flags: str) -> list[str]:
-    where = ("--results", str(bed.folder / "front"), "--points", "12", "--no-figures", "--json")
+    where = ("--results", str(bed.folder / "front"), "--points", str(bed.front_points), "--no-figures", "--json")
     return [sys.executable, "-m", "dse.cli", "front", str(STUDY), *where, *flags]
 
 

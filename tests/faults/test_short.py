@@ -1,4 +1,4 @@
-"""The short form of `make faults`: every kind once, kills at one moment, on a sweep of eight shards."""
+"""The short form of `make faults`: every kind once, kills at one moment, on a sweep of four shards."""
 
 import random
 
@@ -18,9 +18,9 @@ SHORT = (
 
 @pytest.fixture(scope="module")
 def bed(tmp_path_factory):
-    return Bed(tmp_path_factory.mktemp("faults"), 512)
+    return Bed(tmp_path_factory.mktemp("faults"), 256, front_points=6)
 
 
 @pytest.mark.parametrize("name", SHORT)
 def test_ends_as_in_peace_or_in_one_line(bed, name):
-    assert FAULTS[name](bed, random.Random(0)) in ("bit-identical", "one line")
+    assert FAULTS[name](bed, random.Random(1)) in ("bit-identical", "one line")

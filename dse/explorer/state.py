@@ -41,7 +41,7 @@ ENERGY_BLOCKS = ("tensor engines", "SRAM", "vector lanes", "on-die network", "HB
 """Block of each energy of a reading."""
 BOUND_WORDS = ("compute", "one tile", "HBM", "vector lanes", "DMA", "launch")
 """Limits of an operator in words, in the order of a reading."""
-BOUND_BLOCKS = ("tensor engines", "tensor engines", "HBM", "vector lanes", "control, DMA", "static")
+BOUND_BLOCKS = ("tensor engines", "tensor engines", "HBM", "vector lanes", "control, DMA", "launches")
 """Block whose colour each has."""
 
 

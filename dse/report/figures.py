@@ -194,7 +194,7 @@ SMALLEST_POINT, LARGEST_POINT = 24.0, 240.0
 def draw_roofs(
     ax: Axes, c: Chip, precisions: set[str], color: str, x: tuple[float, float], below: bool = False
 ) -> list[np.ndarray]:  # fmt: skip
-    """The bandwidth slope and the roof of every precision, its name above or `below`; returns points along the lines."""
+    """The bandwidth slope and the roof of every precision, named above or `below`; returns points along the lines."""
     rate, drawn = float(c.hbm_bandwidth_Bps), []
     peaks = sorted(((float(peak_FLOPps(c, p)), p) for p in precisions), reverse=True)
     place: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "top" if below else "bottom"}

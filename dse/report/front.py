@@ -71,6 +71,7 @@ def front_json(f: Front) -> dict[str, Any]:
         "whole_counts": f.whole,
         "hypervolume_frac": f.hypervolume(),
         "knee": f.knee,
+        "nodes": list(dict.fromkeys(c.node for c in f.study.choices)),
         "points": f.table().to_dict(orient="records"),
         "changes": f.changes(),
     }

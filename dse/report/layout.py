@@ -18,8 +18,7 @@ BETWEEN = 1 + PAD
 
 
 class FittingTable(Table):
-    """A table that is never cut: on a narrow page headers and words wrap, and where even that is too wide rows stand
-    one below the other, a line for every column.
+    """A table that is never cut: on a narrow page headers and words wrap, or each row has a line for every column.
 
     A class of Rich's own kind, since only it is told how wide the page is when it is drawn.
     """

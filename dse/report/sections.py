@@ -44,16 +44,16 @@ def certificate(c: Answer) -> str:
     if not c["proved"]:
         why = c["unproved"][0] if c["unproved"] else "not every term is log-log convex"
         return f"A local optimum without a certificate: {why}. {c['n_solves']:,} problems solved."
-    said = f"Proved: every term is log-log convex; with the plans found its choice is within {percent(c['relative_gap'])} "
-    said += f"of its bound. {c['n_solves']:,} convex problems solved; whole counts cost {percent(c['integer_gap'])}. "
+    said = f"Proved: every term is log-log convex; with the plans found it is within {percent(c['relative_gap'])} of "
+    said += f"its bound. {c['n_solves']:,} convex problems solved; whole counts cost {percent(c['integer_gap'])}. "
     o = c["overall"]
     if o is None:
         return said + "Cores and stacks are fractions; combinations of whole counts were not bounded."
     if o["gap"] is None:
         return said + f"Of all {digits(o['n_designs'], 2)} combinations of choices, plans and counts nothing is proved."
     return (
-        f"{said}Branch and bound: of all {digits(o['n_designs'], 2)} combinations of choices, plans and whole counts none "
-        f"is more than {percent(max(o['gap'], 0.0))} better ({o['n_nodes']:,} groups bounded in "
+        f"{said}Branch and bound: of all {digits(o['n_designs'], 2)} combinations of choices, plans and whole counts "
+        f"none is more than {percent(max(o['gap'], 0.0))} better ({o['n_nodes']:,} groups bounded in "
         f"{digits(o['seconds'], 2)} s)."
     )
 

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from dse.explore.remedy import Lever, Remedy
+from dse.optimize.search import Candidate
 from dse.report.front import remedy_view
 from dse.report.layout import narrowed, table
 from dse.study.study import load_study
@@ -71,8 +72,9 @@ def test_the_widest_give_way_first(widths, least, room, found):
 def test_a_column_without_an_answer_is_not_shown(pytestconfig):
     """Where no lever is enough alone that is said once, not in a row of dashes each."""
     study = load_study(pytestconfig.rootpath / "tests" / "data" / "tiny.toml")
+    unread = Candidate.__new__(Candidate)
     levers = tuple(Lever(f"node N3P: fact_{i}_frac", 0.5, 0.9, np.nan, 0.6) for i in range(14))
-    none = shown(remedy_view(Remedy(study, 6.0, 3.0, levers, True)), 100)
+    none = shown(remedy_view(Remedy(study, 6.0, 3.0, unread, levers, True)), 100)
     assert "none of these is enough alone" in none and not re.search(r" - ", none)
     one = (Lever("power_W", 500.0, 900.0, 700.0, 600.0), *levers)
-    assert "700 W" in shown(remedy_view(Remedy(study, 6.0, 3.0, one, True)), 100)
+    assert "700 W" in shown(remedy_view(Remedy(study, 6.0, 3.0, unread, one, True)), 100)

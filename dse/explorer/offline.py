@@ -190,7 +190,6 @@ def page_html(made: Emitted, known: dict[str, Any]) -> str:
     inside = [
         f'<script type="application/json" id="held">{_script_safe(json.dumps(known, allow_nan=False))}</script>',
         f"<script>{_script_safe(model, json_text=False)}</script>",
-        f"<script>{_plotly()}</script>",
         f'<script type="importmap">{json.dumps({"imports": links})}</script>',
         '<script type="module">import "dse/main";</script>',
     ]
@@ -198,15 +197,6 @@ def page_html(made: Emitted, known: dict[str, Any]) -> str:
     html = html.replace('<meta charset="utf-8">', f'<meta charset="utf-8">\n{policy}')
     html = html.replace('<link rel="stylesheet" href="style.css">', f"<style>{style}</style>")
     return html.replace('<script type="module" src="main.js"></script>', "\n".join(inside))
-
-
-def _plotly() -> str:
-    """plotly.js, or nothing where it is not installed: its views then say so."""
-    try:
-        import plotly.offline
-    except ImportError:
-        return ""
-    return plotly.offline.get_plotlyjs()
 
 
 def _base64(text: str) -> str:

@@ -14,6 +14,7 @@ export class Design {
     this.mark = JSON.stringify(this.design);
     this.#build();
     addEventListener("keydown", (e) => this.#key(e));
+    addEventListener("panels-resized", () => { if (this.answer) this.draw(); });
     addEventListener("hashchange", () => { const d = designOf(state, location.hash); if (d && linkOf(state, d) !== linkOf(state, this.design)) this.load(d); });
   }
 

@@ -54,6 +54,7 @@ class Pages:
             Route("/chip", self.told(lambda q: self.answers.chip(q.get("name", "")))),
             Route("/receipts", self.told(lambda q: self.answers.receipts(q.get("choice", "")))),
             Route("/fronts", self.told(lambda _: self.answers.fronts())),
+            Route("/risks", self.told(lambda _: self.answers.risks())),
             Route("/servings", self.told(lambda _: self.answers.servings())),
             Route("/truth", self.told(lambda _: self.answers.truth())),
             Route("/search/{kind}", self.search),

@@ -144,6 +144,7 @@ def held(answers: Answers, made: Emitted) -> dict[str, Any]:
             "receipts": _receipts(answers),
             "chips": _chips(answers),
             "fronts": {} if subject.is_chip else answers.fronts(),
+            "risks": {"risks": [], "skipped": []} if subject.is_chip else answers.risks(),
             "servings": answers.servings(),
             "truth": answers.truth(),
         }

@@ -170,7 +170,7 @@ def test_pins_chips_and_exports(tab, tmp_path):
 @pytest.mark.parametrize("width", [1600, 1280, 400])
 def test_every_view_fits_and_has_names(tab, width):
     page = tab("", width)
-    for view in ("Design", "Front", "Serving", "Truth"):
+    for view in ("Design", "Front", "Risk", "Serving", "Truth"):
         page.click(f"#tab-{view}")
         page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), view
@@ -212,6 +212,16 @@ def test_curves_and_scores_that_lie_there_are_drawn(tab):
     page.wait_for_selector(".figure .main-svg", timeout=30_000)
     page.select_option("#truth-kind", "inference")
     page.wait_for_selector("text=1,326 of 2,767 measurements predicted")
+
+
+def test_a_risk_study_that_lies_there_is_shown(tab):
+    """Above 1.5x in 46 of 95 draws that have a design, of 100: what the file says, not what is drawn."""
+    page = tab()
+    page.click("#tab-Risk")
+    page.wait_for_selector(".figure .main-svg", timeout=30_000)
+    said = page.inner_text("#risk-verdict")
+    assert "1.5x delivered is within reach in 30 % of 100 draws" in said and "limits can be met in 95 %" in said
+    assert "pe_area_fp8_mm2" in page.inner_text("#risk-drivers") and "less is better" in page.inner_text("#risk-drivers")
 
 
 def test_hostile_words_are_words(tab, answers, monkeypatch):

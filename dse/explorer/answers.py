@@ -38,6 +38,8 @@ class Answers:
     """The optimum to begin with."""
     own: tuple[str, ...] = ()
     """Paths of the user's own chips: a page may name these and no other file."""
+    named: tuple[str, str] = ("", "")
+    """Chip and model as they were named, where one chip is explored."""
     columns: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     """Chips that were asked for."""
     working: threading.Lock = dataclasses.field(default_factory=threading.Lock)

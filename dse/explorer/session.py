@@ -55,7 +55,7 @@ def chip_answers(
     system = chip_system(named[0], n_chips)
     workload = workload_of(phase, model(named[1]), system.n_chips, {})
     tell("lowering every plan")
-    return warmed(Answers(subject_of_chip(system, workload, phase), results, None, own), tell)
+    return warmed(Answers(subject_of_chip(system, workload, phase), results, None, own, named), tell)
 
 
 def warmed(answers: Answers, tell: Callable[[str], None]) -> Answers:

@@ -221,7 +221,9 @@ def test_a_risk_study_that_lies_there_is_shown(tab):
     page.wait_for_selector(".figure .main-svg", timeout=30_000)
     said = page.inner_text("#risk-verdict")
     assert "1.5x delivered is within reach in 30 % of 100 draws" in said and "limits can be met in 95 %" in said
-    assert "pe_area_fp8_mm2" in page.inner_text("#risk-drivers") and "less is better" in page.inner_text("#risk-drivers")
+    assert "pe_area_fp8_mm2" in page.inner_text("#risk-drivers") and "less is better" in page.inner_text(
+        "#risk-drivers"
+    )
 
 
 def test_hostile_words_are_words(tab, answers, monkeypatch):

@@ -180,8 +180,7 @@ def page_html(made: Emitted, known: dict[str, Any]) -> str:
     """The page with everything inside it."""
     html = (PAGE / "index.html").read_text(encoding="utf-8")
     style = (PAGE / "style.css").read_text(encoding="utf-8")
-    modules = {p.stem: IMPORT.sub(r'from "dse/\1"', p.read_text(encoding="utf-8")) for p in sorted(PAGE.glob("*.js"))}
-    links = {f"dse/{n}": f"data:text/javascript;base64,{_base64(text)}" for n, text in modules.items()}
+    links = {f"dse/{p.stem}": f"data:text/javascript;base64,{module(p)}" for p in sorted(PAGE.glob("*.js"))}
     tables = json.dumps([[_plain_number(v) for v in t] for t in made.script.tables])
     model = (
         f"{made.script.code}\nconst D={tables}.map((t) => Float64Array.from(t, (v) => v ?? NaN));\n"
@@ -200,8 +199,9 @@ def page_html(made: Emitted, known: dict[str, Any]) -> str:
     return html.replace('<script type="module" src="main.js"></script>', "\n".join(inside))
 
 
-def _base64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode("ascii")
+def module(path: Path) -> str:
+    """A module of the page as the file holds it: its imports by name, in base64."""
+    return base64.b64encode(IMPORT.sub(r'from "dse/\1"', path.read_text(encoding="utf-8")).encode()).decode("ascii")
 
 
 def _plain_number(value: float) -> float | None:

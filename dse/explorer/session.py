@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..core.errors import SpecError
 from ..core.files import read_text
+from ..core.shipped import shipped
 from ..hardware.presets import chip_system
 from ..optimize.space import Space
 from ..study.study import load_study
@@ -29,9 +30,10 @@ def study_answers(path: str, results: Path, own: tuple[str, ...], tell: Callable
     Raises:
         SpecError: as `load_study`.
     """
-    subject = Subject(Space(load_study(path)), path)
+    place = str(shipped(path))
+    subject = Subject(Space(load_study(place)), place)
     tell("lowering every plan")
-    found = optimum_in(subject, results, read_text(Path(path)))
+    found = optimum_in(subject, results, read_text(Path(place)))
     return warmed(Answers(subject, results, found, own), tell)
 
 

@@ -58,6 +58,7 @@ def state_of(subject: Subject, found: dict[str, Any] | None, own: tuple[str, ...
         "version": __version__,
         "title": study.name,
         "asked": subject.asked,
+        "study_sha256": "" if subject.is_chip else digest(read_text(Path(subject.asked)).encode()),
         "is_chip": subject.is_chip,
         "goal": study.goal,
         "goal_is_speedup": study.goal in SPEEDUPS,

@@ -112,7 +112,8 @@ def money() -> list[str]:
 
 
 def fleet(capsys) -> list[str]:
-    assert main("fleet h100 llama-3.1-405b --chips 16384 --weeks 7.7 --json --no-figures".split()) == 0
+    where = ["h100", "llama-3.1-405b", "--chips", "16384", "--weeks", "7.7"]
+    assert main(["fleet", *where, "--json", "--no-figures"]) == 0
     found = json.loads(capsys.readouterr().out)
     return [f"{digits(found['interruptions'])} interruptions predicted", f"goodput {percent(found['goodput_frac'])}"]
 

@@ -49,7 +49,9 @@ golden: $(VENV)/.dev
 	for name in trainium4_budget trainium_generations sram_vs_hbm scaleup_domain; do \
 	    $(BIN)/dse sweep sweeps/$$name.toml --fresh || exit 1; done
 	$(BIN)/dse backtest
-	for kind in training inference kernels collectives; do $(BIN)/dse validate --kind $$kind || exit 1; done
+	for kind in training inference kernels collectives; do \
+	    $(BIN)/dse validate --kind $$kind && $(BIN)/dse validate --kind $$kind --leave-one-out || exit 1; done
+	for kind in training inference; do $(BIN)/dse validate --kind $$kind --leave-generation-out || exit 1; done
 	$(BIN)/dse serve trainium2,trainium3 gpt-oss-120b --tpot 20ms --weights mxfp4
 
 # every committed answer against what is computed here and now

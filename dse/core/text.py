@@ -142,7 +142,13 @@ def in_unit(value: float, unit: str, n: int = 3) -> str:
     if unit not in SCALES:
         return digits(value, n)
     text, factor = scale_of(value, unit)
+    if factor < 1 and 0 < abs(value) < TINY * factor:
+        return f"under {digits(TINY)} {text}"
     return f"{digits(value / factor, n)} {text}"
+
+
+TINY = 1e-3
+"""Share of the smallest scale of a unit below which a value is what rounding leaves."""
 
 
 def scale_of(value: float, unit: str) -> tuple[str, float]:

@@ -14,11 +14,11 @@ from ..hardware.presets import chip_names
 from ..study.metrics import SPEEDUPS, mean_speedup
 from .ask import Ask
 from .chips import chip_column
-from .found import fronts_in, servings_in, truth_in
+from .found import fronts_in, risks_in, servings_in, truth_in
 from .lines import python_lines
 from .receipts import receipts_of_choice
 from .reoptimise import Reoptimiser, Tell
-from .searches import compute_front, compute_serving, compute_truth
+from .searches import compute_front, compute_risk, compute_serving, compute_truth
 from .state import state_of
 from .subject import Subject
 
@@ -38,6 +38,8 @@ class Answers:
     """The optimum to begin with."""
     own: tuple[str, ...] = ()
     """Paths of the user's own chips: a page may name these and no other file."""
+    named: tuple[str, str] = ("", "")
+    """Chip and model as they were named, where one chip is explored."""
     columns: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     """Chips that were asked for."""
     working: threading.Lock = dataclasses.field(default_factory=threading.Lock)
@@ -96,6 +98,10 @@ class Answers:
         """Fronts of the study that lie in the results folder."""
         return fronts_in(self.subject, self.results)
 
+    def risks(self) -> dict[str, Any]:
+        """Risk studies that lie there."""
+        return risks_in(self.subject, self.results)
+
     def servings(self) -> dict[str, Any]:
         """Serving curves that lie there."""
         return servings_in(self.results)
@@ -115,6 +121,7 @@ class Answers:
         if not self.subject.is_chip:
             works |= {
                 "quick": lambda tell: self.reoptimiser.quick(limits, tell),
+                "risk": lambda tell: compute_risk(self.subject, asked, tell),
                 "prove": lambda tell: self.reoptimiser.prove(limits, tell),
             }
         if kind not in works:

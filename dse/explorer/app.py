@@ -15,14 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ..core.errors import DseError, SpecError, UnknownNameError
 from ..core.files import plain
+from ..workload.presets import model_names
+from ..workload.transformer import PHASES
 from .answers import Answers
 from .ask import MOST_B, ask_of, limits_of, parsed
+from .workloads import asked_of, reasked
 
 PAGE = Path(__file__).parent / "page"
 """Files of the page."""
@@ -41,8 +45,14 @@ class Pages:
     latest: dict[str, int] = dataclasses.field(default_factory=dict)
     """Number of the last search of every kind: older ones stop at their next word."""
 
+    first: Answers = dataclasses.field(init=False)
+    """Those that the session began with."""
     ends: Callable[[], bool] = lambda: False
     """Whether the server is about to end: searches then say no more."""
+
+    def __post_init__(self):
+        """Remember what the session began with."""
+        self.first = self.answers
 
     def app(self) -> Starlette:
         """The application, without its guard."""
@@ -50,10 +60,13 @@ class Pages:
             Route("/", self.file),
             Route("/state", self.told(lambda _: self.answers.state)),
             Route("/evaluate", self.evaluate, methods=["POST"]),
+            Route("/workloads", self.told(lambda _: self.workloads)),
+            Route("/workloads", self.reask, methods=["POST"]),
             Route("/export", self.export, methods=["POST"]),
             Route("/chip", self.told(lambda q: self.answers.chip(q.get("name", "")))),
             Route("/receipts", self.told(lambda q: self.answers.receipts(q.get("choice", "")))),
             Route("/fronts", self.told(lambda _: self.answers.fronts())),
+            Route("/risks", self.told(lambda _: self.answers.risks())),
             Route("/servings", self.told(lambda _: self.answers.servings())),
             Route("/truth", self.told(lambda _: self.answers.truth())),
             Route("/search/{kind}", self.search),
@@ -75,6 +88,24 @@ class Pages:
         began = time.perf_counter()
         found = self.answers.evaluate(ask_of(self.answers.subject, parsed(await _body(request))))
         return JSONResponse({**found, "ms": 1e3 * (time.perf_counter() - began)})
+
+    @property
+    def workloads(self) -> dict[str, Any]:
+        """What is asked of the workloads, and what else could be."""
+        known = {"phases": PHASES, "models": model_names()} if self.answers.subject.is_chip else {}
+        return {"workloads": asked_of(self.answers.subject.study), **known}
+
+    async def reask(self, request: Request) -> Response:
+        """Other workloads for the whole session, once no search runs; the page then begins anew."""
+        raw = parsed(await _body(request))
+
+        def work() -> None:
+            with self.answers.working:
+                same = raw.get("workloads") == asked_of(self.first.subject.study)
+                self.answers = self.first if same else reasked(self.answers, raw)
+
+        await run_in_threadpool(work)
+        return JSONResponse({"done": True})
 
     async def export(self, request: Request) -> Response:
         """The chip at hand as a file, or as lines of Python."""

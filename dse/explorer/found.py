@@ -20,6 +20,8 @@ from .subject import Subject
 
 MOST_POINTS = 2000
 """Points that are drawn of a kind of measurement; of more, evenly many."""
+MOST_DRIVERS = 20
+"""Unknowns that are shown of a risk study, those that move the outcome most."""
 SHOWN = ("point_id", "source", "chip", "calibration", "measured_s", "predicted_s")
 """Columns of predictions that are drawn."""
 KINDS = ("training", "inference", "kernels", "collectives")
@@ -43,6 +45,23 @@ def front_numbers(subject: Subject, a: dict[str, Any]) -> dict[str, Any]:
         x = {f.name: float(row[f.name]) for f in subject.study.free}
         points.append({"values": [float(row[m]) for m in a["metrics"]], "x": x, "choice": choice})
     return {"metrics": metrics, "points": points, "knee": int(a["knee"]), "worst_gap": float(a["worst_gap"])}
+
+
+def risks_in(subject: Subject, results: Path) -> dict[str, Any]:
+    """What `dse risk` said of this study."""
+    if not SAFE_NAME.fullmatch(subject.study.name):
+        return {"risks": [], "skipped": []}
+    return _kept([results / subject.study.name / "risk.json"], risk_numbers, "risks")
+
+
+def risk_numbers(a: dict[str, Any]) -> dict[str, Any]:
+    """A risk study as `risk_json` gives it: the distribution of the outcome, and what it hangs on."""
+    kept = ("samples", "seed", "target", "probability", "probability_error", "feasible", "in_the_way")
+    drivers = [
+        {"unknown": str(d["unknown"]), "group": str(d["group"]), "correlation": float(d["rank_correlation"]),
+         "error": float(d["error"])} for d in a["drivers"][:MOST_DRIVERS]
+    ]  # fmt: skip
+    return {**{k: a[k] for k in kept}, "merit": [float(v) for v in a["merit_distribution"]], "drivers": drivers}
 
 
 def servings_in(results: Path) -> dict[str, Any]:

@@ -144,6 +144,7 @@ def held(answers: Answers, made: Emitted) -> dict[str, Any]:
             "receipts": _receipts(answers),
             "chips": _chips(answers),
             "fronts": {} if subject.is_chip else answers.fronts(),
+            "risks": {"risks": [], "skipped": []} if subject.is_chip else answers.risks(),
             "servings": answers.servings(),
             "truth": answers.truth(),
         }
@@ -179,8 +180,7 @@ def page_html(made: Emitted, known: dict[str, Any]) -> str:
     """The page with everything inside it."""
     html = (PAGE / "index.html").read_text(encoding="utf-8")
     style = (PAGE / "style.css").read_text(encoding="utf-8")
-    modules = {p.stem: IMPORT.sub(r'from "dse/\1"', p.read_text(encoding="utf-8")) for p in sorted(PAGE.glob("*.js"))}
-    links = {f"dse/{n}": f"data:text/javascript;base64,{_base64(text)}" for n, text in modules.items()}
+    links = {f"dse/{p.stem}": f"data:text/javascript;base64,{module(p)}" for p in sorted(PAGE.glob("*.js"))}
     tables = json.dumps([[_plain_number(v) for v in t] for t in made.script.tables])
     model = (
         f"{made.script.code}\nconst D={tables}.map((t) => Float64Array.from(t, (v) => v ?? NaN));\n"
@@ -190,7 +190,6 @@ def page_html(made: Emitted, known: dict[str, Any]) -> str:
     inside = [
         f'<script type="application/json" id="held">{_script_safe(json.dumps(known, allow_nan=False))}</script>',
         f"<script>{_script_safe(model, json_text=False)}</script>",
-        f"<script>{_plotly()}</script>",
         f'<script type="importmap">{json.dumps({"imports": links})}</script>',
         '<script type="module">import "dse/main";</script>',
     ]
@@ -200,17 +199,9 @@ def page_html(made: Emitted, known: dict[str, Any]) -> str:
     return html.replace('<script type="module" src="main.js"></script>', "\n".join(inside))
 
 
-def _plotly() -> str:
-    """plotly.js, or nothing where it is not installed: its views then say so."""
-    try:
-        import plotly.offline
-    except ImportError:
-        return ""
-    return plotly.offline.get_plotlyjs()
-
-
-def _base64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode("ascii")
+def module(path: Path) -> str:
+    """A module of the page as the file holds it: its imports by name, in base64."""
+    return base64.b64encode(IMPORT.sub(r'from "dse/\1"', path.read_text(encoding="utf-8")).encode()).decode("ascii")
 
 
 def _plain_number(value: float) -> float | None:

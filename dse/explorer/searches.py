@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ..calibrate.validate import validate
 from ..core.errors import SpecError, UnknownNameError
 from ..explore.front import checked_metrics, front
 from ..explore.ray import Rays
+from ..explore.risk import risk
 from ..hardware.presets import chip_names, chip_system
 from ..lowering.engines import Policy
 from ..report.front import front_json
+from ..report.risk import risk_json
 from ..report.serving import serving_json
 from ..report.validation import validation_json
 from ..serving.curve import Promise
 from ..serving.offer import offers
 from ..workload.presets import model, model_names
 from ..workload.requests import Length, Requests
-from .found import KINDS, front_numbers, prediction_rows, serving_lines
+from .found import KINDS, front_numbers, prediction_rows, risk_numbers, serving_lines
 from .reoptimise import Tell
 from .subject import Subject
 
-MOST_FRONT, MOST_CHIPS, MOST_TOKENS = 200, 8, 2**20
-"""Points of a front, chips beside each other, tokens of a request: what one page may ask for."""
+MOST_FRONT, MOST_CHIPS, MOST_TOKENS, MOST_SAMPLES = 200, 8, 2**20, 4000
+"""Points of a front, chips beside each other, tokens of a request, draws of facts: what one page may ask for."""
 
 
 def compute_front(subject: Subject, asked: dict[str, Any], tell: Tell) -> None:
@@ -33,6 +36,23 @@ def compute_front(subject: Subject, asked: dict[str, Any], tell: Tell) -> None:
     rays = Rays(subject.study, metrics)
     found = front(subject.study, metrics, n, rays=rays, progress=lambda line: tell({"progress": line}))
     tell({"done": True, "front": front_numbers(subject, front_json(found))})
+
+
+def compute_risk(subject: Subject, asked: dict[str, Any], tell: Tell) -> None:
+    """The study re-optimised under `n` draws of every fact with a range; its own limits; `target` as a speed-up."""
+    n = whole(asked, "n", 200, MOST_SAMPLES)
+    found = risk(subject.study, n, target=_target(asked), progress=lambda line: tell({"progress": line}))
+    tell({"done": True, "risk": risk_numbers(risk_json(found, None))})
+
+
+def _target(asked: dict[str, Any]) -> float | None:
+    """The speed-up asked for; None where nothing is said."""
+    text = str(asked.get("target", "")).strip()
+    if not text:
+        return None
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text) or float(text) == 0:
+        raise SpecError("target: give a speed-up, such as 4.5")
+    return float(text)
 
 
 def compute_serving(asked: dict[str, Any], own: tuple[str, ...], tell: Tell) -> None:

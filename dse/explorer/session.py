@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..core.errors import SpecError
 from ..core.files import read_text
+from ..core.shipped import shipped
 from ..hardware.presets import chip_system
 from ..optimize.space import Space
 from ..study.study import load_study
@@ -29,9 +30,10 @@ def study_answers(path: str, results: Path, own: tuple[str, ...], tell: Callable
     Raises:
         SpecError: as `load_study`.
     """
-    subject = Subject(Space(load_study(path)), path)
+    place = str(shipped(path))
+    subject = Subject(Space(load_study(place)), place)
     tell("lowering every plan")
-    found = optimum_in(subject, results, read_text(Path(path)))
+    found = optimum_in(subject, results, read_text(Path(place)))
     return warmed(Answers(subject, results, found, own), tell)
 
 
@@ -55,7 +57,7 @@ def chip_answers(
     system = chip_system(named[0], n_chips)
     workload = workload_of(phase, model(named[1]), system.n_chips, {})
     tell("lowering every plan")
-    return warmed(Answers(subject_of_chip(system, workload, phase), results, None, own), tell)
+    return warmed(Answers(subject_of_chip(system, workload, phase), results, None, own, named), tell)
 
 
 def warmed(answers: Answers, tell: Callable[[str], None]) -> Answers:

@@ -41,7 +41,7 @@ ENERGY_BLOCKS = ("tensor engines", "SRAM", "vector lanes", "on-die network", "HB
 """Block of each energy of a reading."""
 BOUND_WORDS = ("compute", "one tile", "HBM", "vector lanes", "DMA", "launch")
 """Limits of an operator in words, in the order of a reading."""
-BOUND_BLOCKS = ("tensor engines", "tensor engines", "HBM", "vector lanes", "control, DMA", "static")
+BOUND_BLOCKS = ("tensor engines", "tensor engines", "HBM", "vector lanes", "control, DMA", "launches")
 """Block whose colour each has."""
 
 
@@ -58,6 +58,7 @@ def state_of(subject: Subject, found: dict[str, Any] | None, own: tuple[str, ...
         "version": __version__,
         "title": study.name,
         "asked": subject.asked,
+        "study_sha256": "" if subject.is_chip else digest(read_text(Path(subject.asked)).encode()),
         "is_chip": subject.is_chip,
         "goal": study.goal,
         "goal_is_speedup": study.goal in SPEEDUPS,

@@ -25,7 +25,7 @@ def chip_roofline_figure(f: Finding) -> Figure:
     ax.set(xscale="log", yscale="log", xlim=x, ylim=(min(o.achieved_FLOPps for o in ops) / 3, top * 3))
     ax.set(xlabel="FLOP per byte of HBM traffic", ylabel="FLOP/s of one chip")
     ax.grid(which="major")
-    lines = draw_roofs(ax, c, ops, DESIGN, x)
+    lines = draw_roofs(ax, c, {o.precision for o in ops}, DESIGN, x)
     for o in ops:
         area = SMALLEST_POINT + LARGEST_POINT * o.seconds / sum(p.seconds for p in ops)
         ax.scatter(

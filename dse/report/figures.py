@@ -41,7 +41,7 @@ POWER_BLOCKS = {
 
 BOUND_BLOCKS = {
     "compute": "tensor engines", "tile": "tensor engines", "hbm": "HBM", "vector": "vector lanes",
-    "dma": "control, DMA", "launch": "static",
+    "dma": "control, DMA", "launch": "launches",
 }  # fmt: skip
 """Limit of an operator to the block whose colour it has."""
 
@@ -170,8 +170,11 @@ def roofline_panel(ax: Axes, pair: tuple[Cloud, Cloud], x: tuple[float, float]) 
     ax.set(xscale="log", yscale="log", xlim=x)
     ax.grid(which="major")
     baseline, design = pair
-    lines = [*draw_roofs(ax, baseline.chip, baseline.operators, CONTEXT, x)]
-    lines += draw_roofs(ax, design.chip, design.operators, DESIGN, x)
+    precisions = {o.precision for cloud in pair for o in cloud.operators}
+    lines = [*draw_roofs(ax, baseline.chip, precisions, CONTEXT, x, below=True)]
+    lines += draw_roofs(ax, design.chip, precisions, DESIGN, x)
+    if not design.operators:
+        ax.text(0.03, 0.97, NO_POINTS, transform=ax.transAxes, va="top", fontsize=8.5, color=DESIGN)
     for cloud, order in ((baseline, 3), (design, 4)):
         total = sum(o.seconds for o in cloud.operators)
         for o in cloud.operators:
@@ -182,23 +185,24 @@ def roofline_panel(ax: Axes, pair: tuple[Cloud, Cloud], x: tuple[float, float]) 
     label_operators(ax, design.operators, np.asarray(points), np.concatenate(lines))
 
 
+NO_POINTS = "design: operators of streamed blocks\nhave no HBM traffic of their own"
+"""What a panel says of a design that none of its operators has a place for."""
 SMALLEST_POINT, LARGEST_POINT = 24.0, 240.0
 """Area of a point that takes no time, and what is added for one that takes all [square points]."""
 
 
 def draw_roofs(
-    ax: Axes, c: Chip, ops: tuple[Operator, ...], color: str, x: tuple[float, float]
+    ax: Axes, c: Chip, precisions: set[str], color: str, x: tuple[float, float], below: bool = False
 ) -> list[np.ndarray]:  # fmt: skip
-    """The bandwidth slope and the roof of every precision that occurs; returns points along the lines."""
+    """The bandwidth slope and the roof of every precision, named above or `below`; returns points along the lines."""
     rate, drawn = float(c.hbm_bandwidth_Bps), []
-    peaks = sorted(((float(peak_FLOPps(c, p)), p) for p in {o.precision for o in ops}), reverse=True)
+    peaks = sorted(((float(peak_FLOPps(c, p)), p) for p in precisions), reverse=True)
+    place: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "top" if below else "bottom"}
     for i, (peak, precision) in enumerate(peaks):
         across = np.geomspace(x[0] if i == 0 else peak / rate, x[1], 200)
         up = np.minimum(peak, across * rate)
         ax.plot(across, up, color=color, linewidth=1.8 if i == 0 else 1.0, linestyle="-" if i == 0 else "--", zorder=1)
-        ax.annotate(
-            precision.upper(), (x[1], peak), (-2, 2), textcoords="offset points", ha="right", fontsize=8, color=color
-        )
+        ax.annotate(precision.upper(), (x[1], peak), (-2, -2 if below else 2), fontsize=8, color=color, **place)
         drawn.append(np.stack([across, up], axis=1))
     return drawn
 

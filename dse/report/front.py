@@ -71,6 +71,7 @@ def front_json(f: Front) -> dict[str, Any]:
         "whole_counts": f.whole,
         "hypervolume_frac": f.hypervolume(),
         "knee": f.knee,
+        "nodes": list(dict.fromkeys(c.node for c in f.study.choices)),
         "points": f.table().to_dict(orient="records"),
         "changes": f.changes(),
     }
@@ -120,13 +121,16 @@ def remedy_view(r: Remedy) -> RenderableType:
     """What would have to be true for the target."""
     if r.delivered >= r.speedup:
         return Text(f"{times(r.speedup)} is met: the optimum delivers {times(r.delivered)}.", style="green")
-    t = table("what would have to be true", "now", "alone", "factor", "in the cheapest mix")
+    any_alone = any(math.isfinite(x.alone) for x in r.levers)
+    t = table("what would have to be true", "now", *(("alone", "factor") if any_alone else ()), "in the cheapest mix")
     for x in r.levers:
         name = x.name.removeprefix("limit ").split(" ")[0] if x.name.startswith("limit ") else x.name.split(": ")[-1]
         factor = x.together / x.value
         alone = (quantity_text(name, x.alone), times(x.alone / x.value)) if math.isfinite(x.alone) else ("-", "-")
         mix = times(factor) if math.isfinite(factor) and abs(math.log(factor)) > CHANGED else ""
-        t.add_row(x.name, quantity_text(name, x.value), *alone, mix)
+        t.add_row(x.name, quantity_text(name, x.value), *(alone if any_alone else ()), mix)
+    if not any_alone:
+        t.caption, t.caption_justify = "none of these is enough alone", "left"
     enough = "this is enough" if r.reachable else "no change of these was found that is enough, which is no proof"
     head = f"{times(r.speedup)} delivered needs more than the {times(r.delivered)} there is; {enough}:"
     return Group(Text(head, style="bold"), t)

@@ -58,6 +58,12 @@ def round_ticks(low: float, high: float) -> list[float]:
     return found
 
 
+def log_ticks(low: float, high: float) -> dict[str, object]:
+    """A log axis of a page between two positive numbers: ticks as people write them, not plotly's bare digits."""
+    ticks = round_ticks(low, high)
+    return {"type": "log", "tickvals": ticks, "ticktext": [digits(t, 2) for t in ticks], "showgrid": True}
+
+
 def log_axes(ax: Axes) -> None:
     """Log axes with plain numbers, ticks wherever less than a decade is shown."""
     for axis, set_scale in ((ax.xaxis, ax.set_xscale), (ax.yaxis, ax.set_yscale)):

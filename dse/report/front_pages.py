@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from ..core.text import digits
 from ..explore.front import Front
 from ..explore.named import Named
 from .front import goal_text, heading
-from .front_axes import axis_label, better, round_ticks
+from .front_axes import ROOM, axis_label, better, log_ticks
 from .style import CONTEXT, DESIGN, NODES
 
 
@@ -21,13 +23,33 @@ def write_pages(f: Front, named: list[Named], folder: Path) -> list[Path]:
         import plotly.graph_objects as go
     except ImportError:
         return []
+    n_axes = len(f.metrics) + len(f.rays.core.free)
+    made = {
+        "front": (f"{f.study.name}: front", "Hover for the design of a point.", _front(go, f, named), 0),
+        "designs": (f"{f.study.name}: designs along the front", "Drag on an axis to select.", _designs(go, f), n_axes),
+    }
     paths = []
-    for name, figure in (("front", _front(go, f, named)), ("designs", _designs(go, f))):
+    for name, (title, note, figure, axes) in made.items():
         path = folder / f"{name}.html"
-        html = figure.to_html(include_plotlyjs=True, full_html=True)
+        inside = figure.to_html(full_html=False, include_plotlyjs=True, config=CONFIG, default_height="100%")
+        html = PAGE.format(title=escape(title), note=note, least=AXIS_PX * axes, inside=inside)
         write_whole(path, lambda p, html=html: p.write_text(html, encoding="utf-8"))
         paths.append(path)
     return paths
+
+
+CONFIG = {"responsive": True, "displaylogo": False}
+AXIS_PX = 100
+"""Least width of an axis of designs [pixels]: narrower screens scroll."""
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title><link rel="icon" href="data:,">
+<style>body {{ margin: 0; font: 14px/1.4 system-ui, sans-serif; color: #1d1d1d; }}
+h1 {{ font-size: 18px; margin: 12px 16px 0; }}
+p {{ margin: 0 16px; color: #555; }} .scroll {{ overflow-x: auto; }}
+.figure {{ min-width: {least}px; height: calc(100vh - 80px); min-height: 420px; }}</style></head>
+<body><h1>{title}</h1><p>{note}</p><div class="scroll"><div class="figure">{inside}</div></div></body></html>
+"""
 
 
 def _front(go, f: Front, named: list[Named]):
@@ -44,39 +66,52 @@ def _front(go, f: Front, named: list[Named]):
     ]
     figure = go.Figure()
     (x, x_title, x_size), (y, y_title, y_size) = (_axis(m, table[m]) for m in (x_name, y_name))
-    figure.add_scatter(
-        x=x, y=y, mode="lines", line={"width": 1, "color": CONTEXT}, hoverinfo="skip", showlegend=False
-    )  # fmt: skip
+    line = {"width": 1, "color": CONTEXT}
+    figure.add_scatter(x=x, y=y, mode="lines", line=line, hoverinfo="skip", showlegend=False)
     own = np.asarray([f.study.choices[p.choice_index].node for p in f.points])
     for node, colour in zip(dict.fromkeys(c.node for c in f.study.choices), NODES, strict=False):
         mine = np.flatnonzero(own == node)
         if mine.size:
             figure.add_scatter(
                 x=x[mine], y=y[mine], mode="markers", name=f"front on {node}", text=[hover[i] for i in mine],
-                hoverinfo="text", marker={"size": 6, "color": colour},
+                hoverinfo="text", marker={"size": 7, "color": colour},
             )  # fmt: skip
-    beside_x, beside_y = (
+    places = [
         better(m, np.asarray([n.values[i] for n in named], dtype=float)) / size
         for m, i, size in ((x_name, 1, x_size), (y_name, 0, y_size))
-    )
-    figure.add_scatter(
-        x=beside_x, y=beside_y, mode="markers+text", name="chips that exist", text=[n.name for n in named],
-        textposition="top center", marker={"symbol": "diamond-open", "size": 9, "color": DESIGN},
-    )  # fmt: skip
-    figure.update_xaxes(**_log_axis(x_title, np.concatenate([x, beside_x])))
-    figure.update_yaxes(**_log_axis(y_title, np.concatenate([y, beside_y])))
-    figure.update_layout(title=f"{f.study.name}: front", template="simple_white")
+    ]
+    _add_chips(figure, [n.name for n in named], places, (x, y))
+    figure.update_xaxes(**_log_axis(x_title, x))
+    figure.update_yaxes(**_log_axis(y_title, y))
+    legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"}
+    figure.update_layout(template="simple_white", legend=legend, margin={"l": 64, "r": 16, "t": 60, "b": 56})
     return figure
 
 
+def _add_chips(figure, names: list[str], at: list[np.ndarray], front: tuple[np.ndarray, np.ndarray]) -> None:
+    """Chips that exist; those beyond the focus on the front stand at its edge, with their numbers."""
+    x, y = at
+    held_x, held_y = (np.clip(v, *_focus(own, ROOM * WITHIN)) for v, own in zip(at, front, strict=True))
+    inside = (held_x == x) & (held_y == y)
+    beyond = [f"{n} ({digits(a, 2)}, {digits(b, 2)})" for n, a, b in zip(names, x, y, strict=True)]
+    left = held_x < np.sqrt(np.prod(_focus(front[0])))
+    figure.add_scatter(
+        x=held_x, y=held_y, mode="markers+text", name="chips that exist", cliponaxis=False,
+        text=[n if i else b for n, b, i in zip(names, beyond, inside, strict=True)],
+        hovertext=beyond, hoverinfo="text", textposition=["top right" if i else "top left" for i in left],
+        marker={"symbol": ["diamond-open" if i else "diamond" for i in inside], "size": 9, "color": DESIGN},
+    )  # fmt: skip
+
+
 def _designs(go, f: Front):
-    names = [*f.metrics, *f.rays.core.free]
     table = f.table()
-    drawn = {n: _axis(n, table[n]) for n in names}
-    axes = [{"label": title, "values": values} for values, title, _ in drawn.values()]
-    lines = {"color": drawn[f.metrics[0]][0], "colorscale": "Viridis", "showscale": True}
-    figure = go.Figure(go.Parcoords(dimensions=axes, line=lines))
-    figure.update_layout(title=f"{f.study.name}: designs along the front; drag on an axis to select")
+    drawn = {n: _axis(n, table[n]) for n in (*f.metrics, *f.rays.core.free)}
+    words = {n: title.replace(" speed-up over the baseline", "") for n, (_, title, _) in drawn.items()}
+    axes = [{"label": words[n], "values": values, "tickformat": ",.3~r"} for n, (values, _, _) in drawn.items()]
+    bar = {"title": {"text": words[f.metrics[0]], "side": "right"}, "thickness": 12}
+    lines = {"color": drawn[f.metrics[0]][0], "colorscale": "Viridis", "showscale": True, "colorbar": bar}
+    figure = go.Figure(go.Parcoords(dimensions=axes, line=lines, labelangle=-20, labelside="top"))
+    figure.update_layout(margin={"l": 70, "r": 50, "t": 90, "b": 30})
     return figure
 
 
@@ -87,7 +122,15 @@ def _axis(metric: str, values: object) -> tuple[np.ndarray, str, float]:
     return drawn / size, title, size
 
 
+def _focus(values: np.ndarray, room: float = ROOM) -> tuple[float, float]:
+    """Ends of an axis that shows the front with some room around it."""
+    return float(values.min()) / room, float(values.max()) * room
+
+
+WITHIN = 0.9999
+"""What keeps a mark at the edge of a page's axis: beyond it, by a bit even, plotly draws none."""
+
+
 def _log_axis(title: str, values: np.ndarray) -> dict[str, object]:
-    """A log axis with plain numbers at the 1, 2 and 5 of every decade."""
-    ticks = round_ticks(float(values.min()) / 2, float(values.max()) * 2)
-    return {"type": "log", "title": title, "tickvals": ticks, "ticktext": [digits(t, 2) for t in ticks]}
+    """A log axis in focus on the front, with plain numbers as its ticks."""
+    return {"title": title, "range": [math.log10(v) for v in _focus(values)], **log_ticks(*_focus(values))}

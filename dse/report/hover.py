@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ..core.text import label, times, unit_of
+from .front_axes import log_ticks
 from .markup import value_text
 from .style import DESIGN, NODES
 
@@ -53,8 +54,9 @@ def _part(traces: list[dict[str, Any]], x: dict[str, Any], y: dict[str, Any], ti
 
 def _axis(title: str, values: list[float]) -> dict[str, Any]:
     positive = bool(values) and min(values) > 0
-    log = positive and max(values) > LOG_FROM * min(values)
-    return {"title": {"text": title}, "type": "log" if log else "linear", "showgrid": True}
+    if positive and max(values) > LOG_FROM * min(values):
+        return {"title": {"text": title}, **log_ticks(min(values) / 2, max(values) * 2)}
+    return {"title": {"text": title}, "type": "linear", "showgrid": True}
 
 
 def front(a: dict[str, Any]) -> str:
@@ -63,7 +65,7 @@ def front(a: dict[str, Any]) -> str:
         return ""
     y_name, x_name = a["metrics"][:2]
     points = a["points"]
-    nodes = list(dict.fromkeys(p["node"] for p in points))
+    nodes = a.get("nodes") or list(dict.fromkeys(p["node"] for p in points))
     shown = (
         "node",
         "hbm",
@@ -78,6 +80,8 @@ def front(a: dict[str, Any]) -> str:
     traces = []
     for node, colour in zip(nodes, NODES, strict=False):
         mine = [p for p in points if p["node"] == node]
+        if not mine:
+            continue
         texts = ["<br>".join(_lines(p, (*a["metrics"], *shown))) for p in mine]
         traces.append(
             {

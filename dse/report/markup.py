@@ -51,11 +51,15 @@ def paragraph(words: Cell, style: str = "") -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    """A table that scrolls on its own where the screen is narrow; the first column is flush left, the rest right."""
-    head = "".join(f"<th>{escape(c)}</th>" for c in columns)
-    body = "".join("<tr>" + "".join(f"<td>{text(c)}</td>" for c in row) + "</tr>" for row in rows)
-    top = f"<thead><tr>{head}</tr></thead>" if any(columns) else ""
-    return f'<div class="scroll"><table>{top}<tbody>{body}</tbody></table></div>'
+    """A table, first column flush left, the rest right; on a narrow screen every row is a card of labelled lines."""
+    heads = [escape(c) for c in columns]
+    cards = len(heads) > 2 and any(heads)
+    marks = [f' data-head="{h}"' if cards and i else "" for i, h in enumerate(heads)]
+    lines = ("".join(f"<td{m}>{text(c)}</td>" for m, c in zip(marks, row, strict=True)) for row in rows)
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    top = f"<thead><tr>{''.join(f'<th>{h}</th>' for h in heads)}</tr></thead>" if any(heads) else ""
+    look = ' class="cards"' if cards else ""
+    return f'<div class="scroll"><table{look}>{top}<tbody>{body}</tbody></table></div>'
 
 
 def folded(title: str, inside: str) -> str:

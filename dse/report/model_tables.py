@@ -68,6 +68,8 @@ def reading_numbers(r: Reading) -> dict[str, Any]:
         "quantised_by": r.method,
         "n_layers": m.n_layers,
         "hidden": m.hidden,
+        "n_experts": m.experts.n_experts if m.experts else 0,
+        "n_experts_per_token": m.experts.per_token if m.experts else 0,
         "n_heads": attention.n_heads if attention else 0,
         "n_kv_heads": attention.n_kv_heads if attention else 0,
         "ffn": max((f.ffn for f, _ in m.feeds), default=0),
@@ -78,13 +80,14 @@ def reading_numbers(r: Reading) -> dict[str, Any]:
 
 def models_table(readings: list[Reading]) -> RenderableType:
     """All committed models in one table."""
-    sizes = ("parameters", "active", "layers", "hidden", "heads", "KV heads", "KV per token (BF16)", "state", "context")
-    t = table("model", *sizes)
+    sizes = ("parameters", "active", "experts", "layers", "hidden", "heads", "KV heads", "KV per token (BF16)")
+    t = table("model", *sizes, "state", "context")
     for r in readings:
         n = reading_numbers(r)
         state = in_unit(n["state_B_per_sequence"], "B") if n["state_B_per_sequence"] else ""
+        experts = f"{n['n_experts_per_token']} of {n['n_experts']}" if n["n_experts"] else ""
         t.add_row(
-            n["name"], *(f"{digits(n[k] / 1e9)} B" for k in ("parameters", "active_parameters")),
+            n["name"], *(f"{digits(n[k] / 1e9)} B" for k in ("parameters", "active_parameters")), experts,
             *(f"{n[k]:,}" for k in ("n_layers", "hidden", "n_heads", "n_kv_heads")),
             in_unit(n["kv_bf16_B_per_token"], "B"), state, f"{n['max_context']:,}",
         )  # fmt: skip

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +20,8 @@ from .tables import WIDE, beside, table
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles shown."""
+STEPS = 41
+"""Quantiles, evenly from none to all samples, that the distribution of the outcome is written as."""
 SHOWN_DRIVERS = 12
 """Unknowns in the table and the figure."""
 FEW = 2.0
@@ -66,8 +69,6 @@ def blocking_text(shares: dict[str, float]) -> str:
 
 def merit_text(r: Risk, level: float) -> str:
     """Quantile of the outcome over the samples with a design, as people write it; low levels are the bad end."""
-    import numpy as np
-
     if r.study.goal == DELIVERED:
         return times(float(np.quantile(r.merit[r.feasible], level)))
     return quantity_text(r.study.goal, float(np.quantile(r.outcomes.goal[r.feasible], 1 - level)))
@@ -139,6 +140,7 @@ def risk_json(r: Risk, robust: Robust | Hopeless | None) -> dict[str, Any]:
         "feasible_error": met_error,
         "nominal_goal": r.nominal,
         "merit_quantiles": dict(zip(map(str, LEVELS), merit_quantiles(r), strict=False)),
+        "merit_distribution": np.quantile(r.merit, np.linspace(0.0, 1.0, STEPS)).tolist(),
         "design_quantiles": {n: dict(zip(map(str, LEVELS), v, strict=True)) for n, v in r.quantiles(LEVELS).items()},
         "choices": [{**dataclasses.asdict(c), "share": s} for c, s in r.choices.items()],
         "in_the_way": r.blocking,

@@ -30,14 +30,31 @@ def solution(a: Answer) -> str:
     if m.get("delivered_speedup"):
         said += f"It delivers {times(m['delivered_speedup'])} the baseline"
         said += f", {times(low)} to {times(high)} over the ranges of the calibration. " if low and high else ". "
-    said += f"Gap to the bound {percent(c['relative_gap'])}, lost to whole counts {percent(c['integer_gap'])}, "
-    said += f"{c['n_solves']:,} convex problems solved."
     return (
-        paragraph(said, "lead")
+        paragraph(said + certificate(c), "lead")
         + table(["design", ""], _design_rows(a["design"]))
         + table(["workload", "speed-up", "step", "power", "MFU", "memory", "plan"], _workload_rows(m["workloads"]))
         + table(["limit", "value", "allowed", "room left", "+1 % of it moves the goal"], _limit_rows(a["limits"]))
         + folded("Other choices", table(["choice", "goal"], _alternative_rows(a["alternatives"])))
+    )
+
+
+def certificate(c: Answer) -> str:
+    """What is proved of a design: for its choice and plans, and of all combinations where those were bounded too."""
+    if not c["proved"]:
+        why = c["unproved"][0] if c["unproved"] else "not every term is log-log convex"
+        return f"A local optimum without a certificate: {why}. {c['n_solves']:,} problems solved."
+    said = f"Proved: every term is log-log convex; with the plans found it is within {percent(c['relative_gap'])} of "
+    said += f"its bound. {c['n_solves']:,} convex problems solved; whole counts cost {percent(c['integer_gap'])}. "
+    o = c["overall"]
+    if o is None:
+        return said + "Cores and stacks are fractions; combinations of whole counts were not bounded."
+    if o["gap"] is None:
+        return said + f"Of all {digits(o['n_designs'], 2)} combinations of choices, plans and counts nothing is proved."
+    return (
+        f"{said}Branch and bound: of all {digits(o['n_designs'], 2)} combinations of choices, plans and whole counts "
+        f"none is more than {percent(max(o['gap'], 0.0))} better ({o['n_nodes']:,} groups bounded in "
+        f"{digits(o['seconds'], 2)} s)."
     )
 
 
@@ -196,6 +213,23 @@ def _step(s: Answer) -> str:
     return folded(f"{s['predecessor']} to {s['built']}: {chosen}", records(rows))
 
 
+def readings(a: list[Answer]) -> str:
+    """The best speed-up over the TDP under every reading of it."""
+    rows = [
+        (
+            label(p["reading"]), quantity_text("tdp_W", p["tdp_W"]), times(p["speedup"]) if p["speedup"] else "none",
+            p["choice"], *(quantity_text(n, p["quantities"][n]) if p["quantities"] else "" for n in READ),
+        )
+        for p in a
+    ]  # fmt: skip
+    heads = ["the TDP binds", "TDP", "delivered", "choice", *(label(n) for n in READ)]
+    return paragraph("One TDP read three ways, and what is the fastest under each.", "lead") + table(heads, rows)
+
+
+READ = ("n_cores", "clock_Hz", "n_stacks", "full_load_fp8_W")
+"""Numbers of a design in that table."""
+
+
 def plain(a: Any) -> str:
     """An answer of another kind: its numbers and its lists of like records."""
     if isinstance(a, list):
@@ -210,6 +244,7 @@ def plain(a: Any) -> str:
 
 SECTIONS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "solution.json": ("Design", solution),
+    "tdp.json": ("Readings of the TDP", readings),
     "front.json": ("Front", front),
     "risk.json": ("How likely", risk),
     "sensitivity.json": ("What it rests on", sensitivity),

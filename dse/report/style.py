@@ -29,10 +29,11 @@ BLOCKS = {
     "on-die network": "#a3c585",
     "control, DMA": "#8f7fb0",
     "static": "#7d7d7d",
+    "launches": "#c9609f",
     "delivery loss": "#c9c9c9",
     "other": "#dcdcdc",
 }
-"""Block of a chip to its colour, in areas, powers and rooflines alike."""
+"""Block of a chip to its colour, in areas, powers and rooflines alike; launches, which no block does, have one too."""
 
 CONTEXT = "#9a9a9a"
 """What is there to compare with."""

@@ -87,7 +87,8 @@ def meaning(column: str, of_studies: bool) -> str:
     """One line on a column of a sweep."""
     known = {name: text for name, (_, text) in (OF_CHIP | EVALUATED).items()} | {PLAN: "plan used"}
     known = SOLVED if of_studies else known
-    start = next((text for prefix, text in PREFIXES.items() if column.startswith(prefix)), "set by an axis or a rule")
+    found = (text for prefix, text in PREFIXES.items() if column.startswith(prefix))
+    start = next(found, "set by the base, an axis or a rule")
     return known.get(column, start)
 
 

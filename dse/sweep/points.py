@@ -122,7 +122,7 @@ class Sweep:
     rules: tuple[Rule, ...]
     """Applied in order."""
     record: tuple[str, ...]
-    """Columns to keep, beside those of the axes."""
+    """Columns to keep, beside those of what is set."""
     seed: int
     """Of the samples."""
     shard_points: int
@@ -146,9 +146,14 @@ class Sweep:
 
     @cached_property
     def varied(self) -> tuple[str, ...]:
-        """Keys that some axis or rule sets, each a column of the results."""
+        """Keys that some axis or rule sets."""
         keys = [k for axis in self.axes for k in axis.keys]
         return tuple(dict.fromkeys([*keys, *(k for rule in self.rules for k, _ in rule.settings)]))
+
+    @cached_property
+    def set_keys(self) -> tuple[str, ...]:
+        """Keys that are set anywhere, each a column of the results: what varies first, then what all points share."""
+        return tuple(dict.fromkeys([*self.varied, *(k for k, _ in self.base)]))
 
     @cached_property
     def choices(self) -> Mapping[str, tuple[Value, ...]]:
@@ -162,7 +167,7 @@ class Sweep:
     @cached_property
     def numbers(self) -> tuple[str, ...]:
         """Keys with numbers, set anywhere, sorted."""
-        return tuple(sorted({k for k in (*(k for k, _ in self.base), *self.varied) if is_number(k)}))
+        return tuple(sorted(k for k in self.set_keys if is_number(k)))
 
 
 def column_of(key: str) -> str:

@@ -120,10 +120,10 @@ def _sweep(file: SweepFile, text: str, folder: Path) -> Sweep:
     pairs = pairs_of(base, ordered, rules)
     _check_phases(pairs)
     usual_record = () if read.of_studies else DEFAULT_RECORD
-    varied = {k for axis in ordered for k in axis.keys} | {k for rule in rules for k, _ in rule.settings}
+    set_somewhere = set_keys | {k for rule in rules for k, _ in rule.settings}
     return Sweep(
         name=file.sweep.name, text=text, folder=folder, of_studies=read.of_studies, base=base, axes=ordered,
-        rules=rules, record=tuple(c for c in record or usual_record if c not in varied), seed=file.sweep.seed,
+        rules=rules, record=tuple(c for c in record or usual_record if c not in set_somewhere), seed=file.sweep.seed,
         shard_points=file.sweep.shard_points or usual_shard(ordered, pairs, read.of_studies),
         files=_own_files(pairs, folder),
     )  # fmt: skip

@@ -70,7 +70,7 @@ class Failure:
 def _types(sweep: Sweep) -> dict[str, pa.DataType]:
     """Column names and types, in order."""
     kinds: dict[str, pa.DataType] = {"point": pa.int64()}
-    for key in sweep.varied:
+    for key in sweep.set_keys:
         whole = key in COUNTS or key == "choices.n_dies"
         yes_no = key == "choices.native_fp4"
         kind = pa.float64() if is_number(key) else pa.int64() if whole else pa.bool_() if yes_no else pa.string()
@@ -202,9 +202,9 @@ class Store:
 
 
 def _settings(sweep: Sweep, points: Points) -> dict[str, Any]:
-    """What axes and rules set, by column."""
+    """What base, axes and rules set, by column."""
     out: dict[str, Any] = {}
-    for key in sweep.varied:
+    for key in sweep.set_keys:
         if key in points.numbers:
             out[column_of(key)] = points.numbers[key]
         else:

@@ -36,7 +36,7 @@ def solved_columns(sweep: Sweep) -> Kinds:
     for name in dict.fromkeys(_word(w) for study in loaded for w in study.workloads):
         kinds |= {f"speedup_{name}": float, f"step_s_{name}": float, f"power_W_{name}": float, f"plan_{name}": str}
     limited = [x.metric for study in loaded for x in study.limits]
-    limited += [key.partition(".")[2] for key in sweep.varied if key.startswith("limits.")]
+    limited += [key.partition(".")[2] for key in sweep.set_keys if key.startswith("limits.")]
     return kinds | {f"price_{metric}": float for metric in dict.fromkeys(limited)}
 
 

@@ -5,6 +5,7 @@ import { panel, roofline, stackedBars } from "./panels.js";
 import { openReceipts, receiptsOf, worstKinds } from "./receipts.js";
 import { comparisonCsv, comparisonTable, limitRows, limitTable, stateOfRoom, tilesOf } from "./tables.js";
 import { el, save, times } from "./text.js";
+import { Workloads } from "./workloads.js";
 
 export class Design {
   constructor(source, state, trouble) {
@@ -14,6 +15,7 @@ export class Design {
     this.mark = JSON.stringify(this.design);
     this.#build();
     addEventListener("keydown", (e) => this.#key(e));
+    addEventListener("panels-resized", () => { if (this.answer) this.draw(); });
     addEventListener("hashchange", () => { const d = designOf(state, location.hash); if (d && linkOf(state, d) !== linkOf(state, this.design)) this.load(d); });
   }
 
@@ -48,6 +50,7 @@ export class Design {
     chip.addEventListener("change", () => { if (chip.value) this.addChip(chip.value); chip.value = ""; });
     const names = el("div", {}, ...this.controls.lists.map((l) => l.node));
     const exports = this.source.alone ? [] : [button("TOML", () => this.export("toml")), button("Python", () => this.export("python"))];
+    this.asking = this.source.alone ? null : new Workloads(this.source, this.trouble);
     this.tiles = el("div", { class: "tiles", id: "tiles" });
     this.plans = el("p", { class: "note", id: "plans" });
     this.summary = el("div", { id: "summary", "aria-hidden": "true" });
@@ -61,6 +64,7 @@ export class Design {
         el("section", { "aria-label": "Design" }, el("h2", {}, "Design"), el("div", { class: "row" }, this.undoing, this.redoing, button("Start over", () => this.load(startOf(this.state)))),
           names, ...this.controls.sliders.map((s) => s.node), this.state.is_chip ? null : el("div", { class: "row" }, whole, el("label", { for: "whole" }, "only what can be built")),
           this.source.alone ? null : el("div", { class: "row" }, this.auto, el("label", { for: "auto" }, "fastest plans at every change"))),
+        this.asking?.node,
         el("section", { "aria-label": "Limits" }, el("h2", {}, "Limits"), ...this.controls.limits.map((l) => l.node), this.solvers, this.progress),
         el("section", { "aria-label": "Keep and share" }, el("h2", {}, "Keep and share"),
           el("div", { class: "row" }, button("Pin", () => this.pin()), chip), el("div", { class: "row" }, button("Copy link", () => this.copyLink()), ...exports, button("CSV", () => this.csv())))),
@@ -74,6 +78,7 @@ export class Design {
   #chipNames() { return this.source.alone ? Object.keys(this.source.held.chips) : this.state.chips; }
 
   async begin() {
+    this.asking?.begin();
     this.auto.checked = this.design.plans === null;
     this.progress.textContent = this.said;
     const first = this.ask(performance.now());

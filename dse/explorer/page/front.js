@@ -58,14 +58,14 @@ export class Front {
   async draw() {
     const front = this.fronts[this.which.value];
     if (!front) return;
-    const Plotly = await plotly(), nodes = [...new Set(front.points.map((p) => this.state.choices[p.choice].node))];
+    const Plotly = await plotly(), nodes = [...new Set(this.state.choices.map((c) => c.node))]; // in the study's order, as in figures
     const third = front.metrics.length > 2;
     const traces = nodes.map((node, k) => {
       const mine = front.points.map((p, i) => [p, i]).filter(([p]) => this.state.choices[p.choice].node === node);
       return { type: "scatter", mode: "markers", name: escaped(`front on ${node}`), x: mine.map(([p]) => this.#value(front, 1, p.values[1])), y: mine.map(([p]) => this.#value(front, 0, p.values[0])),
         customdata: mine.map(([, i]) => i), hoverinfo: "text", text: mine.map(([p]) => escaped(this.#hover(front, p)).replaceAll("\n", "<br>")),
         marker: { size: third ? mine.map(([p]) => 6 + 14 * this.#share(front, p.values[2])) : 9, color: COLOURS[k % COLOURS.length] } };
-    });
+    }).filter((t) => t.x.length);
     const here = this.design.columns().map((c) => ({ name: c.name, x: this.#metric(c, front.metrics[1].name), y: this.#metric(c, front.metrics[0].name) })).filter((c) => c.x > 0 && c.y > 0);
     traces.push({ type: "scatter", mode: "markers+text", name: "designs and chips at hand", x: here.map((c) => c.x), y: here.map((c) => c.y), text: here.map((c) => escaped(c.name)), textposition: "top center",
       marker: { symbol: "diamond-open", size: 11, color: "#1d1d1d" }, hoverinfo: "text" });

@@ -1,6 +1,7 @@
 // The page: one question, several views. Each view is made when it is first looked at.
 import { Design } from "./design.js";
 import { Front } from "./front.js";
+import { Risk } from "./risk.js";
 import { Serving } from "./serving.js";
 import { Offline, Server } from "./source.js";
 import { learnUnits } from "./text.js";
@@ -17,7 +18,7 @@ async function begin() {
   document.getElementById("title").textContent = state.title;
   const design = new Design(source, state, trouble);
   const show = (name) => { open(name); };
-  const views = { Design: () => design, ...(state.is_chip ? {} : { Front: () => new Front(source, state, design, show, trouble) }),
+  const views = { Design: () => design, ...(state.is_chip ? {} : { Front: () => new Front(source, state, design, show, trouble), Risk: () => new Risk(source, state, trouble) }),
     Serving: () => new Serving(source, state, trouble), Truth: () => new Truth(source, state, trouble) };
   const made = { Design: design }, tabs = {}, content = document.getElementById("content");
   function open(name) {

@@ -5,7 +5,11 @@ const USUAL = 620, LEAST = 300;
 
 /** Pictures are drawn as wide as their place, so that words keep their size; told by the browser, not asked for at every draw. */
 const widths = new WeakMap();
-const watching = new ResizeObserver((seen) => { for (const s of seen) widths.set(s.target, Math.max(s.contentRect.width, LEAST)); });
+const watching = new ResizeObserver((seen) => {
+  const moved = seen.filter((s) => widths.get(s.target) !== Math.max(s.contentRect.width, LEAST));
+  for (const s of moved) widths.set(s.target, Math.max(s.contentRect.width, LEAST));
+  if (moved.length) dispatchEvent(new Event("panels-resized"));
+});
 const widthOf = (picture) => Math.round(widths.get(picture) ?? USUAL);
 
 const text = (x, y, words, more = {}) => svg("text", { x, y, "font-size": 12, "font-family": "system-ui, sans-serif", fill: "#1d1d1d", ...more }, words);

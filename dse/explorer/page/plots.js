@@ -1,9 +1,11 @@
-// Heavy figures by plotly.js, loaded once and only where a view needs it.
+// Heavy figures by plotly.js, loaded once and only where a view needs it; an offline page draws them itself.
+import { react } from "./svgplot.js";
 import { digits } from "./text.js";
 
 let loading = null;
 
 export function plotly() {
+  if (globalThis.offlineModel) return Promise.resolve({ react });
   if (globalThis.Plotly) return Promise.resolve(globalThis.Plotly);
   loading ??= new Promise((ready, failed) => {
     const script = document.createElement("script");

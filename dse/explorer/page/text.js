@@ -1,5 +1,6 @@
 // Numbers and elements: every text reaches the page as text, never as markup.
 let scales = {}, compound = {};
+const TINY = 1e-3; // as TINY of dse/core/text.py
 
 export function learnUnits(state) { scales = state.scales; compound = state.compound; }
 
@@ -30,6 +31,7 @@ export function inUnit(value, unit, n = 3) {
   if (compound[unit]) return `${digits(value * compound[unit][1], n)} ${compound[unit][0]}`;
   if (!scales[unit]) return digits(value, n);
   const [text, factor] = scaleOf(value, unit);
+  if (factor < 1 && value && Math.abs(value) < TINY * factor) return `under ${TINY} ${text}`;
   return `${digits(value / factor, n)} ${text}`;
 }
 

@@ -58,7 +58,7 @@ export class Truth {
     const line = (factor, dash) => ({ type: "scatter", mode: "lines", x: [low, high], y: [low * factor, high * factor], line: { color: "#8b8b8b", width: 1, dash }, hoverinfo: "skip", showlegend: false });
     if (rows.length) await Plotly.react(this.figure, [line(1, "solid"), line(1 + BAND, "dot"), line(1 - BAND, "dot"), ...traces], { ...LOOK, xaxis: axis("measured [s]", true, [low, high]), yaxis: axis("predicted [s]", true, [low, high]) }, CONFIG);
     const t = found.total, how = { source: "out of sample: every source by fits that never saw it", generation: "out of sample: every generation by fits that never saw it" }[found.held_out] ?? "in sample: the shipped fits saw these rows";
-    const many = found.points.length ? `${rows.length} points drawn` : `Only the ${rows.length} worst predictions are drawn: the single ones are not in the results folder (predict them here)`;
+    const many = found.points.length ? `${rows.length} points drawn` : `Only the ${rows.length} worst predictions are drawn: the single ones are not ${this.source.alone ? "in this page" : "in the results folder (predict them here)"}`;
     this.said.textContent = `${t.modelled.toLocaleString("en-US")} of ${t.points.toLocaleString("en-US")} measurements predicted, ${how}; median over sources of the median error ${percent(t.median_abs_err)}, of a simple baseline ${percent(t.baseline_median_abs_err)}. ${many}. Dotted: ±25 %. Bands on the Design view hold 80 % of left-out measurements.`;
     const score = (key) => (r) => [r[key], String(r.modelled), percent(r.median_abs_err), percent(r.p90_abs_err), percent(r.bias), r.coverage === null ? "–" : percent(r.coverage)];
     const heads = ["predicted", "median error", "90th percentile", "bias", "in the 80 % band"];

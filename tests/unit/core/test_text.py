@@ -74,6 +74,12 @@ def test_every_scale_ascends_and_every_compound_unit_prints():
         assert in_unit(1.0, unit).endswith(text)
 
 
+def test_what_rounding_leaves_is_no_number():
+    """A fitted time of 3.47e-18 s read "3.47e-09 ns"."""
+    assert in_unit(3.47e-18, "s") == "under 0.001 ns" and in_unit(-1e-20, "W") == "under 0.001 nW"
+    assert in_unit(0.0, "s") == "0 s" and in_unit(2e-12, "s") == "0.002 ns" and in_unit(1e-5, "USD") == "1e-05 USD"
+
+
 def test_percent_times_and_span():
     assert percent(0.0012) == "0.12 %"
     assert percent(0.0) == "0 %"

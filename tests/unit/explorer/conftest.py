@@ -25,6 +25,12 @@ FRONT = {
         {"delivered_time": 0.8, "package_cost_USD": 6500.0, **CHOICE, **NUMBERS, "n_cores": 24.0},
     ],
 }  # fmt: skip
+RISK = {
+    "study": "tiny", "samples": 100, "seed": 0, "target": 1.5, "probability": 0.3, "probability_error": 0.046,
+    "feasible": 0.95, "in_the_way": {"power_W": 1.0},
+    "merit_distribution": [0.0, 0.0, *(1 + i / 40 for i in range(39))],
+    "drivers": [{"unknown": "node N3P: pe_area_fp8_mm2", "group": "silicon", "rank_correlation": -0.6, "error": 0.1}],
+}  # fmt: skip
 TOKEN, PORT = "t" * 32, 8765
 
 
@@ -37,6 +43,7 @@ def results(tmp_path_factory):
     folder = root / "tiny" / "front_delivered_time_package_cost_USD"
     folder.mkdir(parents=True)
     (folder / "front.json").write_text(json.dumps(FRONT))
+    (root / "tiny" / "risk.json").write_text(json.dumps(RISK))
     return root
 
 

@@ -10,8 +10,11 @@ import pytest
 from dse.core.errors import SpecError
 from dse.explorer.app import Replaced
 from dse.explorer.ask import ask_of
+from dse.explorer.found import risks_in
 from dse.optimize.solution import Relaxation
 from dse.optimize.space import Space
+
+from .conftest import RISK
 
 
 def words(text: str) -> list[dict]:
@@ -59,6 +62,18 @@ def test_a_second_search_starts_from_what_is_known(quick, ask, answers):
     assert again["goal"] == pytest.approx(quick[-1]["goal"], rel=1e-6)
 
 
+def test_risk_asks_for_what_the_page_says(ask, answers, monkeypatch):
+    """The draws themselves take minutes and are tested with `dse risk`."""
+    asked = []
+    monkeypatch.setattr("dse.explorer.searches.risk", lambda study, n, target, progress: asked.append((n, target)))
+    monkeypatch.setattr("dse.explorer.searches.risk_json", lambda found, robust: RISK)
+    last = words(ask("search/risk?n=10&target=1.2")[2])[-1]
+    assert last["done"] and last["risk"]["merit"] == RISK["merit_distribution"] and last["risk"]["target"] == 1.5
+    ask("search/risk?target=")
+    assert asked == [(10, 1.2), (200, None)]
+    assert risks_in(answers.subject, answers.results)["risks"][0]["drivers"] == last["risk"]["drivers"]
+
+
 def test_limits_that_nothing_meets_have_a_way_out(ask, monkeypatch):
     """The relaxation itself is tested where it is made: `tests/unit/optimize`."""
     way = Relaxation("silicon_mm2", 1.0, 400.0)
@@ -81,6 +96,7 @@ def test_bad_searches_are_refused_at_once(ask, query, said):
     ("search/serving?chips=/etc/passwd&model=gpt-oss-120b", "unknown chip"),
     ("search/serving?chips=h100&model=../config.json", "unknown model"),
     ("search/serving?chips=h100&model=gpt-oss-120b&in=0", "from 1 to"), ("search/truth?kind=x", "unknown kind"),
+    ("search/risk?target=1e9", "target: give a speed-up"), ("search/risk?n=0", "from 1 to 4000"),
 ])  # fmt: skip
 def test_bad_searches_end_with_a_word(ask, query, said):
     last = words(ask(query)[2])[-1]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
-from dse.report.front_axes import frame, log_axes, mark_chips, round_ticks
+from dse.report import hover
+from dse.report.front_axes import frame, log_axes, log_ticks, mark_chips, round_ticks
 
 
 @pytest.fixture
@@ -36,3 +37,10 @@ def test_labels_of_neighbours_do_not_cover_each_other(ax):
     ax.figure.canvas.draw()
     first, second = (t.get_window_extent() for t in ax.texts)
     assert not first.overlaps(second)
+
+
+def test_pages_have_the_same_ticks_as_figures():
+    """Plotly's own read "6 5 4 3" on a log axis."""
+    ticks = log_ticks(900.0, 6000.0)
+    assert ticks["tickvals"] == [1000.0, 2000.0, 5000.0] and ticks["ticktext"] == ["1,000", "2,000", "5,000"]
+    assert hover._axis("x", [1000.0, 9000.0])["ticktext"][0] == "500"

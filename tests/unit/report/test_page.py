@@ -71,7 +71,7 @@ def test_numbers_are_those_of_the_answers(html):
     manifest = json.loads((RESULTS / "trainium4" / "manifest.json").read_text())
     assert f"{len(manifest['guesses'])} numbers behind these answers are guesses" in html
     assert "1 mW per Mibit at 85 C" in html, "the receipt of a guess stands beside it"
-    assert "2x</td><td style" not in html and "$" not in "".join(re.findall(r"<td>([^<]*)</td>", html))
+    assert "2x</td><td style" not in html and "$" not in "".join(re.findall(r"<td[^>]*>([^<]*)</td>", html))
 
 
 def test_text_is_escaped_and_nothing_is_fetched(html):

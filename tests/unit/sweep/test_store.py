@@ -48,6 +48,8 @@ def test_a_small_sweep_ends_as_one_file(done):
     table = dse.results.load(root / "small")
     assert list(table["point"]) == list(range(24)) and table["ok"].all()
     assert list(table.columns[:5]) == ["point", "plan_asked", "hbm_bandwidth_Bps", "n_cores", "clock_Hz"]
+    shared = table[["chip", "system", "model", "chips", "batch", "sequence"]].drop_duplicates().values.tolist()
+    assert shared == [["a100-80", "dgx-a100", "llama-3.1-8b", 8, 32, 2048]], "what all points share is asked for too"
 
 
 def test_unfinished_shards_can_be_read(store, done):

@@ -1,0 +1,110 @@
+// Heavy figures without plotly, for the offline page: points, lines, a line to drag. Takes what plotly takes of it.
+import { digits, svg } from "./text.js";
+
+const WORDS = { "font-size": 12, "font-family": "system-ui, sans-serif", fill: "#1d1d1d" };
+const EDGE = { left: 78, right: 16, top: 14, bottom: 50 };
+const DASHES = { dash: "6 4", dot: "2 3" };
+const SIGNS = { circle: 0, square: 4, diamond: 4 };
+
+/** As `Plotly.react`: draws `traces` into `node`, which then takes listeners of clicks and of lines that were dragged. */
+export async function react(node, traces, look, config) {
+  node.on ??= (kind, hear) => { (node.heard ??= {})[kind] = hear; };
+  node.removeAllListeners ??= (kind) => { delete node.heard?.[kind]; };
+  node.drawn = [traces, look, config];
+  node.redraws ??= new ResizeObserver(() => draw(node));
+  node.redraws.observe(node);
+  draw(node);
+}
+
+function draw(node) {
+  const [traces, look, config] = node.drawn, wide = Math.max(node.clientWidth, 320), legend = legendOf(traces, wide), high = Math.max(node.clientHeight - legend.high, 280);
+  const made = svg("svg", { viewBox: `0 0 ${wide} ${high + legend.high}`, width: "100%", height: "100%", role: "presentation" });
+  const X = scale(look.xaxis, traces.flatMap((t) => t.x), EDGE.left, wide - EDGE.right), Y = scale(look.yaxis, traces.flatMap((t) => t.y), high - EDGE.bottom, EDGE.top);
+  for (const [v, words] of X.ticks) made.append(line(X.at(v), EDGE.top, X.at(v), high - EDGE.bottom, "#ececec"), says(X.at(v), high - EDGE.bottom + 17, words, "middle"));
+  for (const [v, words] of Y.ticks) made.append(line(EDGE.left, Y.at(v), wide - EDGE.right, Y.at(v), "#ececec"), says(EDGE.left - 6, Y.at(v) + 4, words, "end"));
+  made.append(line(EDGE.left, high - EDGE.bottom, wide - EDGE.right, high - EDGE.bottom, "#606060"), line(EDGE.left, EDGE.top, EDGE.left, high - EDGE.bottom, "#606060"),
+    says((EDGE.left + wide) / 2, high - 12, look.xaxis.title.text, "middle"), svg("text", { ...WORDS, "text-anchor": "middle", transform: `translate(14 ${high / 2}) rotate(-90)` }, look.yaxis.title.text));
+  for (const t of traces) made.append(...marksOf(t, X, Y, node));
+  (look.shapes ?? []).forEach((s, i) => made.append(...shapeOf(s, i, X, high, node, config)));
+  legend.place(made, high);
+  node.replaceChildren(made);
+}
+
+const says = (x, y, words, anchor = "start") => svg("text", { ...WORDS, x, y, "text-anchor": anchor }, words);
+const line = (x1, y1, x2, y2, stroke, more = {}) => svg("line", { x1, y1, x2, y2, stroke, ...more });
+
+/** Where values stand between two pixels, and the ticks between. */
+function scale(axis, values, from, to) {
+  const log = axis.type === "log", kept = values.filter((v) => Number.isFinite(v) && (!log || v > 0)), inner = log ? Math.log10 : (v) => v;
+  let [low, high] = axis.range ?? [Math.min(...kept), Math.max(...kept)];
+  if (!axis.range) { const pad = 0.05 * (high - low || Math.abs(high) || 1); low -= pad; high += pad; }
+  const at = (v) => from + (to - from) * (inner(v) - low) / (high - low), back = (p) => { const v = low + (high - low) * (p - from) / (to - from); return log ? 10 ** v : v; };
+  const ticks = axis.tickvals ? axis.tickvals.map((v, i) => [v, axis.ticktext[i]]) : even(low, high).map((v) => [v, digits(v)]);
+  const apart = Math.abs(to - from) < 420 ? 34 : 0, shown = [];
+  for (const tick of ticks) {
+    const place = at(tick[0]);
+    if (place >= Math.min(from, to) - 0.5 && place <= Math.max(from, to) + 0.5 && !(shown.length && Math.abs(place - at(shown.at(-1)[0])) < apart)) shown.push(tick);
+  }
+  return { at, back, ticks: shown };
+}
+
+function even(low, high) {
+  const rough = (high - low) / 6, size = 10 ** Math.floor(Math.log10(rough)), step = [1, 2, 5, 10].find((s) => s * size >= rough) * size;
+  return Array.from({ length: Math.floor(high / step) - Math.ceil(low / step) + 1 }, (_, i) => (Math.ceil(low / step) + i) * step);
+}
+
+function marksOf(t, X, Y, node) {
+  const found = [], colour = t.marker?.color ?? t.line?.color ?? "#8b8b8b", inside = t.x.map((x, i) => [X.at(x), Y.at(t.y[i]), i]).filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y));
+  if (t.mode.includes("lines")) found.push(svg("polyline", { points: inside.map(([x, y]) => `${x},${y}`).join(" "), fill: "none", stroke: t.line?.color ?? colour, "stroke-width": t.line?.width ?? 1, "stroke-dasharray": DASHES[t.line?.dash] ?? "" }));
+  if (!t.mode.includes("markers")) return found;
+  for (const [x, y, i] of inside) {
+    const r = (Array.isArray(t.marker.size) ? t.marker.size[i] : t.marker.size ?? 6) / 2, open = String(t.marker.symbol ?? "").includes("open");
+    const dot = sign(t.marker.symbol, x, y, r, { fill: open ? "#fff" : colour, stroke: open ? colour : "#fff", "stroke-width": open ? 1.5 : 0.6, "fill-opacity": t.marker.opacity ?? 1 });
+    const words = t.mode.includes("text") ? t.text[i] : (t.text?.[i] ?? "");
+    dot.append(svg("title", {}, plain(words)));
+    if (t.customdata) { dot.style.cursor = "pointer"; dot.addEventListener("click", () => node.heard?.plotly_click?.({ points: [{ customdata: t.customdata[i] }] })); }
+    found.push(dot);
+    if (t.mode.includes("text")) found.push(says(x, y - r - 4, plain(words), "middle"));
+  }
+  return found;
+}
+
+function sign(symbol, x, y, r, look) {
+  const name = typeof symbol === "number" ? ["circle", "square", "diamond"][symbol % 3] : String(symbol ?? "circle").replace("-open", "");
+  if (!SIGNS[name]) return svg("circle", { cx: x, cy: y, r, ...look });
+  return svg("rect", { x: x - r, y: y - r, width: 2 * r, height: 2 * r, ...look, ...(name === "diamond" ? { transform: `rotate(45 ${x} ${y})` } : {}) });
+}
+
+/** A line across the figure; where the figure may be edited it is dragged by the pointer. */
+function shapeOf(s, i, X, high, node, config) {
+  const drawn = line(X.at(s.x0), EDGE.top, X.at(s.x0), high - EDGE.bottom, s.line.color, { "stroke-width": s.line.width ?? 1.5, "stroke-dasharray": DASHES[s.line.dash] ?? "" });
+  if (!config.edits?.shapePosition) return [drawn];
+  const grip = line(X.at(s.x0), EDGE.top, X.at(s.x0), high - EDGE.bottom, "#fff", { "stroke-width": 16, "stroke-opacity": 0 });
+  grip.style.cursor = "ew-resize";
+  grip.addEventListener("pointerdown", (e) => {
+    grip.setPointerCapture(e.pointerId);
+    const move = (at) => { const box = grip.ownerSVGElement.getBoundingClientRect(); const x = (at.clientX - box.left) * grip.ownerSVGElement.viewBox.baseVal.width / box.width;
+      s.x0 = X.back(x); for (const part of [drawn, grip]) { part.setAttribute("x1", x); part.setAttribute("x2", x); } node.heard?.plotly_relayout?.({ [`shapes[${i}].x0`]: s.x0 }); };
+    grip.addEventListener("pointermove", move);
+    grip.addEventListener("pointerup", () => grip.removeEventListener("pointermove", move), { once: true });
+  });
+  return [drawn, grip];
+}
+
+function legendOf(traces, wide) {
+  const named = traces.filter((t) => t.showlegend !== false && t.name), rows = [[]];
+  let x = EDGE.left;
+  for (const t of named) {
+    const size = 26 + 6.6 * plain(t.name).length;
+    if (x + size > wide && rows.at(-1).length) { rows.push([]); x = EDGE.left; }
+    rows.at(-1).push([t, x]);
+    x += size;
+  }
+  const place = (made, top) => rows.forEach((row, k) => row.forEach(([t, at]) => made.append(
+    sign(t.marker?.symbol, at + 4, top + 8 + 17 * k, 4.5, { fill: String(t.marker?.symbol ?? "").includes("open") ? "#fff" : t.marker?.color ?? t.line?.color, stroke: t.marker?.color ?? t.line?.color }),
+    says(at + 13, top + 12 + 17 * k, plain(t.name)))));
+  return { high: named.length ? 8 + 17 * rows.length : 0, place };
+}
+
+/** Words as they were before `escaped` made them fit for plotly. */
+const plain = (words) => String(words).replaceAll("<br>", "\n").replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");

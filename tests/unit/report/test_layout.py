@@ -1,0 +1,80 @@
+"""Tables on narrow pages: never cut, whatever the width."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from dse.explore.remedy import Lever, Remedy
+from dse.optimize.search import Candidate
+from dse.report.front import remedy_view
+from dse.report.layout import narrowed, table
+from dse.study.study import load_study
+
+ROWS = (
+    ("calibration fit-trainium3-neuronx: attention_frac", "22 %", "2.4 % to 75 %", "measured", "+0.125 %", "43 %"),
+    ("node N3P: local_sram_area_mm2_per_B", "2.31 mm2/MiB", "1.09 to 4.2 mm2/MiB", "guess", "+0.044 %", "4.3 %"),
+)
+HEADS = ("number", "value", "range", "kind", "+1 % moves the goal", "its range is worth")
+
+
+def shown(view, width):
+    page = Console(file=io.StringIO(), width=width, highlight=False)
+    page.print(view)
+    return page.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 70, 80, 100, 120, 200])
+def test_nothing_is_cut(width):
+    """The sensitivity table as it was in 80 columns: headers "…" and values "2…"."""
+    made = table(*HEADS)
+    for row in ROWS:
+        made.add_row(*row)
+    made.caption = "said below"
+    text = shown(made, width)
+    assert "…" not in text and max(map(len, text.splitlines())) <= width
+    found = re.sub(r"\s", "", text)
+    assert all(letter in found for letter in "".join(HEADS).replace(" ", ""))
+    if width >= 60:
+        words = {w for row in (*ROWS, HEADS, ("said below",)) for cell in row for w in cell.split()}
+        assert words <= set(text.split()), "no word is broken where it fits"
+
+
+def test_headers_give_way_before_numbers():
+    made = table("x", "a long header of a column")
+    made.add_row("first of all", "2.31 mm2/MiB")
+    lines = [line.rstrip() for line in shown(made, 26).splitlines()]
+    assert "first of all  2.31 mm2/MiB" in lines and len(lines) > 3
+
+
+def test_many_columns_become_lines():
+    made = table(*(f"column_{i}" for i in range(30)))
+    made.add_row(*(f"{i}.25" for i in range(30)))
+    pairs = [line.split() for line in shown(made, 80).splitlines() if line.strip()]
+    assert pairs == [[f"column_{i}", f"{i}.25"] for i in range(30)]
+
+
+@pytest.mark.parametrize(
+    ("widths", "least", "room", "found"),
+    [
+        ([10, 4], [3, 4], 20, [10, 4]),
+        ([10, 4], [3, 4], 9, [5, 4]),
+        ([10, 8], [2, 2], 12, [6, 6]),
+        ([10, 8], [9, 8], 3, [9, 8]),
+    ],
+)
+def test_the_widest_give_way_first(widths, least, room, found):
+    assert narrowed(widths, least, room) == found
+
+
+def test_a_column_without_an_answer_is_not_shown(pytestconfig):
+    """Where no lever is enough alone that is said once, not in a row of dashes each."""
+    study = load_study(pytestconfig.rootpath / "tests" / "data" / "tiny.toml")
+    unread = Candidate.__new__(Candidate)
+    levers = tuple(Lever(f"node N3P: fact_{i}_frac", 0.5, 0.9, np.nan, 0.6) for i in range(14))
+    none = shown(remedy_view(Remedy(study, 6.0, 3.0, unread, levers, True)), 100)
+    assert "none of these is enough alone" in none and not re.search(r" - ", none)
+    one = (Lever("power_W", 500.0, 900.0, 700.0, 600.0), *levers)
+    assert "700 W" in shown(remedy_view(Remedy(study, 6.0, 3.0, unread, one, True)), 100)

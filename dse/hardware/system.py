@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import equinox as eqx
-import numpy as np
 
 from .chip import Chip
 
@@ -25,7 +25,7 @@ class Fabric(eqx.Module):
     @property
     def n_chips(self) -> int:
         """Chips in one scale-up domain."""
-        return int(np.prod(self.dims))
+        return math.prod(self.dims)
 
 
 class System(eqx.Module):

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from ..core.provenance import Receipts, Sourced, load_receipts, number
-from ..hardware.system import System
+from ..hardware.system import Fabric, System
 from ..workload.transformer import Training, Workload, forward_FLOP_per_token, moe_share, n_branches
 from .activations import ACTIVATION_B, usual_footprint
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
@@ -31,7 +32,7 @@ from .memory import (
 from .mixer_ops import ring_width
 from .plan import Plan, check_plan, layers_per_stage, n_forward_runs, n_micro_batches
 from .serving import serving_demand
-from .step_demand import StepDemand, traffic_demand
+from .step_demand import StepDemand, TrafficDemand, traffic_demand
 from .streaming import Stream, stream_demand, streamed
 from .tiling import ArrayShape, RankOps, array_shape, op_demand, rank_ops, sram_B
 from .training_ops import Shard, shard, training_ops
@@ -62,7 +63,7 @@ def _backward_share(ops: RankOps, phases: list[str], runs: np.ndarray) -> float:
     return float(macs[[p == "backward" for p in phases]].sum() / macs.sum())
 
 
-def _tensor_traffic(workload: Training, plan: Plan, system: System, layers: float, ref: Reference) -> Traffic:
+def _tensor_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float, ref: Reference) -> Traffic:
     """Traffic of tensor and expert ranks per micro batch.
 
     Tensor ranks gather and scatter the activations four times per block forward and four times backward (or
@@ -71,7 +72,7 @@ def _tensor_traffic(workload: Training, plan: Plan, system: System, layers: floa
 
     Source: [korthikanti2022] section 4.2.2; [lepikhin2020gshard] for experts.
     """
-    model, fabric = workload.model, system.fabric
+    model = workload.model
     tokens = plan.micro_batch * workload.sequence / plan.cp
     forward = n_forward_runs(plan)
     volume = tokens * model.hidden * ACTIVATION_B
@@ -89,7 +90,7 @@ def _tensor_traffic(workload: Training, plan: Plan, system: System, layers: floa
     return total
 
 
-def _context_traffic(workload: Training, plan: Plan, system: System, layers: float, ref: Reference) -> Traffic:
+def _context_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float, ref: Reference) -> Traffic:
     """Traffic of context ranks per micro batch: keys and values go around forward, and with their gradients backward.
 
     Source: [liu2023ring] section 3: blocks travel while attention works on the last ones, so this can hide.
@@ -98,10 +99,10 @@ def _context_traffic(workload: Training, plan: Plan, system: System, layers: flo
     width = sum(share * ring_width(m, plan.tp, latent=False) for m, share in model.working_mixers)
     volume = plan.micro_batch * workload.sequence * width * ACTIVATION_B
     forward = n_forward_runs(plan)
-    return across_gather(*spread(system.fabric, plan.tp, plan.cp), volume, ref).times(layers * (forward + 2.0))
+    return across_gather(*spread(fabric, plan.tp, plan.cp), volume, ref).times(layers * (forward + 2.0))
 
 
-def _pipeline_traffic(workload: Training, plan: Plan, system: System, ref: Reference) -> Traffic:
+def _pipeline_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Reference) -> Traffic:
     """Traffic between stages per micro batch: an activation forward and its gradient back, per virtual stage.
 
     Each tensor rank sends its part; without sequence parallelism the receivers gather the parts.
@@ -110,7 +111,6 @@ def _pipeline_traffic(workload: Training, plan: Plan, system: System, ref: Refer
     """
     if plan.pp == 1:
         return Traffic()
-    fabric = system.fabric
     volume = plan.micro_batch * workload.sequence / plan.cp * workload.model.hidden * ACTIVATION_B
     message = send(volume / plan.tp, inside=plan.tp * plan.cp * plan.dp * 2 <= fabric.n_chips)
     if not plan.sequence_parallel:
@@ -123,6 +123,7 @@ def framework_receipts() -> list[Sourced]:
     return list(_framework().values())
 
 
+@cache
 def _framework() -> Receipts:
     return load_receipts(Path(__file__).parent / "data" / "framework.toml")["framework"]
 
@@ -138,7 +139,7 @@ def n_host_calls(runs: np.ndarray, ops: RankOps, layers: float, plan: Plan) -> f
     return number(facts, "n_kernels_per_operator") * (float(runs @ ops.columns[-1]) + collectives * layers)
 
 
-def _data_traffic(workload: Training, plan: Plan, system: System, ref: Reference) -> tuple[Traffic, Traffic, float]:
+def _data_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Reference) -> tuple[Traffic, Traffic, float]:
     """Traffic per micro batch and per step over replicas, and weights whose optimizer states a chip holds.
 
     Experts have 1/ep of the replicas. ZeRO-0 all-reduces gradients in fp32; stages 1 and 2 scatter them and gather
@@ -151,7 +152,7 @@ def _data_traffic(workload: Training, plan: Plan, system: System, ref: Reference
     """
     model = workload.model
     if workload.adapter_rank:
-        return _adapter_traffic(workload, plan, system, ref)
+        return _adapter_traffic(workload, plan, fabric, ref)
     whole = dataclasses.replace(plan, zero=0)
     n_all = chip_parameters(whole, model)
     n_expert = chip_expert_parameters(plan, model)
@@ -160,12 +161,12 @@ def _data_traffic(workload: Training, plan: Plan, system: System, ref: Reference
     for n, ranks, inner in ((n_all - n_expert, replicas, plan.tp), (n_expert, replicas // plan.ep, plan.tp * plan.ep)):
         n_copies = math.gcd(plan.n_copies, ranks) if plan.zero else 1
         shards = ranks // n_copies
-        where = spread(system.fabric, inner, shards)
+        where = spread(fabric, inner, shards)
         held += n / shards if plan.zero >= 1 else n
         if plan.zero == 0:
             per_step += across_all_reduce(*where, n * GRADIENT_B, ref)
             continue
-        between = spread(system.fabric, inner * shards, n_copies)
+        between = spread(fabric, inner * shards, n_copies)
         per_step += across_all_reduce(*between, n / shards * GRADIENT_B, ref)
         scatter = across_gather(*where, n * GRADIENT_B, ref)
         gather = across_gather(*where, n * WEIGHT_B, ref)
@@ -176,10 +177,10 @@ def _data_traffic(workload: Training, plan: Plan, system: System, ref: Reference
     return per_micro, per_step, held
 
 
-def _adapter_traffic(workload: Training, plan: Plan, system: System, ref: Reference) -> tuple[Traffic, Traffic, float]:
+def _adapter_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Reference) -> tuple[Traffic, Traffic, float]:
     """As `_data_traffic`, with frozen weights."""
     n, ranks = chip_adapter_parameters(plan, workload), plan.dp * plan.cp
-    where = spread(system.fabric, plan.tp, ranks)
+    where = spread(fabric, plan.tp, ranks)
     whole = chip_parameters(dataclasses.replace(plan, zero=0), workload.model)
     gathers = across_gather(*where, whole * weight_B(workload), ref).times(2.0) if plan.zero >= 3 else Traffic()
     return gathers, across_all_reduce(*where, n * GRADIENT_B, ref), n
@@ -203,32 +204,60 @@ def training_demand(workload: Training, plan: Plan, system: System, array: Array
 def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShape, ref: Reference) -> StepDemand:
     """As `training_demand` for a plan nobody checked, such as one that ran with tensor ranks across domains."""
     workload = as_run(workload, array)
-    model = workload.model
-    layers = float(layers_per_stage(plan, model))
+    layers = float(layers_per_stage(plan, workload.model))
     ops, phases, shares, stream = _rank(workload, shard(plan), array)
     runs = _runs(phases, shares, layers, n_forward_runs(plan))
     macs = runs @ ops.macs
-    per_micro, per_step, held = _data_traffic(workload, plan, system, ref)
+    beside = _beside(workload, plan, system.fabric, system.chip.lane_kind, ref)
     step_tokens = workload.global_batch * workload.sequence
     return StepDemand(
         ops=op_demand(ops, runs),
-        tensor=traffic_demand(_tensor_traffic(workload, plan, system, layers, ref)),
-        pipeline=traffic_demand(_pipeline_traffic(workload, plan, system, ref)),
-        shard=traffic_demand(per_micro + _context_traffic(workload, plan, system, layers, ref)),
-        data=traffic_demand(per_step),
+        tensor=beside.tensor,
+        pipeline=beside.pipeline,
+        shard=beside.shard,
+        data=beside.data,
         n_host=n_host_calls(runs, ops, layers, plan),
         n_sync=number(_framework(), "n_tensor_collectives") * layers * (plan.tp - 1) * (plan.pp > 1),
         n_micro=n_micro_batches(plan, workload),
         bubble_micro=(plan.pp - 1) / plan.interleave * BUBBLE[plan.schedule],
         window_micro=_backward_share(ops, phases, runs),
-        optimizer_B=OPTIMIZER_TRAFFIC_B * held,
+        optimizer_B=OPTIMIZER_TRAFFIC_B * beside.n_held,
         macs=macs,
         sram_B=sram_B(macs, array),
-        memory_B=memory_B(plan, workload, usual_footprint(plan, system.chip.lane_kind)).total,
+        memory_B=beside.memory_B,
         tokens=step_tokens,
-        model_FLOP=3 * forward_FLOP_per_token(model, 0.0, workload.sequence) * step_tokens / system.n_chips,
+        model_FLOP=3 * beside.forward_FLOP_per_token * step_tokens / system.n_chips,
         rate=array.rates[array.executed(workload.precision)],
         stream=stream_demand(stream, runs),
+    )
+
+
+class _Beside(NamedTuple):
+    """What a plan moves and keeps beside its operators, whatever the PE array is."""
+
+    tensor: TrafficDemand
+    pipeline: TrafficDemand
+    shard: TrafficDemand
+    data: TrafficDemand
+    n_held: float
+    """Weights whose optimizer states a chip holds."""
+    memory_B: float
+    forward_FLOP_per_token: float
+
+
+@lru_cache(maxsize=64)  # a study asks for the PE arrays of one plan one after the other
+def _beside(workload: Training, plan: Plan, fabric: Fabric, lane_kind: str, ref: Reference) -> _Beside:
+    """Traffic and memory of a plan; see the functions of each kind of traffic."""
+    layers = float(layers_per_stage(plan, workload.model))
+    per_micro, per_step, n_held = _data_traffic(workload, plan, fabric, ref)
+    return _Beside(
+        tensor=traffic_demand(_tensor_traffic(workload, plan, fabric, layers, ref)),
+        pipeline=traffic_demand(_pipeline_traffic(workload, plan, fabric, ref)),
+        shard=traffic_demand(per_micro + _context_traffic(workload, plan, fabric, layers, ref)),
+        data=traffic_demand(per_step),
+        n_held=n_held,
+        memory_B=memory_B(plan, workload, usual_footprint(plan, lane_kind)).total,
+        forward_FLOP_per_token=forward_FLOP_per_token(workload.model, 0.0, workload.sequence),
     )
 
 

@@ -88,7 +88,7 @@ class Indexer:
         return 0 if self.shared else -(-self.head_dim // self.rate)
 
 
-def index_macs(indexer: Indexer | None, cached: float, queries: float) -> float:
+def n_index_macs(indexer: Indexer | None, cached: float, queries: float) -> float:
     """MACs per new token of the scores by which an indexer chooses."""
     if indexer is None or indexer.shared:
         return 0.0
@@ -223,7 +223,7 @@ class Attention(AbstractMixer):
     @override
     def n_product_macs(self, cached: float, queries: float) -> float:
         seen = self.n_read(cached + 1.0) if queries == 1 else self.n_attended(cached, queries)
-        return self.n_heads * (self.head_dim + self.value_dim) * seen + index_macs(self.indexer, cached, queries)
+        return self.n_heads * (self.head_dim + self.value_dim) * seen + n_index_macs(self.indexer, cached, queries)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -290,7 +290,7 @@ class Latent(AbstractMixer):
     @property
     @override
     def n_unmultiplied(self) -> int:
-        return 0
+        return self.pool.rate * self.pool.overlap * (self.kv_rank + self.rope_dim) if self.pool else 0
 
     @property
     @override
@@ -337,7 +337,7 @@ class Latent(AbstractMixer):
     def n_product_macs(self, cached: float, queries: float) -> float:
         seen = self.n_read(cached + 1.0) if queries == 1 else self.n_attended(cached, queries)
         macs = self.n_heads * (self.head_dim + self.value_dim) * seen
-        return macs + index_macs(self.indexer, cached, queries)
+        return macs + n_index_macs(self.indexer, cached, queries)
 
 
 def pooled_weights(mixer: Latent, pool: Pool, hidden: int) -> int:

@@ -88,7 +88,13 @@ def deepseek_v4(f: Fields) -> Body:
     """DeepSeek-V4: a window everywhere, beside it entries of 4 positions with an indexer, or of 128 positions."""
     n, heads, width = n_layers(f), f.whole("num_attention_heads"), f.whole("head_dim", default=512)
     f.fixed("num_key_value_heads", 1)
-    f.skip("num_hash_layers", "partial_rotary_factor", "router_jitter_noise", "compress_rope_parameters", "qk_nope_head_dim")
+    f.skip(
+        "num_hash_layers",
+        "partial_rotary_factor",
+        "router_jitter_noise",
+        "compress_rope_parameters",
+        "qk_nope_head_dim",
+    )
     f.words("mlp_layer_types", length=n, allowed=("moe", "hash_moe"))
     rope = f.whole("qk_rope_head_dim", default=64)
     made = {

@@ -12,7 +12,20 @@ from typing import Any
 from ..blocks import Block, Mlp
 from ..config_file import Fields
 from ..mixers import AbstractMixer, Attention, Indexer
-from .common import FULL, LAYER, Body, Builder, blocks_of, body, every, experts, grouped, n_layers, typed_windows, windowed
+from .common import (
+    FULL,
+    LAYER,
+    Body,
+    Builder,
+    blocks_of,
+    body,
+    every,
+    experts,
+    grouped,
+    n_layers,
+    typed_windows,
+    windowed,
+)
 from .dense import first_of, no_windows, periodic_windows
 from .experts import ROUTED, TOP, WIDTH, ahead, in_every, mixed_feeds, mixtral, with_shared
 
@@ -96,7 +109,10 @@ def cohere2_moe(f: Fields) -> Body:
     first = f.whole("first_k_dense_replace", default=0, least=0)
     types = f.words("mlp_layer_types", length=n, allowed=("dense", "sparse"))
     w = f.optional("sliding_window", 4096)
-    early, late = f.whole("prefix_dense_sliding_window_pattern", default=1), f.whole("sliding_window_pattern", default=4)
+    early, late = (
+        f.whole("prefix_dense_sliding_window_pattern", default=1),
+        f.whole("sliding_window_pattern", default=4),
+    )
     windows = typed_windows(f, n, w, every(first, early, w) + every(n - first, late, w))
     per = f.whole("intermediate_size")
     shared = f.whole("num_shared_experts", default=0, least=0) * per

@@ -99,7 +99,11 @@ def n_tower(raw: dict[str, Any]) -> int:
     if not depth or not width:
         return 0
     ratio = raw.get("mlp_ratio")
-    ffn = raw.get("intermediate_size") or raw.get("vt_intermediate_size") or (int(width * ratio) if isinstance(ratio, int | float) else 4 * width)
+    ffn = (
+        raw.get("intermediate_size")
+        or raw.get("vt_intermediate_size")
+        or (int(width * ratio) if isinstance(ratio, int | float) else 4 * width)
+    )
     matrices = 3 if raw.get("model_type") in ("qwen2_5_vl", "pixtral") else 2
     side, frames = _side(raw.get("patch_size", 14)), raw.get("temporal_patch_size", 2 if "embed_dim" in raw else 1)
     patches = width * side * side * raw.get("in_channels", raw.get("in_chans", 3)) * frames

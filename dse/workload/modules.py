@@ -18,7 +18,8 @@ PREFIXES = ("model.layers.{}.", "model.language_model.layers.{}.", "language_mod
 """What stands before the name of a module in a layer."""
 MODULES = {
     "attention": tuple(f"{block}.{name}" for block in ("self_attn", "attn", "linear_attn", "attention", "mixer")
-                       for name in ("q_proj", "q_b_proj", "wq_b", "qkv_proj", "in_proj", "in_proj_qkv", "in_proj_qkvz")),
+                       for name in ("q_proj", "q_b_proj", "wq_b", "qkv_proj", "in_proj", "in_proj_qkv",
+                                    "in_proj_qkvz")),
     "mlp": tuple(f"{block}.{name}" for block in ("mlp", "feed_forward", "ffn")
                  for name in ("up_proj", "gate_up_proj", "fc1")),
     "experts": ("mlp.experts.0.up_proj", "mlp.experts.gate_up_proj", "block_sparse_moe.experts.0.w1",

@@ -132,16 +132,22 @@ def layer_list(f: Fields, key: str, n: int, extra: int) -> None:
         f.raw[key] = value[:n]
 
 
+STEP = (
+    "swiglu_limits", "swiglu_limits_shared", "rope_theta", "partial_rotary_factors", "yarn_only_types",
+    "use_head_wise_attn_gate", "per_layer_config", "mtp_layer_types", "mtp_mlp_layer_types", "norm_expert_weight",
+    "use_moe", "moe_router_activation", "need_fp32_gate", "att_impl_type", "use_moe_router_bias", "sink",
+    "zero_centered", "query_pre_attn_scalar", "moe_every_n_layer", "n_shared_experts",
+)  # fmt: skip
+"""Keys of Step that say how vectors are treated, or that are read elsewhere."""
+
+
 def step3p5(f: Fields) -> Body:
     """Step 3.5 and 3.7: more query heads in layers with a window, a gate per head, experts in listed layers."""
     n = n_layers(f)
     extra = f.whole("num_nextn_predict_layers", "num_mtp_layers", default=0, least=0)
     for key in ("layer_types", "mlp_layer_types"):
         layer_list(f, key, n, extra)
-    f.skip("swiglu_limits", "swiglu_limits_shared", "rope_theta", "partial_rotary_factors", "yarn_only_types",
-           "use_head_wise_attn_gate", "per_layer_config", "mtp_layer_types", "mtp_mlp_layer_types", "norm_expert_weight",
-           "use_moe", "moe_router_activation", "need_fp32_gate", "att_impl_type", "use_moe_router_bias", "sink",
-           "zero_centered", "query_pre_attn_scalar", "moe_every_n_layer", "n_shared_experts")  # fmt: skip
+    f.skip(*STEP)
     f.fixed("n_shared_experts", 1)
     f.fixed("moe_every_n_layer", 1)
     f.fixed("moe_layer_offset", 0)

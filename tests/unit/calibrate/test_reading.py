@@ -78,7 +78,8 @@ def test_odd_cells_are_named(rows):
         ("openai/gpt-oss-120b", "gpt-oss-120b"), ("Llama-2-7b-hf", "llama-2-7b"),
         ("OLMo-3-7B-Think", "olmo-3-7b-think"), ("Qwen/Qwen3-Next-80B-A3B-Instruct-FP8", "qwen3-next-80b-a3b"),
         ("deepseek-ai/DeepSeek-V3.2-Exp", "deepseek-v3.2"), ("moonshotai/Kimi-K2-Thinking", "kimi-k2"),
-        ("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-FP8", "nemotron-3-nano-30b-a3b"), ("MiniMaxAI/MiniMax-M2.5", "minimax-m2"),
+        ("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-FP8", "nemotron-3-nano-30b-a3b"),
+        ("MiniMaxAI/MiniMax-M2.5", "minimax-m2"),
     ],
 )  # fmt: skip
 def test_aliases_of_models(published, preset):
@@ -86,7 +87,7 @@ def test_aliases_of_models(published, preset):
 
 
 def test_measured_models_of_sparse_kinds_are_the_presets():
-    """Every shipped row of two: windows in half of gpt-oss's blocks, one latent of 576 per position in DeepSeek-R1's."""
+    """Every shipped row of two: windows in half of gpt-oss's blocks, one latent per position in DeepSeek-R1's."""
     shipped = read("inference")
     for name, n_rows, kinds in (
         ("openai/gpt-oss-120b", 390, {"sliding attention (128)", "full attention"}),

@@ -17,8 +17,7 @@ from .common import Body, Builder, body, grouped, mlp, n_layers
 TEXT = {
     "mllama": "mllama_text_model", "llama4": "llama4_text", "gemma3": "gemma3_text", "gemma3n": "gemma3n_text",
     "gemma4": "gemma4_text", "gemma4_unified": "gemma4_unified_text", "paligemma": "gemma", "shieldgemma2":
-    "gemma3_text", "minimax_m3_vl": "minimax_m3_vl_text", "minimax_vl_01": "minimax_text_01", "step3p7": "step3p5",
-    "step3_vl": "step3_text", "glm5_next": "glm5_next_text", "glm4v": "glm4v_text", "glm46v": "glm4v_text",
+    "gemma3_text", "minimax_m3_vl": "minimax_m3_vl_text", "minimax_vl_01": "minimax_text_01", "step3p7": "step3p5", "glm5_next": "glm5_next_text", "glm4v": "glm4v_text", "glm46v": "glm4v_text",
     "glm4v_moe": "glm4v_moe_text", "mistral_large4": "mistral_large4_text", "mistral3": "mistral", "voxtral": "llama",
     "kimi_k25": "deepseek_v3", "kimi_k3": "kimi_linear", "kimi_vl": "deepseek_v3", "deepseek_vl_v2": "deepseek_v2",
     "qwen2_vl": "qwen2_vl_text", "qwen2_5_vl": "qwen2_5_vl_text", "qwen3_vl": "qwen3_vl_text", "qwen3_vl_moe":

@@ -53,8 +53,9 @@ CACHES = {
     "gpt2-xl": 2 * 48 * 25 * 64 * 2, "mpt-7b": 2 * 32 * 32 * 128 * 2, "qwen-7b": 2 * 32 * 32 * 128 * 2,
     "deepseek-v2-lite": 27 * (512 + 64) * 2, "deepseek-moe-16b": 2 * 28 * 16 * 128 * 2, "mamba-2.8b": 0,
     "jamba-v0.1": 2 * 4 * 8 * 128 * 2, "dbrx": 2 * 40 * 8 * 128 * 2, "glm-4-9b": 2 * 40 * 2 * 128 * 2,
-    # 15, 7, 24, 6 and 8 layers attend; others keep states
-    "minicpm-sala": 2 * 8 * 2 * 128 * 2, "qwen3.5-397b": 2 * 15 * 2 * 256 * 2, "ling-3.0-flash": 7 * 576 * 2, "kimi-k3": 24 * 576 * 2,
+    # 8, 15, 7, 24, 6 and 8 layers attend; others keep states
+    "minicpm-sala": 2 * 8 * 2 * 128 * 2,
+    "qwen3.5-397b": 2 * 15 * 2 * 256 * 2, "ling-3.0-flash": 7 * 576 * 2, "kimi-k3": 24 * 576 * 2,
     "nemotron3-nano": 2 * 6 * 2 * 128 * 2, "nemotron3-super": 2 * 8 * 2 * 128 * 2,
     # one index key of 128 where blocks of positions are chosen, or where the choice is not an earlier layer's
     "minimax-m3": (2 * 60 * 4 * 128 + 57 * 128) * 2, "glm-5.2": (78 * 576 + 21 * 128) * 2,

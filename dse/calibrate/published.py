@@ -81,7 +81,10 @@ ALIASES = {
     "llama3.3-70b": "llama-3.3-70b", "llama2-7b": "llama-2-7b", "llama2-13b": "llama-2-13b",
     "llama2-70b": "llama-2-70b", "kimi-k2": "kimi-k2", "kimi-k2.5": "kimi-k2",
     "llama-4-scout-17b-16e": "llama-4-scout", "llama-4-maverick-17b-128e": "llama-4-maverick",
-    "bert-large-uncased": "bert-large",
+    "bert-large-uncased": "bert-large", "deepseek-v3.2-exp": "deepseek-v3.2", "deepseek-v3.1-terminus": "deepseek-v3",
+    "minimax-m2.1": "minimax-m2", "minimax-m2.5": "minimax-m2", "minimax-m2.7": "minimax-m2", "glm-4.7": "glm-4.6",
+    "nvidia-nemotron-3-nano-30b-a3b": "nemotron-3-nano-30b-a3b", "qwen3.5-35b-a3b": "qwen3.6-35b-a3b",
+    "nvidia-nemotron-3-super-120b-a12b": "nemotron-3-super-120b-a12b", "mistral-large-3-675b": "mistral-large-3",
 }  # fmt: skip
 """Models of the same sizes under other names, suffixes removed."""
 

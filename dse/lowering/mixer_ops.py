@@ -72,8 +72,8 @@ def _attention_linears(mixer: Attention, hidden: int, tp: int, tokens: float) ->
     values = own * (0 if mixer.values_are_keys else mixer.value_dim)
     qkv = heads * mixer.head_dim + own * mixer.head_dim + values + mixer.gate_width / tp
     found = [Linear("qkv", tokens, hidden, qkv), Linear("out", tokens, heads * mixer.value_dim, hidden)]
-    if mixer.indexer and not mixer.indexer.shared:
-        found.append(Linear("index", tokens, hidden, (mixer.indexer.n_heads + 1) * mixer.indexer.head_dim))
+    if mixer.indexer and mixer.indexer.n_projected:
+        found.append(Linear("index", tokens, hidden, mixer.indexer.n_projected))
     return found
 
 

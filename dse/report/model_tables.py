@@ -75,6 +75,7 @@ def reading_numbers(r: Reading) -> dict[str, Any]:
         "ffn": max((f.ffn for f, _ in m.feeds), default=0),
         "vocab": m.vocab,
         "max_context": m.max_context,
+        "source": r.source,
     }
 
 
@@ -111,6 +112,7 @@ def model_view(r: Reading) -> RenderableType:
         f"{in_unit(n['state_B_per_sequence'], 'B')} per sequence",
         f"weights as stored: {n['weights']}" + ("" if r.method == "none" else f" (by {r.method})"),
     ]
+    lines += [f"source: {r.source}"] if r.source else []
     if n["parameters_that_predict_ahead"]:
         lines.append(f"counted apart: {digits(n['parameters_that_predict_ahead'] / 1e9)} B that predict further tokens")
     for p in m.left_out:

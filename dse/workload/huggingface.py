@@ -36,6 +36,8 @@ class Reading:
     """What made the checkpoint's format, "none" for plain 16-bit weights; the format itself is the model's."""
     ignored: tuple[tuple[str, str], ...]
     """Keys that change nothing here, each with why."""
+    source: str = ""
+    """Where a preset's sizes come from; nothing for a user's file."""
 
 
 INSIDES = (*INSIDE, "thinker_config", "thinker_config.text_config", "attn_config", "ffn_config")

@@ -80,15 +80,21 @@ class Indexer:
     rate: int = 1
     """Positions that have one key together."""
     n_made: int = 1
-    """Vectors that a position makes for keys: more than one where pooled keys overlap and are weighted by a gate."""
+    """Vectors that a position makes for keys: more than one where pooled keys overlap and are weighted by a gate; none
+    where the queries and keys of the attention itself choose, keys pooled."""
 
     @property
     def n_kv(self) -> int:
         """Elements that it caches for a position."""
-        return 0 if self.shared else -(-self.head_dim // self.rate)
+        return 0 if self.shared or not self.n_made else -(-self.head_dim // self.rate)
+
+    @property
+    def n_projected(self) -> int:
+        """Outputs of its projections of an input that queries and keys are both made from."""
+        return (self.n_heads + 1) * self.head_dim if self.n_made and not self.shared else 0
 
 
-def index_macs(indexer: Indexer | None, cached: float, queries: float) -> float:
+def n_index_macs(indexer: Indexer | None, cached: float, queries: float) -> float:
     """MACs per new token of the scores by which an indexer chooses."""
     if indexer is None or indexer.shared:
         return 0.0
@@ -174,8 +180,7 @@ class Attention(AbstractMixer):
         keys = self.n_kv_heads * self.head_dim if self.own_kv else 0
         values = self.n_kv_heads * self.value_dim if self.own_kv and not self.values_are_keys else 0
         made = self.n_heads * self.head_dim + keys + values + self.gate_width
-        if self.indexer and not self.indexer.shared:
-            made += (self.indexer.n_heads + 1) * self.indexer.head_dim
+        made += self.indexer.n_projected if self.indexer else 0
         return hidden * (made + self.n_heads * self.value_dim)
 
     @property
@@ -223,7 +228,7 @@ class Attention(AbstractMixer):
     @override
     def n_product_macs(self, cached: float, queries: float) -> float:
         seen = self.n_read(cached + 1.0) if queries == 1 else self.n_attended(cached, queries)
-        return self.n_heads * (self.head_dim + self.value_dim) * seen + index_macs(self.indexer, cached, queries)
+        return self.n_heads * (self.head_dim + self.value_dim) * seen + n_index_macs(self.indexer, cached, queries)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -290,7 +295,7 @@ class Latent(AbstractMixer):
     @property
     @override
     def n_unmultiplied(self) -> int:
-        return 0
+        return self.pool.rate * self.pool.overlap * (self.kv_rank + self.rope_dim) if self.pool else 0
 
     @property
     @override
@@ -337,7 +342,7 @@ class Latent(AbstractMixer):
     def n_product_macs(self, cached: float, queries: float) -> float:
         seen = self.n_read(cached + 1.0) if queries == 1 else self.n_attended(cached, queries)
         macs = self.n_heads * (self.head_dim + self.value_dim) * seen
-        return macs + index_macs(self.indexer, cached, queries)
+        return macs + n_index_macs(self.indexer, cached, queries)
 
 
 def pooled_weights(mixer: Latent, pool: Pool, hidden: int) -> int:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 LISTS = ("ignore", "modules_to_not_convert", "exclude_modules", "ignored_layers")
@@ -18,7 +20,8 @@ PREFIXES = ("model.layers.{}.", "model.language_model.layers.{}.", "language_mod
 """What stands before the name of a module in a layer."""
 MODULES = {
     "attention": tuple(f"{block}.{name}" for block in ("self_attn", "attn", "linear_attn", "attention", "mixer")
-                       for name in ("q_proj", "q_b_proj", "wq_b", "qkv_proj", "in_proj", "in_proj_qkv", "in_proj_qkvz")),
+                       for name in ("q_proj", "q_b_proj", "wq_b", "qkv_proj", "in_proj", "in_proj_qkv",
+                                    "in_proj_qkvz")),
     "mlp": tuple(f"{block}.{name}" for block in ("mlp", "feed_forward", "ffn")
                  for name in ("up_proj", "gate_up_proj", "fc1")),
     "experts": ("mlp.experts.0.up_proj", "mlp.experts.gate_up_proj", "block_sparse_moe.experts.0.w1",
@@ -42,18 +45,40 @@ def by_layer(listed: list[Any]) -> dict[int | None, list[str]]:
 
 def covers(entries: dict[int | None, list[str]], part: str, layer: int) -> bool:
     """Whether `entries` name the largest matrices of a part in a layer."""
-    listed = [*entries.get(None, []), *entries.get(layer, [])]
+    anywhere = entries.get(None, [])
+    if _any_match(tuple(x for x in anywhere if not HAS_DIGIT(x)), part, 0):
+        return True
+    if any(_stands_for(LAYER.split(f"{x}.")[-1].rstrip("."), part) for x in entries.get(layer, [])):
+        return True
+    return _any_match(tuple(x for x in anywhere if HAS_DIGIT(x)), part, layer)
+
+
+HAS_DIGIT = re.compile(r"\d").search
+"""Whether an entry may single out layers."""
+
+
+@lru_cache(maxsize=4096)
+def _stands_for(inside: str, part: str) -> bool:
+    """Whether what an entry names inside a layer is, or holds, one of the names that a part goes by."""
+    return not inside or any(_matcher(inside)(name) for name in MODULES[part])
+
+
+@lru_cache(maxsize=4096)
+def _any_match(listed: tuple[str, ...], part: str, layer: int) -> bool:
+    """Whether one of the entries stands for one of the names that a part of a layer goes by."""
     names = [prefix.format(layer) + name for prefix in PREFIXES for name in MODULES[part]]
-    return any(_matches(entry, name) for entry in listed for name in names)
+    return any(_matcher(entry)(name) for entry in listed for name in names)
 
 
-def _matches(entry: str, name: str) -> bool:
-    """Whether an entry stands for a module: itself, what holds it, a glob or a regular expression."""
+@lru_cache(maxsize=4096)
+def _matcher(entry: str) -> Callable[[str], object]:
+    """Tells whether an entry stands for a module: itself, what holds it, a glob or a regular expression."""
     if entry.startswith("re:"):
         try:
-            return re.match(entry[3:], name) is not None
+            return re.compile(entry[3:]).match
         except re.error:
-            return False
+            return lambda name: False
     if "*" in entry:
-        return any(fnmatch.fnmatchcase(name, form) for form in (entry, f"{entry}.*", f"*.{entry}", f"*.{entry}.*"))
-    return f".{entry}." in f".{name}."
+        forms = (entry, f"{entry}.*", f"*.{entry}", f"*.{entry}.*")
+        return re.compile("|".join(fnmatch.translate(x) for x in forms)).match
+    return lambda name: f".{entry}." in f".{name}."

@@ -1,4 +1,4 @@
-"""Public models by name: one `config.json` each in `data/`, as published.
+"""Public models by name: one `config.json` each in `data/`, as published, with its source in `model_sources.toml`.
 
 GPT-3 175B is [brown2020gpt3] table 2.1 with the vocabulary padded to 51,200 of [narayanan2021megatron] section 5.
 Llama 3.1 is [grattafiori2024llama3] table 3; Qwen3 32B is [qwen2025] table 1; both with their published configs. All
@@ -7,6 +7,9 @@ others are the `config.json` of the model's own page; tests compare their counts
 
 from __future__ import annotations
 
+import dataclasses
+import tomllib
+from functools import cache
 from pathlib import Path
 
 from ..core.errors import UnknownNameError
@@ -21,11 +24,17 @@ def model_names() -> list[str]:
     return sorted(p.stem for p in _DATA.glob("*.json"))
 
 
+@cache
+def model_sources() -> dict[str, str]:
+    """Where the sizes of each preset come from: a page or a publication."""
+    return tomllib.loads((_DATA / "model_sources.toml").read_text(encoding="utf-8"))
+
+
 def model_reading(name_or_path: str | Path) -> Reading:
     """As `model`, with what was passed over and left out."""
     name = str(name_or_path)
     if name in model_names():
-        return read_config(_DATA / f"{name}.json")
+        return dataclasses.replace(read_config(_DATA / f"{name}.json"), source=model_sources()[name])
     path = Path(name_or_path)
     if path.suffix == ".json" or path.exists():
         return read_config(path)

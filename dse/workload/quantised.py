@@ -76,6 +76,7 @@ def _experts_apart(raw: dict[str, Any], place: str, beside: str) -> dict[str, st
 
 def _parts_of(body: Body) -> dict[str, list[int]]:
     """Layers that have each part made of linear layers."""
+
     def has(part: str, b: Block) -> bool:
         if part == "attention":
             return bool(b.mixers)

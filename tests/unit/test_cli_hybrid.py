@@ -1,4 +1,4 @@
-"""A sweep and a serving run on a user's own file of a hybrid: two layers in eight keep a cache (studies: test_cli_sweep)."""
+"""A sweep and a serving run on a user's own file of a hybrid; `test_cli_sweep` has a study and a sweep of studies."""
 
 import json
 

@@ -9,13 +9,16 @@ from .experts import EXPERTS
 from .gemma import GEMMA
 from .hybrid import HYBRID
 from .latent import LATENT
+from .minicpm import MINICPM
 from .older import OLDER
 from .recent import RECENT
 from .sized import SIZED
 from .state_space import STATE_SPACE
 from .vision import TEXT, VISION
 
-FAMILIES: dict[str, Builder] = DENSE | OLDER | EXPERTS | RECENT | GEMMA | LATENT | HYBRID | STATE_SPACE | SIZED | VISION
+FAMILIES: dict[str, Builder] = (
+    DENSE | OLDER | EXPERTS | MINICPM | RECENT | GEMMA | LATENT | HYBRID | STATE_SPACE | SIZED | VISION
+)
 """Model type to what reads it."""
 TYPES: tuple[str, ...] = tuple(sorted({*FAMILIES, *TEXT}))
 """Every type that can be read, wrappers of a language model included."""

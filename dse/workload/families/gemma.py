@@ -85,10 +85,12 @@ def _mixers(f: Fields, kinds: list[str]) -> list[Attention]:
         one = near if kind == SLIDING or said else far
         inner = _layer(f, i)
         if inner is not None:
-            one = dataclasses.replace(one, head_dim=inner.whole("head_dim", default=one.head_dim),
-                                      n_kv_heads=inner.whole("num_key_value_heads", default=one.n_kv_heads))  # fmt: skip
-        found.append(dataclasses.replace(one, window=w if kind == SLIDING else 0,
-                                         values_are_keys=same and kind == FULL))  # fmt: skip
+            wide, few = (
+                inner.whole(k, default=n) for k, n in zip(NEAR_KEYS, (one.head_dim, one.n_kv_heads), strict=True)
+            )
+            one = dataclasses.replace(one, head_dim=wide, n_kv_heads=few)
+        window, reused = (w, False) if kind == SLIDING else (0, same)
+        found.append(dataclasses.replace(one, window=window, values_are_keys=reused))
     return found
 
 

@@ -94,7 +94,7 @@ def kda(heads: int, width: int, taps: int, state: str, *, n_whole: int = 0) -> R
 
 def kimi_linear(f: Fields) -> Body:
     """Kimi Linear: three KDA layers to one latent attention, listed by number from 1."""
-    n, hidden, inner = n_layers(f), hidden_of(f), f.nested("linear_attn_config")
+    n, inner = n_layers(f), f.nested("linear_attn_config")
     heads, width, taps, n_whole = 32, 128, 4, 0
     full: list[bool] | None = None
     if inner is not None:
@@ -138,7 +138,7 @@ def _listed(f: Fields, inner: Fields, n: int) -> list[bool] | None:
 
 def glm5_next(f: Fields) -> Body:
     """GLM-5.3: three KDA layers to one latent attention with an indexer whose keys stand for groups of positions."""
-    n, hidden, inner = n_layers(f), hidden_of(f), f.nested("linear_attn_config")
+    n, inner = n_layers(f), f.nested("linear_attn_config")
     sizes = {"heads": ("linear_num_heads", "num_heads", 64), "width": ("linear_head_dim", "head_dim", 128),
              "taps": ("linear_conv_kernel_dim", "short_conv_kernel_size", 4)}  # fmt: skip
     got = {
@@ -217,8 +217,9 @@ KDA = ("no_kda_lora", "kda_safe_gate", "kda_lower_bound", "short_conv_kernel_siz
 """Keys of Ling 3."""
 LING = (
     "kda_safe_gate", "kda_lower_bound", "mtp_loss_scaling_factor", "moe_router_enable_expert_bias", "group_norm_size",
-    "linear_silu", "use_linear_silu", "linear_rope", "linear_backend", "rotary_type", "use_mla_nope", "rope_traditional",
-    "moe_router_enable_routed_scaling", "moe_router_enable_shared_expert", "num_kv_heads_for_linear_attn",
+    "linear_silu", "use_linear_silu", "linear_rope", "linear_backend", "rotary_type", "use_mla_nope",
+    "rope_traditional", "moe_router_enable_routed_scaling", "moe_router_enable_shared_expert",
+    "num_kv_heads_for_linear_attn",
 )  # fmt: skip
 """Keys of Ling's hybrids that say how vectors are treated."""
 

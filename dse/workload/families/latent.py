@@ -88,14 +88,21 @@ def deepseek_v4(f: Fields) -> Body:
     """DeepSeek-V4: a window everywhere, beside it entries of 4 positions with an indexer, or of 128 positions."""
     n, heads, width = n_layers(f), f.whole("num_attention_heads"), f.whole("head_dim", default=512)
     f.fixed("num_key_value_heads", 1)
-    f.skip("num_hash_layers", "partial_rotary_factor", "router_jitter_noise", "compress_rope_parameters", "qk_nope_head_dim")
+    f.skip(
+        "num_hash_layers",
+        "partial_rotary_factor",
+        "router_jitter_noise",
+        "compress_rope_parameters",
+        "qk_nope_head_dim",
+    )
     f.words("mlp_layer_types", length=n, allowed=("moe", "hash_moe"))
     rope = f.whole("qk_rope_head_dim", default=64)
+    sparse_kind = "compressed_sparse_attention"
     made = {
         rate: Latent(
             heads, f.whole("q_lora_rank", default=1024), width - rope, rope, width - rope, width,
-            indexer=dataclasses.replace(indexer(f), rate=rate, n_made=4) if kind == "compressed_sparse_attention" else None,
-            pool=Pool(f.whole("sliding_window", default=128), rate, 1 + (kind == "compressed_sparse_attention"),
+            indexer=dataclasses.replace(indexer(f), rate=rate, n_made=4) if kind == sparse_kind else None,
+            pool=Pool(f.whole("sliding_window", default=128), rate, 1 + (kind == sparse_kind),
                       f.whole("o_lora_rank", default=1024), f.whole("o_groups", default=8)),
         ) for kind, rate in _rates(f).items()
     }  # fmt: skip

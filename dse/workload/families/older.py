@@ -7,7 +7,6 @@ type and in the model's own repository where it has not.
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
 
 from ..blocks import Block, Mlp
 from ..config_file import Fields
@@ -108,6 +107,5 @@ OLDER: dict[str, Builder] = {
     "exaone": gated,
     "internlm2": gated,
     "baichuan": gated,
-    "minicpm": partial(gated, tied=True),
 }
 """Types of older dense decoders."""

@@ -12,7 +12,20 @@ from typing import Any
 from ..blocks import Block, Mlp
 from ..config_file import Fields
 from ..mixers import AbstractMixer, Attention, Indexer
-from .common import FULL, LAYER, Body, Builder, blocks_of, body, every, experts, grouped, n_layers, typed_windows, windowed
+from .common import (
+    FULL,
+    LAYER,
+    Body,
+    Builder,
+    blocks_of,
+    body,
+    every,
+    experts,
+    grouped,
+    n_layers,
+    typed_windows,
+    windowed,
+)
 from .dense import first_of, no_windows, periodic_windows
 from .experts import ROUTED, TOP, WIDTH, ahead, in_every, mixed_feeds, mixtral, with_shared
 
@@ -96,7 +109,10 @@ def cohere2_moe(f: Fields) -> Body:
     first = f.whole("first_k_dense_replace", default=0, least=0)
     types = f.words("mlp_layer_types", length=n, allowed=("dense", "sparse"))
     w = f.optional("sliding_window", 4096)
-    early, late = f.whole("prefix_dense_sliding_window_pattern", default=1), f.whole("sliding_window_pattern", default=4)
+    early, late = (
+        f.whole("prefix_dense_sliding_window_pattern", default=1),
+        f.whole("sliding_window_pattern", default=4),
+    )
     windows = typed_windows(f, n, w, every(first, early, w) + every(n - first, late, w))
     per = f.whole("intermediate_size")
     shared = f.whole("num_shared_experts", default=0, least=0) * per
@@ -116,16 +132,22 @@ def layer_list(f: Fields, key: str, n: int, extra: int) -> None:
         f.raw[key] = value[:n]
 
 
+STEP = (
+    "swiglu_limits", "swiglu_limits_shared", "rope_theta", "partial_rotary_factors", "yarn_only_types",
+    "use_head_wise_attn_gate", "per_layer_config", "mtp_layer_types", "mtp_mlp_layer_types", "norm_expert_weight",
+    "use_moe", "moe_router_activation", "need_fp32_gate", "att_impl_type", "use_moe_router_bias", "sink",
+    "zero_centered", "query_pre_attn_scalar", "moe_every_n_layer", "n_shared_experts",
+)  # fmt: skip
+"""Keys of Step that say how vectors are treated, or that are read elsewhere."""
+
+
 def step3p5(f: Fields) -> Body:
     """Step 3.5 and 3.7: more query heads in layers with a window, a gate per head, experts in listed layers."""
     n = n_layers(f)
     extra = f.whole("num_nextn_predict_layers", "num_mtp_layers", default=0, least=0)
     for key in ("layer_types", "mlp_layer_types"):
         layer_list(f, key, n, extra)
-    f.skip("swiglu_limits", "swiglu_limits_shared", "rope_theta", "partial_rotary_factors", "yarn_only_types",
-           "use_head_wise_attn_gate", "per_layer_config", "mtp_layer_types", "mtp_mlp_layer_types", "norm_expert_weight",
-           "use_moe", "moe_router_activation", "need_fp32_gate", "att_impl_type", "use_moe_router_bias", "sink",
-           "zero_centered", "query_pre_attn_scalar", "moe_every_n_layer", "n_shared_experts")  # fmt: skip
+    f.skip(*STEP)
     f.fixed("n_shared_experts", 1)
     f.fixed("moe_every_n_layer", 1)
     f.fixed("moe_layer_offset", 0)

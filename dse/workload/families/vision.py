@@ -16,21 +16,22 @@ from .common import Body, Builder, body, grouped, mlp, n_layers
 
 TEXT = {
     "mllama": "mllama_text_model", "llama4": "llama4_text", "gemma3": "gemma3_text", "gemma3n": "gemma3n_text",
-    "gemma4": "gemma4_text", "gemma4_unified": "gemma4_unified_text", "paligemma": "gemma", "shieldgemma2":
-    "gemma3_text", "minimax_m3_vl": "minimax_m3_vl_text", "minimax_vl_01": "minimax_text_01", "step3p7": "step3p5",
-    "step3_vl": "step3_text", "glm5_next": "glm5_next_text", "glm4v": "glm4v_text", "glm46v": "glm4v_text",
+    "gemma4": "gemma4_text", "gemma4_unified": "gemma4_unified_text", "paligemma": "gemma",
+    "shieldgemma2": "gemma3_text", "minimax_m3_vl": "minimax_m3_vl_text", "minimax_vl_01": "minimax_text_01",
+    "step3p7": "step3p5", "glm5_next": "glm5_next_text", "glm4v": "glm4v_text", "glm46v": "glm4v_text",
     "glm4v_moe": "glm4v_moe_text", "mistral_large4": "mistral_large4_text", "mistral3": "mistral", "voxtral": "llama",
     "kimi_k25": "deepseek_v3", "kimi_k3": "kimi_linear", "kimi_vl": "deepseek_v3", "deepseek_vl_v2": "deepseek_v2",
-    "qwen2_vl": "qwen2_vl_text", "qwen2_5_vl": "qwen2_5_vl_text", "qwen3_vl": "qwen3_vl_text", "qwen3_vl_moe":
-    "qwen3_vl_moe_text", "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text", "qwen2_audio": "qwen2",
-    "qwen2_5_omni": "qwen2_5_omni_text", "qwen2_5_omni_thinker": "qwen2_5_omni_text", "qwen3_omni_moe":
-    "qwen3_omni_moe_text", "qwen3_omni_moe_thinker": "qwen3_omni_moe_text", "qwen3_asr": "qwen3", "llava": "llama",
-    "llava_next": "llama", "llava_next_video": "llama", "llava_onevision": "qwen2", "video_llava": "llama",
-    "video_llama_3": "qwen2", "vipllava": "llama", "internvl": "qwen2", "internvl_chat": "internlm2", "idefics3":
-    "llama", "smolvlm": "llama", "aya_vision": "cohere2", "cohere2_vision": "cohere2", "lfm2_vl": "lfm2", "ovis2":
-    "qwen2", "exaone4_5": "exaone4", "granite_speech": "granite", "fast_vlm": "qwen2", "perception_lm": "llama",
-    "got_ocr2": "qwen2", "hyperclovax_vision_v2": "hyperclovax", "hunyuan_vl": "hunyuan_vl_text", "nemotron_h_omni":
-    "nemotron_h", "paddleocr_vl": "paddleocr_vl_text",
+    "qwen2_vl": "qwen2_vl_text", "qwen2_5_vl": "qwen2_5_vl_text", "qwen3_vl": "qwen3_vl_text",
+    "qwen3_vl_moe": "qwen3_vl_moe_text", "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text",
+    "qwen2_audio": "qwen2", "qwen2_5_omni": "qwen2_5_omni_text", "qwen2_5_omni_thinker": "qwen2_5_omni_text",
+    "qwen3_omni_moe": "qwen3_omni_moe_text", "qwen3_omni_moe_thinker": "qwen3_omni_moe_text", "qwen3_asr": "qwen3",
+    "llava": "llama", "llava_next": "llama", "llava_next_video": "llama", "llava_onevision": "qwen2",
+    "video_llava": "llama", "video_llama_3": "qwen2", "vipllava": "llama", "internvl": "qwen2",
+    "internvl_chat": "internlm2", "idefics3": "llama", "smolvlm": "llama", "aya_vision": "cohere2",
+    "cohere2_vision": "cohere2", "lfm2_vl": "lfm2", "ovis2": "qwen2", "exaone4_5": "exaone4",
+    "granite_speech": "granite", "fast_vlm": "qwen2", "perception_lm": "llama", "got_ocr2": "qwen2",
+    "hyperclovax_vision_v2": "hyperclovax", "hunyuan_vl": "hunyuan_vl_text", "nemotron_h_omni": "nemotron_h",
+    "paddleocr_vl": "paddleocr_vl_text",
 }  # fmt: skip
 """Types that wrap a language model, and the type of that model where the file does not say."""
 INSIDE = ("text_config", "llm_config", "language_config")
@@ -99,7 +100,11 @@ def n_tower(raw: dict[str, Any]) -> int:
     if not depth or not width:
         return 0
     ratio = raw.get("mlp_ratio")
-    ffn = raw.get("intermediate_size") or raw.get("vt_intermediate_size") or (int(width * ratio) if isinstance(ratio, int | float) else 4 * width)
+    ffn = (
+        raw.get("intermediate_size")
+        or raw.get("vt_intermediate_size")
+        or (int(width * ratio) if isinstance(ratio, int | float) else 4 * width)
+    )
     matrices = 3 if raw.get("model_type") in ("qwen2_5_vl", "pixtral") else 2
     side, frames = _side(raw.get("patch_size", 14)), raw.get("temporal_patch_size", 2 if "embed_dim" in raw else 1)
     patches = width * side * side * raw.get("in_channels", raw.get("in_chans", 3)) * frames

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 
 from dse.calibrate.cases import Case, adapter_rank, row_plan, training_cases
+from dse.calibrate.inference import row_storage, served_model
 from dse.calibrate.kernels import kernel_cases
+from dse.calibrate.measurements import read
 from dse.calibrate.published import devices_per_chip, known_model, model_alias, per_device, preset_for
 from dse.calibrate.rates import rated_s
 from dse.calibrate.reading import Unmodelled, guarded, odd_cell, readable
@@ -74,11 +76,29 @@ def test_odd_cells_are_named(rows):
         ("deepseek-ai/DeepSeek-R1", "deepseek-v3"), ("meta-llama/Meta-Llama-3-8B", "llama-3.1-8b"),
         ("Llama-3.1-70B-Instruct-FP8", "llama-3.1-70b"), ("Qwen/Qwen3-235B-A22B-Instruct-2507", "qwen3-235b-a22b"),
         ("openai/gpt-oss-120b", "gpt-oss-120b"), ("Llama-2-7b-hf", "llama-2-7b"),
-        ("OLMo-3-7B-Think", "olmo-3-7b-think"),
+        ("OLMo-3-7B-Think", "olmo-3-7b-think"), ("Qwen/Qwen3-Next-80B-A3B-Instruct-FP8", "qwen3-next-80b-a3b"),
+        ("deepseek-ai/DeepSeek-V3.2-Exp", "deepseek-v3.2"), ("moonshotai/Kimi-K2-Thinking", "kimi-k2"),
+        ("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-FP8", "nemotron-3-nano-30b-a3b"),
+        ("MiniMaxAI/MiniMax-M2.5", "minimax-m2"),
     ],
 )  # fmt: skip
 def test_aliases_of_models(published, preset):
     assert model_alias(published) == preset
+
+
+def test_measured_models_of_sparse_kinds_are_the_presets():
+    """Every shipped row of two: windows in half of gpt-oss's blocks, one latent per position in DeepSeek-R1's."""
+    shipped = read("inference")
+    for name, n_rows, kinds in (
+        ("openai/gpt-oss-120b", 390, {"sliding attention (128)", "full attention"}),
+        ("deepseek-ai/DeepSeek-R1", 102, {"latent attention"}),
+    ):
+        named = shipped[shipped["model"] == name]
+        assert len(named) == n_rows
+        for row in named.drop_duplicates(["layers", "hidden"]).itertuples():
+            m = served_model(row)
+            assert {x.kind for x, _ in m.mixers} == kinds and m.experts is not None
+            assert row_storage(row, chip("h200"))[0] in ("mxfp4", "fp8")  # as the row says, whatever the preset's file
 
 
 def test_a_known_model_is_cut_to_the_printed_layers_and_dropped_for_another_width():

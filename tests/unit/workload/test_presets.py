@@ -8,19 +8,30 @@ import pytest
 from dse.core.errors import SpecError, UnknownNameError
 from dse.workload.blocks import Block, Experts, Mlp, Run
 from dse.workload.mixers import Attention, Latent
-from dse.workload.presets import model, model_names
+from dse.workload.presets import model, model_names, model_reading, model_sources
 
 
 def test_names():
     assert model_names() == [
-        "bert-large", "bloom-176b", "deepseek-v2-lite", "deepseek-v3", "deepseek-v3.2", "gemma-2-27b", "gemma-2-9b",
-        "gemma-3-27b", "glm-4.5-air", "glm-4.6", "gpt-3-175b", "gpt-oss-120b", "gpt-oss-20b", "gpt3-22b", "gpt3-530b",
-        "gpt3-6.7b", "granite-3.0-8b", "jamba-v0.1", "kimi-k2", "kimi-linear-48b-a3b", "llama-2-13b", "llama-2-70b",
-        "llama-2-7b", "llama-3.1-405b", "llama-3.1-70b", "llama-3.1-8b", "llama-3.2-1b", "llama-3.2-3b",
-        "llama-3.3-70b", "llama-4-maverick", "llama-4-scout", "minimax-m2", "mistral-7b", "mistral-nemo-12b",
-        "mistral-small-24b", "mixtral-8x22b", "mixtral-8x7b", "phi-4", "qwen2.5-32b", "qwen2.5-72b", "qwen2.5-7b",
-        "qwen3-235b-a22b", "qwen3-30b-a3b", "qwen3-32b", "qwen3-8b", "qwen3-coder-480b-a35b", "qwen3-next-80b-a3b",
+        "bert-large", "bloom-176b", "deepseek-v2-lite", "deepseek-v3", "deepseek-v3.2", "deepseek-v4-flash",
+        "deepseek-v4-pro", "gemma-2-27b", "gemma-2-9b", "gemma-3-27b", "gemma-4-26b-a4b", "gemma-4-31b", "glm-4.5-air",
+        "glm-4.6", "glm-5.2", "gpt-3-175b", "gpt-oss-120b", "gpt-oss-20b", "gpt3-22b", "gpt3-530b", "gpt3-6.7b",
+        "granite-3.0-8b", "granite-4.0-h-small", "jamba-v0.1", "kimi-k2", "kimi-k2.6", "kimi-k3",
+        "kimi-linear-48b-a3b", "llama-2-13b", "llama-2-70b", "llama-2-7b", "llama-3.1-405b", "llama-3.1-70b",
+        "llama-3.1-8b", "llama-3.2-1b", "llama-3.2-3b", "llama-3.3-70b", "llama-4-maverick", "llama-4-scout",
+        "mimo-v2.5-pro", "minimax-m2", "minimax-m3", "mistral-7b", "mistral-large-3", "mistral-nemo-12b",
+        "mistral-small-24b", "mixtral-8x22b", "mixtral-8x7b", "nemotron-3-nano-30b-a3b", "nemotron-3-super-120b-a12b",
+        "phi-4", "qwen2.5-32b", "qwen2.5-72b", "qwen2.5-7b", "qwen3-235b-a22b", "qwen3-30b-a3b", "qwen3-32b",
+        "qwen3-8b", "qwen3-coder-480b-a35b", "qwen3-next-80b-a3b", "qwen3.5-397b-a17b", "qwen3.6-35b-a3b",
+        "step-3.5-flash",
     ]  # fmt: skip
+
+
+def test_every_preset_names_its_source():
+    """A page with the file, or a publication that prints the sizes; `dse models NAME` prints it."""
+    assert sorted(model_sources()) == model_names()
+    assert all("huggingface.co/" in x or x.startswith("[") for x in model_sources().values())
+    assert model_reading("kimi-k3").source == model_sources()["kimi-k3"]
 
 
 @pytest.mark.parametrize("name", model_names())

@@ -53,6 +53,18 @@ CACHES = {
     "gpt2-xl": 2 * 48 * 25 * 64 * 2, "mpt-7b": 2 * 32 * 32 * 128 * 2, "qwen-7b": 2 * 32 * 32 * 128 * 2,
     "deepseek-v2-lite": 27 * (512 + 64) * 2, "deepseek-moe-16b": 2 * 28 * 16 * 128 * 2, "mamba-2.8b": 0,
     "jamba-v0.1": 2 * 4 * 8 * 128 * 2, "dbrx": 2 * 40 * 8 * 128 * 2, "glm-4-9b": 2 * 40 * 2 * 128 * 2,
+    # 8, 15, 7, 24, 6 and 8 layers attend; others keep states
+    "minicpm-sala": 2 * 8 * 2 * 128 * 2,
+    "qwen3.5-397b": 2 * 15 * 2 * 256 * 2, "ling-3.0-flash": 7 * 576 * 2, "kimi-k3": 24 * 576 * 2,
+    "nemotron3-nano": 2 * 6 * 2 * 128 * 2, "nemotron3-super": 2 * 8 * 2 * 128 * 2,
+    # one index key of 128 where blocks of positions are chosen, or where the choice is not an earlier layer's
+    "minimax-m3": (2 * 60 * 4 * 128 + 57 * 128) * 2, "glm-5.2": (78 * 576 + 21 * 128) * 2,
+    # an entry of 512 for 4 positions with an index key of 128, or for 128 positions; windows of whole ones beside
+    "deepseek-v4-pro": (30 * (512 + 128) // 4 + 31 * 512 // 128) * 2,
+    # wide keys that are values too where everything is seen: 25 of 8 heads of 256 twice, 5 of 2 heads of 512 twice
+    "gemma-4-26b-a4b": (25 * 2 * 8 * 256 + 5 * 2 * 2 * 512) * 2,
+    # the last 18 of 42 layers use earlier keys: 20 windows and 4 wide ones are left
+    "gemma-4-e4b": (20 * 2 * 2 * 256 + 4 * 2 * 2 * 512) * 2,
 }  # fmt: skip
 
 
@@ -61,10 +73,57 @@ def test_caches_by_hand(name):
     assert kv_B_per_token(reading(PUBLIC[name]["config"], name, name).model, "bf16") == CACHES[name]
 
 
+def test_pooled_caches_by_hand():
+    """DeepSeek-V4-Pro at 8,192 and 1,048,576 tokens: 61 windows of 128 x 512 beside what grows; MACs of one token."""
+    m = reading(PUBLIC["deepseek-v4-pro"]["config"], "x", "x").model
+    for context in (8192, 1048576):
+        grown = context * (30 * (512 + 128) // 4 + 31 * 512 // 128)
+        assert kv_cache_B(m, context, "bf16") == (grown + 61 * 128 * 512) * 2
+    near, far = (next(r.block.mixers[0] for r in m.runs if r.block.mixers[0].pool.rate == x) for x in (4, 128))
+    assert near.n_read(65536) == 128 + 1024 and far.n_read(65536) == 128 + 512
+    assert near.n_product_macs(65535, 1) == 128 * 1024 * (128 + 1024) + 64 * 128 * 65536 / 4
+
+
+def test_a_list_of_modules_keeps_the_parts_whose_matrices_it_names():
+    """Norms and routers of every layer keep nothing; a part of attention keeps the whole only with its queries."""
+    config = PUBLIC["glm-5.2"]["config"]
+    plain = [f"model.layers.{i}.{x}" for i in range(79) for x in ("mlp.gate", "self_attn.kv_a_layernorm")]
+    quantised = {"quant_method": "fp8", "weight_block_size": [128, 128]}
+
+    def stored(*entries):
+        listed = quantised | {"modules_to_not_convert": [*plain, "lm_head", *entries]}
+        return reading(config | {"quantization_config": listed}, "x", "x").model.weight_format
+
+    narrow = "fp8,head=bf16,embedding=bf16,rest=bf16"
+    assert stored() == stored(*(f"model.layers.{i}.self_attn.o_proj" for i in range(78))) == narrow
+    assert stored("self_attn") == stored("re:.*self_attn.*") == stored("model.layers.*.self_attn*")
+    assert stored("self_attn") == f"{narrow},attention=bf16"
+    assert stored("model.layers.0.mlp", "model.layers.1.mlp") == f"{narrow},mlp=bf16"
+    assert stored("re:.*mlp\\.(gate|up|down)_proj.*", "re:.*shared_experts.*") == f"{narrow},mlp=bf16,shared=bf16"
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        ("kimi-k3", "mxfp4,head=bf16,embedding=bf16,rest=bf16,attention=bf16,mlp=bf16,shared=bf16"),
+        ("kimi-k2.6", "int4,head=bf16,embedding=bf16,rest=bf16,attention=bf16,mlp=bf16,shared=bf16"),
+        ("deepseek-v4-flash", "fp8,head=bf16,embedding=bf16,rest=bf16,experts=mxfp4"),
+        ("gpt-oss-120b", "mxfp4,head=bf16,embedding=bf16,rest=bf16,attention=bf16"),
+        ("minimax-m2", "fp8,head=bf16,embedding=bf16,rest=bf16"),
+        ("deepseek-v3", "fp8,head=bf16,embedding=bf16,rest=bf16"),
+    ],
+)
+def test_presets_are_stored_as_their_files_say(name, stored):
+    assert model(name).weight_format == stored
+
+
 # total of the model card in billions, and those that a token meets, tables included
 CARDS = {
     "qwen3-coder-480b-a35b": (480.15, 35.5), "qwen3-next-80b-a3b": (79.7, 3.9), "glm-4.5-air": (106.9, 13.4),
     "glm-4.6": (352.8, 33.6), "minimax-m2": (228.7, 11.0), "kimi-linear-48b-a3b": (49.1, 3.5), "phi-4": (14.66, 14.66),
+    "qwen3.5-397b-a17b": (396.3, 17.3), "nemotron-3-nano-30b-a3b": (31.6, 3.6), "gemma-4-26b-a4b": (25.2, 3.8),
+    "nemotron-3-super-120b-a12b": (120.6, 12.7), "deepseek-v4-flash": (284.3, 13.8), "mistral-large-3": (673.4, 39.9),
+    "granite-4.0-h-small": (32.2, 8.8), "qwen3.6-35b-a3b": (34.66, 3.45), "mimo-v2.5-pro": (1021, 41.9),
     "deepseek-v3.2": (671.9, 38.4), "gemma-3-27b": (27.0, 27.0), "jamba-v0.1": (51.57, 12.1),
 }  # fmt: skip
 

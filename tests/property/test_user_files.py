@@ -213,6 +213,8 @@ def test_chips(folder, tree, changes):
 
 @CHECKS
 @given(st.sampled_from([STUDY, TINY]), CHANGES)
+@example({**TINY, "free": {**TINY["free"], "n_cores": ["2", "1e9"]}}, [])
+@example({**TINY, "free": {**TINY["free"], "n_stacks": [2, 1e200]}}, [])
 def test_studies(folder, tree, changes):
     path = folder / "study.toml"
     path.write_text(toml_file(changed(tree, changes)))

@@ -231,7 +231,7 @@ def test_sweeps(folder, tree, changes):
     reads_or_refuses(lambda: load_sweep(path))
 
 
-@CHECKS
+@settings(CHECKS, max_examples=max(CASES // 3, 1))
 @given(st.just(FORECAST), CHANGES)
 @example(FORECAST, [])
 @example({**FORECAST, "taste": {"log_n_cores_frac": {**SURE, "value": "1 parsec"}}}, [])
@@ -272,7 +272,7 @@ def test_facts_of_a_forecast(folder, changes, cells):
     reads_or_refuses(scored)
 
 
-@settings(CHECKS, max_examples=max(CASES // 10, 1))
+@settings(CHECKS, max_examples=max(CASES // 30, 1))
 @given(st.sampled_from(sorted(SOLUTION)), CHANGES)
 @example("manifest.json", [(0, "drop", 0)])
 def test_pages_of_results(folder, name, changes):

@@ -10,6 +10,7 @@ from python_texts import PYTHON, texts
 from dse.cli import main
 from dse.core.files import ANSWER_VERSION
 from dse.explore import ablation, readings
+from dse.study.design import Choice
 
 from .sweep.conftest import SMALL
 from .test_cli import cache_elsewhere
@@ -89,7 +90,7 @@ def test_the_score_of_a_forecast(capsys, tmp_path):
     assert answer(capsys, "forecast", "score", str(tmp_path / "facts.toml"), "--results", str(tmp_path))
 
 
-CHOICE = choice_text(Choice("N3P", "HBM4", "SerDes224G", 2, "128x128", True))
+CHOICE = Choice("N3P", "HBM4", "SerDes224G", 2, "128x128", True).text()
 UNSOLVED = {
     "readings": (readings, [readings.Point("power_W", 1200.0, None, CHOICE, {})]),
     "ablation": (ablation, [ablation.Variant("none", None, CHOICE, {})]),

@@ -71,8 +71,9 @@ bench-scale: $(VENV)/.dev
 faults: $(VENV)/.dev
 	$(BIN)/python -m tests.faults 12 --write docs/faults.md
 
-# what takes hours: ten thousand broken files of each kind
+# what takes hours: ten thousand broken files of each kind, two hundred random studies
 nightly: $(VENV)/.dev
+	DSE_RANDOM_STUDIES=200 $(BIN)/python -m pytest -n 2 tests/unit/optimize/test_random_studies.py
 	DSE_CASES=10000 $(BIN)/python -m pytest -n 2 tests/property/test_user_files.py tests/unit/explore/test_risk.py
 
 # pinned requirements with hashes, from pyproject.toml; pins stay where they may: UPGRADE=--upgrade moves them all
@@ -103,6 +104,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python tests/bench/bench_decode.py
 	$(BIN)/python tests/bench/bench_serving.py
 	$(BIN)/python tests/bench/bench_sweep.py
+	$(BIN)/python tests/bench/bench_verify.py
 	$(BIN)/python tests/bench/bench_page.py
 
 $(VENV)/.run: requirements.txt pyproject.toml

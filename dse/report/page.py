@@ -156,7 +156,7 @@ def _read(path: Path) -> Any:
 def _manifest(path: Path) -> dict[str, Any]:
     """Where an answer came from; SpecError for a file of another form."""
     held = _read(path)
-    lists = [held.get("guesses", []), held.get("sources", [])] if isinstance(held, dict) else [held]
+    lists = [held.get("guesses", []), held.get("sources", [])] if isinstance(held, dict) else [None]
     if not all(isinstance(x, list) and all(isinstance(word, str) for word in x) for x in lists):
         raise SpecError(f"{path}: not written by this version (of another form); run its command again")
     return held

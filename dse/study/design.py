@@ -170,16 +170,24 @@ def steps(name: str, n_dies: int, lower: float, upper: float) -> np.ndarray:
 
     Raises:
         UnknownNameError: a number that is not stepped.
+        SpecError: bounds further apart than `MOST_STEPS`.
     """
     if name not in STEPPED:
         raise UnknownNameError("stepped free parameter", name, STEPPED)
     memory_B = SLICE_B if lower < MACRO_B * (1 - ROUNDING) else MACRO_B
     unit = memory_B if name == "scratchpad_B" else float(n_dies)
     first, last = math.ceil(lower / unit * (1 - ROUNDING)), math.floor(upper / unit * (1 + ROUNDING))
+    if last - first > MOST_STEPS:
+        raise SpecError(
+            f"free.{name}: bounds {lower:g} and {upper:g} hold over {MOST_STEPS:,} whole steps, of which each is looked "
+            "at; narrow them"
+        )
     counts = [k for k in range(max(first, 1), last + 1) if name != "n_cores" or has_floorplan(k)]
     return unit * np.asarray(counts, dtype=float)
 
 
+MOST_STEPS = 200_000
+"""Whole steps between the bounds of a free number that are looked at: 1.6 GB of scratchpad in slices."""
 ROUNDING = 1e-6
 """Distance of a bound from a step that counts as none [relative]."""
 

@@ -10,6 +10,7 @@ import copy
 import json
 import math
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +25,10 @@ from dse.calibrate.measurements import read
 from dse.calibrate.reading import Unmodelled, readable
 from dse.calibrate.validate import SCORERS, checked, timed
 from dse.core.errors import DseError
+from dse.explore.forecast import load_forecast
+from dse.explore.score import coverage, read_draws, read_facts, score
 from dse.hardware.presets import chip
+from dse.report.page import write_page
 from dse.serving.portfolio import load_portfolio
 from dse.study.study import load_study
 from dse.sweep.folder import held_files, status
@@ -52,8 +56,12 @@ NASTY = (
 VALUES = st.one_of(
     st.sampled_from(NASTY), st.integers(), st.floats(), st.text(max_size=20), st.lists(st.floats(), max_size=3)
 )
+FACTORS = st.sampled_from((-1, 0.1, 0.5, 2, 10, 1e-12, 1e-6, 1e-3, 1e3, 1e6, 1e12, 1e200))
 CHANGES = st.lists(
-    st.tuples(st.integers(0, 10**6), st.sampled_from(("set", "drop", "rename", "add", "repeat", "empty")), VALUES),
+    st.one_of(
+        st.tuples(st.integers(0, 10**6), st.sampled_from(("set", "drop", "rename", "add", "repeat", "empty")), VALUES),
+        st.tuples(st.integers(0, 10**6), st.just("scale"), FACTORS),
+    ),
     min_size=1,
     max_size=3,
 )
@@ -93,8 +101,17 @@ def _change(holder: Any, key: Any, what: str, value: Any) -> None:
         holder.append(copy.deepcopy(holder[key]))
     elif what == "empty":
         holder[key] = type(holder[key])()
+    elif what == "scale":
+        holder[key] = scaled(holder[key], value)
     else:
         holder[key] = value
+
+
+def scaled(value: Any, factor: float) -> Any:
+    """A number, or the number of a text with its unit, times `factor`: of the right form, and perhaps absurd."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return int(value * factor) if isinstance(value, int) and abs(value * factor) < 2**63 else value * factor
+    return re.sub(r"^[0-9.]+", lambda m: f"{float(m[0]) * factor:g}", value) if isinstance(value, str) else value
 
 
 def toml(value: Any) -> str:
@@ -128,8 +145,8 @@ def reads_or_refuses(read_: Callable[[], object]) -> None:
 def folder(tmp_path_factory):
     """A folder for the broken files, beside the files that they name."""
     made = tmp_path_factory.mktemp("broken")
-    for name in ("trainium4.toml", "portfolio.toml"):
-        (made / name).write_text((ROOT / "sweeps" / name).read_text())
+    for name in ("sweeps/trainium4.toml", "sweeps/portfolio.toml", "tests/data/tiny.toml"):
+        (made / Path(name).name).write_text((ROOT / name).read_text())
     return made
 
 
@@ -137,7 +154,8 @@ def _shipped(name: str) -> dict[str, Any]:
     return tomllib.loads((ROOT / name).read_text())
 
 
-CHIP = {"trainium3": _shipped("dse/hardware/data/chips.toml")["trainium3"]}
+FACTS_OF_A_CHIP = _shipped("dse/hardware/data/chips.toml")["trainium3"]
+CHIP = {"mine": {name: fact for name, fact in FACTS_OF_A_CHIP.items() if isinstance(fact, dict)}}
 OWN_CHIP = {
     "mine": {
         "base": "trainium3",
@@ -166,6 +184,14 @@ OF_STUDIES = {
         {"key": "free.clock", "range": ["1 GHz", "2 GHz"], "points": 2},
     ],
 }
+SURE = {"value": 1.0, "kind": "guess", "source": "dse2026"}
+FORECAST = {
+    **_shipped("sweeps/forecast_trainium4.toml"),
+    **{"forecast": {"study": "tiny.toml"}, "node": {"N3P": SURE}, "hbm": {"HBM4": SURE}, "link": {"SerDes224G": SURE}},
+}
+FACTS = {"hbm_bandwidth_Bps": "19.6 TBps", "node": "N3P", "n_cores": 32, "die_mm2": 700.0, "step_s:training": "3 s"}
+DRAWS = [[f"{1e13 * i}", "N3P" if i % 2 else "N2", str(20 + i), str(600 + i), str(3 + i)] for i in range(1, 7)]
+SOLUTION = {n: json.loads((ROOT / "results" / "trainium4" / n).read_text()) for n in ("solution.json", "manifest.json")}
 MODELS = [json.loads(p.read_text()) for p in sorted((ROOT / "dse" / "workload" / "data").glob("*.json"))]
 MANIFEST = {"identity": "abc", "shards": 3, "points": 24, "results_sha256": "a", "results_xxh3": "b"}
 
@@ -187,6 +213,8 @@ def test_chips(folder, tree, changes):
 
 @CHECKS
 @given(st.sampled_from([STUDY, TINY]), CHANGES)
+@example({**TINY, "free": {**TINY["free"], "n_cores": ["2", "1e9"]}}, [])
+@example({**TINY, "free": {**TINY["free"], "n_stacks": [2, 1e200]}}, [])
 def test_studies(folder, tree, changes):
     path = folder / "study.toml"
     path.write_text(toml_file(changed(tree, changes)))
@@ -201,6 +229,69 @@ def test_sweeps(folder, tree, changes):
     path = folder / "sweep.toml"
     path.write_text(toml_file(changed(tree, changes)))
     reads_or_refuses(lambda: load_sweep(path))
+
+
+@settings(CHECKS, max_examples=max(CASES // 3, 1))
+@given(st.just(FORECAST), CHANGES)
+@example(FORECAST, [])
+@example({**FORECAST, "taste": {"log_n_cores_frac": {**SURE, "value": "1 parsec"}}}, [])
+@example({**FORECAST, "budgets": {**FORECAST["budgets"], "tdp_W": {**SURE, "value": 0.0}}}, [])
+@example({**FORECAST, "forecast": {"study": "\0"}}, [])
+def test_forecasts(folder, tree, changes):
+    """Before: a text where a share belongs was a traceback."""
+    path = folder / "forecast.toml"
+    path.write_text(toml_file(changed(tree, changes)))
+    reads_or_refuses(lambda: load_forecast(path))
+
+
+@CHECKS
+@given(CHANGES, st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4), st.none() | VALUES.map(str)), max_size=2))
+@example([], [])
+@example([(2, "set", -1)], [])
+@example([(2, "set", 10**400)], [])
+@example([(0, "set", True)], [])
+@example([], [(1, 2, "x")])
+@example([], [(1, 3, "inf")])
+@example([], [(1, 4, None)])
+@example([], [(0, 1, '"')])
+@example([], [(3, 3, "\0")])
+def test_facts_of_a_forecast(folder, changes, cells):
+    """Before: 404 of 1,500 were tracebacks (negative facts, draws cut short or of words)."""
+    rows = copy.deepcopy(DRAWS)
+    for row, column, cell in cells:
+        rows[row][column : column + 1] = [] if cell is None else [cell]
+    draws, facts = folder / "draws.csv", folder / "facts.toml"
+    draws.write_bytes("\n".join(map(",".join, [list(FACTS), *rows])).encode("utf-8", "surrogatepass"))
+    facts.write_text(toml_file(changed(FACTS, changes)))
+
+    def scored() -> float:
+        known = read_draws(draws)
+        found = score(known, read_facts(facts, known))
+        return coverage(found) + sum(x.log_score for x in found)
+
+    reads_or_refuses(scored)
+
+
+@settings(CHECKS, max_examples=max(CASES // 30, 1))
+@given(st.sampled_from(sorted(SOLUTION)), CHANGES)
+@example("manifest.json", [(0, "drop", 0)])
+def test_pages_of_results(folder, name, changes):
+    """Before: a guess that is a number in a manifest was a traceback."""
+    made = folder / "page"
+    made.mkdir(exist_ok=True)
+    for known, tree in SOLUTION.items():
+        (made / known).write_text(json.dumps(changed(tree, changes) if known == name else tree))
+    reads_or_refuses(lambda: write_page(made))
+
+
+@pytest.mark.parametrize("odd", [[], 7, {"guesses": [7]}, {"guesses": {"a": 1}}, {"sources": [["a"]]}, {"sources": 3}])
+def test_manifests_of_another_form(folder, odd):
+    made = folder / "page_of_odd"
+    made.mkdir(exist_ok=True)
+    (made / "solution.json").write_text(json.dumps(SOLUTION["solution.json"]))
+    (made / "manifest.json").write_text(json.dumps(odd))
+    with pytest.raises(DseError, match=r"manifest\.json: not written by this version"):
+        write_page(made)
 
 
 @CHECKS

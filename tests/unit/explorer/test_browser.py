@@ -244,8 +244,9 @@ def test_curves_and_scores_that_lie_there_are_drawn(tab):
     page.wait_for_selector("text=none keeps it")
     page.click("#tab-Truth")
     page.wait_for_selector(".figure .main-svg", timeout=30_000)
+    assert "out of sample: every source by fits that never saw it" in page.inner_text("main")
     page.select_option("#truth-kind", "inference")
-    page.wait_for_selector("text=1,326 of 2,767 measurements predicted")
+    page.wait_for_selector("text=1,326 of 2,767 measurements predicted, in sample")
 
 
 def test_a_risk_study_that_lies_there_is_shown(tab):

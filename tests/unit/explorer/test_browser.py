@@ -342,3 +342,26 @@ def test_the_committed_page_is_of_today(tab):
     assert page.evaluate("explorer.answer.speedup") == pytest.approx(metrics["delivered_speedup"], rel=AS_COMMITTED)
     works = page.evaluate("explorer.answer.reading.works.map((w) => w.step_s)")
     assert works == pytest.approx([w["step_s"] for w in metrics["workloads"].values()], rel=AS_COMMITTED)
+
+
+def test_workloads_are_asked_anew_and_the_chip_stays(tab):
+    """The session is another study's until the first sizes are asked for again."""
+    page = tab()
+    before = page.evaluate("explorer.answer.reading.works[0].step_s")
+    batch = page.input_value("#work-0-batch")
+    field = page.locator("input[aria-label='HBM capacity, value']")
+    field.fill("256 GiB")
+    field.press("Enter")
+    try:
+        page.fill("#work-0-batch", str(int(batch) // 2))
+        with page.expect_event("load", timeout=120_000):
+            page.click("text=Apply workloads")
+        page.wait_for_selector("body[data-ready]", timeout=60_000)
+        settled(page, "() => document.querySelector('#work-0-batch')?.value", str(int(batch) // 2))
+        assert page.evaluate("explorer.design.x.hbm_capacity_B") == 2.0**38
+        assert page.evaluate("explorer.answer.reading.works[0].step_s") < before
+    finally:
+        page.fill("#work-0-batch", batch)
+        with page.expect_event("load", timeout=120_000):
+            page.click("text=Apply workloads")
+        page.wait_for_selector("body[data-ready]", timeout=60_000)

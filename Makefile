@@ -53,6 +53,8 @@ golden: $(VENV)/.dev
 	    $(BIN)/dse validate --kind $$kind && $(BIN)/dse validate --kind $$kind --leave-one-out || exit 1; done
 	for kind in training inference; do $(BIN)/dse validate --kind $$kind --leave-generation-out || exit 1; done
 	$(BIN)/dse serve trainium2,trainium3 gpt-oss-120b --tpot 20ms --weights mxfp4
+	$(BIN)/dse front sweeps/trainium4.toml --metrics delivered_time,package_cost --points 30 --no-figures
+	$(BIN)/dse explore sweeps/trainium4.toml --export results/trainium4/explorer.html
 
 # every committed answer against what is computed here and now
 check-golden: $(VENV)/.dev

@@ -30,6 +30,8 @@ from dse.study.metrics import METRICS, OF_WORKLOADS, OWNED, PER_WORKLOAD
 
 ROOT = Path(__file__).parents[1]
 KINDS = ("study", "sweep", "chip", "portfolio")
+IMAGE = re.compile(r"!\[[^\]]*\]\(([^):]+)\)")
+"""Figures that pages show, by their path from the page."""
 ROOMS = (
     "core",
     "technology",
@@ -225,6 +227,11 @@ def stage(folder: Path) -> None:
     """Fill an empty folder with all sources."""
     shutil.copytree(ROOT / "docs", folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     shutil.copytree(ROOT / "notebooks", folder / "tutorial", ignore=shutil.ignore_patterns(".*"))
+    for page in folder.rglob("*.md"):
+        for image in IMAGE.findall(page.read_text(encoding="utf-8")):
+            place = page.parent / image
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / "docs" / page.parent.relative_to(folder) / image, place)
     reference = folder / "reference"
     reference.mkdir()
     pages = {f"{kind}_keys": schema_page(kind) for kind in KINDS}

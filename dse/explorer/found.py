@@ -85,10 +85,11 @@ def serving_lines(a: dict[str, Any]) -> dict[str, Any]:
 
 
 def truth_in(results: Path) -> dict[str, Any]:
-    """Scores of every kind of measurement, and the single predictions where they are there."""
-    found = _kept([results / "validation" / k / "scores.json" for k in KINDS], _scores, "kinds")
+    """Scores of every kind of measurement, out of sample first, and the single predictions where they are there."""
+    folders = [f"{k}{held}" for k in KINDS for held in ("-without-source", "")]
+    found = _kept([results / "validation" / f / "scores.json" for f in folders], _scores, "kinds")
     for scores in found["kinds"]:
-        path = results / "validation" / f"{scores['kind']}.parquet"
+        path = results / "validation" / f"{Path(scores['file']).parent.name}.parquet"
         scores["points"] = prediction_rows(pd.read_parquet(path)) if path.is_file() else []
     return found
 
@@ -101,7 +102,7 @@ def prediction_rows(predictions: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _scores(a: dict[str, Any]) -> dict[str, Any]:
     kept = ("kind", "held_out", "total", "sources", "chips", "worst")
-    return {k: a[k] for k in kept}
+    return {**{k: a[k] for k in kept}, "name": f"{a['kind']}, out of sample" if a["held_out"] else a["kind"]}
 
 
 def _kept(files: list[Path], read: Callable[[Any], dict[str, Any]], name: str) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def compute_truth(asked: dict[str, Any], tell: Tell) -> None:
         raise UnknownNameError("kind of measurement", kind, KINDS)
     tell({"progress": f"predicting every {kind} measurement"})
     found = validate(kind)
-    scores = {**validation_json(found), "points": prediction_rows(found.scores.predictions)}
+    scores = {**validation_json(found), "name": kind, "points": prediction_rows(found.scores.predictions)}
     tell({"done": True, "truth": scores})
 
 

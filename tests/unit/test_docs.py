@@ -50,6 +50,18 @@ def test_commands_of_the_page_answer(page, tmp_path, monkeypatch):
     assert lines >= 1
 
 
+def test_every_page_is_in_the_index_and_shows_figures_that_are_there():
+    """What `make docs` would stop at, without building the site."""
+    docs = PAGES[0].parents[1]
+    pages = {str(p.relative_to(docs).with_suffix("")): p.read_text() for p in docs.rglob("*.md")}
+    assert set(pages) - {"index"} <= set(re.findall(r"^([\w/]+)$", pages["index"], re.MULTILINE))
+    for name, text in pages.items():
+        shown = re.findall(r"!\[[^\]]*\]\(([^):]+)\)", text)
+        linked = re.findall(r"(?<!!)\[[^\]]*\]\(([^):#]+\.md)\)", text)
+        for place in (*shown, *(x for x in linked if "reference/" not in x)):
+            assert ((docs / name).parent / place).is_file(), f"{name}.md: {place}"
+
+
 def test_every_page_of_a_reader_is_in_the_index():
     index = (PAGES[0].parents[1] / "index.md").read_text()
     assert {p.stem for p in PAGES} == set(re.findall(r"^howto/(\w+)$", index, re.MULTILINE))

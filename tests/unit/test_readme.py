@@ -5,6 +5,8 @@ import math
 import re
 from pathlib import Path
 
+import pytest
+
 from dse.cli import main
 from dse.core.text import digits, in_unit
 from dse.physics.pooled import effects
@@ -136,3 +138,14 @@ def test_every_figure_is_one_that_a_command_prints(capsys):
     for known in sorted((*claims, *GIVEN), key=len, reverse=True):
         text = text.replace(known, " ")
     assert NUMBER.findall(text) == [], "figures that no answer here holds: add them to what is compared"
+
+
+@pytest.mark.slow
+def test_the_lines_of_python_run(capsys):
+    """As they stand, but for the study: a small one takes seconds."""
+    (block,) = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    assert "sweeps/trainium4.toml" in block
+    exec(compile(block.replace("sweeps/trainium4.toml", str(ROOT / "tests/data/tiny.toml")), "README.md", "exec"), {})
+    first, second = capsys.readouterr().out.strip().splitlines()
+    assert first.startswith("OPTIMAL") or first.startswith("UNFINISHED")
+    assert second.startswith("tp=") and 0 < float(second.split()[-1]) < 1

@@ -1,6 +1,10 @@
 // The front of the study: certified points to load, the chip at hand and chips that exist beside it, a budget to draw.
 import { axis, COLOURS, CONFIG, escaped, LOOK, plotly } from "./plots.js";
-import { el, inUnit, times } from "./text.js";
+import { digits, el, inUnit, times } from "./text.js";
+
+const ROOM = 1.25; // around the front, as in figures; chips farther away stand at the edge
+const span = (values) => [Math.min(...values) / ROOM, Math.max(...values) * ROOM];
+const within = (v, [low, high]) => Math.min(Math.max(v, low), high);
 
 export class Front {
   constructor(source, state, design, show, trouble) {
@@ -67,7 +71,9 @@ export class Front {
         marker: { size: third ? mine.map(([p]) => 6 + 14 * this.#share(front, p.values[2])) : 9, color: COLOURS[k % COLOURS.length] } };
     }).filter((t) => t.x.length);
     const here = this.design.columns().map((c) => ({ name: c.name, x: this.#metric(c, front.metrics[1].name), y: this.#metric(c, front.metrics[0].name) })).filter((c) => c.x > 0 && c.y > 0);
-    traces.push({ type: "scatter", mode: "markers+text", name: "designs and chips at hand", x: here.map((c) => c.x), y: here.map((c) => c.y), text: here.map((c) => escaped(c.name)), textposition: "top center",
+    const own = here.filter((c) => c.name === "this design"), spans = ["x", "y"].map((k) => span([...traces.flatMap((t) => t[k]), ...own.map((c) => c[k])]));
+    const held = here.map((c) => ({ name: c.name, x: within(c.x, spans[0]), y: within(c.y, spans[1]), far: c.x !== within(c.x, spans[0]) || c.y !== within(c.y, spans[1]), at: `${digits(c.x, 2)}, ${digits(c.y, 2)}` }));
+    traces.push({ type: "scatter", mode: "markers+text", name: "chips at hand, far ones at the edge", x: held.map((c) => c.x), y: held.map((c) => c.y), text: held.map((c) => escaped(c.far ? `${c.name} (${c.at})` : c.name)), textposition: "top center",
       marker: { symbol: "diamond-open", size: 11, color: "#1d1d1d" }, hoverinfo: "text" });
     const limit = Number(this.budget.value.replaceAll(",", "")), shapes = [];
     const log = this.log.checked;

@@ -9,7 +9,7 @@ export class Risk {
     this.target = el("input", { type: "text", id: "risk-target", value: this.speeds ? "6" : "", size: 6 });
     this.said = el("p", { class: "note", role: "status", "aria-live": "polite" });
     this.verdict = el("p", { id: "risk-verdict" });
-    this.figure = el("div", { class: "figure", role: "img", "aria-label": "Distribution of the answer" });
+    this.figure = el("div", { class: "figure", role: "img", "aria-label": "Distribution of the answer", hidden: true });
     this.drivers = el("div", { id: "risk-drivers" });
     const ask = el("div", { class: "row" }, el("label", { for: "risk-n" }, "draws of all facts"), this.n,
       ...(this.speeds ? [el("label", { for: "risk-target" }, "speed-up to reach"), this.target] : []), el("button", { type: "button", class: "main", onclick: () => this.compute() }, "How likely?"));
@@ -43,6 +43,7 @@ export class Risk {
   async draw() {
     const risk = this.risks.at(-1);
     if (!risk) return;
+    this.figure.hidden = false;
     const goal = this.state.metrics[this.state.goal] ?? { label: this.state.goal, unit: "" };
     const words = (merit) => (this.speeds ? times(merit) : inUnit(1 / merit, goal.unit)), last = risk.merit.length - 1, middle = risk.merit[last / 2];
     const what = risk.target === null ? "A design within all limits" : `${times(risk.target)} delivered`;

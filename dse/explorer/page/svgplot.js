@@ -40,12 +40,12 @@ function scale(axis, values, from, to) {
   if (!axis.range) { const pad = 0.05 * (high - low || Math.abs(high) || 1); low -= pad; high += pad; }
   const at = (v) => from + (to - from) * (inner(v) - low) / (high - low), back = (p) => { const v = low + (high - low) * (p - from) / (to - from); return log ? 10 ** v : v; };
   const ticks = axis.tickvals ? axis.tickvals.map((v, i) => [v, axis.ticktext[i]]) : even(low, high).map((v) => [v, digits(v)]);
-  const apart = Math.abs(to - from) < 420 ? 34 : 0, shown = [];
+  const apart = to > from ? 48 : 16, shown = []; // words beside each other need more room than one above the other
   for (const tick of ticks) {
     const place = at(tick[0]);
     if (place >= Math.min(from, to) - 0.5 && place <= Math.max(from, to) + 0.5 && !(shown.length && Math.abs(place - at(shown.at(-1)[0])) < apart)) shown.push(tick);
   }
-  return { at, back, ticks: shown };
+  return { at, back, ticks: shown, ends: [Math.min(from, to), Math.max(from, to)] };
 }
 
 function even(low, high) {
@@ -64,7 +64,8 @@ function marksOf(t, X, Y, node) {
     dot.append(svg("title", {}, plain(words)));
     if (t.customdata) { dot.style.cursor = "pointer"; dot.addEventListener("click", () => node.heard?.plotly_click?.({ points: [{ customdata: t.customdata[i] }] })); }
     found.push(dot);
-    if (t.mode.includes("text")) found.push(says(x, y - r - 4, plain(words), "middle"));
+    const half = 3.3 * plain(words).length; // words stay inside
+    if (t.mode.includes("text")) found.push(says(x, y - r - 4, plain(words), x + half > X.ends[1] ? "end" : x - half < X.ends[0] ? "start" : "middle"));
   }
   return found;
 }

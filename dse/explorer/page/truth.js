@@ -24,23 +24,28 @@ export class Truth {
     try {
       const found = await this.source.get("truth");
       this.kinds = found.kinds;
-      this.kind.replaceChildren(...this.kinds.map((k) => el("option", { value: k.kind }, k.kind)));
+      this.#list(this.kinds[0]?.name);
       if (!this.kinds.length) this.said.textContent = "No scores lie in the results folder: run dse validate.";
       await this.draw("truth-kind");
     } catch (error) { this.trouble(error.message); }
   }
 
+  #list(chosen) {
+    this.kind.replaceChildren(...this.kinds.map((k) => el("option", { value: k.name }, k.name)));
+    this.kind.value = chosen ?? "";
+  }
+
   compute() {
     this.stop?.();
-    this.stop = this.source.search("truth", { kind: this.kind.value || "training" }, (word) => {
+    this.stop = this.source.search("truth", { kind: this.kinds.find((k) => k.name === this.kind.value)?.kind ?? "training" }, (word) => {
       if (word.progress) this.said.textContent = word.progress;
       if (word.error) this.said.textContent = word.error;
-      if (word.truth) { this.kinds = [...this.kinds.filter((k) => k.kind !== word.truth.kind), word.truth]; this.draw("truth-kind"); }
+      if (word.truth) { this.kinds = [...this.kinds.filter((k) => k.name !== word.truth.name), word.truth]; this.#list(word.truth.name); this.draw("truth-kind"); }
     });
   }
 
   async draw(changed) {
-    const found = this.kinds.find((k) => k.kind === this.kind.value) ?? this.kinds[0];
+    const found = this.kinds.find((k) => k.name === this.kind.value) ?? this.kinds[0];
     if (!found) return;
     if (changed === "truth-kind") {
       const every = (rows, key) => [el("option", { value: "" }, "all"), ...rows.filter((r) => r.modelled).map((r) => el("option", { value: r[key] }, r[key]))];

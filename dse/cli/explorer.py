@@ -25,7 +25,7 @@ class Explore:
     """Explore a study, or a chip under a model, in the browser of this machine; or write one offline page."""
 
     what: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY.toml|CHIP")] = "trainium4"
-    """The study, a file or the name of one that came along; or a chip, preset or your own file, followed by a model."""
+    """Study: a file, or the name of one that came along; or a chip (preset or your own file), followed by a model."""
     model: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="MODEL", help_behavior_hint="")] = None
     """Model preset, see `dse models`, or the path of a Hugging Face config.json; only after a chip."""
     phase: Literal["training", "prefill", "decode"] = "decode"

@@ -22,6 +22,7 @@ from .hardware.chip import peak_FLOPps as peak_FLOPps
 from .hardware.presets import chip as chip
 from .hardware.presets import chip_names as chip_names
 from .hardware.presets import chip_receipts as chip_receipts
+from .hardware.presets import in_system as in_system
 from .hardware.presets import system as system
 from .hardware.presets import system_names as system_names
 from .hardware.system import System as System

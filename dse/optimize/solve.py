@@ -17,7 +17,7 @@ from ..lowering.step_demand import StepDemand
 from ..physics.calibration import extreme
 from ..physics.evaluate import Silicon, chip_technology, evaluate_demand, silicon, throttled_step_s
 from ..study.convex import AHEAD, MEMORY, ConvexCore, Data, Kind, chip_at
-from ..study.design import INTEGERS, choice_technology, template, with_free
+from ..study.design import INTEGERS, Choice, choice_technology, template, with_free
 from ..study.metrics import METRICS, Load, State, mean_speedup, upkeep_of
 from ..study.study import Study
 from ..technology.presets import Technology
@@ -230,7 +230,7 @@ def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: T
 
 
 def design_state(
-    search: Search, chip: Chip, tech: Technology, parts: Silicon, workloads: tuple[WorkloadReport, ...]
+    search: Search, choice: Choice, chip: Chip, tech: Technology, parts: Silicon, workloads: tuple[WorkloadReport, ...]
 ) -> State:
     """The rounded design as a point that `METRICS` can read."""
     loads = []
@@ -239,7 +239,7 @@ def design_state(
         e = w.evaluation
         tokens = e.tokens_per_s * e.step_s / n
         loads.append(Load(e.step_s, e.power_W, np.float64(w.baseline_s), tokens, share, e.hottest_W))
-    economy = search.space.economy(chip.node)
+    economy = search.space.economy(chip.node, choice.system)
     upkeeps = upkeep_of(chip, tech, parts.money, parts.die_mm2, economy, search.space.jobs, loads)
     return State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, loads, upkeeps)
 
@@ -266,7 +266,8 @@ def limit_reports(
     what is allowed.
     """
     core, goal = search.core, float(np.exp(continuous.log_goal))
-    state = design_state(search, chip, tech, parts, workloads)
+    choice = search.space.study.choices[best.choice_index]
+    state = design_state(search, choice, chip, tech, parts, workloads)
     multipliers, ratios = continuous.optimum.multipliers, np.exp(best.optimum.limits)
     reports = []
     for k, limit in enumerate(search.space.study.limits):

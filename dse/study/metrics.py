@@ -80,8 +80,15 @@ ECONOMIC: dict[str, Callable[[Upkeep], FloatLike]] = {
     "cost_per_token_USD": lambda u: u.cost_per_token_USD,
     "energy_per_token_J": lambda u: u.energy_per_token_J,
     "carbon_per_token_kg": lambda u: u.carbon_per_token_kg,
+    "rack_time_per_token_s": lambda u: u.rack_time_per_token_s,
 }
 """Metrics that need an owner: server, capital, energy, failures, carbon."""
+
+OF_RACK: dict[str, Callable[[Upkeep], FloatLike]] = {
+    "rack_power_W": lambda u: u.rack_W,
+    "rack_cost_USD": lambda u: u.rack_USD,
+}
+"""Metrics of a full rack, sized for the hungriest workload: they need the system that a chip sits in."""
 
 METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     "delivered_time": lambda s: geometric_mean([w.step_s / w.baseline_s for w in s.loads]),
@@ -90,6 +97,7 @@ METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     POWER: lambda s: [w.power_W for w in s.loads],
     **{name: lambda s, of=of: [of(u) for u in s.upkeeps] for name, of in ECONOMIC.items()},
     **{f"mean_{name}": lambda s, of=of: geometric_mean([of(u) for u in s.upkeeps]) for name, of in ECONOMIC.items()},
+    **{name: lambda s, of=of: of(s.upkeeps[0]) for name, of in OF_RACK.items()},
     HOTTEST: lambda s: reduce(jnp.maximum, [w.hottest_W for w in s.loads]),
     "full_load_bf16_W": lambda s: _full_load_W(s, "bf16"),
     "full_load_fp8_W": lambda s: _full_load_W(s, "fp8"),
@@ -111,8 +119,8 @@ those that begin with "mean" are geometric means over the workloads."""
 
 LOADS = (POWER, HOTTEST, "full_load_bf16_W", "full_load_fp8_W", "full_load_fp4_W")
 """Readings of what a package burns, mildest first; a limit on one is a reading of its TDP."""
-OWNED = (*ECONOMIC, *(f"mean_{name}" for name in ECONOMIC))
-"""Metrics that need an owner, per workload or as means."""
+OWNED = (*ECONOMIC, *(f"mean_{name}" for name in ECONOMIC), *OF_RACK)
+"""Metrics that need an owner: per workload, as means, or of a rack."""
 PER_WORKLOAD = (POWER, *ECONOMIC)
 """Metrics with one value per workload: every one must obey a limit, and a goal is their geometric mean."""
 OF_WORKLOADS = ("delivered_time", "served_time", "chip_energy_per_token_J", POWER, HOTTEST, *OWNED)

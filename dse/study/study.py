@@ -13,12 +13,13 @@ from ..core.errors import DseError, SpecError, UnknownNameError
 from ..core.fields import complaints
 from ..core.files import read_toml
 from ..core.free import Free
+from ..core.provenance import number, text
 from ..core.shipped import check_kind, shipped
 from ..core.units import UNITS, positive
 from ..economy.presets import default_host, host, price_and_margin
-from ..hardware.presets import base_name
+from ..hardware.fabrics import system_facts
+from ..hardware.presets import base_name, chip_system, in_system
 from ..hardware.presets import chip as preset_chip
-from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..physics.calibration import Calibration, calibration, calibration_for
 from ..serving.portfolio import Service, load_portfolio
@@ -30,7 +31,7 @@ from ..workload.written import workload_of
 from .budget import BUILT, built_limit, built_state
 from .convex import ConvexCore
 from .design import FREE, STEPPED, Choice, pe_dims, steps
-from .metrics import DELIVERED, HOTTEST, METRICS, OF_WORKLOADS, OWNED, SERVED, Limit, State, chip_state
+from .metrics import DELIVERED, HOTTEST, METRICS, OF_RACK, OF_WORKLOADS, OWNED, SERVED, Limit, State, chip_state
 from .written import (
     KEYS,
     ChoiceTable,
@@ -122,9 +123,14 @@ class Study:
         """Power to which a design throttles: the least upper limit; infinite without one."""
         return min((x.value for x in self.limits if x.caps_power), default=float("inf"))
 
-    def at_size(self, n_chips: int) -> System:
-        """The baseline's chip in its fabric, at another size."""
-        return dataclasses.replace(preset_system(self.baseline.name, n_chips), chip=self.baseline.chip)
+    def at_size(self, n_chips: int, name: str = "") -> System:
+        """The baseline's chip at another size: in its own fabric, or in that of the system `name`."""
+        return in_system(self.baseline.chip, name or self.baseline.name, n_chips)
+
+    @property
+    def system_names(self) -> tuple[str, ...]:
+        """Systems that a design may sit in, each once; empty for the baseline's."""
+        return tuple(dict.fromkeys(c.system for c in self.choices))
 
 
 def unit_of(name: str) -> str:
@@ -182,9 +188,11 @@ def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
         raise SpecError("study.minimise: served_time needs a [portfolio] and no other workloads")
     built = built_state(spec.built.chip, spec.study.package) if spec.built else None
     limits = tuple(_limit(x, i, baseline, built) for i, x in enumerate(spec.limits))
-    free, choices = tuple(_free(k, lo, hi) for k, (lo, hi) in spec.free.items()), _choices(spec.choices, built)
+    asked = {goal, *(x.metric for x in limits)}
+    free = tuple(_free(k, lo, hi) for k, (lo, hi) in spec.free.items())
+    choices = _choices(spec.choices, built, [spec.study.system] if asked & set(OF_RACK) else [])
     _check_multiples(free, choices)
-    return Study(
+    study = Study(
         name=spec.study.name,
         baseline=baseline,
         workloads=workloads,
@@ -194,29 +202,39 @@ def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
         goal=goal,
         package=spec.study.package,
         scaleout_Bps=spec.study.scaleout_per_dir,
-        owner=_owner(spec.study, goal in OWNED or any(x.metric in OWNED for x in limits)),
+        owner=_owner(spec.study, bool(asked & set(OWNED))),
         services=services,
         longest_s={n: s for n, w in spec.workloads.items() if (s := _longest_s(w)) is not None},
         calibration_name=spec.study.calibration or "",
         streams=spec.study.streams,
         built=spec.built.chip if spec.built else "",
     )
+    _check_sizes(study)
+    return study
+
+
+def _check_sizes(study: Study) -> None:
+    """Every workload must fill or divide the domain of every system that a design may sit in."""
+    for name, (_, n_chips) in study.workloads.items():
+        for system in study.system_names:
+            try:
+                study.at_size(n_chips, system)
+            except SpecError as error:
+                raise SpecError(f"workloads.{name}: {error}") from error
 
 
 def _baseline(spec: Head) -> System:
     """The chip of the system, or your own chip in the fabric of the system, called by the path of its file."""
-    within = preset_system(spec.system)
+    made_of = system_facts(spec.system).get("chip")
     if spec.calibration is not None:
         calibration(spec.calibration)
     if spec.baseline.endswith(".toml"):
         if spec.calibration is None:
             base_name(spec.baseline)
-        return dataclasses.replace(within, chip=dataclasses.replace(preset_chip(spec.baseline), name=spec.baseline))
-    if within.chip.name != spec.baseline:
-        raise SpecError(
-            f"study.baseline '{spec.baseline}' is not the chip of system '{spec.system}' ({within.chip.name})"
-        )
-    return within
+        return in_system(dataclasses.replace(preset_chip(spec.baseline), name=spec.baseline), spec.system)
+    if made_of is not None and made_of.value != spec.baseline:
+        raise SpecError(f"study.baseline '{spec.baseline}' is not the chip of system '{spec.system}' ({made_of.value})")
+    return chip_system(spec.baseline, within=spec.system)
 
 
 def _services(spec: PortfolioTable | None, folder: Path) -> tuple[dict[str, Service], dict[str, tuple[Asked, int]]]:
@@ -295,18 +313,37 @@ def _has_multiple(count: Free, n_dies: int) -> bool:
     return len(steps(count.name, n_dies, count.lower, count.upper)) > 0
 
 
-def _choices(spec: ChoiceTable, built: State | None) -> tuple[Choice, ...]:
-    """The discrete space; a die that was built fits the reticle, also where the area model says otherwise."""
+def _choices(spec: ChoiceTable, built: State | None, usual: list[str]) -> tuple[Choice, ...]:
+    """The discrete space; a die that was built fits the reticle, also where the area model says otherwise.
+
+    A system that takes one kind of link has chips with that link, whatever `link` says.
+    """
     for known, names in ((node, spec.node), (memory, spec.hbm), (link, spec.link), (pe_dims, spec.pe_array)):
         for name in names:
             known(name)
     stacks = [positive(x, "B", "choices.stack_capacity") for x in spec.stack_capacity] or [0.0]
     lists = (spec.node, spec.hbm, spec.link, spec.n_dies, spec.pe_array, spec.native_fp4, spec.spare_cores)
     dies = [0.0 if built is None else float(built.die_mm2)]
-    choices = tuple(Choice(*c) for c in itertools.product(*lists, spec.fp8_rate or [0.0], stacks, dies))
-    if not choices:
+    chips = [Choice(*c) for c in itertools.product(*lists, spec.fp8_rate or [0.0], stacks, dies)]
+    if not chips:
         raise SpecError("choices: every list needs at least one entry")
-    return choices
+    systems = spec.system or usual
+    return tuple(dict.fromkeys(_seated(c, s) for s in systems for c in chips)) if systems else tuple(chips)
+
+
+def _seated(choice: Choice, name: str) -> Choice:
+    """A chip's structure in a system, with the links and the share of the network that the system has."""
+    facts = system_facts(name)
+    lanes = text(facts, "link") if "link" in facts else choice.link
+    link(lanes)
+    if "host" in facts:
+        host(text(facts, "host"))
+    shared = number(facts, OUTSIDE) if OUTSIDE in facts else 0.0
+    return dataclasses.replace(choice, link=lanes, system=name, scaleout_Bps=shared)
+
+
+OUTSIDE = "scaleout_bandwidth_per_dir_Bps"
+"""Fact of a system: network share of one of its chips."""
 
 
 def _limit(spec: LimitTable, index: int, baseline: System, built: State | None) -> Limit:

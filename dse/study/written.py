@@ -10,6 +10,7 @@ from ..core.fields import BytesPerSecond, Seconds
 from ..core.schemas import Measured, Named, Schema, both_names, open_table, quantity_schema, titled
 from ..core.text import unit_of
 from ..economy.presets import host_names
+from ..hardware.fabrics import fabric_names
 from ..hardware.presets import chip_names, system_names
 from ..physics.calibration import calibration_names
 from ..technology.node import PRECISION_BITS
@@ -21,7 +22,7 @@ from .metrics import DELIVERED, METRICS
 ModelName = Annotated[str, Named(model_names, ".json")]
 """A model preset, or the path of a Hugging Face config.json."""
 OWN = ".toml"
-"""How files of one's own chip, process, memory, link or package end."""
+"""How files of one's own chip, system, process, memory, link or package end."""
 
 
 class _Strict(pydantic.BaseModel):
@@ -35,8 +36,8 @@ class Head(_Strict):
     """Names the results folder: letters, digits, '.', '_' and '-'."""
     baseline: Annotated[str, Named(chip_names, OWN)]
     """The chip that speed-ups and limits such as "6x" refer to: the chip of `system`, or a file of one's own."""
-    system: Annotated[str, Named(system_names)]
-    """System preset whose fabric baseline and design sit in."""
+    system: Annotated[str, Named(system_names, OWN)]
+    """System, preset or file, whose fabric baseline and design sit in; designs may choose others (`choices.system`)."""
     minimise: Annotated[str, Named(lambda: both_names(METRICS))] = DELIVERED
     """Metric to minimise; `delivered_time` is the mean of the workloads' step times over the baseline's."""
     package: Annotated[str, Named(package_names, OWN)] = "CoWoS-L"
@@ -141,6 +142,9 @@ class ChoiceTable(_Strict):
     """MACs of a PE per cycle in FP8 over those in BF16; left out, the baseline's."""
     stack_capacity: list[Annotated[str | float, Measured("B")]] = []
     """Capacity of a memory stack as sold; left out, the most of its generation."""
+    system: list[Annotated[str, Named(fabric_names, OWN)]] = []
+    """Systems that the chip may sit in, each with domain, links, switches, cables, host and racks; left out, that of
+    the baseline."""
 
 
 class LimitTable(_Strict):

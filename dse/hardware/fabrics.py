@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..core.errors import SpecError
 from ..core.files import read_toml
-from ..core.provenance import Receipts, load_receipts, number, own_thing, pick, text
+from ..core.provenance import Receipts, Sourced, load_receipts, number, own_thing, pick, text, worst_first
 from ..core.shipped import check_kind
 from .own_chip import CHIPS, is_own
 from .physical import check_physical
@@ -40,6 +40,11 @@ def system_facts(name: str) -> Receipts:
         SpecError: a file that is no system; see `own_system`.
     """
     return own_system(Path(name)) if is_own(name) else pick(_every(), "system", name)
+
+
+def system_receipts(name: str) -> list[Sourced]:
+    """The facts behind a system, guesses first."""
+    return worst_first(list(system_facts(name).values()))
 
 
 def own_system(path: Path) -> Receipts:

@@ -207,7 +207,7 @@ class Search:
         def solve(active: list[int], plans: list[Plans], _: dict[int, Candidate]) -> list[Candidate]:
             found = self.solve([(problems[i][0], p) for i, p in zip(active, plans, strict=True)])
             feasible = sum(c.log_goal < np.inf for c in found)
-            self.progress(f"round {next(rounds)}: {feasible} of {len(found)} feasible, best {self.best_goal():.4f}")
+            self.progress(f"round {next(rounds)}: {feasible} of {len(found)} feasible, best {self.best_goal():.5g}")
             return found
 
         start = [self.start(i, k) for i, k in problems]
@@ -216,11 +216,11 @@ class Search:
         crossed = [(i, p) for p in winners for i in range(self.n_choices) if (i, p) not in self.seen]
         if crossed:
             self.solve(crossed)
-        self.progress(f"{len(winners)} plans crossed with {self.n_choices} choices: best {self.best_goal():.4f}")
+        self.progress(f"{len(winners)} plans crossed with {self.n_choices} choices: best {self.best_goal():.5g}")
         return sorted(self.leaders(), key=lambda c: c.log_goal)
 
     def start(self, choice_index: int, k: int) -> Plans:
-        """The baseline's best plans in the orders of class `k`; where a system does not allow one, the first it does."""
+        """The baseline's best plans in the orders of class `k`; where a system forbids one, the first it allows."""
         starts, space = [], self.space
         for w, (kept, own, mask) in enumerate(zip(space.plans, space.own_plans, space.classes[k], strict=True)):
             wanted = kept.index(dataclasses.replace(kept[own], order=kept[int(np.argmax(mask))].order))

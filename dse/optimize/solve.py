@@ -24,6 +24,7 @@ from ..technology.presets import Technology
 from .curvature import curvature_batch
 from .exact import check_stop, n_designs, progress_text
 from .hull import Tables
+from .racked import rack_report
 from .relax import relaxations
 from .search import Candidate, Search
 from .solution import Alternative, Certificate, LimitReport, Overall, Solution, Status, WorkloadReport
@@ -148,6 +149,7 @@ def report_of(search: Search, best: Candidate, continuous: Candidate, proved: Ov
         evaluation = jax.jit(evaluate_demand)(d, chip, tech, c, cooling(study))
         before = space.baselines[w][1] * float(d.tokens) / space.n_baseline_tokens[w]
         workloads.append(WorkloadReport(name, space.plans[w][best.plan_index[w]], evaluation, before))
+    state = design_state(search, choice, chip, tech, parts, tuple(workloads))
     leaders = search.leaders()
     every = space.batch(range(len(leaders)), [c.plan_index for c in leaders])
     unproved = unproved_terms(search.core, every)
@@ -171,7 +173,8 @@ def report_of(search: Search, best: Candidate, continuous: Candidate, proved: Ov
         continuous=dict(zip(search.core.variables(), np.exp(continuous.optimum.z).tolist(), strict=True)),
         silicon=parts,
         workloads=tuple(workloads),
-        limits=limit_reports(search, best, continuous, parts, tuple(workloads), chip, tech),
+        limits=limit_reports(search, best, continuous, state),
+        rack=rack_report(choice, state, tuple(study.workloads)),
         delivered_range=delivered_range(space, demands, chip, tech),
         certificate=certificate,
         alternatives=alternatives_of(search),
@@ -250,15 +253,7 @@ WORTH = 1e-2
 """Largest relative gap of a whole design, to the bound on all of them, that is called optimal."""
 
 
-def limit_reports(
-    search: Search,
-    best: Candidate,
-    continuous: Candidate,
-    parts: Silicon,
-    workloads: tuple[WorkloadReport, ...],
-    chip: Chip,
-    tech: Technology,
-) -> tuple[LimitReport, ...]:
+def limit_reports(search: Search, best: Candidate, continuous: Candidate, state: State) -> tuple[LimitReport, ...]:
     """Value of every limit on the design, and its price at the continuous optimum.
 
     A limit with a row per workload is priced once, by the sum of its rows. Limits of the technology (reticle, HBM
@@ -266,8 +261,6 @@ def limit_reports(
     what is allowed.
     """
     core, goal = search.core, float(np.exp(continuous.log_goal))
-    choice = search.space.study.choices[best.choice_index]
-    state = design_state(search, choice, chip, tech, parts, workloads)
     multipliers, ratios = continuous.optimum.multipliers, np.exp(best.optimum.limits)
     reports = []
     for k, limit in enumerate(search.space.study.limits):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import equinox as eqx
+import numpy as np
 
 from ..core.types import FloatLike, Scalar, as_float
 from ..hardware.chip import Chip
@@ -54,6 +55,10 @@ class ServerCost(eqx.Module):
     """Cooling in the rack."""
 
 
+NO_SWITCH_W = np.float64(0.0)
+"""Power of scale-up switches where the host's overhead holds it."""
+
+
 class Rack(eqx.Module):
     """What the chips of a rack share beside their hosts."""
 
@@ -63,7 +68,7 @@ class Rack(eqx.Module):
     """Power of scale-up switches per byte per second that a chip can send; 0 where the host's overhead holds it."""
 
 
-def server_W(chip_W: FloatLike, host: Host, switch_W: FloatLike = 0.0) -> FloatLike:
+def server_W(chip_W: FloatLike, host: Host, switch_W: FloatLike = NO_SWITCH_W) -> FloatLike:
     """Server power per chip [W]: the chip's, what host, fans and conversion add in proportion, its switches'."""
     return chip_W * (1.0 + host.overhead_power_frac) + switch_W
 
@@ -74,7 +79,7 @@ def switch_W(chip: Chip, rack: Rack) -> FloatLike:
 
 
 def server_cost(
-    chip: Chip, chip_USD: FloatLike, chip_W: FloatLike, host: Host, switches_W: FloatLike = 0.0
+    chip: Chip, chip_USD: FloatLike, chip_W: FloatLike, host: Host, switches_W: FloatLike = NO_SWITCH_W
 ) -> ServerCost:
     """Cost of a chip in its rack by part.
 

@@ -78,7 +78,7 @@ def owner_basis(host: str, node: str) -> list[Basis]:
 
 
 def around_basis(study: Study, choice: Choice) -> list[Basis]:
-    """Facts of what surrounds a design: its system where it chooses one, and where an owner is asked for, the server."""
+    """Facts of what surrounds a design: the system that it chooses, the server where an owner is asked for."""
     seated = [Basis(f"system {choice.system}", f) for f in system_receipts(choice.system)] if choice.system else []
     if study.owner is None:
         return seated

@@ -328,10 +328,10 @@ def _choices(spec: ChoiceTable, built: State | None, usual: list[str]) -> tuple[
     if not chips:
         raise SpecError("choices: every list needs at least one entry")
     systems = spec.system or usual
-    return tuple(dict.fromkeys(_seated(c, s) for s in systems for c in chips)) if systems else tuple(chips)
+    return tuple(dict.fromkeys(seated(c, s) for s in systems for c in chips)) if systems else tuple(chips)
 
 
-def _seated(choice: Choice, name: str) -> Choice:
+def seated(choice: Choice, name: str) -> Choice:
     """A chip's structure in a system, with the links and the share of the network that the system has."""
     facts = system_facts(name)
     lanes = text(facts, "link") if "link" in facts else choice.link

@@ -17,9 +17,9 @@ from ..optimize.solution import Solution, Status
 from ..optimize.solve import solve_continuous
 from ..optimize.space import Space
 from ..study.convex import Kind
-from ..study.design import choice_technology
+from ..study.design import Choice, choice_technology
 from ..study.metrics import METRICS, Limit, chip_state
-from ..study.study import Study, load_study
+from ..study.study import Study, load_study, seated
 from .columns import SOLVED
 from .keys import Value, check_open, find_file
 from .points import UNSET, Points, Sweep
@@ -92,9 +92,16 @@ def changed(study: Study, values: Mapping[str, Value]) -> Study:
             free = (Free(name, float(value), float(value)) if x.name == name else x for x in study.free)
             study = dataclasses.replace(study, free=tuple(free))
         elif group == "choices":
-            choices = (dataclasses.replace(c, **{name: value}) for c in study.choices)  # type: ignore[arg-type]
+            choices = (_chosen(c, name, value) for c in study.choices)
             study = dataclasses.replace(study, choices=tuple(dict.fromkeys(choices)))
     return study
+
+
+def _chosen(choice: Choice, name: str, value: Value) -> Choice:
+    """A choice with one entry changed; a system brings its links and its network."""
+    if name == "system":
+        return seated(choice, str(value))
+    return dataclasses.replace(choice, **{name: value})  # type: ignore[arg-type]
 
 
 def answer_row(s: Solution) -> dict[str, Any]:

@@ -10,9 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from ..core.errors import SpecError
-from ..core.files import read_toml
 from ..core.provenance import Receipts, Sourced, load_receipts, number, own_thing, pick, text, worst_first
-from ..core.shipped import check_kind
 from .own_chip import CHIPS, is_own
 from .physical import check_physical
 from .system import Fabric
@@ -59,11 +57,7 @@ def own_system(path: Path) -> Receipts:
         SpecError: more than one table, an unknown key or base, a fact that no system can have; names file and key.
     """
     every = {f: fact for facts in _every().values() for f, fact in facts.items()}
-    try:
-        thing = own_thing(path, lambda base: pick(_every(), "system", base), every, may_add=True)
-    except SpecError:
-        check_kind(read_toml(path), "system", path)
-        raise
+    thing = own_thing(path, lambda base: pick(_every(), "system", base), every, may_add=True)
     facts = {**thing.inherited, **thing.own}
     try:
         build_fabric(thing.name, facts)

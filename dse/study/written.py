@@ -174,8 +174,22 @@ class BuiltTable(_Strict):
     """Chip preset, or the path of a chip file; limits of the study may say "built"."""
 
 
+class QuestionTable(_Strict):
+    """What a study is asked for, for `dse questions`."""
+
+    asks: str
+    """The question, in words."""
+    by: str
+    """What its sides differ in, each solved for itself: a key of [choices], or "workloads" for each alone and all."""
+    note: str = ""
+    """What the answer's figures do not say."""
+
+
 class StudyFile(_Strict):
     """A whole study file."""
+
+    question: QuestionTable | None = None
+    """What it is asked for, where it is one of several sides."""
 
     study: Head
     """What is asked, of which chip, in which fabric."""
@@ -204,6 +218,7 @@ _TABLES = (
     ChoiceTable,
     LimitTable,
     BuiltTable,
+    QuestionTable,
     StudyFile,
 )
 KEYS = {k for table in _TABLES for k in table.model_fields}

@@ -47,6 +47,7 @@ from .physics.money import package_cost as package_cost
 from .physics.power import full_load_power_W as full_load_power_W
 from .physics.power import step_energy as step_energy
 from .physics.step import step_time as step_time
+from .study.build import change_study as change_study
 from .study.build import make_study as make_study
 from .study.design import Choice as Choice
 from .study.metrics import Limit as Limit

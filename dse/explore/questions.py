@@ -1,7 +1,7 @@
 """Questions with sides: a study solved once for every entry of one of its choices, each with a proof of its own.
 
-`dse optimize` says which entry of a choice is best. Here every entry is solved for itself, so that "the torus costs 18 %
-more" is as certain as "the switch is best": the loser's lower bound stands above the winner's design.
+`dse optimize` says which entry of a choice is best. Here every entry is solved for itself, so that "the torus costs
+18 % more" is as certain as "the switch is best": the loser's lower bound stands above the winner's design.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Side:
 
     @property
     def lower_bound(self) -> float:
-        """No design of this side has a smaller goal; infinite where none meets the limits, 0 where nothing is proved."""
+        """No design of this side has a smaller goal; infinite where none is feasible, 0 where nothing is proved."""
         c = self.solution.certificate
         if c is None:
             return math.inf if self.solution.status.name == "INFEASIBLE" else 0.0

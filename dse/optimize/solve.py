@@ -18,7 +18,7 @@ from ..physics.calibration import extreme
 from ..physics.evaluate import Silicon, chip_technology, evaluate_demand, silicon, throttled_step_s
 from ..study.convex import AHEAD, MEMORY, ConvexCore, Data, Kind, chip_at
 from ..study.design import INTEGERS, Choice, choice_technology, template, with_free
-from ..study.metrics import METRICS, Load, State, mean_speedup, upkeep_of
+from ..study.metrics import Load, State, mean_speedup, metric_of, upkeep_of
 from ..study.study import Study
 from ..technology.presets import Technology
 from .curvature import curvature_batch
@@ -264,7 +264,7 @@ def limit_reports(search: Search, best: Candidate, continuous: Candidate, state:
     multipliers, ratios = continuous.optimum.multipliers, np.exp(best.optimum.limits)
     reports = []
     for k, limit in enumerate(search.space.study.limits):
-        value = METRICS[limit.metric](state)
+        value = metric_of(core.own, limit.metric)(state)
         ends = [float(v) for v in value] if isinstance(value, list) else [float(value)]
         worst = max(ends) if limit.sense == "at_most" else min(ends)
         price = limit_price(search, k, multipliers)

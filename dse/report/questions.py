@@ -13,11 +13,10 @@ from rich.text import Text
 
 from ..core.files import write_json
 from ..core.text import label, percent, quantity_text, times
-from ..explore.designed import waits
+from ..explore.designed import chip_metrics, waits
 from ..explore.questions import ALL, WORKLOADS, Question, Side
 from ..study.metrics import SPEEDUPS
-from .results import chip_metrics
-from .terminal import table
+from .layout import table
 
 NUMBERS = ("n_cores", "clock_Hz", "sram_B", "n_stacks", "hbm_bandwidth_Bps", "hbm_capacity_B",
            "scaleup_bandwidth_per_dir_Bps", "silicon_mm2", "package_cost_USD", "full_load_fp8_W")  # fmt: skip
@@ -97,9 +96,8 @@ def _behind(best: dict[str, Any], x: dict[str, Any]) -> str:
     if x["goal"] is None:
         return f"{x['name']}: no design meets the limits"
     found, proved = x["goal"] / best["goal"] - 1, (x["lower_bound"] or 0.0) / best["goal"] - 1
-    return f"{x['name']} {percent(found)} behind" + (
-        f" (at least {percent(proved)})" if proved > 0 else " (not proved)"
-    )
+    sure = f"at least {percent(proved)}" if proved > 0 else "not proved"
+    return f"{x['name']} {percent(found)} behind ({sure})"
 
 
 def _apart(a: dict[str, Any], by_name: dict[str, Any], won: str) -> str:
@@ -142,9 +140,8 @@ def question_table(a: dict[str, Any]) -> Table:
 
 def question_view(a: dict[str, Any]) -> Group:
     """An answer on screen."""
-    return Group(
-        Text(a["asks"], style="bold"), question_table(a), Text(verdict(a)), Text(f"Decided by: {decides(a)}."), ""
-    )
+    said = (Text(verdict(a)), Text(f"Decided by: {decides(a)}."))
+    return Group(Text(a["asks"], style="bold"), question_table(a), *said, "")
 
 
 def questions_page(answers: Sequence[dict[str, Any]]) -> str:
@@ -152,10 +149,10 @@ def questions_page(answers: Sequence[dict[str, Any]]) -> str:
     lines = [
         "# Questions",
         "",
-        "Studies with sides, each side solved for itself and certified: its design is within the gap of the best that can",
-        "be built, over all choices, plans and whole counts. `make questions` solves them all and writes this page;",
-        "`dse questions NAME` solves one. Behind means that the goal is so much worse; in brackets what is proved, whatever",
-        "design the other side may have. Systems with their costs and powers, many of them guesses:",
+        "Studies with sides, each side solved for itself and certified: its design is within the gap of the best that",
+        "can be built, over all choices, plans and whole counts. `make questions` solves all and writes this page;",
+        "`dse questions NAME` solves one. Behind means that the goal is so much worse; in brackets what is proved,",
+        "whatever design the other side may have. Systems with their costs and powers, many of them guesses:",
         "`dse/hardware/data/racks.toml`.",
         "",
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import SpecError
-from .metrics import DELIVERED
+from .metrics import DELIVERED, Metric
 from .study import Study, study_from
 
 Bound = tuple[str | float, str | float]
@@ -28,6 +28,7 @@ def make_study(
     limits: Iterable[str | Mapping[str, Any]] = (),
     minimise: str = DELIVERED,
     folder: str | Path = ".",
+    metrics: Mapping[str, Metric] | None = None,
     **more: Any,
 ) -> Study:
     """A study from Python values; keys, units and defaults are those of the TOML file.
@@ -52,6 +53,9 @@ def make_study(
         limits: "metric <= value" or "metric >= value", or mappings as in the file.
         minimise: goal.
         folder: where the file of a portfolio is looked for.
+        metrics: functions of your own that read a `State` (chip, technology, area, money, loads, upkeeps) in JAX and
+            give one positive number; `minimise` and `limits` name them, units at their ends. Each is proved log-log
+            convex, or the answer is local and names the operation that is not.
         more: other keys of `[study]`, and `portfolio`.
 
     Returns:
@@ -69,7 +73,62 @@ def make_study(
         "workloads": {k: dict(v) for k, v in (workloads or {}).items()},
         "limits": [_limit(x) for x in limits],
     }
-    return study_from(raw if portfolio is None else {**raw, "portfolio": portfolio}, Path(folder))
+    own = tuple((metrics or {}).items())
+    return study_from(raw if portfolio is None else {**raw, "portfolio": portfolio}, Path(folder), own)
+
+
+def change_study(
+    study: Study,
+    *,
+    limits: Iterable[str | Mapping[str, Any]] = (),
+    without: Iterable[str] = (),
+    free: Mapping[str, Bound | str | float | None] | None = None,
+    choices: Mapping[str, Any] | None = None,
+    workloads: Mapping[str, Mapping[str, Any] | None] | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    **head: Any,
+) -> Study:
+    """A copy of a study with some of what was written changed; everything is checked as if it were written anew.
+
+        dse.change_study(study, name="hotter", limits=["power <= 1500 W"], choices={"n_dies": 4}, without=["silicon"])
+
+    Args:
+        study: made by `make_study` or `load_study`.
+        limits: in place of those with the same metric and sense, or added.
+        without: metrics whose limits go.
+        free: bounds, or one value to fix a number at; None drops it.
+        choices: entries by kind; a single one needs no list.
+        workloads: in place of those of the same name, or added; None drops one.
+        metrics: functions of your own, as in `make_study`.
+        head: keys of `[study]`, such as `minimise` or `name`.
+
+    Raises:
+        SpecError: as `load_study`; a study that was changed by other means since it was written.
+    """
+    old = study.written
+    if old is None or study_from(old.tables, old.folder, study.own) != study:
+        raise SpecError(f"{study.name}: changed since it was written; make it anew, then change that")
+    gone, news = set(without), [_limit(x) for x in limits]
+    taken = {(x["metric"], s) for x in news for s in SENSES.values() if s in x}
+    kept = [
+        x for x in old.tables.get("limits", [])
+        if x["metric"] not in gone and not any((x["metric"], s) in taken for s in SENSES.values() if s in x)
+    ]  # fmt: skip
+    entries = {k: list(v) if isinstance(v, (list, tuple)) else [v] for k, v in (choices or {}).items()}
+    tables = {
+        **old.tables,
+        "study": {**old.tables["study"], **head},
+        "choices": {**old.tables["choices"], **entries},
+        "free": _changed(old.tables["free"], free or {}),
+        "workloads": _changed(old.tables.get("workloads", {}), workloads or {}),
+        "limits": [*kept, *news],
+    }
+    return study_from(tables, old.folder, tuple({**dict(study.own), **(metrics or {})}.items()))
+
+
+def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """`old` with entries of `new` in place or added; None drops one."""
+    return {k: v for k, v in {**old, **new}.items() if v is not None}
 
 
 def _limit(written: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -6,11 +6,13 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from functools import reduce
+from typing import TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.errors import SpecError
 from ..core.types import FloatLike
 from ..economy.job import Economy, Job, Upkeep, owned, upkeep
 from ..hardware.chip import Chip, peak_FLOPps
@@ -164,6 +166,30 @@ def mean_speedup(goal: str, speedups: Sequence[float], traffic_frac: Sequence[fl
 def _full_load_W(s: State, precision: str) -> FloatLike:
     parts = full_load_power_W(s.chip, s.tech, precision, s.area, s.die_mm2, s.supply_V)
     return sum(parts.values(), start=jnp.zeros(()))
+
+
+Metric: TypeAlias = Callable[[State], FloatLike | list[FloatLike]]
+"""What reads one metric of a design; one of a user's own gives a single positive number."""
+Own: TypeAlias = tuple[tuple[str, Metric], ...]
+"""Metrics of a user's own by name, which ends in the unit."""
+
+
+def metric_of(own: Own, name: str) -> Metric:
+    """The metric called `name`: a user's own, or one of `METRICS`."""
+    return dict(own).get(name) or METRICS[name]
+
+
+def check_own(own: Own) -> None:
+    """Refuse names that no metric of a user's own may have.
+
+    Raises:
+        SpecError: a name that `METRICS` has, or that is no Python name.
+    """
+    for name, _ in own:
+        if name in METRICS:
+            raise SpecError(f"metrics.{name}: there is a metric of that name; call yours otherwise")
+        if not name.isidentifier():
+            raise SpecError(f"metrics.{name}: expected a name such as 'watts_per_stack_W', its unit at the end")
 
 
 @dataclasses.dataclass(frozen=True)

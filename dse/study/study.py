@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from ..core.errors import DseError, SpecError, UnknownNameError
 from ..core.fields import complaints
 from ..core.files import read_toml
 from ..core.free import Free
-from ..core.provenance import number, text
 from ..core.shipped import check_kind, shipped
 from ..core.units import UNITS, positive
 from ..economy.presets import default_host, host, price_and_margin
@@ -23,18 +21,31 @@ from ..hardware.presets import chip as preset_chip
 from ..hardware.system import System
 from ..physics.calibration import Calibration, calibration, calibration_for
 from ..serving.portfolio import Service, load_portfolio
-from ..technology.presets import link, memory, node, package
+from ..technology.presets import package
 from ..workload.presets import model as preset_model
 from ..workload.requests import Asked
 from ..workload.transformer import Workload
 from ..workload.written import workload_of
 from .budget import BUILT, built_limit, built_state
+from .choices import check_multiples, choices_of
 from .convex import ConvexCore
-from .design import FREE, STEPPED, Choice, pe_dims, steps
-from .metrics import DELIVERED, HOTTEST, METRICS, OF_RACK, OF_WORKLOADS, OWNED, SERVED, Limit, State, chip_state
+from .design import FREE, Choice
+from .metrics import (
+    DELIVERED,
+    HOTTEST,
+    METRICS,
+    OF_RACK,
+    OF_WORKLOADS,
+    OWNED,
+    SERVED,
+    Limit,
+    Own,
+    State,
+    check_own,
+    chip_state,
+)
 from .written import (
     KEYS,
-    ChoiceTable,
     DecodeTable,
     Head,
     LimitTable,
@@ -53,6 +64,16 @@ class Owner:
     """Server around a design."""
     margin: float
     """What the owner pays for a package over what it costs to make."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """A study as it was written."""
+
+    tables: dict[str, Any]
+    """Of the form of a TOML file."""
+    folder: Path
+    """Where the file of a portfolio is looked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +110,10 @@ class Study:
     """Whether baseline and designs may run blocks as streams that read ahead."""
     built: str = ""
     """Chip that was built in the budgets of the study, preset or path of a chip file; empty where none was."""
+    own: Own = ()
+    """Metrics of the user's own that goal and limits may name; see `dse.make_study`."""
+    written: Written | None = dataclasses.field(default=None, compare=False, repr=False)
+    """What it was made of, for `dse.change_study`."""
 
     @property
     def deadlines_s(self) -> list[float]:
@@ -100,7 +125,8 @@ class Study:
     def core(self) -> ConvexCore:
         """The convex core: names and structure."""
         limits = tuple((x.metric, x.sense) for x in self.limits)
-        return ConvexCore(tuple(f.name for f in self.free), tuple(self.workloads), limits, self.goal, self.streams)
+        free = tuple(f.name for f in self.free)
+        return ConvexCore(free, tuple(self.workloads), limits, self.goal, self.streams, self.own)
 
     @property
     def calibrations(self) -> dict[str, Calibration]:
@@ -169,8 +195,16 @@ def load_study(path: str | Path) -> Study:
         raise SpecError(f"{path}: {error}") from error
 
 
-def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
-    """The study in a mapping of the same form as the TOML file, a portfolio beside it; raises as `load_study`."""
+def study_from(raw: dict[str, Any], folder: Path = Path(), own: Own = ()) -> Study:
+    """The study in a mapping of the same form as the TOML file, a portfolio beside it; raises as `load_study`.
+
+    Args:
+        raw: tables.
+        folder: where the file of a portfolio is looked for.
+        own: metrics of the user's own, which goal and limits may name.
+    """
+    check_own(own)
+    names = (*METRICS, *(name for name, _ in own))
     try:
         spec = StudyFile.model_validate(raw)
     except pydantic.ValidationError as error:
@@ -178,7 +212,7 @@ def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
     baseline = _baseline(spec.study)
     package(spec.study.package)
     goal = spec.study.minimise
-    goal = full_name(goal, tuple(METRICS), "goal")
+    goal = full_name(goal, names, "goal")
     if goal == "power_W":
         raise SpecError("study.minimise: power_W has one value per workload; limit it, or minimise full_load_fp8_W")
     services, served = _services(spec.portfolio, folder)
@@ -187,11 +221,11 @@ def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
     if goal == SERVED and (spec.workloads or not services):
         raise SpecError("study.minimise: served_time needs a [portfolio] and no other workloads")
     built = built_state(spec.built.chip, spec.study.package) if spec.built else None
-    limits = tuple(_limit(x, i, baseline, built) for i, x in enumerate(spec.limits))
+    limits = tuple(_limit(x, i, baseline, built, names) for i, x in enumerate(spec.limits))
     asked = {goal, *(x.metric for x in limits)}
     free = tuple(_free(k, lo, hi) for k, (lo, hi) in spec.free.items())
-    choices = _choices(spec.choices, built, [spec.study.system] if asked & set(OF_RACK) else [])
-    _check_multiples(free, choices)
+    choices = choices_of(spec.choices, built, [spec.study.system] if asked & set(OF_RACK) else [])
+    check_multiples(free, choices)
     study = Study(
         name=spec.study.name,
         baseline=baseline,
@@ -202,12 +236,14 @@ def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
         goal=goal,
         package=spec.study.package,
         scaleout_Bps=spec.study.scaleout_per_dir,
-        owner=_owner(spec.study, bool(asked & set(OWNED))),
+        owner=_owner(spec.study, bool(asked & set(OWNED)), bool(own) and not services),
         services=services,
         longest_s={n: s for n, w in spec.workloads.items() if (s := _longest_s(w)) is not None},
         calibration_name=spec.study.calibration or "",
         streams=spec.study.streams,
         built=spec.built.chip if spec.built else "",
+        own=own,
+        written=Written(raw, folder),
     )
     _check_sizes(study)
     return study
@@ -245,8 +281,16 @@ def _services(spec: PortfolioTable | None, folder: Path) -> tuple[dict[str, Serv
     return services, {name: (s.requests, spec.chips) for name, s in services.items()}
 
 
-def _owner(head: Head, asked: bool) -> Owner | None:
-    """Server and maker's margin of a design: the study's, or those of the baseline chip; None if nobody asks."""
+def _owner(head: Head, asked: bool, may_ask: bool) -> Owner | None:
+    """Server and maker's margin of a design: the study's, or those of the baseline chip; None if nobody asks.
+
+    A metric of the user's own may ask: it has an owner where the baseline has one.
+    """
+    if may_ask and not asked:
+        try:
+            return owner_of(head.baseline, head.host, head.margin)
+        except DseError:
+            return None
     if asked:
         return owner_of(head.baseline, head.host, head.margin)
     if head.host is not None or head.margin is not None:
@@ -268,7 +312,7 @@ def owner_of(chip_name: str, host_name: str | None = None, margin: str | float |
 
 def _check_workloads(spec: StudyFile, goal: str, workloads: dict[str, Any]) -> None:
     """Refuse metrics that mean nothing without a workload."""
-    limited = [full_name(x.metric, tuple(METRICS), "metric") for x in spec.limits]
+    limited = [n for x in spec.limits for n in METRICS if x.metric in (n, n.removesuffix(f"_{unit_of(n)}"))]
     needing = [name for name in (goal, *limited) if name in OF_WORKLOADS]
     if needing and not workloads:
         raise SpecError(f"{needing[0]} needs at least one workload; without any, full_load_fp8 stands for power")
@@ -295,59 +339,8 @@ def _free(key: str, lower: str | float, upper: str | float) -> Free:
     return Free(name, positive(lower, unit, f"free.{key}"), positive(upper, unit, f"free.{key}"))
 
 
-def _check_multiples(free: tuple[Free, ...], choices: tuple[Choice, ...]) -> None:
-    """Some choice must have something that can be built of every stepped number inside its bounds (see `steps`)."""
-    dies = sorted({c.n_dies for c in choices})
-    counts = [f for f in free if f.name in STEPPED]
-    for count in counts:
-        if not any(_has_multiple(count, n) for n in dies):
-            what = ", ".join(map(str, dies))
-            told = f"hold no multiple of choices.n_dies = {what} (cores: in a grid on a die); widen them or the choices"
-            raise SpecError(f"free.{count.name}: bounds {count.lower:g} and {count.upper:g} {told}")
-    if not any(all(_has_multiple(c, n) for c in counts) for n in dies):
-        names = ", ".join(c.name for c in counts)
-        raise SpecError(f"free: no entry of choices.n_dies has multiples of itself inside the bounds of {names}")
-
-
-def _has_multiple(count: Free, n_dies: int) -> bool:
-    return len(steps(count.name, n_dies, count.lower, count.upper)) > 0
-
-
-def _choices(spec: ChoiceTable, built: State | None, usual: list[str]) -> tuple[Choice, ...]:
-    """The discrete space; a die that was built fits the reticle, also where the area model says otherwise.
-
-    A system that takes one kind of link has chips with that link, whatever `link` says.
-    """
-    for known, names in ((node, spec.node), (memory, spec.hbm), (link, spec.link), (pe_dims, spec.pe_array)):
-        for name in names:
-            known(name)
-    stacks = [positive(x, "B", "choices.stack_capacity") for x in spec.stack_capacity] or [0.0]
-    lists = (spec.node, spec.hbm, spec.link, spec.n_dies, spec.pe_array, spec.native_fp4, spec.spare_cores)
-    dies = [0.0 if built is None else float(built.die_mm2)]
-    chips = [Choice(*c) for c in itertools.product(*lists, spec.fp8_rate or [0.0], stacks, dies)]
-    if not chips:
-        raise SpecError("choices: every list needs at least one entry")
-    systems = spec.system or usual
-    return tuple(dict.fromkeys(seated(c, s) for s in systems for c in chips)) if systems else tuple(chips)
-
-
-def seated(choice: Choice, name: str) -> Choice:
-    """A chip's structure in a system, with the links and the share of the network that the system has."""
-    facts = system_facts(name)
-    lanes = text(facts, "link") if "link" in facts else choice.link
-    link(lanes)
-    if "host" in facts:
-        host(text(facts, "host"))
-    shared = number(facts, OUTSIDE) if OUTSIDE in facts else 0.0
-    return dataclasses.replace(choice, link=lanes, system=name, scaleout_Bps=shared)
-
-
-OUTSIDE = "scaleout_bandwidth_per_dir_Bps"
-"""Fact of a system: network share of one of its chips."""
-
-
-def _limit(spec: LimitTable, index: int, baseline: System, built: State | None) -> Limit:
-    name = full_name(spec.metric, tuple(METRICS), "metric")
+def _limit(spec: LimitTable, index: int, baseline: System, built: State | None, names: tuple[str, ...]) -> Limit:
+    name = full_name(spec.metric, names, "metric")
     place = f"limits.{index} ({spec.metric})"
     given = [(s, v) for s, v in (("at_most", spec.at_most), ("at_least", spec.at_least)) if v is not None]
     if len(given) != 1:
@@ -368,7 +361,7 @@ def baseline_metric(name: str, baseline: System, place: str) -> float:
     """
     if name == DELIVERED:
         return 1.0
-    if name in OF_WORKLOADS:
+    if name in OF_WORKLOADS or name not in METRICS:
         raise SpecError(f"{place}: {name} depends on the workload; give it in its unit")
     value = METRICS[name](chip_state(baseline.chip))
     assert not isinstance(value, list)

@@ -94,7 +94,7 @@ class Front:
                 for i, (w, k) in enumerate(zip(self.study.workloads, p.plan_index, strict=True))
             }
             priced = {f"price:{m}": float(x) for m, x in zip(self.metrics[1:], prices[1:], strict=True)}
-            choice = dataclasses.asdict(self.study.choices[p.choice_index])
+            choice = self.study.choices[p.choice_index].written()
             gap = float(np.expm1(p.optimum.gap))
             rows.append(
                 {**dict(zip(self.metrics, values, strict=True)), **priced, **choice, **plans, **numbers, "gap": gap}

@@ -255,8 +255,7 @@ def solution_json(solution: Solution) -> dict[str, Any]:
         "status": s.status.name.lower(),
         "explanation": s.status.value,
         "alternatives": [
-            {"choice": dataclasses.asdict(a.choice), "goal": a.goal if np.isfinite(a.goal) else None}
-            for a in s.alternatives
+            {"choice": a.choice.written(), "goal": a.goal if np.isfinite(a.goal) else None} for a in s.alternatives
         ],
         "relaxations": [dataclasses.asdict(r) for r in s.relaxations],
     }
@@ -269,7 +268,7 @@ def solution_json(solution: Solution) -> dict[str, Any]:
     if s.chip is None or s.silicon is None or s.certificate is None or s.choice is None:
         return out
     out["design"] = {
-        "choice": dataclasses.asdict(s.choice),
+        "choice": s.choice.written(),
         "n_cores": float(s.chip.n_cores),
         "clock_Hz": float(s.chip.clock_Hz),
         "supply_V": float(s.silicon.supply_V),

@@ -106,7 +106,8 @@ def unproved_terms(core: ConvexCore, data: Data, separate: Separate | None = Non
     x = {name: np.asarray(1.0) for name in core.variables()}
     verdicts = curvature_batch(separate or core.separate, x, data)
     labels = ("goal", *(r.label for r in core.rows()))
-    return tuple(f"{label}: {v.reason}" for label, v in zip(labels, verdicts, strict=True) if not v.is_convex)
+    said = ((label, v) for label, v in zip(labels, verdicts, strict=True) if not v.is_convex)
+    return tuple(f"{label}: {v.reason or v.verdict.value}" for label, v in said)
 
 
 def design_chip(search: Search, candidate: Candidate, *, whole: bool = True) -> Chip:

@@ -140,7 +140,7 @@ def risk_json(r: Risk, robust: Robust | Hopeless | None) -> dict[str, Any]:
         "nominal_goal": r.nominal,
         "merit_quantiles": dict(zip(map(str, LEVELS), merit_quantiles(r), strict=False)),
         "design_quantiles": {n: dict(zip(map(str, LEVELS), v, strict=True)) for n, v in r.quantiles(LEVELS).items()},
-        "choices": [{**dataclasses.asdict(c), "share": s} for c, s in r.choices.items()],
+        "choices": [{**c.written(), "share": s} for c, s in r.choices.items()],
         "in_the_way": r.blocking,
         "pilot_loss": r.pilot_loss,
         "drivers": [
@@ -167,7 +167,7 @@ def robust_json(robust: Robust | Hopeless) -> dict[str, Any]:
     skipped = ("candidate", "choice")
     fields = {f.name: getattr(robust, f.name) for f in dataclasses.fields(robust) if f.name not in skipped}
     status = "worst case over the samples" if robust.share == 1 else "percentile, samples left out by a heuristic"
-    return {"status": status, "choice": dataclasses.asdict(robust.choice), **fields}
+    return {"status": status, "choice": robust.choice.written(), **fields}
 
 
 def write_risk(folder: Path, study_text: str, r: Risk, robust: Robust | Hopeless | None) -> None:

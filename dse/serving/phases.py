@@ -10,7 +10,7 @@ from ..core.errors import DseError
 from ..core.text import in_unit
 from ..economy.hours import Hour, chip_hour
 from ..economy.presets import million_tokens_USD
-from ..evaluation.breakdown import Finding
+from ..evaluation.breakdown import Finding, find
 from ..evaluation.room import find_room
 from ..hardware.presets import chip_system
 from ..lowering.plan import plan_text
@@ -108,8 +108,10 @@ def _ranked(
     name: str, hour: Hour, workload_at: Callable[[int], Workload], n_chips: int | None, longest_s: float | None
 ) -> RankedPhase:
     """One chip under its fastest plan."""
-    domain = chip_system(name, n_chips).n_chips
-    finding, _ = find_room(lambda n: chip_system(name, n), domain, workload_at, None)
+    if n_chips is None:
+        finding, _ = find_room(lambda n: chip_system(name, n), chip_system(name).n_chips, workload_at, None)
+    else:
+        finding = find(chip_system(name, n_chips), workload_at(n_chips))
     row = RankedPhase(name, hour, finding, longest_s, hour.gap)
     if row.keeps or longest_s is None:
         return row

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..core.errors import SpecError
 from .metrics import DELIVERED, Metric
-from .study import Study, study_from
+from .study import Study, study_from, unit_of
 
 Bound = tuple[str | float, str | float]
 """Least and most of a free number: text with a unit, or canonical units."""
@@ -108,12 +108,10 @@ def change_study(
     old = study.written
     if old is None or study_from(old.tables, old.folder, study.own) != study:
         raise SpecError(f"{study.name}: changed since it was written; make it anew, then change that")
-    gone, news = set(without), [_limit(x) for x in limits]
-    taken = {(x["metric"], s) for x in news for s in SENSES.values() if s in x}
-    kept = [
-        x for x in old.tables.get("limits", [])
-        if x["metric"] not in gone and not any((x["metric"], s) in taken for s in SENSES.values() if s in x)
-    ]  # fmt: skip
+    gone, news = {_stem(x) for x in without}, [_limit(x) for x in limits]
+    taken = {(_stem(x["metric"]), s) for x in news for s in SENSES.values() if s in x}
+    left = [x for x in old.tables.get("limits", []) if _stem(x["metric"]) not in gone]
+    kept = [x for x in left if not any((_stem(x["metric"]), s) in taken for s in SENSES.values() if s in x)]
     entries = {k: list(v) if isinstance(v, (list, tuple)) else [v] for k, v in (choices or {}).items()}
     tables = {
         **old.tables,
@@ -124,6 +122,12 @@ def change_study(
         "limits": [*kept, *news],
     }
     return study_from(tables, old.folder, tuple({**dict(study.own), **(metrics or {})}.items()))
+
+
+def _stem(metric: str) -> str:
+    """A metric's name without its unit."""
+    unit = unit_of(metric)
+    return metric.removesuffix(f"_{unit}") if unit else metric
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

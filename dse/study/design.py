@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -50,6 +51,10 @@ WIDEST_FLOOR = 2
 """Columns over rows of the longest grid of cores that a die is laid out in."""
 
 
+SEATED = ("system", "scaleout_Bps")
+"""Fields of a choice that only one with a system has."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Choice:
     """One point of the discrete space."""
@@ -78,6 +83,10 @@ class Choice:
     """System that the chip sits in, preset or path of a file; empty: the baseline's, with the study's host."""
     scaleout_Bps: float = 0.0
     """Network share of a chip where the system says so; 0: the study's."""
+
+    def written(self) -> dict[str, Any]:
+        """What was chosen by field; of a system only where one was chosen."""
+        return {k: v for k, v in dataclasses.asdict(self).items() if v or k not in SEATED}
 
     def text(self) -> str:
         """One line for tables."""

@@ -116,7 +116,7 @@ def answer_row(s: Solution) -> dict[str, Any]:
     tech = choice_technology(s.choice, s.study.package)
     state = chip_state(s.chip, tech)
     row |= {name: float(METRICS[name](state)) for name in SOLVED if name in METRICS}  # type: ignore[arg-type]
-    row |= dataclasses.asdict(s.choice)
+    row |= s.choice.written()
     low, high = s.delivered_range
     row |= {"goal": s.goal, "proved": s.certificate.proved, "relative_gap": s.certificate.relative_gap}
     row |= {"integer_gap": s.certificate.integer_gap}

@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: trainium4 test quick check wheel-test docs golden bench bench-explorer faults nightly lock licences audit clean
+.PHONY: trainium4 test quick check wheel-test docs golden questions bench bench-explorer faults nightly lock licences audit clean
 
 trainium4: $(VENV)/.run
 	$(BIN)/dse optimize sweeps/trainium4.toml
@@ -47,6 +47,10 @@ golden: $(VENV)/.dev
 	$(BIN)/dse backtest
 	for kind in training inference kernels collectives; do $(BIN)/dse validate --kind $$kind || exit 1; done
 	$(BIN)/dse serve trainium2,trainium3 gpt-oss-120b --tpot 20ms --weights mxfp4
+
+# every question with its sides, and the page that tells them
+questions: $(VENV)/.dev
+	$(BIN)/dse questions --page docs/questions.md
 
 # every committed answer against what is computed here and now
 check-golden: $(VENV)/.dev

@@ -21,9 +21,9 @@ class QuestionsCommand:
     """Studies with a table [question]: files, or bare names; left out, all that came along."""
     results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
     """Folder that gets a folder "questions" with one JSON file for each."""
-    gap: Annotated[float, tyro.conf.arg(metavar="FRAC")] = 0.005
+    gap: Annotated[float, tyro.conf.arg(metavar="FRAC")] = 0.01
     """Stop a side once no other design can be better by more than this."""
-    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 20.0
+    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 30.0
     """Stop a side after this time with the gap reached; compiling is not counted."""
     page: Annotated[str, tyro.conf.arg(metavar="FILE.md")] = ""
     """Also write all answers in the results folder as a page of text."""

@@ -28,9 +28,9 @@ ALL = "together"
 """The side of all workloads."""
 FIELDS = {"stack_capacity": "stack_capacity_B"}
 """Keys of [choices] whose field has another name."""
-GAP_FRAC = 0.005
+GAP_FRAC = 0.01
 """Gap at which a side is settled."""
-LIMIT_S = 20.0
+LIMIT_S = 30.0
 """Time for the proof of one side."""
 
 

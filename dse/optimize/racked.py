@@ -25,6 +25,8 @@ class RackReport:
     """What it is provisioned for: chips, hosts, switches, conversion."""
     cost_USD: float
     """Capital: packages at what their owner pays, hosts, switches, cables, network, power, cooling."""
+    held: float
+    """Chips held per chip at work, spares for the hungriest workload: a torus needs a whole one for every failure."""
     rack_tokens_per_s: dict[str, float]
     """Tokens of each workload per second and rack, failures and spares counted."""
     megawatt_tokens_per_s: dict[str, float]
@@ -42,6 +44,7 @@ def rack_report(choice: Choice, state: State, workloads: tuple[str, ...]) -> Rac
         n_chips=float(system_rack(choice.system).n_chips),
         power_W=float(np.asarray(first.rack_W)),
         cost_USD=float(np.asarray(first.rack_USD)),
+        held=max(float(np.asarray(u.held)) for u in state.upkeeps),
         rack_tokens_per_s={n: 1.0 / float(np.asarray(u.rack_time_per_token_s)) for n, u in each},
         megawatt_tokens_per_s={n: MEGAWATT_W / float(np.asarray(u.energy_per_token_J)) for n, u in each},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.files import write_json
-from ..core.text import label, percent, quantity_text, times
+from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.designed import chip_metrics, waits
 from ..explore.questions import ALL, WORKLOADS, Question, Side
 from ..study.metrics import SPEEDUPS
@@ -63,7 +64,7 @@ def side_json(x: Side) -> dict[str, Any]:
             }
             for w in s.workloads
         },
-        "rack": None if s.rack is None else {"power_W": s.rack.power_W, "cost_USD": s.rack.cost_USD},
+        "rack": None if s.rack is None else dataclasses.asdict(s.rack),
     }
 
 
@@ -125,6 +126,13 @@ def decides(a: dict[str, Any]) -> str:
     return "; ".join(spent) + limits
 
 
+def rack_words(x: dict[str, Any]) -> str:
+    """The rack of a side in a few words."""
+    r = x["rack"]
+    size = f"{digits(r['n_chips'])} chips, {digits(r['power_W'] / 1e3)} kW, {digits(r['cost_USD'] / 1e6)} M USD"
+    return f"{x['name']} {size}, {digits(r['held'])} chips held per chip at work"
+
+
 def question_table(a: dict[str, Any]) -> Table:
     """The sides of a question beside each other."""
     t = table(a["by"], "goal", "gap", "cores", "stacks", "silicon", "status")
@@ -168,5 +176,7 @@ def questions_page(answers: Sequence[dict[str, Any]]) -> str:
             f"Gaps: {gaps}. Decided by: {decides(a)}.",
             "",
         ]
+        racks = "; ".join(rack_words(x) for x in a["sides"] if x.get("rack"))
+        lines += [f"Racks: {racks}.", ""] if racks else []
         lines += [a["note"], ""] if a["note"] else []
     return "\n".join(lines)

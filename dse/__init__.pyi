@@ -22,7 +22,6 @@ from .hardware.chip import peak_FLOPps as peak_FLOPps
 from .hardware.presets import chip as chip
 from .hardware.presets import chip_names as chip_names
 from .hardware.presets import chip_receipts as chip_receipts
-from .hardware.presets import in_system as in_system
 from .hardware.presets import system as system
 from .hardware.presets import system_names as system_names
 from .hardware.system import System as System
@@ -47,7 +46,6 @@ from .physics.money import package_cost as package_cost
 from .physics.power import full_load_power_W as full_load_power_W
 from .physics.power import step_energy as step_energy
 from .physics.step import step_time as step_time
-from .study.build import change_study as change_study
 from .study.build import make_study as make_study
 from .study.design import Choice as Choice
 from .study.metrics import Limit as Limit

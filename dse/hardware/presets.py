@@ -132,19 +132,22 @@ def vendor_disagreement(name: str) -> list[tuple[str, float, float, float]]:
     return rows
 
 
-def system(name: str, n_chips: int | None = None) -> System:
+def system(name: str, n_chips: int | None = None, inside: Chip | None = None) -> System:
     """The system preset `name`, or that of your own TOML file where `name` is the path of one.
 
     Args:
         name: system preset, or path.
         n_chips: chips in the whole system; one scale-up domain when left out.
+        inside: chip that sits in it as it is; by default the one that the system is made of.
 
     Raises:
         UnknownNameError: no such system; the message offers near matches.
         SpecError: `n_chips` neither fills whole domains nor divides one, or is more than `MOST_CHIPS`; a system that no
             chip is made for yet: ask for one of your own chips in it.
     """
-    return _placed(name, n_chips) if is_own(name) else _preset_system(name, n_chips)
+    if inside is not None or is_own(name):
+        return _placed(name, n_chips, inside)
+    return _preset_system(name, n_chips)
 
 
 @cache

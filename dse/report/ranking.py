@@ -59,7 +59,7 @@ def ranking_view(rows: list[Ranked], basis: str) -> RenderableType:
 def phase_numbers(r: RankedPhase) -> dict[str, Any]:
     """One chip on one phase in canonical units."""
     cost, f = r.million_tokens_USD, r.finding
-    ends = None if cost is None or math.isnan(r.band) else [cost / r.band, cost * r.band]
+    ends = None if cost is None or math.isnan(r.factor) else [cost / r.factor, cost * r.factor]
     e = None if f is None else f.evaluation
     return {
         "chip": r.chip,

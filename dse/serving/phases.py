@@ -64,7 +64,7 @@ class RankedPhase:
         return "" if self.finding is None else plan_text(self.finding.plan)
 
     @property
-    def band(self) -> float:
+    def factor(self) -> float:
         """Factor either way that holds 80 % of unseen measurements; not a number for a prior."""
         if self.finding is None:
             return math.nan

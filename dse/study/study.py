@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from ..workload.requests import Asked
 from ..workload.transformer import Workload
 from ..workload.written import workload_of
 from .budget import BUILT, built_limit, built_state
+from .changes import Written, changed_tables
 from .choices import check_multiples, choices_of
 from .convex import ConvexCore
 from .design import FREE, Choice
@@ -39,6 +41,7 @@ from .metrics import (
     OWNED,
     SERVED,
     Limit,
+    Metric,
     Own,
     State,
     check_own,
@@ -64,16 +67,6 @@ class Owner:
     """Server around a design."""
     margin: float
     """What the owner pays for a package over what it costs to make."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Written:
-    """A study as it was written."""
-
-    tables: dict[str, Any]
-    """Of the form of a TOML file."""
-    folder: Path
-    """Where the file of a portfolio is looked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +106,27 @@ class Study:
     own: Own = ()
     """Metrics of the user's own that goal and limits may name; see `dse.make_study`."""
     written: Written | None = dataclasses.field(default=None, compare=False, repr=False)
-    """What it was made of, for `dse.change_study`."""
+    """What it was made of, for `changed`."""
+
+    def changed(self, *, metrics: Mapping[str, Metric] | None = None, **changes: Any) -> Study:
+        """A copy with some of what was written changed; everything is checked as if it were written anew.
+
+            study.changed(name="hot", limits=["power <= 1500 W"], choices={"n_dies": 4}, without=["silicon"])
+
+        Args:
+            metrics: functions of the user's own, as in `make_study`.
+            changes: `limits` in place of those of the same metric and sense, or added; `without`, metrics whose limits
+                go; `free`, bounds, a value to fix a number at, or None to drop it; `choices`, entries by kind;
+                `workloads` by name, None drops one; keys of `[study]`, such as `minimise` or `name`.
+
+        Raises:
+            SpecError: as `load_study`; a study that was changed by other means since it was written.
+        """
+        old = self.written
+        if old is None or study_from(old.tables, old.folder, self.own) != self:
+            raise SpecError(f"{self.name}: changed since it was written; make it anew, then change that")
+        own = tuple({**dict(self.own), **(metrics or {})}.items())
+        return study_from(changed_tables(old.tables, **changes), old.folder, own)
 
     @property
     def deadlines_s(self) -> list[float]:

@@ -9,7 +9,6 @@ from dse.explore.questions import sides
 from dse.optimize.solution import Status
 from dse.optimize.solve import solve, unproved_terms
 from dse.optimize.space import Space
-from dse.study.build import change_study
 
 
 def unproved(study):
@@ -24,11 +23,11 @@ def test_the_walker_proves_what_is_convex_and_names_what_is_not(tiny):
         "odd": lambda s: 1.0 / (1.0 + s.chip.n_cores),
         "worse": lambda s: 100.0 - s.chip.n_stacks,
     }
-    fine = change_study(tiny, metrics={"stack_power_W": own["stack_power_W"]}, limits=["stack_power <= 200 W"])
+    fine = tiny.changed(metrics={"stack_power_W": own["stack_power_W"]}, limits=["stack_power <= 200 W"])
     assert fine.limits[-1].name == "stack_power_W <= 200" and unproved(fine) == ()
-    goal = change_study(fine, minimise="stack_power_W")
+    goal = fine.changed(minimise="stack_power_W")
     assert goal.core().goal == "stack_power_W" and unproved(goal) == ()
-    broken = change_study(tiny, metrics=own, limits=["odd <= 0.5", "worse <= 99"])
+    broken = tiny.changed(metrics=own, limits=["odd <= 0.5", "worse <= 99"])
     first, second = unproved(broken)
     assert first == "odd: concave" and second.startswith("worse: sub")
 
@@ -36,14 +35,14 @@ def test_the_walker_proves_what_is_convex_and_names_what_is_not(tiny):
 @pytest.mark.parametrize("name", ["power_W", "my metric"])
 def test_a_name_that_is_taken_or_none_is_refused(tiny, name):
     with pytest.raises(SpecError, match=f"metrics.{name}"):
-        change_study(tiny, metrics={name: lambda s: s.die_mm2})
+        tiny.changed(metrics={name: lambda s: s.die_mm2})
 
 
 @pytest.mark.slow
 def test_the_best_of_all_systems_is_the_best_of_each(tiny):
     """The choice of a system is certified: solved together it is what the better of the two is alone."""
-    both = change_study(
-        tiny, choices={"system": ["trn3-gen2-144", "torus-64"], "n_dies": 2}, minimise="cost_per_token_USD",
+    both = tiny.changed(
+        choices={"system": ["trn3-gen2-144", "torus-64"], "n_dies": 2}, minimise="cost_per_token_USD",
         limits=["rack_power <= 100 kW"],
     )  # fmt: skip
     together = solve(both, gap_frac=1e-3)

@@ -16,7 +16,6 @@ from dse.hardware.fabrics import fabric_names, system_facts
 from dse.hardware.presets import in_system
 from dse.optimize.space import NOWHERE_B, Space
 from dse.study.basis import study_basis
-from dse.study.build import change_study
 from dse.study.study import load_study, study_from
 
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
@@ -120,14 +119,14 @@ def test_a_system_of_ones_own(tmp_path):
 
 def test_a_copy_changes_what_it_names_and_is_checked_anew():
     study = load_study(TINY)
-    copy = change_study(
-        study, name="other", limits=["power_W <= 650 W"], without=["silicon_mm2"], choices={"n_dies": 1},
+    copy = study.changed(
+        name="other", limits=["power_W <= 650 W"], without=["silicon_mm2"], choices={"n_dies": 1},
         free={"n_stacks": 4, "hbm_capacity": None},
     )  # fmt: skip
     assert [x.name for x in copy.limits] == ["hbm_capacity_B >= 1.54619e+11", "power_W <= 650"]
     assert copy.name == "other" and [f.name for f in copy.free] == ["n_cores", "n_stacks", "hbm_bandwidth_Bps"]
-    assert len(copy.choices) == 1 and change_study(study) == study
+    assert len(copy.choices) == 1 and study.changed() == study
     with pytest.raises(SpecError, match="measures mm2"):
-        change_study(study, limits=["power <= 650 mm2"])
+        study.changed(limits=["power <= 650 mm2"])
     with pytest.raises(SpecError, match="changed since it was written"):
-        change_study(dataclasses.replace(study, goal="package_cost_USD"))
+        dataclasses.replace(study, goal="package_cost_USD").changed()

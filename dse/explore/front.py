@@ -101,6 +101,18 @@ class Front:
             )
         return pd.DataFrame(rows)
 
+    def frame(self) -> pd.DataFrame:
+        """As `table`: what every record that shows itself calls its table."""
+        return self.table()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the metrics of every point, and its choice."""
+        shown = [
+            *self.metrics,
+            *(c for c in ("node", "hbm", "link", "n_dies", "pe_array", "system") if c in self.table()),
+        ]
+        return str(self.table()[shown].to_html(border=0))
+
     def changes(self) -> list[str]:
         """What changes most from each point to the next: choice, plans, or the two numbers that move most."""
         return [_change(self, a, b) for a, b in itertools.pairwise(self.points)]

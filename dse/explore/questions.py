@@ -7,9 +7,12 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import math
 from collections.abc import Callable
 from pathlib import Path
+
+import pandas as pd
 
 from ..core.errors import SpecError, UnknownNameError
 from ..core.files import read_toml
@@ -71,6 +74,19 @@ class Question:
     def best(self) -> Side:
         """The side with the best design; of single workloads, the one chip for all."""
         return next((x for x in self.sides if x.name == ALL), min(self.sides, key=lambda x: x.solution.goal))
+
+    def frame(self) -> pd.DataFrame:
+        """One row per side: goal, its lower bound, how it ended, what was chosen; canonical units."""
+        rows = [
+            (x.name, s.goal, x.lower_bound, s.status.name.lower(), "" if s.choice is None else s.choice.text())
+            for x in self.sides
+            for s in (x.solution,)
+        ]
+        return pd.DataFrame(rows, columns=["side", "goal", "lower_bound", "status", "choice"]).set_index("side")
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return f"<p><b>{html.escape(self.asks)}</b></p>{self.frame().to_html(border=0)}"
 
 
 def question_names() -> tuple[str, ...]:

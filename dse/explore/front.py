@@ -107,11 +107,8 @@ class Front:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the metrics of every point, and its choice."""
-        shown = [
-            *self.metrics,
-            *(c for c in ("node", "hbm", "link", "n_dies", "pe_array", "system") if c in self.table()),
-        ]
-        return str(self.table()[shown].to_html(border=0))
+        table, chosen = self.table(), ("node", "hbm", "link", "n_dies", "pe_array", "system")
+        return str(table[[*self.metrics, *(c for c in chosen if c in table)]].to_html(border=0))
 
     def changes(self) -> list[str]:
         """What changes most from each point to the next: choice, plans, or the two numbers that move most."""

@@ -111,7 +111,7 @@ def _ranked(
     if n_chips is None:
         finding, _ = find_room(lambda n: chip_system(name, n), chip_system(name).n_chips, workload_at, None)
     else:
-        finding = find(chip_system(name, n_chips), workload_at(n_chips))
+        finding = find(chip_system(name, n_chips), workload_at(n_chips), None)
     row = RankedPhase(name, hour, finding, longest_s, hour.gap)
     if row.keeps or longest_s is None:
         return row

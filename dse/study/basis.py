@@ -83,7 +83,7 @@ def around_basis(study: Study, choice: Choice) -> list[Basis]:
     if study.owner is None:
         return seated
     named = [str(b.fact.value) for b in seated if b.fact.name == "host"]
-    return [*seated, *owner_basis(*(named or [study.owner.host]), choice.node)]
+    return [*seated, *owner_basis(named[0] if named else study.owner.host, choice.node)]
 
 
 def study_basis(study: Study, choice: Choice | None) -> list[Basis]:

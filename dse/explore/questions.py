@@ -150,4 +150,13 @@ def _words(field: str, entry: str | float) -> str:
     """An entry as people say it."""
     if isinstance(entry, str):
         return short_name(entry)
-    return quantity_text(field, float(entry))
+    said = quantity_text(field, float(entry))
+    return COUNTED[field](said) if field in COUNTED else said
+
+
+COUNTED: dict[str, Callable[[str], str]] = {
+    "n_dies": lambda n: f"{n} die" if n == "1" else f"{n} dies",
+    "fp8_rate": lambda n: f"FP8 at {n} times BF16",
+    "spare_cores": lambda n: f"{n} spare cores",
+}
+"""Fields whose entries are bare numbers, in words."""

@@ -171,7 +171,7 @@ def questions_page(answers: Sequence[dict[str, Any]]) -> str:
             "",
             f"    dse questions {a['name']}",
             "",
-            f"{verdict(a)[:1].upper()}{verdict(a)[1:]}",
+            verdict(a),
             "",
             f"Gaps: {gaps}. Decided by: {decides(a)}.",
             "",

@@ -47,7 +47,8 @@ class Head(_Strict):
     scaleout_per_dir: BytesPerSecond
     """Network share of a design's chip, one direction; fixed."""
     host: Annotated[str, Named(host_names)] | None = None
-    """Server around a design, where goal or limits ask for money or energy; left out, the baseline's."""
+    """Server around a design, where goal or limits ask for money or energy; left out, the baseline's. A system that is
+    chosen (`choices.system`) keeps the one that it names."""
     margin: float | None = None
     """What the owner pays for a package over what it costs to make; left out, that of the baseline's maker."""
     streams: bool = False

@@ -6,7 +6,7 @@ import equinox as eqx
 
 from ..core.types import FloatLike, Scalar, as_float
 from ..hardware.chip import Chip
-from ..workload.transformer import Training, Workload, total_parameters
+from ..workload.transformer import Prefill, Training, Workload, total_parameters
 from .carbon import Carbon, Embodied, embodied, embodied_kg, running_kg_per_s
 from .goodput import n_spare_units, provision, slowdown
 from .ownership import ChipRate, Ownership, Recovery, chip_hour_USD, chip_rate, rate_USD_per_s
@@ -93,7 +93,8 @@ def job_of(workload: Workload, n_chips: int, r: Reliability) -> Job:
     if isinstance(workload, Training):
         saved = float(r.checkpoint_B_per_weight) * total_parameters(workload.model) / n_chips
         return Job(n_chips, workload.global_batch * workload.sequence, saved, r.stall_s)  # type: ignore[arg-type]
-    return Job(n_chips, workload.batch, 0.0, 0.0)  # type: ignore[arg-type]
+    each = workload.prompt if isinstance(workload, Prefill) else 1
+    return Job(n_chips, workload.batch * each, 0.0, 0.0)  # type: ignore[arg-type]
 
 
 def owned(

@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: trainium4 test quick check wheel-test slurm-test docs golden bench bench-explorer bench-scale faults nightly lock licences audit clean
+.PHONY: trainium4 test quick check wheel-test slurm-test docs golden questions bench bench-explorer bench-scale faults nightly lock licences audit clean
 
 trainium4: $(VENV)/.run
 	$(BIN)/dse optimize sweeps/trainium4.toml
@@ -55,6 +55,10 @@ golden: $(VENV)/.dev
 	$(BIN)/dse serve trainium2,trainium3 gpt-oss-120b --tpot 20ms --weights mxfp4
 	$(BIN)/dse front sweeps/trainium4.toml --metrics delivered_time,package_cost --points 30 --no-figures
 	$(BIN)/dse explore sweeps/trainium4.toml --export results/trainium4/explorer.html
+
+# every question with its sides, and the page that tells them
+questions: $(VENV)/.dev
+	$(BIN)/dse questions --page docs/questions.md
 
 # every committed answer against what is computed here and now
 check-golden: $(VENV)/.dev

@@ -23,7 +23,8 @@ from dse.cli.files import schema_of, shipped_rows
 from dse.core.bibliography import bibliography
 from dse.core.provenance import Sourced
 from dse.core.text import quantity_text, unit_of
-from dse.hardware.presets import chip_names, chip_receipts, system, system_names
+from dse.hardware.fabrics import build_fabric, fabric_names, system_facts, system_receipts
+from dse.hardware.presets import chip_names, chip_receipts
 from dse.physics.calibration import calibration_names, calibration_receipts
 from dse.study.design import FREE
 from dse.study.metrics import METRICS, OF_WORKLOADS, OWNED, PER_WORKLOAD
@@ -134,12 +135,15 @@ def chips_page() -> str:
 
 
 def systems_page() -> str:
-    """Every system preset."""
-    rows = []
-    for name in system_names():
-        s = system(name)
-        rows.append((f"`{name}`", s.chip.name, s.fabric.kind, "x".join(map(str, s.fabric.dims)), s.fabric.n_chips))
-    return "# Systems\n\n" + table(("system", "chip", "fabric", "dimensions", "chips in a domain"), rows)
+    """Every system preset, and the facts of those whose cables, switches and racks are known or guessed."""
+    rows, known = [], []
+    for name in fabric_names():
+        made, found = build_fabric(name, system_facts(name)), system_facts(name)
+        inside = str(found["chip"].value) if "chip" in found else "any"
+        rows.append((f"`{name}`", inside, made.kind, "x".join(map(str, made.dims)), made.n_chips))
+        known += [f"## {name}\n\n{facts(system_receipts(name))}"] if "n_rack_chips" in found else []
+    head = "# Systems\n\n" + table(("system", "chip", "fabric", "dimensions", "chips in a domain"), rows)
+    return head + "\n\n" + "\n".join(known)
 
 
 def calibrations_page() -> str:

@@ -29,6 +29,7 @@ from .files import New, Schema, Studies
 from .fleet import Cost, Fleet
 from .forecast import ForecastCommand
 from .front import FrontCommand, SensitivityCommand
+from .questions import QuestionsCommand
 from .readings import ReadingsCommand
 from .report import ReportCommand
 from .risk import RiskCommand
@@ -45,6 +46,7 @@ Command = (
     | Annotated[BacktestCommand, tyro.conf.subcommand("backtest")]
     | Annotated[ForecastCommand, tyro.conf.subcommand("forecast")]
     | Annotated[ReadingsCommand, tyro.conf.subcommand("readings")]
+    | Annotated[QuestionsCommand, tyro.conf.subcommand("questions")]
     | Annotated[AblationCommand, tyro.conf.subcommand("ablation")]
     | Annotated[Serve, tyro.conf.subcommand("serve")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]

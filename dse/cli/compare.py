@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from ..core.errors import SpecError
 from ..core.units import positive
 from ..report.terminal import progress, screen
-from .flags import COUNT, JSON, STORAGE
+from .flags import COUNT, JSON, PRECISION, STORAGE
 from .serve import TEXT, promise_of
+
+if TYPE_CHECKING:
+    from ..serving.curve import Promise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +25,11 @@ class Compare:
     """Chip presets, see `dse chips`, or paths of your own TOML files."""
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     """Model preset, see `dse models`, or the path of a Hugging Face config.json."""
+    phase: Literal["serving", "training", "prefill", "decode"] = "serving"
+    """Requests with their queue, or one phase alone: a step of training, reading prompts of --in tokens, or a token for
+    every sequence of a context of --in tokens."""
     prompt: Annotated[int, tyro.conf.arg(name="in", metavar="N")] = 2000
-    """Tokens in."""
+    """Tokens in; of a training step, of a sequence."""
     output: Annotated[int, tyro.conf.arg(name="out", metavar="N")] = 300
     """Tokens out."""
     traffic: Annotated[float | None, tyro.conf.arg(metavar="R", help_behavior_hint="")] = None
@@ -39,7 +45,11 @@ class Compare:
     rent: TEXT = None
     """Prices of a chip-hour instead: USD for all, or by chip such as h100=2.5,trainium2=1.2."""
     chips: COUNT = None
-    """Largest engine tried, in chips; by default one scale-up domain."""
+    """Largest engine tried, in chips, or of one phase the chips; by default one scale-up domain."""
+    batch: COUNT = None
+    """Of one phase: sequences of a step; by default 4 per chip in training, 16 in decode, 1 in all in prefill."""
+    precision: PRECISION = None
+    """Of training: precision of the linear layers; by default bf16."""
     weights: STORAGE = None
     """Storage of the weights, as the model file says or bf16 by default."""
     kv: STORAGE = None
@@ -56,7 +66,11 @@ class Compare:
         for flag, value in (("chips", self.chips), ("traffic", self.traffic)):
             if value is not None and not 0 < value < float("inf"):
                 raise SpecError(f"--{flag} {value:g}: give a number above 0")
+        if self.phase == "serving" and (self.batch or self.precision):
+            raise SpecError("--batch and --precision belong to one phase; add --phase training, prefill or decode")
         start_jax()
+        if self.phase != "serving":
+            return self._one_phase(names, promise, given)
         from ..hardware.presets import chip_system
         from ..report.ranking import ranking_numbers, ranking_view
         from ..report.results import json_text
@@ -75,6 +89,41 @@ class Compare:
         else:
             screen().print(ranking_view(rows, self.basis))
         return 0 if any(r.engine is not None for r in rows) else 1
+
+    def _one_phase(self, names: list[str], promise: Promise, given: dict[str, float]) -> int:
+        """One phase alone, without a queue."""
+        from ..report.ranking import phase_numbers, phase_view
+        from ..report.results import json_text
+        from ..serving.phases import phase_ranking
+        from ..workload.presets import model
+        from ..workload.written import workload_of
+
+        if self.traffic is not None:
+            raise SpecError(f"--traffic belongs to --phase serving; {self.phase} has no queue")
+        longest_s, other = _promised(self.phase, promise)
+        if other is not None:
+            raise SpecError(f"--phase {self.phase} knows no --{other}; a decode has --tpot, a prefill --ttft")
+        tokens = {"training": "sequence", "prefill": "prompt", "decode": "context"}[self.phase]
+        flags = {"batch": self.batch, "precision": self.precision, "weights": self.weights, "kv": self.kv}
+        sizes = {tokens: self.prompt, **{k: v for k, v in flags.items() if v is not None}}
+        asked = model(self.model)
+        with progress("lowering every plan") as tell:
+            rows = phase_ranking(
+                names, lambda n: workload_of(self.phase, asked, n, sizes, mark="--"), basis=self.basis,
+                rents_USD=given, n_chips=self.chips, longest_s=longest_s, tell=tell,
+            )  # fmt: skip
+        if self.json:
+            print(json_text([phase_numbers(r) for r in rows]))
+        else:
+            screen().print(phase_view(rows, self.basis, self.phase))
+        return 0 if any(r.keeps for r in rows) else 1
+
+
+def _promised(phase: str, promise: Promise) -> tuple[float | None, str | None]:
+    """The longest step of a phase that is promised, and a promise that it does not know."""
+    times = {"tpot": promise.tpot_s, "ttft": promise.ttft_s}
+    own = times.pop({"decode": "tpot", "prefill": "ttft"}.get(phase, ""), None)
+    return own, next((k for k, v in times.items() if v is not None), None)
 
 
 def _rents(text: str | None, names: list[str]) -> dict[str, float]:

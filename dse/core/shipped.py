@@ -23,6 +23,9 @@ COMMANDS = {
 SWEEPS = "sweeps"
 """Folder of the shipped files, in a checkout and as it is written in front of a name."""
 
+QUESTIONS = "questions"
+"""Folder of the shipped questions, inside."""
+
 
 def shipped_folder() -> Path:
     """Where the shipped files lie."""
@@ -47,9 +50,9 @@ def shipped(name: str | Path) -> Path:
     for found in (path, path.with_name(f"{stem}.toml"), Path(SWEEPS) / f"{stem}.toml"):
         if _is_file(found):
             return found
-    inside = shipped_folder() / f"{stem}.toml"
-    if _is_file(inside) and (path.parent == Path() or path.parent == Path(SWEEPS)):
-        return inside
+    for inside in (shipped_folder() / f"{stem}.toml", shipped_folder() / QUESTIONS / f"{stem}.toml"):
+        if _is_file(inside) and (path.parent == Path() or path.parent == Path(SWEEPS)):
+            return inside
     if path.suffix or path.parent != Path() or _exists(path):
         return path  # reading it says what is wrong
     raise UnknownNameError("file", str(name), [p.stem for p in shipped_folder().glob("*.toml")])

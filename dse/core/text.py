@@ -75,6 +75,7 @@ LABELS = {
     "cost_per_token_USD": "cost",
     "energy_per_token_J": "energy",
     "carbon_per_token_kg": "carbon",
+    "rack_time_per_token_s": "rack time per token",
     "peak_bf16_FLOPps": "peak BF16",
     "peak_fp8_FLOPps": "peak FP8",
     "peak_fp4_FLOPps": "peak FP4",

@@ -6,12 +6,12 @@ import equinox as eqx
 
 from ..core.types import FloatLike, Scalar, as_float
 from ..hardware.chip import Chip
-from ..workload.transformer import Training, Workload, total_parameters
+from ..workload.transformer import Prefill, Training, Workload, total_parameters
 from .carbon import Carbon, Embodied, embodied, embodied_kg, running_kg_per_s
 from .goodput import n_spare_units, provision, slowdown
 from .ownership import ChipRate, Ownership, Recovery, chip_hour_USD, chip_rate, rate_USD_per_s
 from .reliability import FailureRates, Reliability, failure_rates, hardware_per_s, total_per_s, transfer_s
-from .server import Host, ServerCost, capital_USD, server_cost, server_W
+from .server import Host, Rack, ServerCost, capital_USD, server_cost, server_W, switch_W
 
 
 class Job(eqx.Module):
@@ -46,6 +46,8 @@ class Economy(eqx.Module):
     """Chips that one hardware failure takes out until it is repaired: a host's, or a whole torus."""
     n_pool_chips: Scalar = eqx.field(converter=as_float)
     """Chips at work that share one pool of spares."""
+    rack: Rack
+    """What the chips of a rack share."""
 
 
 class Owned(eqx.Module):
@@ -78,6 +80,12 @@ class Upkeep(eqx.Module):
     """At the meter of the building."""
     carbon_per_token_kg: FloatLike
     """Embodied, written off over the server's life, and running."""
+    rack_W: FloatLike
+    """What a rack is provisioned for: chips, hosts, switches, conversion."""
+    rack_USD: FloatLike
+    """Capital of a rack."""
+    rack_time_per_token_s: FloatLike
+    """Time that one rack takes per token that counts, spares included; its inverse is tokens per second and rack."""
 
 
 def job_of(workload: Workload, n_chips: int, r: Reliability) -> Job:
@@ -85,7 +93,8 @@ def job_of(workload: Workload, n_chips: int, r: Reliability) -> Job:
     if isinstance(workload, Training):
         saved = float(r.checkpoint_B_per_weight) * total_parameters(workload.model) / n_chips
         return Job(n_chips, workload.global_batch * workload.sequence, saved, r.stall_s)  # type: ignore[arg-type]
-    return Job(n_chips, workload.batch, 0.0, 0.0)  # type: ignore[arg-type]
+    each = workload.prompt if isinstance(workload, Prefill) else 1
+    return Job(n_chips, workload.batch * each, 0.0, 0.0)  # type: ignore[arg-type]
 
 
 def owned(
@@ -104,9 +113,10 @@ def owned(
     Returns:
         The chip in its rack.
     """
-    watts = server_W(chip_W, e.host)
+    switches = switch_W(chip, e.rack)
+    watts = server_W(chip_W, e.host, switches)
     return Owned(
-        cost=server_cost(chip, package_USD * e.margin, chip_W, e.host),
+        cost=server_cost(chip, package_USD * e.margin, chip_W, e.host, switches),
         failures=failure_rates(chip, silicon_mm2, e.host.n_chips, e.reliability),
         embodied=embodied(chip, started_mm2, chip_W, watts, e.host, e.carbon),
         provisioned_W=watts,
@@ -147,7 +157,7 @@ def upkeep(o: Owned, chip: Chip, job: Job, step_s: FloatLike, chip_W: FloatLike,
     own = e.ownership
     wall = step_s * job_slowdown(o, chip, job, e.reliability)
     held = held_over_used(o, e)
-    mean = server_W(chip_W, e.host)
+    mean = server_W(chip_W, e.host, switch_W(chip, e.rack))
     rate = chip_rate(capital_USD(o.cost), o.provisioned_W, mean, own, e.recovery)
     carbon = embodied_kg(o.embodied) / own.life_s + running_kg_per_s(mean, own.pue, e.carbon)
     chip_seconds = job.n_chips * held * wall / job.tokens
@@ -160,4 +170,7 @@ def upkeep(o: Owned, chip: Chip, job: Job, step_s: FloatLike, chip_W: FloatLike,
         cost_per_token_USD=dollars * chip_seconds,
         energy_per_token_J=mean * own.pue * chip_seconds,
         carbon_per_token_kg=carbon * chip_seconds,
+        rack_W=o.provisioned_W * e.rack.n_chips,
+        rack_USD=capital_USD(o.cost) * e.rack.n_chips,
+        rack_time_per_token_s=chip_seconds / e.rack.n_chips,
     )

@@ -19,7 +19,7 @@ from .carbon import Carbon
 from .job import Economy
 from .ownership import Ownership, recovery
 from .reliability import Reliability
-from .server import Host
+from .server import Host, Rack
 
 DATA = Path(__file__).parent / "data"
 FILES = {
@@ -199,7 +199,8 @@ def economy(
     """
     around = host(host_name or default_host(system.chip.name))
     own = ownership()
-    scope = (margin, n_blast_chips(system, around), float(n_pool_chips or system.n_chips))
+    rack = Rack(float(system.fabric.n_chips), 0.0)  # type: ignore[arg-type]
+    scope = (margin, n_blast_chips(system, around), float(n_pool_chips or system.n_chips), rack)
     return Economy(around, own, recovery(own), reliability(), carbon(node), *scope)  # type: ignore[arg-type]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import equinox as eqx
+import numpy as np
 
 from ..core.types import FloatLike, Scalar, as_float
 from ..hardware.chip import Chip
@@ -54,12 +55,32 @@ class ServerCost(eqx.Module):
     """Cooling in the rack."""
 
 
-def server_W(chip_W: FloatLike, host: Host) -> FloatLike:
-    """Server power per chip [W]: the chip's and what its host, fans and conversion add in proportion."""
-    return chip_W * (1.0 + host.overhead_power_frac)
+NO_SWITCH_W = np.float64(0.0)
+"""Power of scale-up switches where the host's overhead holds it."""
 
 
-def server_cost(chip: Chip, chip_USD: FloatLike, chip_W: FloatLike, host: Host) -> ServerCost:
+class Rack(eqx.Module):
+    """What the chips of a rack share beside their hosts."""
+
+    n_chips: Scalar = eqx.field(converter=as_float)
+    """Chips in a rack."""
+    switch_W_per_Bps: Scalar = eqx.field(converter=as_float)
+    """Power of scale-up switches per byte per second that a chip can send; 0 where the host's overhead holds it."""
+
+
+def server_W(chip_W: FloatLike, host: Host, switch_W: FloatLike = NO_SWITCH_W) -> FloatLike:
+    """Server power per chip [W]: the chip's, what host, fans and conversion add in proportion, its switches'."""
+    return chip_W * (1.0 + host.overhead_power_frac) + switch_W
+
+
+def switch_W(chip: Chip, rack: Rack) -> FloatLike:
+    """Power of the scale-up switches that one chip needs, busy or not [W]."""
+    return chip.scaleup_bandwidth_per_dir_Bps * rack.switch_W_per_Bps
+
+
+def server_cost(
+    chip: Chip, chip_USD: FloatLike, chip_W: FloatLike, host: Host, switches_W: FloatLike = NO_SWITCH_W
+) -> ServerCost:
     """Cost of a chip in its rack by part.
 
         C = c_chip + c_board + (c_host + c_chassis)/n + b_up p_up + b_out (p_nic + p_net) + W (p_psu + p_rack + p_cool)
@@ -73,11 +94,12 @@ def server_cost(chip: Chip, chip_USD: FloatLike, chip_W: FloatLike, host: Host) 
         chip_USD: what the package costs its buyer.
         chip_W: power it is provisioned for.
         host: prices around it.
+        switches_W: power of its share of scale-up switches.
 
     Returns:
         Cost by part [USD], scalars.
     """
-    watts = server_W(chip_W, host)
+    watts = server_W(chip_W, host, switches_W)
     network = host.nic_USD_per_Bps + host.network_USD_per_Bps
     return ServerCost(
         chip_USD=chip_USD,

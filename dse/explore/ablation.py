@@ -191,7 +191,7 @@ def _undone(space: Space, off: Sequence[Correction]) -> Space:
     """`space` without some corrections: other coefficients, other demands, and the baseline's times under them."""
     study = space.study
     world = space.relative(study)
-    world.__dict__["arrays"], world.__dict__["array_of_choice"] = space.arrays, space.array_of_choice
+    world.__dict__["structures"], world.__dict__["structure_of_choice"] = space.structures, space.structure_of_choice
     demands, own = space.demands, [list(ds) for _, ds in space.lowered]
     for correction in off:
         demands = tuple(correction.demand(d) for d in demands)

@@ -7,6 +7,7 @@ import dataclasses
 from ..evaluation.assembly import chip_reference, evaluate
 from ..evaluation.breakdown import Operator, binding, operators, spent
 from ..hardware.chip import Chip
+from ..hardware.system import System
 from ..lowering.served import asked_demand
 from ..lowering.tiling import array_shape
 from ..optimize.solution import Solution, WorkloadReport
@@ -50,11 +51,17 @@ def waits(s: Solution, w: WorkloadReport) -> list[tuple[str, float]]:
     """What a workload waits for on the design of a solved study, as shares of its step, largest first."""
     assert s.chip is not None
     workload, n_chips = s.study.workloads[w.name]
-    c, system = s.study.calibrations[w.name], dataclasses.replace(s.study.at_size(n_chips), chip=s.chip)
+    c, system = s.study.calibrations[w.name], _seated(s, n_chips)
     if isinstance(workload, Requests):
         d = asked_demand(workload, w.plan, system, chip_reference(s.chip, c), array_shape(s.chip.core.tensor))
         return list(spent(d, s.chip, c).items())
     return binding(w.evaluation, operators(system, workload, w.plan, w.evaluation, c))
+
+
+def _seated(s: Solution, n_chips: int) -> System:
+    """The design in the system that it chose."""
+    assert s.chip is not None and s.choice is not None
+    return dataclasses.replace(s.study.at_size(n_chips, s.choice.system), chip=s.chip)
 
 
 def phases(s: Solution) -> dict[str, tuple[Workload, int]]:
@@ -68,7 +75,7 @@ def clouds(s: Solution, name: str) -> tuple[Cloud, Cloud]:
     report = next(w for w in s.workloads if w.name == name)
     workload, n_chips = phases(s)[name]
     before = s.study.at_size(n_chips)
-    after = dataclasses.replace(before, chip=s.chip)
+    after = _seated(s, n_chips)
     c = s.study.calibrations[name]
     plan, evaluation = evaluate(before, workload, calibration=c)
     old = operators(before, workload, plan, evaluation, c)

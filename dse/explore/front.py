@@ -94,12 +94,21 @@ class Front:
                 for i, (w, k) in enumerate(zip(self.study.workloads, p.plan_index, strict=True))
             }
             priced = {f"price:{m}": float(x) for m, x in zip(self.metrics[1:], prices[1:], strict=True)}
-            choice = dataclasses.asdict(self.study.choices[p.choice_index])
+            choice = self.study.choices[p.choice_index].written()
             gap = float(np.expm1(p.optimum.gap))
             rows.append(
                 {**dict(zip(self.metrics, values, strict=True)), **priced, **choice, **plans, **numbers, "gap": gap}
             )
         return pd.DataFrame(rows)
+
+    def frame(self) -> pd.DataFrame:
+        """As `table`: what every record that shows itself calls its table."""
+        return self.table()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the metrics of every point, and its choice."""
+        table, chosen = self.table(), ("node", "hbm", "link", "n_dies", "pe_array", "system")
+        return str(table[[*self.metrics, *(c for c in chosen if c in table)]].to_html(border=0))
 
     def changes(self) -> list[str]:
         """What changes most from each point to the next: choice, plans, or the two numbers that move most."""

@@ -102,7 +102,7 @@ def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
         z, every = np.stack([c.optimum.z for c in found]), space.every_plan([c.choice_index for c in found])
         return fastest_plans(core, z, data_of(rows, plans), every, plans, CHUNK, masks)
 
-    best = alternate([search.start(p.orders) for p in problems], solve, price, lambda c: c.log_goal)
+    best = alternate([search.start(p.choice_index, p.orders) for p in problems], solve, price, lambda c: c.log_goal)
     data = data_of(range(len(best)), [c.plan_index for c in best])
     values = in_batches(partial(solved_quantities, core), (np.stack([c.optimum.z for c in best]), data), CHUNK)
     return [Answer(c, {n: float(x[i]) for n, x in values.items()}) for i, c in enumerate(best)]

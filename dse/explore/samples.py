@@ -147,7 +147,7 @@ class Samples:
         world = self.technology(base.node, base.hbm, base.link, package)
         best = []
         for w, (every, demands) in enumerate(self.space.lowered):
-            places = [every.index(p) for p in self.space.plans[w]]
+            places = [every.index(p) for p in self.space.plans[w] if p in every]
             stacked = jax.tree.map(lambda *xs: np.stack(xs), *(demands[i] for i in places))
             args = (self.baseline, world, self.calibrations[w], self.usable_frac, self.headroom("prefetch_frac"))
             best.append(in_batches(partial(_baseline_seconds, stacked), unnamed(args), CHUNK))

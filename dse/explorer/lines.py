@@ -15,9 +15,9 @@ def python_lines(subject: Subject, ask: Ask, plans: Plans) -> str:
         SpecError: a model in service, which no single evaluation prices.
     """
     study = subject.study
-    name = f"{study.name}-explored.toml"
+    name, where = f"{study.name}-explored.toml", study.choices[ask.choice].system or study.baseline.name
     lines = [
-        "import dataclasses", "", "import dse", "",
+        "import dse", "",
         f"chip = dse.chip({name!r})  # export it as TOML beside this script",
         f"tech = dse.chip_technology(chip, {study.package!r})",
     ]  # fmt: skip
@@ -34,7 +34,7 @@ def python_lines(subject: Subject, ask: Ask, plans: Plans) -> str:
         sizes = ", ".join(f"{k}={v!r}" for k, v in fields.items())
         lines += [
             "", f"workload = dse.{type(workload).__name__}(dse.model({workload.model.name!r}), {sizes})",
-            f"system = dataclasses.replace(dse.system({study.baseline.name!r}, {n_chips}), chip=chip)",
+            f"system = dse.system({where!r}, {n_chips}, chip)",
             f"fit = dse.calibration({calibration.name!r})",
             f"plan, result = dse.evaluate(system, workload, dse.parse_plan({plan!r}), tech=tech, calibration=fit)",
             f"print({label!r}, float(result.step_s), float(result.power_W))",

@@ -22,7 +22,7 @@ from ..hardware.presets import base_name
 from ..hardware.system import System
 from ..lowering.plan import Plan, plan_text
 from ..lowering.tiling import array_shape
-from ..optimize.space import Space, element, stack
+from ..optimize.space import Space, Structure, element, stack
 from ..physics.evaluate import chip_technology
 from ..study.convex import ConvexCore, Data
 from ..study.design import FREE, Choice, template, with_free
@@ -104,8 +104,8 @@ class Subject:
 
     @cached_property
     def _demands(self) -> list[Any]:
-        """Demands of all plans of each workload on every array, on the device."""
-        every = range(len(self.space.arrays))
+        """Demands of all plans of each workload on every structure, on the device."""
+        every = range(len(self.space.structures))
         return [jax.device_put(tuple(jax.tree.map(lambda v, a=a: v[a], d) for d in self.space.demands)) for a in every]
 
     def read(self, x: np.ndarray, choice: int, plans: Plans, limits: np.ndarray) -> Any:
@@ -133,7 +133,7 @@ class Subject:
             limits: values of the study's limits.
         """
         data = dataclasses.replace(self.data(choice, None), limits=limits)
-        demands = self._demands[int(self.space.array_of_choice[choice])]
+        demands = self._demands[int(self.space.structure_of_choice[choice])]
         numbers = np.asarray(self._read_fastest(x, data, demands, np.asarray(present)))
         found = numbers[: len(present)].astype(int).tolist()
         plans = tuple(p if i < 0 else i for i, p in zip(found, present, strict=True))
@@ -221,10 +221,10 @@ def subject_of_chip(system: System, workload: Workload, phase: str) -> Subject:
         limits=(Limit(POWER, "at_most", float(chip.power_limit_W)),), goal=DELIVERED, package="CoWoS-L",
         scaleout_Bps=float(chip.scaleout_bandwidth_per_dir_Bps),
     )  # fmt: skip
-    space, array = Space(study), array_shape(chip.core.tensor)
+    space, here = Space(study), Structure(array_shape(chip.core.tensor))
     every, demands = space.lowered[0]
-    space.known.update({(0, p, array): d for p, d in zip(every, demands, strict=True)})
-    space.__dict__.update(plans=[every], arrays=[array], array_of_choice=np.zeros(1, dtype=int))
+    space.known.update({(0, p, here): d for p, d in zip(every, demands, strict=True)})
+    space.__dict__.update(plans=[every], structures=[here], structure_of_choice=np.zeros(1, dtype=int))
     tech = chip_technology(chip)
     space.__dict__["without_plans"] = stack([unnamed(space.coefficients(chip, tech))])
     return Subject(space, f"{chip.name} {workload.model.name}", is_chip=True)

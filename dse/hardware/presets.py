@@ -7,7 +7,6 @@ refuses what cannot exist. A variant is a difference: `eqx.tree_at` on a preset,
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Collection
 from functools import cache
 from operator import attrgetter
@@ -19,43 +18,17 @@ from ..core.errors import DseError, SpecError, UnknownNameError
 from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, text, worst_first
 from ..core.types import as_float
 from ..technology.node import PRECISIONS, ByPrecision
-from .chip import NARROW_PRODUCTS, Chip, Core, TensorEngine, peak_FLOPps
+from .chip import Chip, Core, TensorEngine, peak_FLOPps
+from .fabrics import SYSTEMS, build_fabric, system_facts
 from .own_chip import CHIPS, facts_of, is_own, own_chip, preset_receipts
-from .system import Fabric, System
+from .physical import ZERO_ALLOWED as ZERO_ALLOWED
+from .physical import check_physical
+from .system import System
 
-SYSTEMS = CHIPS.with_name("systems.toml")
-ZERO_ALLOWED = ("macs_", "spare_frac", "transfer_start", "die_to_die_bandwidth", "in_network_reduction")
-"""Facts that may be zero, by how their names begin; every other number must be positive."""
 REWIRED = ("scaleup_bandwidth_per_dir_Bps", "scaleout_bandwidth_per_dir_Bps")
 """Facts of a system that replace the chip's: a product may wire the same chip otherwise."""
 MOST_CHIPS = 2**22
 """Chips of the largest system: at 1 kW each they draw 4 GW, more than any site has, so that more is a slip."""
-CHOICES = {"lane_kind": ("simd", "simt"), "sram_kind": ("scratchpad", "cache"), "kind": ("torus", "switched"),
-           "narrow_products": tuple(NARROW_PRODUCTS)}  # fmt: skip
-"""Named facts and the names they may have."""
-
-
-def check_physical(name: str, receipts: Receipts) -> None:
-    """Refuse facts that no hardware can have.
-
-    Args:
-        name: chip or system, for the message.
-        receipts: its facts.
-
-    Raises:
-        SpecError: a number that is not finite, negative, or zero where zero means nothing; an unknown kind of
-            lane, SRAM or fabric. The message names the field and its value.
-    """
-    for fact in receipts.values():
-        value = fact.value
-        if isinstance(value, str):
-            allowed = CHOICES.get(fact.name, (value,))
-            if value not in allowed:
-                raise SpecError(f"{name}.{fact.name} = '{value}'; expected one of {', '.join(allowed)}")
-        elif not math.isfinite(value) or value < 0:
-            raise SpecError(f"{name}.{fact.name} = {value:g}; expected a finite number, not negative")
-        elif value == 0 and not fact.name.startswith(ZERO_ALLOWED):
-            raise SpecError(f"{name}.{fact.name} = 0; expected a positive number")
 
 
 def build_chip(name: str, receipts: Receipts) -> Chip:
@@ -126,7 +99,7 @@ def base_name(chip_name: str) -> str:
         return thing.base
     if "system" not in thing.settings:
         raise SpecError(f'{chip_name}: no base and no system; add one, such as base = "trainium3"')
-    return system(str(thing.settings["system"])).chip.name
+    return system(usual_system(chip_name)).chip.name
 
 
 def chip_names() -> tuple[str, ...]:
@@ -159,43 +132,50 @@ def vendor_disagreement(name: str) -> list[tuple[str, float, float, float]]:
     return rows
 
 
-def build_fabric(name: str, receipts: Receipts) -> Fabric:
-    """The scale-up domain of a system from its facts.
-
-    Raises:
-        SpecError: axis lengths that are no positive integers, or shares that do not sum to 1.
-    """
-    check_physical(name, receipts)
-    words = text(receipts, "dims").split("x")
-    if not all(w.isdecimal() and int(w) > 0 for w in words):
-        raise SpecError(f"{name}.dims = '{text(receipts, 'dims')}'; expected lengths such as '4x4x4'")
-    shares = tuple(number(receipts, f"axis_share_{i}") for i in range(len(words)))
-    if abs(sum(shares) - 1) > 1e-9:
-        raise SpecError(f"{name}.axis_share = {shares}; expected a sum of 1, not {sum(shares):g}")
-    reduces = number(receipts, "in_network_reduction") > 0
-    return Fabric(text(receipts, "kind"), tuple(int(w) for w in words), shares, in_network_reduction=reduces)
-
-
-@cache
-def system(name: str, n_chips: int | None = None) -> System:
-    """The system preset `name`.
+def system(name: str, n_chips: int | None = None, inside: Chip | None = None) -> System:
+    """The system preset `name`, or that of your own TOML file where `name` is the path of one.
 
     Args:
-        name: system preset.
+        name: system preset, or path.
         n_chips: chips in the whole system; one scale-up domain when left out.
+        inside: chip that sits in it as it is; by default the one that the system is made of.
 
     Raises:
         UnknownNameError: no such system; the message offers near matches.
-        SpecError: `n_chips` neither fills whole domains nor divides one, or is more than `MOST_CHIPS`.
+        SpecError: `n_chips` neither fills whole domains nor divides one, or is more than `MOST_CHIPS`; a system that no
+            chip is made for yet: ask for one of your own chips in it.
     """
-    receipts = pick(load_receipts(SYSTEMS), "system", name)
+    if inside is not None or is_own(name):
+        return _placed(name, n_chips, inside)
+    return _preset_system(name, n_chips)
+
+
+@cache
+def _preset_system(name: str, n_chips: int | None) -> System:
+    return _placed(name, n_chips)
+
+
+def _placed(name: str, n_chips: int | None, inside: Chip | None = None) -> System:
+    """A chip, by default the one that the system is made of, in a system of a size."""
+    receipts = system_facts(name)
+    if inside is None:
+        if "chip" not in receipts:
+            raise SpecError(
+                f"system '{name}' is a rack without a chip of its own; a study may choose it, a chip sit in it"
+            )
+        inside = _wired(chip(text(receipts, "chip")), receipts)
     fabric = build_fabric(name, receipts)
     n = fabric.n_chips if n_chips is None else n_chips
     if n > MOST_CHIPS:
         raise SpecError(f"{name}: n_chips = {n:,}; more than the {MOST_CHIPS:,} that any system here may have")
     if n < 1 or (n % fabric.n_chips and fabric.n_chips % n):
         raise SpecError(f"{name}: n_chips = {n}; expected a multiple or a divisor of its domain of {fabric.n_chips}")
-    return System(name, _wired(chip(text(receipts, "chip")), receipts), fabric, n)
+    return System(name, inside, fabric, n)
+
+
+def in_system(inside: Chip, name: str, n_chips: int | None = None) -> System:
+    """A chip as it is in the fabric of any system, preset or own file; raises as `system`."""
+    return _placed(name, n_chips, inside)
 
 
 def _wired(inside: Chip, receipts: Receipts, but: Collection[str] = ()) -> Chip:
@@ -217,8 +197,10 @@ def _wired(inside: Chip, receipts: Receipts, but: Collection[str] = ()) -> Chip:
 
 def usual_system(chip_name: str) -> str:
     """The system preset that a user's own file names, or the largest made of a chip or of the base of an own one."""
-    named = own_chip(Path(chip_name)).settings.get("system") if is_own(chip_name) else None
-    return str(named) if named else default_system(base_name(chip_name))
+    named = str(own_chip(Path(chip_name)).settings.get("system", "")) if is_own(chip_name) else ""
+    if is_own(named) and not Path(named).exists():
+        return str(Path(chip_name).parent / named)
+    return named or default_system(base_name(chip_name))
 
 
 def chip_system(chip_name: str, n_chips: int | None = None, within: str | None = None) -> System:
@@ -233,15 +215,16 @@ def chip_system(chip_name: str, n_chips: int | None = None, within: str | None =
         UnknownNameError: no such chip or system.
         SpecError: a preset that is not the chip of `within`, or an own file as `own_chip`.
     """
-    if not is_own(chip_name):
-        found = system(within or default_system(chip_name), n_chips)
-        if found.chip.name != chip_name:
-            raise SpecError(f"--system {within} is made of {found.chip.name}, not {chip_name}")
-        return found
-    thing, inside = own_chip(Path(chip_name)), chip_file(Path(chip_name))
     name = within or usual_system(chip_name)
-    wired = _wired(inside, load_receipts(SYSTEMS).get(name, {}), tuple(thing.own))
-    return dataclasses.replace(system(name, n_chips), chip=dataclasses.replace(wired, name=chip_name))
+    facts = system_facts(name)
+    if not is_own(chip_name):
+        made_of = text(facts, "chip") if "chip" in facts else chip_name
+        if made_of != chip_name:
+            raise SpecError(f"--system {within} is made of {made_of}, not {chip_name}")
+        return in_system(_wired(chip(chip_name), facts), name, n_chips)
+    thing, inside = own_chip(Path(chip_name)), chip_file(Path(chip_name))
+    wired = _wired(inside, facts, tuple(thing.own))
+    return in_system(dataclasses.replace(wired, name=chip_name), name, n_chips)
 
 
 def system_names() -> tuple[str, ...]:

@@ -8,8 +8,9 @@ from ..core.provenance import KINDS, Sourced, load_receipts
 from ..core.schemas import Schema, both_names, field_docs, one_of, quantity_schema, titled
 from ..core.text import unit_of
 from .chip import Chip, Core, TensorEngine
+from .fabrics import fabric_names
 from .own_chip import CHIPS, OWN_SETTINGS
-from .presets import SYSTEMS, ZERO_ALLOWED
+from .physical import ZERO_ALLOWED
 
 BY_PRECISION = {"macs_": "macs_per_cycle", "granule_contract_": "granule_contract"}
 """Facts with one number per precision: how their names begin, and the field they fill."""
@@ -38,7 +39,7 @@ def chip_schema() -> Schema:
 def _settings() -> dict[str, Schema]:
     """Keys that are no facts."""
     about = {
-        "system": one_of(load_receipts(SYSTEMS)),
+        "system": one_of(fabric_names(), ".toml"),
         "host": {"type": "string", "description": "Server that it stands in."},
         "price": {"description": "What a buyer pays for the package.", **quantity_schema("USD")},
         "margin": {"type": "number", "description": "What its maker adds to the cost of a package."},

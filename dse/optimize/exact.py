@@ -47,4 +47,4 @@ def progress_text(p: Progress) -> str:
     """One line: time, nodes, best so far, bound, gap."""
     gap = f"gap {100 * p.gap:.2f} %" if math.isfinite(p.gap) else "no design yet"
     work = f"{p.seconds:.0f} s of proof, {p.n_nodes} groups, {p.n_open} open"
-    return f"{work}, best {p.best:.5f}, bound {p.bound:.5f}, {gap}"
+    return f"{work}, best {p.best:.5g}, bound {p.bound:.5g}, {gap}"

@@ -33,14 +33,14 @@ AGAINST = 1e-6
 
 @dataclasses.dataclass(frozen=True)
 class PlanTable:
-    """All plans of one workload as rows of coefficients, for every PE array of a study."""
+    """All plans of one workload as rows of coefficients, for every PE array and system of a study."""
 
     plans: tuple[Plan, ...]
     """Plans that no other plan beats in every coefficient."""
     n_valid: int
     """Plans that divide model and system, before the dominated ones were dropped."""
     rows: np.ndarray
-    """Coefficients, signed so that less is better: shape (arrays, plans, coefficients)."""
+    """Coefficients, signed so that less is better: shape (structures, plans, coefficients)."""
     treedef: Any
     """Structure of a `StepDemand`."""
     shapes: tuple[tuple[int, ...], ...]
@@ -57,7 +57,7 @@ class PlanTable:
         return jax.tree.unflatten(self.treedef, leaves)
 
     def hulls(self, arrays: np.ndarray, groups: Sequence[np.ndarray]) -> np.ndarray:
-        """Smallest coefficients of each group of plans on its PE array, shape (groups, coefficients)."""
+        """Smallest coefficients of each group of plans on its structure, shape (groups, coefficients)."""
         return np.stack([self.rows[a, g].min(axis=0) for a, g in zip(arrays, groups, strict=True)])
 
     def flat(self, demands: StepDemand) -> np.ndarray:
@@ -69,8 +69,8 @@ class PlanTable:
 def plan_tables(space: Space) -> tuple[PlanTable, ...]:
     """Every valid plan of every workload of a study, dominated ones dropped."""
     return tuple(
-        _table(tuple(every), [per_step(d) for d in space.on_arrays(w, every)])
-        for w, (every, _) in enumerate(space.lowered)
+        _table(tuple(every), [per_step(d) for d in space.on_structures(w, every)])
+        for w, every in enumerate(space.candidates)
     )
 
 
@@ -190,8 +190,8 @@ class Tables:
         return plan_tables(self.search.space)
 
     def arrays(self, choices: list[int]) -> np.ndarray:
-        """Position of the PE array of each choice."""
-        return self.search.space.array_of_choice[np.asarray(choices)]
+        """Position of the PE array and system of each choice."""
+        return self.search.space.structure_of_choice[np.asarray(choices)]
 
     def whole(self, boxes: tuple[np.ndarray, np.ndarray], points: list[tuple[int, ...]]) -> Optimum:
         """Optima in boxes of their own; each point is a choice and a plan per workload."""

@@ -207,24 +207,25 @@ class Search:
         def solve(active: list[int], plans: list[Plans], _: dict[int, Candidate]) -> list[Candidate]:
             found = self.solve([(problems[i][0], p) for i, p in zip(active, plans, strict=True)])
             feasible = sum(c.log_goal < np.inf for c in found)
-            self.progress(f"round {next(rounds)}: {feasible} of {len(found)} feasible, best {self.best_goal():.4f}")
+            self.progress(f"round {next(rounds)}: {feasible} of {len(found)} feasible, best {self.best_goal():.5g}")
             return found
 
-        start = [self.start(k) for _, k in problems]
+        start = [self.start(i, k) for i, k in problems]
         alternate(start, solve, partial(self.price, among=masks), lambda c: c.log_goal)
         winners = {c.plan_index for c in self.leaders()}
         crossed = [(i, p) for p in winners for i in range(self.n_choices) if (i, p) not in self.seen]
         if crossed:
             self.solve(crossed)
-        self.progress(f"{len(winners)} plans crossed with {self.n_choices} choices: best {self.best_goal():.4f}")
+        self.progress(f"{len(winners)} plans crossed with {self.n_choices} choices: best {self.best_goal():.5g}")
         return sorted(self.leaders(), key=lambda c: c.log_goal)
 
-    def start(self, k: int) -> Plans:
-        """The baseline's best plans, in the orders of class `k`."""
-        starts = []
-        for kept, own, mask in zip(self.space.plans, self.space.own_plans, self.space.classes[k], strict=True):
-            wanted = kept[int(np.argmax(mask))].order
-            starts.append(kept.index(dataclasses.replace(kept[own], order=wanted)))
+    def start(self, choice_index: int, k: int) -> Plans:
+        """The baseline's best plans in the orders of class `k`; where a system forbids one, the first it allows."""
+        starts, space = [], self.space
+        for w, (kept, own, mask) in enumerate(zip(space.plans, space.own_plans, space.classes[k], strict=True)):
+            wanted = kept.index(dataclasses.replace(kept[own], order=kept[int(np.argmax(mask))].order))
+            allowed = mask & space.valid(w, kept, choice_index)
+            starts.append(wanted if allowed[wanted] or not allowed.any() else int(np.argmax(allowed)))
         return tuple(starts)
 
     def leaders(self) -> list[Candidate]:

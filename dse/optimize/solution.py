@@ -18,6 +18,7 @@ from ..study.design import Choice, choice_technology
 from ..study.metrics import HOTTEST, LOADS, METRICS, SERVED, chip_state, mean_speedup
 from ..study.study import Study
 from . import shown
+from .racked import RackReport
 
 
 class Status(enum.Enum):
@@ -215,6 +216,8 @@ class Solution:
     """What every limit costs, solved again, if that was asked for."""
     near: tuple[Near, ...] = ()
     """Range of every number over the designs that are nearly as good, if that was asked for."""
+    rack: RackReport | None = None
+    """A full rack of the design, where the study chooses or limits one."""
 
     @property
     def delivered(self) -> float:
@@ -252,8 +255,7 @@ def solution_json(solution: Solution) -> dict[str, Any]:
         "status": s.status.name.lower(),
         "explanation": s.status.value,
         "alternatives": [
-            {"choice": dataclasses.asdict(a.choice), "goal": a.goal if np.isfinite(a.goal) else None}
-            for a in s.alternatives
+            {"choice": a.choice.written(), "goal": a.goal if np.isfinite(a.goal) else None} for a in s.alternatives
         ],
         "relaxations": [dataclasses.asdict(r) for r in s.relaxations],
     }
@@ -266,7 +268,7 @@ def solution_json(solution: Solution) -> dict[str, Any]:
     if s.chip is None or s.silicon is None or s.certificate is None or s.choice is None:
         return out
     out["design"] = {
-        "choice": dataclasses.asdict(s.choice),
+        "choice": s.choice.written(),
         "n_cores": float(s.chip.n_cores),
         "clock_Hz": float(s.chip.clock_Hz),
         "supply_V": float(s.silicon.supply_V),
@@ -289,6 +291,8 @@ def solution_json(solution: Solution) -> dict[str, Any]:
         "sram_B": float(s.chip.n_cores * s.chip.core.scratchpad_B),
         "workloads": {w.name: _workload_json(w) for w in s.workloads},
     }
+    if s.rack is not None:
+        out["rack"] = dataclasses.asdict(s.rack)
     out["certificate"] = dataclasses.asdict(s.certificate)
     out["limits"] = [{**dataclasses.asdict(x), "margin": x.margin} for x in s.limits]
     return out

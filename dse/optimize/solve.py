@@ -17,13 +17,14 @@ from ..lowering.step_demand import StepDemand
 from ..physics.calibration import extreme
 from ..physics.evaluate import Silicon, chip_technology, evaluate_demand, silicon, throttled_step_s
 from ..study.convex import AHEAD, MEMORY, ConvexCore, Data, Kind, chip_at
-from ..study.design import INTEGERS, choice_technology, template, with_free
-from ..study.metrics import METRICS, Load, State, mean_speedup, upkeep_of
+from ..study.design import INTEGERS, Choice, choice_technology, template, with_free
+from ..study.metrics import Load, State, mean_speedup, metric_of, upkeep_of
 from ..study.study import Study
 from ..technology.presets import Technology
 from .curvature import curvature_batch
 from .exact import check_stop, n_designs, progress_text
 from .hull import Tables
+from .racked import rack_report
 from .relax import relaxations
 from .search import Candidate, Search
 from .solution import Alternative, Certificate, LimitReport, Overall, Solution, Status, WorkloadReport
@@ -105,7 +106,8 @@ def unproved_terms(core: ConvexCore, data: Data, separate: Separate | None = Non
     x = {name: np.asarray(1.0) for name in core.variables()}
     verdicts = curvature_batch(separate or core.separate, x, data)
     labels = ("goal", *(r.label for r in core.rows()))
-    return tuple(f"{label}: {v.reason}" for label, v in zip(labels, verdicts, strict=True) if not v.is_convex)
+    said = ((label, v) for label, v in zip(labels, verdicts, strict=True) if not v.is_convex)
+    return tuple(f"{label}: {v.reason or v.verdict.value}" for label, v in said)
 
 
 def design_chip(search: Search, candidate: Candidate, *, whole: bool = True) -> Chip:
@@ -148,6 +150,7 @@ def report_of(search: Search, best: Candidate, continuous: Candidate, proved: Ov
         evaluation = jax.jit(evaluate_demand)(d, chip, tech, c, cooling(study))
         before = space.baselines[w][1] * float(d.tokens) / space.n_baseline_tokens[w]
         workloads.append(WorkloadReport(name, space.plans[w][best.plan_index[w]], evaluation, before))
+    state = design_state(search, choice, chip, tech, parts, tuple(workloads))
     leaders = search.leaders()
     every = space.batch(range(len(leaders)), [c.plan_index for c in leaders])
     unproved = unproved_terms(search.core, every)
@@ -171,7 +174,8 @@ def report_of(search: Search, best: Candidate, continuous: Candidate, proved: Ov
         continuous=dict(zip(search.core.variables(), np.exp(continuous.optimum.z).tolist(), strict=True)),
         silicon=parts,
         workloads=tuple(workloads),
-        limits=limit_reports(search, best, continuous, parts, tuple(workloads), chip, tech),
+        limits=limit_reports(search, best, continuous, state),
+        rack=rack_report(choice, state, tuple(study.workloads)),
         delivered_range=delivered_range(space, demands, chip, tech),
         certificate=certificate,
         alternatives=alternatives_of(search),
@@ -230,7 +234,7 @@ def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: T
 
 
 def design_state(
-    search: Search, chip: Chip, tech: Technology, parts: Silicon, workloads: tuple[WorkloadReport, ...]
+    search: Search, choice: Choice, chip: Chip, tech: Technology, parts: Silicon, workloads: tuple[WorkloadReport, ...]
 ) -> State:
     """The rounded design as a point that `METRICS` can read."""
     loads = []
@@ -239,7 +243,7 @@ def design_state(
         e = w.evaluation
         tokens = e.tokens_per_s * e.step_s / n
         loads.append(Load(e.step_s, e.power_W, np.float64(w.baseline_s), tokens, share, e.hottest_W))
-    economy = search.space.economy(chip.node)
+    economy = search.space.economy(chip.node, choice.system)
     upkeeps = upkeep_of(chip, tech, parts.money, parts.die_mm2, economy, search.space.jobs, loads)
     return State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, loads, upkeeps)
 
@@ -250,15 +254,7 @@ WORTH = 1e-2
 """Largest relative gap of a whole design, to the bound on all of them, that is called optimal."""
 
 
-def limit_reports(
-    search: Search,
-    best: Candidate,
-    continuous: Candidate,
-    parts: Silicon,
-    workloads: tuple[WorkloadReport, ...],
-    chip: Chip,
-    tech: Technology,
-) -> tuple[LimitReport, ...]:
+def limit_reports(search: Search, best: Candidate, continuous: Candidate, state: State) -> tuple[LimitReport, ...]:
     """Value of every limit on the design, and its price at the continuous optimum.
 
     A limit with a row per workload is priced once, by the sum of its rows. Limits of the technology (reticle, HBM
@@ -266,11 +262,10 @@ def limit_reports(
     what is allowed.
     """
     core, goal = search.core, float(np.exp(continuous.log_goal))
-    state = design_state(search, chip, tech, parts, workloads)
     multipliers, ratios = continuous.optimum.multipliers, np.exp(best.optimum.limits)
     reports = []
     for k, limit in enumerate(search.space.study.limits):
-        value = METRICS[limit.metric](state)
+        value = metric_of(core.own, limit.metric)(state)
         ends = [float(v) for v in value] if isinstance(value, list) else [float(value)]
         worst = max(ends) if limit.sense == "at_most" else min(ends)
         price = limit_price(search, k, multipliers)

@@ -15,13 +15,15 @@ from ..core.errors import SpecError
 from ..core.types import unnamed
 from ..economy.job import Economy, Job, job_of
 from ..economy.presets import economy, reliability
+from ..economy.racks import in_rack
 from ..evaluation.assembly import chip_reference, fastest, lowered, plan_steps_s
 from ..hardware.chip import Chip
-from ..hardware.system import System
+from ..hardware.presets import in_system
+from ..hardware.system import Fabric, System
 from ..lowering.demand import stack_demands
 from ..lowering.headroom import prefetch_frac, usable_frac
 from ..lowering.plan import ORDERS, Plan
-from ..lowering.served import asked_demand
+from ..lowering.served import asked_demand, asked_plans
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import ArrayShape, array_shape
 from ..physics.calibration import Calibration
@@ -41,6 +43,20 @@ PROBES = ((1.0, 1.0, 1.0, 1.0), (3.0, 4.0, 2.0, 2.0), (8.0, 4.0, 2.0, 4.0), (8.0
 """Growth of cores, HBM bandwidth, HBM capacity and scale-up links of the chips at which plans are ranked."""
 
 
+NOWHERE_B = 1e18
+"""Memory of a plan in a system that it is not valid in: more than any chip has."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Structure:
+    """All of a discrete choice that demands depend on."""
+
+    array: ArrayShape
+    """PE array."""
+    system: str = ""
+    """System that the chip sits in; empty: the baseline's."""
+
+
 @dataclasses.dataclass
 class Space:
     """A study with everything that does not depend on free numbers prepared once."""
@@ -48,13 +64,14 @@ class Space:
     study: Study
     """The study."""
 
-    known: dict[tuple[int, Plan, ArrayShape], StepDemand] = dataclasses.field(default_factory=dict)
-    """Demands lowered so far, by workload, plan and PE array."""
+    known: dict[tuple[int, Plan, Structure], StepDemand] = dataclasses.field(default_factory=dict)
+    """Demands lowered so far, by workload, plan and structure."""
 
     def relative(self, study: Study) -> Space:
         """The space of `study`, which has this one's baseline and workloads: what only they decide is taken over."""
-        same = ("arrays", "array_of_choice", "demands") if study.choices == self.study.choices else ()
-        return self._sharing(Space(study, known=self.known), "plans", *same)
+        same = ("structures", "structure_of_choice", "demands") if study.choices == self.study.choices else ()
+        plans = ("enumerated", "plans") if set(study.system_names) == set(self.study.system_names) else ()
+        return self._sharing(Space(study, known=self.known), *plans, *same)
 
     def at_limits(self, values: np.ndarray) -> Space:
         """The space of the same study under other values of its limits: nothing is lowered again."""
@@ -67,7 +84,7 @@ class Space:
 
     def with_plans(self, plans: tuple[Plan, ...]) -> Space:
         """The space with one more plan per workload, behind those that it has: positions of those stay."""
-        other = self._sharing(Space(self.study, known=self.known), "without_plans")
+        other = self._sharing(Space(self.study, known=self.known), "enumerated", "without_plans")
         each = zip(self.plans, plans, strict=True)
         other.__dict__["plans"] = [kept if p in kept else [*kept, p] for kept, p in each]
         return other
@@ -106,6 +123,33 @@ class Space:
             found.append((every[best], float(evaluation.step_s)))
         return found
 
+    @cached_property
+    def enumerated(self) -> dict[str, list[dict[Plan, None]]]:
+        """All valid plans of each workload in every system that a design may sit in, by its name."""
+        study, found = self.study, {}
+        for name in study.system_names:
+            if not name or self.fabric_of(name) == study.baseline.fabric:
+                found[name] = [dict.fromkeys(every) for every, _ in self.lowered]
+            else:
+                each = ((w, study.at_size(n, name)) for w, n in study.workloads.values())
+                found[name] = [dict.fromkeys(asked_plans(w, system, study.streams)) for w, system in each]
+        return found
+
+    def fabric_of(self, name: str) -> Fabric:
+        """The scale-up domain of a system that a design may sit in."""
+        return in_system(self.study.baseline.chip, name).fabric
+
+    @cached_property
+    def candidates(self) -> list[list[Plan]]:
+        """Plans of each workload that are valid in some system that a design may sit in."""
+        each = zip(*self.enumerated.values(), strict=True)
+        return [list(dict.fromkeys(p for valid in found for p in valid)) for found in each]
+
+    def valid(self, w: int, plans: Sequence[Plan], choice: int) -> np.ndarray:
+        """Whether plans of a workload are valid in the system of a choice."""
+        there = self.enumerated[self.study.choices[choice].system][w]
+        return np.asarray([p in there for p in plans], dtype=bool)
+
     @property
     def own_plans(self) -> tuple[int, ...]:
         """The baseline's best plan of each workload, position in `plans`."""
@@ -124,18 +168,28 @@ class Space:
         The baseline's own best plan is always among them. Every plan of a model in service is kept.
         """
         kept = []
-        for w, ((every, demands), (own, _)) in enumerate(zip(self.lowered, self.baselines, strict=True)):
+        for w, (own, _) in enumerate(self.baselines):
+            every = self.candidates[w] if own in self.candidates[w] else [own, *self.candidates[w]]
             if list(self.study.workloads)[w] in self.study.services:
                 kept.append(every)
                 continue
-            stacked, tech = stack_demands(demands), chip_technology(self.study.baseline.chip)
-            winners = {every.index(own)}
-            for chip in self.probes:
-                seconds = np.asarray(plan_steps_s(stacked, chip, tech, self.calibrations[w]))
-                winners |= {int(i) for i in np.argsort(seconds)[:KEPT] if np.isfinite(seconds[i])}
-            names = {dataclasses.replace(every[i], order=o) for i in winners for o in self.orders}
-            kept.append([p for i, p in enumerate(every) if i in winners or p in names])
+            winners = {own, *(p for name in self.study.system_names for p in self._winners(w, name))}
+            names = {dataclasses.replace(p, order=o) for p in winners for o in self.orders}
+            kept.append([p for p in every if p in winners or p in names])
         return kept
+
+    def _winners(self, w: int, name: str) -> list[Plan]:
+        """The fastest plans of a workload in one system, on the baseline chip and on larger ones."""
+        every, demands = self.lowered[w]
+        if name and self.fabric_of(name) != self.study.baseline.fabric:
+            every = list(self.enumerated[name][w])
+            demands = [self.demand_of(w, p, Structure(self.own_array, name)) for p in every]
+        tech, found = chip_technology(self.study.baseline.chip), []
+        stacked = stack_demands(demands)
+        for chip in self.probes:
+            seconds = np.asarray(plan_steps_s(stacked, chip, tech, self.calibrations[w]))
+            found += [every[int(i)] for i in np.argsort(seconds)[:KEPT] if np.isfinite(seconds[i])]
+        return found
 
     @property
     def orders(self) -> tuple[str, ...]:
@@ -170,34 +224,51 @@ class Space:
             for cores, hbm, capacity, links in PROBES
         ]
 
-    @cached_property
-    def arrays(self) -> list[ArrayShape]:
-        """Distinct PE arrays of the choices."""
-        shapes = (array_shape(array_of(c, self.study.baseline.chip)) for c in self.study.choices)
-        return list(dict.fromkeys(shapes))
+    @property
+    def own_array(self) -> ArrayShape:
+        """The baseline's PE array."""
+        return array_shape(self.study.baseline.chip.core.tensor)
 
     @cached_property
-    def array_of_choice(self) -> np.ndarray:
-        """Position in `arrays` of every choice's PE array."""
-        shapes = [array_shape(array_of(c, self.study.baseline.chip)) for c in self.study.choices]
-        return np.asarray([self.arrays.index(shape) for shape in shapes])
+    def structures(self) -> list[Structure]:
+        """Distinct PE arrays of the choices in their systems."""
+        return list(dict.fromkeys(self.structure(c) for c in self.study.choices))
+
+    def structure(self, choice: Choice) -> Structure:
+        """All of a choice that demands depend on."""
+        return Structure(array_shape(array_of(choice, self.study.baseline.chip)), choice.system)
+
+    @cached_property
+    def structure_of_choice(self) -> np.ndarray:
+        """Position in `structures` of every choice's."""
+        return np.asarray([self.structures.index(self.structure(c)) for c in self.study.choices])
 
     @cached_property
     def demands(self) -> tuple[StepDemand, ...]:
-        """For each workload the demands of the kept plans on every array: leading axes (arrays, plans).
+        """For each workload the demands of the kept plans on every structure: leading axes (structures, plans).
 
         Collective algorithms are chosen at the baseline's achievable link speeds, a discrete choice.
         """
-        return tuple(stack(self.on_arrays(w, kept)) for w, kept in enumerate(self.plans))
+        return tuple(stack(self.on_structures(w, kept)) for w, kept in enumerate(self.plans))
 
-    def on_arrays(self, w: int, plans: Sequence[Plan]) -> list[StepDemand]:
-        """Stacked demands of some plans of one workload on every PE array."""
-        (workload, _), system = list(self.study.workloads.values())[w], self.systems[w]
-        ref = chip_reference(self.study.baseline.chip, self.calibrations[w])
-        for p, a in itertools.product(plans, self.arrays):
-            if (w, p, a) not in self.known:
-                self.known[w, p, a] = asked_demand(workload, p, system, ref, a)
-        return [stack_demands([self.known[w, p, a] for p in plans]) for a in self.arrays]
+    def on_structures(self, w: int, plans: Sequence[Plan]) -> list[StepDemand]:
+        """Stacked demands of some plans of one workload on every structure."""
+        return [stack_demands([self.demand_of(w, p, s) for p in plans]) for s in self.structures]
+
+    def demand_of(self, w: int, plan: Plan, at: Structure) -> StepDemand:
+        """The demand of a plan of one workload on a structure.
+
+        Of a plan that is not valid in that system: what it is in one where it is, except that it fits no memory.
+        """
+        if (w, plan, at) not in self.known:
+            valid = plan in self.enumerated[at.system][w]
+            where = at.system if valid else next((n for n, each in self.enumerated.items() if plan in each[w]), "")
+            workload, n_chips = list(self.study.workloads.values())[w]
+            system = self.study.at_size(n_chips, where)
+            ref = chip_reference(self.study.baseline.chip, self.calibrations[w])
+            d = asked_demand(workload, plan, system, ref, at.array)
+            self.known[w, plan, at] = d if valid else dataclasses.replace(d, memory_B=d.memory_B + NOWHERE_B)
+        return self.known[w, plan, at]
 
     @cached_property
     def traffic_frac(self) -> np.ndarray:
@@ -216,10 +287,10 @@ class Space:
 
     def _data(self, choice: Choice) -> Data:
         chip = template(choice, self.study.baseline.chip, self.study.scaleout_Bps)
-        return self.coefficients(chip, choice_technology(choice, self.study.package))
+        return self.coefficients(chip, choice_technology(choice, self.study.package), choice.system)
 
-    def coefficients(self, chip: Chip, tech: Technology) -> Data:
-        """Coefficients of chips of one structure in a technology, without demands."""
+    def coefficients(self, chip: Chip, tech: Technology, system: str = "") -> Data:
+        """Coefficients of chips of one structure in a technology and a system, without demands."""
         return Data(
             chip=chip,
             tech=tech,
@@ -235,16 +306,17 @@ class Space:
             prefetch_frac=prefetch_frac(),
             overdrive_V=float(tech.node.nominal_V - tech.node.threshold_V),
             bond_loss=float(bond_loss(tech)),
-            economy=self.economy(chip.node),
+            economy=self.economy(chip.node, system),
             jobs=self.jobs,
         )
 
-    def economy(self, node: str) -> Economy | None:
-        """What surrounds a design whose dies are made on `node`; spares are pooled over the largest workload."""
+    def economy(self, node: str, system: str = "") -> Economy | None:
+        """What surrounds a design with dies of `node` in a system; spares are pooled over the largest workload."""
         study, owner, sizes = self.study, self.study.owner, [n for _, n in self.study.workloads.values()]
         if owner is None:
             return None
-        return economy(study.baseline, node, owner.margin, max(sizes), owner.host)
+        around = economy(study.baseline, node, owner.margin, max(sizes), owner.host)
+        return in_rack(around, in_system(study.baseline.chip, system), owner.host) if system else around
 
     @property
     def jobs(self) -> tuple[Job, ...]:
@@ -260,12 +332,12 @@ class Space:
 
     def every_plan(self, choices: Sequence[int]) -> tuple[StepDemand, ...]:
         """Demands of all kept plans for some choices: leading axes (choices, plans), one per workload."""
-        return tuple(jax.tree.map(lambda x: x[self.array_of_choice[choices]], d) for d in self.demands)
+        return tuple(jax.tree.map(lambda x: x[self.structure_of_choice[choices]], d) for d in self.demands)
 
     def batch(self, choices: Sequence[int], plan_indices: Sequence[tuple[int, ...]]) -> Data:
         """Coefficients of several choices, each under one plan per workload: leading axis over the pairs."""
         rows = np.asarray(choices)
-        which = self.array_of_choice[rows]
+        which = self.structure_of_choice[rows]
         chosen = tuple(
             jax.tree.map(lambda x, w=w: x[which, [p[w] for p in plan_indices]], d) for w, d in enumerate(self.demands)
         )

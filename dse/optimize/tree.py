@@ -232,18 +232,19 @@ class Tree:
 
 
 def roots(tables: Tables) -> Iterator[Region]:
-    """One region per choice and combination of orders, with all their plans and counts."""
-    each = [groups_by_order(t) for t in tables.of_workloads]
-    for i in range(len(tables.search.space.study.choices)):
+    """One region per choice and combination of orders, with all their plans that its system allows, and all counts."""
+    space = tables.search.space
+    for i in range(len(space.study.choices)):
+        each = [groups_by_order(t, space.valid(w, t.plans, i)) for w, t in enumerate(tables.of_workloads)]
         ends = [(0, len(logs) - 1) for logs in tables.search.steps(i)]
         if all(last >= 0 for _, last in ends):
             yield from (Region(i, groups, tuple(ends), -math.inf) for groups in itertools.product(*each))
 
 
-def groups_by_order(table: PlanTable) -> list[np.ndarray]:
-    """Positions of the plans of each order: a hull of streamed and other plans would move no bytes at all."""
+def groups_by_order(table: PlanTable, valid: np.ndarray) -> list[np.ndarray]:
+    """Positions of the valid plans of each order: a hull of streamed and other plans would move no bytes at all."""
     orders = np.asarray([p.order for p in table.plans])
-    return [np.flatnonzero(orders == o) for o in dict.fromkeys(orders)]
+    return [np.flatnonzero((orders == o) & valid) for o in dict.fromkeys(orders[valid])]
 
 
 def boxes(search: Search, regions: list[Region]) -> tuple[np.ndarray, np.ndarray]:

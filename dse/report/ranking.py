@@ -9,7 +9,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ..core.text import digits, in_unit, percent
+from ..hardware.own_chip import short_name
 from ..serving.offer import serving_numbers, short_plan
+from ..serving.phases import RankedPhase
 from ..serving.ranking import Ranked
 from .tables import table
 
@@ -53,6 +55,51 @@ def ranking_view(rows: list[Ranked], basis: str) -> RenderableType:
     gaps = [Text(f"{r.system.chip.name}: {r.gap}") for r in rows if r.gap]
     return Group(t, *gaps, Text(METHOD, style="dim"))
 
+
+def phase_numbers(r: RankedPhase) -> dict[str, Any]:
+    """One chip on one phase in canonical units."""
+    cost, f = r.million_tokens_USD, r.finding
+    ends = None if cost is None or math.isnan(r.factor) else [cost / r.factor, cost * r.factor]
+    e = None if f is None else f.evaluation
+    return {
+        "chip": r.chip,
+        "system": None if f is None else f.system.name,
+        "million_tokens_USD": cost,
+        "million_tokens_range_USD": ends,
+        "chip_hour_USD": r.hour.chip_hour_USD,
+        "price_is_guess": r.hour.is_guess,
+        "chip_tokens_per_s": r.chip_tokens_per_s,
+        "tokens_per_J": None if f is None or e is None else float(e.tokens_per_s / e.power_W) / f.system.n_chips,
+        "n_chips": None if f is None else f.system.n_chips,
+        "step_s": None if e is None else float(e.step_s),
+        "margin_frac": r.margin_frac if math.isfinite(r.margin_frac) else None,
+        "plan": r.plan or None,
+        "gap": r.gap,
+    }
+
+
+def phase_view(rows: list[RankedPhase], basis: str, phase: str) -> RenderableType:
+    """Chips on one phase in order, cheapest first, and below it a reason for every gap."""
+    head = ("", "chip", "USD/Mtok", "80 % range", "USD/h", "tok/J", "chips", "step", "margin", "plan")
+    t = table(*head, title=f"{phase}, cheapest first, {basis.replace('_', ' ')}")
+    for i, r in enumerate(rows, start=1):
+        n = phase_numbers(r)
+        ends, margin = n["million_tokens_range_USD"], n["margin_frac"]
+        t.add_row(
+            str(i) if n["million_tokens_USD"] is not None else "-", short_name(r.chip),
+            _or_dash(n["million_tokens_USD"]),
+            "-" if ends is None else f"{digits(ends[0], 2)} to {digits(ends[1], 2)}",
+            f"{_or_dash(n['chip_hour_USD'])}{' (guess)' if r.hour.is_guess else ''}", _or_dash(n["tokens_per_J"]),
+            "-" if n["n_chips"] is None else f"{n['n_chips']:,}", _time(n["step_s"]),
+            "-" if margin is None else percent(margin), "-" if n["plan"] is None else short_plan(n["plan"]),
+        )  # fmt: skip
+    return Group(t, *(Text(f"{r.chip}: {r.gap}") for r in rows if r.gap), Text(PHASE_METHOD, style="dim"))
+
+
+PHASE_METHOD = (
+    "The fastest plan of one step, no queue and no failures; the range is of step times alone, that holds 80 % of "
+    "unseen measurements. tok/J (tokens/s per watt) counts the packages."
+)
 
 METHOD = (
     "Most tokens per chip within the promise, in steady state; the range is of step times alone, that holds 80 % of "

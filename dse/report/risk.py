@@ -142,7 +142,7 @@ def risk_json(r: Risk, robust: Robust | Hopeless | None) -> dict[str, Any]:
         "merit_quantiles": dict(zip(map(str, LEVELS), merit_quantiles(r), strict=False)),
         "merit_distribution": np.quantile(r.merit, np.linspace(0.0, 1.0, STEPS)).tolist(),
         "design_quantiles": {n: dict(zip(map(str, LEVELS), v, strict=True)) for n, v in r.quantiles(LEVELS).items()},
-        "choices": [{**dataclasses.asdict(c), "share": s} for c, s in r.choices.items()],
+        "choices": [{**c.written(), "share": s} for c, s in r.choices.items()],
         "in_the_way": r.blocking,
         "pilot_loss": r.pilot_loss,
         "drivers": [
@@ -169,7 +169,7 @@ def robust_json(robust: Robust | Hopeless) -> dict[str, Any]:
     skipped = ("candidate", "choice")
     fields = {f.name: getattr(robust, f.name) for f in dataclasses.fields(robust) if f.name not in skipped}
     status = "worst case over the samples" if robust.share == 1 else "percentile, samples left out by a heuristic"
-    return {"status": status, "choice": dataclasses.asdict(robust.choice), **fields}
+    return {"status": status, "choice": robust.choice.written(), **fields}
 
 
 def write_risk(folder: Path, study_text: str, r: Risk, robust: Robust | Hopeless | None) -> None:

@@ -11,6 +11,7 @@ from rich.text import Text
 from ..core.text import digits, in_unit, label, percent, quantity_text, span, times, unit_of
 from ..explore.designed import chip_metrics, waits
 from ..hardware.chip import Chip
+from ..hardware.own_chip import short_name
 from ..optimize.solution import Certificate, LimitReport, Relaxation, Solution, Status, WorkloadReport
 from ..optimize.solve import SMALLEST_PRICE
 from ..study.basis import guesses, study_basis
@@ -42,9 +43,24 @@ def solution_view(s: Solution, width: int = WIDE) -> RenderableType:
     asked = (what_if_table(s), "") if s.what_ifs else ()
     asked += (near_table(s), "") if s.near else ()
     return Group(
-        Text(headline(s), style="bold"), "", middle, "", *delivered, *asked, *stand_ins(s), *certificate_lines(s),
+        Text(headline(s), style="bold"), "", middle, "", *delivered, *rack_lines(s), *asked, *stand_ins(s),
+        *certificate_lines(s),
         guesses_text(s),
     )  # fmt: skip
+
+
+def rack_lines(s: Solution) -> list[Text | str]:
+    """A full rack of the design, in a sentence."""
+    if s.rack is None:
+        return []
+    r = s.rack
+    each = [
+        f"{name} {digits(r.rack_tokens_per_s[name])} tokens/s per rack, {digits(r.megawatt_tokens_per_s[name])} per MW"
+        for name in r.rack_tokens_per_s
+    ]
+    size = f"{digits(r.n_chips)} chips, {quantity_text('rack_power_W', r.power_W)}, "
+    cost = quantity_text("rack_cost_USD", r.cost_USD)
+    return [Text(f"Rack of {short_name(r.system)}: {size}{cost}; {'; '.join(each)}."), ""]
 
 
 def stand_ins(s: Solution) -> list[Text]:
@@ -252,7 +268,7 @@ def alternatives_table(s: Solution) -> Table:
 
 def differing_text(choice: Choice, study: Study) -> str:
     """`choice` in one line, without what all choices of the study share."""
-    fields = ("n_dies", "node", "pe_array", "hbm", "link", "native_fp4")
+    fields = ("n_dies", "node", "pe_array", "hbm", "link", "native_fp4", *(("system",) if choice.system else ()))
     words = (f"{choice.n_dies} x {choice.node}", "", *choice.text().split(", ")[1:])
     differ = [len({getattr(c, f) for c in study.choices}) > 1 for f in fields]
     differ[0] = differ[0] or differ[1] or not any(differ)

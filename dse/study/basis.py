@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from ..core.errors import DseError
 from ..core.provenance import Sourced
 from ..economy.presets import FILES, around_receipts, receipts_of
+from ..hardware.fabrics import system_receipts
 from ..hardware.presets import chip_receipts
 from ..lowering.activations import footprint_receipts
 from ..lowering.demand import framework_receipts
@@ -28,7 +29,11 @@ SHARED: dict[str, Callable[[], list[Sourced]]] = {
     "framework": framework_receipts,
 }
 """Facts that all chips share."""
-KINDS: dict[str, Callable[[str], list[Sourced]]] = {"chip": chip_receipts, "calibration": calibration_receipts}
+KINDS: dict[str, Callable[[str], list[Sourced]]] = {
+    "chip": chip_receipts,
+    "system": system_receipts,
+    "calibration": calibration_receipts,
+}
 """Kinds of thing whose facts neither technology nor the economy keeps."""
 
 
@@ -72,13 +77,22 @@ def owner_basis(host: str, node: str) -> list[Basis]:
     return [Basis(thing, fact) for thing, fact in around_receipts(host, node)]
 
 
+def around_basis(study: Study, choice: Choice) -> list[Basis]:
+    """Facts of what surrounds a design: the system that it chooses, the server where an owner is asked for."""
+    seated = [Basis(f"system {choice.system}", f) for f in system_receipts(choice.system)] if choice.system else []
+    if study.owner is None:
+        return seated
+    named = [str(b.fact.value) for b in seated if b.fact.name == "host"]
+    return [*seated, *owner_basis(named[0] if named else study.owner.host, choice.node)]
+
+
 def study_basis(study: Study, choice: Choice | None) -> list[Basis]:
     """Every fact behind a study's answer, once each; of all its choices when none was made."""
     chosen = study.choices if choice is None else (choice,)
     baseline = study.baseline.chip
     made = [b for c in chosen for b in technology_basis(c.node, c.hbm, c.link, study.package)]
     own = technology_basis(baseline.node, baseline.hbm, baseline.link, study.package)
-    owned = [] if study.owner is None else [b for c in chosen for b in owner_basis(study.owner.host, c.node)]
+    owned = [b for c in chosen for b in around_basis(study, c)]
     fits = [b for name in study.calibration_names for b in calibration_basis(name)]
     every = [*made, *fits, *chip_basis(baseline.name), *own, *owned]
     return list({(b.thing, b.fact.name): b for b in every}.values())

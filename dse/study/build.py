@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import SpecError
-from .metrics import DELIVERED
+from .changes import Bound, limit_table
+from .metrics import DELIVERED, Metric
 from .study import Study, study_from
-
-Bound = tuple[str | float, str | float]
-"""Least and most of a free number: text with a unit, or canonical units."""
-SENSES = {"<=": "at_most", ">=": "at_least"}
 
 
 def make_study(
@@ -28,6 +23,7 @@ def make_study(
     limits: Iterable[str | Mapping[str, Any]] = (),
     minimise: str = DELIVERED,
     folder: str | Path = ".",
+    metrics: Mapping[str, Metric] | None = None,
     **more: Any,
 ) -> Study:
     """A study from Python values; keys, units and defaults are those of the TOML file.
@@ -52,6 +48,9 @@ def make_study(
         limits: "metric <= value" or "metric >= value", or mappings as in the file.
         minimise: goal.
         folder: where the file of a portfolio is looked for.
+        metrics: functions of your own that read a `State` (chip, technology, area, money, loads, upkeeps) in JAX and
+            give one positive number; `minimise` and `limits` name them, units at their ends. Each is proved log-log
+            convex, or the answer is local and names the operation that is not.
         more: other keys of `[study]`, and `portfolio`.
 
     Returns:
@@ -67,17 +66,7 @@ def make_study(
         "choices": {k: list(v) if isinstance(v, (list, tuple)) else [v] for k, v in choices.items()},
         "free": {k: tuple(v) for k, v in free.items()},
         "workloads": {k: dict(v) for k, v in (workloads or {}).items()},
-        "limits": [_limit(x) for x in limits],
+        "limits": [limit_table(x) for x in limits],
     }
-    return study_from(raw if portfolio is None else {**raw, "portfolio": portfolio}, Path(folder))
-
-
-def _limit(written: str | Mapping[str, Any]) -> dict[str, Any]:
-    """A limit as the file has it."""
-    if not isinstance(written, str):
-        return dict(written)
-    found = re.fullmatch(r"\s*(\w+)\s*(<=|>=)\s*(\S.*?)\s*", written)
-    if found is None:
-        raise SpecError(f"limit '{written}': write it as 'metric <= value' or >=, such as 'power <= 700 W'")
-    metric, sense, value = found.groups()
-    return {"metric": metric, SENSES[sense]: value}
+    own = tuple((metrics or {}).items())
+    return study_from(raw if portfolio is None else {**raw, "portfolio": portfolio}, Path(folder), own)

@@ -25,7 +25,7 @@ from ..physics.residency import ahead_frac
 from ..physics.step import Cooled
 from ..technology.presets import Technology
 from .design import AUXILIARY, TOUCH, with_free
-from .metrics import HOTTEST, METRICS, PER_WORKLOAD, POWER_CAP, Load, State, geometric_mean, upkeep_of
+from .metrics import HOTTEST, PER_WORKLOAD, POWER_CAP, Load, Own, State, geometric_mean, metric_of, upkeep_of
 
 WORK = "work_W"
 """Auxiliary where operators are cooled: power that the hottest of them may turn into work, static power left out."""
@@ -125,6 +125,8 @@ class ConvexCore:
     """Name in `METRICS` to minimise."""
     streams: bool = False
     """Whether plans may read ahead, for which SRAM must have room."""
+    own: Own = ()
+    """Metrics of the user's own that goal and limits may name."""
 
     @property
     def cools(self) -> bool:
@@ -198,10 +200,10 @@ class ConvexCore:
         ]
         users: list[FloatLike] = []
         for i, (metric, sense) in enumerate(self.limits):
-            values = METRICS[metric](state)
+            values = metric_of(self.own, metric)(state)
             for v in values if isinstance(values, list) else [values]:
                 users.append(v / data.limits[i] if sense == "at_most" else data.limits[i] / v)
-        value = METRICS[self.goal](state)
+        value = metric_of(self.own, self.goal)(state)
         goal = geometric_mean(value) if isinstance(value, list) else value
         return tuple(jnp.asarray(r) for r in (goal, *physics, *of_workloads, *users))
 

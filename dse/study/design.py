@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ import numpy as np
 from ..core.errors import SpecError, UnknownNameError
 from ..core.types import FloatLike, as_float
 from ..hardware.chip import Chip, TensorEngine
+from ..hardware.own_chip import short_name
 from ..physics.power import crossing_B
 from ..technology.node import PRECISIONS, ByPrecision
 from ..technology.package import harvested
@@ -49,6 +51,10 @@ WIDEST_FLOOR = 2
 """Columns over rows of the longest grid of cores that a die is laid out in."""
 
 
+SEATED = ("system", "scaleout_Bps")
+"""Fields of a choice that only one with a system has."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Choice:
     """One point of the discrete space."""
@@ -73,11 +79,20 @@ class Choice:
     """Capacity of a stack as sold; 0: the most of its generation."""
     reticle_mm2: float = 0.0
     """Area, by this package's model, of a die known to fit the reticle; dies up to the printed reticle always do."""
+    system: str = ""
+    """System that the chip sits in, preset or path of a file; empty: the baseline's, with the study's host."""
+    scaleout_Bps: float = 0.0
+    """Network share of a chip where the system says so; 0: the study's."""
+
+    def written(self) -> dict[str, Any]:
+        """What was chosen by field; of a system only where one was chosen."""
+        return {k: v for k, v in dataclasses.asdict(self).items() if v or k not in SEATED}
 
     def text(self) -> str:
         """One line for tables."""
         fp4 = "native FP4" if self.native_fp4 else "FP4 at FP8 rate"
-        return f"{self.n_dies} x {self.node}, {self.pe_array}, {self.hbm}, {self.link}, {fp4}"
+        where = f", {short_name(self.system)}" if self.system else ""
+        return f"{self.n_dies} x {self.node}, {self.pe_array}, {self.hbm}, {self.link}, {fp4}{where}"
 
 
 def pe_dims(pe_array: str) -> tuple[int, int]:
@@ -129,7 +144,7 @@ def template(choice: Choice, baseline: Chip, scaleout_Bps: float) -> Chip:
         spare_frac=choice.spare_cores * choice.n_dies / float(baseline.n_cores),
         cores_per_pool=_pooled(choice, baseline),
         hbm_capacity_B=float(baseline.n_stacks) * stack_B(choice) * TOUCH,
-        scaleout_bandwidth_per_dir_Bps=scaleout_Bps,
+        scaleout_bandwidth_per_dir_Bps=choice.scaleout_Bps or scaleout_Bps,
     )  # fmt: skip
 
 
@@ -179,7 +194,7 @@ def steps(name: str, n_dies: int, lower: float, upper: float) -> np.ndarray:
     first, last = math.ceil(lower / unit * (1 - ROUNDING)), math.floor(upper / unit * (1 + ROUNDING))
     if last - first > MOST_STEPS:
         raise SpecError(
-            f"free.{name}: bounds {lower:g} and {upper:g} hold over {MOST_STEPS:,} whole steps, of which each is looked "
+            f"free.{name}: bounds {lower:g} and {upper:g} hold over {MOST_STEPS:,} whole steps, and each is looked "
             "at; narrow them"
         )
     counts = [k for k in range(max(first, 1), last + 1) if name != "n_cores" or has_floorplan(k)]

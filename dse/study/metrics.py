@@ -6,11 +6,13 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from functools import reduce
+from typing import TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.errors import SpecError
 from ..core.types import FloatLike
 from ..economy.job import Economy, Job, Upkeep, owned, upkeep
 from ..hardware.chip import Chip, peak_FLOPps
@@ -80,8 +82,15 @@ ECONOMIC: dict[str, Callable[[Upkeep], FloatLike]] = {
     "cost_per_token_USD": lambda u: u.cost_per_token_USD,
     "energy_per_token_J": lambda u: u.energy_per_token_J,
     "carbon_per_token_kg": lambda u: u.carbon_per_token_kg,
+    "rack_time_per_token_s": lambda u: u.rack_time_per_token_s,
 }
 """Metrics that need an owner: server, capital, energy, failures, carbon."""
+
+OF_RACK: dict[str, Callable[[Upkeep], FloatLike]] = {
+    "rack_power_W": lambda u: u.rack_W,
+    "rack_cost_USD": lambda u: u.rack_USD,
+}
+"""Metrics of a full rack, sized for the hungriest workload: they need the system that a chip sits in."""
 
 METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     "delivered_time": lambda s: geometric_mean([w.step_s / w.baseline_s for w in s.loads]),
@@ -90,6 +99,7 @@ METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     POWER: lambda s: [w.power_W for w in s.loads],
     **{name: lambda s, of=of: [of(u) for u in s.upkeeps] for name, of in ECONOMIC.items()},
     **{f"mean_{name}": lambda s, of=of: geometric_mean([of(u) for u in s.upkeeps]) for name, of in ECONOMIC.items()},
+    **{name: lambda s, of=of: of(s.upkeeps[0]) for name, of in OF_RACK.items()},
     HOTTEST: lambda s: reduce(jnp.maximum, [w.hottest_W for w in s.loads]),
     "full_load_bf16_W": lambda s: _full_load_W(s, "bf16"),
     "full_load_fp8_W": lambda s: _full_load_W(s, "fp8"),
@@ -111,8 +121,8 @@ those that begin with "mean" are geometric means over the workloads."""
 
 LOADS = (POWER, HOTTEST, "full_load_bf16_W", "full_load_fp8_W", "full_load_fp4_W")
 """Readings of what a package burns, mildest first; a limit on one is a reading of its TDP."""
-OWNED = (*ECONOMIC, *(f"mean_{name}" for name in ECONOMIC))
-"""Metrics that need an owner, per workload or as means."""
+OWNED = (*ECONOMIC, *(f"mean_{name}" for name in ECONOMIC), *OF_RACK)
+"""Metrics that need an owner: per workload, as means, or of a rack."""
 PER_WORKLOAD = (POWER, *ECONOMIC)
 """Metrics with one value per workload: every one must obey a limit, and a goal is their geometric mean."""
 OF_WORKLOADS = ("delivered_time", "served_time", "chip_energy_per_token_J", POWER, HOTTEST, *OWNED)
@@ -156,6 +166,30 @@ def mean_speedup(goal: str, speedups: Sequence[float], traffic_frac: Sequence[fl
 def _full_load_W(s: State, precision: str) -> FloatLike:
     parts = full_load_power_W(s.chip, s.tech, precision, s.area, s.die_mm2, s.supply_V)
     return sum(parts.values(), start=jnp.zeros(()))
+
+
+Metric: TypeAlias = Callable[[State], FloatLike | list[FloatLike]]
+"""What reads one metric of a design; one of a user's own gives a single positive number."""
+Own: TypeAlias = tuple[tuple[str, Metric], ...]
+"""Metrics of a user's own by name, which ends in the unit."""
+
+
+def metric_of(own: Own, name: str) -> Metric:
+    """The metric called `name`: a user's own, or one of `METRICS`."""
+    return dict(own).get(name) or METRICS[name]
+
+
+def check_own(own: Own) -> None:
+    """Refuse names that no metric of a user's own may have.
+
+    Raises:
+        SpecError: a name that `METRICS` has, or that is no Python name.
+    """
+    for name, _ in own:
+        if name in METRICS:
+            raise SpecError(f"metrics.{name}: there is a metric of that name; call yours otherwise")
+        if not name.isidentifier():
+            raise SpecError(f"metrics.{name}: expected a name such as 'watts_per_stack_W', its unit at the end")
 
 
 @dataclasses.dataclass(frozen=True)

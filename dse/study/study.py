@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +16,39 @@ from ..core.free import Free
 from ..core.shipped import check_kind, shipped
 from ..core.units import UNITS, positive
 from ..economy.presets import default_host, host, price_and_margin
-from ..hardware.presets import base_name
+from ..hardware.fabrics import system_facts
+from ..hardware.presets import base_name, chip_system, in_system
 from ..hardware.presets import chip as preset_chip
-from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..physics.calibration import Calibration, calibration, calibration_for
 from ..serving.portfolio import Service, load_portfolio
-from ..technology.presets import link, memory, node, package
+from ..technology.presets import package
 from ..workload.presets import model as preset_model
 from ..workload.requests import Asked
 from ..workload.transformer import Workload
 from ..workload.written import workload_of
 from .budget import BUILT, built_limit, built_state
+from .changes import Written, changed_tables
+from .choices import check_multiples, choices_of
 from .convex import ConvexCore
-from .design import FREE, STEPPED, Choice, pe_dims, steps
-from .metrics import DELIVERED, HOTTEST, METRICS, OF_WORKLOADS, OWNED, SERVED, Limit, State, chip_state
+from .design import FREE, Choice
+from .metrics import (
+    DELIVERED,
+    HOTTEST,
+    METRICS,
+    OF_RACK,
+    OF_WORKLOADS,
+    OWNED,
+    SERVED,
+    Limit,
+    Metric,
+    Own,
+    State,
+    check_own,
+    chip_state,
+)
 from .written import (
     KEYS,
-    ChoiceTable,
     DecodeTable,
     Head,
     LimitTable,
@@ -88,6 +103,30 @@ class Study:
     """Whether baseline and designs may run blocks as streams that read ahead."""
     built: str = ""
     """Chip that was built in the budgets of the study, preset or path of a chip file; empty where none was."""
+    own: Own = ()
+    """Metrics of the user's own that goal and limits may name; see `dse.make_study`."""
+    written: Written | None = dataclasses.field(default=None, compare=False, repr=False)
+    """What it was made of, for `changed`."""
+
+    def changed(self, *, metrics: Mapping[str, Metric] | None = None, **changes: Any) -> Study:
+        """A copy with some of what was written changed; everything is checked as if it were written anew.
+
+            study.changed(name="hot", limits=["power <= 1500 W"], choices={"n_dies": 4}, without=["silicon"])
+
+        Args:
+            metrics: functions of the user's own, as in `make_study`.
+            changes: `limits` in place of those of the same metric and sense, or added; `without`, metrics whose limits
+                go; `free`, bounds, a value to fix a number at, or None to drop it; `choices`, entries by kind;
+                `workloads` by name, None drops one; keys of `[study]`, such as `minimise` or `name`.
+
+        Raises:
+            SpecError: as `load_study`; a study that was changed by other means since it was written.
+        """
+        old = self.written
+        if old is None or study_from(old.tables, old.folder, self.own) != self:
+            raise SpecError(f"{self.name}: changed since it was written; make it anew, then change that")
+        own = tuple({**dict(self.own), **(metrics or {})}.items())
+        return study_from(changed_tables(old.tables, **changes), old.folder, own)
 
     @property
     def deadlines_s(self) -> list[float]:
@@ -99,7 +138,8 @@ class Study:
     def core(self) -> ConvexCore:
         """The convex core: names and structure."""
         limits = tuple((x.metric, x.sense) for x in self.limits)
-        return ConvexCore(tuple(f.name for f in self.free), tuple(self.workloads), limits, self.goal, self.streams)
+        free = tuple(f.name for f in self.free)
+        return ConvexCore(free, tuple(self.workloads), limits, self.goal, self.streams, self.own)
 
     @property
     def calibrations(self) -> dict[str, Calibration]:
@@ -122,9 +162,14 @@ class Study:
         """Power to which a design throttles: the least upper limit; infinite without one."""
         return min((x.value for x in self.limits if x.caps_power), default=float("inf"))
 
-    def at_size(self, n_chips: int) -> System:
-        """The baseline's chip in its fabric, at another size."""
-        return dataclasses.replace(preset_system(self.baseline.name, n_chips), chip=self.baseline.chip)
+    def at_size(self, n_chips: int, name: str = "") -> System:
+        """The baseline's chip at another size: in its own fabric, or in that of the system `name`."""
+        return in_system(self.baseline.chip, name or self.baseline.name, n_chips)
+
+    @property
+    def system_names(self) -> tuple[str, ...]:
+        """Systems that a design may sit in, each once; empty for the baseline's."""
+        return tuple(dict.fromkeys(c.system for c in self.choices))
 
 
 def unit_of(name: str) -> str:
@@ -163,8 +208,16 @@ def load_study(path: str | Path) -> Study:
         raise SpecError(f"{path}: {error}") from error
 
 
-def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
-    """The study in a mapping of the same form as the TOML file, a portfolio beside it; raises as `load_study`."""
+def study_from(raw: dict[str, Any], folder: Path = Path(), own: Own = ()) -> Study:
+    """The study in a mapping of the same form as the TOML file, a portfolio beside it; raises as `load_study`.
+
+    Args:
+        raw: tables.
+        folder: where the file of a portfolio is looked for.
+        own: metrics of the user's own, which goal and limits may name.
+    """
+    check_own(own)
+    names = (*METRICS, *(name for name, _ in own))
     try:
         spec = StudyFile.model_validate(raw)
     except pydantic.ValidationError as error:
@@ -172,7 +225,7 @@ def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
     baseline = _baseline(spec.study)
     package(spec.study.package)
     goal = spec.study.minimise
-    goal = full_name(goal, tuple(METRICS), "goal")
+    goal = full_name(goal, names, "goal")
     if goal == "power_W":
         raise SpecError("study.minimise: power_W has one value per workload; limit it, or minimise full_load_fp8_W")
     services, served = _services(spec.portfolio, folder)
@@ -181,10 +234,12 @@ def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
     if goal == SERVED and (spec.workloads or not services):
         raise SpecError("study.minimise: served_time needs a [portfolio] and no other workloads")
     built = built_state(spec.built.chip, spec.study.package) if spec.built else None
-    limits = tuple(_limit(x, i, baseline, built) for i, x in enumerate(spec.limits))
-    free, choices = tuple(_free(k, lo, hi) for k, (lo, hi) in spec.free.items()), _choices(spec.choices, built)
-    _check_multiples(free, choices)
-    return Study(
+    limits = tuple(_limit(x, i, baseline, built, names) for i, x in enumerate(spec.limits))
+    asked = {goal, *(x.metric for x in limits)}
+    free = tuple(_free(k, lo, hi) for k, (lo, hi) in spec.free.items())
+    choices = choices_of(spec.choices, built, [spec.study.system] if asked & set(OF_RACK) else [])
+    check_multiples(free, choices)
+    study = Study(
         name=spec.study.name,
         baseline=baseline,
         workloads=workloads,
@@ -194,29 +249,41 @@ def study_from(raw: dict[str, Any], folder: Path = Path()) -> Study:
         goal=goal,
         package=spec.study.package,
         scaleout_Bps=spec.study.scaleout_per_dir,
-        owner=_owner(spec.study, goal in OWNED or any(x.metric in OWNED for x in limits)),
+        owner=_owner(spec.study, bool(asked & set(OWNED)), bool(own) and not services),
         services=services,
         longest_s={n: s for n, w in spec.workloads.items() if (s := _longest_s(w)) is not None},
         calibration_name=spec.study.calibration or "",
         streams=spec.study.streams,
         built=spec.built.chip if spec.built else "",
+        own=own,
+        written=Written(raw, folder),
     )
+    _check_sizes(study)
+    return study
+
+
+def _check_sizes(study: Study) -> None:
+    """Every workload must fill or divide the domain of every system that a design may sit in."""
+    for name, (_, n_chips) in study.workloads.items():
+        for system in study.system_names:
+            try:
+                study.at_size(n_chips, system)
+            except SpecError as error:
+                raise SpecError(f"workloads.{name}: {error}") from error
 
 
 def _baseline(spec: Head) -> System:
     """The chip of the system, or your own chip in the fabric of the system, called by the path of its file."""
-    within = preset_system(spec.system)
+    made_of = system_facts(spec.system).get("chip")
     if spec.calibration is not None:
         calibration(spec.calibration)
     if spec.baseline.endswith(".toml"):
         if spec.calibration is None:
             base_name(spec.baseline)
-        return dataclasses.replace(within, chip=dataclasses.replace(preset_chip(spec.baseline), name=spec.baseline))
-    if within.chip.name != spec.baseline:
-        raise SpecError(
-            f"study.baseline '{spec.baseline}' is not the chip of system '{spec.system}' ({within.chip.name})"
-        )
-    return within
+        return in_system(dataclasses.replace(preset_chip(spec.baseline), name=spec.baseline), spec.system)
+    if made_of is not None and made_of.value != spec.baseline:
+        raise SpecError(f"study.baseline '{spec.baseline}' is not the chip of system '{spec.system}' ({made_of.value})")
+    return chip_system(spec.baseline, within=spec.system)
 
 
 def _services(spec: PortfolioTable | None, folder: Path) -> tuple[dict[str, Service], dict[str, tuple[Asked, int]]]:
@@ -227,8 +294,16 @@ def _services(spec: PortfolioTable | None, folder: Path) -> tuple[dict[str, Serv
     return services, {name: (s.requests, spec.chips) for name, s in services.items()}
 
 
-def _owner(head: Head, asked: bool) -> Owner | None:
-    """Server and maker's margin of a design: the study's, or those of the baseline chip; None if nobody asks."""
+def _owner(head: Head, asked: bool, may_ask: bool) -> Owner | None:
+    """Server and maker's margin of a design: the study's, or those of the baseline chip; None if nobody asks.
+
+    A metric of the user's own may ask: it has an owner where the baseline has one.
+    """
+    if may_ask and not asked:
+        try:
+            return owner_of(head.baseline, head.host, head.margin)
+        except DseError:
+            return None
     if asked:
         return owner_of(head.baseline, head.host, head.margin)
     if head.host is not None or head.margin is not None:
@@ -250,7 +325,7 @@ def owner_of(chip_name: str, host_name: str | None = None, margin: str | float |
 
 def _check_workloads(spec: StudyFile, goal: str, workloads: dict[str, Any]) -> None:
     """Refuse metrics that mean nothing without a workload."""
-    limited = [full_name(x.metric, tuple(METRICS), "metric") for x in spec.limits]
+    limited = [n for x in spec.limits for n in METRICS if x.metric in (n, n.removesuffix(f"_{unit_of(n)}"))]
     needing = [name for name in (goal, *limited) if name in OF_WORKLOADS]
     if needing and not workloads:
         raise SpecError(f"{needing[0]} needs at least one workload; without any, full_load_fp8 stands for power")
@@ -280,40 +355,8 @@ def _free(key: str, lower: str | float, upper: str | float) -> Free:
     return Free(name, positive(lower, unit, f"free.{key}"), positive(upper, unit, f"free.{key}"))
 
 
-def _check_multiples(free: tuple[Free, ...], choices: tuple[Choice, ...]) -> None:
-    """Some choice must have something that can be built of every stepped number inside its bounds (see `steps`)."""
-    dies = sorted({c.n_dies for c in choices})
-    counts = [f for f in free if f.name in STEPPED]
-    for count in counts:
-        if not any(_has_multiple(count, n) for n in dies):
-            what = ", ".join(map(str, dies))
-            told = f"hold no multiple of choices.n_dies = {what} (cores: in a grid on a die); widen them or the choices"
-            raise SpecError(f"free.{count.name}: bounds {count.lower:g} and {count.upper:g} {told}")
-    if not any(all(_has_multiple(c, n) for c in counts) for n in dies):
-        names = ", ".join(c.name for c in counts)
-        raise SpecError(f"free: no entry of choices.n_dies has multiples of itself inside the bounds of {names}")
-
-
-def _has_multiple(count: Free, n_dies: int) -> bool:
-    return len(steps(count.name, n_dies, count.lower, count.upper)) > 0
-
-
-def _choices(spec: ChoiceTable, built: State | None) -> tuple[Choice, ...]:
-    """The discrete space; a die that was built fits the reticle, also where the area model says otherwise."""
-    for known, names in ((node, spec.node), (memory, spec.hbm), (link, spec.link), (pe_dims, spec.pe_array)):
-        for name in names:
-            known(name)
-    stacks = [positive(x, "B", "choices.stack_capacity") for x in spec.stack_capacity] or [0.0]
-    lists = (spec.node, spec.hbm, spec.link, spec.n_dies, spec.pe_array, spec.native_fp4, spec.spare_cores)
-    dies = [0.0 if built is None else float(built.die_mm2)]
-    choices = tuple(Choice(*c) for c in itertools.product(*lists, spec.fp8_rate or [0.0], stacks, dies))
-    if not choices:
-        raise SpecError("choices: every list needs at least one entry")
-    return choices
-
-
-def _limit(spec: LimitTable, index: int, baseline: System, built: State | None) -> Limit:
-    name = full_name(spec.metric, tuple(METRICS), "metric")
+def _limit(spec: LimitTable, index: int, baseline: System, built: State | None, names: tuple[str, ...]) -> Limit:
+    name = full_name(spec.metric, names, "metric")
     place = f"limits.{index} ({spec.metric})"
     given = [(s, v) for s, v in (("at_most", spec.at_most), ("at_least", spec.at_least)) if v is not None]
     if len(given) != 1:
@@ -334,7 +377,7 @@ def baseline_metric(name: str, baseline: System, place: str) -> float:
     """
     if name == DELIVERED:
         return 1.0
-    if name in OF_WORKLOADS:
+    if name in OF_WORKLOADS or name not in METRICS:
         raise SpecError(f"{place}: {name} depends on the workload; give it in its unit")
     value = METRICS[name](chip_state(baseline.chip))
     assert not isinstance(value, list)

@@ -10,6 +10,7 @@ from ..core.fields import BytesPerSecond, Seconds
 from ..core.schemas import Measured, Named, Schema, both_names, open_table, quantity_schema, titled
 from ..core.text import unit_of
 from ..economy.presets import host_names
+from ..hardware.fabrics import fabric_names
 from ..hardware.presets import chip_names, system_names
 from ..physics.calibration import calibration_names
 from ..technology.node import PRECISION_BITS
@@ -21,7 +22,7 @@ from .metrics import DELIVERED, METRICS
 ModelName = Annotated[str, Named(model_names, ".json")]
 """A model preset, or the path of a Hugging Face config.json."""
 OWN = ".toml"
-"""How files of one's own chip, process, memory, link or package end."""
+"""How files of one's own chip, system, process, memory, link or package end."""
 
 
 class _Strict(pydantic.BaseModel):
@@ -35,8 +36,8 @@ class Head(_Strict):
     """Names the results folder: letters, digits, '.', '_' and '-'."""
     baseline: Annotated[str, Named(chip_names, OWN)]
     """The chip that speed-ups and limits such as "6x" refer to: the chip of `system`, or a file of one's own."""
-    system: Annotated[str, Named(system_names)]
-    """System preset whose fabric baseline and design sit in."""
+    system: Annotated[str, Named(system_names, OWN)]
+    """System, preset or file, whose fabric baseline and design sit in; designs may choose others (`choices.system`)."""
     minimise: Annotated[str, Named(lambda: both_names(METRICS))] = DELIVERED
     """Metric to minimise; `delivered_time` is the mean of the workloads' step times over the baseline's."""
     package: Annotated[str, Named(package_names, OWN)] = "CoWoS-L"
@@ -46,7 +47,8 @@ class Head(_Strict):
     scaleout_per_dir: BytesPerSecond
     """Network share of a design's chip, one direction; fixed."""
     host: Annotated[str, Named(host_names)] | None = None
-    """Server around a design, where goal or limits ask for money or energy; left out, the baseline's."""
+    """Server around a design, where goal or limits ask for money or energy; left out, the baseline's. A system that is
+    chosen (`choices.system`) keeps the one that it names."""
     margin: float | None = None
     """What the owner pays for a package over what it costs to make; left out, that of the baseline's maker."""
     streams: bool = False
@@ -141,6 +143,9 @@ class ChoiceTable(_Strict):
     """MACs of a PE per cycle in FP8 over those in BF16; left out, the baseline's."""
     stack_capacity: list[Annotated[str | float, Measured("B")]] = []
     """Capacity of a memory stack as sold; left out, the most of its generation."""
+    system: list[Annotated[str, Named(fabric_names, OWN)]] = []
+    """Systems that the chip may sit in, each with domain, links, switches, cables, host and racks; left out, that of
+    the baseline."""
 
 
 class LimitTable(_Strict):
@@ -170,8 +175,22 @@ class BuiltTable(_Strict):
     """Chip preset, or the path of a chip file; limits of the study may say "built"."""
 
 
+class QuestionTable(_Strict):
+    """What a study is asked for, for `dse questions`."""
+
+    asks: str
+    """The question, in words."""
+    by: str
+    """What its sides differ in, each solved for itself: a key of [choices], or "workloads" for each alone and all."""
+    note: str = ""
+    """What the answer's figures do not say."""
+
+
 class StudyFile(_Strict):
     """A whole study file."""
+
+    question: QuestionTable | None = None
+    """What it is asked for, where it is one of several sides."""
 
     study: Head
     """What is asked, of which chip, in which fabric."""
@@ -200,6 +219,7 @@ _TABLES = (
     ChoiceTable,
     LimitTable,
     BuiltTable,
+    QuestionTable,
     StudyFile,
 )
 KEYS = {k for table in _TABLES for k in table.model_fields}

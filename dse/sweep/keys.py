@@ -15,6 +15,7 @@ from ..core.text import spelled
 from ..core.types import FloatLike
 from ..core.units import quantity
 from ..hardware.chip import Chip
+from ..hardware.fabrics import system_facts
 from ..hardware.presets import ZERO_ALLOWED, chip, system
 from ..lowering.plan import parse_plan
 from ..physics.calibration import calibration
@@ -71,7 +72,13 @@ COUNTS = ("chips", "domain", "batch", "sequence", "context", "prompt", "chunk", 
 FILES = {"chip": ".toml", "model": ".json", "study": ".toml"}
 """Keys whose value may be the path of a user's own file, and how its name ends."""
 
-CHOICES: dict[str, Callable[[str], object]] = {"node": node, "hbm": memory, "link": link, "pe_array": pe_dims}
+CHOICES: dict[str, Callable[[str], object]] = {
+    "node": node,
+    "hbm": memory,
+    "link": link,
+    "pe_array": pe_dims,
+    "system": system_facts,
+}
 """Named choices that a study enumerates; an axis `choices.node` keeps one of them."""
 
 

@@ -16,8 +16,9 @@ from ..lowering.plan import plan_text
 from ..optimize.solution import Solution, Status
 from ..optimize.solve import solve_continuous
 from ..optimize.space import Space
+from ..study.choices import seated
 from ..study.convex import Kind
-from ..study.design import choice_technology
+from ..study.design import Choice, choice_technology
 from ..study.metrics import METRICS, Limit, chip_state
 from ..study.study import Study, load_study
 from .columns import SOLVED
@@ -92,9 +93,16 @@ def changed(study: Study, values: Mapping[str, Value]) -> Study:
             free = (Free(name, float(value), float(value)) if x.name == name else x for x in study.free)
             study = dataclasses.replace(study, free=tuple(free))
         elif group == "choices":
-            choices = (dataclasses.replace(c, **{name: value}) for c in study.choices)  # type: ignore[arg-type]
+            choices = (_chosen(c, name, value) for c in study.choices)
             study = dataclasses.replace(study, choices=tuple(dict.fromkeys(choices)))
     return study
+
+
+def _chosen(choice: Choice, name: str, value: Value) -> Choice:
+    """A choice with one entry changed; a system brings its links and its network."""
+    if name == "system":
+        return seated(choice, str(value))
+    return dataclasses.replace(choice, **{name: value})  # type: ignore[arg-type]
 
 
 def answer_row(s: Solution) -> dict[str, Any]:
@@ -108,7 +116,7 @@ def answer_row(s: Solution) -> dict[str, Any]:
     tech = choice_technology(s.choice, s.study.package)
     state = chip_state(s.chip, tech)
     row |= {name: float(METRICS[name](state)) for name in SOLVED if name in METRICS}  # type: ignore[arg-type]
-    row |= dataclasses.asdict(s.choice)
+    row |= s.choice.written()
     low, high = s.delivered_range
     row |= {"goal": s.goal, "proved": s.certificate.proved, "relative_gap": s.certificate.relative_gap}
     row |= {"integer_gap": s.certificate.integer_gap}

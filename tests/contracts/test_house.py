@@ -28,7 +28,7 @@ PLAIN = {
     "tile_moving", "tile_contract", "vector_elements", "runs", "macs", "lower", "upper",
     "weights", "values", "target", "signs",
     "clustering", "level", "pue", "held", "spare_sigmas",
-    "cost_per_token_USD", "energy_per_token_J", "carbon_per_token_kg",
+    "cost_per_token_USD", "energy_per_token_J", "carbon_per_token_kg", "rack_time_per_token_s",
 }  # fmt: skip
 """Quantities without a unit, and multi-valued solver state."""
 PLAIN_RETURNS = {

@@ -1,23 +1,28 @@
-"""A user's own chip in every command, in process."""
+"""A user's own chip in his own system, and his own model, in every command, in process."""
 
+import functools
 import json
 from pathlib import Path
 
 import pytest
 
+import dse.workload.presets
 from dse.cli import main
 
 pytestmark = pytest.mark.slow
 
 TINY = (Path(__file__).parents[1] / "data" / "tiny.toml").read_text()
-MODEL = ("llama-3.1-8b",)
+MODEL = ("model/config.json",)
+CONFIG = Path(dse.workload.presets.__file__).parent / "data" / "llama-3.1-8b.json"
+CHIP = '[mine]\nbase = "trainium3"\nhbm_bandwidth = "6 TB/s"\nrent = "4 USD"\nsystem = "rack.toml"\n'
 SWEEP = """
 [sweep]
 name = "own"
 
 [base]
 chip = "mine.toml"
-model = "llama-3.1-8b"
+system = "rack.toml"
+model = "model/config.json"
 phase = "decode"
 chips = 4
 batch = 32
@@ -34,8 +39,15 @@ def folder(tmp_path, tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.setenv("COLUMNS", "130")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.toml").write_text('[mine]\nbase = "trainium3"\nhbm_bandwidth = "6 TB/s"\nrent = "4 USD"\n')
-    (tmp_path / "tiny.toml").write_text(TINY.replace('baseline = "trainium3"', 'baseline = "mine.toml"'))
+    (tmp_path / "mine.toml").write_text(CHIP)
+    (tmp_path / "rack.toml").write_text('[rack]\nbase = "trn3-gen2-144"\nn_rack_chips = 36\n')
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text(CONFIG.read_text())
+    own = {"trainium3": "mine.toml", "trn3-gen2-144": "rack.toml", "llama-3.1-8b": "model/config.json"}
+    study = functools.reduce(lambda text, name: text.replace(f'"{name}"', f'"{own[name]}"'), own, TINY)
+    (tmp_path / "tiny.toml").write_text(
+        study.replace("native_fp4 = [true]", 'native_fp4 = [true]\nsystem = ["rack.toml"]')
+    )
     for year in (2, 3):
         named = (tmp_path / "tiny.toml").read_text().replace('"tiny"', f'"backtest_{year}"')
         named += '\n[built]\nchip = "mine.toml"\n'
@@ -68,6 +80,7 @@ def test_it_is_a_baseline_of_studies_and_stands_in_their_report(capsys, folder):
     assert main(["optimize", "tiny.toml", "--seconds", "5", "--gap", "0.05", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["design"]["n_cores"] >= 2 and answer["status"] in ("optimal", "unfinished")
+    assert answer["design"]["choice"]["system"] == "rack.toml"
     assert main(["front", "tiny.toml", "--points", "3", "--no-figures", "--json"]) == 0
     assert main(["backtest", "--sweeps", ".", "--seconds", "1", "--json"]) == 0
     capsys.readouterr()
@@ -86,7 +99,7 @@ def test_it_is_a_baseline_of_studies_and_stands_in_their_report(capsys, folder):
     ids=lambda argv: argv[0],
 )  # fmt: skip
 def test_a_wrong_line_is_named_by_every_command(capsys, folder, argv, line):
-    (folder / "mine.toml").write_text(f'[mine]\nbase = "trainium3"\n{line}\n')
+    (folder / "mine.toml").write_text(f'[mine]\nbase = "trainium3"\nsystem = "rack.toml"\n{line}\n')
     assert main(list(argv)) == 2
     said = capsys.readouterr().err.strip().splitlines()
     assert said[-1].startswith("dse: ") and "mine.toml" in said[-1] and line.split(" =")[0] in said[-1]

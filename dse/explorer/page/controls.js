@@ -68,7 +68,8 @@ export class Controls {
       const list = el("select", { id: `choice-${name}` }, ...values.map((v) => el("option", { value: String(v) }, choiceText(name, v))));
       list.addEventListener("change", () => {
         const wanted = { ...this.state.choices[this.design.choice], [name]: values[list.selectedIndex] };
-        this.design.choice = this.state.choices.findIndex((c) => FIELDS.every((k) => c[k] === wanted[k]));
+        const alike = this.state.choices.map((c) => (c[name] === wanted[name] ? FIELDS.filter((k) => c[k] === wanted[k]).length : -1));
+        this.design.choice = alike.indexOf(Math.max(...alike)); // a system brings its links: the nearest choice that has it
         for (const s of this.sliders) if (this.steps(s.f.name)) this.design.x[s.f.name] = this.near(s.f, this.design.x[s.f.name]);
         this.showAll();
         this.change("move");

@@ -65,3 +65,20 @@ def test_compare_ranks_as_serve_does(capsys, tmp_path, monkeypatch):
 def test_a_promise_that_nothing_keeps_is_told(capsys):
     assert main(["compare", "h100", "llama-3.1-8b", "--chips", "1", "--tpot", "10us"]) == 1
     assert "below the floor" in capsys.readouterr().out
+
+
+def test_one_phase_is_ranked_without_a_queue(capsys):
+    """Tokens of one step over rent, by hand; who breaks the promise comes last, and why."""
+    asked = ("h100,trainium2", "llama-3.1-8b", "--phase", "decode", "--in", "2048", "--chips", "1", "--batch", "8")
+    how = ("--rent", "h100=2,trainium2=1", "--json")
+    assert main(["compare", *asked, *how]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [r["million_tokens_USD"] for r in rows] == sorted(r["million_tokens_USD"] for r in rows)
+    for r in rows:
+        assert r["chip_tokens_per_s"] == pytest.approx(8 / r["step_s"])
+        assert r["million_tokens_USD"] == pytest.approx(r["chip_hour_USD"] * 1e6 / 3600 / r["chip_tokens_per_s"])
+    middle = f"{1e3 * sum(r['step_s'] for r in rows) / 2}ms"
+    assert main(["compare", *asked, *how, "--tpot", middle]) == 0
+    first, last = json.loads(capsys.readouterr().out)["rows"]
+    assert first["margin_frac"] > 0 > last["margin_frac"] and "promised" in last["gap"]
+    assert main(["compare", *asked, "--ttft", "1s"]) == 2 and "knows no --ttft" in capsys.readouterr().err

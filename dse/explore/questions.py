@@ -1,0 +1,162 @@
+"""Questions with sides: a study solved once for every entry of one of its choices, each with a proof of its own.
+
+`dse optimize` says which entry of a choice is best. Here every entry is solved for itself, so that "the torus costs
+18 % more" is as certain as "the switch is best": the loser's lower bound stands above the winner's design.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from ..core.errors import SpecError, UnknownNameError
+from ..core.files import read_toml
+from ..core.shipped import QUESTIONS, shipped, shipped_folder
+from ..core.text import quantity_text
+from ..hardware.own_chip import short_name
+from ..optimize.solution import Solution
+from ..optimize.solve import solve
+from ..optimize.space import Space
+from ..study.design import Choice
+from ..study.study import Study, load_study
+
+WORKLOADS = "workloads"
+"""Sides that are one workload each, and all together."""
+ALL = "together"
+"""The side of all workloads."""
+FIELDS = {"stack_capacity": "stack_capacity_B"}
+"""Keys of [choices] whose field has another name."""
+GAP_FRAC = 0.01
+"""Gap at which a side is settled."""
+LIMIT_S = 30.0
+"""Time for the proof of one side."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """One entry of the choice in question, solved for itself."""
+
+    name: str
+    """The entry, in words."""
+    solution: Solution
+    """Its best design, with a proof."""
+
+    @property
+    def lower_bound(self) -> float:
+        """No design of this side has a smaller goal; infinite where none is feasible, 0 where nothing is proved."""
+        c = self.solution.certificate
+        if c is None:
+            return math.inf if self.solution.status.name == "INFEASIBLE" else 0.0
+        return c.overall.lower_bound if c.overall is not None and c.proved else 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """A question with its sides answered."""
+
+    name: str
+    """Of the study."""
+    asks: str
+    """The question, in words."""
+    by: str
+    """What the sides differ in."""
+    note: str
+    """What the figures do not say."""
+    sides: tuple[Side, ...]
+    """In the order of the study."""
+
+    @property
+    def best(self) -> Side:
+        """The side with the best design; of single workloads, the one chip for all."""
+        return next((x for x in self.sides if x.name == ALL), min(self.sides, key=lambda x: x.solution.goal))
+
+    def frame(self) -> pd.DataFrame:
+        """One row per side: goal, its lower bound, how it ended, what was chosen; canonical units."""
+        rows = [
+            (x.name, s.goal, x.lower_bound, s.status.name.lower(), "" if s.choice is None else s.choice.text())
+            for x in self.sides
+            for s in (x.solution,)
+        ]
+        return pd.DataFrame(rows, columns=["side", "goal", "lower_bound", "status", "choice"]).set_index("side")
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return f"<p><b>{html.escape(self.asks)}</b></p>{self.frame().to_html(border=0)}"
+
+
+def question_names() -> tuple[str, ...]:
+    """Names of the shipped questions."""
+    return tuple(sorted(p.stem for p in (shipped_folder() / QUESTIONS).glob("*.toml")))
+
+
+def question(
+    path: str | Path,
+    progress: Callable[[str], None] = lambda _: None,
+    *,
+    gap_frac: float = GAP_FRAC,
+    limit_s: float = LIMIT_S,
+) -> Question:
+    """A question answered: every side solved and certified.
+
+    Args:
+        path: study with a table [question], or the bare name of a shipped one.
+        progress: told what happens, one line at a time.
+        gap_frac: gap at which a side is settled.
+        limit_s: time for the proof of one side.
+
+    Raises:
+        SpecError: a study without a question, or one with a single side.
+    """
+    study, table = load_study(path), read_toml(shipped(path)).get("question")
+    if table is None:
+        raise SpecError(f'{path}: no question; add a table [question] with asks = "..." and by = "system"')
+    space = Space(study)
+    solved = []
+    for name, side in sides(study, table["by"]).items():
+        progress(f"{study.name}: {name}")
+        same = side.workloads.keys() == study.workloads.keys()
+        known = space.relative(side) if same else None
+        solved.append(Side(name, solve(side, progress, known, gap_frac=gap_frac, limit_s=limit_s)))
+    return Question(study.name, table["asks"], table["by"], table.get("note", ""), tuple(solved))
+
+
+def sides(study: Study, by: str) -> dict[str, Study]:
+    """The study once for every entry of a choice, or for every workload and all together, by name.
+
+    Raises:
+        UnknownNameError: `by` is no key of [choices].
+        SpecError: a single side.
+    """
+    if by == WORKLOADS:
+        found = {n: dataclasses.replace(study, workloads={n: w}) for n, w in study.workloads.items()} | {ALL: study}
+    else:
+        field = FIELDS.get(by, by)
+        if field not in Choice.__dataclass_fields__:
+            raise UnknownNameError("side of a question", by, (*Choice.__dataclass_fields__, *FIELDS, WORKLOADS))
+        entries = dict.fromkeys(getattr(c, field) for c in study.choices)
+        kept = {e: tuple(c for c in study.choices if getattr(c, field) == e) for e in entries}
+        found = {_words(field, e): dataclasses.replace(study, choices=c) for e, c in kept.items()}
+    if len(found) < 2:
+        raise SpecError(f"question.by = '{by}': a single side; give the study more than one entry")
+    return found
+
+
+def _words(field: str, entry: str | float) -> str:
+    """An entry as people say it."""
+    if isinstance(entry, str):
+        return short_name(entry)
+    said = quantity_text(field, float(entry))
+    return COUNTED[field](said) if field in COUNTED else said
+
+
+COUNTED: dict[str, Callable[[str], str]] = {
+    "n_dies": lambda n: f"{n} die" if n == "1" else f"{n} dies",
+    "fp8_rate": lambda n: f"FP8 at {n} times BF16",
+    "spare_cores": lambda n: f"{n} spare cores",
+}
+"""Fields whose entries are bare numbers, in words."""

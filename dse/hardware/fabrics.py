@@ -1,0 +1,85 @@
+"""How chips are joined and what stands around them: systems by name or in a user's own file, with receipts.
+
+A system of `data/systems.toml` is a product with its chip; one of `data/racks.toml` is a rack that chips may sit in
+which do not exist yet. Both say how a scale-up domain is joined, and may say what that costs and draws.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from ..core.errors import SpecError
+from ..core.provenance import Receipts, Sourced, load_receipts, number, own_thing, pick, text, worst_first
+from .own_chip import CHIPS, is_own
+from .physical import check_physical
+from .system import Fabric
+
+SYSTEMS = CHIPS.with_name("systems.toml")
+RACKS = CHIPS.with_name("racks.toml")
+
+
+@cache
+def _every() -> dict[str, Receipts]:
+    """Facts of every system that has a name."""
+    return {**load_receipts(SYSTEMS), **load_receipts(RACKS)}
+
+
+def fabric_names() -> tuple[str, ...]:
+    """Names of everything that chips may sit in: products and racks, in file order."""
+    return tuple(_every())
+
+
+def system_facts(name: str) -> Receipts:
+    """Facts of a system, preset or the path of a user's own file.
+
+    Raises:
+        UnknownNameError: no such system; offers near matches.
+        SpecError: a file that is no system; see `own_system`.
+    """
+    return own_system(Path(name)) if is_own(name) else pick(_every(), "system", name)
+
+
+def system_receipts(name: str) -> list[Sourced]:
+    """The facts behind a system, guesses first."""
+    return worst_first(list(system_facts(name).values()))
+
+
+def own_system(path: Path) -> Receipts:
+    """Facts of the one system in a user's own file, whole or with a preset as its `base`.
+
+        [my-rack]
+        base = "ualink-72"
+        dims = "36"
+        scaleup_switch_W_per_GBps = 0.2
+
+    Raises:
+        SpecError: more than one table, an unknown key or base, a fact that no system can have; names file and key.
+    """
+    every = {f: fact for facts in _every().values() for f, fact in facts.items()}
+    thing = own_thing(path, lambda base: pick(_every(), "system", base), every, may_add=True)
+    facts = {**thing.inherited, **thing.own}
+    try:
+        build_fabric(thing.name, facts)
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from error
+    return facts
+
+
+def build_fabric(name: str, receipts: Receipts) -> Fabric:
+    """The scale-up domain of a system from its facts.
+
+    Raises:
+        SpecError: axis lengths that are no positive integers, or shares that do not sum to 1.
+    """
+    check_physical(name, receipts)
+    words = text(receipts, "dims").split("x")
+    if not all(w.isdecimal() and int(w) > 0 for w in words):
+        raise SpecError(f"{name}.dims = '{text(receipts, 'dims')}'; expected lengths such as '4x4x4'")
+    even = 1.0 / len(words)  # where a user's file says nothing
+    named = any(f.startswith("axis_share_") for f in receipts)
+    shares = tuple(number(receipts, f"axis_share_{i}") if named else even for i in range(len(words)))
+    if abs(sum(shares) - 1) > 1e-9:
+        raise SpecError(f"{name}.axis_share = {shares}; expected a sum of 1, not {sum(shares):g}")
+    reduces = "in_network_reduction" in receipts and number(receipts, "in_network_reduction") > 0
+    return Fabric(text(receipts, "kind"), tuple(int(w) for w in words), shares, in_network_reduction=reduces)

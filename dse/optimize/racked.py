@@ -1,0 +1,50 @@
+"""What a rack of a design is, where a study chooses or limits it: power, capital, tokens per rack and megawatt."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ..economy.racks import system_rack
+from ..study.design import Choice
+from ..study.metrics import State
+
+MEGAWATT_W = 1e6
+
+
+@dataclasses.dataclass(frozen=True)
+class RackReport:
+    """A full rack of a design in the system that it chose."""
+
+    system: str
+    """System, preset or path of a file."""
+    n_chips: float
+    """Chips in a rack."""
+    power_W: float
+    """What it is provisioned for: chips, hosts, switches, conversion."""
+    cost_USD: float
+    """Capital: packages at what their owner pays, hosts, switches, cables, network, power, cooling."""
+    held: float
+    """Chips held per chip at work, spares for the hungriest workload: a torus needs a whole one for every failure."""
+    rack_tokens_per_s: dict[str, float]
+    """Tokens of each workload per second and rack, failures and spares counted."""
+    megawatt_tokens_per_s: dict[str, float]
+    """Tokens of each workload per second and megawatt at the building's meter."""
+
+
+def rack_report(choice: Choice, state: State, workloads: tuple[str, ...]) -> RackReport | None:
+    """The rack of a design; None where the study neither chooses a system nor asks for money, energy or racks."""
+    if not choice.system or not state.upkeeps:
+        return None
+    each = list(zip(workloads, state.upkeeps, strict=True))
+    first = state.upkeeps[0]
+    return RackReport(
+        system=choice.system,
+        n_chips=float(system_rack(choice.system).n_chips),
+        power_W=float(np.asarray(first.rack_W)),
+        cost_USD=float(np.asarray(first.rack_USD)),
+        held=max(float(np.asarray(u.held)) for u in state.upkeeps),
+        rack_tokens_per_s={n: 1.0 / float(np.asarray(u.rack_time_per_token_s)) for n, u in each},
+        megawatt_tokens_per_s={n: MEGAWATT_W / float(np.asarray(u.energy_per_token_J)) for n, u in each},
+    )

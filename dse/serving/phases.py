@@ -1,0 +1,125 @@
+"""Which chip is cheapest for one phase of a model: a training step, a prefill or a decode step, without a queue."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from ..core.errors import DseError
+from ..core.text import in_unit
+from ..economy.hours import Hour, chip_hour
+from ..economy.presets import million_tokens_USD
+from ..evaluation.breakdown import Finding, find
+from ..evaluation.room import find_room
+from ..hardware.presets import chip_system
+from ..lowering.plan import plan_text
+from ..physics.calibration import calibration, measured_band
+from ..workload.transformer import Training, Workload
+
+
+@dataclasses.dataclass(frozen=True)
+class RankedPhase:
+    """One chip on one phase."""
+
+    chip: str
+    """Preset, or path of an own file."""
+    hour: Hour
+    """What one chip costs."""
+    finding: Finding | None
+    """The phase on the chip; None where nothing holds it."""
+    longest_s: float | None
+    """Longest step that is promised; None for any."""
+    gap: str = ""
+    """Why something is missing."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it runs within the promise."""
+        return self.finding is not None and self.margin_frac >= 0.0
+
+    @property
+    def margin_frac(self) -> float:
+        """How far below the promised time the step stays, as a share of it; infinite where none is promised."""
+        if self.finding is None or self.longest_s is None:
+            return math.inf
+        return 1.0 - float(self.finding.evaluation.step_s) / self.longest_s
+
+    @property
+    def chip_tokens_per_s(self) -> float | None:
+        """Tokens of one chip per second."""
+        if self.finding is None:
+            return None
+        return float(self.finding.evaluation.tokens_per_s) / self.finding.system.n_chips
+
+    @property
+    def million_tokens_USD(self) -> float | None:
+        """Cost of a million tokens; None without a price, a place to run or within the promise."""
+        price, rate = self.hour.chip_hour_USD, self.chip_tokens_per_s
+        return None if price is None or rate is None or not self.keeps else million_tokens_USD(rate, price)
+
+    @property
+    def plan(self) -> str:
+        """Who does what, in a line; empty where nothing runs."""
+        return "" if self.finding is None else plan_text(self.finding.plan)
+
+    @property
+    def factor(self) -> float:
+        """Factor either way that holds 80 % of unseen measurements; not a number for a prior."""
+        if self.finding is None:
+            return math.nan
+        found = measured_band(calibration(self.finding.calibration), isinstance(self.finding.workload, Training))
+        return math.nan if found is None else found[1]
+
+
+def phase_ranking(
+    chips: Sequence[str],
+    workload_at: Callable[[int], Workload],
+    *,
+    basis: str,
+    rents_USD: Mapping[str, float],
+    n_chips: int | None = None,
+    longest_s: float | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[RankedPhase]:
+    """Chips by dollars per million tokens of one phase, cheapest first; those with a gap last, and why.
+
+    Args:
+        chips: presets, or paths of own files.
+        workload_at: what runs on a number of chips.
+        basis: how every chip is paid for, one of `economy.hours.BASES`.
+        rents_USD: prices of a chip-hour that the user gives, by chip.
+        n_chips: chips of each; by default one scale-up domain, or as many as hold the model.
+        longest_s: longest step that is promised.
+        tell: hears which chip is priced.
+    """
+    found = []
+    for name in chips:
+        tell(f"pricing {name}")
+        hour = chip_hour(name, basis, rents_USD)
+        try:
+            found.append(_ranked(name, hour, workload_at, n_chips, longest_s))
+        except DseError as error:
+            found.append(RankedPhase(name, hour, None, longest_s, str(error)))
+    return sorted(found, key=_order)
+
+
+def _ranked(
+    name: str, hour: Hour, workload_at: Callable[[int], Workload], n_chips: int | None, longest_s: float | None
+) -> RankedPhase:
+    """One chip under its fastest plan."""
+    if n_chips is None:
+        finding, _ = find_room(lambda n: chip_system(name, n), chip_system(name).n_chips, workload_at, None)
+    else:
+        finding = find(chip_system(name, n_chips), workload_at(n_chips), None)
+    row = RankedPhase(name, hour, finding, longest_s, hour.gap)
+    if row.keeps or longest_s is None:
+        return row
+    takes, promised = in_unit(float(finding.evaluation.step_s), "s"), in_unit(longest_s, "s")
+    return dataclasses.replace(row, gap=f"a step takes {takes}, promised {promised}; try a smaller batch")
+
+
+def _order(r: RankedPhase) -> tuple[bool, float, float]:
+    """Dollars, then tokens per second where there is no price, then chips that break the promise."""
+    cost = r.million_tokens_USD
+    return not r.keeps, math.inf if cost is None else cost, -(r.chip_tokens_per_s or 0.0)

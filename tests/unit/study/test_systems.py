@@ -1,0 +1,132 @@
+"""The system as a choice: domain, links, switches, host and rack of each, by hand; files of one's own; copies."""
+
+import dataclasses
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dse
+from dse.core.errors import DseError, SpecError
+from dse.economy.presets import host
+from dse.economy.racks import system_host, system_rack
+from dse.economy.server import Rack, server_W, switch_W
+from dse.hardware.fabrics import fabric_names, system_facts
+from dse.hardware.presets import in_system
+from dse.optimize.space import NOWHERE_B, Space
+from dse.study.basis import study_basis
+from dse.study.study import load_study, study_from
+
+TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
+RACKS = ["trn3-gen2-144", "torus-64", "nvlink-fusion-72"]
+
+
+def written(**choices):
+    raw = tomllib.loads(TINY.read_text())
+    raw["choices"] |= choices
+    return raw
+
+
+def test_a_system_brings_its_links_and_the_product_of_choices():
+    study = study_from(written(system=RACKS))
+    assert len(study.choices) == 2 * len(RACKS) and study.system_names == tuple(RACKS)
+    assert {c.link for c in study.choices if c.system == "nvlink-fusion-72"} == {"NVLink6"}
+    assert {c.link for c in study.choices if c.system == "torus-64"} == {"SerDes224G"}
+    assert study.baseline.name == "trn3-gen2-144" and study.at_size(4, "torus-64").fabric.dims == (4, 4, 4)
+    assert (
+        study.choices[-1].text().endswith("nvlink-fusion-72") and "system" not in load_study(TINY).choices[0].written()
+    )
+
+
+@pytest.mark.parametrize(
+    ("choices", "chips", "said"),
+    [
+        ({"system": ["torus-65"]}, 4, "torus-65"),
+        ({"system": ["nvlink-fusion-72"]}, 16, "workloads.decode: nvlink-fusion-72: n_chips = 16"),
+    ],
+)
+def test_what_no_system_can_be_is_named(choices, chips, said):
+    raw = written(**choices)
+    raw["workloads"]["decode"]["chips"] = chips
+    with pytest.raises(DseError, match=said):
+        study_from(raw)
+
+
+def test_a_plan_of_one_domain_is_none_of_another():
+    """Tensor ranks divide a domain: 9 of them do 72 and not 64, 16 the reverse; the table knows both."""
+    raw = written(system=["torus-64", "nvlink-fusion-72"])
+    raw["workloads"]["decode"] |= {"chips": 576, "batch": 9216, "model": "deepseek-v3"}
+    space = Space(study_from(raw))
+    ((every,), names) = space.candidates, space.study.system_names
+    sizes = {n: {p.tp for p in space.enumerated[n][0]} for n in names}
+    assert 16 in sizes["torus-64"] and 16 not in sizes["nvlink-fusion-72"]
+    plan = next(p for p in every if p.tp == 16)
+    there, elsewhere = (space.demand_of(0, plan, s) for s in space.structures)
+    assert float(elsewhere.memory_B) > NOWHERE_B > float(there.memory_B)
+    valid = [space.valid(0, every, i) for i in range(len(space.study.choices))]
+    last = next(i for i, c in enumerate(space.study.choices) if c.system == "nvlink-fusion-72")
+    assert valid[0].sum() + valid[last].sum() > len(every) > valid[last].sum()
+
+
+def test_switches_cables_and_racks_by_hand():
+    around, rack = system_host("nvlink-fusion-72", "x86-16"), system_rack("nvlink-fusion-72")
+    assert around.name == "graviton4-4" and float(around.scaleup_USD_per_Bps) == pytest.approx(0.8e-9 + 2.8e-9)
+    chip = dse.chip("trainium3")
+    up = float(chip.scaleup_bandwidth_per_dir_Bps)
+    assert float(switch_W(chip, rack)) == pytest.approx(1.4e-10 * up)
+    assert float(server_W(np.float64(1000.0), around, switch_W(chip, rack))) == pytest.approx(1420 + 1.4e-10 * up)
+    assert float(system_rack("torus-64").switch_W_per_Bps) == 0.0 and float(rack.n_chips) == 72.0
+    assert system_host("hgx-b200", "x86-8") == host("x86-8")  # a system that says nothing leaves the host as it is
+    assert float(system_rack("hgx-b200").n_chips) == 8.0 and isinstance(rack, Rack)
+
+
+def test_every_rack_says_what_a_study_needs():
+    for name in fabric_names():
+        facts = system_facts(name)
+        if "n_rack_chips" in facts:
+            host(str(facts["host"].value))
+            assert float(system_host(name, "x86-8").scaleup_USD_per_Bps) > 0, name
+            assert facts["kind"].value == "switched" or float(system_rack(name).switch_W_per_Bps) == 0.0, name
+
+
+def test_a_rack_metric_asks_for_the_system_and_names_its_guesses():
+    raw = written()
+    raw["limits"].append({"metric": "rack_power", "at_most": "60 kW"})
+    study = study_from(raw)
+    assert {c.system for c in study.choices} == {"trn3-gen2-144"} and study.owner is not None
+    assert study.limits[-1].metric == "rack_power_W" and study.limits[-1].value == 60e3
+    kinds = {b.fact.name: b.fact.kind for b in study_basis(study, None) if b.thing == "system trn3-gen2-144"}
+    assert kinds["scaleup_switch_USD_per_Bps"] == "guess"
+
+
+def test_a_system_of_ones_own(tmp_path):
+    path = tmp_path / "rack.toml"
+    path.write_text('[mine]\nbase = "ualink-72"\ndims = "36"\nn_rack_chips = 36\nscaleup_switch_W_per_GBps = 0.2\n')
+    mine = in_system(dse.chip("trainium3"), str(path), 36)
+    assert mine.fabric.n_chips == 36 and mine.fabric.kind == "switched"
+    assert float(system_rack(str(path)).switch_W_per_Bps) == pytest.approx(2e-10)
+    raw = written(system=[str(path)])
+    assert study_from(raw).choices[0].text().endswith(", rack")
+    path.write_text('[mine]\nkind = "torus"\ndims = "4x4"\n')
+    assert in_system(dse.chip("h100"), str(path)).fabric.axis_share == (0.5, 0.5)
+    for line in ('dims = "4y4"', "n_rack_chpis = 4", 'kind = "ring"', "axis_share_0 = 2.0"):
+        path.write_text(f'[mine]\nbase = "ualink-72"\n{line}\n')
+        with pytest.raises(DseError, match=r"rack\.toml") as error:
+            in_system(dse.chip("h100"), str(path))
+        assert "\n" not in str(error.value)
+
+
+def test_a_copy_changes_what_it_names_and_is_checked_anew():
+    study = load_study(TINY)
+    copy = study.changed(
+        name="other", limits=["power_W <= 650 W"], without=["silicon_mm2"], choices={"n_dies": 1},
+        free={"n_stacks": 4, "hbm_capacity": None},
+    )  # fmt: skip
+    assert [x.name for x in copy.limits] == ["hbm_capacity_B >= 1.54619e+11", "power_W <= 650"]
+    assert copy.name == "other" and [f.name for f in copy.free] == ["n_cores", "n_stacks", "hbm_bandwidth_Bps"]
+    assert len(copy.choices) == 1 and study.changed() == study
+    with pytest.raises(SpecError, match="measures mm2"):
+        study.changed(limits=["power <= 650 mm2"])
+    with pytest.raises(SpecError, match="changed since it was written"):
+        dataclasses.replace(study, goal="package_cost_USD").changed()

@@ -58,8 +58,8 @@ def dual_bounds(fun: Model, data: Any, lower: Vector, upper: Vector, z: Vector, 
         Both bounds, and the gradient they rest on.
     """
     lam = jnp.maximum(multipliers, 0.0)
-    (f, g), slope_f, slope_g = slopes(lambda x: fun(x, data), z, lam)
-    return bounds_from(f, g, slope_f, slope_g, lam, lower - z, upper - z)
+    (f, g), slope_f, slope_g = slopes(lambda x: fun(x, data), jnp.asarray(z), lam)
+    return bounds_from(f, g, slope_f, slope_g, lam, jnp.asarray(lower - z), jnp.asarray(upper - z))
 
 
 def slopes(

@@ -133,7 +133,7 @@ def _bounds(problem: Problem, it: Iterate, at: Local):
 def _aim(problem: Problem, c: _Search, it: Iterate, at: Local, settings: Settings) -> _Search:
     """The search at an iterate just taken: a Newton direction and the longest step that keeps all numbers positive."""
     it, finished = _judge(problem, it, at, settings)
-    width, nu = jnp.asarray(problem.width), settings.penalty
+    width, nu = problem.width, settings.penalty
     way = direction(it, at, width, settings)
     fraction = jnp.maximum(0.99, 1.0 - it.mu)
     primal = [(it.unit, way.unit), (1.0 - it.unit, -way.unit), (it.slack, way.slack), (it.excess, way.excess)]
@@ -211,7 +211,7 @@ def _report(problem: Problem, end: _Search, settings: Settings) -> Optimum:
     """The optimum at the last iterate, bound multipliers per unit of `z`."""
     it, at, width = end.here, end.at, problem.width
     bounds = _bounds(problem, it, at)
-    error, products = residuals(it, at.g, jnp.asarray(width * bounds.slope), settings)
+    error, products = residuals(it, at.g, width * jnp.asarray(bounds.slope), settings)
     residual = jnp.maximum(error, jnp.max(products))
     free, per_unit = width > 0.0, 1.0 / jnp.where(width > 0.0, width, 1.0)
     low = jnp.where(free, it.low * per_unit, jnp.maximum(bounds.slope, 0.0))

@@ -61,9 +61,9 @@ class Problem(eqx.Module):
     upper: Vector
 
     @property
-    def width(self) -> Vector:
+    def width(self) -> Array:
         """Width of the box along each coordinate."""
-        return self.upper - self.lower
+        return jnp.asarray(self.upper - self.lower)
 
     def place(self, unit: Array) -> Array:
         """The point of the box at `unit` coordinates, each 0 to 1."""
@@ -100,7 +100,7 @@ class Local(eqx.Module):
 
 def local(problem: Problem, unit: Array, lam: Array) -> Local:
     """Value, slopes, limits' Jacobian and Lagrangian Hessian: the only place where a solve evaluates the model."""
-    z, width = problem.place(unit), jnp.asarray(problem.width)
+    z, width = problem.place(unit), problem.width
     steps = jnp.concatenate([jnp.zeros((1, unit.shape[0])), NUDGE * jnp.diag(width)])
 
     def one(step: Array) -> tuple[Array, Array, Array, Array, Array]:

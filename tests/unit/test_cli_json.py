@@ -40,7 +40,7 @@ IN = {
     "validate": "unit/test_cli_validate.py",
 }
 """Commands that solve or fit, and the tests that ask them for JSON and read it."""
-HERE = {"ablation", "forecast", "query", "readings", "sweep"}
+HERE = {"ablation", "forecast", "query", "questions", "readings", "sweep"}
 """Those of tests of their own here."""
 
 
@@ -105,6 +105,18 @@ def test_a_command_of_minutes_without_its_solver(command, capsys, tmp_path, monk
     sweeps = ("--sweeps", str(TESTS.parent / "sweeps"))
     argv = sweeps if command == "ablation" else (str(TESTS / "data" / "tiny.toml"), "--no-figures")
     assert answer(capsys, command, *argv, "--results", str(tmp_path))
+
+
+@pytest.mark.slow
+def test_a_question_of_ones_own(capsys, tmp_path):
+    asked = (TESTS / "data" / "tiny.toml").read_text() + '\n[question]\nasks = "One die or two?"\nby = "n_dies"\n'
+    (tmp_path / "dies.toml").write_text(asked)
+    (found,) = answer(capsys, "questions", str(tmp_path / "dies.toml"), "--results", str(tmp_path))["rows"]
+    assert [x["name"] for x in found["sides"]] == ["1 die", "2 dies"] and all(x["gap"] <= 0.01 for x in found["sides"])
+    assert found["best"] == min(found["sides"], key=lambda x: x["goal"])["name"]
+    page = tmp_path / "page.md"
+    assert main(["questions", str(tmp_path / "dies.toml"), "--results", str(tmp_path), "--page", str(page)]) == 0
+    assert "One die or two?" in page.read_text()
 
 
 def test_committed_answers_hold_no_python():

@@ -65,11 +65,11 @@ def test_every_answer_has_a_section(html):
     assert any(t.startswith("Sweep: scaleup_domain") for t in titles)
 
 
-def test_numbers_are_those_of_the_answers(html):
+def test_numbers_are_those_of_the_answers(folder, html):
     answer = json.loads((RESULTS / "trainium4" / "solution.json").read_text())
     assert f"{answer['metrics']['delivered_speedup']:.2f}x the baseline" in html
-    manifest = json.loads((RESULTS / "trainium4" / "manifest.json").read_text())
-    assert f"{len(manifest['guesses'])} numbers behind these answers are guesses" in html
+    guesses = {g for p in folder.rglob("manifest.json") for g in json.loads(p.read_text()).get("guesses", ())}
+    assert f"{len(guesses)} numbers behind these answers are guesses" in html
     assert "1 mW per Mibit at 85 C" in html, "the receipt of a guess stands beside it"
     assert "2x</td><td style" not in html and "$" not in "".join(re.findall(r"<td[^>]*>([^<]*)</td>", html))
 

@@ -58,7 +58,7 @@ golden: $(VENV)/.dev
 
 # every question with its sides, and the page that tells them
 questions: $(VENV)/.dev
-	$(BIN)/dse questions --page docs/questions.md
+	$(BIN)/dse questions --seconds 120 --page docs/questions.md
 
 # every committed answer against what is computed here and now
 check-golden: $(VENV)/.dev

@@ -12,7 +12,7 @@ from dse.study.study import load_study
 from .conftest import AGAIN, ROOT
 
 FOLDER = ROOT / "results" / "questions"
-LOOSE = 0.03
+LOOSE = 0.01
 """Largest gap of a side, which its page names: goals of two runs differ by no more."""
 
 

@@ -94,7 +94,8 @@ class Sweep:
         return 0
 
     def _compute(self, sweep: Specification, engine: Engine) -> int:
-        from ..report.sweeps import summary, summary_view
+        from ..report.sweep_summary import summary
+        from ..report.sweeps import summary_view
         from ..sweep.engine import parse_part, plan_work, run
         from ..sweep.store import open_store
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.text import digits, in_unit
-from ..sweep.results import reasons
-from ..sweep.settings import asked
 from .layout import table
-from .tables import stand_in_text
 from .terminal import duration
 
 if TYPE_CHECKING:
     from ..sweep.estimate import Estimate
-    from ..sweep.points import Sweep
-    from ..sweep.store import Failure, Store
 
 SHOWN_ROWS = 50
 """Rows of an answer that a terminal shows; `--json` gives them all."""
@@ -44,30 +38,6 @@ def estimate_view(name: str, e: Estimate) -> RenderableType:
     ):
         rows.add_row(label, value)
     return Group(rows, f"{name}: nothing was written; extrapolated from {e.probed:,} points.")
-
-
-def summary(store: Store, given_up: tuple[Failure, ...] = ()) -> dict[str, Any]:
-    """What is in a results folder now, and which shards a run gave up, as plain data."""
-    found = reasons(store.folder) if store.present() or store.merged.exists() else {}
-    rows = sum(found.values())
-    return {
-        "sweep": store.sweep.name,
-        "folder": str(store.folder),
-        "points": store.sweep.size,
-        "rows": rows,
-        "failed": rows - found.pop("", 0),
-        "reasons": found,
-        "given_up": [dataclasses.asdict(f) for f in given_up],
-        "notes": notes(store.sweep),
-    }
-
-
-def notes(sweep: Sweep) -> list[str]:
-    """What products run in where a chip of the sweep lacks the precision that a workload asks for."""
-    if sweep.of_studies:
-        return []
-    said = dict.fromkeys(stand_in_text(w, c) for c, w in asked(sweep.choices, sweep.folder))
-    return [f"{x}." for x in said if x]
 
 
 def summary_view(found: dict[str, Any]) -> RenderableType:

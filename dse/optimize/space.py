@@ -91,7 +91,7 @@ class Space:
 
     def _sharing(self, other: Space, *names: str) -> Space:
         """`other` with what only baseline and workloads decide, and some more, taken over from here."""
-        for name in ("calibrations", "systems", "lowered", "baselines", *names):
+        for name in ("calibrations", "lowered", "baselines", *names):
             other.__dict__[name] = getattr(self, name)
         return other
 
@@ -100,10 +100,16 @@ class Space:
         """Achievable fractions of each workload."""
         return list(self.study.calibrations.values())
 
-    @cached_property
+    @property
     def systems(self) -> list[System]:
         """System of each workload: the baseline's fabric at the workload's size."""
-        return [self.study.at_size(n) for _, n in self.study.workloads.values()]
+        return self.seats[""]
+
+    @cached_property
+    def seats(self) -> dict[str, list[System]]:
+        """System of each workload at its size, by name of the systems a design may sit in; "" is the baseline's."""
+        sizes = [n for _, n in self.study.workloads.values()]
+        return {name: [self.study.at_size(n, name) for n in sizes] for name in ("", *self.study.system_names)}
 
     @cached_property
     def lowered(self) -> list[tuple[list[Plan], list[StepDemand]]]:
@@ -131,8 +137,8 @@ class Space:
             if not name or self.fabric_of(name) == study.baseline.fabric:
                 found[name] = [dict.fromkeys(every) for every, _ in self.lowered]
             else:
-                each = ((w, study.at_size(n, name)) for w, n in study.workloads.values())
-                found[name] = [dict.fromkeys(asked_plans(w, system, study.streams)) for w, system in each]
+                each = zip(study.workloads.values(), self.seats[name], strict=True)
+                found[name] = [dict.fromkeys(asked_plans(w, system, study.streams)) for (w, _), system in each]
         return found
 
     def fabric_of(self, name: str) -> Fabric:
@@ -252,8 +258,12 @@ class Space:
         return tuple(stack(self.on_structures(w, kept)) for w, kept in enumerate(self.plans))
 
     def on_structures(self, w: int, plans: Sequence[Plan]) -> list[StepDemand]:
-        """Stacked demands of some plans of one workload on every structure."""
-        return [stack_demands([self.demand_of(w, p, s) for p in plans]) for s in self.structures]
+        """Stacked demands of some plans of one workload on every structure.
+
+        All structures of a plan come one after the other, because they share what it moves (`lowering.demand`).
+        """
+        each = [[self.demand_of(w, p, s) for s in self.structures] for p in plans]
+        return [stack_demands(list(column)) for column in zip(*each, strict=True)]
 
     def demand_of(self, w: int, plan: Plan, at: Structure) -> StepDemand:
         """The demand of a plan of one workload on a structure.
@@ -263,10 +273,9 @@ class Space:
         if (w, plan, at) not in self.known:
             valid = plan in self.enumerated[at.system][w]
             where = at.system if valid else next((n for n, each in self.enumerated.items() if plan in each[w]), "")
-            workload, n_chips = list(self.study.workloads.values())[w]
-            system = self.study.at_size(n_chips, where)
+            workload, _ = list(self.study.workloads.values())[w]
             ref = chip_reference(self.study.baseline.chip, self.calibrations[w])
-            d = asked_demand(workload, plan, system, ref, at.array)
+            d = asked_demand(workload, plan, self.seats[where][w], ref, at.array)
             self.known[w, plan, at] = d if valid else dataclasses.replace(d, memory_B=d.memory_B + NOWHERE_B)
         return self.known[w, plan, at]
 

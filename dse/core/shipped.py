@@ -50,9 +50,10 @@ def shipped(name: str | Path) -> Path:
     for found in (path, path.with_name(f"{stem}.toml"), Path(SWEEPS) / f"{stem}.toml"):
         if _is_file(found):
             return found
-    for inside in (shipped_folder() / f"{stem}.toml", shipped_folder() / QUESTIONS / f"{stem}.toml"):
-        if _is_file(inside) and (path.parent == Path() or path.parent == Path(SWEEPS)):
-            return inside
+    if path.parent in (Path(), Path(SWEEPS)):
+        for inside in (shipped_folder() / f"{stem}.toml", shipped_folder() / QUESTIONS / f"{stem}.toml"):
+            if _is_file(inside):
+                return inside
     if path.suffix or path.parent != Path() or _exists(path):
         return path  # reading it says what is wrong
     raise UnknownNameError("file", str(name), [p.stem for p in shipped_folder().glob("*.toml")])

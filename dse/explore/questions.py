@@ -15,8 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..core.errors import SpecError, UnknownNameError
-from ..core.files import read_toml
-from ..core.shipped import QUESTIONS, shipped, shipped_folder
+from ..core.shipped import QUESTIONS, shipped_folder
 from ..core.text import quantity_text
 from ..hardware.own_chip import short_name
 from ..optimize.solution import Solution
@@ -112,7 +111,8 @@ def question(
     Raises:
         SpecError: a study without a question, or one with a single side.
     """
-    study, table = load_study(path), read_toml(shipped(path)).get("question")
+    study = load_study(path)
+    table = None if study.written is None else study.written.tables.get("question")
     if table is None:
         raise SpecError(f'{path}: no question; add a table [question] with asks = "..." and by = "system"')
     space = Space(study)

@@ -21,7 +21,6 @@ from ..technology.node import PRECISIONS, ByPrecision
 from .chip import Chip, Core, TensorEngine, peak_FLOPps
 from .fabrics import SYSTEMS, build_fabric, system_facts
 from .own_chip import CHIPS, facts_of, is_own, own_chip, preset_receipts
-from .physical import ZERO_ALLOWED as ZERO_ALLOWED
 from .physical import check_physical
 from .system import System
 
@@ -173,11 +172,6 @@ def _placed(name: str, n_chips: int | None, inside: Chip | None = None) -> Syste
     return System(name, inside, fabric, n)
 
 
-def in_system(inside: Chip, name: str, n_chips: int | None = None) -> System:
-    """A chip as it is in the fabric of any system, preset or own file; raises as `system`."""
-    return _placed(name, n_chips, inside)
-
-
 def _wired(inside: Chip, receipts: Receipts, but: Collection[str] = ()) -> Chip:
     """The chip as a system with these facts wires it; what a user's own file says of wires stays.
 
@@ -221,10 +215,10 @@ def chip_system(chip_name: str, n_chips: int | None = None, within: str | None =
         made_of = text(facts, "chip") if "chip" in facts else chip_name
         if made_of != chip_name:
             raise SpecError(f"--system {within} is made of {made_of}, not {chip_name}")
-        return in_system(_wired(chip(chip_name), facts), name, n_chips)
+        return system(name, n_chips, _wired(chip(chip_name), facts))
     thing, inside = own_chip(Path(chip_name)), chip_file(Path(chip_name))
     wired = _wired(inside, facts, tuple(thing.own))
-    return in_system(dataclasses.replace(wired, name=chip_name), name, n_chips)
+    return system(name, n_chips, dataclasses.replace(wired, name=chip_name))
 
 
 def system_names() -> tuple[str, ...]:

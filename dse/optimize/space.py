@@ -18,7 +18,8 @@ from ..economy.presets import economy, reliability
 from ..economy.racks import in_rack
 from ..evaluation.assembly import chip_reference, fastest, lowered, plan_steps_s
 from ..hardware.chip import Chip
-from ..hardware.presets import in_system
+from ..hardware.fabrics import build_fabric, system_facts
+from ..hardware.presets import system as preset_system
 from ..hardware.system import Fabric, System
 from ..lowering.demand import stack_demands
 from ..lowering.headroom import prefetch_frac, usable_frac
@@ -143,7 +144,7 @@ class Space:
 
     def fabric_of(self, name: str) -> Fabric:
         """The scale-up domain of a system that a design may sit in."""
-        return in_system(self.study.baseline.chip, name).fabric
+        return build_fabric(name, system_facts(name))
 
     @cached_property
     def candidates(self) -> list[list[Plan]]:
@@ -325,7 +326,7 @@ class Space:
         if owner is None:
             return None
         around = economy(study.baseline, node, owner.margin, max(sizes), owner.host)
-        return in_rack(around, in_system(study.baseline.chip, system), owner.host) if system else around
+        return in_rack(around, preset_system(system, inside=study.baseline.chip), owner.host) if system else around
 
     @property
     def jobs(self) -> tuple[Job, ...]:

@@ -19,12 +19,11 @@ from .tables import table
 def ranking_numbers(r: Ranked) -> dict[str, Any]:
     """One chip in canonical units."""
     cost, e = r.million_tokens_USD, r.engine
-    ends = None if cost is None or math.isnan(r.band) else [cost / r.band, cost * r.band]
     return {
         "chip": r.system.chip.name,
         "system": r.system.name,
         "million_tokens_USD": cost,
-        "million_tokens_range_USD": ends,
+        "million_tokens_range_USD": _ends(cost, r.band),
         "chip_hour_USD": r.hour.chip_hour_USD,
         "price_is_guess": r.hour.is_guess,
         "tokens_per_J": None if e is None else float(e.point.tokens_per_J),
@@ -44,14 +43,8 @@ def ranking_view(rows: list[Ranked], basis: str) -> RenderableType:
     t = table(*head, title=f"cheapest first, {basis.replace('_', ' ')}")
     for i, r in enumerate(rows, start=1):
         n = ranking_numbers(r)
-        ends, least = n["million_tokens_range_USD"], min(r.margins.values(), default=None)
-        t.add_row(
-            str(i) if n["million_tokens_USD"] is not None else "-", n["chip"], _or_dash(n["million_tokens_USD"]),
-            "-" if ends is None else f"{digits(ends[0], 2)} to {digits(ends[1], 2)}",
-            f"{_or_dash(n['chip_hour_USD'])}{' (guess)' if r.hour.is_guess else ''}", _or_dash(n["tokens_per_J"]),
-            "-" if r.n_chips is None else f"{r.n_chips:,}", _time(n["tpot_s"]), _time(n["ttft_s"]),
-            "-" if least is None else percent(least), "-" if n["plan"] is None else short_plan(n["plan"]),
-        )  # fmt: skip
+        least = min(r.margins.values(), default=None)
+        t.add_row(*_start(i, n["chip"], n), _time(n["tpot_s"]), _time(n["ttft_s"]), *_end(least, n))
     gaps = [Text(f"{r.system.chip.name}: {r.gap}") for r in rows if r.gap]
     return Group(t, *gaps, Text(METHOD, style="dim"))
 
@@ -59,13 +52,12 @@ def ranking_view(rows: list[Ranked], basis: str) -> RenderableType:
 def phase_numbers(r: RankedPhase) -> dict[str, Any]:
     """One chip on one phase in canonical units."""
     cost, f = r.million_tokens_USD, r.finding
-    ends = None if cost is None or math.isnan(r.factor) else [cost / r.factor, cost * r.factor]
     e = None if f is None else f.evaluation
     return {
         "chip": r.chip,
         "system": None if f is None else f.system.name,
         "million_tokens_USD": cost,
-        "million_tokens_range_USD": ends,
+        "million_tokens_range_USD": _ends(cost, r.factor),
         "chip_hour_USD": r.hour.chip_hour_USD,
         "price_is_guess": r.hour.is_guess,
         "chip_tokens_per_s": r.chip_tokens_per_s,
@@ -84,27 +76,37 @@ def phase_view(rows: list[RankedPhase], basis: str, phase: str) -> RenderableTyp
     t = table(*head, title=f"{phase}, cheapest first, {basis.replace('_', ' ')}")
     for i, r in enumerate(rows, start=1):
         n = phase_numbers(r)
-        ends, margin = n["million_tokens_range_USD"], n["margin_frac"]
-        t.add_row(
-            str(i) if n["million_tokens_USD"] is not None else "-", short_name(r.chip),
-            _or_dash(n["million_tokens_USD"]),
-            "-" if ends is None else f"{digits(ends[0], 2)} to {digits(ends[1], 2)}",
-            f"{_or_dash(n['chip_hour_USD'])}{' (guess)' if r.hour.is_guess else ''}", _or_dash(n["tokens_per_J"]),
-            "-" if n["n_chips"] is None else f"{n['n_chips']:,}", _time(n["step_s"]),
-            "-" if margin is None else percent(margin), "-" if n["plan"] is None else short_plan(n["plan"]),
-        )  # fmt: skip
+        t.add_row(*_start(i, short_name(r.chip), n), _time(n["step_s"]), *_end(n["margin_frac"], n))
     return Group(t, *(Text(f"{r.chip}: {r.gap}") for r in rows if r.gap), Text(PHASE_METHOD, style="dim"))
 
 
-PHASE_METHOD = (
-    "The fastest plan of one step, no queue and no failures; the range is of step times alone, that holds 80 % of "
-    "unseen measurements. tok/J (tokens/s per watt) counts the packages."
-)
+def _ends(cost_USD: float | None, factor: float) -> list[float] | None:
+    """Least and most that a million tokens cost by a factor either way; None without a price or a factor."""
+    return None if cost_USD is None or math.isnan(factor) else [cost_USD / factor, cost_USD * factor]
 
-METHOD = (
-    "Most tokens per chip within the promise, in steady state; the range is of step times alone, that holds 80 % of "
-    "unseen measurements. tok/J (tokens/s per watt) counts the packages."
+
+def _start(place: int, chip: str, n: dict[str, Any]) -> tuple[str, ...]:
+    """First cells of a row of any ranking: place, chip, money, tokens per joule and chips."""
+    cost, ends = n["million_tokens_USD"], n["million_tokens_range_USD"]
+    return (
+        "-" if cost is None else str(place), chip, _or_dash(cost),
+        "-" if ends is None else f"{digits(ends[0], 2)} to {digits(ends[1], 2)}",
+        f"{_or_dash(n['chip_hour_USD'])}{' (guess)' if n['price_is_guess'] else ''}", _or_dash(n["tokens_per_J"]),
+        "-" if n["n_chips"] is None else f"{n['n_chips']:,}",
+    )  # fmt: skip
+
+
+def _end(margin_frac: float | None, n: dict[str, Any]) -> tuple[str, str]:
+    """Last cells of a row of any ranking: margin to the promise, and plan."""
+    return "-" if margin_frac is None else percent(margin_frac), "-" if n["plan"] is None else short_plan(n["plan"])
+
+
+RANGE = (
+    "the range is of step times alone, that holds 80 % of unseen measurements. tok/J (tokens/s per watt) counts the "
+    "packages."
 )
+METHOD = f"Most tokens per chip within the promise, in steady state; {RANGE}"
+PHASE_METHOD = f"The fastest plan of one step, no queue and no failures; {RANGE}"
 
 
 def _or_dash(value: float | None) -> str:

@@ -17,8 +17,9 @@ from ..core.shipped import check_kind, shipped
 from ..core.units import UNITS, positive
 from ..economy.presets import default_host, host, price_and_margin
 from ..hardware.fabrics import system_facts
-from ..hardware.presets import base_name, chip_system, in_system
+from ..hardware.presets import base_name, chip_system
 from ..hardware.presets import chip as preset_chip
+from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..physics.calibration import Calibration, calibration, calibration_for
 from ..serving.portfolio import Service, load_portfolio
@@ -164,7 +165,7 @@ class Study:
 
     def at_size(self, n_chips: int, name: str = "") -> System:
         """The baseline's chip at another size: in its own fabric, or in that of the system `name`."""
-        return in_system(self.baseline.chip, name or self.baseline.name, n_chips)
+        return preset_system(name or self.baseline.name, n_chips, self.baseline.chip)
 
     @property
     def system_names(self) -> tuple[str, ...]:
@@ -280,7 +281,7 @@ def _baseline(spec: Head) -> System:
     if spec.baseline.endswith(".toml"):
         if spec.calibration is None:
             base_name(spec.baseline)
-        return in_system(dataclasses.replace(preset_chip(spec.baseline), name=spec.baseline), spec.system)
+        return preset_system(spec.system, inside=dataclasses.replace(preset_chip(spec.baseline), name=spec.baseline))
     if made_of is not None and made_of.value != spec.baseline:
         raise SpecError(f"study.baseline '{spec.baseline}' is not the chip of system '{spec.system}' ({made_of.value})")
     return chip_system(spec.baseline, within=spec.system)

@@ -16,7 +16,8 @@ from ..core.types import FloatLike
 from ..core.units import quantity
 from ..hardware.chip import Chip
 from ..hardware.fabrics import system_facts
-from ..hardware.presets import ZERO_ALLOWED, chip, system
+from ..hardware.physical import ZERO_ALLOWED
+from ..hardware.presets import chip, system
 from ..lowering.plan import parse_plan
 from ..physics.calibration import calibration
 from ..study.design import FREE, pe_dims

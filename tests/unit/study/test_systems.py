@@ -13,7 +13,7 @@ from dse.economy.presets import host
 from dse.economy.racks import system_host, system_rack
 from dse.economy.server import Rack, server_W, switch_W
 from dse.hardware.fabrics import fabric_names, system_facts
-from dse.hardware.presets import in_system
+from dse.hardware.presets import system
 from dse.optimize.space import NOWHERE_B, Space
 from dse.study.basis import study_basis
 from dse.study.study import load_study, study_from
@@ -103,17 +103,17 @@ def test_a_rack_metric_asks_for_the_system_and_names_its_guesses():
 def test_a_system_of_ones_own(tmp_path):
     path = tmp_path / "rack.toml"
     path.write_text('[mine]\nbase = "ualink-72"\ndims = "36"\nn_rack_chips = 36\nscaleup_switch_W_per_GBps = 0.2\n')
-    mine = in_system(dse.chip("trainium3"), str(path), 36)
+    mine = system(str(path), 36, dse.chip("trainium3"))
     assert mine.fabric.n_chips == 36 and mine.fabric.kind == "switched"
     assert float(system_rack(str(path)).switch_W_per_Bps) == pytest.approx(2e-10)
     raw = written(system=[str(path)])
     assert study_from(raw).choices[0].text().endswith(", rack")
     path.write_text('[mine]\nkind = "torus"\ndims = "4x4"\n')
-    assert in_system(dse.chip("h100"), str(path)).fabric.axis_share == (0.5, 0.5)
+    assert system(str(path), inside=dse.chip("h100")).fabric.axis_share == (0.5, 0.5)
     for line in ('dims = "4y4"', "n_rack_chpis = 4", 'kind = "ring"', "axis_share_0 = 2.0"):
         path.write_text(f'[mine]\nbase = "ualink-72"\n{line}\n')
         with pytest.raises(DseError, match=r"rack\.toml") as error:
-            in_system(dse.chip("h100"), str(path))
+            system(str(path), inside=dse.chip("h100"))
         assert "\n" not in str(error.value)
 
 

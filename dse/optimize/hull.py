@@ -16,11 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.types import INERT, SIGN
+from ..core.types import INERT
 from ..lowering.plan import Plan
 from ..lowering.step_demand import StepDemand
 from ..study.convex import ConvexCore, Data
 from .batch import in_batches, solve_batch
+from .dominance import declared_signs, signed_parts, undominated, with_signed_parts
 from .interior import Optimum
 from .search import PRICED, WIDTH, Search, priced_s
 from .space import Space
@@ -74,28 +75,18 @@ def plan_tables(space: Space) -> tuple[PlanTable, ...]:
     )
 
 
-def declared_signs(demand: Any) -> Any:
-    """The declared sign of every leaf of a demand, in its structure; TypeError where a field declares none."""
-    signs = object.__new__(type(demand))
-    for f in dataclasses.fields(demand):
-        value = getattr(demand, f.name)
-        if not dataclasses.is_dataclass(value) and SIGN not in f.metadata:
-            raise TypeError(
-                f"{type(demand).__name__}.{f.name} declares no sign: give the field metadata {{SIGN: ...}} (core.types)"
-            )
-        object.__setattr__(signs, f.name, declared_signs(value) if SIGN not in f.metadata else f.metadata[SIGN])
-    return signs
-
-
 def wrong_signs(core: ConvexCore, data: Data, z: np.ndarray) -> tuple[str, ...]:
     """Coefficients by which goal or a ratio of one choice moves against the declared sign at a point of the box.
 
+    Those of its demands, and of the parts of its technology that declare any (`dominance.SIGNED`).
+
     Measured by gradients, so a point that finds nothing proves nothing: ask at many, corners included.
     """
-    signs = jax.tree.leaves(tuple(declared_signs(d) for d in data.demands))
+    moved = (*data.demands, *signed_parts(data.tech))
+    signs = jax.tree.leaves(tuple(declared_signs(x) for x in moved))
     slopes = jax.tree_util.tree_flatten_with_path(_slopes(core, data, z))[0]
     found = []
-    for (path, slope), value, sign in zip(slopes, jax.tree.leaves(data.demands), signs, strict=True):
+    for (path, slope), value, sign in zip(slopes, jax.tree.leaves(moved), signs, strict=True):
         largest, size = float(np.max(np.abs(slope), initial=0.0)), float(np.max(np.abs(value), initial=0.0))
         rounding = TOLERANCE * (largest + (1.0 / size if size > 0.0 else 0.0))
         right = np.all(np.asarray(slope) * sign >= -rounding) and (sign != INERT or largest == 0.0)
@@ -105,14 +96,16 @@ def wrong_signs(core: ConvexCore, data: Data, z: np.ndarray) -> tuple[str, ...]:
 
 
 @partial(jax.jit, static_argnums=0)
-def _slopes(core: ConvexCore, data: Data, z: Array) -> tuple[StepDemand, ...]:
-    """Slope of every log ratio and of the log goal by every coefficient."""
+def _slopes(core: ConvexCore, data: Data, z: Array) -> tuple[Any, ...]:
+    """Slope of every log ratio and of the log goal by every coefficient with a declared sign."""
+    n = len(data.demands)
 
-    def logs(demands: tuple[StepDemand, ...]) -> Array:
-        goal, ratios = core.logs(z, dataclasses.replace(data, demands=demands))
+    def logs(moved: tuple[Any, ...]) -> Array:
+        tech = with_signed_parts(data.tech, moved[n:])
+        goal, ratios = core.logs(z, dataclasses.replace(data, demands=moved[:n], tech=tech))
         return jnp.append(ratios, goal)
 
-    return jax.jacrev(logs)(data.demands)
+    return jax.jacrev(logs)((*data.demands, *signed_parts(data.tech)))
 
 
 def per_step(d: StepDemand) -> StepDemand:
@@ -149,17 +142,6 @@ def _table(every: tuple[Plan, ...], on_arrays: list[StepDemand]) -> PlanTable:
     rows = np.stack([table.flat(d) for d in on_arrays]) * np.where(signs < 0, -1.0, 1.0)
     keep = undominated(np.concatenate(list(rows[:, :, signs != 0]), axis=1))
     return dataclasses.replace(table, plans=tuple(every[i] for i in keep), rows=rows[:, keep])
-
-
-def undominated(rows: np.ndarray) -> np.ndarray:
-    """Positions of the rows that no other row undercuts or equals in every column; of equal rows the first stays."""
-    columns = np.unique(rows, axis=1)
-    order = np.argsort(columns.sum(axis=1), kind="stable")
-    kept: list[int] = []
-    for i in order:
-        if not kept or not np.any(np.all(columns[kept] <= columns[i], axis=1)):
-            kept.append(int(i))
-    return np.sort(np.asarray(kept))
 
 
 class HullError(Exception):

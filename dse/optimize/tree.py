@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from .dominance import worth_a_proof
 from .elastic import least_violations
 from .hull import HullError, PlanTable, Tables
 from .incumbent import Incumbent, Region
@@ -25,6 +26,8 @@ from .search import PRICED, WIDTH, Candidate, Search
 
 WHOLE = 1e-6
 """Distance to a whole number, or to the hull's step time, that counts as none [relative]."""
+FLAT = 0.05
+"""What moving a stepped number costs, per log unit: an optimum is flat, so that plans are told apart first."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,14 +210,15 @@ class Tree:
         every = search.steps(region.choice)
         broken = [float(np.min(np.abs(logs - v))) for logs, v in zip(every, values, strict=True)]
         worst = max(broken, default=0.0)
-        if worst > WHOLE and worst > missing[w] - 0.1 * math.log1p(self.gap):
+        decided = max((len(g) for g in region.groups), default=1) == 1
+        if worst > WHOLE and (decided or FLAT * worst > missing[w]):
             k = int(np.argmax(broken))
             low, high = region.counts[k]
             cut = min(max(int(np.searchsorted(every[k], values[k])) - 1, low), high - 1)
             for part in ((low, cut), (cut + 1, high)):
                 counts = tuple(part if j == k else c for j, c in enumerate(region.counts))
                 yield dataclasses.replace(region, counts=counts)
-        elif max((len(g) for g in region.groups), default=1) > 1:
+        elif not decided:
             w = w if len(costs[w]) > 1 else int(np.argmax([len(c) for c in costs]))
             for half in halves(costs[w]):
                 groups = tuple(g[half] if j == w else g for j, g in enumerate(region.groups))
@@ -232,9 +236,12 @@ class Tree:
 
 
 def roots(tables: Tables) -> Iterator[Region]:
-    """One region per choice and combination of orders, with all their plans that its system allows, and all counts."""
+    """One region per choice and combination of orders, with all their plans that its system allows, and all counts.
+
+    Choices that another undercuts in every number are left out.
+    """
     space = tables.search.space
-    for i in range(len(space.study.choices)):
+    for i in worth_a_proof(space):
         each = [groups_by_order(t, space.valid(w, t.plans, i)) for w, t in enumerate(tables.of_workloads)]
         ends = [(0, len(logs) - 1) for logs in tables.search.steps(i)]
         if all(last >= 0 for _, last in ends):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import equinox as eqx
 
-from ..core.types import Scalar, as_float
+from ..core.types import LESS_IS_BETTER, MORE_IS_BETTER, SIGN, Scalar, as_float
 
 
 class MemoryGeneration(eqx.Module):
@@ -12,19 +12,19 @@ class MemoryGeneration(eqx.Module):
 
     name: str = eqx.field(static=True)
     """Name of the generation, such as "HBM3E"."""
-    stack_bandwidth_Bps: Scalar = eqx.field(converter=as_float)
+    stack_bandwidth_Bps: Scalar = eqx.field(converter=as_float, metadata={SIGN: MORE_IS_BETTER})
     """Most bandwidth of one stack, reads plus writes."""
-    stack_capacity_B: Scalar = eqx.field(converter=as_float)
+    stack_capacity_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: MORE_IS_BETTER})
     """Most capacity of one stack."""
-    energy_J_per_B: Scalar = eqx.field(converter=as_float)
+    energy_J_per_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """DRAM, TSV, IO and PHY energy per byte moved."""
-    static_W_per_stack: Scalar = eqx.field(converter=as_float)
+    static_W_per_stack: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Refresh and idle interface power of one stack."""
-    phy_area_mm2: Scalar = eqx.field(converter=as_float)
+    phy_area_mm2: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Host PHY and controller per stack, as placed."""
-    shoreline_mm: Scalar = eqx.field(converter=as_float)
+    shoreline_mm: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Die edge that one stack occupies."""
-    footprint_mm2: Scalar = eqx.field(converter=as_float)
+    footprint_mm2: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Interposer area of one stack."""
-    price_USD_per_B: Scalar = eqx.field(converter=as_float)
+    price_USD_per_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Contract price per byte."""

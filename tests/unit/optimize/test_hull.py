@@ -9,7 +9,8 @@ from dse.core.types import INERT, LESS_IS_BETTER, MORE_IS_BETTER, SIGN, as_float
 from dse.evaluation.assembly import lowered
 from dse.lowering.demand import stack_demands
 from dse.lowering.step_demand import StepDemand, TrafficDemand
-from dse.optimize.hull import declared_signs, per_step, plan_tables, undominated, wrong_signs
+from dse.optimize.dominance import declared_signs, undominated, worth_a_proof
+from dse.optimize.hull import per_step, plan_tables, wrong_signs
 from dse.optimize.space import Space
 from dse.physics.evaluate import chip_technology
 from dse.physics.power import energy_J, step_energy
@@ -156,3 +157,21 @@ def test_a_field_without_a_sign_is_an_error():
     with pytest.raises(TypeError, match=r"Undeclared\.lost_B declares no sign"):
         declared_signs(Undeclared(1.0, 1.0, 1.0, 1.0, 1.0))
     assert declared_signs(Declared(1.0, 1.0, 1.0, 1.0, 1.0)).lost_B == MORE_IS_BETTER
+
+
+def test_a_choice_that_another_undercuts_in_everything_is_not_searched(space):
+    """Of two links only the one that takes less area and edge; a dearer memory stays if it is faster."""
+    study = space.study
+    link, memory = ("UALink224G", "NVLink6"), ("HBM4-9600", "HBM4-10700")
+    own = study.choices[0]
+    every = tuple(dataclasses.replace(own, node="N2", link=x, hbm=m) for x in link for m in memory)
+    of_all = Space(dataclasses.replace(study, choices=every))
+    assert [every[i].link for i in worth_a_proof(of_all)] == ["NVLink6", "NVLink6"]
+    twice = Space(dataclasses.replace(study, choices=(every[0], every[0])))
+    assert worth_a_proof(twice) == [0]
+
+
+def test_with_a_metric_of_ones_own_every_choice_is_searched(space):
+    own = (("lane_Bps", lambda s: s.tech.link.lane_bandwidth_per_dir_Bps),)
+    every = tuple(dataclasses.replace(space.study.choices[0], link=x) for x in ("UALink224G", "NVLink6"))
+    assert worth_a_proof(Space(dataclasses.replace(space.study, choices=every, own=own))) == [0, 1]

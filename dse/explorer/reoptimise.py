@@ -112,7 +112,9 @@ class Reoptimiser:
             return None
         data = search.space.batch([c.choice_index for c, _ in tries], [c.plan_index for c, _ in tries])
         lower, upper = search.fixed_boxes([v for _, v in tries])
-        solved: Optimum = solve_batch(search.core.model, data, lower, upper, (lower + upper) / 2, size=WIDTH)
+        solved: Optimum = solve_batch(
+            search.core.model, data, lower, upper, (lower + upper) / 2, loose=search.core.strict, size=WIDTH
+        )
         each = [dataclasses.replace(c, optimum=element(solved, i)) for i, (c, _) in enumerate(tries)]
         best = min(each, key=lambda c: c.log_goal)
         return best if best.log_goal < np.inf else None

@@ -8,7 +8,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ..core.errors import SpecError
 from .duality import Model
@@ -38,11 +38,13 @@ def in_batches(fun: Callable[..., Any], args: tuple[Any, ...], size: int) -> Any
 
 
 @eqx.filter_jit
-def _solve_chunk(fun: Model, data: Any, boxes: list[Array | np.ndarray], settings: Settings) -> Optimum:
+def _solve_chunk(
+    fun: Model, data: Any, boxes: list[Array | np.ndarray], loose: Array | np.ndarray | None, settings: Settings
+) -> Optimum:
     """One compiled batch."""
 
     def one(data: Any, box: list[Array | np.ndarray]) -> Optimum:
-        return solve_convex(fun, data, *box, settings=settings)
+        return solve_convex(fun, data, *box, loose, settings=settings)
 
     return eqx.filter_vmap(one, in_axes=(eqx.if_array(0), 0))(data, boxes)
 
@@ -54,6 +56,7 @@ def solve_batch(
     upper: Float[Array | np.ndarray, "... n"],
     start: Float[Array | np.ndarray, "... n"],
     *,
+    loose: Bool[Array | np.ndarray, " m"] | None = None,
     settings: Settings = DEFAULTS,
     size: int | None = None,
 ) -> Optimum:
@@ -65,6 +68,7 @@ def solve_batch(
         lower: lower bounds, shared `(n,)` or per problem `(b, n)`, as are `upper` and `start`.
         upper: upper bounds.
         start: where to begin.
+        loose: limits that may be exceeded, shared, as in `solve_convex`; all False is the same program, None another.
         settings: tolerances and barrier schedule.
         size: problems solved side by side; by default the batch's next power of two, at most `WIDEST`.
 
@@ -83,6 +87,6 @@ def solve_batch(
     boxes = [np.broadcast_to(x, (n_batch, x.shape[-1])) for x in boxes]
 
     def solve(some: Any, box: list[Array | np.ndarray]) -> Optimum:
-        return _solve_chunk(fun, eqx.combine(some, shared), box, settings)
+        return _solve_chunk(fun, eqx.combine(some, shared), box, loose, settings)
 
     return in_batches(solve, (arrays, boxes), size or min(WIDEST, 2 ** (n_batch - 1).bit_length()))

@@ -6,7 +6,6 @@ convex problem of the same kind, solved by the same core. Read more: [nocedal200
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import equinox as eqx
@@ -16,17 +15,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..core.types import Scalar, Vector
-from .batch import in_batches
-from .interior import DEFAULTS, Limits, Model, Settings, solve_convex
-
-LARGEST_FACTOR = 1e4
-"""No limit is loosened by more than this factor."""
+from .batch import solve_batch
+from .interior import DEFAULTS, Limits, Model, Optimum, Settings, solve_convex
 
 SMALLEST_PRICE = 1e-6
 """Multiplier below which a limit does not take part in a conflict."""
-
-SIDE_BY_SIDE = 16
-"""Relaxations solved at once."""
 
 
 class Loosened(eqx.Module):
@@ -68,7 +61,7 @@ def cheapest_relaxation(
 
         min sum_i u_i  subject to  g_i(z) <= u_i (relaxable i),  g_i(z) <= 0 (the rest),  lower <= z <= upper
 
-    with u_i between 0 and log 1e4. A sum of absolute values is sparse: limits that need not move do not.
+    with no u_i negative. A sum of absolute values is sparse: limits that need not move do not.
 
     Source: [nocedal2006] eq. 17.26 to 17.28, [boyd2007tutorial] section 7 (feasibility analysis).
     Assumes: g is smooth and convex on the box.
@@ -85,20 +78,15 @@ def cheapest_relaxation(
     Returns:
         Loosening per limit [log factor], its total and the conflicting limits.
     """
-    n, m = start.shape[0], may_relax.shape[0]
-    relaxable = jnp.asarray(may_relax).astype(float)
+    o = solve_convex(fun, data, lower, upper, start, may_relax, settings=settings)
+    return _loosened(o, may_relax)
 
-    def elastic(point: Array, data: Any) -> tuple[Array, Array]:
-        z, u = point[:n], point[n:]
-        _, g = fun(z, data)
-        return jnp.sum(u), g - relaxable * u
 
-    widest = jnp.full((m,), math.log(LARGEST_FACTOR))
-    bounds = jnp.concatenate([lower, jnp.zeros(m)]), jnp.concatenate([upper, widest])
-    o = solve_convex(elastic, data, *bounds, jnp.concatenate([start, 0.1 * widest]), settings=settings)
-    loosening = relaxable * o.z[n:]
+def _loosened(o: Optimum, may_relax: Bool[Array | np.ndarray, " m"]) -> Loosened:
+    """What an optimum with limits that may be exceeded says, perhaps batched."""
+    loosening = jnp.where(may_relax, jnp.maximum(o.limits, 0.0), 0.0)
     conflicts = o.multipliers > SMALLEST_PRICE
-    return Loosened(loosening, o.objective, o.lower_bound, o.z[:n], conflicts, o.multipliers, o.converged)
+    return Loosened(loosening, o.objective, o.lower_bound, o.z, conflicts, o.multipliers, o.converged)
 
 
 def cheapest_relaxations(
@@ -107,6 +95,7 @@ def cheapest_relaxations(
     lower: Float[np.ndarray, "b n"],
     upper: Float[np.ndarray, "b n"],
     may_relax: Bool[Array | np.ndarray, " m"],
+    size: int,
 ) -> Loosened:
     """The cheapest loosening of many problems of one model (leading axis), as host arrays.
 
@@ -116,19 +105,15 @@ def cheapest_relaxations(
         lower: lower bounds of each problem.
         upper: upper bounds of each problem.
         may_relax: as in `cheapest_relaxation`, shared.
+        size: problems solved side by side; that of the search uses the search's program.
     """
-    return in_batches(lambda d, low, high: _relax(fun, d, low, high, may_relax), (data, lower, upper), SIDE_BY_SIDE)
-
-
-@eqx.filter_jit
-def _relax(fun: Model, data: Any, lower: Array, upper: Array, may_relax: Array | np.ndarray) -> Loosened:
-    one = lambda d, low, high: cheapest_relaxation(fun, d, low, high, (low + high) / 2, may_relax)  # noqa: E731
-    return jax.vmap(one)(data, lower, upper)
+    o = solve_batch(fun, data, lower, upper, (lower + upper) / 2, loose=may_relax, size=size)
+    return jax.device_get(_loosened(o, may_relax))
 
 
 def least_violations(
-    fun: Model, data: Any, lower: Float[np.ndarray, "b n"], upper: Float[np.ndarray, "b n"]
+    fun: Model, data: Any, lower: Float[np.ndarray, "b n"], upper: Float[np.ndarray, "b n"], n_limits: int, size: int
 ) -> np.ndarray:
     """No point of each box breaks its limits by less than this in all [log units]; positive proves infeasibility."""
-    m = jax.eval_shape(fun, lower[0], jax.tree.map(lambda x: x[0], data))[1].shape[0]
-    return np.asarray(cheapest_relaxations(fun, data, lower, upper, np.ones(m, dtype=bool)).lower_bound)
+    every = np.ones(n_limits, dtype=bool)
+    return np.asarray(cheapest_relaxations(fun, data, lower, upper, every, size).lower_bound)

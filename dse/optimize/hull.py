@@ -193,7 +193,9 @@ class Tables:
     def solve(self, choices: list[int], rows: list[np.ndarray], lower: np.ndarray, upper: np.ndarray) -> Optimum:
         """Optima of any number of problems."""
         data = self.data(choices, rows)
-        return solve_batch(self.search.core.model, data, lower, upper, (lower + upper) / 2, size=WIDTH)
+        return solve_batch(
+            self.search.core.model, data, lower, upper, (lower + upper) / 2, loose=self.search.core.strict, size=WIDTH
+        )
 
     def seconds(self, choices: list[int], rows: list[np.ndarray], z: np.ndarray) -> list[np.ndarray]:
         """Time per token of every plan of every workload at given designs."""

@@ -13,6 +13,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from ..core.types import FloatLike, Scalar, Vector
@@ -51,7 +52,7 @@ class Optimum(eqx.Module):
     """Multiplier of each upper bound."""
 
     objective: Scalar
-    """`f(z)`."""
+    """`f(z)`; the sum of excesses where limits may be exceeded."""
 
     limits: Limits
     """`g(z)`, negative where the limit is met with room."""
@@ -72,7 +73,7 @@ class Optimum(eqx.Module):
     """Feasible, residual and gap within tolerance."""
 
     feasible: Bool[Array, ""]
-    """Every limit is met."""
+    """Every limit is met that may not be exceeded."""
 
     @property
     def gap(self) -> FloatLike:
@@ -119,8 +120,8 @@ def _judge(problem: Problem, it: Iterate, at: Local, settings: Settings) -> tupl
     solved = jnp.maximum(error, jnp.max(jnp.abs(products - it.mu))) <= settings.centring * it.mu
     lower = jnp.maximum(jnp.minimum(0.2 * it.mu, it.mu**1.5), settings.barrier_end)
     finished = (error <= 0.1 * settings.tolerance) & (jnp.max(products) <= 10.0 * settings.barrier_end)
-    finished = (finished & jnp.all(at.g <= 0.0)) | jnp.isinf(error)
-    finished = finished | (_bounds(problem, it, at).violation > settings.margin)
+    finished = (finished & jnp.all((at.g <= 0.0) | problem.loose)) | jnp.isinf(error)
+    finished = finished | (~problem.relaxes & (_bounds(problem, it, at).violation > settings.margin))
     return eqx.tree_at(lambda x: x.mu, it, jnp.where(solved & ~finished, lower, it.mu)), finished
 
 
@@ -158,7 +159,14 @@ def _advance(problem: Problem, c: _Search, settings: Settings) -> _Search:
 
 
 def solve_convex(
-    fun: Model, data: Any, lower: Vector, upper: Vector, start: Vector, *, settings: Settings = DEFAULTS
+    fun: Model,
+    data: Any,
+    lower: Vector,
+    upper: Vector,
+    start: Vector,
+    loose: Bool[Array | np.ndarray, " m"] | None = None,
+    *,
+    settings: Settings = DEFAULTS,
 ) -> Optimum:
     """The point of a box that minimises a convex function within convex limits, with prices and proof.
 
@@ -178,13 +186,18 @@ def solve_convex(
         lower: lower bounds; equal to `upper` where a variable is fixed.
         upper: upper bounds.
         start: where to begin, moved into the box if outside.
+        loose: limits that may be exceeded: where there are any, the sum of their excesses is minimised instead of `f`,
+            by the same program.
         settings: tolerances and barrier schedule.
 
     Returns:
         The optimum. Not `converged` with a positive `violation_bound` means proven infeasible; limits that miss each
         other by less than about 1 % may stay unproven here and need `cheapest_relaxation`.
     """
-    problem = Problem(fun, data, lower, upper)
+    limits = jax.eval_shape(lambda z: fun(z, data)[1], start)
+    loose = jnp.zeros(limits.shape, dtype=bool) if loose is None else jnp.asarray(loose)
+    settings = eqx.tree_at(lambda s: s.penalty, settings, jnp.where(loose, 1.0, settings.penalty))
+    problem = Problem(fun, data, lower, upper, loose)
     width = problem.width
     unit = jnp.clip((start - lower) / jnp.where(width > 0.0, width, 1.0), 0.01, 0.99)
     first = _standing(problem, jnp.where(width > 0.0, unit, 0.5), settings)
@@ -196,10 +209,10 @@ def solve_convex(
 
 def _standing(problem: Problem, unit: Array, settings: Settings) -> _Search:
     """A search that has not evaluated anything yet: its first trial is a step of length 0, always taken."""
-    n, (_, limits) = unit.shape[0], jax.eval_shape(lambda x: problem.fun(problem.place(x), problem.data), unit)
-    free, held, one = jnp.zeros(n), jnp.zeros(limits.shape), jnp.ones(())
+    n = unit.shape[0]
+    free, held, one = jnp.zeros(n), jnp.zeros(problem.loose.shape), jnp.ones(())
     mu = settings.barrier_start * one
-    lam = mu + held
+    lam = jnp.minimum(mu, 0.5 * settings.penalty)
     here = Iterate(unit, 1.0 + held, mu / (settings.penalty - lam), lam, mu / unit, mu / (1.0 - unit), mu)
     way = Iterate(free, held, held, held, free, free, mu)
     at = Local(0.0 * one, held, free, free, jnp.zeros((held.shape[0], n)), jnp.zeros((n, n)))
@@ -216,8 +229,9 @@ def _report(problem: Problem, end: _Search, settings: Settings) -> Optimum:
     free, per_unit = width > 0.0, 1.0 / jnp.where(width > 0.0, width, 1.0)
     low = jnp.where(free, it.low * per_unit, jnp.maximum(bounds.slope, 0.0))
     high = jnp.where(free, it.high * per_unit, jnp.maximum(-bounds.slope, 0.0))
-    feasible = jnp.all(at.g <= 0.0)
-    close = at.f - bounds.objective <= settings.gap_tolerance
+    excess = jnp.sum(jnp.where(problem.loose, jnp.maximum(at.g, 0.0), 0.0))
+    objective, feasible = at.f + excess, jnp.all((at.g <= 0.0) | problem.loose)
+    close = objective - bounds.objective <= settings.gap_tolerance
     converged = feasible & close & (residual <= settings.tolerance)
-    answer = (at.f, at.g, bounds.objective, bounds.violation, residual, end.n_iterations, converged, feasible)
+    answer = (objective, at.g, bounds.objective, bounds.violation, residual, end.n_iterations, converged, feasible)
     return Optimum(problem.place(it.unit), it.lam, low, high, *answer)

@@ -11,10 +11,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 
 from ..core.types import Vector
-from .duality import Model, slopes
+from .duality import Limits, Model, slopes
 
 NUDGE = 1e-6
 """Difference, as a share of the box, by which exact gradients become curvature: its error is about 1e-6 of the
@@ -42,8 +42,8 @@ class Settings(eqx.Module):
     gap_tolerance: float = 1e-6
     """Largest `objective - lower_bound` that counts as converged."""
 
-    penalty: float = 1e4
-    """Price of exceeding a limit by one log unit; dearer limits count as infeasible."""
+    penalty: Limits | float = 1e4
+    """Price of exceeding a limit by one log unit, one for all or of each; dearer limits count as infeasible."""
 
     margin: float = 1e-10
     """The solver aims at `g <= -margin`, so that the answer is strictly inside its limits."""
@@ -59,6 +59,13 @@ class Problem(eqx.Module):
     data: Any
     lower: Vector
     upper: Vector
+    loose: Bool[Array, " m"]
+    """Limits that may be exceeded; if there are any, the goal does not count."""
+
+    @property
+    def relaxes(self) -> Bool[Array, ""]:
+        """Whether the least excess is asked for instead of the goal."""
+        return jnp.any(self.loose)
 
     @property
     def width(self) -> Array:
@@ -105,6 +112,7 @@ def local(problem: Problem, unit: Array, lam: Array) -> Local:
 
     def one(step: Array) -> tuple[Array, Array, Array, Array, Array]:
         (f, g), slope_f, slope_g = slopes(lambda x: problem.fun(x, problem.data), z + step, lam)
+        f, slope_f = jnp.where(problem.relaxes, 0.0, f), jnp.where(problem.relaxes, 0.0, slope_f)
         return f, g, slope_f, slope_g, width * (slope_f + slope_g)
 
     f, g, slope_f, slope_g, slope = jax.vmap(one)(steps)
@@ -163,7 +171,7 @@ def merit(at: Local, state: Iterate, rho: Array, settings: Settings) -> Array:
     """
     t, s, u = state.unit, state.slack, state.excess
     barrier = jnp.sum(jnp.log(s) + jnp.log(u)) + jnp.sum(jnp.log(t) + jnp.log1p(-t))
-    return at.f + settings.penalty * jnp.sum(u) - state.mu * barrier + rho * _missed(at.g, state, settings)
+    return at.f + jnp.sum(settings.penalty * u) - state.mu * barrier + rho * _missed(at.g, state, settings)
 
 
 def merit_slope(at: Local, state: Iterate, way: Iterate, width: Array, rho: Array, settings: Settings) -> Array:

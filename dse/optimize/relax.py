@@ -9,7 +9,7 @@ import numpy as np
 from ..study.convex import Kind
 from ..study.design import steps
 from .elastic import Loosened, cheapest_relaxations
-from .search import Candidate, Search
+from .search import WIDTH, Candidate, Search
 from .solution import Relaxation
 from .space import element
 
@@ -61,7 +61,7 @@ def _relaxed(
 ) -> Loosened:
     """The cheapest loosening of each candidate in its box, its plans held."""
     data = search.space.batch([c.choice_index for c in candidates], [c.plan_index for c in candidates])
-    return cheapest_relaxations(search.core.model, data, lower, upper, user)
+    return cheapest_relaxations(search.core.model, data, lower, upper, user, WIDTH)
 
 
 def _named(search: Search, found: Loosened) -> tuple[Relaxation, ...]:

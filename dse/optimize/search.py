@@ -174,7 +174,8 @@ class Search:
         """Solve choices under plans."""
         data = self.space.batch([i for i, _ in points], [p for _, p in points])
         lower, upper = self.box
-        batch = solve_batch(self.core.model, data, lower, upper, (lower + upper) / 2, size=WIDTH)
+        middle, strict = (lower + upper) / 2, self.core.strict
+        batch = solve_batch(self.core.model, data, lower, upper, middle, loose=strict, size=WIDTH)
         found = [Candidate(i, p, element(batch, k)) for k, (i, p) in enumerate(points)]
         self.seen.update({(c.choice_index, c.plan_index): c for c in found})
         return found

@@ -198,7 +198,8 @@ class Tree:
         if open_.size:
             box = [b[open_] for b in boxes(self.tables.search, regions)]
             data = self.tables.data([regions[i].choice for i in open_], [r[open_] for r in rows])
-            proved[open_] = least_violations(self.tables.search.core.model, data, *box) > 0.0
+            core = self.tables.search.core
+            proved[open_] = least_violations(core.model, data, *box, len(core.rows()), WIDTH) > 0.0
         return proved
 
     def _children(self, region: Region, z: np.ndarray, costs: list[np.ndarray]) -> Iterator[Region]:

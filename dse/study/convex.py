@@ -154,6 +154,11 @@ class ConvexCore:
         """`logs` as a function that compares equal where the cores do, so that it compiles once."""
         return eqx.Partial(ConvexCore.logs, self)
 
+    @property
+    def strict(self) -> np.ndarray:
+        """No row that may be exceeded, as the solver takes it."""
+        return np.zeros(len(self.rows()), dtype=bool)
+
     def rows_of(self, limit: int) -> list[int]:
         """Positions of the rows of a user's limit: one per workload where the metric has a value for each."""
         return [i for i, row in enumerate(self.rows()) if row.limit == limit]

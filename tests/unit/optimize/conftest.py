@@ -100,7 +100,9 @@ def brute_force(study):
         lower, upper = (np.repeat(b[None], len(points), axis=0) for b in search.box)
         lower[:, places] = upper[:, places] = np.log([p[:2] for p in points])
         data = tables.data([i] * len(points), tables.rows([(i, p[2]) for p in points]))
-        o = solve_batch(search.core.model, data, lower, upper, (lower + upper) / 2, size=WIDTH)
+        o = solve_batch(
+            search.core.model, data, lower, upper, (lower + upper) / 2, loose=search.core.strict, size=WIDTH
+        )
         best = min(best, float(np.where(o.feasible, o.objective, np.inf).min()))
     return math.exp(best)
 

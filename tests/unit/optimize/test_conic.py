@@ -26,7 +26,9 @@ def solved_with(search, data):
 
     lower, upper = search.box
     batch = jax.tree.map(lambda x: np.asarray(x)[None], data)
-    o = solve_batch(search.core.model, batch, lower, upper, ((lower + upper) / 2)[None], size=WIDTH)
+    o = solve_batch(
+        search.core.model, batch, lower, upper, ((lower + upper) / 2)[None], loose=search.core.strict, size=WIDTH
+    )
     return element(o, 0)
 
 

@@ -57,12 +57,12 @@ def test_conflicting_laws_are_reported_as_hopeless():
 def test_starved_chip_says_how_much_power_it_needs(chip):
     # Loosening the power budget by exactly the answer makes the chip feasible; a little less does not.
     data = chip.data()
-    starved = data | {"budget": data["budget"] * jnp.asarray([1.0, 0.1, 1.0, 0.2])}
+    starved = data | {"budget": data["budget"] * jnp.asarray([1.0, 0.003, 1.0, 0.2])}
     may = jnp.asarray([False, True, False, False, False, False, False])
     box = chip.lower, chip.upper, chip.start
     r = jax.jit(lambda d: cheapest_relaxation(chip.fun, d, *box, may))(starved)
     assert bool(r.converged)
-    assert float(r.loosening[1]) > 0.0
+    assert float(r.loosening[1]) > 0.1
     _, g = chip.fun(r.z, starved)
     assert float(jnp.max(g - r.loosening)) <= 0.0
     assert float(r.lower_bound) == pytest.approx(float(r.total), abs=1e-5)

@@ -52,7 +52,9 @@ def rounded(study):
     near = search.neighbours(best)
     data = search.space.batch([best.choice_index] * len(near), [best.plan_index] * len(near))
     lower, upper = search.fixed_boxes(near)
-    feasible = solve_batch(search.core.model, data, lower, upper, (lower + upper) / 2, size=WIDTH).feasible
+    feasible = solve_batch(
+        search.core.model, data, lower, upper, (lower + upper) / 2, loose=search.core.strict, size=WIDTH
+    ).feasible
     counts = [tuple(round(math.exp(v)) for v in logs) for logs in near]
     return search.core.positive(best.optimum.z), dict(zip(counts, np.asarray(feasible).tolist(), strict=True))
 

@@ -32,8 +32,8 @@ class Answers:
 
     subject: Subject
     """What is explored."""
-    results: Path
-    """Folder with answers of other commands."""
+    results: tuple[Path, ...]
+    """Folders with answers of other commands, see `answer_roots`."""
     found: dict[str, Any] | None = None
     """The optimum to begin with."""
     own: tuple[str, ...] = ()

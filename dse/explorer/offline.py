@@ -102,6 +102,7 @@ def write_page(answers: Answers, path: Path, tell: Callable[[str], None] = lambd
     made = emitted(subject, plans)
     tell("reading receipts, chips and figures")
     html = page_html(made, held(answers, made))
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda place: place.write_text(html, encoding="utf-8"))
     return path
 

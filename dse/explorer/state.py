@@ -124,12 +124,17 @@ def _stacks() -> dict[str, list[tuple[str, str]]]:
     }
 
 
-def optimum_in(subject: Subject, results: Path, study_text: str) -> dict[str, Any] | None:
-    """The design that `dse optimize` left in the results folder, if it answers this very study; else None."""
-    study = subject.study
-    if not SAFE_NAME.fullmatch(study.name):
+def optimum_in(subject: Subject, results: tuple[Path, ...], study_text: str) -> dict[str, Any] | None:
+    """The design that `dse optimize` left in the first folder that answers this very study; else None."""
+    if not SAFE_NAME.fullmatch(subject.study.name):
         return None
-    folder = results / study.name
+    each = (_optimum(subject, root / subject.study.name, study_text) for root in results)
+    return next((found for found in each if found is not None), None)
+
+
+def _optimum(subject: Subject, folder: Path, study_text: str) -> dict[str, Any] | None:
+    """The design in one folder."""
+    study = subject.study
     try:
         manifest, solution = (json.loads(read_text(folder / f"{n}.json")) for n in ("manifest", "solution"))
         if manifest["study_sha256"] != digest(study_text.encode()):

@@ -74,7 +74,7 @@ SHIPPED_MARK = "SHIPPED.md"
 def answer_roots(said: str | Path = "") -> tuple[Path, ...]:
     """Folders where answers are looked for, that of new ones first; `said` where one was named.
 
-    In a checkout of this package `results/` is committed, and a run must not change what is: there new ones go to `runs/`.
+    In a checkout of this package `results/` is committed, and a run must not change it: new ones go to `runs/`.
     """
     if said != "":
         return (Path(said),)

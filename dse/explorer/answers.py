@@ -70,6 +70,12 @@ class Answers:
             total = mean_speedup(goal, speedups, list(s.space.traffic_frac))
         return {"reading": read, "fits": fits, "speedup": total, "plans": list(plans), **s.described(plans)}
 
+    def brief(self, ask: Ask) -> dict[str, Any]:
+        """What a figure of many designs needs of one, by its fastest plans: metrics, and what says whether it may be."""
+        s = self.subject
+        read, _, fits = s.read_fastest(ask.x, ask.choice, s.space.own_plans, ask.limits)
+        return {"reading": {k: read[k] for k in ("metrics", "limits", "ratios")}, "fits": fits}
+
     def export(self, ask: Ask, form: str) -> str:
         """The chip at hand as a chip file or as Python; SpecError for another form."""
         if form not in FORMS:

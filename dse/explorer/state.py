@@ -14,6 +14,7 @@ from ..core.files import SAFE_NAME, read_text
 from ..core.origin import digest
 from ..core.text import COMPOUND, SCALES, label, unit_of
 from ..core.version import __version__
+from ..explore.named import NAMED
 from ..hardware.presets import chip_names
 from ..lowering.plan import Plan
 from ..physics.area import Area
@@ -88,6 +89,7 @@ def state_of(subject: Subject, found: dict[str, Any] | None, own: tuple[str, ...
         "start": {"x": dict(zip([f.name for f in study.free], x.tolist(), strict=True)), "choice": choice},
         "found": found,
         "chips": [*chip_names(), *own],
+        "named": list(dict.fromkeys((study.baseline.chip.name, *NAMED, *own))),
         "scales": SCALES,
         "compound": COMPOUND,
     }

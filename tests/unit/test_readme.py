@@ -155,7 +155,7 @@ def test_the_lines_of_python_run(capsys):
     assert second.startswith("tp=") and 0 < float(second.split()[-1]) < 1
 
 
-WRITES = ("dse cost ", "dse fleet ", "dse report ", "dse evaluate ", "dse compare ")
+WRITES = ("dse cost ", "dse fleet ", "dse report ")
 """Commands of the README that take seconds, among them those that write where answers ship."""
 
 
@@ -169,9 +169,9 @@ def test_a_run_leaves_the_checkout_clean(tmp_path, monkeypatch):
     lines = [x.strip().partition(" #")[0] for x in README.splitlines() if x.startswith("    dse ")]
     some = [x for x in lines if x.startswith(WRITES)]
     assert len(some) == len(WRITES)
-    for line in (*some, "dse optimize tests/data/tiny.toml --continuous"):
+    for line in some:
         assert main(shlex.split(line)[1:]) == 0, line
-    assert sorted(p.name for p in (here / "runs").iterdir()) == ["cost", "fleet", "tiny"]
+    assert sorted(p.name for p in (here / "runs").iterdir()) == ["cost", "fleet"]
     assert subprocess.run(["git", "status", "--porcelain"], check=True, capture_output=True).stdout == b""
 
 
@@ -180,5 +180,5 @@ def test_every_command_keeps_off_answers_that_ship():
     for part in typing.get_args(Command):
         made = typing.get_args(part)[0]
         known = {f.name: f.default for f in dataclasses.fields(made)}
-        if "results" in known and made.__name__ not in ("Report", "Query", "ForecastCommand"):
+        if "results" in known and made.__name__ not in ("ReportCommand", "Query", "ForecastCommand"):
             assert known["results"] == "", made

@@ -20,7 +20,7 @@ from .receipts import receipts_of_choice
 from .reoptimise import Reoptimiser, Tell
 from .searches import compute_front, compute_risk, compute_serving, compute_truth
 from .state import state_of
-from .subject import Subject
+from .subject import Plans, Subject
 
 FORMS = ("toml", "python")
 """What a chip can be exported as here; a table of pins is made by the page itself."""
@@ -55,6 +55,11 @@ class Answers:
         """Remembers plans."""
         return Reoptimiser(self.subject)
 
+    @property
+    def best(self) -> Plans | None:
+        """Plans of the best design known: the last optimum's, or that of an earlier run; None before any."""
+        return self.reoptimiser.best or (tuple(self.found["plans"]) if self.found else None)
+
     def evaluate(self, ask: Ask) -> dict[str, Any]:
         """Everything shown of a chip."""
         s = self.subject
@@ -71,7 +76,7 @@ class Answers:
         return {"reading": read, "fits": fits, "speedup": total, "plans": list(plans), **s.described(plans)}
 
     def brief(self, ask: Ask) -> dict[str, Any]:
-        """What a figure of many designs needs of one, by its fastest plans: metrics, and what says whether it may be."""
+        """What a figure of many designs needs of one, by its fastest plans: metrics, and whether it may be."""
         s = self.subject
         read, _, fits = s.read_fastest(ask.x, ask.choice, s.space.own_plans, ask.limits)
         return {"reading": {k: read[k] for k in ("metrics", "limits", "ratios")}, "fits": fits}
@@ -127,7 +132,7 @@ class Answers:
         if not self.subject.is_chip:
             works |= {
                 "quick": lambda tell: self.reoptimiser.quick(limits, tell),
-                "risk": lambda tell: compute_risk(self.subject, asked, tell),
+                "risk": lambda tell: compute_risk(self.subject, self.best, asked, tell),
                 "prove": lambda tell: self.reoptimiser.prove(limits, tell),
             }
         if kind not in works:

@@ -1,5 +1,5 @@
 // Heavy figures without plotly, for the offline page: points, lines, a line to drag. Takes what plotly takes of it.
-import { digits, svg } from "./text.js";
+import { digits, even, svg } from "./text.js";
 
 const WORDS = { "font-size": 12, "font-family": "system-ui, sans-serif", fill: "#1d1d1d" };
 const EDGE = { left: 78, right: 16, top: 14, bottom: 50 };
@@ -46,11 +46,6 @@ function scale(axis, values, from, to) {
     if (place >= Math.min(from, to) - 0.5 && place <= Math.max(from, to) + 0.5 && !(shown.length && Math.abs(place - at(shown.at(-1)[0])) < apart)) shown.push(tick);
   }
   return { at, back, ticks: shown, ends: [Math.min(from, to), Math.max(from, to)] };
-}
-
-function even(low, high) {
-  const rough = (high - low) / 6, size = 10 ** Math.floor(Math.log10(rough)), step = [1, 2, 5, 10].find((s) => s * size >= rough) * size;
-  return Array.from({ length: Math.floor(high / step) - Math.ceil(low / step) + 1 }, (_, i) => (Math.ceil(low / step) + i) * step);
 }
 
 function marksOf(t, X, Y, node) {

@@ -1,4 +1,6 @@
 // What the views of answers of other commands share: what lies there, asked for once, and what is computed for them here.
+import { el } from "./text.js";
+
 /** What lies in the results folder under `path`, as a list called `key`; null where it was asked for before, or cannot be had. */
 export async function stored(view, path, key, none) {
   if (view.fetched) return null;
@@ -18,12 +20,11 @@ export async function stored(view, path, key, none) {
 export function computed(view, kind, query, got) {
   view.stop?.();
   clearInterval(view.ticking);
-  const began = performance.now();
-  let said = "";
-  const tell = () => { view.said.textContent = `${said} (${((performance.now() - began) / 1e3).toFixed(0)} s)`; };
-  view.ticking = setInterval(tell, 1000);
+  const began = performance.now(), clock = el("span", { "aria-hidden": "true" }); // a screen reader hears the words, not every second
+  const tick = () => { clock.textContent = ` (${((performance.now() - began) / 1e3).toFixed(0)} s)`; };
+  view.ticking = setInterval(tick, 1000);
   view.stop = view.source.search(kind, query, (word) => {
-    if (word.progress) { said = word.progress; tell(); }
+    if (word.progress) view.said.replaceChildren(word.progress, clock);
     if (!word.done) return;
     clearInterval(view.ticking);
     view.said.textContent = word.error ?? "";

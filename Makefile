@@ -40,25 +40,28 @@ docs: $(VENV)/.docs
 	$(BIN)/python docs/generate.py build/docs/source
 	$(BIN)/python -m sphinx -q -W --keep-going -c docs -j 2 build/docs/source build/docs/html
 
+# runs go to runs/; answers that ship are written only by the two targets below
+SHIP := --results results
+
 # every committed answer anew; say in CHANGELOG.md which numbers moved, and why
 golden: $(VENV)/.dev
-	$(BIN)/dse optimize sweeps/trainium4.toml
+	$(BIN)/dse optimize sweeps/trainium4.toml $(SHIP)
 	cp results/trainium4/chip.toml sweeps/chips/trainium4_design.toml
 	for name in trainium4_mean_power trainium4_announced trainium4_cost trainium4_serving; do \
-	    $(BIN)/dse optimize sweeps/$$name.toml || exit 1; done
+	    $(BIN)/dse optimize sweeps/$$name.toml $(SHIP) || exit 1; done
 	for name in trainium4_budget trainium_generations sram_vs_hbm scaleup_domain; do \
-	    $(BIN)/dse sweep sweeps/$$name.toml --fresh || exit 1; done
-	$(BIN)/dse backtest
+	    $(BIN)/dse sweep sweeps/$$name.toml --fresh $(SHIP) || exit 1; done
+	$(BIN)/dse backtest $(SHIP)
 	for kind in training inference kernels collectives; do \
-	    $(BIN)/dse validate --kind $$kind && $(BIN)/dse validate --kind $$kind --leave-one-out || exit 1; done
-	for kind in training inference; do $(BIN)/dse validate --kind $$kind --leave-generation-out || exit 1; done
-	$(BIN)/dse serve trainium2,trainium3 gpt-oss-120b --tpot 20ms --weights mxfp4
-	$(BIN)/dse front sweeps/trainium4.toml --metrics delivered_time,package_cost --points 30 --no-figures
-	$(BIN)/dse explore sweeps/trainium4.toml --export results/trainium4/explorer.html
+	    $(BIN)/dse validate --kind $$kind $(SHIP) && $(BIN)/dse validate --kind $$kind --leave-one-out $(SHIP) || exit 1; done
+	for kind in training inference; do $(BIN)/dse validate --kind $$kind --leave-generation-out $(SHIP) || exit 1; done
+	$(BIN)/dse serve trainium2,trainium3 gpt-oss-120b --tpot 20ms --weights mxfp4 $(SHIP)
+	$(BIN)/dse front sweeps/trainium4.toml --metrics delivered_time,package_cost --points 30 --no-figures $(SHIP)
+	$(BIN)/dse explore sweeps/trainium4.toml --export results/trainium4/explorer.html $(SHIP)
 
 # every question with its sides, and the page that tells them
 questions: $(VENV)/.dev
-	$(BIN)/dse questions --seconds 120 --page docs/questions.md
+	$(BIN)/dse questions --seconds 120 --page docs/questions.md $(SHIP)
 
 # every committed answer against what is computed here and now
 check-golden: $(VENV)/.dev

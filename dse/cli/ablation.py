@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from ..report.terminal import progress, screen
-from .flags import JSON
+from .flags import JSON, RESULTS
 
 BACKTESTS = ("backtest_trainium2", "backtest_trainium3")
 """Back-tests that are solved too."""
@@ -22,7 +22,7 @@ class AblationCommand:
     """Folder with trainium4.toml, backtest_trainium2.toml and backtest_trainium3.toml."""
     tdp: Annotated[float, tyro.conf.arg(metavar="W")] = 1800.0
     """TDP of the headline study; back-tests take the full load of the chip that was built."""
-    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    results: RESULTS = ""
     """Folder that gets ablation/."""
     json: JSON = False
     """Print JSON, canonical units."""

@@ -10,7 +10,7 @@ import tyro
 from ..core.errors import SpecError
 from ..core.shipped import SWEEPS, shipped, shipped_folder
 from ..report.terminal import progress, screen
-from .flags import JSON
+from .flags import JSON, RESULTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class BacktestCommand:
     """Studies with a table [built]; backtest_*.toml of the folder `sweeps` when left out. See docs/backtest.md."""
     sweeps: Annotated[str, tyro.conf.arg(metavar="DIR")] = "sweeps"
     """Folder with the studies backtest_*.toml."""
-    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    results: RESULTS = ""
     """Folder that gets backtest/ with the comparison and its figure."""
     seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 10.0
     """Stop each proof after this time with the best design so far."""

@@ -9,7 +9,7 @@ import tyro
 
 from ..core.errors import SpecError
 from ..report.terminal import progress, screen
-from .flags import JSON
+from .flags import JSON, RESULTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Validate:
     """What was measured: whole steps, requests, single operators, communication."""
     data: Annotated[str | None, tyro.conf.arg(metavar="FILE.csv", help_behavior_hint="")] = None
     """CSV or Parquet file with the columns of the shipped one; by default that."""
-    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    results: RESULTS = ""
     """Folder that gets validation/ with all predictions and the figures."""
     json: JSON = False
     """Print JSON, relative errors as fractions."""
@@ -62,7 +62,7 @@ class Validate:
 class Calibrate:
     """Fit what chips, families, vendors and software stacks share to the shipped measurements; takes minutes."""
 
-    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    results: RESULTS = ""
     """Folder that gets calibration/effects.json."""
     json: JSON = False
     """Print JSON, canonical units."""

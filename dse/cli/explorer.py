@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from ..core.errors import SpecError
+from ..core.files import answer_roots
 from ..report.terminal import progress, screen
-from .flags import COUNT
+from .flags import COUNT, RESULTS
 
 if TYPE_CHECKING:
     from ..explorer.answers import Answers
@@ -34,7 +35,7 @@ class Explore:
     """Chips in all; by default one scale-up domain."""
     compare: Annotated[str | None, tyro.conf.arg(metavar="FILE[,FILE]", help_behavior_hint="")] = None
     """Your own chips' TOML files that may be compared; presets always may."""
-    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    results: RESULTS = ""
     """Folder of answers: the optimum to begin with, fronts, serving curves, scores."""
     port: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """Port of this machine; 0 takes any that is free."""
@@ -79,8 +80,8 @@ class Explore:
         if self.model is None:
             if self.chips is not None:
                 raise SpecError("--chips belongs to a chip and a model; a study says its own")
-            return study_answers(self.what, Path(self.results), own, tell)
+            return study_answers(self.what, answer_roots(self.results), own, tell)
         if self.chips is not None and self.chips < 1:
             raise SpecError(f"--chips {self.chips}: give a whole number, at least 1")
         own = (self.what, *own) if self.what.endswith(".toml") else own
-        return chip_answers((self.what, self.model), self.phase, self.chips, Path(self.results), own, tell)
+        return chip_answers((self.what, self.model), self.phase, self.chips, answer_roots(self.results), own, tell)

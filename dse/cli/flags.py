@@ -8,6 +8,9 @@ import tyro
 
 JSON = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
 COUNT = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
+RESULTS = Annotated[
+    str, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: results; runs in a checkout of dse)")
+]
 STORAGE = Annotated[str | None, tyro.conf.arg(metavar="FORMAT", help_behavior_hint="")]
 PRECISION = Annotated[
     Literal["bf16", "fp8", "fp4"] | None, tyro.conf.arg(metavar="{bf16,fp8,fp4}", help_behavior_hint="")

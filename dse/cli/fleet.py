@@ -9,7 +9,7 @@ import tyro
 
 from ..core.errors import SpecError
 from ..report.terminal import progress, screen
-from .flags import COUNT, JSON, PRECISION
+from .flags import COUNT, JSON, PRECISION, RESULTS
 
 if TYPE_CHECKING:
     from ..workload.transformer import Training
@@ -27,7 +27,7 @@ class Cost:
     """Compare USD per training and per served token with this chip, three ways of paying."""
     precision: PRECISION = None
     """With --against: precision of products and weights; by default fp8 where both have it."""
-    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    results: RESULTS = ""
     """Folder that gets cost/CHIP/ with the figures, or with the comparison."""
     json: JSON = False
     """Print JSON, USD and kg."""
@@ -110,7 +110,7 @@ class Fleet:
     """System preset; by default the largest made of the chip."""
     simulate: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Also run the job in discrete events, to check the closed form; needs the extra `fleet`."""
-    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    results: RESULTS = ""
     """Folder that gets fleet/ with goodput against cluster size."""
     json: JSON = False
     """Print JSON, canonical units."""

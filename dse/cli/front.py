@@ -9,10 +9,9 @@ import tyro
 
 from ..core.shipped import shipped
 from ..report.terminal import progress, screen
-from .flags import JSON
+from .flags import JSON, RESULTS
 
 STUDY = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY.toml")]
-RESULTS = Annotated[str, tyro.conf.arg(metavar="DIR")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +30,7 @@ class FrontCommand:
     """Round every point to whole cores and stacks, and solve it again; else points are bounds on what can be built."""
     resume: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Go on with the points that an earlier run of the same study and metrics has finished."""
-    results: RESULTS = "results"
+    results: RESULTS = ""
     """Folder that gets a folder named after the study, and in it one for the front."""
     json: JSON = False
     """Print the front as JSON, canonical units."""
@@ -92,7 +91,7 @@ class SensitivityCommand:
     """The study: a file, or the bare name of one that came along (`dse studies`)."""
     target: Annotated[float | None, tyro.conf.arg(metavar="X", help_behavior_hint="")] = None
     """Delivered speed-up: also say the cheapest change of technology or budgets that reaches it."""
-    results: RESULTS = "results"
+    results: RESULTS = ""
     """Folder that gets a folder named after the study."""
     json: JSON = False
     """Print JSON, canonical units."""

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from ..report.terminal import progress, screen
-from .flags import JSON
+from .flags import JSON, RESULTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +19,7 @@ class QuestionsCommand:
 
     names: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[NAME ...]")] = ()
     """Studies with a table [question]: files, or bare names; left out, all that came along."""
-    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    results: RESULTS = ""
     """Folder that gets a folder "questions" with one JSON file for each."""
     gap: Annotated[float, tyro.conf.arg(metavar="FRAC")] = 0.01
     """Stop a side once no other design can be better by more than this."""

@@ -9,7 +9,7 @@ import tyro
 
 from ..core.errors import SpecError
 from ..report.terminal import progress, screen
-from .flags import JSON
+from .flags import JSON, RESULTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,7 @@ class ReadingsCommand:
     """The study: a file, or a bare name (`dse studies`); its own limits on power are left out."""
     tdp: Annotated[str, tyro.conf.arg(metavar="W,W,...")] = "1000,1200,1400,1600,1800,2000,2250,2500"
     """TDPs in watts."""
-    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    results: RESULTS = ""
     """Folder that gets a folder named after the study."""
     json: JSON = False
     """Print JSON, canonical units."""

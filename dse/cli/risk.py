@@ -9,7 +9,7 @@ import tyro
 
 from ..core.shipped import shipped
 from ..report.terminal import progress, screen
-from .flags import JSON
+from .flags import JSON, RESULTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class RiskCommand:
     """Delivered speed-up that counts as reached."""
     robust: Annotated[str | None, tyro.conf.arg(metavar="worst|p90", help_behavior_hint="")] = None
     """Also find one design to build: the best worst case, or the best figure met in 90 % of the samples."""
-    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    results: RESULTS = ""
     """Folder that gets a folder named after the study."""
     json: JSON = False
     """Print JSON, canonical units."""

@@ -10,7 +10,7 @@ import tyro
 from ..core.errors import SpecError
 from ..core.units import positive
 from ..report.terminal import progress, screen
-from .flags import COUNT, JSON, STORAGE
+from .flags import COUNT, JSON, RESULTS, STORAGE
 
 if TYPE_CHECKING:
     from ..lowering.engines import Policy
@@ -59,7 +59,7 @@ class Serve:
     """Speculative decoding: time to draft a token over that of a decode pass."""
     rent: Annotated[str | None, tyro.conf.arg(metavar="USD", help_behavior_hint="")] = None
     """Price of a chip-hour, in place of the listed ones."""
-    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    results: RESULTS = ""
     """Folder that gets serve/ with the figure and the numbers."""
     json: JSON = False
     """Print JSON, canonical units."""

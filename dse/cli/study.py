@@ -9,7 +9,7 @@ import tyro
 
 from ..core.shipped import shipped
 from ..report.terminal import progress, screen
-from .flags import JSON
+from .flags import JSON, RESULTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Optimize:
 
     study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY.toml")]
     """The study: a file, or the bare name of one that came along (`dse studies`)."""
-    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    results: RESULTS = ""
     """Folder that gets a folder named after the study."""
     gap: Annotated[float, tyro.conf.arg(metavar="FRAC")] = 0.001
     """Stop once no other design, any choice, plans and whole counts, can be better by more than this."""

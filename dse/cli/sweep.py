@@ -13,7 +13,7 @@ import tyro
 from ..core.errors import DseError, SpecError
 from ..core.files import json_text
 from ..report.terminal import points_progress, progress, screen
-from .flags import COUNT, JSON
+from .flags import COUNT, JSON, RESULTS
 
 if TYPE_CHECKING:
     from ..sweep.engine import Engine
@@ -46,7 +46,7 @@ class Sweep:
     """Dask: worker processes to start here; by default one per core."""
     shard: Annotated[str | None, tyro.conf.arg(metavar="I/N", help_behavior_hint="")] = None
     """Do only slice I of N, from 0: for array jobs that share one results folder."""
-    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results"
+    results: RESULTS = ""
     """Folder that gets a folder named after the sweep."""
     json: JSON = False
     """Print JSON."""
@@ -136,7 +136,7 @@ class Sweep:
 
     def _go_on(self) -> str:
         """How to go on after a stop."""
-        where = "" if self.results == "results" else f" --results {self.results}"
+        where = f" --results {self.results}" if self.results else ""
         part = f" --shard {self.shard}" if self.shard else ""
         return f"finished shards are kept; go on with: dse sweep {self.spec}{where}{part} --resume"
 

@@ -65,15 +65,31 @@ def _flush(path: Path) -> None:
         os.close(number)
 
 
+ANSWERS, RUNS = Path("results"), Path("runs")
+"""Where answers go, and where they go instead beside answers that ship."""
+SHIPPED_MARK = "SHIPPED.md"
+"""File of a folder whose answers ship with the code."""
+
+
+def answer_roots(said: str | Path = "") -> tuple[Path, ...]:
+    """Folders where answers are looked for, that of new ones first; `said` where one was named.
+
+    In a checkout of this package `results/` is committed, and a run must not change it: new ones go to `runs/`.
+    """
+    if said != "":
+        return (Path(said),)
+    return (RUNS, ANSWERS) if (ANSWERS / SHIPPED_MARK).is_file() else (ANSWERS,)
+
+
 def results_folder(root: str | Path, name: str, what: str = "study.name") -> Path:
-    """The folder `root/name`, made if need be.
+    """The folder `root/name`, made if need be; an empty `root` is the usual one, see `answer_roots`.
 
     Raises:
         SpecError: a name that is no plain folder name, or a folder that cannot be written.
     """
     if not SAFE_NAME.fullmatch(name):
         raise SpecError(f"{what} '{name}' cannot name a folder; use letters, digits, '.', '_' and '-'")
-    folder = Path(root) / name
+    folder = answer_roots(root)[0] / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

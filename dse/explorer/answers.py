@@ -20,7 +20,7 @@ from .receipts import receipts_of_choice
 from .reoptimise import Reoptimiser, Tell
 from .searches import compute_front, compute_risk, compute_serving, compute_truth
 from .state import state_of
-from .subject import Subject
+from .subject import Plans, Subject
 
 FORMS = ("toml", "python")
 """What a chip can be exported as here; a table of pins is made by the page itself."""
@@ -32,8 +32,8 @@ class Answers:
 
     subject: Subject
     """What is explored."""
-    results: Path
-    """Folder with answers of other commands."""
+    results: tuple[Path, ...]
+    """Folders with answers of other commands, see `answer_roots`."""
     found: dict[str, Any] | None = None
     """The optimum to begin with."""
     own: tuple[str, ...] = ()
@@ -55,6 +55,11 @@ class Answers:
         """Remembers plans."""
         return Reoptimiser(self.subject)
 
+    @property
+    def best(self) -> Plans | None:
+        """Plans of the best design known: the last optimum's, or that of an earlier run; None before any."""
+        return self.reoptimiser.best or (tuple(self.found["plans"]) if self.found else None)
+
     def evaluate(self, ask: Ask) -> dict[str, Any]:
         """Everything shown of a chip."""
         s = self.subject
@@ -69,6 +74,12 @@ class Answers:
             goal = s.study.goal if s.study.goal in SPEEDUPS else SPEEDUPS[0]
             total = mean_speedup(goal, speedups, list(s.space.traffic_frac))
         return {"reading": read, "fits": fits, "speedup": total, "plans": list(plans), **s.described(plans)}
+
+    def brief(self, ask: Ask) -> dict[str, Any]:
+        """What a figure of many designs needs of one, by its fastest plans: metrics, and whether it may be."""
+        s = self.subject
+        read, _, fits = s.read_fastest(ask.x, ask.choice, s.space.own_plans, ask.limits)
+        return {"reading": {k: read[k] for k in ("metrics", "limits", "ratios")}, "fits": fits}
 
     def export(self, ask: Ask, form: str) -> str:
         """The chip at hand as a chip file or as Python; SpecError for another form."""
@@ -121,7 +132,7 @@ class Answers:
         if not self.subject.is_chip:
             works |= {
                 "quick": lambda tell: self.reoptimiser.quick(limits, tell),
-                "risk": lambda tell: compute_risk(self.subject, asked, tell),
+                "risk": lambda tell: compute_risk(self.subject, self.best, asked, tell),
                 "prove": lambda tell: self.reoptimiser.prove(limits, tell),
             }
         if kind not in works:

@@ -26,7 +26,7 @@ from ..workload.presets import model_names
 from ..workload.transformer import PHASES
 from .answers import Answers
 from .ask import MOST_B, ask_of, limits_of, parsed
-from .workloads import asked_of, reasked
+from .workloads import asked_of, reasked, sizes_of_phases
 
 PAGE = Path(__file__).parent / "page"
 """Files of the page."""
@@ -60,6 +60,7 @@ class Pages:
             Route("/", self.file),
             Route("/state", self.told(lambda _: self.answers.state)),
             Route("/evaluate", self.evaluate, methods=["POST"]),
+            Route("/designs", self.designs, methods=["POST"]),
             Route("/workloads", self.told(lambda _: self.workloads)),
             Route("/workloads", self.reask, methods=["POST"]),
             Route("/export", self.export, methods=["POST"]),
@@ -89,11 +90,22 @@ class Pages:
         found = self.answers.evaluate(ask_of(self.answers.subject, parsed(await _body(request))))
         return JSONResponse({**found, "ms": 1e3 * (time.perf_counter() - began)})
 
+    async def designs(self, request: Request) -> Response:
+        """Many chips, as a figure shows them; in a thread, since they take longer than one."""
+        raw = parsed(await _body(request)).get("designs")
+        if not isinstance(raw, list) or not all(isinstance(r, dict) for r in raw):
+            raise SpecError("designs: give a list of designs")
+        answers = self.answers
+        asks = [ask_of(answers.subject, r) for r in raw]
+        found = await run_in_threadpool(lambda: [answers.brief(a) for a in asks])
+        return JSONResponse({"answers": found})
+
     @property
     def workloads(self) -> dict[str, Any]:
-        """What is asked of the workloads, and what else could be."""
+        """What is asked of the workloads, what the session began with, and what else could be."""
         known = {"phases": PHASES, "models": model_names()} if self.answers.subject.is_chip else {}
-        return {"workloads": asked_of(self.answers.subject.study), **known}
+        asked, first = (asked_of(a.subject.study) for a in (self.answers, self.first))
+        return {"workloads": asked, "first": first, "sizes": sizes_of_phases(), **known}
 
     async def reask(self, request: Request) -> Response:
         """Other workloads for the whole session, once no search runs; the page then begins anew."""

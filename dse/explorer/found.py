@@ -28,11 +28,24 @@ KINDS = ("training", "inference", "kernels", "collectives")
 """Kinds of measurement."""
 
 
-def fronts_in(subject: Subject, results: Path) -> dict[str, Any]:
+Roots = tuple[Path, ...]
+"""Folders of answers, see `answer_roots`."""
+
+
+def _files(roots: Roots, pattern: str) -> list[Path]:
+    """Files of some folders by their path in them; of two alike the one in the folder that comes first."""
+    found: dict[Path, Path] = {}
+    for root in roots:
+        for path in sorted(root.glob(pattern)):
+            found.setdefault(path.relative_to(root), path)
+    return list(found.values())
+
+
+def fronts_in(subject: Subject, results: Roots) -> dict[str, Any]:
     """Fronts of this study, each with its points as designs that can be loaded."""
     if not SAFE_NAME.fullmatch(subject.study.name):
         return {"fronts": [], "skipped": []}
-    files = sorted((results / subject.study.name).glob("front_*/front.json"))
+    files = _files(results, f"{subject.study.name}/front_*/front.json")
     return _kept(files, lambda a: front_numbers(subject, a), "fronts")
 
 
@@ -47,11 +60,11 @@ def front_numbers(subject: Subject, a: dict[str, Any]) -> dict[str, Any]:
     return {"metrics": metrics, "points": points, "knee": int(a["knee"]), "worst_gap": float(a["worst_gap"])}
 
 
-def risks_in(subject: Subject, results: Path) -> dict[str, Any]:
+def risks_in(subject: Subject, results: Roots) -> dict[str, Any]:
     """What `dse risk` said of this study."""
     if not SAFE_NAME.fullmatch(subject.study.name):
         return {"risks": [], "skipped": []}
-    return _kept([results / subject.study.name / "risk.json"], risk_numbers, "risks")
+    return _kept(_files(results, f"{subject.study.name}/risk.json"), risk_numbers, "risks")
 
 
 def risk_numbers(a: dict[str, Any]) -> dict[str, Any]:
@@ -64,9 +77,9 @@ def risk_numbers(a: dict[str, Any]) -> dict[str, Any]:
     return {**{k: a[k] for k in kept}, "merit": [float(v) for v in a["merit_distribution"]], "drivers": drivers}
 
 
-def servings_in(results: Path) -> dict[str, Any]:
+def servings_in(results: Roots) -> dict[str, Any]:
     """Serving curves of all models."""
-    return _kept(sorted((results / "serve").glob("*.json")), serving_lines, "servings")
+    return _kept(_files(results, "serve/*.json"), serving_lines, "servings")
 
 
 def serving_lines(a: dict[str, Any]) -> dict[str, Any]:
@@ -84,12 +97,13 @@ def serving_lines(a: dict[str, Any]) -> dict[str, Any]:
     return {**{k: a[k] for k in kept}, "chips": chips}
 
 
-def truth_in(results: Path) -> dict[str, Any]:
+def truth_in(results: Roots) -> dict[str, Any]:
     """Scores of every kind of measurement, out of sample first, and the single predictions where they are there."""
     folders = [f"{k}{held}" for k in KINDS for held in ("-without-source", "")]
-    found = _kept([results / "validation" / f / "scores.json" for f in folders], _scores, "kinds")
+    files = [path for f in folders for path in _files(results, f"validation/{f}/scores.json")]
+    found = _kept(files, _scores, "kinds")
     for scores in found["kinds"]:
-        path = results / "validation" / f"{Path(scores['file']).parent.name}.parquet"
+        path = Path(scores["file"]).parent.with_suffix(".parquet")
         scores["points"] = prediction_rows(pd.read_parquet(path)) if path.is_file() else []
     return found
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from ..core.errors import DseError, SpecError
 from ..core.files import plain, write_whole
-from ..explore.named import NAMED
 from ..optimize.search import Search
 from ..study.convex import Data
 from .answers import Answers
@@ -102,6 +101,7 @@ def write_page(answers: Answers, path: Path, tell: Callable[[str], None] = lambd
     made = emitted(subject, plans)
     tell("reading receipts, chips and figures")
     html = page_html(made, held(answers, made))
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda place: place.write_text(html, encoding="utf-8"))
     return path
 
@@ -168,7 +168,7 @@ def _receipts(answers: Answers) -> dict[str, Any]:
 def _chips(answers: Answers) -> dict[str, Any]:
     """Chips that exist which run something of the study."""
     found = {}
-    for name in dict.fromkeys((answers.subject.study.baseline.chip.name, *NAMED, *answers.own)):
+    for name in answers.state["named"]:
         try:
             found[name] = answers.chip(name)
         except DseError:

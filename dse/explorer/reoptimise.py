@@ -38,6 +38,8 @@ class Reoptimiser:
     """What is explored."""
     plans: list[Plans] = dataclasses.field(default_factory=list)
     """Plans of the best optimum of every choice so far, in the order of choices."""
+    best: Plans | None = None
+    """Plans of the last optimum."""
 
     def quick(self, limits: np.ndarray, tell: Tell) -> None:
         """The optimum with broken counts and its prices, then the best whole design near the best choices' optima."""
@@ -50,6 +52,7 @@ class Reoptimiser:
             tell({"progress": "no design meets these limits; looking for the cheapest way out"})
             tell({"done": True, "infeasible": [_way_out(r) for r in relaxations(search, found)]})
             return
+        self.best = best.plan_index
         first = self.answer(search, best, best)
         tell({**first, "spent_s": time.monotonic() - began, "whole": False})
         whole = self._whole(search, found)
@@ -64,7 +67,7 @@ class Reoptimiser:
         if solution.chip is None or solution.choice is None:
             tell({"done": True, "infeasible": [_way_out(r) for r in solution.relaxations]})
             return
-        plans = self.subject.learn(tuple(w.plan for w in solution.workloads))
+        plans = self.best = self.subject.learn(tuple(w.plan for w in solution.workloads))
         answer = {
             "x": {f.name: float(FREE[f.name](solution.chip)) for f in self.subject.study.free},
             "choice": self.subject.study.choices.index(solution.choice),

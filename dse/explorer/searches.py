@@ -9,7 +9,7 @@ from ..calibrate.validate import validate
 from ..core.errors import SpecError, UnknownNameError
 from ..explore.front import checked_metrics, front
 from ..explore.ray import Rays
-from ..explore.risk import risk
+from ..explore.risk import Known, risk
 from ..hardware.presets import chip_names, chip_system
 from ..lowering.engines import Policy
 from ..report.front import front_json
@@ -22,10 +22,12 @@ from ..workload.presets import model, model_names
 from ..workload.requests import Length, Requests
 from .found import KINDS, front_numbers, prediction_rows, risk_numbers, serving_lines
 from .reoptimise import Tell
-from .subject import Subject
+from .subject import Plans, Subject
 
 MOST_FRONT, MOST_CHIPS, MOST_TOKENS, MOST_SAMPLES = 200, 8, 2**20, 4000
 """Points of a front, chips beside each other, tokens of a request, draws of facts: what one page may ask for."""
+DRAWS = 60
+"""Draws of facts unless a page says otherwise."""
 
 
 def compute_front(subject: Subject, asked: dict[str, Any], tell: Tell) -> None:
@@ -38,10 +40,13 @@ def compute_front(subject: Subject, asked: dict[str, Any], tell: Tell) -> None:
     tell({"done": True, "front": front_numbers(subject, front_json(found))})
 
 
-def compute_risk(subject: Subject, asked: dict[str, Any], tell: Tell) -> None:
-    """The study re-optimised under `n` draws of every fact with a range; its own limits; `target` as a speed-up."""
-    n = whole(asked, "n", 200, MOST_SAMPLES)
-    found = risk(subject.study, n, target=_target(asked), progress=lambda line: tell({"progress": line}))
+def compute_risk(subject: Subject, plans: Plans | None, asked: dict[str, Any], tell: Tell) -> None:
+    """The study re-optimised under `n` draws of every fact with a range; its own limits; `target` as a speed-up.
+
+    Every choice runs under `plans`, those of the best design known; without them all are searched first.
+    """
+    n, known = whole(asked, "n", DRAWS, MOST_SAMPLES), Known(subject.space, plans) if plans else None
+    found = risk(subject.study, n, target=_target(asked), known=known, progress=lambda line: tell({"progress": line}))
     tell({"done": True, "risk": risk_numbers(risk_json(found, None))})
 
 

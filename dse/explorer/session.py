@@ -24,7 +24,7 @@ LEAVE_S = 1
 """Seconds that open answers get to end once Ctrl-C was pressed."""
 
 
-def study_answers(path: str, results: Path, own: tuple[str, ...], tell: Callable[[str], None]) -> Answers:
+def study_answers(path: str, results: tuple[Path, ...], own: tuple[str, ...], tell: Callable[[str], None]) -> Answers:
     """A study made ready: lowered, compiled for one chip, and the optimum that an earlier run left.
 
     Raises:
@@ -38,7 +38,7 @@ def study_answers(path: str, results: Path, own: tuple[str, ...], tell: Callable
 
 
 def chip_answers(
-    named: tuple[str, str], phase: str, n_chips: int | None, results: Path, own: tuple[str, ...],
+    named: tuple[str, str], phase: str, n_chips: int | None, results: tuple[Path, ...], own: tuple[str, ...],
     tell: Callable[[str], None],
 ) -> Answers:  # fmt: skip
     """A chip and a model, by name or path, made ready.
@@ -47,7 +47,7 @@ def chip_answers(
         named: chip and model.
         phase: what the model does.
         n_chips: chips in all; None for one scale-up domain.
-        results: folder of answers.
+        results: folders of answers, those that come first win.
         own: chip files that may be compared.
         tell: hears what is done.
 

@@ -14,6 +14,7 @@ from ..core.files import SAFE_NAME, read_text
 from ..core.origin import digest
 from ..core.text import COMPOUND, SCALES, label, unit_of
 from ..core.version import __version__
+from ..explore.named import NAMED
 from ..hardware.presets import chip_names
 from ..lowering.plan import Plan
 from ..physics.area import Area
@@ -88,6 +89,7 @@ def state_of(subject: Subject, found: dict[str, Any] | None, own: tuple[str, ...
         "start": {"x": dict(zip([f.name for f in study.free], x.tolist(), strict=True)), "choice": choice},
         "found": found,
         "chips": [*chip_names(), *own],
+        "named": list(dict.fromkeys((study.baseline.chip.name, *NAMED, *own))),
         "scales": SCALES,
         "compound": COMPOUND,
     }
@@ -124,12 +126,17 @@ def _stacks() -> dict[str, list[tuple[str, str]]]:
     }
 
 
-def optimum_in(subject: Subject, results: Path, study_text: str) -> dict[str, Any] | None:
-    """The design that `dse optimize` left in the results folder, if it answers this very study; else None."""
-    study = subject.study
-    if not SAFE_NAME.fullmatch(study.name):
+def optimum_in(subject: Subject, results: tuple[Path, ...], study_text: str) -> dict[str, Any] | None:
+    """The design that `dse optimize` left in the first folder that answers this very study; else None."""
+    if not SAFE_NAME.fullmatch(subject.study.name):
         return None
-    folder = results / study.name
+    each = (_optimum(subject, root / subject.study.name, study_text) for root in results)
+    return next((found for found in each if found is not None), None)
+
+
+def _optimum(subject: Subject, folder: Path, study_text: str) -> dict[str, Any] | None:
+    """The design in one folder."""
+    study = subject.study
     try:
         manifest, solution = (json.loads(read_text(folder / f"{n}.json")) for n in ("manifest", "solution"))
         if manifest["study_sha256"] != digest(study_text.encode()):

@@ -23,6 +23,9 @@ FIELDS: dict[type, dict[str, str]] = {
     Prefill: {"batch": "batch", "prompt": "prompt"},
 }
 """Sizes that a page may change, as commands call them, to the field of the workload."""
+WORDS = {"batch": "batch, sequences in all", "sequence": "sequence, tokens", "context": "context, tokens",
+         "prompt": "prompt, tokens"}  # fmt: skip
+"""Sizes in words."""
 MOST = 2**24
 """Largest size."""
 
@@ -35,6 +38,11 @@ def asked_of(study: Study) -> list[dict[str, Any]]:
         phase = type(workload).__name__.lower()
         found.append({"phase": phase, "model": workload.model.name, "chips": n_chips, "sizes": sizes})
     return found
+
+
+def sizes_of_phases() -> dict[str, list[dict[str, str]]]:
+    """Name and words of the sizes of every phase."""
+    return {t.__name__.lower(): [{"name": n, "label": WORDS[n]} for n in fields] for t, fields in FIELDS.items()}
 
 
 def reasked(answers: Answers, raw: dict[str, Any], tell: Callable[[str], None] = lambda _: None) -> Answers:

@@ -38,7 +38,7 @@ def in_process() -> Path:
     from dse.explorer.session import study_answers
 
     began = time.perf_counter()
-    answers = study_answers(STUDY, Path("results"), (), lambda _: None)
+    answers = study_answers(STUDY, (Path("results"),), (), lambda _: None)
     print(f"{'made ready':<44} {time.perf_counter() - began:12.1f} s")
     names, (x, choice) = [f.name for f in answers.subject.study.free], answers.subject.start()
     times = []

@@ -1,13 +1,17 @@
 """Every figure of the README is one that a command prints: here those of the committed answers, and one run anew."""
 
+import dataclasses
 import json
 import math
 import re
+import shlex
+import subprocess
+import typing
 from pathlib import Path
 
 import pytest
 
-from dse.cli import main
+from dse.cli import Command, main
 from dse.core.text import digits, in_unit
 from dse.physics.pooled import effects
 
@@ -149,3 +153,32 @@ def test_the_lines_of_python_run(capsys):
     first, second = capsys.readouterr().out.strip().splitlines()
     assert first.startswith("OPTIMAL") or first.startswith("UNFINISHED")
     assert second.startswith("tp=") and 0 < float(second.split()[-1]) < 1
+
+
+WRITES = ("dse cost ", "dse fleet ", "dse report ")
+"""Commands of the README that take seconds, among them those that write where answers ship."""
+
+
+def test_a_run_leaves_the_checkout_clean(tmp_path, monkeypatch):
+    """Answers go beside those that ship, never over them."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("no checkout")
+    here = tmp_path / "checkout"
+    subprocess.run(["git", "clone", "-q", "--shared", str(ROOT), str(here)], check=True)
+    monkeypatch.chdir(here)
+    lines = [x.strip().partition(" #")[0] for x in README.splitlines() if x.startswith("    dse ")]
+    some = [x for x in lines if x.startswith(WRITES)]
+    assert len(some) == len(WRITES)
+    for line in some:
+        assert main(shlex.split(line)[1:]) == 0, line
+    assert sorted(p.name for p in (here / "runs").iterdir()) == ["cost", "fleet"]
+    assert subprocess.run(["git", "status", "--porcelain"], check=True, capture_output=True).stdout == b""
+
+
+def test_every_command_keeps_off_answers_that_ship():
+    """Those that take seconds are run above; the others write below the same folder."""
+    for part in typing.get_args(Command):
+        made = typing.get_args(part)[0]
+        known = {f.name: f.default for f in dataclasses.fields(made)}
+        if "results" in known and made.__name__ not in ("ReportCommand", "Query", "ForecastCommand"):
+            assert known["results"] == "", made

@@ -1,6 +1,6 @@
 // The design at hand: what moves, what is asked, what is drawn; undo, pins, the optimum, exports.
 import { Controls } from "./controls.js";
-import { designOf, linkOf, startOf } from "./link.js";
+import { designOf, linkOf, startOf, worksOf } from "./link.js";
 import { panel, roofline, stackedBars } from "./panels.js";
 import { openReceipts, receiptsOf, worstKinds } from "./receipts.js";
 import { comparisonCsv, comparisonTable, limitRows, limitTable, stateOfRoom, tilesOf } from "./tables.js";
@@ -16,7 +16,7 @@ export class Design {
     this.#build();
     addEventListener("keydown", (e) => this.#key(e));
     addEventListener("panels-resized", () => { if (this.answer) this.draw(); });
-    addEventListener("hashchange", () => { const d = designOf(state, location.hash); if (d && linkOf(state, d) !== linkOf(state, this.design)) this.load(d); });
+    addEventListener("hashchange", () => { if (state.asked_works && worksOf(state.asked_works, location.hash)) return void location.reload(); const d = designOf(state, location.hash); if (d && linkOf(state, d) !== linkOf(state, this.design)) this.load(d); });
   }
 
   #found() {
@@ -50,7 +50,7 @@ export class Design {
     chip.addEventListener("change", () => { if (chip.value) this.addChip(chip.value); chip.value = ""; });
     const names = el("div", {}, ...this.controls.lists.map((l) => l.node));
     const exports = this.source.alone ? [] : [button("TOML", () => this.export("toml")), button("Python", () => this.export("python"))];
-    this.asking = this.source.alone ? null : new Workloads(this.source, this.trouble);
+    this.asking = this.source.alone ? null : new Workloads(this.source, this.state, (works) => this.#linked(works));
     this.tiles = el("div", { class: "tiles", id: "tiles" });
     this.plans = el("p", { class: "note", id: "plans" });
     this.summary = el("div", { id: "summary", "aria-hidden": "true" });
@@ -78,12 +78,12 @@ export class Design {
   #chipNames() { return this.source.alone ? Object.keys(this.source.held.chips) : this.state.chips; }
 
   async begin() {
-    this.asking?.begin();
     this.auto.checked = this.design.plans === null;
     this.progress.textContent = this.said;
     const first = this.ask(performance.now());
     if (!this.state.is_chip) this.addChip(this.state.baseline, true);
     await first;
+    this.#linked();
     if (this.state.is_chip) { this.pins.unshift({ ...this.column(), name: "as built" }); this.draw(); }
   }
 
@@ -112,9 +112,9 @@ export class Design {
     this.linking = setTimeout(() => this.#linked(), 300); // browsers count how often an address changes
   }
 
-  #linked() {
+  #linked(works = this.state.asked_works?.workloads) {
     clearTimeout(this.linking);
-    const link = linkOf(this.state, this.design);
+    const link = linkOf({ ...this.state, asked_works: works && { ...this.state.asked_works, workloads: works } }, this.design);
     if (location.hash !== (link && `#${link}`)) history.replaceState(null, "", link ? `#${link}` : location.pathname + location.search);
   }
 
@@ -245,13 +245,16 @@ export class Design {
     this.draw();
   }
 
+  /** A chip that exists, as a column. */
+  async chip(name) {
+    const found = await this.source.get(`chip?name=${encodeURIComponent(name)}`), each = found.works.map((w) => w.speedup_frac);
+    return { ...found, speedup: each.length && each.every((s) => s > 0) ? Math.exp(each.reduce((a, s) => a + Math.log(s), 0) / each.length) : null };
+  }
+
   async addChip(name, quiet = false) {
     if (this.others.some((c) => c.name === name)) return;
     try {
-      const found = await this.source.get(`chip?name=${encodeURIComponent(name)}`);
-      const each = found.works.map((w) => w.speedup_frac);
-      const speedup = each.length && each.every((s) => s > 0) ? Math.exp(each.reduce((a, s) => a + Math.log(s), 0) / each.length) : null;
-      this.others.push({ ...found, speedup });
+      this.others.push(await this.chip(name));
       if (this.answer) this.draw();
     } catch (error) { if (!quiet) this.trouble(error.message); }
   }

@@ -1,42 +1,51 @@
-// The front of the study: certified points to load, the chip at hand and chips that exist beside it, a budget to draw.
-import { axis, COLOURS, CONFIG, escaped, LOOK, plotly } from "./plots.js";
-import { digits, el, inUnit, times } from "./text.js";
+// The front of the study: certified points to load, designs beneath it, chips that exist, a budget to draw and what it changes.
+import { FIELDS, FIELD_WORDS } from "./link.js";
+import { choiceText } from "./controls.js";
+import { kept, tries } from "./cloud.js";
+import { axis, COLOURS, CONFIG, escaped, LOOK, plotly, SHADES } from "./plots.js";
+import { digits, el, inUnit, parsed, scaleOf, table, times } from "./text.js";
+import { computed, stored } from "./views.js";
 
 const ROOM = 1.25; // around the front, as in figures; chips farther away stand at the edge
+const SIGNS = ["circle", "square", "diamond"], SAME = 5e-3;
 const span = (values) => [Math.min(...values) / ROOM, Math.max(...values) * ROOM];
 const within = (v, [low, high]) => Math.min(Math.max(v, low), high);
+const largest = (v) => (Array.isArray(v) ? Math.max(...v) : v);
 
 export class Front {
   constructor(source, state, design, show, trouble) {
-    Object.assign(this, { source, state, design, show, trouble });
-    this.which = el("select", { id: "front-which" });
-    this.which.addEventListener("change", () => this.draw());
-    this.metrics = el("input", { type: "text", id: "front-metrics", value: "delivered_time, package_cost_USD", size: 34 });
+    Object.assign(this, { source, state, design, show, trouble, fronts: [], clouds: new Map(), chips: [] });
+    const list = (id, act, ...options) => { const made = el("select", { id }, ...options); made.addEventListener("change", act); return made; };
+    this.which = list("front-which", () => this.chosen());
+    [this.across, this.up] = ["front-x", "front-y"].map((id) => list(id, () => { this.budget.value = ""; this.draw(); }));
+    const metrics = (id, first, none) => { const made = el("select", { id }, ...(none ? [el("option", { value: "" }, "none")] : []), ...this.#known().map(([n, m]) => el("option", { value: n }, m.label))); made.value = first; return made; };
+    this.asked = [metrics("front-first", "delivered_time"), metrics("front-second", "package_cost_USD"), metrics("front-third", "", true)];
     this.n = el("input", { type: "number", id: "front-n", value: 40, min: 2, max: 200 });
-    this.log = el("input", { type: "checkbox", id: "front-log", checked: true });
-    this.log.addEventListener("change", () => this.draw());
-    this.budget = el("input", { type: "text", id: "front-budget", size: 10, placeholder: "none" });
+    const tick = (id) => { const made = el("input", { type: "checkbox", id, checked: true }); made.addEventListener("change", () => this.draw()); return made; };
+    [this.log, this.beneath] = [tick("front-log"), tick("front-beneath")];
+    this.budget = el("input", { type: "text", id: "front-budget", size: 12, placeholder: "none" });
     this.budget.addEventListener("change", () => this.draw());
     this.said = el("p", { class: "note", role: "status", "aria-live": "polite" });
-    this.figure = el("div", { class: "figure", role: "img", "aria-label": "Pareto front" });
-    const go = el("button", { type: "button", onclick: () => this.compute() }, "Compute");
-    this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, el("div", { class: "row" }, el("label", { for: "front-which" }, "front"), this.which,
-      el("label", { for: "front-budget" }, "budget on the x axis"), this.budget, this.log, el("label", { for: "front-log" }, "logarithmic")), this.figure, this.said,
-    source.alone ? "" : el("div", { class: "row" }, el("label", { for: "front-metrics" }, "another, over"), this.metrics, el("label", { for: "front-n" }, "points"), this.n, go));
-    this.fronts = [];
+    this.figure = el("div", { class: "figure", role: "img", "aria-label": "Pareto front", hidden: true });
+    this.change = el("div", { id: "front-change" });
+    const named = (node, words) => [el("label", { for: node.id }, words), node];
+    this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, el("div", { class: "row" }, ...named(this.which, "front"), ...named(this.across, "x"), ...named(this.up, "y"),
+      ...named(this.budget, "budget on x"), el("span", { class: "tick" }, this.log, el("label", { for: "front-log" }, "logarithmic")), el("span", { class: "tick" }, this.beneath, el("label", { for: "front-beneath" }, "designs beneath"))), this.figure, this.said, this.change,
+    source.alone ? "" : el("div", { class: "row" }, ...named(this.asked[0], "another, over"), ...named(this.asked[1], "and"), ...named(this.asked[2], "and"), ...named(this.n, "points"), el("button", { type: "button", onclick: () => this.compute() }, "Compute")));
   }
 
+  #known() { return Object.entries(this.state.metrics).filter(([n]) => !["served_time"].includes(n) || this.state.goal === n); }
+
   async opened() {
-    if (this.fetched) return;
-    this.fetched = true;
-    try {
-      const found = await this.source.get("fronts");
-      this.fronts = found.fronts;
-      if (found.skipped.length) this.said.textContent = `Left out: ${found.skipped.join("; ")}`;
-      this.#list();
-      if (!this.fronts.length) this.said.textContent += " No front of this study lies in the results folder: run dse front, or compute one here.";
-      await this.draw();
-    } catch (error) { this.trouble(error.message); }
+    const got = await stored(this, "fronts", "fronts", "No front of this study lies in the results folder: run dse front, or compute one here.");
+    if (!got) return;
+    this.fronts = got;
+    this.#list();
+    await this.chosen();
+    for (const name of this.state.named) {
+      const c = await this.design.chip(name).catch(() => null); // one that runs nothing of the study has no place here
+      if (c) { this.chips.push(c); await this.draw(); }
+    }
   }
 
   #list() {
@@ -44,67 +53,106 @@ export class Front {
     this.which.value = this.fronts.length - 1;
   }
 
-  compute() {
-    this.stop?.();
-    this.stop = this.source.search("front", { metrics: this.metrics.value, n: this.n.value }, (word) => {
-      if (word.progress) this.said.textContent = word.progress;
-      if (word.error) this.said.textContent = word.error;
-      if (word.front) { this.fronts.push(word.front); this.#list(); this.draw(); }
-    });
+  /** Another front: its metrics as axes, then what lies beneath it. */
+  async chosen() {
+    const front = this.fronts[this.which.value];
+    if (!front) return;
+    for (const node of [this.across, this.up]) node.replaceChildren(...front.metrics.map((m, i) => el("option", { value: i }, m.label)));
+    [this.across.value, this.up.value, this.budget.value] = [1, 0, ""];
+    await this.draw();
+    if (this.clouds.has(front)) return;
+    this.clouds.set(front, []);
+    try {
+      const designs = tries(this.state, front.points, (f, v, choice) => this.design.controls.near(f, v, choice));
+      this.clouds.set(front, await kept(this.source, this.state, designs, (i) => { this.said.textContent = `designs beneath the front: ${i} of ${designs.length} tried`; }));
+    } catch (error) { this.trouble(error.message); }
+    await this.draw();
   }
 
-  #value(front, i, v) { return front.metrics[i].name === "delivered_time" ? 1 / v : v; }
+  compute() {
+    const metrics = [...new Set(this.asked.map((s) => s.value).filter(Boolean))].join(",");
+    computed(this, "front", { metrics, n: this.n.value }, (front) => { this.fronts.push(front); this.#list(); this.chosen(); });
+  }
 
-  #words(front, i, v) { return front.metrics[i].name === "delivered_time" ? times(1 / v) : inUnit(v, front.metrics[i].unit); }
+  #value(m, v) { return m.name === "delivered_time" ? 1 / v : v; }
+
+  #words(m, v) { return m.name === "delivered_time" ? times(1 / v) : inUnit(v, m.unit); }
 
   #title(m) { return m.name === "delivered_time" ? "delivered speed-up [x]" : `${m.label}${m.unit ? ` [${m.unit}]` : ""}`; }
+
+  /** A metric of a design or chip, in the form that the front's own points have. */
+  #of(m, c) { const v = largest(c.metrics?.[m.name]); return m.name === "delivered_time" && c.speedup > 0 ? 1 / c.speedup : v; }
 
   async draw() {
     const front = this.fronts[this.which.value];
     if (!front) return;
-    const Plotly = await plotly(), nodes = [...new Set(this.state.choices.map((c) => c.node))]; // in the study's order, as in figures
-    const third = front.metrics.length > 2;
-    const traces = nodes.map((node, k) => {
-      const mine = front.points.map((p, i) => [p, i]).filter(([p]) => this.state.choices[p.choice].node === node);
-      return { type: "scatter", mode: "markers", name: escaped(`front on ${node}`), x: mine.map(([p]) => this.#value(front, 1, p.values[1])), y: mine.map(([p]) => this.#value(front, 0, p.values[0])),
-        customdata: mine.map(([, i]) => i), hoverinfo: "text", text: mine.map(([p]) => escaped(this.#hover(front, p)).replaceAll("\n", "<br>")),
-        marker: { size: third ? mine.map(([p]) => 6 + 14 * this.#share(front, p.values[2])) : 9, color: COLOURS[k % COLOURS.length] } };
+    this.figure.hidden = false;
+    const [i, j] = [Number(this.across.value), Number(this.up.value)], [X, Y] = [front.metrics[i], front.metrics[j]], k = front.metrics.findIndex((_, at) => at !== i && at !== j);
+    const at = (p) => ({ x: this.#value(X, p[0]), y: this.#value(Y, p[1]) }), log = this.log.checked, limit = parsed(this.budget.value, X.unit, front.points[0].values[i]);
+    const traces = this.#points(front, i, j, k), own = { ...this.design.column(), name: "this design" };
+    const here = [own, ...this.design.pins, ...this.#chips()].map((c) => ({ name: c.name, ...at([this.#of(X, c), this.#of(Y, c)]) })).filter((c) => c.x > 0 && c.y > 0);
+    const spans = ["x", "y"].map((d) => span([...traces.flatMap((t) => t[d]).filter(Number.isFinite), ...here.filter((c) => c.name === own.name).map((c) => c[d])]));
+    const cloud = (this.beneath.checked ? this.clouds.get(front) : null) ?? [], below = cloud.map((c) => at([this.#of(X, c), this.#of(Y, c)]));
+    const shown = below.map((c, n) => [c, n]).filter(([c]) => c.x === within(c.x, spans[0]) && c.y === within(c.y, spans[1]));
+    const dots = { type: "scatter", mode: "markers", name: "other designs within the limits", x: shown.map(([c]) => c.x), y: shown.map(([c]) => c.y), customdata: shown.map(([, n]) => -1 - n), hoverinfo: "text",
+      text: shown.map(([, n]) => this.#hover(front, { ...cloud[n], values: front.metrics.map((m) => this.#of(m, cloud[n])) })), marker: { size: 5, color: "#a9a9a9", opacity: 0.6 } };
+    const held = here.map((c) => ({ ...c, x: within(c.x, spans[0]), y: within(c.y, spans[1]), far: c.x !== within(c.x, spans[0]) || c.y !== within(c.y, spans[1]), at: `${digits(c.x, 2)}, ${digits(c.y, 2)}` }));
+    const chips = { type: "scatter", mode: "markers+text", name: "this design and chips, far ones at the edge", x: held.map((c) => c.x), y: held.map((c) => c.y), text: held.map((c) => escaped(c.far ? `${c.name} (${c.at})` : c.name)),
+      textposition: held.map((c) => `${c.y > spans[1][1] / 1.05 ? "bottom" : "top"} ${c.x > spans[0][1] / 1.05 ? "left" : c.x < spans[0][0] * 1.05 ? "right" : "center"}`), marker: { symbol: "diamond-open", size: 11, color: "#1d1d1d" }, hoverinfo: "text" };
+    const shapes = limit > 0 ? [{ type: "line", x0: this.#value(X, limit), x1: this.#value(X, limit), yref: "paper", y0: 0, y1: 1, line: { color: "#a32535", dash: "dash", width: 2 }, editable: true }] : [];
+    const all = [...(shown.length ? [dots] : []), ...traces, chips], look = { ...LOOK, xaxis: axis(this.#title(X), log, [...all.flatMap((t) => t.x), ...shapes.map((s) => s.x0)]), yaxis: axis(this.#title(Y), log, all.flatMap((t) => t.y)), shapes };
+    await (await plotly()).react(this.figure, all, look, { ...CONFIG, edits: { shapePosition: limit > 0 } });
+    this.#listen(front, X, cloud);
+    this.#told(front, i, j, k, limit, shown.length);
+  }
+
+  /** Chips beside the front, each once. */
+  #chips() { return [...new Map([...this.design.others, ...this.chips].map((c) => [c.name, c])).values()]; }
+
+  /** Points by node; a third metric as shades, from its least to its largest. */
+  #points(front, i, j, k) {
+    const nodes = [...new Set(this.state.choices.map((c) => c.node))], third = front.metrics[k]; // in the study's order, as in figures
+    const every = third ? front.points.map((p) => Math.log(p.values[k])) : [], low = Math.min(...every), high = Math.max(...every);
+    const shade = (p) => SHADES[Math.round((SHADES.length - 1) * (high > low ? (Math.log(p.values[k]) - low) / (high - low) : 0))];
+    const traces = nodes.map((node, at) => {
+      const mine = front.points.map((p, n) => [p, n]).filter(([p]) => this.state.choices[p.choice].node === node);
+      return { type: "scatter", mode: "markers", name: escaped(`front on ${node}`), x: mine.map(([p]) => this.#value(front.metrics[i], p.values[i])), y: mine.map(([p]) => this.#value(front.metrics[j], p.values[j])),
+        customdata: mine.map(([, n]) => n), hoverinfo: "text", text: mine.map(([p]) => this.#hover(front, p)), marker: { size: 9, symbol: SIGNS[at % SIGNS.length], color: third ? mine.map(([p]) => shade(p)) : COLOURS[at % COLOURS.length] } };
     }).filter((t) => t.x.length);
-    const here = this.design.columns().map((c) => ({ name: c.name, x: this.#metric(c, front.metrics[1].name), y: this.#metric(c, front.metrics[0].name) })).filter((c) => c.x > 0 && c.y > 0);
-    const own = here.filter((c) => c.name === "this design"), spans = ["x", "y"].map((k) => span([...traces.flatMap((t) => t[k]), ...own.map((c) => c[k])]));
-    const held = here.map((c) => ({ name: c.name, x: within(c.x, spans[0]), y: within(c.y, spans[1]), far: c.x !== within(c.x, spans[0]) || c.y !== within(c.y, spans[1]), at: `${digits(c.x, 2)}, ${digits(c.y, 2)}` }));
-    traces.push({ type: "scatter", mode: "markers+text", name: "chips at hand, far ones at the edge", x: held.map((c) => c.x), y: held.map((c) => c.y), text: held.map((c) => escaped(c.far ? `${c.name} (${c.at})` : c.name)), textposition: "top center",
-      marker: { symbol: "diamond-open", size: 11, color: "#1d1d1d" }, hoverinfo: "text" });
-    const limit = Number(this.budget.value.replaceAll(",", "")), shapes = [];
-    const log = this.log.checked;
-    if (limit > 0) {
-      shapes.push({ type: "line", x0: limit, x1: limit, yref: "paper", y0: 0, y1: 1, line: { color: "#a32535", dash: "dash" } });
-      this.#budgeted(front, limit);
-    }
-    const look = { ...LOOK, xaxis: axis(this.#title(front.metrics[1]), log, traces.flatMap((t) => t.x)), yaxis: axis(this.#title(front.metrics[0]), log, traces.flatMap((t) => t.y)), shapes };
-    await Plotly.react(this.figure, traces, look, CONFIG);
-    this.figure.removeAllListeners?.("plotly_click");
-    this.figure.on("plotly_click", (e) => { const i = e.points[0]?.customdata; if (i !== undefined) this.load(front.points[i]); });
-    if (!(limit > 0)) this.said.textContent = `${front.points.length} designs, none beaten in every metric; each within ${(100 * front.worst_gap).toPrecision(2)} % of its bound under the plans found. Click one to load it.`;
+    const key = third ? [["least", 0, low], ["most", SHADES.length - 1, high]].map(([word, n, v]) => ({ type: "scatter", mode: "markers", name: escaped(`${word} ${third.label}: ${this.#words(third, Math.exp(v))}`), x: [null], y: [null], marker: { size: 9, symbol: "square", color: SHADES[n] } })) : [];
+    return [...traces, ...key];
   }
 
-  #budgeted(front, limit) {
-    const inside = front.points.filter((p) => this.#value(front, 1, p.values[1]) <= limit);
-    const best = inside.reduce((a, p) => (!a || p.values[0] < a.values[0] ? p : a), null);
-    this.said.textContent = best ? `Within it ${inside.length} of ${front.points.length}; the best: ${this.#hover(front, best).replaceAll("\n", ", ")}` : "No design of this front is within it.";
+  #listen(front, X, cloud) {
+    for (const kind of ["plotly_click", "plotly_relayout"]) this.figure.removeAllListeners?.(kind);
+    this.figure.on("plotly_click", (e) => { const n = e.points[0]?.customdata; if (n !== undefined) this.load(n < 0 ? cloud[-1 - n] : front.points[n]); });
+    this.figure.on("plotly_relayout", (e) => { const x = e["shapes[0].x0"]; if (x > 0) { const v = this.#value(X, x), [word, scale] = scaleOf(v, X.unit); this.budget.value = `${digits(v / scale, 4)} ${word}`.trim(); clearTimeout(this.moved); this.moved = setTimeout(() => this.draw(), 150); } });
   }
 
-  #share(front, v) {
-    const every = front.points.map((p) => Math.log(p.values[2])), low = Math.min(...every), high = Math.max(...every);
-    return high > low ? (Math.log(v) - low) / (high - low) : 0;
+  #told(front, i, j, k, limit, n) {
+    const beneath = n ? ` ${n} other designs that keep the limits lie beneath it.` : "", third = k < 0 ? "" : ` Shades: ${front.metrics[k].label}, darker is more.`;
+    this.said.textContent = `${front.points.length} designs, none beaten in every metric; each within ${(100 * front.worst_gap).toPrecision(2)} % of its bound under the plans found.${beneath}${third} Click one to load it; a budget draws a line that can be dragged.`;
+    this.change.replaceChildren();
+    if (!(limit > 0)) return;
+    const best = (some) => some.reduce((a, p) => (!a || p.values[j] < a.values[j] ? p : a), null), inside = front.points.filter((p) => p.values[i] <= limit), [free, mine] = [best(front.points), best(inside)];
+    if (!mine) { this.said.textContent = "No design of this front is within the budget."; return; }
+    this.said.textContent = `Within it ${inside.length} of ${front.points.length}; the best of them: ${this.#words(front.metrics[j], mine.values[j])} instead of ${this.#words(front.metrics[j], free.values[j])}.${third}`;
+    this.change.replaceChildren(table(["what the budget changes", "without it", "within it"], this.#differences(front, free, mine), "Best design of the front by the metric on y, without and within the budget"),
+      el("div", { class: "row" }, el("button", { type: "button", onclick: () => this.load(mine) }, "Load the best within it")));
   }
 
-  #metric(c, name) { const v = name === "delivered_time" ? c.speedup : c.metrics[name]; return Array.isArray(v) ? Math.max(...v) : v; }
+  #differences(front, a, b) {
+    const [one, other] = [a, b].map((p) => this.state.choices[p.choice]), far = (v, w) => Math.abs(Math.log(v / w)) > SAME;
+    const rows = [...front.metrics.map((m, n) => [m.label, this.#words(m, a.values[n]), this.#words(m, b.values[n])]),
+      ...FIELDS.filter((f) => String(one[f]) !== String(other[f])).map((f) => [FIELD_WORDS[f], choiceText(f, one[f]), choiceText(f, other[f])]),
+      ...this.state.free.filter((f) => far(a.x[f.name], b.x[f.name])).map((f) => [f.label, inUnit(a.x[f.name], f.unit), inUnit(b.x[f.name], f.unit)])];
+    return a === b ? rows.slice(0, front.metrics.length) : rows;
+  }
 
   #hover(front, p) {
     const c = this.state.choices[p.choice];
-    return [...front.metrics.map((m, i) => `${m.label} ${this.#words(front, i, p.values[i])}`), `${c.n_dies} x ${c.node}, ${c.pe_array}, ${c.hbm}, ${c.link}`,
-      ...this.state.free.map((f) => `${f.label} ${inUnit(p.x[f.name], f.unit)}`)].join("\n");
+    return escaped([...front.metrics.map((m, i) => `${m.label} ${this.#words(m, p.values[i])}`), `${c.n_dies} x ${c.node}, ${c.pe_array}, ${c.hbm}, ${c.link}`,
+      ...this.state.free.map((f) => `${f.label} ${inUnit(p.x[f.name], f.unit)}`)].join("\n")).replaceAll("\n", "<br>");
   }
 
   load(point) {

@@ -8,13 +8,33 @@ export function linkOf(state, design) {
   for (const f of FIELDS) if (mine[f] !== first[f]) said.set(f, String(mine[f]));
   state.limits.forEach((m, i) => { if (design.limits[i] !== m.value) said.set(`limit.${i}`, String(design.limits[i])); });
   if (design.plans) said.set("plans", design.plans.join("."));
+  (state.asked_works?.workloads ?? []).forEach((w, k) => {
+    const first = state.asked_works.first[k];
+    for (const [name, value] of Object.entries(flat(w))) if (flat(first)[name] !== value) said.set(`work.${k}.${name}`, String(value));
+  });
   return said.toString();
+}
+
+const flat = ({ phase, model, chips, sizes }) => ({ phase, model, chips, ...sizes });
+
+/** The workloads that a link asks for, where they are not those of the session; null where they are, or it has none. */
+export function worksOf({ workloads, first, sizes }, text) {
+  const said = new URLSearchParams(text.replace(/^#/, ""));
+  if (![...said.keys()].length) return null; // a bare address takes the session as it is
+  const wanted = first.map((w, k) => {
+    const part = (name, usual) => said.get(`work.${k}.${name}`) ?? usual, phase = part("phase", w.phase);
+    const whole = (name, usual) => { const v = Number(part(name, usual)); return Number.isInteger(v) && v > 0 ? v : usual; };
+    const named = phase === w.phase ? Object.keys(w.sizes) : (sizes[phase] ?? []).map((s) => s.name);
+    return { phase, model: part("model", w.model), chips: whole("chips", w.chips), sizes: Object.fromEntries(named.map((n) => [n, whole(n, w.sizes[n] ?? 1)])) };
+  });
+  const order = (list) => JSON.stringify(list.map((w) => Object.entries(flat(w)).sort()));
+  return order(wanted) === order(workloads) ? null : wanted;
 }
 
 /** The design that a link describes; null for a link without one. Unknown or impossible parts are left as they begin. */
 export function designOf(state, text) {
   const said = new URLSearchParams(text.replace(/^#/, ""));
-  if (![...said.keys()].length) return null;
+  if (![...said.keys()].some((k) => !k.startsWith("work."))) return null;
   const design = startOf(state);
   for (const f of state.free) {
     const v = Number(said.get(f.name) ?? NaN);

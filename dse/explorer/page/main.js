@@ -1,6 +1,7 @@
 // The page: one question, several views. Each view is made when it is first looked at.
 import { Design } from "./design.js";
 import { Front } from "./front.js";
+import { worksOf } from "./link.js";
 import { Risk } from "./risk.js";
 import { Serving } from "./serving.js";
 import { Offline, Server } from "./source.js";
@@ -11,8 +12,19 @@ import { el } from "./text.js";
 const source = globalThis.offlineModel ? new Offline(globalThis.offlineModel.held, globalThis.offlineModel.model) : new Server();
 const trouble = (words) => { const p = document.getElementById("trouble"); p.textContent = words; p.hidden = !words; };
 
+/** What is explored, under the workloads that the address asks for. */
+async function asked() {
+  const first = await source.state();
+  if (source.alone) { if (/[#&]work\./.test(location.hash)) trouble("An offline page answers the workloads it was written with: those of the link are left out."); return first; }
+  const known = await source.get("workloads"), wanted = worksOf(known, location.hash);
+  if (!wanted) return { ...first, asked_works: known };
+  trouble("The link asks for other workloads: every plan is lowered anew, which takes as long as the start did.");
+  try { await source.post("workloads", { workloads: wanted }); trouble(""); } catch (error) { trouble(`The link's workloads are left out: ${error.message}`); }
+  return { ...await source.state(), asked_works: await source.get("workloads") };
+}
+
 async function begin() {
-  const state = await source.state();
+  const state = await asked();
   learnUnits(state);
   document.title = `${state.title} – dse explorer`;
   document.getElementById("title").textContent = state.title;

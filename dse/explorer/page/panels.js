@@ -94,7 +94,10 @@ export function roofline(at, reading, operators, state) {
   const made = svg("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img",
     "aria-label": `Roofline: ${points.slice().sort((a, b) => b.share - a.share).slice(0, 4).map((p) => `${p.name} ${percent(p.share)} of ${state.workloads[p.k].name}, waits for ${state.stacks.bound[p.bound][0]}`).join("; ")}` });
   at.picture.replaceChildren(made);
-  if (!points.length) return void made.append(text(left, 40, "no operators with matrix products and memory traffic of their own"));
+  if (!points.length) {
+    made.setAttribute("viewBox", `0 0 ${wide} 60`);
+    return void made.append(text(8, 24, "Every block is streamed: no operator has matrix"), text(8, 42, "products and memory traffic of its own."));
+  }
   const peaks = reading.peak_FLOPps.filter((p) => p > 0), hbm = reading.metrics.hbm_bandwidth_Bps, best = Math.max(...peaks);
   const spanX = decades(Math.min(...points.map((p) => p.x)), Math.max(best / hbm * 3, ...points.map((p) => p.x)));
   const spanY = decades(Math.min(...points.map((p) => p.y)), best * 1.5);

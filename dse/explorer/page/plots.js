@@ -1,6 +1,6 @@
 // Heavy figures by plotly.js, loaded once and only where a view needs it; an offline page draws them itself.
 import { react } from "./svgplot.js";
-import { digits } from "./text.js";
+import { digits, even } from "./text.js";
 
 let loading = null;
 
@@ -20,6 +20,7 @@ export function plotly() {
 export const LOOK = { template: null, margin: { l: 70, r: 16, t: 16, b: 60 }, font: { size: 12, family: "system-ui, sans-serif", color: "#1d1d1d" }, paper_bgcolor: "#fff",
   plot_bgcolor: "#fff", legend: { orientation: "h", y: -0.16 }, hovermode: "closest", uirevision: "kept" };
 export const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"], toImageButtonOptions: { format: "svg" } };
+export const SHADES = ["#cfe3f1", "#a3c8e2", "#77add3", "#4d90c0", "#2f73a6", "#1d5685", "#123a5e"];
 export const COLOURS = ["#23608f", "#b23a48", "#4c8c4a", "#b07412", "#8f7fb0", "#2b8f8c", "#7a5c3e", "#d1603d"];
 
 const FINE = [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9];
@@ -29,9 +30,9 @@ export function axis(title, log, values) {
   const kept = values.filter((v) => v > 0), look = { title: { text: title }, gridcolor: "#ececec", zeroline: false, automargin: true };
   if (!log || !kept.length) return { ...look, type: "linear", autorange: true };
   const [low, high] = [Math.min(...kept), Math.max(...kept)], pad = Math.max((high / low) ** 0.05, 1.05);
-  const decades = Math.log10(high / low), steps = decades > 5 ? [1] : decades > 2.5 ? [1, 3] : [1, 2, 5];
-  const every = (some) => Array.from({ length: Math.ceil(Math.log10(high)) - Math.floor(Math.log10(low)) + 1 }, (_, i) => some.map((s) => s * 10 ** (Math.floor(Math.log10(low)) + i))).flat();
-  const coarse = every(steps), ticks = coarse.filter((t) => t >= low / pad && t <= high * pad).length < 3 ? every(FINE) : coarse; // never fewer than a reader can interpolate between
+  const decades = Math.log10(high / low), inside = (ticks) => ticks.filter((t) => t >= low / pad && t <= high * pad);
+  const every = (some) => inside(Array.from({ length: Math.ceil(Math.log10(high)) - Math.floor(Math.log10(low)) + 1 }, (_, i) => some.map((s) => s * 10 ** (Math.floor(Math.log10(low)) + i))).flat());
+  const ticks = [every(decades > 5 ? [1] : decades > 2.5 ? [1, 3] : [1, 2, 5]), every(FINE), inside(even(low / pad, high * pad))].find((t) => t.length >= 3) ?? []; // never fewer than a reader can interpolate between
   return { ...look, type: "log", autorange: false, range: [Math.log10(low / pad), Math.log10(high * pad)], tickvals: ticks, ticktext: ticks.map((t) => digits(t)) };
 }
 

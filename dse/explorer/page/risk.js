@@ -1,11 +1,12 @@
 // How likely an answer is: the study re-optimised under draws of every fact with a range, and which fact it hangs on.
 import { axis, CONFIG, LOOK, plotly } from "./plots.js";
 import { digits, el, inUnit, percent, table, times } from "./text.js";
+import { computed, stored } from "./views.js";
 
 export class Risk {
   constructor(source, state, trouble) {
     Object.assign(this, { source, state, trouble, risks: [], speeds: state.goal === "delivered_time" });
-    this.n = el("input", { type: "number", id: "risk-n", value: 200, min: 10, max: 4000 });
+    this.n = el("input", { type: "number", id: "risk-n", value: 60, min: 10, max: 4000 });
     this.target = el("input", { type: "text", id: "risk-target", value: this.speeds ? "6" : "", size: 6 });
     this.said = el("p", { class: "note", role: "status", "aria-live": "polite" });
     this.verdict = el("p", { id: "risk-verdict" });
@@ -13,28 +14,18 @@ export class Risk {
     this.drivers = el("div", { id: "risk-drivers" });
     const ask = el("div", { class: "row" }, el("label", { for: "risk-n" }, "draws of all facts"), this.n,
       ...(this.speeds ? [el("label", { for: "risk-target" }, "speed-up to reach"), this.target] : []), el("button", { type: "button", class: "main", onclick: () => this.compute() }, "How likely?"));
-    this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, source.alone ? "" : ask, this.said, this.verdict, this.figure, this.drivers);
+    this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, source.alone ? "" : ask, source.alone ? "" : el("p", { class: "note" }, "The best design is sought anew under every draw, under the plans of the last optimum; dse risk searches those too. The first answer of a session compiles for a minute, or a few; more draws take little longer."), this.said, this.verdict, this.figure, this.drivers);
   }
 
   async opened() {
-    if (this.fetched) return;
-    this.fetched = true;
-    try {
-      const found = await this.source.get("risks");
-      this.risks = found.risks;
-      if (found.skipped.length) this.said.textContent = `Left out: ${found.skipped.join("; ")}`;
-      if (!this.risks.length) this.said.textContent += ` No risk study lies in the results folder: run dse risk${this.source.alone ? "" : ", or ask here (the best design under every draw: minutes for a large study)"}.`;
-      await this.draw();
-    } catch (error) { this.trouble(error.message); }
+    const got = await stored(this, "risks", "risks", `No risk study lies in the results folder: run dse risk${this.source.alone ? "" : ", or ask here"}.`);
+    if (!got) return;
+    this.risks = got;
+    await this.draw();
   }
 
   compute() {
-    this.stop?.();
-    this.stop = this.source.search("risk", { n: this.n.value, target: this.target.value }, (word) => {
-      if (word.progress) this.said.textContent = word.progress;
-      if (word.error) this.said.textContent = word.error;
-      if (word.risk) { this.said.textContent = ""; this.risks.push(word.risk); this.draw(); }
-    });
+    computed(this, "risk", { n: this.n.value, target: this.target.value }, (risk) => { this.risks.push(risk); this.draw(); });
   }
 
   /** What is drawn of a merit: the speed-up itself, or the goal that it is one over. */

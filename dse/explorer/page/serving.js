@@ -1,6 +1,7 @@
 // Throughput against interactivity: curves of several chips for one model, and limits as lines to drag.
 import { axis, COLOURS, CONFIG, escaped, LOOK, plotly } from "./plots.js";
 import { el, inUnit, table, digits } from "./text.js";
+import { computed, stored } from "./views.js";
 
 const Y = { chip_tokens_per_s: "tokens/s per chip", tokens_per_J: "tokens per joule", million_tokens_USD: "USD per million tokens" };
 
@@ -18,7 +19,7 @@ export class Serving {
     this.model = el("input", { type: "text", value: state.workloads[0]?.model ?? "llama-3.1-70b", size: 16 });
     this.tokens = [el("input", { type: "number", value: 2000, min: 1 }), el("input", { type: "number", value: 300, min: 1 })];
     this.said = el("p", { class: "note", role: "status", "aria-live": "polite" });
-    this.figure = el("div", { class: "figure", role: "img", "aria-label": "Throughput against interactivity" });
+    this.figure = el("div", { class: "figure", role: "img", "aria-label": "Throughput against interactivity", hidden: true });
     this.best = el("div", {});
     this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, el("div", { class: "row" }, ...field("serving-which", "model", this.which), ...field("serving-y", "show", this.y),
       ...field("serving-limit", "a user sees at least, tokens/s", this.limit), ...field("serving-log", "logarithmic", this.log)), this.figure, this.best, this.said,
@@ -27,15 +28,11 @@ export class Serving {
   }
 
   async opened() {
-    if (this.fetched) return;
-    this.fetched = true;
-    try {
-      const found = await this.source.get("servings");
-      this.servings = found.servings;
-      this.#list();
-      if (!this.servings.length) this.said.textContent = "No serving curve lies in the results folder: run dse serve, or compute one here.";
-      await this.draw();
-    } catch (error) { this.trouble(error.message); }
+    const got = await stored(this, "servings", "servings", "No serving curve lies in the results folder: run dse serve, or compute one here.");
+    if (!got) return;
+    this.servings = got;
+    this.#list();
+    await this.draw();
   }
 
   #list() {
@@ -44,18 +41,14 @@ export class Serving {
   }
 
   compute() {
-    this.stop?.();
     const asked = { chips: this.chips.value.replaceAll(" ", ""), model: this.model.value.trim(), in: this.tokens[0].value, out: this.tokens[1].value };
-    this.stop = this.source.search("serving", asked, (word) => {
-      if (word.progress) this.said.textContent = word.progress;
-      if (word.error) this.said.textContent = word.error;
-      if (word.serving) { this.servings.push(word.serving); this.#list(); this.draw(); }
-    });
+    computed(this, "serving", asked, (curves) => { this.servings.push(curves); this.#list(); this.draw(); });
   }
 
   async draw() {
     const found = this.servings[this.which.value];
     if (!found) return;
+    this.figure.hidden = false;
     const Plotly = await plotly(), y = this.y.value;
     const traces = Object.entries(found.chips).map(([name, c], k) => {
       const points = c.curve.filter((p) => p[y] !== null);

@@ -22,6 +22,9 @@ export class Server {
   state() { return this.get("state"); }
   evaluate(ask) { return this.post("evaluate", ask); }
 
+  /** Many designs by their fastest plans, in their order. */
+  async evaluateAll(designs) { return (await this.post("designs", { designs })).answers; }
+
   /** Words of a search as they come; returns what stops it. */
   search(kind, query, hear) {
     const words = new EventSource(`search/${kind}?${new URLSearchParams(query)}`);
@@ -63,6 +66,8 @@ export class Offline {
     return { reading, fits: reading.works.map((_, k) => (fits[k]?.[1] ?? 0) <= 1 + 1e-9), speedup: meanSpeedup(held, speedups), plans: row.plans,
       ...held.operators[row.of], ms: performance.now() - began };
   }
+
+  evaluateAll(designs) { return Promise.all(designs.map((d) => this.evaluate(d))); }
 }
 
 /** As `mean_speedup`: the fleet's where models are in service, else the geometric mean. */

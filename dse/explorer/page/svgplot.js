@@ -1,5 +1,5 @@
 // Heavy figures without plotly, for the offline page: points, lines, a line to drag. Takes what plotly takes of it.
-import { digits, svg } from "./text.js";
+import { digits, even, svg } from "./text.js";
 
 const WORDS = { "font-size": 12, "font-family": "system-ui, sans-serif", fill: "#1d1d1d" };
 const EDGE = { left: 78, right: 16, top: 14, bottom: 50 };
@@ -48,17 +48,13 @@ function scale(axis, values, from, to) {
   return { at, back, ticks: shown, ends: [Math.min(from, to), Math.max(from, to)] };
 }
 
-function even(low, high) {
-  const rough = (high - low) / 6, size = 10 ** Math.floor(Math.log10(rough)), step = [1, 2, 5, 10].find((s) => s * size >= rough) * size;
-  return Array.from({ length: Math.floor(high / step) - Math.ceil(low / step) + 1 }, (_, i) => (Math.ceil(low / step) + i) * step);
-}
-
 function marksOf(t, X, Y, node) {
-  const found = [], colour = t.marker?.color ?? t.line?.color ?? "#8b8b8b", inside = t.x.map((x, i) => [X.at(x), Y.at(t.y[i]), i]).filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y));
-  if (t.mode.includes("lines")) found.push(svg("polyline", { points: inside.map(([x, y]) => `${x},${y}`).join(" "), fill: "none", stroke: t.line?.color ?? colour, "stroke-width": t.line?.width ?? 1, "stroke-dasharray": DASHES[t.line?.dash] ?? "" }));
+  const found = [], inside = t.x.map((x, i) => [x === null ? NaN : X.at(x), Y.at(t.y[i]), i]).filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y));
+  if (t.mode.includes("lines")) found.push(svg("polyline", { points: inside.map(([x, y]) => `${x},${y}`).join(" "), fill: "none", stroke: t.line?.color ?? one(t.marker?.color, 0), "stroke-width": t.line?.width ?? 1, "stroke-dasharray": DASHES[t.line?.dash] ?? "" }));
   if (!t.mode.includes("markers")) return found;
   for (const [x, y, i] of inside) {
-    const r = (Array.isArray(t.marker.size) ? t.marker.size[i] : t.marker.size ?? 6) / 2, open = String(t.marker.symbol ?? "").includes("open");
+    const colour = one(t.marker.color, i);
+    const r = (one(t.marker.size, i) ?? 6) / 2, open = String(t.marker.symbol ?? "").includes("open");
     const dot = sign(t.marker.symbol, x, y, r, { fill: open ? "#fff" : colour, stroke: open ? colour : "#fff", "stroke-width": open ? 1.5 : 0.6, "fill-opacity": t.marker.opacity ?? 1 });
     const words = t.mode.includes("text") ? t.text[i] : (t.text?.[i] ?? "");
     dot.append(svg("title", {}, plain(words)));
@@ -69,6 +65,9 @@ function marksOf(t, X, Y, node) {
   }
   return found;
 }
+
+/** What a list or a single value says of one mark. */
+const one = (value, i) => (Array.isArray(value) ? value[i] : value);
 
 function sign(symbol, x, y, r, look) {
   const name = typeof symbol === "number" ? ["circle", "square", "diamond"][symbol % 3] : String(symbol ?? "circle").replace("-open", "");
@@ -102,7 +101,7 @@ function legendOf(traces, wide) {
     x += size;
   }
   const place = (made, top) => rows.forEach((row, k) => row.forEach(([t, at]) => made.append(
-    sign(t.marker?.symbol, at + 4, top + 8 + 17 * k, 4.5, { fill: String(t.marker?.symbol ?? "").includes("open") ? "#fff" : t.marker?.color ?? t.line?.color, stroke: t.marker?.color ?? t.line?.color }),
+    sign(t.marker?.symbol, at + 4, top + 8 + 17 * k, 4.5, { fill: String(t.marker?.symbol ?? "").includes("open") ? "#fff" : one(t.marker?.color, 0) ?? t.line?.color, stroke: one(t.marker?.color, 0) ?? t.line?.color }),
     says(at + 13, top + 12 + 17 * k, plain(t.name)))));
   return { high: named.length ? 8 + 17 * rows.length : 0, place };
 }

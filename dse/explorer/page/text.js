@@ -51,6 +51,12 @@ export function parsed(text, unit, near) {
   return scale ? number * scale[1] : NaN;
 }
 
+/** Whole steps of 1, 2 or 5 between two values. */
+export function even(low, high) {
+  const rough = (high - low) / 6, size = 10 ** Math.floor(Math.log10(rough)), step = [1, 2, 5, 10].find((s) => s * size >= rough) * size;
+  return Array.from({ length: Math.floor(high / step) - Math.ceil(low / step) + 1 }, (_, i) => (Math.ceil(low / step) + i) * step);
+}
+
 export function el(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {

@@ -1,6 +1,7 @@
 // Measured against predicted, by source and chip: how far to believe the rest.
 import { axis, COLOURS, CONFIG, escaped, LOOK, plotly } from "./plots.js";
 import { el, inUnit, percent, table } from "./text.js";
+import { computed, stored } from "./views.js";
 
 const BAND = 0.25;
 
@@ -12,22 +13,18 @@ export class Truth {
     [this.kind, this.from, this.chip, this.by] = parts.map(([, node]) => node);
     this.by.replaceChildren(el("option", { value: "source" }, "by source"), el("option", { value: "chip" }, "by chip"));
     this.said = el("p", { class: "note", role: "status", "aria-live": "polite" });
-    this.figure = el("div", { class: "figure", role: "img", "aria-label": "Predicted against measured" });
+    this.figure = el("div", { class: "figure", role: "img", "aria-label": "Predicted against measured", hidden: true });
     this.scores = el("div", {});
     this.go = source.alone ? "" : el("button", { type: "button", onclick: () => this.compute() }, "Predict every measurement");
     this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, el("div", { class: "row" }, ...parts.flat(), this.go), this.figure, this.said, this.scores);
   }
 
   async opened() {
-    if (this.fetched) return;
-    this.fetched = true;
-    try {
-      const found = await this.source.get("truth");
-      this.kinds = found.kinds;
-      this.#list(this.kinds[0]?.name);
-      if (!this.kinds.length) this.said.textContent = "No scores lie in the results folder: run dse validate.";
-      await this.draw("truth-kind");
-    } catch (error) { this.trouble(error.message); }
+    const got = await stored(this, "truth", "kinds", "No scores lie in the results folder: run dse validate.");
+    if (!got) return;
+    this.kinds = got;
+    this.#list(this.kinds[0]?.name);
+    await this.draw("truth-kind");
   }
 
   #list(chosen) {
@@ -36,17 +33,14 @@ export class Truth {
   }
 
   compute() {
-    this.stop?.();
-    this.stop = this.source.search("truth", { kind: this.kinds.find((k) => k.name === this.kind.value)?.kind ?? "training" }, (word) => {
-      if (word.progress) this.said.textContent = word.progress;
-      if (word.error) this.said.textContent = word.error;
-      if (word.truth) { this.kinds = [...this.kinds.filter((k) => k.name !== word.truth.name), word.truth]; this.#list(word.truth.name); this.draw("truth-kind"); }
-    });
+    const kind = this.kinds.find((k) => k.name === this.kind.value)?.kind ?? "training";
+    computed(this, "truth", { kind }, (truth) => { this.kinds = [...this.kinds.filter((k) => k.name !== truth.name), truth]; this.#list(truth.name); this.draw("truth-kind"); });
   }
 
   async draw(changed) {
     const found = this.kinds.find((k) => k.name === this.kind.value) ?? this.kinds[0];
     if (!found) return;
+    this.figure.hidden = false;
     if (changed === "truth-kind") {
       const every = (rows, key) => [el("option", { value: "" }, "all"), ...rows.filter((r) => r.modelled).map((r) => el("option", { value: r[key] }, r[key]))];
       this.from.replaceChildren(...every(found.sources, "source"));

@@ -49,7 +49,7 @@ def results(tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def answers(results):
-    return study_answers(str(TINY), results, (), lambda _: None)
+    return study_answers(str(TINY), (results,), (), lambda _: None)
 
 
 @pytest.fixture(scope="package")

@@ -19,6 +19,8 @@ AS_COMMITTED = 1e-3
 """What a committed answer may have moved by before it is computed anew, as golden tests have it."""
 HOSTILE = '<img src=x onerror="globalThis.broken=1"></script><script>globalThis.broken=1</script>'
 AUDIT = (Path(__file__).with_name("audit.js")).read_text().partition("\n")[2]
+SERIOUS = """() => axe.run({ resultTypes: ["violations"] }).then((r) => r.violations
+  .filter((v) => ["serious", "critical"].includes(v.impact)).map((v) => `${v.id}: ${v.nodes[0].html.slice(0, 140)}`))"""
 FOCUSED = """() => {
   const e = document.activeElement, every = [...document.querySelectorAll("*")];
   return e === document.body ? null : [every.indexOf(e), getComputedStyle(e).outlineStyle];
@@ -159,14 +161,23 @@ def test_pins_chips_and_exports(tab, tmp_path):
     assert "FLOP per byte" in (tmp_path / "roofline.svg").read_text()
 
 
+@pytest.fixture(scope="module")
+def axe():
+    """axe-core, as its package for Playwright brings it."""
+    package = pytest.importorskip("axe_playwright_python", reason="axe-core is not installed")
+    return (Path(package.__path__[0]) / "axe.min.js").read_text()
+
+
 @pytest.mark.parametrize("width", [1600, 1280, 400])
-def test_every_view_fits_and_has_names(tab, width):
+def test_every_view_fits_and_has_names(tab, width, axe):
     page = tab("", width)
+    page.evaluate(axe)
     for view in ("Design", "Front", "Risk", "Serving", "Truth"):
         page.click(f"#tab-{view}")
         page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), view
         assert page.evaluate(AUDIT) == [], view
+        assert page.evaluate(SERIOUS) == [], view
     page.focus("#tab-Truth")
     page.keyboard.press("ArrowRight")
     assert page.evaluate("document.activeElement.id") == "tab-Design"

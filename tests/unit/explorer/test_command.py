@@ -61,8 +61,8 @@ def test_it_begins_at_the_optimum_of_this_very_study(answers, tmp_path):
         json.dumps({"design": design, "metrics": metrics, "limits": limits, "status": "optimal"})
     )
     (folder / "manifest.json").write_text(json.dumps({"study_sha256": digest(text.encode())}))
-    found = optimum_in(answers.subject, tmp_path, text)
+    found = optimum_in(answers.subject, (tmp_path,), text)
     assert found["x"] == x and found["choice"] == 1 and found["plans"] == [0] and found["prices"] == [-0.5, -0.1, 0.0]
-    assert optimum_in(answers.subject, tmp_path, f"{text}\n") is None
+    assert optimum_in(answers.subject, (tmp_path,), f"{text}\n") is None
     (folder / "solution.json").write_text('{"design": {}}')
-    assert optimum_in(answers.subject, tmp_path, text) is None
+    assert optimum_in(answers.subject, (tmp_path,), text) is None

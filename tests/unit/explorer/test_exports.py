@@ -162,16 +162,16 @@ def test_files_of_others_are_left_out_with_a_reason(answers, tmp_path):
     folder.mkdir(parents=True)
     (folder / "front.json").write_text('{"metrics": 3}')
     (tmp_path / "serve" / "x.json").write_text("[" * 5000)
-    assert fronts_in(answers.subject, tmp_path)["fronts"] == []
-    assert "not written by this version" in fronts_in(answers.subject, tmp_path)["skipped"][0]
-    assert servings_in(tmp_path)["servings"] == [] and len(servings_in(tmp_path)["skipped"]) == 1
-    assert truth_in(tmp_path) == {"kinds": [], "skipped": []}
+    assert fronts_in(answers.subject, (tmp_path,))["fronts"] == []
+    assert "not written by this version" in fronts_in(answers.subject, (tmp_path,))["skipped"][0]
+    assert servings_in((tmp_path,))["servings"] == [] and len(servings_in((tmp_path,))["skipped"]) == 1
+    assert truth_in((tmp_path,)) == {"kinds": [], "skipped": []}
 
 
 def test_answers_that_lie_there_are_drawn(answers, results):
-    assert {k["kind"] for k in truth_in(results)["kinds"]} == {"training", "inference", "kernels", "collectives"}
-    assert "trainium3" in servings_in(results)["servings"][0]["chips"]
-    (front,) = fronts_in(answers.subject, results)["fronts"]
+    assert {k["kind"] for k in truth_in((results,))["kinds"]} == {"training", "inference", "kernels", "collectives"}
+    assert "trainium3" in servings_in((results,))["servings"][0]["chips"]
+    (front,) = fronts_in(answers.subject, (results,))["fronts"]
     assert [p["choice"] for p in front["points"]] == [1, 1] and front["points"][1]["x"]["n_cores"] == 24.0
 
 

@@ -65,12 +65,14 @@ def test_a_second_search_starts_from_what_is_known(quick, ask, answers):
 def test_risk_asks_for_what_the_page_says(ask, answers, monkeypatch):
     """The draws themselves take minutes and are tested with `dse risk`."""
     asked = []
-    monkeypatch.setattr("dse.explorer.searches.risk", lambda study, n, target, progress: asked.append((n, target)))
+    monkeypatch.setattr(
+        "dse.explorer.searches.risk", lambda study, n, target, known, progress: asked.append((n, target))
+    )
     monkeypatch.setattr("dse.explorer.searches.risk_json", lambda found, robust: RISK)
     last = words(ask("search/risk?n=10&target=1.2")[2])[-1]
     assert last["done"] and last["risk"]["merit"] == RISK["merit_distribution"] and last["risk"]["target"] == 1.5
     ask("search/risk?target=")
-    assert asked == [(10, 1.2), (200, None)]
+    assert asked == [(10, 1.2), (60, None)]
     assert risks_in(answers.subject, answers.results)["risks"][0]["drivers"] == last["risk"]["drivers"]
 
 

@@ -16,6 +16,7 @@ from ..hardware.presets import base_name
 from ..hardware.system import System
 from ..technology.presets import build
 from .carbon import Carbon
+from .goodput import sparing
 from .job import Economy
 from .ownership import Ownership, recovery
 from .reliability import Reliability
@@ -173,9 +174,9 @@ def million_tokens_USD(chip_tokens_per_s: float, chip_hour_USD: float) -> float:
 
 
 def n_blast_chips(system: System, host_: Host) -> float:
-    """Chips that one hardware failure takes out until repaired.
+    """Most chips that one hardware failure takes out until repaired; fewer where a job has a block of a torus.
 
-    A torus has no way around a missing neighbour, so its whole domain waits; behind switches one host does.
+    A torus has no way around a missing neighbour, so a job on its whole domain waits; behind switches one host does.
 
     Source: [semianalysis2024trn2] and [semianalysis2025trn3] on what the loss of one chip costs.
     """
@@ -191,7 +192,8 @@ def economy(
         system: fabric and chip.
         node: process of the compute dies.
         margin: what a buyer pays over what a package costs to make.
-        n_pool_chips: chips at work that share the spares; by default the system's.
+        n_pool_chips: chips at work on one job, which share its spares with others up to the usual pool; by default
+            the system's.
         host_name: server; by default that of the chip.
 
     Raises:
@@ -201,7 +203,8 @@ def economy(
     own = ownership()
     rack = Rack(float(system.fabric.n_chips), 0.0)  # type: ignore[arg-type]
     scope = (margin, n_blast_chips(system, around), float(n_pool_chips or system.n_chips), rack)
-    return Economy(around, own, recovery(own), reliability(), carbon(node), *scope)  # type: ignore[arg-type]
+    fails = reliability()
+    return Economy(around, own, recovery(own), fails, sparing(fails.spare_frac), carbon(node), *scope)  # type: ignore[arg-type]
 
 
 def around_receipts(host_name: str, node: str) -> list[tuple[str, Sourced]]:

@@ -205,7 +205,7 @@ def failures_table(r: Run) -> Table:
     t.add_row("checkpoint every", f"{in_unit(i.interval_s, 's')} (Daly {in_unit(i.daly_interval_s, 's')})", "")
     t.add_row("standstill per checkpoint", in_unit(i.write_s, "s"), "")
     t.add_row("restart", in_unit(i.restart_s, "s"), "")
-    t.add_row("spare chips", digits(i.n_spare_chips), percent(i.n_spare_chips / r.system.n_chips))
+    t.add_row("spare chips", digits(r.n_spare_chips), percent(r.n_spare_chips / r.system.n_chips))
     return t
 
 
@@ -237,7 +237,7 @@ def run_json(r: Run) -> dict[str, Any]:
         "mtbf_s": i.mtbf_s, "checkpoint_interval_s": i.interval_s, "daly_interval_s": i.daly_interval_s,
         "first_order_goodput_frac": i.first_order_frac, "checkpoint_write_s": i.write_s,
         "restart_s": i.restart_s, "goodput_frac": i.goodput_frac, "goodput_range": list(i.goodput_range),
-        "n_spare_chips": i.n_spare_chips, "tokens": r.tokens, "cost_USD": r.cost_USD,
+        "n_spare_chips": r.n_spare_chips, "tokens": r.tokens, "cost_USD": r.cost_USD,
         "cost_range_USD": list(r.cost_range_USD), "rent_USD": r.rent_USD,
         "cost_per_token_USD": float(r.upkeep.cost_per_token_USD), "chip_hour_USD": float(r.upkeep.chip_hour_USD),
         "energy_J": r.energy_J, "running_kg": r.running_kg, "embodied_kg": r.embodied_kg,

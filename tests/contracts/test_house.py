@@ -27,7 +27,7 @@ PLAIN = {
     "bond_loss", "linear_cycles", "narrow_cycles", "attention_cycles", "tile_cycles",
     "tile_moving", "tile_contract", "vector_elements", "runs", "macs", "lower", "upper",
     "weights", "values", "target", "signs",
-    "clustering", "level", "pue", "held", "spare_sigmas",
+    "clustering", "level", "pue", "held",
     "cost_per_token_USD", "energy_per_token_J", "carbon_per_token_kg", "rack_time_per_token_s",
 }  # fmt: skip
 """Quantities without a unit, and multi-valued solver state."""

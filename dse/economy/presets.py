@@ -9,8 +9,9 @@ from functools import cache
 from pathlib import Path
 
 from ..core.errors import ReceiptError
-from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, text
+from ..core.provenance import Receipts, Sourced, load_receipts, number, number_or, pick, text
 from ..core.units import positive
+from ..hardware.fabrics import system_facts
 from ..hardware.own_chip import is_own, own_chip
 from ..hardware.presets import base_name
 from ..hardware.system import System
@@ -176,11 +177,15 @@ def million_tokens_USD(chip_tokens_per_s: float, chip_hour_USD: float) -> float:
 def n_blast_chips(system: System, host_: Host) -> float:
     """Most chips that one hardware failure takes out until repaired; fewer where a job has a block of a torus.
 
-    A torus has no way around a missing neighbour, so a job on its whole domain waits; behind switches one host does.
+    A torus has no way around a missing neighbour, so a job on its whole domain waits, or on the block that optical
+    switches replace; behind switches one host does.
 
-    Source: [semianalysis2024trn2] and [semianalysis2025trn3] on what the loss of one chip costs.
+    Source: [semianalysis2024trn2] and [semianalysis2025trn3] on what the loss of one chip costs, [jouppi2023tpuv4] on
+        blocks of 64.
     """
-    return float(system.fabric.n_chips) if system.fabric.kind == "torus" else float(host_.n_chips)
+    if system.fabric.kind == "switched":
+        return float(host_.n_chips)
+    return number_or(system_facts(system.name), "n_block_chips", float(system.fabric.n_chips))
 
 
 def economy(

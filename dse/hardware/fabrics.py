@@ -82,4 +82,8 @@ def build_fabric(name: str, receipts: Receipts) -> Fabric:
     if abs(sum(shares) - 1) > 1e-9:
         raise SpecError(f"{name}.axis_share = {shares}; expected a sum of 1, not {sum(shares):g}")
     reduces = number_or(receipts, "in_network_reduction", 0.0) > 0
-    return Fabric(text(receipts, "kind"), tuple(int(w) for w in words), shares, in_network_reduction=reduces)
+    leaf, upper = number_or(receipts, "n_leaf_chips", 0.0), number_or(receipts, "upper_share", 1.0)
+    if not (leaf >= 0 and leaf == int(leaf) and 0 < upper <= 1):
+        raise SpecError(f"{name}: n_leaf_chips = {leaf:g} and upper_share = {upper:g}; expected whole, and 0 to 1")
+    dims = tuple(int(w) for w in words)
+    return Fabric(text(receipts, "kind"), dims, shares, reduces, int(leaf), upper)

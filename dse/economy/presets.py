@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -34,8 +32,6 @@ JOB = "training"
 """Failure rates in use."""
 COMMON = "common"
 """Carbon facts that all nodes share."""
-CONTRACTS = ("capacity_block", "on_demand", "reserved", "spot", "guessed", "given")
-"""Kinds of rental contract, preferred first; "given" is what a user names."""
 
 
 def _facts(kind: str, name: str) -> Receipts:
@@ -134,44 +130,6 @@ def rents(chip_name: str) -> dict[str, Sourced]:
         return {"given": said["rent_USD"]} if "rent_USD" in said else {}
     facts = load_receipts(DATA / FILES["rental"]).get(chip_name, {})
     return {name.removesuffix("_USD"): fact for name, fact in facts.items()}
-
-
-def contracts(*chip_names: str) -> tuple[str, ...]:
-    """The kind of contract that all the chips are rented under, or each one's preferred; "" where there is none."""
-    known = [rents(name) for name in chip_names]
-    shared = next((c for c in CONTRACTS if all(c in k for k in known)), "")
-    return tuple(shared or next((c for c in CONTRACTS if c in k), "") for k in known)
-
-
-@dataclasses.dataclass(frozen=True)
-class Rent:
-    """What one chip costs per hour to whoever rents it."""
-
-    chip_hour_USD: float | None
-    """Price; None where none is known."""
-    contract: str
-    """One of `CONTRACTS`, "given" where the user named the price, or ""."""
-
-
-def chip_rents(chip_names: Sequence[str], chip_hour_USD: float | None = None) -> list[Rent]:
-    """Rents of chips that are compared, under one kind of contract where all have it.
-
-    Args:
-        chip_names: the chips.
-        chip_hour_USD: the user's price of every one, in place of the listed.
-    """
-    if chip_hour_USD is not None:
-        return [Rent(chip_hour_USD, "given") for _ in chip_names]
-    kinds = zip(chip_names, contracts(*chip_names), strict=True)
-    return [Rent(float(rents(name)[kind].value) if kind else None, kind) for name, kind in kinds]
-
-
-def million_tokens_USD(chip_tokens_per_s: float, chip_hour_USD: float) -> float:
-    """Cost of a million tokens on chips rented by the hour.
-
-    c = r 10^6 / (3600 v)
-    """
-    return chip_hour_USD * 1e6 / (3600.0 * chip_tokens_per_s)
 
 
 def n_blast_chips(system: System, host_: Host) -> float:

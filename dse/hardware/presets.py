@@ -15,7 +15,8 @@ from pathlib import Path
 import equinox as eqx
 
 from ..core.errors import DseError, SpecError, UnknownNameError
-from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, text, text_or, worst_first
+from ..core.frames import Facts
+from ..core.provenance import Receipts, load_receipts, number, pick, text, text_or, worst_first
 from ..core.types import as_float
 from ..technology.node import PRECISIONS, ByPrecision
 from .chip import Chip, Core, TensorEngine, peak_FLOPps
@@ -106,10 +107,10 @@ def chip_names() -> tuple[str, ...]:
     return tuple(load_receipts(CHIPS))
 
 
-def chip_receipts(name: str) -> list[Sourced]:
+def chip_receipts(name: str) -> Facts:
     """The facts behind a chip preset, or your own TOML file where `name` is the path of one; guesses first."""
     facts = facts_of(own_chip(Path(name))) if is_own(name) else preset_receipts(name)
-    return worst_first(list(facts.values()))
+    return Facts(worst_first(list(facts.values())))
 
 
 def vendor_disagreement(name: str) -> list[tuple[str, float, float, float]]:

@@ -8,7 +8,6 @@ from .core.free import Free as Free
 from .core.provenance import Sourced as Sourced
 from .core.smooth import p_norm_max as p_norm_max
 from .core.version import __version__ as __version__
-from .economy.comparison import compare as compare
 from .economy.fleet_run import fleet_run as fleet_run
 from .economy.owning import deal as deal
 from .economy.owning import purchase as purchase
@@ -46,6 +45,7 @@ from .physics.money import package_cost as package_cost
 from .physics.power import full_load_power_W as full_load_power_W
 from .physics.power import step_energy as step_energy
 from .physics.step import step_time as step_time
+from .serving.comparison import compare as compare
 from .study.build import make_study as make_study
 from .study.design import Choice as Choice
 from .study.metrics import Limit as Limit

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import SpecError
+from ..core.frames import page
 from . import kernels
 from .cases import Case, training_cases
 from .held_out import served_without
@@ -68,6 +69,16 @@ class Validation:
         """Rows with a prediction, and its signed relative error as `error_frac`."""
         done = self.scores.predictions.dropna(subset=["predicted_s"])
         return done.assign(error_frac=done.predicted_s / done.measured_s - 1)
+
+    def frame(self) -> pd.DataFrame:
+        """Every measurement with a prediction, worst first: source, chip, times and their ratio."""
+        done = self.modelled.assign(ratio=self.modelled.measured_s / self.modelled.predicted_s)
+        columns = ["source", "chip", "measured_s", "predicted_s", "ratio"]
+        return pd.DataFrame(done.sort_values("ratio", ascending=False)[columns].reset_index(drop=True))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return page(self.name, self.frame())
 
     @property
     def unmodelled(self) -> pd.DataFrame:

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from ..core.errors import SpecError
-from ..core.units import positive
 from ..report.terminal import progress, screen
-from .flags import COUNT, JSON, PRECISION, STORAGE
-from .serve import TEXT, promise_of
+from .flags import BASIS, COUNT, JSON, PRECISION, STORAGE, TEXT, promise_of, rents_of
 
 if TYPE_CHECKING:
     from ..serving.curve import Promise
@@ -40,8 +38,8 @@ class Compare:
     """Longest time to first token, such as 1s."""
     percentile: float = 95.0
     """Percent of requests that both limits hold for."""
-    basis: Literal["on_demand", "capacity_block", "reserved", "spot", "owned"] = "on_demand"
-    """How every chip is paid for."""
+    basis: BASIS = None
+    """How every chip is paid for; by default the contract that most of them are listed under."""
     rent: TEXT = None
     """Prices of a chip-hour instead: USD for all, or by chip such as h100=2.5,trainium2=1.2."""
     chips: COUNT = None
@@ -62,7 +60,7 @@ class Compare:
         from ..report.session import start_jax
 
         names = list(dict.fromkeys(self.chips_.split(",")))
-        promise, given = promise_of(self.tpot, self.ttft, self.percentile), _rents(self.rent, names)
+        promise, given = promise_of(self.tpot, self.ttft, self.percentile), rents_of(self.rent, names)
         for flag, value in (("chips", self.chips), ("traffic", self.traffic)):
             if value is not None and not 0 < value < float("inf"):
                 raise SpecError(f"--{flag} {value:g}: give a number above 0")
@@ -87,7 +85,7 @@ class Compare:
         if self.json:
             print(json_text([ranking_numbers(r) for r in rows]))
         else:
-            screen().print(ranking_view(rows, self.basis))
+            screen().print(ranking_view(rows))
         return 0 if any(r.engine is not None for r in rows) else 1
 
     def _one_phase(self, names: list[str], promise: Promise, given: dict[str, float]) -> int:
@@ -115,7 +113,7 @@ class Compare:
         if self.json:
             print(json_text([phase_numbers(r) for r in rows]))
         else:
-            screen().print(phase_view(rows, self.basis, self.phase))
+            screen().print(phase_view(rows, self.phase))
         return 0 if any(r.keeps for r in rows) else 1
 
 
@@ -124,16 +122,3 @@ def _promised(phase: str, promise: Promise) -> tuple[float | None, str | None]:
     times = {"tpot": promise.tpot_s, "ttft": promise.ttft_s}
     own = times.pop({"decode": "tpot", "prefill": "ttft"}.get(phase, ""), None)
     return own, next((k for k, v in times.items() if v is not None), None)
-
-
-def _rents(text: str | None, names: list[str]) -> dict[str, float]:
-    """Prices by chip: one for all, or NAME=USD,...; SpecError for another form or a chip that is not compared."""
-    if text is None:
-        return {}
-    if "=" not in text:
-        return dict.fromkeys(names, positive(text, "USD", "--rent"))
-    pairs = [part.rpartition("=") for part in text.split(",")]
-    unknown = [name for name, _, _ in pairs if name not in names]
-    if unknown:
-        raise SpecError(f"--rent {text}: '{unknown[0]}' is not among {', '.join(names)}")
-    return {name: positive(price, "USD", f"--rent {name}") for name, _, price in pairs}

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+
+from ..core.errors import SpecError
+from ..core.units import positive
+
+if TYPE_CHECKING:
+    from ..serving.curve import Promise
 
 JSON = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
 COUNT = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
@@ -15,3 +21,32 @@ STORAGE = Annotated[str | None, tyro.conf.arg(metavar="FORMAT", help_behavior_hi
 PRECISION = Annotated[
     Literal["bf16", "fp8", "fp4"] | None, tyro.conf.arg(metavar="{bf16,fp8,fp4}", help_behavior_hint="")
 ]
+TEXT = Annotated[str | None, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")]
+BASIS = Annotated[
+    Literal["capacity_block", "on_demand", "reserved", "spot", "owned"] | None,
+    tyro.conf.arg(metavar="{capacity_block,on_demand,reserved,spot,owned}", help_behavior_hint=""),
+]
+
+
+def promise_of(tpot: str | None, ttft: str | None, quantile_pct: float) -> Promise:
+    """Limits, each a time with its unit or none, and the share of requests they hold for."""
+    from ..serving.curve import Promise
+
+    if not 50 <= quantile_pct < 100:
+        raise SpecError(f"--percentile {quantile_pct:g}: give 50 or more and less than 100")
+    given = {"tpot": tpot, "ttft": ttft}
+    limits = {f: None if x is None else positive(x, "s", f"--{f}", bare=False) for f, x in given.items()}
+    return Promise(limits["tpot"], limits["ttft"], quantile_pct / 100)
+
+
+def rents_of(text: str | None, names: list[str]) -> dict[str, float]:
+    """Prices by chip: one for all, or NAME=USD,...; SpecError for another form or a chip that is not compared."""
+    if text is None:
+        return {}
+    if "=" not in text:
+        return dict.fromkeys(names, positive(text, "USD", "--rent"))
+    pairs = [part.rpartition("=") for part in text.split(",")]
+    unknown = [name for name, _, _ in pairs if name not in names]
+    if unknown:
+        raise SpecError(f"--rent {text}: '{unknown[0]}' is not among {', '.join(names)}")
+    return {name: positive(price, "USD", f"--rent {name}") for name, _, price in pairs}

@@ -9,9 +9,10 @@ import tyro
 
 from ..core.errors import SpecError
 from ..report.terminal import progress, screen
-from .flags import COUNT, JSON, PRECISION, RESULTS
+from .flags import COUNT, JSON, PRECISION, RESULTS, STORAGE, TEXT, promise_of, rents_of
 
 if TYPE_CHECKING:
+    from ..serving.comparison import Asked
     from ..workload.transformer import Training
 
 WEEK_s = 7 * 24 * 3600.0
@@ -26,7 +27,27 @@ class Cost:
     against: Annotated[str | None, tyro.conf.arg(metavar="CHIP", help_behavior_hint="")] = None
     """Compare USD per training and per served token with this chip, three ways of paying."""
     precision: PRECISION = None
-    """With --against: precision of products and weights; by default fp8 where both have it."""
+    """With --against: precision of products; by default fp8 where both have it."""
+    model: TEXT = None
+    """With --against: what is trained and served; by default llama-3.1-70b."""
+    prompt: Annotated[int | None, tyro.conf.arg(name="in", metavar="N", help_behavior_hint="")] = None
+    """With --against: tokens in; by default 2000."""
+    output: Annotated[int | None, tyro.conf.arg(name="out", metavar="N", help_behavior_hint="")] = None
+    """With --against: tokens out; by default 300."""
+    traffic: Annotated[float | None, tyro.conf.arg(metavar="R", help_behavior_hint="")] = None
+    """With --against: requests per second; by default chips are as busy as the promise allows."""
+    tpot: TEXT = None
+    """With --against: longest time per output token, such as 20ms."""
+    ttft: TEXT = None
+    """With --against: longest time to first token, such as 1s."""
+    rent: TEXT = None
+    """With --against: prices of a chip-hour instead, USD for both or by chip such as h100=2.5,trainium2=1.2."""
+    chips: COUNT = None
+    """With --against: largest engine tried, in chips; by default one scale-up domain."""
+    weights: STORAGE = None
+    """With --against: storage of the weights served; by default in the precision of the products."""
+    kv: STORAGE = None
+    """With --against: storage of the KV cache; by default likewise."""
     results: RESULTS = ""
     """Folder that gets cost/CHIP/ with the figures, or with the comparison."""
     json: JSON = False
@@ -46,8 +67,9 @@ class Cost:
 
         if self.against is not None:
             return self._compare(self.against)
-        if self.precision is not None:
-            raise SpecError("--precision belongs to --against; a cost has none")
+        for flag in AGAINST:
+            if getattr(self, flag) is not None:
+                raise SpecError(f"--{FLAGS.get(flag, flag)} belongs to --against; a cost has none")
         found = chip_cost(self.chip)
         if self.json:
             print(json_text(cost_json(found)))
@@ -65,14 +87,17 @@ class Cost:
         return 0
 
     def _compare(self, other: str) -> int:
-        from ..economy.comparison import compare
         from ..hardware.own_chip import short_name
         from ..report.fleet_tables import against_json, against_view
         from ..report.results import json_text, results_folder, write_json
+        from ..serving.comparison import common_precision, compare
 
+        given = rents_of(self.rent, [self.chip, other])
         with progress("searching plans"):
-            precision, answers = compare(self.chip, other, self.precision)
-        found = against_json(self.chip, other, precision, answers)
+            precision = self.precision or common_precision(self.chip, other)
+            asked = self._asked(precision)
+            _, answers = compare(self.chip, other, precision, asked, given)
+        found = against_json(self.chip, other, precision, answers, asked)
         path = (
             results_folder(results_folder(self.results, "cost"), short_name(self.chip))
             / f"against-{short_name(other)}-{precision}.json"
@@ -81,9 +106,31 @@ class Cost:
         if self.json:
             print(json_text(found))
         else:
-            screen().print(against_view(self.chip, other, precision, answers))
+            screen().print(against_view(self.chip, other, precision, answers, asked))
             screen().print(f"Written to {path}", markup=False)
         return 0
+
+    def _asked(self, precision: str) -> Asked:
+        """What is served."""
+        from ..serving.comparison import LENGTH, MODEL, Asked
+        from ..workload.presets import model
+        from ..workload.requests import Length, Requests
+
+        for flag, value in (("chips", self.chips), ("traffic", self.traffic)):
+            if value is not None and not 0 < value < float("inf"):
+                raise SpecError(f"--{flag} {value:g}: give a number above 0")
+        length = Length(self.prompt or LENGTH.prompt, self.output or LENGTH.output)
+        stored = self.weights or precision, self.kv or precision
+        requests = Requests(model(self.model or MODEL), (length,), *stored)
+        return Asked(requests, promise_of(self.tpot, self.ttft, 95.0), self.traffic, self.chips)
+
+
+AGAINST = (
+    "precision", "model", "prompt", "output", "traffic", "tpot", "ttft", "rent", "chips", "weights", "kv",
+)  # fmt: skip
+"""What only a comparison has."""
+FLAGS = {"prompt": "in", "output": "out"}
+"""Flags that are called otherwise than their fields."""
 
 
 @dataclasses.dataclass(frozen=True)

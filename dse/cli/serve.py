@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from ..core.errors import SpecError
-from ..core.units import positive
 from ..report.terminal import progress, screen
-from .flags import COUNT, JSON, RESULTS, STORAGE
+from .flags import BASIS, COUNT, JSON, RESULTS, STORAGE, TEXT, promise_of, rents_of
 
 if TYPE_CHECKING:
     from ..lowering.engines import Policy
-    from ..serving.curve import Promise
     from ..workload.requests import Requests
-
-TEXT = Annotated[str | None, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +53,10 @@ class Serve:
     """Speculative decoding: chance that a drafted token is accepted."""
     draft_cost: float = 0.0
     """Speculative decoding: time to draft a token over that of a decode pass."""
-    rent: Annotated[str | None, tyro.conf.arg(metavar="USD", help_behavior_hint="")] = None
-    """Price of a chip-hour, in place of the listed ones."""
+    basis: BASIS = None
+    """How every chip is paid for; by default the contract that most of them are listed under."""
+    rent: TEXT = None
+    """Prices of a chip-hour instead: USD for all, or by chip such as h100=2.5,trainium2=1.2."""
     results: RESULTS = ""
     """Folder that gets serve/ with the figure and the numbers."""
     json: JSON = False
@@ -72,18 +70,20 @@ class Serve:
 
         promise = promise_of(self.tpot, self.ttft, self.percentile)
         requests, policy = self._requests, self._policy
-        rent_USD = None if self.rent is None else positive(self.rent, "USD", "--rent")
+        names = list(dict.fromkeys(self.chips_.split(",")))
+        given = rents_of(self.rent, names)
         start_jax()
+        from ..economy.hours import hours
         from ..hardware.own_chip import short_name
         from ..hardware.presets import chip_system
         from ..report.results import json_text, results_folder, write_json
         from ..report.serving import serving_json, serving_view
         from ..serving.offer import offers
 
-        asked, allowed, names = requests(), policy(), list(dict.fromkeys(self.chips_.split(",")))
+        asked, allowed = requests(), policy()
         with progress("lowering every plan") as tell:
             systems = [chip_system(name, self._count("chips")) for name in names]
-            curves = offers(systems, asked, promise, allowed, rent_USD, tell)
+            curves = offers(systems, asked, promise, allowed, hours(names, self.basis, given), tell)
         found = serving_json(curves)
         if self.json:
             print(json_text(found))
@@ -137,8 +137,10 @@ class Serviced:
     """Chip presets, see `dse chips`; each gets a fleet of its own."""
     chips: COUNT = None
     """Largest engine tried, in chips; by default one scale-up domain."""
-    rent: Annotated[str | None, tyro.conf.arg(metavar="USD", help_behavior_hint="")] = None
-    """Price of a chip-hour, in place of the listed ones."""
+    basis: BASIS = None
+    """How every chip is paid for; by default the contract that most of them are listed under."""
+    rent: TEXT = None
+    """Prices of a chip-hour instead: USD for all, or by chip such as h100=2.5,trainium2=1.2."""
     json: JSON = False
     """Print JSON, canonical units."""
 
@@ -147,7 +149,7 @@ class Serviced:
         from ..report.session import start_jax
 
         start_jax()
-        from ..economy.presets import chip_rents
+        from ..economy.hours import hours
         from ..hardware.presets import chip_system
         from ..report.fleet_of_models import portfolio_view
         from ..report.results import json_text
@@ -155,13 +157,13 @@ class Serviced:
         from ..serving.portfolio import load_portfolio
 
         portfolio = load_portfolio(self.portfolio)
-        price = None if self.rent is None else positive(self.rent, "USD", "--rent")
+        names = list(dict.fromkeys(self.chips_.split(",")))
+        given = rents_of(self.rent, names)
         if self.chips is not None and self.chips < 1:
             raise SpecError(f"--chips {self.chips}: give a whole number, at least 1")
         with progress("reading the portfolio") as tell:
-            names = list(dict.fromkeys(self.chips_.split(",")))
-            rented = zip(names, chip_rents(names, price), strict=True)
-            fleets = [serve_portfolio(portfolio, chip_system(n, self.chips), r, tell) for n, r in rented]
+            paid = zip(names, hours(names, self.basis, given), strict=True)
+            fleets = [serve_portfolio(portfolio, chip_system(n, self.chips), h, tell) for n, h in paid]
         if self.json:
             print(json_text([fleet_numbers(f) for f in fleets]))
         else:
@@ -178,14 +180,3 @@ def _mix(text: str) -> tuple:
         return tuple(Length(int(i), int(o), float(share)) for i, o, share in parts)
     except ValueError as error:
         raise SpecError(f"--mix {text}: write IN/OUT/SHARE,... such as 2000/300/0.8,16000/800/0.2") from error
-
-
-def promise_of(tpot: str | None, ttft: str | None, quantile_pct: float) -> Promise:
-    """Limits, each a time with its unit or none, and the share of requests they hold for."""
-    from ..serving.curve import Promise
-
-    if not 50 <= quantile_pct < 100:
-        raise SpecError(f"--percentile {quantile_pct:g}: give 50 or more and less than 100")
-    given = {"tpot": tpot, "ttft": ttft}
-    limits = {f: None if x is None else positive(x, "s", f"--{f}", bare=False) for f, x in given.items()}
-    return Promise(limits["tpot"], limits["ttft"], quantile_pct / 100)

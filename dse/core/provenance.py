@@ -213,6 +213,16 @@ def text(receipts: Receipts, name: str) -> str:
     return str(receipts[name].value)
 
 
+def number_or(receipts: Receipts, name: str, usual: float) -> float:
+    """The value of a numeric fact that a thing need not state, or what holds where it does not."""
+    return number(receipts, name) if name in receipts else usual
+
+
+def text_or(receipts: Receipts, name: str, usual: str) -> str:
+    """The value of a named fact that a thing need not state, or what holds where it does not."""
+    return text(receipts, name) if name in receipts else usual
+
+
 def worst_first(receipts: list[Sourced]) -> list[Sourced]:
     """Receipts sorted from guess to measured, then by name."""
     return sorted(receipts, key=lambda r: (KINDS.index(r.kind), r.name))

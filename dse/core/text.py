@@ -40,6 +40,7 @@ COMPOUND: dict[str, tuple[str, float]] = {
     "USD_per_W": ("USD/W", 1.0),
     "USD_per_Bps": ("USD per GB/s", 1e9),
     "USD_per_J": ("USD/kWh", 3.6e6),
+    "tokens_per_s": ("tokens/s", 1.0),
     "per_token_USD": ("USD per M tokens", 1e6),
     "per_token_J": ("J per token", 1.0),
     "per_token_kg": ("g per M tokens", 1e9),
@@ -59,6 +60,9 @@ COMPOUND: dict[str, tuple[str, float]] = {
 
 LABELS = {
     "power_W": "power",
+    "tokens_per_s": "tokens",
+    "mfu_frac": "share of peak",
+    "hottest_W": "hottest operator",
     "hottest_operator_W": "hottest operator",
     "full_load_bf16_W": "full-load BF16",
     "full_load_fp8_W": "full-load FP8",
@@ -113,7 +117,7 @@ def _words(stem: str) -> str:
 
 def unit_of(name: str) -> str:
     """Canonical unit at the end of a name, simple or compound, or "" for a count or ratio."""
-    compound = [u for u in COMPOUND if name.endswith(f"_{u}")]
+    compound = [u for u in COMPOUND if f"_{name}".endswith(f"_{u}")]
     if compound:
         return max(compound, key=len)
     tail = name.rpartition("_")[2]

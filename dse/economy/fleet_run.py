@@ -14,7 +14,7 @@ from ..physics.evaluate import Evaluation
 from ..workload.transformer import Training
 from .carbon import embodied_kg
 from .goodput import first_order_goodput_frac, n_spare_units, slowdown
-from .job import Job, Upkeep, job_of
+from .job import Job, Upkeep, job_of, n_spare_chips
 from .knobs import band, turned_alone
 from .ownership import HOUR_s
 from .owning import Deal, deal, racked, token_upkeep
@@ -94,6 +94,11 @@ class Run:
         """Expected interruptions."""
         return self.seconds * self.interruptions.total_per_s
 
+    @property
+    def n_spare_chips(self) -> float:
+        """Its share of the spares that it holds with the other jobs of a pod."""
+        return self.system.n_chips * (float(self.upkeep.held) - 1.0)
+
 
 def interruptions(d: Deal, job: Job) -> Interruptions:
     """Failures of `job` on the chips of `d`, and what remains of its time.
@@ -106,7 +111,7 @@ def interruptions(d: Deal, job: Job) -> Interruptions:
     write, restart = float(job.stall_s) + move, float(r.detect_s + r.restart_s) + move
     low, high = (total * x / float(r.level) for x in level_range(d))
     kept = [1.0 / float(slowdown(as_float(t), as_float(write), as_float(restart))) for t in (total, low, high)]
-    spares = n_spare_units(hardware_per_s(o.failures), job.n_chips, r.repair_s, r.spare_sigmas)
+    spares = n_spare_units(hardware_per_s(o.failures), job.n_chips, r.repair_s, d.economy.sparing)
     interval = young_interval_s(as_float(write), as_float(1.0 / total))
     return Interruptions(
         by_component_per_s={k.removesuffix("_per_s"): n * float(v) for k, v in o.failures.__dict__.items()},
@@ -119,7 +124,7 @@ def interruptions(d: Deal, job: Job) -> Interruptions:
         goodput_frac=kept[0],
         first_order_frac=float(first_order_goodput_frac(interval, *(as_float(x) for x in (total, write, restart)))),
         goodput_range=(kept[2], kept[1]),
-        n_spare_chips=float(spares) * float(d.economy.n_blast_chips),
+        n_spare_chips=float(spares * n_spare_chips(job, d.economy)),
     )
 
 
@@ -180,7 +185,8 @@ def simulated(run: Run, n_failures: int, seed: int = 0) -> Outcome:
     i = run.interruptions
     taken = i.total_per_s - i.by_component_per_s["software"] - i.by_component_per_s["network"]
     d = deal(run.system)
-    spares = int(np.ceil(i.n_spare_chips / float(d.economy.n_blast_chips)))
+    block = n_spare_chips(job_of(run.workload, run.system.n_chips, d.economy.reliability), d.economy)
+    spares = int(np.ceil(i.n_spare_chips / float(block)))
     cluster = Cluster(
         hardware_per_s=taken, software_per_s=i.total_per_s - taken, interval_s=i.interval_s, write_s=i.write_s,
         restart_s=i.restart_s, repair_s=float(d.economy.reliability.repair_s), n_spares=spares,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import equinox as eqx
+import jax.numpy as jnp
 
 from ..core.types import FloatLike, Scalar, as_float
 from ..hardware.chip import Chip
 from ..workload.transformer import Prefill, Training, Workload, total_parameters
 from .carbon import Carbon, Embodied, embodied, embodied_kg, running_kg_per_s
-from .goodput import n_spare_units, provision, slowdown
+from .goodput import Sparing, n_spare_units, provision, slowdown
 from .ownership import ChipRate, Ownership, Recovery, chip_hour_USD, chip_rate, rate_USD_per_s
 from .reliability import FailureRates, Reliability, failure_rates, hardware_per_s, total_per_s, transfer_s
 from .server import Host, Rack, ServerCost, capital_USD, server_cost, server_W, switch_W
@@ -38,14 +39,16 @@ class Economy(eqx.Module):
     """What a second costs per dollar of capital."""
     reliability: Reliability
     """Failure rates and recovery."""
+    sparing: Sparing
+    """How many spares suffice."""
     carbon: Carbon
     """Carbon of making and running, dies of one node."""
     margin: Scalar = eqx.field(converter=as_float)
     """What the buyer pays for a package over what it costs to make."""
     n_blast_chips: Scalar = eqx.field(converter=as_float)
-    """Chips that one hardware failure takes out until it is repaired: a host's, or a whole torus."""
+    """Most chips that one hardware failure takes out until it is repaired: a host's, or a whole torus."""
     n_pool_chips: Scalar = eqx.field(converter=as_float)
-    """Chips at work that share one pool of spares."""
+    """Chips of the largest job, which share one pool of spares with those of others up to the usual pool."""
     rack: Rack
     """What the chips of a rack share."""
 
@@ -129,11 +132,21 @@ def job_slowdown(o: Owned, chip: Chip, job: Job, r: Reliability) -> FloatLike:
     return slowdown(job.n_chips * total_per_s(o.failures), job.stall_s + move, r.detect_s + r.restart_s + move)
 
 
-def held_over_used(o: Owned, e: Economy) -> FloatLike:
-    """Chips held over chips at work: the spares that failed hosts, or failed tori, need."""
+def n_spare_chips(job: Job, e: Economy) -> FloatLike:
+    """Chips that one failure takes from `job`, and that a spare unit therefore has.
+
+    Behind switches a host. On a torus the block that the job has, at least a host and at most the torus: a block of
+    cables has no way around a missing neighbour, but the other blocks of the torus go on.
+    """
+    return jnp.minimum(jnp.maximum(job.n_chips, e.host.n_chips), e.n_blast_chips)
+
+
+def held_over_used(o: Owned, job: Job, e: Economy) -> FloatLike:
+    """Chips held over chips at work: the spares that failed hosts, or failed blocks of a torus, need."""
     r = e.reliability
-    spares = n_spare_units(hardware_per_s(o.failures), e.n_pool_chips, r.repair_s, r.spare_sigmas)
-    return provision(spares, e.n_blast_chips, e.n_pool_chips)
+    pool = jnp.maximum(e.n_pool_chips, r.n_pool_chips)
+    spares = n_spare_units(hardware_per_s(o.failures), pool, r.repair_s, e.sparing)
+    return provision(spares, n_spare_chips(job, e), pool)
 
 
 def upkeep(o: Owned, chip: Chip, job: Job, step_s: FloatLike, chip_W: FloatLike, e: Economy) -> Upkeep:
@@ -156,7 +169,7 @@ def upkeep(o: Owned, chip: Chip, job: Job, step_s: FloatLike, chip_W: FloatLike,
     """
     own = e.ownership
     wall = step_s * job_slowdown(o, chip, job, e.reliability)
-    held = held_over_used(o, e)
+    held = held_over_used(o, job, e)
     mean = server_W(chip_W, e.host, switch_W(chip, e.rack))
     rate = chip_rate(capital_USD(o.cost), o.provisioned_W, mean, own, e.recovery)
     carbon = embodied_kg(o.embodied) / own.life_s + running_kg_per_s(mean, own.pue, e.carbon)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from ..core.provenance import Sourced
 from ..technology.presets import receipts
+from .goodput import sparing
 from .ownership import recovery
 from .owning import Deal
 from .presets import OWNER, chip_facts, receipts_of
@@ -74,7 +75,8 @@ def turn(d: Deal, knob: Knob, value: float) -> Deal:
         part = getattr(e, knob.kind)
         same = isinstance(part, Reliability) or part.name == knob.thing
         new = dataclasses.replace(part, **{name: value}) if same else part
-        return dataclasses.replace(d, economy=dataclasses.replace(e, **{knob.kind: new}))
+        spares = sparing(new.spare_frac) if isinstance(new, Reliability) else e.sparing
+        return dataclasses.replace(d, economy=dataclasses.replace(e, sparing=spares, **{knob.kind: new}))
     if knob.kind in TECHNOLOGY:
         part = getattr(d.tech, knob.kind)
         new = dataclasses.replace(part, **{name: value}) if part.name == knob.thing else part

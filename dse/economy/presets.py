@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from ..core.errors import ReceiptError
-from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, text
+from ..core.provenance import Receipts, Sourced, load_receipts, number, number_or, pick, text
 from ..core.units import positive
+from ..hardware.fabrics import system_facts
 from ..hardware.own_chip import is_own, own_chip
 from ..hardware.presets import base_name
 from ..hardware.system import System
 from ..technology.presets import build
 from .carbon import Carbon
+from .goodput import sparing
 from .job import Economy
 from .ownership import Ownership, recovery
 from .reliability import Reliability
@@ -32,8 +32,6 @@ JOB = "training"
 """Failure rates in use."""
 COMMON = "common"
 """Carbon facts that all nodes share."""
-CONTRACTS = ("capacity_block", "on_demand", "reserved", "spot", "guessed", "given")
-"""Kinds of rental contract, preferred first; "given" is what a user names."""
 
 
 def _facts(kind: str, name: str) -> Receipts:
@@ -134,52 +132,18 @@ def rents(chip_name: str) -> dict[str, Sourced]:
     return {name.removesuffix("_USD"): fact for name, fact in facts.items()}
 
 
-def contracts(*chip_names: str) -> tuple[str, ...]:
-    """The kind of contract that all the chips are rented under, or each one's preferred; "" where there is none."""
-    known = [rents(name) for name in chip_names]
-    shared = next((c for c in CONTRACTS if all(c in k for k in known)), "")
-    return tuple(shared or next((c for c in CONTRACTS if c in k), "") for k in known)
-
-
-@dataclasses.dataclass(frozen=True)
-class Rent:
-    """What one chip costs per hour to whoever rents it."""
-
-    chip_hour_USD: float | None
-    """Price; None where none is known."""
-    contract: str
-    """One of `CONTRACTS`, "given" where the user named the price, or ""."""
-
-
-def chip_rents(chip_names: Sequence[str], chip_hour_USD: float | None = None) -> list[Rent]:
-    """Rents of chips that are compared, under one kind of contract where all have it.
-
-    Args:
-        chip_names: the chips.
-        chip_hour_USD: the user's price of every one, in place of the listed.
-    """
-    if chip_hour_USD is not None:
-        return [Rent(chip_hour_USD, "given") for _ in chip_names]
-    kinds = zip(chip_names, contracts(*chip_names), strict=True)
-    return [Rent(float(rents(name)[kind].value) if kind else None, kind) for name, kind in kinds]
-
-
-def million_tokens_USD(chip_tokens_per_s: float, chip_hour_USD: float) -> float:
-    """Cost of a million tokens on chips rented by the hour.
-
-    c = r 10^6 / (3600 v)
-    """
-    return chip_hour_USD * 1e6 / (3600.0 * chip_tokens_per_s)
-
-
 def n_blast_chips(system: System, host_: Host) -> float:
-    """Chips that one hardware failure takes out until repaired.
+    """Most chips that one hardware failure takes out until repaired; fewer where a job has a block of a torus.
 
-    A torus has no way around a missing neighbour, so its whole domain waits; behind switches one host does.
+    A torus has no way around a missing neighbour, so a job on its whole domain waits, or on the block that optical
+    switches replace; behind switches one host does.
 
-    Source: [semianalysis2024trn2] and [semianalysis2025trn3] on what the loss of one chip costs.
+    Source: [semianalysis2024trn2] and [semianalysis2025trn3] on what the loss of one chip costs, [jouppi2023tpuv4] on
+        blocks of 64.
     """
-    return float(system.fabric.n_chips) if system.fabric.kind == "torus" else float(host_.n_chips)
+    if system.fabric.kind == "switched":
+        return float(host_.n_chips)
+    return number_or(system_facts(system.name), "n_block_chips", float(system.fabric.n_chips))
 
 
 def economy(
@@ -191,7 +155,8 @@ def economy(
         system: fabric and chip.
         node: process of the compute dies.
         margin: what a buyer pays over what a package costs to make.
-        n_pool_chips: chips at work that share the spares; by default the system's.
+        n_pool_chips: chips at work on one job, which share its spares with others up to the usual pool; by default
+            the system's.
         host_name: server; by default that of the chip.
 
     Raises:
@@ -201,7 +166,8 @@ def economy(
     own = ownership()
     rack = Rack(float(system.fabric.n_chips), 0.0)  # type: ignore[arg-type]
     scope = (margin, n_blast_chips(system, around), float(n_pool_chips or system.n_chips), rack)
-    return Economy(around, own, recovery(own), reliability(), carbon(node), *scope)  # type: ignore[arg-type]
+    fails = reliability()
+    return Economy(around, own, recovery(own), fails, sparing(fails.spare_frac), carbon(node), *scope)  # type: ignore[arg-type]
 
 
 def around_receipts(host_name: str, node: str) -> list[tuple[str, Sourced]]:

@@ -6,7 +6,7 @@ import dataclasses
 
 import equinox as eqx
 
-from ..core.provenance import number, text
+from ..core.provenance import number, number_or, text_or
 from ..core.types import as_float
 from ..hardware.fabrics import build_fabric, system_facts
 from ..hardware.system import System
@@ -30,20 +30,19 @@ def system_host(system_name: str, usual: str) -> Host:
         usual: host where the system names none.
     """
     facts = system_facts(system_name)
-    inside = host(text(facts, "host") if "host" in facts else usual)
+    inside = host(text_or(facts, "host", usual))
     joins = [number(facts, f) for f in JOINS if f in facts]
     if joins:
         inside = eqx.tree_at(lambda h: h.scaleup_USD_per_Bps, inside, as_float(sum(joins)))
-    if OVERHEAD in facts:
-        inside = eqx.tree_at(lambda h: h.overhead_power_frac, inside, as_float(number(facts, OVERHEAD)))
-    return inside
+    overhead = number_or(facts, OVERHEAD, float(inside.overhead_power_frac))
+    return eqx.tree_at(lambda h: h.overhead_power_frac, inside, as_float(overhead))
 
 
 def system_rack(system_name: str) -> Rack:
     """What the chips of a rack of a system share; one rack holds a scale-up domain where the system does not say."""
     facts = system_facts(system_name)
-    n = number(facts, "n_rack_chips") if "n_rack_chips" in facts else build_fabric(system_name, facts).n_chips
-    return Rack(n, number(facts, SWITCH_W) if SWITCH_W in facts else 0.0)  # type: ignore[arg-type]
+    n = number_or(facts, "n_rack_chips", float(build_fabric(system_name, facts).n_chips))
+    return Rack(n, number_or(facts, SWITCH_W, 0.0))  # type: ignore[arg-type]
 
 
 def in_rack(e: Economy, system: System, usual: str) -> Economy:

@@ -43,8 +43,10 @@ class Reliability(eqx.Module):
     """Bytes written to a checkpoint for every weight of the model."""
     repair_s: Scalar = eqx.field(converter=as_float)
     """Time until failed hardware is back in the pool."""
-    spare_sigmas: Scalar = eqx.field(converter=as_float)
-    """Spares held beyond the mean in repair, in standard deviations."""
+    spare_frac: Scalar = eqx.field(converter=as_float)
+    """Share of the time in which spares suffice for all hardware in repair."""
+    n_pool_chips: Scalar = eqx.field(converter=as_float)
+    """Chips at work that share one pool of spares, where no job is larger."""
 
 
 class FailureRates(eqx.Module):

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import SpecError
+from ..core.frames import page
 from ..core.pareto import is_unbeaten
 from ..lowering.plan import plan_text
 from ..optimize.search import SAME
@@ -83,7 +84,7 @@ class Front:
         top = self.values.max(axis=0) if reference is None else np.asarray(reference)
         return hypervolume(self.values, self.values.min(axis=0), top)
 
-    def table(self) -> pd.DataFrame:
+    def frame(self) -> pd.DataFrame:
         """One row per point: metrics, prices, choice, plans, free numbers, gap; canonical units."""
         space, names = self.rays.space, self.rays.core.variables()
         rows = []
@@ -101,14 +102,10 @@ class Front:
             )
         return pd.DataFrame(rows)
 
-    def frame(self) -> pd.DataFrame:
-        """As `table`: what every record that shows itself calls its table."""
-        return self.table()
-
     def _repr_html_(self) -> str:
         """What a notebook shows: the metrics of every point, and its choice."""
-        table, chosen = self.table(), ("node", "hbm", "link", "n_dies", "pe_array", "system")
-        return str(table[[*self.metrics, *(c for c in chosen if c in table)]].to_html(border=0))
+        table, chosen = self.frame(), ("node", "hbm", "link", "n_dies", "pe_array", "system")
+        return page(self.study.name, table[[*self.metrics, *(c for c in chosen if c in table)]])
 
     def changes(self) -> list[str]:
         """What changes most from each point to the next: choice, plans, or the two numbers that move most."""

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..core.errors import SpecError, UnknownNameError
+from ..core.frames import page
 from ..core.shipped import QUESTIONS, shipped_folder
 from ..core.text import quantity_text
 from ..hardware.own_chip import short_name
@@ -85,7 +85,7 @@ class Question:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        return f"<p><b>{html.escape(self.asks)}</b></p>{self.frame().to_html(border=0)}"
+        return page(self.asks, self.frame())
 
 
 def question_names() -> tuple[str, ...]:

@@ -14,10 +14,13 @@ from functools import cached_property
 
 import jax
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 
 from ..core.errors import SpecError
+from ..core.frames import page
+from ..core.text import percent
 from ..optimize.batch import solve_batch
 from ..optimize.interior import Settings
 from ..optimize.search import Candidate, Plans, Search
@@ -140,6 +143,18 @@ class Risk:
             for u, x in zip(self.draw.unknowns, self.draw.scores.T, strict=True)
         ]
         return tuple(sorted(found, key=lambda d: -abs(d.correlation)))
+
+    def frame(self) -> pd.DataFrame:
+        """Every unknown and how it moves the outcome, what moves it most first."""
+        rows = [(d.unknown.name, d.correlation, d.error) for d in self.drivers]
+        return pd.DataFrame(rows, columns=["unknown", "correlation", "error"]).set_index("unknown")
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how likely the target is, and what it hangs on."""
+        share, error = self.probability(self.reached)
+        return page(
+            f"{self.study.name}: reached in {percent(share)} of {self.n} draws (+- {percent(error)})", self.frame()
+        )
 
     def own_designs(self, position: int) -> Float[np.ndarray, "m f"]:
         """Logs of the free numbers that a candidate takes in each sample where it has a design."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import equinox as eqx
+import numpy as np
+import pandas as pd
 
+from ..core.frames import page
+from ..core.text import label, quantity_text, unit_of
 from ..core.types import FloatLike, Scalar, as_float
 from ..technology.node import PRECISION_BITS, PRECISIONS, ByPrecision
 
@@ -96,6 +101,23 @@ class Chip(eqx.Module):
     """Bisection between compute dies, both directions; 0 for one die."""
     power_limit_W: Scalar = eqx.field(converter=as_float)
     """Sustained package power above which the chip slows down (TDP)."""
+
+    def frame(self) -> pd.DataFrame:
+        """Its numbers and those of a core, one row each: value in canonical units, and the unit."""
+        found = {
+            f.name: float(np.asarray(getattr(part, f.name)))
+            for part in (self, self.core)
+            for f in dataclasses.fields(part)
+            if np.ndim(getattr(part, f.name)) == 0 and np.issubdtype(np.asarray(getattr(part, f.name)).dtype, np.number)
+        }
+        rows = [(name, value, unit_of(name)) for name, value in found.items()]
+        return pd.DataFrame(rows, columns=["number", "value", "unit"]).set_index("number")
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: every number with its unit (`dse.chip_receipts` says which are guesses)."""
+        said = [(label(str(n)), quantity_text(str(n), x)) for n, x in self.frame()["value"].items()]
+        title = f"{self.name}: {self.node}, {self.hbm}, {self.link}"
+        return page(title, pd.DataFrame(said, columns=["number", "value"]).set_index("number"))
 
 
 def pool_B(chip: Chip) -> FloatLike:

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from ..core.errors import SpecError
-from ..core.provenance import Receipts, Sourced, load_receipts, number, own_thing, pick, text, worst_first
+from ..core.provenance import Receipts, Sourced, load_receipts, number, number_or, own_thing, pick, text, worst_first
 from .own_chip import CHIPS, is_own
 from .physical import check_physical
 from .system import Fabric
@@ -81,5 +81,9 @@ def build_fabric(name: str, receipts: Receipts) -> Fabric:
     shares = tuple(number(receipts, f"axis_share_{i}") if named else even for i in range(len(words)))
     if abs(sum(shares) - 1) > 1e-9:
         raise SpecError(f"{name}.axis_share = {shares}; expected a sum of 1, not {sum(shares):g}")
-    reduces = "in_network_reduction" in receipts and number(receipts, "in_network_reduction") > 0
-    return Fabric(text(receipts, "kind"), tuple(int(w) for w in words), shares, in_network_reduction=reduces)
+    reduces = number_or(receipts, "in_network_reduction", 0.0) > 0
+    leaf, upper = number_or(receipts, "n_leaf_chips", 0.0), number_or(receipts, "upper_share", 1.0)
+    if not (leaf >= 0 and leaf == int(leaf) and 0 < upper <= 1):
+        raise SpecError(f"{name}: n_leaf_chips = {leaf:g} and upper_share = {upper:g}; expected whole, and 0 to 1")
+    dims = tuple(int(w) for w in words)
+    return Fabric(text(receipts, "kind"), dims, shares, reduces, int(leaf), upper)

@@ -15,7 +15,8 @@ from pathlib import Path
 import equinox as eqx
 
 from ..core.errors import DseError, SpecError, UnknownNameError
-from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, text, worst_first
+from ..core.frames import Facts
+from ..core.provenance import Receipts, load_receipts, number, pick, text, text_or, worst_first
 from ..core.types import as_float
 from ..technology.node import PRECISIONS, ByPrecision
 from .chip import Chip, Core, TensorEngine, peak_FLOPps
@@ -51,7 +52,7 @@ def build_chip(name: str, receipts: Receipts) -> Chip:
 
     vectors = {"macs_per_cycle": by_precision("macs"), "granule_contract": by_precision("granule_contract")}
     # a chip file without the fact means what `macs_fp8` says: floats
-    narrow = text(receipts, "narrow_products") if "narrow_products" in receipts else "float"
+    narrow = text_or(receipts, "narrow_products", "float")
     sizes = numbers(TensorEngine, but=(*vectors, "narrow_products"))
     tensor = TensorEngine(**vectors, **sizes, narrow_products=narrow)  # type: ignore[arg-type]
     core = Core(tensor=tensor, **numbers(Core, but=("tensor",)))  # type: ignore[arg-type]
@@ -106,10 +107,10 @@ def chip_names() -> tuple[str, ...]:
     return tuple(load_receipts(CHIPS))
 
 
-def chip_receipts(name: str) -> list[Sourced]:
+def chip_receipts(name: str) -> Facts:
     """The facts behind a chip preset, or your own TOML file where `name` is the path of one; guesses first."""
     facts = facts_of(own_chip(Path(name))) if is_own(name) else preset_receipts(name)
-    return worst_first(list(facts.values()))
+    return Facts(worst_first(list(facts.values())))
 
 
 def vendor_disagreement(name: str) -> list[tuple[str, float, float, float]]:
@@ -212,7 +213,7 @@ def chip_system(chip_name: str, n_chips: int | None = None, within: str | None =
     name = within or usual_system(chip_name)
     facts = system_facts(name)
     if not is_own(chip_name):
-        made_of = text(facts, "chip") if "chip" in facts else chip_name
+        made_of = text_or(facts, "chip", chip_name)
         if made_of != chip_name:
             raise SpecError(f"--system {within} is made of {made_of}, not {chip_name}")
         return system(name, n_chips, _wired(chip(chip_name), facts))

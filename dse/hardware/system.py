@@ -21,6 +21,10 @@ class Fabric(eqx.Module):
     """Share of a chip's scale-up bandwidth on each axis (both directions of a ring); sums to 1."""
     in_network_reduction: bool = eqx.field(static=True, default=False)
     """Whether switches add up (NVLink SHARP): an all-reduce then moves each byte once."""
+    n_leaf_chips: int = eqx.field(static=True, default=0)
+    """Chips behind one group of first-level switches; 0 where one level joins all."""
+    upper_share: float = eqx.field(static=True, default=1.0)
+    """Share of a chip's scale-up bandwidth that the second level of switches carries; 1 where it does not block."""
 
     @property
     def n_chips(self) -> int:

@@ -90,10 +90,11 @@ def group(fabric: Fabric, inner: int, size: int) -> Group:
     """The `size` ranks that follow `inner` innermost ones in a scale-up domain.
 
     On a torus the ranks fill axes from the innermost; a full axis is a ring that uses both directions, a
-    part of an axis has no wrap-around link and uses half of it. A switch gives every group all links.
+    part of an axis has no wrap-around link and uses half of it. A switch gives every group all links, as far as its
+    second level carries them.
     """
     if fabric.kind == "switched":
-        return Group(size, 1.0, True, fabric.in_network_reduction, size - 1.0)
+        return Group(size, _switched_share(fabric, inner, size), True, fabric.in_network_reduction, size - 1.0)
     share, hops, left, before = 0.0, 0.0, size, inner
     for length, part in zip(fabric.dims, fabric.axis_share, strict=True):
         taken = math.gcd(length, before)
@@ -105,6 +106,18 @@ def group(fabric: Fabric, inner: int, size: int) -> Group:
             share += part if use == length else part / 2
             hops += use - 1
     return Group(size, max(share, 1e-3), False, False, hops)
+
+
+def _switched_share(fabric: Fabric, inner: int, size: int) -> float:
+    """Share of a chip's speed for a group of which `near` ranks sit behind the same first-level switches.
+
+        min(1, f (n - 1)/(n - near)),  f = `upper_share`
+
+    Of what a rank exchanges with n - 1 others, (n - near)/(n - 1) crosses the second level.
+    Assumes: even exchange; a ring through racks one after the other crosses less, so that it is taken as too slow.
+    """
+    near = size if fabric.n_leaf_chips == 0 else min(max(fabric.n_leaf_chips // inner, 1), size)
+    return 1.0 if near == size else min(1.0, fabric.upper_share * (size - 1) / (size - near))
 
 
 def _in_domain(g: Group, volume_B: float, factor: float, hops: float, starts: float = 0.0) -> Traffic:

@@ -26,7 +26,7 @@ class RackReport:
     cost_USD: float
     """Capital: packages at what their owner pays, hosts, switches, cables, network, power, cooling."""
     held: float
-    """Chips held per chip at work, spares for the hungriest workload: a torus needs a whole one for every failure."""
+    """Chips held per chip at work, spares for the hungriest workload: on a torus a failure takes its whole block."""
     rack_tokens_per_s: dict[str, float]
     """Tokens of each workload per second and rack, failures and spares counted."""
     megawatt_tokens_per_s: dict[str, float]

@@ -321,7 +321,7 @@ class Space:
         )
 
     def economy(self, node: str, system: str = "") -> Economy | None:
-        """What surrounds a design with dies of `node` in a system; spares are pooled over the largest workload."""
+        """What surrounds a design with dies of `node` in a system; spares are those of a pod or the largest job."""
         study, owner, sizes = self.study, self.study.owner, [n for _, n in self.study.workloads.values()]
         if owner is None:
             return None

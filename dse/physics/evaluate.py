@@ -7,8 +7,11 @@ import dataclasses
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+import pandas as pd
 from jaxtyping import Array, Bool
 
+from ..core.frames import page
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..lowering.headroom import usable_B
@@ -58,6 +61,15 @@ class Evaluation(eqx.Module):
     """HBM the plan needs per chip."""
     hottest_W: FloatLike
     """Package power while the hottest operator runs, at the times in `step`."""
+
+    def frame(self) -> pd.DataFrame:
+        """One row of its totals, canonical units."""
+        names = ("step_s", "tokens_per_s", "power_W", "mfu_frac", "memory_B", "hottest_W")
+        return pd.DataFrame([{n: float(np.asarray(getattr(self, n))) for n in names}])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return page("", self.frame())
 
 
 def silicon(chip: Chip, tech: Technology) -> Silicon:

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from ..core.provenance import number
 from ..core.text import digits, percent
 from ..economy.bill import ChipCost
-from ..economy.comparison import SEQUENCE
 from ..economy.fleet_run import goodput_by_size
 from ..economy.job import job_of
 from ..economy.ownership import HOUR_s, owning_USD
 from ..economy.presets import observed, reliability
 from ..hardware.presets import system as preset_system
+from ..serving.comparison import SEQUENCE
 from ..workload.presets import model as preset_model
 from ..workload.transformer import Training
 from .fleet_tables import DAY_s

@@ -33,7 +33,7 @@ def portfolio_view(fleets: list[ServedPortfolio]) -> RenderableType:
 def fleet_table(fleet: ServedPortfolio) -> Table:
     """Models of a portfolio and their sum."""
     total = fleet_numbers(fleet)
-    title = f"{fleet.portfolio.name} on {fleet.system.chip.name} ({rent_text(fleet.rent)})"
+    title = f"{fleet.portfolio.name} on {fleet.system.chip.name} ({rent_text(fleet.hour)})"
     head = ("requests/s", "tokens/s", "chips", "busy", "power", "USD/Mtok")
     t = table("model", *head, title=title)
     for name, m in total["models"].items():
@@ -48,7 +48,7 @@ def engines_table(fleet: ServedPortfolio) -> Table:
     q = f"p{100 * fleet.parts[0].service.promise.quantile_frac:g}"
     t = table("engine of", f"{q} TPOT", f"{q} TTFT", "batch", "chips", "plan", "prompts")
     for p in fleet.parts:
-        e = serving_numbers(p.engine, fleet.rent.chip_hour_USD)
+        e = serving_numbers(p.engine, fleet.hour.chip_hour_USD)
         t.add_row(
             p.service.name, in_unit(e["tpot_s"], "s"), in_unit(e["ttft_s"], "s"), f"{e['batch']:,}",
             str(e["n_chips"]), short_plan(e["plan"]), prompts_text(e),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -11,11 +12,12 @@ from rich.text import Text
 
 from ..core.text import digits, in_unit, percent, times
 from ..economy.bill import ChipCost
-from ..economy.comparison import Answer, claimed_frac, workloads
 from ..economy.fleet_run import Run
 from ..economy.ownership import HOUR_s
 from ..economy.owning import Purchase, published_die
 from ..hardware.presets import chip
+from ..serving.comparison import MODEL, Answer, Asked, claimed_frac, training, usual
+from ..workload.presets import model as preset_model
 from .tables import beside, stand_in_text, table
 
 DAY_s = 24 * HOUR_s
@@ -124,13 +126,16 @@ def cost_json(c: ChipCost) -> dict[str, Any]:
     }
 
 
-def against_view(first: str, second: str, precision: str, answers: list[Answer]) -> RenderableType:
+def against_view(
+    first: str, second: str, precision: str, answers: list[Answer], asked: Asked | None = None
+) -> RenderableType:
     """Two chips compared, three ways of paying, with what must hold for 40 %."""
+    asked = asked or usual(precision)
     t = table("USD per million tokens", first, second, "ratio", "range", "40 % cheaper?")
     for a in answers:
         known = math.isfinite(a.ratio)
         span = f"{digits(a.low, 2)} to {digits(a.high, 2)}" if known else ""
-        verdict = verdict_text(a) if known else "no public price"
+        verdict = verdict_text(a) if known else ("no public price" if a.leading else "does not serve")
         ratio = times(a.ratio, 2) if known else "-"
         t.add_row(f"{a.workload}, {a.paying}", digits(a.first_USD), digits(a.second_USD), ratio, span, verdict)
     lines = [Text(f"{a.workload}, {a.paying}: {a.needed}", style="dim") for a in answers]
@@ -138,14 +143,27 @@ def against_view(first: str, second: str, precision: str, answers: list[Answer])
     widest = "; ".join(f"{k.label} {times(k.low, 2)} to {times(k.high, 2)}" for k in owned.leading[:SHOWN_KNOBS])
     note = f"What moves the ratio most ({owned.workload}, owned): {widest}."
     said = stand_ins(first, second, precision)
-    asked = f"In {precision.upper()}, but {' and '.join(said)}." if said else f"Both in {precision.upper()}."
-    head = Text(f"Is {first} 40 % cheaper than {second}? {asked}", style="bold")
-    return Group(head, "", t, "", Text("What must hold:"), *lines, "", Text(note, style="yellow"))
+    runs = f"In {precision.upper()}, but {' and '.join(said)}." if said else f"Both in {precision.upper()}."
+    head = Text(f"Is {first} 40 % cheaper than {second}? {runs}", style="bold")
+    return Group(
+        head, Text(asked_text(asked)), "", t, "", Text("What must hold:"), *lines, "", Text(note, style="yellow")
+    )
+
+
+def asked_text(asked: Asked) -> str:
+    """What is trained and served, in a sentence."""
+    r, p = asked.requests, asked.promise
+    lengths = ", ".join(f"{x.prompt:,} in {x.output:,} out" for x in r.lengths)
+    limits = {"TPOT": p.tpot_s, "TTFT": p.ttft_s}
+    kept = [f"{k} within {in_unit(s, 's')}" for k, s in limits.items() if s is not None] or ["no promise"]
+    traffic = "" if asked.requests_per_s is None else f", {digits(asked.requests_per_s)} requests/s"
+    stored = f"{r.weight_precision} weights, {r.kv_precision} KV"
+    return f"{r.model.name}; served with {stored}, {lengths}, {' and '.join(kept)}{traffic}."
 
 
 def stand_ins(first: str, second: str, precision: str) -> list[str]:
     """What the products of two chips run in, of those that lack `precision`."""
-    said = [stand_in_text(workloads(precision)["training"], chip(name)) for name in (first, second)]
+    said = [stand_in_text(training(preset_model(MODEL), precision), chip(name)) for name in (first, second)]
     return [s for s in said if s]
 
 
@@ -159,8 +177,15 @@ def verdict_text(a: Answer) -> str:
     return "likely" if a.ratio <= goal else "unlikely"
 
 
-def against_json(first: str, second: str, precision: str, answers: list[Answer]) -> dict[str, Any]:
+def against_json(
+    first: str, second: str, precision: str, answers: list[Answer], asked: Asked | None = None
+) -> dict[str, Any]:
     """Two chips compared, for machines."""
+    r, p = (asked or usual(precision)).requests, (asked or usual(precision)).promise
+    served = {
+        "model": r.model.name, "requests": [dataclasses.asdict(x) for x in r.lengths], "weights": r.weight_precision,
+        "kv": r.kv_precision, "promise": dataclasses.asdict(p),
+    }  # fmt: skip
     rows = [
         {
             "workload": a.workload, "paying": a.paying, "first_USD_per_Mtoken": a.first_USD,
@@ -171,7 +196,7 @@ def against_json(first: str, second: str, precision: str, answers: list[Answer])
         for a in answers
     ]  # fmt: skip
     return {"first": first, "second": second, "precision": precision, "notes": stand_ins(first, second, precision),
-            "answers": rows}  # fmt: skip
+            "served": served, "answers": rows}  # fmt: skip
 
 
 def run_view(r: Run, width: int) -> RenderableType:
@@ -205,7 +230,7 @@ def failures_table(r: Run) -> Table:
     t.add_row("checkpoint every", f"{in_unit(i.interval_s, 's')} (Daly {in_unit(i.daly_interval_s, 's')})", "")
     t.add_row("standstill per checkpoint", in_unit(i.write_s, "s"), "")
     t.add_row("restart", in_unit(i.restart_s, "s"), "")
-    t.add_row("spare chips", digits(i.n_spare_chips), percent(i.n_spare_chips / r.system.n_chips))
+    t.add_row("spare chips", digits(r.n_spare_chips), percent(r.n_spare_chips / r.system.n_chips))
     return t
 
 
@@ -237,7 +262,7 @@ def run_json(r: Run) -> dict[str, Any]:
         "mtbf_s": i.mtbf_s, "checkpoint_interval_s": i.interval_s, "daly_interval_s": i.daly_interval_s,
         "first_order_goodput_frac": i.first_order_frac, "checkpoint_write_s": i.write_s,
         "restart_s": i.restart_s, "goodput_frac": i.goodput_frac, "goodput_range": list(i.goodput_range),
-        "n_spare_chips": i.n_spare_chips, "tokens": r.tokens, "cost_USD": r.cost_USD,
+        "n_spare_chips": r.n_spare_chips, "tokens": r.tokens, "cost_USD": r.cost_USD,
         "cost_range_USD": list(r.cost_range_USD), "rent_USD": r.rent_USD,
         "cost_per_token_USD": float(r.upkeep.cost_per_token_USD), "chip_hour_USD": float(r.upkeep.chip_hour_USD),
         "energy_J": r.energy_J, "running_kg": r.running_kg, "embodied_kg": r.embodied_kg,

@@ -42,7 +42,7 @@ def front_view(f: Front) -> RenderableType:
     shown = sorted({int(i) for i in np.linspace(0, n - 1, min(SHOWN, n))} | {f.knee})
     free = ("n_cores", "n_stacks", "scratchpad_B")
     t = table(*(heading(m) for m in f.metrics), "choice", *(label(x) for x in free if x in f.rays.core.free), "price")
-    rows = f.table()
+    rows = f.frame()
     for i in shown:
         row = rows.iloc[i]
         price = ", ".join(f"{digits(float(row[f'price:{m}']), 2)}" for m in f.metrics[1:])
@@ -72,14 +72,14 @@ def front_json(f: Front) -> dict[str, Any]:
         "hypervolume_frac": f.hypervolume(),
         "knee": f.knee,
         "nodes": list(dict.fromkeys(c.node for c in f.study.choices)),
-        "points": f.table().to_dict(orient="records"),
+        "points": f.frame().to_dict(orient="records"),
         "changes": f.changes(),
     }
 
 
 def write_front(folder: Path, study_text: str, f: Front) -> None:
     """Write `front.parquet`, `front.json` and `manifest.json` into `folder`."""
-    write_whole(folder / "front.parquet", lambda p: f.table().to_parquet(p, compression="zstd"))
+    write_whole(folder / "front.parquet", lambda p: f.frame().to_parquet(p, compression="zstd"))
     write_json(folder / "front.json", front_json(f))
     write_json(folder / "manifest.json", study_manifest(study_text, f.study))
 

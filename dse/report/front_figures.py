@@ -71,7 +71,7 @@ def _place(f: Front, chip: Named, sizes: tuple[float, float]) -> tuple[float, fl
 def along_figure(f: Front) -> Figure:
     """Every design of the front as a line over its free numbers, each axis from least to most."""
     names = [*f.metrics, *f.rays.core.free]
-    table = f.table()
+    table = f.frame()
     columns = [better(n, table[n].to_numpy(dtype=float)) for n in names]
     figure, ax = plt.subplots(figsize=(10.5, 4.2))
     logs = np.log(np.asarray(columns))

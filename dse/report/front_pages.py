@@ -54,7 +54,7 @@ p {{ margin: 0 16px; color: #555; }} .scroll {{ overflow-x: auto; }}
 
 def _front(go, f: Front, named: list[Named]):
     x_name, y_name = f.metrics[1], f.metrics[0]
-    table = f.table()
+    table = f.frame()
     hover = [
         "<br>".join(
             [
@@ -104,7 +104,7 @@ def _add_chips(figure, names: list[str], at: list[np.ndarray], front: tuple[np.n
 
 
 def _designs(go, f: Front):
-    table = f.table()
+    table = f.frame()
     drawn = {n: _axis(n, table[n]) for n in (*f.metrics, *f.rays.core.free)}
     words = {n: title.replace(" speed-up over the baseline", "") for n, (_, title, _) in drawn.items()}
     axes = [{"label": words[n], "values": values, "tickformat": ",.3~r"} for n, (values, _, _) in drawn.items()]

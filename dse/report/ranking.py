@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -25,6 +26,7 @@ def ranking_numbers(r: Ranked) -> dict[str, Any]:
         "million_tokens_USD": cost,
         "million_tokens_range_USD": _ends(cost, r.band),
         "chip_hour_USD": r.hour.chip_hour_USD,
+        "basis": r.hour.basis or None,
         "price_is_guess": r.hour.is_guess,
         "tokens_per_J": None if e is None else float(e.point.tokens_per_J),
         "chip_tokens_per_s": r.tokens_per_s,
@@ -37,10 +39,10 @@ def ranking_numbers(r: Ranked) -> dict[str, Any]:
     }
 
 
-def ranking_view(rows: list[Ranked], basis: str) -> RenderableType:
+def ranking_view(rows: list[Ranked]) -> RenderableType:
     """Chips in order, cheapest first, and below it a reason for every gap."""
     head = ("", "chip", "USD/Mtok", "80 % range", "USD/h", "tok/J", "chips", "TPOT", "TTFT", "margin", "plan")
-    t = table(*head, title=f"cheapest first, {basis.replace('_', ' ')}")
+    t = table(*head, title=f"cheapest first, {basis_text(rows)}")
     for i, r in enumerate(rows, start=1):
         n = ranking_numbers(r)
         least = min(r.margins.values(), default=None)
@@ -59,6 +61,7 @@ def phase_numbers(r: RankedPhase) -> dict[str, Any]:
         "million_tokens_USD": cost,
         "million_tokens_range_USD": _ends(cost, r.factor),
         "chip_hour_USD": r.hour.chip_hour_USD,
+        "basis": r.hour.basis or None,
         "price_is_guess": r.hour.is_guess,
         "chip_tokens_per_s": r.chip_tokens_per_s,
         "tokens_per_J": None if f is None or e is None else float(e.tokens_per_s / e.power_W) / f.system.n_chips,
@@ -70,14 +73,19 @@ def phase_numbers(r: RankedPhase) -> dict[str, Any]:
     }
 
 
-def phase_view(rows: list[RankedPhase], basis: str, phase: str) -> RenderableType:
+def phase_view(rows: list[RankedPhase], phase: str) -> RenderableType:
     """Chips on one phase in order, cheapest first, and below it a reason for every gap."""
     head = ("", "chip", "USD/Mtok", "80 % range", "USD/h", "tok/J", "chips", "step", "margin", "plan")
-    t = table(*head, title=f"{phase}, cheapest first, {basis.replace('_', ' ')}")
+    t = table(*head, title=f"{phase}, cheapest first, {basis_text(rows)}")
     for i, r in enumerate(rows, start=1):
         n = phase_numbers(r)
         t.add_row(*_start(i, short_name(r.chip), n), _time(n["step_s"]), *_end(n["margin_frac"], n))
     return Group(t, *(Text(f"{r.chip}: {r.gap}") for r in rows if r.gap), Text(PHASE_METHOD, style="dim"))
+
+
+def basis_text(rows: Sequence[Ranked | RankedPhase]) -> str:
+    """How the chips of a ranking are paid for, such as "on demand" or "given, capacity block"."""
+    return ", ".join(dict.fromkeys(r.hour.basis.replace("_", " ") for r in rows if r.hour.basis)) or "no price"
 
 
 def _ends(cost_USD: float | None, factor: float) -> list[float] | None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.text import digits, in_unit, percent, times
-from ..economy.presets import Rent
+from ..economy.hours import Hour
 from ..serving.offer import WHOLES, Offer, claimed, over, serving_numbers, shares_text, short_plan
 from ..workload.transformer import Decode
 from .tables import stand_in_text, table
@@ -35,11 +35,11 @@ def serving_json(offers: list[Offer]) -> dict[str, Any]:
             o.name: {
                 "system": o.curve.system.name,
                 "calibration": o.curve.calibration.name,
-                "chip_hour_USD": o.rent.chip_hour_USD,
-                "contract": o.rent.contract,
+                "chip_hour_USD": o.hour.chip_hour_USD,
+                "contract": o.hour.basis,
                 "notes": notes(o),
                 "n_priced": len(o.curve.menu.writer_index),
-                "curve": [serving_numbers(s, o.rent.chip_hour_USD) for s in o.best],
+                "curve": [serving_numbers(s, o.hour.chip_hour_USD) for s in o.best],
             }
             for o in offers
         },
@@ -76,7 +76,7 @@ def curve_table(o: Offer) -> Table:
     for column in t.columns[-2:]:
         column.justify = "left"
     for i in np.unique(np.linspace(0, len(o.best) - 1, SHOWN_POINTS).round().astype(int)):
-        n = serving_numbers(o.best[i], o.rent.chip_hour_USD)
+        n = serving_numbers(o.best[i], o.hour.chip_hour_USD)
         usd = "-" if n["million_tokens_USD"] is None else digits(n["million_tokens_USD"])
         t.add_row(
             in_unit(n["tpot_s"], "s"), in_unit(n["ttft_s"], "s"), digits(n["chip_tokens_per_s"]),
@@ -113,15 +113,15 @@ def comparison_lines(offers: list[Offer]) -> list[str]:
 
 def method_line(o: Offer) -> str:
     """What the numbers rest on, in a sentence or two."""
-    priced = "" if o.rent.chip_hour_USD is None else f" {o.name} at {rent_text(o.rent)}."
+    priced = "" if o.hour.chip_hour_USD is None else f" {o.name} at {rent_text(o.hour)}."
     return (
         f"Steady state, Poisson arrivals; prefills queue as M/G/1 with an exponential tail. tok/J counts the power of "
         f"the packages. Step times by {o.curve.calibration.name}.{priced}"
     )
 
 
-def rent_text(r: Rent) -> str:
+def rent_text(r: Hour) -> str:
     """A rent and its contract, such as "2.24 USD per chip-hour (capacity block)"."""
     if r.chip_hour_USD is None:
         return "no known rent"
-    return f"{digits(r.chip_hour_USD)} USD per chip-hour ({r.contract.replace('_', ' ')})"
+    return f"{digits(r.chip_hour_USD)} USD per chip-hour ({r.basis.replace('_', ' ')})"

@@ -32,7 +32,7 @@ def write_figures(offers: list[Offer], folder: Path, name: str) -> list[Path]:
 
 def serving_figure(offers: list[Offer]) -> Figure:
     """One panel per whole that tokens are counted per; colour is the chip, marker the scheduler."""
-    rows = {o.name: [serving_numbers(s, o.rent.chip_hour_USD) for s in o.best] for o in offers}
+    rows = {o.name: [serving_numbers(s, o.hour.chip_hour_USD) for s in o.best] for o in offers}
     shown = [p for p in PANELS if any(r[p[0]] is not None for rs in rows.values() for r in rs)]
     figure, axes = plt.subplots(1, len(shown), figsize=(4.2 * len(shown), 4.0), squeeze=False)
     figure.subplots_adjust(wspace=0.28)

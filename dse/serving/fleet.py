@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.errors import SpecError
-from ..economy.presets import Rent, million_tokens_USD
+from ..economy.hours import Hour, million_tokens_USD
 from ..hardware.system import System
 from ..lowering.engines import Policy
 from .curve import serving_curve
@@ -25,7 +25,7 @@ class ServedPortfolio:
     """Chips."""
     parts: tuple[Sized, ...]
     """One per model."""
-    rent: Rent
+    hour: Hour
     """What one chip costs."""
 
     @property
@@ -35,7 +35,7 @@ class ServedPortfolio:
 
 
 def serve_portfolio(
-    portfolio: Portfolio, system: System, rent: Rent, tell: Callable[[str], None] = lambda _: None
+    portfolio: Portfolio, system: System, hour: Hour, tell: Callable[[str], None] = lambda _: None
 ) -> ServedPortfolio:
     """Size every model of a portfolio on one kind of chip.
 
@@ -51,7 +51,7 @@ def serve_portfolio(
         if part is None:
             raise SpecError(f"models.{s.name}: {broken_promise(curve)}")
         parts.append(part)
-    return ServedPortfolio(portfolio, system, tuple(parts), rent)
+    return ServedPortfolio(portfolio, system, tuple(parts), hour)
 
 
 def part_numbers(p: Sized, fleet: ServedPortfolio) -> dict[str, Any]:
@@ -67,8 +67,8 @@ def part_numbers(p: Sized, fleet: ServedPortfolio) -> dict[str, Any]:
         "busy_chips": p.busy_chips,
         "utilisation_frac": p.utilisation_frac,
         "power_W": p.busy_chips * float(p.engine.point.power_W),
-        "million_tokens_USD": million_tokens_USD(rate, fleet.rent.chip_hour_USD) if fleet.rent.chip_hour_USD else None,
-        "engine": serving_numbers(p.engine, fleet.rent.chip_hour_USD),
+        "million_tokens_USD": million_tokens_USD(rate, fleet.hour.chip_hour_USD) if fleet.hour.chip_hour_USD else None,
+        "engine": serving_numbers(p.engine, fleet.hour.chip_hour_USD),
     }
 
 
@@ -76,7 +76,7 @@ def fleet_numbers(fleet: ServedPortfolio) -> dict[str, Any]:
     """A whole portfolio in canonical units."""
     models = {p.service.name: part_numbers(p, fleet) for p in fleet.parts}
     tokens = sum(m["tokens_per_s"] for m in models.values())
-    price = fleet.rent.chip_hour_USD
+    price = fleet.hour.chip_hour_USD
     return {
         "portfolio": fleet.portfolio.name,
         "chip": fleet.system.chip.name,

@@ -1,4 +1,4 @@
-"""What chips offer for one promise: each one's curve, its rent, what it waits for, and how chips compare."""
+"""What chips offer for one promise: each one's curve, its price, what it waits for, and how chips compare."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from ..core.errors import SpecError
 from ..core.provenance import load_receipts, number
 from ..core.text import in_unit, percent
-from ..economy.presets import Rent, chip_rents, million_tokens_USD
+from ..economy.hours import Hour, million_tokens_USD
 from ..evaluation.breakdown import spent
 from ..hardware.system import System
 from ..lowering.engines import Policy, Shape
@@ -34,7 +34,7 @@ class Offer:
     """Everything priced."""
     best: tuple[Serving, ...]
     """The curve, fastest first."""
-    rent: Rent
+    hour: Hour
     """What one chip costs."""
     waits: tuple[dict[str, float], dict[str, float]]
     """Shares of what the engine with most tokens waits for, in its decode pass and in its passes over prompts."""
@@ -50,17 +50,17 @@ def offers(
     requests: Requests,
     promise: Promise,
     policy: Policy,
-    chip_hour_USD: float | None = None,
+    paid: Sequence[Hour],
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[Offer]:
-    """The curve of every chip, rented alike where all can be; refuses a promise that nothing can keep.
+    """The curve of every chip at its price; refuses a promise that nothing can keep.
 
     Args:
         systems: largest engine of each chip.
         requests: model and lengths.
         promise: limits that users are promised.
         policy: how engines may run.
-        chip_hour_USD: rent of every chip, in place of the listed ones.
+        paid: what an hour of each chip costs.
         tell: hears which chip is priced.
 
     Raises:
@@ -68,7 +68,7 @@ def offers(
         SpecError: a promise below what the chips can do; names the floor and what sets it.
     """
     found = []
-    for system, rent in zip(systems, chip_rents([s.chip.name for s in systems], chip_hour_USD), strict=True):
+    for system, hour in zip(systems, paid, strict=True):
         tell(f"pricing every engine of {system.chip.name}")
         curve = serving_curve(system, requests, promise, policy)
         best = curve.best
@@ -76,7 +76,7 @@ def offers(
             raise SpecError(broken_promise(curve))
         chip, c, last = system.chip, curve.calibration, best[-1]
         waits = spent(last.writer.demand, chip, c), spent(last.reader.demands[-1], chip, c)
-        found.append(Offer(curve, best, rent, waits))
+        found.append(Offer(curve, best, hour, waits))
     return found
 
 
@@ -164,7 +164,7 @@ def claimed(o: Offer, base: Offer) -> dict[str, tuple[float, str]]:
 
 def most(o: Offer) -> dict[str, float | None]:
     """Most tokens per chip, watt and dollar on the curve."""
-    rows = [serving_numbers(s, o.rent.chip_hour_USD) for s in o.best]
+    rows = [serving_numbers(s, o.hour.chip_hour_USD) for s in o.best]
     return {k: max((r[k] for r in rows if r[k] is not None), default=None) for k in WHOLES}
 
 

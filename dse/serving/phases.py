@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..core.errors import DseError
 from ..core.text import in_unit
-from ..economy.hours import Hour, chip_hour
-from ..economy.presets import million_tokens_USD
+from ..economy.hours import Hour, hours, million_tokens_USD
 from ..evaluation.breakdown import Finding, find
 from ..evaluation.room import find_room
 from ..hardware.presets import chip_system
@@ -76,7 +75,7 @@ def phase_ranking(
     chips: Sequence[str],
     workload_at: Callable[[int], Workload],
     *,
-    basis: str,
+    basis: str | None,
     rents_USD: Mapping[str, float],
     n_chips: int | None = None,
     longest_s: float | None = None,
@@ -87,16 +86,15 @@ def phase_ranking(
     Args:
         chips: presets, or paths of own files.
         workload_at: what runs on a number of chips.
-        basis: how every chip is paid for, one of `economy.hours.BASES`.
+        basis: how every chip is paid for, as `economy.hours.hours`.
         rents_USD: prices of a chip-hour that the user gives, by chip.
         n_chips: chips of each; by default one scale-up domain, or as many as hold the model.
         longest_s: longest step that is promised.
         tell: hears which chip is priced.
     """
     found = []
-    for name in chips:
+    for name, hour in zip(chips, hours(chips, basis, rents_USD), strict=True):
         tell(f"pricing {name}")
-        hour = chip_hour(name, basis, rents_USD)
         try:
             found.append(_ranked(name, hour, workload_at, n_chips, longest_s))
         except DseError as error:

@@ -7,8 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from ..core.errors import DseError
-from ..economy.hours import Hour, chip_hour
-from ..economy.presets import million_tokens_USD
+from ..economy.hours import Hour, hours, million_tokens_USD
 from ..hardware.system import System
 from ..lowering.engines import Policy
 from ..physics.calibration import measured_band
@@ -32,12 +31,18 @@ class Ranked:
     """Chips that the traffic needs, in whole engines; of one engine where no traffic is given."""
     tokens_per_s: float | None
     """Tokens out of one chip: of those that stand there where traffic is given, busy or not."""
-    band: float
-    """Factor either way that holds 80 % of unseen measurements; not a number for a prior."""
+    curve: Curve | None
+    """Every engine of the chip; None where nothing fits."""
     promise: Promise
     """What is promised."""
     gap: str = ""
     """Why something is missing."""
+
+    @property
+    def band(self) -> float:
+        """Factor either way that holds 80 % of unseen measurements; not a number for a prior."""
+        factor = None if self.curve is None else measured_band(self.curve.calibration, trains=False)
+        return math.nan if factor is None else factor[1]
 
     @property
     def million_tokens_USD(self) -> float | None:
@@ -60,7 +65,7 @@ def ranking(
     requests: Requests,
     promise: Promise,
     *,
-    basis: str,
+    basis: str | None,
     rents_USD: Mapping[str, float],
     requests_per_s: float | None = None,
     tell: Callable[[str], None] = lambda _: None,
@@ -71,29 +76,27 @@ def ranking(
         systems: largest engine of each chip.
         requests: model and lengths.
         promise: limits that users are promised.
-        basis: how every chip is paid for, one of `economy.hours.BASES`.
+        basis: how every chip is paid for, as `economy.hours.hours`.
         rents_USD: prices of a chip-hour that the user gives, by chip.
         requests_per_s: traffic; without it chips are as busy as the promise allows.
         tell: hears which chip is priced.
     """
     found = []
-    for system in systems:
+    paid = hours([s.chip.name for s in systems], basis, rents_USD)
+    for system, hour in zip(systems, paid, strict=True):
         tell(f"pricing every engine of {system.chip.name}")
-        hour = chip_hour(system.chip.name, basis, rents_USD)
         try:
             found.append(_ranked(serving_curve(system, requests, promise, Policy()), hour, requests_per_s))
         except DseError as error:
-            found.append(Ranked(system, hour, None, None, None, math.nan, promise, str(error)))
+            found.append(Ranked(system, hour, None, None, None, None, promise, str(error)))
     return sorted(found, key=_order)
 
 
 def _ranked(curve: Curve, hour: Hour, requests_per_s: float | None) -> Ranked:
     """The engine of a curve that serves at least cost."""
-    factor = measured_band(curve.calibration, trains=False)
-    band = math.nan if factor is None else factor[1]
     best, p = curve.best, curve.promise
     if not best:
-        return Ranked(curve.system, hour, None, None, None, band, p, broken_promise(curve))
+        return Ranked(curve.system, hour, None, None, None, curve, p, broken_promise(curve))
     engine = best[-1]
     n_chips, rate = engine.writer.shape.system.n_chips, engine.chip_tokens_per_s
     if requests_per_s is not None:
@@ -101,7 +104,7 @@ def _ranked(curve: Curve, hour: Hour, requests_per_s: float | None) -> Ranked:
         assert fleet is not None  # some engine keeps the promise
         engine, n_chips = fleet.engine, fleet.n_chips
         rate = requests_per_s * curve.requests.n_output / n_chips
-    return Ranked(curve.system, hour, engine, n_chips, rate, band, p, hour.gap)
+    return Ranked(curve.system, hour, engine, n_chips, rate, curve, p, hour.gap)
 
 
 def _order(r: Ranked) -> tuple[bool, float, float]:

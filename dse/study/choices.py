@@ -7,7 +7,7 @@ import itertools
 
 from ..core.errors import SpecError
 from ..core.free import Free
-from ..core.provenance import number, text
+from ..core.provenance import number_or, text, text_or
 from ..core.units import positive
 from ..economy.presets import host
 from ..hardware.fabrics import system_facts
@@ -56,11 +56,11 @@ def choices_of(spec: ChoiceTable, built: State | None, usual: list[str]) -> tupl
 def seated(choice: Choice, name: str) -> Choice:
     """A chip's structure in a system, with the links and the share of the network that the system has."""
     facts = system_facts(name)
-    lanes = text(facts, "link") if "link" in facts else choice.link
+    lanes = text_or(facts, "link", choice.link)
     link(lanes)
     if "host" in facts:
         host(text(facts, "host"))
-    shared = number(facts, OUTSIDE) if OUTSIDE in facts else 0.0
+    shared = number_or(facts, OUTSIDE, 0.0)
     return dataclasses.replace(choice, link=lanes, system=name, scaleout_Bps=shared)
 
 

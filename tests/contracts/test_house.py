@@ -27,7 +27,7 @@ PLAIN = {
     "bond_loss", "linear_cycles", "narrow_cycles", "attention_cycles", "tile_cycles",
     "tile_moving", "tile_contract", "vector_elements", "runs", "macs", "lower", "upper",
     "weights", "values", "target", "signs",
-    "clustering", "level", "pue", "held", "spare_sigmas",
+    "clustering", "level", "pue", "held", "sigmas", "skew",
     "cost_per_token_USD", "energy_per_token_J", "carbon_per_token_kg", "rack_time_per_token_s",
 }  # fmt: skip
 """Quantities without a unit, and multi-valued solver state."""
@@ -40,7 +40,7 @@ PLAIN_RETURNS = {
     "repeats", "slowdown", "slowdown_at", "job_slowdown", "provision", "held_over_used", "ratio", "geometric_mean",
     "mean_speedup", "hypervolume", "worst_gap", "swing", "fits_memory",
     "built_delivered", "ring_width", "result_width", "replicated_weights", "moe_share", "merit", "own_designs", "whole",
-    "half_width", "to_free", "number_at", "power_of_two",
+    "half_width", "to_free", "number_or", "number_at", "power_of_two",
     "chip_adapter_parameters", "limit_price",
 }  # fmt: skip
 """Public functions that return counts, ratios, whatever unit they were given, or spell their unit out."""
@@ -50,8 +50,8 @@ PLAIN_PARAMETERS = {
     "elasticity", "elements", "factor", "goal", "granule", "growth", "head_dim", "heads", "high", "inputs", "k",
     "kv_heads", "lanes", "layers", "length", "level", "low", "lower", "m", "margin", "middle", "moved", "mult", "n",
     "norm", "norm_passes", "outputs", "p", "passes", "per_token", "pue", "queries", "rate", "rates", "ratio", "read",
-    "rows", "seen", "sequences", "service_cv2", "sigmas", "softmax_passes", "speedup", "start", "target", "times",
-    "tokens", "upper", "value", "window", "x", "z",
+    "rows", "seen", "sequences", "service_cv2", "softmax_passes", "speedup", "start", "target", "times",
+    "tokens", "upper", "usual", "value", "window", "x", "z",
 }  # fmt: skip
 """Parameters that count, compare or weigh, or take whatever unit they are given."""
 NUMBERS = ("float", "Scalar", "ScalarLike", "FloatLike")

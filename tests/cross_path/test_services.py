@@ -8,13 +8,13 @@ import pytest
 import dse
 from dse.calibrate.cases import Case, lower
 from dse.calibrate.score import predict_cases
-from dse.economy.comparison import timed
 from dse.evaluation.assembly import evaluate
 from dse.explore.named import named_chips, named_load
 from dse.lowering.engines import Policy, decode_of
 from dse.optimize.space import Space
 from dse.physics.calibration import SERVING, calibration_for, default_calibration, usual_stack
 from dse.physics.evaluate import chip_technology, evaluate_demand
+from dse.serving.comparison import timed
 from dse.serving.curve import Promise, serving_curve
 from dse.study.study import study_from
 from dse.workload.requests import Length, Requests

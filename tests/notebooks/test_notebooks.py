@@ -55,6 +55,13 @@ def test_the_rule_of_public_names_bites():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
+def test_records_show_themselves(path):
+    """No notebook builds a table from the numbers of an answer: it shows the answer, or asks it for its `frame`."""
+    called = [n.func for source in code(path) for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call)]
+    assert {getattr(f, "attr", getattr(f, "id", "")) for f in called} & {"DataFrame", "Series", "from_records"} == set()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
 def test_committed_with_outputs_and_small(path):
     notebook = nbformat.read(path, 4)
     assert path.stat().st_size < LARGEST_B

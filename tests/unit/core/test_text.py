@@ -46,6 +46,7 @@ from dse.core.text import (
         ("defect_density_per_mm2", 9e-4, "0.09 per cm2"),
         ("price_USD_per_B", 1e-8, "10 USD/GB"),
         ("scaleup_bandwidth_per_dir_Bps", 640e9, "640 GB/s"),
+        ("tokens_per_s", 9825.7, "9,830 tokens/s"),
         ("time_s", 0.0, "0 s"),
         ("time_s", math.inf, "infinite s"),
     ],

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from dse.economy.goodput import (
     first_order_goodput_frac,
@@ -16,6 +17,7 @@ from dse.economy.goodput import (
     repeats,
     slowdown,
     slowdown_at,
+    sparing,
 )
 from dse.optimize.curvature import curvature
 
@@ -74,7 +76,7 @@ def test_limits():
     slope = jax.grad(lambda rate: slowdown(rate, f(0.0), f(600.0)))(f(1e-4))
     assert float(slope) == pytest.approx(600 * math.exp(0.06))
     assert float(provision(f(0.0), f(64.0), f(1000.0))) == 1.0
-    assert float(n_spare_units(f(0.0), f(1000.0), f(86_400.0), f(3.0))) == 0.0
+    assert float(n_spare_units(f(0.0), f(1000.0), f(86_400.0), sparing(f(0.999)))) == 0.0
 
 
 @given(st.floats(1e-6, 3.0))
@@ -90,14 +92,29 @@ def test_gradient_is_the_finite_difference():
 
 
 def test_spares_by_hand():
-    """16,384 chips, 1e-5 hardware failures per hour, one day of repair: 3.93 in repair, 3.93 + 3 x 1.983 = 9.88 units.
+    """16,384 chips, 1e-5 hardware failures per hour, one day of repair: 3.93 in repair. 99.9 % is z = 3.09, so that
+    3.93 + 3.09 x 1.983 + (9.55 - 1)/6 x 3.93^(1/8) = 3.93 + 6.13 + 1.69 = 11.75 units.
 
-    A host of 8 each: 79 chips, 0.48 %; a torus of 64 each: 632 chips, 3.9 %.
+    A host of 8 each: 94 chips, 0.57 %; a block of 64 each: 752 chips, 4.6 %.
     """
-    units = float(n_spare_units(f(1e-5 / 3600), f(16_384.0), f(86_400.0), f(3.0)))
-    assert units == pytest.approx(9.88, abs=0.01)
-    assert float(provision(f(units), f(8.0), f(16_384.0))) == pytest.approx(1.0048, abs=1e-4)
-    assert float(provision(f(units), f(64.0), f(16_384.0))) == pytest.approx(1.0386, abs=1e-4)
+    units = float(n_spare_units(f(1e-5 / 3600), f(16_384.0), f(86_400.0), sparing(f(0.999))))
+    assert units == pytest.approx(11.75, abs=0.01)
+    assert float(provision(f(units), f(8.0), f(16_384.0))) == pytest.approx(1.00574, abs=1e-5)
+    assert float(provision(f(units), f(64.0), f(16_384.0))) == pytest.approx(1.0459, abs=1e-4)
+
+
+@pytest.mark.parametrize("covered", [0.98, 0.999, 0.9999])
+@pytest.mark.parametrize("n_units", [64, 1024])
+def test_spares_are_those_of_the_binomial(n_units, covered):
+    """The least whole number of spares that those in repair exceed in 1 - A of the time, by the exact distribution.
+
+    By hand: 64 blocks, each in repair with 1.5 %: 0.96 in the mean, and P(X > 4) = 0.28 %, P(X > 5) = 0.05 %: five.
+    """
+    assert binom.ppf(0.999, 64, 0.015) == 5.0
+    for down in (1e-5, 1e-4, 1e-3, 0.005, 0.015):
+        mean = n_units * -math.log1p(-down)
+        ours = float(n_spare_units(f(mean), f(1.0), f(1.0), sparing(f(covered))))
+        assert abs(ours - binom.ppf(covered, n_units, down)) < 1.3, (down, ours)
 
 
 def test_membership_is_proved():
@@ -106,7 +123,7 @@ def test_membership_is_proved():
     (verdict,) = curvature(fn, x, {"restart": np.asarray(600.0)})
     assert verdict.is_convex, str(verdict)
     fn = lambda v, c: provision(n_spare_units(v["rate"], c["n"], c["t"], c["z"]), c["b"], c["n"])  # noqa: E731
-    (verdict,) = curvature(fn, x, {k: np.asarray(2.0) for k in ("n", "t", "z", "b")})
+    (verdict,) = curvature(fn, x, {k: np.asarray(2.0) for k in ("n", "t", "b")} | {"z": sparing(f(0.999))})
     assert verdict.is_convex, str(verdict)
     # the first-order form subtracts, and is rightly refused
     (verdict,) = curvature(lambda v, c: first_order_goodput_frac(f(1.0), v["rate"], v["write"], f(1.0)), x, {})

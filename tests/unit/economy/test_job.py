@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dse.economy.job import Job, job_of, job_slowdown, owned, upkeep
+from dse.economy.job import Job, held_over_used, job_of, job_slowdown, n_spare_chips, owned, upkeep
 from dse.economy.ownership import recovery
 from dse.economy.presets import economy, reliability
+from dse.economy.racks import in_rack
 from dse.hardware.presets import chip, system
 from dse.optimize.curvature import curvature
 from dse.workload.presets import model
@@ -76,6 +77,20 @@ def test_an_extra_stack_fails_too():
         c = dataclasses.replace(chip("h100"), n_stacks=stacks)
         slow.append(float(job_slowdown(owned(c, f(28_000.0), f(814.0), f(950.0), f(700.0), e), c, job, e.reliability)))
     assert slow[1] > slow[0] > 1
+
+
+def test_a_failure_takes_the_block_of_a_job():
+    """16 of 64 chips on a torus: 16; 512: the torus of 64; behind switches a host of 4, whatever the job.
+
+    Of one pool, spares in blocks of 64 are 16 times those in hosts of 4 (how many: `test_goodput`).
+    """
+    torus, switched = (in_rack(around(), system(s), "graviton4-4") for s in ("trn2-ultraserver", "trn3-gen2-144"))
+    jobs = [Job(n, 1.0, 0.0, 0.0) for n in (1.0, 16.0, 512.0)]
+    assert [float(n_spare_chips(j, torus)) for j in jobs] == [16.0, 16.0, 64.0]
+    assert [float(n_spare_chips(j, switched)) for j in jobs] == [4.0, 4.0, 4.0]
+    o = racked(around())
+    more = [float(held_over_used(o, jobs[2], e)) - 1.0 for e in (torus, switched)]
+    assert more[0] == pytest.approx(16.0 * more[1])
 
 
 @pytest.mark.parametrize("job", [Job(16_384.0, 1.7e7, 3.5e8, 17.0), Job(16.0, 256.0, 0.0, 0.0)])

@@ -7,14 +7,15 @@ import pytest
 
 from dse.core.errors import SpecError, UnknownNameError
 from dse.core.provenance import number
-from dse.economy.comparison import Timed, common_precision, compare
 from dse.economy.fleet_run import fleet_run, goodput_by_size, simulated
+from dse.economy.hours import hours
 from dse.economy.job import job_of
 from dse.economy.knobs import Turned, band, knobs, turn, turned
 from dse.economy.owning import capital_parts, deal, package_USD, purchase, token_upkeep
-from dse.economy.presets import chip_rents, contracts, observed
+from dse.economy.presets import observed
 from dse.hardware.presets import system
 from dse.lowering.plan import parse_plan
+from dse.serving.comparison import Timed, common_precision, compare
 from dse.workload.presets import model
 from dse.workload.transformer import Training
 
@@ -130,18 +131,19 @@ def test_shared_facts_cancel():
 
 def test_serving_and_owning_rent_chips_alike():
     """One table and one kind of contract: H100 over Trainium2 costs 4.916 / 2.235 = 2.2x, not 6.88 / 2.235 = 3.1x."""
-    rented = chip_rents(["h100", "trainium2"])
-    assert [(r.chip_hour_USD, r.contract) for r in rented] == [(4.916, "capacity_block"), (2.235, "capacity_block")]
-    assert [r.contract for r in rented] == list(contracts("h100", "trainium2"))
-    assert [r.chip_hour_USD for r in chip_rents(["h100", "maia-100"], 3.0)] == [3.0, 3.0]
-    assert chip_rents(["maia-100"])[0].chip_hour_USD is None  # no other chip's price stands in
+    rented = hours(["h100", "trainium2"])
+    assert [(r.chip_hour_USD, r.basis) for r in rented] == [(4.916, "capacity_block"), (2.235, "capacity_block")]
+    assert [r.chip_hour_USD for r in hours(["h100", "maia-100"], None, {"h100": 3.0, "maia-100": 3.0})] == [3.0, 3.0]
+    assert hours(["maia-100"])[0].chip_hour_USD is None  # no other chip's price stands in
 
 
 def test_contracts():
-    """Like for like where both are published under one contract, else the preferred one of each."""
-    assert contracts("trainium2", "h100") == ("capacity_block", "capacity_block")
-    assert contracts("trainium3", "b200") == ("guessed", "on_demand")
-    assert common_precision(system("trn2-ultraserver"), system("dgx-h100")) == "fp8"
+    """Like for like: the contract that most are published under; a guess stands in, another contract never does."""
+    assert [h.basis for h in hours(["trainium2", "h100"])] == ["capacity_block", "capacity_block"]
+    assert [h.basis for h in hours(["trainium3", "b200"])] == ["guessed", "on_demand"]
+    mixed = hours(["h100", "b200", "mi300x"])
+    assert [h.basis for h in mixed] == ["on_demand", "on_demand", ""] and "--rent mi300x=USD" in mixed[2].gap
+    assert common_precision("trainium2", "h100") == "fp8"
     with pytest.raises(SpecError, match="another chip"):
         compare("h100", "h100")
 

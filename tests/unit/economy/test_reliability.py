@@ -108,7 +108,8 @@ def test_transfer_takes_the_slower_of_network_and_storage():
 
 
 def test_blast_radius():
-    """A torus goes down whole, a switched domain loses a host."""
+    """A torus of cables goes down whole, a switched domain loses a host."""
     assert n_blast_chips(system("trn2-ultraserver"), host("x86-16")) == 64
     assert n_blast_chips(system("trn3-gen2-144"), host("graviton4-4")) == 4
     assert n_blast_chips(system("dgx-h100"), host("x86-8")) == 8
+    assert n_blast_chips(system("tpu-v4-4096"), host("x86-8")) == 64  # optical switches leave out a block

@@ -5,7 +5,7 @@ import math
 import jax.numpy as jnp
 import pytest
 
-from dse.economy.goodput import n_spare_units, slowdown
+from dse.economy.goodput import n_spare_units, slowdown, sparing
 from dse.economy.simulation import Cluster, simulate
 
 f = jnp.asarray
@@ -15,7 +15,7 @@ WRITE_s, RESTART_s, REPAIR_s = 20.0, 600.0, 86_400.0
 
 def cluster(n, n_spares=None):
     rate = n * (HARDWARE + SOFTWARE)
-    spares = float(n_spare_units(f(HARDWARE), f(float(n)), f(REPAIR_s), f(3.0)))
+    spares = float(n_spare_units(f(HARDWARE), f(float(n)), f(REPAIR_s), sparing(f(0.999))))
     return Cluster(
         hardware_per_s=n * HARDWARE, software_per_s=n * SOFTWARE, interval_s=math.sqrt(2 * WRITE_s / rate),
         write_s=WRITE_s, restart_s=RESTART_s, repair_s=REPAIR_s,

@@ -157,6 +157,17 @@ def test_small_all_reduces_of_a_library_and_of_a_kernel(ranks, library_s, direct
     assert without.time_s(all_reduce(g, 2048.0, without)) == pytest.approx(library_s, rel=0.03)
 
 
+LEAVES = Fabric("switched", (144,), (1.0,), n_leaf_chips=72, upper_share=1 / 9)
+
+
+def test_a_second_level_carries_what_it_has_ports_for():
+    """144 ranks: 72 of 143 parts cross at a ninth: 143/72/9 = 0.221; pairs of racks: all crosses; inside, nothing."""
+    assert group(LEAVES, 1, 144).share == pytest.approx(143 / 72 / 9)
+    assert group(LEAVES, 72, 2).share == pytest.approx(1 / 9)
+    assert group(LEAVES, 8, 9).share == group(LEAVES, 1, 72).share == 1.0
+    assert group(dataclasses.replace(LEAVES, upper_share=1.0), 1, 144).share == 1.0
+
+
 RACK = Fabric("switched", (72,), (1.0,))
 
 

@@ -5,7 +5,6 @@ import dataclasses
 import pytest
 
 from dse.core.errors import PlanError
-from dse.economy.comparison import common_precision
 from dse.evaluation.assembly import chip_reference, evaluate
 from dse.hardware.presets import chip, default_system, system
 from dse.lowering.demand import demand
@@ -14,6 +13,7 @@ from dse.lowering.plan import parse_plan
 from dse.lowering.tiling import array_shape
 from dse.physics.calibration import calibration_for
 from dse.report.tables import stand_in_text
+from dse.serving.comparison import common_precision
 from dse.workload.presets import model
 from dse.workload.transformer import Decode, Training, products_of
 

@@ -7,7 +7,6 @@ import pytest
 from rich.console import Console
 
 from dse.economy.bill import bill_lines, chip_cost
-from dse.economy.comparison import Answer
 from dse.economy.knobs import Turned
 from dse.report import fleet_figures
 from dse.report.fleet_tables import (
@@ -20,6 +19,7 @@ from dse.report.fleet_tables import (
 )
 from dse.report.results import json_text
 from dse.report.style import STYLE, plt
+from dse.serving.comparison import Answer
 
 
 def text(view, width=120):

@@ -7,7 +7,7 @@ import pytest
 
 import dse
 from dse.cli import main
-from dse.cli.compare import _rents
+from dse.cli.flags import rents_of
 from dse.core.errors import SpecError
 from dse.economy.hours import chip_hour
 from dse.serving.curve import Promise
@@ -28,10 +28,10 @@ def test_an_hour_is_paid_on_one_basis():
 
 
 def test_rents_are_one_for_all_or_by_chip():
-    assert _rents("3", ["a", "b"]) == {"a": 3.0, "b": 3.0}
-    assert _rents("b=2.5", ["a", "b"]) == {"b": 2.5}
+    assert rents_of("3", ["a", "b"]) == {"a": 3.0, "b": 3.0}
+    assert rents_of("b=2.5", ["a", "b"]) == {"b": 2.5}
     with pytest.raises(SpecError, match="'c' is not among a, b"):
-        _rents("c=2.5", ["a", "b"])
+        rents_of("c=2.5", ["a", "b"])
 
 
 @pytest.mark.slow
@@ -50,16 +50,27 @@ def test_cheapest_first_and_gaps_last():
 
 
 @pytest.mark.slow
-def test_compare_ranks_as_serve_does(capsys, tmp_path, monkeypatch):
+@pytest.mark.parametrize("rent", ["h100=2.3,a100-80=1.9", None])
+def test_compare_serve_and_cost_say_the_same_to_the_last_bit(rent, capsys, tmp_path, monkeypatch):
+    """One question three ways: dollars of both chips are equal, from rents that are given and from listed ones."""
     monkeypatch.chdir(tmp_path)
-    argv = ["h100,a100-80", "llama-3.1-8b", "--chips", "1", "--tpot", "50ms", "--rent", "2", "--json"]
-    assert main(["compare", *argv]) == 0
-    mine = {r["chip"]: r["million_tokens_USD"] for r in json.loads(capsys.readouterr().out)["rows"]}
-    assert main(["serve", *argv, "--no-figures"]) == 0
+    asked = ["llama-3.1-8b", "--chips", "1", "--tpot", "50ms", *([] if rent is None else ["--rent", rent]), "--json"]
+    assert main(["compare", "h100,a100-40", *asked] if rent is None else ["compare", "h100,a100-80", *asked]) == 0
+    ranked = json.loads(capsys.readouterr().out)["rows"]
+    mine = {r["chip"]: r["million_tokens_USD"] for r in ranked}
+    first, second = (f"a100-{40 if rent is None else 80}", "h100")
+    assert main(["serve", f"{second},{first}", *asked, "--no-figures"]) == 0
     theirs = json.loads(capsys.readouterr().out)["chips"]
-    assert next(iter(mine)) == min(mine, key=lambda c: mine[c])
-    for chip, cost in mine.items():
-        assert cost == pytest.approx(min(p["million_tokens_USD"] for p in theirs[chip]["curve"]))
+    assert mine == {c: min(p["million_tokens_USD"] for p in x["curve"]) for c, x in theirs.items()}
+    assert {r["basis"] for r in ranked} == {x["contract"] for x in theirs.values()}
+    assert list(mine) == sorted(mine, key=lambda c: mine[c])
+    if rent is None:
+        return  # nobody says what an owner pays for an A100 of 40 GB
+    stored = ["--model", asked[0], "--weights", "bf16", "--kv", "bf16", "--no-figures"]
+    assert main(["cost", first, "--against", second, *asked[1:], *stored]) == 0
+    answers = json.loads(capsys.readouterr().out)["answers"]
+    (paid,) = (a for a in answers if (a["workload"], a["paying"]) == ("serving", "rented"))
+    assert {first: paid["first_USD_per_Mtoken"], second: paid["second_USD_per_Mtoken"]} == mine
 
 
 def test_a_promise_that_nothing_keeps_is_told(capsys):

@@ -1,0 +1,290 @@
+"""Is one chip cheaper than another? Dollars per training and per served token, by several ways of paying, with ranges.
+
+`rented` takes public prices of instances, of one kind of contract, and `rented, market` what other lessors ask for the
+second chip; `owned` what each owner pays (a bought chip's price, an in-house chip's cost and its maker's margin);
+`at cost` what both packages cost to make, so that no margin speaks. Served tokens are those of `dse compare`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+from ..core.errors import SpecError
+from ..core.provenance import number
+from ..core.types import as_float
+from ..economy.hours import Hour, hours, million_tokens_USD
+from ..economy.job import Job, job_of
+from ..economy.knobs import Turned, band, turned
+from ..economy.ownership import HOUR_s
+from ..economy.owning import Deal, deal, hour_USD, rented_token_USD, token_upkeep
+from ..economy.presets import observed, rents
+from ..evaluation.assembly import band_s, evaluate
+from ..hardware.chip import native_precisions
+from ..hardware.presets import chip as preset_chip
+from ..hardware.presets import chip_system
+from ..hardware.system import System
+from ..lowering.engines import decode_of
+from ..physics.calibration import calibration_for
+from ..workload.presets import model as preset_model
+from ..workload.requests import Length, Requests
+from ..workload.transformer import Model, Training, Workload
+from .curve import Promise
+from .ranking import Ranked, ranking
+
+MODEL = "llama-3.1-70b"
+"""What is trained and served unless said otherwise."""
+TRAINING_CHIPS, SEQUENCE = 2304, 8192
+"""Chips at work, which both 8-GPU servers and domains of 64 and 144 divide; one sequence per chip and step."""
+LENGTH = Length(2000, 300)
+"""Tokens in and out of a request unless said otherwise."""
+MARKET = "market"
+"""What lessors other than AWS ask."""
+CLAIMS = "claims"
+"""What is claimed of price, in `economy/data/observed.toml`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What is served, and what its users are promised."""
+
+    requests: Requests
+    """Model, lengths and storage; its model is trained too."""
+    promise: Promise = dataclasses.field(default_factory=Promise)
+    """Limits on time."""
+    requests_per_s: float | None = None
+    """Traffic; without it chips are as busy as the promise allows."""
+    n_chips: int | None = None
+    """Largest engine tried; by default one scale-up domain."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Timed:
+    """A step on one chip: failures stop all of its chips, spares are held."""
+
+    chip: str
+    workload: Workload
+    """What runs on the chip."""
+    n_chips: int
+    """Chips at work together."""
+    step_s: float
+    """Step time without failures."""
+    band_s: tuple[float, float]
+    """Step time with the calibration at its good and its bad end."""
+    power_W: float
+    """Mean chip power."""
+
+    @property
+    def speed(self) -> tuple[float, float]:
+        """Its time with the calibration at its good and at its bad end, over its time."""
+        return self.band_s[0] / self.step_s, self.band_s[1] / self.step_s
+
+    def job(self, d: Deal) -> Job:
+        """What it asks of a fleet that recovers as `d` says."""
+        return job_of(self.workload, self.n_chips, d.economy.reliability)
+
+    def owned_USD(self, d: Deal) -> float:
+        """Dollars per million tokens, to the owner of `d`."""
+        u = token_upkeep(d, self.job(d), as_float(self.step_s), as_float(self.power_W))
+        return 1e6 * float(u.cost_per_token_USD)
+
+    def rented_USD(self, d: Deal, chip_hour_USD: float) -> float:
+        """Dollars per million tokens, at a rent."""
+        wall = token_upkeep(d, self.job(d), as_float(self.step_s), as_float(self.power_W)).wall_step_s
+        return 1e6 * float(rented_token_USD(self.job(d), wall, as_float(chip_hour_USD / HOUR_s)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Served:
+    """Requests on one chip, as `serving.ranking` serves them: paid by the hour of a chip, busy or not."""
+
+    ranked: Ranked
+
+    @property
+    def chip(self) -> str:
+        """The chip."""
+        return self.ranked.system.chip.name
+
+    @property
+    def speed(self) -> tuple[float, float]:
+        """Time of the decode pass with the calibration at its good and at its bad end, over its time."""
+        r = self.ranked
+        if r.engine is None or r.curve is None:
+            return math.nan, math.nan
+        w, c = r.engine.writer, r.curve.calibration
+        decode, plan = decode_of(r.curve.requests, w.shape, w.n_sequences, r.curve.requests.mean_context)
+        step_s = float(evaluate(w.shape.system, decode, plan, calibration=c)[1].step_s)
+        low, high = band_s(w.shape.system, decode, plan, c)
+        return low / step_s, high / step_s
+
+    def owned_USD(self, d: Deal) -> float:
+        """Dollars per million tokens, to the owner of `d`."""
+        return self.rented_USD(d, hour_USD(d))
+
+    def rented_USD(self, d: Deal, chip_hour_USD: float) -> float:
+        """Dollars per million tokens, at a rent; what fails is the lessor's matter."""
+        rate = self.ranked.tokens_per_s
+        return math.nan if rate is None else million_tokens_USD(rate, chip_hour_USD)
+
+
+Priced = Timed | Served
+"""A workload on one chip, to be paid for in several ways."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """Dollars per million tokens on two chips, one workload and one way of paying."""
+
+    workload: str
+    """"training" or "serving"."""
+    paying: str
+    """"rented", "rented, market", "owned" or "at cost"."""
+    first_USD: float
+    """Per million tokens, first chip; not a number where no price is published."""
+    second_USD: float
+    """Per million tokens, second chip."""
+    low: float
+    """Least ratio of first to second over the ranges."""
+    high: float
+    """Largest ratio over the ways of paying."""
+    leading: tuple[Turned, ...]
+    """What moves the ratio most, widest first."""
+    needed: str
+    """What must hold for the first to be 40 % cheaper, or why there is no answer."""
+
+    @property
+    def ratio(self) -> float:
+        """Dollars on the first chip over dollars on the second."""
+        return self.first_USD / self.second_USD
+
+
+def claimed_frac() -> float:
+    """How much cheaper the first chip is claimed to be."""
+    return number(observed(CLAIMS), "cheaper_frac")
+
+
+def training(model: Model, precision: str) -> Training:
+    """The training step that is asked of both chips."""
+    return Training(model, TRAINING_CHIPS, min(SEQUENCE, model.max_context), precision)
+
+
+def usual(precision: str, model_name: str = MODEL) -> Asked:
+    """What is served unless said otherwise: one model, stored as it is multiplied."""
+    return Asked(Requests(preset_model(model_name), (LENGTH,), precision, precision))
+
+
+def common_precision(*chip_names: str) -> str:
+    """FP8 where all chips multiply in it, else BF16."""
+    return "fp8" if all("fp8" in native_precisions(preset_chip(name)) for name in chip_names) else "bf16"
+
+
+def timed(system: System, workload: Workload) -> Timed:
+    """`workload` on `system` under its fastest plan, with the range of its calibration."""
+    plan, e = evaluate(system, workload)
+    band = band_s(system, workload, plan, calibration_for(system.chip.name, workload))
+    return Timed(system.chip.name, workload, system.n_chips, float(e.step_s), band, float(e.power_W))
+
+
+def speeds(a: Priced, b: Priced) -> list[Turned]:
+    """What the calibrations of the two chips do to a ratio of dollars."""
+    (a_low, a_high), (b_low, b_high) = a.speed, b.speed
+    return [
+        Turned(f"calibration of {a.chip}", a_low, a_high),
+        Turned(f"calibration of {b.chip}", 1.0 / b_high, 1.0 / b_low),
+    ]
+
+
+def _rented(
+    a: Priced, b: Priced, deals: tuple[Deal, Deal], name: str, paid: tuple[Hour, Hour], paying: str
+) -> Answer:  # fmt: skip
+    asked = [math.nan if h.chip_hour_USD is None else h.chip_hour_USD for h in paid]
+    dollars = [t.rented_USD(d, h) for t, d, h in zip((a, b), deals, asked, strict=True)]
+    most = (1.0 - claimed_frac()) * dollars[1] / a.rented_USD(deals[0], 1.0)
+    prices = [
+        Turned(f"rent of {t.chip}", *(x / h for x in p.range_USD or (h, h)))
+        for t, p, h in zip((a, b), paid, asked, strict=True)
+    ]
+    prices[1] = Turned(prices[1].label, 1.0 / prices[1].high, 1.0 / prices[1].low)
+    parts = sorted([*speeds(a, b), *prices], key=lambda t: t.low / t.high)
+    low, high = band(dollars[0] / dollars[1], parts)
+    how = f"{paid[1].basis or 'no price'} of {b.chip}".replace("_", " ")
+    needed = f"{a.chip} at most {most:.3g} USD per chip-hour against {asked[1]:.3g} ({how})"
+    return Answer(name, paying, dollars[0], dollars[1], low, high, tuple(parts), needed)
+
+
+def _owned(a: Priced, b: Priced, deals: tuple[Deal, Deal], name: str, paying: str) -> Answer:
+    dollars = [t.owned_USD(d) for t, d in zip((a, b), deals, strict=True)]
+    ratio = dollars[0] / dollars[1]
+
+    def answer(first: Deal, second: Deal) -> float:
+        return a.owned_USD(first) / b.owned_USD(second)
+
+    parts = sorted([*turned(answer, *deals), *speeds(a, b)], key=lambda t: t.low / t.high)
+    low, high = band(ratio, parts)
+    factor = ratio / (1.0 - claimed_frac())
+    needed = (
+        f"holds with a factor {1 / factor:.2f} to spare in speed or dollars"
+        if factor <= 1
+        else f"{a.chip} must be {factor:.2f}x faster, or cost {factor:.2f}x less, than modelled"
+    )
+    return Answer(name, paying, dollars[0], dollars[1], low, high, tuple(parts), needed)
+
+
+def _served(first: str, second: str, asked: Asked, rents_USD: Mapping[str, float]) -> tuple[Served, Served] | str:
+    """Both chips as `dse compare` serves them, in the order asked for; or why one does not serve."""
+    systems = [chip_system(name, asked.n_chips) for name in (first, second)]
+    how = {"basis": None, "rents_USD": rents_USD, "requests_per_s": asked.requests_per_s}
+    found = {r.system.chip.name: r for r in ranking(systems, asked.requests, asked.promise, **how)}  # type: ignore[arg-type]
+    gap = "; ".join(r.gap for r in found.values() if r.engine is None)
+    return gap or (Served(found[first]), Served(found[second]))
+
+
+def compare(
+    first: str,
+    second: str,
+    precision: str | None = None,
+    asked: Asked | None = None,
+    rents_USD: Mapping[str, float] | None = None,
+) -> tuple[str, list[Answer]]:
+    """Dollars per million tokens on `first` against `second`: training and serving, each way of paying.
+
+    Args:
+        first: chip preset, such as "trainium2".
+        second: chip preset it is compared with.
+        precision: of training; by default FP8 where both have it.
+        asked: what is served; by default one model of 70 B weights, stored in `precision`.
+        rents_USD: prices of a chip-hour that the user gives, by chip.
+
+    Returns:
+        The precision, and an answer with its range for every workload and way of paying.
+
+    Raises:
+        UnknownNameError: a chip that does not exist or cannot be owned; the message offers near matches.
+        SpecError: a chip compared with itself.
+    """
+    if first == second:
+        raise SpecError(f"--against {second}: name another chip to compare with")
+    systems = [chip_system(name, TRAINING_CHIPS) for name in (first, second)]
+    precision = precision or common_precision(first, second)
+    asked, given = asked or usual(precision), rents_USD or {}
+    step = training(asked.requests.model, precision)
+    trained = (timed(systems[0], step), timed(systems[1], step))
+    served = _served(first, second, asked, given)
+    if isinstance(served, str):
+        none = [Answer("serving", "rented", *[math.nan] * 4, (), served)]
+        return precision, [*_answers(*trained, systems, "training", given), *none]
+    return precision, [*_answers(*trained, systems, "training", given), *_answers(*served, systems, "serving", given)]
+
+
+def _answers(a: Priced, b: Priced, systems: list[System], name: str, given: Mapping[str, float]) -> list[Answer]:
+    """One workload, every way of paying."""
+    bought = (deal(systems[0]), deal(systems[1]))
+    made = (deal(systems[0], margin=1.0), deal(systems[1], margin=1.0))
+    own, other = hours([a.chip, b.chip], None, given)
+    found = [_rented(a, b, bought, name, (own, other), "rented")]
+    if MARKET in rents(b.chip) and b.chip not in given:
+        fact = rents(b.chip)[MARKET]
+        market = Hour(float(fact.value), MARKET, (fact.low, fact.high))
+        found.append(_rented(a, b, bought, name, (own, market), "rented, market"))
+    return [*found, _owned(a, b, bought, name, "owned"), _owned(a, b, made, name, "at cost")]

@@ -58,22 +58,57 @@ def undominated(rows: np.ndarray) -> np.ndarray:
     return np.sort(np.asarray(kept))
 
 
-def worth_a_proof(space: Space) -> list[int]:
-    """Positions of the choices that no other choice of equal structure undercuts or equals in every signed number.
+@dataclasses.dataclass(frozen=True)
+class Bought:
+    """The signed parts of every choice's technology as rows of coefficients, less of which is better."""
 
-    Which of two links is better where one takes less of everything needs no search. A metric of the user's own may
-    read any number either way, so that with one all choices stay.
+    rows: np.ndarray
+    """Coefficients, shape (choices, coefficients)."""
+    form: Any
+    """Structure of the parts."""
+    signs: np.ndarray
+    """Declared signs, shape (coefficients,)."""
+
+    @property
+    def turned(self) -> np.ndarray:
+        """-1 where more is better, else 1; shape (coefficients,)."""
+        return np.where(self.signs < 0.0, -1.0, 1.0)
+
+    def hulls(self, groups: Sequence[np.ndarray]) -> np.ndarray:
+        """The best of each coefficient over each group of choices, shape (groups, coefficients)."""
+        return np.stack([self.rows[g].min(axis=0) for g in groups])
+
+    def parts(self, rows: np.ndarray) -> tuple[Any, ...]:
+        """Rows, shape (n, coefficients), as parts with a leading axis."""
+        return jax.tree.unflatten(self.form, list((rows * self.turned).T))
+
+    def flat(self, parts: tuple[Any, ...]) -> np.ndarray:
+        """Leaves of parts with a leading axis side by side, shape (n, coefficients); signs as given."""
+        return np.stack([np.asarray(x) for x in jax.tree.leaves(parts)], axis=1)
+
+
+def bought(space: Space) -> Bought:
+    """The signed parts of all choices of a study."""
+    parts = signed_parts(space.without_plans.tech)
+    signs = np.asarray(jax.tree.leaves(tuple(declared_signs(x) for x in parts)))
+    table = Bought(np.zeros((0, len(signs))), jax.tree.structure(parts), signs)
+    return dataclasses.replace(table, rows=table.flat(parts) * table.turned)
+
+
+def worth_a_proof(space: Space, table: Bought) -> list[np.ndarray]:
+    """Groups of choices that differ in signed parts alone, without those that another undercuts or equals in all.
+
+    Which of two links is better where one takes less of everything needs no search, and one solve bounds all that a
+    group can buy. A metric of the user's own may read any number either way: with one every choice stands by itself.
     """
     n = len(space.study.choices)
     if space.study.core().own:
-        return list(range(n))
+        return [np.asarray([i]) for i in range(n)]
     data = space.without_plans
-    signed = signed_parts(data.tech)
-    signs = jax.tree.leaves(tuple(declared_signs(x) for x in signed))
-    rows = np.stack([np.asarray(x) * s for x, s in zip(jax.tree.leaves(signed), signs, strict=True)], axis=1)
     rest = jax.tree.leaves(dataclasses.replace(data, tech=with_signed_parts(data.tech, [None] * len(SIGNED))))
     alike: dict[Any, list[int]] = {}
     for i in range(n):
         same = (int(space.structure_of_choice[i]), *(np.asarray(x)[i].tobytes() for x in rest))
         alike.setdefault(same, []).append(i)
-    return sorted(members[k] for members in alike.values() for k in undominated(rows[members]))
+    counted = table.rows[:, table.signs != 0.0]
+    return [np.asarray(members)[undominated(counted[members])] for members in alike.values()]

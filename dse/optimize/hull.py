@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -21,13 +21,15 @@ from ..lowering.plan import Plan
 from ..lowering.step_demand import StepDemand
 from ..study.convex import ConvexCore, Data
 from .batch import in_batches, solve_batch
-from .dominance import declared_signs, signed_parts, undominated, with_signed_parts
+from .dominance import Bought, bought, declared_signs, signed_parts, undominated, with_signed_parts
 from .interior import Optimum
 from .search import PRICED, WIDTH, Search, priced_s
 from .space import Space
 
 TOLERANCE = 1e-9
 """Slope against a declared sign that counts as rounding: over the largest of its field, or in log units."""
+Rows: TypeAlias = list[np.ndarray]
+"""Coefficients with the problem as leading axis: of every workload's demand, then of what the technology buys."""
 AGAINST = 1e-6
 """Slope of a Lagrangian against the sign of a coefficient that is rounding [log units]."""
 
@@ -82,7 +84,7 @@ def wrong_signs(core: ConvexCore, data: Data, z: np.ndarray) -> tuple[str, ...]:
 
     Measured by gradients, so a point that finds nothing proves nothing: ask at many, corners included.
     """
-    moved = (*data.demands, *signed_parts(data.tech))
+    moved = moved_by(data)
     signs = jax.tree.leaves(tuple(declared_signs(x) for x in moved))
     slopes = jax.tree_util.tree_flatten_with_path(_slopes(core, data, z))[0]
     found = []
@@ -98,14 +100,23 @@ def wrong_signs(core: ConvexCore, data: Data, z: np.ndarray) -> tuple[str, ...]:
 @partial(jax.jit, static_argnums=0)
 def _slopes(core: ConvexCore, data: Data, z: Array) -> tuple[Any, ...]:
     """Slope of every log ratio and of the log goal by every coefficient with a declared sign."""
-    n = len(data.demands)
 
     def logs(moved: tuple[Any, ...]) -> Array:
-        tech = with_signed_parts(data.tech, moved[n:])
-        goal, ratios = core.logs(z, dataclasses.replace(data, demands=moved[:n], tech=tech))
+        goal, ratios = core.logs(z, moved_to(data, moved))
         return jnp.append(ratios, goal)
 
-    return jax.jacrev(logs)((*data.demands, *signed_parts(data.tech)))
+    return jax.jacrev(logs)(moved_by(data))
+
+
+def moved_by(data: Data) -> tuple[Any, ...]:
+    """All records of `data` whose numbers declare a sign: demands, then parts of the technology."""
+    return (*data.demands, *signed_parts(data.tech))
+
+
+def moved_to(data: Data, moved: tuple[Any, ...]) -> Data:
+    """`data` with other records in place of those of `moved_by`."""
+    n = len(data.demands)
+    return dataclasses.replace(data, demands=moved[:n], tech=with_signed_parts(data.tech, moved[n:]))
 
 
 def per_step(d: StepDemand) -> StepDemand:
@@ -149,14 +160,14 @@ class HullError(Exception):
 
 
 @partial(jax.jit, static_argnums=0)
-def plan_slopes(core: ConvexCore, data: Data, z: jax.Array, multipliers: jax.Array) -> tuple[StepDemand, ...]:
-    """Slope of each Lagrangian by every coefficient of its demands, in the shapes of `data.demands`."""
+def hull_slopes(core: ConvexCore, data: Data, z: jax.Array, multipliers: jax.Array) -> tuple[Any, ...]:
+    """Slope of each Lagrangian by every coefficient of its demands and of what its technology buys (`SIGNED`)."""
 
-    def lagrangian(demands: tuple[StepDemand, ...], data_: Data, z_: jax.Array, lam: jax.Array) -> jax.Array:
-        f, g = core.logs(z_, dataclasses.replace(data_, demands=demands))
+    def lagrangian(moved: tuple[Any, ...], data_: Data, z_: jax.Array, lam: jax.Array) -> jax.Array:
+        f, g = core.logs(z_, moved_to(data_, moved))
         return f + lam @ g
 
-    return jax.vmap(jax.grad(lagrangian))(data.demands, data, z, multipliers)
+    return jax.vmap(jax.grad(lagrangian))(moved_by(data), data, z, multipliers)
 
 
 @dataclasses.dataclass
@@ -175,44 +186,79 @@ class Tables:
         """Position of the PE array and system of each choice."""
         return self.search.space.structure_of_choice[np.asarray(choices)]
 
+    @cached_property
+    def bought(self) -> Bought:
+        """What the technology of each choice buys."""
+        return bought(self.search.space)
+
     def whole(self, boxes: tuple[np.ndarray, np.ndarray], points: list[tuple[int, ...]]) -> Optimum:
         """Optima in boxes of their own; each point is a choice and a plan per workload."""
         return self.solve([p[0] for p in points], self.rows(points), *boxes)
 
-    def rows(self, points: list[tuple[int, ...]]) -> list[np.ndarray]:
+    def rows(self, points: list[tuple[int, ...]]) -> Rows:
         """Rows of choices under single plans: each point is a choice and a plan per workload."""
-        arrays = self.arrays([p[0] for p in points])
-        return [t.rows[arrays, [p[1 + w] for p in points]] for w, t in enumerate(self.of_workloads)]
+        choices = [p[0] for p in points]
+        arrays = self.arrays(choices)
+        plans = [t.rows[arrays, [p[1 + w] for p in points]] for w, t in enumerate(self.of_workloads)]
+        return [*plans, self.bought.rows[choices]]
 
-    def data(self, choices: list[int], rows: list[np.ndarray]) -> Data:
-        """Coefficients of choices with given rows of demands, one array of rows per workload."""
-        demands = tuple(t.demands(r) for t, r in zip(self.of_workloads, rows, strict=True))
+    def hulls(self, choices: list[int], groups: Sequence[tuple[np.ndarray, ...]]) -> Rows:
+        """Rows that no member of a group undercuts: groups of plans per workload, then of choices like that given."""
+        arrays = self.arrays(choices)
+        plans = [t.hulls(arrays, [g[w] for g in groups]) for w, t in enumerate(self.of_workloads)]
+        return [*plans, self.bought.hulls([g[-1] for g in groups])]
+
+    def costs(self, choice: int, groups: tuple[np.ndarray, ...], rows: Rows, slopes: Rows) -> list[np.ndarray]:
+        """What members of each group cost over its hull, to first order, by leaf: shape (members, leaves) each.
+
+        Args:
+            choice: any of the group's.
+            groups: plans per workload, then choices.
+            rows: the hull, one row each.
+            slopes: what one unit of each coefficient costs, likewise.
+        """
+        (array,) = self.arrays([choice])
+        found = [
+            leaf_costs(t, (t.rows[array, g] - r) * s)
+            for t, g, r, s in zip(self.of_workloads, groups[:-1], rows[:-1], slopes[:-1], strict=True)
+        ]
+        return [*found, (self.bought.rows[groups[-1]] - rows[-1]) * slopes[-1]]
+
+    def data(self, choices: list[int], rows: Rows) -> Data:
+        """Coefficients of choices with given rows of demands and of what is bought."""
+        demands = [t.demands(r) for t, r in zip(self.of_workloads, rows[:-1], strict=True)]
         base = jax.tree.map(lambda x: x[np.asarray(choices)], self.search.space.without_plans)
-        return dataclasses.replace(base, demands=demands)
+        return moved_to(dataclasses.replace(base, demands=tuple(demands)), (*demands, *self.bought.parts(rows[-1])))
 
-    def solve(self, choices: list[int], rows: list[np.ndarray], lower: np.ndarray, upper: np.ndarray) -> Optimum:
+    def solve(self, choices: list[int], rows: Rows, lower: np.ndarray, upper: np.ndarray) -> Optimum:
         """Optima of any number of problems."""
-        data = self.data(choices, rows)
-        return solve_batch(
-            self.search.core.model, data, lower, upper, (lower + upper) / 2, loose=self.search.core.strict, size=WIDTH
-        )
+        data, core = self.data(choices, rows), self.search.core
+        return solve_batch(core.model, data, lower, upper, (lower + upper) / 2, loose=core.strict, size=WIDTH)
 
-    def seconds(self, choices: list[int], rows: list[np.ndarray], z: np.ndarray) -> list[np.ndarray]:
+    def seconds(self, choices: list[int], rows: Rows, z: np.ndarray) -> list[np.ndarray]:
         """Time per token of every plan of every workload at given designs."""
         arrays = self.arrays(choices)
         every = tuple(t.demands(t.rows[arrays]) for t in self.of_workloads)
         return in_batches(partial(priced_s, self.search.core), (z, self.data(choices, rows), every), PRICED)
 
-    def slopes(self, choices: list[int], rows: list[np.ndarray], optima: Optimum) -> list[np.ndarray]:
+    def slopes(self, choices: list[int], rows: Rows, optima: Optimum) -> Rows:
         """Slope of each Lagrangian by the rows: what one unit more of a coefficient costs, at least 0.
 
         Raises:
             HullError: a slope is negative, so a hull bounds nothing: a limit asks for more of what plans spend.
         """
         args = (self.data(choices, rows), optima.z, optima.multipliers)
-        found = in_batches(partial(plan_slopes, self.search.core), args, WIDTH)
-        slopes = [t.flat(s) * t.signs for t, s in zip(self.of_workloads, found, strict=True)]
+        found = in_batches(partial(hull_slopes, self.search.core), args, WIDTH)
+        n = len(self.of_workloads)
+        slopes = [t.flat(s) * t.signs for t, s in zip(self.of_workloads, found[:n], strict=True)]
+        slopes.append(self.bought.flat(found[n:]) * self.bought.signs)
         for slope, row in zip(slopes, rows, strict=True):
             if np.any(slope * np.abs(row) < -AGAINST):
                 raise HullError("a limit asks for at least some of what a plan spends (power, cost)")
         return slopes
+
+
+def leaf_costs(table: PlanTable, costs: np.ndarray) -> np.ndarray:
+    """Costs of plans summed over the entries of each leaf, shape (plans, leaves)."""
+    starts = np.cumsum([0, *(int(np.prod(s)) for s in table.shapes[:-1])])
+    return np.add.reduceat(costs, starts, axis=1)

@@ -18,18 +18,21 @@ from .space import element
 class Region:
     """One box of the discrete space."""
 
-    choice: int
-    """Position in `study.choices`."""
     groups: tuple[np.ndarray, ...]
-    """Plans of each workload, positions in its table."""
+    """Plans of each workload, positions in its table; last, choices that only buy differently, in `study.choices`."""
     counts: tuple[tuple[int, int], ...]
     """First and last step of each stepped number; see `Search.steps`."""
     bound: float
     """No design inside has a smaller log goal."""
 
     @property
+    def choice(self) -> int:
+        """The first of the choices: the others differ from it in what they buy alone."""
+        return int(self.groups[-1][0])
+
+    @property
     def single(self) -> bool:
-        """Whether nothing is left to choose: one plan per workload, every count fixed."""
+        """Whether nothing is left to choose: one choice, one plan per workload, every count fixed."""
         return all(len(g) == 1 for g in self.groups) and all(low == high for low, high in self.counts)
 
 
@@ -53,7 +56,7 @@ class Incumbent:
         """Relaxations that leave nothing open, one plan per workload and every count fixed, are designs."""
         for i, region in enumerate(regions):
             if region.single and bool(optima.feasible[i]):
-                self._keep(Candidate(region.choice, tuple(int(g[0]) for g in region.groups), element(optima, i)))
+                self._keep(Candidate(region.choice, tuple(int(g[0]) for g in region.groups[:-1]), element(optima, i)))
 
     def improve(self, choices: list[int], z: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
         """Price all plans at chips of some choices, solve each with its fastest in its box, round: a better design?"""

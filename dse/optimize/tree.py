@@ -165,14 +165,13 @@ class Tree:
     def _relax(self, regions: list[Region]) -> tuple[list[np.ndarray], Optimum]:
         """Rows of the hulls and optima of the relaxations of all regions."""
         choices = [r.choice for r in regions]
-        arrays = self.tables.arrays(choices)
-        rows = [t.hulls(arrays, [r.groups[w] for r in regions]) for w, t in enumerate(self.tables.of_workloads)]
+        rows = self.tables.hulls(choices, [r.groups for r in regions])
         return rows, self.tables.solve(choices, rows, *boxes(self.tables.search, regions))
 
     def _branch(self, regions: list[Region], rows: list[np.ndarray], optima: Optimum) -> Iterator[Region]:
         """Children of every region that may hold something better."""
         choices = [r.choice for r in regions]
-        arrays, slopes = self.tables.arrays(choices), self.tables.slopes(choices, rows, optima)
+        slopes = self.tables.slopes(choices, rows, optima)
         violated = self._violated(regions, rows, optima)
         for i, region in enumerate(regions):
             if violated[i]:
@@ -181,10 +180,7 @@ class Tree:
             if self.closes(bound):
                 self.closed_bound = min(self.closed_bound, bound)
                 continue
-            costs = [
-                leaf_costs(t, (t.rows[arrays[i], g] - rows[w][i]) * slopes[w][i])
-                for w, (t, g) in enumerate(zip(self.tables.of_workloads, region.groups, strict=True))
-            ]
+            costs = self.tables.costs(region.choice, region.groups, [r[i] for r in rows], [x[i] for x in slopes])
             yield from self._children(dataclasses.replace(region, bound=bound), np.asarray(optima.z[i]), costs)
 
     def _violated(self, regions: list[Region], rows: list[np.ndarray], optima: Optimum) -> np.ndarray:
@@ -203,15 +199,15 @@ class Tree:
         return proved
 
     def _children(self, region: Region, z: np.ndarray, costs: list[np.ndarray]) -> Iterator[Region]:
-        """Two halves of a region: of the plans whose hull undercuts them most, or of a stepped number more broken."""
+        """Two halves of a region: of the group whose hull undercuts it most, or of a stepped number more broken."""
         search = self.tables.search
-        missing = [float(c.sum(axis=1).min()) if len(c) > 1 else 0.0 for c in costs] or [0.0]
+        missing = [float(c.sum(axis=1).min()) if len(c) > 1 else 0.0 for c in costs]
         w = int(np.argmax(missing))
         values = [float(z[place]) for place in search.integer_places]
         every = search.steps(region.choice)
         broken = [float(np.min(np.abs(logs - v))) for logs, v in zip(every, values, strict=True)]
         worst = max(broken, default=0.0)
-        decided = max((len(g) for g in region.groups), default=1) == 1
+        decided = max(len(g) for g in region.groups) == 1
         if worst > WHOLE and (decided or FLAT * worst > missing[w]):
             k = int(np.argmax(broken))
             low, high = region.counts[k]
@@ -237,16 +233,17 @@ class Tree:
 
 
 def roots(tables: Tables) -> Iterator[Region]:
-    """One region per choice and combination of orders, with all their plans that its system allows, and all counts.
+    """One region per structure and combination of orders, with all plans that its system allows, and all counts.
 
-    Choices that another undercuts in every number are left out.
+    What choices of a structure buy, links and memory, is one more group; what can never be best is left out.
     """
     space = tables.search.space
-    for i in worth_a_proof(space):
+    for choices in worth_a_proof(space, tables.bought):
+        i = int(choices[0])
         each = [groups_by_order(t, space.valid(w, t.plans, i)) for w, t in enumerate(tables.of_workloads)]
         ends = [(0, len(logs) - 1) for logs in tables.search.steps(i)]
         if all(last >= 0 for _, last in ends):
-            yield from (Region(i, groups, tuple(ends), -math.inf) for groups in itertools.product(*each))
+            yield from (Region((*groups, choices), tuple(ends), -math.inf) for groups in itertools.product(*each))
 
 
 def groups_by_order(table: PlanTable, valid: np.ndarray) -> list[np.ndarray]:
@@ -263,12 +260,6 @@ def boxes(search: Search, regions: list[Region]) -> tuple[np.ndarray, np.ndarray
         for place, logs, (first, last) in each:
             lower[row, place], upper[row, place] = logs[first], logs[last]
     return lower, upper
-
-
-def leaf_costs(table: PlanTable, costs: np.ndarray) -> np.ndarray:
-    """Costs of plans summed over the entries of each leaf, shape (plans, leaves)."""
-    starts = np.cumsum([0, *(int(np.prod(s)) for s in table.shapes[:-1])])
-    return np.add.reduceat(costs, starts, axis=1)
 
 
 def halves(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,12 +9,13 @@ from dse.core.types import INERT, LESS_IS_BETTER, MORE_IS_BETTER, SIGN, as_float
 from dse.evaluation.assembly import lowered
 from dse.lowering.demand import stack_demands
 from dse.lowering.step_demand import StepDemand, TrafficDemand
-from dse.optimize.dominance import declared_signs, undominated, worth_a_proof
+from dse.optimize.dominance import bought, declared_signs, undominated, worth_a_proof
 from dse.optimize.hull import per_step, plan_tables, wrong_signs
 from dse.optimize.space import Space
 from dse.physics.evaluate import chip_technology
 from dse.physics.power import energy_J, step_energy
 from dse.physics.step import step_time
+from dse.study.design import choice_technology
 
 pytestmark = pytest.mark.slow
 
@@ -166,12 +167,24 @@ def test_a_choice_that_another_undercuts_in_everything_is_not_searched(space):
     own = study.choices[0]
     every = tuple(dataclasses.replace(own, node="N2", link=x, hbm=m) for x in link for m in memory)
     of_all = Space(dataclasses.replace(study, choices=every))
-    assert [every[i].link for i in worth_a_proof(of_all)] == ["NVLink6", "NVLink6"]
-    twice = Space(dataclasses.replace(study, choices=(every[0], every[0])))
-    assert worth_a_proof(twice) == [0]
+    (group,) = worth_a_proof(of_all, bought(of_all))
+    assert [(every[i].link, every[i].hbm) for i in group] == [("NVLink6", m) for m in memory]
+    twice = Space(dataclasses.replace(study, choices=(every[0], every[0], dataclasses.replace(own, node="N3P"))))
+    assert [g.tolist() for g in worth_a_proof(twice, bought(twice))] == [[0], [2]]
+
+
+def test_what_a_group_of_choices_buys_undercuts_every_member(space):
+    every = tuple(dataclasses.replace(space.study.choices[0], hbm=m) for m in ("HBM4-9600", "HBM4-10700", "HBM4E"))
+    table = bought(Space(dataclasses.replace(space.study, choices=every)))
+    link, memory = table.parts(table.hulls([np.arange(3)]))
+    each = [choice_technology(c, space.study.package).memory for c in every]
+    assert float(memory.stack_bandwidth_Bps[0]) == max(float(m.stack_bandwidth_Bps) for m in each)
+    assert float(memory.price_USD_per_B[0]) == min(float(m.price_USD_per_B) for m in each)
+    assert float(link.area_mm2_per_Bps[0]) > 0.0
 
 
 def test_with_a_metric_of_ones_own_every_choice_is_searched(space):
     own = (("lane_Bps", lambda s: s.tech.link.lane_bandwidth_per_dir_Bps),)
     every = tuple(dataclasses.replace(space.study.choices[0], link=x) for x in ("UALink224G", "NVLink6"))
-    assert worth_a_proof(Space(dataclasses.replace(space.study, choices=every, own=own))) == [0, 1]
+    asked = Space(dataclasses.replace(space.study, choices=every, own=own))
+    assert [g.tolist() for g in worth_a_proof(asked, bought(asked))] == [[0], [1]]

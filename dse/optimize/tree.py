@@ -28,6 +28,8 @@ WHOLE = 1e-6
 """Distance to a whole number, or to the hull's step time, that counts as none [relative]."""
 FLAT = 0.05
 """What moving a stepped number costs, per log unit: an optimum is flat, so that plans are told apart first."""
+TOGETHER = 0.1
+"""Share of the gap asked for that choices bounded by one solve may lose by it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,13 +204,14 @@ class Tree:
         """Two halves of a region: of the group whose hull undercuts it most, or of a stepped number more broken."""
         search = self.tables.search
         missing = [float(c.sum(axis=1).min()) if len(c) > 1 else 0.0 for c in costs]
-        w = int(np.argmax(missing))
+        # what is bought together must cost next to nothing: its hull would loosen every bound below
+        w = len(missing) - 1 if missing[-1] > TOGETHER * math.log1p(self.gap) else int(np.argmax(missing))
         values = [float(z[place]) for place in search.integer_places]
         every = search.steps(region.choice)
         broken = [float(np.min(np.abs(logs - v))) for logs, v in zip(every, values, strict=True)]
         worst = max(broken, default=0.0)
         decided = max(len(g) for g in region.groups) == 1
-        if worst > WHOLE and (decided or FLAT * worst > missing[w]):
+        if worst > WHOLE and (decided or FLAT * worst > max(missing)):
             k = int(np.argmax(broken))
             low, high = region.counts[k]
             cut = min(max(int(np.searchsorted(every[k], values[k])) - 1, low), high - 1)

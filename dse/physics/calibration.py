@@ -5,12 +5,14 @@ What nobody measured takes what its kin were measured at, around a *named* prior
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from functools import cache
 from pathlib import Path
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from ..core.errors import UnknownNameError
@@ -82,6 +84,11 @@ class Calibration(eqx.Module):
     def exponent(self) -> float | Array:
         """Exponent of the overlap p-norm."""
         return self.overlap_p if self.drawn_p is None else jnp.asarray(self.drawn_p)
+
+
+def as_argument(c: Calibration) -> Calibration:
+    """The calibration without its name and with its exponent as an argument: one compiled program serves many."""
+    return dataclasses.replace(c, name="", overlap_p=1.0, drawn_p=np.float64(c.overlap_p))
 
 
 FACTS = tuple(f for f in Calibration.__dataclass_fields__ if f not in ("name", "drawn_p"))

@@ -33,8 +33,8 @@ from ..study.design import Choice
 from ..study.metrics import LOADS
 from ..study.study import Study, load_study
 from .readings import ANNOUNCED, OPEN, every_problem, limits_of, opened, solve_problems, solved_quantities
-from .risk import SETTINGS, strata
-from .samples import CHUNK
+from .risk import SETTINGS
+from .samples import CHUNK, Samples
 from .unknowns import Draw, at_score, draw, unknowns
 
 CANDIDATES = 2
@@ -204,7 +204,7 @@ def forecast(a: Assumptions, n: int, seed: int, progress: Callable[[str], None] 
         raise SpecError(f"draws = {n}: give at least 10")
     search = Search(Space(a.study), progress)
     kept = _candidates(search, a)
-    # the exponent of the overlap is part of the program: drawing it would compile one for every value
+    # the exponent of the overlap stays: its range is that of one fit, rounded to powers of two
     what = tuple(u for u in unknowns(a.study) if u.fact != "overlap_p")
     drawn, assumed = draw(what, n, seed), worlds(a, n, seed)
     progress(f"{n} draws under {len(kept)} choices")
@@ -250,7 +250,7 @@ def _answers(
     Infinite where supply has another choice.
     """
     logs, found = np.full((len(kept), drawn.n), np.inf), {}
-    (samples,) = (x for _, x in strata(search, drawn))
+    samples = Samples(search, drawn)
     parts, places = [], []
     for i, c in enumerate(kept):
         rows = assumed.rows(search.space.study.choices[c.choice_index])

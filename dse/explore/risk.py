@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 
 import jax
@@ -25,7 +25,6 @@ from ..optimize.batch import solve_batch
 from ..optimize.interior import Settings
 from ..optimize.search import Candidate, Plans, Search
 from ..optimize.space import Space
-from ..physics.calibration import calibration_receipts
 from ..study.design import Choice
 from ..study.metrics import DELIVERED
 from ..study.study import Study
@@ -237,22 +236,6 @@ def risk(
     return Risk(study, seed, goal, tuple(kept), loss, nominal, search.core.variables(), drawn, outcomes)
 
 
-def strata(search: Search, drawn: Draw) -> Iterator[tuple[np.ndarray, Samples]]:
-    """The draws by the exponents of the overlap p-norms: which they are, and the study's world under them.
-
-    The exponents are part of the compiled program, so a drawn one takes the nearest power of two.
-    """
-    of_each = {c.name: c.overlap_p for c in search.space.calibrations}
-    exponents = np.empty((drawn.n, len(of_each)))
-    for i, (name, own) in enumerate(of_each.items()):
-        fact = next(f for f in calibration_receipts(name) if f.name == "overlap_p")
-        values = drawn.values(f"calibration {name}", fact)
-        exponents[:, i] = own if values is None else 2.0 ** np.round(np.log2(values))
-    for p in np.unique(exponents, axis=0):
-        rows = np.flatnonzero((exponents == p).all(axis=1))
-        yield rows, Samples(search, drawn.rows(rows), dict(zip(of_each, p.tolist(), strict=True)))
-
-
 def pilot(
     search: Search, what: tuple[Unknown, ...], seed: int, n: int, n_candidates: int
 ) -> tuple[list[Candidate], float]:
@@ -290,22 +273,15 @@ class Solved:
 
 
 def solve_all_draws(search: Search, candidates: list[Candidate], drawn: Draw) -> Solved:
-    """Certified optimum of every candidate under every draw, all in batches of one compiled shape per exponent."""
+    """Certified optimum of every candidate under every draw, all in batches of one compiled shape."""
+    search.progress(f"{len(candidates)} choices under {drawn.n} draws")
+    samples = Samples(search, drawn)
+    parts = [(samples.data(c.choice_index, c.plan_index), *samples.box(c.choice_index)) for c in candidates]
+    data, lower, upper = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+    o = solve_batch(search.core.model, data, lower, upper, (lower + upper) / 2, settings=SETTINGS, size=CHUNK)
     shape = (len(candidates), drawn.n)
-    logs, z = np.full(shape, np.inf), np.zeros((*shape, len(search.core.variables())))
-    dearest = np.zeros(shape, dtype=int)
-    done = 0
-    for rows, samples in strata(search, drawn):
-        search.progress(f"{len(candidates)} choices, {done} of {drawn.n} draws done")
-        done += len(rows)
-        parts = [(samples.data(c.choice_index, c.plan_index), *samples.box(c.choice_index)) for c in candidates]
-        data, lower, upper = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
-        o = solve_batch(search.core.model, data, lower, upper, (lower + upper) / 2, settings=SETTINGS, size=CHUNK)
-        for i in range(len(candidates)):
-            mine = slice(i * len(rows), (i + 1) * len(rows))
-            logs[i, rows] = np.where(o.feasible[mine], o.objective[mine], np.inf)
-            z[i, rows], dearest[i, rows] = o.z[mine], np.argmax(o.multipliers[mine], axis=1)
-    return Solved(logs, z, dearest)
+    logs = np.where(o.feasible, o.objective, np.inf).reshape(shape)
+    return Solved(logs, o.z.reshape(*shape, -1), np.argmax(o.multipliers, axis=1).reshape(shape))
 
 
 def reoptimise(search: Search, candidates: list[Candidate], drawn: Draw) -> Outcomes:

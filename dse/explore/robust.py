@@ -27,11 +27,12 @@ from ..optimize.space import Space
 from ..study.convex import ConvexCore, Data
 from ..study.design import INTEGERS, Choice
 from .built import outcome
-from .risk import Risk, strata
+from .risk import Risk
+from .samples import Samples
 from .unknowns import Draw, draw
 
 SLOTS = 12
-"""Scenarios in the convex program, over all exponents of the overlap p-norm."""
+"""Scenarios in the convex program."""
 ROUNDS = 16
 """Solves of one design before the last is taken."""
 RESELECTIONS = 3
@@ -160,27 +161,20 @@ class Program:
     """Programs solved so far."""
 
     def __post_init__(self) -> None:
-        """Lay out the samples by exponent."""
-        c = self.candidate
-        self.strata = list(strata(self.search, self.drawn))
-        self.data = [s.data(c.choice_index, c.plan_index) for _, s in self.strata]
-        self.boxes = [s.box(c.choice_index) for _, s in self.strata]
-        self.slots = slots([len(rows) for rows, _ in self.strata])
+        """Lay out the samples."""
+        c, samples = self.candidate, Samples(self.search, self.drawn)
+        self.data = samples.data(c.choice_index, c.plan_index)
+        self.box = samples.box(c.choice_index)
 
     def log_goals(self, shared: np.ndarray) -> np.ndarray:
         """Log goal of a design as built in every sample, infinite where it breaks a limit."""
-        logs = np.full(self.drawn.n, np.inf)
-        for (rows, _), data in zip(self.strata, self.data, strict=True):
-            goal, excess = (np.asarray(x) for x in _outcomes(self.search.core, shared, data))
-            logs[rows] = np.where(excess <= 0, np.log(goal), np.inf)
-        return logs
+        goal, excess = (np.asarray(x) for x in _outcomes(self.search.core, shared, self.data))
+        return np.where(excess <= 0, np.log(goal), np.inf)
 
     def crowd(self, designs: np.ndarray, spare: int) -> np.ndarray:
         """Log goals of the best of many designs: the one with the least goal when `spare` samples may fail."""
-        logs = np.full((len(designs), self.drawn.n), np.inf)
-        for (rows, _), data in zip(self.strata, self.data, strict=True):
-            goal, excess = (np.asarray(x) for x in _crowd(self.search.core, designs, data))
-            logs[:, rows] = np.where(excess <= 0, np.log(goal), np.inf)
+        goal, excess = (np.asarray(x) for x in _crowd(self.search.core, designs, self.data))
+        logs = np.where(excess <= 0, np.log(goal), np.inf)
         reached = np.sort(logs, axis=1)[:, self.drawn.n - spare - 1]
         order = np.lexsort((reached, np.where(np.isinf(reached), np.isinf(logs).sum(axis=1), 0)))
         return logs[order[0]]
@@ -209,51 +203,38 @@ class Program:
 
     def cut(self, keep: np.ndarray, known: np.ndarray, fixed: np.ndarray | None) -> np.ndarray:
         """Shared numbers that serve all samples in `keep`: scenarios that fail are added until none does."""
-        kept = [np.flatnonzero(np.isin(rows, keep)) for rows, _ in self.strata]
-        active = [
-            [int(k[np.argmax(known[rows[k]])])] if len(k) else [0]
-            for (rows, _), k in zip(self.strata, kept, strict=True)
-        ]
+        active = [int(keep[np.argmax(known[keep])])]
         shared = np.zeros(len(self.search.core.free))
         for _ in range(ROUNDS):
             o = self.solve(active, fixed)
             shared, bound = np.asarray(o.z[: shared.size]), float(o.z[-1])
-            added = False
-            for s, ((_, _), data) in enumerate(zip(self.strata, self.data, strict=True)):
-                if not len(kept[s]):
-                    continue
-                goal, excess = (np.asarray(x)[kept[s]] for x in _outcomes(self.search.core, shared, data))
-                misses = np.maximum(np.log(goal) - bound - CLOSE, np.where(excess > 0, 1.0 + excess, 0.0))
-                worst = int(kept[s][np.argmax(misses)])
-                if misses.max() > 0 and worst not in active[s]:
-                    active[s] = [*active[s], worst][-self.slots[s] :]
-                    added = True
-            if not added:
+            goal, excess = (np.asarray(x)[keep] for x in _outcomes(self.search.core, shared, self.data))
+            misses = np.maximum(np.log(goal) - bound - CLOSE, np.where(excess > 0, 1.0 + excess, 0.0))
+            worst = int(keep[np.argmax(misses)])
+            if misses.max() <= 0 or worst in active:
                 break
+            active = [*active, worst][-SLOTS:]
         return shared
 
-    def solve(self, active: list[list[int]], fixed: np.ndarray | None) -> Optimum:
-        """Optimum over the active scenarios, each stratum padded to its slots with its last one."""
+    def solve(self, active: list[int], fixed: np.ndarray | None) -> Optimum:
+        """Optimum over the active scenarios, padded to `SLOTS` with the last one."""
         n_free = len(self.search.core.free)
-        rows = [np.asarray([*a, *[a[-1]] * (n - len(a))]) for a, n in zip(active, self.slots, strict=True)]
-        data = tuple(jax.tree.map(lambda x, r=r: x[r], d) for d, r in zip(self.data, rows, strict=True))
+        rows = np.asarray([*active, *[active[-1]] * (SLOTS - len(active))])
+        data = jax.tree.map(lambda x: np.asarray(x)[rows], self.data)
         low, high = (b[:n_free].copy() for b in self.search.box)
         if fixed is not None:
             places = self.search.integer_places
             low[places] = high[places] = fixed
-        own = [
-            [b[r, n_free:].ravel() for b, r in zip(pair, (r, r), strict=True)]
-            for pair, r in zip(self.boxes, rows, strict=True)
-        ]
+        own = [b[rows, n_free:].ravel() for b in self.box]
         middle = float(self.candidate.optimum.objective)
         bounds = [
-            np.concatenate([shared, *(o[i] for o in own), [middle + sign * math.log(SPAN)]])
+            np.concatenate([shared, own[i], [middle + sign * math.log(SPAN)]])
             for i, (shared, sign) in enumerate(((low, -1), (high, 1)))
         ]
         start = (bounds[0] + bounds[1]) / 2
         start[:n_free] = np.clip(self.candidate.optimum.z[:n_free], low, high)
         self.n_solves += 1
-        return jax.device_get(_solve(self.search.core, self.slots, data, *bounds, start))
+        return jax.device_get(_solve(self.search.core, data, *bounds, start))
 
     def rounded(self, design: Design, spare: int) -> Design:
         """The design with cores, stacks and SRAM that can be built: the best of the neighbours."""
@@ -273,14 +254,7 @@ def whole(name: str, value: float) -> float:
     return float(round(value)) if name in INTEGERS else value
 
 
-def slots(sizes: list[int]) -> tuple[int, ...]:
-    """Places of each stratum in the program: in proportion to its samples, two at least."""
-    return tuple(max(2, round(SLOTS * n / sum(sizes))) for n in sizes)
-
-
-def scenario_program(
-    core: ConvexCore, places: tuple[int, ...], z: Array, data: tuple[Data, ...]
-) -> tuple[Array, Array]:
+def scenario_program(core: ConvexCore, z: Array, data: Data) -> tuple[Array, Array]:
     """Bound on the log goal, and all limits of all scenarios.
 
         min tau  subject to  log goal_s(x, y_s) <= tau,  log g_s(x, y_s) <= 0  for every scenario s
@@ -292,27 +266,21 @@ def scenario_program(
 
     Args:
         core: names and structure.
-        places: scenarios per stratum.
-        z: x, then y_s by stratum, then tau.
-        data: coefficients by stratum, the scenarios as leading axis.
+        z: x, then y_s by scenario, then tau.
+        data: coefficients, the scenarios as leading axis.
 
     Returns:
         Objective and limits in log coordinates.
     """
     n_free, width = len(core.free), len(core.variables()) - len(core.free)
-    shared, tau, begin = z[:n_free], z[-1], n_free
-    limits = []
-    for n, d in zip(places, data, strict=True):
-        own = z[begin : begin + n * width].reshape(n, width)
-        begin += n * width
-        goals, ratios = jax.vmap(lambda y, d_: core.logs(jnp.concatenate([shared, y]), d_))(own, d)
-        limits += [goals - tau, ratios.ravel()]
-    return tau, jnp.concatenate(limits)
+    shared, own, tau = z[:n_free], z[n_free:-1].reshape(-1, width), z[-1]
+    goals, ratios = jax.vmap(lambda y, d: core.logs(jnp.concatenate([shared, y]), d))(own, data)
+    return tau, jnp.concatenate([goals - tau, ratios.ravel()])
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _solve(core: ConvexCore, places: tuple[int, ...], data: Any, lower: Any, upper: Any, start: Any) -> Optimum:
-    return solve_convex(partial(scenario_program, core, places), data, lower, upper, start)
+@partial(jax.jit, static_argnums=0)
+def _solve(core: ConvexCore, data: Any, lower: Any, upper: Any, start: Any) -> Optimum:
+    return solve_convex(partial(scenario_program, core), data, lower, upper, start)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -73,7 +73,7 @@ def by_name(facts: list[Sourced]) -> dict[str, Sourced]:
 
 @dataclasses.dataclass
 class Samples:
-    """The study's world, `draw.n` times, all with the same exponents of the overlap p-norm.
+    """The study's world, `draw.n` times.
 
     What stays at its value: the shape of the PE array and what operators are lowered with (granules, element
     passes, collective algorithms), the study's limits, and the published figures that they multiply.
@@ -83,8 +83,6 @@ class Samples:
     """The study, lowered, with its core and box."""
     draw: Draw
     """What each sample looks like."""
-    overlap_p: dict[str, float]
-    """Exponent of the p-norm of each calibration, a structure of the compiled program."""
 
     @property
     def space(self) -> Space:
@@ -103,12 +101,15 @@ class Samples:
 
     @cached_property
     def calibrations(self) -> tuple[Calibration, ...]:
-        """Calibration of each workload under every draw, with this set's exponents."""
+        """Calibration of each workload under every draw, its exponents arguments of the compiled program."""
         return tuple(self._drawn(c) for c in self.space.calibrations)
 
     def _drawn(self, own: Calibration) -> Calibration:
-        c = dataclasses.replace(own, overlap_p=self.overlap_p[own.name])
-        drawn = spread(c, by_name(calibration_receipts(own.name)), f"calibration {own.name}", self.draw)
+        facts, scope = by_name(calibration_receipts(own.name)), f"calibration {own.name}"
+        drawn = spread(own, facts, scope, self.draw)
+        exponents = self.draw.values(scope, facts["overlap_p"])
+        exponents = np.full(self.draw.n, own.overlap_p) if exponents is None else nearest_power_of_two(exponents)
+        drawn = eqx.tree_at(lambda c: c.drawn_p, drawn, exponents, is_leaf=lambda x: x is None)
         fact = by_name(framework_receipts())["n_kernels_per_operator"]
         kernels = self.draw.values("framework", fact)
         if kernels is None or measures_host(own.name):
@@ -185,6 +186,11 @@ class Samples:
         place = names.index("supply_V")
         lower[:, place], upper[:, place] = np.log(drawn.minimum_V), np.log(drawn.maximum_V)
         return lower, upper
+
+
+def nearest_power_of_two(x: np.ndarray) -> np.ndarray:
+    """The power of two nearest to each positive number, in logs, as fits round their exponents."""
+    return 2.0 ** np.round(np.log2(x))
 
 
 def batched(cls: type, *fields: Any) -> Any:

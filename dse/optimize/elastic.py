@@ -86,7 +86,7 @@ def _loosened(o: Optimum, may_relax: Bool[Array | np.ndarray, " m"]) -> Loosened
     """What an optimum with limits that may be exceeded says, perhaps batched."""
     loosening = jnp.where(may_relax, jnp.maximum(o.limits, 0.0), 0.0)
     conflicts = o.multipliers > SMALLEST_PRICE
-    return Loosened(loosening, o.objective, o.lower_bound, o.z, conflicts, o.multipliers, o.converged)
+    return Loosened(loosening, jnp.sum(loosening, axis=-1), o.lower_bound, o.z, conflicts, o.multipliers, o.converged)
 
 
 def cheapest_relaxations(

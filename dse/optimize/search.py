@@ -191,6 +191,12 @@ class Search:
         """The search with one more plan per workload; what is solved stays solved."""
         return Search(self.space.with_plans(plans), self.progress, dict(self.seen))
 
+    def in_box(self, box: tuple[np.ndarray, np.ndarray]) -> Search:
+        """The search in another box, nothing solved there yet."""
+        other = Search(self.space, self.progress)
+        other.__dict__["box"] = box
+        return other
+
     def best_goal(self) -> float:
         """Smallest goal so far, infinite if nothing is feasible."""
         return float(np.exp(min((c.log_goal for c in self.seen.values()), default=np.inf)))

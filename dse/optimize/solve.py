@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..core.types import FloatLike, Vector
+from ..core.types import FloatLike, Vector, unnamed
 from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
-from ..physics.calibration import extreme
+from ..physics.calibration import as_argument, extreme
 from ..physics.evaluate import Silicon, chip_technology, evaluate_demand, silicon, throttled_step_s
 from ..study.convex import AHEAD, MEMORY, ConvexCore, Data, Kind, chip_at
 from ..study.design import INTEGERS, Choice, choice_technology, template, with_free
@@ -221,14 +221,14 @@ def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: T
         return float("nan"), float("nan")
     chip = dataclasses.replace(chip, power_limit_W=space.study.power_cap_W)  # a design that draws more is no breach
     base = space.study.baseline.chip
-    base_tech, ends = chip_technology(base), []
+    ours, before, ends = unnamed((chip, tech)), unnamed((base, chip_technology(base))), []
     for end in (lambda c: extreme(c.name, False), lambda c: c, lambda c: extreme(c.name, True)):
         speedups = []
         each = zip(demands, space.lowered, space.baselines, space.calibrations, strict=True)
         for d, (every, own), (plan, _), calibration in each:
-            mine, c = own[every.index(plan)], end(calibration)
-            before = throttled_step_s(mine, base, base_tech, c) * float(d.tokens / mine.tokens)
-            speedups.append(float(before / throttled_step_s(d, chip, tech, c, cooling(space.study))))
+            mine, c = own[every.index(plan)], as_argument(end(calibration))
+            then = throttled_step_s(mine, *before, c) * float(d.tokens / mine.tokens)
+            speedups.append(float(then / throttled_step_s(d, *ours, c, cooling(space.study))))
         ends.append(mean_speedup(space.study.goal, speedups, list(space.traffic_frac)))
     return min(ends), max(ends)
 

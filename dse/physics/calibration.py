@@ -5,11 +5,15 @@ What nobody measured takes what its kin were measured at, around a *named* prior
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from functools import cache
 from pathlib import Path
 
 import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
 
 from ..core.errors import UnknownNameError
 from ..core.provenance import Receipts, Sourced, load_receipts, number, worst_first
@@ -73,6 +77,22 @@ class Calibration(eqx.Module):
     """Tensor-parallel traffic that can run beside matrix products."""
     dp_overlap_frac: Scalar = eqx.field(converter=as_float)
     """Data-parallel traffic that can run beside the last backward pass."""
+    drawn_p: Scalar | None = None
+    """Takes the place of `overlap_p` where that varies by sample, as an argument of one compiled program."""
+
+    @property
+    def exponent(self) -> float | Array:
+        """Exponent of the overlap p-norm."""
+        return self.overlap_p if self.drawn_p is None else jnp.asarray(self.drawn_p)
+
+
+def as_argument(c: Calibration) -> Calibration:
+    """The calibration without its name and with its exponent as an argument: one compiled program serves many."""
+    return dataclasses.replace(c, name="", overlap_p=1.0, drawn_p=np.float64(c.overlap_p))
+
+
+FACTS = tuple(f for f in Calibration.__dataclass_fields__ if f not in ("name", "drawn_p"))
+"""What receipts fill."""
 
 
 def calibration_names() -> list[str]:
@@ -115,7 +135,7 @@ def calibration(name: str) -> Calibration:
         UnknownNameError: no such calibration; offers near matches.
     """
     facts = _facts(name)
-    values = {f: number(facts, f) for f in Calibration.__dataclass_fields__ if f != "name"}
+    values = {f: number(facts, f) for f in FACTS}
     return Calibration(name=name, **values)
 
 
@@ -259,8 +279,7 @@ def extreme(name: str, good: bool) -> Calibration:
     """The calibration `name` with every number at the good or bad end of its receipt's range."""
     facts = _facts(name)
     ends = {}
-    for field in Calibration.__dataclass_fields__:
-        if field != "name":
-            low_is_wanted = (field in BETTER_LOW) == good
-            ends[field] = facts[field].low if low_is_wanted else facts[field].high
+    for field in FACTS:
+        low_is_wanted = (field in BETTER_LOW) == good
+        ends[field] = facts[field].low if low_is_wanted else facts[field].high
     return Calibration(name=f"{name} {'optimistic' if good else 'pessimistic'}", **ends)

@@ -113,7 +113,7 @@ def op_times(ops: OpDemand, chip: Chip, c: Calibration, cooled_s: FloatLike | No
         (slow_start(chip) * traffic + ops.spread_B * jnp.sqrt(n_pools)) / (chip.n_cores * core.dma_bandwidth_Bps),
     )
     bounds = parts if cooled_s is None else (*parts, cooled_s)
-    total = p_norm_max(jnp.stack(bounds, axis=-1), c.overlap_p) + ops.n_launches * c.launch_s
+    total = p_norm_max(jnp.stack(bounds, axis=-1), c.exponent) + ops.n_launches * c.launch_s
     return OpTimes(*parts, total)
 
 
@@ -170,22 +170,22 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None =
     """
     times = op_times(d.ops, chip, c, None if cooled is None else cooled.ops_s)
     device = jnp.sum(d.ops.runs * times.total_s)
-    work = p_norm_max(jnp.stack([device, d.n_host * c.host_s]), c.overlap_p)
+    work = p_norm_max(jnp.stack([device, d.n_host * c.host_s]), c.exponent)
     t_tensor = traffic_time_s(d.tensor, chip, c) + d.n_sync * c.sync_hop_s
-    with_tensor = overlapped(work, t_tensor, c.tp_overlap_frac, c.overlap_p)
+    with_tensor = overlapped(work, t_tensor, c.tp_overlap_frac, c.exponent)
     read_B = stream_traffic_B(d.stream, chip, c)
     streams = (
         with_tensor,
         slow_start(chip) * read_B / (chip.hbm_bandwidth_Bps * c.hbm_frac),
         slow_start(chip) * read_B / (chip.n_cores * chip.core.dma_bandwidth_Bps),
     )
-    streamed = p_norm_max(jnp.stack(streams if cooled is None else (*streams, cooled.stream_s)), c.overlap_p)
+    streamed = p_norm_max(jnp.stack(streams if cooled is None else (*streams, cooled.stream_s)), c.exponent)
     t_pipeline = traffic_time_s(d.pipeline, chip, c)
-    with_shard = overlapped(streamed, traffic_time_s(d.shard, chip, c), c.dp_overlap_frac, c.overlap_p)
+    with_shard = overlapped(streamed, traffic_time_s(d.shard, chip, c), c.dp_overlap_frac, c.exponent)
     micro = with_shard + t_pipeline
     t_data = traffic_time_s(d.data, chip, c)
     window = d.window_micro * micro
-    hidden = p_norm_max(jnp.stack([window, c.dp_overlap_frac * t_data]), c.overlap_p)
+    hidden = p_norm_max(jnp.stack([window, c.dp_overlap_frac * t_data]), c.exponent)
     tail = (1.0 - c.dp_overlap_frac) * t_data + hidden
     optimizer = d.optimizer_B / (chip.hbm_bandwidth_Bps * c.hbm_frac)
     loop = d.n_calls * c.call_s + d.n_requests * c.request_s

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from dse.core.errors import SpecError
-from dse.explore.risk import Outcomes, Risk, risk, solve_all_draws, strata
+from dse.explore.risk import Outcomes, Risk, risk, solve_all_draws
 from dse.explore.robust import FRESH, Hopeless, Program, robust_design, share_frac
+from dse.explore.samples import Samples
 from dse.explore.unknowns import Draw, draw, study_facts, unknowns
 from dse.optimize.search import Search
 from dse.optimize.space import Space
@@ -53,7 +54,7 @@ def nominal_scores() -> Draw:
 
 def test_every_fact_at_its_value_is_the_nominal_study():
     best = min(search().seen.values(), key=lambda c: c.log_goal)
-    ((_, samples),) = strata(search(), nominal_scores())
+    samples = Samples(search(), nominal_scores())
     drawn, exact = (
         samples.data(best.choice_index, best.plan_index),
         search().space.data(best.choice_index, best.plan_index),

@@ -16,5 +16,5 @@ def test_kernels_per_operator_are_drawn_and_stretch_the_time_of_the_host(tiny, s
     (name,) = tiny.calibration_names
     host_s = drawn.values(f"calibration {name}", by_name(calibration_receipts(name))["host_s"])
     assert kernels is not None and host_s is not None and 1.0 <= kernels.min() < 3.0 < kernels.max() <= 5.0
-    found = Samples(solved, drawn, {c.name: c.overlap_p for c in solved.space.calibrations})
+    found = Samples(solved, drawn)
     assert np.asarray(found.calibrations[0].host_s) == pytest.approx(host_s * kernels / 3.0)

@@ -78,7 +78,34 @@ def test_a_box_without_a_multiple_of_the_dies_is_infeasible_not_a_traceback(tiny
     s = solve(study, limit_s=60.0)
     assert s.status is Status.INFEASIBLE and s.chip is None
     assert solution_json(s)["status"] == "infeasible"
-    assert [(r.name, r.needed) for r in s.relaxations] == [("n_stacks", pytest.approx(4.0))]
+    assert (s.relaxations[0].name, s.relaxations[0].needed) == ("n_stacks", pytest.approx(4.0))
+
+
+def ways_out(study, space):
+    s = solve(study, space=space.relative(study), limit_s=60.0)
+    assert s.status is Status.INFEASIBLE and s.chip is None
+    return {r.name: r for r in s.relaxations}
+
+
+def test_a_plan_that_fits_no_memory_names_the_bound_that_lets_it_in(tiny):
+    """Two GiB hold no plan of an 8B model on four chips, whatever the limits: it said that nothing helps."""
+    space = Space(tiny)
+    study = dataclasses.replace(narrowed(tiny, hbm_capacity_B=(2.0**30, 2 * 2.0**30)), limits=tiny.limits[:2])
+    study = dataclasses.replace(study, limits=(*study.limits, Limit("hbm_capacity_B", "at_least", 1.0)))
+    found = ways_out(study, space)
+    assert set(found) == {"hbm_capacity_B"} and found["hbm_capacity_B"].sense == "at_most"
+    enough = narrowed(tiny, hbm_capacity_B=(2.0**30, found["hbm_capacity_B"].needed))
+    enough = dataclasses.replace(enough, limits=study.limits)
+    assert solve(enough, space=space.relative(enough), limit_s=60.0).chip is not None
+    scarce = narrowed(tiny, hbm_capacity_B=(2.0**30, found["hbm_capacity_B"].needed / 1.01))
+    ways_out(dataclasses.replace(scarce, limits=study.limits), space)
+
+
+def test_two_boxes_against_the_reticle_name_the_reticle(tiny):
+    """300 cores and 40 stacks need a larger reticle each: no limit and no one bound helps."""
+    assert {"reticle", "shoreline"} & set(
+        ways_out(narrowed(tiny, n_cores=(300.0, 320.0), n_stacks=(40.0, 42.0)), Space(tiny))
+    )
 
 
 def test_looser_limits_are_never_worse(tiny, answer):

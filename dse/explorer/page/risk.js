@@ -14,7 +14,7 @@ export class Risk {
     this.drivers = el("div", { id: "risk-drivers" });
     const ask = el("div", { class: "row" }, el("label", { for: "risk-n" }, "draws of all facts"), this.n,
       ...(this.speeds ? [el("label", { for: "risk-target" }, "speed-up to reach"), this.target] : []), el("button", { type: "button", class: "main", onclick: () => this.compute() }, "How likely?"));
-    this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, source.alone ? "" : ask, source.alone ? "" : el("p", { class: "note" }, "The best design is sought anew under every draw, under the plans of the last optimum; dse risk searches those too. The first answer of a session compiles for a minute, or a few; more draws take little longer."), this.said, this.verdict, this.figure, this.drivers);
+    this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, source.alone ? "" : ask, source.alone ? "" : el("p", { class: "note" }, "The best design is sought anew under every draw; plans and the overlap of compute with memory stay as at the last optimum (dse risk varies them too, in minutes). The first answer compiles; more draws take little longer."), this.said, this.verdict, this.figure, this.drivers);
   }
 
   async opened() {

@@ -37,6 +37,7 @@ slurm-test: $(VENV)/.dev
 # the documentation site in build/docs, offline; a warning is an error
 docs: $(VENV)/.docs
 	rm -rf build/docs
+	$(BIN)/python docs/examples.py
 	$(BIN)/python docs/generate.py build/docs/source
 	$(BIN)/python -m sphinx -q -W --keep-going -c docs -j 2 build/docs/source build/docs/html
 

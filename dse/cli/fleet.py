@@ -77,11 +77,12 @@ class Cost:
             console = screen()
             console.print(cost_view(found, console.width))
         if self.figures:
+            from ..economy.curves import break_even
             from ..report.fleet_figures import write_cost_figures
 
             folder = results_folder(results_folder(self.results, "cost"), short_name(self.chip))
             with progress("drawing"):
-                write_cost_figures(found, folder)
+                write_cost_figures(found, break_even(found), folder)
             if not self.json:
                 screen().print(f"Written to {folder}/", markup=False)
         return 0
@@ -193,10 +194,11 @@ class Fleet:
                 )
                 console.print(text, markup=False)
         if self.figures:
+            from ..economy.curves import goodputs
             from ..report.fleet_figures import write_goodput_figure
 
             with progress("drawing"):
-                write_goodput_figure(results_folder(self.results, "fleet"))
+                write_goodput_figure(goodputs(), results_folder(self.results, "fleet"))
         return 0
 
     def _check(self) -> None:

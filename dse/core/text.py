@@ -98,7 +98,11 @@ LABELS = {
 
 
 def label(name: str) -> str:
-    """Words for a canonical name; a part in brackets and the part behind a colon are kept."""
+    """Words for a canonical name; a part in brackets and the part behind a colon are kept.
+
+    >>> label("hbm_bandwidth_Bps")
+    'HBM bandwidth'
+    """
     head, space, tail = name.partition(" ")
     head, colon, workload = head.partition(":")
     words = LABELS.get(head) or _words(head.removesuffix(f"_{unit_of(head)}"))
@@ -125,7 +129,11 @@ def unit_of(name: str) -> str:
 
 
 def digits(value: float, n: int = 3) -> str:
-    """`value` with `n` significant digits, thousands separated, without an exponent where people write none."""
+    """`value` with `n` significant digits, thousands separated, without an exponent where people write none.
+
+    >>> digits(1234.6), digits(0.00123456), digits(2.0)
+    ('1,230', '0.00123', '2')
+    """
     if not math.isfinite(value):
         return {math.inf: "infinite", -math.inf: "-infinite"}.get(value, "unknown")
     if value == 0:
@@ -138,7 +146,11 @@ def digits(value: float, n: int = 3) -> str:
 
 
 def in_unit(value: float, unit: str, n: int = 3) -> str:
-    """`value` of a canonical `unit` as people write it, such as "2.4 GHz" or "1.55 us"."""
+    """`value` of a canonical `unit` as people write it.
+
+    >>> in_unit(2.4e9, "Hz"), in_unit(1.55e-6, "s"), in_unit(2.0**35, "B")
+    ('2.4 GHz', '1.55 us', '32 GiB')
+    """
     if unit == "frac":
         return percent(value)
     if unit in COMPOUND:

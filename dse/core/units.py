@@ -101,6 +101,9 @@ def quantity(text: object, unit: str) -> float:
 def positive(text: object, unit: str, place: str = "", bare: bool = True) -> float:
     """As `quantity`, above zero and finite.
 
+    >>> positive("2.1 GHz", "Hz"), positive("36 GiB", "B")
+    (2100000000.0, 38654705664.0)
+
     Args:
         text: number, or text with its unit.
         unit: canonical unit of the answer.

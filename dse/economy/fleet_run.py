@@ -99,6 +99,17 @@ class Run:
         """Its share of the spares that it holds with the other jobs of a pod."""
         return self.system.n_chips * (float(self.upkeep.held) - 1.0)
 
+    @property
+    def interruptions_by_component(self) -> dict[str, float]:
+        """The same by component."""
+        return {k: v * self.seconds for k, v in self.interruptions.by_component_per_s.items()}
+
+    @property
+    def interruptions_range(self) -> tuple[float, float]:
+        """Over the range between clusters."""
+        low, high = self.interruptions.range_per_s
+        return low * self.seconds, high * self.seconds
+
 
 def interruptions(d: Deal, job: Job) -> Interruptions:
     """Failures of `job` on the chips of `d`, and what remains of its time.

@@ -64,6 +64,10 @@ def build_chip(name: str, receipts: Receipts) -> Chip:
 def chip(name_or_path: str | Path) -> Chip:
     """A chip by preset name, or from the path of your own TOML file with one table of the form in `data/chips.toml`.
 
+    >>> h100 = chip("h100")
+    >>> h100.node, float(h100.hbm_bandwidth_Bps)
+    ('N4', 3350000000000.0)
+
     Raises:
         UnknownNameError: no such preset; offers near matches.
         DseError: a file that is missing or malformed, a fact without a receipt, or one that no hardware can have.
@@ -134,6 +138,10 @@ def vendor_disagreement(name: str) -> list[tuple[str, float, float, float]]:
 
 def system(name: str, n_chips: int | None = None, inside: Chip | None = None) -> System:
     """The system preset `name`, or that of your own TOML file where `name` is the path of one.
+
+    >>> rack = system("dgx-h100", 16)
+    >>> rack.n_chips, rack.chip.name
+    (16, 'h100')
 
     Args:
         name: system preset, or path.

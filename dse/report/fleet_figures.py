@@ -8,18 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..core.provenance import number
 from ..core.text import digits, percent
 from ..economy.bill import ChipCost
-from ..economy.fleet_run import goodput_by_size
-from ..economy.job import job_of
-from ..economy.ownership import HOUR_s, owning_USD
-from ..economy.presets import observed, reliability
-from ..hardware.presets import system as preset_system
-from ..serving.comparison import SEQUENCE
-from ..workload.presets import model as preset_model
-from ..workload.transformer import Training
-from .fleet_tables import DAY_s
+from ..economy.curves import BreakEven, Goodputs
 from .screen import product
 from .style import BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
 
@@ -35,10 +26,6 @@ FABRICS = {
     "dgx-h100": ("H100, switched", BLOCKS["HBM"]),
 }
 """System to its words and colour."""
-SIZES = np.geomspace(16, 262_144, 57)
-"""Chips at work, over four decades and a little."""
-OBSERVED, MODEL = "llama-3-405b", "llama-3.1-405b"
-"""The run that is marked; its share of the checkpoint per chip is kept at every size."""
 OWN_SPARES = 1000.0
 """Chips from which goodput per chip held is drawn; smaller clusters would share spares."""
 
@@ -67,24 +54,22 @@ def waterfall_figure(c: ChipCost) -> Figure:
     return figure
 
 
-def goodput_figure() -> Figure:
+def goodput_figure(g: Goodputs) -> Figure:
     """Useful over wall time against cluster size, with the range between clusters."""
     figure, ax = plt.subplots(figsize=(7.0, 4.2))
-    chips, effective = (number(observed(OBSERVED), f) for f in ("n_chips", "effective_frac"))
-    workload = Training(preset_model(MODEL), int(chips), SEQUENCE)
-    state_B = float(job_of(workload, int(chips), reliability()).state_B)
-    large = SIZES >= OWN_SPARES
-    for name, (words, color) in FABRICS.items():
-        kept = goodput_by_size(preset_system(name), state_B, SIZES.tolist())
+    sizes = np.asarray(g.n_chips)
+    large = sizes >= OWN_SPARES
+    for name, kept in g.kept.items():
+        words, color = FABRICS[name]
         low, high = (np.asarray([k.goodput_range[i] for k in kept]) for i in (0, 1))
-        ax.fill_between(SIZES, low, high, color=color, alpha=0.13, linewidth=0)
-        ax.plot(SIZES, [k.goodput_frac for k in kept], color=color, linewidth=1.8, label=words)
+        ax.fill_between(sizes, low, high, color=color, alpha=0.13, linewidth=0)
+        ax.plot(sizes, [k.goodput_frac for k in kept], color=color, linewidth=1.8, label=words)
         held = np.asarray([k.per_held_frac for k in kept])
-        ax.plot(SIZES[large], held[large], color=color, linewidth=1.0, linestyle="--")
+        ax.plot(sizes[large], held[large], color=color, linewidth=1.0, linestyle="--")
     ax.plot([], [], color=CONTEXT, linewidth=1.0, linestyle="--", label="per chip held, spares counted")
-    words = f"Llama 3 405B: above {percent(effective)}"
-    ax.plot(chips, effective, marker="^", markersize=8, color=DESIGN, linestyle="none", label=words)
-    ax.set(xscale="log", ylim=(0, 1.02), xlim=(SIZES[0], SIZES[-1]))
+    words = f"Llama 3 405B: above {percent(g.observed_frac)}"
+    ax.plot(g.observed_n_chips, g.observed_frac, marker="^", markersize=8, color=DESIGN, linestyle="none", label=words)
+    ax.set(xscale="log", ylim=(0, 1.02), xlim=(sizes[0], sizes[-1]))
     ax.set(xlabel="chips in one synchronous job", ylabel="useful over wall time")
     ax.set_title("Goodput falls with cluster size")
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -94,19 +79,18 @@ def goodput_figure() -> Figure:
     return figure
 
 
-def break_even_figure(c: ChipCost) -> Figure:
+def break_even_figure(c: ChipCost, even: BreakEven) -> Figure:
     """Dollars spent on one chip against days of use: bought, and rented under every public contract."""
-    p = c.purchase
     figure, ax = plt.subplots(figsize=(7.0, 4.2))
-    days = np.linspace(0, 5 * 365, 200)
-    bought_USD = np.asarray([float(owning_USD(p.capital_USD, p.rate, p.capital_USD * 0 + d * DAY_s)) for d in days])
-    ax.plot(days / 365, bought_USD, color=DESIGN, linewidth=2, label="bought, and kept running")
+    years, bought_USD = even.days / 365, even.bought_USD
+    ax.plot(years, bought_USD, color=DESIGN, linewidth=2, label="bought, and kept running")
     top = 1.8 * bought_USD[-1]
     for style, (kind, fact) in zip(("-", "--", ":", "-."), c.rents.items(), strict=False):
-        spent = days * DAY_s / HOUR_s * float(fact.value)
+        spent, at = even.rented_USD[kind], even.crossing(kind)
         words = f"rented, {kind.replace('_', ' ')}: {digits(float(fact.value))} USD/h"
-        ax.plot(days / 365, np.where(spent < top, spent, np.nan), color=BLOCKS["HBM"], linestyle=style, label=words)
-        _mark_crossing(ax, days / 365, bought_USD, spent, above=style == "-")
+        ax.plot(years, np.where(spent < top, spent, np.nan), color=BLOCKS["HBM"], linestyle=style, label=words)
+        if at is not None:
+            _mark_crossing(ax, float(years[at]), float(bought_USD[at]), above=style == "-")
     ax.set(xlim=(0, 5), ylim=(0, top), xlabel="years of use, all hours paid", ylabel="USD per chip")
     ax.set_title(f"{product(c.chip_name)}: rent or buy")
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -115,27 +99,24 @@ def break_even_figure(c: ChipCost) -> Figure:
     return figure
 
 
-def _mark_crossing(ax: Axes, years: np.ndarray, bought_USD: np.ndarray, spent: np.ndarray, above: bool) -> None:
+def _mark_crossing(ax: Axes, years: float, bought_USD: float, above: bool) -> None:
     """A dot where renting has cost as much as buying, with the time."""
-    after = np.nonzero(spent >= bought_USD)[0]
-    if after.size:
-        x = float(years[after[0]])
-        ax.plot(x, float(bought_USD[after[0]]), "o", color=DESIGN, markersize=5)
-        place = (x, float(bought_USD[after[0]]))
-        offset, side = ((-4, 8), "right") if above else ((6, -13), "left")
-        ax.annotate(f"{digits(x, 2)} y", place, offset, textcoords="offset points", ha=side, fontsize=9)
+    ax.plot(years, bought_USD, "o", color=DESIGN, markersize=5)
+    offset, side = ((-4, 8), "right") if above else ((6, -13), "left")
+    place, words = (years, bought_USD), f"{digits(years, 2)} y"
+    ax.annotate(words, place, offset, textcoords="offset points", ha=side, fontsize=9)
 
 
-def write_cost_figures(c: ChipCost, folder: Path) -> list[Path]:
+def write_cost_figures(c: ChipCost, even: BreakEven, folder: Path) -> list[Path]:
     """Waterfall, and renting against buying where a rent is known."""
     with plt.rc_context(STYLE):
         paths = save(waterfall_figure(c), folder, "waterfall")
         if c.rents:
-            paths += save(break_even_figure(c), folder, "break_even")
+            paths += save(break_even_figure(c, even), folder, "break_even")
     return paths
 
 
-def write_goodput_figure(folder: Path) -> list[Path]:
+def write_goodput_figure(g: Goodputs, folder: Path) -> list[Path]:
     """Goodput against cluster size for three fabrics."""
     with plt.rc_context(STYLE):
-        return save(goodput_figure(), folder, "goodput")
+        return save(goodput_figure(g), folder, "goodput")

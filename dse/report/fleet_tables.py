@@ -12,15 +12,14 @@ from rich.text import Text
 
 from ..core.text import digits, in_unit, percent, times
 from ..economy.bill import ChipCost
+from ..economy.curves import DAY_s
 from ..economy.fleet_run import Run
-from ..economy.ownership import HOUR_s
 from ..economy.owning import Purchase, published_die
 from ..hardware.presets import chip
-from ..serving.comparison import MODEL, Answer, Asked, claimed_frac, training, usual
+from ..serving.comparison import MODEL, Answer, Asked, training, usual
 from ..workload.presets import model as preset_model
 from .tables import beside, stand_in_text, table
 
-DAY_s = 24 * HOUR_s
 SHOWN_KNOBS, WRITTEN_KNOBS = 3, 10
 """Facts named per answer on screen and in JSON."""
 
@@ -135,7 +134,7 @@ def against_view(
     for a in answers:
         known = math.isfinite(a.ratio)
         span = f"{digits(a.low, 2)} to {digits(a.high, 2)}" if known else ""
-        verdict = verdict_text(a) if known else ("no public price" if a.leading else "does not serve")
+        verdict = a.verdict if known else ("no public price" if a.leading else "does not serve")
         ratio = times(a.ratio, 2) if known else "-"
         t.add_row(f"{a.workload}, {a.paying}", digits(a.first_USD), digits(a.second_USD), ratio, span, verdict)
     lines = [Text(f"{a.workload}, {a.paying}: {a.needed}", style="dim") for a in answers]
@@ -165,16 +164,6 @@ def stand_ins(first: str, second: str, precision: str) -> list[str]:
     """What the products of two chips run in, of those that lack `precision`."""
     said = [stand_in_text(training(preset_model(MODEL), precision), chip(name)) for name in (first, second)]
     return [s for s in said if s]
-
-
-def verdict_text(a: Answer) -> str:
-    """Whether 40 % holds over the range of an answer."""
-    goal = 1.0 - claimed_frac()
-    if a.high <= goal:
-        return "yes"
-    if a.low > goal:
-        return "no"
-    return "likely" if a.ratio <= goal else "unlikely"
 
 
 def against_json(
@@ -221,10 +210,10 @@ def failures_table(r: Run) -> Table:
     """Interruptions by component, and what the job does about them."""
     i = r.interruptions
     t = table("interruptions", "expected", "share")
-    for name, rate in i.by_component_per_s.items():
-        t.add_row(name, digits(rate * r.seconds), percent(rate / i.total_per_s))
+    for name, n in r.interruptions_by_component.items():
+        t.add_row(name, digits(n), percent(n / r.n_interruptions))
     t.add_section()
-    low, high = (x * r.seconds for x in i.range_per_s)
+    low, high = r.interruptions_range
     t.add_row("all", f"{digits(r.n_interruptions)} ({digits(low, 2)} to {digits(high, 2)})", "100 %")
     t.add_row("mean time between", in_unit(i.mtbf_s, "s"), "")
     t.add_row("checkpoint every", f"{in_unit(i.interval_s, 's')} (Daly {in_unit(i.daly_interval_s, 's')})", "")
@@ -257,8 +246,8 @@ def run_json(r: Run) -> dict[str, Any]:
         "chip": r.system.chip.name, "system": r.system.name, "n_chips": r.system.n_chips,
         "model": r.workload.model.name, "plan": str(r.plan), "seconds": r.seconds,
         "step_s": float(r.evaluation.step_s), "wall_step_s": float(r.upkeep.wall_step_s),
-        "interruptions": r.n_interruptions, "interruptions_range": [x * r.seconds for x in i.range_per_s],
-        "interruptions_by_component": {k: v * r.seconds for k, v in i.by_component_per_s.items()},
+        "interruptions": r.n_interruptions, "interruptions_range": list(r.interruptions_range),
+        "interruptions_by_component": r.interruptions_by_component,
         "mtbf_s": i.mtbf_s, "checkpoint_interval_s": i.interval_s, "daly_interval_s": i.daly_interval_s,
         "first_order_goodput_frac": i.first_order_frac, "checkpoint_write_s": i.write_s,
         "restart_s": i.restart_s, "goodput_frac": i.goodput_frac, "goodput_range": list(i.goodput_range),

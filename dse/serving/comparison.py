@@ -158,6 +158,16 @@ class Answer:
         """Dollars on the first chip over dollars on the second."""
         return self.first_USD / self.second_USD
 
+    @property
+    def verdict(self) -> str:
+        """Whether the claimed 40 % holds over the range: "yes", "likely", "unlikely" or "no"."""
+        goal = 1.0 - claimed_frac()
+        if self.high <= goal:
+            return "yes"
+        if self.low > goal:
+            return "no"
+        return "likely" if self.ratio <= goal else "unlikely"
+
 
 def claimed_frac() -> float:
     """How much cheaper the first chip is claimed to be."""

@@ -55,15 +55,18 @@ class Head(_Strict):
     """Whether blocks of baseline and designs may read ahead where SRAM has room."""
 
 
-class TrainingTable(_Strict):
-    """A training step of one model."""
-
-    phase: Literal["training"]
-    """Training: forward, backward and optimiser."""
+class _PhaseTable(_Strict):
     model: ModelName
     """Model preset, or the path of a config.json."""
     chips: pydantic.PositiveInt
     """Chips in all."""
+
+
+class TrainingTable(_PhaseTable):
+    """A training step of one model."""
+
+    phase: Literal["training"]
+    """Training: forward, backward and optimiser."""
     global_batch: pydantic.PositiveInt
     """Sequences of a step."""
     sequence: pydantic.PositiveInt
@@ -72,11 +75,7 @@ class TrainingTable(_Strict):
     """Precision of the matrix products."""
 
 
-class _ServingTable(_Strict):
-    model: ModelName
-    """Model preset, or the path of a config.json."""
-    chips: pydantic.PositiveInt
-    """Chips in all."""
+class _ServingTable(_PhaseTable):
     weights: str | None = None
     """Stored format of the weights, such as "fp8" or "bf16,experts=mxfp4"; left out, as the model file says."""
     kv: str = "bf16"

@@ -46,6 +46,10 @@ def model(name_or_path: str | Path) -> Model:
 
     A preset name wins over a file of the same name.
 
+    >>> m = model("llama-3.1-8b")
+    >>> m.hidden, sum(run.n for run in m.runs)
+    (4096, 32)
+
     Raises:
         UnknownNameError: neither a preset nor an existing path; offers near matches.
         SpecError: a path whose file is missing or malformed.

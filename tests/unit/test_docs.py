@@ -1,6 +1,7 @@
 """What the documentation tells people to type runs, in a folder of their own, and answers."""
 
 import contextlib
+import importlib.util
 import io
 import re
 import shlex
@@ -9,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+import dse
 from dse.cli import main
 
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "howto").glob("*.md"))
 LONG = ("own_study", "front_and_query", "own_backtest", "cheapest_chip")
 """Pages that solve studies or price many engines."""
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 HERE_FILE = re.compile(r"^cat > (\S+) <<'END'\n(.*?)^END\n", re.MULTILINE | re.DOTALL)
 params = [pytest.param(p, marks=[pytest.mark.slow] if p.stem in LONG else [], id=p.stem) for p in PAGES]
 
@@ -47,7 +50,19 @@ def test_commands_of_the_page_answer(page, tmp_path, monkeypatch):
         for line in text.splitlines():
             assert run_line(line) or not line.startswith("dse ")
             lines += 1
+    for block in PYTHON.findall(page.read_text()):
+        exec(compile(block, page.name, "exec"), {"dse": dse})
     assert lines >= 1
+
+
+def test_examples_of_docstrings_and_pages_answer_as_written():
+    """What `make docs` runs too."""
+    place = PAGES[0].parents[1] / "examples.py"
+    spec = importlib.util.spec_from_file_location("examples", place)
+    examples = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(examples)
+    wrong, n = examples.failures()
+    assert wrong == 0 and n >= 16
 
 
 def test_every_page_is_in_the_index_and_shows_figures_that_are_there():

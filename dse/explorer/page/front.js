@@ -26,7 +26,7 @@ export class Front {
     this.budget = el("input", { type: "text", id: "front-budget", size: 12, placeholder: "none" });
     this.budget.addEventListener("change", () => this.draw());
     this.said = el("p", { class: "note", role: "status", "aria-live": "polite" });
-    this.figure = el("div", { class: "figure", role: "img", "aria-label": "Pareto front", hidden: true });
+    this.figure = el("div", { class: "figure", role: "group", "aria-label": "Pareto front", hidden: true });
     this.change = el("div", { id: "front-change" });
     const named = (node, words) => [el("label", { for: node.id }, words), node];
     this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, el("div", { class: "row" }, ...named(this.which, "front"), ...named(this.across, "x"), ...named(this.up, "y"),

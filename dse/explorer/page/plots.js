@@ -23,6 +23,7 @@ export const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRe
 export const SHADES = ["#cfe3f1", "#a3c8e2", "#77add3", "#4d90c0", "#2f73a6", "#1d5685", "#123a5e"];
 export const COLOURS = ["#23608f", "#b23a48", "#4c8c4a", "#b07412", "#8f7fb0", "#2b8f8c", "#7a5c3e", "#d1603d"];
 
+const NEAR = 0.3; // decades below which a logarithmic axis has even ticks
 const FINE = [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9];
 
 /** An axis for `values`; a logarithmic one has whole numbers at 1, 2 and 5, never bare digits. */
@@ -32,7 +33,7 @@ export function axis(title, log, values) {
   const [low, high] = [Math.min(...kept), Math.max(...kept)], pad = Math.max((high / low) ** 0.05, 1.05);
   const decades = Math.log10(high / low), inside = (ticks) => ticks.filter((t) => t >= low / pad && t <= high * pad);
   const every = (some) => inside(Array.from({ length: Math.ceil(Math.log10(high)) - Math.floor(Math.log10(low)) + 1 }, (_, i) => some.map((s) => s * 10 ** (Math.floor(Math.log10(low)) + i))).flat());
-  const ticks = [every(decades > 5 ? [1] : decades > 2.5 ? [1, 3] : [1, 2, 5]), every(FINE), inside(even(low / pad, high * pad))].find((t) => t.length >= 3) ?? []; // never fewer than a reader can interpolate between
+  const steps = decades > 5 ? [1] : decades > 2.5 ? [1, 3] : [1, 2, 5], ticks = [...(decades > NEAR ? [every(steps), every(FINE)] : []), inside(even(low / pad, high * pad))].find((t) => t.length >= 3) ?? []; // never fewer than a reader can interpolate between
   return { ...look, type: "log", autorange: false, range: [Math.log10(low / pad), Math.log10(high * pad)], tickvals: ticks, ticktext: ticks.map((t) => digits(t)) };
 }
 

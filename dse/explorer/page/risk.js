@@ -10,11 +10,11 @@ export class Risk {
     this.target = el("input", { type: "text", id: "risk-target", value: this.speeds ? "6" : "", size: 6 });
     this.said = el("p", { class: "note", role: "status", "aria-live": "polite" });
     this.verdict = el("p", { id: "risk-verdict" });
-    this.figure = el("div", { class: "figure", role: "img", "aria-label": "Distribution of the answer", hidden: true });
+    this.figure = el("div", { class: "figure", role: "group", "aria-label": "Distribution of the answer", hidden: true });
     this.drivers = el("div", { id: "risk-drivers" });
     const ask = el("div", { class: "row" }, el("label", { for: "risk-n" }, "draws of all facts"), this.n,
       ...(this.speeds ? [el("label", { for: "risk-target" }, "speed-up to reach"), this.target] : []), el("button", { type: "button", class: "main", onclick: () => this.compute() }, "How likely?"));
-    this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, source.alone ? "" : ask, source.alone ? "" : el("p", { class: "note" }, "The best design is sought anew under every draw, under the plans of the last optimum; dse risk searches those too. The first answer of a session compiles for a minute, or a few; more draws take little longer."), this.said, this.verdict, this.figure, this.drivers);
+    this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, source.alone ? "" : ask, source.alone ? "" : el("p", { class: "note" }, "The best design is sought anew under every draw; plans and the overlap of compute with memory stay as at the last optimum (dse risk varies them too, in minutes). The first answer compiles; more draws take little longer."), this.said, this.verdict, this.figure, this.drivers);
   }
 
   async opened() {
@@ -39,15 +39,15 @@ export class Risk {
     const words = (merit) => (this.speeds ? times(merit) : inUnit(1 / merit, goal.unit)), last = risk.merit.length - 1, middle = risk.merit[last / 2];
     const what = risk.target === null ? "A design within all limits" : `${times(risk.target)} delivered`;
     const spread = risk.merit[1] > 0 ? `; the answer is ${words(middle)} in the middle, ${words(risk.merit[last * 0.05])} to ${words(risk.merit[last * 0.95])} in nine of ten` : "";
-    const way = Object.keys(risk.in_the_way).length ? `; most in the way: ${Object.keys(risk.in_the_way)[0]}` : "";
-    this.verdict.textContent = `${what} is within reach in ${percent(risk.probability)} of ${risk.samples.toLocaleString("en-US")} draws of all facts within their ranges (± ${digits(100 * risk.probability_error, 2)} points), each with the best design for it${spread}; limits can be met in ${percent(risk.feasible)}${way}.`;
+    const [first] = Object.keys(risk.in_the_way), way = first ? `; most in the way: ${this.state.metrics[first]?.label ?? first}` : "", none = risk.probability === 0 || risk.probability === 1;
+    this.verdict.textContent = `${what} is within reach in ${percent(risk.probability)} of ${risk.samples.toLocaleString("en-US")} draws of all facts within their ranges (${none ? `with so few draws, within ${digits(300 / risk.samples, 2)}` : `± ${digits(100 * risk.probability_error, 2)}`} points), each with the best design for it${spread}; limits can be met in ${percent(risk.feasible)}${way}.`;
     const kept = risk.merit.map((m, i) => [m, 1 - i / last]).filter(([m]) => m > 0), x = kept.map(([m]) => this.#value(m)), y = kept.map(([, s]) => 100 * s);
     const title = this.speeds ? "delivered speed-up at least [x]" : `${goal.label} at most${goal.unit ? ` [${goal.unit}]` : ""}`;
     const shapes = risk.target === null ? [] : [{ type: "line", x0: risk.target, x1: risk.target, yref: "paper", y0: 0, y1: 1, line: { color: "#a32535", dash: "dash" } }];
     const Plotly = await plotly(), text = x.map((v, i) => `${this.speeds ? times(v) : inUnit(v, goal.unit)} or better in ${digits(y[i], 2)} %`);
     const trace = { type: "scatter", mode: "lines+markers", name: "draws", showlegend: false, x, y, text, hoverinfo: "text", marker: { size: 5, color: "#23608f" }, line: { color: "#23608f", width: 2 } };
     await Plotly.react(this.figure, [trace], { ...LOOK, xaxis: axis(title, false, [...x, risk.target ?? x[0]]), yaxis: { ...axis("share of draws [%]", false, y), autorange: false, range: [0, 102] }, shapes }, CONFIG);
-    const rows = risk.drivers.map((d) => [d.unknown, d.group, (d.correlation > 0 ? "+" : "−") + digits(Math.abs(d.correlation), 2), Math.abs(d.correlation) < 2 * d.error ? "within noise" : d.correlation > 0 ? "more is better" : "less is better"]);
-    this.drivers.replaceChildren(el("h2", {}, "Which fact matters"), table(["fact", "moves with", "rank correlation with the answer", ""], rows, "Facts by how much of the answer's spread goes with them, receipts of each under its number on the Design view"));
+    const rows = risk.drivers.map((d) => [d.unknown, el("td", { class: "words" }, d.group), (d.correlation > 0 ? "+" : "−") + digits(Math.abs(d.correlation), 2), Math.abs(d.correlation) < 2 * d.error ? "within noise" : d.correlation > 0 ? "more is better" : "less is better"]);
+    this.drivers.replaceChildren(el("h2", {}, "Which fact matters"), table(["fact", el("th", { scope: "col", class: "words" }, "moves with"), "rank correlation with the answer", ""], rows, "Facts by how much of the answer's spread goes with them, receipts of each under its number on the Design view"));
   }
 }

@@ -19,7 +19,7 @@ export class Serving {
     this.model = el("input", { type: "text", value: state.workloads[0]?.model ?? "llama-3.1-70b", size: 16 });
     this.tokens = [el("input", { type: "number", value: 2000, min: 1 }), el("input", { type: "number", value: 300, min: 1 })];
     this.said = el("p", { class: "note", role: "status", "aria-live": "polite" });
-    this.figure = el("div", { class: "figure", role: "img", "aria-label": "Throughput against interactivity", hidden: true });
+    this.figure = el("div", { class: "figure", role: "group", "aria-label": "Throughput against interactivity", hidden: true });
     this.best = el("div", {});
     this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, el("div", { class: "row" }, ...field("serving-which", "model", this.which), ...field("serving-y", "show", this.y),
       ...field("serving-limit", "a user sees at least, tokens/s", this.limit), ...field("serving-log", "logarithmic", this.log)), this.figure, this.best, this.said,
@@ -71,7 +71,7 @@ export class Serving {
       const best = c.curve.filter((p) => p[y] !== null && 1 / p.tpot_s >= this.least).reduce((a, p) => (!a || better(p, a) ? p : a), null);
       return best ? [name, digits(best[y]), inUnit(best.tpot_s, "s"), inUnit(best.ttft_s, "s"), String(best.batch), String(best.n_chips), el("td", { class: "words" }, best.plan)] : [name, "none keeps it", "–", "–", "–", "–", "–"];
     });
-    this.best.replaceChildren(table(["chip", Y[y], "TPOT", "TTFT", "batch", "chips", "plan"], rows, `Best of every chip where a user sees at least ${digits(this.least)} tokens/s; drag the line`));
+    this.best.replaceChildren(table(["chip", Y[y], "TPOT", "TTFT", "batch", "chips", el("th", { scope: "col", class: "words" }, "plan")], rows, `Best of every chip where a user sees at least ${digits(this.least)} tokens/s; drag the line`));
     this.said.textContent = found.comparison.join("; ");
   }
 }

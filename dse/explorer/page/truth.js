@@ -13,7 +13,7 @@ export class Truth {
     [this.kind, this.from, this.chip, this.by] = parts.map(([, node]) => node);
     this.by.replaceChildren(el("option", { value: "source" }, "by source"), el("option", { value: "chip" }, "by chip"));
     this.said = el("p", { class: "note", role: "status", "aria-live": "polite" });
-    this.figure = el("div", { class: "figure", role: "img", "aria-label": "Predicted against measured", hidden: true });
+    this.figure = el("div", { class: "figure", role: "group", "aria-label": "Predicted against measured", hidden: true });
     this.scores = el("div", {});
     this.go = source.alone ? "" : el("button", { type: "button", onclick: () => this.compute() }, "Predict every measurement");
     this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, el("div", { class: "row" }, ...parts.flat(), this.go), this.figure, this.said, this.scores);

@@ -25,6 +25,10 @@ FRONT = {
         {"delivered_time": 0.8, "package_cost_USD": 6500.0, **CHOICE, **NUMBERS, "n_cores": 24.0},
     ],
 }  # fmt: skip
+OF_THREE = {
+    **FRONT, "metrics": [*FRONT["metrics"], "full_load_fp8_W"],
+    "points": [{**p, "full_load_fp8_W": w} for p, w in zip(FRONT["points"], (500.0, 700.0), strict=True)],
+}  # fmt: skip
 RISK = {
     "study": "tiny", "samples": 100, "seed": 0, "target": 1.5, "probability": 0.3, "probability_error": 0.046,
     "feasible": 0.95, "in_the_way": {"power_W": 1.0},
@@ -43,6 +47,8 @@ def results(tmp_path_factory):
     folder = root / "tiny" / "front_delivered_time_package_cost_USD"
     folder.mkdir(parents=True)
     (folder / "front.json").write_text(json.dumps(FRONT))
+    (root / "tiny" / "front_three").mkdir()
+    (root / "tiny" / "front_three" / "front.json").write_text(json.dumps(OF_THREE))
     (root / "tiny" / "risk.json").write_text(json.dumps(RISK))
     return root
 

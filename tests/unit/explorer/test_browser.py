@@ -238,10 +238,25 @@ def test_a_front_is_drawn_and_a_point_loaded(tab):
     page = tab()
     page.click("#tab-Front")
     page.wait_for_selector(".figure .main-svg", timeout=30_000)
+    shades = "() => document.querySelector('.figure').data.filter((t) => Array.isArray(t.marker?.color)).length"
+    assert page.evaluate(shades) > 0, "the third metric of the last front is shown by shades"
+    page.select_option("#front-y", "2")
+    settled(page, "() => document.querySelector('.figure').layout.yaxis.title.text", "full-load FP8 [W]")
+    page.select_option("#front-which", "0")
+    page.wait_for_selector("text=other designs that keep the limits lie beneath it", timeout=30_000)
     assert "2 designs" in page.inner_text("p[role=status]")
+    beneath = page.evaluate("document.querySelector('.figure').data.find((t) => t.name.startsWith('other designs')).x")
+    assert beneath, "designs that keep every limit"
+    page.fill("#front-budget", "6 kUSD")
+    page.press("#front-budget", "Enter")
+    assert page.locator("#front-change").inner_text() == "", "no unit of money: no budget"
     page.fill("#front-budget", "6000")
     page.press("#front-budget", "Enter")
     page.wait_for_selector("text=Within it 1 of 2")
+    changed = page.inner_text("#front-change")
+    assert "cores\t24\t16" in changed and "package cost\t6,500 USD\t5,000 USD" in changed
+    page.evaluate("document.querySelector('.figure').emit('plotly_relayout', { 'shapes[0].x0': 7000 })")
+    page.wait_for_selector("text=Within it 2 of 2")
     page.evaluate("document.querySelector('.figure').emit('plotly_click', { points: [{ customdata: 1 }] })")
     page.wait_for_selector("#tiles")
     assert page.evaluate("[explorer.design.x.n_cores, explorer.design.choice]") == [24, 1]
@@ -355,24 +370,25 @@ def test_the_committed_page_is_of_today(tab):
     assert works == pytest.approx([w["step_s"] for w in metrics["workloads"].values()], rel=AS_COMMITTED)
 
 
-def test_workloads_are_asked_anew_and_the_chip_stays(tab):
-    """The session is another study's until the first sizes are asked for again."""
+def test_workloads_are_asked_anew_and_a_link_carries_them(tab, answers):
+    """The session is another study's until the first sizes are asked for again, as a link of then asks."""
     page = tab()
-    before = page.evaluate("explorer.answer.reading.works[0].step_s")
-    batch = page.input_value("#work-0-batch")
+    before, batch = page.evaluate("explorer.answer.reading.works[0].step_s"), page.input_value("#work-0-batch")
     field = page.locator("input[aria-label='HBM capacity, value']")
     field.fill("256 GiB")
     field.press("Enter")
-    try:
-        page.fill("#work-0-batch", str(int(batch) // 2))
-        with page.expect_event("load", timeout=120_000):
-            page.click("text=Apply workloads")
-        page.wait_for_selector("body[data-ready]", timeout=60_000)
-        settled(page, "() => document.querySelector('#work-0-batch')?.value", str(int(batch) // 2))
-        assert page.evaluate("explorer.design.x.hbm_capacity_B") == 2.0**38
-        assert page.evaluate("explorer.answer.reading.works[0].step_s") < before
-    finally:
-        page.fill("#work-0-batch", batch)
-        with page.expect_event("load", timeout=120_000):
-            page.click("text=Apply workloads")
-        page.wait_for_selector("body[data-ready]", timeout=60_000)
+    page.wait_for_timeout(400)
+    whole = page.url.partition("#")[2]
+    page.fill("#work-0-batch", str(int(batch) // 2))
+    with page.expect_event("load", timeout=120_000):
+        page.click("text=Apply workloads")
+    page.wait_for_selector("body[data-ready]", timeout=60_000)
+    assert page.input_value("#work-0-batch") == str(int(batch) // 2)
+    assert page.evaluate("explorer.design.x.hbm_capacity_B") == 2.0**38
+    assert page.evaluate("explorer.answer.reading.works[0].step_s") < before
+    assert f"work.0.batch={int(batch) // 2}" in page.url and "work" not in whole
+    again = tab("#" + whole)
+    assert again.input_value("#work-0-batch") == batch, "a link asks for the workloads of its time"
+    assert again.evaluate("explorer.answer.reading.works[0].step_s") > page.evaluate(
+        "explorer.answer.reading.works[0].step_s"
+    )

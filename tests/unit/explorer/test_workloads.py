@@ -8,7 +8,7 @@ import pytest
 from dse.core.errors import DseError
 from dse.explorer.app import Pages
 from dse.explorer.ask import ask_of
-from dse.explorer.workloads import asked_of, reasked
+from dse.explorer.workloads import asked_of, reasked, sizes_of_phases
 from dse.study.study import load_study
 
 from .conftest import TINY
@@ -36,6 +36,10 @@ def test_workloads_that_cannot_be(answers, change, said):
 
 def test_what_the_page_is_told(answers, ask):
     status, _, text = ask("workloads")
-    assert status == 200 and json.loads(text) == {"workloads": asked_of(answers.subject.study)}
+    assert status == 200 and json.loads(text) == {
+        "workloads": asked_of(answers.subject.study),
+        "first": asked_of(answers.subject.study),
+        "sizes": sizes_of_phases(),
+    }
     assert ask("workloads", {"workloads": []})[0] == 400
     assert Pages(answers).first is answers

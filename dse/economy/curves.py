@@ -1,0 +1,84 @@
+"""Curves of owning: goodput against cluster size, and what buying and renting have cost by day."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float
+
+from ..core.provenance import number
+from ..core.types import as_float
+from ..hardware.presets import system
+from ..workload.presets import model
+from ..workload.transformer import Training
+from .bill import ChipCost
+from .fleet_run import Kept, goodput_by_size
+from .job import job_of
+from .ownership import HOUR_s, owning_USD
+from .presets import observed, reliability
+
+SYSTEMS = ("trn2-ultraserver", "trn3-gen2-144", "dgx-h100")
+"""Fabrics whose goodput is compared."""
+OBSERVED, MODEL = "llama-3-405b", "llama-3.1-405b"
+"""The run whose share of the checkpoint per chip is kept at every size, and what it trained."""
+SEQUENCE = 8192
+"""Tokens of a sequence of that run."""
+DAY_s = 86_400.0
+"""A day [s]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Goodputs:
+    """What jobs of many sizes keep, beside the run that published it."""
+
+    n_chips: tuple[float, ...]
+    """Chips at work."""
+    kept: dict[str, list[Kept]]
+    """What each system keeps at every size."""
+    observed_n_chips: float
+    """Chips of the published run."""
+    observed_frac: float
+    """Its share of useful time."""
+
+
+def goodputs(n_points: int = 57) -> Goodputs:
+    """Goodput from 16 to 262,144 chips on three fabrics.
+
+    Args:
+        n_points: sizes, evenly spread over the logarithm.
+    """
+    chips, frac = (number(observed(OBSERVED), f) for f in ("n_chips", "effective_frac"))
+    workload = Training(model(MODEL), int(chips), SEQUENCE)
+    state_B = float(job_of(workload, int(chips), reliability()).state_B)
+    sizes = np.geomspace(16, 262_144, n_points).tolist()
+    return Goodputs(tuple(sizes), {s: goodput_by_size(system(s), state_B, sizes) for s in SYSTEMS}, chips, frac)
+
+
+@dataclasses.dataclass(frozen=True)
+class BreakEven:
+    """Dollars spent on one chip by day of use."""
+
+    days: Float[np.ndarray, " n"]
+    """Days of use, all hours paid."""
+    bought_USD: Float[np.ndarray, " n"]
+    """Bought, and kept running."""
+    rented_USD: dict[str, Float[np.ndarray, " n"]]
+    """Rented, by kind of contract."""
+
+    def crossing(self, kind: str) -> int | None:
+        """Position of the first day by which renting has cost as much as buying; None for never."""
+        after = np.nonzero(self.rented_USD[kind] >= self.bought_USD)[0]
+        return int(after[0]) if after.size else None
+
+
+def break_even(c: ChipCost, n_points: int = 200) -> BreakEven:
+    """Buying against renting a chip over five years.
+
+    Args:
+        c: what it costs.
+        n_points: days looked at.
+    """
+    p, days = c.purchase, np.linspace(0, 5 * 365, n_points)
+    bought = np.asarray([float(owning_USD(p.capital_USD, p.rate, as_float(d * DAY_s))) for d in days])
+    return BreakEven(days, bought, {k: days * DAY_s / HOUR_s * float(f.value) for k, f in c.rents.items()})

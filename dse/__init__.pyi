@@ -49,6 +49,7 @@ from .serving.comparison import compare as compare
 from .study.build import make_study as make_study
 from .study.design import Choice as Choice
 from .study.metrics import Limit as Limit
+from .study.of_chip import metric as metric
 from .study.study import Study as Study
 from .study.study import load_study as load_study
 from .sweep import results as results

@@ -24,7 +24,6 @@ from .hardware.presets import chip_receipts as chip_receipts
 from .hardware.presets import system as system
 from .hardware.presets import system_names as system_names
 from .hardware.system import System as System
-from .lowering.demand import demand as demand
 from .lowering.memory import memory_B as memory_B
 from .lowering.plan import Plan as Plan
 from .lowering.plan import parse_plan as parse_plan

@@ -24,7 +24,6 @@ from .hardware.presets import chip_receipts as chip_receipts
 from .hardware.presets import system as system
 from .hardware.presets import system_names as system_names
 from .hardware.system import System as System
-from .lowering.demand import demand as demand
 from .lowering.memory import memory_B as memory_B
 from .lowering.plan import Plan as Plan
 from .lowering.plan import parse_plan as parse_plan
@@ -49,6 +48,7 @@ from .serving.comparison import compare as compare
 from .study.build import make_study as make_study
 from .study.design import Choice as Choice
 from .study.metrics import Limit as Limit
+from .study.of_chip import metric as metric
 from .study.study import Study as Study
 from .study.study import load_study as load_study
 from .sweep import results as results

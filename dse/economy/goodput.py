@@ -8,6 +8,8 @@ from jax.scipy.special import ndtri
 
 from ..core.types import FloatLike, Scalar, as_float
 
+NO_TIME_s = 1e-300
+"""Added below a root, so that its slope is finite where nothing is written; no other number of a job feels it."""
 SKEW_POWER = 0.125
 """How the skewness of the number in repair grows with its mean, see `n_spare_units`."""
 TERMS = 24
@@ -46,7 +48,7 @@ def slowdown(failures_per_s: FloatLike, write_s: FloatLike, restart_s: FloatLike
     Returns:
         At least 1 [dimensionless].
     """
-    root = jnp.sqrt(write_s) * jnp.sqrt(failures_per_s)
+    root = jnp.sqrt(write_s + NO_TIME_s) * jnp.sqrt(failures_per_s)
     segment = jnp.sqrt(2.0) * root + failures_per_s * write_s
     return jnp.exp(failures_per_s * restart_s) * (1.0 + root / jnp.sqrt(2.0)) * repeats(segment)
 

@@ -24,7 +24,7 @@ def ranking_numbers(r: Ranked) -> dict[str, Any]:
         "chip": r.system.chip.name,
         "system": r.system.name,
         "million_tokens_USD": cost,
-        "million_tokens_range_USD": _ends(cost, r.band),
+        "million_tokens_range_USD": _ends(cost, r.factor),
         "chip_hour_USD": r.hour.chip_hour_USD,
         "basis": r.hour.basis or None,
         "price_is_guess": r.hour.is_guess,

@@ -39,7 +39,7 @@ class Ranked:
     """Why something is missing."""
 
     @property
-    def band(self) -> float:
+    def factor(self) -> float:
         """Factor either way that holds 80 % of unseen measurements; not a number for a prior."""
         factor = None if self.curve is None else measured_band(self.curve.calibration, trains=False)
         return math.nan if factor is None else factor[1]

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import io
 import re
+import runpy
 import shlex
 import subprocess
 from pathlib import Path
@@ -14,7 +15,7 @@ import dse
 from dse.cli import main
 
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "howto").glob("*.md"))
-LONG = ("own_study", "front_and_query", "own_backtest", "cheapest_chip")
+LONG = ("gradients", "own_study", "front_and_query", "own_backtest", "cheapest_chip")
 """Pages that solve studies or price many engines."""
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -24,6 +25,10 @@ params = [pytest.param(p, marks=[pytest.mark.slow] if p.stem in LONG else [], id
 
 def run_line(line: str) -> str:
     """What a line prints: ours in this process, where compiled programs are at hand, others in a shell."""
+    if line.startswith("python "):
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            runpy.run_path(line.removeprefix("python "), run_name="__main__")
+        return said.getvalue()
     if not line.startswith("dse "):
         return subprocess.run(["bash", "-ec", line], check=True, capture_output=True, text=True).stdout
     into = re.search(r" > (\S+)$", line)
@@ -48,7 +53,7 @@ def test_commands_of_the_page_answer(page, tmp_path, monkeypatch):
             Path(place).parent.mkdir(parents=True, exist_ok=True)
             Path(place).write_text(content)
         for line in text.splitlines():
-            assert run_line(line) or not line.startswith("dse ")
+            assert run_line(line) or not line.startswith(("dse ", "python "))
             lines += 1
     for block in PYTHON.findall(page.read_text()):
         exec(compile(block, page.name, "exec"), {"dse": dse})

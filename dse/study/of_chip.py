@@ -1,0 +1,85 @@
+"""A metric as a function of the chip alone: what `jax.grad`, `jax.vmap` and `jax.jit` take."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from ..core.types import FloatLike
+from ..economy.job import Economy, Job, job_of
+from ..economy.presets import default_host, economy, price_and_margin
+from ..economy.racks import in_rack
+from ..evaluation.assembly import chip_reference, evaluate
+from ..hardware.chip import Chip
+from ..hardware.system import System
+from ..lowering.demand import demand
+from ..lowering.plan import Plan
+from ..physics.calibration import calibration_for
+from ..physics.evaluate import chip_technology, evaluate_demand, silicon
+from ..physics.money import total_USD
+from ..workload.transformer import Workload
+from .metrics import METRICS, OWNED, Load, State, chip_state, upkeep_of
+from .study import full_name
+
+EVALUATED = ("step_s", "tokens_per_s", "mfu_frac", "memory_B")
+"""Numbers of an evaluation, which are metrics here beside those that a study can name."""
+
+
+def metric(name: str, system: System, workload: Workload, plan: Plan | None = None) -> Callable[[Chip], FloatLike]:
+    """A metric of `workload` on `system` as a pure function of the chip.
+
+        dse.metric("tokens_per_s", system, workload)                       # its derivative by every number of the chip:
+        jax.grad(dse.metric("cost_per_token", system, workload))(system.chip).hbm_bandwidth_Bps
+
+    Assumes: plan, calibration, technology and owner stay those of the chip in `system`.
+
+    Args:
+        name: what a study can name as goal or limit, or one of `EVALUATED`, with or without its unit.
+        system: chips and fabric; speed-ups are over its chip.
+        workload: training, prefill or decode.
+        plan: who does what; None takes the fastest that fits.
+
+    Returns:
+        The function, in the metric's canonical unit.
+
+    Raises:
+        UnknownNameError: no such metric, or a chip without facts about its owner where the metric asks for them.
+        PlanError: as `evaluate`.
+    """
+    full = full_name(name, (*METRICS, *EVALUATED), "metric")
+    plan, base = evaluate(system, workload, plan)
+    c, tech = calibration_for(system.chip.name, workload), chip_technology(system.chip)
+    d = demand(workload, plan, system, chip_reference(system.chip, c))
+    around, job = _owned(system, workload) if full in OWNED else (None, None)
+
+    def of_chip(chip: Chip) -> FloatLike:
+        e = evaluate_demand(d, chip, tech, c)
+        if full in EVALUATED:
+            return getattr(e, full)
+        tokens = e.tokens_per_s * e.step_s / system.n_chips
+        load = Load(e.step_s, e.power_W, base.step_s, tokens, np.float64(1.0), e.hottest_W)
+        value = METRICS[full](_owned_state(chip_state(chip, tech, [load]), around, job))
+        return value[0] if isinstance(value, list) else value
+
+    return of_chip
+
+
+def _owned(system: System, workload: Workload) -> tuple[Economy, Job]:
+    """What surrounds the chips of a system, and what the workload asks of its owner; a bought chip keeps its margin."""
+    name = system.chip.name
+    price, margin = price_and_margin(name)
+    if price is not None:  # the buyer's margin over what the model says that the package costs
+        margin = price / float(total_USD(silicon(system.chip, chip_technology(system.chip)).money))
+    around = economy(system, system.chip.node, margin or 1.0, system.n_chips)
+    around = in_rack(around, system, default_host(name))
+    return around, job_of(workload, system.n_chips, around.reliability)
+
+
+def _owned_state(s: State, around: Economy | None, job: Job | None) -> State:
+    """A state with what its workload takes, costs and burns in its owner's hands."""
+    if around is None or job is None:
+        return s
+    upkeeps = upkeep_of(s.chip, s.tech, s.money, s.die_mm2, around, (job,), s.loads)
+    return dataclasses.replace(s, upkeeps=upkeeps)

@@ -8,6 +8,7 @@ change over relative change. Read more: [nocedal2006] section 12.9 for prices; [
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -116,10 +117,12 @@ def sensitivity(study: Study, search: Search | None = None) -> Sensitivity:
     given = Given.of(search.space, best)
     flat, unflatten = ravel_pytree(given.world)
     values = np.asarray(flat)
-    by_goal, by_design, free = derivatives(search.core, given, unflatten, values, best, search.box)
+    named = labels(search.space, best, given.world)
+    edges = supply_edges(search, best, [name for name, _ in named])
+    by_goal, by_design, free = derivatives(search.core, given, unflatten, values, best, search.box, edges)
     undetermined = tuple(n for n, x in zip(search.core.variables(), free, strict=True) if x)
     parameters = []
-    for i, (name, fact) in enumerate(labels(search.space, best, given.world)):
+    for i, (name, fact) in enumerate(named):
         if abs(by_goal[i]) > ACTIVE or np.abs(by_design[:, i]).max() > ACTIVE:
             parameters.append(Parameter(name, i, float(values[i]), fact, float(by_goal[i]), by_design[:, i]))
     parameters.sort(key=lambda p: (-p.swing, -abs(p.elasticity)))
@@ -169,12 +172,38 @@ class Given(eqx.Module):
         )  # fmt: skip
 
 
+@dataclasses.dataclass(frozen=True)
+class Edge:
+    """A bound of a coordinate that is a number of the world."""
+
+    coordinate: int
+    """Position among the coordinates."""
+    place: int
+    """Position in the flat world."""
+    price: float
+    """d log goal / d log bound."""
+
+
+def supply_edges(search: Search, c: Candidate, names: list[str]) -> list[Edge]:
+    """The limits of the node's supply that hold the optimum; they bound a coordinate and stand in no row."""
+    o, supply = c.optimum, search.core.variables().index("supply_V")
+    node = search.space.study.choices[c.choice_index].node
+    ends = (("minimum_V", float(o.lower_multipliers[supply])), ("maximum_V", -float(o.upper_multipliers[supply])))
+    return [Edge(supply, names.index(f"node {node}: {name}"), price) for name, price in ends if abs(price) > ACTIVE]
+
+
 def derivatives(
-    core: ConvexCore, given: Given, unflatten: Any, values: np.ndarray, c: Candidate, box: tuple[np.ndarray, np.ndarray]
+    core: ConvexCore,
+    given: Given,
+    unflatten: Any,
+    values: np.ndarray,
+    c: Candidate,
+    box: tuple[np.ndarray, np.ndarray],
+    edges: Sequence[Edge] = (),
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Elasticities of the goal, shape (k,), and of the coordinates, shape (n, k); which coordinates have none.
 
-    With A the binding limits and F the coordinates off their bounds,
+    With A the binding limits and F the coordinates off their bounds (a bound that moves takes its coordinate along),
 
         [H_FF  J_AF'] [dz_F  ]     [d2L / dz_F dp]
         [J_AF  0    ] [dlam_A] = - [d g_A / dp   ]
@@ -184,7 +213,7 @@ def derivatives(
     """
     o = c.optimum
     slopes = _slopes(core, unflatten, given, values, np.asarray(o.z), np.asarray(o.multipliers))
-    by_goal, hess, jac, cross, by_limit = (np.asarray(x) for x in slopes)
+    by_goal, hess, jac, cross, by_limit = (np.array(x) for x in slopes)
     binds = np.asarray(o.multipliers) > ACTIVE
     held = (np.asarray(o.lower_multipliers) > ACTIVE) | (np.asarray(o.upper_multipliers) > ACTIVE)
     moves = ~(held | (box[0] == box[1]))
@@ -196,6 +225,11 @@ def derivatives(
     loose = ways[sizes < RANK * sizes[0], :n]  # ways to move that the conditions do not see
     by_design = np.zeros((hess.shape[0], values.size))
     by_design[moves] = answer[:n]
+    for e in edges:
+        along = np.concatenate([hess[moves, e.coordinate], jac[binds, e.coordinate]])
+        by_goal[e.place] += e.price
+        by_design[moves, e.place] += np.linalg.lstsq(kkt, -along, rcond=RANK)[0][:n]
+        by_design[e.coordinate, e.place] += 1.0
     free = np.zeros(hess.shape[0], dtype=bool)
     free[moves] = np.any(np.abs(loose) > LOOSE, axis=0)
     return by_goal, by_design, free

@@ -70,6 +70,31 @@ def test_a_technology_limit_has_one_price(found, solved):
     assert reticle.elasticity == pytest.approx(-float(multipliers["reticle"]), abs=1e-6)
 
 
+def test_a_supply_at_the_least_that_its_node_stands_has_a_price(tiny, solved):
+    """The node's limits of the supply bound a coordinate and stand in no row: their elasticity was always 0."""
+    place, values = solved.core.variables().index("supply_V"), np.asarray([x.value for x in tiny.limits])
+    (row,) = solved.core.rows_of(0)
+    drawn = np.exp(solved.leaders()[0].optimum.limits[row])
+    space = solved.space.at_limits(values * np.asarray([0.8 * drawn, 1.0, 1.0]))  # less power than it draws
+
+    def at(least_V):
+        lower, upper = (b.copy() for b in solved.box)
+        lower[place] = math.log(least_V)
+        search = Search(space).in_box((lower, upper))
+        return search, search.run()[0]
+
+    search, best = at(0.95)
+    parameter = sensitivity(space.study, search).of("node N3P: minimum_V")
+    assert parameter.elasticity > 0.1
+    (_, less), (_, more) = at(0.95 * 0.999), at(0.95 * 1.001)
+    step = math.log(1.001 / 0.999)
+    assert (more.log_goal - less.log_goal) / step == pytest.approx(parameter.elasticity, rel=1e-2)
+    pinned = np.asarray([n != "hbm_capacity_B" for n in solved.core.variables()])
+    design = (np.asarray(more.optimum.z) - np.asarray(less.optimum.z)) / step
+    np.testing.assert_allclose(parameter.design[pinned], design[pinned], atol=1e-2)
+    assert best.optimum.lower_multipliers[place] > 0.1
+
+
 def test_swings_come_from_ranges(found):
     p = next(p for p in found.parameters if p.fact is not None and p.swing > 0)
     assert p.swing == pytest.approx(abs(p.elasticity) * math.log(p.fact.high / p.fact.low))

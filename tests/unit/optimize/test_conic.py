@@ -34,7 +34,18 @@ def solved_with(search, data):
 
 @pytest.mark.parametrize("factor", [1.0, 0.6])
 def test_optimum_and_prices_are_those_of_another_solver(solved, factor):
-    data = tightened(solved, factor)
+    agree(solved, tightened(solved, factor))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_limits_too(solved, seed):
+    data = solved.space.data(seed % solved.n_choices, solved.space.own_plans)
+    factors = np.exp(np.random.default_rng(seed).uniform(0.0, 0.5, 3)) ** [1.0, 1.0, -1.0]  # looser, so feasible
+    agree(solved, dataclasses.replace(data, limits=np.asarray(data.limits) * factors))
+
+
+def agree(solved, data):
+    """The same optimum to 1e-6 and the same price of every limit of the user."""
     o = solved_with(solved, data)
     status, log_goal, prices = witness(solved.core, data, *solved.box)
     assert status == "optimal" and bool(o.converged)

@@ -1,0 +1,99 @@
+"""Our solver beside an independent conic one: `python tests/bench/bench_witness.py [N] [STUDY ...]`.
+
+On the shipped studies (or those named) and N random ones, 100 unless told otherwise. Every study is rewritten as
+exponential cones (`tests/unit/optimize/conic.py`, which shares nothing with the solver) and solved by Clarabel:
+optimum, price of every limit, and whether a design exists at all. Prints one Markdown row per study and the largest
+differences; ends with an error where they differ by more than `AGREE`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+
+jax.config.update("jax_enable_x64", True)
+
+from dse.optimize.batch import solve_batch  # noqa: E402
+from dse.optimize.search import WIDTH, Search  # noqa: E402
+from dse.optimize.space import Space, element  # noqa: E402
+from dse.study.study import load_study  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+AGREE = 1e-6
+"""Largest difference of log goals."""
+PRICES = 1e-4
+"""Largest difference of a price; prices of a degenerate optimum are not unique and stand in the table all the same."""
+
+
+def witness_of_tests():
+    """The rewriting of the unit tests."""
+    spec = importlib.util.spec_from_file_location("conic", ROOT / "tests/unit/optimize/conic.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["conic"] = module
+    spec.loader.exec_module(module)
+    return module.witness
+
+
+def ours(search, data):
+    """Our optimum of one choice under its plans."""
+    lower, upper = search.box
+    batch = jax.tree.map(lambda x: np.asarray(x)[None], data)
+    middle = ((lower + upper) / 2)[None]
+    strict = search.core.strict
+    return element(solve_batch(search.core.model, batch, lower, upper, middle, loose=strict, size=WIDTH), 0)
+
+
+def compare(name, search, data, witness):
+    """One row: both verdicts, log goals, largest difference of a price, seconds of the other solver."""
+    o = ours(search, data)
+    begin = time.process_time()
+    status, log_goal, prices = witness(search.core, data, *search.box)
+    seconds = time.process_time() - begin
+    we = "optimal" if bool(o.converged) else "infeasible" if float(o.violation_bound) > 0 else "unfinished"
+    goal = abs(float(o.objective) - log_goal) if we == "optimal" and status.startswith("optimal") else 0.0
+    users = np.asarray([r.limit is not None for r in search.core.rows()])
+    price = np.max(np.abs(np.asarray(o.multipliers) - prices)[users], initial=0.0) if we == "optimal" else 0.0
+    same = we.split("_")[0] == status.split("_")[0]
+    print(f"| {name} | {we} | {status} | {goal:.1e} | {price:.1e} | {seconds:.1f} |", flush=True)
+    return same, goal, float(price)
+
+
+def shipped(names):
+    """The shipped studies, or some, each with its first choice under the baseline's plans."""
+    for path in sorted((ROOT / "sweeps").glob("*.toml")):
+        if "[study]" in path.read_text() and (not names or path.stem in names):
+            search = Search(Space(load_study(path)))
+            yield path.stem, search, search.space.data(0, search.space.own_plans)
+
+
+def drawn(n):
+    """Random studies: the tiny one with its limits multiplied, choices in turn; a third has no design."""
+    search = Search(Space(load_study(ROOT / "tests/data/tiny.toml")))
+    rng = np.random.default_rng(0)
+    for i in range(n):
+        data = search.space.data(i % search.n_choices, search.space.own_plans)
+        factors = np.exp(rng.uniform(-1.0, 1.0, len(search.space.study.limits)))
+        yield f"random {i}", search, dataclasses.replace(data, limits=np.asarray(data.limits) * factors)
+
+
+def main(n, names):
+    witness = witness_of_tests()
+    print("| study | ours | Clarabel | difference of log goals | of prices | CPU s of Clarabel |")
+    print("|---|---|---|---|---|---|")
+    found = [compare(*x, witness) for x in (*shipped(names), *drawn(n))]
+    same, goals, prices = zip(*found, strict=True)
+    print(
+        f"\n{len(found)} studies: {sum(same)} same verdicts; largest difference of log goals {max(goals):.1e}, ", end=""
+    )
+    print(f"of prices {max(prices):.1e}, median {np.median(prices):.1e}")
+    return not all(same) or max(goals) > AGREE
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 100, sys.argv[2:]))

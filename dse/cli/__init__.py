@@ -69,8 +69,11 @@ Command = (
 
 ABOUT = (
     "What should the next AI chip be? Exit codes: 0 an answer; 1 an infeasible study, explained; "
-    "2 bad input, in one line; 130 interrupted. --version prints the version."
+    "2 bad input, in one line; 130 interrupted. --version prints the version, "
+    "--tyro-print-completion bash (zsh, fish) what completes commands and flags."
 )
+COMPLETION, SHELLS = "--tyro-print-completion", ("bash", "zsh", "fish")
+"""What prints a script of completion, and for which shells there is one."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -110,6 +113,8 @@ def parse(argv: list[str]) -> Command | int:
     if argv == ["--version"]:
         print(f"dse {__version__}")
         return 0
+    if argv[:1] == [COMPLETION] and (len(argv) != 2 or argv[1] not in SHELLS):
+        raise SpecError(f"{COMPLETION}: give {', '.join(SHELLS)}")
     said = io.StringIO()
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
     try:

@@ -193,6 +193,10 @@ def steps_figure(found: list[Backtest]) -> Figure:
     return figure
 
 
+MOST_TICKS = 0.22
+"""Least distance of two ticks, as a share of a panel."""
+
+
 def _panel(ax: Axes, name: str, found: list[Backtest]) -> None:
     """Ratios of one quantity over all steps, on a log axis; the band is a hit."""
     ax.axvspan(1 / HIT, HIT, color=BAND, zorder=0)
@@ -209,7 +213,9 @@ def _panel(ax: Axes, name: str, found: list[Backtest]) -> None:
     ax.set_xscale("log")
     low, high = ax.get_xlim()
     ax.set_xlim(min(low, 0.4), max(high, 2.5))
-    shown = [x for x in TICKS if ax.get_xlim()[0] <= x <= ax.get_xlim()[1]]
+    low, high = ax.get_xlim()
+    near = (high / low) ** MOST_TICKS  # words closer to each other would touch
+    shown = [x for x in TICKS if low <= x <= high and (x == 1 or abs(math.log(x)) >= math.log(near))]
     ax.set_xticks(shown, [f"{x:g}" for x in shown])
     ax.minorticks_off()
     ax.grid(axis="x")

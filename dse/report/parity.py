@@ -20,7 +20,7 @@ from ..physics.calibration import FAMILIES, family
 from .style import BAND, BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
 from .style import FAMILIES as FAMILY_COLOURS
 
-WHAT = {"training": "step", "inference": "time", "kernels": "operator", "collectives": "collective"}
+WHAT = {"training": "step", "inference": "request", "kernels": "operator", "collectives": "collective"}
 """Kind of measurement to what is timed."""
 
 FAMILY_COLORS = dict(zip((name for name, _ in FAMILIES), FAMILY_COLOURS, strict=False))

@@ -90,8 +90,11 @@ def headline(s: Solution) -> str:
 
 
 def product(name: str) -> str:
-    """A preset name as a product's: "trainium3" becomes "Trainium3", "h100" becomes "H100"."""
-    return name.upper() if len(name.split("-")[0]) <= 4 else name.capitalize()
+    """A preset name as a product's: "trainium3" becomes "Trainium3", "mi300x" "MI300X", "tpu-v4" "TPU v4"."""
+    head, _, tail = name.partition("-")
+    if head == "tpu":
+        return f"TPU {tail}"
+    return name.upper() if len(head) <= 4 or head.startswith("mi") else name.capitalize()
 
 
 def goal_text(study: Study, goal: float) -> str:

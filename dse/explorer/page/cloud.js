@@ -1,7 +1,7 @@
-// Designs beneath a front: between its points and around them, those that keep every limit. Dominated, so that one sees by how much.
+// Designs beneath a front, those that keep every limit: dominated, so that one sees by how much.
 import { limitRows, stateOfRoom } from "./tables.js";
 
-const TRIES = 320, SPREAD = 0.18, OTHER = 0.35, AT_ONCE = 80;
+const WALKERS = 32, ROUNDS = 12, STEP = 0.3, OTHER = 0.15;
 
 /** Numbers from 0 to 1, the same every time: a figure does not change when it is drawn again. */
 function dice(seed) {
@@ -13,27 +13,25 @@ function dice(seed) {
   };
 }
 
-/** Tries around a front: between two of its points in proportion, each number a little off, some with another choice. */
-export function tries(state, points, near) {
-  const random = dice(1), pick = (list) => list[Math.floor(random() * list.length)], limits = state.limits.map((m) => m.value);
-  return Array.from({ length: TRIES }, () => {
-    const [a, b] = [pick(points), pick(points)], t = random(), off = () => Math.exp(SPREAD * (random() + random() + random() - 1.5) * 2);
-    const choice = random() < OTHER ? Math.floor(random() * state.choices.length) : a.choice;
-    const x = Object.fromEntries(state.free.map((f) => [f.name, near(f, a.x[f.name] ** (1 - t) * b.x[f.name] ** t * off(), choice)]));
-    return { x, choice, limits, plans: null };
-  });
-}
-
-/** Those of some designs that keep every limit and fit, with their metrics; `tell` hears how many are done. */
-export async function kept(source, state, designs, tell) {
-  const found = [];
-  for (let i = 0; i < designs.length; i += AT_ONCE) {
-    tell(i);
-    const some = designs.slice(i, i + AT_ONCE), answers = await source.evaluateAll(some);
+/** Designs that keep every limit, by walks that begin at the points of a front and never leave the limits; `tell` hears how far they are.
+ *
+ * Most limits bind at a front, so that a design a little off in every number keeps them hardly ever: a step changes one number, or the choice. */
+export async function beneath(source, state, points, tell) {
+  const random = dice(1), limits = state.limits.map((m) => m.value), found = [];
+  const here = Array.from({ length: WALKERS }, (_, k) => { const p = points[Math.floor(k * points.length / WALKERS)]; return { x: { ...p.x }, choice: p.choice, limits, plans: null }; });
+  for (let round = 0; round < ROUNDS; round++) {
+    tell(round, ROUNDS);
+    const tries = here.map((design) => step(state, design, random)), answers = await source.evaluateAll(tries);
     answers.forEach((answer, k) => {
-      const whole = answer.fits.every(Boolean) && limitRows(state, some[k], answer, null).every((r) => stateOfRoom(r.room) !== "broken");
-      if (whole) found.push({ ...some[k], metrics: answer.reading.metrics });
+      const whole = answer.fits.every(Boolean) && limitRows(state, tries[k], answer, null).every((r) => stateOfRoom(r.room) !== "broken");
+      if (whole) { here[k] = tries[k]; found.push({ ...tries[k], metrics: answer.reading.metrics }); }
     });
   }
   return found;
+}
+
+function step(state, design, random) {
+  if (random() < OTHER) return { ...design, choice: Math.floor(random() * state.choices.length) };
+  const f = state.free[Math.floor(random() * state.free.length)], value = design.x[f.name] * Math.exp(STEP * (2 * random() - 1));
+  return { ...design, x: { ...design.x, [f.name]: Math.min(Math.max(value, f.low), f.high) } };
 }

@@ -16,15 +16,15 @@ export class Controls {
     this.limits = state.limits.map((m, i) => this.#limit(m, i));
   }
 
-  /** Values of a stepped number that can be built on the dies of a choice, by default the present one. */
-  steps(name, choice = this.design.choice) {
-    const n = this.state.choices[choice].n_dies;
+  /** Values of a stepped number that can be built on the dies of the present choice. */
+  steps(name) {
+    const n = this.state.choices[this.design.choice].n_dies;
     return this.whole ? this.state.steps[n]?.[name] : undefined;
   }
 
   /** The value nearest to `value` that can be had. */
-  near(f, value, choice = this.design.choice) {
-    const steps = this.steps(f.name, choice);
+  near(f, value) {
+    const steps = this.steps(f.name);
     const held = Math.min(Math.max(value, f.low), f.high);
     return steps?.length ? steps.reduce((a, b) => (Math.abs(Math.log(b / held)) < Math.abs(Math.log(a / held)) ? b : a)) : held;
   }

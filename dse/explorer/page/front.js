@@ -1,7 +1,7 @@
 // The front of the study: certified points to load, designs beneath it, chips that exist, a budget to draw and what it changes.
 import { FIELDS, FIELD_WORDS } from "./link.js";
 import { choiceText } from "./controls.js";
-import { kept, tries } from "./cloud.js";
+import { beneath } from "./cloud.js";
 import { axis, COLOURS, CONFIG, escaped, LOOK, plotly, SHADES } from "./plots.js";
 import { digits, el, inUnit, parsed, scaleOf, table, times } from "./text.js";
 import { computed, stored } from "./views.js";
@@ -63,8 +63,7 @@ export class Front {
     if (this.clouds.has(front)) return;
     this.clouds.set(front, []);
     try {
-      const designs = tries(this.state, front.points, (f, v, choice) => this.design.controls.near(f, v, choice));
-      this.clouds.set(front, await kept(this.source, this.state, designs, (i) => { this.said.textContent = `designs beneath the front: ${i} of ${designs.length} tried`; }));
+      this.clouds.set(front, await beneath(this.source, this.state, front.points, (i, n) => { this.said.textContent = `looking for designs beneath the front: ${i} of ${n}`; }));
     } catch (error) { this.trouble(error.message); }
     await this.draw();
   }
@@ -90,20 +89,35 @@ export class Front {
     const [i, j] = [Number(this.across.value), Number(this.up.value)], [X, Y] = [front.metrics[i], front.metrics[j]], k = front.metrics.findIndex((_, at) => at !== i && at !== j);
     const at = (p) => ({ x: this.#value(X, p[0]), y: this.#value(Y, p[1]) }), log = this.log.checked, limit = parsed(this.budget.value, X.unit, front.points[0].values[i]);
     const traces = this.#points(front, i, j, k), own = { ...this.design.column(), name: "this design" };
-    const here = [own, ...this.design.pins, ...this.#chips()].map((c) => ({ name: c.name, ...at([this.#of(X, c), this.#of(Y, c)]) })).filter((c) => c.x > 0 && c.y > 0);
+    const here = [own, ...this.design.pins, ...this.#chips()].map((c) => ({ name: c.name.split("/").at(-1), ...at([this.#of(X, c), this.#of(Y, c)]) })).filter((c) => c.x > 0 && c.y > 0);
     const spans = ["x", "y"].map((d) => span([...traces.flatMap((t) => t[d]).filter(Number.isFinite), ...here.filter((c) => c.name === own.name).map((c) => c[d])]));
     const cloud = (this.beneath.checked ? this.clouds.get(front) : null) ?? [], below = cloud.map((c) => at([this.#of(X, c), this.#of(Y, c)]));
     const shown = below.map((c, n) => [c, n]).filter(([c]) => c.x === within(c.x, spans[0]) && c.y === within(c.y, spans[1]));
     const dots = { type: "scatter", mode: "markers", name: "other designs within the limits", x: shown.map(([c]) => c.x), y: shown.map(([c]) => c.y), customdata: shown.map(([, n]) => -1 - n), hoverinfo: "text",
       text: shown.map(([, n]) => this.#hover(front, { ...cloud[n], values: front.metrics.map((m) => this.#of(m, cloud[n])) })), marker: { size: 5, color: "#a9a9a9", opacity: 0.6 } };
-    const held = here.map((c) => ({ ...c, x: within(c.x, spans[0]), y: within(c.y, spans[1]), far: c.x !== within(c.x, spans[0]) || c.y !== within(c.y, spans[1]), at: `${digits(c.x, 2)}, ${digits(c.y, 2)}` }));
-    const chips = { type: "scatter", mode: "markers+text", name: "this design and chips, far ones at the edge", x: held.map((c) => c.x), y: held.map((c) => c.y), text: held.map((c) => escaped(c.far ? `${c.name} (${c.at})` : c.name)),
-      textposition: held.map((c) => `${c.y > spans[1][1] / 1.05 ? "bottom" : "top"} ${c.x > spans[0][1] / 1.05 ? "left" : c.x < spans[0][0] * 1.05 ? "right" : "center"}`), marker: { symbol: "diamond-open", size: 11, color: "#1d1d1d" }, hoverinfo: "text" };
+    const held = this.#held(here, spans);
+    const chips = { type: "scatter", mode: "markers+text", name: "this design and chips, far ones at the edge", x: held.map((c) => c.x), y: held.map((c) => c.y), text: held.map((c) => c.words.map(escaped).join("<br>")),
+      textposition: held.map((m) => m.place), marker: { symbol: "diamond-open", size: 11, color: "#1d1d1d" }, hoverinfo: "text" };
     const shapes = limit > 0 ? [{ type: "line", x0: this.#value(X, limit), x1: this.#value(X, limit), yref: "paper", y0: 0, y1: 1, line: { color: "#a32535", dash: "dash", width: 2 }, editable: true }] : [];
     const all = [...(shown.length ? [dots] : []), ...traces, chips], look = { ...LOOK, xaxis: axis(this.#title(X), log, [...all.flatMap((t) => t.x), ...shapes.map((s) => s.x0)]), yaxis: axis(this.#title(Y), log, all.flatMap((t) => t.y)), shapes };
     await (await plotly()).react(this.figure, all, look, { ...CONFIG, edits: { shapePosition: limit > 0 } });
     this.#listen(front, X, cloud);
     this.#told(front, i, j, k, limit, shown.length);
+  }
+
+  /** Marks within the figure, those of the same corner as one, each with where its words go: inwards, and not onto its neighbour's. */
+  #held(here, [across, up]) {
+    const far = (a, b, [low, high], share) => Math.abs(Math.log(a / b)) > share * Math.log(high / low), marks = [];
+    for (const c of here) {
+      const [x, y] = [within(c.x, across), within(c.y, up)], word = (x !== c.x || y !== c.y) && this.figure.clientWidth > 600 ? `${c.name} (${digits(c.x, 2)}, ${digits(c.y, 2)})` : c.name, same = marks.find((m) => m.x === x && !far(m.y, y, up, 0.01));
+      if (same) same.words.push(word); else marks.push({ x, y, words: [word] });
+    }
+    const top = Math.max(...marks.map((m) => m.y)), sorted = [...marks].sort((a, b) => b.y - a.y);
+    for (const [k, m] of sorted.entries()) {
+      const close = sorted.slice(0, k).some((o) => !far(o.x, m.x, across, 0.3) && !far(o.y, m.y, up, 0.07));
+      m.place = `${(close || m.y > top / 1.05) && m.y > up[0] * 1.05 ? "bottom" : "top"} ${m.x > across[1] / 1.05 ? "left" : m.x < across[0] * 1.1 ? "right" : "center"}`;
+    }
+    return marks;
   }
 
   /** Chips beside the front, each once. */
@@ -137,7 +151,7 @@ export class Front {
     const best = (some) => some.reduce((a, p) => (!a || p.values[j] < a.values[j] ? p : a), null), inside = front.points.filter((p) => p.values[i] <= limit), [free, mine] = [best(front.points), best(inside)];
     if (!mine) { this.said.textContent = "No design of this front is within the budget."; return; }
     this.said.textContent = `Within it ${inside.length} of ${front.points.length}; the best of them: ${this.#words(front.metrics[j], mine.values[j])} instead of ${this.#words(front.metrics[j], free.values[j])}.${third}`;
-    this.change.replaceChildren(table(["what the budget changes", "without it", "within it"], this.#differences(front, free, mine), "Best design of the front by the metric on y, without and within the budget"),
+    this.change.replaceChildren(table(["", "without", "within"], this.#differences(front, free, mine), "What the budget changes: the best design of the front by the metric on y, without and within it"),
       el("div", { class: "row" }, el("button", { type: "button", onclick: () => this.load(mine) }, "Load the best within it")));
   }
 

@@ -60,8 +60,9 @@ function marksOf(t, X, Y, node) {
     dot.append(svg("title", {}, plain(words)));
     if (t.customdata) { dot.style.cursor = "pointer"; dot.addEventListener("click", () => node.heard?.plotly_click?.({ points: [{ customdata: t.customdata[i] }] })); }
     found.push(dot);
-    const half = 3.3 * plain(words).length; // words stay inside
-    if (t.mode.includes("text")) found.push(says(x, y - r - 4, plain(words), x + half > X.ends[1] ? "end" : x - half < X.ends[0] ? "start" : "middle"));
+    if (!t.mode.includes("text")) continue;
+    const lines = plain(words).split("\n"), half = 3.3 * Math.max(...lines.map((w) => w.length)), below = one(t.textposition, i)?.startsWith("bottom"); // words stay inside
+    lines.forEach((w, k) => found.push(says(x, below ? y + r + 13 + 14 * k : y - r - 4 - 14 * (lines.length - 1 - k), w, x + half > X.ends[1] ? "end" : x - half < X.ends[0] ? "start" : "middle")));
   }
   return found;
 }

@@ -40,7 +40,7 @@ export const times = (ratio, n = 3) => (ratio === null || ratio === undefined ? 
 
 /** The value of "2.1 GHz", "2.1" (in the scale of `near`) or "36 GiB"; NaN for what is none. */
 export function parsed(text, unit, near) {
-  const found = /^\s*([-+0-9.,eE]+?)\s*([^\d\s].*)?\s*$/.exec(text);
+  const found = /^\s*([-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*([^\d\s,.].*)?$/i.exec(text);
   if (!found) return NaN;
   const number = Number(found[1].replaceAll(",", ""));
   const asked = (found[2] ?? "").trim().toLowerCase();

@@ -136,6 +136,11 @@ def test_typed_values_have_units(tab):
     field.press("Enter")
     settled(page, "() => explorer.design.x.hbm_capacity_B", 2.0**38)
     assert field.get_attribute("aria-invalid") == "true"
+    limit = page.locator("#limit-0")
+    for text, value in (("1,250 W", 1250), ("0.9 kW", 900), ("1.1e3 W", 1100), ("950", 950)):
+        limit.fill(text)
+        limit.press("Enter")
+        settled(page, "() => explorer.design.limits[0]", value)
 
 
 def test_pins_chips_and_exports(tab, tmp_path):

@@ -81,7 +81,7 @@ def test_names():
         "Trainium3",
         "H100",
         "A100-80",
-        "TPU-V5P",
+        "TPU v5p",
     ]
     assert [differing_text(c, STUDY) for c in STUDY.choices] == ["1 x N3P", "2 x N3P"]
 

@@ -28,6 +28,8 @@ WHOLE = 1e-6
 """Distance to a whole number, or to the hull's step time, that counts as none [relative]."""
 FLAT = 0.05
 """What moving a stepped number costs, per log unit: an optimum is flat, so that plans are told apart first."""
+DEAR, SMALL = 1.0, 1e-6
+"""Cost of a coefficient beyond which all are alike, and a rise of a hull below which all are [log units]."""
 TOGETHER = 0.1
 """Share of the gap asked for that choices bounded by one solve may lose by it."""
 
@@ -266,13 +268,25 @@ def boxes(search: Search, regions: list[Region]) -> tuple[np.ndarray, np.ndarray
 
 
 def halves(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The cheaper and the dearer half of a group, by the leaf whose cost tells its plans apart best; both non-empty."""
-    spread = np.minimum(costs, 1.0)
-    column = costs[:, int(np.argmax(np.abs(spread - np.median(spread, axis=0)).sum(axis=0)))]
-    order = np.argsort(column, kind="stable")
-    cut = len(order) // 2
-    middle = column[order[cut]]
-    dearer = column > middle if np.any(column > middle) else column >= middle
-    if not dearer.any() or dearer.all():
-        dearer = np.isin(np.arange(len(column)), order[cut:])
-    return np.flatnonzero(~dearer), np.flatnonzero(dearer)
+    """Two parts of a group, neither empty: cut where the hulls of both rise most, judged by the product of the rises.
+
+    A part that stays as cheap as the whole was not worth a solve, however dear the other gets.
+
+    Source: [achterberg2007] section 5.1 for the product.
+
+    Args:
+        costs: what each member costs over the hull of all, by leaf, shape (members, leaves) [log units].
+    """
+    capped = np.minimum(costs, DEAR)
+    best, found = -1.0, (np.arange(len(costs) // 2), np.arange(len(costs) // 2, len(costs)))
+    for column in capped.T:
+        order = np.argsort(column, kind="stable")
+        changes = np.flatnonzero(np.diff(column[order]) > 0.0) + 1
+        if not changes.size:
+            continue
+        cut = int(changes[np.argmin(np.abs(changes - len(order) / 2))])
+        parts = order[:cut], order[cut:]
+        score = math.prod(max(float(capped[p].min(axis=0).sum()), SMALL) for p in parts)
+        if score > best:
+            best, found = score, parts
+    return np.sort(found[0]), np.sort(found[1])

@@ -71,3 +71,10 @@ def test_gap_and_time_are_positive(small, gap, seconds):
 def test_halves_part_a_group(costs):
     a, b = halves(costs)
     assert sorted([*a, *b]) == list(range(len(costs))) and len(a) and len(b)
+
+
+def test_halves_part_where_both_sides_get_dearer():
+    """The first leaf spreads most, but cutting by it leaves each part a member that is cheap in all else."""
+    costs = np.asarray([[0.0, 0.0, 0.2], [0.9, 0.0, 0.2], [0.8, 0.3, 0.0], [0.0, 0.3, 0.0]])
+    a, b = halves(costs)
+    assert {tuple(a), tuple(b)} == {(0, 1), (2, 3)}

@@ -25,10 +25,7 @@ COMMANDS = {
     "sensitivity --target 6": (("sensitivity", STUDY, "--target", "6"), 20.0, 5.0),
     "risk, 1,000 worlds": (("risk", STUDY), 45.0, 15.0),
     "back-test of one step": (("backtest", "sweeps/backtest_trainium2.toml", "--seconds", "1"), 15.0, 4.0),
-    "evaluate": (
-        ("evaluate", "trainium2", "llama-3.1-70b", *"--phase decode --chips 16 --batch 64 --context 8192".split()),
-        1.5, 1.0,
-    ),
+    "evaluate": (("evaluate", "trainium2", "llama-3.1-70b", "--phase", "decode", "--chips", "16"), 1.5, 1.0),
 }  # fmt: skip
 """Command, seconds aimed at cold and warm."""
 MEMORY_GB = 2.0

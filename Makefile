@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: trainium4 test quick check wheel-test slurm-test docs golden questions bench bench-explorer bench-scale faults nightly lock licences audit clean
+.PHONY: trainium4 test quick check wheel-test slurm-test docs golden questions bench bench-explorer bench-scale bench-speed bench-witness faults nightly lock licences audit clean
 
 trainium4: $(VENV)/.run
 	$(BIN)/dse optimize sweeps/trainium4.toml
@@ -77,6 +77,14 @@ bench-explorer: $(VENV)/.dev
 bench-scale: $(VENV)/.dev
 	$(BIN)/python tests/bench/bench_scale.py --write docs/scale.md
 
+# what commands cost, cold and warm, with peak memory; writes docs/speed.md
+bench-speed: $(VENV)/.dev
+	$(BIN)/python tests/bench/bench_speed.py --write docs/speed.md
+
+# optimum, prices and infeasibility beside an independent conic solver; writes docs/witness.md
+bench-witness: $(VENV)/.dev
+	$(BIN)/python tests/bench/bench_witness.py --write docs/witness.md
+
 # every fault on purpose, twelve kills of each kind; writes docs/faults.md
 faults: $(VENV)/.dev
 	$(BIN)/python -m tests.faults 12 --write docs/faults.md
@@ -84,6 +92,8 @@ faults: $(VENV)/.dev
 # what takes hours: ten thousand broken files of each kind, two hundred random studies
 nightly: $(VENV)/.dev
 	DSE_RANDOM_STUDIES=200 $(BIN)/python -m pytest -n 2 tests/unit/optimize/test_random_studies.py
+	DSE_GOLDEN=1 $(BIN)/python -m pytest -n 2 tests/unit/optimize/test_prices.py
+	$(BIN)/python tests/bench/bench_witness.py
 	DSE_CASES=10000 $(BIN)/python -m pytest -n 2 tests/property/test_user_files.py tests/unit/explore/test_risk.py
 
 # pinned requirements with hashes, from pyproject.toml; pins stay where they may: UPGRADE=--upgrade moves them all

@@ -2,56 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from ..study.convex import Kind
 from ..study.design import steps
-from .elastic import Loosened, cheapest_relaxations
-from .search import WIDTH, Candidate, Plans, Search
+from .loosen import broken, way
+from .search import Candidate, Search
 from .solution import Relaxation
-from .space import element
+from .widen import FURTHEST, widened_way
 
-TRIED = 4
-"""Choices and plans, those that need the least, whose neighbouring whole counts are relaxed too."""
-MOST = 128
-"""Choices and plans that are relaxed with broken counts."""
-SMALLEST = 1e-4
-"""Relaxations below this share are rounding."""
-FURTHEST = 64.0
-"""How far beyond a box what can be built is looked for."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Broken:
-    """A choice with plans whose least loosening is known, counts broken."""
-
-    choice: int
-    """Position in `study.choices`."""
-    plans: Plans
-    """Plan of each workload, position in `space.plans`."""
-    z: Float[np.ndarray, " n"]
-    """The chip that needs the least."""
-    total: float
-    """Sum of the loosenings [log units]; infinite where none of those allowed is enough."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Way:
-    """A way out."""
-
-    total: float
-    """Sum of all changes [log units]."""
-    moves: tuple[Relaxation, ...]
-    """The limits and bounds that must move."""
-
-
-NONE = Way(math.inf, ())
-"""No way out."""
+DIE = "die_mm2"
+"""The coordinate whose box has room for twice the reticle, and for more where that is loosened."""
+STEP = "step"
+"""The row that makes a step as long as it takes, which nobody can loosen."""
 
 
 def relaxations(search: Search, candidates: list[Candidate]) -> tuple[Relaxation, ...]:
@@ -65,8 +31,6 @@ def relaxations(search: Search, candidates: list[Candidate]) -> tuple[Relaxation
         search: the study, searched.
         candidates: best of every choice.
     """
-    from .widen import widened_way  # which loosens limits in wider boxes, by this module
-
     if missing := without_steps(search):
         beside = relaxations(search.in_box(moved(search, missing)), candidates)
         again = {r.name for r in beside}  # a bound moved one way is not needed where the other is moved too
@@ -80,72 +44,6 @@ def relaxations(search: Search, candidates: list[Candidate]) -> tuple[Relaxation
         roomy = search.in_box(moved(search, [Relaxation(DIE, reticle, reticle * FURTHEST)]))
         found = way(roomy, broken(roomy, candidates, lawful), lawful)
     return found.moves
-
-
-DIE = "die_mm2"
-"""The coordinate whose box has room for twice the reticle, and for more where that is loosened."""
-STEP = "step"
-"""The row that makes a step as long as it takes, which nobody can loosen."""
-
-
-def broken(search: Search, candidates: list[Candidate], loose: Bool[np.ndarray, " m"]) -> list[Broken]:
-    """Choices and plans with the least loosening of each, counts broken, those that need the least first."""
-    if able := [c for c in candidates if c.log_goal < np.inf]:
-        return [Broken(c.choice_index, c.plan_index, np.asarray(c.optimum.z), 0.0) for c in able]
-    own = [(c.choice_index, c.plan_index) for c in candidates]
-    points = list(dict.fromkeys([*own, *leanest(search), *search.seen]))[:MOST]
-    lower, upper = (np.repeat(b[None], len(points), axis=0) for b in search.box)
-    found = relaxed(search, points, lower, upper, loose)
-    each = zip(points, np.asarray(found.z), totals(found), strict=True)
-    return sorted((Broken(i, plans, z, float(t)) for (i, plans), z, t in each), key=lambda b: b.total)
-
-
-def leanest(search: Search) -> list[tuple[int, Plans]]:
-    """Every choice with the plans that need the least memory of a chip."""
-    choices = range(search.n_choices)
-    each = [np.argmin(np.asarray(d.memory_B), axis=1) for d in search.space.every_plan(list(choices))]
-    return [(i, tuple(int(best[i]) for best in each)) for i in choices]
-
-
-def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) -> Way:
-    """The least loosening of some rows that gives a design with whole counts beside those of `known`."""
-    able = [b for b in known[:TRIED] if math.isfinite(b.total)]
-    fixed = [(b, v) for b in able for v in search.around(b.choice, b.z)]
-    if not fixed:
-        return NONE
-    points = [(b.choice, b.plans) for b, _ in fixed]
-    found = relaxed(search, points, *search.fixed_boxes([v for _, v in fixed]), loose)
-    each = totals(found)
-    best = int(np.argmin(each))
-    return Way(float(each[best]), _named(search, element(found, best))) if math.isfinite(each[best]) else NONE
-
-
-def totals(found: Loosened) -> Float[np.ndarray, " b"]:
-    """Sums of loosenings, infinite where what may be loosened is not enough."""
-    return np.where(found.converged, found.total, np.inf)
-
-
-def relaxed(
-    search: Search, points: Sequence[tuple[int, Plans]], lower: np.ndarray, upper: np.ndarray, loose: np.ndarray
-) -> Loosened:
-    """The cheapest loosening of each choice under its plans, in its box."""
-    data = search.space.batch([i for i, _ in points], [p for _, p in points])
-    return cheapest_relaxations(search.core.model, data, lower, upper, loose, WIDTH)
-
-
-def _named(search: Search, found: Loosened) -> tuple[Relaxation, ...]:
-    """The limits that must move, and how far; rows that are not the user's as shares of what is allowed."""
-    out = []
-    for k, limit in enumerate(search.space.study.limits):
-        loosen = float(np.exp(max(found.loosening[i] for i in search.core.rows_of(k))))
-        if loosen > 1 + SMALLEST:
-            needed = limit.value * loosen if limit.sense == "at_most" else limit.value / loosen
-            out.append(Relaxation(limit.metric, limit.value, needed, limit.sense))
-    for row, loosening in zip(search.core.rows(), np.asarray(found.loosening), strict=True):
-        if row.kind is not Kind.USER and loosening > SMALLEST:
-            name = f"{row.what} of {row.workload}" if row.workload else row.what
-            out.append(Relaxation(name, 1.0, math.exp(loosening)))
-    return tuple(out)
 
 
 def without_steps(search: Search) -> tuple[Relaxation, ...]:

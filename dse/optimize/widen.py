@@ -11,10 +11,12 @@ import numpy as np
 from jaxtyping import Bool
 
 from ..study.design import STEPPED, steps
-from .relax import FURTHEST, NONE, SMALLEST, TRIED, Broken, Way, relaxed, totals, way
+from .loosen import NONE, SMALLEST, TRIED, Broken, Way, relaxed, totals, way
 from .search import Search
 from .solution import Relaxation
 
+FURTHEST = 64.0
+"""How far beyond a box what can be built is looked for."""
 BESIDE = 8
 """Choices and plans whose bounds are widened."""
 FACTORS = 16

@@ -8,6 +8,7 @@ differences; ends with an error where they differ by more than `AGREE`.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import importlib.util
 import sys
@@ -27,8 +28,16 @@ from dse.study.study import load_study  # noqa: E402
 ROOT = Path(__file__).parents[2]
 AGREE = 1e-6
 """Largest difference of log goals."""
-PRICES = 1e-4
-"""Largest difference of a price; prices of a degenerate optimum are not unique and stand in the table all the same."""
+HEAD = """# An outside witness
+
+Written by `python tests/bench/bench_witness.py --write docs/witness.md`: every shipped study (its first choice under
+the plans of the baseline) and random ones (limits of the tiny study multiplied), rewritten as exponential cones by code
+that shares nothing with the solver, and solved by Clarabel. Prices are multipliers of the user's limits; those of a
+degenerate optimum are not unique.
+
+| study | ours | Clarabel | difference of log goals | of prices | CPU s of Clarabel |
+|---|---|---|---|---|---|
+"""
 
 
 def witness_of_tests():
@@ -60,8 +69,9 @@ def compare(name, search, data, witness):
     users = np.asarray([r.limit is not None for r in search.core.rows()])
     price = np.max(np.abs(np.asarray(o.multipliers) - prices)[users], initial=0.0) if we == "optimal" else 0.0
     same = we.split("_")[0] == status.split("_")[0]
-    print(f"| {name} | {we} | {status} | {goal:.1e} | {price:.1e} | {seconds:.1f} |", flush=True)
-    return same, goal, float(price)
+    line = f"| {name} | {we} | {status} | {goal:.1e} | {price:.1e} | {seconds:.1f} |"
+    print(line, flush=True)
+    return line, same, goal, float(price)
 
 
 def shipped(names):
@@ -82,18 +92,25 @@ def drawn(n):
         yield f"random {i}", search, dataclasses.replace(data, limits=np.asarray(data.limits) * factors)
 
 
-def main(n, names):
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("n", type=int, nargs="?", default=100)
+    parser.add_argument("studies", nargs="*")
+    parser.add_argument("--write", type=Path)
+    asked = parser.parse_args()
     witness = witness_of_tests()
-    print("| study | ours | Clarabel | difference of log goals | of prices | CPU s of Clarabel |")
-    print("|---|---|---|---|---|---|")
-    found = [compare(*x, witness) for x in (*shipped(names), *drawn(n))]
-    same, goals, prices = zip(*found, strict=True)
-    print(
-        f"\n{len(found)} studies: {sum(same)} same verdicts; largest difference of log goals {max(goals):.1e}, ", end=""
+    print(HEAD, end="")
+    found = [compare(*x, witness) for x in (*shipped(asked.studies), *drawn(asked.n))]
+    lines, same, goals, prices = zip(*found, strict=True)
+    said = (
+        f"{len(found)} studies: {sum(same)} same verdicts; largest difference of log goals {max(goals):.1e}, of prices "
+        f"{max(prices):.1e}, median {np.median(prices):.1e}."
     )
-    print(f"of prices {max(prices):.1e}, median {np.median(prices):.1e}")
+    print(f"\n{said}")
+    if asked.write:
+        asked.write.write_text(f"{HEAD}{chr(10).join(lines)}\n\n{said}\n", encoding="utf-8")
     return not all(same) or max(goals) > AGREE
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 100, sys.argv[2:]))
+    sys.exit(main())

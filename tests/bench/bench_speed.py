@@ -1,0 +1,82 @@
+"""What a command costs, cold and warm: `python tests/bench/bench_speed.py [--only NAME ...] [--write docs/speed.md]`.
+
+Every command runs twice in a process of its own, first with an empty cache of compiled programs, then with the one that
+the first run filled. Prints a Markdown table of wall and processor seconds and of the largest resident memory, beside
+what is aimed at on two idle cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+STUDY = "sweeps/trainium4.toml"
+COMMANDS = {
+    "optimize, counts broken": (("optimize", STUDY, "--continuous"), 15.0, 3.0),
+    "optimize, proved to 10 %": (("optimize", STUDY, "--gap", "0.1"), 20.0, 8.0),
+    "front of 100 points": (("front", STUDY), 25.0, 10.0),
+    "sensitivity --target 6": (("sensitivity", STUDY, "--target", "6"), 20.0, 5.0),
+    "risk, 1,000 worlds": (("risk", STUDY), 45.0, 15.0),
+    "back-test of one step": (("backtest", "sweeps/backtest_trainium2.toml", "--seconds", "1"), 15.0, 4.0),
+    "evaluate": (("evaluate", "trainium2", "llama-3.1-70b", "--phase", "decode", "--chips", "16"), 1.5, 1.0),
+}  # fmt: skip
+"""Command, seconds aimed at cold and warm."""
+MEMORY_GB = 2.0
+"""Peak memory aimed at."""
+HEAD = """# What commands cost
+
+Written by `python tests/bench/bench_speed.py --write docs/speed.md` on {cores} cores, load {load:.1f} before it began:
+wall seconds count what else ran, processor seconds hardly do. Cold is with an empty cache of compiled programs, warm
+with the one that the cold run filled; figures are left out. Aims are wall seconds on two idle cores, and {memory:g} GB.
+
+| command | cold wall s | processor s | aim | warm wall s | processor s | aim | peak GB |
+|---|---|---|---|---|---|---|---|
+"""
+
+
+def measured(words: tuple[str, ...], cache: str) -> tuple[float, float, float]:
+    """Wall and processor seconds and largest resident memory [GB] of one command with a cache of its own."""
+    begin = time.perf_counter()
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+    command = [sys.executable, "-m", "dse.cli", *words]
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**kept, "XDG_CACHE_HOME": cache})
+    _, status, used = os.wait4(run.pid, 0)
+    if os.waitstatus_to_exitcode(status) not in (0, 1):  # 1 is an answer too, such as a target out of reach
+        raise SystemExit(f"failed: {' '.join(command)}")
+    return time.perf_counter() - begin, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024.0 / 1e9
+
+
+def row(name: str) -> str:
+    """One command, cold and warm."""
+    words, *aims = COMMANDS[name]
+    with tempfile.TemporaryDirectory() as cache, tempfile.TemporaryDirectory() as results:
+        shown = () if words[0] == "evaluate" else ("--results", results, "--no-figures")
+        runs = [measured((*words, *shown), cache) for _ in aims]
+    cells = [f"{wall:.1f} | {cpu:.1f} | {aim:g}" for (wall, cpu, _), aim in zip(runs, aims, strict=True)]
+    return f"| {name} | {' | '.join(cells)} | {max(memory for *_, memory in runs):.2f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", nargs="*", choices=COMMANDS, default=list(COMMANDS))
+    parser.add_argument("--write", type=Path)
+    asked = parser.parse_args()
+    page = HEAD.format(cores=os.cpu_count(), load=psutil.getloadavg()[0], memory=MEMORY_GB)
+    print(page, end="", flush=True)
+    for name in asked.only:
+        line = row(name)
+        print(line, flush=True)
+        page += f"{line}\n"
+    if asked.write:
+        asked.write.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

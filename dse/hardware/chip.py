@@ -115,7 +115,7 @@ class Chip(eqx.Module):
 
     def _repr_html_(self) -> str:
         """What a notebook shows: every number with its unit (`dse.chip_receipts` says which are guesses)."""
-        said = [(label(str(n)), quantity_text(str(n), x)) for n, x in self.frame()["value"].items()]
+        said = [(label(str(n)), quantity_text(str(n), float(x))) for n, x in self.frame()["value"].to_dict().items()]
         title = f"{self.name}: {self.node}, {self.hbm}, {self.link}"
         return page(title, pd.DataFrame(said, columns=["number", "value"]).set_index("number"))
 

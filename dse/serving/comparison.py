@@ -241,7 +241,7 @@ def _owned(a: Priced, b: Priced, deals: tuple[Deal, Deal], name: str, paying: st
     return Answer(name, paying, dollars[0], dollars[1], low, high, tuple(parts), needed)
 
 
-def _served(first: str, second: str, asked: Asked, rents_USD: Mapping[str, float]) -> tuple[Served, Served] | str:
+def served(first: str, second: str, asked: Asked, rents_USD: Mapping[str, float]) -> tuple[Served, Served] | str:
     """Both chips as `dse compare` serves them, in the order asked for; or why one does not serve."""
     systems = [chip_system(name, asked.n_chips) for name in (first, second)]
     how = {"basis": None, "rents_USD": rents_USD, "requests_per_s": asked.requests_per_s}
@@ -280,11 +280,11 @@ def compare(
     asked, given = asked or usual(precision), rents_USD or {}
     step = training(asked.requests.model, precision)
     trained = (timed(systems[0], step), timed(systems[1], step))
-    served = _served(first, second, asked, given)
-    if isinstance(served, str):
-        none = [Answer("serving", "rented", *[math.nan] * 4, (), served)]
+    engines = served(first, second, asked, given)
+    if isinstance(engines, str):
+        none = [Answer("serving", "rented", math.nan, math.nan, math.nan, math.nan, (), engines)]
         return precision, [*_answers(*trained, systems, "training", given), *none]
-    return precision, [*_answers(*trained, systems, "training", given), *_answers(*served, systems, "serving", given)]
+    return precision, [*_answers(*trained, systems, "training", given), *_answers(*engines, systems, "serving", given)]
 
 
 def _answers(a: Priced, b: Priced, systems: list[System], name: str, given: Mapping[str, float]) -> list[Answer]:

@@ -10,6 +10,7 @@ from dse.cli import main
 from dse.cli.flags import rents_of
 from dse.core.errors import SpecError
 from dse.economy.hours import chip_hour
+from dse.serving.comparison import Asked, served
 from dse.serving.curve import Promise
 from dse.serving.ranking import ranking
 from dse.workload.requests import Length, Requests
@@ -76,6 +77,11 @@ def test_compare_serve_and_cost_say_the_same_to_the_last_bit(rent, capsys, tmp_p
 def test_a_promise_that_nothing_keeps_is_told(capsys):
     assert main(["compare", "h100", "llama-3.1-8b", "--chips", "1", "--tpot", "10us"]) == 1
     assert "below the floor" in capsys.readouterr().out
+
+
+def test_a_chip_that_does_not_serve_is_a_gap_of_the_comparison():
+    gap = served("h100", "a100-80", Asked(ASKED, Promise(tpot_s=1e-5), n_chips=1), {})
+    assert isinstance(gap, str) and gap.count("below the floor") == 2
 
 
 def test_one_phase_is_ranked_without_a_queue(capsys):

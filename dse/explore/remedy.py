@@ -69,7 +69,8 @@ class Lever:
     end: float
     """The good end of its range."""
     alone: float
-    """What it would have to be if nothing else changed; not a number if nothing up to the good end was found enough."""
+    """What it would have to be if nothing else changed; not a number if nothing up to the good end was found enough, or
+    if there was no time to look."""
     together: float
     """What it is in the cheapest change of all levers; not a number if none was found that is enough."""
 
@@ -90,6 +91,8 @@ class Remedy:
     """The least lone change first, those that are not enough alone last."""
     reachable: bool
     """Whether all levers at once were found to be enough. No is no proof: the rows are not convex in the levers."""
+    unfinished: tuple[str, ...] = ()
+    """What was left out because time was up, in words."""
 
 
 def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> Remedy:
@@ -108,7 +111,7 @@ def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> 
     Args:
         found: sensitivities of a study that minimises `delivered_time`.
         speedup: delivered speed-up to reach.
-        search: the study, solved; solved anew when left out.
+        search: the study, solved, and its deadline; solved anew when left out.
 
     Returns:
         Levers with what they would have to be; nothing changes if the study reaches the target as it is.
@@ -126,12 +129,15 @@ def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> 
     widths = np.asarray([abs(math.log(end / p.value)) for _, p, end in levers])
     program = Program(core, ravel_pytree(problem.given.world)[1], len(search.box[0]))
     least = partial(program.least, problem, search.box, widths, np.asarray(found.candidate.optimum.z))
-    alone = [least([i]) for i in range(len(levers))]
-    mixes = [u for u in (least(range(len(levers))), *alone) if u is not None]  # a lone change is a mix too
+    mix, alone = least(range(len(levers))), []
+    for i, _ in enumerate(levers):
+        late = search.deadline.over(f"{len(levers) - i} of {len(levers)} numbers were not tried alone")
+        alone.append(None if late else least([i]))
+    mixes = [u for u in (mix, *alone) if u is not None]  # a lone change is a mix too
     together = min(mixes, key=lambda u: float(np.sum(u)), default=None)
     return Remedy(
         found.study, speedup, math.exp(-found.candidate.log_goal), found.candidate,
-        _changes(levers, together, alone), together is not None,
+        _changes(levers, together, alone), together is not None, tuple(search.deadline.undone),
     )  # fmt: skip
 
 

@@ -18,15 +18,15 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 
 from ..core.errors import SpecError
-from ..optimize.batch import solve_batch
-from ..optimize.interior import Settings
+from ..optimize.deadline import Deadline
 from ..optimize.search import Candidate, Search
 from ..optimize.space import Space
 from ..physics.calibration import calibration_receipts
 from ..study.design import Choice
 from ..study.metrics import DELIVERED
 from ..study.study import Study
-from .samples import CHUNK, Samples
+from .in_turn import solve_in_turn
+from .samples import Samples
 from .unknowns import Draw, Unknown, draw, unknowns
 
 TARGET = 6.0
@@ -37,8 +37,6 @@ KEPT_CANDIDATES = 4
 """Candidates solved under every draw."""
 LOST = 3.0
 """Log goal that a draw without a design counts in the pilot's mean: a twentyfold slower chip."""
-SETTINGS = Settings(max_iterations=40)
-"""Of the solves: designs are found within 30 steps or not at all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +91,8 @@ class Risk:
     """What was drawn."""
     outcomes: Outcomes
     """What came out."""
+    unfinished: tuple[str, ...] = ()
+    """What was left out because time was up, in words; its draws are not among `draw`."""
 
     @property
     def n(self) -> int:
@@ -168,6 +168,7 @@ def risk(
     *,
     target: float | None = None,
     progress: Callable[[str], None] = lambda _: None,
+    deadline: Deadline | None = None,
 ) -> Risk:
     """Re-optimise a study under `n` draws of its unknowns.
 
@@ -177,6 +178,7 @@ def risk(
         seed: same seed, same draws.
         target: delivered speed-up that counts as reached, 6 by default; only for studies of the delivered time.
         progress: told what happens, one line at a time.
+        deadline: when to stop with the draws that are solved.
 
     Returns:
         Distribution of the optimal design and of the outcome, and what drives it. Counts of cores and stacks are
@@ -191,7 +193,7 @@ def risk(
         raise SpecError(f"target: study '{study.name}' minimises {study.goal}, so there is no speed-up to reach")
     if target is not None and not 0 < target < math.inf:
         raise SpecError(f"target = {target:g}: give a positive speed-up, such as 6")
-    search = Search(Space(study), progress)
+    search = Search(Space(study), progress, deadline=deadline or Deadline())
     found = [c for c in search.run() if c.log_goal < np.inf]
     if not found:
         raise SpecError(f"study '{study.name}' has no design at the receipts' values; see dse optimize")
@@ -200,9 +202,13 @@ def risk(
     drawn = draw(what, n, seed)
     progress(f"{n} samples under {len(kept)} candidates")
     outcomes = reoptimise(search, kept, drawn)
+    drawn = drawn.rows(np.arange(len(outcomes.goal)))
     goal = TARGET if study.goal == DELIVERED and target is None else target
     nominal = math.exp(found[0].log_goal)
-    return Risk(study, seed, goal, tuple(kept), loss, nominal, search.core.variables(), drawn, outcomes)
+    return Risk(
+        study, seed, goal, tuple(kept), loss, nominal, search.core.variables(), drawn, outcomes,
+        tuple(search.deadline.undone),
+    )  # fmt: skip
 
 
 def strata(search: Search, drawn: Draw) -> Iterator[tuple[np.ndarray, Samples]]:
@@ -224,14 +230,17 @@ def strata(search: Search, drawn: Draw) -> Iterator[tuple[np.ndarray, Samples]]:
 def pilot(search: Search, what: tuple[Unknown, ...], seed: int) -> tuple[list[Candidate], float]:
     """The few candidates to solve under every draw, and the mean log goal they give away on the pilot's draws.
 
-    Candidates are added one by one, each time the one that lowers the pilot's mean goal most.
+    Candidates are added one by one, each time the one that lowers the pilot's mean goal most. Without time for a pilot
+    it is the best one at the receipts' values, and what it gives away is not a number.
     """
     known = sorted((c for c in search.seen.values() if c.log_goal < np.inf), key=lambda c: c.log_goal)
+    if search.deadline.over("choices and plans but the best at the receipts' values"):
+        return known[:1], math.nan
     known = known[:PILOT_CANDIDATES]
     drawn = draw(what, PILOT_SAMPLES, seed + 1)
     logs = np.minimum(solve_all_draws(search, known, drawn).log_goals, LOST)
     kept: list[int] = []
-    best = np.full(drawn.n, LOST)
+    best = np.full(logs.shape[1], LOST)
     while len(kept) < min(KEPT_CANDIDATES, len(known)):
         means = np.minimum(best, logs).mean(axis=1)
         pick = int(np.argmin(means))
@@ -244,7 +253,7 @@ def pilot(search: Search, what: tuple[Unknown, ...], seed: int) -> tuple[list[Ca
 
 @dataclasses.dataclass(frozen=True)
 class Solved:
-    """Every candidate under every draw."""
+    """Every candidate under every draw, or under as many of the first as there was time for."""
 
     log_goals: Float[np.ndarray, "c n"]
     """Log goal, infinite where no design meets the limits."""
@@ -256,24 +265,28 @@ class Solved:
 
 def solve_all_draws(search: Search, candidates: list[Candidate], drawn: Draw) -> Solved:
     """Certified optimum of every candidate under every draw, all in batches of one compiled shape per exponent."""
-    shape = (len(candidates), drawn.n)
-    logs, z = np.full(shape, np.inf), np.zeros((*shape, len(search.core.variables())))
-    dearest = np.zeros(shape, dtype=int)
-    for rows, samples in strata(search, drawn):
+    n_candidates, sets, every = len(candidates), [], list(strata(search, drawn))
+    for rows, samples in every:
         parts = [(samples.data(c.choice_index, c.plan_index), *samples.box(c.choice_index)) for c in candidates]
-        data, lower, upper = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
-        o = solve_batch(search.core.model, data, lower, upper, (lower + upper) / 2, settings=SETTINGS, size=CHUNK)
-        for i in range(len(candidates)):
-            mine = slice(i * len(rows), (i + 1) * len(rows))
-            logs[i, rows] = np.where(o.feasible[mine], o.objective[mine], np.inf)
-            z[i, rows], dearest[i, rows] = o.z[mine], np.argmax(o.multipliers[mine], axis=1)
+        by_draw = jax.tree.map(lambda *xs: np.stack(xs, axis=1).reshape(-1, *np.shape(xs[0])[1:]), *parts)
+        sets.append((np.repeat(rows, n_candidates), *by_draw))
+    optima, n = solve_in_turn(search.core.model, sets, drawn.n, search.deadline, search.progress)
+    logs, z = np.full((n_candidates, n), np.inf), np.zeros((n_candidates, n, len(search.core.variables())))
+    dearest = np.zeros((n_candidates, n), dtype=int)
+    for (rows, _), o in zip(every, optima, strict=True):
+        mine = rows[rows < n]
+        of_each = [slice(i, len(mine) * n_candidates, n_candidates) for i in range(n_candidates)]
+        for i, rows_of in enumerate(of_each):
+            logs[i, mine] = np.where(o.feasible[rows_of], o.objective[rows_of], np.inf)
+            z[i, mine], dearest[i, mine] = o.z[rows_of], np.argmax(o.multipliers[rows_of], axis=1)
     return Solved(logs, z, dearest)
 
 
 def reoptimise(search: Search, candidates: list[Candidate], drawn: Draw) -> Outcomes:
-    """The best design under every draw among the candidates."""
+    """The best design under every draw among the candidates, or under the first draws where time was up."""
     solved = solve_all_draws(search, candidates, drawn)
-    winner, every = np.argmin(solved.log_goals, axis=0), np.arange(drawn.n)
+    winner = np.argmin(solved.log_goals, axis=0)
+    every = np.arange(len(winner))
     best = solved.log_goals[winner, every]
     design = np.where(np.isfinite(best)[:, None], np.exp(solved.z[winner, every]), np.nan)
     rows = search.core.rows()

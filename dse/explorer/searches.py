@@ -12,6 +12,7 @@ from ..explore.ray import Rays
 from ..explore.risk import risk
 from ..hardware.presets import chip_names, chip_system
 from ..lowering.engines import Policy
+from ..optimize.deadline import Deadline
 from ..report.front import front_json
 from ..report.risk import risk_json
 from ..report.serving import serving_json
@@ -28,12 +29,16 @@ MOST_FRONT, MOST_CHIPS, MOST_TOKENS, MOST_SAMPLES = 200, 8, 2**20, 4000
 """Points of a front, chips beside each other, tokens of a request, draws of facts: what one page may ask for."""
 
 
+LIMIT_S = 300.0
+"""Time of a front or of draws, compiling not counted: a page shows what there is then."""
+
+
 def compute_front(subject: Subject, asked: dict[str, Any], tell: Tell) -> None:
     """The Pareto front of the study over `metrics`, with `n` points; its own limits."""
     names = tuple(m.strip() for m in str(asked.get("metrics", "delivered_time,package_cost_USD")).split(",")[:4])
     n = whole(asked, "n", 40, MOST_FRONT)
     metrics = checked_metrics(subject.study, names)
-    rays = Rays(subject.study, metrics)
+    rays = Rays(subject.study, metrics, deadline=Deadline(LIMIT_S))
     found = front(subject.study, metrics, n, rays=rays, progress=lambda line: tell({"progress": line}))
     tell({"done": True, "front": front_numbers(subject, front_json(found))})
 
@@ -41,7 +46,10 @@ def compute_front(subject: Subject, asked: dict[str, Any], tell: Tell) -> None:
 def compute_risk(subject: Subject, asked: dict[str, Any], tell: Tell) -> None:
     """The study re-optimised under `n` draws of every fact with a range; its own limits; `target` as a speed-up."""
     n = whole(asked, "n", 200, MOST_SAMPLES)
-    found = risk(subject.study, n, target=_target(asked), progress=lambda line: tell({"progress": line}))
+    deadline = Deadline(LIMIT_S)
+    found = risk(
+        subject.study, n, target=_target(asked), progress=lambda line: tell({"progress": line}), deadline=deadline
+    )
     tell({"done": True, "risk": risk_numbers(risk_json(found, None))})
 
 

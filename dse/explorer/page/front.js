@@ -1,6 +1,6 @@
 // The front of the study: certified points to load, the chip at hand and chips that exist beside it, a budget to draw.
 import { axis, COLOURS, CONFIG, escaped, LOOK, plotly } from "./plots.js";
-import { digits, el, inUnit, times } from "./text.js";
+import { digits, el, inUnit, late, times } from "./text.js";
 
 const ROOM = 1.25; // around the front, as in figures; chips farther away stand at the edge
 const span = (values) => [Math.min(...values) / ROOM, Math.max(...values) * ROOM];
@@ -85,7 +85,7 @@ export class Front {
     await Plotly.react(this.figure, traces, look, CONFIG);
     this.figure.removeAllListeners?.("plotly_click");
     this.figure.on("plotly_click", (e) => { const i = e.points[0]?.customdata; if (i !== undefined) this.load(front.points[i]); });
-    if (!(limit > 0)) this.said.textContent = `${front.points.length} designs, none beaten in every metric; each within ${(100 * front.worst_gap).toPrecision(2)} % of its bound under the plans found. Click one to load it.`;
+    if (!(limit > 0)) this.said.textContent = `${front.points.length} designs, none beaten in every metric; each within ${(100 * front.worst_gap).toPrecision(2)} % of its bound under the plans found. Click one to load it.${late(front)}`;
   }
 
   #budgeted(front, limit) {

@@ -65,7 +65,9 @@ def test_a_second_search_starts_from_what_is_known(quick, ask, answers):
 def test_risk_asks_for_what_the_page_says(ask, answers, monkeypatch):
     """The draws themselves take minutes and are tested with `dse risk`."""
     asked = []
-    monkeypatch.setattr("dse.explorer.searches.risk", lambda study, n, target, progress: asked.append((n, target)))
+    monkeypatch.setattr(
+        "dse.explorer.searches.risk", lambda study, n, target, progress, deadline: asked.append((n, target))
+    )
     monkeypatch.setattr("dse.explorer.searches.risk_json", lambda found, robust: RISK)
     last = words(ask("search/risk?n=10&target=1.2")[2])[-1]
     assert last["done"] and last["risk"]["merit"] == RISK["merit_distribution"] and last["risk"]["target"] == 1.5

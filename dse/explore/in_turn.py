@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
@@ -12,12 +12,11 @@ from ..optimize.batch import solve_batch
 from ..optimize.deadline import Deadline
 from ..optimize.duality import Model
 from ..optimize.interior import Optimum, Settings
-from ..study.convex import Data
 from .samples import CHUNK
 
 SETTINGS = Settings(max_iterations=40)
 """Of the solves: designs are found within 30 steps or not at all."""
-DrawnSet: TypeAlias = tuple[np.ndarray, Data, np.ndarray, np.ndarray]
+DrawnSet: TypeAlias = tuple[np.ndarray, Any, np.ndarray, np.ndarray]
 """Problems of one compiled shape: the draw of each, in ascending order, coefficients and log bounds."""
 
 

@@ -106,7 +106,7 @@ def sensitivity_view(s: Sensitivity, r: Remedy | None) -> RenderableType:
         names = ", ".join(label(n) for n in s.undetermined)
         parts.append(Text(f"Nothing pins down {names}: how the design moves there is not unique.", style="yellow"))
     said = [] if r is None else [remedy_view(r)]
-    return Group(*parts, *said, *unfinished(s.unfinished if r is None else r.unfinished))
+    return Group(*parts, *said, *(unfinished(s.unfinished) if r is None else ()))
 
 
 def signed(elasticity: float) -> str:
@@ -133,11 +133,11 @@ def remedy_view(r: Remedy) -> RenderableType:
         alone = (quantity_text(name, x.alone), times(x.alone / x.value)) if math.isfinite(x.alone) else ("-", "-")
         mix = times(factor) if math.isfinite(factor) and abs(math.log(factor)) > CHANGED else ""
         t.add_row(x.name, quantity_text(name, x.value), *(alone if any_alone else ()), mix)
-    if not any_alone:
+    if not any_alone and not r.unfinished:
         t.caption, t.caption_justify = "none of these is enough alone", "left"
     enough = "this is enough" if r.reachable else "no change of these was found that is enough, which is no proof"
     head = f"{times(r.speedup)} delivered needs more than the {times(r.delivered)} there is; {enough}:"
-    return Group(Text(head, style="bold"), t)
+    return Group(Text(head, style="bold"), t, *unfinished(r.unfinished))
 
 
 CHANGED = 1e-3

@@ -1,13 +1,19 @@
-"""What to loosen when no design meets all limits: the least change of the user's limits, then of anything but laws."""
+"""What to loosen when no design meets all limits: the least change of the user's limits, then of bounds too."""
 
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
-from ..study.convex import Kind
-from ..study.design import steps
+from ..core.errors import SpecError
+from ..core.types import FloatLike, Vector
+from ..study.convex import ConvexCore, Data, Kind
+from ..study.design import STEPPED, steps
 from .elastic import Loosened, cheapest_relaxations
 from .search import Candidate, Search
 from .solution import Relaxation
@@ -22,7 +28,8 @@ FURTHEST = 64.0
 
 
 def relaxations(search: Search, candidates: list[Candidate]) -> tuple[Relaxation, ...]:
-    """The least loosening found that gives a design with whole counts; none where no loosening of limits helps.
+    """The least loosening found that gives a design with whole counts: of limits, or where those alone do not help of
+    limits and the bounds of free numbers; none where laws, memory or deadlines stand in the way within `FURTHEST`.
 
     Args:
         search: the study, searched.
@@ -30,19 +37,26 @@ def relaxations(search: Search, candidates: list[Candidate]) -> tuple[Relaxation
     """
     if missing := without_steps(search):
         return missing
-    core = search.core
-    user = np.asarray([r.kind is Kind.USER for r in core.rows()])
-    if not user.any():
-        return ()
+    user = np.asarray([r.kind is Kind.USER for r in search.core.rows()])
+    found = _limits_alone(search, candidates, user) if user.any() else ()
+    return found or _with_bounds(search, candidates, user)
+
+
+def _limits_alone(search: Search, candidates: list[Candidate], user: np.ndarray) -> tuple[Relaxation, ...]:
+    """The least loosening of limits; none where that does not help."""
     points = [(c, z) for c, z in _broken(search, candidates, user)[:TRIED]]
     fixed = [(c, v) for c, z in points for v in search.around(c.choice_index, z)]
     if not fixed:
         return ()
     found = _relaxed(search, [c for c, _ in fixed], *search.fixed_boxes([v for _, v in fixed]), user)
+    best = _least(found)
+    return () if best is None else _named(search, element(found, best))
+
+
+def _least(found: Loosened) -> int | None:
+    """Position of the least loosening; None where there is none."""
     totals = np.where(found.converged, found.total, np.inf)
-    if not np.isfinite(totals).any():
-        return ()
-    return _named(search, element(found, int(np.argmin(totals))))
+    return int(np.argmin(totals)) if np.isfinite(totals).any() else None
 
 
 def _broken(search: Search, candidates: list[Candidate], user: np.ndarray) -> list[tuple[Candidate, np.ndarray]]:
@@ -72,6 +86,70 @@ def _named(search: Search, found: Loosened) -> tuple[Relaxation, ...]:
         if loosen > 1 + SMALLEST:
             needed = limit.value * loosen if limit.sense == "at_most" else limit.value / loosen
             out.append(Relaxation(limit.metric, limit.value, needed, limit.sense))
+    return tuple(out)
+
+
+Bounded: TypeAlias = tuple[Data, Vector, Vector]
+"""A choice's coefficients, and logs of the least and most of its free numbers."""
+
+
+def bounded_logs(core: ConvexCore, z: FloatLike, bounded: Bounded) -> tuple[Array, Array]:
+    """Log goal, and log limits followed by how far each free number is above and below its bounds."""
+    data, least, most = bounded
+    goal, limits = core.logs(z, data)
+    free = z[: len(core.free)]
+    return goal, jnp.concatenate([limits, free - most, least - free])
+
+
+def _with_bounds(search: Search, candidates: list[Candidate], user: np.ndarray) -> tuple[Relaxation, ...]:
+    """The least loosening of limits and bounds together; none where that does not help."""
+    box = [b[: len(search.core.free)] for b in search.box]
+    may = np.append(user, np.ones(2 * len(box[0]), dtype=bool))
+    model = eqx.Partial(bounded_logs, search.core)
+
+    def relaxed(some: list[Candidate], values: list[tuple[float, ...]]) -> Loosened:
+        low, high = (np.repeat(b[None], len(some), axis=0) for b in search.box)
+        low[:, : len(box[0])] -= math.log(FURTHEST)
+        high[:, : len(box[0])] += math.log(FURTHEST)
+        if values:
+            low[:, search.integer_places] = high[:, search.integer_places] = np.asarray(values)
+        data = search.space.batch([c.choice_index for c in some], [c.plan_index for c in some])
+        bounded = (data, *(np.repeat(b[None], len(some), axis=0) for b in box))
+        return cheapest_relaxations(model, bounded, low, high, may)
+
+    broken = relaxed(candidates, [])
+    able = [i for i in np.argsort(broken.total) if broken.converged[i]][:TRIED]
+    fixed = [(candidates[i], v) for i in able for v in _around(search, candidates[i], np.asarray(broken.z[i]))]
+    if not fixed:
+        return ()
+    found = relaxed([c for c, _ in fixed], [v for _, v in fixed])
+    best = _least(found)
+    return () if best is None else (*_named(search, element(found, best)), *_outside(search, element(found, best)))
+
+
+def _around(search: Search, candidate: Candidate, z: np.ndarray) -> list[tuple[float, ...]]:
+    """As `Search.around`, of what can be built beyond the bounds too; nothing where those are too far apart to look."""
+    names, n_dies = search.core.variables(), search.space.study.choices[candidate.choice_index].n_dies
+    values = [(names[i], math.exp(float(z[i]))) for i in search.integer_places]
+    try:
+        every = [np.log(steps(n, n_dies, v / FURTHEST, v * FURTHEST)) for n, v in values]
+    except SpecError:
+        return []
+    return search.around(candidate.choice_index, z, every)
+
+
+def _outside(search: Search, found: Loosened) -> tuple[Relaxation, ...]:
+    """The bounds that must move, and how far."""
+    m, n, out = len(search.core.rows()), len(search.core.free), []
+    for k, (name, low, high) in enumerate(zip(search.core.free, *(np.exp(b[:n]) for b in search.box), strict=True)):
+        for sense, bound, loosen in (
+            ("at_most", high, found.loosening[m + k]),
+            ("at_least", low, found.loosening[m + n + k]),
+        ):
+            if np.exp(loosen) > 1 + SMALLEST:
+                exact = bound * np.exp(loosen if sense == "at_most" else -loosen)
+                needed = float(np.exp(found.z[k])) if name in STEPPED else float(exact)
+                out.append(Relaxation(name, float(bound), needed, sense))
     return tuple(out)
 
 

@@ -269,10 +269,15 @@ class Search:
         """As `around`, of a candidate."""
         return self.around(candidate.choice_index, np.asarray(candidate.optimum.z))
 
-    def around(self, choice_index: int, z: np.ndarray) -> list[tuple[float, ...]]:
-        """Logs of what can be built on both sides of each stepped number of `z`; nearest combination first."""
+    def around(
+        self, choice_index: int, z: np.ndarray, every: Sequence[np.ndarray] | None = None
+    ) -> list[tuple[float, ...]]:
+        """Logs of what can be built on both sides of each stepped number of `z`; nearest combination first.
+
+        `every` holds the logs of what can be built of each, by default inside the box.
+        """
         places, options = self.integer_places, []
-        for i, logs in zip(places, self.steps(choice_index), strict=True):
+        for i, logs in zip(places, self.steps(choice_index) if every is None else every, strict=True):
             above = int(np.searchsorted(logs, float(z[i]) + SAME, side="right"))
             options.append(logs[max(above - 1, 0) : above + 1].tolist())
         near = itertools.product(*options)

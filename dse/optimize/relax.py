@@ -28,18 +28,19 @@ FURTHEST = 64.0
 
 
 def relaxations(search: Search, candidates: list[Candidate]) -> tuple[Relaxation, ...]:
-    """The least loosening found that gives a design with whole counts: of limits, or where those alone do not help of
-    limits and the bounds of free numbers; none where laws, memory or deadlines stand in the way within `FURTHEST`.
+    """The least loosening found that gives a design with whole counts.
+
+    Of limits alone where that helps, else of limits and bounds of free numbers together. None where laws, memory or
+    deadlines stand in the way whatever is moved by up to `FURTHEST`.
 
     Args:
         search: the study, searched.
         candidates: best of every choice.
     """
-    if missing := without_steps(search):
-        return missing
     user = np.asarray([r.kind is Kind.USER for r in search.core.rows()])
-    found = _limits_alone(search, candidates, user) if user.any() else ()
-    return found or _with_bounds(search, candidates, user)
+    missing = without_steps(search)
+    found = _limits_alone(search, candidates, user) if user.any() and not missing else ()
+    return found or _with_bounds(search, candidates, user) or missing
 
 
 def _limits_alone(search: Search, candidates: list[Candidate], user: np.ndarray) -> tuple[Relaxation, ...]:
@@ -141,15 +142,13 @@ def _around(search: Search, candidate: Candidate, z: np.ndarray) -> list[tuple[f
 def _outside(search: Search, found: Loosened) -> tuple[Relaxation, ...]:
     """The bounds that must move, and how far."""
     m, n, out = len(search.core.rows()), len(search.core.free), []
-    for k, (name, low, high) in enumerate(zip(search.core.free, *(np.exp(b[:n]) for b in search.box), strict=True)):
-        for sense, bound, loosen in (
-            ("at_most", high, found.loosening[m + k]),
-            ("at_least", low, found.loosening[m + n + k]),
-        ):
-            if np.exp(loosen) > 1 + SMALLEST:
-                exact = bound * np.exp(loosen if sense == "at_most" else -loosen)
-                needed = float(np.exp(found.z[k])) if name in STEPPED else float(exact)
-                out.append(Relaxation(name, float(bound), needed, sense))
+    beyond = np.exp(found.loosening[m:])
+    for k, f in enumerate(search.space.study.free):
+        for sense, bound, by in (("at_most", f.upper, beyond[k]), ("at_least", f.lower, beyond[n + k])):
+            if by > 1 + SMALLEST:
+                whole = round(math.exp(float(found.z[k])))
+                needed = float(bound * by if sense == "at_most" else bound / by)
+                out.append(Relaxation(f.name, float(bound), float(whole) if f.name in STEPPED else needed, sense))
     return tuple(out)
 
 

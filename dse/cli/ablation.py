@@ -7,8 +7,8 @@ from typing import Annotated
 
 import tyro
 
-from ..report.terminal import progress, screen
-from .flags import JSON, RESULTS
+from ..report.terminal import progress, screen, unfinished
+from .flags import JSON, RESULTS, SECONDS
 
 BACKTESTS = ("backtest_trainium2", "backtest_trainium3")
 """Back-tests that are solved too."""
@@ -22,6 +22,8 @@ class AblationCommand:
     """Folder with trainium4.toml, backtest_trainium2.toml and backtest_trainium3.toml."""
     tdp: Annotated[float, tyro.conf.arg(metavar="W")] = 1800.0
     """TDP of the headline study; back-tests take the full load of the chip that was built."""
+    seconds: SECONDS = 900.0
+    """Stop after this time with the variants that are solved; compiling is not counted."""
     results: RESULTS = ""
     """Folder that gets ablation/."""
     json: JSON = False
@@ -37,24 +39,25 @@ class AblationCommand:
         from ..explore.ablation import ablation
         from ..explore.backtest import quantities
         from ..hardware.presets import chip
+        from ..optimize.deadline import Deadline
         from ..report.ablation import ablation_json, ablation_view
         from ..report.results import json_text, results_folder, write_json
         from ..study.study import load_study
 
-        folder, found = Path(self.sweeps), {}
+        deadline, folder, found = Deadline(self.seconds), Path(self.sweeps), {}
         with progress() as tell:
             study = load_study(folder / "trainium4.toml")
-            found[study.name] = ablation(study, self.tdp, None, tell)
+            found[study.name] = ablation(study, self.tdp, None, tell, deadline)
             for name in BACKTESTS:
                 study = load_study(folder / f"{name}.toml")
                 built = chip(study.built)
                 load_W = quantities(built, study.package)["full_load_fp8_W"]
-                found[study.name] = ablation(study, load_W, built, tell)
+                found[study.name] = ablation(study, load_W, built, tell, deadline)
         place = results_folder(self.results, "ablation")
-        write_json(place / "ablation.json", ablation_json(found))
+        write_json(place / "ablation.json", ablation_json(found, deadline.undone))
         if self.json:
-            print(json_text(ablation_json(found)))
+            print(json_text(ablation_json(found, deadline.undone)))
         else:
-            screen().print(ablation_view(found))
+            screen().print(ablation_view(found), *unfinished(deadline.undone))
             screen().print(f"Written to {place}/", markup=False)
         return 0

@@ -10,7 +10,7 @@ import tyro
 from ..core.errors import SpecError
 from ..core.shipped import SWEEPS, shipped, shipped_folder
 from ..report.terminal import progress, screen
-from .flags import JSON, RESULTS
+from .flags import JSON, RESULTS, SECONDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +23,9 @@ class BacktestCommand:
     """Folder with the studies backtest_*.toml."""
     results: RESULTS = ""
     """Folder that gets backtest/ with the comparison and its figure."""
-    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 10.0
-    """Stop each proof after this time with the best design so far."""
+    seconds: SECONDS = 10.0
+    """Stop each proof after this time with the best design so far; the search before it and the one for ranges
+    have a minute each at least, and compiling is not counted."""
     hold: Annotated[str, tyro.conf.arg(metavar="NAME,...", help_behavior_hint="")] = ""
     """Hold free numbers at those of the chips that were built, such as clock: what else does it explain?"""
     json: JSON = False
@@ -41,7 +42,8 @@ class BacktestCommand:
         from pathlib import Path
 
         from ..explore.backtest import Backtest, backtest, check_study, held
-        from ..optimize.solve import solve
+        from ..optimize.deadline import Deadline
+        from ..optimize.solve import LIMIT_S, solve
         from ..report.backtest import backtests_json, backtests_view, write_backtest_figure
         from ..report.results import json_text, results_folder, study_manifest, write_json
         from ..study.study import load_study
@@ -60,7 +62,8 @@ class BacktestCommand:
         folder, found = results_folder(self.results, name), []
         for path, study in zip(paths, studies, strict=True):
             with progress() as tell:
-                answer = backtest(study, tell, partial(solve, limit_s=self.seconds))
+                deadline = Deadline(max(self.seconds, LIMIT_S))
+                answer = backtest(study, tell, partial(solve, limit_s=self.seconds), deadline=deadline)
             if not isinstance(answer, Backtest):
                 raise SpecError(f"{path}: infeasible, so there is nothing to compare; see dse optimize {path}")
             found.append(answer)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..serving.curve import Promise
 
 JSON = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
+SECONDS = Annotated[float, tyro.conf.arg(metavar="S")]
 COUNT = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
 RESULTS = Annotated[
     str, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: results; runs in a checkout of dse)")

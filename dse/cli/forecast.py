@@ -11,7 +11,7 @@ import tyro
 from ..core.errors import SpecError
 from ..core.shipped import shipped
 from ..report.terminal import progress, screen
-from .flags import JSON
+from .flags import JSON, SECONDS
 
 SCORE = "score"
 
@@ -24,6 +24,8 @@ class ForecastCommand:
     """The forecast: a file, or the bare name of one that came along (`dse studies`). Or "score" and a file of facts."""
     draws: Annotated[int, tyro.conf.arg(metavar="N")] = 400
     """Draws of the unknowns."""
+    seconds: SECONDS = 900.0
+    """Stop after this time with the draws that are solved; compiling is not counted."""
     seed: Annotated[int, tyro.conf.arg(metavar="S")] = 0
     """Seed of the draws."""
     results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results/forecast_trainium4"
@@ -41,12 +43,13 @@ class ForecastCommand:
 
         start_jax()
         from ..explore.forecast import forecast, load_forecast, study_path
+        from ..optimize.deadline import Deadline
         from ..report.forecast import forecast_json, forecast_view, next_version, write_forecast
         from ..report.results import json_text
 
-        path = shipped(self.what[0])
+        deadline, path = Deadline(self.seconds), shipped(self.what[0])
         with progress() as tell:
-            found = forecast(load_forecast(path), self.draws, self.seed, tell)
+            found = forecast(load_forecast(path), self.draws, self.seed, tell, deadline)
         text, study_text = (p.read_text(encoding="utf-8") for p in (path, study_path(path)))
         folder = next_version(Path(self.results))
         write_forecast(folder, text, study_text, found)

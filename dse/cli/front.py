@@ -9,7 +9,7 @@ import tyro
 
 from ..core.shipped import shipped
 from ..report.terminal import progress, screen
-from .flags import JSON, RESULTS
+from .flags import JSON, RESULTS, SECONDS
 
 STUDY = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY.toml")]
 
@@ -24,6 +24,8 @@ class FrontCommand:
     """What trades against each other, all minimised: such as power, silicon, package_cost, cost_per_token."""
     points: Annotated[int, tyro.conf.arg(metavar="N")] = 100
     """Points to solve for."""
+    seconds: SECONDS = 900.0
+    """Stop after this time with the points found, which --resume adds to; compiling is not counted."""
     chips: Annotated[str | None, tyro.conf.arg(metavar="CHIP[,CHIP]", help_behavior_hint="")] = None
     """Chips that the figures mark beside the front, presets or files of your own; by default six that exist."""
     whole: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
@@ -48,18 +50,19 @@ class FrontCommand:
         from ..explore.ray import Rays
         from ..explore.whole import buildable
         from ..hardware.presets import chip as preset_chip
+        from ..optimize.deadline import Deadline
         from ..report.front import front_json, front_view, write_front
         from ..report.results import json_text, results_folder
         from ..study.study import load_study
 
-        study = load_study(self.study)
+        deadline, study = Deadline(self.seconds), load_study(self.study)
         marked = NAMED if self.chips is None else tuple(dict.fromkeys(self.chips.split(",")))
         for chip_name in marked:
             preset_chip(chip_name)
         names = checked_metrics(study, tuple(m.strip() for m in self.metrics.split(",")))
         folder = front_folder(results_folder(self.results, study.name), names)
         store = PointStore(folder, fingerprint(study, names))
-        rays = Rays(study, names)
+        rays = Rays(study, names, deadline=deadline)
         with progress() as tell:
             if self.resume:
                 tell(f"resumed with {store.load(rays)} finished problems")
@@ -91,6 +94,8 @@ class SensitivityCommand:
     """The study: a file, or the bare name of one that came along (`dse studies`)."""
     target: Annotated[float | None, tyro.conf.arg(metavar="X", help_behavior_hint="")] = None
     """Delivered speed-up: also say the cheapest change of technology or budgets that reaches it."""
+    seconds: SECONDS = 300.0
+    """Stop after this time with the numbers that were tried; compiling is not counted."""
     results: RESULTS = ""
     """Folder that gets a folder named after the study."""
     json: JSON = False
@@ -105,16 +110,17 @@ class SensitivityCommand:
         start_jax()
         from ..explore.remedy import remedy
         from ..explore.sensitivity import sensitivity
+        from ..optimize.deadline import Deadline
         from ..optimize.search import Search
         from ..optimize.space import Space
         from ..report.front import sensitivity_json, sensitivity_view
         from ..report.results import json_text, results_folder, write_json
         from ..study.study import load_study
 
-        study = load_study(self.study)
+        deadline, study = Deadline(self.seconds), load_study(self.study)
         folder = results_folder(self.results, study.name)
         with progress() as tell:
-            search = Search(Space(study), tell)
+            search = Search(Space(study), tell, deadline=deadline)
             found = sensitivity(study, search)
             need = None if self.target is None else remedy(found, self.target, search)
         answer = sensitivity_json(found, need)

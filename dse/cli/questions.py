@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from ..report.terminal import progress, screen
-from .flags import JSON, RESULTS
+from .flags import JSON, RESULTS, SECONDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class QuestionsCommand:
     """Folder that gets a folder "questions" with one JSON file for each."""
     gap: Annotated[float, tyro.conf.arg(metavar="FRAC")] = 0.01
     """Stop a side once no other design can be better by more than this."""
-    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 30.0
+    seconds: SECONDS = 30.0
     """Stop a side after this time with the gap reached; compiling is not counted."""
     page: Annotated[str, tyro.conf.arg(metavar="FILE.md")] = ""
     """Also write all answers in the results folder as a page of text."""

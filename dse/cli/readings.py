@@ -8,8 +8,8 @@ from typing import Annotated
 import tyro
 
 from ..core.errors import SpecError
-from ..report.terminal import progress, screen
-from .flags import JSON, RESULTS
+from ..report.terminal import progress, screen, unfinished
+from .flags import JSON, RESULTS, SECONDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +20,8 @@ class ReadingsCommand:
     """The study: a file, or a bare name (`dse studies`); its own limits on power are left out."""
     tdp: Annotated[str, tyro.conf.arg(metavar="W,W,...")] = "1000,1200,1400,1600,1800,2000,2250,2500"
     """TDPs in watts."""
+    seconds: SECONDS = 600.0
+    """Stop after this time with the points found; compiling is not counted."""
     results: RESULTS = ""
     """Folder that gets a folder named after the study."""
     json: JSON = False
@@ -34,19 +36,20 @@ class ReadingsCommand:
 
         start_jax()
         from ..explore.readings import readings
+        from ..optimize.deadline import Deadline
         from ..report.readings import readings_json, readings_view, write_readings
         from ..report.results import json_text, results_folder
         from ..study.study import load_study
 
-        study = load_study(self.study)
+        deadline, study = Deadline(self.seconds), load_study(self.study)
         folder = results_folder(self.results, study.name)
         with progress() as tell:
-            points = readings(study, tdps_W, progress=tell)
-        write_readings(folder, points, study.baseline.chip.name, self.figures)
+            points = readings(study, tdps_W, progress=tell, deadline=deadline)
+        write_readings(folder, points, study.baseline.chip.name, self.figures, deadline.undone)
         if self.json:
-            print(json_text(readings_json(points)))
+            print(json_text(readings_json(points, deadline.undone)))
         else:
-            screen().print(readings_view(points))
+            screen().print(readings_view(points), *unfinished(deadline.undone))
             screen().print(f"Written to {folder}/", markup=False)
         return 0
 

@@ -9,7 +9,7 @@ import tyro
 
 from ..core.shipped import shipped
 from ..report.terminal import progress, screen
-from .flags import JSON, RESULTS
+from .flags import JSON, RESULTS, SECONDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +20,8 @@ class RiskCommand:
     """The study: a file, or the bare name of one that came along (`dse studies`)."""
     samples: Annotated[int, tyro.conf.arg(metavar="N")] = 1000
     """Draws of the unknowns."""
+    seconds: SECONDS = 900.0
+    """Stop after this time with the draws that are solved; compiling is not counted."""
     seed: Annotated[int, tyro.conf.arg(metavar="S")] = 0
     """Seed of the draws."""
     target: Annotated[float | None, tyro.conf.arg(metavar="X", help_behavior_hint="(default: 6)")] = None
@@ -40,24 +42,25 @@ class RiskCommand:
         start_jax()
         from ..explore.risk import risk
         from ..explore.robust import robust_design, share_frac
+        from ..optimize.deadline import Deadline
         from ..report.results import json_text, results_folder
         from ..report.risk import risk_json, risk_view, write_risk
         from ..study.study import load_study
 
-        study = load_study(self.study)
+        deadline, study = Deadline(self.seconds), load_study(self.study)
         if self.robust is not None:
             share_frac(self.robust)
         folder = results_folder(self.results, study.name)
         text = shipped(self.study).read_text(encoding="utf-8")
         with progress() as tell:
-            found = risk(study, self.samples, self.seed, target=self.target, progress=tell)
-            robust = None if self.robust is None else robust_design(found, self.robust, tell)
-        write_risk(folder, text, found, robust)
+            found = risk(study, self.samples, self.seed, target=self.target, progress=tell, deadline=deadline)
+            robust = None if self.robust is None else robust_design(found, self.robust, tell, deadline)
+        write_risk(folder, text, found, robust, deadline.undone)
         if self.json:
-            print(json_text(risk_json(found, robust)))
+            print(json_text(risk_json(found, robust, deadline.undone)))
         else:
             console = screen()
-            console.print(risk_view(found, robust, console.width))
+            console.print(risk_view(found, robust, console.width, deadline.undone))
             console.print(f"Written to {folder}/", markup=False)
         if self.figures:
             with progress("drawing"):

@@ -9,7 +9,7 @@ import tyro
 
 from ..core.shipped import shipped
 from ..report.terminal import progress, screen
-from .flags import JSON, RESULTS
+from .flags import JSON, RESULTS, SECONDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Optimize:
     """Folder that gets a folder named after the study."""
     gap: Annotated[float, tyro.conf.arg(metavar="FRAC")] = 0.001
     """Stop once no other design, any choice, plans and whole counts, can be better by more than this."""
-    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 60.0
+    seconds: SECONDS = 60.0
     """Stop after this time with the best design so far and the gap reached; compiling is not counted."""
     continuous: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Let cores and stacks be fractions: faster, a bound on what can be built."""
@@ -40,6 +40,7 @@ class Optimize:
         from ..report.session import start_jax
 
         start_jax()
+        from ..optimize.deadline import Deadline
         from ..optimize.near import near
         from ..optimize.solution import solution_json
         from ..optimize.solve import solve, solve_continuous
@@ -52,13 +53,16 @@ class Optimize:
         text = shipped(self.study).read_text(encoding="utf-8")
         with progress() as tell:
             if self.continuous:
-                solution = solve_continuous(study, tell)
+                solution = solve_continuous(study, tell, limit_s=self.seconds)
             else:
                 solution = solve(study, tell, gap_frac=self.gap, limit_s=self.seconds)
+            more, found = Deadline(self.seconds), {}
             if self.what_if:
-                solution = dataclasses.replace(solution, what_ifs=what_if(study, solution.limits, progress=tell))
+                found["what_ifs"] = what_if(study, solution.limits, progress=tell, deadline=more)
             if self.near > 0 and solution.chip is not None:
-                solution = dataclasses.replace(solution, near=near(study, solution.goal, self.near, progress=tell))
+                found["near"] = near(study, solution.goal, self.near, progress=tell, deadline=more)
+            left = (*solution.unfinished, *more.undone)
+            solution = dataclasses.replace(solution, **found, unfinished=left)
         write_results(folder, text, solution)
         if self.json:
             print(json_text(solution_json(solution)))

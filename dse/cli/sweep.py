@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -156,13 +155,12 @@ class Query:
 
     def run(self) -> int:
         """Ask and show."""
-        from ..report.sweeps import answer_view
+        from ..report.sweeps import answer_rows, answer_view
         from ..sweep.results import query
 
         answer = query(self.sql, self.results, verify=self.verify)
         if self.json:
-            rows = json.loads(str(answer.to_json(orient="records", double_precision=15, date_format="iso")))
-            print(json_text(rows))
+            print(json_text(answer_rows(answer)))
         else:
             screen().print(answer_view(answer, self.results))
         return 0

@@ -19,6 +19,7 @@ from ..hardware.chip import Chip
 from ..lowering.demand import stack_demands
 from ..lowering.plan import Plan
 from ..lowering.step_demand import StepDemand
+from ..optimize.deadline import Deadline
 from ..optimize.search import Search
 from ..optimize.space import Space
 from ..physics.evaluate import chip_technology
@@ -143,8 +144,9 @@ def variants() -> list[tuple[str, tuple[Correction, ...]]]:
 
 
 def ablation(
-    study: Study, tdp_W: float, built: Chip | None = None, progress: Callable[[str], None] = lambda _: None
-) -> list[Variant]:
+    study: Study, tdp_W: float, built: Chip | None = None, progress: Callable[[str], None] = lambda _: None,
+    deadline: Deadline | None = None,
+) -> list[Variant]:  # fmt: skip
     """Every variant of a study: its TDP bound as mean power or as full load in FP8, blocks in turn or streaming.
 
     Args:
@@ -152,10 +154,13 @@ def ablation(
         tdp_W: what the package is cooled for.
         built: the chip that was built, in a back-test.
         progress: told what happens, one line at a time.
+        deadline: when to stop with the variants that are solved.
     """
     space = Space(dataclasses.replace(opened(study, tdp_W), streams=True))
     found = []
     for label, on in variants():
+        if found and deadline is not None and deadline.over(f"{study.name}: {len(variants()) - len(found)} variants"):
+            break
         progress(f"{study.name}: {label}")
         found.append(_variant(space, label, on, tdp_W, built))
     return found

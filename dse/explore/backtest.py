@@ -20,6 +20,7 @@ from ..core.types import as_float
 from ..evaluation.assembly import fastest, lowered
 from ..hardware.chip import Chip
 from ..hardware.presets import chip as preset_chip
+from ..optimize.deadline import Deadline
 from ..optimize.near import near
 from ..optimize.solution import Near, Solution
 from ..optimize.solve import solve
@@ -100,6 +101,8 @@ class Backtest:
     """Speed-up of the built chip over the older one by workload, in the study's fabric, by the same model."""
     built_goal: float
     """The study's goal at the built chip."""
+    unfinished: tuple[str, ...] = ()
+    """What was left out beside the proof because time was up, in words."""
 
     @property
     def study(self) -> Study:
@@ -158,6 +161,7 @@ def backtest(
     answer: Callable[[Study, Callable[[str], None], Space], Solution] = solve,
     *,
     ranges: bool = True,
+    deadline: Deadline | None = None,
 ) -> Backtest | Solution:
     """Solve a study of the past and set its design beside the chip that was built.
 
@@ -166,6 +170,7 @@ def backtest(
         progress: told what happens, one line at a time.
         answer: how the study is solved; `solve_continuous` is some times faster and leaves counts broken.
         ranges: whether to find the range of each number over all designs within `SHARE_FRAC` of the optimum.
+        deadline: when to stop looking for ranges; `answer` has its own.
 
     Returns:
         The comparison; the bare solution if there is no design.
@@ -180,7 +185,7 @@ def backtest(
         return solution
     built = preset_chip(study.built)
     speedups = built_speedups(space, built)
-    flat = near(study, solution.goal, SHARE_FRAC, space, progress) if ranges else ()
+    flat = near(study, solution.goal, SHARE_FRAC, space, progress, deadline) if ranges else ()
     named = (
         ("node", solution.choice.node, built.node),
         ("HBM", solution.choice.hbm, built.hbm),
@@ -188,7 +193,8 @@ def backtest(
         ("PE array", solution.choice.pe_array, f"{int(built.core.tensor.rows)}x{int(built.core.tensor.cols)}"),
     )
     goal = 1.0 / mean_speedup(study.goal, list(speedups.values()), [])
-    return Backtest(solution, built.name, rows_of(study, solution.chip, built, flat), named, speedups, goal)
+    rows, left = rows_of(study, solution.chip, built, flat), () if deadline is None else tuple(deadline.undone)
+    return Backtest(solution, built.name, rows, named, speedups, goal, left)
 
 
 def check_study(study: Study) -> None:

@@ -24,7 +24,8 @@ from ..core.provenance import Sourced, read_receipts
 from ..core.shipped import check_kind
 from ..core.text import spelled
 from ..hardware.chip import peak_FLOPps
-from ..optimize.batch import in_batches, solve_batch
+from ..optimize.batch import in_batches
+from ..optimize.deadline import Deadline
 from ..optimize.search import Candidate, Search
 from ..optimize.space import Space
 from ..physics.evaluate import chip_technology, evaluate_demand, silicon
@@ -32,8 +33,8 @@ from ..physics.money import total_USD
 from ..study.design import Choice
 from ..study.metrics import LOADS
 from ..study.study import Study, load_study
+from .in_turn import solve_in_turn
 from .readings import ANNOUNCED, OPEN, every_problem, limits_of, opened, solve_problems, solved_quantities
-from .risk import SETTINGS
 from .samples import CHUNK, Samples
 from .unknowns import Draw, at_score, draw, unknowns
 
@@ -175,6 +176,8 @@ class Forecast:
     """Each discrete choice in every draw that has a design."""
     n: int
     """Draws, those without a design included."""
+    unfinished: tuple[str, ...] = ()
+    """What was left out because time was up, in words; draws among it are not among `n`."""
 
     def quantiles(self, levels: tuple[float, ...] = (0.1, 0.5, 0.9)) -> dict[str, list[float]]:
         """Quantiles of every quantity."""
@@ -188,7 +191,10 @@ class Forecast:
         }
 
 
-def forecast(a: Assumptions, n: int, seed: int, progress: Callable[[str], None] = lambda _: None) -> Forecast:
+def forecast(
+    a: Assumptions, n: int, seed: int, progress: Callable[[str], None] = lambda _: None,
+    deadline: Deadline | None = None,
+) -> Forecast:  # fmt: skip
     """The chips that `n` draws of the unknowns lead to.
 
     Args:
@@ -196,13 +202,14 @@ def forecast(a: Assumptions, n: int, seed: int, progress: Callable[[str], None] 
         n: number of draws.
         seed: same seed, same draws.
         progress: told what happens, one line at a time.
+        deadline: when to stop with the draws that are solved.
 
     Raises:
         SpecError: fewer than ten draws, or a study without any design.
     """
     if n < 10:
         raise SpecError(f"draws = {n}: give at least 10")
-    search = Search(Space(a.study), progress)
+    search = Search(Space(a.study), progress, deadline=deadline or Deadline())
     kept = _candidates(search, a)
     # the exponent of the overlap stays: its range is that of one fit, rounded to powers of two
     what = tuple(u for u in unknowns(a.study) if u.fact != "overlap_p")
@@ -210,7 +217,7 @@ def forecast(a: Assumptions, n: int, seed: int, progress: Callable[[str], None] 
     progress(f"{n} draws under {len(kept)} choices")
     logs, found = _answers(search, kept, drawn, assumed)
     best = np.argmin(logs, axis=0)
-    able = np.flatnonzero(np.isfinite(logs[best, np.arange(n)]))
+    able = np.flatnonzero(np.isfinite(logs[best, np.arange(len(best))]))
     if not len(able):
         raise SpecError(f"study '{a.study.name}': no draw has a design")
     numbers = {name: x[best[able], able] for name, x in found.items()} | {"tdp_W": assumed.tdp_W[able]}
@@ -222,13 +229,16 @@ def forecast(a: Assumptions, n: int, seed: int, progress: Callable[[str], None] 
     words = {
         what: tuple(str(getattr(c, what)) for c in chosen) for what in ("node", "hbm", "link", "n_dies", "pe_array")
     }
-    return Forecast(a, seed, numbers, words | {"tdp_reading": tuple(assumed.reading[i] for i in able)}, n)
+    words |= {"tdp_reading": tuple(assumed.reading[i] for i in able)}
+    return Forecast(a, seed, numbers, words, len(best), tuple(search.deadline.undone))
 
 
 def _candidates(search: Search, a: Assumptions) -> list[Candidate]:
     """The best plans and choices for every supply under every reading, budgets at their likeliest values."""
     found: dict[tuple[int, tuple[int, ...]], Candidate] = {}
     for reading in a.readings:
+        if found and search.deadline.over(f"choices that do best under {reading}"):
+            break
         limits = limits_of(a.study, reading, float(a.budgets["tdp_W"].value))
         answers = (x.candidate for x in solve_problems(search, every_problem(search.space, limits)))
         taken: Counter[tuple[str, ...]] = Counter()
@@ -247,7 +257,7 @@ def _answers(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Log goal of every candidate in every draw, shape (candidates, n), and its quantities in the same shape.
 
-    Infinite where supply has another choice.
+    Infinite where supply has another choice. Of the first draws alone where time was up.
     """
     logs, found = np.full((len(kept), drawn.n), np.inf), {}
     samples = Samples(search, drawn)
@@ -257,10 +267,14 @@ def _answers(
         data = dataclasses.replace(samples.data(c.choice_index, c.plan_index), limits=assumed.limits)
         parts.append(jax.tree.map(lambda x, r=rows: np.asarray(x)[r], (data, *samples.box(c.choice_index))))
         places += [(i, r) for r in rows]
-    data, lower, upper = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
-    o = solve_batch(search.core.model, data, lower, upper, (lower + upper) / 2, settings=SETTINGS, size=CHUNK)
+    draws = np.asarray([r for _, r in places])
+    order = np.argsort(draws, kind="stable")
+    every = jax.tree.map(lambda *xs: np.concatenate(xs)[order], *parts)
+    o, n = solve_in_turn(search.core.model, (draws[order], *every), drawn.n, search.deadline, search.progress)
+    done = int(np.searchsorted(draws[order], n))
+    o, data = jax.tree.map(lambda x: x[:done], (o, every[0]))
     values = in_batches(partial(solved_quantities, search.core), (o.z, data), CHUNK)
-    where = tuple(np.asarray(places).T)
+    logs, where = logs[:, :n], tuple(np.asarray(places)[order[:done]].T)
     logs[where] = np.where(o.feasible, o.objective, np.inf)
     for name, x in (values | against(search.space, values)).items():
         found[name] = np.zeros(logs.shape)

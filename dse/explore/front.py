@@ -22,7 +22,7 @@ from ..lowering.plan import plan_text
 from ..optimize.search import SAME
 from ..study.metrics import ECONOMIC, METRICS, OF_WORKLOADS
 from ..study.study import Study, full_name
-from .ray import Point, Rays, Row
+from .ray import LATE, Point, Rays, Row
 
 FIRST = 10
 """Points that are spread evenly, with all choices, before choices are left out."""
@@ -127,17 +127,20 @@ def front(
         metrics: two to four names of `METRICS` in canonical form, to be minimised; an upper limit of the study on one
             of them is the end of the front, and nothing slower than the baseline is looked for.
         n: points to solve for; a little fewer may be left after dominated ones are dropped.
-        rays: problems solved earlier, of the same study and metrics.
+        rays: problems solved earlier, of the same study and metrics, with the deadline of new ones.
         progress: told what happens, one line at a time.
 
     Raises:
-        SpecError: metrics that are unknown, repeated, too few or too many, or that need a workload; n below 2.
+        SpecError: metrics that are unknown, repeated, too few or too many, or that need a workload; n below 2; time
+            that was up before any design was found.
     """
     names = checked_metrics(study, metrics)
     if n < 2:
         raise SpecError(f"a front of {n} points: ask for at least 2")
     rays = rays or Rays(study, names)
     anchors = _anchors(rays, progress)
+    if rays.deadline.over(LATE):
+        return collect(rays, n)
     if len(names) == 2:
         _sweep(rays, anchors, n, progress)
     else:
@@ -164,11 +167,13 @@ def _anchors(rays: Rays, progress: Callable[[str], None]) -> np.ndarray:
         caps = tuple(1.0 if i == j else c for i, c in enumerate(rays.widest))
         weights = tuple(float(i == j) for i in range(k))
         rows.append([(c, caps, weights) for c in range(len(rays.study.choices))])
-    points = rays.solve([r for group in rows for r in group])
+    points = rays.solve([r for of_choice in zip(*rows, strict=True) for r in of_choice])
     found = []
-    for j, group in enumerate(rows):
-        best = min(points[j * len(group) : (j + 1) * len(group)], key=lambda p: p.slack)
+    for group in rows:
+        best = min((rays.solved[r] for r in group if r in rays.solved), key=lambda p: p.slack)
         if math.isinf(best.slack):
+            if len(points) < k * len(group):
+                raise SpecError(f"study {rays.study.name}: time was up before a design was found; give more --seconds")
             raise SpecError(f"study {rays.study.name}: no design meets its limits; `dse optimize` says what to loosen")
         found.append(best.values)
     progress(f"ends of the front found, {len(points)} problems")
@@ -182,7 +187,7 @@ def _sweep(rays: Rays, anchors: np.ndarray, n: int, progress: Callable[[str], No
     caps[0] += INSET * (high - low)
     every = range(len(rays.study.choices))
     _solve(rays, [_capped(k, c) for c in caps for k in every])
-    while len(best := _best_by_cap(rays)) < n:
+    while len(best := _best_by_cap(rays)) < n and not rays.deadline.over(LATE):
         known = sorted(best)
         scores = [_uncertainty(best[a], best[b]) for a, b in itertools.pairwise(known)]
         room = min(max(math.ceil(ROUND_FRAC * n), 1), n - len(known))
@@ -208,6 +213,8 @@ def _fan(rays: Rays, anchors: np.ndarray, n: int, progress: Callable[[str], None
     for size in (min(FIRST, n), n):
         directions = spread_directions(len(rays.metrics), size)
         for part in np.array_split(directions, math.ceil(len(directions) / FIRST)):
+            if rays.deadline.over(LATE):
+                return
             weights = [tuple(float(x) for x in np.maximum(d, LEAST_WEIGHT) * width) for d in part]
             rows = [(k, caps, w) for w in weights for k in range(len(rays.study.choices))]
             _solve(rays, promising(rays, rows))
@@ -310,7 +317,8 @@ def collect(rays: Rays, n: int | None = None) -> Front:
     found = front_of(rays, every)
     lost = missing(every, found.points)
     short = (n or 0) - len(found.points) - sum(lost.values())
-    return dataclasses.replace(found, missing={**lost, **({STRAIGHT: short} if short > 0 else {})})
+    why = LATE if rays.deadline.undone else STRAIGHT
+    return dataclasses.replace(found, missing={**lost, **({why: short} if short > 0 else {})})
 
 
 def front_of(rays: Rays, every: list[Point], *, whole: bool = False) -> Front:

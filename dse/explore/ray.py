@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..optimize.batch import solve_batch
+from ..optimize.deadline import Deadline
 from ..optimize.interior import Optimum
 from ..optimize.search import Plans, alternate, bounds, fastest_plans
 from ..optimize.space import Space, element
@@ -30,6 +31,8 @@ BATCH = 128
 """Problems solved at once: one size, so that nothing compiles anew."""
 SLACK = 40.0
 """Largest |s|, in log units: never binds."""
+LATE = "points for which there was no time"
+"""Why a front has fewer points than were asked for."""
 FREE_CAP = 1e30
 """Cap of a metric that nothing limits, canonical unit."""
 
@@ -87,6 +90,8 @@ class Rays:
     """Best point of every problem so far."""
     tell: Callable[[list[Point]], None] = lambda _: None
     """Told every batch of finished points."""
+    deadline: Deadline = dataclasses.field(default_factory=Deadline)
+    """When to stop with the problems that are solved; a batch is finished, so that what is kept can be gone on with."""
 
     @cached_property
     def space(self) -> Space:
@@ -147,14 +152,18 @@ class Rays:
     def solve(self, rows: list[Row], starts: dict[Row, Point] | None = None) -> list[Point]:
         """Best point of every problem, alternating solves with the pricing of all plans; known ones are not repeated.
 
+        Where time is up, of the first problems alone.
+
         Args:
             rows: problems.
             starts: points to start from, such as neighbours on the front; else the baseline's plans.
         """
         fresh = [r for r in dict.fromkeys(rows) if r not in self.solved]
         for begin in range(0, len(fresh), BATCH):
+            if self.solved and self.deadline.over(LATE):
+                break
             self._alternate(fresh[begin : begin + BATCH], starts or {})
-        return [self.solved[r] for r in rows]
+        return [self.solved[r] for r in rows if r in self.solved]
 
     def _alternate(self, rows: list[Row], starts: dict[Row, Point]) -> None:
         middle = (self.box[0] + self.box[1]) / 2

@@ -21,13 +21,14 @@ from jaxtyping import Array
 from ..core.errors import SpecError
 from ..core.types import FloatLike
 from ..optimize.batch import in_batches, solve_batch
+from ..optimize.deadline import Deadline
 from ..optimize.search import Candidate, Plans, Search, alternate, fastest_plans
 from ..optimize.space import Space, element
 from ..study.convex import ConvexCore, Data, chip_at
 from ..study.design import with_free
 from ..study.metrics import HEAT, HOTTEST, LOADS, METRICS, POWER, Limit
 from ..study.study import Study, baseline_metric
-from .risk import SETTINGS
+from .in_turn import SETTINGS
 from .samples import CHUNK
 
 READINGS = ("power_W", "hottest_operator_W", "full_load_fp8_W")
@@ -102,7 +103,8 @@ def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
         z, every = np.stack([c.optimum.z for c in found]), space.every_plan([c.choice_index for c in found])
         return fastest_plans(core, z, data_of(rows, plans), every, plans, CHUNK, masks)
 
-    best = alternate([search.start(p.choice_index, p.orders) for p in problems], solve, price, lambda c: c.log_goal)
+    starts = [search.start(p.choice_index, p.orders) for p in problems]
+    best = alternate(starts, solve, price, lambda c: c.log_goal, search.deadline)
     data = data_of(range(len(best)), [c.plan_index for c in best])
     values = in_batches(partial(solved_quantities, core), (np.stack([c.optimum.z for c in best]), data), CHUNK)
     return [Answer(c, {n: float(x[i]) for n, x in values.items()}) for i, c in enumerate(best)]
@@ -164,8 +166,9 @@ class Point:
 
 
 def readings(
-    study: Study, tdps_W: Sequence[float], n_choices: int = 4, progress: Callable[[str], None] = lambda _: None
-) -> list[Point]:
+    study: Study, tdps_W: Sequence[float], n_choices: int = 4, progress: Callable[[str], None] = lambda _: None,
+    deadline: Deadline | None = None,
+) -> list[Point]:  # fmt: skip
     """The best design of `study` at every TDP under every reading, counts continuous.
 
     Args:
@@ -173,6 +176,7 @@ def readings(
         tdps_W: watts.
         n_choices: choices, the best few at the middle TDP under each reading, that compete at every point.
         progress: told what happens, one line at a time.
+        deadline: when to stop with the points that are found.
 
     Raises:
         SpecError: no TDP, or no design at the middle one under any reading.
@@ -180,9 +184,11 @@ def readings(
     if not tdps_W:
         raise SpecError("TDPs: give at least one, in watts")
     middle = sorted(tdps_W)[len(tdps_W) // 2]
-    search = Search(Space(opened(study, middle)), progress)
+    search = Search(Space(opened(study, middle)), progress, deadline=deadline or Deadline())
     space, kept = search.space, []
     for reading in READINGS:
+        if kept and search.deadline.over(f"choices that do best under {reading}"):
+            break
         problems = every_problem(space, limits_of(space.study, reading, middle))
         progress(f"{reading}: {len(problems)} problems at {middle:g} W")
         found = sorted((a.candidate for a in solve_problems(search, problems)), key=lambda c: c.log_goal)
@@ -190,13 +196,21 @@ def readings(
     if not kept:
         raise SpecError(f"study '{study.name}' has no design at {middle:g} W under any reading")
     places = list(itertools.product(READINGS, tdps_W))
-    each = list(itertools.product(places, dict.fromkeys(kept), range(len(space.classes))))
-    progress(f"{len(each)} problems at {len(places)} points")
-    answers = solve_problems(search, [Problem(tuple(limits_of(space.study, *at)), i, k) for at, i, k in each])
-    groups: dict[tuple[str, float], list[Answer]] = {}
-    for (at, _, _), answer in zip(each, answers, strict=True):
-        groups.setdefault(at, []).append(answer)
-    return [_point(space.study, *at, mine) for at, mine in groups.items()]
+    each = list(itertools.product(dict.fromkeys(kept), range(len(space.classes))))
+    at_once, found = max(1, TOGETHER // len(each)), []
+    for first in range(0, len(places), at_once):
+        if found and search.deadline.over(f"{len(places) - first} of {len(places)} points"):
+            break
+        some = places[first : first + at_once]
+        progress(f"{len(some) * len(each)} problems at {len(some)} points")
+        problems = [Problem(tuple(limits_of(space.study, *at)), i, k) for at in some for i, k in each]
+        answers = solve_problems(search, problems)
+        found += [_point(space.study, *at, answers[k * len(each) : (k + 1) * len(each)]) for k, at in enumerate(some)]
+    return found
+
+
+TOGETHER = 4 * CHUNK
+"""Problems between two looks at the clock: rounds of plans and chips fill whole batches."""
 
 
 def _point(study: Study, reading: str, tdp_W: float, answers: list[Answer]) -> Point:

@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int
 from scipy.optimize import minimize
 
 from ..core.errors import SpecError
+from ..optimize.deadline import Deadline
 from ..optimize.search import Candidate, Search
 from ..optimize.space import Space
 from ..study.convex import ConvexCore
@@ -69,7 +70,8 @@ class Lever:
     end: float
     """The good end of its range."""
     alone: float
-    """What it would have to be if nothing else changed; not a number if nothing up to the good end was found enough."""
+    """What it would have to be if nothing else changed; not a number if nothing up to the good end was found enough, or
+    if there was no time to look."""
     together: float
     """What it is in the cheapest change of all levers; not a number if none was found that is enough."""
 
@@ -90,6 +92,8 @@ class Remedy:
     """The least lone change first, those that are not enough alone last."""
     reachable: bool
     """Whether all levers at once were found to be enough. No is no proof: the rows are not convex in the levers."""
+    unfinished: tuple[str, ...] = ()
+    """What was left out because time was up, in words."""
 
 
 def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> Remedy:
@@ -108,7 +112,7 @@ def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> 
     Args:
         found: sensitivities of a study that minimises `delivered_time`.
         speedup: delivered speed-up to reach.
-        search: the study, solved; solved anew when left out.
+        search: the study, solved, and its deadline; solved anew when left out.
 
     Returns:
         Levers with what they would have to be; nothing changes if the study reaches the target as it is.
@@ -125,13 +129,20 @@ def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> 
     core, problem = _target(search, found.candidate, speedup, levers)
     widths = np.asarray([abs(math.log(end / p.value)) for _, p, end in levers])
     program = Program(core, ravel_pytree(problem.given.world)[1], len(search.box[0]))
-    least = partial(program.least, problem, search.box, widths, np.asarray(found.candidate.optimum.z))
-    alone = [least([i]) for i in range(len(levers))]
-    mixes = [u for u in (least(range(len(levers))), *alone) if u is not None]  # a lone change is a mix too
+    z = np.asarray(found.candidate.optimum.z)
+    least = partial(program.least, problem, search.box, widths, z, search.deadline)
+    n = len(levers)
+    alone: list[np.ndarray | None] = [None] * n
+    mix = least(range(n))
+    for i in range(n):
+        if search.deadline.over(f"{n - i} of {n} numbers were not tried alone"):
+            break
+        alone[i] = least([i])
+    mixes = [u for u in (mix, *alone) if u is not None]  # a lone change is a mix too
     together = min(mixes, key=lambda u: float(np.sum(u)), default=None)
     return Remedy(
         found.study, speedup, math.exp(-found.candidate.log_goal), found.candidate,
-        _changes(levers, together, alone), together is not None,
+        _changes(levers, together, alone), together is not None, tuple(search.deadline.undone),
     )  # fmt: skip
 
 
@@ -178,9 +189,13 @@ class Program:
         return self.core.logs(point[: self.n], dataclasses.replace(data, limits=jnp.append(data.limits, m.target)))[1]
 
     def least(
-        self, m: Moved, box: tuple[np.ndarray, np.ndarray], widths: np.ndarray, z: np.ndarray, free: Sequence[int]
-    ) -> np.ndarray | None:
-        """Least sum of the `free` levers that meets every row, as a change of each; None where none was found."""
+        self, m: Moved, box: tuple[np.ndarray, np.ndarray], widths: np.ndarray, z: np.ndarray, deadline: Deadline,
+        free: Sequence[int],
+    ) -> np.ndarray | None:  # fmt: skip
+        """Least sum of the `free` levers that meets every row, as a change of each; None where none was found.
+
+        Where time is up, the least of the points that were looked at and meet every row.
+        """
         n, allowed = self.n, np.isin(np.arange(widths.size), list(free)) * widths
         lower, upper = np.append(box[0], np.zeros(widths.size)), np.append(box[1], allowed)
         cost = np.append(np.zeros(n), np.ones(widths.size))
@@ -188,23 +203,33 @@ class Program:
 
         def rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             if x.tobytes() not in known:
+                if known and deadline.over("smaller changes than were found"):
+                    raise _LateError
                 known[x.tobytes()] = jax.device_get(_rows(self, x, m))
             return known[x.tobytes()]
 
         limits = {"type": "ineq", "fun": lambda x: -rows(x)[0], "jac": lambda x: -rows(x)[1]}
-        best, least = None, math.inf
-        for share in STARTS:
-            start = np.clip(np.append(z, share * allowed), lower, upper)
-            done = minimize(
-                lambda x: float(cost @ x), start, jac=lambda x: cost, method="SLSQP",
-                bounds=list(zip(lower, upper, strict=True)), constraints=[limits],
-                options={"maxiter": STEPS, "ftol": LEAST**3},
-            )  # fmt: skip
-            end = np.clip(done.x, lower, upper)
-            met = np.isfinite(end).all() and rows(end)[0].max() <= MET
-            if met and cost @ end < least:
-                best, least = end[n:], float(cost @ end)
-        return best
+        ends: list[np.ndarray] = []
+        try:
+            for share in STARTS:
+                start = np.clip(np.append(z, share * allowed), lower, upper)
+                done = minimize(
+                    lambda x: float(cost @ x), start, jac=lambda x: cost, method="SLSQP",
+                    bounds=list(zip(lower, upper, strict=True)), constraints=[limits],
+                    options={"maxiter": STEPS, "ftol": LEAST**3},
+                )  # fmt: skip
+                end = np.clip(done.x, lower, upper)
+                if np.isfinite(end).all():
+                    rows(end)
+                    ends.append(end)
+        except _LateError:
+            ends += [np.frombuffer(x) for x in known]
+        met = [x for x in ends if np.all((lower <= x) & (x <= upper)) and known[x.tobytes()][0].max() <= MET]
+        return min(met, key=lambda x: float(cost @ x))[n:] if met else None
+
+
+class _LateError(Exception):
+    """Time is up in the middle of SLSQP, which cannot be told to stop."""
 
 
 @partial(jax.jit, static_argnums=0)

@@ -21,14 +21,14 @@ from scipy.stats import rankdata
 from ..core.errors import SpecError
 from ..core.frames import page
 from ..core.text import percent
-from ..optimize.batch import solve_batch
-from ..optimize.interior import Settings
+from ..optimize.deadline import Deadline
 from ..optimize.search import Candidate, Plans, Search
 from ..optimize.space import Space
 from ..study.design import Choice
 from ..study.metrics import DELIVERED
 from ..study.study import Study
-from .samples import CHUNK, Samples
+from .in_turn import solve_in_turn
+from .samples import Samples
 from .unknowns import Draw, Unknown, draw, unknowns
 
 TARGET = 6.0
@@ -60,8 +60,6 @@ KEPT_CANDIDATES = 4
 """Candidates solved under every draw."""
 LOST = 3.0
 """Log goal that a draw without a design counts in the pilot's mean: a twentyfold slower chip."""
-SETTINGS = Settings(max_iterations=40)
-"""Of the solves: designs are found within 30 steps or not at all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +114,8 @@ class Risk:
     """What was drawn."""
     outcomes: Outcomes
     """What came out."""
+    unfinished: tuple[str, ...] = ()
+    """What was left out because time was up, in words; its draws are not among `draw`."""
 
     @property
     def n(self) -> int:
@@ -204,6 +204,7 @@ def risk(
     target: float | None = None,
     known: Known | None = None,
     progress: Callable[[str], None] = lambda _: None,
+    deadline: Deadline | None = None,
 ) -> Risk:
     """Re-optimise a study under `n` draws of its unknowns.
 
@@ -214,6 +215,7 @@ def risk(
         target: delivered speed-up that counts as reached, 6 by default; only for studies of the delivered time.
         known: what an earlier search left; without it choices and plans are searched first.
         progress: told what happens, one line at a time.
+        deadline: when to stop with the draws that are solved.
 
     Returns:
         Distribution of the optimal design and of the outcome, and what drives it. Counts of cores and stacks are
@@ -228,7 +230,7 @@ def risk(
         raise SpecError(f"target: study '{study.name}' minimises {study.goal}, so there is no speed-up to reach")
     if target is not None and not 0 < target < math.inf:
         raise SpecError(f"target = {target:g}: give a positive speed-up, such as 6")
-    search = Search(known.space if known else Space(study), progress)
+    search = Search(known.space if known else Space(study), progress, deadline=deadline or Deadline())
     every = search.solve([(i, known.plans) for i in range(search.n_choices)]) if known else search.run()
     found = sorted((c for c in every if c.log_goal < np.inf), key=lambda c: c.log_goal)
     if not found:
@@ -238,9 +240,13 @@ def risk(
     drawn = draw(what, n, seed)
     progress(f"{n} samples under {len(kept)} candidates")
     outcomes = reoptimise(search, kept, drawn)
+    drawn = drawn.rows(np.arange(len(outcomes.goal)))
     goal = TARGET if study.goal == DELIVERED and target is None else target
     nominal = math.exp(found[0].log_goal)
-    return Risk(study, seed, goal, tuple(kept), loss, nominal, search.core.variables(), drawn, outcomes)
+    return Risk(
+        study, seed, goal, tuple(kept), loss, nominal, search.core.variables(), drawn, outcomes,
+        tuple(search.deadline.undone),
+    )  # fmt: skip
 
 
 def pilot(
@@ -248,15 +254,18 @@ def pilot(
 ) -> tuple[list[Candidate], float]:
     """The few candidates to solve under every draw, and the mean log goal they give away on the pilot's draws.
 
-    Candidates are added one by one, each time the one that lowers the pilot's mean goal most.
+    Candidates are added one by one, each time the one that lowers the pilot's mean goal most. Without time for a pilot
+    it is the best one at the receipts' values, and what it gives away is not a number.
     """
     known = sorted((c for c in search.seen.values() if c.log_goal < np.inf), key=lambda c: c.log_goal)
+    if search.deadline.over("choices and plans but the best at the receipts' values"):
+        return known[:1], math.nan
     known = known[:n_candidates]
     drawn = draw(what, n, seed + 1)
     search.progress(f"pilot: {len(known)} choices under {n} draws")
     logs = np.minimum(solve_all_draws(search, known, drawn).log_goals, LOST)
     kept: list[int] = []
-    best = np.full(drawn.n, LOST)
+    best = np.full(logs.shape[1], LOST)
     while len(kept) < min(KEPT_CANDIDATES, len(known)):
         means = np.minimum(best, logs).mean(axis=1)
         pick = int(np.argmin(means))
@@ -269,7 +278,7 @@ def pilot(
 
 @dataclasses.dataclass(frozen=True)
 class Solved:
-    """Every candidate under every draw."""
+    """Every candidate under every draw, or under as many of the first as there was time for."""
 
     log_goals: Float[np.ndarray, "c n"]
     """Log goal, infinite where no design meets the limits."""
@@ -281,20 +290,24 @@ class Solved:
 
 def solve_all_draws(search: Search, candidates: list[Candidate], drawn: Draw) -> Solved:
     """Certified optimum of every candidate under every draw, all in batches of one compiled shape."""
-    search.progress(f"{len(candidates)} choices under {drawn.n} draws")
-    samples = Samples(search, drawn)
+    samples, n_candidates = Samples(search, drawn), len(candidates)
     parts = [(samples.data(c.choice_index, c.plan_index), *samples.box(c.choice_index)) for c in candidates]
-    data, lower, upper = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
-    o = solve_batch(search.core.model, data, lower, upper, (lower + upper) / 2, settings=SETTINGS, size=CHUNK)
-    shape = (len(candidates), drawn.n)
-    logs = np.where(o.feasible, o.objective, np.inf).reshape(shape)
-    return Solved(logs, o.z.reshape(*shape, -1), np.argmax(o.multipliers, axis=1).reshape(shape))
+    by_draw = jax.tree.map(lambda *xs: np.stack(xs, axis=1).reshape(-1, *np.shape(xs[0])[1:]), *parts)
+    draws = np.repeat(np.arange(drawn.n), n_candidates)
+    o, n = solve_in_turn(search.core.model, (draws, *by_draw), drawn.n, search.deadline, search.progress)
+
+    def table(x: np.ndarray) -> np.ndarray:
+        return np.moveaxis(x[: n * n_candidates].reshape(n, n_candidates, *x.shape[1:]), 1, 0)
+
+    logs = np.where(o.feasible, o.objective, np.inf)
+    return Solved(table(logs), table(np.asarray(o.z)), table(np.argmax(o.multipliers, axis=1)))
 
 
 def reoptimise(search: Search, candidates: list[Candidate], drawn: Draw) -> Outcomes:
-    """The best design under every draw among the candidates."""
+    """The best design under every draw among the candidates, or under the first draws where time was up."""
     solved = solve_all_draws(search, candidates, drawn)
-    winner, every = np.argmin(solved.log_goals, axis=0), np.arange(drawn.n)
+    winner = np.argmin(solved.log_goals, axis=0)
+    every = np.arange(len(winner))
     best = solved.log_goals[winner, every]
     design = np.where(np.isfinite(best)[:, None], np.exp(solved.z[winner, every]), np.nan)
     rows = search.core.rows()

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 
 from ..core.errors import SpecError
 from ..core.types import FloatLike
+from ..optimize.deadline import Deadline
 from ..optimize.interior import Optimum, solve_convex
 from ..optimize.search import SPAN, Candidate, Search
 from ..optimize.space import Space
@@ -41,6 +42,8 @@ CROWD = 200
 """Samples whose own optimal designs compete to be the first design."""
 CLOSE = 1e-4
 """Log goal by which a scenario may exceed the program's bound without being added."""
+MORE = "solves that could better the design to build"
+"""What is left out where time is up."""
 FRESH = 1000
 """Seed of the fresh samples, after the seed of the study's."""
 
@@ -93,8 +96,9 @@ def share_frac(robust: str) -> float:
 
 
 def robust_design(
-    found: Risk, robust: str = "p90", progress: Callable[[str], None] = lambda _: None
-) -> Robust | Hopeless:
+    found: Risk, robust: str = "p90", progress: Callable[[str], None] = lambda _: None,
+    deadline: Deadline | None = None,
+) -> Robust | Hopeless:  # fmt: skip
     """The best single design for the samples of a risk study.
 
     Args:
@@ -102,16 +106,19 @@ def robust_design(
         robust: "worst" for the best worst case over all samples; "p90" for the best figure that is met, with all
             limits, in 90 % of them. Which samples a percentile leaves out is chosen by a heuristic.
         progress: told what happens, one line at a time.
+        deadline: when to stop with the best design so far, which may serve too few samples.
 
     Returns:
         The design, rounded to whole cores and stacks, and its record on fresh samples; or why there is none.
     """
     share = share_frac(robust)
     spare = math.floor((1.0 - share) * found.n + 1e-9)
-    search = Search(Space(found.study))
+    search = Search(Space(found.study), deadline=deadline or Deadline())
     tried: list[tuple[Program, Design]] = []
     possible = 0.0
     for position, c in enumerate(found.candidates):
+        if tried and search.deadline.over(f"{len(found.candidates) - position} candidates for the design to build"):
+            break
         program = Program(search, c, found.draw)
         known = program.crowd(found.own_designs(position)[:CROWD], spare)
         possible = max(possible, float(np.isfinite(known).mean()))
@@ -211,7 +218,7 @@ class Program:
             goal, excess = (np.asarray(x)[keep] for x in _outcomes(self.search.core, shared, self.data))
             misses = np.maximum(np.log(goal) - bound - CLOSE, np.where(excess > 0, 1.0 + excess, 0.0))
             worst = int(keep[np.argmax(misses)])
-            if misses.max() <= 0 or worst in active:
+            if misses.max() <= 0 or worst in active or self.search.deadline.over(MORE):
                 break
             active = [*active, worst][-SLOTS:]
         return shared
@@ -243,6 +250,8 @@ class Program:
             return design
         tried = []
         for counts in self.search.around(self.candidate.choice_index, design.shared):
+            if tried and self.search.deadline.over(MORE):
+                break
             shared = design.shared.copy()
             shared[places] = counts
             tried.append(self.best(self.log_goals(shared), spare, np.asarray(counts)))

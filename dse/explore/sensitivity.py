@@ -89,6 +89,8 @@ class Sensitivity:
     """Coordinates of `Parameter.design`."""
     parameters: tuple[Parameter, ...]
     """Every number of the world that matters, widest swing first, then largest elasticity."""
+    unfinished: tuple[str, ...]
+    """What the search for the optimum left out because time was up, in words."""
     undetermined: tuple[str, ...]
     """Coordinates that the optimality conditions leave free, such as a capacity that costs nothing: no derivative."""
 
@@ -102,7 +104,7 @@ def sensitivity(study: Study, search: Search | None = None) -> Sensitivity:
 
     Args:
         study: goal, limits, free numbers and choices.
-        search: the study, solved already.
+        search: the study, solved already or with a deadline.
 
     Returns:
         Elasticities at the best continuous optimum. Those of a calibration count its effect on the baseline too.
@@ -126,7 +128,8 @@ def sensitivity(study: Study, search: Search | None = None) -> Sensitivity:
         if abs(by_goal[i]) > ACTIVE or np.abs(by_design[:, i]).max() > ACTIVE:
             parameters.append(Parameter(name, i, float(values[i]), fact, float(by_goal[i]), by_design[:, i]))
     parameters.sort(key=lambda p: (-p.swing, -abs(p.elasticity)))
-    return Sensitivity(study, best, search.core.variables(), tuple(parameters), undetermined)
+    left = tuple(search.deadline.undone)
+    return Sensitivity(study, best, search.core.variables(), tuple(parameters), left, undetermined)
 
 
 class Given(eqx.Module):

@@ -57,7 +57,8 @@ def front_numbers(subject: Subject, a: dict[str, Any]) -> dict[str, Any]:
         choice = subject.study.choices.index(Choice(**{f: row[f] for f in Choice.__dataclass_fields__ if f in row}))
         x = {f.name: float(row[f.name]) for f in subject.study.free}
         points.append({"values": [float(row[m]) for m in a["metrics"]], "x": x, "choice": choice})
-    return {"metrics": metrics, "points": points, "knee": int(a["knee"]), "worst_gap": float(a["worst_gap"])}
+    shown = {"knee": int(a["knee"]), "worst_gap": float(a["worst_gap"]), "unfinished": _unfinished(a)}
+    return {"metrics": metrics, "points": points, **shown}
 
 
 def risks_in(subject: Subject, results: Roots) -> dict[str, Any]:
@@ -74,7 +75,13 @@ def risk_numbers(a: dict[str, Any]) -> dict[str, Any]:
         {"unknown": str(d["unknown"]), "group": str(d["group"]), "correlation": float(d["rank_correlation"]),
          "error": float(d["error"])} for d in a["drivers"][:MOST_DRIVERS]
     ]  # fmt: skip
-    return {**{k: a[k] for k in kept}, "merit": [float(v) for v in a["merit_distribution"]], "drivers": drivers}
+    merit, left = [float(v) for v in a["merit_distribution"]], _unfinished(a)
+    return {**{k: a[k] for k in kept}, "merit": merit, "drivers": drivers, "unfinished": left}
+
+
+def _unfinished(a: dict[str, Any]) -> list[str]:
+    """What an answer lacks because time was up; older ones do not say."""
+    return [str(x) for x in a.get("unfinished", [])]
 
 
 def servings_in(results: Roots) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 from ..core.free import Free
 from ..core.text import label, percent, quantity_text
 from ..optimize.batch import solve_batch
+from ..optimize.deadline import Deadline
 from ..optimize.interior import Optimum
 from ..optimize.relax import relaxations
 from ..optimize.search import WIDTH, Candidate, Plans, Search, alternate
@@ -44,7 +45,8 @@ class Reoptimiser:
     def quick(self, limits: np.ndarray, tell: Tell) -> None:
         """The optimum with broken counts and its prices, then the best whole design near the best choices' optima."""
         began = time.monotonic()
-        search = Search(self.subject.space.at_limits(limits), lambda line: tell({"progress": line}))
+        space, deadline = self.subject.space.at_limits(limits), Deadline(LIMIT_S)
+        search = Search(space, lambda line: tell({"progress": line}), deadline=deadline)
         found = self._candidates(search)
         self.plans = [c.plan_index for c in sorted(found, key=lambda c: c.choice_index)]
         best = min(found, key=lambda c: c.log_goal)
@@ -105,7 +107,8 @@ class Reoptimiser:
             search.progress(f"{feasible} of {len(found)} problems feasible, best {search.best_goal():.4f}")
             return found
 
-        return alternate(self.plans, solve_some, partial(search.price, among=masks), lambda c: c.log_goal)
+        price = partial(search.price, among=masks)
+        return alternate(self.plans, solve_some, price, lambda c: c.log_goal, search.deadline)
 
     def _whole(self, search: Search, found: Sequence[Candidate]) -> Candidate | None:
         """The best design with whole counts around the optima of the best choices; None where none is near."""

@@ -12,6 +12,7 @@ from ..explore.ray import Rays
 from ..explore.risk import Known, risk
 from ..hardware.presets import chip_names, chip_system
 from ..lowering.engines import Policy
+from ..optimize.deadline import Deadline
 from ..report.front import front_json
 from ..report.risk import risk_json
 from ..report.serving import serving_json
@@ -30,12 +31,16 @@ DRAWS = 60
 """Draws of facts unless a page says otherwise."""
 
 
+LIMIT_S = 300.0
+"""Time of a front or of draws, compiling not counted: a page shows what there is then."""
+
+
 def compute_front(subject: Subject, asked: dict[str, Any], tell: Tell) -> None:
     """The Pareto front of the study over `metrics`, with `n` points; its own limits."""
     names = tuple(m.strip() for m in str(asked.get("metrics", "delivered_time,package_cost_USD")).split(",")[:4])
     n = whole(asked, "n", 40, MOST_FRONT)
     metrics = checked_metrics(subject.study, names)
-    rays = Rays(subject.study, metrics)
+    rays = Rays(subject.study, metrics, deadline=Deadline(LIMIT_S))
     found = front(subject.study, metrics, n, rays=rays, progress=lambda line: tell({"progress": line}))
     tell({"done": True, "front": front_numbers(subject, front_json(found))})
 
@@ -46,7 +51,10 @@ def compute_risk(subject: Subject, plans: Plans | None, asked: dict[str, Any], t
     Every choice runs under `plans`, those of the best design known; without them all are searched first.
     """
     n, known = whole(asked, "n", DRAWS, MOST_SAMPLES), Known(subject.space, plans) if plans else None
-    found = risk(subject.study, n, target=_target(asked), known=known, progress=lambda line: tell({"progress": line}))
+    found = risk(
+        subject.study, n, target=_target(asked), known=known, progress=lambda line: tell({"progress": line}),
+        deadline=Deadline(LIMIT_S),
+    )  # fmt: skip
     tell({"done": True, "risk": risk_numbers(risk_json(found, None))})
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ..core.errors import SpecError
 from ..study.study import Study
+from .deadline import Deadline
 from .hull import Tables
 from .search import Search
 from .space import Space
@@ -26,7 +27,7 @@ def prove(study: Study, gap_frac: float, limit_s: float, tell: Callable[[Progres
         SpecError: a gap or time that is not positive.
     """
     check_stop(gap_frac, limit_s)
-    return Tree(Tables(Search(Space(study))), gap_frac, limit_s, tell).run()
+    return Tree(Tables(Search(Space(study))), gap_frac, Deadline(limit_s), tell).run()
 
 
 def check_stop(gap_frac: float, limit_s: float) -> None:

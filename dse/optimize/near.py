@@ -22,6 +22,7 @@ from ..core.types import FloatLike, Scalar, Vector
 from ..study.convex import ConvexCore, Data
 from ..study.study import Study
 from .batch import solve_batch
+from .deadline import Deadline
 from .search import WIDTH, Candidate, Search
 from .solution import Near
 from .space import Space
@@ -43,7 +44,7 @@ def end_logs(core: ConvexCore, z: FloatLike, end: End) -> tuple[Array, Array]:
 
 def near(
     study: Study, goal: float, share_frac: float, space: Space | None = None,
-    progress: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str], None] = lambda _: None, deadline: Deadline | None = None,
 ) -> tuple[Near, ...]:  # fmt: skip
     """Range of every free number over all designs with a goal of at most (1 + share_frac) `goal`.
 
@@ -56,8 +57,9 @@ def near(
         share_frac: how much worse a design may be, as a fraction.
         space: the study, lowered, where that is done already.
         progress: told what is solved, one line at a time.
+        deadline: when to stop with the ranges that are found.
     """
-    search = Search(space or Space(study), progress)
+    search = Search(space or Space(study), progress, deadline=deadline or Deadline())
     search.run()
     most = math.log(goal) + math.log1p(share_frac)
     points = [c for c in search.seen.values() if c.log_goal <= most]
@@ -65,10 +67,16 @@ def near(
     progress(f"{len(points)} choices and plans reach {share_frac:.1%}: {2 * len(directions)} ends each")
     if not points:
         return ()
-    ways = list(directions.values())
-    low, high = (_ends(search, points, way, most) for way in (ways, [-w for w in ways]))
-    found = zip(directions, *low, *high, strict=True)
-    return tuple(Near(n, math.exp(a), math.exp(-c), math.exp(b), math.exp(-d)) for n, a, b, c, d in found)
+    names, found, at_once = list(directions), [], -(-WIDTH // len(points))
+    for first in range(0, len(names), at_once):
+        if search.deadline.over(f"ranges of {len(names) - first} of {len(names)} numbers"):
+            break
+        some = names[first : first + at_once]
+        ways = [directions[n] for n in some]
+        low, high = (_ends(search, points, way, most) for way in (ways, [-w for w in ways]))
+        rows = zip(some, *low, *high, strict=True)
+        found += [Near(n, math.exp(a), math.exp(-c), math.exp(b), math.exp(-d)) for n, a, b, c, d in rows]
+    return tuple(found)
 
 
 def directions_of(core: ConvexCore) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ from ..physics.residency import ahead_frac
 from ..study.convex import ConvexCore, Data
 from ..study.design import STEPPED, steps, with_free
 from .batch import in_batches, solve_batch
+from .deadline import Deadline
 from .interior import Optimum
 from .space import Space, element
 
@@ -122,6 +123,7 @@ def alternate(
     solve: Callable[[list[int], list[Plans], dict[int, T]], list[T]],
     price: Callable[[list[T]], list[Plans]],
     goal: Callable[[T], float],
+    deadline: Deadline | None = None,
 ) -> list[T]:
     """Best answer of every problem: solves and pricing of all plans in turn, until no problem sees a new plan.
 
@@ -130,11 +132,14 @@ def alternate(
         solve: answers of problems (by position) under plans, knowing the best answers so far.
         price: fastest plans at the best answer of every problem.
         goal: log of what is to be small.
+        deadline: when to stop with the best answers so far, of which every problem has one after the first round.
     """
     plans, best, tried = list(start), {}, set()
     for _ in range(MAX_ROUNDS):
         active = [i for i, p in enumerate(plans) if (i, p) not in tried]
         if not active:
+            break
+        if best and deadline is not None and deadline.over(f"plans of {len(active)} problems may not be the fastest"):
             break
         tried.update((i, plans[i]) for i in active)
         for i, found in zip(active, solve(active, [plans[i] for i in active], best), strict=True):
@@ -154,6 +159,8 @@ class Search:
     """Told what happens, one line per round."""
     seen: dict[tuple[int, Plans], Candidate] = dataclasses.field(default_factory=dict)
     """Every discrete point solved so far, by choice and plans."""
+    deadline: Deadline = dataclasses.field(default_factory=Deadline)
+    """When to stop with what is solved."""
 
     @cached_property
     def core(self) -> ConvexCore:
@@ -189,7 +196,7 @@ class Search:
 
     def with_plans(self, plans: tuple[Plan, ...]) -> Search:
         """The search with one more plan per workload; what is solved stays solved."""
-        return Search(self.space.with_plans(plans), self.progress, dict(self.seen))
+        return Search(self.space.with_plans(plans), self.progress, dict(self.seen), self.deadline)
 
     def in_box(self, box: tuple[np.ndarray, np.ndarray]) -> Search:
         """The search in another box, nothing solved there yet."""
@@ -218,10 +225,10 @@ class Search:
             return found
 
         start = [self.start(i, k) for i, k in problems]
-        alternate(start, solve, partial(self.price, among=masks), lambda c: c.log_goal)
+        alternate(start, solve, partial(self.price, among=masks), lambda c: c.log_goal, self.deadline)
         winners = {c.plan_index for c in self.leaders()}
         crossed = [(i, p) for p in winners for i in range(self.n_choices) if (i, p) not in self.seen]
-        if crossed:
+        if crossed and not self.deadline.over(f"{len(crossed)} pairs of choice and plans were not tried"):
             self.solve(crossed)
         self.progress(f"{len(winners)} plans crossed with {self.n_choices} choices: best {self.best_goal():.5g}")
         return sorted(self.leaders(), key=lambda c: c.log_goal)

@@ -218,6 +218,8 @@ class Solution:
     """Range of every number over the designs that are nearly as good, if that was asked for."""
     rack: RackReport | None = None
     """A full rack of the design, where the study chooses or limits one."""
+    unfinished: tuple[str, ...] = ()
+    """What was left out beside the proof because time was up, in words."""
 
     @property
     def delivered(self) -> float:
@@ -258,6 +260,7 @@ def solution_json(solution: Solution) -> dict[str, Any]:
             {"choice": a.choice.written(), "goal": a.goal if np.isfinite(a.goal) else None} for a in s.alternatives
         ],
         "relaxations": [dataclasses.asdict(r) for r in s.relaxations],
+        "unfinished": list(s.unfinished),
     }
     if s.what_ifs:
         out["what_ifs"] = [

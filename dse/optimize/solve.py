@@ -22,6 +22,7 @@ from ..study.metrics import Load, State, mean_speedup, metric_of, upkeep_of
 from ..study.study import Study
 from ..technology.presets import Technology
 from .curvature import curvature_batch
+from .deadline import Deadline
 from .exact import check_stop, n_designs, progress_text
 from .hull import Tables
 from .racked import rack_report
@@ -52,7 +53,8 @@ def solve(
         progress: told what happens, one line at a time.
         space: the study, lowered, where that is done already.
         gap_frac: how much better another design may be, any choice, any plans, any whole counts.
-        limit_s: time after which to stop with the best so far and the gap that is proved.
+        limit_s: time after which the proof stops with the best so far and the gap reached. The search with broken
+            counts before it, on which it builds, has as much, and `LIMIT_S` at least.
 
     Returns:
         The solution; `status` says how far to trust it. Prices are those of the best design of the same choice and
@@ -61,11 +63,11 @@ def solve(
     Raises:
         SpecError: a gap or time that is not positive.
     """
-    search = Search(space or Space(study), progress)
     check_stop(gap_frac, limit_s)
+    search = Search(space or Space(study), progress, deadline=Deadline(max(limit_s, LIMIT_S)))
     candidates = search.run()
     chips = [c for c in candidates if c.log_goal < np.inf]
-    tree = Tree(Tables(search), gap_frac, limit_s, lambda p: progress(progress_text(p)))
+    tree = Tree(Tables(search), gap_frac, Deadline(limit_s), lambda p: progress(progress_text(p)))
     proof = tree.run(chips)
     if proof.best is None:
         return without_design(search, candidates, proof)
@@ -80,17 +82,20 @@ def solve(
 
 
 def solve_continuous(
-    study: Study, progress: Callable[[str], None] = lambda _: None, space: Space | None = None
-) -> Solution:
+    study: Study, progress: Callable[[str], None] = lambda _: None, space: Space | None = None,
+    *, limit_s: float = LIMIT_S,
+) -> Solution:  # fmt: skip
     """As `solve`, counts of cores and stacks broken: a bound on what can be built, and no chip.
 
-    The certificate holds for the plans found; no deadline is needed.
+    The certificate holds for the plans found; where time ran out, `unfinished` says which were not tried.
     """
-    search = Search(space or Space(study), progress)
+    search = Search(space or Space(study), progress, deadline=Deadline(limit_s))
     best = search.run()[0]
     if best.log_goal == np.inf:
-        return solve(study, progress, search.space)
-    return report_of(search, best, best, None)
+        return solve(study, progress, search.space, limit_s=limit_s)
+    found = report_of(search, best, best, None)
+    left = tuple(search.deadline.undone)
+    return dataclasses.replace(found, status=Status.UNFINISHED, unfinished=left) if left else found
 
 
 Separate: TypeAlias = Callable[[Mapping[str, FloatLike], Data], tuple[FloatLike, ...]]

@@ -12,11 +12,11 @@ import dataclasses
 import heapq
 import itertools
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from .deadline import Deadline
 from .dominance import worth_a_proof
 from .elastic import least_violations
 from .hull import HullError, PlanTable, Tables
@@ -87,8 +87,8 @@ class Tree:
     """The study with all its plans."""
     gap: float
     """Relative gap at which to stop."""
-    limit_s: float
-    """Time after which to stop."""
+    deadline: Deadline
+    """When to stop."""
     tell: Callable[[Progress], None] = lambda _: None
     """Told where the search stands after every batch."""
     open: list[tuple[float, int, Region]] = dataclasses.field(default_factory=list)
@@ -103,7 +103,7 @@ class Tree:
         self.incumbent = Incumbent(self.tables)
 
     def run(self, chips: Sequence[Candidate] = ()) -> Proof:
-        """Branch until the gap is closed or time is up, which runs from the first batch on: compiling is not counted.
+        """Branch until the gap is closed or time is up.
 
         Args:
             chips: solved designs, perhaps with broken counts, at whose chips plans are priced first.
@@ -116,7 +116,7 @@ class Tree:
         ties = itertools.count()
         for region in roots(self.tables):
             heapq.heappush(self.open, (region.bound, next(ties), region))
-        begin, n_regions, proves = time.monotonic(), 0, True
+        n_regions, proves = 0, True
         while batch := self._pop():
             n_regions += len(batch)
             try:
@@ -124,9 +124,9 @@ class Tree:
                     heapq.heappush(self.open, (child.bound, next(ties), child))
             except HullError:
                 proves = False
-            self._tell(0.0 if len(self.log) == 0 else time.monotonic() - begin, n_regions, proves)
-            begin = time.monotonic() if len(self.log) == 1 else begin
-            if not proves or self.log[-1].seconds >= self.limit_s:
+            up = self.deadline.over()
+            self._tell(self.deadline.spent_s, n_regions, proves)
+            if up or not proves:
                 break
         if not self.log:
             self._tell(0.0, 0, proves)

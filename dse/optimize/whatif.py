@@ -10,6 +10,7 @@ from ..core.free import Free
 from ..study.convex import Kind
 from ..study.metrics import Limit
 from ..study.study import Study
+from .deadline import Deadline
 from .search import Search
 from .solution import LimitReport, WhatIf
 from .space import Space
@@ -22,7 +23,7 @@ DROPPED = 1e6
 
 def what_if(
     study: Study, reports: tuple[LimitReport, ...] = (), space: Space | None = None,
-    progress: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str], None] = lambda _: None, deadline: Deadline | None = None,
 ) -> tuple[WhatIf, ...]:  # fmt: skip
     """The goal of a study with each of its limits 10 % looser, and without it, over all choices and plans.
 
@@ -33,19 +34,24 @@ def what_if(
         reports: bounds of free numbers among them that cost something are moved too, but not dropped.
         space: the study, lowered, where that is done already.
         progress: told what is solved, one line at a time.
+        deadline: when to stop with the limits that were moved.
     """
-    space = space or Space(study)
+    space, deadline = space or Space(study), deadline or Deadline()
 
     def goal(changed: Study) -> float:
-        return math.exp(Search(space.relative(changed)).run()[0].log_goal)
+        return math.exp(Search(space.relative(changed), deadline=deadline).run()[0].log_goal)
 
     now, found = goal(study), []
     for i, limit in enumerate(study.limits):
+        if deadline.over(f"{len(study.limits) - i} of {len(study.limits)} limits were not moved"):
+            return tuple(found)
         progress(f"without {limit.name}")
         moved, dropped = (goal(with_limit(study, i, loosened(limit, by))) for by in (MOVED, DROPPED))
         found.append(WhatIf(limit.metric, limit.sense, limit.value, now, moved, dropped))
     bounds = [x for x in reports if x.kind is Kind.BOUND and x.name in {f.name for f in study.free}]
-    for x in bounds:
+    for k, x in enumerate(bounds):
+        if deadline.over(f"{len(bounds) - k} of {len(bounds)} bounds were not moved"):
+            break
         progress(f"with a wider {x.name}")
         found.append(WhatIf(x.name, x.sense, x.limit, now, goal(widened(study, x)), None))
     return tuple(found)

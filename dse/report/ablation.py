@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -15,10 +16,10 @@ SHOWN = ("n_cores", "sram_B", "clock_Hz", "n_stacks", "full_load_fp8_W")
 """Numbers of a design in the table."""
 
 
-def ablation_json(found: dict[str, list[Variant]]) -> dict[str, Any]:
+def ablation_json(found: dict[str, list[Variant]], left: Sequence[str] = ()) -> dict[str, Any]:
     """Every variant of every study, canonical units, and what the corrections say."""
     studies = {study: [dataclasses.asdict(v) for v in rows] for study, rows in found.items()}
-    return {"corrections": {c.name: c.what for c in CORRECTIONS}, "studies": studies}
+    return {"corrections": {c.name: c.what for c in CORRECTIONS}, "studies": studies, "unfinished": list(left)}
 
 
 def ablation_view(found: dict[str, list[Variant]]) -> RenderableType:

@@ -19,6 +19,7 @@ from ..hardware.own_chip import short_name
 from .screen import product
 from .style import BAND, CONTEXT, DESIGN, STYLE, VERDICTS, plt, save
 from .tables import table
+from .terminal import unfinished
 
 NAMES = {"tensor_pes": "PEs of all cores", "pes_per_core": "PEs of a core", "n_dies": "dies"}
 """Labels of quantities that are no metrics."""
@@ -54,7 +55,9 @@ def backtests_view(found: list[Backtest]) -> RenderableType:
 
 def backtest_view(b: Backtest) -> RenderableType:
     """One back-test: verdict and table."""
-    return Group(Text(headline(b), style="bold"), *map(Text, lines(b)), "", backtest_table(b))
+    return Group(
+        Text(headline(b), style="bold"), *map(Text, lines(b)), "", backtest_table(b), *unfinished(b.unfinished)
+    )
 
 
 def headline(b: Backtest) -> str:
@@ -146,6 +149,7 @@ def backtest_json(b: Backtest) -> dict[str, Any]:
         "predecessor": b.study.baseline.chip.name,
         "built": b.built,
         "status": b.solution.status.name.lower(),
+        "unfinished": list(b.unfinished),
         "certified": b.solution.certificate is not None and b.solution.certificate.proved,
         "choices": [{"what": w, "proposed": p, "built": q, "same": p == q} for w, p, q in b.named],
         "counts": counts(b),

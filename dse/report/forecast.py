@@ -16,6 +16,7 @@ from ..explore.forecast import Forecast
 from ..explore.score import Scored, coverage, mean_log_score
 from .results import study_manifest, write_json
 from .tables import table
+from .terminal import unfinished
 
 LEVELS = (0.1, 0.5, 0.9)
 """Quantiles shown."""
@@ -58,6 +59,7 @@ def forecast_json(f: Forecast) -> dict[str, Any]:
     return {
         "study": f.assumptions.study.name,
         "draws": f.n,
+        "unfinished": list(f.unfinished),
         "draws_with_a_design": len(next(iter(f.numbers.values()))),
         "seed": f.seed,
         "levels": list(LEVELS),
@@ -90,7 +92,7 @@ def forecast_view(f: Forecast) -> RenderableType:
     for name, shares in f.shares().items():
         words.add_row(label(name), ", ".join(f"{w} {percent(p)}" for w, p in shares.items()))
     head = Text(f"{f.assumptions.study.name}: {f.n} draws, seed {f.seed}")
-    return Group(head, "", numbers, "", words)
+    return Group(head, "", numbers, "", words, *unfinished(f.unfinished))
 
 
 def score_json(scored: tuple[Scored, ...]) -> dict[str, Any]:

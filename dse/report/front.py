@@ -19,6 +19,7 @@ from ..explore.sensitivity import Parameter, Sensitivity
 from ..study.metrics import DELIVERED
 from .results import study_manifest, write_json
 from .tables import table
+from .terminal import unfinished
 
 SHOWN = 12
 """Points of a front, and numbers of a sensitivity, in a table."""
@@ -58,7 +59,8 @@ def front_view(f: Front) -> RenderableType:
         f"Price: d log {heading(f.metrics[0])} time / d log limit.", style="dim",
     )  # fmt: skip
     lost = "; ".join(f"{n} {reason}" for reason, n in f.missing.items())
-    return Group(head, t, proof, *([Text(f"Not shown: {lost}.", style="dim")] if lost else []))
+    said = [Text(f"Not shown: {lost}.", style="dim")] if lost else []
+    return Group(head, t, proof, *said, *unfinished(f.rays.deadline.undone))
 
 
 def front_json(f: Front) -> dict[str, Any]:
@@ -68,6 +70,7 @@ def front_json(f: Front) -> dict[str, Any]:
         "metrics": list(f.metrics),
         "worst_gap": f.worst_gap,
         "missing": f.missing,
+        "unfinished": f.rays.deadline.undone,
         "whole_counts": f.whole,
         "hypervolume_frac": f.hypervolume(),
         "knee": f.knee,
@@ -102,7 +105,8 @@ def sensitivity_view(s: Sensitivity, r: Remedy | None) -> RenderableType:
     if s.undetermined:
         names = ", ".join(label(n) for n in s.undetermined)
         parts.append(Text(f"Nothing pins down {names}: how the design moves there is not unique.", style="yellow"))
-    return Group(*parts, *([] if r is None else [remedy_view(r)]))
+    said = [] if r is None else [remedy_view(r)]
+    return Group(*parts, *said, *(unfinished(s.unfinished) if r is None else ()))
 
 
 def signed(elasticity: float) -> str:
@@ -129,11 +133,11 @@ def remedy_view(r: Remedy) -> RenderableType:
         alone = (quantity_text(name, x.alone), times(x.alone / x.value)) if math.isfinite(x.alone) else ("-", "-")
         mix = times(factor) if math.isfinite(factor) and abs(math.log(factor)) > CHANGED else ""
         t.add_row(x.name, quantity_text(name, x.value), *(alone if any_alone else ()), mix)
-    if not any_alone:
+    if not any_alone and not r.unfinished:
         t.caption, t.caption_justify = "none of these is enough alone", "left"
     enough = "this is enough" if r.reachable else "no change of these was found that is enough, which is no proof"
     head = f"{times(r.speedup)} delivered needs more than the {times(r.delivered)} there is; {enough}:"
-    return Group(Text(head, style="bold"), t)
+    return Group(Text(head, style="bold"), t, *unfinished(r.unfinished))
 
 
 CHANGED = 1e-3
@@ -144,6 +148,7 @@ def sensitivity_json(s: Sensitivity, r: Remedy | None) -> dict[str, Any]:
     """Elasticities and what a target needs as plain data."""
     return {
         "study": s.study.name,
+        "unfinished": list(s.unfinished if r is None else r.unfinished),
         "undetermined": list(s.undetermined),
         "parameters": [
             {

@@ -21,7 +21,7 @@ from ..core.files import write_whole
 from ..core.text import span
 from ..core.version import __version__
 from ..study.basis import basis_of
-from . import hover
+from . import hover, sections
 from .markup import Cell, Markup, figure, figures_in, folded, heading, paragraph, table, value_text, wrapped
 from .sections import SECTIONS, plain
 from .sweep_section import sweep
@@ -101,7 +101,8 @@ def _of(folder: Path, root: Path) -> Iterator[Section]:
         title, made = SECTIONS.get(file.name, (file.stem.replace("_", " ").capitalize(), plain))
         own = [drawn.pop(n) for n in list(drawn) if _belongs(n, file.stem)]
         with _as_written(file):
-            html = made(_read(file))
+            answer = _read(file)
+            html = made(answer) + sections.unfinished(answer)
         yield Section(f"{title}{where}", "".join([html, *own]))
     manifest = folder / "manifest.json"
     if manifest.exists() and "schema_version" in (held := _manifest(manifest)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,9 @@ SHOWN = ("n_cores", "sram_B", "clock_Hz", "n_stacks", "full_load_fp8_W")
 """Numbers of a design in the table."""
 
 
-def readings_json(points: list[Point]) -> list[dict[str, Any]]:
-    """Every point as plain data, canonical units."""
-    return [dataclasses.asdict(p) for p in points]
+def readings_json(points: list[Point], left: Sequence[str] = ()) -> dict[str, Any]:
+    """Every point as plain data, canonical units, and what was left out for lack of time."""
+    return {"rows": [dataclasses.asdict(p) for p in points], "unfinished": list(left)}
 
 
 def readings_view(points: list[Point]) -> RenderableType:
@@ -62,9 +63,9 @@ def readings_figure(points: list[Point], baseline: str) -> Figure:
     return figure
 
 
-def write_readings(folder: Path, points: list[Point], baseline: str, figures: bool) -> None:
+def write_readings(folder: Path, points: list[Point], baseline: str, figures: bool, left: Sequence[str] = ()) -> None:
     """`tdp.json` and the figure beside it."""
-    write_json(folder / "tdp.json", readings_json(points))
+    write_json(folder / "tdp.json", readings_json(points, left))
     if figures:
         with plt.rc_context(STYLE):
             save(readings_figure(points, baseline), folder, "tdp")

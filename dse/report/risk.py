@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..explore.robust import Hopeless, Robust
 from ..study.metrics import DELIVERED
 from .results import study_manifest, write_json
 from .tables import WIDE, beside, table
+from .terminal import unfinished
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles shown."""
@@ -28,12 +30,12 @@ FEW = 2.0
 """Standard errors below which a rank correlation is noise."""
 
 
-def risk_view(r: Risk, robust: Robust | Hopeless | None, width: int = WIDE) -> RenderableType:
+def risk_view(r: Risk, robust: Robust | Hopeless | None, width: int = WIDE, left: Sequence[str] = ()) -> RenderableType:
     """A risk study on one screen."""
     middle = beside(design_table(r), drivers_table(r), width)
     return Group(
         Text(headline(r), style="bold"), *map(Text, verdict_lines(r)), "", middle, "",
-        *map(Text, (*robust_lines(r, robust), *method_lines(r))),
+        *map(Text, (*robust_lines(r, robust), *method_lines(r))), *unfinished(left or r.unfinished),
     )  # fmt: skip
 
 
@@ -125,13 +127,14 @@ def method_lines(r: Risk) -> list[str]:
     ]
 
 
-def risk_json(r: Risk, robust: Robust | Hopeless | None) -> dict[str, Any]:
-    """A risk study for machines, canonical units."""
+def risk_json(r: Risk, robust: Robust | Hopeless | None, left: Sequence[str] = ()) -> dict[str, Any]:
+    """A risk study for machines, canonical units, and what was left out of it for lack of time."""
     share, error = r.probability(r.reached)
     met, met_error = r.probability(r.feasible)
     out: dict[str, Any] = {
         "study": r.study.name,
         "samples": r.n,
+        "unfinished": list(left or r.unfinished),
         "seed": r.seed,
         "target": r.target,
         "probability": share,
@@ -172,7 +175,9 @@ def robust_json(robust: Robust | Hopeless) -> dict[str, Any]:
     return {"status": status, "choice": robust.choice.written(), **fields}
 
 
-def write_risk(folder: Path, study_text: str, r: Risk, robust: Robust | Hopeless | None) -> None:
+def write_risk(
+    folder: Path, study_text: str, r: Risk, robust: Robust | Hopeless | None, left: Sequence[str] = ()
+) -> None:
     """Write `risk.json` and `risk_manifest.json` into `folder`."""
-    write_json(folder / "risk.json", risk_json(r, robust))
+    write_json(folder / "risk.json", risk_json(r, robust, left))
     write_json(folder / "risk_manifest.json", study_manifest(study_text, r.study, seed=r.seed))

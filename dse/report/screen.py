@@ -21,6 +21,7 @@ from ..study.metrics import SERVED, SPEEDUPS
 from ..study.study import Study
 from ..workload.requests import Requests
 from .tables import WIDE, beside, stand_in_text, table
+from .terminal import unfinished
 
 SHOWN_ALTERNATIVES = 5
 SHOWN_GUESSES = 6
@@ -42,6 +43,7 @@ def solution_view(s: Solution, width: int = WIDE) -> RenderableType:
     delivered = (delivered_table(s), "") if s.workloads else ()
     asked = (what_if_table(s), "") if s.what_ifs else ()
     asked += (near_table(s), "") if s.near else ()
+    asked += tuple(unfinished(s.unfinished))
     return Group(
         Text(headline(s), style="bold"), "", middle, "", *delivered, *rack_lines(s), *asked, *stand_ins(s),
         *certificate_lines(s),

@@ -213,14 +213,14 @@ def _step(s: Answer) -> str:
     return folded(f"{s['predecessor']} to {s['built']}: {chosen}", records(rows))
 
 
-def readings(a: list[Answer]) -> str:
+def readings(a: Answer) -> str:
     """The best speed-up over the TDP under every reading of it."""
     rows = [
         (
             label(p["reading"]), quantity_text("tdp_W", p["tdp_W"]), times(p["speedup"]) if p["speedup"] else "none",
             p["choice"], *(quantity_text(n, p["quantities"][n]) if p["quantities"] else "" for n in READ),
         )
-        for p in a
+        for p in a["rows"]
     ]  # fmt: skip
     heads = ["the TDP binds", "TDP", "delivered", "choice", *(label(n) for n in READ)]
     return paragraph("One TDP read three ways, and what is the fastest under each.", "lead") + table(heads, rows)
@@ -240,6 +240,12 @@ def plain(a: Any) -> str:
     inner = [(k, table(["", ""], [(n, value_text(n, x)) for n, x in v.items()])) for k, v in nested]
     inner += [(k, records(v, most=SHOWN)) for k, v in lists]
     return table(["", ""], scalars) + "".join(folded(k.replace("_", " "), html) for k, html in inner)
+
+
+def unfinished(a: Any) -> str:
+    """What an answer lacks because time was up; nothing where it lacks nothing."""
+    left = a.get("unfinished") if isinstance(a, dict) else None
+    return paragraph(f"Unfinished: time was up. Left out: {'; '.join(map(str, left))}.", "lead") if left else ""
 
 
 SECTIONS: dict[str, tuple[str, Callable[[Any], str]]] = {

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -92,12 +95,38 @@ def answer_view(answer: pd.DataFrame, folder: str | Path) -> RenderableType:
     return Group(made, Text(f"{SHOWN_ROWS} of {len(answer):,} rows of {folder}; --json gives them all"))
 
 
-def _cell(value: Any) -> str:
+def answer_rows(answer: pd.DataFrame) -> list[dict[str, Any]]:
+    """The answer of a query as plain data, one mapping per row."""
+    columns = {str(name): [plain_cell(v) for v in answer[name].tolist()] for name in answer.columns}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def plain_cell(value: Any) -> Any:
+    """A value of any type of SQL as JSON can hold it: lists and records as such, bytes in hexadecimal, else text."""
+    if isinstance(value, np.ndarray | list | tuple):
+        return [plain_cell(v) for v in value]
+    if isinstance(value, dict):
+        return {str(k): plain_cell(v) for k, v in value.items()}
+    if isinstance(value, bytes | bytearray):
+        return value.hex()
     if value is None or value is pd.NA or value != value:
+        return None
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, decimal.Decimal):
+        return float(value)
+    return value.isoformat() if isinstance(value, datetime.date | datetime.time) else str(value)
+
+
+def _cell(value: Any) -> str:
+    plain = plain_cell(value)
+    if plain is None:
         return "-"
-    if isinstance(value, float):
-        return digits(value, 4) if abs(value) < LARGE else f"{value:.4g}"
-    return str(value)
+    if isinstance(plain, float):
+        return digits(plain, 4) if abs(plain) < LARGE else f"{plain:.4g}"
+    return str(value) if isinstance(plain, str) and not isinstance(value, bytes | bytearray) else str(plain)
 
 
 LARGE = 1e6

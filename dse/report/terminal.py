@@ -7,11 +7,12 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 PAGE = 120
 """Columns of output that goes to no terminal."""
@@ -23,6 +24,14 @@ def screen() -> Console:
 
     wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PAGE
     return Console(file=sys.stdout, width=wide, highlight=False)
+
+
+def unfinished(undone: Sequence[str]) -> list[Text]:
+    """What an answer lacks because time was up, in one line; no line where it lacks nothing."""
+    from rich.text import Text
+
+    said = f"Unfinished: time was up. Left out: {'; '.join(undone)}. More --seconds go on."
+    return [Text(said, style="yellow")] if undone else []
 
 
 @contextlib.contextmanager

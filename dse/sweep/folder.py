@@ -1,7 +1,8 @@
 """A results folder as it is read: manifest, files of its identity alone, and the digests that find damage.
 
-A file's name or the manifest has the fingerprint of its bytes, and of its footer, which says where its pages are; pages
-carry checksums of their own. So whoever reads all or a few columns reads what was written, at the cost of what is read.
+A file's name or the manifest has the fingerprint of its bytes, and of its footer, which says where its columns are;
+those have fingerprints of their own (`seal`), and pages checksums. So whoever reads all or a few columns reads what was
+written, at the cost of what is read.
 Nothing here needs JAX.
 """
 
@@ -22,6 +23,7 @@ import xxhash
 from ..core.errors import SpecError
 from ..core.files import check_sizes, read_text
 from ..core.origin import digest
+from .seal import END_B, footer_B, is_intact
 
 SHARDS = "shards"
 """Folder with one file per unit of work."""
@@ -33,8 +35,6 @@ FAILURES = "failures"
 """Folder with one file per unit of work that was given up."""
 NAMED = 16
 """Hexadecimal digits of the identity's digest in a file's name."""
-END_B = 8
-"""Last bytes of a Parquet file: the length of its footer and a mark."""
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def fingerprint(content: Any) -> str:
 def footer_fingerprint(content: Any) -> str:
     """The same of the footer of a Parquet file given as bytes."""
     view = memoryview(content)
-    return fingerprint(view[-(int.from_bytes(view[-END_B:-4], "little") + END_B) :])
+    return fingerprint(view[-footer_B(view) :])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,10 +212,16 @@ def _whole(file: Held) -> pa.Table:
 
 
 def _pages(file: Held, columns: list[str] | None, verify: bool) -> pa.Table:
-    """Some columns: only their pages are read and checked."""
+    """Some columns: only their bytes are read and checked; by the pages' checksums in files of older versions."""
     if verify:
         file.check_footer()
-    return pq.read_table(file.path, columns=columns, page_checksum_verification=verify)
+    with pq.ParquetFile(file.path) as held:
+        intact = is_intact(file.path, held.metadata, columns) if verify and columns is not None else None
+        if intact is False:
+            raise SpecError(f"{file.path}: {DAMAGED}")
+        if intact or not verify:
+            return held.read(columns)
+    return pq.read_table(file.path, columns=columns, page_checksum_verification=True)
 
 
 def dataset_of(folder: str | Path, verify: bool = True) -> ds.Dataset:

@@ -36,6 +36,7 @@ from .folder import (
 )
 from .keys import COUNTS, is_number
 from .points import Points, Sweep, column_of
+from .seal import sealed
 from .studies import solved_columns
 
 MERGED_ROWS = 100_000
@@ -140,12 +141,12 @@ class Store:
     def _noted(self, index: int) -> Path:
         return self.folder / FAILURES / f"{index:06d}.json"
 
-    def _content(self, table: pa.Table, facts: Facts) -> pa.Buffer:
+    def _content(self, table: pa.Table, facts: Facts) -> bytes:
         """`table` as the bytes of a Parquet file, with `facts` in its footer."""
         footer = dict(zip(FACTS, (self.identity, str(facts.rows), str(facts.failed)), strict=True))
         sink = pa.BufferOutputStream()
         pq.write_table(table.replace_schema_metadata(footer), sink, compression="zstd", write_page_checksum=True)
-        return sink.getvalue()
+        return sealed(sink.getvalue())
 
     def check(self, path: Path | None) -> Facts | None:
         """What is in a shard of this sweep; None where it is absent or its bytes are not those that were written."""

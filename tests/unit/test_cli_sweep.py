@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import dse
@@ -96,6 +97,21 @@ def test_dry_run_writes_nothing(small, tmp_path, capsys):
 )
 def test_wrong_flags(small, tmp_path, capsys, flags, told):
     assert told in refused(capsys, "sweep", small(), "--results", results(tmp_path), *flags)
+
+
+@pytest.mark.parametrize(("sql", "shown", "plain"), [
+    ("[1, null] a", "[1, None]", [1, None]), ("{'a': [1.5]} a", "{'a': [1.5]}", {"a": [1.5]}),
+    ("'\\x9F'::blob a", "9f", "9f"), ("map{'k': 1} a", "{'k': 1}", {"k": 1}), ("null a", "-", None),
+    ("'5c7f30aa-7a0d-4e2f-9f4e-0a5a0a3b1c9d'::uuid a", "5c7f30aa", "5c7f30aa-7a0d-4e2f-9f4e-0a5a0a3b1c9d"),
+    ("date '2026-11-28' a", "2026-11-28", "2026-11-28T00:00:00"), ("2.5::decimal(9, 2) a", "2.5", 2.5),
+    ("18446744073709551615::ubigint a", "18446744073709551615", 2**64 - 1),
+])  # fmt: skip
+def test_values_of_every_type_are_shown_and_plain(sql, shown, plain, tmp_path, capsys):
+    pd.DataFrame({"x": [1.0]}).to_parquet(tmp_path / "x.parquet")
+    assert main(["query", f"select {sql}", str(tmp_path / "x.parquet")]) == 0
+    assert shown in capsys.readouterr().out
+    assert main(["query", f"select {sql}", str(tmp_path / "x.parquet"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == [{"a": plain}]
 
 
 def test_wrong_query(tmp_path, capsys):

@@ -38,7 +38,7 @@ def row(rows: list[dict], **wanted) -> dict:
 
 
 def headline() -> list[str]:
-    tdp = {p["reading"]: p for p in answer("trainium4/tdp.json") if p["tdp_W"] == 1800.0}
+    tdp = {p["reading"]: p for p in answer("trainium4/tdp.json")["rows"] if p["tdp_W"] == 1800.0}
     mean, hottest, full = (tdp[r] for r in ("power_W", "hottest_operator_W", "full_load_fp8_W"))
     s = answer("trainium4/solution.json")
     design, works, proof = s["design"], s["metrics"]["workloads"], s["certificate"]["overall"]

@@ -3,7 +3,7 @@ import { FIELDS, FIELD_WORDS } from "./link.js";
 import { choiceText } from "./controls.js";
 import { beneath } from "./cloud.js";
 import { axis, COLOURS, CONFIG, escaped, LOOK, plotly, SHADES } from "./plots.js";
-import { digits, el, inUnit, parsed, scaleOf, table, times } from "./text.js";
+import { digits, el, inUnit, late, parsed, scaleOf, table, times } from "./text.js";
 import { computed, stored } from "./views.js";
 
 const ROOM = 1.25; // around the front, as in figures; chips farther away stand at the edge
@@ -145,7 +145,7 @@ export class Front {
 
   #told(front, i, j, k, limit, n) {
     const beneath = n ? ` ${n} other designs that keep the limits lie beneath it.` : "", third = k < 0 ? "" : ` Shades: ${front.metrics[k].label}, darker is more.`;
-    this.said.textContent = `${front.points.length} designs, none beaten in every metric; each within ${(100 * front.worst_gap).toPrecision(2)} % of its bound under the plans found.${beneath}${third} Click one to load it; a budget draws a line that can be dragged.`;
+    this.said.textContent = `${front.points.length} designs, none beaten in every metric; each within ${(100 * front.worst_gap).toPrecision(2)} % of its bound under the plans found.${beneath}${third} Click one to load it; a budget draws a line that can be dragged.${late(front)}`;
     this.change.replaceChildren();
     if (!(limit > 0)) return;
     const best = (some) => some.reduce((a, p) => (!a || p.values[j] < a.values[j] ? p : a), null), inside = front.points.filter((p) => p.values[i] <= limit), [free, mine] = [best(front.points), best(inside)];

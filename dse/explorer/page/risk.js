@@ -1,6 +1,6 @@
 // How likely an answer is: the study re-optimised under draws of every fact with a range, and which fact it hangs on.
 import { axis, CONFIG, LOOK, plotly } from "./plots.js";
-import { digits, el, inUnit, percent, table, times } from "./text.js";
+import { digits, el, inUnit, late, percent, table, times } from "./text.js";
 import { computed, stored } from "./views.js";
 
 export class Risk {
@@ -40,7 +40,7 @@ export class Risk {
     const what = risk.target === null ? "A design within all limits" : `${times(risk.target)} delivered`;
     const spread = risk.merit[1] > 0 ? `; the answer is ${words(middle)} in the middle, ${words(risk.merit[last * 0.05])} to ${words(risk.merit[last * 0.95])} in nine of ten` : "";
     const [first] = Object.keys(risk.in_the_way), way = first ? `; most in the way: ${this.state.metrics[first]?.label ?? first}` : "", none = risk.probability === 0 || risk.probability === 1;
-    this.verdict.textContent = `${what} is within reach in ${percent(risk.probability)} of ${risk.samples.toLocaleString("en-US")} draws of all facts within their ranges (${none ? `with so few draws, within ${digits(300 / risk.samples, 2)}` : `± ${digits(100 * risk.probability_error, 2)}`} points), each with the best design for it${spread}; limits can be met in ${percent(risk.feasible)}${way}.`;
+    this.verdict.textContent = `${what} is within reach in ${percent(risk.probability)} of ${risk.samples.toLocaleString("en-US")} draws of all facts within their ranges (${none ? `with so few draws, within ${digits(300 / risk.samples, 2)}` : `± ${digits(100 * risk.probability_error, 2)}`} points), each with the best design for it${spread}; limits can be met in ${percent(risk.feasible)}${way}.${late(risk)}`;
     const kept = risk.merit.map((m, i) => [m, 1 - i / last]).filter(([m]) => m > 0), x = kept.map(([m]) => this.#value(m)), y = kept.map(([, s]) => 100 * s);
     const title = this.speeds ? "delivered speed-up at least [x]" : `${goal.label} at most${goal.unit ? ` [${goal.unit}]` : ""}`;
     const shapes = risk.target === null ? [] : [{ type: "line", x0: risk.target, x1: risk.target, yref: "paper", y0: 0, y1: 1, line: { color: "#a32535", dash: "dash" } }];

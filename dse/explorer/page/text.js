@@ -4,6 +4,9 @@ const TINY = 1e-3; // as TINY of dse/core/text.py
 
 export function learnUnits(state) { scales = state.scales; compound = state.compound; }
 
+/** What an answer lacks because time was up, as a sentence; nothing where it lacks nothing. */
+export const late = (answer) => (answer.unfinished?.length ? ` Unfinished, time was up; left out: ${answer.unfinished.join("; ")}.` : "");
+
 export function digits(value, n = 3) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   if (!Number.isFinite(value)) return value > 0 ? "infinite" : "-infinite";

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -9,10 +10,13 @@ from dse.core.pareto import is_unbeaten
 from dse.explore import front as fronts
 from dse.explore.front import collect, front, hypervolume, promising, spread_directions
 from dse.explore.points import PointStore, fingerprint
-from dse.explore.ray import Rays
+from dse.explore.ray import LATE, Rays
 from dse.explore.whole import buildable
+from dse.optimize.deadline import Deadline
 from dse.optimize.search import Search
 from dse.optimize.space import Space
+from dse.report.front import front_json
+from dse.report.results import json_text
 from dse.study.metrics import Limit
 
 pytestmark = pytest.mark.slow
@@ -184,3 +188,24 @@ def test_a_front_that_can_be_built_lies_behind_the_one_with_fractions(found):
     assert hypervolume(inside, found.values.min(axis=0), np.asarray(reference)) <= found.hypervolume() + 1e-6
     short = whole.missing.get("no whole counts nearby meet the cap", 0)
     assert len(whole.points) <= len(found.points) - short
+
+
+def test_a_front_that_is_cut_is_of_certified_points_and_goes_on(found, tiny):
+    """Time for the ends alone; what is solved is kept, so that going on gives the whole front."""
+    cut = front(tiny, METRICS, 16, rays=Rays(tiny, METRICS, deadline=Deadline(1.0, itertools.count().__next__)))
+    assert 1 <= len(cut.points) < len(found.points) and cut.worst_gap < 1e-5
+    assert cut.missing[LATE] == 16 - len(cut.points) - sum(n for why, n in cut.missing.items() if why != LATE)
+    answer = front_json(cut)
+    assert answer["unfinished"] == [LATE] and json_text(answer)
+    whole = front(tiny, METRICS, 16, rays=Rays(tiny, METRICS, dict(cut.rays.solved)))
+    assert np.array_equal(whole.values, found.values)
+    assert front_json(whole)["unfinished"] == []
+
+
+def test_rounding_that_is_cut_keeps_whole_points(found, monkeypatch):
+    monkeypatch.setattr("dse.explore.whole.BATCH", 8)
+    rays = dataclasses.replace(found.rays, deadline=Deadline(1.0, itertools.count().__next__))
+    cut = buildable(dataclasses.replace(found, rays=rays))
+    assert cut.whole and 1 <= len(cut.points) < len(found.points)
+    assert sum(cut.missing.values()) == len(found.points) - len(cut.points) + sum(found.missing.values())
+    assert rays.deadline.undone == ["points with fractions that there was no time to round"]

@@ -2,20 +2,24 @@
 
 import dataclasses
 import functools
+import io
+import itertools
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from dse.core.errors import SpecError
 from dse.explore.risk import Outcomes, Risk, risk, solve_all_draws
-from dse.explore.robust import FRESH, Hopeless, Program, robust_design, share_frac
+from dse.explore.robust import FRESH, MORE, Hopeless, Program, robust_design, share_frac
 from dse.explore.samples import Samples
 from dse.explore.unknowns import Draw, draw, study_facts, unknowns
+from dse.optimize.deadline import Deadline
 from dse.optimize.search import Search
 from dse.optimize.space import Space
-from dse.report.risk import headline, risk_json
+from dse.report.risk import headline, risk_json, risk_view
 from dse.study.metrics import Limit
 from dse.study.study import load_study
 
@@ -173,3 +177,28 @@ def test_a_budget_that_many_samples_break_says_so():
     assert lost > 0.03 and r.blocking["power_W:decode"] > 0.5
     answer = robust_design(r, "worst")
     assert isinstance(answer, Hopeless) and answer.possible <= 1 - lost and answer.blocking == r.blocking
+
+
+def test_draws_that_are_cut_are_the_first(monkeypatch):
+    """Every draw that is there has the bits of the whole study; without time for a pilot one candidate is left."""
+    whole = small()
+    cut = risk(study(), 200, 0, target=1.6, deadline=Deadline(3.5, itertools.count().__next__))
+    assert 2 <= cut.n < whole.n or cut.candidates != whole.candidates
+    assert np.array_equal(cut.draw.scores, whole.draw.scores[: cut.n])
+    assert cut.unfinished and risk_json(cut, None)["unfinished"] == list(cut.unfinished)
+    assert risk_json(cut, None)["samples"] == cut.n and whole.unfinished == ()
+    assert "Unfinished" in shown(cut) and "Unfinished" not in shown(whole)
+
+
+def shown(r: Risk) -> str:
+    console = Console(width=120, file=io.StringIO())
+    console.print(risk_view(r, None))
+    return console.file.getvalue()
+
+
+def test_a_robust_design_that_is_cut_says_what_it_serves():
+    """After one solve the design is what it is: its goal is met in its share of the samples, or there is none."""
+    deadline = Deadline(1.0, itertools.count().__next__)
+    answer = robust_design(served(), "p90", deadline=deadline)
+    assert MORE in deadline.undone
+    assert isinstance(answer, Hopeless) or answer.met >= 0.9

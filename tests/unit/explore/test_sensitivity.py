@@ -1,17 +1,22 @@
 import dataclasses
+import io
+import itertools
 import math
 
 import jax
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
+from rich.console import Console
 
 from dse.core.errors import SpecError
 from dse.explore.remedy import remedy
 from dse.explore.sensitivity import Given, sensitivity
 from dse.optimize.batch import solve_batch
+from dse.optimize.deadline import Deadline
 from dse.optimize.search import Search
 from dse.optimize.space import Space
+from dse.report.front import remedy_view, sensitivity_json
 from dse.study.metrics import Limit
 
 pytestmark = pytest.mark.slow
@@ -144,3 +149,21 @@ def test_targets_and_studies_that_make_no_sense(found, solved, tiny):
     study = dataclasses.replace(tiny, limits=(*tiny.limits, Limit("silicon_mm2", "at_most", 1.0)))
     with pytest.raises(SpecError, match="no design meets its limits"):
         sensitivity(study, Search(Space(study)))
+
+
+@pytest.mark.usefixtures("few_levers")
+def test_a_remedy_that_is_cut_says_what_was_not_tried(found, solved):
+    """Of the numbers alone none was tried, which is told from one that is not enough."""
+    search = dataclasses.replace(solved, deadline=Deadline(1.0, itertools.count().__next__))
+    r = remedy(found, 1.05 * math.exp(-found.candidate.log_goal), search)
+    n = len(r.levers)
+    assert n == 4 and not any(math.isfinite(x.alone) for x in r.levers)
+    assert r.unfinished == ("smaller changes than were found", "4 of 4 numbers were not tried alone")
+    assert sensitivity_json(found, r)["unfinished"] == list(r.unfinished)
+    assert "none of these is enough alone" not in shown(r) and "Left out" in shown(r)
+
+
+def shown(r) -> str:
+    console = Console(width=120, file=io.StringIO())
+    console.print(remedy_view(r))
+    return console.file.getvalue()

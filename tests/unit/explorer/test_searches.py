@@ -66,7 +66,7 @@ def test_risk_asks_for_what_the_page_says(ask, answers, monkeypatch):
     """The draws themselves take minutes and are tested with `dse risk`."""
     asked = []
     monkeypatch.setattr(
-        "dse.explorer.searches.risk", lambda study, n, target, known, progress: asked.append((n, target))
+        "dse.explorer.searches.risk", lambda study, n, target, known, progress, deadline: asked.append((n, target))
     )
     monkeypatch.setattr("dse.explorer.searches.risk_json", lambda found, robust: RISK)
     last = words(ask("search/risk?n=10&target=1.2")[2])[-1]

@@ -78,21 +78,32 @@ def chip():
     return SmallChip
 
 
+COUNTS = ("n_cores", "n_stacks")
+
+
+def whole_between(low, high):
+    """Whole numbers between two logs."""
+    return range(math.ceil(math.exp(low) - 1e-9), math.floor(math.exp(high) + 1e-9) + 1)
+
+
+def can_be_built(name, k, n_dies):
+    """Equally many on every die; the cores of a die fill a grid that is at most twice as long as wide."""
+    each, rest = divmod(k, n_dies)
+    grids = [(r, each // r) for r in range(1, each + 1) if each % r == 0]
+    return rest == 0 and (name != "n_cores" or any(r <= c <= 2 * r for r, c in grids))
+
+
 def brute_force(study):
     """Best goal over all choices, plans and whole counts, one convex solve each; infinite if there is no design."""
     search = Search(Space(study))
     tables = Tables(search)
     (table,) = tables.of_workloads
     names, best = search.core.variables(), math.inf
-    places = [names.index(n) for n in ("n_cores", "n_stacks")]
+    places = [names.index(n) for n in COUNTS]
     for i, choice in enumerate(study.choices):
         ranges = [
-            [
-                k
-                for k in range(math.ceil(math.exp(lo) - 1e-9), math.floor(math.exp(hi) + 1e-9) + 1)
-                if k % choice.n_dies == 0
-            ]
-            for lo, hi in ((search.box[0][p], search.box[1][p]) for p in places)
+            [k for k in whole_between(search.box[0][p], search.box[1][p]) if can_be_built(name, k, choice.n_dies)]
+            for name, p in zip(COUNTS, places, strict=True)
         ]
         points = list(itertools.product(*ranges, range(len(table.plans))))
         if not points:

@@ -1,0 +1,52 @@
+"""Time limits: one clock that all parts of a search ask, and what they left undone when it ran out.
+
+Nothing is ever stopped in the middle: a search asks between two batches, so that it always has the answer of the first
+one, and whatever it has when time is up is a whole answer to less.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+
+from ..core.errors import SpecError
+
+
+@dataclasses.dataclass
+class Deadline:
+    """The time that a search has; it runs from the first question on, so that compiling is not counted."""
+
+    limit_s: float = math.inf
+    """Time after which to stop."""
+    clock: Callable[[], float] = time.monotonic
+    """Seconds of a clock that never goes back."""
+    began_s: float | None = None
+    """When the first question came."""
+    undone: list[str] = dataclasses.field(default_factory=list)
+    """What searches left out because time was up, in words."""
+
+    def __post_init__(self) -> None:
+        """Refuse a time at which nothing could stop."""
+        if not self.limit_s > 0:
+            raise SpecError(f"seconds {self.limit_s:g}: must be positive")
+
+    @property
+    def spent_s(self) -> float:
+        """Time since the first question; 0 before it."""
+        return 0.0 if self.began_s is None else self.clock() - self.began_s
+
+    def over(self, undone: str = "") -> bool:
+        """Whether time is up. To be asked after a batch, when more is left: `undone` then says what that is.
+
+        Args:
+            undone: what a search that stops now leaves out, in words; kept where time is up.
+        """
+        if self.began_s is None:
+            self.began_s = self.clock()
+        if self.spent_s < self.limit_s:
+            return False
+        if undone and undone not in self.undone:
+            self.undone.append(undone)
+        return True

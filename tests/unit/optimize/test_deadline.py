@@ -1,0 +1,111 @@
+"""One clock for every search: the first batch is always answered, and what is left out is said."""
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from dse.core.errors import SpecError
+from dse.explore.in_turn import solve_in_turn
+from dse.explore.readings import READINGS, Answer, readings
+from dse.explore.samples import CHUNK, batched
+from dse.optimize.deadline import Deadline
+from dse.optimize.hull import Tables
+from dse.optimize.interior import Optimum
+from dse.optimize.near import near
+from dse.optimize.search import alternate
+from dse.optimize.tree import Tree
+from dse.optimize.whatif import what_if
+from dse.report.readings import readings_json
+from dse.report.terminal import unfinished
+
+
+def at_once() -> Deadline:
+    """Over with the first question, whatever the machine: its clock moves a second when it is read."""
+    return Deadline(1.0, itertools.count().__next__)
+
+
+def test_time_runs_from_the_first_question_on():
+    deadline = Deadline(2.5, itertools.count().__next__)
+    assert deadline.spent_s == 0.0
+    assert [deadline.over("the rest") for _ in range(4)] == [False, False, True, True]
+    assert deadline.undone == ["the rest"]
+    assert not any(Deadline().over() for _ in range(3))
+
+
+@pytest.mark.parametrize("limit_s", [0.0, -1.0, math.nan])
+def test_a_time_at_which_nothing_could_stop_is_refused(limit_s):
+    with pytest.raises(SpecError, match="must be positive"):
+        Deadline(limit_s)
+
+
+def test_what_is_left_out_is_one_line():
+    (line,) = unfinished(["2 of 3 points", "plans"])
+    assert str(line) == "Unfinished: time was up. Left out: 2 of 3 points; plans. More --seconds go on."
+    assert unfinished([]) == []
+
+
+def test_draws_are_solved_in_their_order(monkeypatch):
+    """Two sets that share the draws: each is begun, then the one that is behind goes on."""
+
+    def solved(model, data, lower, upper, start, settings, size):
+        return batched(Optimum, *(data for _ in dataclasses.fields(Optimum)))
+
+    monkeypatch.setattr("dse.explore.in_turn.solve_batch", solved)
+    n = 4 * CHUNK
+    draws = [np.arange(0, n, 4), np.setdiff1d(np.arange(n), np.arange(0, n, 4))]
+    sets = [(d, d, np.zeros((len(d), 1)), np.ones((len(d), 1))) for d in draws]
+    found, ready = solve_in_turn(lambda z, d: (z[0], z), sets, n, Deadline(1.5, itertools.count().__next__))
+    assert ready == draws[1][2 * CHUNK]
+    assert [o.z.tolist() for o in found] == [draws[0].tolist(), draws[1][: 2 * CHUNK].tolist()]
+    whole, ready = solve_in_turn(lambda z, d: (z[0], z), sets, n, Deadline())
+    assert ready == n and [o.z.tolist() for o in whole] == [d.tolist() for d in draws]
+
+
+def test_plans_that_are_cut_have_an_answer_each():
+    """Three chips whose best plan moves with every solve: after the first round each has one."""
+
+    def solve(which, plans, best):
+        return [p[0] for p in plans]
+
+    def price(found):
+        return [(x - 1,) for x in found]
+
+    deadline = at_once()
+    start = [(5,), (3,), (4,)]
+    assert alternate(start, solve, price, float, deadline) == [5, 3, 4]
+    assert deadline.undone == ["plans of 3 problems may not be the fastest"]
+    assert alternate(start, solve, price, float) == [0, -2, -1]
+
+
+@pytest.mark.slow
+def test_a_proof_that_is_cut_has_a_bound(solved):
+    proof = Tree(Tables(solved), 1e-9, at_once()).run(solved.leaders())
+    assert len(proof.log) == 1 and not proof.finished and proof.best is not None
+    assert 0 < proof.end.bound <= proof.end.best
+
+
+@pytest.mark.slow
+def test_ranges_and_moved_limits_that_are_cut(tiny, solved):
+    deadline = at_once()
+    assert near(tiny, solved.best_goal(), 0.01, solved.space, deadline=deadline) == ()
+    assert "ranges of" in deadline.undone[-1]
+    deadline = at_once()
+    assert what_if(tiny, (), solved.space, deadline=deadline) == ()
+    assert f"{len(tiny.limits)} of {len(tiny.limits)} limits were not moved" in deadline.undone
+
+
+@pytest.mark.slow
+def test_readings_that_are_cut_have_the_first_points(tiny, solved, monkeypatch):
+    """The solves are another test's; here every one of them has the same answer."""
+    monkeypatch.setattr("dse.explore.readings.TOGETHER", 1)
+    answer = Answer(solved.leaders()[0], {})
+    monkeypatch.setattr("dse.explore.readings.solve_problems", lambda search, problems: [answer for _ in problems])
+    deadline = at_once()
+    points = readings(tiny, [300.0, 500.0, 700.0], deadline=deadline)
+    assert [(p.reading, p.tdp_W) for p in points] == [(READINGS[0], 300.0)]
+    assert "8 of 9 points" in readings_json(points, deadline.undone)["unfinished"]
+    whole = readings(tiny, [300.0, 500.0, 700.0], deadline=Deadline())
+    assert [(p.reading, p.tdp_W) for p in whole] == list(itertools.product(READINGS, (300.0, 500.0, 700.0)))

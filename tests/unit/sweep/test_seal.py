@@ -1,0 +1,74 @@
+"""Fingerprints of columns inside a Parquet file: any reader reads on, no flipped bit of what is read gets through."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dse.core.errors import SpecError
+from dse.sweep.folder import MANIFEST, SHARDS, read_tables, shard_name
+from dse.sweep.results import query
+from dse.sweep.seal import chunk_of, is_intact, n_chunks, sealed
+
+TABLE = pa.table({"a": np.arange(300) * 1.5, "b": ["x", "yy", ""] * 100, "c": np.arange(300) % 7})
+
+
+def content(groups=300) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(TABLE, sink, compression="zstd", write_page_checksum=True, row_group_size=groups)
+    return sealed(sink.getvalue())
+
+
+def test_other_readers_do_not_mind(tmp_path):
+    path = tmp_path / "x.parquet"
+    path.write_bytes(content(100))
+    assert pq.read_table(path, page_checksum_verification=True).equals(TABLE)
+    assert pd.read_parquet(path, columns=["c"])["c"].sum() == TABLE["c"].to_numpy().sum()
+    assert query("select sum(a) total from results", path)["total"][0] == pytest.approx(TABLE["a"].to_numpy().sum())
+
+
+def test_every_chunk_has_a_fingerprint(tmp_path):
+    path = tmp_path / "x.parquet"
+    path.write_bytes(content(100))
+    metadata = pq.read_metadata(path)
+    assert n_chunks(metadata) == 9 and is_intact(path, metadata, ["a", "b", "c"])
+    for k in range(9):
+        damaged, at = bytearray(path.read_bytes()), chunk_of(metadata, k)
+        damaged[at.first_B + at.size_B - 1] ^= 1
+        (tmp_path / "y.parquet").write_bytes(damaged)
+        assert [is_intact(tmp_path / "y.parquet", metadata, [c]) for c in "abc"] == [i != k % 3 for i in range(3)]
+
+
+def test_files_without_fingerprints_are_told_apart(tmp_path):
+    path = tmp_path / "x.parquet"
+    pq.write_table(TABLE, path)
+    assert is_intact(path, pq.read_metadata(path), ["a"]) is None
+    pq.write_table(TABLE.slice(0, 0), path)
+    assert is_intact(path, pq.read_metadata(path), ["a"]) in (None, True)
+
+
+@pytest.mark.parametrize("columns", [["a"], ["b", "c"], None])
+def test_no_flipped_bit_of_what_is_read_gets_through(tmp_path, columns):
+    """One bit of every fifth byte of the file: refused, or in bytes that the columns asked for do not need."""
+    whole = content()
+    (tmp_path / SHARDS).mkdir()
+    (tmp_path / MANIFEST).write_text(json.dumps({"identity": "x"}))
+    path = tmp_path / SHARDS / shard_name("x", 0, whole)
+    path.write_bytes(whole)
+    metadata, right = pq.read_metadata(path), read_tables(tmp_path, columns)
+    places = [k for k in range(3) if columns is None or "abc"[k] in columns]
+    mine = {b for k in places for c in [chunk_of(metadata, k)] for b in range(c.first_B, c.first_B + c.size_B)}
+    last = chunk_of(metadata, 2)
+    mine |= set(range(last.first_B + last.size_B, len(whole)))
+    for at in range(0, len(whole), 5):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << at // 5 % 8
+        path.write_bytes(damaged)
+        if columns is None or at in mine:
+            with pytest.raises(SpecError):
+                read_tables(tmp_path, columns)
+        else:
+            assert read_tables(tmp_path, columns).equals(right)

@@ -13,7 +13,8 @@ from .reading import row_number, row_text
 
 WIDTHS = {
     "bfloat16": "bf16", "fp16": "bf16", "bf16": "bf16", "float16": "bf16", "half": "bf16", "fp8": "fp8",
-    "fp8_block": "fp8", "fp8 e4m3": "fp8", "sq": "int8", "nvfp4": "fp4", "float": "fp32",
+    "fp8_block": "fp8", "fp8 e4m3": "fp8", "fp8_e4m3": "fp8", "e4m3": "fp8", "mxfp8": "fp8", "sq": "int8", "int8": "int8",
+    "w8a8": "int8", "nvfp4": "fp4", "mxfp4": "fp4", "fp4": "fp4", "float": "fp32",
 }  # fmt: skip
 """Published data type to precision of the products; SmoothQuant multiplies 8-bit integers."""
 
@@ -81,6 +82,19 @@ def narrowing(m: float, k: float, dtype: DataType) -> list[Op]:
         return []
     op = elementwise("narrowing", m * k, 1.0, 1.0 + PRECISION_BITS[dtype.precision] / 16)
     return [dataclasses.replace(op, n_launches=dtype.narrowing_launches)]
+
+
+ALONE = ("fp8_block", "nvfp4", *WEIGHT_ONLY_B)
+"""Data types whose products scale blocks of a contraction or widen weights on the way, so that one core adds it up."""
+
+
+def splits_contraction(row: Any) -> bool:
+    """Whether several cores may share one contraction of a row's product, as in libraries for plain data types.
+
+    Source: [deepseek2025deepgemm]: block-scaled and grouped products are added up by one core.
+    """
+    name = row_text(row, "op").lower()
+    return row_text(row, "dtype").lower() not in ALONE and "grouped" not in name and "deepgemm" not in name
 
 
 def n_experts_touched(n_experts: float, per_token: float, n_tokens: float) -> float:

@@ -1,0 +1,90 @@
+"""How a library cuts one matrix product into pieces for the cores of a published chip, and how long the rounds take.
+
+Steps of designs take the usual piece of a preset and, on average, half a piece of idle time at the end; a product
+timed alone ran in whole rounds of the pieces that its library chose for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+from ..hardware.chip import Chip
+from ..lowering.tiling import INSTRUCTION_ROWS, ArrayShape, padded
+from ..technology.node import PRECISION_BITS
+from ..workload.op import PARTIAL_SUM_B, Kind, Op
+
+SIDES = ((128.0, 256.0), (128.0, 128.0), (128.0, 64.0), (64.0, 64.0))
+"""Lengths of the pieces of common libraries, along the shorter and the longer free side [nvidia2026cutlass]."""
+SHORTEST = 512.0
+"""Shortest contraction of a piece; the partial sums of shorter ones cost more than they save."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rounds:
+    """The rounds in which the cores of a chip work off a product."""
+
+    piece_cycles: float
+    """Cycles of one piece on one core."""
+    n_rounds: float
+    """Pieces that the busiest core takes one after the other."""
+
+    @property
+    def cycles(self) -> float:
+        """Cycles of the whole product."""
+        return self.n_rounds * self.piece_cycles
+
+
+def contractions(whole: float, splits: bool) -> Iterator[float]:
+    """Contracted lengths that a piece may have: all of it, or halves of that if cores share a contraction."""
+    yield whole
+    while splits and whole / 2 >= SHORTEST:
+        whole /= 2
+        yield whole
+
+
+def rounds(op: Op, array: ArrayShape, chip: Chip, splits: bool) -> Rounds:
+    """The fastest rounds of pieces for a linear layer.
+
+        cycles = ceil(n / cores) max( w h k / (rows cols m_p),  ((w b_w + h b_a) k + s w h) f / B,  w k / lanes )
+
+    with w, h, k the piece and n how many there are, b bytes of stored weights and of activations, s those of a partial
+    sum written and read where cores share a contraction, B the bandwidth into a core and f the clock. The third bound is
+    the widening of weights that are stored narrower than they are multiplied.
+
+    Source: [nvidia2026cutlass] for pieces, split contractions and rounds; [osama2023streamk] section 2 for the loss in
+    the last one. The bounds are elementary.
+
+    Args:
+        op: one linear layer, its weights as the stationary side.
+        array: PE array.
+        chip: the published chip.
+        splits: whether several cores may share one contraction.
+    """
+    product, executed = op.products[0], array.executed(op.precision)
+    per_cycle = array.rows * array.cols * array.rates[executed]
+    per_cycle_B, lanes = float(chip.core.dma_bandwidth_Bps / chip.clock_Hz), float(chip.core.vector_lanes)
+    operand_B, widens = PRECISION_BITS[op.precision] / 8, PRECISION_BITS[op.precision] > op.stored_bits
+    found = []
+    for contract in contractions(product.contract, splits):
+        shared_B = 2 * PARTIAL_SUM_B if contract < product.contract else 0.0
+        for high, wide in (s for pair in SIDES for s in (pair, pair[::-1])):
+            rows = min(high, padded(product.moving, INSTRUCTION_ROWS))
+            fed_B = (wide * op.stored_bits / 8 + rows * operand_B) * contract + shared_B * wide * rows
+            widened = wide * contract / lanes if op.stored_elements and widens else 0.0
+            cycles = max(wide * rows * contract / per_cycle, fed_B / per_cycle_B, widened)
+            pieces = math.ceil(product.moving / rows) * math.ceil(product.stationary / wide)
+            n = product.count * pieces * product.contract / contract
+            found.append(Rounds(cycles, float(math.ceil(n / float(chip.n_cores) - 1e-9))))
+    return min(found, key=lambda r: r.cycles)
+
+
+def has_library(chip: Chip) -> bool:
+    """Whether products on a chip are cut by a library at run time rather than by a compiler."""
+    return chip.sram_kind == "cache"
+
+
+def is_cut(op: Op) -> bool:
+    """Whether an operator is one product with weights."""
+    return op.kind in (Kind.LINEAR, Kind.EXPERTS)

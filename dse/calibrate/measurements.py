@@ -114,7 +114,11 @@ def step_s(point: pd.DataFrame) -> float | None:
             if name == metric and unit in SECONDS:
                 return value * SECONDS[unit]
     first = point.iloc[0]
-    per_step = {"tokens": float(first.global_batch) * float(first.seq_len), "sequences": float(first.global_batch), "steps": 1.0}
+    per_step = {
+        "tokens": float(first.global_batch) * float(first.seq_len),
+        "sequences": float(first.global_batch),
+        "steps": 1.0,
+    }
     for (name, unit), value in values.items():
         said = rate(unit) if name in ("throughput", "throughput_per_chip") else None
         if said is not None and value > 0:

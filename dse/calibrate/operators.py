@@ -13,8 +13,8 @@ from .reading import row_number, row_text
 
 WIDTHS = {
     "bfloat16": "bf16", "fp16": "bf16", "bf16": "bf16", "float16": "bf16", "half": "bf16", "fp8": "fp8",
-    "fp8_block": "fp8", "fp8 e4m3": "fp8", "fp8_e4m3": "fp8", "e4m3": "fp8", "mxfp8": "fp8", "sq": "int8", "int8": "int8",
-    "w8a8": "int8", "nvfp4": "fp4", "mxfp4": "fp4", "fp4": "fp4", "float": "fp32",
+    "fp8_block": "fp8", "fp8 e4m3": "fp8", "fp8_e4m3": "fp8", "e4m3": "fp8", "mxfp8": "fp8", "sq": "int8",
+    "int8": "int8", "w8a8": "int8", "nvfp4": "fp4", "mxfp4": "fp4", "fp4": "fp4", "float": "fp32",
 }  # fmt: skip
 """Published data type to precision of the products; SmoothQuant multiplies 8-bit integers."""
 

@@ -143,7 +143,9 @@ def devices_per_chip(chip: Chip, n_devices: float, n_chips: float) -> int:
     """
     k = n_devices / n_chips
     cores = float(chip.n_cores)
-    few = {2, int(cores), int(cores) // 2} if cores <= MANY_CORES else {2} if chip.name.startswith(TWO_DEVICES) else set()
+    few = (
+        {2, int(cores), int(cores) // 2} if cores <= MANY_CORES else {2} if chip.name.startswith(TWO_DEVICES) else set()
+    )
     allowed = {1} | few
     return int(k) if k in allowed - {0} else 0
 

@@ -32,7 +32,7 @@ class Rate:
 
 
 def rate(unit: str) -> Rate | None:
-    """The meaning of a unit such as "tokens/s/GPU" or "ktok/min"; None for one that is not known, such as "tok/s/user"."""
+    """The meaning of a unit such as "tokens/s/GPU" or "ktok/min"; None for an unknown one, such as "tok/s/user"."""
     parts = [p.strip() for p in re.sub(r"\bper\b", "/", unit).split("/")]
     if len(parts) not in (2, 3):
         return None

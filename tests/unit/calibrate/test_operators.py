@@ -144,7 +144,14 @@ def test_linear_layers_narrow_their_input_in_a_kernel_of_its_own_and_bare_produc
 
 
 def test_attention_to_a_cache_is_split_and_joined_where_a_host_starts_kernels():
-    columns = {"op": "attention decode", "dtype": "bf16", "heads": "32/8", "seq_len": 1024, "head_dim": 128, "batch": 32}
+    columns = {
+        "op": "attention decode",
+        "dtype": "bf16",
+        "heads": "32/8",
+        "seq_len": 1024,
+        "head_dim": 128,
+        "batch": 32,
+    }
     hosted, compiled = (row_ops(SimpleNamespace(**columns), hosted=h) for h in (True, False))
     assert [hosted[0].n_launches, compiled[0].n_launches] == [2, 1]
 

@@ -51,8 +51,9 @@ CYCLES = 3
 
 
 def _cut(column: np.ndarray, r: Rounds, n_cores: float) -> None:
-    """Cycles and smallest piece of an operator's numbers as its rounds say; what the step adds for the mean last
-    round is taken off, since here all rounds are whole.
+    """Write cycles and smallest piece of a product into an operator's numbers, as its rounds say.
+
+    What a step adds for the mean last round is taken off, since here all rounds are whole.
     """
     used = int(np.argmax(column[:CYCLES]))
     column[used] = n_cores * (r.cycles - LAST_TILE_FRAC * r.piece_cycles)

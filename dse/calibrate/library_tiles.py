@@ -53,7 +53,7 @@ def contractions(whole: float, splits: bool) -> Iterator[float]:
 def rounds(op: Op, array: ArrayShape, chip: Chip, splits: bool) -> Rounds:
     """The fastest rounds of pieces for a linear layer.
 
-        cycles = ceil(n / cores) max( w h k / (rows cols m_p),  ((w b_w / c + h b_a / c') k + s w h) f / B,  w k / lanes )
+        cycles = ceil(n/cores) max( w h k / (rows cols m_p),  ((w b_w/c + h b_a/c') k + s w h) f / B,  w k / lanes )
 
     with w, h, k the piece and n how many there are, b bytes of stored weights and of activations, s those of a partial
     sum written and read where cores share a contraction, B the bandwidth into a core, f the clock and c, c' how many

@@ -25,10 +25,6 @@ CLUSTERED = ("hopper", "blackwell")
 """Families whose neighbouring cores get an operand by one read [nvidia2022hopper]."""
 NEIGHBOURS = 2
 """Cores on a side of the usual cluster."""
-FILL_CYCLES = 479.0
-"""Cycles from asking memory for the first operands of a piece to having them, on H100 [luo2024hopper] (470 to 900)."""
-RESULT_B = 2.0
-"""Bytes of a result element."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,15 +53,16 @@ def contractions(whole: float, splits: bool) -> Iterator[float]:
 def rounds(op: Op, array: ArrayShape, chip: Chip, splits: bool) -> Rounds:
     """The fastest rounds of pieces for a linear layer.
 
-        cycles = ceil(n/cores) (l + 2 w h f/B + max( w h k/(rows cols m_p), ((w b_w/c + h b_a/c') k + s w h) f/B, w k/lanes ))
+        cycles = ceil(n / cores) max(multiplied, fed, widened)
+        multiplied = w h k / (rows cols m_p),  fed = ((w b_w / c + h b_a / c') k + s w h) f / B,  widened = w k / lanes
 
     with w, h, k the piece and n how many there are, b bytes of stored weights and of activations, s those of a partial
     sum written and read where cores share a contraction, B the bandwidth into a core, f the clock and c, c' how many
-    neighbours that need the same operand get it by one read. The third bound is the widening of weights that are stored
-    narrower than they are multiplied. Before a piece its first operands arrive (l), after it the result leaves in bf16.
+    neighbours that need the same operand get it by one read. Weights that are stored narrower than they are multiplied
+    are widened. What comes before and after a piece is taken as hidden behind its neighbours.
 
     Source: [nvidia2026cutlass] for pieces, split contractions and rounds; [osama2023streamk] section 2 for the loss in
-    the last one; [luo2024hopper] for l, of the order of the memory's latency. The bounds are elementary.
+    the last one. The bounds are elementary.
 
     Args:
         op: one linear layer, its weights as the stationary side.
@@ -88,7 +85,6 @@ def rounds(op: Op, array: ArrayShape, chip: Chip, splits: bool) -> Rounds:
             fed_B = (weights_B + rows * operand_B / min(together, across)) * contract + shared_B * wide * rows
             widened = wide * contract / lanes if op.stored_elements and widens else 0.0
             cycles = max(wide * rows * contract / per_cycle, fed_B / per_cycle_B, widened)
-            cycles += FILL_CYCLES + RESULT_B * wide * rows / per_cycle_B
             n = product.count * down * across * product.contract / contract
             found.append(Rounds(cycles, float(math.ceil(n / float(chip.n_cores) - 1e-9))))
     return min(found, key=lambda r: r.cycles)

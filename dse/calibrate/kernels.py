@@ -56,7 +56,7 @@ def _cut(column: np.ndarray, r: Rounds, n_cores: float) -> None:
     What a step adds for the mean last round is taken off, since here all rounds are whole.
     """
     used = int(np.argmax(column[:CYCLES]))
-    column[used] = n_cores * (r.cycles - LAST_TILE_FRAC * r.piece_cycles)
+    column[used] = n_cores * (r.n_cycles - LAST_TILE_FRAC * r.piece_cycles)
     column[CYCLES] = r.piece_cycles
 
 

@@ -37,17 +37,17 @@ class Rounds:
     """Pieces that the busiest core takes one after the other."""
 
     @property
-    def cycles(self) -> float:
+    def n_cycles(self) -> float:
         """Cycles of the whole product."""
         return self.n_rounds * self.piece_cycles
 
 
-def contractions(whole: float, splits: bool) -> Iterator[float]:
-    """Contracted lengths that a piece may have: all of it, or halves of that if cores share a contraction."""
-    yield whole
-    while splits and whole / 2 >= SHORTEST:
-        whole /= 2
-        yield whole
+def contractions(length: float, splits: bool) -> Iterator[float]:
+    """Contracted lengths that a piece may have: all of `length`, or halves of it if cores share a contraction."""
+    yield length
+    while splits and length / 2 >= SHORTEST:
+        length /= 2
+        yield length
 
 
 def rounds(op: Op, array: ArrayShape, chip: Chip, splits: bool) -> Rounds:
@@ -87,7 +87,7 @@ def rounds(op: Op, array: ArrayShape, chip: Chip, splits: bool) -> Rounds:
             cycles = max(wide * rows * contract / per_cycle, fed_B / per_cycle_B, widened)
             n = product.count * down * across * product.contract / contract
             found.append(Rounds(cycles, float(math.ceil(n / float(chip.n_cores) - 1e-9))))
-    return min(found, key=lambda r: r.cycles)
+    return min(found, key=lambda r: r.n_cycles)
 
 
 def has_library(chip: Chip) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..core.errors import SpecError
 from ..evaluation.assembly import chip_reference
 from ..hardware.chip import Chip
 from ..hardware.presets import system as preset_system
@@ -105,13 +106,21 @@ def row_model(row: Any) -> Model:
 
 
 def row_precision(row: Any) -> str:
-    """Precision of the linear layers: 16 bit unless the row says FP8, INT8 or FP4."""
+    """Precision of the linear layers: 16 bit unless the row says FP8, INT8 or FP4.
+
+    Raises:
+        SpecError: a precision of which nothing is known.
+    """
     text = row_text(row, "precision").lower()
-    if "fp4" in text or "nvfp4" in text:
+    if "fp4" in text:
         return "fp4"
     if "int8" in text:
         return "int8"
-    return "fp8" if re.search(r"fp8|f8", text) else "bf16"
+    if re.search(r"f8", text.replace("fp8", "f8")):
+        return "fp8"
+    if text and not re.search(r"bf?(loat)?16|fp16|half|mixed|amp|not stated", text):
+        raise SpecError(f"precision '{row_text(row, 'precision')}' is not known")
+    return "bf16"
 
 
 CUSTOM = r"remat_policy=custom"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..core.errors import PlanError
+from ..core.errors import PlanError, SpecError
 from ..evaluation.assembly import chip_reference
 from ..hardware.chip import Chip, native_precisions, peak_FLOPps
 from ..hardware.presets import system as preset_system
@@ -33,6 +33,7 @@ from .cases import Case, row_model
 from .measurements import SECONDS
 from .published import devices_per_chip, known_model, per_device, preset_for
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
+from .throughput import rate
 
 STACKS: tuple[tuple[str, str], ...] = (
     (r"neuron|nxdi", "neuronx"),
@@ -127,11 +128,23 @@ def row_storage(row: Any, chip: Chip) -> tuple[str, str]:
     weights = re.search(r"weights (\w+)", said)
     if weights and weights.group(1) in ("int8", "int4"):
         return weights.group(1), ""
-    if re.search(r"fp4|mxfp4", said):
+    if re.search(r"fp4", said):
         return "mxfp4", "" if "fp4" in native else "bf16"
     if re.search(r"fp8|e4m3", said):
         return "fp8", ""
-    return ("int8", "int8") if re.search(r"w8a8|int8|smoothquant", said) else ("bf16", "")
+    if re.search(r"int4|w4a16|awq|gptq", said):
+        return "int4", ""
+    if re.search(r"w8a16|int8[ _-]*(weight|wo\b)", said):
+        return "int8", ""
+    if re.search(r"w8a8|int8|smoothquant", said):
+        return "int8", "int8"
+    if said and not re.search(SIXTEEN_BIT, said):
+        raise SpecError(f"precision '{row_text(row, 'precision')}' is not known")
+    return "bf16", ""
+
+
+SIXTEEN_BIT = r"bf16|fp16|float16|bfloat16|half|16[- ]?bit|not stated|default|auto|unknown"
+"""Words for 16 bit, and for a precision that nobody chose."""
 
 
 def row_plan(row: Any, batch: int) -> Plan:
@@ -210,9 +223,12 @@ def _seconds(row: Any, metric: str) -> float | None:
     """Measured time, from a throughput where that is printed; None for an unknown unit."""
     value, unit = float(row.value), row_text(row, "unit")
     if "throughput" in metric:
-        if not unit.startswith("tok") or value <= 0:
+        said = rate(unit)
+        if said is None or said.of == "steps" or value <= 0:
             return None
-        return row_number(row, "batch") * row_number(row, "out_len") / value
+        each = row_number(row, "out_len") if said.of == "tokens" else 1.0
+        chips = row_number(row, "num_chips") if said.per_chip else 1.0
+        return row_number(row, "batch") * each / (value * said.per_s * chips)
     return value * SECONDS[unit] if unit in SECONDS else None
 
 
@@ -258,7 +274,7 @@ def _readable_case(
     """As `inference_case`, where the row may still hold what no formula takes."""
     why, seconds = _why_not(row, metric, others), _seconds(row, metric)
     if why or seconds is None:
-        return Unmodelled(*label, found[0], why or f"unit '{row_text(row, 'unit')}' is not a time")
+        return Unmodelled(*label, found[0], why or f"unit '{row_text(row, 'unit')}' is no time or rate that is known")
     stack = row_stack(row)
     system, ((_, _, first), (token, plan, each)) = _lowered(row, *found, stack)
     n_prefill, n_decode = _counts(row, KINDS[metric])

@@ -15,28 +15,49 @@ from ..hardware.system import System
 from ..lowering.collective import Traffic, across_all_reduce, across_gather, all_to_all, group, send, spread
 from ..lowering.step_demand import StepDemand, TrafficDemand
 from ..lowering.tiling import array_shape, op_demand, rank_ops, sram_B
-from ..physics.calibration import KERNELS, prior_calibration
+from ..physics.calibration import KERNELS, kin_of, prior_calibration
+from ..physics.pooled import COMPILED
+from ..physics.step import LAST_TILE_FRAC
 from ..workload.op import Kind, Op
 from .cases import Case
+from .library_tiles import Rounds, has_library, is_cut, rounds
 from .measurements import SECONDS
-from .operators import calibrates, row_op
+from .operators import calibrates, row_ops, splits_contraction
 from .published import devices_per_chip, named_system, per_device, preset_for
 from .rates import SIZED, rated_s
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
 
 
-def _step(ops: list[Op], tensor: Traffic, system: System) -> StepDemand:
-    """A step that is one operator or one collective."""
+def _step(ops: list[Op], tensor: Traffic, system: System, splits: bool = True) -> StepDemand:
+    """A step that is one operator, its kernels in turn, or one collective."""
     array = array_shape(system.chip.core.tensor)
     tiled = rank_ops(ops, array)
+    if has_library(system.chip):
+        for i, op in enumerate(ops):
+            if is_cut(op):
+                _cut(tiled.columns[:, i], rounds(op, array, system.chip, splits), float(system.chip.n_cores))
     macs = tiled.macs.sum(axis=0)
     none = TrafficDemand(*Traffic().parts())
     return StepDemand(
         ops=op_demand(tiled, np.ones(len(ops))), tensor=TrafficDemand(*tensor.parts()), pipeline=none, shard=none,
         data=none, n_host=0.0, n_sync=0.0, n_micro=1.0, bubble_micro=0.0, window_micro=0.5, optimizer_B=0.0, macs=macs,
         sram_B=sram_B(macs, array), memory_B=0.0, tokens=1.0, model_FLOP=2 * float(macs.sum()),
-        rate=array.rates[array.executed(ops[0].precision)],
+        rate=array.rates[array.executed(ops[-1].precision)],
     )  # fmt: skip
+
+
+CYCLES = 3
+"""How many of an operator's first numbers are cycles of the PE array, one of them used."""
+
+
+def _cut(column: np.ndarray, r: Rounds, n_cores: float) -> None:
+    """Write cycles and smallest piece of a product into an operator's numbers, as its rounds say.
+
+    What a step adds for the mean last round is taken off, since here all rounds are whole.
+    """
+    used = int(np.argmax(column[:CYCLES]))
+    column[used] = n_cores * (r.n_cycles - LAST_TILE_FRAC * r.piece_cycles)
+    column[CYCLES] = r.piece_cycles
 
 
 Lowered = StepDemand | str
@@ -110,8 +131,8 @@ HALVES = 2
 
 def _lower_operator(row: Any, system: System, chip_name: str) -> Lowered:
     """A row's operator alone."""
-    op = row_op(row)
-    return op if isinstance(op, str) else _step([op], Traffic(), system)
+    ops = row_ops(row, hosted=kin_of(chip_name, KERNELS).vendor not in COMPILED)
+    return ops if isinstance(ops, str) else _step(ops, Traffic(), system, splits_contraction(row))
 
 
 def kernel_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..core.errors import SpecError, UnknownNameError
+from .throughput import rate
 
 DATA = Path(__file__).parent / "data"
 KINDS = ("training", "inference", "kernels", "collectives")
@@ -95,7 +96,8 @@ def peak_memory_B(point: pd.DataFrame, stack: str) -> float | None:
 
 
 SECONDS = {
-    "s": 1.0, "sec": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "minutes": 60.0, "h": 3600.0,
+    "s": 1.0, "sec": 1.0, "seconds": 1.0, "s/step": 1.0, "s/it": 1.0, "ms": 1e-3, "msec": 1e-3, "ms/step": 1e-3,
+    "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "min": 60.0, "minutes": 60.0, "h": 3600.0, "hours": 3600.0,
 }  # fmt: skip
 """Seconds of a published unit of time."""
 
@@ -106,16 +108,20 @@ def step_s(point: pd.DataFrame) -> float | None:
     FLOP rates are never used, since their conventions differ.
     """
     columns = zip(point["metric"], point["unit"], point["value"], strict=True)
-    values = {(metric, unit): float(value) for metric, unit, value in columns}
+    values = {(str(metric), str(unit)): float(value) for metric, unit, value in columns}
     for metric in ("step_time", "step_time_derived"):
         for (name, unit), value in values.items():
             if name == metric and unit in SECONDS:
                 return value * SECONDS[unit]
     first = point.iloc[0]
-    sequences = float(first.global_batch)
+    per_step = {
+        "tokens": float(first.global_batch) * float(first.seq_len),
+        "sequences": float(first.global_batch),
+        "steps": 1.0,
+    }
     for (name, unit), value in values.items():
-        if name in ("throughput", "throughput_per_chip") and value > 0:
-            rate = value * (float(first.num_chips) if name.endswith("chip") else 1.0)
-            work = sequences * (float(first.seq_len) if str(unit).startswith("tok") else 1.0)
-            return work / rate
+        said = rate(unit) if name in ("throughput", "throughput_per_chip") else None
+        if said is not None and value > 0:
+            chips = float(first.num_chips) if said.per_chip or name.endswith("chip") else 1.0
+            return per_step[said.of] / (value * said.per_s * chips)
     return None

@@ -13,13 +13,19 @@ from .reading import row_number, row_text
 
 WIDTHS = {
     "bfloat16": "bf16", "fp16": "bf16", "bf16": "bf16", "float16": "bf16", "half": "bf16", "fp8": "fp8",
-    "fp8_block": "fp8", "fp8 e4m3": "fp8", "sq": "int8", "nvfp4": "fp4", "float": "fp32",
+    "fp8_block": "fp8", "fp8 e4m3": "fp8", "fp8_e4m3": "fp8", "e4m3": "fp8", "mxfp8": "fp8", "sq": "int8",
+    "int8": "int8", "w8a8": "int8", "nvfp4": "fp4", "mxfp4": "fp4", "fp4": "fp4", "float": "fp32",
 }  # fmt: skip
 """Published data type to precision of the products; SmoothQuant multiplies 8-bit integers."""
 
-NARROWED = ("fp8", "nvfp4")
-"""Data types of linear layers whose input is narrowed in a kernel of its own; "fp8 e4m3" is a bare product, and so is
-a kernel whose data type is presumed."""
+NARROWED = {"fp8": 1.0, "nvfp4": 1.0, "fp8_block": 0.0}
+"""Data types of linear layers whose input is narrowed in a kernel of its own, and gaps before it: block-scaled
+libraries let it start while the one before drains [nvidia2022hopper]. "fp8 e4m3" is a bare product, and so is a kernel
+whose data type is presumed."""
+
+SPLIT_LAUNCHES = 2.0
+"""Kernels of attention to a cache where a host starts kernels: pieces of the context are attended to in parallel, then
+joined [dao2023flashdecoding]."""
 
 WEIGHT_ONLY_B = {"int8_wo": 1.0, "int4_wo": 0.5}
 """Data types whose products run in 16 bit on narrower stored weights, and bytes per weight."""
@@ -35,8 +41,10 @@ class DataType:
     """Bytes per stored weight."""
     kv_B: float
     """Bytes per cached key or value."""
-    narrows_input: bool = False
-    """Whether a linear layer of it first narrows its input in a kernel of its own."""
+    stored_bits: float
+    """Bits of a stored weight."""
+    narrowing_launches: float | None = None
+    """Gaps before the kernel that first narrows a linear layer's input; None where there is none."""
 
 
 def data_type(published: str) -> DataType | None:
@@ -47,20 +55,46 @@ def data_type(published: str) -> DataType | None:
     if precision is None or (cache and cache.strip() not in WIDTHS):
         return None
     weight_B = WEIGHT_ONLY_B.get(products, PRECISION_BITS[precision] / 8)
-    return DataType(precision, weight_B, PRECISION_BITS[kv] / 8, published.strip().lower() in NARROWED)
+    narrowing = NARROWED.get(published.strip().lower())
+    return DataType(precision, weight_B, PRECISION_BITS[kv] / 8, 8 * weight_B, narrowing)
 
 
 def gemm(m: float, n: float, k: float, dtype: DataType, count: float = 1.0, kind: Kind = Kind.LINEAR) -> Op:
     """`count` products with their operands and results moved once, results in bf16.
 
-    Linear layers of 8-bit and 4-bit floats with one scale per tensor narrow their input in a kernel of its own, which
-    reads it in bf16 and writes it; block-scaled ones do so inside the product.
+    Weights stored narrower than the products are widened on the way (`Op.stored_elements`).
     """
     op = linear("gemm", m, k, n, dtype.precision, count=count, kind=kind)
-    operand_B = PRECISION_BITS[dtype.precision] / 8
-    narrowed_B = (2.0 + operand_B) * m * k if dtype.narrows_input else 0.0
-    moved_B = operand_B * m * k + dtype.weight_B * k * n + 2 * m * n + narrowed_B
-    return dataclasses.replace(op, hbm_B=count * moved_B, n_launches=op.n_launches + dtype.narrows_input)
+    moved_B = PRECISION_BITS[dtype.precision] / 8 * m * k + dtype.weight_B * k * n + 2 * m * n
+    return dataclasses.replace(
+        op, hbm_B=count * moved_B, stored_elements=count * k * n, stored_bits=dtype.stored_bits
+    )  # fmt: skip
+
+
+def narrowing(m: float, k: float, dtype: DataType) -> list[Op]:
+    """The kernel that narrows a linear layer's input before the product: reads it in bf16, writes it.
+
+    It cannot run beside the product, which waits for the scale.
+
+    Source: [micikevicius2022fp8] section 3 for scaling before the cast; one pass per element.
+    """
+    if dtype.narrowing_launches is None:
+        return []
+    op = elementwise("narrowing", m * k, 1.0, 1.0 + PRECISION_BITS[dtype.precision] / 16)
+    return [dataclasses.replace(op, n_launches=dtype.narrowing_launches)]
+
+
+ALONE = ("fp8_block", "nvfp4", *WEIGHT_ONLY_B)
+"""Data types whose products scale blocks of a contraction or widen weights on the way, so that one core adds it up."""
+
+
+def splits_contraction(row: Any) -> bool:
+    """Whether several cores may share one contraction of a row's product, as in libraries for plain data types.
+
+    Source: [deepseek2025deepgemm]: block-scaled and grouped products are added up by one core.
+    """
+    name = row_text(row, "op").lower()
+    return row_text(row, "dtype").lower() not in ALONE and "grouped" not in name and "deepgemm" not in name
 
 
 def n_experts_touched(n_experts: float, per_token: float, n_tokens: float) -> float:
@@ -140,19 +174,34 @@ def small_op(name: str, row: Any) -> Op | str:
     return elementwise(name, elements, passes()[SMALL[kind]], moved=2.0)
 
 
-def row_op(row: Any) -> Op | str:
-    """The operator of a row, or why it is not modelled."""
+def row_ops(row: Any, hosted: bool) -> list[Op] | str:
+    """The kernels of a row, one after the other, or why it is not modelled.
+
+    Args:
+        row: a published operator.
+        hosted: whether a host starts every kernel; compiled programs have no gaps inside an operator.
+    """
     name, published = row_text(row, "op").lower(), row_text(row, "dtype").lower()
     if copied_B(row):
-        return Op("copy", Kind.ELEMENTWISE, (), "bf16", hbm_B=copied_B(row), vector_elements=0.0)
+        return [Op("copy", Kind.ELEMENTWISE, (), "bf16", hbm_B=copied_B(row), vector_elements=0.0)]
     dtype = data_type(published)
     if dtype is None:
         return f"data type '{published}' is not modelled"
-    if "attention" in name and ("decode" in name or "prefill" in name):
-        return attention(name, row, dtype)
     if "gemm" in name or "matmul" in name:
-        m, n, k = (row_number(row, c, 0) for c in ("M", "N", "K"))
-        if "grouped" in name:
-            return grouped_gemm(name, row, dtype)
-        return gemm(m, n, k, dtype) if min(m, n, k) > 0 else "matrix product without M, N or K"
-    return small_op(name, row)
+        return _products(name, row, dtype)
+    found = attention(name, row, dtype) if re.search("attention (decode|prefill)", name) else small_op(name, row)
+    if isinstance(found, str):
+        return found
+    joined = hosted and "decode" in name
+    return [dataclasses.replace(found, n_launches=SPLIT_LAUNCHES) if joined else found]
+
+
+def _products(name: str, row: Any, dtype: DataType) -> list[Op] | str:
+    """A matrix product, after the kernel that narrows its input; the experts of a rank narrow theirs inside."""
+    if "grouped" in name:
+        experts = grouped_gemm(name, row, dtype)
+        return experts if isinstance(experts, str) else [experts]
+    m, n, k = (row_number(row, c, 0) for c in ("M", "N", "K"))
+    if min(m, n, k) <= 0:
+        return "matrix product without M, N or K"
+    return [*narrowing(m, k, dtype), gemm(m, n, k, dtype)]

@@ -62,9 +62,15 @@ def named_system(said: str, chip: str, usual: str) -> str:
     return next((s for pattern, c, s in NETWORKS if c == chip and re.search(pattern, said.lower())), usual)
 
 
+OTHERS = r"h(100|200|800).*(pcie|\bnvl\b)|a800.*pcie"
+"""Boards that share a name with a preset and neither its clock nor its memory."""
+
+
 def preset_for(published: str) -> tuple[str, str] | None:
     """Chip preset and system of a published chip name."""
     lower = published.lower()
+    if re.search(OTHERS, lower):
+        return None
     return next(((chip, system) for pattern, chip, system in CHIPS if re.search(pattern, lower)), None)
 
 
@@ -125,14 +131,22 @@ MANY_CORES = 8
 """Most cores of a chip that software counts as devices; beyond, they are SMs, which none counts."""
 
 
+TWO_DEVICES = ("mi250",)
+"""How names of chips with many cores begin whose two dies are a device each."""
+
+
 def devices_per_chip(chip: Chip, n_devices: float, n_chips: float) -> int:
     """Devices that software sees in each chip: 1, two halves, or its (logical) cores; 0 where the counts do not match.
 
-    Source: [aws2026neuron] for logical cores, one or two physical ones; TPU v2 to v7 and MI250X show two devices.
+    Source: [aws2026neuron] for logical cores, one or two physical ones; TPU v2 to v7 and MI250X show two devices. Other
+    chips of many cores are one device: twice as many ranks as chips is a slip of the table.
     """
     k = n_devices / n_chips
     cores = float(chip.n_cores)
-    allowed = {1, 2} | ({int(cores), int(cores) // 2} if cores <= MANY_CORES else set())
+    few = (
+        {2, int(cores), int(cores) // 2} if cores <= MANY_CORES else {2} if chip.name.startswith(TWO_DEVICES) else set()
+    )
+    allowed = {1} | few
     return int(k) if k in allowed - {0} else 0
 
 

@@ -10,7 +10,10 @@ from .reading import row_number, row_text
 SIZED = ("busbw", "algbw", "bandwidth_per_chip", "bandwidth_per_core", "bandwidth", "throughput")
 """Metrics that are a size over a time."""
 
-RATES = {"GB/s": 1e9, "GiB/s": 2.0**30, "MB/s": 1e6, "TFLOP/s": 1e12, "TFLOPS": 1e12, "Gelem/s": 1e9}
+RATES = {
+    "TB/s": 1e12, "GB/s": 1e9, "GiB/s": 2.0**30, "MB/s": 1e6, "TFLOP/s": 1e12, "TFLOPS": 1e12, "PFLOP/s": 1e15,
+    "Gelem/s": 1e9,
+}  # fmt: skip
 """Size per second of a published unit."""
 
 WIRE = {

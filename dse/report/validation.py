@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.text import Text
 
+from ..calibrate.measurements import read
 from ..calibrate.validate import Validation, memory_scores, reasons, source_medians, worst
 from ..core.errors import SpecError
 from ..core.text import digits, in_unit, percent
@@ -150,6 +151,7 @@ def write_validation(v: Validation, root: str | Path) -> Path:
     Raises:
         SpecError: a place that cannot be written.
     """
+    from .multiples import write_page
     from .parity import write_figures
 
     folder = results_folder(results_folder(root, "validation"), v.name)
@@ -161,6 +163,7 @@ def write_validation(v: Validation, root: str | Path) -> Path:
         write_json(folder / "scores.json", {**provenance(v.data), **validation_json(v)})
         if len(done):
             write_figures(done, v.kind, folder)
+            write_page(done, read(v.kind, None if v.is_shipped else v.data), v.kind, folder)
     except OSError as error:
         raise SpecError(f"{folder}: cannot be written ({error.strerror}); choose another --results") from error
     return folder

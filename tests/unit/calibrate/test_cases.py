@@ -175,3 +175,38 @@ def test_case_is_frozen():
     assert isinstance(case, Case)
     with pytest.raises(dataclasses.FrozenInstanceError):
         case.measured_s = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "seconds"),
+    [
+        ("tokens/s", 13107.2, 10.0),
+        ("tokens/s/GPU", 204.8, 10.0),
+        ("ktok/s", 13.1072, 10.0),
+        ("samples/min", 384.0, 10.0),
+        ("steps/s", 0.1, 10.0),
+    ],
+)
+def test_a_throughput_is_read_by_its_unit(unit, value, seconds):
+    """64 sequences of 2,048 tokens a step on 64 chips."""
+    assert step_s(point(metric="throughput", unit=unit, value=value)) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("unit", ["TFLOP/s", "tokens/s/node", "tok/s/user", ""])
+def test_a_rate_of_something_else_is_no_step_time(unit):
+    assert step_s(point(metric="throughput", unit=unit, value=10.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"precision": "INT4"}, "precision 'INT4' is not known"),
+        ({"precision": "TF32"}, "precision 'TF32' is not known"),
+        ({"chip": "NVIDIA H100 NVL"}, "no preset for chip"),
+        ({"chip": "NVIDIA H100 PCIe 80GB"}, "no preset for chip"),
+        ({"dp": 2.0}, "tp*pp*cp*dp = 128 is not the 64 chips"),
+    ],
+)
+def test_what_would_be_misread_is_refused_with_its_reason(changes, words):
+    refused = training_case(point(**changes))
+    assert isinstance(refused, Unmodelled) and words in refused.why

@@ -1,6 +1,7 @@
 """Rows of inference as requests: what each holds, how stacks lay it out, and why some are refused."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from dse.calibrate.batch import predict
 from dse.calibrate.inference import inference_cases, lengths, padded_heads, row_storage
 from dse.calibrate.inference_score import baseline_s, held_out_baseline_s, score_requests, two_constants
 from dse.calibrate.measurements import complete, read
+from dse.core.errors import SpecError
 from dse.hardware.presets import chip
 from dse.physics.calibration import calibration, default_calibration
 from dse.physics.step import request_s, step_time
@@ -55,6 +57,27 @@ def test_throughput_of_a_static_batch_is_the_time_of_its_request(found):
 )
 def test_refused_rows_say_why(found, point, words):
     assert words in found[1][point]
+
+
+@pytest.mark.parametrize(
+    ("said", "stored"),
+    [
+        ("W4A16", ("int4", "")),
+        ("INT4 (AWQ)", ("int4", "")),
+        ("w8a16", ("int8", "")),
+        ("W8A8", ("int8", "int8")),
+        ("NVFP4", ("mxfp4", "bf16")),
+        ("FP16/BF16 (default)", ("bf16", "")),
+        ("", ("bf16", "")),
+    ],
+)
+def test_storage_of_weights_is_read_from_common_names(said, stored):
+    assert row_storage(SimpleNamespace(precision=said), chip("h100")) == stored
+
+
+def test_a_precision_that_nobody_knows_is_refused():
+    with pytest.raises(SpecError, match="Q4_K_M"):
+        row_storage(SimpleNamespace(precision="Q4_K_M"), chip("h100"))
 
 
 def test_tails_are_refused():

@@ -8,14 +8,16 @@ import pytest
 
 from dse.calibrate.kernels import kernel_cases
 from dse.calibrate.measurements import read
-from dse.calibrate.operators import calibrates, data_type, gemm, n_experts_touched, row_op
+from dse.calibrate.operators import calibrates, data_type, gemm, n_experts_touched, narrowing, row_ops
+from dse.hardware.presets import chip
+from dse.lowering.tiling import array_shape, rank_ops
 from dse.workload.op import Op, passes
 
 
 def op(**columns) -> Op:
-    found = row_op(SimpleNamespace(**columns))
-    assert isinstance(found, Op), found
-    return found
+    found = row_ops(SimpleNamespace(**columns), hosted=True)
+    assert not isinstance(found, str), found
+    return found[-1]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,7 @@ def test_small_operators_read_and_write_each_element_once():
     ],
 )
 def test_what_cannot_be_modelled_says_why(columns, why):
-    found = row_op(SimpleNamespace(**columns))
+    found = row_ops(SimpleNamespace(**columns), hosted=True)
     assert isinstance(found, str) and why in found
 
 
@@ -132,9 +134,31 @@ def test_every_shipped_operator_with_a_time_and_a_preset_is_modelled():
 
 def test_linear_layers_narrow_their_input_in_a_kernel_of_its_own_and_bare_products_do_not():
     """64 x 4096 x 8192: 8-bit operands and bf16 results; narrowing reads 2 and writes 1 byte per input."""
-    layer, bare = (data_type(t) for t in ("fp8", "FP8 e4m3"))
-    assert layer is not None and bare is not None
-    one, other = (gemm(64, 4096, 8192, t) for t in (layer, bare))
-    assert one.n_launches == other.n_launches + 1
-    assert one.hbm_B - other.hbm_B == 3 * 64 * 8192
+    layer, bare, block = (data_type(t) for t in ("fp8", "FP8 e4m3", "fp8_block"))
+    assert layer is not None and bare is not None and block is not None
+    assert gemm(64, 4096, 8192, layer).hbm_B == gemm(64, 4096, 8192, bare).hbm_B
+    (first,) = narrowing(64, 8192, layer)
+    assert (first.hbm_B, first.n_launches) == (3 * 64 * 8192, 1)
+    assert narrowing(64, 8192, block)[0].n_launches == 0 and narrowing(64, 8192, bare) == []
     assert data_type("FP8 (presumed)") == bare
+
+
+def test_attention_to_a_cache_is_split_and_joined_where_a_host_starts_kernels():
+    columns = {
+        "op": "attention decode",
+        "dtype": "bf16",
+        "heads": "32/8",
+        "seq_len": 1024,
+        "head_dim": 128,
+        "batch": 32,
+    }
+    hosted, compiled = (row_ops(SimpleNamespace(**columns), hosted=h) for h in (True, False))
+    assert [hosted[0].n_launches, compiled[0].n_launches] == [2, 1]
+
+
+def test_weights_stored_narrower_than_products_are_widened():
+    """Of 4-bit weights every one is converted; of 8-bit operands in 8-bit products none."""
+    array = array_shape(chip("h100").core.tensor)
+    ops = [gemm(16, 1024, 2048, data_type(t)) for t in ("int4_wo", "fp8")]
+    passes_more = rank_ops(ops, array).columns[7] - [o.vector_elements for o in ops]
+    assert passes_more.tolist() == [1024 * 2048 * passes()["dequantise"], 0]

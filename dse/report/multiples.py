@@ -1,0 +1,118 @@
+"""One page of small multiples of a validation: where it is wrong, by source and against every dimension of a plan."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..core.text import percent
+from .style import BAND, CONTEXT, DESIGN, STYLE, plt, save
+
+DIMENSIONS: dict[str, tuple[str, ...]] = {
+    "training": (
+        "seq_len",
+        "hidden",
+        "global_batch",
+        "micro_batch",
+        "tp",
+        "pp",
+        "dp",
+        "cp",
+        "ep",
+        "num_chips",
+        "n_micro",
+    ),
+    "inference": ("batch", "concurrency", "in_len", "out_len", "hidden", "tp", "ep", "num_chips", "experts"),
+    "kernels": ("M", "N", "K", "seq_len", "batch", "head_dim", "elements"),
+    "collectives": ("message_bytes", "num_ranks", "num_nodes"),
+}
+"""Columns of a measurement against which errors are shown, by kind."""
+COLUMNS = 6
+"""Panels in a row of the page."""
+WIDEST = 3.0
+"""Ends of the axis of errors, as a factor either way; what is further out lies on the edge."""
+FIFTHS = 5
+"""Groups of equally many points whose medians a panel shows."""
+FEWEST = 3
+"""Different values that a dimension must have to be worth a panel."""
+
+
+def with_dimensions(done: pd.DataFrame, rows: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Predictions with the columns of `DIMENSIONS` that their rows print; micro batches a replica are derived.
+
+    Args:
+        done: predictions by `point_id`, which may end in ":" and a metric.
+        rows: the measurements.
+        kind: kind of measurement.
+    """
+    printed = rows.drop_duplicates("point_id").set_index("point_id")
+    known = printed.reindex(done.point_id.str.rsplit(":", n=1).str[0] if kind == "inference" else done.point_id)
+    numbers = {n: pd.to_numeric(known[n], errors="coerce").to_numpy() for n in DIMENSIONS[kind] if n in known}
+    found = done.assign(**numbers)
+    if {"global_batch", "micro_batch", "dp"} <= set(numbers):
+        return found.assign(n_micro=found.global_batch / (found.micro_batch * found.dp.clip(lower=1)))
+    return found
+
+
+def write_page(done: pd.DataFrame, rows: pd.DataFrame, kind: str, folder: Path) -> list[Path]:
+    """Draw the page as `multiples` into `folder`, as PNG and SVG; returns the files."""
+    with mpl.rc_context(STYLE):
+        return save(multiples_figure(with_dimensions(done, rows, kind), kind), folder, "multiples")
+
+
+def multiples_figure(done: pd.DataFrame, kind: str) -> Figure:
+    """Measured over predicted time of every source against measured time, then of all against every dimension.
+
+    Args:
+        done: as `with_dimensions` makes it.
+        kind: kind of measurement.
+    """
+    sources = list(done.source.value_counts().index)
+    seen = [n for n in DIMENSIONS[kind] if n in done and done[n].nunique() >= FEWEST]
+    n_rows = math.ceil(len(sources) / COLUMNS) + math.ceil(len(seen) / COLUMNS)
+    size = (2.3 * COLUMNS, 2.1 * n_rows + 0.8)
+    figure, axes = plt.subplots(n_rows, COLUMNS, figsize=size, sharey=True, squeeze=False, layout="constrained")
+    flat = list(axes.flat)
+    below = math.ceil(len(sources) / COLUMNS) * COLUMNS
+    used = [*zip(flat, sources, strict=False), *zip(flat[below:], seen, strict=False)]
+    for ax, name in used:
+        mine = done[done.source == name] if name in sources else done
+        panel(ax, mine, "measured_s" if name in sources else name)
+        ax.set_title(title(mine, name) if name in sources else name, fontsize=7)
+    for ax in set(flat) - {ax for ax, _ in used}:
+        ax.set_visible(False)
+    figure.supylabel("measured / predicted time", fontsize=9)
+    figure.suptitle(f"{len(done):,} {kind} rows: by source against measured seconds, then all against each dimension")
+    return figure
+
+
+def title(mine: pd.DataFrame, name: str) -> str:
+    """A source, its points and median error, and how many lie in their 80 % bands."""
+    said = f"{name}\n{len(mine):,}; {percent(float(mine.error_frac.abs().median()))}"
+    if "low_s" not in mine or not mine.low_s.notna().any():
+        return said
+    inside = (mine.measured_s >= mine.low_s) & (mine.measured_s <= mine.high_s)
+    return f"{said}; {percent(float(inside.mean()))} in band"
+
+
+def panel(ax: Axes, mine: pd.DataFrame, column: str) -> None:
+    """Points of one panel, the median of every fifth of them, and the band of a quarter."""
+    here: Any = mine[mine[column] > 0]
+    ratio = (here.measured_s / here.predicted_s).clip(1 / WIDEST, WIDEST)
+    ax.axhspan(1 / 1.25, 1.25, color=BAND, linewidth=0, zorder=0)
+    ax.axhline(1.0, color=CONTEXT, linewidth=0.8, zorder=1)
+    ax.scatter(here[column], ratio, s=6, color="#4a6fa5", alpha=0.35, linewidths=0, zorder=2)
+    fifth = np.minimum((here[column].rank(pct=True) * FIFTHS).astype(int), FIFTHS - 1)
+    at, middle = here[column].groupby(fifth).median(), ratio.groupby(fifth).median()
+    ax.plot(at, middle, "o-", color=DESIGN, markersize=3, linewidth=1.0, zorder=3)
+    ax.set(xscale="log", yscale="log", ylim=(1 / WIDEST / 1.05, WIDEST * 1.05))
+    ax.set_yticks([0.33, 0.5, 0.8, 1.0, 1.25, 2.0, 3.0], ["⅓", "½", "0.8", "1", "1.25", "2", "3"])
+    ax.minorticks_off()
+    ax.tick_params(labelsize=6)

@@ -109,7 +109,7 @@ def main():
     print(f"\n{said}")
     if asked.write:
         asked.write.write_text(f"{HEAD}{chr(10).join(lines)}\n\n{said}\n", encoding="utf-8")
-    return not all(same) or max(goals) > AGREE
+    return int(not all(same) or max(goals) > AGREE)
 
 
 if __name__ == "__main__":

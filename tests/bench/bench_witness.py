@@ -30,7 +30,7 @@ AGREE = 1e-6
 """Largest difference of log goals."""
 HEAD = """# An outside witness
 
-Written by `python tests/bench/bench_witness.py --write docs/witness.md`: every shipped study (its first choice under
+Written by `python tests/bench/bench_witness.py --write docs/witness.md`: shipped studies (the first choice of each under
 the plans of the baseline) and random ones (limits of the tiny study multiplied), rewritten as exponential cones by code
 that shares nothing with the solver, and solved by Clarabel. Prices are multipliers of the user's limits; those of a
 degenerate optimum are not unique.

@@ -83,10 +83,10 @@ def cheapest_relaxation(
 
 
 def _loosened(o: Optimum, may_relax: Bool[Array | np.ndarray, " m"]) -> Loosened:
-    """What an optimum with limits that may be exceeded says, perhaps batched."""
+    """What an optimum with limits that may be exceeded says."""
     loosening = jnp.where(may_relax, jnp.maximum(o.limits, 0.0), 0.0)
     conflicts = o.multipliers > SMALLEST_PRICE
-    return Loosened(loosening, jnp.sum(loosening, axis=-1), o.lower_bound, o.z, conflicts, o.multipliers, o.converged)
+    return Loosened(loosening, jnp.sum(loosening), o.lower_bound, o.z, conflicts, o.multipliers, o.converged)
 
 
 def cheapest_relaxations(
@@ -108,7 +108,7 @@ def cheapest_relaxations(
         size: problems solved side by side; that of the search uses the search's program.
     """
     o = solve_batch(fun, data, lower, upper, (lower + upper) / 2, loose=may_relax, size=size)
-    return jax.device_get(_loosened(o, may_relax))
+    return jax.device_get(jax.vmap(lambda one: _loosened(one, may_relax))(o))
 
 
 def least_violations(

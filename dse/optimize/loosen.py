@@ -59,7 +59,7 @@ def broken(search: Search, candidates: list[Candidate], loose: Bool[np.ndarray, 
     points = list(dict.fromkeys([*own, *leanest(search), *search.seen]))[:MOST]
     lower, upper = (np.repeat(b[None], len(points), axis=0) for b in search.box)
     found = relaxed(search, points, lower, upper, loose)
-    each = zip(points, np.asarray(found.z), totals(found), strict=True)
+    each = zip(points, np.asarray(found.z), total(found), strict=True)
     return sorted((Broken(i, plans, z, float(t)) for (i, plans), z, t in each), key=lambda b: b.total)
 
 
@@ -78,12 +78,12 @@ def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) 
         return NONE
     points = [(b.choice, b.plans) for b, _ in fixed]
     found = relaxed(search, points, *search.fixed_boxes([v for _, v in fixed]), loose)
-    each = totals(found)
+    each = total(found)
     best = int(np.argmin(each))
     return Way(float(each[best]), _named(search, element(found, best))) if math.isfinite(each[best]) else NONE
 
 
-def totals(found: Loosened) -> Float[np.ndarray, " b"]:
+def total(found: Loosened) -> Float[np.ndarray, " b"]:
     """Sums of loosenings, infinite where what may be loosened is not enough."""
     return np.where(found.converged, found.total, np.inf)
 

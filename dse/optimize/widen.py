@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from ..study.design import STEPPED, steps
-from .loosen import NONE, SMALLEST, TRIED, Broken, Way, relaxed, totals, way
+from .loosen import NONE, SMALLEST, TRIED, Broken, Way, relaxed, total, way
 from .search import Search
 from .solution import Relaxation
 
@@ -36,13 +36,13 @@ class Bound:
     upper: bool
     """Whether it is the upper bound."""
 
-    def moved(self, search: Search, log_factor: float) -> tuple[np.ndarray, np.ndarray]:
+    def moved(self, search: Search, factor: float) -> tuple[np.ndarray, np.ndarray]:
         """The box with this bound moved outwards."""
         lower, upper = (b.copy() for b in search.box)
         if self.upper:
-            upper[self.place] += log_factor
+            upper[self.place] += math.log(factor)
         else:
-            lower[self.place] -= log_factor
+            lower[self.place] -= math.log(factor)
         return lower, upper
 
 
@@ -89,9 +89,9 @@ def _least_factors(search: Search, bounds: list[Bound], user: Bool[np.ndarray, "
 
 def _needed(search: Search, bounds: Sequence[Bound], log_factors: np.ndarray, user: np.ndarray) -> np.ndarray:
     """How much limits have to be loosened still, each bound moved by its factor, counts broken [log units]."""
-    boxes = [b.moved(search, x) for b, x in zip(bounds, log_factors.tolist(), strict=True)]
+    boxes = [b.moved(search, math.exp(x)) for b, x in zip(bounds, log_factors.tolist(), strict=True)]
     lower, upper = (np.stack(b) for b in zip(*boxes, strict=True))
-    return totals(relaxed(search, [(b.of.choice, b.of.plans) for b in bounds], lower, upper, user))
+    return total(relaxed(search, [(b.of.choice, b.of.plans) for b in bounds], lower, upper, user))
 
 
 def _whole(search: Search, bound: Bound, log_factor: float, user: Bool[np.ndarray, " m"]) -> Way:
@@ -103,10 +103,10 @@ def _whole(search: Search, bound: Bound, log_factor: float, user: Bool[np.ndarra
         if not near.size:
             return NONE
         log_factor = sign * (float(near[0 if bound.upper else -1]) - now)
-    box = bound.moved(search, log_factor)
+    box = bound.moved(search, math.exp(log_factor))
     wide = search.in_box(box)
     found = relaxed(wide, [(bound.of.choice, bound.of.plans)], *(b[None] for b in box), user)
-    beside = way(wide, [dataclasses.replace(bound.of, z=np.asarray(found.z[0]), total=float(totals(found)[0]))], user)
+    beside = way(wide, [dataclasses.replace(bound.of, z=np.asarray(found.z[0]), total=float(total(found)[0]))], user)
     move = Relaxation(name, math.exp(now), math.exp(now + sign * log_factor), "at_most" if bound.upper else "at_least")
     return Way(log_factor + beside.total, (move, *beside.moves))
 

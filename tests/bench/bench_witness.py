@@ -30,7 +30,7 @@ AGREE = 1e-6
 """Largest difference of log goals."""
 HEAD = """# An outside witness
 
-Written by `python tests/bench/bench_witness.py --write docs/witness.md`: every shipped study (its first choice under
+Written by `python tests/bench/bench_witness.py --write docs/witness.md`: shipped studies (the first choice of each under
 the plans of the baseline) and random ones (limits of the tiny study multiplied), rewritten as exponential cones by code
 that shares nothing with the solver, and solved by Clarabel. Prices are multipliers of the user's limits; those of a
 degenerate optimum are not unique.
@@ -109,7 +109,7 @@ def main():
     print(f"\n{said}")
     if asked.write:
         asked.write.write_text(f"{HEAD}{chr(10).join(lines)}\n\n{said}\n", encoding="utf-8")
-    return not all(same) or max(goals) > AGREE
+    return int(not all(same) or max(goals) > AGREE)
 
 
 if __name__ == "__main__":

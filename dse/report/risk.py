@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -119,10 +120,12 @@ def robust_lines(r: Risk, robust: Robust | Hopeless | None) -> list[str]:
 
 def method_lines(r: Risk) -> list[str]:
     """How it was done, and what stays at its value."""
+    gave_away = f"kept from a pilot in which they gave away {percent(r.pilot_loss)}"
+    pilot = "without time for a pilot" if math.isnan(r.pilot_loss) else gave_away
     return [
         f"{len(r.draw.unknowns)} receipts drawn, triangular within their ranges, correlated in groups; baseline and "
-        f"design share every draw. Plans and discrete choice: the best of {len(r.candidates)} per sample, kept from a "
-        f"pilot in which they gave away {percent(r.pilot_loss)}. Counts are not rounded; limits, PE geometry and "
+        f"design share every draw. Plans and discrete choice: the best of {len(r.candidates)} per sample, "
+        f"{pilot}. Counts are not rounded; limits, PE geometry and "
         "element passes stay at their values.",
     ]
 

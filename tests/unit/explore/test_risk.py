@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import io
 import itertools
+import json
 import os
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from dse.explore.unknowns import Draw, draw, study_facts, unknowns
 from dse.optimize.deadline import Deadline
 from dse.optimize.search import Search
 from dse.optimize.space import Space
+from dse.report.results import json_text
 from dse.report.risk import headline, risk_json, risk_view
 from dse.study.metrics import Limit
 from dse.study.study import load_study
@@ -179,13 +181,13 @@ def test_a_budget_that_many_samples_break_says_so():
     assert isinstance(answer, Hopeless) and answer.possible <= 1 - lost and answer.blocking == r.blocking
 
 
-def test_draws_that_are_cut_are_the_first(monkeypatch):
-    """Every draw that is there has the bits of the whole study; without time for a pilot one candidate is left."""
+def test_draws_without_time_for_a_pilot():
+    """One candidate under as many draws as its first batches hold, which have the bits of the whole study's."""
     whole = small()
-    cut = risk(study(), 200, 0, target=1.6, deadline=Deadline(3.5, itertools.count().__next__))
-    assert 2 <= cut.n < whole.n or cut.candidates != whole.candidates
-    assert np.array_equal(cut.draw.scores, whole.draw.scores[: cut.n])
-    assert cut.unfinished and risk_json(cut, None)["unfinished"] == list(cut.unfinished)
+    cut = risk(study(), 200, 0, target=1.6, deadline=Deadline(1.0, itertools.count().__next__))
+    assert len(cut.candidates) == 1 and np.array_equal(cut.draw.scores, whole.draw.scores[: cut.n])
+    assert cut.unfinished[0] == "choices and plans but the best at the receipts' values"
+    assert json.loads(json_text(risk_json(cut, None)))["unfinished"] == list(cut.unfinished)
     assert risk_json(cut, None)["samples"] == cut.n and whole.unfinished == ()
     assert "Unfinished" in shown(cut) and "Unfinished" not in shown(whole)
 

@@ -105,7 +105,7 @@ class Front:
     def _repr_html_(self) -> str:
         """What a notebook shows: the metrics of every point, and its choice."""
         table, chosen = self.frame(), ("node", "hbm", "link", "n_dies", "pe_array", "system")
-        return page(self.study.name, table[[*self.metrics, *(c for c in chosen if c in table)]])
+        return page(self.study.name, table.filter(items=[*self.metrics, *(c for c in chosen if c in table)]))
 
     def changes(self) -> list[str]:
         """What changes most from each point to the next: choice, plans, or the two numbers that move most."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..calibrate.validate import validate
 from ..core.errors import SpecError, UnknownNameError
+from ..economy.hours import hours
 from ..explore.front import checked_metrics, front
 from ..explore.ray import Rays
 from ..explore.risk import Known, risk
@@ -81,7 +82,7 @@ def compute_serving(asked: dict[str, Any], own: tuple[str, ...], tell: Tell) -> 
     length = Length(whole(asked, "in", 2000, MOST_TOKENS), whole(asked, "out", 300, MOST_TOKENS))
     requests = Requests(served, (length,), served.weight_format, "bf16")
     systems = [chip_system(name) for name in chips]
-    found = offers(systems, requests, Promise(), Policy(), tell=lambda line: tell({"progress": line}))
+    found = offers(systems, requests, Promise(), Policy(), hours(chips), lambda line: tell({"progress": line}))
     tell({"done": True, "serving": serving_lines(serving_json(found))})
 
 

@@ -44,7 +44,7 @@ def _solve_chunk(
     """One compiled batch."""
 
     def one(data: Any, box: list[Array | np.ndarray]) -> Optimum:
-        return solve_convex(fun, data, *box, loose, settings=settings)
+        return solve_convex(fun, data, *box, loose=loose, settings=settings)
 
     return eqx.filter_vmap(one, in_axes=(eqx.if_array(0), 0))(data, boxes)
 

@@ -199,7 +199,7 @@ class Tree:
             box = [b[open_] for b in boxes(self.tables.search, regions)]
             data = self.tables.data([regions[i].choice for i in open_], [r[open_] for r in rows])
             core = self.tables.search.core
-            proved[open_] = least_violations(core.model, data, *box, len(core.rows()), WIDTH) > 0.0
+            proved[open_] = least_violations(core.model, data, *box, n_limits=len(core.rows()), size=WIDTH) > 0.0
         return proved
 
     def _children(self, region: Region, z: np.ndarray, costs: list[np.ndarray]) -> Iterator[Region]:

@@ -136,7 +136,7 @@ def calibration(name: str) -> Calibration:
     """
     facts = _facts(name)
     values = {f: number(facts, f) for f in FACTS}
-    return Calibration(name=name, **values)
+    return Calibration(name=name, drawn_p=None, **values)
 
 
 def calibration_receipts(name: str) -> list[Sourced]:

@@ -54,7 +54,9 @@ def with_dimensions(done: pd.DataFrame, rows: pd.DataFrame, kind: str) -> pd.Dat
     """
     printed = rows.drop_duplicates("point_id").set_index("point_id")
     known = printed.reindex(done.point_id.str.rsplit(":", n=1).str[0] if kind == "inference" else done.point_id)
-    numbers = {n: pd.to_numeric(known[n], errors="coerce").to_numpy() for n in DIMENSIONS[kind] if n in known}
+    numbers = {
+        n: np.asarray(pd.to_numeric(known[n], errors="coerce"), dtype=float) for n in DIMENSIONS[kind] if n in known
+    }
     found = done.assign(**numbers)
     if {"global_batch", "micro_batch", "dp"} <= set(numbers):
         return found.assign(n_micro=found.global_batch / (found.micro_batch * found.dp.clip(lower=1)))
@@ -75,7 +77,7 @@ def multiples_figure(done: pd.DataFrame, kind: str) -> Figure:
         kind: kind of measurement.
     """
     sources = list(done.source.value_counts().index)
-    seen = [n for n in DIMENSIONS[kind] if n in done and done[n].nunique() >= FEWEST]
+    seen = [n for n in DIMENSIONS[kind] if n in done and np.unique(done[n].dropna()).size >= FEWEST]
     n_rows = math.ceil(len(sources) / COLUMNS) + math.ceil(len(seen) / COLUMNS)
     size = (2.3 * COLUMNS, 2.1 * n_rows + 0.8)
     figure, axes = plt.subplots(n_rows, COLUMNS, figsize=size, sharey=True, squeeze=False, layout="constrained")
@@ -83,7 +85,7 @@ def multiples_figure(done: pd.DataFrame, kind: str) -> Figure:
     below = math.ceil(len(sources) / COLUMNS) * COLUMNS
     used = [*zip(flat, sources, strict=False), *zip(flat[below:], seen, strict=False)]
     for ax, name in used:
-        mine = done[done.source == name] if name in sources else done
+        mine = done.query("source == @name") if name in sources else done
         panel(ax, mine, "measured_s" if name in sources else name)
         ax.set_title(title(mine, name) if name in sources else name, fontsize=7)
     for ax in set(flat) - {ax for ax, _ in used}:

@@ -30,10 +30,10 @@ AGREE = 1e-6
 """Largest difference of log goals."""
 HEAD = """# An outside witness
 
-Written by `python tests/bench/bench_witness.py --write docs/witness.md`: shipped studies (the first choice of each under
-the plans of the baseline) and random ones (limits of the tiny study multiplied), rewritten as exponential cones by code
-that shares nothing with the solver, and solved by Clarabel. Prices are multipliers of the user's limits; those of a
-degenerate optimum are not unique.
+Written by `python tests/bench/bench_witness.py --write docs/witness.md`: shipped studies (the first choice of each
+under the plans of the baseline) and random ones (limits of the tiny study multiplied), rewritten as exponential cones
+by code that shares nothing with the solver, and solved by Clarabel. Prices are multipliers of the user's limits; those
+of a degenerate optimum are not unique.
 
 | study | ours | Clarabel | difference of log goals | of prices | CPU s of Clarabel |
 |---|---|---|---|---|---|

@@ -6,7 +6,7 @@ from dse.core.errors import UnknownNameError
 from dse.hardware.presets import chip_names
 from dse.physics.calibration import (
     BETTER_LOW,
-    Calibration,
+    FACTS,
     calibration,
     calibration_names,
     calibration_receipts,
@@ -17,7 +17,7 @@ from dse.physics.calibration import (
 )
 from dse.physics.pooled import FEW, effects
 
-NUMBERS = [f for f in Calibration.__dataclass_fields__ if f != "name"]
+NUMBERS = FACTS
 
 
 def test_every_chip_preset_has_a_named_calibration():

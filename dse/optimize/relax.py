@@ -142,7 +142,7 @@ def _around(search: Search, candidate: Candidate, z: np.ndarray) -> list[tuple[f
 def _outside(search: Search, found: Loosened) -> tuple[Relaxation, ...]:
     """The bounds that must move, and how far."""
     m, n, out = len(search.core.rows()), len(search.core.free), []
-    beyond = np.exp(found.loosening[m:])
+    beyond = np.exp(np.asarray(found.loosening)[m:])
     for k, f in enumerate(search.space.study.free):
         for sense, bound, by in (("at_most", f.upper, beyond[k]), ("at_least", f.lower, beyond[n + k])):
             if by > 1 + SMALLEST:

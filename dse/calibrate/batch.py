@@ -14,12 +14,9 @@ from jaxtyping import Array, Float
 
 from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
-from ..physics.calibration import Calibration, prior_calibration
+from ..physics.calibration import FACTS, Calibration, prior_calibration
 from ..physics.step import Request, Step, request_s, step_time
 from .cases import Case
-
-FIELDS = tuple(f for f in Calibration.__dataclass_fields__ if f != "name")
-"""Numbers of a calibration, in order."""
 
 PARTS = (
     "compute_s", "host_exposed_s", "tensor_exposed_s", "pipeline_exposed_s", "bubble_s", "data_exposed_s",
@@ -89,7 +86,7 @@ def parts_s(d: StepDemand | Request, chip: Chip, c: Calibration) -> tuple[Array,
 @jax.jit
 def _predict(demands: StepDemand | Request, chips: Chip, numbers: Float[Array, "rows fields"]):
     def one(d: StepDemand | Request, chip: Chip, values: Array):
-        return parts_s(d, chip, calibration_of({f: values[i] for i, f in enumerate(FIELDS)}))
+        return parts_s(d, chip, calibration_of({f: values[i] for i, f in enumerate(FACTS)}))
 
     return jax.vmap(one)(demands, chips, numbers)
 
@@ -101,6 +98,6 @@ def predict(cases: Sequence[Case], served: Sequence[Calibration]) -> tuple[np.nd
         cases: all of steps, or all of requests.
         served: one calibration per case.
     """
-    numbers = jnp.asarray([[float(getattr(c, f)) for f in FIELDS] for c in served])
+    numbers = jnp.asarray([[float(getattr(c, f)) for f in FACTS] for c in served])
     seconds, parts = _predict(*batch(cases), numbers)
     return np.asarray(seconds), {p: np.asarray(v) for p, v in parts.items()}

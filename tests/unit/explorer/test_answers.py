@@ -97,7 +97,7 @@ def test_state_has_words_and_units_for_everything(ask, answers):
     assert [f["name"] for f in state["free"]] == [f.name for f in answers.subject.study.free]
     assert state["metrics"].keys() >= {"die_mm2", "package_cost_USD", *LABELS} - {
         "power_limit_W", "tdp_W", "wall_step_s", "chip_hour_USD", "cost_per_token_USD", "energy_per_token_J",
-        "carbon_per_token_kg", "rack_time_per_token_s",
+        "carbon_per_token_kg", "rack_time_per_token_s", "tokens_per_s", "mfu_frac", "hottest_W",
     }  # fmt: skip
     read = json.loads(ask("evaluate", {**state["start"]})[2])["reading"]
     for stack, values in (("area", read["area_mm2"]), ("load", read["load_W"]), ("cost", read["cost_USD"]),

@@ -1,5 +1,9 @@
-"""Five studies that were answered wrongly once: false infeasible, and optimal though far from the best."""
+"""Five studies that were answered wrongly once: false infeasible, and optimal though far from the best.
 
+All five take two minutes of processor and are for the night; by day one stands for them.
+"""
+
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ from dse.study.study import load_study
 
 pytestmark = pytest.mark.slow
 LIMITS = Path(__file__).parents[2] / "data" / "limits"
+NAMES = [p.stem for p in sorted(LIMITS.glob("*.toml"))] if "DSE_RANDOM_STUDIES" in os.environ else ["norelax1"]
 GAP, LIMIT_S = 0.05, 20.0
 KNOWN = {"norelax1": 0.5619, "norelax2": 0.2377, "mini": 0.2377}
 """Goals that `dse optimize` proves to a thousandth, in minutes, where it once said that there is no design."""
@@ -19,10 +24,10 @@ KNOWN = {"norelax1": 0.5619, "norelax2": 0.2377, "mini": 0.2377}
 @pytest.fixture(scope="module")
 def answers():
     """Studies of one form: all but the first share its compiled programs."""
-    return {p.stem: solve(load_study(p), gap_frac=GAP, limit_s=LIMIT_S) for p in sorted(LIMITS.glob("*.toml"))}
+    return {n: solve(load_study(LIMITS / f"{n}.toml"), gap_frac=GAP, limit_s=LIMIT_S) for n in NAMES}
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", [n for n in NAMES if n in KNOWN])
 def test_a_design_that_exists_is_found(answers, name):
     s = answers[name]
     assert s.chip is not None and KNOWN[name] * (1 - 1e-3) <= s.goal <= KNOWN[name] * (1 + GAP + 1e-3)
@@ -30,7 +35,7 @@ def test_a_design_that_exists_is_found(answers, name):
         assert x.value <= x.limit * (1 + 1e-6) if x.sense == "at_most" else x.value >= x.limit * (1 - 1e-6), x.name
 
 
-@pytest.mark.parametrize("name", [p.stem for p in sorted(LIMITS.glob("*.toml"))])
+@pytest.mark.parametrize("name", NAMES)
 def test_what_is_called_optimal_is(answers, name):
     s = answers[name]
     assert s.status in (Status.OPTIMAL, Status.UNFINISHED)
@@ -39,6 +44,7 @@ def test_what_is_called_optimal_is(answers, name):
     assert s.status is Status.UNFINISHED or s.certificate.overall.gap <= 0.01
 
 
+@pytest.mark.skipif("loose" not in NAMES, reason="for the night: DSE_RANDOM_STUDIES=200")
 def test_a_larger_budget_is_not_worse_by_more_than_is_open(answers):
     """The answer for the larger one was 1.78 times that of the smaller."""
     tight, loose = answers["tight"], answers["loose"]

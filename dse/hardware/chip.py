@@ -96,6 +96,8 @@ class Chip(eqx.Module):
     """Bisection between compute dies, both directions; 0 for one die."""
     power_limit_W: Scalar = eqx.field(converter=as_float)
     """Sustained package power above which the chip slows down (TDP)."""
+    pipeline_depth: Scalar = eqx.field(converter=as_float, default=1.0)
+    """Stages of the datapaths over those of the pipeline whose clock is `nominal_clock_Hz`."""
 
 
 def pool_B(chip: Chip) -> FloatLike:

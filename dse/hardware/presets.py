@@ -57,7 +57,7 @@ def build_chip(name: str, receipts: Receipts) -> Chip:
     core = Core(tensor=tensor, **numbers(Core, but=("tensor",)))  # type: ignore[arg-type]
     texts = ("node", "hbm", "link", "lane_kind", "sram_kind")
     named = {t: text(receipts, t) for t in texts}
-    return Chip(name=name, core=core, **named, **numbers(Chip, but=("name", "core", *texts)))  # type: ignore[arg-type]
+    return Chip(name=name, core=core, **named, **numbers(Chip, but=("name", "core", "pipeline_depth", *texts)))  # type: ignore[arg-type]
 
 
 def chip(name_or_path: str | Path) -> Chip:

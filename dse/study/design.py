@@ -23,6 +23,7 @@ from ..technology.presets import Technology, memory, technology
 FREE: dict[str, Callable[[Chip], FloatLike]] = {
     "n_cores": lambda c: c.n_cores,
     "clock_Hz": lambda c: c.clock_Hz,
+    "pipeline_depth": lambda c: c.pipeline_depth,
     "scratchpad_B": lambda c: c.core.scratchpad_B,
     "vector_lanes": lambda c: c.core.vector_lanes,
     "dma_bandwidth_Bps": lambda c: c.core.dma_bandwidth_Bps,

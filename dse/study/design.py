@@ -34,6 +34,8 @@ FREE: dict[str, Callable[[Chip], FloatLike]] = {
 }
 """Free numbers of a chip: name to place. `scratchpad_B`, `vector_lanes` and `dma_bandwidth_Bps` are per core."""
 
+RELATIVE = ("pipeline_depth",)
+"""Free numbers that say how a design differs from its baseline: 1 for every chip that was built."""
 AUXILIARY = ("supply_V", "die_mm2")
 """Free numbers beside the chip: bought by limits (the V-f law, the blocks and the shoreline)."""
 

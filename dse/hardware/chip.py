@@ -13,6 +13,10 @@ NARROW_PRODUCTS = {"float": ("fp8",), "integer": ("int8",), "both": ("fp8", "int
 """Precisions that the 8-bit rate of a matrix unit stands for."""
 
 
+OPTIONAL = {"pipeline_depth": 1.0}
+"""Numbers of a chip that no preset states, and what a chip file that leaves them out means."""
+
+
 class TensorEngine(eqx.Module):
     """The matrix unit of one core."""
 

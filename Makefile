@@ -91,14 +91,10 @@ faults: $(VENV)/.dev
 
 # what takes hours: ten thousand broken files of each kind, two hundred random studies
 nightly: $(VENV)/.dev
-<<<<<<< HEAD
-	DSE_RANDOM_STUDIES=200 $(BIN)/python -m pytest -n 2 tests/unit/optimize/test_random_studies.py
-	DSE_GOLDEN=1 $(BIN)/python -m pytest -n 2 tests/unit/optimize/test_prices.py
-	$(BIN)/python tests/bench/bench_witness.py
-=======
 	DSE_RANDOM_STUDIES=200 $(BIN)/python -m pytest -n 2 tests/unit/optimize/test_random_studies.py \
 	    tests/unit/optimize/test_known_answers.py
->>>>>>> h18b
+	DSE_GOLDEN=1 $(BIN)/python -m pytest -n 2 tests/unit/optimize/test_prices.py
+	$(BIN)/python tests/bench/bench_witness.py
 	DSE_CASES=10000 $(BIN)/python -m pytest -n 2 tests/property/test_user_files.py tests/unit/explore/test_risk.py
 
 # pinned requirements with hashes, from pyproject.toml; pins stay where they may: UPGRADE=--upgrade moves them all

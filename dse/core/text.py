@@ -86,6 +86,7 @@ LABELS = {
     "sram_B": "tile SRAM",
     "n_cores": "cores",
     "clock_Hz": "clock",
+    "pipeline_depth": "pipeline depth",
     "scratchpad_B": "SRAM/core",
     "vector_lanes": "lanes/core",
     "dma_bandwidth_Bps": "DMA/core",

@@ -218,11 +218,13 @@ def held(study: Study, names: Sequence[str]) -> Study:
 
     Raises:
         UnknownNameError: no free number of the study.
-        SpecError: a count that designs of the study cannot have.
+        SpecError: a count that designs of the study cannot have; a number that is relative to the older chip.
     """
     check_study(study)
     of = quantities(preset_chip(study.built), study.package)
     fixed = {full_name(n, tuple(f.name for f in study.free), "free parameter") for n in names}
+    if fixed - set(of):
+        raise SpecError(f"{min(fixed - set(of))} says how a design differs from the older chip; hold clock instead")
     free = tuple(Free(f.name, of[f.name], of[f.name]) if f.name in fixed else f for f in study.free)
     for f in free:
         if f.name in fixed & set(STEPPED) and not any(

@@ -16,6 +16,7 @@ from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..physics.area import block_areas, die_edge_mm, shoreline_mm, total_area_mm2
 from ..physics.evaluate import limited_s
+from ..physics.pipeline import cycle_ratio
 from ..physics.power import static_W, voltage_limit, work_W
 from ..study.convex import WORK, ConvexCore, Data
 from ..study.design import with_free
@@ -29,10 +30,10 @@ ROOM = 1e-9
 
 def least_supply_V(chip: Chip, data: Data) -> FloatLike:
     """Lowest supply at which the pipeline reaches the chip's clock; at least the node's minimum."""
-    node = data.tech.node
+    node, clock_Hz = data.tech.node, chip.clock_Hz * cycle_ratio(chip.pipeline_depth)
 
     def better(_: FloatLike, v: Array) -> Array:
-        return jnp.asarray(v * voltage_limit(chip.clock_Hz, v, chip.nominal_clock_Hz, node, data.overdrive_V))
+        return jnp.asarray(v * voltage_limit(clock_Hz, v, chip.nominal_clock_Hz, node, data.overdrive_V))
 
     settled = jax.lax.fori_loop(0, ROUNDS, better, jnp.asarray(node.nominal_V, dtype=float))
     return jnp.maximum(settled * (1.0 + ROOM), node.minimum_V)

@@ -42,7 +42,9 @@ ANNOUNCED = ("peak_fp4_FLOPps", "peak_fp8_FLOPps", "hbm_bandwidth_Bps", "hbm_cap
 def opened(study: Study, tdp_W: float) -> Study:
     """`study` with one limit per reading of a TDP in place of its own, and a cap far away on what is announced."""
     others = [x for x in study.limits if x.metric not in LOADS]
-    caps = [Limit(m, "at_most", OPEN * baseline_metric(m, study.baseline, m)) for m in ANNOUNCED]
+    announced = {m: baseline_metric(m, study.baseline, m) for m in ANNOUNCED}
+    # a baseline without FP4 would cap its peak at nothing
+    caps = [Limit(m, "at_most", OPEN * value) for m, value in announced.items() if value > 0]
     return dataclasses.replace(study, limits=(*(Limit(m, "at_most", tdp_W) for m in LOADS), *others, *caps))
 
 

@@ -25,7 +25,7 @@ from ..lowering.tiling import array_shape
 from ..optimize.space import Space, Structure, element, stack
 from ..physics.evaluate import chip_technology
 from ..study.convex import ConvexCore, Data
-from ..study.design import FREE, Choice, template, with_free
+from ..study.design import FREE, RELATIVE, Choice, template, with_free
 from ..study.metrics import DELIVERED, POWER, Limit
 from ..study.study import Study
 from ..technology.node import PRECISIONS
@@ -212,7 +212,7 @@ class Subject:
 def subject_of_chip(system: System, workload: Workload, phase: str) -> Subject:
     """A chip that exists in its system under one workload, as it is where no number has moved."""
     chip = system.chip
-    names = [n for n in FREE if float(FREE[n](chip)) > 0]
+    names = [n for n in FREE if n not in RELATIVE and float(FREE[n](chip)) > 0]
     values = {n: float(FREE[n](chip)) for n in names}
     name = f"{short_name(chip.name)}-{workload.model.name}"
     study = Study(

@@ -18,6 +18,10 @@ NARROW_PRODUCTS = {"float": ("fp8",), "integer": ("int8",), "both": ("fp8", "int
 """Precisions that the 8-bit rate of a matrix unit stands for."""
 
 
+OPTIONAL = {"pipeline_depth": 1.0}
+"""Numbers of a chip that no preset states, and what a chip file that leaves them out means."""
+
+
 class TensorEngine(eqx.Module):
     """The matrix unit of one core."""
 
@@ -101,6 +105,8 @@ class Chip(eqx.Module):
     """Bisection between compute dies, both directions; 0 for one die."""
     power_limit_W: Scalar = eqx.field(converter=as_float)
     """Sustained package power above which the chip slows down (TDP)."""
+    pipeline_depth: Scalar = eqx.field(converter=as_float, default=1.0)
+    """Stages of the datapaths over those of the pipeline whose clock is `nominal_clock_Hz`."""
 
     def frame(self) -> pd.DataFrame:
         """Its numbers and those of a core, one row each: value in canonical units, and the unit."""

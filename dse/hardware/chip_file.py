@@ -6,14 +6,14 @@ import dataclasses
 import json
 
 from ..technology.node import ByPrecision
-from .chip import Chip
+from .chip import OPTIONAL, Chip
 
 _BY_PRECISION = {"macs_per_cycle": "macs"}
 """Fields with a number per precision whose facts are named otherwise."""
 
 
 def chip_facts(chip: Chip) -> dict[str, float | str]:
-    """Facts of a chip by canonical name, as a chip file names them; the chip's own name is left out."""
+    """Facts of a chip by canonical name, as a chip file names them; its own name is left out, and what goes unsaid."""
     facts: dict[str, float | str] = {}
     for record in (chip, chip.core, chip.core.tensor):
         for field in dataclasses.fields(record):
@@ -26,7 +26,7 @@ def chip_facts(chip: Chip) -> dict[str, float | str]:
             elif not dataclasses.is_dataclass(value):
                 facts[field.name] = float(value)
     facts.pop("name")
-    return facts
+    return {n: v for n, v in facts.items() if OPTIONAL.get(n) != v}
 
 
 def chip_toml(chip: Chip, where: str) -> str:

@@ -9,6 +9,7 @@ from ..core.files import read_toml
 from ..core.provenance import OwnThing, Receipts, Sourced, load_receipts, own_thing, pick
 from ..core.shipped import check_kind
 from ..core.text import quantity_text
+from .chip import OPTIONAL
 
 CHIPS = Path(__file__).parent / "data" / "chips.toml"
 OWN_SETTINGS = ("system", "host", "price", "margin", "rent")
@@ -41,7 +42,8 @@ def own_chip(path: Path) -> OwnThing:
     Raises:
         SpecError: as `own_thing`; a number `FAR` from that of every preset.
     """
-    every = {f: fact for facts in load_receipts(CHIPS).values() for f, fact in facts.items()}
+    every = {n: Sourced(n, value, value, value, "derived", "dse2026", "") for n, value in OPTIONAL.items()}
+    every |= {f: fact for facts in load_receipts(CHIPS).values() for f, fact in facts.items()}
     try:
         thing = own_thing(path, preset_receipts, every, OWN_SETTINGS)
     except SpecError:

@@ -19,7 +19,7 @@ from ..core.frames import Facts
 from ..core.provenance import Receipts, load_receipts, number, pick, text, text_or, worst_first
 from ..core.types import as_float
 from ..technology.node import PRECISIONS, ByPrecision
-from .chip import Chip, Core, TensorEngine, peak_FLOPps
+from .chip import OPTIONAL, Chip, Core, TensorEngine, peak_FLOPps
 from .fabrics import SYSTEMS, build_fabric, system_facts
 from .own_chip import CHIPS, facts_of, is_own, own_chip, preset_receipts
 from .physical import check_physical
@@ -48,7 +48,8 @@ def build_chip(name: str, receipts: Receipts) -> Chip:
         return ByPrecision(**{p: number(receipts, f"{stem}_{p}") for p in PRECISIONS})  # type: ignore[arg-type]
 
     def numbers(record: type[eqx.Module], but: tuple[str, ...]) -> dict[str, float]:
-        return {f: number(receipts, f) for f in record.__annotations__ if f not in but}
+        stated = (f for f in record.__annotations__ if f not in but and (f in receipts or f not in OPTIONAL))
+        return {f: number(receipts, f) for f in stated}
 
     vectors = {"macs_per_cycle": by_precision("macs"), "granule_contract": by_precision("granule_contract")}
     # a chip file without the fact means what `macs_fp8` says: floats

@@ -13,6 +13,7 @@ from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..technology.package import Package
 from ..technology.presets import Technology
+from .pipeline import datapath_ratio
 
 
 class Area(eqx.Module):
@@ -46,7 +47,7 @@ def block_areas(chip: Chip, tech: Technology) -> Area:
         A_tensor = n rows cols max_p(m_p a_p) (1 + g (k - 1)) / u,   A_sram = n C a_sram,   A_hbm = n_stacks a_phy, ...
 
     with n physical cores, m_p MACs per PE and cycle, a_p the PE area of precision p, k precisions that share
-    the datapath, g the cost of one more, and u the placed fraction.
+    the datapath, g the cost of one more, and u the placed fraction; datapaths grow with the depth of their pipeline.
 
     Source: [llmcompass2024] section 4.2 for the structural sum; [jouppi2021ten] for systolic PEs as one datapath.
     Assumes: PHYs do not scale with the node.
@@ -65,8 +66,9 @@ def block_areas(chip: Chip, tech: Technology) -> Area:
     sram = node.cache_area_mm2_per_B if chip.sram_kind == "cache" else node.scratchpad_area_mm2_per_B
     rates = core.tensor.macs_per_cycle.stack()
     pe = jnp.max(rates * node.pe_area_mm2.stack()) * extra_precisions(rates, node.extra_precision_area_frac)
-    tensor = n * core.tensor.rows * core.tensor.cols * pe / node.placement_frac
-    vector = n * core.vector_lanes * lane / node.placement_frac
+    deeper = datapath_ratio(chip.pipeline_depth) / node.placement_frac
+    tensor = n * core.tensor.rows * core.tensor.cols * pe * deeper
+    vector = n * core.vector_lanes * lane * deeper
     dma = core.dma_bandwidth_Bps * node.dma_area_mm2_per_Bps
     control = n * (node.core_port_area_mm2 + dma) / node.placement_frac
     tile_memory = n * core.scratchpad_B * sram

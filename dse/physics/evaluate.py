@@ -22,6 +22,7 @@ from .area import Area, block_areas, die_area_mm2, interposer_mm2
 from .calibration import Calibration
 from .heat import cooled_to, hottest_W
 from .money import Money, bond_loss, package_cost
+from .pipeline import cycle_ratio
 from .power import Energy, energy_J, power_W, static_W, step_energy, supply_V, throttled_s
 from .step import Cooled, Step, step_time
 
@@ -76,7 +77,7 @@ def silicon(chip: Chip, tech: Technology) -> Silicon:
     """Area, supply, static power and cost of `chip` in `tech`."""
     area = block_areas(chip, tech)
     die = die_area_mm2(chip, tech)
-    volt = supply_V(chip.clock_Hz, chip.nominal_clock_Hz, tech.node)
+    volt = supply_V(chip.clock_Hz * cycle_ratio(chip.pipeline_depth), chip.nominal_clock_Hz, tech.node)
     return Silicon(
         area=area,
         die_mm2=die,

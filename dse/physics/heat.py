@@ -11,6 +11,7 @@ from ..lowering.tiling import OpDemand
 from ..technology.node import PRECISION_BITS, PRECISIONS
 from ..technology.presets import Technology
 from .calibration import Calibration
+from .pipeline import datapath_ratio
 from .power import foreign_frac, wire_J_per_B, work_W
 from .step import Cooled, Step, op_traffic_B, stream_traffic_B
 
@@ -26,8 +27,9 @@ def mac_energy_J(chip: Chip, tech: Technology) -> FloatLike:
     rates = t.macs_per_cycle.stack()
     bits = jnp.asarray([float(PRECISION_BITS[p]) for p in PRECISIONS])
     rate = jnp.where(rates > 0, rates, 1.0)
+    deeper = datapath_ratio(chip.pipeline_depth)
     moved_B = bits / (8.0 * t.cols) + 8.0 / (t.rows * rate)
-    return jnp.where(rates > 0, node.mac_energy_J.stack() + moved_B * node.sram_energy_J_per_B, 0.0)
+    return jnp.where(rates > 0, node.mac_energy_J.stack() * deeper + moved_B * node.sram_energy_J_per_B, 0.0)
 
 
 def op_energy_J(
@@ -51,7 +53,8 @@ def op_energy_J(
     node = tech.node
     scale = jnp.square(supply_V / node.nominal_V)
     hbm_B = op_traffic_B(ops, pool_B(chip) * c.tile_memory_frac)
-    on_die = ops.macs @ mac_energy_J(chip, tech) + ops.vector_elements * node.vector_op_energy_J
+    vector_J = node.vector_op_energy_J * datapath_ratio(chip.pipeline_depth)
+    on_die = ops.macs @ mac_energy_J(chip, tech) + ops.vector_elements * vector_J
     between = ops.spread_B * jnp.sqrt(chip.n_cores / chip.cores_per_pool) * wire_J_per_B(tech, supply_V, die_mm2)
     return on_die * scale + between + hbm_B * read_energy_J_per_B(chip, tech, supply_V, die_mm2)
 

@@ -13,6 +13,7 @@ from ..lowering.tiling import cycle_sram_B
 from ..technology.node import PRECISION_BITS, Node
 from ..technology.presets import Technology
 from .area import Area, total_area_mm2
+from .pipeline import datapath_ratio
 from .step import Step
 
 
@@ -99,15 +100,16 @@ def step_energy(
     """
     node = tech.node
     scale = jnp.square(supply_V / node.nominal_V)
+    deeper = datapath_ratio(chip.pipeline_depth)
     n_vector = d.n_micro * jnp.sum(d.ops.runs * d.ops.vector_elements)
     between_B = d.n_micro * jnp.sum(d.ops.runs * d.ops.spread_B) * jnp.sqrt(chip.n_cores / chip.cores_per_pool)
     sent = sum((n * (t.sent_B + t.out_B) for n, t in d.traffics.values()), start=jnp.zeros(()))
     # a chip pays for one end of what it sends and one end of what it receives; energies count both ends
     link = sent * tech.link.energy_J_per_B + crossing_B(step.hbm_B, chip) * tech.die_to_die.energy_J_per_B
     return Energy(
-        tensor_J=d.n_micro * jnp.sum(d.macs * node.mac_energy_J.stack()) * scale,
+        tensor_J=d.n_micro * jnp.sum(d.macs * node.mac_energy_J.stack()) * scale * deeper,
         sram_J=d.n_micro * d.sram_B * node.sram_energy_J_per_B * scale,
-        vector_J=n_vector * node.vector_op_energy_J * scale,
+        vector_J=n_vector * node.vector_op_energy_J * scale * deeper,
         wire_J=(step.hbm_B + between_B) * wire_J_per_B(tech, supply_V, die_mm2),
         hbm_J=step.hbm_B * tech.memory.energy_J_per_B,
         link_J=link,
@@ -196,6 +198,7 @@ def full_load_power_W(
     """
     node, t = tech.node, chip.core.tensor
     scale = jnp.square(supply_V / node.nominal_V)
+    deeper = datapath_ratio(chip.pipeline_depth)
     array_rate = chip.n_cores * chip.clock_Hz
     width = cycle_sram_B(t.rows, t.cols, t.macs_per_cycle.of(precision), PRECISION_BITS[precision])
     macs = array_rate * t.rows * t.cols * t.macs_per_cycle.of(precision)
@@ -204,9 +207,9 @@ def full_load_power_W(
     sent = chip.scaleup_bandwidth_per_dir_Bps + chip.scaleout_bandwidth_per_dir_Bps
     link = sent * tech.link.energy_J_per_B + crossing_B(chip.hbm_bandwidth_Bps, chip) * tech.die_to_die.energy_J_per_B
     parts = {
-        "tensor": macs * node.mac_energy_J.of(precision) * scale,
+        "tensor": macs * node.mac_energy_J.of(precision) * scale * deeper,
         "sram": array_rate * width * node.sram_energy_J_per_B * scale,
-        "vector": lanes * node.vector_op_energy_J * scale,
+        "vector": lanes * node.vector_op_energy_J * scale * deeper,
         "wire": chip.hbm_bandwidth_Bps * wire_J_per_B(tech, supply_V, die_mm2),
         "hbm": chip.hbm_bandwidth_Bps * tech.memory.energy_J_per_B,
         "links": link,

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.backtest import HIT, NEAR, OWN, SHARE_FRAC, Backtest, Row, Tally, tally
+from ..explore.kinds import by_kind
 from ..hardware.own_chip import short_name
 from .screen import product
 from .style import BAND, CONTEXT, DESIGN, STYLE, VERDICTS, plt, save
@@ -50,7 +51,7 @@ def counts(b: Backtest) -> dict[str, int]:
 def backtests_view(found: list[Backtest]) -> RenderableType:
     """All back-tests: each in full, then one row per step and the tally where there are several."""
     each = [part for b in found for part in (backtest_view(b), "")]
-    return Group(*each, steps_table(found), tally_text(tally(found)))
+    return Group(*each, steps_table(found), "", kinds_table(found), tally_text(tally(found)))
 
 
 def backtest_view(b: Backtest) -> RenderableType:
@@ -124,6 +125,16 @@ def steps_table(found: list[Backtest]) -> Table:
     return t
 
 
+def kinds_table(found: list[Backtest]) -> Table:
+    """One row per quantity over all steps, the one that is missed most first."""
+    t = table("number", "steps", "ratio", "spread", "median factor", "naive", "share of all misses", "inside")
+    for k in by_kind([b.scored for b in found]):
+        inside = f"{k.n_inside} of {k.n_ranged}" if k.n_ranged else ""
+        factors = (times(k.ratio, 2), times(k.spread, 2), times(k.factor, 2), times(k.naive_factor, 2))
+        t.add_row(name_of(k.name), str(k.n_steps), *factors, percent(k.share_frac), inside)
+    return t
+
+
 def tally_text(t: Tally) -> str:
     """All steps in one sentence."""
     return (
@@ -139,7 +150,8 @@ def backtests_json(found: list[Backtest]) -> dict[str, Any]:
     """All back-tests for machines, canonical units."""
     t = dataclasses.asdict(tally(found))
     t["inside_frac"] = None if math.isnan(t["inside_frac"]) else t["inside_frac"]
-    return {"steps": [backtest_json(b) for b in found], "tally": t}
+    kinds = [dataclasses.asdict(k) for k in by_kind([b.scored for b in found])]
+    return {"steps": [backtest_json(b) for b in found], "tally": t, "kinds": kinds}
 
 
 def backtest_json(b: Backtest) -> dict[str, Any]:

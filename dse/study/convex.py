@@ -20,6 +20,7 @@ from ..physics.calibration import Calibration
 from ..physics.evaluate import full_speed
 from ..physics.heat import cooled, sustained_J
 from ..physics.money import package_cost
+from ..physics.pipeline import cycle_ratio
 from ..physics.power import energy_J, power_W, static_W, voltage_limit
 from ..physics.residency import ahead_frac
 from ..physics.step import Cooled
@@ -194,8 +195,9 @@ class ConvexCore:
         chip = with_free(data.chip, {n: x[n] for n in self.free})
         state, of_workloads = chip_at(self, chip, x, data)
         tech, die = data.tech, x["die_mm2"]
+        stages_Hz = chip.clock_Hz * cycle_ratio(chip.pipeline_depth)
         physics = [
-            voltage_limit(chip.clock_Hz, x["supply_V"], chip.nominal_clock_Hz, tech.node, data.overdrive_V),
+            voltage_limit(stages_Hz, x["supply_V"], chip.nominal_clock_Hz, tech.node, data.overdrive_V),
             total_area_mm2(state.area) / (chip.n_dies * die),
             shoreline_mm(chip, tech) / die_edge_mm(die, tech.package),
             die / tech.package.reticle_mm2,

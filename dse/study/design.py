@@ -23,6 +23,7 @@ from ..technology.presets import Technology, memory, technology
 FREE: dict[str, Callable[[Chip], FloatLike]] = {
     "n_cores": lambda c: c.n_cores,
     "clock_Hz": lambda c: c.clock_Hz,
+    "pipeline_depth": lambda c: c.pipeline_depth,
     "scratchpad_B": lambda c: c.core.scratchpad_B,
     "vector_lanes": lambda c: c.core.vector_lanes,
     "dma_bandwidth_Bps": lambda c: c.core.dma_bandwidth_Bps,
@@ -33,6 +34,8 @@ FREE: dict[str, Callable[[Chip], FloatLike]] = {
 }
 """Free numbers of a chip: name to place. `scratchpad_B`, `vector_lanes` and `dma_bandwidth_Bps` are per core."""
 
+RELATIVE = ("pipeline_depth",)
+"""Free numbers that say how a design differs from its baseline: 1 for every chip that was built."""
 AUXILIARY = ("supply_V", "die_mm2")
 """Free numbers beside the chip: bought by limits (the V-f law, the blocks and the shoreline)."""
 

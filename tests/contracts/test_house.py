@@ -27,7 +27,7 @@ PLAIN = {
     "bond_loss", "linear_cycles", "narrow_cycles", "attention_cycles", "tile_cycles",
     "tile_moving", "tile_contract", "vector_elements", "runs", "macs", "lower", "upper",
     "weights", "values", "target", "signs",
-    "clustering", "level", "pue", "held", "sigmas", "skew",
+    "clustering", "level", "pue", "held", "sigmas", "skew", "pipeline_depth",
     "cost_per_token_USD", "energy_per_token_J", "carbon_per_token_kg", "rack_time_per_token_s",
 }  # fmt: skip
 """Quantities without a unit, and multi-valued solver state."""
@@ -41,7 +41,7 @@ PLAIN_RETURNS = {
     "mean_speedup", "hypervolume", "worst_gap", "swing", "fits_memory",
     "built_delivered", "ring_width", "result_width", "replicated_weights", "moe_share", "merit", "own_designs", "whole",
     "half_width", "to_free", "number_or", "number_at", "power_of_two",
-    "chip_adapter_parameters", "limit_price",
+    "chip_adapter_parameters", "limit_price", "cycle_ratio", "datapath_ratio",
 }  # fmt: skip
 """Public functions that return counts, ratios, whatever unit they were given, or spell their unit out."""
 PLAIN_PARAMETERS = {

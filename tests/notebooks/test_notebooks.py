@@ -40,8 +40,8 @@ def errors(notebook) -> list[str]:
     ]
 
 
-def test_there_are_seven_in_reading_order():
-    assert [p.name[:2] for p in NOTEBOOKS] == [f"{i:02d}" for i in range(1, 8)]
+def test_there_are_eight_in_reading_order():
+    assert [p.name[:2] for p in NOTEBOOKS] == [f"{i:02d}" for i in range(1, 9)]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
@@ -77,7 +77,8 @@ def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("clean")
     shutil.copytree(ROOT / "sweeps", place / "sweeps")
     (place / "notebooks").mkdir()
-    shutil.copytree(ROOT / "results" / "trainium4", place / "results" / "trainium4")
+    for answer in ("trainium4", "backtest"):
+        shutil.copytree(ROOT / "results" / answer, place / "results" / answer)
     return place
 
 

@@ -1,21 +1,25 @@
 """Corrections undone by hand, and variants that hold none, each and all of them."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dse.evaluation.assembly import chip_reference
 from dse.explore.ablation import CORRECTIONS, _no_spread, _operands_alone, variants
+from dse.explore.readings import opened
 from dse.hardware.presets import system
 from dse.lowering.demand import demand
 from dse.lowering.plan import Plan
 from dse.physics.calibration import default_calibration
 from dse.study.design import Choice
+from dse.study.study import load_study
 from dse.workload.presets import model
 from dse.workload.transformer import Decode
 
 S = system("trn2-16", 16)
+SWEEPS = Path(__file__).parents[3] / "sweeps"
 
 
 def lowered(weights: str):
@@ -38,6 +42,13 @@ def test_nothing_between_cores():
     before = lowered("bf16")
     assert float(np.max(before.ops.spread_B)) > 0
     assert float(np.max(_no_spread(before).ops.spread_B)) == 0.0
+
+
+def test_a_baseline_without_a_precision_caps_nothing_at_zero():
+    """Trainium1 has no FP4: a cap of 0 on its peak left the back-test to Trainium2 without any design."""
+    study = opened(load_study(SWEEPS / "backtest_trainium2.toml"), 500.0)
+    assert all(x.value > 0 for x in study.limits)
+    assert {"peak_fp8_FLOPps", "hbm_bandwidth_Bps"} <= {x.metric for x in study.limits}
 
 
 def test_variants_hold_none_each_and_all():

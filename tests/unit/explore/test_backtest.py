@@ -20,16 +20,23 @@ from dse.explore.backtest import (
     quantities,
     tally,
 )  # fmt: skip
+from dse.explore.kinds import by_kind
 from dse.explore.naive import naive_chip
 from dse.hardware.presets import chip, system
 from dse.optimize.solve import solve_continuous
 from dse.optimize.space import Space
+from dse.physics.pipeline import OVERHEAD_FRAC
 from dse.report.backtest import backtests_json, backtests_view, headline, steps_figure, tally_text
 from dse.report.sections import backtest as page_section
 from dse.study.study import load_study
 
 SWEEPS = Path(__file__).parents[3] / "sweeps"
 STUDIES = sorted(SWEEPS.glob("backtest_*.toml"))
+
+
+def depth_between(old, new):
+    """Depth over the old chip's at which its pipeline has the nominal clock of the new one."""
+    return (1 - OVERHEAD_FRAC) / (float(old.nominal_clock_Hz / new.nominal_clock_Hz) - OVERHEAD_FRAC)
 
 
 def row(proposed, built, naive=1.0, **more):
@@ -69,6 +76,7 @@ def test_what_was_built_is_one_of_the_answers(path):
     array = f"{int(built.core.tensor.rows)}x{int(built.core.tensor.cols)}"
     assert array in {c.pe_array for c in study.choices}
     q = quantities(built, study.package)
+    q["pipeline_depth"] = depth_between(study.baseline.chip, built)
     for free in study.free:
         assert free.lower <= q[free.name] <= free.upper, free.name
     # Budgets are the built chip's, by this package's models, and its die fits the reticle.
@@ -157,6 +165,17 @@ def test_numbers_are_held_at_what_was_built():
     assert bounds["n_stacks"] == (3.0, 6.0) and {"clock_Hz", "n_cores"} <= given_by(study)
     with pytest.raises(DseError, match="clok"):
         held(study, ["clok"])
+    with pytest.raises(SpecError, match="hold clock instead"):
+        held(study, ["pipeline_depth"])
+
+
+def test_kinds_of_numbers_by_hand():
+    """2x and 1/2x: no bias, a spread of 2, all of the misses; the number that is given counts nowhere."""
+    over, under = row(8.0, 4.0, near=(4.0, 9.0)), row(2.0, 4.0)
+    cores, clock = by_kind([(r, Row("clock_Hz", 1e9, 1e9, 1e9)) for r in (over, under)])
+    assert (cores.name, cores.n_steps, cores.n_inside, cores.n_ranged) == ("n_cores", 2, 1, 1)
+    assert (cores.ratio, cores.spread, cores.factor, cores.share_frac) == pytest.approx((1.0, 2.0, 2.0, 1.0))
+    assert (clock.factor, clock.share_frac) == (1.0, 0.0) and cores.naive_factor == pytest.approx(4.0)
 
 
 def test_systems_of_the_backtests_exist():

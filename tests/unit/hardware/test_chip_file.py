@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import numpy as np
 import pytest
 
 from dse.hardware.chip_file import chip_facts, chip_toml
@@ -16,6 +17,12 @@ def test_every_preset_survives_the_round_trip(name, tmp_path):
     assert chip_facts(chip(path)) == chip_facts(chip(name))
     blank = [dataclasses.replace(c, name="") for c in (chip(path), chip(name))]
     assert jax.tree.structure(blank[0]) == jax.tree.structure(blank[1])
+
+
+def test_a_design_keeps_its_pipeline(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(chip_toml(dataclasses.replace(chip("h100"), pipeline_depth=np.float64(1.3)), "a test"))
+    assert float(chip(path).pipeline_depth) == 1.3 and "pipeline_depth" not in chip_facts(chip("h100"))
 
 
 def test_a_name_that_is_no_plain_key_is_made_one(tmp_path):

@@ -98,7 +98,7 @@ def bounded_logs(core: ConvexCore, z: FloatLike, bounded: Bounded) -> tuple[Arra
     """Log goal, and log limits followed by how far each free number is above and below its bounds."""
     data, least, most = bounded
     goal, limits = core.logs(z, data)
-    free = z[: len(core.free)]
+    free = jnp.asarray(z)[: len(core.free)]
     return goal, jnp.concatenate([limits, free - most, least - free])
 
 

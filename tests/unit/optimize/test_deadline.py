@@ -48,20 +48,19 @@ def test_what_is_left_out_is_one_line():
 
 
 def test_draws_are_solved_in_their_order(monkeypatch):
-    """Two sets that share the draws: each is begun, then the one that is behind goes on."""
+    """Two problems a draw, four batches: time is up after the second, and the draws before the third are whole."""
 
     def solved(model, data, lower, upper, start, settings, size):
         return batched(Optimum, *(data for _ in dataclasses.fields(Optimum)))
 
     monkeypatch.setattr("dse.explore.in_turn.solve_batch", solved)
-    n = 4 * CHUNK
-    draws = [np.arange(0, n, 4), np.setdiff1d(np.arange(n), np.arange(0, n, 4))]
-    sets = [(d, d, np.zeros((len(d), 1)), np.ones((len(d), 1))) for d in draws]
-    found, ready = solve_in_turn(lambda z, d: (z[0], z), sets, n, Deadline(1.5, itertools.count().__next__))
-    assert ready == draws[1][2 * CHUNK]
-    assert [o.z.tolist() for o in found] == [draws[0].tolist(), draws[1][: 2 * CHUNK].tolist()]
-    whole, ready = solve_in_turn(lambda z, d: (z[0], z), sets, n, Deadline())
-    assert ready == n and [o.z.tolist() for o in whole] == [d.tolist() for d in draws]
+    n = 2 * CHUNK
+    draws = np.repeat(np.arange(n), 2)
+    problems = (draws, draws, np.zeros((2 * n, 1)), np.ones((2 * n, 1)))
+    found, ready = solve_in_turn(lambda z, d: (z[0], z), problems, n, Deadline(1.5, itertools.count().__next__))
+    assert ready == draws[2 * CHUNK] == CHUNK and found.z.tolist() == draws[: 2 * CHUNK].tolist()
+    whole, ready = solve_in_turn(lambda z, d: (z[0], z), problems, n, Deadline())
+    assert ready == n and whole.z.tolist() == draws.tolist()
 
 
 def test_plans_that_are_cut_have_an_answer_each():

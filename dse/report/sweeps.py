@@ -103,7 +103,9 @@ def answer_rows(answer: pd.DataFrame) -> list[dict[str, Any]]:
 
 def plain_cell(value: Any) -> Any:
     """A value of any type of SQL as JSON can hold it: lists and records as such, bytes in hexadecimal, else text."""
-    if isinstance(value, np.ndarray | list | tuple):
+    if isinstance(value, np.ndarray):  # of a list with gaps: masked, whose entries are arrays again
+        value = value.tolist()
+    if isinstance(value, list | tuple):
         return [plain_cell(v) for v in value]
     if isinstance(value, dict):
         return {str(k): plain_cell(v) for k, v in value.items()}

@@ -30,8 +30,8 @@ FLAT = 0.05
 """What moving a stepped number costs, per log unit: an optimum is flat, so that plans are told apart first."""
 DEAR, SMALL = 1.0, 1e-6
 """Cost of a coefficient beyond which all are alike, and a rise of a hull below which all are [log units]."""
-TOGETHER = 0.1
-"""Share of the gap asked for that choices bounded by one solve may lose by it."""
+TOGETHER = 1e-4
+"""What choices bounded by one solve may lose by it [log units]; more loosens every bound below."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,7 +207,7 @@ class Tree:
         search = self.tables.search
         missing = [float(c.sum(axis=1).min()) if len(c) > 1 else 0.0 for c in costs]
         # what is bought together must cost next to nothing: its hull would loosen every bound below
-        w = len(missing) - 1 if missing[-1] > TOGETHER * math.log1p(self.gap) else int(np.argmax(missing))
+        w = len(missing) - 1 if missing[-1] > TOGETHER else int(np.argmax(missing))
         values = [float(z[place]) for place in search.integer_places]
         every = search.steps(region.choice)
         broken = [float(np.min(np.abs(logs - v))) for logs, v in zip(every, values, strict=True)]

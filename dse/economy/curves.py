@@ -24,7 +24,7 @@ OBSERVED, MODEL = "llama-3-405b", "llama-3.1-405b"
 """The run whose share of the checkpoint per chip is kept at every size, and what it trained."""
 SEQUENCE = 8192
 """Tokens of a sequence of that run."""
-DAY_s = 86_400.0
+DAY_s = 24 * HOUR_s
 """A day [s]."""
 
 

@@ -37,15 +37,11 @@ PILOT_SAMPLES, PILOT_CANDIDATES = 64, 24
 """Draws and candidates of the pilot that chooses the candidates."""
 
 
-COMPILED = "overlap_p"
-"""Fact of a calibration that is part of the compiled program: every value drawn of it compiles anew."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Known:
     """What an earlier search of the same study left, for an answer in seconds rather than minutes.
 
-    It is a little pessimistic, since plans stay, and a little narrow, since `COMPILED` does.
+    It is a little pessimistic, since plans stay.
     """
 
     space: Space
@@ -235,7 +231,7 @@ def risk(
     found = sorted((c for c in every if c.log_goal < np.inf), key=lambda c: c.log_goal)
     if not found:
         raise SpecError(f"study '{study.name}' has no design at the receipts' values; see dse optimize")
-    what = tuple(u for u in unknowns(study) if known is None or u.fact != COMPILED)
+    what = unknowns(study)
     kept, loss = pilot(search, what, seed, *(known.pilot if known else (PILOT_SAMPLES, PILOT_CANDIDATES)))
     drawn = draw(what, n, seed)
     progress(f"{n} samples under {len(kept)} candidates")

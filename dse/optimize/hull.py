@@ -226,9 +226,10 @@ class Tables:
 
     def data(self, choices: list[int], rows: Rows) -> Data:
         """Coefficients of choices with given rows of demands and of what is bought."""
-        demands = [t.demands(r) for t, r in zip(self.of_workloads, rows[:-1], strict=True)]
+        demands = tuple(t.demands(r) for t, r in zip(self.of_workloads, rows[:-1], strict=True))
         base = jax.tree.map(lambda x: x[np.asarray(choices)], self.search.space.without_plans)
-        return moved_to(dataclasses.replace(base, demands=tuple(demands)), (*demands, *self.bought.parts(rows[-1])))
+        tech = with_signed_parts(base.tech, self.bought.parts(rows[-1]))
+        return dataclasses.replace(base, demands=demands, tech=tech)
 
     def solve(self, choices: list[int], rows: Rows, lower: np.ndarray, upper: np.ndarray) -> Optimum:
         """Optima of any number of problems."""

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from ..core.errors import SpecError
 from ..core.provenance import number
 from ..core.types import as_float
+from ..economy.curves import SEQUENCE
 from ..economy.hours import Hour, hours, million_tokens_USD
 from ..economy.job import Job, job_of
 from ..economy.knobs import Turned, band, turned
@@ -35,8 +36,9 @@ from .ranking import Ranked, ranking
 
 MODEL = "llama-3.1-70b"
 """What is trained and served unless said otherwise."""
-TRAINING_CHIPS, SEQUENCE = 2304, 8192
-"""Chips at work, which both 8-GPU servers and domains of 64 and 144 divide; one sequence per chip and step."""
+TRAINING_CHIPS = 2304
+"""Chips at work, which both 8-GPU servers and domains of 64 and 144 divide; one sequence per chip and step, as long as
+in the run whose goodput is known."""
 LENGTH = Length(2000, 300)
 """Tokens in and out of a request unless said otherwise."""
 MARKET = "market"

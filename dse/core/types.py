@@ -6,8 +6,10 @@ Importing any room switches JAX to 64 bit: 1e27 FLOP times 1e12 bytes overflows 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, TypeAlias
+from functools import cache
+from typing import Any, TypeAlias, TypeVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,6 +37,48 @@ SIGN = "sign"
 """Key of a field's metadata: which way what is paid for (time, energy, memory) moves with the number."""
 LESS_IS_BETTER, MORE_IS_BETTER, INERT = 1.0, -1.0, 0.0
 """Signs; an inert number only names a unit. Bounds on groups of plans rest on them, so a test measures every one."""
+
+Record = TypeVar("Record", bound=eqx.Module)
+
+
+def host_record(kind: type[Record], *in_order: Any, **values: Any) -> Record:
+    """`kind(*in_order, **values)` of host numbers, without its constructor's checks, which take twenty times as long.
+
+    Lowering makes tens of thousands of records, all in a few places.
+
+    Args:
+        kind: a record whose fields hold floats, float arrays or other records.
+        *in_order: values of its first fields.
+        **values: values of others; a field with a default may be left out.
+
+    Raises:
+        TypeError: a field that `kind` lacks, or one without a value.
+    """
+    names, defaults = _fields(kind)
+    made = object.__new__(kind)
+    held = made.__dict__
+    held.update(defaults)
+    held.update(
+        (n, v if isinstance(v, _KEPT) else np.asarray(v, dtype=float)) for n, v in zip(names, in_order, strict=False)
+    )
+    held.update((n, v if isinstance(v, _KEPT) else np.asarray(v, dtype=float)) for n, v in values.items())
+    if held.keys() != names.keys():
+        raise TypeError(f"{kind.__name__}: fields {sorted(held.keys() ^ names.keys())} are unknown or have no value")
+    return made
+
+
+_KEPT = (np.ndarray, eqx.Module)
+"""What a host record holds as it is."""
+
+
+@cache
+def _fields(kind: type[eqx.Module]) -> tuple[dict[str, None], dict[str, Any]]:
+    """Names of a record's fields in order, and the defaults of those that have one."""
+    fields = dataclasses.fields(kind)
+    given = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
+    defaults = {name: x if isinstance(x, eqx.Module) else as_float(x) for name, x in given.items()}
+    return dict.fromkeys(f.name for f in fields), defaults
+
 
 NAMES = ("name", "node", "hbm", "link")
 """Fields of records that name a thing, where they hold a text."""

@@ -8,6 +8,7 @@ from ..evaluation.assembly import chip_reference, evaluate
 from ..evaluation.breakdown import Operator, binding, operators, spent
 from ..hardware.chip import Chip
 from ..hardware.system import System
+from ..lowering.plan import ORDERS
 from ..lowering.served import asked_demand
 from ..lowering.tiling import array_shape
 from ..optimize.solution import Solution, WorkloadReport
@@ -70,14 +71,15 @@ def phases(s: Solution) -> dict[str, tuple[Workload, int]]:
 
 
 def clouds(s: Solution, name: str) -> tuple[Cloud, Cloud]:
-    """Operators of a workload on the baseline, under its own best plan, and on the design."""
+    """Operators of a workload on the baseline, one after another under its own best plan, and on the design."""
     assert s.chip is not None
     report = next(w for w in s.workloads if w.name == name)
     workload, n_chips = phases(s)[name]
     before = s.study.at_size(n_chips)
     after = _seated(s, n_chips)
     c = s.study.calibrations[name]
-    plan, evaluation = evaluate(before, workload, calibration=c)
+    in_turn = dataclasses.replace(report.baseline_plan, order=ORDERS[0])
+    plan, evaluation = evaluate(before, workload, in_turn, calibration=c)
     old = operators(before, workload, plan, evaluation, c)
     new = operators(after, workload, report.plan, report.evaluation, c)
     old, new = (tuple(o for o in ops if o.run_FLOP > 0 and o.run_B > 0) for ops in (old, new))

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from ..core.provenance import Receipts, Sourced, load_receipts, number
+from ..core.types import host_record
 from ..hardware.system import Fabric, System
 from ..workload.transformer import Training, Workload, forward_FLOP_per_token, moe_share, n_branches
 from .activations import ACTIVATION_B, usual_footprint
@@ -30,7 +31,7 @@ from .memory import (
     weight_B,
 )
 from .mixer_ops import ring_width
-from .plan import Plan, check_plan, layers_per_stage, n_forward_runs, n_micro_batches
+from .plan import ORDERS, Plan, check_plan, layers_per_stage, n_forward_runs, n_micro_batches
 from .serving import serving_demand
 from .step_demand import StepDemand, TrafficDemand, traffic_demand
 from .streaming import Stream, stream_demand, streamed
@@ -208,9 +209,10 @@ def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShap
     ops, phases, shares, stream = _rank(workload, shard(plan), array)
     runs = _runs(phases, shares, layers, n_forward_runs(plan))
     macs = runs @ ops.macs
-    beside = _beside(workload, plan, system.fabric, system.chip.lane_kind, ref)
+    beside = _beside(workload, dataclasses.replace(plan, order=ORDERS[0]), system.fabric, system.chip.lane_kind, ref)
     step_tokens = workload.global_batch * workload.sequence
-    return StepDemand(
+    return host_record(
+        StepDemand,
         ops=op_demand(ops, runs),
         tensor=beside.tensor,
         pipeline=beside.pipeline,
@@ -245,9 +247,9 @@ class _Beside(NamedTuple):
     forward_FLOP_per_token: float
 
 
-@lru_cache(maxsize=64)  # a study asks for the PE arrays of one plan one after the other
+@lru_cache(maxsize=4096)  # a study asks for the plans in every order of operators and on every PE array
 def _beside(workload: Training, plan: Plan, fabric: Fabric, lane_kind: str, ref: Reference) -> _Beside:
-    """Traffic and memory of a plan; see the functions of each kind of traffic."""
+    """Traffic and memory of a plan in any order; see the functions of each kind of traffic."""
     layers = float(layers_per_stage(plan, workload.model))
     per_micro, per_step, n_held = _data_traffic(workload, plan, fabric, ref)
     return _Beside(

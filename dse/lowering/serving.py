@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 
+from ..core.types import host_record
 from ..hardware.system import System
 from ..workload.transformer import Decode, Serving, forward_FLOP_per_token, moe_share, n_branches, products_of
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
@@ -97,7 +98,8 @@ def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape
     new = 1 if isinstance(workload, Decode) else workload.prompt
     cached = workload.context - 1.0 if isinstance(workload, Decode) else workload.cached
     none = traffic_demand(Traffic())
-    return StepDemand(
+    return host_record(
+        StepDemand,
         ops=op_demand(ops, runs),
         tensor=traffic_demand(_tensor_traffic(workload, plan, p, system, layers, ref)),
         pipeline=traffic_demand(hop.times(float(plan.pp > 1))),

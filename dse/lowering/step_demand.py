@@ -8,7 +8,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..core.types import INERT, LESS_IS_BETTER, MORE_IS_BETTER, SIGN, FloatLike, Scalar, as_float
+from ..core.types import INERT, LESS_IS_BETTER, MORE_IS_BETTER, SIGN, FloatLike, Scalar, as_float, host_record
 from .collective import Traffic
 from .tiling import OpDemand
 
@@ -110,4 +110,4 @@ class StepDemand(eqx.Module):
 
 def traffic_demand(t: Traffic) -> TrafficDemand:
     """`t` as arrays."""
-    return TrafficDemand(*t.parts())
+    return host_record(TrafficDemand, *t.parts())

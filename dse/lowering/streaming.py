@@ -11,6 +11,7 @@ import dataclasses
 
 import numpy as np
 
+from ..core.types import host_record
 from ..technology.node import PRECISION_BITS
 from ..workload.op import Kind, Op
 from .step_demand import StreamDemand
@@ -36,8 +37,8 @@ class Stream:
 def stream_demand(stream: Stream | None, runs: np.ndarray) -> StreamDemand:
     """A stream whose operators run `runs` times per micro batch; zeros where operators run in turn."""
     if stream is None:
-        return StreamDemand()
-    return StreamDemand(1.0, *(stream.traffic @ runs), stream.ahead_B)  # type: ignore[arg-type]
+        return host_record(StreamDemand)
+    return host_record(StreamDemand, 1.0, *(stream.traffic @ runs), stream.ahead_B)
 
 
 def streamed(placed: list[Placed], training: bool) -> tuple[list[Placed], Stream]:

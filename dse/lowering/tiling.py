@@ -10,7 +10,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..core.types import LESS_IS_BETTER, SIGN, FloatLike, as_float
+from ..core.types import LESS_IS_BETTER, SIGN, FloatLike, as_float, host_record
 from ..hardware.chip import TensorEngine, natives, runs_in
 from ..technology.node import PRECISION_BITS, PRECISIONS, rate_name
 from ..workload.op import PARTIAL_SUM_B, Op, Product, passes
@@ -144,10 +144,11 @@ def product_cycles(product: Product, array: ArrayShape, executed: int) -> tuple[
     return volume * product.count / rate, tile / rate
 
 
-class RankOps(eqx.Module):
+@dataclasses.dataclass(frozen=True)
+class RankOps:
     """Operators of a rank on a PE array, before anyone counts how often they run; arrays over operators."""
 
-    names: tuple[str, ...] = eqx.field(static=True)
+    names: tuple[str, ...]
     """What each operator is."""
     columns: np.ndarray
     """The fields of `OpDemand` but `runs`, shape (10, n_ops)."""
@@ -175,7 +176,7 @@ def rank_ops(ops: list[Op], array: ArrayShape) -> RankOps:
 
 def op_demand(ops: RankOps, runs: np.ndarray) -> OpDemand:
     """`ops`, each run `runs` times per micro batch."""
-    return OpDemand(*ops.columns, runs=runs, macs=ops.macs)
+    return host_record(OpDemand, *ops.columns, runs=runs, macs=ops.macs)
 
 
 def sram_B(macs: np.ndarray, array: ArrayShape) -> float:

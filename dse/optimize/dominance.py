@@ -49,7 +49,7 @@ def declared_signs(demand: Any) -> Any:
 
 def undominated(rows: np.ndarray) -> np.ndarray:
     """Positions of the rows that no other row undercuts or equals in every column; of equal rows the first stays."""
-    columns = np.unique(rows, axis=1)
+    columns = np.stack(list({x.tobytes(): x for x in rows.T}.values()), axis=1)
     order = np.lexsort(columns.T)  # whoever undercuts a row in every column comes before it
     kept: list[int] = []
     for i in order:

@@ -165,6 +165,8 @@ class WorkloadReport:
     """Exact metrics."""
     baseline_s: float
     """Step time of the baseline with its own best plan."""
+    baseline_plan: Plan
+    """That plan."""
 
     @property
     def speedup(self) -> float:

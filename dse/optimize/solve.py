@@ -153,8 +153,9 @@ def report_of(search: Search, best: Candidate, continuous: Candidate, proved: Ov
     workloads = []
     for w, (name, d, c) in enumerate(zip(study.workloads, demands, space.calibrations, strict=True)):
         evaluation = jax.jit(evaluate_demand)(d, chip, tech, c, cooling(study))
-        before = space.baselines[w][1] * float(d.tokens) / space.n_baseline_tokens[w]
-        workloads.append(WorkloadReport(name, space.plans[w][best.plan_index[w]], evaluation, before))
+        own, own_s = space.baselines[w]
+        before = own_s * float(d.tokens) / space.n_baseline_tokens[w]
+        workloads.append(WorkloadReport(name, space.plans[w][best.plan_index[w]], evaluation, before, own))
     state = design_state(search, choice, chip, tech, parts, tuple(workloads))
     leaders = search.leaders()
     every = space.batch(range(len(leaders)), [c.plan_index for c in leaders])

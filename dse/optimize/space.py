@@ -116,7 +116,10 @@ class Space:
     def lowered(self) -> list[tuple[list[Plan], list[StepDemand]]]:
         """All valid plans of each workload and their demands on the baseline's PE array."""
         each = zip(self.study.workloads.values(), self.systems, self.calibrations, strict=True)
-        return [lowered(system, workload, c, self.study.streams) for (workload, _), system, c in each]
+        found = [lowered(system, workload, c, self.study.streams) for (workload, _), system, c in each]
+        own = Structure(self.own_array)
+        self.known.update({(w, p, own): d for w, pairs in enumerate(found) for p, d in zip(*pairs, strict=True)})
+        return found
 
     @cached_property
     def baselines(self) -> list[tuple[Plan, float]]:

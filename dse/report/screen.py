@@ -252,7 +252,7 @@ def proof_text(s: Solution, c: Certificate) -> str:
     cost = percent(max(c.integer_gap, 0.0))
     if not math.isfinite(o.gap):
         return f"{proof} Of whole designs nothing is proved; whole cores and stacks cost {cost}."
-    late = "" if s.status is Status.OPTIMAL else " Time ran out: more --seconds may find a better one."
+    late = "" if s.status is Status.OPTIMAL else " More --seconds, or a smaller --gap, may find a better one."
     return (
         f"{proof} Of all {digits(o.n_designs, 2)} combinations of choices, plans and whole counts none is more than "
         f"{percent(max(o.gap, 0.0))} better ({o.n_nodes:,} groups bounded in {digits(o.seconds, 2)} s); "

@@ -17,6 +17,14 @@ from jaxtyping import Array, Float
 
 jax.config.update("jax_enable_x64", True)
 
+SOON_COMPILED: dict[str, Any] = {
+    "compiler_options": {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
+}
+"""Keywords of `jax.jit` for large programs that run for less time than they compile: XLA's older emitter of fused loops.
+
+The newer one makes a module of every loop, some hundreds, each with a compilation of its own; the solver's program
+takes twice as long to compile with it and no less to run. What sweeps and gradients run a million times keeps it.
+"""
 FloatLike: TypeAlias = Array | np.ndarray | np.floating
 Scalar: TypeAlias = Float[Array | np.ndarray, ""]
 ScalarLike: TypeAlias = float | int | Float[Array | np.ndarray, ""]
@@ -56,7 +64,7 @@ def host_record(kind: type[Record], *in_order: Any, **values: Any) -> Record:
     """
     names, defaults = _fields(kind)
     made = object.__new__(kind)
-    held = made.__dict__
+    held: dict[str, Any] = vars(made)
     held.update(defaults)
     held.update(
         (n, v if isinstance(v, _KEPT) else np.asarray(v, dtype=float)) for n, v in zip(names, in_order, strict=False)

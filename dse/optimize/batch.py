@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..core.errors import SpecError
+from ..core.types import SOON_COMPILED
 from .duality import Model
 from .interior import DEFAULTS, Optimum, Settings, solve_convex
 
@@ -37,7 +38,7 @@ def in_batches(fun: Callable[..., Any], args: tuple[Any, ...], size: int) -> Any
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:n], *answers)
 
 
-@eqx.filter_jit
+@eqx.filter_jit(**SOON_COMPILED)
 def _solve_chunk(
     fun: Model, data: Any, boxes: list[Array | np.ndarray], loose: Array | np.ndarray | None, settings: Settings
 ) -> Optimum:

@@ -105,7 +105,9 @@ def worth_a_proof(space: Space, table: Bought) -> list[np.ndarray]:
     if space.study.core().own:
         return [np.asarray([i]) for i in range(n)]
     data = space.without_plans
-    rest = jax.tree.leaves(dataclasses.replace(data, tech=with_signed_parts(data.tech, [None] * len(SIGNED))))
+    unsigned = [getattr(data.tech, f.name) for f in dataclasses.fields(data.tech) if f.name not in SIGNED]
+    others = [getattr(data, f.name) for f in dataclasses.fields(data) if f.name != "tech"]
+    rest = [x for x in jax.tree.leaves([others, unsigned]) if not isinstance(x, str)]
     alike: dict[Any, list[int]] = {}
     for i in range(n):
         same = (int(space.structure_of_choice[i]), *(np.asarray(x)[i].tobytes() for x in rest))

@@ -11,7 +11,7 @@ from ..core.provenance import Receipts, Sourced, load_receipts, number, number_o
 from ..core.units import positive
 from ..hardware.fabrics import system_facts
 from ..hardware.own_chip import is_own, own_chip
-from ..hardware.presets import base_name
+from ..hardware.presets import base_name, usual_system
 from ..hardware.system import System
 from ..technology.presets import build
 from .carbon import Carbon
@@ -85,11 +85,15 @@ def chip_facts(chip_name: str) -> Receipts:
 
 
 def own_terms(chip_name: str) -> Receipts:
-    """What a user's own chip file says of server, price, margin and rent; nothing for a preset. Raises as `chip_facts`.
+    """What a user's own chip file says of server, price, margin and rent; nothing for a preset. Its system must exist.
 
     Commands that ask for none of it read it all the same, so that a wrong line is named by every command.
     """
-    return _said(chip_name) if is_own(chip_name) else {}
+    if not is_own(chip_name):
+        return {}
+    if "system" in own_chip(Path(chip_name)).settings:
+        system_facts(usual_system(chip_name))
+    return _said(chip_name)
 
 
 def _said(path: str) -> Receipts:

@@ -105,6 +105,10 @@ class Compare:
         flags = {"batch": self.batch, "precision": self.precision, "weights": self.weights, "kv": self.kv}
         sizes = {tokens: self.prompt, **{k: v for k, v in flags.items() if v is not None}}
         asked = model(self.model)
+        try:
+            workload_of(self.phase, asked, 1, sizes, mark="--")
+        except SpecError as error:  # tokens of every phase have one flag here
+            raise SpecError(str(error).replace(f"--{tokens}", "--in")) from None
         with progress("lowering every plan") as tell:
             rows = phase_ranking(
                 names, lambda n: workload_of(self.phase, asked, n, sizes, mark="--"), basis=self.basis,

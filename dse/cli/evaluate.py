@@ -60,6 +60,7 @@ class Evaluate:
         from ..report.session import start_jax
 
         start_jax()
+        from ..economy.presets import own_terms
         from ..evaluation.breakdown import find
         from ..evaluation.room import find_room
         from ..hardware.presets import chip_system
@@ -69,6 +70,7 @@ class Evaluate:
 
         if self.chips is not None and self.chips < 1:
             raise SpecError(f"--chips {self.chips}: give a whole number, at least 1")
+        own_terms(self.chip)
         system = chip_system(self.chip, self.chips, self.system)
         plan = None if self.plan == "auto" else parse_plan(self.plan)
         note = ""

@@ -25,10 +25,15 @@ class Chips:
         from ..report.session import start_jax
 
         start_jax()
-        from ..hardware.presets import chip_names, chip_receipts
+        from ..economy.presets import own_terms
+        from ..hardware.own_chip import is_own
+        from ..hardware.presets import chip, chip_names, chip_receipts
         from ..report.results import json_text
         from ..report.tables import chip_numbers, chip_view, chips_table, disagreement_lines
 
+        if self.name is not None and is_own(self.name):
+            own_terms(self.name)
+            chip(self.name)  # facts alone would not show that it cannot be built
         if self.name is None:
             if self.json:
                 print(json_text([chip_numbers(name) for name in chip_names()]))

@@ -151,7 +151,8 @@ def own_thing(
     try:
         things = read_receipts(path)
         if len(things) != 1:
-            raise SpecError(f"holds {len(things)} things ({', '.join(things)}); keep one table per file")
+            held = f"{len(things)} things ({', '.join(things)})" if things else "nothing"
+            raise SpecError(f"holds {held}; keep one table per file")
         ((name, own),) = things.items()
         table = read_toml(path)[name]
         base = "" if "base" not in table else str(table["base"])
@@ -159,12 +160,15 @@ def own_thing(
         known, what = (inherited, f"fact of {base}") if base and not may_add else (forms or {}, "fact")
         plain = {k: v for k, v in table.items() if not isinstance(v, dict) and k not in ("base", *settings)}
         facts = [_plain_fact(k, v, known, what, path.name) for k, v in plain.items()]
+        twice = [k for i, k in enumerate(plain) if facts[i].name in {*own, *(f.name for f in facts[:i])}]
+        if twice:
+            raise SpecError(f"{twice[0]} = {spelled(plain[twice[0]])}: says again what another key says; keep one")
         own = {**own, **{f.name: f for f in facts}}
         for fact in own if known else ():
             pick(known, what, fact)
         return OwnThing(name, base, inherited, own, {k: table[k] for k in settings if k in table})
     except DseError as error:
-        raise SpecError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+        raise SpecError(f"{path}: {str(error).removeprefix(f'{path}:').strip()}") from error
 
 
 def _plain_fact(key: str, value: Any, known: Receipts, what: str, file: str) -> Sourced:

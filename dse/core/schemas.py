@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .text import unit_of
+from .text import stem_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
@@ -65,7 +65,7 @@ def quantity_schema(unit: str, bare: bool = True) -> Schema:
 def both_names(keys: Iterable[str]) -> dict[str, str]:
     """Every way to write each canonical name, with and without its unit, to that name; ambiguous ones are left out."""
     full = list(keys)
-    short = [n.removesuffix(f"_{unit_of(n)}") for n in full]
+    short = [stem_of(n) for n in full]
     unique = {s: n for s, n in zip(short, full, strict=True) if short.count(s) == 1}
     return {**unique, **{n: n for n in full}}
 

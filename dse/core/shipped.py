@@ -56,7 +56,9 @@ def shipped(name: str | Path) -> Path:
                 return inside
     if path.suffix or path.parent != Path() or _exists(path):
         return path  # reading it says what is wrong
-    raise UnknownNameError("file", str(name), [p.stem for p in shipped_folder().glob("*.toml")])
+    raise UnknownNameError(
+        "file", str(name), [p.stem for kind in ("*", f"{QUESTIONS}/*") for p in shipped_folder().glob(f"{kind}.toml")]
+    )
 
 
 def _is_file(path: Path) -> bool:

@@ -129,6 +129,24 @@ def unit_of(name: str) -> str:
     return tail if tail in SCALES or tail == "frac" else ""
 
 
+def written_unit(name: str) -> str:
+    """Canonical unit in which a file gives the quantity `name`: that a thing counts per token is part of its name.
+
+    >>> written_unit("cost_per_token_USD"), written_unit("heat_W_per_mm2"), written_unit("n_cores")
+    ('USD', 'W_per_mm2', '')
+    """
+    return unit_of(name).removeprefix("per_token_")
+
+
+def stem_of(name: str) -> str:
+    """A name as people may write it, without its unit.
+
+    >>> stem_of("cost_per_token_USD"), stem_of("heat_W_per_mm2"), stem_of("n_cores")
+    ('cost_per_token', 'heat', 'n_cores')
+    """
+    return name.removesuffix(f"_{written_unit(name)}")
+
+
 def digits(value: float, n: int = 3) -> str:
     """`value` with `n` significant digits, thousands separated, without an exponent where people write none.
 

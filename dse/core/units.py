@@ -14,16 +14,21 @@ from .errors import SpecError, UnitError
 UNITS: dict[str, tuple[str, float]] = {
     "s": ("s", 1.0), "ms": ("s", 1e-3), "us": ("s", 1e-6), "ns": ("s", 1e-9), "h": ("s", 3600.0),
     "y": ("s", 31_536_000.0),  # 8760 h, as cost models count
-    "B": ("B", 1.0), "kB": ("B", 1e3), "MB": ("B", 1e6), "GB": ("B", 1e9), "TB": ("B", 1e12),
-    "KiB": ("B", 2.0**10), "MiB": ("B", 2.0**20), "GiB": ("B", 2.0**30), "TiB": ("B", 2.0**40),
+    "B": ("B", 1.0), "kB": ("B", 1e3), "MB": ("B", 1e6), "GB": ("B", 1e9), "TB": ("B", 1e12), "PB": ("B", 1e15),
+    "KiB": ("B", 2.0**10), "MiB": ("B", 2.0**20), "GiB": ("B", 2.0**30), "TiB": ("B", 2.0**40), "PiB": ("B", 2.0**50),
     "bit": ("B", 0.125), "Gbit": ("B", 1.25e8),
-    "Bps": ("Bps", 1.0), "MBps": ("Bps", 1e6), "GBps": ("Bps", 1e9), "TBps": ("Bps", 1e12),
+    "Bps": ("Bps", 1.0), "kBps": ("Bps", 1e3), "MBps": ("Bps", 1e6), "GBps": ("Bps", 1e9), "TBps": ("Bps", 1e12),
+    "PBps": ("Bps", 1e15),
     "GiBps": ("Bps", 2.0**30), "TiBps": ("Bps", 2.0**40), "Gbps": ("Bps", 1.25e8), "Tbps": ("Bps", 1.25e11),
     "FLOP": ("FLOP", 1.0), "GFLOP": ("FLOP", 1e9), "TFLOP": ("FLOP", 1e12),
+    "PFLOP": ("FLOP", 1e15), "EFLOP": ("FLOP", 1e18), "ZFLOP": ("FLOP", 1e21),
     "FLOPps": ("FLOPps", 1.0), "GFLOPps": ("FLOPps", 1e9), "TFLOPps": ("FLOPps", 1e12), "PFLOPps": ("FLOPps", 1e15),
-    "Hz": ("Hz", 1.0), "MHz": ("Hz", 1e6), "GHz": ("Hz", 1e9),
+    "EFLOPps": ("FLOPps", 1e18),
+    "Hz": ("Hz", 1.0), "MHz": ("Hz", 1e6), "GHz": ("Hz", 1e9), "kHz": ("Hz", 1e3), "THz": ("Hz", 1e12),
     "J": ("J", 1.0), "kWh": ("J", 3.6e6), "pJ": ("J", 1e-12), "fJ": ("J", 1e-15), "nJ": ("J", 1e-9),
-    "W": ("W", 1.0), "mW": ("W", 1e-3), "uW": ("W", 1e-6), "kW": ("W", 1e3),
+    "uJ": ("J", 1e-6), "mJ": ("J", 1e-3), "kJ": ("J", 1e3), "MJ": ("J", 1e6), "GJ": ("J", 1e9),
+    "W": ("W", 1.0), "mW": ("W", 1e-3), "uW": ("W", 1e-6), "nW": ("W", 1e-9),
+    "kW": ("W", 1e3), "MW": ("W", 1e6), "GW": ("W", 1e9),
     "V": ("V", 1.0), "mV": ("V", 1e-3), "K": ("K", 1.0),
     "mm2": ("mm2", 1.0), "um2": ("mm2", 1e-6), "cm2": ("mm2", 1e2), "mm": ("mm", 1.0), "um": ("mm", 1e-3),
     "USD": ("USD", 1.0), "kUSD": ("USD", 1e3), "kg": ("kg", 1.0), "g": ("kg", 1e-3), "stack": ("stack", 1.0),
@@ -91,7 +96,8 @@ def quantity(text: object, unit: str) -> float:
     if not given:
         return number
     if given not in UNITS:
-        raise UnitError(f"'{text}': unknown unit '{match.group(2)}'; expected one that converts to {unit}")
+        known = ", ".join(u for u, (target_unit, _) in UNITS.items() if target_unit == unit)
+        raise UnitError(f"'{text}': unknown unit '{match.group(2)}'; expected one that converts to {unit}: {known}")
     target, scale = UNITS[given]
     if target != unit:
         raise UnitError(f"'{text}': {match.group(2)} measures {target}, expected one that converts to {unit}")

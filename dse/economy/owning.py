@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from ..core.errors import DseError
 from ..core.provenance import Sourced
 from ..core.types import FloatLike, Scalar, as_float
 from ..hardware.chip import Chip
@@ -24,6 +25,8 @@ from .ownership import ChipRate, chip_hour_USD, chip_rate
 from .presets import economy, price_and_margin
 from .server import capital_USD
 
+USUAL_HOST = "x86-8"
+"""Server of a rented chip where nobody says."""
 UNPRICED = 0.0
 """Price of a chip that is made, not bought."""
 
@@ -80,6 +83,21 @@ def deal(system: System, margin: float | None = None) -> Deal:
         price, own = None, margin
     around = economy(system, chip.node, 1.0 if own is None else own)
     return Deal(chip, tech, around, die, UNPRICED if price is None else price)  # type: ignore[arg-type]
+
+
+def rented_deal(system: System) -> tuple[Deal, str]:
+    """The chip of `system` to who rents it, whose failures are his too; and what is guessed for it, or nothing.
+
+    A chip without facts about a fleet is taken to fail in a server like `USUAL_HOST`; it has no price to own.
+    """
+    try:
+        return deal(system), ""
+    except DseError:
+        chip, tech = system.chip, chip_technology(system.chip)
+        around = economy(system, chip.node, 1.0, host_name=USUAL_HOST)
+        die = float(silicon(chip, tech).die_mm2)
+        told = f"no facts about {chip.name} in a fleet: its failures are those in a server {USUAL_HOST}, a guess"
+        return Deal(chip, tech, around, die, UNPRICED), told  # type: ignore[arg-type]
 
 
 def package_USD(d: Deal) -> Money:

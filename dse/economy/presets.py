@@ -6,12 +6,12 @@ import math
 from functools import cache
 from pathlib import Path
 
-from ..core.errors import ReceiptError
+from ..core.errors import DseError, ReceiptError, SpecError
 from ..core.provenance import Receipts, Sourced, load_receipts, number, number_or, pick, text
 from ..core.units import positive
 from ..hardware.fabrics import system_facts
 from ..hardware.own_chip import is_own, own_chip
-from ..hardware.presets import base_name
+from ..hardware.presets import base_name, usual_system
 from ..hardware.system import System
 from ..technology.presets import build
 from .carbon import Carbon
@@ -84,6 +84,18 @@ def chip_facts(chip_name: str) -> Receipts:
     return {**usual, **{k: f for k, f in said.items() if k != "rent_USD"}}
 
 
+def own_terms(chip_name: str) -> Receipts:
+    """What a user's own chip file says of server, price, margin and rent; nothing for a preset. Its system must exist.
+
+    Commands that ask for none of it read it all the same, so that a wrong line is named by every command.
+    """
+    if not is_own(chip_name):
+        return {}
+    if "system" in own_chip(Path(chip_name)).settings:
+        system_facts(usual_system(chip_name))
+    return _said(chip_name)
+
+
 def _said(path: str) -> Receipts:
     """What a user's own chip file says of its host, its price, its maker's margin and its rent: guesses.
 
@@ -98,7 +110,10 @@ def _said(path: str) -> Receipts:
             value = positive(given[key], unit, f"{path}: {key}")
             found[name] = Sourced(name, value, value, value, "guess", "dse2026", Path(path).name)
     if "host" in given:
-        host(str(given["host"]))
+        try:
+            host(str(given["host"]))
+        except DseError as error:
+            raise SpecError(f"{path}: {error}") from error
         found["host"] = Sourced("host", str(given["host"]), math.nan, math.nan, "guess", "dse2026", Path(path).name)
     return found
 

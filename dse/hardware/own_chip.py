@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from ..core.errors import SpecError
+from ..core.errors import DseError, SpecError
 from ..core.files import read_toml
 from ..core.provenance import OwnThing, Receipts, Sourced, load_receipts, own_thing, pick
 from ..core.shipped import check_kind
-from ..core.text import quantity_text
+from ..core.text import quantity_text, spelled, unit_of
+from ..technology.presets import link, memory, node
 from .chip import OPTIONAL
 
 CHIPS = Path(__file__).parent / "data" / "chips.toml"
 OWN_SETTINGS = ("system", "host", "price", "margin", "rent")
 """What an own chip file may say beside facts: the system it stands in, its server, what a buyer pays for the package
 or its maker adds to the cost, and the rent of an hour."""
-FAR = 100.0
-"""How far from every preset a number may lie: units and prefixes that people confuse differ by more."""
+FAR, FAR_COUNT = 100.0, 10.0
+"""How far from every preset a number may lie: units and prefixes that people confuse differ by more; a count or a
+ratio has none to confuse."""
+WHOLE = ("n_", "rows", "cols", "cores_per_pool", "vector_lanes")
+"""Beginnings of facts that count something."""
+NAMED: dict[str, Callable[[str], object]] = {"node": node, "hbm": memory, "link": link}
+"""Facts that name a technology, and what knows it."""
 OF_A_PRODUCT = ("die_area_mm2", "vendor_")
 """Beginnings of facts that were published of a product and say nothing about a chip that differs from it."""
 
@@ -40,7 +47,8 @@ def own_chip(path: Path) -> OwnThing:
     """The chip in a user's own file.
 
     Raises:
-        SpecError: as `own_thing`; a number `FAR` from that of every preset.
+        SpecError: as `own_thing`; a number `FAR` from that of every preset, a count that is not whole, a technology
+            that does not exist.
     """
     every = {n: Sourced(n, value, value, value, "derived", "dse2026", "") for n, value in OPTIONAL.items()}
     every |= {f: fact for facts in load_receipts(CHIPS).values() for f, fact in facts.items()}
@@ -51,7 +59,17 @@ def own_chip(path: Path) -> OwnThing:
         raise
     for fact in thing.own.values():
         _check_usual(path, fact)
+        if fact.name in NAMED:
+            _check_named(path, fact)
     return thing
+
+
+def _check_named(path: Path, fact: Sourced) -> None:
+    """Refuse a process, memory or link that does not exist."""
+    try:
+        NAMED[fact.name](str(fact.value))
+    except DseError as error:
+        raise SpecError(f"{path}: {fact.name} = {spelled(fact.value)}: {error}") from error
 
 
 def _check_usual(path: Path, fact: Sourced) -> None:
@@ -60,7 +78,10 @@ def _check_usual(path: Path, fact: Sourced) -> None:
     sizes = [x for x in others if not isinstance(x, str) and x > 0]
     if isinstance(fact.value, str) or not fact.value or not sizes:
         return
-    if not min(sizes) / FAR <= abs(fact.value) <= FAR * max(sizes):
+    if fact.name.startswith(WHOLE) and not float(fact.value).is_integer():
+        raise SpecError(f"{path}: {fact.name} = {fact.value:g}; give a whole number")
+    far = FAR if unit_of(fact.name) else FAR_COUNT
+    if not min(sizes) / far <= abs(fact.value) <= far * max(sizes):
         low, high, mine = (quantity_text(fact.name, x) for x in (min(sizes), max(sizes), fact.value))
         raise SpecError(f"{path}: {fact.name} = {mine}; chips have {low} to {high}, so check number and unit")
 

@@ -20,7 +20,7 @@ from ..core.provenance import Receipts, load_receipts, number, pick, text, text_
 from ..core.types import as_float
 from ..technology.node import PRECISIONS, ByPrecision
 from .chip import OPTIONAL, Chip, Core, TensorEngine, peak_FLOPps
-from .fabrics import SYSTEMS, build_fabric, system_facts
+from .fabrics import SYSTEMS, build_fabric, fabric_names, system_facts
 from .own_chip import CHIPS, facts_of, is_own, own_chip, preset_receipts
 from .physical import check_physical
 from .system import System
@@ -88,7 +88,8 @@ def chip_file(path: Path) -> Chip:
     try:
         return build_chip(thing.name, facts_of(thing))
     except DseError as error:
-        raise SpecError(f"{path}: {error}") from error
+        more = "" if thing.base else '; a base, such as base = "trainium3", brings what is left out'
+        raise SpecError(f"{path}: {error}{more}") from error
 
 
 def base_name(chip_name: str) -> str:
@@ -204,6 +205,8 @@ def usual_system(chip_name: str) -> str:
     named = str(own_chip(Path(chip_name)).settings.get("system", "")) if is_own(chip_name) else ""
     if is_own(named) and not Path(named).exists():
         return str(Path(chip_name).parent / named)
+    if named and not is_own(named) and named not in fabric_names():
+        raise SpecError(f"{chip_name}: {UnknownNameError('system', named, fabric_names())}")
     return named or default_system(base_name(chip_name))
 
 

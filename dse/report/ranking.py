@@ -67,6 +67,7 @@ def phase_numbers(r: RankedPhase) -> dict[str, Any]:
         "tokens_per_J": None if f is None or e is None else float(e.tokens_per_s / e.power_W) / f.system.n_chips,
         "n_chips": None if f is None else f.system.n_chips,
         "step_s": None if e is None else float(e.step_s),
+        "wall_step_s": r.wall_step_s,
         "margin_frac": r.margin_frac if math.isfinite(r.margin_frac) else None,
         "plan": r.plan or None,
         "gap": r.gap,
@@ -80,7 +81,8 @@ def phase_view(rows: list[RankedPhase], phase: str) -> RenderableType:
     for i, r in enumerate(rows, start=1):
         n = phase_numbers(r)
         t.add_row(*_start(i, short_name(r.chip), n), _time(n["step_s"]), *_end(n["margin_frac"], n))
-    return Group(t, *(Text(f"{r.chip}: {r.gap}") for r in rows if r.gap), Text(PHASE_METHOD, style="dim"))
+    method = f"{PHASE_METHOD} {FAILURES}" if phase == "training" else PHASE_METHOD
+    return Group(t, *(Text(f"{r.chip}: {r.gap}") for r in rows if r.gap), Text(method, style="dim"))
 
 
 def basis_text(rows: Sequence[Ranked | RankedPhase]) -> str:
@@ -114,7 +116,8 @@ RANGE = (
     "packages."
 )
 METHOD = f"Most tokens per chip within the promise, in steady state; {RANGE}"
-PHASE_METHOD = f"The fastest plan of one step, no queue and no failures; {RANGE}"
+PHASE_METHOD = f"The fastest plan of one step, no queue; {RANGE}"
+FAILURES = "Failures stop a training step: what it costs counts the time lost, and for an owner the spares."
 
 
 def _or_dash(value: float | None) -> str:

@@ -132,4 +132,7 @@ def complaint(boxed: str) -> str:
         what = f"{value[1]} {value[2]}: not a value it can take"
     elif missing:
         what = f"missing {', '.join(re.findall(r'([A-Z][A-Za-z.]+) [A-Z]', what)[:2]) or 'arguments'}"
+    for listed in re.findall(r"\(('[^()]*')\)", what):  # the parser lists choices as Python writes a tuple
+        choices = [c for c in re.findall(r"'([^']*)'", listed) if c != "None"]
+        what = what.replace(f"({listed})", ", ".join(choices))
     return f"{what}; {f'perhaps you meant {near[1]}; ' if near else ''}see {more}"

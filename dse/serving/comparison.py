@@ -13,13 +13,10 @@ from collections.abc import Mapping
 
 from ..core.errors import SpecError
 from ..core.provenance import number
-from ..core.types import as_float
 from ..economy.curves import SEQUENCE
 from ..economy.hours import Hour, hours, million_tokens_USD
-from ..economy.job import Job, job_of
 from ..economy.knobs import Turned, band, turned
-from ..economy.ownership import HOUR_s
-from ..economy.owning import Deal, deal, hour_USD, rented_token_USD, token_upkeep
+from ..economy.owning import Deal, deal, hour_USD
 from ..economy.presets import observed, rents
 from ..evaluation.assembly import band_s, evaluate
 from ..hardware.chip import native_precisions
@@ -27,12 +24,12 @@ from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import chip_system
 from ..hardware.system import System
 from ..lowering.engines import decode_of
-from ..physics.calibration import calibration_for
 from ..workload.presets import model as preset_model
 from ..workload.requests import Length, Requests
-from ..workload.transformer import Model, Training, Workload
+from ..workload.transformer import Model, Training
 from .curve import Promise
 from .ranking import Ranked, ranking
+from .timed import Timed, timed
 
 MODEL = "llama-3.1-70b"
 """What is trained and served unless said otherwise."""
@@ -59,42 +56,6 @@ class Asked:
     """Traffic; without it chips are as busy as the promise allows."""
     n_chips: int | None = None
     """Largest engine tried; by default one scale-up domain."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Timed:
-    """A step on one chip: failures stop all of its chips, spares are held."""
-
-    chip: str
-    workload: Workload
-    """What runs on the chip."""
-    n_chips: int
-    """Chips at work together."""
-    step_s: float
-    """Step time without failures."""
-    band_s: tuple[float, float]
-    """Step time with the calibration at its good and its bad end."""
-    power_W: float
-    """Mean chip power."""
-
-    @property
-    def speed(self) -> tuple[float, float]:
-        """Its time with the calibration at its good and at its bad end, over its time."""
-        return self.band_s[0] / self.step_s, self.band_s[1] / self.step_s
-
-    def job(self, d: Deal) -> Job:
-        """What it asks of a fleet that recovers as `d` says."""
-        return job_of(self.workload, self.n_chips, d.economy.reliability)
-
-    def owned_USD(self, d: Deal) -> float:
-        """Dollars per million tokens, to the owner of `d`."""
-        u = token_upkeep(d, self.job(d), as_float(self.step_s), as_float(self.power_W))
-        return 1e6 * float(u.cost_per_token_USD)
-
-    def rented_USD(self, d: Deal, chip_hour_USD: float) -> float:
-        """Dollars per million tokens, at a rent."""
-        wall = token_upkeep(d, self.job(d), as_float(self.step_s), as_float(self.power_W)).wall_step_s
-        return 1e6 * float(rented_token_USD(self.job(d), wall, as_float(chip_hour_USD / HOUR_s)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,13 +150,6 @@ def usual(precision: str, model_name: str = MODEL) -> Asked:
 def common_precision(*chip_names: str) -> str:
     """FP8 where all chips multiply in it, else BF16."""
     return "fp8" if all("fp8" in native_precisions(preset_chip(name)) for name in chip_names) else "bf16"
-
-
-def timed(system: System, workload: Workload) -> Timed:
-    """`workload` on `system` under its fastest plan, with the range of its calibration."""
-    plan, e = evaluate(system, workload)
-    band = band_s(system, workload, plan, calibration_for(system.chip.name, workload))
-    return Timed(system.chip.name, workload, system.n_chips, float(e.step_s), band, float(e.power_W))
 
 
 def speeds(a: Priced, b: Priced) -> list[Turned]:

@@ -1,4 +1,7 @@
-"""Which chip is cheapest for one phase of a model: a training step, a prefill or a decode step, without a queue."""
+"""Which chip is cheapest for one phase of a model: a training step, a prefill or a decode step, without a queue.
+
+A training step is priced as `dse cost --against` does, failures counted; the others by the hour of a chip.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..core.errors import DseError
 from ..core.text import in_unit
-from ..economy.hours import Hour, hours, million_tokens_USD
+from ..economy.hours import OWNED, Hour, hours, million_tokens_USD
+from ..economy.owning import Deal, rented_deal
 from ..evaluation.breakdown import Finding, find
 from ..evaluation.room import find_room
 from ..hardware.presets import chip_system
 from ..lowering.plan import plan_text
 from ..physics.calibration import calibration, measured_band
 from ..workload.transformer import Training, Workload
+from .timed import Timed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +34,8 @@ class RankedPhase:
     """The phase on the chip; None where nothing holds it."""
     longest_s: float | None
     """Longest step that is promised; None for any."""
+    deal: Deal | None = None
+    """What owning the chip is, whose failures stop a training step; None for the other phases."""
     gap: str = ""
     """Why something is missing."""
 
@@ -54,8 +61,27 @@ class RankedPhase:
     @property
     def million_tokens_USD(self) -> float | None:
         """Cost of a million tokens; None without a price, a place to run or within the promise."""
-        price, rate = self.hour.chip_hour_USD, self.chip_tokens_per_s
-        return None if price is None or rate is None or not self.keeps else million_tokens_USD(rate, price)
+        price, rate, step = self.hour.chip_hour_USD, self.chip_tokens_per_s, self.step
+        if price is None or rate is None or not self.keeps:
+            return None
+        if step is None or self.deal is None:
+            return million_tokens_USD(rate, price)
+        return step.owned_USD(self.deal) if self.hour.basis == OWNED else step.rented_USD(self.deal, price)
+
+    @property
+    def step(self) -> Timed | None:
+        """The training step on the fleet; None for the other phases."""
+        if self.finding is None or self.deal is None:
+            return None
+        f, e = self.finding, self.finding.evaluation
+        band = f.fastest_s, f.slowest_s
+        return Timed(self.chip, f.workload, f.system.n_chips, float(e.step_s), band, float(e.power_W))
+
+    @property
+    def wall_step_s(self) -> float | None:
+        """Mean time of a training step that counts, failures included; None for the other phases."""
+        step = self.step
+        return None if step is None or self.deal is None else float(step.upkeep(self.deal).wall_step_s)
 
     @property
     def plan(self) -> str:
@@ -98,7 +124,7 @@ def phase_ranking(
         try:
             found.append(_ranked(name, hour, workload_at, n_chips, longest_s))
         except DseError as error:
-            found.append(RankedPhase(name, hour, None, longest_s, str(error)))
+            found.append(RankedPhase(name, hour, None, longest_s, gap=str(error)))
     return sorted(found, key=_order)
 
 
@@ -110,7 +136,8 @@ def _ranked(
         finding, _ = find_room(lambda n: chip_system(name, n), chip_system(name).n_chips, workload_at, None)
     else:
         finding = find(chip_system(name, n_chips), workload_at(n_chips), None)
-    row = RankedPhase(name, hour, finding, longest_s, hour.gap)
+    owned, told = rented_deal(finding.system) if isinstance(finding.workload, Training) else (None, "")
+    row = RankedPhase(name, hour, finding, longest_s, owned, hour.gap or told)
     if row.keeps or longest_s is None:
         return row
     takes, promised = in_unit(float(finding.evaluation.step_s), "s"), in_unit(longest_s, "s")

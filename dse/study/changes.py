@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import SpecError
-from ..core.text import unit_of
+from ..core.text import stem_of
 
 Bound = tuple[str | float, str | float]
 """Least and most of a free number: text with a unit, or canonical units."""
@@ -37,10 +37,10 @@ def changed_tables(
     **head: Any,
 ) -> dict[str, Any]:
     """The tables of a study with changes; see `Study.changed`."""
-    gone, news = {_stem(x) for x in without}, [limit_table(x) for x in limits]
-    taken = {(_stem(x["metric"]), s) for x in news for s in SENSES.values() if s in x}
-    left = [x for x in tables.get("limits", []) if _stem(x["metric"]) not in gone]
-    kept = [x for x in left if not any((_stem(x["metric"]), s) in taken for s in SENSES.values() if s in x)]
+    gone, news = {stem_of(x) for x in without}, [limit_table(x) for x in limits]
+    taken = {(stem_of(x["metric"]), s) for x in news for s in SENSES.values() if s in x}
+    left = [x for x in tables.get("limits", []) if stem_of(x["metric"]) not in gone]
+    kept = [x for x in left if not any((stem_of(x["metric"]), s) in taken for s in SENSES.values() if s in x)]
     entries = {k: list(v) if isinstance(v, (list, tuple)) else [v] for k, v in (choices or {}).items()}
     return {
         **tables,
@@ -50,12 +50,6 @@ def changed_tables(
         "workloads": _changed(tables.get("workloads", {}), workloads or {}),
         "limits": [*kept, *news],
     }
-
-
-def _stem(metric: str) -> str:
-    """A metric's name without its unit."""
-    unit = unit_of(metric)
-    return metric.removesuffix(f"_{unit}") if unit else metric
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

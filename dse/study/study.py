@@ -14,7 +14,8 @@ from ..core.fields import complaints
 from ..core.files import read_toml
 from ..core.free import Free
 from ..core.shipped import check_kind, shipped
-from ..core.units import UNITS, positive
+from ..core.text import stem_of, written_unit
+from ..core.units import positive
 from ..economy.presets import default_host, host, price_and_margin
 from ..hardware.fabrics import system_facts
 from ..hardware.presets import base_name, chip_system
@@ -173,15 +174,9 @@ class Study:
         return tuple(dict.fromkeys(c.system for c in self.choices))
 
 
-def unit_of(name: str) -> str:
-    """Unit at the end of a canonical name, or "" for a count."""
-    tail = name.rpartition("_")[2]
-    return tail if tail in UNITS else ""
-
-
 def full_name(key: str, names: tuple[str, ...], what: str) -> str:
     """The canonical name that `key` means, with or without its unit; UnknownNameError with near matches."""
-    matches = [n for n in names if n == key or (unit_of(n) and n.removesuffix(f"_{unit_of(n)}") == key)]
+    matches = [n for n in names if key in (n, stem_of(n))]
     if len(matches) != 1:
         raise UnknownNameError(what, key, names)
     return matches[0]
@@ -326,7 +321,7 @@ def owner_of(chip_name: str, host_name: str | None = None, margin: str | float |
 
 def _check_workloads(spec: StudyFile, goal: str, workloads: dict[str, Any]) -> None:
     """Refuse metrics that mean nothing without a workload."""
-    limited = [n for x in spec.limits for n in METRICS if x.metric in (n, n.removesuffix(f"_{unit_of(n)}"))]
+    limited = [n for x in spec.limits for n in METRICS if x.metric in (n, stem_of(n))]
     needing = [name for name in (goal, *limited) if name in OF_WORKLOADS]
     if needing and not workloads:
         raise SpecError(f"{needing[0]} needs at least one workload; without any, full_load_fp8 stands for power")
@@ -352,7 +347,7 @@ def _longest_s(spec: TrainingTable | DecodeTable | PrefillTable) -> float | None
 
 def _free(key: str, lower: str | float, upper: str | float) -> Free:
     name = full_name(key, tuple(FREE), "free parameter")
-    unit = unit_of(name)
+    unit = written_unit(name)
     return Free(name, positive(lower, unit, f"free.{key}"), positive(upper, unit, f"free.{key}"))
 
 
@@ -367,7 +362,7 @@ def _limit(spec: LimitTable, index: int, baseline: System, built: State | None, 
         return built_limit(name, sense, built, place)
     if isinstance(value, str) and value.endswith("x"):
         return Limit(name, sense, positive(value[:-1], "", place) * baseline_metric(name, baseline, place))
-    return Limit(name, sense, positive(value, unit_of(name), place))
+    return Limit(name, sense, positive(value, written_unit(name), place))
 
 
 def baseline_metric(name: str, baseline: System, place: str) -> float:

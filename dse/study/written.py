@@ -8,7 +8,7 @@ import pydantic
 
 from ..core.fields import BytesPerSecond, Seconds
 from ..core.schemas import Measured, Named, Schema, both_names, open_table, quantity_schema, titled
-from ..core.text import unit_of
+from ..core.text import written_unit
 from ..economy.presets import host_names
 from ..hardware.fabrics import fabric_names
 from ..hardware.presets import chip_names, system_names
@@ -236,6 +236,6 @@ def study_schema() -> Schema:
 
 def _free_schema(name: str) -> Schema:
     """A range or a fixed value of one free number."""
-    one = quantity_schema(unit_of(name))
+    one = quantity_schema(written_unit(name))
     ends = {"type": "array", "items": one, "minItems": 2, "maxItems": 2}
     return {"anyOf": [ends, *one["anyOf"]], "x-unit": one["x-unit"], "x-name": name}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..core.errors import DseError, SpecError
-from ..core.text import spelled
+from ..core.text import spelled, written_unit
 from ..core.types import FloatLike
 from ..core.units import quantity
 from ..hardware.chip import Chip
@@ -22,7 +22,7 @@ from ..lowering.plan import parse_plan
 from ..physics.calibration import calibration
 from ..study.design import FREE, pe_dims
 from ..study.metrics import METRICS
-from ..study.study import Study, full_name, load_study, unit_of
+from ..study.study import Study, full_name, load_study
 from ..technology.presets import link, memory, node, package
 from ..workload.presets import model
 from ..workload.storage import check_cache, check_storage
@@ -145,7 +145,7 @@ def check_open(study: Study, key: str) -> None:
 
 def _value(key: str, raw: object, folder: Path) -> Value:
     if is_number(key):
-        return _number(raw, unit_of(key), may_be_zero=key.startswith(ZERO_ALLOWED))
+        return _number(raw, written_unit(key), may_be_zero=key.startswith(ZERO_ALLOWED))
     if key in COUNTS or key == "choices.n_dies":
         if not isinstance(raw, int) or isinstance(raw, bool) or raw < 1:
             raise SpecError("expected a whole number, at least 1")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..core.schemas import Schema, both_names, one_of, open_table, quantity_schema, titled
-from ..study.study import unit_of
+from ..core.text import written_unit
 from .keys import COUNTS, is_number, point_keys, study_keys
 from .points import SAMPLERS
 from .spec import SweepFile
@@ -34,7 +34,7 @@ def _study_names() -> dict[str, str]:
 def _value_schema(name: str) -> Schema:
     """What a canonical key may be set to."""
     if is_number(name):
-        unit = unit_of(name)
+        unit = written_unit(name)
         return {**quantity_schema(unit), "x-name": name}
     if name in COUNTS or name.endswith(".n_dies"):
         return {"type": "integer", "minimum": 1, "x-name": name}

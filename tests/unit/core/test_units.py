@@ -3,6 +3,7 @@
 import pytest
 
 from dse.core.errors import UnitError
+from dse.core.text import SCALES
 from dse.core.units import UNITS, canonical, quantity
 
 
@@ -71,3 +72,11 @@ def test_quantity_reads_a_text_with_a_unit():
 def test_quantity_refuses(text: str, unit: str, says: str):
     with pytest.raises(UnitError, match=says):
         quantity(text, unit)
+
+
+def test_every_unit_that_the_screen_writes_is_read():
+    """Before: "1 MW" and "2 PB/s" were unknown, though answers are written so."""
+    for unit, scales in SCALES.items():
+        for text, factor in scales:
+            if text not in ("t", "kFLOP", "MFLOP", "ZFLOP/s", "MFLOP/s", "kFLOP/s"):  # sizes that no hardware has
+                assert quantity(f"2 {text}", unit) == pytest.approx(2 * factor)

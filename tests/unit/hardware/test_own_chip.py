@@ -3,6 +3,7 @@
 import pytest
 
 import dse
+from dse.cli import main
 from dse.core.errors import DseError
 from dse.economy.presets import price_and_margin, rents
 from dse.hardware.presets import base_name, chip_receipts, chip_system
@@ -45,6 +46,13 @@ def test_plain_values_have_units_and_the_rest_is_the_base(own):
         ("n_cores = [1, 2]", ["n_cores = [1, 2]"]),
         ("node = 5", ["node = 5", "name in quotes"]),
         ('sram_kind = "rope"', ["sram_kind = 'rope'", "scratchpad"]),
+        ("n_cores = 1.5", ["n_cores = 1.5", "whole number"]),
+        ("n_stacks = 1000", ["n_stacks = 1,000", "2 to 16"]),
+        ('node = "N1"', ["node = 'N1'", "did you mean N16"]),
+        ('hbm = "HBM9"', ["hbm = 'HBM9'", "did you mean HBM4"]),
+        ('link = "NVLink9"', ["link = 'NVLink9'", "did you mean NVLink6"]),
+        ('clock_GHz = 2.0\nclock = "2.1 GHz"', ["clock = '2.1 GHz'", "another key"]),
+        ('power_limit = "1 horse"', ["power_limit = '1 horse'", "kW, MW, GW"]),
     ],
 )
 def test_what_is_wrong_is_named(own, line, words):
@@ -53,6 +61,17 @@ def test_what_is_wrong_is_named(own, line, words):
     text = str(caught.value)
     assert "mine.toml" in text and "\n" not in text
     assert all(w in text for w in words), text
+
+
+@pytest.mark.parametrize(
+    "line", ['system = "nope"', 'host = "nope"', 'rent = "4 EUR"', 'price = "-3 USD"', "margin = 0", "rent = nan"]
+)
+def test_a_wrong_setting_is_named_where_nothing_asks_for_it(own, line, capsys):
+    path = own(line)
+    for argv in (["chips", path], ["evaluate", path, "llama-3.1-8b", "--phase", "decode", "--chips", "4"]):
+        assert main(argv) == 2
+        (said,) = capsys.readouterr().err.strip().splitlines()
+        assert path in said and (line.split(" =")[0] in said)
 
 
 def test_it_stands_in_the_system_of_its_base_or_in_another(own):

@@ -10,10 +10,15 @@ from dse.cli import main
 from dse.cli.flags import rents_of
 from dse.core.errors import SpecError
 from dse.economy.hours import chip_hour
+from dse.economy.owning import deal
+from dse.hardware.presets import chip_system
 from dse.serving.comparison import Asked, served
 from dse.serving.curve import Promise
+from dse.serving.phases import phase_ranking
 from dse.serving.ranking import ranking
+from dse.serving.timed import timed
 from dse.workload.requests import Length, Requests
+from dse.workload.transformer import Training
 
 ASKED = Requests(dse.model("llama-3.1-8b"), (Length(1000, 200),))
 
@@ -99,3 +104,20 @@ def test_one_phase_is_ranked_without_a_queue(capsys):
     first, last = json.loads(capsys.readouterr().out)["rows"]
     assert first["margin_frac"] > 0 > last["margin_frac"] and "promised" in last["gap"]
     assert main(["compare", *asked, "--ttft", "1s"]) == 2 and "knows no --ttft" in capsys.readouterr().err
+
+
+def test_a_training_step_is_priced_as_dse_cost_prices_it():
+    """Failures and, for an owner, spares count on both sides; a chip without facts of a fleet says what is guessed."""
+    step = Training(dse.model("llama-3.1-8b"), 64, 2048, "bf16")
+    ask = {"workload_at": lambda _: step, "n_chips": 64, "rents_USD": {"trainium2": 1.5, "h200": 3.0}}
+    rented = {r.chip: r for r in phase_ranking(["trainium2", "h200"], basis=None, **ask)}
+    (owned,) = phase_ranking(["trainium2"], basis="owned", **{**ask, "rents_USD": {}})
+    home = chip_system("trainium2", 64)
+    by_cost = timed(home, step)
+    assert rented["trainium2"].million_tokens_USD == pytest.approx(by_cost.rented_USD(deal(home), 1.5), rel=1e-12)
+    assert owned.million_tokens_USD == pytest.approx(by_cost.owned_USD(deal(home)), rel=1e-12)
+    for r in rented.values():
+        bare = r.hour.chip_hour_USD * 1e6 / 3600 / r.chip_tokens_per_s
+        assert r.million_tokens_USD / bare == pytest.approx(r.wall_step_s / float(r.finding.evaluation.step_s))
+        assert r.million_tokens_USD > bare
+    assert "a guess" in rented["h200"].gap and not rented["trainium2"].gap

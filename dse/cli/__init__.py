@@ -11,6 +11,7 @@ import io
 import os
 import signal
 import sys
+import threading
 from typing import Annotated
 
 import tyro
@@ -97,8 +98,22 @@ def main(argv: list[str] | None = None) -> int:
         return 2
 
 
+AGAIN_S = 0.01
+"""Seconds after which Ctrl-C that was lost is repeated."""
+
+
+def ctrl_c_again(lost: sys.UnraisableHookArgs) -> None:
+    """Repeat a Ctrl-C that fell into a callback of the garbage collector, where Python prints and forgets it."""
+    if not isinstance(lost.exc_value, KeyboardInterrupt):
+        return sys.__unraisablehook__(lost)
+    again = threading.Timer(AGAIN_S, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+    again.daemon = True
+    again.start()
+
+
 def entry() -> int:
-    """`main` as a program: once the answer is out, Ctrl-C has nothing left to stop."""
+    """`main` as a program: Ctrl-C always ends it, but once the answer is out it has nothing left to stop."""
+    sys.unraisablehook = ctrl_c_again
     code = main()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code

@@ -126,6 +126,10 @@ def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> 
         search = Search(Space(found.study))
         search.run()
     levers = _levers(found)
+    if search.deadline.over(f"what would have to be true for {speedup:g}x"):  # before what compiles longest
+        nothing = _changes(levers, None, [None] * len(levers))
+        left = tuple(search.deadline.undone)
+        return Remedy(found.study, speedup, math.exp(-found.candidate.log_goal), found.candidate, nothing, False, left)
     core, problem = _target(search, found.candidate, speedup, levers)
     widths = np.asarray([abs(math.log(end / p.value)) for _, p, end in levers])
     program = Program(core, ravel_pytree(problem.given.world)[1], len(search.box[0]))

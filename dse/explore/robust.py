@@ -44,6 +44,8 @@ CLOSE = 1e-4
 """Log goal by which a scenario may exceed the program's bound without being added."""
 MORE = "solves that could better the design to build"
 """What is left out where time is up."""
+UNTRIED = "the one design to build"
+"""What is left out where time is up before it is looked for."""
 FRESH = 1000
 """Seed of the fresh samples, after the seed of the study's."""
 
@@ -98,21 +100,24 @@ def share_frac(robust: str) -> float:
 def robust_design(
     found: Risk, robust: str = "p90", progress: Callable[[str], None] = lambda _: None,
     deadline: Deadline | None = None,
-) -> Robust | Hopeless:  # fmt: skip
-    """The best single design for the samples of a risk study.
+) -> Robust | Hopeless | None:  # fmt: skip
+    """The best single design for the samples of a risk study; None where time was up before it was looked for.
 
     Args:
         found: the study re-optimised; its candidates and draws are used again.
         robust: "worst" for the best worst case over all samples; "p90" for the best figure that is met, with all
             limits, in 90 % of them. Which samples a percentile leaves out is chosen by a heuristic.
         progress: told what happens, one line at a time.
-        deadline: when to stop with the best design so far, which may serve too few samples.
+        deadline: when to stop with the best design so far, which may serve too few samples. Programs compile for
+            long: none is begun once time is up, and the design is then the best of those of single samples.
 
     Returns:
         The design, rounded to whole cores and stacks, and its record on fresh samples; or why there is none.
     """
     share = share_frac(robust)
     spare = math.floor((1.0 - share) * found.n + 1e-9)
+    if deadline is not None and deadline.over(UNTRIED):
+        return None
     search = Search(Space(found.study), deadline=deadline or Deadline())
     tried: list[tuple[Program, Design]] = []
     possible = 0.0
@@ -120,18 +125,21 @@ def robust_design(
         if tried and search.deadline.over(f"{len(found.candidates) - position} candidates for the design to build"):
             break
         program = Program(search, c, found.draw)
-        known = program.crowd(found.own_designs(position)[:CROWD], spare)
+        designs = found.own_designs(position)[:CROWD]
+        shared, known = program.crowd(designs, spare)
         possible = max(possible, float(np.isfinite(known).mean()))
-        design = program.rounded(program.best(known, spare, None), spare)
+        if search.deadline.over(MORE):
+            design = program.rounded_alone(shared, designs, spare)
+        else:
+            design = program.rounded(program.best(known, spare, None), spare)
         progress(f"{found.study.choices[c.choice_index].text()}: goal {math.exp(design.log_goal):.4f}")
         tried.append((program, design))
     program, design = min(tried, key=lambda x: x[1].log_goal)
     if np.isinf(design.log_goal):
-        return Hopeless(
-            share,
-            max(possible, *(p.most_met_frac(found.outcomes.goals[i]) for i, (p, _) in enumerate(tried))),
-            found.blocking,
-        )
+        if not search.deadline.over():
+            most = (p.most_met_frac(found.outcomes.goals[i]) for i, (p, _) in enumerate(tried))
+            possible = max(possible, *most)
+        return Hopeless(share, possible, found.blocking)
     fresh = Program(search, program.candidate, draw(found.draw.unknowns, found.n, found.seed + FRESH))
     logs = fresh.log_goals(design.shared)
     return Robust(
@@ -178,13 +186,23 @@ class Program:
         goal, excess = (np.asarray(x) for x in _outcomes(self.search.core, shared, self.data))
         return np.where(excess <= 0, np.log(goal), np.inf)
 
-    def crowd(self, designs: np.ndarray, spare: int) -> np.ndarray:
-        """Log goals of the best of many designs: the one with the least goal when `spare` samples may fail."""
+    def crowd(self, designs: np.ndarray, spare: int) -> tuple[np.ndarray, np.ndarray]:
+        """The best of many designs and its log goals: the one with the least goal when `spare` samples may fail."""
         goal, excess = (np.asarray(x) for x in _crowd(self.search.core, designs, self.data))
         logs = np.where(excess <= 0, np.log(goal), np.inf)
         reached = np.sort(logs, axis=1)[:, self.drawn.n - spare - 1]
         order = np.lexsort((reached, np.where(np.isinf(reached), np.isinf(logs).sum(axis=1), 0)))
-        return logs[order[0]]
+        return designs[order[0]], logs[order[0]]
+
+    def rounded_alone(self, shared: np.ndarray, designs: np.ndarray, spare: int) -> Design:
+        """A design with whole counts and nothing else changed, found by the compiled program that took `designs`."""
+        places = self.search.integer_places
+        built = np.repeat(shared[None], len(designs), axis=0)
+        if places:
+            near = np.asarray(self.search.around(self.candidate.choice_index, shared))
+            built[:, places] = near[np.arange(len(built)) % len(near)]
+        best, logs = self.crowd(built, spare)
+        return Design(best, float(np.sort(logs)[self.drawn.n - spare - 1]))
 
     def best(self, known: np.ndarray, spare: int, fixed: np.ndarray | None) -> Design:
         """The best design when `spare` samples may fail: drop the worst, solve, choose again which are the worst."""

@@ -135,6 +135,11 @@ def remedy_view(r: Remedy) -> RenderableType:
         t.add_row(x.name, quantity_text(name, x.value), *(alone if any_alone else ()), mix)
     if not any_alone and not r.unfinished:
         t.caption, t.caption_justify = "none of these is enough alone", "left"
+    if not any(math.isfinite(x.together) for x in r.levers) and r.unfinished:
+        head = (
+            f"{times(r.speedup)} delivered needs more than the {times(r.delivered)} there is; no time to look for what"
+        )
+        return Group(Text(head, style="bold"), *unfinished(r.unfinished))
     enough = "this is enough" if r.reachable else "no change of these was found that is enough, which is no proof"
     head = f"{times(r.speedup)} delivered needs more than the {times(r.delivered)} there is; {enough}:"
     return Group(Text(head, style="bold"), t, *unfinished(r.unfinished))

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import functools
 import ipaddress
 import logging
 import os
 import signal
 import socket
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeAlias
@@ -28,7 +30,7 @@ from .spec import own_files
 from .store import Facts, Failure
 
 if TYPE_CHECKING:
-    from distributed import Client, LocalCluster
+    from distributed import Client, LocalCluster, Worker
 
     from .engine import Engine
     from .store import Store
@@ -40,6 +42,8 @@ SETTINGS = {
     "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": "1"},
     "distributed.worker.multiprocessing-method": "spawn",  # forking a process that runs JAX can hang it
     "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
+    # A worker that begins anew after 15 s would be taken out of the cluster for good: a slow machine ends with none.
+    "distributed.deploy.lost-worker-timeout": "10 minutes",
 }
 """Dask settings that must hold before a cluster starts."""
 CACHE = {
@@ -47,7 +51,7 @@ CACHE = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "jax_persistent_cache_min_compile_time_secs",
 }
 """Environment that lets workers share this process's compiled programs, and where JAX keeps the values."""
-REACH_S = 10
+REACH_S = 30
 """Seconds to wait for a scheduler that should be running."""
 Basis: TypeAlias = dict[str, str]
 """What a process would answer with: code, data files and versions, and the user's own files as it sees them."""
@@ -62,6 +66,22 @@ def dask_setup(worker: object) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def bear_slow_disks() -> None:
+    """Let a cluster start where making a folder takes long: Dask warns of it, an error where warnings are errors.
+
+    The filter stays: the warning comes in a thread of Dask's, and may come after the one that set it has gone on.
+    """
+    warnings.filterwarnings("ignore", "Creating scratch directories", UserWarning)
+
+
+def patient_worker(**asked: object) -> Worker:
+    """Dask's worker, in its own process, which has the warning filters of this one and no more."""
+    from distributed import Worker
+
+    bear_slow_disks()
+    return Worker(**asked)  # pyright: ignore[reportArgumentType]
+
+
 @contextlib.contextmanager
 def dask_engine(scheduler: str | None = None, workers: int | None = None) -> Iterator[Engine]:
     """An engine on the cluster at `scheduler`, or on new processes here, `workers` of them or one per core.
@@ -69,7 +89,7 @@ def dask_engine(scheduler: str | None = None, workers: int | None = None) -> Ite
     New processes start at once, in the background: the specification can be read meanwhile.
 
     Raises:
-        SpecError: Dask is not installed, or no scheduler answers.
+        SpecError: Dask is not installed, no scheduler answers, or no cluster can be made here.
     """
     try:
         import dask
@@ -77,6 +97,7 @@ def dask_engine(scheduler: str | None = None, workers: int | None = None) -> Ite
     except ImportError as error:
         raise SpecError("--engine dask needs the package distributed: pip install 'dse-accelerators[sweep]'") from error
     dask.config.set(SETTINGS)
+    bear_slow_disks()
     if scheduler is not None:
         with _quiet(), _reached(Client, scheduler) as client:
             yield lambda store, todo: _computed(client, store, todo)
@@ -86,9 +107,8 @@ def dask_engine(scheduler: str | None = None, workers: int | None = None) -> Ite
         try:
             yield lambda store, todo: _computed(starting.result()[1], store, todo)
         finally:
-            cluster, client = starting.result()
-            client.close()
-            cluster.close()
+            if starting.exception() is None:
+                _close(*starting.result())
 
 
 @contextlib.contextmanager
@@ -115,14 +135,28 @@ def is_open(scheduler: str) -> bool:
 
 def _new_cluster(workers: int) -> tuple[LocalCluster, Client]:
     """A new cluster on this machine, reachable from it alone, and its client."""
-    from distributed import Client, LocalCluster
+    from distributed import Client, LocalCluster, Nanny
 
     env = {k: str(v) for k, name in CACHE.items() if (v := jax.config.values.get(name)) is not None}
-    cluster = LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, host=HERE, dashboard_address=f"{HERE}:0",
-        worker_dashboard_address=f"{HERE}:0", env=env, preload=__name__, silence_logs=logging.CRITICAL,
-    )  # fmt: skip
-    return cluster, Client(cluster)
+    try:
+        cluster = LocalCluster(
+            n_workers=workers, threads_per_worker=1, processes=True, host=HERE, dashboard_address=f"{HERE}:0",
+            worker_dashboard_address=f"{HERE}:0", env=env, preload=__name__, silence_logs=logging.CRITICAL,
+            worker_class=functools.partial(Nanny, worker_class=patient_worker),
+        )  # fmt: skip
+        return cluster, Client(cluster)
+    except (OSError, RuntimeError) as error:
+        raise SpecError(
+            f"no Dask cluster could be made here ({reason_of(error)}); --engine local needs none"
+        ) from error
+
+
+def _close(cluster: LocalCluster, client: Client) -> None:
+    """End a cluster that has answered; where a process takes too long to go, that is no fault of the answer."""
+    with contextlib.suppress(OSError):
+        client.close()
+    with contextlib.suppress(OSError):
+        cluster.close()
 
 
 def _reached(make: Callable[..., Client], scheduler: str) -> Client:

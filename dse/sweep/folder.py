@@ -23,7 +23,7 @@ import xxhash
 from ..core.errors import SpecError
 from ..core.files import check_sizes, read_text
 from ..core.origin import digest
-from .seal import END_B, footer_B, is_intact
+from .seal import END_B, Checked, DamagedError, footer_B
 
 SHARDS = "shards"
 """Folder with one file per unit of work."""
@@ -213,14 +213,18 @@ def _whole(file: Held) -> pa.Table:
 
 def _pages(file: Held, columns: list[str] | None, verify: bool) -> pa.Table:
     """Some columns: only their bytes are read and checked; by the pages' checksums in files of older versions."""
-    if verify:
-        file.check_footer()
-    with pq.ParquetFile(file.path) as held:
-        intact = is_intact(file.path, held.metadata, columns) if verify and columns is not None else None
-        if intact is False:
-            raise SpecError(f"{file.path}: {DAMAGED}")
-        if intact or not verify:
+    if not verify:
+        with pq.ParquetFile(file.path) as held:
             return held.read(columns)
+    file.check_footer()
+    with Checked(file.path) as raw, pq.ParquetFile(raw) as held:
+        try:
+            if columns is not None and raw.watch(held.metadata, columns):
+                table = held.read(columns)
+                raw.finish()
+                return table
+        except DamagedError as error:
+            raise SpecError(f"{file.path}: {DAMAGED}") from error
     return pq.read_table(file.path, columns=columns, page_checksum_verification=True)
 
 

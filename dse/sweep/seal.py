@@ -33,6 +33,11 @@ class Chunk:
     size_B: int
     """How many they are."""
 
+    @property
+    def end_B(self) -> int:
+        """Where the next byte after them is."""
+        return self.first_B + self.size_B
+
 
 def chunk_of(metadata: pq.FileMetaData, place: int) -> Chunk:
     """The chunk at `place` in the order in which all are written: row group by row group."""
@@ -61,36 +66,65 @@ def sealed(content: pa.Buffer) -> bytes:
     return b"".join([view[:end], each, xxhash.xxh3_64_digest(each), view[end:]])
 
 
-def is_intact(path: Path, metadata: pq.FileMetaData, columns: Collection[str]) -> bool | None:
-    """Whether the bytes of some columns are those that were written; None for a file without fingerprints.
+class DamagedError(Exception):
+    """Bytes that are not those that were written."""
 
-    Args:
-        path: a Parquet file.
-        metadata: its footer, which is known to be whole.
-        columns: names of columns; others are not read.
-    """
-    n = n_chunks(metadata)
-    last = chunk_of(metadata, n - 1) if n else Chunk(0, 0)
-    begin, block_B = last.first_B + last.size_B, ONE_B * (n + 1)
-    with path.open("rb", buffering=0) as file:
-        size = file.seek(0, 2)
-        length = footer_B(memoryview(os.pread(file.fileno(), END_B, size - END_B)))
+
+class Checked(io.FileIO):
+    """A sealed file that checks columns as a reader takes their bytes: they are not read twice, nor decoded damaged."""
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self.waiting: dict[Chunk, bytes] = {}
+
+    def watch(self, metadata: pq.FileMetaData, columns: Collection[str]) -> bool:
+        """Check these columns from now on; False for a file without fingerprints.
+
+        Args:
+            metadata: the footer, which is known to be whole.
+            columns: names of columns; others are not checked.
+
+        Raises:
+            DamagedError: in the fingerprints themselves.
+        """
+        n = n_chunks(metadata)
+        last = chunk_of(metadata, n - 1) if n else Chunk(0, 0)
+        begin, block_B = last.end_B, ONE_B * (n + 1)
+        size = self.seek(0, 2)
+        length = footer_B(memoryview(os.pread(self.fileno(), END_B, size - END_B)))
         if not n or size - length - begin != block_B:
-            return None
-        block = os.pread(file.fileno(), block_B, begin)
-        if xxhash.xxh3_64_digest(block[:-ONE_B]) != block[-ONE_B:]:
             return False
+        block = os.pread(self.fileno(), block_B, begin)
+        if xxhash.xxh3_64_digest(block[:-ONE_B]) != block[-ONE_B:]:
+            raise DamagedError
         names = metadata.schema.names
         places = [k for k in range(n) if names[k % metadata.num_columns] in columns]
-        part = memoryview(bytearray(PART_B))
-        return all(_digest(file, chunk_of(metadata, k), part) == block[k * ONE_B : (k + 1) * ONE_B] for k in places)
+        self.waiting = {chunk_of(metadata, k): block[k * ONE_B : (k + 1) * ONE_B] for k in places}
+        return True
 
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next bytes; DamagedError where a chunk among them is watched and not as it was written."""
+        first_B = self.tell()
+        content = super().read(-1 if size is None else size)
+        view = memoryview(content)
+        for chunk in [c for c in self.waiting if first_B <= c.first_B < c.end_B <= first_B + len(content)]:
+            begin = chunk.first_B - first_B
+            if xxhash.xxh3_64_digest(view[begin : begin + chunk.size_B]) != self.waiting.pop(chunk):
+                raise DamagedError
+        return content
 
-def _digest(file: io.FileIO, chunk: Chunk, part: memoryview) -> bytes:
-    """Fingerprint of a chunk, read through `part`; that of less where the file ends before it."""
-    taken, left = xxhash.xxh3_64(), chunk.size_B
-    file.seek(chunk.first_B)
-    while left and (n := file.readinto(part[:left])):
-        taken.update(part[:n])
-        left -= n
-    return taken.digest()
+    def finish(self) -> None:
+        """Check what the reader took in other pieces than whole chunks; DamagedError."""
+        part = memoryview(bytearray(PART_B if self.waiting else 0))
+        if any(self._digest(chunk, part) != wanted for chunk, wanted in self.waiting.items()):
+            raise DamagedError
+        self.waiting = {}
+
+    def _digest(self, chunk: Chunk, part: memoryview) -> bytes:
+        """Fingerprint of a chunk, read through `part`; that of less where the file ends before it."""
+        taken, left = xxhash.xxh3_64(), chunk.size_B
+        self.seek(chunk.first_B)
+        while left and (n := self.readinto(part[:left])):
+            taken.update(part[:n])
+            left -= n
+        return taken.digest()

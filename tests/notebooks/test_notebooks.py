@@ -97,6 +97,6 @@ def test_runs_from_clean(path, folder, monkeypatch):
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     where = {"metadata": {"path": str(folder / "notebooks")}}
-    client.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=where).execute()
+    client.NotebookClient(notebook, timeout=600, startup_timeout=600, kernel_name="python3", resources=where).execute()
     assert errors(notebook) == []
     assert any("image/png" in o.get("data", {}) for c in notebook.cells for o in c.get("outputs", ()))

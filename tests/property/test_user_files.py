@@ -111,7 +111,7 @@ def scaled(value: Any, factor: float) -> Any:
     """A number, or the number of a text with its unit, times `factor`: of the right form, and perhaps absurd."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return int(value * factor) if isinstance(value, int) and abs(value * factor) < 2**63 else value * factor
-    return re.sub(r"^[0-9.]+", lambda m: f"{float(m[0]) * factor:g}", value) if isinstance(value, str) else value
+    return re.sub(r"^\d+(\.\d+)?", lambda m: f"{float(m[0]) * factor:g}", value) if isinstance(value, str) else value
 
 
 def toml(value: Any) -> str:

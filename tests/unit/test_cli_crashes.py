@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -101,10 +102,30 @@ def test_ctrl_c_after_the_answer(monkeypatch):
     """In the last moments there is nothing left to stop: Python's own farewell was a traceback."""
     before = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(cli, "main", lambda: 0)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     try:
         assert cli.entry() == 0 and signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_inside_the_garbage_collector_is_not_lost(monkeypatch, capsys):
+    """One in fifteen was: a traceback in the middle of an answer, and exit code 0."""
+
+    class Deaf:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    class Command:
+        def run(self):
+            Deaf()
+            time.sleep(60)
+
+    monkeypatch.setattr(cli, "parse", lambda argv: Command())
+    monkeypatch.setattr(sys, "unraisablehook", cli.ctrl_c_again)
+    begin = time.monotonic()
+    assert main([]) == 130 and time.monotonic() - begin < 60
+    assert capsys.readouterr().err == "dse: interrupted\n"
 
 
 def test_a_pipe_that_closes_is_no_error():
@@ -114,4 +135,4 @@ def test_a_pipe_that_closes_is_no_error():
     assert run.stdout is not None
     run.stdout.close()
     run.stdout = None
-    assert run.communicate(timeout=120)[1] == b"" and run.returncode == 0
+    assert run.communicate(timeout=600)[1] == b"" and run.returncode == 0

@@ -13,8 +13,9 @@ import pytest
 from rich.console import Console
 
 from dse.core.errors import SpecError
+from dse.explore import robust
 from dse.explore.risk import Outcomes, Risk, risk, solve_all_draws
-from dse.explore.robust import FRESH, MORE, Hopeless, Program, robust_design, share_frac
+from dse.explore.robust import FRESH, MORE, UNTRIED, Hopeless, Program, Robust, robust_design, share_frac
 from dse.explore.samples import Samples
 from dse.explore.unknowns import Draw, draw, study_facts, unknowns
 from dse.optimize.deadline import Deadline
@@ -200,7 +201,21 @@ def shown(r: Risk) -> str:
 
 def test_a_robust_design_that_is_cut_says_what_it_serves():
     """After one solve the design is what it is: its goal is met in its share of the samples, or there is none."""
-    deadline = Deadline(1.0, itertools.count().__next__)
+    deadline = Deadline(3.0, itertools.count().__next__)
     answer = robust_design(served(), "p90", deadline=deadline)
     assert MORE in deadline.undone
     assert isinstance(answer, Hopeless) or answer.met >= 0.9
+
+
+def test_no_program_is_compiled_for_a_robust_design_once_time_is_up(monkeypatch):
+    """Before: minutes after `--seconds 1`. What single samples' designs say is still an answer, with whole counts."""
+    monkeypatch.setattr(robust, "_solve", None)
+    deadline = Deadline(1.0, itertools.count().__next__)
+    assert robust_design(served(), "p90", deadline=deadline) is None and deadline.undone == [UNTRIED]
+    deadline = Deadline(2.0, itertools.count().__next__)
+    answer = robust_design(served(), "p90", deadline=deadline)
+    assert deadline.undone[0] == MORE
+    if isinstance(answer, Robust):
+        assert answer.met >= 0.9 and answer.free["n_cores"] % answer.choice.n_dies == 0
+    else:
+        assert isinstance(answer, Hopeless) and 0 < answer.possible < 1

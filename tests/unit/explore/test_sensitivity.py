@@ -1,6 +1,7 @@
 import dataclasses
 import io
 import itertools
+import json
 import math
 
 import jax
@@ -17,6 +18,7 @@ from dse.optimize.deadline import Deadline
 from dse.optimize.search import Search
 from dse.optimize.space import Space
 from dse.report.front import remedy_view, sensitivity_json
+from dse.report.results import json_text
 from dse.study.metrics import Limit
 
 pytestmark = pytest.mark.slow
@@ -154,13 +156,23 @@ def test_targets_and_studies_that_make_no_sense(found, solved, tiny):
 @pytest.mark.usefixtures("few_levers")
 def test_a_remedy_that_is_cut_says_what_was_not_tried(found, solved):
     """Of the numbers alone none was tried, which is told from one that is not enough."""
-    search = dataclasses.replace(solved, deadline=Deadline(1.0, itertools.count().__next__))
+    search = dataclasses.replace(solved, deadline=Deadline(2.0, itertools.count().__next__))
     r = remedy(found, 1.05 * math.exp(-found.candidate.log_goal), search)
     n = len(r.levers)
     assert n == 4 and not any(math.isfinite(x.alone) for x in r.levers)
     assert r.unfinished == ("smaller changes than were found", "4 of 4 numbers were not tried alone")
     assert sensitivity_json(found, r)["unfinished"] == list(r.unfinished)
     assert "none of these is enough alone" not in shown(r) and "Left out" in shown(r)
+
+
+def test_a_remedy_without_time_compiles_nothing(found, solved, monkeypatch):
+    """Before: minutes after `--seconds 1`."""
+    monkeypatch.setattr("dse.explore.remedy._rows", None)
+    search = dataclasses.replace(solved, deadline=Deadline(1.0, itertools.count().__next__))
+    r = remedy(found, 9.0, search)
+    assert r.unfinished == ("what would have to be true for 9x",) and not r.reachable
+    assert json.loads(json_text(sensitivity_json(found, r)))["unfinished"] == list(r.unfinished)
+    assert "was found that is enough" not in shown(r) and "Left out: what would have to be true for 9x" in shown(r)
 
 
 def shown(r) -> str:

@@ -22,7 +22,7 @@ CLOSE = 1e-12
 
 @pytest.fixture(scope="module")
 def solution(answers):
-    return solve(answers.subject.study, space=answers.subject.space, gap_frac=0.05, limit_s=20.0)
+    return solve(answers.subject.study, space=answers.subject.space, gap_frac=0.05, limit_s=300.0)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import json
 import re
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from dse.explorer.offline import emitted, held, module, page_html
 from .conftest import SHIPPED
 
 pytestmark = pytest.mark.slow
+WITHIN_S = 300.0
+"""Seconds after which what was to come is taken never to: a slow machine must not look like that."""
 AS_COMMITTED = 1e-3
 """What a committed answer may have moved by before it is computed anew, as golden tests have it."""
 HOSTILE = '<img src=x onerror="globalThis.broken=1"></script><script>globalThis.broken=1</script>'
@@ -46,7 +49,7 @@ def address(answers):
         thread.start()
         yield f"http://127.0.0.1:{port}/{token}/"
         server.should_exit = True
-        thread.join(10)
+        thread.join(WITHIN_S)
 
 
 @pytest.fixture
@@ -56,11 +59,12 @@ def tab(browser, address):
 
     def open_tab(link="", width=1280, where=address):
         page = browser.new_page(viewport={"width": width, "height": 900}, accept_downloads=True)
+        page.set_default_timeout(WITHIN_S * 1e3)
         page.on("console", lambda m: said.append(m.text))
         page.on("pageerror", lambda e: said.append(str(e)))
         page.on("request", lambda r: asked.append(r.url))
         page.goto(where + link)
-        page.wait_for_selector("body[data-ready]", timeout=60_000)
+        page.wait_for_selector("body[data-ready]")
         opened.append(page)
         return page
 
@@ -71,12 +75,20 @@ def tab(browser, address):
     assert [u for u in asked if not u.startswith((address, "data:", "blob:", "file:"))] == []
 
 
-def settled(page, expression: str, wanted, within_s: float = 20.0):
+def settled(page, expression: str, wanted, within_s: float = WITHIN_S):
     """Wait until a value is as wanted: the page's policy allows no polling from inside."""
     until = time.monotonic() + within_s
     while (found := page.evaluate(expression)) != wanted and time.monotonic() < until:
         page.wait_for_timeout(30)
     assert found == wanted
+
+
+def comes(page, true: Callable[[], bool]):
+    """Wait until something is true of the page, however slow the machine."""
+    until = time.monotonic() + WITHIN_S
+    while not true() and time.monotonic() < until:
+        page.wait_for_timeout(30)
+    assert true()
 
 
 TILE = "() => document.querySelector('#tiles b').textContent"
@@ -89,10 +101,9 @@ def test_a_slider_changes_figures_and_can_be_undone(tab):
     page.focus("#free-hbm_bandwidth_Bps")
     for _ in range(8):
         page.keyboard.press("PageUp")
-    page.wait_for_timeout(600)
-    after = page.evaluate(TILE)
-    assert after != before and page.inner_html("section[aria-label='Roofline'] .picture") != drawn
-    assert "hbm_bandwidth_Bps=" in page.url
+    comes(page, lambda: page.evaluate(TILE) != before)
+    comes(page, lambda: page.inner_html("section[aria-label='Roofline'] .picture") != drawn)
+    comes(page, lambda: "hbm_bandwidth_Bps=" in page.url)
     for _ in range(8):
         page.keyboard.press("Control+z")
     settled(page, TILE, before)
@@ -111,8 +122,8 @@ def test_the_page_shows_what_python_says(tab, answers, start):
 def test_the_optimum_and_its_link(tab):
     page = tab()
     page.click("text=Re-optimise")
-    page.wait_for_selector("text=Whole counts", timeout=60_000)
-    page.wait_for_timeout(500)
+    page.wait_for_selector("text=Whole counts")
+    comes(page, lambda: "#" in page.url and page.evaluate("explorer.answer.speedup") > 1.05)
     numbers = page.evaluate("explorer.design.x")
     assert page.evaluate("explorer.answer.speedup") > 1.05
     limits = page.inner_text("#limits")
@@ -122,8 +133,7 @@ def test_the_optimum_and_its_link(tab):
     assert again.evaluate("explorer.design.x") == numbers
     assert again.evaluate(TILE) == page.evaluate(TILE)
     page.click("text=Start over")
-    page.wait_for_timeout(500)
-    assert "#" not in page.url, "a link carries only what differs"
+    comes(page, lambda: "#" not in page.url)  # a link carries only what differs
 
 
 def test_typed_values_have_units(tab):
@@ -147,7 +157,7 @@ def test_pins_chips_and_exports(tab, tmp_path):
     page = tab()
     page.click("button:text-is('Pin')")
     page.select_option("select[aria-label='chip to compare']", "trainium2")
-    page.wait_for_selector("#comparison th:has-text('trainium2')", timeout=60_000)
+    page.wait_for_selector("#comparison th:has-text('trainium2')")
     heads = page.evaluate(
         "[...document.querySelectorAll('#comparison th')].map((t) => t.firstChild?.textContent ?? '')"
     )
@@ -242,13 +252,13 @@ def audited(browser):
 def test_a_front_is_drawn_and_a_point_loaded(tab):
     page = tab()
     page.click("#tab-Front")
-    page.wait_for_selector(".figure .main-svg", timeout=30_000)
+    page.wait_for_selector(".figure .main-svg")
     shades = "() => document.querySelector('.figure').data.filter((t) => Array.isArray(t.marker?.color)).length"
     assert page.evaluate(shades) > 0, "the third metric of the last front is shown by shades"
     page.select_option("#front-y", "2")
     settled(page, "() => document.querySelector('.figure').layout.yaxis.title.text", "full-load FP8 [W]")
     page.select_option("#front-which", "0")
-    page.wait_for_selector("p[role=status]:has-text('2 designs')", timeout=60_000)
+    page.wait_for_selector("p[role=status]:has-text('2 designs')")
     page.fill("#front-budget", "6 kUSD")
     page.press("#front-budget", "Enter")
     assert page.locator("#front-change").inner_text() == "", "no unit of money: no budget"
@@ -267,13 +277,13 @@ def test_a_front_is_drawn_and_a_point_loaded(tab):
 def test_curves_and_scores_that_lie_there_are_drawn(tab):
     page = tab()
     page.click("#tab-Serving")
-    page.wait_for_selector(".figure .main-svg", timeout=30_000)
+    page.wait_for_selector(".figure .main-svg")
     assert "trainium3" in page.inner_text("table")
     page.fill("#serving-limit", "1000")
     page.press("#serving-limit", "Enter")
     page.wait_for_selector("text=none keeps it")
     page.click("#tab-Truth")
-    page.wait_for_selector(".figure .main-svg", timeout=30_000)
+    page.wait_for_selector(".figure .main-svg")
     assert "out of sample: every source by fits that never saw it" in page.inner_text("main")
     page.select_option("#truth-kind", "inference")
     page.wait_for_selector("text=1,326 of 2,767 measurements predicted, in sample")
@@ -283,7 +293,7 @@ def test_a_risk_study_that_lies_there_is_shown(tab):
     """Above 1.5x in 46 of 95 draws that have a design, of 100: what the file says, not what is drawn."""
     page = tab()
     page.click("#tab-Risk")
-    page.wait_for_selector(".figure .main-svg", timeout=30_000)
+    page.wait_for_selector(".figure .main-svg")
     said = page.inner_text("#risk-verdict")
     assert "1.5x delivered is within reach in 30 % of 100 draws" in said and "limits can be met in 95 %" in said
     assert "pe_area_fp8_mm2" in page.inner_text("#risk-drivers") and "less is better" in page.inner_text(
@@ -300,7 +310,7 @@ def test_hostile_words_are_words(tab, answers, monkeypatch):
     column = {**answers.chip("trainium3"), "name": "trainium3", "works": [{"name": "decode", "why": HOSTILE}]}
     monkeypatch.setitem(answers.columns, "trainium3", column)
     page = tab("#" + "node=%3Cscript%3E&n_cores=-1&choice=999&plans=9.9.9&limit.0=1e999")
-    page.wait_for_timeout(600)
+    comes(page, lambda: "onerror" in page.inner_text("#comparison"))
     assert page.inner_text("h1") == HOSTILE and page.title().startswith(HOSTILE)
     assert HOSTILE in page.inner_text("#comparison").replace(", ", ",") or "onerror" in page.inner_text("#comparison")
     assert page.evaluate("globalThis.broken") is None
@@ -379,12 +389,12 @@ def test_workloads_are_asked_anew_and_a_link_carries_them(tab, answers):
     field = page.locator("input[aria-label='HBM capacity, value']")
     field.fill("256 GiB")
     field.press("Enter")
-    page.wait_for_timeout(400)
+    comes(page, lambda: "hbm_capacity" in page.url)
     whole = page.url.partition("#")[2]
     page.fill("#work-0-batch", str(int(batch) // 2))
-    with page.expect_event("load", timeout=120_000):
+    with page.expect_event("load"):
         page.click("text=Apply workloads")
-    page.wait_for_selector("body[data-ready]", timeout=60_000)
+    page.wait_for_selector("body[data-ready]")
     assert page.input_value("#work-0-batch") == str(int(batch) // 2)
     assert page.evaluate("explorer.design.x.hbm_capacity_B") == 2.0**38
     assert page.evaluate("explorer.answer.reading.works[0].step_s") < before

@@ -16,7 +16,8 @@ from dse.study.study import load_study
 pytestmark = pytest.mark.slow
 LIMITS = Path(__file__).parents[2] / "data" / "limits"
 NAMES = [p.stem for p in sorted(LIMITS.glob("*.toml"))] if "DSE_RANDOM_STUDIES" in os.environ else ["norelax1"]
-GAP, LIMIT_S = 0.05, 20.0
+GAP, LIMIT_S = 0.05, 300.0
+"""The gap is reached in some twenty seconds; a machine that stalls must not change the answer."""
 KNOWN = {"norelax1": 0.5619, "norelax2": 0.2377, "mini": 0.2377}
 """Goals that `dse optimize` proves to a thousandth, in minutes, where it once said that there is no design."""
 

@@ -18,6 +18,8 @@ from dse.study.metrics import Limit
 from dse.study.study import study_from
 
 pytestmark = pytest.mark.slow
+LIMIT_S = 600.0
+"""Every study takes seconds; a machine that stalls must not make one unfinished."""
 
 
 def narrowed(study, **boxes):
@@ -27,7 +29,7 @@ def narrowed(study, **boxes):
 
 @pytest.fixture(scope="module")
 def answer(tiny):
-    return solve(tiny, limit_s=120.0)
+    return solve(tiny, limit_s=LIMIT_S)
 
 
 def test_the_answer_is_whole_and_proved(answer):
@@ -68,21 +70,21 @@ def test_counts_that_no_neighbour_meets_are_searched_for(tiny):
     broken, near = rounded(study)
     assert 12.0 < float(broken["n_cores"]) < 14.0 and float(broken["n_stacks"]) == pytest.approx(4.5)
     assert near == {(12, 6): False}
-    s = solve(study, limit_s=60.0)
+    s = solve(study, limit_s=LIMIT_S)
     assert s.status is Status.OPTIMAL and (float(s.chip.n_cores), float(s.chip.n_stacks)) == (8.0, 6.0)
 
 
 def test_a_box_without_a_multiple_of_the_dies_is_infeasible_not_a_traceback(tiny):
     """From 3 to 3.5 stacks on 2 dies: none."""
     study = narrowed(tiny, n_stacks=(3.2, 3.9))
-    s = solve(study, limit_s=60.0)
+    s = solve(study, limit_s=LIMIT_S)
     assert s.status is Status.INFEASIBLE and s.chip is None
     assert solution_json(s)["status"] == "infeasible"
     assert [(r.name, r.needed) for r in s.relaxations] == [("n_stacks", pytest.approx(4.0))]
 
 
 def ways_out(study, space):
-    s = solve(study, space=space.relative(study), limit_s=60.0)
+    s = solve(study, space=space.relative(study), limit_s=LIMIT_S)
     assert s.status is Status.INFEASIBLE and s.chip is None
     return {r.name: r for r in s.relaxations}
 
@@ -96,7 +98,7 @@ def test_a_plan_that_fits_no_memory_names_the_bound_that_lets_it_in(tiny):
     assert set(found) == {"hbm_capacity_B"} and found["hbm_capacity_B"].sense == "at_most"
     enough = narrowed(tiny, hbm_capacity_B=(2.0**30, found["hbm_capacity_B"].needed))
     enough = dataclasses.replace(enough, limits=study.limits)
-    assert solve(enough, space=space.relative(enough), limit_s=60.0).chip is not None
+    assert solve(enough, space=space.relative(enough), limit_s=LIMIT_S).chip is not None
     scarce = narrowed(tiny, hbm_capacity_B=(2.0**30, found["hbm_capacity_B"].needed / 1.01))
     ways_out(dataclasses.replace(scarce, limits=study.limits), space)
 
@@ -110,7 +112,7 @@ def test_two_boxes_against_the_reticle_name_the_reticle(tiny):
 
 def test_looser_limits_are_never_worse(tiny, answer):
     for i, limit in enumerate(tiny.limits):
-        s = solve(with_limit(tiny, i, loosened(limit, 1.05)), limit_s=120.0)
+        s = solve(with_limit(tiny, i, loosened(limit, 1.05)), limit_s=LIMIT_S)
         assert s.status is Status.OPTIMAL
         assert s.goal <= answer.goal * (1 + 1e-3)
 
@@ -123,7 +125,7 @@ def test_an_unproved_gap_is_not_optimal(answer):
 
 def test_memory_and_bounds_have_prices(tiny):
     """With 100 GiB at most the plan fills memory: its row binds, and its price is that of the bound or more."""
-    s = solve(narrowed(tiny, n_cores=(8.0, 12.0), n_stacks=(3.0, 5.0)), limit_s=60.0)
+    s = solve(narrowed(tiny, n_cores=(8.0, 12.0), n_stacks=(3.0, 5.0)), limit_s=LIMIT_S)
     names = {x.name: x for x in s.limits}
     assert "memory of decode" in names and names["memory of decode"].value <= 1.0 + 1e-9
     assert any(x.kind.value == "bound" and x.price for x in s.limits)
@@ -158,7 +160,7 @@ NO_WORKLOADS = {
 
 def test_a_study_without_workloads_is_proved(tiny):
     """The proof ended in a traceback where there was no plan to branch on."""
-    s = solve(study_from(NO_WORKLOADS), limit_s=60.0)
+    s = solve(study_from(NO_WORKLOADS), limit_s=LIMIT_S)
     assert s.status is Status.OPTIMAL and s.certificate.overall.gap <= 1e-3
     # peak of 1.9 x 8 cores' at the same clock: 16 cores at least, on either number of dies
     assert float(s.chip.n_cores) == math.ceil(1.9 * float(s.study.baseline.chip.n_cores) / 2) * 2

@@ -1,5 +1,8 @@
 """A cluster that nobody else reaches, workers that are refused by name, and what a run gives up."""
 
+import contextlib
+import warnings
+
 import psutil
 import pytest
 
@@ -51,16 +54,69 @@ def test_users_files_are_part_of_what_a_worker_must_have(write, tmp_path):
     assert own_files(sweep) == {"mine.toml": ""}
 
 
+@pytest.fixture
+def slow_disk(monkeypatch):
+    """Everything that Dask warns of when it takes a second is warned of; warnings are errors here."""
+    from distributed import core
+
+    real = core.warn_on_duration
+    monkeypatch.setattr(core, "warn_on_duration", lambda _, told: real("0 s", told))
+
+
+def listening(process: psutil.Process) -> set[str]:
+    """Addresses on which a process listens; none of one that has ended meanwhile."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return {c.laddr.ip for c in process.net_connections() if c.status == "LISTEN"}
+    return set()
+
+
 @pytest.mark.slow
-def test_nothing_listens_beyond_this_machine(write, tmp_path):
-    """Before: 0.0.0.0:8787 in plain HTTP without a password, and the workers likewise."""
+def test_nothing_listens_beyond_this_machine(write, tmp_path, slow_disk):
+    """Before: 0.0.0.0:8787 in plain HTTP without a password, and the workers likewise; on a slow disk no cluster."""
     with dask_engine.dask_engine(workers=1) as compute:
         store = open_store(load_sweep(write()), tmp_path)
         run(store, plan_work(store), compute)
         every = [psutil.Process(), *psutil.Process().children(recursive=True)]
-        listening = [c.laddr.ip for p in every for c in p.net_connections() if c.status == "LISTEN"]
-        assert set(listening) == {"127.0.0.1"}
+        assert set().union(*map(listening, every)) == {"127.0.0.1"}
     assert len(dse.results.load(store.folder)) == 24
+
+
+def test_a_worker_starts_on_a_slow_disk(monkeypatch):
+    """Also under `python -W error`, which worker processes take over; other warnings are left as they are."""
+    import distributed
+
+    def slow(**asked):
+        warnings.warn("Creating scratch directories is taking a surprisingly long time. (2.08s)", stacklevel=1)
+        return asked
+
+    monkeypatch.setattr(distributed, "Worker", slow)
+    assert dask_engine.patient_worker(nthreads=1) == {"nthreads": 1}
+    with pytest.raises(UserWarning, match="something else"):
+        warnings.warn("something else", stacklevel=1)
+
+
+def test_a_cluster_that_cannot_be_made_is_one_line(write, tmp_path, monkeypatch):
+    """Before: a traceback of two pages."""
+    import distributed
+
+    def failing(**_):
+        raise RuntimeError("Cluster failed to start:\n no room")
+
+    monkeypatch.setattr(distributed, "LocalCluster", failing)
+    store = open_store(load_sweep(write()), tmp_path)
+    told = r"no Dask cluster could be made here \(RuntimeError: Cluster failed to start: no room\); --engine local"
+    with pytest.raises(SpecError, match=told), dask_engine.dask_engine(workers=1) as compute:
+        run(store, plan_work(store), compute)
+
+
+def test_a_slow_machine_keeps_its_workers():
+    """A worker that was killed may need more than Dask's 15 s to come back; a cluster of one would wait for ever."""
+    import dask
+    from dask.utils import parse_timedelta
+
+    with dask.config.set(dask_engine.SETTINGS):
+        assert parse_timedelta(dask.config.get("distributed.deploy.lost-worker-timeout")) >= 300
+    assert dask_engine.REACH_S >= 20
 
 
 def test_one_retry_policy(write, tmp_path, monkeypatch):

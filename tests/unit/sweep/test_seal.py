@@ -11,7 +11,7 @@ import pytest
 from dse.core.errors import SpecError
 from dse.sweep.folder import MANIFEST, SHARDS, read_tables, shard_name
 from dse.sweep.results import query
-from dse.sweep.seal import chunk_of, is_intact, n_chunks, sealed
+from dse.sweep.seal import Checked, DamagedError, chunk_of, n_chunks, sealed
 
 TABLE = pa.table({"a": np.arange(300) * 1.5, "b": ["x", "yy", ""] * 100, "c": np.arange(300) % 7})
 
@@ -20,6 +20,31 @@ def content(groups=300) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(TABLE, sink, compression="zstd", write_page_checksum=True, row_group_size=groups)
     return sealed(sink.getvalue())
+
+
+def is_intact(path, metadata, columns):
+    """Whether columns are those that were written, read in pieces unlike theirs; None without fingerprints."""
+    with Checked(path) as file:
+        try:
+            watched = file.watch(metadata, columns)
+            file.seek(0)
+            assert len(file.read(50)) == 50
+            file.finish()
+        except DamagedError:
+            return False
+        return True if watched else None
+
+
+def test_bytes_are_checked_as_they_are_read(tmp_path, monkeypatch):
+    """The Parquet reader takes chunks whole, so that none is left to be read a second time, as all were before."""
+    whole = content(100)
+    (tmp_path / SHARDS).mkdir()
+    (tmp_path / MANIFEST).write_text(json.dumps({"identity": "x"}))
+    (tmp_path / SHARDS / shard_name("x", 0, whole)).write_bytes(whole)
+    left = []
+    monkeypatch.setattr(Checked, "finish", lambda file: left.append(dict(file.waiting)))
+    assert read_tables(tmp_path, ["b", "c"]).equals(TABLE.select(["b", "c"]))
+    assert left == [{}]
 
 
 def test_other_readers_do_not_mind(tmp_path):

@@ -51,13 +51,12 @@ CYCLES = 3
 
 
 def _cut(column: np.ndarray, r: Rounds, n_cores: float) -> None:
-    """Write cycles and smallest piece of a product into an operator's numbers, as its rounds say.
+    """Write the cycles of a product into an operator's numbers, as its rounds say.
 
-    What a step adds for the mean last round is taken off, since here all rounds are whole.
+    Nothing bounds it by its smallest piece besides, nor adds for the mean last round, since here all rounds are whole.
     """
     used = int(np.argmax(column[:CYCLES]))
-    column[used] = n_cores * (r.n_cycles - LAST_TILE_FRAC * r.piece_cycles)
-    column[CYCLES] = r.piece_cycles
+    column[used], column[CYCLES] = n_cores * r.n_cycles, 0.0
 
 
 Lowered = StepDemand | str

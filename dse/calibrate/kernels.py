@@ -12,9 +12,7 @@ import pandas as pd
 from ..evaluation.assembly import chip_reference
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
-from ..lowering.collective import (
-    Group, Reference, Traffic, across_all_reduce, across_gather, all_to_all, group, send, spread,
-)  # fmt: skip
+from ..lowering.collective import Traffic, across_gather, all_to_all, group, send, spread
 from ..lowering.step_demand import StepDemand, TrafficDemand
 from ..lowering.tiling import array_shape, op_demand, rank_ops, sram_B
 from ..physics.calibration import KERNELS, kin_of, prior_calibration
@@ -24,7 +22,7 @@ from .cases import Case
 from .library_tiles import Rounds, has_library, is_cut, rounds
 from .measurements import SECONDS
 from .operators import calibrates, row_ops, splits_contraction
-from .protocols import as_library_runs
+from .protocols import as_library_runs, levels_at_once, library_all_reduce
 from .published import devices_per_chip, named_system, per_device, preset_for
 from .rates import SIZED, rated_s
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
@@ -159,26 +157,15 @@ def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
     whole = message * ranks if per_rank and "gather" in name else message
     switched = system.fabric.kind == "switched"
     if name == "all_reduce":
-        return _all_reduce(*where, message, ref)
+        return library_all_reduce(*where, message, ref)
     if name in ("all_gather", "reduce_scatter"):
         found = across_gather(*where, whole, ref)
-        return as_library_runs(found, ref) if switched else found
+        return levels_at_once(as_library_runs(found, ref), ref) if switched else found
     started = Traffic(n_starts=float(switched and where[1] == 1))
     if name in ("all_to_all", "send_recv"):
         found = all_to_all(*where, message) if name == "all_to_all" else send(message, inside=where[1] == 1)
         return as_library_runs(found + started, ref) if switched else found + started
     return f"collective '{name}' is not modelled"
-
-
-def _all_reduce(g: Group, n_out: int, message_B: float, ref: Reference) -> Traffic:
-    """All-reduce of one kind or another, its ring in the protocol that a library takes for it."""
-    found = across_all_reduce(g, n_out, message_B, ref)
-    if not g.switched:
-        return found
-    plain = dataclasses.replace(g, reduces_in_network=False)
-    ring = across_all_reduce(plain, n_out, message_B, dataclasses.replace(ref, has_direct=False))
-    run = as_library_runs(ring, ref)
-    return run if found == ring else min(found, run, key=ref.time_s)
 
 
 def _lower_collective(row: Any, system: System, chip_name: str) -> Lowered:

@@ -18,11 +18,6 @@ from ..workload.op import PARTIAL_SUM_B, Kind, Op
 
 SIDES = ((128.0, 256.0), (128.0, 128.0), (128.0, 64.0), (64.0, 64.0))
 """Lengths of the pieces of common libraries, along the shorter and the longer free side [nvidia2026cutlass]."""
-LARGEST = SIDES[0][0] * SIDES[0][1]
-"""Results of the largest piece: partial sums fill the registers of a core."""
-FINE_SIDES = tuple((h, 16.0 * n) for h in (64.0, 128.0, 192.0) for n in range(2, 17) if h * 16.0 * n <= LARGEST)
-"""The same where one matrix instruction takes any width up to 256 in steps of 16: pieces that fill the last round
-[deepseek2025deepgemm] (block sizes that are no power of two)."""
 SHORTEST = 512.0
 """Shortest contraction of a piece; the partial sums of shorter ones cost more than they save."""
 
@@ -80,10 +75,10 @@ def rounds(op: Op, array: ArrayShape, chip: Chip, splits: bool) -> Rounds:
     per_cycle_B, lanes = float(chip.core.dma_bandwidth_Bps / chip.clock_Hz), float(chip.core.vector_lanes)
     together = NEIGHBOURS if family(chip.name) in CLUSTERED else 1
     operand_B, widens = PRECISION_BITS[op.precision] / 8, PRECISION_BITS[op.precision] > op.stored_bits
-    sides, found = FINE_SIDES if together > 1 else SIDES, []
+    found = []
     for contract in contractions(product.contract, splits):
         shared_B = 2 * PARTIAL_SUM_B if contract < product.contract else 0.0
-        for high, wide in (s for pair in sides for s in (pair, pair[::-1])):
+        for high, wide in (s for pair in SIDES for s in (pair, pair[::-1])):
             rows = min(high, padded(product.moving, INSTRUCTION_ROWS))
             down, across = math.ceil(product.moving / rows), math.ceil(product.stationary / wide)
             weights_B = wide * op.stored_bits / 8 / min(together, down)

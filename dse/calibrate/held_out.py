@@ -72,23 +72,23 @@ def held_out_errors(pooled: Pooled, full: Posterior, held: str, tell: Tell) -> p
 
 
 SHRINK = {STEPS: 1.0, ALONE: 0.5}
-"""How a source's weight in a band falls per row, by pool: n rows weigh as n^(1 - shrink).
+"""How a source's weight in a band falls per row, by pool: n rows weigh as n^(1 - shrink_frac).
 
 A source of steps is mostly one sweep of a model, so it weighs the same however long. Hundreds of operators over several
 chips say more than a few, though less than as many sources would: they weigh by their root, as in the fits.
 """
 
 
-def half_width(errors: pd.DataFrame, shrink: float = 1.0) -> float:
+def half_width(errors: pd.DataFrame, shrink_frac: float = 1.0) -> float:
     """Half width in log time that held `COVERED` of left-out measurements.
 
-    A row weighs n^-shrink, with n the rows of its source: at 1 every source weighs the same.
+    A row weighs n^-shrink_frac, with n the rows of its source: at 1 every source weighs the same.
 
     Source: [vovk2005] chapter 2 for quantiles of held-out errors as bands. Its correction for few examples is left
     out: with a handful of sources it asks for the largest error of all. Coverage is scored with each source's own
     errors left out instead.
     """
-    weight = errors.groupby("source").error.transform("size").to_numpy() ** -shrink
+    weight = errors.groupby("source").error.transform("size").to_numpy() ** -shrink_frac
     size = errors.error.abs().to_numpy()
     order = np.argsort(size)
     at = np.searchsorted(np.cumsum(weight[order]) / weight.sum(), COVERED - 1e-9)

@@ -43,7 +43,7 @@ def test_sums_in_the_switch_serve_long_messages_and_rings_short_ones():
 
 
 def test_over_nodes_sums_in_the_switch_leave_the_network():
-    """1 GiB on 2 x 8: an eighth crosses the network, 3.4 ms at 40 GB/s, behind (1 + 1/8) GiB inside, 3.4 ms: one counts."""
+    """1 GiB on 2 x 8: an eighth over the network and (1 + 1/8) GiB inside take 3.4 ms each: one counts."""
     found = library_all_reduce(SWITCH, 2, 2.0**30, LIBRARY)
     assert min(found.up_B, found.out_B) == 0 < max(found.up_B, found.out_B) <= (1 + 1 / 8) * 2.0**30
     assert LIBRARY.time_s(found) < LIBRARY.time_s(across_all_reduce(NODE, 2, 2.0**30, LIBRARY))

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..physics.calibration import Calibration
-from ..physics.pooled import NOVELTIES, Kin, novelty_of
+from ..physics.pooled import ALONE, NOVELTIES, STEPS, Kin, novelty_of
 from .cases import Case
 from .families import KINDS, Tell, calibration_from, pool_design, pool_json, pool_of, refit_pool, warm_start
 from .pooled import Pooled, Posterior
@@ -71,17 +71,27 @@ def held_out_errors(pooled: Pooled, full: Posterior, held: str, tell: Tell) -> p
     return pd.concat(parts, ignore_index=True)
 
 
-def half_width(errors: pd.DataFrame) -> float:
-    """Half width in log time that held `COVERED` of left-out measurements, every source weighing the same.
+SHRINK = {STEPS: 1.0, ALONE: 0.5}
+"""How a source's weight in a band falls per row, by pool: n rows weigh as n^(1 - shrink_frac).
+
+A source of steps is mostly one sweep of a model, so it weighs the same however long. Hundreds of operators over several
+chips say more than a few, though less than as many sources would: they weigh by their root, as in the fits.
+"""
+
+
+def half_width(errors: pd.DataFrame, shrink_frac: float = 1.0) -> float:
+    """Half width in log time that held `COVERED` of left-out measurements.
+
+    A row weighs n^-shrink_frac, with n the rows of its source: at 1 every source weighs the same.
 
     Source: [vovk2005] chapter 2 for quantiles of held-out errors as bands. Its correction for few examples is left
     out: with a handful of sources it asks for the largest error of all. Coverage is scored with each source's own
     errors left out instead.
     """
-    weight = (1 / errors.groupby("source").error.transform("size") / errors.source.nunique()).to_numpy()
+    weight = errors.groupby("source").error.transform("size").to_numpy() ** -shrink_frac
     size = errors.error.abs().to_numpy()
     order = np.argsort(size)
-    at = np.searchsorted(np.cumsum(weight[order]), COVERED - 1e-9)
+    at = np.searchsorted(np.cumsum(weight[order]) / weight.sum(), COVERED - 1e-9)
     return float(size[order][min(at, len(size) - 1)])
 
 
@@ -95,7 +105,7 @@ def bands_of(errors: pd.DataFrame) -> dict[str, dict[str, float]]:
             if mine.source.nunique() < FEWEST:
                 newer: Any = rows[rows.novelty.isin(NOVELTIES[i:])]
                 mine = newer if newer.source.nunique() >= FEWEST else rows
-            least = max(least, half_width(mine))
+            least = max(least, half_width(mine, SHRINK[pool_of(str(kind))]))
             width[novelty] = round(least, 4)
         found[str(kind)] = width
     return found

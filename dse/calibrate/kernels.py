@@ -12,17 +12,17 @@ import pandas as pd
 from ..evaluation.assembly import chip_reference
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
-from ..lowering.collective import Traffic, across_all_reduce, across_gather, all_to_all, group, send, spread
+from ..lowering.collective import Traffic, across_gather, all_to_all, group, send, spread
 from ..lowering.step_demand import StepDemand, TrafficDemand
 from ..lowering.tiling import array_shape, op_demand, rank_ops, sram_B
 from ..physics.calibration import KERNELS, kin_of, prior_calibration
 from ..physics.pooled import COMPILED
-from ..physics.step import LAST_TILE_FRAC
 from ..workload.op import Kind, Op
 from .cases import Case
 from .library_tiles import Rounds, has_library, is_cut, rounds
 from .measurements import SECONDS
 from .operators import calibrates, row_ops, splits_contraction
+from .protocols import as_library_runs, levels_at_once, library_all_reduce
 from .published import devices_per_chip, named_system, per_device, preset_for
 from .rates import SIZED, rated_s
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
@@ -51,13 +51,12 @@ CYCLES = 3
 
 
 def _cut(column: np.ndarray, r: Rounds, n_cores: float) -> None:
-    """Write cycles and smallest piece of a product into an operator's numbers, as its rounds say.
+    """Write the cycles of a product into an operator's numbers, as its rounds say.
 
-    What a step adds for the mean last round is taken off, since here all rounds are whole.
+    Nothing bounds it by its smallest piece besides, nor adds for the mean last round, since here all rounds are whole.
     """
     used = int(np.argmax(column[:CYCLES]))
-    column[used] = n_cores * (r.n_cycles - LAST_TILE_FRAC * r.piece_cycles)
-    column[CYCLES] = r.piece_cycles
+    column[used], column[CYCLES] = n_cores * r.n_cycles, 0.0
 
 
 Lowered = StepDemand | str
@@ -114,7 +113,9 @@ def _timed_case(
         return Unmodelled(*label, found[0], f"no time, nor a rate of something whose size is known ('{row.metric}')")
     said = f"{row_text(row, 'topology')} {row_text(row, 'note')}"
     system, share = preset_system(named_system(said, *found)), row_number(row, "num_chips", 1.0)
-    cores = devices_per_chip(system.chip, row_number(row, "num_ranks", 0), share) if share >= 1 else round(1 / share)
+    cores = devices_per_chip(system.chip, 1.0 if share < 1 else row_number(row, "num_ranks", 0), share)
+    if share < 1 and not cores:
+        return Unmodelled(*label, found[0], f"{share:g} of a chip is no device that software sees of this one")
     cores = HALVES if row.metric == "bandwidth_per_core" else cores
     if cores > 1:
         system = per_device(system, cores, system.fabric.n_chips * cores)
@@ -154,15 +155,16 @@ def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
     per_rank = "per rank" in row_text(row, "size_convention").lower()
     name = row_text(row, "collective").lower()
     whole = message * ranks if per_rank and "gather" in name else message
+    switched = system.fabric.kind == "switched"
     if name == "all_reduce":
-        return across_all_reduce(*where, message, ref)
+        return library_all_reduce(*where, message, ref)
     if name in ("all_gather", "reduce_scatter"):
-        return across_gather(*where, whole, ref)
-    started = Traffic(n_starts=float(system.fabric.kind == "switched" and where[1] == 1))
-    if name == "all_to_all":
-        return all_to_all(*where, message) + started
-    if name == "send_recv":
-        return send(message, inside=where[1] == 1) + started
+        found = across_gather(*where, whole, ref)
+        return levels_at_once(as_library_runs(found, ref), ref) if switched else found
+    started = Traffic(n_starts=float(switched and where[1] == 1))
+    if name in ("all_to_all", "send_recv"):
+        found = all_to_all(*where, message) if name == "all_to_all" else send(message, inside=where[1] == 1)
+        return as_library_runs(found + started, ref) if switched else found + started
     return f"collective '{name}' is not modelled"
 
 

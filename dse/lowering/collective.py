@@ -188,13 +188,18 @@ def all_reduce(g: Group, volume_B: float, ref: Reference) -> Traffic:
         return Traffic()
     candidates = [_in_domain(g, volume_B, 2 * (n - 1) / n, 2 * g.ring_hops, 1.0)]
     if g.reduces_in_network:
-        candidates.append(_in_domain(g, volume_B, 1.0 + 1.0 / n, 2.0, 2.0))
+        candidates.append(in_switch(g, volume_B))
     if not g.switched:
         doubling = _in_domain(g, volume_B, math.log2(n), math.ceil(math.log2(n)), 1.0)
         candidates += [doubling, _in_domain(g, volume_B, n - 1, g.ring_hops / 2, 1.0)]
     elif ref.has_direct:
         candidates += [_direct(g, volume_B, n - 1, 1.0), _direct(g, volume_B, 2 * (n - 1) / n, 2.0)]
     return min(candidates, key=ref.time_s)
+
+
+def in_switch(g: Group, volume_B: float) -> Traffic:
+    """All-reduce of `volume_B` bytes by switches that add up: see `all_reduce`."""
+    return _in_domain(g, volume_B, 1.0 + 1.0 / g.size, 2.0, 2.0)
 
 
 def across_gather(g: Group, n_out: int, volume_B: float, ref: Reference) -> Traffic:

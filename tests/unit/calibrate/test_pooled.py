@@ -159,6 +159,7 @@ def test_a_band_weighs_sources_alike_and_covers_four_in_five():
     assert half_width(errors) == pytest.approx(0.4)
     more = pd.concat([errors, pd.DataFrame({"source": ["a"] * 100, "error": 0.1})], ignore_index=True)
     assert half_width(more) == pytest.approx(0.4)
+    assert half_width(more, shrink_frac=0.5) == pytest.approx(0.3)  # a weighs 10 of 14
 
 
 def test_bands_are_never_narrower_for_what_is_newer():

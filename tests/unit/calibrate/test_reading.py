@@ -136,6 +136,12 @@ def test_a_quarter_chip_has_a_quarter_of_everything():
     assert float(case.chip.hbm_bandwidth_Bps) * 4 == pytest.approx(float(whole.hbm_bandwidth_Bps))
 
 
+def test_half_an_h100_is_no_device():
+    half = {**GEMM, "chip": "NVIDIA H100 SXM", "num_chips": 0.5}
+    cases, (refused,) = kernel_cases(pd.DataFrame([half]))
+    assert not cases and refused.why.startswith("0.5 of a chip is no device")
+
+
 def test_the_middle_stands_for_a_point_and_a_rate_only_where_there_is_no_time():
     """2 x 4096^3 / 137.4 TFLOP/s = 1.0003 ms."""
     tails = [{**GEMM, "stat": s, "value": v} for s, v in (("p10", 0.9), ("p90", 2.0), ("p50", 1.0))]

@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int
 from scipy.optimize import minimize
 
 from ..core.errors import SpecError
+from ..core.types import SOON_COMPILED
 from ..optimize.deadline import Deadline
 from ..optimize.search import Candidate, Search
 from ..optimize.space import Space
@@ -236,7 +237,7 @@ class _LateError(Exception):
     """Time is up in the middle of SLSQP, which cannot be told to stop."""
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0, **SOON_COMPILED)
 def _rows(program: Program, point: Array, m: Moved) -> tuple[Array, Array]:
     """Log ratios and their slopes."""
     return program.logs(point, m), jax.jacfwd(program.logs)(point, m)

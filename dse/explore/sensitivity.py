@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 
 from ..core.errors import SpecError
 from ..core.provenance import Sourced
-from ..core.types import FloatLike
+from ..core.types import SOON_COMPILED, FloatLike
 from ..hardware.chip import Chip
 from ..lowering.demand import StepDemand
 from ..optimize.search import Candidate, Search
@@ -238,7 +238,7 @@ def derivatives(
     return by_goal, by_design, free
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1), **SOON_COMPILED)
 def _slopes(core: ConvexCore, unflatten: Any, given: Given, values: Array, z: Array, lam: Array) -> tuple[Array, ...]:
     """Derivatives of the Lagrangian L and limits g at an optimum: L_p, L_zz, g_z, L_zp, g_p, with p log values."""
 

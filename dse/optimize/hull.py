@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.types import INERT
+from ..core.types import INERT, SOON_COMPILED
 from ..lowering.plan import Plan
 from ..lowering.step_demand import StepDemand
 from ..study.convex import ConvexCore, Data
@@ -97,7 +97,7 @@ def wrong_signs(core: ConvexCore, data: Data, z: np.ndarray) -> tuple[str, ...]:
     return tuple(found)
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0, **SOON_COMPILED)
 def _slopes(core: ConvexCore, data: Data, z: Array) -> tuple[Any, ...]:
     """Slope of every log ratio and of the log goal by every coefficient with a declared sign."""
 
@@ -159,7 +159,7 @@ class HullError(Exception):
     """A hull that bounds nothing, so that there is no proof over plans."""
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0, **SOON_COMPILED)
 def hull_slopes(core: ConvexCore, data: Data, z: jax.Array, multipliers: jax.Array) -> tuple[Any, ...]:
     """Slope of each Lagrangian by every coefficient of its demands and of what its technology buys (`SIGNED`)."""
 

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from scipy.optimize import minimize
 
 from ..core.errors import SpecError
-from ..core.types import FloatLike
+from ..core.types import SOON_COMPILED, FloatLike
 from ..hardware.chip import Chip
 from ..lowering.plan import Plan
 from ..study.convex import ConvexCore, Data, chip_at
@@ -176,7 +176,7 @@ def local_answer(
     return _answer(search, picked[order[best]], ends[best][0], Status.LOCAL, unproved, (len(picked), np.sort(goals)))
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0, **SOON_COMPILED)
 def _ascend(own: Own, data: Data, lower: Array, upper: Array, starts: Array) -> FirstOrderResult:
     return jax.vmap(lambda d, s: solve_first_order(own.logs, d, lower, upper, s, steps=STEPS))(data, starts)
 
@@ -186,7 +186,7 @@ def _values(own: Own, z: Array, data: Data) -> tuple[Array, Array]:
     return own.logs(z, data)
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0, **SOON_COMPILED)
 def _slopes(own: Own, z: Array, data: Data) -> tuple[Array, Array]:
     return jax.jacfwd(own.logs)(z, data)
 

@@ -20,7 +20,7 @@ or its maker adds to the cost, and the rent of an hour."""
 FAR, FAR_COUNT = 100.0, 10.0
 """How far from every preset a number may lie: units and prefixes that people confuse differ by more; a count or a
 ratio has none to confuse."""
-WHOLE = ("n_", "rows", "cols", "cores_per_pool", "vector_lanes")
+WHOLE = ("n_", "rows", "cols", "cores_per_pool")
 """Beginnings of facts that count something."""
 NAMED: dict[str, Callable[[str], object]] = {"node": node, "hbm": memory, "link": link}
 """Facts that name a technology, and what knows it."""

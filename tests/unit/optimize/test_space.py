@@ -1,5 +1,6 @@
 """What a study prepares once: demands of all structures of a plan are lowered one after the other."""
 
+import dataclasses
 from pathlib import Path
 
 from dse.core.files import read_toml
@@ -11,15 +12,17 @@ TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
 TRAINING = {"phase": "training", "model": "llama-3.1-8b", "chips": 144, "global_batch": 1152, "sequence": 4096}
 
 
-def test_what_a_plan_moves_is_counted_once_for_all_arrays():
+def test_what_a_plan_moves_is_counted_once_for_all_arrays_and_orders():
     raw = read_toml(TINY)
     raw["workloads"] = {"training": TRAINING}
+    raw["study"]["streams"] = True
     raw["choices"]["pe_array"] = ["128x128", "256x256"]
     space = Space(study_from(raw))
     plans = space.candidates[0]
-    assert len(space.structures) == 2 and len(plans) > _beside.cache_info().maxsize
+    moved = {dataclasses.replace(p, order="turn") for p in plans}
+    assert len(space.structures) == 2 and len(plans) == len(space.orders) * len(moved)
     space.known.clear()
-    before = _beside.cache_info()
+    _beside.cache_clear()
     space.on_structures(0, plans)
-    after = _beside.cache_info()
-    assert (after.misses - before.misses, after.hits - before.hits) == (len(plans), len(plans))
+    counted = _beside.cache_info()
+    assert (counted.misses, counted.hits) == (len(moved), 2 * len(plans) - len(moved))

@@ -135,8 +135,7 @@ def parity_legend(ax: Axes, done: pd.DataFrame, markers: dict[Any, str]) -> None
     count = done.source.value_counts()
     look = {**look, "markerfacecolor": "#555555"}
     sources = [
-        Line2D([], [], marker=m, label=f"{s}  ({count[s]:,}; {percent(error[s])})", **look)
-        for s, m in markers.items()
+        Line2D([], [], marker=m, label=f"{s}  ({count[s]:,}; {percent(error[s])})", **look) for s, m in markers.items()
     ]
     place: dict[str, Any] = {"loc": "upper left", "fontsize": 8.5, "alignment": "left", "title_fontsize": 9}
     first = ax.legend(handles=colours, title="chip", bbox_to_anchor=(1.02, 1.02), **place)

@@ -69,7 +69,7 @@ def part_groups(done: pd.DataFrame, parts: Sequence[str] = (), n_sources: int | 
     return [error_group(name, points, parts) for name, points in groups]
 
 
-def largest_share(done: pd.DataFrame, part: str) -> float:
+def largest_share_frac(done: pd.DataFrame, part: str) -> float:
     """Largest share of a part in any predicted time, as a fraction; NaN where no point has it."""
     shares: Any = done[part] / done.predicted_s
     return float(shares.max())

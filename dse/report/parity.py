@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator
 
-from ..calibrate.error_groups import ErrorGroup, largest_share, part_groups, source_errors, within_frac
+from ..calibrate.error_groups import ErrorGroup, largest_share_frac, part_groups, source_errors, within_frac
 from ..core.text import digits, percent, scale_of
 from ..physics.calibration import FAMILIES, family
 from .style import BAND, BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
@@ -148,7 +148,7 @@ def parity_legend(ax: Axes, done: pd.DataFrame, markers: dict[Any, str]) -> None
 
 def parts_figure(done: pd.DataFrame, kind: str) -> Figure:
     """Share of the predicted time by part, and the error, for best and worst quarter of points and for every source."""
-    parts = [p for p in PARTS if p in done.columns and largest_share(done, p) > SMALLEST_SHARE]
+    parts = [p for p in PARTS if p in done.columns and largest_share_frac(done, p) > SMALLEST_SHARE]
     groups = part_groups(done, parts, SHOWN_SOURCES)
     height = 1.3 + 0.34 * len(groups)
     figure, (left, right) = plt.subplots(

@@ -41,7 +41,7 @@ def _picture(done: Any) -> str:
     if metric is None or done.empty:
         return ""
     axes = axes_of(done)
-    best = best_rows(done, metric, SHOWN_ROWS)
+    best: Any = best_rows(done, metric, SHOWN_ROWS)
     columns = [*axes, *(c for c in done.columns if c not in (*axes, *KEPT) and done[c].dtype.kind == "f")][:9]
     shown = [{k: _value(v) for k, v in r.items()} for r in best[columns].to_dict("records")]
     made = folded("Best points", records(shown, columns)) if shown else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 PREFERRED = {"delivered_speedup": False, "tokens_per_s": False, "step_s": True}
@@ -12,7 +14,7 @@ KEPT = ("point", "ok", "reason")
 """Columns that every sweep has."""
 
 
-def axes_of(rows: pd.DataFrame) -> list[str]:
+def axes_of(rows: Any) -> list[str]:
     """The sweep's axes that vary: the columns before the answers."""
     names = list(rows.columns)
     first = min((names.index(n) for n in FIRST_ANSWERS if n in names), default=len(names))

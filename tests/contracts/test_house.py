@@ -48,7 +48,7 @@ PLAIN_PARAMETERS = {
     "u", "draws", "at",
     "attended", "bits", "bond_loss", "bound", "cached", "clustering", "cols", "context", "count", "default",
     "elasticity", "elements", "factor", "goal", "granule", "growth", "head_dim", "heads", "high", "inputs", "k",
-    "kv_heads", "lanes", "layers", "length", "level", "low", "lower", "m", "margin", "middle", "moved", "mult", "n",
+    "kv_heads", "lanes", "layers", "length", "low", "lower", "m", "margin", "middle", "moved", "mult", "n",
     "norm", "norm_passes", "outputs", "p", "passes", "per_token", "pue", "queries", "rate", "rates", "ratio", "read",
     "rows", "seen", "sequences", "service_cv2", "softmax_passes", "speedup", "start", "target", "times",
     "tokens", "upper", "usual", "value", "window", "x", "z",

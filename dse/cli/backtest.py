@@ -42,6 +42,7 @@ class BacktestCommand:
         from pathlib import Path
 
         from ..explore.backtest import Backtest, backtest, check_study, held
+        from ..explore.tally import Backtests
         from ..optimize.deadline import Deadline
         from ..optimize.solve import LIMIT_S, solve
         from ..report.backtest import backtests_json, backtests_view, write_backtest_figure
@@ -59,17 +60,18 @@ class BacktestCommand:
         if self.hold:
             studies = [held(s, self.hold.split(",")) for s in studies]
         name = f"backtest_holding_{self.hold.replace(',', '_')}" if self.hold else "backtest"
-        folder, found = results_folder(self.results, name), []
+        folder, steps = results_folder(self.results, name), []
         for path, study in zip(paths, studies, strict=True):
             with progress() as tell:
                 deadline = Deadline(max(self.seconds, LIMIT_S))
                 answer = backtest(study, tell, partial(solve, limit_s=self.seconds), deadline=deadline)
             if not isinstance(answer, Backtest):
                 raise SpecError(f"{path}: infeasible, so there is nothing to compare; see dse optimize {path}")
-            found.append(answer)
+            steps.append(answer)
             text = path.read_text(encoding="utf-8")
             manifest = study_manifest(text, study, answer.solution.choice)
             write_json(folder / f"{study.name}.manifest.json", manifest)
+        found = Backtests(tuple(steps))
         write_json(folder / "backtest.json", backtests_json(found))
         if self.json:
             print(json_text(backtests_json(found)))

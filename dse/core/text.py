@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+from collections.abc import Iterable
 
 DECIMAL = (("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12), ("P", 1e15), ("E", 1e18), ("Z", 1e21))
 BINARY = (("", 1.0), ("Ki", 2.0**10), ("Mi", 2.0**20), ("Gi", 2.0**30), ("Ti", 2.0**40), ("Pi", 2.0**50))
@@ -193,6 +195,11 @@ def scale_of(value: float, unit: str) -> tuple[str, float]:
     size = abs(value) * (1 + 1e-9) if math.isfinite(value) else 1.0
     zero = next(s for s in scales if s[1] == 1.0)
     return max((s for s in scales if s[1] <= size), key=lambda s: s[1], default=scales[0] if size else zero)
+
+
+def common_scale(values: Iterable[float], unit: str) -> tuple[str, float]:
+    """The scale of `unit` in which people write most of `values`, that of their median; at least one."""
+    return scale_of(statistics.median(values), unit)
 
 
 def quantity_text(name: str, value: float | str, n: int = 3) -> str:

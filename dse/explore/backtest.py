@@ -8,7 +8,7 @@ Any two chips will do, presets or files; nothing here knows whose they are.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import equinox as eqx
@@ -33,6 +33,8 @@ from .naive import naive_chip
 
 HIT, NEAR = 1.25, 2.0
 """Largest ratio, either way, of proposed to built that counts as a hit, and as near."""
+CLOSE = 1.5
+"""Factor between those, which tables count."""
 EDGE = 1.001
 """Room at the ends of a range: a solved count lies a hair beside the whole one."""
 SHARE_FRAC = 0.02
@@ -67,10 +69,19 @@ class Row:
         return max(self.ratio, 1.0 / self.ratio)
 
     @property
+    def naive_ratio(self) -> float:
+        """The naive forecast over built."""
+        return self.naive / self.built
+
+    @property
+    def near_ratio(self) -> tuple[float, float] | None:
+        """Ends of the range over built; None where there is no range."""
+        return None if self.near is None else (self.near[0] / self.built, self.near[1] / self.built)
+
+    @property
     def factors(self) -> tuple[float, float]:
         """How far off, either way, the proposal and the naive forecast are."""
-        naive = self.naive / self.built
-        return self.factor, max(naive, 1.0 / naive)
+        return self.factor, max(self.naive_ratio, 1.0 / self.naive_ratio)
 
     @property
     def inside(self) -> bool | None:
@@ -113,6 +124,36 @@ class Backtest:
     def scored(self) -> tuple[Row, ...]:
         """Rows that say something."""
         return tuple(r for r in self.rows if not r.given)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many quantities are hits, near and misses, those that are given left out."""
+        return {v: sum(r.verdict == v for r in self.rows) for v in ("hit", "near", "miss")}
+
+    @property
+    def n_right(self) -> int:
+        """Discrete choices that are as built."""
+        return sum(mine == theirs for _, mine, theirs in self.named)
+
+    @property
+    def n_close(self) -> int:
+        """Scored rows within a factor `CLOSE`."""
+        return sum(r.factor <= CLOSE for r in self.scored)
+
+    @property
+    def n_ranged(self) -> int:
+        """Scored rows that have a range of what is nearly as good."""
+        return sum(r.inside is not None for r in self.scored)
+
+    @property
+    def n_inside(self) -> int:
+        """Scored rows whose built number lies in that range."""
+        return sum(bool(r.inside) for r in self.scored)
+
+    @property
+    def sram_ratio(self) -> float:
+        """SRAM per chip, proposed over built."""
+        return next(r.ratio for r in self.rows if r.name == "sram_B")
 
     @property
     def built_delivered(self) -> float:
@@ -293,50 +334,3 @@ def built_speedups(space: Space, built: Chip) -> dict[str, float]:
         step_s = float(evaluate_demand(best, inside, tech, c).step_s)
         found[name] = before_s / float(tokens) * float(best.tokens) / step_s
     return found
-
-
-@dataclasses.dataclass(frozen=True)
-class Tally:
-    """All back-tests together."""
-
-    n_steps: int
-    """Back-tests."""
-    n_numbers: int
-    """Scored numbers of all."""
-    median_factor: float
-    """Over all scored numbers."""
-    within_frac: Mapping[str, float]
-    """Share of them within a factor, by the factor: "1.25", "1.5", "2"."""
-    sram_frac: float
-    """Share of steps whose SRAM per chip is within a factor 2."""
-    regret_frac: float
-    """Median over steps of how much worse the built chip is than the proposal."""
-    inside_frac: float
-    """Share of numbers with a range whose built value lies in it; NaN without any."""
-    n_better: int
-    """Steps on which the median factor is less than the naive forecast's."""
-    naive_factor: float
-    """Median factor of the naive forecast over all scored numbers."""
-
-
-WITHIN = (1.25, 1.5, 2.0)
-"""Factors that are counted."""
-
-
-def tally(found: list[Backtest]) -> Tally:
-    """All back-tests together; at least one."""
-    rows = [r for b in found for r in b.scored]
-    factors = np.asarray([r.factor for r in rows])
-    sram = [r.factor for b in found for r in b.rows if r.name == "sram_B"]
-    ranged = [r.inside for r in rows if r.inside is not None]
-    return Tally(
-        n_steps=len(found),
-        n_numbers=len(rows),
-        median_factor=float(np.median(factors)),
-        within_frac={f"{w:g}": float(np.mean(factors <= w)) for w in WITHIN},
-        sram_frac=float(np.mean([f <= NEAR for f in sram])),
-        regret_frac=float(np.median([b.regret_frac for b in found])),
-        inside_frac=float(np.mean(ranged)) if ranged else float("nan"),
-        n_better=sum(mine < naive for mine, naive in (b.factors for b in found)),
-        naive_factor=float(np.median([r.factors[1] for r in rows])),
-    )

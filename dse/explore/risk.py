@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import jax
@@ -76,6 +76,10 @@ class Outcomes:
     """For each sample without a design, the limit with the highest price in the first candidate's attempt."""
 
 
+FEW = 2.0
+"""Standard errors below which a rank correlation is noise."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Driver:
     """One unknown and how it moves the outcome."""
@@ -86,6 +90,11 @@ class Driver:
     """Spearman's rank correlation of its score with the outcome; positive where more of it is better."""
     error: float
     """Standard error of a correlation of zero."""
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether the correlation is more than noise."""
+        return abs(self.correlation) > FEW * self.error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +141,24 @@ class Risk:
     def merit(self) -> Float[np.ndarray, " n"]:
         """What is better when larger: the delivered speed-up, or one over the goal; 0 without a design."""
         return 1.0 / self.outcomes.goal
+
+    def outcome_quantiles(self, levels: Sequence[float]) -> list[float]:
+        """Quantiles of the outcome over the samples with a design: delivered speed-up, or the goal in its unit.
+
+        Low levels are the bad end of either; none without a sample that has a design.
+        """
+        if self.study.goal == DELIVERED:
+            return self.merit_quantiles(levels)
+        good = self.outcomes.goal[self.feasible]
+        return [float(np.quantile(good, 1 - q)) for q in levels] if good.size else []
+
+    def merit_quantiles(self, levels: Sequence[float]) -> list[float]:
+        """Quantiles of the merit over the samples with a design; none without such a sample."""
+        return np.quantile(self.merit[self.feasible], levels).tolist() if self.feasible.any() else []
+
+    def merit_distribution(self, n: int) -> list[float]:
+        """`n` quantiles of the merit, evenly from none to all samples, those without a design at 0."""
+        return np.quantile(self.merit, np.linspace(0.0, 1.0, n)).tolist()
 
     @cached_property
     def drivers(self) -> tuple[Driver, ...]:

@@ -76,6 +76,10 @@ class Parameter:
         f = self.fact
         return 0.0 if f is None or f.low <= 0 else abs(self.elasticity) * float(np.log(f.high / f.low))
 
+    def moved_frac(self, value: float) -> float:
+        """Change of the goal, as a fraction, were the number `value` instead, to first order in logs."""
+        return float(np.expm1(self.elasticity * np.log(value / self.value)))
+
 
 @dataclasses.dataclass(frozen=True)
 class Sensitivity:

@@ -26,6 +26,10 @@ FIELDS: dict[type, dict[str, str]] = {
 WORDS = {"batch": "batch, sequences in all", "sequence": "sequence, tokens", "context": "context, tokens",
          "prompt": "prompt, tokens"}  # fmt: skip
 """Sizes in words."""
+LENGTHS = ("sequence", "context", "prompt")
+"""Sizes that say how long a sequence is, one in every phase."""
+START = 1
+"""What a size starts at in another phase, where none carries over."""
 MOST = 2**24
 """Largest size."""
 
@@ -40,9 +44,14 @@ def asked_of(study: Study) -> list[dict[str, Any]]:
     return found
 
 
-def sizes_of_phases() -> dict[str, list[dict[str, str]]]:
-    """Name and words of the sizes of every phase."""
-    return {t.__name__.lower(): [{"name": n, "label": WORDS[n]} for n in fields] for t, fields in FIELDS.items()}
+def sizes_of_phases() -> dict[str, list[dict[str, Any]]]:
+    """Name and words of the sizes of every phase, what each starts at, and whether it carries over.
+
+    On a change of phase a size that carries over takes the value of the one that does in the phase before, the length
+    of a sequence by any name; all others, and one with none before it, start anew.
+    """
+    size = lambda n: {"name": n, "label": WORDS[n], "start": START, "carries_over": n in LENGTHS}  # noqa: E731
+    return {t.__name__.lower(): [size(n) for n in fields] for t, fields in FIELDS.items()}
 
 
 def reasked(answers: Answers, raw: dict[str, Any], tell: Callable[[str], None] = lambda _: None) -> Answers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.text import digits, label, percent, quantity_text, times
-from ..explore.backtest import HIT, NEAR, OWN, SHARE_FRAC, Backtest, Row, Tally, tally
-from ..explore.kinds import by_kind
+from ..explore.backtest import CLOSE, HIT, NEAR, OWN, SHARE_FRAC, Backtest, Row
+from ..explore.tally import Backtests, Tally
 from ..hardware.own_chip import short_name
 from .screen import product
 from .style import BAND, CONTEXT, DESIGN, STYLE, VERDICTS, plt, save
@@ -43,15 +44,10 @@ def step_name(b: Backtest) -> str:
     return " to ".join(product(short_name(n)) for n in (b.study.baseline.chip.name, b.built))
 
 
-def counts(b: Backtest) -> dict[str, int]:
-    """How many quantities are hits, near and misses, those that are given left out."""
-    return {v: sum(r.verdict == v for r in b.rows) for v in ("hit", "near", "miss")}
-
-
-def backtests_view(found: list[Backtest]) -> RenderableType:
+def backtests_view(found: Backtests) -> RenderableType:
     """All back-tests: each in full, then one row per step and the tally where there are several."""
-    each = [part for b in found for part in (backtest_view(b), "")]
-    return Group(*each, steps_table(found), "", kinds_table(found), tally_text(tally(found)))
+    each = [part for b in found.steps for part in (backtest_view(b), "")]
+    return Group(*each, steps_table(found), "", kinds_table(found), tally_text(found.tally))
 
 
 def backtest_view(b: Backtest) -> RenderableType:
@@ -63,10 +59,10 @@ def backtest_view(b: Backtest) -> RenderableType:
 
 def headline(b: Backtest) -> str:
     """The verdict in one sentence."""
-    n, right = counts(b), sum(mine == theirs for _, mine, theirs in b.named)
+    n = b.counts
     return (
-        f"{step_name(b)}: {right} of {len(b.named)} technologies as built; {n['hit']} hits (within {digits(HIT)}x), "
-        f"{n['near']} near (within {digits(NEAR)}x), {n['miss']} misses"
+        f"{step_name(b)}: {b.n_right} of {len(b.named)} technologies as built; "
+        f"{n['hit']} hits (within {digits(HIT)}x), {n['near']} near (within {digits(NEAR)}x), {n['miss']} misses"
     )
 
 
@@ -94,7 +90,7 @@ def backtest_table(b: Backtest) -> Table:
         mine, theirs = (text_of(r.name, v) for v in (r.proposed, r.built))
         verdict = f"{r.verdict}, inside" if r.inside and r.verdict in ("near", "miss") else r.verdict
         t.add_row(
-            name_of(r.name), mine, range_text(r), theirs, times(r.ratio, 2), verdict, times(r.naive / r.built, 2),
+            name_of(r.name), mine, range_text(r), theirs, times(r.ratio, 2), verdict, times(r.naive_ratio, 2),
             style=style,
         )  # fmt: skip
     return t
@@ -110,25 +106,22 @@ def text_of(name: str, value: float) -> str:
     return f"{value:,.0f}" if name in OWN else quantity_text(name, value)
 
 
-def steps_table(found: list[Backtest]) -> Table:
+def steps_table(found: Backtests) -> Table:
     """One row per step."""
-    t = table("step", "as built", "median factor", "naive", "within 1.5x", "SRAM", "inside", "regret of built")
-    for b in found:
-        right = sum(mine == theirs for _, mine, theirs in b.named)
-        close, ranged = sum(r.factor <= 1.5 for r in b.scored), [r.inside for r in b.scored if r.inside is not None]
-        sram = next(r.ratio for r in b.rows if r.name == "sram_B")
-        inside = f"{sum(ranged)} of {len(ranged)}" if ranged else ""
+    t = table("step", "as built", "median factor", "naive", f"within {CLOSE:g}x", "SRAM", "inside", "regret of built")
+    for b in found.steps:
+        inside = f"{b.n_inside} of {b.n_ranged}" if b.n_ranged else ""
         t.add_row(
-            step_name(b), f"{right} of {len(b.named)}", times(b.factors[0], 2), times(b.factors[1], 2),
-            f"{close} of {len(b.scored)}", times(sram, 2), inside, percent(b.regret_frac),
+            step_name(b), f"{b.n_right} of {len(b.named)}", times(b.factors[0], 2), times(b.factors[1], 2),
+            f"{b.n_close} of {len(b.scored)}", times(b.sram_ratio, 2), inside, percent(b.regret_frac),
         )  # fmt: skip
     return t
 
 
-def kinds_table(found: list[Backtest]) -> Table:
+def kinds_table(found: Backtests) -> Table:
     """One row per quantity over all steps, the one that is missed most first."""
     t = table("number", "steps", "ratio", "spread", "median factor", "naive", "share of all misses", "inside")
-    for k in by_kind([b.scored for b in found]):
+    for k in found.kinds:
         inside = f"{k.n_inside} of {k.n_ranged}" if k.n_ranged else ""
         factors = (times(k.ratio, 2), times(k.spread, 2), times(k.factor, 2), times(k.naive_factor, 2))
         t.add_row(name_of(k.name), str(k.n_steps), *factors, percent(k.share_frac), inside)
@@ -146,12 +139,12 @@ def tally_text(t: Tally) -> str:
     )
 
 
-def backtests_json(found: list[Backtest]) -> dict[str, Any]:
+def backtests_json(found: Backtests) -> dict[str, Any]:
     """All back-tests for machines, canonical units."""
-    t = dataclasses.asdict(tally(found))
+    t = dataclasses.asdict(found.tally)
     t["inside_frac"] = None if math.isnan(t["inside_frac"]) else t["inside_frac"]
-    kinds = [dataclasses.asdict(k) for k in by_kind([b.scored for b in found])]
-    return {"steps": [backtest_json(b) for b in found], "tally": t, "kinds": kinds}
+    kinds = [dataclasses.asdict(k) for k in found.kinds]
+    return {"steps": [backtest_json(b) for b in found.steps], "tally": t, "kinds": kinds}
 
 
 def backtest_json(b: Backtest) -> dict[str, Any]:
@@ -164,7 +157,7 @@ def backtest_json(b: Backtest) -> dict[str, Any]:
         "unfinished": list(b.unfinished),
         "certified": b.solution.certificate is not None and b.solution.certificate.proved,
         "choices": [{"what": w, "proposed": p, "built": q, "same": p == q} for w, p, q in b.named],
-        "counts": counts(b),
+        "counts": b.counts,
         "factor": b.factors[0],
         "baseline_factor": b.factors[1],
         "regret": b.regret_frac,
@@ -179,16 +172,16 @@ def backtest_json(b: Backtest) -> dict[str, Any]:
 def row_json(r: Row) -> dict[str, Any]:
     """One quantity for machines."""
     found = dataclasses.asdict(r)
-    return {**found, "ratio": r.ratio, "verdict": r.verdict, "inside": r.inside, "naive_ratio": r.naive / r.built}
+    return {**found, "ratio": r.ratio, "verdict": r.verdict, "inside": r.inside, "naive_ratio": r.naive_ratio}
 
 
-def write_backtest_figure(found: list[Backtest], folder: Path) -> list[Path]:
+def write_backtest_figure(found: Backtests, folder: Path) -> list[Path]:
     """Draw all back-tests into `folder`, as PNG and SVG."""
     with plt.rc_context(STYLE):
-        return save(steps_figure(found), folder, "backtest_ratios")
+        return save(steps_figure(found.steps), folder, "backtest_ratios")
 
 
-def steps_figure(found: list[Backtest]) -> Figure:
+def steps_figure(found: Sequence[Backtest]) -> Figure:
     """One row per step, one panel per quantity: proposed over built, its range, and the naive forecast."""
     size = (2.2 + 1.55 * len(DRAWN), 0.42 * len(found) + 1.5)
     figure, axes = plt.subplots(1, len(DRAWN), figsize=size, sharey=True, squeeze=False)
@@ -213,7 +206,7 @@ MOST_TICKS = 0.22
 """Least distance of two ticks, as a share of a panel."""
 
 
-def _panel(ax: Axes, name: str, found: list[Backtest]) -> None:
+def _panel(ax: Axes, name: str, found: Sequence[Backtest]) -> None:
     """Ratios of one quantity over all steps, on a log axis; the band is a hit."""
     ax.axvspan(1 / HIT, HIT, color=BAND, zorder=0)
     ax.axvline(1, color=DESIGN, linewidth=0.8)
@@ -221,10 +214,9 @@ def _panel(ax: Axes, name: str, found: list[Backtest]) -> None:
         r = next((x for x in b.rows if x.name == name), None)
         if r is None:
             continue
-        if r.near is not None:
-            ends = [x / r.built for x in r.near]
-            ax.plot(ends, [i, i], color=DESIGN, linewidth=3.0, alpha=0.4, solid_capstyle="butt", zorder=1)
-        ax.plot(r.naive / r.built, i, "x", markersize=5, color=CONTEXT, zorder=2)
+        if r.near_ratio is not None:
+            ax.plot(r.near_ratio, [i, i], color=DESIGN, linewidth=3.0, alpha=0.4, solid_capstyle="butt", zorder=1)
+        ax.plot(r.naive_ratio, i, "x", markersize=5, color=CONTEXT, zorder=2)
         ax.plot(r.ratio, i, "o", markersize=7, color=VERDICTS[r.verdict], markeredgecolor=CONTEXT, zorder=3)
     ax.set_xscale("log")
     low, high = ax.get_xlim()

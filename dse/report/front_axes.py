@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from ..core.text import digits, label, scale_of, unit_of
+from ..core.text import common_scale, digits, label, unit_of
 from ..study.metrics import DELIVERED
 from .style import DESIGN
 
@@ -42,7 +42,7 @@ def axis_label(metric: str, values: np.ndarray) -> tuple[str, float]:
         return "delivered speed-up over the baseline [x]", 1.0
     unit = unit_of(metric)
     if unit not in ("", "frac"):
-        text, factor = scale_of(float(np.median(values)), unit)
+        text, factor = common_scale(values.tolist(), unit)
         return f"{label(metric)} [{text}]", factor
     return label(metric), 1.0
 

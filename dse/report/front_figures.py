@@ -107,7 +107,7 @@ def tornado_figure(s: Sensitivity) -> Figure:
         assert p.fact is not None
         guess = p.fact.kind in ("guess", "estimate")
         for end, word in ((p.fact.low, "low"), (p.fact.high, "high")):
-            move = 100.0 * float(np.expm1(p.elasticity * np.log(end / p.value)))
+            move = 100.0 * p.moved_frac(end)
             colour = HARMS if move > 0 else HELPS
             ax.barh(row, move, height=0.6, color="white" if guess else colour, edgecolor=colour, linewidth=1.2)
             side = {"ha": "left" if move > 0 else "right", "va": "center", "fontsize": 7, "color": CONTEXT}

@@ -12,6 +12,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..calibrate.error_groups import fifths, median_error_frac
+from ..calibrate.score import covered_frac
 from ..core.text import percent
 from .style import BAND, CONTEXT, DESIGN, STYLE, plt, save
 
@@ -38,8 +40,6 @@ COLUMNS = 6
 """Panels in a row of the page."""
 WIDEST = 3.0
 """Ends of the axis of errors, as a factor either way; what is further out lies on the edge."""
-FIFTHS = 5
-"""Groups of equally many points whose medians a panel shows."""
 FEWEST = 3
 """Different values that a dimension must have to be worth a panel."""
 
@@ -97,11 +97,9 @@ def multiples_figure(done: pd.DataFrame, kind: str) -> Figure:
 
 def title(mine: pd.DataFrame, name: str) -> str:
     """A source, its points and median error, and how many lie in their 80 % bands."""
-    said = f"{name}\n{len(mine):,}; {percent(float(mine.error_frac.abs().median()))}"
-    if "low_s" not in mine or not mine.low_s.notna().any():
-        return said
-    inside = (mine.measured_s >= mine.low_s) & (mine.measured_s <= mine.high_s)
-    return f"{said}; {percent(float(inside.mean()))} in band"
+    said = f"{name}\n{len(mine):,}; {percent(median_error_frac(mine))}"
+    inside = covered_frac(mine)
+    return said if math.isnan(inside) else f"{said}; {percent(inside)} in band"
 
 
 def panel(ax: Axes, mine: pd.DataFrame, column: str) -> None:
@@ -111,9 +109,7 @@ def panel(ax: Axes, mine: pd.DataFrame, column: str) -> None:
     ax.axhspan(1 / 1.25, 1.25, color=BAND, linewidth=0, zorder=0)
     ax.axhline(1.0, color=CONTEXT, linewidth=0.8, zorder=1)
     ax.scatter(here[column], ratio, s=6, color="#4a6fa5", alpha=0.35, linewidths=0, zorder=2)
-    fifth = np.minimum((here[column].rank(pct=True) * FIFTHS).astype(int), FIFTHS - 1)
-    at, middle = here[column].groupby(fifth).median(), ratio.groupby(fifth).median()
-    ax.plot(at, middle, "o-", color=DESIGN, markersize=3, linewidth=1.0, zorder=3)
+    ax.plot(*fifths(here[column], ratio), "o-", color=DESIGN, markersize=3, linewidth=1.0, zorder=3)
     ax.set(xscale="log", yscale="log", ylim=(1 / WIDEST / 1.05, WIDEST * 1.05))
     ax.set_yticks([0.33, 0.5, 0.8, 1.0, 1.25, 2.0, 3.0], ["⅓", "½", "0.8", "1", "1.25", "2", "3"])
     ax.minorticks_off()

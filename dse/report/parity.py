@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator
 
+from ..calibrate.error_groups import ErrorGroup, largest_share_frac, part_groups, source_errors, within_frac
 from ..core.text import digits, percent, scale_of
 from ..physics.calibration import FAMILIES, family
 from .style import BAND, BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
@@ -88,7 +89,7 @@ def parity_figure(done: pd.DataFrame, kind: str) -> Figure:
         axis.set_major_locator(FixedLocator(factor_ticks(low, high, factor)))
     ax.minorticks_off()
     ax.set(xlabel=f"measured {WHAT[kind]} time [{unit}]", ylabel=f"predicted {WHAT[kind]} time [{unit}]")
-    inside = percent(float((done.error_frac.abs() <= BAND_FRAC).mean()))
+    inside = percent(within_frac(done, BAND_FRAC))
     ax.set_title(f"{len(done):,} measured {WHAT[kind]}s, {inside} within ±{percent(BAND_FRAC)}")
     parity_legend(ax, done, markers)
     return figure
@@ -130,12 +131,11 @@ def parity_legend(ax: Axes, done: pd.DataFrame, markers: dict[Any, str]) -> None
         Line2D([], [], color=CONTEXT, label="predicted = measured"),
         Patch(facecolor=BAND, label=f"±{percent(BAND_FRAC)}"),
     ]
-    error = done.error_frac.abs().groupby(done.source).median()
+    error = source_errors(done)
     count = done.source.value_counts()
     look = {**look, "markerfacecolor": "#555555"}
     sources = [
-        Line2D([], [], marker=m, label=f"{s}  ({count[s]:,}; {percent(float(error[s]))})", **look)
-        for s, m in markers.items()
+        Line2D([], [], marker=m, label=f"{s}  ({count[s]:,}; {percent(error[s])})", **look) for s, m in markers.items()
     ]
     place: dict[str, Any] = {"loc": "upper left", "fontsize": 8.5, "alignment": "left", "title_fontsize": 9}
     first = ax.legend(handles=colours, title="chip", bbox_to_anchor=(1.02, 1.02), **place)
@@ -148,25 +148,24 @@ def parity_legend(ax: Axes, done: pd.DataFrame, markers: dict[Any, str]) -> None
 
 def parts_figure(done: pd.DataFrame, kind: str) -> Figure:
     """Share of the predicted time by part, and the error, for best and worst quarter of points and for every source."""
-    groups = part_groups(done)
-    parts = [p for p in PARTS if p in done.columns and (done[p] / done.predicted_s).max() > SMALLEST_SHARE]
+    parts = [p for p in PARTS if p in done.columns and largest_share_frac(done, p) > SMALLEST_SHARE]
+    groups = part_groups(done, parts, SHOWN_SOURCES)
     height = 1.3 + 0.34 * len(groups)
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(10.5, height), sharey=True, gridspec_kw={"wspace": 0.07, "width_ratios": [2.0, 1.0]}
     )
-    for row, (_, group) in enumerate(groups):
-        shares: Any = group[parts].fillna(0).div(group.predicted_s, axis=0).mean()
+    for row, group in enumerate(groups):
         start = 0.0
-        for part in parts:
-            left.barh(row, shares[part], left=start, height=0.66, linewidth=0.5, **PARTS[part][1])
-            start += float(shares[part])
-        error_row(right, row, group.error_frac)
+        for part, share in group.shares.items():
+            left.barh(row, share, left=start, height=0.66, linewidth=0.5, **PARTS[part][1])
+            start += share
+        error_row(right, row, group)
     for ax in (left, right):
         ax.axhline(1.5, color=CONTEXT, linewidth=0.8)
         ax.tick_params(axis="y", length=0)
         ax.grid(axis="x")
         ax.xaxis.set_major_formatter(lambda x, _: digits(100 * x))
-    left.set_yticks(range(len(groups)), [f"{name}  ({len(g):,})" for name, g in groups])
+    left.set_yticks(range(len(groups)), [f"{g.name}  ({len(g.points):,})" for g in groups])
     left.set(ylim=(len(groups) - 0.4, -0.6), xlim=(0, 1), xlabel=f"mean share of predicted {WHAT[kind]} time [%]")
     left.set_title("What the prediction is made of")
     right.axvline(0, color=DESIGN, linewidth=0.8)
@@ -185,20 +184,9 @@ ERROR_SPAN = 1.0
 """Ends of the error axis; a bar that goes on has an arrow."""
 
 
-def part_groups(done: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Best and worst quarter by absolute error, then every source, most points first."""
-    size: Any = done.error_frac.abs()
-    names = done.source.value_counts().index[:SHOWN_SOURCES]
-    return [
-        ("best quarter of points", done.loc[size <= size.quantile(0.25)]),
-        ("worst quarter", done.loc[size >= size.quantile(0.75)]),
-        *((str(n), done.loc[done.source == n]) for n in names),
-    ]
-
-
-def error_row(ax: Axes, row: int, error: pd.Series) -> None:
+def error_row(ax: Axes, row: int, group: ErrorGroup) -> None:
     """Median error as a point, 10th to 90th percentile as a line."""
-    low, middle, high = (float(error.quantile(q)) for q in (0.1, 0.5, 0.9))
+    low, middle, high = group.low_frac, group.middle_frac, group.high_frac
     ax.plot([max(low, -ERROR_SPAN), min(high, ERROR_SPAN)], [row, row], color=CONTEXT, linewidth=3, zorder=2)
     if high > ERROR_SPAN:
         ax.annotate(

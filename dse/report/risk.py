@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -27,8 +26,6 @@ STEPS = 41
 """Quantiles, evenly from none to all samples, that the distribution of the outcome is written as."""
 SHOWN_DRIVERS = 12
 """Unknowns in the table and the figure."""
-FEW = 2.0
-"""Standard errors below which a rank correlation is noise."""
 
 
 def risk_view(r: Risk, robust: Robust | Hopeless | None, width: int = WIDE, left: Sequence[str] = ()) -> RenderableType:
@@ -56,7 +53,7 @@ def verdict_lines(r: Risk) -> list[str]:
         + blocking_text(r.blocking)
     ]
     if met:
-        low, middle, high = (merit_text(r, q) for q in (0.05, 0.5, 0.95))
+        low, middle, high = (outcome_text(r, v) for v in r.outcome_quantiles((0.05, 0.5, 0.95)))
         at_values = times(1 / r.nominal) if r.study.goal == DELIVERED else quantity_text(r.study.goal, r.nominal)
         lines.append(f"where they can: {middle} in the middle, {low} to {high} in 9 of 10; {at_values} at the values")
         lines += [f"{percent(share)} won by {choice.text()}" for choice, share in r.choices.items()]
@@ -70,11 +67,9 @@ def blocking_text(shares: dict[str, float]) -> str:
     )
 
 
-def merit_text(r: Risk, level: float) -> str:
-    """Quantile of the outcome over the samples with a design, as people write it; low levels are the bad end."""
-    if r.study.goal == DELIVERED:
-        return times(float(np.quantile(r.merit[r.feasible], level)))
-    return quantity_text(r.study.goal, float(np.quantile(r.outcomes.goal[r.feasible], 1 - level)))
+def outcome_text(r: Risk, value: float) -> str:
+    """An outcome, delivered speed-up or the goal in its unit, as people write it."""
+    return times(value) if r.study.goal == DELIVERED else quantity_text(r.study.goal, value)
 
 
 def design_table(r: Risk) -> Table:
@@ -89,7 +84,7 @@ def drivers_table(r: Risk) -> Table:
     """The unknowns that move the outcome most."""
     t = table("what drives it", "rank correlation", "moves with")
     for d in r.drivers[:SHOWN_DRIVERS]:
-        if abs(d.correlation) > FEW * d.error:
+        if d.stands_out:
             t.add_row(driver_text(d.unknown.scope, d.unknown.fact), f"{d.correlation:+.2f}", d.unknown.group)
     return t
 
@@ -145,8 +140,8 @@ def risk_json(r: Risk, robust: Robust | Hopeless | None, left: Sequence[str] = (
         "feasible": met,
         "feasible_error": met_error,
         "nominal_goal": r.nominal,
-        "merit_quantiles": dict(zip(map(str, LEVELS), merit_quantiles(r), strict=False)),
-        "merit_distribution": np.quantile(r.merit, np.linspace(0.0, 1.0, STEPS)).tolist(),
+        "merit_quantiles": dict(zip(map(str, LEVELS), r.merit_quantiles(LEVELS), strict=False)),
+        "merit_distribution": r.merit_distribution(STEPS),
         "design_quantiles": {n: dict(zip(map(str, LEVELS), v, strict=True)) for n, v in r.quantiles(LEVELS).items()},
         "choices": [{**c.written(), "share": s} for c, s in r.choices.items()],
         "in_the_way": r.blocking,
@@ -159,13 +154,6 @@ def risk_json(r: Risk, robust: Robust | Hopeless | None, left: Sequence[str] = (
     if robust is not None:
         out["robust"] = robust_json(robust)
     return out
-
-
-def merit_quantiles(r: Risk) -> list[float]:
-    """Quantiles of the merit over the samples with a design."""
-    import numpy as np
-
-    return np.quantile(r.merit[r.feasible], LEVELS).tolist() if r.feasible.any() else []
 
 
 def robust_json(robust: Robust | Hopeless) -> dict[str, Any]:

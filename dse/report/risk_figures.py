@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..core.text import digits, label, percent, quantity_text, times, unit_of
-from ..explore.risk import Risk
+from ..explore.histogram import outcome_histogram
+from ..explore.risk import FEW, Risk
 from ..study.metrics import DELIVERED
-from .risk import FEW, SHOWN_DRIVERS, driver_text
+from .risk import SHOWN_DRIVERS, driver_text
 from .style import BAND, CONTEXT, DESIGN, HARMS, HELPS, REACHED, STYLE, plt, save
 
 BINS = 36
@@ -37,25 +38,19 @@ def verdict_figure(r: Risk) -> Figure:
     """Histogram of the outcome, samples that reach the target in colour, samples without a design in words."""
     figure, ax = plt.subplots(figsize=(7.2, 3.4))
     delivered = r.study.goal == DELIVERED
-    values = r.merit[r.feasible] if delivered else r.outcomes.goal[r.feasible]
-    edges = np.linspace(values.min(), values.max() * (1 + 1e-9), BINS + 1)
-    if r.target is not None and edges[0] < r.target < edges[-1]:
-        edges = np.unique(np.append(edges, r.target))
-    counts, _ = np.histogram(values, edges)
-    good = edges[:-1] >= r.target - 1e-12 if r.target is not None else np.full(counts.size, True)
-    height = counts / np.diff(edges) * (edges[-1] - edges[0]) / BINS / r.n
+    bars = outcome_histogram(r, BINS)
     ax.bar(
-        edges[:-1],
-        100 * height,
-        np.diff(edges),
+        bars.edges[:-1],
+        100 * bars.share_frac,
+        np.diff(bars.edges),
         align="edge",
-        color=np.where(good, REACHED, CONTEXT),
+        color=np.where(bars.reaches, REACHED, CONTEXT),
         edgecolor="white",
         linewidth=0.4,
     )
     nominal = 1 / r.nominal if delivered else r.nominal
     marks = [(nominal, "at the\nvalues", "--"), *([(r.target, "target", "-")] if r.target is not None else [])]
-    top = 100 * height.max()
+    top = 100 * bars.share_frac.max()
     for x, text, line in marks:
         ax.axvline(x, color=DESIGN, linewidth=1.2, linestyle=line)
         ax.annotate(text, (x, 1.13 * top), (4, 0), textcoords="offset points", fontsize=8.5, va="top")
@@ -69,7 +64,9 @@ def verdict_figure(r: Risk) -> Figure:
         if delivered
         else f"{label(r.study.goal)} [{unit_of(r.study.goal)}]"
     )
-    none = f"; no design meets the limits in {percent(1 - float(r.feasible.mean()))}" if not r.feasible.all() else ""
+    none = (
+        f"; no design meets the limits in {percent(1 - r.probability(r.feasible)[0])}" if not r.feasible.all() else ""
+    )
     ax.set_xlabel(f"{what}, each sample with its best design{none}")
     ax.grid(axis="y")
     return figure
@@ -100,7 +97,7 @@ def design_figure(r: Risk) -> Figure:
 
 def drivers_figure(r: Risk) -> Figure:
     """Tornado of the unknowns by rank correlation with the outcome."""
-    shown = [d for d in r.drivers[:SHOWN_DRIVERS] if abs(d.correlation) > FEW * d.error] or list(r.drivers[:1])
+    shown = [d for d in r.drivers[:SHOWN_DRIVERS] if d.stands_out] or list(r.drivers[:1])
     figure, ax = plt.subplots(figsize=(7.2, 0.32 * len(shown) + 1.0))
     values = np.asarray([d.correlation for d in shown])
     ax.barh(range(len(shown)), values, height=0.64, color=np.where(values > 0, HELPS, HARMS))

@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from ..sweep.best import KEPT, axes_of, best_rows, main_metric
 from ..sweep.results import load, reasons
 from .hover import scatter
 from .markup import folded, paragraph, records, table, wrapped
@@ -13,12 +14,6 @@ from .sweeps import SHOWN_REASONS
 
 SHOWN_ROWS = 10
 """Best rows in the table."""
-PREFERRED = ("delivered_speedup", "tokens_per_s", "step_s")
-"""Metrics to draw, the first that was recorded; more is better for all but the last."""
-FIRST_ANSWERS = ("plan", "status")
-"""First column that is an answer: of an evaluated point, of a solved study."""
-KEPT = ("point", "ok", "reason")
-"""Columns that every sweep has."""
 MOST_COLOURS = 10
 """Values that an axis may have to be told apart by colour."""
 
@@ -40,20 +35,13 @@ def sweep(folder: Path, manifest: dict[str, Any]) -> str:
     return paragraph(said, "lead") + why + _picture(done) + spec + folded("Columns", table(["column", ""], meanings))
 
 
-def axes_of(rows: Any) -> list[str]:
-    """The sweep's axes that vary: the columns before the answers."""
-    names = list(rows.columns)
-    first = min((names.index(n) for n in FIRST_ANSWERS if n in names), default=len(names))
-    return [c for c in names[:first] if c not in KEPT and rows[c].nunique() > 1]
-
-
 def _picture(done: Any) -> str:
     """The main metric over the axis with most values, and the best rows."""
-    metric = next((m for m in PREFERRED if m in done.columns), None)
+    metric = main_metric(done)
     if metric is None or done.empty:
         return ""
     axes = axes_of(done)
-    best = done.sort_values(metric, ascending=metric == "step_s").head(SHOWN_ROWS)
+    best: Any = best_rows(done, metric, SHOWN_ROWS)
     columns = [*axes, *(c for c in done.columns if c not in (*axes, *KEPT) and done[c].dtype.kind == "f")][:9]
     shown = [{k: _value(v) for k, v in r.items()} for r in best[columns].to_dict("records")]
     made = folded("Best points", records(shown, columns)) if shown else ""

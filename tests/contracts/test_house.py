@@ -41,14 +41,14 @@ PLAIN_RETURNS = {
     "mean_speedup", "hypervolume", "worst_gap", "swing", "fits_memory",
     "built_delivered", "ring_width", "result_width", "replicated_weights", "moe_share", "merit", "own_designs", "whole",
     "half_width", "to_free", "number_or", "number_at", "power_of_two",
-    "chip_adapter_parameters", "limit_price", "cycle_ratio", "datapath_ratio",
+    "chip_adapter_parameters", "limit_price", "cycle_ratio", "datapath_ratio", "naive_ratio", "sram_ratio",
 }  # fmt: skip
 """Public functions that return counts, ratios, whatever unit they were given, or spell their unit out."""
 PLAIN_PARAMETERS = {
     "u", "draws", "at",
     "attended", "bits", "bond_loss", "bound", "cached", "clustering", "cols", "context", "count", "default",
     "elasticity", "elements", "factor", "goal", "granule", "growth", "head_dim", "heads", "high", "inputs", "k",
-    "kv_heads", "lanes", "layers", "length", "level", "low", "lower", "m", "margin", "middle", "moved", "mult", "n",
+    "kv_heads", "lanes", "layers", "length", "low", "lower", "m", "margin", "middle", "moved", "mult", "n",
     "norm", "norm_passes", "outputs", "p", "passes", "per_token", "pue", "queries", "rate", "rates", "ratio", "read",
     "rows", "seen", "sequences", "service_cv2", "softmax_passes", "speedup", "start", "target", "times",
     "tokens", "upper", "usual", "value", "window", "x", "z",

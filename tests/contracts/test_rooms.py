@@ -11,6 +11,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+REPORT = sorted((ROOT / "dse" / "report").rglob("*.py"))
+STATISTICS = {
+    "mean", "nanmean", "average", "median", "nanmedian", "quantile", "nanquantile", "percentile", "nanpercentile",
+    "std", "nanstd", "var", "histogram", "corrcoef", "corr", "expm1",
+}  # fmt: skip
+"""What finds a number of many: work of the answer, not of its renderers."""
 LOWERING = sorted((ROOT / "dse" / "lowering").rglob("*.py"))
 BREACHES = {
     "one way through the rooms": ("core/units.py", "from dse.technology import node"),
@@ -90,3 +96,23 @@ def test_the_rule_of_the_host_bites():
     )
     assert device_work(ast.parse(bad)) == ["jax.numpy", "jax.vmap", "core.smooth", "jax.jit"]
     assert device_work(ast.parse("import jax\njax.tree.map(f, x)\nfrom jaxtyping import Array")) == []
+
+
+def statistics_of(tree: ast.Module) -> list[str]:
+    """Calls of a module that find a number of many, and the modules of statistics that it imports."""
+    called = [n.func for n in ast.walk(tree) if isinstance(n, ast.Call)]
+    found = [f.attr for f in called if isinstance(f, ast.Attribute)] + [f.id for f in called if isinstance(f, ast.Name)]
+    modules = [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    modules += [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
+    return [f for f in found if f in STATISTICS] + [m for m in modules if m.split(".")[0] in ("statistics", "scipy")]
+
+
+@pytest.mark.parametrize("path", REPORT, ids=lambda p: p.name)
+def test_report_finds_no_number_of_many(path):
+    assert statistics_of(ast.parse(path.read_text())) == []
+
+
+def test_the_rule_of_the_report_bites():
+    bad = "import statistics\nfrom scipy.stats import rankdata\nnp.median(x)\nerror.quantile(0.1)\nmean(x)\n"
+    assert sorted(statistics_of(ast.parse(bad))) == ["mean", "median", "quantile", "scipy.stats", "statistics"]
+    assert statistics_of(ast.parse("r.merit_quantiles(LEVELS)\ns.quantile\nfrom ..core.text import common_scale")) == []

@@ -24,9 +24,9 @@ export class Workloads {
     const number = (name, value) => el("input", { type: "text", inputmode: "numeric", id: `work-${k}-${name}`, value });
     const chips = number("chips", w.chips), sizes = Object.fromEntries(Object.entries(w.sizes).map(([n, v]) => [n, number(n, v)])), free = Boolean(this.known.phases);
     const phase = free ? list("phase", this.known.phases) : null, model = free ? list("model", [...new Set([w.model, ...this.known.models])]) : null;
-    phase?.addEventListener("change", () => { // sizes of another phase begin as usual
-      const first = Object.values(sizes)[1]?.value ?? 1;
-      this.#show([{ ...this.#asked()[0], phase: phase.value, sizes: Object.fromEntries(this.known.sizes[phase.value].map(({ name }) => [name, name === "batch" ? 1 : Number(first)])) }]);
+    phase?.addEventListener("change", () => { // which size carries over and what others start at, Python says
+      const kept = this.known.sizes[w.phase]?.find((s) => s.carries_over), carried = sizes[kept?.name]?.value;
+      this.#show([{ ...this.#asked()[0], phase: phase.value, sizes: Object.fromEntries(this.known.sizes[phase.value].map((s) => [s.name, s.carries_over && carried !== undefined ? Number(carried) : s.start])) }]);
       document.getElementById(`work-${k}-phase`)?.focus();
     });
     return { w, phase, model, chips, sizes, nodes: [free ? null : el("p", { class: "note" }, `${w.model}, ${w.phase}`), phase && pair("phase", phase), model && pair("model", model),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from dse.core.text import (
     COMPOUND,
     SCALES,
+    common_scale,
     digits,
     in_unit,
     label,
@@ -103,3 +104,7 @@ def test_labels():
 def test_values_are_spelled_as_a_file_has_them():
     told = {"a": [True, None, 1.5], "b": {"c": "two\nlines"}}
     assert spelled(told) == "{ a = [true, nothing, 1.5], b = { c = 'two lines' } }"
+
+
+def test_the_scale_of_many_is_that_of_their_median():
+    assert common_scale([1.0, 2e3, 3e12], "Bps") == scale_of(2e3, "Bps") != scale_of(1.0, "Bps")

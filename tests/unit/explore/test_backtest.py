@@ -18,10 +18,10 @@ from dse.explore.backtest import (
     given_by,
     held,
     quantities,
-    tally,
 )  # fmt: skip
 from dse.explore.kinds import by_kind
 from dse.explore.naive import naive_chip
+from dse.explore.tally import Backtests, tally
 from dse.hardware.presets import chip, system
 from dse.optimize.solve import solve_continuous
 from dse.optimize.space import Space
@@ -52,7 +52,9 @@ def test_verdicts_by_hand():
     assert row(17.0, 8.0, given=True).verdict == "given"
     assert row(4.0, 8.0, naive=2.0).factors == (2.0, 4.0)
     assert row(4.0, 8.0, near=(3.0, 8.0)).inside and not row(4.0, 8.0, near=(3.0, 7.0)).inside
-    assert row(4.0, 8.0).inside is None
+    assert row(4.0, 8.0).inside is None and row(4.0, 8.0).near_ratio is None
+    assert row(4.0, 8.0, naive=2.0).naive_ratio == 0.25
+    assert row(4.0, 8.0, near=(3.0, 8.0)).near_ratio == (0.375, 1.0)
 
 
 def test_quantities_of_trainium2():
@@ -149,13 +151,23 @@ def test_what_a_backtest_reports(tiny):
     assert (t.n_steps, t.n_numbers) == (2, 2 * len(factors)) and t.median_factor == pytest.approx(np.median(factors))
     assert t.n_better == 2 * (answer.factors[0] < answer.factors[1])
     assert t.within_frac["1.5"] == pytest.approx(np.mean(np.asarray(factors) <= 1.5))
-    told = backtests_json([answer])
+    told = backtests_json(Backtests((answer,)))
     step = told["steps"][0]
     assert step["regret"] == answer.regret_frac and (step["factor"], step["baseline_factor"]) == answer.factors
     assert all({"ratio", "given", "near"} <= set(r) for r in step["rows"])
     assert "B200" in headline(answer) and "1 steps" in tally_text(tally([answer]))
     assert "trainium3 to b200" in page_section(told)
-    assert backtests_view([answer]) is not None and len(steps_figure([answer]).axes) == 8
+    assert backtests_view(Backtests((answer,))) is not None and len(steps_figure([answer]).axes) == 8
+    by_hand = dataclasses.replace(
+        answer,
+        rows=(
+            row(10.0, 8.0, near=(9.0, 11.0)), row(12.0, 8.0, near=(7.0, 13.0)), row(17.0, 8.0), row(3.0, 8.0),
+            Row("sram_B", 6.0, 8.0, 1.0), row(8.0, 8.0, given=True),
+        ),
+        named=(("node", "N3", "N3"), ("HBM", "HBM3", "HBM3E")),
+    )  # fmt: skip
+    assert by_hand.counts == {"hit": 1, "near": 2, "miss": 2} and by_hand.n_right == 1
+    assert (by_hand.n_close, by_hand.n_inside, by_hand.n_ranged, by_hand.sram_ratio) == (3, 1, 2, 0.75)
 
 
 def test_numbers_are_held_at_what_was_built():

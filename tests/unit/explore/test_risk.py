@@ -14,6 +14,7 @@ from rich.console import Console
 
 from dse.core.errors import SpecError
 from dse.explore import robust
+from dse.explore.histogram import outcome_histogram
 from dse.explore.risk import Outcomes, Risk, risk, solve_all_draws
 from dse.explore.robust import FRESH, MORE, UNTRIED, Hopeless, Program, Robust, robust_design, share_frac
 from dse.explore.samples import Samples
@@ -109,6 +110,19 @@ def test_what_a_risk_study_reports():
     assert ours["scratchpad_area_mm2_per_B"] < -3 * r.drivers[0].error
     assert all(d.correlation < 0 for d in r.drivers[:12] if "_area_" in d.unknown.fact)
     assert "1.6x" in headline(r) and risk_json(r, None)["probability"] == share
+    noise = [d for d in r.drivers if not d.stands_out]
+    assert noise and all(abs(d.correlation) <= 2 * d.error for d in noise) and r.drivers[0].stands_out
+    good = np.sort(1 / r.outcomes.goal[r.feasible])
+    assert good[0] < r.outcome_quantiles((0.05,))[0] < r.merit_quantiles((0.5,))[0] == pytest.approx(np.median(good))
+    spread = r.merit_distribution(3)
+    assert spread[0] == 0 and spread[2] == good[-1], "samples without a design count as none of it"
+    as_goal = dataclasses.replace(r, study=dataclasses.replace(r.study, goal="package_cost_USD"), target=None)
+    assert as_goal.outcome_quantiles((0.0, 1.0)) == pytest.approx([1 / good[0], 1 / good[-1]]), "low is the bad end"
+    bars = outcome_histogram(r, 8)
+    assert len(bars.edges) == 10 and 1.6 in bars.edges, "the target cuts one of eight bars in two"
+    even = (bars.edges[-1] - bars.edges[0]) / 8
+    assert np.sum(bars.share_frac * np.diff(bars.edges)) / even == pytest.approx(len(good) / r.n)
+    assert np.sum((bars.share_frac * np.diff(bars.edges))[bars.reaches]) / even == pytest.approx(share)
 
 
 def test_two_seeds_agree_within_two_points_at_2000_samples():

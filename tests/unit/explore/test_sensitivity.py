@@ -105,6 +105,8 @@ def test_a_supply_at_the_least_that_its_node_stands_has_a_price(tiny, solved):
 def test_swings_come_from_ranges(found):
     p = next(p for p in found.parameters if p.fact is not None and p.swing > 0)
     assert p.swing == pytest.approx(abs(p.elasticity) * math.log(p.fact.high / p.fact.low))
+    assert math.log1p(p.moved_frac(p.fact.high)) == pytest.approx(p.elasticity * math.log(p.fact.high / p.value))
+    assert p.moved_frac(p.value) == 0
     assert [x.swing for x in found.parameters] == sorted((x.swing for x in found.parameters), reverse=True)
     assert found.of(p.name) is p
 

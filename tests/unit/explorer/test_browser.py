@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dse.core.origin import digest
 from dse.explorer.app import PAGE
 from dse.explorer.offline import emitted, held, module, page_html
+from dse.explorer.workloads import sizes_of_phases
 
 from .conftest import SHIPPED
 
@@ -274,6 +276,38 @@ def test_a_front_is_drawn_and_a_point_loaded(tab):
     assert page.evaluate("[explorer.design.x.n_cores, explorer.design.choice]") == [24, 1]
 
 
+CLOUD = """() => {
+  const traces = document.querySelector('.figure').data ?? document.querySelector('.figure').drawn[0];
+  const dots = traces.find((t) => t.name === 'other designs within the limits');
+  const front = traces.filter((t) => t.name.startsWith('front on')).flatMap((t) => t.x.map((x, i) => [x, t.y[i]]));
+  return dots ? { dots: dots.x.map((x, i) => [x, dots.y[i]]), front, numbers: dots.customdata } : null;
+}"""
+
+
+def test_designs_beneath_a_front_are_drawn(tab):
+    """The dominated cloud of the committed page: seen, beaten by the front, within the limits, gone when unticked."""
+    page = tab("", 1280, (SHIPPED / "trainium4" / "explorer.html").as_uri())
+    page.click("#tab-Front")
+    page.wait_for_selector("text=other designs that keep the limits lie beneath it", timeout=60_000)
+    found = page.evaluate(CLOUD)
+    dots, front = (np.asarray(found[k])[:, None, :] for k in ("dots", "front"))
+    (cost, speed), (least, most) = np.moveaxis(dots, -1, 0), np.moveaxis(front[:, 0], -1, 0)
+    beaten = ((least <= cost) & (most >= speed)).any(axis=1)
+    better = ((cost < 0.99 * least) & (speed > 1.01 * most)).any(axis=1)
+    assert len(dots) >= 20 and not better.any(), "none lies above the front"
+    assert beaten.mean() > 0.5, "most are beaten by a point itself, the others by what lies between two"
+    page.uncheck("#front-beneath")
+    settled(page, f"() => ({CLOUD})() === null", True)
+    page.check("#front-beneath")
+    settled(page, f"() => ({CLOUD})()?.dots.length", len(dots))
+    worst = int(np.argmin(speed[:, 0] / cost[:, 0]))
+    page.evaluate("(n) => document.querySelector('.figure').heard.plotly_click({ points: [{ customdata: n }] })",
+                  found["numbers"][worst])  # fmt: skip
+    page.wait_for_selector("#tiles")
+    settled(page, f"() => Math.abs(explorer.answer.speedup / {speed[worst, 0]} - 1) < 1e-6", True)
+    assert "limit" in page.inner_text("#limits") and "broken" not in page.inner_text("#limits")
+
+
 def test_curves_and_scores_that_lie_there_are_drawn(tab):
     page = tab()
     page.click("#tab-Serving")
@@ -404,3 +438,28 @@ def test_workloads_are_asked_anew_and_a_link_carries_them(tab, answers):
     assert again.evaluate("explorer.answer.reading.works[0].step_s") > page.evaluate(
         "explorer.answer.reading.works[0].step_s"
     )
+
+
+ANOTHER_PHASE = """async ([sizes, asked, phase]) => {
+  const { Workloads } = await import('./workloads.js');
+  const known = { workloads: [asked], sizes, phases: Object.keys(sizes), models: [asked.model] };
+  const made = new Workloads({}, { asked_works: known }, () => {});
+  document.querySelector('main').append(made.node);
+  const list = made.node.querySelector('select[id$="phase"]');
+  list.value = phase;
+  list.dispatchEvent(new Event('change'));
+  const found = Object.fromEntries(Object.entries(made.rows[0].sizes).map(([n, node]) => [n, node.value]));
+  made.node.remove();
+  return found;
+}"""
+
+
+def test_a_length_carries_over_to_another_phase(tab):
+    """Of a chip: the batch starts anew, the length stays under its new name, whatever stands before it."""
+    page, sizes = tab(), sizes_of_phases()
+    asked = {"model": "m", "phase": "decode", "chips": 1, "sizes": {"batch": 64, "context": 4096}}
+    assert page.evaluate(ANOTHER_PHASE, [sizes, asked, "prefill"]) == {"batch": "1", "prompt": "4096"}
+    turned = {p: s[::-1] for p, s in sizes.items()}
+    assert page.evaluate(ANOTHER_PHASE, [turned, asked, "training"]) == {"sequence": "4096", "batch": "1"}
+    served = {"model": "m", "phase": "service", "chips": 1, "sizes": {}}
+    assert page.evaluate(ANOTHER_PHASE, [sizes, served, "training"]) == {"batch": "1", "sequence": "1"}

@@ -34,6 +34,13 @@ def test_workloads_that_cannot_be(answers, change, said):
         reasked(answers, {"workloads": [{**now, **change}]})
 
 
+def test_one_size_of_every_phase_carries_over():
+    """The length of a sequence stays when the phase changes, whatever a phase calls it; the batch starts anew."""
+    carried = {p: [s["name"] for s in sizes if s["carries_over"]] for p, sizes in sizes_of_phases().items()}
+    assert carried == {"training": ["sequence"], "decode": ["context"], "prefill": ["prompt"]}
+    assert {s["name"]: s["start"] for s in sizes_of_phases()["decode"]} == {"batch": 1, "context": 1}
+
+
 def test_what_the_page_is_told(answers, ask):
     status, _, text = ask("workloads")
     assert status == 200 and json.loads(text) == {

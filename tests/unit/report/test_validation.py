@@ -3,9 +3,11 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from dse.report.parity import factor_ticks, part_groups, write_figures
+from dse.calibrate.error_groups import error_group, part_groups, source_errors, within_frac
+from dse.report.parity import factor_ticks, write_figures
 from dse.report.validation import validation_json
 
 
@@ -35,8 +37,20 @@ def test_figures_are_written_and_do_not_depend_on_the_time(scored, tmp_path):
 
 def test_part_groups_lead_with_the_best_and_the_worst_quarter(scored):
     groups = part_groups(scored.modelled)
-    assert [name for name, _ in groups] == ["best quarter of points", "worst quarter", "a", "b"]
-    assert list(groups[1][1].point_id) == ["b#1"]
+    assert [g.name for g in groups] == ["best quarter of points", "worst quarter", "a", "b"]
+    assert list(groups[1].points.point_id) == ["b#1"]
+
+
+def test_a_group_of_errors_by_hand():
+    """Errors -50, 0 and +100 %: median 0, 80 % between -40 and +80; a part that one point of three lacks."""
+    points = pd.DataFrame(
+        {"source": ["a", "a", "b"], "measured_s": [2.0, 2.0, 2.0], "predicted_s": [1.0, 2.0, 4.0],
+         "compute_s": [0.5, 1.0, np.nan]}
+    ).assign(error_frac=[-0.5, 0.0, 1.0])  # fmt: skip
+    group = error_group("all", points, ["compute_s"])
+    assert (group.low_frac, group.middle_frac, group.high_frac) == pytest.approx((-0.4, 0.0, 0.8))
+    assert group.shares == pytest.approx({"compute_s": 1 / 3})
+    assert source_errors(points) == {"a": 0.25, "b": 1.0} and within_frac(points, 0.5) == pytest.approx(2 / 3)
 
 
 def test_ticks_are_powers_of_ten_of_the_unit():

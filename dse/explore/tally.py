@@ -1,0 +1,77 @@
+"""Back-tests together: how far off all numbers are, by step and by kind, and against the naive forecast."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from .backtest import CLOSE, HIT, NEAR, Backtest
+from .kinds import KindOfNumber, by_kind
+
+
+@dataclasses.dataclass(frozen=True)
+class Tally:
+    """All back-tests together."""
+
+    n_steps: int
+    """Back-tests."""
+    n_numbers: int
+    """Scored numbers of all."""
+    median_factor: float
+    """Over all scored numbers."""
+    within_frac: Mapping[str, float]
+    """Share of them within a factor, by the factor: "1.25", "1.5", "2"."""
+    sram_frac: float
+    """Share of steps whose SRAM per chip is within a factor 2."""
+    regret_frac: float
+    """Median over steps of how much worse the built chip is than the proposal."""
+    inside_frac: float
+    """Share of numbers with a range whose built value lies in it; NaN without any."""
+    n_better: int
+    """Steps on which the median factor is less than the naive forecast's."""
+    naive_factor: float
+    """Median factor of the naive forecast over all scored numbers."""
+
+
+WITHIN = (HIT, CLOSE, NEAR)
+"""Factors that are counted."""
+
+
+def tally(found: Sequence[Backtest]) -> Tally:
+    """All back-tests together; at least one."""
+    rows = [r for b in found for r in b.scored]
+    factors = np.asarray([r.factor for r in rows])
+    sram = [r.factor for b in found for r in b.rows if r.name == "sram_B"]
+    ranged = [r.inside for r in rows if r.inside is not None]
+    return Tally(
+        n_steps=len(found),
+        n_numbers=len(rows),
+        median_factor=float(np.median(factors)),
+        within_frac={f"{w:g}": float(np.mean(factors <= w)) for w in WITHIN},
+        sram_frac=float(np.mean([f <= NEAR for f in sram])),
+        regret_frac=float(np.median([b.regret_frac for b in found])),
+        inside_frac=float(np.mean(ranged)) if ranged else float("nan"),
+        n_better=sum(mine < naive for mine, naive in (b.factors for b in found)),
+        naive_factor=float(np.median([r.factors[1] for r in rows])),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Backtests:
+    """Several back-tests, and what they say together."""
+
+    steps: tuple[Backtest, ...]
+    """Each; at least one."""
+
+    @cached_property
+    def tally(self) -> Tally:
+        """All together."""
+        return tally(self.steps)
+
+    @cached_property
+    def kinds(self) -> list[KindOfNumber]:
+        """Every quantity over all steps, the one that is missed most first."""
+        return by_kind([b.scored for b in self.steps])

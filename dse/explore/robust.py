@@ -310,7 +310,7 @@ def _solve(core: ConvexCore, data: Any, lower: Any, upper: Any, start: Any) -> O
     return solve_convex(partial(scenario_program, core), data, lower, upper, start)
 
 
-@partial(jax.jit, static_argnums=0, **SOON_COMPILED)
+@partial(jax.jit, static_argnums=0)
 def _outcomes(core: ConvexCore, shared: FloatLike, data: Data) -> tuple[FloatLike, FloatLike]:
     """Goal and excess of one design as built in every sample."""
     free = dict(zip(core.free, jnp.exp(shared), strict=True))

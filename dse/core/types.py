@@ -66,10 +66,8 @@ def host_record(kind: type[Record], *in_order: Any, **values: Any) -> Record:
     made = object.__new__(kind)
     held: dict[str, Any] = vars(made)
     held.update(defaults)
-    held.update(
-        (n, v if isinstance(v, _KEPT) else np.asarray(v, dtype=float)) for n, v in zip(names, in_order, strict=False)
-    )
-    held.update((n, v if isinstance(v, _KEPT) else np.asarray(v, dtype=float)) for n, v in values.items())
+    given = dict(zip(names, in_order, strict=False)) | values
+    held.update((n, v if isinstance(v, _KEPT) else np.asarray(v, dtype=float)) for n, v in given.items())
     if held.keys() != names.keys():
         raise TypeError(f"{kind.__name__}: fields {sorted(held.keys() ^ names.keys())} are unknown or have no value")
     return made

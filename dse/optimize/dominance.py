@@ -105,9 +105,8 @@ def worth_a_proof(space: Space, table: Bought) -> list[np.ndarray]:
     if space.study.core().own:
         return [np.asarray([i]) for i in range(n)]
     data = space.without_plans
-    unsigned = [getattr(data.tech, f.name) for f in dataclasses.fields(data.tech) if f.name not in SIGNED]
-    others = [getattr(data, f.name) for f in dataclasses.fields(data) if f.name != "tech"]
-    rest = [x for x in jax.tree.leaves([others, unsigned]) if not isinstance(x, str)]
+    signed = {id(x) for x in jax.tree.leaves(signed_parts(data.tech))}
+    rest = [x for x in jax.tree.leaves(data) if id(x) not in signed]
     alike: dict[Any, list[int]] = {}
     for i in range(n):
         same = (int(space.structure_of_choice[i]), *(np.asarray(x)[i].tobytes() for x in rest))

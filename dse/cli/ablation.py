@@ -36,12 +36,12 @@ class AblationCommand:
         start_jax()
         from pathlib import Path
 
+        from ..core.files import json_text, results_folder, write_json
         from ..explore.ablation import ablation
         from ..explore.backtest import quantities
         from ..hardware.presets import chip
         from ..optimize.deadline import Deadline
         from ..report.ablation import ablation_json, ablation_view
-        from ..report.results import json_text, results_folder, write_json
         from ..study.study import load_study
 
         deadline, folder, found = Deadline(self.seconds), Path(self.sweeps), {}

@@ -41,12 +41,13 @@ class BacktestCommand:
         from functools import partial
         from pathlib import Path
 
+        from ..core.files import json_text, results_folder, write_json
         from ..explore.backtest import Backtest, backtest, check_study, held
         from ..explore.tally import Backtests
         from ..optimize.deadline import Deadline
         from ..optimize.solve import LIMIT_S, solve
         from ..report.backtest import backtests_json, backtests_view, write_backtest_figure
-        from ..report.results import json_text, results_folder, study_manifest, write_json
+        from ..report.results import study_manifest
         from ..study.study import load_study
 
         here = Path(self.sweeps)

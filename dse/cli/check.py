@@ -43,7 +43,7 @@ class Validate:
 
         start_jax()
         from ..calibrate.validate import validate
-        from ..report.results import json_text
+        from ..core.files import json_text
         from ..report.validation import validation_json, validation_view, write_validation
 
         with progress("reading the measurements") as tell:
@@ -74,8 +74,8 @@ class Calibrate:
         start_jax()
         from ..calibrate.families import fits_of
         from ..calibrate.held_out import refit
+        from ..core.files import json_text, results_folder
         from ..report.calibration import calibration_json, calibration_view, write_calibration
-        from ..report.results import json_text, results_folder
 
         folder = results_folder(self.results, "calibration")
         with progress("reading the measurements") as tell:

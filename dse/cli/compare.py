@@ -69,9 +69,9 @@ class Compare:
         start_jax()
         if self.phase != "serving":
             return self._one_phase(names, promise, given)
+        from ..core.files import json_text
         from ..hardware.presets import chip_system
         from ..report.ranking import ranking_numbers, ranking_view
-        from ..report.results import json_text
         from ..serving.ranking import ranking
         from ..workload.presets import model
         from ..workload.requests import Length, Requests
@@ -90,8 +90,8 @@ class Compare:
 
     def _one_phase(self, names: list[str], promise: Promise, given: dict[str, float]) -> int:
         """One phase alone, without a queue."""
+        from ..core.files import json_text
         from ..report.ranking import phase_numbers, phase_view
-        from ..report.results import json_text
         from ..serving.phases import phase_ranking
         from ..workload.presets import model
         from ..workload.written import workload_of

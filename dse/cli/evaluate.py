@@ -60,13 +60,13 @@ class Evaluate:
         from ..report.session import start_jax
 
         start_jax()
+        from ..core.files import json_text
         from ..economy.presets import own_terms
         from ..evaluation.breakdown import find
         from ..evaluation.room import find_room
         from ..hardware.presets import chip_system
         from ..lowering.plan import parse_plan
-        from ..report.results import json_text
-        from ..report.tables import evaluation_view, finding_json
+        from ..report.evaluated import evaluation_view, finding_json
 
         if self.chips is not None and self.chips < 1:
             raise SpecError(f"--chips {self.chips}: give a whole number, at least 1")

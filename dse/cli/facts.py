@@ -25,11 +25,11 @@ class Chips:
         from ..report.session import start_jax
 
         start_jax()
+        from ..core.files import json_text
         from ..economy.presets import own_terms
         from ..hardware.own_chip import is_own
         from ..hardware.presets import chip, chip_names, chip_receipts
-        from ..report.results import json_text
-        from ..report.tables import chip_numbers, chip_view, chips_table, disagreement_lines
+        from ..report.chip_tables import chip_numbers, chip_view, chips_table, disagreement_lines
 
         if self.name is not None and is_own(self.name):
             own_terms(self.name)
@@ -58,8 +58,8 @@ class Models:
 
     def run(self) -> int:
         """List and show."""
+        from ..core.files import json_text
         from ..report.model_tables import model_view, models_table, reading_numbers
-        from ..report.results import json_text
         from ..workload.presets import model_names, model_reading
 
         readings = [model_reading(n) for n in ([self.name] if self.name else model_names())]

@@ -60,10 +60,10 @@ class Cost:
         from ..report.session import start_jax
 
         start_jax()
+        from ..core.files import json_text, results_folder
         from ..economy.bill import chip_cost
         from ..hardware.own_chip import short_name
         from ..report.fleet_tables import cost_json, cost_view
-        from ..report.results import json_text, results_folder
 
         if self.against is not None:
             return self._compare(self.against)
@@ -88,9 +88,9 @@ class Cost:
         return 0
 
     def _compare(self, other: str) -> int:
+        from ..core.files import json_text, results_folder, write_json
         from ..hardware.own_chip import short_name
         from ..report.fleet_tables import against_json, against_view
-        from ..report.results import json_text, results_folder, write_json
         from ..serving.comparison import common_precision, compare
 
         given = rents_of(self.rent, [self.chip, other])
@@ -170,11 +170,11 @@ class Fleet:
         from ..report.session import start_jax
 
         start_jax()
+        from ..core.files import json_text, results_folder
         from ..economy.fleet_run import fleet_run, simulated
         from ..hardware.presets import chip_system
         from ..lowering.plan import parse_plan
         from ..report.fleet_tables import run_json, run_view
-        from ..report.results import json_text, results_folder
 
         self._check()
         system = chip_system(self.chip, self.chips, self.system)

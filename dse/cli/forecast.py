@@ -42,10 +42,10 @@ class ForecastCommand:
         from ..report.session import start_jax
 
         start_jax()
+        from ..core.files import json_text
         from ..explore.forecast import forecast, load_forecast, study_path
         from ..optimize.deadline import Deadline
         from ..report.forecast import forecast_json, forecast_view, next_version, write_forecast
-        from ..report.results import json_text
 
         deadline, path = Deadline(self.seconds), shipped(self.what[0])
         with progress() as tell:
@@ -62,9 +62,9 @@ class ForecastCommand:
 
     def _score(self, facts: Path) -> int:
         """Log score and coverage of the facts in a file."""
+        from ..core.files import json_text
         from ..explore.score import read_draws, read_facts, score
         from ..report.forecast import DRAWS, last_version, score_json, score_view
-        from ..report.results import json_text
 
         drawn = read_draws(last_version(Path(self.results)) / DRAWS)
         scored = score(drawn, read_facts(facts, drawn))

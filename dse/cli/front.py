@@ -44,6 +44,7 @@ class FrontCommand:
         from ..report.session import start_jax
 
         start_jax()
+        from ..core.files import json_text, results_folder
         from ..explore.front import checked_metrics, front
         from ..explore.named import NAMED, named_chips
         from ..explore.points import PointStore, fingerprint, front_folder
@@ -52,7 +53,6 @@ class FrontCommand:
         from ..hardware.presets import chip as preset_chip
         from ..optimize.deadline import Deadline
         from ..report.front import front_json, front_view, write_front
-        from ..report.results import json_text, results_folder
         from ..study.study import load_study
 
         deadline, study = Deadline(self.seconds), load_study(self.study)
@@ -108,13 +108,13 @@ class SensitivityCommand:
         from ..report.session import start_jax
 
         start_jax()
+        from ..core.files import json_text, results_folder, write_json
         from ..explore.remedy import remedy
         from ..explore.sensitivity import sensitivity
         from ..optimize.deadline import Deadline
         from ..optimize.search import Search
         from ..optimize.space import Space
         from ..report.front import sensitivity_json, sensitivity_view
-        from ..report.results import json_text, results_folder, write_json
         from ..study.study import load_study
 
         deadline, study = Deadline(self.seconds), load_study(self.study)

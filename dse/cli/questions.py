@@ -35,9 +35,9 @@ class QuestionsCommand:
         from ..report.session import start_jax
 
         start_jax()
+        from ..core.files import json_text, results_folder
         from ..explore.questions import question, question_names
         from ..report.questions import question_json, question_view, questions_page, write_question
-        from ..report.results import json_text, results_folder
 
         folder, answers = results_folder(self.results, "questions"), []
         for name in self.names or question_names():

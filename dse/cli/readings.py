@@ -35,10 +35,10 @@ class ReadingsCommand:
         from ..report.session import start_jax
 
         start_jax()
+        from ..core.files import json_text, results_folder
         from ..explore.readings import readings
         from ..optimize.deadline import Deadline
         from ..report.readings import readings_json, readings_view, write_readings
-        from ..report.results import json_text, results_folder
         from ..study.study import load_study
 
         deadline, study = Deadline(self.seconds), load_study(self.study)

@@ -40,10 +40,10 @@ class RiskCommand:
         from ..report.session import start_jax
 
         start_jax()
+        from ..core.files import json_text, results_folder
         from ..explore.risk import risk
         from ..explore.robust import robust_design, share_frac
         from ..optimize.deadline import Deadline
-        from ..report.results import json_text, results_folder
         from ..report.risk import risk_json, risk_view, write_risk
         from ..study.study import load_study
 

@@ -73,10 +73,10 @@ class Serve:
         names = list(dict.fromkeys(self.chips_.split(",")))
         given = rents_of(self.rent, names)
         start_jax()
+        from ..core.files import json_text, results_folder, write_json
         from ..economy.hours import hours
         from ..hardware.own_chip import short_name
         from ..hardware.presets import chip_system
-        from ..report.results import json_text, results_folder, write_json
         from ..report.serving import serving_json, serving_view
         from ..serving.offer import offers
 
@@ -149,10 +149,10 @@ class Serviced:
         from ..report.session import start_jax
 
         start_jax()
+        from ..core.files import json_text
         from ..economy.hours import hours
         from ..hardware.presets import chip_system
         from ..report.fleet_of_models import portfolio_view
-        from ..report.results import json_text
         from ..serving.fleet import fleet_numbers, serve_portfolio
         from ..serving.portfolio import load_portfolio
 

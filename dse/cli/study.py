@@ -40,12 +40,13 @@ class Optimize:
         from ..report.session import start_jax
 
         start_jax()
+        from ..core.files import json_text, results_folder
         from ..optimize.deadline import Deadline
         from ..optimize.near import near
         from ..optimize.solution import solution_json
         from ..optimize.solve import solve, solve_continuous
         from ..optimize.whatif import what_if
-        from ..report.results import json_text, results_folder, write_results
+        from ..report.results import write_results
         from ..study.study import load_study
 
         study = load_study(self.study)

@@ -8,20 +8,31 @@ from __future__ import annotations
 import dataclasses
 import html
 import numbers
-
-import pandas as pd
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from .provenance import Sourced
 from .text import label, quantity_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHOWN = 60
 """Rows of a table that a notebook shows; `frame()` has all."""
 
 
+def table_of(rows: Iterable[object], columns: Sequence[str], by: str | None = None) -> pd.DataFrame:
+    """A table of `rows` with names of columns; column `by`, where given, names the rows."""
+    import pandas as pd  # a quarter of a second, which a command that prints one answer need not wait for
+
+    made = pd.DataFrame(list(rows), columns=list(columns))
+    return made if by is None else made.set_index(by)
+
+
 def worded(table: pd.DataFrame) -> pd.DataFrame:
     """A table in canonical units as people read it: names in words, every number with its unit."""
     text = {label(str(column)): [_cell(str(column), value) for value in table[column]] for column in table.columns}
-    return pd.DataFrame(text, index=table.index)
+    return table_of(zip(*text.values(), strict=True), list(text)).set_index(table.index)
 
 
 def _cell(column: str, value: object) -> str:
@@ -47,7 +58,7 @@ class Facts(list[Sourced]):
     def frame(self) -> pd.DataFrame:
         """One row per fact, in canonical units."""
         columns = [f.name for f in dataclasses.fields(Sourced)]
-        return pd.DataFrame([dataclasses.asdict(f) for f in self], columns=columns).set_index("name")
+        return table_of([dataclasses.asdict(f) for f in self], columns, "name")
 
     def _repr_html_(self) -> str:
         """What a notebook shows: every fact with its unit, what is a guess, and where it is from."""
@@ -55,4 +66,4 @@ class Facts(list[Sourced]):
             (label(f.name), f.value if isinstance(f.value, str) else quantity_text(f.name, f.value), f.kind, f.source)
             for f in self
         ]
-        return page("", pd.DataFrame(said, columns=["fact", "value", "kind", "source"]).set_index("fact"))
+        return page("", table_of(said, ["fact", "value", "kind", "source"], "fact"))

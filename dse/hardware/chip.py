@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import equinox as eqx
 import numpy as np
-import pandas as pd
 
-from ..core.frames import page
+from ..core.frames import page, table_of
 from ..core.text import label, quantity_text, unit_of
 from ..core.types import FloatLike, Scalar, as_float
 from ..technology.node import PRECISION_BITS, PRECISIONS, ByPrecision
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NARROW_PRODUCTS = {"float": ("fp8",), "integer": ("int8",), "both": ("fp8", "int8")}
 """Precisions that the 8-bit rate of a matrix unit stands for."""
@@ -117,13 +120,13 @@ class Chip(eqx.Module):
             if np.ndim(getattr(part, f.name)) == 0 and np.issubdtype(np.asarray(getattr(part, f.name)).dtype, np.number)
         }
         rows = [(name, value, unit_of(name)) for name, value in found.items()]
-        return pd.DataFrame(rows, columns=["number", "value", "unit"]).set_index("number")
+        return table_of(rows, ["number", "value", "unit"], "number")
 
     def _repr_html_(self) -> str:
         """What a notebook shows: every number with its unit (`dse.chip_receipts` says which are guesses)."""
         said = [(label(str(n)), quantity_text(str(n), float(x))) for n, x in self.frame()["value"].to_dict().items()]
         title = f"{self.name}: {self.node}, {self.hbm}, {self.link}"
-        return page(title, pd.DataFrame(said, columns=["number", "value"]).set_index("number"))
+        return page(title, table_of(said, ["number", "value"], "number"))
 
 
 def pool_B(chip: Chip) -> FloatLike:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from statistics import NormalDist
 
 import numpy as np
-from scipy.special import ndtri
 
 from ..core.counts import n_peak
 from ..core.errors import PlanError, SpecError
@@ -155,7 +155,7 @@ def writer_memory(requests: Requests, shape: Shape, n_sequences: int, quantile_f
     """
     mean = _decode_memory(requests, shape, n_sequences, requests.mean_context)
     longest = _decode_memory(requests, shape, 1, requests.longest)
-    peak = float(n_peak(np.asarray(float(n_sequences)), ndtri(quantile_frac)))
+    peak = float(n_peak(np.asarray(float(n_sequences)), np.asarray(NormalDist().inv_cdf(quantile_frac))))
     cache = max(mean.kv_B * (peak + 1.0) / n_sequences, longest.kv_B)
     return dataclasses.replace(mean, kv_B=cache)
 

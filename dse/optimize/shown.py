@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import html
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-import pandas as pd
 
 from ..core.errors import UnknownNameError
+from ..core.frames import table_of
 from ..core.text import label, percent, quantity_text, times, unit_of
 from ..hardware.chip import Chip
 from ..study.design import FREE
 from ..study.metrics import METRICS, chip_state
 from ..study.study import Study
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @runtime_checkable
@@ -95,14 +98,14 @@ def _design(s: Answer) -> pd.DataFrame:
     base = _numbers(s.study.baseline.chip)
     mine = {} if s.chip is None else _numbers(s.chip)
     rows = [(n, mine[n], b, mine[n] / b if b else np.inf, unit_of(n)) for n, b in base.items() if n in mine]
-    return pd.DataFrame(rows, columns=["number", "value", "baseline", "ratio", "unit"]).set_index("number")
+    return table_of(rows, ["number", "value", "baseline", "ratio", "unit"], "number")
 
 
 def _limits(s: Answer) -> pd.DataFrame:
     """Every limit with the room left and its price."""
     rows = [(x.name, x.value, x.sense, x.limit, x.margin, x.price, x.binds, x.kind.value) for x in s.limits]
     columns = ["limit", "value", "sense", "asked", "room_frac", "price", "binds", "set_by"]
-    return pd.DataFrame(rows, columns=columns).set_index("limit")
+    return table_of(rows, columns, "limit")
 
 
 def _workloads(s: Answer) -> pd.DataFrame:
@@ -113,13 +116,13 @@ def _workloads(s: Answer) -> pd.DataFrame:
         for w in s.workloads
         for e in (w.evaluation,)
     ]
-    return pd.DataFrame(rows, columns=columns).set_index("workload")
+    return table_of(rows, columns, "workload")
 
 
 def _relaxations(s: Answer) -> pd.DataFrame:
     """What to loosen, and how far."""
     names = ["name", "limit", "needed", "sense"]
-    return pd.DataFrame([dataclasses.asdict(r) for r in s.relaxations], columns=names).set_index("name")
+    return table_of([dataclasses.asdict(r) for r in s.relaxations], names, "name")
 
 
 def page(s: Answer) -> str:
@@ -142,7 +145,7 @@ def _design_text(s: Answer) -> pd.DataFrame:
         (label(str(n)), quantity_text(str(n), r.value), quantity_text(str(n), r.baseline), times(r.ratio))
         for n, r in frame(s).iterrows()
     ]
-    return pd.DataFrame(rows, columns=["number", "design", "baseline", "ratio"]).set_index("number")
+    return table_of(rows, ["number", "design", "baseline", "ratio"], "number")
 
 
 def _workloads_text(s: Answer) -> pd.DataFrame:
@@ -150,11 +153,12 @@ def _workloads_text(s: Answer) -> pd.DataFrame:
     texts = {"step_s": "step time", "baseline_s": "baseline", "power_W": "power", "mfu_frac": "share of peak"}
     table = frame(s, "workloads")
     shown = {text: [quantity_text(n, x) for x in table[n]] for n, text in texts.items()}
-    return pd.DataFrame({**shown, "speed-up": [times(x) for x in table.speedup]}, index=table.index)
+    shown["speed-up"] = [times(x) for x in table.speedup]
+    return table_of(zip(*shown.values(), strict=True), list(shown)).set_index(table.index)
 
 
 def _binding_text(s: Answer) -> pd.DataFrame:
     """Limits that leave no room, dearest first."""
     tight = sorted((x for x in s.limits if x.binds), key=lambda x: -abs(x.price))
     rows = [(label(x.name), x.sense.replace("_", " "), percent(abs(x.price) / 100)) for x in tight]
-    return pd.DataFrame(rows, columns=["limit that binds", "sense", "1 % looser buys"]).set_index("limit that binds")
+    return table_of(rows, ["limit that binds", "sense", "1 % looser buys"], "limit that binds")

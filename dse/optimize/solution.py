@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from ..hardware.chip import Chip
 from ..lowering.plan import Plan
@@ -19,6 +18,9 @@ from ..study.metrics import HOTTEST, LOADS, METRICS, SERVED, chip_state, mean_sp
 from ..study.study import Study
 from . import shown
 from .racked import RackReport
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Status(enum.Enum):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 from jaxtyping import Array, Bool
 
-from ..core.frames import page
+from ..core.frames import page, table_of
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..lowering.headroom import usable_B
@@ -25,6 +25,9 @@ from .money import Money, bond_loss, package_cost
 from .pipeline import cycle_ratio
 from .power import Energy, energy_J, power_W, static_W, step_energy, supply_V, throttled_s
 from .step import Cooled, Step, step_time
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Silicon(eqx.Module):
@@ -66,7 +69,7 @@ class Evaluation(eqx.Module):
     def frame(self) -> pd.DataFrame:
         """One row of its totals, canonical units."""
         names = ("step_s", "tokens_per_s", "power_W", "mfu_frac", "memory_B", "hottest_W")
-        return pd.DataFrame([{n: float(np.asarray(getattr(self, n))) for n in names}])
+        return table_of([[float(np.asarray(getattr(self, n))) for n in names]], names)
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 
 from ..core.text import label, percent, quantity_text, times
 from ..explore.ablation import CORRECTIONS, Variant
-from .tables import table
+from .layout import table
 
 SHOWN = ("n_cores", "sram_B", "clock_Hz", "n_stacks", "full_load_fp8_W")
 """Numbers of a design in the table."""

@@ -18,9 +18,9 @@ from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.backtest import CLOSE, HIT, NEAR, OWN, SHARE_FRAC, Backtest, Row
 from ..explore.tally import Backtests, Tally
 from ..hardware.own_chip import short_name
+from .layout import table
 from .screen import product
 from .style import BAND, CONTEXT, DESIGN, STYLE, VERDICTS, plt, save
-from .tables import table
 from .terminal import unfinished
 
 NAMES = {"tensor_pes": "PEs of all cores", "pes_per_core": "PEs of a core", "n_dies": "dies"}

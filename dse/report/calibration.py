@@ -11,9 +11,9 @@ from rich.table import Table
 from ..calibrate.families import effects_text, numbers
 from ..calibrate.fit import Fit
 from ..core.errors import SpecError
+from ..core.files import write_json
 from ..core.text import digits, label, percent, quantity_text
-from .results import write_json
-from .tables import table
+from .layout import table
 
 
 def calibration_json(fits: dict[str, Fit]) -> dict[str, Any]:

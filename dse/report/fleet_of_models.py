@@ -11,8 +11,8 @@ from rich.text import Text
 from ..core.text import digits, in_unit, percent, times
 from ..serving.fleet import ServedPortfolio, fleet_numbers
 from ..serving.offer import serving_numbers, short_plan
+from .layout import table
 from .serving import prompts_text, rent_text
-from .tables import table
 
 
 def portfolio_view(fleets: list[ServedPortfolio]) -> RenderableType:

@@ -18,7 +18,8 @@ from ..economy.owning import Purchase, published_die
 from ..hardware.presets import chip
 from ..serving.comparison import MODEL, Answer, Asked, training, usual
 from ..workload.presets import model as preset_model
-from .tables import beside, stand_in_text, table
+from .evaluated import stand_in_text
+from .layout import beside, table
 
 SHOWN_KNOBS, WRITTEN_KNOBS = 3, 10
 """Facts named per answer on screen and in JSON."""

@@ -11,11 +11,12 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ..core.errors import SpecError
+from ..core.files import write_json
 from ..core.text import label, percent, quantity_text
 from ..explore.forecast import Forecast
 from ..explore.score import Scored, coverage, mean_log_score
-from .results import study_manifest, write_json
-from .tables import table
+from .layout import table
+from .results import study_manifest
 from .terminal import unfinished
 
 LEVELS = (0.1, 0.5, 0.9)

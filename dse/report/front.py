@@ -11,14 +11,14 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ..core.files import write_whole
+from ..core.files import write_json, write_whole
 from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.front import Front
 from ..explore.remedy import Remedy
 from ..explore.sensitivity import Parameter, Sensitivity
 from ..study.metrics import DELIVERED
-from .results import study_manifest, write_json
-from .tables import table
+from .layout import table
+from .results import study_manifest
 from .terminal import unfinished
 
 SHOWN = 12

@@ -14,7 +14,7 @@ from ..hardware.own_chip import short_name
 from ..serving.offer import serving_numbers, short_plan
 from ..serving.phases import RankedPhase
 from ..serving.ranking import Ranked
-from .tables import table
+from .layout import table
 
 
 def ranking_numbers(r: Ranked) -> dict[str, Any]:

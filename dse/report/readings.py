@@ -10,11 +10,11 @@ from typing import Any
 from matplotlib.figure import Figure
 from rich.console import RenderableType
 
+from ..core.files import write_json
 from ..core.text import label, quantity_text, times
 from ..explore.readings import READINGS, Point
-from .results import write_json
+from .layout import table
 from .style import CONTEXT, DESIGN, HARMS, HELPS, STYLE, plt, save
-from .tables import table
 
 NAMES = {
     "power_W": "mean of a step",

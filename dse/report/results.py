@@ -9,10 +9,7 @@ from typing import Any
 
 import jax
 
-from ..core.files import json_text as json_text
-from ..core.files import results_folder as results_folder
-from ..core.files import write_json as write_json
-from ..core.files import write_whole
+from ..core.files import write_json, write_whole
 from ..core.origin import digest, git_commit, preset_hashes
 from ..core.version import __version__
 from ..hardware.chip_file import chip_toml

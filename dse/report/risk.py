@@ -12,12 +12,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..core.files import write_json
 from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.risk import Risk
 from ..explore.robust import Hopeless, Robust
 from ..study.metrics import DELIVERED
-from .results import study_manifest, write_json
-from .tables import WIDE, beside, table
+from .layout import WIDE, beside, table
+from .results import study_manifest
 from .terminal import unfinished
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)

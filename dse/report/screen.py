@@ -20,7 +20,8 @@ from ..study.design import Choice
 from ..study.metrics import SERVED, SPEEDUPS
 from ..study.study import Study
 from ..workload.requests import Requests
-from .tables import WIDE, beside, stand_in_text, table
+from .evaluated import stand_in_text
+from .layout import WIDE, beside, table
 from .terminal import unfinished
 
 SHOWN_ALTERNATIVES = 5

@@ -14,7 +14,8 @@ from ..core.text import digits, in_unit, percent, times
 from ..economy.hours import Hour
 from ..serving.offer import WHOLES, Offer, claimed, over, serving_numbers, shares_text, short_plan
 from ..workload.transformer import Decode
-from .tables import stand_in_text, table
+from .evaluated import stand_in_text
+from .layout import table
 
 SHOWN_POINTS = 14
 """Points of a curve in its table, evenly spread; JSON has all."""

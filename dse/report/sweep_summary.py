@@ -12,7 +12,7 @@ from ..sweep.points import Sweep
 from ..sweep.results import reasons
 from ..sweep.settings import asked
 from ..sweep.store import Failure, Store
-from .tables import stand_in_text
+from .evaluated import stand_in_text
 
 
 def summary(store: Store, given_up: tuple[Failure, ...] = ()) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from rich.text import Text
 from ..calibrate.measurements import read
 from ..calibrate.validate import Validation, memory_scores, reasons, source_medians, worst
 from ..core.errors import SpecError
+from ..core.files import results_folder, write_json
+from ..core.origin import digest, git_commit, preset_hashes
 from ..core.text import digits, in_unit, percent
 from ..core.version import __version__
-from .results import digest, git_commit, preset_hashes, results_folder, write_json
-from .tables import table
+from .layout import table
 
 REASONS = 12
 """Reasons shown; the JSON and the Parquet file have all."""

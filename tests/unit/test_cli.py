@@ -61,6 +61,16 @@ def test_help_does_not_load_jax():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
+def test_one_evaluation_waits_for_no_library_that_it_does_not_use():
+    """Tables of pandas, special functions of scipy and the study's solver are half of what its imports would cost."""
+    code = (
+        "import sys, dse.cli; dse.cli.main(['evaluate', 'trainium2', 'llama-3.1-8b']); "
+        "print({'pandas', 'scipy.special', 'dse.optimize', 'dse.study'} & set(sys.modules))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert ran.stdout.splitlines()[-1] == "set()"
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [

@@ -9,7 +9,7 @@ from dse.evaluation.breakdown import binding, find, step_parts
 from dse.hardware.presets import system
 from dse.lowering.plan import parse_plan
 from dse.physics.calibration import BETTER_LOW, Calibration, calibration, calibration_names, extreme
-from dse.report.tables import finding_json
+from dse.report.evaluated import finding_json
 from dse.workload.presets import model
 from dse.workload.transformer import Decode, Training
 

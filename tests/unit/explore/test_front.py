@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dse.core.errors import SpecError, UnknownNameError
+from dse.core.files import json_text
 from dse.core.pareto import is_unbeaten
 from dse.explore import front as fronts
 from dse.explore.front import collect, front, hypervolume, promising, spread_directions
@@ -16,7 +17,6 @@ from dse.optimize.deadline import Deadline
 from dse.optimize.search import Search
 from dse.optimize.space import Space
 from dse.report.front import front_json
-from dse.report.results import json_text
 from dse.study.metrics import Limit
 
 pytestmark = pytest.mark.slow

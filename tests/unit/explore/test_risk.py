@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from dse.core.errors import SpecError
+from dse.core.files import json_text
 from dse.explore import robust
 from dse.explore.histogram import outcome_histogram
 from dse.explore.risk import Outcomes, Risk, risk, solve_all_draws
@@ -22,7 +23,6 @@ from dse.explore.unknowns import Draw, draw, study_facts, unknowns
 from dse.optimize.deadline import Deadline
 from dse.optimize.search import Search
 from dse.optimize.space import Space
-from dse.report.results import json_text
 from dse.report.risk import headline, risk_json, risk_view
 from dse.study.metrics import Limit
 from dse.study.study import load_study

@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from rich.console import Console
 
 from dse.core.errors import SpecError
+from dse.core.files import json_text
 from dse.explore.remedy import remedy
 from dse.explore.sensitivity import Given, sensitivity
 from dse.optimize.batch import solve_batch
@@ -18,7 +19,6 @@ from dse.optimize.deadline import Deadline
 from dse.optimize.search import Search
 from dse.optimize.space import Space
 from dse.report.front import remedy_view, sensitivity_json
-from dse.report.results import json_text
 from dse.study.metrics import Limit
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ from dse.hardware import physical, presets
 from dse.hardware.chip import core_peak_FLOPps, native_precisions, peak_FLOPps, pool_B
 from dse.physics.calibration import calibration_names, prior_calibration
 from dse.physics.evaluate import chip_technology, silicon
-from dse.report.tables import chip_numbers
+from dse.report.chip_tables import chip_numbers
 
 TERA = 1e12
 AWS_ABOVE_THE_PRODUCT = {"trainium1", "trainium2", "trainium3", "inferentia2"}

@@ -12,7 +12,7 @@ from dse.lowering.executed import as_run
 from dse.lowering.plan import parse_plan
 from dse.lowering.tiling import array_shape
 from dse.physics.calibration import calibration_for
-from dse.report.tables import stand_in_text
+from dse.report.evaluated import stand_in_text
 from dse.serving.comparison import common_precision
 from dse.workload.presets import model
 from dse.workload.transformer import Decode, Training, products_of

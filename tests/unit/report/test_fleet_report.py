@@ -6,6 +6,7 @@ import math
 import pytest
 from rich.console import Console
 
+from dse.core.files import json_text
 from dse.economy.bill import bill_lines, chip_cost
 from dse.economy.curves import break_even, goodputs
 from dse.economy.knobs import Turned
@@ -17,7 +18,6 @@ from dse.report.fleet_tables import (
     cost_view,
     dollars,
 )
-from dse.report.results import json_text
 from dse.report.style import STYLE, plt
 from dse.serving.comparison import Answer
 

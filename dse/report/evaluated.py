@@ -1,124 +1,25 @@
-"""Tables for the terminal: chips, models, receipts and evaluations. Formatting only."""
+"""One model on one chip, for the terminal and for machines. Formatting only."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ..core.provenance import Sourced
-from ..core.text import digits, in_unit, label, percent, quantity_text, span
+from ..core.text import digits, in_unit, percent, span
 from ..evaluation.breakdown import Finding, binding, step_parts
-from ..explore.designed import chip_silicon
-from ..hardware.chip import Chip, native_precisions, peak_FLOPps, runs_in
-from ..hardware.presets import chip, chip_names, chip_receipts, vendor_disagreement
-from ..study.metrics import METRICS, chip_state
+from ..hardware.chip import Chip, native_precisions, runs_in
 from ..workload.storage import PARTS
 from ..workload.transformer import Prefill, Training, Workload, products_of
-from .layout import WIDE as WIDE
-from .layout import beside, table
+from .layout import WIDE, beside, table
 
 SHOWN_OPERATORS = 8
 """Operators in the table of an evaluation."""
 
-
-def chip_numbers(name: str) -> dict[str, Any]:
-    """The line of a chip in the overview, canonical units; what this package's models say beside what is published."""
-    c, published = chip(name), {f.name: f.value for f in chip_receipts(name)}
-    peaks = {f"peak_{p}_FLOPps": _peak(c, p) for p in ("bf16", "fp8", "fp4")}
-    return {
-        "name": name,
-        "node": c.node,
-        **peaks,
-        "hbm": c.hbm,
-        "hbm_capacity_B": float(c.hbm_capacity_B),
-        "hbm_bandwidth_Bps": float(c.hbm_bandwidth_Bps),
-        "link": c.link,
-        "scaleup_bandwidth_per_dir_Bps": float(c.scaleup_bandwidth_per_dir_Bps),
-        "power_limit_W": float(c.power_limit_W),
-        "n_dies": float(c.n_dies),
-        "die_mm2_estimate": float(chip_silicon(c).die_mm2),
-        "die_mm2_published": published.get("die_area_mm2"),
-        "full_load_W_estimate": max(_full_load_W(c, p) for p in native_precisions(c) if p in LOADED),
-    }
-
-
-LOADED = ("bf16", "fp8")
-"""Precisions in which a chip's full load is told: the larger one."""
-
-
-def _full_load_W(c: Chip, precision: str) -> float:
-    value = METRICS[f"full_load_{precision}_W"](chip_state(c))
-    assert not isinstance(value, list)
-    return float(value)
-
-
-def _peak(c: Chip, precision: str) -> float | None:
-    return float(peak_FLOPps(c, precision)) if precision in native_precisions(c) else None
-
-
-def chips_table() -> Table:
-    """All chip presets in one table; a star marks what this package's models say, beside what is published."""
-    peaks = "BF16 / FP8 / FP4 [TFLOP/s]"
-    t = table("chip", "node", peaks, "HBM", "capacity", "bandwidth", "scale-up/dir", "TDP", "load*", "die*", "die")
-    for name in chip_names():
-        n = chip_numbers(name)
-        rates = [n[f"peak_{p}_FLOPps"] for p in PEAKS]
-        dies = "" if n["n_dies"] == 1 else f"{digits(n['n_dies'])} x "
-        t.add_row(
-            name, n["node"], " / ".join("-" if r is None else digits(r / 1e12, 4) for r in rates),
-            n["hbm"], in_unit(n["hbm_capacity_B"], "B"), in_unit(n["hbm_bandwidth_Bps"], "Bps"),
-            in_unit(n["scaleup_bandwidth_per_dir_Bps"], "Bps"), in_unit(n["power_limit_W"], "W"),
-            in_unit(n["full_load_W_estimate"], "W"), f"{dies}{in_unit(n['die_mm2_estimate'], 'mm2')}",
-            "" if n["die_mm2_published"] is None else in_unit(n["die_mm2_published"], "mm2"),
-        )  # fmt: skip
-    return t
-
-
-PEAKS = ("bf16", "fp8", "fp4")
-
-
-def receipts_table(facts: list[Sourced], title: str) -> Table:
-    """Facts with value, range, kind, where and source; guesses stand out."""
-    t = table("fact", "value", "range", "kind", "where [source]", title=title)
-    t.columns[4].justify, t.columns[4].no_wrap = "left", False
-    for f in facts:
-        where = escape(f"{f.where}{f' ({f.note})' if f.note else ''} [{f.source}]")
-        style = {"guess": "yellow", "estimate": "none"}.get(f.kind, "dim")
-        t.add_row(
-            label(f.name), quantity_text(f.name, f.value), span(f.name, f.low, f.high), f.kind, where, style=style
-        )
-    return t
-
-
-def chip_view(name: str) -> RenderableType:
-    """Every fact of a chip, guesses first, and where the vendor's totals differ from the product formula."""
-    return Group(receipts_table(chip_receipts(name), name), *(Text(x) for x in disagreement_lines(name)))
-
-
-def disagreement_lines(name: str) -> list[str]:
-    """One line per vendor total that lies off cores x rows x cols x 2 x rate x clock."""
-    t, clock = chip(name).core.tensor, in_unit(float(chip(name).clock_Hz), "Hz")
-    vendor = {"trainium": "AWS", "tpu": "Google"}.get(name.rstrip("0123456789").partition("-")[0], "the vendor")
-    lines = []
-    for precision, product, stated, off in vendor_disagreement(name):
-        rate = float(t.macs_per_cycle.of(precision))
-        formula = f"{digits(float(chip(name).n_cores))} x {digits(float(t.rows))} x {digits(float(t.cols))} x 2"
-        formula += f"{'' if rate == 1 else f' x {digits(rate)}'} x {clock}"
-        if abs(off) < SAME:
-            continue
-        lines.append(
-            f"{vendor} states {in_unit(stated, 'FLOPps', 4)} {precision.upper()}, {percent(abs(off))} "
-            f"{'above' if off > 0 else 'below'} {formula} = {in_unit(product, 'FLOPps', 4)}"
-        )
-    return lines
-
-
-SAME = 1e-3
-"""Vendor totals closer than this to the product are rounding."""
+NOTHING = 1e-9
+"""Share of a step below which a part is what smooth maxima leave of nothing."""
 
 
 def workload_text(f: Finding) -> str:
@@ -192,7 +93,8 @@ def breakdown_table(f: Finding) -> Table:
     """Where the step goes; the rows add up to the last one."""
     t, step = table("where the step goes", "time", "share"), float(f.evaluation.step_s)
     for name, seconds in step_parts(f.evaluation):
-        t.add_row(name, in_unit(seconds, "s") if seconds > 0 else "-", percent(seconds / step) if seconds > 0 else "")
+        told = (in_unit(seconds, "s"), percent(seconds / step)) if seconds > NOTHING * step else ("-", "")
+        t.add_row(name, *told)
     t.add_section()
     t.add_row("step", in_unit(step, "s"), "100 %")
     return t

@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: trainium4 test quick check wheel-test slurm-test docs golden questions bench bench-explorer bench-scale bench-speed bench-witness faults nightly lock licences audit clean
+.PHONY: trainium4 test quick check wheel-test slurm-test docs golden questions bench bench-explorer bench-scale bench-speed bench-witness bench-yardstick faults nightly lock licences audit clean
 
 trainium4: $(VENV)/.run
 	$(BIN)/dse optimize sweeps/trainium4.toml
@@ -85,6 +85,10 @@ bench-speed: $(VENV)/.dev
 # optimum, prices and infeasibility beside an independent conic solver; writes docs/witness.md
 bench-witness: $(VENV)/.dev
 	$(BIN)/python tests/bench/bench_witness.py --write docs/witness.md
+
+# 4.7 million designs around an A100, all of them and by proof; writes docs/yardstick.md
+bench-yardstick: $(VENV)/.dev
+	$(BIN)/python tests/bench/bench_yardstick.py --write docs/yardstick.md
 
 # every fault on purpose, twelve kills of each kind; writes docs/faults.md
 faults: $(VENV)/.dev

@@ -18,7 +18,7 @@ def make_study(
     system: str,
     scaleout_per_dir: str | float,
     choices: Mapping[str, Any],
-    free: Mapping[str, Bound],
+    free: Mapping[str, Bound | str | float],
     workloads: Mapping[str, Mapping[str, Any]] | None = None,
     limits: Iterable[str | Mapping[str, Any]] = (),
     minimise: str = DELIVERED,
@@ -43,7 +43,7 @@ def make_study(
         system: fabric of baseline and design.
         scaleout_per_dir: network share of one chip, one direction.
         choices: entries to choose among by kind; a single one needs no list.
-        free: least and most of every free number.
+        free: least and most of every free number, or the one value it is fixed at.
         workloads: phase, model and sizes by name.
         limits: "metric <= value" or "metric >= value", or mappings as in the file.
         minimise: goal.
@@ -64,7 +64,7 @@ def make_study(
     raw: dict[str, Any] = {
         "study": {**head, "minimise": minimise, **more},
         "choices": {k: list(v) if isinstance(v, (list, tuple)) else [v] for k, v in choices.items()},
-        "free": {k: tuple(v) for k, v in free.items()},
+        "free": dict(free),
         "workloads": {k: dict(v) for k, v in (workloads or {}).items()},
         "limits": [limit_table(x) for x in limits],
     }

@@ -113,3 +113,10 @@ def test_a_first_token_that_must_come_in_time_has_its_price():
     assert found["350 ms"].goal > found["500 ms"].goal
     (price,) = [x.price for x in found["350 ms"].limits if x.name == "step_s:prefill" and x.sense == "at_most"]
     assert price < 0
+
+
+def test_a_number_alone_is_fixed_as_in_the_file():
+    """A text is one value, not the letters of two ends."""
+    study = tiny(free={"n_cores": (2, 64), "scratchpad": "32 MiB", "n_stacks": 4, "hbm_bandwidth": (2e12, "20 TBps")})
+    ends = {f.name: (f.lower, f.upper) for f in study.free}
+    assert ends["scratchpad_B"] == (32 * 2.0**20, 32 * 2.0**20) and ends["n_stacks"] == (4.0, 4.0)

@@ -17,6 +17,7 @@ from ..physics.power import full_load_power_W
 from ..study.design import FREE
 from ..study.metrics import METRICS, OWNED, Load, chip_state
 from ..workload.transformer import Workload
+from .receipts import receipts_of_chip
 from .subject import Subject
 
 
@@ -55,6 +56,7 @@ def chip_column(subject: Subject, name: str) -> dict[str, Any]:
         "works": works,
         "metrics": {n: [float(x) for x in v] if isinstance(v, list) else float(v) for n, v in values.items()},
         "load_W": [float(v) for v in load_W.values()],
+        "receipts": receipts_of_chip(name),
         "said": f"{label('power_limit_W')} {float(chip.power_limit_W):,.0f} W, {system.name}",
     }
 

@@ -27,6 +27,7 @@ from ..study.metrics import SPEEDUPS
 from ..study.study import Study
 from ..workload.transformer import Training
 from .reading import PRECISIONS, technology_rows
+from .receipts import topic_of_metric, topic_of_row
 from .subject import Subject
 
 STEP_WORDS = (
@@ -76,13 +77,16 @@ def state_of(subject: Subject, found: dict[str, Any] | None, own: tuple[str, ...
                 "metric": m.metric,
                 "label": label(m.metric),
                 "unit": unit_of(m.metric),
+                "topic": topic_of_metric(m.metric),
                 "sense": m.sense,
                 "value": m.value,
             }
             for m in study.limits
         ],
-        "technology": [name for _, name in technology_rows(subject.core, subject.is_chip)],
-        "metrics": {n: {"label": label(n), "unit": unit_of(n)} for n in subject.names},
+        "technology": [
+            {"label": name, "topic": topic_of_row(name)} for _, name in technology_rows(subject.core, subject.is_chip)
+        ],
+        "metrics": {n: {"label": label(n), "unit": unit_of(n), "topic": topic_of_metric(n)} for n in subject.names},
         "precisions": PRECISIONS,
         "stacks": _stacks(),
         "colours": BLOCKS,

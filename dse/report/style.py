@@ -30,7 +30,7 @@ BLOCKS = {
     "control, DMA": "#8f7fb0",
     "static": "#7d7d7d",
     "launches": "#c9609f",
-    "delivery loss": "#c9c9c9",
+    "delivery loss": "#b9a88a",
     "other": "#dcdcdc",
 }
 """Block of a chip to its colour, in areas, powers and rooflines alike; launches, which no block does, have one too."""

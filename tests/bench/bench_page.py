@@ -1,9 +1,11 @@
-"""How long `dse explore` takes from an input to an answer and to a picture, and to a new optimum.
+"""How long `dse explore` takes from an input to an answer and to a picture, to another metric, and to a new optimum.
 
     python tests/bench/bench_page.py [STUDY.toml]
 
-In the process: the model alone. In Chromium, where there is one (`CHROMIUM` says where): a slider moved by key a
-hundred times, one every tenth of a second, at 1,280 pixels; then "Re-optimise" three times, the first from nothing.
+In the process: the model alone. In Chromium, where there is one (`CHROMIUM` says where), at 1,280 pixels: a slider
+moved by key a hundred times, one every tenth of a second; lists and ticks of figures changed twenty times; then
+"Re-optimise" three times, the first from nothing. Times run from the time that the browser gives an input to the frame
+after what it draws.
 """
 
 import os
@@ -19,6 +21,21 @@ from pathlib import Path
 STUDY = sys.argv[1] if len(sys.argv) > 1 else "sweeps/trainium4.toml"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 MOVES, PAUSE_MS = 100, 100
+SWITCHES = {
+    "Front": ("front-y", "front-log", "front-beneath"), "Serving": ("serving-y", "serving-log", "serving-labels"),
+    "Truth": ("truth-by",),
+}  # fmt: skip
+"""Lists and ticks of a view that draw its figure anew."""
+SWITCHED = """async (id) => {
+  const node = document.getElementById(id), began = performance.now();
+  if (node.type === "checkbox") node.checked = !node.checked;
+  else node.selectedIndex = (node.selectedIndex + 1) % node.options.length;
+  node.dispatchEvent(new Event("change"));
+  const after = new MessageChannel(), shown = new Promise((done) => { after.port1.onmessage = done; });
+  requestAnimationFrame(() => after.port2.postMessage(0));
+  await shown;
+  return performance.now() - began;
+}"""
 
 
 def said(words: str, values: list[float], unit: str = "ms") -> None:
@@ -64,9 +81,13 @@ def in_browser(offline: Path) -> None:
             page = opened(browser, server.stdout.readline().strip())
             page.check("#auto")
             moved(page)
+            switched(page)
+            page.click("#tab-Design")
             optimised(page)
             print(f"offline page, {offline.stat().st_size / 1e6:.1f} MB")
-            moved(opened(browser, offline.as_uri()))
+            page = opened(browser, offline.as_uri())
+            moved(page)
+            switched(page)
             browser.close()
     finally:
         server.terminate()
@@ -99,13 +120,27 @@ def moved(page) -> None:
         said(words, [t[key] for t in times])
 
 
+def switched(page) -> None:
+    """Every list and tick of the figures, twenty times."""
+    for view, controls in SWITCHES.items():
+        page.click(f"#tab-{view}")
+        page.wait_for_selector(".figure svg")
+        page.wait_for_timeout(12_000 if view == "Front" else 1000)  # chips and the designs beneath a front come later
+        for control in controls:
+            times = []
+            for _ in range(20):
+                times.append(page.evaluate(SWITCHED, control))
+                page.wait_for_timeout(PAUSE_MS)
+            said(f"  {view}, #{control}", times)
+
+
 def optimised(page) -> None:
     """The optimum, three times."""
     for k in range(3):
-        page.evaluate("document.querySelector('p[role=status]').textContent = ''")
+        page.evaluate("explorer.progress.textContent = ''")
         page.click("text=Re-optimise")
         page.wait_for_selector("text=Whole counts", timeout=300_000)
-        spent = re.search(r"in ([\d.]+) s", page.inner_text("p[role=status]"))
+        spent = re.search(r"in ([\d.]+) s", page.evaluate("explorer.progress.textContent"))
         print(f"{'re-optimise, ' + ('from nothing' if k == 0 else 'warm'):<44} {spent[1] if spent else '?':>12} s")
 
 

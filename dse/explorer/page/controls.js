@@ -5,7 +5,7 @@ import { FIELDS, FIELD_WORDS } from "./link.js";
 const STEPS = 1000;
 
 export class Controls {
-  /** `change(kind)` is called with "move" while a slider moves and "set" once it stands. */
+  /** `change(kind, when)` is called with "move" while a slider moves, since when in milliseconds of the page, and "set" once it stands. */
   constructor(state, design, change) {
     this.state = state;
     this.design = design;
@@ -33,7 +33,7 @@ export class Controls {
     const id = `free-${f.name}`;
     const range = el("input", { type: "range", id, min: 0, max: STEPS, step: 1, "aria-label": `${f.label}, slider` });
     const field = el("input", { type: "text", "aria-label": `${f.label}, value`, inputmode: "text" });
-    range.addEventListener("input", () => { this.design.x[f.name] = this.#at(f, Number(range.value)); this.show(f, range); this.change("move"); });
+    range.addEventListener("input", (e) => { this.design.x[f.name] = this.#at(f, Number(range.value)); this.show(f, range); this.change("move", e.timeStamp); });
     range.addEventListener("change", () => this.change("set"));
     field.addEventListener("change", () => {
       const value = parsed(field.value, f.unit, this.design.x[f.name]);

@@ -2,8 +2,8 @@
 import { Controls } from "./controls.js";
 import { designOf, linkOf, startOf, worksOf } from "./link.js";
 import { panel, roofline, stackedBars } from "./panels.js";
-import { openReceipts, receiptsOf, worstKinds } from "./receipts.js";
-import { comparisonCsv, comparisonTable, limitRows, limitTable, stateOfRoom, tilesOf } from "./tables.js";
+import { colour, openReceipts } from "./receipts.js";
+import { comparisonCsv, comparisonTable, limitRows, showLimits, stateOfRoom, tilesOf } from "./tables.js";
 import { el, save, times } from "./text.js";
 import { Workloads } from "./workloads.js";
 
@@ -11,7 +11,7 @@ export class Design {
   constructor(source, state, trouble) {
     Object.assign(this, { source, state, trouble, pins: [], others: [], past: [], future: [], busy: false, waiting: false, prices: null, said: "" });
     this.design = designOf(state, location.hash) ?? this.#found() ?? startOf(state);
-    this.controls = new Controls(state, this.design, (kind) => this.changed(kind));
+    this.controls = new Controls(state, this.design, (kind, when) => this.changed(kind, when));
     this.mark = JSON.stringify(this.design);
     this.#build();
     addEventListener("keydown", (e) => this.#key(e));
@@ -56,22 +56,23 @@ export class Design {
     this.summary = el("div", { id: "summary", "aria-hidden": "true" });
     this.limits = el("div", { id: "limits" });
     this.comparison = el("div", { id: "comparison" });
-    this.panels = { roof: panel("Roofline", "roofline", "Size: share of the step. Move the pointer over a mark for its name. Operators of a streamed block have no memory traffic of their own and are not drawn."), step: panel("Step time by part", "step"),
-      area: panel("Silicon by block", "area"), energy: panel("Mean power by block", "power", "Dynamic energy over the step, and static power; delivery losses left out."),
-      load: panel("Full load in FP8", "load"), cost: panel("Package cost by part", "cost") };
+    this.panels = { roof: panel("Roofline", "roofline", "time", "Size: share of the step. Move the pointer over a mark for its name. Operators of a streamed block have no memory traffic of their own and are not drawn."), step: panel("Step time by part", "step", "time"),
+      area: panel("Silicon by block", "area", "area"), energy: panel("Mean power by block", "power", "power", "Dynamic energy over the step, and static power; delivery losses left out."),
+      load: panel("Full load in FP8", "load", "power"), cost: panel("Package cost by part", "cost", "money") };
     this.node = el("div", {}, this.summary, el("div", { class: "design" },
       el("div", { class: "controls" },
-        el("section", { "aria-label": "Design" }, el("h2", {}, "Design"), el("div", { class: "row" }, this.undoing, this.redoing, button("Start over", () => this.load(startOf(this.state)))),
+        el("section", { "aria-label": "Design" }, el("h2", {}, "Design"), el("div", { class: "row" }, this.undoing, this.redoing, button("Start over", () => this.load(startOf(this.state)))), this.solvers, this.progress,
           names, ...this.controls.sliders.map((s) => s.node), this.state.is_chip ? null : el("div", { class: "row" }, whole, el("label", { for: "whole" }, "only what can be built")),
           this.source.alone ? null : el("div", { class: "row" }, this.auto, el("label", { for: "auto" }, "fastest plans at every change"))),
         this.asking?.node,
-        el("section", { "aria-label": "Limits" }, el("h2", {}, "Limits"), ...this.controls.limits.map((l) => l.node), this.solvers, this.progress),
+        el("section", { "aria-label": "Limits" }, el("h2", {}, "Limits"), ...this.controls.limits.map((l) => l.node)),
         el("section", { "aria-label": "Keep and share" }, el("h2", {}, "Keep and share"),
           el("div", { class: "row" }, button("Pin", () => this.pin()), chip), el("div", { class: "row" }, button("Copy link", () => this.copyLink()), ...exports, button("CSV", () => this.csv())))),
       el("main", { id: "main", tabindex: "-1" }, this.tiles, this.plans,
         el("div", { class: "panels" }, this.panels.roof.node, el("section", { class: "panel tall", "aria-label": "Limits and prices" }, el("h2", {}, "Limits: what binds, and its price"), this.limits),
           ...["step", "area", "energy", "load", "cost"].map((p) => this.panels[p].node),
           el("section", { class: "panel wide", "aria-label": "Comparison" }, el("h2", {}, "Side by side"), this.comparison)))));
+    this.node.addEventListener("click", (e) => { const b = e.target.closest("[data-topic]"); if (b) openReceipts(this.source, this.asked.choice, b.dataset.topic, b.dataset.words ?? b.querySelector("span").textContent); });
     this.controls.showAll();
   }
 
@@ -88,10 +89,10 @@ export class Design {
   }
 
   /** A slider moved, or stands: moving draws, standing can be undone and linked to. */
-  changed(kind) {
+  changed(kind, when = performance.now()) {
     if (kind === "move") {
       if (this.auto.checked) this.design.plans = null;
-      return void this.ask(performance.now());
+      return void this.ask(when);
     }
     this.remember();
   }
@@ -173,18 +174,13 @@ export class Design {
     const { state, answer, asked } = this, r = answer.reading;
     const tiles = tilesOf(state, answer);
     if (this.tiles.childElementCount !== tiles.length) {
-      this.tiles.replaceChildren(...tiles.map(([, , topic]) => el("button", { class: "tile kind", "data-topic": topic, type: "button",
-        onclick: (e) => openReceipts(this.source, this.asked.choice, topic, e.currentTarget.querySelector("span").textContent) }, el("b"), el("span"))));
+      this.tiles.replaceChildren(...tiles.map(([, , topic]) => el("button", { class: "tile kind", "data-topic": topic, type: "button" }, el("b"), el("span"))));
     }
-    tiles.forEach(([value, words], i) => {
-      const [b, span] = this.tiles.children[i].children;
-      b.textContent = value;
-      span.textContent = words;
-    });
+    tiles.forEach((said, i) => said.slice(0, 2).forEach((words, k) => { const node = this.tiles.children[i].children[k]; if (node.textContent !== words) node.textContent = words; }));
     this.#colour();
     this.plans.textContent = state.workloads.map((w, k) => `${w.name}: ${answer.plan_texts[k]}`).join("   |   ");
     const rows = limitRows(state, asked, answer, this.prices), tight = rows.filter((x) => stateOfRoom(x.room));
-    this.limits.replaceChildren(limitTable(rows));
+    showLimits(this.limits, rows);
     this.summary.replaceChildren(...tiles.slice(0, 3).map(([v, w]) => el("span", {}, `${v} ${w.split(",")[0]}`)), el("span", { class: tight.some((x) => stateOfRoom(x.room) === "broken") ? "broken" : "" },
       tight.length ? `${tight.length} limits bind or break` : "no limit binds"));
     roofline(this.panels.roof, r, answer.operators, state);
@@ -208,14 +204,7 @@ export class Design {
     const choice = this.asked.choice;
     if (this.coloured === choice) return;
     this.coloured = choice;
-    try {
-      const kinds = worstKinds(await receiptsOf(this.source, choice));
-      for (const tile of this.tiles.children) {
-        const { kind, words } = kinds[tile.dataset.topic];
-        tile.className = `tile kind ${kind}`;
-        tile.title = `${words}; click for the receipts`;
-      }
-    } catch { this.coloured = null; }
+    try { await colour(this.node, this.source, choice); } catch { this.coloured = null; }
   }
 
   column() {

@@ -2,14 +2,15 @@
 import { FIELDS, FIELD_WORDS } from "./link.js";
 import { choiceText } from "./controls.js";
 import { beneath } from "./cloud.js";
-import { axis, COLOURS, CONFIG, escaped, LOOK, plotly, SHADES } from "./plots.js";
-import { digits, el, inUnit, late, parsed, scaleOf, table, times } from "./text.js";
+import { axis, COLOURS, CONFIG, escaped, framed, LOOK, plotly, SHADES } from "./plots.js";
+import { digits, el, inUnit, late, named, parsed, scaleOf, table, times } from "./text.js";
 import { computed, stored } from "./views.js";
 
 const ROOM = 1.25; // around the front, as in figures; chips farther away stand at the edge
 const SIGNS = ["circle", "square", "diamond"], SAME = 5e-3;
 const span = (values) => [Math.min(...values) / ROOM, Math.max(...values) * ROOM];
 const within = (v, [low, high]) => Math.min(Math.max(v, low), high);
+const heading = (m) => (m.name === "delivered_time" ? "delivered speed-up" : m.label); // as it is drawn: more is better
 const largest = (v) => (Array.isArray(v) ? Math.max(...v) : v);
 
 export class Front {
@@ -18,7 +19,7 @@ export class Front {
     const list = (id, act, ...options) => { const made = el("select", { id }, ...options); made.addEventListener("change", act); return made; };
     this.which = list("front-which", () => this.chosen());
     [this.across, this.up] = ["front-x", "front-y"].map((id) => list(id, () => { this.budget.value = ""; this.draw(); }));
-    const metrics = (id, first, none) => { const made = el("select", { id }, ...(none ? [el("option", { value: "" }, "none")] : []), ...this.#known().map(([n, m]) => el("option", { value: n }, m.label))); made.value = first; return made; };
+    const metrics = (id, first, none) => { const made = el("select", { id }, ...(none ? [el("option", { value: "" }, "none")] : []), ...this.#known().map(([name, m]) => el("option", { value: name }, heading({ name, ...m })))); made.value = first; return made; };
     this.asked = [metrics("front-first", "delivered_time"), metrics("front-second", "package_cost_USD"), metrics("front-third", "", true)];
     this.n = el("input", { type: "number", id: "front-n", value: 40, min: 2, max: 200 });
     const tick = (id) => { const made = el("input", { type: "checkbox", id, checked: true }); made.addEventListener("change", () => this.draw()); return made; };
@@ -26,12 +27,11 @@ export class Front {
     this.budget = el("input", { type: "text", id: "front-budget", size: 12, placeholder: "none" });
     this.budget.addEventListener("change", () => this.draw());
     this.said = el("p", { class: "note", role: "status", "aria-live": "polite" });
-    this.figure = el("div", { class: "figure", role: "group", "aria-label": "Pareto front", hidden: true });
+    Object.assign(this, framed("Pareto front", "front"));
     this.change = el("div", { id: "front-change" });
-    const named = (node, words) => [el("label", { for: node.id }, words), node];
-    this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, el("div", { class: "row" }, ...named(this.which, "front"), ...named(this.across, "x"), ...named(this.up, "y"),
-      ...named(this.budget, "budget on x"), el("span", { class: "tick" }, this.log, el("label", { for: "front-log" }, "logarithmic")), el("span", { class: "tick" }, this.beneath, el("label", { for: "front-beneath" }, "designs beneath"))), this.figure, this.said, this.change,
-    source.alone ? "" : el("div", { class: "row" }, ...named(this.asked[0], "another, over"), ...named(this.asked[1], "and"), ...named(this.asked[2], "and"), ...named(this.n, "points"), el("button", { type: "button", onclick: () => this.compute() }, "Compute")));
+    this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, el("div", { class: "row" }, named(this.which, "front"), named(this.across, "x"), named(this.up, "y"),
+      named(this.budget, "budget on x"), el("span", { class: "tick" }, this.log, el("label", { for: "front-log" }, "logarithmic")), el("span", { class: "tick" }, this.beneath, el("label", { for: "front-beneath" }, "designs beneath"))), this.frame, this.said, this.change,
+    source.alone ? "" : el("div", { class: "row" }, named(this.asked[0], "another, over"), named(this.asked[1], "and"), named(this.asked[2], "and"), named(this.n, "points"), el("button", { type: "button", onclick: () => this.compute() }, "Compute")));
   }
 
   #known() { return Object.entries(this.state.metrics).filter(([n]) => !["served_time"].includes(n) || this.state.goal === n); }
@@ -49,7 +49,7 @@ export class Front {
   }
 
   #list() {
-    this.which.replaceChildren(...this.fronts.map((f, i) => el("option", { value: i }, `${f.metrics.map((m) => m.label).join(" × ")}, ${f.points.length} points`)));
+    this.which.replaceChildren(...this.fronts.map((f, i) => el("option", { value: i }, `${f.metrics.map(heading).join(" × ")}, ${f.points.length} points`)));
     this.which.value = this.fronts.length - 1;
   }
 
@@ -57,7 +57,7 @@ export class Front {
   async chosen() {
     const front = this.fronts[this.which.value];
     if (!front) return;
-    for (const node of [this.across, this.up]) node.replaceChildren(...front.metrics.map((m, i) => el("option", { value: i }, m.label)));
+    for (const node of [this.across, this.up]) node.replaceChildren(...front.metrics.map((m, i) => el("option", { value: i }, heading(m))));
     [this.across.value, this.up.value, this.budget.value] = [1, 0, ""];
     await this.draw();
     if (this.clouds.has(front)) return;
@@ -77,7 +77,7 @@ export class Front {
 
   #words(m, v) { return m.name === "delivered_time" ? times(1 / v) : inUnit(v, m.unit); }
 
-  #title(m) { return m.name === "delivered_time" ? "delivered speed-up [x]" : `${m.label}${m.unit ? ` [${m.unit}]` : ""}`; }
+  #title(m) { return m.name === "delivered_time" ? `${heading(m)} [x]` : `${m.label}${m.unit ? ` [${m.unit}]` : ""}`; }
 
   /** A metric of a design or chip, in the form that the front's own points have. */
   #of(m, c) { const v = largest(c.metrics?.[m.name]); return m.name === "delivered_time" && c.speedup > 0 ? 1 / c.speedup : v; }
@@ -85,7 +85,7 @@ export class Front {
   async draw() {
     const front = this.fronts[this.which.value];
     if (!front) return;
-    this.figure.hidden = false;
+    this.frame.hidden = false;
     const [i, j] = [Number(this.across.value), Number(this.up.value)], [X, Y] = [front.metrics[i], front.metrics[j]], k = front.metrics.findIndex((_, at) => at !== i && at !== j);
     const at = (p) => ({ x: this.#value(X, p[0]), y: this.#value(Y, p[1]) }), log = this.log.checked, limit = parsed(this.budget.value, X.unit, front.points[0].values[i]);
     const traces = this.#points(front, i, j, k), own = { ...this.design.column(), name: "this design" };
@@ -114,6 +114,8 @@ export class Front {
     }
     const top = Math.max(...marks.map((m) => m.y)), sorted = [...marks].sort((a, b) => b.y - a.y);
     for (const [k, m] of sorted.entries()) {
+      const side = m.x === across[0] ? "right" : m.x === across[1] ? "left" : "", alone = !sorted.some((o) => o !== m && o.x === m.x && !far(o.y, m.y, up, 0.035 * Math.max(o.words.length, m.words.length)));
+      if (side && alone) { m.place = `middle ${side}`; continue; } // at an edge, in line with its mark
       const close = sorted.slice(0, k).some((o) => !far(o.x, m.x, across, 0.3) && !far(o.y, m.y, up, 0.07));
       m.place = `${(close || m.y > top / 1.05) && m.y > up[0] * 1.05 ? "bottom" : "top"} ${m.x > across[1] / 1.05 ? "left" : m.x < across[0] * 1.1 ? "right" : "center"}`;
     }

@@ -1,5 +1,6 @@
 // Live panels, drawn by hand as SVG: thirty milliseconds from a slider to a picture leave no room for a plotting library.
-import { digits, el, inUnit, percent, save, svg } from "./text.js";
+import { facts } from "./receipts.js";
+import { digits, el, inUnit, percent, savePicture, svg, writtenPicture } from "./text.js";
 
 const USUAL = 620, LEAST = 300;
 
@@ -14,11 +15,11 @@ const widthOf = (picture) => Math.round(widths.get(picture) ?? USUAL);
 
 const text = (x, y, words, more = {}) => svg("text", { x, y, "font-size": 12, "font-family": "system-ui, sans-serif", fill: "#1d1d1d", ...more }, words);
 
-export function panel(title, name, about) {
+export function panel(title, name, topic, about) {
   const picture = el("div", { class: "picture" });
   watching.observe(picture);
   const keep = (form) => () => keepPicture(picture.querySelector("svg"), name, form);
-  const buttons = el("span", {}, el("button", { onclick: keep("svg"), "aria-label": `${title}: save as SVG` }, "SVG"), " ",
+  const buttons = el("span", {}, facts(topic, "facts", title), " ", el("button", { onclick: keep("svg"), "aria-label": `${title}: save as SVG` }, "SVG"), " ",
     el("button", { onclick: keep("png"), "aria-label": `${title}: save as PNG` }, "PNG"));
   const legend = el("ul", { class: "legend" });
   return { node: el("section", { class: "panel", "aria-label": title }, el("h2", {}, title, buttons), picture, legend, about ? el("p", { class: "note" }, about) : null),
@@ -27,20 +28,8 @@ export function panel(title, name, about) {
 
 function keepPicture(picture, name, form) {
   if (!picture) return;
-  const copy = picture.cloneNode(true);
-  copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
-  const written = new XMLSerializer().serializeToString(copy);
-  if (form === "svg") return save(`${name}.svg`, written, "image/svg+xml");
-  const image = new Image(), [, , w, h] = picture.getAttribute("viewBox").split(" ").map(Number);
-  image.onload = () => {
-    const canvas = el("canvas", { width: 2 * w, height: 2 * h });
-    const pen = canvas.getContext("2d");
-    pen.fillStyle = "#fff";
-    pen.fillRect(0, 0, 2 * w, 2 * h);
-    pen.drawImage(image, 0, 0, 2 * w, 2 * h);
-    canvas.toBlob((blob) => save(`${name}.png`, blob));
-  };
-  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(written)}`;
+  const [, , wide, high] = picture.getAttribute("viewBox").split(" ").map(Number);
+  savePicture(writtenPicture(picture), name, form, wide, high);
 }
 
 /** Horizontal bars of parts; `rows` are {name, parts, mark}, `kinds` [words, block] of every part. */
@@ -56,7 +45,7 @@ export function stackedBars(at, rows, kinds, colours, unit) {
     row.parts.forEach((value, i) => {
       const w = Math.max(value ?? 0, 0) * scale;
       if (w <= 0) return;
-      const bar = svg("rect", { x, y, width: w, height: 28, fill: colours[kinds[i][1]] ?? "#dcdcdc", stroke: "#fff", "stroke-width": w > 3 ? 0.8 : 0 });
+      const bar = svg("rect", { x, y, width: w, height: 28, fill: colours[kinds[i][1]] ?? "#dcdcdc", "fill-opacity": shade(kinds, i), stroke: "#fff", "stroke-width": w > 3 ? 0.8 : 0 });
       bar.append(svg("title", {}, `${row.name}, ${kinds[i][0]}: ${inUnit(value, unit)}`));
       made.append(bar);
       x += w;
@@ -66,8 +55,11 @@ export function stackedBars(at, rows, kinds, colours, unit) {
     made.append(text(Math.max(x, row.mark ? left + row.mark * scale : 0) + 5, y + 19, inUnit(total, unit), { "font-weight": 600 }));
   });
   at.picture.replaceChildren(made);
-  legend(at.legend, kinds.filter((_, i) => rows.some((r) => (r.parts[i] ?? 0) > 0)).map(([words, block]) => [words, colours[block] ?? "#dcdcdc"]));
+  legend(at.legend, kinds.filter((_, i) => rows.some((r) => (r.parts[i] ?? 0) > 0)).map((part) => [part[0], colours[part[1]] ?? "#dcdcdc", shade(kinds, kinds.indexOf(part))]));
 }
+
+/** Parts of one block share its colour; the later ones are paler, so that each is told from its neighbour. */
+const shade = (kinds, i) => 1 / (1 + kinds.slice(0, i).filter(([, block]) => block === kinds[i][1]).length);
 
 const described = (rows, kinds, unit) => rows.map((r) => `${r.name}: ${r.parts.map((v, i) => [v, kinds[i][0]]).filter(([v]) => v > 0)
   .sort((a, b) => b[0] - a[0]).slice(0, 3).map(([v, w]) => `${w} ${inUnit(v, unit)}`).join(", ")}`).join("; ");
@@ -76,9 +68,9 @@ function legend(list, entries) {
   const key = JSON.stringify(entries);
   if (list.dataset.key === key) return;
   list.dataset.key = key;
-  const swatch = (colour) => { const i = el("i"); i.style.background = colour; return i; };
+  const swatch = (colour, shown = 1) => { const i = el("i"); i.style.background = `color-mix(in srgb, ${colour} ${100 * shown}%, #fff)`; return i; };
   const once = entries.filter(([w, c], i) => entries.findIndex(([v, d]) => v === w && c === d) === i);
-  list.replaceChildren(...once.map(([words, colour]) => el("li", {}, swatch(colour), words)));
+  list.replaceChildren(...once.map(([words, colour, shown]) => el("li", {}, swatch(colour, shown), words)));
 }
 
 const SHAPES = ["circle", "square", "diamond", "triangle"];

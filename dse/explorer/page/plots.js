@@ -1,6 +1,6 @@
 // Heavy figures by plotly.js, loaded once and only where a view needs it; an offline page draws them itself.
-import { react } from "./svgplot.js";
-import { digits, even } from "./text.js";
+import { plain, react } from "./svgplot.js";
+import { csv, digits, el, even, save, savePicture, writtenPicture } from "./text.js";
 
 let loading = null;
 
@@ -19,7 +19,22 @@ export function plotly() {
 
 export const LOOK = { template: null, margin: { l: 70, r: 16, t: 16, b: 60 }, font: { size: 12, family: "system-ui, sans-serif", color: "#1d1d1d" }, paper_bgcolor: "#fff",
   plot_bgcolor: "#fff", legend: { orientation: "h", y: -0.16 }, hovermode: "closest", uirevision: "kept" };
-export const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"], toImageButtonOptions: { format: "svg" } };
+export const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "toImage"] };
+
+/** A figure, hidden until it is drawn, above the buttons that keep it: its numbers, and its picture. */
+export function framed(label, name) {
+  const figure = el("div", { class: "figure", role: "group", "aria-label": label });
+  const button = (form) => el("button", { type: "button", "aria-label": `${label}: save as ${form.toUpperCase()}`, onclick: () => keep(figure, name, form) }, form.toUpperCase());
+  return { figure, frame: el("div", { hidden: true }, figure, el("div", { class: "row" }, ...["csv", "svg", "png"].map(button))) };
+}
+
+async function keep(figure, name, form) {
+  const traces = figure.data ?? figure.drawn[0], look = figure.layout ?? figure.drawn[1], wide = figure.clientWidth, high = figure.clientHeight;
+  if (form !== "csv") return savePicture(figure.data ? await globalThis.Plotly.toImage(figure, { format: "svg", imageDataOnly: true, width: wide, height: high }) : writtenPicture(figure.querySelector("svg")), name, form, wide, high);
+  const rows = traces.filter((t) => t.name).flatMap((t) => t.x.map((x, i) => [plain(t.name), x, t.y[i], plain((t.hovertext ?? t.text)?.[i] ?? "").replaceAll("\n", "; ")])).filter(([, x]) => x !== null);
+  save(`${name}.csv`, csv([["series", look.xaxis.title.text, look.yaxis.title.text, "words"], ...rows]), "text/csv");
+}
+
 export const SHADES = ["#cfe3f1", "#a3c8e2", "#77add3", "#4d90c0", "#2f73a6", "#1d5685", "#123a5e"];
 export const COLOURS = ["#23608f", "#b23a48", "#4c8c4a", "#b07412", "#8f7fb0", "#2b8f8c", "#7a5c3e", "#d1603d"];
 

@@ -1,6 +1,6 @@
 // How likely an answer is: the study re-optimised under draws of every fact with a range, and which fact it hangs on.
-import { axis, CONFIG, LOOK, plotly } from "./plots.js";
-import { digits, el, inUnit, late, percent, table, times } from "./text.js";
+import { axis, CONFIG, framed, LOOK, plotly } from "./plots.js";
+import { digits, el, inUnit, late, named, percent, table, times } from "./text.js";
 import { computed, stored } from "./views.js";
 
 export class Risk {
@@ -10,11 +10,11 @@ export class Risk {
     this.target = el("input", { type: "text", id: "risk-target", value: this.speeds ? "6" : "", size: 6 });
     this.said = el("p", { class: "note", role: "status", "aria-live": "polite" });
     this.verdict = el("p", { id: "risk-verdict" });
-    this.figure = el("div", { class: "figure", role: "group", "aria-label": "Distribution of the answer", hidden: true });
+    Object.assign(this, framed("Distribution of the answer", "risk"));
     this.drivers = el("div", { id: "risk-drivers" });
-    const ask = el("div", { class: "row" }, el("label", { for: "risk-n" }, "draws of all facts"), this.n,
-      ...(this.speeds ? [el("label", { for: "risk-target" }, "speed-up to reach"), this.target] : []), el("button", { type: "button", class: "main", onclick: () => this.compute() }, "How likely?"));
-    this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, source.alone ? "" : ask, source.alone ? "" : el("p", { class: "note" }, "The best design is sought anew under every draw; plans and the overlap of compute with memory stay as at the last optimum (dse risk varies them too, in minutes). The first answer compiles; more draws take little longer."), this.said, this.verdict, this.figure, this.drivers);
+    const ask = el("div", { class: "row" }, named(this.n, "draws of all facts"),
+      this.speeds ? named(this.target, "speed-up to reach") : null, el("button", { type: "button", class: "main", onclick: () => this.compute() }, "How likely?"));
+    this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, source.alone ? "" : ask, source.alone ? "" : el("p", { class: "note" }, "The best design is sought anew under every draw; plans and the overlap of compute with memory stay as at the last optimum (dse risk varies them too, in minutes). The first answer compiles; more draws take little longer."), this.said, this.verdict, this.frame, this.drivers);
   }
 
   async opened() {
@@ -34,7 +34,7 @@ export class Risk {
   async draw() {
     const risk = this.risks.at(-1);
     if (!risk) return;
-    this.figure.hidden = false;
+    this.frame.hidden = false;
     const goal = this.state.metrics[this.state.goal] ?? { label: this.state.goal, unit: "" };
     const words = (merit) => (this.speeds ? times(merit) : inUnit(1 / merit, goal.unit)), last = risk.merit.length - 1, middle = risk.merit[last / 2];
     const what = risk.target === null ? "A design within all limits" : `${times(risk.target)} delivered`;

@@ -62,7 +62,7 @@ export class Offline {
     const x = Float64Array.from([...held.names.map((n) => ask.x[n]), ...ask.limits, ...row.numbers.map((v) => v ?? Infinity)]);
     const reading = nested(held.places, this.model(x));
     const speedups = reading.works.map((w) => w.speedup_frac);
-    const fits = held.state.technology.map((name, i) => [name, reading.ratios[i]]).filter(([name]) => name.startsWith("memory"));
+    const fits = held.state.technology.map(({ label }, i) => [label, reading.ratios[i]]).filter(([name]) => name.startsWith("memory"));
     return { reading, fits: reading.works.map((_, k) => (fits[k]?.[1] ?? 0) <= 1 + 1e-9), speedup: meanSpeedup(held, speedups), plans: row.plans,
       ...held.operators[row.of], ms: performance.now() - began };
   }

@@ -57,12 +57,14 @@ function marksOf(t, X, Y, node) {
     const r = (one(t.marker.size, i) ?? 6) / 2, open = String(t.marker.symbol ?? "").includes("open");
     const dot = sign(t.marker.symbol, x, y, r, { fill: open ? "#fff" : colour, stroke: open ? colour : "#fff", "stroke-width": open ? 1.5 : 0.6, "fill-opacity": t.marker.opacity ?? 1 });
     const words = t.mode.includes("text") ? t.text[i] : (t.text?.[i] ?? "");
-    dot.append(svg("title", {}, plain(words)));
+    dot.append(svg("title", {}, plain(t.hovertext?.[i] ?? words)));
     if (t.customdata) { dot.style.cursor = "pointer"; dot.addEventListener("click", () => node.heard?.plotly_click?.({ points: [{ customdata: t.customdata[i] }] })); }
     found.push(dot);
-    if (!t.mode.includes("text")) continue;
-    const lines = plain(words).split("\n"), half = 3.3 * Math.max(...lines.map((w) => w.length)), below = one(t.textposition, i)?.startsWith("bottom"); // words stay inside
-    lines.forEach((w, k) => found.push(says(x, below ? y + r + 13 + 14 * k : y - r - 4 - 14 * (lines.length - 1 - k), w, x + half > X.ends[1] ? "end" : x - half < X.ends[0] ? "start" : "middle")));
+    if (!t.mode.includes("text") || !words) continue;
+    const lines = plain(words).split("\n"), [up, along] = (one(t.textposition, i) ?? "top center").split(" "), side = { right: 1, left: -1 }[along] ?? 0, half = 3.3 * Math.max(...lines.map((w) => w.length));
+    const start = { top: y - r - 4 - 14 * (lines.length - 1), middle: y + 4 - 7 * (lines.length - 1), bottom: y + r + 13 }[up], beside = up === "middle" ? side * (r + 3) : 0;
+    const way = side > 0 ? "start" : side < 0 ? "end" : x + half > X.ends[1] ? "end" : x - half < X.ends[0] ? "start" : "middle"; // words stay inside
+    lines.forEach((w, k) => found.push(says(x + beside, start + 14 * k, w, way)));
   }
   return found;
 }
@@ -108,4 +110,4 @@ function legendOf(traces, wide) {
 }
 
 /** Words as they were before `escaped` made them fit for plotly. */
-const plain = (words) => String(words).replaceAll("<br>", "\n").replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+export const plain = (words) => String(words).replaceAll("<br>", "\n").replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");

@@ -1,5 +1,6 @@
 // Tiles, limits and the comparison: the same numbers as in the figures, in words.
-import { csvField, digits, el, inUnit, percent, table, times } from "./text.js";
+import { chipFacts, facts } from "./receipts.js";
+import { csv, digits, el, inUnit, percent, table, times } from "./text.js";
 
 export const TIGHT = 1e-4;
 
@@ -25,37 +26,43 @@ export function limitRows(state, design, answer, prices) {
     const value = answer.reading.limits[i], limit = design.limits[i];
     const room = value === null ? null : (m.sense === "at_most" ? 1 - value / limit : value / limit - 1);
     const price = prices ? percent(Math.abs(prices[i]) / 100) : "–";
-    return { name: `${m.label} ${m.sense === "at_most" ? "≤" : "≥"} ${inUnit(limit, m.unit)}`, value: inUnit(value, m.unit), room,
+    return { topic: m.topic, name: `${m.label} ${m.sense === "at_most" ? "≤" : "≥"} ${inUnit(limit, m.unit)}`, value: inUnit(value, m.unit), room,
       price: prices && Math.abs(prices[i]) >= 1e-4 ? price : "–" };
   });
-  state.technology.forEach((name, i) => {
+  state.technology.forEach(({ label, topic }, i) => {
     const value = answer.reading.ratios[i];
     const room = value === null ? null : 1 - value;
-    rows.push({ name: name.replace(":", " of "), value: percent(value), room, price: "–", technology: true });
+    rows.push({ topic, name: label.replace(":", " of "), value: percent(value), room, price: "–", technology: true });
   });
   return rows;
 }
 
 export const stateOfRoom = (room) => (room === null || room < -TIGHT ? "broken" : room <= TIGHT ? "binds" : "");
 
-export function limitTable(rows) {
-  const cells = rows.map((r) => {
-    const how = stateOfRoom(r.room);
-    return [el("td", { class: how }, r.name), el("td", { class: how }, r.value),
-      el("td", { class: how }, how === "broken" ? `broken${r.room === null ? "" : ` by ${percent(-r.room)}`}` : how || percent(r.room)), r.price];
+/** The table of limits in its place: made once, then only what has changed is written, since laying a table out takes long. */
+export function showLimits(place, rows) {
+  if (place.querySelectorAll("tbody tr").length !== rows.length) {
+    const cells = rows.map((r) => [el("td", {}, facts(r.topic, r.name)), el("td"), el("td"), el("td")]);
+    place.replaceChildren(table(["limit", "value", "room", "1 % is worth"], cells, "Prices are those of the last optimum; technology and memory as shares of what is allowed"));
+  }
+  place.querySelectorAll("tbody tr").forEach((tr, k) => {
+    const r = rows[k], how = stateOfRoom(r.room), [name, value, room, price] = tr.children;
+    const left = how === "broken" ? `broken${r.room === null ? "" : ` by ${percent(-r.room)}`}` : how || percent(r.room);
+    if (tr.className !== how) tr.className = how;
+    name.firstChild.dataset.words = r.name;
+    for (const [node, text] of [[name.firstChild, r.name], [value, r.value], [room, left], [price, r.price]]) if (node.textContent !== text) node.textContent = text;
   });
-  return table(["limit", "value", "room", "1 % is worth"], cells, "Prices are those of the last optimum; technology and memory as shares of what is allowed");
 }
 
-/** Rows of the comparison: words, unit, how to read a column; columns are designs and chips. */
+/** Rows of the comparison: words, unit, how to read a column, whose facts it rests on; columns are designs and chips. */
 export function comparisonRows(state) {
-  const rows = [["speed-up", "x", (c) => c.speedup]];
-  state.workloads.forEach((w, k) => rows.push([`${w.name} step`, "s", (c) => c.works[k]?.step_s], [`${w.name} power`, "W", (c) => c.works[k]?.power_W],
-    [`${w.name} MFU`, "frac", (c) => c.works[k]?.mfu_frac], [`${w.name} plan`, "words", (c) => (c.works[k]?.plan ?? c.works[k]?.why)?.replaceAll(",", ", ")]));
+  const rows = [["speed-up", "x", (c) => c.speedup, "time"]];
+  state.workloads.forEach((w, k) => rows.push([`${w.name} step`, "s", (c) => c.works[k]?.step_s, "time"], [`${w.name} power`, "W", (c) => c.works[k]?.power_W, "power"],
+    [`${w.name} MFU`, "frac", (c) => c.works[k]?.mfu_frac, "time"], [`${w.name} plan`, "words", (c) => (c.works[k]?.plan ?? c.works[k]?.why)?.replaceAll(",", ", ")]));
   for (const f of state.free) rows.push([f.label, f.unit, (c) => c.x[f.name]]);
   const free = new Set(state.free.map((f) => f.name));
   const skipped = new Set(["delivered_time", "served_time", "power_W"]);
-  for (const [name, m] of Object.entries(state.metrics)) if (!free.has(name) && !skipped.has(name)) rows.push([m.label, m.unit, (c) => c.metrics[name]]);
+  for (const [name, m] of Object.entries(state.metrics)) if (!free.has(name) && !skipped.has(name)) rows.push([m.label, m.unit, (c) => c.metrics[name], m.topic]);
   return rows;
 }
 
@@ -67,9 +74,9 @@ const shown = (value, unit) => {
 
 export function comparisonTable(state, columns, drop, take) {
   const first = columns[0];
-  const heads = ["", ...columns.map((c) => (c.fixed ? c.name : el("th", { scope: "col" }, c.name, " ",
+  const heads = ["", ...columns.map((c) => (c.fixed ? c.name : el("th", { scope: "col" }, chipFacts(c), " ",
     el("button", { onclick: () => take(c), "aria-label": `take the numbers of ${c.name}` }, "take"), " ", el("button", { onclick: () => drop(c), "aria-label": `remove ${c.name}` }, "×"))))];
-  const rows = comparisonRows(state).map(([words, unit, read]) => [words, ...columns.map((c) => {
+  const rows = comparisonRows(state).map(([words, unit, read, topic]) => [topic ? facts(topic, words) : words, ...columns.map((c) => {
     const value = read(c), base = read(first), one = typeof value === "number" && typeof base === "number";
     const ratio = c !== first && one && base ? ` (${digits(value / base, 2)}x)` : "";
     return el("td", unit === "words" ? { class: "words" } : {}, `${shown(value, unit)}${ratio}`);
@@ -83,5 +90,5 @@ export function comparisonCsv(state, columns) {
     const value = read(c);
     return Array.isArray(value) ? value.join(";") : value;
   })]);
-  return [head, ...rows].map((r) => r.map(csvField).join(",")).join("\r\n") + "\r\n";
+  return csv([head, ...rows]);
 }

@@ -71,6 +71,9 @@ export function el(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** A control beside its words, which stay on one line with it. */
+export const named = (node, words) => el("span", { class: "tick" }, el("label", { for: node.id }, words), node);
+
 export function svg(tag, attributes = {}, ...children) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -86,6 +89,30 @@ export function table(heads, rows, caption = "") {
   return el("div", {}, inside, caption ? el("p", { class: "note" }, caption) : null);
 }
 
+/** A picture as SVG, or as PNG at twice its size. */
+export function savePicture(written, name, form, wide, high) {
+  if (form === "svg") return save(`${name}.svg`, written, "image/svg+xml");
+  const image = new Image();
+  image.onload = () => {
+    const canvas = el("canvas", { width: 2 * wide, height: 2 * high }), pen = canvas.getContext("2d");
+    pen.fillStyle = "#fff";
+    pen.fillRect(0, 0, 2 * wide, 2 * high);
+    pen.drawImage(image, 0, 0, 2 * wide, 2 * high);
+    canvas.toBlob((blob) => save(`${name}.png`, blob));
+  };
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(written)}`;
+}
+
+/** An element of a picture as a file of its own. */
+export function writtenPicture(picture) {
+  const copy = picture.cloneNode(true);
+  copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+  return new XMLSerializer().serializeToString(copy);
+}
+
+/** Rows of words and numbers as a table for spreadsheets. */
+export const csv = (rows) => rows.map((r) => r.map(csvField).join(",")).join("\r\n") + "\r\n";
+
 export function save(name, text, type = "text/plain") {
   const place = URL.createObjectURL(text instanceof Blob ? text : new Blob([text], { type }));
   const link = el("a", { href: place, download: name });
@@ -96,7 +123,7 @@ export function save(name, text, type = "text/plain") {
 }
 
 /** A field of CSV; what a spreadsheet would take for a formula is marked as text. */
-export function csvField(value) {
+function csvField(value) {
   const text = String(value ?? "");
   const safe = typeof value !== "number" && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
   return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;

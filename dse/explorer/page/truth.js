@@ -1,6 +1,6 @@
 // Measured against predicted, by source and chip: how far to believe the rest.
-import { axis, COLOURS, CONFIG, escaped, LOOK, plotly } from "./plots.js";
-import { el, inUnit, percent, table } from "./text.js";
+import { axis, COLOURS, CONFIG, escaped, framed, LOOK, plotly } from "./plots.js";
+import { el, inUnit, named, percent, table } from "./text.js";
 import { computed, stored } from "./views.js";
 
 const BAND = 0.25;
@@ -8,15 +8,15 @@ const BAND = 0.25;
 export class Truth {
   constructor(source, state, trouble) {
     Object.assign(this, { source, state, trouble, kinds: [] });
-    const list = (id, words) => { const node = el("select", { id }); node.addEventListener("change", () => this.draw(id)); return [el("label", { for: id }, words), node]; };
+    const list = (id, words) => { const node = el("select", { id }); node.addEventListener("change", () => this.draw(id)); return named(node, words); };
     const parts = [list("truth-kind", "measurements"), list("truth-source", "source"), list("truth-chip", "chip"), list("truth-by", "colour")];
-    [this.kind, this.from, this.chip, this.by] = parts.map(([, node]) => node);
+    [this.kind, this.from, this.chip, this.by] = parts.map((part) => part.lastChild);
     this.by.replaceChildren(el("option", { value: "source" }, "by source"), el("option", { value: "chip" }, "by chip"));
     this.said = el("p", { class: "note", role: "status", "aria-live": "polite" });
-    this.figure = el("div", { class: "figure", role: "group", "aria-label": "Predicted against measured", hidden: true });
+    Object.assign(this, framed("Predicted against measured", "truth"));
     this.scores = el("div", {});
     this.go = source.alone ? "" : el("button", { type: "button", onclick: () => this.compute() }, "Predict every measurement");
-    this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, el("div", { class: "row" }, ...parts.flat(), this.go), this.figure, this.said, this.scores);
+    this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, el("div", { class: "row" }, ...parts, this.go), this.frame, this.said, this.scores);
   }
 
   async opened() {
@@ -40,13 +40,13 @@ export class Truth {
   async draw(changed) {
     const found = this.kinds.find((k) => k.name === this.kind.value) ?? this.kinds[0];
     if (!found) return;
-    this.figure.hidden = false;
     if (changed === "truth-kind") {
       const every = (rows, key) => [el("option", { value: "" }, "all"), ...rows.filter((r) => r.modelled).map((r) => el("option", { value: r[key] }, r[key]))];
       this.from.replaceChildren(...every(found.sources, "source"));
       this.chip.replaceChildren(...every(found.chips, "chip"));
     }
     const rows = (found.points.length ? found.points : found.worst).filter((p) => p.predicted_s > 0 && (!this.from.value || p.source === this.from.value) && (!this.chip.value || p.chip === this.chip.value));
+    this.frame.hidden = !rows.length;
     const Plotly = await plotly(), by = this.by.value, names = [...new Set(rows.map((p) => p[by]))];
     const traces = names.map((name, k) => {
       const mine = rows.filter((p) => p[by] === name);

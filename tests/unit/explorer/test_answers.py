@@ -6,14 +6,17 @@ import json
 import numpy as np
 import pytest
 
+from dse.core.provenance import KINDS
 from dse.core.text import LABELS
 from dse.evaluation.assembly import evaluate
 from dse.explorer.ask import ask_of
+from dse.explorer.receipts import topic_of_metric
 from dse.explorer.subject import subject_of_chip
-from dse.hardware.presets import chip_system
+from dse.hardware.presets import chip_receipts, chip_system
 from dse.optimize.solution import solution_json
 from dse.optimize.solve import solve
 from dse.study.design import FREE
+from dse.study.metrics import METRICS
 from dse.workload.presets import model
 from dse.workload.written import workload_of
 
@@ -115,6 +118,23 @@ def test_every_fact_behind_the_study_has_a_place(ask, answers):
     assert [r["kind"] for r in found["topics"]["area"]] == sorted(
         (r["kind"] for r in found["topics"]["area"]), key=found["kinds"].index
     )
+
+
+@pytest.mark.parametrize(("name", "topic"), [
+    ("delivered_time", "time"), ("peak_fp8_FLOPps", "time"), ("hbm_capacity_B", "time"), ("power_W", "power"),
+    ("chip_energy_per_token_J", "power"), ("heat_W_per_mm2", "power"), ("supply_V", "power"), ("silicon_mm2", "area"),
+    ("mean_carbon_per_token_kg", "power"), ("sram_B", "area"), ("cost_per_token_USD", "money"),
+])  # fmt: skip
+def test_a_metric_rests_on_the_facts_of_its_topic(name, topic):
+    assert name in METRICS and topic_of_metric(name) == topic
+
+
+def test_a_chip_beside_the_design_brings_its_facts(ask):
+    found = json.loads(ask("chip?name=trainium3")[2])["receipts"]
+    assert len(found["rows"]) == len(chip_receipts("trainium3"))
+    assert {r["source"] for r in found["rows"]} <= found["works"].keys()
+    kinds = [list(KINDS).index(r["kind"]) for r in found["rows"]]
+    assert kinds == sorted(kinds), "least reliable first"
 
 
 @pytest.mark.parametrize("change", [

@@ -1,5 +1,6 @@
 """The page in Chromium: what a slider moves, the optimum, links, pins, undo, hostile names, one offline file."""
 
+import csv
 import json
 import re
 import threading
@@ -178,6 +179,63 @@ def test_pins_chips_and_exports(tab, tmp_path):
     assert "FLOP per byte" in (tmp_path / "roofline.svg").read_text()
 
 
+@pytest.mark.parametrize(("where", "what"), [
+    ("#tiles .tile", "speed over trainium3"), ("#limits .fact", "power ≤ 700 W"), ("#comparison td .fact", "speed-up"),
+    ("#comparison th .fact", "trainium3"), ("section[aria-label='Roofline'] .fact", "Roofline"),
+])  # fmt: skip
+def test_numbers_open_their_receipts(tab, where, what):
+    """Each is a button in the colour of its least reliable fact, which keys open and close."""
+    page = tab()
+    page.wait_for_selector("#comparison th .fact")
+    page.wait_for_selector(f"{where}:is(.guess, .estimate, .derived, .press, .paper, .datasheet, .measured)")
+    page.locator(where).first.press("Enter")
+    page.wait_for_selector("dialog[open] td.kind")
+    assert what in page.inner_text("#receipts-title")
+    worst = page.locator("#receipts-body td.kind").first.inner_text()
+    assert worst in page.locator(where).first.get_attribute("class").split()
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog:not([open])", state="attached")
+
+
+FROM = """() => {
+  const event = new Event('input'), until = performance.now() + 150;
+  while (performance.now() < until);
+  document.querySelector('input[type=range]').dispatchEvent(event);
+}"""
+
+
+def test_a_picture_is_timed_from_its_input(tab):
+    """Not from when the page gets to it: what an input waited for counts."""
+    page = tab()
+    page.wait_for_timeout(500)
+    n = page.evaluate("(globalThis.explorerTimes ?? []).length")
+    page.evaluate(FROM)
+    comes(page, lambda: page.evaluate("explorerTimes.length") > n)
+    assert page.evaluate(f"explorerTimes[{n}].total_ms") > 150
+
+
+@pytest.mark.parametrize("view", ["Front", "Risk", "Serving", "Truth"])
+@pytest.mark.parametrize("offline", [False, True])
+def test_figures_can_be_kept(tab, tmp_path, view, offline):
+    """Numbers for a spreadsheet, a picture of lines, and one of points; of the page with a server and without."""
+    page = tab("", 1280, *([(SHIPPED / "trainium4" / "explorer.html").as_uri()] if offline else []))
+    if offline and not page.evaluate(f"explorer.source.held.{HELD[view]}.length"):
+        pytest.skip("nothing of it ships")
+    page.click(f"#tab-{view}")
+    page.wait_for_selector(".figure svg")
+    for form, begins in (("csv", b"series,"), ("svg", b"<svg"), ("png", b"\x89PNG")):
+        with page.expect_download() as got:
+            page.click(f"#content button:text-is('{form.upper()}')")
+        assert got.value.suggested_filename == f"{view.lower()}.{form}"
+        got.value.save_as(tmp_path / form)
+        assert (tmp_path / form).read_bytes().startswith(begins)
+    rows = list(csv.reader((tmp_path / "csv").read_text().splitlines()))
+    assert len(rows) > 2 and all(len(r) == 4 for r in rows) and all(float(r[1]) > 0 for r in rows[1:])
+
+
+HELD = {"Front": "fronts.fronts", "Risk": "risks.risks", "Serving": "servings.servings", "Truth": "truth.kinds"}
+
+
 @pytest.fixture(scope="module")
 def axe():
     """axe-core, as its package for Playwright brings it."""
@@ -313,6 +371,11 @@ def test_curves_and_scores_that_lie_there_are_drawn(tab):
     page.click("#tab-Serving")
     page.wait_for_selector(".figure .main-svg")
     assert "trainium3" in page.inner_text("table")
+    batches = "() => document.querySelector('.figure').data.flatMap((t) => t.mode.includes('text') ? t.text : [])"
+    shown = [b for b in page.evaluate(batches) if b]
+    assert len(shown) > 6 and all(int(b) > 0 for b in shown), "batches stand along the curves"
+    page.uncheck("#serving-labels")
+    settled(page, batches, [])
     page.fill("#serving-limit", "1000")
     page.press("#serving-limit", "Enter")
     page.wait_for_selector("text=none keeps it")
@@ -321,6 +384,9 @@ def test_curves_and_scores_that_lie_there_are_drawn(tab):
     assert "out of sample: every source by fits that never saw it" in page.inner_text("main")
     page.select_option("#truth-kind", "inference")
     page.wait_for_selector("text=1,326 of 2,767 measurements predicted, in sample")
+    page.evaluate("document.querySelector('#truth-source').append(new Option('nobody'))")
+    page.select_option("#truth-source", "nobody")
+    page.wait_for_selector(".figure", state="hidden")
 
 
 def test_a_risk_study_that_lies_there_is_shown(tab):

@@ -1,7 +1,9 @@
 """Figures: blocks add up to the chip, labels keep off points, files are small and the same every time."""
 
+from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dse.evaluation.breakdown import BOUNDS
@@ -21,6 +23,26 @@ from dse.report.style import BLOCKS, STYLE, plt, save
 from dse.study.study import load_study
 
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
+
+
+def lab(colour):
+    """CIE L*a*b* of an sRGB colour under daylight, by the standard's own formulas."""
+    rgb = np.asarray([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    xyz = np.asarray([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ linear
+    x, y, z = np.cbrt(xyz / [0.9505, 1.0, 1.089])
+    return np.asarray([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize(("one", "other"), [*combinations(BLOCKS, 2)])
+def test_no_two_blocks_look_alike(one, other):
+    assert np.linalg.norm(lab(BLOCKS[one]) - lab(BLOCKS[other])) > 15
+
+
+def test_the_measure_of_colours():
+    """White is at 100, two near greys are near: a difference of 2.3 is just seen."""
+    assert lab("#ffffff") == pytest.approx([100, 0, 0], abs=0.1)
+    assert np.linalg.norm(lab("#c9c9c9") - lab("#dcdcdc")) == pytest.approx(6.6, abs=0.3)
 
 
 @pytest.mark.parametrize("name", chip_names())

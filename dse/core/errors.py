@@ -39,12 +39,17 @@ class RoomError(PlanError):
     """A plan that divides model and system and does not fit in memory; more chips may help."""
 
 
+PART = 3
+"""Letters from which a part of a name is taken as meant."""
+
+
 class UnknownNameError(DseError):
     """A name that does not exist; the message offers near matches."""
 
     def __init__(self, what: str, name: str, known: Iterable[str]):
         """Build the message from the kind of thing, the name given and the names that exist."""
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        inside = [n for n in names if len(name) >= PART and name.lower() in n.lower()]
+        near = (inside or difflib.get_close_matches(name, names, n=3, cutoff=0.5))[:3]
         hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names)}"
         super().__init__(f"unknown {what} '{name}'; {hint}")

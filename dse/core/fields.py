@@ -27,8 +27,15 @@ def complaints(error: pydantic.ValidationError, keys: Collection[str] = ()) -> s
 def _complaint(error: Any, keys: Collection[str]) -> str:
     place = ".".join(str(x) for x in error["loc"])
     if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(error["loc"][-1]), sorted(keys), n=1)
-        return f"{place}: unknown key" + (f"; did you mean '{near[0]}'?" if near else "")
+        key = str(error["loc"][-1])
+        near = [] if key in keys else difflib.get_close_matches(key, sorted(keys), n=1)
+        elsewhere = ", it belongs to another table" if key in keys else ""
+        return f"{place}: unknown key{elsewhere}" + (f"; did you mean '{near[0]}'?" if near else "")
+    if error["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        tag, known = error["ctx"]["discriminator"].strip("'"), error["ctx"].get("expected_tags", "")
+        return f"{place}.{tag}: " + (f"'{error['ctx']['tag']}' is not one of {known}" if known else "missing")
+    if error["type"] in ("dict_type", "model_type", "model_attributes_type"):
+        return f"{place} = {spelled(error['input'])}: expected a table of keys and values"
     if error["type"] == "missing":
         return f"{place}: missing"
     if error["type"] == "value_error":

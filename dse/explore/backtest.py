@@ -233,7 +233,7 @@ def backtest(
         ("link", solution.choice.link, built.link),
         ("PE array", solution.choice.pe_array, f"{int(built.core.tensor.rows)}x{int(built.core.tensor.cols)}"),
     )
-    goal = 1.0 / mean_speedup(study.goal, list(speedups.values()), [])
+    goal = 1.0 / mean_speedup(study.goal, list(speedups.values()), [], study.shares)
     rows, left = rows_of(study, solution.chip, built, flat), () if deadline is None else tuple(deadline.undone)
     return Backtest(solution, built.name, rows, named, speedups, goal, left)
 

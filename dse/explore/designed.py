@@ -9,7 +9,7 @@ from ..evaluation.breakdown import Operator, binding, operators, spent
 from ..hardware.chip import Chip
 from ..hardware.system import System
 from ..lowering.plan import ORDERS
-from ..lowering.served import asked_demand
+from ..lowering.served import asked_demand, phase_under
 from ..lowering.tiling import array_shape
 from ..optimize.solution import Solution, WorkloadReport
 from ..physics.evaluate import Silicon, chip_technology, silicon
@@ -56,7 +56,7 @@ def waits(s: Solution, w: WorkloadReport) -> list[tuple[str, float]]:
     if isinstance(workload, Requests):
         d = asked_demand(workload, w.plan, system, chip_reference(s.chip, c), array_shape(s.chip.core.tensor))
         return list(spent(d, s.chip, c).items())
-    return binding(w.evaluation, operators(system, workload, w.plan, w.evaluation, c))
+    return binding(w.evaluation, operators(system, phase_under(workload, w.plan), w.plan, w.evaluation, c))
 
 
 def _seated(s: Solution, n_chips: int) -> System:
@@ -66,8 +66,9 @@ def _seated(s: Solution, n_chips: int) -> System:
 
 
 def phases(s: Solution) -> dict[str, tuple[Workload, int]]:
-    """Workloads that are one phase of a model, with operators of their own."""
-    return {n: (w, chips) for n, (w, chips) in s.study.workloads.items() if not isinstance(w, Requests)}
+    """Workloads that are one phase of a model, with operators of their own; a free batch is that of the design."""
+    each = [(w.name, w.plan, *s.study.workloads[w.name]) for w in s.workloads]
+    return {n: (phase_under(w, plan), chips) for n, plan, w, chips in each if not isinstance(w, Requests)}
 
 
 def clouds(s: Solution, name: str) -> tuple[Cloud, Cloud]:
@@ -79,8 +80,11 @@ def clouds(s: Solution, name: str) -> tuple[Cloud, Cloud]:
     after = _seated(s, n_chips)
     c = s.study.calibrations[name]
     in_turn = dataclasses.replace(report.baseline_plan, order=ORDERS[0])
-    plan, evaluation = evaluate(before, workload, in_turn, calibration=c)
-    old = operators(before, workload, plan, evaluation, c)
+    asked = s.study.workloads[name][0]
+    assert not isinstance(asked, Requests)
+    own = phase_under(asked, in_turn)
+    plan, evaluation = evaluate(before, own, in_turn, calibration=c)
+    old = operators(before, own, plan, evaluation, c)
     new = operators(after, workload, report.plan, report.evaluation, c)
     old, new = (tuple(o for o in ops if o.run_FLOP > 0 and o.run_B > 0) for ops in (old, new))
     return Cloud(before.chip, old), Cloud(s.chip, new)

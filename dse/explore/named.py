@@ -45,7 +45,7 @@ def named_chips(
     Returns:
         Those that can, in the order of `names`.
     """
-    if any(m in OWNED for m in metrics) or study.services:
+    if any(m in OWNED for m in metrics) or not all(isinstance(w, Workload) for w, _ in study.workloads.values()):
         return []
     found: list[Named] = []
     for name in names:

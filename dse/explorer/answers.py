@@ -72,7 +72,7 @@ class Answers:
         total = None
         if speedups and None not in speedups:
             goal = s.study.goal if s.study.goal in SPEEDUPS else SPEEDUPS[0]
-            total = mean_speedup(goal, speedups, list(s.space.traffic_frac))
+            total = mean_speedup(goal, speedups, list(s.space.traffic_frac), s.study.shares)
         return {"reading": read, "fits": fits, "speedup": total, "plans": list(plans), **s.described(plans)}
 
     def brief(self, ask: Ask) -> dict[str, Any]:

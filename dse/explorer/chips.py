@@ -78,7 +78,7 @@ def _work(subject: Subject, name: str, w: int) -> tuple[Load, dict[str, Any]]:
     elif isinstance(workload, Workload):
         plan, e = evaluate(chip_system(name, n_chips), workload)
     else:
-        raise DseError("a model in service: see `dse portfolio`")
+        raise DseError("a batch that is chosen with the plan, or a model in service: see `dse portfolio`")
     tokens = float(e.tokens_per_s) * float(e.step_s) / n_chips
     before = np.float64(before_s * tokens * n_chips / float(space.n_baseline_tokens[w]))
     load = Load(e.step_s, e.power_W, before, np.float64(tokens), np.float64(1.0), e.hottest_W)

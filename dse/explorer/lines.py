@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..core.errors import SpecError
-from ..workload.transformer import Workload
+from ..lowering.served import phase_under
+from ..workload.requests import Requests
 from .ask import Ask
 from .subject import Plans, Subject
 
@@ -26,10 +27,12 @@ def python_lines(subject: Subject, ask: Ask, plans: Plans) -> str:
     if subject.core.cools:
         lines.append("# the study also slows operators down to what the package is cooled for; `evaluate` does not")
     texts = subject.plan_texts(plans)
-    each = zip(study.workloads.items(), study.calibrations.values(), texts, strict=True)
-    for (label, (workload, n_chips)), calibration, plan in each:
-        if not isinstance(workload, Workload):
+    chosen = [kept[i] for kept, i in zip(subject.space.plans, plans, strict=True)]
+    each = zip(study.workloads.items(), study.calibrations.values(), texts, chosen, strict=True)
+    for (label, (asked, n_chips)), calibration, plan, run in each:
+        if isinstance(asked, Requests):
             raise SpecError(f"{label} is a model in service; only phases of a model can be written as Python")
+        workload = phase_under(asked, run)
         fields = {k: v for k, v in vars(workload).items() if k != "model"}
         sizes = ", ".join(f"{k}={v!r}" for k, v in fields.items())
         lines += [

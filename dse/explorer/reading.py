@@ -138,7 +138,7 @@ def reading(core: ConvexCore, names: tuple[str, ...], x: Vector, data: Data, bui
     each = list(zip(data.demands, data.calibrations, strict=True))
     found = [evaluate_demand(d, chip, data.tech, c, allowed) for d, c in each]
     before = [data.baseline_s[i] * d.tokens / data.n_baseline_tokens[i] for i, d in enumerate(data.demands)]
-    state = _state(chip, data, s, found, before)
+    state = _state(core, chip, data, s, found, before)
     metrics = {n: METRICS[n](state) for n in names}
     ratios = core.separate(_coordinates(core, x, data, s, chip, [e.step_s for e in found]), data)[1:]
     blocks = _stacked(s.area)
@@ -159,14 +159,16 @@ def reading(core: ConvexCore, names: tuple[str, ...], x: Vector, data: Data, bui
     )  # fmt: skip
 
 
-def _state(chip: Chip, data: Data, s: Silicon, found: list[Evaluation], before: list[FloatLike]) -> State:
+def _state(
+    core: ConvexCore, chip: Chip, data: Data, s: Silicon, found: list[Evaluation], before: list[FloatLike]
+) -> State:
     """The chip as a point that `METRICS` can read."""
     loads = [
         Load(e.step_s, e.power_W, b, d.tokens / data.n_chips[i], data.traffic_frac[i], e.hottest_W)
         for i, (d, e, b) in enumerate(zip(data.demands, found, before, strict=True))
     ]
     upkeeps = upkeep_of(chip, data.tech, s.money, s.die_mm2, data.economy, data.jobs, loads)
-    return State(chip, data.tech, s.area, s.money, s.die_mm2, s.supply_V, loads, upkeeps)
+    return State(chip, data.tech, s.area, s.money, s.die_mm2, s.supply_V, loads, upkeeps, core.shares)
 
 
 def _work(d: StepDemand, chip: Chip, c: Calibration, e: Evaluation, before_s: FloatLike, still_W: FloatLike) -> Work:

@@ -21,6 +21,7 @@ from ..hardware.own_chip import short_name
 from ..hardware.presets import base_name
 from ..hardware.system import System
 from ..lowering.plan import Plan, plan_text
+from ..lowering.served import phase_under
 from ..lowering.tiling import array_shape
 from ..optimize.space import Space, Structure, element, stack
 from ..physics.evaluate import chip_technology
@@ -204,7 +205,7 @@ class Subject:
         """Name and FLOP of one run of every operator of each workload; none for models in service."""
         found = []
         for (workload, _), kept, i in zip(self.study.workloads.values(), self.space.plans, plans, strict=True):
-            ops = [] if isinstance(workload, Requests) else rank_ops(workload, kept[i])
+            ops = [] if isinstance(workload, Requests) else rank_ops(phase_under(workload, kept[i]), kept[i])
             found.append([{"name": o.name, "run_FLOP": 2.0 * o.macs} for o in ops])
         return found
 

@@ -14,12 +14,12 @@ import numpy as np
 
 from ..core.errors import PlanError
 from ..hardware.system import System
-from ..workload.requests import Asked, Requests
-from ..workload.transformer import Prefill
+from ..workload.requests import Asked, FreeBatch, Requests
+from ..workload.transformer import Prefill, Workload
 from .collective import Reference
 from .demand import demand
 from .engines import Shape, decode_of, part_of, shapes, writer_memory
-from .plan import Plan, plans
+from .plan import Plan, check_plan, plans
 from .step_demand import StepDemand, TrafficDemand
 from .tiling import ArrayShape, OpDemand
 
@@ -30,22 +30,44 @@ MEMORY_QUANTILE_FRAC = 0.95
 
 
 def asked_plans(workload: Asked, system: System, streams: bool = False) -> list[Plan]:
-    """All valid plans; of a model in service, for engines of every size and sequences in powers of two.
+    """All valid plans; of a model in service, for engines of every size; where the batch is free, in powers of two.
 
     A pipeline would overlap the prefills of one group with the tokens of another, which one demand cannot say, so
     engines in service have none here.
     """
+    sizes = [2**i for i in range(MAX_SERVED.bit_length())]
+    if isinstance(workload, FreeBatch):
+        return _free_plans(workload, system, sizes, streams)
     if not isinstance(workload, Requests):
         return plans(workload, system, streams=streams)
-    sizes = [2**i for i in range(MAX_SERVED.bit_length())]
     every = (s.plan for s in shapes(system, workload) if s.plan.pp == 1)
     return [dataclasses.replace(p, micro_batch=n) for p in every for n in sizes]
+
+
+def _free_plans(workload: FreeBatch, system: System, sizes: list[int], streams: bool) -> list[Plan]:
+    """Plans of a phase whose batch is free, with each of some numbers of sequences per replica."""
+    every = plans(workload.at(system.n_chips), system, streams=streams)  # whose replicas divide any number of chips
+    found = [dataclasses.replace(p, micro_batch=n) for p in every for n in sizes]
+    return [p for p in found if _divides(p, phase_under(workload, p), system)]
+
+
+def _divides(plan: Plan, workload: Workload, system: System) -> bool:
+    try:
+        check_plan(plan, workload, system)
+    except PlanError:
+        return False
+    return True
+
+
+def phase_under(workload: Workload | FreeBatch, plan: Plan) -> Workload:
+    """The phase that a plan runs: a batch that is free follows from the plan's replicas and their sequences."""
+    return workload.at(plan.micro_batch * plan.dp) if isinstance(workload, FreeBatch) else workload
 
 
 def asked_demand(workload: Asked, plan: Plan, system: System, ref: Reference, array: ArrayShape) -> StepDemand:
     """Coefficients of a workload under a plan; of a model in service, of one token for every sequence."""
     if not isinstance(workload, Requests):
-        return demand(workload, plan, system, ref, array)
+        return demand(phase_under(workload, plan), plan, system, ref, array)
     return served_demand(workload, plan, system, ref, array)
 
 

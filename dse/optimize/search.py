@@ -61,8 +61,8 @@ class Candidate:
 def bounds(space: Space) -> tuple[np.ndarray, np.ndarray]:
     """Log bounds of every coordinate of the convex core, shape (n,) each.
 
-    Supply is bounded by every node's product limits; step times and the power for work lie within a factor 1,000 of
-    the baseline's. The reticle is a row, so the box leaves room above it: two equal limits would share one price.
+    Supply is bounded by every node's product limits; step times and auxiliary powers lie within a factor 1,000 of the
+    baseline's. The reticle is a row, so the box leaves room above it: two equal limits would share one price.
     """
     tech = space.without_plans.tech
     low_V, high_V = float(np.min(tech.node.minimum_V)), float(np.max(tech.node.maximum_V))
@@ -71,8 +71,8 @@ def bounds(space: Space) -> tuple[np.ndarray, np.ndarray]:
     deadlines = zip(space.baselines, space.study.deadlines_s, strict=True)
     times = [(min(seconds, deadline) / SPAN, min(seconds * SPAN, deadline)) for (_, seconds), deadline in deadlines]
     tdp_W = float(space.study.baseline.chip.power_limit_W)
-    work = [(tdp_W / SPAN, tdp_W * SPAN)] if space.study.core().cools else []
-    box = np.log(np.asarray([*free, (low_V, high_V), (reticle / SPAN, reticle * ROOM), *work, *times]))
+    powers = [(tdp_W / SPAN, tdp_W * SPAN) for _ in space.study.core().powers]
+    box = np.log(np.asarray([*free, (low_V, high_V), (reticle / SPAN, reticle * ROOM), *powers, *times]))
     return box[:, 0], box[:, 1]
 
 

@@ -231,7 +231,7 @@ class Solution:
         return (
             1.0 / self.goal
             if self.study.goal == SERVED
-            else mean_speedup(self.study.goal, [w.speedup for w in self.workloads], [])
+            else mean_speedup(self.study.goal, [w.speedup for w in self.workloads], [], self.study.shares)
         )
 
     def frame(self, of: str = "design") -> pd.DataFrame:

@@ -235,7 +235,7 @@ def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: T
             mine, c = own[every.index(plan)], as_argument(end(calibration))
             then = throttled_step_s(mine, *before, c) * float(d.tokens / mine.tokens)
             speedups.append(float(then / throttled_step_s(d, *ours, c, cooling(space.study))))
-        ends.append(mean_speedup(space.study.goal, speedups, list(space.traffic_frac)))
+        ends.append(mean_speedup(space.study.goal, speedups, list(space.traffic_frac), space.study.shares))
     return min(ends), max(ends)
 
 
@@ -251,7 +251,9 @@ def design_state(
         loads.append(Load(e.step_s, e.power_W, np.float64(w.baseline_s), tokens, share, e.hottest_W))
     economy = search.space.economy(chip.node, choice.system)
     upkeeps = upkeep_of(chip, tech, parts.money, parts.die_mm2, economy, search.space.jobs, loads)
-    return State(chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, loads, upkeeps)
+    return State(
+        chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, loads, upkeeps, search.space.study.shares
+    )
 
 
 GAP = 1e-5

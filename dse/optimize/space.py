@@ -34,6 +34,7 @@ from ..study.convex import Data
 from ..study.design import Choice, array_of, choice_technology, template
 from ..study.study import Study
 from ..technology.presets import Technology
+from ..workload.requests import FreeBatch, Requests
 from ..workload.transformer import Workload
 
 KEPT = 48
@@ -175,12 +176,13 @@ class Space:
     def plans(self) -> list[list[Plan]]:
         """Plans of each workload worth pricing: the fastest `KEPT` on the baseline and on each grown `PROBES` chip.
 
-        The baseline's own best plan is always among them. Every plan of a model in service is kept.
+        The baseline's own best plan is always among them. Every plan of a model in service or of a free batch is kept:
+        the fastest have the smallest batches.
         """
         kept = []
         for w, (own, _) in enumerate(self.baselines):
             every = self.candidates[w] if own in self.candidates[w] else [own, *self.candidates[w]]
-            if list(self.study.workloads)[w] in self.study.services:
+            if not isinstance(list(self.study.workloads.values())[w][0], Workload):
                 kept.append(every)
                 continue
             winners = {own, *(p for name in self.study.system_names for p in self._winners(w, name))}
@@ -338,9 +340,9 @@ class Space:
             return ()
         found = []
         for name, (workload, n) in self.study.workloads.items():
-            if not isinstance(workload, Workload):
+            if isinstance(workload, Requests):
                 raise SpecError(f"workloads.{name}: a model in service has no cost per token yet; see `dse portfolio`")
-            found.append(job_of(workload, n, reliability()))
+            found.append(job_of(workload.of if isinstance(workload, FreeBatch) else workload, n, reliability()))
         return tuple(found)
 
     def every_plan(self, choices: Sequence[int]) -> tuple[StepDemand, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .changes import Bound, limit_table
+from .changes import AnyLimit, Bound, ends_of, entries_of, limit_tables, mapping, workload_tables
 from .metrics import DELIVERED, Metric
 from .study import Study, study_from
 
@@ -18,9 +18,9 @@ def make_study(
     system: str,
     scaleout_per_dir: str | float,
     choices: Mapping[str, Any],
-    free: Mapping[str, Bound | str | float],
-    workloads: Mapping[str, Mapping[str, Any]] | None = None,
-    limits: Iterable[str | Mapping[str, Any]] = (),
+    free: Mapping[str, Bound],
+    workloads: Mapping[str, Mapping[str, Any]] | Iterable[Mapping[str, Any]] = (),
+    limits: Iterable[AnyLimit] | AnyLimit = (),
     minimise: str = DELIVERED,
     folder: str | Path = ".",
     metrics: Mapping[str, Metric] | None = None,
@@ -43,9 +43,9 @@ def make_study(
         system: fabric of baseline and design.
         scaleout_per_dir: network share of one chip, one direction.
         choices: entries to choose among by kind; a single one needs no list.
-        free: least and most of every free number, or the one value it is fixed at.
-        workloads: phase, model and sizes by name.
-        limits: "metric <= value" or "metric >= value", or mappings as in the file.
+        free: least and most of every free number, or one value to fix it at.
+        workloads: phase, model and sizes by name; those of a list are called by their phases.
+        limits: "metric <= value" or "metric >= value", mappings as in the file, or `dse.Limit`.
         minimise: goal.
         folder: where the file of a portfolio is looked for.
         metrics: functions of your own that read a `State` (chip, technology, area, money, loads, upkeeps) in JAX and
@@ -63,10 +63,10 @@ def make_study(
     head = {"name": name, "baseline": baseline, "system": system, "scaleout_per_dir": scaleout_per_dir}
     raw: dict[str, Any] = {
         "study": {**head, "minimise": minimise, **more},
-        "choices": {k: list(v) if isinstance(v, (list, tuple)) else [v] for k, v in choices.items()},
-        "free": dict(free),
-        "workloads": {k: dict(v) for k, v in (workloads or {}).items()},
-        "limits": [limit_table(x) for x in limits],
+        "choices": entries_of(choices),
+        "free": {k: ends_of(k, v) for k, v in mapping("free", free).items()},
+        "workloads": workload_tables(workloads),
+        "limits": limit_tables(limits),
     }
     own = tuple((metrics or {}).items())
     return study_from(raw if portfolio is None else {**raw, "portfolio": portfolio}, Path(folder), own)

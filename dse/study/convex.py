@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Mapping
+from functools import reduce
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -26,10 +27,13 @@ from ..physics.residency import ahead_frac
 from ..physics.step import Cooled
 from ..technology.presets import Technology
 from .design import AUXILIARY, TOUCH, with_free
-from .metrics import HOTTEST, PER_WORKLOAD, POWER_CAP, Load, Own, State, geometric_mean, metric_of, upkeep_of
+from .metrics import HOTTEST, OWNED, PER_WORKLOAD, POWER_CAP, Load, Own, State, geometric_mean, metric_of, upkeep_of
 
 WORK = "work_W"
 """Auxiliary where operators are cooled: power that the hottest of them may turn into work, static power left out."""
+PROVISIONED = "provisioned_W"
+"""Auxiliary where several workloads share a rack that is paid for: power per chip that it is sized for. A rack sized by
+the largest of their powers has a kink where two are equal, and there the optimum often is."""
 AHEAD_FLOOR = 1e-3
 """What the row of reading ahead begins at, since operators in turn read nothing ahead and 0 has no logarithm."""
 
@@ -128,21 +132,33 @@ class ConvexCore:
     """Whether plans may read ahead, for which SRAM must have room."""
     own: Own = ()
     """Metrics of the user's own that goal and limits may name."""
+    shares: tuple[float, ...] = ()
+    """Exponents of the workloads in means over all; empty where all count alike."""
 
     @property
     def cools(self) -> bool:
         """Whether operators slow down to what the package is cooled for: goal or a limit names the hottest."""
         return self.goal == HOTTEST or any(metric == HOTTEST for metric, _ in self.limits)
 
+    @property
+    def provisions(self) -> bool:
+        """Whether what a rack is sized for is a coordinate: several workloads, and goal or a limit pays for it."""
+        return len(self.workloads) > 1 and any(m in OWNED for m in (self.goal, *(metric for metric, _ in self.limits)))
+
+    @property
+    def powers(self) -> tuple[str, ...]:
+        """Auxiliaries that are powers."""
+        return (*((WORK,) if self.cools else ()), *((PROVISIONED,) if self.provisions else ()))
+
     def variables(self) -> tuple[str, ...]:
         """All coordinates in order: free chip numbers, auxiliaries, one step time per workload."""
-        cooling = (WORK,) if self.cools else ()
-        return (*self.free, *AUXILIARY, *cooling, *(f"step_s:{w}" for w in self.workloads))
+        return (*self.free, *AUXILIARY, *self.powers, *(f"step_s:{w}" for w in self.workloads))
 
     def rows(self) -> tuple[Row, ...]:
         """What every ratio of `separate` means, in order."""
         asked = ("step", MEMORY, AHEAD) if self.streams else ("step", MEMORY)
-        own = (Row(what, Kind.WORKLOAD, w) for w in self.workloads for what in asked)
+        own = [Row(what, Kind.WORKLOAD, w) for w in self.workloads for what in asked]
+        own += [Row(PROVISIONED, Kind.LAW, w) for w in self.workloads if self.provisions]
         users = (
             Row(metric, Kind.USER, w, i)
             for i, (metric, _) in enumerate(self.limits)
@@ -211,7 +227,7 @@ class ConvexCore:
             for v in values if isinstance(values, list) else [values]:
                 users.append(v / data.limits[i] if sense == "at_most" else data.limits[i] / v)
         value = metric_of(self.own, self.goal)(state)
-        goal = geometric_mean(value) if isinstance(value, list) else value
+        goal = geometric_mean(value, self.shares) if isinstance(value, list) else value
         return tuple(jnp.asarray(r) for r in (goal, *physics, *of_workloads, *users))
 
     def positive(self, z: FloatLike) -> dict[str, FloatLike]:
@@ -241,5 +257,9 @@ def chip_at(core: ConvexCore, chip: Chip, x: Mapping[str, FloatLike], data: Data
         if core.streams:
             ratios.append(AHEAD_FLOOR + (1.0 - AHEAD_FLOOR) * ahead_frac(d, chip, data.prefetch_frac))
     money = package_cost(chip, die, data.bond_loss, tech)
-    upkeeps = upkeep_of(chip, tech, money, die, data.economy, data.jobs, loads)
-    return State(chip, tech, area, money, die, volt, loads, upkeeps), ratios
+    sized_W = x.get(PROVISIONED)  # left out of the coordinates of a chip that exists: the hungriest decides
+    if core.provisions:
+        most_W = reduce(jnp.maximum, [w.power_W for w in loads]) if sized_W is None else sized_W
+        ratios += [w.power_W / most_W for w in loads]
+    upkeeps = upkeep_of(chip, tech, money, die, data.economy, data.jobs, loads, sized_W)
+    return State(chip, tech, area, money, die, volt, loads, upkeeps, core.shares), ratios

@@ -61,6 +61,8 @@ class State(eqx.Module):
     supply_V: FloatLike
     loads: list[Load]
     upkeeps: list[Upkeep]
+    shares: tuple[float, ...] = eqx.field(static=True, default=())
+    """Exponents of the workloads in means over all; empty where all count alike."""
 
 
 def chip_state(chip: Chip, tech: Technology | None = None, loads: Sequence[Load] = ()) -> State:
@@ -70,10 +72,10 @@ def chip_state(chip: Chip, tech: Technology | None = None, loads: Sequence[Load]
     return State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, list(loads), [])
 
 
-def geometric_mean(values: list[FloatLike]) -> FloatLike:
-    """Geometric mean of positive numbers: a monomial of them."""
-    power = 1.0 / len(values)
-    return math.prod((v**power for v in values[1:]), start=values[0] ** power)
+def geometric_mean(values: list[FloatLike], shares: Sequence[float] = ()) -> FloatLike:
+    """Geometric mean of positive numbers, a monomial of them: by exponents `shares`, or all alike."""
+    powers = list(shares) or [1.0 / len(values)] * len(values)
+    return math.prod((v**p for v, p in zip(values[1:], powers[1:], strict=True)), start=values[0] ** powers[0])
 
 
 ECONOMIC: dict[str, Callable[[Upkeep], FloatLike]] = {
@@ -93,12 +95,15 @@ OF_RACK: dict[str, Callable[[Upkeep], FloatLike]] = {
 """Metrics of a full rack, sized for the hungriest workload: they need the system that a chip sits in."""
 
 METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
-    "delivered_time": lambda s: geometric_mean([w.step_s / w.baseline_s for w in s.loads]),
+    "delivered_time": lambda s: geometric_mean([w.step_s / w.baseline_s for w in s.loads], s.shares),
     "served_time": lambda s: sum((w.traffic_frac * w.step_s / w.baseline_s for w in s.loads), start=jnp.zeros(())),
-    "chip_energy_per_token_J": lambda s: geometric_mean([w.power_W * w.step_s / w.tokens for w in s.loads]),
+    "chip_energy_per_token_J": lambda s: geometric_mean([w.power_W * w.step_s / w.tokens for w in s.loads], s.shares),
     POWER: lambda s: [w.power_W for w in s.loads],
     **{name: lambda s, of=of: [of(u) for u in s.upkeeps] for name, of in ECONOMIC.items()},
-    **{f"mean_{name}": lambda s, of=of: geometric_mean([of(u) for u in s.upkeeps]) for name, of in ECONOMIC.items()},
+    **{
+        f"mean_{name}": lambda s, of=of: geometric_mean([of(u) for u in s.upkeeps], s.shares)
+        for name, of in ECONOMIC.items()
+    },
     **{name: lambda s, of=of: of(s.upkeeps[0]) for name, of in OF_RACK.items()},
     HOTTEST: lambda s: reduce(jnp.maximum, [w.hottest_W for w in s.loads]),
     "full_load_bf16_W": lambda s: _full_load_W(s, "bf16"),
@@ -117,7 +122,7 @@ METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     **{name: lambda s, place=place: place(s.chip) for name, place in FREE.items()},
 }
 """What a limit or a goal can name. `delivered_time` (step time over the baseline's), `chip_energy_per_token_J` and
-those that begin with "mean" are geometric means over the workloads."""
+those that begin with "mean" are geometric means over the workloads, each by its weight."""
 
 LOADS = (POWER, HOTTEST, "full_load_bf16_W", "full_load_fp8_W", "full_load_fp4_W")
 """Readings of what a package burns, mildest first; a limit on one is a reading of its TDP."""
@@ -134,17 +139,19 @@ DELIVERED = "delivered_time"
 
 def upkeep_of(
     chip: Chip, tech: Technology, money: Money, die_mm2: FloatLike, economy: Economy | None, jobs: tuple[Job, ...],
-    loads: list[Load],
+    loads: list[Load], provisioned_W: FloatLike | None = None,
 ) -> list[Upkeep]:  # fmt: skip
-    """What the step of every workload takes, costs, burns and emits; the rack is sized for the hungriest of them."""
+    """What the step of every workload takes, costs, burns and emits in a rack sized for `provisioned_W` per chip.
+
+    Left out, that is what the hungriest workload draws.
+    """
     if economy is None:
         return []
-    provisioned = loads[0].power_W
-    for load in loads[1:]:
-        provisioned = jnp.maximum(provisioned, load.power_W)
+    sized = reduce(jnp.maximum, [w.power_W for w in loads]) if provisioned_W is None else provisioned_W
     silicon = chip.n_dies * die_mm2
-    racked = owned(chip, total_USD(money), silicon, silicon * inverse_yield(die_mm2, tech), provisioned, economy)
-    return [upkeep(racked, chip, j, w.step_s, w.power_W, economy) for j, w in zip(jobs, loads, strict=True)]
+    racked = owned(chip, total_USD(money), silicon, silicon * inverse_yield(die_mm2, tech), sized, economy)
+    each = [(dataclasses.replace(j, tokens=w.tokens * j.n_chips), w) for j, w in zip(jobs, loads, strict=True)]
+    return [upkeep(racked, chip, j, w.step_s, w.power_W, economy) for j, w in each]
 
 
 SERVED = "served_time"
@@ -155,12 +162,14 @@ SPEEDUPS = (DELIVERED, SERVED)
 """Goals that are times over the baseline's: one over the goal is a speed-up."""
 
 
-def mean_speedup(goal: str, speedups: Sequence[float], traffic_frac: Sequence[float]) -> float:
-    """Speed-up of several workloads as one: the fleet's for `SERVED`, else the geometric mean."""
+def mean_speedup(
+    goal: str, speedups: Sequence[float], traffic_frac: Sequence[float], shares: Sequence[float] = ()
+) -> float:  # fmt: skip
+    """Speed-up of several workloads as one: the fleet's for `SERVED`, else the geometric mean by `shares`."""
     each = np.asarray(speedups)
     if goal == SERVED:
         return float(1.0 / np.sum(np.asarray(traffic_frac) / each))
-    return float(np.exp(np.mean(np.log(each))))
+    return float(np.exp(np.average(np.log(each), weights=list(shares) or None)))
 
 
 def _full_load_W(s: State, precision: str) -> FloatLike:
@@ -180,12 +189,16 @@ def metric_of(own: Own, name: str) -> Metric:
 
 
 def check_own(own: Own) -> None:
-    """Refuse names that no metric of a user's own may have.
+    """Refuse names that no metric of a user's own may have, and metrics that are no functions.
 
     Raises:
-        SpecError: a name that `METRICS` has, or that is no Python name.
+        SpecError: a name that `METRICS` has, or that is no Python name; a value that cannot be called.
     """
-    for name, _ in own:
+    for name, read in own:
+        if not callable(read):
+            raise SpecError(
+                f"metrics.{name}: expected a function of the state, not a value of type {type(read).__name__}"
+            )
         if name in METRICS:
             raise SpecError(f"metrics.{name}: there is a metric of that name; call yours otherwise")
         if not name.isidentifier():

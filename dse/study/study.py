@@ -26,8 +26,8 @@ from ..physics.calibration import Calibration, calibration, calibration_for
 from ..serving.portfolio import Service, load_portfolio
 from ..technology.presets import package
 from ..workload.presets import model as preset_model
-from ..workload.requests import Asked
-from ..workload.transformer import Workload
+from ..workload.requests import Asked, FreeBatch
+from ..workload.transformer import Training
 from ..workload.written import workload_of
 from .budget import BUILT, built_limit, built_state
 from .changes import Written, changed_tables
@@ -50,6 +50,7 @@ from .metrics import (
     chip_state,
 )
 from .written import (
+    FREE_BATCH,
     KEYS,
     DecodeTable,
     Head,
@@ -101,6 +102,8 @@ class Study:
     """Workloads that are models in service, with their traffic and promises."""
     longest_s: dict[str, float] = dataclasses.field(default_factory=dict)
     """Longest step times that single workloads may take; one without an entry may take any."""
+    weights: dict[str, float] = dataclasses.field(default_factory=dict)
+    """How much single workloads count in means over all; one without an entry counts 1."""
     streams: bool = False
     """Whether baseline and designs may run blocks as streams that read ahead."""
     built: str = ""
@@ -137,11 +140,17 @@ class Study:
         longest = promised | self.longest_s
         return [longest.get(n, float("inf")) for n in self.workloads]
 
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Exponents of the workloads in means over all, which add up to 1; empty where all count alike."""
+        each = [self.weights.get(n, 1.0) for n in self.workloads]
+        return tuple(w / sum(each) for w in each) if len(set(each)) > 1 else ()
+
     def core(self) -> ConvexCore:
         """The convex core: names and structure."""
         limits = tuple((x.metric, x.sense) for x in self.limits)
         free = tuple(f.name for f in self.free)
-        return ConvexCore(free, tuple(self.workloads), limits, self.goal, self.streams, self.own)
+        return ConvexCore(free, tuple(self.workloads), limits, self.goal, self.streams, self.own, self.shares)
 
     @property
     def calibrations(self) -> dict[str, Calibration]:
@@ -248,6 +257,7 @@ def study_from(raw: dict[str, Any], folder: Path = Path(), own: Own = ()) -> Stu
         owner=_owner(spec.study, bool(asked & set(OWNED)), bool(own) and not services),
         services=services,
         longest_s={n: s for n, w in spec.workloads.items() if (s := _longest_s(w)) is not None},
+        weights={n: w.weight for n, w in spec.workloads.items() if w.weight != 1.0},
         calibration_name=spec.study.calibration or "",
         streams=spec.study.streams,
         built=spec.built.chip if spec.built else "",
@@ -271,6 +281,8 @@ def _check_sizes(study: Study) -> None:
 def _baseline(spec: Head) -> System:
     """The chip of the system, or your own chip in the fabric of the system, called by the path of its file."""
     made_of = system_facts(spec.system).get("chip")
+    if not spec.baseline.endswith(".toml"):
+        preset_chip(spec.baseline)
     if spec.calibration is not None:
         calibration(spec.calibration)
     if spec.baseline.endswith(".toml"):
@@ -327,16 +339,20 @@ def _check_workloads(spec: StudyFile, goal: str, workloads: dict[str, Any]) -> N
         raise SpecError(f"{needing[0]} needs at least one workload; without any, full_load_fp8 stands for power")
 
 
-def _workload(spec: TrainingTable | DecodeTable | PrefillTable, folder: Path) -> tuple[Workload, int]:
+def _workload(spec: TrainingTable | DecodeTable | PrefillTable, folder: Path) -> tuple[Asked, int]:
     """A workload and its chips; a user's own model file lies beside the study, or is found from where one works."""
     given = {k: v for k, v in spec.model_dump().items() if k not in PLACED and v not in (None, 0)}
     sizes = {"batch" if k == "global_batch" else k: v for k, v in given.items()}
     beside = folder / spec.model
     own = spec.model.endswith(".json") and beside.exists()
-    return workload_of(spec.phase, preset_model(beside if own else spec.model), spec.chips, sizes), spec.chips
+    is_free = sizes.get("batch") == FREE_BATCH
+    if is_free:
+        del sizes["batch"]
+    workload = workload_of(spec.phase, preset_model(beside if own else spec.model), spec.chips, sizes)
+    return FreeBatch(workload) if is_free and not isinstance(workload, Training) else workload, spec.chips
 
 
-PLACED = ("phase", "model", "chips", "tpot", "ttft")
+PLACED = ("phase", "model", "chips", "weight", "tpot", "ttft")
 """Keys of a workload that are no sizes of its phase."""
 
 

@@ -8,7 +8,7 @@ import pydantic
 
 from ..core.fields import BytesPerSecond, Seconds
 from ..core.schemas import Measured, Named, Schema, both_names, open_table, quantity_schema, titled
-from ..core.text import written_unit
+from ..core.text import spelled, written_unit
 from ..economy.presets import host_names
 from ..hardware.fabrics import fabric_names
 from ..hardware.presets import chip_names, system_names
@@ -60,6 +60,8 @@ class _PhaseTable(_Strict):
     """Model preset, or the path of a config.json."""
     chips: pydantic.PositiveInt
     """Chips in all."""
+    weight: pydantic.PositiveFloat = 1.0
+    """How much the workload counts in means over workloads, such as the goal, beside the others."""
 
 
 class TrainingTable(_PhaseTable):
@@ -82,13 +84,26 @@ class _ServingTable(_PhaseTable):
     """Stored format of keys and values."""
 
 
+def _sequences(written: Any) -> Any:
+    """A whole number of at least 1, or "free"."""
+    if written == FREE_BATCH or (isinstance(written, int) and not isinstance(written, bool) and written > 0):
+        return written
+    raise ValueError(f"{spelled(written)}: expected a whole number of at least 1, or '{FREE_BATCH}'")
+
+
+FREE_BATCH = "free"
+"""A batch that is chosen with the plan, in powers of two per replica."""
+Sequences = Annotated[int | Literal["free"], pydantic.BeforeValidator(_sequences)]
+"""Sequences together: a number, or "free"."""
+
+
 class DecodeTable(_ServingTable):
     """A decoding step of one model: one token for every sequence of a batch."""
 
     phase: Literal["decode"]
     """Decode: one token more for every sequence."""
-    batch: pydantic.PositiveInt
-    """Sequences decoded together."""
+    batch: Sequences
+    """Sequences decoded together; "free" chooses them with the plan, for most tokens within `tpot`."""
     context: pydantic.PositiveInt
     """Tokens that each sequence attends to."""
     tpot: Seconds | None = None
@@ -100,8 +115,8 @@ class PrefillTable(_ServingTable):
 
     phase: Literal["prefill"]
     """Prefill: all tokens of the prompts at once, or in chunks."""
-    batch: pydantic.PositiveInt = 1
-    """Prompts read together."""
+    batch: Sequences = 1
+    """Prompts read together; "free" chooses them with the plan, for most tokens within `ttft`."""
     prompt: pydantic.PositiveInt
     """Tokens of a prompt."""
     cached: pydantic.NonNegativeInt = 0

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from ..core.errors import SpecError
 from .storage import check_cache, check_storage
-from .transformer import Model, Workload
+from .transformer import Model, Serving, Workload
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,5 +83,22 @@ class Requests:
         return math.ceil(total / self.n_output)
 
 
-Asked: TypeAlias = Workload | Requests
-"""What can be asked of a chip: a phase of a model, or a model in service."""
+@dataclasses.dataclass(frozen=True)
+class FreeBatch:
+    """A phase of serving whose batch is chosen with the plan: as many sequences at once as give most tokens in time."""
+
+    of: Serving
+    """The phase; its batch stands for no number."""
+
+    @property
+    def model(self) -> Model:
+        """The model."""
+        return self.of.model
+
+    def at(self, batch: int) -> Serving:
+        """The phase with `batch` sequences together."""
+        return dataclasses.replace(self.of, batch=batch)
+
+
+Asked: TypeAlias = Workload | Requests | FreeBatch
+"""What can be asked of a chip: a phase of a model, one whose batch is chosen, or a model in service."""

@@ -181,19 +181,19 @@ def page(over, seconds, each, answers):
         f"{len(over) * each / seconds:,.0f} evaluations/s.",
         f"- {len(better):,} beat the A100 in all three ({len(better) / len(over):.2%}); "
         f"{moocore.is_nondominated(better).sum():,} of them are beaten by no other.",
-        f"- {len(answers)} proofs reach {ours / exact:.0%} of the hypervolume of all designs listed (reference: the A100).",
+        f"- {len(answers)} proofs reach {ours / exact:.0%} of the hypervolume of the whole list (reference: the A100).",
         f"- On the list's own lanes and links the least area by proof and by the list differ by at most {apart:.1e}.",
         "",
-        "| first token at most | next token at most | least area listed | proved, same lanes and links | lanes and links "
-        "free | s |",
+        "| first token at most | next token at most | least area listed | proved, same lanes and links | "
+        "lanes and links free | s |",
         "|---|---|---|---|---|---|",
         *(
             f"| {a.first:.2f} | {a.token:.2f} | {a.listed:.5f} | {a.same:.5f} | {a.point[2]:.5f} | {a.seconds:.1f} |"
             for a in answers
         ),
         "",
-        "Times and areas over the A100's by the same model. A question is missing where no design meets it; `nan` where "
-        "only one between the listed lanes and links does.",
+        "Times and areas over the A100's by the same model. A question is missing where no design meets it; `nan` "
+        "where only one between the listed lanes and links does.",
     ]
 
 

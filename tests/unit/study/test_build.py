@@ -4,18 +4,27 @@ import tomllib
 from pathlib import Path
 
 import equinox as eqx
+import numpy as np
 import pytest
 
 from dse.core.errors import DseError
+from dse.core.free import Free
 from dse.core.schemas import both_names
 from dse.core.text import stem_of
+from dse.evaluation.assembly import chip_reference
+from dse.lowering.served import asked_demand, asked_plans
+from dse.lowering.tiling import array_shape
 from dse.optimize.solve import solve, solve_continuous
 from dse.study.build import make_study
-from dse.study.metrics import METRICS
+from dse.study.metrics import METRICS, Limit, geometric_mean, mean_speedup
 from dse.study.study import full_name, load_study, study_from
 
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
+DECODE = {
+    "phase": "decode", "model": "llama-3.1-8b", "chips": 4, "batch": 64, "context": 4096, "weights": "fp8", "kv": "fp8",
+}  # fmt: skip
 PREFILL = {"phase": "prefill", "model": "llama-3.1-8b", "chips": 4, "prompt": 4096, "weights": "fp8", "kv": "fp8"}
+TRAINING = {"phase": "training", "model": "llama-3.1-8b", "chips": 4, "global_batch": 16, "sequence": 4096}
 
 
 def tiny(**changed):
@@ -23,12 +32,7 @@ def tiny(**changed):
         "baseline": "trainium3",
         "system": "trn3-gen2-144",
         "scaleout_per_dir": "400 Gbps",
-        "workloads": {
-            "decode": {
-                "phase": "decode", "model": "llama-3.1-8b", "chips": 4, "batch": 64, "context": 4096,
-                "weights": "fp8", "kv": "fp8",
-            }
-        },
+        "workloads": {"decode": DECODE},
         "choices": {
             "node": "N3P", "hbm": "HBM4", "link": ["SerDes224G"], "n_dies": [1, 2], "pe_array": "128x128",
             "native_fp4": True,
@@ -76,7 +80,13 @@ def test_a_metric_goes_by_its_name_with_or_without_its_unit_wherever_it_is_writt
         ({"free": {"n_coers": (2, 64)}}, "n_coers"),
         ({"streems": True}, "study.streems: unknown key; did you mean 'streams'?"),
         ({"workloads": {"p": {**PREFILL, "ttft": 300}}}, "ttft"),
-        ({"workloads": {"p": {**PREFILL, "tpot": "20 ms"}}}, "tpot: unknown key"),
+        ({"workloads": {"p": {**PREFILL, "tpot": "20 ms"}}}, "tpot: unknown key, it belongs to another table"),
+        ({"workloads": {"p": {"model": "llama-3.1-8b"}}}, "workloads.p.phase: missing"),
+        ({"workloads": {"p": {**PREFILL, "phase": "prefil"}}}, "workloads.p.phase: 'prefil' is not one of"),
+        ({"workloads": {"p": {**PREFILL, "batch": 0}}}, "batch: 0: expected a whole number of at least 1, or 'free'"),
+        ({"free": {"n_cores": Free("n_stacks", 2.0, 4.0)}}, "free.n_cores: bounds of n_stacks"),
+        ({"minimise": "cost"}, "unknown goal 'cost'; did you mean cost_per_token_USD"),
+        ({"baseline": "trainium9"}, "unknown chip 'trainium9'; did you mean trainium"),
         ({"workloads": {"p": {**PREFILL, "prompt": 10**6}}}, "more than the 131,072 tokens"),
     ],
 )
@@ -84,6 +94,68 @@ def test_a_wrong_value_is_one_line_that_names_it(changed, said):
     with pytest.raises(DseError) as error:
         tiny(**changed)
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"workloads": {"q": None}}, "unknown entry of workloads to drop 'q'"),
+        ({"free": {"n_coers": None}}, "unknown entry of free to drop 'n_coers'"),
+        ({"without": ["silicn"]}, "unknown limit to drop 'silicn'"),
+    ],
+)
+def test_what_is_dropped_must_be_there(changed, said):
+    """Before: a misspelt limit stayed in force without a word."""
+    with pytest.raises(DseError) as error:
+        tiny().changed(**changed)
+    assert said in str(error.value)
+
+
+def test_records_and_single_values_are_taken_as_written():
+    """Before: 32 MiB was read letter by letter, and records ended in a traceback of Python's."""
+    study = tiny(
+        free={"n_cores": Free("n_cores", 2.0, 64.0), "scratchpad": "32 MiB", "n_stacks": 4},
+        limits=Limit("power_W", "at_most", 700.0),
+        workloads=[PREFILL, {**PREFILL, "prompt": 2048}, TRAINING],
+    )
+    assert study.free == (Free("n_cores", 2, 64), Free("scratchpad_B", 2.0**25, 2.0**25), Free("n_stacks", 4, 4))
+    assert study.limits == (Limit("power_W", "at_most", 700.0),)
+    assert list(study.workloads) == ["prefill_1", "prefill_2", "training"]
+    assert tiny(limits="power <= 600 W").limits == (Limit("power_W", "at_most", 600.0),)
+    assert [x.metric for x in tiny().changed(without="power").limits] == ["silicon_mm2", "hbm_capacity_B"]
+
+
+def test_a_weight_is_the_exponent_of_its_workload_in_means():
+    two = {"decode": DECODE, "prefill": {**PREFILL, "weight": 3}}
+    study = tiny(workloads=two)
+    assert study.shares == study.core().shares == (0.25, 0.75)
+    assert tiny(workloads={**two, "prefill": PREFILL}).shares == ()
+    # (2^1 x 16^3)^(1/4) = 9.5137
+    assert geometric_mean([np.asarray(2.0), np.asarray(16.0)], study.shares) == pytest.approx(8192**0.25)
+    assert mean_speedup(study.goal, [2.0, 16.0], [], study.shares) == pytest.approx(8192**0.25)
+
+
+def test_a_free_batch_is_tried_in_powers_of_two_under_every_plan():
+    study = tiny(workloads={"decode": {**DECODE, "batch": "free"}})
+    ((workload, n_chips),) = study.workloads.values()
+    system, (c,) = study.at_size(n_chips), study.calibrations.values()
+    found, ref = asked_plans(workload, system), chip_reference(system.chip, c)
+    assert {p.micro_batch for p in found if p.tp == 4} == {2**i for i in range(11)}
+    d = asked_demand(workload, found[3], system, ref, array_shape(system.chip.core.tensor))
+    assert float(d.tokens) == found[3].micro_batch * found[3].dp
+
+
+@pytest.mark.slow
+def test_a_free_batch_is_at_least_as_good_as_any_that_is_given():
+    """Tokens of four chips within 10 ms: the batch that is chosen beats 16 and 64."""
+
+    def rate(batch):
+        (w,) = solve(tiny(workloads={"decode": {**DECODE, "batch": batch, "tpot": "10 ms"}})).workloads
+        assert float(w.evaluation.step_s) <= 0.010 * (1 + 1e-9)
+        return float(w.evaluation.tokens_per_s)
+
+    chosen = rate("free")
+    assert all(chosen >= rate(n) * (1 - 1e-2) for n in (16, 64))
 
 
 def test_weights_are_stored_as_the_model_says_unless_the_study_does():

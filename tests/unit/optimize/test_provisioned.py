@@ -1,0 +1,64 @@
+"""A rack that several workloads share is sized for the hungriest of them without a kink in what is solved."""
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dse.optimize.search import Search
+from dse.optimize.space import Space
+from dse.study.convex import PROVISIONED
+from dse.study.study import study_from
+
+TINY = tomllib.loads((Path(__file__).parents[2] / "data" / "tiny.toml").read_text())
+PREFILL = {"phase": "prefill", "model": "llama-3.1-8b", "chips": 4, "prompt": 4096, "batch": 4, "weights": "fp8"}
+
+
+def shared(goal, **more):
+    """The tiny study with a workload that reads prompts beside the one that decodes."""
+    return study_from(
+        {
+            **TINY,
+            "study": {**TINY["study"], "minimise": goal},
+            "workloads": {**TINY["workloads"], "prefill": PREFILL},
+            "limits": [x for x in TINY["limits"] if x["metric"] != "power"],
+            **more,
+        }
+    )
+
+
+def test_what_a_rack_is_sized_for_is_a_coordinate_where_it_is_paid_for_by_several():
+    core = shared("cost_per_token").core()
+    assert PROVISIONED in core.variables()
+    assert [r.workload for r in core.rows() if r.what == PROVISIONED] == ["decode", "prefill"]
+    assert PROVISIONED not in shared("delivered_time").core().variables()
+    one = {"decode": TINY["workloads"]["decode"]}
+    assert PROVISIONED not in shared("cost_per_token", workloads=one).core().variables()
+
+
+@pytest.fixture(scope="module")
+def search():
+    """The cheapest chip for two workloads that draw alike: where their powers are equal a maximum has no slope."""
+    twice = {n: TINY["workloads"]["decode"] for n in ("decode", "again")}
+    found = Search(Space(shared("cost_per_token", workloads=twice)))
+    found.run()
+    return found
+
+
+def test_coordinates_without_it_are_those_of_the_hungriest(search):
+    best, core = search.leaders()[0], search.core
+    data, x = search.space.data(best.choice_index, best.plan_index), core.positive(np.asarray(best.optimum.z))
+    goal, *ratios = core.separate(x, data)
+    rows = [i for i, r in enumerate(core.rows()) if r.what == PROVISIONED]
+    powers = [float(ratios[i] * x[PROVISIONED]) for i in rows]
+    assert max(powers) == pytest.approx(float(x[PROVISIONED]), rel=1e-6)
+    own, *ratios = core.separate({k: v for k, v in x.items() if k != PROVISIONED}, data)
+    assert float(own) == pytest.approx(float(goal), rel=1e-6)
+    assert max(float(ratios[i]) for i in rows) == 1.0
+
+
+def test_a_tie_of_two_powers_is_solved_like_any_other_point(search):
+    """Solves went to and fro between the sides of the kink until they gave up after 80 steps, unproved."""
+    for c in search.leaders():
+        assert bool(c.optimum.converged) and int(c.optimum.n_iterations) < 40

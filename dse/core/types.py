@@ -6,6 +6,7 @@ Importing any room switches JAX to 64 bit: 1e27 FLOP times 1e12 bytes overflows 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, TypeAlias, TypeVar
 
@@ -75,6 +76,17 @@ def host_record(kind: type[Record], *in_order: Any, **values: Any) -> Record:
 
 _KEPT = (np.ndarray, eqx.Module)
 """What a host record holds as it is."""
+
+
+def stack_records(records: Sequence[Record]) -> Record:
+    """Host records of one kind as one, every number with a leading axis over them; as `jax.tree.map` in less time."""
+    first = vars(records[0])
+    held = [vars(r) for r in records]
+    made = object.__new__(type(records[0]))
+    vars(made).update(
+        (n, (stack_records if isinstance(x, eqx.Module) else np.array)([h[n] for h in held])) for n, x in first.items()
+    )
+    return made
 
 
 @cache

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.errors import PlanError, RoomError
-from ..core.types import FloatLike
+from ..core.types import FloatLike, stack_records
 from ..hardware.chip import Chip
 from ..hardware.presets import chip as preset_chip
 from ..hardware.system import Fabric, System
 from ..lowering.collective import Reference
-from ..lowering.demand import demand, stack_demands
+from ..lowering.demand import demand
 from ..lowering.headroom import prefetch_frac, usable_B, usable_frac
 from ..lowering.plan import Plan, plan_text
 from ..lowering.served import asked_demand, asked_plans
@@ -78,7 +78,7 @@ def evaluate(
     else:
         d = demand(workload, plan, system, chip_reference(system.chip, c))
         _check_memory(d, system.chip, plan)
-    return plan, _evaluated(d, system.chip, tech, c)
+    return plan, evaluated(d, system.chip, tech, c)
 
 
 def band_s(system: System, workload: Workload, plan: Plan, c: Calibration) -> tuple[float, float]:
@@ -94,7 +94,8 @@ def band_s(system: System, workload: Workload, plan: Plan, c: Calibration) -> tu
     return float(ends[0].step_s), float(ends[1].step_s)
 
 
-_evaluated = jax.jit(evaluate_demand)
+evaluated = jax.jit(evaluate_demand)
+"""The one compiled evaluation of a demand on a chip, for all who ask on the host."""
 
 
 def chip_reference(chip: Chip, c: Calibration) -> Reference:
@@ -176,7 +177,7 @@ def fastest(
 
     Steps longer than `deadline_s` count only where no plan keeps it, and then the shortest step is best.
     """
-    stacked = stack_demands(demands)
+    stacked = stack_records(demands)
     seconds = np.asarray(plan_steps_s(stacked, chip, tech, c))
     in_time = np.where(seconds <= deadline_s, seconds, np.inf)
     best = int(np.argmin(in_time / np.asarray(stacked.tokens) if np.isfinite(in_time).any() else seconds))

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
+from ..core.types import stack_records
 from ..evaluation.assembly import fastest, plan_steps_s
 from ..hardware.chip import Chip
-from ..lowering.demand import stack_demands
 from ..lowering.plan import Plan
 from ..lowering.step_demand import StepDemand
 from ..optimize.deadline import Deadline
@@ -221,4 +221,4 @@ def _baseline(space: Space, w: int, in_turn: bool) -> tuple[Plan, float]:
     some = [i for i, p in enumerate(every) if p in kept and (p.order == "turn" or not in_turn)]
     plans, mine = [every[i] for i in some], [demands[i] for i in some]
     best = fastest(plans, mine, chip, tech, c)
-    return plans[best], float(np.asarray(plan_steps_s(stack_demands([mine[best]]), chip, tech, c))[0])
+    return plans[best], float(np.asarray(plan_steps_s(stack_records([mine[best]]), chip, tech, c))[0])

@@ -23,12 +23,13 @@ from ..core.files import read_toml
 from ..core.provenance import Sourced, read_receipts
 from ..core.shipped import check_kind
 from ..core.text import spelled
+from ..evaluation.assembly import evaluated
 from ..hardware.chip import peak_FLOPps
 from ..optimize.batch import in_batches
 from ..optimize.deadline import Deadline
 from ..optimize.search import Candidate, Search
 from ..optimize.space import Space
-from ..physics.evaluate import chip_technology, evaluate_demand, silicon
+from ..physics.evaluate import chip_technology, silicon
 from ..physics.money import total_USD
 from ..study.design import Choice
 from ..study.metrics import LOADS
@@ -291,7 +292,7 @@ def against(space: Space, values: Mapping[str, np.ndarray]) -> dict[str, np.ndar
     for w, name in enumerate(space.study.workloads):
         every, demands = space.lowered[w]
         own = demands[every.index(space.baselines[w][0])]
-        burnt = float(jax.jit(evaluate_demand)(own, base, tech, space.calibrations[w]).power_W)
+        burnt = float(evaluated(own, base, tech, space.calibrations[w]).power_W)
         faster = values[f"speedup:{name}"]
         found[f"tokens_per_MW_ratio:{name}"] = faster * burnt / values[f"power_W:{name}"]
         found[f"tokens_per_USD_ratio:{name}"] = faster * cost / values["package_cost_USD"]

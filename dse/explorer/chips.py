@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import numpy as np
 
 from ..core.errors import DseError
 from ..core.text import label
-from ..evaluation.assembly import evaluate
+from ..evaluation.assembly import evaluate, evaluated
 from ..hardware.presets import chip_system
 from ..lowering.plan import plan_text
-from ..physics.evaluate import Evaluation, chip_technology, evaluate_demand, silicon
+from ..physics.evaluate import Evaluation, chip_technology, silicon
 from ..physics.power import full_load_power_W
 from ..study.design import FREE
 from ..study.metrics import METRICS, OWNED, Load, chip_state
@@ -74,7 +73,7 @@ def _work(subject: Subject, name: str, w: int) -> tuple[Load, dict[str, Any]]:
     if name == subject.study.baseline.chip.name:
         every, demands = space.lowered[w]
         d, chip = demands[every.index(own)], subject.study.baseline.chip
-        plan, e = own, jax.jit(evaluate_demand)(d, chip, chip_technology(chip), space.calibrations[w])
+        plan, e = own, evaluated(d, chip, chip_technology(chip), space.calibrations[w])
     elif isinstance(workload, Workload):
         plan, e = evaluate(chip_system(name, n_chips), workload)
     else:

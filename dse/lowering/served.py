@@ -17,7 +17,7 @@ from ..hardware.system import System
 from ..workload.requests import Asked, FreeBatch, Requests
 from ..workload.transformer import Prefill, Workload
 from .collective import Reference
-from .demand import demand
+from .demand import demand, valid_demand
 from .engines import Shape, decode_of, part_of, shapes, writer_memory
 from .plan import Plan, check_plan, plans
 from .step_demand import StepDemand, TrafficDemand
@@ -65,9 +65,9 @@ def phase_under(workload: Workload | FreeBatch, plan: Plan) -> Workload:
 
 
 def asked_demand(workload: Asked, plan: Plan, system: System, ref: Reference, array: ArrayShape) -> StepDemand:
-    """Coefficients of a workload under a plan; of a model in service, of one token for every sequence."""
+    """Coefficients of a workload under one of its `asked_plans`; in service, of a token for every sequence."""
     if not isinstance(workload, Requests):
-        return demand(phase_under(workload, plan), plan, system, ref, array)
+        return valid_demand(phase_under(workload, plan), plan, system, ref, array)
     return served_demand(workload, plan, system, ref, array)
 
 

@@ -23,7 +23,7 @@ from ..study.convex import ConvexCore, Data
 from .batch import in_batches, solve_batch
 from .dominance import Bought, bought, declared_signs, signed_parts, undominated, with_signed_parts
 from .interior import Optimum
-from .search import PRICED, WIDTH, Search, priced_s
+from .search import PRICED, WIDTH, Search, priced_on_s
 from .space import Space
 
 TOLERANCE = 1e-9
@@ -182,6 +182,11 @@ class Tables:
         """Plans of each workload."""
         return plan_tables(self.search.space)
 
+    @cached_property
+    def every(self) -> tuple[StepDemand, ...]:
+        """Demands of all plans of each workload where they are priced: leading axes (structures, plans)."""
+        return tuple(jax.device_put(t.demands(t.rows)) for t in self.of_workloads)
+
     def arrays(self, choices: list[int]) -> np.ndarray:
         """Position of the PE array and system of each choice."""
         return self.search.space.structure_of_choice[np.asarray(choices)]
@@ -238,9 +243,8 @@ class Tables:
 
     def seconds(self, choices: list[int], rows: Rows, z: np.ndarray) -> list[np.ndarray]:
         """Time per token of every plan of every workload at given designs."""
-        arrays = self.arrays(choices)
-        every = tuple(t.demands(t.rows[arrays]) for t in self.of_workloads)
-        return in_batches(partial(priced_s, self.search.core), (z, self.data(choices, rows), every), PRICED)
+        price = partial(priced_on_s, self.search.core, every=self.every)
+        return in_batches(price, (z, self.data(choices, rows), self.arrays(choices)), PRICED)
 
     def slopes(self, choices: list[int], rows: Rows, optima: Optimum) -> Rows:
         """Slope of each Lagrangian by the rows: what one unit more of a coefficient costs, at least 0.

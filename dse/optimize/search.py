@@ -104,6 +104,14 @@ def priced_s(core: ConvexCore, z: FloatLike, data: Data, demands: tuple[StepDema
     return [per_plan(z, data, d, c, data.deadline_s[:, w]) for w, (d, c) in enumerate(each)]
 
 
+@partial(jax.jit, static_argnums=0)
+def priced_on_s(
+    core: ConvexCore, z: FloatLike, data: Data, structures: FloatLike, every: tuple[StepDemand, ...]
+) -> list[FloatLike]:  # fmt: skip
+    """`priced_s` with the demands of all structures, leading axes (structures, plans), and each design's position."""
+    return priced_s(core, z, data, jax.tree.map(lambda x: x[structures], every))
+
+
 def fastest_plans(
     core: ConvexCore, z: np.ndarray, data: Data, demands: tuple[StepDemand, ...], present: Sequence[Plans], size: int,
     among: Sequence[Sequence[np.ndarray]] = (),

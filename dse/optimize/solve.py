@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.types import FloatLike, Vector, unnamed
+from ..evaluation.assembly import evaluated
 from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import as_argument, extreme
-from ..physics.evaluate import Silicon, chip_technology, evaluate_demand, silicon, throttled_step_s
+from ..physics.evaluate import Silicon, chip_technology, silicon, throttled_step_s
 from ..study.convex import AHEAD, MEMORY, ConvexCore, Data, Kind, chip_at
 from ..study.design import INTEGERS, Choice, choice_technology, template, with_free
 from ..study.metrics import Load, State, mean_speedup, metric_of, upkeep_of
@@ -152,7 +153,7 @@ def report_of(search: Search, best: Candidate, continuous: Candidate, proved: Ov
     demands = list(space.data(best.choice_index, best.plan_index).demands)
     workloads = []
     for w, (name, d, c) in enumerate(zip(study.workloads, demands, space.calibrations, strict=True)):
-        evaluation = jax.jit(evaluate_demand)(d, chip, tech, c, cooling(study))
+        evaluation = evaluated(d, chip, tech, c, cooling(study))
         own, own_s = space.baselines[w]
         before = own_s * float(d.tokens) / space.n_baseline_tokens[w]
         workloads.append(WorkloadReport(name, space.plans[w][best.plan_index[w]], evaluation, before, own))

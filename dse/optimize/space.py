@@ -12,23 +12,22 @@ import jax
 import numpy as np
 
 from ..core.errors import SpecError
-from ..core.types import unnamed
+from ..core.types import stack_records, unnamed
 from ..economy.job import Economy, Job, job_of
 from ..economy.presets import economy, reliability
 from ..economy.racks import in_rack
-from ..evaluation.assembly import chip_reference, fastest, lowered, plan_steps_s
+from ..evaluation.assembly import chip_reference, evaluated, fastest, lowered, plan_steps_s
 from ..hardware.chip import Chip
 from ..hardware.fabrics import build_fabric, system_facts
 from ..hardware.presets import system as preset_system
 from ..hardware.system import Fabric, System
-from ..lowering.demand import stack_demands
 from ..lowering.headroom import prefetch_frac, usable_frac
 from ..lowering.plan import ORDERS, Plan
 from ..lowering.served import asked_demand, asked_plans
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import ArrayShape, array_shape
 from ..physics.calibration import Calibration
-from ..physics.evaluate import chip_technology, evaluate_demand
+from ..physics.evaluate import chip_technology
 from ..physics.money import bond_loss
 from ..study.convex import Data
 from ..study.design import Choice, array_of, choice_technology, template
@@ -130,7 +129,7 @@ class Space:
         each = zip(self.lowered, self.calibrations, self.study.deadlines_s, strict=True)
         for (every, demands), c, deadline_s in each:
             best = fastest(every, demands, chip, tech, c, deadline_s)
-            evaluation = jax.jit(evaluate_demand)(demands[best], chip, tech, c)
+            evaluation = evaluated(demands[best], chip, tech, c)
             found.append((every[best], float(evaluation.step_s)))
         return found
 
@@ -197,7 +196,7 @@ class Space:
             every = list(self.enumerated[name][w])
             demands = [self.demand_of(w, p, Structure(self.own_array, name)) for p in every]
         tech, found = chip_technology(self.study.baseline.chip), []
-        stacked = stack_demands(demands)
+        stacked = stack_records(demands)
         for chip in self.probes:
             seconds = np.asarray(plan_steps_s(stacked, chip, tech, self.calibrations[w]))
             found += [every[int(i)] for i in np.argsort(seconds)[:KEPT] if np.isfinite(seconds[i])]
@@ -269,7 +268,7 @@ class Space:
         All structures of a plan come one after the other, because they share what it moves (`lowering.demand`).
         """
         each = [[self.demand_of(w, p, s) for s in self.structures] for p in plans]
-        return [stack_demands(list(column)) for column in zip(*each, strict=True)]
+        return [stack_records(list(column)) for column in zip(*each, strict=True)]
 
     def demand_of(self, w: int, plan: Plan, at: Structure) -> StepDemand:
         """The demand of a plan of one workload on a structure.

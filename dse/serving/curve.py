@@ -10,11 +10,11 @@ import numpy as np
 from ..core.errors import PlanError
 from ..core.pareto import is_unbeaten
 from ..core.sizes import n_padded
+from ..core.types import stack_records
 from ..evaluation.assembly import chip_reference
 from ..hardware.system import System
 from ..lowering import engines as make
 from ..lowering.collective import Reference
-from ..lowering.demand import stack_demands
 from ..lowering.engines import CHUNKS, PROMPT_LOADS, SCHEDULERS, Policy, Reader, Shape, Writer
 from ..lowering.headroom import usable_B
 from ..lowering.memory import memory_B
@@ -265,7 +265,7 @@ def cache_B(requests: Requests, shape: Shape) -> float:
 
 def batched_costs(demands: list[StepDemand], system: System, tech: Technology, c: Calibration) -> Passes:
     """Time and energy of every pass, as host arrays; the batch is padded so that few sizes are compiled."""
-    stacked = stack_demands(demands + demands[:1] * (n_padded(len(demands)) - len(demands)))
+    stacked = stack_records(demands + demands[:1] * (n_padded(len(demands)) - len(demands)))
     return jax.tree.map(lambda x: np.asarray(x)[: len(demands)], _costs(stacked, system.chip, tech, c))
 
 

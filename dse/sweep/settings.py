@@ -15,12 +15,13 @@ import numpy as np
 
 from ..core.errors import DseError, SpecError
 from ..core.sizes import n_padded
+from ..core.types import stack_records
 from ..evaluation.assembly import chip_reference, lowered
 from ..hardware.chip import Chip
 from ..hardware.own_chip import is_own
 from ..hardware.presets import chip, chip_system, system, usual_system
 from ..hardware.system import Fabric, System
-from ..lowering.demand import StepDemand, demand, stack_demands
+from ..lowering.demand import StepDemand, demand
 from ..lowering.plan import parse_plan, plan_text
 from ..physics.calibration import Calibration, calibration, calibration_for
 from ..technology.presets import Technology, technology
@@ -170,7 +171,7 @@ def _workload(given: _Given, n_chips: int) -> Workload:
 def _coefficients(demands: list[StepDemand], own: Chip, tech: Technology, c: Calibration) -> Coefficients:
     n = len(demands)
     never = dataclasses.replace(demands[0], memory_B=np.inf)
-    stacked = stack_demands([*demands, *([never] * (n_padded(n) - n))])
+    stacked = stack_records([*demands, *([never] * (n_padded(n) - n))])
     blank = Technology(*(dataclasses.replace(part, name="") for part in tech.__dict__.values()))
     # names differ between chips that one batch evaluates; demands already say what products run in
     core = dataclasses.replace(own.core, tensor=dataclasses.replace(own.core.tensor, narrow_products=""))

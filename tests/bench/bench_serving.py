@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import dse
+from dse.core.types import stack_records
 from dse.evaluation.assembly import chip_reference
-from dse.lowering.demand import demand, stack_demands
+from dse.lowering.demand import demand
 from dse.physics.calibration import SERVING, default_calibration
 from dse.physics.evaluate import chip_technology, silicon
 from dse.serving.steady import Engine, Passes, serving_point, steady_state
@@ -31,7 +32,7 @@ def main() -> None:
     c, chip = default_calibration("trainium2", SERVING[0]), system.chip
     tech, ref, plan = chip_technology(chip), chip_reference(chip, c), dse.Plan(tp=8)
     decode = demand(dse.Decode(model, 64, 2150, "fp8", "fp8"), plan, system, ref)
-    prompt = stack_demands([demand(dse.Prefill(model, 1, 2000, "fp8", "fp8"), plan, system, ref)])
+    prompt = stack_records([demand(dse.Prefill(model, 1, 2000, "fp8", "fp8"), plan, system, ref)])
     one = {
         "n_sequences": 64.0, "n_ranks": 1.0, "n_chips": 8.0, "n_output": 300.0, "n_accepted": 1.0, "draft_frac": 0.0,
         "n_passes": np.ones(1), "share_frac": np.ones(1), "together_frac": 0.0, "apart_frac": 0.0,

@@ -26,14 +26,15 @@ from dse.optimize.space import Space, element  # noqa: E402
 from dse.study.study import load_study  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
-AGREE = 1e-6
-"""Largest difference of log goals."""
+GAVE_UP = "gave up"
+AGREE = {"optimal": 1e-6, "optimal_inaccurate": 1e-4}
+"""Largest difference of log goals where Clarabel says so of its answer."""
 HEAD = """# An outside witness
 
 Written by `python tests/bench/bench_witness.py --write docs/witness.md`: shipped studies (the first choice of each
 under the plans of the baseline) and random ones (limits of the tiny study multiplied), rewritten as exponential cones
 by code that shares nothing with the solver, and solved by Clarabel. Prices are multipliers of the user's limits; those
-of a degenerate optimum are not unique.
+of a degenerate optimum are not unique. Where Clarabel calls its own answer inaccurate or gives up, so does the row.
 
 | study | ours | Clarabel | difference of log goals | of prices | CPU s of Clarabel |
 |---|---|---|---|---|---|
@@ -65,18 +66,19 @@ def compare(name, search, data, witness):
     status, log_goal, prices = witness(search.core, data, *search.box)
     seconds = time.process_time() - begin
     we = "optimal" if bool(o.converged) else "infeasible" if float(o.violation_bound) > 0 else "unfinished"
-    goal = abs(float(o.objective) - log_goal) if we == "optimal" and status.startswith("optimal") else 0.0
+    both = we == "optimal" and status in AGREE
+    goal = abs(float(o.objective) - log_goal) if both else 0.0
     users = np.asarray([r.limit is not None for r in search.core.rows()])
-    price = np.max(np.abs(np.asarray(o.multipliers) - prices)[users], initial=0.0) if we == "optimal" else 0.0
-    same = we.split("_")[0] == status.split("_")[0]
+    price = np.max(np.abs(np.asarray(o.multipliers) - prices)[users], initial=0.0) if both else 0.0
+    same = status == GAVE_UP or (we == status.split("_")[0] and goal <= AGREE.get(status, 0.0))
     line = f"| {name} | {we} | {status} | {goal:.1e} | {price:.1e} | {seconds:.1f} |"
     print(line, flush=True)
-    return line, same, goal, float(price)
+    return line, same, status, goal, float(price)
 
 
 def shipped(names):
     """The shipped studies, or some, each with its first choice under the baseline's plans."""
-    for path in sorted((ROOT / "sweeps").glob("*.toml")):
+    for path in sorted((ROOT / "sweeps").rglob("*.toml")):
         if "[study]" in path.read_text() and (not names or path.stem in names):
             search = Search(Space(load_study(path)))
             yield path.stem, search, search.space.data(0, search.space.own_plans)
@@ -101,15 +103,17 @@ def main():
     witness = witness_of_tests()
     print(HEAD, end="")
     found = [compare(*x, witness) for x in (*shipped(asked.studies), *drawn(asked.n))]
-    lines, same, goals, prices = zip(*found, strict=True)
+    lines, same, statuses, goals, prices = zip(*found, strict=True)
+    sure = [goal for goal, status in zip(goals, statuses, strict=True) if status in ("optimal", "infeasible")]
     said = (
-        f"{len(found)} studies: {sum(same)} same verdicts; largest difference of log goals {max(goals):.1e}, of prices "
-        f"{max(prices):.1e}, median {np.median(prices):.1e}."
+        f"{len(found)} studies, {len(sure)} of which Clarabel is sure of, {statuses.count(GAVE_UP)} that it gave up: "
+        f"{len(found) - sum(same)} contradictions. Largest difference of log goals {max(sure):.1e} where it is sure, "
+        f"{max(goals):.1e} anywhere; of prices {max(prices):.1e}, median {np.median(prices):.1e}."
     )
     print(f"\n{said}")
     if asked.write:
         asked.write.write_text(f"{HEAD}{chr(10).join(lines)}\n\n{said}\n", encoding="utf-8")
-    return int(not all(same) or max(goals) > AGREE)
+    return int(not all(same))
 
 
 if __name__ == "__main__":

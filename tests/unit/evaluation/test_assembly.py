@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from dse.core.errors import PlanError
+from dse.core.types import stack_records
 from dse.evaluation.assembly import chip_reference, evaluate, fastest, lowered, plan_steps_s
 from dse.hardware.chip import peak_FLOPps
 from dse.hardware.presets import chip, chip_names, system
-from dse.lowering.demand import demand, stack_demands
+from dse.lowering.demand import demand
 from dse.lowering.headroom import usable_frac
 from dse.lowering.plan import Plan
 from dse.physics.area import block_areas, die_area_mm2, interposer_mm2
@@ -88,7 +89,7 @@ def test_the_search_finds_the_fastest_plan_that_fits(trn2):
     room = usable_frac() * float(trn2.chip.hbm_capacity_B)
     some = range(0, len(every), max(len(every) // 12, 1))
     one_by_one = {i: float(throttled_step_s(demands[i], trn2.chip, t, c)) for i in some}
-    seconds = np.asarray(plan_steps_s(stack_demands(demands), trn2.chip, t, c))
+    seconds = np.asarray(plan_steps_s(stack_records(demands), trn2.chip, t, c))
     for i, s in one_by_one.items():
         assert seconds[i] == (pytest.approx(s, rel=1e-12) if float(demands[i].memory_B) <= room else np.inf)
     plan, e = evaluate(trn2, TRAINING)

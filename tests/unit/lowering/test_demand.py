@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from dse.core.errors import PlanError
+from dse.core.types import stack_records
 from dse.evaluation.assembly import chip_reference
 from dse.hardware.presets import system
-from dse.lowering.demand import OPTIMIZER_TRAFFIC_B, demand, stack_demands
+from dse.lowering.demand import OPTIMIZER_TRAFFIC_B, demand
 from dse.lowering.plan import Plan
 from dse.physics.calibration import calibration
 from dse.workload.presets import model
@@ -203,6 +204,6 @@ def test_a_plan_that_does_not_divide_is_refused_in_one_line():
 def test_stacked_demands_keep_their_order():
     plans = [Plan(tp=8, pp=8 // dp, dp=dp) for dp in (1, 2, 4)]
     each = [lowered(64, p) for p in plans]
-    stacked = stack_demands(each)
+    stacked = stack_records(each)
     for i, d in enumerate(each):
         np.testing.assert_array_equal(numbers(jax.tree.map(lambda x, i=i: x[i], stacked)), numbers(d))

@@ -235,8 +235,47 @@ def _placed(x, equation):
     return np.broadcast_to(x.reshape(inner), shape)
 
 
+def _rows(terms, size):
+    """Exponents of terms, a row each, and their logs."""
+    rows = np.zeros((len(terms), size))
+    for r, (exponents, _) in enumerate(terms):
+        rows[r, list(exponents)] = list(exponents.values())
+    return rows, np.asarray([log for _, log in terms])
+
+
+def _anchor(c, middle):
+    """Where all numbers stand in the middle of the box: the other solver sees distances from there, which are small."""
+    at = np.zeros(c.size)
+    at[: c.n] = middle
+    sums = {place: (terms, np.logaddexp.reduce) for place, terms in c.sums}
+    sums |= {place: (terms, lambda logs: np.exp(logs).sum()) for place, terms in c.exps}
+    for place in sorted(sums):
+        terms, total = sums[place]
+        rows, logs = _rows(terms, c.size)
+        at[place] = total(rows @ at + logs)
+    return at
+
+
 def witness(core, data, lower, upper):
-    """Status, log goal, multiplier of each ratio: the core solved as exponential cones in its box."""
+    """Status, log goal, multiplier of each ratio: the core solved as exponential cones in its box.
+
+    A rough answer is asked for once more near where it lies, where distances are small and digits many: a convex
+    problem has no other answer elsewhere.
+    """
+    *found, point = _solved(core, data, lower, upper)
+    if found[0] == "optimal_inaccurate":
+        near = np.maximum(lower, point - REACH), np.minimum(upper, point + REACH)
+        *again, point = _solved(core, data, *near)
+        found = found if point is None else again
+    return tuple(found)
+
+
+REACH = 0.5
+"""Half a side of the box around a rough answer, in logs."""
+
+
+def _solved(core, data, lower, upper):
+    """Status, log goal, multipliers and point in one box; no point where the solver gave up."""
     names = core.variables()
     c = Cones(len(names), len(names))
     x = {n: np.float64(1.0) for n in names}
@@ -245,22 +284,24 @@ def witness(core, data, lower, upper):
     args = [_each(lambda _c, _, i=i: [({i: 1.0}, 0.0)], c, _boxed(1.0)) for i in order]
     jaxpr, _ = dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars), instantiate=True)  # breakdowns subtract
     goal, *ratios = (value[()] for value in follow(c, jaxpr, closed.consts, args))
-    z = cp.Variable(c.size)
+    at, z = _anchor(c, (np.asarray(lower) + np.asarray(upper)) / 2), cp.Variable(c.size)
 
     def logs_of(terms):
-        rows = np.zeros((len(terms), c.size))
-        for r, (exponents, _) in enumerate(terms):
-            rows[r, list(exponents)] = list(exponents.values())
-        return rows @ z + np.asarray([log for _, log in terms])
+        rows, logs = _rows(terms, c.size)
+        return rows @ z + (rows @ at + logs)
 
     def log_of(terms):
         return cp.log_sum_exp(logs_of(terms)) if len(terms) > 1 else logs_of(terms)[0]
 
     limits = [log_of(_terms(r)) <= 0 for r in ratios]
-    sums = [log_of(terms) <= z[place] for place, terms in c.sums]
-    sums += [cp.sum(cp.exp(logs_of(terms))) <= z[place] for place, terms in c.exps]
-    box = [z[: c.n] >= lower, z[: c.n] <= upper]
+    sums = [log_of(terms) <= z[place] + at[place] for place, terms in c.sums]
+    sums += [cp.sum(cp.exp(logs_of(terms))) <= z[place] + at[place] for place, terms in c.exps]
+    box = [z[: c.n] >= lower - at[: c.n], z[: c.n] <= upper - at[: c.n]]
     problem = cp.Problem(cp.Minimize(log_of(_terms(goal))), [*limits, *sums, *box])
-    problem.solve(solver=cp.CLARABEL)
+    try:
+        problem.solve(solver=cp.CLARABEL)
+    except cp.SolverError:
+        return "gave up", np.nan, np.full(len(limits), np.nan), None
     prices = [float(np.sum(x.dual_value)) if x.dual_value is not None else np.nan for x in limits]
-    return problem.status, problem.value, np.asarray(prices)
+    point = None if z.value is None else z.value[: c.n] + at[: c.n]
+    return problem.status, problem.value, np.asarray(prices), point

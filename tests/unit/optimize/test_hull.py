@@ -5,9 +5,8 @@ import jax
 import numpy as np
 import pytest
 
-from dse.core.types import INERT, LESS_IS_BETTER, MORE_IS_BETTER, SIGN, as_float
+from dse.core.types import INERT, LESS_IS_BETTER, MORE_IS_BETTER, SIGN, as_float, stack_records
 from dse.evaluation.assembly import lowered
-from dse.lowering.demand import stack_demands
 from dse.lowering.step_demand import StepDemand, TrafficDemand
 from dse.optimize.dominance import bought, declared_signs, undominated, worth_a_proof
 from dse.optimize.hull import per_step, plan_tables, wrong_signs
@@ -33,7 +32,7 @@ def training():
     workload = dse.Training(dse.model("llama-3.1-8b"), 64, 4096)
     system = dse.system("trn2-ultraserver", 16)
     c = dse.calibration("prior-neuron")
-    return stack_demands(lowered(system, workload, c)[1]), system.chip, c
+    return stack_records(lowered(system, workload, c)[1]), system.chip, c
 
 
 def times(demands, chip, c):
@@ -75,7 +74,7 @@ def test_a_hull_undercuts_every_plan_of_its_group(training):
 
 def test_tables_hold_every_plan_that_can_be_best(space):
     """The fastest plan at random chips is among those kept, and rows turn back into the demands they came from."""
-    (table,), (demands,) = plan_tables(space), [stack_demands(space.lowered[0][1])]
+    (table,), (demands,) = plan_tables(space), [stack_records(space.lowered[0][1])]
     every = space.lowered[0][0]
     assert table.n_valid == len(every) >= len(table.plans)
     chip, (c,) = space.study.baseline.chip, space.calibrations
@@ -134,7 +133,7 @@ def groups(per, n):
 def test_every_declared_sign_is_true(solved, training):
     """Goal and ratios never move against a declared sign: at random chips and corners, single plans and hulls."""
     data = solved.space.data(0, solved.space.own_plans)
-    decode = stack_demands(solved.space.lowered[0][1])
+    decode = stack_records(solved.space.lowered[0][1])
     for per in (per_step(decode), per_step(training[0])):
         for demand in groups(per, 2):
             for z in points(solved, 3):

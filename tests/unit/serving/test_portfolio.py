@@ -9,8 +9,9 @@ import pytest
 
 import dse
 from dse.core.errors import SpecError
+from dse.core.types import stack_records
 from dse.evaluation.assembly import chip_reference, plan_steps_s
-from dse.lowering.demand import demand, stack_demands
+from dse.lowering.demand import demand
 from dse.lowering.engines import Policy
 from dse.lowering.served import asked_demand, asked_plans
 from dse.physics.calibration import calibration_for, default_calibration
@@ -132,7 +133,7 @@ def test_engines_that_fill_a_system_share_its_tokens():
     plan = dse.Plan(micro_batch=8)
     a, b = (asked_demand(requests, plan, s, ref, array) for s in (one, four))
     assert float(b.tokens) == 4 * float(a.tokens)
-    stacked = stack_demands([a, b])
+    stacked = stack_records([a, b])
     seconds = np.asarray(plan_steps_s(stacked, one.chip, chip_technology(one.chip), c))
     assert seconds[0] == pytest.approx(seconds[1])
 
@@ -197,7 +198,7 @@ def test_best_chip_for_a_model_in_service(tmp_path):
         asked_demand(study.workloads["small"][0], p, system, base, array_shape(s.chip.core.tensor))
         for p in asked_plans(study.workloads["small"][0], system)
     ]
-    stacked = stack_demands(every)
+    stacked = stack_records(every)
     seconds = np.asarray(plan_steps_s(stacked, s.chip, chip_technology(s.chip, study.package), c))
     best = np.min(np.where(seconds <= 0.020 * 1.001, seconds, np.inf) / np.asarray(stacked.tokens))
     assert float(w.evaluation.step_s) / float(w.evaluation.tokens_per_s * w.evaluation.step_s) <= best * (1 + 1e-3)

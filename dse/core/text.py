@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 DECIMAL = (("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12), ("P", 1e15), ("E", 1e18), ("Z", 1e21))
 BINARY = (("", 1.0), ("Ki", 2.0**10), ("Mi", 2.0**20), ("Gi", 2.0**30), ("Ti", 2.0**40), ("Pi", 2.0**50))
@@ -164,6 +164,17 @@ def digits(value: float, n: int = 3) -> str:
         return f"{value:.{n}g}"
     text = f"{round(value, n - 1 - size):,.{max(n - 1 - size, 0)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def rounded(value: float, n: int, way: Callable[[float], int]) -> float:
+    """A positive `value` to `n` significant digits, up (`math.ceil`) or down (`math.floor`).
+
+    >>> rounded(12341.0, 3, math.ceil), rounded(0.98765, 2, math.floor)
+    (12400.0, 0.98)
+    """
+    size = math.floor(math.log10(value)) - n + 1
+    step = way(value / 10.0**size if size >= 0 else value * 10.0**-size)
+    return step * 10.0**size if size >= 0 else step / 10.0**-size
 
 
 def in_unit(value: float, unit: str, n: int = 3) -> str:

@@ -105,6 +105,20 @@ class Run:
         return {k: v * self.seconds for k, v in self.interruptions.by_component_per_s.items()}
 
     @property
+    def interruption_shares_frac(self) -> dict[str, float]:
+        """Share of the interruptions by component."""
+        return {k: n / self.n_interruptions for k, n in self.interruptions_by_component.items()}
+
+    @property
+    def spare_frac(self) -> float:
+        """Spares over chips at work."""
+        return self.n_spare_chips / self.system.n_chips
+
+    def per_token(self, amount: float) -> float:
+        """Dollars, joules or kilograms of the run over its tokens."""
+        return amount / self.tokens
+
+    @property
     def interruptions_range(self) -> tuple[float, float]:
         """Over the range between clusters."""
         low, high = self.interruptions.range_per_s

@@ -15,6 +15,7 @@ from dse.core.text import (
     label,
     percent,
     quantity_text,
+    rounded,
     scale_of,
     span,
     spelled,
@@ -108,3 +109,11 @@ def test_values_are_spelled_as_a_file_has_them():
 
 def test_the_scale_of_many_is_that_of_their_median():
     assert common_scale([1.0, 2e3, 3e12], "Bps") == scale_of(2e3, "Bps") != scale_of(1.0, "Bps")
+
+
+@pytest.mark.parametrize(("value", "n", "way", "found"), [
+    (1801.0, 3, math.ceil, 1810.0), (1801.0, 3, math.floor, 1800.0), (1800.0, 3, math.ceil, 1800.0),
+    (0.098765, 2, math.floor, 0.098), (0.3, 3, math.ceil, 0.3), (999.9, 3, math.ceil, 1000.0),
+])  # fmt: skip
+def test_a_limit_is_rounded_to_the_side_that_suffices(value, n, way, found):
+    assert rounded(value, n, way) == found

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..core.text import digits, in_unit, percent, times
+from ..core.text import digits, in_unit, label, percent, times
 from ..economy.bill import ChipCost
 from ..economy.curves import DAY_s
 from ..economy.fleet_run import Run
@@ -81,7 +81,7 @@ def carbon_table(p: Purchase) -> Table:
     """Embodied carbon by part."""
     t, parts = table("made, carbon", "kg CO2e"), p.owned.embodied.__dict__
     for name, value in parts.items():
-        t.add_row(name.removesuffix("_kg"), digits(float(value)))
+        t.add_row(label(name), digits(float(value)))
     t.add_section()
     t.add_row("embodied", digits(sum(float(v) for v in parts.values())))
     return t
@@ -211,7 +211,7 @@ def failures_table(r: Run) -> Table:
     i = r.interruptions
     t = table("interruptions", "expected", "share")
     for name, n in r.interruptions_by_component.items():
-        t.add_row(name, digits(n), percent(r.interruption_shares_frac[name]))
+        t.add_row(label(name), digits(n), percent(r.interruption_shares_frac[name]))
     t.add_section()
     low, high = r.interruptions_range
     t.add_row("all", f"{digits(r.n_interruptions)} ({digits(low, 2)} to {digits(high, 2)})", "100 %")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 DECIMAL = (("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12), ("P", 1e15), ("E", 1e18), ("Z", 1e21))
 BINARY = (("", 1.0), ("Ki", 2.0**10), ("Mi", 2.0**20), ("Gi", 2.0**30), ("Ti", 2.0**40), ("Pi", 2.0**50))
@@ -166,17 +166,6 @@ def digits(value: float, n: int = 3) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def rounded(value: float, n: int, way: Callable[[float], int]) -> float:
-    """A positive `value` to `n` significant digits, up (`math.ceil`) or down (`math.floor`).
-
-    >>> rounded(12341.0, 3, math.ceil), rounded(0.98765, 2, math.floor)
-    (12400.0, 0.98)
-    """
-    size = math.floor(math.log10(value)) - n + 1
-    step = way(value / 10.0**size if size >= 0 else value * 10.0**-size)
-    return step * 10.0**size if size >= 0 else step / 10.0**-size
-
-
 def in_unit(value: float, unit: str, n: int = 3) -> str:
     """`value` of a canonical `unit` as people write it.
 
@@ -226,6 +215,18 @@ def percent(frac: float, n: int = 2) -> str:
 def times(ratio: float, n: int = 3) -> str:
     """A ratio as "4.92x"."""
     return f"{digits(ratio, n)}x"
+
+
+def enough_text(name: str, value: float, more: bool) -> str:
+    """A positive quantity in three digits, rounded up where `more` is enough, else down.
+
+    >>> enough_text("power_W", 1801.0, more=True), enough_text("hbm_capacity_B", 2.0**38, more=False)
+    ('1,810 W', '255.2 GiB')
+    """
+    digits_after = 2 - math.floor(math.log10(value))
+    shifted = value * 10.0**digits_after if digits_after >= 0 else value / 10.0**-digits_after
+    whole = math.ceil(shifted) if more else math.floor(shifted)
+    return quantity_text(name, whole / 10.0**digits_after if digits_after >= 0 else whole * 10.0**-digits_after, 4)
 
 
 def span(name: str, low: float, high: float) -> str:

@@ -114,9 +114,11 @@ class Run:
         """Spares over chips at work."""
         return self.n_spare_chips / self.system.n_chips
 
-    def per_token(self, amount: float) -> float:
-        """Dollars, joules or kilograms of the run over its tokens."""
-        return amount / self.tokens
+    @property
+    def per_million_tokens(self) -> dict[str, float]:
+        """Dollars, joules and kilograms over a million of its tokens, by field; rents by kind of contract."""
+        fields = {n: getattr(self, n) for n in ("cost_USD", "energy_J", "running_kg", "embodied_kg")}
+        return {n: 1e6 * v / self.tokens for n, v in (fields | self.rent_USD).items()}
 
     @property
     def interruptions_range(self) -> tuple[float, float]:

@@ -96,9 +96,9 @@ class Finding:
         """Tokens per joule of the packages."""
         return self.chip_tokens_per_s / float(self.evaluation.power_W)
 
-    def share_frac(self, seconds: float) -> float:
+    def share_frac(self, time_s: float) -> float:
         """A time as a share of the step."""
-        return seconds / float(self.evaluation.step_s)
+        return time_s / float(self.evaluation.step_s)
 
     @property
     def usable_memory_B(self) -> float:

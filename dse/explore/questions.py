@@ -99,15 +99,15 @@ def behind_frac(best: Mapping[str, Any], side: Mapping[str, Any]) -> tuple[float
     return side["goal"] / best["goal"] - 1, (side["lower_bound"] or 0.0) / best["goal"] - 1
 
 
-def apart_saves_frac(together: float, alone: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+def apart_saves_frac(goal: float, alone: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     """What a chip for each workload saves over one for all, as geometric means: found, and at most.
 
     Args:
-        together: goal of the one chip for all.
+        goal: of the one chip for all.
         alone: `goal` and `lower_bound` of the chip of every workload.
     """
     found, least = (math.prod(x[k] for x in alone) ** (1 / len(alone)) for k in ("goal", "lower_bound"))
-    return 1 - found / together, 1 - least / together
+    return 1 - found / goal, 1 - least / goal
 
 
 def question_names() -> tuple[str, ...]:

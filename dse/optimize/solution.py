@@ -62,9 +62,9 @@ class LimitReport:
         """Whether no room is left that is worth a number."""
         return self.margin <= TIGHT
 
-    def gain_frac(self, step: float) -> float:
-        """How much better the goal gets if the limit is loosened by `step`, to first order, as a share of the goal."""
-        return abs(self.price) * step / self.limit
+    def gain_frac(self, moved: float) -> float:
+        """How much better the goal gets if the limit is `moved` so far, to first order, as a share of the goal."""
+        return abs(self.price) * moved / self.limit
 
 
 TIGHT = 1e-4

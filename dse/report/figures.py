@@ -59,9 +59,9 @@ def write_figures(s: Solution, folder: Path) -> list[Path]:
 def area_parts(chip: Chip, package: str) -> dict[str, float]:
     """Silicon of all dies by block [mm2]."""
     found: dict[str, float] = {}
-    for name, mm2 in area_parts_mm2(chip, package).items():
-        block = AREA_BLOCKS.get(name, name)
-        found[block] = found.get(block, 0.0) + mm2
+    parts = area_parts_mm2(chip, package)
+    for name, block in (*AREA_BLOCKS.items(), (WHITE_SPACE, WHITE_SPACE)):
+        found[block] = found.get(block, 0.0) + parts[name]
     return found
 
 

@@ -225,18 +225,14 @@ def failures_table(r: Run) -> Table:
 
 def bill_of_run(r: Run) -> Table:
     """Dollars, energy and carbon of a run, in all and per million tokens."""
-    t = table("the run", "in all", "per M tokens")
-
-    def each(amount: float, unit: float = 1.0) -> str:
-        return digits(1e6 * r.per_token(amount) / unit)
-
-    t.add_row("owned", dollars(r.cost_USD), f"{each(r.cost_USD)} USD")
+    t, each = table("the run", "in all", "per M tokens"), r.per_million_tokens
+    t.add_row("owned", dollars(r.cost_USD), f"{digits(each['cost_USD'])} USD")
     t.add_row("  its range", " to ".join(digits(x / 1e6) for x in r.cost_range_USD) + " M USD", "")
     for kind, value in r.rent_USD.items():
-        t.add_row(f"rented, {kind.replace('_', ' ')}", dollars(value), f"{each(value)} USD")
-    t.add_row("energy", f"{digits(r.energy_J / 3.6e12)} GWh", f"{each(r.energy_J, 3.6e6)} kWh")
-    t.add_row("carbon, running", f"{digits(r.running_kg / 1e3)} t CO2e", f"{each(r.running_kg, 1e-3)} g")
-    t.add_row("carbon, share of making", f"{digits(r.embodied_kg / 1e3)} t CO2e", f"{each(r.embodied_kg, 1e-3)} g")
+        t.add_row(f"rented, {kind.replace('_', ' ')}", dollars(value), f"{digits(each[kind])} USD")
+    t.add_row("energy", f"{digits(r.energy_J / 3.6e12)} GWh", f"{digits(each['energy_J'] / 3.6e6)} kWh")
+    for words, name in (("carbon, running", "running_kg"), ("carbon, share of making", "embodied_kg")):
+        t.add_row(words, f"{digits(getattr(r, name) / 1e3)} t CO2e", f"{digits(1e3 * each[name])} g")
     t.add_row("chip-hour", f"{digits(float(r.upkeep.chip_hour_USD))} USD", "")
     return t
 

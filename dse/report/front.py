@@ -129,8 +129,8 @@ def remedy_view(r: Remedy) -> RenderableType:
     t = table("what would have to be true", "now", *(("alone", "factor") if any_alone else ()), "in the cheapest mix")
     for x in r.levers:
         name = x.name.removeprefix("limit ").split(" ")[0] if x.name.startswith("limit ") else x.name.split(": ")[-1]
-        alone = (quantity_text(name, x.alone), times(x.alone_factor)) if math.isfinite(x.alone) else ("-", "-")
-        mix = times(x.together_factor) if x.changes else ""
+        alone = (quantity_text(name, x.alone), times(x.alone_frac)) if math.isfinite(x.alone) else ("-", "-")
+        mix = times(x.together_frac) if x.changes else ""
         t.add_row(x.name, quantity_text(name, x.value), *(alone if any_alone else ()), mix)
     if not any_alone and not r.unfinished:
         t.caption, t.caption_justify = "none of these is enough alone", "left"

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..core.text import digits, in_unit, label, percent, quantity_text, rounded, span, times, unit_of
+from ..core.text import digits, enough_text, in_unit, label, percent, quantity_text, span, times, unit_of
 from ..explore.designed import COUNTED, compared, waits
 from ..hardware.chip import Chip
 from ..hardware.own_chip import short_name
@@ -318,7 +318,7 @@ def infeasible_view(s: Solution) -> list[RenderableType]:
 
 def loosened_text(r: Relaxation) -> str:
     """What a limit must at least be loosened to, three digits, rounded to the side that suffices."""
-    return quantity_text(r.name, rounded(r.needed, 3, math.ceil if r.needed > r.limit else math.floor), 4)
+    return enough_text(r.name, r.needed, more=r.needed > r.limit)
 
 
 def relaxation_sentence(relaxations: tuple[Relaxation, ...]) -> str:

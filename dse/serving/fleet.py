@@ -33,7 +33,7 @@ class ServedPortfolio:
         """Chips in all."""
         return sum(p.n_chips for p in self.parts)
 
-    def stands_for(self, other: ServedPortfolio) -> float:
+    def n_replaced(self, other: ServedPortfolio) -> float:
         """Chips of another fleet that one of these replaces, both serving the same portfolio."""
         return other.n_chips / self.n_chips
 

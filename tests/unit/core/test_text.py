@@ -11,11 +11,11 @@ from dse.core.text import (
     SCALES,
     common_scale,
     digits,
+    enough_text,
     in_unit,
     label,
     percent,
     quantity_text,
-    rounded,
     scale_of,
     span,
     spelled,
@@ -111,9 +111,9 @@ def test_the_scale_of_many_is_that_of_their_median():
     assert common_scale([1.0, 2e3, 3e12], "Bps") == scale_of(2e3, "Bps") != scale_of(1.0, "Bps")
 
 
-@pytest.mark.parametrize(("value", "n", "way", "found"), [
-    (1801.0, 3, math.ceil, 1810.0), (1801.0, 3, math.floor, 1800.0), (1800.0, 3, math.ceil, 1800.0),
-    (0.098765, 2, math.floor, 0.098), (0.3, 3, math.ceil, 0.3), (999.9, 3, math.ceil, 1000.0),
+@pytest.mark.parametrize(("value", "more", "text"), [
+    (1801.0, True, "1,810 W"), (1801.0, False, "1,800 W"), (1800.0, True, "1,800 W"), (0.98765, False, "987 mW"),
+    (0.3, True, "300 mW"), (999.9, True, "1,000 W"),
 ])  # fmt: skip
-def test_a_limit_is_rounded_to_the_side_that_suffices(value, n, way, found):
-    assert rounded(value, n, way) == found
+def test_a_limit_is_rounded_to_the_side_that_suffices(value, more, text):
+    assert enough_text("power_W", value, more) == text

@@ -23,7 +23,7 @@ def test_a_relaxation_moves_by_a_share_of_its_limit(needed, share):
 
 def test_a_lever_says_by_what_factor_it_moves():
     x = Lever("limit power_W <= 100 W", 100.0, 1600.0, 150.0, 125.0)
-    assert (x.alone_factor, x.together_factor, x.changes) == (1.5, 1.25, True)
+    assert (x.alone_frac, x.together_frac, x.changes) == (1.5, 1.25, True)
     assert not Lever("fact", 2.0, 1.0, math.nan, 2.0).changes and not Lever("fact", 2.0, 1.0, 1.0, math.nan).changes
 
 

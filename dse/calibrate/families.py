@@ -198,8 +198,8 @@ def _fit_of(parts: dict[str, Any], kin: Kin) -> Fit:
 def numbers(f: Fit) -> list[dict[str, Any]]:
     """The fitted numbers of a chip and stack: prior, fit, standard deviation and whether the data set it.
 
-    `deviation` is in logarithms of times and logits of fractions; `deviation_in_unit` is that carried to the number's
-    own unit, to first order.
+    `deviation` is in logarithms of times and logits of fractions, `of_prior_frac` is that over the prior's, and
+    `deviation_in_unit` that carried to the number's own unit, to first order.
     """
     chip = f.calibration.name.removeprefix("fit-").rpartition("-")[0]
     prior = prior_facts(chip)
@@ -214,6 +214,7 @@ def numbers(f: Fit) -> list[dict[str, Any]]:
                 "fit": value,
                 "deviation": f.deviation[name],
                 "prior_deviation": f.prior_deviation[name],
+                "of_prior_frac": f.deviation[name] / f.prior_deviation[name],
                 "deviation_in_unit": slope * f.deviation[name],
                 "determined": bool(f.determined(name)),
             }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -97,10 +99,27 @@ class Studies:
         if self.json:
             print(json_text(rows))
             return 0
+        out = screen()
         for row in rows:
-            text = f"{row['command']}\n    {row['question']}"
-            screen().print(text, markup=False, highlight=False, soft_wrap=True)
+            said = textwrap.fill(row["question"], out.width, initial_indent=INDENT, subsequent_indent=INDENT)
+            out.print(f"{row['command']}\n{said}", markup=False, highlight=False, soft_wrap=True)
         return 0
+
+
+INDENT = "    "
+"""Before what a file asks, below its command."""
+
+
+def first_sentence(text: str) -> str:
+    r"""The first sentence of the comment that a file begins with, however many lines it takes.
+
+    >>> first_sentence("# What chip is\n# cheapest? No more.\n[study]")
+    'What chip is cheapest?'
+    """
+    comment = " ".join(
+        line.lstrip("# ") for line in itertools.takewhile(lambda x: x.startswith("#"), text.splitlines())
+    )
+    return re.split(r"(?<=[.?!])\s", comment, maxsplit=1)[0]
 
 
 def shipped_rows() -> list[dict[str, str]]:
@@ -109,6 +128,6 @@ def shipped_rows() -> list[dict[str, str]]:
     for path in sorted(shipped_folder().glob("*.toml")):
         kind = kind_of(read_toml(path)) or "study"
         command = f"{COMMANDS[kind]} {path.stem}{AFTER.get(kind, '')}"
-        question = path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+        question = first_sentence(path.read_text(encoding="utf-8"))
         rows.append({"name": path.stem, "kind": kind, "command": command, "question": question})
     return sorted(rows, key=lambda row: list(COMMANDS).index(row["kind"]))

@@ -217,6 +217,18 @@ def times(ratio: float, n: int = 3) -> str:
     return f"{digits(ratio, n)}x"
 
 
+def enough_text(name: str, value: float, more: bool) -> str:
+    """A positive quantity in three digits, rounded up where `more` is enough, else down.
+
+    >>> enough_text("power_W", 1801.0, more=True), enough_text("hbm_capacity_B", 2.0**38, more=False)
+    ('1,810 W', '255.2 GiB')
+    """
+    digits_after = 2 - math.floor(math.log10(value))
+    shifted = value * 10.0**digits_after if digits_after >= 0 else value / 10.0**-digits_after
+    whole = math.ceil(shifted) if more else math.floor(shifted)
+    return quantity_text(name, whole / 10.0**digits_after if digits_after >= 0 else whole * 10.0**-digits_after, 4)
+
+
 def span(name: str, low: float, high: float) -> str:
     """A range as "0.4 to 1.2 GHz"; empty when it has no width or is no number."""
     if not low < high:

@@ -214,6 +214,16 @@ class ChipCost:
     bill: tuple[BillLine, ...]
     """Its package line by line; empty where no bill is published."""
 
+    @property
+    def capital_shares_frac(self) -> dict[str, float]:
+        """Share of the capital by part."""
+        return {n: v / float(self.purchase.capital_USD) for n, v in self.capital_parts_USD.items()}
+
+    @property
+    def break_even_days(self) -> dict[str, float]:
+        """Days of use after which buying has cost less than renting, by kind of contract."""
+        return {k: s / (24 * HOUR_s) for k, s in self.break_even_s.items()}
+
 
 def chip_cost(chip_name: str) -> ChipCost:
     """What a chip costs its owner, in the largest system made of it.

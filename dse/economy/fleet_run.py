@@ -105,6 +105,22 @@ class Run:
         return {k: v * self.seconds for k, v in self.interruptions.by_component_per_s.items()}
 
     @property
+    def interruption_shares_frac(self) -> dict[str, float]:
+        """Share of the interruptions by component."""
+        return {k: n / self.n_interruptions for k, n in self.interruptions_by_component.items()}
+
+    @property
+    def spare_frac(self) -> float:
+        """Spares over chips at work."""
+        return self.n_spare_chips / self.system.n_chips
+
+    @property
+    def per_million_tokens(self) -> dict[str, float]:
+        """Dollars, joules and kilograms over a million of its tokens, by field; rents by kind of contract."""
+        fields = {n: getattr(self, n) for n in ("cost_USD", "energy_J", "running_kg", "embodied_kg")}
+        return {n: 1e6 * v / self.tokens for n, v in (fields | self.rent_USD).items()}
+
+    @property
     def interruptions_range(self) -> tuple[float, float]:
         """Over the range between clusters."""
         low, high = self.interruptions.range_per_s

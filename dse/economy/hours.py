@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 from ..core.errors import DseError
@@ -104,3 +105,8 @@ def million_tokens_USD(chip_tokens_per_s: float, chip_hour_USD: float) -> float:
     c = r 10^6 / (3600 v)
     """
     return chip_hour_USD * 1e6 / (3600.0 * chip_tokens_per_s)
+
+
+def range_USD(cost_USD: float | None, factor: float) -> tuple[float, float] | None:
+    """Least and most of a cost by a factor either way; None without a cost or a factor."""
+    return None if cost_USD is None or math.isnan(factor) else (cost_USD / factor, cost_USD * factor)

@@ -87,6 +87,20 @@ class Finding:
         return measured[0] if measured else ""
 
     @property
+    def chip_tokens_per_s(self) -> float:
+        """Tokens of one chip per second."""
+        return float(self.evaluation.tokens_per_s) / self.system.n_chips
+
+    @property
+    def tokens_per_J(self) -> float:
+        """Tokens per joule of the packages."""
+        return self.chip_tokens_per_s / float(self.evaluation.power_W)
+
+    def share_frac(self, time_s: float) -> float:
+        """A time as a share of the step."""
+        return time_s / float(self.evaluation.step_s)
+
+    @property
     def usable_memory_B(self) -> float:
         """HBM of one chip that tensors may fill."""
         return usable_frac() * float(self.system.chip.hbm_capacity_B)

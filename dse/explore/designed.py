@@ -34,6 +34,17 @@ def chip_silicon(chip: Chip, package: str | None = None) -> Silicon:
     return silicon(chip, chip_technology(chip, package) if package else chip_technology(chip))
 
 
+WHITE_SPACE = "white space"
+"""Die bought for its edge alone."""
+
+
+def area_parts_mm2(chip: Chip, package: str) -> dict[str, float]:
+    """Silicon of all dies by block, as `Area` names them, and what is bought beyond them [mm2]."""
+    made = chip_silicon(chip, package)
+    found = {n.name: float(getattr(made.area, n.name)) for n in dataclasses.fields(made.area)}
+    return found | {WHITE_SPACE: max(float(chip.n_dies * made.die_mm2) - sum(found.values()), 0.0)}
+
+
 def full_load_W(chip: Chip, package: str, precision: str) -> dict[str, float]:
     """Power by part with everything at full rate [W]."""
     tech, made = chip_technology(chip, package), chip_silicon(chip, package)
@@ -46,6 +57,32 @@ def chip_metrics(chip: Chip, package: str, names: tuple[str, ...]) -> dict[str, 
     state = chip_state(chip, chip_technology(chip, package))
     values = {name: METRICS[name](state) for name in names}
     return {name: float(v) for name, v in values.items() if not isinstance(v, list)}
+
+
+COUNTED = ("n_cores", "n_stacks")
+"""Counts of a package whose ratio is shown."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """One number of a chip and of the one it is compared with."""
+
+    before: float
+    """Of the baseline, canonical unit."""
+    after: float
+    """Of the design."""
+
+    @property
+    def ratio(self) -> float | None:
+        """The design's over the baseline's; None where the baseline has none of it."""
+        return self.after / self.before if self.before > 0 else None
+
+
+def compared(s: Solution, names: tuple[str, ...]) -> dict[str, Compared]:
+    """Numbers of the baseline and of the design of a solved study, by metric; they ask for no workload."""
+    assert s.chip is not None
+    before, after = (chip_metrics(c, s.study.package, (*COUNTED, *names)) for c in (s.study.baseline.chip, s.chip))
+    return {n: Compared(before[n], after[n]) for n in before}
 
 
 def waits(s: Solution, w: WorkloadReport) -> list[tuple[str, float]]:

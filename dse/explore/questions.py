@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -86,6 +87,27 @@ class Question:
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         return page(self.asks, self.frame())
+
+
+def behind_frac(best: Mapping[str, Any], side: Mapping[str, Any]) -> tuple[float, float]:
+    """How far the goal of a side is behind the best one, and how much of that is proved, whatever its design.
+
+    Args:
+        best: `goal` of the best side.
+        side: `goal` and `lower_bound` of another one, which has a design.
+    """
+    return side["goal"] / best["goal"] - 1, (side["lower_bound"] or 0.0) / best["goal"] - 1
+
+
+def apart_saves_frac(goal: float, alone: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """What a chip for each workload saves over one for all, as geometric means: found, and at most.
+
+    Args:
+        goal: of the one chip for all.
+        alone: `goal` and `lower_bound` of the chip of every workload.
+    """
+    found, least = (math.prod(x[k] for x in alone) ** (1 / len(alone)) for k in ("goal", "lower_bound"))
+    return 1 - found / goal, 1 - least / goal
 
 
 def question_names() -> tuple[str, ...]:

@@ -31,8 +31,14 @@ from ..study.study import Study, baseline_metric
 from .in_turn import SETTINGS
 from .samples import CHUNK
 
-READINGS = ("power_W", "hottest_operator_W", "full_load_fp8_W")
-"""Readings compared; each binds the milder ones of `LOADS` too."""
+WORDS = {
+    "power_W": "mean of a step",
+    "hottest_operator_W": "hottest operator",
+    "full_load_fp8_W": "all engines at full rate",
+}
+"""Readings compared, and what the TDP binds in each, in words; each binds the milder ones of `LOADS` too."""
+READINGS = tuple(WORDS)
+"""Readings compared, mildest first."""
 OPEN = 1e6
 """Factor that takes a limit out of play."""
 ANNOUNCED = ("peak_fp4_FLOPps", "peak_fp8_FLOPps", "hbm_bandwidth_Bps", "hbm_capacity_B")

@@ -76,6 +76,21 @@ class Lever:
     together: float
     """What it is in the cheapest change of all levers; not a number if none was found that is enough."""
 
+    @property
+    def alone_frac(self) -> float:
+        """Over what it is now, if nothing else changed."""
+        return self.alone / self.value
+
+    @property
+    def together_frac(self) -> float:
+        """Over what it is now, in the cheapest change of all."""
+        return self.together / self.value
+
+    @property
+    def changes(self) -> bool:
+        """Whether the cheapest change of all moves it."""
+        return math.isfinite(self.together) and abs(math.log(self.together_frac)) > LEAST
+
 
 @dataclasses.dataclass(frozen=True)
 class Remedy:
@@ -250,4 +265,4 @@ def _changes(levers: list[Any], together: np.ndarray | None, alone: list[np.ndar
         sign = math.copysign(1.0, end - p.value)
         values = (math.nan if u is None else p.value * math.exp(sign * u[i]) for u in (alone[i], together))
         out.append(Lever(p.name, p.value, end, *values))
-    return tuple(sorted(out, key=lambda x: abs(math.log(x.alone / x.value)) if x.alone == x.alone else math.inf))
+    return tuple(sorted(out, key=lambda x: abs(math.log(x.alone_frac)) if x.alone == x.alone else math.inf))

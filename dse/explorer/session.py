@@ -70,7 +70,7 @@ def warmed(answers: Answers, tell: Callable[[str], None]) -> Answers:
     subject.read(x, choice, plans, subject.limits)
     tell("reading receipts and colours")
     _ = answers.state
-    # what was lowered stays as long as the session: to look through it for garbage would halt an answer for 0.5 s
+    # what was lowered stays as long as the session: looking for garbage in it would stop an answer for half a second
     gc.collect()
     gc.freeze()
     return answers

@@ -14,13 +14,14 @@ from ..core.files import SAFE_NAME, read_text
 from ..core.origin import digest
 from ..core.text import COMPOUND, SCALES, label, unit_of
 from ..core.version import __version__
+from ..explore.designed import WHITE_SPACE
 from ..explore.named import NAMED
 from ..hardware.presets import chip_names
 from ..lowering.plan import Plan
 from ..physics.area import Area
 from ..physics.calibration import measured_band
 from ..physics.money import Money
-from ..report.figures import AREA_BLOCKS, POWER_BLOCKS, WHITE_SPACE
+from ..report.figures import AREA_BLOCKS, POWER_BLOCKS
 from ..report.style import BLOCKS
 from ..study.design import STEPPED, Choice, steps
 from ..study.metrics import SPEEDUPS

@@ -64,6 +64,10 @@ class LimitReport:
         """Whether no room is left that is worth a number."""
         return self.margin <= TIGHT
 
+    def gain_frac(self, moved: float) -> float:
+        """How much better the goal gets if the limit is `moved` so far, to first order, as a share of the goal."""
+        return abs(self.price) * moved / self.limit
+
 
 TIGHT = 1e-4
 """A limit with a smaller margin binds."""
@@ -119,6 +123,11 @@ class Relaxation:
     """What would be enough, together with the other relaxations."""
     sense: str = "at_most"
     """"at_most" or "at_least"."""
+
+    @property
+    def change_frac(self) -> float:
+        """How far the limit moves, as a share of it."""
+        return abs(self.needed / self.limit - 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,6 +242,16 @@ class Solution:
             if self.study.goal == SERVED
             else mean_speedup(self.study.goal, [w.speedup for w in self.workloads], [], self.study.shares)
         )
+
+    def behind_frac(self, other: Alternative) -> float:
+        """How much worse the best design of another choice is than that of the best choice, counts broken."""
+        return max(other.goal / self.alternatives[0].goal - 1, 0.0)
+
+    @property
+    def room_frac(self) -> float:
+        """How much better than this design one of its choices with the plans found may at most be."""
+        assert self.certificate is not None
+        return max(self.goal / self.certificate.lower_bound - 1, 0.0)
 
     def frame(self, of: str = "design") -> pd.DataFrame:
         """A table in canonical units: "design", "limits", "workloads" or "relaxations" (see `shown.frame`)."""

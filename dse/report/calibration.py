@@ -46,7 +46,7 @@ def _fit_table(name: str, f: Fit) -> Table:
         word = row["name"]
         prior = quantity_text(word, row["prior"])
         spread = _deviation_text(word, row["deviation_in_unit"])
-        ratio = percent(row["deviation"] / row["prior_deviation"])
+        ratio = percent(row["of_prior_frac"])
         by = "data" if row["determined"] else "prior"
         style = "none" if row["determined"] else "dim"
         t.add_row(label(word), prior, quantity_text(word, row["fit"]), spread, ratio, by, style=style)

@@ -42,7 +42,7 @@ def evaluation_view(f: Finding, width: int = WIDE) -> RenderableType:
     for name, value in (
         ("plan", str(f.plan)),
         ("step time", f"[bold]{in_unit(float(e.step_s), 's')}[/] ({band_text(f)})"),
-        ("tokens/s", f"{digits(float(e.tokens_per_s))} ({digits(float(e.tokens_per_s) / f.system.n_chips)} per chip)"),
+        ("tokens/s", f"{digits(float(e.tokens_per_s))} ({digits(f.chip_tokens_per_s)} per chip)"),
         ("MFU", f"{percent(float(e.mfu_frac))} of peak {peak_text(f)}"),
         ("power", f"{in_unit(float(e.power_W), 'W')} of {in_unit(float(c.power_limit_W), 'W')} per chip"),
         ("memory", f"{in_unit(float(e.memory_B), 'B')} of {in_unit(f.usable_memory_B, 'B')} usable per chip"),
@@ -93,7 +93,7 @@ def breakdown_table(f: Finding) -> Table:
     """Where the step goes; the rows add up to the last one."""
     t, step = table("where the step goes", "time", "share"), float(f.evaluation.step_s)
     for name, seconds in step_parts(f.evaluation):
-        told = (in_unit(seconds, "s"), percent(seconds / step)) if seconds > NOTHING * step else ("-", "")
+        told = (in_unit(seconds, "s"), percent(f.share_frac(seconds))) if seconds > NOTHING * step else ("-", "")
         t.add_row(name, *told)
     t.add_section()
     t.add_row("step", in_unit(step, "s"), "100 %")
@@ -102,11 +102,11 @@ def breakdown_table(f: Finding) -> Table:
 
 def operators_table(f: Finding) -> Table:
     """The longest operators and the limit each meets."""
-    t, step = table("longest operators", "time", "share", "FLOP/B", "bound by"), float(f.evaluation.step_s)
+    t = table("longest operators", "time", "share", "FLOP/B", "bound by")
     for o in f.operators[:SHOWN_OPERATORS]:
         intensity = digits(o.intensity) if o.run_FLOP else "-"
         name = f"{o.name} ({o.precision})" if o.run_FLOP else o.name
-        t.add_row(name, in_unit(o.seconds, "s"), percent(o.seconds / step), intensity, o.bound)
+        t.add_row(name, in_unit(o.seconds, "s"), percent(f.share_frac(o.seconds)), intensity, o.bound)
     return t
 
 

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..core.text import digits
 from ..evaluation.breakdown import Operator
-from ..explore.designed import Cloud, chip_silicon, clouds, full_load_W, phases
+from ..explore.designed import WHITE_SPACE, Cloud, area_parts_mm2, clouds, full_load_W, phases
 from ..hardware.chip import Chip, peak_FLOPps
 from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import chip_receipts
@@ -45,9 +45,6 @@ BOUND_BLOCKS = {
 }  # fmt: skip
 """Limit of an operator to the block whose colour it has."""
 
-WHITE_SPACE = "white space"
-"""Die bought for its edge alone."""
-
 
 def write_figures(s: Solution, folder: Path) -> list[Path]:
     """Draw both figures of a solution that has a design into `folder`, as PNG and SVG."""
@@ -61,11 +58,10 @@ def write_figures(s: Solution, folder: Path) -> list[Path]:
 
 def area_parts(chip: Chip, package: str) -> dict[str, float]:
     """Silicon of all dies by block [mm2]."""
-    parts = chip_silicon(chip, package)
     found: dict[str, float] = {}
-    for name, block in AREA_BLOCKS.items():
-        found[block] = found.get(block, 0.0) + float(getattr(parts.area, name))
-    found[WHITE_SPACE] = max(float(chip.n_dies * parts.die_mm2) - sum(found.values()), 0.0)
+    parts = area_parts_mm2(chip, package)
+    for name, block in (*AREA_BLOCKS.items(), (WHITE_SPACE, WHITE_SPACE)):
+        found[block] = found.get(block, 0.0) + parts[name]
     return found
 
 

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..core.text import digits, in_unit, percent, times
+from ..core.text import digits, in_unit, label, percent, times
 from ..economy.bill import ChipCost
 from ..economy.curves import DAY_s
 from ..economy.fleet_run import Run
@@ -56,7 +56,7 @@ def capital_table(c: ChipCost) -> Table:
     """Capital by part, adding up to the last row."""
     t, total = table("a chip in its rack", "USD", "share"), float(c.purchase.capital_USD)
     for name, value in c.capital_parts_USD.items():
-        t.add_row(name, digits(value), percent(value / total))
+        t.add_row(name, digits(value), percent(c.capital_shares_frac[name]))
     t.add_section()
     t.add_row("capital", digits(total, 4), "100 %")
     return t
@@ -70,7 +70,7 @@ def hour_table(c: ChipCost) -> Table:
     t.add_section()
     t.add_row("owned", digits(c.hour_USD), "")
     for kind, fact in c.rents.items():
-        days = c.break_even_s[kind] / DAY_s
+        days = c.break_even_days[kind]
         after = f"{digits(days)} days" if math.isfinite(days) else "never"
         t.add_row(f"rented, {kind.replace('_', ' ')}", digits(float(fact.value)), after)
     if not c.rents:
@@ -82,7 +82,7 @@ def carbon_table(p: Purchase) -> Table:
     """Embodied carbon by part."""
     t, parts = table("made, carbon", "kg CO2e"), p.owned.embodied.__dict__
     for name, value in parts.items():
-        t.add_row(name.removesuffix("_kg"), digits(float(value)))
+        t.add_row(label(name), digits(float(value)))
     t.add_section()
     t.add_row("embodied", digits(sum(float(v) for v in parts.values())))
     return t
@@ -112,7 +112,7 @@ def cost_json(c: ChipCost) -> dict[str, Any]:
         "chip_hour_total_USD": c.hour_USD,
         "chip_hour_range_USD": list(c.hour_range_USD),
         "rent_USD_per_h": {k: float(f.value) for k, f in c.rents.items()},
-        "break_even_days": {k: s / DAY_s for k, s in c.break_even_s.items()},
+        "break_even_days": c.break_even_days,
         "embodied_kg": {k: float(v) for k, v in c.purchase.owned.embodied.__dict__.items()},
         "bill_of_materials_USD": [
             {
@@ -212,7 +212,7 @@ def failures_table(r: Run) -> Table:
     i = r.interruptions
     t = table("interruptions", "expected", "share")
     for name, n in r.interruptions_by_component.items():
-        t.add_row(name, digits(n), percent(n / r.n_interruptions))
+        t.add_row(label(name), digits(n), percent(r.interruption_shares_frac[name]))
     t.add_section()
     low, high = r.interruptions_range
     t.add_row("all", f"{digits(r.n_interruptions)} ({digits(low, 2)} to {digits(high, 2)})", "100 %")
@@ -220,22 +220,20 @@ def failures_table(r: Run) -> Table:
     t.add_row("checkpoint every", f"{in_unit(i.interval_s, 's')} (Daly {in_unit(i.daly_interval_s, 's')})", "")
     t.add_row("standstill per checkpoint", in_unit(i.write_s, "s"), "")
     t.add_row("restart", in_unit(i.restart_s, "s"), "")
-    t.add_row("spare chips", digits(r.n_spare_chips), percent(r.n_spare_chips / r.system.n_chips))
+    t.add_row("spare chips", digits(r.n_spare_chips), percent(r.spare_frac))
     return t
 
 
 def bill_of_run(r: Run) -> Table:
     """Dollars, energy and carbon of a run, in all and per million tokens."""
-    t, million = table("the run", "in all", "per M tokens"), r.tokens / 1e6
-    t.add_row("owned", dollars(r.cost_USD), f"{digits(r.cost_USD / million)} USD")
+    t, each = table("the run", "in all", "per M tokens"), r.per_million_tokens
+    t.add_row("owned", dollars(r.cost_USD), f"{digits(each['cost_USD'])} USD")
     t.add_row("  its range", " to ".join(digits(x / 1e6) for x in r.cost_range_USD) + " M USD", "")
     for kind, value in r.rent_USD.items():
-        t.add_row(f"rented, {kind.replace('_', ' ')}", dollars(value), f"{digits(value / million)} USD")
-    t.add_row("energy", f"{digits(r.energy_J / 3.6e12)} GWh", f"{digits(r.energy_J / 3.6e6 / million)} kWh")
-    t.add_row("carbon, running", f"{digits(r.running_kg / 1e3)} t CO2e", f"{digits(r.running_kg / million * 1e3)} g")
-    t.add_row(
-        "carbon, share of making", f"{digits(r.embodied_kg / 1e3)} t CO2e", f"{digits(r.embodied_kg / million * 1e3)} g"
-    )
+        t.add_row(f"rented, {kind.replace('_', ' ')}", dollars(value), f"{digits(each[kind])} USD")
+    t.add_row("energy", f"{digits(r.energy_J / 3.6e12)} GWh", f"{digits(each['energy_J'] / 3.6e6)} kWh")
+    for words, name in (("carbon, running", "running_kg"), ("carbon, share of making", "embodied_kg")):
+        t.add_row(words, f"{digits(getattr(r, name) / 1e3)} t CO2e", f"{digits(1e3 * each[name])} g")
     t.add_row("chip-hour", f"{digits(float(r.upkeep.chip_hour_USD))} USD", "")
     return t
 

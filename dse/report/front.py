@@ -129,9 +129,8 @@ def remedy_view(r: Remedy) -> RenderableType:
     t = table("what would have to be true", "now", *(("alone", "factor") if any_alone else ()), "in the cheapest mix")
     for x in r.levers:
         name = x.name.removeprefix("limit ").split(" ")[0] if x.name.startswith("limit ") else x.name.split(": ")[-1]
-        factor = x.together / x.value
-        alone = (quantity_text(name, x.alone), times(x.alone / x.value)) if math.isfinite(x.alone) else ("-", "-")
-        mix = times(factor) if math.isfinite(factor) and abs(math.log(factor)) > CHANGED else ""
+        alone = (quantity_text(name, x.alone), times(x.alone_frac)) if math.isfinite(x.alone) else ("-", "-")
+        mix = times(x.together_frac) if x.changes else ""
         t.add_row(x.name, quantity_text(name, x.value), *(alone if any_alone else ()), mix)
     if not any_alone and not r.unfinished:
         t.caption, t.caption_justify = "none of these is enough alone", "left"
@@ -143,10 +142,6 @@ def remedy_view(r: Remedy) -> RenderableType:
     enough = "this is enough" if r.reachable else "no change of these was found that is enough, which is no proof"
     head = f"{times(r.speedup)} delivered needs more than the {times(r.delivered)} there is; {enough}:"
     return Group(Text(head, style="bold"), t, *unfinished(r.unfinished))
-
-
-CHANGED = 1e-3
-"""Changes below this are not shown [log units]."""
 
 
 def sensitivity_json(s: Sensitivity, r: Remedy | None) -> dict[str, Any]:

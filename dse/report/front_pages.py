@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.files import write_whole
-from ..core.text import digits
+from ..core.text import digits, label, quantity_text
 from ..explore.front import Front
 from ..explore.named import Named
 from .front import goal_text, heading
@@ -23,22 +23,25 @@ def write_pages(f: Front, named: list[Named], folder: Path) -> list[Path]:
         import plotly.graph_objects as go
     except ImportError:
         return []
-    n_axes = len(f.metrics) + len(f.rays.core.free)
+    varying, alike = _along(f)
+    note = f"Drag on an axis to select.{f' Alike in all: {alike}.' if alike else ''}"
     made = {
         "front": (f"{f.study.name}: front", "Hover for the design of a point.", _front(go, f, named), 0),
-        "designs": (f"{f.study.name}: designs along the front", "Drag on an axis to select.", _designs(go, f), n_axes),
+        "designs": (f"{f.study.name}: designs along the front", note, _designs(go, f, varying), len(varying)),
     }
     paths = []
     for name, (title, note, figure, axes) in made.items():
         path = folder / f"{name}.html"
         inside = figure.to_html(full_html=False, include_plotlyjs=True, config=CONFIG, default_height="100%")
-        html = PAGE.format(title=escape(title), note=note, least=AXIS_PX * axes, inside=inside)
+        html = PAGE.format(title=escape(title), note=escape(note), least=AXIS_PX * axes, inside=inside)
         write_whole(path, lambda p, html=html: p.write_text(html, encoding="utf-8"))
         paths.append(path)
     return paths
 
 
 CONFIG = {"responsive": True, "displaylogo": False}
+ALIKE = 1e-3
+"""Share by which numbers of designs must differ to be told apart by the three digits that are shown."""
 AXIS_PX = 100
 """Least width of an axis of designs [pixels]: narrower screens scroll."""
 PAGE = """<!doctype html>
@@ -83,7 +86,7 @@ def _front(go, f: Front, named: list[Named]):
     _add_chips(figure, [n.name for n in named], places, (x, y))
     figure.update_xaxes(**_log_axis(x_title, x))
     figure.update_yaxes(**_log_axis(y_title, y))
-    legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"}
+    legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
     figure.update_layout(template="simple_white", legend=legend, margin={"l": 64, "r": 16, "t": 60, "b": 56})
     return figure
 
@@ -94,18 +97,36 @@ def _add_chips(figure, names: list[str], at: list[np.ndarray], front: tuple[np.n
     held_x, held_y = (np.clip(v, *_focus(own, ROOM * WITHIN)) for v, own in zip(at, front, strict=True))
     inside = (held_x == x) & (held_y == y)
     beyond = [f"{n} ({digits(a, 2)}, {digits(b, 2)})" for n, a, b in zip(names, x, y, strict=True)]
-    left = held_x < np.sqrt(np.prod(_focus(front[0])))
+    words = [n if i else b for n, b, i in zip(names, beyond, inside, strict=True)]
+    marks: dict[tuple[float, float], list[int]] = {}
+    for i, place in enumerate(zip(held_x.tolist(), held_y.tolist(), strict=True)):
+        marks.setdefault(place, []).append(i)
+    left = [a < math.sqrt(math.prod(_focus(front[0]))) for a, _ in marks]
+    top = [b > _focus(front[1], ROOM * WITHIN)[1] * WITHIN for _, b in marks]
     figure.add_scatter(
-        x=held_x, y=held_y, mode="markers+text", name="chips that exist", cliponaxis=False,
-        text=[n if i else b for n, b, i in zip(names, beyond, inside, strict=True)],
-        hovertext=beyond, hoverinfo="text", textposition=["top right" if i else "top left" for i in left],
-        marker={"symbol": ["diamond-open" if i else "diamond" for i in inside], "size": 9, "color": DESIGN},
+        x=[a for a, _ in marks], y=[b for _, b in marks], mode="markers+text", name="chips that exist",
+        cliponaxis=False, text=["<br>".join(words[i] for i in some) for some in marks.values()], hoverinfo="text",
+        hovertext=["<br>".join(beyond[i] for i in some) for some in marks.values()],
+        textposition=[f"{'bottom' if t else 'top'} {'right' if x else 'left'}" for t, x in zip(top, left, strict=True)],
+        marker={"symbol": ["diamond-open" if inside[some[0]] else "diamond" for some in marks.values()], "size": 9,
+                "color": DESIGN},
     )  # fmt: skip
 
 
-def _designs(go, f: Front):
+def _along(f: Front) -> tuple[list[str], str]:
+    """Metrics and free numbers that differ along a front, and in words those that do not: an axis would show noise."""
     table = f.frame()
-    drawn = {n: _axis(n, table[n]) for n in (*f.metrics, *f.rays.core.free)}
+    columns = {n: np.asarray(table[n], dtype=float) for n in f.rays.core.free}
+    ends = {n: (float(v.min()), float(v.max())) for n, v in columns.items()}
+    varying = [n for n, (low, high) in ends.items() if high - low > ALIKE * high]
+    return [*f.metrics, *varying], ", ".join(
+        f"{label(n)} {quantity_text(n, high)}" for n, (_, high) in ends.items() if n not in varying
+    )
+
+
+def _designs(go, f: Front, names: list[str]):
+    table = f.frame()
+    drawn = {n: _axis(n, table[n]) for n in names}
     words = {n: title.replace(" speed-up over the baseline", "") for n, (_, title, _) in drawn.items()}
     axes = [{"label": words[n], "values": values, "tickformat": ",.3~r"} for n, (values, _, _) in drawn.items()]
     bar = {"title": {"text": words[f.metrics[0]], "side": "right"}, "thickness": 12}

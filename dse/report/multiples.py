@@ -12,55 +12,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..calibrate.dimensions import DIMENSIONS, multiple, with_dimensions
 from ..calibrate.error_groups import fifths, median_error_frac
 from ..calibrate.score import covered_frac
 from ..core.text import percent
 from .style import BAND, CONTEXT, DESIGN, STYLE, plt, save
 
-DIMENSIONS: dict[str, tuple[str, ...]] = {
-    "training": (
-        "seq_len",
-        "hidden",
-        "global_batch",
-        "micro_batch",
-        "tp",
-        "pp",
-        "dp",
-        "cp",
-        "ep",
-        "num_chips",
-        "n_micro",
-    ),
-    "inference": ("batch", "concurrency", "in_len", "out_len", "hidden", "tp", "ep", "num_chips", "experts"),
-    "kernels": ("M", "N", "K", "seq_len", "batch", "head_dim", "elements"),
-    "collectives": ("message_bytes", "num_ranks", "num_nodes"),
-}
-"""Columns of a measurement against which errors are shown, by kind."""
 COLUMNS = 6
 """Panels in a row of the page."""
 WIDEST = 3.0
 """Ends of the axis of errors, as a factor either way; what is further out lies on the edge."""
 FEWEST = 3
 """Different values that a dimension must have to be worth a panel."""
-
-
-def with_dimensions(done: pd.DataFrame, rows: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """Predictions with the columns of `DIMENSIONS` that their rows print; micro batches a replica are derived.
-
-    Args:
-        done: predictions by `point_id`, which may end in ":" and a metric.
-        rows: the measurements.
-        kind: kind of measurement.
-    """
-    printed = rows.drop_duplicates("point_id").set_index("point_id")
-    known = printed.reindex(done.point_id.str.rsplit(":", n=1).str[0] if kind == "inference" else done.point_id)
-    numbers = {
-        n: np.asarray(pd.to_numeric(known[n], errors="coerce"), dtype=float) for n in DIMENSIONS[kind] if n in known
-    }
-    found = done.assign(**numbers)
-    if {"global_batch", "micro_batch", "dp"} <= set(numbers):
-        return found.assign(n_micro=found.global_batch / (found.micro_batch * found.dp.clip(lower=1)))
-    return found
 
 
 def write_page(done: pd.DataFrame, rows: pd.DataFrame, kind: str, folder: Path) -> list[Path]:
@@ -105,7 +68,7 @@ def title(mine: pd.DataFrame, name: str) -> str:
 def panel(ax: Axes, mine: pd.DataFrame, column: str) -> None:
     """Points of one panel, the median of every fifth of them, and the band of a quarter."""
     here: Any = mine[mine[column] > 0]
-    ratio = (here.measured_s / here.predicted_s).clip(1 / WIDEST, WIDEST)
+    ratio = multiple(here).clip(1 / WIDEST, WIDEST)
     ax.axhspan(1 / 1.25, 1.25, color=BAND, linewidth=0, zorder=0)
     ax.axhline(1.0, color=CONTEXT, linewidth=0.8, zorder=1)
     ax.scatter(here[column], ratio, s=6, color="#4a6fa5", alpha=0.35, linewidths=0, zorder=2)

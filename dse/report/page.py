@@ -18,7 +18,7 @@ from typing import Any
 from ..core.bibliography import publications
 from ..core.errors import DseError, SpecError
 from ..core.files import write_whole
-from ..core.text import span
+from ..core.text import label, span
 from ..core.version import __version__
 from ..study.basis import basis_of
 from . import hover, sections
@@ -42,6 +42,7 @@ CAPTIONS = {
     "parity": "Predicted against measured",
     "parts": "What predictions are made of, and their errors",
     "backtest_ratios": "Proposed over built",
+    "tdp": "Delivered speed-up over the TDP under three readings of it",
 }
 """Figure file to its caption."""
 SHOWN = 16
@@ -93,7 +94,7 @@ def _of(folder: Path, root: Path) -> Iterator[Section]:
     """Sections of one folder: its answers, then its figures; nothing for a folder without either."""
     if folder.name.startswith(".") or folder.name == "shards":
         return
-    where = "" if folder == root else f": {folder.relative_to(root)}"
+    where = _where(folder, root)
     drawn = {p.stem: figure(p, CAPTIONS.get(p.stem, p.stem.replace("_", " "))) for p in figures_in(folder)}
     for file in sorted(folder.glob("[!.]*.json"), key=_place):
         if file.name in NOT_ANSWERS or file.name.endswith("manifest.json"):
@@ -103,6 +104,8 @@ def _of(folder: Path, root: Path) -> Iterator[Section]:
         with _as_written(file):
             answer = _read(file)
             html = made(answer) + sections.unfinished(answer)
+            if made is sections.front:  # its folder is named after its metrics; words say them better
+                title, where = sections.front_title(answer), _where(folder.parent, root)
         yield Section(f"{title}{where}", "".join([html, *own]))
     manifest = folder / "manifest.json"
     if manifest.exists() and "schema_version" in (held := _manifest(manifest)):
@@ -111,6 +114,11 @@ def _of(folder: Path, root: Path) -> Iterator[Section]:
         yield Section(f"Sweep{title}", html)
     if drawn:
         yield Section(f"Figures{where}", "".join(drawn.values()))
+
+
+def _where(folder: Path, root: Path) -> str:
+    """Which of the folders of the page, after a title."""
+    return "" if folder in (root, root.parent) else f": {folder.relative_to(root)}"
 
 
 def _place(path: Path) -> tuple[int, str]:
@@ -191,7 +199,12 @@ def _guess_row(name: str) -> tuple[Cell, ...]:
     if fact is None or isinstance(fact.value, str):
         return name, "", "", ""
     where = wrapped(f"{fact.where} [{fact.source}]")
-    return f"{thing}: {fact_name}", value_text(fact_name, fact.value), span(fact_name, fact.low, fact.high), where
+    return (
+        f"{thing}: {label(fact_name)}",
+        value_text(fact_name, fact.value),
+        span(fact_name, fact.low, fact.high),
+        where,
+    )
 
 
 def _link(title: str, url: str) -> str:

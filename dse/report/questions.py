@@ -15,7 +15,7 @@ from rich.text import Text
 from ..core.files import write_json
 from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.designed import chip_metrics, waits
-from ..explore.questions import ALL, WORKLOADS, Question, Side
+from ..explore.questions import ALL, WORKLOADS, Question, Side, apart_saves_frac, behind_frac
 from ..study.metrics import SPEEDUPS
 from .layout import table
 
@@ -96,7 +96,7 @@ def _behind(best: dict[str, Any], x: dict[str, Any]) -> str:
     """How far another side is behind, and how much of that is proved."""
     if x["goal"] is None:
         return f"{x['name']}: no design meets the limits"
-    found, proved = x["goal"] / best["goal"] - 1, (x["lower_bound"] or 0.0) / best["goal"] - 1
+    found, proved = behind_frac(best, x)
     sure = f"at least {percent(proved)}" if proved > 0 else "not proved"
     return f"{x['name']} {percent(found)} behind ({sure})"
 
@@ -107,10 +107,8 @@ def _apart(a: dict[str, Any], by_name: dict[str, Any], won: str) -> str:
     together = by_name[ALL]["goal"]
     if together is None or any(x["goal"] is None for x in alone):
         return f"{won}."
-    mean = math.prod(x["goal"] for x in alone) ** (1 / len(alone))
-    least = math.prod(x["lower_bound"] for x in alone) ** (1 / len(alone))
     each = "; ".join(f"{x['name']} alone {goal_words(a['goal'], x['goal'])} ({x['choice']})" for x in alone)
-    saves, most = 1 - mean / together, 1 - least / together
+    saves, most = apart_saves_frac(together, alone)
     return f"{won}; {each}; a chip for each saves {percent(saves)} in the mean, at most {percent(most)}."
 
 

@@ -24,7 +24,7 @@ def ranking_numbers(r: Ranked) -> dict[str, Any]:
         "chip": r.system.chip.name,
         "system": r.system.name,
         "million_tokens_USD": cost,
-        "million_tokens_range_USD": _ends(cost, r.factor),
+        "million_tokens_range_USD": r.million_tokens_range_USD,
         "chip_hour_USD": r.hour.chip_hour_USD,
         "basis": r.hour.basis or None,
         "price_is_guess": r.hour.is_guess,
@@ -59,12 +59,12 @@ def phase_numbers(r: RankedPhase) -> dict[str, Any]:
         "chip": r.chip,
         "system": None if f is None else f.system.name,
         "million_tokens_USD": cost,
-        "million_tokens_range_USD": _ends(cost, r.factor),
+        "million_tokens_range_USD": r.million_tokens_range_USD,
         "chip_hour_USD": r.hour.chip_hour_USD,
         "basis": r.hour.basis or None,
         "price_is_guess": r.hour.is_guess,
         "chip_tokens_per_s": r.chip_tokens_per_s,
-        "tokens_per_J": None if f is None or e is None else float(e.tokens_per_s / e.power_W) / f.system.n_chips,
+        "tokens_per_J": None if f is None else f.tokens_per_J,
         "n_chips": None if f is None else f.system.n_chips,
         "step_s": None if e is None else float(e.step_s),
         "wall_step_s": r.wall_step_s,
@@ -88,11 +88,6 @@ def phase_view(rows: list[RankedPhase], phase: str) -> RenderableType:
 def basis_text(rows: Sequence[Ranked | RankedPhase]) -> str:
     """How the chips of a ranking are paid for, such as "on demand" or "given, capacity block"."""
     return ", ".join(dict.fromkeys(r.hour.basis.replace("_", " ") for r in rows if r.hour.basis)) or "no price"
-
-
-def _ends(cost_USD: float | None, factor: float) -> list[float] | None:
-    """Least and most that a million tokens cost by a factor either way; None without a price or a factor."""
-    return None if cost_USD is None or math.isnan(factor) else [cost_USD / factor, cost_USD * factor]
 
 
 def _start(place: int, chip: str, n: dict[str, Any]) -> tuple[str, ...]:

@@ -12,16 +12,10 @@ from rich.console import RenderableType
 
 from ..core.files import write_json
 from ..core.text import label, quantity_text, times
-from ..explore.readings import READINGS, Point
+from ..explore.readings import READINGS, WORDS, Point
 from .layout import table
 from .style import CONTEXT, DESIGN, HARMS, HELPS, STYLE, plt, save
 
-NAMES = {
-    "power_W": "mean of a step",
-    "hottest_operator_W": "hottest operator",
-    "full_load_fp8_W": "all engines at full rate",
-}
-"""What the TDP binds, in words."""
 COLOURS = dict(zip(READINGS, (HARMS, CONTEXT, HELPS), strict=True))
 SHOWN = ("n_cores", "sram_B", "clock_Hz", "n_stacks", "full_load_fp8_W")
 """Numbers of a design in the table."""
@@ -38,7 +32,7 @@ def readings_view(points: list[Point]) -> RenderableType:
     for p in points:
         numbers = [quantity_text(n, p.quantities[n]) if p.quantities else "" for n in SHOWN]
         t.add_row(
-            NAMES[p.reading], quantity_text("tdp_W", p.tdp_W), times(p.speedup) if p.speedup else "none", *numbers
+            WORDS[p.reading], quantity_text("tdp_W", p.tdp_W), times(p.speedup) if p.speedup else "none", *numbers
         )
     return t
 
@@ -54,7 +48,7 @@ def readings_figure(points: list[Point], baseline: str) -> Figure:
         if mine:
             last = mine[-1]
             where = {"textcoords": "offset points", "fontsize": 8.5, "va": "center", "color": DESIGN}
-            ax.annotate(NAMES[reading], (last.tdp_W, float(last.speedup or 0.0)), (6, 0), **where)
+            ax.annotate(WORDS[reading], (last.tdp_W, float(last.speedup or 0.0)), (6, 0), **where)
     ax.set(xlabel="TDP of the package [W]", ylabel=f"delivered speed-up over {baseline}")
     ax.set_title("The same TDP, three readings: what may not exceed it?", fontsize=10)
     ax.set_ylim(bottom=1.0)

@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..core.text import digits, in_unit, label, percent, quantity_text, span, times, unit_of
-from ..explore.designed import chip_metrics, phases, waits
+from ..core.text import digits, enough_text, in_unit, label, percent, quantity_text, span, times, unit_of
+from ..explore.designed import COUNTED, compared, phases, waits
 from ..hardware.chip import Chip
 from ..hardware.own_chip import short_name
 from ..optimize.solution import Certificate, LimitReport, Relaxation, Solution, Status, WorkloadReport
@@ -25,6 +25,8 @@ from .terminal import unfinished
 
 SHOWN_ALTERNATIVES = 5
 SHOWN_GUESSES = 6
+SAME = 1e-6
+"""Choices this close to the best one are as good: what is left is rounding of the solver."""
 NUMBERS = (
     "clock_Hz", "supply_V", "scratchpad_B", "sram_B", "vector_lanes", "dma_bandwidth_Bps",
     "peak_bf16_FLOPps", "peak_fp8_FLOPps", "peak_fp4_FLOPps",
@@ -76,12 +78,12 @@ def stand_ins(s: Solution) -> list[Text]:
 def headline(s: Solution) -> str:
     """What was found, in one sentence."""
     assert s.choice is not None and s.chip is not None
-    base, design = (chip_metrics(c, s.study.package, NUMBERS) for c in (s.study.baseline.chip, s.chip))
     name = product(s.study.baseline.chip.name)
+    numbers = compared(s, ("peak_fp4_FLOPps", "hbm_bandwidth_Bps"))
     ratios = [
-        f"{times(design[m] / base[m], 2)} {name}'s {label(m)}"
-        for m in ("peak_fp4_FLOPps", "hbm_bandwidth_Bps")
-        if base[m] > 0
+        f"{times(x.ratio, 2)} {name}'s {label(m)}"
+        for m, x in numbers.items()
+        if m not in COUNTED and x.ratio is not None
     ]
     reaches = f"{s.choice.text()}: {' and '.join(ratios)}"
     if not s.workloads:
@@ -112,13 +114,13 @@ def design_table(s: Solution) -> Table:
     base, design = s.study.baseline.chip, s.chip
     t = table("package", base.name, "design", "ratio")
     t.add_row("dies", dies_text(base), dies_text(design), "")
-    ratio = float(design.n_cores) / float(base.n_cores)
-    t.add_row("cores", cores_text(base), cores_text(design), times(ratio, 2))
-    t.add_row("HBM", hbm_text(base), hbm_text(design), times(float(design.n_stacks) / float(base.n_stacks), 2))
-    before, after = (chip_metrics(c, s.study.package, NUMBERS) for c in (base, design))
+    numbers = compared(s, NUMBERS)
+    ratios = {name: "-" if x.ratio is None else times(x.ratio, 2) for name, x in numbers.items()}
+    t.add_row("cores", cores_text(base), cores_text(design), ratios["n_cores"])
+    t.add_row("HBM", hbm_text(base), hbm_text(design), ratios["n_stacks"])
     for name in NUMBERS:
-        ratio = times(after[name] / before[name], 2) if before[name] > 0 else "-"
-        t.add_row(label(name), quantity_text(name, before[name]), quantity_text(name, after[name]), ratio)
+        x = numbers[name]
+        t.add_row(label(name), quantity_text(name, x.before), quantity_text(name, x.after), ratios[name])
     return t
 
 
@@ -191,7 +193,7 @@ def price_text(x: LimitReport, study: Study) -> str:
     if abs(x.price) < SMALLEST_PRICE:
         return "-"
     step, amount = loosening_step(x)
-    share = abs(x.price) * step / x.limit
+    share = x.gain_frac(step)
     gain = percent(share, 2 if share >= SMALLEST_PRICE else 1)
     better = f"+{gain}" if study.goal in SPEEDUPS else f"-{gain}"
     return f"{'+' if x.sense == 'at_most' else '-'}{amount} -> {better}"
@@ -247,7 +249,7 @@ def proof_text(s: Solution, c: Certificate) -> str:
     proof = f"Proved: every term is log-log convex, gap {c.relative_gap:.0e}."
     o = c.overall
     if o is None:
-        room = percent(max(s.goal / c.lower_bound - 1, 0.0))
+        room = percent(s.room_frac)
         return f"{proof} No design is more than {room} better with the plans found; cores and stacks are fractions."
     cost = percent(max(c.integer_gap, 0.0))
     if not math.isfinite(o.gap):
@@ -263,11 +265,11 @@ def proof_text(s: Solution, c: Certificate) -> str:
 def alternatives_table(s: Solution) -> Table:
     """The best choices, before rounding; only what differs between the study's choices is named."""
     t = table("best choices (before rounding)", "delivered" if s.study.goal in SPEEDUPS else "goal", "behind")
-    best = s.alternatives[0].goal
     for a in s.alternatives[:SHOWN_ALTERNATIVES]:
         if math.isfinite(a.goal):
             goal = times(1 / a.goal) if s.study.goal in SPEEDUPS else quantity_text(s.study.goal, a.goal)
-            t.add_row(differing_text(a.choice, s.study), goal, percent(a.goal / best - 1) if a.goal > best else "-")
+            behind = s.behind_frac(a)
+            t.add_row(differing_text(a.choice, s.study), goal, percent(behind) if behind > SAME else "-")
     return t
 
 
@@ -310,16 +312,13 @@ def infeasible_view(s: Solution) -> list[RenderableType]:
         return [head, Text("No loosening was found that helps: the laws of the chip and its technology conflict.")]
     t = table("limits that conflict", "asked", "loosen to", "by")
     for r in s.relaxations:
-        by = percent(abs(r.needed / r.limit - 1))
-        t.add_row(label(r.name), quantity_text(r.name, r.limit), loosened_text(r), by)
+        t.add_row(label(r.name), quantity_text(r.name, r.limit), loosened_text(r), percent(r.change_frac))
     return [head, t, Text(relaxation_sentence(s.relaxations))]
 
 
 def loosened_text(r: Relaxation) -> str:
     """What a limit must at least be loosened to, three digits, rounded to the side that suffices."""
-    step = 10.0 ** (math.floor(math.log10(r.needed)) - 2)
-    suffices = math.ceil if r.needed > r.limit else math.floor
-    return quantity_text(r.name, suffices(r.needed / step) * step, 4)
+    return enough_text(r.name, r.needed, more=r.needed > r.limit)
 
 
 def relaxation_sentence(relaxations: tuple[Relaxation, ...]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.text import digits, label, percent, quantity_text, times
+from ..explore.readings import WORDS
 from ..optimize.solution import TIGHT
 from ..optimize.solve import SMALLEST_PRICE
 from . import hover
@@ -121,6 +122,12 @@ def front(a: Answer) -> str:
     return paragraph(said, "lead") + hover.front(a) + table(heads, rows)
 
 
+def front_title(a: Answer) -> str:
+    """What a front is over, in words."""
+    heads = ["delivered speed-up" if n == "delivered_time" else label(n) for n in a["metrics"]]
+    return f"Front over {', '.join(heads[:-1])} and {heads[-1]}"
+
+
 def _metric_text(name: str, value: Any) -> str:
     return times(1.0 / value) if name == "delivered_time" else value_text(name, value)
 
@@ -217,7 +224,8 @@ def readings(a: Answer) -> str:
     """The best speed-up over the TDP under every reading of it."""
     rows = [
         (
-            label(p["reading"]), quantity_text("tdp_W", p["tdp_W"]), times(p["speedup"]) if p["speedup"] else "none",
+            WORDS.get(p["reading"], "unknown"), quantity_text("tdp_W", p["tdp_W"]),
+            times(p["speedup"]) if p["speedup"] else "none",
             p["choice"], *(quantity_text(n, p["quantities"][n]) if p["quantities"] else "" for n in READ),
         )
         for p in a["rows"]

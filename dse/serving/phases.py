@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..core.errors import DseError
 from ..core.text import in_unit
-from ..economy.hours import OWNED, Hour, hours, million_tokens_USD
+from ..economy.hours import OWNED, Hour, hours, million_tokens_USD, range_USD
 from ..economy.owning import Deal, rented_deal
 from ..evaluation.breakdown import Finding, find
 from ..evaluation.room import find_room
@@ -56,7 +56,7 @@ class RankedPhase:
         """Tokens of one chip per second."""
         if self.finding is None:
             return None
-        return float(self.finding.evaluation.tokens_per_s) / self.finding.system.n_chips
+        return self.finding.chip_tokens_per_s
 
     @property
     def million_tokens_USD(self) -> float | None:
@@ -67,6 +67,11 @@ class RankedPhase:
         if step is None or self.deal is None:
             return million_tokens_USD(rate, price)
         return step.owned_USD(self.deal) if self.hour.basis == OWNED else step.rented_USD(self.deal, price)
+
+    @property
+    def million_tokens_range_USD(self) -> tuple[float, float] | None:
+        """Range of that cost by step times alone, that holds 80 % of unseen measurements; None without one."""
+        return range_USD(self.million_tokens_USD, self.factor)
 
     @property
     def step(self) -> Timed | None:

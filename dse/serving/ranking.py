@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from ..core.errors import DseError
-from ..economy.hours import Hour, hours, million_tokens_USD
+from ..economy.hours import Hour, hours, million_tokens_USD, range_USD
 from ..hardware.system import System
 from ..lowering.engines import Policy
 from ..physics.calibration import measured_band
@@ -49,6 +49,11 @@ class Ranked:
         """Cost of a million tokens out; None without a price or an engine."""
         price = self.hour.chip_hour_USD
         return None if price is None or self.tokens_per_s is None else million_tokens_USD(self.tokens_per_s, price)
+
+    @property
+    def million_tokens_range_USD(self) -> tuple[float, float] | None:
+        """Range of that cost by step times alone, that holds 80 % of unseen measurements; None without one."""
+        return range_USD(self.million_tokens_USD, self.factor)
 
     @property
     def margins(self) -> dict[str, float]:

@@ -112,6 +112,42 @@ def test_report_finds_no_number_of_many(path):
     assert statistics_of(ast.parse(path.read_text())) == []
 
 
+LAYOUT = ("figures", "front_axes", "layout", "terminal", "style", "parity", "backtest", "front_pages", "multiples")
+"""Modules of the report that place marks on a page: they reckon with points and pixels."""
+
+
+def combined(tree: ast.Module) -> list[str]:
+    """Products and ratios of two numbers of an answer: neither side is a constant, a unit or the name of a file."""
+
+    def fixed(node: ast.AST) -> bool:
+        match node:
+            case ast.Constant() | ast.JoinedStr() | ast.List():
+                return True
+            case ast.Name(id=name) | ast.Attribute(attr=name):
+                return name.isupper() or name in ("DAY_s", "folder", "root", "unit", "base")
+            case ast.BinOp(left=left, right=right):
+                return fixed(left) and fixed(right)
+        return False
+
+    found = [n for n in ast.walk(tree) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Div | ast.Mult)]
+    return [ast.unparse(n) for n in found if not fixed(n.left) and not fixed(n.right)]
+
+
+WORDED = [p for p in REPORT if not p.stem.endswith(LAYOUT)]
+
+
+@pytest.mark.parametrize("path", WORDED, ids=lambda p: p.name)
+def test_tables_of_the_report_combine_no_numbers(path):
+    """A ratio or a sum of money belongs to the answer, where every renderer finds the same one."""
+    assert combined(ast.parse(path.read_text())) == []
+
+
+def test_the_rule_of_tables_bites():
+    bad = "x = a.goal / best\ny = f(a) * b.price\nz = design[m] / first[m]"
+    assert combined(ast.parse(bad)) == ["a.goal / best", "f(a) * b.price", "design[m] / first[m]"]
+    assert combined(ast.parse("100 * x\nfolder / f'{n}.png'\ns / DAY_s\nx / (7 * DAY_s)\nvalue / 1e6")) == []
+
+
 def test_the_rule_of_the_report_bites():
     bad = "import statistics\nfrom scipy.stats import rankdata\nnp.median(x)\nerror.quantile(0.1)\nmean(x)\n"
     assert sorted(statistics_of(ast.parse(bad))) == ["mean", "median", "quantile", "scipy.stats", "statistics"]

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from dse.cli import main
-from dse.cli.files import TEMPLATES, schema_of
+from dse.cli.files import TEMPLATES, first_sentence, schema_of
 from dse.core.errors import SpecError, UnknownNameError
 from dse.core.shipped import COMMANDS, kind_of, shipped, shipped_folder
 from dse.hardware.own_chip import own_chip
@@ -151,6 +151,24 @@ def test_studies_lists_what_comes_along(capsys):
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert {r["name"] for r in rows} == {p.stem for p in shipped_folder().glob("*.toml")}
     assert all(r["question"] and r["command"].startswith("dse ") for r in rows)
+    assert all(r["question"].endswith((".", "?", "!")) for r in rows), "a whole sentence"
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_studies_fit_the_terminal(width, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert main(["studies"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width and "dse optimize trainium4" in lines
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("# What chip?\n# More.\n[study]", "What chip?"),
+    ("# One that takes\n# two lines. No more.", "One that takes two lines."),
+    ("# mine.toml is it", "mine.toml is it"), ("[study]", ""),
+])  # fmt: skip
+def test_the_question_of_a_file_is_its_first_sentence(text, said):
+    assert first_sentence(text) == said
 
 
 @pytest.mark.parametrize("name", ["nowhere/mine", "", "a b", "a\0b", "-x.y.toml"])

@@ -2,7 +2,7 @@
 import { FIELDS, FIELD_WORDS } from "./link.js";
 import { choiceText } from "./controls.js";
 import { beneath } from "./cloud.js";
-import { axis, COLOURS, CONFIG, escaped, framed, LOOK, plotly, SHADES } from "./plots.js";
+import { axis, COLOURS, CONFIG, escaped, framed, LOOK, react, SHADES } from "./plots.js";
 import { digits, el, inUnit, late, named, parsed, scaleOf, table, times } from "./text.js";
 import { computed, stored } from "./views.js";
 
@@ -27,7 +27,7 @@ export class Front {
     this.budget = el("input", { type: "text", id: "front-budget", size: 12, placeholder: "none" });
     this.budget.addEventListener("change", () => this.draw());
     this.said = el("p", { class: "note", role: "status", "aria-live": "polite" });
-    Object.assign(this, framed("Pareto front", "front"));
+    Object.assign(this, framed("Pareto front", "front", trouble));
     this.change = el("div", { id: "front-change" });
     this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, el("div", { class: "row" }, named(this.which, "front"), named(this.across, "x"), named(this.up, "y"),
       named(this.budget, "budget on x"), el("span", { class: "tick" }, this.log, el("label", { for: "front-log" }, "logarithmic")), el("span", { class: "tick" }, this.beneath, el("label", { for: "front-beneath" }, "designs beneath"))), this.frame, this.said, this.change,
@@ -100,8 +100,7 @@ export class Front {
       textposition: held.map((m) => m.place), marker: { symbol: "diamond-open", size: 11, color: "#1d1d1d" }, hoverinfo: "text" };
     const shapes = limit > 0 ? [{ type: "line", x0: this.#value(X, limit), x1: this.#value(X, limit), yref: "paper", y0: 0, y1: 1, line: { color: "#a32535", dash: "dash", width: 2 }, editable: true }] : [];
     const all = [...(shown.length ? [dots] : []), ...traces, chips], look = { ...LOOK, xaxis: axis(this.#title(X), log, [...all.flatMap((t) => t.x), ...shapes.map((s) => s.x0)]), yaxis: axis(this.#title(Y), log, all.flatMap((t) => t.y)), shapes };
-    await (await plotly()).react(this.figure, all, look, { ...CONFIG, edits: { shapePosition: limit > 0 } });
-    this.#listen(front, X, cloud);
+    await react(this.figure, all, look, { ...CONFIG, edits: { shapePosition: limit > 0 } }, this.#hears(front, X, cloud));
     this.#told(front, i, j, k, limit, shown.length);
   }
 
@@ -139,10 +138,9 @@ export class Front {
     return [...traces, ...key];
   }
 
-  #listen(front, X, cloud) {
-    for (const kind of ["plotly_click", "plotly_relayout"]) this.figure.removeAllListeners?.(kind);
-    this.figure.on("plotly_click", (e) => { const n = e.points[0]?.customdata; if (n !== undefined) this.load(n < 0 ? cloud[-1 - n] : front.points[n]); });
-    this.figure.on("plotly_relayout", (e) => { const x = e["shapes[0].x0"]; if (x > 0) { const v = this.#value(X, x), [word, scale] = scaleOf(v, X.unit); this.budget.value = `${digits(v / scale, 4)} ${word}`.trim(); clearTimeout(this.moved); this.moved = setTimeout(() => this.draw(), 150); } });
+  #hears(front, X, cloud) {
+    return { plotly_click: (e) => { const n = e.points[0]?.customdata; if (n !== undefined) this.load(n < 0 ? cloud[-1 - n] : front.points[n]); },
+      plotly_relayout: (e) => { const x = e["shapes[0].x0"]; if (x > 0) { const v = this.#value(X, x), [word, scale] = scaleOf(v, X.unit); this.budget.value = `${digits(v / scale, 4)} ${word}`.trim(); clearTimeout(this.moved); this.moved = setTimeout(() => this.draw(), 150); } } };
   }
 
   #told(front, i, j, k, limit, n) {

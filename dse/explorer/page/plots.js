@@ -1,11 +1,10 @@
-// Heavy figures by plotly.js, loaded once and only where a view needs it; an offline page draws them itself.
-import { plain, react } from "./svgplot.js";
+// Figures of the views: drawn at once as SVG, so that a list or a tick answers within a frame or two; by plotly.js, loaded once, where one zooms in.
+import { plain, drawSvg } from "./svgplot.js";
 import { csv, digits, el, even, save, savePicture, writtenPicture } from "./text.js";
 
 let loading = null;
 
-export function plotly() {
-  if (globalThis.offlineModel) return Promise.resolve({ react });
+function plotly() {
   if (globalThis.Plotly) return Promise.resolve(globalThis.Plotly);
   loading ??= new Promise((ready, failed) => {
     const script = document.createElement("script");
@@ -17,20 +16,38 @@ export function plotly() {
   return loading;
 }
 
+/** Draws `traces` as plotly takes them; `hear` holds what to do at "plotly_click" and at "plotly_relayout". */
+export async function react(figure, traces, look, config, hear = {}) {
+  figure.drawn = [traces, look, config, hear];
+  if (!figure.zoomed) return drawSvg(figure);
+  await (await plotly()).react(figure, traces, look, config);
+  for (const [kind, act] of Object.entries(hear)) { figure.removeAllListeners(kind); figure.on(kind, act); }
+}
+
+/** To plotly, with which one zooms, pans and measures, and back. */
+async function zoom(figure, button, trouble) {
+  if (figure.zoomed) globalThis.Plotly.purge(figure);
+  try { await plotly(); figure.zoomed = !figure.zoomed; } catch (error) { return trouble(error.message); }
+  button.setAttribute("aria-pressed", String(figure.zoomed));
+  figure.replaceChildren();
+  await react(figure, ...figure.drawn);
+}
+
 export const LOOK = { template: null, margin: { l: 70, r: 16, t: 16, b: 60 }, font: { size: 12, family: "system-ui, sans-serif", color: "#1d1d1d" }, paper_bgcolor: "#fff",
   plot_bgcolor: "#fff", legend: { orientation: "h", y: -0.16 }, hovermode: "closest", uirevision: "kept" };
 export const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "toImage"] };
 
 /** A figure, hidden until it is drawn, above the buttons that keep it: its numbers, and its picture. */
-export function framed(label, name) {
+export function framed(label, name, trouble) {
   const figure = el("div", { class: "figure", role: "group", "aria-label": label });
   const button = (form) => el("button", { type: "button", "aria-label": `${label}: save as ${form.toUpperCase()}`, onclick: () => keep(figure, name, form) }, form.toUpperCase());
-  return { figure, frame: el("div", { hidden: true }, figure, el("div", { class: "row" }, ...["csv", "svg", "png"].map(button))) };
+  const closer = globalThis.offlineModel ? [] : [el("button", { type: "button", "aria-pressed": "false", "aria-label": `${label}: zoom`, title: "by plotly: zoom, pan and measure", onclick: (e) => zoom(figure, e.currentTarget, trouble) }, "Zoom")];
+  return { figure, frame: el("div", { hidden: true }, figure, el("div", { class: "row" }, ...closer, ...["csv", "svg", "png"].map(button))) };
 }
 
 async function keep(figure, name, form) {
-  const traces = figure.data ?? figure.drawn[0], look = figure.layout ?? figure.drawn[1], wide = figure.clientWidth, high = figure.clientHeight;
-  if (form !== "csv") return savePicture(figure.data ? await globalThis.Plotly.toImage(figure, { format: "svg", imageDataOnly: true, width: wide, height: high }) : writtenPicture(figure.querySelector("svg")), name, form, wide, high);
+  const [traces, look] = figure.drawn, wide = figure.clientWidth, high = figure.clientHeight;
+  if (form !== "csv") return savePicture(figure.zoomed ? await globalThis.Plotly.toImage(figure, { format: "svg", imageDataOnly: true, width: wide, height: high }) : writtenPicture(figure.querySelector("svg")), name, form, wide, high);
   const rows = traces.filter((t) => t.name).flatMap((t) => t.x.map((x, i) => [plain(t.name), x, t.y[i], plain((t.hovertext ?? t.text)?.[i] ?? "").replaceAll("\n", "; ")])).filter(([, x]) => x !== null);
   save(`${name}.csv`, csv([["series", look.xaxis.title.text, look.yaxis.title.text, "words"], ...rows]), "text/csv");
 }

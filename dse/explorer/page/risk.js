@@ -1,5 +1,5 @@
 // How likely an answer is: the study re-optimised under draws of every fact with a range, and which fact it hangs on.
-import { axis, CONFIG, framed, LOOK, plotly } from "./plots.js";
+import { axis, CONFIG, framed, LOOK, react } from "./plots.js";
 import { digits, el, inUnit, late, named, percent, table, times } from "./text.js";
 import { computed, stored } from "./views.js";
 
@@ -10,7 +10,7 @@ export class Risk {
     this.target = el("input", { type: "text", id: "risk-target", value: this.speeds ? "6" : "", size: 6 });
     this.said = el("p", { class: "note", role: "status", "aria-live": "polite" });
     this.verdict = el("p", { id: "risk-verdict" });
-    Object.assign(this, framed("Distribution of the answer", "risk"));
+    Object.assign(this, framed("Distribution of the answer", "risk", trouble));
     this.drivers = el("div", { id: "risk-drivers" });
     const ask = el("div", { class: "row" }, named(this.n, "draws of all facts"),
       this.speeds ? named(this.target, "speed-up to reach") : null, el("button", { type: "button", class: "main", onclick: () => this.compute() }, "How likely?"));
@@ -44,9 +44,9 @@ export class Risk {
     const kept = risk.merit.map((m, i) => [m, 1 - i / last]).filter(([m]) => m > 0), x = kept.map(([m]) => this.#value(m)), y = kept.map(([, s]) => 100 * s);
     const title = this.speeds ? "delivered speed-up at least [x]" : `${goal.label} at most${goal.unit ? ` [${goal.unit}]` : ""}`;
     const shapes = risk.target === null ? [] : [{ type: "line", x0: risk.target, x1: risk.target, yref: "paper", y0: 0, y1: 1, line: { color: "#a32535", dash: "dash" } }];
-    const Plotly = await plotly(), text = x.map((v, i) => `${this.speeds ? times(v) : inUnit(v, goal.unit)} or better in ${digits(y[i], 2)} %`);
+    const text = x.map((v, i) => `${this.speeds ? times(v) : inUnit(v, goal.unit)} or better in ${digits(y[i], 2)} %`);
     const trace = { type: "scatter", mode: "lines+markers", name: "draws", showlegend: false, x, y, text, hoverinfo: "text", marker: { size: 5, color: "#23608f" }, line: { color: "#23608f", width: 2 } };
-    await Plotly.react(this.figure, [trace], { ...LOOK, xaxis: axis(title, false, [...x, risk.target ?? x[0]]), yaxis: { ...axis("share of draws [%]", false, y), autorange: false, range: [0, 102] }, shapes }, CONFIG);
+    await react(this.figure, [trace], { ...LOOK, xaxis: axis(title, false, [...x, risk.target ?? x[0]]), yaxis: { ...axis("share of draws [%]", false, y), autorange: false, range: [0, 102] }, shapes }, CONFIG);
     const rows = risk.drivers.map((d) => [d.unknown, el("td", { class: "words" }, d.group), (d.correlation > 0 ? "+" : "−") + digits(Math.abs(d.correlation), 2), Math.abs(d.correlation) < 2 * d.error ? "within noise" : d.correlation > 0 ? "more is better" : "less is better"]);
     this.drivers.replaceChildren(el("h2", {}, "Which fact matters"), table(["fact", el("th", { scope: "col", class: "words" }, "moves with"), "rank correlation with the answer", ""], rows, "Facts by how much of the answer's spread goes with them, receipts of each under its number on the Design view"));
   }

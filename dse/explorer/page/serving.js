@@ -1,5 +1,5 @@
 // Throughput against interactivity: curves of several chips for one model, and limits as lines to drag.
-import { axis, COLOURS, CONFIG, escaped, framed, LOOK, plotly } from "./plots.js";
+import { axis, COLOURS, CONFIG, escaped, framed, LOOK, react } from "./plots.js";
 import { digits, el, inUnit, named, table } from "./text.js";
 import { computed, stored } from "./views.js";
 
@@ -19,7 +19,7 @@ export class Serving {
     this.model = el("input", { type: "text", value: state.workloads[0]?.model ?? "llama-3.1-70b", size: 16 });
     this.tokens = [el("input", { type: "number", value: 2000, min: 1 }), el("input", { type: "number", value: 300, min: 1 })];
     this.said = el("p", { class: "note", role: "status", "aria-live": "polite" });
-    Object.assign(this, framed("Throughput against interactivity", "serving"));
+    Object.assign(this, framed("Throughput against interactivity", "serving", trouble));
     this.best = el("div", {});
     this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, el("div", { class: "row" }, field("serving-which", "model", this.which), field("serving-y", "show", this.y),
       field("serving-limit", "a user sees at least, tokens/s", this.limit), field("serving-log", "logarithmic", this.log), field("serving-labels", "batch along the curves", this.labels)), this.frame, this.best, this.said,
@@ -49,7 +49,7 @@ export class Serving {
     const found = this.servings[this.which.value];
     if (!found) return;
     this.frame.hidden = false;
-    const Plotly = await plotly(), y = this.y.value;
+    const y = this.y.value;
     const log = this.log.checked, kept = Object.values(found.chips).flatMap((c) => c.curve.filter((p) => p[y] !== null)), apart = this.#apart(kept, y, log);
     const traces = Object.entries(found.chips).map(([name, c], k) => {
       const points = c.curve.filter((p) => p[y] !== null);
@@ -59,9 +59,7 @@ export class Serving {
     });
     const line = { type: "line", x0: this.least, x1: this.least, yref: "paper", y0: 0, y1: 1, line: { color: "#a32535", dash: "dash", width: 2 }, editable: true };
     const look = { ...LOOK, xaxis: axis("tokens/s that one user sees", log, [this.least, ...traces.flatMap((t) => t.x)]), yaxis: axis(Y[y], log, traces.flatMap((t) => t.y)), shapes: [line] };
-    await Plotly.react(this.figure, traces, look, { ...CONFIG, edits: { shapePosition: true } });
-    this.figure.removeAllListeners?.("plotly_relayout");
-    this.figure.on("plotly_relayout", (e) => { const x = e["shapes[0].x0"]; if (x > 0) { this.least = x; this.limit.value = digits(x).replaceAll(",", ""); this.#told(found, y); } });
+    await react(this.figure, traces, look, { ...CONFIG, edits: { shapePosition: true } }, { plotly_relayout: (e) => { const x = e["shapes[0].x0"]; if (x > 0) { this.least = x; this.limit.value = digits(x).replaceAll(",", ""); this.#told(found, y); } } });
     this.#told(found, y);
   }
 

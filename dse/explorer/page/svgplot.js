@@ -1,33 +1,46 @@
-// Heavy figures without plotly, for the offline page: points, lines, a line to drag. Takes what plotly takes of it.
-import { digits, even, svg } from "./text.js";
+// Figures without plotly: points, lines, a line to drag. Takes what plotly takes of it.
+import { digits, el, even, svg } from "./text.js";
 
 const WORDS = { "font-size": 12, "font-family": "system-ui, sans-serif", fill: "#1d1d1d" };
 const EDGE = { left: 78, right: 16, top: 14, bottom: 50 };
 const DASHES = { dash: "6 4", dot: "2 3" };
 const SIGNS = { circle: 0, square: 4, diamond: 4 };
 
-/** As `Plotly.react`: draws `traces` into `node`, which then takes listeners of clicks and of lines that were dragged. */
-export async function react(node, traces, look, config) {
-  node.on ??= (kind, hear) => { (node.heard ??= {})[kind] = hear; };
-  node.removeAllListeners ??= (kind) => { delete node.heard?.[kind]; };
-  node.drawn = [traces, look, config];
-  node.redraws ??= new ResizeObserver(() => draw(node));
+/** Draws what `node.drawn` holds, and again as its place grows or shrinks. */
+export function drawSvg(node) {
+  node.redraws ??= new ResizeObserver(() => { if (!node.zoomed) draw(node); });
   node.redraws.observe(node);
+  node.tip ??= tipOf(node);
   draw(node);
 }
 
+/** Words of the mark under the pointer, at once. */
+function tipOf(node) {
+  const tip = el("div", { class: "tip", role: "tooltip", hidden: true });
+  node.addEventListener("pointerover", ({ target, clientX, clientY }) => {
+    tip.hidden = !target.words;
+    if (!target.words) return;
+    const box = node.getBoundingClientRect(), [x, y] = [clientX - box.left, clientY - box.top];
+    tip.textContent = target.words;
+    tip.style.cssText = `${x > box.width / 2 ? `right: ${box.width - x + 10}px` : `left: ${x + 10}px`}; ${y > box.height / 2 ? `bottom: ${box.height - y + 10}px` : `top: ${y + 10}px`}`;
+  });
+  node.addEventListener("pointerleave", () => { tip.hidden = true; });
+  return tip;
+}
+
 function draw(node) {
-  const [traces, look, config] = node.drawn, wide = Math.max(node.clientWidth, 320), legend = legendOf(traces, wide), high = Math.max(node.clientHeight - legend.high, 280);
+  const [traces, look, config, hear] = node.drawn, wide = Math.max(node.clientWidth, 320), legend = legendOf(traces, wide), high = Math.max(node.clientHeight - legend.high, 280);
   const made = svg("svg", { viewBox: `0 0 ${wide} ${high + legend.high}`, width: "100%", height: "100%", role: "presentation" });
   const X = scale(look.xaxis, traces.flatMap((t) => t.x), EDGE.left, wide - EDGE.right), Y = scale(look.yaxis, traces.flatMap((t) => t.y), high - EDGE.bottom, EDGE.top);
   for (const [v, words] of X.ticks) made.append(line(X.at(v), EDGE.top, X.at(v), high - EDGE.bottom, "#ececec"), says(X.at(v), high - EDGE.bottom + 17, words, "middle"));
   for (const [v, words] of Y.ticks) made.append(line(EDGE.left, Y.at(v), wide - EDGE.right, Y.at(v), "#ececec"), says(EDGE.left - 6, Y.at(v) + 4, words, "end"));
   made.append(line(EDGE.left, high - EDGE.bottom, wide - EDGE.right, high - EDGE.bottom, "#606060"), line(EDGE.left, EDGE.top, EDGE.left, high - EDGE.bottom, "#606060"),
     says((EDGE.left + wide) / 2, high - 12, look.xaxis.title.text, "middle"), svg("text", { ...WORDS, "text-anchor": "middle", transform: `translate(14 ${high / 2}) rotate(-90)` }, look.yaxis.title.text));
-  for (const t of traces) made.append(...marksOf(t, X, Y, node));
-  (look.shapes ?? []).forEach((s, i) => made.append(...shapeOf(s, i, X, high, node, config)));
+  for (const t of traces) made.append(...marksOf(t, X, Y, hear));
+  (look.shapes ?? []).forEach((s, i) => made.append(...shapeOf(s, i, X, high, hear, config)));
   legend.place(made, high);
-  node.replaceChildren(made);
+  node.tip.hidden = true;
+  node.replaceChildren(made, node.tip);
 }
 
 const says = (x, y, words, anchor = "start") => svg("text", { ...WORDS, x, y, "text-anchor": anchor }, words);
@@ -48,17 +61,17 @@ function scale(axis, values, from, to) {
   return { at, back, ticks: shown, ends: [Math.min(from, to), Math.max(from, to)] };
 }
 
-function marksOf(t, X, Y, node) {
+function marksOf(t, X, Y, hear) {
   const found = [], inside = t.x.map((x, i) => [x === null ? NaN : X.at(x), Y.at(t.y[i]), i]).filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y));
   if (t.mode.includes("lines")) found.push(svg("polyline", { points: inside.map(([x, y]) => `${x},${y}`).join(" "), fill: "none", stroke: t.line?.color ?? one(t.marker?.color, 0), "stroke-width": t.line?.width ?? 1, "stroke-dasharray": DASHES[t.line?.dash] ?? "" }));
   if (!t.mode.includes("markers")) return found;
   for (const [x, y, i] of inside) {
-    const colour = one(t.marker.color, i);
+    const colour = one(t.marker.color, i) ?? t.line?.color;
     const r = (one(t.marker.size, i) ?? 6) / 2, open = String(t.marker.symbol ?? "").includes("open");
     const dot = sign(t.marker.symbol, x, y, r, { fill: open ? "#fff" : colour, stroke: open ? colour : "#fff", "stroke-width": open ? 1.5 : 0.6, "fill-opacity": t.marker.opacity ?? 1 });
     const words = t.mode.includes("text") ? t.text[i] : (t.text?.[i] ?? "");
-    dot.append(svg("title", {}, plain(t.hovertext?.[i] ?? words)));
-    if (t.customdata) { dot.style.cursor = "pointer"; dot.addEventListener("click", () => node.heard?.plotly_click?.({ points: [{ customdata: t.customdata[i] }] })); }
+    dot.words = plain(t.hovertext?.[i] ?? words);
+    if (t.customdata) { dot.style.cursor = "pointer"; dot.addEventListener("click", () => hear.plotly_click?.({ points: [{ customdata: t.customdata[i] }] })); }
     found.push(dot);
     if (!t.mode.includes("text") || !words) continue;
     const lines = plain(words).split("\n"), [up, along] = (one(t.textposition, i) ?? "top center").split(" "), side = { right: 1, left: -1 }[along] ?? 0, half = 3.3 * Math.max(...lines.map((w) => w.length));
@@ -79,7 +92,7 @@ function sign(symbol, x, y, r, look) {
 }
 
 /** A line across the figure; where the figure may be edited it is dragged by the pointer. */
-function shapeOf(s, i, X, high, node, config) {
+function shapeOf(s, i, X, high, hear, config) {
   const drawn = line(X.at(s.x0), EDGE.top, X.at(s.x0), high - EDGE.bottom, s.line.color, { "stroke-width": s.line.width ?? 1.5, "stroke-dasharray": DASHES[s.line.dash] ?? "" });
   if (!config.edits?.shapePosition) return [drawn];
   const grip = line(X.at(s.x0), EDGE.top, X.at(s.x0), high - EDGE.bottom, "#fff", { "stroke-width": 16, "stroke-opacity": 0 });
@@ -87,7 +100,7 @@ function shapeOf(s, i, X, high, node, config) {
   grip.addEventListener("pointerdown", (e) => {
     grip.setPointerCapture(e.pointerId);
     const move = (at) => { const box = grip.ownerSVGElement.getBoundingClientRect(); const x = (at.clientX - box.left) * grip.ownerSVGElement.viewBox.baseVal.width / box.width;
-      s.x0 = X.back(x); for (const part of [drawn, grip]) { part.setAttribute("x1", x); part.setAttribute("x2", x); } node.heard?.plotly_relayout?.({ [`shapes[${i}].x0`]: s.x0 }); };
+      s.x0 = X.back(x); for (const part of [drawn, grip]) { part.setAttribute("x1", x); part.setAttribute("x2", x); } hear.plotly_relayout?.({ [`shapes[${i}].x0`]: s.x0 }); };
     grip.addEventListener("pointermove", move);
     grip.addEventListener("pointerup", () => grip.removeEventListener("pointermove", move), { once: true });
   });

@@ -1,5 +1,5 @@
 // Measured against predicted, by source and chip: how far to believe the rest.
-import { axis, COLOURS, CONFIG, escaped, framed, LOOK, plotly } from "./plots.js";
+import { axis, COLOURS, CONFIG, escaped, framed, LOOK, react } from "./plots.js";
 import { el, inUnit, named, percent, table } from "./text.js";
 import { computed, stored } from "./views.js";
 
@@ -13,7 +13,7 @@ export class Truth {
     [this.kind, this.from, this.chip, this.by] = parts.map((part) => part.lastChild);
     this.by.replaceChildren(el("option", { value: "source" }, "by source"), el("option", { value: "chip" }, "by chip"));
     this.said = el("p", { class: "note", role: "status", "aria-live": "polite" });
-    Object.assign(this, framed("Predicted against measured", "truth"));
+    Object.assign(this, framed("Predicted against measured", "truth", trouble));
     this.scores = el("div", {});
     this.go = source.alone ? "" : el("button", { type: "button", onclick: () => this.compute() }, "Predict every measurement");
     this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, el("div", { class: "row" }, ...parts, this.go), this.frame, this.said, this.scores);
@@ -47,7 +47,7 @@ export class Truth {
     }
     const rows = (found.points.length ? found.points : found.worst).filter((p) => p.predicted_s > 0 && (!this.from.value || p.source === this.from.value) && (!this.chip.value || p.chip === this.chip.value));
     this.frame.hidden = !rows.length;
-    const Plotly = await plotly(), by = this.by.value, names = [...new Set(rows.map((p) => p[by]))];
+    const by = this.by.value, names = [...new Set(rows.map((p) => p[by]))];
     const traces = names.map((name, k) => {
       const mine = rows.filter((p) => p[by] === name);
       return { type: "scatter", mode: "markers", name: escaped(name), x: mine.map((p) => p.measured_s), y: mine.map((p) => p.predicted_s), marker: { size: 6, opacity: 0.75, color: COLOURS[k % COLOURS.length], symbol: Math.floor(k / COLOURS.length) },
@@ -55,7 +55,7 @@ export class Truth {
     });
     const ends = rows.flatMap((p) => [p.measured_s, p.predicted_s]), low = Math.min(...ends) / 1.5, high = Math.max(...ends) * 1.5;
     const line = (factor, dash) => ({ type: "scatter", mode: "lines", x: [low, high], y: [low * factor, high * factor], line: { color: "#8b8b8b", width: 1, dash }, hoverinfo: "skip", showlegend: false });
-    if (rows.length) await Plotly.react(this.figure, [line(1, "solid"), line(1 + BAND, "dot"), line(1 - BAND, "dot"), ...traces], { ...LOOK, xaxis: axis("measured [s]", true, [low, high]), yaxis: axis("predicted [s]", true, [low, high]) }, CONFIG);
+    if (rows.length) await react(this.figure, [line(1, "solid"), line(1 + BAND, "dot"), line(1 - BAND, "dot"), ...traces], { ...LOOK, xaxis: axis("measured [s]", true, [low, high]), yaxis: axis("predicted [s]", true, [low, high]) }, CONFIG);
     const t = found.total, how = { source: "out of sample: every source by fits that never saw it", generation: "out of sample: every generation by fits that never saw it" }[found.held_out] ?? "in sample: the shipped fits saw these rows";
     const many = found.points.length ? `${rows.length} points drawn` : `Only the ${rows.length} worst predictions are drawn: the single ones are not ${this.source.alone ? "in this page" : "in the results folder (predict them here)"}`;
     this.said.textContent = `${t.modelled.toLocaleString("en-US")} of ${t.points.toLocaleString("en-US")} measurements predicted, ${how}; median over sources of the median error ${percent(t.median_abs_err)}, of a simple baseline ${percent(t.baseline_median_abs_err)}. ${many}. Dotted: ±25 %. Bands on the Design view hold 80 % of left-out measurements.`;

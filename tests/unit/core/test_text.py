@@ -11,6 +11,7 @@ from dse.core.text import (
     SCALES,
     common_scale,
     digits,
+    enough_text,
     in_unit,
     label,
     percent,
@@ -108,3 +109,11 @@ def test_values_are_spelled_as_a_file_has_them():
 
 def test_the_scale_of_many_is_that_of_their_median():
     assert common_scale([1.0, 2e3, 3e12], "Bps") == scale_of(2e3, "Bps") != scale_of(1.0, "Bps")
+
+
+@pytest.mark.parametrize(("value", "more", "text"), [
+    (1801.0, True, "1,810 W"), (1801.0, False, "1,800 W"), (1800.0, True, "1,800 W"), (0.98765, False, "987 mW"),
+    (0.3, True, "300 mW"), (999.9, True, "1,000 W"),
+])  # fmt: skip
+def test_a_limit_is_rounded_to_the_side_that_suffices(value, more, text):
+    assert enough_text("power_W", value, more) == text

@@ -215,14 +215,15 @@ def test_a_picture_is_timed_from_its_input(tab):
 
 
 @pytest.mark.parametrize("view", ["Front", "Risk", "Serving", "Truth"])
-@pytest.mark.parametrize("offline", [False, True])
-def test_figures_can_be_kept(tab, tmp_path, view, offline):
-    """Numbers for a spreadsheet, a picture of lines, and one of points; of the page with a server and without."""
-    page = tab("", 1280, *([(SHIPPED / "trainium4" / "explorer.html").as_uri()] if offline else []))
-    if offline and not page.evaluate(f"explorer.source.held.{HELD[view]}.length"):
-        pytest.skip("nothing of it ships")
+@pytest.mark.parametrize("zoomed", [False, True])
+def test_figures_can_be_kept(tab, tmp_path, view, zoomed):
+    """Numbers for a spreadsheet, a picture of lines, and one of points; drawn by the page itself and by plotly."""
+    page = tab()
     page.click(f"#tab-{view}")
     page.wait_for_selector(".figure svg")
+    if zoomed:
+        page.click("button:text-is('Zoom')")
+        page.wait_for_selector(".figure .main-svg")
     for form, begins in (("csv", b"series,"), ("svg", b"<svg"), ("png", b"\x89PNG")):
         with page.expect_download() as got:
             page.click(f"#content button:text-is('{form.upper()}')")
@@ -231,9 +232,10 @@ def test_figures_can_be_kept(tab, tmp_path, view, offline):
         assert (tmp_path / form).read_bytes().startswith(begins)
     rows = list(csv.reader((tmp_path / "csv").read_text().splitlines()))
     assert len(rows) > 2 and all(len(r) == 4 for r in rows) and all(float(r[1]) > 0 for r in rows[1:])
-
-
-HELD = {"Front": "fronts.fronts", "Risk": "risks.risks", "Serving": "servings.servings", "Truth": "truth.kinds"}
+    if zoomed:
+        page.click("button:text-is('Zoom')")
+        page.wait_for_selector(".figure .main-svg", state="detached")
+        page.wait_for_selector(".figure svg")
 
 
 @pytest.fixture(scope="module")
@@ -309,14 +311,25 @@ def audited(browser):
     page.close()
 
 
-def test_a_front_is_drawn_and_a_point_loaded(tab):
+HAPPENS = """([kind, event]) => {
+  const figure = document.querySelector('.figure');
+  if (figure.zoomed) figure.emit(kind, event); else figure.drawn[3][kind](event);
+}"""
+
+
+@pytest.mark.parametrize("zoomed", [False, True])
+def test_a_front_is_drawn_and_a_point_loaded(tab, zoomed):
+    """Drawn by the page itself, and by plotly."""
     page = tab()
     page.click("#tab-Front")
-    page.wait_for_selector(".figure .main-svg")
-    shades = "() => document.querySelector('.figure').data.filter((t) => Array.isArray(t.marker?.color)).length"
+    page.wait_for_selector(".figure svg")
+    if zoomed:
+        page.click("button:text-is('Zoom')")
+        page.wait_for_selector(".figure .main-svg")
+    shades = "() => document.querySelector('.figure').drawn[0].filter((t) => Array.isArray(t.marker?.color)).length"
     assert page.evaluate(shades) > 0, "the third metric of the last front is shown by shades"
     page.select_option("#front-y", "2")
-    settled(page, "() => document.querySelector('.figure').layout.yaxis.title.text", "full-load FP8 [W]")
+    settled(page, "() => document.querySelector('.figure').drawn[1].yaxis.title.text", "full-load FP8 [W]")
     page.select_option("#front-which", "0")
     page.wait_for_selector("p[role=status]:has-text('2 designs')")
     page.fill("#front-budget", "6 kUSD")
@@ -327,15 +340,15 @@ def test_a_front_is_drawn_and_a_point_loaded(tab):
     page.wait_for_selector("text=Within it 1 of 2")
     changed = page.inner_text("#front-change")
     assert "cores\t24\t16" in changed and "package cost\t6,500 USD\t5,000 USD" in changed
-    page.evaluate("document.querySelector('.figure').emit('plotly_relayout', { 'shapes[0].x0': 7000 })")
+    page.evaluate(HAPPENS, ["plotly_relayout", {"shapes[0].x0": 7000}])
     page.wait_for_selector("text=Within it 2 of 2")
-    page.evaluate("document.querySelector('.figure').emit('plotly_click', { points: [{ customdata: 1 }] })")
+    page.evaluate(HAPPENS, ["plotly_click", {"points": [{"customdata": 1}]}])
     page.wait_for_selector("#tiles")
     assert page.evaluate("[explorer.design.x.n_cores, explorer.design.choice]") == [24, 1]
 
 
 CLOUD = """() => {
-  const traces = document.querySelector('.figure').data ?? document.querySelector('.figure').drawn[0];
+  const traces = document.querySelector('.figure').drawn[0];
   const dots = traces.find((t) => t.name === 'other designs within the limits');
   const front = traces.filter((t) => t.name.startsWith('front on')).flatMap((t) => t.x.map((x, i) => [x, t.y[i]]));
   return dots ? { dots: dots.x.map((x, i) => [x, dots.y[i]]), front, numbers: dots.customdata } : null;
@@ -359,8 +372,7 @@ def test_designs_beneath_a_front_are_drawn(tab):
     page.check("#front-beneath")
     settled(page, f"() => ({CLOUD})()?.dots.length", len(dots))
     worst = int(np.argmin(speed[:, 0] / cost[:, 0]))
-    page.evaluate("(n) => document.querySelector('.figure').heard.plotly_click({ points: [{ customdata: n }] })",
-                  found["numbers"][worst])  # fmt: skip
+    page.evaluate(HAPPENS, ["plotly_click", {"points": [{"customdata": found["numbers"][worst]}]}])
     page.wait_for_selector("#tiles")
     settled(page, f"() => Math.abs(explorer.answer.speedup / {speed[worst, 0]} - 1) < 1e-6", True)
     assert "limit" in page.inner_text("#limits") and "broken" not in page.inner_text("#limits")
@@ -369,9 +381,12 @@ def test_designs_beneath_a_front_are_drawn(tab):
 def test_curves_and_scores_that_lie_there_are_drawn(tab):
     page = tab()
     page.click("#tab-Serving")
-    page.wait_for_selector(".figure .main-svg")
+    page.wait_for_selector(".figure svg")
     assert "trainium3" in page.inner_text("table")
-    batches = "() => document.querySelector('.figure').data.flatMap((t) => t.mode.includes('text') ? t.text : [])"
+    page.locator(".figure svg circle").first.hover(force=True)  # another mark may lie on it
+    page.wait_for_selector(".tip:visible")
+    assert "tokens/s per user" in page.inner_text(".tip"), "what is under the pointer is said at once"
+    batches = "() => document.querySelector('.figure').drawn[0].flatMap((t) => t.mode.includes('text') ? t.text : [])"
     shown = [b for b in page.evaluate(batches) if b]
     assert len(shown) > 6 and all(int(b) > 0 for b in shown), "batches stand along the curves"
     page.uncheck("#serving-labels")
@@ -380,7 +395,7 @@ def test_curves_and_scores_that_lie_there_are_drawn(tab):
     page.press("#serving-limit", "Enter")
     page.wait_for_selector("text=none keeps it")
     page.click("#tab-Truth")
-    page.wait_for_selector(".figure .main-svg")
+    page.wait_for_selector(".figure svg")
     assert "out of sample: every source by fits that never saw it" in page.inner_text("main")
     page.select_option("#truth-kind", "inference")
     page.wait_for_selector("text=1,326 of 2,767 measurements predicted, in sample")
@@ -393,7 +408,7 @@ def test_a_risk_study_that_lies_there_is_shown(tab):
     """Above 1.5x in 46 of 95 draws that have a design, of 100: what the file says, not what is drawn."""
     page = tab()
     page.click("#tab-Risk")
-    page.wait_for_selector(".figure .main-svg")
+    page.wait_for_selector(".figure svg")
     said = page.inner_text("#risk-verdict")
     assert "1.5x delivered is within reach in 30 % of 100 draws" in said and "limits can be met in 95 %" in said
     assert "pe_area_fp8_mm2" in page.inner_text("#risk-drivers") and "less is better" in page.inner_text(

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dse.cli import main
@@ -21,6 +22,8 @@ from dse.hardware.presets import chip
 from dse.optimize.space import Space
 from dse.study.design import FREE
 from dse.study.metrics import Limit
+
+from .conftest import SHIPPED
 
 RANDOM = 1000
 SAME = 1e-9
@@ -39,6 +42,15 @@ def test_the_exported_chip_is_the_one_at_hand(ask, moved, tmp_path):
     assert {n: float(FREE[n](found)) for n in moved["x"]} == moved["x"]
     assert found.node == "N3P" and float(found.n_dies) == 2 and float(found.power_limit_W) == 700.0
     assert main(["chips", str(path)]) == 0
+
+
+@pytest.mark.parametrize("kind", ["training", "inference"])
+def test_single_predictions_that_ship_are_those_of_the_scores(kind):
+    folder = SHIPPED / "validation" / f"{kind}-without-source"
+    done = pd.read_parquet(folder.with_suffix(".parquet")).dropna(subset=["predicted_s"])
+    error = (done.predicted_s / done.measured_s - 1).abs().groupby(done.source).median()
+    scores = json.loads((folder / "scores.json").read_text())["sources"]
+    assert error.to_dict() == pytest.approx({s["source"]: s["median_abs_err"] for s in scores if s["modelled"]})
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dse.evaluation.breakdown import BOUNDS
+from dse.explore.designed import WHITE_SPACE
 from dse.hardware.presets import chip, chip_names
 from dse.physics.area import die_area_mm2
 from dse.physics.evaluate import chip_technology
@@ -14,7 +15,6 @@ from dse.report.figures import (
     AREA_BLOCKS,
     BOUND_BLOCKS,
     POWER_BLOCKS,
-    WHITE_SPACE,
     area_parts,
     area_power_figure,
     power_parts,

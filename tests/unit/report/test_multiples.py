@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from dse.report.multiples import multiples_figure, title, with_dimensions
+from dse.calibrate.dimensions import with_dimensions
+from dse.report.multiples import multiples_figure, title
 from dse.report.style import plt
 
 DONE = pd.DataFrame(

@@ -54,7 +54,8 @@ def html(folder):
 def test_every_answer_has_a_section(html):
     titles = re.findall(r"<h2[^>]*>([^<]*)</h2>", html)
     expected = [
-        "Front: front_delivered_time_package_cost_USD",
+        "Front over delivered speed-up and package cost",
+        "Front over delivered speed-up and package cost: trainium4",
         "Rent: other",
         "Design: trainium4",
         "Validation: validation/training",
@@ -69,6 +70,7 @@ def test_numbers_are_those_of_the_answers(folder, html):
     answer = json.loads((RESULTS / "trainium4" / "solution.json").read_text())
     assert f"{answer['metrics']['delivered_speedup']:.2f}x the baseline" in html
     guesses = {g for p in folder.rglob("manifest.json") for g in json.loads(p.read_text()).get("guesses", ())}
+    assert "mean of a step" in html and "sram_leakage" not in html, "words, not names of fields"
     assert f"{len(guesses)} numbers behind these answers are guesses" in html
     assert "1 mW per Mibit at 85 C" in html, "the receipt of a guess stands beside it"
     assert "2x</td><td style" not in html and "$" not in "".join(re.findall(r"<td[^>]*>([^<]*)</td>", html))

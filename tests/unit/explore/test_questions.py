@@ -1,0 +1,17 @@
+"""How far sides of a question are apart, by hand."""
+
+import pytest
+
+from dse.explore.questions import apart_saves_frac, behind_frac
+
+
+def test_a_side_is_behind_by_its_goal_and_surely_by_its_bound():
+    """1.3 over 1 is 30 % behind, of which 20 % are proved; without a bound nothing is."""
+    assert behind_frac({"goal": 1.0}, {"goal": 1.3, "lower_bound": 1.2}) == pytest.approx((0.3, 0.2))
+    assert behind_frac({"goal": 2.0}, {"goal": 3.0, "lower_bound": None}) == pytest.approx((0.5, -1.0))
+
+
+def test_chips_apart_save_by_their_geometric_mean():
+    """sqrt(0.4 * 0.9) = 0.6 beside 0.8: a quarter; bounds 0.3 and 0.3: at most 62.5 %."""
+    alone = [{"goal": 0.4, "lower_bound": 0.3}, {"goal": 0.9, "lower_bound": 0.3}]
+    assert apart_saves_frac(0.8, alone) == pytest.approx((0.25, 0.625))

@@ -14,6 +14,7 @@ import dse
 from dse.core.errors import SpecError
 from dse.sweep.engine import local, plan_work, run
 from dse.sweep.folder import Held, fingerprint, footer_fingerprint, shard_name, shards_of, status
+from dse.sweep.seal import Checked
 from dse.sweep.spec import load_sweep
 from dse.sweep.store import Failure, open_store
 
@@ -158,9 +159,11 @@ def test_a_name_tells_bytes_and_footer(tmp_path):
     pq.write_table(pa.table({"x": [1.0, 2.0]}), sink)
     content = sink.getvalue()
     (tmp_path / "x.parquet").write_bytes(content)
-    Held(tmp_path / "x.parquet", footer=footer_fingerprint(content)).check_footer()
+    with Checked(tmp_path / "x.parquet") as file:
+        footer = file.footer()
+    Held(tmp_path / "x.parquet", footer=footer_fingerprint(content)).check_footer(footer)
     with pytest.raises(SpecError, match="damaged"):
-        Held(tmp_path / "x.parquet", footer=fingerprint(content)).check_footer()
+        Held(tmp_path / "x.parquet", footer=fingerprint(content)).check_footer(footer)
     name = shard_name("identity", 12, content)
     assert name.startswith("000012-")
     assert name.endswith(f"-{fingerprint(content)}-{footer_fingerprint(content)}.parquet")

@@ -35,8 +35,10 @@ def read(path: Path) -> Config:
         raise SpecError(f"{path}: not valid JSON at line {e.lineno}: {e.msg}; is the file truncated?") from None
     except UnicodeDecodeError:
         raise SpecError(f"{path}: not UTF-8 text; give the path of a Hugging Face config.json") from None
-    except (SpecError, RecursionError, ValueError) as e:
-        raise SpecError(f"{path}: {str(e) or 'nested too deeply'}") from None
+    except RecursionError:
+        raise SpecError(f"{path}: nested too deeply; give the path of a Hugging Face config.json") from None
+    except (SpecError, ValueError) as e:
+        raise SpecError(f"{path}: {e}") from None
     if not isinstance(raw, dict):
         raise SpecError(f"{path}: holds a JSON {type(raw).__name__}, expected an object with keys such as hidden_size")
     return raw

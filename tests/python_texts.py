@@ -6,9 +6,9 @@ from typing import Any
 
 PYTHON = re.compile(
     r"\b[A-Z]\w*\(\w+=|\bobject at 0x|\b[Aa]rray\(|\bnp\.\w+\(|Path\('|<[A-Z]\w+\.\w+: |\b[if](32|64)\["
-    r"|^[\[({]'|^\(\d+, "
+    r"|^[\[({]'|^\(\d+, |\bnan\b"
 )
-"""How Python spells records, arrays, paths, enumerations and tuples."""
+"""How Python spells records, arrays, paths, enumerations, tuples and what is no number."""
 
 
 def texts(value: Any) -> Iterator[str]:

@@ -1,105 +1,39 @@
-"""The command line: `dse COMMAND`, one file per group of commands.
+"""The command line: `dse COMMAND`, one file per group of commands, listed in `commands`.
 
-Exit codes: 0 an answer; 1 an infeasible study, explained; 2 bad input, one line on stderr; 130 interrupted.
-JAX and the rooms are imported inside the commands, so that `dse --help` does not wait for them.
+Here is only what a program needs before they load, which takes most of a second: Ctrl-C ends it in one line even then.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import signal
 import sys
 import threading
-from typing import Annotated
+from types import FrameType
 
-import tyro
+import lazy_loader
 
-from ..core.errors import DseError, SpecError
-from ..core.version import __version__
-from ..report.terminal import complaint
-from .ablation import AblationCommand
-from .backtest import BacktestCommand
-from .check import Calibrate, Validate
-from .compare import Compare
-from .evaluate import Evaluate
-from .explorer import Explore
-from .facts import Chips, Models
-from .files import New, Schema, Studies
-from .fleet import Cost, Fleet
-from .forecast import ForecastCommand
-from .front import FrontCommand, SensitivityCommand
-from .questions import QuestionsCommand
-from .readings import ReadingsCommand
-from .report import ReportCommand
-from .risk import RiskCommand
-from .serve import Serve, Serviced
-from .study import Cite, Optimize
-from .sweep import Query, Sweep
+__getattr__, __dir__, _ = lazy_loader.attach(__name__, submod_attrs={"commands": ["Command", "main"]})
 
-Command = (
-    Annotated[Optimize, tyro.conf.subcommand("optimize")]
-    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-    | Annotated[FrontCommand, tyro.conf.subcommand("front")]
-    | Annotated[SensitivityCommand, tyro.conf.subcommand("sensitivity")]
-    | Annotated[RiskCommand, tyro.conf.subcommand("risk")]
-    | Annotated[BacktestCommand, tyro.conf.subcommand("backtest")]
-    | Annotated[ForecastCommand, tyro.conf.subcommand("forecast")]
-    | Annotated[ReadingsCommand, tyro.conf.subcommand("readings")]
-    | Annotated[QuestionsCommand, tyro.conf.subcommand("questions")]
-    | Annotated[AblationCommand, tyro.conf.subcommand("ablation")]
-    | Annotated[Serve, tyro.conf.subcommand("serve")]
-    | Annotated[Compare, tyro.conf.subcommand("compare")]
-    | Annotated[Serviced, tyro.conf.subcommand("portfolio")]
-    | Annotated[Chips, tyro.conf.subcommand("chips")]
-    | Annotated[Models, tyro.conf.subcommand("models")]
-    | Annotated[Studies, tyro.conf.subcommand("studies")]
-    | Annotated[New, tyro.conf.subcommand("new")]
-    | Annotated[Schema, tyro.conf.subcommand("schema")]
-    | Annotated[Cite, tyro.conf.subcommand("cite")]
-    | Annotated[Validate, tyro.conf.subcommand("validate")]
-    | Annotated[Cost, tyro.conf.subcommand("cost")]
-    | Annotated[Fleet, tyro.conf.subcommand("fleet")]
-    | Annotated[Calibrate, tyro.conf.subcommand("calibrate")]
-    | Annotated[Sweep, tyro.conf.subcommand("sweep")]
-    | Annotated[Query, tyro.conf.subcommand("query")]
-    | Annotated[ReportCommand, tyro.conf.subcommand("report")]
-    | Annotated[Explore, tyro.conf.subcommand("explore")]
-)
-
-ABOUT = (
-    "What should the next AI chip be? Exit codes: 0 an answer; 1 an infeasible study, explained; "
-    "2 bad input, in one line; 130 interrupted. --version prints the version, "
-    "--tyro-print-completion bash (zsh, fish) what completes commands and flags."
-)
-COMPLETION, SHELLS = "--tyro-print-completion", ("bash", "zsh", "fish")
-"""What prints a script of completion, and for which shells there is one."""
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line and return its exit code; bad input is one line on stderr, never a traceback."""
-    try:
-        command = parse(sys.argv[1:] if argv is None else argv)
-        code = command if isinstance(command, int) else command.run()
-        sys.stdout.flush()
-        return code
-    except DseError as error:
-        print(f"dse: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("dse: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (OSError, MemoryError, RecursionError) as error:  # the machine's refusal, wherever it came
-        print(f"dse: {' '.join(f'{type(error).__name__}: {error}'.split()).rstrip(' :')}", file=sys.stderr)
-        return 2
-
-
+INTERRUPTED = 130
+"""Exit code of a program that Ctrl-C ended."""
+TOLD = b"dse: interrupted\n"
 AGAIN_S = 0.01
 """Seconds after which Ctrl-C that was lost is repeated."""
+
+
+def ctrl_c(number: int, frame: FrameType | None) -> None:
+    """KeyboardInterrupt, but where a module is being loaded: there the program ends at once.
+
+    Packages turn an exception in the middle of their import into another one, or crash; and while a module loads,
+    nothing is half done: whole files are written under another name first.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            os.write(2, TOLD)
+            os._exit(INTERRUPTED)
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def ctrl_c_again(lost: sys.UnraisableHookArgs) -> None:
@@ -112,30 +46,16 @@ def ctrl_c_again(lost: sys.UnraisableHookArgs) -> None:
 
 
 def entry() -> int:
-    """`main` as a program: Ctrl-C always ends it, but once the answer is out it has nothing left to stop."""
+    """The command line as a program: Ctrl-C always ends it, but once the answer is out it has nothing left to stop."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a job in the background begins without one
+        signal.signal(signal.SIGINT, ctrl_c)
     sys.unraisablehook = ctrl_c_again
-    code = main()
+    try:
+        from .commands import main
+
+        code = main()
+    except KeyboardInterrupt:  # outside of every command
+        os.write(2, TOLD)
+        code = INTERRUPTED
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code
-
-
-def parse(argv: list[str]) -> Command | int:
-    """The command in `argv`, or the exit code of a call that only asked for help.
-
-    Raises:
-        SpecError: an unknown or missing argument, in one line.
-    """
-    if argv == ["--version"]:
-        print(f"dse {__version__}")
-        return 0
-    if argv[:1] == [COMPLETION] and (len(argv) != 2 or argv[1] not in SHELLS):
-        raise SpecError(f"{COMPLETION}: give {', '.join(SHELLS)}")
-    said = io.StringIO()
-    config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(Command, prog="dse", description=ABOUT, args=argv, config=config)  # type: ignore[arg-type]
-    except SystemExit as end:
-        if end.code in (0, None):
-            return 0
-        raise SpecError(complaint(said.getvalue())) from None

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..study.convex import Kind
 from ..study.design import steps
-from .loosen import broken, way
+from .loosen import Broken, broken, way
 from .search import Candidate, Search
 from .solution import Relaxation
 from .widen import FURTHEST, widened_way
@@ -37,13 +37,25 @@ def relaxations(search: Search, candidates: list[Candidate]) -> tuple[Relaxation
         return (*(r for r in missing if r.name not in again), *beside)
     user = np.asarray([r.kind is Kind.USER for r in search.core.rows()])
     known = broken(search, candidates, user)
-    found = min(way(search, known, user), widened_way(search, known, user), key=lambda w: w.total)
+    found = min(
+        way(search, built(search, candidates, user), user), widened_way(search, known, user), key=lambda w: w.total
+    )
     if not math.isfinite(found.total):
         lawful = np.asarray([r.kind is not Kind.LAW and r.what != STEP for r in search.core.rows()])
         reticle = math.exp(search.box[1][search.core.variables().index(DIE)])
         roomy = search.in_box(moved(search, [Relaxation(DIE, reticle, reticle * FURTHEST)]))
-        found = way(roomy, broken(roomy, candidates, lawful), lawful)
+        found = way(roomy, built(roomy, candidates, lawful), lawful)
     return found.moves
+
+
+def built(search: Search, candidates: list[Candidate], loose: np.ndarray) -> list[Broken]:
+    """`broken` of the choices that have whole counts in the box.
+
+    Five stacks on two dies, good as they may be when broken, must not hide what one die needs.
+    """
+    able = {i for i in range(search.n_choices) if all(map(len, search.steps(i)))}
+    known = broken(search, [c for c in candidates if c.choice_index in able], loose)
+    return [b for b in known if b.choice in able]
 
 
 def without_steps(search: Search) -> tuple[Relaxation, ...]:

@@ -175,7 +175,8 @@ def _rented(
     parts = sorted([*speeds(a, b), *prices], key=lambda t: t.low / t.high)
     low, high = band(dollars[0] / dollars[1], parts)
     how = f"{paid[1].basis or 'no price'} of {b.chip}".replace("_", " ")
-    needed = f"{a.chip} at most {most:.3g} USD per chip-hour against {asked[1]:.3g} ({how})"
+    against = f"at most {most:.3g} USD per chip-hour against {asked[1]:.3g} ({how})"
+    needed = f"not known: {how}" if math.isnan(most) else f"{a.chip} {against}"
     return Answer(name, paying, dollars[0], dollars[1], low, high, tuple(parts), needed)
 
 

@@ -23,7 +23,7 @@ import xxhash
 from ..core.errors import SpecError
 from ..core.files import check_sizes, read_text
 from ..core.origin import digest
-from .seal import END_B, Checked, DamagedError, footer_B
+from .seal import Checked, DamagedError, footer_B
 
 SHARDS = "shards"
 """Folder with one file per unit of work."""
@@ -33,6 +33,8 @@ MANIFEST = "manifest.json"
 """Where the rows came from, and what their columns mean."""
 FAILURES = "failures"
 """Folder with one file per unit of work that was given up."""
+FEW_B = 2**19
+"""Bytes that are quicker read twice, by us and by the reader, than once with the reader asking us for them."""
 NAMED = 16
 """Hexadecimal digits of the identity's digest in a file's name."""
 
@@ -122,20 +124,12 @@ class Held:
             raise SpecError(f"{self.path}: {DAMAGED}")
         return content
 
-    def check_footer(self) -> None:
-        """SpecError where the footer is not the one that was written; pages have checksums of their own."""
+    def check_footer(self, footer: bytes) -> None:
+        """SpecError where `footer` is not the one that was written; pages have checksums of their own."""
         if self.sha256 and not self.footer:
             self.whole()  # written by an older version, whose pages have none
-        elif self.footer and self._footer() != self.footer:
+        elif self.footer and fingerprint(footer) != self.footer:
             raise SpecError(f"{self.path}: {DAMAGED}")
-
-    def _footer(self) -> str:
-        with self.path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(size - END_B, 0))
-            length = int.from_bytes(file.read(END_B)[:4], "little") + END_B
-            file.seek(max(size - length, 0))
-            return fingerprint(file.read())
 
 
 DAMAGED = "damaged, it is not what was written; run the sweep again with --resume (or read on with --no-verify)"
@@ -204,23 +198,32 @@ def read_tables(folder: str | Path, columns: list[str] | None = None, verify: bo
         return pa.concat_tables([_pages(f, columns, verify) for f in files])
 
 
-def _whole(file: Held) -> pa.Table:
-    """All columns: one pass over all bytes is quicker than a checksum of every page; a bare file has only those."""
+def _whole(file: Held, columns: list[str] | None = None) -> pa.Table:
+    """One pass over all bytes: quicker than checksums of every page; a bare file has only those."""
     if not (file.bytes_ or file.sha256):
-        return _pages(file, None, True)
-    return pq.read_table(pa.BufferReader(file.whole()))
+        return _pages(file, columns, True)
+    return pq.ParquetFile(pa.BufferReader(file.whole())).read(columns)
 
 
 def _pages(file: Held, columns: list[str] | None, verify: bool) -> pa.Table:
     """Some columns: only their bytes are read and checked; by the pages' checksums in files of older versions."""
+    threads = columns is None or len(columns) > 1  # a thread for one column takes more than it gives
     if not verify:
         with pq.ParquetFile(file.path) as held:
-            return held.read(columns)
-    file.check_footer()
-    with Checked(file.path) as raw, pq.ParquetFile(raw) as held:
+            return held.read(columns, use_threads=threads)
+    with Checked(file.path) as raw:
+        if file.bytes_ and raw.size_B <= FEW_B:
+            return _whole(file, columns)
+        footer = raw.footer()
+        file.check_footer(footer)
+        metadata = pq.read_metadata(pa.BufferReader(footer))
         try:
-            if columns is not None and raw.watch(held.metadata, columns):
-                table = held.read(columns)
+            if columns is not None and raw.watch(metadata, columns):
+                few = raw.waiting_B() <= FEW_B
+                if few:
+                    raw.finish()
+                with pq.ParquetFile(str(file.path) if few else raw, metadata=metadata) as held:
+                    table = held.read(columns, use_threads=threads)
                 raw.finish()
                 return table
         except DamagedError as error:
@@ -234,7 +237,8 @@ def dataset_of(folder: str | Path, verify: bool = True) -> ds.Dataset:
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=verify)
     with reading(folder):
         for file in files if verify else ():
-            file.check_footer()
+            with Checked(file.path) as raw:
+                file.check_footer(raw.footer())
         return ds.dataset(
             [str(f.path) for f in files], format=ds.ParquetFileFormat(default_fragment_scan_options=options)
         )

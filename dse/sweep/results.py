@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import SpecError
 from .folder import dataset_of, held_files, read_tables, reading, reason_counts
@@ -93,21 +94,38 @@ def query(sql: str, folder: str | Path, *, verify: bool = True) -> pd.DataFrame:
     rows = dataset_of(folder, verify)
     with duckdb.connect() as connection, reading(folder):
         try:
-            _check_select(connection.extract_statements(sql))
+            _check_select(sql, connection.extract_statements)
             connection.register(VIEW, rows)
             for lock in LOCKS:
                 connection.execute(lock)
             return connection.execute(sql).df()
         except duckdb.Error as error:
             raise SpecError(f"query: {' '.join(str(error).split())}") from error
+        except RuntimeError as error:
+            if str(error) != STOPPED:
+                raise
+            raise KeyboardInterrupt from error
 
 
-READS = ("SELECT", "EXPLAIN")
-"""Statements that change nothing."""
+STOPPED = "Query interrupted"
+"""What DuckDB makes of Ctrl-C."""
+EXPLAINS = re.compile(r"\s*explain\s+(analyze\s+)?(\([^()]*\)\s*)?", re.IGNORECASE)
+"""What stands before a select whose plan is asked for."""
 
 
-def _check_select(statements: list) -> None:
-    kinds = [s.type.name for s in statements]
-    if len(kinds) != 1 or kinds[0] not in READS:
+def _check_select(sql: str, parsed: Callable[[str], list]) -> None:
+    """SpecError unless `sql`, which `parsed` takes apart, is one select or asks for the plan of one."""
+    kinds = [_kind(s) for s in parsed(sql)]
+    if kinds == ["EXPLAIN"] and (found := EXPLAINS.match(sql)):
+        kinds = [_kind(s) for s in parsed(sql[found.end() :])]  # with "analyze" the statement inside is run
+    if kinds != ["SELECT"]:
         told = f"{' and '.join(kinds)} given" if kinds else "is empty"
         raise SpecError(f"query: {told}; results are only read: give one select")
+
+
+def _kind(statement: Any) -> str:
+    """What a statement does."""
+    try:
+        return statement.type.name
+    except ValueError:  # a kind that DuckDB has and its Python package does not
+        return "another statement"

@@ -20,6 +20,8 @@ ONE_B = 8
 """Bytes of a fingerprint."""
 END_B = 8
 """Last bytes of a Parquet file: the length of its footer and a mark."""
+TAIL_B = 2**14
+"""Bytes read first, from the end: the footer of most files is among them."""
 PART_B = 2**18
 """Bytes read at once: they are still in the processor's cache when their fingerprint is taken."""
 
@@ -76,6 +78,18 @@ class Checked(io.FileIO):
     def __init__(self, path: Path):
         super().__init__(path)
         self.waiting: dict[Chunk, bytes] = {}
+        self.size_B = os.fstat(self.fileno()).st_size
+
+    def last(self, size_B: int) -> bytes:
+        """The last bytes of the file, as many as it has."""
+        first_B = max(self.size_B - size_B, 0)
+        return os.pread(self.fileno(), self.size_B - first_B, first_B)
+
+    def footer(self) -> bytes:
+        """The footer, which says where columns are: read once, for its fingerprint and for the reader."""
+        end = self.last(TAIL_B)
+        length = footer_B(memoryview(end))
+        return end[-length:] if length <= len(end) else self.last(length)
 
     def watch(self, metadata: pq.FileMetaData, columns: Collection[str]) -> bool:
         """Check these columns from now on; False for a file without fingerprints.
@@ -87,20 +101,21 @@ class Checked(io.FileIO):
         Raises:
             DamagedError: in the fingerprints themselves.
         """
-        n = n_chunks(metadata)
-        last = chunk_of(metadata, n - 1) if n else Chunk(0, 0)
-        begin, block_B = last.end_B, ONE_B * (n + 1)
-        size = self.seek(0, 2)
-        length = footer_B(memoryview(os.pread(self.fileno(), END_B, size - END_B)))
-        if not n or size - length - begin != block_B:
+        names = metadata.schema.names
+        n = metadata.num_row_groups * len(names)
+        begin, block_B = chunk_of(metadata, n - 1).end_B if n else 0, ONE_B * (n + 1)
+        if not n or self.size_B - metadata.serialized_size - END_B - begin != block_B:
             return False
         block = os.pread(self.fileno(), block_B, begin)
         if xxhash.xxh3_64_digest(block[:-ONE_B]) != block[-ONE_B:]:
             raise DamagedError
-        names = metadata.schema.names
-        places = [k for k in range(n) if names[k % metadata.num_columns] in columns]
+        places = [k for k in range(n) if names[k % len(names)] in columns]
         self.waiting = {chunk_of(metadata, k): block[k * ONE_B : (k + 1) * ONE_B] for k in places}
         return True
+
+    def waiting_B(self) -> int:
+        """Bytes still to be checked."""
+        return sum(chunk.size_B for chunk in self.waiting)
 
     def read(self, size: int | None = -1, /) -> bytes:
         """The next bytes; DamagedError where a chunk among them is watched and not as it was written."""
@@ -115,7 +130,7 @@ class Checked(io.FileIO):
 
     def finish(self) -> None:
         """Check what the reader took in other pieces than whole chunks; DamagedError."""
-        part = memoryview(bytearray(PART_B if self.waiting else 0))
+        part = memoryview(bytearray(min(PART_B, self.waiting_B())))
         if any(self._digest(chunk, part) != wanted for chunk, wanted in self.waiting.items()):
             raise DamagedError
         self.waiting = {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import itertools
 
 from .mixers import AbstractMixer, Attention
 
@@ -127,4 +129,4 @@ class Run:
 
 def runs_of(blocks: list[Block]) -> tuple[Run, ...]:
     """Blocks counted by kind, in the order in which kinds first appear."""
-    return tuple(Run(b, blocks.count(b)) for b in dict.fromkeys(blocks))
+    return tuple(itertools.starmap(Run, collections.Counter(blocks).items()))

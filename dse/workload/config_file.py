@@ -35,8 +35,10 @@ def read(path: Path) -> Config:
         raise SpecError(f"{path}: not valid JSON at line {e.lineno}: {e.msg}; is the file truncated?") from None
     except UnicodeDecodeError:
         raise SpecError(f"{path}: not UTF-8 text; give the path of a Hugging Face config.json") from None
-    except (SpecError, RecursionError, ValueError) as e:
-        raise SpecError(f"{path}: {str(e) or 'nested too deeply'}") from None
+    except RecursionError:
+        raise SpecError(f"{path}: nested too deeply; give the path of a Hugging Face config.json") from None
+    except (SpecError, ValueError) as e:
+        raise SpecError(f"{path}: {e}") from None
     if not isinstance(raw, dict):
         raise SpecError(f"{path}: holds a JSON {type(raw).__name__}, expected an object with keys such as hidden_size")
     return raw
@@ -94,12 +96,33 @@ class Fields:
             raise self.error(key, f"at most {MOST_WHOLE:,}: no such model exists")
         return value
 
+    def layers(self, *keys: str, default: int | None = None, least: int = 1) -> int:
+        """A count of layers, which become a list: as `whole`, and at most `MOST_LAYERS`."""
+        n = self.whole(*keys, default=default, least=least)
+        if n > MOST_LAYERS:
+            raise self.error(str(self.key_of(*keys)), f"at most {MOST_LAYERS:,}: no such model exists")
+        return n
+
     def optional(self, key: str, default: int) -> int:
         """The whole number of `key`: 0 where it is null, `default` where the file lacks it."""
         self._read.add(key)
         if key in self.raw and self.raw[key] is None:
             return 0
         return self.whole(key, default=default)
+
+    def wholes(self, key: str, default: list[int]) -> list[int]:
+        """A list of whole numbers, or one alone, each at least 1."""
+        value = self.raw.get(key)
+        if not isinstance(value, list):
+            return default if self.key_of(key) is None else [self.whole(key)]
+        return [Fields({key: x}, self.place, self.inside).whole(key) for x in value] or default
+
+    def number(self, key: str, default: float) -> float:
+        """The number of `key`, above 0 and no larger than a whole number may be."""
+        value = default if self.key_of(key) is None else self.raw[key]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MOST_WHOLE:
+            raise self.error(key, f"a number, above 0 and at most {MOST_WHOLE:,}")
+        return value
 
     def flag(self, *keys: str, default: bool) -> bool:
         """True or false of the first of `keys` that the file has, `default` where it has none."""

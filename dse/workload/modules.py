@@ -12,7 +12,6 @@ import fnmatch
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 LISTS = ("ignore", "modules_to_not_convert", "exclude_modules", "ignored_layers")
 """Keys of the lists."""
@@ -30,14 +29,22 @@ MODULES = {
                     for one in ("shared_expert", "shared_experts", "share_expert")),
 }  # fmt: skip
 """Names that the largest matrices of a part go by."""
-LAYER = re.compile(r"layers\.(\d+)\.")
+LAYER = re.compile(r"layers\.(\d{1,9})\.", re.ASCII)
 """The number of a layer in a name."""
 
 
-def by_layer(listed: list[Any]) -> dict[int | None, list[str]]:
+def is_name(entry: str) -> bool:
+    """Whether an entry can be compared with names: all but a regular expression that is none."""
+    try:
+        return _matcher(entry) is not None
+    except (re.error, OverflowError, RecursionError, MemoryError):
+        return False
+
+
+def by_layer(listed: list[str]) -> dict[int | None, list[str]]:
     """Entries of a list by the layer that each names, None for those without one."""
     found: dict[int | None, list[str]] = {}
-    for entry in map(str, listed):
+    for entry in listed:
         number = None if entry.startswith("re:") else LAYER.search(f"{entry}.")
         found.setdefault(int(number.group(1)) if number else None, []).append(entry)
     return found
@@ -74,10 +81,7 @@ def _any_match(listed: tuple[str, ...], part: str, layer: int) -> bool:
 def _matcher(entry: str) -> Callable[[str], object]:
     """Tells whether an entry stands for a module: itself, what holds it, a glob or a regular expression."""
     if entry.startswith("re:"):
-        try:
-            return re.compile(entry[3:]).match
-        except re.error:
-            return lambda name: False
+        return re.compile(entry[3:]).match
     if "*" in entry:
         forms = (entry, f"{entry}.*", f"*.{entry}", f"*.{entry}.*")
         return re.compile("|".join(fnmatch.translate(x) for x in forms)).match

@@ -12,7 +12,7 @@ from ..core.errors import SpecError
 from .blocks import Block, Experts, Mlp
 from .config_file import show
 from .families.common import Body
-from .modules import LISTS, by_layer, covers
+from .modules import LISTS, by_layer, covers, is_name
 from .storage import PARTS
 
 
@@ -55,7 +55,7 @@ def stored_as(raw: dict[str, Any] | None, place: str, body: Body, expert_dtype: 
     else:
         narrow = _format(raw, method, place)
         made = {p: narrow for p in LINEARS} | _experts_apart(raw, place, expert_dtype)
-    parts = {p: "bf16" for p in WIDE} | made | _kept(raw, body)
+    parts = {p: "bf16" for p in WIDE} | made | _kept(raw, place, body)
     if method == "mxfp4":
         parts |= {"attention": "bf16", "mlp": "bf16", "shared": "bf16"}
     has = _parts_of(body)
@@ -113,14 +113,14 @@ def _format(raw: dict[str, Any], method: str, place: str) -> str:
 def _integer(bits: Any, place: str) -> str:
     if bits not in (4, 8):
         raise SpecError(f"{place}: quantization_config.bits = {show(bits)} is not known; allowed: 4, 8")
-    return f"int{bits}"
+    return f"int{int(bits)}"
 
 
 def _groups(raw: dict[str, Any], place: str, body: Body) -> dict[str, str]:
     """The format of each part by the groups of compressed-tensors, each with its targets; 16 bit where none aims."""
     groups = raw.get("config_groups")
     listed = [g for g in groups.values() if isinstance(g, dict)] if isinstance(groups, dict) else []
-    aimed = [(g.get("targets") or ["Linear"], _one_group(g["weights"], place)) for g in listed
+    aimed = [(_names(g, "targets", place) or ["Linear"], _one_group(g["weights"], place)) for g in listed
              if isinstance(g.get("weights"), dict)]  # fmt: skip
     if not aimed:
         raise SpecError(f"{place}: quantization_config has no config_groups with weights; add them")
@@ -140,9 +140,20 @@ def _one_group(weights: dict[str, Any], place: str) -> str:
     return _integer(bits, place)
 
 
-def _kept(raw: dict[str, Any], body: Body) -> dict[str, str]:
+def _names(raw: dict[str, Any], key: str, place: str) -> list[str]:
+    """Names of modules, or SpecError."""
+    said = raw.get(key) or []
+    if not isinstance(said, list) or not all(isinstance(x, str) and is_name(x) for x in said):
+        raise SpecError(
+            f"{place}: quantization_config has {key} = {show(said)}, expected a list of names of modules, or of "
+            "regular expressions behind re:"
+        )
+    return said
+
+
+def _kept(raw: dict[str, Any], place: str, body: Body) -> dict[str, str]:
     """Parts of which the file leaves at least half of the layers in 16 bit."""
-    entries = by_layer([x for key in LISTS for x in raw.get(key) or []])
+    entries = by_layer([x for key in LISTS for x in _names(raw, key, place)])
     return {part: "bf16" for part, layers in _parts_of(body).items() if layers and _mostly(entries, part, layers)}
 
 

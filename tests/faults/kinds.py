@@ -121,7 +121,7 @@ def exact(bed, dice):
     words = ("optimize", str(STUDY), "--gap", "0.1", "--seconds", "20", "--no-figures", "--results", str(folder))
     run = bed.start([sys.executable, "-m", "dse.cli", *words])
     begin = time.monotonic()
-    while run.poll() is None and not bed.said():  # Ctrl-C before the first word is Python's own, while it loads
+    while run.poll() is None and not bed.said():
         assert time.monotonic() - begin < LIMIT_S
         time.sleep(0.01)
     time.sleep(dice.uniform(0, 6))

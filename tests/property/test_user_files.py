@@ -109,6 +109,8 @@ def _change(holder: Any, key: Any, what: str, value: Any) -> None:
 
 def scaled(value: Any, factor: float) -> Any:
     """A number, or the number of a text with its unit, times `factor`: of the right form, and perhaps absurd."""
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return value  # beyond a double: absurd already
     if isinstance(value, int | float) and not isinstance(value, bool):
         return int(value * factor) if isinstance(value, int) and abs(value * factor) < 2**63 else value * factor
     return re.sub(r"^\d+(\.\d+)?", lambda m: f"{float(m[0]) * factor:g}", value) if isinstance(value, str) else value

@@ -1,6 +1,7 @@
 """What used to end in a traceback: one line each."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dse import cli
-from dse.cli import main
+from dse.cli import commands, main
 
 from .test_cli import cache_elsewhere, refused
 
@@ -87,7 +88,7 @@ def test_the_machines_refusal_is_one_line(monkeypatch, capsys, error):
         def run(self):
             raise error
 
-    monkeypatch.setattr(cli, "parse", lambda argv: Command())
+    monkeypatch.setattr(commands, "parse", lambda argv: Command())
     assert main([]) == 2
     said = capsys.readouterr().err
     assert said.startswith(f"dse: {type(error).__name__}") and said.count("\n") == 1
@@ -101,12 +102,37 @@ def test_a_sweep_of_nothing(capsys, tmp_path):
 def test_ctrl_c_after_the_answer(monkeypatch):
     """In the last moments there is nothing left to stop: Python's own farewell was a traceback."""
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(cli, "main", lambda: 0)
+    monkeypatch.setattr(commands, "main", lambda: 0)
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     try:
         assert cli.entry() == 0 and signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("module", ["tyro", "jax", "numpy", "dse.hardware.presets"])
+def test_ctrl_c_while_a_module_loads(module, tmp_path):
+    """Before: Python's traceback, an ImportError of the package that was loading, or a crash of its C++ (1 in 10)."""
+    (tmp_path / "sitecustomize.py").write_text(STOPS.format(module))
+    run = subprocess.run(
+        [sys.executable, "-m", "dse.cli", "chips"], capture_output=True, cwd=ROOT, timeout=600,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+    )  # fmt: skip
+    assert (run.returncode, run.stderr, run.stdout) == (130, b"dse: interrupted\n", b"")
+
+
+STOPS = """
+import signal, sys
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background begins without one
+
+class Stops:
+    def find_spec(self, name, path=None, target=None):
+        if name == "{0}":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Stops())
+"""
 
 
 def test_ctrl_c_inside_the_garbage_collector_is_not_lost(monkeypatch, capsys):
@@ -121,7 +147,7 @@ def test_ctrl_c_inside_the_garbage_collector_is_not_lost(monkeypatch, capsys):
             Deaf()
             time.sleep(60)
 
-    monkeypatch.setattr(cli, "parse", lambda argv: Command())
+    monkeypatch.setattr(commands, "parse", lambda argv: Command())
     monkeypatch.setattr(sys, "unraisablehook", cli.ctrl_c_again)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background begins without one
     try:

@@ -72,6 +72,14 @@ def test_a_short_command(command, capsys, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_rent_that_nobody_asks(capsys, tmp_path, monkeypatch):
+    """Before: "at most nan USD per chip-hour against nan (no price of a100-80)"."""
+    monkeypatch.chdir(tmp_path)
+    found = answer(capsys, "cost", "trainium2", "--against", "a100-80", "--no-figures")["answers"]
+    assert {a["needed"] for a in found if a["paying"] == "rented"} == {"not known: no price of a100-80"}
+
+
+@pytest.mark.slow
 def test_sweeps_and_queries(capsys, tmp_path):
     (tmp_path / "small.toml").write_text(SMALL)
     where = (str(tmp_path / "small.toml"), "--results", str(tmp_path))

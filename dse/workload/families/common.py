@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from ...core.errors import SpecError
 from ..blocks import Block, Experts, Mlp
-from ..config_file import MOST_LAYERS, Fields
+from ..config_file import Fields
 from ..mixers import AbstractMixer, Attention, Latent
 from ..op import passes
 from ..transformer import Part
@@ -47,11 +47,7 @@ Builder = Callable[[Fields], Body]
 
 def n_layers(f: Fields) -> int:
     """Blocks."""
-    keys = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
-    n = f.whole(*keys)
-    if n > MOST_LAYERS:
-        raise f.error(str(f.key_of(*keys)), f"at most {MOST_LAYERS:,}: no such model exists")
-    return n
+    return f.layers("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 
 
 def hidden_of(f: Fields) -> int:

@@ -222,7 +222,7 @@ def phi_with_images(f: Fields) -> Body:
 def exaone45(f: Fields) -> Body:
     """EXAONE 4.5: EXAONE 4 with blocks that predict further tokens, one set of weights for all of them."""
     made = gated(f, kv=32, windows=partial(periodic_windows, period=4, width=4096))
-    n = f.whole("num_nextn_predict_layers", "_num_mtp_layers", default=0, least=0)
+    n = f.layers("num_nextn_predict_layers", "_num_mtp_layers", default=0, least=0)
     shared = f.flag("mtp_share_layers", default=False)
     f.skip("mtp_loss_scaling_factor")
     return dataclasses.replace(made, ahead=[made.blocks[-1]] * (min(n, 1) if shared else n))
@@ -231,7 +231,7 @@ def exaone45(f: Fields) -> Body:
 def mimo_dense(f: Fields) -> Body:
     """MiMo of 2025: Qwen 2 with a block that predicts the next token but one."""
     made = gated(f, kv=32, windows=late_windows)
-    n = f.whole("num_nextn_predict_layers", default=1, least=0)
+    n = f.layers("num_nextn_predict_layers", default=1, least=0)
     return dataclasses.replace(made, ahead=[made.blocks[-1]] * n)
 
 

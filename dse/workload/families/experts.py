@@ -69,7 +69,7 @@ def minimax_m2(f: Fields) -> Body:
 
 def ahead(f: Fields, block: Block, *keys: str, usual: int, used: str = "") -> list[Block]:
     """Blocks that predict further tokens, each like `block`."""
-    n = f.whole(*keys, default=usual, least=0)
+    n = f.layers(*keys, default=usual, least=0)
     return [block] * (n if not used or f.flag(used, default=True) else 0)
 
 

@@ -179,7 +179,7 @@ def nemotron_h(f: Fields) -> Body:
     parts = _nemotron_parts(f, {NEMOTRON[k] for k in kinds})
     blocks = [parts[NEMOTRON[k]] for k in kinds]
     made = body(f, blocks, tied=False)
-    n_ahead = f.whole("num_nextn_predict_layers", default=0, least=0)
+    n_ahead = f.layers("num_nextn_predict_layers", default=0, least=0)
     words = f.items("mtp_layers_block_type")
     letters = f.text("mtp_hybrid_override_pattern", default="")
     if not n_ahead:

@@ -6,7 +6,6 @@ Source: sizes of towers are those of each type's model in [wolf2020transformers]
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 from ..blocks import Block
 from ..config_file import Fields
@@ -82,11 +81,12 @@ def towers(f: Fields) -> list[Part]:
         value = f.raw.get(key)
         f.skip(key)
         if isinstance(value, dict) and key != "img_token_compression_config":
-            found.append(Part(key.replace("_config", " tower").replace("tower tower", "tower"), n_tower(value), WHY))
+            name = key.replace("_config", " tower").replace("tower tower", "tower")
+            found.append(Part(name, n_tower(Fields(value, f.place, f"{key}.")), WHY))
     return found
 
 
-def n_tower(raw: dict[str, Any]) -> int:
+def n_tower(f: Fields) -> int:
     """Weights of a vision transformer with its patches and its merger, 0 where its sizes are not stated.
 
         L (4 d^2 + m d f) + p^2 c t d + d' s^2 (d s^2 + h)
@@ -94,38 +94,27 @@ def n_tower(raw: dict[str, Any]) -> int:
     with L layers of width d and MLP width f, m matrices, patches of side p with c channels and t frames, and a merger
     of s x s patches into the model's width h.
     """
-    depth, width = (next((raw[k] for k in keys if isinstance(raw.get(k), int)), 0) for keys in (
-        ("depth", "num_hidden_layers", "vt_num_hidden_layers"),
-        ("embed_dim", "hidden_size", "width", "vt_hidden_size")))  # fmt: skip
+    depth = _size(f, "depth", "num_hidden_layers", "vt_num_hidden_layers")
+    width = _size(f, "embed_dim", "hidden_size", "width", "vt_hidden_size")
     if not depth or not width:
         return 0
-    ratio = raw.get("mlp_ratio")
-    ffn = (
-        raw.get("intermediate_size")
-        or raw.get("vt_intermediate_size")
-        or (int(width * ratio) if isinstance(ratio, int | float) else 4 * width)
+    ffn = _size(f, "intermediate_size", "vt_intermediate_size") or int(width * f.number("mlp_ratio", default=4.0))
+    matrices = 3 if f.model_type in ("qwen2_5_vl", "pixtral") else 2
+    usual = 2 if "embed_dim" in f.raw else 1
+    side = max(f.wholes("patch_size", default=[14]))
+    patches = width * side * side * _size(f, "in_channels", "in_chans", default=3)
+    merged = width * _size(f, "spatial_merge_size", default=usual) ** 2
+    out = _size(f, "out_hidden_size") or (_size(f, "hidden_size") if usual == 2 else 0)
+    return (
+        depth * (4 * width * width + matrices * width * ffn)
+        + patches * _size(f, "temporal_patch_size", default=usual)
+        + (merged * (merged + out) if out else 0)
     )
-    matrices = 3 if raw.get("model_type") in ("qwen2_5_vl", "pixtral") else 2
-    side, frames = _side(raw.get("patch_size", 14)), raw.get("temporal_patch_size", 2 if "embed_dim" in raw else 1)
-    patches = width * side * side * raw.get("in_channels", raw.get("in_chans", 3)) * frames
-    merged = width * raw.get("spatial_merge_size", 2 if "embed_dim" in raw else 1) ** 2
-    out = raw.get("out_hidden_size") or (raw.get("hidden_size") if "embed_dim" in raw else 0) or 0
-    return depth * (4 * width * width + matrices * width * ffn) + patches + (merged * (merged + out) if out else 0)
 
 
-def _side(patch: Any) -> int:
-    """Side of a patch, given as a number or as one for each direction."""
-    if isinstance(patch, list) and patch and all(isinstance(x, int) for x in patch):
-        return max(patch)
-    return patch if isinstance(patch, int) else 14
-
-
-def n_patches(vision: dict[str, Any]) -> int:
-    """Positions that cross attention sees of one image: a class token and the patches of every tile."""
-    side, patch, tiles = (vision.get(k) for k in ("image_size", "patch_size", "max_num_tiles"))
-    if not all(isinstance(x, int) and x > 0 for x in (side, patch, tiles)):
-        return 0
-    return ((side // patch) ** 2 + 1) * tiles  # type: ignore[operator]
+def _size(f: Fields, *keys: str, default: int = 0) -> int:
+    """The whole number of the first of `keys` that the file has; they may differ: each type has its own."""
+    return next((f.whole(k, least=0) for k in keys if f.has(k)), default)
 
 
 def mllama(f: Fields) -> Body:

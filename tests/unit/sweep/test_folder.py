@@ -3,6 +3,8 @@
 import json
 import random
 import shutil
+import signal
+import threading
 import time
 
 import numpy as np
@@ -14,6 +16,7 @@ import dse
 from dse.core.errors import SpecError
 from dse.sweep.engine import local, plan_work, run
 from dse.sweep.folder import Held, fingerprint, footer_fingerprint, shard_name, shards_of, status
+from dse.sweep.seal import Checked
 from dse.sweep.spec import load_sweep
 from dse.sweep.store import Failure, open_store
 
@@ -158,9 +161,11 @@ def test_a_name_tells_bytes_and_footer(tmp_path):
     pq.write_table(pa.table({"x": [1.0, 2.0]}), sink)
     content = sink.getvalue()
     (tmp_path / "x.parquet").write_bytes(content)
-    Held(tmp_path / "x.parquet", footer=footer_fingerprint(content)).check_footer()
+    with Checked(tmp_path / "x.parquet") as file:
+        footer = file.footer()
+    Held(tmp_path / "x.parquet", footer=footer_fingerprint(content)).check_footer(footer)
     with pytest.raises(SpecError, match="damaged"):
-        Held(tmp_path / "x.parquet", footer=fingerprint(content)).check_footer()
+        Held(tmp_path / "x.parquet", footer=fingerprint(content)).check_footer(footer)
     name = shard_name("identity", 12, content)
     assert name.startswith("000012-")
     assert name.endswith(f"-{fingerprint(content)}-{footer_fingerprint(content)}.parquet")
@@ -227,6 +232,11 @@ HOSTILE = {
     "select 1; drop view results": "SELECT and DROP given",
     "select * from rows": "does not exist",
     "select * from duckdb_secrets()": "disabled",
+    "update extensions": "another statement given",
+    "explain analyze create table x as select 1": "CREATE given",
+    "explain /* */ analyze drop view results": "syntax error",
+    "/**/ explain drop view results": "EXPLAIN given",
+    "explain select 1; drop view results": "EXPLAIN and DROP given",
     "": "is empty",
 }
 
@@ -241,7 +251,20 @@ def test_a_query_reads_the_results_and_nothing_else(one_file, sql):
     assert sorted(one_file.glob("**/*")) == before
 
 
+def test_ctrl_c_stops_a_query(one_file):
+    """Before: DuckDB made an error of its own of it, and Python a traceback."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background begins without one
+    timer = threading.Timer(1.0, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            dse.results.query("select sum(a.range * b.range % 7) from range(10000000) a, range(1000000) b", one_file)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_query_may_use_all_of_a_select(one_file):
     sql = "with best as (select plan, min(step_s) s from results group by 1) select * from best where s > 0 order by s"
     assert len(dse.results.query(sql, one_file)) == 2
-    assert len(dse.results.query("explain select 1", one_file)) > 0
+    for ask in ("explain select 1", "EXPLAIN ANALYZE select 1", "explain (format json) select 1"):
+        assert len(dse.results.query(ask, one_file)) > 0

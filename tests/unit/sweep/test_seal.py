@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dse.core.errors import SpecError
+from dse.sweep import folder
 from dse.sweep.folder import MANIFEST, SHARDS, read_tables, shard_name
 from dse.sweep.results import query
 from dse.sweep.seal import Checked, DamagedError, chunk_of, n_chunks, sealed
@@ -42,9 +43,28 @@ def test_bytes_are_checked_as_they_are_read(tmp_path, monkeypatch):
     (tmp_path / MANIFEST).write_text(json.dumps({"identity": "x"}))
     (tmp_path / SHARDS / shard_name("x", 0, whole)).write_bytes(whole)
     left = []
+    monkeypatch.setattr(folder, "FEW_B", 0)
     monkeypatch.setattr(Checked, "finish", lambda file: left.append(dict(file.waiting)))
     assert read_tables(tmp_path, ["b", "c"]).equals(TABLE.select(["b", "c"]))
     assert left == [{}]
+
+
+def test_columns_of_few_bytes_are_checked_before_the_reader_takes_them(tmp_path, monkeypatch):
+    """Of a file that is not small itself: quicker than being asked by the reader, and damage is found all the same."""
+    whole = content(100)
+    monkeypatch.setattr(folder, "FEW_B", len(whole) - 1)
+    (tmp_path / SHARDS).mkdir()
+    (tmp_path / MANIFEST).write_text(json.dumps({"identity": "x"}))
+    path = tmp_path / SHARDS / shard_name("x", 0, whole)
+    path.write_bytes(whole)
+    assert read_tables(tmp_path, ["c"]).equals(TABLE.select(["c"]))
+    at = chunk_of(pq.read_metadata(path), 5)
+    damaged = bytearray(whole)
+    damaged[at.first_B] ^= 1
+    path.write_bytes(damaged)
+    assert read_tables(tmp_path, ["b"]).equals(TABLE.select(["b"]))
+    with pytest.raises(SpecError, match="damaged"):
+        read_tables(tmp_path, ["c"])
 
 
 def test_other_readers_do_not_mind(tmp_path):
@@ -76,8 +96,13 @@ def test_files_without_fingerprints_are_told_apart(tmp_path):
 
 
 @pytest.mark.parametrize("columns", [["a"], ["b", "c"], None])
-def test_no_flipped_bit_of_what_is_read_gets_through(tmp_path, columns):
-    """One bit of every fifth byte of the file: refused, or in bytes that the columns asked for do not need."""
+@pytest.mark.parametrize("few_B", [0, 2**19])
+def test_no_flipped_bit_of_what_is_read_gets_through(tmp_path, monkeypatch, columns, few_B):
+    """One bit of every fifth byte of the file: refused, or in bytes that the columns asked for do not need.
+
+    A small file is checked whole; a large one (here: none is small) by columns.
+    """
+    monkeypatch.setattr(folder, "FEW_B", few_B)
     whole = content()
     (tmp_path / SHARDS).mkdir()
     (tmp_path / MANIFEST).write_text(json.dumps({"identity": "x"}))
@@ -88,6 +113,7 @@ def test_no_flipped_bit_of_what_is_read_gets_through(tmp_path, columns):
     mine = {b for k in places for c in [chunk_of(metadata, k)] for b in range(c.first_B, c.first_B + c.size_B)}
     last = chunk_of(metadata, 2)
     mine |= set(range(last.first_B + last.size_B, len(whole)))
+    mine |= set(range(len(whole) if few_B else 0))
     for at in range(0, len(whole), 5):
         damaged = bytearray(whole)
         damaged[at] ^= 1 << at // 5 % 8

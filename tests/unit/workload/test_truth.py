@@ -193,6 +193,12 @@ def test_a_state_does_not_grow_and_windows_stop_growing():
     assert kv_cache_B(exaone, 2048, "bf16") == 32 * 2048 * 16384
 
 
+def test_active_parameters_hold_every_table():
+    """ERNIE 4.5 21B-A3B says 3 B active, without its one table (tied) of 103,424 x 2,560, which is counted here."""
+    m = read_config(FILES / "moe_other_keys.json").model
+    assert active_parameters(m) - m.vocab * m.hidden == pytest.approx(3.0e9, rel=0.03)
+
+
 def test_what_is_left_out_is_said():
     """Qwen2-VL 2B: 1.54e9 of language and 0.665e9 of vision (2.21e9 in the checkpoint)."""
     m = read_config(FILES / "vision_tower.json").model

@@ -7,6 +7,7 @@ import math
 
 import equinox as eqx
 
+from ..core.frames import AbstractShown
 from .chip import Chip
 
 
@@ -32,7 +33,7 @@ class Fabric(eqx.Module):
         return math.prod(self.dims)
 
 
-class System(eqx.Module):
+class System(AbstractShown, eqx.Module):
     """Identical chips in scale-up domains joined by a scale-out network."""
 
     name: str = eqx.field(static=True)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, Bool
 
-from ..core.frames import page
+from ..core.frames import AbstractShown, page
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..lowering.headroom import usable_B
@@ -27,7 +27,7 @@ from .power import Energy, energy_J, power_W, static_W, step_energy, supply_V, t
 from .step import Cooled, Step, step_time
 
 
-class Silicon(eqx.Module):
+class Silicon(AbstractShown, eqx.Module):
     """A chip's area, supply and cost: what does not depend on the workload."""
 
     area: Area

@@ -5,6 +5,7 @@ from __future__ import annotations
 import equinox as eqx
 import jax.numpy as jnp
 
+from ..core.frames import AbstractShown
 from ..core.smooth import overlapped, p_norm_max
 from ..core.types import FloatLike, Scalar, as_float
 from ..hardware.chip import Chip, pool_B
@@ -39,7 +40,7 @@ class Cooled(eqx.Module):
     """A micro batch of a streamed block; 0 where operators run in turn."""
 
 
-class Step(eqx.Module):
+class Step(AbstractShown, eqx.Module):
     """Time of one step in parts that add up, and what the energy model needs."""
 
     total_s: FloatLike

@@ -85,5 +85,5 @@ def build_fabric(name: str, receipts: Receipts) -> Fabric:
     leaf, upper = number_or(receipts, "n_leaf_chips", 0.0), number_or(receipts, "upper_share", 1.0)
     if not (leaf >= 0 and leaf == int(leaf) and 0 < upper <= 1):
         raise SpecError(f"{name}: n_leaf_chips = {leaf:g} and upper_share = {upper:g}; expected whole, and 0 to 1")
-    dims = tuple(int(w) for w in words)
-    return Fabric(text(receipts, "kind"), dims, shares, reduces, int(leaf), upper)
+    dims, hop_s = tuple(int(w) for w in words), number_or(receipts, "upper_hop_s", 0.0)
+    return Fabric(text(receipts, "kind"), dims, shares, reduces, int(leaf), upper, hop_s)

@@ -138,9 +138,12 @@ def stream_traffic_B(s: StreamDemand, chip: Chip, c: Calibration) -> FloatLike:
 
 
 def traffic_time_s(t: TrafficDemand, chip: Chip, c: Calibration) -> FloatLike:
-    """Alpha-beta time of communication on `chip` [s]: bytes over achievable speed, starts and hops times latency."""
+    """Alpha-beta time of communication on `chip` [s]: bytes over achievable speed, and starts and hops with latencies.
+
+    What a second level of switches adds is a time already.
+    """
     up = t.up_B / (chip.scaleup_bandwidth_per_dir_Bps * c.scaleup_frac) + t.up_hops * c.scaleup_hop_s
-    up = up + t.n_starts * c.collective_s + t.n_exchanges * c.exchange_s
+    up = up + t.n_starts * c.collective_s + t.n_exchanges * c.exchange_s + t.upper_s
     return up + t.out_B / (chip.scaleout_bandwidth_per_dir_Bps * c.scaleout_frac) + t.out_hops * c.scaleout_hop_s
 
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 import dataclasses
 import html
 import numbers
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from .provenance import Sourced
-from .text import label, quantity_text
+from .text import label, quantity_text, unit_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +53,67 @@ def page(title: str, *tables: pd.DataFrame) -> str:
 def _more(table: pd.DataFrame) -> str:
     """How many rows are not shown."""
     return f"<p>{len(table) - SHOWN} more in frame()</p>" if len(table) > SHOWN else ""
+
+
+def numbers_of(record: object, above: str = "") -> Iterator[tuple[str, str, float]]:
+    """Path, name and value of every single number in a record, and then in the records inside it."""
+    values = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}  # type: ignore[arg-type]
+    for name, value in values.items():
+        if not isinstance(value, (str, bool)) and np.ndim(value) == 0 and _is_number(value):
+            yield f"{above}{name}", name, float(np.asarray(value))
+    for name, value in values.items():
+        if dataclasses.is_dataclass(value):
+            yield from numbers_of(value, f"{above}{name}.")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) or np.issubdtype(getattr(value, "dtype", object), np.number)
+
+
+class AbstractShown:
+    """A record that shows itself: every number in it with its unit, and what is known of where it is from."""
+
+    receipts_of: ClassVar[dict[str, Callable[[Any], Sequence[Sourced]]]] = {}
+    """Where the facts behind a kind of record are, by its name: rooms above the record enter it."""
+
+    def frame(self) -> pd.DataFrame:
+        """One row per number: value in canonical units, the unit, and the kind of its receipt where it has one.
+
+        A number is called by its field, or by the path to it where two fields share a name. One that no longer is what
+        its receipt says is "changed".
+        """
+        found = list(numbers_of(self))
+        shared = {name for name, n in Counter(name for _, name, _ in found).items() if n > 1}
+        facts = {f.name: f for f in self.receipts_of.get(type(self).__name__, lambda _: ())(self)}
+        rows = [
+            (path if name in shared else name, value, unit_of(name), _kind(facts.get(name), value))
+            for path, name, value in found
+        ]
+        return table_of(rows, ["number", "value", "unit", "kind"], "number")
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: every number with its unit, guesses marked."""
+        table = self.frame()
+        names, kinds = [str(n) for n in table.index], table["kind"].tolist()
+        values = [quantity_text(n.rpartition(".")[2], x) for n, x in zip(names, table["value"].tolist(), strict=True)]
+        said = {"number": [label(n) for n in names], "value": values, **({"kind": kinds} if any(kinds) else {})}
+        texts = [str(v) for f in dataclasses.fields(self) if isinstance(v := getattr(self, f.name), str)]  # type: ignore[arg-type]
+        return page(
+            ", ".join(texts) or type(self).__name__, table_of(zip(*said.values(), strict=True), list(said), "number")
+        )
+
+
+def _kind(fact: Sourced | None, value: float) -> str:
+    """What a number rests on: the kind of its receipt, or that it was changed since; empty without a receipt."""
+    if fact is None or isinstance(fact.value, str):
+        return ""
+    return fact.kind if np.isclose(fact.value, value, rtol=SAME, atol=0.0) else CHANGED
+
+
+SAME = 1e-9
+"""Relative difference that is rounding."""
+CHANGED = "changed"
+"""Kind of a number that its receipt no longer says."""
 
 
 class Facts(list[Sourced]):

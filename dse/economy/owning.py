@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ..core.errors import DseError
+from ..core.frames import AbstractShown
 from ..core.provenance import Sourced
 from ..core.types import FloatLike, Scalar, as_float
 from ..hardware.chip import Chip
@@ -31,7 +32,7 @@ UNPRICED = 0.0
 """Price of a chip that is made, not bought."""
 
 
-class Deal(eqx.Module):
+class Deal(AbstractShown, eqx.Module):
     """A chip with everything that decides what it costs to own."""
 
     chip: Chip
@@ -45,7 +46,7 @@ class Deal(eqx.Module):
     """What a buyer pays for the package; 0 for a chip made in-house, whose owner pays cost times margin."""
 
 
-class Purchase(eqx.Module):
+class Purchase(AbstractShown, eqx.Module):
     """A chip bought or made, and racked."""
 
     money: Money

@@ -27,8 +27,9 @@ from ..optimize.solve import solve
 from ..optimize.space import Space
 from ..physics.evaluate import chip_technology, evaluate_demand
 from ..study.design import FREE, STEPPED, steps
+from ..study.limits import full_name
 from ..study.metrics import DELIVERED, METRICS, chip_state, mean_speedup
-from ..study.study import Study, full_name
+from ..study.study import Study
 from .naive import naive_chip
 
 HIT, NEAR = 1.25, 2.0

@@ -20,8 +20,9 @@ from ..core.frames import page
 from ..core.pareto import is_unbeaten
 from ..lowering.plan import plan_text
 from ..optimize.search import SAME
+from ..study.limits import full_name
 from ..study.metrics import ECONOMIC, METRICS, OF_WORKLOADS
-from ..study.study import Study, full_name
+from ..study.study import Study
 from .ray import LATE, Point, Rays, Row
 
 FIRST = 10

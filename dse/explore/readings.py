@@ -26,8 +26,9 @@ from ..optimize.search import Candidate, Plans, Search, alternate, fastest_plans
 from ..optimize.space import Space, element
 from ..study.convex import ConvexCore, Data, chip_at
 from ..study.design import with_free
+from ..study.limits import baseline_metric
 from ..study.metrics import HEAT, HOTTEST, LOADS, METRICS, POWER, Limit
-from ..study.study import Study, baseline_metric
+from ..study.study import Study
 from .in_turn import SETTINGS
 from .samples import CHUNK
 

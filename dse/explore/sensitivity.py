@@ -16,11 +16,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ..core.errors import SpecError
+from ..core.frames import page
 from ..core.provenance import Sourced
+from ..core.text import percent, quantity_text
 from ..core.types import SOON_COMPILED, FloatLike
 from ..hardware.chip import Chip
 from ..lowering.demand import StepDemand
@@ -97,6 +100,23 @@ class Sensitivity:
     """What the search for the optimum left out because time was up, in words."""
     undetermined: tuple[str, ...]
     """Coordinates that the optimality conditions leave free, such as a capacity that costs nothing: no derivative."""
+
+    def frame(self) -> pd.DataFrame:
+        """One row per number of the world, canonical units: elasticity of the goal, swing over its range, its kind."""
+        rows = [
+            (p.name, p.value, p.elasticity, p.swing, "asked" if p.fact is None else p.fact.kind)
+            for p in self.parameters
+        ]
+        return pd.DataFrame(rows, columns=["number", "value", "elasticity", "swing", "kind"]).set_index("number")
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what 1 % more of each number does to the goal, and which are guesses."""
+        said = [
+            (p.name, quantity_text(p.name, p.value), percent(p.elasticity / 100), k)
+            for p, k in zip(self.parameters, self.frame()["kind"], strict=True)
+        ]
+        columns = ["number", "value", "goal for 1 % more", "kind"]
+        return page(self.study.name, pd.DataFrame(said, columns=columns).set_index("number"))
 
     def of(self, name: str) -> Parameter:
         """The parameter of that name; KeyError if it does not matter."""

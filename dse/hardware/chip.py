@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import equinox as eqx
-import numpy as np
 
-from ..core.frames import page, table_of
-from ..core.text import label, quantity_text, unit_of
+from ..core.frames import AbstractShown
 from ..core.types import FloatLike, Scalar, as_float
 from ..technology.node import PRECISION_BITS, PRECISIONS, ByPrecision
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 NARROW_PRODUCTS = {"float": ("fp8",), "integer": ("int8",), "both": ("fp8", "int8")}
 """Precisions that the 8-bit rate of a matrix unit stands for."""
@@ -67,7 +64,7 @@ class Core(eqx.Module):
     """Scratchpad of which transfers are so short that starting them takes as long as moving; 0 for caches."""
 
 
-class Chip(eqx.Module):
+class Chip(AbstractShown, eqx.Module):
     """One accelerator package: enabled resources, and the physical ones where they differ."""
 
     name: str = eqx.field(static=True)
@@ -110,23 +107,6 @@ class Chip(eqx.Module):
     """Sustained package power above which the chip slows down (TDP)."""
     pipeline_depth: Scalar = eqx.field(converter=as_float, default=1.0)
     """Stages of the datapaths over those of the pipeline whose clock is `nominal_clock_Hz`."""
-
-    def frame(self) -> pd.DataFrame:
-        """Its numbers and those of a core, one row each: value in canonical units, and the unit."""
-        found = {
-            f.name: float(np.asarray(getattr(part, f.name)))
-            for part in (self, self.core)
-            for f in dataclasses.fields(part)
-            if np.ndim(getattr(part, f.name)) == 0 and np.issubdtype(np.asarray(getattr(part, f.name)).dtype, np.number)
-        }
-        rows = [(name, value, unit_of(name)) for name, value in found.items()]
-        return table_of(rows, ["number", "value", "unit"], "number")
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows: every number with its unit (`dse.chip_receipts` says which are guesses)."""
-        said = [(label(str(n)), quantity_text(str(n), float(x))) for n, x in self.frame()["value"].to_dict().items()]
-        title = f"{self.name}: {self.node}, {self.hbm}, {self.link}"
-        return page(title, table_of(said, ["number", "value"], "number"))
 
 
 def pool_B(chip: Chip) -> FloatLike:

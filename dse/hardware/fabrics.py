@@ -6,6 +6,7 @@ which do not exist yet. Both say how a scale-up domain is joined, and may say wh
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from pathlib import Path
 
@@ -70,7 +71,8 @@ def build_fabric(name: str, receipts: Receipts) -> Fabric:
     """The scale-up domain of a system from its facts.
 
     Raises:
-        SpecError: axis lengths that are no positive integers, or shares that do not sum to 1.
+        SpecError: axis lengths that are no positive integers, shares that do not sum to 1, or more chips behind one
+            level of switches than a switch has ports.
     """
     check_physical(name, receipts)
     words = text(receipts, "dims").split("x")
@@ -85,5 +87,16 @@ def build_fabric(name: str, receipts: Receipts) -> Fabric:
     leaf, upper = number_or(receipts, "n_leaf_chips", 0.0), number_or(receipts, "upper_share", 1.0)
     if not (leaf >= 0 and leaf == int(leaf) and 0 < upper <= 1):
         raise SpecError(f"{name}: n_leaf_chips = {leaf:g} and upper_share = {upper:g}; expected whole, and 0 to 1")
-    dims = tuple(int(w) for w in words)
-    return Fabric(text(receipts, "kind"), dims, shares, reduces, int(leaf), upper)
+    _check_ports(name, receipts, math.prod(int(w) for w in words), int(leaf))
+    dims, hop_s = tuple(int(w) for w in words), number_or(receipts, "upper_hop_s", 0.0)
+    return Fabric(text(receipts, "kind"), dims, shares, reduces, int(leaf), upper, hop_s)
+
+
+def _check_ports(name: str, receipts: Receipts, n_chips: int, n_leaf: int) -> None:
+    """Refuse more chips behind one level of switches than a switch has ports, since every chip reaches every switch."""
+    ports, level = number_or(receipts, "n_switch_ports", math.inf), n_leaf or n_chips
+    if text(receipts, "kind") == "switched" and level > ports:
+        raise SpecError(
+            f"{name}: {level} chips behind one level of switches with {ports:g} ports; "
+            "give fewer chips (dims, n_leaf_chips), or switches with more (n_switch_ports)"
+        )

@@ -15,8 +15,8 @@ from pathlib import Path
 import equinox as eqx
 
 from ..core.errors import DseError, SpecError, UnknownNameError
-from ..core.frames import Facts
-from ..core.provenance import Receipts, load_receipts, number, pick, text, text_or, worst_first
+from ..core.frames import AbstractShown, Facts
+from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, text, text_or, worst_first
 from ..core.types import as_float
 from ..technology.node import PRECISIONS, ByPrecision
 from .chip import OPTIONAL, Chip, Core, TensorEngine, peak_FLOPps
@@ -117,6 +117,17 @@ def chip_receipts(name: str) -> Facts:
     """The facts behind a chip preset, or your own TOML file where `name` is the path of one; guesses first."""
     facts = facts_of(own_chip(Path(name))) if is_own(name) else preset_receipts(name)
     return Facts(worst_first(list(facts.values())))
+
+
+AbstractShown.receipts_of[Chip.__name__] = lambda chip: _known_receipts(chip.name)
+
+
+def _known_receipts(name: str) -> list[Sourced]:
+    """The facts behind a chip by its name; none for a design, which no file describes."""
+    try:
+        return chip_receipts(name)
+    except DseError:
+        return []
 
 
 def vendor_disagreement(name: str) -> list[tuple[str, float, float, float]]:

@@ -7,6 +7,7 @@ import math
 
 import equinox as eqx
 
+from ..core.frames import AbstractShown
 from .chip import Chip
 
 
@@ -25,6 +26,8 @@ class Fabric(eqx.Module):
     """Chips behind one group of first-level switches; 0 where one level joins all."""
     upper_share: float = eqx.field(static=True, default=1.0)
     """Share of a chip's scale-up bandwidth that the second level of switches carries; 1 where it does not block."""
+    upper_hop_s: float = eqx.field(static=True, default=0.0)
+    """What a message takes longer through the second level: two more switches and the links to them."""
 
     @property
     def n_chips(self) -> int:
@@ -32,7 +35,7 @@ class Fabric(eqx.Module):
         return math.prod(self.dims)
 
 
-class System(eqx.Module):
+class System(AbstractShown, eqx.Module):
     """Identical chips in scale-up domains joined by a scale-out network."""
 
     name: str = eqx.field(static=True)

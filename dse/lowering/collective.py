@@ -30,6 +30,8 @@ class Traffic:
     """Collectives that a library starts inside a scale-up domain: flags, kernels, rings set up."""
     n_exchanges: float = 0.0
     """Direct exchanges: every rank writes to every other through a switch and waits once."""
+    upper_s: float = 0.0
+    """What messages take longer in sequence because they pass a second level of switches."""
 
     def __add__(self, other: Traffic) -> Traffic:
         return Traffic(*(a + b for a, b in zip(self.parts(), other.parts(), strict=True)))
@@ -37,7 +39,8 @@ class Traffic:
     def parts(self) -> tuple[float, ...]:
         """The fields in order."""
         return (
-            self.up_B, self.up_hops, self.out_B, self.out_hops, self.sent_B, self.n_starts, self.n_exchanges
+            self.up_B, self.up_hops, self.out_B, self.out_hops, self.sent_B, self.n_starts, self.n_exchanges,
+            self.upper_s,
         )  # fmt: skip
 
     def times(self, n: float) -> Traffic:
@@ -67,7 +70,7 @@ class Reference:
     def time_s(self, t: Traffic) -> float:
         """Alpha-beta time of `t` at this reference [s]."""
         latency = t.up_hops * self.up_hop_s + t.n_starts * self.start_s + t.n_exchanges * self.exchange_s
-        return latency + t.up_B / self.up_Bps + t.out_B / self.out_Bps + t.out_hops * self.out_hop_s
+        return latency + t.upper_s + t.up_B / self.up_Bps + t.out_B / self.out_Bps + t.out_hops * self.out_hop_s
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +87,10 @@ class Group:
     """Whether switches add up."""
     ring_hops: float
     """Sequential steps of a ring all-gather: n - 1, or the sum over torus axes of (length - 1)."""
+    upper_s: float = 0.0
+    """What a message between ranks behind different first-level switches takes longer; 0 where there are none."""
+    ring_upper_s: float = 0.0
+    """The same of a ring all-gather: once from each group of ranks behind the same switches to the next."""
 
 
 def group(fabric: Fabric, inner: int, size: int) -> Group:
@@ -94,7 +101,11 @@ def group(fabric: Fabric, inner: int, size: int) -> Group:
     second level carries them.
     """
     if fabric.kind == "switched":
-        return Group(size, _switched_share(fabric, inner, size), True, fabric.in_network_reduction, size - 1.0)
+        near = size if fabric.n_leaf_chips == 0 else min(max(fabric.n_leaf_chips // inner, 1), size)
+        share, crossings = _switched_share(fabric.upper_share, near, size), -(-size // near) - 1
+        upper_s = fabric.upper_hop_s if crossings else 0.0
+        ring_s = crossings * fabric.upper_hop_s
+        return Group(size, share, True, fabric.in_network_reduction, size - 1.0, upper_s, ring_s)
     share, hops, left, before = 0.0, 0.0, size, inner
     for length, part in zip(fabric.dims, fabric.axis_share, strict=True):
         taken = math.gcd(length, before)
@@ -108,7 +119,7 @@ def group(fabric: Fabric, inner: int, size: int) -> Group:
     return Group(size, max(share, 1e-3), False, False, hops)
 
 
-def _switched_share(fabric: Fabric, inner: int, size: int) -> float:
+def _switched_share(upper_share: float, near: int, size: int) -> float:
     """Share of a chip's speed for a group of which `near` ranks sit behind the same first-level switches.
 
         min(1, f (n - 1)/(n - near)),  f = `upper_share`
@@ -116,20 +127,21 @@ def _switched_share(fabric: Fabric, inner: int, size: int) -> float:
     Of what a rank exchanges with n - 1 others, (n - near)/(n - 1) crosses the second level.
     Assumes: even exchange; a ring through racks one after the other crosses less, so that it is taken as too slow.
     """
-    near = size if fabric.n_leaf_chips == 0 else min(max(fabric.n_leaf_chips // inner, 1), size)
-    return 1.0 if near == size else min(1.0, fabric.upper_share * (size - 1) / (size - near))
+    return 1.0 if near == size else min(1.0, upper_share * (size - 1) / (size - near))
 
 
-def _in_domain(g: Group, volume_B: float, factor: float, hops: float, starts: float = 0.0) -> Traffic:
+def _in_domain(
+    g: Group, volume_B: float, factor: float, hops: float, starts: float = 0.0, upper_s: float = 0.0
+) -> Traffic:  # fmt: skip
     """Traffic of `factor * volume_B` bytes through the group's links in `hops` steps of a library's collective."""
     bytes_ = factor * volume_B
-    return Traffic(up_B=bytes_ / g.share, up_hops=hops, sent_B=bytes_, n_starts=starts)
+    return Traffic(up_B=bytes_ / g.share, up_hops=hops, sent_B=bytes_, n_starts=starts, upper_s=upper_s)
 
 
 def _direct(g: Group, volume_B: float, factor: float, n_exchanges: float) -> Traffic:
     """Traffic of `factor * volume_B` bytes in direct exchanges through a switch."""
     bytes_ = factor * volume_B
-    return Traffic(up_B=bytes_ / g.share, sent_B=bytes_, n_exchanges=n_exchanges)
+    return Traffic(up_B=bytes_ / g.share, sent_B=bytes_, n_exchanges=n_exchanges, upper_s=n_exchanges * g.upper_s)
 
 
 def all_gather(g: Group, volume_B: float, ref: Reference) -> Traffic:
@@ -153,12 +165,12 @@ def all_gather(g: Group, volume_B: float, ref: Reference) -> Traffic:
     n = g.size
     if n <= 1:
         return Traffic()
-    ring = _in_domain(g, volume_B, (n - 1) / n, g.ring_hops)
+    ring = _in_domain(g, volume_B, (n - 1) / n, g.ring_hops, upper_s=g.ring_upper_s)
     if not g.switched:
         return ring
     if not ref.has_direct:
         return dataclasses.replace(ring, n_starts=1.0)
-    return min(_in_domain(g, volume_B, (n - 1) / n, 1.0), ring, key=ref.time_s)
+    return min(_in_domain(g, volume_B, (n - 1) / n, 1.0, upper_s=g.upper_s), ring, key=ref.time_s)
 
 
 def all_reduce(g: Group, volume_B: float, ref: Reference) -> Traffic:
@@ -186,7 +198,7 @@ def all_reduce(g: Group, volume_B: float, ref: Reference) -> Traffic:
     n = g.size
     if n <= 1:
         return Traffic()
-    candidates = [_in_domain(g, volume_B, 2 * (n - 1) / n, 2 * g.ring_hops, 1.0)]
+    candidates = [_in_domain(g, volume_B, 2 * (n - 1) / n, 2 * g.ring_hops, 1.0, 2 * g.ring_upper_s)]
     if g.reduces_in_network:
         candidates.append(in_switch(g, volume_B))
     if not g.switched:
@@ -199,7 +211,7 @@ def all_reduce(g: Group, volume_B: float, ref: Reference) -> Traffic:
 
 def in_switch(g: Group, volume_B: float) -> Traffic:
     """All-reduce of `volume_B` bytes by switches that add up: see `all_reduce`."""
-    return _in_domain(g, volume_B, 1.0 + 1.0 / g.size, 2.0, 2.0)
+    return _in_domain(g, volume_B, 1.0 + 1.0 / g.size, 2.0, 2.0, 2 * g.upper_s)
 
 
 def across_gather(g: Group, n_out: int, volume_B: float, ref: Reference) -> Traffic:
@@ -259,6 +271,6 @@ def all_to_all(g: Group, n_out: int, volume_B: float) -> Traffic:
     n = g.size * n_out
     if n <= 1:
         return Traffic()
-    near = _in_domain(g, volume_B, (g.size - 1) / n, 1.0 if g.size > 1 else 0.0)
+    near = _in_domain(g, volume_B, (g.size - 1) / n, 1.0 if g.size > 1 else 0.0, upper_s=g.upper_s)
     far = Traffic(out_B=volume_B * (n - g.size) / n, out_hops=1.0) if n_out > 1 else Traffic()
     return near + far

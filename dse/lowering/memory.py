@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from ..core.frames import AbstractShown
 from ..technology.node import PRECISION_BITS
 from ..workload.blocks import Block, Experts
 from ..workload.storage import format_of, n_element_bits, stored_B
@@ -29,7 +30,7 @@ OPTIMIZER_B = 12
 
 
 @dataclasses.dataclass(frozen=True)
-class Memory:
+class Memory(AbstractShown):
     """Bytes on the fullest chip, by what they hold."""
 
     weights_B: float

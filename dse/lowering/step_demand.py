@@ -30,6 +30,8 @@ class TrafficDemand(eqx.Module):
     """Collectives that a library starts in the domain."""
     n_exchanges: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
     """Direct exchanges in the domain."""
+    upper_s: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
+    """What messages take longer through a second level of switches."""
 
 
 class StreamDemand(eqx.Module):

@@ -12,14 +12,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.errors import SpecError
 from ..core.types import FloatLike
 from ..lowering.plan import Plan
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import Calibration
 from ..physics.evaluate import limited_s
 from ..physics.residency import ahead_frac
-from ..study.convex import ConvexCore, Data
+from ..study.convex import ConvexCore, Data, chip_at
 from ..study.design import STEPPED, steps, with_free
+from ..study.metrics import metric_of
 from .batch import in_batches, solve_batch
 from .deadline import Deadline
 from .interior import Optimum
@@ -222,6 +224,7 @@ class Search:
         Starts from the baseline's best plans, in every combination of orders by itself; then every plan that won
         anywhere is tried on every choice.
         """
+        self._check_own()
         rounds = itertools.count(1)
         problems = list(itertools.product(range(self.n_choices), range(len(self.space.classes))))
         masks = [self.space.classes[k] for _, k in problems]
@@ -240,6 +243,21 @@ class Search:
             self.solve(crossed)
         self.progress(f"{len(winners)} plans crossed with {self.n_choices} choices: best {self.best_goal():.5g}")
         return sorted(self.leaders(), key=lambda c: c.log_goal)
+
+    def _check_own(self) -> None:
+        """Refuse a metric of the user's own that is not positive in the middle of the box, where every solve begins."""
+        if not self.core.own:
+            return
+        x = self.core.positive((self.box[0] + self.box[1]) / 2)
+        data = self.space.data(0, self.start(0, 0))
+        state, _ = chip_at(self.core, with_free(data.chip, {n: x[n] for n in self.core.free}), x, data)
+        for name in (n for n, _ in self.core.own if n in (self.core.goal, *(m for m, _ in self.core.limits))):
+            value = metric_of(self.core.own, name)(state)
+            if not isinstance(value, list) and not float(value) > 0:
+                raise SpecError(
+                    f"metrics.{name}: {float(value):.3g} in the middle of all bounds, where the search begins; "
+                    "a metric must be positive for every design"
+                )
 
     def start(self, choice_index: int, k: int) -> Plans:
         """The baseline's best plans in the orders of class `k`; where a system forbids one, the first it allows."""

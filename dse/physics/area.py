@@ -9,6 +9,7 @@ from __future__ import annotations
 import equinox as eqx
 import jax.numpy as jnp
 
+from ..core.frames import AbstractShown
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..technology.package import Package
@@ -16,7 +17,7 @@ from ..technology.presets import Technology
 from .pipeline import datapath_ratio
 
 
-class Area(eqx.Module):
+class Area(AbstractShown, eqx.Module):
     """Placed silicon of a package by block [mm2]."""
 
     tensor_mm2: FloatLike

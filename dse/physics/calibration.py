@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.errors import UnknownNameError
+from ..core.frames import AbstractShown
 from ..core.provenance import Receipts, Sourced, load_receipts, number, worst_first
 from ..core.types import Scalar, as_float
 from ..hardware.presets import base_name, chip_names
@@ -32,7 +33,7 @@ def _priors() -> dict[str, Receipts]:
     return load_receipts(_DATA / "priors.toml")
 
 
-class Calibration(eqx.Module):
+class Calibration(AbstractShown, eqx.Module):
     """What a software stack gets out of the hardware's peaks."""
 
     name: str = eqx.field(static=True)
@@ -142,6 +143,9 @@ def calibration(name: str) -> Calibration:
 def calibration_receipts(name: str) -> list[Sourced]:
     """Receipts of a calibration, guesses first."""
     return worst_first(list(_facts(name).values()))
+
+
+AbstractShown.receipts_of[Calibration.__name__] = lambda c: calibration_receipts(c.name)
 
 
 FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from ..core.frames import page, table_of
+from ..core.frames import AbstractShown, page, table_of
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..lowering.headroom import usable_B
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Silicon(eqx.Module):
+class Silicon(AbstractShown, eqx.Module):
     """A chip's area, supply and cost: what does not depend on the workload."""
 
     area: Area

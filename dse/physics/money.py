@@ -5,6 +5,7 @@ from __future__ import annotations
 import equinox as eqx
 import jax.numpy as jnp
 
+from ..core.frames import AbstractShown
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..technology.package import Package
@@ -12,7 +13,7 @@ from ..technology.presets import Technology
 from .area import interposer_mm2
 
 
-class Money(eqx.Module):
+class Money(AbstractShown, eqx.Module):
     """Cost of one package by part [USD]."""
 
     dies_USD: FloatLike

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from ..core.frames import AbstractShown
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
@@ -17,7 +18,7 @@ from .pipeline import datapath_ratio
 from .step import Step
 
 
-class Energy(eqx.Module):
+class Energy(AbstractShown, eqx.Module):
     """Dynamic energy of one chip per step, by block [J]; delivery losses are added at the end, in power."""
 
     tensor_J: FloatLike

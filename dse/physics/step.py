@@ -5,6 +5,7 @@ from __future__ import annotations
 import equinox as eqx
 import jax.numpy as jnp
 
+from ..core.frames import AbstractShown
 from ..core.smooth import overlapped, p_norm_max
 from ..core.types import FloatLike, Scalar, as_float
 from ..hardware.chip import Chip, pool_B
@@ -39,7 +40,7 @@ class Cooled(eqx.Module):
     """A micro batch of a streamed block; 0 where operators run in turn."""
 
 
-class Step(eqx.Module):
+class Step(AbstractShown, eqx.Module):
     """Time of one step in parts that add up, and what the energy model needs."""
 
     total_s: FloatLike
@@ -137,9 +138,12 @@ def stream_traffic_B(s: StreamDemand, chip: Chip, c: Calibration) -> FloatLike:
 
 
 def traffic_time_s(t: TrafficDemand, chip: Chip, c: Calibration) -> FloatLike:
-    """Alpha-beta time of communication on `chip` [s]: bytes over achievable speed, starts and hops times latency."""
+    """Alpha-beta time of communication on `chip` [s]: bytes over achievable speed, and starts and hops with latencies.
+
+    What a second level of switches adds is a time already.
+    """
     up = t.up_B / (chip.scaleup_bandwidth_per_dir_Bps * c.scaleup_frac) + t.up_hops * c.scaleup_hop_s
-    up = up + t.n_starts * c.collective_s + t.n_exchanges * c.exchange_s
+    up = up + t.n_starts * c.collective_s + t.n_exchanges * c.exchange_s + t.upper_s
     return up + t.out_B / (chip.scaleout_bandwidth_per_dir_Bps * c.scaleout_frac) + t.out_hops * c.scaleout_hop_s
 
 

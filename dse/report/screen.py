@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.text import digits, enough_text, in_unit, label, percent, quantity_text, span, times, unit_of
-from ..explore.designed import COUNTED, compared, phases, waits
+from ..explore.designed import COUNTED, compared, waits
 from ..hardware.chip import Chip
 from ..hardware.own_chip import short_name
 from ..optimize.solution import Certificate, LimitReport, Relaxation, Solution, Status, WorkloadReport
@@ -19,6 +19,7 @@ from ..study.convex import Kind
 from ..study.design import Choice
 from ..study.metrics import SERVED, SPEEDUPS
 from ..study.study import Study
+from ..workload.requests import FreeBatch, Requests
 from .evaluated import stand_in_text
 from .layout import WIDE, beside, table
 from .terminal import unfinished
@@ -69,7 +70,8 @@ def rack_lines(s: Solution) -> list[Text | str]:
 
 def stand_ins(s: Solution) -> list[Text]:
     """What products run in where baseline or design lack the precision that a workload asks for."""
-    asked = [w for w, _ in phases(s).values()]
+    every = [w.of if isinstance(w, FreeBatch) else w for w, _ in s.study.workloads.values()]
+    asked = [w for w in every if not isinstance(w, Requests)]
     chips = [c for c in (s.study.baseline.chip, s.chip) if c is not None]
     said = dict.fromkeys(stand_in_text(w, c) for w in asked for c in chips)
     return [Text(f"{x}.", style="yellow") for x in said if x]

@@ -106,10 +106,8 @@ def workload_tables(given: Mapping[str, Any] | Iterable[Any]) -> dict[str, Any]:
 
 def limit_tables(given: Iterable[AnyLimit] | AnyLimit) -> list[dict[str, Any]]:
     """Limits as the file has them; one alone needs no list."""
-    if isinstance(given, (str, Limit)):
-        return [limit_table(given)]
-    if isinstance(given, Mapping):
-        return [mapping("limits", given)]
+    if isinstance(given, (str, Mapping, Limit)):
+        return [limit_table(given)]  # type: ignore[arg-type]  # of iterables a mapping is one limit
     if not isinstance(given, Iterable):
         raise SpecError(f"limits: expected a list of limits such as 'power <= 700 W', not {_kind(given)}")
     return [limit_table(x) for x in given]

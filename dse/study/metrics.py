@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import TypeAlias
 
 import equinox as eqx
@@ -185,7 +185,20 @@ Own: TypeAlias = tuple[tuple[str, Metric], ...]
 
 def metric_of(own: Own, name: str) -> Metric:
     """The metric called `name`: a user's own, or one of `METRICS`."""
-    return dict(own).get(name) or METRICS[name]
+    mine = dict(own).get(name)
+    return METRICS[name] if mine is None else partial(_read_own, name, mine)
+
+
+def _read_own(name: str, read: Metric, s: State) -> FloatLike:
+    """A user's own metric at a state; SpecError with its name where the function fails or gives no single number."""
+    try:
+        value = jnp.asarray(read(s), dtype=float)
+    except Exception as error:  # whatever a user's function raises, the user must learn which function it was
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise SpecError(f"metrics.{name}: the function fails: {why}") from error
+    if value.shape:
+        raise SpecError(f"metrics.{name}: expected one number, not {' x '.join(map(str, value.shape))} of them")
+    return value
 
 
 def check_own(own: Own) -> None:

@@ -20,8 +20,8 @@ from ..physics.calibration import calibration_for
 from ..physics.evaluate import chip_technology, evaluate_demand, silicon
 from ..physics.money import total_USD
 from ..workload.transformer import Workload
+from .limits import full_name
 from .metrics import METRICS, OWNED, Load, State, chip_state, upkeep_of
-from .study import full_name
 
 EVALUATED = ("step_s", "tokens_per_s", "mfu_frac", "memory_B")
 """Numbers of an evaluation, which are metrics here beside those that a study can name."""

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pydantic
 
-from ..core.errors import DseError, SpecError, UnknownNameError
+from ..core.errors import DseError, SpecError
 from ..core.fields import complaints
 from ..core.files import read_toml
+from ..core.frames import page
 from ..core.free import Free
 from ..core.shipped import check_kind, shipped
-from ..core.text import stem_of, written_unit
+from ..core.text import label, stem_of
 from ..core.units import positive
 from ..economy.presets import default_host, host, price_and_margin
 from ..hardware.fabrics import system_facts
@@ -29,13 +31,13 @@ from ..workload.presets import model as preset_model
 from ..workload.requests import Asked, FreeBatch
 from ..workload.transformer import Training
 from ..workload.written import workload_of
-from .budget import BUILT, built_limit, built_state
+from .budget import built_state
 from .changes import Written, changed_tables
 from .choices import check_multiples, choices_of
 from .convex import ConvexCore
-from .design import FREE, Choice
+from .design import Choice
+from .limits import free_of, full_name, limit_of
 from .metrics import (
-    DELIVERED,
     HOTTEST,
     METRICS,
     OF_RACK,
@@ -45,16 +47,14 @@ from .metrics import (
     Limit,
     Metric,
     Own,
-    State,
     check_own,
-    chip_state,
 )
+from .shown import Asks
 from .written import (
     FREE_BATCH,
     KEYS,
     DecodeTable,
     Head,
-    LimitTable,
     PortfolioTable,
     PrefillTable,
     StudyFile,
@@ -134,6 +134,20 @@ class Study:
         return study_from(changed_tables(old.tables, **changes), old.folder, own)
 
     @property
+    def _asks(self) -> Asks:
+        """Its tables."""
+        return Asks(self.limits, self.free, self.choices, self.workloads, self.longest_s, self.weights)
+
+    def frame(self, of: str = "limits") -> pd.DataFrame:
+        """A table in canonical units: "limits", "free", "choices" or "workloads"; UnknownNameError for another."""
+        return self._asks.frame(of)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the goal, and workloads, limits and free numbers with their units."""
+        title = f"{self.name}: least {label(self.goal)}, {self.baseline.chip.name}, {len(self.choices):,} choices"
+        return page(title, *self._asks.worded())
+
+    @property
     def deadlines_s(self) -> list[float]:
         """Longest step time of each workload: its own, or the time per token that is promised; else infinite."""
         promised = {n: s.promise.tpot_s for n, s in self.services.items() if s.promise.tpot_s is not None}
@@ -181,14 +195,6 @@ class Study:
     def system_names(self) -> tuple[str, ...]:
         """Systems that a design may sit in, each once; empty for the baseline's."""
         return tuple(dict.fromkeys(c.system for c in self.choices))
-
-
-def full_name(key: str, names: tuple[str, ...], what: str) -> str:
-    """The canonical name that `key` means, with or without its unit; UnknownNameError with near matches."""
-    matches = [n for n in names if key in (n, stem_of(n))]
-    if len(matches) != 1:
-        raise UnknownNameError(what, key, names)
-    return matches[0]
 
 
 def load_study(path: str | Path) -> Study:
@@ -239,9 +245,9 @@ def study_from(raw: dict[str, Any], folder: Path = Path(), own: Own = ()) -> Stu
     if goal == SERVED and (spec.workloads or not services):
         raise SpecError("study.minimise: served_time needs a [portfolio] and no other workloads")
     built = built_state(spec.built.chip, spec.study.package) if spec.built else None
-    limits = tuple(_limit(x, i, baseline, built, names) for i, x in enumerate(spec.limits))
+    limits = tuple(limit_of(x, i, baseline, built, names) for i, x in enumerate(spec.limits))
     asked = {goal, *(x.metric for x in limits)}
-    free = tuple(_free(k, lo, hi) for k, (lo, hi) in spec.free.items())
+    free = tuple(free_of(k, lo, hi) for k, (lo, hi) in spec.free.items())
     choices = choices_of(spec.choices, built, [spec.study.system] if asked & set(OF_RACK) else [])
     check_multiples(free, choices)
     study = Study(
@@ -359,38 +365,3 @@ PLACED = ("phase", "model", "chips", "weight", "tpot", "ttft")
 def _longest_s(spec: TrainingTable | DecodeTable | PrefillTable) -> float | None:
     """Longest step that a workload may take: a token of a decode, a first token of a prefill; None for any."""
     return spec.tpot if isinstance(spec, DecodeTable) else spec.ttft if isinstance(spec, PrefillTable) else None
-
-
-def _free(key: str, lower: str | float, upper: str | float) -> Free:
-    name = full_name(key, tuple(FREE), "free parameter")
-    unit = written_unit(name)
-    return Free(name, positive(lower, unit, f"free.{key}"), positive(upper, unit, f"free.{key}"))
-
-
-def _limit(spec: LimitTable, index: int, baseline: System, built: State | None, names: tuple[str, ...]) -> Limit:
-    name = full_name(spec.metric, names, "metric")
-    place = f"limits.{index} ({spec.metric})"
-    given = [(s, v) for s, v in (("at_most", spec.at_most), ("at_least", spec.at_least)) if v is not None]
-    if len(given) != 1:
-        raise SpecError(f"{place}: give either at_most or at_least")
-    ((sense, value),) = given
-    if value == BUILT:
-        return built_limit(name, sense, built, place)
-    if isinstance(value, str) and value.endswith("x"):
-        return Limit(name, sense, positive(value[:-1], "", place) * baseline_metric(name, baseline, place))
-    return Limit(name, sense, positive(value, written_unit(name), place))
-
-
-def baseline_metric(name: str, baseline: System, place: str) -> float:
-    """Value of a metric on the baseline chip, for limits such as "6x".
-
-    Raises:
-        SpecError: a metric that needs a workload or a technology (power, area, cost): give it in its unit.
-    """
-    if name == DELIVERED:
-        return 1.0
-    if name in OF_WORKLOADS or name not in METRICS:
-        raise SpecError(f"{place}: {name} depends on the workload; give it in its unit")
-    value = METRICS[name](chip_state(baseline.chip))
-    assert not isinstance(value, list)
-    return float(value)

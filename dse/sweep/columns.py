@@ -7,8 +7,8 @@ from collections.abc import Callable
 from ..core.types import FloatLike
 from ..physics.evaluate import Evaluation
 from ..study.design import FREE
+from ..study.limits import full_name
 from ..study.metrics import METRICS, OF_WORKLOADS, State
-from ..study.study import full_name
 
 SCHEMA_VERSION = 1
 """Raised whenever a column changes its name, type or meaning."""

@@ -21,8 +21,9 @@ from ..hardware.presets import chip, system
 from ..lowering.plan import parse_plan
 from ..physics.calibration import calibration
 from ..study.design import FREE, pe_dims
+from ..study.limits import full_name
 from ..study.metrics import METRICS
-from ..study.study import Study, full_name, load_study
+from ..study.study import Study, load_study
 from ..technology.presets import link, memory, node, package
 from ..workload.presets import model
 from ..workload.storage import check_cache, check_storage

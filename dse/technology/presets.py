@@ -15,6 +15,7 @@ from typing import TypeVar
 import equinox as eqx
 
 from ..core.errors import ReceiptError, UnknownNameError
+from ..core.frames import AbstractShown
 from ..core.provenance import Receipts, Sourced, load_receipts, number, own_receipts, pick
 from .link import LinkGeneration
 from .memory import MemoryGeneration
@@ -29,7 +30,7 @@ DIE_TO_DIE = "UCIe-A"
 """Links between compute dies unless told otherwise."""
 
 
-class Technology(eqx.Module):
+class Technology(AbstractShown, eqx.Module):
     """Everything a die, its memory, its links and its package are made with."""
 
     node: Node

@@ -73,10 +73,16 @@ def workload_of(
 
 
 def _check_length(phase: str, model: Model, count: Mapping[str, int], mark: str) -> None:
-    """Refuse requests longer than the model was made for; training may lengthen a model."""
-    sizes = [s for s in ("context", "cached", "prompt") if s in count]
-    total = sum(count[s] for s in sizes)
-    if phase != "training" and total > model.max_context:
+    """Refuse requests longer than the model was made for; training may lengthen a model, as far as one was."""
+    sizes = [s for s in ("context", "cached", "prompt", "sequence") if s in count]
+    total, trains = sum(count[s] for s in sizes), phase == "training"
+    if total > model.max_context * (LENGTHENED if trains else 1):
         said = " and ".join(f"{mark}{s} {count[s]:,}" for s in sizes)
+        beyond = f"{LENGTHENED} times the" if trains else "the"
         longest = f"{model.max_context:,} tokens that {model.name} was made for"
-        raise SpecError(f"{said}: more than the {longest}; give fewer")
+        raise SpecError(f"{said}: more than {beyond} {longest}; give fewer")
+
+
+LENGTHENED = 16
+"""Longest sequences that a model was trained on later, over those of its first training: 8,192 to 131,072 tokens
+[grattafiori2024llama3] section 3.4.2."""

@@ -56,35 +56,35 @@ def folder(tmp_path, tmp_path_factory, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    "argv",
-    [
-        ("evaluate", "mine.toml", *MODEL, "--phase", "decode", "--chips", "4", "--json"),
-        ("serve", "mine.toml,trainium3", *MODEL, "--chips", "1", "--batch", "16", "--json"),
-        ("compare", "mine.toml,h100", *MODEL, "--chips", "1", "--json"),
-        ("cost", "mine.toml", "--json"),
-        ("fleet", "mine.toml", *MODEL, "--chips", "144", "--sequence", "2048", "--json"),
-        ("chips", "mine.toml", "--json"),
-        ("sweep", "sweep.toml", "--json"),
-        ("cite", "tiny.toml"),
-    ],
-    ids=lambda argv: argv[0],
+STUDY = ("--seconds", "5", "--gap", "0.05", "--json")
+COMMANDS = (
+    ("evaluate", "mine.toml", *MODEL, "--phase", "decode", "--chips", "4", "--json"),
+    ("compare", "mine.toml,h100", *MODEL, "--chips", "1", "--json"),
+    ("serve", "mine.toml,trainium3", *MODEL, "--chips", "1", "--batch", "16", "--json"),
+    ("cost", "mine.toml", "--json"),
+    ("fleet", "mine.toml", *MODEL, "--chips", "144", "--sequence", "2048", "--json"),
+    ("chips", "mine.toml", "--json"),
+    ("optimize", "tiny.toml", *STUDY),
+    ("front", "tiny.toml", "--points", "3", "--no-figures", "--json"),
+    ("sweep", "sweep.toml", "--json"),
+    ("backtest", "--sweeps", ".", "--seconds", "1", "--json"),
+    ("cite", "tiny.toml"),
+    ("report", "results"),
 )
-def test_it_is_taken(capsys, argv):
-    assert main(list(argv)) == 0
-    out = capsys.readouterr().out
-    assert argv[0] == "cite" or json.loads(out)
 
 
-def test_it_is_a_baseline_of_studies_and_stands_in_their_report(capsys, folder):
-    assert main(["optimize", "tiny.toml", "--seconds", "5", "--gap", "0.05", "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
+def test_own_chip_own_system_and_own_model_go_through_every_command(capsys, folder):
+    """One after another in one folder, as a user does it; the report shows what the others left there."""
+    said = {}
+    for argv in COMMANDS:
+        assert main(list(argv)) == 0, argv
+        said[argv[0]] = capsys.readouterr().out
+        assert "--json" not in argv or json.loads(said[argv[0]]), argv
+    silent = {"cite", "report", "sweep"}  # sources, the name of the page, counts of points
+    assert {c for c, out in said.items() if "mine" not in out and "rack" not in out} <= silent
+    answer = json.loads(said["optimize"])
     assert answer["design"]["n_cores"] >= 2 and answer["status"] in ("optimal", "unfinished")
     assert answer["design"]["choice"]["system"] == "rack.toml"
-    assert main(["front", "tiny.toml", "--points", "3", "--no-figures", "--json"]) == 0
-    assert main(["backtest", "--sweeps", ".", "--seconds", "1", "--json"]) == 0
-    capsys.readouterr()
-    assert main(["report", "results"]) == 0
     assert list(folder.glob("**/*.html"))
 
 

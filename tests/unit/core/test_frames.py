@@ -1,5 +1,9 @@
 """Records as tables: canonical numbers for pandas, words and units for a notebook, guesses marked."""
 
+import dataclasses
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -28,6 +32,50 @@ def test_a_chip_and_its_facts_show_themselves():
         f.kind == "guess" for f in facts
     )
     assert "<td>guess</td>" in facts._repr_html_()
+
+
+def test_guesses_of_a_chip_are_marked_and_what_was_changed():
+    chip = dse.chip("trainium3")
+    kinds = chip.frame()["kind"]
+    told = {f.name: f.kind for f in dse.chip_receipts("trainium3")}
+    assert kinds["hbm_bandwidth_Bps"] == told["hbm_bandwidth_Bps"] and "guess" in set(kinds)
+    assert "<td>guess</td>" in chip._repr_html_()
+    faster = dataclasses.replace(chip, hbm_bandwidth_Bps=np.asarray(6e12))
+    assert faster.frame().loc["hbm_bandwidth_Bps", "kind"] == "changed"
+    design = dataclasses.replace(chip, name="of-no-file")
+    assert not design.frame()["kind"].any() and "kind" not in design._repr_html_()
+
+
+SYSTEM = dse.system("trn3-gen2-144", 4)
+TECH = dse.chip_technology(SYSTEM.chip)
+
+
+@pytest.mark.parametrize(
+    ("record", "number", "shown"),
+    [
+        (SYSTEM, "n_chips", "144"), (TECH, "reticle_mm2", "mm2"), (dse.calibration("prior-neuron"), "hbm_frac", "%"),
+        (dse.silicon(SYSTEM.chip, TECH), "die_mm2", "mm2"), (dse.silicon(SYSTEM.chip, TECH).money, "hbm_USD", "USD"),
+        (dse.purchase(dse.deal(SYSTEM)), "capital_USD", "USD"), (dse.deal(SYSTEM), "price_USD", "USD"),
+        (dse.memory_B(dse.parse_plan("tp=4"), dse.Decode(dse.model("llama-3.1-8b"), 8, 1024)), "weights_B", "GiB"),
+    ],
+    ids=lambda x: type(x).__name__ if hasattr(x, "frame") else None,
+)  # fmt: skip
+def test_every_record_of_numbers_shows_itself(record, number, shown):
+    table = record.frame()
+    assert list(table.columns) == ["value", "unit", "kind"] and table.index.is_unique
+    assert number in table.index and shown in record._repr_html_()
+
+
+def test_a_study_shows_what_it_asks():
+    study = dse.load_study(Path(__file__).parents[2] / "data" / "tiny.toml")
+    assert study.frame().set_index("metric").loc["power_W", "value"] == 700.0
+    assert study.frame("free").set_index("number").loc["n_cores", "upper"] == 64.0
+    assert len(study.frame("choices")) == len(study.choices)
+    assert study.frame("workloads").loc[0, "n_chips"] == 4
+    html = study._repr_html_()
+    assert "700 W" in html and "20 TB/s" in html and "llama-3.1-8b" in html
+    with pytest.raises(dse.UnknownNameError, match="limits"):
+        study.frame("limit")
 
 
 def test_an_evaluation_is_a_row():

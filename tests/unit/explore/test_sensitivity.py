@@ -29,6 +29,12 @@ def found(tiny, solved):
     return sensitivity(tiny, solved)
 
 
+def test_it_shows_itself_with_its_guesses_marked(found):
+    table = found.frame()
+    assert table.loc["node N3P: minimum_V", "elasticity"] == found.of("node N3P: minimum_V").elasticity
+    assert {"guess", "asked"} <= set(table["kind"]) and "<td>guess</td>" in found._repr_html_()
+
+
 def resolved(found, search, place, factor):
     """Coordinates and goal of the same choice and plans with one number of the world changed."""
     given = Given.of(search.space, found.candidate)

@@ -12,6 +12,7 @@ from dse.lowering.collective import (
     across_gather,
     all_gather,
     all_reduce,
+    all_to_all,
     group,
     send,
     spread,
@@ -135,10 +136,10 @@ def test_the_whole_hierarchy_reduces_twice():
 
 
 def test_traffic_adds_and_scales():
-    t = Traffic(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)
-    assert (t + t).parts() == t.times(2.0).parts() == (2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0)
+    t = Traffic(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8e-6)
+    assert (t + t).parts() == t.times(2.0).parts() == (2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16e-6)
     ref = Reference(10.0, 30.0, 1e-3, 1e-2, start_s=1e-4, exchange_s=1e-5)
-    assert ref.time_s(t) == pytest.approx(0.1 + 2e-3 + 0.1 + 4e-2 + 6e-4 + 7e-5)
+    assert ref.time_s(t) == pytest.approx(0.1 + 2e-3 + 0.1 + 4e-2 + 6e-4 + 7e-5 + 8e-6)
 
 
 A100 = Reference(240e9, 25e9, up_hop_s=0.97e-6, out_hop_s=10e-6, start_s=8.1e-6, exchange_s=3.7e-6)
@@ -158,6 +159,22 @@ def test_small_all_reduces_of_a_library_and_of_a_kernel(ranks, library_s, direct
 
 
 LEAVES = Fabric("switched", (144,), (1.0,), n_leaf_chips=72, upper_share=1 / 9)
+
+
+def test_a_second_level_of_switches_takes_time_where_it_is_crossed():
+    """72 chips behind one group of switches wait for none; 144 cross once in an exchange, a ring once and back."""
+    far = dataclasses.replace(LEAVES, upper_share=1.0, upper_hop_s=6e-7)
+    near, across = group(far, 1, 72), group(far, 1, 144)
+    assert (near.upper_s, near.ring_upper_s) == (0.0, 0.0) and (across.upper_s, across.ring_upper_s) == (6e-7, 6e-7)
+    # tensor ranks of 8 first: a leaf holds 9 such groups, 18 of them take both
+    assert group(far, 8, 9).upper_s == 0.0 and group(far, 8, 18).upper_s == 6e-7
+    # four leaves of 72 in a ring: three crossings on the way round
+    assert group(dataclasses.replace(far, dims=(288,)), 1, 288).ring_upper_s == pytest.approx(3 * 6e-7)
+    assert all_to_all(across, 1, 1e6).upper_s == 6e-7
+    assert all_reduce(across, 1e3, REF).upper_s == pytest.approx(6e-7)  # one-shot: a single exchange
+    library = dataclasses.replace(REF, has_direct=False)
+    assert all_reduce(across, 1e9, library).upper_s == pytest.approx(2 * 6e-7)  # a ring there and back
+    assert all_gather(group(LEAVES, 1, 144), 1e6, REF).upper_s == 0.0
 
 
 def test_a_second_level_carries_what_it_has_ports_for():

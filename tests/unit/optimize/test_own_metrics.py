@@ -2,10 +2,12 @@
 
 import dataclasses
 
+import jax.numpy as jnp
 import pytest
 
 from dse.core.errors import SpecError
 from dse.explore.questions import sides
+from dse.optimize.search import Search
 from dse.optimize.solution import Status
 from dse.optimize.solve import solve, unproved_terms
 from dse.optimize.space import Space
@@ -36,6 +38,22 @@ def test_the_walker_proves_what_is_convex_and_names_what_is_not(tiny):
 def test_a_name_that_is_taken_or_none_is_refused(tiny, name):
     with pytest.raises(SpecError, match=f"metrics.{name}"):
         tiny.changed(metrics={name: lambda s: s.die_mm2})
+
+
+@pytest.mark.parametrize(
+    ("read", "said"),
+    [
+        (lambda s: s.chip.nothing, "metrics.mine_W: the function fails: 'Chip' object has no attribute 'nothing'"),
+        (lambda s: jnp.ones(3) * s.die_mm2, "metrics.mine_W: expected one number, not 3 of them"),
+        (lambda s: -s.loads[0].power_W, "in the middle of all bounds"),
+        (lambda s: "a text", "metrics.mine_W: the function fails"),
+    ],
+)
+def test_a_function_that_fails_is_named_in_one_line(tiny, read, said):
+    """Before: a traceback of JAX's, and for a negative one a search that found nothing and did not say why."""
+    with pytest.raises(SpecError) as error:
+        Search(Space(tiny.changed(metrics={"mine_W": read}, limits=["mine <= 600 W"]))).run()
+    assert said in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.slow

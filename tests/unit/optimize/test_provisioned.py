@@ -39,7 +39,7 @@ def test_what_a_rack_is_sized_for_is_a_coordinate_where_it_is_paid_for_by_severa
 
 @pytest.fixture(scope="module")
 def search():
-    """The cheapest chip for two workloads that draw alike: where their powers are equal a maximum has no slope."""
+    """The cheapest chip for two workloads alike: where their powers are equal a maximum has no slope."""
     twice = {n: TINY["workloads"]["decode"] for n in ("decode", "again")}
     found = Search(Space(shared("cost_per_token", workloads=twice)))
     found.run()

@@ -16,8 +16,9 @@ from dse.lowering.served import asked_demand, asked_plans
 from dse.lowering.tiling import array_shape
 from dse.optimize.solve import solve, solve_continuous
 from dse.study.build import make_study
+from dse.study.limits import full_name
 from dse.study.metrics import METRICS, Limit, geometric_mean, mean_speedup
-from dse.study.study import full_name, load_study, study_from
+from dse.study.study import load_study, study_from
 
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
 DECODE = {

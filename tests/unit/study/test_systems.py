@@ -12,7 +12,7 @@ from dse.core.errors import DseError, SpecError
 from dse.economy.presets import host
 from dse.economy.racks import system_host, system_rack
 from dse.economy.server import Rack, server_W, switch_W
-from dse.hardware.fabrics import fabric_names, system_facts
+from dse.hardware.fabrics import build_fabric, fabric_names, system_facts
 from dse.hardware.presets import system
 from dse.optimize.space import NOWHERE_B, Space
 from dse.study.basis import study_basis
@@ -116,6 +116,15 @@ def test_a_system_of_ones_own(tmp_path):
         with pytest.raises(DseError, match=r"rack\.toml") as error:
             system(str(path), inside=dse.chip("h100"))
         assert "\n" not in str(error.value)
+
+
+def test_a_level_of_switches_joins_no_more_chips_than_a_switch_has_ports(tmp_path):
+    rack = tmp_path / "rack.toml"
+    rack.write_text('[big]\nbase = "nvlink-fusion-72"\ndims = "144"\n')
+    with pytest.raises(SpecError, match="144 chips behind one level of switches with 72 ports"):
+        system_facts(str(rack))
+    rack.write_text('[big]\nbase = "nvlink-fusion-72"\ndims = "144"\nn_leaf_chips = 72\nupper_hop = "0.6 us"\n')
+    assert build_fabric("big", system_facts(str(rack))).upper_hop_s == pytest.approx(6e-7)
 
 
 def test_a_copy_changes_what_it_names_and_is_checked_anew():

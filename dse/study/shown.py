@@ -1,0 +1,64 @@
+"""What a study asks as tables: numbers for pandas, and with words and units for a notebook."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import pandas as pd
+
+from ..core.errors import UnknownNameError
+from ..core.free import Free
+from ..core.text import label, quantity_text, unit_of
+from ..workload.requests import Asked
+from .design import Choice
+from .metrics import Limit
+
+TABLES = ("limits", "free", "choices", "workloads")
+"""What can be asked of a study."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Asks:
+    """The parts of a study that are tables."""
+
+    limits: tuple[Limit, ...]
+    """User limits."""
+    free: tuple[Free, ...]
+    """Free chip numbers."""
+    choices: tuple[Choice, ...]
+    """Discrete space."""
+    workloads: Mapping[str, tuple[Asked, int]]
+    """Workload and number of chips, by name."""
+    longest_s: Mapping[str, float]
+    """Longest step times of single workloads."""
+    weights: Mapping[str, float]
+    """How much single workloads count."""
+
+    def frame(self, of: str) -> pd.DataFrame:
+        """One of `TABLES` in canonical units; UnknownNameError for another."""
+        if of not in TABLES:
+            raise UnknownNameError("table of a study", of, TABLES)
+        if of == "limits":
+            rows = [(x.metric, x.sense, x.value, unit_of(x.metric)) for x in self.limits]
+            return pd.DataFrame(rows, columns=["metric", "sense", "value", "unit"])
+        if of == "free":
+            ends = [(f.name, f.lower, f.upper, unit_of(f.name)) for f in self.free]
+            return pd.DataFrame(ends, columns=["number", "lower", "upper", "unit"])
+        if of == "choices":
+            return pd.DataFrame([c.written() for c in self.choices])
+        asked = [
+            (n, w.model.name, chips, self.weights.get(n, 1.0), self.longest_s.get(n, float("inf")))
+            for n, (w, chips) in self.workloads.items()
+        ]
+        return pd.DataFrame(asked, columns=["workload", "model", "n_chips", "weight", "longest_s"])
+
+    def worded(self) -> tuple[pd.DataFrame, ...]:
+        """Workloads, limits and free numbers as people read them."""
+        limits = [(label(x.metric), x.sense.replace("_", " "), quantity_text(x.metric, x.value)) for x in self.limits]
+        free = [(label(f.name), quantity_text(f.name, f.lower), quantity_text(f.name, f.upper)) for f in self.free]
+        return (
+            self.frame("workloads"),
+            pd.DataFrame(limits, columns=["limit", "sense", "value"]),
+            pd.DataFrame(free, columns=["free number", "at least", "at most"]),
+        )

@@ -50,6 +50,7 @@ class UnknownNameError(DseError):
         """Build the message from the kind of thing, the name given and the names that exist."""
         names = sorted(known)
         inside = [n for n in names if len(name) >= PART and name.lower() in n.lower()]
+        inside.sort(key=lambda n: (n.lower().find(name.lower()), len(n)))
         near = (inside or difflib.get_close_matches(name, names, n=3, cutoff=0.5))[:3]
         hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names)}"
         super().__init__(f"unknown {what} '{name}'; {hint}")

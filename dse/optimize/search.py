@@ -11,7 +11,7 @@ from typing import TypeAlias, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Array, Int
 
 from ..core.errors import SpecError
 from ..core.types import FloatLike
@@ -109,7 +109,7 @@ def priced_s(core: ConvexCore, z: FloatLike, data: Data, demands: tuple[StepDema
 
 @partial(jax.jit, static_argnums=0)
 def priced_on_s(
-    core: ConvexCore, z: FloatLike, data: Data, structures: Int[np.ndarray, " n"], every: tuple[StepDemand, ...]
+    core: ConvexCore, z: FloatLike, data: Data, structures: Int[Array | np.ndarray, " n"], every: tuple[StepDemand, ...]
 ) -> list[FloatLike]:  # fmt: skip
     """`priced_s` with the demands of all structures, leading axes (structures, plans), and each design's position."""
     return priced_s(core, z, data, jax.tree.map(lambda x: x[structures], every))

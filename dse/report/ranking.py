@@ -86,8 +86,9 @@ def phase_view(rows: list[RankedPhase], phase: str) -> RenderableType:
 
 
 def basis_text(rows: Sequence[Ranked | RankedPhase]) -> str:
-    """How the chips of a ranking are paid for, such as "on demand" or "given, capacity block"."""
-    return ", ".join(dict.fromkeys(r.hour.basis.replace("_", " ") for r in rows if r.hour.basis)) or "no price"
+    """How the chips of a ranking are paid for, such as "price: on demand" or "price: given, capacity block"."""
+    bases = dict.fromkeys(r.hour.basis.replace("_", " ") for r in rows if r.hour.basis)
+    return f"price: {', '.join(bases)}" if bases else "no price"
 
 
 def _start(place: int, chip: str, n: dict[str, Any]) -> tuple[str, ...]:

@@ -88,9 +88,9 @@ def curve_table(o: Offer) -> Table:
 
 
 def prompts_text(n: dict[str, Any]) -> str:
-    """How prompts are read, in a few words."""
+    """How prompts are read, in a few words; apart in brackets the share of the chips that reads nothing else."""
     if n["scheduler"] == "apart":
-        return f"apart ({percent(n['prompt_chips_frac'])} of chips)"
+        return f"apart ({percent(n['prompt_chips_frac'])})"
     return f"chunks of {n['chunk']:,}" if n["scheduler"] == "chunked" else "first"
 
 
@@ -116,8 +116,9 @@ def method_line(o: Offer) -> str:
     """What the numbers rest on, in a sentence or two."""
     priced = "" if o.hour.chip_hour_USD is None else f" {o.name} at {rent_text(o.hour)}."
     return (
-        f"Steady state, Poisson arrivals; prefills queue as M/G/1 with an exponential tail. tok/J counts the power of "
-        f"the packages. Step times by {o.curve.calibration.name}.{priced}"
+        f"Prompts apart: on that share of the chips, which do nothing else. Steady state, Poisson arrivals; prefills "
+        f"queue as M/G/1 with an exponential tail. tok/J counts the power of the packages. "
+        f"Step times by {o.curve.calibration.name}.{priced}"
     )
 
 

@@ -118,7 +118,7 @@ def label(name: str) -> str:
     return f"{words}{f' in {workload}' if colon else ''}{space}{tail}"
 
 
-CAPITALS = ("bf16", "dma", "dp", "fp4", "fp8", "fp32", "hbm", "hw", "pe", "simd", "simt", "sram", "tp")
+CAPITALS = ("bf16", "dma", "dp", "fp4", "fp8", "fp32", "hbm", "hw", "pe", "pue", "simd", "simt", "sram", "tp")
 """Words that people write in capitals."""
 
 

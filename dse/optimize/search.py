@@ -108,7 +108,7 @@ def priced_s(core: ConvexCore, z: FloatLike, data: Data, demands: tuple[StepDema
 
 @partial(jax.jit, static_argnums=0)
 def priced_on_s(
-    core: ConvexCore, z: FloatLike, data: Data, structures: FloatLike, every: tuple[StepDemand, ...]
+    core: ConvexCore, z: FloatLike, data: Data, structures: np.ndarray | jax.Array, every: tuple[StepDemand, ...]
 ) -> list[FloatLike]:  # fmt: skip
     """`priced_s` with the demands of all structures, leading axes (structures, plans), and each design's position."""
     return priced_s(core, z, data, jax.tree.map(lambda x: x[structures], every))

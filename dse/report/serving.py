@@ -72,7 +72,7 @@ def curve_table(o: Offer) -> Table:
         f"{len(o.best)} of {len(c.menu.writer_index):,} engines unbeaten"
     )
     q = f"p{100 * c.promise.quantile_frac:g}"
-    head = (f"{q} TPOT", f"{q} TTFT", "tok/s/chip", "tok/J", "USD/Mtok", "batch", "chips", "KV/chip")
+    head = (f"{q} TPOT", f"{q} TTFT", "tok/s per chip", "tok/J", "USD per Mtok", "batch", "chips", "KV per chip")
     t = table(*head, "plan", "prompts", title=title)
     for column in t.columns[-2:]:
         column.justify = "left"

@@ -71,9 +71,7 @@ def curve_table(o: Offer) -> Table:
         f"{r.model.name} ({r.weight_precision} weights, {r.kv_precision} KV) on {o.name}, {lengths}: "
         f"{len(o.best)} of {len(c.menu.writer_index):,} engines unbeaten"
     )
-    q = f"p{100 * c.promise.quantile_frac:g}"
-    head = (f"{q} TPOT", f"{q} TTFT", "tok/s per chip", "tok/J", "USD per Mtok", "batch", "chips", "KV per chip")
-    t = table(*head, "plan", "prompts", title=title)
+    t = table(*heads(c.promise.quantile_frac), title=title)
     for column in t.columns[-2:]:
         column.justify = "left"
     for i in np.unique(np.linspace(0, len(o.best) - 1, SHOWN_POINTS).round().astype(int)):
@@ -85,6 +83,13 @@ def curve_table(o: Offer) -> Table:
             str(n["n_chips"]), in_unit(n["kv_B"], "B"), short_plan(n["plan"]), prompts_text(n),
         )  # fmt: skip
     return t
+
+
+def heads(quantile_frac: float) -> tuple[str, ...]:
+    """Heads of a curve's columns, of short words: a long plan fits beside them in 80 columns."""
+    q = f"p{100 * quantile_frac:g}"
+    numbers = (f"{q} TPOT", f"{q} TTFT", "tok/s per chip", "tok/J", "USD per Mtok", "batch", "chips", "KV per chip")
+    return (*numbers, "plan", "prompts")
 
 
 def prompts_text(n: dict[str, Any]) -> str:

@@ -96,8 +96,14 @@ LABELS = {
     "hbm_bandwidth_Bps": "HBM bandwidth",
     "hbm_capacity_B": "HBM capacity",
     "scaleup_bandwidth_per_dir_Bps": "scale-up/dir",
+    "matmul_frac": "products, of peak",
+    "narrow_frac": "8-bit products, of peak",
+    "attention_frac": "attention, of peak",
+    "launch_s": "gap between kernels",
+    "exchange_s": "direct exchange",
+    "call_s": "serving loop per pass",
 }
-"""Metric or free number to its words."""
+"""Metric, free number or fact of a calibration to its words."""
 
 
 def label(name: str) -> str:
@@ -112,7 +118,7 @@ def label(name: str) -> str:
     return f"{words}{f' in {workload}' if colon else ''}{space}{tail}"
 
 
-CAPITALS = ("bf16", "dma", "dp", "fp4", "fp8", "fp32", "hbm", "hw", "pe", "simd", "simt", "sram", "tp")
+CAPITALS = ("bf16", "dma", "dp", "fp4", "fp8", "fp32", "hbm", "hw", "pe", "pue", "simd", "simt", "sram", "tp")
 """Words that people write in capitals."""
 
 
@@ -140,6 +146,20 @@ def written_unit(name: str) -> str:
     return unit_of(name).removeprefix("per_token_")
 
 
+def scoped_label(name: str) -> str:
+    """Words for a number that an answer rests on: a fact of a thing, or a limit.
+
+    >>> scoped_label("node N2: pe_area_fp8_mm2"), scoped_label("limit silicon_mm2 <= 1600")
+    ('N2: PE area FP8', 'silicon <= 1,600 mm2')
+    """
+    thing, colon, fact = name.partition(": ")
+    if colon:
+        kind, _, which = thing.partition(" ")
+        return f"{which or kind}: {label(fact)}"
+    metric, sign, value = name.removeprefix("limit ").split(" ")
+    return f"{label(metric)} {sign} {quantity_text(metric.partition(':')[0], float(value))}"
+
+
 def stem_of(name: str) -> str:
     """A name as people may write it, without its unit.
 
@@ -164,6 +184,10 @@ def digits(value: float, n: int = 3) -> str:
         return f"{value:.{n}g}"
     text = f"{round(value, n - 1 - size):,.{max(n - 1 - size, 0)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+FINER = {"mm2": ("um2", 1e-6)}
+"""Unit to the one for values below a thousandth of it; down to there people keep to the unit itself."""
 
 
 def in_unit(value: float, unit: str, n: int = 3) -> str:
@@ -193,6 +217,8 @@ def scale_of(value: float, unit: str) -> tuple[str, float]:
     """The scale of `unit` in which people write `value`: its text and size."""
     scales = SCALES[unit]
     size = abs(value) * (1 + 1e-9) if math.isfinite(value) else 1.0
+    if unit in FINER and 0 < size < TINY:
+        return FINER[unit]
     zero = next(s for s in scales if s[1] == 1.0)
     return max((s for s in scales if s[1] <= size), key=lambda s: s[1], default=scales[0] if size else zero)
 

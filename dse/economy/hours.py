@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
-from ..core.errors import DseError
+from ..core.errors import DseError, UnknownNameError
 from ..hardware.presets import chip_system
 from .owning import deal, hour_USD
 from .presets import chip_facts, rents
@@ -92,6 +92,10 @@ def _owned(chip_name: str) -> Hour:
     """To an owner in the largest system of the chip; a guess where its price or its maker's margin is one."""
     try:
         facts = chip_facts(chip_name)
+    except UnknownNameError:
+        told = f"no price, maker's margin or server of {chip_name} is known, so it has none to an owner"
+        return Hour(None, gap=f"{told}; give --rent {chip_name}=USD")
+    try:
         deciding = facts.get("price_USD") or facts.get("margin")
         price = hour_USD(deal(chip_system(chip_name)))
     except DseError as error:

@@ -23,7 +23,7 @@ from jaxtyping import Array, Float
 from ..core.errors import SpecError
 from ..core.frames import page
 from ..core.provenance import Sourced
-from ..core.text import percent, quantity_text
+from ..core.text import percent, quantity_text, scoped_label
 from ..core.types import SOON_COMPILED, FloatLike
 from ..hardware.chip import Chip
 from ..lowering.demand import StepDemand
@@ -74,6 +74,11 @@ class Parameter:
     """d log coordinate / d log value, shape (variables,)."""
 
     @property
+    def quantity(self) -> str:
+        """Canonical name of the fact or of the limit's metric, whose ending says the unit."""
+        return self.name.partition(": ")[2] if self.fact is not None else self.name.split(" ")[1].partition(":")[0]
+
+    @property
     def swing(self) -> float:
         """Change of the log goal from the low to the high end of the receipt's range, to first order; 0 for a limit."""
         f = self.fact
@@ -112,7 +117,7 @@ class Sensitivity:
     def _repr_html_(self) -> str:
         """What a notebook shows: what 1 % more of each number does to the goal, and which are guesses."""
         said = [
-            (p.name, quantity_text(p.name, p.value), percent(p.elasticity / 100), k)
+            (scoped_label(p.name), quantity_text(p.quantity, p.value), percent(p.elasticity / 100), k)
             for p, k in zip(self.parameters, self.frame()["kind"], strict=True)
         ]
         columns = ["number", "value", "goal for 1 % more", "kind"]

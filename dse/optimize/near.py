@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.text import percent
 from ..core.types import FloatLike, Scalar, Vector
 from ..study.convex import ConvexCore, Data
 from ..study.study import Study
@@ -64,7 +65,7 @@ def near(
     most = math.log(goal) + math.log1p(share_frac)
     points = [c for c in search.seen.values() if c.log_goal <= most]
     directions = directions_of(search.core)
-    progress(f"{len(points)} choices and plans reach {share_frac:.1%}: {2 * len(directions)} ends each")
+    progress(f"{len(points)} choices and plans reach {percent(share_frac)}: {2 * len(directions)} ends each")
     if not points:
         return ()
     names, found, at_once = list(directions), [], -(-WIDTH // len(points))

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..core.text import digits, in_unit, percent, span
+from ..core.text import digits, in_unit, label, percent, span
 from ..evaluation.breakdown import Finding, binding, step_parts
 from ..hardware.chip import Chip, native_precisions, runs_in
 from ..workload.storage import PARTS
@@ -46,7 +46,7 @@ def evaluation_view(f: Finding, width: int = WIDE) -> RenderableType:
         ("MFU", f"{percent(float(e.mfu_frac))} of peak {peak_text(f)}"),
         ("power", f"{in_unit(float(e.power_W), 'W')} of {in_unit(float(c.power_limit_W), 'W')} per chip"),
         ("memory", f"{in_unit(float(e.memory_B), 'B')} of {in_unit(f.usable_memory_B, 'B')} usable per chip"),
-        ("waits for", ", ".join(f"{n} {percent(x)}" for n, x in binding(e, f.operators)[:4])),
+        ("waits for", ", ".join(f"{label(n)} {percent(x)}" for n, x in binding(e, f.operators)[:4])),
     ):
         facts.add_row(Text(name, style="dim"), value)
     said = stand_in_text(f.workload, c)
@@ -106,7 +106,7 @@ def operators_table(f: Finding) -> Table:
     for o in f.operators[:SHOWN_OPERATORS]:
         intensity = digits(o.intensity) if o.run_FLOP else "-"
         name = f"{o.name} ({o.precision})" if o.run_FLOP else o.name
-        t.add_row(name, in_unit(o.seconds, "s"), percent(f.share_frac(o.seconds)), intensity, o.bound)
+        t.add_row(name, in_unit(o.seconds, "s"), percent(f.share_frac(o.seconds)), intensity, label(o.bound))
     return t
 
 

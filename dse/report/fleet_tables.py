@@ -64,7 +64,7 @@ def capital_table(c: ChipCost) -> Table:
 
 def hour_table(c: ChipCost) -> Table:
     """Cost per hour by part, and what the market asks."""
-    t = table("one chip-hour", "USD", "bought after")
+    t = table("one chip-hour", "USD", "buying pays after")
     for name, value in c.hour_parts_USD.items():
         t.add_row(name, digits(value), "")
     t.add_section()
@@ -95,7 +95,7 @@ def bill_table(c: ChipCost) -> Table:
         said = digits(float(x.published.value)) if x.published else "-"
         span = f"{digits(x.published.low)} to {digits(x.published.high)}" if x.published else ""
         unsure = x.published is not None and x.published.low < x.published.high
-        t.add_row(x.part, digits(x.harvested_USD), digits(x.whole_USD), said, span if unsure else "")
+        t.add_row(label(x.part), digits(x.harvested_USD), digits(x.whole_USD), said, span if unsure else "")
     return t
 
 
@@ -140,7 +140,7 @@ def against_view(
         t.add_row(f"{a.workload}, {a.paying}", digits(a.first_USD), digits(a.second_USD), ratio, span, verdict)
     lines = [Text(f"{a.workload}, {a.paying}: {a.needed}", style="dim") for a in answers]
     owned = next(a for a in answers if a.paying == "owned")
-    widest = "; ".join(f"{k.label} {times(k.low, 2)} to {times(k.high, 2)}" for k in owned.leading[:SHOWN_KNOBS])
+    widest = "; ".join(f"{label(k.label)} {times(k.low, 2)} to {times(k.high, 2)}" for k in owned.leading[:SHOWN_KNOBS])
     note = f"What moves the ratio most ({owned.workload}, owned): {widest}."
     said = stand_ins(first, second, precision)
     runs = f"In {precision.upper()}, but {' and '.join(said)}." if said else f"Both in {precision.upper()}."

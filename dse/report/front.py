@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ..core.files import write_json, write_whole
-from ..core.text import digits, label, percent, quantity_text, times
+from ..core.text import digits, label, percent, quantity_text, scoped_label, span, times
 from ..explore.front import Front
 from ..explore.remedy import Remedy
 from ..explore.sensitivity import Parameter, Sensitivity
@@ -94,12 +94,12 @@ def sensitivity_view(s: Sensitivity, r: Remedy | None) -> RenderableType:
     for p in ranged[:SHOWN]:
         assert p.fact is not None
         name = p.fact.name
-        span = f"{quantity_text(name, p.fact.low)} to {quantity_text(name, p.fact.high)}"
-        t.add_row(p.name, quantity_text(name, p.value), span, p.fact.kind, signed(p.elasticity), percent(p.swing))
+        worth = (p.fact.kind, signed(p.elasticity), percent(p.swing))
+        t.add_row(scoped_label(p.name), quantity_text(name, p.value), span(name, p.fact.low, p.fact.high), *worth)
     lim = table("limit, or number without a range", "+1 % moves the goal", "and most of all")
     for p in s.parameters:
         if p.fact is None or (p.fact.low == p.fact.high and abs(p.elasticity) >= LEAST_SHOWN):
-            lim.add_row(p.name.removeprefix("limit "), signed(p.elasticity), moves(s, p))
+            lim.add_row(scoped_label(p.name), signed(p.elasticity), moves(s, p))
     head = f"{s.study.name}: what the optimum rests on ({len(s.parameters)} numbers matter)"
     parts: list[RenderableType] = [Text(head, style="bold"), t, lim]
     if s.undetermined:
@@ -128,10 +128,10 @@ def remedy_view(r: Remedy) -> RenderableType:
     any_alone = any(math.isfinite(x.alone) for x in r.levers)
     t = table("what would have to be true", "now", *(("alone", "factor") if any_alone else ()), "in the cheapest mix")
     for x in r.levers:
-        name = x.name.removeprefix("limit ").split(" ")[0] if x.name.startswith("limit ") else x.name.split(": ")[-1]
+        name = x.name.split(" ")[1].partition(":")[0] if x.name.startswith("limit ") else x.name.split(": ")[-1]
         alone = (quantity_text(name, x.alone), times(x.alone_frac)) if math.isfinite(x.alone) else ("-", "-")
         mix = times(x.together_frac) if x.changes else ""
-        t.add_row(x.name, quantity_text(name, x.value), *(alone if any_alone else ()), mix)
+        t.add_row(scoped_label(x.name), quantity_text(name, x.value), *(alone if any_alone else ()), mix)
     if not any_alone and not r.unfinished:
         t.caption, t.caption_justify = "none of these is enough alone", "left"
     if not any(math.isfinite(x.together) for x in r.levers) and r.unfinished:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..core.text import label
+from ..core.text import label, scoped_label
 from ..explore.front import Front
 from ..explore.named import Named
 from ..explore.sensitivity import Sensitivity
@@ -113,7 +113,7 @@ def tornado_figure(s: Sensitivity) -> Figure:
             side = {"ha": "left" if move > 0 else "right", "va": "center", "fontsize": 7, "color": CONTEXT}
             ax.annotate(word, (move, row), (3 if move > 0 else -3, 0), textcoords="offset points", **side)
     ax.axvline(0, color=DESIGN, linewidth=0.8)
-    ax.set_yticks(range(len(facts)), [p.name for p in facts], fontsize=8)
+    ax.set_yticks(range(len(facts)), [scoped_label(p.name) for p in facts], fontsize=8)
     title = "What the optimum rests on: the goal at both ends of each range; hollow where guessed or estimated"
     ax.set(xlabel="change of the goal, first order; blue is better, red worse [%]")
     ax.margins(x=0.08)

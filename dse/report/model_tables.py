@@ -34,6 +34,15 @@ def feed_text(feed: Feed | None) -> str:
     return text + (f", on {feed.latent:,} of the width" if feed.latent else "")
 
 
+def count_text(n: float) -> str:
+    """A number of parameters as people write it.
+
+    >>> count_text(4.83e9), count_text(50200)
+    ('4.83 B', '0.0502 M')
+    """
+    return f"{digits(n / 1e9)} B" if n >= 1e7 else f"{digits(n / 1e6)} M"
+
+
 def block_text(block: Block) -> str:
     """A block in words."""
     parts = [m.kind for m in block.mixers]
@@ -104,12 +113,13 @@ def model_view(r: Reading) -> RenderableType:
         weights = run.block.n_weights(m.hidden)
         blocks.add_row(f"{run.n}", f"{digits(weights / 1e6)} M", f"{kv:,}" if kv else "", block_text(run.block))
     blocks.columns[3].justify, blocks.columns[3].no_wrap = "left", False
-    parts = ", ".join(f"{k} {digits(v / 1e9)} B" for k, v in n["parameters_by_part"].items() if v)
+    parts = ", ".join(f"{k} {count_text(v)}" for k, v in n["parameters_by_part"].items() if v)
+    kept = n["state_B_per_sequence"]
+    state = f", state {in_unit(kept, 'B')} per sequence" if kept else ""
     lines = [
         f"{digits(n['parameters'] / 1e9, 4)} B parameters ({parts})",
         f"{digits(n['active_parameters'] / 1e9, 4)} B of them active for a token",
-        f"KV cache {in_unit(n['kv_bf16_B_per_token'], 'B')} per token in BF16, state "
-        f"{in_unit(n['state_B_per_sequence'], 'B')} per sequence",
+        f"KV cache {in_unit(n['kv_bf16_B_per_token'], 'B')} per token in BF16{state}",
         f"weights as stored: {n['weights']}" + ("" if r.method == "none" else f" (by {r.method})"),
     ]
     lines += [f"source: {r.source}"] if r.source else []

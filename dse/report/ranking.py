@@ -41,7 +41,7 @@ def ranking_numbers(r: Ranked) -> dict[str, Any]:
 
 def ranking_view(rows: list[Ranked]) -> RenderableType:
     """Chips in order, cheapest first, and below it a reason for every gap."""
-    head = ("", "chip", "USD/Mtok", "80 % range", "USD/h", "tok/J", "chips", "TPOT", "TTFT", "margin", "plan")
+    head = ("", "chip", "USD per Mtok", "80 % range", "USD/h", "tok/J", "chips", "TPOT", "TTFT", "margin", "plan")
     t = table(*head, title=f"cheapest first, {basis_text(rows)}")
     for i, r in enumerate(rows, start=1):
         n = ranking_numbers(r)
@@ -76,7 +76,7 @@ def phase_numbers(r: RankedPhase) -> dict[str, Any]:
 
 def phase_view(rows: list[RankedPhase], phase: str) -> RenderableType:
     """Chips on one phase in order, cheapest first, and below it a reason for every gap."""
-    head = ("", "chip", "USD/Mtok", "80 % range", "USD/h", "tok/J", "chips", "step", "margin", "plan")
+    head = ("", "chip", "USD per Mtok", "80 % range", "USD/h", "tok/J", "chips", "step", "margin", "plan")
     t = table(*head, title=f"{phase}, cheapest first, {basis_text(rows)}")
     for i, r in enumerate(rows, start=1):
         n = phase_numbers(r)
@@ -86,8 +86,9 @@ def phase_view(rows: list[RankedPhase], phase: str) -> RenderableType:
 
 
 def basis_text(rows: Sequence[Ranked | RankedPhase]) -> str:
-    """How the chips of a ranking are paid for, such as "on demand" or "given, capacity block"."""
-    return ", ".join(dict.fromkeys(r.hour.basis.replace("_", " ") for r in rows if r.hour.basis)) or "no price"
+    """How the chips of a ranking are paid for, such as "price: on demand" or "price: given, capacity block"."""
+    bases = dict.fromkeys(r.hour.basis.replace("_", " ") for r in rows if r.hour.basis)
+    return f"price: {', '.join(bases)}" if bases else "no price"
 
 
 def _start(place: int, chip: str, n: dict[str, Any]) -> tuple[str, ...]:

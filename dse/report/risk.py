@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.files import write_json
-from ..core.text import digits, label, percent, quantity_text, times
+from ..core.text import digits, label, percent, quantity_text, scoped_label, times
 from ..explore.risk import Risk
 from ..explore.robust import Hopeless, Robust
 from ..study.metrics import DELIVERED
@@ -86,14 +86,8 @@ def drivers_table(r: Risk) -> Table:
     t = table("what drives it", "rank correlation", "moves with")
     for d in r.drivers[:SHOWN_DRIVERS]:
         if d.stands_out:
-            t.add_row(driver_text(d.unknown.scope, d.unknown.fact), f"{d.correlation:+.2f}", d.unknown.group)
+            t.add_row(scoped_label(d.unknown.name), f"{d.correlation:+.2f}", d.unknown.group)
     return t
-
-
-def driver_text(scope: str, fact: str) -> str:
-    """Label of an unknown: the thing and the fact."""
-    head, _, name = scope.partition(" ")
-    return f"{name or head}: {label(fact)}"
 
 
 def robust_lines(r: Risk, robust: Robust | Hopeless | None) -> list[str]:

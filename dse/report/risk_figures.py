@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..core.text import digits, label, percent, quantity_text, times, unit_of
+from ..core.text import digits, label, percent, quantity_text, scoped_label, times, unit_of
 from ..explore.histogram import outcome_histogram
 from ..explore.risk import FEW, Risk
 from ..study.metrics import DELIVERED
-from .risk import SHOWN_DRIVERS, driver_text
+from .risk import SHOWN_DRIVERS
 from .style import BAND, CONTEXT, DESIGN, HARMS, HELPS, REACHED, STYLE, plt, save
 
 BINS = 36
@@ -102,7 +102,7 @@ def drivers_figure(r: Risk) -> Figure:
     values = np.asarray([d.correlation for d in shown])
     ax.barh(range(len(shown)), values, height=0.64, color=np.where(values > 0, HELPS, HARMS))
     ax.axvline(0, color=DESIGN, linewidth=0.8)
-    ax.set_yticks(range(len(shown)), [driver_text(d.unknown.scope, d.unknown.fact) for d in shown])
+    ax.set_yticks(range(len(shown)), [scoped_label(d.unknown.name) for d in shown])
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(shown) - 0.4, -0.6)
     widest = 1.15 * float(np.abs(values).max())

@@ -214,7 +214,7 @@ def loosening_step(x: LimitReport) -> tuple[float, str]:
 
 def waits_text(s: Solution, w: WorkloadReport) -> str:
     """What a workload waits for on the design, the three largest shares."""
-    return ", ".join(f"{name.removesuffix(' traffic')} {percent(share)}" for name, share in waits(s, w)[:3])
+    return ", ".join(f"{label(name.removesuffix(' traffic'))} {percent(share)}" for name, share in waits(s, w)[:3])
 
 
 def delivered_table(s: Solution) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..core.text import digits, label, percent, quantity_text, times
+from ..core.text import digits, label, percent, quantity_text, scoped_label, times
 from ..explore.readings import WORDS
 from ..optimize.solution import TIGHT
 from ..optimize.solve import SMALLEST_PRICE
@@ -143,7 +143,7 @@ def risk(a: Answer) -> str:
         (label(n), *(quantity_text(n.partition(":")[0], q[level]) for level in levels))
         for n, q in a["design_quantiles"].items()
     ]
-    drivers = [(d["unknown"], f"{d['rank_correlation']:+.2f}", d["group"]) for d in a["drivers"][:SHOWN]]
+    drivers = [(scoped_label(d["unknown"]), f"{d['rank_correlation']:+.2f}", d["group"]) for d in a["drivers"][:SHOWN]]
     return (
         paragraph(said, "lead")
         + table(["what drives it", "rank correlation", "moves with"], drivers)
@@ -155,7 +155,13 @@ def sensitivity(a: Answer) -> str:
     """What the optimum rests on."""
     facts = [p for p in a["parameters"] if p["range"] is not None][:SHOWN]
     rows = [
-        (p["name"], value_text(p["name"], p["value"]), p["kind"], f"{p['elasticity']:+.3f} %", percent(p["swing"]))
+        (
+            scoped_label(p["name"]),
+            value_text(p["name"], p["value"]),
+            p["kind"],
+            f"{p['elasticity']:+.3f} %",
+            percent(p["swing"]),
+        )
         for p in facts
     ]
     return table(["number", "value", "kind", "+1 % moves the goal", "its range is worth"], rows)

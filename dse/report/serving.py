@@ -71,9 +71,7 @@ def curve_table(o: Offer) -> Table:
         f"{r.model.name} ({r.weight_precision} weights, {r.kv_precision} KV) on {o.name}, {lengths}: "
         f"{len(o.best)} of {len(c.menu.writer_index):,} engines unbeaten"
     )
-    q = f"p{100 * c.promise.quantile_frac:g}"
-    head = (f"{q} TPOT", f"{q} TTFT", "tok/s/chip", "tok/J", "USD/Mtok", "batch", "chips", "KV/chip")
-    t = table(*head, "plan", "prompts", title=title)
+    t = table(*heads(c.promise.quantile_frac), title=title)
     for column in t.columns[-2:]:
         column.justify = "left"
     for i in np.unique(np.linspace(0, len(o.best) - 1, SHOWN_POINTS).round().astype(int)):
@@ -87,10 +85,17 @@ def curve_table(o: Offer) -> Table:
     return t
 
 
+def heads(quantile_frac: float) -> tuple[str, ...]:
+    """Heads of a curve's columns, of short words: a long plan fits beside them in 80 columns."""
+    q = f"p{100 * quantile_frac:g}"
+    numbers = (f"{q} TPOT", f"{q} TTFT", "tok/s per chip", "tok/J", "USD per Mtok", "batch", "chips", "KV per chip")
+    return (*numbers, "plan", "prompts")
+
+
 def prompts_text(n: dict[str, Any]) -> str:
-    """How prompts are read, in a few words."""
+    """How prompts are read, in a few words; apart in brackets the share of the chips that reads nothing else."""
     if n["scheduler"] == "apart":
-        return f"apart ({percent(n['prompt_chips_frac'])} of chips)"
+        return f"apart ({percent(n['prompt_chips_frac'])})"
     return f"chunks of {n['chunk']:,}" if n["scheduler"] == "chunked" else "first"
 
 
@@ -116,8 +121,9 @@ def method_line(o: Offer) -> str:
     """What the numbers rest on, in a sentence or two."""
     priced = "" if o.hour.chip_hour_USD is None else f" {o.name} at {rent_text(o.hour)}."
     return (
-        f"Steady state, Poisson arrivals; prefills queue as M/G/1 with an exponential tail. tok/J counts the power of "
-        f"the packages. Step times by {o.curve.calibration.name}.{priced}"
+        f"Prompts apart: on that share of the chips, which do nothing else. Steady state, Poisson arrivals; prefills "
+        f"queue as M/G/1 with an exponential tail. tok/J counts the power of the packages. "
+        f"Step times by {o.curve.calibration.name}.{priced}"
     )
 
 

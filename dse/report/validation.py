@@ -52,6 +52,8 @@ HOW = {
 }
 """What a score says, by what was left out."""
 BASELINE_HOW = {False: "fitted to these very rows", True: "fitted to the rows of other sources"}
+DECIMALS = 9
+"""Of an error: what is below is what rounding leaves of a baseline with as many constants as rows to fit."""
 HEADINGS = ("points", "modelled", "median error", "90th percentile", "bias", "in 80 % band", "baseline")
 
 
@@ -106,19 +108,26 @@ def _ranking_text(r: dict[str, float]) -> str:
 
 def _cells(row: dict[Any, Any]) -> list[str]:
     counts = [f"{row[n]:,}" for n in ("points", "modelled")]
-    errors = [_error(row[n]) for n in ("median_abs_err", "p90_abs_err")]
-    return [*counts, *errors, _error(row["bias"], "+"), _error(row["coverage"]), _error(row["baseline_median_abs_err"])]
+    errors = [error_text(row[n]) for n in ("median_abs_err", "p90_abs_err")]
+    return [
+        *counts,
+        *errors,
+        error_text(row["bias"], "+"),
+        error_text(row["coverage"]),
+        error_text(row["baseline_median_abs_err"]),
+    ]
 
 
-def _error(value: float, sign: str = "") -> str:
-    return "-" if not np.isfinite(value) else f"{sign if value > 0 else ''}{percent(value)}"
+def error_text(value: float, sign: str = "") -> str:
+    """An error as people write it, "-" where there is none."""
+    return "-" if not np.isfinite(value) else f"{sign if value > 0 else ''}{percent(round(value, DECIMALS))}"
 
 
 def _memory_table(v: Validation) -> RenderableType:
     t = table("peak memory per chip", "modelled", "printed", "median error", "90th percentile", "bias", "refused")
     for row in memory_scores(v).to_dict("records"):
         counts = (f"{row[n]:,}" for n in ("modelled", "points"))
-        errors = (_error(row["median_abs_err"]), _error(row["p90_abs_err"]), _error(row["bias"], "+"))
+        errors = (error_text(row["median_abs_err"]), error_text(row["p90_abs_err"]), error_text(row["bias"], "+"))
         t.add_row(escape(str(row["source"])), *counts, *errors, f"{row['refused']:,}")
     return t
 

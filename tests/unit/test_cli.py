@@ -185,6 +185,9 @@ def test_chips_and_models(capsys):
     assert chips["trainium3"]["peak_fp8_FLOPps"] == pytest.approx(2 * 8 * 128 * 128 * 4 * 2.4e9)
     assert main(["models"]) == 0
     assert "llama-3.1-405b" in capsys.readouterr().out
+    assert main(["models", "gpt-oss-120b"]) == 0
+    shown = capsys.readouterr().out
+    assert "norms 0.21 M" in shown and "0 B per sequence" not in shown  # it keeps no state
     assert main(["models", "--json"]) == 0
     models = {m["name"]: m for m in json.loads(capsys.readouterr().out)["rows"]}
     # 2 x 32 layers x 8 KV heads x 128 x 2 bytes

@@ -1,6 +1,7 @@
 """`dse front`, `dse sensitivity` and `dse optimize --gap` as a user runs them."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,9 @@ def test_sensitivity_ranks_and_says_what_a_target_needs(capsys, tmp_path, monkey
     assert code == 0 and "what the optimum rests on" in said.out
     # One die as large as may be: no range says what the reticle is worth, so that it stands among the limits.
     _, _, limits = said.out.partition("and most of all")
-    assert "reticle_mm2" in limits and "hbm_capacity_B" in limits
+    assert "reticle" in limits and "HBM capacity >= " in limits
+    raw = re.findall(r"\S*_(?:mm2|frac|J|s|W|B|Bps|V)\b", said.out.partition("Written")[0])
+    assert not raw and not re.search(r"0\.000\d* mm2", said.out), "words and readable units, no names of fields"
 
 
 def test_optimize_with_a_gap_proves_all_designs(capsys, tmp_path):

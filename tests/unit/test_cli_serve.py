@@ -1,10 +1,14 @@
 """`dse serve` and `dse portfolio`, in process: answers, files, and one line for every kind of bad input."""
 
+import io
 import json
 
 import pytest
+from rich.console import Console
 
 from dse.cli import main
+from dse.report.layout import table
+from dse.report.serving import heads
 
 slow = pytest.mark.slow
 
@@ -88,6 +92,18 @@ def test_curve_as_json_table_and_files(capsys, tmp_path):
     assert main([*common, "--no-figures"]) == 0
     shown = capsys.readouterr().out
     assert "a100-80 over h100" in shown and "M/G/1" in shown
+
+
+def test_a_curve_is_a_table_in_80_columns():
+    """The longest plans of mixtures of experts fit beside the numbers: rows, no line for every number."""
+    made = table(*heads(0.95))
+    made.add_row(
+        "13.5 ms", "1.45 s", "2,140", "0.127", "0.747", "4,096", "64", "36.6 MiB", "tp=4,dp=16,ep=16", "apart (55 %)"
+    )
+    page = Console(width=80, file=io.StringIO())
+    page.print(made)
+    lines = [line.split() for line in page.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    assert any({"2,140", "tp=4,dp=16,ep=16"} <= set(words) for words in lines)
 
 
 @slow

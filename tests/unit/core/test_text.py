@@ -17,6 +17,7 @@ from dse.core.text import (
     percent,
     quantity_text,
     scale_of,
+    scoped_label,
     span,
     spelled,
     times,
@@ -36,6 +37,8 @@ from dse.core.text import (
         ("launch_s", 1.55e-6, "1.55 us"),
         ("power_W", 1200.0, "1,200 W"),
         ("silicon_mm2", 1600.0, "1,600 mm2"),
+        ("pe_area_fp8_mm2", 1.36e-4, "136 um2"),
+        ("norm_area_mm2", 0.04, "0.04 mm2"),
         ("package_cost_USD", 11873.2, "11,900 USD"),
         ("supply_V", 0.7493, "0.749 V"),
         ("spare_frac", 0.25, "25 %"),
@@ -117,3 +120,17 @@ def test_the_scale_of_many_is_that_of_their_median():
 ])  # fmt: skip
 def test_a_limit_is_rounded_to_the_side_that_suffices(value, more, text):
     assert enough_text("power_W", value, more) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("memory HBM4: energy_J_per_B", "HBM4: energy"),
+        ("passes: dequantise_frac", "passes: dequantise"),
+        ("calibration fit-trainium3-neuronx: attention_frac", "fit-trainium3-neuronx: attention, of peak"),
+        ("limit full_load_fp8_W <= 1800", "full-load FP8 <= 1,800 W"),
+        ("limit step_s:decode <= 0.02", "step in decode <= 20 ms"),
+    ],
+)
+def test_what_an_answer_rests_on_has_words(name, text):
+    assert scoped_label(name) == text

@@ -31,8 +31,10 @@ def found(tiny, solved):
 
 def test_it_shows_itself_with_its_guesses_marked(found):
     table = found.frame()
-    assert table.loc["node N3P: minimum_V", "elasticity"] == found.of("node N3P: minimum_V").elasticity
-    assert {"guess", "asked"} <= set(table["kind"]) and "<td>guess</td>" in found._repr_html_()
+    assert table["elasticity"].to_dict() == {p.name: p.elasticity for p in found.parameters}
+    shown = found._repr_html_()
+    assert {"guess", "asked"} <= set(table["kind"]) and "<td>guess</td>" in shown
+    assert "N3P: PE area FP8" in shown and "um2" in shown and "_mm2" not in shown
 
 
 def resolved(found, search, place, factor):

@@ -8,7 +8,7 @@ import pytest
 
 from dse.calibrate.error_groups import error_group, part_groups, source_errors, within_frac
 from dse.report.parity import factor_ticks, write_figures
-from dse.report.validation import validation_json
+from dse.report.validation import error_text, validation_json
 
 
 def test_json_has_every_row_without_prediction(scored):
@@ -56,3 +56,7 @@ def test_a_group_of_errors_by_hand():
 def test_ticks_are_powers_of_ten_of_the_unit():
     assert factor_ticks(0.4e-6, 25e-6, 1e-6) == pytest.approx([5e-7, 1e-6, 2e-6, 5e-6, 1e-5, 2e-5])
     assert factor_ticks(0.4, 250, 1.0) == pytest.approx([1, 10, 100])
+
+
+def test_what_rounding_leaves_is_noerror_text():
+    assert error_text(1e-16) == "0 %" and error_text(0.066, "+") == "+6.6 %" and error_text(float("nan")) == "-"

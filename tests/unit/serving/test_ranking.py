@@ -30,7 +30,9 @@ def test_an_hour_is_paid_on_one_basis():
     none = chip_hour("trainium2", "on_demand", {})
     assert none.chip_hour_USD is None and "known: capacity block, spot; give --rent trainium2=USD" in none.gap
     assert (chip_hour("h100", "owned", {}).chip_hour_USD or math.nan) < 6.88
-    assert "chip in a fleet" in chip_hour("gaudi3", "owned", {}).gap
+    unowned = chip_hour("gaudi3", "owned", {})
+    assert unowned.chip_hour_USD is None and "server of gaudi3 is known" in unowned.gap
+    assert "--rent gaudi3=USD" in unowned.gap and "unknown" not in unowned.gap
 
 
 def test_rents_are_one_for_all_or_by_chip():

@@ -96,6 +96,8 @@ LABELS = {
     "hbm_bandwidth_Bps": "HBM bandwidth",
     "hbm_capacity_B": "HBM capacity",
     "scaleup_bandwidth_per_dir_Bps": "scale-up/dir",
+    "constant_W": "constant power",
+    "static_W_per_stack": "static power",
     "matmul_frac": "products, of peak",
     "narrow_frac": "8-bit products, of peak",
     "attention_frac": "attention, of peak",

@@ -96,12 +96,14 @@ def sensitivity_view(s: Sensitivity, r: Remedy | None) -> RenderableType:
         name = p.fact.name
         worth = (p.fact.kind, signed(p.elasticity), percent(p.swing))
         t.add_row(scoped_label(p.name), quantity_text(name, p.value), span(name, p.fact.low, p.fact.high), *worth)
+    beside = "; a calibration moves the baseline too" if s.study.goal == DELIVERED else ""
+    t.caption, t.caption_justify = f"a smaller goal is better{beside}", "left"
     lim = table("limit, or number without a range", "+1 % moves the goal", "and most of all")
     for p in s.parameters:
         if p.fact is None or (p.fact.low == p.fact.high and abs(p.elasticity) >= LEAST_SHOWN):
             lim.add_row(scoped_label(p.name), signed(p.elasticity), moves(s, p))
     head = f"{s.study.name}: what the optimum rests on ({len(s.parameters)} numbers matter)"
-    parts: list[RenderableType] = [Text(head, style="bold"), t, lim]
+    parts: list[RenderableType] = [Text(head, style="bold"), t, *([lim] if lim.row_count else [])]
     if s.undetermined:
         names = ", ".join(label(n) for n in s.undetermined)
         parts.append(Text(f"Nothing pins down {names}: how the design moves there is not unique.", style="yellow"))

@@ -76,5 +76,5 @@ def test_a_column_without_an_answer_is_not_shown(pytestconfig):
     levers = tuple(Lever(f"node N3P: fact_{i}_frac", 0.5, 0.9, np.nan, 0.6) for i in range(14))
     none = shown(remedy_view(Remedy(study, 6.0, 3.0, unread, levers, True)), 100)
     assert "none of these is enough alone" in none and not re.search(r" - ", none)
-    one = (Lever("power_W", 500.0, 900.0, 700.0, 600.0), *levers)
+    one = (Lever("limit power_W <= 500", 500.0, 900.0, 700.0, 600.0), *levers)
     assert "700 W" in shown(remedy_view(Remedy(study, 6.0, 3.0, unread, one, True)), 100)

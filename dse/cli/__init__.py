@@ -17,7 +17,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(__name__, submod_attrs={"commands":
 
 INTERRUPTED = 130
 """Exit code of a program that Ctrl-C ended."""
-TOLD = b"dse: interrupted\n"
+TOLD = "dse: interrupted\n"
 AGAIN_S = 0.01
 """Seconds after which Ctrl-C that was lost is repeated."""
 
@@ -30,7 +30,7 @@ def ctrl_c(number: int, frame: FrameType | None) -> None:
     """
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
-            os.write(2, TOLD)
+            os.write(2, TOLD.encode())
             os._exit(INTERRUPTED)
         frame = frame.f_back
     raise KeyboardInterrupt
@@ -55,7 +55,7 @@ def entry() -> int:
 
         code = main()
     except KeyboardInterrupt:  # outside of every command
-        os.write(2, TOLD)
+        os.write(2, TOLD.encode())
         code = INTERRUPTED
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code

@@ -17,6 +17,7 @@ import tyro
 from ..core.errors import DseError, SpecError
 from ..core.version import __version__
 from ..report.terminal import complaint
+from . import INTERRUPTED, TOLD
 from .ablation import AblationCommand
 from .backtest import BacktestCommand
 from .check import Calibrate, Validate
@@ -86,8 +87,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"dse: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("dse: interrupted", file=sys.stderr)
-        return 130
+        sys.stderr.write(TOLD)
+        return INTERRUPTED
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

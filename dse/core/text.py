@@ -6,6 +6,8 @@ import math
 import statistics
 from collections.abc import Iterable
 
+from .words import CAPITALS, LABELS
+
 DECIMAL = (("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12), ("P", 1e15), ("E", 1e18), ("Z", 1e21))
 BINARY = (("", 1.0), ("Ki", 2.0**10), ("Mi", 2.0**20), ("Gi", 2.0**30), ("Ti", 2.0**40), ("Pi", 2.0**50))
 SMALL = (("f", 1e-15), ("p", 1e-12), ("n", 1e-9), ("u", 1e-6), ("m", 1e-3))
@@ -60,53 +62,6 @@ COMPOUND: dict[str, tuple[str, float]] = {
 }
 """Canonical compound unit to what people write and the factor between them."""
 
-LABELS = {
-    "power_W": "power",
-    "tokens_per_s": "tokens",
-    "mfu_frac": "share of peak",
-    "hottest_W": "hottest operator",
-    "hottest_operator_W": "hottest operator",
-    "full_load_bf16_W": "full-load BF16",
-    "full_load_fp8_W": "full-load FP8",
-    "full_load_fp4_W": "full-load FP4",
-    "heat_W_per_mm2": "heat",
-    "tdp_W": "TDP",
-    "supply_V": "supply",
-    "die_mm2": "die area",
-    "silicon_mm2": "silicon",
-    "interposer_mm2": "interposer",
-    "package_cost_USD": "package cost",
-    "wall_step_s": "step with failures",
-    "chip_hour_USD": "chip-hour",
-    "cost_per_token_USD": "cost",
-    "energy_per_token_J": "energy",
-    "carbon_per_token_kg": "carbon",
-    "rack_time_per_token_s": "rack time per token",
-    "peak_bf16_FLOPps": "peak BF16",
-    "peak_fp8_FLOPps": "peak FP8",
-    "peak_fp4_FLOPps": "peak FP4",
-    "sram_B": "tile SRAM",
-    "n_cores": "cores",
-    "clock_Hz": "clock",
-    "pipeline_depth": "pipeline depth",
-    "scratchpad_B": "SRAM/core",
-    "vector_lanes": "lanes/core",
-    "dma_bandwidth_Bps": "DMA/core",
-    "n_stacks": "HBM stacks",
-    "hbm_bandwidth_Bps": "HBM bandwidth",
-    "hbm_capacity_B": "HBM capacity",
-    "scaleup_bandwidth_per_dir_Bps": "scale-up/dir",
-    "constant_W": "constant power",
-    "static_W_per_stack": "static power",
-    "matmul_frac": "products, of peak",
-    "narrow_frac": "8-bit products, of peak",
-    "attention_frac": "attention, of peak",
-    "launch_s": "gap between kernels",
-    "exchange_s": "direct exchange",
-    "call_s": "serving loop per pass",
-}
-"""Metric, free number or fact of a calibration to its words."""
-
 
 def label(name: str) -> str:
     """Words for a canonical name; a part in brackets and the part behind a colon are kept.
@@ -118,10 +73,6 @@ def label(name: str) -> str:
     head, colon, workload = head.partition(":")
     words = LABELS.get(head) or _words(head.removesuffix(f"_{unit_of(head)}"))
     return f"{words}{f' in {workload}' if colon else ''}{space}{tail}"
-
-
-CAPITALS = ("bf16", "dma", "dp", "fp4", "fp8", "fp32", "hbm", "hw", "pe", "pue", "simd", "simt", "sram", "tp")
-"""Words that people write in capitals."""
 
 
 def _words(stem: str) -> str:
@@ -148,6 +99,16 @@ def written_unit(name: str) -> str:
     return unit_of(name).removeprefix("per_token_")
 
 
+def scoped_name(name: str) -> str:
+    """Canonical name of the fact in a number that an answer rests on, or of the limit's metric.
+
+    >>> scoped_name("node N2: pe_area_fp8_mm2"), scoped_name("limit power_W:decode <= 700")
+    ('pe_area_fp8_mm2', 'power_W')
+    """
+    _, colon, fact = name.partition(": ")
+    return fact if colon else name.removeprefix("limit ").split(" ")[0].partition(":")[0]
+
+
 def scoped_label(name: str) -> str:
     """Words for a number that an answer rests on: a fact of a thing, or a limit.
 
@@ -159,7 +120,7 @@ def scoped_label(name: str) -> str:
         kind, _, which = thing.partition(" ")
         return f"{which or kind}: {label(fact)}"
     metric, sign, value = name.removeprefix("limit ").split(" ")
-    return f"{label(metric)} {sign} {quantity_text(metric.partition(':')[0], float(value))}"
+    return f"{label(metric)} {sign} {quantity_text(scoped_name(name), float(value))}"
 
 
 def stem_of(name: str) -> str:

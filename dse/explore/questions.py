@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from ..core.errors import SpecError, UnknownNameError
-from ..core.frames import page
+from ..core.frames import page, table_of
 from ..core.shipped import QUESTIONS, shipped_folder
 from ..core.text import quantity_text
 from ..hardware.own_chip import short_name
@@ -82,7 +82,7 @@ class Question:
             for x in self.sides
             for s in (x.solution,)
         ]
-        return pd.DataFrame(rows, columns=["side", "goal", "lower_bound", "status", "choice"]).set_index("side")
+        return table_of(rows, ["side", "goal", "lower_bound", "status", "choice"], "side")
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 
 from ..core.errors import SpecError
-from ..core.frames import page
+from ..core.frames import page, table_of
 from ..core.text import percent
 from ..optimize.deadline import Deadline
 from ..optimize.search import Candidate, Plans, Search
@@ -176,7 +176,7 @@ class Risk:
     def frame(self) -> pd.DataFrame:
         """Every unknown and how it moves the outcome, what moves it most first."""
         rows = [(d.unknown.name, d.correlation, d.error) for d in self.drivers]
-        return pd.DataFrame(rows, columns=["unknown", "correlation", "error"]).set_index("unknown")
+        return table_of(rows, ["unknown", "correlation", "error"], "unknown")
 
     def _repr_html_(self) -> str:
         """What a notebook shows: how likely the target is, and what it hangs on."""

@@ -21,9 +21,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ..core.errors import SpecError
-from ..core.frames import page
+from ..core.frames import page, table_of
 from ..core.provenance import Sourced
-from ..core.text import percent, quantity_text, scoped_label
+from ..core.text import percent, quantity_text, scoped_label, scoped_name
 from ..core.types import SOON_COMPILED, FloatLike
 from ..hardware.chip import Chip
 from ..lowering.demand import StepDemand
@@ -76,7 +76,7 @@ class Parameter:
     @property
     def quantity(self) -> str:
         """Canonical name of the fact or of the limit's metric, whose ending says the unit."""
-        return self.name.partition(": ")[2] if self.fact is not None else self.name.split(" ")[1].partition(":")[0]
+        return scoped_name(self.name)
 
     @property
     def swing(self) -> float:
@@ -112,7 +112,7 @@ class Sensitivity:
             (p.name, p.value, p.elasticity, p.swing, "asked" if p.fact is None else p.fact.kind)
             for p in self.parameters
         ]
-        return pd.DataFrame(rows, columns=["number", "value", "elasticity", "swing", "kind"]).set_index("number")
+        return table_of(rows, ["number", "value", "elasticity", "swing", "kind"], "number")
 
     def _repr_html_(self) -> str:
         """What a notebook shows: what 1 % more of each number does to the goal, and which are guesses."""
@@ -121,7 +121,7 @@ class Sensitivity:
             for p, k in zip(self.parameters, self.frame()["kind"], strict=True)
         ]
         columns = ["number", "value", "goal for 1 % more", "kind"]
-        return page(self.study.name, pd.DataFrame(said, columns=columns).set_index("number"))
+        return page(self.study.name, table_of(said, columns, "number"))
 
     def of(self, name: str) -> Parameter:
         """The parameter of that name; KeyError if it does not matter."""

@@ -11,7 +11,7 @@ from ..hardware.presets import chip_system
 from ..optimize.space import Space
 from ..study.study import Study
 from ..workload.presets import model, model_names
-from ..workload.requests import FreeBatch
+from ..workload.requests import given_batch
 from ..workload.transformer import Decode, Prefill, Training
 from ..workload.written import workload_of
 from .answers import Answers
@@ -40,7 +40,7 @@ def asked_of(study: Study) -> list[dict[str, Any]]:
     found = []
     for workload, n_chips in study.workloads.values():
         sizes = {k: int(getattr(workload, f)) for k, f in FIELDS.get(type(workload), {}).items()}
-        phase = type(workload.of if isinstance(workload, FreeBatch) else workload).__name__.lower()
+        phase = type(given_batch(workload)).__name__.lower()
         found.append({"phase": phase, "model": workload.model.name, "chips": n_chips, "sizes": sizes})
     return found
 

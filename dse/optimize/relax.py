@@ -37,9 +37,8 @@ def relaxations(search: Search, candidates: list[Candidate]) -> tuple[Relaxation
         return (*(r for r in missing if r.name not in again), *beside)
     user = np.asarray([r.kind is Kind.USER for r in search.core.rows()])
     known = broken(search, candidates, user)
-    found = min(
-        way(search, built(search, candidates, user), user), widened_way(search, known, user), key=lambda w: w.total
-    )
+    counted = known if len(buildable(search)) == search.n_choices else built(search, candidates, user)
+    found = min(way(search, counted, user), widened_way(search, known, user), key=lambda w: w.total)
     if not math.isfinite(found.total):
         lawful = np.asarray([r.kind is not Kind.LAW and r.what != STEP for r in search.core.rows()])
         reticle = math.exp(search.box[1][search.core.variables().index(DIE)])
@@ -48,12 +47,17 @@ def relaxations(search: Search, candidates: list[Candidate]) -> tuple[Relaxation
     return found.moves
 
 
+def buildable(search: Search) -> set[int]:
+    """Choices that have whole counts in the box."""
+    return {i for i in range(search.n_choices) if all(map(len, search.steps(i)))}
+
+
 def built(search: Search, candidates: list[Candidate], loose: np.ndarray) -> list[Broken]:
     """`broken` of the choices that have whole counts in the box.
 
     Five stacks on two dies, good as they may be when broken, must not hide what one die needs.
     """
-    able = {i for i in range(search.n_choices) if all(map(len, search.steps(i)))}
+    able = buildable(search)
     known = broken(search, [c for c in candidates if c.choice_index in able], loose)
     return [b for b in known if b.choice in able]
 

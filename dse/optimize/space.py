@@ -33,7 +33,7 @@ from ..study.convex import Data
 from ..study.design import Choice, array_of, choice_technology, template
 from ..study.study import Study
 from ..technology.presets import Technology
-from ..workload.requests import FreeBatch, Requests
+from ..workload.requests import Requests, given_batch
 from ..workload.transformer import Workload
 
 KEPT = 48
@@ -339,9 +339,10 @@ class Space:
             return ()
         found = []
         for name, (workload, n) in self.study.workloads.items():
-            if isinstance(workload, Requests):
+            phase = given_batch(workload)
+            if isinstance(phase, Requests):
                 raise SpecError(f"workloads.{name}: a model in service has no cost per token yet; see `dse portfolio`")
-            found.append(job_of(workload.of if isinstance(workload, FreeBatch) else workload, n, reliability()))
+            found.append(job_of(phase, n, reliability()))
         return tuple(found)
 
     def every_plan(self, choices: Sequence[int]) -> tuple[StepDemand, ...]:

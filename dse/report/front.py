@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ..core.files import write_json, write_whole
-from ..core.text import digits, label, percent, quantity_text, scoped_label, span, times
+from ..core.text import digits, label, percent, quantity_text, scoped_label, scoped_name, span, times
 from ..explore.front import Front
 from ..explore.remedy import Remedy
 from ..explore.sensitivity import Parameter, Sensitivity
@@ -130,7 +130,7 @@ def remedy_view(r: Remedy) -> RenderableType:
     any_alone = any(math.isfinite(x.alone) for x in r.levers)
     t = table("what would have to be true", "now", *(("alone", "factor") if any_alone else ()), "in the cheapest mix")
     for x in r.levers:
-        name = x.name.split(" ")[1].partition(":")[0] if x.name.startswith("limit ") else x.name.split(": ")[-1]
+        name = scoped_name(x.name)
         alone = (quantity_text(name, x.alone), times(x.alone_frac)) if math.isfinite(x.alone) else ("-", "-")
         mix = times(x.together_frac) if x.changes else ""
         t.add_row(scoped_label(x.name), quantity_text(name, x.value), *(alone if any_alone else ()), mix)

@@ -19,7 +19,7 @@ from ..study.convex import Kind
 from ..study.design import Choice
 from ..study.metrics import SERVED, SPEEDUPS
 from ..study.study import Study
-from ..workload.requests import FreeBatch, Requests
+from ..workload.requests import Requests, given_batch
 from .evaluated import stand_in_text
 from .layout import WIDE, beside, table
 from .terminal import unfinished
@@ -70,7 +70,7 @@ def rack_lines(s: Solution) -> list[Text | str]:
 
 def stand_ins(s: Solution) -> list[Text]:
     """What products run in where baseline or design lack the precision that a workload asks for."""
-    every = [w.of if isinstance(w, FreeBatch) else w for w, _ in s.study.workloads.values()]
+    every = (given_batch(w) for w, _ in s.study.workloads.values())
     asked = [w for w in every if not isinstance(w, Requests)]
     chips = [c for c in (s.study.baseline.chip, s.chip) if c is not None]
     said = dict.fromkeys(stand_in_text(w, c) for w in asked for c in chips)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ..core.errors import UnknownNameError
+from ..core.frames import table_of
 from ..core.free import Free
 from ..core.text import label, quantity_text, unit_of
 from ..workload.requests import Asked
@@ -41,17 +42,17 @@ class Asks:
             raise UnknownNameError("table of a study", of, TABLES)
         if of == "limits":
             rows = [(x.metric, x.sense, x.value, unit_of(x.metric)) for x in self.limits]
-            return pd.DataFrame(rows, columns=["metric", "sense", "value", "unit"])
+            return table_of(rows, ["metric", "sense", "value", "unit"])
         if of == "free":
             ends = [(f.name, f.lower, f.upper, unit_of(f.name)) for f in self.free]
-            return pd.DataFrame(ends, columns=["number", "lower", "upper", "unit"])
+            return table_of(ends, ["number", "lower", "upper", "unit"])
         if of == "choices":
             return pd.DataFrame([c.written() for c in self.choices])
         asked = [
             (n, w.model.name, chips, self.weights.get(n, 1.0), self.longest_s.get(n, float("inf")))
             for n, (w, chips) in self.workloads.items()
         ]
-        return pd.DataFrame(asked, columns=["workload", "model", "n_chips", "weight", "longest_s"])
+        return table_of(asked, ["workload", "model", "n_chips", "weight", "longest_s"])
 
     def worded(self) -> tuple[pd.DataFrame, ...]:
         """Workloads, limits and free numbers as people read them."""
@@ -59,6 +60,6 @@ class Asks:
         free = [(label(f.name), quantity_text(f.name, f.lower), quantity_text(f.name, f.upper)) for f in self.free]
         return (
             self.frame("workloads"),
-            pd.DataFrame(limits, columns=["limit", "sense", "value"]),
-            pd.DataFrame(free, columns=["free number", "at least", "at most"]),
+            table_of(limits, ["limit", "sense", "value"]),
+            table_of(free, ["free number", "at least", "at most"]),
         )

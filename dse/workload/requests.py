@@ -102,3 +102,8 @@ class FreeBatch:
 
 Asked: TypeAlias = Workload | Requests | FreeBatch
 """What can be asked of a chip: a phase of a model, one whose batch is chosen, or a model in service."""
+
+
+def given_batch(asked: Asked) -> Workload | Requests:
+    """What is asked with a batch that stands for no number where it is free: for what no batch decides."""
+    return asked.of if isinstance(asked, FreeBatch) else asked

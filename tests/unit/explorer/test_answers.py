@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dse.core.provenance import KINDS
-from dse.core.text import LABELS
+from dse.core.words import LABELS
 from dse.evaluation.assembly import evaluate
 from dse.explorer.ask import ask_of
 from dse.explorer.receipts import topic_of_metric

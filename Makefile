@@ -11,10 +11,11 @@ trainium4: $(VENV)/.run
 
 # types are checked at run time but where whole studies are solved: there it takes a third of the time and finds nothing more
 # slow tests go three at a time on two cores, because some wait for processes of their own
+# a test that waits for ever ends the run (pyproject.toml has its time): xdist would begin it again in one worker after another
 # COVER adds the share of lines and branches that tests reach; it costs time, so that only .ci/run asks for it
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --durations=20 $(COVER)
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m slow --durations=20 -o addopts=--import-mode=importlib
+	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 -m "not slow" --durations=20 $(COVER)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --max-worker-restart 0 -m slow --durations=20 -o addopts=--import-mode=importlib
 	$(BIN)/python -m pytest -n 2 -q tests/unit/lowering --jaxtyping-packages=dse.lowering,runtime_types.strict
 
 # all but the tests that solve whole studies

@@ -88,3 +88,11 @@ def test_an_unknown_kind_is_named():
 def test_serving_moves_what_compiled_software_moves():
     """A norm reads and writes, with its residual in the same kernel: 4 moves; a gated activation 3."""
     assert small("compiled", "forward").hbm_B == pytest.approx(2 * 16 * (2 * 4 * 4096 + 3 * 14336 + 2 * 40 * 128))
+
+
+def test_routing_starts_kernels_of_its_own():
+    """Mixtral routes in every block: 4 kernels of norms, RoPE and activation, 8 that send tokens to experts and back."""
+    assert small("compiled", "forward").n_launches == 4
+    assert small("compiled", "forward", model("mixtral-8x7b")).n_launches == 12
+    deepseek = small("compiled", "forward", model("deepseek-v3"))
+    assert deepseek.n_launches == pytest.approx(4 + 8 * 58 / 61)  # its first three blocks are dense

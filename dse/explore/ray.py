@@ -25,7 +25,8 @@ from ..optimize.search import Plans, alternate, bounds, fastest_plans
 from ..optimize.space import Space, element
 from ..study.convex import ConvexCore, Data
 from ..study.metrics import OWNED, Limit
-from ..study.study import Study, owner_of
+from ..study.resolved import owner_of
+from ..study.study import Study, replaced
 
 BATCH = 128
 """Problems solved at once: one size, so that nothing compiles anew."""
@@ -101,7 +102,7 @@ class Rays:
         owner = self.study.owner
         if owner is None and any(m in OWNED for m in self.metrics):
             owner = owner_of(self.study.baseline.chip.name)
-        return Space(dataclasses.replace(self.study, limits=(*own, *extra), owner=owner))
+        return Space(replaced(self.study, limits=(*own, *extra), owner=owner))
 
     @cached_property
     def widest(self) -> tuple[float, ...]:

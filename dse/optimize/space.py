@@ -11,14 +11,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..core.errors import SpecError
 from ..core.types import stack_records, unnamed
 from ..economy.job import Economy, Job, job_of
 from ..economy.presets import economy, reliability
 from ..economy.racks import in_rack
 from ..evaluation.assembly import chip_reference, evaluated, fastest, lowered, plan_steps_s
 from ..hardware.chip import Chip
-from ..hardware.fabrics import build_fabric, system_facts
+from ..hardware.fabrics import build_fabric, most_scaleup_Bps, system_facts
 from ..hardware.presets import system as preset_system
 from ..hardware.system import Fabric, System
 from ..lowering.headroom import prefetch_frac, usable_frac
@@ -29,11 +28,11 @@ from ..lowering.tiling import ArrayShape, array_shape
 from ..physics.calibration import Calibration
 from ..physics.evaluate import chip_technology
 from ..physics.money import bond_loss
-from ..study.convex import Data
+from ..study.convex import Data, UNCAPPED_Bps
 from ..study.design import Choice, array_of, choice_technology, template
-from ..study.study import Study
+from ..study.study import Study, replaced
 from ..technology.presets import Technology
-from ..workload.requests import Requests, given_batch
+from ..workload.requests import given_batch
 from ..workload.transformer import Workload
 
 KEPT = 48
@@ -78,7 +77,7 @@ class Space:
         """The space of the same study under other values of its limits: nothing is lowered again."""
         each = zip(self.study.limits, values.tolist(), strict=True)
         limits = tuple(dataclasses.replace(x, value=v) for x, v in each)
-        other = self.relative(dataclasses.replace(self.study, limits=limits))
+        other = self.relative(replaced(self.study, limits=limits))
         rows = np.tile(values, (len(self.study.choices), 1))
         other.__dict__["without_plans"] = dataclasses.replace(self.without_plans, limits=rows)
         return self._sharing(other, "n_baseline_tokens", "traffic_frac")
@@ -320,6 +319,7 @@ class Space:
             prefetch_frac=prefetch_frac(),
             overdrive_V=float(tech.node.nominal_V - tech.node.threshold_V),
             bond_loss=float(bond_loss(tech)),
+            most_scaleup_Bps=min(most_scaleup_Bps(system or self.study.baseline.name), UNCAPPED_Bps),
             economy=self.economy(chip.node, system),
             jobs=self.jobs,
         )
@@ -337,13 +337,7 @@ class Space:
         """What each workload asks of a fleet."""
         if self.study.owner is None:
             return ()
-        found = []
-        for name, (workload, n) in self.study.workloads.items():
-            phase = given_batch(workload)
-            if isinstance(phase, Requests):
-                raise SpecError(f"workloads.{name}: a model in service has no cost per token yet; see `dse portfolio`")
-            found.append(job_of(phase, n, reliability()))
-        return tuple(found)
+        return tuple(job_of(given_batch(w), n, reliability()) for w, n in self.study.workloads.values())
 
     def every_plan(self, choices: Sequence[int]) -> tuple[StepDemand, ...]:
         """Demands of all kept plans for some choices: leading axes (choices, plans), one per workload."""

@@ -13,6 +13,7 @@ from dse.explorer.ask import ask_of
 from dse.explorer.found import risks_in
 from dse.optimize.solution import Relaxation
 from dse.optimize.space import Space
+from dse.study.study import replaced
 
 from .conftest import RISK
 
@@ -138,7 +139,7 @@ def test_other_limits_are_another_study(answers):
     study, values = answers.subject.study, np.asarray([650.0, 800.0, 1.6e11])
     near = answers.subject.space.at_limits(values)
     limits = tuple(dataclasses.replace(x, value=v) for x, v in zip(study.limits, values.tolist(), strict=True))
-    fresh = Space(dataclasses.replace(study, limits=limits))
+    fresh = Space(replaced(study, limits=limits))
     assert near.study == fresh.study
     plans = fresh.own_plans
     for a, b in zip(jax.tree.leaves(near.data(1, plans)), jax.tree.leaves(fresh.data(1, plans)), strict=True):

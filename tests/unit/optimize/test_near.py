@@ -1,13 +1,12 @@
 """Designs that are nearly as good, against studies solved again with one number held at either end and beyond it."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
 from dse.core.free import Free
 from dse.optimize.near import near
 from dse.optimize.search import Search
+from dse.study.study import replaced
 
 pytestmark = pytest.mark.slow
 SHARE = 0.01
@@ -21,7 +20,7 @@ def found(tiny, solved):
 def held(study, space, name, lower, upper):
     """Best goal with one free number between two values."""
     free = tuple(Free(f.name, lower, upper) if f.name == name else f for f in study.free)
-    search = Search(space.relative(dataclasses.replace(study, free=free)))
+    search = Search(space.relative(replaced(study, free=free)))
     search.run()
     return search.best_goal()
 

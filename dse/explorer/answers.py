@@ -115,7 +115,7 @@ class Answers:
 
     def servings(self) -> dict[str, Any]:
         """Serving curves that lie there."""
-        return servings_in(self.results)
+        return servings_in(self.results, self.own)
 
     def truth(self) -> dict[str, Any]:
         """Scores against measurements that lie there."""

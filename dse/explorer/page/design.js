@@ -7,6 +7,8 @@ import { comparisonCsv, comparisonTable, limitRows, showLimits, stateOfRoom, til
 import { el, save, times } from "./text.js";
 import { Workloads } from "./workloads.js";
 
+const QUIET_MS = 700;
+
 export class Design {
   constructor(source, state, trouble) {
     Object.assign(this, { source, state, trouble, pins: [], others: [], past: [], future: [], busy: false, waiting: false, prices: null, said: "" });
@@ -54,6 +56,7 @@ export class Design {
     this.tiles = el("div", { class: "tiles", id: "tiles" });
     this.plans = el("p", { class: "note", id: "plans" });
     this.summary = el("div", { id: "summary", "aria-hidden": "true" });
+    this.heard = el("p", { id: "heard", class: "heard", role: "status", "aria-live": "polite" }); // a picture that changes says nothing to who cannot see it
     this.limits = el("div", { id: "limits" });
     this.comparison = el("div", { id: "comparison" });
     this.panels = { roof: panel("Roofline", "roofline", "time", "Size: share of the step. Move the pointer over a mark for its name. Operators of a streamed block have no memory traffic of their own and are not drawn."), step: panel("Step time by part", "step", "time"),
@@ -68,7 +71,7 @@ export class Design {
         el("section", { "aria-label": "Limits" }, el("h2", {}, "Limits"), ...this.controls.limits.map((l) => l.node)),
         el("section", { "aria-label": "Keep and share" }, el("h2", {}, "Keep and share"),
           el("div", { class: "row" }, button("Pin", () => this.pin()), chip), el("div", { class: "row" }, button("Copy link", () => this.copyLink()), ...exports, button("CSV", () => this.csv())))),
-      el("main", { id: "main", tabindex: "-1" }, this.tiles, this.plans,
+      el("main", { id: "main", tabindex: "-1" }, this.heard, this.tiles, this.plans,
         el("div", { class: "panels" }, this.panels.roof.node, el("section", { class: "panel tall", "aria-label": "Limits and prices" }, el("h2", {}, "Limits: what binds, and its price"), this.limits),
           ...["step", "area", "energy", "load", "cost"].map((p) => this.panels[p].node),
           el("section", { class: "panel wide", "aria-label": "Comparison" }, el("h2", {}, "Side by side"), this.comparison)))));
@@ -183,6 +186,7 @@ export class Design {
     showLimits(this.limits, rows);
     this.summary.replaceChildren(...tiles.slice(0, 3).map(([v, w]) => el("span", {}, `${v} ${w.split(",")[0]}`)), el("span", { class: tight.some((x) => stateOfRoom(x.room) === "broken") ? "broken" : "" },
       tight.length ? `${tight.length} limits bind or break` : "no limit binds"));
+    this.#say([...tiles.slice(0, 3).map(([v, w]) => `${v} ${w.split(",")[0]}`), ...tight.map((x) => `${x.name}: ${stateOfRoom(x.room)}`)].join("; "));
     roofline(this.panels.roof, r, answer.operators, state);
     const bars = (p, parts, unit) => stackedBars(this.panels[p], parts, state.stacks[p], state.colours, unit);
     const base = this.others.find((c) => c.name === state.baseline);
@@ -193,6 +197,12 @@ export class Design {
     bars("load", loads, "W");
     bars("cost", [{ name: "package", parts: r.cost_USD }], "USD");
     this.#compare();
+  }
+
+  /** The answer in words for a screen reader, once numbers have stood for a moment. */
+  #say(words) {
+    clearTimeout(this.saying);
+    this.saying = setTimeout(() => { if (this.heard.textContent !== words) this.heard.textContent = words; }, QUIET_MS);
   }
 
   #compare() {

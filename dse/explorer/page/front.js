@@ -3,6 +3,7 @@ import { FIELDS, FIELD_WORDS } from "./link.js";
 import { choiceText } from "./controls.js";
 import { beneath } from "./cloud.js";
 import { axis, COLOURS, CONFIG, escaped, framed, LOOK, react, SHADES } from "./plots.js";
+import { metricOf, pointsTable, receiptsOn } from "./points.js";
 import { digits, el, inUnit, late, named, parsed, scaleOf, table, times } from "./text.js";
 import { computed, stored } from "./views.js";
 
@@ -15,7 +16,7 @@ const largest = (v) => (Array.isArray(v) ? Math.max(...v) : v);
 
 export class Front {
   constructor(source, state, design, show, trouble) {
-    Object.assign(this, { source, state, design, show, trouble, fronts: [], clouds: new Map(), chips: [] });
+    Object.assign(this, { source, state, design, show, trouble, fronts: [], clouds: new Map(), chips: [], receipts: new Map() });
     const list = (id, act, ...options) => { const made = el("select", { id }, ...options); made.addEventListener("change", act); return made; };
     this.which = list("front-which", () => this.chosen());
     [this.across, this.up] = ["front-x", "front-y"].map((id) => list(id, () => { this.budget.value = ""; this.draw(); }));
@@ -28,9 +29,9 @@ export class Front {
     this.budget.addEventListener("change", () => this.draw());
     this.said = el("p", { class: "note", role: "status", "aria-live": "polite" });
     Object.assign(this, framed("Pareto front", "front", trouble));
-    this.change = el("div", { id: "front-change" });
+    [this.change, this.numbers] = ["front-change", "front-points"].map((id) => el("div", { id }));
     this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, el("div", { class: "row" }, named(this.which, "front"), named(this.across, "x"), named(this.up, "y"),
-      named(this.budget, "budget on x"), el("span", { class: "tick" }, this.log, el("label", { for: "front-log" }, "logarithmic")), el("span", { class: "tick" }, this.beneath, el("label", { for: "front-beneath" }, "designs beneath"))), this.frame, this.said, this.change,
+      named(this.budget, "budget on x"), el("span", { class: "tick" }, this.log, el("label", { for: "front-log" }, "logarithmic")), el("span", { class: "tick" }, this.beneath, el("label", { for: "front-beneath" }, "designs beneath"))), this.frame, this.said, this.change, this.numbers,
     source.alone ? "" : el("div", { class: "row" }, named(this.asked[0], "another, over"), named(this.asked[1], "and"), named(this.asked[2], "and"), named(this.n, "points"), el("button", { type: "button", onclick: () => this.compute() }, "Compute")));
   }
 
@@ -60,6 +61,8 @@ export class Front {
     for (const node of [this.across, this.up]) node.replaceChildren(...front.metrics.map((m, i) => el("option", { value: i }, heading(m))));
     [this.across.value, this.up.value, this.budget.value] = [1, 0, ""];
     await this.draw();
+    this.receipts = await receiptsOn(this.source, front);
+    this.numbers.replaceChildren(pointsTable(this.state, front, this.receipts, (m, v) => this.#words(m, v), (p) => this.load(p)));
     if (this.clouds.has(front)) return;
     this.clouds.set(front, []);
     try {
@@ -157,7 +160,7 @@ export class Front {
 
   #differences(front, a, b) {
     const [one, other] = [a, b].map((p) => this.state.choices[p.choice]), far = (v, w) => Math.abs(Math.log(v / w)) > SAME;
-    const rows = [...front.metrics.map((m, n) => [m.label, this.#words(m, a.values[n]), this.#words(m, b.values[n])]),
+    const rows = [...front.metrics.map((m, n) => [m.label, ...[a, b].map((p) => metricOf(m, this.#words(m, p.values[n]), p, this.receipts))]),
       ...FIELDS.filter((f) => String(one[f]) !== String(other[f])).map((f) => [FIELD_WORDS[f], choiceText(f, one[f]), choiceText(f, other[f])]),
       ...this.state.free.filter((f) => far(a.x[f.name], b.x[f.name])).map((f) => [f.label, inUnit(a.x[f.name], f.unit), inUnit(b.x[f.name], f.unit)])];
     return a === b ? rows.slice(0, front.metrics.length) : rows;

@@ -62,6 +62,7 @@ export class Design {
     this.panels = { roof: panel("Roofline", "roofline", "time", "Size: share of the step. Move the pointer over a mark for its name. Operators of a streamed block have no memory traffic of their own and are not drawn."), step: panel("Step time by part", "step", "time"),
       area: panel("Silicon by block", "area", "area"), energy: panel("Mean power by block", "power", "power", "Dynamic energy over the step, and static power; delivery losses left out."),
       load: panel("Full load in FP8", "load", "power"), cost: panel("Package cost by part", "cost", "money") };
+    const column = (...names) => el("div", { class: "column" }, ...names.map((p) => this.panels[p].node));
     this.node = el("div", {}, this.summary, el("div", { class: "design" },
       el("div", { class: "controls" },
         el("section", { "aria-label": "Design" }, el("h2", {}, "Design"), el("div", { class: "row" }, this.undoing, this.redoing, button("Start over", () => this.load(startOf(this.state)))), this.solvers, this.progress,
@@ -72,8 +73,8 @@ export class Design {
         el("section", { "aria-label": "Keep and share" }, el("h2", {}, "Keep and share"),
           el("div", { class: "row" }, button("Pin", () => this.pin()), chip), el("div", { class: "row" }, button("Copy link", () => this.copyLink()), ...exports, button("CSV", () => this.csv())))),
       el("main", { id: "main", tabindex: "-1" }, this.heard, this.tiles, this.plans,
-        el("div", { class: "panels" }, this.panels.roof.node, el("section", { class: "panel tall", "aria-label": "Limits and prices" }, el("h2", {}, "Limits: what binds, and its price"), this.limits),
-          ...["step", "area", "energy", "load", "cost"].map((p) => this.panels[p].node),
+        el("div", { class: "panels" }, column("roof", "step", "area", "energy"),
+          el("div", { class: "column" }, el("section", { class: "panel second", "aria-label": "Limits and prices" }, el("h2", {}, "Limits: what binds, and its price"), this.limits), ...column("load", "cost").children),
           el("section", { class: "panel wide", "aria-label": "Comparison" }, el("h2", {}, "Side by side"), this.comparison)))));
     this.node.addEventListener("click", (e) => { const b = e.target.closest("[data-topic]"); if (b) openReceipts(this.source, this.asked.choice, b.dataset.topic, b.dataset.words ?? b.querySelector("span").textContent); });
     this.controls.showAll();

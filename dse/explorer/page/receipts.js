@@ -10,14 +10,17 @@ let behind = null; // receipts of every topic, of the choice last asked about
 
 /** A number or its name whose facts a click opens: those of a topic, of the design at hand. */
 export function facts(topic, text, words = text) {
-  return marked(el("button", { class: "fact", type: "button", "data-topic": topic, "data-words": words }, text));
+  return marked(el("button", { class: "fact", type: "button", "data-topic": topic, "data-words": words, "aria-label": named(text, words) }, text));
 }
 
 /** The same of any other number, with its own receipts: `rows` and the `works` they cite. Without any it is only text. */
 export function rested(text, words, found) {
   if (!found?.rows.length) return el("span", {}, text);
-  return stripped(el("button", { class: "fact", type: "button", onclick: () => open(words, found) }, text), found.rows);
+  return stripped(el("button", { class: "fact", type: "button", "aria-label": named(text, words), onclick: () => open(words, found) }, text), found.rows);
 }
+
+/** What a screen reader calls a button that is only a number: its words, what is seen among them. */
+const named = (text, words) => (words === text ? null : words.includes(text) ? words : `${words}: ${text}`);
 
 /** Receipts of some topics as those of one number. */
 export const ofTopics = (found, ...topics) => found && { rows: sorted(topics.flatMap((t) => found.topics[t] ?? [])), works: found.works };
@@ -62,15 +65,16 @@ export async function openReceipts(source, choice, topic, words) {
 
 /** The table of receipts, over the page. */
 export function open(words, { rows, works }, about = "") {
-  document.getElementById("receipts-title").textContent = `What ${words} rests on`;
+  document.getElementById("receipts-title").textContent = `Facts behind: ${words}`;
   const cells = rows.map((r) => [el("td", { class: `kind ${KINDS[r.kind]}` }, r.kind), r.thing, r.name, r.value, r.range, el("td", { class: "words" }, ...sourceOf(r, works))]);
   document.getElementById("receipts-body").replaceChildren(table(["kind", "thing", "fact", "value", "range", "source"], cells, rows.length ? `${counted(rows)}${about}, least reliable first` : about));
   document.getElementById("receipts").showModal();
 }
 
-const sourceOf = (r, works) => [[works[r.source] ?? r.source, r.where, r.note].filter(Boolean).join(". ")];
+/** Where in a work, and what was assumed; then the work. */
+const sourceOf = (r, works) => { const own = [r.where, r.note].filter(Boolean).join(". "); return [...(own ? [own, el("br")] : []), el("span", { class: "soft" }, works[r.source] ?? r.source)]; };
 
 /** What the colours of strips mean, for the head of the page. */
 export function legend() {
-  return el("p", { id: "kinds", class: "note" }, "Facts behind a number: ", ...WORDS.flatMap((word) => [el("i", { class: `kind ${word}` }), `${word} `]), "– a click shows them");
+  return el("p", { id: "kinds", class: "note" }, "Facts behind a number: ", ...WORDS.flatMap((word) => [el("span", {}, el("i", { class: `kind ${word}` }), word), " "]), "– a click shows them");
 }

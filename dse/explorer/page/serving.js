@@ -23,8 +23,9 @@ export class Serving {
     this.said = el("p", { class: "note", role: "status", "aria-live": "polite" });
     Object.assign(this, framed("Throughput against interactivity", "serving", trouble));
     this.best = el("div", {});
+    const ticks = [[this.log, "serving-log", "logarithmic"], [this.labels, "serving-labels", "batch along the curves"]].map(([box, id, words]) => el("span", { class: "tick" }, Object.assign(box, { id }), el("label", { for: id }, words)));
     this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, el("div", { class: "row" }, field("serving-which", "model", this.which), field("serving-y", "show", this.y),
-      field("serving-limit", "a user sees at least, tokens/s", this.limit), field("serving-log", "logarithmic", this.log), field("serving-labels", "batch along the curves", this.labels)), this.frame, this.best, this.said,
+      field("serving-limit", "a user sees at least, tokens/s", this.limit), ...ticks), this.frame, this.best, this.said,
     source.alone ? "" : el("div", { class: "row" }, field("serving-chips", "compute: chips", this.chips), field("serving-model", "model", this.model), field("serving-in", "tokens in", this.tokens[0]),
       field("serving-out", "out", this.tokens[1]), el("button", { type: "button", onclick: () => this.compute() }, "Compute")));
   }
@@ -79,7 +80,7 @@ export class Serving {
     const rows = Object.entries(found.chips).map(([name, c]) => {
       const best = c.curve.filter((p) => p[y] !== null && 1 / p.tpot_s >= this.least).reduce((a, p) => (!a || better(p, a) ? p : a), null);
       const fact = (words, what, topics) => rested(words, `${name}: ${what} ${words}`, ofTopics(c.receipts, ...topics));
-      return best ? [name, fact(digits(best[y]), Y[y], TOPICS[y]), fact(inUnit(best.tpot_s, "s"), "TPOT", ["time"]), fact(inUnit(best.ttft_s, "s"), "TTFT", ["time"]), String(best.batch), String(best.n_chips), el("td", { class: "words" }, best.plan)] : [name, "none keeps it", "–", "–", "–", "–", "–"];
+      return best ? [name, fact(digits(best[y]), Y[y], TOPICS[y]), fact(inUnit(best.tpot_s, "s"), "TPOT", ["time"]), fact(inUnit(best.ttft_s, "s"), "TTFT", ["time"]), String(best.batch), String(best.n_chips), el("td", { class: "words" }, best.plan.replaceAll(",", ", "))] : [name, "none keeps it", "–", "–", "–", "–", "–"];
     });
     this.best.replaceChildren(table(["chip", Y[y], "TPOT", "TTFT", "batch", "chips", el("th", { scope: "col", class: "words" }, "plan")], rows, `Best of every chip where a user sees at least ${digits(this.least)} tokens/s; drag the line. A number, or a mark of the figure, opens its receipts`));
     this.said.textContent = found.comparison.join("; ");

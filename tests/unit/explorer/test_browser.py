@@ -205,8 +205,8 @@ ROWS_WITHOUT = """() => [...document.querySelectorAll('#content tbody tr')].map(
 
 @pytest.mark.parametrize(("view", "where", "what"), [
     ("Front", "#front-points .fact", "delivered time"), ("Serving", "td .fact", "tokens/s per chip"),
-    ("Truth", "p .fact", "the median error"), ("Truth", "td .fact", "the score of"),
-    ("Risk", "#risk-verdict .fact", "the share of draws"), ("Risk", "#risk-drivers .fact", "node: PE area FP8"),
+    ("Truth", "p .fact", "median error"), ("Truth", "td .fact", "score of"),
+    ("Risk", "#risk-verdict .fact", "share of draws"), ("Risk", "#risk-drivers .fact", "node: PE area FP8"),
 ])  # fmt: skip
 def test_numbers_of_every_view_open_their_receipts(tab, view, where, what):
     """Those of figures too, in the tables beneath them: no row of numbers is without."""
@@ -341,6 +341,62 @@ def test_the_keyboard_goes_through_the_page_in_its_order(tab):
     n = page.evaluate("[...document.querySelectorAll('button, select, input')].filter((e) => !e.disabled).length")
     assert places == sorted(set(places)) and len(places) >= n - 3, "three of four tabs are reached by arrows"
     assert all(outline != "none" for _, outline in seen), "what has the focus is seen"
+
+
+CONTROLS = {"button", "slider", "textbox", "combobox", "checkbox", "spinbutton", "tab", "link", "DisclosureTriangle"}
+NAMED = {*CONTROLS, "tablist", "tabpanel", "region", "table", "image", "dialog"}
+
+
+def heard(page) -> list[tuple[str, str, str]]:
+    """What Chromium gives a screen reader: role and name of everything named, and the named groups around it."""
+    nodes = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    by_id = {n["nodeId"]: n for n in nodes}
+    role, name = ((lambda n, k=k: n.get(k, {}).get("value", "")) for k in ("role", "name"))
+
+    def around(n: dict) -> str:
+        while n := by_id.get(n.get("parentId"), {}):
+            if role(n) in ("region", "group") and name(n):
+                return name(n)
+        return ""
+
+    return [(role(n), name(n), around(n)) for n in nodes if not n.get("ignored") and role(n) in NAMED]
+
+
+@pytest.mark.parametrize("view", ["Design", "Front", "Risk", "Serving", "Truth"])
+def test_a_screen_reader_is_given_the_name_and_role_of_everything(tab, view):
+    """Each name is there, and none is there twice: neither two fields nor two numbers sound alike."""
+    page = tab()
+    page.click(f"#tab-{view}")
+    page.wait_for_selector("#comparison .fact" if view == "Design" else ".figure svg")
+    if view == "Front":
+        page.click("summary")
+    found = heard(page)
+    assert [n for n in found if not n[1]] == []
+    controls = [n for n in found if n[0] in CONTROLS]
+    twice = {n for n in controls if controls.count(n) > 1}
+    assert twice == set()
+    seen = page.locator("button:visible, input:visible, select:visible, a:visible, summary:visible").count()
+    assert len(controls) >= seen - 1, "what can be worked is said to be; the skip link waits for the focus"
+    assert {"tablist", "tabpanel"} <= {n[0] for n in found} and ("tab", view, "") in found
+    figures = [n[1] for n in found if n[0] == "image"]
+    assert figures and all(len(words) > 20 for words in figures), "a figure is told in words"
+    assert page.locator("main [role=status][aria-live=polite], .controls [role=status][aria-live=polite]").count() >= 1
+
+
+def test_an_answer_is_told_to_who_cannot_see_it_change(tab):
+    page = tab()
+    comes(page, lambda: "speed over trainium3" in page.inner_text("#heard"))
+    before = page.inner_text("#heard")
+    page.focus("#free-hbm_bandwidth_Bps")
+    for _ in range(8):
+        page.keyboard.press("PageUp")
+    comes(page, lambda: page.inner_text("#heard") not in ("", before))
+    assert page.get_attribute("#free-hbm_bandwidth_Bps", "aria-valuetext").endswith("TB/s")
+    page.fill("#limit-0", "1 W")
+    page.press("#limit-0", "Enter")
+    comes(page, lambda: "power ≤ 1 W: broken" in page.inner_text("#heard"))
+    page.click("text=Re-optimise")
+    comes(page, lambda: "No design meets these limits" in page.inner_text(".controls [role=status]:not(:empty)"))
 
 
 @pytest.mark.parametrize(("html", "rule"), [

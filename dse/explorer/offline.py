@@ -15,7 +15,8 @@ import numpy as np
 
 from ..core.errors import DseError, SpecError
 from ..core.files import plain, write_whole
-from ..optimize.search import Search
+from ..optimize.search import run_search, search_of
+from ..optimize.space import data_of, own_plans
 from ..study.convex import Data
 from .answers import Answers
 from .app import PAGE
@@ -50,7 +51,7 @@ def emitted(subject: Subject, plans: list[Plans]) -> Emitted:
     Raises:
         EmitError: the model holds an operation that a page cannot.
     """
-    every = [subject.space.data(i, p) for i, p in enumerate(plans)]
+    every = [data_of(subject.space, i, p) for i, p in enumerate(plans)]
     leaves = [jax.tree.leaves(d) for d in every]
     tree = jax.tree.structure(every[0])
     differ = [
@@ -111,10 +112,10 @@ def plans_of_choices(answers: Answers, tell: Callable[[str], None]) -> list[Plan
     subject, found = answers.subject, answers.found
     if subject.is_chip:
         x, choice = subject.start()
-        return [subject.read_fastest(x, choice, subject.space.own_plans, subject.limits)[1]]
-    leaders = sorted(Search(subject.space, tell).run(), key=lambda c: c.choice_index)
+        return [subject.read_fastest(x, choice, own_plans(subject.space), subject.limits)[1]]
+    leaders = sorted(run_search(search_of(subject.space, tell)), key=lambda c: c.choice_index)
     best = min(leaders, key=lambda c: c.log_goal)
-    fallback = best.plan_index if best.log_goal < np.inf else subject.space.own_plans
+    fallback = best.plan_index if best.log_goal < np.inf else own_plans(subject.space)
     plans = [c.plan_index if c.log_goal < np.inf else fallback for c in leaders]
     if found is not None:
         plans[found["choice"]] = tuple(found["plans"])
@@ -133,15 +134,10 @@ def held(answers: Answers, made: Emitted) -> dict[str, Any]:
             known[plans] = len(operators)
             operators.append(subject.described(plans))
         rows.append({"numbers": numbers.tolist(), "plans": list(plans), "of": known[plans]})
-    return plain(
+    facts = Facts()
+    by_choice = [facts.folded(answers.receipts(str(i))) for i in range(len(subject.study.choices))]
+    told = facts.folded(
         {
-            "state": answers.state,
-            "names": names,
-            "places": [[list(p.path), p.n_numbers, not p.shape] for p in subject.places],
-            "rows": rows,
-            "operators": operators,
-            "traffic": subject.space.traffic_frac.tolist(),
-            "receipts": _receipts(answers),
             "chips": _chips(answers),
             "fronts": {} if subject.is_chip else answers.fronts(),
             "risks": {"risks": [], "skipped": []} if subject.is_chip else answers.risks(),
@@ -149,20 +145,49 @@ def held(answers: Answers, made: Emitted) -> dict[str, Any]:
             "truth": answers.truth(),
         }
     )
+    return plain(
+        {
+            "state": answers.state,
+            "names": names,
+            "places": [[list(p.path), p.n_numbers, not p.shape] for p in subject.places],
+            "rows": rows,
+            "operators": operators,
+            "traffic": subject.space.ground.traffic_frac.tolist(),
+            "receipts": {**facts.written(), "choices": by_choice},
+            **told,
+        }
+    )
 
 
-def _receipts(answers: Answers) -> dict[str, Any]:
-    """Receipts of every choice, each fact once: rows, works, and by choice the positions of every topic's rows."""
-    rows: dict[str, int] = {}
-    works: dict[str, str] = {}
-    topics = []
-    for i in range(len(answers.subject.study.choices)):
-        found = answers.receipts(str(i))
-        works |= found["works"]
-        topics.append(
-            {t: [rows.setdefault(json.dumps(r), len(rows)) for r in facts] for t, facts in found["topics"].items()}
-        )
-    return {"rows": [json.loads(r) for r in rows], "works": works, "topics": topics}
+@dataclasses.dataclass
+class Facts:
+    """Every fact of a page once, however many numbers rest on it."""
+
+    rows: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Place of every fact, by its text."""
+    works: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Titles of what facts cite, by key."""
+
+    def folded(self, found: Any) -> Any:
+        """Plain data with places instead of the facts in it, for `unfolded` of the page."""
+        if isinstance(found, list):
+            return [self.folded(v) for v in found]
+        if not isinstance(found, dict):
+            return found
+        if "works" not in found or not found.keys() & {"rows", "topics"}:
+            return {k: self.folded(v) for k, v in found.items()}
+        self.works |= found["works"]
+        if "rows" in found:
+            return {"places": self.places(found["rows"])}
+        return {"topic_places": {t: self.places(rows) for t, rows in found["topics"].items()}}
+
+    def places(self, rows: list[dict[str, str]]) -> list[int]:
+        """Where facts stand in the list of all."""
+        return [self.rows.setdefault(json.dumps(r), len(self.rows)) for r in rows]
+
+    def written(self) -> dict[str, Any]:
+        """All facts, and the works they cite."""
+        return {"rows": [json.loads(r) for r in self.rows], "works": self.works}
 
 
 def _chips(answers: Answers) -> dict[str, Any]:

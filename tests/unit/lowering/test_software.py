@@ -91,7 +91,7 @@ def test_serving_moves_what_compiled_software_moves():
 
 
 def test_routing_starts_kernels_of_its_own():
-    """Mixtral routes in every block: 4 kernels of norms, RoPE and activation, 8 that send tokens to experts and back."""
+    """Mixtral routes in every block: 4 kernels of norms, RoPE and activation, 8 that route tokens to experts."""
     assert small("compiled", "forward").n_launches == 4
     assert small("compiled", "forward", model("mixtral-8x7b")).n_launches == 12
     deepseek = small("compiled", "forward", model("deepseek-v3"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..core.errors import SpecError
 from ..lowering.served import phase_under
+from ..study.convex import cools
 from ..workload.requests import Requests
 from .ask import Ask
 from .subject import Plans, Subject
@@ -24,7 +25,7 @@ def python_lines(subject: Subject, ask: Ask, plans: Plans) -> str:
     ]  # fmt: skip
     if not subject.is_chip:
         lines.append("# a study chooses collectives at its baseline's link speeds, `evaluate` at the chip's own")
-    if subject.core.cools:
+    if cools(subject.core):
         lines.append("# the study also slows operators down to what the package is cooled for; `evaluate` does not")
     texts = subject.plan_texts(plans)
     chosen = [kept[i] for kept, i in zip(subject.space.plans, plans, strict=True)]

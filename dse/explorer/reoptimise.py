@@ -24,7 +24,7 @@ from ..optimize.solve import limit_price, solve
 from ..optimize.space import at_limits, batch_of, element
 from ..study.convex import all_strict, model_of
 from ..study.design import FREE, ROUNDING, STEPPED, steps
-from .subject import Subject
+from .subject import Subject, learn_plans
 
 ROUNDED = 8
 """Best choices whose optima are rounded to whole counts."""
@@ -72,7 +72,7 @@ class Reoptimiser:
         if solution.chip is None or solution.choice is None:
             tell({"done": True, "infeasible": [_way_out(r) for r in solution.relaxations]})
             return
-        plans = self.best = self.subject.learn(tuple(w.plan for w in solution.workloads))
+        plans = self.best = learn_plans(self.subject, tuple(w.plan for w in solution.workloads))
         answer = {
             "x": {f.name: float(FREE[f.name](solution.chip)) for f in self.subject.study.free},
             "choice": self.subject.study.choices.index(solution.choice),

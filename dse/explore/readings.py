@@ -25,7 +25,7 @@ from ..optimize.deadline import Deadline
 from ..optimize.pricing import Plans, alternate, fastest_plans
 from ..optimize.search import Candidate, Search, first_plans, search_of
 from ..optimize.space import Space, batch_of, element, every_plan, space_of
-from ..study.convex import ConvexCore, Data, chip_at
+from ..study.convex import ConvexCore, Data, chip_at, coordinates, model_of, named_numbers
 from ..study.design import with_free
 from ..study.limits import baseline_metric
 from ..study.metrics import HEAT, HOTTEST, LOADS, METRICS, POWER, Limit
@@ -103,7 +103,7 @@ def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
 
     def solve(active: list[int], plans: list[Plans], _: dict[int, Candidate]) -> list[Candidate]:
         low, high = lower[active], upper[active]
-        args = (core.model, data_of(active, plans), low, high, (low + high) / 2)
+        args = (model_of(core), data_of(active, plans), low, high, (low + high) / 2)
         batch = solve_batch(*args, settings=SETTINGS, size=CHUNK)
         pairs = enumerate(zip(active, plans, strict=True))
         return [Candidate(problems[i].choice_index, p, element(batch, k)) for k, (i, p) in pairs]
@@ -122,7 +122,7 @@ def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
 
 def _boxes(search: Search, problems: Sequence[Problem]) -> tuple[np.ndarray, np.ndarray]:
     """Log bounds of every problem."""
-    names = search.core.variables()
+    names = coordinates(search.core)
     lower, upper = (np.repeat(b[None], len(problems), axis=0) for b in search.box)
     for row, problem in enumerate(problems):
         for name, value in problem.held.items():
@@ -143,7 +143,7 @@ def solved_quantities(core: ConvexCore, z: Array, data: Data) -> dict[str, Float
     """`QUANTITIES` of solved designs, and speed-up and mean power of each workload; leading axis over designs."""
 
     def one(z_: Array, data_: Data) -> dict[str, Any]:
-        x = core.positive(z_)
+        x = named_numbers(core, z_)
         state, _ = chip_at(core, with_free(data_.chip, {n: x[n] for n in core.free}), x, data_)
         found = {name: jnp.asarray(METRICS[name](state)) for name in QUANTITIES}
         for w, load in zip(core.workloads, state.loads, strict=True):

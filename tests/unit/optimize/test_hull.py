@@ -187,5 +187,5 @@ def test_what_a_group_of_choices_buys_undercuts_every_member(space):
 def test_with_a_metric_of_ones_own_every_choice_is_searched(space):
     own = (("lane_Bps", lambda s: s.tech.link.lane_bandwidth_per_dir_Bps),)
     every = tuple(dataclasses.replace(space.study.choices[0], link=x) for x in ("UALink224G", "NVLink6"))
-    asked = space_of(dataclasses.replace(space.study, choices=every, own=own))
+    asked = space_of(replaced(space.study, choices=every, own=own))
     assert [g.tolist() for g in worth_a_proof(asked, bought(asked))] == [[0], [1]]

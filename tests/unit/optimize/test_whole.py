@@ -15,6 +15,7 @@ from dse.optimize.solution import Status, solution_json
 from dse.optimize.solve import solve, solve_continuous, status_of
 from dse.optimize.space import batch_of, relative, space_of
 from dse.optimize.whatif import DROPPED, loosened, what_if, with_limit
+from dse.study.convex import all_strict, model_of, named_numbers
 from dse.study.metrics import Limit
 from dse.study.study import replaced, study_from
 
@@ -56,10 +57,10 @@ def rounded(study):
     data = batch_of(search.space, [best.choice_index] * len(near), [best.plan_index] * len(near))
     lower, upper = fixed_boxes(search, near)
     feasible = solve_batch(
-        search.core.model, data, lower, upper, (lower + upper) / 2, loose=search.core.strict, size=WIDTH
+        model_of(search.core), data, lower, upper, (lower + upper) / 2, loose=all_strict(search.core), size=WIDTH
     ).feasible
     counts = [tuple(round(math.exp(v)) for v in logs) for logs in near]
-    return search.core.positive(best.optimum.z), dict(zip(counts, np.asarray(feasible).tolist(), strict=True))
+    return named_numbers(search.core, best.optimum.z), dict(zip(counts, np.asarray(feasible).tolist(), strict=True))
 
 
 def test_counts_that_no_neighbour_meets_are_searched_for(tiny):

@@ -12,6 +12,7 @@ import itertools
 import re
 
 from ..core.errors import PlanError
+from ..core.frames import AbstractShown
 from ..hardware.system import System
 from ..workload.blocks import Experts
 from ..workload.transformer import Decode, Model, Serving, Training, Workload
@@ -42,7 +43,7 @@ LONG_SEQUENCE = 32768
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class Plan(AbstractShown):
     """Who does which part of the work."""
 
     tp: int = 1

@@ -16,7 +16,7 @@ import dse
 from dse.core.errors import SpecError
 from dse.sweep.engine import local, plan_work, run
 from dse.sweep.folder import Held, fingerprint, footer_fingerprint, shard_name, shards_of, status
-from dse.sweep.seal import Checked
+from dse.sweep.seal import footer_of
 from dse.sweep.spec import load_sweep
 from dse.sweep.store import Failure, open_store
 
@@ -161,8 +161,7 @@ def test_a_name_tells_bytes_and_footer(tmp_path):
     pq.write_table(pa.table({"x": [1.0, 2.0]}), sink)
     content = sink.getvalue()
     (tmp_path / "x.parquet").write_bytes(content)
-    with Checked(tmp_path / "x.parquet") as file:
-        footer = file.footer()
+    footer = footer_of(tmp_path / "x.parquet")
     Held(tmp_path / "x.parquet", footer=footer_fingerprint(content)).check_footer(footer)
     with pytest.raises(SpecError, match="damaged"):
         Held(tmp_path / "x.parquet", footer=fingerprint(content)).check_footer(footer)

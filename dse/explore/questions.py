@@ -21,7 +21,7 @@ from ..core.text import quantity_text
 from ..hardware.own_chip import short_name
 from ..optimize.solution import Solution
 from ..optimize.solve import solve
-from ..optimize.space import Space
+from ..optimize.space import relative, space_of
 from ..study.design import Choice
 from ..study.study import Study, load_study, replaced
 
@@ -137,12 +137,12 @@ def question(
     table = None if study.written is None else study.written.tables.get("question")
     if table is None:
         raise SpecError(f'{path}: no question; add a table [question] with asks = "..." and by = "system"')
-    space = Space(study)
+    space = space_of(study)
     solved = []
     for name, side in sides(study, table["by"]).items():
         progress(f"{study.name}: {name}")
         same = side.workloads.keys() == study.workloads.keys()
-        known = space.relative(side) if same else None
+        known = relative(space, side) if same else None
         solved.append(Side(name, solve(side, progress, known, gap_frac=gap_frac, limit_s=limit_s)))
     return Question(study.name, table["asks"], table["by"], table.get("note", ""), tuple(solved))
 

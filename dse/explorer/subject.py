@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.free import Free
-from ..core.types import unnamed
 from ..evaluation.breakdown import rank_ops
 from ..hardware.chip import Chip
 from ..hardware.chip_file import chip_toml
@@ -23,7 +22,9 @@ from ..hardware.system import System
 from ..lowering.plan import Plan, plan_text
 from ..lowering.served import phase_under
 from ..lowering.tiling import array_shape
-from ..optimize.space import Space, Structure, element, stack
+from ..optimize.ground import Structure, ground_of
+from ..optimize.kept_plans import classes_of
+from ..optimize.space import Space, coefficients, data_of, demands_on, element, own_plans, stack, with_plans
 from ..physics.evaluate import chip_technology
 from ..study.convex import ConvexCore, Data
 from ..study.design import FREE, RELATIVE, as_built, template, with_free
@@ -77,7 +78,7 @@ class Subject:
     def places(self) -> list[Place]:
         """Layout of a reading."""
         x = np.ones(len(self.study.free))
-        data = self.data(0, self.space.own_plans)
+        data = self.data(0, own_plans(self.space))
         return layout(jax.eval_shape(lambda at, of: reading(self.core, self.names, at, of, self.is_chip), x, data))
 
     @cached_property
@@ -98,7 +99,7 @@ class Subject:
             if len(self.kept) >= KEPT_DATA:
                 self.kept.clear()
             space = self.space
-            made = element(space.without_plans, choice) if plans is None else space.data(choice, plans)
+            made = element(space.without_plans, choice) if plans is None else data_of(space, choice, plans)
             self.kept[choice, plans] = jax.device_put(made)
         return self.kept[choice, plans]
 
@@ -143,7 +144,7 @@ class Subject:
         """Positions of plans, which join those that are known where a longer search found new ones."""
         known = zip(self.space.plans, plans, strict=True)
         if any(p not in kept for kept, p in known):
-            self.space = self.space.with_plans(plans)
+            self.space = with_plans(self.space, plans)
             self.kept.clear()
             self.__dict__.pop("_demands", None)
         return tuple(kept.index(p) for kept, p in zip(self.space.plans, plans, strict=True))
@@ -222,10 +223,9 @@ def subject_of_chip(system: System, workload: Workload, phase: str) -> Subject:
         limits=(Limit(POWER, "at_most", float(chip.power_limit_W)),), goal=DELIVERED, package="CoWoS-L",
         scaleout_Bps=float(chip.scaleout_bandwidth_per_dir_Bps),
     )  # fmt: skip
-    space, here = Space(study), Structure(array_shape(chip.core.tensor))
-    every, demands = space.lowered[0]
-    space.known.update({(0, p, here): d for p, d in zip(every, demands, strict=True)})
-    space.__dict__.update(plans=[every], structures=[here], structure_of_choice=np.zeros(1, dtype=int))
-    tech = chip_technology(chip)
-    space.__dict__["without_plans"] = stack([unnamed(space.coefficients(chip, tech))])
+    ground, here = ground_of(study), [Structure(array_shape(chip.core.tensor))]
+    plans = [ground.lowered[0][0]]
+    data = stack([coefficients(study, ground, chip, chip_technology(chip))])
+    which, demands = np.zeros(1, dtype=int), demands_on(ground, here, plans)
+    space = Space(study, ground, plans, classes_of(study, plans), here, which, demands, data)
     return Subject(space, f"{chip.name} {workload.model.name}", is_chip=True)

@@ -1,7 +1,6 @@
 """Who does which part of the work: the discrete choices that are enumerated outside the gradient.
 
-`check_plan` says in one line why a plan does not fit; `plans` lists all that do.
-Tensor parallelism is that of [shoeybi2019], pipelines those of [narayanan2021megatron].
+`check_plan` says why one does not fit, `plans` lists all that do. Source: [shoeybi2019], [narayanan2021megatron].
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from dse.explore.naive import naive_chip
 from dse.explore.tally import Backtests, tally
 from dse.hardware.presets import chip, system
 from dse.optimize.solve import solve_continuous
-from dse.optimize.space import Space
+from dse.optimize.space import space_of
 from dse.physics.pipeline import OVERHEAD_FRAC
 from dse.report.backtest import backtests_json, backtests_view, headline, steps_figure, tally_text
 from dse.report.sections import backtest as page_section
@@ -116,7 +116,7 @@ def test_what_budgets_and_baseline_set_is_given():
 def test_the_built_chip_runs_in_the_fabric_and_the_budget_of_the_study(tiny):
     # The baseline itself is no faster than itself. With twice the bandwidth, of memory and of DMA, a decode step is
     # at most twice as fast; the power limit is the study's in both.
-    space = Space(tiny)
+    space = space_of(tiny)
     same = tiny.baseline.chip
     both = lambda c: (c.hbm_bandwidth_Bps, c.core.dma_bandwidth_Bps)  # noqa: E731
     twice = eqx.tree_at(both, same, tuple(2 * x for x in both(same)))

@@ -14,8 +14,8 @@ from dse.explore.points import PointStore, fingerprint
 from dse.explore.ray import LATE, Rays
 from dse.explore.whole import buildable
 from dse.optimize.deadline import Deadline
-from dse.optimize.search import Search
-from dse.optimize.space import Space
+from dse.optimize.search import run_search, search_of
+from dse.optimize.space import space_of
 from dse.report.front import front_json
 from dse.study.metrics import Limit
 from dse.study.study import replaced
@@ -40,7 +40,7 @@ def test_points_are_the_optima_of_the_study_with_that_limit(found, tiny):
     for i in (0, len(found.points) // 2, len(found.points) - 2):
         limit = Limit("package_cost_USD", "at_most", float(found.values[i, 1]))
         study = replaced(tiny, limits=(*tiny.limits, limit))
-        best = Search(Space(study)).run()[0]
+        best = run_search(search_of(space_of(study)))[0]
         assert found.values[i, 0] == pytest.approx(math.exp(best.log_goal), rel=1e-3)
 
 

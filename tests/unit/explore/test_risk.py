@@ -21,8 +21,8 @@ from dse.explore.robust import FRESH, MORE, UNTRIED, Hopeless, Program, Robust, 
 from dse.explore.samples import Samples
 from dse.explore.unknowns import Draw, draw, study_facts, unknowns
 from dse.optimize.deadline import Deadline
-from dse.optimize.search import Search
-from dse.optimize.space import Space
+from dse.optimize.search import Search, run_search, search_of
+from dse.optimize.space import data_of, space_of
 from dse.report.risk import headline, risk_json, risk_view
 from dse.study.metrics import Limit
 from dse.study.study import load_study, replaced
@@ -39,8 +39,8 @@ def study():
 
 @functools.cache
 def search() -> Search:
-    made = Search(Space(study()))
-    made.run()
+    made = search_of(space_of(study()))
+    run_search(made)
     return made
 
 
@@ -65,7 +65,7 @@ def test_every_fact_at_its_value_is_the_nominal_study():
     samples = Samples(search(), nominal_scores())
     drawn, exact = (
         samples.data(best.choice_index, best.plan_index),
-        search().space.data(best.choice_index, best.plan_index),
+        data_of(search().space, best.choice_index, best.plan_index),
     )
     assert drawn.baseline_s[0] == pytest.approx(exact.baseline_s, rel=1e-6)
     solved = solve_all_draws(search(), [best], nominal_scores())

@@ -9,10 +9,11 @@ import pytest
 from dse.core.errors import UnknownNameError
 from dse.core.free import Free
 from dse.optimize.batch import solve_batch
-from dse.optimize.search import WIDTH, Search
+from dse.optimize.counts import fixed_boxes, neighbours
+from dse.optimize.search import WIDTH, run_search, search_of
 from dse.optimize.solution import Status, solution_json
 from dse.optimize.solve import solve, solve_continuous, status_of
-from dse.optimize.space import Space
+from dse.optimize.space import batch_of, relative, space_of
 from dse.optimize.whatif import DROPPED, loosened, what_if, with_limit
 from dse.study.metrics import Limit
 from dse.study.study import replaced, study_from
@@ -49,11 +50,11 @@ def test_fractions_are_a_bound_on_what_can_be_built(tiny, answer):
 
 def rounded(study):
     """Counts on both sides of the broken optimum, and whether a design has them."""
-    search = Search(Space(study))
-    best = search.run()[0]
-    near = search.neighbours(best)
-    data = search.space.batch([best.choice_index] * len(near), [best.plan_index] * len(near))
-    lower, upper = search.fixed_boxes(near)
+    search = search_of(space_of(study))
+    best = run_search(search)[0]
+    near = neighbours(search, best)
+    data = batch_of(search.space, [best.choice_index] * len(near), [best.plan_index] * len(near))
+    lower, upper = fixed_boxes(search, near)
     feasible = solve_batch(
         search.core.model, data, lower, upper, (lower + upper) / 2, loose=search.core.strict, size=WIDTH
     ).feasible
@@ -84,21 +85,21 @@ def test_a_box_without_a_multiple_of_the_dies_is_infeasible_not_a_traceback(tiny
 
 
 def ways_out(study, space):
-    s = solve(study, space=space.relative(study), limit_s=LIMIT_S)
+    s = solve(study, space=relative(space, study), limit_s=LIMIT_S)
     assert s.status is Status.INFEASIBLE and s.chip is None
     return {r.name: r for r in s.relaxations}
 
 
 def test_a_plan_that_fits_no_memory_names_the_bound_that_lets_it_in(tiny):
     """Two GiB hold no plan of an 8B model on four chips, whatever the limits: it said that nothing helps."""
-    space = Space(tiny)
+    space = space_of(tiny)
     study = replaced(narrowed(tiny, hbm_capacity_B=(2.0**30, 2 * 2.0**30)), limits=tiny.limits[:2])
     study = replaced(study, limits=(*study.limits, Limit("hbm_capacity_B", "at_least", 1.0)))
     found = ways_out(study, space)
     assert set(found) == {"hbm_capacity_B"} and found["hbm_capacity_B"].sense == "at_most"
     enough = narrowed(tiny, hbm_capacity_B=(2.0**30, found["hbm_capacity_B"].needed))
     enough = replaced(enough, limits=study.limits)
-    assert solve(enough, space=space.relative(enough), limit_s=LIMIT_S).chip is not None
+    assert solve(enough, space=relative(space, enough), limit_s=LIMIT_S).chip is not None
     scarce = narrowed(tiny, hbm_capacity_B=(2.0**30, found["hbm_capacity_B"].needed / 1.01))
     ways_out(replaced(scarce, limits=study.limits), space)
 
@@ -106,7 +107,7 @@ def test_a_plan_that_fits_no_memory_names_the_bound_that_lets_it_in(tiny):
 def test_two_boxes_against_the_reticle_name_the_reticle(tiny):
     """300 cores and 40 stacks need a larger reticle each: no limit and no one bound helps."""
     assert {"reticle", "shoreline"} & set(
-        ways_out(narrowed(tiny, n_cores=(300.0, 320.0), n_stacks=(40.0, 42.0)), Space(tiny))
+        ways_out(narrowed(tiny, n_cores=(300.0, 320.0), n_stacks=(40.0, 42.0)), space_of(tiny))
     )
 
 
@@ -182,5 +183,5 @@ def test_it_shows_itself_as_tables(answer):
 
 
 def test_names_that_a_user_wrote_are_inert_in_a_page(answer):
-    hostile = dataclasses.replace(answer, study=dataclasses.replace(answer.study, name="<script>alert(1)</script>"))
+    hostile = dataclasses.replace(answer, study=replaced(answer.study, name="<script>alert(1)</script>"))
     assert "<script>" not in hostile._repr_html_()

@@ -13,9 +13,11 @@ from dse.economy.racks import system_host, system_rack
 from dse.economy.server import Rack, server_W, switch_W
 from dse.hardware.fabrics import build_fabric, fabric_names, system_facts
 from dse.hardware.presets import chip_system, system
+from dse.optimize.ground import NOWHERE_B, candidates, demand_of
 from dse.optimize.solve import solve_continuous
-from dse.optimize.space import NOWHERE_B, Space
+from dse.optimize.space import space_of, valid_in
 from dse.study.basis import study_basis
+from dse.study.design import template
 from dse.study.study import load_study, replaced, study_from
 
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
@@ -57,14 +59,14 @@ def test_a_plan_of_one_domain_is_none_of_another():
     """Tensor ranks divide a domain: 9 of them do 72 and not 64, 16 the reverse; the table knows both."""
     raw = written(system=["torus-64", "nvlink-fusion-72"])
     raw["workloads"]["decode"] |= {"chips": 576, "batch": 9216, "model": "deepseek-v3"}
-    space = Space(study_from(raw))
-    ((every,), names) = space.candidates, space.study.system_names
-    sizes = {n: {p.tp for p in space.enumerated[n][0]} for n in names}
+    space = space_of(study_from(raw))
+    ((every,), names) = candidates(space.ground), space.study.system_names
+    sizes = {n: {p.tp for p in space.ground.valid[n][0]} for n in names}
     assert 16 in sizes["torus-64"] and 16 not in sizes["nvlink-fusion-72"]
     plan = next(p for p in every if p.tp == 16)
-    there, elsewhere = (space.demand_of(0, plan, s) for s in space.structures)
+    there, elsewhere = (demand_of(space.ground, 0, plan, s) for s in space.structures)
     assert float(elsewhere.memory_B) > NOWHERE_B > float(there.memory_B)
-    valid = [space.valid(0, every, i) for i in range(len(space.study.choices))]
+    valid = [valid_in(space, 0, every, i) for i in range(len(space.study.choices))]
     last = next(i for i, c in enumerate(space.study.choices) if c.system == "nvlink-fusion-72")
     assert valid[0].sum() + valid[last].sum() > len(every) > valid[last].sum()
 
@@ -131,10 +133,13 @@ def test_the_network_of_a_chip_is_a_choice_and_what_a_rack_sends_a_limit():
     """72 chips at 25 and at 50 GB/s send 1.8 and 3.6 TB/s to the network: a limit of 2 leaves one."""
     raw = written(system=["nvlink-fusion-72"], scaleout_per_dir=["200 Gbps", "400 Gbps"])
     raw["limits"].append({"metric": "rack_scaleout", "at_most": "2 TBps"})
-    space = Space(study_from(raw))
+    space = space_of(study_from(raw))
     assert {c.scaleout_Bps for c in space.study.choices} == {25e9, 50e9}
     assert "50 GB/s to the network" in space.study.choices[-1].text()
-    sent = {float(space._data(c).chip.scaleout_bandwidth_per_dir_Bps) for c in space.study.choices}
+    sent = {
+        float(template(c, space.study.baseline.chip, space.study.scaleout_Bps).scaleout_bandwidth_per_dir_Bps)
+        for c in space.study.choices
+    }
     assert sent == {25e9, 50e9}
     solved = solve_continuous(space.study)
     assert solved.choice is not None and solved.choice.scaleout_Bps == 25e9

@@ -94,12 +94,12 @@ def ways_out(study, space):
 def test_a_plan_that_fits_no_memory_names_the_bound_that_lets_it_in(tiny):
     """Two GiB hold no plan of an 8B model on four chips, whatever the limits: it said that nothing helps."""
     space = space_of(tiny)
-    study = dataclasses.replace(narrowed(tiny, hbm_capacity_B=(2.0**30, 2 * 2.0**30)), limits=tiny.limits[:2])
+    study = replaced(narrowed(tiny, hbm_capacity_B=(2.0**30, 2 * 2.0**30)), limits=tiny.limits[:2])
     study = replaced(study, limits=(*study.limits, Limit("hbm_capacity_B", "at_least", 1.0)))
     found = ways_out(study, space)
     assert set(found) == {"hbm_capacity_B"} and found["hbm_capacity_B"].sense == "at_most"
     enough = narrowed(tiny, hbm_capacity_B=(2.0**30, found["hbm_capacity_B"].needed))
-    enough = dataclasses.replace(enough, limits=study.limits)
+    enough = replaced(enough, limits=study.limits)
     assert solve(enough, space=relative(space, enough), limit_s=LIMIT_S).chip is not None
     scarce = narrowed(tiny, hbm_capacity_B=(2.0**30, found["hbm_capacity_B"].needed / 1.01))
     ways_out(replaced(scarce, limits=study.limits), space)

@@ -15,6 +15,7 @@ from dse.core.origin import digest
 from dse.core.provenance import KINDS
 from dse.explorer.app import PAGE
 from dse.explorer.offline import emitted, held, module, page_html
+from dse.explorer.state import state_of
 from dse.explorer.workloads import sizes_of_phases
 
 from .conftest import SHIPPED
@@ -178,6 +179,25 @@ def test_pins_chips_and_exports(tab, tmp_path):
         page.click("button[aria-label='Roofline: save as SVG']")
     got.value.save_as(tmp_path / "roofline.svg")
     assert "FLOP per byte" in (tmp_path / "roofline.svg").read_text()
+
+
+def test_a_chip_of_ones_own_stands_beside_presets(tab, answers, tmp_path, monkeypatch):
+    """As `--compare mine.toml` lets it: a column, its facts, and its numbers on the sliders."""
+    path = str(tmp_path / "mine.toml")
+    Path(path).write_text('[mine]\nbase = "trainium3"\nhbm_bandwidth = "6.5 TB/s"\n')
+    monkeypatch.setattr(answers, "own", (path,))
+    monkeypatch.setitem(answers.__dict__, "state", state_of(answers.subject, None, (path,)))
+    page = tab()
+    for name in (path, "h100"):
+        page.select_option("select[aria-label='chip to compare']", name)
+        page.wait_for_selector(f"#comparison th:has-text('{name}')")
+    row = "() => [...document.querySelectorAll('#comparison tr')].find((t) => t.innerText.startsWith('HBM bandwidth'))"
+    assert "6.5 TB/s" in page.evaluate(f"({row})().innerText")
+    page.click(f"#comparison button:text-is('{path}')")
+    page.wait_for_selector("dialog[open] td:has-text('6.5 TB/s')")
+    page.keyboard.press("Escape")
+    page.click(f"button[aria-label='take the numbers of {path}']")
+    settled(page, "() => explorer.design.x.hbm_bandwidth_Bps", 6.5e12)
 
 
 @pytest.mark.parametrize(("where", "what"), [

@@ -76,7 +76,7 @@ def area_power(solution: Solution) -> Figure:
 
 def front(found: Front, beside: bool = True) -> Figure:
     """A front over its first two metrics; `beside` also marks chips that exist, which takes a moment to evaluate."""
-    seconds = [s for _, s in found.rays.space.baselines]
+    seconds = [s for _, s in found.rays.space.ground.baselines]
     named = named_chips(found.study, found.metrics, seconds) if beside else []
     return _drawn(lambda: front_figures.front_figure(found, named))
 

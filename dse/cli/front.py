@@ -81,7 +81,7 @@ class FrontCommand:
             with progress("drawing"):
                 from ..report.front_figures import write_front_figures
 
-                baseline_s = [seconds for _, seconds in rays.space.baselines]
+                baseline_s = [seconds for _, seconds in rays.space.ground.baselines]
                 write_front_figures(found, named_chips(study, names, baseline_s, marked), folder)
         return 0
 
@@ -112,15 +112,15 @@ class SensitivityCommand:
         from ..explore.remedy import remedy
         from ..explore.sensitivity import sensitivity
         from ..optimize.deadline import Deadline
-        from ..optimize.search import Search
-        from ..optimize.space import Space
+        from ..optimize.search import search_of
+        from ..optimize.space import space_of
         from ..report.front import sensitivity_json, sensitivity_view
         from ..study.study import load_study
 
         deadline, study = Deadline(self.seconds), load_study(self.study)
         folder = results_folder(self.results, study.name)
         with progress() as tell:
-            search = Search(Space(study), tell, deadline=deadline)
+            search = search_of(space_of(study), tell, deadline=deadline)
             found = sensitivity(study, search)
             need = None if self.target is None else remedy(found, self.target, search)
         answer = sensitivity_json(found, need)

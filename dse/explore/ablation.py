@@ -20,13 +20,14 @@ from ..hardware.chip import Chip
 from ..lowering.plan import Plan
 from ..lowering.step_demand import StepDemand
 from ..optimize.deadline import Deadline
-from ..optimize.search import Search
-from ..optimize.space import Space
+from ..optimize.ground import rebased
+from ..optimize.search import search_of
+from ..optimize.space import Space, relative, space_of
 from ..physics.evaluate import chip_technology
 from ..study.convex import Data
 from ..study.design import Choice
 from ..study.metrics import METRICS, chip_state
-from ..study.study import Study
+from ..study.study import Study, replaced
 from ..technology.node import PRECISION_BITS, PRECISIONS
 from .readings import Problem, limits_of, opened, solve_problems
 
@@ -156,7 +157,7 @@ def ablation(
         progress: told what happens, one line at a time.
         deadline: when to stop with the variants that are solved.
     """
-    space = Space(dataclasses.replace(opened(study, tdp_W), streams=True))
+    space = space_of(replaced(opened(study, tdp_W), streams=True))
     found = []
     for label, on in variants():
         if found and deadline is not None and deadline.over(f"{study.name}: {len(variants()) - len(found)} variants"):
@@ -175,7 +176,7 @@ def _variant(space: Space, label: str, on: Sequence[Correction], tdp_W: float, b
     orders = [0] if any(o.orders for o in off) else list(range(len(space.classes)))
     limits = tuple(limits_of(study, reading, tdp_W))
     problems = [Problem(limits, i, k) for i, k in itertools.product(offered, orders)]
-    search = Search(world)
+    search = search_of(world)
     best = min(solve_problems(search, problems), key=lambda a: a.candidate.log_goal)
     goal = best.candidate.log_goal
     if goal == np.inf:
@@ -194,29 +195,27 @@ def _variant(space: Space, label: str, on: Sequence[Correction], tdp_W: float, b
 
 def _undone(space: Space, off: Sequence[Correction]) -> Space:
     """`space` without some corrections: other coefficients, other demands, and the baseline's times under them."""
-    study = space.study
-    world = space.relative(study)
-    world.__dict__["structures"], world.__dict__["structure_of_choice"] = space.structures, space.structure_of_choice
-    demands, own = space.demands, [list(ds) for _, ds in space.lowered]
+    study, ground = space.study, space.ground
+    demands, own = space.demands, ground.lowered
     for correction in off:
         demands = tuple(correction.demand(d) for d in demands)
-        own = [[correction.demand(d) for d in ds] for ds in own]
-    world.__dict__["demands"] = demands
-    world.__dict__["lowered"] = [(every, ds) for (every, _), ds in zip(space.lowered, own, strict=True)]
+        own = [(every, [correction.demand(d) for d in ds]) for every, ds in own]
     in_turn = any(o.orders for o in off)
-    world.__dict__["baselines"] = [_baseline(world, w, in_turn) for w in range(len(own))]
+    best = [_baseline(space, w, pairs, in_turn) for w, pairs in enumerate(own)]
+    world = relative(dataclasses.replace(space, ground=rebased(study, ground, own, best), demands=demands), study)
     data = world.without_plans
     for correction in off:
         data = correction.data(data, study.choices, study)
-    world.__dict__["without_plans"] = jax.tree.map(np.asarray, data)
-    return world
+    return dataclasses.replace(world, without_plans=jax.tree.map(np.asarray, data))
 
 
-def _baseline(space: Space, w: int, in_turn: bool) -> tuple[Plan, float]:
+def _baseline(
+    space: Space, w: int, lowered: tuple[list[Plan], list[StepDemand]], in_turn: bool
+) -> tuple[Plan, float]:  # fmt: skip
     """Best plan, of those that compete, and step time of one workload on the baseline chip."""
-    every, demands = space.lowered[w]
+    every, demands = lowered
     kept = set(space.plans[w])
-    chip, c = space.study.baseline.chip, space.calibrations[w]
+    chip, c = space.study.baseline.chip, space.ground.calibrations[w]
     tech = chip_technology(chip)
     some = [i for i, p in enumerate(every) if p in kept and (p.order == "turn" or not in_turn)]
     plans, mine = [every[i] for i in some], [demands[i] for i in some]

@@ -24,12 +24,12 @@ from ..optimize.deadline import Deadline
 from ..optimize.near import near
 from ..optimize.solution import Near, Solution
 from ..optimize.solve import solve
-from ..optimize.space import Space
+from ..optimize.space import Space, space_of
 from ..physics.evaluate import chip_technology, evaluate_demand
 from ..study.design import FREE, STEPPED, steps
 from ..study.limits import full_name
 from ..study.metrics import DELIVERED, METRICS, chip_state, mean_speedup
-from ..study.study import Study
+from ..study.study import Study, replaced
 from .naive import naive_chip
 
 HIT, NEAR = 1.25, 2.0
@@ -221,7 +221,7 @@ def backtest(
         SpecError: a study that names no chip that was built, or that has another goal than delivered time.
     """
     check_study(study)
-    space = Space(study)
+    space = space_of(study)
     solution = answer(study, progress, space)
     if solution.chip is None or solution.choice is None:
         return solution
@@ -273,7 +273,7 @@ def held(study: Study, names: Sequence[str]) -> Study:
             len(steps(f.name, c.n_dies, f.lower, f.upper)) for c in study.choices
         ):
             raise SpecError(f"{f.name} cannot be held at {f.lower:g}: no design of '{study.name}' has so much")
-    return dataclasses.replace(study, free=free)
+    return replaced(study, free=free)
 
 
 def rows_of(study: Study, design: Chip, built: Chip, flat: tuple[Near, ...] = ()) -> tuple[Row, ...]:
@@ -323,10 +323,10 @@ def built_speedups(space: Space, built: Chip) -> dict[str, float]:
     tech, found = chip_technology(inside, study.package), {}
     each = zip(
         study.workloads.items(),
-        space.systems,
-        space.calibrations,
-        space.baselines,
-        space.n_baseline_tokens,
+        space.ground.systems[""],
+        space.ground.calibrations,
+        space.ground.baselines,
+        space.ground.n_tokens,
         strict=True,
     )
     for (name, (workload, _)), system, c, (_, before_s), tokens in each:

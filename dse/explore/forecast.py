@@ -27,8 +27,8 @@ from ..evaluation.assembly import evaluated
 from ..hardware.chip import peak_FLOPps
 from ..optimize.batch import in_batches
 from ..optimize.deadline import Deadline
-from ..optimize.search import Candidate, Search
-from ..optimize.space import Space
+from ..optimize.search import Candidate, Search, search_of
+from ..optimize.space import Space, space_of
 from ..physics.evaluate import chip_technology, silicon
 from ..physics.money import total_USD
 from ..study.design import Choice
@@ -210,7 +210,7 @@ def forecast(
     """
     if n < 10:
         raise SpecError(f"draws = {n}: give at least 10")
-    search = Search(Space(a.study), progress, deadline=deadline or Deadline())
+    search = search_of(space_of(a.study), progress, deadline=deadline or Deadline())
     kept = _candidates(search, a)
     # the exponent of the overlap stays: its range is that of one fit, rounded to powers of two
     what = tuple(u for u in unknowns(a.study) if u.fact != "overlap_p")
@@ -290,9 +290,9 @@ def against(space: Space, values: Mapping[str, np.ndarray]) -> dict[str, np.ndar
     cost = float(total_USD(silicon(base, tech).money))
     found = {"peak_fp4_ratio": values["peak_fp4_FLOPps"] / float(peak_FLOPps(base, "fp4"))}
     for w, name in enumerate(space.study.workloads):
-        every, demands = space.lowered[w]
-        own = demands[every.index(space.baselines[w][0])]
-        burnt = float(evaluated(own, base, tech, space.calibrations[w]).power_W)
+        every, demands = space.ground.lowered[w]
+        own = demands[every.index(space.ground.baselines[w][0])]
+        burnt = float(evaluated(own, base, tech, space.ground.calibrations[w]).power_W)
         faster = values[f"speedup:{name}"]
         found[f"tokens_per_MW_ratio:{name}"] = faster * burnt / values[f"power_W:{name}"]
         found[f"tokens_per_USD_ratio:{name}"] = faster * cost / values["package_cost_USD"]

@@ -19,7 +19,7 @@ from ..core.errors import SpecError
 from ..core.frames import page
 from ..core.pareto import is_unbeaten
 from ..lowering.plan import plan_text
-from ..optimize.search import SAME
+from ..optimize.pricing import SAME
 from ..study.limits import full_name
 from ..study.metrics import ECONOMIC, METRICS, OF_WORKLOADS
 from ..study.study import Study

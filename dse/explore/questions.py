@@ -21,15 +21,15 @@ from ..core.text import quantity_text
 from ..hardware.own_chip import short_name
 from ..optimize.solution import Solution
 from ..optimize.solve import solve
-from ..optimize.space import Space
+from ..optimize.space import relative, space_of
 from ..study.design import Choice
-from ..study.study import Study, load_study
+from ..study.study import Study, load_study, replaced
 
 WORKLOADS = "workloads"
 """Sides that are one workload each, and all together."""
 ALL = "together"
 """The side of all workloads."""
-FIELDS = {"stack_capacity": "stack_capacity_B"}
+FIELDS = {"stack_capacity": "stack_capacity_B", "scaleout_per_dir": "scaleout_Bps"}
 """Keys of [choices] whose field has another name."""
 GAP_FRAC = 0.01
 """Gap at which a side is settled."""
@@ -137,12 +137,12 @@ def question(
     table = None if study.written is None else study.written.tables.get("question")
     if table is None:
         raise SpecError(f'{path}: no question; add a table [question] with asks = "..." and by = "system"')
-    space = Space(study)
+    space = space_of(study)
     solved = []
     for name, side in sides(study, table["by"]).items():
         progress(f"{study.name}: {name}")
         same = side.workloads.keys() == study.workloads.keys()
-        known = space.relative(side) if same else None
+        known = relative(space, side) if same else None
         solved.append(Side(name, solve(side, progress, known, gap_frac=gap_frac, limit_s=limit_s)))
     return Question(study.name, table["asks"], table["by"], table.get("note", ""), tuple(solved))
 
@@ -155,14 +155,14 @@ def sides(study: Study, by: str) -> dict[str, Study]:
         SpecError: a single side.
     """
     if by == WORKLOADS:
-        found = {n: dataclasses.replace(study, workloads={n: w}) for n, w in study.workloads.items()} | {ALL: study}
+        found = {n: replaced(study, workloads={n: w}) for n, w in study.workloads.items()} | {ALL: study}
     else:
         field = FIELDS.get(by, by)
         if field not in Choice.__dataclass_fields__:
             raise UnknownNameError("side of a question", by, (*Choice.__dataclass_fields__, *FIELDS, WORKLOADS))
         entries = dict.fromkeys(getattr(c, field) for c in study.choices)
         kept = {e: tuple(c for c in study.choices if getattr(c, field) == e) for e in entries}
-        found = {_words(field, e): dataclasses.replace(study, choices=c) for e, c in kept.items()}
+        found = {_words(field, e): replaced(study, choices=c) for e, c in kept.items()}
     if len(found) < 2:
         raise SpecError(f"question.by = '{by}': a single side; give the study more than one entry")
     return found

@@ -21,11 +21,13 @@ from jaxtyping import Array, Float
 from ..optimize.batch import solve_batch
 from ..optimize.deadline import Deadline
 from ..optimize.interior import Optimum
-from ..optimize.search import Plans, alternate, bounds, fastest_plans
-from ..optimize.space import Space, element
+from ..optimize.pricing import Plans, alternate, fastest_plans
+from ..optimize.search import bounds
+from ..optimize.space import Space, batch_of, element, every_plan, own_plans, space_of
 from ..study.convex import ConvexCore, Data
 from ..study.metrics import OWNED, Limit
-from ..study.study import Study, owner_of
+from ..study.resolved import owner_of
+from ..study.study import Study, replaced
 
 BATCH = 128
 """Problems solved at once: one size, so that nothing compiles anew."""
@@ -101,7 +103,7 @@ class Rays:
         owner = self.study.owner
         if owner is None and any(m in OWNED for m in self.metrics):
             owner = owner_of(self.study.baseline.chip.name)
-        return Space(dataclasses.replace(self.study, limits=(*own, *extra), owner=owner))
+        return space_of(replaced(self.study, limits=(*own, *extra), owner=owner))
 
     @cached_property
     def widest(self) -> tuple[float, ...]:
@@ -141,7 +143,7 @@ class Rays:
 
     def data(self, rows: list[Row], plans: list[Plans]) -> RayData:
         """Coefficients of problems under given plans, leading axis over problems."""
-        base = self.space.batch([r[0] for r in rows], plans)
+        base = batch_of(self.space, [r[0] for r in rows], plans)
         limits, k = np.array(base.limits), len(self.metrics)
         limits[:, -k:] = [caps for _, caps, _ in rows]
         weights = np.zeros((len(rows), len(self.core.rows())))
@@ -167,7 +169,7 @@ class Rays:
 
     def _alternate(self, rows: list[Row], starts: dict[Row, Point]) -> None:
         middle = (self.box[0] + self.box[1]) / 2
-        plans = [starts[r].plan_index if r in starts else self.space.own_plans for r in rows]
+        plans = [starts[r].plan_index if r in starts else own_plans(self.space) for r in rows]
 
         def solve(which: list[int], plans_: list[Plans], best: dict[int, Point]) -> list[Point]:
             some = [rows[i] for i in which]
@@ -185,6 +187,6 @@ class Rays:
         """Fastest plan of every workload at each point's chip."""
         plans = [p.plan_index for p in points]
         data = self.data([(p.choice_index, p.values, p.weights) for p in points], plans).data
-        every = self.space.every_plan([p.choice_index for p in points])
+        every = every_plan(self.space, [p.choice_index for p in points])
         z = np.stack([p.optimum.z[:-1] for p in points])
         return fastest_plans(self.core, z, data, every, plans, BATCH)

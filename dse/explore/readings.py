@@ -22,13 +22,14 @@ from ..core.errors import SpecError
 from ..core.types import FloatLike
 from ..optimize.batch import in_batches, solve_batch
 from ..optimize.deadline import Deadline
-from ..optimize.search import Candidate, Plans, Search, alternate, fastest_plans
-from ..optimize.space import Space, element
+from ..optimize.pricing import Plans, alternate, fastest_plans
+from ..optimize.search import Candidate, Search, first_plans, search_of
+from ..optimize.space import Space, batch_of, element, every_plan, space_of
 from ..study.convex import ConvexCore, Data, chip_at
 from ..study.design import with_free
 from ..study.limits import baseline_metric
 from ..study.metrics import HEAT, HOTTEST, LOADS, METRICS, POWER, Limit
-from ..study.study import Study
+from ..study.study import Study, replaced
 from .in_turn import SETTINGS
 from .samples import CHUNK
 
@@ -52,7 +53,7 @@ def opened(study: Study, tdp_W: float) -> Study:
     announced = {m: baseline_metric(m, study.baseline, m) for m in ANNOUNCED}
     # a baseline without FP4 would cap its peak at nothing
     caps = [Limit(m, "at_most", OPEN * value) for m, value in announced.items() if value > 0]
-    return dataclasses.replace(study, limits=(*(Limit(m, "at_most", tdp_W) for m in LOADS), *others, *caps))
+    return replaced(study, limits=(*(Limit(m, "at_most", tdp_W) for m in LOADS), *others, *caps))
 
 
 def limits_of(study: Study, reading: str, tdp_W: float) -> list[float]:
@@ -97,7 +98,7 @@ def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
     lower, upper = _boxes(search, problems)
 
     def data_of(rows: Sequence[int], plans: Sequence[Plans]) -> Data:
-        batch = space.batch([problems[i].choice_index for i in rows], list(plans))
+        batch = batch_of(space, [problems[i].choice_index for i in rows], list(plans))
         return dataclasses.replace(batch, limits=np.asarray([problems[i].limits for i in rows]))
 
     def solve(active: list[int], plans: list[Plans], _: dict[int, Candidate]) -> list[Candidate]:
@@ -109,10 +110,10 @@ def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
 
     def price(found: list[Candidate]) -> list[Plans]:
         plans, rows = [c.plan_index for c in found], range(len(found))
-        z, every = np.stack([c.optimum.z for c in found]), space.every_plan([c.choice_index for c in found])
+        z, every = np.stack([c.optimum.z for c in found]), every_plan(space, [c.choice_index for c in found])
         return fastest_plans(core, z, data_of(rows, plans), every, plans, CHUNK, masks)
 
-    starts = [search.start(p.choice_index, p.orders) for p in problems]
+    starts = [first_plans(search, p.choice_index, p.orders) for p in problems]
     best = alternate(starts, solve, price, lambda c: c.log_goal, search.deadline)
     data = data_of(range(len(best)), [c.plan_index for c in best])
     values = in_batches(partial(solved_quantities, core), (np.stack([c.optimum.z for c in best]), data), CHUNK)
@@ -193,7 +194,7 @@ def readings(
     if not tdps_W:
         raise SpecError("TDPs: give at least one, in watts")
     middle = sorted(tdps_W)[len(tdps_W) // 2]
-    search = Search(Space(opened(study, middle)), progress, deadline=deadline or Deadline())
+    search = search_of(space_of(opened(study, middle)), progress, deadline=deadline or Deadline())
     space, kept = search.space, []
     for reading in READINGS:
         if kept and search.deadline.over(f"choices that do best under {reading}"):

@@ -24,8 +24,8 @@ from scipy.optimize import minimize
 from ..core.errors import SpecError
 from ..core.types import SOON_COMPILED
 from ..optimize.deadline import Deadline
-from ..optimize.search import Candidate, Search
-from ..optimize.space import Space
+from ..optimize.search import Candidate, Search, run_search, search_of
+from ..optimize.space import space_of
 from ..study.convex import ConvexCore
 from ..study.metrics import DELIVERED, Limit
 from ..study.study import Study
@@ -139,8 +139,8 @@ def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> 
     if found.study.goal != DELIVERED or not speedup > 0:
         raise SpecError(f"target {speedup:g}x: give a positive speed-up, for a study that minimises {DELIVERED}")
     if search is None:
-        search = Search(Space(found.study))
-        search.run()
+        search = search_of(space_of(found.study))
+        run_search(search)
     levers = _levers(found)
     if search.deadline.over(f"what would have to be true for {speedup:g}x"):  # before what compiles longest
         nothing = _changes(levers, None, [None] * len(levers))

@@ -22,8 +22,9 @@ from ..core.errors import SpecError
 from ..core.frames import page, table_of
 from ..core.text import percent
 from ..optimize.deadline import Deadline
-from ..optimize.search import Candidate, Plans, Search
-from ..optimize.space import Space
+from ..optimize.pricing import Plans
+from ..optimize.search import Candidate, Search, n_choices, run_search, search_of, solve_points
+from ..optimize.space import Space, space_of
 from ..study.design import Choice
 from ..study.metrics import DELIVERED
 from ..study.study import Study
@@ -256,8 +257,8 @@ def risk(
         raise SpecError(f"target: study '{study.name}' minimises {study.goal}, so there is no speed-up to reach")
     if target is not None and not 0 < target < math.inf:
         raise SpecError(f"target = {target:g}: give a positive speed-up, such as 6")
-    search = Search(known.space if known else Space(study), progress, deadline=deadline or Deadline())
-    every = search.solve([(i, known.plans) for i in range(search.n_choices)]) if known else search.run()
+    search = search_of(known.space if known else space_of(study), progress, deadline=deadline or Deadline())
+    every = solve_points(search, [(i, known.plans) for i in range(n_choices(search))]) if known else run_search(search)
     found = sorted((c for c in every if c.log_goal < np.inf), key=lambda c: c.log_goal)
     if not found:
         raise SpecError(f"study '{study.name}' has no design at the receipts' values; see dse optimize")

@@ -21,10 +21,11 @@ from jaxtyping import Array, Float
 
 from ..core.errors import SpecError
 from ..core.types import SOON_COMPILED, FloatLike
+from ..optimize.counts import around
 from ..optimize.deadline import Deadline
 from ..optimize.interior import Optimum, solve_convex
-from ..optimize.search import SPAN, Candidate, Search
-from ..optimize.space import Space
+from ..optimize.search import SPAN, Candidate, Search, search_of
+from ..optimize.space import space_of
 from ..study.convex import ConvexCore, Data
 from ..study.design import INTEGERS, Choice
 from .built import outcome
@@ -118,7 +119,7 @@ def robust_design(
     spare = math.floor((1.0 - share) * found.n + 1e-9)
     if deadline is not None and deadline.over(UNTRIED):
         return None
-    search = Search(Space(found.study), deadline=deadline or Deadline())
+    search = search_of(space_of(found.study), deadline=deadline or Deadline())
     tried: list[tuple[Program, Design]] = []
     possible = 0.0
     for position, c in enumerate(found.candidates):
@@ -199,7 +200,7 @@ class Program:
         places = self.search.integer_places
         built = np.repeat(shared[None], len(designs), axis=0)
         if places:
-            near = np.asarray(self.search.around(self.candidate.choice_index, shared))
+            near = np.asarray(around(self.search, self.candidate.choice_index, shared))
             built[:, places] = near[np.arange(len(built)) % len(near)]
         best, logs = self.crowd(built, spare)
         return Design(best, float(np.sort(logs)[self.drawn.n - spare - 1]))
@@ -267,7 +268,7 @@ class Program:
         if np.isinf(design.log_goal) or not places:
             return design
         tried = []
-        for counts in self.search.around(self.candidate.choice_index, design.shared):
+        for counts in around(self.search, self.candidate.choice_index, design.shared):
             if tried and self.search.deadline.over(MORE):
                 break
             shared = design.shared.copy()

@@ -20,7 +20,7 @@ from ..lowering.headroom import headroom_receipts
 from ..lowering.step_demand import StepDemand
 from ..optimize.batch import in_batches
 from ..optimize.search import Search
-from ..optimize.space import Space
+from ..optimize.space import Space, data_of
 from ..physics.calibration import Calibration, calibration_receipts
 from ..physics.evaluate import chip_technology, evaluate_demand
 from ..physics.residency import ahead_frac
@@ -102,7 +102,7 @@ class Samples:
     @cached_property
     def calibrations(self) -> tuple[Calibration, ...]:
         """Calibration of each workload under every draw, its exponents arguments of the compiled program."""
-        return tuple(self._drawn(c) for c in self.space.calibrations)
+        return tuple(self._drawn(c) for c in self.space.ground.calibrations)
 
     def _drawn(self, own: Calibration) -> Calibration:
         facts, scope = by_name(calibration_receipts(own.name)), f"calibration {own.name}"
@@ -147,7 +147,7 @@ class Samples:
         package = tech.package.name
         world = self.technology(base.node, base.hbm, base.link, package)
         best = []
-        for w, (every, demands) in enumerate(self.space.lowered):
+        for w, (every, demands) in enumerate(self.space.ground.lowered):
             places = [every.index(p) for p in self.space.plans[w] if p in every]
             stacked = jax.tree.map(lambda *xs: np.stack(xs), *(demands[i] for i in places))
             args = (self.baseline, world, self.calibrations[w], self.usable_frac, self.headroom("prefetch_frac"))
@@ -158,7 +158,7 @@ class Samples:
         """Coefficients of one choice under one plan per workload, under every draw."""
         study = self.space.study
         choice = study.choices[choice_index]
-        nominal = self.space.data(choice_index, plan_index)
+        nominal = data_of(self.space, choice_index, plan_index)
         tech = self.technology(choice.node, choice.hbm, choice.link, study.package)
         repeat = lambda x: np.broadcast_to(x, (self.draw.n, *np.shape(x)))  # noqa: E731
         fixed = jax.tree.map(repeat, nominal)

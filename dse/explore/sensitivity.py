@@ -27,8 +27,8 @@ from ..core.text import percent, quantity_text, scoped_label, scoped_name
 from ..core.types import SOON_COMPILED, FloatLike
 from ..hardware.chip import Chip
 from ..lowering.demand import StepDemand
-from ..optimize.search import Candidate, Search
-from ..optimize.space import Space
+from ..optimize.search import Candidate, Search, leaders, run_search, search_of
+from ..optimize.space import Space, data_of, space_of
 from ..physics.calibration import Calibration, calibration_receipts
 from ..physics.evaluate import chip_technology, throttled_step_s
 from ..physics.money import bond_loss
@@ -141,8 +141,8 @@ def sensitivity(study: Study, search: Search | None = None) -> Sensitivity:
     Raises:
         SpecError: no design meets the limits.
     """
-    search = search or Search(Space(study))
-    best = (search.run() if not search.seen else sorted(search.leaders(), key=lambda c: c.log_goal))[0]
+    search = search or search_of(space_of(study))
+    best = (run_search(search) if not search.seen else sorted(leaders(search), key=lambda c: c.log_goal))[0]
     if not np.isfinite(best.log_goal):
         raise SpecError(f"study {study.name}: no design meets its limits; `dse optimize` says what to loosen")
     given = Given.of(search.space, best)
@@ -180,11 +180,11 @@ class Given(eqx.Module):
         """Coefficients of a candidate and the demands that set the baseline's times."""
         own = tuple(
             demands[every.index(plan)]
-            for (every, demands), (plan, _) in zip(space.lowered, space.baselines, strict=True)
+            for (every, demands), (plan, _) in zip(space.ground.lowered, space.ground.baselines, strict=True)
         )
         base = space.study.baseline.chip
-        names = tuple(c_.name for c_ in space.calibrations)
-        return cls(space.data(c.choice_index, c.plan_index), own, base, chip_technology(base), names)
+        names = tuple(c_.name for c_ in space.ground.calibrations)
+        return cls(data_of(space, c.choice_index, c.plan_index), own, base, chip_technology(base), names)
 
     @property
     def world(self) -> World:
@@ -295,7 +295,7 @@ def labels(space: Space, c: Candidate, world: World) -> list[tuple[str, Sourced 
         "die_to_die": ("link", DIE_TO_DIE), "package": ("package", study.package),
     }  # fmt: skip
     facts = {k: (f"{kind} {name}", by_name(receipts(kind, name))) for k, (kind, name) in things.items()}
-    fits = {c.name: (f"calibration {c.name}", by_name(calibration_receipts(c.name))) for c in space.calibrations}
+    fits = {c.name: (f"calibration {c.name}", by_name(calibration_receipts(c.name))) for c in space.ground.calibrations}
     found: list[tuple[str, Sourced | None]] = []
     for path, _ in jax.tree_util.tree_flatten_with_path(world)[0]:
         head, *rest = path

@@ -10,7 +10,8 @@ import equinox as eqx
 import numpy as np
 
 from ..optimize.batch import solve_batch
-from ..optimize.search import Search
+from ..optimize.counts import around
+from ..optimize.search import search_of
 from ..optimize.space import element
 from .front import Front, front_of
 from .ray import BATCH, Point, Rays, along_ray
@@ -27,8 +28,8 @@ def buildable(found: Front) -> Front:
     the last points are left out.
     """
     rays = found.rays
-    search = Search(rays.space)
-    tries = [(p, v) for p in found.points for v in search.around(p.choice_index, np.asarray(p.optimum.z[:-1]))]
+    search = search_of(rays.space)
+    tries = [(p, v) for p in found.points for v in around(search, p.choice_index, np.asarray(p.optimum.z[:-1]))]
     if not tries or not search.integer_places:
         return found
     points: list[Point] = []

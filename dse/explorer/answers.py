@@ -11,6 +11,7 @@ from typing import Any
 
 from ..core.errors import SpecError, UnknownNameError
 from ..hardware.presets import chip_names
+from ..optimize.space import own_plans
 from ..study.metrics import SPEEDUPS, mean_speedup
 from .ask import Ask
 from .chips import chip_column
@@ -64,7 +65,7 @@ class Answers:
         """Everything shown of a chip."""
         s = self.subject
         if ask.plans is None:
-            read, plans, fits = s.read_fastest(ask.x, ask.choice, s.space.own_plans, ask.limits)
+            read, plans, fits = s.read_fastest(ask.x, ask.choice, own_plans(s.space), ask.limits)
         else:
             plans, fits = ask.plans, [True for _ in s.core.workloads]
             read = s.read(ask.x, ask.choice, plans, ask.limits)
@@ -72,13 +73,13 @@ class Answers:
         total = None
         if speedups and all(speedups):  # one that never ends has no mean with others
             goal = s.study.goal if s.study.goal in SPEEDUPS else SPEEDUPS[0]
-            total = mean_speedup(goal, speedups, list(s.space.traffic_frac), s.study.shares)
+            total = mean_speedup(goal, speedups, list(s.space.ground.traffic_frac), s.study.shares)
         return {"reading": read, "fits": fits, "speedup": total, "plans": list(plans), **s.described(plans)}
 
     def brief(self, ask: Ask) -> dict[str, Any]:
         """What a figure of many designs needs of one, by its fastest plans: metrics, and whether it may be."""
         s = self.subject
-        read, _, fits = s.read_fastest(ask.x, ask.choice, s.space.own_plans, ask.limits)
+        read, _, fits = s.read_fastest(ask.x, ask.choice, own_plans(s.space), ask.limits)
         return {"reading": {k: read[k] for k in ("metrics", "limits", "ratios")}, "fits": fits}
 
     def export(self, ask: Ask, form: str) -> str:

@@ -69,17 +69,17 @@ def _has(metric: str, loads: list[Load], works: list[dict[str, Any]]) -> bool:
 def _work(subject: Subject, name: str, w: int) -> tuple[Load, dict[str, Any]]:
     """One workload on a chip; the baseline runs it as the study has it run."""
     space = subject.space
-    (workload, n_chips), (own, before_s) = list(subject.study.workloads.values())[w], space.baselines[w]
+    (workload, n_chips), (own, before_s) = list(subject.study.workloads.values())[w], space.ground.baselines[w]
     if name == subject.study.baseline.chip.name:
-        every, demands = space.lowered[w]
+        every, demands = space.ground.lowered[w]
         d, chip = demands[every.index(own)], subject.study.baseline.chip
-        plan, e = own, evaluated(d, chip, chip_technology(chip), space.calibrations[w])
+        plan, e = own, evaluated(d, chip, chip_technology(chip), space.ground.calibrations[w])
     elif isinstance(workload, Workload):
         plan, e = evaluate(chip_system(name, n_chips), workload)
     else:
         raise DseError("a batch that is chosen with the plan, or a model in service: see `dse portfolio`")
     tokens = float(e.tokens_per_s) * float(e.step_s) / n_chips
-    before = np.float64(before_s * tokens * n_chips / float(space.n_baseline_tokens[w]))
+    before = np.float64(before_s * tokens * n_chips / float(space.ground.n_tokens[w]))
     load = Load(e.step_s, e.power_W, before, np.float64(tokens), np.float64(1.0), e.hottest_W)
     return load, {"plan": plan_text(plan), "speedup_frac": float(before / e.step_s), **_numbers(e)}
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from ..core.errors import DseError, SpecError
 from ..core.files import plain, write_whole
-from ..optimize.search import Search
+from ..optimize.search import run_search, search_of
+from ..optimize.space import data_of, own_plans
 from ..study.convex import Data
 from .answers import Answers
 from .app import PAGE
@@ -50,7 +51,7 @@ def emitted(subject: Subject, plans: list[Plans]) -> Emitted:
     Raises:
         EmitError: the model holds an operation that a page cannot.
     """
-    every = [subject.space.data(i, p) for i, p in enumerate(plans)]
+    every = [data_of(subject.space, i, p) for i, p in enumerate(plans)]
     leaves = [jax.tree.leaves(d) for d in every]
     tree = jax.tree.structure(every[0])
     differ = [
@@ -111,10 +112,10 @@ def plans_of_choices(answers: Answers, tell: Callable[[str], None]) -> list[Plan
     subject, found = answers.subject, answers.found
     if subject.is_chip:
         x, choice = subject.start()
-        return [subject.read_fastest(x, choice, subject.space.own_plans, subject.limits)[1]]
-    leaders = sorted(Search(subject.space, tell).run(), key=lambda c: c.choice_index)
+        return [subject.read_fastest(x, choice, own_plans(subject.space), subject.limits)[1]]
+    leaders = sorted(run_search(search_of(subject.space, tell)), key=lambda c: c.choice_index)
     best = min(leaders, key=lambda c: c.log_goal)
-    fallback = best.plan_index if best.log_goal < np.inf else subject.space.own_plans
+    fallback = best.plan_index if best.log_goal < np.inf else own_plans(subject.space)
     plans = [c.plan_index if c.log_goal < np.inf else fallback for c in leaders]
     if found is not None:
         plans[found["choice"]] = tuple(found["plans"])
@@ -151,7 +152,7 @@ def held(answers: Answers, made: Emitted) -> dict[str, Any]:
             "places": [[list(p.path), p.n_numbers, not p.shape] for p in subject.places],
             "rows": rows,
             "operators": operators,
-            "traffic": subject.space.traffic_frac.tolist(),
+            "traffic": subject.space.ground.traffic_frac.tolist(),
             "receipts": {**facts.written(), "choices": by_choice},
             **told,
         }

@@ -15,7 +15,7 @@ from ..core.types import FloatLike, Vector
 from ..evaluation.assembly import plan_steps_s
 from ..hardware.chip import Chip, peak_FLOPps, pool_B
 from ..lowering.step_demand import StepDemand
-from ..optimize.search import priced_s
+from ..optimize.pricing import priced_s
 from ..physics.calibration import Calibration
 from ..physics.evaluate import Evaluation, Silicon, evaluate_demand, silicon
 from ..physics.power import full_load_power_W, work_W

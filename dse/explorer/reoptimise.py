@@ -13,13 +13,15 @@ import numpy as np
 from ..core.free import Free
 from ..core.text import label, percent, quantity_text
 from ..optimize.batch import solve_batch
+from ..optimize.counts import fixed_boxes, neighbours
 from ..optimize.deadline import Deadline
 from ..optimize.interior import Optimum
+from ..optimize.pricing import Plans, alternate
 from ..optimize.relax import relaxations
-from ..optimize.search import WIDTH, Candidate, Plans, Search, alternate
+from ..optimize.search import WIDTH, Candidate, Search, best_goal, price_plans, run_search, search_of, solve_points
 from ..optimize.solution import Relaxation, Solution
 from ..optimize.solve import limit_price, solve
-from ..optimize.space import element
+from ..optimize.space import at_limits, batch_of, element
 from ..study.design import FREE, ROUNDING, STEPPED, steps
 from .subject import Subject
 
@@ -45,8 +47,8 @@ class Reoptimiser:
     def quick(self, limits: np.ndarray, tell: Tell) -> None:
         """The optimum with broken counts and its prices, then the best whole design near the best choices' optima."""
         began = time.monotonic()
-        space, deadline = self.subject.space.at_limits(limits), Deadline(LIMIT_S)
-        search = Search(space, lambda line: tell({"progress": line}), deadline=deadline)
+        space, deadline = at_limits(self.subject.space, limits), Deadline(LIMIT_S)
+        search = search_of(space, lambda line: tell({"progress": line}), deadline=deadline)
         found = self._candidates(search)
         self.plans = [c.plan_index for c in sorted(found, key=lambda c: c.choice_index)]
         best = min(found, key=lambda c: c.log_goal)
@@ -64,7 +66,7 @@ class Reoptimiser:
     def prove(self, limits: np.ndarray, tell: Tell) -> None:
         """As `dse optimize`: over all choices, plans and whole counts, with a gap that holds for all of them."""
         began = time.monotonic()
-        space = self.subject.space.at_limits(limits)
+        space = at_limits(self.subject.space, limits)
         solution = solve(space.study, lambda line: tell({"progress": line}), space, gap_frac=GAP_FRAC, limit_s=LIMIT_S)
         if solution.chip is None or solution.choice is None:
             tell({"done": True, "infeasible": [_way_out(r) for r in solution.relaxations]})
@@ -97,27 +99,27 @@ class Reoptimiser:
     def _candidates(self, search: Search) -> list[Candidate]:
         """The best of every choice: by a whole search the first time, then from the plans that won before."""
         if not self.plans:
-            return search.run()
+            return run_search(search)
         space = search.space
         masks = [_same_orders(space.plans, p) for p in self.plans]
 
         def solve_some(active: list[int], plans: list[Plans], _: dict[int, Candidate]) -> list[Candidate]:
-            found = search.solve(list(zip(active, plans, strict=True)))
+            found = solve_points(search, list(zip(active, plans, strict=True)))
             feasible = sum(c.log_goal < np.inf for c in found)
-            search.progress(f"{feasible} of {len(found)} problems feasible, best {search.best_goal():.4f}")
+            search.progress(f"{feasible} of {len(found)} problems feasible, best {best_goal(search):.4f}")
             return found
 
-        price = partial(search.price, among=masks)
+        price = partial(price_plans, search, among=masks)
         return alternate(self.plans, solve_some, price, lambda c: c.log_goal, search.deadline)
 
     def _whole(self, search: Search, found: Sequence[Candidate]) -> Candidate | None:
         """The best design with whole counts around the optima of the best choices; None where none is near."""
         near = sorted((c for c in found if c.log_goal < np.inf), key=lambda c: c.log_goal)[:ROUNDED]
-        tries = [(c, v) for c in near for v in search.neighbours(c)]
+        tries = [(c, v) for c in near for v in neighbours(search, c)]
         if not search.integer_places or not tries:
             return None
-        data = search.space.batch([c.choice_index for c, _ in tries], [c.plan_index for c, _ in tries])
-        lower, upper = search.fixed_boxes([v for _, v in tries])
+        data = batch_of(search.space, [c.choice_index for c, _ in tries], [c.plan_index for c, _ in tries])
+        lower, upper = fixed_boxes(search, [v for _, v in tries])
         solved: Optimum = solve_batch(
             search.core.model, data, lower, upper, (lower + upper) / 2, loose=search.core.strict, size=WIDTH
         )

@@ -12,7 +12,7 @@ from ..core.errors import SpecError
 from ..core.files import read_text
 from ..core.shipped import shipped
 from ..hardware.presets import chip_system
-from ..optimize.space import Space
+from ..optimize.space import own_plans, space_of
 from ..study.study import load_study
 from ..workload.presets import model
 from ..workload.written import workload_of
@@ -32,7 +32,7 @@ def study_answers(path: str, results: tuple[Path, ...], own: tuple[str, ...], te
         SpecError: as `load_study`.
     """
     place = str(shipped(path))
-    subject = Subject(Space(load_study(place)), place)
+    subject = Subject(space_of(load_study(place)), place)
     tell("lowering every plan")
     found = optimum_in(subject, results, read_text(Path(place)))
     return warmed(Answers(subject, results, found, own), tell)
@@ -66,7 +66,7 @@ def warmed(answers: Answers, tell: Callable[[str], None]) -> Answers:
     tell("compiling the model for one chip")
     subject = answers.subject
     x, choice = subject.start()
-    _, plans, _ = subject.read_fastest(x, choice, subject.space.own_plans, subject.limits)
+    _, plans, _ = subject.read_fastest(x, choice, own_plans(subject.space), subject.limits)
     subject.read(x, choice, plans, subject.limits)
     tell("reading receipts and colours")
     _ = answers.state

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.free import Free
-from ..core.types import unnamed
 from ..evaluation.breakdown import rank_ops
 from ..hardware.chip import Chip
 from ..hardware.chip_file import chip_toml
@@ -23,13 +22,14 @@ from ..hardware.system import System
 from ..lowering.plan import Plan, plan_text
 from ..lowering.served import phase_under
 from ..lowering.tiling import array_shape
-from ..optimize.space import Space, Structure, element, stack
+from ..optimize.ground import Structure, ground_of
+from ..optimize.kept_plans import classes_of
+from ..optimize.space import Space, coefficients, data_of, demands_on, element, own_plans, stack, with_plans
 from ..physics.evaluate import chip_technology
 from ..study.convex import ConvexCore, Data
-from ..study.design import FREE, RELATIVE, Choice, template, with_free
+from ..study.design import FREE, RELATIVE, as_built, template, with_free
 from ..study.metrics import DELIVERED, POWER, Limit
-from ..study.study import Study
-from ..technology.node import PRECISIONS
+from ..study.study import Study, recorded
 from ..workload.requests import Requests
 from ..workload.transformer import Workload
 from .packing import Place, layout, nested, packed
@@ -78,7 +78,7 @@ class Subject:
     def places(self) -> list[Place]:
         """Layout of a reading."""
         x = np.ones(len(self.study.free))
-        data = self.data(0, self.space.own_plans)
+        data = self.data(0, own_plans(self.space))
         return layout(jax.eval_shape(lambda at, of: reading(self.core, self.names, at, of, self.is_chip), x, data))
 
     @cached_property
@@ -99,7 +99,7 @@ class Subject:
             if len(self.kept) >= KEPT_DATA:
                 self.kept.clear()
             space = self.space
-            made = element(space.without_plans, choice) if plans is None else space.data(choice, plans)
+            made = element(space.without_plans, choice) if plans is None else data_of(space, choice, plans)
             self.kept[choice, plans] = jax.device_put(made)
         return self.kept[choice, plans]
 
@@ -144,7 +144,7 @@ class Subject:
         """Positions of plans, which join those that are known where a longer search found new ones."""
         known = zip(self.space.plans, plans, strict=True)
         if any(p not in kept for kept, p in known):
-            self.space = self.space.with_plans(plans)
+            self.space = with_plans(self.space, plans)
             self.kept.clear()
             self.__dict__.pop("_demands", None)
         return tuple(kept.index(p) for kept, p in zip(self.space.plans, plans, strict=True))
@@ -216,27 +216,16 @@ def subject_of_chip(system: System, workload: Workload, phase: str) -> Subject:
     names = [n for n in FREE if n not in RELATIVE and float(FREE[n](chip)) > 0]
     values = {n: float(FREE[n](chip)) for n in names}
     name = f"{short_name(chip.name)}-{workload.model.name}"
-    study = Study(
+    built = dataclasses.replace(as_built(chip), stack_capacity_B=float(chip.hbm_capacity_B / chip.n_stacks))
+    study = recorded(
         name=name, baseline=system, workloads={phase: (workload, system.n_chips)},
-        free=tuple(Free(n, v / REACH, v * REACH) for n, v in values.items()), choices=(_as_built(chip),),
+        free=tuple(Free(n, v / REACH, v * REACH) for n, v in values.items()), choices=(built,),
         limits=(Limit(POWER, "at_most", float(chip.power_limit_W)),), goal=DELIVERED, package="CoWoS-L",
         scaleout_Bps=float(chip.scaleout_bandwidth_per_dir_Bps),
     )  # fmt: skip
-    space, here = Space(study), Structure(array_shape(chip.core.tensor))
-    every, demands = space.lowered[0]
-    space.known.update({(0, p, here): d for p, d in zip(every, demands, strict=True)})
-    space.__dict__.update(plans=[every], structures=[here], structure_of_choice=np.zeros(1, dtype=int))
-    tech = chip_technology(chip)
-    space.__dict__["without_plans"] = stack([unnamed(space.coefficients(chip, tech))])
+    ground, here = ground_of(study), [Structure(array_shape(chip.core.tensor))]
+    plans = [ground.lowered[0][0]]
+    data = stack([coefficients(study, ground, chip, chip_technology(chip))])
+    which, demands = np.zeros(1, dtype=int), demands_on(ground, here, plans)
+    space = Space(study, ground, plans, classes_of(study, plans), here, which, demands, data)
     return Subject(space, f"{chip.name} {workload.model.name}", is_chip=True)
-
-
-def _as_built(chip: Chip) -> Choice:
-    """What a chip that exists has chosen."""
-    tensor = chip.core.tensor
-    rate = {p: float(tensor.macs_per_cycle.of(p)) for p in PRECISIONS}
-    array = f"{int(tensor.rows)}x{int(tensor.cols)}"
-    return Choice(
-        chip.node, chip.hbm, chip.link, int(chip.n_dies), array, rate["fp4"] > rate["fp8"],
-        stack_capacity_B=float(chip.hbm_capacity_B / chip.n_stacks),
-    )  # fmt: skip

@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 from ..core.errors import SpecError
 from ..study.study import Study
+from .counts import steps_of_choice
 from .deadline import Deadline
 from .hull import Tables
-from .search import Search
-from .space import Space
+from .search import Search, search_of
+from .space import space_of
 from .tree import Progress, Proof, Tree
 
 
@@ -27,7 +28,7 @@ def prove(study: Study, gap_frac: float, limit_s: float, tell: Callable[[Progres
         SpecError: a gap or time that is not positive.
     """
     check_stop(gap_frac, limit_s)
-    return Tree(Tables(Search(Space(study))), gap_frac, Deadline(limit_s), tell).run()
+    return Tree(Tables(search_of(space_of(study))), gap_frac, Deadline(limit_s), tell).run()
 
 
 def check_stop(gap_frac: float, limit_s: float) -> None:
@@ -40,7 +41,7 @@ def n_designs(search: Search, proof: Proof) -> float:
     """Choices times plans of every workload times whole counts inside the box."""
     plans, total = math.prod(t.n_valid for t in proof.tables), 0.0
     for i in range(len(search.space.study.choices)):
-        total += plans * math.prod(len(logs) for logs in search.steps(i))
+        total += plans * math.prod(len(logs) for logs in steps_of_choice(search, i))
     return total
 
 

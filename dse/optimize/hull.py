@@ -22,8 +22,10 @@ from ..lowering.step_demand import StepDemand
 from ..study.convex import ConvexCore, Data
 from .batch import in_batches, solve_batch
 from .dominance import Bought, bought, declared_signs, signed_parts, undominated, with_signed_parts
+from .ground import candidates, on_structures
 from .interior import Optimum
-from .search import PRICED, WIDTH, Search, priced_on_s
+from .pricing import PRICED, priced_on_s
+from .search import WIDTH, Search
 from .space import Space
 
 TOLERANCE = 1e-9
@@ -72,8 +74,8 @@ class PlanTable:
 def plan_tables(space: Space) -> tuple[PlanTable, ...]:
     """Every valid plan of every workload of a study, dominated ones dropped."""
     return tuple(
-        _table(tuple(every), [per_step(d) for d in space.on_structures(w, every)])
-        for w, every in enumerate(space.candidates)
+        _table(tuple(every), [per_step(d) for d in on_structures(space.ground, space.structures, w, every)])
+        for w, every in enumerate(candidates(space.ground))
     )
 
 

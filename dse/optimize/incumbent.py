@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .counts import fixed_boxes, neighbours
 from .hull import Tables
 from .interior import Optimum
 from .search import Candidate
@@ -21,7 +22,7 @@ class Region:
     groups: tuple[np.ndarray, ...]
     """Plans of each workload, positions in its table; last, choices that only buy differently, in `study.choices`."""
     counts: tuple[tuple[int, int], ...]
-    """First and last step of each stepped number; see `Search.steps`."""
+    """First and last step of each stepped number; see `steps_of_choice`."""
     bound: float
     """No design inside has a smaller log goal."""
 
@@ -89,10 +90,10 @@ class Incumbent:
     def _round(self, candidates: list[Candidate]) -> None:
         """Try the whole numbers around every candidate."""
         search = self.tables.search
-        tries = [(c, v) for c in candidates for v in search.neighbours(c)]
+        tries = [(c, v) for c in candidates for v in neighbours(search, c)]
         if not tries:
             return
         points = [(c.choice_index, *c.plan_index) for c, _ in tries]
-        solved = self.tables.whole(search.fixed_boxes([v for _, v in tries]), points)
+        solved = self.tables.whole(fixed_boxes(search, [v for _, v in tries]), points)
         for i, (c, _) in enumerate(tries):
             self._keep(dataclasses.replace(c, optimum=element(solved, i)))

@@ -10,10 +10,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ..study.convex import Kind
+from .counts import around, fixed_boxes
 from .elastic import Loosened, cheapest_relaxations
-from .search import WIDTH, Candidate, Plans, Search
+from .pricing import Plans
+from .search import WIDTH, Candidate, Search, n_choices
 from .solution import Relaxation
-from .space import element
+from .space import batch_of, element, every_plan
 
 TRIED = 4
 """Choices and plans, those that need the least, whose neighbouring whole counts are relaxed too."""
@@ -65,19 +67,19 @@ def broken(search: Search, candidates: list[Candidate], loose: Bool[np.ndarray, 
 
 def leanest(search: Search) -> list[tuple[int, Plans]]:
     """Every choice with the plans that need the least memory of a chip."""
-    choices = range(search.n_choices)
-    each = [np.argmin(np.asarray(d.memory_B), axis=1) for d in search.space.every_plan(list(choices))]
+    choices = range(n_choices(search))
+    each = [np.argmin(np.asarray(d.memory_B), axis=1) for d in every_plan(search.space, list(choices))]
     return [(i, tuple(int(best[i]) for best in each)) for i in choices]
 
 
 def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) -> Way:
     """The least loosening of some rows that gives a design with whole counts beside those of `known`."""
     able = [b for b in known[:TRIED] if math.isfinite(b.total)]
-    fixed = [(b, v) for b in able for v in search.around(b.choice, b.z)]
+    fixed = [(b, v) for b in able for v in around(search, b.choice, b.z)]
     if not fixed:
         return NONE
     points = [(b.choice, b.plans) for b, _ in fixed]
-    found = relaxed(search, points, *search.fixed_boxes([v for _, v in fixed]), loose)
+    found = relaxed(search, points, *fixed_boxes(search, [v for _, v in fixed]), loose)
     each = total(found)
     best = int(np.argmin(each))
     return Way(float(each[best]), _named(search, element(found, best))) if math.isfinite(each[best]) else NONE
@@ -92,7 +94,7 @@ def relaxed(
     search: Search, points: Sequence[tuple[int, Plans]], lower: np.ndarray, upper: np.ndarray, loose: np.ndarray
 ) -> Loosened:
     """The cheapest loosening of each choice under its plans, in its box."""
-    data = search.space.batch([i for i, _ in points], [p for _, p in points])
+    data = batch_of(search.space, [i for i, _ in points], [p for _, p in points])
     return cheapest_relaxations(search.core.model, data, lower, upper, loose, WIDTH)
 
 

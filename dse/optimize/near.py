@@ -24,9 +24,9 @@ from ..study.convex import ConvexCore, Data
 from ..study.study import Study
 from .batch import solve_batch
 from .deadline import Deadline
-from .search import WIDTH, Candidate, Search
+from .search import WIDTH, Candidate, Search, run_search, search_of
 from .solution import Near
-from .space import Space
+from .space import Space, batch_of, space_of
 
 PRODUCTS = {"sram_B": ("n_cores", "scratchpad_B"), "vector_lanes_per_chip": ("n_cores", "vector_lanes")}
 """Numbers of the chip that are products of free ones, and so as straight in logs as they are."""
@@ -60,8 +60,8 @@ def near(
         progress: told what is solved, one line at a time.
         deadline: when to stop with the ranges that are found.
     """
-    search = Search(space or Space(study), progress, deadline=deadline or Deadline())
-    search.run()
+    search = search_of(space or space_of(study), progress, deadline=deadline or Deadline())
+    run_search(search)
     most = math.log(goal) + math.log1p(share_frac)
     points = [c for c in search.seen.values() if c.log_goal <= most]
     directions = directions_of(search.core)
@@ -93,7 +93,7 @@ def _ends(
 ) -> tuple[list[float], list[float]]:
     """Least log number along each direction over all points: found, and no less than."""
     pairs = list(itertools.product(points, directions))
-    data = search.space.batch([c.choice_index for c, _ in pairs], [c.plan_index for c, _ in pairs])
+    data = batch_of(search.space, [c.choice_index for c, _ in pairs], [c.plan_index for c, _ in pairs])
     batch = (data, np.stack([d for _, d in pairs]), np.full(len(pairs), most))
     lower, upper = search.box
     starts = np.stack([c.optimum.z for c, _ in pairs])

@@ -9,8 +9,9 @@ import numpy as np
 
 from ..study.convex import Kind
 from ..study.design import steps
+from .counts import steps_of_choice
 from .loosen import Broken, broken, way
-from .search import Candidate, Search
+from .search import Candidate, Search, in_box, n_choices
 from .solution import Relaxation
 from .widen import FURTHEST, widened_way
 
@@ -32,24 +33,24 @@ def relaxations(search: Search, candidates: list[Candidate]) -> tuple[Relaxation
         candidates: best of every choice.
     """
     if missing := without_steps(search):
-        beside = relaxations(search.in_box(moved(search, missing)), candidates)
+        beside = relaxations(in_box(search, moved(search, missing)), candidates)
         again = {r.name for r in beside}  # a bound moved one way is not needed where the other is moved too
         return (*(r for r in missing if r.name not in again), *beside)
     user = np.asarray([r.kind is Kind.USER for r in search.core.rows()])
     known = broken(search, candidates, user)
-    counted = known if len(buildable(search)) == search.n_choices else built(search, candidates, user)
+    counted = known if len(buildable(search)) == n_choices(search) else built(search, candidates, user)
     found = min(way(search, counted, user), widened_way(search, known, user), key=lambda w: w.total)
     if not math.isfinite(found.total):
         lawful = np.asarray([r.kind is not Kind.LAW and r.what != STEP for r in search.core.rows()])
         reticle = math.exp(search.box[1][search.core.variables().index(DIE)])
-        roomy = search.in_box(moved(search, [Relaxation(DIE, reticle, reticle * FURTHEST)]))
+        roomy = in_box(search, moved(search, [Relaxation(DIE, reticle, reticle * FURTHEST)]))
         found = way(roomy, built(roomy, candidates, lawful), lawful)
     return found.moves
 
 
 def buildable(search: Search) -> set[int]:
     """Choices that have whole counts in the box."""
-    return {i for i in range(search.n_choices) if all(map(len, search.steps(i)))}
+    return {i for i in range(n_choices(search)) if all(map(len, steps_of_choice(search, i)))}
 
 
 def built(search: Search, candidates: list[Candidate], loose: np.ndarray) -> list[Broken]:
@@ -67,7 +68,7 @@ def without_steps(search: Search) -> tuple[Relaxation, ...]:
     found = []
     for i, choice in enumerate(search.space.study.choices):
         needed = []
-        for place, logs in zip(search.integer_places, search.steps(i), strict=True):
+        for place, logs in zip(search.integer_places, steps_of_choice(search, i), strict=True):
             if not len(logs):
                 name, (low, high) = search.core.variables()[place], (float(np.exp(b[place])) for b in search.box)
                 near = steps(name, choice.n_dies, low / FURTHEST, high * FURTHEST)

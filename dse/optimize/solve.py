@@ -28,9 +28,9 @@ from .exact import check_stop, n_designs, progress_text
 from .hull import Tables
 from .racked import rack_report
 from .relax import relaxations
-from .search import Candidate, Search
+from .search import Candidate, Search, leaders, n_choices, run_search, search_of, search_with_plans, solve_points
 from .solution import Alternative, Certificate, LimitReport, Overall, Solution, Status, WorkloadReport
-from .space import Space
+from .space import Space, batch_of, data_of, economy_around, jobs_of, space_of
 from .tree import Proof, Tree
 
 GAP_FRAC = 1e-3
@@ -65,19 +65,19 @@ def solve(
         SpecError: a gap or time that is not positive.
     """
     check_stop(gap_frac, limit_s)
-    search = Search(space or Space(study), progress, deadline=Deadline(max(limit_s, LIMIT_S)))
-    candidates = search.run()
+    search = search_of(space or space_of(study), progress, deadline=Deadline(max(limit_s, LIMIT_S)))
+    candidates = run_search(search)
     chips = [c for c in candidates if c.log_goal < np.inf]
     tree = Tree(Tables(search), gap_frac, Deadline(limit_s), lambda p: progress(progress_text(p)))
     proof = tree.run(chips)
     if proof.best is None:
         return without_design(search, candidates, proof)
     plans = tuple(t.plans[k] for t, k in zip(proof.tables, proof.best.plan_index, strict=True))
-    search = search.with_plans(plans)
+    search = search_with_plans(search, plans)
     index = tuple(kept.index(p) for kept, p in zip(search.space.plans, plans, strict=True))
     best = Candidate(proof.best.choice_index, index, proof.best.optimum)
     if (best.choice_index, index) not in search.seen:
-        search.solve([(best.choice_index, index)])
+        solve_points(search, [(best.choice_index, index)])
     progress("proving that every term is log-log convex")
     return report_of(search, best, search.seen[best.choice_index, index], overall(search, proof))
 
@@ -90,8 +90,8 @@ def solve_continuous(
 
     The certificate holds for the plans found; where time ran out, `unfinished` says which were not tried.
     """
-    search = Search(space or Space(study), progress, deadline=Deadline(limit_s))
-    best = search.run()[0]
+    search = search_of(space or space_of(study), progress, deadline=Deadline(limit_s))
+    best = run_search(search)[0]
     if best.log_goal == np.inf:
         return solve(study, progress, search.space, limit_s=limit_s)
     found = report_of(search, best, best, None)
@@ -129,7 +129,7 @@ def design_chip(search: Search, candidate: Candidate, *, whole: bool = True) -> 
     chip = with_free(template(choice, study.baseline.chip, study.scaleout_Bps), free)
     limit = study.power_cap_W
     if np.isinf(limit):
-        data = search.space.data(candidate.choice_index, candidate.plan_index)
+        data = data_of(search.space, candidate.choice_index, candidate.plan_index)
         parts = silicon(chip, choice_technology(choice, study.package))
         x |= {"supply_V": jnp.asarray(parts.supply_V), "die_mm2": jnp.asarray(parts.die_mm2)}
         drawn = [float(w.power_W) for w in jax.jit(partial(chip_at, core))(chip, x, data)[0].loads]
@@ -145,21 +145,21 @@ def cooling(study: Study) -> FloatLike | None:
 def report_of(search: Search, best: Candidate, continuous: Candidate, proved: Overall | None) -> Solution:
     """The design `best`, prices of its `continuous` optimum, and what is proved over everything discrete."""
     study, space = search.space.study, search.space
-    bound = min(search.leaders(), key=lambda c: c.log_goal)
+    first = leaders(search)
+    bound = min(first, key=lambda c: c.log_goal)
     choice = study.choices[best.choice_index]
     chip = design_chip(search, best, whole=proved is not None)
     tech = choice_technology(choice, study.package)
     parts = silicon(chip, tech)
-    demands = list(space.data(best.choice_index, best.plan_index).demands)
+    demands = list(data_of(space, best.choice_index, best.plan_index).demands)
     workloads = []
-    for w, (name, d, c) in enumerate(zip(study.workloads, demands, space.calibrations, strict=True)):
+    for w, (name, d, c) in enumerate(zip(study.workloads, demands, space.ground.calibrations, strict=True)):
         evaluation = evaluated(d, chip, tech, c, cooling(study))
-        own, own_s = space.baselines[w]
-        before = own_s * float(d.tokens) / space.n_baseline_tokens[w]
+        own, own_s = space.ground.baselines[w]
+        before = own_s * float(d.tokens) / space.ground.n_tokens[w]
         workloads.append(WorkloadReport(name, space.plans[w][best.plan_index[w]], evaluation, before, own))
     state = design_state(search, choice, chip, tech, parts, tuple(workloads))
-    leaders = search.leaders()
-    every = space.batch(range(len(leaders)), [c.plan_index for c in leaders])
+    every = batch_of(space, range(len(first)), [c.plan_index for c in first])
     unproved = unproved_terms(search.core, every)
     gap = float(np.expm1(continuous.optimum.gap))
     certificate = Certificate(
@@ -203,14 +203,14 @@ def overall(search: Search, proof: Proof) -> Overall:
 
 def alternatives_of(search: Search) -> tuple[Alternative, ...]:
     """Best of every choice, best first, counts broken."""
-    found = sorted(search.leaders(), key=lambda c: c.log_goal)
+    found = sorted(leaders(search), key=lambda c: c.log_goal)
     choices = search.space.study.choices
     return tuple(Alternative(choices[c.choice_index], float(np.exp(c.log_goal))) for c in found)
 
 
 def without_design(search: Search, candidates: list[Candidate], proof: Proof) -> Solution:
     """No design was found: infeasible where that is proved, else time ran out; what to loosen either way."""
-    data = search.space.batch(range(search.n_choices), [c.plan_index for c in search.leaders()])
+    data = batch_of(search.space, range(n_choices(search)), [c.plan_index for c in leaders(search)])
     known = proof.infeasible and not unproved_terms(search.core, data)
     return Solution(
         study=search.space.study, status=Status.INFEASIBLE if known else Status.UNFINISHED, goal=float("inf"),
@@ -231,12 +231,12 @@ def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: T
     ours, before, ends = unnamed((chip, tech)), unnamed((base, chip_technology(base))), []
     for end in (lambda c: extreme(c.name, False), lambda c: c, lambda c: extreme(c.name, True)):
         speedups = []
-        each = zip(demands, space.lowered, space.baselines, space.calibrations, strict=True)
+        each = zip(demands, space.ground.lowered, space.ground.baselines, space.ground.calibrations, strict=True)
         for d, (every, own), (plan, _), calibration in each:
             mine, c = own[every.index(plan)], as_argument(end(calibration))
             then = throttled_step_s(mine, *before, c) * float(d.tokens / mine.tokens)
             speedups.append(float(then / throttled_step_s(d, *ours, c, cooling(space.study))))
-        ends.append(mean_speedup(space.study.goal, speedups, list(space.traffic_frac), space.study.shares))
+        ends.append(mean_speedup(space.study.goal, speedups, list(space.ground.traffic_frac), space.study.shares))
     return min(ends), max(ends)
 
 
@@ -246,12 +246,12 @@ def design_state(
     """The rounded design as a point that `METRICS` can read."""
     loads = []
     sizes = [n for _, n in search.space.study.workloads.values()]
-    for w, n, share in zip(workloads, sizes, search.space.traffic_frac, strict=True):
+    for w, n, share in zip(workloads, sizes, search.space.ground.traffic_frac, strict=True):
         e = w.evaluation
         tokens = e.tokens_per_s * e.step_s / n
         loads.append(Load(e.step_s, e.power_W, np.float64(w.baseline_s), tokens, share, e.hottest_W))
-    economy = search.space.economy(chip.node, choice.system)
-    upkeeps = upkeep_of(chip, tech, parts.money, parts.die_mm2, economy, search.space.jobs, loads)
+    economy = economy_around(search.space.study, chip.node, choice.system)
+    upkeeps = upkeep_of(chip, tech, parts.money, parts.die_mm2, economy, jobs_of(search.space.study), loads)
     return State(
         chip, tech, parts.area, parts.money, parts.die_mm2, parts.supply_V, loads, upkeeps, search.space.study.shares
     )

@@ -16,13 +16,16 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from .counts import steps_of_choice
 from .deadline import Deadline
 from .dominance import worth_a_proof
 from .elastic import least_violations
 from .hull import HullError, PlanTable, Tables
 from .incumbent import Incumbent, Region
 from .interior import Optimum
-from .search import PRICED, WIDTH, Candidate, Search
+from .pricing import PRICED
+from .search import WIDTH, Candidate, Search
+from .space import valid_in
 
 WHOLE = 1e-6
 """Distance to a whole number, or to the hull's step time, that counts as none [relative]."""
@@ -209,7 +212,7 @@ class Tree:
         # what is bought together must cost next to nothing: its hull would loosen every bound below
         w = len(missing) - 1 if missing[-1] > TOGETHER else int(np.argmax(missing))
         values = [float(z[place]) for place in search.integer_places]
-        every = search.steps(region.choice)
+        every = steps_of_choice(search, region.choice)
         broken = [float(np.min(np.abs(logs - v))) for logs, v in zip(every, values, strict=True)]
         worst = max(broken, default=0.0)
         decided = max(len(g) for g in region.groups) == 1
@@ -245,8 +248,8 @@ def roots(tables: Tables) -> Iterator[Region]:
     space = tables.search.space
     for choices in worth_a_proof(space, tables.bought):
         i = int(choices[0])
-        each = [groups_by_order(t, space.valid(w, t.plans, i)) for w, t in enumerate(tables.of_workloads)]
-        ends = [(0, len(logs) - 1) for logs in tables.search.steps(i)]
+        each = [groups_by_order(t, valid_in(space, w, t.plans, i)) for w, t in enumerate(tables.of_workloads)]
+        ends = [(0, len(logs) - 1) for logs in steps_of_choice(tables.search, i)]
         if all(last >= 0 for _, last in ends):
             yield from (Region((*groups, choices), tuple(ends), -math.inf) for groups in itertools.product(*each))
 
@@ -261,7 +264,7 @@ def boxes(search: Search, regions: list[Region]) -> tuple[np.ndarray, np.ndarray
     """Log bounds of every region, shape (regions, n) each."""
     lower, upper = (np.repeat(b[None], len(regions), axis=0) for b in search.box)
     for row, region in enumerate(regions):
-        each = zip(search.integer_places, search.steps(region.choice), region.counts, strict=True)
+        each = zip(search.integer_places, steps_of_choice(search, region.choice), region.counts, strict=True)
         for place, logs, (first, last) in each:
             lower[row, place], upper[row, place] = logs[first], logs[last]
     return lower, upper

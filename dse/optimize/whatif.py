@@ -9,11 +9,11 @@ from collections.abc import Callable
 from ..core.free import Free
 from ..study.convex import Kind
 from ..study.metrics import Limit
-from ..study.study import Study
+from ..study.study import Study, replaced
 from .deadline import Deadline
-from .search import Search
+from .search import run_search, search_of
 from .solution import LimitReport, WhatIf
-from .space import Space
+from .space import Space, relative, space_of
 
 MOVED = 1.1
 """A limit is moved by this factor, to the side that loosens it."""
@@ -36,10 +36,10 @@ def what_if(
         progress: told what is solved, one line at a time.
         deadline: when to stop with the limits that were moved.
     """
-    space, deadline = space or Space(study), deadline or Deadline()
+    space, deadline = space or space_of(study), deadline or Deadline()
 
     def goal(changed: Study) -> float:
-        return math.exp(Search(space.relative(changed), deadline=deadline).run()[0].log_goal)
+        return math.exp(run_search(search_of(relative(space, changed), deadline=deadline))[0].log_goal)
 
     now, found = goal(study), []
     for i, limit in enumerate(study.limits):
@@ -64,7 +64,7 @@ def loosened(limit: Limit, factor: float) -> Limit:
 
 def with_limit(study: Study, i: int, limit: Limit) -> Study:
     """The study with its limit `i` replaced."""
-    return dataclasses.replace(study, limits=(*study.limits[:i], limit, *study.limits[i + 1 :]))
+    return replaced(study, limits=(*study.limits[:i], limit, *study.limits[i + 1 :]))
 
 
 def widened(study: Study, bound: LimitReport) -> Study:
@@ -79,4 +79,4 @@ def widened(study: Study, bound: LimitReport) -> Study:
             else Free(f.name, f.lower / MOVED, f.upper)
         )
 
-    return dataclasses.replace(study, free=tuple(wider(f) for f in study.free))
+    return replaced(study, free=tuple(wider(f) for f in study.free))

@@ -12,7 +12,7 @@ from jaxtyping import Bool
 
 from ..study.design import STEPPED, steps
 from .loosen import NONE, SMALLEST, TRIED, Broken, Way, relaxed, total, way
-from .search import Search
+from .search import Search, in_box
 from .solution import Relaxation
 
 FURTHEST = 64.0
@@ -104,7 +104,7 @@ def _whole(search: Search, bound: Bound, log_factor: float, user: Bool[np.ndarra
             return NONE
         log_factor = sign * (float(near[0 if bound.upper else -1]) - now)
     box = bound.moved(search, math.exp(log_factor))
-    wide = search.in_box(box)
+    wide = in_box(search, box)
     low, high = (b[None] for b in box)
     found = relaxed(wide, [(bound.of.choice, bound.of.plans)], low, high, user)
     beside = way(wide, [dataclasses.replace(bound.of, z=np.asarray(found.z[0]), total=float(total(found)[0]))], user)

@@ -15,12 +15,12 @@ from ..core.free import Free
 from ..lowering.plan import plan_text
 from ..optimize.solution import Solution, Status
 from ..optimize.solve import solve_continuous
-from ..optimize.space import Space
+from ..optimize.space import Space, relative, space_of
 from ..study.choices import seated
 from ..study.convex import Kind
 from ..study.design import Choice, choice_technology
 from ..study.metrics import METRICS, Limit, chip_state
-from ..study.study import Study, load_study
+from ..study.study import Study, load_study, replaced
 from .columns import SOLVED
 from .keys import Value, check_open, find_file
 from .points import UNSET, Points, Sweep
@@ -65,7 +65,7 @@ def _row(sweep: Sweep, points: Points, i: int) -> dict[str, Any]:
     try:
         template = _template(find_file("study", str(values["study"]), sweep.folder), sweep.files)
         study = changed(template.study, values)
-        return answer_row(solve_continuous(study, space=template.relative(study)))  # a proof's clock would not repeat
+        return answer_row(solve_continuous(study, space=relative(template, study)))  # a proof's clock would not repeat
     except DseError as error:
         return {"reason": " ".join(str(error).split())}
 
@@ -74,7 +74,7 @@ def _row(sweep: Sweep, points: Points, i: int) -> dict[str, Any]:
 def _template(path: str, files: tuple[tuple[str, str], ...]) -> Space:
     """The study in a file, its plans lowered once for all points; `files` tells an edited file from the old one."""
     del files
-    return Space(load_study(path))
+    return space_of(load_study(path))
 
 
 def changed(study: Study, values: Mapping[str, Value]) -> Study:
@@ -88,13 +88,13 @@ def changed(study: Study, values: Mapping[str, Value]) -> Study:
         group, _, name = key.partition(".")
         if group == "limits":
             limits = (Limit(x.metric, x.sense, float(value)) if x.metric == name else x for x in study.limits)
-            study = dataclasses.replace(study, limits=tuple(limits))
+            study = replaced(study, limits=tuple(limits))
         elif group == "free":
             free = (Free(name, float(value), float(value)) if x.name == name else x for x in study.free)
-            study = dataclasses.replace(study, free=tuple(free))
+            study = replaced(study, free=tuple(free))
         elif group == "choices":
             choices = (_chosen(c, name, value) for c in study.choices)
-            study = dataclasses.replace(study, choices=tuple(dict.fromkeys(choices)))
+            study = replaced(study, choices=tuple(dict.fromkeys(choices)))
     return study
 
 

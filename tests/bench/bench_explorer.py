@@ -8,7 +8,6 @@ Needs moocore, pymoo and optuna. Writes a table and a plot to results/explorer_b
 """
 
 import argparse
-import dataclasses
 import time
 from functools import partial
 from pathlib import Path
@@ -24,11 +23,12 @@ import dse
 from dse.explore.built import as_built
 from dse.explore.front import front
 from dse.explore.ray import Rays
-from dse.optimize.search import Search
-from dse.optimize.space import Space
+from dse.optimize.search import run_search, search_of
+from dse.optimize.space import data_of, space_of
 from dse.study.convex import chip_at
 from dse.study.design import with_free
 from dse.study.metrics import METRICS
+from dse.study.study import replaced
 
 matplotlib.use("Agg")
 
@@ -51,15 +51,15 @@ class Task:
     """One study with one choice and one plan per workload, and a compiled evaluation of populations."""
 
     def __init__(self, study, metrics):
-        search = Search(Space(study))
-        best = search.run()[0]
+        search = search_of(space_of(study))
+        best = run_search(search)[0]
         self.metrics, self.plans = (
             metrics,
             [[kept[i]] for kept, i in zip(search.space.plans, best.plan_index, strict=True)],
         )
-        self.study = dataclasses.replace(study, choices=(study.choices[best.choice_index],))
+        self.study = replaced(study, choices=(study.choices[best.choice_index],))
         rays = self.rays()
-        self.core, self.data = search.core, search.space.data(best.choice_index, best.plan_index)
+        self.core, self.data = search.core, data_of(search.space, best.choice_index, best.plan_index)
         self.caps = np.log(rays.widest)
         self.lower, self.upper = (b[: len(self.core.free)] for b in search.box)
         self._many = jax.jit(jax.vmap(partial(measure, self.core, self.metrics, self.data)))

@@ -14,8 +14,8 @@ import numpy as np
 jax.config.update("jax_enable_x64", True)
 
 from dse.optimize.batch import solve_batch  # noqa: E402
-from dse.optimize.search import WIDTH, Search  # noqa: E402
-from dse.optimize.space import Space  # noqa: E402
+from dse.optimize.search import WIDTH, n_choices, search_of, solve_points  # noqa: E402
+from dse.optimize.space import batch_of, space_of  # noqa: E402
 from dse.study.study import load_study  # noqa: E402
 
 N = 1024
@@ -49,17 +49,17 @@ def main():
 
 def study(path):
     """CPU seconds of the first batch of a study's plans, tracing and compilation included, and of later ones."""
-    search = Search(Space(load_study(path)))
+    search = search_of(space_of(load_study(path)))
     rng = np.random.default_rng(0)
     points = [
-        (int(rng.integers(search.n_choices)), tuple(int(rng.integers(len(p))) for p in search.space.plans))
+        (int(rng.integers(n_choices(search))), tuple(int(rng.integers(len(p))) for p in search.space.plans))
         for _ in range(WIDTH)
     ]
-    search.space.batch([i for i, _ in points], [p for _, p in points])
+    batch_of(search.space, [i for i, _ in points], [p for _, p in points])
     seconds = []
     for _ in range(4):
         begin = time.process_time()
-        found = search.solve(points)
+        found = solve_points(search, points)
         seconds.append(time.process_time() - begin)
     converged = np.mean([bool(c.optimum.converged) for c in found])
     print(f"first {seconds[0]:.1f} CPU s, then {min(seconds[1:]):.2f} CPU s for {WIDTH}; converged {converged:.2%}")

@@ -21,8 +21,8 @@ import numpy as np
 jax.config.update("jax_enable_x64", True)
 
 from dse.optimize.batch import solve_batch  # noqa: E402
-from dse.optimize.search import WIDTH, Search  # noqa: E402
-from dse.optimize.space import Space, element  # noqa: E402
+from dse.optimize.search import WIDTH, n_choices, search_of  # noqa: E402
+from dse.optimize.space import data_of, element, own_plans, space_of  # noqa: E402
 from dse.study.study import load_study  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -80,16 +80,16 @@ def shipped(names):
     """The shipped studies, or some, each with its first choice under the baseline's plans."""
     for path in sorted((ROOT / "sweeps").rglob("*.toml")):
         if "[study]" in path.read_text() and (not names or path.stem in names):
-            search = Search(Space(load_study(path)))
-            yield path.stem, search, search.space.data(0, search.space.own_plans)
+            search = search_of(space_of(load_study(path)))
+            yield path.stem, search, data_of(search.space, 0, own_plans(search.space))
 
 
 def drawn(n):
     """Random studies: the tiny one with its limits multiplied, choices in turn; a third has no design."""
-    search = Search(Space(load_study(ROOT / "tests/data/tiny.toml")))
+    search = search_of(space_of(load_study(ROOT / "tests/data/tiny.toml")))
     rng = np.random.default_rng(0)
     for i in range(n):
-        data = search.space.data(i % search.n_choices, search.space.own_plans)
+        data = data_of(search.space, i % n_choices(search), own_plans(search.space))
         factors = np.exp(rng.uniform(-1.0, 1.0, len(search.space.study.limits)))
         yield f"random {i}", search, dataclasses.replace(data, limits=np.asarray(data.limits) * factors)
 

@@ -24,7 +24,7 @@ import numpy as np
 import dse
 from dse.explore.built import as_built
 from dse.optimize.solve import solve
-from dse.optimize.space import Space
+from dse.optimize.space import data_of, space_of
 from dse.study.convex import chip_at
 from dse.study.design import steps, with_free
 from dse.study.metrics import chip_state
@@ -52,7 +52,7 @@ PROOF = 1e-5
 def study(lanes="64", link="300 GBps", limits=()):
     """Eight chips in a DGX A100 serve GPT-3: on the least silicon."""
     sizes = {"model": "gpt-3-175b", "chips": 8, "batch": 8}
-    return dse.make_study(
+    return dse.Study(
         "yardstick", baseline="a100-80", system="dgx-a100", scaleout_per_dir="25 GBps", package="CoWoS-S",
         workloads={
             "prefill": {"phase": "prefill", "prompt": 1024, **sizes},
@@ -102,10 +102,10 @@ def enumerated(space, columns):
     core, last = space.study.core(), [len(kept) - 1 for kept in space.plans]
     pairs = {(i, last[1]) for i in range(last[0] + 1)} | {(last[0], j) for j in range(last[1] + 1)}
     run = jax.jit(lambda data, free: jax.lax.map(partial(measured, core, data), free, batch_size=CHUNK))
-    jax.block_until_ready(run(space.data(0, (0, 0)), {k: v[:CHUNK] for k, v in columns.items()}))
+    jax.block_until_ready(run(data_of(space, 0, (0, 0)), {k: v[:CHUNK] for k, v in columns.items()}))
     begin = time.perf_counter()
     found = [
-        np.min([np.asarray(run(space.data(array, pair), columns)) for pair in pairs], axis=0)
+        np.min([np.asarray(run(data_of(space, array, pair), columns)) for pair in pairs], axis=0)
         for array in range(len(ARRAYS))
     ]
     return np.concatenate(found), time.perf_counter() - begin, len(pairs)
@@ -113,7 +113,7 @@ def enumerated(space, columns):
 
 def of_the_a100(space):
     """The three goals of the chip that is sold, by the same model."""
-    told = dict(zip(("ttft_s", "tpot_s"), (s for _, s in space.baselines), strict=True))
+    told = dict(zip(("ttft_s", "tpot_s"), (s for _, s in space.ground.baselines), strict=True))
     return np.asarray([*told.values(), float(GOALS["die_area_mm2"](chip_state(space.study.baseline.chip)))])
 
 
@@ -198,7 +198,7 @@ def page(over, seconds, each, answers):
 
 
 def main(write=None):
-    space, columns = Space(study()), grid()
+    space, columns = space_of(study()), grid()
     base = of_the_a100(space)
     goals, seconds, each = enumerated(space, columns)
     answers = [answered(base, goals / base, columns, *caps) for caps in CAPS]

@@ -11,7 +11,7 @@ from dse.calibrate.score import predict_cases
 from dse.evaluation.assembly import evaluate
 from dse.explore.named import named_chips, named_load
 from dse.lowering.engines import Policy, decode_of
-from dse.optimize.space import Space
+from dse.optimize.ground import ground_of
 from dse.physics.calibration import SERVING, calibration_for, default_calibration, usual_stack
 from dse.physics.evaluate import chip_technology, evaluate_demand
 from dse.serving.comparison import timed
@@ -85,7 +85,7 @@ def test_a_baseline_and_a_chip_on_a_front_are_evaluations(q):
     plan, e = dse.evaluate(q.system, q.workload)
     study = study_of(q)
     assert study.calibrations["w"].name == calibration_for(q.chip, q.workload).name
-    ((own, seconds),) = Space(study).baselines
+    ((own, seconds),) = ground_of(study).baselines
     assert (own, seconds) == (plan, float(e.step_s))
     work = named_load(q.chip, q.workload, q.system.n_chips, seconds, 1)
     assert (float(work.step_s), float(work.power_W)) == (float(e.step_s), float(e.power_W))

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dse.optimize.search import bounds
-from dse.optimize.space import Space
+from dse.optimize.space import batch_of, data_of, space_of
 from dse.physics.area import block_areas, total_area_mm2
 from dse.physics.evaluate import evaluate_demand, silicon
 from dse.physics.money import bond_loss, die_cost_USD, inverse_yield, package_cost, total_USD
@@ -147,7 +147,7 @@ def test_doubling_every_block_doubles_area_and_leakage(choice, share):
 
 @pytest.fixture(scope="module")
 def space():
-    return Space(STUDY)
+    return space_of(STUDY)
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def drawn(space, n, seed):
     rng = np.random.default_rng(seed)
     rows = rng.integers(0, len(STUDY.choices), n).tolist()
     plans = [tuple(int(rng.integers(0, len(kept))) for kept in space.plans) for _ in range(n)]
-    return space.batch(rows, plans)
+    return batch_of(space, rows, plans)
 
 
 def test_midpoints_of_all_terms_under_all_choices(space, core_logs):
@@ -216,7 +216,7 @@ def test_corners_of_every_two_coordinates(space, core_logs):
 def test_gradients_are_finite_at_all_corners(space):
     """Every one of the 2^13 corners of the box, under one choice with two dies, through every term."""
     core = STUDY.core()
-    data = space.data(next(i for i, c in enumerate(STUDY.choices) if c.n_dies == 2), (0, 0))
+    data = data_of(space, next(i for i, c in enumerate(STUDY.choices) if c.n_dies == 2), (0, 0))
     low, high = bounds(space)
     z = np.asarray(list(itertools.product(*zip(low, high, strict=True))))
     assert len(z) == 2**13
@@ -242,7 +242,7 @@ def test_vmap_over_choices_equals_a_loop(space, core_logs):
 def test_reported_numbers_agree_with_the_core(space):
     """At one design the core's ratios and the report's metrics are the same model, computed twice."""
     index = next(i for i, c in enumerate(STUDY.choices) if c.n_dies == 2)
-    data = space.data(index, (0, 0))
+    data = data_of(space, index, (0, 0))
     core = STUDY.core()
     x = {f.name: np.sqrt(f.lower * f.upper) for f in STUDY.free}
     chip = with_free(data.chip, {n: jnp.asarray(v) for n, v in x.items()})

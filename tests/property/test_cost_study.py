@@ -11,7 +11,7 @@ from dse.core.errors import SpecError
 from dse.optimize.curvature import curvature_batch
 from dse.optimize.solution import Status
 from dse.optimize.solve import solve
-from dse.optimize.space import Space
+from dse.optimize.space import batch_of, space_of
 from dse.study.metrics import ECONOMIC
 from dse.study.study import load_study, study_from
 
@@ -34,9 +34,9 @@ def test_every_term_of_the_shipped_study_is_proved():
     raw = tomllib.loads(SHIPPED.read_text())
     raw["limits"] += [{"metric": m, "at_most": 1.0} for m in ECONOMIC]
     study = study_from(raw)
-    space = Space(study)
+    space = space_of(study)
     core, n = study.core(), len(study.choices)
-    some = space.batch(range(n), [(i % len(space.plans[0]), i % len(space.plans[1])) for i in range(n)])
+    some = batch_of(space, range(n), [(i % len(space.plans[0]), i % len(space.plans[1])) for i in range(n)])
     verdicts = curvature_batch(core.separate, {name: np.asarray(1.0) for name in core.variables()}, some)
     assert len(verdicts) == 1 + len(core.rows())
     assert [str(v) for v in verdicts if not v.is_convex] == []

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from dse.optimize.search import bounds
-from dse.optimize.space import Space
+from dse.optimize.space import data_of, space_of
 from dse.physics.step import stream_traffic_B
 from dse.study.convex import WORK
-from dse.study.study import load_study
+from dse.study.study import load_study, replaced
 
 pytestmark = pytest.mark.slow
 
@@ -27,10 +27,10 @@ RESOURCES = (
 @pytest.fixture(scope="module")
 def core_data_box():
     study = load_study(SHIPPED)
-    space = Space(dataclasses.replace(study, choices=study.choices[:1]))
-    own = tuple(kept.index(plan) for kept, (plan, _) in zip(space.plans, space.baselines, strict=True))
+    space = space_of(replaced(study, choices=study.choices[:1]))
+    own = tuple(kept.index(plan) for kept, (plan, _) in zip(space.plans, space.ground.baselines, strict=True))
     core = space.study.core()
-    return core, space.data(0, own), bounds(space)
+    return core, data_of(space, 0, own), bounds(space)
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from dse.optimize.curvature import curvature, curvature_batch
 from dse.optimize.first_order import solve_first_order
 from dse.optimize.interior import solve_convex
 from dse.optimize.search import bounds
-from dse.optimize.space import Space
-from dse.study.study import load_study
+from dse.optimize.space import batch_of, data_of, space_of
+from dse.study.study import load_study, replaced
 
 pytestmark = pytest.mark.slow
 
@@ -25,10 +25,10 @@ def problem():
     """Core, data of the first feasible-looking choice (2 x N2, native FP4) under the first kept plans, and its box."""
     study = load_study(SHIPPED)
     index = next(i for i, c in enumerate(study.choices) if c.node == "N2" and c.n_dies == 2 and c.native_fp4)
-    space = Space(dataclasses.replace(study, choices=(study.choices[index],)))
-    own = tuple(kept.index(plan) for kept, (plan, _) in zip(space.plans, space.baselines, strict=True))
+    space = space_of(replaced(study, choices=(study.choices[index],)))
+    own = tuple(kept.index(plan) for kept, (plan, _) in zip(space.plans, space.ground.baselines, strict=True))
     core = space.study.core()
-    return space, core, space.data(0, own), bounds(space)
+    return space, core, data_of(space, 0, own), bounds(space)
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +103,10 @@ def test_optax_finds_the_same_optimum(problem, solver):
 def test_every_term_of_the_shipped_study_is_proved(problem):
     """One walk proves all choices and all kept plans at once: only signs of coefficients count."""
     study = load_study(SHIPPED)
-    space = Space(study)
+    space = space_of(study)
     core = study.core()
     n = len(study.choices)
-    some = space.batch(range(n), [(i % len(space.plans[0]), i % len(space.plans[1])) for i in range(n)])
+    some = batch_of(space, range(n), [(i % len(space.plans[0]), i % len(space.plans[1])) for i in range(n)])
     x = {name: np.asarray(1.0) for name in core.variables()}
     verdicts = curvature_batch(core.separate, x, some)
     assert len(verdicts) == 1 + len(core.rows())

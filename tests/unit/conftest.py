@@ -10,8 +10,8 @@ import pytest
 
 from dse.calibrate.score import Scores
 from dse.calibrate.validate import Validation
-from dse.optimize.search import Search
-from dse.optimize.space import Space
+from dse.optimize.search import run_search, search_of
+from dse.optimize.space import space_of
 from dse.study.study import load_study
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.toml"
@@ -25,8 +25,8 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def solved(tiny):
-    search = Search(Space(tiny))
-    search.run()
+    search = search_of(space_of(tiny))
+    run_search(search)
     return search
 
 

@@ -16,10 +16,11 @@ from dse.explore.remedy import remedy
 from dse.explore.sensitivity import Given, sensitivity
 from dse.optimize.batch import solve_batch
 from dse.optimize.deadline import Deadline
-from dse.optimize.search import Search
-from dse.optimize.space import Space
+from dse.optimize.search import in_box, leaders, run_search, search_of
+from dse.optimize.space import at_limits, space_of
 from dse.report.front import remedy_view, sensitivity_json
 from dse.study.metrics import Limit
+from dse.study.study import replaced
 
 pytestmark = pytest.mark.slow
 
@@ -89,14 +90,14 @@ def test_a_supply_at_the_least_that_its_node_stands_has_a_price(tiny, solved):
     """The node's limits of the supply bound a coordinate and stand in no row: their elasticity was always 0."""
     place, values = solved.core.variables().index("supply_V"), np.asarray([x.value for x in tiny.limits])
     (row,) = solved.core.rows_of(0)
-    drawn = np.exp(solved.leaders()[0].optimum.limits[row])
-    space = solved.space.at_limits(values * np.asarray([0.8 * drawn, 1.0, 1.0]))  # less power than it draws
+    drawn = np.exp(leaders(solved)[0].optimum.limits[row])
+    space = at_limits(solved.space, values * np.asarray([0.8 * drawn, 1.0, 1.0]))  # less power than it draws
 
     def at(least_V):
         lower, upper = (b.copy() for b in solved.box)
         lower[place] = math.log(least_V)
-        search = Search(space).in_box((lower, upper))
-        return search, search.run()[0]
+        search = in_box(search_of(space), (lower, upper))
+        return search, run_search(search)[0]
 
     search, best = at(0.95)
     parameter = sensitivity(space.study, search).of("node N3P: minimum_V")
@@ -158,9 +159,9 @@ def test_a_target_that_is_met_needs_nothing(found, solved):
 def test_targets_and_studies_that_make_no_sense(found, solved, tiny):
     with pytest.raises(SpecError, match="positive speed-up"):
         remedy(found, -1.0, solved)
-    study = dataclasses.replace(tiny, limits=(*tiny.limits, Limit("silicon_mm2", "at_most", 1.0)))
+    study = replaced(tiny, limits=(*tiny.limits, Limit("silicon_mm2", "at_most", 1.0)))
     with pytest.raises(SpecError, match="no design meets its limits"):
-        sensitivity(study, Search(Space(study)))
+        sensitivity(study, search_of(space_of(study)))
 
 
 @pytest.mark.usefixtures("few_levers")

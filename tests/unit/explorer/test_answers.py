@@ -15,6 +15,7 @@ from dse.explorer.subject import subject_of_chip
 from dse.hardware.presets import chip_receipts, chip_system
 from dse.optimize.solution import solution_json
 from dse.optimize.solve import solve
+from dse.optimize.space import own_plans
 from dse.study.design import FREE
 from dse.study.metrics import METRICS, OWNED
 from dse.workload.presets import model
@@ -78,7 +79,7 @@ def test_a_chip_that_is_built_reads_as_evaluate_says():
     workload = workload_of("decode", model("llama-3.1-8b"), 16, {})
     subject = subject_of_chip(system, workload, "decode")
     x, choice = subject.start()
-    read, plans, fits = subject.read_fastest(x, choice, subject.space.own_plans, subject.limits)
+    read, plans, fits = subject.read_fastest(x, choice, own_plans(subject.space), subject.limits)
     plan, e = evaluate(system, workload)
     assert fits == [True] and subject.space.plans[0][plans[0]] == plan
     for name in ("step_s", "power_W", "tokens_per_s", "mfu_frac", "memory_B"):

@@ -17,6 +17,7 @@ from dse.explorer.app import PAGE
 from dse.explorer.offline import emitted, held, module, page_html
 from dse.explorer.state import state_of
 from dse.explorer.workloads import sizes_of_phases
+from dse.optimize.space import own_plans
 
 from .conftest import SHIPPED
 
@@ -588,11 +589,11 @@ def test_the_offline_page_needs_nothing(tab, answers, start, tmp_path):
     from dse.explorer.ask import ask_of
 
     subject = answers.subject
-    made = emitted(subject, [subject.space.own_plans for _ in subject.study.choices])
+    made = emitted(subject, [own_plans(subject.space) for _ in subject.study.choices])
     (tmp_path / "page.html").write_text(page_html(made, held(answers, made)))
     page = tab("", 1280, (tmp_path / "page.html").as_uri())
     theirs = page.evaluate("explorer.answer.reading")
-    asked = {**start, "plans": list(subject.space.own_plans)}
+    asked = {**start, "plans": list(own_plans(subject.space))}
     mine = answers.evaluate(ask_of(subject, asked))["reading"]
     assert theirs["works"][0]["step_s"] == pytest.approx(mine["works"][0]["step_s"], rel=1e-9)
     assert theirs["metrics"].keys() == mine["metrics"].keys()

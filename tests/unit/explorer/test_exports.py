@@ -1,6 +1,5 @@
 """What leaves the explorer: a chip file, lines of Python, and a page without a process."""
 
-import dataclasses
 import json
 import re
 import shutil
@@ -19,9 +18,10 @@ from dse.explorer.offline import emitted, held, page_html
 from dse.explorer.packing import layout, nested, packed
 from dse.explorer.subject import Subject
 from dse.hardware.presets import chip
-from dse.optimize.space import Space
+from dse.optimize.space import own_plans, space_of
 from dse.study.design import FREE
 from dse.study.metrics import Limit
+from dse.study.study import replaced
 
 from .conftest import SHIPPED
 
@@ -75,7 +75,7 @@ def test_other_commands_take_the_exported_chip(ask, moved, answers, tmp_path, ca
 def test_a_chip_may_draw_what_its_study_allows(answers, limits, allowed_W):
     """As a solved design: the power limit, else what it draws or is cooled for, never the baseline's."""
     made = tuple(Limit(*x) for x in limits)
-    space = Space(dataclasses.replace(answers.subject.study, limits=made))
+    space = space_of(replaced(answers.subject.study, limits=made))
     subject = Subject(space, "x")
     assert subject.power_limit_W(subject.limits, [300.0, 320.0]) == allowed_W
 
@@ -114,7 +114,7 @@ def test_an_operation_that_a_page_cannot_hold_is_named():
 @pytest.fixture(scope="module")
 def script(answers):
     subject = answers.subject
-    return emitted(subject, [subject.space.own_plans for _ in subject.study.choices])
+    return emitted(subject, [own_plans(subject.space) for _ in subject.study.choices])
 
 
 @pytest.mark.skipif(NODE is None, reason="no node here")
@@ -134,7 +134,7 @@ def test_javascript_equals_python_on_random_designs(answers, script, tmp_path):
     ran = subprocess.run([NODE, tmp_path / "model.js"], input=stdin, capture_output=True, text=True, check=True)
     theirs = np.asarray(json.loads(ran.stdout), dtype=float)
     mine = np.asarray([
-        s._read(x, s.data(int(c), s.space.own_plans)) for x, c in zip(designs, choices, strict=True)
+        s._read(x, s.data(int(c), own_plans(s.space))) for x, c in zip(designs, choices, strict=True)
     ])  # fmt: skip
     assert theirs.shape == mine.shape and np.isfinite(mine).all()
     assert np.max(np.abs(theirs - mine) / scales(s.places, mine)) <= SAME

@@ -12,7 +12,8 @@ from dse.explorer.app import Replaced
 from dse.explorer.ask import ask_of
 from dse.explorer.found import risks_in
 from dse.optimize.solution import Relaxation
-from dse.optimize.space import Space
+from dse.optimize.space import at_limits, data_of, own_plans, space_of
+from dse.study.study import replaced
 
 from .conftest import RISK
 
@@ -136,12 +137,12 @@ def test_a_proof_says_what_optimize_says(ask, quick):
 def test_other_limits_are_another_study(answers):
     """The shortcut that lowers nothing again gives what a study with those limits gives."""
     study, values = answers.subject.study, np.asarray([650.0, 800.0, 1.6e11])
-    near = answers.subject.space.at_limits(values)
+    near = at_limits(answers.subject.space, values)
     limits = tuple(dataclasses.replace(x, value=v) for x, v in zip(study.limits, values.tolist(), strict=True))
-    fresh = Space(dataclasses.replace(study, limits=limits))
+    fresh = space_of(replaced(study, limits=limits))
     assert near.study == fresh.study
-    plans = fresh.own_plans
-    for a, b in zip(jax.tree.leaves(near.data(1, plans)), jax.tree.leaves(fresh.data(1, plans)), strict=True):
+    plans = own_plans(fresh)
+    for a, b in zip(jax.tree.leaves(data_of(near, 1, plans)), jax.tree.leaves(data_of(fresh, 1, plans)), strict=True):
         assert np.array_equal(a, b)
 
 

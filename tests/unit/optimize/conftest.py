@@ -10,8 +10,8 @@ import pytest
 
 from dse.optimize.batch import solve_batch
 from dse.optimize.hull import Tables
-from dse.optimize.search import WIDTH, Search
-from dse.optimize.space import Space
+from dse.optimize.search import WIDTH, search_of
+from dse.optimize.space import space_of
 
 LOWER = np.log([1.0, 4096, 0.5, 4, 0.5, 100, 64, 16, 1, 50, 0.6, 1])
 UPPER = np.log([64.0, 262144, 3, 256, 20, 5000, 8192, 512, 100, 1000, 1.1, 256])
@@ -95,7 +95,7 @@ def can_be_built(name, k, n_dies):
 
 def brute_force(study):
     """Best goal over all choices, plans and whole counts, one convex solve each; infinite if there is no design."""
-    search = Search(Space(study))
+    search = search_of(space_of(study))
     tables = Tables(search)
     (table,) = tables.of_workloads
     names, best = search.core.variables(), math.inf

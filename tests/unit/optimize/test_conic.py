@@ -6,6 +6,9 @@ import math
 import numpy as np
 import pytest
 
+from dse.optimize.search import n_choices
+from dse.optimize.space import data_of, own_plans
+
 from .conic import witness
 
 pytestmark = pytest.mark.slow
@@ -13,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 def tightened(search, factor):
     """Data of the first choice with the power limit multiplied."""
-    data = search.space.data(0, search.space.own_plans)
+    data = data_of(search.space, 0, own_plans(search.space))
     return dataclasses.replace(data, limits=np.asarray(data.limits) * np.asarray([factor, 1.0, 1.0]))
 
 
@@ -39,7 +42,7 @@ def test_optimum_and_prices_are_those_of_another_solver(solved, factor):
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_random_limits_too(solved, seed):
-    data = solved.space.data(seed % solved.n_choices, solved.space.own_plans)
+    data = data_of(solved.space, seed % n_choices(solved), own_plans(solved.space))
     factors = np.exp(np.random.default_rng(seed).uniform(0.0, 0.5, 3)) ** [1.0, 1.0, -1.0]  # looser, so feasible
     agree(solved, dataclasses.replace(data, limits=np.asarray(data.limits) * factors))
 

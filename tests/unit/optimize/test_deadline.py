@@ -15,7 +15,8 @@ from dse.optimize.deadline import Deadline
 from dse.optimize.hull import Tables
 from dse.optimize.interior import Optimum
 from dse.optimize.near import near
-from dse.optimize.search import alternate
+from dse.optimize.pricing import alternate
+from dse.optimize.search import best_goal, leaders
 from dse.optimize.tree import Tree
 from dse.optimize.whatif import what_if
 from dse.report.readings import readings_json
@@ -81,7 +82,7 @@ def test_plans_that_are_cut_have_an_answer_each():
 
 @pytest.mark.slow
 def test_a_proof_that_is_cut_has_a_bound(solved):
-    proof = Tree(Tables(solved), 1e-9, at_once()).run(solved.leaders())
+    proof = Tree(Tables(solved), 1e-9, at_once()).run(leaders(solved))
     assert len(proof.log) == 1 and not proof.finished and proof.best is not None
     assert 0 < proof.end.bound <= proof.end.best
 
@@ -89,7 +90,7 @@ def test_a_proof_that_is_cut_has_a_bound(solved):
 @pytest.mark.slow
 def test_ranges_and_moved_limits_that_are_cut(tiny, solved):
     deadline = at_once()
-    assert near(tiny, solved.best_goal(), 0.01, solved.space, deadline=deadline) == ()
+    assert near(tiny, best_goal(solved), 0.01, solved.space, deadline=deadline) == ()
     assert "ranges of" in deadline.undone[-1]
     deadline = at_once()
     assert what_if(tiny, (), solved.space, deadline=deadline) == ()
@@ -100,7 +101,7 @@ def test_ranges_and_moved_limits_that_are_cut(tiny, solved):
 def test_readings_that_are_cut_have_the_first_points(tiny, solved, monkeypatch):
     """The solves are another test's; here every one of them has the same answer."""
     monkeypatch.setattr("dse.explore.readings.TOGETHER", 1)
-    answer = Answer(solved.leaders()[0], {})
+    answer = Answer(leaders(solved)[0], {})
     monkeypatch.setattr("dse.explore.readings.solve_problems", lambda search, problems: [answer for _ in problems])
     deadline = at_once()
     points = readings(tiny, [300.0, 500.0, 700.0], deadline=deadline)

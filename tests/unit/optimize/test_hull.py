@@ -10,11 +10,13 @@ from dse.evaluation.assembly import lowered
 from dse.lowering.step_demand import StepDemand, TrafficDemand
 from dse.optimize.dominance import bought, declared_signs, undominated, worth_a_proof
 from dse.optimize.hull import per_step, plan_tables, wrong_signs
-from dse.optimize.space import Space
+from dse.optimize.search import leaders
+from dse.optimize.space import data_of, own_plans, space_of, with_plans
 from dse.physics.evaluate import chip_technology
 from dse.physics.power import energy_J, step_energy
 from dse.physics.step import step_time
 from dse.study.design import choice_technology
+from dse.study.study import replaced
 
 pytestmark = pytest.mark.slow
 
@@ -74,10 +76,10 @@ def test_a_hull_undercuts_every_plan_of_its_group(training):
 
 def test_tables_hold_every_plan_that_can_be_best(space):
     """The fastest plan at random chips is among those kept, and rows turn back into the demands they came from."""
-    (table,), (demands,) = plan_tables(space), [stack_records(space.lowered[0][1])]
-    every = space.lowered[0][0]
+    (table,), (demands,) = plan_tables(space), [stack_records(space.ground.lowered[0][1])]
+    every = space.ground.lowered[0][0]
     assert table.n_valid == len(every) >= len(table.plans)
-    chip, (c,) = space.study.baseline.chip, space.calibrations
+    chip, (c,) = space.study.baseline.chip, space.ground.calibrations
     rng = np.random.default_rng(1)
     for _ in range(6):
         other = dataclasses.replace(
@@ -102,12 +104,12 @@ def test_undominated_rows_against_every_pair(seed):
 
 
 def test_space_keeps_the_plans_it_is_told_to(space):
-    last = space.lowered[0][0][-1]
-    assert last in Space(space.study).with_plans((last,)).plans[0]
+    last = space.ground.lowered[0][0][-1]
+    assert last in with_plans(space_of(space.study), (last,)).plans[0]
 
 
 def test_signs_are_those_declared_at_the_fields(space):
-    signs = declared_signs(space.lowered[0][1][0])
+    signs = declared_signs(space.ground.lowered[0][1][0])
     assert (signs.tokens, signs.window_micro) == (MORE_IS_BETTER, MORE_IS_BETTER)
     assert (signs.model_FLOP, signs.rate) == (INERT, INERT)
     assert (signs.memory_B, signs.ops.hbm_B, signs.data.out_hops) == (LESS_IS_BETTER,) * 3
@@ -132,8 +134,8 @@ def groups(per, n):
 
 def test_every_declared_sign_is_true(solved, training):
     """Goal and ratios never move against a declared sign: at random chips and corners, single plans and hulls."""
-    data = solved.space.data(0, solved.space.own_plans)
-    decode = stack_records(solved.space.lowered[0][1])
+    data = data_of(solved.space, 0, own_plans(solved.space))
+    decode = stack_records(solved.space.ground.lowered[0][1])
     for per in (per_step(decode), per_step(training[0])):
         for demand in groups(per, 2):
             for z in points(solved, 3):
@@ -141,7 +143,7 @@ def test_every_declared_sign_is_true(solved, training):
 
 
 def test_a_wrong_sign_is_found(solved, monkeypatch):
-    data, z = solved.space.data(0, solved.space.own_plans), solved.leaders()[0].optimum.z
+    data, z = data_of(solved.space, 0, own_plans(solved.space)), leaders(solved)[0].optimum.z
     metadata = StepDemand.__dataclass_fields__["tokens"].metadata
     monkeypatch.setattr(StepDemand.__dataclass_fields__["tokens"], "metadata", {**metadata, "sign": LESS_IS_BETTER})
     assert wrong_signs(solved.core, data, z) == ("[0].tokens",)
@@ -165,16 +167,16 @@ def test_a_choice_that_another_undercuts_in_everything_is_not_searched(space):
     link, memory = ("UALink224G", "NVLink6"), ("HBM4-9600", "HBM4-10700")
     own = study.choices[0]
     every = tuple(dataclasses.replace(own, node="N2", link=x, hbm=m) for x in link for m in memory)
-    of_all = Space(dataclasses.replace(study, choices=every))
+    of_all = space_of(replaced(study, choices=every))
     (group,) = worth_a_proof(of_all, bought(of_all))
     assert [(every[i].link, every[i].hbm) for i in group] == [("NVLink6", m) for m in memory]
-    twice = Space(dataclasses.replace(study, choices=(every[0], every[0], dataclasses.replace(own, node="N3P"))))
+    twice = space_of(replaced(study, choices=(every[0], every[0], dataclasses.replace(own, node="N3P"))))
     assert [g.tolist() for g in worth_a_proof(twice, bought(twice))] == [[0], [2]]
 
 
 def test_what_a_group_of_choices_buys_undercuts_every_member(space):
     every = tuple(dataclasses.replace(space.study.choices[0], hbm=m) for m in ("HBM4-9600", "HBM4-10700", "HBM4E"))
-    table = bought(Space(dataclasses.replace(space.study, choices=every)))
+    table = bought(space_of(dataclasses.replace(space.study, choices=every)))
     link, memory = table.parts(table.hulls([np.arange(3)]))
     each = [choice_technology(c, space.study.package).memory for c in every]
     assert float(memory.stack_bandwidth_Bps[0]) == max(float(m.stack_bandwidth_Bps) for m in each)
@@ -185,5 +187,5 @@ def test_what_a_group_of_choices_buys_undercuts_every_member(space):
 def test_with_a_metric_of_ones_own_every_choice_is_searched(space):
     own = (("lane_Bps", lambda s: s.tech.link.lane_bandwidth_per_dir_Bps),)
     every = tuple(dataclasses.replace(space.study.choices[0], link=x) for x in ("UALink224G", "NVLink6"))
-    asked = Space(dataclasses.replace(space.study, choices=every, own=own))
+    asked = space_of(dataclasses.replace(space.study, choices=every, own=own))
     assert [g.tolist() for g in worth_a_proof(asked, bought(asked))] == [[0], [1]]

@@ -1,31 +1,30 @@
 """Limits are records: what caps power, whose rows are whose, what binds; and a design without a power cap."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
 from dse.evaluation.assembly import evaluate
 from dse.explore.built import as_built
-from dse.optimize.search import Search, priced_s
+from dse.optimize.pricing import priced_s
+from dse.optimize.search import leaders, search_of
 from dse.optimize.solution import LimitReport
 from dse.optimize.solve import solve
-from dse.optimize.space import Space
+from dse.optimize.space import batch_of, data_of, every_plan, own_plans, space_of
 from dse.study.convex import Kind
 from dse.study.metrics import Limit
-from dse.study.study import study_from
+from dse.study.study import replaced, study_from
 
 CAP, FLOOR = Limit("power_W", "at_most", 700.0), Limit("power_W", "at_least", 100.0)
 SILICON, HBM = Limit("silicon_mm2", "at_most", 900.0), Limit("hbm_capacity_B", "at_least", 144 * 2.0**30)
 
 
 def under(study, *limits):
-    return dataclasses.replace(study, limits=limits)
+    return replaced(study, limits=limits)
 
 
 def power_cap_W(study):
-    search = Search(Space(study))
-    return float(study.core().power_cap_W(search.space.data(0, search.space.own_plans)))
+    search = search_of(space_of(study))
+    return float(study.core().power_cap_W(data_of(search.space, 0, own_plans(search.space))))
 
 
 @pytest.mark.parametrize(
@@ -41,12 +40,12 @@ def test_only_an_upper_limit_of_power_is_a_cap(tiny, limits, cap):
 
 def test_a_floor_of_power_does_not_slow_plans(tiny, solved):
     """The same chip and plans cost the same time under a floor as under nothing."""
-    z = solved.leaders()[0].optimum.z[None]
+    z = leaders(solved)[0].optimum.z[None]
     times = []
     for study in (under(tiny, SILICON), under(tiny, FLOOR, SILICON)):
-        space = Space(study)
-        data = space.batch([0], [space.own_plans])
-        times.append(np.asarray(priced_s(study.core(), z, data, space.every_plan([0]))[0]))
+        space = space_of(study)
+        data = batch_of(space, [0], [own_plans(space)])
+        times.append(np.asarray(priced_s(study.core(), z, data, every_plan(space, [0]))[0]))
     np.testing.assert_array_equal(*times)
 
 
@@ -82,12 +81,12 @@ def test_a_design_without_a_power_limit_is_reported_as_solved(tiny):
 
 def test_a_chip_as_built_throttles_to_the_cap_only(tiny, solved):
     """Step times of a chip as built, under a floor, are those without any limit of power."""
-    best = solved.leaders()[0]
+    best = leaders(solved)[0]
     free = dict(zip(solved.core.free, np.exp(best.optimum.z[:4]), strict=True))
     built = []
     for study in (under(tiny, SILICON), under(tiny, FLOOR, SILICON)):
-        space = Space(study)
-        data = space.data(best.choice_index, best.plan_index)
+        space = space_of(study)
+        data = data_of(space, best.choice_index, best.plan_index)
         built.append(float(as_built(study.core(), free, data)["step_s:decode"]))
     assert built[0] == built[1]
 
@@ -110,9 +109,11 @@ TWO_PHASES = {
 
 def test_each_workload_of_a_study_has_the_calibration_of_its_phase():
     """A study read the training stack for all: its baseline's decode step was not that of `evaluate`."""
-    space = Space(study_from(TWO_PHASES))
+    space = space_of(study_from(TWO_PHASES))
     assert len(set(space.study.calibration_names)) == 2
-    for name, (_, seconds), system in zip(space.study.workloads, space.baselines, space.systems, strict=True):
+    for name, (_, seconds), system in zip(
+        space.study.workloads, space.ground.baselines, space.ground.systems[""], strict=True
+    ):
         _, e = evaluate(system, space.study.workloads[name][0])
         assert seconds == pytest.approx(float(e.step_s), rel=1e-12)
 

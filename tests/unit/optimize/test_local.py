@@ -10,9 +10,9 @@ import pytest
 from dse.core.errors import SpecError
 from dse.optimize.batch import solve_batch
 from dse.optimize.local import Own, solve_local
-from dse.optimize.search import Search
+from dse.optimize.search import run_search, search_of
 from dse.optimize.solution import Status
-from dse.optimize.space import Space
+from dse.optimize.space import batch_of, space_of
 from dse.study.study import load_study
 
 pytestmark = pytest.mark.slow
@@ -35,12 +35,12 @@ def waves(x, state):
 
 
 def test_a_posynomial_goal_is_certified_and_the_same_as_the_studys_own():
-    search = Search(Space(study()))
-    best = search.run()[0]
+    search = search_of(space_of(study()))
+    best = run_search(search)[0]
     found = solve_local(study(), step_s)
     assert found.status is Status.OPTIMAL and found.unproved == ()
     # One workload, so the least step time is the least ratio to the baseline's: t = goal x t_baseline.
-    assert found.goal == pytest.approx(np.exp(best.log_goal) * search.space.baselines[0][1], rel=1e-5)
+    assert found.goal == pytest.approx(np.exp(best.log_goal) * search.space.ground.baselines[0][1], rel=1e-5)
     assert found.chip is not None and found.chip.n_dies == found.choice.n_dies
 
 
@@ -55,8 +55,8 @@ def test_a_wavy_goal_is_recognised_not_certified_and_its_best_valley_is_found():
 
 def best_by_grid() -> float:
     """Least wavy goal over a fine grid of cores: with the cores fixed, what is left is convex."""
-    search = Search(Space(study()))
-    candidates = search.run()
+    search = search_of(space_of(study()))
+    candidates = run_search(search)
     own = Own(search.core, step_s)
     lower, upper = search.box
     place = search.core.variables().index("n_cores")
@@ -65,7 +65,7 @@ def best_by_grid() -> float:
     for c in candidates:
         low, high = np.tile(lower, (256, 1)), np.tile(upper, (256, 1))
         low[:, place] = high[:, place] = cores
-        data = search.space.batch([c.choice_index] * 256, [c.plan_index] * 256)
+        data = batch_of(search.space, [c.choice_index] * 256, [c.plan_index] * 256)
         o = solve_batch(own.logs, data, low, high, (low + high) / 2)
         goals = np.exp(o.objective) * (1.2 + np.sin(6.0 * cores))
         best = min(best, float(np.min(goals[o.feasible])))

@@ -1,13 +1,13 @@
 """Designs that are nearly as good, against studies solved again with one number held at either end and beyond it."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
 from dse.core.free import Free
 from dse.optimize.near import near
-from dse.optimize.search import Search
+from dse.optimize.search import best_goal, leaders, run_search, search_of
+from dse.optimize.space import relative
+from dse.study.study import replaced
 
 pytestmark = pytest.mark.slow
 SHARE = 0.01
@@ -15,19 +15,19 @@ SHARE = 0.01
 
 @pytest.fixture(scope="module")
 def found(tiny, solved):
-    return {n.name: n for n in near(tiny, solved.best_goal(), SHARE, solved.space)}
+    return {n.name: n for n in near(tiny, best_goal(solved), SHARE, solved.space)}
 
 
 def held(study, space, name, lower, upper):
     """Best goal with one free number between two values."""
     free = tuple(Free(f.name, lower, upper) if f.name == name else f for f in study.free)
-    search = Search(space.relative(dataclasses.replace(study, free=free)))
-    search.run()
-    return search.best_goal()
+    search = search_of(relative(space, replaced(study, free=free)))
+    run_search(search)
+    return best_goal(search)
 
 
 def test_every_range_holds_the_optimum_and_is_proved(tiny, solved, found):
-    best = min(solved.leaders(), key=lambda c: c.log_goal)
+    best = min(leaders(solved), key=lambda c: c.log_goal)
     x = dict(zip(solved.core.variables(), np.exp(best.optimum.z), strict=True))
     assert set(found) >= {f.name for f in tiny.free}
     for f in tiny.free:
@@ -39,7 +39,7 @@ def test_every_range_holds_the_optimum_and_is_proved(tiny, solved, found):
 
 
 def test_beyond_either_end_every_design_is_worse(tiny, solved, found):
-    most = solved.best_goal() * (1 + SHARE)
+    most = best_goal(solved) * (1 + SHARE)
     checked = 0
     for f in tiny.free:
         n = found[f.name]
@@ -53,7 +53,7 @@ def test_beyond_either_end_every_design_is_worse(tiny, solved, found):
 
 
 def test_a_wider_share_widens_every_range(tiny, solved, found):
-    wider = {n.name: n for n in near(tiny, solved.best_goal(), 3 * SHARE, solved.space)}
+    wider = {n.name: n for n in near(tiny, best_goal(solved), 3 * SHARE, solved.space)}
     for name, n in found.items():
         assert wider[name].lower <= n.lower * (1 + 1e-6) and wider[name].upper >= n.upper * (1 - 1e-6)
     assert any(wider[name].upper > n.upper * 1.001 for name, n in found.items())

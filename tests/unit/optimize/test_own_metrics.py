@@ -7,16 +7,16 @@ import pytest
 
 from dse.core.errors import SpecError
 from dse.explore.questions import sides
-from dse.optimize.search import Search
+from dse.optimize.search import run_search, search_of
 from dse.optimize.solution import Status
 from dse.optimize.solve import solve, unproved_terms
-from dse.optimize.space import Space
+from dse.optimize.space import batch_of, own_plans, space_of
 
 
 def unproved(study):
-    space = Space(study)
+    space = space_of(study)
     n = len(study.choices)
-    return unproved_terms(study.core(), space.batch(range(n), [space.own_plans] * n))
+    return unproved_terms(study.core(), batch_of(space, range(n), [own_plans(space)] * n))
 
 
 def test_the_walker_proves_what_is_convex_and_names_what_is_not(tiny):
@@ -52,7 +52,7 @@ def test_a_name_that_is_taken_or_none_is_refused(tiny, name):
 def test_a_function_that_fails_is_named_in_one_line(tiny, read, said):
     """Before: a traceback of JAX's, and for a negative one a search that found nothing and did not say why."""
     with pytest.raises(SpecError) as error:
-        Search(Space(tiny.changed(metrics={"mine_W": read}, limits=["mine <= 600 W"]))).run()
+        run_search(search_of(space_of(tiny.changed(metrics={"mine_W": read}, limits=["mine <= 600 W"]))))
     assert said in str(error.value) and "\n" not in str(error.value)
 
 

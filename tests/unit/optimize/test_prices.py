@@ -11,12 +11,12 @@ import pytest
 
 from dse.core.free import Free
 from dse.optimize.batch import solve_batch
-from dse.optimize.search import WIDTH, Search
+from dse.optimize.search import WIDTH, run_search, search_of
 from dse.optimize.solve import solve_continuous
-from dse.optimize.space import Space
+from dse.optimize.space import data_of, relative, space_of
 from dse.study.convex import MEMORY, Kind
 from dse.study.metrics import Limit
-from dse.study.study import load_study
+from dse.study.study import load_study, replaced
 
 pytestmark = pytest.mark.slow
 STEP = 1e-3
@@ -49,9 +49,9 @@ def moved(search, data, report, factor):
 def compared(study, space):
     """Price and central difference of every limit that the answer prices, by name, choice and plans held."""
     reports = [r for r in solve_continuous(study, space=space).limits if abs(r.price) > 1e-3]
-    search = Search(space)
-    best = search.run()[0]
-    data = search.space.data(best.choice_index, best.plan_index)
+    search = search_of(space)
+    best = run_search(search)[0]
+    data = data_of(search.space, best.choice_index, best.plan_index)
     ends = [[moved(search, data, r, f) for f in (1 + STEP, 1 - STEP)] for r in reports]
     asked = [(r, pair) for r, pair in zip(reports, ends, strict=True) if pair[0] is not None]
     flat = [x for _, pair in asked for x in pair]
@@ -71,15 +71,15 @@ def agree(found):
 
 @pytest.fixture(scope="module")
 def space(tiny):
-    return Space(tiny)
+    return space_of(tiny)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_prices_of_random_studies(tiny, space, seed):
     rng = np.random.default_rng(seed)
     limits = tuple(dataclasses.replace(x, value=x.value * rng.uniform(0.8, 1.6)) for x in tiny.limits[:2])
-    study = dataclasses.replace(tiny, limits=(*limits, tiny.limits[2]))
-    found = compared(study, space.relative(study))
+    study = replaced(tiny, limits=(*limits, tiny.limits[2]))
+    found = compared(study, relative(space, study))
     assert any(abs(price) > 0.05 for price, _ in found.values())
     agree(found)
 
@@ -88,8 +88,8 @@ def test_memory_and_bounds_have_prices_too(tiny, space):
     """The cheapest chip: stacks are bought for what the model fills, and there are no fewer than two cores."""
     free = tuple(Free(f.name, f.lower / 100, f.upper) if f.name != "n_cores" else f for f in tiny.free)
     limits = (*tiny.limits[:2], Limit("hbm_capacity_B", "at_least", 1.0))
-    study = dataclasses.replace(tiny, free=free, goal="package_cost_USD", limits=limits)
-    found = compared(study, space.relative(study))
+    study = replaced(tiny, free=free, goal="package_cost_USD", limits=limits)
+    found = compared(study, relative(space, study))
     assert {("memory of decode", "at_most"), ("n_cores", "at_least")} <= set(found)
     assert all(abs(price) > 0.05 for price, _ in found.values())
     agree(found)
@@ -99,6 +99,6 @@ def test_memory_and_bounds_have_prices_too(tiny, space):
 def test_prices_of_a_shipped_study(name):
     """By day the one without workloads, whose program is small."""
     study = load_study(SWEEPS / f"{name}.toml")
-    found = compared(study, Space(study))
+    found = compared(study, space_of(study))
     assert len(found) > 2
     agree(found)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dse.optimize.search import Search
-from dse.optimize.space import Space
+from dse.optimize.search import leaders, run_search, search_of
+from dse.optimize.space import data_of, space_of
 from dse.study.convex import PROVISIONED
 from dse.study.study import study_from
 
@@ -41,14 +41,14 @@ def test_what_a_rack_is_sized_for_is_a_coordinate_where_it_is_paid_for_by_severa
 def search():
     """The cheapest chip for two workloads alike: where their powers are equal a maximum has no slope."""
     twice = {n: TINY["workloads"]["decode"] for n in ("decode", "again")}
-    found = Search(Space(shared("cost_per_token", workloads=twice)))
-    found.run()
+    found = search_of(space_of(shared("cost_per_token", workloads=twice)))
+    run_search(found)
     return found
 
 
 def test_coordinates_without_it_are_those_of_the_hungriest(search):
-    best, core = search.leaders()[0], search.core
-    data, x = search.space.data(best.choice_index, best.plan_index), core.positive(np.asarray(best.optimum.z))
+    best, core = leaders(search)[0], search.core
+    data, x = data_of(search.space, best.choice_index, best.plan_index), core.positive(np.asarray(best.optimum.z))
     goal, *ratios = core.separate(x, data)
     rows = [i for i, r in enumerate(core.rows()) if r.what == PROVISIONED]
     powers = [float(ratios[i] * x[PROVISIONED]) for i in rows]
@@ -60,5 +60,5 @@ def test_coordinates_without_it_are_those_of_the_hungriest(search):
 
 def test_a_tie_of_two_powers_is_solved_like_any_other_point(search):
     """Solves went to and fro between the sides of the kink until they gave up after 80 steps, unproved."""
-    for c in search.leaders():
+    for c in leaders(search):
         assert bool(c.optimum.converged) and int(c.optimum.n_iterations) < 40

@@ -14,8 +14,9 @@ import pytest
 from dse.core.free import Free
 from dse.optimize.solution import Status
 from dse.optimize.solve import solve, solve_continuous
-from dse.optimize.space import Space
+from dse.optimize.space import relative, space_of
 from dse.optimize.whatif import loosened, with_limit
+from dse.study.study import replaced
 
 pytestmark = pytest.mark.slow
 N = int(os.environ.get("DSE_RANDOM_STUDIES", "20"))
@@ -30,7 +31,7 @@ HEAVY = 3.0
 
 @pytest.fixture(scope="module")
 def space(tiny):
-    return Space(tiny)
+    return space_of(tiny)
 
 
 def random_study(study, seed):
@@ -43,7 +44,7 @@ def random_study(study, seed):
         "n_stacks": (float(stacks), stacks + float(rng.integers(0, 3))),
     }
     free = tuple(Free(f.name, *boxes[f.name]) if f.name in boxes else f for f in study.free)
-    return dataclasses.replace(study, limits=limits, free=free)
+    return replaced(study, limits=limits, free=free)
 
 
 def relaxed(study, relaxations):
@@ -58,7 +59,7 @@ def relaxed(study, relaxations):
         ends = (lambda f, e=enough: (f.lower, e)) if r.sense == "at_most" else (lambda f, e=enough: (e, f.upper))
         free = [Free(f.name, *ends(f)) if f.name == r.name else f for f in study.free]
         assert tuple(limits) != study.limits or tuple(free) != study.free
-        study = dataclasses.replace(study, limits=tuple(limits), free=tuple(free))
+        study = replaced(study, limits=tuple(limits), free=tuple(free))
     return study
 
 
@@ -74,14 +75,14 @@ def written(study):
 def test_a_choice_that_cannot_be_built_hides_no_way_out(tiny, space):
     """Two dies would do but for their five stacks: before, nothing was said of what one die needs."""
     study = random_study(tiny, 37)
-    s = solve(study, space=space.relative(study), gap_frac=GAP, limit_s=LIMIT_S)
+    s = solve(study, space=relative(space, study), gap_frac=GAP, limit_s=LIMIT_S)
     assert s.status is Status.INFEASIBLE and [r.name for r in s.relaxations] == ["reticle"]
 
 
 @pytest.mark.parametrize("seed", range(N))
 def test_a_random_study_is_answered_rightly(tiny, space, every_design, seed):
     study = random_study(tiny, seed)
-    s = solve(study, space=space.relative(study), gap_frac=GAP, limit_s=LIMIT_S)
+    s = solve(study, space=relative(space, study), gap_frac=GAP, limit_s=LIMIT_S)
     truth = every_design(study)
     assert s.status in (Status.OPTIMAL, Status.INFEASIBLE)
     assert (s.status is Status.INFEASIBLE) == math.isinf(truth)
@@ -91,10 +92,10 @@ def test_a_random_study_is_answered_rightly(tiny, space, every_design, seed):
             assert {r.name for r in s.relaxations} <= FIXED and all(r.needed > r.limit == 1.0 for r in s.relaxations)
             return
         way_out = relaxed(study, s.relaxations)
-        assert solve(way_out, space=space.relative(way_out), gap_frac=0.5, limit_s=LIMIT_S).chip is not None
+        assert solve(way_out, space=relative(space, way_out), gap_frac=0.5, limit_s=LIMIT_S).chip is not None
         return
     assert truth * (1 - 1e-6) <= s.goal <= truth * (1 + GAP + 1e-6)
-    assert solve_continuous(study, space=space.relative(study)).goal <= s.goal * (1 + 1e-6)
+    assert solve_continuous(study, space=relative(space, study)).goal <= s.goal * (1 + 1e-6)
     looser = with_limit(study, seed % 3, loosened(study.limits[seed % 3], 1.2))
-    more = solve(looser, space=space.relative(looser), gap_frac=GAP, limit_s=LIMIT_S)
+    more = solve(looser, space=relative(space, looser), gap_frac=GAP, limit_s=LIMIT_S)
     assert more.status is Status.OPTIMAL and more.goal <= s.goal * (1 + GAP + 1e-6)

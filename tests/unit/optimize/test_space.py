@@ -5,7 +5,9 @@ from pathlib import Path
 
 from dse.core.files import read_toml
 from dse.lowering.demand import _beside
-from dse.optimize.space import Space
+from dse.optimize.ground import candidates, on_structures
+from dse.optimize.kept_plans import orders
+from dse.optimize.space import space_of
 from dse.study.study import study_from
 
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
@@ -17,12 +19,12 @@ def test_what_a_plan_moves_is_counted_once_for_all_arrays_and_orders():
     raw["workloads"] = {"training": TRAINING}
     raw["study"]["streams"] = True
     raw["choices"]["pe_array"] = ["128x128", "256x256"]
-    space = Space(study_from(raw))
-    plans = space.candidates[0]
+    space = space_of(study_from(raw))
+    plans = candidates(space.ground)[0]
     moved = {dataclasses.replace(p, order="turn") for p in plans}
-    assert len(space.structures) == 2 and len(plans) == len(space.orders) * len(moved)
-    space.known.clear()
+    assert len(space.structures) == 2 and len(plans) == len(orders(space.study)) * len(moved)
+    space.ground.known.clear()
     _beside.cache_clear()
-    space.on_structures(0, plans)
+    on_structures(space.ground, space.structures, 0, plans)
     counted = _beside.cache_info()
     assert (counted.misses, counted.hits) == (len(moved), 2 * len(plans) - len(moved))

@@ -1,4 +1,3 @@
-import dataclasses
 import itertools
 import math
 
@@ -8,10 +7,11 @@ import pytest
 from dse.core.errors import SpecError
 from dse.core.free import Free
 from dse.optimize.exact import n_designs, prove
-from dse.optimize.search import Search
+from dse.optimize.search import search_of
 from dse.optimize.solve import solve
-from dse.optimize.space import Space
+from dse.optimize.space import space_of
 from dse.optimize.tree import halves
+from dse.study.study import replaced
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 def narrowed(study, **boxes):
     """The study with narrower boxes of some free numbers."""
     free = tuple(Free(f.name, *boxes[f.name]) if f.name in boxes else f for f in study.free)
-    return dataclasses.replace(study, free=free)
+    return replaced(study, free=free)
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +57,8 @@ def test_an_exact_solution_says_what_was_proved(small):
     overall = s.certificate.overall
     assert overall.gap <= 1e-3 and overall.lower_bound <= s.goal
     # one die: cores 8, 9, 12 (grids 2x4, 3x3, 3x4), stacks 3 to 5: 3 x 3; two dies: cores 8, 12, stacks 4: 2 x 1
-    search = Search(Space(small))
-    assert n_designs(search, prove(small, 0.5, 60.0)) == 11 * len(search.space.lowered[0][0])
+    search = search_of(space_of(small))
+    assert n_designs(search, prove(small, 0.5, 60.0)) == 11 * len(search.space.ground.lowered[0][0])
 
 
 @pytest.mark.parametrize(("gap", "seconds"), [(0.0, 1.0), (1e-3, 0.0), (-1.0, 1.0)])

@@ -9,13 +9,14 @@ import pytest
 from dse.core.errors import UnknownNameError
 from dse.core.free import Free
 from dse.optimize.batch import solve_batch
-from dse.optimize.search import WIDTH, Search
+from dse.optimize.counts import fixed_boxes, neighbours
+from dse.optimize.search import WIDTH, run_search, search_of
 from dse.optimize.solution import Status, solution_json
 from dse.optimize.solve import solve, solve_continuous, status_of
-from dse.optimize.space import Space
+from dse.optimize.space import batch_of, relative, space_of
 from dse.optimize.whatif import DROPPED, loosened, what_if, with_limit
 from dse.study.metrics import Limit
-from dse.study.study import study_from
+from dse.study.study import replaced, study_from
 
 pytestmark = pytest.mark.slow
 LIMIT_S = 600.0
@@ -24,7 +25,7 @@ LIMIT_S = 600.0
 
 def narrowed(study, **boxes):
     free = tuple(Free(f.name, *boxes[f.name]) if f.name in boxes else f for f in study.free)
-    return dataclasses.replace(study, free=free)
+    return replaced(study, free=free)
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +50,11 @@ def test_fractions_are_a_bound_on_what_can_be_built(tiny, answer):
 
 def rounded(study):
     """Counts on both sides of the broken optimum, and whether a design has them."""
-    search = Search(Space(study))
-    best = search.run()[0]
-    near = search.neighbours(best)
-    data = search.space.batch([best.choice_index] * len(near), [best.plan_index] * len(near))
-    lower, upper = search.fixed_boxes(near)
+    search = search_of(space_of(study))
+    best = run_search(search)[0]
+    near = neighbours(search, best)
+    data = batch_of(search.space, [best.choice_index] * len(near), [best.plan_index] * len(near))
+    lower, upper = fixed_boxes(search, near)
     feasible = solve_batch(
         search.core.model, data, lower, upper, (lower + upper) / 2, loose=search.core.strict, size=WIDTH
     ).feasible
@@ -64,7 +65,7 @@ def rounded(study):
 def test_counts_that_no_neighbour_meets_are_searched_for(tiny):
     """12.2 cores and 4.5 stacks fill 840 mm2; on 2 dies stacks come in pairs, and beside 6 only 8 cores fit, not 12."""
     study = narrowed(tiny, n_cores=(8.0, 14.0), n_stacks=(4.5, 7.0))
-    study = dataclasses.replace(study, choices=tuple(c for c in study.choices if c.n_dies == 2))
+    study = replaced(study, choices=tuple(c for c in study.choices if c.n_dies == 2))
     place = next(i for i, x in enumerate(study.limits) if x.metric == "silicon_mm2")
     study = with_limit(study, place, Limit("silicon_mm2", "at_most", 840.0))
     broken, near = rounded(study)
@@ -84,29 +85,29 @@ def test_a_box_without_a_multiple_of_the_dies_is_infeasible_not_a_traceback(tiny
 
 
 def ways_out(study, space):
-    s = solve(study, space=space.relative(study), limit_s=LIMIT_S)
+    s = solve(study, space=relative(space, study), limit_s=LIMIT_S)
     assert s.status is Status.INFEASIBLE and s.chip is None
     return {r.name: r for r in s.relaxations}
 
 
 def test_a_plan_that_fits_no_memory_names_the_bound_that_lets_it_in(tiny):
     """Two GiB hold no plan of an 8B model on four chips, whatever the limits: it said that nothing helps."""
-    space = Space(tiny)
+    space = space_of(tiny)
     study = dataclasses.replace(narrowed(tiny, hbm_capacity_B=(2.0**30, 2 * 2.0**30)), limits=tiny.limits[:2])
-    study = dataclasses.replace(study, limits=(*study.limits, Limit("hbm_capacity_B", "at_least", 1.0)))
+    study = replaced(study, limits=(*study.limits, Limit("hbm_capacity_B", "at_least", 1.0)))
     found = ways_out(study, space)
     assert set(found) == {"hbm_capacity_B"} and found["hbm_capacity_B"].sense == "at_most"
     enough = narrowed(tiny, hbm_capacity_B=(2.0**30, found["hbm_capacity_B"].needed))
     enough = dataclasses.replace(enough, limits=study.limits)
-    assert solve(enough, space=space.relative(enough), limit_s=LIMIT_S).chip is not None
+    assert solve(enough, space=relative(space, enough), limit_s=LIMIT_S).chip is not None
     scarce = narrowed(tiny, hbm_capacity_B=(2.0**30, found["hbm_capacity_B"].needed / 1.01))
-    ways_out(dataclasses.replace(scarce, limits=study.limits), space)
+    ways_out(replaced(scarce, limits=study.limits), space)
 
 
 def test_two_boxes_against_the_reticle_name_the_reticle(tiny):
     """300 cores and 40 stacks need a larger reticle each: no limit and no one bound helps."""
     assert {"reticle", "shoreline"} & set(
-        ways_out(narrowed(tiny, n_cores=(300.0, 320.0), n_stacks=(40.0, 42.0)), Space(tiny))
+        ways_out(narrowed(tiny, n_cores=(300.0, 320.0), n_stacks=(40.0, 42.0)), space_of(tiny))
     )
 
 

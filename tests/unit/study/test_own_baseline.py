@@ -7,7 +7,7 @@ import pytest
 import dse
 from dse.core.errors import SpecError
 from dse.hardware.chip_file import chip_toml
-from dse.optimize.space import Space
+from dse.optimize.ground import ground_of
 from dse.study.basis import study_basis
 from dse.study.study import load_study
 
@@ -30,15 +30,15 @@ def like(folder: Path):
 
 
 def test_an_own_chip_equal_to_a_preset_gives_the_same_baseline(tmp_path):
-    own, preset = Space(study(tmp_path)), Space(like(tmp_path))
+    own, preset = ground_of(study(tmp_path)), ground_of(like(tmp_path))
     assert [s for _, s in own.baselines] == pytest.approx([s for _, s in preset.baselines])
 
 
 def test_the_own_chip_is_what_runs_in_the_fabric(tmp_path):
     slow = SAME + 'hbm_bandwidth_TBps = { value = 2.45, kind = "guess", source = "dse2026" }\n'
-    own, preset = Space(study(tmp_path, slow)), Space(like(tmp_path))
+    own, preset = ground_of(study(tmp_path, slow)), ground_of(like(tmp_path))
     assert own.baselines[0][1] > 1.2 * preset.baselines[0][1]  # decode at half of 4.9 TB/s
-    assert own.systems[0].fabric == preset.systems[0].fabric
+    assert own.systems[""][0].fabric == preset.systems[""][0].fabric
 
 
 def test_its_receipts_and_calibration_are_told(tmp_path):

@@ -1,6 +1,5 @@
 """The system as a choice: domain, links, switches, host and rack of each, by hand; files of one's own; copies."""
 
-import dataclasses
 import tomllib
 from pathlib import Path
 
@@ -14,9 +13,10 @@ from dse.economy.racks import system_host, system_rack
 from dse.economy.server import Rack, server_W, switch_W
 from dse.hardware.fabrics import build_fabric, fabric_names, system_facts
 from dse.hardware.presets import system
-from dse.optimize.space import NOWHERE_B, Space
+from dse.optimize.ground import NOWHERE_B, candidates, demand_of
+from dse.optimize.space import space_of, valid_in
 from dse.study.basis import study_basis
-from dse.study.study import load_study, study_from
+from dse.study.study import load_study, replaced, study_from
 
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
 RACKS = ["trn3-gen2-144", "torus-64", "nvlink-fusion-72"]
@@ -57,14 +57,14 @@ def test_a_plan_of_one_domain_is_none_of_another():
     """Tensor ranks divide a domain: 9 of them do 72 and not 64, 16 the reverse; the table knows both."""
     raw = written(system=["torus-64", "nvlink-fusion-72"])
     raw["workloads"]["decode"] |= {"chips": 576, "batch": 9216, "model": "deepseek-v3"}
-    space = Space(study_from(raw))
-    ((every,), names) = space.candidates, space.study.system_names
-    sizes = {n: {p.tp for p in space.enumerated[n][0]} for n in names}
+    space = space_of(study_from(raw))
+    ((every,), names) = candidates(space.ground), space.study.system_names
+    sizes = {n: {p.tp for p in space.ground.valid[n][0]} for n in names}
     assert 16 in sizes["torus-64"] and 16 not in sizes["nvlink-fusion-72"]
     plan = next(p for p in every if p.tp == 16)
-    there, elsewhere = (space.demand_of(0, plan, s) for s in space.structures)
+    there, elsewhere = (demand_of(space.ground, 0, plan, s) for s in space.structures)
     assert float(elsewhere.memory_B) > NOWHERE_B > float(there.memory_B)
-    valid = [space.valid(0, every, i) for i in range(len(space.study.choices))]
+    valid = [valid_in(space, 0, every, i) for i in range(len(space.study.choices))]
     last = next(i for i, c in enumerate(space.study.choices) if c.system == "nvlink-fusion-72")
     assert valid[0].sum() + valid[last].sum() > len(every) > valid[last].sum()
 
@@ -139,4 +139,4 @@ def test_a_copy_changes_what_it_names_and_is_checked_anew():
     with pytest.raises(SpecError, match="measures mm2"):
         study.changed(limits=["power <= 650 mm2"])
     with pytest.raises(SpecError, match="changed since it was written"):
-        dataclasses.replace(study, goal="package_cost_USD").changed()
+        replaced(study, goal="package_cost_USD").changed()

@@ -1,0 +1,38 @@
+"""Stepped numbers: what can be built of each, near a point and on the dies of a choice."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from .pricing import SAME
+from .search import Candidate, Search
+
+
+def steps_of_choice(search: Search, choice_index: int) -> list[np.ndarray]:
+    """Logs of what can be built of each stepped number on the dies of a choice, inside the box."""
+    n_dies = search.space.study.choices[choice_index].n_dies
+    return search.steps_by_dies[n_dies]
+
+
+def fixed_boxes(search: Search, values: list[tuple[float, ...]]) -> tuple[np.ndarray, np.ndarray]:
+    """The box once per entry of `values`, with stepped numbers fixed to it (an empty box fixes a coordinate)."""
+    lower, upper = (np.repeat(b[None], len(values), axis=0) for b in search.box)
+    lower[:, search.integer_places] = upper[:, search.integer_places] = np.asarray(values).reshape(len(values), -1)
+    return lower, upper
+
+
+def neighbours(search: Search, candidate: Candidate) -> list[tuple[float, ...]]:
+    """As `around`, of a candidate."""
+    return around(search, candidate.choice_index, np.asarray(candidate.optimum.z))
+
+
+def around(search: Search, choice_index: int, z: np.ndarray) -> list[tuple[float, ...]]:
+    """Logs of what can be built on both sides of each stepped number of `z`; nearest combination first."""
+    places, options = search.integer_places, []
+    for i, logs in zip(places, steps_of_choice(search, choice_index), strict=True):
+        above = int(np.searchsorted(logs, float(z[i]) + SAME, side="right"))
+        options.append(logs[max(above - 1, 0) : above + 1].tolist())
+    near = itertools.product(*options)
+    return sorted(near, key=lambda v: sum(abs(x - float(z[i])) for x, i in zip(v, places, strict=True)))

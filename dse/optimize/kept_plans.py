@@ -1,0 +1,88 @@
+"""Plans worth pricing: the fastest on the baseline and on larger chips, of every system that a design may sit in."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+
+from ..core.types import stack_records
+from ..evaluation.assembly import plan_steps_s
+from ..hardware.chip import Chip
+from ..lowering.plan import ORDERS, Plan
+from ..lowering.tiling import array_shape
+from ..physics.evaluate import chip_technology
+from ..study.study import Study
+from ..workload.transformer import Workload
+from .ground import Ground, Structure, candidates, demand_of, is_own
+
+KEPT = 48
+"""Plans kept per workload and probe chip."""
+UNLIMITED = 1e3
+"""Factor that takes a power limit out of play."""
+PROBES = ((1.0, 1.0, 1.0, 1.0), (3.0, 4.0, 2.0, 2.0), (8.0, 4.0, 2.0, 4.0), (8.0, 8.0, 4.0, 1.0))
+"""Growth of cores, HBM bandwidth, HBM capacity and scale-up links of the chips at which plans are ranked."""
+
+
+def kept_plans(study: Study, ground: Ground) -> list[list[Plan]]:
+    """Plans of each workload worth pricing: the fastest `KEPT` on the baseline and on each grown `PROBES` chip.
+
+    The baseline's own best plan is always among them. Every plan of a model in service or of a free batch is kept:
+    the fastest have the smallest batches.
+    """
+    kept = []
+    for w, (every, (own, _)) in enumerate(zip(candidates(ground), ground.baselines, strict=True)):
+        every = every if own in every else [own, *every]
+        if not isinstance(ground.workloads[w], Workload):
+            kept.append(every)
+            continue
+        winners = {own, *(p for name in study.system_names for p in _winners(study, ground, w, name))}
+        names = {dataclasses.replace(p, order=o) for p in winners for o in orders(study)}
+        kept.append([p for p in every if p in winners or p in names])
+    return kept
+
+
+def _winners(study: Study, ground: Ground, w: int, name: str) -> list[Plan]:
+    """The fastest plans of a workload in one system, on the baseline chip and on larger ones."""
+    every, demands = ground.lowered[w]
+    if not is_own(study, name):
+        every = list(ground.valid[name][w])
+        there = Structure(array_shape(ground.chip.core.tensor), name)
+        demands = [demand_of(ground, w, p, there) for p in every]
+    tech, found = chip_technology(ground.chip), []
+    stacked = stack_records(demands)
+    for chip in probes(ground.chip):
+        seconds = np.asarray(plan_steps_s(stacked, chip, tech, ground.calibrations[w]))
+        found += [every[int(i)] for i in np.argsort(seconds)[:KEPT] if np.isfinite(seconds[i])]
+    return found
+
+
+def probes(base: Chip) -> list[Chip]:
+    """Chips at which plans are ranked: the baseline, and larger ones without a power limit."""
+    return [
+        dataclasses.replace(
+            base,
+            n_cores=base.n_cores * cores,
+            hbm_bandwidth_Bps=base.hbm_bandwidth_Bps * hbm,
+            hbm_capacity_B=base.hbm_capacity_B * capacity,
+            scaleup_bandwidth_per_dir_Bps=base.scaleup_bandwidth_per_dir_Bps * links,
+            power_limit_W=base.power_limit_W * UNLIMITED,
+        )
+        for cores, hbm, capacity, links in PROBES
+    ]
+
+
+def orders(study: Study) -> tuple[str, ...]:
+    """Orders of a block's operators that are tried."""
+    return ORDERS if study.streams else ORDERS[:1]
+
+
+def classes_of(study: Study, plans: list[list[Plan]]) -> list[list[np.ndarray]]:
+    """For every combination of orders, one per workload: whether each kept plan of each workload has that order.
+
+    A streamed plan works only where SRAM has room, so that pricing at a chip without it never finds one: each
+    combination is searched by itself.
+    """
+    combined = itertools.product(orders(study), repeat=len(plans))
+    return [[np.asarray([p.order == o for p in kept]) for kept, o in zip(plans, c, strict=True)] for c in combined]

@@ -1,0 +1,110 @@
+"""Plans priced at chips at hand, and solves and pricing in turn until no problem sees a better plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeAlias, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+
+from ..core.types import FloatLike
+from ..lowering.step_demand import StepDemand
+from ..physics.calibration import Calibration
+from ..physics.evaluate import limited_s
+from ..physics.residency import ahead_frac
+from ..study.convex import ConvexCore, Data
+from ..study.design import with_free
+from .batch import in_batches
+from .deadline import Deadline
+
+MAX_ROUNDS = 6
+"""Rounds of pricing plans and solving chips; in practice two or three settle."""
+FITS = 1e-6
+"""Excess over the room in SRAM that is rounding: a solved chip has just enough."""
+SAME = 1e-9
+"""Changes of a goal below this are rounding [log units]."""
+PRICED = 8
+"""Chips at which all plans are priced at once, in a proof."""
+
+Plans: TypeAlias = tuple[int, ...]
+"""Plan of each workload, position in `space.plans`."""
+T = TypeVar("T")
+
+
+@partial(jax.jit, static_argnums=0)
+def priced_s(core: ConvexCore, z: FloatLike, data: Data, demands: tuple[StepDemand, ...]) -> list[FloatLike]:
+    """Throttled time per token of every plan of every workload on each design, shape (designs, plans) per workload.
+
+    Power limits are the study's, if it has any; a plan that does not fit in memory or in SRAM, or misses the deadline,
+    takes forever.
+    """
+
+    def seconds(z_: FloatLike, data_: Data, d: StepDemand, c: Calibration, deadline_s: FloatLike) -> FloatLike:
+        x = core.positive(z_)
+        chip = with_free(data_.chip, {n: x[n] for n in core.free})
+        allowed = core.allowed(d, chip, x, data_, c)
+        fits = d.memory_B <= data_.usable_frac * chip.hbm_capacity_B * (1 + 1e-9)
+        fits &= ahead_frac(d, chip, data_.prefetch_frac) <= 1 + FITS
+        taken = limited_s(d, chip, data_.tech, c, x["supply_V"], x["die_mm2"], core.power_cap_W(data_), allowed)
+        return jnp.where(fits & (taken <= deadline_s * (1 + 1e-9)), taken / d.tokens, jnp.inf)
+
+    per_plan = jax.vmap(jax.vmap(seconds, in_axes=(None, None, 0, None, None)))
+    each = zip(demands, data.calibrations, strict=True)
+    return [per_plan(z, data, d, c, data.deadline_s[:, w]) for w, (d, c) in enumerate(each)]
+
+
+@partial(jax.jit, static_argnums=0)
+def priced_on_s(
+    core: ConvexCore, z: FloatLike, data: Data, structures: Int[Array | np.ndarray, " n"], every: tuple[StepDemand, ...]
+) -> list[FloatLike]:  # fmt: skip
+    """`priced_s` with the demands of all structures, leading axes (structures, plans), and each design's position."""
+    return priced_s(core, z, data, jax.tree.map(lambda x: x[structures], every))
+
+
+def fastest_plans(
+    core: ConvexCore, z: np.ndarray, data: Data, demands: tuple[StepDemand, ...], present: Sequence[Plans], size: int,
+    among: Sequence[Sequence[np.ndarray]] = (),
+) -> list[Plans]:  # fmt: skip
+    """Fastest plan of every workload on each design, of those in `among` if given; the present one where none fits."""
+    seconds = in_batches(partial(priced_s, core), (z, data, demands), size)
+    if among:
+        seconds = [np.where([masks[w] for masks in among], s, np.inf) for w, s in enumerate(seconds)]
+    return [
+        tuple(int(np.argmin(s[i])) if np.isfinite(s[i]).any() else p[w] for w, s in enumerate(seconds))
+        for i, p in enumerate(present)
+    ]
+
+
+def alternate(
+    start: Sequence[Plans],
+    solve: Callable[[list[int], list[Plans], dict[int, T]], list[T]],
+    price: Callable[[list[T]], list[Plans]],
+    goal: Callable[[T], float],
+    deadline: Deadline | None = None,
+) -> list[T]:
+    """Best answer of every problem: solves and pricing of all plans in turn, until no problem sees a new plan.
+
+    Args:
+        start: plans that each problem begins with.
+        solve: answers of problems (by position) under plans, knowing the best answers so far.
+        price: fastest plans at the best answer of every problem.
+        goal: log of what is to be small.
+        deadline: when to stop with the best answers so far, of which every problem has one after the first round.
+    """
+    plans, best, tried = list(start), {}, set()
+    for _ in range(MAX_ROUNDS):
+        active = [i for i, p in enumerate(plans) if (i, p) not in tried]
+        if not active:
+            break
+        if best and deadline is not None and deadline.over(f"plans of {len(active)} problems may not be the fastest"):
+            break
+        tried.update((i, plans[i]) for i in active)
+        for i, found in zip(active, solve(active, [plans[i] for i in active], best), strict=True):
+            if i not in best or goal(found) < goal(best[i]) - SAME:
+                best[i] = found
+        plans = price([best[i] for i in range(len(plans))])
+    return [best[i] for i in range(len(plans))]

@@ -29,7 +29,7 @@ from ..physics.evaluate import chip_technology
 from ..study.convex import ConvexCore, Data
 from ..study.design import FREE, RELATIVE, as_built, template, with_free
 from ..study.metrics import DELIVERED, POWER, Limit
-from ..study.study import Study, recorded
+from ..study.study import Study, recorded, replaced
 from ..workload.requests import Requests
 from ..workload.transformer import Workload
 from .packing import Place, layout, nested, packed
@@ -164,7 +164,7 @@ class Subject:
             limits: values of the study's limits.
             drawn: mean power of every workload [W].
         """
-        asked = dataclasses.replace(
+        asked = replaced(
             self.study,
             limits=tuple(Limit(m.metric, m.sense, float(v)) for m, v in zip(self.study.limits, limits, strict=True)),
         )

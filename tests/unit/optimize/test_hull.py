@@ -176,7 +176,7 @@ def test_a_choice_that_another_undercuts_in_everything_is_not_searched(space):
 
 def test_what_a_group_of_choices_buys_undercuts_every_member(space):
     every = tuple(dataclasses.replace(space.study.choices[0], hbm=m) for m in ("HBM4-9600", "HBM4-10700", "HBM4E"))
-    table = bought(space_of(dataclasses.replace(space.study, choices=every)))
+    table = bought(space_of(replaced(space.study, choices=every)))
     link, memory = table.parts(table.hulls([np.arange(3)]))
     each = [choice_technology(c, space.study.package).memory for c in every]
     assert float(memory.stack_bandwidth_Bps[0]) == max(float(m.stack_bandwidth_Bps) for m in each)
@@ -187,5 +187,5 @@ def test_what_a_group_of_choices_buys_undercuts_every_member(space):
 def test_with_a_metric_of_ones_own_every_choice_is_searched(space):
     own = (("lane_Bps", lambda s: s.tech.link.lane_bandwidth_per_dir_Bps),)
     every = tuple(dataclasses.replace(space.study.choices[0], link=x) for x in ("UALink224G", "NVLink6"))
-    asked = space_of(dataclasses.replace(space.study, choices=every, own=own))
+    asked = space_of(replaced(space.study, choices=every, own=own))
     assert [g.tolist() for g in worth_a_proof(asked, bought(asked))] == [[0], [1]]

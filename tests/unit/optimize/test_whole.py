@@ -183,5 +183,5 @@ def test_it_shows_itself_as_tables(answer):
 
 
 def test_names_that_a_user_wrote_are_inert_in_a_page(answer):
-    hostile = dataclasses.replace(answer, study=dataclasses.replace(answer.study, name="<script>alert(1)</script>"))
+    hostile = dataclasses.replace(answer, study=replaced(answer.study, name="<script>alert(1)</script>"))
     assert "<script>" not in hostile._repr_html_()

@@ -1,6 +1,7 @@
 """The page in Chromium: what a slider moves, the optimum, links, pins, undo, hostile names, one offline file."""
 
 import csv
+import dataclasses
 import json
 import re
 import threading
@@ -18,6 +19,7 @@ from dse.explorer.offline import emitted, held, module, page_html
 from dse.explorer.state import state_of
 from dse.explorer.workloads import sizes_of_phases
 from dse.optimize.space import own_plans
+from dse.study.design import Choice
 
 from .conftest import SHIPPED
 
@@ -257,6 +259,15 @@ def test_a_mark_of_a_figure_opens_its_receipts(tab, view):
     page.wait_for_selector(".figure svg circle")
     page.locator(".figure svg circle").nth(3).click(force=True)
     page.wait_for_selector("dialog[open] td.kind")
+
+
+def test_everything_that_is_chosen_can_be_chosen_and_linked(tab):
+    """A new field of a choice has words, and none is left out: two choices that differ in it would share a link."""
+    page = tab()
+    names, words = page.evaluate(
+        "async () => { const m = await import('./link.js'); return [m.FIELDS, Object.keys(m.FIELD_WORDS)]; }"
+    )
+    assert sorted(names) == sorted(words) == sorted(f.name for f in dataclasses.fields(Choice))
 
 
 def test_kinds_of_facts_have_a_colour_each_that_is_seen(tab):

@@ -10,11 +10,12 @@ import contextlib
 import io
 import os
 import sys
+import typing
 from typing import Annotated
 
 import tyro
 
-from ..core.errors import DseError, SpecError
+from ..core.errors import DseError, SpecError, UnknownNameError
 from ..core.version import __version__
 from ..report.terminal import complaint
 from . import INTERRUPTED, TOLD
@@ -108,6 +109,9 @@ def parse(argv: list[str]) -> Command | int:
         return 0
     if argv[:1] == [COMPLETION] and (len(argv) != 2 or argv[1] not in SHELLS):
         raise SpecError(f"{COMPLETION}: give {', '.join(SHELLS)}")
+    known = [typing.get_args(c)[1].name for c in typing.get_args(Command)]
+    if argv and not argv[0].startswith("-") and argv[0] not in known:
+        raise UnknownNameError("command", argv[0], known)
     said = io.StringIO()
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
     try:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 INSTALL = "the explorer needs starlette, uvicorn and plotly: install the extra `explore` of this package"
 """What to say where they are missing."""
+MOST_PORT = 65535
+"""The last port there is."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Explore:
             from ..explorer.server import serve
         except ImportError as error:
             raise SpecError(f"{INSTALL} ({error.name})") from error
+        self._check()
         with progress() as tell:
             answers = self._answers(tell)
         if self.export is not None:
@@ -69,14 +72,32 @@ class Explore:
         print(address, flush=True)
         print("Ctrl-C ends the explorer; whoever has this address can use it.", file=sys.stderr, flush=True)
 
+    @property
+    def _own(self) -> tuple[str, ...]:
+        """Paths of the user's own chips."""
+        return tuple(dict.fromkeys(self.compare.split(","))) if self.compare else ()
+
+    def _check(self) -> None:
+        """Refuse what is wrong before anything is made ready, which takes long; DseError names it."""
+        from ..hardware.presets import chip, chip_names
+
+        if not 0 <= self.port <= MOST_PORT:
+            raise SpecError(f"--port {self.port}: give a whole number from 0 to {MOST_PORT}")
+        if self.export is not None and not self.export.endswith(".html"):
+            raise SpecError(f"--export {self.export}: give a file that ends in .html")
+        wrong = [p for p in self._own if not p.endswith(".toml")]
+        if wrong:
+            raise SpecError(f"--compare {wrong[0]}: give paths of chip files (.toml); presets can always be compared")
+        for path in self._own:
+            chip(path)
+        if self.model is None and self.what in chip_names():
+            raise SpecError(f"{self.what} is a chip: name a model too, such as dse explore {self.what} llama-3.1-8b")
+
     def _answers(self, tell) -> Answers:
         """What is explored, made ready; SpecError for arguments that do not go together."""
         from ..explorer.session import chip_answers, study_answers
 
-        own = tuple(dict.fromkeys(self.compare.split(","))) if self.compare else ()
-        wrong = [p for p in own if not p.endswith(".toml")]
-        if wrong:
-            raise SpecError(f"--compare {wrong[0]}: give paths of chip files (.toml); presets can always be compared")
+        own = self._own
         if self.model is None:
             if self.chips is not None:
                 raise SpecError("--chips belongs to a chip and a model; a study says its own")

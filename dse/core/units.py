@@ -91,7 +91,8 @@ def quantity(text: object, unit: str) -> float:
     except ValueError:
         number = float("nan")
     if match is None or number != number:
-        raise UnitError(f"'{text}' is not a number with a unit, such as '2.4 GHz'")
+        near = [u for u, (target, _) in UNITS.items() if target == unit][:2]
+        raise UnitError(f"'{text}' is not a number" + (f" with a unit, such as '2.4 {near[-1]}'" if near else ""))
     given = match.group(2).replace("/s", "ps") or unit
     if not given:
         return number

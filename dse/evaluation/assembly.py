@@ -47,6 +47,7 @@ def evaluate(
     *,
     tech: Technology | None = None,
     calibration: Calibration | None = None,
+    streams: bool = False,
 ) -> tuple[Plan, Evaluation]:
     """`workload` on `system` under `plan`, or under the fastest valid plan that fits in memory.
 
@@ -62,6 +63,7 @@ def evaluate(
         plan: who does what; None searches all plans.
         tech: technology for power, area and cost; by default what the chip's preset names.
         calibration: achievable fractions; by default those due to chip and workload, `calibration_for`.
+        streams: whether a search may also take plans that stream weights through SRAM, as a study may.
 
     Returns:
         The plan and its evaluation.
@@ -72,7 +74,7 @@ def evaluate(
     tech = chip_technology(system.chip) if tech is None else tech
     c = calibration_for(system.chip.name, workload) if calibration is None else calibration
     if plan is None:
-        every, demands = lowered(system, workload, c)
+        every, demands = lowered(system, workload, c, streams)
         best = fastest(every, demands, system.chip, tech, c)
         plan, d = every[best], demands[best]
     else:

@@ -33,6 +33,8 @@ def named_chips(
 ) -> list[Named]:
     """Chips that exist and can run all workloads of a study, each in its own largest system, by their best plans.
 
+    The baseline runs them as the study has it run, streamed where the study lets plans stream: it stands at exactly 1.
+
     None on axes that need an owner, since theirs have other hosts, prices and margins (see `dse cost`), and none for
     models in service (see `dse serve`).
 
@@ -48,10 +50,11 @@ def named_chips(
     if any(m in OWNED for m in metrics) or not all(isinstance(w, Workload) for w, _ in study.workloads.values()):
         return []
     found: list[Named] = []
+    own = study.baseline.chip.name
     for name in names:
         try:
             loads = [
-                named_load(name, workload, n, base, len(study.workloads))
+                named_load(name, workload, n, base, len(study.workloads), study.streams and name == own)
                 for (workload, n), base in zip(study.workloads.values(), baseline_s, strict=True)
                 if isinstance(workload, Workload)
             ]
@@ -63,8 +66,10 @@ def named_chips(
     return found
 
 
-def named_load(name: str, workload: Workload, n_chips: int, baseline_s: float, n_workloads: int) -> Load:
-    """`workload` on `n_chips` of the chip `name` by its best plan, beside the baseline's step time."""
-    _, e = evaluate(chip_system(name, n_chips), workload)
+def named_load(
+    name: str, workload: Workload, n_chips: int, baseline_s: float, n_workloads: int, streams: bool = False
+) -> Load:
+    """`workload` on `n_chips` of the chip `name` by its best plan, streamed or not, beside the baseline's step time."""
+    _, e = evaluate(chip_system(name, n_chips), workload, streams=streams)
     share = np.float64(1.0 / n_workloads)
     return Load(e.step_s, e.power_W, np.float64(baseline_s), e.tokens_per_s * e.step_s / n_chips, share, e.hottest_W)

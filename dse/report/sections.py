@@ -13,6 +13,7 @@ from ..optimize.solve import SMALLEST_PRICE
 from ..study.design import Choice
 from . import hover
 from .markup import Cell, Markup, folded, paragraph, records, table, value_text
+from .risk import precision_text
 
 Answer = dict[str, Any]
 """The JSON of an answer."""
@@ -140,7 +141,7 @@ def risk(a: Answer) -> str:
     """How likely the target is, and what that hangs on."""
     what = f"{times(a['target'])} delivered" if a["target"] is not None else "A design within all limits"
     said = f"{what} is within reach in {percent(a['probability'])} of {a['samples']:,} samples "
-    said += f"(standard error {digits(100 * a['probability_error'], 2)} points); "
+    said += f"({precision_text(a['probability'], a['probability_error'], a['samples'])}); "
     said += f"limits can be met in {percent(a['feasible'])}."
     levels = list(a["merit_quantiles"])
     designs = [

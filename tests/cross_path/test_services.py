@@ -16,7 +16,7 @@ from dse.physics.calibration import SERVING, calibration_for, default_calibratio
 from dse.physics.evaluate import chip_technology, evaluate_demand
 from dse.serving.comparison import timed
 from dse.serving.curve import Promise, serving_curve
-from dse.study.study import study_from
+from dse.study.study import replaced, study_from
 from dse.workload.requests import Length, Requests
 from dse.workload.transformer import Decode, Prefill, Training
 
@@ -91,6 +91,17 @@ def test_a_baseline_and_a_chip_on_a_front_are_evaluations(q):
     assert (float(work.step_s), float(work.power_W)) == (float(e.step_s), float(e.power_W))
     here = {n.name: n.values for n in named_chips(study, ("delivered_time", "power_W"), [seconds])}
     assert here[q.chip] == (1.0, float(e.power_W))
+
+
+@pytest.mark.parametrize("q", questions(chips=("trainium2",), phases=("decode",)))
+def test_a_baseline_that_may_stream_stands_at_one_on_its_front_too(q):
+    """A figure once had trainium3 at 0.92 of itself, since only the study let it stream."""
+    study = replaced(study_of(q), streams=True)
+    ((own, seconds),) = ground_of(study).baselines
+    plan, e = dse.evaluate(q.system, q.workload, streams=True)
+    assert (own, seconds) == (plan, float(e.step_s))
+    (here,) = [n for n in named_chips(study, ("delivered_time", "power_W"), [seconds]) if n.name == q.chip]
+    assert here.values == (1.0, float(e.power_W))
 
 
 @pytest.mark.parametrize("chip, system", (("a100-80", "dgx-a100"), ("h100", "dgx-h100")))

@@ -292,3 +292,10 @@ def test_flags_of_another_phase_are_refused(capsys, flags, words):
     assert main(["evaluate", "trainium2", "llama-3.1-8b", "--chips", "4", *flags]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and all(w in err for w in words), err
+
+
+def test_a_command_that_is_none_is_told_the_nearest(capsys):
+    assert main(["optimise", "trainium4"]) == 2
+    assert capsys.readouterr().err == "dse: unknown command 'optimise'; did you mean optimize?\n"
+    assert main(["everything"]) == 2
+    assert "known: ablation, backtest" in capsys.readouterr().err

@@ -102,6 +102,8 @@ export class Controls {
 export function choiceText(name, value) {
   if (name === "native_fp4") return value ? "yes" : "no";
   if (name === "stack_capacity_B") return value ? inUnit(value, "B") : "largest";
+  if (name === "reticle_mm2") return value ? inUnit(value, "mm2") : "as the package's";
+  if (name === "scaleout_Bps") return value ? inUnit(value, "Bps") : "as baseline";
   if (name === "fp8_rate") return value ? String(value) : "as baseline";
   return String(value);
 }

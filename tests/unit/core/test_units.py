@@ -66,6 +66,7 @@ def test_quantity_reads_a_text_with_a_unit():
         ("5 parsec", "mm", "unknown unit 'parsec'"),
         ("5 W", "B", "measures W, expected one that converts to B"),
         ("fast", "Hz", "is not a number with a unit"),
+        ("fast", "s", "is not a number with a unit, such as .2.4 ms."),
         ("1.2.3 GHz", "Hz", "is not a number with a unit"),
     ],
 )

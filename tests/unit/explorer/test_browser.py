@@ -1,6 +1,7 @@
 """The page in Chromium: what a slider moves, the optimum, links, pins, undo, hostile names, one offline file."""
 
 import csv
+import dataclasses
 import json
 import re
 import threading
@@ -15,8 +16,10 @@ from dse.core.origin import digest
 from dse.core.provenance import KINDS
 from dse.explorer.app import PAGE
 from dse.explorer.offline import emitted, held, module, page_html
+from dse.explorer.state import state_of
 from dse.explorer.workloads import sizes_of_phases
 from dse.optimize.space import own_plans
+from dse.study.design import Choice
 
 from .conftest import SHIPPED
 
@@ -181,6 +184,25 @@ def test_pins_chips_and_exports(tab, tmp_path):
     assert "FLOP per byte" in (tmp_path / "roofline.svg").read_text()
 
 
+def test_a_chip_of_ones_own_stands_beside_presets(tab, answers, tmp_path, monkeypatch):
+    """As `--compare mine.toml` lets it: a column, its facts, and its numbers on the sliders."""
+    path = str(tmp_path / "mine.toml")
+    Path(path).write_text('[mine]\nbase = "trainium3"\nhbm_bandwidth = "6.5 TB/s"\n')
+    monkeypatch.setattr(answers, "own", (path,))
+    monkeypatch.setitem(answers.__dict__, "state", state_of(answers.subject, None, (path,)))
+    page = tab()
+    for name in (path, "h100"):
+        page.select_option("select[aria-label='chip to compare']", name)
+        page.wait_for_selector(f"#comparison th:has-text('{name}')")
+    row = "() => [...document.querySelectorAll('#comparison tr')].find((t) => t.innerText.startsWith('HBM bandwidth'))"
+    assert "6.5 TB/s" in page.evaluate(f"({row})().innerText")
+    page.click(f"#comparison button:text-is('{path}')")
+    page.wait_for_selector("dialog[open] td:has-text('6.5 TB/s')")
+    page.keyboard.press("Escape")
+    page.click(f"button[aria-label='take the numbers of {path}']")
+    settled(page, "() => explorer.design.x.hbm_bandwidth_Bps", 6.5e12)
+
+
 @pytest.mark.parametrize(("where", "what"), [
     ("#tiles .tile", "speed over trainium3"), ("#limits .fact", "power ≤ 700 W"), ("#comparison td .fact", "speed-up"),
     ("#comparison th .fact", "trainium3"), ("section[aria-label='Roofline'] .fact", "Roofline"),
@@ -237,6 +259,15 @@ def test_a_mark_of_a_figure_opens_its_receipts(tab, view):
     page.wait_for_selector(".figure svg circle")
     page.locator(".figure svg circle").nth(3).click(force=True)
     page.wait_for_selector("dialog[open] td.kind")
+
+
+def test_everything_that_is_chosen_can_be_chosen_and_linked(tab):
+    """A new field of a choice has words, and none is left out: two choices that differ in it would share a link."""
+    page = tab()
+    names, words = page.evaluate(
+        "async () => { const m = await import('./link.js'); return [m.FIELDS, Object.keys(m.FIELD_WORDS)]; }"
+    )
+    assert sorted(names) == sorted(words) == sorted(f.name for f in dataclasses.fields(Choice))
 
 
 def test_kinds_of_facts_have_a_colour_each_that_is_seen(tab):

@@ -40,6 +40,11 @@ def test_it_listens_refuses_strangers_and_ends_with_ctrl_c(tmp_path):
     (["nothing.toml"], "nothing.toml"),
     ([str(TINY), "--chips", "4"], "--chips belongs to a chip and a model"),
     ([str(TINY), "--compare", "h100"], "give paths of chip files"),
+    ([str(TINY), "--compare", "none.toml"], "none.toml: cannot be read"),
+    ([str(TINY), "--compare", str(TINY)], "this is a study"),
+    ([str(TINY), "--port", "65536"], "--port 65536: give a whole number from 0"),
+    ([str(TINY), "--export", "page.htm"], "--export page.htm: give a file that ends in .html"),
+    (["trainium2"], "trainium2 is a chip: name a model too"),
     (["h100", "llama-3.1-8b", "--chips", "0"], "give a whole number, at least 1"),
     (["h101", "llama-3.1-8b"], "unknown"),
 ])  # fmt: skip

@@ -44,8 +44,9 @@ class FrontCommand:
         from ..report.session import start_jax
 
         start_jax()
+        from ..core.counts import check_count
         from ..core.files import json_text, results_folder
-        from ..explore.front import checked_metrics, front
+        from ..explore.front import MOST_POINTS, checked_metrics, front
         from ..explore.named import NAMED, named_chips
         from ..explore.points import PointStore, fingerprint, front_folder
         from ..explore.ray import Rays
@@ -55,6 +56,7 @@ class FrontCommand:
         from ..report.front import front_json, front_view, write_front
         from ..study.study import load_study
 
+        check_count("points of a front", self.points, 2, MOST_POINTS)  # before points of an earlier run are cleared
         deadline, study = Deadline(self.seconds), load_study(self.study)
         marked = NAMED if self.chips is None else tuple(dict.fromkeys(self.chips.split(",")))
         for chip_name in marked:

@@ -1,8 +1,17 @@
-"""Random counts: how high a Poisson number may be."""
+"""Counts: what people may ask for, and how high a Poisson number may be."""
 
 from __future__ import annotations
 
+from .errors import SpecError
 from .types import FloatLike
+
+
+def check_count(what: str, n: int, least: int, most: int) -> None:
+    """SpecError unless `n` lies between two ends: what is more than anybody can wait for is a slip."""
+    if n < least:
+        raise SpecError(f"{what} = {n}: give at least {least}")
+    if n > most:
+        raise SpecError(f"{what} = {n:,}: give at most {most:,}")
 
 
 def n_peak(n_mean: FloatLike, n_sigmas: FloatLike) -> FloatLike:

@@ -97,6 +97,14 @@ def results_folder(root: str | Path, name: str, what: str = "study.name") -> Pat
     return folder
 
 
+def is_there(path: Path) -> bool:
+    """Whether a file or folder is there; a name that none can have (too long, a zero in it) is not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 MOST_FILE_B = 2**26
 """Largest file of a user's that is read as text: a study or a model takes a few kB, `/dev/zero` has no end."""
 MOST_NESTED = 64

@@ -18,8 +18,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtri
 
+from ..core.counts import check_count
 from ..core.errors import SpecError
-from ..core.files import read_toml
+from ..core.files import MOST_WHOLE, read_toml
 from ..core.provenance import Sourced, read_receipts
 from ..core.shipped import check_kind
 from ..core.text import spelled
@@ -37,7 +38,7 @@ from ..study.metrics import LOADS
 from ..study.study import Study, load_study
 from .in_turn import solve_in_turn
 from .readings import ANNOUNCED, OPEN, every_problem, limits_of, opened, solve_problems, solved_quantities
-from .samples import CHUNK, Samples
+from .samples import CHUNK, MOST_DRAWS, Samples
 from .unknowns import Draw, at_score, draw, unknowns
 
 CANDIDATES = 2
@@ -209,8 +210,8 @@ def forecast(
     Raises:
         SpecError: fewer than ten draws, or a study without any design.
     """
-    if n < 10:
-        raise SpecError(f"draws = {n}: give at least 10")
+    check_count("draws", n, 10, MOST_DRAWS)
+    check_count("seed", seed, 0, MOST_WHOLE)
     search = search_of(space_of(a.study), progress, deadline=deadline or Deadline())
     kept = _candidates(search, a)
     # the exponent of the overlap stays: its range is that of one fit, rounded to powers of two

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from ..core.counts import check_count
 from ..core.errors import SpecError
 from ..core.frames import page
 from ..core.pareto import is_unbeaten
@@ -114,6 +115,10 @@ class Front:
         return [_change(self, a, b) for a, b in itertools.pairwise(self.points)]
 
 
+MOST_POINTS = 100_000
+"""Points of the largest front: some hours."""
+
+
 def front(
     study: Study,
     metrics: tuple[str, ...] = ("delivered_time", "package_cost_USD"),
@@ -137,8 +142,7 @@ def front(
             that was up before any design was found.
     """
     names = checked_metrics(study, metrics)
-    if n < 2:
-        raise SpecError(f"a front of {n} points: ask for at least 2")
+    check_count("points of a front", n, 2, MOST_POINTS)
     rays = rays or Rays(study, names)
     anchors = _anchors(rays, progress)
     if rays.deadline.over(LATE):

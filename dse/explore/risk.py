@@ -18,7 +18,9 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 
+from ..core.counts import check_count
 from ..core.errors import SpecError
+from ..core.files import MOST_WHOLE
 from ..core.frames import page, table_of
 from ..core.text import percent
 from ..optimize.deadline import Deadline
@@ -30,7 +32,7 @@ from ..study.design import Choice
 from ..study.metrics import DELIVERED
 from ..study.study import Study
 from .in_turn import solve_in_turn
-from .samples import Samples
+from .samples import MOST_DRAWS, Samples
 from .unknowns import Draw, Unknown, draw, unknowns
 
 TARGET = 6.0
@@ -252,8 +254,8 @@ def risk(
     Raises:
         SpecError: fewer than two samples, a target that is not positive or has no meaning for the goal.
     """
-    if n < 2:
-        raise SpecError(f"samples = {n}: give at least 2")
+    check_count("samples", n, 2, MOST_DRAWS)
+    check_count("seed", seed, 0, MOST_WHOLE)
     if study.goal != DELIVERED and target is not None:
         raise SpecError(f"target: study '{study.name}' minimises {study.goal}, so there is no speed-up to reach")
     if target is not None and not 0 < target < math.inf:

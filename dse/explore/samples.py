@@ -34,6 +34,8 @@ from .unknowns import Draw, measures_host, scope_of
 
 PARTS = {"node": process_node, "memory": memory, "link": link_generation, "package": package_kind}
 """Kind of technology to the function that makes its record."""
+MOST_DRAWS = 1_000_000
+"""Draws of the longest study of risk: a day or more."""
 OF_CHOICE = ("spare_frac", "scaleout_bandwidth_per_dir_Bps")
 """Facts of the baseline chip that a design sets itself."""
 CHUNK = 256

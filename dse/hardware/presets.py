@@ -15,6 +15,7 @@ from pathlib import Path
 import equinox as eqx
 
 from ..core.errors import DseError, SpecError, UnknownNameError
+from ..core.files import is_there
 from ..core.frames import AbstractShown, Facts
 from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, text, text_or, worst_first
 from ..core.text import quantity_text
@@ -215,7 +216,7 @@ def _wired(inside: Chip, receipts: Receipts, but: Collection[str] = ()) -> Chip:
 def usual_system(chip_name: str) -> str:
     """The system preset that a user's own file names, or the largest made of a chip or of the base of an own one."""
     named = str(own_chip(Path(chip_name)).settings.get("system", "")) if is_own(chip_name) else ""
-    if is_own(named) and not Path(named).exists():
+    if is_own(named) and not is_there(Path(named)):
         return str(Path(chip_name).parent / named)
     if named and not is_own(named) and named not in fabric_names():
         raise SpecError(f"{chip_name}: {UnknownNameError('system', named, fabric_names())}")

@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from ..core.counts import n_peak
+from ..core.counts import check_count, n_peak
 from ..core.errors import PlanError, SpecError
 from ..hardware.system import System
 from ..workload.requests import Requests
@@ -28,6 +28,8 @@ PROMPT_LOADS = (0.2, 0.4, 0.6, 0.75, 0.85, 0.92)
 """Share of time that engines which only read prompts are busy, as tried."""
 MAX_SEQUENCES = 4096
 """Most sequences per rank that are tried."""
+MOST_DRAFTED = 1_000
+"""Most tokens that are drafted ahead: all of them are verified in one pass."""
 SCHEDULERS = ("prefill first", "chunked", "apart")
 """What a prefill costs the sequences that write: all its time, what a shared pass takes longer, nothing."""
 
@@ -53,7 +55,8 @@ class Policy:
             raise SpecError(f"a batch of {self.max_sequences} serves nobody; give at least 1")
         if not 0 <= self.acceptance_frac <= 1:
             raise SpecError(f"acceptance {self.acceptance_frac:g} is not a share; give 0 to 1")
-        if self.n_drafted < 0 or self.draft_frac < 0:
+        check_count("drafted tokens", self.n_drafted, 0, MOST_DRAFTED)
+        if not self.draft_frac >= 0:
             raise SpecError(f"{self.n_drafted} drafted tokens at {self.draft_frac:g} each: give 0 or more of both")
         unknown = [s for s in self.schedulers if s not in SCHEDULERS]
         if unknown or not self.schedulers:

@@ -11,6 +11,7 @@ import pydantic
 
 from ..core.errors import DseError, SpecError
 from ..core.fields import complaints
+from ..core.files import is_there
 from ..core.text import stem_of
 from ..core.units import positive
 from ..economy.presets import default_host, host, price_and_margin
@@ -166,7 +167,7 @@ def _workload(spec: TrainingTable | DecodeTable | PrefillTable, folder: Path) ->
     given = {k: v for k, v in spec.model_dump().items() if k not in PLACED and v not in (None, 0)}
     sizes = {"batch" if k == "global_batch" else k: v for k, v in given.items()}
     beside = folder / spec.model
-    own = spec.model.endswith(".json") and beside.exists()
+    own = spec.model.endswith(".json") and is_there(beside)
     is_free = sizes.get("batch") == FREE_BATCH
     if is_free:
         del sizes["batch"]

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import jax
 
+from ..core.counts import check_count
 from ..core.errors import DseError, SpecError
 from ..core.origin import software
 from .engine import ATTEMPTS, Outcome, reason_of, run_shard
@@ -82,6 +83,10 @@ def patient_worker(**asked: object) -> Worker:
     return Worker(**asked)  # pyright: ignore[reportArgumentType]
 
 
+MOST_WORKERS = 1_024
+"""Processes of one machine: some hundred MB each."""
+
+
 @contextlib.contextmanager
 def dask_engine(scheduler: str | None = None, workers: int | None = None) -> Iterator[Engine]:
     """An engine on the cluster at `scheduler`, or on new processes here, `workers` of them or one per core.
@@ -91,6 +96,8 @@ def dask_engine(scheduler: str | None = None, workers: int | None = None) -> Ite
     Raises:
         SpecError: Dask is not installed, no scheduler answers, or no cluster can be made here.
     """
+    if workers is not None:
+        check_count("workers", workers, 1, MOST_WORKERS)
     try:
         import dask
         from distributed import Client

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..core.errors import DseError, SpecError
+from ..core.files import is_there
 from ..core.text import spelled, written_unit
 from ..core.types import FloatLike
 from ..core.units import quantity
@@ -93,7 +94,7 @@ def find_file(key: str, value: str, folder: Path) -> str:
     if not value.endswith(FILES.get(key, "\n")):
         return value
     beside = folder / value
-    return str(beside if beside.exists() else Path(value))
+    return str(beside if is_there(beside) else Path(value))
 
 
 def study_keys() -> list[str]:

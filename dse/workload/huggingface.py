@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import SpecError
+from ..core.files import is_there
 from .blocks import runs_of
 from .config_file import Config, Fields, read, show
 from .families import FAMILIES, TYPES, Body
@@ -104,7 +105,7 @@ def read_config(path: str | Path) -> Reading:
             file, key, value and what is allowed.
     """
     path = Path(path)
-    path = path / "config.json" if path.is_dir() else path
+    path = path / "config.json" if is_there(path) and path.is_dir() else path
     name = path.resolve().parent.name if path.name == "config.json" else path.stem
     return reading(read(path), str(path), name)
 

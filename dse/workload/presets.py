@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from ..core.errors import UnknownNameError
+from ..core.files import is_there
 from .huggingface import Reading, read_config
 from .transformer import Model
 
@@ -36,7 +37,7 @@ def model_reading(name_or_path: str | Path) -> Reading:
     if name in model_names():
         return dataclasses.replace(read_config(_DATA / f"{name}.json"), source=model_sources()[name])
     path = Path(name_or_path)
-    if path.suffix == ".json" or path.exists():
+    if path.suffix == ".json" or is_there(path):
         return read_config(path)
     raise UnknownNameError("model", name, model_names())
 

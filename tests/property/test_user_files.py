@@ -220,6 +220,8 @@ def test_chips(folder, tree, changes):
 
 @CHECKS
 @given(st.sampled_from([STUDY, TINY]), CHANGES)
+@example({**TINY, "workloads": {"d": {**TINY["workloads"]["decode"], "model": "x" * 5000}}}, [])
+@example({**TINY, "workloads": {"d": {**TINY["workloads"]["decode"], "model": "x" * 5000 + ".json"}}}, [])
 @example({**TINY, "free": {**TINY["free"], "n_cores": ["2", "1e9"]}}, [])
 @example({**TINY, "free": {**TINY["free"], "n_stacks": [2, 1e200]}}, [])
 def test_studies(folder, tree, changes):
@@ -232,6 +234,8 @@ def test_studies(folder, tree, changes):
 @given(st.sampled_from([SWEEP, OF_STUDIES]), CHANGES)
 @example({**SWEEP, "axes": [{"sample": "latin_hypercube", "points": 500_000_000, "log": {"clock": [1e9, 2e9]}}]}, [])
 @example({**SWEEP, "axes": [{"key": "clock", "range": [1e9, 2e9], "points": 500_000_000}]}, [])
+@example({**SWEEP, "base": {**SWEEP["base"], "model": "x" * 5000}}, [])
+@example({**SWEEP, "base": {**SWEEP["base"], "chip": "x" * 5000 + ".toml"}}, [])
 def test_sweeps(folder, tree, changes):
     path = folder / "sweep.toml"
     path.write_text(toml_file(changed(tree, changes)))

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 
 __all__ = ["cache_elsewhere"]
 TINY = Path(__file__).parents[1] / "data" / "tiny.toml"
+FORECAST = Path(__file__).parents[2] / "sweeps" / "forecast_trainium4.toml"
 ROOT = Path(__file__).parents[2]
 
 
@@ -166,3 +167,25 @@ def test_a_pipe_that_closes_is_no_error():
     run.stdout.close()
     run.stdout = None
     assert run.communicate(timeout=600)[1] == b"" and run.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["front", str(TINY), "--points", "100000000000"], "points of a front = 100,000,000,000: give at most 100,000"),
+        (["front", str(TINY), "--points", "1"], "points of a front = 1: give at least 2"),
+        (["risk", str(TINY), "--samples", "100000000000"], "samples = 100,000,000,000: give at most 1,000,000"),
+        (["risk", str(TINY), "--seed", "-1"], "seed = -1: give at least 0"),
+        (["forecast", str(FORECAST), "--draws", "100000000000"], "draws = 100,000,000,000: give at most 1,000,000"),
+        (["forecast", str(FORECAST), "--seed", "-1"], "seed = -1: give at least 0"),
+        (["serve", "h100", "llama-3.1-8b", "--draft", "100000000000", "--accept", "0.5"], "drafted tokens = 100,000,"),
+        (["sweep", "scaleup_domain", "--engine", "dask", "--workers", "100000000000"], "workers = 100,000,"),
+    ],
+)  # fmt: skip
+def test_absurd_counts_are_one_line_at_once(argv, told, tmp_path, capsys, monkeypatch):
+    """Before: 15 minutes, 745 GB, for ever, or a traceback of NumPy's."""
+    monkeypatch.chdir(tmp_path)
+    begin = time.monotonic()
+    assert main(argv) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and told in err and err.count("\n") == 1 and time.monotonic() - begin < 20

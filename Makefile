@@ -122,11 +122,12 @@ lock:
 licences: $(VENV)/.dev
 	$(BIN)/python .ci/licences.py requirements.txt docs/licences.md
 
-# known holes in what we stand on; asks a public database, so that it is never part of a test
+# known holes in what we stand on; asks a public database, so that it is never part of a test; a package that the database does
+# not know is an error, so that success means that every one was looked up
 audit:
 	$(PYTHON) -m venv $(VENV)-audit
 	$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
-	$(VENV)-audit/bin/pip-audit --disable-pip --require-hashes -r requirements-dev.txt
+	$(VENV)-audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements-dev.txt
 
 bench: $(VENV)/.dev
 	$(BIN)/python tests/bench/bench_step.py

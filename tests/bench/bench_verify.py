@@ -1,9 +1,8 @@
 """Prints what checking results costs of reading them: all columns, and some of them, of large and of small shards.
 
-Processor seconds of one thread, pairs of readings in turn; 5 % is the requirement. It holds for all columns, and for
-three of them but in shards of 65,536 points (6 to 8 %). One column alone misses it: 5 to 13 % of random floats, which
-decode fast, 2 to 7 % of texts. What is left is a tenth of a millisecond per file beyond `FEW_B`, for its footer, one
-more opening and a reader that asks Python for bytes, and 0.06 ms per MB of its bytes.
+Processor seconds of one thread, pairs of readings in turn; 5 % is the requirement, and holds for all columns, for three
+and for one: the most is 2 to 5 % of one column of random floats, which decode fast, in shards of 65,536 points. What is
+left there is 0.03 to 0.06 ms a file: a fingerprint of its half megabyte, and reading the footer in Python.
 
     python tests/bench/bench_verify.py
 """

@@ -227,7 +227,7 @@ ROWS_WITHOUT = """() => [...document.querySelectorAll('#content tbody tr')].map(
 
 
 @pytest.mark.parametrize(("view", "where", "what"), [
-    ("Front", "#front-points .fact", "delivered time"), ("Serving", "td .fact", "tokens/s per chip"),
+    ("Front", "#front-points .fact", "delivered speed-up"), ("Serving", "td .fact", "tokens/s per chip"),
     ("Truth", "p .fact", "median error"), ("Truth", "td .fact", "score of"),
     ("Risk", "#risk-verdict .fact", "share of draws"), ("Risk", "#risk-drivers .fact", "node: PE area FP8"),
 ])  # fmt: skip

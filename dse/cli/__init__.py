@@ -58,4 +58,14 @@ def entry() -> int:
         os.write(2, TOLD.encode())
         code = INTERRUPTED
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if code == INTERRUPTED and _is_left_behind():
+        sys.stdout.flush()
+        os._exit(code)  # packages whose threads still work complain when Python takes them down in order
     return code
+
+
+def _is_left_behind() -> bool:
+    """Whether a thread works on that could not be stopped."""
+    from ..core.apart import is_left_behind
+
+    return is_left_behind()

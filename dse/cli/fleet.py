@@ -97,7 +97,7 @@ class Cost:
         with progress("searching plans"):
             precision = self.precision or common_precision(self.chip, other)
             asked = self._asked(precision)
-            _, answers = compare(self.chip, other, precision, asked, given)
+            answers = compare(self.chip, other, precision, asked, given).answers
         found = against_json(self.chip, other, precision, answers, asked)
         path = (
             results_folder(results_folder(self.results, "cost"), short_name(self.chip))

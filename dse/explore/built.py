@@ -18,7 +18,7 @@ from ..physics.area import block_areas, die_edge_mm, shoreline_mm, total_area_mm
 from ..physics.evaluate import limited_s
 from ..physics.pipeline import cycle_ratio
 from ..physics.power import static_W, voltage_limit, work_W
-from ..study.convex import WORK, ConvexCore, Data
+from ..study.convex import WORK, ConvexCore, Data, cooled_times, cooled_W, cools, power_cap_W, separate
 from ..study.design import with_free
 from ..technology.presets import Technology
 
@@ -56,12 +56,12 @@ def as_built(core: ConvexCore, free: Mapping[str, FloatLike], data: Data) -> dic
     chip = with_free(data.chip, {n: free[n] for n in core.free})
     volt, die = least_supply_V(chip, data), least_die_mm2(chip, data.tech)
     x = {**{n: free[n] for n in core.free}, "supply_V": volt, "die_mm2": die}
-    if core.cools:
+    if cools(core):
         static = static_W(chip, data.tech, block_areas(chip, data.tech), volt)
-        x[WORK] = work_W(core.cooled_W(data), static, data.tech)
+        x[WORK] = work_W(cooled_W(core, data), static, data.tech)
     for name, d, c in zip(core.workloads, data.demands, data.calibrations, strict=True):
-        allowed = core.allowed(d, chip, x, data, c)
-        x[f"step_s:{name}"] = limited_s(d, chip, data.tech, c, volt, die, core.power_cap_W(data), allowed)
+        allowed = cooled_times(core, d, chip, x, data, c)
+        x[f"step_s:{name}"] = limited_s(d, chip, data.tech, c, volt, die, power_cap_W(core, data), allowed)
     return x
 
 
@@ -77,6 +77,6 @@ def outcome(core: ConvexCore, free: Mapping[str, FloatLike], data: Data) -> tupl
         Goal [its unit] and excess; the chip works if the excess is at most 0.
     """
     x = as_built(core, free, data)
-    goal, *ratios = core.separate(x, data)
+    goal, *ratios = separate(core, x, data)
     worst = jnp.maximum(jnp.max(jnp.stack(ratios)), x["supply_V"] / data.tech.node.maximum_V)
     return goal, jnp.where(jnp.isfinite(goal), worst - 1.0 - 10.0 * ROOM, jnp.inf)

@@ -31,6 +31,7 @@ from ..optimize.search import Candidate, Search, search_of
 from ..optimize.space import Space, space_of
 from ..physics.evaluate import chip_technology, silicon
 from ..physics.money import total_USD
+from ..study.convex import model_of
 from ..study.design import Choice
 from ..study.metrics import LOADS
 from ..study.study import Study, load_study
@@ -271,7 +272,7 @@ def _answers(
     draws = np.asarray([r for _, r in places])
     order = np.argsort(draws, kind="stable")
     every = jax.tree.map(lambda *xs: np.concatenate(xs)[order], *parts)
-    o, n = solve_in_turn(search.core.model, (draws[order], *every), drawn.n, search.deadline, search.progress)
+    o, n = solve_in_turn(model_of(search.core), (draws[order], *every), drawn.n, search.deadline, search.progress)
     done = int(np.searchsorted(draws[order], n))
     o, data = jax.tree.map(lambda x: x[:done], (o, every[0]))
     values = in_batches(partial(solved_quantities, search.core), (o.z, data), CHUNK)

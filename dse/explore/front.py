@@ -20,6 +20,7 @@ from ..core.frames import page
 from ..core.pareto import is_unbeaten
 from ..lowering.plan import plan_text
 from ..optimize.pricing import SAME
+from ..study.convex import coordinates
 from ..study.limits import full_name
 from ..study.metrics import ECONOMIC, METRICS, OF_WORKLOADS
 from ..study.study import Study
@@ -87,7 +88,7 @@ class Front:
 
     def frame(self) -> pd.DataFrame:
         """One row per point: metrics, prices, choice, plans, free numbers, gap; canonical units."""
-        space, names = self.rays.space, self.rays.core.variables()
+        space, names = self.rays.space, coordinates(self.rays.core)
         rows = []
         for p, values, prices in zip(self.points, self.values, self.prices, strict=True):
             numbers = dict(zip(names, np.exp(p.optimum.z[:-1]).tolist(), strict=True))

@@ -24,7 +24,7 @@ from ..optimize.interior import Optimum
 from ..optimize.pricing import Plans, alternate, fastest_plans
 from ..optimize.search import bounds
 from ..optimize.space import Space, batch_of, element, every_plan, own_plans, space_of
-from ..study.convex import ConvexCore, Data
+from ..study.convex import ConvexCore, Data, core_logs, ratio_rows, rows_of_limit
 from ..study.metrics import OWNED, Limit
 from ..study.resolved import owner_of
 from ..study.study import Study, replaced
@@ -76,7 +76,7 @@ class Point:
 
 def along_ray(core: ConvexCore, z: Array, ray: RayData) -> tuple[Array, Array]:
     """Slack, and log ratios with the slack taken off."""
-    _, g = core.logs(z[:-1], ray.data)
+    _, g = core_logs(core, z[:-1], ray.data)
     return z[-1], g - ray.weights * z[-1]
 
 
@@ -123,7 +123,7 @@ class Rays:
     def metric_rows(self) -> list[list[int]]:
         """Rows of each metric; one per workload for power."""
         n, k = len(self.core.limits), len(self.metrics)
-        return [self.core.rows_of(i) for i in range(n - k, n)]
+        return [rows_of_limit(self.core, i) for i in range(n - k, n)]
 
     @cached_property
     def box(self) -> tuple[np.ndarray, np.ndarray]:
@@ -146,7 +146,7 @@ class Rays:
         base = batch_of(self.space, [r[0] for r in rows], plans)
         limits, k = np.array(base.limits), len(self.metrics)
         limits[:, -k:] = [caps for _, caps, _ in rows]
-        weights = np.zeros((len(rows), len(self.core.rows())))
+        weights = np.zeros((len(rows), len(ratio_rows(self.core))))
         for j, places in enumerate(self.metric_rows):
             weights[:, places] = np.asarray([w[j] for _, _, w in rows])[:, None]
         return RayData(dataclasses.replace(base, limits=limits), weights)

@@ -25,10 +25,10 @@ from ..optimize.deadline import Deadline
 from ..optimize.pricing import Plans, alternate, fastest_plans
 from ..optimize.search import Candidate, Search, first_plans, search_of
 from ..optimize.space import Space, batch_of, element, every_plan, space_of
-from ..study.convex import ConvexCore, Data, chip_at
+from ..study.convex import ConvexCore, Data, chip_at, coordinates, model_of, named_numbers
 from ..study.design import with_free
 from ..study.limits import baseline_metric
-from ..study.metrics import HEAT, HOTTEST, LOADS, METRICS, POWER, Limit
+from ..study.metrics import HEAT, HOTTEST, LOADS, METRICS, POWER, Limit, chip_state
 from ..study.study import Study, replaced
 from .in_turn import SETTINGS
 from .samples import CHUNK
@@ -50,7 +50,8 @@ ANNOUNCED = ("peak_fp4_FLOPps", "peak_fp8_FLOPps", "hbm_bandwidth_Bps", "hbm_cap
 def opened(study: Study, tdp_W: float) -> Study:
     """`study` with one limit per reading of a TDP in place of its own, and a cap far away on what is announced."""
     others = [x for x in study.limits if x.metric not in LOADS]
-    announced = {m: baseline_metric(m, study.baseline, m) for m in ANNOUNCED}
+    now = chip_state(study.baseline.chip)
+    announced = {m: baseline_metric(m, lambda: now, m) for m in ANNOUNCED}
     # a baseline without FP4 would cap its peak at nothing
     caps = [Limit(m, "at_most", OPEN * value) for m, value in announced.items() if value > 0]
     return replaced(study, limits=(*(Limit(m, "at_most", tdp_W) for m in LOADS), *others, *caps))
@@ -103,7 +104,7 @@ def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
 
     def solve(active: list[int], plans: list[Plans], _: dict[int, Candidate]) -> list[Candidate]:
         low, high = lower[active], upper[active]
-        args = (core.model, data_of(active, plans), low, high, (low + high) / 2)
+        args = (model_of(core), data_of(active, plans), low, high, (low + high) / 2)
         batch = solve_batch(*args, settings=SETTINGS, size=CHUNK)
         pairs = enumerate(zip(active, plans, strict=True))
         return [Candidate(problems[i].choice_index, p, element(batch, k)) for k, (i, p) in pairs]
@@ -122,7 +123,7 @@ def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
 
 def _boxes(search: Search, problems: Sequence[Problem]) -> tuple[np.ndarray, np.ndarray]:
     """Log bounds of every problem."""
-    names = search.core.variables()
+    names = coordinates(search.core)
     lower, upper = (np.repeat(b[None], len(problems), axis=0) for b in search.box)
     for row, problem in enumerate(problems):
         for name, value in problem.held.items():
@@ -143,7 +144,7 @@ def solved_quantities(core: ConvexCore, z: Array, data: Data) -> dict[str, Float
     """`QUANTITIES` of solved designs, and speed-up and mean power of each workload; leading axis over designs."""
 
     def one(z_: Array, data_: Data) -> dict[str, Any]:
-        x = core.positive(z_)
+        x = named_numbers(core, z_)
         state, _ = chip_at(core, with_free(data_.chip, {n: x[n] for n in core.free}), x, data_)
         found = {name: jnp.asarray(METRICS[name](state)) for name in QUANTITIES}
         for w, load in zip(core.workloads, state.loads, strict=True):

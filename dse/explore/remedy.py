@@ -26,7 +26,7 @@ from ..core.types import SOON_COMPILED
 from ..optimize.deadline import Deadline
 from ..optimize.search import Candidate, Search, run_search, search_of
 from ..optimize.space import space_of
-from ..study.convex import ConvexCore
+from ..study.convex import ConvexCore, core_logs
 from ..study.metrics import DELIVERED, Limit
 from ..study.study import Study
 from .sensitivity import Given, Sensitivity
@@ -206,7 +206,9 @@ class Program:
         """Log ratios of the chip in the moved world."""
         change = jnp.zeros(m.values.shape).at[m.places].add(m.signs * point[self.n :])
         data = m.given.under(self.unflatten(m.values * jnp.exp(change)))
-        return self.core.logs(point[: self.n], dataclasses.replace(data, limits=jnp.append(data.limits, m.target)))[1]
+        return core_logs(
+            self.core, point[: self.n], dataclasses.replace(data, limits=jnp.append(data.limits, m.target))
+        )[1]
 
     def least(
         self, m: Moved, box: tuple[np.ndarray, np.ndarray], widths: np.ndarray, z: np.ndarray, deadline: Deadline,

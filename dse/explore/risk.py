@@ -25,6 +25,7 @@ from ..optimize.deadline import Deadline
 from ..optimize.pricing import Plans
 from ..optimize.search import Candidate, Search, n_choices, run_search, search_of, solve_points
 from ..optimize.space import Space, space_of
+from ..study.convex import coordinates, model_of, ratio_rows
 from ..study.design import Choice
 from ..study.metrics import DELIVERED
 from ..study.study import Study
@@ -271,7 +272,7 @@ def risk(
     goal = TARGET if study.goal == DELIVERED and target is None else target
     nominal = math.exp(found[0].log_goal)
     return Risk(
-        study, seed, goal, tuple(kept), loss, nominal, search.core.variables(), drawn, outcomes,
+        study, seed, goal, tuple(kept), loss, nominal, coordinates(search.core), drawn, outcomes,
         tuple(search.deadline.undone),
     )  # fmt: skip
 
@@ -321,7 +322,7 @@ def solve_all_draws(search: Search, candidates: list[Candidate], drawn: Draw) ->
     parts = [(samples.data(c.choice_index, c.plan_index), *samples.box(c.choice_index)) for c in candidates]
     by_draw = jax.tree.map(lambda *xs: np.stack(xs, axis=1).reshape(-1, *np.shape(xs[0])[1:]), *parts)
     draws = np.repeat(np.arange(drawn.n), n_candidates)
-    o, n = solve_in_turn(search.core.model, (draws, *by_draw), drawn.n, search.deadline, search.progress)
+    o, n = solve_in_turn(model_of(search.core), (draws, *by_draw), drawn.n, search.deadline, search.progress)
 
     def table(x: np.ndarray) -> np.ndarray:
         return np.moveaxis(x[: n * n_candidates].reshape(n, n_candidates, *x.shape[1:]), 1, 0)
@@ -337,6 +338,6 @@ def reoptimise(search: Search, candidates: list[Candidate], drawn: Draw) -> Outc
     every = np.arange(len(winner))
     best = solved.log_goals[winner, every]
     design = np.where(np.isfinite(best)[:, None], np.exp(solved.z[winner, every]), np.nan)
-    rows = search.core.rows()
+    rows = ratio_rows(search.core)
     stuck = tuple(rows[i].label for i in solved.dearest[0, np.isinf(best)])
     return Outcomes(np.exp(best), np.exp(solved.log_goals), solved.z, winner, design, stuck)

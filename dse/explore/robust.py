@@ -26,7 +26,7 @@ from ..optimize.deadline import Deadline
 from ..optimize.interior import Optimum, solve_convex
 from ..optimize.search import SPAN, Candidate, Search, search_of
 from ..optimize.space import space_of
-from ..study.convex import ConvexCore, Data
+from ..study.convex import ConvexCore, Data, coordinates, core_logs
 from ..study.design import INTEGERS, Choice
 from .built import outcome
 from .risk import Risk
@@ -300,9 +300,9 @@ def scenario_program(core: ConvexCore, z: Array, data: Data) -> tuple[Array, Arr
     Returns:
         Objective and limits in log coordinates.
     """
-    n_free, width = len(core.free), len(core.variables()) - len(core.free)
+    n_free, width = len(core.free), len(coordinates(core)) - len(core.free)
     shared, own, tau = z[:n_free], z[n_free:-1].reshape(-1, width), z[-1]
-    goals, ratios = jax.vmap(lambda y, d: core.logs(jnp.concatenate([shared, y]), d))(own, data)
+    goals, ratios = jax.vmap(lambda y, d: core_logs(core, jnp.concatenate([shared, y]), d))(own, data)
     return tau, jnp.concatenate([goals - tau, ratios.ravel()])
 
 

@@ -15,8 +15,8 @@ from ..core.provenance import Sourced
 from ..core.types import FloatLike, unnamed
 from ..hardware.chip import Chip
 from ..hardware.presets import chip_receipts
-from ..lowering.demand import framework_receipts
 from ..lowering.headroom import headroom_receipts
+from ..lowering.software import framework_receipts
 from ..lowering.step_demand import StepDemand
 from ..optimize.batch import in_batches
 from ..optimize.search import Search
@@ -24,7 +24,7 @@ from ..optimize.space import Space, data_of
 from ..physics.calibration import Calibration, calibration_receipts
 from ..physics.evaluate import chip_technology, evaluate_demand
 from ..physics.residency import ahead_frac
-from ..study.convex import Data
+from ..study.convex import Data, coordinates
 from ..study.design import template
 from ..technology.presets import DIE_TO_DIE, Technology, memory, receipts
 from ..technology.presets import link as link_generation
@@ -180,7 +180,7 @@ class Samples:
 
     def box(self, choice_index: int) -> tuple[np.ndarray, np.ndarray]:
         """Log bounds of the coordinates under every draw: the study's box with the drawn limits of the supply."""
-        names = self.search.core.variables()
+        names = coordinates(self.search.core)
         lower, upper = (np.tile(b, (self.draw.n, 1)) for b in self.search.box)
         drawn = self.part("node", self.space.study.choices[choice_index].node)
         place = names.index("supply_V")

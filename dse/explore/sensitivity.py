@@ -32,7 +32,7 @@ from ..optimize.space import Space, data_of, space_of
 from ..physics.calibration import Calibration, calibration_receipts
 from ..physics.evaluate import chip_technology, throttled_step_s
 from ..physics.money import bond_loss
-from ..study.convex import ConvexCore, Data
+from ..study.convex import ConvexCore, Data, coordinates, core_logs
 from ..study.study import Study
 from ..technology.presets import DIE_TO_DIE, Technology, receipts
 from .samples import by_name, fact_name
@@ -151,14 +151,14 @@ def sensitivity(study: Study, search: Search | None = None) -> Sensitivity:
     named = labels(search.space, best, given.world)
     edges = supply_edges(search, best, [name for name, _ in named])
     by_goal, by_design, free = derivatives(search.core, given, unflatten, values, best, search.box, edges)
-    undetermined = tuple(n for n, x in zip(search.core.variables(), free, strict=True) if x)
+    undetermined = tuple(n for n, x in zip(coordinates(search.core), free, strict=True) if x)
     parameters = []
     for i, (name, fact) in enumerate(named):
         if abs(by_goal[i]) > ACTIVE or np.abs(by_design[:, i]).max() > ACTIVE:
             parameters.append(Parameter(name, i, float(values[i]), fact, float(by_goal[i]), by_design[:, i]))
     parameters.sort(key=lambda p: (-p.swing, -abs(p.elasticity)))
     left = tuple(search.deadline.undone)
-    return Sensitivity(study, best, search.core.variables(), tuple(parameters), left, undetermined)
+    return Sensitivity(study, best, coordinates(search.core), tuple(parameters), left, undetermined)
 
 
 class Given(eqx.Module):
@@ -218,7 +218,7 @@ class Edge:
 
 def supply_edges(search: Search, c: Candidate, names: list[str]) -> list[Edge]:
     """The limits of the node's supply that hold the optimum; they bound a coordinate and stand in no row."""
-    o, supply = c.optimum, search.core.variables().index("supply_V")
+    o, supply = c.optimum, coordinates(search.core).index("supply_V")
     node = search.space.study.choices[c.choice_index].node
     ends = (("minimum_V", float(o.lower_multipliers[supply])), ("maximum_V", -float(o.upper_multipliers[supply])))
     return [Edge(supply, names.index(f"node {node}: {name}"), price) for name, price in ends if abs(price) > ACTIVE]
@@ -272,7 +272,7 @@ def _slopes(core: ConvexCore, unflatten: Any, given: Given, values: Array, z: Ar
     """Derivatives of the Lagrangian L and limits g at an optimum: L_p, L_zz, g_z, L_zp, g_p, with p log values."""
 
     def logs(z_: Array, p: Array) -> tuple[Array, Array]:
-        return core.logs(z_, given.under(unflatten(values * jnp.exp(p))))
+        return core_logs(core, z_, given.under(unflatten(values * jnp.exp(p))))
 
     def lagrangian(z_: Array, p: Array) -> FloatLike:
         f, g = logs(z_, p)

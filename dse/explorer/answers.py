@@ -21,7 +21,7 @@ from .receipts import receipts_of_choice
 from .reoptimise import Reoptimiser, Tell
 from .searches import compute_front, compute_risk, compute_serving, compute_truth
 from .state import state_of
-from .subject import Plans, Subject
+from .subject import Plans, Subject, chip_file, described_plans, read_chip, read_fastest
 
 FORMS = ("toml", "python")
 """What a chip can be exported as here; a table of pins is made by the page itself."""
@@ -65,21 +65,21 @@ class Answers:
         """Everything shown of a chip."""
         s = self.subject
         if ask.plans is None:
-            read, plans, fits = s.read_fastest(ask.x, ask.choice, own_plans(s.space), ask.limits)
+            read, plans, fits = read_fastest(s, ask.x, ask.choice, own_plans(s.space), ask.limits)
         else:
             plans, fits = ask.plans, [True for _ in s.core.workloads]
-            read = s.read(ask.x, ask.choice, plans, ask.limits)
+            read = read_chip(s, ask.x, ask.choice, plans, ask.limits)
         speedups = [w["speedup_frac"] for w in read.get("works", [])]
         total = None
         if speedups and all(speedups):  # one that never ends has no mean with others
             goal = s.study.goal if s.study.goal in SPEEDUPS else SPEEDUPS[0]
             total = mean_speedup(goal, speedups, list(s.space.ground.traffic_frac), s.study.shares)
-        return {"reading": read, "fits": fits, "speedup": total, "plans": list(plans), **s.described(plans)}
+        return {"reading": read, "fits": fits, "speedup": total, "plans": list(plans), **described_plans(s, plans)}
 
     def brief(self, ask: Ask) -> dict[str, Any]:
         """What a figure of many designs needs of one, by its fastest plans: metrics, and whether it may be."""
         s = self.subject
-        read, _, fits = s.read_fastest(ask.x, ask.choice, own_plans(s.space), ask.limits)
+        read, _, fits = read_fastest(s, ask.x, ask.choice, own_plans(s.space), ask.limits)
         return {"reading": {k: read[k] for k in ("metrics", "limits", "ratios")}, "fits": fits}
 
     def export(self, ask: Ask, form: str) -> str:
@@ -88,7 +88,7 @@ class Answers:
             raise SpecError(f"form: one of {', '.join(FORMS)}")
         plans = tuple(self.evaluate(ask)["plans"])
         if form == "toml":
-            return self.subject.chip_file(ask.x, ask.choice, ask.limits, plans)
+            return chip_file(self.subject, ask.x, ask.choice, ask.limits, plans)
         return python_lines(self.subject, ask, plans)
 
     def chip(self, name: str) -> dict[str, Any]:

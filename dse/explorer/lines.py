@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ..core.errors import SpecError
 from ..lowering.served import phase_under
+from ..study.convex import cools
 from ..workload.requests import Requests
 from .ask import Ask
-from .subject import Plans, Subject
+from .subject import Plans, Subject, plan_texts
 
 
 def python_lines(subject: Subject, ask: Ask, plans: Plans) -> str:
@@ -24,9 +25,9 @@ def python_lines(subject: Subject, ask: Ask, plans: Plans) -> str:
     ]  # fmt: skip
     if not subject.is_chip:
         lines.append("# a study chooses collectives at its baseline's link speeds, `evaluate` at the chip's own")
-    if subject.core.cools:
+    if cools(subject.core):
         lines.append("# the study also slows operators down to what the package is cooled for; `evaluate` does not")
-    texts = subject.plan_texts(plans)
+    texts = plan_texts(subject, plans)
     chosen = [kept[i] for kept, i in zip(subject.space.plans, plans, strict=True)]
     each = zip(study.workloads.items(), study.calibrations.values(), texts, chosen, strict=True)
     for (label, (asked, n_chips)), calibration, plan, run in each:

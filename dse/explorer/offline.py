@@ -23,7 +23,7 @@ from .app import PAGE
 from .javascript import Script, emit
 from .packing import packed
 from .reading import reading
-from .subject import Plans, Subject
+from .subject import Plans, Subject, described_plans, first_numbers, read_fastest
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline' data:; style-src 'unsafe-inline'; img-src data: blob:"
 """What the file may load: nothing from anywhere."""
@@ -111,8 +111,8 @@ def plans_of_choices(answers: Answers, tell: Callable[[str], None]) -> list[Plan
     """The plans under which every choice is at its best; the baseline's where nothing meets the limits."""
     subject, found = answers.subject, answers.found
     if subject.is_chip:
-        x, choice = subject.start()
-        return [subject.read_fastest(x, choice, own_plans(subject.space), subject.limits)[1]]
+        x, choice = first_numbers(subject)
+        return [read_fastest(subject, x, choice, own_plans(subject.space), subject.limits)[1]]
     leaders = sorted(run_search(search_of(subject.space, tell)), key=lambda c: c.choice_index)
     best = min(leaders, key=lambda c: c.log_goal)
     fallback = best.plan_index if best.log_goal < np.inf else own_plans(subject.space)
@@ -132,7 +132,7 @@ def held(answers: Answers, made: Emitted) -> dict[str, Any]:
     for numbers, plans in each:
         if plans not in known:
             known[plans] = len(operators)
-            operators.append(subject.described(plans))
+            operators.append(described_plans(subject, plans))
         rows.append({"numbers": numbers.tolist(), "plans": list(plans), "of": known[plans]})
     facts = Facts()
     by_choice = [facts.folded(answers.receipts(str(i))) for i in range(len(subject.study.choices))]

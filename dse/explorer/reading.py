@@ -20,7 +20,20 @@ from ..physics.calibration import Calibration
 from ..physics.evaluate import Evaluation, Silicon, evaluate_demand, silicon
 from ..physics.power import full_load_power_W, work_W
 from ..physics.step import op_traffic_B
-from ..study.convex import AHEAD, MEMORY, WORK, ConvexCore, Data, Kind
+from ..study.convex import (
+    AHEAD,
+    MEMORY,
+    WORK,
+    ConvexCore,
+    Data,
+    Kind,
+    cooled_W,
+    cools,
+    coordinates,
+    power_cap_W,
+    ratio_rows,
+    separate,
+)
 from ..study.design import with_free
 from ..study.metrics import METRICS, OWNED, Load, State, upkeep_of
 
@@ -105,7 +118,7 @@ def technology_rows(core: ConvexCore, built: bool = False) -> list[tuple[int, st
     The shoreline of a chip that is `built` is left out: the core gives it die-to-die links that it does not have.
     """
     kept = (MEMORY, AHEAD)
-    shown = [(i, r) for i, r in enumerate(core.rows()) if r.kind is Kind.TECHNOLOGY or r.what in kept]
+    shown = [(i, r) for i, r in enumerate(ratio_rows(core)) if r.kind is Kind.TECHNOLOGY or r.what in kept]
     return [(i, r.label) for i, r in shown if not (built and r.what == "shoreline")]
 
 
@@ -116,7 +129,7 @@ def chip_of(core: ConvexCore, x: Vector, data: Data, built: bool = False) -> Chi
     """
     chip = with_free(data.chip, dict(zip(core.free, x, strict=True)))
     links = data.chip.die_to_die_bandwidth_Bps if built else chip.die_to_die_bandwidth_Bps
-    return dataclasses.replace(chip, power_limit_W=core.power_cap_W(data), die_to_die_bandwidth_Bps=links)
+    return dataclasses.replace(chip, power_limit_W=power_cap_W(core, data), die_to_die_bandwidth_Bps=links)
 
 
 def reading(core: ConvexCore, names: tuple[str, ...], x: Vector, data: Data, built: bool = False) -> Reading:
@@ -134,13 +147,13 @@ def reading(core: ConvexCore, names: tuple[str, ...], x: Vector, data: Data, bui
     """
     chip = chip_of(core, x, data, built)
     s = silicon(chip, data.tech)
-    allowed = core.cooled_W(data) if core.cools else None
+    allowed = cooled_W(core, data) if cools(core) else None
     each = list(zip(data.demands, data.calibrations, strict=True))
     found = [evaluate_demand(d, chip, data.tech, c, allowed) for d, c in each]
     before = [data.baseline_s[i] * d.tokens / data.n_baseline_tokens[i] for i, d in enumerate(data.demands)]
     state = _state(core, chip, data, s, found, before)
     metrics = {n: METRICS[n](state) for n in names}
-    ratios = core.separate(_coordinates(core, x, data, s, chip, [e.step_s for e in found]), data)[1:]
+    ratios = separate(core, _coordinates(core, x, data, s, chip, [e.step_s for e in found]), data)[1:]
     blocks = _stacked(s.area)
     empty = jnp.maximum(chip.n_dies * s.die_mm2 - jnp.sum(blocks), 0.0)
     load = full_load_power_W(chip, data.tech, "fp8", s.area, s.die_mm2, s.supply_V)
@@ -201,8 +214,8 @@ def _coordinates(
     """All coordinates of the convex core at a chip: nothing bought beyond what it needs."""
     known: dict[str, FloatLike] = dict(zip(core.free, x, strict=True))
     known |= {"supply_V": s.supply_V, "die_mm2": s.die_mm2}
-    if core.cools:
-        known[WORK] = work_W(core.cooled_W(data), s.static_W, data.tech)
+    if cools(core):
+        known[WORK] = work_W(cooled_W(core, data), s.static_W, data.tech)
     return known | {f"step_s:{w}": t for w, t in zip(core.workloads, steps, strict=True)}
 
 
@@ -237,7 +250,7 @@ def fastest_plans(
         return [_first(plan_steps_s(d, chip, data.tech, c) / jnp.asarray(d.tokens)) for d, c in each]
     ones = [jnp.ones(()) for _ in core.workloads]
     at = _coordinates(core, x, data, silicon(chip, data.tech), chip, ones)
-    z = jnp.log(jnp.stack([jnp.asarray(at[n], dtype=float) for n in core.variables()]))
+    z = jnp.log(jnp.stack([jnp.asarray(at[n], dtype=float) for n in coordinates(core)]))
     one = partial(jax.tree.map, lambda leaf: jnp.asarray(leaf)[None])
     seconds = priced_s(core, z[None], one(data), one(demands))
     return [_first(s[0]) for s in seconds]

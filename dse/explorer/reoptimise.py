@@ -22,8 +22,9 @@ from ..optimize.search import WIDTH, Candidate, Search, best_goal, price_plans, 
 from ..optimize.solution import Relaxation, Solution
 from ..optimize.solve import limit_price, solve
 from ..optimize.space import at_limits, batch_of, element
+from ..study.convex import all_strict, model_of
 from ..study.design import FREE, ROUNDING, STEPPED, steps
-from .subject import Subject
+from .subject import Subject, learn_plans
 
 ROUNDED = 8
 """Best choices whose optima are rounded to whole counts."""
@@ -71,7 +72,7 @@ class Reoptimiser:
         if solution.chip is None or solution.choice is None:
             tell({"done": True, "infeasible": [_way_out(r) for r in solution.relaxations]})
             return
-        plans = self.best = self.subject.learn(tuple(w.plan for w in solution.workloads))
+        plans = self.best = learn_plans(self.subject, tuple(w.plan for w in solution.workloads))
         answer = {
             "x": {f.name: float(FREE[f.name](solution.chip)) for f in self.subject.study.free},
             "choice": self.subject.study.choices.index(solution.choice),
@@ -121,7 +122,7 @@ class Reoptimiser:
         data = batch_of(search.space, [c.choice_index for c, _ in tries], [c.plan_index for c, _ in tries])
         lower, upper = fixed_boxes(search, [v for _, v in tries])
         solved: Optimum = solve_batch(
-            search.core.model, data, lower, upper, (lower + upper) / 2, loose=search.core.strict, size=WIDTH
+            model_of(search.core), data, lower, upper, (lower + upper) / 2, loose=all_strict(search.core), size=WIDTH
         )
         each = [dataclasses.replace(c, optimum=element(solved, i)) for i, (c, _) in enumerate(tries)]
         best = min(each, key=lambda c: c.log_goal)

@@ -19,7 +19,7 @@ from ..workload.written import workload_of
 from .answers import Answers
 from .guard import NAMES
 from .state import optimum_in
-from .subject import Subject, subject_of_chip
+from .subject import first_numbers, read_chip, read_fastest, subject_of, subject_of_chip
 
 LEAVE_S = 1
 """Seconds that open answers get to end once Ctrl-C was pressed."""
@@ -32,8 +32,9 @@ def study_answers(path: str, results: tuple[Path, ...], own: tuple[str, ...], te
         SpecError: as `load_study`.
     """
     place = str(shipped(path))
-    subject = Subject(space_of(load_study(place)), place)
+    study = load_study(place)
     tell("lowering every plan")
+    subject = subject_of(space_of(study), place)
     found = optimum_in(subject, results, read_text(Path(place)))
     return warmed(Answers(subject, results, found, own), tell)
 
@@ -65,9 +66,9 @@ def warmed(answers: Answers, tell: Callable[[str], None]) -> Answers:
     """`answers`, everything a slider needs compiled."""
     tell("compiling the model for one chip")
     subject = answers.subject
-    x, choice = subject.start()
-    _, plans, _ = subject.read_fastest(x, choice, own_plans(subject.space), subject.limits)
-    subject.read(x, choice, plans, subject.limits)
+    x, choice = first_numbers(subject)
+    _, plans, _ = read_fastest(subject, x, choice, own_plans(subject.space), subject.limits)
+    read_chip(subject, x, choice, plans, subject.limits)
     tell("reading receipts and colours")
     _ = answers.state
     # what was lowered stays as long as the session: looking for garbage in it would stop an answer for half a second

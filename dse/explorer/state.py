@@ -29,7 +29,7 @@ from ..study.study import Study
 from ..workload.transformer import Training
 from .reading import PRECISIONS, technology_rows
 from .receipts import topic_of_metric, topic_of_row
-from .subject import Subject
+from .subject import Subject, first_numbers, learn_plans
 
 STEP_WORDS = (
     "operators", "host starts", "tensor-parallel traffic", "stage-to-stage traffic", "pipeline bubble",
@@ -56,7 +56,7 @@ def state_of(subject: Subject, found: dict[str, Any] | None, own: tuple[str, ...
         found: the optimum to begin with, if there is one; see `optimum_in`.
         own: paths of the user's own chips that may be compared.
     """
-    study, (x, choice) = subject.study, subject.start()
+    study, (x, choice) = subject.study, first_numbers(subject)
     return {
         "version": __version__,
         "title": study.name,
@@ -153,7 +153,7 @@ def _optimum(subject: Subject, folder: Path, study_text: str) -> dict[str, Any] 
         if not all(np.isfinite(v) and v > 0 for v in x.values()):
             return None
         return {
-            "x": x, "choice": choice, "plans": list(subject.learn(plans)), "whole": True,
+            "x": x, "choice": choice, "plans": list(learn_plans(subject, plans)), "whole": True,
             "prices": [limit["price"] for limit in solution["limits"][: len(study.limits)]],
             "said": f"from {folder}: {solution['status']}",
         }  # fmt: skip

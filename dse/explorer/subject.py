@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -48,166 +47,174 @@ class Subject:
     """A study with its choices, or a chip that exists as the only choice of one."""
 
     space: Space
-    """Study, lowered."""
+    """Study, lowered; grows where a search learns plans."""
     asked: str
     """What was asked for, as it was written: the path of a study, or a chip and a model."""
-    is_chip: bool = False
+    is_chip: bool
     """Whether it is a chip that exists: it can be changed, but there is nothing to optimise it for."""
+    study: Study
+    """The question."""
+    core: ConvexCore
+    """Names and structure."""
+    names: tuple[str, ...]
+    """Metrics that are read."""
+    limits: np.ndarray
+    """Values of the study's limits."""
+    places: list[Place]
+    """Layout of a reading."""
+    reads: Callable[..., Any]
+    """Reading of free numbers under coefficients, packed."""
+    reads_fastest: Callable[..., Any]
+    """The fastest plans of free numbers, then the reading under them, packed."""
+    demands: list[Any]
+    """Demands of all plans of each workload on every structure, on the device."""
     kept: dict[tuple[int, Plans | None], Data] = dataclasses.field(default_factory=dict)
     """Coefficients on the device, by choice and plans."""
-
     known: dict[Plans, dict[str, Any]] = dataclasses.field(default_factory=dict)
     """What is shown of plans."""
 
-    @property
-    def study(self) -> Study:
-        """The question."""
-        return self.space.study
 
-    @cached_property
-    def core(self) -> ConvexCore:
-        """Names and structure."""
-        return self.study.core()
+def subject_of(space: Space, asked: str, is_chip: bool = False) -> Subject:
+    """A study, lowered, made ready to be read."""
+    study, core = space.study, space.study.core()
+    names = named_metrics(core, study.owner is not None, bool(study.services))
+    at = np.ones(len(study.free)), data_of(space, 0, own_plans(space))
+    places = layout(jax.eval_shape(lambda x, data: reading(core, names, x, data, is_chip), *at))
 
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """Metrics that are read."""
-        return named_metrics(self.core, self.study.owner is not None, bool(self.study.services))
+    def fastest(x: Any, data: Data, demands: Any, present: Any) -> Any:
+        plans, read = fastest_reading(core, names, x, data, demands, present, is_chip)
+        return jnp.concatenate([plans.astype(float), packed(read)])
 
-    @cached_property
-    def places(self) -> list[Place]:
-        """Layout of a reading."""
-        x = np.ones(len(self.study.free))
-        data = self.data(0, own_plans(self.space))
-        return layout(jax.eval_shape(lambda at, of: reading(self.core, self.names, at, of, self.is_chip), x, data))
+    reads = jax.jit(lambda x, data: packed(reading(core, names, x, data, is_chip)))
+    limits = np.asarray([x.value for x in study.limits], dtype=float)
+    demands = _by_structure(space)
+    return Subject(space, asked, is_chip, study, core, names, limits, places, reads, jax.jit(fastest), demands)
 
-    @cached_property
-    def _read(self) -> Any:
-        return jax.jit(lambda x, data: packed(reading(self.core, self.names, x, data, self.is_chip)))
 
-    @property
-    def limits(self) -> np.ndarray:
-        """Values of the study's limits."""
-        return np.asarray([x.value for x in self.study.limits], dtype=float)
+def _by_structure(space: Space) -> list[Any]:
+    every = range(len(space.structures))
+    return [jax.device_put(tuple(jax.tree.map(lambda v, a=a: v[a], d) for d in space.demands)) for a in every]
 
-    def data(self, choice: int, plans: Plans | None) -> Data:
-        """Coefficients of a choice under plans, or without demands where those are None.
 
-        On the device: sending 229 arrays takes as long as evaluating them.
-        """
-        if (choice, plans) not in self.kept:
-            if len(self.kept) >= KEPT_DATA:
-                self.kept.clear()
-            space = self.space
-            made = element(space.without_plans, choice) if plans is None else data_of(space, choice, plans)
-            self.kept[choice, plans] = jax.device_put(made)
-        return self.kept[choice, plans]
+def data_on_device(subject: Subject, choice: int, plans: Plans | None) -> Data:
+    """Coefficients of a choice under plans, or without demands where those are None.
 
-    @cached_property
-    def _demands(self) -> list[Any]:
-        """Demands of all plans of each workload on every structure, on the device."""
-        every = range(len(self.space.structures))
-        return [jax.device_put(tuple(jax.tree.map(lambda v, a=a: v[a], d) for d in self.space.demands)) for a in every]
+    On the device: sending 229 arrays takes as long as evaluating them.
+    """
+    if (choice, plans) not in subject.kept:
+        if len(subject.kept) >= KEPT_DATA:
+            subject.kept.clear()
+        space = subject.space
+        made = element(space.without_plans, choice) if plans is None else data_of(space, choice, plans)
+        subject.kept[choice, plans] = jax.device_put(made)
+    return subject.kept[choice, plans]
 
-    def read(self, x: np.ndarray, choice: int, plans: Plans, limits: np.ndarray) -> Any:
-        """Everything shown of a chip under plans, as plain data; see `Reading`."""
-        data = dataclasses.replace(self.data(choice, plans), limits=limits)
-        return nested(self.places, np.asarray(self._read(x, data)))
 
-    @cached_property
-    def _read_fastest(self) -> Any:
-        def both(x: Any, data: Data, demands: Any, present: Any) -> Any:
-            plans, read = fastest_reading(self.core, self.names, x, data, demands, present, self.is_chip)
-            return jnp.concatenate([plans.astype(float), packed(read)])
+def read_chip(subject: Subject, x: np.ndarray, choice: int, plans: Plans, limits: np.ndarray) -> Any:
+    """Everything shown of a chip under plans, as plain data; see `Reading`."""
+    data = dataclasses.replace(data_on_device(subject, choice, plans), limits=limits)
+    return nested(subject.places, np.asarray(subject.reads(x, data)))
 
-        return jax.jit(both)
 
-    def read_fastest(
-        self, x: np.ndarray, choice: int, present: Plans, limits: np.ndarray
-    ) -> tuple[Any, Plans, list[bool]]:
-        """As `read`, under the fastest plan of every workload; those plans, and whether one of each workload fits.
+def read_fastest(
+    subject: Subject, x: np.ndarray, choice: int, present: Plans, limits: np.ndarray
+) -> tuple[Any, Plans, list[bool]]:
+    """As `read_chip`, under the fastest plan of every workload; those plans, and whether one of each workload fits.
 
-        Args:
-            x: free numbers, shape (n,).
-            choice: position in the study's choices.
-            present: plans to read where none fits.
-            limits: values of the study's limits.
-        """
-        data = dataclasses.replace(self.data(choice, None), limits=limits)
-        demands = self._demands[int(self.space.structure_of_choice[choice])]
-        numbers = np.asarray(self._read_fastest(x, data, demands, np.asarray(present)))
-        found = numbers[: len(present)].astype(int).tolist()
-        plans = tuple(p if i < 0 else i for i, p in zip(found, present, strict=True))
-        return nested(self.places, numbers[len(present) :]), plans, [i >= 0 for i in found]
+    Args:
+        subject: what is explored.
+        x: free numbers, shape (n,).
+        choice: position in the study's choices.
+        present: plans to read where none fits.
+        limits: values of the study's limits.
+    """
+    data = dataclasses.replace(data_on_device(subject, choice, None), limits=limits)
+    demands = subject.demands[int(subject.space.structure_of_choice[choice])]
+    numbers = np.asarray(subject.reads_fastest(x, data, demands, np.asarray(present)))
+    found = numbers[: len(present)].astype(int).tolist()
+    plans = tuple(p if i < 0 else i for i, p in zip(found, present, strict=True))
+    return nested(subject.places, numbers[len(present) :]), plans, [i >= 0 for i in found]
 
-    def learn(self, plans: tuple[Plan, ...]) -> Plans:
-        """Positions of plans, which join those that are known where a longer search found new ones."""
-        known = zip(self.space.plans, plans, strict=True)
-        if any(p not in kept for kept, p in known):
-            self.space = with_plans(self.space, plans)
-            self.kept.clear()
-            self.__dict__.pop("_demands", None)
-        return tuple(kept.index(p) for kept, p in zip(self.space.plans, plans, strict=True))
 
-    def start(self) -> tuple[np.ndarray, int]:
-        """Where the page begins, from the study alone: the baseline's numbers within their bounds, first choice."""
-        chip = self.study.baseline.chip
-        held = [min(max(float(FREE[f.name](chip)), f.lower), f.upper) for f in self.study.free]
-        return np.asarray(held), 0
+def learn_plans(subject: Subject, plans: tuple[Plan, ...]) -> Plans:
+    """Positions of plans, which join those that are known where a longer search found new ones."""
+    known = zip(subject.space.plans, plans, strict=True)
+    if any(p not in kept for kept, p in known):
+        subject.space = with_plans(subject.space, plans)
+        subject.kept.clear()
+        subject.demands = _by_structure(subject.space)
+    return tuple(kept.index(p) for kept, p in zip(subject.space.plans, plans, strict=True))
 
-    def power_limit_W(self, limits: np.ndarray, drawn: Sequence[float]) -> float:
-        """What a chip at hand may draw, as `dse optimize` gives it to a design: the study's least limit on power.
 
-        A study without one gives what the hungriest workload draws, and at least what the package is cooled for.
+def first_numbers(subject: Subject) -> tuple[np.ndarray, int]:
+    """Where the page begins, from the study alone: the baseline's numbers within their bounds, first choice."""
+    chip = subject.study.baseline.chip
+    held = [min(max(float(FREE[f.name](chip)), f.lower), f.upper) for f in subject.study.free]
+    return np.asarray(held), 0
 
-        Args:
-            limits: values of the study's limits.
-            drawn: mean power of every workload [W].
-        """
-        asked = replaced(
-            self.study,
-            limits=tuple(Limit(m.metric, m.sense, float(v)) for m, v in zip(self.study.limits, limits, strict=True)),
-        )
-        if np.isfinite(asked.power_cap_W):
-            return asked.power_cap_W
-        return max([*drawn, asked.cooled_W or 0.0], default=float(self.study.baseline.chip.power_limit_W))
 
-    def chip(self, x: np.ndarray, choice: int, limits: np.ndarray, drawn: Sequence[float]) -> Chip:
-        """The chip at hand as a record, called after the study; `drawn` is the mean power of every workload [W]."""
-        values = {f.name: np.float64(v) for f, v in zip(self.study.free, x, strict=True)}
-        base = self.study.baseline.chip
-        chosen = self.study.choices[choice]
-        made = with_free(base if self.is_chip else template(chosen, base, self.study.scaleout_Bps), values)
-        links = base.die_to_die_bandwidth_Bps if self.is_chip else made.die_to_die_bandwidth_Bps
-        named = {"name": f"{self.study.name}-explored", "power_limit_W": np.float64(self.power_limit_W(limits, drawn))}
-        return dataclasses.replace(made, **named, die_to_die_bandwidth_Bps=links)
+def power_limit_W(subject: Subject, limits: np.ndarray, drawn: Sequence[float]) -> float:
+    """What a chip at hand may draw, as `dse optimize` gives it to a design: the study's least limit on power.
 
-    def chip_file(self, x: np.ndarray, choice: int, limits: np.ndarray, plans: Plans) -> str:
-        """The chip at hand as a file that every command takes."""
-        drawn = [w["power_W"] for w in self.read(x, choice, plans, limits).get("works", [])]
-        text = chip_toml(self.chip(x, choice, limits, drawn), f"dse explore {self.asked}")
-        within = self.study.baseline
-        named = f"base = {json.dumps(base_name(within.chip.name))}\nsystem = {json.dumps(within.name)}"
-        head, table, facts = text.partition("]\n")
-        return f"{head}{table}{named}  # what it is akin to, and the fabric it stands in\n{facts}"
+    A study without one gives what the hungriest workload draws, and at least what the package is cooled for.
 
-    def described(self, plans: Plans) -> dict[str, Any]:
-        """What does not move while plans stay: their texts and operators."""
-        if plans not in self.known:
-            self.known[plans] = {"plan_texts": self.plan_texts(plans), "operators": self.operators(plans)}
-        return self.known[plans]
+    Args:
+        subject: what is explored.
+        limits: values of the study's limits.
+        drawn: mean power of every workload [W].
+    """
+    asked = replaced(
+        subject.study,
+        limits=tuple(Limit(m.metric, m.sense, float(v)) for m, v in zip(subject.study.limits, limits, strict=True)),
+    )
+    if np.isfinite(asked.power_cap_W):
+        return asked.power_cap_W
+    return max([*drawn, asked.cooled_W or 0.0], default=float(subject.study.baseline.chip.power_limit_W))
 
-    def plan_texts(self, plans: Plans) -> list[str]:
-        """Plans as commands take them."""
-        return [plan_text(kept[i]) for kept, i in zip(self.space.plans, plans, strict=True)]
 
-    def operators(self, plans: Plans) -> list[list[dict[str, Any]]]:
-        """Name and FLOP of one run of every operator of each workload; none for models in service."""
-        found = []
-        for (workload, _), kept, i in zip(self.study.workloads.values(), self.space.plans, plans, strict=True):
-            ops = [] if isinstance(workload, Requests) else rank_ops(phase_under(workload, kept[i]), kept[i])
-            found.append([{"name": o.name, "run_FLOP": 2.0 * o.macs} for o in ops])
-        return found
+def chip_at_hand(subject: Subject, x: np.ndarray, choice: int, limits: np.ndarray, drawn: Sequence[float]) -> Chip:
+    """The chip at hand as a record, called after the study; `drawn` is the mean power of every workload [W]."""
+    values = {f.name: np.float64(v) for f, v in zip(subject.study.free, x, strict=True)}
+    base = subject.study.baseline.chip
+    chosen = subject.study.choices[choice]
+    made = with_free(base if subject.is_chip else template(chosen, base, subject.study.scaleout_Bps), values)
+    links = base.die_to_die_bandwidth_Bps if subject.is_chip else made.die_to_die_bandwidth_Bps
+    named = {
+        "name": f"{subject.study.name}-explored",
+        "power_limit_W": np.float64(power_limit_W(subject, limits, drawn)),
+    }
+    return dataclasses.replace(made, **named, die_to_die_bandwidth_Bps=links)
+
+
+def chip_file(subject: Subject, x: np.ndarray, choice: int, limits: np.ndarray, plans: Plans) -> str:
+    """The chip at hand as a file that every command takes."""
+    drawn = [w["power_W"] for w in read_chip(subject, x, choice, plans, limits).get("works", [])]
+    text = chip_toml(chip_at_hand(subject, x, choice, limits, drawn), f"dse explore {subject.asked}")
+    within = subject.study.baseline
+    named = f"base = {json.dumps(base_name(within.chip.name))}\nsystem = {json.dumps(within.name)}"
+    head, table, facts = text.partition("]\n")
+    return f"{head}{table}{named}  # what it is akin to, and the fabric it stands in\n{facts}"
+
+
+def described_plans(subject: Subject, plans: Plans) -> dict[str, Any]:
+    """What does not move while plans stay: their texts and operators."""
+    if plans not in subject.known:
+        subject.known[plans] = {"plan_texts": plan_texts(subject, plans), "operators": operators_of(subject, plans)}
+    return subject.known[plans]
+
+
+def plan_texts(subject: Subject, plans: Plans) -> list[str]:
+    """Plans as commands take them."""
+    return [plan_text(kept[i]) for kept, i in zip(subject.space.plans, plans, strict=True)]
+
+
+def operators_of(subject: Subject, plans: Plans) -> list[list[dict[str, Any]]]:
+    """Name and FLOP of one run of every operator of each workload; none for models in service."""
+    found = []
+    for (workload, _), kept, i in zip(subject.study.workloads.values(), subject.space.plans, plans, strict=True):
+        ops = [] if isinstance(workload, Requests) else rank_ops(phase_under(workload, kept[i]), kept[i])
+        found.append([{"name": o.name, "run_FLOP": 2.0 * o.macs} for o in ops])
+    return found
 
 
 def subject_of_chip(system: System, workload: Workload, phase: str) -> Subject:
@@ -228,4 +235,4 @@ def subject_of_chip(system: System, workload: Workload, phase: str) -> Subject:
     data = stack([coefficients(study, ground, chip, chip_technology(chip))])
     which, demands = np.zeros(1, dtype=int), demands_on(ground, here, plans)
     space = Space(study, ground, plans, classes_of(study, plans), here, which, demands, data)
-    return Subject(space, f"{chip.name} {workload.model.name}", is_chip=True)
+    return subject_of(space, f"{chip.name} {workload.model.name}", is_chip=True)

@@ -16,7 +16,7 @@ from ..workload.transformer import Decode, Prefill, Training
 from ..workload.written import workload_of
 from .answers import Answers
 from .session import warmed
-from .subject import Subject, subject_of_chip
+from .subject import Subject, subject_of, subject_of_chip
 
 FIELDS: dict[type, dict[str, str]] = {
     Training: {"batch": "global_batch", "sequence": "sequence"},
@@ -93,7 +93,7 @@ def _of_study(answers: Answers, each: list[dict[str, Any]]) -> Subject:
             raise SpecError(f"{name}: its sizes are {', '.join(fields) or 'none'}")
         changed = {fields[k]: v for k, v in asked["sizes"].items()}
         workloads[name] = (dataclasses.replace(workload, **changed) if changed else workload, asked["chips"])
-    return Subject(space_of(replaced(study, workloads=workloads)), answers.subject.asked)
+    return subject_of(space_of(replaced(study, workloads=workloads)), answers.subject.asked)
 
 
 def _of_chip(answers: Answers, asked: dict[str, Any]) -> Subject:

@@ -1,7 +1,6 @@
 """Who does which part of the work: the discrete choices that are enumerated outside the gradient.
 
-`check_plan` says in one line why a plan does not fit; `plans` lists all that do.
-Tensor parallelism is that of [shoeybi2019], pipelines those of [narayanan2021megatron].
+`check_plan` says why one does not fit, `plans` lists all that do. Source: [shoeybi2019], [narayanan2021megatron].
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import itertools
 import re
 
 from ..core.errors import PlanError
+from ..core.frames import AbstractShown
 from ..hardware.system import System
 from ..workload.blocks import Experts
 from ..workload.transformer import Decode, Model, Serving, Training, Workload
@@ -42,7 +42,7 @@ LONG_SEQUENCE = 32768
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class Plan(AbstractShown):
     """Who does which part of the work."""
 
     tp: int = 1

@@ -64,7 +64,7 @@ def solve_batch(
     """Many optima of one model, `solve_convex` over the leading axis of every array in `data`.
 
     Args:
-        fun: the model; one that compares equal (such as `ConvexCore.model`) compiles once.
+        fun: the model; one that compares equal (such as that of `model_of`) compiles once.
         data: pytree whose arrays have the batch as leading axis; other leaves are shared.
         lower: lower bounds, shared `(n,)` or per problem `(b, n)`, as are `upper` and `start`.
         upper: upper bounds.

@@ -9,9 +9,9 @@ from ..core.errors import SpecError
 from ..study.study import Study
 from .counts import steps_of_choice
 from .deadline import Deadline
-from .hull import Tables
 from .search import Search, search_of
 from .space import space_of
+from .tables import tables_of
 from .tree import Progress, Proof, Tree
 
 
@@ -28,7 +28,7 @@ def prove(study: Study, gap_frac: float, limit_s: float, tell: Callable[[Progres
         SpecError: a gap or time that is not positive.
     """
     check_stop(gap_frac, limit_s)
-    return Tree(Tables(search_of(space_of(study))), gap_frac, Deadline(limit_s), tell).run()
+    return Tree(tables_of(search_of(space_of(study))), gap_frac, Deadline(limit_s), tell).run()
 
 
 def check_stop(gap_frac: float, limit_s: float) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from functools import cached_property, partial
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,21 +19,13 @@ from jaxtyping import Array
 from ..core.types import INERT, SOON_COMPILED
 from ..lowering.plan import Plan
 from ..lowering.step_demand import StepDemand
-from ..study.convex import ConvexCore, Data
-from .batch import in_batches, solve_batch
-from .dominance import Bought, bought, declared_signs, signed_parts, undominated, with_signed_parts
+from ..study.convex import ConvexCore, Data, core_logs
+from .dominance import declared_signs, signed_parts, undominated, with_signed_parts
 from .ground import candidates, on_structures
-from .interior import Optimum
-from .pricing import PRICED, priced_on_s
-from .search import WIDTH, Search
 from .space import Space
 
 TOLERANCE = 1e-9
 """Slope against a declared sign that counts as rounding: over the largest of its field, or in log units."""
-Rows: TypeAlias = list[np.ndarray]
-"""Coefficients with the problem as leading axis: of every workload's demand, then of what the technology buys."""
-AGAINST = 1e-6
-"""Slope of a Lagrangian against the sign of a coefficient that is rounding [log units]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +96,7 @@ def _slopes(core: ConvexCore, data: Data, z: Array) -> tuple[Any, ...]:
     """Slope of every log ratio and of the log goal by every coefficient with a declared sign."""
 
     def logs(moved: tuple[Any, ...]) -> Array:
-        goal, ratios = core.logs(z, moved_to(data, moved))
+        goal, ratios = core_logs(core, z, moved_to(data, moved))
         return jnp.append(ratios, goal)
 
     return jax.jacrev(logs)(moved_by(data))
@@ -155,117 +147,3 @@ def _table(every: tuple[Plan, ...], on_arrays: list[StepDemand]) -> PlanTable:
     rows = np.stack([table.flat(d) for d in on_arrays]) * np.where(signs < 0, -1.0, 1.0)
     keep = undominated(np.concatenate(list(rows[:, :, signs != 0]), axis=1))
     return dataclasses.replace(table, plans=tuple(every[i] for i in keep), rows=rows[:, keep])
-
-
-class HullError(Exception):
-    """A hull that bounds nothing, so that there is no proof over plans."""
-
-
-@partial(jax.jit, static_argnums=0, **SOON_COMPILED)
-def hull_slopes(core: ConvexCore, data: Data, z: jax.Array, multipliers: jax.Array) -> tuple[Any, ...]:
-    """Slope of each Lagrangian by every coefficient of its demands and of what its technology buys (`SIGNED`)."""
-
-    def lagrangian(moved: tuple[Any, ...], data_: Data, z_: jax.Array, lam: jax.Array) -> jax.Array:
-        f, g = core.logs(z_, moved_to(data_, moved))
-        return f + lam @ g
-
-    return jax.vmap(jax.grad(lagrangian))(moved_by(data), data, z, multipliers)
-
-
-@dataclasses.dataclass
-class Tables:
-    """All plans of a study as rows of coefficients, and the convex problems that they make."""
-
-    search: Search
-    """The study with its convex core."""
-
-    @cached_property
-    def of_workloads(self) -> tuple[PlanTable, ...]:
-        """Plans of each workload."""
-        return plan_tables(self.search.space)
-
-    @cached_property
-    def every(self) -> tuple[StepDemand, ...]:
-        """Demands of all plans of each workload where they are priced: leading axes (structures, plans)."""
-        return tuple(jax.device_put(t.demands(t.rows)) for t in self.of_workloads)
-
-    def arrays(self, choices: list[int]) -> np.ndarray:
-        """Position of the PE array and system of each choice."""
-        return self.search.space.structure_of_choice[np.asarray(choices)]
-
-    @cached_property
-    def bought(self) -> Bought:
-        """What the technology of each choice buys."""
-        return bought(self.search.space)
-
-    def whole(self, boxes: tuple[np.ndarray, np.ndarray], points: list[tuple[int, ...]]) -> Optimum:
-        """Optima in boxes of their own; each point is a choice and a plan per workload."""
-        return self.solve([p[0] for p in points], self.rows(points), *boxes)
-
-    def rows(self, points: list[tuple[int, ...]]) -> Rows:
-        """Rows of choices under single plans: each point is a choice and a plan per workload."""
-        choices = [p[0] for p in points]
-        arrays = self.arrays(choices)
-        plans = [t.rows[arrays, [p[1 + w] for p in points]] for w, t in enumerate(self.of_workloads)]
-        return [*plans, self.bought.rows[choices]]
-
-    def hulls(self, choices: list[int], groups: Sequence[tuple[np.ndarray, ...]]) -> Rows:
-        """Rows that no member of a group undercuts: groups of plans per workload, then of choices like that given."""
-        arrays = self.arrays(choices)
-        plans = [t.hulls(arrays, [g[w] for g in groups]) for w, t in enumerate(self.of_workloads)]
-        return [*plans, self.bought.hulls([g[-1] for g in groups])]
-
-    def costs(self, choice: int, groups: tuple[np.ndarray, ...], rows: Rows, slopes: Rows) -> list[np.ndarray]:
-        """What members of each group cost over its hull, to first order, by leaf: shape (members, leaves) each.
-
-        Args:
-            choice: any of the group's.
-            groups: plans per workload, then choices.
-            rows: the hull, one row each.
-            slopes: what one unit of each coefficient costs, likewise.
-        """
-        (array,) = self.arrays([choice])
-        found = [
-            leaf_costs(t, (t.rows[array, g] - r) * s)
-            for t, g, r, s in zip(self.of_workloads, groups[:-1], rows[:-1], slopes[:-1], strict=True)
-        ]
-        return [*found, (self.bought.rows[groups[-1]] - rows[-1]) * slopes[-1]]
-
-    def data(self, choices: list[int], rows: Rows) -> Data:
-        """Coefficients of choices with given rows of demands and of what is bought."""
-        demands = tuple(t.demands(r) for t, r in zip(self.of_workloads, rows[:-1], strict=True))
-        base = jax.tree.map(lambda x: x[np.asarray(choices)], self.search.space.without_plans)
-        tech = with_signed_parts(base.tech, self.bought.parts(rows[-1]))
-        return dataclasses.replace(base, demands=demands, tech=tech)
-
-    def solve(self, choices: list[int], rows: Rows, lower: np.ndarray, upper: np.ndarray) -> Optimum:
-        """Optima of any number of problems."""
-        data, core = self.data(choices, rows), self.search.core
-        return solve_batch(core.model, data, lower, upper, (lower + upper) / 2, loose=core.strict, size=WIDTH)
-
-    def seconds(self, choices: list[int], rows: Rows, z: np.ndarray) -> list[np.ndarray]:
-        """Time per token of every plan of every workload at given designs."""
-        price = partial(priced_on_s, self.search.core, every=self.every)
-        return in_batches(price, (z, self.data(choices, rows), self.arrays(choices)), PRICED)
-
-    def slopes(self, choices: list[int], rows: Rows, optima: Optimum) -> Rows:
-        """Slope of each Lagrangian by the rows: what one unit more of a coefficient costs, at least 0.
-
-        Raises:
-            HullError: a slope is negative, so a hull bounds nothing: a limit asks for more of what plans spend.
-        """
-        args = (self.data(choices, rows), optima.z, optima.multipliers)
-        found = in_batches(partial(hull_slopes, self.search.core), args, WIDTH)
-        n = len(self.of_workloads)
-        slopes = [t.flat(s) * t.signs for t, s in zip(self.of_workloads, found[:n], strict=True)]
-        slopes.append(self.bought.flat(found[n:]) * self.bought.signs)
-        for slope, row in zip(slopes, rows, strict=True):
-            if np.any(slope * np.abs(row) < -AGAINST):
-                raise HullError("a limit asks for at least some of what a plan spends (power, cost)")
-        return slopes
-
-
-def leaf_costs(table: PlanTable, costs: np.ndarray) -> np.ndarray:
-    """Costs of plans summed over the entries of each leaf, shape (plans, leaves)."""
-    starts = np.cumsum([0, *(int(np.prod(s)) for s in table.shapes[:-1])])
-    return np.add.reduceat(costs, starts, axis=1)

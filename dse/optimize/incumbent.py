@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from .counts import fixed_boxes, neighbours
-from .hull import Tables
 from .interior import Optimum
 from .search import Candidate
 from .space import element
+from .tables import Tables, plan_rows, plan_seconds, solve_whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Incumbent:
         if not choices:
             return
         own = [(c, *(0 for _ in self.tables.of_workloads)) for c in choices]
-        seconds = self.tables.seconds(choices, self.tables.rows(own), z)
+        seconds = plan_seconds(self.tables, choices, plan_rows(self.tables, own), z)
         counts = self.tables.search.integer_places
         fresh = []
         for i, choice in enumerate(choices):
@@ -83,7 +83,7 @@ class Incumbent:
 
     def _continuous(self, points: list[tuple[int, ...]], lower: np.ndarray, upper: np.ndarray) -> list[Candidate]:
         """Optima of single plans in boxes of their own that could beat the best."""
-        solved = self.tables.whole((lower, upper), points)
+        solved = solve_whole(self.tables, (lower, upper), points)
         found = [Candidate(p[0], p[1:], element(solved, i)) for i, p in enumerate(points)]
         return [c for c in found if c.log_goal < self.log_goal]
 
@@ -94,6 +94,6 @@ class Incumbent:
         if not tries:
             return
         points = [(c.choice_index, *c.plan_index) for c, _ in tries]
-        solved = self.tables.whole(fixed_boxes(search, [v for _, v in tries]), points)
+        solved = solve_whole(self.tables, fixed_boxes(search, [v for _, v in tries]), points)
         for i, (c, _) in enumerate(tries):
             self._keep(dataclasses.replace(c, optimum=element(solved, i)))

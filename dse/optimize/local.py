@@ -24,7 +24,7 @@ from ..core.errors import SpecError
 from ..core.types import SOON_COMPILED, FloatLike
 from ..hardware.chip import Chip
 from ..lowering.plan import Plan
-from ..study.convex import ConvexCore, Data, chip_at
+from ..study.convex import ConvexCore, Data, chip_at, coordinates, named_numbers, separate
 from ..study.design import Choice, with_free
 from ..study.metrics import State
 from ..study.study import Study
@@ -60,12 +60,12 @@ class Own:
     def separate(self, x: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, ...]:
         """Goal and every ratio as outputs of their own, for the convexity walker."""
         chip = with_free(data.chip, {n: x[n] for n in self.core.free})
-        _, *ratios = self.core.separate(x, data)
+        _, *ratios = separate(self.core, x, data)
         return (jnp.asarray(self.goal(x, chip_at(self.core, chip, x, data)[0])), *ratios)
 
     def logs(self, z: FloatLike, data: Data) -> tuple[Array, Array]:
         """Log goal and log ratios at log coordinates `z`."""
-        goal, *ratios = self.separate(self.core.positive(z), data)
+        goal, *ratios = self.separate(named_numbers(self.core, z), data)
         return jnp.log(goal), jnp.log(jnp.stack(ratios))
 
 
@@ -139,7 +139,7 @@ def solve_local(
 
 def check_goal(own: Own, candidate: Candidate, data: Data) -> None:
     """Refuse a goal that is not a positive finite scalar at a design that works."""
-    value = np.asarray(own.separate(own.core.positive(jnp.asarray(candidate.optimum.z)), data)[0])
+    value = np.asarray(own.separate(named_numbers(own.core, jnp.asarray(candidate.optimum.z)), data)[0])
     if value.shape != () or not np.isfinite(value) or value <= 0:
         raise SpecError(f"goal: got {value} of shape {value.shape}; expected one positive finite number")
 
@@ -219,7 +219,7 @@ def _answer(
     optimum = eqx.tree_at(lambda o: o.z, candidate.optimum, z)
     chip = design_chip(search, dataclasses.replace(candidate, optimum=optimum))
     plans = tuple(kept[i] for kept, i in zip(search.space.plans, candidate.plan_index, strict=True))
-    numbers = dict(zip(search.core.variables(), np.exp(z).tolist(), strict=True))
+    numbers = dict(zip(coordinates(search.core), np.exp(z).tolist(), strict=True))
     agree = int(np.sum(goals <= goals[0] + AGREE))
     ends = tuple(float(x) for x in np.exp(goals))
     return LocalSolution(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ..study.convex import Kind
+from ..study.convex import Kind, model_of, ratio_rows, rows_of_limit
 from .counts import around, fixed_boxes
 from .elastic import Loosened, cheapest_relaxations
 from .pricing import Plans
@@ -95,18 +95,18 @@ def relaxed(
 ) -> Loosened:
     """The cheapest loosening of each choice under its plans, in its box."""
     data = batch_of(search.space, [i for i, _ in points], [p for _, p in points])
-    return cheapest_relaxations(search.core.model, data, lower, upper, loose, WIDTH)
+    return cheapest_relaxations(model_of(search.core), data, lower, upper, loose, WIDTH)
 
 
 def _named(search: Search, found: Loosened) -> tuple[Relaxation, ...]:
     """The limits that must move, and how far; rows that are not the user's as shares of what is allowed."""
     out = []
     for k, limit in enumerate(search.space.study.limits):
-        loosen = float(np.exp(max(found.loosening[i] for i in search.core.rows_of(k))))
+        loosen = float(np.exp(max(found.loosening[i] for i in rows_of_limit(search.core, k))))
         if loosen > 1 + SMALLEST:
             needed = limit.value * loosen if limit.sense == "at_most" else limit.value / loosen
             out.append(Relaxation(limit.metric, limit.value, needed, limit.sense))
-    for row, loosening in zip(search.core.rows(), np.asarray(found.loosening), strict=True):
+    for row, loosening in zip(ratio_rows(search.core), np.asarray(found.loosening), strict=True):
         if row.kind is not Kind.USER and loosening > SMALLEST:
             name = f"{row.what} of {row.workload}" if row.workload else row.what
             out.append(Relaxation(name, 1.0, math.exp(loosening)))

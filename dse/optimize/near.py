@@ -20,7 +20,7 @@ from jaxtyping import Array
 
 from ..core.text import percent
 from ..core.types import FloatLike, Scalar, Vector
-from ..study.convex import ConvexCore, Data
+from ..study.convex import ConvexCore, Data, coordinates, core_logs
 from ..study.study import Study
 from .batch import solve_batch
 from .deadline import Deadline
@@ -39,7 +39,7 @@ End: TypeAlias = tuple[Data, Vector, Scalar]
 def end_logs(core: ConvexCore, z: FloatLike, end: End) -> tuple[Array, Array]:
     """Log of one number, and all log limits with the goal among them."""
     data, direction, most = end
-    goal, limits = core.logs(z, data)
+    goal, limits = core_logs(core, z, data)
     return jnp.dot(direction, z), jnp.append(limits, goal - most)
 
 
@@ -82,7 +82,7 @@ def near(
 
 def directions_of(core: ConvexCore) -> dict[str, np.ndarray]:
     """Weights of the coordinates in the log of each number."""
-    names = core.variables()
+    names = coordinates(core)
     terms = {n: (n,) for n in core.free}
     terms |= {n: parts for n, parts in PRODUCTS.items() if set(parts) <= set(core.free)}
     return {n: np.asarray([float(v in parts) for v in names]) for n, parts in terms.items()}

@@ -16,7 +16,7 @@ from ..lowering.step_demand import StepDemand
 from ..physics.calibration import Calibration
 from ..physics.evaluate import limited_s
 from ..physics.residency import ahead_frac
-from ..study.convex import ConvexCore, Data
+from ..study.convex import ConvexCore, Data, cooled_times, named_numbers, power_cap_W
 from ..study.design import with_free
 from .batch import in_batches
 from .deadline import Deadline
@@ -44,12 +44,12 @@ def priced_s(core: ConvexCore, z: FloatLike, data: Data, demands: tuple[StepDema
     """
 
     def seconds(z_: FloatLike, data_: Data, d: StepDemand, c: Calibration, deadline_s: FloatLike) -> FloatLike:
-        x = core.positive(z_)
+        x = named_numbers(core, z_)
         chip = with_free(data_.chip, {n: x[n] for n in core.free})
-        allowed = core.allowed(d, chip, x, data_, c)
+        allowed = cooled_times(core, d, chip, x, data_, c)
         fits = d.memory_B <= data_.usable_frac * chip.hbm_capacity_B * (1 + 1e-9)
         fits &= ahead_frac(d, chip, data_.prefetch_frac) <= 1 + FITS
-        taken = limited_s(d, chip, data_.tech, c, x["supply_V"], x["die_mm2"], core.power_cap_W(data_), allowed)
+        taken = limited_s(d, chip, data_.tech, c, x["supply_V"], x["die_mm2"], power_cap_W(core, data_), allowed)
         return jnp.where(fits & (taken <= deadline_s * (1 + 1e-9)), taken / d.tokens, jnp.inf)
 
     per_plan = jax.vmap(jax.vmap(seconds, in_axes=(None, None, 0, None, None)))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..study.convex import Kind
+from ..study.convex import Kind, coordinates, ratio_rows
 from ..study.design import steps
 from .counts import steps_of_choice
 from .loosen import Broken, broken, way
@@ -36,13 +36,13 @@ def relaxations(search: Search, candidates: list[Candidate]) -> tuple[Relaxation
         beside = relaxations(in_box(search, moved(search, missing)), candidates)
         again = {r.name for r in beside}  # a bound moved one way is not needed where the other is moved too
         return (*(r for r in missing if r.name not in again), *beside)
-    user = np.asarray([r.kind is Kind.USER for r in search.core.rows()])
+    user = np.asarray([r.kind is Kind.USER for r in ratio_rows(search.core)])
     known = broken(search, candidates, user)
     counted = known if len(buildable(search)) == n_choices(search) else built(search, candidates, user)
     found = min(way(search, counted, user), widened_way(search, known, user), key=lambda w: w.total)
     if not math.isfinite(found.total):
-        lawful = np.asarray([r.kind is not Kind.LAW and r.what != STEP for r in search.core.rows()])
-        reticle = math.exp(search.box[1][search.core.variables().index(DIE)])
+        lawful = np.asarray([r.kind is not Kind.LAW and r.what != STEP for r in ratio_rows(search.core)])
+        reticle = math.exp(search.box[1][coordinates(search.core).index(DIE)])
         roomy = in_box(search, moved(search, [Relaxation(DIE, reticle, reticle * FURTHEST)]))
         found = way(roomy, built(roomy, candidates, lawful), lawful)
     return found.moves
@@ -70,7 +70,7 @@ def without_steps(search: Search) -> tuple[Relaxation, ...]:
         needed = []
         for place, logs in zip(search.integer_places, steps_of_choice(search, i), strict=True):
             if not len(logs):
-                name, (low, high) = search.core.variables()[place], (float(np.exp(b[place])) for b in search.box)
+                name, (low, high) = coordinates(search.core)[place], (float(np.exp(b[place])) for b in search.box)
                 near = steps(name, choice.n_dies, low / FURTHEST, high * FURTHEST)
                 up = [Relaxation(name, high, float(x), "at_most") for x in near[near > high][:1]]
                 down = [Relaxation(name, low, float(x), "at_least") for x in near[near < low][-1:]]
@@ -83,7 +83,7 @@ def moved(search: Search, bounds: Sequence[Relaxation]) -> tuple[np.ndarray, np.
     """The box with bounds of free numbers moved."""
     lower, upper = (b.copy() for b in search.box)
     for r in bounds:
-        (upper if r.sense == "at_most" else lower)[search.core.variables().index(r.name)] = math.log(r.needed)
+        (upper if r.sense == "at_most" else lower)[coordinates(search.core).index(r.name)] = math.log(r.needed)
     return lower, upper
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.errors import SpecError
 from ..lowering.plan import Plan
-from ..study.convex import ConvexCore, chip_at
+from ..study.convex import ConvexCore, all_strict, chip_at, coordinates, model_of, named_numbers, power_auxiliaries
 from ..study.design import STEPPED, steps, with_free
 from ..study.metrics import metric_of
 from .batch import solve_batch
@@ -54,7 +54,7 @@ def bounds(space: Space) -> tuple[np.ndarray, np.ndarray]:
     deadlines = zip(space.ground.baselines, space.study.deadlines_s, strict=True)
     times = [(min(seconds, deadline) / SPAN, min(seconds * SPAN, deadline)) for (_, seconds), deadline in deadlines]
     tdp_W = float(space.study.baseline.chip.power_limit_W)
-    powers = [(tdp_W / SPAN, tdp_W * SPAN) for _ in space.study.core().powers]
+    powers = [(tdp_W / SPAN, tdp_W * SPAN) for _ in power_auxiliaries(space.study.core())]
     box = np.log(np.asarray([*free, (low_V, high_V), (reticle / SPAN, reticle * ROOM), *powers, *times]))
     return box[:, 0], box[:, 1]
 
@@ -92,7 +92,7 @@ def search_of(
 ) -> Search:
     """A search in the bounds of a study, nothing solved yet."""
     core, box = space.study.core(), bounds(space)
-    names = core.variables()
+    names = coordinates(core)
     places = [names.index(x) for x in STEPPED if x in core.free]
     by_dies = _steps(space, [names[i] for i in places], [np.exp(b[places]) for b in box])
     return Search(space, core, box, places, by_dies, progress, {}, deadline or Deadline())
@@ -114,8 +114,8 @@ def solve_points(search: Search, points: Sequence[tuple[int, Plans]]) -> list[Ca
     """Solve choices under plans."""
     data = batch_of(search.space, [i for i, _ in points], [p for _, p in points])
     lower, upper = search.box
-    middle, strict = (lower + upper) / 2, search.core.strict
-    batch = solve_batch(search.core.model, data, lower, upper, middle, loose=strict, size=WIDTH)
+    middle, strict = (lower + upper) / 2, all_strict(search.core)
+    batch = solve_batch(model_of(search.core), data, lower, upper, middle, loose=strict, size=WIDTH)
     found = [Candidate(i, p, element(batch, k)) for k, (i, p) in enumerate(points)]
     search.seen.update({(c.choice_index, c.plan_index): c for c in found})
     return found
@@ -136,7 +136,7 @@ def search_with_plans(search: Search, plans: tuple[Plan, ...]) -> Search:
 
 def in_box(search: Search, box: tuple[np.ndarray, np.ndarray]) -> Search:
     """The search in another box, nothing solved there yet."""
-    names = search.core.variables()
+    names = coordinates(search.core)
     ends = [np.exp(b[search.integer_places]) for b in box]
     by_dies = _steps(search.space, [names[i] for i in search.integer_places], ends)
     return dataclasses.replace(search, box=box, steps_by_dies=by_dies, seen={}, deadline=Deadline())
@@ -178,7 +178,7 @@ def _check_own(search: Search) -> None:
     """Refuse a metric of the user's own that is not positive in the middle of the box, where every solve begins."""
     if not search.core.own:
         return
-    x = search.core.positive((search.box[0] + search.box[1]) / 2)
+    x = named_numbers(search.core, (search.box[0] + search.box[1]) / 2)
     data = data_of(search.space, 0, first_plans(search, 0, 0))
     state, _ = chip_at(search.core, with_free(data.chip, {n: x[n] for n in search.core.free}), x, data)
     for name in (n for n, _ in search.core.own if n in (search.core.goal, *(m for m, _ in search.core.limits))):

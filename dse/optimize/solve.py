@@ -17,7 +17,19 @@ from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import as_argument, extreme
 from ..physics.evaluate import Silicon, chip_technology, silicon, throttled_step_s
-from ..study.convex import AHEAD, MEMORY, ConvexCore, Data, Kind, chip_at
+from ..study.convex import (
+    AHEAD,
+    MEMORY,
+    ConvexCore,
+    Data,
+    Kind,
+    chip_at,
+    coordinates,
+    named_numbers,
+    ratio_rows,
+    rows_of_limit,
+    separate,
+)
 from ..study.design import INTEGERS, Choice, choice_technology, template, with_free
 from ..study.metrics import Load, State, mean_speedup, metric_of, upkeep_of
 from ..study.study import Study
@@ -25,12 +37,12 @@ from ..technology.presets import Technology
 from .curvature import curvature_batch
 from .deadline import Deadline
 from .exact import check_stop, n_designs, progress_text
-from .hull import Tables
 from .racked import rack_report
 from .relax import relaxations
 from .search import Candidate, Search, leaders, n_choices, run_search, search_of, search_with_plans, solve_points
 from .solution import Alternative, Certificate, LimitReport, Overall, Solution, Status, WorkloadReport
 from .space import Space, batch_of, data_of, economy_around, jobs_of, space_of
+from .tables import tables_of
 from .tree import Proof, Tree
 
 GAP_FRAC = 1e-3
@@ -68,7 +80,7 @@ def solve(
     search = search_of(space or space_of(study), progress, deadline=Deadline(max(limit_s, LIMIT_S)))
     candidates = run_search(search)
     chips = [c for c in candidates if c.log_goal < np.inf]
-    tree = Tree(Tables(search), gap_frac, Deadline(limit_s), lambda p: progress(progress_text(p)))
+    tree = Tree(tables_of(search), gap_frac, Deadline(limit_s), lambda p: progress(progress_text(p)))
     proof = tree.run(chips)
     if proof.best is None:
         return without_design(search, candidates, proof)
@@ -103,15 +115,15 @@ Separate: TypeAlias = Callable[[Mapping[str, FloatLike], Data], tuple[FloatLike,
 """Goal and every ratio as outputs of their own, of named positive numbers and coefficients."""
 
 
-def unproved_terms(core: ConvexCore, data: Data, separate: Separate | None = None) -> tuple[str, ...]:
+def unproved_terms(core: ConvexCore, data: Data, others: Separate | None = None) -> tuple[str, ...]:
     """Objective and limits that the walker cannot prove log-log convex, each with the operation that breaks it.
 
-    `data` is batched over choices and plans: the proof then holds for all of them at once. `separate` is the core's
-    unless it has another goal.
+    `data` is batched over choices and plans: the proof then holds for all of them at once. `others` takes the place of
+    the core's terms where it has another goal.
     """
-    x = {name: np.asarray(1.0) for name in core.variables()}
-    verdicts = curvature_batch(separate or core.separate, x, data)
-    labels = ("goal", *(r.label for r in core.rows()))
+    x = {name: np.asarray(1.0) for name in coordinates(core)}
+    verdicts = curvature_batch(others or partial(separate, core), x, data)
+    labels = ("goal", *(r.label for r in ratio_rows(core)))
     said = ((label, v) for label, v in zip(labels, verdicts, strict=True) if not v.is_convex)
     return tuple(f"{label}: {v.reason or v.verdict.value}" for label, v in said)
 
@@ -124,7 +136,7 @@ def design_chip(search: Search, candidate: Candidate, *, whole: bool = True) -> 
     """
     study, core = search.space.study, search.core
     choice = study.choices[candidate.choice_index]
-    x = core.positive(candidate.optimum.z)
+    x = named_numbers(core, candidate.optimum.z)
     free = {n: np.float64(np.round(x[n]) if whole and n in INTEGERS else x[n]) for n in core.free}
     chip = with_free(template(choice, study.baseline.chip, study.scaleout_Bps), free)
     limit = study.power_cap_W
@@ -178,7 +190,7 @@ def report_of(search: Search, best: Candidate, continuous: Candidate, proved: Ov
         goal=float(np.exp(best.log_goal)),
         choice=choice,
         chip=chip,
-        continuous=dict(zip(search.core.variables(), np.exp(continuous.optimum.z).tolist(), strict=True)),
+        continuous=dict(zip(coordinates(search.core), np.exp(continuous.optimum.z).tolist(), strict=True)),
         silicon=parts,
         workloads=tuple(workloads),
         limits=limit_reports(search, best, continuous, state),
@@ -280,7 +292,7 @@ def limit_reports(search: Search, best: Candidate, continuous: Candidate, state:
         price = limit_price(search, k, multipliers)
         unit = goal * price / limit.value
         reports.append(LimitReport(limit.metric, limit.sense, worst, limit.value, price, unit, Kind.USER))
-    for i, row in enumerate(core.rows()):
+    for i, row in enumerate(ratio_rows(core)):
         if row.kind is Kind.TECHNOLOGY or row.what in (MEMORY, AHEAD):
             price, name = -float(multipliers[i]), f"{row.what} of {row.workload}" if row.workload else row.what
             reports.append(LimitReport(name, "at_most", float(ratios[i]), 1.0, price, goal * price, row.kind))
@@ -290,14 +302,14 @@ def limit_reports(search: Search, best: Candidate, continuous: Candidate, state:
 def limit_price(search: Search, k: int, multipliers: Vector) -> float:
     """The price of a limit: d log goal / d log of the study's limit `k`, by the multipliers of a continuous optimum."""
     sense = search.space.study.limits[k].sense
-    return float(sum(multipliers[i] for i in search.core.rows_of(k))) * (-1.0 if sense == "at_most" else 1.0)
+    return float(sum(multipliers[i] for i in rows_of_limit(search.core, k))) * (-1.0 if sense == "at_most" else 1.0)
 
 
 def _bound_reports(search: Search, continuous: Candidate, goal: float) -> list[LimitReport]:
     """Bounds of free numbers that the optimum leans on, which the user may not have meant to be binding."""
     lower, upper = (np.exp(b) for b in search.box)
     o, out = continuous.optimum, []
-    for i, name in enumerate(search.core.variables()):
+    for i, name in enumerate(coordinates(search.core)):
         value = float(np.exp(o.z[i]))
         for sense, bound, price in (
             ("at_least", float(lower[i]), float(o.lower_multipliers[i])),

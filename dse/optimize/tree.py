@@ -16,16 +16,18 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from ..study.convex import model_of, ratio_rows
 from .counts import steps_of_choice
 from .deadline import Deadline
 from .dominance import worth_a_proof
 from .elastic import least_violations
-from .hull import HullError, PlanTable, Tables
+from .hull import PlanTable
 from .incumbent import Incumbent, Region
 from .interior import Optimum
 from .pricing import PRICED
 from .search import WIDTH, Candidate, Search
 from .space import valid_in
+from .tables import HullError, Tables, data_of_rows, hull_costs, hull_rows, row_slopes, solve_rows
 
 WHOLE = 1e-6
 """Distance to a whole number, or to the hull's step time, that counts as none [relative]."""
@@ -172,13 +174,13 @@ class Tree:
     def _relax(self, regions: list[Region]) -> tuple[list[np.ndarray], Optimum]:
         """Rows of the hulls and optima of the relaxations of all regions."""
         choices = [r.choice for r in regions]
-        rows = self.tables.hulls(choices, [r.groups for r in regions])
-        return rows, self.tables.solve(choices, rows, *boxes(self.tables.search, regions))
+        rows = hull_rows(self.tables, choices, [r.groups for r in regions])
+        return rows, solve_rows(self.tables, choices, rows, *boxes(self.tables.search, regions))
 
     def _branch(self, regions: list[Region], rows: list[np.ndarray], optima: Optimum) -> Iterator[Region]:
         """Children of every region that may hold something better."""
         choices = [r.choice for r in regions]
-        slopes = self.tables.slopes(choices, rows, optima)
+        slopes = row_slopes(self.tables, choices, rows, optima)
         violated = self._violated(regions, rows, optima)
         for i, region in enumerate(regions):
             if violated[i]:
@@ -187,7 +189,7 @@ class Tree:
             if self.closes(bound):
                 self.closed_bound = min(self.closed_bound, bound)
                 continue
-            costs = self.tables.costs(region.choice, region.groups, [r[i] for r in rows], [x[i] for x in slopes])
+            costs = hull_costs(self.tables, region.choice, region.groups, [r[i] for r in rows], [x[i] for x in slopes])
             yield from self._children(dataclasses.replace(region, bound=bound), np.asarray(optima.z[i]), costs)
 
     def _violated(self, regions: list[Region], rows: list[np.ndarray], optima: Optimum) -> np.ndarray:
@@ -200,9 +202,11 @@ class Tree:
         open_ = np.flatnonzero(~proved & ~np.asarray(optima.feasible))
         if open_.size:
             box = [b[open_] for b in boxes(self.tables.search, regions)]
-            data = self.tables.data([regions[i].choice for i in open_], [r[open_] for r in rows])
+            data = data_of_rows(self.tables, [regions[i].choice for i in open_], [r[open_] for r in rows])
             core = self.tables.search.core
-            proved[open_] = least_violations(core.model, data, *box, n_limits=len(core.rows()), size=WIDTH) > 0.0
+            proved[open_] = (
+                least_violations(model_of(core), data, *box, n_limits=len(ratio_rows(core)), size=WIDTH) > 0.0
+            )
         return proved
 
     def _children(self, region: Region, z: np.ndarray, costs: list[np.ndarray]) -> Iterator[Region]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool
 
+from ..study.convex import coordinates
 from ..study.design import STEPPED, steps
 from .loosen import NONE, SMALLEST, TRIED, Broken, Way, relaxed, total, way
 from .search import Search, in_box
@@ -96,7 +97,7 @@ def _needed(search: Search, bounds: Sequence[Bound], log_factors: np.ndarray, us
 
 def _whole(search: Search, bound: Bound, log_factor: float, user: Bool[np.ndarray, " m"]) -> Way:
     """The way out by one bound, counts whole."""
-    name, sign = search.core.variables()[bound.place], 1.0 if bound.upper else -1.0
+    name, sign = coordinates(search.core)[bound.place], 1.0 if bound.upper else -1.0
     now = float(search.box[1 if bound.upper else 0][bound.place])
     if name in STEPPED:  # the next that can be built
         near = np.log(_buildable(search, bound, math.exp(now + sign * log_factor)))
@@ -116,4 +117,4 @@ def _buildable(search: Search, bound: Bound, least: float) -> np.ndarray:
     """What can be built of a stepped number at `least` or further out."""
     n_dies = search.space.study.choices[bound.of.choice].n_dies
     ends = (least, 2.0 * least) if bound.upper else (least / 2.0, least)
-    return steps(search.core.variables()[bound.place], n_dies, *ends)
+    return steps(coordinates(search.core)[bound.place], n_dies, *ends)

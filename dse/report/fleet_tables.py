@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -127,7 +128,7 @@ def cost_json(c: ChipCost) -> dict[str, Any]:
 
 
 def against_view(
-    first: str, second: str, precision: str, answers: list[Answer], asked: Asked | None = None
+    first: str, second: str, precision: str, answers: Sequence[Answer], asked: Asked | None = None
 ) -> RenderableType:
     """Two chips compared, three ways of paying, with what must hold for 40 %."""
     asked = asked or usual(precision)
@@ -168,7 +169,7 @@ def stand_ins(first: str, second: str, precision: str) -> list[str]:
 
 
 def against_json(
-    first: str, second: str, precision: str, answers: list[Answer], asked: Asked | None = None
+    first: str, second: str, precision: str, answers: Sequence[Answer], asked: Asked | None = None
 ) -> dict[str, Any]:
     """Two chips compared, for machines."""
     r, p = (asked or usual(precision)).requests, (asked or usual(precision)).promise

@@ -11,7 +11,6 @@ from ..core.text import label, scoped_label
 from ..explore.front import Front
 from ..explore.named import Named
 from ..explore.sensitivity import Sensitivity
-from ..optimize.tree import Progress
 from ..study.metrics import DELIVERED
 from .front import SHOWN, goal_text, heading
 from .front_axes import axis_label, better, frame, log_axes, mark_chips
@@ -119,16 +118,4 @@ def tornado_figure(s: Sensitivity) -> Figure:
     ax.margins(x=0.08)
     ax.set_title(title, fontsize=9.5)
     ax.grid(axis="x")
-    return figure
-
-
-def proof_figure(log: tuple[Progress, ...]) -> Figure:
-    """Best design and bound over the time of a branch and bound."""
-    figure, ax = plt.subplots(figsize=(6.4, 3.6))
-    seconds = [p.seconds for p in log]
-    ax.plot(seconds, [p.best for p in log], color=DESIGN, label="best design")
-    ax.plot(seconds, [p.bound for p in log], color=CONTEXT, label="bound on all designs")
-    ax.set(xlabel="time [s]", ylabel="goal (less is better)", title="Branch and bound")
-    ax.grid()
-    ax.legend()
     return figure

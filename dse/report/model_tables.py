@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from ..core.text import digits, in_unit
-from ..workload.blocks import Block, Experts, Feed
+from ..workload.blocks import block_text, feed_text
 from ..workload.huggingface import Reading
 from ..workload.transformer import (
     active_parameters,
@@ -22,18 +22,6 @@ from ..workload.transformer import (
 from .layout import table
 
 
-def feed_text(feed: Feed | None) -> str:
-    """What feeds forward, in words."""
-    if feed is None:
-        return ""
-    if not isinstance(feed, Experts):
-        return f"MLP {feed.ffn:,}"
-    text = f"{feed.n_experts} experts of {feed.ffn:,}, {feed.per_token} a token"
-    text += f", shared {feed.shared_ffn:,}" if feed.shared_ffn else ""
-    text += f", beside an MLP of {feed.parallel_ffn:,}" if feed.parallel_ffn else ""
-    return text + (f", on {feed.latent:,} of the width" if feed.latent else "")
-
-
 def count_text(n: float) -> str:
     """A number of parameters as people write it.
 
@@ -41,12 +29,6 @@ def count_text(n: float) -> str:
     ('4.83 B', '0.0502 M')
     """
     return f"{digits(n / 1e9)} B" if n >= 1e7 else f"{digits(n / 1e6)} M"
-
-
-def block_text(block: Block) -> str:
-    """A block in words."""
-    parts = [m.kind for m in block.mixers]
-    return " and ".join(parts) + (", " if parts and block.feed else "") + feed_text(block.feed)
 
 
 def reading_numbers(r: Reading) -> dict[str, Any]:

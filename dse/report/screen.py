@@ -74,7 +74,14 @@ def stand_ins(s: Solution) -> list[Text]:
     asked = [w for w in every if not isinstance(w, Requests)]
     chips = [c for c in (s.study.baseline.chip, s.chip) if c is not None]
     said = dict.fromkeys(stand_in_text(w, c) for w in asked for c in chips)
-    return [Text(f"{x}.", style="yellow") for x in said if x]
+    return [Text(f"{x}.", style="yellow") for x in (*said, first_tokens_text(s.study)) if x]
+
+
+def first_tokens_text(study: Study) -> str:
+    """What a study does not keep of what its portfolio promises; empty without such a promise."""
+    late = [f"{n} {in_unit(x.promise.ttft_s, 's')}" for n, x in study.services.items() if x.promise.ttft_s is not None]
+    told = "first tokens wait in a queue, which a study has none of; `dse portfolio` sizes a fleet that keeps it"
+    return f"Promised to the first token and not checked: {', '.join(late)} ({told})" if late else ""
 
 
 def headline(s: Solution) -> str:

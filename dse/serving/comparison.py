@@ -10,8 +10,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from ..core.errors import SpecError
+from ..core.frames import page, table_of
 from ..core.provenance import number
 from ..economy.curves import SEQUENCE
 from ..economy.hours import Hour, hours, million_tokens_USD
@@ -30,6 +32,9 @@ from ..workload.transformer import Model, Training
 from .curve import Promise
 from .ranking import Ranked, ranking
 from .timed import Timed, timed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MODEL = "llama-3.1-70b"
 """What is trained and served unless said otherwise."""
@@ -132,6 +137,35 @@ class Answer:
         return "likely" if self.ratio <= goal else "unlikely"
 
 
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """Two chips compared: dollars per million tokens by workload and way of paying."""
+
+    first: str
+    """The chip in question."""
+    second: str
+    """The chip it is compared with."""
+    precision: str
+    """Precision of training, and of what is served unless said otherwise."""
+    answers: tuple[Answer, ...]
+    """Training and serving, each way of paying."""
+
+    def frame(self) -> pd.DataFrame:
+        """One row per workload and way of paying: dollars per million tokens, their ratio and its range."""
+        rows = [
+            (a.workload, a.paying, a.first_USD, a.second_USD, a.ratio, a.low, a.high, a.needed) for a in self.answers
+        ]
+        columns = ["workload", "paying", "first_USD", "second_USD", "ratio", "low", "high", "needed"]
+        return table_of(rows, columns)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        title = (
+            f"USD per million tokens, {self.first} (first) against {self.second} (second), in {self.precision.upper()}"
+        )
+        return page(title, self.frame())
+
+
 def claimed_frac() -> float:
     """How much cheaper the first chip is claimed to be."""
     return number(observed(CLAIMS), "cheaper_frac")
@@ -213,7 +247,7 @@ def compare(
     precision: str | None = None,
     asked: Asked | None = None,
     rents_USD: Mapping[str, float] | None = None,
-) -> tuple[str, list[Answer]]:
+) -> Compared:
     """Dollars per million tokens on `first` against `second`: training and serving, each way of paying.
 
     Args:
@@ -224,7 +258,7 @@ def compare(
         rents_USD: prices of a chip-hour that the user gives, by chip.
 
     Returns:
-        The precision, and an answer with its range for every workload and way of paying.
+        An answer with its range for every workload and way of paying.
 
     Raises:
         UnknownNameError: a chip that does not exist or cannot be owned; the message offers near matches.
@@ -238,10 +272,12 @@ def compare(
     step = training(asked.requests.model, precision)
     trained = (timed(systems[0], step), timed(systems[1], step))
     engines = served(first, second, asked, given)
+    found = _answers(*trained, systems, "training", given)
     if isinstance(engines, str):
-        none = [Answer("serving", "rented", math.nan, math.nan, math.nan, math.nan, (), engines)]
-        return precision, [*_answers(*trained, systems, "training", given), *none]
-    return precision, [*_answers(*trained, systems, "training", given), *_answers(*engines, systems, "serving", given)]
+        found.append(Answer("serving", "rented", math.nan, math.nan, math.nan, math.nan, (), engines))
+    else:
+        found += _answers(*engines, systems, "serving", given)
+    return Compared(first, second, precision, tuple(found))
 
 
 def _answers(a: Priced, b: Priced, systems: list[System], name: str, given: Mapping[str, float]) -> list[Answer]:

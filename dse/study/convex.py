@@ -111,7 +111,7 @@ PHYSICS = (
     Row("reticle", Kind.TECHNOLOGY), Row("interposer", Kind.TECHNOLOGY), Row("stack bandwidth", Kind.TECHNOLOGY),
     Row("stack capacity", Kind.TECHNOLOGY),
 )  # fmt: skip
-"""Ratios of every study, in the order of `ConvexCore.separate`."""
+"""Ratios of every study, in the order of `separate`."""
 MEMORY = "memory"
 """What a workload fills, over what tensors may fill."""
 SENT = Row("switches of the rack", Kind.TECHNOLOGY)
@@ -143,111 +143,121 @@ class ConvexCore:
     capped: bool = False
     """Whether the switches of some system take only so much from a chip."""
 
-    @property
-    def cools(self) -> bool:
-        """Whether operators slow down to what the package is cooled for: goal or a limit names the hottest."""
-        return self.goal == HOTTEST or any(metric == HOTTEST for metric, _ in self.limits)
 
-    @property
-    def provisions(self) -> bool:
-        """Whether what a rack is sized for is a coordinate: several workloads, and goal or a limit pays for it."""
-        return len(self.workloads) > 1 and any(m in OWNED for m in (self.goal, *(metric for metric, _ in self.limits)))
+def cools(core: ConvexCore) -> bool:
+    """Whether operators slow down to what the package is cooled for: goal or a limit names the hottest."""
+    return core.goal == HOTTEST or any(metric == HOTTEST for metric, _ in core.limits)
 
-    @property
-    def powers(self) -> tuple[str, ...]:
-        """Auxiliaries that are powers."""
-        return (*((WORK,) if self.cools else ()), *((PROVISIONED,) if self.provisions else ()))
 
-    def variables(self) -> tuple[str, ...]:
-        """All coordinates in order: free chip numbers, auxiliaries, one step time per workload."""
-        return (*self.free, *AUXILIARY, *self.powers, *(f"step_s:{w}" for w in self.workloads))
+def provisions(core: ConvexCore) -> bool:
+    """Whether what a rack is sized for is a coordinate: several workloads, and goal or a limit pays for it."""
+    return len(core.workloads) > 1 and any(m in OWNED for m in (core.goal, *(metric for metric, _ in core.limits)))
 
-    def rows(self) -> tuple[Row, ...]:
-        """What every ratio of `separate` means, in order."""
-        asked = ("step", MEMORY, AHEAD) if self.streams else ("step", MEMORY)
-        own = [Row(what, Kind.WORKLOAD, w) for w in self.workloads for what in asked]
-        own += [Row(PROVISIONED, Kind.LAW, w) for w in self.workloads if self.provisions]
-        users = (
-            Row(metric, Kind.USER, w, i)
-            for i, (metric, _) in enumerate(self.limits)
-            for w in (self.workloads if metric in PER_WORKLOAD else ("",))
-        )
-        return (*PHYSICS, *((SENT,) if self.capped else ()), *own, *users)
 
-    @property
-    def model(self) -> eqx.Partial:
-        """`logs` as a function that compares equal where the cores do, so that it compiles once."""
-        return eqx.Partial(ConvexCore.logs, self)
+def power_auxiliaries(core: ConvexCore) -> tuple[str, ...]:
+    """Auxiliaries that are powers."""
+    return (*((WORK,) if cools(core) else ()), *((PROVISIONED,) if provisions(core) else ()))
 
-    @property
-    def strict(self) -> np.ndarray:
-        """No row that may be exceeded, as the solver takes it."""
-        return np.zeros(len(self.rows()), dtype=bool)
 
-    def rows_of(self, limit: int) -> list[int]:
-        """Positions of the rows of a user's limit: one per workload where the metric has a value for each."""
-        return [i for i, row in enumerate(self.rows()) if row.limit == limit]
+def coordinates(core: ConvexCore) -> tuple[str, ...]:
+    """All coordinates in order: free chip numbers, auxiliaries, one step time per workload."""
+    return (*core.free, *AUXILIARY, *power_auxiliaries(core), *(f"step_s:{w}" for w in core.workloads))
 
-    def cooled_W(self, data: Data) -> FloatLike:
-        """Power that no operator may exceed: the study's least upper limit on the hottest; infinite without one."""
-        caps = [data.limits[i] for i, form in enumerate(self.limits) if form == (HOTTEST, "at_most")]
-        return jnp.min(jnp.stack(caps)) if caps else jnp.asarray(jnp.inf)
 
-    def power_cap_W(self, data: Data) -> FloatLike:
-        """Power to which a chip throttles: the study's least upper limit; infinite without one."""
-        caps = [data.limits[i] for i, form in enumerate(self.limits) if form == POWER_CAP]
-        return jnp.min(jnp.stack(caps)) if caps else jnp.asarray(jnp.inf)
+def ratio_rows(core: ConvexCore) -> tuple[Row, ...]:
+    """What every ratio of `separate` means, in order."""
+    asked = ("step", MEMORY, AHEAD) if core.streams else ("step", MEMORY)
+    own = [Row(what, Kind.WORKLOAD, w) for w in core.workloads for what in asked]
+    own += [Row(PROVISIONED, Kind.LAW, w) for w in core.workloads if provisions(core)]
+    users = (
+        Row(metric, Kind.USER, w, i)
+        for i, (metric, _) in enumerate(core.limits)
+        for w in (core.workloads if metric in PER_WORKLOAD else ("",))
+    )
+    return (*PHYSICS, *((SENT,) if core.capped else ()), *own, *users)
 
-    def allowed(
-        self, d: StepDemand, chip: Chip, x: Mapping[str, FloatLike], data: Data, c: Calibration
-    ) -> Cooled | None:
-        """Shortest times at the power for work in `x`; None where no limit names the hottest operator."""
-        if not self.cools:
-            return None
-        return cooled(sustained_J(d, chip, data.tech, c, x["supply_V"], x["die_mm2"]), x[WORK])
 
-    def separate(self, x: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, ...]:
-        """Objective and ratios (each at most 1 in a design that works), as posynomials of `x`.
+def model_of(core: ConvexCore) -> eqx.Partial:
+    """`core_logs` as a function that compares equal where the cores do, so that it compiles once."""
+    return eqx.Partial(core_logs, core)
 
-        Args:
-            x: positive numbers by `variables()` name, canonical units.
-            data: coefficients of one discrete choice.
 
-        Returns:
-            Objective [dimensionless or the goal's unit], then one scalar ratio per row.
-        """
-        chip = with_free(data.chip, {n: x[n] for n in self.free})
-        state, of_workloads = chip_at(self, chip, x, data)
-        tech, die = data.tech, x["die_mm2"]
-        stages_Hz = chip.clock_Hz * cycle_ratio(chip.pipeline_depth)
-        physics = [
-            voltage_limit(stages_Hz, x["supply_V"], chip.nominal_clock_Hz, tech.node, data.overdrive_V),
-            total_area_mm2(state.area) / (chip.n_dies * die),
-            shoreline_mm(chip, tech) / die_edge_mm(die, tech.package),
-            die / tech.package.reticle_mm2,
-            interposer_mm2(chip, die, tech) / tech.package.interposer_limit_mm2,
-            chip.hbm_bandwidth_Bps / (chip.n_stacks * tech.memory.stack_bandwidth_Bps * TOUCH),
-            chip.hbm_capacity_B / (chip.n_stacks * tech.memory.stack_capacity_B * TOUCH**2),
-        ]
-        if self.capped:
-            physics.append(chip.scaleup_bandwidth_per_dir_Bps / data.most_scaleup_Bps)
-        users: list[FloatLike] = []
-        for i, (metric, sense) in enumerate(self.limits):
-            values = metric_of(self.own, metric)(state)
-            for v in values if isinstance(values, list) else [values]:
-                users.append(v / data.limits[i] if sense == "at_most" else data.limits[i] / v)
-        value = metric_of(self.own, self.goal)(state)
-        goal = geometric_mean(value, self.shares) if isinstance(value, list) else value
-        return tuple(jnp.asarray(r) for r in (goal, *physics, *of_workloads, *users))
+def all_strict(core: ConvexCore) -> np.ndarray:
+    """No row that may be exceeded, as the solver takes it."""
+    return np.zeros(len(ratio_rows(core)), dtype=bool)
 
-    def positive(self, z: FloatLike) -> dict[str, FloatLike]:
-        """Named positive numbers of the log coordinates `z`."""
-        return dict(zip(self.variables(), jnp.exp(z), strict=True))
 
-    def logs(self, z: FloatLike, data: Data) -> tuple[Array, Array]:
-        """Log objective and log ratios at log coordinates `z`: what the solver minimises and keeps below 0."""
-        goal, *ratios = self.separate(self.positive(z), data)
-        return jnp.log(goal), jnp.log(jnp.stack(ratios))
+def rows_of_limit(core: ConvexCore, limit: int) -> list[int]:
+    """Positions of the rows of a user's limit: one per workload where the metric has a value for each."""
+    return [i for i, row in enumerate(ratio_rows(core)) if row.limit == limit]
+
+
+def cooled_W(core: ConvexCore, data: Data) -> FloatLike:
+    """Power that no operator may exceed: the study's least upper limit on the hottest; infinite without one."""
+    caps = [data.limits[i] for i, form in enumerate(core.limits) if form == (HOTTEST, "at_most")]
+    return jnp.min(jnp.stack(caps)) if caps else jnp.asarray(jnp.inf)
+
+
+def power_cap_W(core: ConvexCore, data: Data) -> FloatLike:
+    """Power to which a chip throttles: the study's least upper limit; infinite without one."""
+    caps = [data.limits[i] for i, form in enumerate(core.limits) if form == POWER_CAP]
+    return jnp.min(jnp.stack(caps)) if caps else jnp.asarray(jnp.inf)
+
+
+def cooled_times(
+    core: ConvexCore, d: StepDemand, chip: Chip, x: Mapping[str, FloatLike], data: Data, c: Calibration
+) -> Cooled | None:
+    """Shortest times at the power for work in `x`; None where no limit names the hottest operator."""
+    if not cools(core):
+        return None
+    return cooled(sustained_J(d, chip, data.tech, c, x["supply_V"], x["die_mm2"]), x[WORK])
+
+
+def separate(core: ConvexCore, x: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, ...]:
+    """Objective and ratios (each at most 1 in a design that works), as posynomials of `x`.
+
+    Args:
+        core: names and structure.
+        x: positive numbers by the names of `coordinates`, canonical units.
+        data: coefficients of one discrete choice.
+
+    Returns:
+        Objective [dimensionless or the goal's unit], then one scalar ratio per row.
+    """
+    chip = with_free(data.chip, {n: x[n] for n in core.free})
+    state, of_workloads = chip_at(core, chip, x, data)
+    tech, die = data.tech, x["die_mm2"]
+    stages_Hz = chip.clock_Hz * cycle_ratio(chip.pipeline_depth)
+    physics = [
+        voltage_limit(stages_Hz, x["supply_V"], chip.nominal_clock_Hz, tech.node, data.overdrive_V),
+        total_area_mm2(state.area) / (chip.n_dies * die),
+        shoreline_mm(chip, tech) / die_edge_mm(die, tech.package),
+        die / tech.package.reticle_mm2,
+        interposer_mm2(chip, die, tech) / tech.package.interposer_limit_mm2,
+        chip.hbm_bandwidth_Bps / (chip.n_stacks * tech.memory.stack_bandwidth_Bps * TOUCH),
+        chip.hbm_capacity_B / (chip.n_stacks * tech.memory.stack_capacity_B * TOUCH**2),
+    ]
+    if core.capped:
+        physics.append(chip.scaleup_bandwidth_per_dir_Bps / data.most_scaleup_Bps)
+    users: list[FloatLike] = []
+    for i, (metric, sense) in enumerate(core.limits):
+        values = metric_of(core.own, metric)(state)
+        for v in values if isinstance(values, list) else [values]:
+            users.append(v / data.limits[i] if sense == "at_most" else data.limits[i] / v)
+    value = metric_of(core.own, core.goal)(state)
+    goal = geometric_mean(value, core.shares) if isinstance(value, list) else value
+    return tuple(jnp.asarray(r) for r in (goal, *physics, *of_workloads, *users))
+
+
+def named_numbers(core: ConvexCore, z: FloatLike) -> dict[str, FloatLike]:
+    """Named positive numbers of the log coordinates `z`."""
+    return dict(zip(coordinates(core), jnp.exp(z), strict=True))
+
+
+def core_logs(core: ConvexCore, z: FloatLike, data: Data) -> tuple[Array, Array]:
+    """Log objective and log ratios at log coordinates `z`: what the solver minimises and keeps below 0."""
+    goal, *ratios = separate(core, named_numbers(core, z), data)
+    return jnp.log(goal), jnp.log(jnp.stack(ratios))
 
 
 def chip_at(core: ConvexCore, chip: Chip, x: Mapping[str, FloatLike], data: Data) -> tuple[State, list[FloatLike]]:
@@ -255,11 +265,11 @@ def chip_at(core: ConvexCore, chip: Chip, x: Mapping[str, FloatLike], data: Data
     tech, die, volt = data.tech, x["die_mm2"], x["supply_V"]
     area = block_areas(chip, tech)
     static = static_W(chip, tech, area, volt)
-    hottest = power_W(x[WORK], jnp.ones(()), static, tech) if core.cools else jnp.asarray(jnp.nan)
+    hottest = power_W(x[WORK], jnp.ones(()), static, tech) if cools(core) else jnp.asarray(jnp.nan)
     loads, ratios = [], []
     for i, (name, d, c) in enumerate(zip(core.workloads, data.demands, data.calibrations, strict=True)):
         seconds = x[f"step_s:{name}"]
-        step, energy = full_speed(d, chip, tech, c, volt, die, core.allowed(d, chip, x, data, c))
+        step, energy = full_speed(d, chip, tech, c, volt, die, cooled_times(core, d, chip, x, data, c))
         power = power_W(energy_J(energy), seconds, static, tech)
         before = data.baseline_s[i] * d.tokens / data.n_baseline_tokens[i]
         loads.append(Load(seconds, power, before, d.tokens / data.n_chips[i], data.traffic_frac[i], hottest))
@@ -268,7 +278,7 @@ def chip_at(core: ConvexCore, chip: Chip, x: Mapping[str, FloatLike], data: Data
             ratios.append(AHEAD_FLOOR + (1.0 - AHEAD_FLOOR) * ahead_frac(d, chip, data.prefetch_frac))
     money = package_cost(chip, die, data.bond_loss, tech)
     sized_W = x.get(PROVISIONED)  # left out of the coordinates of a chip that exists: the hungriest decides
-    if core.provisions:
+    if provisions(core):
         most_W = reduce(jnp.maximum, [w.power_W for w in loads]) if sized_W is None else sized_W
         ratios += [w.power_W / most_W for w in loads]
     upkeeps = upkeep_of(chip, tech, money, die, data.economy, data.jobs, loads, sized_W)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..core.errors import SpecError, UnknownNameError
 from ..core.free import Free
 from ..core.text import stem_of, written_unit
 from ..core.units import positive
-from ..hardware.system import System
 from .budget import BUILT, built_limit
 from .design import FREE
-from .metrics import DELIVERED, METRICS, OF_WORKLOADS, Limit, State, chip_state
+from .metrics import DELIVERED, METRICS, OF_WORKLOADS, Limit, State
 from .written import LimitTable
 
 
@@ -29,9 +30,17 @@ def free_of(key: str, lower: str | float, upper: str | float) -> Free:
 
 
 def limit_of(
-    spec: LimitTable, index: int, baseline: System, built: State | None, names: tuple[str, ...]
+    spec: LimitTable, index: int, now: Callable[[], State], built: State | None, names: tuple[str, ...]
 ) -> Limit:  # fmt: skip
-    """A limit from what is written, at its place in the study; SpecError for anything else than one value."""
+    """A limit from what is written, at its place in the study; SpecError for anything else than one value.
+
+    Args:
+        spec: what is written.
+        index: its place.
+        now: the baseline chip as a point that `METRICS` can read, asked for by limits such as "6x".
+        built: the chip that was built, of a back-test.
+        names: metrics that may be named.
+    """
     name = full_name(spec.metric, names, "metric")
     place = f"limits.{index} ({spec.metric})"
     given = [(s, v) for s, v in (("at_most", spec.at_most), ("at_least", spec.at_least)) if v is not None]
@@ -41,11 +50,11 @@ def limit_of(
     if value == BUILT:
         return built_limit(name, sense, built, place)
     if isinstance(value, str) and value.endswith("x"):
-        return Limit(name, sense, positive(value[:-1], "", place) * baseline_metric(name, baseline, place))
+        return Limit(name, sense, positive(value[:-1], "", place) * baseline_metric(name, now, place))
     return Limit(name, sense, positive(value, written_unit(name), place))
 
 
-def baseline_metric(name: str, baseline: System, place: str) -> float:
+def baseline_metric(name: str, now: Callable[[], State], place: str) -> float:
     """Value of a metric on the baseline chip, for limits such as "6x".
 
     Raises:
@@ -55,6 +64,6 @@ def baseline_metric(name: str, baseline: System, place: str) -> float:
         return 1.0
     if name in OF_WORKLOADS or name not in METRICS:
         raise SpecError(f"{place}: {name} depends on the workload; give it in its unit")
-    value = METRICS[name](chip_state(baseline.chip))
+    value = METRICS[name](now())
     assert not isinstance(value, list)
     return float(value)

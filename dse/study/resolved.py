@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from .budget import built_state
 from .changes import Written
 from .choices import check_multiples, choices_of
 from .limits import free_of, full_name, limit_of
-from .metrics import METRICS, OF_RACK, OF_WORKLOADS, OWNED, SERVED, Own, check_own
+from .metrics import METRICS, OF_RACK, OF_WORKLOADS, OWNED, SERVED, Own, check_own, chip_state
 from .written import FREE_BATCH, KEYS, DecodeTable, Head, PortfolioTable, PrefillTable, StudyFile, TrainingTable
 
 
@@ -69,7 +70,8 @@ def fields_of(raw: dict[str, Any], folder: Path, own: Own) -> dict[str, Any]:
     if goal == SERVED and (spec.workloads or not services):
         raise SpecError("study.minimise: served_time needs a [portfolio] and no other workloads")
     built = built_state(spec.built.chip, head.package) if spec.built else None
-    limits = tuple(limit_of(x, i, baseline, built, names) for i, x in enumerate(spec.limits))
+    now = cache(lambda: chip_state(baseline.chip))
+    limits = tuple(limit_of(x, i, now, built, names) for i, x in enumerate(spec.limits))
     asked = {goal, *(x.metric for x in limits)}
     free = tuple(free_of(k, lo, hi) for k, (lo, hi) in spec.free.items())
     choices = choices_of(spec.choices, baseline, built, at_home=bool(asked & set(OF_RACK)))

@@ -130,7 +130,10 @@ class PrefillTable(_ServingTable):
 
 
 class PortfolioTable(_Strict):
-    """Models in service as the workloads, for `minimise = "served_time"`."""
+    """Models in service as the workloads: `served_time`, dollars and joules per token, within their promised `tpot`.
+
+    A promised `ttft` is not among what a study keeps, since waiting is not: `dse portfolio` sizes a fleet that does.
+    """
 
     file: str
     """Portfolio file, beside the study."""

@@ -23,7 +23,7 @@ import xxhash
 from ..core.errors import SpecError
 from ..core.files import check_sizes, read_text
 from ..core.origin import digest
-from .seal import Checked, DamagedError, footer_B
+from .seal import DamagedError, excerpt, footer_B, footer_of
 
 SHARDS = "shards"
 """Folder with one file per unit of work."""
@@ -33,8 +33,8 @@ MANIFEST = "manifest.json"
 """Where the rows came from, and what their columns mean."""
 FAILURES = "failures"
 """Folder with one file per unit of work that was given up."""
-FEW_B = 2**19
-"""Bytes that are quicker read twice, by us and by the reader, than once with the reader asking us for them."""
+FEW_B = 2**16
+"""Bytes of a file that is quicker read whole, whatever columns are asked for."""
 NAMED = 16
 """Hexadecimal digits of the identity's digest in a file's name."""
 
@@ -124,7 +124,7 @@ class Held:
             raise SpecError(f"{self.path}: {DAMAGED}")
         return content
 
-    def check_footer(self, footer: bytes) -> None:
+    def check_footer(self, footer: bytes | memoryview) -> None:
         """SpecError where `footer` is not the one that was written; pages have checksums of their own."""
         if self.sha256 and not self.footer:
             self.whole()  # written by an older version, whose pages have none
@@ -211,23 +211,19 @@ def _pages(file: Held, columns: list[str] | None, verify: bool) -> pa.Table:
     if not verify:
         with pq.ParquetFile(file.path) as held:
             return held.read(columns, use_threads=threads)
-    with Checked(file.path) as raw:
-        if file.bytes_ and raw.size_B <= FEW_B:
-            return _whole(file, columns)
-        footer = raw.footer()
-        file.check_footer(footer)
-        metadata = pq.read_metadata(pa.BufferReader(footer))
+    if file.bytes_ and file.path.stat().st_size <= FEW_B:
+        return _whole(file, columns)
+    if columns is None:
+        file.check_footer(footer_of(file.path))
+    else:
         try:
-            if columns is not None and raw.watch(metadata, columns):
-                few = raw.waiting_B() <= FEW_B
-                if few:
-                    raw.finish()
-                with pq.ParquetFile(str(file.path) if few else raw, metadata=metadata) as held:
-                    table = held.read(columns, use_threads=threads)
-                raw.finish()
-                return table
+            found = excerpt(file.path, columns, file.check_footer)
         except DamagedError as error:
             raise SpecError(f"{file.path}: {DAMAGED}") from error
+        if found is not None:
+            source = pa.BufferReader(pa.py_buffer(found.content))
+            with pq.ParquetFile(source, metadata=found.metadata) as held:
+                return held.read(columns, use_threads=threads)
     return pq.read_table(file.path, columns=columns, page_checksum_verification=True)
 
 
@@ -237,8 +233,7 @@ def dataset_of(folder: str | Path, verify: bool = True) -> ds.Dataset:
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=verify)
     with reading(folder):
         for file in files if verify else ():
-            with Checked(file.path) as raw:
-                file.check_footer(raw.footer())
+            file.check_footer(footer_of(file.path))
         return ds.dataset(
             [str(f.path) for f in files], format=ds.ParquetFileFormat(default_fragment_scan_options=options)
         )

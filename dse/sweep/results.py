@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.apart import apart
 from ..core.errors import SpecError
 from .folder import dataset_of, held_files, read_tables, reading, reason_counts
 
@@ -94,38 +96,46 @@ def query(sql: str, folder: str | Path, *, verify: bool = True) -> pd.DataFrame:
         import duckdb
     except ImportError as error:
         raise SpecError("queries need the package duckdb: pip install 'dse-accelerators[sweep]'") from error
-    rows = dataset_of(folder, verify)
-    with duckdb.connect() as connection, reading(folder):
+    rows, opened = dataset_of(folder, verify), duckdb.connect()
+    with reading(folder):
         try:
-            return _unless_stopped(lambda: _answer(sql, connection, rows), connection.interrupt)
+            return _unless_stopped(lambda: _answer(sql, opened, rows), opened.interrupt)
         except duckdb.Error as error:
             raise SpecError(f"query: {' '.join(str(error).split())}") from error
 
 
-def _answer(sql: str, connection: duckdb.DuckDBPyConnection, rows: Dataset) -> pd.DataFrame:
-    """Answer of one select that sees `rows` and nothing else."""
-    _check_select(sql, connection.extract_statements)
-    connection.register(VIEW, rows)
-    for lock in LOCKS:
-        connection.execute(lock)
-    return connection.execute(sql).df()
+def _answer(sql: str, opened: duckdb.DuckDBPyConnection, rows: Dataset) -> pd.DataFrame:
+    """Answer of one select that sees `rows` and nothing else; closes what was opened for it."""
+    with opened as connection:
+        _check_select(sql, connection.extract_statements)
+        connection.register(VIEW, rows)
+        for lock in LOCKS:
+            connection.execute(lock)
+        return connection.execute(sql).df()
 
 
 STOP_S = 0.05
 """Seconds after which a query that was told to stop is told again."""
+HEEDED_S = 1.0
+"""Seconds after which a query that does not stop is left behind."""
 
 
 def _unless_stopped(ask: Callable[[], pd.DataFrame], stop: Callable[[], None]) -> pd.DataFrame:
-    """What `ask` answers in a thread of its own: where DuckDB works, about half of all Ctrl-C are lost."""
-    with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(ask)
-        try:
-            return asked.result()
-        except KeyboardInterrupt:
-            while not asked.done():
-                stop()
-                wait([asked], STOP_S)
-            raise
+    """What `ask` answers in a thread of its own: where DuckDB works, about half of all Ctrl-C are lost.
+
+    It does not look for one inside a single call of a function of SQL, which may take hours: such a thread is left to
+    itself, and ends with the program.
+    """
+    asked = apart(ask)
+    try:
+        return asked.result()
+    except KeyboardInterrupt:
+        for _ in range(math.ceil(HEEDED_S / STOP_S)):
+            if asked.done():
+                break
+            stop()
+            wait([asked], STOP_S)
+        raise
 
 
 EXPLAINS = re.compile(r"\s*explain\s+(analyze\s+)?(\([^()]*\)\s*)?", re.IGNORECASE)

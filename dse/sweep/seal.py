@@ -7,11 +7,11 @@ own checksums of pages cost five to ten times as much. Read more: https://parque
 from __future__ import annotations
 
 import dataclasses
-import io
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
@@ -72,74 +72,87 @@ class DamagedError(Exception):
     """Bytes that are not those that were written."""
 
 
-class Checked(io.FileIO):
-    """A sealed file that checks columns as a reader takes their bytes: they are not read twice, nor decoded damaged."""
+@dataclasses.dataclass(frozen=True)
+class Excerpt:
+    """What some columns of a file take, for a Parquet reader: their bytes at their places, the rest never read."""
 
-    def __init__(self, path: Path):
-        super().__init__(path)
-        self.waiting: dict[Chunk, bytes] = {}
-        self.size_B = os.fstat(self.fileno()).st_size
+    content: np.ndarray
+    """As long as the file; only the bytes asked for are those of the file."""
+    metadata: pq.FileMetaData
+    """Its footer, read."""
 
-    def last(self, size_B: int) -> bytes:
-        """The last bytes of the file, as many as it has."""
-        first_B = max(self.size_B - size_B, 0)
-        return os.pread(self.fileno(), self.size_B - first_B, first_B)
 
-    def footer(self) -> bytes:
-        """The footer, which says where columns are: read once, for its fingerprint and for the reader."""
-        end = self.last(TAIL_B)
+def footer_of(path: Path) -> bytes:
+    """The footer of a Parquet file, which says where columns are; as much as there is of it in one that is cut off."""
+    with path.open("rb") as file:
+        size_B = os.fstat(file.fileno()).st_size
+        end = os.pread(file.fileno(), TAIL_B, max(size_B - TAIL_B, 0))
         length = footer_B(memoryview(end))
-        return end[-length:] if length <= len(end) else self.last(length)
+        return end[-length:] if length <= len(end) else os.pread(file.fileno(), length, max(size_B - length, 0))
 
-    def watch(self, metadata: pq.FileMetaData, columns: Collection[str]) -> bool:
-        """Check these columns from now on; False for a file without fingerprints.
 
-        Args:
-            metadata: the footer, which is known to be whole.
-            columns: names of columns; others are not checked.
+def excerpt(path: Path, columns: Collection[str], check: Callable[[memoryview], None]) -> Excerpt | None:
+    """What `columns` take of a sealed file, each byte read once and checked while it is at hand.
 
-        Raises:
-            DamagedError: in the fingerprints themselves.
-        """
+    Args:
+        path: the file.
+        columns: their names; others are not read.
+        check: hears the footer before it is believed, and raises where it is not the one that was written.
+
+    Returns:
+        The excerpt; None for a file without fingerprints.
+
+    Raises:
+        DamagedError: in the bytes of a column, or in the fingerprints.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        content = np.empty(os.fstat(handle).st_size, dtype=np.uint8)  # memory that is not touched is not taken
+        view = content.data
+        _take(handle, view, Chunk(max(len(view) - TAIL_B, 0), min(TAIL_B, len(view))))
+        length = footer_B(view)
+        if length > TAIL_B:
+            _take(handle, view, Chunk(max(len(view) - length, 0), min(length, len(view))))
+        footer = view[-length:]
+        check(footer)
+        metadata = pq.read_metadata(pa.BufferReader(bytes(footer)))
         names = metadata.schema.names
-        n = metadata.num_row_groups * len(names)
-        begin, block_B = chunk_of(metadata, n - 1).end_B if n else 0, ONE_B * (n + 1)
-        if not n or self.size_B - metadata.serialized_size - END_B - begin != block_B:
-            return False
-        block = os.pread(self.fileno(), block_B, begin)
-        if xxhash.xxh3_64_digest(block[:-ONE_B]) != block[-ONE_B:]:
-            raise DamagedError
-        places = [k for k in range(n) if names[k % len(names)] in columns]
-        self.waiting = {chunk_of(metadata, k): block[k * ONE_B : (k + 1) * ONE_B] for k in places}
-        return True
-
-    def waiting_B(self) -> int:
-        """Bytes still to be checked."""
-        return sum(chunk.size_B for chunk in self.waiting)
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """The next bytes; DamagedError where a chunk among them is watched and not as it was written."""
-        first_B = self.tell()
-        content = super().read(-1 if size is None else size)
-        view = memoryview(content)
-        for chunk in [c for c in self.waiting if first_B <= c.first_B < c.end_B <= first_B + len(content)]:
-            begin = chunk.first_B - first_B
-            if xxhash.xxh3_64_digest(view[begin : begin + chunk.size_B]) != self.waiting.pop(chunk):
+        wanted = [k for k in range(n_chunks(metadata)) if names[k % len(names)] in columns]
+        each = _fingerprints(handle, len(view) - length, metadata)
+        if each is None:
+            return None
+        for k in wanted:
+            if _take(handle, view, chunk_of(metadata, k)) != each[k * ONE_B : (k + 1) * ONE_B]:
                 raise DamagedError
-        return content
+        return Excerpt(content, metadata)
+    finally:
+        os.close(handle)
 
-    def finish(self) -> None:
-        """Check what the reader took in other pieces than whole chunks; DamagedError."""
-        part = memoryview(bytearray(min(PART_B, self.waiting_B())))
-        if any(self._digest(chunk, part) != wanted for chunk, wanted in self.waiting.items()):
+
+def _fingerprints(handle: int, end: int, metadata: pq.FileMetaData) -> bytes | None:
+    """Fingerprints of all chunks, which end where the footer begins; None for a file that has none."""
+    n = n_chunks(metadata)
+    size_B = ONE_B * (n + 1)
+    block = os.pread(handle, size_B, max(end - size_B, 0))
+    if n and xxhash.xxh3_64_digest(block[:-ONE_B]) == block[-ONE_B:]:
+        return block[:-ONE_B]
+    if n and end - chunk_of(metadata, n - 1).end_B == size_B:
+        raise DamagedError  # there is room for them, and nothing else has any there
+    return None
+
+
+def _take(handle: int, view: memoryview, chunk: Chunk) -> bytes:
+    """Read a chunk to its place in `view`, in parts that stay in the processor's cache; its fingerprint.
+
+    Raises:
+        DamagedError: a file that ends before it, or a footer that lies.
+    """
+    if not 0 <= chunk.first_B <= chunk.end_B <= len(view):
+        raise DamagedError
+    taken = xxhash.xxh3_64()
+    for at in range(chunk.first_B, chunk.end_B, PART_B):
+        part = view[at : min(at + PART_B, chunk.end_B)]
+        if os.preadv(handle, [part], at) != len(part):
             raise DamagedError
-        self.waiting = {}
-
-    def _digest(self, chunk: Chunk, part: memoryview) -> bytes:
-        """Fingerprint of a chunk, read through `part`; that of less where the file ends before it."""
-        taken, left = xxhash.xxh3_64(), chunk.size_B
-        self.seek(chunk.first_B)
-        while left and (n := self.readinto(part[:left])):
-            taken.update(part[:n])
-            left -= n
-        return taken.digest()
+        taken.update(part)
+    return taken.digest()

@@ -117,6 +117,24 @@ class Block:
         return whole - self.feed.n_weights(hidden) + self.feed.visited_weights(hidden)
 
 
+def feed_text(feed: Feed | None) -> str:
+    """What feeds forward, in words."""
+    if feed is None:
+        return ""
+    if not isinstance(feed, Experts):
+        return f"MLP {feed.ffn:,}"
+    text = f"{feed.n_experts} experts of {feed.ffn:,}, {feed.per_token} a token"
+    text += f", shared {feed.shared_ffn:,}" if feed.shared_ffn else ""
+    text += f", beside an MLP of {feed.parallel_ffn:,}" if feed.parallel_ffn else ""
+    return text + (f", on {feed.latent:,} of the width" if feed.latent else "")
+
+
+def block_text(block: Block) -> str:
+    """A block in words."""
+    parts = [m.kind for m in block.mixers]
+    return " and ".join(parts) + (", " if parts and block.feed else "") + feed_text(block.feed)
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
     """Blocks alike, wherever they stand."""

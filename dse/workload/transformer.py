@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..core.errors import SpecError
+from ..core.frames import page, table_of
+from ..core.text import digits
 from ..technology.node import PRECISION_BITS
-from .blocks import Block, Experts, Feed, Run
+from .blocks import Block, Experts, Feed, Run, block_text
 from .mixers import AbstractMixer, Attention, Latent
 from .recurrences import Recurrence
 from .storage import format_of, n_element_bits, own_products
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PHASES = ("training", "prefill", "decode")
 
@@ -58,6 +63,20 @@ class Model:
     """How the file stores its weights, as `storage.Formats` reads it."""
     left_out: tuple[Part, ...] = ()
     """Parts of the checkpoint that are not counted."""
+
+    def frame(self) -> pd.DataFrame:
+        """One row per kind of block: how many, what each is, its parameters, and what it keeps of every token."""
+        rows = [
+            (r.n, block_text(r.block), r.block.n_weights(self.hidden), sum(m.n_kv for m in r.block.mixers))
+            for r in self.runs
+        ]
+        return table_of(rows, ["blocks", "what", "parameters", "kv_elements_per_token"])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: its size, and its blocks by kind."""
+        size = f"{digits(total_parameters(self) / 1e9)} B parameters, {digits(active_parameters(self) / 1e9)} B active"
+        kept = f"{self.n_layers} layers of {self.hidden:,}, {self.vocab:,} tokens, context {self.max_context:,}"
+        return page(f"{self.name}: {size}; {kept}; stored as {self.weight_format}", self.frame())
 
     @property
     def n_layers(self) -> int:

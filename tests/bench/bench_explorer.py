@@ -25,7 +25,7 @@ from dse.explore.front import front
 from dse.explore.ray import Rays
 from dse.optimize.search import run_search, search_of
 from dse.optimize.space import data_of, space_of
-from dse.study.convex import chip_at
+from dse.study.convex import chip_at, separate
 from dse.study.design import with_free
 from dse.study.metrics import METRICS
 from dse.study.study import replaced
@@ -93,7 +93,7 @@ def measure(core, metrics, data, z):
     chip = with_free(data.chip, free)
     state, _ = chip_at(core, chip, x, data)
     logs = jnp.log(jnp.stack([jnp.asarray(METRICS[m](state)) for m in metrics]))
-    _, *ratios = core.separate(x, data)
+    _, *ratios = separate(core, x, data)
     over = jnp.append(jnp.log(jnp.stack(ratios)), jnp.log(x["supply_V"] / data.tech.node.maximum_V))
     total = jnp.sum(jnp.where(over > 1e-7, over, 0.0))
     return jnp.nan_to_num(logs, nan=1e3, posinf=1e3), jnp.nan_to_num(total, nan=1e3, posinf=1e3)

@@ -18,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from dse.explorer.subject import first_numbers
+
 STUDY = sys.argv[1] if len(sys.argv) > 1 else "sweeps/trainium4.toml"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 MOVES, PAUSE_MS = 100, 100
@@ -57,7 +59,7 @@ def in_process() -> Path:
     began = time.perf_counter()
     answers = study_answers(STUDY, (Path("results"),), (), lambda _: None)
     print(f"{'made ready':<44} {time.perf_counter() - began:12.1f} s")
-    names, (x, choice) = [f.name for f in answers.subject.study.free], answers.subject.start()
+    names, (x, choice) = [f.name for f in answers.subject.study.free], first_numbers(answers.subject)
     times = []
     for k in range(200):
         began = time.perf_counter()

@@ -23,6 +23,7 @@ jax.config.update("jax_enable_x64", True)
 from dse.optimize.batch import solve_batch  # noqa: E402
 from dse.optimize.search import WIDTH, n_choices, search_of  # noqa: E402
 from dse.optimize.space import data_of, element, own_plans, space_of  # noqa: E402
+from dse.study.convex import all_strict, model_of, ratio_rows  # noqa: E402
 from dse.study.study import load_study  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -55,8 +56,8 @@ def ours(search, data):
     lower, upper = search.box
     batch = jax.tree.map(lambda x: np.asarray(x)[None], data)
     middle = ((lower + upper) / 2)[None]
-    strict = search.core.strict
-    return element(solve_batch(search.core.model, batch, lower, upper, middle, loose=strict, size=WIDTH), 0)
+    strict = all_strict(search.core)
+    return element(solve_batch(model_of(search.core), batch, lower, upper, middle, loose=strict, size=WIDTH), 0)
 
 
 def compare(name, search, data, witness):
@@ -68,7 +69,7 @@ def compare(name, search, data, witness):
     we = "optimal" if bool(o.converged) else "infeasible" if float(o.violation_bound) > 0 else "unfinished"
     both = we == "optimal" and status in AGREE
     goal = abs(float(o.objective) - log_goal) if both else 0.0
-    users = np.asarray([r.limit is not None for r in search.core.rows()])
+    users = np.asarray([r.limit is not None for r in ratio_rows(search.core)])
     price = np.max(np.abs(np.asarray(o.multipliers) - prices)[users], initial=0.0) if both else 0.0
     same = status == GAVE_UP or (we == status.split("_")[0] and goal <= AGREE.get(status, 0.0))
     line = f"| {name} | {we} | {status} | {goal:.1e} | {price:.1e} | {seconds:.1f} |"

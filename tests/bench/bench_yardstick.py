@@ -25,7 +25,7 @@ import dse
 from dse.explore.built import as_built
 from dse.optimize.solve import solve
 from dse.optimize.space import data_of, space_of
-from dse.study.convex import chip_at
+from dse.study.convex import chip_at, separate
 from dse.study.design import steps, with_free
 from dse.study.metrics import chip_state
 from dse.technology.presets import memory
@@ -74,7 +74,7 @@ def measured(core, data, free):
     """The three goals of one chip as built, infinite where something does not fit."""
     x = as_built(core, free, data)
     state, _ = chip_at(core, with_free(data.chip, free), x, data)
-    _, *ratios = core.separate(x, data)
+    _, *ratios = separate(core, x, data)
     fits = jnp.all(jnp.stack(ratios) <= 1.0 + FEASIBLE) & (x["supply_V"] <= data.tech.node.maximum_V)
     return jnp.where(fits, jnp.stack([jnp.asarray(g(state)) for g in GOALS.values()]), jnp.inf)
 

@@ -27,7 +27,7 @@ from dse.physics.power import (
     throttled_s,
     voltage_limit,
 )
-from dse.study.convex import WORK
+from dse.study.convex import WORK, core_logs, ratio_rows, separate
 from dse.study.design import choice_technology, template, with_free
 from dse.study.study import load_study
 from dse.technology.presets import node, node_names, technology
@@ -151,12 +151,12 @@ def space():
 
 
 @pytest.fixture(scope="module")
-def core_logs(space):
+def every_log(space):
     """All log terms for rows of log coordinates, each under its own choice and its own plans, in one evaluation."""
     core = STUDY.core()
 
     def one(z, data):
-        goal, ratios = core.logs(z, data)
+        goal, ratios = core_logs(core, z, data)
         return jnp.concatenate([goal[None], ratios])
 
     return jax.jit(jax.vmap(one))
@@ -179,24 +179,24 @@ def drawn(space, n, seed):
     return batch_of(space, rows, plans)
 
 
-def test_midpoints_of_all_terms_under_all_choices(space, core_logs):
+def test_midpoints_of_all_terms_under_all_choices(space, every_log):
     """2,500 pairs, each under one of the choices and random plans: g((a + b)/2) <= (g(a) + g(b))/2 + 1e-9."""
     data = drawn(space, PAIRS, 0)
     a, b = points(space, PAIRS, 1), points(space, PAIRS, 2)[::-1]
     three = jax.tree.map(lambda x: np.concatenate([x, x, x]), data)
-    g = np.asarray(core_logs(np.concatenate([(a + b) / 2, a, b]), three)).reshape(3, PAIRS, -1)
+    g = np.asarray(every_log(np.concatenate([(a + b) / 2, a, b]), three)).reshape(3, PAIRS, -1)
     middle, mean = g[0], (g[1] + g[2]) / 2
-    assert g.shape[2] == 1 + len(STUDY.core().rows())
+    assert g.shape[2] == 1 + len(ratio_rows(STUDY.core()))
     assert np.isfinite(g).all()
     worst = (middle - mean).max(axis=0)
-    rows = ("goal", *(r.label for r in STUDY.core().rows()))
+    rows = ("goal", *(r.label for r in ratio_rows(STUDY.core())))
     assert {r: w for r, w in zip(rows, worst, strict=True) if w > 1e-9} == {}
     # power, area and cost bend; a straight line would pass the law for the wrong reason
     bent = {r for r, w in zip(rows, (middle - mean).min(axis=0), strict=True) if w < -1e-2}
     assert {"V-f law", "blocks on die", "full_load_fp8_W", "package_cost_USD", "step:decode"} <= bent
 
 
-def test_corners_of_every_two_coordinates(space, core_logs):
+def test_corners_of_every_two_coordinates(space, every_log):
     """Opposite corners of any two coordinates, the others in the middle, under a random choice each."""
     low, high = bounds(space)
     centre = (low + high) / 2
@@ -209,7 +209,7 @@ def test_corners_of_every_two_coordinates(space, core_logs):
             b.append(two)
     a, b = np.stack(a), np.stack(b)
     data = drawn(space, len(a), 3)
-    middle, left, right = (np.asarray(core_logs(z, data)) for z in ((a + b) / 2, a, b))
+    middle, left, right = (np.asarray(every_log(z, data)) for z in ((a + b) / 2, a, b))
     assert (middle <= (left + right) / 2 + 1e-9).all()
 
 
@@ -222,20 +222,20 @@ def test_gradients_are_finite_at_all_corners(space):
     assert len(z) == 2**13
 
     def weighted(z):
-        goal, ratios = core.logs(z, data)
+        goal, ratios = core_logs(core, z, data)
         return goal + jnp.sum(ratios * jnp.arange(1.0, ratios.size + 1.0))
 
     value, slope = jax.jit(jax.vmap(jax.value_and_grad(weighted)))(z)
     assert np.isfinite(value).all() and np.isfinite(slope).all()
 
 
-def test_vmap_over_choices_equals_a_loop(space, core_logs):
+def test_vmap_over_choices_equals_a_loop(space, every_log):
     n = 6
     z, data = points(space, n, 4), drawn(space, n, 5)
-    together = np.asarray(core_logs(z, data))
+    together = np.asarray(every_log(z, data))
     core = STUDY.core()
     for i in range(n):
-        goal, ratios = core.logs(z[i], jax.tree.map(lambda x, i=i: x[i], data))
+        goal, ratios = core_logs(core, z[i], jax.tree.map(lambda x, i=i: x[i], data))
         np.testing.assert_allclose(together[i], np.concatenate([[goal], ratios]), rtol=1e-12, atol=1e-12)
 
 
@@ -251,8 +251,8 @@ def test_reported_numbers_agree_with_the_core(space):
     s = silicon(chip, data.tech)
     x |= {"supply_V": float(s.supply_V), "die_mm2": float(s.die_mm2), WORK: 1e9}
     x |= {f"step_s:{w}": float(e.step_s) for w, e in zip(core.workloads, evaluations, strict=True)}
-    _, *ratios = core.separate({n: jnp.asarray(v) for n, v in x.items()}, data)
-    found = dict(zip((r.label for r in core.rows()), np.asarray(ratios), strict=True))
+    _, *ratios = separate(core, {n: jnp.asarray(v) for n, v in x.items()}, data)
+    found = dict(zip((r.label for r in ratio_rows(core)), np.asarray(ratios), strict=True))
     limits = {m.metric: m.value for m in STUDY.limits}
     for w in core.workloads:
         assert found[f"step:{w}"] == pytest.approx(1.0, rel=1e-9)

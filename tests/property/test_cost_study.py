@@ -2,6 +2,7 @@
 
 import dataclasses
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from dse.optimize.curvature import curvature_batch
 from dse.optimize.solution import Status
 from dse.optimize.solve import solve
 from dse.optimize.space import batch_of, space_of
+from dse.study.convex import coordinates, ratio_rows, separate
 from dse.study.metrics import ECONOMIC
 from dse.study.study import load_study, study_from
 
@@ -37,10 +39,10 @@ def test_every_term_of_the_shipped_study_is_proved():
     space = space_of(study)
     core, n = study.core(), len(study.choices)
     some = batch_of(space, range(n), [(i % len(space.plans[0]), i % len(space.plans[1])) for i in range(n)])
-    verdicts = curvature_batch(core.separate, {name: np.asarray(1.0) for name in core.variables()}, some)
-    assert len(verdicts) == 1 + len(core.rows())
+    verdicts = curvature_batch(partial(separate, core), {name: np.asarray(1.0) for name in coordinates(core)}, some)
+    assert len(verdicts) == 1 + len(ratio_rows(core))
     assert [str(v) for v in verdicts if not v.is_convex] == []
-    assert sum(r.what == "cost_per_token_USD" for r in core.rows()) == 2
+    assert sum(r.what == "cost_per_token_USD" for r in ratio_rows(core)) == 2
 
 
 def test_a_cheap_token_and_a_fast_chip_are_different_chips():

@@ -12,7 +12,7 @@ import pytest
 from dse.optimize.search import bounds
 from dse.optimize.space import data_of, space_of
 from dse.physics.step import stream_traffic_B
-from dse.study.convex import WORK
+from dse.study.convex import WORK, coordinates, core_logs, ratio_rows
 from dse.study.study import load_study, replaced
 
 pytestmark = pytest.mark.slow
@@ -38,7 +38,7 @@ def logs(core_data_box):
     core, data, _ = core_data_box
 
     def all_terms(z):
-        goal, ratios = core.logs(z, data)
+        goal, ratios = core_logs(core, z, data)
         return jnp.concatenate([goal[None], ratios])
 
     return all_terms
@@ -84,12 +84,12 @@ def test_more_of_a_resource_is_never_slower(core_data_box, name):
     core, data, box = core_data_box
     z = points(box, 300, 4)
     if name == "n_cores":
-        z[:, core.variables().index(WORK)] = np.log(1e12)
+        z[:, coordinates(core).index(WORK)] = np.log(1e12)
         data = dataclasses.replace(data, demands=tuple(shared_reads(d) for d in data.demands))
     more = z.copy()
-    more[:, core.variables().index(name)] += np.log(1.1)
-    rows = [[r.label for r in core.rows()].index(f"step:{w}") for w in core.workloads]
-    f = jax.jit(jax.vmap(lambda x: core.logs(x, data)[1]))
+    more[:, coordinates(core).index(name)] += np.log(1.1)
+    rows = [[r.label for r in ratio_rows(core)].index(f"step:{w}") for w in core.workloads]
+    f = jax.jit(jax.vmap(lambda x: core_logs(core, x, data)[1]))
     change = np.asarray(f(more))[:, rows] - np.asarray(f(z))[:, rows]
     assert (change <= 1e-12).all()
     assert change.min() < -1e-6

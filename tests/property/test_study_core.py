@@ -1,6 +1,7 @@
 """The shipped study's convex core: prices equal re-solves, optax agrees, proof holds, nonsense is refused."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -13,6 +14,7 @@ from dse.optimize.first_order import solve_first_order
 from dse.optimize.interior import solve_convex
 from dse.optimize.search import bounds
 from dse.optimize.space import batch_of, data_of, space_of
+from dse.study.convex import coordinates, core_logs, ratio_rows, separate
 from dse.study.study import load_study, replaced
 
 pytestmark = pytest.mark.slow
@@ -34,7 +36,7 @@ def problem():
 @pytest.fixture(scope="module")
 def solver(problem):
     _, core, _, (lower, upper) = problem
-    return jax.jit(lambda d: solve_convex(core.logs, d, lower, upper, (lower + upper) / 2))
+    return jax.jit(lambda d: solve_convex(partial(core_logs, core), d, lower, upper, (lower + upper) / 2))
 
 
 def test_optimum_is_certified_to_a_millionth(problem, solver):
@@ -46,7 +48,7 @@ def test_optimum_is_certified_to_a_millionth(problem, solver):
 
 
 def rows_of(core, limit):
-    return [i for i, r in enumerate(core.rows()) if r.what == limit.metric]
+    return [i for i, r in enumerate(ratio_rows(core)) if r.what == limit.metric]
 
 
 def tightened(space, core, data, o):
@@ -95,7 +97,7 @@ def test_prices_equal_finite_differences_of_solved_studies(problem, solver):
 def test_optax_finds_the_same_optimum(problem, solver):
     _, core, data, (lower, upper) = problem
     exact = float(solver(data).objective)
-    first = jax.jit(lambda d: solve_first_order(core.logs, d, lower, upper, (lower + upper) / 2))(data)
+    first = jax.jit(lambda d: solve_first_order(partial(core_logs, core), d, lower, upper, (lower + upper) / 2))(data)
     assert float(first.violation) <= 1e-3
     assert float(first.objective) == pytest.approx(exact, abs=1e-3)
 
@@ -107,9 +109,9 @@ def test_every_term_of_the_shipped_study_is_proved(problem):
     core = study.core()
     n = len(study.choices)
     some = batch_of(space, range(n), [(i % len(space.plans[0]), i % len(space.plans[1])) for i in range(n)])
-    x = {name: np.asarray(1.0) for name in core.variables()}
-    verdicts = curvature_batch(core.separate, x, some)
-    assert len(verdicts) == 1 + len(core.rows())
+    x = {name: np.asarray(1.0) for name in coordinates(core)}
+    verdicts = curvature_batch(partial(separate, core), x, some)
+    assert len(verdicts) == 1 + len(ratio_rows(core))
     assert [str(v) for v in verdicts if not v.is_convex] == []
 
 
@@ -124,8 +126,8 @@ def test_every_term_of_the_shipped_study_is_proved(problem):
 )
 def test_planted_nonmembers_are_named(problem, spoil, operation):
     _, core, data, _ = problem
-    x = {name: np.asarray(1.0) for name in core.variables()}
-    (verdict,) = curvature(lambda x, d: spoil(core.separate(x, d)[0], x), x, data)
+    x = {name: np.asarray(1.0) for name in coordinates(core)}
+    (verdict,) = curvature(lambda x, d: spoil(separate(core, x, d)[0], x), x, data)
     assert not verdict.is_convex
     assert operation in verdict.reason or "logistic" in verdict.reason
 

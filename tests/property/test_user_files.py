@@ -37,9 +37,14 @@ from dse.workload.presets import model
 from dse.workload.transformer import total_parameters
 
 ROOT = Path(__file__).parents[2]
-CASES = int(os.environ.get("DSE_CASES", "300"))
+BY_DAY = 300
+CASES = int(os.environ.get("DSE_CASES", str(BY_DAY)))
 CHECKS = settings(
-    max_examples=CASES, deadline=None, derandomize=CASES <= 300, suppress_health_check=list(HealthCheck), database=None
+    max_examples=CASES,
+    deadline=None,
+    derandomize=CASES <= BY_DAY,
+    suppress_health_check=list(HealthCheck),
+    database=None,
 )
 Path_ = tuple[Any, ...]
 Change = tuple[int, str, Any]
@@ -233,7 +238,7 @@ def test_sweeps(folder, tree, changes):
     reads_or_refuses(lambda: load_sweep(path))
 
 
-@settings(CHECKS, max_examples=max(CASES // 3, 1))
+@settings(CHECKS, max_examples=CASES if CASES > BY_DAY else max(CASES // 3, 1))
 @given(st.just(FORECAST), CHANGES)
 @example(FORECAST, [])
 @example({**FORECAST, "taste": {"log_n_cores_frac": {**SURE, "value": "1 parsec"}}}, [])

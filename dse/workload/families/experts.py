@@ -117,11 +117,6 @@ def first_dense(f: Fields, n: int, moe: Experts | None, *, first: int = 0, freq:
     return mixed_feeds(f, [s and moe is not None for s in sparse], moe)
 
 
-def shared_by_count(f: Fields, *keys: str, usual: int) -> int:
-    """Width of all shared experts, each as wide as a routed one."""
-    return f.whole(*keys, default=usual, least=0) * f.whole(*WIDTH, "intermediate_size", default=0, least=0)
-
-
 def with_shared(
     f: Fields, *, kv: int | None = None, head_dim: int | None = None, shared: int = 1, first: int = 0,
     shared_keys: tuple[str, ...] = ("n_shared_experts", "num_shared_experts"), windows: Windows = no_windows,

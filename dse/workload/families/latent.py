@@ -11,7 +11,7 @@ from functools import partial
 from ..blocks import Block
 from ..config_file import Fields
 from ..mixers import Indexer, Latent, Pool
-from .common import Body, Builder, blocks_of, body, experts, hidden_of, latent, mlp, n_layers
+from .common import Body, Builder, blocks_of, body, experts, latent, mlp, n_layers
 from .experts import ROUTED, TOP, WIDTH, ahead, first_dense, with_shared
 
 LAYERS = ("indexed_attention", "deepseek_sparse_attention")
@@ -206,8 +206,3 @@ LATENT: dict[str, Builder] = {
     "longcat_flash": longcat,
 }
 """Types with latent attention."""
-
-
-def width_of(f: Fields) -> int:
-    """Model width."""
-    return hidden_of(f)

@@ -165,10 +165,10 @@ NEMOTRON = {"M": "mamba", "*": "attention", "-": "mlp", "E": "moe", LINEAR: "mam
 
 def nemotron_h(f: Fields) -> Body:
     """Nemotron-H and 3: a layer is Mamba 2, attention, a dense MLP or experts, each with one norm."""
-    pattern = f.raw.get("hybrid_override_pattern")
+    pattern = f.text("hybrid_override_pattern", default="")
     listed = f.items("layers_block_type", "layer_types")
-    f.skip("hybrid_override_pattern", "layer_types")
-    kinds = listed if listed is not None else [*(pattern or "")]
+    f.skip("layer_types")
+    kinds = listed if listed is not None else [*pattern]
     odd = next((k for k in kinds if k not in NEMOTRON), None)
     if odd is not None or not kinds:
         key = "layers_block_type" if listed is not None else "hybrid_override_pattern"

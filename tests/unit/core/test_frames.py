@@ -56,6 +56,7 @@ TECH = dse.chip_technology(SYSTEM.chip)
         (SYSTEM, "n_chips", "144"), (TECH, "reticle_mm2", "mm2"), (dse.calibration("prior-neuron"), "hbm_frac", "%"),
         (dse.silicon(SYSTEM.chip, TECH), "die_mm2", "mm2"), (dse.silicon(SYSTEM.chip, TECH).money, "hbm_USD", "USD"),
         (dse.purchase(dse.deal(SYSTEM)), "capital_USD", "USD"), (dse.deal(SYSTEM), "price_USD", "USD"),
+        (dse.Plan(tp=4, dp=2), "tp", "4"),
         (dse.memory_B(dse.parse_plan("tp=4"), dse.Decode(dse.model("llama-3.1-8b"), 8, 1024)), "weights_B", "GiB"),
     ],
     ids=lambda x: type(x).__name__ if hasattr(x, "frame") else None,
@@ -64,6 +65,15 @@ def test_every_record_of_numbers_shows_itself(record, number, shown):
     table = record.frame()
     assert list(table.columns) == ["value", "unit", "kind"] and table.index.is_unique
     assert number in table.index and shown in record._repr_html_()
+
+
+def test_a_model_shows_its_blocks():
+    """DeepSeek-V3: 3 dense layers and 58 with 256 experts, 671 B parameters (its paper's table 1)."""
+    model = dse.model("deepseek-v3")
+    table = model.frame()
+    assert table["blocks"].tolist() == [3, 58] and "256 experts" in table.loc[1, "what"]
+    assert (table["blocks"] * table["parameters"]).sum() == pytest.approx(671e9, rel=0.01)
+    assert "671 B parameters" in model._repr_html_() and "latent attention" in model._repr_html_()
 
 
 def test_a_study_shows_what_it_asks():

@@ -155,7 +155,7 @@ def trainium2_against_h100():
 
 def test_trainium2_against_h100(trainium2_against_h100, capsys):
     """Two-sided: cheaper to rent, the claim inside the band; at cost the margin is gone and 40 % does not hold."""
-    precision, answers = trainium2_against_h100
+    precision, answers = trainium2_against_h100.precision, trainium2_against_h100.answers
     found = {(a.workload, a.paying): a for a in answers}
     with capsys.disabled():
         for (w, p), a in found.items():
@@ -178,9 +178,17 @@ def test_trainium2_against_h100(trainium2_against_h100, capsys):
     assert by_market > 1
 
 
+def test_a_comparison_shows_itself(trainium2_against_h100):
+    """Before: a notebook printed a tuple."""
+    table = trainium2_against_h100.frame()
+    assert len(table) == len(trainium2_against_h100.answers) and table["ratio"].gt(0).all()
+    shown = trainium2_against_h100._repr_html_()
+    assert "trainium2 (first) against h100 (second)" in shown and "at cost" in shown and "USD" in shown
+
+
 def test_needed_price_makes_the_claim_true(trainium2_against_h100):
     """At the rent that `needed` names, the ratio is 0.6 exactly."""
-    _, answers = trainium2_against_h100
+    answers = trainium2_against_h100.answers
     a = next(x for x in answers if x.paying == "rented" and x.workload == "training")
     most = float(a.needed.split("at most ")[1].split(" ")[0])
     assert a.ratio * most / 2.235 == pytest.approx(0.6, rel=5e-3)

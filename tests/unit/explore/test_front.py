@@ -17,6 +17,7 @@ from dse.optimize.deadline import Deadline
 from dse.optimize.search import run_search, search_of
 from dse.optimize.space import space_of
 from dse.report.front import front_json
+from dse.study.convex import coordinates
 from dse.study.metrics import Limit
 from dse.study.study import replaced
 
@@ -178,7 +179,7 @@ def test_points_that_are_missing_have_a_reason(found):
 def test_a_front_that_can_be_built_lies_behind_the_one_with_fractions(found):
     whole = buildable(found)
     assert whole.whole and len(whole.points) >= 4 and is_unbeaten(whole.values).all()
-    names = whole.rays.core.variables()
+    names = coordinates(whole.rays.core)
     for p in whole.points:
         dies = whole.study.choices[p.choice_index].n_dies
         for count in ("n_cores", "n_stacks"):

@@ -19,6 +19,7 @@ from dse.optimize.deadline import Deadline
 from dse.optimize.search import in_box, leaders, run_search, search_of
 from dse.optimize.space import at_limits, space_of
 from dse.report.front import remedy_view, sensitivity_json
+from dse.study.convex import coordinates, model_of, ratio_rows, rows_of_limit
 from dse.study.metrics import Limit
 from dse.study.study import replaced
 
@@ -45,7 +46,7 @@ def resolved(found, search, place, factor):
     data = given.under(unflatten(np.asarray(flat) * np.where(np.arange(flat.size) == place, factor, 1.0)))
     batch = jax.tree.map(lambda x: np.asarray(x)[None], data)
     start = np.asarray(found.candidate.optimum.z)[None]
-    o = solve_batch(search.core.model, batch, *search.box, start)
+    o = solve_batch(model_of(search.core), batch, *search.box, start)
     assert bool(o.converged[0])
     return np.asarray(o.z[0]), float(o.objective[0])
 
@@ -66,8 +67,10 @@ def test_elasticities_are_those_of_solving_again(found, solved):
 
 
 def test_prices_are_the_elasticities_of_limits(found, solved):
-    multipliers = dict(zip((r.label for r in solved.core.rows()), found.candidate.optimum.multipliers, strict=True))
-    binding = [row for row in solved.core.rows() if row.limit is not None and multipliers[row.label] > 1e-3]
+    multipliers = dict(
+        zip((r.label for r in ratio_rows(solved.core)), found.candidate.optimum.multipliers, strict=True)
+    )
+    binding = [row for row in ratio_rows(solved.core) if row.limit is not None and multipliers[row.label] > 1e-3]
     assert binding
     for row in binding:
         limit = next(p for p in found.parameters if p.name.startswith(f"limit {row.what}"))
@@ -78,7 +81,7 @@ def test_prices_are_the_elasticities_of_limits(found, solved):
 def test_a_technology_limit_has_one_price(found, solved):
     """One die as large as the reticle allows: the row has the whole price and the box around it none."""
     o, names = found.candidate.optimum, found.variables
-    multipliers = dict(zip((r.label for r in solved.core.rows()), o.multipliers, strict=True))
+    multipliers = dict(zip((r.label for r in ratio_rows(solved.core)), o.multipliers, strict=True))
     assert multipliers["reticle"] > 0.1
     assert multipliers["reticle"] == pytest.approx(multipliers["blocks on die"], rel=1e-3)
     assert float(o.upper_multipliers[names.index("die_mm2")]) < 1e-6
@@ -88,8 +91,8 @@ def test_a_technology_limit_has_one_price(found, solved):
 
 def test_a_supply_at_the_least_that_its_node_stands_has_a_price(tiny, solved):
     """The node's limits of the supply bound a coordinate and stand in no row: their elasticity was always 0."""
-    place, values = solved.core.variables().index("supply_V"), np.asarray([x.value for x in tiny.limits])
-    (row,) = solved.core.rows_of(0)
+    place, values = coordinates(solved.core).index("supply_V"), np.asarray([x.value for x in tiny.limits])
+    (row,) = rows_of_limit(solved.core, 0)
     drawn = np.exp(leaders(solved)[0].optimum.limits[row])
     space = at_limits(solved.space, values * np.asarray([0.8 * drawn, 1.0, 1.0]))  # less power than it draws
 
@@ -105,7 +108,7 @@ def test_a_supply_at_the_least_that_its_node_stands_has_a_price(tiny, solved):
     (_, less), (_, more) = at(0.95 * 0.999), at(0.95 * 1.001)
     step = math.log(1.001 / 0.999)
     assert (more.log_goal - less.log_goal) / step == pytest.approx(parameter.elasticity, rel=1e-2)
-    pinned = np.asarray([n != "hbm_capacity_B" for n in solved.core.variables()])
+    pinned = np.asarray([n != "hbm_capacity_B" for n in coordinates(solved.core)])
     design = (np.asarray(more.optimum.z) - np.asarray(less.optimum.z)) / step
     np.testing.assert_allclose(parameter.design[pinned], design[pinned], atol=1e-2)
     assert best.optimum.lower_multipliers[place] > 0.1

@@ -10,6 +10,7 @@ import pytest
 from dse.explorer.app import Pages
 from dse.explorer.guard import Guard
 from dse.explorer.session import study_answers
+from dse.explorer.subject import first_numbers
 
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
 SHIPPED = Path(__file__).parents[3] / "results"
@@ -102,5 +103,5 @@ async def _answered(app, scope, body):
 @pytest.fixture(scope="package")
 def start(answers):
     """What a page asks first."""
-    x, choice = answers.subject.start()
+    x, choice = first_numbers(answers.subject)
     return {"x": dict(zip([f.name for f in answers.subject.study.free], x.tolist(), strict=True)), "choice": choice}

@@ -11,7 +11,7 @@ from dse.core.words import LABELS
 from dse.evaluation.assembly import evaluate
 from dse.explorer.ask import ask_of
 from dse.explorer.receipts import topic_of_metric
-from dse.explorer.subject import subject_of_chip
+from dse.explorer.subject import chip_at_hand, first_numbers, learn_plans, read_fastest, subject_of_chip
 from dse.hardware.presets import chip_receipts, chip_system
 from dse.optimize.solution import solution_json
 from dse.optimize.solve import solve
@@ -32,7 +32,7 @@ def solution(answers):
 @pytest.fixture(scope="module")
 def at_optimum(answers, solution):
     x = {f.name: float(FREE[f.name](solution.chip)) for f in answers.subject.study.free}
-    plans = answers.subject.learn(tuple(w.plan for w in solution.workloads))
+    plans = learn_plans(answers.subject, tuple(w.plan for w in solution.workloads))
     choice = answers.subject.study.choices.index(solution.choice)
     return {"x": x, "choice": choice, "plans": list(plans)}
 
@@ -78,14 +78,14 @@ def test_a_chip_that_is_built_reads_as_evaluate_says():
     system = chip_system("trainium2", 16)
     workload = workload_of("decode", model("llama-3.1-8b"), 16, {})
     subject = subject_of_chip(system, workload, "decode")
-    x, choice = subject.start()
-    read, plans, fits = subject.read_fastest(x, choice, own_plans(subject.space), subject.limits)
+    x, choice = first_numbers(subject)
+    read, plans, fits = read_fastest(subject, x, choice, own_plans(subject.space), subject.limits)
     plan, e = evaluate(system, workload)
     assert fits == [True] and subject.space.plans[0][plans[0]] == plan
     for name in ("step_s", "power_W", "tokens_per_s", "mfu_frac", "memory_B"):
         assert read["works"][0][name] == pytest.approx(float(getattr(e, name)), rel=CLOSE), name
     assert read["metrics"]["delivered_time"] == pytest.approx(1.0, rel=CLOSE)
-    assert float(subject.chip(x, choice, subject.limits, []).die_to_die_bandwidth_Bps) == float(
+    assert float(chip_at_hand(subject, x, choice, subject.limits, []).die_to_die_bandwidth_Bps) == float(
         system.chip.die_to_die_bandwidth_Bps
     )
 

@@ -16,7 +16,7 @@ from dse.explorer.found import fronts_in, servings_in, truth_in
 from dse.explorer.javascript import EmitError, emit, literal
 from dse.explorer.offline import emitted, held, page_html
 from dse.explorer.packing import layout, nested, packed
-from dse.explorer.subject import Subject
+from dse.explorer.subject import data_on_device, power_limit_W, subject_of
 from dse.hardware.presets import chip
 from dse.optimize.space import own_plans, space_of
 from dse.study.design import FREE
@@ -76,8 +76,8 @@ def test_a_chip_may_draw_what_its_study_allows(answers, limits, allowed_W):
     """As a solved design: the power limit, else what it draws or is cooled for, never the baseline's."""
     made = tuple(Limit(*x) for x in limits)
     space = space_of(replaced(answers.subject.study, limits=made))
-    subject = Subject(space, "x")
-    assert subject.power_limit_W(subject.limits, [300.0, 320.0]) == allowed_W
+    subject = subject_of(space, "x")
+    assert power_limit_W(subject, subject.limits, [300.0, 320.0]) == allowed_W
 
 
 def test_exported_lines_give_the_same_numbers(ask, answers, moved, tmp_path, monkeypatch, capsys):
@@ -134,7 +134,7 @@ def test_javascript_equals_python_on_random_designs(answers, script, tmp_path):
     ran = subprocess.run([NODE, tmp_path / "model.js"], input=stdin, capture_output=True, text=True, check=True)
     theirs = np.asarray(json.loads(ran.stdout), dtype=float)
     mine = np.asarray([
-        s._read(x, s.data(int(c), own_plans(s.space))) for x, c in zip(designs, choices, strict=True)
+        s.reads(x, data_on_device(s, int(c), own_plans(s.space))) for x, c in zip(designs, choices, strict=True)
     ])  # fmt: skip
     assert theirs.shape == mine.shape and np.isfinite(mine).all()
     assert np.max(np.abs(theirs - mine) / scales(s.places, mine)) <= SAME

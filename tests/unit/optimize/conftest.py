@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from dse.optimize.batch import solve_batch
-from dse.optimize.hull import Tables
 from dse.optimize.search import WIDTH, search_of
 from dse.optimize.space import space_of
+from dse.optimize.tables import data_of_rows, plan_rows, tables_of
+from dse.study.convex import all_strict, coordinates, model_of
 
 LOWER = np.log([1.0, 4096, 0.5, 4, 0.5, 100, 64, 16, 1, 50, 0.6, 1])
 UPPER = np.log([64.0, 262144, 3, 256, 20, 5000, 8192, 512, 100, 1000, 1.1, 256])
@@ -96,9 +97,9 @@ def can_be_built(name, k, n_dies):
 def brute_force(study):
     """Best goal over all choices, plans and whole counts, one convex solve each; infinite if there is no design."""
     search = search_of(space_of(study))
-    tables = Tables(search)
+    tables = tables_of(search)
     (table,) = tables.of_workloads
-    names, best = search.core.variables(), math.inf
+    names, best = coordinates(search.core), math.inf
     places = [names.index(n) for n in COUNTS]
     for i, choice in enumerate(study.choices):
         ranges = [
@@ -110,9 +111,9 @@ def brute_force(study):
             continue
         lower, upper = (np.repeat(b[None], len(points), axis=0) for b in search.box)
         lower[:, places] = upper[:, places] = np.log([p[:2] for p in points])
-        data = tables.data([i] * len(points), tables.rows([(i, p[2]) for p in points]))
+        data = data_of_rows(tables, [i] * len(points), plan_rows(tables, [(i, p[2]) for p in points]))
         o = solve_batch(
-            search.core.model, data, lower, upper, (lower + upper) / 2, loose=search.core.strict, size=WIDTH
+            model_of(search.core), data, lower, upper, (lower + upper) / 2, loose=all_strict(search.core), size=WIDTH
         )
         best = min(best, float(np.where(o.feasible, o.objective, np.inf).min()))
     return math.exp(best)

@@ -16,6 +16,8 @@ import jax
 import numpy as np
 from jax.interpreters.partial_eval import dce_jaxpr
 
+from dse.study.convex import coordinates, separate
+
 
 @dataclasses.dataclass
 class Cones:
@@ -276,10 +278,10 @@ REACH = 0.5
 
 def _solved(core, data, lower, upper):
     """Status, log goal, multipliers and point in one box; no point where the solver gave up."""
-    names = core.variables()
+    names = coordinates(core)
     c = Cones(len(names), len(names))
     x = {n: np.float64(1.0) for n in names}
-    closed = jax.make_jaxpr(lambda x: core.separate(x, data))(x)
+    closed = jax.make_jaxpr(lambda x: separate(core, x, data))(x)
     order = jax.tree.leaves({n: i for i, n in enumerate(names)})
     args = [_each(lambda _c, _, i=i: [({i: 1.0}, 0.0)], c, _boxed(1.0)) for i in order]
     jaxpr, _ = dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars), instantiate=True)  # breakdowns subtract

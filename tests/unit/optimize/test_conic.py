@@ -8,6 +8,7 @@ import pytest
 
 from dse.optimize.search import n_choices
 from dse.optimize.space import data_of, own_plans
+from dse.study.convex import all_strict, model_of, ratio_rows
 
 from .conic import witness
 
@@ -30,7 +31,13 @@ def solved_with(search, data):
     lower, upper = search.box
     batch = jax.tree.map(lambda x: np.asarray(x)[None], data)
     o = solve_batch(
-        search.core.model, batch, lower, upper, ((lower + upper) / 2)[None], loose=search.core.strict, size=WIDTH
+        model_of(search.core),
+        batch,
+        lower,
+        upper,
+        ((lower + upper) / 2)[None],
+        loose=all_strict(search.core),
+        size=WIDTH,
     )
     return element(o, 0)
 
@@ -53,7 +60,7 @@ def agree(solved, data):
     status, log_goal, prices = witness(solved.core, data, *solved.box)
     assert status == "optimal" and bool(o.converged)
     assert float(o.objective) == pytest.approx(log_goal, abs=1e-6)
-    user = np.asarray([r.limit is not None for r in solved.core.rows()])
+    user = np.asarray([r.limit is not None for r in ratio_rows(solved.core)])
     np.testing.assert_allclose(np.asarray(o.multipliers)[user], prices[user], atol=1e-5)
 
 

@@ -12,11 +12,11 @@ from dse.explore.in_turn import solve_in_turn
 from dse.explore.readings import READINGS, Answer, readings
 from dse.explore.samples import CHUNK, batched
 from dse.optimize.deadline import Deadline
-from dse.optimize.hull import Tables
 from dse.optimize.interior import Optimum
 from dse.optimize.near import near
 from dse.optimize.pricing import alternate
 from dse.optimize.search import best_goal, leaders
+from dse.optimize.tables import tables_of
 from dse.optimize.tree import Tree
 from dse.optimize.whatif import what_if
 from dse.report.readings import readings_json
@@ -82,7 +82,7 @@ def test_plans_that_are_cut_have_an_answer_each():
 
 @pytest.mark.slow
 def test_a_proof_that_is_cut_has_a_bound(solved):
-    proof = Tree(Tables(solved), 1e-9, at_once()).run(leaders(solved))
+    proof = Tree(tables_of(solved), 1e-9, at_once()).run(leaders(solved))
     assert len(proof.log) == 1 and not proof.finished and proof.best is not None
     assert 0 < proof.end.bound <= proof.end.best
 

@@ -10,7 +10,7 @@ from dse.optimize.search import leaders, search_of
 from dse.optimize.solution import LimitReport
 from dse.optimize.solve import solve
 from dse.optimize.space import batch_of, data_of, every_plan, own_plans, space_of
-from dse.study.convex import Kind
+from dse.study.convex import Kind, power_cap_W, ratio_rows, rows_of_limit
 from dse.study.metrics import Limit
 from dse.study.study import replaced, study_from
 
@@ -22,9 +22,9 @@ def under(study, *limits):
     return replaced(study, limits=limits)
 
 
-def power_cap_W(study):
+def cap_W(study):
     search = search_of(space_of(study))
-    return float(study.core().power_cap_W(data_of(search.space, 0, own_plans(search.space))))
+    return float(power_cap_W(study.core(), data_of(search.space, 0, own_plans(search.space))))
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_only_an_upper_limit_of_power_is_a_cap(tiny, limits, cap):
     """A floor of 100 W was taken for a cap of 100 W, since the limit was found by its name."""
     study = under(tiny, *limits, SILICON)
     assert study.power_cap_W == cap
-    assert power_cap_W(study) == cap
+    assert cap_W(study) == cap
 
 
 def test_a_floor_of_power_does_not_slow_plans(tiny, solved):
@@ -53,9 +53,9 @@ def test_rows_belong_to_a_limit_by_its_place(tiny):
     """Two limits on one metric have a row each; they shared both when rows were matched by name."""
     core = under(tiny, SILICON, CAP, Limit("silicon_mm2", "at_least", 100.0)).core()
     # 7 of the technology, 2 of the workload, then one per limit
-    assert [core.rows_of(i) for i in range(3)] == [[9], [10], [11]]
-    assert [r.label for r in core.rows()][9:] == ["silicon_mm2", "power_W:decode", "silicon_mm2"]
-    assert [r.kind for r in core.rows()][9:] == [Kind.USER] * 3
+    assert [rows_of_limit(core, i) for i in range(3)] == [[9], [10], [11]]
+    assert [r.label for r in ratio_rows(core)][9:] == ["silicon_mm2", "power_W:decode", "silicon_mm2"]
+    assert [r.kind for r in ratio_rows(core)][9:] == [Kind.USER] * 3
 
 
 @pytest.mark.parametrize(

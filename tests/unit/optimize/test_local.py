@@ -13,6 +13,7 @@ from dse.optimize.local import Own, solve_local
 from dse.optimize.search import run_search, search_of
 from dse.optimize.solution import Status
 from dse.optimize.space import batch_of, space_of
+from dse.study.convex import coordinates
 from dse.study.study import load_study
 
 pytestmark = pytest.mark.slow
@@ -59,7 +60,7 @@ def best_by_grid() -> float:
     candidates = run_search(search)
     own = Own(search.core, step_s)
     lower, upper = search.box
-    place = search.core.variables().index("n_cores")
+    place = coordinates(search.core).index("n_cores")
     cores = np.linspace(lower[place], upper[place], 256)
     best = np.inf
     for c in candidates:

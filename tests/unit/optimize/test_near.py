@@ -7,6 +7,7 @@ from dse.core.free import Free
 from dse.optimize.near import near
 from dse.optimize.search import best_goal, leaders, run_search, search_of
 from dse.optimize.space import relative
+from dse.study.convex import coordinates
 from dse.study.study import replaced
 
 pytestmark = pytest.mark.slow
@@ -28,7 +29,7 @@ def held(study, space, name, lower, upper):
 
 def test_every_range_holds_the_optimum_and_is_proved(tiny, solved, found):
     best = min(leaders(solved), key=lambda c: c.log_goal)
-    x = dict(zip(solved.core.variables(), np.exp(best.optimum.z), strict=True))
+    x = dict(zip(coordinates(solved.core), np.exp(best.optimum.z), strict=True))
     assert set(found) >= {f.name for f in tiny.free}
     for f in tiny.free:
         n = found[f.name]

@@ -14,7 +14,7 @@ from dse.optimize.batch import solve_batch
 from dse.optimize.search import WIDTH, run_search, search_of
 from dse.optimize.solve import solve_continuous
 from dse.optimize.space import data_of, relative, space_of
-from dse.study.convex import MEMORY, Kind
+from dse.study.convex import MEMORY, Kind, all_strict, coordinates, model_of
 from dse.study.metrics import Limit
 from dse.study.study import load_study, replaced
 
@@ -29,7 +29,7 @@ def moved(search, data, report, factor):
     lower, upper = (b.copy() for b in search.box)
     if report.kind is Kind.BOUND:
         edge = upper if report.sense == "at_most" else lower
-        edge[search.core.variables().index(report.name)] += math.log(factor)
+        edge[coordinates(search.core).index(report.name)] += math.log(factor)
     elif report.kind is Kind.USER:
         names = [(x.metric, x.sense) for x in search.space.study.limits]
         scale = np.where(np.arange(len(names)) == names.index((report.name, report.sense)), factor, 1.0)
@@ -58,7 +58,7 @@ def compared(study, space):
     batch = jax.tree.map(lambda *xs: np.stack(xs), *(d for d, _, _ in flat))
     lower, upper = (np.stack([x[i] for x in flat]) for i in (1, 2))
     start = (lower + upper) / 2
-    o = solve_batch(search.core.model, batch, lower, upper, start, loose=search.core.strict, size=WIDTH)
+    o = solve_batch(model_of(search.core), batch, lower, upper, start, loose=all_strict(search.core), size=WIDTH)
     assert np.all(o.converged)
     slopes = (o.objective[::2] - o.objective[1::2]) / math.log((1 + STEP) / (1 - STEP))
     return {(r.name, r.sense): (r.price, float(s)) for (r, _), s in zip(asked, slopes, strict=True)}

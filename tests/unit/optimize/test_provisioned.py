@@ -8,7 +8,7 @@ import pytest
 
 from dse.optimize.search import leaders, run_search, search_of
 from dse.optimize.space import data_of, space_of
-from dse.study.convex import PROVISIONED
+from dse.study.convex import PROVISIONED, coordinates, named_numbers, ratio_rows, separate
 from dse.study.study import study_from
 
 TINY = tomllib.loads((Path(__file__).parents[2] / "data" / "tiny.toml").read_text())
@@ -30,11 +30,11 @@ def shared(goal, **more):
 
 def test_what_a_rack_is_sized_for_is_a_coordinate_where_it_is_paid_for_by_several():
     core = shared("cost_per_token").core()
-    assert PROVISIONED in core.variables()
-    assert [r.workload for r in core.rows() if r.what == PROVISIONED] == ["decode", "prefill"]
-    assert PROVISIONED not in shared("delivered_time").core().variables()
+    assert PROVISIONED in coordinates(core)
+    assert [r.workload for r in ratio_rows(core) if r.what == PROVISIONED] == ["decode", "prefill"]
+    assert PROVISIONED not in coordinates(shared("delivered_time").core())
     one = {"decode": TINY["workloads"]["decode"]}
-    assert PROVISIONED not in shared("cost_per_token", workloads=one).core().variables()
+    assert PROVISIONED not in coordinates(shared("cost_per_token", workloads=one).core())
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +48,12 @@ def search():
 
 def test_coordinates_without_it_are_those_of_the_hungriest(search):
     best, core = leaders(search)[0], search.core
-    data, x = data_of(search.space, best.choice_index, best.plan_index), core.positive(np.asarray(best.optimum.z))
-    goal, *ratios = core.separate(x, data)
-    rows = [i for i, r in enumerate(core.rows()) if r.what == PROVISIONED]
+    data, x = data_of(search.space, best.choice_index, best.plan_index), named_numbers(core, np.asarray(best.optimum.z))
+    goal, *ratios = separate(core, x, data)
+    rows = [i for i, r in enumerate(ratio_rows(core)) if r.what == PROVISIONED]
     powers = [float(ratios[i] * x[PROVISIONED]) for i in rows]
     assert max(powers) == pytest.approx(float(x[PROVISIONED]), rel=1e-6)
-    own, *ratios = core.separate({k: v for k, v in x.items() if k != PROVISIONED}, data)
+    own, *ratios = separate(core, {k: v for k, v in x.items() if k != PROVISIONED}, data)
     assert float(own) == pytest.approx(float(goal), rel=1e-6)
     assert max(float(ratios[i]) for i in rows) == 1.0
 

@@ -15,6 +15,7 @@ from dse.optimize.solution import Status, solution_json
 from dse.optimize.solve import solve, solve_continuous, status_of
 from dse.optimize.space import batch_of, relative, space_of
 from dse.optimize.whatif import DROPPED, loosened, what_if, with_limit
+from dse.study.convex import all_strict, model_of, named_numbers
 from dse.study.metrics import Limit
 from dse.study.study import replaced, study_from
 
@@ -56,10 +57,10 @@ def rounded(study):
     data = batch_of(search.space, [best.choice_index] * len(near), [best.plan_index] * len(near))
     lower, upper = fixed_boxes(search, near)
     feasible = solve_batch(
-        search.core.model, data, lower, upper, (lower + upper) / 2, loose=search.core.strict, size=WIDTH
+        model_of(search.core), data, lower, upper, (lower + upper) / 2, loose=all_strict(search.core), size=WIDTH
     ).feasible
     counts = [tuple(round(math.exp(v)) for v in logs) for logs in near]
-    return search.core.positive(best.optimum.z), dict(zip(counts, np.asarray(feasible).tolist(), strict=True))
+    return named_numbers(search.core, best.optimum.z), dict(zip(counts, np.asarray(feasible).tolist(), strict=True))
 
 
 def test_counts_that_no_neighbour_meets_are_searched_for(tiny):
@@ -93,12 +94,12 @@ def ways_out(study, space):
 def test_a_plan_that_fits_no_memory_names_the_bound_that_lets_it_in(tiny):
     """Two GiB hold no plan of an 8B model on four chips, whatever the limits: it said that nothing helps."""
     space = space_of(tiny)
-    study = dataclasses.replace(narrowed(tiny, hbm_capacity_B=(2.0**30, 2 * 2.0**30)), limits=tiny.limits[:2])
+    study = replaced(narrowed(tiny, hbm_capacity_B=(2.0**30, 2 * 2.0**30)), limits=tiny.limits[:2])
     study = replaced(study, limits=(*study.limits, Limit("hbm_capacity_B", "at_least", 1.0)))
     found = ways_out(study, space)
     assert set(found) == {"hbm_capacity_B"} and found["hbm_capacity_B"].sense == "at_most"
     enough = narrowed(tiny, hbm_capacity_B=(2.0**30, found["hbm_capacity_B"].needed))
-    enough = dataclasses.replace(enough, limits=study.limits)
+    enough = replaced(enough, limits=study.limits)
     assert solve(enough, space=relative(space, enough), limit_s=LIMIT_S).chip is not None
     scarce = narrowed(tiny, hbm_capacity_B=(2.0**30, found["hbm_capacity_B"].needed / 1.01))
     ways_out(replaced(scarce, limits=study.limits), space)

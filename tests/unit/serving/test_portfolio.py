@@ -17,6 +17,7 @@ from dse.lowering.served import asked_demand, asked_plans
 from dse.physics.calibration import calibration_for, default_calibration
 from dse.physics.evaluate import chip_technology
 from dse.physics.step import step_time
+from dse.report.screen import first_tokens_text
 from dse.serving.curve import Promise, serving_curve
 from dse.serving.portfolio import Service, load_portfolio, sized
 from dse.study.metrics import mean_speedup
@@ -172,6 +173,47 @@ def test_served_time_needs_a_portfolio_alone():
         study_from(raw() | {"workloads": {"x": decode}}, SWEEPS)
     with pytest.raises(SpecError, match="cannot be read"):
         study_from(raw() | {"portfolio": {"file": "nowhere.toml", "chips": 16}}, SWEEPS)
+
+
+def test_tokens_of_a_model_in_service_have_a_cost(tmp_path):
+    """Before: "a model in service has no cost per token yet". The cheapest chip keeps its promise; a limit of what it
+    costs holds on another goal; below that nothing is left, and what is told to be needed is that cost."""
+    (tmp_path / "one.toml").write_text(ONE)
+
+    def served(goal, *limits):
+        return dse.solve(
+            dse.Study(
+                "served", baseline="trainium3", portfolio={"file": "one.toml", "chips": 4}, folder=tmp_path,
+                choices={"node": "N3P", "hbm": "HBM4", "link": "SerDes224G", "n_dies": 1, "native_fp4": True,
+                         "system": "trn3-gen2-144"},
+                free={"n_cores": (2, 64), "n_stacks": (2, 8), "hbm_bandwidth": ("2 TBps", "20 TBps"),
+                      "hbm_capacity": ("64 GiB", "512 GiB")},
+                limits=["power <= 700 W", "silicon <= 900 mm2", *limits], minimise=goal,
+            )
+        )  # fmt: skip
+
+    cheapest = served("cost_per_token", "chip_hour <= 1000 USD", "wall_step <= 10 s")
+    assert cheapest.status.name == "OPTIMAL" and cheapest.certificate is not None and cheapest.certificate.proved
+    (w,) = cheapest.workloads
+    assert float(w.evaluation.step_s) <= 0.020 * (1 + 1e-6)
+    # by hand: dollars of four chips and their spares for a second, over the tokens of that second that count
+    at = {x.name.partition(" ")[0].partition(":")[0]: x.value for x in cheapest.limits}
+    assert cheapest.rack is not None
+    second_USD = 4 * cheapest.rack.held * at["chip_hour_USD"] / 3600
+    slower = at["wall_step_s"] / float(w.evaluation.step_s)
+    assert cheapest.goal == pytest.approx(second_USD * slower / float(w.evaluation.tokens_per_s), rel=1e-4)
+    fast = served("served_time", f"cost_per_token <= {cheapest.goal * 1.02} USD")
+    assert fast.status.name == "OPTIMAL" and fast.goal <= served("served_time").goal * (1 + 0.05)
+    none = served("served_time", f"cost_per_token <= {cheapest.goal * 0.95} USD")
+    assert none.status.name == "INFEASIBLE"
+    (way,) = none.relaxations
+    assert way.name == "cost_per_token_USD" and way.needed == pytest.approx(cheapest.goal, rel=2e-3)
+
+
+def test_what_a_study_does_not_keep_of_a_promise_is_said():
+    said = first_tokens_text(load_study(SWEEPS / "trainium4_serving.toml"))
+    assert "gpt-oss-120b 2 s" in said and "dse portfolio" in said
+    assert first_tokens_text(load_study(SWEEPS / "trainium4.toml")) == ""
 
 
 def test_best_chip_for_a_model_in_service(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dse.core.errors import DseError, SpecError
+from dse.study.convex import coordinates, ratio_rows
 from dse.study.study import load_study, study_from
 
 SHIPPED = Path(__file__).parents[3] / "sweeps" / "trainium4.toml"
@@ -36,9 +37,9 @@ def test_shipped_study_is_in_canonical_units():
 
 def test_core_rows_and_variables_line_up():
     core = load_study(SHIPPED).core()
-    assert core.variables()[-3:] == ("work_W", "step_s:training", "step_s:decode")
+    assert coordinates(core)[-3:] == ("work_W", "step_s:training", "step_s:decode")
     # 7 of physics, 3 per workload (step, memory, what is read ahead), 11 user limits
-    assert len(core.rows()) == 7 + 6 + 11
+    assert len(ratio_rows(core)) == 7 + 6 + 11
 
 
 def _set(raw, path, value):

@@ -12,10 +12,12 @@ from dse.economy.presets import host
 from dse.economy.racks import system_host, system_rack
 from dse.economy.server import Rack, server_W, switch_W
 from dse.hardware.fabrics import build_fabric, fabric_names, system_facts
-from dse.hardware.presets import system
+from dse.hardware.presets import chip_system, system
 from dse.optimize.ground import NOWHERE_B, candidates, demand_of
+from dse.optimize.solve import solve_continuous
 from dse.optimize.space import space_of, valid_in
 from dse.study.basis import study_basis
+from dse.study.design import template
 from dse.study.study import load_study, replaced, study_from
 
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
@@ -125,6 +127,48 @@ def test_a_level_of_switches_joins_no_more_chips_than_a_switch_has_ports(tmp_pat
         system_facts(str(rack))
     rack.write_text('[big]\nbase = "nvlink-fusion-72"\ndims = "144"\nn_leaf_chips = 72\nupper_hop = "0.6 us"\n')
     assert build_fabric("big", system_facts(str(rack))).upper_hop_s == pytest.approx(6e-7)
+
+
+def test_the_network_of_a_chip_is_a_choice_and_what_a_rack_sends_a_limit():
+    """72 chips at 25 and at 50 GB/s send 1.8 and 3.6 TB/s to the network: a limit of 2 leaves one."""
+    raw = written(system=["nvlink-fusion-72"], scaleout_per_dir=["200 Gbps", "400 Gbps"])
+    raw["limits"].append({"metric": "rack_scaleout", "at_most": "2 TBps"})
+    space = space_of(study_from(raw))
+    assert {c.scaleout_Bps for c in space.study.choices} == {25e9, 50e9}
+    assert "50 GB/s to the network" in space.study.choices[-1].text()
+    sent = {
+        float(template(c, space.study.baseline.chip, space.study.scaleout_Bps).scaleout_bandwidth_per_dir_Bps)
+        for c in space.study.choices
+    }
+    assert sent == {25e9, 50e9}
+    solved = solve_continuous(space.study)
+    assert solved.choice is not None and solved.choice.scaleout_Bps == 25e9
+    (limit,) = [x for x in solved.limits if x.name == "rack_scaleout_Bps"]
+    assert limit.value == pytest.approx(72 * 25e9)
+
+
+def test_switches_of_a_rack_take_so_much_from_a_chip(tmp_path):
+    """A free link is held at what the rack takes; a chip that sends more has no place in it."""
+    rack = tmp_path / "rack.toml"
+    rack.write_text('[slow]\nbase = "nvlink-fusion-72"\nmost_scaleup_per_dir = "300 GB/s"\n')
+    raw = written(system=[str(rack)])
+    raw["free"]["scaleup_bandwidth_per_dir"] = ["200 GBps", "10 TBps"]
+    slow = solve_continuous(study_from(raw))
+    assert slow.chip is not None and float(slow.chip.scaleup_bandwidth_per_dir_Bps) <= 300e9 * (1 + 1e-6)
+    row = next(x for x in slow.limits if x.name == "switches of the rack")
+    assert row.value == pytest.approx(1.0, abs=1e-3) and row.price < -1e-3
+    mine = tmp_path / "mine.toml"
+    mine.write_text(f'[mine]\nbase = "trainium3"\nsystem = "{rack}"\nscaleup_bandwidth_per_dir = "2 TB/s"\n')
+    with pytest.raises(SpecError, match=r"mine\.toml: sends 2 TB/s each way; switches of .* take 300 GB/s from a chip"):
+        chip_system(str(mine))
+
+
+def test_a_megawatt_and_a_rack_are_what_a_goal_may_be_over():
+    raw = written(system=["nvlink-fusion-72"])
+    raw["study"]["minimise"] = "megawatt_time_per_token"
+    solved = solve_continuous(study_from(raw))
+    assert solved.rack is not None
+    assert solved.goal == pytest.approx(1 / solved.rack.megawatt_tokens_per_s["decode"], rel=1e-6)
 
 
 def test_a_copy_changes_what_it_names_and_is_checked_anew():

@@ -15,6 +15,7 @@ from dse.evaluation.assembly import chip_reference
 from dse.lowering.served import asked_demand, asked_plans
 from dse.lowering.tiling import array_shape
 from dse.optimize.solve import solve, solve_continuous
+from dse.study.design import as_built
 from dse.study.limits import full_name
 from dse.study.metrics import METRICS, Limit, geometric_mean, mean_speedup
 from dse.study.study import Study, load_study, study_from
@@ -44,6 +45,28 @@ def tiny(**changed):
         "limits": ["power <= 700 W", {"metric": "silicon", "at_most": "900 mm2"}, "hbm_capacity >= 1x"],
     }  # fmt: skip
     return Study("tiny", **{**values, **changed})
+
+
+def test_a_study_is_what_the_chip_asked_about_is_where_nothing_else_is_written():
+    """The call of five words: system, network, node, memory, links, dies and arrays are the baseline's."""
+    study = Study(
+        baseline="trainium3",
+        workloads=[DECODE],
+        free={"n_cores": (2, 64), "hbm_bandwidth": ("2 TBps", "20 TBps")},
+        limits=["power <= 700 W", "hbm_capacity >= 1x"],
+        minimise="cost_per_token",
+    )
+    chip = study.baseline.chip
+    assert study.choices == (as_built(chip),) and study.baseline.name == "trn3-gen2-144"
+    assert study.scaleout_Bps == float(chip.scaleout_bandwidth_per_dir_Bps) and study.goal == "cost_per_token_USD"
+    assert study.changed() == study and study.changed(choices={"n_dies": [1, 2]}).choices[0].n_dies == 1
+
+
+def test_a_record_where_a_name_belongs_is_told_without_a_spelling_of_pythons(tmp_path):
+    for wrong in (tiny().baseline, object(), None, 7, tmp_path):
+        with pytest.raises(DseError) as error:
+            study_from({"study": {"name": "x", "baseline": wrong}, "free": {}})
+        assert "study.baseline" in str(error.value) and "<" not in str(error.value) and "(" not in str(error.value)
 
 
 def test_python_and_toml_ask_the_same_to_the_last_bit():

@@ -4,6 +4,8 @@ import json
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -16,7 +18,7 @@ import dse
 from dse.core.errors import SpecError
 from dse.sweep.engine import local, plan_work, run
 from dse.sweep.folder import Held, fingerprint, footer_fingerprint, shard_name, shards_of, status
-from dse.sweep.seal import Checked
+from dse.sweep.seal import footer_of
 from dse.sweep.spec import load_sweep
 from dse.sweep.store import Failure, open_store
 
@@ -161,8 +163,7 @@ def test_a_name_tells_bytes_and_footer(tmp_path):
     pq.write_table(pa.table({"x": [1.0, 2.0]}), sink)
     content = sink.getvalue()
     (tmp_path / "x.parquet").write_bytes(content)
-    with Checked(tmp_path / "x.parquet") as file:
-        footer = file.footer()
+    footer = footer_of(tmp_path / "x.parquet")
     Held(tmp_path / "x.parquet", footer=footer_fingerprint(content)).check_footer(footer)
     with pytest.raises(SpecError, match="damaged"):
         Held(tmp_path / "x.parquet", footer=fingerprint(content)).check_footer(footer)
@@ -262,6 +263,23 @@ def test_ctrl_c_stops_a_query(one_file, delay_s):
             dse.results.query("select sum(a.range * b.range % 7) from range(10000000) a, range(1000000) b", one_file)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_a_query_that_does_not_look_for_it(one_file):
+    """One call of one function of SQL, of minutes. Before: the program waited for its end, also after the second."""
+    code = (
+        "import os, signal, sys, threading\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.argv = ['dse', 'query', sys.argv[1], sys.argv[2]]\n"
+        "threading.Timer(4.0, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "from dse.cli import entry\n"
+        "sys.exit(entry())\n"
+    )
+    sql = "select levenshtein(repeat('a', 300000), repeat('b', 300000)) from results"
+    run = subprocess.run(
+        [sys.executable, "-c", code, sql, str(one_file)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (130, "", "dse: interrupted\n")
 
 
 def test_a_query_may_use_all_of_a_select(one_file):

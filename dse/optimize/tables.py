@@ -1,0 +1,146 @@
+"""All plans of a study as rows of coefficients, and the convex problems that single plans and hulls of groups make."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+import jax
+import numpy as np
+
+from ..core.types import SOON_COMPILED
+from ..lowering.step_demand import StepDemand
+from ..study.convex import ConvexCore, Data, all_strict, core_logs, model_of
+from .batch import in_batches, solve_batch
+from .dominance import Bought, bought, with_signed_parts
+from .hull import PlanTable, moved_by, moved_to, plan_tables
+from .interior import Optimum
+from .pricing import PRICED, priced_on_s
+from .search import WIDTH, Search
+
+Rows: TypeAlias = list[np.ndarray]
+"""Coefficients with the problem as leading axis: of every workload's demand, then of what the technology buys."""
+AGAINST = 1e-6
+"""Slope of a Lagrangian against the sign of a coefficient that is rounding [log units]."""
+
+
+class HullError(Exception):
+    """A hull that bounds nothing, so that there is no proof over plans."""
+
+
+@partial(jax.jit, static_argnums=0, **SOON_COMPILED)
+def hull_slopes(core: ConvexCore, data: Data, z: jax.Array, multipliers: jax.Array) -> tuple[Any, ...]:
+    """Slope of each Lagrangian by every coefficient of its demands and of what its technology buys (`SIGNED`)."""
+
+    def lagrangian(moved: tuple[Any, ...], data_: Data, z_: jax.Array, lam: jax.Array) -> jax.Array:
+        f, g = core_logs(core, z_, moved_to(data_, moved))
+        return f + lam @ g
+
+    return jax.vmap(jax.grad(lagrangian))(moved_by(data), data, z, multipliers)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tables:
+    """All plans of a study as rows of coefficients, and the convex problems that they make."""
+
+    search: Search
+    """The study with its convex core."""
+    of_workloads: tuple[PlanTable, ...]
+    """Plans of each workload."""
+    every: tuple[StepDemand, ...]
+    """Demands of all plans of each workload where they are priced: leading axes (structures, plans)."""
+    bought: Bought
+    """What the technology of each choice buys."""
+
+
+def tables_of(search: Search) -> Tables:
+    """All plans of a study, its demands on the device."""
+    tables = plan_tables(search.space)
+    every = tuple(jax.device_put(t.demands(t.rows)) for t in tables)
+    return Tables(search, tables, every, bought(search.space))
+
+
+def solve_whole(tables: Tables, boxes: tuple[np.ndarray, np.ndarray], points: list[tuple[int, ...]]) -> Optimum:
+    """Optima in boxes of their own; each point is a choice and a plan per workload."""
+    return solve_rows(tables, [p[0] for p in points], plan_rows(tables, points), *boxes)
+
+
+def plan_rows(tables: Tables, points: list[tuple[int, ...]]) -> Rows:
+    """Rows of choices under single plans: each point is a choice and a plan per workload."""
+    choices = [p[0] for p in points]
+    arrays = tables.search.space.structure_of_choice[choices]
+    plans = [t.rows[arrays, [p[1 + w] for p in points]] for w, t in enumerate(tables.of_workloads)]
+    return [*plans, tables.bought.rows[choices]]
+
+
+def hull_rows(tables: Tables, choices: list[int], groups: Sequence[tuple[np.ndarray, ...]]) -> Rows:
+    """Rows that no member of a group undercuts: groups of plans per workload, then of choices like that given."""
+    arrays = tables.search.space.structure_of_choice[choices]
+    plans = [t.hulls(arrays, [g[w] for g in groups]) for w, t in enumerate(tables.of_workloads)]
+    return [*plans, tables.bought.hulls([g[-1] for g in groups])]
+
+
+def hull_costs(
+    tables: Tables, choice: int, groups: tuple[np.ndarray, ...], rows: Rows, slopes: Rows
+) -> list[np.ndarray]:
+    """What members of each group cost over its hull, to first order, by leaf: shape (members, leaves) each.
+
+    Args:
+        tables: all plans.
+        choice: any of the group's.
+        groups: plans per workload, then choices.
+        rows: the hull, one row each.
+        slopes: what one unit of each coefficient costs, likewise.
+    """
+    array = tables.search.space.structure_of_choice[choice]
+    found = [
+        leaf_costs(t, (t.rows[array, g] - r) * s)
+        for t, g, r, s in zip(tables.of_workloads, groups[:-1], rows[:-1], slopes[:-1], strict=True)
+    ]
+    return [*found, (tables.bought.rows[groups[-1]] - rows[-1]) * slopes[-1]]
+
+
+def data_of_rows(tables: Tables, choices: list[int], rows: Rows) -> Data:
+    """Coefficients of choices with given rows of demands and of what is bought."""
+    demands = tuple(t.demands(r) for t, r in zip(tables.of_workloads, rows[:-1], strict=True))
+    base = jax.tree.map(lambda x: x[np.asarray(choices)], tables.search.space.without_plans)
+    tech = with_signed_parts(base.tech, tables.bought.parts(rows[-1]))
+    return dataclasses.replace(base, demands=demands, tech=tech)
+
+
+def solve_rows(tables: Tables, choices: list[int], rows: Rows, lower: np.ndarray, upper: np.ndarray) -> Optimum:
+    """Optima of any number of problems."""
+    data, core = data_of_rows(tables, choices, rows), tables.search.core
+    return solve_batch(model_of(core), data, lower, upper, (lower + upper) / 2, loose=all_strict(core), size=WIDTH)
+
+
+def plan_seconds(tables: Tables, choices: list[int], rows: Rows, z: np.ndarray) -> list[np.ndarray]:
+    """Time per token of every plan of every workload at given designs."""
+    price = partial(priced_on_s, tables.search.core, every=tables.every)
+    structures = tables.search.space.structure_of_choice[choices]
+    return in_batches(price, (z, data_of_rows(tables, choices, rows), structures), PRICED)
+
+
+def row_slopes(tables: Tables, choices: list[int], rows: Rows, optima: Optimum) -> Rows:
+    """Slope of each Lagrangian by the rows: what one unit more of a coefficient costs, at least 0.
+
+    Raises:
+        HullError: a slope is negative, so a hull bounds nothing: a limit asks for more of what plans spend.
+    """
+    args = (data_of_rows(tables, choices, rows), optima.z, optima.multipliers)
+    found = in_batches(partial(hull_slopes, tables.search.core), args, WIDTH)
+    n = len(tables.of_workloads)
+    slopes = [t.flat(s) * t.signs for t, s in zip(tables.of_workloads, found[:n], strict=True)]
+    slopes.append(tables.bought.flat(found[n:]) * tables.bought.signs)
+    for slope, row in zip(slopes, rows, strict=True):
+        if np.any(slope * np.abs(row) < -AGAINST):
+            raise HullError("a limit asks for at least some of what a plan spends (power, cost)")
+    return slopes
+
+
+def leaf_costs(table: PlanTable, costs: np.ndarray) -> np.ndarray:
+    """Costs of plans summed over the entries of each leaf, shape (plans, leaves)."""
+    starts = np.cumsum([0, *(int(np.prod(s)) for s in table.shapes[:-1])])
+    return np.add.reduceat(costs, starts, axis=1)

@@ -3,7 +3,7 @@ import { FIELDS, FIELD_WORDS } from "./link.js";
 import { choiceText } from "./controls.js";
 import { beneath } from "./cloud.js";
 import { axis, COLOURS, CONFIG, escaped, framed, LOOK, react, SHADES } from "./plots.js";
-import { metricOf, pointsTable, receiptsOn } from "./points.js";
+import { heading, metricOf, pointsTable, receiptsOn } from "./points.js";
 import { digits, el, inUnit, late, named, parsed, percent, scaleOf, table, times } from "./text.js";
 import { computed, stored } from "./views.js";
 
@@ -11,7 +11,6 @@ const ROOM = 1.25; // around the front, as in figures; chips farther away stand 
 const SIGNS = ["circle", "square", "diamond"], SAME = 5e-3, PROVED = 1e-5; // gaps below need no digits
 const span = (values) => [Math.min(...values) / ROOM, Math.max(...values) * ROOM];
 const within = (v, [low, high]) => Math.min(Math.max(v, low), high);
-const heading = (m) => (m.name === "delivered_time" ? "delivered speed-up" : m.label); // as it is drawn: more is better
 const largest = (v) => (Array.isArray(v) ? Math.max(...v) : v);
 
 export class Front {

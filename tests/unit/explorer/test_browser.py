@@ -106,12 +106,12 @@ def test_a_slider_changes_figures_and_can_be_undone(tab):
     page = tab()
     before = page.evaluate(TILE)
     drawn = page.inner_html("section[aria-label='Roofline'] .picture")
-    page.focus("#free-hbm_bandwidth_Bps")
+    page.focus("#free-n_cores")
     for _ in range(8):
         page.keyboard.press("PageUp")
     comes(page, lambda: page.evaluate(TILE) != before)
     comes(page, lambda: page.inner_html("section[aria-label='Roofline'] .picture") != drawn)
-    comes(page, lambda: "hbm_bandwidth_Bps=" in page.url)
+    comes(page, lambda: "n_cores=" in page.url)
     for _ in range(8):
         page.keyboard.press("Control+z")
     settled(page, TILE, before)
@@ -227,7 +227,7 @@ ROWS_WITHOUT = """() => [...document.querySelectorAll('#content tbody tr')].map(
 
 
 @pytest.mark.parametrize(("view", "where", "what"), [
-    ("Front", "#front-points .fact", "delivered time"), ("Serving", "td .fact", "tokens/s per chip"),
+    ("Front", "#front-points .fact", "delivered speed-up"), ("Serving", "td .fact", "tokens/s per chip"),
     ("Truth", "p .fact", "median error"), ("Truth", "td .fact", "score of"),
     ("Risk", "#risk-verdict .fact", "share of draws"), ("Risk", "#risk-drivers .fact", "node: PE area FP8"),
 ])  # fmt: skip

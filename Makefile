@@ -60,6 +60,7 @@ golden: $(VENV)/.dev
 	for kind in training inference; do $(BIN)/dse validate --kind $$kind --leave-generation-out $(SHIP) || exit 1; done
 	$(BIN)/dse serve trainium2,trainium3 gpt-oss-120b --tpot 20ms --weights mxfp4 $(SHIP)
 	$(BIN)/dse front sweeps/trainium4.toml --metrics delivered_time,package_cost --points 30 --no-figures $(SHIP)
+	$(BIN)/dse risk sweeps/trainium4.toml --samples 400 --seconds 900 --no-figures $(SHIP)
 	$(BIN)/dse explore sweeps/trainium4.toml --export results/trainium4/explorer.html $(SHIP)
 
 # every question with its sides, and the page that tells them

@@ -45,7 +45,6 @@ from .physics.power import full_load_power_W as full_load_power_W
 from .physics.power import step_energy as step_energy
 from .physics.step import step_time as step_time
 from .serving.comparison import compare as compare
-from .study.build import make_study as make_study
 from .study.design import Choice as Choice
 from .study.metrics import Limit as Limit
 from .study.of_chip import metric as metric

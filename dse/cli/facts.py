@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from ..core.errors import SpecError
 from ..report.terminal import screen
 from .flags import JSON
 
@@ -53,6 +54,8 @@ class Models:
 
     name: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[NAME]", help_behavior_hint="")] = None
     """Model preset, or the path of a Hugging Face config.json; all presets when left out."""
+    types: bool = False
+    """List the model types of a config.json that are read instead."""
     json: JSON = False
     """Print JSON, canonical units."""
 
@@ -60,8 +63,14 @@ class Models:
         """List and show."""
         from ..core.files import json_text
         from ..report.model_tables import model_view, models_table, reading_numbers
+        from ..workload.families import TYPES
         from ..workload.presets import model_names, model_reading
 
+        if self.types:
+            if self.name is not None:
+                raise SpecError("--types lists the types of all models; leave the name out")
+            screen().print(json_text(list(TYPES)) if self.json else ", ".join(TYPES), markup=False, highlight=False)
+            return 0
         readings = [model_reading(n) for n in ([self.name] if self.name else model_names())]
         if self.json:
             numbers = [reading_numbers(r) for r in readings]

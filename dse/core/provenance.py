@@ -117,6 +117,8 @@ class OwnThing:
     """Facts in the file."""
     settings: dict[str, Any]
     """Keys that are no facts, as they are written."""
+    written: dict[str, str]
+    """Keys of the file's own facts as they stand there, by canonical name: what messages call them."""
 
 
 def own_receipts(path: Path, preset: Callable[[str], Receipts]) -> tuple[str, Receipts]:
@@ -164,9 +166,12 @@ def own_thing(
         if twice:
             raise SpecError(f"{twice[0]} = {spelled(plain[twice[0]])}: says again what another key says; keep one")
         own = {**own, **{f.name: f for f in facts}}
-        for fact in own if known else ():
-            pick(known, what, fact)
-        return OwnThing(name, base, inherited, own, {k: table[k] for k in settings if k in table})
+        written = {canonical(k, 1.0)[0]: k for k, v in table.items() if isinstance(v, dict)}
+        for fact, key in written.items() if known else ():
+            if fact not in known:
+                raise UnknownNameError(what, key, known)
+        written |= {f.name: k for f, k in zip(facts, plain, strict=True)}
+        return OwnThing(name, base, inherited, own, {k: table[k] for k in settings if k in table}, written)
     except DseError as error:
         raise SpecError(f"{path}: {str(error).removeprefix(f'{path}:').strip()}") from error
 
@@ -176,7 +181,9 @@ def _plain_fact(key: str, value: Any, known: Receipts, what: str, file: str) -> 
     stems = {n: n.removesuffix(f"_{unit_of(n)}") for n in known}
     full = next((n for n, stem in stems.items() if key in (n, stem)), canonical(key, 1.0)[0])
     receipt = ("guess", "dse2026", file)
-    if isinstance(pick(known, what, full if full in known else key).value, str):
+    if full not in known:
+        raise UnknownNameError(what, key, stems.values())  # a plain value has its unit in its text
+    if isinstance(known[full].value, str):
         if not isinstance(value, str):
             raise SpecError(f"{key} = {spelled(value)}: expected a name in quotes")
         return Sourced(full, value, math.nan, math.nan, *receipt)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import math
+import numbers
 import statistics
 from collections.abc import Iterable
+from pathlib import PurePath
 
 from .words import CAPITALS, LABELS
 
@@ -238,4 +241,10 @@ def spelled(value: object) -> str:
         return f"{{ {inside} }}" if inside else "{ }"
     if isinstance(value, list | tuple | set | frozenset):
         return f"[{', '.join(spelled(v) for v in value)}]"
-    return f"'{' '.join(value.split())}'" if isinstance(value, str) else str(value)
+    if isinstance(value, str):
+        return f"'{' '.join(value.split())}'"
+    return str(value) if isinstance(value, WRITTEN) else f"a value of type {type(value).__name__}"
+
+
+WRITTEN = (numbers.Number, datetime.date, datetime.time, PurePath)
+"""Kinds of value that files hold, or people write, beside texts and tables: they read as they are written."""

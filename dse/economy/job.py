@@ -7,12 +7,15 @@ import jax.numpy as jnp
 
 from ..core.types import FloatLike, Scalar, as_float
 from ..hardware.chip import Chip
+from ..workload.requests import Requests
 from ..workload.transformer import Prefill, Training, Workload, total_parameters
 from .carbon import Carbon, Embodied, embodied, embodied_kg, running_kg_per_s
 from .goodput import Sparing, n_spare_units, provision, slowdown
 from .ownership import ChipRate, Ownership, Recovery, chip_hour_USD, chip_rate, rate_USD_per_s
 from .reliability import FailureRates, Reliability, failure_rates, hardware_per_s, total_per_s, transfer_s
 from .server import Host, Rack, ServerCost, capital_USD, server_cost, server_W, switch_W
+
+MEGAWATT_W = 1e6
 
 
 class Job(eqx.Module):
@@ -89,10 +92,23 @@ class Upkeep(eqx.Module):
     """Capital of a rack."""
     rack_time_per_token_s: FloatLike
     """Time that one rack takes per token that counts, spares included; its inverse is tokens per second and rack."""
+    megawatt_time_per_token_s: FloatLike
+    """Time that one megawatt at the building's meter takes per token; its inverse is tokens per second and megawatt."""
+    rack_scaleup_Bps: FloatLike
+    """What the chips of a rack send together within their domain, one direction."""
+    rack_scaleout_Bps: FloatLike
+    """What they send to the network beyond, one direction."""
 
 
-def job_of(workload: Workload, n_chips: int, r: Reliability) -> Job:
-    """The job that a workload on `n_chips` is; training saves its share of weights and optimizer states."""
+def job_of(workload: Workload | Requests, n_chips: int, r: Reliability) -> Job:
+    """The job that a workload on `n_chips` is; training saves its share of weights and optimizer states.
+
+    Of a model in service tokens follow from engine and batch, and stand for no number here.
+
+    Assumes: a failure stops all `n_chips`, also where they are several engines.
+    """
+    if isinstance(workload, Requests):
+        return Job(n_chips, n_chips, 0.0, 0.0)  # type: ignore[arg-type]
     if isinstance(workload, Training):
         saved = float(r.checkpoint_B_per_weight) * total_parameters(workload.model) / n_chips
         return Job(n_chips, workload.global_batch * workload.sequence, saved, r.stall_s)  # type: ignore[arg-type]
@@ -174,16 +190,20 @@ def upkeep(o: Owned, chip: Chip, job: Job, step_s: FloatLike, chip_W: FloatLike,
     rate = chip_rate(capital_USD(o.cost), o.provisioned_W, mean, own, e.recovery)
     carbon = embodied_kg(o.embodied) / own.life_s + running_kg_per_s(mean, own.pue, e.carbon)
     chip_seconds = job.n_chips * held * wall / job.tokens
-    dollars = rate_USD_per_s(rate)
+    dollars, n_rack = rate_USD_per_s(rate), e.rack.n_chips
+    energy_J = mean * own.pue * chip_seconds
     return Upkeep(
         wall_step_s=wall,
         held=held,
         rate=rate,
         chip_hour_USD=chip_hour_USD(rate),
         cost_per_token_USD=dollars * chip_seconds,
-        energy_per_token_J=mean * own.pue * chip_seconds,
+        energy_per_token_J=energy_J,
         carbon_per_token_kg=carbon * chip_seconds,
-        rack_W=o.provisioned_W * e.rack.n_chips,
-        rack_USD=capital_USD(o.cost) * e.rack.n_chips,
-        rack_time_per_token_s=chip_seconds / e.rack.n_chips,
+        rack_W=o.provisioned_W * n_rack,
+        rack_USD=capital_USD(o.cost) * n_rack,
+        rack_time_per_token_s=chip_seconds / n_rack,
+        megawatt_time_per_token_s=energy_J / MEGAWATT_W,
+        rack_scaleup_Bps=chip.scaleup_bandwidth_per_dir_Bps * n_rack,
+        rack_scaleout_Bps=chip.scaleout_bandwidth_per_dir_Bps * n_rack,
     )

@@ -29,7 +29,7 @@ from ..study.convex import ConvexCore, Data, chip_at, coordinates, model_of, nam
 from ..study.design import with_free
 from ..study.limits import baseline_metric
 from ..study.metrics import HEAT, HOTTEST, LOADS, METRICS, POWER, Limit
-from ..study.study import Study
+from ..study.study import Study, replaced
 from .in_turn import SETTINGS
 from .samples import CHUNK
 
@@ -53,7 +53,7 @@ def opened(study: Study, tdp_W: float) -> Study:
     announced = {m: baseline_metric(m, study.baseline, m) for m in ANNOUNCED}
     # a baseline without FP4 would cap its peak at nothing
     caps = [Limit(m, "at_most", OPEN * value) for m, value in announced.items() if value > 0]
-    return dataclasses.replace(study, limits=(*(Limit(m, "at_most", tdp_W) for m in LOADS), *others, *caps))
+    return replaced(study, limits=(*(Limit(m, "at_most", tdp_W) for m in LOADS), *others, *caps))
 
 
 def limits_of(study: Study, reading: str, tdp_W: float) -> list[float]:

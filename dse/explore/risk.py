@@ -159,8 +159,11 @@ class Risk:
         return np.quantile(self.merit[self.feasible], levels).tolist() if self.feasible.any() else []
 
     def merit_distribution(self, n: int) -> list[float]:
-        """`n` quantiles of the merit, evenly from none to all samples, those without a design at 0."""
-        return np.quantile(self.merit, np.linspace(0.0, 1.0, n)).tolist()
+        """`n` quantiles of the merit, evenly from none to all samples, those without a design at 0.
+
+        Each is that of a sample: between one without a design and one with, there is nothing to interpolate.
+        """
+        return np.quantile(self.merit, np.linspace(0.0, 1.0, n), method="inverted_cdf").tolist()
 
     @cached_property
     def drivers(self) -> tuple[Driver, ...]:

@@ -71,7 +71,7 @@ class Answers:
             read = read_chip(s, ask.x, ask.choice, plans, ask.limits)
         speedups = [w["speedup_frac"] for w in read.get("works", [])]
         total = None
-        if speedups and None not in speedups:
+        if speedups and all(speedups):  # one that never ends has no mean with others
             goal = s.study.goal if s.study.goal in SPEEDUPS else SPEEDUPS[0]
             total = mean_speedup(goal, speedups, list(s.space.ground.traffic_frac), s.study.shares)
         return {"reading": read, "fits": fits, "speedup": total, "plans": list(plans), **described_plans(s, plans)}
@@ -116,7 +116,7 @@ class Answers:
 
     def servings(self) -> dict[str, Any]:
         """Serving curves that lie there."""
-        return servings_in(self.results)
+        return servings_in(self.results, self.own)
 
     def truth(self) -> dict[str, Any]:
         """Scores against measurements that lie there."""

@@ -14,8 +14,11 @@ import pandas as pd
 
 from ..core.errors import DseError
 from ..core.files import SAFE_NAME, read_text
-from ..core.text import label, unit_of
+from ..core.text import label, scoped_label, unit_of
+from ..hardware.presets import chip_names
 from ..study.design import Choice
+from .measured import receipts_of_measurements
+from .receipts import receipts_of_served, receipts_of_unknowns, topic_of_metric
 from .subject import Subject
 
 MOST_POINTS = 2000
@@ -51,7 +54,7 @@ def fronts_in(subject: Subject, results: Roots) -> dict[str, Any]:
 
 def front_numbers(subject: Subject, a: dict[str, Any]) -> dict[str, Any]:
     """A front as `front_json` gives it, its points as designs: free numbers and position of the choice."""
-    metrics = [{"name": m, "label": label(m), "unit": unit_of(m)} for m in a["metrics"]]
+    metrics = [{"name": m, "label": label(m), "unit": unit_of(m), "topic": topic_of_metric(m)} for m in a["metrics"]]
     points = []
     for row in a["points"]:
         choice = subject.study.choices.index(Choice(**{f: row[f] for f in Choice.__dataclass_fields__ if f in row}))
@@ -65,15 +68,19 @@ def risks_in(subject: Subject, results: Roots) -> dict[str, Any]:
     """What `dse risk` said of this study."""
     if not SAFE_NAME.fullmatch(subject.study.name):
         return {"risks": [], "skipped": []}
-    return _kept(_files(results, f"{subject.study.name}/risk.json"), risk_numbers, "risks")
+    files = _files(results, f"{subject.study.name}/risk.json")
+    return _kept(files, lambda a: risk_numbers(subject, a), "risks")
 
 
-def risk_numbers(a: dict[str, Any]) -> dict[str, Any]:
-    """A risk study as `risk_json` gives it: the distribution of the outcome, and what it hangs on."""
+def risk_numbers(subject: Subject, a: dict[str, Any]) -> dict[str, Any]:
+    """A risk study as `risk_json` gives it: the distribution of the outcome, and what it hangs on, with receipts."""
     kept = ("samples", "seed", "target", "probability", "probability_error", "feasible", "in_the_way")
+    first = a["drivers"][:MOST_DRIVERS]
+    receipts = receipts_of_unknowns(subject, [str(d["unknown"]) for d in first])
     drivers = [
-        {"unknown": str(d["unknown"]), "group": str(d["group"]), "correlation": float(d["rank_correlation"]),
-         "error": float(d["error"])} for d in a["drivers"][:MOST_DRIVERS]
+        {"unknown": str(d["unknown"]), "words": scoped_label(str(d["unknown"])), "group": str(d["group"]),
+         "correlation": float(d["rank_correlation"]), "error": float(d["error"]),
+         "receipts": receipts[str(d["unknown"])]} for d in first
     ]  # fmt: skip
     merit, left = [float(v) for v in a["merit_distribution"]], _unfinished(a)
     return {**{k: a[k] for k in kept}, "merit": merit, "drivers": drivers, "unfinished": left}
@@ -84,24 +91,30 @@ def _unfinished(a: dict[str, Any]) -> list[str]:
     return [str(x) for x in a.get("unfinished", [])]
 
 
-def servings_in(results: Roots) -> dict[str, Any]:
-    """Serving curves of all models."""
-    return _kept(_files(results, "serve/*.json"), serving_lines, "servings")
+def servings_in(results: Roots, own: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Serving curves of all models; `own` are the user's chips of this session."""
+    return _kept(_files(results, "serve/*.json"), lambda a: serving_lines(a, own), "servings")
 
 
-def serving_lines(a: dict[str, Any]) -> dict[str, Any]:
-    """Curves as `dse serve` gives them, only what is drawn."""
+def serving_lines(a: dict[str, Any], own: tuple[str, ...]) -> dict[str, Any]:
+    """Curves as `dse serve` gives them, only what is drawn; receipts of presets and of the chips in `own`."""
     names = ("tpot_s", "ttft_s", "chip_tokens_per_s", "tokens_per_J", "million_tokens_USD", "batch", "n_chips", "plan")
     chips = {
         chip: {
             "system": c["system"],
             "calibration": c["calibration"],
             "curve": [{n: p[n] for n in names} for p in c["curve"]],
+            "receipts": _served(chip, c, (*chip_names(), *own)),
         }
         for chip, c in a["chips"].items()
     }
     kept = ("model", "requests", "weights", "kv", "promise", "comparison")
     return {**{k: a[k] for k in kept}, "chips": chips}
+
+
+def _served(chip: str, c: dict[str, Any], known: tuple[str, ...]) -> dict[str, Any] | None:
+    """Receipts of a curve; None where a file names a chip that this session may not read."""
+    return receipts_of_served(chip, str(c["system"]), str(c["calibration"])) if chip in known else None
 
 
 def truth_in(results: Roots) -> dict[str, Any]:
@@ -123,7 +136,8 @@ def prediction_rows(predictions: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _scores(a: dict[str, Any]) -> dict[str, Any]:
     kept = ("kind", "held_out", "total", "sources", "chips", "worst")
-    return {**{k: a[k] for k in kept}, "name": f"{a['kind']}, out of sample" if a["held_out"] else a["kind"]}
+    name = f"{a['kind']}, out of sample" if a["held_out"] else a["kind"]
+    return {**{k: a[k] for k in kept}, "name": name, "receipts": receipts_of_measurements(a["kind"])}
 
 
 def _kept(files: list[Path], read: Callable[[Any], dict[str, Any]], name: str) -> dict[str, Any]:

@@ -134,6 +134,17 @@ def held(answers: Answers, made: Emitted) -> dict[str, Any]:
             known[plans] = len(operators)
             operators.append(described_plans(subject, plans))
         rows.append({"numbers": numbers.tolist(), "plans": list(plans), "of": known[plans]})
+    facts = Facts()
+    by_choice = [facts.folded(answers.receipts(str(i))) for i in range(len(subject.study.choices))]
+    told = facts.folded(
+        {
+            "chips": _chips(answers),
+            "fronts": {} if subject.is_chip else answers.fronts(),
+            "risks": {"risks": [], "skipped": []} if subject.is_chip else answers.risks(),
+            "servings": answers.servings(),
+            "truth": answers.truth(),
+        }
+    )
     return plain(
         {
             "state": answers.state,
@@ -142,28 +153,41 @@ def held(answers: Answers, made: Emitted) -> dict[str, Any]:
             "rows": rows,
             "operators": operators,
             "traffic": subject.space.ground.traffic_frac.tolist(),
-            "receipts": _receipts(answers),
-            "chips": _chips(answers),
-            "fronts": {} if subject.is_chip else answers.fronts(),
-            "risks": {"risks": [], "skipped": []} if subject.is_chip else answers.risks(),
-            "servings": answers.servings(),
-            "truth": answers.truth(),
+            "receipts": {**facts.written(), "choices": by_choice},
+            **told,
         }
     )
 
 
-def _receipts(answers: Answers) -> dict[str, Any]:
-    """Receipts of every choice, each fact once: rows, works, and by choice the positions of every topic's rows."""
-    rows: dict[str, int] = {}
-    works: dict[str, str] = {}
-    topics = []
-    for i in range(len(answers.subject.study.choices)):
-        found = answers.receipts(str(i))
-        works |= found["works"]
-        topics.append(
-            {t: [rows.setdefault(json.dumps(r), len(rows)) for r in facts] for t, facts in found["topics"].items()}
-        )
-    return {"rows": [json.loads(r) for r in rows], "works": works, "topics": topics}
+@dataclasses.dataclass
+class Facts:
+    """Every fact of a page once, however many numbers rest on it."""
+
+    rows: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Place of every fact, by its text."""
+    works: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Titles of what facts cite, by key."""
+
+    def folded(self, found: Any) -> Any:
+        """Plain data with places instead of the facts in it, for `unfolded` of the page."""
+        if isinstance(found, list):
+            return [self.folded(v) for v in found]
+        if not isinstance(found, dict):
+            return found
+        if "works" not in found or not found.keys() & {"rows", "topics"}:
+            return {k: self.folded(v) for k, v in found.items()}
+        self.works |= found["works"]
+        if "rows" in found:
+            return {"places": self.places(found["rows"])}
+        return {"topic_places": {t: self.places(rows) for t, rows in found["topics"].items()}}
+
+    def places(self, rows: list[dict[str, str]]) -> list[int]:
+        """Where facts stand in the list of all."""
+        return [self.rows.setdefault(json.dumps(r), len(self.rows)) for r in rows]
+
+    def written(self) -> dict[str, Any]:
+        """All facts, and the works they cite."""
+        return {"rows": [json.loads(r) for r in self.rows], "works": self.works}
 
 
 def _chips(answers: Answers) -> dict[str, Any]:

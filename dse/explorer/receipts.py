@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ..core.bibliography import publications
 from ..core.provenance import KINDS, worst_first
 from ..core.text import label, quantity_text, span, unit_of
-from ..study.basis import SHARED, Basis, chip_basis, study_basis
+from ..economy.presets import rents
+from ..explore.unknowns import scope_of
+from ..hardware.own_chip import is_own
+from ..study.basis import SHARED, Basis, basis_of, chip_basis, study_basis
 from .subject import Subject
 
 TOPICS = ("time", "power", "area", "money")
@@ -16,6 +20,8 @@ SPENT = ("J", "W", "V", "J_per_B", "J_per_B_per_mm", "W_per_B", "W_per_mm2", "W_
 """Units of facts about power."""
 OF_MONEY = ("yield", "defect", "clustering", "margin", "price", "bond")
 """Words in names of facts about money that have another unit."""
+TECHNOLOGY = {"node": "node", "memory": "hbm", "link": "link"}
+"""Kinds of technology, each with the fact of a chip that names its own."""
 
 
 def topic_of(b: Basis) -> str:
@@ -56,17 +62,52 @@ def topic_of_row(label: str) -> str:
 def receipts_of_chip(name: str) -> dict[str, Any]:
     """Every fact of a chip that exists or of one's own file, least reliable first, and the works they cite."""
     basis = chip_basis(name)
-    return {"rows": [_row(b) for b in basis], "works": _works(basis)}
+    return {"rows": rows_of(basis), "works": _works(basis)}
 
 
 def receipts_of_choice(subject: Subject, choice: int) -> dict[str, Any]:
     """Every fact behind a design of one choice, by topic, least reliable first, and the works they cite."""
-    basis = study_basis(subject.study, subject.study.choices[choice])
-    found: dict[str, list[dict[str, str]]] = {t: [] for t in TOPICS}
+    return {"kinds": KINDS, **by_topic(study_basis(subject.study, subject.study.choices[choice]))}
+
+
+def receipts_of_served(chip: str, system: str, calibration: str) -> dict[str, Any]:
+    """Every fact behind the serving curve of a chip, by topic, and the works they cite; rents are about money.
+
+    Args:
+        chip: preset, or path of a user's own chip that this session may read.
+        system: fabric it stands in; of a user's own file nothing is shown.
+        calibration: the fit it is predicted by.
+    """
+    own = chip_basis(chip)
+    made = {b.fact.name: str(b.fact.value) for b in own}
+    parts = [f"{kind} {made[fact]}" for kind, fact in TECHNOLOGY.items() if fact in made]
+    named = [f"system {system}"] if not is_own(system) else []
+    facts = [b for thing in (*named, f"calibration {calibration}", *SHARED, *parts) for b in basis_of(thing)]
+    paid = [Basis(f"rent of {chip}", f) for f in rents(chip).values()]
+    return by_topic([*own, *facts, *paid])
+
+
+def receipts_of_unknowns(subject: Subject, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The facts that each unknown of a risk study stands for: one of every thing that shares its draw."""
+    found: dict[str, list[Basis]] = {n: [] for n in names}
+    for b in study_basis(subject.study, None):
+        kind, _, thing = b.thing.partition(" ")
+        drawn = f"{scope_of(kind, thing) if thing else kind}: {b.fact.name}"
+        if drawn in found:
+            found[drawn].append(b)
+    return {n: {"rows": rows_of(basis), "works": _works(basis)} for n, basis in found.items()}
+
+
+def by_topic(basis: list[Basis]) -> dict[str, Any]:
+    """Facts by topic, least reliable first, and the works they cite."""
+    each = {t: [b for b in basis if topic_of(b) == t] for t in TOPICS}
+    return {"topics": {t: rows_of(some) for t, some in each.items()}, "works": _works(basis)}
+
+
+def rows_of(basis: list[Basis]) -> list[dict[str, str]]:
+    """Facts as a page shows them, least reliable first."""
     order = {id(f): i for i, f in enumerate(worst_first([b.fact for b in basis]))}
-    for b in sorted(basis, key=lambda b: order[id(b.fact)]):
-        found[topic_of(b)].append(_row(b))
-    return {"kinds": KINDS, "topics": found, "works": _works(basis)}
+    return [_row(b) for b in sorted(basis, key=lambda b: order[id(b.fact)])]
 
 
 def _works(basis: list[Basis]) -> dict[str, str]:

@@ -23,6 +23,7 @@ from ..serving.offer import offers
 from ..workload.presets import model, model_names
 from ..workload.requests import Length, Requests
 from .found import KINDS, front_numbers, prediction_rows, risk_numbers, serving_lines
+from .measured import receipts_of_measurements
 from .reoptimise import Tell
 from .subject import Plans, Subject
 
@@ -56,7 +57,7 @@ def compute_risk(subject: Subject, plans: Plans | None, asked: dict[str, Any], t
         subject.study, n, target=_target(asked), known=known, progress=lambda line: tell({"progress": line}),
         deadline=Deadline(LIMIT_S),
     )  # fmt: skip
-    tell({"done": True, "risk": risk_numbers(risk_json(found, None))})
+    tell({"done": True, "risk": risk_numbers(subject, risk_json(found, None))})
 
 
 def _target(asked: dict[str, Any]) -> float | None:
@@ -83,7 +84,7 @@ def compute_serving(asked: dict[str, Any], own: tuple[str, ...], tell: Tell) -> 
     requests = Requests(served, (length,), served.weight_format, "bf16")
     systems = [chip_system(name) for name in chips]
     found = offers(systems, requests, Promise(), Policy(), hours(chips), lambda line: tell({"progress": line}))
-    tell({"done": True, "serving": serving_lines(serving_json(found))})
+    tell({"done": True, "serving": serving_lines(serving_json(found), own)})
 
 
 def compute_truth(asked: dict[str, Any], tell: Tell) -> None:
@@ -93,7 +94,8 @@ def compute_truth(asked: dict[str, Any], tell: Tell) -> None:
         raise UnknownNameError("kind of measurement", kind, KINDS)
     tell({"progress": f"predicting every {kind} measurement"})
     found = validate(kind)
-    scores = {**validation_json(found), "name": kind, "points": prediction_rows(found.scores.predictions)}
+    points = prediction_rows(found.scores.predictions)
+    scores = {**validation_json(found), "name": kind, "points": points, "receipts": receipts_of_measurements(kind)}
     tell({"done": True, "truth": scores})
 
 

@@ -26,10 +26,9 @@ from ..optimize.kept_plans import classes_of
 from ..optimize.space import Space, coefficients, data_of, demands_on, element, own_plans, stack, with_plans
 from ..physics.evaluate import chip_technology
 from ..study.convex import ConvexCore, Data
-from ..study.design import FREE, RELATIVE, Choice, template, with_free
+from ..study.design import FREE, RELATIVE, as_built, template, with_free
 from ..study.metrics import DELIVERED, POWER, Limit
-from ..study.study import Study
-from ..technology.node import PRECISIONS
+from ..study.study import Study, recorded, replaced
 from ..workload.requests import Requests
 from ..workload.transformer import Workload
 from .packing import Place, layout, nested, packed
@@ -164,7 +163,7 @@ def power_limit_W(subject: Subject, limits: np.ndarray, drawn: Sequence[float]) 
         limits: values of the study's limits.
         drawn: mean power of every workload [W].
     """
-    asked = dataclasses.replace(
+    asked = replaced(
         subject.study,
         limits=tuple(Limit(m.metric, m.sense, float(v)) for m, v in zip(subject.study.limits, limits, strict=True)),
     )
@@ -224,9 +223,10 @@ def subject_of_chip(system: System, workload: Workload, phase: str) -> Subject:
     names = [n for n in FREE if n not in RELATIVE and float(FREE[n](chip)) > 0]
     values = {n: float(FREE[n](chip)) for n in names}
     name = f"{short_name(chip.name)}-{workload.model.name}"
-    study = Study(
+    built = dataclasses.replace(as_built(chip), stack_capacity_B=float(chip.hbm_capacity_B / chip.n_stacks))
+    study = recorded(
         name=name, baseline=system, workloads={phase: (workload, system.n_chips)},
-        free=tuple(Free(n, v / REACH, v * REACH) for n, v in values.items()), choices=(_as_built(chip),),
+        free=tuple(Free(n, v / REACH, v * REACH) for n, v in values.items()), choices=(built,),
         limits=(Limit(POWER, "at_most", float(chip.power_limit_W)),), goal=DELIVERED, package="CoWoS-L",
         scaleout_Bps=float(chip.scaleout_bandwidth_per_dir_Bps),
     )  # fmt: skip
@@ -236,14 +236,3 @@ def subject_of_chip(system: System, workload: Workload, phase: str) -> Subject:
     which, demands = np.zeros(1, dtype=int), demands_on(ground, here, plans)
     space = Space(study, ground, plans, classes_of(study, plans), here, which, demands, data)
     return subject_of(space, f"{chip.name} {workload.model.name}", is_chip=True)
-
-
-def _as_built(chip: Chip) -> Choice:
-    """What a chip that exists has chosen."""
-    tensor = chip.core.tensor
-    rate = {p: float(tensor.macs_per_cycle.of(p)) for p in PRECISIONS}
-    array = f"{int(tensor.rows)}x{int(tensor.cols)}"
-    return Choice(
-        chip.node, chip.hbm, chip.link, int(chip.n_dies), array, rate["fp4"] > rate["fp8"],
-        stack_capacity_B=float(chip.hbm_capacity_B / chip.n_stacks),
-    )  # fmt: skip

@@ -92,6 +92,15 @@ def build_fabric(name: str, receipts: Receipts) -> Fabric:
     return Fabric(text(receipts, "kind"), dims, shares, reduces, int(leaf), upper, hop_s)
 
 
+def most_scaleup_Bps(name: str) -> float:
+    """The most that the scale-up switches of a system take from one chip, one direction; infinite if not said."""
+    return number_or(system_facts(name), MOST_SCALEUP, math.inf)
+
+
+MOST_SCALEUP = "most_scaleup_per_dir_Bps"
+"""Fact of a system: what the switches of a rack, as many as it holds, take from each of its chips."""
+
+
 def _check_ports(name: str, receipts: Receipts, n_chips: int, n_leaf: int) -> None:
     """Refuse more chips behind one level of switches than a switch has ports, since every chip reaches every switch."""
     ports, level = number_or(receipts, "n_switch_ports", math.inf), n_leaf or n_chips

@@ -58,7 +58,7 @@ def own_chip(path: Path) -> OwnThing:
         check_kind(read_toml(path), "chip", path)
         raise
     for fact in thing.own.values():
-        _check_usual(path, fact)
+        _check_usual(path, thing.written[fact.name], fact)
         if fact.name in NAMED:
             _check_named(path, fact)
     return thing
@@ -72,18 +72,18 @@ def _check_named(path: Path, fact: Sourced) -> None:
         raise SpecError(f"{path}: {fact.name} = {spelled(fact.value)}: {error}") from error
 
 
-def _check_usual(path: Path, fact: Sourced) -> None:
-    """Refuse a number that no chip comes near."""
+def _check_usual(path: Path, key: str, fact: Sourced) -> None:
+    """Refuse a number that no chip comes near; `key` is what the file calls it."""
     others = [facts[fact.name].value for facts in load_receipts(CHIPS).values() if fact.name in facts]
     sizes = [x for x in others if not isinstance(x, str) and x > 0]
     if isinstance(fact.value, str) or not fact.value or not sizes:
         return
     if fact.name.startswith(WHOLE) and not float(fact.value).is_integer():
-        raise SpecError(f"{path}: {fact.name} = {fact.value:g}; give a whole number")
+        raise SpecError(f"{path}: {key} = {fact.value:g}; give a whole number")
     far = FAR if unit_of(fact.name) else FAR_COUNT
     if not min(sizes) / far <= abs(fact.value) <= far * max(sizes):
         low, high, mine = (quantity_text(fact.name, x) for x in (min(sizes), max(sizes), fact.value))
-        raise SpecError(f"{path}: {fact.name} = {mine}; chips have {low} to {high}, so check number and unit")
+        raise SpecError(f"{path}: {key} = {mine}; chips have {low} to {high}, so check number and unit")
 
 
 def facts_of(thing: OwnThing) -> Receipts:

@@ -17,10 +17,11 @@ import equinox as eqx
 from ..core.errors import DseError, SpecError, UnknownNameError
 from ..core.frames import AbstractShown, Facts
 from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, text, text_or, worst_first
+from ..core.text import quantity_text
 from ..core.types import as_float
 from ..technology.node import PRECISIONS, ByPrecision
 from .chip import OPTIONAL, Chip, Core, TensorEngine, peak_FLOPps
-from .fabrics import SYSTEMS, build_fabric, fabric_names, system_facts
+from .fabrics import MOST_SCALEUP, SYSTEMS, build_fabric, fabric_names, most_scaleup_Bps, system_facts
 from .own_chip import CHIPS, facts_of, is_own, own_chip, preset_receipts
 from .physical import check_physical
 from .system import System
@@ -235,14 +236,19 @@ def chip_system(chip_name: str, n_chips: int | None = None, within: str | None =
     """
     name = within or usual_system(chip_name)
     facts = system_facts(name)
-    if not is_own(chip_name):
+    if is_own(chip_name):
+        thing, inside = own_chip(Path(chip_name)), chip_file(Path(chip_name))
+        wired = dataclasses.replace(_wired(inside, facts, tuple(thing.own)), name=chip_name)
+    else:
         made_of = text_or(facts, "chip", chip_name)
         if made_of != chip_name:
             raise SpecError(f"--system {within} is made of {made_of}, not {chip_name}")
-        return system(name, n_chips, _wired(chip(chip_name), facts))
-    thing, inside = own_chip(Path(chip_name)), chip_file(Path(chip_name))
-    wired = _wired(inside, facts, tuple(thing.own))
-    return system(name, n_chips, dataclasses.replace(wired, name=chip_name))
+        wired = _wired(chip(chip_name), facts)
+    most, sends = most_scaleup_Bps(name), float(wired.scaleup_bandwidth_per_dir_Bps)
+    if sends > most:
+        told = f"sends {quantity_text(MOST_SCALEUP, sends)} each way"
+        raise SpecError(f"{chip_name}: {told}; switches of {name} take {quantity_text(MOST_SCALEUP, most)} from a chip")
+    return system(name, n_chips, wired)
 
 
 def system_names() -> tuple[str, ...]:

@@ -10,8 +10,6 @@ from ..economy.racks import system_rack
 from ..study.design import Choice
 from ..study.metrics import State
 
-MEGAWATT_W = 1e6
-
 
 @dataclasses.dataclass(frozen=True)
 class RackReport:
@@ -46,5 +44,5 @@ def rack_report(choice: Choice, state: State, workloads: tuple[str, ...]) -> Rac
         cost_USD=float(np.asarray(first.rack_USD)),
         held=max(float(np.asarray(u.held)) for u in state.upkeeps),
         rack_tokens_per_s={n: 1.0 / float(np.asarray(u.rack_time_per_token_s)) for n, u in each},
-        megawatt_tokens_per_s={n: MEGAWATT_W / float(np.asarray(u.energy_per_token_J)) for n, u in each},
+        megawatt_tokens_per_s={n: 1.0 / float(np.asarray(u.megawatt_time_per_token_s)) for n, u in each},
     )

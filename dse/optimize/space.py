@@ -9,23 +9,23 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..core.errors import SpecError
 from ..core.types import unnamed
 from ..economy.job import Economy, Job, job_of
 from ..economy.presets import economy, reliability
 from ..economy.racks import in_rack
 from ..hardware.chip import Chip
+from ..hardware.fabrics import most_scaleup_Bps
 from ..hardware.presets import system as preset_system
 from ..lowering.headroom import prefetch_frac, usable_frac
 from ..lowering.plan import Plan
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
 from ..physics.money import bond_loss
-from ..study.convex import Data
+from ..study.convex import Data, UNCAPPED_Bps
 from ..study.design import array_of, choice_technology, template
-from ..study.study import Study
+from ..study.study import Study, replaced
 from ..technology.presets import Technology
-from ..workload.requests import Requests, given_batch
+from ..workload.requests import given_batch
 from .ground import Ground, Structure, ground_of, on_structures, systems_of, valid_plans
 from .kept_plans import classes_of, kept_plans
 
@@ -94,7 +94,7 @@ def at_limits(space: Space, values: np.ndarray) -> Space:
     rows = np.tile(values, (len(space.study.choices), 1))
     return dataclasses.replace(
         space,
-        study=dataclasses.replace(space.study, limits=limits),
+        study=replaced(space.study, limits=limits),
         without_plans=dataclasses.replace(space.without_plans, limits=rows),
     )
 
@@ -143,6 +143,7 @@ def coefficients(study: Study, ground: Ground, chip: Chip, tech: Technology, sys
         prefetch_frac=prefetch_frac(),
         overdrive_V=float(tech.node.nominal_V - tech.node.threshold_V),
         bond_loss=float(bond_loss(tech)),
+        most_scaleup_Bps=min(most_scaleup_Bps(system or study.baseline.name), UNCAPPED_Bps),
         economy=economy_around(study, chip.node, system),
         jobs=jobs_of(study),
     )
@@ -161,13 +162,7 @@ def jobs_of(study: Study) -> tuple[Job, ...]:
     """What each workload asks of a fleet."""
     if study.owner is None:
         return ()
-    found = []
-    for name, (workload, n) in study.workloads.items():
-        phase = given_batch(workload)
-        if isinstance(phase, Requests):
-            raise SpecError(f"workloads.{name}: a model in service has no cost per token yet; see `dse portfolio`")
-        found.append(job_of(phase, n, reliability()))
-    return tuple(found)
+    return tuple(job_of(given_batch(w), n, reliability()) for w, n in study.workloads.values())
 
 
 def every_plan(space: Space, choices: Sequence[int]) -> tuple[StepDemand, ...]:

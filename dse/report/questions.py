@@ -117,7 +117,7 @@ def decides(a: dict[str, Any]) -> str:
     best = next(x for x in a["sides"] if x["name"] == a["best"])
     if best["goal"] is None:
         return "the limits"
-    spent = [f"{n} waits for " + ", ".join(f"{k} {percent(v)}" for k, v in w["waits"].items())
+    spent = [f"{n} waits for " + ", ".join(f"{label(k)} {percent(v)}" for k, v in w["waits"].items())
              for n, w in best["workloads"].items()]  # fmt: skip
     dear = [f"{label(n)} {percent(abs(p) / 100)}" for n, p in best["prices"].items()]
     limits = f"; 1 % more room is worth: {', '.join(dear)}" if dear else ""

@@ -42,15 +42,20 @@ def headline(r: Risk) -> str:
     """The verdict in one sentence."""
     share, error = r.probability(r.reached)
     what = f"{times(r.target)} delivered is within reach" if r.target is not None else "some design meets all limits"
-    points = digits(100 * error, 2)
-    return f"{what} in {percent(share)} of {r.n:,} samples (+-{points} points), each with the best design for it"
+    sure = _precision(share, error, r.n)
+    return f"{what} in {percent(share)} of {r.n:,} samples ({sure}), each with the best design for it"
+
+
+def _precision(share: float, error: float, n: int) -> str:
+    """How well a share of `n` samples is known; of none or all of them it is the 95 % bound 3 / n, not certainty."""
+    return f"+-{digits(100 * error, 2)} points" if 0 < share < 1 else f"within {digits(300 / n, 2)} points, of so few"
 
 
 def verdict_lines(r: Risk) -> list[str]:
     """The distribution of the outcome, what fails, and which choices win."""
     met, error = r.probability(r.feasible)
     lines = [
-        f"limits can be met in {percent(met)} (+-{digits(100 * error, 2)} points) of the samples"
+        f"limits can be met in {percent(met)} ({_precision(met, error, r.n)}) of the samples"
         + blocking_text(r.blocking)
     ]
     if met:

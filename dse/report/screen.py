@@ -16,7 +16,7 @@ from ..optimize.solution import Certificate, LimitReport, Relaxation, Solution, 
 from ..optimize.solve import SMALLEST_PRICE
 from ..study.basis import guesses, study_basis
 from ..study.convex import Kind
-from ..study.design import Choice
+from ..study.design import SEATED, Choice
 from ..study.metrics import SERVED, SPEEDUPS
 from ..study.study import Study
 from ..workload.requests import Requests, given_batch
@@ -277,7 +277,7 @@ def alternatives_table(s: Solution) -> Table:
 
 def differing_text(choice: Choice, study: Study) -> str:
     """`choice` in one line, without what all choices of the study share."""
-    fields = ("n_dies", "node", "pe_array", "hbm", "link", "native_fp4", *(("system",) if choice.system else ()))
+    fields = ("n_dies", "node", "pe_array", "hbm", "link", "native_fp4", *(f for f in SEATED if getattr(choice, f)))
     words = (f"{choice.n_dies} x {choice.node}", "", *choice.text().split(", ")[1:])
     differ = [len({getattr(c, f) for c in study.choices}) > 1 for f in fields]
     differ[0] = differ[0] or differ[1] or not any(differ)

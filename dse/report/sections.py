@@ -7,8 +7,10 @@ from typing import Any
 
 from ..core.text import digits, label, percent, quantity_text, scoped_label, times
 from ..explore.readings import WORDS
+from ..hardware.own_chip import short_name
 from ..optimize.solution import TIGHT
 from ..optimize.solve import SMALLEST_PRICE
+from ..study.design import Choice
 from . import hover
 from .markup import Cell, Markup, folded, paragraph, records, table, value_text
 
@@ -64,6 +66,9 @@ def _design_rows(design: Answer) -> list[tuple[Cell, ...]]:
     fp4 = "native FP4" if choice["native_fp4"] else "FP4 at FP8 rate"
     rows: list[tuple[Cell, ...]] = [("choice", f"{choice['n_dies']} x {choice['node']}, {choice['pe_array']}, {fp4}")]
     rows.append(("memory and links", f"{choice['hbm']}, {choice['link']}"))
+    rows += [("system", short_name(choice["system"]))] if choice.get("system") else []
+    share = choice.get("scaleout_Bps")
+    rows += [(label("scaleout_bandwidth_per_dir_Bps"), quantity_text("scaleout_Bps", share))] if share else []
     skipped = ("choice", "continuous")
     numbers = {k.removesuffix("_per_core"): v for k, v in design.items()}
     return rows + [(label(k), value_text(k, v)) for k, v in numbers.items() if k not in skipped]
@@ -97,8 +102,7 @@ def _limit_rows(limits: list[Answer]) -> list[tuple[Cell, ...]]:
 def _alternative_rows(found: list[Answer]) -> list[tuple[Cell, ...]]:
     return [
         (
-            "{n_dies} x {node}, {pe_array}, {hbm}, {link}, FP4 ".format(**a["choice"])
-            + ("native" if a["choice"]["native_fp4"] else "at FP8 rate"),
+            Choice(**a["choice"]).text(),
             "infeasible" if a["goal"] is None else digits(a["goal"], 4),
         )
         for a in found[:SHOWN]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import Any
 
 from ..core.errors import SpecError
 from ..core.free import Free
@@ -11,8 +12,9 @@ from ..core.provenance import number_or, text, text_or
 from ..core.units import positive
 from ..economy.presets import host
 from ..hardware.fabrics import system_facts
+from ..hardware.system import System
 from ..technology.presets import link, memory, node
-from .design import STEPPED, Choice, pe_dims, steps
+from .design import STEPPED, Choice, as_built, pe_dims, steps
 from .metrics import State
 from .written import ChoiceTable
 
@@ -35,22 +37,46 @@ def _has_multiple(count: Free, n_dies: int) -> bool:
     return len(steps(count.name, n_dies, count.lower, count.upper)) > 0
 
 
-def choices_of(spec: ChoiceTable, built: State | None, usual: list[str]) -> tuple[Choice, ...]:
+def choices_of(spec: ChoiceTable, baseline: System, built: State | None, *, at_home: bool) -> tuple[Choice, ...]:
     """The discrete space; a die that was built fits the reticle, also where the area model says otherwise.
 
-    A system that takes one kind of link has chips with that link, whatever `link` says.
+    A kind that is left out has one entry, the baseline's. A system that takes one kind of link, or says what share of
+    the network its chips have, has chips with those, whatever `link` and `scaleout_per_dir` say.
+
+    Args:
+        spec: what is written.
+        baseline: the chip in its system.
+        built: the chip that was built, of a back-test.
+        at_home: whether designs without a system sit in the baseline's by name, for what is asked of its racks.
     """
-    for known, names in ((node, spec.node), (memory, spec.hbm), (link, spec.link), (pe_dims, spec.pe_array)):
-        for name in names:
+    for kind in spec.model_fields_set:
+        if not getattr(spec, kind):
+            raise SpecError(f"choices.{kind}: every list needs at least one entry; left out, it is the baseline's")
+    own = as_built(baseline.chip)
+    lists: dict[str, list[Any]] = {
+        "node": spec.node or [own.node],
+        "hbm": spec.hbm or [own.hbm],
+        "link": spec.link or [own.link],
+        "n_dies": spec.n_dies or [own.n_dies],
+        "pe_array": spec.pe_array or [own.pe_array],
+        "native_fp4": spec.native_fp4 or [own.native_fp4],
+        "spare_cores": spec.spare_cores,
+        "fp8_rate": spec.fp8_rate or [0.0],
+        "stack_capacity_B": [positive(x, "B", "choices.stack_capacity") for x in spec.stack_capacity] or [0.0],
+        "scaleout_Bps": spec.scaleout_per_dir or [0.0],
+    }
+    for kind, known in KNOWN.items():
+        for name in lists[kind]:
             known(name)
-    stacks = [positive(x, "B", "choices.stack_capacity") for x in spec.stack_capacity] or [0.0]
-    lists = (spec.node, spec.hbm, spec.link, spec.n_dies, spec.pe_array, spec.native_fp4, spec.spare_cores)
-    dies = [0.0 if built is None else float(built.die_mm2)]
-    chips = [Choice(*c) for c in itertools.product(*lists, spec.fp8_rate or [0.0], stacks, dies)]
-    if not chips:
-        raise SpecError("choices: every list needs at least one entry")
-    systems = spec.system or usual
-    return tuple(dict.fromkeys(seated(c, s) for s in systems for c in chips)) if systems else tuple(chips)
+    fits_mm2 = 0.0 if built is None else float(built.die_mm2)
+    every = (dict(zip(lists, c, strict=True)) for c in itertools.product(*lists.values()))
+    chips = tuple(Choice(**c, reticle_mm2=fits_mm2) for c in every)
+    systems = spec.system or ([baseline.name] if at_home else [])
+    return tuple(dict.fromkeys(seated(c, s) for s in systems for c in chips)) if systems else chips
+
+
+KNOWN = {"node": node, "hbm": memory, "link": link, "pe_array": pe_dims}
+"""What refuses an entry of a kind that does not exist."""
 
 
 def seated(choice: Choice, name: str) -> Choice:
@@ -60,7 +86,8 @@ def seated(choice: Choice, name: str) -> Choice:
     link(lanes)
     if "host" in facts:
         host(text(facts, "host"))
-    shared = number_or(facts, OUTSIDE, 0.0)
+    chosen = 0.0 if choice.system and OUTSIDE in system_facts(choice.system) else choice.scaleout_Bps
+    shared = number_or(facts, OUTSIDE, chosen)
     return dataclasses.replace(choice, link=lanes, system=name, scaleout_Bps=shared)
 
 

@@ -69,6 +69,8 @@ class Data(eqx.Module):
     """Nominal supply minus threshold."""
     bond_loss: Scalar = eqx.field(converter=as_float)
     """-ln of the bonding yield per part."""
+    most_scaleup_Bps: Scalar = eqx.field(converter=as_float)
+    """The most that the switches of its system take from a chip; `UNCAPPED_Bps` where nothing is said."""
     economy: Economy | None
     """Server, owner, failures and carbon around the chip; None where goal and limits do not ask."""
     jobs: tuple[Job, ...]
@@ -112,6 +114,10 @@ PHYSICS = (
 """Ratios of every study, in the order of `separate`."""
 MEMORY = "memory"
 """What a workload fills, over what tensors may fill."""
+SENT = Row("switches of the rack", Kind.TECHNOLOGY)
+"""What a chip sends within its domain, over what the switches of its rack take; where some system has so many."""
+UNCAPPED_Bps = 1e18
+"""More than any chip sends: a number, since a ratio of 0 has no logarithm."""
 AHEAD = "read ahead"
 """What a streamed plan holds in SRAM ahead of its use, over what may hold it."""
 
@@ -134,6 +140,8 @@ class ConvexCore:
     """Metrics of the user's own that goal and limits may name."""
     shares: tuple[float, ...] = ()
     """Exponents of the workloads in means over all; empty where all count alike."""
+    capped: bool = False
+    """Whether the switches of some system take only so much from a chip."""
 
 
 def cools(core: ConvexCore) -> bool:
@@ -166,7 +174,7 @@ def ratio_rows(core: ConvexCore) -> tuple[Row, ...]:
         for i, (metric, _) in enumerate(core.limits)
         for w in (core.workloads if metric in PER_WORKLOAD else ("",))
     )
-    return (*PHYSICS, *own, *users)
+    return (*PHYSICS, *((SENT,) if core.capped else ()), *own, *users)
 
 
 def model_of(core: ConvexCore) -> eqx.Partial:
@@ -229,6 +237,8 @@ def separate(core: ConvexCore, x: Mapping[str, FloatLike], data: Data) -> tuple[
         chip.hbm_bandwidth_Bps / (chip.n_stacks * tech.memory.stack_bandwidth_Bps * TOUCH),
         chip.hbm_capacity_B / (chip.n_stacks * tech.memory.stack_capacity_B * TOUCH**2),
     ]
+    if core.capped:
+        physics.append(chip.scaleup_bandwidth_per_dir_Bps / data.most_scaleup_Bps)
     users: list[FloatLike] = []
     for i, (metric, sense) in enumerate(core.limits):
         values = metric_of(core.own, metric)(state)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.errors import SpecError, UnknownNameError
+from ..core.text import quantity_text
 from ..core.types import FloatLike, as_float
 from ..hardware.chip import Chip, TensorEngine
 from ..hardware.own_chip import short_name
@@ -85,7 +86,7 @@ class Choice:
     system: str = ""
     """System that the chip sits in, preset or path of a file; empty: the baseline's, with the study's host."""
     scaleout_Bps: float = 0.0
-    """Network share of a chip where the system says so; 0: the study's."""
+    """Network share of a chip, one direction, where choices or the system say so; 0: the study's."""
 
     def written(self) -> dict[str, Any]:
         """What was chosen by field; of a system only where one was chosen."""
@@ -95,7 +96,16 @@ class Choice:
         """One line for tables."""
         fp4 = "native FP4" if self.native_fp4 else "FP4 at FP8 rate"
         where = f", {short_name(self.system)}" if self.system else ""
+        where += f", {quantity_text('scaleout_Bps', self.scaleout_Bps)} to the network" if self.scaleout_Bps else ""
         return f"{self.n_dies} x {self.node}, {self.pe_array}, {self.hbm}, {self.link}, {fp4}{where}"
+
+
+def as_built(chip: Chip) -> Choice:
+    """What a chip that exists has chosen, its memory apart: stacks have the most of their generation."""
+    tensor = chip.core.tensor
+    rate = {p: float(tensor.macs_per_cycle.of(p)) for p in PRECISIONS}
+    array = f"{int(tensor.rows)}x{int(tensor.cols)}"
+    return Choice(chip.node, chip.hbm, chip.link, int(chip.n_dies), array, rate["fp4"] > rate["fp8"])
 
 
 def pe_dims(pe_array: str) -> tuple[int, int]:

@@ -85,12 +85,15 @@ ECONOMIC: dict[str, Callable[[Upkeep], FloatLike]] = {
     "energy_per_token_J": lambda u: u.energy_per_token_J,
     "carbon_per_token_kg": lambda u: u.carbon_per_token_kg,
     "rack_time_per_token_s": lambda u: u.rack_time_per_token_s,
+    "megawatt_time_per_token_s": lambda u: u.megawatt_time_per_token_s,
 }
 """Metrics that need an owner: server, capital, energy, failures, carbon."""
 
 OF_RACK: dict[str, Callable[[Upkeep], FloatLike]] = {
     "rack_power_W": lambda u: u.rack_W,
     "rack_cost_USD": lambda u: u.rack_USD,
+    "rack_scaleup_Bps": lambda u: u.rack_scaleup_Bps,
+    "rack_scaleout_Bps": lambda u: u.rack_scaleout_Bps,
 }
 """Metrics of a full rack, sized for the hungriest workload: they need the system that a chip sits in."""
 
@@ -120,6 +123,7 @@ METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     "peak_fp4_FLOPps": lambda s: peak_FLOPps(s.chip, "fp4"),
     "sram_B": lambda s: s.chip.n_cores * s.chip.core.scratchpad_B,
     **{name: lambda s, place=place: place(s.chip) for name, place in FREE.items()},
+    "scaleout_bandwidth_per_dir_Bps": lambda s: s.chip.scaleout_bandwidth_per_dir_Bps,
 }
 """What a limit or a goal can name. `delivered_time` (step time over the baseline's), `chip_energy_per_token_J` and
 those that begin with "mean" are geometric means over the workloads, each by its weight."""

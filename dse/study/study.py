@@ -3,78 +3,55 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pydantic
 
 from ..core.errors import DseError, SpecError
-from ..core.fields import complaints
 from ..core.files import read_toml
 from ..core.frames import page
 from ..core.free import Free
 from ..core.shipped import check_kind, shipped
-from ..core.text import label, stem_of
-from ..core.units import positive
-from ..economy.presets import default_host, host, price_and_margin
-from ..hardware.fabrics import system_facts
-from ..hardware.presets import base_name, chip_system
-from ..hardware.presets import chip as preset_chip
+from ..core.text import label
+from ..hardware.fabrics import most_scaleup_Bps
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..physics.calibration import Calibration, calibration, calibration_for
-from ..serving.portfolio import Service, load_portfolio
-from ..technology.presets import package
-from ..workload.presets import model as preset_model
-from ..workload.requests import Asked, FreeBatch
-from ..workload.transformer import Training
-from ..workload.written import workload_of
-from .budget import built_state
-from .changes import Written, changed_tables
-from .choices import check_multiples, choices_of
+from ..serving.portfolio import Service
+from ..workload.requests import Asked
+from .changes import (
+    AnyLimit,
+    Bound,
+    Written,
+    changed_tables,
+    ends_of,
+    entries_of,
+    limit_tables,
+    mapping,
+    workload_tables,
+)
 from .convex import ConvexCore
 from .design import Choice
-from .limits import free_of, full_name, limit_of
-from .metrics import (
-    HOTTEST,
-    METRICS,
-    OF_RACK,
-    OF_WORKLOADS,
-    OWNED,
-    SERVED,
-    Limit,
-    Metric,
-    Own,
-    check_own,
-)
+from .metrics import DELIVERED, HOTTEST, Limit, Metric, Own
+from .resolved import Owner, fields_of
 from .shown import Asks
-from .written import (
-    FREE_BATCH,
-    KEYS,
-    DecodeTable,
-    Head,
-    PortfolioTable,
-    PrefillTable,
-    StudyFile,
-    TrainingTable,
-)
 
 
-@dataclasses.dataclass(frozen=True)
-class Owner:
-    """How a design reaches its owner."""
-
-    host: str
-    """Server around a design."""
-    margin: float
-    """What the owner pays for a package over what it costs to make."""
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, init=False)
 class Study:
-    """Goal, limits, free numbers and choices, in canonical units."""
+    """Goal, limits, free numbers and choices: written in words, held in canonical units.
+
+    dse.Study(
+        baseline="trainium3",
+        workloads=[{"phase": "decode", "model": "llama-3.1-8b", "chips": 4, "batch": 64, "context": 4096}],
+        free={"n_cores": (2, 64), "hbm_bandwidth": ("2 TBps", "20 TBps")},
+        limits=["power <= 700 W", "hbm_capacity >= 1x"],
+        minimise="delivered_time",
+    )
+    """
 
     name: str
     """Names the results folder."""
@@ -109,9 +86,52 @@ class Study:
     built: str = ""
     """Chip that was built in the budgets of the study, preset or path of a chip file; empty where none was."""
     own: Own = ()
-    """Metrics of the user's own that goal and limits may name; see `dse.make_study`."""
+    """Metrics of the user's own that goal and limits may name; see the constructor."""
     written: Written | None = dataclasses.field(default=None, compare=False, repr=False)
     """What it was made of, for `changed`."""
+
+    def __init__(
+        self,
+        name: str = "study",
+        *,
+        baseline: str,
+        free: Mapping[str, Bound],
+        workloads: Mapping[str, Mapping[str, Any]] | Iterable[Mapping[str, Any]] = (),
+        limits: Iterable[AnyLimit] | AnyLimit = (),
+        minimise: str = DELIVERED,
+        choices: Mapping[str, Any] | None = None,
+        folder: str | Path = ".",
+        metrics: Mapping[str, Metric] | None = None,
+        **more: Any,
+    ):
+        """A study from Python values; keys, units and defaults are those of the TOML file.
+
+        Args:
+            name: names the results.
+            baseline: chip preset or file that speed-ups refer to.
+            free: least and most of every free number, or one value to fix it at.
+            workloads: phase, model and sizes by name; those of a list are called by their phases.
+            limits: "metric <= value" or "metric >= value", mappings as in the file, or `dse.Limit`.
+            minimise: goal.
+            choices: entries to choose among by kind; a single one needs no list, one left out is the baseline's.
+            folder: where the file of a portfolio is looked for.
+            metrics: functions of your own that read a `State` (chip, technology, area, money, loads, upkeeps) in JAX
+                and give one positive number; `minimise` and `limits` name them, units at their ends. Each is proved
+                log-log convex, or the answer is local and names the operation that is not.
+            more: other keys of `[study]`, such as `system` and `scaleout_per_dir`, and `portfolio`.
+
+        Raises:
+            SpecError: as `load_study`; also a limit without a comparison.
+        """
+        raw: dict[str, Any] = {k: more.pop(k) for k in ("portfolio",) if k in more}
+        raw |= {
+            "study": {"name": name, "baseline": baseline, "minimise": minimise, **more},
+            "choices": entries_of(choices or {}),
+            "free": {k: ends_of(k, v) for k, v in mapping("free", free).items()},
+            "workloads": workload_tables(workloads),
+            "limits": limit_tables(limits),
+        }
+        vars(self).update(vars(study_from(raw, Path(folder), tuple((metrics or {}).items()))))
 
     def changed(self, *, metrics: Mapping[str, Metric] | None = None, **changes: Any) -> Study:
         """A copy with some of what was written changed; everything is checked as if it were written anew.
@@ -164,7 +184,8 @@ class Study:
         """The convex core: names and structure."""
         limits = tuple((x.metric, x.sense) for x in self.limits)
         free = tuple(f.name for f in self.free)
-        return ConvexCore(free, tuple(self.workloads), limits, self.goal, self.streams, self.own, self.shares)
+        capped = any(math.isfinite(most_scaleup_Bps(n or self.baseline.name)) for n in self.system_names)
+        return ConvexCore(free, tuple(self.workloads), limits, self.goal, self.streams, self.own, self.shares, capped)
 
     @property
     def calibrations(self) -> dict[str, Calibration]:
@@ -227,51 +248,28 @@ def study_from(raw: dict[str, Any], folder: Path = Path(), own: Own = ()) -> Stu
         folder: where the file of a portfolio is looked for.
         own: metrics of the user's own, which goal and limits may name.
     """
-    check_own(own)
-    names = (*METRICS, *(name for name, _ in own))
-    try:
-        spec = StudyFile.model_validate(raw)
-    except pydantic.ValidationError as error:
-        raise SpecError(complaints(error, KEYS)) from error
-    baseline = _baseline(spec.study)
-    package(spec.study.package)
-    goal = spec.study.minimise
-    goal = full_name(goal, names, "goal")
-    if goal == "power_W":
-        raise SpecError("study.minimise: power_W has one value per workload; limit it, or minimise full_load_fp8_W")
-    services, served = _services(spec.portfolio, folder)
-    workloads = {**{n: _workload(w, folder) for n, w in spec.workloads.items()}, **served}
-    _check_workloads(spec, goal, workloads)
-    if goal == SERVED and (spec.workloads or not services):
-        raise SpecError("study.minimise: served_time needs a [portfolio] and no other workloads")
-    built = built_state(spec.built.chip, spec.study.package) if spec.built else None
-    limits = tuple(limit_of(x, i, baseline, built, names) for i, x in enumerate(spec.limits))
-    asked = {goal, *(x.metric for x in limits)}
-    free = tuple(free_of(k, lo, hi) for k, (lo, hi) in spec.free.items())
-    choices = choices_of(spec.choices, built, [spec.study.system] if asked & set(OF_RACK) else [])
-    check_multiples(free, choices)
-    study = Study(
-        name=spec.study.name,
-        baseline=baseline,
-        workloads=workloads,
-        free=free,
-        choices=choices,
-        limits=limits,
-        goal=goal,
-        package=spec.study.package,
-        scaleout_Bps=spec.study.scaleout_per_dir,
-        owner=_owner(spec.study, bool(asked & set(OWNED)), bool(own) and not services),
-        services=services,
-        longest_s={n: s for n, w in spec.workloads.items() if (s := _longest_s(w)) is not None},
-        weights={n: w.weight for n, w in spec.workloads.items() if w.weight != 1.0},
-        calibration_name=spec.study.calibration or "",
-        streams=spec.study.streams,
-        built=spec.built.chip if spec.built else "",
-        own=own,
-        written=Written(raw, folder),
-    )
+    study = recorded(**fields_of(raw, folder, own))
     _check_sizes(study)
     return study
+
+
+def recorded(**fields: Any) -> Study:
+    """A study of records: its fields, those left out as they are by default; TypeError for one that it lacks."""
+    usual = {
+        f.name: f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+        for f in dataclasses.fields(Study)
+    }
+    wrong = [*(fields.keys() - usual.keys()), *(n for n, x in (usual | fields).items() if x is dataclasses.MISSING)]
+    if wrong:
+        raise TypeError(f"Study: fields {sorted(wrong)} are unknown or have no value")
+    made = object.__new__(Study)
+    vars(made).update(usual | fields)
+    return made
+
+
+def replaced(study: Study, **fields: Any) -> Study:
+    """A copy with other records in some fields, nothing checked; `Study.changed` takes words and checks them."""
+    return recorded(**{**vars(study), **fields})
 
 
 def _check_sizes(study: Study) -> None:
@@ -282,86 +280,3 @@ def _check_sizes(study: Study) -> None:
                 study.at_size(n_chips, system)
             except SpecError as error:
                 raise SpecError(f"workloads.{name}: {error}") from error
-
-
-def _baseline(spec: Head) -> System:
-    """The chip of the system, or your own chip in the fabric of the system, called by the path of its file."""
-    made_of = system_facts(spec.system).get("chip")
-    if not spec.baseline.endswith(".toml"):
-        preset_chip(spec.baseline)
-    if spec.calibration is not None:
-        calibration(spec.calibration)
-    if spec.baseline.endswith(".toml"):
-        if spec.calibration is None:
-            base_name(spec.baseline)
-        return preset_system(spec.system, inside=dataclasses.replace(preset_chip(spec.baseline), name=spec.baseline))
-    if made_of is not None and made_of.value != spec.baseline:
-        raise SpecError(f"study.baseline '{spec.baseline}' is not the chip of system '{spec.system}' ({made_of.value})")
-    return chip_system(spec.baseline, within=spec.system)
-
-
-def _services(spec: PortfolioTable | None, folder: Path) -> tuple[dict[str, Service], dict[str, tuple[Asked, int]]]:
-    """Models in service by name, and the same as workloads."""
-    if spec is None:
-        return {}, {}
-    services = {s.name: s for s in load_portfolio(folder / spec.file).services}
-    return services, {name: (s.requests, spec.chips) for name, s in services.items()}
-
-
-def _owner(head: Head, asked: bool, may_ask: bool) -> Owner | None:
-    """Server and maker's margin of a design: the study's, or those of the baseline chip; None if nobody asks.
-
-    A metric of the user's own may ask: it has an owner where the baseline has one.
-    """
-    if may_ask and not asked:
-        try:
-            return owner_of(head.baseline, head.host, head.margin)
-        except DseError:
-            return None
-    if asked:
-        return owner_of(head.baseline, head.host, head.margin)
-    if head.host is not None or head.margin is not None:
-        raise SpecError(f"study.host and study.margin serve {', '.join(OWNED)}; no goal or limit names one")
-    return None
-
-
-def owner_of(chip_name: str, host_name: str | None = None, margin: str | float | None = None) -> Owner:
-    """The given host and margin, or those of a chip; SpecError where the chip's maker does not tell its margin."""
-    name = host_name or default_host(chip_name)
-    host(name)
-    if margin is not None:
-        return Owner(name, positive(margin, "", "study.margin"))
-    _, usual = price_and_margin(chip_name)
-    if usual is None:
-        raise SpecError(f"study.margin: missing; {chip_name} is bought at a price, its maker's margin is unknown")
-    return Owner(name, usual)
-
-
-def _check_workloads(spec: StudyFile, goal: str, workloads: dict[str, Any]) -> None:
-    """Refuse metrics that mean nothing without a workload."""
-    limited = [n for x in spec.limits for n in METRICS if x.metric in (n, stem_of(n))]
-    needing = [name for name in (goal, *limited) if name in OF_WORKLOADS]
-    if needing and not workloads:
-        raise SpecError(f"{needing[0]} needs at least one workload; without any, full_load_fp8 stands for power")
-
-
-def _workload(spec: TrainingTable | DecodeTable | PrefillTable, folder: Path) -> tuple[Asked, int]:
-    """A workload and its chips; a user's own model file lies beside the study, or is found from where one works."""
-    given = {k: v for k, v in spec.model_dump().items() if k not in PLACED and v not in (None, 0)}
-    sizes = {"batch" if k == "global_batch" else k: v for k, v in given.items()}
-    beside = folder / spec.model
-    own = spec.model.endswith(".json") and beside.exists()
-    is_free = sizes.get("batch") == FREE_BATCH
-    if is_free:
-        del sizes["batch"]
-    workload = workload_of(spec.phase, preset_model(beside if own else spec.model), spec.chips, sizes)
-    return FreeBatch(workload) if is_free and not isinstance(workload, Training) else workload, spec.chips
-
-
-PLACED = ("phase", "model", "chips", "weight", "tpot", "ttft")
-"""Keys of a workload that are no sizes of its phase."""
-
-
-def _longest_s(spec: TrainingTable | DecodeTable | PrefillTable) -> float | None:
-    """Longest step that a workload may take: a token of a decode, a first token of a prefill; None for any."""
-    return spec.tpot if isinstance(spec, DecodeTable) else spec.ttft if isinstance(spec, PrefillTable) else None

@@ -36,16 +36,18 @@ class Head(_Strict):
     """Names the results folder: letters, digits, '.', '_' and '-'."""
     baseline: Annotated[str, Named(chip_names, OWN)]
     """The chip that speed-ups and limits such as "6x" refer to: the chip of `system`, or a file of one's own."""
-    system: Annotated[str, Named(system_names, OWN)]
-    """System, preset or file, whose fabric baseline and design sit in; designs may choose others (`choices.system`)."""
+    system: Annotated[str, Named(system_names, OWN)] | None = None
+    """System, preset or file, whose fabric baseline and design sit in; left out, the largest that the baseline is sold
+    in. Designs may choose others (`choices.system`)."""
     minimise: Annotated[str, Named(lambda: both_names(METRICS))] = DELIVERED
     """Metric to minimise; `delivered_time` is the mean of the workloads' step times over the baseline's."""
     package: Annotated[str, Named(package_names, OWN)] = "CoWoS-L"
     """Package technology of the design."""
     calibration: Annotated[str, Named(calibration_names)] | None = None
     """Fit or prior for all workloads; left out, that of each workload's phase on the baseline's family."""
-    scaleout_per_dir: BytesPerSecond
-    """Network share of a design's chip, one direction; fixed."""
+    scaleout_per_dir: BytesPerSecond | None = None
+    """Network share of a design's chip, one direction; left out, the baseline's. `choices.scaleout_per_dir` has several
+    to choose among."""
     host: Annotated[str, Named(host_names)] | None = None
     """Server around a design, where goal or limits ask for money or energy; left out, the baseline's. A system that is
     chosen (`choices.system`) keeps the one that it names."""
@@ -137,19 +139,22 @@ class PortfolioTable(_Strict):
 
 
 class ChoiceTable(_Strict):
-    """Discrete choices: every list is enumerated, every combination is a candidate."""
+    """Discrete choices: every list is enumerated, every combination is a candidate.
 
-    node: list[Annotated[str, Named(node_names, OWN)]]
+    A kind that is left out has one entry, the baseline's.
+    """
+
+    node: list[Annotated[str, Named(node_names, OWN)]] = []
     """Process nodes of the compute dies."""
-    hbm: list[Annotated[str, Named(memory_names, OWN)]]
+    hbm: list[Annotated[str, Named(memory_names, OWN)]] = []
     """Memory generations."""
-    link: list[Annotated[str, Named(link_names, OWN)]]
+    link: list[Annotated[str, Named(link_names, OWN)]] = []
     """Scale-up link generations."""
-    n_dies: list[pydantic.PositiveInt]
+    n_dies: list[pydantic.PositiveInt] = []
     """Compute dies per package."""
-    pe_array: list[Annotated[str, pydantic.Field(json_schema_extra={"pattern": "^[0-9]+x[0-9]+$"})]]
+    pe_array: list[Annotated[str, pydantic.Field(json_schema_extra={"pattern": "^[0-9]+x[0-9]+$"})]] = []
     """Rows and columns of a core's array, such as "128x128"."""
-    native_fp4: list[bool]
+    native_fp4: list[bool] = []
     """Whether FP4 runs at twice the FP8 rate instead of at the FP8 rate."""
     spare_cores: list[pydantic.NonNegativeInt] = [1]
     """Cores of a die beyond those in use, so that a die with a bad one can be sold."""
@@ -157,6 +162,8 @@ class ChoiceTable(_Strict):
     """MACs of a PE per cycle in FP8 over those in BF16; left out, the baseline's."""
     stack_capacity: list[Annotated[str | float, Measured("B")]] = []
     """Capacity of a memory stack as sold; left out, the most of its generation."""
+    scaleout_per_dir: list[BytesPerSecond] = []
+    """Network shares of a chip, one direction; left out, that of `[study]`. A system that says its own keeps it."""
     system: list[Annotated[str, Named(fabric_names, OWN)]] = []
     """Systems that the chip may sit in, each with domain, links, switches, cables, host and racks; left out, that of
     the baseline."""
@@ -216,7 +223,7 @@ class StudyFile(_Strict):
     """What the chip is for, each under a name of your own."""
     portfolio: PortfolioTable | None = None
     """Models in service, in place of workloads."""
-    choices: ChoiceTable
+    choices: ChoiceTable = ChoiceTable()
     """Discrete choices."""
     free: dict[str, Ends]
     """Numbers of the chip that may be chosen."""

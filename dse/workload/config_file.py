@@ -40,7 +40,7 @@ def read(path: Path) -> Config:
     except (SpecError, ValueError) as e:
         raise SpecError(f"{path}: {e}") from None
     if not isinstance(raw, dict):
-        raise SpecError(f"{path}: holds a JSON {type(raw).__name__}, expected an object with keys such as hidden_size")
+        raise SpecError(f"{path}: holds {show(raw)}, expected an object with keys such as hidden_size")
     return raw
 
 

@@ -44,6 +44,8 @@ INSIDES = (*INSIDE, "thinker_config", "thinker_config.text_config", "attn_config
 """Objects whose keys are as harmless as those outside."""
 NUMBERS = ("_token_id", "_token_ids", "_token_index")
 """Ends of keys that hold numbers of special tokens."""
+NEAR = 0.6
+"""How alike two types must be for one to be meant by the other, from 0 to 1."""
 
 
 @cache
@@ -67,10 +69,12 @@ def _builder_type(f: Fields) -> str:
     kind = f.model_type
     if kind in FAMILIES:
         return kind
-    near = difflib.get_close_matches(kind, TYPES, n=3, cutoff=0.6)
-    like = f"; did you mean {' or '.join(near)}?" if near else f"; allowed: {', '.join(TYPES)}"
-    said = show(f.raw.get("model_type"))
-    raise SpecError(f"{f.place}: model_type = {said} is not known, so what its keys mean is not{like}")
+    near = difflib.get_close_matches(kind, TYPES, n=3, cutoff=NEAR)
+    like = f"did you mean {' or '.join(near)}? " if near else ""
+    raise SpecError(
+        f"{f.place}: model_type = {show(f.raw.get('model_type'))} is not known, so what its keys mean is not; {like}"
+        f"`dse models --types` lists the {len(TYPES)} that are read"
+    )
 
 
 def _ignored(f: Fields, kind: str) -> tuple[tuple[str, str], ...]:

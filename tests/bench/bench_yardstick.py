@@ -52,7 +52,7 @@ PROOF = 1e-5
 def study(lanes="64", link="300 GBps", limits=()):
     """Eight chips in a DGX A100 serve GPT-3: on the least silicon."""
     sizes = {"model": "gpt-3-175b", "chips": 8, "batch": 8}
-    return dse.make_study(
+    return dse.Study(
         "yardstick", baseline="a100-80", system="dgx-a100", scaleout_per_dir="25 GBps", package="CoWoS-S",
         workloads={
             "prefill": {"phase": "prefill", "prompt": 1024, **sizes},

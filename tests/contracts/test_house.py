@@ -29,6 +29,7 @@ PLAIN = {
     "weights", "values", "target", "signs",
     "clustering", "level", "pue", "held", "sigmas", "skew", "pipeline_depth",
     "cost_per_token_USD", "energy_per_token_J", "carbon_per_token_kg", "rack_time_per_token_s",
+    "megawatt_time_per_token_s",
 }  # fmt: skip
 """Quantities without a unit, and multi-valued solver state."""
 PLAIN_RETURNS = {

@@ -3,10 +3,12 @@
 import contextlib
 import importlib.util
 import io
+import os
 import re
 import runpy
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,29 @@ def test_examples_of_docstrings_and_pages_answer_as_written():
     spec.loader.exec_module(examples)
     wrong, n = examples.failures()
     assert wrong == 0 and n >= 15
+
+
+COMPLETES = """
+source "$HOME/.local/share/bash-completion/completions/dse"
+complete -p dse | grep -q _tyro_dse
+for line in "dse opt" "dse optimize s.toml --ga" "dse evaluate h100 llama-3.1-8b --phase p"; do
+    COMP_WORDS=($line); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMPREPLY=()
+    _tyro_dse; echo "${COMPREPLY[@]}"
+done
+"""
+"""What bash does when somebody presses the tabulator behind three lines."""
+
+
+def test_the_documented_lines_complete_commands_flags_and_values(tmp_path):
+    index = (PAGES[0].parents[1] / "index.md").read_text()
+    (lines,) = re.findall(r"((?:^    .*\n)+)\n\(fish", index, re.MULTILINE)
+    (tmp_path / "dse").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m dse.cli "$@"\n')
+    (tmp_path / "dse").chmod(0o755)
+    home = {**os.environ, "HOME": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-ec", lines + COMPLETES], env=home, cwd=PAGES[0].parents[2], capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == ["optimize", "--gap", "prefill"], done.stderr
 
 
 def test_every_page_is_in_the_index_and_shows_figures_that_are_there():

@@ -7,6 +7,8 @@ import { comparisonCsv, comparisonTable, limitRows, showLimits, stateOfRoom, til
 import { el, save, times } from "./text.js";
 import { Workloads } from "./workloads.js";
 
+const QUIET_MS = 700;
+
 export class Design {
   constructor(source, state, trouble) {
     Object.assign(this, { source, state, trouble, pins: [], others: [], past: [], future: [], busy: false, waiting: false, prices: null, said: "" });
@@ -54,11 +56,13 @@ export class Design {
     this.tiles = el("div", { class: "tiles", id: "tiles" });
     this.plans = el("p", { class: "note", id: "plans" });
     this.summary = el("div", { id: "summary", "aria-hidden": "true" });
+    this.heard = el("p", { id: "heard", class: "heard", role: "status", "aria-live": "polite" }); // a picture that changes says nothing to who cannot see it
     this.limits = el("div", { id: "limits" });
     this.comparison = el("div", { id: "comparison" });
     this.panels = { roof: panel("Roofline", "roofline", "time", "Size: share of the step. Move the pointer over a mark for its name. Operators of a streamed block have no memory traffic of their own and are not drawn."), step: panel("Step time by part", "step", "time"),
       area: panel("Silicon by block", "area", "area"), energy: panel("Mean power by block", "power", "power", "Dynamic energy over the step, and static power; delivery losses left out."),
       load: panel("Full load in FP8", "load", "power"), cost: panel("Package cost by part", "cost", "money") };
+    const column = (...names) => el("div", { class: "column" }, ...names.map((p) => this.panels[p].node));
     this.node = el("div", {}, this.summary, el("div", { class: "design" },
       el("div", { class: "controls" },
         el("section", { "aria-label": "Design" }, el("h2", {}, "Design"), el("div", { class: "row" }, this.undoing, this.redoing, button("Start over", () => this.load(startOf(this.state)))), this.solvers, this.progress,
@@ -68,9 +72,9 @@ export class Design {
         el("section", { "aria-label": "Limits" }, el("h2", {}, "Limits"), ...this.controls.limits.map((l) => l.node)),
         el("section", { "aria-label": "Keep and share" }, el("h2", {}, "Keep and share"),
           el("div", { class: "row" }, button("Pin", () => this.pin()), chip), el("div", { class: "row" }, button("Copy link", () => this.copyLink()), ...exports, button("CSV", () => this.csv())))),
-      el("main", { id: "main", tabindex: "-1" }, this.tiles, this.plans,
-        el("div", { class: "panels" }, this.panels.roof.node, el("section", { class: "panel tall", "aria-label": "Limits and prices" }, el("h2", {}, "Limits: what binds, and its price"), this.limits),
-          ...["step", "area", "energy", "load", "cost"].map((p) => this.panels[p].node),
+      el("main", { id: "main", tabindex: "-1" }, this.heard, this.tiles, this.plans,
+        el("div", { class: "panels" }, column("roof", "step", "area", "energy"),
+          el("div", { class: "column" }, el("section", { class: "panel second", "aria-label": "Limits and prices" }, el("h2", {}, "Limits: what binds, and its price"), this.limits), ...column("load", "cost").children),
           el("section", { class: "panel wide", "aria-label": "Comparison" }, el("h2", {}, "Side by side"), this.comparison)))));
     this.node.addEventListener("click", (e) => { const b = e.target.closest("[data-topic]"); if (b) openReceipts(this.source, this.asked.choice, b.dataset.topic, b.dataset.words ?? b.querySelector("span").textContent); });
     this.controls.showAll();
@@ -183,6 +187,7 @@ export class Design {
     showLimits(this.limits, rows);
     this.summary.replaceChildren(...tiles.slice(0, 3).map(([v, w]) => el("span", {}, `${v} ${w.split(",")[0]}`)), el("span", { class: tight.some((x) => stateOfRoom(x.room) === "broken") ? "broken" : "" },
       tight.length ? `${tight.length} limits bind or break` : "no limit binds"));
+    this.#say([...tiles.slice(0, 3).map(([v, w]) => `${v} ${w.split(",")[0]}`), ...tight.map((x) => `${x.name}: ${stateOfRoom(x.room)}`)].join("; "));
     roofline(this.panels.roof, r, answer.operators, state);
     const bars = (p, parts, unit) => stackedBars(this.panels[p], parts, state.stacks[p], state.colours, unit);
     const base = this.others.find((c) => c.name === state.baseline);
@@ -193,6 +198,12 @@ export class Design {
     bars("load", loads, "W");
     bars("cost", [{ name: "package", parts: r.cost_USD }], "USD");
     this.#compare();
+  }
+
+  /** The answer in words for a screen reader, once numbers have stood for a moment. */
+  #say(words) {
+    clearTimeout(this.saying);
+    this.saying = setTimeout(() => { if (this.heard.textContent !== words) this.heard.textContent = words; }, QUIET_MS);
   }
 
   #compare() {

@@ -3,11 +3,12 @@ import { FIELDS, FIELD_WORDS } from "./link.js";
 import { choiceText } from "./controls.js";
 import { beneath } from "./cloud.js";
 import { axis, COLOURS, CONFIG, escaped, framed, LOOK, react, SHADES } from "./plots.js";
-import { digits, el, inUnit, late, named, parsed, scaleOf, table, times } from "./text.js";
+import { metricOf, pointsTable, receiptsOn } from "./points.js";
+import { digits, el, inUnit, late, named, parsed, percent, scaleOf, table, times } from "./text.js";
 import { computed, stored } from "./views.js";
 
 const ROOM = 1.25; // around the front, as in figures; chips farther away stand at the edge
-const SIGNS = ["circle", "square", "diamond"], SAME = 5e-3;
+const SIGNS = ["circle", "square", "diamond"], SAME = 5e-3, PROVED = 1e-5; // gaps below need no digits
 const span = (values) => [Math.min(...values) / ROOM, Math.max(...values) * ROOM];
 const within = (v, [low, high]) => Math.min(Math.max(v, low), high);
 const heading = (m) => (m.name === "delivered_time" ? "delivered speed-up" : m.label); // as it is drawn: more is better
@@ -15,12 +16,13 @@ const largest = (v) => (Array.isArray(v) ? Math.max(...v) : v);
 
 export class Front {
   constructor(source, state, design, show, trouble) {
-    Object.assign(this, { source, state, design, show, trouble, fronts: [], clouds: new Map(), chips: [] });
+    Object.assign(this, { source, state, design, show, trouble, fronts: [], clouds: new Map(), chips: [], receipts: new Map() });
     const list = (id, act, ...options) => { const made = el("select", { id }, ...options); made.addEventListener("change", act); return made; };
     this.which = list("front-which", () => this.chosen());
     [this.across, this.up] = ["front-x", "front-y"].map((id) => list(id, () => { this.budget.value = ""; this.draw(); }));
     const metrics = (id, first, none) => { const made = el("select", { id }, ...(none ? [el("option", { value: "" }, "none")] : []), ...this.#known().map(([name, m]) => el("option", { value: name }, heading({ name, ...m })))); made.value = first; return made; };
     this.asked = [metrics("front-first", "delivered_time"), metrics("front-second", "package_cost_USD"), metrics("front-third", "", true)];
+    this.asked.slice(1).forEach((list, i) => list.setAttribute("aria-label", `and, metric ${i + 2} of another front`));
     this.n = el("input", { type: "number", id: "front-n", value: 40, min: 2, max: 200 });
     const tick = (id) => { const made = el("input", { type: "checkbox", id, checked: true }); made.addEventListener("change", () => this.draw()); return made; };
     [this.log, this.beneath] = [tick("front-log"), tick("front-beneath")];
@@ -28,9 +30,9 @@ export class Front {
     this.budget.addEventListener("change", () => this.draw());
     this.said = el("p", { class: "note", role: "status", "aria-live": "polite" });
     Object.assign(this, framed("Pareto front", "front", trouble));
-    this.change = el("div", { id: "front-change" });
-    this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, el("div", { class: "row" }, named(this.which, "front"), named(this.across, "x"), named(this.up, "y"),
-      named(this.budget, "budget on x"), el("span", { class: "tick" }, this.log, el("label", { for: "front-log" }, "logarithmic")), el("span", { class: "tick" }, this.beneath, el("label", { for: "front-beneath" }, "designs beneath"))), this.frame, this.said, this.change,
+    [this.change, this.numbers] = ["front-change", "front-points"].map((id) => el("div", { id }));
+    this.node = el("main", { class: "one", id: "main", tabindex: "-1" }, el("div", { class: "row" }, named(this.which, "front"), named(this.across, "x axis"), named(this.up, "y axis"),
+      named(this.budget, "budget on x"), el("span", { class: "tick" }, this.log, el("label", { for: "front-log" }, "logarithmic")), el("span", { class: "tick" }, this.beneath, el("label", { for: "front-beneath" }, "designs beneath"))), this.frame, this.said, this.change, this.numbers,
     source.alone ? "" : el("div", { class: "row" }, named(this.asked[0], "another, over"), named(this.asked[1], "and"), named(this.asked[2], "and"), named(this.n, "points"), el("button", { type: "button", onclick: () => this.compute() }, "Compute")));
   }
 
@@ -60,6 +62,8 @@ export class Front {
     for (const node of [this.across, this.up]) node.replaceChildren(...front.metrics.map((m, i) => el("option", { value: i }, heading(m))));
     [this.across.value, this.up.value, this.budget.value] = [1, 0, ""];
     await this.draw();
+    this.receipts = await receiptsOn(this.source, front);
+    this.numbers.replaceChildren(pointsTable(this.state, front, this.receipts, (m, v) => this.#words(m, v), (p) => this.load(p)));
     if (this.clouds.has(front)) return;
     this.clouds.set(front, []);
     try {
@@ -145,7 +149,7 @@ export class Front {
 
   #told(front, i, j, k, limit, n) {
     const beneath = n ? ` ${n} other designs that keep the limits lie beneath it.` : "", third = k < 0 ? "" : ` Shades: ${front.metrics[k].label}, darker is more.`;
-    this.said.textContent = `${front.points.length} designs, none beaten in every metric; each within ${(100 * front.worst_gap).toPrecision(2)} % of its bound under the plans found.${beneath}${third} Click one to load it; a budget draws a line that can be dragged.${late(front)}`;
+    this.said.textContent = `${front.points.length} designs, none beaten in every metric; each within ${front.worst_gap < PROVED ? "0.001 %" : percent(front.worst_gap)} of its bound under the plans found.${beneath}${third} Click one to load it; a budget draws a line that can be dragged.${late(front)}`;
     this.change.replaceChildren();
     if (!(limit > 0)) return;
     const best = (some) => some.reduce((a, p) => (!a || p.values[j] < a.values[j] ? p : a), null), inside = front.points.filter((p) => p.values[i] <= limit), [free, mine] = [best(front.points), best(inside)];
@@ -157,7 +161,7 @@ export class Front {
 
   #differences(front, a, b) {
     const [one, other] = [a, b].map((p) => this.state.choices[p.choice]), far = (v, w) => Math.abs(Math.log(v / w)) > SAME;
-    const rows = [...front.metrics.map((m, n) => [m.label, this.#words(m, a.values[n]), this.#words(m, b.values[n])]),
+    const rows = [...front.metrics.map((m, n) => [m.label, ...[a, b].map((p) => metricOf(m, this.#words(m, p.values[n]), p, this.receipts))]),
       ...FIELDS.filter((f) => String(one[f]) !== String(other[f])).map((f) => [FIELD_WORDS[f], choiceText(f, one[f]), choiceText(f, other[f])]),
       ...this.state.free.filter((f) => far(a.x[f.name], b.x[f.name])).map((f) => [f.label, inUnit(a.x[f.name], f.unit), inUnit(b.x[f.name], f.unit)])];
     return a === b ? rows.slice(0, front.metrics.length) : rows;

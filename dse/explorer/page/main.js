@@ -2,6 +2,7 @@
 import { Design } from "./design.js";
 import { Front } from "./front.js";
 import { worksOf } from "./link.js";
+import { legend } from "./receipts.js";
 import { Risk } from "./risk.js";
 import { Serving } from "./serving.js";
 import { Offline, Server } from "./source.js";
@@ -53,6 +54,7 @@ async function begin() {
   }
   content.setAttribute("role", "tabpanel");
   document.getElementById("views").append(...Object.values(tabs));
+  document.querySelector("header").append(legend());
   open("Design");
   await design.begin();
   globalThis.explorer = design; // for scripts that drive the page

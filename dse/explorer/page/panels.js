@@ -35,7 +35,8 @@ function keepPicture(picture, name, form) {
 /** Horizontal bars of parts; `rows` are {name, parts, mark}, `kinds` [words, block] of every part. */
 export function stackedBars(at, rows, kinds, colours, unit) {
   const wide = widthOf(at.picture), left = 88, right = 96, step = 40, high = 8 + rows.length * step;
-  const longest = Math.max(...rows.map((r) => Math.max(r.parts.reduce((a, b) => a + Math.max(b ?? 0, 0), 0), r.mark ?? 0)), 1e-300);
+  const size = (v) => (Number.isFinite(v) ? Math.max(v, 0) : 0); // a step that never ends has no parts
+  const longest = Math.max(...rows.map((r) => Math.max(r.parts.reduce((a, b) => a + size(b), 0), r.mark ?? 0)), 1e-300);
   const made = svg("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": described(rows, kinds, unit) });
   const scale = (wide - left - right) / longest;
   rows.forEach((row, k) => {
@@ -43,7 +44,7 @@ export function stackedBars(at, rows, kinds, colours, unit) {
     let x = left, total = 0;
     made.append(text(0, y + 19, row.name.length > 15 ? `${row.name.slice(0, 14)}…` : row.name));
     row.parts.forEach((value, i) => {
-      const w = Math.max(value ?? 0, 0) * scale;
+      const w = size(value) * scale;
       if (w <= 0) return;
       const bar = svg("rect", { x, y, width: w, height: 28, fill: colours[kinds[i][1]] ?? "#dcdcdc", "fill-opacity": shade(kinds, i), stroke: "#fff", "stroke-width": w > 3 ? 0.8 : 0 });
       bar.append(svg("title", {}, `${row.name}, ${kinds[i][0]}: ${inUnit(value, unit)}`));
@@ -80,7 +81,7 @@ export function roofline(at, reading, operators, state) {
   const wide = widthOf(at.picture), high = 400, left = 50, right = 24, bottom = 42, top = 22;
   const points = [];
   reading.works.forEach((w, k) => operators[k].forEach((op, i) => {
-    if (op.run_FLOP > 0 && w.op_traffic_B[i] > 0) points.push({ k, name: op.name, x: op.run_FLOP / w.op_traffic_B[i], y: op.run_FLOP / w.op_run_s[i],
+    if (op.run_FLOP > 0 && w.op_traffic_B[i] > 0 && w.op_run_s[i] > 0 && w.step_s > 0) points.push({ k, name: op.name, x: op.run_FLOP / w.op_traffic_B[i], y: op.run_FLOP / w.op_run_s[i],
       share: w.op_step_s[i] / w.step_s, bound: w.op_bound[i] });
   }));
   const made = svg("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img",

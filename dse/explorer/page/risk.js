@@ -1,5 +1,6 @@
 // How likely an answer is: the study re-optimised under draws of every fact with a range, and which fact it hangs on.
 import { axis, CONFIG, framed, LOOK, react } from "./plots.js";
+import { ofTopics, receiptsOf, rested } from "./receipts.js";
 import { digits, el, inUnit, late, named, percent, table, times } from "./text.js";
 import { computed, stored } from "./views.js";
 
@@ -36,18 +37,19 @@ export class Risk {
     if (!risk) return;
     this.frame.hidden = false;
     const goal = this.state.metrics[this.state.goal] ?? { label: this.state.goal, unit: "" };
-    const words = (merit) => (this.speeds ? times(merit) : inUnit(1 / merit, goal.unit)), last = risk.merit.length - 1, middle = risk.merit[last / 2];
+    const words = (merit) => (this.speeds ? times(merit) : inUnit(1 / merit, goal.unit)), last = risk.merit.length - 1, can = risk.merit.filter((m) => m > 0), at = (share) => words(can[Math.round((can.length - 1) * share)]);
     const what = risk.target === null ? "A design within all limits" : `${times(risk.target)} delivered`;
-    const spread = risk.merit[1] > 0 ? `; the answer is ${words(middle)} in the middle, ${words(risk.merit[last * 0.05])} to ${words(risk.merit[last * 0.95])} in nine of ten` : "";
+    const spread = can.length ? `; where there is one it is ${at(0.5)} in the middle, ${at(0.05)} to ${at(0.95)} in nine of ten` : "";
     const [first] = Object.keys(risk.in_the_way), way = first ? `; most in the way: ${this.state.metrics[first]?.label ?? first}` : "", none = risk.probability === 0 || risk.probability === 1;
-    this.verdict.textContent = `${what} is within reach in ${percent(risk.probability)} of ${risk.samples.toLocaleString("en-US")} draws of all facts within their ranges (${none ? `with so few draws, within ${digits(300 / risk.samples, 2)}` : `± ${digits(100 * risk.probability_error, 2)}`} points), each with the best design for it${spread}; limits can be met in ${percent(risk.feasible)}${way}.${late(risk)}`;
+    const every = await receiptsOf(this.source, (this.state.found ?? this.state.start).choice).catch(() => null), facts = every && ofTopics(every, ...Object.keys(every.topics));
+    this.verdict.replaceChildren(`${what} is within reach in `, rested(percent(risk.probability), `share of draws, ${percent(risk.probability)}`, facts), ` of ${risk.samples.toLocaleString("en-US")} draws of all facts within their ranges (${none ? `with so few draws, within ${digits(300 / risk.samples, 2)}` : `± ${digits(100 * risk.probability_error, 2)}`} points), each with the best design for it${spread}; limits can be met in ${percent(risk.feasible)}${way}.${late(risk)}`);
     const kept = risk.merit.map((m, i) => [m, 1 - i / last]).filter(([m]) => m > 0), x = kept.map(([m]) => this.#value(m)), y = kept.map(([, s]) => 100 * s);
     const title = this.speeds ? "delivered speed-up at least [x]" : `${goal.label} at most${goal.unit ? ` [${goal.unit}]` : ""}`;
     const shapes = risk.target === null ? [] : [{ type: "line", x0: risk.target, x1: risk.target, yref: "paper", y0: 0, y1: 1, line: { color: "#a32535", dash: "dash" } }];
     const text = x.map((v, i) => `${this.speeds ? times(v) : inUnit(v, goal.unit)} or better in ${digits(y[i], 2)} %`);
     const trace = { type: "scatter", mode: "lines+markers", name: "draws", showlegend: false, x, y, text, hoverinfo: "text", marker: { size: 5, color: "#23608f" }, line: { color: "#23608f", width: 2 } };
     await react(this.figure, [trace], { ...LOOK, xaxis: axis(title, false, [...x, risk.target ?? x[0]]), yaxis: { ...axis("share of draws [%]", false, y), autorange: false, range: [0, 102] }, shapes }, CONFIG);
-    const rows = risk.drivers.map((d) => [d.unknown, el("td", { class: "words" }, d.group), (d.correlation > 0 ? "+" : "−") + digits(Math.abs(d.correlation), 2), Math.abs(d.correlation) < 2 * d.error ? "within noise" : d.correlation > 0 ? "more is better" : "less is better"]);
-    this.drivers.replaceChildren(el("h2", {}, "Which fact matters"), table(["fact", el("th", { scope: "col", class: "words" }, "moves with"), "rank correlation with the answer", ""], rows, "Facts by how much of the answer's spread goes with them, receipts of each under its number on the Design view"));
+    const rows = risk.drivers.map((d) => [rested(d.words, d.words, d.receipts), el("td", { class: "words" }, d.group), (d.correlation > 0 ? "+" : "−") + digits(Math.abs(d.correlation), 2), Math.abs(d.correlation) < 2 * d.error ? "within noise" : d.correlation > 0 ? "more is better" : "less is better"]);
+    this.drivers.replaceChildren(el("h2", {}, "Which fact matters"), table(["fact", el("th", { scope: "col", class: "words" }, "moves with"), "rank correlation with the answer", ""], rows, "Facts by how much of the answer's spread goes with them; each opens its receipts"));
   }
 }

@@ -40,7 +40,12 @@ export class Server {
 
 /** A page without a process: the formulas of the model, its coefficients by choice, and what was known when it was written. */
 export class Offline {
-  constructor(held, model) { this.held = held; this.model = model; this.alone = true; }
+  constructor(held, model) {
+    this.facts = held.receipts;
+    this.held = { ...held, ...Object.fromEntries(["chips", "fronts", "risks", "servings", "truth"].map((name) => [name, this.#unfolded(held[name])])) };
+    this.model = model;
+    this.alone = true;
+  }
 
   async state() { return this.held.state; }
 
@@ -51,10 +56,16 @@ export class Offline {
     return found;
   }
 
-  #receipts(choice) {
-    const { rows, works, topics } = this.held.receipts;
-    const each = Object.entries(topics[choice] ?? {}).map(([topic, places]) => [topic, places.map((i) => rows[i])]);
-    return { topics: Object.fromEntries(each), works };
+  #receipts(choice) { return this.#unfolded(this.facts.choices[choice] ?? { topic_places: {} }); }
+
+  /** Plain data with its facts in it: the file has each once, and their places where they are meant. */
+  #unfolded(found) {
+    if (Array.isArray(found)) return found.map((v) => this.#unfolded(v));
+    if (found === null || typeof found !== "object") return found;
+    const { rows, works } = this.facts, at = (places) => places.map((i) => rows[i]);
+    if (found.places) return { rows: at(found.places), works };
+    if (found.topic_places) return { topics: Object.fromEntries(Object.entries(found.topic_places).map(([t, places]) => [t, at(places)])), works };
+    return Object.fromEntries(Object.entries(found).map(([k, v]) => [k, this.#unfolded(v)]));
   }
 
   async evaluate(ask) {

@@ -30,7 +30,7 @@ function tipOf(node) {
 
 function draw(node) {
   const [traces, look, config, hear] = node.drawn, wide = Math.max(node.clientWidth, 320), legend = legendOf(traces, wide), high = Math.max(node.clientHeight - legend.high, 280);
-  const made = svg("svg", { viewBox: `0 0 ${wide} ${high + legend.high}`, width: "100%", height: "100%", role: "presentation" });
+  const made = svg("svg", { viewBox: `0 0 ${wide} ${high + legend.high}`, width: "100%", height: "100%", role: "img", "aria-label": described(traces, look) });
   const X = scale(look.xaxis, traces.flatMap((t) => t.x), EDGE.left, wide - EDGE.right), Y = scale(look.yaxis, traces.flatMap((t) => t.y), high - EDGE.bottom, EDGE.top);
   for (const [v, words] of X.ticks) made.append(line(X.at(v), EDGE.top, X.at(v), high - EDGE.bottom, "#ececec"), says(X.at(v), high - EDGE.bottom + 17, words, "middle"));
   for (const [v, words] of Y.ticks) made.append(line(EDGE.left, Y.at(v), wide - EDGE.right, Y.at(v), "#ececec"), says(EDGE.left - 6, Y.at(v) + 4, words, "end"));
@@ -41,6 +41,12 @@ function draw(node) {
   legend.place(made, high);
   node.tip.hidden = true;
   node.replaceChildren(made, node.tip);
+}
+
+/** A figure in words: its axes, and how much of what is drawn. Its numbers stand in tables, and in its CSV. */
+function described(traces, look) {
+  const many = traces.filter((t) => t.name).map((t) => [t.x.filter((x) => x !== null).length, plain(t.name)]).filter(([n]) => n);
+  return `${look.yaxis.title.text} against ${look.xaxis.title.text}: ${many.map(([n, name]) => `${name}, ${n} ${n === 1 ? "point" : "points"}`).join("; ")}`;
 }
 
 const says = (x, y, words, anchor = "start") => svg("text", { ...WORDS, x, y, "text-anchor": anchor }, words);

@@ -85,7 +85,8 @@ export function table(heads, rows, caption = "") {
   const cell = (tag) => (c) => (c instanceof Node && ["TD", "TH"].includes(c.tagName) ? c : el(tag, {}, c ?? "–"));
   const head = el("thead", {}, el("tr", {}, ...heads.map((h) => (h instanceof Node ? h : el("th", { scope: "col" }, h)))));
   const body = el("tbody", {}, ...rows.map((r) => el("tr", {}, ...r.map(cell("td")))));
-  const inside = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption || heads.filter((h) => typeof h === "string").join(", ") }, el("table", {}, head, body));
+  const name = caption || heads.filter((h) => typeof h === "string").join(", ");
+  const inside = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": name }, el("table", { "aria-label": name }, head, body));
   return el("div", {}, inside, caption ? el("p", { class: "note" }, caption) : null);
 }
 

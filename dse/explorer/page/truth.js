@@ -1,5 +1,6 @@
 // Measured against predicted, by source and chip: how far to believe the rest.
 import { axis, COLOURS, CONFIG, escaped, framed, LOOK, react } from "./plots.js";
+import { open, rested } from "./receipts.js";
 import { el, inUnit, named, percent, table } from "./text.js";
 import { computed, stored } from "./views.js";
 
@@ -27,6 +28,11 @@ export class Truth {
     await this.draw("truth-kind");
   }
 
+  /** Who published what was measured of a source, of a chip, or of both. */
+  #published(found, { source, chip }) {
+    return { rows: found.receipts.rows.filter((r) => (!source || r.source === source) && (!chip || r.chip === chip)), works: found.receipts.works };
+  }
+
   #list(chosen) {
     this.kind.replaceChildren(...this.kinds.map((k) => el("option", { value: k.name }, k.name)));
     this.kind.value = chosen ?? "";
@@ -50,16 +56,17 @@ export class Truth {
     const by = this.by.value, names = [...new Set(rows.map((p) => p[by]))];
     const traces = names.map((name, k) => {
       const mine = rows.filter((p) => p[by] === name);
-      return { type: "scatter", mode: "markers", name: escaped(name), x: mine.map((p) => p.measured_s), y: mine.map((p) => p.predicted_s), marker: { size: 6, opacity: 0.75, color: COLOURS[k % COLOURS.length], symbol: Math.floor(k / COLOURS.length) },
+      return { type: "scatter", mode: "markers", name: escaped(name), x: mine.map((p) => p.measured_s), y: mine.map((p) => p.predicted_s), marker: { size: 6, opacity: 0.75, color: COLOURS[k % COLOURS.length], symbol: Math.floor(k / COLOURS.length) }, customdata: mine,
         hoverinfo: "text", text: mine.map((p) => escaped(`${p.point_id}\n${p.chip}, ${p.calibration}\nmeasured ${inUnit(p.measured_s, "s")}, predicted ${inUnit(p.predicted_s, "s")} (${percent(p.predicted_s / p.measured_s - 1)})`).replaceAll("\n", "<br>")) };
     });
     const ends = rows.flatMap((p) => [p.measured_s, p.predicted_s]), low = Math.min(...ends) / 1.5, high = Math.max(...ends) * 1.5;
     const line = (factor, dash) => ({ type: "scatter", mode: "lines", x: [low, high], y: [low * factor, high * factor], line: { color: "#8b8b8b", width: 1, dash }, hoverinfo: "skip", showlegend: false });
-    if (rows.length) await react(this.figure, [line(1, "solid"), line(1 + BAND, "dot"), line(1 - BAND, "dot"), ...traces], { ...LOOK, xaxis: axis("measured [s]", true, [low, high]), yaxis: axis("predicted [s]", true, [low, high]) }, CONFIG);
+    if (rows.length) await react(this.figure, [line(1, "solid"), line(1 + BAND, "dot"), line(1 - BAND, "dot"), ...traces], { ...LOOK, xaxis: axis("measured [s]", true, [low, high]), yaxis: axis("predicted [s]", true, [low, high]) }, CONFIG, { plotly_click: (e) => { const p = e.points[0]?.customdata; if (p?.source) open(`measurement ${p.point_id}`, this.#published(found, p)); } });
     const t = found.total, how = { source: "out of sample: every source by fits that never saw it", generation: "out of sample: every generation by fits that never saw it" }[found.held_out] ?? "in sample: the shipped fits saw these rows";
     const many = found.points.length ? `${rows.length} points drawn` : `Only the ${rows.length} worst predictions are drawn: the single ones are not ${this.source.alone ? "in this page" : "in the results folder (predict them here)"}`;
-    this.said.textContent = `${t.modelled.toLocaleString("en-US")} of ${t.points.toLocaleString("en-US")} measurements predicted, ${how}; median over sources of the median error ${percent(t.median_abs_err)}, of a simple baseline ${percent(t.baseline_median_abs_err)}. ${many}. Dotted: ±25 %. Bands on the Design view hold 80 % of left-out measurements.`;
-    const score = (key) => (r) => [r[key], String(r.modelled), percent(r.median_abs_err), percent(r.p90_abs_err), percent(r.bias), r.coverage === null ? "–" : percent(r.coverage)];
+    this.said.replaceChildren(`${t.modelled.toLocaleString("en-US")} of ${t.points.toLocaleString("en-US")} measurements predicted, ${how}; median over sources of the median error `, rested(percent(t.median_abs_err), `median error of ${found.name}`, found.receipts),
+      `, of a simple baseline ${percent(t.baseline_median_abs_err)}. ${many}; a click on one shows who measured it. Dotted: ±25 %. Bands on the Design view hold 80 % of left-out measurements.`);
+    const score = (key) => (r) => [rested(r[key], `score of ${r[key]}`, this.#published(found, { [key]: r[key] })), String(r.modelled), percent(r.median_abs_err), percent(r.p90_abs_err), percent(r.bias), r.coverage === null ? "–" : percent(r.coverage)];
     const heads = ["predicted", "median error", "90th percentile", "bias", "in the 80 % band"];
     const some = (list, key, wanted) => list.filter((r) => r.modelled && (!wanted || r[key] === wanted)).map(score(key));
     this.scores.replaceChildren(el("h2", {}, "By source"), table(["source", ...heads], some(found.sources, "source", this.from.value), "Scores by source"), el("h2", {}, "By chip"), table(["chip", ...heads], some(found.chips, "chip", this.chip.value), "Scores by chip"));

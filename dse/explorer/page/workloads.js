@@ -15,7 +15,7 @@ export class Workloads {
 
   #show(asked) {
     this.rows = asked.map((w, k) => this.#row(w, k));
-    this.fields.replaceChildren(...this.rows.flatMap((r) => r.nodes));
+    this.fields.replaceChildren(...this.rows.map((r) => el("div", { role: "group", "aria-label": `${r.w.model}, ${r.w.phase}` }, ...r.nodes)));
   }
 
   #row(w, k) {

@@ -67,7 +67,10 @@ def test_a_chip_differs_in_what_its_file_says(tmp_path):
     ("text", "words"),
     [
         (NODE.replace('"N2"', '"N22"'), "own.toml: unknown node 'N22'; did you mean N2"),
-        (NODE.replace("scratchpad_area", "scratchpad_aera"), "unknown fact of N2 'scratchpad_aera_mm2_per_B'; did you"),
+        (
+            NODE.replace("scratchpad_area", "scratchpad_aera"),
+            "unknown fact of N2 'scratchpad_aera_mm2_per_MiB'; did you",
+        ),
         (NODE + '[second]\nbase = "N3P"\n', "holds 2 things"),
         (NODE.replace('kind = "guess", ', ""), "missing kind"),
         ("[half", "not valid TOML"),

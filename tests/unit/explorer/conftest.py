@@ -34,7 +34,7 @@ RISK = {
     "study": "tiny", "samples": 100, "seed": 0, "target": 1.5, "probability": 0.3, "probability_error": 0.046,
     "feasible": 0.95, "in_the_way": {"power_W": 1.0},
     "merit_distribution": [0.0, 0.0, *(1 + i / 40 for i in range(39))],
-    "drivers": [{"unknown": "node N3P: pe_area_fp8_mm2", "group": "silicon", "rank_correlation": -0.6, "error": 0.1}],
+    "drivers": [{"unknown": "node: pe_area_fp8_mm2", "group": "silicon", "rank_correlation": -0.6, "error": 0.1}],
 }  # fmt: skip
 TOKEN, PORT = "t" * 32, 8765
 

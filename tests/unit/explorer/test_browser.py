@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from dse.core.origin import digest
+from dse.core.provenance import KINDS
 from dse.explorer.app import PAGE
 from dse.explorer.offline import emitted, held, module, page_html
 from dse.explorer.workloads import sizes_of_phases
@@ -185,7 +186,7 @@ def test_pins_chips_and_exports(tab, tmp_path):
     ("#comparison th .fact", "trainium3"), ("section[aria-label='Roofline'] .fact", "Roofline"),
 ])  # fmt: skip
 def test_numbers_open_their_receipts(tab, where, what):
-    """Each is a button in the colour of its least reliable fact, which keys open and close."""
+    """Each is a button that says its least reliable kind, which keys open and close."""
     page = tab()
     page.wait_for_selector("#comparison th .fact")
     page.wait_for_selector(f"{where}:is(.guess, .estimate, .derived, .press, .paper, .datasheet, .measured)")
@@ -196,6 +197,68 @@ def test_numbers_open_their_receipts(tab, where, what):
     assert worst in page.locator(where).first.get_attribute("class").split()
     page.keyboard.press("Escape")
     page.wait_for_selector("dialog:not([open])", state="attached")
+
+
+ROWS_WITHOUT = """() => [...document.querySelectorAll('#content tbody tr')].map((tr) => [...tr.children])
+  .filter((cells) => cells.slice(1).some((c) => /^.?\\d/.test(c.textContent)))
+  .filter((cells) => !cells.some((c) => c.querySelector('.fact'))).map((cells) => cells[0].textContent)"""
+
+
+@pytest.mark.parametrize(("view", "where", "what"), [
+    ("Front", "#front-points .fact", "delivered time"), ("Serving", "td .fact", "tokens/s per chip"),
+    ("Truth", "p .fact", "median error"), ("Truth", "td .fact", "score of"),
+    ("Risk", "#risk-verdict .fact", "share of draws"), ("Risk", "#risk-drivers .fact", "node: PE area FP8"),
+])  # fmt: skip
+def test_numbers_of_every_view_open_their_receipts(tab, view, where, what):
+    """Those of figures too, in the tables beneath them: no row of numbers is without."""
+    page = tab()
+    page.click(f"#tab-{view}")
+    page.wait_for_selector(".figure svg")
+    if view == "Front":
+        page.click("summary")
+    page.wait_for_selector(f"main {where}:is(.guess, .estimate, .derived, .press, .paper, .datasheet, .measured)")
+    assert page.evaluate(ROWS_WITHOUT) == []
+    page.locator(f"main {where}").first.press("Enter")
+    page.wait_for_selector("dialog[open] td.kind")
+    assert what in page.inner_text("#receipts-title")
+    assert all(page.locator("#receipts-body tbody tr td:last-child").all_inner_texts()), "every fact has a source"
+
+
+def test_only_numbers_that_are_chosen_are_without_receipts(tab):
+    page = tab()
+    page.wait_for_selector("#comparison th .fact")
+    assert set(page.evaluate(ROWS_WITHOUT)) == set(page.evaluate("explorer.state.free.map((f) => f.label)"))
+
+
+@pytest.mark.parametrize("view", ["Serving", "Truth"])
+def test_a_mark_of_a_figure_opens_its_receipts(tab, view):
+    page = tab()
+    page.click(f"#tab-{view}")
+    page.wait_for_selector(".figure svg circle")
+    page.locator(".figure svg circle").nth(3).click(force=True)
+    page.wait_for_selector("dialog[open] td.kind")
+
+
+def test_kinds_of_facts_have_a_colour_each_that_is_seen(tab):
+    """The strip of a number has one part for every kind behind it; AA for what is no text."""
+    page = tab()
+    page.wait_for_selector("#tiles .tile.guess")
+    known = page.evaluate("async () => Object.keys((await import('./receipts.js')).KINDS)")
+    assert known[::-1] == list(KINDS)
+    tile = page.locator("#tiles .tile").first
+    title, strip = tile.get_attribute("title"), tile.evaluate("(b) => b.style.getPropertyValue('--strip')")
+    words = re.findall(r"(\d+) (\w+)", title.partition(":")[2])
+    assert re.findall(r"var\(--(\w+)\)", strip) == [w for _, w in words]
+    assert int(title.split()[0]) == sum(int(n) for n, _ in words)
+    shades = page.evaluate("[...document.querySelectorAll('#kinds i')].map((i) => getComputedStyle(i).backgroundColor)")
+    assert len(set(shades)) == len(shades) == 5 and all(contrast_on_white(s) >= 3 for s in shades)
+
+
+def contrast_on_white(colour: str) -> float:
+    """WCAG 2.2, 1.4.11."""
+    part = [int(x) / 255 for x in re.findall(r"\d+", colour)[:3]]
+    linear = [x / 12.92 if x <= 0.03928 else ((x + 0.055) / 1.055) ** 2.4 for x in part]
+    return 1.05 / (float(np.dot(linear, (0.2126, 0.7152, 0.0722))) + 0.05)
 
 
 FROM = """() => {
@@ -279,6 +342,62 @@ def test_the_keyboard_goes_through_the_page_in_its_order(tab):
     n = page.evaluate("[...document.querySelectorAll('button, select, input')].filter((e) => !e.disabled).length")
     assert places == sorted(set(places)) and len(places) >= n - 3, "three of four tabs are reached by arrows"
     assert all(outline != "none" for _, outline in seen), "what has the focus is seen"
+
+
+CONTROLS = {"button", "slider", "textbox", "combobox", "checkbox", "spinbutton", "tab", "link", "DisclosureTriangle"}
+NAMED = {*CONTROLS, "tablist", "tabpanel", "region", "table", "image", "dialog"}
+
+
+def heard(page) -> list[tuple[str, str, str]]:
+    """What Chromium gives a screen reader: role and name of everything named, and the named groups around it."""
+    nodes = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    by_id = {n["nodeId"]: n for n in nodes}
+    role, name = ((lambda n, k=k: n.get(k, {}).get("value", "")) for k in ("role", "name"))
+
+    def around(n: dict) -> str:
+        while n := by_id.get(n.get("parentId"), {}):
+            if role(n) in ("region", "group") and name(n):
+                return name(n)
+        return ""
+
+    return [(role(n), name(n), around(n)) for n in nodes if not n.get("ignored") and role(n) in NAMED]
+
+
+@pytest.mark.parametrize("view", ["Design", "Front", "Risk", "Serving", "Truth"])
+def test_a_screen_reader_is_given_the_name_and_role_of_everything(tab, view):
+    """Each name is there, and none is there twice: neither two fields nor two numbers sound alike."""
+    page = tab()
+    page.click(f"#tab-{view}")
+    page.wait_for_selector("#comparison .fact" if view == "Design" else ".figure svg")
+    if view == "Front":
+        page.click("summary")
+    found = heard(page)
+    assert [n for n in found if not n[1]] == []
+    controls = [n for n in found if n[0] in CONTROLS]
+    twice = {n for n in controls if controls.count(n) > 1}
+    assert twice == set()
+    seen = page.locator("button:visible, input:visible, select:visible, a:visible, summary:visible").count()
+    assert len(controls) >= seen - 1, "what can be worked is said to be; the skip link waits for the focus"
+    assert {"tablist", "tabpanel"} <= {n[0] for n in found} and ("tab", view, "") in found
+    figures = [n[1] for n in found if n[0] == "image"]
+    assert figures and all(len(words) > 20 for words in figures), "a figure is told in words"
+    assert page.locator("main [role=status][aria-live=polite], .controls [role=status][aria-live=polite]").count() >= 1
+
+
+def test_an_answer_is_told_to_who_cannot_see_it_change(tab):
+    page = tab()
+    comes(page, lambda: "speed over trainium3" in page.inner_text("#heard"))
+    before = page.inner_text("#heard")
+    page.focus("#free-hbm_bandwidth_Bps")
+    for _ in range(8):
+        page.keyboard.press("PageUp")
+    comes(page, lambda: page.inner_text("#heard") not in ("", before))
+    assert page.get_attribute("#free-hbm_bandwidth_Bps", "aria-valuetext").endswith("TB/s")
+    page.fill("#limit-0", "1 W")
+    page.press("#limit-0", "Enter")
+    comes(page, lambda: "power ≤ 1 W: broken" in page.inner_text("#heard"))
+    page.click("text=Re-optimise")
+    comes(page, lambda: "No design meets these limits" in page.inner_text(".controls [role=status]:not(:empty)"))
 
 
 @pytest.mark.parametrize(("html", "rule"), [
@@ -412,9 +531,8 @@ def test_a_risk_study_that_lies_there_is_shown(tab):
     page.wait_for_selector(".figure svg")
     said = page.inner_text("#risk-verdict")
     assert "1.5x delivered is within reach in 30 % of 100 draws" in said and "limits can be met in 95 %" in said
-    assert "pe_area_fp8_mm2" in page.inner_text("#risk-drivers") and "less is better" in page.inner_text(
-        "#risk-drivers"
-    )
+    told = page.inner_text("#risk-drivers")
+    assert "node: PE area FP8" in told and "less is better" in told
 
 
 def test_hostile_words_are_words(tab, answers, monkeypatch):

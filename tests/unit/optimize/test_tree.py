@@ -1,4 +1,3 @@
-import dataclasses
 import itertools
 import math
 
@@ -12,6 +11,7 @@ from dse.optimize.search import search_of
 from dse.optimize.solve import solve
 from dse.optimize.space import space_of
 from dse.optimize.tree import halves
+from dse.study.study import replaced
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 def narrowed(study, **boxes):
     """The study with narrower boxes of some free numbers."""
     free = tuple(Free(f.name, *boxes[f.name]) if f.name in boxes else f for f in study.free)
-    return dataclasses.replace(study, free=free)
+    return replaced(study, free=free)
 
 
 @pytest.fixture(scope="module")

@@ -87,8 +87,8 @@ def test_bad_input_is_one_clear_line(raw, path, value, words):
 
 
 def test_missing_table_and_missing_file(tmp_path, raw):
-    del raw["choices"]
-    with pytest.raises(SpecError, match="choices: missing"):
+    del raw["free"]
+    with pytest.raises(SpecError, match="free: missing"):
         study_from(raw)
     with pytest.raises(SpecError, match=r"nowhere\.toml: cannot be read"):
         load_study(tmp_path / "nowhere.toml")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dse.cli import main
 from dse.core.errors import SpecError
 from dse.workload.blocks import Block, Experts, Mlp, Run
 from dse.workload.huggingface import model_from_config
@@ -100,6 +101,16 @@ def test_unknown_family_is_named(tmp_path):
         SpecError, match='model_type = "qwen4" is not known, so what its keys mean is not; did you mean'
     ):
         model_from_config(write(tmp_path, edited(LLAMA, model_type="qwen4")))
+
+
+def test_a_type_like_no_other_is_told_in_a_line_and_where_the_list_is(tmp_path, capsys):
+    with pytest.raises(SpecError) as e:
+        model_from_config(write(tmp_path, edited(LLAMA, model_type="wholly_new")))
+    assert len(str(e.value).replace(str(tmp_path), "")) < 160 and "`dse models --types` lists the" in str(e.value)
+    assert main(["models", "--types"]) == 0
+    listed = capsys.readouterr().out.replace("\n", " ").split(", ")
+    assert f"lists the {len(listed)} that are read" in str(e.value) and "qwen3_next" in listed
+    assert main(["models", "llama-3.1-8b", "--types"]) == 2
 
 
 def test_a_key_that_nobody_reads_is_named(tmp_path):
@@ -290,8 +301,8 @@ def test_bad_configurations_take_one_line(tmp_path, base, changes, words):
     [
         (json.dumps(LLAMA)[:60], "not valid JSON at line 1"),
         ("", "not valid JSON"),
-        ("[1, 2]", "holds a JSON list, expected an object"),
-        ("null", "holds a JSON NoneType"),
+        ("[1, 2]", "holds [1, 2], expected an object"),
+        ("null", "holds null, expected an object"),
         ('{"n_layer": 1, "n_layer": 2}', "key 'n_layer' appears twice"),
         ('{"architectures": ["ResNet"], "depths": [3, 4]}', "model_type = null is not known"),
     ],

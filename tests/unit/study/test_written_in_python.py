@@ -15,10 +15,9 @@ from dse.evaluation.assembly import chip_reference
 from dse.lowering.served import asked_demand, asked_plans
 from dse.lowering.tiling import array_shape
 from dse.optimize.solve import solve, solve_continuous
-from dse.study.build import make_study
 from dse.study.limits import full_name
 from dse.study.metrics import METRICS, Limit, geometric_mean, mean_speedup
-from dse.study.study import load_study, study_from
+from dse.study.study import Study, load_study, study_from
 
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
 DECODE = {
@@ -44,7 +43,7 @@ def tiny(**changed):
         },
         "limits": ["power <= 700 W", {"metric": "silicon", "at_most": "900 mm2"}, "hbm_capacity >= 1x"],
     }  # fmt: skip
-    return make_study("tiny", **{**values, **changed})
+    return Study("tiny", **{**values, **changed})
 
 
 def test_python_and_toml_ask_the_same_to_the_last_bit():

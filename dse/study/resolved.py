@@ -1,0 +1,181 @@
+"""What the tables of a study mean: chips, systems, workloads and limits by name become records, in canonical units."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from ..core.errors import DseError, SpecError
+from ..core.fields import complaints
+from ..core.text import stem_of
+from ..core.units import positive
+from ..economy.presets import default_host, host, price_and_margin
+from ..hardware.fabrics import system_facts
+from ..hardware.presets import base_name, chip_system, usual_system
+from ..hardware.presets import chip as preset_chip
+from ..hardware.presets import system as preset_system
+from ..hardware.system import System
+from ..physics.calibration import calibration
+from ..serving.portfolio import Service, load_portfolio
+from ..technology.presets import package
+from ..workload.presets import model as preset_model
+from ..workload.requests import Asked, FreeBatch
+from ..workload.transformer import Training
+from ..workload.written import workload_of
+from .budget import built_state
+from .changes import Written
+from .choices import check_multiples, choices_of
+from .limits import free_of, full_name, limit_of
+from .metrics import METRICS, OF_RACK, OF_WORKLOADS, OWNED, SERVED, Own, check_own
+from .written import FREE_BATCH, KEYS, DecodeTable, Head, PortfolioTable, PrefillTable, StudyFile, TrainingTable
+
+
+@dataclasses.dataclass(frozen=True)
+class Owner:
+    """How a design reaches its owner."""
+
+    host: str
+    """Server around a design."""
+    margin: float
+    """What the owner pays for a package over what it costs to make."""
+
+
+def fields_of(raw: dict[str, Any], folder: Path, own: Own) -> dict[str, Any]:
+    """The fields of `Study` that the tables in `raw` mean; raises as `load_study`.
+
+    Args:
+        raw: tables.
+        folder: where the file of a portfolio is looked for.
+        own: metrics of the user's own, which goal and limits may name.
+    """
+    check_own(own)
+    names = (*METRICS, *(name for name, _ in own))
+    try:
+        spec = StudyFile.model_validate(raw)
+    except pydantic.ValidationError as error:
+        raise SpecError(complaints(error, KEYS)) from error
+    head = spec.study
+    baseline = _baseline(head)
+    package(head.package)
+    goal = full_name(head.minimise, names, "goal")
+    if goal == "power_W":
+        raise SpecError("study.minimise: power_W has one value per workload; limit it, or minimise full_load_fp8_W")
+    services, served = _services(spec.portfolio, folder)
+    workloads = {**{n: _workload(w, folder) for n, w in spec.workloads.items()}, **served}
+    _check_workloads(spec, goal, workloads)
+    if goal == SERVED and (spec.workloads or not services):
+        raise SpecError("study.minimise: served_time needs a [portfolio] and no other workloads")
+    built = built_state(spec.built.chip, head.package) if spec.built else None
+    limits = tuple(limit_of(x, i, baseline, built, names) for i, x in enumerate(spec.limits))
+    asked = {goal, *(x.metric for x in limits)}
+    free = tuple(free_of(k, lo, hi) for k, (lo, hi) in spec.free.items())
+    choices = choices_of(spec.choices, baseline, built, at_home=bool(asked & set(OF_RACK)))
+    check_multiples(free, choices)
+    share = head.scaleout_per_dir
+    return {
+        "name": head.name,
+        "baseline": baseline,
+        "workloads": workloads,
+        "free": free,
+        "choices": choices,
+        "limits": limits,
+        "goal": goal,
+        "package": head.package,
+        "scaleout_Bps": float(baseline.chip.scaleout_bandwidth_per_dir_Bps) if share is None else share,
+        "owner": _owner(head, bool(asked & set(OWNED)), bool(own)),
+        "services": services,
+        "longest_s": {n: s for n, w in spec.workloads.items() if (s := _longest_s(w)) is not None},
+        "weights": {n: w.weight for n, w in spec.workloads.items() if w.weight != 1.0},
+        "calibration_name": head.calibration or "",
+        "streams": head.streams,
+        "built": spec.built.chip if spec.built else "",
+        "own": own,
+        "written": Written(raw, folder),
+    }
+
+
+def _baseline(spec: Head) -> System:
+    """The chip of the system, or your own chip in the fabric of the system, called by the path of its file."""
+    if not spec.baseline.endswith(".toml"):
+        preset_chip(spec.baseline)
+    within = spec.system or usual_system(spec.baseline)
+    made_of = system_facts(within).get("chip")
+    if spec.calibration is not None:
+        calibration(spec.calibration)
+    if spec.baseline.endswith(".toml"):
+        if spec.calibration is None:
+            base_name(spec.baseline)
+        return preset_system(within, inside=dataclasses.replace(preset_chip(spec.baseline), name=spec.baseline))
+    if made_of is not None and made_of.value != spec.baseline:
+        raise SpecError(f"study.baseline '{spec.baseline}' is not the chip of system '{within}' ({made_of.value})")
+    return chip_system(spec.baseline, within=within)
+
+
+def _services(spec: PortfolioTable | None, folder: Path) -> tuple[dict[str, Service], dict[str, tuple[Asked, int]]]:
+    """Models in service by name, and the same as workloads."""
+    if spec is None:
+        return {}, {}
+    services = {s.name: s for s in load_portfolio(folder / spec.file).services}
+    return services, {name: (s.requests, spec.chips) for name, s in services.items()}
+
+
+def _owner(head: Head, asked: bool, may_ask: bool) -> Owner | None:
+    """Server and maker's margin of a design: the study's, or those of the baseline chip; None if nobody asks.
+
+    A metric of the user's own may ask: it has an owner where the baseline has one.
+    """
+    if may_ask and not asked:
+        try:
+            return owner_of(head.baseline, head.host, head.margin)
+        except DseError:
+            return None
+    if asked:
+        return owner_of(head.baseline, head.host, head.margin)
+    if head.host is not None or head.margin is not None:
+        raise SpecError(f"study.host and study.margin serve {', '.join(OWNED)}; no goal or limit names one")
+    return None
+
+
+def owner_of(chip_name: str, host_name: str | None = None, margin: str | float | None = None) -> Owner:
+    """The given host and margin, or those of a chip; SpecError where the chip's maker does not tell its margin."""
+    name = host_name or default_host(chip_name)
+    host(name)
+    if margin is not None:
+        return Owner(name, positive(margin, "", "study.margin"))
+    _, usual = price_and_margin(chip_name)
+    if usual is None:
+        raise SpecError(f"study.margin: missing; {chip_name} is bought at a price, its maker's margin is unknown")
+    return Owner(name, usual)
+
+
+def _check_workloads(spec: StudyFile, goal: str, workloads: dict[str, Any]) -> None:
+    """Refuse metrics that mean nothing without a workload."""
+    limited = [n for x in spec.limits for n in METRICS if x.metric in (n, stem_of(n))]
+    needing = [name for name in (goal, *limited) if name in OF_WORKLOADS]
+    if needing and not workloads:
+        raise SpecError(f"{needing[0]} needs at least one workload; without any, full_load_fp8 stands for power")
+
+
+def _workload(spec: TrainingTable | DecodeTable | PrefillTable, folder: Path) -> tuple[Asked, int]:
+    """A workload and its chips; a user's own model file lies beside the study, or is found from where one works."""
+    given = {k: v for k, v in spec.model_dump().items() if k not in PLACED and v not in (None, 0)}
+    sizes = {"batch" if k == "global_batch" else k: v for k, v in given.items()}
+    beside = folder / spec.model
+    own = spec.model.endswith(".json") and beside.exists()
+    is_free = sizes.get("batch") == FREE_BATCH
+    if is_free:
+        del sizes["batch"]
+    workload = workload_of(spec.phase, preset_model(beside if own else spec.model), spec.chips, sizes)
+    return FreeBatch(workload) if is_free and not isinstance(workload, Training) else workload, spec.chips
+
+
+PLACED = ("phase", "model", "chips", "weight", "tpot", "ttft")
+"""Keys of a workload that are no sizes of its phase."""
+
+
+def _longest_s(spec: TrainingTable | DecodeTable | PrefillTable) -> float | None:
+    """Longest step that a workload may take: a token of a decode, a first token of a prefill; None for any."""
+    return spec.tpot if isinstance(spec, DecodeTable) else spec.ttft if isinstance(spec, PrefillTable) else None

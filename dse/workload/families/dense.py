@@ -131,9 +131,9 @@ def gpt2(f: Fields) -> Body:
     return dataclasses.replace(made, dropout=has_dropout(f, True), n_tables=made.max_context * hidden)
 
 
-def has_dropout(f: Fields, default: bool) -> bool:
+def has_dropout(f: Fields, default: bool, *keys: str) -> bool:
     """Whether the residual stream has dropout in training."""
-    key = f.key_of("resid_pdrop", "hidden_dropout", "hidden_dropout_prob")
+    key = f.key_of(*(keys or ("resid_pdrop", "hidden_dropout", "hidden_dropout_prob")))
     if key is None:
         return default
     rate = f.raw[key]
@@ -197,8 +197,7 @@ def opt(f: Fields) -> Body:
     n, hidden = n_layers(f), hidden_of(f)
     f.fixed("word_embed_proj_dim", hidden)
     made = body(f, blocks_of([grouped(f)] * n, [mlp(f, "ffn_dim", matrices=2)] * n), tied=True, norm_passes=LAYER)
-    f.skip("dropout")
-    return dataclasses.replace(made, n_tables=(made.max_context + 2) * hidden, dropout=f.raw.get("dropout", 0.1) > 0)
+    return dataclasses.replace(made, n_tables=(made.max_context + 2) * hidden, dropout=has_dropout(f, True, "dropout"))
 
 
 def starcoder2(f: Fields) -> Body:

@@ -229,7 +229,7 @@ def hunyuan(f: Fields) -> Body:
     n = n_layers(f)
     for key in ("moe_topk", "num_shared_expert", "moe_intermediate_size"):
         value = f.raw.get(key)
-        if isinstance(value, list) and len(set(value)) == 1:
+        if isinstance(value, list) and value and all(x == value[0] for x in value):
             f.raw[key] = value[0]
     per = f.whole("moe_intermediate_size", default=f.whole("intermediate_size"))
     shared = f.whole("num_shared_expert", default=1, least=0) if f.flag("use_mixed_mlp_moe", default=True) else 0

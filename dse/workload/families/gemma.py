@@ -39,7 +39,7 @@ def _layer(f: Fields, i: int) -> Fields | None:
     listed: Any = f.raw.get("per_layer_config")
     if listed is not None and not isinstance(listed, dict):
         raise f.error("per_layer_config", "an object with layers by number")
-    one = next((v for k, v in (listed or {}).items() if k.isdigit() and int(k) == i), None)
+    one = next((v for k, v in (listed or {}).items() if k.isdecimal() and int(k) == i), None)
     if one is None:
         return None
     if not isinstance(one, dict) or set(one) - set(NEAR_KEYS):

@@ -148,7 +148,7 @@ def choices_of(f: Fields, n: int) -> list[str]:
     """Whether each layer's indexer chooses, from a list, a pattern of letters or a frequency."""
     listed = f.words("indexer_types", length=n, allowed=CHOICES)
     pattern = f.raw.get("index_topk_pattern")
-    if isinstance(pattern, str) and len(pattern) != n:
+    if pattern is not None and (not isinstance(pattern, str | list) or len(pattern) != n):
         raise f.error("index_topk_pattern", f"a letter F or S for each of {n} layers")
     freq = f.whole("index_topk_freq", default=1)
     offset = f.whole("index_skip_topk_offset", default=2, least=0)
@@ -157,7 +157,7 @@ def choices_of(f: Fields, n: int) -> list[str]:
         return listed
     if pattern is not None:
         letters = {"F": "full", "S": "shared", "full": "full", "shared": "shared"}
-        if any(x not in letters for x in pattern):
+        if any(not isinstance(x, str) or x not in letters for x in pattern):
             raise f.error("index_topk_pattern", "letters F (chooses) and S (shares)")
         return [letters[x] for x in pattern]
     return ["full" if max(i - offset + 1, 0) % freq == 0 else "shared" for i in range(n)]

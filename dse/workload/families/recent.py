@@ -188,7 +188,7 @@ def _step_sparse(f: Fields, n: int) -> list[bool]:
         return [i >= first for i in range(n)]
     try:
         found = {int(x) for x in (listed.split(",") if isinstance(listed, str) else listed) if str(x).strip()}
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise f.error("moe_layers_enum", "indices of layers, as a list or with commas between them") from None
     return [i in found for i in range(n)]
 

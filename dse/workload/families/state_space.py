@@ -169,8 +169,7 @@ def nemotron_h(f: Fields) -> Body:
     listed = f.items("layers_block_type", "layer_types")
     f.skip("layer_types")
     kinds = listed if listed is not None else [*pattern]
-    odd = next((k for k in kinds if k not in NEMOTRON), None)
-    if odd is not None or not kinds:
+    if not kinds or any(not isinstance(k, str) or k not in NEMOTRON for k in kinds):
         key = "layers_block_type" if listed is not None else "hybrid_override_pattern"
         raise f.error(key, "a letter of M (Mamba), * (attention), - (MLP), E (experts) for each layer, or their words")
     said = f.whole("num_hidden_layers", default=len(kinds))

@@ -1,6 +1,7 @@
 """Reading `config.json`: every dialect, every way to be wrong, one line each."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -311,6 +312,29 @@ def test_bad_files_take_one_line(tmp_path, text, words):
         model_from_config(write(tmp_path, text))
     assert words in str(e.value)
     assert "tiny.json" in str(e.value)
+    assert "\n" not in str(e.value)
+
+
+PUBLIC = [
+    json.loads(line) for line in (Path(__file__).parents[2] / "data/models/public.jsonl").read_text().splitlines()
+]
+PUBLIC = {x["name"]: x["config"] for x in PUBLIC}
+
+
+@pytest.mark.parametrize("value", [3234, 2.5, True, [[1]], {"a": 1}, [None], "\u00b2", "x"])
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("nemotron3-nano", "hybrid_override_pattern"), ("nemotron3-nano", "layers_block_type"),
+        ("glm-5.2", "index_topk_pattern"), ("opt-6.7b", "dropout"),
+    ],
+)  # fmt: skip
+def test_a_pattern_or_rate_of_another_type_takes_one_line(tmp_path, name, key, value):
+    """What a family reads in its own way is checked too: a number for letters, lists in a list, text for a rate."""
+    before = ("hybrid_override_pattern", "layers_block_type", "indexer_types")  # read instead of what is wrong
+    config = {k: v for k, v in PUBLIC[name].items() if k not in before}
+    with pytest.raises(SpecError, match=key) as e:
+        model_from_config(write(tmp_path, config | {key: value}))
     assert "\n" not in str(e.value)
 
 

@@ -94,12 +94,12 @@ class Study:
         self,
         name: str = "study",
         *,
-        baseline: str,
-        free: Mapping[str, Bound],
-        workloads: Mapping[str, Mapping[str, Any]] | Iterable[Mapping[str, Any]] = (),
+        baseline: str | System,
+        free: Mapping[str, Bound] | tuple[Free, ...],
+        workloads: Mapping[str, Mapping[str, Any] | tuple[Any, int]] | Iterable[Mapping[str, Any]] = (),
         limits: Iterable[AnyLimit] | AnyLimit = (),
         minimise: str = DELIVERED,
-        choices: Mapping[str, Any] | None = None,
+        choices: Mapping[str, Any] | tuple[Choice, ...] | None = None,
         folder: str | Path = ".",
         metrics: Mapping[str, Metric] | None = None,
         **more: Any,
@@ -120,13 +120,19 @@ class Study:
                 log-log convex, or the answer is local and names the operation that is not.
             more: other keys of `[study]`, such as `system` and `scaleout_per_dir`, and `portfolio`.
 
+        `dataclasses.replace` hands over records instead, which are taken as they are.
+
         Raises:
             SpecError: as `load_study`; also a limit without a comparison.
         """
+        if isinstance(baseline, System):
+            records = {"name": name, "baseline": baseline, "free": free, "workloads": workloads, "limits": limits}
+            vars(self).update(vars(recorded(**records, choices=choices, **more)))
+            return
         raw: dict[str, Any] = {k: more.pop(k) for k in ("portfolio",) if k in more}
         raw |= {
             "study": {"name": name, "baseline": baseline, "minimise": minimise, **more},
-            "choices": entries_of(choices or {}),
+            "choices": entries_of(mapping("choices", choices or {})),
             "free": {k: ends_of(k, v) for k, v in mapping("free", free).items()},
             "workloads": workload_tables(workloads),
             "limits": limit_tables(limits),
@@ -139,7 +145,7 @@ class Study:
             study.changed(name="hot", limits=["power <= 1500 W"], choices={"n_dies": 4}, without=["silicon"])
 
         Args:
-            metrics: functions of the user's own, as in `make_study`.
+            metrics: functions of the user's own, as in the constructor.
             changes: `limits` in place of those of the same metric and sense, or added; `without`, metrics whose limits
                 go; `free`, bounds, a value to fix a number at, or None to drop it; `choices`, entries by kind;
                 `workloads` by name, None drops one; keys of `[study]`, such as `minimise` or `name`.

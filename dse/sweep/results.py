@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Callable
@@ -133,7 +134,8 @@ def _unless_stopped(ask: Callable[[], pd.DataFrame], stop: Callable[[], None]) -
         for _ in range(math.ceil(HEEDED_S / STOP_S)):
             if asked.done():
                 break
-            stop()
+            with contextlib.suppress(Exception):  # it may have ended, and closed what it asked, since the last look
+                stop()
             wait([asked], STOP_S)
         raise
 

@@ -299,7 +299,8 @@ def _readable_case(point: pd.DataFrame, row: Any, label: tuple[str, str], found:
     printed = bool(row_text(row, "recompute")), row_number(row, "micro_batch", 0) > 0
     workload = as_run(workload, array_shape(system.chip.core.tensor))
     plan, software = fitting(plan, workload, system.chip, stack, *printed)
-    demand = lower(workload, plan, system, prior_calibration(found[0]), software)
+    kind = "eager" if "mosaic" in label[1] or stack == "nanotron" else ""
+    demand = lower(workload, plan, system, prior_calibration(found[0]), software, kind)
     peak_B = peak_memory_B(point, stack)
     return Case(
         *label, found[0], stack, measured, demand, system.chip, math.nan if peak_B is None else peak_B,
@@ -336,10 +337,10 @@ def _powers(n: int) -> list[int]:
     return [2**i for i in range(n.bit_length()) if n % 2**i == 0]
 
 
-def lower(workload: Training, plan: Plan, system: System, c: Calibration, software: Footprint = FUSED) -> StepDemand:
+def lower(workload: Training, plan: Plan, system: System, c: Calibration, software: Footprint = FUSED, kind: str = "") -> StepDemand:
     """Demand of a plan that ran, whatever `check_plan` would say of it."""
     array = array_shape(system.chip.core.tensor)
-    d = plan_demand(workload, plan, system, array, chip_reference(system.chip, c))
+    d = plan_demand(workload, plan, system, array, chip_reference(system.chip, c), kind)
     return dataclasses.replace(d, memory_B=memory_B(plan, workload, software).total)
 
 

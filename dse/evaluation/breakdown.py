@@ -149,7 +149,7 @@ def operators(
 def rank_ops(workload: Workload, plan: Plan) -> list[Op]:
     """The operators of a rank in the order in which `demand` lists them."""
     training = isinstance(workload, Training)
-    return [p.op for p in (training_ops(workload, shard(plan)) if training else serving_ops(workload, plan))]
+    return [p.op for p in (training_ops(workload, shard(plan, "compiled")) if training else serving_ops(workload, plan))]
 
 
 def step_parts(e: Evaluation) -> list[tuple[str, float]]:

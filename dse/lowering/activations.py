@@ -58,6 +58,13 @@ SHARDED = footprint("sharded")
 """PyTorch's own fully sharded data parallelism, which takes the framework's loss."""
 
 
+def usual_software(plan: Plan, lane_kind: str) -> str:
+    """Kind of software."""
+    if lane_kind != "simt":
+        return "compiled"
+    return "sharded" if plan.zero >= 3 else "fused"
+
+
 def usual_footprint(plan: Plan, lane_kind: str) -> Footprint:
     """The footprint of the software that trains by `plan` where nothing names it.
 

@@ -17,7 +17,7 @@ from ..core.provenance import Receipts, Sourced, load_receipts, number
 from ..core.types import host_record
 from ..hardware.system import Fabric, System
 from ..workload.transformer import Training, Workload, forward_FLOP_per_token, moe_share, n_branches
-from .activations import ACTIVATION_B, usual_footprint
+from .activations import ACTIVATION_B, usual_footprint, usual_software
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
 from .executed import as_run
 from .memory import (
@@ -30,7 +30,7 @@ from .memory import (
     weight_B,
 )
 from .mixer_ops import ring_width
-from .plan import ORDERS, Plan, check_plan, layers_per_stage, n_forward_runs, n_micro_batches
+from .plan import ORDERS, Plan, check_plan, n_forward_runs, n_micro_batches
 from .serving import pass_demand
 from .step_demand import StepDemand, TrafficDemand, traffic_demand
 from .streaming import Stream, stream_demand, streamed
@@ -51,10 +51,26 @@ def _rank(workload: Training, s: Shard, array: ArrayShape) -> tuple[RankOps, lis
     return rank_ops([p.op for p in placed], array), [p.phase for p in placed], shares, stream
 
 
-def _runs(phases: list[str], shares: np.ndarray, layers: float, n_forward: float) -> np.ndarray:
-    """Runs of each operator per micro batch: full recomputation runs the forward pass twice, the head runs once."""
-    times = {"forward": n_forward, "backward": 1.0}
-    return np.asarray([1.0 if p == "head" else layers * times[p] for p in phases]) * shares
+def _runs(
+    phases: list[str], shares: np.ndarray, macs: np.ndarray, plan: Plan, n_layers: int
+) -> tuple[np.ndarray, float]:
+    """Runs of each operator per micro batch on the slowest stage, and that stage's layers.
+
+    Full recomputation runs the forward pass of a layer twice; the head runs once, on the last stage. Where the stages
+    do not divide the layers the last one is among those that have one layer less, so that either the head or that layer
+    sets the pace, whichever multiplies more.
+
+    Source: [scao2022bloom] section 3.2.3: embedding and head are given the place of a layer.
+    """
+    times = {"forward": n_forward_runs(plan), "backward": 1.0, "head": 0.0}
+    layer = np.asarray([times[p] for p in phases]) * shares
+    head = np.asarray([p == "head" for p in phases]) * shares
+    fewest, spare = divmod(n_layers, plan.pp)
+    if not spare:
+        return fewest * layer + head, float(fewest)
+    if macs @ head > macs @ layer:
+        return fewest * layer + head, float(fewest)
+    return (fewest + 1.0) * layer, fewest + 1.0
 
 
 def _backward_share(ops: RankOps, phases: list[str], runs: np.ndarray) -> float:
@@ -190,7 +206,9 @@ BUBBLE = {"1f1b": 1.0, "zb": 1.0 / 3.0}
 """Idle micro batches per stage beyond the first; weight gradients fill two thirds with "zb" [qi2024zerobubble]."""
 
 
-def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShape, ref: Reference) -> StepDemand:
+def plan_demand(
+    workload: Training, plan: Plan, system: System, array: ArrayShape, ref: Reference, software: str = ""
+) -> StepDemand:
     """Coefficients of one optimizer step under a plan that nobody checks: also one that ran against the rules.
 
     Stages idle for (pp - 1)/v micro batches.
@@ -198,11 +216,11 @@ def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShap
     Source: [narayanan2021megatron] section 2.2 for the bubble; see the functions of each kind of traffic.
     """
     workload = as_run(workload, array)
-    layers = float(layers_per_stage(plan, workload.model))
-    ops, phases, shares, stream = _rank(workload, shard(plan), array)
-    runs = _runs(phases, shares, layers, n_forward_runs(plan))
+    ops, phases, shares, stream = _rank(workload, shard(plan, software or usual_software(plan, system.chip.lane_kind)), array)
+    runs, layers = _runs(phases, shares, ops.macs.sum(axis=1), plan, workload.model.n_layers)
     macs = runs @ ops.macs
-    beside = _beside(workload, dataclasses.replace(plan, order=ORDERS[0]), system.fabric, system.chip.lane_kind, ref)
+    any_order = dataclasses.replace(plan, order=ORDERS[0])
+    beside = _beside(workload, any_order, layers, system.fabric, system.chip.lane_kind, ref)
     step_tokens = workload.global_batch * workload.sequence
     return host_record(
         StepDemand,
@@ -241,9 +259,10 @@ class _Beside(NamedTuple):
 
 
 @lru_cache(maxsize=4096)  # a study asks for the plans in every order of operators and on every PE array
-def _beside(workload: Training, plan: Plan, fabric: Fabric, lane_kind: str, ref: Reference) -> _Beside:
+def _beside(
+    workload: Training, plan: Plan, layers: float, fabric: Fabric, lane_kind: str, ref: Reference
+) -> _Beside:
     """Traffic and memory of a plan in any order; see the functions of each kind of traffic."""
-    layers = float(layers_per_stage(plan, workload.model))
     per_micro, per_step, n_held = _data_traffic(workload, plan, fabric, ref)
     return _Beside(
         tensor=traffic_demand(_tensor_traffic(workload, plan, fabric, layers, ref)),

@@ -17,7 +17,7 @@ from ..core.provenance import Receipts, Sourced, load_receipts, number
 from ..core.types import host_record
 from ..hardware.system import Fabric, System
 from ..workload.transformer import Training, Workload, forward_FLOP_per_token, moe_share, n_branches
-from .activations import ACTIVATION_B, usual_footprint, usual_software
+from .activations import ACTIVATION_B, footprint
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
 from .executed import as_run
 from .memory import (
@@ -32,6 +32,7 @@ from .memory import (
 from .mixer_ops import ring_width
 from .plan import ORDERS, Plan, check_plan, n_forward_runs, n_micro_batches
 from .serving import pass_demand
+from .software import usual_software
 from .step_demand import StepDemand, TrafficDemand, traffic_demand
 from .streaming import Stream, stream_demand, streamed
 from .tiling import ArrayShape, RankOps, array_shape, op_demand, rank_ops, sram_B
@@ -211,12 +212,13 @@ def plan_demand(
 ) -> StepDemand:
     """Coefficients of one optimizer step under a plan that nobody checks: also one that ran against the rules.
 
-    Stages idle for (pp - 1)/v micro batches.
+    Stages idle for (pp - 1)/v micro batches. `software` is the kind that trained, by default the usual one.
 
     Source: [narayanan2021megatron] section 2.2 for the bubble; see the functions of each kind of traffic.
     """
     workload = as_run(workload, array)
-    ops, phases, shares, stream = _rank(workload, shard(plan, software or usual_software(plan, system.chip.lane_kind)), array)
+    s = shard(plan, software or usual_software(plan, system.chip.lane_kind))
+    ops, phases, shares, stream = _rank(workload, s, array)
     runs, layers = _runs(phases, shares, ops.macs.sum(axis=1), plan, workload.model.n_layers)
     macs = runs @ ops.macs
     any_order = dataclasses.replace(plan, order=ORDERS[0])
@@ -259,9 +261,7 @@ class _Beside(NamedTuple):
 
 
 @lru_cache(maxsize=4096)  # a study asks for the plans in every order of operators and on every PE array
-def _beside(
-    workload: Training, plan: Plan, layers: float, fabric: Fabric, lane_kind: str, ref: Reference
-) -> _Beside:
+def _beside(workload: Training, plan: Plan, layers: float, fabric: Fabric, lane_kind: str, ref: Reference) -> _Beside:
     """Traffic and memory of a plan in any order; see the functions of each kind of traffic."""
     per_micro, per_step, n_held = _data_traffic(workload, plan, fabric, ref)
     return _Beside(
@@ -270,7 +270,7 @@ def _beside(
         shard=traffic_demand(per_micro + _context_traffic(workload, plan, fabric, layers, ref)),
         data=traffic_demand(per_step),
         n_held=n_held,
-        memory_B=memory_B(plan, workload, usual_footprint(plan, lane_kind)).total,
+        memory_B=memory_B(plan, workload, footprint(usual_software(plan, lane_kind))).total,
         forward_FLOP_per_token=forward_FLOP_per_token(workload.model, 0.0, workload.sequence),
     )
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import cache
-from pathlib import Path
 
-from ..core.provenance import load_receipts, number, pick
 from ..technology.node import PRECISION_BITS
 from ..workload.blocks import Feed, Mlp
 from ..workload.mixers import AbstractMixer, Attention, Latent
@@ -15,8 +12,7 @@ from ..workload.recurrences import Recurrence
 from ..workload.transformer import Model, Training
 from .mixer_ops import Linear, heads_of, index_op, mixer_elements, mixer_linears, recurrence_op
 from .plan import Plan
-
-_MOVES = Path(__file__).parent / "data" / "moves.toml"
+from .software import COMPILED, moves
 
 BF16_B = 2.0
 """Weights and activations at the memory interface in training."""
@@ -54,7 +50,7 @@ class Shard:
     """Whether the backward pass repeats stored attention; fused attention always computes its scores again."""
     stream: bool = False
     """Whether a block runs as one stream; see `streaming`."""
-    software: str = "compiled"
+    software: str = COMPILED
     """Kind of software, as in `moves`."""
 
 
@@ -65,17 +61,6 @@ def shard(plan: Plan, software: str) -> Shard:
         plan.tp, plan.cp, plan.ep, plan.micro_batch, plan.sequence_parallel, scores_again, plan.order == "stream",
         software,
     )  # fmt: skip
-
-
-@cache
-def moves(software: str) -> dict[str, float]:
-    """Reads and writes of element-wise work under a kind of software: "fused", "compiled", "sharded" or "eager".
-
-    Raises:
-        UnknownNameError: no such kind.
-    """
-    facts = pick(load_receipts(_MOVES), "kind of software", software)
-    return {name: number(facts, name) for name in facts}
 
 
 def _mlp_linears(hidden: float, ffn: float, n_matrices: int, up: Linear) -> list[Linear]:
@@ -247,7 +232,7 @@ def block_elementwise(model: Model, s: Shard, tokens: float, phase: str, precisi
         return [Op("elementwise", Kind.ELEMENTWISE, (), "bf16", BF16_B * moved, work, n_launches=4.0)]
     # the addition is in the kernel of the second norm, so the first only reads the stream and writes its result
     work = work - after * narrow * n["residual"]
-    moved = moved + after * narrow * (2 - crossed[f"residual_{phase}"])
+    moved = moved - after * narrow * crossed[f"residual_{phase}"]
     rest = Op("elementwise", Kind.ELEMENTWISE, (), "bf16", BF16_B * moved, work, n_launches=4.0)
     return [rest, norm_residual(model, after * narrow, phase)]
 
@@ -281,7 +266,7 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
         for suffix, (m, inputs, outputs) in shapes.items():
             op = linear(x.name + suffix, m, inputs, outputs, precision, BF16_B, x.count, x.kind)
             if suffix == " wgrad":
-                added = moves(s.software)["accumulate_B"] * m * outputs * x.count
+                added = moves(s.software)["sum_B"] * m * outputs * x.count
                 op = dataclasses.replace(op, hbm_B=op.hbm_B + added)
             placed.append(Placed(op, "backward" if suffix else "forward", x.share, suffix != " wgrad"))
     for phase in ("forward", "backward"):

@@ -8,12 +8,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ..core.provenance import Receipts, Sourced, load_receipts, number
+from ..core.provenance import number
 from ..core.types import host_record
 from ..hardware.system import Fabric, System
 from ..workload.transformer import Training, Workload, forward_FLOP_per_token, moe_share, n_branches
@@ -32,7 +31,7 @@ from .memory import (
 from .mixer_ops import ring_width
 from .plan import ORDERS, Plan, check_plan, n_forward_runs, n_micro_batches
 from .serving import pass_demand
-from .software import usual_software
+from .software import framework, usual_software
 from .step_demand import StepDemand, TrafficDemand, traffic_demand
 from .streaming import Stream, stream_demand, streamed
 from .tiling import ArrayShape, RankOps, array_shape, op_demand, rank_ops, sram_B
@@ -135,23 +134,13 @@ def _pipeline_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Refer
     return message.times(2.0 * plan.interleave)
 
 
-def framework_receipts() -> list[Sourced]:
-    """Receipts of what a framework starts beside the operators."""
-    return list(_framework().values())
-
-
-@cache
-def _framework() -> Receipts:
-    return load_receipts(Path(__file__).parent / "data" / "framework.toml")["framework"]
-
-
 def n_host_calls(runs: np.ndarray, ops: RankOps, layers: float, plan: Plan) -> float:
     """Kernels and collectives that the host starts per micro batch.
 
     A framework starts a few small kernels for each operator and each exchange counted here.
     """
     exchanges = {"tensor": plan.tp > 1, "context": plan.cp > 1, "expert": plan.ep > 1, "shard": plan.zero >= 3}
-    facts = _framework()
+    facts = framework()
     collectives = sum(number(facts, f"n_{kind}_collectives") for kind, used in exchanges.items() if used)
     return number(facts, "n_kernels_per_operator") * (float(runs @ ops.columns[-1]) + collectives * layers)
 
@@ -232,7 +221,7 @@ def plan_demand(
         shard=beside.shard,
         data=beside.data,
         n_host=n_host_calls(runs, ops, layers, plan),
-        n_sync=number(_framework(), "n_tensor_collectives") * layers * (plan.tp - 1) * (plan.pp > 1),
+        n_sync=number(framework(), "n_tensor_collectives") * layers * (plan.tp - 1) * (plan.pp > 1),
         n_micro=n_micro_batches(plan, workload),
         bubble_micro=(plan.pp - 1) / plan.interleave * BUBBLE[plan.schedule],
         window_micro=_backward_share(ops, phases, runs),

@@ -1,14 +1,14 @@
-"""Kinds of training software, and what each moves through memory beside matrix products."""
+"""Kinds of software: what each moves through memory beside matrix products, and what frameworks start."""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
 
-from ..core.provenance import Sourced, load_receipts, number, pick
+from ..core.provenance import Receipts, Sourced, load_receipts, number, pick
 from .plan import Plan
 
-_FILE = Path(__file__).parent / "data" / "moves.toml"
+_DATA = Path(__file__).parent / "data"
 
 COMPILED = "compiled"
 """Software whose kernels a compiler fuses, as on TPU and Trainium; what serves models is fused as well."""
@@ -45,10 +45,21 @@ def moves(software: str) -> dict[str, float]:
     Raises:
         UnknownNameError: no such kind.
     """
-    facts = pick(load_receipts(_FILE), "software", software)
+    facts = pick(load_receipts(_DATA / "moves.toml"), "software", software)
     return {name: number(facts, name) for name in facts}
 
 
 def move_receipts(software: str) -> list[Sourced]:
     """Receipts of the moves of a kind of software."""
-    return list(pick(load_receipts(_FILE), "software", software).values())
+    return list(pick(load_receipts(_DATA / "moves.toml"), "software", software).values())
+
+
+@cache
+def framework() -> Receipts:
+    """What frameworks start beside the operators that the model counts."""
+    return load_receipts(_DATA / "framework.toml")["framework"]
+
+
+def framework_receipts() -> list[Sourced]:
+    """Receipts of what frameworks start."""
+    return list(framework().values())

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
+from ..core.provenance import number
 from ..technology.node import PRECISION_BITS
-from ..workload.blocks import Feed, Mlp
+from ..workload.blocks import Experts, Feed, Mlp
 from ..workload.mixers import AbstractMixer, Attention, Latent
 from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes, repeated, stored_attention
 from ..workload.recurrences import Recurrence
 from ..workload.transformer import Model, Training
 from .mixer_ops import Linear, heads_of, index_op, mixer_elements, mixer_linears, recurrence_op
 from .plan import Plan
-from .software import COMPILED, moves
+from .software import COMPILED, framework, moves
 
 BF16_B = 2.0
 """Weights and activations at the memory interface in training."""
@@ -228,12 +229,14 @@ def block_elementwise(model: Model, s: Shard, tokens: float, phase: str, precisi
     if PRECISION_BITS[precision] < 16:
         times = 1.0 if phase == "forward" else 2.0
         work, moved = work + times * cast * n["cast"], moved + times * cast * n["cast_moves"]
+    routed = sum(share for feed, share in model.working_feeds if isinstance(feed, Experts))
+    n_launches = 4.0 + routed * number(framework(), "n_routing_kernels")
     if not after:
-        return [Op("elementwise", Kind.ELEMENTWISE, (), "bf16", BF16_B * moved, work, n_launches=4.0)]
+        return [Op("elementwise", Kind.ELEMENTWISE, (), "bf16", BF16_B * moved, work, n_launches=n_launches)]
     # the addition is in the kernel of the second norm, so the first only reads the stream and writes its result
     work = work - after * narrow * n["residual"]
     moved = moved - after * narrow * crossed[f"residual_{phase}"]
-    rest = Op("elementwise", Kind.ELEMENTWISE, (), "bf16", BF16_B * moved, work, n_launches=4.0)
+    rest = Op("elementwise", Kind.ELEMENTWISE, (), "bf16", BF16_B * moved, work, n_launches=n_launches)
     return [rest, norm_residual(model, after * narrow, phase)]
 
 

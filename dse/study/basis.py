@@ -12,9 +12,8 @@ from ..economy.presets import FILES, around_receipts, receipts_of
 from ..hardware.fabrics import system_receipts
 from ..hardware.presets import chip_receipts
 from ..lowering.activations import footprint_receipts
-from ..lowering.demand import framework_receipts
 from ..lowering.headroom import headroom_receipts
-from ..lowering.software import COMPILED, FUSED, move_receipts
+from ..lowering.software import COMPILED, FUSED, framework_receipts, move_receipts
 from ..physics.calibration import calibration_receipts
 from ..technology.presets import DIE_TO_DIE, receipts
 from ..workload.op import pass_receipts

@@ -57,8 +57,12 @@ def _runs(
     """Runs of each operator per micro batch on the slowest stage, and that stage's layers.
 
     Full recomputation runs the forward pass of a layer twice; the head runs once, on the last stage. Where the stages
-    do not divide the layers the last one is among those that have one layer less, so that either the head or that layer
-    sets the pace, whichever multiplies more.
+    do not divide the layers the last one is among those that have one layer less, so that it has that much time for
+    the head:
+
+        layers = floor(L / pp) + max(0, 1 - h)
+
+    with h the multiplications of the head over those of a layer, 0 layers more where the stages divide them.
 
     Source: [scao2022bloom] section 3.2.3: embedding and head are given the place of a layer.
     """
@@ -66,11 +70,8 @@ def _runs(
     layer = np.asarray([times[p] for p in phases]) * shares
     head = np.asarray([p == "head" for p in phases]) * shares
     fewest, spare = divmod(n_layers, plan.pp)
-    if not spare:
-        return fewest * layer + head, float(fewest)
-    if macs @ head > macs @ layer:
-        return fewest * layer + head, float(fewest)
-    return (fewest + 1.0) * layer, fewest + 1.0
+    layers = fewest + max(0.0, 1.0 - float(macs @ head) / float(macs @ layer)) if spare else float(fewest)
+    return layers * layer + head, layers
 
 
 def _backward_share(ops: RankOps, phases: list[str], runs: np.ndarray) -> float:

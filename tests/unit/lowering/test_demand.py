@@ -221,6 +221,12 @@ def gpt3_of(layers, vocab):
     return dataclasses.replace(GPT3, vocab=vocab, runs=tuple(dataclasses.replace(r, n=layers) for r in GPT3.runs))
 
 
+def test_no_operator_of_an_uneven_pipeline_rests():
+    """An operator that never ran had a time without a logarithm: every solve of a study with such plans failed."""
+    d = demand(Training(gpt3_of(22, 51200), 64, 2048), Plan(tp=8, pp=8, dp=1), A100_64, REF)
+    assert (np.asarray(d.ops.runs) > 0).all()
+
+
 def test_the_last_stage_of_an_uneven_pipeline_has_one_layer_less():
     """22 layers on 8 stages: 3 on six of them, 2 and the head on the last, and GPT-3's head is a third of a layer."""
     whole, head, layer = uneven(22, 8)

@@ -14,12 +14,13 @@ from ..evaluation.assembly import chip_reference
 from ..hardware.chip import Chip
 from ..hardware.presets import system as preset_system
 from ..hardware.system import System, torus_slice
-from ..lowering.activations import FUSED, Footprint, footprint
+from ..lowering.activations import Footprint, footprint
 from ..lowering.demand import plan_demand
 from ..lowering.executed import as_run
 from ..lowering.headroom import usable_B
 from ..lowering.memory import memory_B
 from ..lowering.plan import Plan, n_micro_batches
+from ..lowering.software import EAGER, SHARDED, usual_software
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
 from ..physics.calibration import Calibration, prior_calibration
@@ -209,8 +210,17 @@ def row_stack(row: Any) -> str:
     return "megatron"
 
 
-SOFTWARE = {"nanotron": "eager", "xla": "compiled", "neuron": "compiled"}
-"""Kind of software, as in the footprints, of the stacks that are not hand-fused."""
+SOFTWARE: tuple[tuple[str, str], ...] = (
+    (r"nanotron|mosaic|llm-foundry", EAGER),
+    (r"fsdp|torchtitan", SHARDED),
+)
+"""Words in a row's framework or source that name software which is not what usually trains on its chip."""
+
+
+def row_software(row: Any) -> str:
+    """Kind of software of a row, "" where nothing names one."""
+    said = f"{row_text(row, 'framework')} {row_text(row, 'source')}".lower()
+    return next((kind for pattern, kind in SOFTWARE if re.search(pattern, said)), "")
 
 
 FLOP_FORMULA = r"\b6n \+ full\b.*attention"
@@ -298,8 +308,9 @@ def _readable_case(point: pd.DataFrame, row: Any, label: tuple[str, str], found:
     system = per_device(usual, per_chip, size)
     printed = bool(row_text(row, "recompute")), row_number(row, "micro_batch", 0) > 0
     workload = as_run(workload, array_shape(system.chip.core.tensor))
-    plan, software = fitting(plan, workload, system.chip, stack, *printed)
-    demand = lower(workload, plan, system, prior_calibration(found[0]), software)
+    software = row_software(row) or usual_software(plan, system.chip.lane_kind)
+    plan, kept = fitting(plan, workload, system.chip, software, *printed)
+    demand = lower(workload, plan, system, prior_calibration(found[0]), software, kept)
     peak_B = peak_memory_B(point, stack)
     return Case(
         *label, found[0], stack, measured, demand, system.chip, math.nan if peak_B is None else peak_B,
@@ -308,14 +319,14 @@ def _readable_case(point: pd.DataFrame, row: Any, label: tuple[str, str], found:
 
 
 def fitting(
-    plan: Plan, workload: Training, chip: Chip, stack: str, printed: bool, micro_printed: bool = True
+    plan: Plan, workload: Training, chip: Chip, software: str, printed: bool, micro_printed: bool = True
 ) -> tuple[Plan, Footprint]:
     """Plan and footprint of a run, with what its row does not print chosen so that it fits, since it ran.
 
     Software that may keep gathered inputs keeps them where they fit. A plan whose recomputation is not `printed`
     recomputes as many layers as it must to fit, and one whose micro batch is not takes fewer sequences at once.
     """
-    usual = footprint(SOFTWARE.get(stack, "fused"))
+    usual = footprint(software)
     softwares = (usual, dataclasses.replace(usual, n_gathered_inputs=0.0))
     again = [dataclasses.replace(plan, recompute="full", recompute_frac=f) for f in RECOMPUTED]
     ways = [plan] if printed else [plan, *again]
@@ -336,11 +347,13 @@ def _powers(n: int) -> list[int]:
     return [2**i for i in range(n.bit_length()) if n % 2**i == 0]
 
 
-def lower(workload: Training, plan: Plan, system: System, c: Calibration, software: Footprint = FUSED) -> StepDemand:
-    """Demand of a plan that ran, whatever `check_plan` would say of it."""
+def lower(
+    workload: Training, plan: Plan, system: System, c: Calibration, software: str = "", kept: Footprint | None = None
+) -> StepDemand:
+    """Demand of a plan that ran, whatever `check_plan` would say of it; kind and footprint of its software if known."""
     array = array_shape(system.chip.core.tensor)
-    d = plan_demand(workload, plan, system, array, chip_reference(system.chip, c))
-    return dataclasses.replace(d, memory_B=memory_B(plan, workload, software).total)
+    d = plan_demand(workload, plan, system, array, chip_reference(system.chip, c), software)
+    return d if kept is None else dataclasses.replace(d, memory_B=memory_B(plan, workload, kept).total)
 
 
 def training_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:

@@ -15,6 +15,7 @@ from ..lowering.executed import as_run
 from ..lowering.headroom import usable_frac
 from ..lowering.plan import Plan
 from ..lowering.serving_ops import serving_ops
+from ..lowering.software import COMPILED
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
 from ..lowering.training_ops import shard, training_ops
@@ -147,9 +148,9 @@ def operators(
 
 
 def rank_ops(workload: Workload, plan: Plan) -> list[Op]:
-    """The operators of a rank in the order in which `demand` lists them."""
+    """The operators of a rank in the order in which `demand` lists them; names and products are every software's."""
     training = isinstance(workload, Training)
-    return [p.op for p in (training_ops(workload, shard(plan)) if training else serving_ops(workload, plan))]
+    return [p.op for p in (training_ops(workload, shard(plan, COMPILED)) if training else serving_ops(workload, plan))]
 
 
 def step_parts(e: Evaluation) -> list[tuple[str, float]]:

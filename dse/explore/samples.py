@@ -15,8 +15,8 @@ from ..core.provenance import Sourced
 from ..core.types import FloatLike, unnamed
 from ..hardware.chip import Chip
 from ..hardware.presets import chip_receipts
-from ..lowering.demand import framework_receipts
 from ..lowering.headroom import headroom_receipts
+from ..lowering.software import framework_receipts
 from ..lowering.step_demand import StepDemand
 from ..optimize.batch import in_batches
 from ..optimize.search import Search

@@ -18,8 +18,8 @@ from scipy.special import ndtr, ndtri
 
 from ..core.provenance import Sourced, load_receipts, number
 from ..hardware.presets import chip_receipts
-from ..lowering.demand import framework_receipts
 from ..lowering.headroom import headroom_receipts
+from ..lowering.software import framework_receipts
 from ..physics.calibration import calibration_receipts
 from ..study.study import Study
 from ..technology.presets import DIE_TO_DIE, receipts

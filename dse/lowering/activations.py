@@ -54,18 +54,6 @@ FUSED = footprint("fused")
 """Software that keeps what the backward pass must have, such as Megatron."""
 
 
-SHARDED = footprint("sharded")
-"""PyTorch's own fully sharded data parallelism, which takes the framework's loss."""
-
-
-def usual_footprint(plan: Plan, lane_kind: str) -> Footprint:
-    """The footprint of the software that trains by `plan` where nothing names it.
-
-    ZeRO-3 on GPUs is PyTorch's FSDP; compilers of other chips fuse the loss.
-    """
-    return SHARDED if plan.zero >= 3 and lane_kind == "simt" else FUSED
-
-
 def input_B(precision: str) -> float:
     """Bytes per element of a linear layer's kept input: the width at which the weight gradient reads it again.
 

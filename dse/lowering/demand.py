@@ -8,16 +8,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ..core.provenance import Receipts, Sourced, load_receipts, number
+from ..core.provenance import number
 from ..core.types import host_record
 from ..hardware.system import Fabric, System
 from ..workload.transformer import Training, Workload, forward_FLOP_per_token, moe_share, n_branches
-from .activations import ACTIVATION_B, usual_footprint
+from .activations import ACTIVATION_B, footprint
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
 from .executed import as_run
 from .memory import (
@@ -30,8 +29,9 @@ from .memory import (
     weight_B,
 )
 from .mixer_ops import ring_width
-from .plan import ORDERS, Plan, check_plan, layers_per_stage, n_forward_runs, n_micro_batches
+from .plan import ORDERS, Plan, check_plan, n_forward_runs, n_micro_batches
 from .serving import pass_demand
+from .software import framework, usual_software
 from .step_demand import StepDemand, TrafficDemand, traffic_demand
 from .streaming import Stream, stream_demand, streamed
 from .tiling import ArrayShape, RankOps, array_shape, op_demand, rank_ops, sram_B
@@ -51,10 +51,27 @@ def _rank(workload: Training, s: Shard, array: ArrayShape) -> tuple[RankOps, lis
     return rank_ops([p.op for p in placed], array), [p.phase for p in placed], shares, stream
 
 
-def _runs(phases: list[str], shares: np.ndarray, layers: float, n_forward: float) -> np.ndarray:
-    """Runs of each operator per micro batch: full recomputation runs the forward pass twice, the head runs once."""
-    times = {"forward": n_forward, "backward": 1.0}
-    return np.asarray([1.0 if p == "head" else layers * times[p] for p in phases]) * shares
+def _runs(
+    phases: list[str], shares: np.ndarray, macs: np.ndarray, plan: Plan, n_layers: int
+) -> tuple[np.ndarray, float]:
+    """Runs of each operator per micro batch on the slowest stage, and that stage's layers.
+
+    Full recomputation runs the forward pass of a layer twice; the head runs once, on the last stage. Where the stages
+    do not divide the layers the last one is among those that have one layer less, so that it has that much time for
+    the head:
+
+        layers = floor(L / pp) + max(0, 1 - h)
+
+    with h the multiplications of the head over those of a layer, 0 layers more where the stages divide them.
+
+    Source: [scao2022bloom] section 3.2.3: embedding and head are given the place of a layer.
+    """
+    times = {"forward": n_forward_runs(plan), "backward": 1.0, "head": 0.0}
+    layer = np.asarray([times[p] for p in phases]) * shares
+    head = np.asarray([p == "head" for p in phases]) * shares
+    fewest, spare = divmod(n_layers, plan.pp)
+    layers = fewest + max(0.0, 1.0 - float(macs @ head) / float(macs @ layer)) if spare else float(fewest)
+    return layers * layer + head, layers
 
 
 def _backward_share(ops: RankOps, phases: list[str], runs: np.ndarray) -> float:
@@ -118,23 +135,13 @@ def _pipeline_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Refer
     return message.times(2.0 * plan.interleave)
 
 
-def framework_receipts() -> list[Sourced]:
-    """Receipts of what a framework starts beside the operators."""
-    return list(_framework().values())
-
-
-@cache
-def _framework() -> Receipts:
-    return load_receipts(Path(__file__).parent / "data" / "framework.toml")["framework"]
-
-
 def n_host_calls(runs: np.ndarray, ops: RankOps, layers: float, plan: Plan) -> float:
     """Kernels and collectives that the host starts per micro batch.
 
     A framework starts a few small kernels for each operator and each exchange counted here.
     """
     exchanges = {"tensor": plan.tp > 1, "context": plan.cp > 1, "expert": plan.ep > 1, "shard": plan.zero >= 3}
-    facts = _framework()
+    facts = framework()
     collectives = sum(number(facts, f"n_{kind}_collectives") for kind, used in exchanges.items() if used)
     return number(facts, "n_kernels_per_operator") * (float(runs @ ops.columns[-1]) + collectives * layers)
 
@@ -190,19 +197,22 @@ BUBBLE = {"1f1b": 1.0, "zb": 1.0 / 3.0}
 """Idle micro batches per stage beyond the first; weight gradients fill two thirds with "zb" [qi2024zerobubble]."""
 
 
-def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShape, ref: Reference) -> StepDemand:
+def plan_demand(
+    workload: Training, plan: Plan, system: System, array: ArrayShape, ref: Reference, software: str = ""
+) -> StepDemand:
     """Coefficients of one optimizer step under a plan that nobody checks: also one that ran against the rules.
 
-    Stages idle for (pp - 1)/v micro batches.
+    Stages idle for (pp - 1)/v micro batches. `software` is the kind that trained, by default the usual one.
 
     Source: [narayanan2021megatron] section 2.2 for the bubble; see the functions of each kind of traffic.
     """
     workload = as_run(workload, array)
-    layers = float(layers_per_stage(plan, workload.model))
-    ops, phases, shares, stream = _rank(workload, shard(plan), array)
-    runs = _runs(phases, shares, layers, n_forward_runs(plan))
+    s = shard(plan, software or usual_software(plan, system.chip.lane_kind))
+    ops, phases, shares, stream = _rank(workload, s, array)
+    runs, layers = _runs(phases, shares, ops.macs.sum(axis=1), plan, workload.model.n_layers)
     macs = runs @ ops.macs
-    beside = _beside(workload, dataclasses.replace(plan, order=ORDERS[0]), system.fabric, system.chip.lane_kind, ref)
+    any_order = dataclasses.replace(plan, order=ORDERS[0])
+    beside = _beside(workload, any_order, layers, system.fabric, system.chip.lane_kind, ref)
     step_tokens = workload.global_batch * workload.sequence
     return host_record(
         StepDemand,
@@ -212,7 +222,7 @@ def plan_demand(workload: Training, plan: Plan, system: System, array: ArrayShap
         shard=beside.shard,
         data=beside.data,
         n_host=n_host_calls(runs, ops, layers, plan),
-        n_sync=number(_framework(), "n_tensor_collectives") * layers * (plan.tp - 1) * (plan.pp > 1),
+        n_sync=number(framework(), "n_tensor_collectives") * layers * (plan.tp - 1) * (plan.pp > 1),
         n_micro=n_micro_batches(plan, workload),
         bubble_micro=(plan.pp - 1) / plan.interleave * BUBBLE[plan.schedule],
         window_micro=_backward_share(ops, phases, runs),
@@ -241,9 +251,8 @@ class _Beside(NamedTuple):
 
 
 @lru_cache(maxsize=4096)  # a study asks for the plans in every order of operators and on every PE array
-def _beside(workload: Training, plan: Plan, fabric: Fabric, lane_kind: str, ref: Reference) -> _Beside:
+def _beside(workload: Training, plan: Plan, layers: float, fabric: Fabric, lane_kind: str, ref: Reference) -> _Beside:
     """Traffic and memory of a plan in any order; see the functions of each kind of traffic."""
-    layers = float(layers_per_stage(plan, workload.model))
     per_micro, per_step, n_held = _data_traffic(workload, plan, fabric, ref)
     return _Beside(
         tensor=traffic_demand(_tensor_traffic(workload, plan, fabric, layers, ref)),
@@ -251,7 +260,7 @@ def _beside(workload: Training, plan: Plan, fabric: Fabric, lane_kind: str, ref:
         shard=traffic_demand(per_micro + _context_traffic(workload, plan, fabric, layers, ref)),
         data=traffic_demand(per_step),
         n_held=n_held,
-        memory_B=memory_B(plan, workload, usual_footprint(plan, lane_kind)).total,
+        memory_B=memory_B(plan, workload, footprint(usual_software(plan, lane_kind))).total,
         forward_FLOP_per_token=forward_FLOP_per_token(workload.model, 0.0, workload.sequence),
     )
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
+from ..core.provenance import number
 from ..technology.node import PRECISION_BITS
-from ..workload.blocks import Feed, Mlp
+from ..workload.blocks import Experts, Feed, Mlp
 from ..workload.mixers import AbstractMixer, Attention, Latent
 from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes, repeated, stored_attention
 from ..workload.recurrences import Recurrence
 from ..workload.transformer import Model, Training
 from .mixer_ops import Linear, heads_of, index_op, mixer_elements, mixer_linears, recurrence_op
 from .plan import Plan
+from .software import COMPILED, framework, moves
 
 BF16_B = 2.0
 """Weights and activations at the memory interface in training."""
@@ -49,14 +51,17 @@ class Shard:
     """Whether the backward pass repeats stored attention; fused attention always computes its scores again."""
     stream: bool = False
     """Whether a block runs as one stream; see `streaming`."""
+    software: str = COMPILED
+    """Kind of software, as in `moves`."""
 
 
-def shard(plan: Plan) -> Shard:
-    """The part of `plan` that decides shapes."""
+def shard(plan: Plan, software: str) -> Shard:
+    """The part of `plan` that decides shapes, under a kind of software."""
     scores_again = plan.recompute == "selective"
     return Shard(
-        plan.tp, plan.cp, plan.ep, plan.micro_batch, plan.sequence_parallel, scores_again, plan.order == "stream"
-    )
+        plan.tp, plan.cp, plan.ep, plan.micro_batch, plan.sequence_parallel, scores_again, plan.order == "stream",
+        software,
+    )  # fmt: skip
 
 
 def _mlp_linears(hidden: float, ffn: float, n_matrices: int, up: Linear) -> list[Linear]:
@@ -192,13 +197,14 @@ def norm_residual(model: Model, elements: float, phase: str) -> Op:
 def _feed_elements(feed: Feed, hidden: float, s: Shard, tokens: float, phase: str) -> tuple[float, float]:
     """Element passes and moves of activations, and of the tokens' way to the experts and back."""
     n = passes()
+    crossed = moves(s.software)[f"glu_{phase}" if feed.n_matrices == 3 else f"activation_{phase}"]
     if isinstance(feed, Mlp):
         inner = tokens * (feed.ffn / s.tp)
-        return inner * n[f"activation_{phase}"], inner * feed.n_matrices
+        return inner * n[f"activation_{phase}"], inner * crossed
     inner = tokens * ((feed.per_token * feed.ffn + feed.shared_ffn + feed.parallel_ffn) / s.tp)
     split = s.tp if s.sequence_parallel else 1
     permuted = tokens * feed.per_token * (feed.latent or hidden) / split * n["permute"]
-    return inner * n[f"activation_{phase}"] + permuted, inner * feed.n_matrices + 2 * permuted
+    return inner * n[f"activation_{phase}"] + permuted, inner * crossed + 2 * permuted
 
 
 def block_elementwise(model: Model, s: Shard, tokens: float, phase: str, precision: str) -> list[Op]:
@@ -210,7 +216,9 @@ def block_elementwise(model: Model, s: Shard, tokens: float, phase: str, precisi
     before = sum(share * min(b.n_norms, b.n_branches) for b, share in working)
     after = sum(share * max(b.n_norms - b.n_branches, 0) for b, share in working)
     adds = sum(share * b.n_branches for b, share in working)
-    work, moved = narrow * (before * norm + adds * n["residual"]), before * narrow * 4
+    crossed = moves(s.software)
+    work = narrow * (before * norm + adds * n["residual"])
+    moved = narrow * (before * crossed[f"norm_{phase}"] + adds * crossed[f"residual_{phase}"])
     for mixer, share in model.working_mixers:
         w, m = mixer_elements(mixer, s.tp, tokens, phase, norm)
         work, moved = work + share * w, moved + share * m
@@ -221,11 +229,14 @@ def block_elementwise(model: Model, s: Shard, tokens: float, phase: str, precisi
     if PRECISION_BITS[precision] < 16:
         times = 1.0 if phase == "forward" else 2.0
         work, moved = work + times * cast * n["cast"], moved + times * cast * n["cast_moves"]
+    routed = sum(share for feed, share in model.working_feeds if isinstance(feed, Experts))
+    n_launches = 4.0 + routed * number(framework(), "n_routing_kernels")
     if not after:
-        return [Op("elementwise", Kind.ELEMENTWISE, (), "bf16", BF16_B * moved, work, n_launches=4.0)]
+        return [Op("elementwise", Kind.ELEMENTWISE, (), "bf16", BF16_B * moved, work, n_launches=n_launches)]
     # the addition is in the kernel of the second norm, so the first only reads the stream and writes its result
-    work, moved = work - after * narrow * n["residual"], moved - 2 * after * narrow
-    rest = Op("elementwise", Kind.ELEMENTWISE, (), "bf16", BF16_B * moved, work, n_launches=4.0)
+    work = work - after * narrow * n["residual"]
+    moved = moved - after * narrow * crossed[f"residual_{phase}"]
+    rest = Op("elementwise", Kind.ELEMENTWISE, (), "bf16", BF16_B * moved, work, n_launches=n_launches)
     return [rest, norm_residual(model, after * narrow, phase)]
 
 
@@ -257,6 +268,9 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
             del shapes[" wgrad"]
         for suffix, (m, inputs, outputs) in shapes.items():
             op = linear(x.name + suffix, m, inputs, outputs, precision, BF16_B, x.count, x.kind)
+            if suffix == " wgrad":
+                added = moves(s.software)["sum_B"] * m * outputs * x.count
+                op = dataclasses.replace(op, hbm_B=op.hbm_B + added)
             placed.append(Placed(op, "backward" if suffix else "forward", x.share, suffix != " wgrad"))
     for phase in ("forward", "backward"):
         placed += _mixer_ops(workload, s, phase)
@@ -267,7 +281,7 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
     head = [
         linear("head", predicted, model.hidden, vocab, "bf16"),
         linear("head dgrad", predicted, vocab, model.hidden, "bf16"),
-        elementwise("loss", predicted * vocab, passes()["loss"], moved=4.0),
+        elementwise("loss", predicted * vocab, passes()["loss"], moved=moves(s.software)["logit_B"] / BF16_B),
     ]
     if not frozen:
         head.append(linear("head wgrad", model.hidden, predicted, vocab, "bf16"))

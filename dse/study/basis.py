@@ -12,8 +12,8 @@ from ..economy.presets import FILES, around_receipts, receipts_of
 from ..hardware.fabrics import system_receipts
 from ..hardware.presets import chip_receipts
 from ..lowering.activations import footprint_receipts
-from ..lowering.demand import framework_receipts
 from ..lowering.headroom import headroom_receipts
+from ..lowering.software import COMPILED, FUSED, framework_receipts, move_receipts
 from ..physics.calibration import calibration_receipts
 from ..technology.presets import DIE_TO_DIE, receipts
 from ..workload.op import pass_receipts
@@ -23,7 +23,10 @@ from .study import Study
 
 SHARED: dict[str, Callable[[], list[Sourced]]] = {
     "headroom": headroom_receipts,
-    "kept in training": lambda: footprint_receipts("fused"),
+    "kept in training": lambda: footprint_receipts(COMPILED),
+    "kept in training on GPUs": lambda: footprint_receipts(FUSED),
+    "moved in training": lambda: move_receipts(COMPILED),
+    "moved in training on GPUs": lambda: move_receipts(FUSED),
     "element passes": pass_receipts,
     "storage": storage_receipts,
     "framework": framework_receipts,

@@ -207,3 +207,31 @@ def test_stacked_demands_keep_their_order():
     stacked = stack_records(each)
     for i, d in enumerate(each):
         np.testing.assert_array_equal(numbers(jax.tree.map(lambda x, i=i: x[i], stacked)), numbers(d))
+
+
+def uneven(layers, pp, vocab=51200):
+    """MACs of the slowest of `pp` stages of a GPT-3 with so many layers, its head's and one layer's own."""
+    sizes = ((layers, pp), (8, 8), (16, 8))
+    stages = [demand(Training(gpt3_of(n, vocab), 64, 2048), Plan(tp=8, pp=p, dp=1), A100_64, REF) for n, p in sizes]
+    whole, one, two = (float(np.asarray(d.macs).sum()) for d in stages)
+    return whole, one - (two - one), two - one
+
+
+def gpt3_of(layers, vocab):
+    return dataclasses.replace(GPT3, vocab=vocab, runs=tuple(dataclasses.replace(r, n=layers) for r in GPT3.runs))
+
+
+def test_no_operator_of_an_uneven_pipeline_rests():
+    """An operator that never ran had a time without a logarithm: every solve of a study with such plans failed."""
+    d = demand(Training(gpt3_of(22, 51200), 64, 2048), Plan(tp=8, pp=8, dp=1), A100_64, REF)
+    assert (np.asarray(d.ops.runs) > 0).all()
+
+
+def test_the_last_stage_of_an_uneven_pipeline_has_one_layer_less():
+    """22 layers on 8 stages: 3 on six of them, 2 and the head on the last, and GPT-3's head is a third of a layer."""
+    whole, head, layer = uneven(22, 8)
+    assert 0 < head < layer and whole == pytest.approx(3 * layer)
+    whole, head, layer = uneven(24, 8)
+    assert whole == pytest.approx(3 * layer + head)
+    whole, head, layer = uneven(22, 8, vocab=256000)  # 256,000 columns against 12 x 12,288 and the scores
+    assert head > layer and whole == pytest.approx(2 * layer + head)

@@ -34,9 +34,11 @@ def test_block_scales_cost_a_quarter_bit(precision, bits):
 
 
 def test_only_part_of_a_plan_decides_shapes():
-    assert shard(Plan(tp=4, pp=8, dp=2, micro_batch=2, recompute="none")) == Shard(4, micro_batch=2, scores_again=False)
-    assert not shard(Plan(tp=4, recompute="full")).scores_again  # the replayed forward pass has them
-    assert shard(Plan(tp=4, recompute="selective")).scores_again
+    assert shard(Plan(tp=4, pp=8, dp=2, micro_batch=2, recompute="none"), "compiled") == Shard(
+        4, micro_batch=2, scores_again=False
+    )
+    assert not shard(Plan(tp=4, recompute="full"), "fused").scores_again  # the replayed forward pass has them
+    assert shard(Plan(tp=4, recompute="selective"), "fused").scores_again
 
 
 def test_gpt3_layer_on_one_of_eight_ranks():

@@ -1,0 +1,98 @@
+"""What kinds of training software move through memory, counted kernel by kernel."""
+
+import types
+
+import pytest
+
+from dse.calibrate.cases import row_software
+from dse.core.errors import UnknownNameError
+from dse.lowering.plan import Plan
+from dse.lowering.software import moves, usual_software
+from dse.lowering.training_ops import Shard, block_elementwise, training_ops
+from dse.workload.presets import model
+from dse.workload.transformer import Training
+
+LLAMA, GPT3 = model("llama-3.1-8b"), model("gpt-3-175b")
+KINDS = ("compiled", "sharded", "fused", "eager")
+
+
+def small(software, phase, of=LLAMA, tokens=16.0):
+    return block_elementwise(of, Shard(1, software=software), tokens, phase, "bf16")[0]
+
+
+def op(name, software):
+    return next(p.op for p in training_ops(Training(LLAMA, 8, 1024), Shard(1, software=software)) if p.op.name == name)
+
+
+@pytest.mark.parametrize(
+    ("software", "norm", "residual", "glu"), [("compiled", 3, 1, 5), ("fused", 3, 3, 5), ("eager", 5, 3, 13)]
+)
+def test_backward_moves_of_a_llama_block_by_hand(software, norm, residual, glu):
+    """h 4,096, two norms and two residuals; f 14,336; RoPE reads and writes 32 + 8 heads of 128; 2 bytes each."""
+    moved = 2 * (norm + residual) * 4096 + glu * 14336 + 2 * 40 * 128
+    assert small(software, "backward").hbm_B == pytest.approx(2 * 16 * moved)
+
+
+def test_a_plain_activation_moves_less_than_a_gated_one():
+    """GPT-3: f = 4 x 12,288; three moves backward, two forward; two norms, two residuals; no fewer heads of keys."""
+    for phase, norm, residual, activation in (("forward", 2, 3, 2), ("backward", 3, 3, 3)):
+        moved = 2 * (norm + residual) * 12288 + activation * 4 * 12288 + 2 * 2 * 96 * 128
+        assert small("fused", phase, GPT3).hbm_B == pytest.approx(2 * 16 * moved)
+
+
+def test_fewer_kernels_never_move_more():
+    moved = [op("loss", kind).hbm_B for kind in KINDS]
+    assert moved == sorted(moved) and moved[0] < moved[-1]
+    for phase in ("forward", "backward"):
+        moved = [small(kind, phase).hbm_B for kind in KINDS]
+        assert moved == sorted(moved) and moved[0] < moved[-1]
+
+
+def test_a_loss_kernel_by_kernel():
+    """1,024 tokens, 128,256 logits, 52 bytes each where every step of the cross entropy is a kernel."""
+    assert op("loss", "fused").hbm_B == pytest.approx(1024 * 128256 * 52)
+
+
+def test_a_gradient_is_summed_in_fp32():
+    """The product's epilogue reads 4 bytes and writes 4 in the place of 2; a kernel of its own moves 10 more."""
+    weights = 4096 * 2 * 14336
+    fused, eager = op("up wgrad", "fused"), op("up wgrad", "eager")
+    assert eager.hbm_B - fused.hbm_B == pytest.approx(4 * weights)
+    read = 2 * 1024 * (4096 + 2 * 14336)
+    assert fused.hbm_B == pytest.approx(read + 8 * weights)
+
+
+def test_usual_software():
+    assert usual_software(Plan(zero=3), "simd") == usual_software(Plan(), "simd") == "compiled"
+    assert usual_software(Plan(zero=1), "simt") == "fused" and usual_software(Plan(zero=3), "simt") == "sharded"
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ({"framework": "", "source": "mosaicml-llm-foundry"}, "eager"),
+        ({"framework": "", "source": "hf-ultrascale-nanotron-bench"}, "eager"),
+        ({"framework": "torchtitan 0.2", "source": "blog"}, "sharded"),
+        ({"framework": "", "source": "megatron-lm-examples-llama"}, ""),
+    ],
+)
+def test_software_of_a_row(said, kind):
+    assert row_software(types.SimpleNamespace(**said)) == kind
+
+
+def test_an_unknown_kind_is_named():
+    with pytest.raises(UnknownNameError, match="eager"):
+        moves("eagre")
+
+
+def test_serving_moves_what_compiled_software_moves():
+    """A norm reads and writes, with its residual in the same kernel: 4 moves; a gated activation 3."""
+    assert small("compiled", "forward").hbm_B == pytest.approx(2 * 16 * (2 * 4 * 4096 + 3 * 14336 + 2 * 40 * 128))
+
+
+def test_routing_starts_kernels_of_its_own():
+    """Mixtral routes in every block: 4 kernels of norms, RoPE and activation, 8 that route tokens to experts."""
+    assert small("compiled", "forward").n_launches == 4
+    assert small("compiled", "forward", model("mixtral-8x7b")).n_launches == 12
+    deepseek = small("compiled", "forward", model("deepseek-v3"))
+    assert deepseek.n_launches == pytest.approx(4 + 8 * 58 / 61)  # its first three blocks are dense

@@ -62,6 +62,7 @@ def chunk_ops(decode: Decode, prefill: Prefill, plan: Plan, lanes: float) -> lis
     """Operators of one pass that writes a token for every sequence and reads the mean chunk of `prefill`.
 
     Source: [agrawal2023sarathi] section 4 (decode-maximal batching).
+    Assumes: kernels that read experts by index; programs of fixed shapes have no such pass.
     """
     e = decode.model.experts
     n_experts = e.n_experts / plan.ep if e is not None else 1.0
@@ -76,7 +77,7 @@ def chunk_ops(decode: Decode, prefill: Prefill, plan: Plan, lanes: float) -> lis
     return placed
 
 
-def verify_ops(decode: Decode, n_tokens: int, plan: Plan, lanes: float) -> list[Placed]:
+def verify_ops(decode: Decode, n_tokens: int, plan: Plan, lanes: float, fixed: bool = False) -> list[Placed]:
     """Operators of one pass over `n_tokens` tokens of every sequence: its cache is read once for all of them.
 
     Source: [leviathan2023] section 2.3: the target model scores all drafted prefixes in parallel.
@@ -84,7 +85,8 @@ def verify_ops(decode: Decode, n_tokens: int, plan: Plan, lanes: float) -> list[
     wide = dataclasses.replace(decode, batch=decode.batch * n_tokens)
     one_plan, many_plan = (dataclasses.replace(plan, micro_batch=w.batch // plan.dp) for w in (decode, wide))
     placed = []
-    for a, b in zip(serving_ops(decode, one_plan, lanes), serving_ops(wide, many_plan, lanes), strict=True):
+    one, many = serving_ops(decode, one_plan, lanes, fixed), serving_ops(wide, many_plan, lanes, fixed)
+    for a, b in zip(one, many, strict=True):
         op = dataclasses.replace(b.op, hbm_B=a.op.hbm_B) if b.op.kind.meets_the_past else b.op
         placed.append(dataclasses.replace(b, op=op))
     return placed
@@ -144,5 +146,7 @@ def verify_demand(
     wide = dataclasses.replace(decode, batch=decode.batch * n_tokens)
     many = serving_demand(wide, dataclasses.replace(plan, micro_batch=wide.batch // plan.dp), system, array, ref)
     layers = float(layers_per_stage(plan, decode.model))
-    verify = _with_ops(many, verify_ops(decode, n_tokens, plan, _lanes(system, array)), plan, layers, array)
+    verify = _with_ops(
+        many, verify_ops(decode, n_tokens, plan, _lanes(system, array), ref.fixed_shapes), plan, layers, array
+    )
     return dataclasses.replace(verify, memory_B=d.memory_B)

@@ -194,6 +194,8 @@ def _why_not(row: Any, metric: str, others: set[str]) -> str | None:
         "request_latency",
     }:
         return "throughput of a point whose latencies are scored"
+    if "round_latency" in others and kind != "ttft":
+        return "passes write several tokens each (a round's time is printed): how many is in no column"
     concurrency = row_number(row, "concurrency", 0)
     if concurrency > RUNNING:
         return f"{concurrency:.0f} clients, more than a stack runs at once by default: the batch is not known"

@@ -56,7 +56,7 @@ def rank_pass(workload: Serving, plan: Plan) -> Pass:
     return Pass(sequences, queries, workload.cached + (workload.prompt - queries) / 2)
 
 
-def _linears(workload: Serving, plan: Plan, p: Pass, fixed: bool) -> list[Placed]:
+def linears(workload: Serving, plan: Plan, p: Pass, fixed: bool) -> list[Placed]:
     """Linear layers of a block; a latent is expanded for the whole context.
 
     Decode absorbs the expansion into queries and outputs [deepseek2024v2], which costs one row per query.
@@ -163,7 +163,7 @@ def serving_ops(workload: Serving, plan: Plan, lanes: float = 1.0, fixed: bool =
     model, p = workload.model, rank_pass(workload, plan)
     tokens = p.tokens / (1 if isinstance(workload, Decode) else plan.cp)
     split = dataclasses.replace(p, queries=tokens / p.sequences)
-    placed = _linears(workload, plan, split, fixed)
+    placed = linears(workload, plan, split, fixed)
     for mixer, share in model.working_mixers:
         placed += [Placed(op, "forward", share) for op in _mixer(mixer, workload, plan, p, lanes)]
     shard = Shard(plan.tp, ep=plan.ep, sequence_parallel=False)

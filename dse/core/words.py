@@ -8,6 +8,7 @@ LABELS = {
     "mfu_frac": "share of peak",
     "hottest_W": "hottest operator",
     "hottest_operator_W": "hottest operator",
+    "full_load_W": "full load",
     "full_load_bf16_W": "full-load BF16",
     "full_load_fp8_W": "full-load FP8",
     "full_load_fp4_W": "full-load FP4",

@@ -35,6 +35,7 @@ LABELS = {
     "n_cores": "cores",
     "clock_Hz": "clock",
     "pipeline_depth": "pipeline depth",
+    "blank_mm2": "blank silicon/die",
     "scratchpad_B": "SRAM/core",
     "vector_lanes": "lanes/core",
     "dma_bandwidth_Bps": "DMA/core",

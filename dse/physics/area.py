@@ -123,8 +123,8 @@ def total_area_mm2(area: Area) -> FloatLike:
 
 
 def die_area_mm2(chip: Chip, tech: Technology) -> FloatLike:
-    """Area of one compute die: the blocks, or more when its edge is too short for its interfaces [mm2]."""
-    blocks = total_area_mm2(block_areas(chip, tech)) / chip.n_dies
+    """Area of one compute die: blocks and blank, or more when its edge is too short for its interfaces [mm2]."""
+    blocks = total_area_mm2(block_areas(chip, tech)) / chip.n_dies + chip.blank_mm2
     needed = shoreline_mm(chip, tech) / die_edge_mm(jnp.ones(()), tech.package)
     return jnp.maximum(blocks, needed**2)
 

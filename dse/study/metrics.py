@@ -134,6 +134,8 @@ METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
 """What a limit or a goal can name. `delivered_time` (step time over the baseline's), `chip_energy_per_token_J` and
 those that begin with "mean" are geometric means over the workloads, each by its weight."""
 
+ON_A_DIE = (HEAT, "die_mm2", "silicon_mm2")
+"""Metrics that blank silicon alone can bring within a limit: watts by area at most, areas at least."""
 LOADS = (POWER, HOTTEST, "full_load_bf16_W", "full_load_fp8_W", "full_load_fp4_W")
 """Readings of what a package burns, mildest first; a limit on one is a reading of its TDP."""
 OWNED = (*ECONOMIC, *(f"mean_{name}" for name in ECONOMIC), *OF_RACK)

@@ -135,9 +135,7 @@ def test_names_decide_nothing(monkeypatch):
 
 def test_a_pass_of_fixed_shapes_blocks_the_tokens_of_both_kinds_together():
     """gpt-oss: 32 + 512 tokens x 4 = 2,176 visits of 128 experts: (2,176 - 127) / 512 = 4.002, so 5 + 127 blocks."""
-    decode, prefill = (
-        dse.Decode(dse.model("gpt-oss-120b"), 32, 2000),
-        dse.Prefill(dse.model("gpt-oss-120b"), 1, 2048, 512),
-    )
+    oss = dse.model("gpt-oss-120b")
+    decode, prefill = dse.Decode(oss, 32, 2000), dse.Prefill(oss, 1, 2048, chunk=512)
     (up,) = (p.op for p in chunk_ops(decode, prefill, Plan(micro_batch=32), 1.0, True) if p.op.name == "expert up")
     assert up.products[0].moving * up.products[0].count == 132 * 512

@@ -96,12 +96,12 @@ def test_ten_steps_ship():
 
 
 def test_the_naive_forecast_by_hand():
-    # Trainium1 to the budgets of Trainium2: silicon 530 over 178 mm2, N7 to N5 1.8 times as dense (.46 / .2556), two
+    # Trainium1 to the budgets of Trainium2: silicon 512 over 178 mm2, N7 to N5 1.8 times as dense (.46 / .2556), two
     # cores; HBM2E to HBM3 819 / 460 in rate and 24 / 16 in capacity; the same link.
     study = load_study(SWEEPS / "backtest_trainium2.toml")
     old, new = study.baseline.chip, naive_chip(study)
     grown = next(x.value for x in study.limits if x.metric == "silicon_mm2") / quantities(old, "CoWoS-S")["silicon_mm2"]
-    assert float(new.n_cores) == round(2 * grown * 0.46 / 0.2556) == 11
+    assert float(new.n_cores) == round(2 * grown * 0.46 / 0.2556) == 10
     assert float(new.hbm_bandwidth_Bps) == pytest.approx(820e9 * 819 / 460)
     assert float(new.hbm_capacity_B) == pytest.approx(32 * 2**30 * 24 / 16)
     assert float(new.clock_Hz) == float(old.clock_Hz) and float(new.core.scratchpad_B) == float(old.core.scratchpad_B)

@@ -30,7 +30,7 @@ from ..technology.presets import DIE_TO_DIE, Technology, memory, receipts
 from ..technology.presets import link as link_generation
 from ..technology.presets import node as process_node
 from ..technology.presets import package as package_kind
-from .unknowns import Draw, measures_host, scope_of
+from .unknowns import STARTED, Draw, measures_host, scope_of
 
 PARTS = {"node": process_node, "memory": memory, "link": link_generation, "package": package_kind}
 """Kind of technology to the function that makes its record."""
@@ -112,7 +112,7 @@ class Samples:
         exponents = self.draw.values(scope, facts["overlap_p"])
         exponents = np.full(self.draw.n, own.overlap_p) if exponents is None else nearest_power_of_two(exponents)
         drawn = eqx.tree_at(lambda c: c.drawn_p, drawn, exponents, is_leaf=lambda x: x is None)
-        fact = by_name(framework_receipts())["n_kernels_per_operator"]
+        fact = by_name(framework_receipts())[STARTED]
         kernels = self.draw.values("framework", fact)
         if kernels is None or measures_host(own.name):
             return drawn

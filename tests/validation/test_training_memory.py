@@ -58,9 +58,9 @@ def test_what_is_not_printed_is_chosen_so_that_the_run_fits():
     """
     workload, plan = Training(model("llama-3.1-70b"), 512, 8192), Plan(tp=8, dp=8, micro_batch=4)
     h100 = chip("h100")
-    assert fitting(plan, workload, h100, "megatron", printed=False)[0].recompute == "full"
-    assert fitting(plan, workload, h100, "megatron", printed=True)[0] == plan
+    assert fitting(plan, workload, h100, "fused", printed=False)[0].recompute == "full"
+    assert fitting(plan, workload, h100, "fused", printed=True)[0] == plan
     small = Training(model("llama-3.1-8b"), 64, 4096)
-    assert fitting(plan, small, h100, "megatron", printed=False)[0] == plan
-    assert fitting(Plan(tp=8, micro_batch=1), small, h100, "nanotron", printed=True)[1].n_gathered_inputs == 1
-    assert fitting(Plan(tp=8, micro_batch=16), small, h100, "nanotron", printed=True)[1].n_gathered_inputs == 0
+    assert fitting(plan, small, h100, "fused", printed=False)[0] == plan
+    assert fitting(Plan(tp=8, micro_batch=1), small, h100, "eager", printed=True)[1].n_gathered_inputs == 1
+    assert fitting(Plan(tp=8, micro_batch=16), small, h100, "eager", printed=True)[1].n_gathered_inputs == 0

@@ -5,7 +5,7 @@ import pytest
 
 from dse.explore.samples import Samples, by_name
 from dse.explore.unknowns import draw, unknowns
-from dse.lowering.demand import framework_receipts
+from dse.lowering.software import framework_receipts
 from dse.physics.calibration import calibration_receipts
 
 

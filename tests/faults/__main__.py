@@ -20,11 +20,11 @@ from .kinds import FAULTS, KILLS
 
 HEAD = """# Faults on purpose
 
-Written by `python -m tests.faults {rounds} --write docs/faults.md` at commit {commit}; `make faults` kills twelve times.
-Each row breaks a running sweep, front or search on purpose, as a user could meet it, and asks that it ends with the bits
-of an undisturbed run or in one clear line. {points:,} points in {shards} shards; kills come at random moments (seed
-{seed}). On {cores} cores, with whatever else ran there. Six of the kinds run once in every test of this repository, on
-half as many points.
+Written by `python -m tests.faults {rounds} --write docs/faults.md` at commit {commit} (`make faults` kills twelve
+times). Each row breaks a running sweep, front or search on purpose, as a user could meet it, and asks that it ends with
+the bits of an undisturbed run or in one clear line. {points:,} points in {shards} shards; kills come at random moments
+(seed {seed}). On {cores} cores, with whatever else ran there. Six of the kinds run once in every test of this
+repository, on half as many points.
 
 | fault | rounds | ended in | seconds |
 |---|---|---|---|

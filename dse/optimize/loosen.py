@@ -21,6 +21,8 @@ BEGUN = 16
 """Choices and plans, those that need the least, whose neighbouring whole counts are relaxed too."""
 TRIED = 4
 """Of these the best, whose counts go on downhill."""
+WALKED = 1024
+"""Whole counts after which to stop: a walk from the neighbours of a broken optimum takes a tenth of that."""
 MOST = 128
 """Choices and plans that are relaxed with broken counts."""
 SMALLEST = 1e-4
@@ -85,7 +87,7 @@ def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) 
     able = [b for b in known[:BEGUN] if math.isfinite(b.total)]
     least: dict[Broken, tuple[float, tuple[float, ...], Loosened]] = {}
     tried, fresh = set(), [(b, v) for b in able for v in around(search, b.choice, b.z)]
-    while fresh:
+    while fresh and len(tried) < WALKED:
         tried.update(fresh)
         points = [(b.choice, b.plans) for b, _ in fresh]
         found = relaxed(search, points, *fixed_boxes(search, [v for _, v in fresh]), loose)

@@ -25,6 +25,7 @@ from ..core.errors import SpecError
 from ..core.types import SOON_COMPILED
 from ..optimize.batch import solve_batch
 from ..optimize.deadline import Deadline
+from ..optimize.interior import Optimum
 from ..optimize.search import WIDTH, Candidate, Search, run_search, search_of
 from ..optimize.space import element, space_of
 from ..study.convex import ConvexCore, all_strict, core_logs, model_of
@@ -149,31 +150,46 @@ def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> 
         search = search_of(space_of(found.study))
         run_search(search)
     levers = _levers(found)
-    n, known = len(levers), (found.study, speedup, math.exp(-found.candidate.log_goal), found.candidate)
+    now, n = math.exp(-found.candidate.log_goal), len(levers)
     alone: list[np.ndarray | None] = [None] * n
 
-    def short(most: float) -> Remedy:
-        return Remedy(*known, _changes(levers, None, alone), False, most, tuple(search.deadline.undone))
+    def answer(together: np.ndarray | None, most: float) -> Remedy:
+        changes, left = _changes(levers, together, alone), tuple(search.deadline.undone)
+        return Remedy(found.study, speedup, now, found.candidate, changes, together is not None, most, left)
 
     if search.deadline.over(f"what would have to be true for {speedup:g}x"):  # before what compiles longest
-        return short(math.nan)
+        return answer(None, math.nan)
     core, problem = _target(search, found.candidate, speedup, levers)
     widths = np.asarray([abs(math.log(end / p.value)) for _, p, end in levers])
     most = _most(search, found.candidate, problem, widths)
-    if max(most, known[2]) < speedup:
-        return short(most)
+    if max(most, now) < speedup:
+        return answer(None, most)
     program = Program(core, ravel_pytree(problem.given.world)[1], len(search.box[0]))
     z = np.asarray(found.candidate.optimum.z)
     least = partial(program.least, problem, search.box, widths, z, search.deadline)
     mix = least(range(n))
-    for i in range(n):
-        if search.deadline.over(f"{n - i} of {n} numbers were not tried alone"):
+    ends = np.diag(widths)
+    lone = _delivered(search, found.candidate, problem, np.concatenate([ends, ends / 2]))[0].reshape(2, n)
+    tries = np.flatnonzero(~np.all(lone < speedup, axis=0)).tolist()  # enough at its end, or halfway to it
+    for k, i in enumerate(tries):
+        if search.deadline.over(f"{len(tries) - k} of {n} numbers were not tried alone"):
             break
         alone[i] = least([i])
     mixes = [u for u in (mix, *alone) if u is not None]  # a lone change is a mix too
-    together = min(mixes, key=lambda u: float(np.sum(u)), default=None)
-    left = tuple(search.deadline.undone)
-    return Remedy(*known, _changes(levers, together, alone), together is not None, most, left)
+    return answer(min(mixes, key=lambda u: float(np.sum(u)), default=None), most)
+
+
+def _delivered(search: Search, c: Candidate, m: Moved, changes: np.ndarray) -> tuple[np.ndarray, Optimum]:
+    """What the study delivers in worlds whose levers are changed, shape (worlds, levers) [log units], and its optima.
+
+    Not a number where no design meets the limits.
+    """
+    values, unflatten = np.tile(m.values, (len(changes), 1)), ravel_pytree(m.given.world)[1]
+    values[:, m.places] *= np.exp(m.signs * changes)
+    data = jax.device_get(eqx.filter_vmap(lambda v: m.given.under(unflatten(v)))(jnp.asarray(values)))
+    start, strict = np.asarray(c.optimum.z), all_strict(search.core)
+    found = solve_batch(model_of(search.core), data, *search.box, start, loose=strict, size=WIDTH)
+    return np.where(found.feasible, np.exp(-found.objective), np.nan), found
 
 
 def _most(search: Search, c: Candidate, m: Moved, widths: np.ndarray) -> float:
@@ -182,19 +198,18 @@ def _most(search: Search, c: Candidate, m: Moved, widths: np.ndarray) -> float:
     What is good was judged where the study stands now; with all moved a lever may harm, such as a calibration that the
     baseline shares. Each turn solves the study in one moved world and asks every lever for its slope there.
     """
-    core, unflatten, z = search.core, ravel_pytree(m.given.world)[1], np.asarray(c.optimum.z)
+    unflatten = ravel_pytree(m.given.world)[1]
     good, seen, best = np.ones(widths.size, dtype=bool), set(), math.nan
     while good.tobytes() not in seen and len(seen) < TURNS:
         seen.add(good.tobytes())
+        (speedup,), found = _delivered(search, c, m, (widths * good)[None])
+        if math.isnan(speedup):
+            break
+        best = float(np.fmax(best, speedup))
         values = np.array(m.values)
         values[m.places] *= np.exp(m.signs * widths * good)
-        data = jax.tree.map(lambda x: np.asarray(x)[None], m.given.under(unflatten(jnp.asarray(values))))
-        batch = solve_batch(model_of(core), data, *search.box, z, loose=all_strict(core), size=WIDTH)
-        there = dataclasses.replace(c, optimum=element(batch, 0))
-        if not math.isfinite(there.log_goal):
-            break
-        best = float(np.fmax(best, math.exp(-there.log_goal)))
-        slopes = derivatives(core, m.given, unflatten, values, there, search.box)[0]
+        there = dataclasses.replace(c, optimum=element(found, 0))
+        slopes = derivatives(search.core, m.given, unflatten, values, there, search.box)[0]
         good = m.signs * slopes[m.places] < 0
     return best
 

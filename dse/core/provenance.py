@@ -196,7 +196,8 @@ def _plain_fact(key: str, value: Any, known: Receipts, what: str, file: str) -> 
     try:
         number = quantity(value, unit) if key in (full, stems[full]) else canonical(key, float(value))[1]
     except ValueError as error:
-        raise SpecError(f"{key} = {spelled(value)}: {error}") from None
+        told = str(error).removeprefix(f"'{value}': ")
+        raise SpecError(f"{key} = {spelled(value)}: {told}") from None
     return Sourced(full, number, number, number, *receipt)
 
 

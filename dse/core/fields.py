@@ -24,13 +24,18 @@ def complaints(error: pydantic.ValidationError, keys: Collection[str] = ()) -> s
     return "; ".join(_complaint(e, keys) for e in error.errors())
 
 
+def unknown_key(key: str, keys: Collection[str]) -> str:
+    """What to say of a key that a table does not have, `keys` being those of all tables."""
+    if key in keys:
+        return "unknown key, it belongs to another table"
+    near = difflib.get_close_matches(key, sorted(keys), n=1)
+    return "unknown key" + (f"; did you mean '{near[0]}'?" if near else "")
+
+
 def _complaint(error: Any, keys: Collection[str]) -> str:
     place = ".".join(str(x) for x in error["loc"])
     if error["type"] == "extra_forbidden":
-        key = str(error["loc"][-1])
-        near = [] if key in keys else difflib.get_close_matches(key, sorted(keys), n=1)
-        elsewhere = ", it belongs to another table" if key in keys else ""
-        return f"{place}: unknown key{elsewhere}" + (f"; did you mean '{near[0]}'?" if near else "")
+        return f"{place}: {unknown_key(str(error['loc'][-1]), keys)}"
     if error["type"] in ("union_tag_not_found", "union_tag_invalid"):
         tag, known = error["ctx"]["discriminator"].strip("'"), error["ctx"].get("expected_tags", "")
         return f"{place}.{tag}: " + (f"'{error['ctx']['tag']}' is not one of {known}" if known else "missing")

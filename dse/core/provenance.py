@@ -58,13 +58,13 @@ def _fact(name: str, raw: dict[str, Any], place: str) -> Sourced:
     texts = tuple(str(raw.get(k, "")) for k in ("kind", "source", "where", "note"))
     if isinstance(value, str):
         return Sourced(name, value, float("nan"), float("nan"), *texts)
+    if not _is_number(value):
+        raise ReceiptError(f"{place}.{name}: value = {spelled(value)}; expected a number or a text")
     ends = raw.get("range", [value, value])
     if not (isinstance(ends, list) and len(ends) == 2 and all(_is_number(x) for x in ends)):
         raise ReceiptError(
             f"{place}.{name}: range = {spelled(ends)}; expected the low and the high end, such as [1.0, 2.0]"
         )
-    if not _is_number(value):
-        raise ReceiptError(f"{place}.{name}: value = {spelled(value)}; expected a number or a text")
     full, number = canonical(name, float(value))
     low, high = (canonical(name, float(x))[1] for x in ends)
     if not low <= number <= high:
@@ -196,7 +196,8 @@ def _plain_fact(key: str, value: Any, known: Receipts, what: str, file: str) -> 
     try:
         number = quantity(value, unit) if key in (full, stems[full]) else canonical(key, float(value))[1]
     except ValueError as error:
-        raise SpecError(f"{key} = {spelled(value)}: {error}") from None
+        told = str(error).removeprefix(f"'{value}': ")
+        raise SpecError(f"{key} = {spelled(value)}: {told}") from None
     return Sourced(full, number, number, number, *receipt)
 
 

@@ -178,7 +178,8 @@ def fleet_run(system: System, workload: Training, wall_s: float, plan: Plan | No
         UnknownNameError: no facts about the chip in a fleet.
     """
     d = deal(system)
-    plan, e = evaluate(system, workload, plan)
+    found = evaluate(system, workload, plan)
+    plan, e = found.plan, found.result
     job = job_of(workload, system.n_chips, d.economy.reliability)
     u = token_upkeep(d, job, e.step_s, e.power_W)
     tokens = wall_s / float(u.wall_step_s) * float(job.tokens)

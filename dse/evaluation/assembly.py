@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ..core.errors import PlanError, RoomError
+from ..core.frames import page
 from ..core.types import FloatLike, stack_records
 from ..hardware.chip import Chip
 from ..hardware.presets import chip as preset_chip
@@ -28,6 +31,9 @@ from ..technology.presets import Technology
 from ..workload.requests import Asked
 from ..workload.transformer import Training, Workload
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 @jax.jit
 def plan_steps_s(demands: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> FloatLike:
@@ -40,6 +46,25 @@ def plan_steps_s(demands: StepDemand, chip: Chip, tech: Technology, c: Calibrati
     return jax.vmap(one)(demands)
 
 
+class Evaluated(eqx.Module):
+    """A workload's plan, and what a system makes of it under that plan."""
+
+    plan: Plan = eqx.field(static=True)
+    """Who does what."""
+    result: Evaluation
+    """Times, power, memory."""
+
+    def frame(self) -> pd.DataFrame:
+        """One row: the plan, then totals in canonical units."""
+        totals = self.result.frame()
+        totals.insert(0, "plan", plan_text(self.plan))
+        return totals
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return page("", self.frame())
+
+
 def evaluate(
     system: System,
     workload: Workload,
@@ -48,13 +73,13 @@ def evaluate(
     tech: Technology | None = None,
     calibration: Calibration | None = None,
     streams: bool = False,
-) -> tuple[Plan, Evaluation]:
+) -> Evaluated:
     """`workload` on `system` under `plan`, or under the fastest valid plan that fits in memory.
 
     >>> import dse
     >>> step = dse.Decode(dse.model("llama-3.1-8b"), batch=64, context=4096)
-    >>> plan, result = dse.evaluate(dse.system("dgx-h100", 4), step, dse.parse_plan("tp=4"))
-    >>> bool(1e-3 < result.step_s < 20e-3), plan.tp
+    >>> found = dse.evaluate(dse.system("dgx-h100", 4), step, dse.parse_plan("tp=4"))
+    >>> bool(1e-3 < found.result.step_s < 20e-3), found.plan.tp
     (True, 4)
 
     Args:
@@ -66,7 +91,7 @@ def evaluate(
         streams: whether a search may also take plans that stream weights through SRAM, as a study may.
 
     Returns:
-        The plan and its evaluation.
+        `plan` and its `result`; a notebook shows both.
 
     Raises:
         PlanError: the plan does not divide the model or system, or nothing fits in memory (says by how much).
@@ -80,7 +105,7 @@ def evaluate(
     else:
         d = demand(workload, plan, system, chip_reference(system.chip, c))
         _check_memory(d, system.chip, plan)
-    return plan, evaluated(d, system.chip, tech, c)
+    return Evaluated(plan, evaluated(d, system.chip, tech, c))
 
 
 def band_s(system: System, workload: Workload, plan: Plan, c: Calibration) -> tuple[float, float]:
@@ -90,9 +115,9 @@ def band_s(system: System, workload: Workload, plan: Plan, c: Calibration) -> tu
     """
     measured = measured_band(c, isinstance(workload, Training))
     if measured is not None:
-        step_s = float(evaluate(system, workload, plan, calibration=c)[1].step_s)
+        step_s = float(evaluate(system, workload, plan, calibration=c).result.step_s)
         return step_s / measured[1], step_s * measured[1]
-    ends = [evaluate(system, workload, plan, calibration=extreme(c.name, good))[1] for good in (True, False)]
+    ends = [evaluate(system, workload, plan, calibration=extreme(c.name, good)).result for good in (True, False)]
     return float(ends[0].step_s), float(ends[1].step_s)
 
 

@@ -114,9 +114,9 @@ def find(system: System, workload: Workload, plan: Plan | None) -> Finding:
         PlanError: as `evaluate`.
     """
     c = calibration_for(system.chip.name, workload)
-    plan, nominal = evaluate(system, workload, plan, calibration=c)
-    shown = operators(system, workload, plan, nominal, c)
-    return Finding(system, workload, plan, nominal, shown, c.name, *band_s(system, workload, plan, c))
+    e = evaluate(system, workload, plan, calibration=c)
+    shown = operators(system, workload, e.plan, e.result, c)
+    return Finding(system, workload, e.plan, e.result, shown, c.name, *band_s(system, workload, e.plan, c))
 
 
 def operators(

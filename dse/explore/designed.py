@@ -120,8 +120,7 @@ def clouds(s: Solution, name: str) -> tuple[Cloud, Cloud]:
     asked = s.study.workloads[name][0]
     assert not isinstance(asked, Requests)
     own = phase_under(asked, in_turn)
-    plan, evaluation = evaluate(before, own, in_turn, calibration=c)
-    old = operators(before, own, plan, evaluation, c)
+    old = operators(before, own, in_turn, evaluate(before, own, in_turn, calibration=c).result, c)
     new = operators(after, workload, report.plan, report.evaluation, c)
     old, new = (tuple(o for o in ops if o.run_FLOP > 0 and o.run_B > 0) for ops in (old, new))
     return Cloud(before.chip, old), Cloud(s.chip, new)

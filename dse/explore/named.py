@@ -70,6 +70,6 @@ def named_load(
     name: str, workload: Workload, n_chips: int, baseline_s: float, n_workloads: int, streams: bool = False
 ) -> Load:
     """`workload` on `n_chips` of the chip `name` by its best plan, streamed or not, beside the baseline's step time."""
-    _, e = evaluate(chip_system(name, n_chips), workload, streams=streams)
+    e = evaluate(chip_system(name, n_chips), workload, streams=streams).result
     share = np.float64(1.0 / n_workloads)
     return Load(e.step_s, e.power_W, np.float64(baseline_s), e.tokens_per_s * e.step_s / n_chips, share, e.hottest_W)

@@ -23,13 +23,15 @@ from scipy.optimize import minimize
 
 from ..core.errors import SpecError
 from ..core.types import SOON_COMPILED
+from ..optimize.batch import solve_batch
 from ..optimize.deadline import Deadline
-from ..optimize.search import Candidate, Search, run_search, search_of
-from ..optimize.space import space_of
-from ..study.convex import ConvexCore, core_logs
+from ..optimize.interior import Optimum
+from ..optimize.search import WIDTH, Candidate, Search, run_search, search_of
+from ..optimize.space import element, space_of
+from ..study.convex import ConvexCore, all_strict, core_logs, model_of
 from ..study.metrics import DELIVERED, Limit
 from ..study.study import Study
-from .sensitivity import Given, Sensitivity
+from .sensitivity import Given, Sensitivity, derivatives
 
 WIDEST = 16.0
 """Largest factor by which a budget is loosened."""
@@ -43,6 +45,8 @@ STEPS = 100
 """Most steps of SLSQP."""
 MET = 1e-6
 """Log ratio exceeded by less counts as met: what SLSQP leaves."""
+TURNS = 8
+"""Most turns in which levers that turn out to harm go back, or come again."""
 
 
 class Moved(eqx.Module):
@@ -108,6 +112,9 @@ class Remedy:
     """The least lone change first, those that are not enough alone last."""
     reachable: bool
     """Whether all levers at once were found to be enough. No is no proof: the rows are not convex in the levers."""
+    most: float = math.nan
+    """The most that was found to be delivered with levers at the good ends of their ranges; not a number if there was
+    no time to look."""
     unfinished: tuple[str, ...] = ()
     """What was left out because time was up, in words."""
 
@@ -119,7 +126,8 @@ def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> 
 
     with s_i = -1 where less is better. Alone: the same with all other u held at 0.
 
-    Solved by SLSQP from several starts, since rows are not convex in the levers: shares are subtracted from 1, and the
+    First the most that levers at their good ends deliver (`_most`): a target beyond that is told so at once. Else
+    solved by SLSQP from several starts, since rows are not convex in the levers: shares are subtracted from 1, and the
     baseline's times move with its calibration. An end counts only where every row is met there, so "enough" is checked;
     "not found" is no proof, and a change may come out a little larger than need be.
 
@@ -142,28 +150,68 @@ def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> 
         search = search_of(space_of(found.study))
         run_search(search)
     levers = _levers(found)
+    now, n = math.exp(-found.candidate.log_goal), len(levers)
+    alone: list[np.ndarray | None] = [None] * n
+
+    def answer(together: np.ndarray | None, most: float) -> Remedy:
+        changes, left = _changes(levers, together, alone), tuple(search.deadline.undone)
+        return Remedy(found.study, speedup, now, found.candidate, changes, together is not None, most, left)
+
     if search.deadline.over(f"what would have to be true for {speedup:g}x"):  # before what compiles longest
-        nothing = _changes(levers, None, [None] * len(levers))
-        left = tuple(search.deadline.undone)
-        return Remedy(found.study, speedup, math.exp(-found.candidate.log_goal), found.candidate, nothing, False, left)
+        return answer(None, math.nan)
     core, problem = _target(search, found.candidate, speedup, levers)
     widths = np.asarray([abs(math.log(end / p.value)) for _, p, end in levers])
+    most = _most(search, found.candidate, problem, widths)
+    if max(most, now) < speedup:
+        return answer(None, most)
     program = Program(core, ravel_pytree(problem.given.world)[1], len(search.box[0]))
     z = np.asarray(found.candidate.optimum.z)
     least = partial(program.least, problem, search.box, widths, z, search.deadline)
-    n = len(levers)
-    alone: list[np.ndarray | None] = [None] * n
     mix = least(range(n))
-    for i in range(n):
-        if search.deadline.over(f"{n - i} of {n} numbers were not tried alone"):
+    ends = np.diag(widths)
+    lone = _delivered(search, found.candidate, problem, np.concatenate([ends, ends / 2]))[0].reshape(2, n)
+    tries = np.flatnonzero(~np.all(lone < speedup, axis=0)).tolist()  # enough at its end, or halfway to it
+    for k, i in enumerate(tries):
+        if search.deadline.over(f"{len(tries) - k} of {n} numbers were not tried alone"):
             break
         alone[i] = least([i])
     mixes = [u for u in (mix, *alone) if u is not None]  # a lone change is a mix too
-    together = min(mixes, key=lambda u: float(np.sum(u)), default=None)
-    return Remedy(
-        found.study, speedup, math.exp(-found.candidate.log_goal), found.candidate,
-        _changes(levers, together, alone), together is not None, tuple(search.deadline.undone),
-    )  # fmt: skip
+    return answer(min(mixes, key=lambda u: float(np.sum(u)), default=None), most)
+
+
+def _delivered(search: Search, c: Candidate, m: Moved, changes: np.ndarray) -> tuple[np.ndarray, Optimum]:
+    """What the study delivers in worlds whose levers are changed, shape (worlds, levers) [log units], and its optima.
+
+    Not a number where no design meets the limits.
+    """
+    values, unflatten = np.tile(m.values, (len(changes), 1)), ravel_pytree(m.given.world)[1]
+    values[:, m.places] *= np.exp(m.signs * changes)
+    data = jax.device_get(eqx.filter_vmap(lambda v: m.given.under(unflatten(v)))(jnp.asarray(values)))
+    start, strict = np.asarray(c.optimum.z), all_strict(search.core)
+    found = solve_batch(model_of(search.core), data, *search.box, start, loose=strict, size=WIDTH)
+    return np.where(found.feasible, np.exp(-found.objective), np.nan), found
+
+
+def _most(search: Search, c: Candidate, m: Moved, widths: np.ndarray) -> float:
+    """The most that is delivered with levers at their good ends, those left out that harm there.
+
+    What is good was judged where the study stands now; with all moved a lever may harm, such as a calibration that the
+    baseline shares. Each turn solves the study in one moved world and asks every lever for its slope there.
+    """
+    unflatten = ravel_pytree(m.given.world)[1]
+    good, seen, best = np.ones(widths.size, dtype=bool), set(), math.nan
+    while good.tobytes() not in seen and len(seen) < TURNS:
+        seen.add(good.tobytes())
+        (speedup,), found = _delivered(search, c, m, (widths * good)[None])
+        if math.isnan(speedup):
+            break
+        best = float(np.fmax(best, speedup))
+        values = np.array(m.values)
+        values[m.places] *= np.exp(m.signs * widths * good)
+        there = dataclasses.replace(c, optimum=element(found, 0))
+        slopes = derivatives(search.core, m.given, unflatten, values, there, search.box)[0]
+        good = m.signs * slopes[m.places] < 0
+    return best
 
 
 def _levers(found: Sensitivity) -> list[tuple[int, Any, float]]:

@@ -75,7 +75,8 @@ def _work(subject: Subject, name: str, w: int) -> tuple[Load, dict[str, Any]]:
         d, chip = demands[every.index(own)], subject.study.baseline.chip
         plan, e = own, evaluated(d, chip, chip_technology(chip), space.ground.calibrations[w])
     elif isinstance(workload, Workload):
-        plan, e = evaluate(chip_system(name, n_chips), workload)
+        found = evaluate(chip_system(name, n_chips), workload)
+        plan, e = found.plan, found.result
     else:
         raise DseError("a batch that is chosen with the plan, or a model in service: see `dse portfolio`")
     tokens = float(e.tokens_per_s) * float(e.step_s) / n_chips

@@ -40,7 +40,7 @@ def python_lines(subject: Subject, ask: Ask, plans: Plans) -> str:
             "", f"workload = dse.{type(workload).__name__}(dse.model({workload.model.name!r}), {sizes})",
             f"system = dse.system({where!r}, {n_chips}, chip)",
             f"fit = dse.calibration({calibration.name!r})",
-            f"plan, result = dse.evaluate(system, workload, dse.parse_plan({plan!r}), tech=tech, calibration=fit)",
-            f"print({label!r}, float(result.step_s), float(result.power_W))",
+            f"found = dse.evaluate(system, workload, dse.parse_plan({plan!r}), tech=tech, calibration=fit)",
+            f"print({label!r}, float(found.result.step_s), float(found.result.power_W))",
         ]  # fmt: skip
     return "\n".join([*lines, ""])

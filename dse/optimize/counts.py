@@ -36,3 +36,12 @@ def around(search: Search, choice_index: int, z: np.ndarray) -> list[tuple[float
         options.append(logs[max(above - 1, 0) : above + 1].tolist())
     near = itertools.product(*options)
     return sorted(near, key=lambda v: sum(abs(x - float(z[i])) for x, i in zip(v, places, strict=True)))
+
+
+def beside(search: Search, choice_index: int, values: tuple[float, ...]) -> list[tuple[float, ...]]:
+    """Logs of what can be built one step from `values` in each stepped number, `values` left out."""
+    options = []
+    for x, logs in zip(values, steps_of_choice(search, choice_index), strict=True):
+        at = int(np.argmin(np.abs(logs - x)))
+        options.append(logs[max(at - 1, 0) : at + 2].tolist())
+    return [v for v in itertools.product(*options) if v != values]

@@ -10,22 +10,26 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ..study.convex import Kind, model_of, ratio_rows, rows_of_limit
-from .counts import around, fixed_boxes
+from .counts import around, beside, fixed_boxes
 from .elastic import Loosened, cheapest_relaxations
 from .pricing import Plans
 from .search import WIDTH, Candidate, Search, n_choices
 from .solution import Relaxation
 from .space import batch_of, element, every_plan
 
-TRIED = 4
+BEGUN = 16
 """Choices and plans, those that need the least, whose neighbouring whole counts are relaxed too."""
+TRIED = 4
+"""Of these the best, whose counts go on downhill."""
+WALKED = 1024
+"""Whole counts after which to stop: a walk from the neighbours of a broken optimum takes a tenth of that."""
 MOST = 128
 """Choices and plans that are relaxed with broken counts."""
 SMALLEST = 1e-4
 """Relaxations below this share are rounding."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Broken:
     """A choice with plans whose least loosening is known, counts broken."""
 
@@ -56,7 +60,9 @@ NONE = Way(math.inf, ())
 def broken(search: Search, candidates: list[Candidate], loose: Bool[np.ndarray, " m"]) -> list[Broken]:
     """Choices and plans with the least loosening of each, counts broken, those that need the least first."""
     if able := [c for c in candidates if c.log_goal < np.inf]:
-        return [Broken(c.choice_index, c.plan_index, np.asarray(c.optimum.z), 0.0) for c in able]
+        lean = dict(leanest(search))
+        each = [(c.choice_index, plans, c.optimum.z) for c in able for plans in (c.plan_index, lean[c.choice_index])]
+        return [Broken(i, plans, np.asarray(z), 0.0) for i, plans, z in each]
     own = [(c.choice_index, c.plan_index) for c in candidates]
     points = list(dict.fromkeys([*own, *leanest(search), *search.seen]))[:MOST]
     lower, upper = (np.repeat(b[None], len(points), axis=0) for b in search.box)
@@ -73,16 +79,29 @@ def leanest(search: Search) -> list[tuple[int, Plans]]:
 
 
 def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) -> Way:
-    """The least loosening of some rows that gives a design with whole counts beside those of `known`."""
-    able = [b for b in known[:TRIED] if math.isfinite(b.total)]
-    fixed = [(b, v) for b in able for v in around(search, b.choice, b.z)]
-    if not fixed:
+    """The least loosening of some rows that gives a design with whole counts: those beside `known`, then downhill.
+
+    What is needed is convex in the logs of the counts, so that a step to the neighbours at a time leads to the least;
+    a grid may hold it up on a narrow ridge, and only the best choices and plans go on.
+    """
+    able = [b for b in known[:BEGUN] if math.isfinite(b.total)]
+    least: dict[Broken, tuple[float, tuple[float, ...], Loosened]] = {}
+    tried, fresh = set(), [(b, v) for b in able for v in around(search, b.choice, b.z)]
+    while fresh and len(tried) < WALKED:
+        tried.update(fresh)
+        points = [(b.choice, b.plans) for b, _ in fresh]
+        found = relaxed(search, points, *fixed_boxes(search, [v for _, v in fresh]), loose)
+        better = []
+        for k, (t, (b, v)) in enumerate(zip(total(found).tolist(), fresh, strict=True)):
+            if t < (least[b][0] - SMALLEST if b in least else math.inf):
+                least[b] = t, v, element(found, k)
+                better.append(b)
+        go_on = [b for b in sorted(least, key=lambda b: least[b][0])[:TRIED] if b in better]
+        fresh = [(b, v) for b in go_on for v in beside(search, b.choice, least[b][1]) if (b, v) not in tried]
+    if not least:
         return NONE
-    points = [(b.choice, b.plans) for b, _ in fixed]
-    found = relaxed(search, points, *fixed_boxes(search, [v for _, v in fixed]), loose)
-    each = total(found)
-    best = int(np.argmin(each))
-    return Way(float(each[best]), _named(search, element(found, best))) if math.isfinite(each[best]) else NONE
+    best = min(least.values(), key=lambda x: x[0])
+    return Way(best[0], _named(search, best[2]))
 
 
 def total(found: Loosened) -> Float[np.ndarray, " b"]:

@@ -141,9 +141,22 @@ def remedy_view(r: Remedy) -> RenderableType:
             f"{times(r.speedup)} delivered needs more than the {times(r.delivered)} there is; no time to look for what"
         )
         return Group(Text(head, style="bold"), *unfinished(r.unfinished))
+    needs = f"{times(r.speedup)} delivered needs more than the {times(r.delivered)} there is"
+    if r.most < r.speedup:
+        head = (
+            f"{needs}; all that was found, with what may get better at the good end of its range, is {times(r.most)}:"
+        )
+        return Group(Text(head, style="bold"), _ends(r), *unfinished(r.unfinished))
     enough = "this is enough" if r.reachable else "no change of these was found that is enough, which is no proof"
-    head = f"{times(r.speedup)} delivered needs more than the {times(r.delivered)} there is; {enough}:"
-    return Group(Text(head, style="bold"), t, *unfinished(r.unfinished))
+    return Group(Text(f"{needs}; {enough}:", style="bold"), t, *unfinished(r.unfinished))
+
+
+def _ends(r: Remedy) -> RenderableType:
+    """How far every number may get better."""
+    t = table("what may get better", "now", "good end")
+    for x in r.levers:
+        t.add_row(scoped_label(x.name), *(quantity_text(scoped_name(x.name), v) for v in (x.value, x.end)))
+    return t
 
 
 def sensitivity_json(s: Sensitivity, r: Remedy | None) -> dict[str, Any]:
@@ -162,7 +175,7 @@ def sensitivity_json(s: Sensitivity, r: Remedy | None) -> dict[str, Any]:
             for p in s.parameters
         ],
         "remedy": None if r is None else {
-            "speedup": r.speedup, "delivered": r.delivered, "reachable": r.reachable,
+            "speedup": r.speedup, "delivered": r.delivered, "reachable": r.reachable, "most": r.most,
             "levers": [dataclasses.asdict(x) for x in r.levers],
         },
     }  # fmt: skip

@@ -82,7 +82,7 @@ class Served:
             return math.nan, math.nan
         w, c = r.engine.writer, r.curve.calibration
         decode, plan = decode_of(r.curve.requests, w.shape, w.n_sequences, r.curve.requests.mean_context)
-        step_s = float(evaluate(w.shape.system, decode, plan, calibration=c)[1].step_s)
+        step_s = float(evaluate(w.shape.system, decode, plan, calibration=c).result.step_s)
         low, high = band_s(w.shape.system, decode, plan, c)
         return low / step_s, high / step_s
 

@@ -58,6 +58,6 @@ class Timed:
 
 def timed(system: System, workload: Workload) -> Timed:
     """`workload` on `system` under its fastest plan, with the range of its calibration."""
-    plan, e = evaluate(system, workload)
-    band = band_s(system, workload, plan, calibration_for(system.chip.name, workload))
-    return Timed(system.chip.name, workload, system.n_chips, float(e.step_s), band, float(e.power_W))
+    e = evaluate(system, workload)
+    band = band_s(system, workload, e.plan, calibration_for(system.chip.name, workload))
+    return Timed(system.chip.name, workload, system.n_chips, float(e.result.step_s), band, float(e.result.power_W))

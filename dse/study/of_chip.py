@@ -49,9 +49,9 @@ def metric(name: str, system: System, workload: Workload, plan: Plan | None = No
         PlanError: as `evaluate`.
     """
     full = full_name(name, (*METRICS, *EVALUATED), "metric")
-    plan, base = evaluate(system, workload, plan)
+    base = evaluate(system, workload, plan)
     c, tech = calibration_for(system.chip.name, workload), chip_technology(system.chip)
-    d = demand(workload, plan, system, chip_reference(system.chip, c))
+    d = demand(workload, base.plan, system, chip_reference(system.chip, c))
     around, job = _owned(system, workload) if full in OWNED else (None, None)
 
     def of_chip(chip: Chip) -> FloatLike:
@@ -59,7 +59,7 @@ def metric(name: str, system: System, workload: Workload, plan: Plan | None = No
         if full in EVALUATED:
             return getattr(e, full)
         tokens = e.tokens_per_s * e.step_s / system.n_chips
-        load = Load(e.step_s, e.power_W, base.step_s, tokens, np.float64(1.0), e.hottest_W)
+        load = Load(e.step_s, e.power_W, base.result.step_s, tokens, np.float64(1.0), e.hottest_W)
         value = METRICS[full](_owned_state(chip_state(chip, tech, [load]), around, job))
         return value[0] if isinstance(value, list) else value
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pydantic
 
 from ..core.errors import SpecError
+from ..core.fields import unknown_key
 from ..core.files import SAFE_NAME, read_text, toml_tables
 from ..core.origin import digest
 from ..core.shipped import check_kind, shipped
@@ -90,8 +90,7 @@ def _explain(error: Any) -> At:
     """A complaint of the schema in our words."""
     place = tuple(error["loc"])
     if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(place[-1]), sorted(_KEYS), n=1)
-        return At(place, "unknown key" + (f"; did you mean '{near[0]}'?" if near else ""))
+        return At(place, unknown_key(str(place[-1]), _KEYS))
     if error["type"] == "missing":
         return At(place, "missing")
     return At(place, f"{spelled(error['input'])} is not allowed: {error['msg'][:1].lower()}{error['msg'][1:]}")

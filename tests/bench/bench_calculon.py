@@ -47,7 +47,7 @@ def held_out():
         yield (
             f"175B {recompute}",
             published_s,
-            float(dse.evaluate(dse.system("dgx-a100", 64), workload, plan)[1].step_s),
+            float(dse.evaluate(dse.system("dgx-a100", 64), workload, plan).result.step_s),
         )
 
 
@@ -68,11 +68,11 @@ def speed() -> None:
     system = dse.system(kind, n_chips)
     ref = chip_reference(system.chip, default_calibration(system.chip.name))
     breakdown, _, base = functions(system, workload, plan)
-    step_s = float(dse.evaluate(system, workload, plan)[1].step_s)
+    step_s = float(dse.evaluate(system, workload, plan).result.step_s)
     print(f"\n{SPEED}, batch 1,536: dse {step_s:.1f} s, Calculon {CALCULON_1024_S:.1f} s per step")
 
     def once():
-        return dse.evaluate(system, workload, plan)[1].step_s
+        return dse.evaluate(system, workload, plan).result.step_s
 
     ways = {
         "lowering one plan": min(timed_s(demand, workload, plan, system, ref) for _ in range(50)),

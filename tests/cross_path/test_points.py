@@ -40,7 +40,8 @@ def one_point(q, folder):
 
 @pytest.mark.parametrize("q", questions())
 def test_a_sweep_of_one_point_is_the_evaluation(q, tmp_path):
-    plan, e = dse.evaluate(q.system, q.workload)
+    best = dse.evaluate(q.system, q.workload)
+    plan, e = best.plan, best.result
     row = one_point(q, tmp_path)
     assert row["plan"] == plan_text(plan)
     told = {**{c: getattr(e, c) for c in RECORD[:-1]}, "hbm_B": e.step.hbm_B}
@@ -55,7 +56,8 @@ def test_the_command_shows_the_evaluation(q, capsys):
     arguments = ["evaluate", q.chip, q.model, "--phase", q.phase, "--chips", str(q.system.n_chips), *sizes, "--json"]
     assert main(arguments) == 0
     shown = json.loads(capsys.readouterr().out)
-    plan, e = dse.evaluate(q.system, q.workload)
+    best = dse.evaluate(q.system, q.workload)
+    plan, e = best.plan, best.result
     assert shown["plan"] == plan_text(plan)
     for name in ("step_s", "power_W", "memory_B", "tokens_per_s", "mfu_frac"):
         assert shown[name] == float(getattr(e, name)), name
@@ -65,7 +67,8 @@ def test_the_command_shows_the_evaluation(q, capsys):
 @pytest.mark.parametrize("q", questions(chips=("trainium2",)))
 def test_a_page_is_the_evaluation(q):
     found = find(q.system, q.workload, None)
-    plan, e = dse.evaluate(q.system, q.workload)
+    best = dse.evaluate(q.system, q.workload)
+    plan, e = best.plan, best.result
     assert found.plan == plan and found.calibration == calibration_for(q.chip, q.workload).name
     assert float(found.evaluation.step_s) == float(e.step_s) and float(found.evaluation.power_W) == float(e.power_W)
     assert found.fastest_s <= float(e.step_s) <= found.slowest_s
@@ -82,7 +85,7 @@ def test_what_was_asked_before_is_answered_from_memory_and_never_stale():
     first = dse.evaluate(q.system, q.workload)
     again = dse.evaluate(q.system, q.workload)
     assert _lowered.cache_info().hits == 1 and _lowered.cache_info().misses == 1
-    assert again[0] == first[0] and float(again[1].step_s) == float(first[1].step_s)
+    assert again.plan == first.plan and float(again.result.step_s) == float(first.result.step_s)
     chip = dataclasses.replace(
         q.system.chip, scaleup_bandwidth_per_dir_Bps=q.system.chip.scaleup_bandwidth_per_dir_Bps / 64
     )
@@ -90,6 +93,6 @@ def test_what_was_asked_before_is_answered_from_memory_and_never_stale():
     kept = dse.evaluate(slow, q.workload)
     _lowered.cache_clear()
     fresh = dse.evaluate(slow, q.workload)
-    assert kept[0] == fresh[0] and float(kept[1].step_s) == float(fresh[1].step_s)
+    assert kept.plan == fresh.plan and float(kept.result.step_s) == float(fresh.result.step_s)
     larger = dse.evaluate(q.system, dataclasses.replace(q.workload, batch=64))
-    assert float(larger[1].step_s) > float(first[1].step_s)
+    assert float(larger.result.step_s) > float(first.result.step_s)

@@ -49,7 +49,7 @@ def test_an_engine_decodes_as_evaluate_says(chip, system, model):
     for i in every:
         w = curve.menu.writers[i]
         decode, plan = decode_of(requests, w.shape, w.n_sequences, requests.mean_context)
-        _, e = evaluate(w.shape.system, decode, plan)
+        e = evaluate(w.shape.system, decode, plan).result
         np.testing.assert_allclose(float(curve.costs.pass_s[i]), float(e.step_s), rtol=ULPS)
         energy = sum(float(x) for x in e.energy.__dict__.values())
         np.testing.assert_allclose(float(curve.costs.energy_J[i]), energy, rtol=ULPS)
@@ -57,7 +57,7 @@ def test_an_engine_decodes_as_evaluate_says(chip, system, model):
 
 @pytest.mark.parametrize("q", questions(chips=("trainium2", "h100"), phases=("training", "decode"), models=("dense",)))
 def test_cost_times_a_step_as_evaluate_does(q):
-    t, (_, e) = timed(q.system, q.workload), dse.evaluate(q.system, q.workload)
+    t, e = timed(q.system, q.workload), dse.evaluate(q.system, q.workload).result
     assert (t.step_s, t.power_W) == (float(e.step_s), float(e.power_W))
     assert t.band_s[0] <= t.step_s <= t.band_s[1]
 
@@ -82,7 +82,8 @@ def study_of(q):
 @pytest.mark.parametrize("q", questions(chips=("trainium2", "h100"), phases=("training", "decode")))
 def test_a_baseline_and_a_chip_on_a_front_are_evaluations(q):
     """Baseline and named chip of one study: the same time by the same calibration, so the chip stands at exactly 1."""
-    plan, e = dse.evaluate(q.system, q.workload)
+    best = dse.evaluate(q.system, q.workload)
+    plan, e = best.plan, best.result
     study = study_of(q)
     assert study.calibrations["w"].name == calibration_for(q.chip, q.workload).name
     ((own, seconds),) = ground_of(study).baselines
@@ -98,7 +99,8 @@ def test_a_baseline_that_may_stream_stands_at_one_on_its_front_too(q):
     """A figure once had trainium3 at 0.92 of itself, since only the study let it stream."""
     study = replaced(study_of(q), streams=True)
     ((own, seconds),) = ground_of(study).baselines
-    plan, e = dse.evaluate(q.system, q.workload, streams=True)
+    best = dse.evaluate(q.system, q.workload, streams=True)
+    plan, e = best.plan, best.result
     assert (own, seconds) == (plan, float(e.step_s))
     (here,) = [n for n in named_chips(study, ("delivered_time", "power_W"), [seconds]) if n.name == q.chip]
     assert here.values == (1.0, float(e.power_W))
@@ -111,7 +113,7 @@ def test_a_row_of_validate_times_a_step_as_evaluate_does(chip, system):
     w, c = Training(m, 16, 2048), default_calibration(chip)
     case = Case("cross#1", "cross", chip, "megatron", 1.0, lower(w, plan, where, c), where.chip)
     (row,) = predict_cases([case]).to_dict(orient="records")
-    _, e = evaluate(where, w, plan)
+    e = evaluate(where, w, plan).result
     np.testing.assert_allclose(row["predicted_s"], float(e.step.total_s), rtol=ULPS)
     assert row["memory_B"] == float(e.memory_B) and row["calibration"] == calibration_for(chip, w).name
 

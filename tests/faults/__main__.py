@@ -20,10 +20,11 @@ from .kinds import FAULTS, KILLS
 
 HEAD = """# Faults on purpose
 
-Written by `make faults` at commit {commit}: each row breaks a running sweep, front or search on purpose, as a user
-could meet it, and asks that it ends with the bits of an undisturbed run or in one clear line. {points:,} points in
-{shards} shards; kills come at random moments (seed {seed}). On {cores} cores, with whatever else ran there. Six of the
-kinds run once in every test of this repository, on half as many points.
+Written by `python -m tests.faults {rounds} --write docs/faults.md` at commit {commit} (`make faults` kills twelve
+times). Each row breaks a running sweep, front or search on purpose, as a user could meet it, and asks that it ends with
+the bits of an undisturbed run or in one clear line. {points:,} points in {shards} shards; kills come at random moments
+(seed {seed}). On {cores} cores, with whatever else ran there. Six of the kinds run once in every test of this
+repository, on half as many points.
 
 | fault | rounds | ended in | seconds |
 |---|---|---|---|
@@ -54,7 +55,9 @@ def main() -> int:
             lines.append(f"| {name} | {rounds} | {told} | {time.monotonic() - begin:.0f} |")
             print(lines[-1], flush=True)
     commit = (git_commit() or "unknown")[:12]
-    head = HEAD.format(commit=commit, cores=os.cpu_count(), points=asked.points, shards=asked.points // 64, seed=0)
+    head = HEAD.format(
+        rounds=asked.rounds, commit=commit, cores=os.cpu_count(), points=asked.points, shards=asked.points // 64, seed=0
+    )
     if asked.write and not wrong:
         asked.write.write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
     return int(wrong > 0)

@@ -20,7 +20,7 @@ TP8_PP8 = {"tp": 8, "pp": 8, "micro_batch": 1, "interleave": 3}
 
 def step_s(chips, batch, plan, name):
     workload = Training(model("gpt-3-175b"), batch, 2048, "bf16", fused_attention=False)
-    return float(evaluate(system("dgx-a100", chips), workload, plan, calibration=calibration(name))[1].step_s)
+    return float(evaluate(system("dgx-a100", chips), workload, plan, calibration=calibration(name)).result.step_s)
 
 
 def report(capsys, what, seconds, published_s):

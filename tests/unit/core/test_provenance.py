@@ -45,6 +45,8 @@ def test_facts_arrive_in_canonical_units_with_their_receipt(tmp_path: Path):
         ('x_W = { kind = "guess", source = "a" }', "missing value"),
         ('x_W = { value = 1.0, kind = "rumour", source = "a" }', "kind 'rumour' is not one of"),
         ('x_W = { value = 3.0, range = [1.0, 2.0], kind = "guess", source = "a" }', "outside its range"),
+        ('x_W = { value = [], kind = "guess", source = "a" }', r"value = \[\]; expected a number"),
+        ('x_W = { value = 1.0, range = true, kind = "guess", source = "a" }', "range = true; expected the low and"),
     ],
 )
 def test_incomplete_facts_are_refused(tmp_path: Path, fact: str, says: str):

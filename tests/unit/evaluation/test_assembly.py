@@ -35,7 +35,7 @@ def trn2():
 
 @pytest.fixture(scope="module")
 def evaluation(trn2):
-    return evaluate(trn2, TRAINING, PLAN)[1]
+    return evaluate(trn2, TRAINING, PLAN).result
 
 
 @pytest.mark.parametrize("name", chip_names())
@@ -63,7 +63,7 @@ def test_mfu_by_hand(trn2, evaluation):
 
 def test_fp8_mfu_counts_the_fp8_peak(trn2):
     """The denominator is the peak of the linear layers' precision: twice bf16's on this chip."""
-    bf16, fp8 = (evaluate(trn2, dataclasses.replace(TRAINING, precision=p), PLAN)[1] for p in ("bf16", "fp8"))
+    bf16, fp8 = (evaluate(trn2, dataclasses.replace(TRAINING, precision=p), PLAN).result for p in ("bf16", "fp8"))
     ratio = float(fp8.mfu_frac * fp8.step_s) / float(bf16.mfu_frac * bf16.step_s)
     assert ratio == pytest.approx(0.5)
     assert float(fp8.step_s) < float(bf16.step_s)
@@ -92,14 +92,15 @@ def test_the_search_finds_the_fastest_plan_that_fits(trn2):
     seconds = np.asarray(plan_steps_s(stack_records(demands), trn2.chip, t, c))
     for i, s in one_by_one.items():
         assert seconds[i] == (pytest.approx(s, rel=1e-12) if float(demands[i].memory_B) <= room else np.inf)
-    plan, e = evaluate(trn2, TRAINING)
+    best = evaluate(trn2, TRAINING)
+    plan, e = best.plan, best.result
     assert plan == every[int(np.argmin(seconds))] == every[fastest(every, demands, trn2.chip, t, c)]
     assert float(e.step_s) == pytest.approx(seconds.min(), rel=1e-12)
     assert float(e.memory_B) <= room
 
 
 def test_a_given_plan_is_not_replaced(trn2):
-    assert evaluate(trn2, TRAINING, PLAN)[0] == PLAN
+    assert evaluate(trn2, TRAINING, PLAN).plan == PLAN
 
 
 def test_what_does_not_fit_says_by_how_much():
@@ -121,9 +122,9 @@ def test_calibration_and_technology_can_be_given(trn2, evaluation):
     other = evaluate(
         trn2, TRAINING, PLAN, calibration=dataclasses.replace(calibration("prior-neuron"), matmul_frac=1.0)
     )
-    assert float(other[1].step.total_s) < float(evaluation.step.total_s)
-    assert float(other[1].energy.tensor_J) == pytest.approx(float(evaluation.energy.tensor_J))
-    same = evaluate(trn2, TRAINING, PLAN, tech=chip_technology(trn2.chip))[1]
+    assert float(other.result.step.total_s) < float(evaluation.step.total_s)
+    assert float(other.result.energy.tensor_J) == pytest.approx(float(evaluation.energy.tensor_J))
+    same = evaluate(trn2, TRAINING, PLAN, tech=chip_technology(trn2.chip)).result
     assert float(same.power_W) == float(evaluation.power_W)
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from dse.core.errors import SpecError
 from dse.core.files import json_text
+from dse.core.text import times
 from dse.explore.remedy import remedy
 from dse.explore.sensitivity import Given, sensitivity
 from dse.optimize.batch import solve_batch
@@ -146,9 +147,24 @@ def test_what_would_have_to_be_true_is_enough_and_no_more(found, solved):
 
 
 @pytest.mark.usefixtures("few_levers")
-def test_a_target_out_of_reach_says_so(found, solved):
-    r = remedy(found, 1e4, solved)
+@pytest.mark.parametrize("target", [1e4, 1e99])
+def test_a_target_out_of_reach_says_so_at_once(found, solved, target, monkeypatch):
+    """Before: every number alone and all together were searched to the deadline, for any target."""
+    monkeypatch.setattr("dse.explore.remedy._rows", None)
+    r = remedy(found, target, solved)
     assert not r.reachable and not any(math.isfinite(x.alone) for x in r.levers)
+    assert r.delivered < r.most < target and sensitivity_json(found, r)["remedy"]["most"] == r.most
+    assert f"at the good end of its range, is {times(r.most)}" in " ".join(shown(r).split())
+
+
+@pytest.mark.usefixtures("few_levers")
+def test_the_most_is_what_can_be_reached(found, solved):
+    """A little less than the most found is found to be enough; with all at their ends it is delivered."""
+    most = remedy(found, 1e99, solved).most
+    r = remedy(found, 0.99 * most, solved)
+    assert r.reachable and r.most == pytest.approx(most)
+    assert all(min(x.value, x.end) * 0.999 <= x.together <= max(x.value, x.end) * 1.001 for x in r.levers)
+    assert not remedy(found, 1.01 * most, solved).reachable
 
 
 @pytest.mark.usefixtures("few_levers")
@@ -169,12 +185,13 @@ def test_targets_and_studies_that_make_no_sense(found, solved, tiny):
 
 @pytest.mark.usefixtures("few_levers")
 def test_a_remedy_that_is_cut_says_what_was_not_tried(found, solved):
-    """Of the numbers alone none was tried, which is told from one that is not enough."""
+    """Of the numbers that may be enough alone none was tried, which is told from one that is not enough."""
     search = dataclasses.replace(solved, deadline=Deadline(2.0, itertools.count().__next__))
-    r = remedy(found, 1.05 * math.exp(-found.candidate.log_goal), search)
-    n = len(r.levers)
-    assert n == 4 and not any(math.isfinite(x.alone) for x in r.levers)
-    assert r.unfinished == ("smaller changes than were found", "4 of 4 numbers were not tried alone")
+    target = 1.05 * math.exp(-found.candidate.log_goal)
+    r, whole = remedy(found, target, search), remedy(found, target, solved)
+    assert len(r.levers) == 4 and not any(math.isfinite(x.alone) for x in r.levers)
+    enough = sum(math.isfinite(x.alone) for x in whole.levers)
+    assert r.unfinished == ("smaller changes than were found", f"{enough} of 4 numbers were not tried alone") and enough
     assert sensitivity_json(found, r)["unfinished"] == list(r.unfinished)
     assert "none of these is enough alone" not in shown(r) and "Left out" in shown(r)
 

@@ -80,7 +80,8 @@ def test_a_chip_that_is_built_reads_as_evaluate_says():
     subject = subject_of_chip(system, workload, "decode")
     x, choice = first_numbers(subject)
     read, plans, fits = read_fastest(subject, x, choice, own_plans(subject.space), subject.limits)
-    plan, e = evaluate(system, workload)
+    found = evaluate(system, workload)
+    plan, e = found.plan, found.result
     assert fits == [True] and subject.space.plans[0][plans[0]] == plan
     for name in ("step_s", "power_W", "tokens_per_s", "mfu_frac", "memory_B"):
         assert read["works"][0][name] == pytest.approx(float(getattr(e, name)), rel=CLOSE), name

@@ -100,5 +100,5 @@ def test_lengths_that_are_none(workload, words):
 
 def test_a_long_prompt_runs_near_the_matrix_peak():
     """64k tokens of 70B in bf16 on 8 H100: MFU below the prior's 82 % and above half of it."""
-    _, e = evaluate(ON, Prefill(LLAMA, 1, 65536, chunk=8192), Plan(tp=8), calibration=calibration("prior-cuda"))
+    e = evaluate(ON, Prefill(LLAMA, 1, 65536, chunk=8192), Plan(tp=8), calibration=calibration("prior-cuda")).result
     assert 0.41 < float(e.mfu_frac) < 0.82

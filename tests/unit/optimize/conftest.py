@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from dse.optimize.batch import solve_batch
+from dse.optimize.elastic import cheapest_relaxations
 from dse.optimize.search import WIDTH, search_of
 from dse.optimize.space import space_of
 from dse.optimize.tables import data_of_rows, plan_rows, tables_of
-from dse.study.convex import all_strict, coordinates, model_of
+from dse.study.convex import Kind, all_strict, coordinates, model_of, ratio_rows
 
 LOWER = np.log([1.0, 4096, 0.5, 4, 0.5, 100, 64, 16, 1, 50, 0.6, 1])
 UPPER = np.log([64.0, 262144, 3, 256, 20, 5000, 8192, 512, 100, 1000, 1.1, 256])
@@ -94,12 +95,12 @@ def can_be_built(name, k, n_dies):
     return rest == 0 and (name != "n_cores" or any(r <= c <= 2 * r for r, c in grids))
 
 
-def brute_force(study):
-    """Best goal over all choices, plans and whole counts, one convex solve each; infinite if there is no design."""
+def every_point(study):
+    """All choices, plans and whole counts of a study, by choice: model, data, and boxes with the counts fixed."""
     search = search_of(space_of(study))
     tables = tables_of(search)
     (table,) = tables.of_workloads
-    names, best = coordinates(search.core), math.inf
+    names = coordinates(search.core)
     places = [names.index(n) for n in COUNTS]
     for i, choice in enumerate(study.choices):
         ranges = [
@@ -107,16 +108,41 @@ def brute_force(study):
             for name, p in zip(COUNTS, places, strict=True)
         ]
         points = list(itertools.product(*ranges, range(len(table.plans))))
-        if not points:
-            continue
-        lower, upper = (np.repeat(b[None], len(points), axis=0) for b in search.box)
-        lower[:, places] = upper[:, places] = np.log([p[:2] for p in points])
-        data = data_of_rows(tables, [i] * len(points), plan_rows(tables, [(i, p[2]) for p in points]))
-        o = solve_batch(
-            model_of(search.core), data, lower, upper, (lower + upper) / 2, loose=all_strict(search.core), size=WIDTH
-        )
+        if points:
+            lower, upper = (np.repeat(b[None], len(points), axis=0) for b in search.box)
+            lower[:, places] = upper[:, places] = np.log([p[:2] for p in points])
+            yield (
+                search.core,
+                data_of_rows(tables, [i] * len(points), plan_rows(tables, [(i, p[2]) for p in points])),
+                (
+                    lower,
+                    upper,
+                ),
+            )
+
+
+def brute_force(study):
+    """Best goal over all choices, plans and whole counts, one convex solve each; infinite if there is no design."""
+    best = math.inf
+    for core, data, (lower, upper) in every_point(study):
+        o = solve_batch(model_of(core), data, lower, upper, (lower + upper) / 2, loose=all_strict(core), size=WIDTH)
         best = min(best, float(np.where(o.feasible, o.objective, np.inf).min()))
     return math.exp(best)
+
+
+def least_change(study):
+    """Least sum of loosenings of the study's limits over all choices, plans and whole counts [log units]."""
+    best = math.inf
+    for core, data, box in every_point(study):
+        user = np.asarray([r.kind is Kind.USER for r in ratio_rows(core)])
+        found = cheapest_relaxations(model_of(core), data, *box, user, WIDTH)
+        best = min(best, float(np.where(found.converged, found.total, np.inf).min()))
+    return best
+
+
+@pytest.fixture(scope="session")
+def every_change():
+    return least_change
 
 
 @pytest.fixture(scope="session")

@@ -114,7 +114,7 @@ def test_each_workload_of_a_study_has_the_calibration_of_its_phase():
     for name, (_, seconds), system in zip(
         space.study.workloads, space.ground.baselines, space.ground.systems[""], strict=True
     ):
-        _, e = evaluate(system, space.study.workloads[name][0])
+        e = evaluate(system, space.study.workloads[name][0]).result
         assert seconds == pytest.approx(float(e.step_s), rel=1e-12)
 
 

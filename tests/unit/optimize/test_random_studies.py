@@ -80,13 +80,14 @@ def test_a_choice_that_cannot_be_built_hides_no_way_out(tiny, space):
 
 
 @pytest.mark.parametrize("seed", range(N))
-def test_a_random_study_is_answered_rightly(tiny, space, every_design, seed):
+def test_a_random_study_is_answered_rightly(tiny, space, every_design, every_change, seed):
     study = random_study(tiny, seed)
     s = solve(study, space=relative(space, study), gap_frac=GAP, limit_s=LIMIT_S)
     truth = every_design(study)
     assert s.status in (Status.OPTIMAL, Status.INFEASIBLE)
     assert (s.status is Status.INFEASIBLE) == math.isinf(truth)
     if s.status is Status.INFEASIBLE:
+        assert sum(abs(math.log(r.needed / r.limit)) for r in s.relaxations) <= every_change(study) + 2e-3
         if not written(study).issuperset(r.name for r in s.relaxations):
             # what the study wrote is not enough, so that what others fixed is named: a share of it above all of it
             assert {r.name for r in s.relaxations} <= FIXED and all(r.needed > r.limit == 1.0 for r in s.relaxations)

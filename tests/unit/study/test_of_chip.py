@@ -15,7 +15,8 @@ DECODE = dse.Decode(dse.model("llama-3.1-8b"), 8, 1024)
 
 
 def test_values_are_those_of_an_evaluation():
-    plan, e = dse.evaluate(SYSTEM, DECODE)
+    found = dse.evaluate(SYSTEM, DECODE)
+    plan, e = found.plan, found.result
     for name in ("step_s", "tokens_per_s", "mfu_frac", "memory_B"):
         assert float(dse.metric(name, SYSTEM, DECODE, plan)(SYSTEM.chip)) == pytest.approx(
             float(getattr(e, name)), 1e-12

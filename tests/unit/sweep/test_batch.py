@@ -33,7 +33,7 @@ def test_a_point_is_what_evaluate_says(write):
         )
         system = dataclasses.replace(base, chip=chip)
         plan = dse.parse_plan(found["plan"][i])
-        _, e = dse.evaluate(system, workload, plan)
+        e = dse.evaluate(system, workload, plan).result
         for column, value in {"step_s": e.step_s, "power_W": e.power_W, "mfu_frac": e.mfu_frac}.items():
             np.testing.assert_allclose(found[column][i], float(value), rtol=1e-9)
 
@@ -52,11 +52,9 @@ def test_auto_takes_the_fastest_plan_that_fits(write):
         names = ("hbm_bandwidth_Bps", "clock_Hz", "n_cores")
         values = [np.asarray(made.numbers[k][i]) for k in names]
         chip = eqx.tree_at(lambda c: [c.hbm_bandwidth_Bps, c.clock_Hz, c.n_cores], system.chip, values)
-        best, e = dse.evaluate(
-            dataclasses.replace(system, chip=chip), dse.Training(dse.model("llama-3.1-8b"), 64, 2048)
-        )
-        assert dse.parse_plan(found["plan"][i]) == best
-        np.testing.assert_allclose(found["step_s"][i], float(e.step_s), rtol=1e-9)
+        best = dse.evaluate(dataclasses.replace(system, chip=chip), dse.Training(dse.model("llama-3.1-8b"), 64, 2048))
+        assert dse.parse_plan(found["plan"][i]) == best.plan
+        np.testing.assert_allclose(found["step_s"][i], float(best.result.step_s), rtol=1e-9)
 
 
 def test_answers_do_not_depend_on_the_slice(write):
@@ -95,7 +93,9 @@ def test_a_preset_without_changes_keeps_its_links_between_dies(write):
     text = '[sweep]\nname = "b"\nrecord = ["step_s", "power_W"]\n[base]\nchip = "b200"\nmodel = "llama-3.1-8b"\n'
     text += 'plan = "tp=8,pp=1,dp=1"\n'
     found = answers(load_sweep(write(text=text)))
-    _, e = dse.evaluate(dse.system("hgx-b200", 8), dse.Training(dse.model("llama-3.1-8b"), 32, 8192), dse.Plan(tp=8))
+    e = dse.evaluate(
+        dse.system("hgx-b200", 8), dse.Training(dse.model("llama-3.1-8b"), 32, 8192), dse.Plan(tp=8)
+    ).result
     np.testing.assert_allclose(found["power_W"], [float(e.power_W)], rtol=1e-9)
     b200 = dse.chip("b200")
     crossing = float(b200.hbm_bandwidth_Bps * foreign_frac(b200.n_dies))

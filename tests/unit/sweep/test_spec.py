@@ -46,6 +46,7 @@ BAD = {
         "shard_point",
         r":4: sweep.shard_point: unknown key; did you mean 'shard_points'",
     ),
+    "a key of another table": ("shard_points", "log_range", r":4: sweep.log_range: unknown key, it belongs to another"),
     "a wrong type": (
         "= 8\n\n",
         "= 'many'\n\n",

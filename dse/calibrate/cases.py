@@ -20,7 +20,7 @@ from ..lowering.executed import as_run
 from ..lowering.headroom import usable_B
 from ..lowering.memory import memory_B
 from ..lowering.plan import Plan, n_micro_batches
-from ..lowering.software import EAGER, SHARDED, usual_software
+from ..lowering.software import EAGER, EAGER_SHARDED, SHARDED, usual_software
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
 from ..physics.calibration import Calibration, prior_calibration
@@ -211,7 +211,8 @@ def row_stack(row: Any) -> str:
 
 
 SOFTWARE: tuple[tuple[str, str], ...] = (
-    (r"nanotron|mosaic|llm-foundry", EAGER),
+    (r"nanotron", EAGER),
+    (r"mosaic|llm-foundry", EAGER_SHARDED),
     (r"fsdp|torchtitan", SHARDED),
 )
 """Words in a row's framework or source that name software which is not what usually trains on its chip."""

@@ -36,7 +36,7 @@ class Footprint:
 
 @cache
 def footprint(kind: str) -> Footprint:
-    """The footprint of a kind of software: "fused", "compiled", "eager" or "sharded".
+    """The footprint of a kind of software: "fused", "compiled", "sharded", "eager" or "eager_sharded".
 
     Raises:
         UnknownNameError: no such kind.

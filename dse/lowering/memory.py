@@ -138,7 +138,7 @@ def _training_memory(plan: Plan, workload: Training, footprint: Footprint) -> Me
     sharded = (n - experts) / replicas + experts * plan.ep / replicas
     gradients, states = (sharded if plan.zero >= stage else n for stage in (2, 1))
     whole = 2 * n / layers_per_stage(plan, workload.model) if plan.zero >= 3 else n
-    buckets = footprint.bucket_B * n if replicas > 1 else 0.0
+    buckets = footprint.bucket_B * n if replicas > 1 and plan.zero < 2 else 0.0  # shards are reduced as they come
     activations = training_activations_B(plan, workload, footprint)
     if workload.adapter_rank:
         gradients = states = chip_adapter_parameters(plan, workload)

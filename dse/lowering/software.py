@@ -18,6 +18,8 @@ SHARDED = "sharded"
 """PyTorch's fully sharded data parallelism: compiled blocks, the framework's loss."""
 EAGER = "eager"
 """Software that starts a kernel for every operation."""
+EAGER_SHARDED = "eager_sharded"
+"""Such software with sharded weights and a fused loss, as LLM Foundry."""
 
 
 def usual_software(plan: Plan, lane_kind: str) -> str:
@@ -40,7 +42,7 @@ def moves(software: str) -> dict[str, float]:
     """Reads and writes per element of element-wise work, and bytes per logit and weight, under a kind of software.
 
     Args:
-        software: "fused", "compiled", "sharded" or "eager".
+        software: "fused", "compiled", "sharded", "eager" or "eager_sharded".
 
     Raises:
         UnknownNameError: no such kind.

@@ -14,6 +14,7 @@ from dse.workload.transformer import Training
 
 LLAMA, GPT3 = model("llama-3.1-8b"), model("gpt-3-175b")
 KINDS = ("compiled", "sharded", "fused", "eager")
+"""From few kernels to many."""
 
 
 def small(software, phase, of=LLAMA, tokens=16.0):
@@ -70,7 +71,7 @@ def test_usual_software():
 @pytest.mark.parametrize(
     ("said", "kind"),
     [
-        ({"framework": "", "source": "mosaicml-llm-foundry"}, "eager"),
+        ({"framework": "", "source": "mosaicml-llm-foundry"}, "eager_sharded"),
         ({"framework": "", "source": "hf-ultrascale-nanotron-bench"}, "eager"),
         ({"framework": "torchtitan 0.2", "source": "blog"}, "sharded"),
         ({"framework": "", "source": "megatron-lm-examples-llama"}, ""),
@@ -96,3 +97,8 @@ def test_routing_starts_kernels_of_its_own():
     assert small("compiled", "forward", model("mixtral-8x7b")).n_launches == 12
     deepseek = small("compiled", "forward", model("deepseek-v3"))
     assert deepseek.n_launches == pytest.approx(4 + 8 * 58 / 61)  # its first three blocks are dense
+
+
+def test_a_fused_loss_and_shards_are_all_that_parts_sharded_eager_software_from_eager():
+    ours, eager = moves("eager_sharded"), moves("eager")
+    assert {n for n in eager if ours[n] != eager[n]} == {"logit_B", "sum_B"}

@@ -1,11 +1,18 @@
 """Axes of fronts: ticks that people read, and chips beside the front that stay legible and on the page."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
+from dse.explore.front import front
 from dse.report import hover
 from dse.report.front_axes import frame, log_axes, log_ticks, mark_chips, round_ticks
+from dse.report.front_pages import write_pages
+from dse.study.study import load_study
+
+TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
 
 
 @pytest.fixture
@@ -44,3 +51,25 @@ def test_pages_have_the_same_ticks_as_figures():
     ticks = log_ticks(900.0, 6000.0)
     assert ticks["tickvals"] == [1000.0, 2000.0, 5000.0] and ticks["ticktext"] == ["1,000", "2,000", "5,000"]
     assert hover._axis("x", [1000.0, 9000.0])["ticktext"][0] == "500"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 400])
+def test_designs_are_read_without_scrolling_sideways(browser, tmp_path, width):
+    f = front(load_study(str(TINY)), ("delivered_time", "package_cost_USD", "full_load_fp8_W", "die_mm2"), 6)
+    (page,) = (p for p in write_pages(f, [], tmp_path) if p.name == "designs.html")
+    tab = browser.new_page(viewport={"width": width, "height": 900})
+    said = []
+    tab.on("console", lambda m: m.type == "error" and said.append(m.text))
+    tab.on("pageerror", lambda e: said.append(str(e)))
+    tab.goto(page.as_uri(), wait_until="load")
+    tab.wait_for_selector(".main-svg:visible")
+    moved = "[document.body, ...document.querySelectorAll('html, div')].some(e => (e.scrollLeft = 9, e.scrollLeft))"
+    assert said == [] and not tab.evaluate(moved)
+    words = tab.evaluate("""[...document.querySelectorAll('.main-svg text')].filter(t => t.checkVisibility()).map(t => {
+      const box = t.getBoundingClientRect();
+      return [t.textContent, box.left >= 0 && box.right <= innerWidth];
+    })""")
+    for name in ("delivered [x]", "package cost [USD]", "full-load FP8 [W]", "die area [mm2]", "cores"):
+        assert [name, True] in words
+    tab.close()

@@ -228,7 +228,7 @@ ROWS_WITHOUT = """() => [...document.querySelectorAll('#content tbody tr')].map(
 
 @pytest.mark.parametrize(("view", "where", "what"), [
     ("Front", "#front-points .fact", "delivered speed-up"), ("Serving", "td .fact", "tokens/s per chip"),
-    ("Truth", "p .fact", "median error"), ("Truth", "td .fact", "score of"),
+    ("Truth", "p .fact:nth-child(3)", "median error"), ("Truth", "td .fact", "score of"),
     ("Risk", "#risk-verdict .fact", "share of draws"), ("Risk", "#risk-drivers .fact", "node: PE area FP8"),
 ])  # fmt: skip
 def test_numbers_of_every_view_open_their_receipts(tab, view, where, what):
@@ -244,6 +244,24 @@ def test_numbers_of_every_view_open_their_receipts(tab, view, where, what):
     page.wait_for_selector("dialog[open] td.kind")
     assert what in page.inner_text("#receipts-title")
     assert all(page.locator("#receipts-body tbody tr td:last-child").all_inner_texts()), "every fact has a source"
+
+
+NUMBERS_WITHOUT = """() => [...document.querySelectorAll('#content main > p')].flatMap((p) => [...p.childNodes])
+  .filter((n) => !n.classList?.contains('fact')).flatMap((n) => n.textContent.match(/\\d[\\d,.]*/g) ?? [])"""
+
+
+@pytest.mark.parametrize(("view", "chosen"), [
+    ("Truth", ["25", "80"]),  # the dotted lines, and the share that a band holds
+    ("Serving", []),
+    ("Risk", ["1.5", "100"]),  # the target and the draws that were asked for
+])  # fmt: skip
+def test_numbers_in_sentences_open_their_receipts(tab, view, chosen):
+    page = tab()
+    page.click(f"#tab-{view}")
+    page.wait_for_selector("main > p .fact")
+    marks = page.evaluate("[...document.querySelectorAll('main .figure svg *')].filter((e) => e.words).length")
+    without = [n.rstrip(".,") for n in page.evaluate(NUMBERS_WITHOUT)]
+    assert [n for n in without if n != str(marks)] == chosen
 
 
 def test_only_numbers_that_are_chosen_are_without_receipts(tab):

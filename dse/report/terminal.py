@@ -127,7 +127,8 @@ def complaint(boxed: str) -> str:
     near = re.search(r"Perhaps you meant: (--[a-z-]+)", text)
     value = re.search(r"Error parsing (--[a-z]+): .*? from \['(.*?)'\]", text)
     missing = "Missing from " in text
-    what = re.split("─{2,}|-{8,}", text)[1].strip(" .")
+    what = re.split("─{2,}|-{8,}| Arguments are applied to", text)[1].strip(" .")
+    what = re.sub(r" \(applied to [a-z ]*\)", "", what)
     if value:
         what = f"{value[1]} {value[2]}: not a value it can take"
     elif missing:
@@ -136,4 +137,4 @@ def complaint(boxed: str) -> str:
     for listed in re.findall(r"\(('[^()]*')\)", what):  # the parser lists choices as Python writes a tuple
         choices = [c for c in re.findall(r"'([^']*)'", listed) if c != "None"]
         what = what.replace(f"({listed})", ", ".join(choices))
-    return f"{what}; {f'perhaps you meant {near[1]}; ' if near else ''}see {more}"
+    return f"{what}; {f'perhaps you meant {near[1]}; ' if near and near[1] not in what else ''}see {more}"

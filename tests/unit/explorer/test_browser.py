@@ -279,6 +279,24 @@ def test_a_mark_of_a_figure_opens_its_receipts(tab, view):
     page.wait_for_selector("dialog[open] td.kind")
 
 
+def test_colours_of_points_leave_the_tables_alone(tab):
+    """A list answers within a frame or two: what a colour does not touch stays, marks share what they have alike."""
+    page = tab()
+    page.click("#tab-Truth")
+    page.wait_for_selector(".figure svg circle")
+    page.evaluate("document.querySelector('main table').stays = true")
+    chips = set(page.evaluate("[...document.querySelectorAll('#truth-chip option')].map((o) => o.textContent)"))
+    for by, named in (("chip", True), ("source", False)):
+        page.select_option("#truth-by", by)
+        words = set(page.evaluate("[...document.querySelectorAll('.figure svg text')].map((t) => t.textContent)"))
+        assert bool(words & chips) is named
+    assert page.evaluate("document.querySelector('main table').stays")
+    alike = page.evaluate("[...document.querySelectorAll('.figure svg g > circle')].map((c) => c.attributes.length)")
+    assert len(alike) > 100 and set(alike) == {3}
+    page.locator(".figure svg g > circle").nth(3).hover(force=True)
+    assert "predicted" in page.inner_text(".tip")
+
+
 def test_everything_that_is_chosen_can_be_chosen_and_linked(tab):
     """A new field of a choice has words, and none is left out: two choices that differ in it would share a link."""
     page = tab()

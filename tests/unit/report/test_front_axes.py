@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.text import Text
 
 from dse.explore.front import front
 from dse.report import hover
@@ -44,6 +45,28 @@ def test_labels_of_neighbours_do_not_cover_each_other(ax):
     ax.figure.canvas.draw()
     first, second = (t.get_window_extent() for t in ax.texts)
     assert not first.overlaps(second)
+
+
+@pytest.mark.parametrize("shown", [(6.4, 4.8), (7.2, 4.6)])
+def test_labels_of_many_chips_beyond_the_edge_do_not_cover_each_other(shown):
+    """Chips beside the front of trainium4: two alike in speed, two below, and one more at every height."""
+    low = [("trainium1", 1200.0, 0.11), ("trainium2", 3400.0, 0.52), ("h100", 3500.0, 1.037), ("h200", 4000.0, 1.05)]
+    chips = [
+        *low,
+        ("trainium3", 4200.0, 1.0),
+        ("mi300x", 5000.0, 1.02),
+        ("tpu-v7", 5600.0, 1.28),
+        ("b200", 6100.0, 1.82),
+    ]
+    figure, axes = plt.subplots(figsize=shown)
+    log_axes(axes)
+    frame(axes, np.asarray([9950.0, 14400.0]), np.asarray([1.0, 3.73]))
+    mark_chips(axes, chips)
+    figure.canvas.draw()
+    words = [Text.get_window_extent(t) for t in axes.texts]
+    assert len(words) == len(chips)
+    assert not any(a.overlaps(b) for i, a in enumerate(words) for b in words[:i])
+    plt.close(figure)
 
 
 def test_pages_have_the_same_ticks_as_figures():

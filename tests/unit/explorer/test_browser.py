@@ -279,6 +279,24 @@ def test_a_mark_of_a_figure_opens_its_receipts(tab, view):
     page.wait_for_selector("dialog[open] td.kind")
 
 
+@pytest.mark.parametrize(("width", "label"), [(400, r"[←-↙] \S+"), (1280, r"\S+ \([\d.,]+, [\d.,]+\)")])
+def test_a_chip_beyond_a_front_never_looks_as_if_it_stood_there(tab, width, label):
+    """It has an arrow where there is little room, and its numbers when pointed at; else its numbers."""
+    page = tab("", width)
+    page.click("#tab-Front")
+    far = "() => Number(document.querySelector('.figure').drawn?.[0].at(-1).hovertext.some((t) => t.includes('(')))"
+    settled(page, far, 1)
+    chips = page.evaluate(
+        "(({ text, hovertext }) => [text, hovertext])(document.querySelector('.figure').drawn[0].at(-1))"
+    )
+    beyond = [
+        (a, b) for t, h in zip(*chips, strict=True) for a, b in zip(t.split("<br>"), h.split("<br>"), strict=True)
+    ]
+    for shown, told in beyond:
+        assert re.fullmatch(label if "(" in told else r"[^()]+", shown)
+        assert shown.split()[-1 if width == 400 else 0] in told
+
+
 def test_colours_of_points_leave_the_tables_alone(tab):
     """A list answers within a frame or two: what a colour does not touch stays, marks share what they have alike."""
     page = tab()

@@ -24,7 +24,7 @@ from ..lowering.plan import Plan
 from ..lowering.serving import pass_demand
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
-from ..physics.calibration import prior_calibration
+from ..physics.calibration import FIXED_SHAPES, on_stack, prior_calibration
 from ..physics.step import Request
 from ..workload.blocks import Run
 from ..workload.mixers import AbstractMixer, Attention, Latent
@@ -44,10 +44,6 @@ STACKS: tuple[tuple[str, str], ...] = (
     (r"jetstream|maxtext|google|tpu", "jetstream"),
 )
 """Words in a row's framework that name its serving stack; vLLM otherwise."""
-LIBRARY_ONLY = ("fastertransformer", "deepspeed")
-"""Stacks whose all-reduces are those of a library unless asked otherwise: they have no direct exchange."""
-STATIC_SHAPES = ("neuronx",)
-"""Stacks whose programs are compiled for one length: attention runs over all of it, prompts are padded to a bucket."""
 SMALLEST_BUCKET = 128
 """Shortest prompt a program is compiled for; buckets are powers of two."""
 RUNNING = 256
@@ -157,7 +153,7 @@ def row_plan(row: Any, batch: int) -> Plan:
 def lengths(row: Any, stack: str) -> tuple[int, int]:
     """Prompt that is computed and mean context of a token, as the stack lays them out."""
     prompt, out = int(row_number(row, "in_len", 1)), int(row_number(row, "out_len", 1))
-    if stack in STATIC_SHAPES:
+    if stack in FIXED_SHAPES:
         return max(SMALLEST_BUCKET, 2 ** math.ceil(math.log2(prompt))), prompt + out
     return prompt, prompt + max(out // 2, 1)
 
@@ -172,7 +168,7 @@ NUMBERS = (
 def _batch(row: Any, stack: str) -> int:
     """Sequences that run together: a program compiled for one batch runs all of it, whoever is there."""
     batch, clients = (int(row_number(row, n, 0)) for n in ("batch", "concurrency"))
-    return batch or clients if stack in STATIC_SHAPES else clients or batch
+    return batch or clients if stack in FIXED_SHAPES else clients or batch
 
 
 def _why_not(row: Any, metric: str, others: set[str]) -> str | None:
@@ -198,6 +194,8 @@ def _why_not(row: Any, metric: str, others: set[str]) -> str | None:
         "request_latency",
     }:
         return "throughput of a point whose latencies are scored"
+    if "round_latency" in others and kind != "ttft":
+        return "passes write several tokens each (a round's time is printed): how many is in no column"
     concurrency = row_number(row, "concurrency", 0)
     if concurrency > RUNNING:
         return f"{concurrency:.0f} clients, more than a stack runs at once by default: the batch is not known"
@@ -252,8 +250,7 @@ def _lowered(
         (Prefill(model, 1 if closed else batch, prompt, storage, product_precision=products), alone),
         (Decode(model, batch, context, storage, product_precision=products), plan),
     ]
-    ref = chip_reference(system.chip, prior_calibration(chip_name))
-    ref = dataclasses.replace(ref, has_direct=stack not in LIBRARY_ONLY)
+    ref = on_stack(chip_reference(system.chip, prior_calibration(chip_name)), stack)
     array = array_shape(system.chip.core.tensor)
     return system, [(w, p, pass_demand(w, p, system, array, ref)) for w, p in both]
 

@@ -38,10 +38,10 @@ class AblationCommand:
 
         from ..core.files import json_text, results_folder, write_json
         from ..explore.ablation import ablation
-        from ..explore.backtest import quantities
         from ..hardware.presets import chip
         from ..optimize.deadline import Deadline
         from ..report.ablation import ablation_json, ablation_view
+        from ..study.metrics import FULL_LOAD
         from ..study.study import load_study
 
         deadline, folder, found = Deadline(self.seconds), Path(self.sweeps), {}
@@ -51,7 +51,7 @@ class AblationCommand:
             for name in BACKTESTS:
                 study = load_study(folder / f"{name}.toml")
                 built = chip(study.built)
-                load_W = quantities(built, study.package)["full_load_fp8_W"]
+                load_W = next(x.value for x in study.limits if x.metric == FULL_LOAD)
                 found[study.name] = ablation(study, load_W, built, tell, deadline)
         place = results_folder(self.results, "ablation")
         write_json(place / "ablation.json", ablation_json(found, deadline.undone))

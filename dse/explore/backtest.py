@@ -28,7 +28,7 @@ from ..optimize.space import Space, space_of
 from ..physics.evaluate import chip_technology, evaluate_demand
 from ..study.design import FREE, STEPPED, steps
 from ..study.limits import full_name
-from ..study.metrics import DELIVERED, METRICS, chip_state, mean_speedup
+from ..study.metrics import DELIVERED, FULL_LOAD, METRICS, chip_state, mean_speedup
 from ..study.study import Study, replaced
 from .naive import naive_chip
 
@@ -304,7 +304,7 @@ def given_by(study: Study) -> set[str]:
     ):
         given |= {name} if len(values) == 1 else set()
     loads = {"full_load_bf16_W", "full_load_fp8_W"}
-    return given | (loads if given & loads else set())
+    return given | (loads if given & {FULL_LOAD, *loads} else set())
 
 
 def built_speedups(space: Space, built: Chip) -> dict[str, float]:

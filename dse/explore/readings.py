@@ -28,7 +28,7 @@ from ..optimize.space import Space, batch_of, element, every_plan, space_of
 from ..study.convex import ConvexCore, Data, chip_at, coordinates, model_of, named_numbers
 from ..study.design import with_free
 from ..study.limits import baseline_metric
-from ..study.metrics import HEAT, HOTTEST, LOADS, METRICS, POWER, Limit, chip_state
+from ..study.metrics import FULL_LOAD, HEAT, HOTTEST, LOADS, METRICS, POWER, Limit, chip_state
 from ..study.study import Study, replaced
 from .in_turn import SETTINGS
 from .samples import CHUNK
@@ -49,7 +49,7 @@ ANNOUNCED = ("peak_fp4_FLOPps", "peak_fp8_FLOPps", "hbm_bandwidth_Bps", "hbm_cap
 
 def opened(study: Study, tdp_W: float) -> Study:
     """`study` with one limit per reading of a TDP in place of its own, and a cap far away on what is announced."""
-    others = [x for x in study.limits if x.metric not in LOADS]
+    others = [x for x in study.limits if x.metric not in (*LOADS, FULL_LOAD)]
     now = chip_state(study.baseline.chip)
     announced = {m: baseline_metric(m, lambda: now, m) for m in ANNOUNCED}
     # a baseline without FP4 would cap its peak at nothing

@@ -14,7 +14,7 @@ NARROW_PRODUCTS = {"float": ("fp8",), "integer": ("int8",), "both": ("fp8", "int
 """Precisions that the 8-bit rate of a matrix unit stands for."""
 
 
-OPTIONAL = {"pipeline_depth": 1.0}
+OPTIONAL = {"pipeline_depth": 1.0, "blank_mm2": 0.0}
 """Numbers of a chip that no preset states, and what a chip file that leaves them out means."""
 
 
@@ -103,6 +103,8 @@ class Chip(AbstractShown, eqx.Module):
     """Sustained package power above which the chip slows down (TDP)."""
     pipeline_depth: Scalar = eqx.field(converter=as_float, default=1.0)
     """Stages of the datapaths over those of the pipeline whose clock is `nominal_clock_Hz`."""
+    blank_mm2: Scalar = eqx.field(converter=as_float, default=0.0)
+    """Silicon of a die that holds nothing: bought where heat must spread."""
 
 
 def pool_B(chip: Chip) -> FloatLike:

@@ -50,7 +50,7 @@ class Traffic:
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """Link speeds at which algorithms are chosen; achievable, not peak."""
+    """What lowering asks of chip and stack: link speeds at which algorithms are chosen (achievable, not peak)."""
 
     up_Bps: float
     """Scale-up, one direction, all links of a chip."""
@@ -66,6 +66,8 @@ class Reference:
     """One direct exchange."""
     has_direct: bool = True
     """Whether the stack has kernels that exchange directly; without, rings and trees of a library are left."""
+    fixed_shapes: bool = False
+    """Whether the stack compiles programs of fixed shapes, which nobody's choice of experts changes."""
 
     def time_s(self, t: Traffic) -> float:
         """Alpha-beta time of `t` at this reference [s]."""

@@ -17,7 +17,7 @@ from ..workload.transformer import Decode, Prefill
 from .collective import Reference
 from .plan import Plan, layers_per_stage
 from .serving import serving_demand
-from .serving_ops import serving_ops
+from .serving_ops import Pass, linears, rank_pass, serving_ops
 from .step_demand import StepDemand, TrafficDemand
 from .tiling import ArrayShape, op_demand, rank_ops, sram_B
 from .training_ops import Placed
@@ -58,17 +58,22 @@ def beside(a: Op, b: Op, share_frac: float) -> Op:
     )  # fmt: skip
 
 
-def chunk_ops(decode: Decode, prefill: Prefill, plan: Plan, lanes: float) -> list[Placed]:
+def chunk_ops(decode: Decode, prefill: Prefill, plan: Plan, lanes: float, fixed: bool = False) -> list[Placed]:
     """Operators of one pass that writes a token for every sequence and reads the mean chunk of `prefill`.
 
     Source: [agrawal2023sarathi] section 4 (decode-maximal batching).
+    Assumes: programs of fixed shapes treat tokens of both kinds as those of one prompt.
     """
     e = decode.model.experts
     n_experts = e.n_experts / plan.ep if e is not None else 1.0
+    both = zip(serving_ops(decode, plan, lanes, fixed), serving_ops(prefill, plan, lanes, fixed), strict=True)
+    joined = {x.op.name: x.op for x in linears(prefill, plan, _joined(decode, prefill, plan), fixed)}
     placed = []
-    for a, b in zip(serving_ops(decode, plan, lanes), serving_ops(prefill, plan, lanes), strict=True):
+    for a, b in both:
         share = b.share / a.share
-        if a.op.kind.has_weight and a.phase != "head":
+        if fixed and a.op.kind is Kind.EXPERTS:
+            op = joined[a.op.name]
+        elif a.op.kind.has_weight and a.phase != "head":
             op = fused_linear(a.op, b.op, n_experts if a.op.kind is Kind.EXPERTS else 1.0)
         else:
             op = beside(a.op, b.op, share)
@@ -76,7 +81,13 @@ def chunk_ops(decode: Decode, prefill: Prefill, plan: Plan, lanes: float) -> lis
     return placed
 
 
-def verify_ops(decode: Decode, n_tokens: int, plan: Plan, lanes: float) -> list[Placed]:
+def _joined(decode: Decode, prefill: Prefill, plan: Plan) -> Pass:
+    """Tokens of both phases as those of one prompt; what they attend to does not count."""
+    tokens = rank_pass(decode, plan).tokens + rank_pass(prefill, plan).tokens / plan.cp
+    return Pass(1.0, tokens, 0.0)
+
+
+def verify_ops(decode: Decode, n_tokens: int, plan: Plan, lanes: float, fixed: bool = False) -> list[Placed]:
     """Operators of one pass over `n_tokens` tokens of every sequence: its cache is read once for all of them.
 
     Source: [leviathan2023] section 2.3: the target model scores all drafted prefixes in parallel.
@@ -84,7 +95,8 @@ def verify_ops(decode: Decode, n_tokens: int, plan: Plan, lanes: float) -> list[
     wide = dataclasses.replace(decode, batch=decode.batch * n_tokens)
     one_plan, many_plan = (dataclasses.replace(plan, micro_batch=w.batch // plan.dp) for w in (decode, wide))
     placed = []
-    for a, b in zip(serving_ops(decode, one_plan, lanes), serving_ops(wide, many_plan, lanes), strict=True):
+    one, many = serving_ops(decode, one_plan, lanes, fixed), serving_ops(wide, many_plan, lanes, fixed)
+    for a, b in zip(one, many, strict=True):
         op = dataclasses.replace(b.op, hbm_B=a.op.hbm_B) if b.op.kind.meets_the_past else b.op
         placed.append(dataclasses.replace(b, op=op))
     return placed
@@ -130,7 +142,7 @@ def chunk_demand(
     d = serving_demand(decode, plan, system, array, ref)
     p = serving_demand(prefill, dataclasses.replace(plan, micro_batch=prefill.batch // plan.dp), system, array, ref)
     layers = float(layers_per_stage(plan, decode.model))
-    mixed = _with_ops(d, chunk_ops(decode, prefill, plan, _lanes(system, array)), plan, layers, array)
+    mixed = _with_ops(d, chunk_ops(decode, prefill, plan, _lanes(system, array), ref.fixed_shapes), plan, layers, array)
     return dataclasses.replace(mixed, tensor=_together(d.tensor, p.tensor), shard=p.shard)
 
 
@@ -144,5 +156,7 @@ def verify_demand(
     wide = dataclasses.replace(decode, batch=decode.batch * n_tokens)
     many = serving_demand(wide, dataclasses.replace(plan, micro_batch=wide.batch // plan.dp), system, array, ref)
     layers = float(layers_per_stage(plan, decode.model))
-    verify = _with_ops(many, verify_ops(decode, n_tokens, plan, _lanes(system, array)), plan, layers, array)
+    verify = _with_ops(
+        many, verify_ops(decode, n_tokens, plan, _lanes(system, array), ref.fixed_shapes), plan, layers, array
+    )
     return dataclasses.replace(verify, memory_B=d.memory_B)

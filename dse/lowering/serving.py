@@ -25,10 +25,10 @@ PARTIAL_B = 4.0
 
 @cache
 def _rank(
-    workload: Serving, plan: Plan, array: ArrayShape, lanes: float
+    workload: Serving, plan: Plan, array: ArrayShape, lanes: float, fixed: bool
 ) -> tuple[RankOps, np.ndarray, np.ndarray, Stream | None]:
     """Operators of a pass on a rank, tiled, whether each belongs to the head, its share, and their stream."""
-    placed, stream = serving_ops(workload, plan, lanes), None
+    placed, stream = serving_ops(workload, plan, lanes, fixed), None
     if plan.order == "stream":
         placed, stream = streamed(placed, training=False)
     head = np.asarray([p.phase == "head" for p in placed])
@@ -89,7 +89,8 @@ def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape
     workload = as_run(workload, array)
     model, p = workload.model, rank_pass(workload, plan)
     layers, decode = float(layers_per_stage(plan, model)), isinstance(workload, Decode)
-    ops, head, shares, stream = _rank(workload, plan, array, array.rows if system.chip.lane_kind == "simd" else 1.0)
+    lanes = array.rows if system.chip.lane_kind == "simd" else 1.0
+    ops, head, shares, stream = _rank(workload, plan, array, lanes, ref.fixed_shapes)
     runs = np.where(head, 1.0, layers) * shares
     macs = runs @ ops.macs
     inside = plan.tp * plan.cp * plan.dp * 2 <= system.fabric.n_chips

@@ -7,9 +7,7 @@ the cache for one query and in prefill works on many. Sizes are those of one ran
 from __future__ import annotations
 
 import dataclasses
-import math
 
-from ..workload.blocks import Experts
 from ..workload.mixers import AbstractMixer, Attention, Latent
 from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes, spread_B
 from ..workload.recurrences import Recurrence
@@ -17,6 +15,7 @@ from ..workload.storage import format_of, n_element_bits, stored_B
 from ..workload.transformer import Decode, Serving, products_of, state_B
 from .mixer_ops import Linear, heads_of, index_op, recurrence_op, recurrence_step_op
 from .plan import Plan
+from .routed import by_index, of_fixed_shape
 from .tiling import padded
 from .training_ops import Placed, Shard, block_elementwise, block_linears
 
@@ -57,46 +56,35 @@ def rank_pass(workload: Serving, plan: Plan) -> Pass:
     return Pass(sequences, queries, workload.cached + (workload.prompt - queries) / 2)
 
 
-def hit_frac(experts: Experts | None, tokens: float) -> float:
-    """Expected share of the experts that at least one of `tokens` visits.
-
-        1 - (1 - k/E)^n
-
-    with k experts per token of E and n `tokens` that choose independently.
-
-    Source: [deepseek2024v2] section 2.2 for top-k routing; the expectation is elementary.
-    Assumes: experts equally popular; skew lowers the number.
-    """
-    if experts is None:
-        return 1.0
-    missed = math.log1p(-min(experts.per_token / experts.n_experts, 1.0 - 1e-12))
-    return -math.expm1(tokens * missed)
-
-
-def _linears(workload: Serving, plan: Plan, p: Pass) -> list[Placed]:
-    """Linear layers of a block: an expert nobody chose is not read; a latent is expanded for the whole context.
+def linears(workload: Serving, plan: Plan, p: Pass, fixed: bool) -> list[Placed]:
+    """Linear layers of a block; a latent is expanded for the whole context.
 
     Decode absorbs the expansion into queries and outputs [deepseek2024v2], which costs one row per query.
     """
     model = workload.model
-    hit = hit_frac(model.experts, p.tokens * plan.ep)
     placed = []
     for x in block_linears(model, Shard(plan.tp, ep=plan.ep), p.tokens):
-        if x.kind is Kind.EXPERTS:
-            x = dataclasses.replace(x, tokens=x.tokens / hit, count=x.count * hit)
+        n_moves = 1.0
+        if x.kind is Kind.EXPERTS and model.experts is not None:
+            tokens = p.tokens * plan.ep
+            if fixed:
+                x, n_moves = of_fixed_shape(x, model.experts, tokens, isinstance(workload, Decode))
+            else:
+                x = by_index(x, model.experts, tokens)
         elif x.kind is Kind.EXPANSION and p.queries > 1:
             x = dataclasses.replace(x, tokens=p.sequences * p.n_context)
-        placed.append(Placed(_stored(workload, x), "forward", x.share))
+        placed.append(Placed(_stored(workload, x, n_moves), "forward", x.share))
     return placed
 
 
-def _stored(workload: Serving, x: Linear) -> Op:
+def _stored(workload: Serving, x: Linear, n_moves: float = 1.0) -> Op:
     """A linear layer on weights as they are stored, which are converted where the products are wider."""
     stored = format_of(workload.weight_precision, x.part)
     op = linear(x.name, x.tokens, x.inputs, x.outputs, products_of(workload, x.part), stored_B(stored), x.count, x.kind)
     thin = isinstance(workload, Decode) and x.kind is Kind.LINEAR
     return dataclasses.replace(
         op, stored_elements=x.inputs * x.outputs * x.count, stored_bits=n_element_bits(stored),
+        hbm_B=op.hbm_B + (n_moves - 1.0) * stored_B(stored) * x.inputs * x.outputs * x.count,
         spread_B=spread_B(x.tokens, x.inputs, x.outputs) if thin else 0.0,
     )  # fmt: skip
 
@@ -155,7 +143,7 @@ def _mixer(mixer: AbstractMixer, workload: Serving, plan: Plan, p: Pass, lanes: 
     return found
 
 
-def serving_ops(workload: Serving, plan: Plan, lanes: float = 1.0) -> list[Placed]:
+def serving_ops(workload: Serving, plan: Plan, lanes: float = 1.0, fixed: bool = False) -> list[Placed]:
     """Operators of a block and of the head for one pass on one rank.
 
     The head runs on the last token of each sequence only; one token is drawn from its logits.
@@ -167,6 +155,7 @@ def serving_ops(workload: Serving, plan: Plan, lanes: float = 1.0) -> list[Place
         workload: prefill or decode.
         plan: who does what.
         lanes: lanes of a vector engine that take a row of scores each; 1 where rows are split over threads.
+        fixed: whether the program's shapes are fixed, as in `routed.of_fixed_shape`.
 
     Returns:
         Operators with the share of blocks, or of passes, that have them.
@@ -174,7 +163,7 @@ def serving_ops(workload: Serving, plan: Plan, lanes: float = 1.0) -> list[Place
     model, p = workload.model, rank_pass(workload, plan)
     tokens = p.tokens / (1 if isinstance(workload, Decode) else plan.cp)
     split = dataclasses.replace(p, queries=tokens / p.sequences)
-    placed = _linears(workload, plan, split)
+    placed = linears(workload, plan, split, fixed)
     for mixer, share in model.working_mixers:
         placed += [Placed(op, "forward", share) for op in _mixer(mixer, workload, plan, p, lanes)]
     shard = Shard(plan.tp, ep=plan.ep, sequence_parallel=False)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 
 from ..core.frames import AbstractShown
 from ..core.types import FloatLike
-from ..hardware.chip import Chip
+from ..hardware.chip import Chip, TensorEngine
+from ..technology.node import Node
 from ..technology.package import Package
 from ..technology.presets import Technology
 from .pipeline import datapath_ratio
@@ -45,12 +47,11 @@ class Area(AbstractShown, eqx.Module):
 def block_areas(chip: Chip, tech: Technology) -> Area:
     """Placed area of every block of a package.
 
-        A_tensor = n rows cols max_p(m_p a_p) (1 + g (k - 1)) / u,   A_sram = n C a_sram,   A_hbm = n_stacks a_phy, ...
+        A_tensor = n rows cols A_pe / u,   A_sram = n C a_sram,   A_hbm = n_stacks a_phy, ...
 
-    with n physical cores, m_p MACs per PE and cycle, a_p the PE area of precision p, k precisions that share
-    the datapath, g the cost of one more, and u the placed fraction; datapaths grow with the depth of their pipeline.
+    with n physical cores and u the placed fraction; datapaths grow with the depth of their pipeline.
 
-    Source: [llmcompass2024] section 4.2 for the structural sum; [jouppi2021ten] for systolic PEs as one datapath.
+    Source: [llmcompass2024] section 4.2 for the structural sum.
     Assumes: PHYs do not scale with the node.
     Valid for: about 25 % on chips it was not fitted to.
 
@@ -65,8 +66,7 @@ def block_areas(chip: Chip, tech: Technology) -> Area:
     n = chip.n_cores * (1.0 + chip.spare_frac)
     lane = node.simt_lane_area_mm2 if chip.lane_kind == "simt" else node.simd_lane_area_mm2
     sram = node.cache_area_mm2_per_B if chip.sram_kind == "cache" else node.scratchpad_area_mm2_per_B
-    rates = core.tensor.macs_per_cycle.stack()
-    pe = jnp.max(rates * node.pe_area_mm2.stack()) * extra_precisions(rates, node.extra_precision_area_frac)
+    pe = pe_area_mm2(core.tensor, node)
     deeper = datapath_ratio(chip.pipeline_depth) / node.placement_frac
     tensor = n * core.tensor.rows * core.tensor.cols * pe * deeper
     vector = n * core.vector_lanes * lane * deeper
@@ -85,6 +85,32 @@ def block_areas(chip: Chip, tech: Technology) -> Area:
     )  # fmt: skip
 
 
+def pe_area_mm2(engine: TensorEngine, node: Node) -> FloatLike:
+    """Area of a PE, one datapath for all its precisions, before placement.
+
+        A = max_p(A_p) (1 + g (k - 1)),   A_p = m_p a_p or, where m_p > 1 products end in one sum, a_p (1 + (m_p - 1) s)
+
+    with m_p MACs per cycle and a_p the area of one in precision p, s `product_area_frac`, k precisions and g the cost
+    of one more. Products of narrow floats that a PE takes at a time lie along the contraction: they share its alignment
+    and its wide accumulator. Those of 8-bit integers need multipliers as wide as BF16's, and share nothing.
+
+    Source: [jouppi2021ten] for systolic PEs as one datapath; [horowitz2014] for multipliers beside adders.
+    Assumes: the multiplier of BF16 (8 bits) splits into four of FP8 (4 bits).
+
+    Args:
+        engine: rates, and what the 8-bit rate multiplies.
+        node: areas.
+
+    Returns:
+        Area [mm2], shape `()`.
+    """
+    rates, one = engine.macs_per_cycle.stack(), node.pe_area_mm2.stack()
+    summed = np.array([False, False, engine.narrow_products == "float", True])
+    shared = one * (jnp.minimum(rates, 1.0) + jnp.maximum(rates - 1.0, 0.0) * node.product_area_frac)
+    widest = jnp.max(jnp.where(summed, shared, rates * one))
+    return widest * extra_precisions(rates, node.extra_precision_area_frac)
+
+
 def extra_precisions(rates: FloatLike, growth: FloatLike) -> FloatLike:
     """1 + g (k - 1): area of a PE that supports k precisions over one that supports the widest alone."""
     n_extra = jnp.maximum(jnp.sum(jnp.where(rates > 0, 1.0, 0.0)) - 1.0, 0.0)
@@ -97,8 +123,8 @@ def total_area_mm2(area: Area) -> FloatLike:
 
 
 def die_area_mm2(chip: Chip, tech: Technology) -> FloatLike:
-    """Area of one compute die: the blocks, or more when its edge is too short for its interfaces [mm2]."""
-    blocks = total_area_mm2(block_areas(chip, tech)) / chip.n_dies
+    """Area of one compute die: blocks and blank, or more when its edge is too short for its interfaces [mm2]."""
+    blocks = total_area_mm2(block_areas(chip, tech)) / chip.n_dies + chip.blank_mm2
     needed = shoreline_mm(chip, tech) / die_edge_mm(jnp.ones(()), tech.package)
     return jnp.maximum(blocks, needed**2)
 

@@ -187,6 +187,12 @@ KERNELS = "kernels"
 STACKS = (*TRAINING, *SERVING, KERNELS)
 """All stacks."""
 
+LIBRARY_ONLY = ("fastertransformer", "deepspeed")
+"""Stacks whose all-reduces are those of a library unless asked otherwise: they have no direct exchange."""
+FIXED_SHAPES = ("neuronx",)
+"""Stacks whose programs are compiled for one length: attention runs over all of it, prompts are padded to a bucket,
+and shapes do not change with the experts that tokens choose."""
+
 USUAL = {"prior-neuron": ("neuron", "neuronx"), "prior-tpu": ("xla", "jetstream")}
 """Stacks that usually train and serve on chips of a vendor; Megatron and vLLM elsewhere."""
 
@@ -226,9 +232,10 @@ def measured_band(c: Calibration, trains: bool) -> tuple[str, float] | None:
         c: the calibration; a prior has no such band, and None is returned.
         trains: whether it serves a training step rather than a request.
     """
-    chip_name, _, stack = c.name.removeprefix(FIT).rpartition("-")
-    if not c.name.startswith(FIT):
+    stack = stack_of(c)
+    if not stack:
         return None
+    chip_name = c.name.removeprefix(FIT).removesuffix(f"-{stack}")
     novelty, width = band("training" if trains else "inference", kin_of(chip_name, stack))
     return novelty, math.exp(width)
 
@@ -259,10 +266,20 @@ def prior_name(chip_name: str) -> str:
     raise UnknownNameError("calibration for chip", chip_name, list(_priors()))
 
 
+def stack_of(c: Calibration) -> str:
+    """The stack of a fit; "" of a prior, which is of none."""
+    return c.name.removeprefix(FIT).rpartition("-")[2] if c.name.startswith(FIT) else ""
+
+
+def on_stack(ref: Reference, stack: str) -> Reference:
+    """`ref` with what the software of `stack` does and lacks."""
+    return dataclasses.replace(ref, has_direct=stack not in LIBRARY_ONLY, fixed_shapes=stack in FIXED_SHAPES)
+
+
 def reference_speeds(calibration_: Calibration, up_Bps: float, out_Bps: float) -> Reference:
-    """Achievable link speeds of a chip with these peaks, for choosing collective algorithms."""
+    """Achievable link speeds of a chip with these peaks, for choosing collective algorithms, on the fit's stack."""
     c = calibration_
-    return Reference(
+    speeds = Reference(
         up_Bps * float(c.scaleup_frac),
         out_Bps * float(c.scaleout_frac),
         float(c.scaleup_hop_s),
@@ -270,6 +287,7 @@ def reference_speeds(calibration_: Calibration, up_Bps: float, out_Bps: float) -
         float(c.collective_s),
         float(c.exchange_s),
     )
+    return on_stack(speeds, stack_of(c))
 
 
 BETTER_LOW = (

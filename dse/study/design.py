@@ -157,7 +157,7 @@ def template(choice: Choice, baseline: Chip, scaleout_Bps: float) -> Chip:
         spare_frac=choice.spare_cores * choice.n_dies / float(baseline.n_cores),
         cores_per_pool=_pooled(choice, baseline),
         hbm_capacity_B=float(baseline.n_stacks) * stack_B(choice) * TOUCH,
-        scaleout_bandwidth_per_dir_Bps=choice.scaleout_Bps or scaleout_Bps,
+        scaleout_bandwidth_per_dir_Bps=choice.scaleout_Bps or scaleout_Bps, blank_mm2=0.0,
     )  # fmt: skip
 
 

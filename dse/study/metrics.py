@@ -27,6 +27,8 @@ POWER = "power_W"
 """Mean package power, one value per workload."""
 HOTTEST = "hottest_operator_W"
 """Package power while the operator that burns most runs: what regulators and cooling must sustain."""
+FULL_LOAD = "full_load_W"
+"""Package power with all engines at full rate in the precision that burns most: a TDP holds for every one."""
 HEAT = "heat_W_per_mm2"
 """Full load in FP8 over compute silicon: what a cold plate must take."""
 POWER_CAP = (POWER, "at_most")
@@ -97,6 +99,9 @@ OF_RACK: dict[str, Callable[[Upkeep], FloatLike]] = {
 }
 """Metrics of a full rack, sized for the hungriest workload: they need the system that a chip sits in."""
 
+LOADED = ("bf16", "fp8", "fp4")
+"""Precisions whose full load is a metric; one that a chip lacks loads all but its matrix units."""
+
 METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     "delivered_time": lambda s: geometric_mean([w.step_s / w.baseline_s for w in s.loads], s.shares),
     "served_time": lambda s: sum((w.traffic_frac * w.step_s / w.baseline_s for w in s.loads), start=jnp.zeros(())),
@@ -109,6 +114,7 @@ METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     },
     **{name: lambda s, of=of: of(s.upkeeps[0]) for name, of in OF_RACK.items()},
     HOTTEST: lambda s: reduce(jnp.maximum, [w.hottest_W for w in s.loads]),
+    FULL_LOAD: lambda s: reduce(jnp.maximum, [_full_load_W(s, p) for p in LOADED]),
     "full_load_bf16_W": lambda s: _full_load_W(s, "bf16"),
     "full_load_fp8_W": lambda s: _full_load_W(s, "fp8"),
     "full_load_fp4_W": lambda s: _full_load_W(s, "fp4"),
@@ -128,6 +134,8 @@ METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
 """What a limit or a goal can name. `delivered_time` (step time over the baseline's), `chip_energy_per_token_J` and
 those that begin with "mean" are geometric means over the workloads, each by its weight."""
 
+ON_A_DIE = (HEAT, "die_mm2", "silicon_mm2")
+"""Metrics that blank silicon alone can bring within a limit: watts by area at most, areas at least."""
 LOADS = (POWER, HOTTEST, "full_load_bf16_W", "full_load_fp8_W", "full_load_fp4_W")
 """Readings of what a package burns, mildest first; a limit on one is a reading of its TDP."""
 OWNED = (*ECONOMIC, *(f"mean_{name}" for name in ECONOMIC), *OF_RACK)

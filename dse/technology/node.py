@@ -79,6 +79,8 @@ class Node(eqx.Module):
     """Exponential slope of leakage with voltage."""
     extra_precision_area_frac: Scalar = eqx.field(converter=as_float)
     """Growth of a PE for each further precision its datapath supports."""
+    product_area_frac: Scalar = eqx.field(converter=as_float)
+    """Multiplier's share of a narrow PE: what each further product adds whose sum is the first one's."""
     placement_frac: Scalar = eqx.field(converter=as_float)
     """Fraction of a logic block's outline that cells fill."""
     nominal_V: Scalar = eqx.field(converter=as_float)

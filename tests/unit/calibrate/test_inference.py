@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dse.calibrate.batch import predict
@@ -161,3 +162,12 @@ def test_shipped_rows_are_modelled_or_say_why():
     assert len(cases) + len(rest) == len(rows)
     assert all(u.why for u in rest)
     assert len({c.point_id for c in cases}) == len(cases) >= len(rows) // 3
+
+
+def test_a_request_whose_passes_write_several_tokens_is_no_row_of_plain_decode():
+    """A point that prints the time of a round of speculation: 123 tokens were 70 passes, which no column says."""
+    rows = read("inference", TINY)
+    request = rows[rows.point_id == "two#1"]
+    cases, rest = inference_cases(pd.concat([request, request.assign(metric="round_latency", value=9.4)]))
+    assert not cases
+    assert any("several tokens" in u.why for u in rest)

@@ -25,9 +25,11 @@ from dse.explore.tally import Backtests, tally
 from dse.hardware.presets import chip, system
 from dse.optimize.solve import solve_continuous
 from dse.optimize.space import space_of
+from dse.physics.evaluate import chip_technology
 from dse.physics.pipeline import OVERHEAD_FRAC
 from dse.report.backtest import backtests_json, backtests_view, headline, steps_figure, tally_text
 from dse.report.sections import backtest as page_section
+from dse.study.metrics import FULL_LOAD, METRICS, chip_state
 from dse.study.study import load_study, replaced
 
 SWEEPS = Path(__file__).parents[3] / "sweeps"
@@ -84,7 +86,8 @@ def test_what_was_built_is_one_of_the_answers(path):
     # Budgets are the built chip's, by this package's models, and its die fits the reticle.
     limits = {x.metric: x.value for x in study.limits}
     assert {"silicon_mm2", "package_cost_USD"} < set(limits)
-    assert all(v == pytest.approx(q[n]) for n, v in limits.items())
+    state = chip_state(built, chip_technology(built, study.package))
+    assert all(v == pytest.approx(float(METRICS[n](state))) for n, v in limits.items())
     assert all(c.reticle_mm2 == pytest.approx(q["silicon_mm2"] / q["n_dies"]) for c in study.choices)
 
 
@@ -103,6 +106,20 @@ def test_the_naive_forecast_by_hand():
     assert float(new.hbm_capacity_B) == pytest.approx(32 * 2**30 * 24 / 16)
     assert float(new.clock_Hz) == float(old.clock_Hz) and float(new.core.scratchpad_B) == float(old.core.scratchpad_B)
     assert (new.node, new.hbm, new.link) == ("N5", "HBM3", "PCIe5")
+
+
+@pytest.mark.parametrize(("name", "precision"), [("trainium2", "fp8"), ("gaudi3", "bf16"), ("v100", "bf16")])
+def test_a_tdp_holds_in_the_precision_that_burns_most(name, precision):
+    """Trainium2 has twice the MACs in FP8, Gaudi 3 as many as in BF16, V100 none. A limit on FP8 alone let a successor
+    of Trainium1, whose FP8 is no faster, burn 640 W in BF16 where Trainium2 burns 498."""
+    state = chip_state(chip(name))
+    each = {p: float(METRICS[f"full_load_{p}_W"](state)) for p in ("bf16", "fp8", "fp4")}
+    assert max(each, key=lambda p: each[p]) == precision
+    assert float(METRICS[FULL_LOAD](state)) == each[precision]
+
+
+def test_budgets_of_every_step_hold_the_tdp_in_all_precisions():
+    assert all(FULL_LOAD in {x.metric for x in load_study(path).limits} for path in STUDIES)
 
 
 def test_what_budgets_and_baseline_set_is_given():

@@ -131,3 +131,13 @@ def test_names_decide_nothing(monkeypatch):
     monkeypatch.setattr("dse.lowering.mixed.serving_ops", anonymous)
     for a, b in zip(named, (chunk_ops(decode, prefill, plan, 1.0), verify_ops(decode, 3, plan, 1.0)), strict=True):
         assert [dataclasses.replace(p.op, name="x") for p in a] == [p.op for p in b]
+
+
+def test_a_pass_of_fixed_shapes_blocks_the_tokens_of_both_kinds_together():
+    """gpt-oss: 32 + 512 tokens x 4 = 2,176 visits of 128 experts: (2,176 - 127) / 512 = 4.002, so 5 + 127 blocks."""
+    decode, prefill = (
+        dse.Decode(dse.model("gpt-oss-120b"), 32, 2000),
+        dse.Prefill(dse.model("gpt-oss-120b"), 1, 2048, 512),
+    )
+    (up,) = (p.op for p in chunk_ops(decode, prefill, Plan(micro_batch=32), 1.0, True) if p.op.name == "expert up")
+    assert up.products[0].moving * up.products[0].count == 132 * 512

@@ -34,6 +34,11 @@ def test_the_walker_proves_what_is_convex_and_names_what_is_not(tiny):
     assert first == "odd: concave" and second.startswith("worse: sub")
 
 
+def test_full_load_in_whatever_precision_is_proved_as_limit_and_as_goal(tiny):
+    assert unproved(tiny.changed(limits=["full_load <= 900 W"])) == ()
+    assert unproved(tiny.changed(minimise="full_load")) == ()
+
+
 @pytest.mark.parametrize("name", ["power_W", "my metric"])
 def test_a_name_that_is_taken_or_none_is_refused(tiny, name):
     with pytest.raises(SpecError, match=f"metrics.{name}"):

@@ -13,11 +13,12 @@ from dse.physics.area import (
     die_edge_mm,
     extra_precisions,
     interposer_mm2,
+    pe_area_mm2,
     shoreline_mm,
     total_area_mm2,
 )
 from dse.technology.node import ByPrecision
-from dse.technology.presets import technology
+from dse.technology.presets import node, node_names, technology
 
 
 @pytest.fixture
@@ -28,6 +29,7 @@ def tech():
         t.node, pe_area_mm2=ByPrecision(1e-3, 5e-4, 2e-4, 1e-4), extra_precision_area_frac=0.1, placement_frac=0.5,
         scratchpad_area_mm2_per_B=1e-6, cache_area_mm2_per_B=2e-6, local_sram_area_mm2_per_B=3e-6,
         simd_lane_area_mm2=1e-3, simt_lane_area_mm2=5e-3, core_port_area_mm2=0.25, dma_area_mm2_per_Bps=1e-12,
+        product_area_frac=0.25,
     )  # fmt: skip
     package = dataclasses.replace(t.package, noc_area_frac=0.1, misc_area_frac=0.05)
     memory = dataclasses.replace(t.memory, phy_area_mm2=15.0, shoreline_mm=7.0, footprint_mm2=121.0)
@@ -95,15 +97,32 @@ def test_further_precisions_grow_a_pe(rates, factor):
     assert float(extra_precisions(jnp.asarray(rates, dtype=float), jnp.asarray(0.1))) == pytest.approx(factor)
 
 
-def test_one_datapath_serves_all_precisions(npu, tech):
-    """Native FP4 at 8 MACs of 1e-4 mm2 is 8e-4 a PE, more than bf16's 5e-4; at 4 MACs it hides in the datapath."""
-    engine = npu.core.tensor
-    pe = {}
-    for rate in (4.0, 8.0):
-        rates = dataclasses.replace(engine.macs_per_cycle, fp4=rate)
-        core = dataclasses.replace(npu.core, tensor=dataclasses.replace(engine, macs_per_cycle=rates))
-        pe[rate] = blocks(dataclasses.replace(npu, core=core), tech)["tensor"] / 131_072 * 0.5 / 1.3
-    assert pe[4.0] == pytest.approx(5e-4) and pe[8.0] == pytest.approx(8e-4)
+@pytest.mark.parametrize(
+    ("fp8", "fp4", "products", "area"),
+    [
+        (2, 8, "float", 5e-4),  # 2e-4 (1 + 1 x .25) and 1e-4 (1 + 7 x .25) hide in bf16's datapath
+        (12, 8, "float", 7.5e-4),  # 2e-4 (1 + 11 x .25)
+        (2, 24, "float", 6.75e-4),  # 1e-4 (1 + 23 x .25)
+        (2, 8, "integer", 5e-4),  # 2 x 2e-4
+        (4, 8, "integer", 8e-4),  # 4 x 2e-4: integers share no sum
+        (4, 8, "both", 8e-4),
+        (0.5, 8, "float", 5e-4),
+    ],
+)
+def test_one_datapath_serves_all_precisions(npu, tech, fp8, fp4, products, area):
+    """fp32 at a quarter of 1e-3 mm2 and bf16 at 5e-4; 8 and 4 bits of 2e-4 and 1e-4, each further product a quarter."""
+    rates = dataclasses.replace(npu.core.tensor.macs_per_cycle, fp8=float(fp8), fp4=float(fp4))
+    engine = dataclasses.replace(npu.core.tensor, macs_per_cycle=rates, narrow_products=products)
+    assert float(pe_area_mm2(engine, tech.node)) == pytest.approx(area * 1.3)
+    core = dataclasses.replace(npu.core, tensor=engine)
+    assert blocks(dataclasses.replace(npu, core=core), tech)["tensor"] == pytest.approx(131_072 * area * 1.3 / 0.5)
+
+
+@pytest.mark.parametrize("name", node_names())
+def test_four_products_of_fp8_take_the_room_of_one_of_bf16(name):
+    """An 8-bit significand's multiplier splits into four of 4 bits, and alignment and accumulator serve all of them."""
+    area, share = node(name).pe_area_mm2, float(node(name).product_area_frac)
+    assert float(area.fp8) * (1 + 3 * share) == pytest.approx(float(area.bf16), rel=0.01)
 
 
 def test_shoreline_by_hand(npu, tech):

@@ -80,12 +80,13 @@ def test_bonding_loss_is_the_power_of_the_yield(tech):
 
 def test_supply_solves_the_alpha_power_law():
     """f = k (V - Vth)^a / V with k from the nominal point, checked by plugging the answer back in."""
-    n = node("N3P")
+    n = dataclasses.replace(node("N3P"), minimum_V=0.5)
     v = float(supply_V(jnp.asarray(2.4e9), jnp.asarray(2.974e9), n))
     vn, vth, a = float(n.nominal_V), float(n.threshold_V), float(n.alpha)
     k = 2.974e9 * vn / (vn - vth) ** a
     assert k * (v - vth) ** a / v == pytest.approx(2.4e9, rel=1e-9)
     assert v < vn
+    assert float(supply_V(jnp.asarray(2.4e9), jnp.asarray(2.974e9), node("N3P"))) == float(node("N3P").minimum_V) > v
 
 
 def test_nvidia_5nm_points_lie_on_the_curve():

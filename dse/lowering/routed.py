@@ -1,0 +1,62 @@
+"""Routed experts in one pass of inference: whose weights are read, how often, and on how many rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from ..core.provenance import number
+from ..workload.blocks import Experts
+from .mixer_ops import Linear
+from .software import framework
+
+
+def hit_frac(experts: Experts | None, tokens: float) -> float:
+    """Expected share of the experts that at least one of `tokens` visits.
+
+        1 - (1 - k/E)^n
+
+    with k experts per token of E and n `tokens` that choose independently.
+
+    Source: [deepseek2024v2] section 2.2 for top-k routing; the expectation is elementary.
+    Assumes: experts equally popular; skew lowers the number.
+    """
+    if experts is None:
+        return 1.0
+    missed = math.log1p(-min(experts.per_token / experts.n_experts, 1.0 - 1e-12))
+    return -math.expm1(tokens * missed)
+
+
+def by_index(x: Linear, experts: Experts, tokens: float) -> Linear:
+    """Experts of kernels that look up where a chosen expert lies: each is read once, one that nobody chose is not."""
+    hit = hit_frac(experts, tokens)
+    return dataclasses.replace(x, tokens=x.tokens / hit, count=x.count * hit)
+
+
+def of_fixed_shape(x: Linear, experts: Experts, tokens: float, writes: bool) -> tuple[Linear, float]:
+    """Experts of a program whose shapes are fixed before anybody has chosen, and how often their weights move.
+
+    Fewer visits T k than experts E: the weights of each visit are copied to one place (read and written) and read
+    again. Else every token passes every expert, or tokens are put in blocks of B rows, each of one expert, of which
+
+        ceil((T k - (E - 1)) / B) + E - 1
+
+    hold them however they chose: blocks where visits fill one, but in decode only where that makes fewer rows.
+
+    Source: [aws2026nxdmoe] `ExpertMLPsV2`: when each way is taken, and the number of blocks.
+    Assumes: in decode with more tokens than a block, where the source passes all experts, blocks as in a prompt.
+
+    Args:
+        x: experts of the rank; `count` is their number.
+        experts: sizes.
+        tokens: T, of all ranks whose tokens may choose them.
+        writes: whether the pass writes tokens (decode) rather than reads a prompt.
+    """
+    visits, block = tokens * experts.per_token, number(framework(), "expert_block")
+    share = x.count / experts.n_experts
+    if visits < experts.n_experts:
+        return dataclasses.replace(x, tokens=1.0, count=visits * share), number(framework(), "gathered_moves")
+    if (tokens if writes else visits) < block:
+        return dataclasses.replace(x, tokens=tokens), 1.0
+    blocks = min(math.ceil(max(visits - (x.count - 1.0), 0.0) / block) + x.count - 1.0, visits)
+    return dataclasses.replace(x, tokens=block, count=max(blocks, 1.0)), 1.0

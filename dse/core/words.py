@@ -70,7 +70,7 @@ SPELT = {
 """Words of names as people write them, where that is not in small letters."""
 
 _TIMES = ("tokens_per_s", "step_s", "delivered_time")
-_POWERS = ("full_load_fp8_W", "hottest_operator_W", "power_W")
+_POWERS = ("full_load_W", "hottest_operator_W", "power_W")
 _LINKS = ("scaleup_bandwidth_per_dir_Bps", "scaleout_bandwidth_per_dir_Bps")
 MEANT = {
     **dict.fromkeys(

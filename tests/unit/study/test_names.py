@@ -13,7 +13,7 @@ from dse.sweep.columns import EVALUATED
     (METRICS, "speed", "delivered_time"),
     (METRICS, "Speed-up", "delivered_time"),
     (METRICS, "price", "package_cost_USD, cost_per_token_USD"),
-    (METRICS, "TDP", "full_load_fp8_W, hottest_operator_W, power_W"),
+    (METRICS, "TDP", "full_load_W, hottest_operator_W, power_W"),
     (METRICS, "package_price", "package_cost_USD"),
     (EVALUATED, "throughput", "tokens_per_s, step_s"),
     (FREE, "sram", "scratchpad_B"),

@@ -5,6 +5,8 @@ Here is only what a program needs before they load, which takes most of a second
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import signal
 import sys
@@ -58,10 +60,21 @@ def entry() -> int:
         os.write(2, TOLD.encode())
         code = INTERRUPTED
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if code == INTERRUPTED and _is_left_behind():
-        sys.stdout.flush()
-        os._exit(code)  # packages whose threads still work complain when Python takes them down in order
+    if code == INTERRUPTED:
+        _leave(code)
     return code
+
+
+def _leave(code: int) -> None:
+    """End the program without Python's taking packages down in order: what was stopped in the middle crashes in that.
+
+    What is to be done at the end is done, but where a thread works on: packages wait for it, or complain.
+    """
+    if not _is_left_behind():
+        atexit._run_exitfuncs()
+    with contextlib.suppress(OSError):  # the reader may be gone
+        sys.stdout.flush()
+    os._exit(code)
 
 
 def _is_left_behind() -> bool:

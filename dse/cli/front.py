@@ -111,7 +111,7 @@ class SensitivityCommand:
 
         start_jax()
         from ..core.files import json_text, results_folder, write_json
-        from ..explore.remedy import remedy
+        from ..explore.remedy import check_target, remedy
         from ..explore.sensitivity import sensitivity
         from ..optimize.deadline import Deadline
         from ..optimize.search import search_of
@@ -120,6 +120,7 @@ class SensitivityCommand:
         from ..study.study import load_study
 
         deadline, study = Deadline(self.seconds), load_study(self.study)
+        check_target(study, self.target)
         folder = results_folder(self.results, study.name)
         with progress() as tell:
             search = search_of(space_of(study), tell, deadline=deadline)

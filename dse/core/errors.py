@@ -12,7 +12,10 @@ DseError (ValueError)
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+from .words import MEANT
 
 
 class DseError(ValueError):
@@ -44,13 +47,15 @@ PART = 3
 
 
 class UnknownNameError(DseError):
-    """A name that does not exist; the message offers near matches."""
+    """A name that does not exist; the message offers what may be meant, then names alike."""
 
     def __init__(self, what: str, name: str, known: Iterable[str]):
         """Build the message from the kind of thing, the name given and the names that exist."""
         names = sorted(known)
         inside = [n for n in names if len(name) >= PART and name.lower() in n.lower()]
         inside.sort(key=lambda n: (n.lower().find(name.lower()), len(n)))
-        near = (inside or difflib.get_close_matches(name, names, n=3, cutoff=0.5))[:3]
+        meant = [n for n in MEANT.get(re.sub("[ _-]", "", name.lower()), ()) if n in names]
+        found = list(dict.fromkeys([*meant, *inside])) or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        near = found[:3]
         hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names)}"
         super().__init__(f"unknown {what} '{name}'; {hint}")

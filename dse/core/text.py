@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Iterable
 from pathlib import PurePath
 
-from .words import CAPITALS, LABELS
+from .words import LABELS, SPELT
 
 DECIMAL = (("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12), ("P", 1e15), ("E", 1e18), ("Z", 1e21))
 BINARY = (("", 1.0), ("Ki", 2.0**10), ("Mi", 2.0**20), ("Gi", 2.0**30), ("Ti", 2.0**40), ("Pi", 2.0**50))
@@ -81,7 +81,7 @@ def label(name: str) -> str:
 def _words(stem: str) -> str:
     """The words of a name without its unit; a leading "n" counts something and is dropped."""
     words = stem.removeprefix("n_").split("_")
-    return " ".join(w.upper() if w in CAPITALS else w for w in words)
+    return " ".join(SPELT.get(w, w) for w in words)
 
 
 def unit_of(name: str) -> str:

@@ -56,5 +56,39 @@ LABELS = {
 }
 """Metric, free number or fact of a calibration to its words."""
 
-CAPITALS = ("bf16", "dma", "dp", "fp4", "fp8", "fp32", "hbm", "hw", "pe", "pue", "simd", "simt", "sram", "tp")
-"""Words that people write in capitals."""
+SPELT = {
+    **{
+        w.lower(): w
+        for w in (
+            *("BF16", "FP4", "FP8", "FP32", "DMA", "GLU", "HBM", "HW", "KV", "MAC", "MACs", "NIC", "NoC", "PE", "PHY"),
+            *("PHYs", "PUE", "SIMD", "SIMT", "SRAM", "DP", "TP"),
+        )
+    },
+    "scaleup": "scale-up",
+    "scaleout": "scale-out",
+}
+"""Words of names as people write them, where that is not in small letters."""
+
+_TIMES = ("tokens_per_s", "step_s", "delivered_time")
+_POWERS = ("full_load_W", "hottest_operator_W", "power_W")
+_LINKS = ("scaleup_bandwidth_per_dir_Bps", "scaleout_bandwidth_per_dir_Bps")
+MEANT = {
+    **dict.fromkeys(
+        ("speed", "speedup", "performance", "perf", "throughput", "latency", "tpot", "time", "tokens"), _TIMES
+    ),
+    **dict.fromkeys(("tdp", "watts", "power"), _POWERS),
+    **dict.fromkeys(("network", "interconnect", "nvlink", "ici"), _LINKS),
+    **dict.fromkeys(("price", "cost", "capex", "dollars", "usd"), ("package_cost_USD", "cost_per_token_USD")),
+    "tco": ("cost_per_token_USD", "chip_hour_USD"),
+    "area": ("silicon_mm2", "die_mm2"),
+    **dict.fromkeys(("flops", "peak", "compute"), ("peak_bf16_FLOPps", "peak_fp8_FLOPps", "peak_fp4_FLOPps")),
+    "energy": ("energy_per_token_J", "chip_energy_per_token_J"),
+    "co2": ("carbon_per_token_kg",),
+    **dict.fromkeys(("cache", "sram"), ("sram_B", "scratchpad_B")),
+    **dict.fromkeys(("memory", "hbm"), ("hbm_capacity_B", "hbm_bandwidth_Bps")),
+    **dict.fromkeys(("cooling", "thermal"), ("heat_W_per_mm2",)),
+    "frequency": ("clock_Hz",),
+    "voltage": ("supply_V",),
+    **dict.fromkeys(("utilisation", "utilization"), ("mfu_frac",)),
+}
+"""What people ask for to the names that have it, likeliest first; what is asked for has neither case nor separators."""

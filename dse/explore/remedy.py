@@ -119,6 +119,20 @@ class Remedy:
     """What was left out because time was up, in words."""
 
 
+def check_target(study: Study, speedup: float | None) -> None:
+    """Refuse a speed-up to reach that a study cannot have; None asks for none.
+
+    Raises:
+        SpecError: the study has another goal than a delivered speed-up, or a target that is not positive.
+    """
+    if speedup is None:
+        return
+    if study.goal != DELIVERED:
+        raise SpecError(f"target: study '{study.name}' minimises {study.goal}, so there is no speed-up to reach")
+    if not 0 < speedup < math.inf:
+        raise SpecError(f"target = {speedup:g}: give a positive speed-up, such as 6")
+
+
 def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> Remedy:
     """The least that would have to change for a study to deliver a speed-up over its baseline.
 
@@ -144,8 +158,7 @@ def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> 
     Raises:
         SpecError: the study has another goal, or a target that is not positive.
     """
-    if found.study.goal != DELIVERED or not speedup > 0:
-        raise SpecError(f"target {speedup:g}x: give a positive speed-up, for a study that minimises {DELIVERED}")
+    check_target(found.study, speedup)
     if search is None:
         search = search_of(space_of(found.study))
         run_search(search)

@@ -32,6 +32,7 @@ from ..study.design import Choice
 from ..study.metrics import DELIVERED
 from ..study.study import Study
 from .in_turn import solve_in_turn
+from .remedy import check_target
 from .samples import MOST_DRAWS, Samples
 from .unknowns import Draw, Unknown, draw, unknowns
 
@@ -256,10 +257,7 @@ def risk(
     """
     check_count("samples", n, 2, MOST_DRAWS)
     check_count("seed", seed, 0, MOST_WHOLE)
-    if study.goal != DELIVERED and target is not None:
-        raise SpecError(f"target: study '{study.name}' minimises {study.goal}, so there is no speed-up to reach")
-    if target is not None and not 0 < target < math.inf:
-        raise SpecError(f"target = {target:g}: give a positive speed-up, such as 6")
+    check_target(study, target)
     search = search_of(known.space if known else space_of(study), progress, deadline=deadline or Deadline())
     every = solve_points(search, [(i, known.plans) for i in range(n_choices(search))]) if known else run_search(search)
     found = sorted((c for c in every if c.log_goal < np.inf), key=lambda c: c.log_goal)

@@ -10,11 +10,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 
 from ..core.text import common_scale, digits, label, unit_of
 from ..study.metrics import DELIVERED
-from .style import DESIGN
+from .style import CONTEXT, DESIGN
 
 ROOM = 1.25
 """Room around the front, as a factor; chips farther away are marked at the edge."""
-LETTER, LINE = 5.2, 10.0
+LETTER, LINE = 5.2, 9.0
 """Width of a letter and height of a line of a label [points]."""
 COARSE, FINE = (1.0, 2.0, 5.0), (1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0)
 """Steps of a decade that are ticks."""
@@ -27,8 +27,14 @@ PLACES = (
     (-6, -20, "right"),
     (6, -20, "left"),
     (-6, -31, "right"),
+    (6, 26, "left"),
+    (-6, 26, "right"),
+    (6, 37, "left"),
+    (-6, 37, "right"),
 )
 """Where a label may stand beside its mark, first choice first: shift in points and side."""
+NEAR = 10
+"""Shift up or down beyond which a line leads from a label to its mark [points]."""
 
 
 def better(metric: str, values: np.ndarray) -> np.ndarray:
@@ -101,10 +107,18 @@ def mark_chips(ax: Axes, chips: list[tuple[str, float, float]]) -> None:
         inside = at == (x, y)
         text = name if inside else f"{name} ({digits(x, 2)}, {digits(y, 2)})"
         face = "white" if inside else DESIGN
-        look = {"facecolors": face, "edgecolors": DESIGN, "zorder": 5, "clip_on": False}
-        ax.scatter(*at, marker="D" if inside else _towards(x, y, at), s=30, **look)
+        marked = {"facecolors": face, "edgecolors": DESIGN, "zorder": 5, "clip_on": False}
+        ax.scatter(*at, marker="D" if inside else _towards(x, y, at), s=30, **marked)
         dx, dy, side = _free_place(ax, at, text, taken)
-        ax.annotate(text, at, (dx, dy), textcoords="offset points", ha=side, fontsize=8, zorder=6)
+        look = {
+            "arrowstyle": "-",
+            "color": CONTEXT,
+            "linewidth": 0.6,
+            "shrinkA": 0,
+            "relpos": (float(side == "right"), 0.5),
+        }
+        lead = look if abs(dy) > NEAR else None
+        ax.annotate(text, at, (dx, dy), textcoords="offset points", ha=side, fontsize=8, zorder=6, arrowprops=lead)
 
 
 def _towards(x: float, y: float, at: tuple[float, float]) -> str:

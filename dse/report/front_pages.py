@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from html import escape
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -24,35 +25,46 @@ def write_pages(f: Front, named: list[Named], folder: Path) -> list[Path]:
     except ImportError:
         return []
     varying, alike = _along(f)
-    note = f"Drag on an axis to select.{f' Alike in all: {alike}.' if alike else ''}"
-    made = {
-        "front": (f"{f.study.name}: front", "Hover for the design of a point.", _front(go, f, named), 0),
-        "designs": (f"{f.study.name}: designs along the front", note, _designs(go, f, varying), len(varying)),
+    rest = f" Alike in all: {alike}." if alike else ""
+    drawn = {name: _axis(name, f.frame()[name]) for name in varying}
+    across = f"Drag on an axis to select.{rest}", _designs(go, f, drawn)
+    down = f"A line is a design, brighter for more {heading(f.metrics[0])}.{rest}", _designs_down(go, f, drawn)
+    figures = {
+        "front": (f"{f.study.name}: front", [("Hover for the design of a point.", _front(go, f, named))], 0),
+        "designs": (f"{f.study.name}: designs along the front", [across, down], AXIS_PX * len(varying)),
     }
-    paths = []
-    for name, (title, note, figure, axes) in made.items():
-        path = folder / f"{name}.html"
-        inside = figure.to_html(full_html=False, include_plotlyjs=True, config=CONFIG, default_height="100%")
-        html = PAGE.format(title=escape(title), note=escape(note), least=AXIS_PX * axes, inside=inside)
-        write_whole(path, lambda p, html=html: p.write_text(html, encoding="utf-8"))
-        paths.append(path)
-    return paths
+    return [_written(folder / f"{name}.html", *made) for name, made in figures.items()]
+
+
+def _written(path: Path, title: str, shown: list, least: int) -> Path:
+    """A page of figures under their notes: the first on screens of at least some pixels, the last on narrower ones."""
+    parts = [
+        PART.format(
+            kind=kind, note=escape(note),
+            inside=figure.to_html(full_html=False, include_plotlyjs=i == 0, config=CONFIG, default_height="100%"),
+        )
+        for i, (kind, (note, figure)) in enumerate(zip(("wide", "narrow"), shown, strict=False))
+    ]  # fmt: skip
+    html = PAGE.format(title=escape(title), least=least, inside="".join(parts))
+    write_whole(path, lambda p: p.write_text(html, encoding="utf-8"))
+    return path
 
 
 CONFIG = {"responsive": True, "displaylogo": False}
 ALIKE = 1e-3
 """Share by which numbers of designs must differ to be told apart by the three digits that are shown."""
 AXIS_PX = 100
-"""Least width of an axis of designs [pixels]: narrower screens scroll."""
+"""Least width of an axis of designs [pixels]: on narrower screens axes lie below each other."""
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title><link rel="icon" href="data:,">
 <style>body {{ margin: 0; font: 14px/1.4 system-ui, sans-serif; color: #1d1d1d; }}
-h1 {{ font-size: 18px; margin: 12px 16px 0; }}
-p {{ margin: 0 16px; color: #555; }} .scroll {{ overflow-x: auto; }}
-.figure {{ min-width: {least}px; height: calc(100vh - 80px); min-height: 420px; }}</style></head>
-<body><h1>{title}</h1><p>{note}</p><div class="scroll"><div class="figure">{inside}</div></div></body></html>
+h1 {{ font-size: 18px; margin: 12px 16px 0; }} p {{ margin: 0 16px; color: #555; }}
+.figure {{ height: calc(100vh - 80px); min-height: 420px; }} .narrow {{ display: none; }}
+@media (max-width: {least}px) {{ .wide {{ display: none; }} .narrow {{ display: block; }} }}</style></head>
+<body><h1>{title}</h1>{inside}</body></html>
 """
+PART = """<div class="{kind}"><p>{note}</p><div class="figure">{inside}</div></div>"""
 
 
 def _front(go, f: Front, named: list[Named]):
@@ -124,19 +136,56 @@ def _along(f: Front) -> tuple[list[str], str]:
     )
 
 
-def _designs(go, f: Front, names: list[str]):
-    table = f.frame()
-    drawn = {n: _axis(n, table[n]) for n in names}
-    words = {n: title.replace(" speed-up over the baseline", "") for n, (_, title, _) in drawn.items()}
-    axes = [{"label": words[n], "values": values, "tickformat": ",.3~r"} for n, (values, _, _) in drawn.items()]
-    bar = {"title": {"text": words[f.metrics[0]], "side": "right"}, "thickness": 12}
+Drawn: TypeAlias = tuple[np.ndarray, str, float]
+"""Values of an axis as they are drawn, its title, and the size of its unit."""
+
+
+def _head(drawn: dict[str, Drawn], name: str) -> str:
+    """Title of an axis where there is little room."""
+    return drawn[name][1].replace(" speed-up over the baseline", "")
+
+
+def _designs(go, f: Front, drawn: dict[str, Drawn]):
+    axes = [{"label": _head(drawn, n), "values": v, "tickformat": ",.3~r"} for n, (v, _, _) in drawn.items()]
+    bar = {"title": {"text": _head(drawn, f.metrics[0]), "side": "right"}, "thickness": 12}
     lines = {"color": drawn[f.metrics[0]][0], "colorscale": "Viridis", "showscale": True, "colorbar": bar}
     figure = go.Figure(go.Parcoords(dimensions=axes, line=lines, labelangle=-20, labelside="top"))
     figure.update_layout(margin={"l": 70, "r": 50, "t": 90, "b": 30})
     return figure
 
 
-def _axis(metric: str, values: object) -> tuple[np.ndarray, str, float]:
+def _designs_down(go, f: Front, drawn: dict[str, Drawn]):
+    """The same designs on axes that lie below each other, each from its least to its most."""
+    from plotly.colors import sample_colorscale
+
+    figure = go.Figure()
+    spans = np.stack([(v - v.min()) / max(float(np.ptp(v)), 1e-300) for v, _, _ in drawn.values()])
+    hover = [
+        "<br>".join(f"{_head(drawn, n)} {digits(float(v[i]), 3)}" for n, (v, _, _) in drawn.items())
+        for i in range(len(f.points))
+    ]
+    shades = sample_colorscale("Viridis", spans[0].tolist())
+    for x, text, shade in zip(spans.T, hover, shades, strict=True):
+        figure.add_scatter(
+            x=x, y=list(range(len(drawn))), mode="lines+markers", text=[text] * len(drawn), hoverinfo="text",
+            line={"color": shade, "width": 1.5}, marker={"size": 6}, showlegend=False,
+        )  # fmt: skip
+    for row, name in enumerate(drawn):
+        low, high = (digits(float(v), 3) for v in (drawn[name][0].min(), drawn[name][0].max()))
+        figure.add_shape(type="line", x0=0, x1=1, y0=row, y1=row, line={"color": CONTEXT, "width": 1}, layer="below")
+        for x, side, text in ((0, "left", low), (0.5, "center", _head(drawn, name)), (1, "right", high)):
+            figure.add_annotation(x=x, y=row, text=text, xanchor=side, yshift=14, showarrow=False, bgcolor=PAPER)
+    figure.update_xaxes(visible=False, range=[-0.04, 1.04], fixedrange=True)
+    figure.update_yaxes(visible=False, range=[len(drawn) - 0.7, -0.6], fixedrange=True)
+    figure.update_layout(template="simple_white", margin={"l": 12, "r": 12, "t": 8, "b": 8})
+    return figure
+
+
+PAPER = "rgba(255,255,255,0.8)"
+"""What stands behind words on lines."""
+
+
+def _axis(metric: str, values: object) -> Drawn:
     """A metric as it is drawn, its title with a unit people use, and the size of that unit."""
     drawn = better(metric, np.asarray(values, dtype=float))
     title, size = axis_label(metric, drawn)

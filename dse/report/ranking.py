@@ -43,11 +43,12 @@ def ranking_view(rows: list[Ranked]) -> RenderableType:
     """Chips in order, cheapest first, and below it a reason for every gap."""
     head = ("", "chip", "USD per Mtok", "80 % range", "USD/h", "tok/J", "chips", "TPOT", "TTFT", "margin", "plan")
     t = table(*head, title=f"cheapest first, {basis_text(rows)}")
-    for i, r in enumerate(rows, start=1):
+    names = _names([r.system.chip.name for r in rows])
+    for i, (r, name) in enumerate(zip(rows, names, strict=True), start=1):
         n = ranking_numbers(r)
         least = min(r.margins.values(), default=None)
-        t.add_row(*_start(i, n["chip"], n), _time(n["tpot_s"]), _time(n["ttft_s"]), *_end(least, n))
-    gaps = [Text(f"{r.system.chip.name}: {r.gap}") for r in rows if r.gap]
+        t.add_row(*_start(i, name, n), _time(n["tpot_s"]), _time(n["ttft_s"]), *_end(least, n))
+    gaps = [Text(f"{name}: {r.gap}") for r, name in zip(rows, names, strict=True) if r.gap]
     return Group(t, *gaps, Text(METHOD, style="dim"))
 
 
@@ -78,11 +79,19 @@ def phase_view(rows: list[RankedPhase], phase: str) -> RenderableType:
     """Chips on one phase in order, cheapest first, and below it a reason for every gap."""
     head = ("", "chip", "USD per Mtok", "80 % range", "USD/h", "tok/J", "chips", "step", "margin", "plan")
     t = table(*head, title=f"{phase}, cheapest first, {basis_text(rows)}")
-    for i, r in enumerate(rows, start=1):
+    names = _names([r.chip for r in rows])
+    for i, (r, name) in enumerate(zip(rows, names, strict=True), start=1):
         n = phase_numbers(r)
-        t.add_row(*_start(i, short_name(r.chip), n), _time(n["step_s"]), *_end(n["margin_frac"], n))
+        t.add_row(*_start(i, name, n), _time(n["step_s"]), *_end(n["margin_frac"], n))
+    gaps = [Text(f"{name}: {r.gap}") for r, name in zip(rows, names, strict=True) if r.gap]
     method = f"{PHASE_METHOD} {FAILURES}" if phase == "training" else PHASE_METHOD
-    return Group(t, *(Text(f"{r.chip}: {r.gap}") for r in rows if r.gap), Text(method, style="dim"))
+    return Group(t, *gaps, Text(method, style="dim"))
+
+
+def _names(chips: list[str]) -> list[str]:
+    """Chips as a table names them: an own file by its name, or by its path where two are called alike."""
+    short = [short_name(c) for c in chips]
+    return [s if short.count(s) == 1 else c for s, c in zip(short, chips, strict=True)]
 
 
 def basis_text(rows: Sequence[Ranked | RankedPhase]) -> str:

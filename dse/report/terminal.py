@@ -126,13 +126,15 @@ def complaint(boxed: str) -> str:
     more = re.findall(r"dse[a-z ]*--help", text)[-1]
     near = re.search(r"Perhaps you meant: (--[a-z-]+)", text)
     value = re.search(r"Error parsing (--[a-z]+): .*? from \['(.*?)'\]", text)
-    missing = re.search(r"Missing from [a-z ]+:", text)
-    what = re.split("─{2,}|-{8,}", text)[1].strip(" .")
+    missing = "Missing from " in text
+    what = re.split("─{2,}|-{8,}| Arguments are applied to", text)[1].strip(" .")
+    what = re.sub(r" \(applied to [a-z ]*\)", "", what)
     if value:
         what = f"{value[1]} {value[2]}: not a value it can take"
     elif missing:
-        what = f"missing {', '.join(re.findall(r'([A-Z][A-Za-z.]+) [A-Z]', what)[:2]) or 'arguments'}"
+        *names, _ = re.findall(r"^. {5}(\S+)", boxed, re.MULTILINE)  # what each is for stands further in; help is last
+        what = f"missing {', '.join(n[1:-1].replace(',', ' or ') if n[0] == '{' else n for n in names)}"
     for listed in re.findall(r"\(('[^()]*')\)", what):  # the parser lists choices as Python writes a tuple
         choices = [c for c in re.findall(r"'([^']*)'", listed) if c != "None"]
         what = what.replace(f"({listed})", ", ".join(choices))
-    return f"{what}; {f'perhaps you meant {near[1]}; ' if near else ''}see {more}"
+    return f"{what}; {f'perhaps you meant {near[1]}; ' if near and near[1] not in what else ''}see {more}"

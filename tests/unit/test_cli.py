@@ -76,7 +76,11 @@ def test_one_evaluation_waits_for_no_library_that_it_does_not_use():
     [
         ([], ["optimize", "evaluate"]),
         (["evalute"], ["evalute"]),
-        (["optimize"], ["missing STUDY.toml"]),
+        (["optimize"], ["missing STUDY.toml; see dse optimize --help"]),
+        (["compare", "h100"], ["missing MODEL; see"]),
+        (["compare", "h100", "llama-3.1-8b", "--prompt", "9"], ["options: --prompt 9; see"]),
+        (["evaluate"], ["missing CHIP, MODEL; see"]),
+        (["new"], ["missing study or sweep or chip or portfolio, NAME; see"]),
         (["optimize", "x.toml", "--jsn"], ["--jsn", "--json"]),
         (["evaluate", "trainium3", "llama-3.1-8b", "--batch", "1.5"], ["--batch", "1.5"]),
         (["evaluate", "trainium3", "llama-3.1-8b", "--phase", "prefil"], ["prefil", "training"]),

@@ -136,6 +136,31 @@ sys.meta_path.insert(0, Stops())
 """
 
 
+STOPPED = """
+import atexit, sys
+from dse import cli
+from dse.cli import commands
+
+class Package:
+    def __del__(self):
+        print("taken down")
+
+def stopped():
+    raise KeyboardInterrupt
+
+kept = Package()
+atexit.register(print, "tidied up")
+commands.main = stopped
+sys.exit(cli.entry())
+"""
+
+
+def test_a_program_that_ctrl_c_ends_is_not_taken_down_in_order():
+    """Before: a segmentation fault in every other one that was stopped while a program was being compiled."""
+    run = subprocess.run([sys.executable, "-c", STOPPED], capture_output=True, text=True, cwd=ROOT, timeout=600)
+    assert (run.returncode, run.stderr, run.stdout) == (130, "dse: interrupted\n", "tidied up\n")
+
+
 def test_ctrl_c_inside_the_garbage_collector_is_not_lost(monkeypatch, capsys):
     """One in fifteen was: a traceback in the middle of an answer, and exit code 0."""
 

@@ -68,6 +68,8 @@ def test_optimize_with_a_gap_proves_all_designs(capsys, tmp_path):
         (("front", TINY, "--points", "1"), "at least 2"),
         (("optimize", TINY, "--gap", "0"), "both must be positive"),
         (("sensitivity", "nowhere.toml"), "cannot be read"),
+        (("sensitivity", TINY, "--target", "-2"), "target = -2: give a positive speed-up"),
+        (("sensitivity", "trainium4_cost", "--target", "6"), "no speed-up to reach"),
     ],
 )
 def test_bad_input_is_one_line(capsys, tmp_path, argv, text):

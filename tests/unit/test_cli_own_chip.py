@@ -103,3 +103,17 @@ def test_a_wrong_line_is_named_by_every_command(capsys, folder, argv, line):
     assert main(list(argv)) == 2
     said = capsys.readouterr().err.strip().splitlines()
     assert said[-1].startswith("dse: ") and "mine.toml" in said[-1] and line.split(" =")[0] in said[-1]
+
+
+@pytest.mark.parametrize("phase", [(), ("--phase", "prefill")])
+@pytest.mark.parametrize(("chips", "names"), [
+    ("a/mine.toml,h100", ["h100", "mine"]), ("a/mine.toml,b/mine.toml", ["a/mine.toml", "b/mine.toml"]),
+])  # fmt: skip
+def test_a_ranking_names_an_own_file_by_its_name_where_that_is_enough(folder, capsys, phase, chips, names):
+    for below in (folder / "a", folder / "b"):
+        below.mkdir()
+        (below / "mine.toml").write_text(CHIP.replace("rack.toml", "../rack.toml").replace('rent = "4 USD"\n', ""))
+    assert main(["compare", chips, *MODEL, "--chips", "1", *phase]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert sorted(r[1] for r in rows if r and r[0] in ("-", "1", "2")) == names
+    assert {r[0] for r in rows if r[1:3] == ["no", "capacity"]} == {f"{n}:" for n in names if n != "h100"}

@@ -9,6 +9,7 @@ import { computed, stored } from "./views.js";
 
 const ROOM = 1.25; // around the front, as in figures; chips farther away stand at the edge
 const SIGNS = ["circle", "square", "diamond"], SAME = 5e-3, PROVED = 1e-5; // gaps below need no digits
+const NARROW = 600, ARROWS = ["↖↑↗", "←·→", "↙↓↘"]; // pixels below which an arrow says that a chip lies beyond the edge, and a tap where
 const span = (values) => [Math.min(...values) / ROOM, Math.max(...values) * ROOM];
 const within = (v, [low, high]) => Math.min(Math.max(v, low), high);
 const largest = (v) => (Array.isArray(v) ? Math.max(...v) : v);
@@ -100,7 +101,7 @@ export class Front {
       text: shown.map(([, n]) => this.#hover(front, { ...cloud[n], values: front.metrics.map((m) => this.#of(m, cloud[n])) })), marker: { size: 5, color: "#a9a9a9", opacity: 0.6 } };
     const held = this.#held(here, spans);
     const chips = { type: "scatter", mode: "markers+text", name: "this design and chips, far ones at the edge", x: held.map((c) => c.x), y: held.map((c) => c.y), text: held.map((c) => c.words.map(escaped).join("<br>")),
-      textposition: held.map((m) => m.place), marker: { symbol: "diamond-open", size: 11, color: "#1d1d1d" }, hoverinfo: "text" };
+      hovertext: held.map((c) => c.whole.map(escaped).join("<br>")), textposition: held.map((m) => m.place), marker: { symbol: "diamond-open", size: 11, color: "#1d1d1d" }, hoverinfo: "text" };
     const shapes = limit > 0 ? [{ type: "line", x0: this.#value(X, limit), x1: this.#value(X, limit), yref: "paper", y0: 0, y1: 1, line: { color: "#a32535", dash: "dash", width: 2 }, editable: true }] : [];
     const all = [...(shown.length ? [dots] : []), ...traces, chips], look = { ...LOOK, xaxis: axis(this.#title(X), log, [...all.flatMap((t) => t.x), ...shapes.map((s) => s.x0)]), yaxis: axis(this.#title(Y), log, all.flatMap((t) => t.y)), shapes };
     await react(this.figure, all, look, { ...CONFIG, edits: { shapePosition: limit > 0 } }, this.#hears(front, X, cloud));
@@ -111,8 +112,9 @@ export class Front {
   #held(here, [across, up]) {
     const far = (a, b, [low, high], share) => Math.abs(Math.log(a / b)) > share * Math.log(high / low), marks = [];
     for (const c of here) {
-      const [x, y] = [within(c.x, across), within(c.y, up)], word = (x !== c.x || y !== c.y) && this.figure.clientWidth > 600 ? `${c.name} (${digits(c.x, 2)}, ${digits(c.y, 2)})` : c.name, same = marks.find((m) => m.x === x && !far(m.y, y, up, 0.01));
-      if (same) same.words.push(word); else marks.push({ x, y, words: [word] });
+      const [x, y] = [within(c.x, across), within(c.y, up)], beyond = x !== c.x || y !== c.y, whole = beyond ? `${c.name} (${digits(c.x, 2)}, ${digits(c.y, 2)})` : c.name, same = marks.find((m) => m.x === x && !far(m.y, y, up, 0.01));
+      const word = beyond && this.figure.clientWidth < NARROW ? `${ARROWS[1 + Math.sign(y - c.y)][1 + Math.sign(c.x - x)]} ${c.name}` : whole;
+      if (same) { same.words.push(word); same.whole.push(whole); } else marks.push({ x, y, words: [word], whole: [whole] });
     }
     const top = Math.max(...marks.map((m) => m.y)), sorted = [...marks].sort((a, b) => b.y - a.y);
     for (const [k, m] of sorted.entries()) {

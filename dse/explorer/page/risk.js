@@ -39,10 +39,11 @@ export class Risk {
     const goal = this.state.metrics[this.state.goal] ?? { label: this.state.goal, unit: "" };
     const words = (merit) => (this.speeds ? times(merit) : inUnit(1 / merit, goal.unit)), last = risk.merit.length - 1, can = risk.merit.filter((m) => m > 0), at = (share) => words(can[Math.round((can.length - 1) * share)]);
     const what = risk.target === null ? "A design within all limits" : `${times(risk.target)} delivered`;
-    const spread = can.length ? `; where there is one it is ${at(0.5)} in the middle, ${at(0.05)} to ${at(0.95)} in nine of ten` : "";
-    const [first] = Object.keys(risk.in_the_way), way = first ? `; most in the way: ${this.state.metrics[first]?.label ?? first}` : "", none = risk.probability === 0 || risk.probability === 1;
     const every = await receiptsOf(this.source, (this.state.found ?? this.state.start).choice).catch(() => null), facts = every && ofTopics(every, ...Object.keys(every.topics));
-    this.verdict.replaceChildren(`${what} is within reach in `, rested(percent(risk.probability), `share of draws, ${percent(risk.probability)}`, facts), ` of ${risk.samples.toLocaleString("en-US")} draws of all facts within their ranges (${none ? `with so few draws, within ${digits(300 / risk.samples, 2)}` : `± ${digits(100 * risk.probability_error, 2)}`} points), each with the best design for it${spread}; limits can be met in ${percent(risk.feasible)}${way}.${late(risk)}`);
+    const fact = (number, what) => rested(number, `${what}, ${number}`, facts), none = risk.probability === 0 || risk.probability === 1;
+    const spread = can.length ? ["; where there is one it is ", fact(at(0.5), "median of the draws"), " in the middle, ", fact(at(0.05), "5th percentile of the draws"), " to ", fact(at(0.95), "95th percentile of the draws"), " in nine of ten"] : [];
+    const [first] = Object.keys(risk.in_the_way), way = first ? `; most in the way: ${this.state.metrics[first]?.label ?? first}` : "";
+    this.verdict.replaceChildren(`${what} is within reach in `, fact(percent(risk.probability), "share of draws"), ` of ${risk.samples.toLocaleString("en-US")} draws of all facts within their ranges (${none ? "with so few draws, within" : "±"} `, fact(digits(none ? 300 / risk.samples : 100 * risk.probability_error, 2), "error of the share"), " points), each with the best design for it", ...spread, "; limits can be met in ", fact(percent(risk.feasible), "share of draws whose limits can be met"), `${way}.${late(risk)}`);
     const kept = risk.merit.map((m, i) => [m, 1 - i / last]).filter(([m]) => m > 0), x = kept.map(([m]) => this.#value(m)), y = kept.map(([, s]) => 100 * s);
     const title = this.speeds ? "delivered speed-up at least [x]" : `${goal.label} at most${goal.unit ? ` [${goal.unit}]` : ""}`;
     const shapes = risk.target === null ? [] : [{ type: "line", x0: risk.target, x1: risk.target, yref: "paper", y0: 0, y1: 1, line: { color: "#a32535", dash: "dash" } }];

@@ -83,6 +83,7 @@ export class Serving {
       return best ? [name, fact(digits(best[y]), Y[y], TOPICS[y]), fact(inUnit(best.tpot_s, "s"), "TPOT", ["time"]), fact(inUnit(best.ttft_s, "s"), "TTFT", ["time"]), String(best.batch), String(best.n_chips), el("td", { class: "words" }, best.plan.replaceAll(",", ", "))] : [name, "none keeps it", "–", "–", "–", "–", "–"];
     });
     this.best.replaceChildren(table(["chip", Y[y], "TPOT", "TTFT", "batch", "chips", el("th", { scope: "col", class: "words" }, "plan")], rows, `Best of every chip where a user sees at least ${digits(this.least)} tokens/s; drag the line. A number, or a mark of the figure, opens its receipts`));
-    this.said.textContent = found.comparison.join("; ");
+    const known = Object.values(found.chips).map((c) => c.receipts).filter(Boolean), both = { topics: { all: known.flatMap((r) => Object.values(r.topics).flat()) }, works: Object.assign({}, ...known.map((r) => r.works)) };
+    this.said.replaceChildren(...found.comparison.flatMap((words) => [rested(words, words, ofTopics(both, "all")), " "]));
   }
 }

@@ -21,7 +21,7 @@ function tipOf(node) {
     tip.hidden = !target.words;
     if (!target.words) return;
     const box = node.getBoundingClientRect(), [x, y] = [clientX - box.left, clientY - box.top];
-    tip.textContent = target.words;
+    tip.textContent = plain(target.words);
     tip.style.cssText = `${x > box.width / 2 ? `right: ${box.width - x + 10}px` : `left: ${x + 10}px`}; ${y > box.height / 2 ? `bottom: ${box.height - y + 10}px` : `top: ${y + 10}px`}`;
   });
   node.addEventListener("pointerleave", () => { tip.hidden = true; });
@@ -71,14 +71,19 @@ function marksOf(t, X, Y, hear) {
   const found = [], inside = t.x.map((x, i) => [x === null ? NaN : X.at(x), Y.at(t.y[i]), i]).filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y));
   if (t.mode.includes("lines")) found.push(svg("polyline", { points: inside.map(([x, y]) => `${x},${y}`).join(" "), fill: "none", stroke: t.line?.color ?? one(t.marker?.color, 0), "stroke-width": t.line?.width ?? 1, "stroke-dasharray": DASHES[t.line?.dash] ?? "" }));
   if (!t.mode.includes("markers")) return found;
-  for (const [x, y, i] of inside) {
+  const open = String(t.marker.symbol ?? "").includes("open"), each = Array.isArray(t.marker.color), look = (i) => { // what marks share stands once, on their group
     const colour = one(t.marker.color, i) ?? t.line?.color;
-    const r = (one(t.marker.size, i) ?? 6) / 2, open = String(t.marker.symbol ?? "").includes("open");
-    const dot = sign(t.marker.symbol, x, y, r, { fill: open ? "#fff" : colour, stroke: open ? colour : "#fff", "stroke-width": open ? 1.5 : 0.6, "fill-opacity": t.marker.opacity ?? 1 });
+    return { fill: open ? "#fff" : colour, stroke: open ? colour : "#fff", "stroke-width": open ? 1.5 : 0.6, "fill-opacity": t.marker.opacity ?? 1 };
+  };
+  const group = svg("g", each ? {} : look(0));
+  found.push(group);
+  if (t.customdata) { group.style.cursor = "pointer"; group.addEventListener("click", ({ target }) => hear.plotly_click?.({ points: [{ customdata: target.data }] })); }
+  for (const [x, y, i] of inside) {
+    const r = (one(t.marker.size, i) ?? 6) / 2, dot = sign(t.marker.symbol, x, y, r, each ? look(i) : {});
     const words = t.mode.includes("text") ? t.text[i] : (t.text?.[i] ?? "");
-    dot.words = plain(t.hovertext?.[i] ?? words);
-    if (t.customdata) { dot.style.cursor = "pointer"; dot.addEventListener("click", () => hear.plotly_click?.({ points: [{ customdata: t.customdata[i] }] })); }
-    found.push(dot);
+    dot.words = t.hovertext?.[i] ?? words;
+    dot.data = t.customdata?.[i];
+    group.append(dot);
     if (!t.mode.includes("text") || !words) continue;
     const lines = plain(words).split("\n"), [up, along] = (one(t.textposition, i) ?? "top center").split(" "), side = { right: 1, left: -1 }[along] ?? 0, half = 3.3 * Math.max(...lines.map((w) => w.length));
     const start = { top: y - r - 4 - 14 * (lines.length - 1), middle: y + 4 - 7 * (lines.length - 1), bottom: y + r + 13 }[up], beside = up === "middle" ? side * (r + 3) : 0;

@@ -6,6 +6,9 @@ import { computed, stored } from "./views.js";
 
 const BAND = 0.25;
 
+/** A measurement beside its prediction, in words that are made once: a change of colour draws all points anew. */
+const wordsOf = (p) => (p.words ??= escaped(`${p.point_id}\n${p.chip}, ${p.calibration}\nmeasured ${inUnit(p.measured_s, "s")}, predicted ${inUnit(p.predicted_s, "s")} (${percent(p.predicted_s / p.measured_s - 1)})`).replaceAll("\n", "<br>"));
+
 export class Truth {
   constructor(source, state, trouble) {
     Object.assign(this, { source, state, trouble, kinds: [] });
@@ -57,15 +60,21 @@ export class Truth {
     const traces = names.map((name, k) => {
       const mine = rows.filter((p) => p[by] === name);
       return { type: "scatter", mode: "markers", name: escaped(name), x: mine.map((p) => p.measured_s), y: mine.map((p) => p.predicted_s), marker: { size: 6, opacity: 0.75, color: COLOURS[k % COLOURS.length], symbol: Math.floor(k / COLOURS.length) }, customdata: mine,
-        hoverinfo: "text", text: mine.map((p) => escaped(`${p.point_id}\n${p.chip}, ${p.calibration}\nmeasured ${inUnit(p.measured_s, "s")}, predicted ${inUnit(p.predicted_s, "s")} (${percent(p.predicted_s / p.measured_s - 1)})`).replaceAll("\n", "<br>")) };
+        hoverinfo: "text", text: mine.map(wordsOf) };
     });
     const ends = rows.flatMap((p) => [p.measured_s, p.predicted_s]), low = Math.min(...ends) / 1.5, high = Math.max(...ends) * 1.5;
     const line = (factor, dash) => ({ type: "scatter", mode: "lines", x: [low, high], y: [low * factor, high * factor], line: { color: "#8b8b8b", width: 1, dash }, hoverinfo: "skip", showlegend: false });
     if (rows.length) await react(this.figure, [line(1, "solid"), line(1 + BAND, "dot"), line(1 - BAND, "dot"), ...traces], { ...LOOK, xaxis: axis("measured [s]", true, [low, high]), yaxis: axis("predicted [s]", true, [low, high]) }, CONFIG, { plotly_click: (e) => { const p = e.points[0]?.customdata; if (p?.source) open(`measurement ${p.point_id}`, this.#published(found, p)); } });
+    if (changed !== "truth-by") this.#tell(found, rows);
+  }
+
+  /** The scores of what is drawn, in a sentence and in tables. */
+  #tell(found, rows) {
     const t = found.total, how = { source: "out of sample: every source by fits that never saw it", generation: "out of sample: every generation by fits that never saw it" }[found.held_out] ?? "in sample: the shipped fits saw these rows";
     const many = found.points.length ? `${rows.length} points drawn` : `Only the ${rows.length} worst predictions are drawn: the single ones are not ${this.source.alone ? "in this page" : "in the results folder (predict them here)"}`;
-    this.said.replaceChildren(`${t.modelled.toLocaleString("en-US")} of ${t.points.toLocaleString("en-US")} measurements predicted, ${how}; median over sources of the median error `, rested(percent(t.median_abs_err), `median error of ${found.name}`, found.receipts),
-      `, of a simple baseline ${percent(t.baseline_median_abs_err)}. ${many}; a click on one shows who measured it. Dotted: ±25 %. Bands on the Design view hold 80 % of left-out measurements.`);
+    const fact = (number, what) => rested(number, `${what} of ${found.name}, ${number}`, found.receipts), count = (n) => n.toLocaleString("en-US");
+    this.said.replaceChildren(fact(count(t.modelled), "predicted measurements"), " of ", fact(count(t.points), "measurements"), ` measurements predicted, ${how}; median over sources of the median error `, fact(percent(t.median_abs_err), "median error"),
+      ", of a simple baseline ", fact(percent(t.baseline_median_abs_err), "median error of the baseline"), `. ${many}; a click on one shows who measured it. Dotted: ±25 %. Bands on the Design view hold 80 % of left-out measurements.`);
     const score = (key) => (r) => [rested(r[key], `score of ${r[key]}`, this.#published(found, { [key]: r[key] })), String(r.modelled), percent(r.median_abs_err), percent(r.p90_abs_err), percent(r.bias), r.coverage === null ? "–" : percent(r.coverage)];
     const heads = ["predicted", "median error", "90th percentile", "bias", "in the 80 % band"];
     const some = (list, key, wanted) => list.filter((r) => r.modelled && (!wanted || r[key] === wanted)).map(score(key));

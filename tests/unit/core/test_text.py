@@ -103,6 +103,8 @@ def test_labels():
     assert label("power_W:training") == "power in training"
     assert label("stack bandwidth") == "stack bandwidth"
     assert label("sram_leakage_W_per_B") == "SRAM leakage"
+    assert label("mac_energy_fp8_J") == "MAC energy FP8" and label("noc_area_mm2") == "NoC area"
+    assert label("scaleup_hop_s") == "scale-up hop"
 
 
 def test_values_are_spelled_as_a_file_has_them():

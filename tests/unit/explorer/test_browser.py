@@ -228,7 +228,7 @@ ROWS_WITHOUT = """() => [...document.querySelectorAll('#content tbody tr')].map(
 
 @pytest.mark.parametrize(("view", "where", "what"), [
     ("Front", "#front-points .fact", "delivered speed-up"), ("Serving", "td .fact", "tokens/s per chip"),
-    ("Truth", "p .fact", "median error"), ("Truth", "td .fact", "score of"),
+    ("Truth", "p .fact:nth-child(3)", "median error"), ("Truth", "td .fact", "score of"),
     ("Risk", "#risk-verdict .fact", "share of draws"), ("Risk", "#risk-drivers .fact", "node: PE area FP8"),
 ])  # fmt: skip
 def test_numbers_of_every_view_open_their_receipts(tab, view, where, what):
@@ -246,6 +246,24 @@ def test_numbers_of_every_view_open_their_receipts(tab, view, where, what):
     assert all(page.locator("#receipts-body tbody tr td:last-child").all_inner_texts()), "every fact has a source"
 
 
+NUMBERS_WITHOUT = """() => [...document.querySelectorAll('#content main > p')].flatMap((p) => [...p.childNodes])
+  .filter((n) => !n.classList?.contains('fact')).flatMap((n) => n.textContent.match(/\\d[\\d,.]*/g) ?? [])"""
+
+
+@pytest.mark.parametrize(("view", "chosen"), [
+    ("Truth", ["25", "80"]),  # the dotted lines, and the share that a band holds
+    ("Serving", []),
+    ("Risk", ["1.5", "100"]),  # the target and the draws that were asked for
+])  # fmt: skip
+def test_numbers_in_sentences_open_their_receipts(tab, view, chosen):
+    page = tab()
+    page.click(f"#tab-{view}")
+    page.wait_for_selector("main > p .fact")
+    marks = page.evaluate("[...document.querySelectorAll('main .figure svg *')].filter((e) => e.words).length")
+    without = [n.rstrip(".,") for n in page.evaluate(NUMBERS_WITHOUT)]
+    assert [n for n in without if n != str(marks)] == chosen
+
+
 def test_only_numbers_that_are_chosen_are_without_receipts(tab):
     page = tab()
     page.wait_for_selector("#comparison th .fact")
@@ -259,6 +277,42 @@ def test_a_mark_of_a_figure_opens_its_receipts(tab, view):
     page.wait_for_selector(".figure svg circle")
     page.locator(".figure svg circle").nth(3).click(force=True)
     page.wait_for_selector("dialog[open] td.kind")
+
+
+@pytest.mark.parametrize(("width", "label"), [(400, r"[←-↙] \S+"), (1280, r"\S+ \([\d.,]+, [\d.,]+\)")])
+def test_a_chip_beyond_a_front_never_looks_as_if_it_stood_there(tab, width, label):
+    """It has an arrow where there is little room, and its numbers when pointed at; else its numbers."""
+    page = tab("", width)
+    page.click("#tab-Front")
+    far = "() => Number(document.querySelector('.figure').drawn?.[0].at(-1).hovertext.some((t) => t.includes('(')))"
+    settled(page, far, 1)
+    chips = page.evaluate(
+        "(({ text, hovertext }) => [text, hovertext])(document.querySelector('.figure').drawn[0].at(-1))"
+    )
+    beyond = [
+        (a, b) for t, h in zip(*chips, strict=True) for a, b in zip(t.split("<br>"), h.split("<br>"), strict=True)
+    ]
+    for shown, told in beyond:
+        assert re.fullmatch(label if "(" in told else r"[^()]+", shown)
+        assert shown.split()[-1 if width == 400 else 0] in told
+
+
+def test_colours_of_points_leave_the_tables_alone(tab):
+    """A list answers within a frame or two: what a colour does not touch stays, marks share what they have alike."""
+    page = tab()
+    page.click("#tab-Truth")
+    page.wait_for_selector(".figure svg circle")
+    page.evaluate("document.querySelector('main table').stays = true")
+    chips = set(page.evaluate("[...document.querySelectorAll('#truth-chip option')].map((o) => o.textContent)"))
+    for by, named in (("chip", True), ("source", False)):
+        page.select_option("#truth-by", by)
+        words = set(page.evaluate("[...document.querySelectorAll('.figure svg text')].map((t) => t.textContent)"))
+        assert bool(words & chips) is named
+    assert page.evaluate("document.querySelector('main table').stays")
+    alike = page.evaluate("[...document.querySelectorAll('.figure svg g > circle')].map((c) => c.attributes.length)")
+    assert len(alike) > 100 and set(alike) == {3}
+    page.locator(".figure svg g > circle").nth(3).hover(force=True)
+    assert "predicted" in page.inner_text(".tip")
 
 
 def test_everything_that_is_chosen_can_be_chosen_and_linked(tab):

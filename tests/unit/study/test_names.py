@@ -1,0 +1,27 @@
+"""What is offered for a name that no metric has: what people mean by it, then names alike."""
+
+import pytest
+
+from dse.core.errors import UnknownNameError
+from dse.core.words import MEANT
+from dse.study.design import FREE
+from dse.study.metrics import METRICS
+from dse.sweep.columns import EVALUATED
+
+
+@pytest.mark.parametrize(("known", "asked", "offered"), [
+    (METRICS, "speed", "delivered_time"),
+    (METRICS, "Speed-up", "delivered_time"),
+    (METRICS, "price", "package_cost_USD, cost_per_token_USD"),
+    (METRICS, "TDP", "full_load_W, hottest_operator_W, power_W"),
+    (METRICS, "package_price", "package_cost_USD"),
+    (EVALUATED, "throughput", "tokens_per_s, step_s"),
+    (FREE, "sram", "scratchpad_B"),
+])  # fmt: skip
+def test_what_is_meant_is_offered(known, asked, offered):
+    with pytest.raises(UnknownNameError, match=f"unknown metric '{asked}'; did you mean {offered}[?]"):
+        raise UnknownNameError("metric", asked, known)
+
+
+def test_only_names_that_exist_are_meant():
+    assert {n for names in MEANT.values() for n in names} <= {*METRICS, *EVALUATED, *FREE}

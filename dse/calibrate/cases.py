@@ -61,6 +61,8 @@ class Case:
     """What plans compete for: the same model, sequence and batch on as many of the same chips; empty for none."""
     calibrates: bool = True
     """Whether fits may learn from it: not where part of what ran, or of what was timed, is presumed."""
+    counts: bool = True
+    """Whether bands count its error: not where nothing can be learnt from it, unless the model is what falls short."""
 
 
 def _score_width(model: Model) -> int:

@@ -49,7 +49,7 @@ class Block:
     """Rows of one kind, all alike in shape."""
 
     frame: pd.DataFrame
-    """One row per measurement: point_id, source, chip, stack, alike, cell, calibrates, kind and log_s, as measured."""
+    """One row per measurement: point_id, source, chip, stack, alike, cell, calibrates, counts, kind and log_s, as measured."""
     kin: list[Kin]
     """What each row has in common with others."""
     centre: np.ndarray
@@ -89,6 +89,7 @@ def block(cases: Sequence[Case], kind: str) -> Block:
             "alike": [c.alike for c in cases],
             "cell": [f"{kind} {getattr(c, 'metric', '')} {c.alike}" for c in cases],
             "calibrates": [c.calibrates for c in cases],
+            "counts": [c.counts for c in cases],
             "kind": kind,
             "log_s": np.log([c.measured_s for c in cases]),
         }

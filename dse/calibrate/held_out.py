@@ -66,7 +66,7 @@ def held_out_errors(pooled: Pooled, full: Posterior, held: str, tell: Tell) -> p
         t, _ = pooled.design.evaluate(posterior.effects(pooled.n_units), away)
         units = {u for i in np.flatnonzero(seen) for u in kins[i].units}
         novelty = [novelty_of(kins[i], units) for i in np.flatnonzero(away)]
-        part = f.loc[away, ["point_id", "source", "chip", "kind", "calibrates"]]
+        part = f.loc[away, ["point_id", "source", "chip", "kind", "counts"]]
         parts.append(part.assign(error=(t - f.log_s.to_numpy())[away], novelty=novelty))
     return pd.concat(parts, ignore_index=True)
 
@@ -98,7 +98,7 @@ def half_width(errors: pd.DataFrame, shrink_frac: float = 1.0) -> float:
 def bands_of(errors: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Half widths by kind and novelty, never narrower for what is newer; of all that is newer where few sources are."""
     found: dict[str, dict[str, float]] = {}
-    for kind, rows in errors[errors.calibrates].groupby("kind"):
+    for kind, rows in errors[errors.counts].groupby("kind"):
         width, least = {}, 0.0
         for i, novelty in enumerate(NOVELTIES):
             mine: Any = rows[rows.novelty == novelty]
@@ -168,7 +168,7 @@ def served_without(
                 made[kin] = calibration_from(z, shown, kin, f"without {held}: {kin.family}, {kin.stack}")
             served[f.point_id[i]] = made[kin]
         novelty = [novelty_of(kins[i], units) for i in mine]
-        part = f.loc[mine, ["point_id", "source", "chip", "kind", "calibrates"]]
+        part = f.loc[mine, ["point_id", "source", "chip", "kind", "counts"]]
         parts.append(part.assign(error=(t - f.log_s.to_numpy())[mine], novelty=novelty))
     errors = pd.concat(parts, ignore_index=True)
     return served, _bands_of_others(errors, kind)
@@ -179,6 +179,6 @@ def _bands_of_others(errors: pd.DataFrame, kind: str) -> dict[str, tuple[str, fl
     found: dict[str, tuple[str, float]] = {}
     for source, rows in errors.groupby("source"):
         others: Any = errors[errors.source != source]
-        width = bands_of(others if others.calibrates.any() else errors)[kind]
+        width = bands_of(others if others.counts.any() else errors)[kind]
         found |= {p: (n, width[n]) for p, n in zip(rows.point_id, rows.novelty, strict=True)}
     return found

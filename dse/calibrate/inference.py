@@ -268,7 +268,11 @@ def inference_case(row: Any, others: set[str]) -> InferenceCase | Unmodelled:
 def _readable_case(
     row: Any, metric: str, others: set[str], label: tuple[str, str], found: tuple[str, str]
 ) -> InferenceCase | Unmodelled:
-    """As `inference_case`, where the row may still hold what no formula takes."""
+    """As `inference_case`, where the row may still hold what no formula takes.
+
+    Prompts of experts in fixed shapes are predicted and scored but teach nothing but bands: their kernels reach about half of
+    what dense products do, for no reason that a term has, and would drag the fraction of all products along.
+    """
     why, seconds = _why_not(row, metric, others), _seconds(row, metric)
     if why or seconds is None:
         return Unmodelled(*label, found[0], why or f"unit '{row_text(row, 'unit')}' is no time or rate that is known")
@@ -288,6 +292,7 @@ def _readable_case(
         *label, found[0], stack, seconds, Request(first, each, n_prefill, n_decode), system.chip,
         alike=row_text(row, "model"), metric=KINDS[metric],
         ideal_s=n_prefill * compute_s + n_decode * read_s, n_passes=n_prefill + n_decode,
+        calibrates=not (KINDS[metric] == "ttft" and stack in FIXED_SHAPES and token.model.experts is not None),
     )  # fmt: skip
 
 

@@ -49,7 +49,7 @@ class Block:
     """Rows of one kind, all alike in shape."""
 
     frame: pd.DataFrame
-    """One row per measurement: point_id, source, chip, stack, alike, cell, calibrates, counts, kind and log_s, as measured."""
+    """A row per measurement: point_id, source, chip, stack, alike, cell, calibrates, counts, kind, measured log_s."""
     kin: list[Kin]
     """What each row has in common with others."""
     centre: np.ndarray

@@ -270,8 +270,8 @@ def _readable_case(
 ) -> InferenceCase | Unmodelled:
     """As `inference_case`, where the row may still hold what no formula takes.
 
-    Prompts of experts in fixed shapes are predicted and scored but teach nothing but bands: their kernels reach about half of
-    what dense products do, for no reason that a term has, and would drag the fraction of all products along.
+    Prompts of experts in fixed shapes are predicted and scored but teach nothing but bands: their kernels reach about
+    half of what dense products do, for no reason that a term has, and would drag the fraction of all products along.
     """
     why, seconds = _why_not(row, metric, others), _seconds(row, metric)
     if why or seconds is None:

@@ -36,15 +36,18 @@ def by_index(x: Linear, experts: Experts, tokens: float) -> Linear:
 def of_fixed_shape(x: Linear, experts: Experts, tokens: float, writes: bool) -> tuple[Linear, float]:
     """Experts of a program whose shapes are fixed before anybody has chosen, and how often their weights move.
 
-    Fewer visits T k than experts E: the weights of each visit are copied to one place (read and written) and read
-    again. Else every token passes every expert, or tokens are put in blocks of B rows, each of one expert, of which
+    Fewer visits T k than experts: the weights of each visit are copied to one place (read and written) and read again.
+    Else every token passes every expert, or tokens are put in blocks of B rows, each of one expert, of which one that n
+    tokens chose fills about
 
-        ceil((T k - (E - 1)) / B) + E - 1
+        max(1, n / B + 1/2)
 
-    hold them however they chose: blocks where visits fill one, but in decode only where that makes fewer rows.
+    Blocks where visits fill one; in decode only where tokens do, since that makes fewer rows.
 
-    Source: [aws2026nxdmoe] `ExpertMLPsV2`: when each way is taken, and the number of blocks.
-    Assumes: in decode with more tokens than a block, where the source passes all experts, blocks as in a prompt.
+    Source: [aws2026nxdmoe] `ExpertMLPsV2` for when each way is taken; its programs have room for the worst choice, but
+        kernels loop over the blocks that are filled.
+    Assumes: experts equally popular; in decode with more tokens than a block, where the source passes all experts,
+        blocks as in a prompt.
 
     Args:
         x: experts of the rank; `count` is their number.
@@ -53,10 +56,10 @@ def of_fixed_shape(x: Linear, experts: Experts, tokens: float, writes: bool) -> 
         writes: whether the pass writes tokens (decode) rather than reads a prompt.
     """
     visits, block = tokens * experts.per_token, number(framework(), "expert_block")
-    share = x.count / experts.n_experts
     if visits < experts.n_experts:
+        share = x.count / experts.n_experts
         return dataclasses.replace(x, tokens=1.0, count=visits * share), number(framework(), "gathered_moves")
     if (tokens if writes else visits) < block:
         return dataclasses.replace(x, tokens=tokens), 1.0
-    blocks = min(math.ceil(max(visits - (x.count - 1.0), 0.0) / block) + x.count - 1.0, visits)
-    return dataclasses.replace(x, tokens=block, count=max(blocks, 1.0)), 1.0
+    chosen = by_index(x, experts, tokens)
+    return dataclasses.replace(chosen, tokens=block, count=chosen.count * max(1.0, chosen.tokens / block + 0.5)), 1.0

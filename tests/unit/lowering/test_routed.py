@@ -9,6 +9,7 @@ from dse.hardware.presets import chip
 from dse.lowering.plan import Plan
 from dse.lowering.serving_ops import serving_ops
 from dse.physics.calibration import calibration, calibration_for
+from dse.workload.op import passes
 from dse.workload.presets import model
 from dse.workload.transformer import Decode, Prefill
 
@@ -42,14 +43,15 @@ def test_as_many_visits_as_experts_pass_all_tokens_through_all_experts():
 
 
 @pytest.mark.parametrize(
-    ("prompt", "blocks"),
-    # 2 visits a token: (2 x 2048 - 7) / 512 = 7.99, so 8 + 7; 2 x 256 is the first that fills a block: 1 + 7
-    [(2048, 15), (256, 8)],
+    ("of", "prompt", "blocks"),
+    # Mixtral: 2,048 x 2 / 8 = 512 tokens an expert (times `imbalance`), a block and a half each; 256 fill a block:
+    # 64 an expert, one block each. gpt-oss: 1,024 x 4 / 128 = 32 an expert, one block for each of 128
+    [(MIXTRAL, 2048, 8 * (passes()["expert_imbalance"] + 0.5)), (MIXTRAL, 256, 8), (OSS, 1024, 128)],
 )
-def test_prompts_are_put_in_blocks_of_one_expert(prompt, blocks):
-    op = up(Prefill(MIXTRAL, 1, prompt))
-    assert rows(op) == blocks * 512
-    assert op.hbm_B >= blocks * UP_WEIGHTS[MIXTRAL.name] * 2
+def test_prompts_are_put_in_blocks_of_one_expert(of, prompt, blocks):
+    op = up(Prefill(of, 1, prompt))
+    assert rows(op) == pytest.approx(blocks * 512, rel=1e-6)
+    assert op.hbm_B >= blocks * UP_WEIGHTS[of.name] * 2
 
 
 def test_a_prompt_that_fills_no_block_passes_all_experts():
@@ -60,9 +62,9 @@ def test_expert_ranks_hold_their_part_of_visits_and_blocks():
     """gpt-oss, 128 experts, 4 a token: of 4 ranks each holds 32; 8 tokens in all are 32 visits, 8 of them here."""
     plan = Plan(dp=4, ep=4, micro_batch=2)
     assert up(Decode(OSS, 8, 1024), plan=plan).products[0].count == pytest.approx(8.0)
-    # a rank must have room for whatever falls on its 32 experts: (4 x 4096 - 31) / 512 = 31.9, so 32 + 31
+    # 4 x 1,024 tokens, 128 an expert: a block for each of the rank's 32
     wide = up(Prefill(OSS, 4, 1024), plan=Plan(dp=4, ep=4))
-    assert rows(wide) == (32 + 31) * 512
+    assert rows(wide) == pytest.approx(32 * 512)
 
 
 @given(tokens=st.integers(1, 4096))

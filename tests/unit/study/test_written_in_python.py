@@ -108,7 +108,7 @@ def test_a_metric_goes_by_its_name_with_or_without_its_unit_wherever_it_is_writt
         ({"workloads": {"p": {**PREFILL, "phase": "prefil"}}}, "workloads.p.phase: 'prefil' is not one of"),
         ({"workloads": {"p": {**PREFILL, "batch": 0}}}, "batch: 0: expected a whole number of at least 1, or 'free'"),
         ({"free": {"n_cores": Free("n_stacks", 2.0, 4.0)}}, "free.n_cores: bounds of n_stacks"),
-        ({"minimise": "cost"}, "unknown goal 'cost'; did you mean cost_per_token_USD"),
+        ({"minimise": "cost"}, "unknown goal 'cost'; did you mean package_cost_USD, cost_per_token_USD"),
         ({"baseline": "trainium9"}, "unknown chip 'trainium9'; did you mean trainium"),
         ({"workloads": {"p": {**PREFILL, "prompt": 10**6}}}, "more than the 131,072 tokens"),
     ],

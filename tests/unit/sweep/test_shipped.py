@@ -35,7 +35,7 @@ def test_more_budget_is_never_slower_and_a_newer_node_is_faster():
     none = rows[~rows["ok"]]
     # What has no design has none within its watts: the least load of a useful chip is above the smallest budget.
     assert none["reason"].str.startswith("infeasible; the cheapest relaxation takes full_load_fp8_W").all()
-    assert len(none) < 10 and none["limit_full_load_fp8_W"].max() < 1500
+    assert none["limit_full_load_fp8_W"].nunique() <= 1 and none["limit_full_load_fp8_W"].max() < 1500
     budgets = ["limit_silicon_mm2"], "limit_full_load_fp8_W"
     older, newer = (
         rows[rows["set_node"] == node]
@@ -57,7 +57,8 @@ def test_a_larger_domain_and_a_faster_link_are_never_slower():
     for axis in ("domain", "scaleup_bandwidth_per_dir_Bps"):
         (other,) = {"domain", "scaleup_bandwidth_per_dir_Bps"} - {axis}
         speed = rows.pivot_table("tokens_per_s", ["model", other], axis).to_numpy()
-        assert (np.diff(speed, axis=1) > 0).all()
+        gains = np.diff(speed, axis=1)
+        assert (gains >= 0).all() and np.mean(gains > 0) > 0.9  # the best plan may need no larger domain
     gain = rows.groupby("model")["tokens_per_s"].agg(lambda x: x.max() / x.min())
     assert gain["llama-3.1-70b"] < gain.drop("llama-3.1-70b").min()  # experts need the domain, a dense model does not
 

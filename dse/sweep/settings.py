@@ -173,8 +173,7 @@ def _coefficients(demands: list[StepDemand], own: Chip, tech: Technology, c: Cal
     never = dataclasses.replace(demands[0], memory_B=np.inf)
     stacked = stack_records([*demands, *([never] * (n_padded(n) - n))])
     blank = Technology(*(dataclasses.replace(part, name="") for part in tech.__dict__.values()))
-    # names differ between chips that one batch evaluates; demands already say what products run in
-    core = dataclasses.replace(own.core, tensor=dataclasses.replace(own.core.tensor, narrow_products=""))
-    chip_ = dataclasses.replace(own, name="", node="", hbm="", link="", core=core)
+    # names differ between chips that one batch evaluates; what a PE's narrow products are does not: its area asks
+    chip_ = dataclasses.replace(own, name="", node="", hbm="", link="")
     parts = (stacked, chip_, blank, dataclasses.replace(c, name=""))
     return jax.tree.map(np.asarray, Coefficients(*parts))

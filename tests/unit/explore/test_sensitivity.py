@@ -37,7 +37,7 @@ def test_it_shows_itself_with_its_guesses_marked(found):
     assert table["elasticity"].to_dict() == {p.name: p.elasticity for p in found.parameters}
     shown = found._repr_html_()
     assert {"guess", "asked"} <= set(table["kind"]) and "<td>guess</td>" in shown
-    assert "N3P: PE area FP8" in shown and "um2" in shown and "_mm2" not in shown
+    assert "N3P: PE area" in shown and "um2" in shown and "_mm2" not in shown
 
 
 def resolved(found, search, place, factor):

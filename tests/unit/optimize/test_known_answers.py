@@ -23,7 +23,7 @@ LIMITS = Path(__file__).parents[2] / "data" / "limits"
 NAMES = [p.stem for p in sorted(LIMITS.glob("*.toml"))] if "DSE_RANDOM_STUDIES" in os.environ else ["norelax1"]
 GAP, LIMIT_S = 0.05, 300.0
 """The gap is reached in some twenty seconds; a machine that stalls must not change the answer."""
-KNOWN = {"norelax1": 0.5398, "norelax2": 0.2012, "mini": 0.2012}
+KNOWN = {"norelax1": 0.4136, "norelax2": 0.1784, "mini": 0.1784}
 """Goals that `dse optimize` proves to a thousandth, in minutes, where it once said that there is no design."""
 
 
@@ -41,14 +41,14 @@ def test_a_design_that_exists_is_found(answers, name):
         assert x.value <= x.limit * (1 + 1e-6) if x.sense == "at_most" else x.value >= x.limit * (1 - 1e-6), x.name
 
 
-@pytest.mark.parametrize("asked_USD", [9500.0, 9000.0])
+@pytest.mark.parametrize("asked_USD", [9450.0, 9000.0])
 def test_the_cheapest_way_out_does_not_hang_on_where_the_search_stood(asked_USD):
-    """Broken counts meet 9,500 USD and not 9,000; before, only the counts beside that design were asked: 9,594 USD."""
+    """Broken counts meet 9,450 USD and not 9,000; before, only the counts beside that design were asked."""
     study = load_study(LIMITS / "mini.toml")
     place = next(i for i, x in enumerate(study.limits) if x.metric == "package_cost_USD")
     search = search_of(space_of(with_limit(study, place, dataclasses.replace(study.limits[place], value=asked_USD))))
     (found,) = relaxations(search, run_search(search))
-    assert found.name == "package_cost_USD" and found.needed == pytest.approx(9534.4, rel=1e-4)
+    assert found.name == "package_cost_USD" and found.needed == pytest.approx(9482.2, rel=1e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -63,7 +63,7 @@ def relaxed(study, relaxations):
     return study
 
 
-FIXED = {"reticle", "shoreline", "interposer"}
+FIXED = {"reticle", "shoreline", "interposer", "stack capacity"}
 """Rows that a study does not write and somebody could loosen."""
 
 
@@ -74,7 +74,7 @@ def written(study):
 
 def test_a_choice_that_cannot_be_built_hides_no_way_out(tiny, space):
     """Two dies would do but for their five stacks: before, nothing was said of what one die needs."""
-    study = random_study(tiny, 37)
+    study = random_study(tiny, 286)
     s = solve(study, space=relative(space, study), gap_frac=GAP, limit_s=LIMIT_S)
     assert s.status is Status.INFEASIBLE and [r.name for r in s.relaxations] == ["reticle"]
 
@@ -89,8 +89,9 @@ def test_a_random_study_is_answered_rightly(tiny, space, every_design, every_cha
     if s.status is Status.INFEASIBLE:
         assert sum(abs(math.log(r.needed / r.limit)) for r in s.relaxations) <= every_change(study) + 2e-3
         if not written(study).issuperset(r.name for r in s.relaxations):
-            # what the study wrote is not enough, so that what others fixed is named: a share of it above all of it
-            assert {r.name for r in s.relaxations} <= FIXED and all(r.needed > r.limit == 1.0 for r in s.relaxations)
+            # what the study wrote is not enough, so that what others fixed is named too: a share of it above all of it
+            fixed = [r for r in s.relaxations if r.name not in written(study)]
+            assert {r.name for r in fixed} <= FIXED and all(r.needed > r.limit == 1.0 for r in fixed)
             return
         way_out = relaxed(study, s.relaxations)
         assert solve(way_out, space=relative(space, way_out), gap_frac=0.5, limit_s=LIMIT_S).chip is not None

@@ -64,11 +64,11 @@ def rounded(study):
 
 
 def test_counts_that_no_neighbour_meets_are_searched_for(tiny):
-    """12.2 cores and 4.5 stacks fill 840 mm2; on 2 dies stacks come in pairs, and beside 6 only 8 cores fit, not 12."""
+    """12.5 cores and 4.5 stacks fill 680 mm2; on 2 dies stacks come in pairs, and beside 6 only 8 cores fit, not 12."""
     study = narrowed(tiny, n_cores=(8.0, 14.0), n_stacks=(4.5, 7.0))
     study = replaced(study, choices=tuple(c for c in study.choices if c.n_dies == 2))
     place = next(i for i, x in enumerate(study.limits) if x.metric == "silicon_mm2")
-    study = with_limit(study, place, Limit("silicon_mm2", "at_most", 840.0))
+    study = with_limit(study, place, Limit("silicon_mm2", "at_most", 680.0))
     broken, near = rounded(study)
     assert 12.0 < float(broken["n_cores"]) < 14.0 and float(broken["n_stacks"]) == pytest.approx(4.5)
     assert near == {(12, 6): False}

@@ -123,17 +123,10 @@ def _timed_case(
     if isinstance(demand, str):
         return Unmodelled(*label, found[0], demand)
     alike = row_text(row, "op") or row_text(row, "collective")
+    learns = calibrates(row)
     return Case(
-        *label,
-        found[0],
-        KERNELS,
-        seconds,
-        demand,
-        system.chip,
-        alike=alike,
-        calibrates=calibrates(row),
-        counts=calibrates(row),
-    )
+        *label, found[0], KERNELS, seconds, demand, system.chip, alike=alike, calibrates=learns, counts=learns
+    )  # fmt: skip
 
 
 HALVES = 2

@@ -16,7 +16,7 @@ from ..workload.op import Kind, Op, Product
 from ..workload.transformer import Decode, Prefill
 from .collective import Reference
 from .plan import Plan, layers_per_stage
-from .serving import serving_demand
+from .serving import lanes_of, serving_demand
 from .serving_ops import Pass, linears, rank_pass, serving_ops
 from .step_demand import StepDemand, TrafficDemand
 from .tiling import ArrayShape, op_demand, rank_ops, sram_B
@@ -67,7 +67,7 @@ def chunk_ops(decode: Decode, prefill: Prefill, plan: Plan, lanes: float, fixed:
     e = decode.model.experts
     n_experts = e.n_experts / plan.ep if e is not None else 1.0
     both = zip(serving_ops(decode, plan, lanes, fixed), serving_ops(prefill, plan, lanes, fixed), strict=True)
-    joined = {x.op.name: x.op for x in linears(prefill, plan, _joined(decode, prefill, plan), fixed)}
+    joined = {x.op.name: x.op for x in linears(prefill, plan, _joined(decode, prefill, plan), fixed)} if fixed else {}
     placed = []
     for a, b in both:
         share = b.share / a.share
@@ -116,11 +116,6 @@ def _together(a: TrafficDemand, b: TrafficDemand) -> TrafficDemand:
     return TrafficDemand(**{n: x + y if n.endswith("_B") else np.maximum(x, y) for n, (x, y) in pairs.items()})
 
 
-def _lanes(system: System, array: ArrayShape) -> float:
-    """Lanes of a vector engine that take a row of scores each, as in `inference`."""
-    return array.rows if system.chip.lane_kind == "simd" else 1.0
-
-
 def chunk_demand(
     decode: Decode, prefill: Prefill, plan: Plan, system: System, array: ArrayShape, ref: Reference
 ) -> StepDemand:
@@ -142,7 +137,9 @@ def chunk_demand(
     d = serving_demand(decode, plan, system, array, ref)
     p = serving_demand(prefill, dataclasses.replace(plan, micro_batch=prefill.batch // plan.dp), system, array, ref)
     layers = float(layers_per_stage(plan, decode.model))
-    mixed = _with_ops(d, chunk_ops(decode, prefill, plan, _lanes(system, array), ref.fixed_shapes), plan, layers, array)
+    mixed = _with_ops(
+        d, chunk_ops(decode, prefill, plan, lanes_of(system, array), ref.fixed_shapes), plan, layers, array
+    )
     return dataclasses.replace(mixed, tensor=_together(d.tensor, p.tensor), shard=p.shard)
 
 
@@ -157,6 +154,6 @@ def verify_demand(
     many = serving_demand(wide, dataclasses.replace(plan, micro_batch=wide.batch // plan.dp), system, array, ref)
     layers = float(layers_per_stage(plan, decode.model))
     verify = _with_ops(
-        many, verify_ops(decode, n_tokens, plan, _lanes(system, array), ref.fixed_shapes), plan, layers, array
+        many, verify_ops(decode, n_tokens, plan, lanes_of(system, array), ref.fixed_shapes), plan, layers, array
     )
     return dataclasses.replace(verify, memory_B=d.memory_B)

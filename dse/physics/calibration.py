@@ -113,14 +113,20 @@ def fit_name(chip_name: str, stack: str) -> str:
 
 
 @cache
+def _chip_and_stack(name: str) -> tuple[str, str]:
+    """Chip and stack in the name of a fit; "" for both in that of a prior, which is of none."""
+    chip_name, _, stack = name.removeprefix(FIT).rpartition("-")
+    return (chip_name, stack) if name.startswith(FIT) else ("", "")
+
+
 def _facts(name: str) -> Receipts:
     """Receipts of a prior or fit.
 
     Raises:
         UnknownNameError: neither; offers near matches.
     """
-    chip_name, _, stack = name.removeprefix(FIT).rpartition("-")
-    if not name.startswith(FIT) or stack not in STACKS or not chip_name:
+    chip_name, stack = _chip_and_stack(name)
+    if stack not in STACKS or not chip_name:
         if name not in _priors():
             raise UnknownNameError("calibration", name, calibration_names())
         return _priors()[name]
@@ -232,10 +238,9 @@ def measured_band(c: Calibration, trains: bool) -> tuple[str, float] | None:
         c: the calibration; a prior has no such band, and None is returned.
         trains: whether it serves a training step rather than a request.
     """
-    stack = stack_of(c)
+    chip_name, stack = _chip_and_stack(c.name)
     if not stack:
         return None
-    chip_name = c.name.removeprefix(FIT).removesuffix(f"-{stack}")
     novelty, width = band("training" if trains else "inference", kin_of(chip_name, stack))
     return novelty, math.exp(width)
 
@@ -266,11 +271,6 @@ def prior_name(chip_name: str) -> str:
     raise UnknownNameError("calibration for chip", chip_name, list(_priors()))
 
 
-def stack_of(c: Calibration) -> str:
-    """The stack of a fit; "" of a prior, which is of none."""
-    return c.name.removeprefix(FIT).rpartition("-")[2] if c.name.startswith(FIT) else ""
-
-
 def on_stack(ref: Reference, stack: str) -> Reference:
     """`ref` with what the software of `stack` does and lacks."""
     return dataclasses.replace(ref, has_direct=stack not in LIBRARY_ONLY, fixed_shapes=stack in FIXED_SHAPES)
@@ -287,7 +287,7 @@ def reference_speeds(calibration_: Calibration, up_Bps: float, out_Bps: float) -
         float(c.collective_s),
         float(c.exchange_s),
     )
-    return on_stack(speeds, stack_of(c))
+    return on_stack(speeds, _chip_and_stack(c.name)[1])
 
 
 BETTER_LOW = (

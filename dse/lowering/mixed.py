@@ -16,7 +16,7 @@ from ..workload.op import Kind, Op, Product
 from ..workload.transformer import Decode, Prefill
 from .collective import Reference
 from .plan import Plan, layers_per_stage
-from .serving import lanes_of, serving_demand
+from .serving import n_lanes, serving_demand
 from .serving_ops import Pass, linears, rank_pass, serving_ops
 from .step_demand import StepDemand, TrafficDemand
 from .tiling import ArrayShape, op_demand, rank_ops, sram_B
@@ -138,7 +138,7 @@ def chunk_demand(
     p = serving_demand(prefill, dataclasses.replace(plan, micro_batch=prefill.batch // plan.dp), system, array, ref)
     layers = float(layers_per_stage(plan, decode.model))
     mixed = _with_ops(
-        d, chunk_ops(decode, prefill, plan, lanes_of(system, array), ref.fixed_shapes), plan, layers, array
+        d, chunk_ops(decode, prefill, plan, n_lanes(system, array), ref.fixed_shapes), plan, layers, array
     )
     return dataclasses.replace(mixed, tensor=_together(d.tensor, p.tensor), shard=p.shard)
 
@@ -154,6 +154,6 @@ def verify_demand(
     many = serving_demand(wide, dataclasses.replace(plan, micro_batch=wide.batch // plan.dp), system, array, ref)
     layers = float(layers_per_stage(plan, decode.model))
     verify = _with_ops(
-        many, verify_ops(decode, n_tokens, plan, lanes_of(system, array), ref.fixed_shapes), plan, layers, array
+        many, verify_ops(decode, n_tokens, plan, n_lanes(system, array), ref.fixed_shapes), plan, layers, array
     )
     return dataclasses.replace(verify, memory_B=d.memory_B)

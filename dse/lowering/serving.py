@@ -68,7 +68,7 @@ def _context_traffic(workload: Serving, plan: Plan, p: Pass, system: System, lay
     return across_gather(*spread(system.fabric, plan.tp, plan.cp), volume, ref).times(layers)
 
 
-def lanes_of(system: System, array: ArrayShape) -> float:
+def n_lanes(system: System, array: ArrayShape) -> float:
     """Lanes of a vector engine that take a row of scores each; 1 where rows are split over threads."""
     return array.rows if system.chip.lane_kind == "simd" else 1.0
 
@@ -94,7 +94,7 @@ def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape
     workload = as_run(workload, array)
     model, p = workload.model, rank_pass(workload, plan)
     layers, decode = float(layers_per_stage(plan, model)), isinstance(workload, Decode)
-    ops, head, shares, stream = _rank(workload, plan, array, lanes_of(system, array), ref.fixed_shapes)
+    ops, head, shares, stream = _rank(workload, plan, array, n_lanes(system, array), ref.fixed_shapes)
     runs = np.where(head, 1.0, layers) * shares
     macs = runs @ ops.macs
     inside = plan.tp * plan.cp * plan.dp * 2 <= system.fabric.n_chips

@@ -6,6 +6,7 @@ that the limits allow is best for all of them, so they need no solver. Black-box
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import jax
@@ -14,13 +15,14 @@ from jaxtyping import Array
 
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
-from ..physics.area import block_areas, die_edge_mm, shoreline_mm, total_area_mm2
+from ..optimize.blank import spread_mm2
+from ..physics.area import block_areas
 from ..physics.evaluate import limited_s
 from ..physics.pipeline import cycle_ratio
 from ..physics.power import static_W, voltage_limit, work_W
 from ..study.convex import WORK, ConvexCore, Data, cooled_times, cooled_W, cools, power_cap_W, separate
 from ..study.design import with_free
-from ..technology.presets import Technology
+from ..study.metrics import chip_state
 
 ROUNDS = 60
 """Rounds of the fixed point of the supply; each shrinks the error by more than the exponent of the V-f law."""
@@ -39,11 +41,11 @@ def least_supply_V(chip: Chip, data: Data) -> FloatLike:
     return jnp.maximum(settled * (1.0 + ROOM), node.minimum_V)
 
 
-def least_die_mm2(chip: Chip, tech: Technology) -> FloatLike:
-    """Smallest die that holds its blocks and whose edge, which grows with the root of its area, its interfaces."""
-    blocks = total_area_mm2(block_areas(chip, tech)) / chip.n_dies
-    edge = shoreline_mm(chip, tech) / die_edge_mm(jnp.ones(()), tech.package)
-    return jnp.maximum(blocks, jnp.square(edge)) * (1.0 + ROOM)
+def least_die_mm2(core: ConvexCore, chip: Chip, supply_V: FloatLike, data: Data) -> FloatLike:
+    """Smallest die that holds its blocks, whose edge holds its interfaces, and on which its full load may spread."""
+    s = chip_state(chip, data.tech)
+    least = dataclasses.replace(s, die_mm2=jnp.asarray(s.die_mm2) * (1.0 + ROOM), supply_V=supply_V)
+    return spread_mm2(core.limits, data.limits, least)
 
 
 def as_built(core: ConvexCore, free: Mapping[str, FloatLike], data: Data) -> dict[str, FloatLike]:
@@ -54,7 +56,8 @@ def as_built(core: ConvexCore, free: Mapping[str, FloatLike], data: Data) -> dic
     with P_max the study's power limit if it has one; a chip that burns more than that at rest takes forever.
     """
     chip = with_free(data.chip, {n: free[n] for n in core.free})
-    volt, die = least_supply_V(chip, data), least_die_mm2(chip, data.tech)
+    volt = least_supply_V(chip, data)
+    die = least_die_mm2(core, chip, volt, data)
     x = {**{n: free[n] for n in core.free}, "supply_V": volt, "die_mm2": die}
     if cools(core):
         static = static_W(chip, data.tech, block_areas(chip, data.tech), volt)

@@ -35,7 +35,7 @@ def chip_silicon(chip: Chip, package: str | None = None) -> Silicon:
 
 
 WHITE_SPACE = "white space"
-"""Die bought for its edge alone."""
+"""Die bought beyond its blocks: for its edge, or so that heat spreads."""
 
 
 def area_parts_mm2(chip: Chip, package: str) -> dict[str, float]:

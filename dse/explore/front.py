@@ -25,7 +25,7 @@ from ..study.convex import coordinates
 from ..study.limits import full_name
 from ..study.metrics import ECONOMIC, METRICS, OF_WORKLOADS
 from ..study.study import Study
-from .ray import LATE, Point, Rays, Row
+from .ray import LATE, Point, Rays, Row, blank_of_points
 
 FIRST = 10
 """Points that are spread evenly, with all choices, before choices are left out."""
@@ -88,11 +88,12 @@ class Front:
         return hypervolume(self.values, self.values.min(axis=0), top)
 
     def frame(self) -> pd.DataFrame:
-        """One row per point: metrics, prices, choice, plans, free numbers, gap; canonical units."""
+        """One row per point: metrics, prices, choice, plans, free numbers, blank silicon, gap; canonical units."""
         space, names = self.rays.space, coordinates(self.rays.core)
         rows = []
-        for p, values, prices in zip(self.points, self.values, self.prices, strict=True):
-            numbers = dict(zip(names, np.exp(p.optimum.z[:-1]).tolist(), strict=True))
+        blanks = blank_of_points(self.rays, self.points)
+        for p, values, prices, blank in zip(self.points, self.values, self.prices, blanks, strict=True):
+            numbers = dict(zip(names, np.exp(p.optimum.z[:-1]).tolist(), strict=True)) | {"blank_mm2": float(blank)}
             plans = {
                 f"plan:{w}": plan_text(space.plans[i][k])
                 for i, (w, k) in enumerate(zip(self.study.workloads, p.plan_index, strict=True))

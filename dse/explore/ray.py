@@ -10,21 +10,26 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from typing import TypeAlias
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..core.types import FloatLike
 from ..optimize.batch import solve_batch
+from ..optimize.blank import blank_mm2
 from ..optimize.deadline import Deadline
 from ..optimize.interior import Optimum
 from ..optimize.pricing import Plans, alternate, fastest_plans
 from ..optimize.search import bounds
 from ..optimize.space import Space, batch_of, element, every_plan, own_plans, space_of
-from ..study.convex import ConvexCore, Data, core_logs, ratio_rows, rows_of_limit
+from ..study.convex import ConvexCore, Data, core_logs, named_numbers, ratio_rows, rows_of_limit
+from ..study.design import with_free
 from ..study.metrics import OWNED, Limit
 from ..study.resolved import owner_of
 from ..study.study import Study, replaced
@@ -190,3 +195,21 @@ class Rays:
         every = every_plan(self.space, [p.choice_index for p in points])
         z = np.stack([p.optimum.z[:-1] for p in points])
         return fastest_plans(self.core, z, data, every, plans, BATCH)
+
+
+def blank_of_points(rays: Rays, points: Sequence[Point]) -> np.ndarray:
+    """Blank silicon of a die of every point [mm2], shape (points,): what limits, and heat where it is traded, ask."""
+    if not points:
+        return np.zeros(0)
+    rows = [(p.choice_index, p.values, p.weights) for p in points]
+    data = rays.data(rows, [p.plan_index for p in points]).data
+    return np.asarray(_blank_mm2(rays.core, np.stack([p.optimum.z[:-1] for p in points]), data))
+
+
+@partial(jax.jit, static_argnums=0)
+def _blank_mm2(core: ConvexCore, z: FloatLike, data: Data) -> FloatLike:
+    def of_one(at: FloatLike, one: Data) -> FloatLike:
+        x = named_numbers(core, at)
+        return blank_mm2(core.limits, one.limits, with_free(one.chip, {n: x[n] for n in core.free}), one.tech)
+
+    return jax.vmap(of_one)(jnp.asarray(z), data)

@@ -65,10 +65,10 @@ class Answers:
         """Everything shown of a chip."""
         s = self.subject
         if ask.plans is None:
-            read, plans, fits = read_fastest(s, ask.x, ask.choice, own_plans(s.space), ask.limits)
+            read, plans, fits = read_fastest(s, ask.at, own_plans(s.space))
         else:
             plans, fits = ask.plans, [True for _ in s.core.workloads]
-            read = read_chip(s, ask.x, ask.choice, plans, ask.limits)
+            read = read_chip(s, ask.at, plans)
         speedups = [w["speedup_frac"] for w in read.get("works", [])]
         total = None
         if speedups and all(speedups):  # one that never ends has no mean with others
@@ -79,7 +79,7 @@ class Answers:
     def brief(self, ask: Ask) -> dict[str, Any]:
         """What a figure of many designs needs of one, by its fastest plans: metrics, and whether it may be."""
         s = self.subject
-        read, _, fits = read_fastest(s, ask.x, ask.choice, own_plans(s.space), ask.limits)
+        read, _, fits = read_fastest(s, ask.at, own_plans(s.space))
         return {"reading": {k: read[k] for k in ("metrics", "limits", "ratios")}, "fits": fits}
 
     def export(self, ask: Ask, form: str) -> str:
@@ -88,7 +88,7 @@ class Answers:
             raise SpecError(f"form: one of {', '.join(FORMS)}")
         plans = tuple(self.evaluate(ask)["plans"])
         if form == "toml":
-            return chip_file(self.subject, ask.x, ask.choice, ask.limits, plans)
+            return chip_file(self.subject, ask.at, plans)
         return python_lines(self.subject, ask, plans)
 
     def chip(self, name: str) -> dict[str, Any]:

@@ -10,24 +10,22 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import SpecError
-from .subject import Plans, Subject
+from .subject import AtHand, Plans, Subject, first_chip
 
 MOST_B = 64 * 1024
 """Longest body of a request."""
+MOST_BLANK_MM2 = 1e4
+"""Most blank silicon of a die: some reticles."""
 BEYOND = 1e3
 """How far outside its bounds a free number may be typed, as a factor: models end somewhere."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Ask:
-    """One chip under one set of limits."""
+    """One chip under one set of limits, and how its workloads run."""
 
-    x: np.ndarray
-    """Free numbers, in the order of the study."""
-    choice: int
-    """Position in its choices."""
-    limits: np.ndarray
-    """Values of its limits."""
+    at: AtHand
+    """The chip."""
     plans: Plans | None
     """Plan of each workload; None for the fastest."""
 
@@ -50,7 +48,8 @@ def ask_of(subject: Subject, raw: dict[str, Any]) -> Ask:
 
     Args:
         subject: what is explored.
-        raw: `x` by name, `choice`, and if they differ from the study's `limits` in its order and `plans`.
+        raw: `x` by name, `choice`, and if they differ from the study's `limits` in its order, `plans` and
+            `blank_mm2`.
 
     Raises:
         SpecError: a number that is missing, unknown, not positive and finite, or far beyond its bounds; a choice or
@@ -62,7 +61,8 @@ def ask_of(subject: Subject, raw: dict[str, Any]) -> Ask:
         raise SpecError(f"x: give {', '.join(names)}")
     x = np.asarray([_number(f.name, given[f.name], f.lower / BEYOND, f.upper * BEYOND) for f in subject.study.free])
     choice = _index("choice", raw.get("choice"), len(subject.study.choices))
-    return Ask(x, choice, limits_of(subject, raw.get("limits")), _plans(subject, raw.get("plans")))
+    blank = _number("blank_mm2", raw.get("blank_mm2", first_chip(subject).blank_mm2), 0.0, MOST_BLANK_MM2)
+    return Ask(AtHand(x, choice, limits_of(subject, raw.get("limits")), blank), _plans(subject, raw.get("plans")))
 
 
 def limits_of(subject: Subject, raw: Any) -> np.ndarray:

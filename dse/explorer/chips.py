@@ -52,6 +52,7 @@ def chip_column(subject: Subject, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "x": {f.name: float(FREE[f.name](chip)) for f in subject.study.free},
+        "blank_mm2": float(chip.blank_mm2),
         "works": works,
         "metrics": {n: [float(x) for x in v] if isinstance(v, list) else float(v) for n, v in values.items()},
         "load_W": [float(v) for v in load_W.values()],

@@ -17,9 +17,10 @@ from ..core.files import SAFE_NAME, read_text
 from ..core.text import label, scoped_label, unit_of
 from ..hardware.presets import chip_names
 from ..study.design import Choice
+from ..study.metrics import HEAT
 from .measured import receipts_of_measurements
 from .receipts import receipts_of_served, receipts_of_unknowns, topic_of_metric
-from .subject import Subject
+from .subject import Subject, known_plans
 
 MOST_POINTS = 2000
 """Points that are drawn of a kind of measurement; of more, evenly many."""
@@ -59,7 +60,10 @@ def front_numbers(subject: Subject, a: dict[str, Any]) -> dict[str, Any]:
     for row in a["points"]:
         choice = subject.study.choices.index(Choice(**{f: row[f] for f in Choice.__dataclass_fields__ if f in row}))
         x = {f.name: float(row[f.name]) for f in subject.study.free}
-        points.append({"values": [float(row[m]) for m in a["metrics"]], "x": x, "choice": choice})
+        blank = float(row["blank_mm2"]) if HEAT in a["metrics"] else 0.0  # what limits ask for, they ask for again
+        plans = known_plans(subject, [str(row.get(f"plan:{w}")) for w in subject.study.workloads])
+        values = [float(row[m]) for m in a["metrics"]]
+        points.append({"values": values, "x": x, "choice": choice, "blank_mm2": blank, "plans": plans})
     shown = {"knee": int(a["knee"]), "worst_gap": float(a["worst_gap"]), "unfinished": _unfinished(a)}
     return {"metrics": metrics, "points": points, **shown}
 

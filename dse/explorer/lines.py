@@ -17,7 +17,7 @@ def python_lines(subject: Subject, ask: Ask, plans: Plans) -> str:
         SpecError: a model in service, which no single evaluation prices.
     """
     study = subject.study
-    name, where = f"{study.name}-explored.toml", study.choices[ask.choice].system or study.baseline.name
+    name, where = f"{study.name}-explored.toml", study.choices[ask.at.choice].system or study.baseline.name
     lines = [
         "import dse", "",
         f"chip = dse.chip({name!r})  # export it as TOML beside this script",

@@ -6,7 +6,7 @@ import base64
 import dataclasses
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from .app import PAGE
 from .javascript import Script, emit
 from .packing import packed
 from .reading import reading
-from .subject import Plans, Subject, described_plans, first_numbers, read_fastest
+from .subject import Plans, Subject, described_plans, first_chip, read_fastest
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline' data:; style-src 'unsafe-inline'; img-src data: blob:"
 """What the file may load: nothing from anywhere."""
@@ -36,22 +36,28 @@ class Emitted:
     """A study as JavaScript: one function for all choices, and what it takes beside free numbers and limits."""
 
     script: Script
-    """Function of free numbers, limits, then the numbers of a choice."""
+    """Function of free numbers, limits, blank silicon, then the numbers of a row."""
     rows: list[np.ndarray]
-    """Numbers of every choice, in the order of the study."""
-    plans: list[Plans]
-    """Plans of every choice."""
+    """Numbers of every choice, in the order of the study, then those of more plans."""
+    under: list[tuple[int, Plans]]
+    """Choice and plans of every row."""
 
 
-def emitted(subject: Subject, plans: list[Plans]) -> Emitted:
+def emitted(subject: Subject, plans: list[Plans], more: Sequence[tuple[int, Plans]] = ()) -> Emitted:
     """The reading of a study as JavaScript, under given plans for every choice.
 
-    Coefficients that all choices share are folded into the formulas; those that differ are arguments.
+    Coefficients that all rows share are folded into the formulas; those that differ are arguments.
+
+    Args:
+        subject: what is explored.
+        plans: plans of every choice, in the order of the study.
+        more: other plans of some choices.
 
     Raises:
         EmitError: the model holds an operation that a page cannot.
     """
-    every = [data_of(subject.space, i, p) for i, p in enumerate(plans)]
+    under = [*enumerate(plans), *(m for m in dict.fromkeys(more) if plans[m[0]] != m[1])]
+    every = [data_of(subject.space, i, p) for i, p in under]
     leaves = [jax.tree.leaves(d) for d in every]
     tree = jax.tree.structure(every[0])
     differ = [
@@ -61,7 +67,7 @@ def emitted(subject: Subject, plans: list[Plans]) -> Emitted:
     shapes = [np.shape(leaf) for leaf, d in zip(leaves[0], differ, strict=True) if d]
 
     def read(z: Any) -> Any:
-        at, mine = n_free + len(limits), []
+        asked, at, mine = n_free + len(limits), n_free + len(limits) + 1, []
         fresh = iter(shapes)
         for leaf, d in zip(leaves[0], differ, strict=True):
             if not d:
@@ -71,14 +77,16 @@ def emitted(subject: Subject, plans: list[Plans]) -> Emitted:
             size = int(np.prod(shape))
             mine.append(z[at : at + size].reshape(shape))
             at += size
-        data: Data = dataclasses.replace(jax.tree.unflatten(tree, mine), limits=z[n_free : n_free + len(limits)])
+        data: Data = jax.tree.unflatten(tree, mine)
+        chip = dataclasses.replace(data.chip, blank_mm2=z[asked])
+        data = dataclasses.replace(data, chip=chip, limits=z[n_free:asked])
         return packed(reading(subject.core, subject.names, z[:n_free], data, subject.is_chip))
 
     rows = [
         np.concatenate([np.ravel(leaf) for leaf, d in zip(mine, differ, strict=True) if d] or [np.zeros(0)])
         for mine in leaves
     ]
-    return Emitted(emit(read, n_free + len(limits) + len(rows[0])), rows, plans)
+    return Emitted(emit(read, n_free + len(limits) + 1 + len(rows[0])), rows, under)
 
 
 def write_page(answers: Answers, path: Path, tell: Callable[[str], None] = lambda _: None) -> Path:
@@ -99,7 +107,7 @@ def write_page(answers: Answers, path: Path, tell: Callable[[str], None] = lambd
     tell("finding the best plans of every choice")
     plans = plans_of_choices(answers, tell)
     tell("writing formulas")
-    made = emitted(subject, plans)
+    made = emitted(subject, plans, _of_fronts(answers))
     tell("reading receipts, chips and figures")
     html = page_html(made, held(answers, made))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,12 +115,17 @@ def write_page(answers: Answers, path: Path, tell: Callable[[str], None] = lambd
     return path
 
 
+def _of_fronts(answers: Answers) -> list[tuple[int, Plans]]:
+    """Choice and plans of the points of fronts, where plans are known."""
+    found = [] if answers.subject.is_chip else answers.fronts()["fronts"]
+    return [(p["choice"], tuple(p["plans"])) for f in found for p in f["points"] if p["plans"]]
+
+
 def plans_of_choices(answers: Answers, tell: Callable[[str], None]) -> list[Plans]:
     """The plans under which every choice is at its best; the baseline's where nothing meets the limits."""
     subject, found = answers.subject, answers.found
     if subject.is_chip:
-        x, choice = first_numbers(subject)
-        return [read_fastest(subject, x, choice, own_plans(subject.space), subject.limits)[1]]
+        return [read_fastest(subject, first_chip(subject), own_plans(subject.space))[1]]
     leaders = sorted(run_search(search_of(subject.space, tell)), key=lambda c: c.choice_index)
     best = min(leaders, key=lambda c: c.log_goal)
     fallback = best.plan_index if best.log_goal < np.inf else own_plans(subject.space)
@@ -126,14 +139,14 @@ def held(answers: Answers, made: Emitted) -> dict[str, Any]:
     """Everything that the page knows beside the formulas, as plain data."""
     subject = answers.subject
     names = [f.name for f in subject.study.free]
-    each = zip(made.rows, made.plans, strict=True)
+    each = zip(made.rows, made.under, strict=True)
     known, operators = {}, []
     rows = []
-    for numbers, plans in each:
+    for numbers, (choice, plans) in each:
         if plans not in known:
             known[plans] = len(operators)
             operators.append(described_plans(subject, plans))
-        rows.append({"numbers": numbers.tolist(), "plans": list(plans), "of": known[plans]})
+        rows.append({"choice": choice, "numbers": numbers.tolist(), "plans": list(plans), "of": known[plans]})
     facts = Facts()
     by_choice = [facts.folded(answers.receipts(str(i))) for i in range(len(subject.study.choices))]
     told = facts.folded(

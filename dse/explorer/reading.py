@@ -15,6 +15,7 @@ from ..core.types import FloatLike, Vector
 from ..evaluation.assembly import plan_steps_s
 from ..hardware.chip import Chip, peak_FLOPps, pool_B
 from ..lowering.step_demand import StepDemand
+from ..optimize.blank import blank_mm2
 from ..optimize.pricing import priced_s
 from ..physics.calibration import Calibration
 from ..physics.evaluate import Evaluation, Silicon, evaluate_demand, silicon
@@ -93,7 +94,7 @@ class Reading(eqx.Module):
     ratios: list[Any]
     """What technology and memory must keep at most 1, in the order of `technology_rows`."""
     area_mm2: FloatLike
-    """Silicon by block, in the order of `Area`, then die bought for its edge alone."""
+    """Silicon by block, in the order of `Area`, then die bought for its edge or as blank silicon."""
     cost_USD: FloatLike
     """Cost of the package by part, in the order of `Money`."""
     load_W: FloatLike
@@ -102,6 +103,8 @@ class Reading(eqx.Module):
     """Matrix peaks, in the order of `PRECISIONS`."""
     static_W: FloatLike
     """Power at no load."""
+    blank_mm2: FloatLike
+    """Silicon of a die that holds nothing: what was asked for, or what limits on watts by area, or on area, ask for."""
 
 
 def named_metrics(core: ConvexCore, owned: bool, services: bool) -> tuple[str, ...]:
@@ -125,11 +128,15 @@ def technology_rows(core: ConvexCore, built: bool = False) -> list[tuple[int, st
 def chip_of(core: ConvexCore, x: Vector, data: Data, built: bool = False) -> Chip:
     """The chip with its free numbers at `x`, which throttles at the study's power limit.
 
-    The die-to-die links of a chip that is `built` stay as they are; those of a design grow with its memory.
+    The die-to-die links of a chip that is `built` stay as they are; those of a design grow with its memory. A design
+    has the blank silicon in `data`, or as much more as its limits ask for.
     """
     chip = with_free(data.chip, dict(zip(core.free, x, strict=True)))
-    links = data.chip.die_to_die_bandwidth_Bps if built else chip.die_to_die_bandwidth_Bps
-    return dataclasses.replace(chip, power_limit_W=power_cap_W(core, data), die_to_die_bandwidth_Bps=links)
+    chip = dataclasses.replace(chip, power_limit_W=power_cap_W(core, data))
+    if built:
+        return dataclasses.replace(chip, die_to_die_bandwidth_Bps=data.chip.die_to_die_bandwidth_Bps)
+    least = blank_mm2(core.limits, data.limits, chip, data.tech)
+    return dataclasses.replace(chip, blank_mm2=jnp.maximum(data.chip.blank_mm2, least))
 
 
 def reading(core: ConvexCore, names: tuple[str, ...], x: Vector, data: Data, built: bool = False) -> Reading:
@@ -169,6 +176,7 @@ def reading(core: ConvexCore, names: tuple[str, ...], x: Vector, data: Data, bui
         load_W=jnp.stack([jnp.asarray(v) for v in load.values()]),
         peak_FLOPps=jnp.stack([jnp.asarray(peak_FLOPps(chip, p)) for p in PRECISIONS]),
         static_W=s.static_W,
+        blank_mm2=jnp.asarray(chip.blank_mm2, dtype=float),
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from ..workload.written import workload_of
 from .answers import Answers
 from .guard import NAMES
 from .state import optimum_in
-from .subject import first_numbers, read_chip, read_fastest, subject_of, subject_of_chip
+from .subject import first_chip, read_chip, read_fastest, subject_of, subject_of_chip
 
 LEAVE_S = 1
 """Seconds that open answers get to end once Ctrl-C was pressed."""
@@ -66,9 +66,9 @@ def warmed(answers: Answers, tell: Callable[[str], None]) -> Answers:
     """`answers`, everything a slider needs compiled."""
     tell("compiling the model for one chip")
     subject = answers.subject
-    x, choice = first_numbers(subject)
-    _, plans, _ = read_fastest(subject, x, choice, own_plans(subject.space), subject.limits)
-    read_chip(subject, x, choice, plans, subject.limits)
+    first = first_chip(subject)
+    _, plans, _ = read_fastest(subject, first, own_plans(subject.space))
+    read_chip(subject, first, plans)
     tell("reading receipts and colours")
     _ = answers.state
     # what was lowered stays as long as the session: looking for garbage in it would stop an answer for half a second

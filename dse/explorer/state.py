@@ -29,7 +29,7 @@ from ..study.study import Study
 from ..workload.transformer import Training
 from .reading import PRECISIONS, technology_rows
 from .receipts import topic_of_metric, topic_of_row
-from .subject import Subject, first_numbers, learn_plans
+from .subject import Subject, first_chip, learn_plans
 
 STEP_WORDS = (
     "operators", "host starts", "tensor-parallel traffic", "stage-to-stage traffic", "pipeline bubble",
@@ -56,7 +56,7 @@ def state_of(subject: Subject, found: dict[str, Any] | None, own: tuple[str, ...
         found: the optimum to begin with, if there is one; see `optimum_in`.
         own: paths of the user's own chips that may be compared.
     """
-    study, (x, choice) = subject.study, first_numbers(subject)
+    study, first = subject.study, first_chip(subject)
     return {
         "version": __version__,
         "title": study.name,
@@ -91,7 +91,11 @@ def state_of(subject: Subject, found: dict[str, Any] | None, own: tuple[str, ...
         "precisions": PRECISIONS,
         "stacks": _stacks(),
         "colours": BLOCKS,
-        "start": {"x": dict(zip([f.name for f in study.free], x.tolist(), strict=True)), "choice": choice},
+        "start": {
+            "x": dict(zip([f.name for f in study.free], first.x.tolist(), strict=True)),
+            "choice": first.choice,
+            "blank_mm2": first.blank_mm2,
+        },
         "found": found,
         "chips": [*chip_names(), *own],
         "named": list(dict.fromkeys((study.baseline.chip.name, *NAMED, *own))),

@@ -21,12 +21,13 @@ from ..hardware.system import System
 from ..lowering.plan import Plan, plan_text
 from ..lowering.served import phase_under
 from ..lowering.tiling import array_shape
+from ..optimize.blank import blank_of
 from ..optimize.ground import Structure, ground_of
 from ..optimize.kept_plans import classes_of
 from ..optimize.space import Space, coefficients, data_of, demands_on, element, own_plans, stack, with_plans
 from ..physics.evaluate import chip_technology
 from ..study.convex import ConvexCore, Data
-from ..study.design import FREE, RELATIVE, as_built, template, with_free
+from ..study.design import FREE, RELATIVE, as_built, choice_technology, template, with_free
 from ..study.metrics import DELIVERED, POWER, Limit
 from ..study.study import Study, recorded, replaced
 from ..workload.requests import Requests
@@ -40,6 +41,20 @@ REACH = 4.0
 """How far the numbers of a chip that exists may move, either way."""
 KEPT_DATA = 256
 """Combinations of choice and plans whose coefficients stay on the device."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AtHand:
+    """One chip under one set of limits."""
+
+    x: np.ndarray
+    """Free numbers, in the order of the study."""
+    choice: int
+    """Position in its choices."""
+    limits: np.ndarray
+    """Values of its limits."""
+    blank_mm2: float
+    """Least blank silicon of a die; it has more where limits ask for it."""
 
 
 @dataclasses.dataclass
@@ -110,27 +125,25 @@ def data_on_device(subject: Subject, choice: int, plans: Plans | None) -> Data:
     return subject.kept[choice, plans]
 
 
-def read_chip(subject: Subject, x: np.ndarray, choice: int, plans: Plans, limits: np.ndarray) -> Any:
+def _asked(subject: Subject, at: AtHand, plans: Plans | None) -> Data:
+    """Coefficients of a chip at hand, with what is asked of it."""
+    data = data_on_device(subject, at.choice, plans)
+    chip = dataclasses.replace(data.chip, blank_mm2=np.float64(at.blank_mm2))
+    return dataclasses.replace(data, limits=at.limits, chip=chip)
+
+
+def read_chip(subject: Subject, at: AtHand, plans: Plans) -> Any:
     """Everything shown of a chip under plans, as plain data; see `Reading`."""
-    data = dataclasses.replace(data_on_device(subject, choice, plans), limits=limits)
-    return nested(subject.places, np.asarray(subject.reads(x, data)))
+    return nested(subject.places, np.asarray(subject.reads(at.x, _asked(subject, at, plans))))
 
 
-def read_fastest(
-    subject: Subject, x: np.ndarray, choice: int, present: Plans, limits: np.ndarray
-) -> tuple[Any, Plans, list[bool]]:
+def read_fastest(subject: Subject, at: AtHand, present: Plans) -> tuple[Any, Plans, list[bool]]:
     """As `read_chip`, under the fastest plan of every workload; those plans, and whether one of each workload fits.
 
-    Args:
-        subject: what is explored.
-        x: free numbers, shape (n,).
-        choice: position in the study's choices.
-        present: plans to read where none fits.
-        limits: values of the study's limits.
+    The `present` plans are read where none fits.
     """
-    data = dataclasses.replace(data_on_device(subject, choice, None), limits=limits)
-    demands = subject.demands[int(subject.space.structure_of_choice[choice])]
-    numbers = np.asarray(subject.reads_fastest(x, data, demands, np.asarray(present)))
+    demands = subject.demands[int(subject.space.structure_of_choice[at.choice])]
+    numbers = np.asarray(subject.reads_fastest(at.x, _asked(subject, at, None), demands, np.asarray(present)))
     found = numbers[: len(present)].astype(int).tolist()
     plans = tuple(p if i < 0 else i for i, p in zip(found, present, strict=True))
     return nested(subject.places, numbers[len(present) :]), plans, [i >= 0 for i in found]
@@ -146,11 +159,27 @@ def learn_plans(subject: Subject, plans: tuple[Plan, ...]) -> Plans:
     return tuple(kept.index(p) for kept, p in zip(subject.space.plans, plans, strict=True))
 
 
-def first_numbers(subject: Subject) -> tuple[np.ndarray, int]:
-    """Where the page begins, from the study alone: the baseline's numbers within their bounds, first choice."""
+def known_plans(subject: Subject, texts: Sequence[str]) -> Plans | None:
+    """Positions of plans as commands write them; None where one is not among those that are known."""
+    known = [{plan_text(p): i for i, p in enumerate(kept)} for kept in subject.space.plans]
+    found = [at.get(text) for at, text in zip(known, texts, strict=True)]
+    return None if None in found else tuple(i for i in found if i is not None)
+
+
+def first_chip(subject: Subject) -> AtHand:
+    """Where the page begins, from the study alone: the baseline's numbers within their bounds, first choice.
+
+    A chip that exists has its blank silicon, a design what its limits ask for.
+    """
     chip = subject.study.baseline.chip
     held = [min(max(float(FREE[f.name](chip)), f.lower), f.upper) for f in subject.study.free]
-    return np.asarray(held), 0
+    return AtHand(np.asarray(held), 0, subject.limits, float(chip.blank_mm2) if subject.is_chip else 0.0)
+
+
+def under(subject: Subject, limits: np.ndarray) -> Study:
+    """The study with other values of its limits."""
+    each = zip(subject.study.limits, limits, strict=True)
+    return replaced(subject.study, limits=tuple(Limit(m.metric, m.sense, float(v)) for m, v in each))
 
 
 def power_limit_W(subject: Subject, limits: np.ndarray, drawn: Sequence[float]) -> float:
@@ -163,33 +192,31 @@ def power_limit_W(subject: Subject, limits: np.ndarray, drawn: Sequence[float]) 
         limits: values of the study's limits.
         drawn: mean power of every workload [W].
     """
-    asked = replaced(
-        subject.study,
-        limits=tuple(Limit(m.metric, m.sense, float(v)) for m, v in zip(subject.study.limits, limits, strict=True)),
-    )
+    asked = under(subject, limits)
     if np.isfinite(asked.power_cap_W):
         return asked.power_cap_W
     return max([*drawn, asked.cooled_W or 0.0], default=float(subject.study.baseline.chip.power_limit_W))
 
 
-def chip_at_hand(subject: Subject, x: np.ndarray, choice: int, limits: np.ndarray, drawn: Sequence[float]) -> Chip:
+def chip_at_hand(subject: Subject, at: AtHand, drawn: Sequence[float]) -> Chip:
     """The chip at hand as a record, called after the study; `drawn` is the mean power of every workload [W]."""
-    values = {f.name: np.float64(v) for f, v in zip(subject.study.free, x, strict=True)}
-    base = subject.study.baseline.chip
-    chosen = subject.study.choices[choice]
+    values = {f.name: np.float64(v) for f, v in zip(subject.study.free, at.x, strict=True)}
+    base, chosen = subject.study.baseline.chip, subject.study.choices[at.choice]
     made = with_free(base if subject.is_chip else template(chosen, base, subject.study.scaleout_Bps), values)
-    links = base.die_to_die_bandwidth_Bps if subject.is_chip else made.die_to_die_bandwidth_Bps
-    named = {
-        "name": f"{subject.study.name}-explored",
-        "power_limit_W": np.float64(power_limit_W(subject, limits, drawn)),
-    }
-    return dataclasses.replace(made, **named, die_to_die_bandwidth_Bps=links)
+    least, links = 0.0, base.die_to_die_bandwidth_Bps
+    if not subject.is_chip:
+        least = blank_of(under(subject, at.limits), made, choice_technology(chosen, subject.study.package))
+        links = made.die_to_die_bandwidth_Bps
+    return dataclasses.replace(
+        made, name=f"{subject.study.name}-explored", die_to_die_bandwidth_Bps=links,
+        power_limit_W=power_limit_W(subject, at.limits, drawn), blank_mm2=max(at.blank_mm2, least),
+    )  # fmt: skip
 
 
-def chip_file(subject: Subject, x: np.ndarray, choice: int, limits: np.ndarray, plans: Plans) -> str:
+def chip_file(subject: Subject, at: AtHand, plans: Plans) -> str:
     """The chip at hand as a file that every command takes."""
-    drawn = [w["power_W"] for w in read_chip(subject, x, choice, plans, limits).get("works", [])]
-    text = chip_toml(chip_at_hand(subject, x, choice, limits, drawn), f"dse explore {subject.asked}")
+    drawn = [w["power_W"] for w in read_chip(subject, at, plans).get("works", [])]
+    text = chip_toml(chip_at_hand(subject, at, drawn), f"dse explore {subject.asked}")
     within = subject.study.baseline
     named = f"base = {json.dumps(base_name(within.chip.name))}\nsystem = {json.dumps(within.name)}"
     head, table, facts = text.partition("]\n")

@@ -3,32 +3,78 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from functools import partial
+from typing import TypeAlias
 
-import numpy as np
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
 
+from ..core.types import FloatLike, unnamed
 from ..hardware.chip import Chip
-from ..study.metrics import HEAT, METRICS, ON_A_DIE, chip_state
+from ..physics.area import total_area_mm2
+from ..study.metrics import HEAT, METRICS, ON_A_DIE, State, chip_state
 from ..study.study import Study
 from ..technology.presets import Technology
 
 SPREADS = 40
-"""Rounds in which blank silicon is added: wires across it burn a little, so that each leaves a part of the last."""
+"""Rounds in which a die grows: wires across it burn a little, so that each leaves a part of the last, at most half."""
 ROOM = 1e-9
-"""Added beyond what is needed, so that the last round ends."""
+"""Added beyond what is needed, so that rounding breaks no limit."""
+Forms: TypeAlias = Sequence[tuple[str, str]]
+"""Metric and sense of limits, in the order of their values."""
 
 
-def blank_mm2(study: Study, chip: Chip, tech: Technology) -> float:
-    """Least blank silicon of a die with which limits on watts by area, and on area at least, hold [mm2].
+def blank_of(study: Study, chip: Chip, tech: Technology) -> float:
+    """Blank silicon of a die of `chip` under the limits of a study; see `blank_mm2` [mm2]."""
+    forms = tuple((x.metric, x.sense) for x in study.limits)
+    return float(_compiled(forms, jnp.asarray([x.value for x in study.limits], dtype=float), *unnamed((chip, tech))))
 
-    The convex core knows a die that is at least its blocks; a chip is its blocks and what is blank.
+
+def blank_mm2(forms: Forms, values: FloatLike, chip: Chip, tech: Technology) -> FloatLike:
+    """Least blank silicon of a die with which limits on watts by area, and on area at least, hold.
+
+    The convex core knows a die that is at least its blocks; a chip is its blocks and what is blank. Traced.
+
+    Args:
+        forms: metric and sense of every limit.
+        values: of the limits, canonical units, shape (limits,).
+        chip: the chip; blank silicon that it has already is counted anew.
+        tech: node, memory, links and package.
+
+    Returns:
+        Area [mm2], shape (); 0 where no limit asks for any.
     """
-    held = [x for x in study.limits if x.metric in ON_A_DIE and (x.sense == "at_most") == (x.metric == HEAT)]
-    blank = 0.0
-    for _ in range(SPREADS if held else 0):
-        s = chip_state(dataclasses.replace(chip, blank_mm2=blank), tech)
-        values = [float(np.asarray(METRICS[x.metric](s))) for x in held]
-        over = max(v / x.value if x.metric == HEAT else x.value / v for v, x in zip(values, held, strict=True))
-        if over <= 1.0:
-            break
-        blank += (over - 1.0) * float(s.die_mm2) * (1.0 + ROOM)
-    return blank
+    s = chip_state(dataclasses.replace(chip, blank_mm2=0.0), tech)
+    die = spread_mm2(forms, values, s)
+    spare = jnp.maximum(die - total_area_mm2(s.area) / chip.n_dies, 0.0)
+    return jnp.where(die > s.die_mm2, spare, 0.0)
+
+
+def spread_mm2(forms: Forms, values: FloatLike, s: State) -> FloatLike:
+    """The die of a state, or one as much larger as its limits on watts by area, and on area at least, ask [mm2]."""
+    held = [(m, jnp.asarray(values)[i]) for i, (m, sense) in enumerate(forms) if _asks_area(m, sense)]
+    if not held:
+        return s.die_mm2
+
+    def over(die: FloatLike) -> FloatLike:
+        wider = dataclasses.replace(s, die_mm2=die)
+        each = [(m, jnp.asarray(METRICS[m](wider)), v) for m, v in held]
+        return jnp.max(jnp.stack([x / v if m == HEAT else v / x for m, x, v in each]))
+
+    def grown(_: FloatLike, die: Array) -> Array:
+        return die * jnp.maximum(over(die), 1.0)
+
+    first = jnp.asarray(s.die_mm2)
+    die = jax.lax.fori_loop(0, SPREADS, grown, first)
+    return jnp.where(die > first, die * (1.0 + ROOM), first)
+
+
+def _asks_area(metric: str, sense: str) -> bool:
+    return metric in ON_A_DIE and (sense == "at_most") == (metric == HEAT)
+
+
+@partial(jax.jit, static_argnums=0)
+def _compiled(forms: Forms, values: FloatLike, chip: Chip, tech: Technology) -> FloatLike:
+    return blank_mm2(forms, values, chip, tech)

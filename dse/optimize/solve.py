@@ -34,7 +34,7 @@ from ..study.design import INTEGERS, Choice, choice_technology, template, with_f
 from ..study.metrics import Load, State, mean_speedup, metric_of, upkeep_of
 from ..study.study import Study
 from ..technology.presets import Technology
-from .blank import blank_mm2
+from .blank import blank_of
 from .curvature import curvature_batch
 from .deadline import Deadline
 from .exact import check_stop, n_designs, progress_text
@@ -140,7 +140,7 @@ def design_chip(search: Search, candidate: Candidate, *, whole: bool = True) -> 
     x = named_numbers(core, candidate.optimum.z)
     free = {n: np.float64(np.round(x[n]) if whole and n in INTEGERS else x[n]) for n in core.free}
     chip = with_free(template(choice, study.baseline.chip, study.scaleout_Bps), free)
-    chip = dataclasses.replace(chip, blank_mm2=blank_mm2(study, chip, choice_technology(choice, study.package)))
+    chip = dataclasses.replace(chip, blank_mm2=blank_of(study, chip, choice_technology(choice, study.package)))
     limit = study.power_cap_W
     if np.isinf(limit):
         data = data_of(search.space, candidate.choice_index, candidate.plan_index)

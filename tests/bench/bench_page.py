@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from dse.explorer.subject import first_numbers
+from dse.explorer.subject import first_chip
 
 STUDY = sys.argv[1] if len(sys.argv) > 1 else "sweeps/trainium4.toml"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -59,12 +59,12 @@ def in_process() -> Path:
     began = time.perf_counter()
     answers = study_answers(STUDY, (Path("results"),), (), lambda _: None)
     print(f"{'made ready':<44} {time.perf_counter() - began:12.1f} s")
-    names, (x, choice) = [f.name for f in answers.subject.study.free], first_numbers(answers.subject)
+    names, first = [f.name for f in answers.subject.study.free], first_chip(answers.subject)
     times = []
     for k in range(200):
         began = time.perf_counter()
-        moved = dict(zip(names, (x * (1 + 1e-6 * k)).tolist(), strict=True))
-        answers.evaluate(ask_of(answers.subject, {"x": moved, "choice": choice}))
+        moved = dict(zip(names, (first.x * (1 + 1e-6 * k)).tolist(), strict=True))
+        answers.evaluate(ask_of(answers.subject, {"x": moved, "choice": first.choice}))
         times.append(1e3 * (time.perf_counter() - began))
     said("evaluate, all plans searched", times)
     return write_page(answers, Path(tempfile.mkdtemp()) / "page.html")

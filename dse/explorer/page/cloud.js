@@ -18,7 +18,7 @@ function dice(seed) {
  * Most limits bind at a front, so that a design a little off in every number keeps them hardly ever: a step changes one number, or the choice. */
 export async function beneath(source, state, points, tell) {
   const random = dice(1), limits = state.limits.map((m) => m.value), found = [];
-  const here = Array.from({ length: WALKERS }, (_, k) => { const p = points[Math.floor(k * points.length / WALKERS)]; return { x: { ...p.x }, choice: p.choice, limits, plans: null }; });
+  const here = Array.from({ length: WALKERS }, (_, k) => { const p = points[Math.floor(k * points.length / WALKERS)]; return { x: { ...p.x }, choice: p.choice, limits, blank_mm2: p.blank_mm2, plans: p.plans }; });
   for (let round = 0; round < ROUNDS; round++) {
     tell(round, ROUNDS);
     const tries = here.map((design) => step(state, design, random)), answers = await source.evaluateAll(tries);
@@ -31,7 +31,7 @@ export async function beneath(source, state, points, tell) {
 }
 
 function step(state, design, random) {
-  if (random() < OTHER) return { ...design, choice: Math.floor(random() * state.choices.length) };
+  if (random() < OTHER) return { ...design, choice: Math.floor(random() * state.choices.length), plans: null };
   const f = state.free[Math.floor(random() * state.free.length)], value = design.x[f.name] * Math.exp(STEP * (2 * random() - 1));
   return { ...design, x: { ...design.x, [f.name]: Math.min(Math.max(value, f.low), f.high) } };
 }

@@ -14,6 +14,7 @@ export class Controls {
     this.sliders = state.free.map((f) => this.#slider(f));
     this.lists = this.#lists();
     this.limits = state.limits.map((m, i) => this.#limit(m, i));
+    this.blank = this.#typed("blank", "blank silicon/die at least", "mm2", (v) => v >= 0, () => this.design.blank_mm2, (v) => { this.design.blank_mm2 = v; });
   }
 
   /** Values of a stepped number that can be built on the dies of the present choice. */
@@ -80,22 +81,27 @@ export class Controls {
   }
 
   #limit(m, i) {
-    const field = el("input", { type: "text", id: `limit-${i}`, "aria-label": `limit of ${m.label}` });
-    field.addEventListener("change", () => {
-      const value = parsed(field.value, m.unit, this.design.limits[i]);
-      field.setAttribute("aria-invalid", String(!(value > 0)));
-      if (value > 0) { this.design.limits[i] = value; this.change("move"); this.change("set"); }
-      field.value = inUnit(this.design.limits[i], m.unit, 4);
-    });
     const words = `${m.label} ${m.sense === "at_most" ? "≤" : "≥"}`;
-    return { m, field, node: el("div", { class: "pair" }, el("label", { for: `limit-${i}` }, words), field) };
+    return this.#typed(`limit-${i}`, words, m.unit, (v) => v > 0, () => this.design.limits[i], (v) => { this.design.limits[i] = v; }, `limit of ${m.label}`);
+  }
+
+  /** A number without a slider: its words, what may be typed, where it stands. */
+  #typed(id, words, unit, may, read, write, name = words) {
+    const field = el("input", { type: "text", id, "aria-label": name }), show = () => { field.value = inUnit(read(), unit, 4); };
+    field.addEventListener("change", () => {
+      const value = parsed(field.value, unit, read());
+      field.setAttribute("aria-invalid", String(!may(value)));
+      if (may(value)) { write(value); this.change("move"); this.change("set"); }
+      show();
+    });
+    return { show, node: el("div", { class: "pair" }, el("label", { for: id }, words), field) };
   }
 
   showAll() {
     for (const s of this.sliders) this.show(s.f);
     const choice = this.state.choices[this.design.choice];
     for (const l of this.lists) l.list.selectedIndex = l.values.indexOf(choice[l.name]);
-    this.limits.forEach((l, i) => { l.field.value = inUnit(this.design.limits[i], l.m.unit, 4); });
+    for (const typed of [this.blank, ...this.limits]) typed.show();
   }
 }
 

@@ -26,7 +26,7 @@ export class Design {
     if (!f) return null;
     this.prices = f.prices;
     this.said = f.said;
-    return { x: { ...f.x }, choice: f.choice, limits: this.state.limits.map((m) => m.value), plans: f.plans };
+    return { x: { ...f.x }, choice: f.choice, limits: this.state.limits.map((m) => m.value), blank_mm2: 0, plans: f.plans };
   }
 
   #key(event) {
@@ -66,7 +66,7 @@ export class Design {
     this.node = el("div", {}, this.summary, el("div", { class: "design" },
       el("div", { class: "controls" },
         el("section", { "aria-label": "Design" }, el("h2", {}, "Design"), el("div", { class: "row" }, this.undoing, this.redoing, button("Start over", () => this.load(startOf(this.state)))), this.solvers, this.progress,
-          names, ...this.controls.sliders.map((s) => s.node), this.state.is_chip ? null : el("div", { class: "row" }, whole, el("label", { for: "whole" }, "only what can be built")),
+          names, ...this.controls.sliders.map((s) => s.node), this.controls.blank.node, this.state.is_chip ? null : el("div", { class: "row" }, whole, el("label", { for: "whole" }, "only what can be built")),
           this.source.alone ? null : el("div", { class: "row" }, this.auto, el("label", { for: "auto" }, "fastest plans at every change"))),
         this.asking?.node,
         el("section", { "aria-label": "Limits" }, el("h2", {}, "Limits"), ...this.controls.limits.map((l) => l.node)),
@@ -221,7 +221,7 @@ export class Design {
   column() {
     const { answer, asked } = this;
     const works = answer.reading.works.map((w, k) => ({ ...w, plan: answer.plan_texts[k] }));
-    return { name: "this design", fixed: true, x: { ...asked.x }, works, metrics: answer.reading.metrics, speedup: answer.speedup, design: structuredClone(asked) };
+    return { name: "this design", fixed: true, x: { ...asked.x }, blank_mm2: answer.reading.blank_mm2, works, metrics: answer.reading.metrics, speedup: answer.speedup, design: structuredClone(asked) };
   }
 
   columns() { return [this.column(), ...this.pins, ...this.others]; }
@@ -236,7 +236,7 @@ export class Design {
   take(column) {
     if (column.design) return this.load(column.design);
     const x = Object.fromEntries(this.state.free.map((f) => [f.name, this.controls.near(f, column.x[f.name])]));
-    this.load({ ...this.design, x, plans: null });
+    this.load({ ...this.design, x, blank_mm2: column.blank_mm2, plans: null });
   }
 
   drop(column) {
@@ -275,7 +275,7 @@ export class Design {
 
   #reached(word) {
     this.prices = word.prices;
-    this.load({ x: word.x, choice: word.choice, limits: this.design.limits, plans: word.plans });
+    this.load({ x: word.x, choice: word.choice, limits: this.design.limits, blank_mm2: 0, plans: word.plans });
     const goal = this.state.goal_is_speedup ? times(1 / word.goal, 4) : word.goal.toPrecision(4);
     this.progress.textContent = `${word.whole ? "Whole counts" : "Broken counts"}: ${goal} in ${word.spent_s.toFixed(1)} s; ${word.said}.`;
   }

@@ -175,7 +175,8 @@ export class Front {
   }
 
   load(point) {
-    this.design.load({ x: point.x, choice: point.choice, limits: this.design.design.limits, plans: null });
+    const { x, choice, blank_mm2 } = point;
+    this.design.load({ x, choice, blank_mm2, limits: this.design.design.limits, plans: this.source.alone ? point.plans : null }); // a server finds the fastest
     this.show("Design");
   }
 }

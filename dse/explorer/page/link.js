@@ -7,6 +7,7 @@ export function linkOf(state, design) {
   const [mine, first] = [state.choices[design.choice], state.choices[state.start.choice]];
   for (const f of FIELDS) if (mine[f] !== first[f]) said.set(f, String(mine[f]));
   state.limits.forEach((m, i) => { if (design.limits[i] !== m.value) said.set(`limit.${i}`, String(design.limits[i])); });
+  if (design.blank_mm2 !== state.start.blank_mm2) said.set("blank_mm2", String(design.blank_mm2));
   if (design.plans) said.set("plans", design.plans.join("."));
   (state.asked_works?.workloads ?? []).forEach((w, k) => {
     const first = state.asked_works.first[k];
@@ -48,13 +49,15 @@ export function designOf(state, text) {
     const v = Number(said.get(`limit.${i}`) ?? NaN);
     if (v > 0 && Number.isFinite(v)) design.limits[i] = v;
   });
+  const blank = Number(said.get("blank_mm2") || NaN);
+  if (blank >= 0 && Number.isFinite(blank)) design.blank_mm2 = blank;
   const plans = (said.get("plans") ?? "").split(".").map(Number);
   if (said.has("plans") && plans.length === state.workloads.length && plans.every((p) => Number.isInteger(p) && p >= 0)) design.plans = plans;
   return design;
 }
 
 export function startOf(state) {
-  return { x: { ...state.start.x }, choice: state.start.choice, limits: state.limits.map((m) => m.value), plans: null };
+  return { x: { ...state.start.x }, choice: state.start.choice, limits: state.limits.map((m) => m.value), blank_mm2: state.start.blank_mm2, plans: null };
 }
 
 export const FIELD_WORDS = { node: "node", hbm: "HBM", link: "links", n_dies: "compute dies", pe_array: "PE array", native_fp4: "native FP4",

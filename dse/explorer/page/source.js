@@ -68,9 +68,15 @@ export class Offline {
     return Object.fromEntries(Object.entries(found).map(([k, v]) => [k, this.#unfolded(v)]));
   }
 
+  /** Numbers of a choice under the plans that were asked for, where the page has them; else under those it is best with. */
+  #row({ choice, plans }) {
+    const { rows } = this.held, words = plans?.join();
+    return (words && rows.find((r) => r.choice === choice && r.plans.join() === words)) || rows[choice];
+  }
+
   async evaluate(ask) {
-    const began = performance.now(), held = this.held, row = held.rows[ask.choice];
-    const x = Float64Array.from([...held.names.map((n) => ask.x[n]), ...ask.limits, ...row.numbers.map((v) => v ?? Infinity)]);
+    const began = performance.now(), held = this.held, row = this.#row(ask);
+    const x = Float64Array.from([...held.names.map((n) => ask.x[n]), ...ask.limits, ask.blank_mm2, ...row.numbers.map((v) => v ?? Infinity)]);
     const reading = nested(held.places, this.model(x));
     const speedups = reading.works.map((w) => w.speedup_frac);
     const fits = held.state.technology.map(({ label }, i) => [label, reading.ratios[i]]).filter(([name]) => name.startsWith("memory"));

@@ -60,6 +60,7 @@ export function comparisonRows(state) {
   state.workloads.forEach((w, k) => rows.push([`${w.name} step`, "s", (c) => c.works[k]?.step_s, "time"], [`${w.name} power`, "W", (c) => c.works[k]?.power_W, "power"],
     [`${w.name} MFU`, "frac", (c) => c.works[k]?.mfu_frac, "time"], [`${w.name} plan`, "words", (c) => (c.works[k]?.plan ?? c.works[k]?.why)?.replaceAll(",", ", ")]));
   for (const f of state.free) rows.push([f.label, f.unit, (c) => c.x[f.name]]);
+  rows.push(["blank silicon/die", "mm2", (c) => c.blank_mm2, "area"]);
   const free = new Set(state.free.map((f) => f.name));
   const skipped = new Set(["delivered_time", "served_time", "power_W"]);
   for (const [name, m] of Object.entries(state.metrics)) if (!free.has(name) && !skipped.has(name)) rows.push([m.label, m.unit, (c) => c.metrics[name], m.topic]);

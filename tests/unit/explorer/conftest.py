@@ -10,7 +10,7 @@ import pytest
 from dse.explorer.app import Pages
 from dse.explorer.guard import Guard
 from dse.explorer.session import study_answers
-from dse.explorer.subject import first_numbers
+from dse.explorer.subject import first_chip
 
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
 SHIPPED = Path(__file__).parents[3] / "results"
@@ -103,5 +103,6 @@ async def _answered(app, scope, body):
 @pytest.fixture(scope="package")
 def start(answers):
     """What a page asks first."""
-    x, choice = first_numbers(answers.subject)
-    return {"x": dict(zip([f.name for f in answers.subject.study.free], x.tolist(), strict=True)), "choice": choice}
+    at = first_chip(answers.subject)
+    x = dict(zip([f.name for f in answers.subject.study.free], at.x.tolist(), strict=True))
+    return {"x": x, "choice": at.choice}

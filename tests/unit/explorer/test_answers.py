@@ -11,7 +11,7 @@ from dse.core.words import LABELS
 from dse.evaluation.assembly import evaluate
 from dse.explorer.ask import ask_of
 from dse.explorer.receipts import topic_of_metric
-from dse.explorer.subject import chip_at_hand, first_numbers, learn_plans, read_fastest, subject_of_chip
+from dse.explorer.subject import chip_at_hand, first_chip, learn_plans, read_fastest, subject_of_chip
 from dse.hardware.presets import chip_receipts, chip_system
 from dse.optimize.solution import solution_json
 from dse.optimize.solve import solve
@@ -78,17 +78,16 @@ def test_a_chip_that_is_built_reads_as_evaluate_says():
     system = chip_system("trainium2", 16)
     workload = workload_of("decode", model("llama-3.1-8b"), 16, {})
     subject = subject_of_chip(system, workload, "decode")
-    x, choice = first_numbers(subject)
-    read, plans, fits = read_fastest(subject, x, choice, own_plans(subject.space), subject.limits)
+    first = first_chip(subject)
+    read, plans, fits = read_fastest(subject, first, own_plans(subject.space))
     found = evaluate(system, workload)
     plan, e = found.plan, found.result
     assert fits == [True] and subject.space.plans[0][plans[0]] == plan
     for name in ("step_s", "power_W", "tokens_per_s", "mfu_frac", "memory_B"):
         assert read["works"][0][name] == pytest.approx(float(getattr(e, name)), rel=CLOSE), name
     assert read["metrics"]["delivered_time"] == pytest.approx(1.0, rel=CLOSE)
-    assert float(chip_at_hand(subject, x, choice, subject.limits, []).die_to_die_bandwidth_Bps) == float(
-        system.chip.die_to_die_bandwidth_Bps
-    )
+    made = chip_at_hand(subject, first, [])
+    assert float(made.die_to_die_bandwidth_Bps) == float(system.chip.die_to_die_bandwidth_Bps)
 
 
 def test_the_baseline_as_a_column_is_once_as_fast_as_itself(answers):

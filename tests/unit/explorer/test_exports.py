@@ -123,7 +123,7 @@ def test_javascript_equals_python_on_random_designs(answers, script, tmp_path):
     low, high = (np.asarray([getattr(f, end) for f in s.study.free]) for end in ("lower", "upper"))
     designs = low * (high / low) ** rng.random((RANDOM, len(low)))
     choices = rng.integers(0, len(s.study.choices), RANDOM)
-    asked = [[*x, *s.limits, *script.rows[c]] for x, c in zip(designs.tolist(), choices, strict=True)]
+    asked = [[*x, *s.limits, 0.0, *script.rows[c]] for x, c in zip(designs.tolist(), choices, strict=True)]
     tables = json.dumps([t.tolist() for t in script.script.tables])
     code = f"{script.script.code}\nconst D = {tables}.map((t) => Float64Array.from(t));\n"
     code += 'const asked = JSON.parse(require("fs").readFileSync(0));\n'

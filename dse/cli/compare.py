@@ -9,7 +9,7 @@ import tyro
 
 from ..core.errors import SpecError
 from ..report.terminal import progress, screen
-from .flags import BASIS, COUNT, JSON, PRECISION, STORAGE, TEXT, promise_of, rents_of
+from .flags import BASIS, COUNT, JSON, PRECISION, STORAGE, TEXT, chips_of, promise_of, rents_of
 
 if TYPE_CHECKING:
     from ..serving.curve import Promise
@@ -20,7 +20,7 @@ class Compare:
     """Rank chips by USD per million tokens on one price basis, with tokens per joule, chips needed and margin."""
 
     chips_: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP,CHIP,...")]
-    """Chip presets, see `dse chips`, or paths of your own TOML files."""
+    """Chip presets, see `dse chips`, or paths of your own TOML files; "all" stands for all presets."""
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     """Model preset, see `dse models`, or the path of a Hugging Face config.json."""
     phase: Literal["serving", "training", "prefill", "decode"] = "serving"
@@ -59,7 +59,7 @@ class Compare:
         """Price, rank, show; exit code 1 where no chip serves."""
         from ..report.session import start_jax
 
-        names = list(dict.fromkeys(self.chips_.split(",")))
+        names = chips_of(self.chips_)
         promise, given = promise_of(self.tpot, self.ttft, self.percentile), rents_of(self.rent, names)
         for flag, value in (("chips", self.chips), ("traffic", self.traffic)):
             if value is not None and not 0 < value < float("inf"):

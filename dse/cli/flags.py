@@ -29,6 +29,18 @@ BASIS = Annotated[
 ]
 
 
+EVERY = "all"
+"""What stands for all chip presets where a command takes several."""
+
+
+def chips_of(text: str) -> list[str]:
+    """Chips by name or path, each once; `EVERY` among them stands for all presets."""
+    from ..hardware.presets import chip_names
+
+    named = text.split(",")
+    return list(dict.fromkeys(n for name in named for n in (chip_names() if name == EVERY else [name])))
+
+
 def promise_of(tpot: str | None, ttft: str | None, quantile_pct: float) -> Promise:
     """Limits, each a time with its unit or none, and the share of requests they hold for."""
     from ..serving.curve import Promise

@@ -9,7 +9,7 @@ import tyro
 
 from ..core.shipped import shipped
 from ..report.terminal import progress, screen
-from .flags import JSON, RESULTS, SECONDS
+from .flags import JSON, RESULTS, SECONDS, chips_of
 
 STUDY = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY.toml")]
 
@@ -27,7 +27,8 @@ class FrontCommand:
     seconds: SECONDS = 900.0
     """Stop after this time with the points found, which --resume adds to; compiling is not counted."""
     chips: Annotated[str | None, tyro.conf.arg(metavar="CHIP[,CHIP]", help_behavior_hint="")] = None
-    """Chips that the figures mark beside the front, presets or files of your own; by default six that exist."""
+    """Chips that the figures mark beside the front, presets ("all" for all) or files of your own; by default six that
+    exist."""
     whole: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Round every point to whole cores and stacks, and solve it again; else points are bounds on what can be built."""
     resume: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
@@ -58,7 +59,7 @@ class FrontCommand:
 
         check_count("points of a front", self.points, 2, MOST_POINTS)  # before points of an earlier run are cleared
         deadline, study = Deadline(self.seconds), load_study(self.study)
-        marked = NAMED if self.chips is None else tuple(dict.fromkeys(self.chips.split(",")))
+        marked = NAMED if self.chips is None else tuple(chips_of(self.chips))
         for chip_name in marked:
             preset_chip(chip_name)
         names = checked_metrics(study, tuple(m.strip() for m in self.metrics.split(",")))

@@ -9,7 +9,7 @@ import tyro
 
 from ..core.errors import SpecError
 from ..report.terminal import progress, screen
-from .flags import BASIS, COUNT, JSON, RESULTS, STORAGE, TEXT, promise_of, rents_of
+from .flags import BASIS, COUNT, JSON, RESULTS, STORAGE, TEXT, chips_of, promise_of, rents_of
 
 if TYPE_CHECKING:
     from ..lowering.engines import Policy
@@ -21,7 +21,7 @@ class Serve:
     """Tokens per chip, watt and dollar against the speed one user sees, with the best plan along the curve."""
 
     chips_: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP[,CHIP]")]
-    """Chip presets, see `dse chips`, or paths of your own TOML files; several are drawn together."""
+    """Chip presets, see `dse chips` ("all" for all), or paths of your own TOML files; several are drawn together."""
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     """Model preset, see `dse models`, or the path of a Hugging Face config.json."""
     prompt: Annotated[int, tyro.conf.arg(name="in", metavar="N")] = 2000
@@ -70,7 +70,7 @@ class Serve:
 
         promise = promise_of(self.tpot, self.ttft, self.percentile)
         requests, policy = self._requests, self._policy
-        names = list(dict.fromkeys(self.chips_.split(",")))
+        names = chips_of(self.chips_)
         given = rents_of(self.rent, names)
         start_jax()
         from ..core.files import json_text, results_folder, write_json
@@ -134,7 +134,7 @@ class Serviced:
     portfolio: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PORTFOLIO.toml")]
     """The portfolio: a file, or the bare name of one that came along (`dse studies`)."""
     chips_: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP[,CHIP]")]
-    """Chip presets, see `dse chips`; each gets a fleet of its own."""
+    """Chip presets, see `dse chips` ("all" for all); each gets a fleet of its own."""
     chips: COUNT = None
     """Largest engine tried, in chips; by default one scale-up domain."""
     basis: BASIS = None
@@ -157,7 +157,7 @@ class Serviced:
         from ..serving.portfolio import load_portfolio
 
         portfolio = load_portfolio(self.portfolio)
-        names = list(dict.fromkeys(self.chips_.split(",")))
+        names = chips_of(self.chips_)
         given = rents_of(self.rent, names)
         if self.chips is not None and self.chips < 1:
             raise SpecError(f"--chips {self.chips}: give a whole number, at least 1")

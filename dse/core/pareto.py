@@ -17,3 +17,28 @@ def is_unbeaten(values: np.ndarray) -> np.ndarray:
     import moocore  # here, since its C library is slow to load and most commands draw no front
 
     return np.asarray(moocore.is_nondominated(values, keep_weakly=False), dtype=bool)
+
+
+def is_worth_showing(values: np.ndarray, near_frac: float) -> np.ndarray:
+    """Which unbeaten rows to show, so that every other is hardly better in any column than one of them.
+
+    Rows are taken from the best compromise on; one stays out where a row that was taken is worse in no column by more
+    than `near_frac` times the range of that column.
+
+    Source: [laumanns2002] for sets that cover a front to within a tolerance.
+
+    Args:
+        values: unbeaten rows, logs of what is wanted small, shape (rows, columns).
+        near_frac: tolerance as a share of the range; 0 keeps all.
+
+    Returns:
+        One truth value per row.
+    """
+    kept = np.zeros(len(values), dtype=bool)
+    if not len(values):
+        return kept
+    width = np.ptp(values, axis=0)
+    unit = (values - values.min(axis=0)) / np.where(width > 0.0, width, 1.0)
+    for i in np.argsort(unit.sum(axis=1), kind="stable"):
+        kept[i] = near_frac <= 0.0 or not (unit[kept] <= unit[i] + near_frac).all(axis=1).any()
+    return kept

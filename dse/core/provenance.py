@@ -129,7 +129,7 @@ def own_receipts(path: Path, preset: Callable[[str], Receipts]) -> tuple[str, Re
 
 def own_thing(
     path: Path, preset: Callable[[str], Receipts], forms: Receipts | None = None, settings: Collection[str] = (),
-    may_add: bool = False,
+    may_add: Receipts | None = None,
 ) -> OwnThing:  # fmt: skip
     """The one thing in a user's own TOML file; where it has a `base`, facts that are left out are that preset's.
 
@@ -143,7 +143,7 @@ def own_thing(
         preset: the facts of a preset by name, or UnknownNameError.
         forms: facts that a thing without base may have, whose names and kinds plain values follow.
         settings: keys that are no facts.
-        may_add: whether a thing may have facts of `forms` that its base lacks.
+        may_add: facts that a thing may have although its base lacks them.
 
     Raises:
         SpecError: more than one table, an unknown base, or a fact that the base does not have; names the file and what
@@ -159,7 +159,7 @@ def own_thing(
         table = read_toml(path)[name]
         base = "" if "base" not in table else str(table["base"])
         inherited = preset(base) if base else {}
-        known, what = (inherited, f"fact of {base}") if base and not may_add else (forms or {}, "fact")
+        known, what = ({**(may_add or {}), **inherited}, f"fact of {base}") if base else (forms or {}, "fact")
         plain = {k: v for k, v in table.items() if not isinstance(v, dict) and k not in ("base", *settings)}
         facts = [_plain_fact(k, v, known, what, path.name) for k, v in plain.items()]
         twice = [k for i, k in enumerate(plain) if facts[i].name in {*own, *(f.name for f in facts[:i])}]

@@ -209,6 +209,10 @@ def times(ratio: float, n: int = 3) -> str:
     return f"{digits(ratio, n)}x"
 
 
+ROUNDING = 1e-9
+"""Distance from a round number that is rounding error [relative]."""
+
+
 def enough_text(name: str, value: float, more: bool) -> str:
     """A positive quantity in three digits, rounded up where `more` is enough, else down.
 
@@ -217,7 +221,7 @@ def enough_text(name: str, value: float, more: bool) -> str:
     """
     digits_after = 2 - math.floor(math.log10(value))
     shifted = value * 10.0**digits_after if digits_after >= 0 else value / 10.0**-digits_after
-    whole = math.ceil(shifted) if more else math.floor(shifted)
+    whole = math.ceil(shifted * (1.0 - ROUNDING)) if more else math.floor(shifted * (1.0 + ROUNDING))
     return quantity_text(name, whole / 10.0**digits_after if digits_after >= 0 else whole * 10.0**-digits_after, 4)
 
 

@@ -18,9 +18,10 @@ import pandas as pd
 from ..core.counts import check_count
 from ..core.errors import SpecError
 from ..core.frames import page
-from ..core.pareto import is_unbeaten
+from ..core.pareto import is_unbeaten, is_worth_showing
 from ..lowering.plan import plan_text
 from ..optimize.pricing import SAME
+from ..optimize.solution import SMALLEST_PRICE
 from ..study.convex import coordinates
 from ..study.limits import full_name
 from ..study.metrics import ECONOMIC, METRICS, OF_WORKLOADS
@@ -39,6 +40,8 @@ TIE = 6
 """Decimals of log metrics in which two designs are told apart."""
 INSET = 1e-3
 """The very end of a front has no interior: the first cap lies this share of the range inside."""
+NEAR = 0.05
+"""Share of the distance between even points within which two are one to who reads them."""
 GAP = 1e-5
 """Largest gap of a point that is called certified [log units]."""
 
@@ -321,31 +324,36 @@ def spread_directions(k: int, n: int) -> np.ndarray:
 def collect(rays: Rays, n: int | None = None) -> Front:
     """The non-dominated points of everything solved for `n` points, and the rest as a cloud."""
     every = list(rays.solved.values())
-    found = front_of(rays, every)
+    found = front_of(rays, every, n)
     lost = missing(every, found.points)
     short = (n or 0) - len(found.points) - sum(lost.values())
     why = LATE if rays.deadline.undone else STRAIGHT
     return dataclasses.replace(found, missing={**lost, **({why: short} if short > 0 else {})})
 
 
-def front_of(rays: Rays, every: list[Point], *, whole: bool = False) -> Front:
-    """The non-dominated and certified among some points, and the rest as a cloud."""
+def front_of(rays: Rays, every: list[Point], n: int | None = None, *, whole: bool = False) -> Front:
+    """The non-dominated and certified among some points, and the rest as a cloud.
+
+    Of points closer to each other than `NEAR` of the way between `n` even ones, one is shown.
+    """
     solved = [p for p in every if math.isfinite(p.slack)]
     values = np.asarray([p.values for p in solved]).reshape(len(solved), len(rays.metrics))
     certified = np.asarray([float(p.optimum.gap) <= GAP for p in solved], dtype=bool)
     best = is_unbeaten(np.exp(np.round(np.log(values), TIE))) & certified
+    best[best] = is_worth_showing(np.log(values[best]), NEAR / n if n else 0.0)
     order = sorted(np.flatnonzero(best), key=lambda i: tuple(values[i]))
     points = tuple(solved[i] for i in order)
     prices = np.asarray([p.prices for p in points]).reshape(len(points), len(rays.metrics))
     first = np.where(prices[:, :1] < -LEAST_WEIGHT, prices[:, :1], np.nan)
     relative = -prices / first
     relative[:, 0] = 0.0
+    relative[np.abs(relative) < SMALLEST_PRICE] = 0.0  # what the solver leaves where a cap is slack
     return Front(rays.study, rays.metrics, points, values[order], relative, values[~best], rays, {}, whole)
 
 
 NO_DESIGN = "no design meets the cap"
 UNCERTAIN = "not certified"
-BEATEN = "the design of another point, or beaten by it"
+BEATEN = "the design of another point, beaten by it or hardly better"
 STRAIGHT = "nothing left to find between neighbours"
 """Reasons why a problem is no point of a front."""
 

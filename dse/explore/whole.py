@@ -39,11 +39,11 @@ def buildable(found: Front) -> Front:
         points += _solved(rays, search.integer_places, tries[first : first + BATCH])
     tried = len({id(p) for p, _ in tries[: len(points)]})
     met = {id(p) for (p, _), q in zip(tries, points, strict=False) if math.isfinite(q.slack)}
-    whole = front_of(rays, points, whole=True)
+    whole = front_of(rays, points, len(found.points), whole=True)
     stuck = tried - len(met)
     reasons = {
         "no whole counts nearby meet the cap": stuck,
-        "same counts as another point, or beaten by it": tried - len(whole.points) - stuck,
+        "same counts as another point, beaten by it or hardly better": tried - len(whole.points) - stuck,
         LATE: len(found.points) - tried,
     }
     return dataclasses.replace(whole, missing={**found.missing, **{k: n for k, n in reasons.items() if n > 0}})

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..core.free import Free
-from ..core.text import label, percent, quantity_text
+from ..core.text import enough_text, label, percent, quantity_text
 from ..optimize.batch import solve_batch
 from ..optimize.counts import fixed_boxes, neighbours
 from ..optimize.deadline import Deadline
@@ -144,8 +144,8 @@ def _same_orders(kept: list[Any], plans: Plans) -> list[np.ndarray]:
 
 def _way_out(r: Relaxation) -> str:
     """One limit to loosen, in words."""
-    asked, needed = (quantity_text(r.name, v) for v in (r.limit, r.needed))
-    return f"{label(r.name)}: {asked} asked, {needed} needed"
+    needed = enough_text(r.name, r.needed, more=r.needed > r.limit)
+    return f"{label(r.name)}: {quantity_text(r.name, r.limit)} asked, {needed} needed"
 
 
 def _proof(s: Solution) -> str:

@@ -18,6 +18,7 @@ from ..explore.designed import WHITE_SPACE
 from ..explore.named import NAMED
 from ..hardware.presets import chip_names
 from ..lowering.plan import Plan
+from ..optimize.solution import SLACK, SLACK_PRICE, SMALLEST_PRICE
 from ..physics.area import Area
 from ..physics.calibration import measured_band
 from ..physics.money import Money
@@ -88,6 +89,7 @@ def state_of(subject: Subject, found: dict[str, Any] | None, own: tuple[str, ...
             {"label": name, "topic": topic_of_row(name)} for _, name in technology_rows(subject.core, subject.is_chip)
         ],
         "metrics": {n: {"label": label(n), "unit": unit_of(n), "topic": topic_of_metric(n)} for n in subject.names},
+        "priced": {"least": SMALLEST_PRICE, "slack": SLACK, "slack_least": SLACK_PRICE},
         "precisions": PRECISIONS,
         "stacks": _stacks(),
         "colours": BLOCKS,

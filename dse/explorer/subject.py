@@ -21,7 +21,7 @@ from ..hardware.system import System
 from ..lowering.plan import Plan, plan_text
 from ..lowering.served import phase_under
 from ..lowering.tiling import array_shape
-from ..optimize.blank import blank_of
+from ..optimize.blank import study_blank_mm2
 from ..optimize.ground import Structure, ground_of
 from ..optimize.kept_plans import classes_of
 from ..optimize.space import Space, coefficients, data_of, demands_on, element, own_plans, stack, with_plans
@@ -205,7 +205,7 @@ def chip_at_hand(subject: Subject, at: AtHand, drawn: Sequence[float]) -> Chip:
     made = with_free(base if subject.is_chip else template(chosen, base, subject.study.scaleout_Bps), values)
     least, links = 0.0, base.die_to_die_bandwidth_Bps
     if not subject.is_chip:
-        least = blank_of(under(subject, at.limits), made, choice_technology(chosen, subject.study.package))
+        least = study_blank_mm2(under(subject, at.limits), made, choice_technology(chosen, subject.study.package))
         links = made.die_to_die_bandwidth_Bps
     return dataclasses.replace(
         made, name=f"{subject.study.name}-explored", die_to_die_bandwidth_Bps=links,

@@ -58,7 +58,7 @@ def own_system(path: Path) -> Receipts:
         SpecError: more than one table, an unknown key or base, a fact that no system can have; names file and key.
     """
     every = {f: fact for facts in _every().values() for f, fact in facts.items()}
-    thing = own_thing(path, lambda base: pick(_every(), "system", base), every, may_add=True)
+    thing = own_thing(path, lambda base: pick(_every(), "system", base), every, may_add=every)
     facts = {**thing.inherited, **thing.own}
     try:
         build_fabric(thing.name, facts)

@@ -50,10 +50,10 @@ def own_chip(path: Path) -> OwnThing:
         SpecError: as `own_thing`; a number `FAR` from that of every preset, a count that is not whole, a technology
             that does not exist.
     """
-    every = {n: Sourced(n, value, value, value, "derived", "dse2026", "") for n, value in OPTIONAL.items()}
-    every |= {f: fact for facts in load_receipts(CHIPS).values() for f, fact in facts.items()}
+    unsaid = {n: Sourced(n, value, value, value, "derived", "dse2026", "") for n, value in OPTIONAL.items()}
+    every = unsaid | {f: fact for facts in load_receipts(CHIPS).values() for f, fact in facts.items()}
     try:
-        thing = own_thing(path, preset_receipts, every, OWN_SETTINGS)
+        thing = own_thing(path, preset_receipts, every, OWN_SETTINGS, unsaid)
     except SpecError:
         check_kind(read_toml(path), "chip", path)
         raise

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core.types import FloatLike, unnamed
+from ..core.types import FloatLike, Vector, unnamed
 from ..hardware.chip import Chip
 from ..physics.area import total_area_mm2
 from ..study.metrics import HEAT, METRICS, ON_A_DIE, State, chip_state
@@ -26,13 +26,13 @@ Forms: TypeAlias = Sequence[tuple[str, str]]
 """Metric and sense of limits, in the order of their values."""
 
 
-def blank_of(study: Study, chip: Chip, tech: Technology) -> float:
+def study_blank_mm2(study: Study, chip: Chip, tech: Technology) -> float:
     """Blank silicon of a die of `chip` under the limits of a study; see `blank_mm2` [mm2]."""
     forms = tuple((x.metric, x.sense) for x in study.limits)
     return float(_compiled(forms, jnp.asarray([x.value for x in study.limits], dtype=float), *unnamed((chip, tech))))
 
 
-def blank_mm2(forms: Forms, values: FloatLike, chip: Chip, tech: Technology) -> FloatLike:
+def blank_mm2(forms: Forms, values: Vector, chip: Chip, tech: Technology) -> FloatLike:
     """Least blank silicon of a die with which limits on watts by area, and on area at least, hold.
 
     The convex core knows a die that is at least its blocks; a chip is its blocks and what is blank. Traced.
@@ -52,7 +52,7 @@ def blank_mm2(forms: Forms, values: FloatLike, chip: Chip, tech: Technology) -> 
     return jnp.where(die > s.die_mm2, spare, 0.0)
 
 
-def spread_mm2(forms: Forms, values: FloatLike, s: State) -> FloatLike:
+def spread_mm2(forms: Forms, values: Vector, s: State) -> FloatLike:
     """The die of a state, or one as much larger as its limits on watts by area, and on area at least, ask [mm2]."""
     held = [(m, jnp.asarray(values)[i]) for i, (m, sense) in enumerate(forms) if _asks_area(m, sense)]
     if not held:
@@ -76,5 +76,5 @@ def _asks_area(metric: str, sense: str) -> bool:
 
 
 @partial(jax.jit, static_argnums=0)
-def _compiled(forms: Forms, values: FloatLike, chip: Chip, tech: Technology) -> FloatLike:
+def _compiled(forms: Forms, values: Vector, chip: Chip, tech: Technology) -> FloatLike:
     return blank_mm2(forms, values, chip, tech)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..core.text import enough_text, label, quantity_text
 from ..hardware.chip import Chip
 from ..lowering.plan import Plan
 from ..physics.evaluate import Evaluation, Silicon
@@ -71,6 +72,18 @@ class LimitReport:
 
 TIGHT = 1e-4
 """A limit with a smaller margin binds."""
+SMALLEST_PRICE = 1e-4
+"""A smaller price is not worth a line."""
+SLACK, SLACK_PRICE = 0.1, 0.05
+"""Room of a limit that whole counts alone do not leave, and what its price must be to be shown all the same.
+
+Limits that many operators share round off: one that is far away may still have a price of some thousandths.
+"""
+
+
+def is_priced(price_frac: float, margin_frac: float) -> bool:
+    """Whether the price of a limit is worth showing beside its margin, both as shares."""
+    return abs(price_frac) >= (SLACK_PRICE if margin_frac > SLACK else SMALLEST_PRICE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +124,7 @@ class Certificate:
     """Proof over all choices, plans and whole counts; None of an answer with broken counts."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Relaxation:
     """The cheapest loosening that makes an infeasible study feasible."""
 
@@ -128,6 +141,12 @@ class Relaxation:
     def change_frac(self) -> float:
         """How far the limit moves, as a share of it."""
         return abs(self.needed / self.limit - 1)
+
+    def __repr__(self) -> str:
+        """In words and units, as a list of them is printed; the exact numbers are its fields."""
+        sign = "<=" if self.sense == "at_most" else ">="
+        needed = enough_text(self.name, self.needed, more=self.needed > self.limit)
+        return f"Relaxation({label(self.name)} {sign} {quantity_text(self.name, self.limit)}: {needed} is enough)"
 
 
 @dataclasses.dataclass(frozen=True)

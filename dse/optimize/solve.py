@@ -34,14 +34,23 @@ from ..study.design import INTEGERS, Choice, choice_technology, template, with_f
 from ..study.metrics import Load, State, mean_speedup, metric_of, upkeep_of
 from ..study.study import Study
 from ..technology.presets import Technology
-from .blank import blank_of
+from .blank import study_blank_mm2
 from .curvature import curvature_batch
 from .deadline import Deadline
 from .exact import check_stop, n_designs, progress_text
 from .racked import rack_report
 from .relax import relaxations
 from .search import Candidate, Search, leaders, n_choices, run_search, search_of, search_with_plans, solve_points
-from .solution import Alternative, Certificate, LimitReport, Overall, Solution, Status, WorkloadReport
+from .solution import (
+    SMALLEST_PRICE,
+    Alternative,
+    Certificate,
+    LimitReport,
+    Overall,
+    Solution,
+    Status,
+    WorkloadReport,
+)
 from .space import Space, batch_of, data_of, economy_around, jobs_of, space_of
 from .tables import tables_of
 from .tree import Proof, Tree
@@ -140,7 +149,7 @@ def design_chip(search: Search, candidate: Candidate, *, whole: bool = True) -> 
     x = named_numbers(core, candidate.optimum.z)
     free = {n: np.float64(np.round(x[n]) if whole and n in INTEGERS else x[n]) for n in core.free}
     chip = with_free(template(choice, study.baseline.chip, study.scaleout_Bps), free)
-    chip = dataclasses.replace(chip, blank_mm2=blank_of(study, chip, choice_technology(choice, study.package)))
+    chip = dataclasses.replace(chip, blank_mm2=study_blank_mm2(study, chip, choice_technology(choice, study.package)))
     limit = study.power_cap_W
     if np.isinf(limit):
         data = data_of(search.space, candidate.choice_index, candidate.plan_index)
@@ -320,7 +329,3 @@ def _bound_reports(search: Search, continuous: Candidate, goal: float) -> list[L
             if abs(price) > SMALLEST_PRICE:
                 out.append(LimitReport(name, sense, value, bound, price, goal * price / bound, Kind.BOUND))
     return out
-
-
-SMALLEST_PRICE = 1e-4
-"""Bounds with a smaller price are not worth a line."""

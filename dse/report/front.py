@@ -46,7 +46,7 @@ def front_view(f: Front) -> RenderableType:
     rows = f.frame()
     for i in shown:
         row = rows.iloc[i]
-        price = ", ".join(f"{digits(float(row[f'price:{m}']), 2)}" for m in f.metrics[1:])
+        price = ", ".join(digits(p, 2) if (p := float(row[f"price:{m}"])) else "-" for m in f.metrics[1:])
         numbers = [quantity_text(x, float(row[x])) for x in free if x in f.rays.core.free]
         text = f.study.choices[f.points[i].choice_index].text()
         mark = " (knee)" if i == f.knee else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,8 +49,7 @@ def ranking_view(rows: list[Ranked]) -> RenderableType:
         n = ranking_numbers(r)
         least = min(r.margins.values(), default=None)
         t.add_row(*_start(i, name, n), _time(n["tpot_s"]), _time(n["ttft_s"]), *_end(least, n))
-    gaps = [Text(f"{name}: {r.gap}") for r, name in zip(rows, names, strict=True) if r.gap]
-    return Group(t, *gaps, Text(METHOD, style="dim"))
+    return Group(t, *_gaps(names, [r.gap for r in rows]), Text(METHOD, style="dim"))
 
 
 def phase_numbers(r: RankedPhase) -> dict[str, Any]:
@@ -83,9 +83,24 @@ def phase_view(rows: list[RankedPhase], phase: str) -> RenderableType:
     for i, (r, name) in enumerate(zip(rows, names, strict=True), start=1):
         n = phase_numbers(r)
         t.add_row(*_start(i, name, n), _time(n["step_s"]), *_end(n["margin_frac"], n))
-    gaps = [Text(f"{name}: {r.gap}") for r, name in zip(rows, names, strict=True) if r.gap]
     method = f"{PHASE_METHOD} {FAILURES}" if phase == "training" else PHASE_METHOD
-    return Group(t, *gaps, Text(method, style="dim"))
+    return Group(t, *_gaps(names, [r.gap for r in rows]), Text(method, style="dim"))
+
+
+def _gaps(names: Sequence[str], gaps: Sequence[str]) -> list[Text]:
+    """Why chips have gaps; many with the same reason share a line."""
+    each: dict[str, list[str]] = {}
+    for name, gap in zip(names, gaps, strict=True):
+        if gap:
+            each.setdefault(re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", "CHIP", gap), []).append(name)
+    said = dict(zip(names, gaps, strict=True))
+    alone = [n for some in each.values() if len(some) < MANY for n in some]
+    shared = [f"{', '.join(some)}: {gap}" for gap, some in each.items() if len(some) >= MANY]
+    return [Text(line) for line in (*(f"{n}: {said[n]}" for n in alone), *shared)]
+
+
+MANY = 3
+"""Chips from which on one line gives the reason that they share."""
 
 
 def _names(chips: list[str]) -> list[str]:

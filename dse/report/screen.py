@@ -12,8 +12,16 @@ from ..core.text import digits, enough_text, in_unit, label, percent, quantity_t
 from ..explore.designed import COUNTED, compared, waits
 from ..hardware.chip import Chip
 from ..hardware.own_chip import short_name
-from ..optimize.solution import Certificate, LimitReport, Relaxation, Solution, Status, WorkloadReport
-from ..optimize.solve import SMALLEST_PRICE
+from ..optimize.solution import (
+    SMALLEST_PRICE,
+    Certificate,
+    LimitReport,
+    Relaxation,
+    Solution,
+    Status,
+    WorkloadReport,
+    is_priced,
+)
 from ..study.basis import guesses, study_basis
 from ..study.convex import Kind
 from ..study.design import SEATED, Choice
@@ -199,7 +207,7 @@ def bound_text(x: LimitReport, value: float) -> str:
 
 def price_text(x: LimitReport, study: Study) -> str:
     """What one step of loosening is worth, such as "+10 W -> +0.3 %"."""
-    if abs(x.price) < SMALLEST_PRICE:
+    if not is_priced(x.price, x.margin):
         return "-"
     step, amount = loosening_step(x)
     share = x.gain_frac(step)

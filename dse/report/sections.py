@@ -8,8 +8,7 @@ from typing import Any
 from ..core.text import digits, label, percent, quantity_text, scoped_label, times
 from ..explore.readings import WORDS
 from ..hardware.own_chip import short_name
-from ..optimize.solution import TIGHT
-from ..optimize.solve import SMALLEST_PRICE
+from ..optimize.solution import TIGHT, is_priced
 from ..study.design import Choice
 from . import hover
 from .markup import Cell, Markup, folded, paragraph, records, table, value_text
@@ -90,8 +89,7 @@ def _limit_rows(limits: list[Answer]) -> list[tuple[Cell, ...]]:
     rows: list[tuple[Cell, ...]] = []
     for x in limits:
         name, sense = x["name"], "at most" if x["sense"] == "at_most" else "at least"
-        binding = abs(x["price"]) >= SMALLEST_PRICE
-        price: Cell = Markup(f"<b>{x['price']:+.2g} %</b>") if binding else "-"
+        price: Cell = Markup(f"<b>{x['price']:+.2g} %</b>") if is_priced(x["price"], x["margin"]) else "-"
         room = "binds" if x["margin"] <= TIGHT else percent(x["margin"])
         base = name.partition(" ")[0]
         rows.append(

@@ -303,3 +303,12 @@ def test_a_command_that_is_none_is_told_the_nearest(capsys):
     assert capsys.readouterr().err == "dse: unknown command 'optimise'; did you mean optimize?\n"
     assert main(["everything"]) == 2
     assert "known: ablation, backtest" in capsys.readouterr().err
+
+
+def test_all_stands_for_every_preset():
+    from dse.cli.flags import chips_of
+    from dse.hardware.presets import chip_names
+
+    assert chips_of("all") == list(chip_names())
+    assert chips_of("mine.toml,all,h100") == ["mine.toml", *chip_names()]
+    assert chips_of("h100,h100") == ["h100"]

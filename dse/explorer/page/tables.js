@@ -25,9 +25,9 @@ export function limitRows(state, design, answer, prices) {
   const rows = state.limits.map((m, i) => {
     const value = answer.reading.limits[i], limit = design.limits[i];
     const room = value === null ? null : (m.sense === "at_most" ? 1 - value / limit : value / limit - 1);
-    const price = prices ? percent(Math.abs(prices[i]) / 100) : "–";
+    const { least, slack, slack_least } = state.priced, priced = prices && Math.abs(prices[i]) >= (room > slack ? slack_least : least);
     return { topic: m.topic, name: `${m.label} ${m.sense === "at_most" ? "≤" : "≥"} ${inUnit(limit, m.unit)}`, value: inUnit(value, m.unit), room,
-      price: prices && Math.abs(prices[i]) >= 1e-4 ? price : "–" };
+      price: priced ? percent(Math.abs(prices[i]) / 100) : "–" };
   });
   state.technology.forEach(({ label, topic }, i) => {
     const value = answer.reading.ratios[i];

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dse.core.pareto import is_unbeaten
+from dse.core.pareto import is_unbeaten, is_worth_showing
 
 
 @pytest.mark.parametrize("n_columns", [2, 3, 4])
@@ -23,3 +23,23 @@ def test_of_equal_rows_the_first_stays():
 
 def test_infinite_rows_lose_against_finite_ones():
     assert list(is_unbeaten(np.asarray([[1.0, np.inf], [1.0, 3.0]]))) == [False, True]
+
+
+@pytest.mark.parametrize("near", [0.0, 0.02, 0.3])
+def test_rows_left_out_are_hardly_better_than_one_that_is_shown(near):
+    rows = np.random.default_rng(0).random((200, 2))
+    rows = rows[is_unbeaten(rows)] * [3.0, 0.1]
+    shown = is_worth_showing(rows, near)
+    width = np.ptp(rows, axis=0)
+    covered = [(rows[shown] <= r + near * width + 1e-12).all(axis=1).any() for r in rows]
+    assert all(covered) and (shown.all() if near == 0.0 else not shown.all())
+
+
+def test_an_end_that_gives_much_for_nothing_is_left_out():
+    """Half the speed for a ten-thousandth of the cost is no choice that anyone takes."""
+    assert list(is_worth_showing(np.asarray([[0.0, 1.0], [0.4, 0.0001], [0.9, 0.0]]), 0.01)) == [True, True, False]
+
+
+def test_one_row_is_shown():
+    assert list(is_worth_showing(np.asarray([[1.0, 2.0]]), 0.1)) == [True]
+    assert list(is_worth_showing(np.zeros((0, 2)), 0.1)) == []

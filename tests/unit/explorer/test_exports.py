@@ -16,11 +16,11 @@ from dse.explorer.found import fronts_in, servings_in, truth_in
 from dse.explorer.javascript import EmitError, emit, literal
 from dse.explorer.offline import emitted, held, page_html
 from dse.explorer.packing import layout, nested, packed
-from dse.explorer.subject import data_on_device, power_limit_W, subject_of
+from dse.explorer.subject import chip_file, data_on_device, power_limit_W, read_fastest, subject_of
 from dse.hardware.presets import chip
 from dse.optimize.space import own_plans, space_of
 from dse.study.design import FREE
-from dse.study.metrics import Limit
+from dse.study.metrics import HEAT, METRICS, Limit, chip_state
 from dse.study.study import replaced
 
 from .conftest import SHIPPED
@@ -80,6 +80,21 @@ def test_a_chip_may_draw_what_its_study_allows(answers, limits, allowed_W):
     assert power_limit_W(subject, subject.limits, [300.0, 320.0]) == allowed_W
 
 
+def test_blank_silicon_leaves_with_the_chip(answers, moved, tmp_path):
+    """Where heat asks for it, and where it was asked for; the file's chip has the area and the heat of the page's."""
+    hot = Limit(HEAT, "at_most", 0.7)
+    subject = subject_of(space_of(replaced(answers.subject.study, limits=(*answers.subject.study.limits, hot))), "x")
+    for asked, least in ((0.0, 1.0), (5000.0, 5000.0)):
+        ask = ask_of(subject, {**moved, "blank_mm2": asked})
+        read, plans, _ = read_fastest(subject, ask.at, own_plans(subject.space))
+        path = tmp_path / "mine.toml"
+        path.write_text(chip_file(subject, ask.at, plans))
+        state = chip_state(chip(path))
+        assert float(state.chip.blank_mm2) == pytest.approx(read["blank_mm2"], rel=SAME) and read["blank_mm2"] >= least
+        assert float(state.die_mm2) == pytest.approx(read["metrics"]["die_mm2"], rel=SAME)
+        assert float(METRICS[HEAT](state)) <= 0.7 * (1 + SAME)
+
+
 def test_exported_lines_give_the_same_numbers(ask, answers, moved, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny-explored.toml").write_text(ask("export", {**moved, "form": "python"} | {"form": "toml"})[2])
@@ -113,13 +128,21 @@ def test_an_operation_that_a_page_cannot_hold_is_named():
 
 @pytest.fixture(scope="module")
 def script(answers):
-    subject = answers.subject
+    return script_of(answers.subject)
+
+
+def script_of(subject):
     return emitted(subject, [own_plans(subject.space) for _ in subject.study.choices])
 
 
 @pytest.mark.skipif(NODE is None, reason="no node here")
-def test_javascript_equals_python_on_random_designs(answers, script, tmp_path):
+@pytest.mark.parametrize("hot", [False, True])
+def test_javascript_equals_python_on_random_designs(answers, script, tmp_path, hot):
+    """Also where a die must be so large that heat spreads."""
     s, rng = answers.subject, np.random.default_rng(0)
+    if hot:
+        s = subject_of(space_of(replaced(s.study, limits=(*s.study.limits, Limit(HEAT, "at_most", 0.7)))), "x")
+        script = script_of(s)
     low, high = (np.asarray([getattr(f, end) for f in s.study.free]) for end in ("lower", "upper"))
     designs = low * (high / low) ** rng.random((RANDOM, len(low)))
     choices = rng.integers(0, len(s.study.choices), RANDOM)
@@ -137,6 +160,7 @@ def test_javascript_equals_python_on_random_designs(answers, script, tmp_path):
         s.reads(x, data_on_device(s, int(c), own_plans(s.space))) for x, c in zip(designs, choices, strict=True)
     ])  # fmt: skip
     assert theirs.shape == mine.shape and np.isfinite(mine).all()
+    assert hot == bool(np.median([nested(s.places, m)["blank_mm2"] for m in mine]) > 1.0)
     assert np.max(np.abs(theirs - mine) / scales(s.places, mine)) <= SAME
 
 

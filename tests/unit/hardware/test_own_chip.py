@@ -100,3 +100,9 @@ def test_its_price_is_what_the_file_says_and_never_that_of_a_product(own):
     path = own('price = "30 kUSD"', 'rent = "3 USD"', base="h100")
     assert price_and_margin(path) == (30e3, None)
     assert rents(path)["given"].value == 3.0 and rents(own()) == {}
+
+
+def test_a_chip_akin_to_a_preset_may_have_what_no_preset_says(own):
+    """A design as it is exported: blank silicon, and another depth of its pipelines."""
+    chip = dse.chip(own("blank_mm2 = 20.0", "pipeline_depth = 1.2"))
+    assert float(chip.blank_mm2) == 20.0 and float(chip.pipeline_depth) == 1.2

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dse.hardware.presets import chip
-from dse.optimize.blank import blank_of
+from dse.optimize.blank import study_blank_mm2
 from dse.physics.evaluate import chip_technology
 from dse.study.metrics import METRICS, Limit, chip_state
 from dse.study.study import load_study
@@ -30,14 +30,14 @@ def value(metric, blank):
 
 def test_a_limit_that_holds_buys_nothing(study):
     as_is = value("heat_W_per_mm2", 0.0)
-    assert blank_of(limited(study, ("heat_W_per_mm2", "at_most", 1.01 * as_is)), CHIP, TECH) == 0.0
-    assert blank_of(limited(study, ("silicon_mm2", "at_most", 1.0)), CHIP, TECH) == 0.0
+    assert study_blank_mm2(limited(study, ("heat_W_per_mm2", "at_most", 1.01 * as_is)), CHIP, TECH) == 0.0
+    assert study_blank_mm2(limited(study, ("silicon_mm2", "at_most", 1.0)), CHIP, TECH) == 0.0
 
 
 @pytest.mark.parametrize("times", [0.99, 0.7, 0.3])
 def test_watts_by_area_are_met_exactly(study, times):
     limit = times * value("heat_W_per_mm2", 0.0)
-    blank = blank_of(limited(study, ("heat_W_per_mm2", "at_most", limit)), CHIP, TECH)
+    blank = study_blank_mm2(limited(study, ("heat_W_per_mm2", "at_most", limit)), CHIP, TECH)
     assert value("heat_W_per_mm2", blank) == pytest.approx(limit, rel=1e-8)
     assert value("heat_W_per_mm2", blank) <= limit * (1 + 1e-9)
     # at least 1/times of the die; a little more, since wires across it burn
@@ -46,7 +46,7 @@ def test_watts_by_area_are_met_exactly(study, times):
 
 def test_area_at_least_is_blank_silicon(study):
     wanted = 2.0 * value("silicon_mm2", 0.0)
-    blank = blank_of(limited(study, ("silicon_mm2", "at_least", wanted)), CHIP, TECH)
+    blank = study_blank_mm2(limited(study, ("silicon_mm2", "at_least", wanted)), CHIP, TECH)
     assert value("silicon_mm2", blank) == pytest.approx(wanted, rel=1e-8)
 
 

@@ -2,7 +2,7 @@
 import { Design } from "./design.js";
 import { Front } from "./front.js";
 import { worksOf } from "./link.js";
-import { legend } from "./receipts.js";
+import { cellsOpen, legend } from "./receipts.js";
 import { Risk } from "./risk.js";
 import { Serving } from "./serving.js";
 import { Offline, Server } from "./source.js";
@@ -53,6 +53,7 @@ async function begin() {
     });
   }
   content.setAttribute("role", "tabpanel");
+  cellsOpen(content);
   document.getElementById("views").append(...Object.values(tabs));
   document.querySelector("header").append(legend());
   open("Design");

@@ -14,9 +14,19 @@ export function facts(topic, text, words = text) {
 }
 
 /** The same of any other number, with its own receipts: `rows` and the `works` they cite. Without any it is only text. */
-export function rested(text, words, found) {
+export function rested(text, words, found, about = "") {
   if (!found?.rows.length) return el("span", {}, text);
-  return stripped(el("button", { class: "fact", type: "button", "aria-label": named(text, words), onclick: () => open(words, found) }, text), found.rows);
+  return stripped(el("button", { class: "fact", type: "button", "aria-label": named(text, words), onclick: () => open(words, found, about) }, text), found.rows);
+}
+
+/** A cell opens what its number rests on: the facts of its own button, of the chip above it, else those of its row; keys reach these. */
+export function cellsOpen(root) {
+  root.addEventListener("click", (e) => {
+    const cell = e.target.closest("tbody td"), row = cell?.parentElement;
+    if (!cell || e.target.closest("button, dialog") || !/\d/.test(cell.textContent)) return;
+    const above = cell.closest("table").querySelectorAll("thead th")[cell.cellIndex];
+    (cell.querySelector(".fact") ?? above?.querySelector(".fact") ?? row.querySelector(".fact"))?.click();
+  });
 }
 
 /** What a screen reader calls a button that is only a number: its words, what is seen among them. */

@@ -5,6 +5,7 @@ import { el, inUnit, named, percent, table } from "./text.js";
 import { computed, stored } from "./views.js";
 
 const BAND = 0.25;
+const SCORES = ". Of every measurement, the model's error relative to it: median and 90th percentile of its size, the median with its sign (bias), and how many measurements lie in the 80 % band";
 
 /** A measurement beside its prediction, in words that are made once: a change of colour draws all points anew. */
 const wordsOf = (p) => (p.words ??= escaped(`${p.point_id}\n${p.chip}, ${p.calibration}\nmeasured ${inUnit(p.measured_s, "s")}, predicted ${inUnit(p.predicted_s, "s")} (${percent(p.predicted_s / p.measured_s - 1)})`).replaceAll("\n", "<br>"));
@@ -75,7 +76,7 @@ export class Truth {
     const fact = (number, what) => rested(number, `${what} of ${found.name}, ${number}`, found.receipts), count = (n) => n.toLocaleString("en-US");
     this.said.replaceChildren(fact(count(t.modelled), "predicted measurements"), " of ", fact(count(t.points), "measurements"), ` measurements predicted, ${how}; median over sources of the median error `, fact(percent(t.median_abs_err), "median error"),
       ", of a simple baseline ", fact(percent(t.baseline_median_abs_err), "median error of the baseline"), `. ${many}; a click on one shows who measured it. Dotted: ±25 %. Bands on the Design view hold 80 % of left-out measurements.`);
-    const score = (key) => (r) => [rested(r[key], `score of ${r[key]}`, this.#published(found, { [key]: r[key] })), String(r.modelled), percent(r.median_abs_err), percent(r.p90_abs_err), percent(r.bias), r.coverage === null ? "–" : percent(r.coverage)];
+    const score = (key) => (r) => [rested(r[key], `score of ${r[key]}`, this.#published(found, { [key]: r[key] }), SCORES), String(r.modelled), percent(r.median_abs_err), percent(r.p90_abs_err), percent(r.bias), r.coverage === null ? "–" : percent(r.coverage)];
     const heads = ["predicted", "median error", "90th percentile", "bias", "in the 80 % band"];
     const some = (list, key, wanted) => list.filter((r) => r.modelled && (!wanted || r[key] === wanted)).map(score(key));
     this.scores.replaceChildren(el("h2", {}, "By source"), table(["source", ...heads], some(found.sources, "source", this.from.value), "Scores by source"), el("h2", {}, "By chip"), table(["chip", ...heads], some(found.chips, "chip", this.chip.value), "Scores by chip"));

@@ -246,6 +246,25 @@ def test_numbers_of_every_view_open_their_receipts(tab, view, where, what):
     assert all(page.locator("#receipts-body tbody tr td:last-child").all_inner_texts()), "every fact has a source"
 
 
+COST = "tbody tr:has-text('package cost')"
+
+
+@pytest.mark.parametrize(("view", "row", "cell", "what"), [
+    ("Truth", "main table tbody tr", 3, "score of"), ("Design", f"#comparison {COST}", 1, "cost"),
+    ("Design", f"#comparison {COST}", 2, "trainium3"), ("Design", "#limits tbody tr", 2, "power"),
+    ("Risk", "#risk-drivers tbody tr", 2, "PE area"),
+])  # fmt: skip
+def test_every_cell_of_a_table_opens_what_its_number_rests_on(tab, view, row, cell, what):
+    page = tab()
+    page.click(f"#tab-{view}")
+    page.wait_for_selector(f"{row} .fact:is(.guess, .estimate, .derived, .press, .paper, .datasheet, .measured)")
+    page.locator(row).first.locator("td").nth(cell).click(position={"x": 4, "y": 4})
+    page.wait_for_selector("dialog[open] td.kind")
+    assert what in page.inner_text("#receipts-title")
+    if view == "Truth":
+        assert "90th percentile" in page.inner_text("#receipts-body"), "what a score is, is said"
+
+
 NUMBERS_WITHOUT = """() => [...document.querySelectorAll('#content main > p')].flatMap((p) => [...p.childNodes])
   .filter((n) => !n.classList?.contains('fact')).flatMap((n) => n.textContent.match(/\\d[\\d,.]*/g) ?? [])"""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, overload
 
 import equinox as eqx
 import jax
@@ -78,8 +78,38 @@ _KEPT = (np.ndarray, eqx.Module)
 """What a host record holds as it is."""
 
 
+class Stacked(Sequence[Record]):
+    """Host records of one kind, held as one whose numbers have a leading axis; each is made where it is asked for."""
+
+    def __init__(self, record: Record, n: int) -> None:
+        """`record` with a leading axis of `n`."""
+        self.record, self.n = record, n
+
+    def __len__(self) -> int:
+        return self.n
+
+    @overload
+    def __getitem__(self, i: int) -> Record: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[Record]: ...
+    def __getitem__(self, i: int | slice) -> Record | list[Record]:
+        """Record `i`, its numbers without the leading axis."""
+        places = range(self.n)[i]
+        return row_of(self.record, places) if isinstance(places, int) else [row_of(self.record, k) for k in places]
+
+
+def row_of(stacked: Record, i: Any) -> Record:
+    """Record `i` of a stack, or several where `i` is an array of positions; as `jax.tree.map` in less time."""
+    made = object.__new__(type(stacked))
+    held = vars(stacked).items()
+    vars(made).update((n, row_of(x, i) if isinstance(x, eqx.Module) else np.asarray(x[i])) for n, x in held)
+    return made
+
+
 def stack_records(records: Sequence[Record]) -> Record:
     """Host records of one kind as one, every number with a leading axis over them; as `jax.tree.map` in less time."""
+    if isinstance(records, Stacked):
+        return records.record
     first = vars(records[0])
     held = [vars(r) for r in records]
     made = object.__new__(type(records[0]))

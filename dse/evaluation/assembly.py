@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,9 @@ import numpy as np
 
 from ..core.errors import PlanError, RoomError
 from ..core.frames import page
-from ..core.types import FloatLike, stack_records
+from ..core.kept import kept_record
+from ..core.program import compiled
+from ..core.types import FloatLike, Stacked, stack_records
 from ..hardware.chip import Chip
 from ..hardware.presets import chip as preset_chip
 from ..hardware.system import Fabric, System
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@jax.jit
+@compiled()
 def plan_steps_s(demands: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> FloatLike:
     """Throttled step time of every demand (leading axis) on one chip, inf where it does not fit in memory or SRAM."""
 
@@ -121,7 +124,7 @@ def band_s(system: System, workload: Workload, plan: Plan, c: Calibration) -> tu
     return float(ends[0].step_s), float(ends[1].step_s)
 
 
-evaluated = jax.jit(evaluate_demand)
+evaluated = compiled()(evaluate_demand)
 """The one compiled evaluation of a demand on a chip, for all who ask on the host."""
 
 
@@ -132,7 +135,7 @@ def chip_reference(chip: Chip, c: Calibration) -> Reference:
 
 def lowered(
     system: System, workload: Asked, c: Calibration, streams: bool = False
-) -> tuple[list[Plan], list[StepDemand]]:
+) -> tuple[list[Plan], Sequence[StepDemand]]:
     """All valid plans, streamed ones if asked for, and their demands, from memory where they were asked for before.
 
     Raises:
@@ -148,7 +151,7 @@ def lowered(
             f"no plan divides {workload.model.name} over {system.n_chips} chips of {system.name} with this batch; "
             "choose a batch and chip count with common factors"
         )
-    return list(every), list(demands)
+    return list(every), demands
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,16 +188,20 @@ KEPT_STRUCTURES = 16
 
 
 @lru_cache(maxsize=KEPT_STRUCTURES)
-def _lowered(s: Structure) -> tuple[tuple[Plan, ...], tuple[StepDemand, ...]]:
+def _lowered(s: Structure) -> tuple[tuple[Plan, ...], Sequence[StepDemand]]:
     """All valid plans of a structure and their demands."""
     system = s.system()
     every = asked_plans(s.workload, system, s.streams)
-    return tuple(every), tuple(asked_demand(s.workload, p, system, s.ref, s.array) for p in every)
+
+    def lower() -> StepDemand:
+        return stack_records([asked_demand(s.workload, p, system, s.ref, s.array) for p in every])
+
+    return tuple(every), Stacked(kept_record("evaluation", repr(s), lower), len(every)) if every else ()
 
 
 def fastest(
     every: list[Plan],
-    demands: list[StepDemand],
+    demands: Sequence[StepDemand],
     chip: Chip,
     tech: Technology,
     c: Calibration,

@@ -196,10 +196,11 @@ def _variant(space: Space, label: str, on: Sequence[Correction], tdp_W: float, b
 def _undone(space: Space, off: Sequence[Correction]) -> Space:
     """`space` without some corrections: other coefficients, other demands, and the baseline's times under them."""
     study, ground = space.study, space.ground
-    demands, own = space.demands, ground.lowered
+    demands = space.demands
+    own: list[tuple[list[Plan], Sequence[StepDemand]]] = list(ground.lowered)
     for correction in off:
         demands = tuple(correction.demand(d) for d in demands)
-        own = [(every, [correction.demand(d) for d in ds]) for every, ds in own]
+        own = [(every, list(map(correction.demand, ds))) for every, ds in own]
     in_turn = any(o.orders for o in off)
     best = [_baseline(space, w, pairs, in_turn) for w, pairs in enumerate(own)]
     world = relative(dataclasses.replace(space, ground=rebased(study, ground, own, best), demands=demands), study)
@@ -210,7 +211,7 @@ def _undone(space: Space, off: Sequence[Correction]) -> Space:
 
 
 def _baseline(
-    space: Space, w: int, lowered: tuple[list[Plan], list[StepDemand]], in_turn: bool
+    space: Space, w: int, lowered: tuple[list[Plan], Sequence[StepDemand]], in_turn: bool
 ) -> tuple[Plan, float]:  # fmt: skip
     """Best plan, of those that compete, and step time of one workload on the baseline chip."""
     every, demands = lowered

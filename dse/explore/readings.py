@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.errors import SpecError
+from ..core.program import compiled
 from ..core.types import FloatLike
 from ..optimize.batch import in_batches, solve_batch
 from ..optimize.deadline import Deadline
@@ -139,7 +140,7 @@ QUANTITIES = (
 """Metrics of a design that are told."""
 
 
-@partial(jax.jit, static_argnums=0)
+@compiled()
 def solved_quantities(core: ConvexCore, z: Array, data: Data) -> dict[str, FloatLike]:
     """`QUANTITIES` of solved designs, and speed-up and mean power of each workload; leading axis over designs."""
 

@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int
 from scipy.optimize import minimize
 
 from ..core.errors import SpecError
+from ..core.program import compiled
 from ..core.types import SOON_COMPILED
 from ..optimize.batch import solve_batch
 from ..optimize.deadline import Deadline
@@ -315,7 +316,7 @@ class _LateError(Exception):
     """Time is up in the middle of SLSQP, which cannot be told to stop."""
 
 
-@partial(jax.jit, static_argnums=0, **SOON_COMPILED)
+@compiled(**SOON_COMPILED)
 def _rows(program: Program, point: Array, m: Moved) -> tuple[Array, Array]:
     """Log ratios and their slopes."""
     return program.logs(point, m), jax.jacfwd(program.logs)(point, m)

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..core.errors import SpecError
+from ..core.program import compiled
 from ..core.types import SOON_COMPILED, FloatLike
 from ..optimize.counts import around
 from ..optimize.deadline import Deadline
@@ -306,19 +307,19 @@ def scenario_program(core: ConvexCore, z: Array, data: Data) -> tuple[Array, Arr
     return tau, jnp.concatenate([goals - tau, ratios.ravel()])
 
 
-@partial(jax.jit, static_argnums=0, **SOON_COMPILED)
+@compiled(**SOON_COMPILED)
 def _solve(core: ConvexCore, data: Any, lower: Any, upper: Any, start: Any) -> Optimum:
     return solve_convex(partial(scenario_program, core), data, lower, upper, start)
 
 
-@partial(jax.jit, static_argnums=0)
+@compiled()
 def _outcomes(core: ConvexCore, shared: FloatLike, data: Data) -> tuple[FloatLike, FloatLike]:
     """Goal and excess of one design as built in every sample."""
     free = dict(zip(core.free, jnp.exp(shared), strict=True))
     return jax.vmap(lambda d: outcome(core, free, d))(data)
 
 
-@partial(jax.jit, static_argnums=0, **SOON_COMPILED)
+@compiled(**SOON_COMPILED)
 def _crowd(core: ConvexCore, designs: FloatLike, data: Data) -> tuple[FloatLike, FloatLike]:
     """Goal and excess of many designs in every sample, shape (designs, samples)."""
     return jax.lax.map(lambda shared: _outcomes(core, shared, data), designs)

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.program import compiled
 from ..core.provenance import Sourced
-from ..core.types import FloatLike, unnamed
+from ..core.types import FloatLike, row_of, stack_records, unnamed
 from ..hardware.chip import Chip
 from ..hardware.presets import chip_receipts
 from ..lowering.headroom import headroom_receipts
@@ -151,7 +152,7 @@ class Samples:
         best = []
         for w, (every, demands) in enumerate(self.space.ground.lowered):
             places = [every.index(p) for p in self.space.plans[w] if p in every]
-            stacked = jax.tree.map(lambda *xs: np.stack(xs), *(demands[i] for i in places))
+            stacked = row_of(stack_records(demands), places)
             args = (self.baseline, world, self.calibrations[w], self.usable_frac, self.headroom("prefetch_frac"))
             best.append(in_batches(partial(_baseline_seconds, stacked), unnamed(args), CHUNK))
         return np.stack(best, axis=1) if best else np.zeros((self.draw.n, 0))
@@ -203,7 +204,7 @@ def batched(cls: type, *fields: Any) -> Any:
     return made
 
 
-@jax.jit
+@compiled()
 def _baseline_seconds(
     demands: StepDemand, chip: Chip, tech: Technology, calibration: Calibration, usable: FloatLike, ahead: FloatLike
 ) -> FloatLike:

@@ -261,7 +261,7 @@ def fastest_plans(
     z = jnp.log(jnp.stack([jnp.asarray(at[n], dtype=float) for n in coordinates(core)]))
     one = partial(jax.tree.map, lambda leaf: jnp.asarray(leaf)[None])
     seconds = priced_s(core, z[None], one(data), one(demands))
-    return [_first(s[0]) for s in seconds]
+    return [_first(jnp.asarray(s)[0]) for s in seconds]
 
 
 def fastest_reading(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from collections.abc import Sequence
 
+import jax
 import numpy as np
 
-from ..core.types import stack_records
+from ..core.kept import keep, kept
+from ..core.types import row_of, stack_records
 from ..evaluation.assembly import chip_reference, evaluated, fastest, lowered
 from ..hardware.chip import Chip
 from ..hardware.fabrics import build_fabric, system_facts
@@ -47,7 +50,7 @@ class Ground:
     """Achievable fractions of each workload."""
     systems: dict[str, list[System]]
     """System of each workload at its size, by name of the systems a design may sit in; "" is the baseline's."""
-    lowered: list[tuple[list[Plan], list[StepDemand]]]
+    lowered: list[tuple[list[Plan], Sequence[StepDemand]]]
     """All valid plans of each workload and their demands on the baseline's PE array."""
     baselines: list[tuple[Plan, float]]
     """Best plan and step time of each workload on the baseline chip, under its power limit."""
@@ -57,8 +60,8 @@ class Ground:
     """Share of the baseline's chips that each model in service takes: requests times chip-seconds of each."""
     valid: dict[str, list[dict[Plan, None]]]
     """All valid plans of each workload in every system that a design may sit in, by its name."""
-    known: dict[tuple[int, Plan, Structure], StepDemand]
-    """Demands lowered so far, by workload, plan and structure."""
+    known: dict[tuple[int, Structure], tuple[dict[Plan, int], StepDemand]]
+    """Demands lowered so far, by workload and structure: positions of plans, and demands with them as leading axis."""
 
 
 def ground_of(study: Study) -> Ground:
@@ -68,7 +71,7 @@ def ground_of(study: Study) -> Ground:
     each = zip(workloads, systems[""], calibrations, strict=True)
     found = [lowered(system, w, c, study.streams) for w, system, c in each]
     own = Structure(array_shape(chip.core.tensor))
-    known = {(w, p, own): d for w, pairs in enumerate(found) for p, d in zip(*pairs, strict=True)}
+    known = {(w, own): ({p: i for i, p in enumerate(every)}, stack_records(d)) for w, (every, d) in enumerate(found)}
     tech, best = chip_technology(chip), []
     for (plans, demands), c, deadline_s in zip(found, calibrations, study.deadlines_s, strict=True):
         i = fastest(plans, demands, chip, tech, c, deadline_s)
@@ -79,7 +82,7 @@ def ground_of(study: Study) -> Ground:
 
 
 def rates_of(
-    study: Study, systems: list[System], lowered: list[tuple[list[Plan], list[StepDemand]]],
+    study: Study, systems: list[System], lowered: list[tuple[list[Plan], Sequence[StepDemand]]],
     baselines: list[tuple[Plan, float]],
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """`n_tokens` and `traffic_frac` of baselines."""
@@ -95,7 +98,7 @@ def rates_of(
 def rebased(
     study: Study,
     ground: Ground,
-    lowered: list[tuple[list[Plan], list[StepDemand]]],
+    lowered: list[tuple[list[Plan], Sequence[StepDemand]]],
     baselines: list[tuple[Plan, float]],
 ) -> Ground:
     """`ground` with other demands on the baseline, and the best of them."""
@@ -137,23 +140,74 @@ def candidates(ground: Ground) -> list[list[Plan]]:
 
 
 def demand_of(ground: Ground, w: int, plan: Plan, at: Structure) -> StepDemand:
-    """The demand of a plan of one workload on a structure.
-
-    Of a plan that is not valid in that system: what it is in one where it is, except that it fits no memory.
-    """
-    if (w, plan, at) not in ground.known:
-        valid = plan in ground.valid[at.system][w]
-        where = at.system if valid else next((n for n, each in ground.valid.items() if plan in each[w]), "")
-        ref = chip_reference(ground.chip, ground.calibrations[w])
-        d = asked_demand(ground.workloads[w], plan, ground.systems[where][w], ref, at.array)
-        ground.known[w, plan, at] = d if valid else dataclasses.replace(d, memory_B=d.memory_B + NOWHERE_B)
-    return ground.known[w, plan, at]
+    """The demand of a plan of one workload on a structure; see `on_structures`."""
+    return row_of(on_structures(ground, [at], w, [plan])[0], 0)
 
 
 def on_structures(ground: Ground, structures: Sequence[Structure], w: int, plans: Sequence[Plan]) -> list[StepDemand]:
     """Stacked demands of some plans of one workload on every structure.
 
+    Of a plan that is not valid in a system: what it is in one where it is, except that it fits no memory.
+    """
+    missing = {}
+    for at in structures:
+        places, _ = ground.known.get((w, at), ({}, None))
+        if new := tuple(p for p in plans if p not in places):
+            missing[at] = new
+    for at, found in _lowered_on(ground, w, missing).items():
+        places, before = ground.known.get((w, at), ({}, None))
+        places = places | {p: len(places) + i for i, p in enumerate(missing[at])}
+        joined = found if before is None else jax.tree.map(lambda *x: np.concatenate(x), before, found)
+        ground.known[w, at] = places, joined
+    return [_rows(*ground.known[w, at], plans) for at in structures]
+
+
+def _rows(places: dict[Plan, int], demands: StepDemand, plans: Sequence[Plan]) -> StepDemand:
+    return row_of(demands, np.asarray([places[p] for p in plans], dtype=int))
+
+
+WORTH_KEEPING = 64
+"""Plans from which on reading their demands takes less time than lowering them."""
+
+
+def _lowered_on(ground: Ground, w: int, wanted: dict[Structure, tuple[Plan, ...]]) -> dict[Structure, StepDemand]:
+    """Stacked demands of the plans wanted on each structure, from an earlier run where one had the same question.
+
     All structures of a plan come one after the other, because they share what it moves (`lowering.demand`).
     """
-    each = [[demand_of(ground, w, p, s) for s in structures] for p in plans]
-    return [stack_records(list(column)) for column in zip(*each, strict=True)]
+    texts = {at: text_of(ground, w, at, plans) for at, plans in wanted.items() if len(plans) >= WORTH_KEEPING}
+    found = {at: pickle.loads(body) for at, text in texts.items() if (body := kept("optimize", text)) is not None}
+    rest: dict[Structure, dict[Plan, StepDemand]] = {at: {} for at in wanted if at not in found}
+    asked = {at: set(wanted[at]) for at in rest}
+    for plan in dict.fromkeys(p for at in rest for p in wanted[at]):
+        for at, made in rest.items():
+            if plan in asked[at]:
+                made[plan] = _lowered_at(ground, w, plan, at)
+    for at, made in rest.items():
+        found[at] = stack_records([made[p] for p in wanted[at]])
+        if at in texts:
+            keep("optimize", texts[at], pickle.dumps(found[at], pickle.HIGHEST_PROTOCOL))
+    return found
+
+
+def _lowered_at(ground: Ground, w: int, plan: Plan, at: Structure) -> StepDemand:
+    where = _where(ground, w, plan, at)
+    ref = chip_reference(ground.chip, ground.calibrations[w])
+    d = asked_demand(ground.workloads[w], plan, ground.systems[where][w], ref, at.array)
+    return d if where == at.system else dataclasses.replace(d, memory_B=d.memory_B + NOWHERE_B)
+
+
+def _where(ground: Ground, w: int, plan: Plan, at: Structure) -> str:
+    """The system that a plan is lowered in: that of the structure, or else one where it is valid."""
+    if plan in ground.valid[at.system][w]:
+        return at.system
+    return next((n for n, each in ground.valid.items() if plan in each[w]), "")
+
+
+def text_of(ground: Ground, w: int, at: Structure, plans: Sequence[Plan]) -> str:
+    """All that the demands of some plans on a structure depend on."""
+    places = [_where(ground, w, p, at) for p in plans]
+    each = {n: ground.systems[n][w] for n in sorted({at.system, *places})}
+    systems = [(n, s.name, s.fabric, s.n_chips, s.chip.lane_kind) for n, s in each.items()]
+    ref = chip_reference(ground.chip, ground.calibrations[w])
+    return repr(("demands", ground.workloads[w], ref, at, systems, places, tuple(plans)))

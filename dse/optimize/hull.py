@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -16,12 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.kept import kept_record
+from ..core.program import compiled
 from ..core.types import INERT, SOON_COMPILED
 from ..lowering.plan import Plan
 from ..lowering.step_demand import StepDemand
 from ..study.convex import ConvexCore, Data, core_logs
 from .dominance import declared_signs, signed_parts, undominated, with_signed_parts
-from .ground import candidates, on_structures
+from .ground import candidates, on_structures, text_of
 from .space import Space
 
 TOLERANCE = 1e-9
@@ -65,10 +66,20 @@ class PlanTable:
 
 def plan_tables(space: Space) -> tuple[PlanTable, ...]:
     """Every valid plan of every workload of a study, dominated ones dropped."""
-    return tuple(
-        _table(tuple(every), [per_step(d) for d in on_structures(space.ground, space.structures, w, every)])
-        for w, every in enumerate(candidates(space.ground))
-    )
+    return tuple(_table_of(space, w, tuple(every)) for w, every in enumerate(candidates(space.ground)))
+
+
+def _table_of(space: Space, w: int, every: tuple[Plan, ...]) -> PlanTable:
+    """The plans of one workload, from an earlier run where one had the same."""
+    ground, structures = space.ground, space.structures
+    empty = _empty(on_structures(ground, structures[:1], w, every[:1])[0], len(every))
+
+    def make() -> tuple[np.ndarray, np.ndarray]:
+        return _undominated(empty, [per_step(d) for d in on_structures(ground, structures, w, every)])
+
+    said = "\n".join(text_of(ground, w, at, every) for at in structures)
+    keep, rows = kept_record("optimize", f"table of {said}", make)
+    return dataclasses.replace(empty, plans=tuple(every[i] for i in keep), rows=rows)
 
 
 def wrong_signs(core: ConvexCore, data: Data, z: np.ndarray) -> tuple[str, ...]:
@@ -91,7 +102,7 @@ def wrong_signs(core: ConvexCore, data: Data, z: np.ndarray) -> tuple[str, ...]:
     return tuple(found)
 
 
-@partial(jax.jit, static_argnums=0, **SOON_COMPILED)
+@compiled(**SOON_COMPILED)
 def _slopes(core: ConvexCore, data: Data, z: Array) -> tuple[Any, ...]:
     """Slope of every log ratio and of the log goal by every coefficient with a declared sign."""
 
@@ -138,12 +149,18 @@ def per_step(d: StepDemand) -> StepDemand:
     )  # fmt: skip
 
 
-def _table(every: tuple[Plan, ...], on_arrays: list[StepDemand]) -> PlanTable:
-    leaves, treedef = jax.tree.flatten(on_arrays[0])
+def _empty(demands: StepDemand, n_valid: int) -> PlanTable:
+    """A table without plans, of the form of `demands`, which have a leading axis."""
+    leaves, treedef = jax.tree.flatten(demands)
     shapes = tuple(np.shape(x)[1:] for x in leaves)
-    declared = jax.tree.leaves(declared_signs(on_arrays[0]))
+    declared = jax.tree.leaves(declared_signs(demands))
     signs = np.concatenate([np.full(int(np.prod(s)), sign) for s, sign in zip(shapes, declared, strict=True)])
-    table = PlanTable(every, len(every), np.zeros((0, 0, 0)), treedef, shapes, signs)
+    return PlanTable((), n_valid, np.zeros((0, 0, 0)), treedef, shapes, signs)
+
+
+def _undominated(table: PlanTable, on_arrays: list[StepDemand]) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the plans that no other beats, and their rows on every structure."""
+    signs = table.signs
     rows = np.stack([table.flat(d) for d in on_arrays]) * np.where(signs < 0, -1.0, 1.0)
     keep = undominated(np.concatenate(list(rows[:, :, signs != 0]), axis=1))
-    return dataclasses.replace(table, plans=tuple(every[i] for i in keep), rows=rows[:, keep])
+    return keep, rows[:, keep]

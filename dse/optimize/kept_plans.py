@@ -15,7 +15,7 @@ from ..lowering.tiling import array_shape
 from ..physics.evaluate import chip_technology
 from ..study.study import Study
 from ..workload.transformer import Workload
-from .ground import Ground, Structure, candidates, demand_of, is_own
+from .ground import Ground, Structure, candidates, is_own, on_structures
 
 KEPT = 48
 """Plans kept per workload and probe chip."""
@@ -46,12 +46,12 @@ def kept_plans(study: Study, ground: Ground) -> list[list[Plan]]:
 def _winners(study: Study, ground: Ground, w: int, name: str) -> list[Plan]:
     """The fastest plans of a workload in one system, on the baseline chip and on larger ones."""
     every, demands = ground.lowered[w]
+    stacked = stack_records(demands)
     if not is_own(study, name):
         every = list(ground.valid[name][w])
         there = Structure(array_shape(ground.chip.core.tensor), name)
-        demands = [demand_of(ground, w, p, there) for p in every]
+        stacked = on_structures(ground, [there], w, every)[0]
     tech, found = chip_technology(ground.chip), []
-    stacked = stack_records(demands)
     for chip in probes(ground.chip):
         seconds = np.asarray(plan_steps_s(stacked, chip, tech, ground.calibrations[w]))
         found += [every[int(i)] for i in np.argsort(seconds)[:KEPT] if np.isfinite(seconds[i])]

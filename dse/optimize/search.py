@@ -111,14 +111,31 @@ def n_choices(search: Search) -> int:
 
 
 def solve_points(search: Search, points: Sequence[tuple[int, Plans]]) -> list[Candidate]:
-    """Solve choices under plans."""
+    """Solve choices under plans, those last whose choice worked under no plan yet.
+
+    What cannot work is known after a quarter of the steps, but a batch takes as long as its longest solve.
+    """
+    works = {c.choice_index: False for c in search.seen.values()}
+    works.update((c.choice_index, True) for c in search.seen.values() if c.log_goal < np.inf)
+    new = {i: k for k, (i, _) in reversed(list(enumerate(points))) if i not in works}
+    first = sorted(new.values())
+    found = dict(zip(first, _solved(search, [points[k] for k in first]), strict=True))
+    works.update((c.choice_index, c.log_goal < np.inf) for c in found.values())
+    rest = sorted((k for k in range(len(points)) if k not in found), key=lambda k: not works[points[k][0]])
+    found.update(zip(rest, _solved(search, [points[k] for k in rest]), strict=True))
+    in_order = [found[k] for k in range(len(points))]
+    search.seen.update({(c.choice_index, c.plan_index): c for c in in_order})
+    return in_order
+
+
+def _solved(search: Search, points: Sequence[tuple[int, Plans]]) -> list[Candidate]:
+    if not points:
+        return []
     data = batch_of(search.space, [i for i, _ in points], [p for _, p in points])
     lower, upper = search.box
     middle, strict = (lower + upper) / 2, all_strict(search.core)
     batch = solve_batch(model_of(search.core), data, lower, upper, middle, loose=strict, size=WIDTH)
-    found = [Candidate(i, p, element(batch, k)) for k, (i, p) in enumerate(points)]
-    search.seen.update({(c.choice_index, c.plan_index): c for c in found})
-    return found
+    return [Candidate(i, p, element(batch, k)) for k, (i, p) in enumerate(points)]
 
 
 def price_plans(search: Search, candidates: list[Candidate], among: Sequence[Sequence[np.ndarray]] = ()) -> list[Plans]:

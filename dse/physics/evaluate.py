@@ -6,12 +6,12 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
 from ..core.frames import AbstractShown, page, table_of
+from ..core.program import compiled
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..lowering.headroom import usable_B
@@ -151,7 +151,7 @@ def chip_technology(chip: Chip, package: str = "CoWoS-L") -> Technology:
     return dataclasses.replace(tech, package=harvested(tech.package, chip.spare_frac))
 
 
-@jax.jit
+@compiled()
 def throttled_step_s(
     d: StepDemand, chip: Chip, tech: Technology, c: Calibration, cooled_W: FloatLike | None = None
 ) -> FloatLike:

@@ -30,3 +30,7 @@ def start_jax() -> None:
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+    from ..core.kept import keep_in
+
+    keep_in(folder.parent / "kept")

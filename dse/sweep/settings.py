@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -168,7 +168,7 @@ def _workload(given: _Given, n_chips: int) -> Workload:
     return workload_of(phase, model(given.text("model")), n_chips, sizes)
 
 
-def _coefficients(demands: list[StepDemand], own: Chip, tech: Technology, c: Calibration) -> Coefficients:
+def _coefficients(demands: Sequence[StepDemand], own: Chip, tech: Technology, c: Calibration) -> Coefficients:
     n = len(demands)
     never = dataclasses.replace(demands[0], memory_B=np.inf)
     stacked = stack_records([*demands, *([never] * (n_padded(n) - n))])

@@ -1,0 +1,173 @@
+"""Large compiled programs, kept whole between runs: a warm run neither traces nor compiles them.
+
+JAX keeps what XLA makes of a program, but finds it only after tracing and lowering anew, which takes longer than most
+of them run. Here a program is found by what it is made of: the function and the text of its rooms, what is static, the
+form of its arguments, the versions of JAX and the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from types import FunctionType
+from typing import Any, Generic, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jaxlib
+import numpy as np
+from jax.core import Tracer
+from jax.experimental import serialize_executable
+from jax.experimental.compilation_cache import compilation_cache
+
+from .kept import ROOMS, UNSAID, is_kept, keep, kept
+
+T = TypeVar("T")
+SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision")
+"""Settings of JAX that change what a program is."""
+WATCHED = ("jax_debug_nans", "jax_debug_infs", "jax_disable_jit")
+"""Settings under which a program is watched while it runs: none is kept then."""
+CACHE = "jax_enable_compilation_cache"
+"""Setting of JAX that lets it keep programs by itself."""
+
+
+class Program(Generic[T]):
+    """A function that is compiled once for every form of its arguments; as `equinox.filter_jit`, kept between runs.
+
+    Arrays are arguments of the program, everything else is static: it must be hashable.
+    """
+
+    def __init__(self, fun: Callable[..., T], **options: Any) -> None:
+        """A program of `fun`; `options` are those of `jax.jit`."""
+        self.fun, self.options = fun, options
+        self._made: dict[Any, Callable[..., Any]] = {}
+        self.__doc__, self.__name__, self.__module__ = fun.__doc__, fun.__name__, fun.__module__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> T:
+        """What the function returns, as device arrays."""
+        leaves, form = jax.tree.flatten((args, kwargs))
+        is_array = [isinstance(x, (jax.Array, np.ndarray, np.generic)) for x in leaves]
+        arrays = [x for x, own in zip(leaves, is_array, strict=True) if own]
+        rest = tuple(None if own else x for x, own in zip(leaves, is_array, strict=True))
+        traced = any(isinstance(x, Tracer) for x in arrays)
+        shapes = tuple((x.shape, x.dtype, getattr(x, "weak_type", False)) for x in arrays)
+        known = (traced, form, tuple(is_array), shapes, rest, tuple(map(type, rest)))
+        if known not in self._made:
+            jitted = jax.jit(_flat(self.fun, form, is_array, rest), **self.options)
+            self._made[known] = jitted if traced else self._compiled(jitted, arrays, (form, shapes), rest)
+        return self._made[known](*arrays)
+
+    def _compiled(
+        self, jitted: Any, arrays: list[Any], shape: tuple[Any, ...], rest: tuple[Any, ...]
+    ) -> Callable[..., Any]:
+        """The program kept for these arguments, or a new one, which is kept if it can be."""
+        static, room = [_said(x) for x in rest], _last_room([self.fun, *rest])
+        if room is None or None in static or not _keeps():
+            return jitted
+        what = "\n".join(map(str, (self.__module__, self.__name__, self.options, *shape, static, _surroundings())))
+        if (body := kept(room, what)) is not None:
+            with contextlib.suppress(jax.errors.JaxRuntimeError):
+                return _loaded(body)
+        with _not_from_cache():
+            made = jitted.lower(*arrays).compile()
+        with contextlib.suppress(ValueError, NotImplementedError, pickle.PicklingError, jax.errors.JaxRuntimeError):
+            keep(room, what, _body(made))
+        return made
+
+
+def compiled(**options: Any) -> Callable[[Callable[..., T]], Program[T]]:
+    """A decorator that makes a `Program`; `options` are those of `jax.jit`."""
+    return lambda fun: Program(fun, **options)
+
+
+def _flat(fun: Callable[..., T], form: Any, is_array: list[bool], rest: tuple[Any, ...]) -> Callable[..., T]:
+    """`fun` of its arrays alone."""
+
+    def flat(*arrays: Any) -> T:
+        each = iter(arrays)
+        args, kwargs = jax.tree.unflatten(
+            form, [next(each) if own else x for own, x in zip(is_array, rest, strict=True)]
+        )
+        return fun(*args, **kwargs)
+
+    flat.__name__ = fun.__name__
+    return flat
+
+
+def _keeps() -> bool:
+    """Whether programs are kept: on one processor, where it was tried, and with nobody watching."""
+    watched = any(getattr(jax.config, name) for name in WATCHED)
+    return is_kept() and not watched and jax.default_backend() == "cpu" and jax.device_count() == 1
+
+
+def _last_room(things: Sequence[Any]) -> str | None:
+    """The room that knows all rooms from which functions and records come; None where one may not keep anything."""
+    named = [str(getattr(x, "__module__", "")).split(".") for x in things]
+    rooms = {m[1] for m in named if m[0] == "dse" and m[1:]}
+    return max(rooms, key=ROOMS.index) if rooms <= set(ROOMS) else None
+
+
+def _said(static: Any) -> str | None:
+    """All of something static in words; None where they leave something out."""
+    if isinstance(static, FunctionType):
+        name = f"{static.__module__}.{static.__qualname__}"
+        return name if name.startswith("dse.") and "<" not in name else None
+    if type(static).__module__.split(".")[0] not in ("builtins", "dse"):
+        return None
+    text = repr(static)
+    return None if UNSAID in text else text
+
+
+@cache
+def _surroundings() -> tuple[Any, ...]:
+    """What else a compiled program depends on: versions, settings and the machine."""
+    device = jax.devices()[0]
+    settings = [getattr(jax.config, name) for name in SETTINGS]
+    versions = jax.__version__, jaxlib.__version__, eqx.__version__, device.client.platform_version
+    return (*versions, device.platform, device.device_kind, _processor(), *settings, os.environ.get("XLA_FLAGS", ""))
+
+
+def _processor() -> str:
+    """What this machine's processor can do: a program for another may stop it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith(("flags", "Features")):
+                return line
+    return f"{platform.machine()} {platform.processor()}"
+
+
+@contextlib.contextmanager
+def _not_from_cache() -> Iterator[None]:
+    """Without JAX's own cache: what comes out of it cannot be kept, since its functions are lost."""
+    before = getattr(jax.config, CACHE)
+    jax.config.update(CACHE, False)
+    compilation_cache.reset_cache()
+    try:
+        yield
+    finally:
+        jax.config.update(CACHE, before)
+        compilation_cache.reset_cache()
+
+
+def _body(made: jax.stages.Compiled) -> bytes:
+    """A program as bytes; the form of its results as a record of them, since marks in a form are lost in pickles."""
+    code, taken, given = serialize_executable.serialize(made)
+    return pickle.dumps((code, taken, jax.tree.unflatten(given, range(given.num_leaves))))
+
+
+@cache
+def _find_lapack() -> None:
+    """Let JAX look up routines of linear algebra, which it does where it lowers one: a kept program only calls them."""
+    jax.jit(jnp.linalg.cholesky).lower(np.eye(1))
+
+
+def _loaded(body: bytes) -> Callable[..., Any]:
+    _find_lapack()
+    code, taken, results = pickle.loads(body)
+    return serialize_executable.deserialize_and_load(code, taken, jax.tree.structure(results))

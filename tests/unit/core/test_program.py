@@ -1,0 +1,110 @@
+"""Programs kept whole between runs: the same numbers, found again only where everything is the same."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dse.core import program as module
+from dse.core.kept import keep_in
+from dse.core.program import Program
+from dse.physics.pipeline import cycle_ratio
+
+MATRIX = np.asarray([[4.0, 1.0], [1.0, 3.0]])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    keep_in(tmp_path / "kept")
+    yield tmp_path / "kept"
+    keep_in(None)
+
+
+def n_kept(folder):
+    return len(list(folder.glob("*/*")))
+
+
+def ours(fun):
+    """`fun` as one of this package's, whose text is filed."""
+    fun.__module__ = "dse.physics.step"
+    return fun
+
+
+def test_a_kept_program_gives_the_same_bits_and_is_not_traced_again(folder):
+    traced = []
+
+    @ours
+    def root(x, scale):
+        traced.append(1)
+        return {"root": jnp.linalg.cholesky(x) * scale}
+
+    first = Program(root)(MATRIX, 2.0)
+    again = Program(root)(MATRIX, 2.0)
+    assert len(traced) == 1 and n_kept(folder) == 1
+    assert np.array_equal(first["root"], again["root"])
+    assert np.array_equal(first["root"], jax.jit(root)(MATRIX, 2.0)["root"])
+
+
+def test_other_shapes_and_other_static_numbers_are_other_programs(folder):
+    @ours
+    def scaled(x, scale):
+        return x * scale
+
+    run = Program(scaled)
+    for x in (np.ones(2), np.ones(3), np.ones(2, dtype=np.float32)):
+        for scale in (1, 1.0, 2.0):
+            assert np.array_equal(run(x, scale), np.asarray(x * scale))
+    assert n_kept(folder) == 9
+
+
+def test_a_static_function_of_a_stranger_is_compiled_but_not_kept(folder):
+    run = Program(ours(lambda f, x: f(x)))
+    assert float(run(lambda x: 2 * x, np.asarray(3.0))) == 6.0
+    assert not folder.exists()
+    assert float(run(cycle_ratio, np.asarray(1.0))) == float(cycle_ratio(np.asarray(1.0)))
+    assert n_kept(folder) == 1
+
+
+def test_a_program_inside_another_is_traced_into_it(folder):
+    inner = Program(ours(lambda x: x**2))
+    assert float(jax.grad(lambda x: inner(x) + inner(x))(3.0)) == 12.0
+    assert np.array_equal(jax.vmap(inner)(np.arange(3.0)), [0.0, 1.0, 4.0])
+
+
+def test_a_program_that_does_not_load_is_compiled_anew(folder, monkeypatch):
+    run = ours(lambda x: x + 1)
+    Program(run)(np.asarray(1.0))
+
+    def broken(body):
+        raise jax.errors.JaxRuntimeError("not of this machine")
+
+    monkeypatch.setattr(module, "_loaded", broken)
+    assert float(Program(run)(np.asarray(1.0))) == 2.0
+
+
+def test_watched_programs_are_not_kept(folder):
+    with jax.debug_nans(True):
+        assert float(Program(ours(lambda x: x + 1))(np.asarray(1.0))) == 2.0
+    assert not folder.exists()
+
+
+def test_another_process_finds_a_program_with_linear_algebra(tmp_path):
+    code = """
+import sys, numpy as np
+from pathlib import Path
+from dse.core.kept import keep_in
+keep_in(Path(sys.argv[1]))
+import jax.numpy as jnp
+from dse.core.program import Program
+def root(x): return jnp.linalg.cholesky(x)
+root.__module__ = "dse.physics.step"
+print(np.asarray(Program(root)(np.asarray([[4.0, 1.0], [1.0, 3.0]]))).tolist())
+"""
+    said = [
+        subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    assert said[0] == said[1] and n_kept(tmp_path) == 1

@@ -28,7 +28,6 @@ takes twice as long to compile with it and no less to run. What sweeps and gradi
 """
 FloatLike: TypeAlias = Array | np.ndarray | np.floating
 Scalar: TypeAlias = Float[Array | np.ndarray, ""]
-ScalarLike: TypeAlias = float | int | Float[Array | np.ndarray, ""]
 Vector: TypeAlias = Float[Array | np.ndarray, " n"]
 
 

@@ -28,7 +28,7 @@ from ..physics.evaluate import chip_technology
 from ..study.convex import ConvexCore, Data
 from ..study.design import FREE, RELATIVE, as_built, template, with_free
 from ..study.metrics import DELIVERED, POWER, Limit
-from ..study.study import Study, recorded, replaced
+from ..study.study import Study, recorded
 from ..workload.requests import Requests
 from ..workload.transformer import Workload
 from .packing import Place, layout, nested, packed
@@ -163,7 +163,7 @@ def power_limit_W(subject: Subject, limits: np.ndarray, drawn: Sequence[float]) 
         limits: values of the study's limits.
         drawn: mean power of every workload [W].
     """
-    asked = replaced(
+    asked = dataclasses.replace(
         subject.study,
         limits=tuple(Limit(m.metric, m.sense, float(v)) for m, v in zip(subject.study.limits, limits, strict=True)),
     )

@@ -1,5 +1,6 @@
 """What leaves the explorer: a chip file, lines of Python, and a page without a process."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -21,7 +22,6 @@ from dse.hardware.presets import chip
 from dse.optimize.space import own_plans, space_of
 from dse.study.design import FREE
 from dse.study.metrics import Limit
-from dse.study.study import replaced
 
 from .conftest import SHIPPED
 
@@ -75,7 +75,7 @@ def test_other_commands_take_the_exported_chip(ask, moved, answers, tmp_path, ca
 def test_a_chip_may_draw_what_its_study_allows(answers, limits, allowed_W):
     """As a solved design: the power limit, else what it draws or is cooled for, never the baseline's."""
     made = tuple(Limit(*x) for x in limits)
-    space = space_of(replaced(answers.subject.study, limits=made))
+    space = space_of(dataclasses.replace(answers.subject.study, limits=made))
     subject = subject_of(space, "x")
     assert power_limit_W(subject, subject.limits, [300.0, 320.0]) == allowed_W
 

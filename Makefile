@@ -12,7 +12,7 @@ trainium4: $(VENV)/.run
 # types are checked at run time but where whole studies are solved: there it takes a third of the time and finds nothing more
 # slow tests go three at a time on two cores, because some wait for processes of their own
 # a test that waits for ever ends the run (pyproject.toml has its time): xdist would begin it again in one worker after another
-# COVER adds the share of lines and branches that tests reach; it costs time, so that nothing asks for it unless you do
+# COVER is more for the fast tests: .ci/run has them measure the lines and branches they reach, which takes half as long again
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 -m "not slow" --durations=20 $(COVER)
 	$(BIN)/python -m pytest -n 3 --dist loadfile --max-worker-restart 0 -m slow --durations=20 -o addopts=--import-mode=importlib

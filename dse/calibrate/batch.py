@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..core.types import NAMES, unnamed
 from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import FACTS, Calibration, prior_calibration
@@ -50,16 +51,13 @@ def padded_steps(demands: Sequence[StepDemand]) -> StepDemand:
     return jax.tree.map(lambda *xs: np.stack(xs), *(pad(d) for d in demands))
 
 
-def unnamed(chip: Chip) -> Chip:
-    """`chip` without names, so that chips of a family stack."""
-    tensor = dataclasses.replace(chip.core.tensor, narrow_products="")
-    core = dataclasses.replace(chip.core, tensor=tensor)
-    return dataclasses.replace(chip, name="", node="", hbm="", link="", lane_kind="", sram_kind="", core=core)
+UNREAD = (*NAMES, "lane_kind", "sram_kind", "narrow_products")
+"""Texts of a chip that the time of a demand at hand does not read: without them chips of all families stack."""
 
 
 def batch(cases: Sequence[Case]) -> tuple[StepDemand | Request, Chip]:
     """Demands and chips of `cases`, stacked."""
-    chips = jax.tree.map(lambda *xs: np.stack(xs), *(unnamed(c.chip) for c in cases))
+    chips = jax.tree.map(lambda *xs: np.stack(xs), *(unnamed(c.chip, UNREAD) for c in cases))
     return padded([c.demand for c in cases]), chips
 
 

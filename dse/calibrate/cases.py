@@ -355,8 +355,7 @@ def lower(
 ) -> StepDemand:
     """Demand of a plan that ran, whatever `check_plan` would say of it; kind and footprint of its software if known."""
     array = array_shape(system.chip.core.tensor)
-    d = plan_demand(workload, plan, system, array, chip_reference(system.chip, c), software)
-    return d if kept is None else dataclasses.replace(d, memory_B=memory_B(plan, workload, kept).total)
+    return plan_demand(workload, plan, system, array, chip_reference(system.chip, c), software, kept)
 
 
 def training_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:

@@ -28,7 +28,6 @@ takes twice as long to compile with it and no less to run. What sweeps and gradi
 """
 FloatLike: TypeAlias = Array | np.ndarray | np.floating
 Scalar: TypeAlias = Float[Array | np.ndarray, ""]
-ScalarLike: TypeAlias = float | int | Float[Array | np.ndarray, ""]
 Vector: TypeAlias = Float[Array | np.ndarray, " n"]
 
 
@@ -132,15 +131,20 @@ NAMES = ("name", "node", "hbm", "link")
 """Fields of records that name a thing, where they hold a text."""
 
 
-def unnamed(record: Any) -> Any:
-    """`record` with every name in it blank, at any depth: records of different things stack under `jax.vmap`."""
+def unnamed(record: Any, names: Sequence[str] = NAMES) -> Any:
+    """`record` with every name in it blank, at any depth: records of different things stack under `jax.vmap`.
+
+    Args:
+        record: a record, or a tuple of them.
+        names: fields to blank where they hold a text.
+    """
     if isinstance(record, tuple):
-        return tuple(unnamed(x) for x in record)
+        return tuple(unnamed(x, names) for x in record)
     if not dataclasses.is_dataclass(record):
         return record
     made = object.__new__(type(record))  # no converter, no check of shapes: leaves may have leading axes
     for f in dataclasses.fields(record):
         value = getattr(record, f.name)
-        blank = f.name in NAMES and isinstance(value, str)
-        object.__setattr__(made, f.name, "" if blank else unnamed(value))
+        blank = f.name in names and isinstance(value, str)
+        object.__setattr__(made, f.name, "" if blank else unnamed(value, names))
     return made

@@ -17,7 +17,7 @@ from ..core.provenance import Receipts, Sourced, load_receipts, number, pick, te
 from ..core.types import FloatLike, Scalar, as_float
 from ..hardware.presets import chip_system
 from ..physics.money import Money, interposer_cost_USD
-from ..physics.yields import Harvest, NegativeBinomialYield, harvested_frac, n_dies_per_wafer
+from ..physics.yields import Harvest, harvested_frac, n_dies_per_wafer
 from ..technology.memory import MemoryGeneration
 from ..technology.node import Node
 from ..technology.package import Package
@@ -82,11 +82,6 @@ def bill_names() -> tuple[str, ...]:
     return tuple(n for n in _things() if n != WAFER)
 
 
-def bill_receipts(name: str) -> list[Sourced]:
-    """Facts of one product; raises UnknownNameError with near matches."""
-    return list(pick(_things(), "bill of materials", name).values())
-
-
 def wafer() -> Wafer:
     """The wafer all dies are cut from."""
     facts = _things()[WAFER]
@@ -133,9 +128,8 @@ def good_die_USD(dies: Dies, clustering: FloatLike, cut: Wafer, harvest: bool = 
     Returns:
         Cost [USD].
     """
-    law = NegativeBinomialYield(clustering)
     groups = dies.groups if harvest else ()
-    good = harvested_frac(law, dies.die_mm2, dies.node.defect_density_per_mm2, groups)
+    good = harvested_frac(clustering, dies.die_mm2, dies.node.defect_density_per_mm2, groups)
     per_wafer = n_dies_per_wafer(dies.die_mm2, cut.radius_mm, cut.edge_mm, cut.scribe_mm)
     return dies.node.wafer_price_USD / (per_wafer * good)
 

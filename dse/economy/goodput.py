@@ -53,22 +53,6 @@ def slowdown(failures_per_s: FloatLike, write_s: FloatLike, restart_s: FloatLike
     return jnp.exp(failures_per_s * restart_s) * (1.0 + root / jnp.sqrt(2.0)) * repeats(segment)
 
 
-def slowdown_at(
-    interval_s: FloatLike, failures_per_s: FloatLike, write_s: FloatLike, restart_s: FloatLike
-) -> FloatLike:
-    """As `slowdown` for checkpoints every `interval_s` of useful time.
-
-        T / T_useful = e^(l R) (1 + w/tau) h(l (tau + w))
-
-    Source: [daly2006], the complete model.
-
-    Returns:
-        At least 1 [dimensionless].
-    """
-    segment = failures_per_s * (interval_s + write_s)
-    return jnp.exp(failures_per_s * restart_s) * (1.0 + write_s / interval_s) * repeats(segment)
-
-
 def first_order_goodput_frac(
     interval_s: FloatLike, failures_per_s: FloatLike, write_s: FloatLike, restart_s: FloatLike
 ) -> FloatLike:

@@ -14,8 +14,6 @@ from .presets import chip_facts, rents
 OWNED = "owned"
 RENTED = ("capacity_block", "on_demand", "reserved", "spot")
 """Kinds of rental contract, preferred first."""
-BASES = (*RENTED, OWNED)
-"""Ways to pay for a chip."""
 GIVEN = "given"
 """Rental price that the user names."""
 GUESSED = "guessed"

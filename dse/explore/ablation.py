@@ -27,7 +27,7 @@ from ..physics.evaluate import chip_technology
 from ..study.convex import Data
 from ..study.design import Choice
 from ..study.metrics import METRICS, chip_state
-from ..study.study import Study, replaced
+from ..study.study import Study
 from ..technology.node import PRECISION_BITS, PRECISIONS
 from .readings import Problem, limits_of, opened, solve_problems
 
@@ -157,7 +157,7 @@ def ablation(
         progress: told what happens, one line at a time.
         deadline: when to stop with the variants that are solved.
     """
-    space = space_of(replaced(opened(study, tdp_W), streams=True))
+    space = space_of(dataclasses.replace(opened(study, tdp_W), streams=True))
     found = []
     for label, on in variants():
         if found and deadline is not None and deadline.over(f"{study.name}: {len(variants()) - len(found)} variants"):

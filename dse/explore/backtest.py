@@ -29,7 +29,7 @@ from ..physics.evaluate import chip_technology, evaluate_demand
 from ..study.design import FREE, STEPPED, steps
 from ..study.limits import full_name
 from ..study.metrics import DELIVERED, FULL_LOAD, METRICS, chip_state, mean_speedup
-from ..study.study import Study, replaced
+from ..study.study import Study
 from .naive import naive_chip
 
 HIT, NEAR = 1.25, 2.0
@@ -273,7 +273,7 @@ def held(study: Study, names: Sequence[str]) -> Study:
             len(steps(f.name, c.n_dies, f.lower, f.upper)) for c in study.choices
         ):
             raise SpecError(f"{f.name} cannot be held at {f.lower:g}: no design of '{study.name}' has so much")
-    return replaced(study, free=free)
+    return dataclasses.replace(study, free=free)
 
 
 def rows_of(study: Study, design: Chip, built: Chip, flat: tuple[Near, ...] = ()) -> tuple[Row, ...]:

@@ -23,7 +23,7 @@ from ..optimize.solution import Solution
 from ..optimize.solve import solve
 from ..optimize.space import relative, space_of
 from ..study.design import Choice
-from ..study.study import Study, load_study, replaced
+from ..study.study import Study, load_study
 
 WORKLOADS = "workloads"
 """Sides that are one workload each, and all together."""
@@ -155,14 +155,14 @@ def sides(study: Study, by: str) -> dict[str, Study]:
         SpecError: a single side.
     """
     if by == WORKLOADS:
-        found = {n: replaced(study, workloads={n: w}) for n, w in study.workloads.items()} | {ALL: study}
+        found = {n: dataclasses.replace(study, workloads={n: w}) for n, w in study.workloads.items()} | {ALL: study}
     else:
         field = FIELDS.get(by, by)
         if field not in Choice.__dataclass_fields__:
             raise UnknownNameError("side of a question", by, (*Choice.__dataclass_fields__, *FIELDS, WORKLOADS))
         entries = dict.fromkeys(getattr(c, field) for c in study.choices)
         kept = {e: tuple(c for c in study.choices if getattr(c, field) == e) for e in entries}
-        found = {_words(field, e): replaced(study, choices=c) for e, c in kept.items()}
+        found = {_words(field, e): dataclasses.replace(study, choices=c) for e, c in kept.items()}
     if len(found) < 2:
         raise SpecError(f"question.by = '{by}': a single side; give the study more than one entry")
     return found

@@ -32,7 +32,7 @@ from ..study.convex import ConvexCore, Data, core_logs, named_numbers, ratio_row
 from ..study.design import with_free
 from ..study.metrics import OWNED, Limit
 from ..study.resolved import owner_of
-from ..study.study import Study, replaced
+from ..study.study import Study
 
 BATCH = 128
 """Problems solved at once: one size, so that nothing compiles anew."""
@@ -108,7 +108,7 @@ class Rays:
         owner = self.study.owner
         if owner is None and any(m in OWNED for m in self.metrics):
             owner = owner_of(self.study.baseline.chip.name)
-        return space_of(replaced(self.study, limits=(*own, *extra), owner=owner))
+        return space_of(dataclasses.replace(self.study, limits=(*own, *extra), owner=owner))
 
     @cached_property
     def widest(self) -> tuple[float, ...]:

@@ -30,7 +30,7 @@ from ..study.convex import ConvexCore, Data, chip_at, coordinates, model_of, nam
 from ..study.design import with_free
 from ..study.limits import baseline_metric
 from ..study.metrics import FULL_LOAD, HEAT, HOTTEST, LOADS, METRICS, POWER, Limit, chip_state
-from ..study.study import Study, replaced
+from ..study.study import Study
 from .in_turn import SETTINGS
 from .samples import CHUNK
 
@@ -55,7 +55,7 @@ def opened(study: Study, tdp_W: float) -> Study:
     announced = {m: baseline_metric(m, lambda: now, m) for m in ANNOUNCED}
     # a baseline without FP4 would cap its peak at nothing
     caps = [Limit(m, "at_most", OPEN * value) for m, value in announced.items() if value > 0]
-    return replaced(study, limits=(*(Limit(m, "at_most", tdp_W) for m in LOADS), *others, *caps))
+    return dataclasses.replace(study, limits=(*(Limit(m, "at_most", tdp_W) for m in LOADS), *others, *caps))
 
 
 def limits_of(study: Study, reading: str, tdp_W: float) -> list[float]:

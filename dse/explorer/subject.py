@@ -29,7 +29,7 @@ from ..physics.evaluate import chip_technology
 from ..study.convex import ConvexCore, Data
 from ..study.design import FREE, RELATIVE, as_built, choice_technology, template, with_free
 from ..study.metrics import DELIVERED, POWER, Limit
-from ..study.study import Study, recorded, replaced
+from ..study.study import Study, recorded
 from ..workload.requests import Requests
 from ..workload.transformer import Workload
 from .packing import Place, layout, nested, packed
@@ -179,7 +179,7 @@ def first_chip(subject: Subject) -> AtHand:
 def under(subject: Subject, limits: np.ndarray) -> Study:
     """The study with other values of its limits."""
     each = zip(subject.study.limits, limits, strict=True)
-    return replaced(subject.study, limits=tuple(Limit(m.metric, m.sense, float(v)) for m, v in each))
+    return dataclasses.replace(subject.study, limits=tuple(Limit(m.metric, m.sense, float(v)) for m, v in each))
 
 
 def power_limit_W(subject: Subject, limits: np.ndarray, drawn: Sequence[float]) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 from ..core.errors import SpecError, UnknownNameError
 from ..hardware.presets import chip_system
 from ..optimize.space import space_of
-from ..study.study import Study, replaced
+from ..study.study import Study
 from ..workload.presets import model, model_names
 from ..workload.requests import given_batch
 from ..workload.transformer import Decode, Prefill, Training
@@ -93,7 +93,7 @@ def _of_study(answers: Answers, each: list[dict[str, Any]]) -> Subject:
             raise SpecError(f"{name}: its sizes are {', '.join(fields) or 'none'}")
         changed = {fields[k]: v for k, v in asked["sizes"].items()}
         workloads[name] = (dataclasses.replace(workload, **changed) if changed else workload, asked["chips"])
-    return subject_of(space_of(replaced(study, workloads=workloads)), answers.subject.asked)
+    return subject_of(space_of(dataclasses.replace(study, workloads=workloads)), answers.subject.asked)
 
 
 def _of_chip(answers: Answers, asked: dict[str, Any]) -> Subject:

@@ -133,11 +133,6 @@ def peak_FLOPps(chip: Chip, precision: str) -> FloatLike:
     return 2.0 * chip.n_cores * t.rows * t.cols * t.macs_per_cycle.of(precision) * chip.clock_Hz
 
 
-def core_peak_FLOPps(chip: Chip, precision: str) -> FloatLike:
-    """Dense matrix peak of one core [FLOP/s], shape `()`."""
-    return peak_FLOPps(chip, precision) / chip.n_cores
-
-
 def native_precisions(chip: Chip) -> tuple[str, ...]:
     """Precisions that the chip multiplies in, widest first."""
     t = chip.core.tensor

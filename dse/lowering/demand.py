@@ -16,7 +16,7 @@ from ..core.provenance import number
 from ..core.types import host_record
 from ..hardware.system import Fabric, System
 from ..workload.transformer import Training, Workload, forward_FLOP_per_token, moe_share, n_branches
-from .activations import ACTIVATION_B, footprint
+from .activations import ACTIVATION_B, Footprint, footprint
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
 from .executed import as_run
 from .memory import (
@@ -198,21 +198,24 @@ BUBBLE = {"1f1b": 1.0, "zb": 1.0 / 3.0}
 
 
 def plan_demand(
-    workload: Training, plan: Plan, system: System, array: ArrayShape, ref: Reference, software: str = ""
-) -> StepDemand:
+    workload: Training, plan: Plan, system: System, array: ArrayShape, ref: Reference, software: str = "",
+    kept: Footprint | None = None,
+) -> StepDemand:  # fmt: skip
     """Coefficients of one optimizer step under a plan that nobody checks: also one that ran against the rules.
 
-    Stages idle for (pp - 1)/v micro batches. `software` is the kind that trained, by default the usual one.
+    Stages idle for (pp - 1)/v micro batches. `software` is the kind that trained, by default the usual one; `kept` is
+    what it keeps, by default what such software does.
 
     Source: [narayanan2021megatron] section 2.2 for the bubble; see the functions of each kind of traffic.
     """
     workload = as_run(workload, array)
-    s = shard(plan, software or usual_software(plan, system.chip.lane_kind))
+    software = software or usual_software(plan, system.chip.lane_kind)
+    s = shard(plan, software)
     ops, phases, shares, stream = _rank(workload, s, array)
     runs, layers = _runs(phases, shares, ops.macs.sum(axis=1), plan, workload.model.n_layers)
     macs = runs @ ops.macs
     any_order = dataclasses.replace(plan, order=ORDERS[0])
-    beside = _beside(workload, any_order, layers, system.fabric, system.chip.lane_kind, ref)
+    beside = _beside(workload, any_order, layers, system.fabric, kept or footprint(software), ref)
     step_tokens = workload.global_batch * workload.sequence
     return host_record(
         StepDemand,
@@ -251,7 +254,7 @@ class _Beside(NamedTuple):
 
 
 @lru_cache(maxsize=4096)  # a study asks for the plans in every order of operators and on every PE array
-def _beside(workload: Training, plan: Plan, layers: float, fabric: Fabric, lane_kind: str, ref: Reference) -> _Beside:
+def _beside(workload: Training, plan: Plan, layers: float, fabric: Fabric, kept: Footprint, ref: Reference) -> _Beside:
     """Traffic and memory of a plan in any order; see the functions of each kind of traffic."""
     per_micro, per_step, n_held = _data_traffic(workload, plan, fabric, ref)
     return _Beside(
@@ -260,7 +263,7 @@ def _beside(workload: Training, plan: Plan, layers: float, fabric: Fabric, lane_
         shard=traffic_demand(per_micro + _context_traffic(workload, plan, fabric, layers, ref)),
         data=traffic_demand(per_step),
         n_held=n_held,
-        memory_B=memory_B(plan, workload, footprint(usual_software(plan, lane_kind))).total,
+        memory_B=memory_B(plan, workload, kept).total,
         forward_FLOP_per_token=forward_FLOP_per_token(workload.model, 0.0, workload.sequence),
     )
 

@@ -35,33 +35,6 @@ class DualBounds(eqx.Module):
     """Gradient of the Lagrangian at the point, per unit of `z`."""
 
 
-def dual_bounds(fun: Model, data: Any, lower: Vector, upper: Vector, z: Vector, multipliers: Limits) -> DualBounds:
-    """Weak-duality bounds, valid for any multipliers and any `z`, sharp at an optimum.
-
-        L(z) = f(z) + lam . g(z),  d(h) = h(z) + sum_i min(h'_i (lower_i - z_i), h'_i (upper_i - z_i))
-        min f >= d(L),  min max_j g_j >= d(lam . g) / sum(lam)
-
-    A convex function lies above its tangent, and a tangent is smallest at a corner of the box.
-
-    Source: [nocedal2006] section 12.9; [boyd2007tutorial] for log-log convex models.
-    Assumes: f and g are convex on the box.
-
-    Args:
-        fun: returns log objective and log limits at `(z, data)`.
-        data: whatever `fun` reads.
-        lower: lower bounds of z.
-        upper: upper bounds of z.
-        z: any point of the box.
-        multipliers: any numbers; negative ones count as zero.
-
-    Returns:
-        Both bounds, and the gradient they rest on.
-    """
-    lam = jnp.maximum(multipliers, 0.0)
-    (f, g), slope_f, slope_g = slopes(lambda x: fun(x, data), jnp.asarray(z), lam)
-    return bounds_from(f, g, slope_f, slope_g, lam, jnp.asarray(lower - z), jnp.asarray(upper - z))
-
-
 def slopes(
     fun: Callable[[Array], tuple[Array, Array]], z: Array, lam: Array
 ) -> tuple[tuple[Array, Array], Array, Array]:
@@ -75,7 +48,15 @@ def slopes(
 def bounds_from(
     f: Array, g: Array, slope_f: Array, slope_g: Array, lam: Array, to_lower: Array, to_upper: Array
 ) -> DualBounds:
-    """`dual_bounds` from values and slopes at hand, in any coordinates.
+    """Weak-duality bounds from values and slopes at any point, valid for any multipliers, sharp at an optimum.
+
+        L(z) = f(z) + lam . g(z),  d(h) = h(z) + sum_i min(h'_i (lower_i - z_i), h'_i (upper_i - z_i))
+        min f >= d(L),  min max_j g_j >= d(lam . g) / sum(lam)
+
+    A convex function lies above its tangent, and a tangent is smallest at a corner of the box.
+
+    Source: [nocedal2006] section 12.9; [boyd2007tutorial] for log-log convex models.
+    Assumes: f and g are convex on the box.
 
     Args:
         f: objective.

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float
 
 from ..core.types import Scalar, Vector
 from .batch import solve_batch
-from .interior import DEFAULTS, Limits, Model, Optimum, Settings, solve_convex
+from .interior import Limits, Model, Optimum
 
 SMALLEST_PRICE = 1e-6
 """Multiplier below which a limit does not take part in a conflict."""
@@ -47,41 +47,6 @@ class Loosened(eqx.Module):
     """Whether this is the cheapest; False if the limits that may not be relaxed conflict by themselves."""
 
 
-def cheapest_relaxation(
-    fun: Model,
-    data: Any,
-    lower: Vector,
-    upper: Vector,
-    start: Vector,
-    may_relax: Bool[Array | np.ndarray, " m"],
-    *,
-    settings: Settings = DEFAULTS,
-) -> Loosened:
-    """The least total loosening of limits that makes a convex problem feasible.
-
-        min sum_i u_i  subject to  g_i(z) <= u_i (relaxable i),  g_i(z) <= 0 (the rest),  lower <= z <= upper
-
-    with no u_i negative. A sum of absolute values is sparse: limits that need not move do not.
-
-    Source: [nocedal2006] eq. 17.26 to 17.28, [boyd2007tutorial] section 7 (feasibility analysis).
-    Assumes: g is smooth and convex on the box.
-
-    Args:
-        fun: returns log objective and log limits at `(z, data)`; the objective is not used.
-        data: whatever `fun` reads.
-        lower: lower bounds of z.
-        upper: upper bounds of z.
-        start: where to begin.
-        may_relax: True for limits that may be loosened (budgets), False for laws.
-        settings: tolerances and barrier schedule.
-
-    Returns:
-        Loosening per limit [log factor], its total and the conflicting limits.
-    """
-    o = solve_convex(fun, data, lower, upper, start, may_relax, settings=settings)
-    return _loosened(o, may_relax)
-
-
 def _loosened(o: Optimum, may_relax: Bool[Array | np.ndarray, " m"]) -> Loosened:
     """What an optimum with limits that may be exceeded says."""
     loosening = jnp.where(may_relax, jnp.maximum(o.limits, 0.0), 0.0)
@@ -97,14 +62,21 @@ def cheapest_relaxations(
     may_relax: Bool[Array | np.ndarray, " m"],
     size: int,
 ) -> Loosened:
-    """The cheapest loosening of many problems of one model (leading axis), as host arrays.
+    """The least total loosening that makes each of many problems of one model (leading axis) feasible, as host arrays.
+
+        min sum_i u_i  subject to  g_i(z) <= u_i (relaxable i),  g_i(z) <= 0 (the rest),  lower <= z <= upper
+
+    with no u_i negative. A sum of absolute values is sparse: limits that need not move do not.
+
+    Source: [nocedal2006] eq. 17.26 to 17.28, [boyd2007tutorial] section 7 (feasibility analysis).
+    Assumes: g is smooth and convex on the box.
 
     Args:
-        fun: the model; one that compares equal compiles once.
+        fun: returns log objective, which is not used, and log limits; one that compares equal compiles once.
         data: its data, batched.
         lower: lower bounds of each problem.
         upper: upper bounds of each problem.
-        may_relax: as in `cheapest_relaxation`, shared.
+        may_relax: True for limits that may be loosened (budgets), False for laws; shared.
         size: problems solved side by side; that of the search uses the search's program.
     """
     o = solve_batch(fun, data, lower, upper, (lower + upper) / 2, loose=may_relax, size=size)

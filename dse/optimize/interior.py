@@ -192,7 +192,7 @@ def solve_convex(
 
     Returns:
         The optimum. Not `converged` with a positive `violation_bound` means proven infeasible; limits that miss each
-        other by less than about 1 % may stay unproven here and need `cheapest_relaxation`.
+        other by less than about 1 % may stay unproven here and need `cheapest_relaxations`.
     """
     limits = jax.eval_shape(lambda z: fun(z, data)[1], start)
     loose = jnp.zeros(limits.shape, dtype=bool) if loose is None else jnp.asarray(loose)

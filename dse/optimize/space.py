@@ -23,7 +23,7 @@ from ..lowering.tiling import array_shape
 from ..physics.money import bond_loss
 from ..study.convex import Data, UNCAPPED_Bps
 from ..study.design import array_of, choice_technology, template
-from ..study.study import Study, replaced
+from ..study.study import Study
 from ..technology.presets import Technology
 from ..workload.requests import given_batch
 from .ground import Ground, Structure, ground_of, on_structures, systems_of, valid_plans
@@ -94,7 +94,7 @@ def at_limits(space: Space, values: np.ndarray) -> Space:
     rows = np.tile(values, (len(space.study.choices), 1))
     return dataclasses.replace(
         space,
-        study=replaced(space.study, limits=limits),
+        study=dataclasses.replace(space.study, limits=limits),
         without_plans=dataclasses.replace(space.without_plans, limits=rows),
     )
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ..core.free import Free
 from ..study.convex import Kind
 from ..study.metrics import Limit
-from ..study.study import Study, replaced
+from ..study.study import Study
 from .deadline import Deadline
 from .search import run_search, search_of
 from .solution import LimitReport, WhatIf
@@ -64,7 +64,7 @@ def loosened(limit: Limit, factor: float) -> Limit:
 
 def with_limit(study: Study, i: int, limit: Limit) -> Study:
     """The study with its limit `i` replaced."""
-    return replaced(study, limits=(*study.limits[:i], limit, *study.limits[i + 1 :]))
+    return dataclasses.replace(study, limits=(*study.limits[:i], limit, *study.limits[i + 1 :]))
 
 
 def widened(study: Study, bound: LimitReport) -> Study:
@@ -79,4 +79,4 @@ def widened(study: Study, bound: LimitReport) -> Study:
             else Free(f.name, f.lower / MOVED, f.upper)
         )
 
-    return replaced(study, free=tuple(wider(f) for f in study.free))
+    return dataclasses.replace(study, free=tuple(wider(f) for f in study.free))

@@ -1,13 +1,11 @@
-"""How many dies work: defect models behind one seam, harvesting of spare units, dies per wafer.
+"""How many dies work: clustered defects, harvesting of spare units, dies per wafer.
 
 The negative binomial is what the convex core uses, as its reciprocal (`money.inverse_yield`): a power of a
-posynomial. The Poisson reciprocal, exp(A D), is in the class too. Murphy's formula and the harvesting tail are not;
-they serve known dies, and show what share of a die is really critical.
+posynomial. The harvesting tail is not in the class; it serves known dies, and shows what share of a die is really
+critical.
 """
 
 from __future__ import annotations
-
-import abc
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -16,55 +14,22 @@ from jax.scipy.special import betainc
 from ..core.types import FloatLike, Scalar, as_float
 
 
-class AbstractYield(eqx.Module):
-    """A law from die area and defect density to the share of dies without a killer defect."""
-
-    @abc.abstractmethod
-    def good_frac(self, area_mm2: FloatLike, defects_per_mm2: FloatLike) -> FloatLike:
-        """Share of dies (or of blocks) of `area_mm2` without a defect, 0 to 1."""
-
-
-class PoissonYield(AbstractYield):
-    """Defects fall independently.
-
-        Y = exp(-A D)
-
-    Source: [murphy1964] as the limit of a sharp defect density.
-    """
-
-    def good_frac(self, area_mm2: FloatLike, defects_per_mm2: FloatLike) -> FloatLike:
-        """Share without a defect; the lowest of the three laws."""
-        return jnp.exp(-area_mm2 * defects_per_mm2)
-
-
-class MurphyYield(AbstractYield):
-    """Defect density varies over the wafer, triangular.
-
-        Y = ((1 - exp(-A D)) / (A D))^2
-
-    Source: [murphy1964].
-    """
-
-    def good_frac(self, area_mm2: FloatLike, defects_per_mm2: FloatLike) -> FloatLike:
-        """Share without a defect, for A D above 0."""
-        mean = area_mm2 * defects_per_mm2
-        return jnp.square(-jnp.expm1(-mean) / mean)
-
-
-class NegativeBinomialYield(AbstractYield):
-    """Defects come in clusters (a Gamma mixture of Poisson laws).
+def good_frac(area_mm2: FloatLike, defects_per_mm2: FloatLike, clustering: FloatLike) -> FloatLike:
+    """Share of dies (or of blocks) without a killer defect, where defects come in clusters.
 
         Y = (1 + A D / a)^-a
 
-    Source: [stapper1983]; [feng2022actuary] eq. 1 with a = 10.
+    Source: [stapper1983], a Gamma mixture of Poisson laws; [feng2022actuary] eq. 1 with a = 10.
+
+    Args:
+        area_mm2: A.
+        defects_per_mm2: D.
+        clustering: a, small for strong clusters; exp(-A D), defects that fall independently, as it grows.
+
+    Returns:
+        0 to 1 [dimensionless].
     """
-
-    clustering: Scalar = eqx.field(converter=as_float)
-    """a: small for strong clusters; infinite gives the Poisson law."""
-
-    def good_frac(self, area_mm2: FloatLike, defects_per_mm2: FloatLike) -> FloatLike:
-        """Share without a defect."""
-        return (1.0 + area_mm2 * defects_per_mm2 / self.clustering) ** (-self.clustering)
+    return (1.0 + area_mm2 * defects_per_mm2 / clustering) ** (-clustering)
 
 
 def tail_frac(unit_frac: FloatLike, n_units: FloatLike, n_spare: FloatLike) -> FloatLike:
@@ -101,7 +66,7 @@ class Harvest(eqx.Module):
 
 
 def harvested_frac(
-    law: AbstractYield, die_mm2: FloatLike, defects_per_mm2: FloatLike, groups: tuple[Harvest, ...]
+    clustering: FloatLike, die_mm2: FloatLike, defects_per_mm2: FloatLike, groups: tuple[Harvest, ...]
 ) -> FloatLike:
     """Share of dies that can be sold when spare blocks may be bad.
 
@@ -111,7 +76,7 @@ def harvested_frac(
     Assumes: the rest of the die has no redundancy; groups are independent.
 
     Args:
-        law: yield of a block.
+        clustering: of defects, as in `good_frac`.
         die_mm2: A.
         defects_per_mm2: D.
         groups: redundant blocks; none gives the plain yield.
@@ -120,9 +85,9 @@ def harvested_frac(
         0 to 1 [dimensionless].
     """
     fixed = 1.0 - sum((g.area_share_frac for g in groups), start=jnp.zeros(()))
-    good = law.good_frac(die_mm2 * fixed, defects_per_mm2)
+    good = good_frac(die_mm2 * fixed, defects_per_mm2, clustering)
     for g in groups:
-        unit = law.good_frac(die_mm2 * g.area_share_frac / g.n_units, defects_per_mm2)
+        unit = good_frac(die_mm2 * g.area_share_frac / g.n_units, defects_per_mm2, clustering)
         good = good * tail_frac(unit, g.n_units, g.n_spare)
     return good
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtri
@@ -200,23 +199,3 @@ def token_energy_J(e: Engine, decode: Passes, prompt: Passes) -> FloatLike:
     )
     reading = e.n_passes * jnp.maximum(prompt.energy_J - e.together_frac * decode.energy_J, 0.0) * chips / ranks
     return writing + jnp.sum(e.share_frac * reading) / e.n_output
-
-
-def serving_point(
-    e: Engine, decode: StepDemand, prompt: StepDemand, chip: Chip, tech: Technology, c: Calibration,
-    static_W: FloatLike, quantile_frac: FloatLike,
-) -> ServingPoint:  # fmt: skip
-    """The engine in steady state from the demands of its passes: pure, differentiable, ready for `jax.vmap`.
-
-    Args:
-        e: load and sizes.
-        decode: one decode pass.
-        prompt: one pass over a prompt of each kind, leading axis (k,).
-        chip: the chip.
-        tech: technology.
-        c: achievable fractions.
-        static_W: power of one chip at no load.
-        quantile_frac: share of requests that the limits hold for.
-    """
-    reading = jax.vmap(pass_costs, in_axes=(0, None, None, None))(prompt, chip, tech, c)
-    return steady_state(e, pass_costs(decode, chip, tech, c), reading, static_W, tech, quantile_frac)

@@ -100,7 +100,7 @@ OF_RACK: dict[str, Callable[[Upkeep], FloatLike]] = {
 """Metrics of a full rack, sized for the hungriest workload: they need the system that a chip sits in."""
 
 LOADED = ("bf16", "fp8", "fp4")
-"""Precisions whose full load is a metric; one that a chip lacks loads all but its matrix units."""
+"""Precisions whose peak and full load are metrics; one that a chip lacks loads all but its matrix units."""
 
 METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     "delivered_time": lambda s: geometric_mean([w.step_s / w.baseline_s for w in s.loads], s.shares),
@@ -115,18 +115,14 @@ METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
     **{name: lambda s, of=of: of(s.upkeeps[0]) for name, of in OF_RACK.items()},
     HOTTEST: lambda s: reduce(jnp.maximum, [w.hottest_W for w in s.loads]),
     FULL_LOAD: lambda s: reduce(jnp.maximum, [_full_load_W(s, p) for p in LOADED]),
-    "full_load_bf16_W": lambda s: _full_load_W(s, "bf16"),
-    "full_load_fp8_W": lambda s: _full_load_W(s, "fp8"),
-    "full_load_fp4_W": lambda s: _full_load_W(s, "fp4"),
+    **{f"full_load_{p}_W": lambda s, p=p: _full_load_W(s, p) for p in LOADED},
     HEAT: lambda s: _full_load_W(s, "fp8") / (s.chip.n_dies * s.die_mm2),
     "supply_V": lambda s: s.supply_V,
     "die_mm2": lambda s: s.die_mm2,
     "silicon_mm2": lambda s: s.chip.n_dies * s.die_mm2,
     "interposer_mm2": lambda s: interposer_mm2(s.chip, s.die_mm2, s.tech),
     "package_cost_USD": lambda s: total_USD(s.money),
-    "peak_bf16_FLOPps": lambda s: peak_FLOPps(s.chip, "bf16"),
-    "peak_fp8_FLOPps": lambda s: peak_FLOPps(s.chip, "fp8"),
-    "peak_fp4_FLOPps": lambda s: peak_FLOPps(s.chip, "fp4"),
+    **{f"peak_{p}_FLOPps": lambda s, p=p: peak_FLOPps(s.chip, p) for p in LOADED},
     "sram_B": lambda s: s.chip.n_cores * s.chip.core.scratchpad_B,
     **{name: lambda s, place=place: place(s.chip) for name, place in FREE.items()},
     "scaleout_bandwidth_per_dir_Bps": lambda s: s.chip.scaleout_bandwidth_per_dir_Bps,
@@ -136,7 +132,7 @@ those that begin with "mean" are geometric means over the workloads, each by its
 
 ON_A_DIE = (HEAT, "die_mm2", "silicon_mm2")
 """Metrics that blank silicon alone can bring within a limit: watts by area at most, areas at least."""
-LOADS = (POWER, HOTTEST, "full_load_bf16_W", "full_load_fp8_W", "full_load_fp4_W")
+LOADS = (POWER, HOTTEST, *(f"full_load_{p}_W" for p in LOADED))
 """Readings of what a package burns, mildest first; a limit on one is a reading of its TDP."""
 OWNED = (*ECONOMIC, *(f"mean_{name}" for name in ECONOMIC), *OF_RACK)
 """Metrics that need an owner: per workload, as means, or of a rack."""

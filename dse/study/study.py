@@ -273,11 +273,6 @@ def recorded(**fields: Any) -> Study:
     return made
 
 
-def replaced(study: Study, **fields: Any) -> Study:
-    """A copy with other records in some fields, nothing checked; `Study.changed` takes words and checks them."""
-    return recorded(**{**vars(study), **fields})
-
-
 def _check_sizes(study: Study) -> None:
     """Every workload must fill or divide the domain of every system that a design may sit in."""
     for name, (_, n_chips) in study.workloads.items():

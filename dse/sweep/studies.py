@@ -20,7 +20,7 @@ from ..study.choices import seated
 from ..study.convex import Kind
 from ..study.design import Choice, choice_technology
 from ..study.metrics import METRICS, Limit, chip_state
-from ..study.study import Study, load_study, replaced
+from ..study.study import Study, load_study
 from .columns import SOLVED
 from .keys import Value, check_open, find_file
 from .points import UNSET, Points, Sweep
@@ -88,13 +88,13 @@ def changed(study: Study, values: Mapping[str, Value]) -> Study:
         group, _, name = key.partition(".")
         if group == "limits":
             limits = (Limit(x.metric, x.sense, float(value)) if x.metric == name else x for x in study.limits)
-            study = replaced(study, limits=tuple(limits))
+            study = dataclasses.replace(study, limits=tuple(limits))
         elif group == "free":
             free = (Free(name, float(value), float(value)) if x.name == name else x for x in study.free)
-            study = replaced(study, free=tuple(free))
+            study = dataclasses.replace(study, free=tuple(free))
         elif group == "choices":
             choices = (_chosen(c, name, value) for c in study.choices)
-            study = replaced(study, choices=tuple(dict.fromkeys(choices)))
+            study = dataclasses.replace(study, choices=tuple(dict.fromkeys(choices)))
     return study
 
 

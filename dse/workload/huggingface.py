@@ -144,8 +144,3 @@ def _quantisation(outer: Fields, inner: Fields) -> dict[str, Any] | None:
                 raise f.error(key, "an object")
             return f.raw[key]
     return None
-
-
-def model_from_config(path: str | Path) -> Model:
-    """The model that a Hugging Face `config.json` describes; see `read_config`."""
-    return read_config(path).model

@@ -284,12 +284,6 @@ def kv_B_per_token(model: Model, precision: str) -> float:
     return sum(r.n * m.n_kv for r in model.runs for m in r.block.mixers) * n_element_bits(precision) / 8
 
 
-def kv_cache_B(model: Model, context: float, precision: str) -> float:
-    """Bytes of KV cache of one sequence over all layers: sliding-window blocks keep their last `window` tokens only."""
-    kept = sum(r.n * m.n_kv * m.n_kept(context) for r in model.runs for m in r.block.mixers)
-    return kept * n_element_bits(precision) / 8
-
-
 def state_B(mixer: AbstractMixer, kv_precision: str) -> float:
     """Bytes that a mixer keeps per sequence however long: a recurrent state, or keys and values of an image."""
     if not isinstance(mixer, Recurrence):

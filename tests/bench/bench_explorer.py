@@ -8,6 +8,7 @@ Needs moocore, pymoo and optuna. Writes a table and a plot to results/explorer_b
 """
 
 import argparse
+import dataclasses
 import time
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,6 @@ from dse.optimize.space import data_of, space_of
 from dse.study.convex import chip_at, separate
 from dse.study.design import with_free
 from dse.study.metrics import METRICS
-from dse.study.study import replaced
 
 matplotlib.use("Agg")
 
@@ -57,7 +57,7 @@ class Task:
             metrics,
             [[kept[i]] for kept, i in zip(search.space.plans, best.plan_index, strict=True)],
         )
-        self.study = replaced(study, choices=(study.choices[best.choice_index],))
+        self.study = dataclasses.replace(study, choices=(study.choices[best.choice_index],))
         rays = self.rays()
         self.core, self.data = search.core, data_of(search.space, best.choice_index, best.plan_index)
         self.caps = np.log(rays.widest)

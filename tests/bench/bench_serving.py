@@ -17,7 +17,7 @@ from dse.evaluation.assembly import chip_reference
 from dse.lowering.demand import demand
 from dse.physics.calibration import SERVING, default_calibration
 from dse.physics.evaluate import chip_technology, silicon
-from dse.serving.steady import Engine, Passes, serving_point, steady_state
+from dse.serving.steady import Engine, Passes, pass_costs, steady_state
 from dse.study.design import FREE, with_free
 
 AXES = (
@@ -44,7 +44,8 @@ def main() -> None:
 
     def point(x):
         design = with_free(chip, dict(zip(AXES, jnp.exp(x), strict=True)))
-        return serving_point(engine, decode, prompt, design, tech, c, static, q)
+        reading = jax.vmap(pass_costs, in_axes=(0, None, None, None))(prompt, design, tech, c)
+        return steady_state(engine, pass_costs(decode, design, tech, c), reading, static, tech, q)
 
     run = jax.jit(partial(jax.lax.map, point, batch_size=CHUNK))
     print(f"engines on chips that differ {POINTS / _best(run, z):12,.0f} points/s")

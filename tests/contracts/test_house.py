@@ -27,7 +27,7 @@ PLAIN = {
     "bond_loss", "linear_cycles", "narrow_cycles", "attention_cycles", "tile_cycles",
     "tile_moving", "tile_contract", "vector_elements", "runs", "macs", "lower", "upper",
     "weights", "values", "target", "signs",
-    "clustering", "level", "pue", "held", "sigmas", "skew", "pipeline_depth",
+    "level", "pue", "held", "sigmas", "skew", "pipeline_depth",
     "cost_per_token_USD", "energy_per_token_J", "carbon_per_token_kg", "rack_time_per_token_s",
     "megawatt_time_per_token_s",
 }  # fmt: skip
@@ -38,7 +38,7 @@ PLAIN_RETURNS = {
     "macs",
     "extra_precisions", "inverse_yield", "bond_loss", "voltage_limit", "chip_parameters", "chip_expert_parameters",
     "in_flight", "mean_context", "baseline_metric", "log_goal", "best_goal", "speedup", "delivered", "intensity",
-    "repeats", "slowdown", "slowdown_at", "job_slowdown", "provision", "held_over_used", "ratio", "geometric_mean",
+    "repeats", "slowdown", "job_slowdown", "provision", "held_over_used", "ratio", "geometric_mean",
     "mean_speedup", "hypervolume", "worst_gap", "swing", "fits_memory",
     "built_delivered", "ring_width", "result_width", "replicated_weights", "moe_share", "merit", "own_designs", "whole",
     "half_width", "to_free", "number_or", "number_at", "power_of_two",
@@ -55,7 +55,7 @@ PLAIN_PARAMETERS = {
     "tokens", "upper", "usual", "value", "window", "x", "z",
 }  # fmt: skip
 """Parameters that count, compare or weigh, or take whatever unit they are given."""
-NUMBERS = ("float", "Scalar", "ScalarLike", "FloatLike")
+NUMBERS = ("float", "Scalar", "FloatLike")
 
 
 def records():

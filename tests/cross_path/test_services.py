@@ -16,7 +16,7 @@ from dse.physics.calibration import SERVING, calibration_for, default_calibratio
 from dse.physics.evaluate import chip_technology, evaluate_demand
 from dse.serving.comparison import timed
 from dse.serving.curve import Promise, serving_curve
-from dse.study.study import replaced, study_from
+from dse.study.study import study_from
 from dse.workload.requests import Length, Requests
 from dse.workload.transformer import Decode, Prefill, Training
 
@@ -97,7 +97,7 @@ def test_a_baseline_and_a_chip_on_a_front_are_evaluations(q):
 @pytest.mark.parametrize("q", questions(chips=("trainium2",), phases=("decode",)))
 def test_a_baseline_that_may_stream_stands_at_one_on_its_front_too(q):
     """A figure once had trainium3 at 0.92 of itself, since only the study let it stream."""
-    study = replaced(study_of(q), streams=True)
+    study = dataclasses.replace(study_of(q), streams=True)
     ((own, seconds),) = ground_of(study).baselines
     best = dse.evaluate(q.system, q.workload, streams=True)
     plan, e = best.plan, best.result

@@ -13,7 +13,7 @@ from dse.optimize.search import bounds
 from dse.optimize.space import data_of, space_of
 from dse.physics.step import stream_traffic_B
 from dse.study.convex import WORK, coordinates, core_logs, ratio_rows
-from dse.study.study import load_study, replaced
+from dse.study.study import load_study
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ RESOURCES = (
 @pytest.fixture(scope="module")
 def core_data_box():
     study = load_study(SHIPPED)
-    space = space_of(replaced(study, choices=study.choices[:1]))
+    space = space_of(dataclasses.replace(study, choices=study.choices[:1]))
     own = tuple(kept.index(plan) for kept, (plan, _) in zip(space.plans, space.ground.baselines, strict=True))
     core = space.study.core()
     return core, data_of(space, 0, own), bounds(space)

@@ -15,7 +15,7 @@ from dse.optimize.interior import solve_convex
 from dse.optimize.search import bounds
 from dse.optimize.space import batch_of, data_of, space_of
 from dse.study.convex import coordinates, core_logs, ratio_rows, separate
-from dse.study.study import load_study, replaced
+from dse.study.study import load_study
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ def problem():
     """Core, data of the first feasible-looking choice (2 x N2, native FP4) under the first kept plans, and its box."""
     study = load_study(SHIPPED)
     index = next(i for i, c in enumerate(study.choices) if c.node == "N2" and c.n_dies == 2 and c.native_fp4)
-    space = space_of(replaced(study, choices=(study.choices[index],)))
+    space = space_of(dataclasses.replace(study, choices=(study.choices[index],)))
     own = tuple(kept.index(plan) for kept, (plan, _) in zip(space.plans, space.ground.baselines, strict=True))
     core = space.study.core()
     return space, core, data_of(space, 0, own), bounds(space)

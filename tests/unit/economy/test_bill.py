@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from dse.core.errors import UnknownNameError
-from dse.economy.bill import bill, bill_names, bill_receipts, counts_loss, good_die_USD, product, published, wafer
+from dse.economy.bill import bill, bill_names, counts_loss, good_die_USD, product, published, wafer
 
 LINES = {"dies": "dies_USD", "hbm": "hbm_USD", "package": "package_USD", "test": "test_USD"}
 
@@ -76,8 +76,7 @@ def test_the_critical_area_of_the_core_agrees_with_counted_spares():
     assert folded == pytest.approx(counted, abs=0.04)
 
 
-def test_names_and_receipts():
+def test_names():
     assert bill_names() == ("h100", "b200", "mi300x")
-    assert any(r.name == "n_spare_units" for r in bill_receipts("h100"))
     with pytest.raises(UnknownNameError, match="did you mean"):
         product("h10")

@@ -30,7 +30,7 @@ from dse.physics.pipeline import OVERHEAD_FRAC
 from dse.report.backtest import backtests_json, backtests_view, headline, steps_figure, tally_text
 from dse.report.sections import backtest as page_section
 from dse.study.metrics import FULL_LOAD, METRICS, chip_state
-from dse.study.study import load_study, replaced
+from dse.study.study import load_study
 
 SWEEPS = Path(__file__).parents[3] / "sweeps"
 STUDIES = sorted(SWEEPS.glob("backtest_*.toml"))
@@ -146,13 +146,13 @@ def test_a_study_that_is_no_backtest_is_refused(tiny):
     with pytest.raises(SpecError, match=r"add a table \[built\]"):
         check_study(tiny)
     with pytest.raises(SpecError, match="minimises package_cost_USD"):
-        check_study(replaced(tiny, built="b200", goal="package_cost_USD"))
+        check_study(dataclasses.replace(tiny, built="b200", goal="package_cost_USD"))
 
 
 @pytest.mark.slow
 def test_what_a_backtest_reports(tiny):
     """Two makers' chips, baseline and built, that no shipped study pairs: regret and tally by hand."""
-    study = replaced(tiny, built="b200")
+    study = dataclasses.replace(tiny, built="b200")
     answer = backtest(study, answer=solve_continuous)
     assert isinstance(answer, Backtest)
     assert {r.name for r in answer.rows if r.given} >= {"silicon_mm2"}

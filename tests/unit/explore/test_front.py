@@ -19,7 +19,6 @@ from dse.optimize.space import space_of
 from dse.report.front import front_json
 from dse.study.convex import coordinates
 from dse.study.metrics import Limit
-from dse.study.study import replaced
 
 pytestmark = pytest.mark.slow
 METRICS = ("delivered_time", "package_cost_USD")
@@ -40,7 +39,7 @@ def test_points_are_certified_and_trade_off(found):
 def test_points_are_the_optima_of_the_study_with_that_limit(found, tiny):
     for i in (0, len(found.points) // 2, len(found.points) - 2):
         limit = Limit("package_cost_USD", "at_most", float(found.values[i, 1]))
-        study = replaced(tiny, limits=(*tiny.limits, limit))
+        study = dataclasses.replace(tiny, limits=(*tiny.limits, limit))
         best = run_search(search_of(space_of(study)))[0]
         assert found.values[i, 0] == pytest.approx(math.exp(best.log_goal), rel=1e-3)
 
@@ -142,7 +141,7 @@ def test_a_study_without_designs_has_no_front(tiny):
     # the study's own limits with another number: the programs compiled for the other tests serve again
     tight = tuple(dataclasses.replace(x, value=1.0) if x.metric == "silicon_mm2" else x for x in tiny.limits)
     assert tight != tiny.limits
-    study = replaced(tiny, limits=tight)
+    study = dataclasses.replace(tiny, limits=tight)
     with pytest.raises(SpecError, match="no design meets its limits"):
         front(study, METRICS, 4)
 

@@ -25,7 +25,7 @@ from dse.optimize.search import Search, run_search, search_of
 from dse.optimize.space import data_of, space_of
 from dse.report.risk import headline, risk_json, risk_view
 from dse.study.metrics import Limit
-from dse.study.study import load_study, replaced
+from dse.study.study import load_study
 
 pytestmark = pytest.mark.slow
 
@@ -116,7 +116,7 @@ def test_what_a_risk_study_reports():
     assert good[0] < r.outcome_quantiles((0.05,))[0] < r.merit_quantiles((0.5,))[0] == pytest.approx(np.median(good))
     spread = r.merit_distribution(3)
     assert spread[0] == 0 and spread[2] == good[-1], "samples without a design count as none of it"
-    as_goal = dataclasses.replace(r, study=replaced(r.study, goal="package_cost_USD"), target=None)
+    as_goal = dataclasses.replace(r, study=dataclasses.replace(r.study, goal="package_cost_USD"), target=None)
     assert as_goal.outcome_quantiles((0.0, 1.0)) == pytest.approx([1 / good[0], 1 / good[-1]]), "low is the bad end"
     bars = outcome_histogram(r, 8)
     assert len(bars.edges) == 10 and 1.6 in bars.edges, "the target cuts one of eight bars in two"
@@ -140,8 +140,8 @@ def test_refusals():
     with pytest.raises(SpecError, match="positive speed-up"):
         risk(study(), 10, target=-1.0)
     with pytest.raises(SpecError, match="no speed-up to reach"):
-        risk(replaced(study(), goal="package_cost_USD"), 10, target=6.0)
-    impossible = replaced(study(), limits=(*study().limits, Limit("silicon_mm2", "at_most", 1.0)))
+        risk(dataclasses.replace(study(), goal="package_cost_USD"), 10, target=6.0)
+    impossible = dataclasses.replace(study(), limits=(*study().limits, Limit("silicon_mm2", "at_most", 1.0)))
     with pytest.raises(SpecError, match="no design"):
         risk(impossible, 10)
     for word in ("best", "p0", "p100", "90"):
@@ -189,7 +189,7 @@ def test_a_robust_design_that_cannot_be_is_an_answer():
 def test_a_budget_that_many_samples_break_says_so():
     """A limit that some samples break whatever is built."""
     tight = tuple(dataclasses.replace(x, value=100.0) if x.metric == "power_W" else x for x in study().limits)
-    r = risk(replaced(study(), limits=tight), 200, 0, target=1.0)
+    r = risk(dataclasses.replace(study(), limits=tight), 200, 0, target=1.0)
     lost = float(np.mean(~r.feasible))
     assert lost > 0.03 and r.blocking["power_W:decode"] > 0.5
     answer = robust_design(r, "worst")

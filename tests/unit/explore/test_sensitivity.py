@@ -22,7 +22,6 @@ from dse.optimize.space import at_limits, space_of
 from dse.report.front import remedy_view, sensitivity_json
 from dse.study.convex import coordinates, model_of, ratio_rows, rows_of_limit
 from dse.study.metrics import Limit
-from dse.study.study import replaced
 
 pytestmark = pytest.mark.slow
 
@@ -178,7 +177,7 @@ def test_a_target_that_is_met_needs_nothing(found, solved):
 def test_targets_and_studies_that_make_no_sense(found, solved, tiny):
     with pytest.raises(SpecError, match="positive speed-up"):
         remedy(found, -1.0, solved)
-    study = replaced(tiny, limits=(*tiny.limits, Limit("silicon_mm2", "at_most", 1.0)))
+    study = dataclasses.replace(tiny, limits=(*tiny.limits, Limit("silicon_mm2", "at_most", 1.0)))
     with pytest.raises(SpecError, match="no design meets its limits"):
         sensitivity(study, search_of(space_of(study)))
 

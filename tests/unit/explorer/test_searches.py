@@ -13,7 +13,6 @@ from dse.explorer.ask import ask_of
 from dse.explorer.found import risks_in
 from dse.optimize.solution import Relaxation
 from dse.optimize.space import at_limits, data_of, own_plans, space_of
-from dse.study.study import replaced
 
 from .conftest import RISK
 
@@ -139,7 +138,7 @@ def test_other_limits_are_another_study(answers):
     study, values = answers.subject.study, np.asarray([650.0, 800.0, 1.6e11])
     near = at_limits(answers.subject.space, values)
     limits = tuple(dataclasses.replace(x, value=v) for x, v in zip(study.limits, values.tolist(), strict=True))
-    fresh = space_of(replaced(study, limits=limits))
+    fresh = space_of(dataclasses.replace(study, limits=limits))
     assert near.study == fresh.study
     plans = own_plans(fresh)
     for a, b in zip(jax.tree.leaves(data_of(near, 1, plans)), jax.tree.leaves(data_of(fresh, 1, plans)), strict=True):

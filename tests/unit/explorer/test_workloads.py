@@ -1,5 +1,6 @@
 """Workloads of a session asked anew: as if the session had begun with them."""
 
+import dataclasses
 import json
 
 import pytest
@@ -8,7 +9,7 @@ from dse.core.errors import DseError
 from dse.explorer.app import Pages
 from dse.explorer.ask import ask_of
 from dse.explorer.workloads import asked_of, reasked, sizes_of_phases
-from dse.study.study import load_study, replaced
+from dse.study.study import load_study
 
 from .conftest import TINY
 
@@ -20,7 +21,7 @@ def test_other_sizes_are_a_session_of_another_study(answers, start):
     assert asked_of(made.subject.study) == [half] and asked_of(answers.subject.study) == [now]
     theirs, mine = (a.evaluate(ask_of(a.subject, start))["reading"]["works"][0] for a in (answers, made))
     assert mine["step_s"] < theirs["step_s"], "half the sequences take less time"
-    assert replaced(made.subject.study, workloads={}) == replaced(load_study(TINY), workloads={})
+    assert dataclasses.replace(made.subject.study, workloads={}) == dataclasses.replace(load_study(TINY), workloads={})
 
 
 @pytest.mark.parametrize(("change", "said"), [

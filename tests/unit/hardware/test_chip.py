@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dse.core.errors import UnknownNameError
 from dse.hardware import presets
-from dse.hardware.chip import core_peak_FLOPps, native_precisions, peak_FLOPps, pool_B, runs_in
+from dse.hardware.chip import native_precisions, peak_FLOPps, pool_B, runs_in
 from dse.technology.node import PRECISIONS
 
 SCALE = st.floats(0.01, 100.0)
@@ -33,12 +33,6 @@ def test_peak_ignores_memory(name, factor):
     chip = presets.chip(name)
     changed = scaled(chip, lambda c: c.hbm_bandwidth_Bps, factor)
     assert float(peak_FLOPps(changed, "bf16")) == float(peak_FLOPps(chip, "bf16"))
-
-
-def test_core_peak_times_cores_is_the_chip():
-    for name in presets.chip_names():
-        chip = presets.chip(name)
-        assert float(core_peak_FLOPps(chip, "bf16") * chip.n_cores) == pytest.approx(float(peak_FLOPps(chip, "bf16")))
 
 
 def test_peak_has_the_gradient_of_a_product():

@@ -16,7 +16,6 @@ from dse.physics.evaluate import chip_technology
 from dse.physics.power import energy_J, step_energy
 from dse.physics.step import step_time
 from dse.study.design import choice_technology
-from dse.study.study import replaced
 
 pytestmark = pytest.mark.slow
 
@@ -167,16 +166,16 @@ def test_a_choice_that_another_undercuts_in_everything_is_not_searched(space):
     link, memory = ("UALink224G", "NVLink6"), ("HBM4-9600", "HBM4-10700")
     own = study.choices[0]
     every = tuple(dataclasses.replace(own, node="N2", link=x, hbm=m) for x in link for m in memory)
-    of_all = space_of(replaced(study, choices=every))
+    of_all = space_of(dataclasses.replace(study, choices=every))
     (group,) = worth_a_proof(of_all, bought(of_all))
     assert [(every[i].link, every[i].hbm) for i in group] == [("NVLink6", m) for m in memory]
-    twice = space_of(replaced(study, choices=(every[0], every[0], dataclasses.replace(own, node="N3P"))))
+    twice = space_of(dataclasses.replace(study, choices=(every[0], every[0], dataclasses.replace(own, node="N3P"))))
     assert [g.tolist() for g in worth_a_proof(twice, bought(twice))] == [[0], [2]]
 
 
 def test_what_a_group_of_choices_buys_undercuts_every_member(space):
     every = tuple(dataclasses.replace(space.study.choices[0], hbm=m) for m in ("HBM4-9600", "HBM4-10700", "HBM4E"))
-    table = bought(space_of(replaced(space.study, choices=every)))
+    table = bought(space_of(dataclasses.replace(space.study, choices=every)))
     link, memory = table.parts(table.hulls([np.arange(3)]))
     each = [choice_technology(c, space.study.package).memory for c in every]
     assert float(memory.stack_bandwidth_Bps[0]) == max(float(m.stack_bandwidth_Bps) for m in each)
@@ -187,5 +186,5 @@ def test_what_a_group_of_choices_buys_undercuts_every_member(space):
 def test_with_a_metric_of_ones_own_every_choice_is_searched(space):
     own = (("lane_Bps", lambda s: s.tech.link.lane_bandwidth_per_dir_Bps),)
     every = tuple(dataclasses.replace(space.study.choices[0], link=x) for x in ("UALink224G", "NVLink6"))
-    asked = space_of(replaced(space.study, choices=every, own=own))
+    asked = space_of(dataclasses.replace(space.study, choices=every, own=own))
     assert [g.tolist() for g in worth_a_proof(asked, bought(asked))] == [[0], [1]]

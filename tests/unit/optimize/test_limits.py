@@ -1,5 +1,7 @@
 """Limits are records: what caps power, whose rows are whose, what binds; and a design without a power cap."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -12,14 +14,14 @@ from dse.optimize.solve import solve
 from dse.optimize.space import batch_of, data_of, every_plan, own_plans, space_of
 from dse.study.convex import Kind, power_cap_W, ratio_rows, rows_of_limit
 from dse.study.metrics import Limit
-from dse.study.study import replaced, study_from
+from dse.study.study import study_from
 
 CAP, FLOOR = Limit("power_W", "at_most", 700.0), Limit("power_W", "at_least", 100.0)
 SILICON, HBM = Limit("silicon_mm2", "at_most", 900.0), Limit("hbm_capacity_B", "at_least", 144 * 2.0**30)
 
 
 def under(study, *limits):
-    return replaced(study, limits=limits)
+    return dataclasses.replace(study, limits=limits)
 
 
 def cap_W(study):

@@ -1,5 +1,7 @@
 """Designs that are nearly as good, against studies solved again with one number held at either end and beyond it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,6 @@ from dse.optimize.near import near
 from dse.optimize.search import best_goal, leaders, run_search, search_of
 from dse.optimize.space import relative
 from dse.study.convex import coordinates
-from dse.study.study import replaced
 
 pytestmark = pytest.mark.slow
 SHARE = 0.01
@@ -22,7 +23,7 @@ def found(tiny, solved):
 def held(study, space, name, lower, upper):
     """Best goal with one free number between two values."""
     free = tuple(Free(f.name, lower, upper) if f.name == name else f for f in study.free)
-    search = search_of(relative(space, replaced(study, free=free)))
+    search = search_of(relative(space, dataclasses.replace(study, free=free)))
     run_search(search)
     return best_goal(search)
 

@@ -16,7 +16,7 @@ from dse.optimize.solve import solve_continuous
 from dse.optimize.space import data_of, relative, space_of
 from dse.study.convex import MEMORY, Kind, all_strict, coordinates, model_of
 from dse.study.metrics import Limit
-from dse.study.study import load_study, replaced
+from dse.study.study import load_study
 
 pytestmark = pytest.mark.slow
 STEP = 1e-3
@@ -78,7 +78,7 @@ def space(tiny):
 def test_prices_of_random_studies(tiny, space, seed):
     rng = np.random.default_rng(seed)
     limits = tuple(dataclasses.replace(x, value=x.value * rng.uniform(0.8, 1.6)) for x in tiny.limits[:2])
-    study = replaced(tiny, limits=(*limits, tiny.limits[2]))
+    study = dataclasses.replace(tiny, limits=(*limits, tiny.limits[2]))
     found = compared(study, relative(space, study))
     assert any(abs(price) > 0.05 for price, _ in found.values())
     agree(found)
@@ -88,7 +88,7 @@ def test_memory_and_bounds_have_prices_too(tiny, space):
     """The cheapest chip: stacks are bought for what the model fills, and there are no fewer than two cores."""
     free = tuple(Free(f.name, f.lower / 100, f.upper) if f.name != "n_cores" else f for f in tiny.free)
     limits = (*tiny.limits[:2], Limit("hbm_capacity_B", "at_least", 1.0))
-    study = replaced(tiny, free=free, goal="package_cost_USD", limits=limits)
+    study = dataclasses.replace(tiny, free=free, goal="package_cost_USD", limits=limits)
     found = compared(study, relative(space, study))
     assert {("memory of decode", "at_most"), ("n_cores", "at_least")} <= set(found)
     assert all(abs(price) > 0.05 for price, _ in found.values())

@@ -16,7 +16,6 @@ from dse.optimize.solution import Status
 from dse.optimize.solve import solve, solve_continuous
 from dse.optimize.space import relative, space_of
 from dse.optimize.whatif import loosened, with_limit
-from dse.study.study import replaced
 
 pytestmark = pytest.mark.slow
 N = int(os.environ.get("DSE_RANDOM_STUDIES", "20"))
@@ -44,7 +43,7 @@ def random_study(study, seed):
         "n_stacks": (float(stacks), stacks + float(rng.integers(0, 3))),
     }
     free = tuple(Free(f.name, *boxes[f.name]) if f.name in boxes else f for f in study.free)
-    return replaced(study, limits=limits, free=free)
+    return dataclasses.replace(study, limits=limits, free=free)
 
 
 def relaxed(study, relaxations):
@@ -59,7 +58,7 @@ def relaxed(study, relaxations):
         ends = (lambda f, e=enough: (f.lower, e)) if r.sense == "at_most" else (lambda f, e=enough: (e, f.upper))
         free = [Free(f.name, *ends(f)) if f.name == r.name else f for f in study.free]
         assert tuple(limits) != study.limits or tuple(free) != study.free
-        study = replaced(study, limits=tuple(limits), free=tuple(free))
+        study = dataclasses.replace(study, limits=tuple(limits), free=tuple(free))
     return study
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import math
 
@@ -11,7 +12,6 @@ from dse.optimize.search import search_of
 from dse.optimize.solve import solve
 from dse.optimize.space import space_of
 from dse.optimize.tree import halves
-from dse.study.study import replaced
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 def narrowed(study, **boxes):
     """The study with narrower boxes of some free numbers."""
     free = tuple(Free(f.name, *boxes[f.name]) if f.name in boxes else f for f in study.free)
-    return replaced(study, free=free)
+    return dataclasses.replace(study, free=free)
 
 
 @pytest.fixture(scope="module")

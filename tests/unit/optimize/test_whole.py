@@ -17,7 +17,7 @@ from dse.optimize.space import batch_of, relative, space_of
 from dse.optimize.whatif import DROPPED, loosened, what_if, with_limit
 from dse.study.convex import all_strict, model_of, named_numbers
 from dse.study.metrics import Limit
-from dse.study.study import replaced, study_from
+from dse.study.study import study_from
 
 pytestmark = pytest.mark.slow
 LIMIT_S = 600.0
@@ -26,7 +26,7 @@ LIMIT_S = 600.0
 
 def narrowed(study, **boxes):
     free = tuple(Free(f.name, *boxes[f.name]) if f.name in boxes else f for f in study.free)
-    return replaced(study, free=free)
+    return dataclasses.replace(study, free=free)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def rounded(study):
 def test_counts_that_no_neighbour_meets_are_searched_for(tiny):
     """12.5 cores and 4.5 stacks fill 680 mm2; on 2 dies stacks come in pairs, and beside 6 only 8 cores fit, not 12."""
     study = narrowed(tiny, n_cores=(8.0, 14.0), n_stacks=(4.5, 7.0))
-    study = replaced(study, choices=tuple(c for c in study.choices if c.n_dies == 2))
+    study = dataclasses.replace(study, choices=tuple(c for c in study.choices if c.n_dies == 2))
     place = next(i for i, x in enumerate(study.limits) if x.metric == "silicon_mm2")
     study = with_limit(study, place, Limit("silicon_mm2", "at_most", 680.0))
     broken, near = rounded(study)
@@ -94,15 +94,15 @@ def ways_out(study, space):
 def test_a_plan_that_fits_no_memory_names_the_bound_that_lets_it_in(tiny):
     """Two GiB hold no plan of an 8B model on four chips, whatever the limits: it said that nothing helps."""
     space = space_of(tiny)
-    study = replaced(narrowed(tiny, hbm_capacity_B=(2.0**30, 2 * 2.0**30)), limits=tiny.limits[:2])
-    study = replaced(study, limits=(*study.limits, Limit("hbm_capacity_B", "at_least", 1.0)))
+    study = dataclasses.replace(narrowed(tiny, hbm_capacity_B=(2.0**30, 2 * 2.0**30)), limits=tiny.limits[:2])
+    study = dataclasses.replace(study, limits=(*study.limits, Limit("hbm_capacity_B", "at_least", 1.0)))
     found = ways_out(study, space)
     assert set(found) == {"hbm_capacity_B"} and found["hbm_capacity_B"].sense == "at_most"
     enough = narrowed(tiny, hbm_capacity_B=(2.0**30, found["hbm_capacity_B"].needed))
-    enough = replaced(enough, limits=study.limits)
+    enough = dataclasses.replace(enough, limits=study.limits)
     assert solve(enough, space=relative(space, enough), limit_s=LIMIT_S).chip is not None
     scarce = narrowed(tiny, hbm_capacity_B=(2.0**30, found["hbm_capacity_B"].needed / 1.01))
-    ways_out(replaced(scarce, limits=study.limits), space)
+    ways_out(dataclasses.replace(scarce, limits=study.limits), space)
 
 
 def test_two_boxes_against_the_reticle_name_the_reticle(tiny):
@@ -184,5 +184,5 @@ def test_it_shows_itself_as_tables(answer):
 
 
 def test_names_that_a_user_wrote_are_inert_in_a_page(answer):
-    hostile = dataclasses.replace(answer, study=replaced(answer.study, name="<script>alert(1)</script>"))
+    hostile = dataclasses.replace(answer, study=dataclasses.replace(answer.study, name="<script>alert(1)</script>"))
     assert "<script>" not in hostile._repr_html_()

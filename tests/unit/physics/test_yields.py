@@ -11,9 +11,7 @@ from scipy.stats import binom
 
 from dse.physics.yields import (
     Harvest,
-    MurphyYield,
-    NegativeBinomialYield,
-    PoissonYield,
+    good_frac,
     harvested_frac,
     n_dies_per_wafer,
     tail_frac,
@@ -21,31 +19,30 @@ from dse.physics.yields import (
 
 f = jnp.asarray
 
+UNCLUSTERED = 1e9
+
 
 @pytest.mark.parametrize(
-    ("law", "expected"),
+    ("clustering", "expected"),
     [
-        # 8.14 cm2 x 0.11 per cm2 = 0.8954 defects: exp(-0.8954) = 0.408
-        (PoissonYield(), 0.408),
-        # ((1 - 0.40845) / 0.8954)^2 = 0.66066^2 = 0.436
-        (MurphyYield(), 0.436),
+        # 8.14 cm2 x 0.11 per cm2 = 0.8954 defects, hardly clustered: exp(-0.8954) = 0.408
+        (UNCLUSTERED, 0.408),
         # (1 + 0.8954 / 10)^-10 = 1.08954^-10 = 0.424
-        (NegativeBinomialYield(10.0), 0.424),
+        (10.0, 0.424),
         # (1 + 0.8954 / 3)^-3 = 1.29847^-3 = 0.457
-        (NegativeBinomialYield(3.0), 0.457),
+        (3.0, 0.457),
     ],
 )
-def test_a_reticle_sized_die_at_n5(law, expected):
-    assert float(law.good_frac(f(814.0), f(0.11 / 100))) == pytest.approx(expected, abs=5e-4)
+def test_a_reticle_sized_die_at_n5(clustering, expected):
+    assert float(good_frac(f(814.0), f(0.11 / 100), f(clustering))) == pytest.approx(expected, abs=5e-4)
 
 
 @given(st.floats(1.0, 858.0), st.floats(1e-4, 0.01), st.floats(0.5, 50.0))
-def test_laws_keep_their_order_and_limits(area, defects, clustering):
-    """Poisson is least; Murphy above it; clustering to infinity is Poisson."""
-    poisson, murphy = (float(law.good_frac(f(area), f(defects))) for law in (PoissonYield(), MurphyYield()))
-    clustered = float(NegativeBinomialYield(clustering).good_frac(f(area), f(defects)))
-    assert 0 < poisson < 1 and poisson <= murphy + 1e-12 and poisson <= clustered + 1e-12
-    assert float(NegativeBinomialYield(1e9).good_frac(f(area), f(defects))) == pytest.approx(poisson, rel=1e-5)
+def test_clustering_keeps_its_order_and_limit(area, defects, clustering):
+    """Independent defects, exp(-A D), leave the fewest dies; clustering to infinity is that law."""
+    independent = math.exp(-area * defects)
+    assert independent <= float(good_frac(f(area), f(defects), f(clustering))) + 1e-12 < 1
+    assert float(good_frac(f(area), f(defects), f(UNCLUSTERED))) == pytest.approx(independent, rel=1e-5)
 
 
 @given(st.floats(0.5, 0.9999), st.integers(1, 200), st.integers(0, 30))
@@ -64,12 +61,12 @@ def test_tail_by_hand():
 
 
 def test_harvesting_by_hand():
-    """100 mm2 at 0.002 per mm2, Poisson; half the die is two units with one spare.
+    """100 mm2 at 0.002 per mm2, unclustered; half the die is two units with one spare.
 
     Fixed half: exp(-0.1) = 0.90484. Unit of 25 mm2: y = exp(-0.05) = 0.95123; at most one bad of two:
     y^2 + 2 y (1 - y) = 0.90484 + 0.09278 = 0.99762. Together 0.90268. Without spares exp(-0.2) = 0.81873.
     """
-    law, group = PoissonYield(), Harvest(2.0, 1.0, 0.5)
+    law, group = f(UNCLUSTERED), Harvest(2.0, 1.0, 0.5)
     assert float(harvested_frac(law, f(100.0), f(0.002), (group,))) == pytest.approx(0.90268, abs=2e-5)
     assert float(harvested_frac(law, f(100.0), f(0.002), ())) == pytest.approx(0.81873, abs=1e-5)
     none = Harvest(2.0, 0.0, 0.5)
@@ -79,7 +76,7 @@ def test_harvesting_by_hand():
 @given(st.floats(1.0, 10.0), st.floats(0.5, 8.0))
 def test_more_spares_never_yield_less(spare, more):
     """Fractional spares too, with a gradient."""
-    law = NegativeBinomialYield(10.0)
+    law = f(10.0)
 
     def good(s):
         return harvested_frac(law, f(814.0), f(0.001), (Harvest(144.0, s, 0.58),))

@@ -20,7 +20,7 @@ from dse.report.screen import (
     stand_ins,
 )
 from dse.study.convex import Kind
-from dse.study.study import load_study, replaced
+from dse.study.study import load_study
 
 STUDY = load_study(Path(__file__).parents[2] / "data" / "tiny.toml")
 
@@ -42,7 +42,7 @@ def test_prices_in_words(limit, text):
 
 
 def test_prices_of_another_goal_lower_it():
-    study = replaced(STUDY, goal="package_cost_USD")
+    study = dataclasses.replace(STUDY, goal="package_cost_USD")
     limit = LimitReport("peak_fp4_FLOPps", "at_least", 1.5e16, 1.5e16, 0.5, 1.0)
     assert price_text(limit, study) == "-1 % -> -0.5 %"
     assert goal_text(study, 12000.0) == "package cost 12,000 USD"

@@ -1,5 +1,6 @@
 """The system as a choice: domain, links, switches, host and rack of each, by hand; files of one's own; copies."""
 
+import dataclasses
 import tomllib
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from dse.optimize.solve import solve_continuous
 from dse.optimize.space import space_of, valid_in
 from dse.study.basis import study_basis
 from dse.study.design import template
-from dse.study.study import load_study, replaced, study_from
+from dse.study.study import load_study, study_from
 
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
 RACKS = ["trn3-gen2-144", "torus-64", "nvlink-fusion-72"]
@@ -183,4 +184,4 @@ def test_a_copy_changes_what_it_names_and_is_checked_anew():
     with pytest.raises(SpecError, match="measures mm2"):
         study.changed(limits=["power <= 650 mm2"])
     with pytest.raises(SpecError, match="changed since it was written"):
-        replaced(study, goal="package_cost_USD").changed()
+        dataclasses.replace(study, goal="package_cost_USD").changed()

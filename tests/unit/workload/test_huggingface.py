@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dse.cli import main
 from dse.core.errors import SpecError
 from dse.workload.blocks import Block, Experts, Mlp, Run
-from dse.workload.huggingface import model_from_config
+from dse.workload.huggingface import read_config
 from dse.workload.mixers import Attention, Latent
 from dse.workload.transformer import Model, moe_share
 
@@ -60,6 +60,10 @@ def write(tmp_path, config, name="tiny.json"):
     path = tmp_path / name
     path.write_text(config if isinstance(config, str) else json.dumps(config))
     return path
+
+
+def model_from_config(path):
+    return read_config(path).model
 
 
 def edited(base, **changes):

@@ -14,10 +14,10 @@ from dse.lowering.memory import memory_B
 from dse.lowering.plan import Plan
 from dse.workload.huggingface import read_config, reading
 from dse.workload.presets import model, model_reading
+from dse.workload.storage import n_element_bits
 from dse.workload.transformer import (
     active_parameters,
     kv_B_per_token,
-    kv_cache_B,
     state_B_per_sequence,
     total_parameters,
 )
@@ -71,6 +71,12 @@ CACHES = {
 @pytest.mark.parametrize("name", CACHES)
 def test_caches_by_hand(name):
     assert kv_B_per_token(reading(PUBLIC[name]["config"], name, name).model, "bf16") == CACHES[name]
+
+
+def kv_cache_B(model, context, precision):
+    """Bytes of KV cache of one sequence over all layers: sliding-window blocks keep their last tokens only."""
+    kept = sum(r.n * m.n_kv * m.n_kept(context) for r in model.runs for m in r.block.mixers)
+    return kept * n_element_bits(precision) / 8
 
 
 def test_pooled_caches_by_hand():

@@ -28,6 +28,8 @@ from ..physics.calibration import FIXED_SHAPES, on_stack, prior_calibration
 from ..physics.step import Request
 from ..workload.blocks import Run
 from ..workload.mixers import AbstractMixer, Attention, Latent
+from ..workload.quantised import WIDE
+from ..workload.storage import format_of, n_element_bits
 from ..workload.transformer import Decode, Model, Prefill, Serving
 from .cases import Case, row_model
 from .measurements import SECONDS
@@ -118,14 +120,14 @@ def _padded(mixers: tuple[AbstractMixer, ...], tp: int) -> tuple[AbstractMixer, 
 
 
 def row_storage(row: Any, chip: Chip) -> tuple[str, str]:
-    """Storage of weights and precision of products; 4-bit weights meet 16-bit activations on chips without FP4."""
+    """Format of most weights and precision of products; 4-bit weights meet 16-bit activations on chips without FP4."""
     said = row_text(row, "precision").lower()
     native = native_precisions(chip)
     weights = re.search(r"weights (\w+)", said)
     if weights and weights.group(1) in ("int8", "int4"):
         return weights.group(1), ""
     if re.search(r"fp4", said):
-        return "mxfp4", "" if "fp4" in native else "bf16"
+        return "nvfp4" if "nvfp4" in said else "mxfp4", "" if "fp4" in native else "bf16"
     if re.search(r"fp8|e4m3", said):
         return "fp8", ""
     if re.search(r"int4|w4a16|awq|gptq", said):
@@ -139,6 +141,25 @@ def row_storage(row: Any, chip: Chip) -> tuple[str, str]:
     return "bf16", ""
 
 
+def checkpoint(narrow: str, model: Model, stack: str) -> tuple[str, str]:
+    """Storage of all weights and of the cache where most weights are `narrow`.
+
+    A checkpoint of the model's own maker says which parts stay wide, and nothing of the cache. One that was narrowed
+    later for serving keeps embedding and head in 16 bit; where its weights are floating point it brings scales for an
+    FP8 cache, which stacks use that load it. Programs of fixed shapes are compiled from the maker's checkpoint.
+
+    Source: [vllm2025modelopt] reads modules left out and `kv_cache_quant_algo` from the checkpoint, which is FP8 or
+        nothing; [nvidia2026trtllmquant] takes the cache's format from it too.
+    """
+    bits = n_element_bits(narrow)
+    if bits == n_element_bits("bf16"):
+        return narrow, "bf16"
+    if n_element_bits(format_of(model.weight_format, "experts")) == bits:
+        return model.weight_format, "bf16"
+    kept = "fp8" if "fp" in narrow and stack not in FIXED_SHAPES else "bf16"
+    return ",".join((narrow, *(f"{p}=bf16" for p in WIDE))), kept
+
+
 SIXTEEN_BIT = r"bf16|fp16|float16|bfloat16|half|16[- ]?bit|not stated|default|auto|unknown"
 """Words for 16 bit, and for a precision that nobody chose."""
 
@@ -150,9 +171,19 @@ def row_plan(row: Any, batch: int) -> Plan:
     return Plan(tp=tp, pp=pp, dp=dp, micro_batch=max(batch // dp, 1), ep=min(ep, dp), sequence_parallel=False)
 
 
+DRAWN = re.compile(r"(\d+)-(\d+) % of nominal")
+"""How a row's note says that lengths of requests are drawn between two shares of those in its columns."""
+
+
+def drawn(row: Any) -> float:
+    """Mean length of a row's requests over that in its columns: the middle of the range that its note gives."""
+    found = DRAWN.search(row_text(row, "note"))
+    return (float(found[1]) + float(found[2])) / 200 if found else 1.0
+
+
 def lengths(row: Any, stack: str) -> tuple[int, int]:
     """Prompt that is computed and mean context of a token, as the stack lays them out."""
-    prompt, out = int(row_number(row, "in_len", 1)), int(row_number(row, "out_len", 1))
+    prompt, out = (max(round(drawn(row) * row_number(row, n, 1)), 1) for n in ("in_len", "out_len"))
     if stack in FIXED_SHAPES:
         return max(SMALLEST_BUCKET, 2 ** math.ceil(math.log2(prompt))), prompt + out
     return prompt, prompt + max(out // 2, 1)
@@ -165,10 +196,20 @@ NUMBERS = (
 """Columns that hold numbers or nothing."""
 
 
+def clients(row: Any) -> float:
+    """Clients of a closed loop, each with one request at a time; 0 where nothing says that there is one.
+
+    A note that calls a row a closed loop without a number of clients leaves the batch, spread over data ranks.
+    """
+    said = row_number(row, "concurrency", 0)
+    closed = said > 0 or "closed loop" not in row_text(row, "note").lower()
+    return said if closed else row_number(row, "batch", 0) * max(row_number(row, "dp", 1), 1)
+
+
 def _batch(row: Any, stack: str) -> int:
     """Sequences that run together: a program compiled for one batch runs all of it, whoever is there."""
-    batch, clients = (int(row_number(row, n, 0)) for n in ("batch", "concurrency"))
-    return batch or clients if stack in FIXED_SHAPES else clients or batch
+    batch, n = int(row_number(row, "batch", 0)), int(clients(row))
+    return batch or n if stack in FIXED_SHAPES else n or batch
 
 
 def _why_not(row: Any, metric: str, others: set[str]) -> str | None:
@@ -196,7 +237,7 @@ def _why_not(row: Any, metric: str, others: set[str]) -> str | None:
         return "throughput of a point whose latencies are scored"
     if "round_latency" in others and kind != "ttft":
         return "passes write several tokens each (a round's time is printed): how many is in no column"
-    concurrency = row_number(row, "concurrency", 0)
+    concurrency = clients(row)
     if concurrency > RUNNING:
         return f"{concurrency:.0f} clients, more than a stack runs at once by default: the batch is not known"
     if concurrency > 1 and kind != "tpot":
@@ -204,16 +245,17 @@ def _why_not(row: Any, metric: str, others: set[str]) -> str | None:
     return None
 
 
-def _counts(row: Any, kind: str) -> tuple[float, float]:
+def _counts(row: Any, kind: str, dp: int) -> tuple[float, float]:
     """Passes over prompts and tokens that a row's time holds.
 
-    In a closed loop of c clients every other client's prompt is read once while one request writes its output.
+    In a closed loop of c clients every other client's prompt is read once while one request writes its output. Data
+    ranks have c / dp clients each, and read a prompt each in the pass that reads one.
     """
-    out, concurrency = row_number(row, "out_len", 1), row_number(row, "concurrency", 0)
+    out, own = drawn(row) * row_number(row, "out_len", 1), clients(row) / dp
     if kind == "ttft":
         return 1.0, 0.0
     if kind == "tpot":
-        return (max(concurrency - 1, 0.0) / out, 1.0)
+        return (max(own - 1, 0.0) / out, 1.0)
     return 1.0, max(out - 1.0, 0.0)
 
 
@@ -234,7 +276,7 @@ def _lowered(
     row: Any, chip_name: str, system_name: str, stack: str
 ) -> tuple[System, list[tuple[Serving, Plan, StepDemand]]]:
     """The system as its ranks see it, and prompt and token of a row on it."""
-    closed = row_number(row, "concurrency", 0) > 0
+    closed = clients(row) > 0
     batch = _batch(row, stack)
     plan = row_plan(row, batch)
     n_chips, size, usual = row_number(row, "num_chips"), plan.tp * plan.pp * plan.dp, preset_system(system_name)
@@ -244,11 +286,12 @@ def _lowered(
     system = per_device(usual, per_chip, size)
     model = padded_heads(served_model(row), plan.tp)
     prompt, context = lengths(row, stack)
-    storage, products = row_storage(row, system.chip)
-    alone = dataclasses.replace(plan, dp=1, ep=1, micro_batch=1) if closed else plan
+    narrow, products = row_storage(row, system.chip)
+    storage, cache = checkpoint(narrow, model, stack)
+    alone = dataclasses.replace(plan, micro_batch=1) if closed else plan
     both: list[tuple[Serving, Plan]] = [
-        (Prefill(model, 1 if closed else batch, prompt, storage, product_precision=products), alone),
-        (Decode(model, batch, context, storage, product_precision=products), plan),
+        (Prefill(model, plan.dp if closed else batch, prompt, storage, cache, product_precision=products), alone),
+        (Decode(model, batch, context, storage, cache, product_precision=products), plan),
     ]
     ref = on_stack(chip_reference(system.chip, prior_calibration(chip_name)), stack)
     array = array_shape(system.chip.core.tensor)
@@ -278,8 +321,8 @@ def _readable_case(
         return Unmodelled(*label, found[0], why or f"unit '{row_text(row, 'unit')}' is no time or rate that is known")
     stack = row_stack(row)
     system, ((_, _, first), (token, plan, each)) = _lowered(row, *found, stack)
-    n_prefill, n_decode = _counts(row, KINDS[metric])
-    if row_number(row, "concurrency", 0) > 1:  # requests are taken in beside the running batch
+    n_prefill, n_decode = _counts(row, KINDS[metric], plan.dp)
+    if clients(row) > 1:  # requests are taken in beside the running batch
         first = dataclasses.replace(first, n_requests=0.0, n_calls=0.0)
     if DEVICE in metric:
         first, each = (dataclasses.replace(d, n_requests=0.0, n_calls=0.0) for d in (first, each))

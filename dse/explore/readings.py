@@ -218,7 +218,21 @@ def readings(
         problems = [Problem(tuple(limits_of(space.study, *at)), i, k) for at in some for i, k in each]
         answers = solve_problems(search, problems)
         found += [_point(space.study, *at, answers[k * len(each) : (k + 1) * len(each)]) for k, at in enumerate(some)]
-    return found
+    return carried(found)
+
+
+def carried(points: Sequence[Point]) -> list[Point]:
+    """Every point with the fastest design found for it, for a smaller TDP or for a harsher reading of the same one.
+
+    Those keep its limits too; which of them the search happens on differs by a part in a thousand.
+    """
+
+    def best(p: Point) -> Point:
+        harsher = READINGS[READINGS.index(p.reading) :]
+        kept = [q for q in points if q.speedup is not None and q.tdp_W <= p.tdp_W and q.reading in harsher]
+        return max(kept, key=lambda q: q.speedup or 0.0, default=p)
+
+    return [dataclasses.replace(best(p), reading=p.reading, tdp_W=p.tdp_W) for p in points]
 
 
 TOGETHER = 4 * CHUNK

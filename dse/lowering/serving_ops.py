@@ -7,6 +7,7 @@ the cache for one query and in prefill works on many. Sizes are those of one ran
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 from ..workload.mixers import AbstractMixer, Attention, Latent
 from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes, spread_B
@@ -167,7 +168,7 @@ def serving_ops(workload: Serving, plan: Plan, lanes: float = 1.0, fixed: bool =
     for mixer, share in model.working_mixers:
         placed += [Placed(op, "forward", share) for op in _mixer(mixer, workload, plan, p, lanes)]
     shard = Shard(plan.tp, ep=plan.ep, sequence_parallel=False)
-    small = block_elementwise(model, shard, tokens, "forward", products_of(workload))
+    small = block_elementwise(model, shard, tokens, "forward", partial(products_of, workload))
     placed += [Placed(op, "forward") for op in small]
     last = 1.0 if isinstance(workload, Decode) else 1.0 / workload.n_chunks
     vocab = model.vocab / plan.tp

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 from ..core.provenance import number
 from ..technology.node import PRECISION_BITS
@@ -207,8 +208,13 @@ def _feed_elements(feed: Feed, hidden: float, s: Shard, tokens: float, phase: st
     return inner * n[f"activation_{phase}"] + permuted, inner * crossed + 2 * permuted
 
 
-def block_elementwise(model: Model, s: Shard, tokens: float, phase: str, precision: str) -> list[Op]:
-    """Element-wise work of a block: norms, residuals, RoPE, activation, casts to 8 bit and expert permutation."""
+def block_elementwise(
+    model: Model, s: Shard, tokens: float, phase: str, precision_of: Callable[[str], str]
+) -> list[Op]:
+    """Element-wise work of a block: norms, residuals, RoPE, activation, casts to 8 bit and expert permutation.
+
+    `precision_of` says in what precision products with the weights of a part run.
+    """
     n = passes()
     narrow = tokens * model.hidden / (s.tp if s.sequence_parallel else 1)
     norm = n[f"norm_{phase}"] * model.norm_passes / n["norm_forward"]
@@ -225,12 +231,13 @@ def block_elementwise(model: Model, s: Shard, tokens: float, phase: str, precisi
     for feed, share in model.working_feeds:
         w, m = _feed_elements(feed, model.hidden, s, tokens, phase)
         work, moved = work + share * w, moved + share * m
-    cast = sum(x.tokens * x.inputs * x.count * x.share for x in block_linears(model, s, tokens))
-    if PRECISION_BITS[precision] < 16:
-        times = 1.0 if phase == "forward" else 2.0
-        work, moved = work + times * cast * n["cast"], moved + times * cast * n["cast_moves"]
+    bits = [(PRECISION_BITS[precision_of(x.part)], x) for x in block_linears(model, s, tokens)]
+    cast = sum(x.tokens * x.inputs * x.count * x.share for width, x in bits if width < 16)
+    times = 1.0 if phase == "forward" else 2.0
+    work, moved = work + times * cast * n["cast"], moved + times * cast * n["cast_moves"]
     routed = sum(share for feed, share in model.working_feeds if isinstance(feed, Experts))
     n_launches = 4.0 + routed * number(framework(), "n_routing_kernels")
+    n_launches += number(framework(), "n_scaling_kernels") * sum(x.share for width, x in bits if width < 8)
     if not after:
         return [Op("elementwise", Kind.ELEMENTWISE, (), "bf16", BF16_B * moved, work, n_launches=n_launches)]
     # the addition is in the kernel of the second norm, so the first only reads the stream and writes its result
@@ -274,7 +281,7 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
             placed.append(Placed(op, "backward" if suffix else "forward", x.share, suffix != " wgrad"))
     for phase in ("forward", "backward"):
         placed += _mixer_ops(workload, s, phase)
-        placed += [Placed(op, phase) for op in block_elementwise(model, s, tokens, phase, precision)]
+        placed += [Placed(op, phase) for op in block_elementwise(model, s, tokens, phase, lambda _: precision)]
     placed = [_named(p) for p in placed]
     predicted = tokens if model.causal else tokens * passes()["masked_frac"]
     vocab = model.vocab / s.tp

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dse.explore.readings import OPEN, READINGS, limits_of, opened
+from dse.explore.readings import OPEN, READINGS, Point, carried, limits_of, opened
 from dse.study.metrics import HEAT, LOADS
 from dse.study.study import load_study
 
@@ -18,3 +18,12 @@ def test_a_reading_opens_what_is_stricter_and_full_load_alone_is_cooled_for(read
     at = LOADS.index(reading)
     assert [found[m] for m in LOADS] == [1800.0 if k <= at else OPEN * 1800.0 for k in range(len(LOADS))]
     assert found[HEAT] == (1.5 if reading == "full_load_fp8_W" else 1.5 * OPEN)
+
+
+def test_more_watts_or_a_milder_reading_are_never_slower():
+    mean, hot, full = READINGS
+    rows = [(mean, 1200.0, 5.52), (mean, 1400.0, 5.51), (hot, 1400.0, 5.0), (full, 1200.0, None), (full, 1400.0, 5.6)]
+    found = carried([Point(r, w, s, f"{r} {w}", {}) for r, w, s in rows])
+    assert [(p.reading, p.tdp_W) for p in found] == [(r, w) for r, w, _ in rows], "each point stays what was asked"
+    assert [p.speedup for p in found] == [5.52, 5.6, 5.6, None, 5.6]
+    assert found[1].choice == found[2].choice == f"{full} 1400.0", "the design comes with its speed"

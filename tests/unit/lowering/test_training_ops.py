@@ -276,7 +276,9 @@ def with_norms(m, n):
 
 def test_norms_of_results_add_their_passes_and_one_pass_over_the_branch():
     """2 norms of 4 passes more; the fused kernel saves the addition's own read and write: 5 moves a half, not 4."""
-    plain, sandwich = (block_elementwise(with_norms(LLAMA, n), Shard(1), 16.0, "forward", "bf16") for n in (2, 4))
+    plain, sandwich = (
+        block_elementwise(with_norms(LLAMA, n), Shard(1), 16.0, "forward", lambda _: "bf16") for n in (2, 4)
+    )
     more = sum(op.vector_elements for op in sandwich) - sum(op.vector_elements for op in plain)
     assert more == pytest.approx(2 * 4 * 16 * LLAMA.hidden)
     moved = sum(op.hbm_B for op in sandwich) - sum(op.hbm_B for op in plain)

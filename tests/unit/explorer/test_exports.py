@@ -83,7 +83,9 @@ def test_a_chip_may_draw_what_its_study_allows(answers, limits, allowed_W):
 def test_blank_silicon_leaves_with_the_chip(answers, moved, tmp_path):
     """Where heat asks for it, and where it was asked for; the file's chip has the area and the heat of the page's."""
     hot = Limit(HEAT, "at_most", 0.7)
-    subject = subject_of(space_of(dataclasses.replace(answers.subject.study, limits=(*answers.subject.study.limits, hot))), "x")
+    subject = subject_of(
+        space_of(dataclasses.replace(answers.subject.study, limits=(*answers.subject.study.limits, hot))), "x"
+    )
     for asked, least in ((0.0, 1.0), (5000.0, 5000.0)):
         ask = ask_of(subject, {**moved, "blank_mm2": asked})
         read, plans, _ = read_fastest(subject, ask.at, own_plans(subject.space))
@@ -141,7 +143,9 @@ def test_javascript_equals_python_on_random_designs(answers, script, tmp_path, h
     """Also where a die must be so large that heat spreads."""
     s, rng = answers.subject, np.random.default_rng(0)
     if hot:
-        s = subject_of(space_of(dataclasses.replace(s.study, limits=(*s.study.limits, Limit(HEAT, "at_most", 0.7)))), "x")
+        s = subject_of(
+            space_of(dataclasses.replace(s.study, limits=(*s.study.limits, Limit(HEAT, "at_most", 0.7)))), "x"
+        )
         script = script_of(s)
     low, high = (np.asarray([getattr(f, end) for f in s.study.free]) for end in ("lower", "upper"))
     designs = low * (high / low) ** rng.random((RANDOM, len(low)))

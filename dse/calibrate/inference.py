@@ -175,7 +175,7 @@ DRAWN = re.compile(r"(\d+)-(\d+) % of nominal")
 """How a row's note says that lengths of requests are drawn between two shares of those in its columns."""
 
 
-def drawn(row: Any) -> float:
+def drawn_frac(row: Any) -> float:
     """Mean length of a row's requests over that in its columns: the middle of the range that its note gives."""
     found = DRAWN.search(row_text(row, "note"))
     return (float(found[1]) + float(found[2])) / 200 if found else 1.0
@@ -183,7 +183,7 @@ def drawn(row: Any) -> float:
 
 def lengths(row: Any, stack: str) -> tuple[int, int]:
     """Prompt that is computed and mean context of a token, as the stack lays them out."""
-    prompt, out = (max(round(drawn(row) * row_number(row, n, 1)), 1) for n in ("in_len", "out_len"))
+    prompt, out = (max(round(drawn_frac(row) * row_number(row, n, 1)), 1) for n in ("in_len", "out_len"))
     if stack in FIXED_SHAPES:
         return max(SMALLEST_BUCKET, 2 ** math.ceil(math.log2(prompt))), prompt + out
     return prompt, prompt + max(out // 2, 1)
@@ -196,7 +196,7 @@ NUMBERS = (
 """Columns that hold numbers or nothing."""
 
 
-def clients(row: Any) -> float:
+def n_clients(row: Any) -> float:
     """Clients of a closed loop, each with one request at a time; 0 where nothing says that there is one.
 
     A note that calls a row a closed loop without a number of clients leaves the batch, spread over data ranks.
@@ -208,7 +208,7 @@ def clients(row: Any) -> float:
 
 def _batch(row: Any, stack: str) -> int:
     """Sequences that run together: a program compiled for one batch runs all of it, whoever is there."""
-    batch, n = int(row_number(row, "batch", 0)), int(clients(row))
+    batch, n = int(row_number(row, "batch", 0)), int(n_clients(row))
     return batch or n if stack in FIXED_SHAPES else n or batch
 
 
@@ -237,7 +237,7 @@ def _why_not(row: Any, metric: str, others: set[str]) -> str | None:
         return "throughput of a point whose latencies are scored"
     if "round_latency" in others and kind != "ttft":
         return "passes write several tokens each (a round's time is printed): how many is in no column"
-    concurrency = clients(row)
+    concurrency = n_clients(row)
     if concurrency > RUNNING:
         return f"{concurrency:.0f} clients, more than a stack runs at once by default: the batch is not known"
     if concurrency > 1 and kind != "tpot":
@@ -251,7 +251,7 @@ def _counts(row: Any, kind: str, dp: int) -> tuple[float, float]:
     In a closed loop of c clients every other client's prompt is read once while one request writes its output. Data
     ranks have c / dp clients each, and read a prompt each in the pass that reads one.
     """
-    out, own = drawn(row) * row_number(row, "out_len", 1), clients(row) / dp
+    out, own = drawn_frac(row) * row_number(row, "out_len", 1), n_clients(row) / dp
     if kind == "ttft":
         return 1.0, 0.0
     if kind == "tpot":
@@ -276,7 +276,7 @@ def _lowered(
     row: Any, chip_name: str, system_name: str, stack: str
 ) -> tuple[System, list[tuple[Serving, Plan, StepDemand]]]:
     """The system as its ranks see it, and prompt and token of a row on it."""
-    closed = clients(row) > 0
+    closed = n_clients(row) > 0
     batch = _batch(row, stack)
     plan = row_plan(row, batch)
     n_chips, size, usual = row_number(row, "num_chips"), plan.tp * plan.pp * plan.dp, preset_system(system_name)
@@ -322,7 +322,7 @@ def _readable_case(
     stack = row_stack(row)
     system, ((_, _, first), (token, plan, each)) = _lowered(row, *found, stack)
     n_prefill, n_decode = _counts(row, KINDS[metric], plan.dp)
-    if clients(row) > 1:  # requests are taken in beside the running batch
+    if n_clients(row) > 1:  # requests are taken in beside the running batch
         first = dataclasses.replace(first, n_requests=0.0, n_calls=0.0)
     if DEVICE in metric:
         first, each = (dataclasses.replace(d, n_requests=0.0, n_calls=0.0) for d in (first, each))

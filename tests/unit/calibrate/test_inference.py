@@ -8,7 +8,15 @@ import pandas as pd
 import pytest
 
 from dse.calibrate.batch import predict
-from dse.calibrate.inference import inference_cases, lengths, padded_heads, row_storage
+from dse.calibrate.inference import (
+    checkpoint,
+    drawn_frac,
+    inference_cases,
+    lengths,
+    n_clients,
+    padded_heads,
+    row_storage,
+)
 from dse.calibrate.inference_score import baseline_s, held_out_baseline_s, score_requests, two_constants
 from dse.calibrate.measurements import complete, read
 from dse.core.errors import SpecError
@@ -67,7 +75,7 @@ def test_refused_rows_say_why(found, point, words):
         ("INT4 (AWQ)", ("int4", "")),
         ("w8a16", ("int8", "")),
         ("W8A8", ("int8", "int8")),
-        ("NVFP4", ("mxfp4", "bf16")),
+        ("NVFP4", ("nvfp4", "bf16")),
         ("FP16/BF16 (default)", ("bf16", "")),
         ("", ("bf16", "")),
     ],
@@ -91,6 +99,40 @@ def test_compiled_programs_attend_to_their_whole_length():
     assert lengths(row("one#1"), "neuronx") == (4096, 8192)
     assert lengths(row("one#1"), "vllm") == (4096, 4096 + 2048)
     assert lengths(row("two#1"), "neuronx") == (128, 80)
+
+
+def test_a_checkpoint_says_what_stays_wide_and_how_the_cache_is_kept():
+    """One narrowed for serving: wide head, FP8 cache; the maker's own: its parts, and nothing of the cache."""
+    llama, oss = model("llama-3.1-70b"), model("gpt-oss-120b")
+    assert checkpoint("fp8", llama, "trtllm") == ("fp8,head=bf16,embedding=bf16,rest=bf16", "fp8")
+    assert checkpoint("nvfp4", llama, "vllm") == ("nvfp4,head=bf16,embedding=bf16,rest=bf16", "fp8")
+    assert checkpoint("nvfp4", oss, "vllm") == (oss.weight_format, "bf16")
+    assert checkpoint("int4", llama, "vllm")[1] == checkpoint("fp8", llama, "neuronx")[1] == "bf16"
+    assert checkpoint("bf16", llama, "vllm") == ("bf16", "bf16")
+
+
+def test_lengths_drawn_from_a_range_count_by_their_middle():
+    said = SimpleNamespace(**row("two#3")._asdict(), note="random lengths (80-100 % of nominal)")
+    assert drawn_frac(said) == 0.9 and drawn_frac(row("two#3")) == 1.0
+    prompt, context = lengths(row("two#3"), "vllm")
+    assert lengths(said, "vllm") == pytest.approx((0.9 * prompt, 0.9 * context), abs=1)
+
+
+def test_a_closed_loop_without_a_number_of_clients_has_those_of_its_batch():
+    told = row("two#3")
+    assert n_clients(told) == 32 and n_clients(row("two#1")) == 0
+    unsaid = told._replace(concurrency=np.nan, batch=8.0, dp=4.0)
+    unsaid = SimpleNamespace(**unsaid._asdict(), note="aggregated serving, closed loop")
+    assert n_clients(unsaid) == 32
+
+
+def test_data_ranks_read_a_prompt_each_in_the_pass_that_reads_one(found):
+    """4 data ranks with 8 of 32 clients each: 7 prompts of its own while a rank writes 1024 tokens, 4 at once."""
+    rows = read("inference", TINY)
+    rows = rows[rows.point_id == "two#3"].assign(dp=4.0, tp=2.0, num_chips=8.0)
+    case = inference_cases(rows)[0][0]
+    assert float(case.demand.n_prefill) == 7 / 1024
+    assert float(case.demand.prefill.tokens) == pytest.approx(4 * lengths(row("two#3"), "vllm")[0])
 
 
 def test_heads_are_padded_to_the_ranks():

@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ..physics.calibration import Calibration, fit_name, kin_of
+from ..physics.calibration import Calibration, chip_and_stack, fit_name, kin_of
 from ..physics.coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, from_free, number_at
 from ..physics.pooled import ALONE, LEVELS, STEPS, Kin, deviations, effects, power_of_two, values
 from .batch import calibration_of
@@ -201,7 +201,7 @@ def numbers(f: Fit) -> list[dict[str, Any]]:
     `deviation` is in logarithms of times and logits of fractions, `of_prior_frac` is that over the prior's, and
     `deviation_in_unit` that carried to the number's own unit, to first order.
     """
-    chip = f.calibration.name.removeprefix("fit-").rpartition("-")[0]
+    chip, _ = chip_and_stack(f.calibration.name)
     prior = prior_facts(chip)
     rows = []
     for name in NUMBERS:

@@ -113,10 +113,14 @@ def fit_name(chip_name: str, stack: str) -> str:
 
 
 @cache
-def _chip_and_stack(name: str) -> tuple[str, str]:
-    """Chip and stack in the name of a fit; "" for both in that of a prior, which is of none."""
-    chip_name, _, stack = name.removeprefix(FIT).rpartition("-")
-    return (chip_name, stack) if name.startswith(FIT) else ("", "")
+def chip_and_stack(name: str) -> tuple[str, str]:
+    """Chip and stack in the name of a fit; "" for both in any other name.
+
+    Both may hold hyphens: the stack is the longest that the name ends with.
+    """
+    ends = [s for s in STACKS if name.startswith(FIT) and name.endswith(f"-{s}")]
+    stack = max(ends, key=len, default="")
+    return (name[len(FIT) : -len(stack) - 1], stack) if stack else ("", "")
 
 
 def _facts(name: str) -> Receipts:
@@ -125,8 +129,8 @@ def _facts(name: str) -> Receipts:
     Raises:
         UnknownNameError: neither; offers near matches.
     """
-    chip_name, stack = _chip_and_stack(name)
-    if stack not in STACKS or not chip_name:
+    chip_name, stack = chip_and_stack(name)
+    if not chip_name:
         if name not in _priors():
             raise UnknownNameError("calibration", name, calibration_names())
         return _priors()[name]
@@ -238,7 +242,7 @@ def measured_band(c: Calibration, trains: bool) -> tuple[str, float] | None:
         c: the calibration; a prior has no such band, and None is returned.
         trains: whether it serves a training step rather than a request.
     """
-    chip_name, stack = _chip_and_stack(c.name)
+    chip_name, stack = chip_and_stack(c.name)
     if not stack:
         return None
     novelty, width = band("training" if trains else "inference", kin_of(chip_name, stack))
@@ -287,7 +291,7 @@ def reference_speeds(calibration_: Calibration, up_Bps: float, out_Bps: float) -
         float(c.collective_s),
         float(c.exchange_s),
     )
-    return on_stack(speeds, _chip_and_stack(c.name)[1])
+    return on_stack(speeds, chip_and_stack(c.name)[1])
 
 
 BETTER_LOW = (

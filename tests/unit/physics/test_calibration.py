@@ -9,11 +9,14 @@ from dse.hardware.presets import chip_names
 from dse.physics.calibration import (
     BETTER_LOW,
     FACTS,
+    STACKS,
     calibration,
     calibration_names,
     calibration_receipts,
+    chip_and_stack,
     default_calibration,
     extreme,
+    fit_name,
     measured_band,
     reference_speeds,
 )
@@ -31,6 +34,15 @@ def test_a_stranger_inherits_nothing():
     with pytest.raises(UnknownNameError, match="gtx-9000") as error:
         default_calibration("gtx-9000")
     assert calibration_names()[0] in str(error.value)
+
+
+def test_the_name_of_a_fit_is_read_as_it_was_made():
+    """Chips and stacks with hyphens too: `megatron-deepspeed` is no `deepspeed` of a chip called `...-megatron`."""
+    for one in chip_names():
+        for stack in STACKS:
+            assert chip_and_stack(fit_name(one, stack)) == (one, stack)
+    assert chip_and_stack("fit-a100-80-megatron-deepspeed") == ("a100-80", "megatron-deepspeed")
+    assert chip_and_stack("prior-cuda") == chip_and_stack("fit-a100-80-nobody") == ("", "")
 
 
 def test_a_misspelt_name_offers_the_near_match():

@@ -29,6 +29,13 @@ BASIS = Annotated[
 ]
 
 
+def counted(flag: str, value: int | None) -> int | None:
+    """`value`; SpecError where it is given and below 1."""
+    if value is not None and value < 1:
+        raise SpecError(f"--{flag} {value}: give a whole number, at least 1")
+    return value
+
+
 def promise_of(tpot: str | None, ttft: str | None, quantile_pct: float) -> Promise:
     """Limits, each a time with its unit or none, and the share of requests they hold for."""
     from ..serving.curve import Promise

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import tyro
 
-from ..report.terminal import progress, screen, unfinished
+from ..report.session import start_jax
+from ..report.terminal import progress, show
 from .flags import JSON, RESULTS, SECONDS
 
 BACKTESTS = ("backtest_trainium2", "backtest_trainium3")
@@ -31,12 +32,10 @@ class AblationCommand:
 
     def run(self) -> int:
         """Solve every variant, write, show."""
-        from ..report.session import start_jax
-
         start_jax()
         from pathlib import Path
 
-        from ..core.files import json_text, results_folder, write_json
+        from ..core.files import results_folder, write_json
         from ..explore.ablation import ablation
         from ..hardware.presets import chip
         from ..optimize.deadline import Deadline
@@ -53,11 +52,7 @@ class AblationCommand:
                 built = chip(study.built)
                 load_W = next(x.value for x in study.limits if x.metric == FULL_LOAD)
                 found[study.name] = ablation(study, load_W, built, tell, deadline)
-        place = results_folder(self.results, "ablation")
-        write_json(place / "ablation.json", ablation_json(found, deadline.undone))
-        if self.json:
-            print(json_text(ablation_json(found, deadline.undone)))
-        else:
-            screen().print(ablation_view(found), *unfinished(deadline.undone))
-            screen().print(f"Written to {place}/", markup=False)
+        place, undone = results_folder(self.results, "ablation"), deadline.undone
+        write_json(place / "ablation.json", ablation_json(found, undone))
+        show(self.json, lambda: ablation_json(found, undone), lambda _: ablation_view(found), f"{place}/", undone)
         return 0

@@ -9,7 +9,8 @@ import tyro
 
 from ..core.errors import SpecError
 from ..core.shipped import SWEEPS, shipped, shipped_folder
-from ..report.terminal import progress, screen
+from ..report.session import start_jax
+from ..report.terminal import progress, show
 from .flags import JSON, RESULTS, SECONDS
 
 
@@ -35,13 +36,11 @@ class BacktestCommand:
 
     def run(self) -> int:
         """Solve, compare, write, show."""
-        from ..report.session import start_jax
-
         start_jax()
         from functools import partial
         from pathlib import Path
 
-        from ..core.files import json_text, results_folder, write_json
+        from ..core.files import results_folder, write_json
         from ..explore.backtest import Backtest, backtest, check_study, held
         from ..explore.tally import Backtests
         from ..optimize.deadline import Deadline
@@ -74,10 +73,7 @@ class BacktestCommand:
             write_json(folder / f"{study.name}.manifest.json", manifest)
         found = Backtests(tuple(steps))
         write_json(folder / "backtest.json", backtests_json(found))
-        if self.json:
-            print(json_text(backtests_json(found)))
-        else:
-            screen().print(backtests_view(found), f"Written to {folder}/")
+        show(self.json, lambda: backtests_json(found), lambda _: backtests_view(found), f"{folder}/")
         if self.figures:
             with progress("drawing"):
                 write_backtest_figure(found, folder)

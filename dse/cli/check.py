@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import tyro
 
 from ..core.errors import SpecError
-from ..report.terminal import progress, screen
+from ..report.session import start_jax
+from ..report.terminal import progress, show
 from .flags import JSON, RESULTS
 
 
@@ -39,22 +40,20 @@ class Validate:
 
     def run(self) -> int:
         """Predict, write, show."""
-        from ..report.session import start_jax
-
         start_jax()
         from ..calibrate.validate import validate
-        from ..core.files import json_text
         from ..report.validation import validation_json, validation_view, write_validation
 
         with progress("reading the measurements") as tell:
             found = validate(self.kind, self.data, self.all_rows, self._held_out, tell)
         with progress("drawing"):
             folder = write_validation(found, self.results)
-        if self.json:
-            print(json_text(validation_json(found)))
-        else:
-            screen().print(validation_view(found))
-            screen().print(f"Written to {folder}/ and {folder}.parquet", markup=False)
+        show(
+            self.json,
+            lambda: validation_json(found),
+            lambda _: validation_view(found),
+            f"{folder}/ and {folder}.parquet",
+        )
         return 0
 
 
@@ -69,12 +68,10 @@ class Calibrate:
 
     def run(self) -> int:
         """Fit, write, show."""
-        from ..report.session import start_jax
-
         start_jax()
         from ..calibrate.families import fits_of
         from ..calibrate.held_out import refit
-        from ..core.files import json_text, results_folder
+        from ..core.files import results_folder
         from ..report.calibration import calibration_json, calibration_view, write_calibration
 
         folder = results_folder(self.results, "calibration")
@@ -82,9 +79,5 @@ class Calibrate:
             effects = refit(tell)
         fits = fits_of(effects)
         write_calibration(effects, fits, folder)
-        if self.json:
-            print(json_text(calibration_json(fits)))
-        else:
-            screen().print(calibration_view(fits))
-            screen().print(f"Written to {folder}/", markup=False)
+        show(self.json, lambda: calibration_json(fits), lambda _: calibration_view(fits), f"{folder}/")
         return 0

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from ..core.errors import SpecError
-from ..report.terminal import progress, screen
+from ..report.session import start_jax
+from ..report.terminal import progress, show
 from .flags import BASIS, COUNT, JSON, PRECISION, STORAGE, TEXT, chips_of, promise_of, rents_of
 
 if TYPE_CHECKING:
@@ -57,8 +58,6 @@ class Compare:
 
     def run(self) -> int:
         """Price, rank, show; exit code 1 where no chip serves."""
-        from ..report.session import start_jax
-
         names = chips_of(self.chips_)
         promise, given = promise_of(self.tpot, self.ttft, self.percentile), rents_of(self.rent, names)
         for flag, value in (("chips", self.chips), ("traffic", self.traffic)):
@@ -69,7 +68,6 @@ class Compare:
         start_jax()
         if self.phase != "serving":
             return self._one_phase(names, promise, given)
-        from ..core.files import json_text
         from ..hardware.presets import chip_system
         from ..report.ranking import ranking_numbers, ranking_view
         from ..serving.ranking import ranking
@@ -82,15 +80,11 @@ class Compare:
             systems = [chip_system(name, self.chips) for name in names]
             how = {"basis": self.basis, "rents_USD": given, "requests_per_s": self.traffic}
             rows = ranking(systems, asked, promise, **how, tell=tell)  # type: ignore[arg-type]
-        if self.json:
-            print(json_text([ranking_numbers(r) for r in rows]))
-        else:
-            screen().print(ranking_view(rows))
+        show(self.json, lambda: [ranking_numbers(r) for r in rows], lambda _: ranking_view(rows))
         return 0 if any(r.engine is not None for r in rows) else 1
 
     def _one_phase(self, names: list[str], promise: Promise, given: dict[str, float]) -> int:
         """One phase alone, without a queue."""
-        from ..core.files import json_text
         from ..report.ranking import phase_numbers, phase_view
         from ..serving.phases import phase_ranking
         from ..workload.presets import model
@@ -114,10 +108,7 @@ class Compare:
                 names, lambda n: workload_of(self.phase, asked, n, sizes, mark="--"), basis=self.basis,
                 rents_USD=given, n_chips=self.chips, longest_s=longest_s, tell=tell,
             )  # fmt: skip
-        if self.json:
-            print(json_text([phase_numbers(r) for r in rows]))
-        else:
-            screen().print(phase_view(rows, self.phase))
+        show(self.json, lambda: [phase_numbers(r) for r in rows], lambda _: phase_view(rows, self.phase))
         return 0 if any(r.keeps for r in rows) else 1
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from ..core.errors import SpecError
-from ..report.terminal import screen
-from .flags import COUNT, JSON, PRECISION, STORAGE
+from ..report.session import start_jax
+from ..report.terminal import show
+from .flags import COUNT, JSON, PRECISION, STORAGE, counted
 
 if TYPE_CHECKING:
     from ..workload.transformer import Workload
@@ -57,10 +57,7 @@ class Evaluate:
 
     def run(self) -> int:
         """Evaluate and show."""
-        from ..report.session import start_jax
-
         start_jax()
-        from ..core.files import json_text
         from ..economy.presets import own_terms
         from ..evaluation.breakdown import find
         from ..evaluation.room import find_room
@@ -68,8 +65,7 @@ class Evaluate:
         from ..lowering.plan import parse_plan
         from ..report.evaluated import evaluation_view, finding_json
 
-        if self.chips is not None and self.chips < 1:
-            raise SpecError(f"--chips {self.chips}: give a whole number, at least 1")
+        counted("chips", self.chips)
         own_terms(self.chip)
         system = chip_system(self.chip, self.chips, self.system)
         plan = None if self.plan == "auto" else parse_plan(self.plan)
@@ -84,11 +80,7 @@ class Evaluate:
             finding = find(system, self._workload(system.n_chips), plan)
         if note:
             print(note, file=sys.stderr)
-        if self.json:
-            print(json_text(finding_json(finding)))
-        else:
-            console = screen()
-            console.print(evaluation_view(finding, console.width))
+        show(self.json, lambda: finding_json(finding), lambda width: evaluation_view(finding, width))
         return 0
 
     def _workload(self, n_chips: int) -> Workload:

@@ -11,8 +11,9 @@ import tyro
 
 from ..core.errors import SpecError
 from ..core.files import answer_roots
+from ..report.session import start_jax
 from ..report.terminal import progress, screen
-from .flags import COUNT, RESULTS
+from .flags import COUNT, RESULTS, counted
 
 if TYPE_CHECKING:
     from ..explorer.answers import Answers
@@ -48,8 +49,6 @@ class Explore:
 
     def run(self) -> int:
         """Make ready, then serve until Ctrl-C."""
-        from ..report.session import start_jax
-
         start_jax()
         try:
             from ..explorer.server import serve
@@ -102,7 +101,6 @@ class Explore:
             if self.chips is not None:
                 raise SpecError("--chips belongs to a chip and a model; a study says its own")
             return study_answers(self.what, answer_roots(self.results), own, tell)
-        if self.chips is not None and self.chips < 1:
-            raise SpecError(f"--chips {self.chips}: give a whole number, at least 1")
+        counted("chips", self.chips)
         own = (self.what, *own) if self.what.endswith(".toml") else own
         return chip_answers((self.what, self.model), self.phase, self.chips, answer_roots(self.results), own, tell)

@@ -8,7 +8,8 @@ from typing import Annotated
 import tyro
 
 from ..core.errors import SpecError
-from ..report.terminal import screen
+from ..report.session import start_jax
+from ..report.terminal import screen, show
 from .flags import JSON
 
 
@@ -23,28 +24,22 @@ class Chips:
 
     def run(self) -> int:
         """List and show."""
-        from ..report.session import start_jax
-
         start_jax()
-        from ..core.files import json_text
         from ..economy.presets import own_terms
         from ..hardware.own_chip import is_own
         from ..hardware.presets import chip, chip_names, chip_receipts
         from ..report.chip_tables import chip_numbers, chip_view, chips_table, disagreement_lines
 
-        if self.name is not None and is_own(self.name):
-            own_terms(self.name)
-            chip(self.name)  # facts alone would not show that it cannot be built
-        if self.name is None:
-            if self.json:
-                print(json_text([chip_numbers(name) for name in chip_names()]))
-            else:
-                screen().print(chips_table())
-        elif self.json:
-            facts = [dataclasses.asdict(f) for f in chip_receipts(self.name)]
-            print(json_text({"name": self.name, "facts": facts, "vendor_totals": disagreement_lines(self.name)}))
-        else:
-            screen().print(chip_view(self.name))
+        name = self.name
+        if name is None:
+            show(self.json, lambda: [chip_numbers(n) for n in chip_names()], lambda _: chips_table())
+            return 0
+        if is_own(name):
+            own_terms(name)
+            chip(name)  # facts alone would not show that it cannot be built
+        facts = [dataclasses.asdict(f) for f in chip_receipts(name)]
+        answer = {"name": name, "facts": facts, "vendor_totals": disagreement_lines(name)}
+        show(self.json, lambda: answer, lambda _: chip_view(name))
         return 0
 
 
@@ -72,9 +67,8 @@ class Models:
             screen().print(json_text(list(TYPES)) if self.json else ", ".join(TYPES), markup=False, highlight=False)
             return 0
         readings = [model_reading(n) for n in ([self.name] if self.name else model_names())]
-        if self.json:
-            numbers = [reading_numbers(r) for r in readings]
-            print(json_text(numbers[0] if self.name else numbers))
+        if self.name:
+            show(self.json, lambda: reading_numbers(readings[0]), lambda _: model_view(readings[0]))
         else:
-            screen().print(model_view(readings[0]) if self.name else models_table(readings))
+            show(self.json, lambda: [reading_numbers(r) for r in readings], lambda _: models_table(readings))
         return 0

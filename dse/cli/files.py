@@ -15,6 +15,7 @@ import tyro
 from ..core.errors import SpecError
 from ..core.files import SAFE_NAME, json_text, read_toml, write_whole
 from ..core.shipped import COMMANDS, kind_of, shipped_folder
+from ..report.session import start_jax
 from ..report.terminal import screen
 from .flags import JSON
 
@@ -62,8 +63,6 @@ class Schema:
 
 def schema_of(kind: str) -> dict[str, Any]:
     """The schema of "study", "sweep", "chip" or "portfolio"."""
-    from ..report.session import start_jax
-
     start_jax()
     from ..hardware.schema import chip_schema
     from ..serving.portfolio import portfolio_schema

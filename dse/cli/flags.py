@@ -41,6 +41,13 @@ def chips_of(text: str) -> list[str]:
     return list(dict.fromkeys(n for name in named for n in (chip_names() if name == EVERY else [name])))
 
 
+def counted(flag: str, value: int | None) -> int | None:
+    """`value`; SpecError where it is given and below 1."""
+    if value is not None and value < 1:
+        raise SpecError(f"--{flag} {value}: give a whole number, at least 1")
+    return value
+
+
 def promise_of(tpot: str | None, ttft: str | None, quantile_pct: float) -> Promise:
     """Limits, each a time with its unit or none, and the share of requests they hold for."""
     from ..serving.curve import Promise

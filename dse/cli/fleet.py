@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from ..core.errors import SpecError
-from ..report.terminal import progress, screen
-from .flags import COUNT, JSON, PRECISION, RESULTS, STORAGE, TEXT, promise_of, rents_of
+from ..report.session import start_jax
+from ..report.terminal import progress, screen, show
+from .flags import COUNT, JSON, PRECISION, RESULTS, STORAGE, TEXT, counted, promise_of, rents_of
 
 if TYPE_CHECKING:
     from ..serving.comparison import Asked
@@ -57,10 +58,8 @@ class Cost:
 
     def run(self) -> int:
         """Price and show."""
-        from ..report.session import start_jax
-
         start_jax()
-        from ..core.files import json_text, results_folder
+        from ..core.files import results_folder
         from ..economy.bill import chip_cost
         from ..hardware.own_chip import short_name
         from ..report.fleet_tables import cost_json, cost_view
@@ -71,11 +70,7 @@ class Cost:
             if getattr(self, flag) is not None:
                 raise SpecError(f"--{FLAGS.get(flag, flag)} belongs to --against; a cost has none")
         found = chip_cost(self.chip)
-        if self.json:
-            print(json_text(cost_json(found)))
-        else:
-            console = screen()
-            console.print(cost_view(found, console.width))
+        show(self.json, lambda: cost_json(found), lambda width: cost_view(found, width))
         if self.figures:
             from ..economy.curves import break_even
             from ..report.fleet_figures import write_cost_figures
@@ -88,7 +83,7 @@ class Cost:
         return 0
 
     def _compare(self, other: str) -> int:
-        from ..core.files import json_text, results_folder, write_json
+        from ..core.files import results_folder, write_json
         from ..hardware.own_chip import short_name
         from ..report.fleet_tables import against_json, against_view
         from ..serving.comparison import common_precision, compare
@@ -104,11 +99,7 @@ class Cost:
             / f"against-{short_name(other)}-{precision}.json"
         )
         write_json(path, found)
-        if self.json:
-            print(json_text(found))
-        else:
-            screen().print(against_view(self.chip, other, precision, answers, asked))
-            screen().print(f"Written to {path}", markup=False)
+        show(self.json, lambda: found, lambda _: against_view(self.chip, other, precision, answers, asked), f"{path}")
         return 0
 
     def _asked(self, precision: str) -> Asked:
@@ -167,10 +158,8 @@ class Fleet:
 
     def run(self) -> int:
         """Run and show."""
-        from ..report.session import start_jax
-
         start_jax()
-        from ..core.files import json_text, results_folder
+        from ..core.files import results_folder
         from ..economy.fleet_run import fleet_run, simulated
         from ..hardware.presets import chip_system
         from ..lowering.plan import parse_plan
@@ -182,17 +171,11 @@ class Fleet:
         with progress("searching plans"):
             found = fleet_run(system, self._workload(), self.weeks * WEEK_s, plan)
         outcome = simulated(found, SIMULATED) if self.simulate else None
-        if self.json:
-            extra = {} if outcome is None else {"simulated": dataclasses.asdict(outcome)}
-            print(json_text({**run_json(found), **extra}))
-        else:
-            console = screen()
-            console.print(run_view(found, console.width))
-            if outcome is not None:
-                text = (
-                    f"in discrete events, {outcome.n_failures:,} failures: goodput {100 * outcome.goodput_frac:.1f} %"
-                )
-                console.print(text, markup=False)
+        extra = {} if outcome is None else {"simulated": dataclasses.asdict(outcome)}
+        show(self.json, lambda: {**run_json(found), **extra}, lambda width: run_view(found, width))
+        if outcome is not None and not self.json:
+            text = f"in discrete events, {outcome.n_failures:,} failures: goodput {100 * outcome.goodput_frac:.1f} %"
+            screen().print(text, markup=False)
         if self.figures:
             from ..economy.curves import goodputs
             from ..report.fleet_figures import write_goodput_figure
@@ -202,8 +185,7 @@ class Fleet:
         return 0
 
     def _check(self) -> None:
-        if self.chips < 1:
-            raise SpecError(f"--chips {self.chips}: give a whole number, at least 1")
+        counted("chips", self.chips)
         if not 0 < self.weeks < float("inf"):
             raise SpecError(f"--weeks {self.weeks}: give a time above 0")
 

@@ -10,7 +10,8 @@ import tyro
 
 from ..core.errors import SpecError
 from ..core.shipped import shipped
-from ..report.terminal import progress, screen
+from ..report.session import start_jax
+from ..report.terminal import progress, show
 from .flags import JSON, SECONDS
 
 SCORE = "score"
@@ -39,10 +40,7 @@ class ForecastCommand:
             return self._score(Path(self.what[1]))
         if len(self.what) != 1:
             raise SpecError(f"forecast {' '.join(self.what)}: give FORECAST.toml, or score FACTS.toml")
-        from ..report.session import start_jax
-
         start_jax()
-        from ..core.files import json_text
         from ..explore.forecast import forecast, load_forecast, study_path
         from ..optimize.deadline import Deadline
         from ..report.forecast import forecast_json, forecast_view, next_version, write_forecast
@@ -53,16 +51,11 @@ class ForecastCommand:
         text, study_text = (p.read_text(encoding="utf-8") for p in (path, study_path(path)))
         folder = next_version(Path(self.results))
         write_forecast(folder, text, study_text, found)
-        if self.json:
-            print(json_text(forecast_json(found)))
-        else:
-            screen().print(forecast_view(found))
-            screen().print(f"Written to {folder}/", markup=False)
+        show(self.json, lambda: forecast_json(found), lambda _: forecast_view(found), f"{folder}/")
         return 0
 
     def _score(self, facts: Path) -> int:
         """Log score and coverage of the facts in a file."""
-        from ..core.files import json_text
         from ..explore.score import read_draws, read_facts, score
         from ..report.forecast import DRAWS, last_version, score_json, score_view
 
@@ -70,8 +63,5 @@ class ForecastCommand:
         scored = score(drawn, read_facts(facts, drawn))
         if not scored:
             raise SpecError(f"{facts}: holds no facts")
-        if self.json:
-            print(json_text(score_json(scored)))
-        else:
-            screen().print(score_view(scored))
+        show(self.json, lambda: score_json(scored), lambda _: score_view(scored))
         return 0

@@ -8,7 +8,8 @@ from typing import Annotated
 import tyro
 
 from ..core.shipped import shipped
-from ..report.terminal import progress, screen
+from ..report.session import start_jax
+from ..report.terminal import progress, show
 from .flags import JSON, RESULTS, SECONDS, chips_of
 
 STUDY = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY.toml")]
@@ -42,11 +43,9 @@ class FrontCommand:
 
     def run(self) -> int:
         """Solve, keep every batch, write, show."""
-        from ..report.session import start_jax
-
         start_jax()
         from ..core.counts import check_count
-        from ..core.files import json_text, results_folder
+        from ..core.files import results_folder
         from ..explore.front import MOST_POINTS, checked_metrics, front
         from ..explore.named import NAMED, named_chips
         from ..explore.points import PointStore, fingerprint, front_folder
@@ -75,11 +74,7 @@ class FrontCommand:
             found = front(study, names, self.points, rays=rays, progress=tell)
             found = buildable(found) if self.whole else found
         write_front(folder, shipped(self.study).read_text(encoding="utf-8"), found)
-        if self.json:
-            print(json_text(front_json(found)))
-        else:
-            screen().print(front_view(found))
-            screen().print(f"Written to {folder}/", markup=False)
+        show(self.json, lambda: front_json(found), lambda _: front_view(found), f"{folder}/")
         if self.figures:
             with progress("drawing"):
                 from ..report.front_figures import write_front_figures
@@ -108,10 +103,8 @@ class SensitivityCommand:
 
     def run(self) -> int:
         """Solve, differentiate, show."""
-        from ..report.session import start_jax
-
         start_jax()
-        from ..core.files import json_text, results_folder, write_json
+        from ..core.files import results_folder, write_json
         from ..explore.remedy import check_target, remedy
         from ..explore.sensitivity import sensitivity
         from ..optimize.deadline import Deadline
@@ -129,10 +122,7 @@ class SensitivityCommand:
             need = None if self.target is None else remedy(found, self.target, search)
         answer = sensitivity_json(found, need)
         write_json(folder / "sensitivity.json", answer)
-        if self.json:
-            print(json_text(answer))
-        else:
-            screen().print(sensitivity_view(found, need))
+        show(self.json, lambda: answer, lambda _: sensitivity_view(found, need))
         if self.figures:
             from ..report.front_figures import tornado_figure
             from ..report.style import STYLE, plt, save

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from ..report.session import start_jax
 from ..report.terminal import progress, screen
 from .flags import JSON, RESULTS, SECONDS
 
@@ -32,8 +33,6 @@ class QuestionsCommand:
 
     def run(self) -> int:
         """Solve every side of every question, write, show."""
-        from ..report.session import start_jax
-
         start_jax()
         from ..core.files import json_text, results_folder
         from ..explore.questions import question, question_names

@@ -8,7 +8,8 @@ from typing import Annotated
 import tyro
 
 from ..core.errors import SpecError
-from ..report.terminal import progress, screen, unfinished
+from ..report.session import start_jax
+from ..report.terminal import progress, show
 from .flags import JSON, RESULTS, SECONDS
 
 
@@ -32,10 +33,8 @@ class ReadingsCommand:
     def run(self) -> int:
         """Solve every point, write, show."""
         tdps_W = watts(self.tdp)
-        from ..report.session import start_jax
-
         start_jax()
-        from ..core.files import json_text, results_folder
+        from ..core.files import results_folder
         from ..explore.readings import readings
         from ..optimize.deadline import Deadline
         from ..report.readings import readings_json, readings_view, write_readings
@@ -46,11 +45,8 @@ class ReadingsCommand:
         with progress() as tell:
             points = readings(study, tdps_W, progress=tell, deadline=deadline)
         write_readings(folder, points, study.baseline.chip.name, self.figures, deadline.undone)
-        if self.json:
-            print(json_text(readings_json(points, deadline.undone)))
-        else:
-            screen().print(readings_view(points), *unfinished(deadline.undone))
-            screen().print(f"Written to {folder}/", markup=False)
+        answer = readings_json(points, deadline.undone)
+        show(self.json, lambda: answer, lambda _: readings_view(points), f"{folder}/", deadline.undone)
         return 0
 
 

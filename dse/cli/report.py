@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from ..core.files import json_text
+from ..report.session import start_jax
 from ..report.terminal import progress, screen
 from .flags import JSON
 
@@ -25,8 +26,6 @@ class ReportCommand:
 
     def run(self) -> int:
         """Collect, write, say where."""
-        from ..report.session import start_jax
-
         start_jax()
         from ..report.page import write_page
 

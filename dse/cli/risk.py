@@ -8,7 +8,8 @@ from typing import Annotated
 import tyro
 
 from ..core.shipped import shipped
-from ..report.terminal import progress, screen
+from ..report.session import start_jax
+from ..report.terminal import progress, show
 from .flags import JSON, RESULTS, SECONDS
 
 
@@ -37,10 +38,8 @@ class RiskCommand:
 
     def run(self) -> int:
         """Draw, re-optimise, write, show."""
-        from ..report.session import start_jax
-
         start_jax()
-        from ..core.files import json_text, results_folder
+        from ..core.files import results_folder
         from ..explore.risk import risk
         from ..explore.robust import robust_design, share_frac
         from ..optimize.deadline import Deadline
@@ -56,12 +55,8 @@ class RiskCommand:
             found = risk(study, self.samples, self.seed, target=self.target, progress=tell, deadline=deadline)
             robust = None if self.robust is None else robust_design(found, self.robust, tell, deadline)
         write_risk(folder, text, found, robust, deadline.undone)
-        if self.json:
-            print(json_text(risk_json(found, robust, deadline.undone)))
-        else:
-            console = screen()
-            console.print(risk_view(found, robust, console.width, deadline.undone))
-            console.print(f"Written to {folder}/", markup=False)
+        told, answer = f"{folder}/", risk_json(found, robust, deadline.undone)
+        show(self.json, lambda: answer, lambda width: risk_view(found, robust, width, deadline.undone), told)
         if self.figures:
             with progress("drawing"):
                 from ..report.risk_figures import write_risk_figures

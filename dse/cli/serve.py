@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from ..core.errors import SpecError
-from ..report.terminal import progress, screen
-from .flags import BASIS, COUNT, JSON, RESULTS, STORAGE, TEXT, chips_of, promise_of, rents_of
+from ..report.session import start_jax
+from ..report.terminal import progress, screen, show
+from .flags import BASIS, COUNT, JSON, RESULTS, STORAGE, TEXT, chips_of, counted, promise_of, rents_of
 
 if TYPE_CHECKING:
     from ..lowering.engines import Policy
@@ -66,14 +67,12 @@ class Serve:
 
     def run(self) -> int:
         """Price, write, show."""
-        from ..report.session import start_jax
-
         promise = promise_of(self.tpot, self.ttft, self.percentile)
         requests, policy = self._requests, self._policy
         names = chips_of(self.chips_)
         given = rents_of(self.rent, names)
         start_jax()
-        from ..core.files import json_text, results_folder, write_json
+        from ..core.files import results_folder, write_json
         from ..economy.hours import hours
         from ..hardware.own_chip import short_name
         from ..hardware.presets import chip_system
@@ -82,13 +81,10 @@ class Serve:
 
         asked, allowed = requests(), policy()
         with progress("lowering every plan") as tell:
-            systems = [chip_system(name, self._count("chips")) for name in names]
+            systems = [chip_system(name, counted("chips", self.chips)) for name in names]
             curves = offers(systems, asked, promise, allowed, hours(names, self.basis, given), tell)
         found = serving_json(curves)
-        if self.json:
-            print(json_text(found))
-        else:
-            screen().print(serving_view(curves))
+        show(self.json, lambda: found, lambda _: serving_view(curves))
         if self.figures:
             with progress("drawing"):
                 from ..report.serving_figures import write_figures
@@ -101,12 +97,6 @@ class Serve:
                 screen().print(f"Written to {folder}/{name}.*", markup=False)
         return 0
 
-    def _count(self, flag: str) -> int | None:
-        value = getattr(self, flag)
-        if value is not None and value < 1:
-            raise SpecError(f"--{flag} {value}: give a whole number, at least 1")
-        return value
-
     def _policy(self) -> Policy:
         """How engines may run."""
         from ..lowering.engines import SCHEDULERS, Policy
@@ -114,7 +104,7 @@ class Serve:
         words = {"any": SCHEDULERS, **{s.split()[-1]: (s,) for s in SCHEDULERS}}
         if self.scheduler not in words:
             raise SpecError(f"--scheduler {self.scheduler}: not one of {', '.join(words)}")
-        most = self._count("batch") or Policy().max_sequences
+        most = counted("batch", self.batch) or Policy().max_sequences
         return Policy(words[self.scheduler], most, self.accept, self.draft, self.draft_cost)
 
     def _requests(self) -> Requests:
@@ -146,10 +136,7 @@ class Serviced:
 
     def run(self) -> int:
         """Size and show."""
-        from ..report.session import start_jax
-
         start_jax()
-        from ..core.files import json_text
         from ..economy.hours import hours
         from ..hardware.presets import chip_system
         from ..report.fleet_of_models import portfolio_view
@@ -159,15 +146,11 @@ class Serviced:
         portfolio = load_portfolio(self.portfolio)
         names = chips_of(self.chips_)
         given = rents_of(self.rent, names)
-        if self.chips is not None and self.chips < 1:
-            raise SpecError(f"--chips {self.chips}: give a whole number, at least 1")
+        counted("chips", self.chips)
         with progress("reading the portfolio") as tell:
             paid = zip(names, hours(names, self.basis, given), strict=True)
             fleets = [serve_portfolio(portfolio, chip_system(n, self.chips), h, tell) for n, h in paid]
-        if self.json:
-            print(json_text([fleet_numbers(f) for f in fleets]))
-        else:
-            screen().print(portfolio_view(fleets))
+        show(self.json, lambda: [fleet_numbers(f) for f in fleets], lambda _: portfolio_view(fleets))
         return 0
 
 

@@ -8,7 +8,8 @@ from typing import Annotated
 import tyro
 
 from ..core.shipped import shipped
-from ..report.terminal import progress, screen
+from ..report.session import start_jax
+from ..report.terminal import progress, show
 from .flags import JSON, RESULTS, SECONDS
 
 
@@ -37,16 +38,15 @@ class Optimize:
 
     def run(self) -> int:
         """Solve, write, show."""
-        from ..report.session import start_jax
-
         start_jax()
-        from ..core.files import json_text, results_folder
+        from ..core.files import results_folder
         from ..optimize.deadline import Deadline
         from ..optimize.near import near
         from ..optimize.solution import solution_json
         from ..optimize.solve import solve, solve_continuous
         from ..optimize.whatif import what_if
         from ..report.results import write_results
+        from ..report.screen import solution_view
         from ..study.study import load_study
 
         study = load_study(self.study)
@@ -65,14 +65,7 @@ class Optimize:
             left = (*solution.unfinished, *more.undone)
             solution = dataclasses.replace(solution, **found, unfinished=left)
         write_results(folder, text, solution)
-        if self.json:
-            print(json_text(solution_json(solution)))
-        else:
-            from ..report.screen import solution_view
-
-            console = screen()
-            console.print(solution_view(solution, console.width))
-            console.print(f"Written to {folder}/", markup=False)
+        show(self.json, lambda: solution_json(solution), lambda width: solution_view(solution, width), f"{folder}/")
         if self.figures and solution.chip is not None:
             with progress("drawing"):
                 from ..report.figures import write_figures

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from ..core.errors import DseError, SpecError
-from ..core.files import json_text
-from ..report.terminal import points_progress, progress, screen
+from ..report.session import start_jax
+from ..report.terminal import points_progress, progress, show
 from .flags import COUNT, JSON, RESULTS
 
 if TYPE_CHECKING:
@@ -56,8 +56,6 @@ class Sweep:
             return self._status(self.status)
         if self.spec is None:
             raise SpecError("sweep: missing SPEC.toml; see dse sweep --help")
-        from ..report.session import start_jax
-
         start_jax()
         with contextlib.nullcontext() if self.dry_run else self._engine() as engine:
             from ..sweep.spec import load_sweep
@@ -73,10 +71,7 @@ class Sweep:
         from ..sweep.folder import status
 
         found = status(Path(folder))
-        if self.json:
-            print(json_text(found))
-        else:
-            screen().print(status_view(found))
+        show(self.json, lambda: found, lambda _: status_view(found))
         return 0
 
     def _try(self, sweep: Specification) -> int:
@@ -86,10 +81,7 @@ class Sweep:
         with progress() as tell:
             tell("trying a few points")
             found = estimate(sweep)
-        if self.json:
-            print(json_text(dataclasses.asdict(found)))
-        else:
-            screen().print(estimate_view(sweep.name, found))
+        show(self.json, lambda: dataclasses.asdict(found), lambda _: estimate_view(sweep.name, found))
         return 0
 
     def _compute(self, sweep: Specification, engine: Engine) -> int:
@@ -111,10 +103,7 @@ class Sweep:
         except DseError as error:
             raise SpecError(f"{error}; {self._go_on()}") from error
         found = summary(store, given_up)
-        if self.json:
-            print(json_text(found))
-        else:
-            screen().print(summary_view(found))
+        show(self.json, lambda: found, lambda _: summary_view(found))
         if given_up:
             print(f"dse: {len(given_up)} shards were given up; {self._go_on()}", file=sys.stderr)
         return 1 if given_up or (found["rows"] and found["failed"] == found["rows"]) else 0
@@ -159,8 +148,5 @@ class Query:
         from ..sweep.results import query
 
         answer = query(self.sql, self.results, verify=self.verify)
-        if self.json:
-            print(json_text(answer_rows(answer)))
-        else:
-            screen().print(answer_view(answer, self.results))
+        show(self.json, lambda: answer_rows(answer), lambda _: answer_view(answer, self.results))
         return 0

@@ -72,13 +72,8 @@ class BreakEven:
         return int(after[0]) if after.size else None
 
 
-def break_even(c: ChipCost, n_points: int = 200) -> BreakEven:
-    """Buying against renting a chip over five years.
-
-    Args:
-        c: what it costs.
-        n_points: days looked at.
-    """
-    p, days = c.purchase, np.linspace(0, 5 * 365, n_points)
+def break_even(c: ChipCost) -> BreakEven:
+    """Buying against renting the chip `c` over five years, on 200 days of them."""
+    p, days = c.purchase, np.linspace(0, 5 * 365, 200)
     bought = np.asarray([float(owning_USD(p.capital_USD, p.rate, as_float(d * DAY_s))) for d in days])
     return BreakEven(days, bought, {k: days * DAY_s / HOUR_s * float(f.value) for k, f in c.rents.items()})

@@ -102,7 +102,7 @@ def verify_ops(decode: Decode, n_tokens: int, plan: Plan, lanes: float, fixed: b
     return placed
 
 
-def _with_ops(d: StepDemand, placed: list[Placed], plan: Plan, n_layers: float, array: ArrayShape) -> StepDemand:
+def _with_ops(d: StepDemand, placed: list[Placed], n_layers: float, array: ArrayShape) -> StepDemand:
     """`d` with other operators."""
     ops = rank_ops([p.op for p in placed], array)
     runs = np.asarray([(1.0 if p.phase == "head" else n_layers) * p.share for p in placed])
@@ -137,9 +137,7 @@ def chunk_demand(
     d = serving_demand(decode, plan, system, array, ref)
     p = serving_demand(prefill, dataclasses.replace(plan, micro_batch=prefill.batch // plan.dp), system, array, ref)
     layers = float(layers_per_stage(plan, decode.model))
-    mixed = _with_ops(
-        d, chunk_ops(decode, prefill, plan, n_lanes(system, array), ref.fixed_shapes), plan, layers, array
-    )
+    mixed = _with_ops(d, chunk_ops(decode, prefill, plan, n_lanes(system, array), ref.fixed_shapes), layers, array)
     return dataclasses.replace(mixed, tensor=_together(d.tensor, p.tensor), shard=p.shard)
 
 
@@ -154,6 +152,6 @@ def verify_demand(
     many = serving_demand(wide, dataclasses.replace(plan, micro_batch=wide.batch // plan.dp), system, array, ref)
     layers = float(layers_per_stage(plan, decode.model))
     verify = _with_ops(
-        many, verify_ops(decode, n_tokens, plan, n_lanes(system, array), ref.fixed_shapes), plan, layers, array
+        many, verify_ops(decode, n_tokens, plan, n_lanes(system, array), ref.fixed_shapes), layers, array
     )
     return dataclasses.replace(verify, memory_B=d.memory_B)

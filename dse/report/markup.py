@@ -39,10 +39,10 @@ def wrapped(words: str) -> Markup:
     return Markup(f'<span class="wrap">{escape(words)}</span>')
 
 
-def heading(title: str, anchor: str = "", level: int = 2) -> str:
+def heading(title: str, anchor: str = "") -> str:
     """A heading that links may point to."""
     place = f' id="{escape(anchor)}"' if anchor else ""
-    return f"<h{level}{place}>{escape(title)}</h{level}>"
+    return f"<h2{place}>{escape(title)}</h2>"
 
 
 def paragraph(words: Cell, style: str = "") -> str:

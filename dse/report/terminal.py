@@ -8,10 +8,12 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from ..core.files import json_text
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.text import Text
 
 PAGE = 120
@@ -32,6 +34,31 @@ def unfinished(undone: Sequence[str]) -> list[Text]:
 
     said = f"Unfinished: time was up. Left out: {'; '.join(undone)}. More --seconds go on."
     return [Text(said, style="yellow")] if undone else []
+
+
+def show(
+    as_json: bool,
+    answer: Callable[[], Any],
+    view: Callable[[int], RenderableType],
+    written: str = "",
+    undone: Sequence[str] = (),
+) -> None:
+    """An answer on stdout, for machines or for people.
+
+    Args:
+        as_json: which.
+        answer: makes what the JSON says, all of it.
+        view: makes what people see on a page of so many columns.
+        written: where files went; said to people alone, as is what follows.
+        undone: what the answer lacks because time was up.
+    """
+    if as_json:
+        print(json_text(answer()))
+        return
+    console = screen()
+    console.print(view(console.width), *unfinished(undone))
+    if written:
+        console.print(f"Written to {written}", markup=False)
 
 
 @contextlib.contextmanager

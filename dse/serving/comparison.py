@@ -176,9 +176,9 @@ def training(model: Model, precision: str) -> Training:
     return Training(model, TRAINING_CHIPS, min(SEQUENCE, model.max_context), precision)
 
 
-def usual(precision: str, model_name: str = MODEL) -> Asked:
+def usual(precision: str) -> Asked:
     """What is served unless said otherwise: one model, stored as it is multiplied."""
-    return Asked(Requests(preset_model(model_name), (LENGTH,), precision, precision))
+    return Asked(Requests(preset_model(MODEL), (LENGTH,), precision, precision))
 
 
 def common_precision(*chip_names: str) -> str:

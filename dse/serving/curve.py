@@ -157,9 +157,6 @@ def serving_curve(
     requests: Requests,
     promise: Promise,
     policy: Policy,
-    *,
-    tech: Technology | None = None,
-    calibration: Calibration | None = None,
 ) -> Curve:
     """Every engine of at most `system.n_chips` chips that serves `requests`, priced in steady state.
 
@@ -173,14 +170,11 @@ def serving_curve(
         requests: model and lengths.
         promise: limits, and the share of requests they hold for.
         policy: how engines may run.
-        tech: technology for power; by default what the chip's preset names.
-        calibration: achievable fractions; by default those due to a chip that serves.
 
     Raises:
         PlanError: no plan divides the model, or not even one request fits in memory (says by how much).
     """
-    tech = chip_technology(system.chip) if tech is None else tech
-    c = calibration_for(system.chip.name, requests) if calibration is None else calibration
+    tech, c = chip_technology(system.chip), calibration_for(system.chip.name, requests)
     ref = chip_reference(system.chip, c)
     shapes = make.shapes(system, requests)
     writers = make.writers(requests, shapes, policy, promise.quantile_frac, ref)

@@ -294,9 +294,9 @@ def state_B(mixer: AbstractMixer, kv_precision: str) -> float:
 CROSS = "cross attention"
 
 
-def state_B_per_sequence(model: Model, kv_precision: str = "bf16") -> float:
-    """Bytes that a sequence takes however long it is, over all layers."""
-    return sum(r.n * state_B(m, kv_precision) for r in model.runs for m in r.block.mixers)
+def state_B_per_sequence(model: Model) -> float:
+    """Bytes that a sequence takes however long it is, over all layers, with keys and values in bf16."""
+    return sum(r.n * state_B(m, "bf16") for r in model.runs for m in r.block.mixers)
 
 
 def forward_FLOP_per_token(model: Model, cached: float, queries: float) -> float:

@@ -64,16 +64,15 @@ def body(f: Fields, blocks: list[Block], *, tied: bool, norm_passes: float = RMS
     )  # fmt: skip
 
 
-def grouped(f: Fields, *, kv: int | None = None, head_dim: int | None = None, heads: int | None = None) -> Attention:
+def grouped(f: Fields, *, kv: int | None = None, head_dim: int | None = None) -> Attention:
     """Attention with grouped heads: KV heads as many as heads, and heads that share the width, unless stated.
 
     Args:
         f: keys.
         kv: KV heads where the file has none; as many as heads by default.
         head_dim: width of a head where the file has none; hidden over heads by default.
-        heads: query heads where the file has none.
     """
-    hidden, n_heads = hidden_of(f), f.whole("num_attention_heads", "n_head", "n_heads", default=heads)
+    hidden, n_heads = hidden_of(f), f.whole("num_attention_heads", "n_head", "n_heads")
     n_kv = f.whole("num_key_value_heads", "num_attention_groups", default=n_heads if kv is None else kv)
     if n_heads % n_kv:
         raise SpecError(f"{f.place}: num_key_value_heads = {n_kv} does not divide num_attention_heads = {n_heads}")

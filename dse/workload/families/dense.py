@@ -93,7 +93,6 @@ def gated(
     passes: float = RMS,
     matrices: int = 3,
     windows: Windows = no_windows,
-    context: int | None = None,
 ) -> Body:
     """A decoder of attention and MLP.
 
@@ -106,13 +105,12 @@ def gated(
         passes: of one norm.
         matrices: of the MLP.
         windows: window of every layer.
-        context: longest context where the file has none.
     """
     n = n_layers(f)
     attention = grouped(f, kv=kv, head_dim=head_dim)
     mixers = windowed(attention, windows(f, n))
     blocks = blocks_of(mixers, [mlp(f, matrices=matrices)] * n, norms)
-    return body(f, blocks, tied=tied, norm_passes=passes, context=context)
+    return body(f, blocks, tied=tied, norm_passes=passes)
 
 
 def gemma3(f: Fields) -> Body:
@@ -164,7 +162,7 @@ def bert(f: Fields) -> Body:
     return dataclasses.replace(made, dropout=has_dropout(f, True), n_tables=tables)
 
 
-def parallel(f: Fields, *, matrices: int, kv: int | None = None, tied: bool, windows: Windows = no_windows) -> Body:
+def parallel(f: Fields, *, matrices: int, tied: bool, windows: Windows = no_windows) -> Body:
     """One norm before attention and MLP, whose results are added together (Cohere, Phi).
 
     Where Cohere states a length for the tokenizer, that is what the model was made for, not the older key beside it.
@@ -172,7 +170,7 @@ def parallel(f: Fields, *, matrices: int, kv: int | None = None, tied: bool, win
     n = n_layers(f)
     longest = f.whole("model_max_length", default=0, least=0) or None
     f = f.without("model_max_length", "max_position_embeddings") if longest else f
-    mixers = windowed(grouped(f, kv=kv), windows(f, n))
+    mixers = windowed(grouped(f), windows(f, n))
     blocks = [Block((m,), mlp(f, matrices=matrices), 1) for m in mixers]
     return body(f, blocks, tied=tied, norm_passes=LAYER, context=longest)
 

@@ -47,11 +47,11 @@ def in_every(
                 norm_passes=norm_passes)  # fmt: skip
 
 
-def mixtral(f: Fields, *, windows: Windows = all_windows, passes: float = RMS, tied: bool = False) -> Body:
+def mixtral(f: Fields, *, windows: Windows = all_windows, passes: float = RMS) -> Body:
     """Experts as wide as `intermediate_size` in every block (Mixtral, PhiMoE, OLMoE, MiniMax-M2)."""
     moe = experts(f, ("num_local_experts", "num_experts"), ("num_experts_per_tok", "experts_per_token"),
                   ("intermediate_size",))  # fmt: skip
-    return in_every(f, moe, kv=8 if windows is all_windows else None, windows=windows, norm_passes=passes, tied=tied)
+    return in_every(f, moe, kv=8 if windows is all_windows else None, windows=windows, norm_passes=passes)
 
 
 def minimax_m2(f: Fields) -> Body:
@@ -102,7 +102,7 @@ def mixed_feeds(f: Fields, sparse: list[bool], moe: Experts | None, *keys: str) 
     return [x for x in found if x is not None]
 
 
-def first_dense(f: Fields, n: int, moe: Experts | None, *, first: int = 0, freq: bool = True) -> list[Mlp | Experts]:
+def first_dense(f: Fields, n: int, moe: Experts | None, *, first: int = 0) -> list[Mlp | Experts]:
     """The first layers are dense; from then on every `moe_layer_freq`-th counted from 0 has experts, or as listed."""
     types = f.words("mlp_layer_types", length=n, allowed=("dense", "sparse"))
     dense = f.whole("first_k_dense_replace", "num_dense_layers", default=first, least=0)
@@ -112,25 +112,24 @@ def first_dense(f: Fields, n: int, moe: Experts | None, *, first: int = 0, freq:
     if listed is not None:
         flags = f.items("moe_layer_freq", length=n) or []
         return mixed_feeds(f, [bool(x) for x in flags], moe)
-    step = f.whole("moe_layer_freq", default=1) if freq else 1
+    step = f.whole("moe_layer_freq", default=1)
     sparse = [i >= dense and i % step == 0 for i in range(n)] if types is None else [t == "sparse" for t in types]
     return mixed_feeds(f, [s and moe is not None for s in sparse], moe)
 
 
 def with_shared(
     f: Fields, *, kv: int | None = None, head_dim: int | None = None, shared: int = 1, first: int = 0,
-    shared_keys: tuple[str, ...] = ("n_shared_experts", "num_shared_experts"), windows: Windows = no_windows,
-    mtp: int = 0, norms: int = 2,
+    windows: Windows = no_windows, norms: int = 2,
 ) -> Body:  # fmt: skip
     """The first layers dense, then routed and shared experts of one width (GLM-4.5, Bailing, dots, Solar)."""
     n, per = n_layers(f), f.whole(*WIDTH)
     moe = experts(f, ROUTED, (*TOP, "num_experts_per_token"), WIDTH,
-                  shared=f.whole(*shared_keys, default=shared, least=0) * per)  # fmt: skip
+                  shared=f.whole("n_shared_experts", "num_shared_experts", default=shared, least=0) * per)  # fmt: skip
     feeds = first_dense(f, n, moe, first=first)
     mixers = windowed(grouped(f, kv=kv, head_dim=head_dim), windows(f, n))
     made = body(f, blocks_of(mixers, feeds, norms), tied=False)
     return dataclasses.replace(
-        made, ahead=ahead(f, made.blocks[-1], "num_nextn_predict_layers", "num_mtp_layers", usual=mtp)
+        made, ahead=ahead(f, made.blocks[-1], "num_nextn_predict_layers", "num_mtp_layers", usual=0)
     )
 
 

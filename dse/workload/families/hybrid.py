@@ -22,10 +22,10 @@ LINEAR = "linear_attention"
 STATE_FORMATS = {"float32": "fp32", "bfloat16": "bf16", "float16": "bf16"}
 
 
-def state_format(f: Fields, usual: str = "bf16") -> str:
+def state_format(f: Fields) -> str:
     """How the state is kept between passes, as the file says."""
     said = f.text("mamba_ssm_dtype", "mamba_ssm_cache_dtype", default="", allowed=tuple(STATE_FORMATS))
-    return STATE_FORMATS.get(said, usual)
+    return STATE_FORMATS.get(said, "bf16")
 
 
 def gated_delta(f: Fields, *, keys: int = 16, values: int = 32) -> Recurrence:
@@ -53,7 +53,7 @@ def interval(f: Fields, n: int, usual: int, *keys: str) -> list[bool]:
     return [(i + 1) % step == 0 for i in range(n)] if types is None else [t == FULL for t in types]
 
 
-def qwen_next(f: Fields, *, kv: int, moe: bool, shared: int = 512) -> Body:
+def qwen_next(f: Fields, *, kv: int, moe: bool) -> Body:
     """Qwen3-Next, Qwen3.5 and later: three gated delta nets to one gated attention."""
     n = n_layers(f)
     attention = grouped(f, kv=kv, head_dim=256)
@@ -62,7 +62,7 @@ def qwen_next(f: Fields, *, kv: int, moe: bool, shared: int = 512) -> Body:
     linear = gated_delta(f)
     mixers: list[AbstractMixer] = [whole if x else linear for x in interval(f, n, 4)]
     if moe:
-        width = f.whole("shared_expert_intermediate_size", default=shared, least=0)
+        width = f.whole("shared_expert_intermediate_size", default=512, least=0)
         some = experts(f, ("num_experts", "num_local_experts"), TOP, WIDTH, shared=width)
         feeds = sparse_steps(f, n, some)
     else:

@@ -20,16 +20,16 @@ CHOICES = ("full", "shared")
 """Whether a layer's indexer chooses, or the choice of an earlier layer is used."""
 
 
-def deepseek(f: Fields, *, first: int = 3, shared: int = 1, mtp: int = 0) -> Body:
+def deepseek(f: Fields, *, first: int = 3, shared: int = 1) -> Body:
     """Latent attention; the first layers dense, then routed and shared experts (DeepSeek-V2 and V3, Kimi K2)."""
     f.skip("lm_head", "rm_head")
     if not f.flag("use_mla", default=True):
         f.skip("kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
         return with_shared(f, shared=shared, first=first)
-    return _made(f, [latent(f)] * n_layers(f), first, shared, mtp)
+    return _made(f, [latent(f)] * n_layers(f), first, shared)
 
 
-def _made(f: Fields, mixers: list[Latent], first: int, shared: int, mtp: int) -> Body:
+def _made(f: Fields, mixers: list[Latent], first: int, shared: int) -> Body:
     n, per = n_layers(f), f.whole(*WIDTH)
     n_shared = f.whole("n_shared_experts", "num_shared_experts", default=shared, least=0)
     moe = experts(f, ROUTED, (*TOP, "num_experts_per_token"), WIDTH, shared=n_shared * per)
@@ -37,10 +37,10 @@ def _made(f: Fields, mixers: list[Latent], first: int, shared: int, mtp: int) ->
     made = body(f, blocks_of([*mixers], feeds), tied=False)
     block = made.blocks[-1]
     f.skip("num_nextn_predict_layers", "num_mtp_layers")
-    return dataclasses.replace(made, ahead=ahead(f, block, "num_nextn_predict_layers", "num_mtp_layers", usual=mtp))
+    return dataclasses.replace(made, ahead=ahead(f, block, "num_nextn_predict_layers", "num_mtp_layers", usual=0))
 
 
-def sparse(f: Fields, *, first: int = 3) -> Body:
+def sparse(f: Fields) -> Body:
     """The same with an indexer per layer (DeepSeek-V3.2), which some layers share with an earlier one (GLM-5.2)."""
     n = n_layers(f)
     chooses = indexer(f)
@@ -48,7 +48,7 @@ def sparse(f: Fields, *, first: int = 3) -> Body:
     mixers = [dataclasses.replace(latent(f), indexer=dataclasses.replace(chooses, shared=t == "shared"))
               for t in choices_of(f, n)]  # fmt: skip
     f.words("layer_types", length=n, allowed=LAYERS)
-    return _made(f, mixers, first, 1, 0)
+    return _made(f, mixers, 3, 1)
 
 
 def hy_v4(f: Fields) -> Body:
@@ -60,7 +60,7 @@ def hy_v4(f: Fields) -> Body:
     plain, chooses = latent(f), indexer(f)
     plain = dataclasses.replace(plain, gate_width=plain.n_heads * plain.value_dim)
     mixers = [dataclasses.replace(plain, indexer=dataclasses.replace(chooses, shared=t == "shared")) for t in types]
-    return _made(f, mixers, 1, 1, 0)
+    return _made(f, mixers, 1, 1)
 
 
 def mistral_large4(f: Fields) -> Body:
@@ -77,7 +77,7 @@ def mistral_large4(f: Fields) -> Body:
         dataclasses.replace(plain if r else whole, indexer=dataclasses.replace(chooses, shared=t == "shared"))
         for r, t in zip(rope, choices_of(f, n), strict=True)
     ]
-    return _made(f, mixers, 1, 1, 0)
+    return _made(f, mixers, 1, 1)
 
 
 RATIOS = {"sliding_attention": 0, "compressed_sparse_attention": 4, "heavily_compressed_attention": 128}

@@ -30,14 +30,14 @@ from .dense import first_of, no_windows, periodic_windows
 from .experts import ROUTED, TOP, WIDTH, ahead, in_every, mixed_feeds, mixtral, with_shared
 
 
-def with_gates(made: Body, per_head: bool = False) -> Body:
-    """`made` with a gate on the result of every attention: one per head, or one per element."""
+def with_gates(made: Body) -> Body:
+    """`made` with a gate on every element of every attention's result."""
     blocks = []
     for b in made.blocks:
         mixers: list[AbstractMixer] = []
         for m in b.mixers:
             assert isinstance(m, Attention)
-            mixers.append(dataclasses.replace(m, gate_width=m.n_heads * (1 if per_head else m.value_dim)))
+            mixers.append(dataclasses.replace(m, gate_width=m.n_heads * m.value_dim))
         blocks.append(dataclasses.replace(b, mixers=tuple(mixers)))
     return dataclasses.replace(made, blocks=blocks)
 

@@ -32,7 +32,6 @@ def in_batches(fun: Callable[..., Any], args: tuple[Any, ...], size: int) -> Any
         What `fun` returns, as host arrays with the batch as leading axis.
     """
     n = len(jax.tree.leaves(args)[0])
-
     answers = []
     for first in range(0, n, size):
         rows = np.minimum(np.arange(first, first + size), n - 1)

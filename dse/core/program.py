@@ -33,6 +33,8 @@ SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision")
 """Settings of JAX that change what a program is."""
 WATCHED = ("jax_debug_nans", "jax_debug_infs", "jax_disable_jit")
 """Settings under which a program is watched while it runs: none is kept then."""
+UNFIT = (ValueError, TypeError, AttributeError, NotImplementedError, pickle.PicklingError, jax.errors.JaxRuntimeError)
+"""What a program that cannot be kept, or the form of its results, raises."""
 CACHE = "jax_enable_compilation_cache"
 """Setting of JAX that lets it keep programs by itself."""
 
@@ -76,7 +78,7 @@ class Program(Generic[T]):
                 return _loaded(body)
         with _not_from_cache():
             made = jitted.lower(*arrays).compile()
-        with contextlib.suppress(ValueError, NotImplementedError, pickle.PicklingError, jax.errors.JaxRuntimeError):
+        with contextlib.suppress(*UNFIT):
             keep(room, what, _body(made))
         return made
 

@@ -17,7 +17,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 from scipy.optimize import minimize
 
@@ -32,7 +31,7 @@ from ..optimize.space import element, space_of
 from ..study.convex import ConvexCore, all_strict, core_logs, model_of
 from ..study.metrics import DELIVERED, Limit
 from ..study.study import Study
-from .sensitivity import Given, Sensitivity, derivatives
+from .sensitivity import Form, Given, Sensitivity, derivatives, flat_world
 
 WIDEST = 16.0
 """Largest factor by which a budget is loosened."""
@@ -178,7 +177,7 @@ def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> 
     most = _most(search, found.candidate, problem, widths)
     if max(most, now) < speedup:
         return answer(None, most)
-    program = Program(core, ravel_pytree(problem.given.world)[1], len(search.box[0]))
+    program = Program(core, flat_world(problem.given.world)[1], len(search.box[0]))
     z = np.asarray(found.candidate.optimum.z)
     least = partial(program.least, problem, search.box, widths, z, search.deadline)
     mix = least(range(n))
@@ -198,9 +197,9 @@ def _delivered(search: Search, c: Candidate, m: Moved, changes: np.ndarray) -> t
 
     Not a number where no design meets the limits.
     """
-    values, unflatten = np.tile(m.values, (len(changes), 1)), ravel_pytree(m.given.world)[1]
+    values, form = np.tile(m.values, (len(changes), 1)), flat_world(m.given.world)[1]
     values[:, m.places] *= np.exp(m.signs * changes)
-    data = jax.device_get(eqx.filter_vmap(lambda v: m.given.under(unflatten(v)))(jnp.asarray(values)))
+    data = jax.device_get(eqx.filter_vmap(lambda v: m.given.under(form.world(v)))(jnp.asarray(values)))
     start, strict = np.asarray(c.optimum.z), all_strict(search.core)
     found = solve_batch(model_of(search.core), data, *search.box, start, loose=strict, size=WIDTH)
     return np.where(found.feasible, np.exp(-found.objective), np.nan), found
@@ -212,7 +211,7 @@ def _most(search: Search, c: Candidate, m: Moved, widths: np.ndarray) -> float:
     What is good was judged where the study stands now; with all moved a lever may harm, such as a calibration that the
     baseline shares. Each turn solves the study in one moved world and asks every lever for its slope there.
     """
-    unflatten = ravel_pytree(m.given.world)[1]
+    form = flat_world(m.given.world)[1]
     good, seen, best = np.ones(widths.size, dtype=bool), set(), math.nan
     while good.tobytes() not in seen and len(seen) < TURNS:
         seen.add(good.tobytes())
@@ -223,7 +222,7 @@ def _most(search: Search, c: Candidate, m: Moved, widths: np.ndarray) -> float:
         values = np.array(m.values)
         values[m.places] *= np.exp(m.signs * widths * good)
         there = dataclasses.replace(c, optimum=element(found, 0))
-        slopes = derivatives(search.core, m.given, unflatten, values, there, search.box)[0]
+        slopes = derivatives(search.core, m.given, form, values, there, search.box)[0]
         good = m.signs * slopes[m.places] < 0
     return best
 
@@ -247,7 +246,7 @@ def _target(search: Search, c: Candidate, speedup: float, levers: list[Any]) -> 
     given = Given.of(search.space, c)
     limits = (*search.space.study.limits, Limit(DELIVERED, "at_most", 1.0 / speedup))
     core = dataclasses.replace(search.core, limits=tuple((x.metric, x.sense) for x in limits))
-    values = np.asarray(ravel_pytree(given.world)[0])
+    values = flat_world(given.world)[0]
     signs = np.asarray([math.copysign(1.0, end - p.value) for _, p, end in levers])
     places = np.asarray([place for place, _, _ in levers])
     return core, Moved(given, values, np.asarray(1.0 / speedup), places, signs)
@@ -259,15 +258,15 @@ class Program:
 
     core: ConvexCore
     """Convex core, the target its last limit."""
-    unflatten: Any
-    """The world of a flat vector."""
+    form: Form
+    """Of the world that its levers move."""
     n: int
     """Coordinates of the chip; the levers follow."""
 
     def logs(self, point: Array, m: Moved) -> Array:
         """Log ratios of the chip in the moved world."""
         change = jnp.zeros(m.values.shape).at[m.places].add(m.signs * point[self.n :])
-        data = m.given.under(self.unflatten(m.values * jnp.exp(change)))
+        data = m.given.under(self.form.world(m.values * jnp.exp(change)))
         return core_logs(
             self.core, point[: self.n], dataclasses.replace(data, limits=jnp.append(data.limits, m.target))
         )[1]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -17,11 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ..core.errors import SpecError
 from ..core.frames import page, table_of
+from ..core.program import compiled
 from ..core.provenance import Sourced
 from ..core.text import percent, quantity_text, scoped_label, scoped_name
 from ..core.types import SOON_COMPILED, FloatLike
@@ -54,6 +53,28 @@ class World(eqx.Module):
     """Of design and baseline, by name: workloads that share one move together."""
     limits: Float[Array | np.ndarray, " k"]
     """User limits."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """The form of a world whose numbers stand in one vector. Hashable, so that what uses it compiles once."""
+
+    tree: Any
+    """Its structure."""
+    shapes: tuple[tuple[int, ...], ...]
+    """Shape of each number of it."""
+
+    def world(self, values: Array | np.ndarray) -> World:
+        """The world of a vector."""
+        ends = np.cumsum([int(np.prod(s)) for s in self.shapes])
+        parts = jnp.split(jnp.asarray(values), ends[:-1])
+        return jax.tree.unflatten(self.tree, [p.reshape(s) for p, s in zip(parts, self.shapes, strict=True)])
+
+
+def flat_world(world: World) -> tuple[np.ndarray, Form]:
+    """All numbers of a world in one vector, and its form."""
+    leaves, tree = jax.tree.flatten(world)
+    return np.concatenate([np.ravel(x) for x in leaves]), Form(tree, tuple(np.shape(x) for x in leaves))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,11 +167,10 @@ def sensitivity(study: Study, search: Search | None = None) -> Sensitivity:
     if not np.isfinite(best.log_goal):
         raise SpecError(f"study {study.name}: no design meets its limits; `dse optimize` says what to loosen")
     given = Given.of(search.space, best)
-    flat, unflatten = ravel_pytree(given.world)
-    values = np.asarray(flat)
+    values, form = flat_world(given.world)
     named = labels(search.space, best, given.world)
     edges = supply_edges(search, best, [name for name, _ in named])
-    by_goal, by_design, free = derivatives(search.core, given, unflatten, values, best, search.box, edges)
+    by_goal, by_design, free = derivatives(search.core, given, form, values, best, search.box, edges)
     undetermined = tuple(n for n, x in zip(coordinates(search.core), free, strict=True) if x)
     parameters = []
     for i, (name, fact) in enumerate(named):
@@ -227,7 +247,7 @@ def supply_edges(search: Search, c: Candidate, names: list[str]) -> list[Edge]:
 def derivatives(
     core: ConvexCore,
     given: Given,
-    unflatten: Any,
+    form: Form,
     values: np.ndarray,
     c: Candidate,
     box: tuple[np.ndarray, np.ndarray],
@@ -244,7 +264,7 @@ def derivatives(
     Assumes: binding limits have positive multipliers and independent gradients; else the least-norm answer is given.
     """
     o = c.optimum
-    slopes = _slopes(core, unflatten, given, values, np.asarray(o.z), np.asarray(o.multipliers))
+    slopes = _slopes(core, form, given, values, np.asarray(o.z), np.asarray(o.multipliers))
     by_goal, hess, jac, cross, by_limit = (np.array(x) for x in slopes)
     binds = np.asarray(o.multipliers) > ACTIVE
     held = (np.asarray(o.lower_multipliers) > ACTIVE) | (np.asarray(o.upper_multipliers) > ACTIVE)
@@ -267,12 +287,12 @@ def derivatives(
     return by_goal, by_design, free
 
 
-@partial(jax.jit, static_argnums=(0, 1), **SOON_COMPILED)
-def _slopes(core: ConvexCore, unflatten: Any, given: Given, values: Array, z: Array, lam: Array) -> tuple[Array, ...]:
+@compiled(**SOON_COMPILED)
+def _slopes(core: ConvexCore, form: Form, given: Given, values: Array, z: Array, lam: Array) -> tuple[Array, ...]:
     """Derivatives of the Lagrangian L and limits g at an optimum: L_p, L_zz, g_z, L_zp, g_p, with p log values."""
 
     def logs(z_: Array, p: Array) -> tuple[Array, Array]:
-        return core_logs(core, z_, given.under(unflatten(values * jnp.exp(p))))
+        return core_logs(core, z_, given.under(form.world(values * jnp.exp(p))))
 
     def lagrangian(z_: Array, p: Array) -> FloatLike:
         f, g = logs(z_, p)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import equinox as eqx
@@ -21,31 +19,23 @@ from .interior import DEFAULTS, Optimum, Settings, solve_convex
 WIDEST = 256
 """Most problems solved side by side unless told otherwise: bounds memory."""
 
-N_THREADS = min(os.cpu_count() or 1, 4)
-"""Batches that are solved at once: a solve keeps one core busy."""
 
-
-def in_batches(fun: Callable[..., Any], args: tuple[Any, ...], size: int, n_threads: int = 1) -> Any:
+def in_batches(fun: Callable[..., Any], args: tuple[Any, ...], size: int) -> Any:
     """`fun` over the leading axis of all arrays in `args`, `size` rows at a time, so that it compiles once.
 
     Args:
         fun: takes arrays with `size` as leading axis and returns such arrays.
         args: its arguments; every array leaf has the batch as leading axis.
         size: rows per call; the last call is filled with its last row.
-        n_threads: calls at once, each with memory of its own.
 
     Returns:
         What `fun` returns, as host arrays with the batch as leading axis.
     """
     n = len(jax.tree.leaves(args)[0])
-
-    def answer(first: int) -> Any:
+    answers = []
+    for first in range(0, n, size):
         rows = np.minimum(np.arange(first, first + size), n - 1)
-        return jax.device_get(fun(*jax.tree.map(lambda x: np.asarray(x)[rows], args)))
-
-    answers = [answer(0)]  # alone, since it may compile
-    with ThreadPoolExecutor(n_threads) as pool:
-        answers += pool.map(answer, range(size, n, size))
+        answers.append(jax.device_get(fun(*jax.tree.map(lambda x, rows=rows: np.asarray(x)[rows], args))))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:n], *answers)
 
 
@@ -101,4 +91,4 @@ def solve_batch(
     def solve(some: Any, box: list[Array | np.ndarray]) -> Optimum:
         return _solve_chunk(fun, eqx.combine(some, shared), box, loose, settings)
 
-    return in_batches(solve, (arrays, boxes), size or min(WIDEST, 2 ** (n_batch - 1).bit_length()), N_THREADS)
+    return in_batches(solve, (arrays, boxes), size or min(WIDEST, 2 ** (n_batch - 1).bit_length()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pickle
 from collections.abc import Sequence
 
@@ -144,17 +145,20 @@ def demand_of(ground: Ground, w: int, plan: Plan, at: Structure) -> StepDemand:
     return row_of(on_structures(ground, [at], w, [plan])[0], 0)
 
 
-def on_structures(ground: Ground, structures: Sequence[Structure], w: int, plans: Sequence[Plan]) -> list[StepDemand]:
+def on_structures(
+    ground: Ground, structures: Sequence[Structure], w: int, plans: Sequence[Plan], *, keeps: bool = True
+) -> list[StepDemand]:
     """Stacked demands of some plans of one workload on every structure.
 
-    Of a plan that is not valid in a system: what it is in one where it is, except that it fits no memory.
+    Of a plan that is not valid in a system: what it is in one where it is, except that it fits no memory. `keeps`: for
+    the next run too, unless what is made of them is kept.
     """
     missing = {}
     for at in structures:
         places, _ = ground.known.get((w, at), ({}, None))
         if new := tuple(p for p in plans if p not in places):
             missing[at] = new
-    for at, found in _lowered_on(ground, w, missing).items():
+    for at, found in _lowered_on(ground, w, missing, WORTH_KEEPING if keeps else math.inf).items():
         places, before = ground.known.get((w, at), ({}, None))
         places = places | {p: len(places) + i for i, p in enumerate(missing[at])}
         joined = found if before is None else jax.tree.map(lambda *x: np.concatenate(x), before, found)
@@ -170,12 +174,14 @@ WORTH_KEEPING = 64
 """Plans from which on reading their demands takes less time than lowering them."""
 
 
-def _lowered_on(ground: Ground, w: int, wanted: dict[Structure, tuple[Plan, ...]]) -> dict[Structure, StepDemand]:
-    """Stacked demands of the plans wanted on each structure, from an earlier run where one had the same question.
+def _lowered_on(
+    ground: Ground, w: int, wanted: dict[Structure, tuple[Plan, ...]], worth_keeping: float
+) -> dict[Structure, StepDemand]:
+    """Stacked demands of the plans wanted on each structure, from an earlier run where one asked for the same.
 
     All structures of a plan come one after the other, because they share what it moves (`lowering.demand`).
     """
-    texts = {at: text_of(ground, w, at, plans) for at, plans in wanted.items() if len(plans) >= WORTH_KEEPING}
+    texts = {at: text_of(ground, w, at, plans) for at, plans in wanted.items() if len(plans) >= worth_keeping}
     found = {at: pickle.loads(body) for at, text in texts.items() if (body := kept("optimize", text)) is not None}
     rest: dict[Structure, dict[Plan, StepDemand]] = {at: {} for at in wanted if at not in found}
     asked = {at: set(wanted[at]) for at in rest}

@@ -75,7 +75,7 @@ def _table_of(space: Space, w: int, every: tuple[Plan, ...]) -> PlanTable:
     empty = _empty(on_structures(ground, structures[:1], w, every[:1])[0], len(every))
 
     def make() -> tuple[np.ndarray, np.ndarray]:
-        return _undominated(empty, [per_step(d) for d in on_structures(ground, structures, w, every)])
+        return _undominated(empty, [per_step(d) for d in on_structures(ground, structures, w, every, keeps=False)])
 
     said = "\n".join(text_of(ground, w, at, every) for at in structures)
     keep, rows = kept_record("optimize", f"table of {said}", make)

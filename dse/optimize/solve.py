@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeAlias
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.program import compiled
 from ..core.types import FloatLike, Vector, unnamed
 from ..evaluation.assembly import evaluated
 from ..hardware.chip import Chip
@@ -155,9 +155,12 @@ def design_chip(search: Search, candidate: Candidate, *, whole: bool = True) -> 
         data = data_of(search.space, candidate.choice_index, candidate.plan_index)
         parts = silicon(chip, choice_technology(choice, study.package))
         x |= {"supply_V": jnp.asarray(parts.supply_V), "die_mm2": jnp.asarray(parts.die_mm2)}
-        drawn = [float(w.power_W) for w in jax.jit(partial(chip_at, core))(chip, x, data)[0].loads]
+        drawn = [float(w.power_W) for w in _at(core, chip, x, data)[0].loads]
         limit = max([*drawn, study.cooled_W or 0.0], default=float(chip.power_limit_W))
     return dataclasses.replace(chip, name=f"{study.name}-design", power_limit_W=limit)
+
+
+_at = compiled()(chip_at)
 
 
 def cooling(study: Study) -> FloatLike | None:

@@ -1,6 +1,6 @@
 """Predictions of measurements by fits that never saw them, and the bands that their errors teach.
 
-Leaving out is a mask and a few steps from the full fit.
+Leaving out is a mask and steps from the full fit until they settle.
 """
 
 from __future__ import annotations
@@ -16,9 +16,6 @@ from ..physics.pooled import ALONE, NOVELTIES, STEPS, Kin, novelty_of
 from .cases import Case
 from .families import KINDS, Tell, calibration_from, pool_design, pool_json, pool_of, refit_pool, warm_start
 from .pooled import Pooled, Posterior
-
-STEPS_WITHOUT = 4
-"""Most steps of a fit that leaves rows out; it starts from the full one."""
 
 COVERED = 0.8
 """Share of measurements that a band should hold."""
@@ -55,7 +52,7 @@ def without(
     for name, away in HOLDERS[held](pooled.design.frame):
         if away.any():
             tell(f"without {name}: {int(away.sum())} measurements")
-            yield away, pooled.fit(mask=~away, start=full, iterations=STEPS_WITHOUT), ~away & pooled.learnt
+            yield away, pooled.fit(mask=~away, start=full), ~away & pooled.learnt
 
 
 def held_out_errors(pooled: Pooled, full: Posterior, held: str, tell: Tell) -> pd.DataFrame:
@@ -148,8 +145,7 @@ def served_without(
     """
     pool = pool_of(kind)
     pooled = Pooled(pool_design(pool, {kind: cases}))
-    start = warm_start(pooled, pool)
-    full = pooled.fit(start=start) if start is None or held == "source" else pooled.fit(start=start, iterations=4)
+    full = pooled.fit(start=warm_start(pooled, pool))
     kins, names = [k for b in pooled.design.blocks for k in b.kin], pooled.design.units[1]
     served: dict[str, Calibration] = {}
     f, parts = pooled.design.frame, []

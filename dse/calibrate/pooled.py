@@ -2,7 +2,7 @@
 
     log t_i = f(sum of the effects of row i) + b[source] + c[cell] + noise_i,  z ~ N(0, kappa^2), noise ~ Student t
 
-Leaving rows out is a mask with a warm start, so that held-out scores cost a few steps each.
+Leaving rows out is a mask with a warm start, so that held-out scores cost a few dozen steps at most each.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ COMPOUND: dict[str, tuple[str, float]] = {
     "mm2_per_Bps": ("mm2 per TB/s", 1e12),
     "mm_per_Bps": ("mm per TB/s", 1e12),
     "W_per_B": ("mW/MiB", 1e3 * 2.0**20),
-    "W_per_mm2": ("mW/mm2", 1e3),
+    "W_per_mm2": ("W/mm2", 1.0),
     "W_per_stack": ("W per stack", 1.0),
     "USD_per_B": ("USD/GB", 1e9),
     "USD_per_mm2": ("USD/mm2", 1.0),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import functools
+import gc
 import ipaddress
 import logging
 import os
@@ -140,17 +141,30 @@ def is_open(scheduler: str) -> bool:
     return scheme in ("", "tcp") and not local
 
 
+@contextlib.contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """No collection of garbage while Dask begins to time them: one under way would end without a beginning, loudly."""
+    ran = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if ran:
+            gc.enable()
+
+
 def _new_cluster(workers: int) -> tuple[LocalCluster, Client]:
     """A new cluster on this machine, reachable from it alone, and its client."""
     from distributed import Client, LocalCluster, Nanny
 
     env = {k: str(v) for k, name in CACHE.items() if (v := jax.config.values.get(name)) is not None}
     try:
-        cluster = LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, host=HERE, dashboard_address=f"{HERE}:0",
-            worker_dashboard_address=f"{HERE}:0", env=env, preload=__name__, silence_logs=logging.CRITICAL,
-            worker_class=functools.partial(Nanny, worker_class=patient_worker),
-        )  # fmt: skip
+        with _collector_at_rest():
+            cluster = LocalCluster(
+                n_workers=workers, threads_per_worker=1, processes=True, host=HERE, dashboard_address=f"{HERE}:0",
+                worker_dashboard_address=f"{HERE}:0", env=env, preload=__name__, silence_logs=logging.CRITICAL,
+                worker_class=functools.partial(Nanny, worker_class=patient_worker),
+            )  # fmt: skip
         return cluster, Client(cluster)
     except (OSError, RuntimeError) as error:
         raise SpecError(

@@ -163,7 +163,7 @@ def _best_of_search() -> float:
     return number(load_receipts(FACTS)["operators"], "best_of_search")
 
 
-def array_share(row: Any) -> float:
+def array_frac(row: Any) -> float:
     """Time of a row's matrix work over that of a usual product: below 1 for the winner of a search over shapes."""
     searched = "best shape" in row_text(row, "op").lower() or "maximum over" in row_text(row, "note").lower()
     return _best_of_search() if searched else 1.0

@@ -29,7 +29,7 @@ from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
 
 
 def _step(ops: list[Op], tensor: Traffic, system: System, splits: bool = True, array_frac: float = 1.0) -> StepDemand:
-    """A step that is one operator, its kernels in turn, or one collective; the array works `array_frac` of the usual."""
+    """One operator, its kernels in turn, or one collective as a step; its array works `array_frac` of the usual."""
     array = array_shape(system.chip.core.tensor)
     tiled = rank_ops(ops, array)
     if has_library(system.chip):

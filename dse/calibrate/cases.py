@@ -28,7 +28,7 @@ from ..workload.blocks import Block, Experts, Mlp, Run
 from ..workload.mixers import Attention
 from ..workload.transformer import Model, Training, total_parameters, uniform
 from .measurements import peak_memory_B, step_s
-from .published import devices_per_chip, known_model, named_system, per_device, preset_for
+from .published import devices_per_chip, known_model, named_system, on_measured_network, per_device, preset_for
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
 
 FUSED_SINCE = 2023
@@ -260,10 +260,11 @@ SLICED = ("tpu-v4", "tpu-v5p", "tpu-v7")
 
 def row_system(row: Any, chip: str, usual: str) -> System:
     """System of a row: its chip's usual one, or one whose network the row's own note names, cut into its slices."""
-    system = preset_system(named_system(row_text(row, "note"), chip, usual))
-    if chip not in SLICED:
-        return system
-    return torus_slice(system, int(row_number(row, "num_chips")) // n_slices(row))
+    said, n_chips = row_text(row, "note"), int(row_number(row, "num_chips"))
+    system = preset_system(named_system(said, chip, usual))
+    if chip in SLICED:
+        return torus_slice(system, n_chips // n_slices(row))
+    return on_measured_network(system, said, n_chips, float(prior_calibration(chip).scaleout_frac))
 
 
 NUMBERS = (

@@ -21,21 +21,22 @@ from ..workload.op import Kind, Op
 from .cases import Case
 from .library_tiles import Rounds, has_library, is_cut, rounds
 from .measurements import SECONDS
-from .operators import calibrates, row_ops, splits_contraction
+from .operators import array_frac, calibrates, row_ops, splits_contraction
 from .protocols import as_library_runs, levels_at_once, library_all_reduce
 from .published import devices_per_chip, named_system, per_device, preset_for
 from .rates import SIZED, rated_s
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
 
 
-def _step(ops: list[Op], tensor: Traffic, system: System, splits: bool = True) -> StepDemand:
-    """A step that is one operator, its kernels in turn, or one collective."""
+def _step(ops: list[Op], tensor: Traffic, system: System, splits: bool = True, array_frac: float = 1.0) -> StepDemand:
+    """One operator, its kernels in turn, or one collective as a step; its array works `array_frac` of the usual."""
     array = array_shape(system.chip.core.tensor)
     tiled = rank_ops(ops, array)
     if has_library(system.chip):
         for i, op in enumerate(ops):
             if is_cut(op):
                 _cut(tiled.columns[:, i], rounds(op, array, system.chip, splits), float(system.chip.n_cores))
+    tiled.columns[: CYCLES + 1] *= array_frac
     macs = tiled.macs.sum(axis=0)
     none = TrafficDemand(*Traffic().parts())
     return StepDemand(
@@ -136,7 +137,7 @@ HALVES = 2
 def _lower_operator(row: Any, system: System, chip_name: str) -> Lowered:
     """A row's operator alone."""
     ops = row_ops(row, hosted=kin_of(chip_name, KERNELS).vendor not in COMPILED)
-    return ops if isinstance(ops, str) else _step(ops, Traffic(), system, splits_contraction(row))
+    return ops if isinstance(ops, str) else _step(ops, Traffic(), system, splits_contraction(row), array_frac(row))
 
 
 def kernel_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:

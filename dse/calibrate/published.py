@@ -62,6 +62,30 @@ def named_system(said: str, chip: str, usual: str) -> str:
     return next((s for pattern, c, s in NETWORKS if c == chip and re.search(pattern, said.lower())), usual)
 
 
+MEASURED_NETWORK = r"measured nccl gb/s allreduce ([\d.]+)"
+"""Bus bandwidth of an all-reduce over all chips of a run, timed beside it."""
+
+
+def on_measured_network(system: System, said: str, n_chips: int, scaleout_frac: float) -> System:
+    """A system whose scale-out network carries what a row says it measured; the same where it says nothing.
+
+    A ring through whole scale-up domains leaves each by all its chips' ports at once, so each carries
+
+        B = B_bus / n_domain
+
+    of a run that leaves its domain. `scaleout_frac` of the bandwidth is what a library reaches of a sound network.
+
+    Source: [nvidia2024nccltests] for bus bandwidth.
+    """
+    found, domain = re.search(MEASURED_NETWORK, said.lower()), system.fabric.n_chips
+    if found is None or n_chips <= domain:
+        return system
+    carried = float(found.group(1)) * 1e9 / domain / scaleout_frac
+    chip = system.chip
+    slower = min(float(chip.scaleout_bandwidth_per_dir_Bps), carried)
+    return dataclasses.replace(system, chip=dataclasses.replace(chip, scaleout_bandwidth_per_dir_Bps=slower))
+
+
 OTHERS = r"h(100|200|800).*(pcie|\bnvl\b)|a800.*pcie"
 """Boards that share a name with a preset and neither its clock nor its memory."""
 

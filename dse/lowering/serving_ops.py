@@ -168,7 +168,7 @@ def serving_ops(workload: Serving, plan: Plan, lanes: float = 1.0, fixed: bool =
     for mixer, share in model.working_mixers:
         placed += [Placed(op, "forward", share) for op in _mixer(mixer, workload, plan, p, lanes)]
     shard = Shard(plan.tp, ep=plan.ep, sequence_parallel=False)
-    small = block_elementwise(model, shard, tokens, "forward", partial(products_of, workload))
+    small = block_elementwise(model, shard, tokens, "forward", partial(products_of, workload), not fixed)
     placed += [Placed(op, "forward") for op in small]
     last = 1.0 if isinstance(workload, Decode) else 1.0 / workload.n_chunks
     vocab = model.vocab / plan.tp

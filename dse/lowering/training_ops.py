@@ -209,11 +209,12 @@ def _feed_elements(feed: Feed, hidden: float, s: Shard, tokens: float, phase: st
 
 
 def block_elementwise(
-    model: Model, s: Shard, tokens: float, phase: str, precision_of: Callable[[str], str]
+    model: Model, s: Shard, tokens: float, phase: str, precision_of: Callable[[str], str], scales_apart: bool = True
 ) -> list[Op]:
     """Element-wise work of a block: norms, residuals, RoPE, activation, casts to 8 bit and expert permutation.
 
-    `precision_of` says in what precision products with the weights of a part run.
+    `precision_of` says in what precision products with the weights of a part run, and `scales_apart` whether a kernel
+    of its own finds the scales of 4-bit ones: a compiled program has no such gap.
     """
     n = passes()
     narrow = tokens * model.hidden / (s.tp if s.sequence_parallel else 1)
@@ -237,7 +238,8 @@ def block_elementwise(
     work, moved = work + times * cast * n["cast"], moved + times * cast * n["cast_moves"]
     routed = sum(share for feed, share in model.working_feeds if isinstance(feed, Experts))
     n_launches = 4.0 + routed * number(framework(), "n_routing_kernels")
-    n_launches += number(framework(), "n_scaling_kernels") * sum(x.share for width, x in bits if width < 8)
+    if scales_apart:
+        n_launches += number(framework(), "n_scaling_kernels") * sum(x.share for width, x in bits if width < 8)
     if not after:
         return [Op("elementwise", Kind.ELEMENTWISE, (), "bf16", BF16_B * moved, work, n_launches=n_launches)]
     # the addition is in the kernel of the second norm, so the first only reads the stream and writes its result

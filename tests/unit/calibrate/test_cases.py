@@ -40,6 +40,20 @@ def row(**changes):
     return next(point(**changes).itertuples())
 
 
+def test_a_run_is_priced_on_the_network_that_its_row_measured():
+    h100 = {"chip": "NVIDIA H100 SXM", "num_chips": 512.0}
+    said = "accumulation 8; measured NCCL GB/s AllReduce {} AllGather 6; AWS p5-class cluster"
+
+    def carried(busbw, **changes):
+        found = row_system(row(**h100 | {"note": said.format(busbw)} | changes), "h100", "dgx-h100")
+        return float(found.chip.scaleout_bandwidth_per_dir_Bps)
+
+    # eight chips of a node leave it together: 13.6 GB/s are 1.7 each, of which a library reaches 0.8
+    assert carried(13.6) == pytest.approx(1.7e9 / 0.8)
+    assert carried(13.6, num_chips=8.0) == carried(460) == pytest.approx(50e9)
+    assert carried(13.6, note="AWS p5-class cluster") == pytest.approx(50e9)
+
+
 def test_a_gpt_row_is_recognised_by_its_parameters():
     m = row_model(row())
     assert (m.n_layers, m.hidden, m.runs[0].block.feed.n_matrices) == (96, 12288, 2)

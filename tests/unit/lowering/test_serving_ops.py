@@ -133,3 +133,14 @@ def test_kv_in_fp8_halves_what_attention_reads():
 def test_prefill_is_hashable_and_frozen():
     w = Prefill(LLAMA, 1, 10)
     assert hash(w) == hash(dataclasses.replace(w))
+
+
+def test_scales_of_4_bit_products_are_kernels_where_a_host_starts_them_and_none_in_a_compiled_program():
+    def starts(precision, fixed):
+        d = Decode(model("llama-3.1-8b"), 8, 1024, product_precision=precision)
+        small = [p.op.n_launches for p in serving_ops(d, Plan(dp=1), fixed=fixed) if p.op.name == "elementwise"]
+        return sum(small)
+
+    # four products with weights per block: attention in and out, MLP up and down
+    assert starts("fp4", fixed=False) - starts("bf16", fixed=False) == 4
+    assert starts("fp4", fixed=True) == starts("bf16", fixed=True) == starts("bf16", fixed=False)

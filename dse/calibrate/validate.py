@@ -160,11 +160,14 @@ def timed(cases: Sequence[Case], rest: Sequence[Unmodelled]) -> tuple[list[Case]
 
 
 def source_medians(v: Validation) -> dict[str, Any]:
-    """The total: counts over all points, and medians over the sources that have predictions."""
+    """The total: counts over all points, and medians over the sources that have predictions.
+
+    The share inside the bands is a mean, one vote per source: a median of shares says 100 % while a quarter is outside.
+    """
     by: Any = v.scores.by("source")
-    errors = ("median_abs_err", "p90_abs_err", "bias", "baseline_median_abs_err", "coverage")
+    errors = ("median_abs_err", "p90_abs_err", "bias", "baseline_median_abs_err")
     counts: dict[str, Any] = {n: int(by[n].sum()) for n in ("points", "modelled")}
-    return counts | {n: float(by[n].median()) for n in errors}
+    return counts | {n: float(by[n].median()) for n in errors} | {"coverage": float(by["coverage"].mean())}
 
 
 def memory_scores(v: Validation) -> pd.DataFrame:

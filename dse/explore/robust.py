@@ -28,7 +28,7 @@ from ..optimize.interior import Optimum, solve_convex
 from ..optimize.search import SPAN, Candidate, Search, search_of
 from ..optimize.space import space_of
 from ..study.convex import ConvexCore, Data, coordinates, core_logs
-from ..study.design import INTEGERS, Choice
+from ..study.design import STEPPED, Choice
 from .built import outcome
 from .risk import Risk
 from .samples import Samples
@@ -280,7 +280,7 @@ class Program:
 
 def whole(name: str, value: float) -> float:
     """A free number, counts without rounding error."""
-    return float(round(value)) if name in INTEGERS else value
+    return float(round(value)) if name in STEPPED else value
 
 
 def scenario_program(core: ConvexCore, z: Array, data: Data) -> tuple[Array, Array]:

@@ -14,7 +14,7 @@ from ..lowering.plan import plan_text
 from ..physics.evaluate import Evaluation, chip_technology, silicon
 from ..physics.power import full_load_power_W
 from ..study.design import FREE
-from ..study.metrics import METRICS, OWNED, Load, chip_state
+from ..study.metrics import METRICS, OF_WORKLOADS, OWNED, Load, chip_state
 from ..workload.transformer import Workload
 from .receipts import receipts_of_chip
 from .subject import Subject
@@ -63,8 +63,7 @@ def chip_column(subject: Subject, name: str) -> dict[str, Any]:
 
 def _has(metric: str, loads: list[Load], works: list[dict[str, Any]]) -> bool:
     """Whether a metric can be read: those over workloads need all of them."""
-    needs = metric in ("delivered_time", "served_time", "chip_energy_per_token_J", "hottest_operator_W", "power_W")
-    return not needs or (bool(loads) and len(loads) == len(works))
+    return metric not in OF_WORKLOADS or (bool(loads) and len(loads) == len(works))
 
 
 def _work(subject: Subject, name: str, w: int) -> tuple[Load, dict[str, Any]]:

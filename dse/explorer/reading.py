@@ -36,7 +36,7 @@ from ..study.convex import (
     separate,
 )
 from ..study.design import with_free
-from ..study.metrics import METRICS, OWNED, Load, State, upkeep_of
+from ..study.metrics import METRICS, OF_WORKLOADS, OWNED, Load, State, upkeep_of
 
 PARTS = (
     "compute_s", "host_exposed_s", "tensor_exposed_s", "pipeline_exposed_s", "bubble_s", "data_exposed_s",
@@ -111,7 +111,7 @@ def named_metrics(core: ConvexCore, owned: bool, services: bool) -> tuple[str, .
     """Metrics that a study can name: those of owners where it has one, the fleet's where models are in service."""
     skipped = () if owned else OWNED
     without = ("served_time",) if not services else ()
-    needs = ("delivered_time", "chip_energy_per_token_J", "power_W", "hottest_operator_W") if not core.workloads else ()
+    needs = OF_WORKLOADS if not core.workloads else ()
     return tuple(n for n in METRICS if n not in (*skipped, *without, *needs))
 
 

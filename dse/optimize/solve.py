@@ -30,7 +30,7 @@ from ..study.convex import (
     rows_of_limit,
     separate,
 )
-from ..study.design import INTEGERS, Choice, choice_technology, template, with_free
+from ..study.design import STEPPED, Choice, choice_technology, template, with_free
 from ..study.metrics import Load, State, mean_speedup, metric_of, upkeep_of
 from ..study.study import Study
 from ..technology.presets import Technology
@@ -147,7 +147,7 @@ def design_chip(search: Search, candidate: Candidate, *, whole: bool = True) -> 
     study, core = search.space.study, search.core
     choice = study.choices[candidate.choice_index]
     x = named_numbers(core, candidate.optimum.z)
-    free = {n: np.float64(np.round(x[n]) if whole and n in INTEGERS else x[n]) for n in core.free}
+    free = {n: np.float64(np.round(x[n]) if whole and n in STEPPED else x[n]) for n in core.free}
     chip = with_free(template(choice, study.baseline.chip, study.scaleout_Bps), free)
     chip = dataclasses.replace(chip, blank_mm2=study_blank_mm2(study, chip, choice_technology(choice, study.package)))
     limit = study.power_cap_W

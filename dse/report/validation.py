@@ -65,7 +65,8 @@ def validation_view(v: Validation) -> RenderableType:
         Text(f"{v.kind} measurements of {v.data.name}: {how}", style="bold"),
         Text(
             "errors are |predicted/measured - 1|; bias is the median signed error; "
-            f"the baseline is {BASELINES[is_split]}, {BASELINE_HOW[bool(v.held_out)]}",
+            f"the baseline is {BASELINES[is_split]}, {BASELINE_HOW[bool(v.held_out)]}; the last row is the median over "
+            "sources, and the mean of their shares in the band",
             style="dim",
         ),
         "",

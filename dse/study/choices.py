@@ -14,7 +14,7 @@ from ..economy.presets import host
 from ..hardware.fabrics import system_facts
 from ..hardware.system import System
 from ..technology.presets import link, memory, node
-from .design import STEPPED, Choice, as_built, pe_dims, steps
+from .design import LANES, STEPPED, Choice, as_built, pe_dims, steps
 from .metrics import State
 from .written import ChoiceTable
 
@@ -26,7 +26,8 @@ def check_multiples(free: tuple[Free, ...], choices: tuple[Choice, ...]) -> None
     for count in counts:
         if not any(_has_multiple(count, n) for n in dies):
             what = ", ".join(map(str, dies))
-            told = f"hold no multiple of choices.n_dies = {what} (cores: in a grid on a die); widen them or the choices"
+            of = {"vector_lanes": f"{LANES:g}", "scratchpad_B": "a macro"}.get(count.name, f"choices.n_dies = {what}")
+            told = f"hold no multiple of {of} (cores: in a grid on a die); widen them or the choices"
             raise SpecError(f"free.{count.name}: bounds {count.lower:g} and {count.upper:g} {told}")
     if not any(all(_has_multiple(c, n) for c in counts) for n in dies):
         names = ", ".join(c.name for c in counts)

@@ -45,8 +45,10 @@ TOUCH = 1.0 + 1e-6
 
 INTEGERS = ("n_cores", "n_stacks")
 """Free numbers that count something."""
-STEPPED = (*INTEGERS, "scratchpad_B")
+STEPPED = (*INTEGERS, "scratchpad_B", "vector_lanes")
 """Free numbers that a real chip takes from a list; see `steps`."""
+LANES = 16.0
+"""Lanes of the smallest vector unit that is built: an SM of Volta and Ampere has four of them, a CU of CDNA too."""
 MACRO_B = 2.0**20
 """Scratchpads grow by whole macros: 8 KiB on each of 128 partitions."""
 SLICE_B = 2.0**13
@@ -194,7 +196,7 @@ def steps(name: str, n_dies: int, lower: float, upper: float) -> np.ndarray:
     """What can be built of a stepped free number between two bounds, ascending; may be empty.
 
     Cores fill a grid on every die, stacks stand beside every die alike, scratchpads consist of whole macros, or of
-    slices where less than a macro is allowed.
+    slices where less than a macro is allowed, and vector engines of whole units of lanes.
 
     Raises:
         UnknownNameError: a number that is not stepped.
@@ -203,7 +205,7 @@ def steps(name: str, n_dies: int, lower: float, upper: float) -> np.ndarray:
     if name not in STEPPED:
         raise UnknownNameError("stepped free parameter", name, STEPPED)
     memory_B = SLICE_B if lower < MACRO_B * (1 - ROUNDING) else MACRO_B
-    unit = memory_B if name == "scratchpad_B" else float(n_dies)
+    unit = {"scratchpad_B": memory_B, "vector_lanes": LANES}.get(name, float(n_dies))
     first, last = math.ceil(lower / unit * (1 - ROUNDING)), math.floor(upper / unit * (1 + ROUNDING))
     if last - first > MOST_STEPS:
         raise SpecError(

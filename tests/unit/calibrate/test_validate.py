@@ -1,5 +1,6 @@
 """Scores of measurements: what is predicted, what is not and why."""
 
+import dataclasses
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +22,20 @@ def test_total_is_the_median_over_sources_with_predictions(scored):
     # a: errors 10 %, 10 %; b: 75 %, 20 %, median 47.5 %; c has none
     assert (total["points"], total["modelled"]) == (7, 4)
     assert total["median_abs_err"] == pytest.approx((0.10 + 0.475) / 2)
+
+
+def test_a_source_outside_its_band_counts_in_the_total(scored):
+    """Three sources with all, all and a quarter of their points inside: 75 %, where a median says 100 %."""
+    shares = {"a": [1, 1, 1, 1], "b": [1, 1], "c": [1, 0, 0, 0]}
+    rows = [(s, x) for s, inside in shares.items() for x in inside]
+    frame = pd.DataFrame(
+        {
+            "source": [s for s, _ in rows], "predicted_s": 1.0, "measured_s": [1.0 if x else 9.0 for _, x in rows],
+            "baseline_s": 1.0, "low_s": 0.5, "high_s": 2.0,
+        }
+    )  # fmt: skip
+    wide = dataclasses.replace(scored, scores=dataclasses.replace(scored.scores, predictions=frame))
+    assert source_medians(wide)["coverage"] == pytest.approx(0.75)
 
 
 def test_reasons_that_differ_in_numbers_are_one_and_names_keep_theirs(scored):

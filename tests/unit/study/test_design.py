@@ -106,6 +106,9 @@ def test_cores_fill_a_grid_on_every_die():
 def test_stacks_stand_beside_every_die_and_scratchpads_are_whole_macros():
     assert steps("n_stacks", 4, 4.0, 12.0).tolist() == [4.0, 8.0, 12.0]
     assert (steps("scratchpad_B", 2, 1.5 * 2**20, 4 * 2**20) / 2**20).tolist() == [2.0, 3.0, 4.0]
+    # vector units of 16 lanes, on however many dies
+    assert steps("vector_lanes", 2, 60, 130).tolist() == [64, 80, 96, 112, 128]
+    assert len(steps("vector_lanes", 1, 65, 79)) == 0
     with pytest.raises(UnknownNameError):
         steps("clock_Hz", 2, 1e9, 2e9)
 

@@ -1,5 +1,7 @@
 """What a forecast draws: shares as asked, readings that bind the milder ones, announced ratios met or exceeded."""
 
+import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -64,3 +66,11 @@ def test_a_file_without_a_study_is_refused(tmp_path):
     path.write_text("[forecast]\n")
     with pytest.raises(SpecError, match="names no study"):
         load_forecast(path)
+
+
+def test_how_far_built_chips_stray_is_what_the_back_tests_found(asked):
+    """Half of the errors of a bell curve are below .674 of its deviation."""
+    found = json.loads((SHIPPED.parents[1] / "results" / "backtest" / "backtest.json").read_text())
+    factors = {k["name"]: k["factor"] for k in found["kinds"]}
+    for name in ("n_cores", "scratchpad_B", "sram_B", "vector_lanes", "clock_Hz", "n_stacks"):
+        assert asked.taste[name] == pytest.approx(math.log(factors[name]) / 0.674, abs=0.1), name

@@ -29,6 +29,7 @@ from .lowering.plan import Plan as Plan
 from .lowering.plan import parse_plan as parse_plan
 from .lowering.plan import plans as plans
 from .optimize.curvature import curvature as curvature
+from .optimize.local import solve_local as solve_local
 from .optimize.solution import Solution as Solution
 from .optimize.solve import solve as solve
 from .optimize.solve import solve_continuous as solve_continuous

@@ -24,12 +24,13 @@ from ..core.program import compiled
 from ..core.provenance import Sourced
 from ..core.text import percent, quantity_text, scoped_label, scoped_name
 from ..core.types import SOON_COMPILED, FloatLike
+from ..evaluation.assembly import evaluated
 from ..hardware.chip import Chip
 from ..lowering.demand import StepDemand
 from ..optimize.search import Candidate, Search, leaders, run_search, search_of
 from ..optimize.space import Space, data_of, space_of
 from ..physics.calibration import Calibration, calibration_receipts
-from ..physics.evaluate import chip_technology, throttled_step_s
+from ..physics.evaluate import chip_technology
 from ..physics.money import bond_loss
 from ..study.convex import ConvexCore, Data, coordinates, core_logs
 from ..study.study import Study
@@ -215,11 +216,11 @@ class Given(eqx.Module):
     def under(self, world: World) -> Data:
         """Coefficients in another world; the baseline's step times follow its calibration."""
         each = tuple(world.calibrations[name] for name in self.calibration_names)
-        seconds = [throttled_step_s(d, self.base, self.base_tech, c) for d, c in zip(self.own, each, strict=True)]
+        found = [evaluated(d, self.base, self.base_tech, c) for d, c in zip(self.own, each, strict=True)]
         node = world.tech.node
         return dataclasses.replace(
             self.data, tech=world.tech, calibrations=each, limits=world.limits,
-            baseline_s=jnp.stack(seconds) if seconds else self.data.baseline_s,
+            baseline_s=jnp.stack([jnp.asarray(e.step_s) for e in found]) if found else self.data.baseline_s,
             overdrive_V=node.nominal_V - node.threshold_V, bond_loss=bond_loss(world.tech),
         )  # fmt: skip
 

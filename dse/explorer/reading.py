@@ -160,7 +160,7 @@ def reading(core: ConvexCore, names: tuple[str, ...], x: Vector, data: Data, bui
     before = [data.baseline_s[i] * d.tokens / data.n_baseline_tokens[i] for i, d in enumerate(data.demands)]
     state = _state(core, chip, data, s, found, before)
     metrics = {n: METRICS[n](state) for n in names}
-    ratios = separate(core, _coordinates(core, x, data, s, chip, [e.step_s for e in found]), data)[1:]
+    ratios = separate(core, _coordinates(core, x, data, s, [e.step_s for e in found]), data)[1:]
     blocks = _stacked(s.area)
     empty = jnp.maximum(chip.n_dies * s.die_mm2 - jnp.sum(blocks), 0.0)
     load = full_load_power_W(chip, data.tech, "fp8", s.area, s.die_mm2, s.supply_V)
@@ -217,7 +217,7 @@ def _work(d: StepDemand, chip: Chip, c: Calibration, e: Evaluation, before_s: Fl
 
 
 def _coordinates(
-    core: ConvexCore, x: Vector, data: Data, s: Silicon, chip: Chip, steps: Sequence[FloatLike]
+    core: ConvexCore, x: Vector, data: Data, s: Silicon, steps: Sequence[FloatLike]
 ) -> dict[str, FloatLike]:
     """All coordinates of the convex core at a chip: nothing bought beyond what it needs."""
     known: dict[str, FloatLike] = dict(zip(core.free, x, strict=True))
@@ -257,7 +257,7 @@ def fastest_plans(
         each = zip(demands, data.calibrations, strict=True)
         return [_first(plan_steps_s(d, chip, data.tech, c) / jnp.asarray(d.tokens)) for d, c in each]
     ones = [jnp.ones(()) for _ in core.workloads]
-    at = _coordinates(core, x, data, silicon(chip, data.tech), chip, ones)
+    at = _coordinates(core, x, data, silicon(chip, data.tech), ones)
     z = jnp.log(jnp.stack([jnp.asarray(at[n], dtype=float) for n in coordinates(core)]))
     one = partial(jax.tree.map, lambda leaf: jnp.asarray(leaf)[None])
     seconds = priced_s(core, z[None], one(data), one(demands))

@@ -62,7 +62,7 @@ def chip_answers(
     return warmed(Answers(subject_of_chip(system, workload, phase), results, None, own, named), tell)
 
 
-def warmed(answers: Answers, tell: Callable[[str], None]) -> Answers:
+def warmed(answers: Answers, tell: Callable[[str], None] = lambda _: None) -> Answers:
     """`answers`, everything a slider needs compiled."""
     tell("compiling the model for one chip")
     subject = answers.subject

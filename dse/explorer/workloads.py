@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 from ..core.errors import SpecError, UnknownNameError
@@ -55,13 +54,12 @@ def sizes_of_phases() -> dict[str, list[dict[str, Any]]]:
     return {t.__name__.lower(): [size(n) for n in fields] for t, fields in FIELDS.items()}
 
 
-def reasked(answers: Answers, raw: dict[str, Any], tell: Callable[[str], None] = lambda _: None) -> Answers:
+def reasked(answers: Answers, raw: dict[str, Any]) -> Answers:
     """A session like another with other workloads, made ready; it takes as long as the first took.
 
     Args:
         answers: what is explored now.
         raw: `workloads` in their order, each as `asked_of` gives it.
-        tell: hears what is done.
 
     Raises:
         DseError: a workload that cannot be: sizes, names, or nothing that fits.
@@ -71,7 +69,7 @@ def reasked(answers: Answers, raw: dict[str, Any], tell: Callable[[str], None] =
         raise SpecError(f"workloads: give {len(now)}")
     each = [_checked(g, n) for g, n in zip(given, now, strict=True)]
     subject = _of_chip(answers, each[0]) if answers.subject.is_chip else _of_study(answers, each)
-    return warmed(dataclasses.replace(answers, subject=subject, found=None, columns={}), tell)
+    return warmed(dataclasses.replace(answers, subject=subject, found=None, columns={}))
 
 
 def _checked(given: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:

@@ -140,11 +140,6 @@ def candidates(ground: Ground) -> list[list[Plan]]:
     return [list(dict.fromkeys(p for valid in found for p in valid)) for found in each]
 
 
-def demand_of(ground: Ground, w: int, plan: Plan, at: Structure) -> StepDemand:
-    """The demand of a plan of one workload on a structure; see `on_structures`."""
-    return row_of(on_structures(ground, [at], w, [plan])[0], 0)
-
-
 def on_structures(
     ground: Ground, structures: Sequence[Structure], w: int, plans: Sequence[Plan], *, keeps: bool = True
 ) -> list[StepDemand]:

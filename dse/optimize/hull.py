@@ -11,22 +11,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from ..core.kept import kept_record
-from ..core.program import compiled
-from ..core.types import INERT, SOON_COMPILED
 from ..lowering.plan import Plan
 from ..lowering.step_demand import StepDemand
-from ..study.convex import ConvexCore, Data, core_logs
+from ..study.convex import Data
 from .dominance import declared_signs, signed_parts, undominated, with_signed_parts
 from .ground import candidates, on_structures, text_of
 from .space import Space
-
-TOLERANCE = 1e-9
-"""Slope against a declared sign that counts as rounding: over the largest of its field, or in log units."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,37 +73,6 @@ def _table_of(space: Space, w: int, every: tuple[Plan, ...]) -> PlanTable:
     said = "\n".join(text_of(ground, w, at, every) for at in structures)
     keep, rows = kept_record("optimize", f"table of {said}", make)
     return dataclasses.replace(empty, plans=tuple(every[i] for i in keep), rows=rows)
-
-
-def wrong_signs(core: ConvexCore, data: Data, z: np.ndarray) -> tuple[str, ...]:
-    """Coefficients by which goal or a ratio of one choice moves against the declared sign at a point of the box.
-
-    Those of its demands, and of the parts of its technology that declare any (`dominance.SIGNED`).
-
-    Measured by gradients, so a point that finds nothing proves nothing: ask at many, corners included.
-    """
-    moved = moved_by(data)
-    signs = jax.tree.leaves(tuple(declared_signs(x) for x in moved))
-    slopes = jax.tree_util.tree_flatten_with_path(_slopes(core, data, z))[0]
-    found = []
-    for (path, slope), value, sign in zip(slopes, jax.tree.leaves(moved), signs, strict=True):
-        largest, size = float(np.max(np.abs(slope), initial=0.0)), float(np.max(np.abs(value), initial=0.0))
-        rounding = TOLERANCE * (largest + (1.0 / size if size > 0.0 else 0.0))
-        right = np.all(np.asarray(slope) * sign >= -rounding) and (sign != INERT or largest == 0.0)
-        if not right:  # not a number is wrong too
-            found.append(jax.tree_util.keystr(path))
-    return tuple(found)
-
-
-@compiled(**SOON_COMPILED)
-def _slopes(core: ConvexCore, data: Data, z: Array) -> tuple[Any, ...]:
-    """Slope of every log ratio and of the log goal by every coefficient with a declared sign."""
-
-    def logs(moved: tuple[Any, ...]) -> Array:
-        goal, ratios = core_logs(core, z, moved_to(data, moved))
-        return jnp.append(ratios, goal)
-
-    return jax.jacrev(logs)(moved_by(data))
 
 
 def moved_by(data: Data) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from ..evaluation.assembly import evaluated
 from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import as_argument, extreme
-from ..physics.evaluate import Silicon, chip_technology, silicon, throttled_step_s
+from ..physics.evaluate import Silicon, chip_technology, silicon
 from ..study.convex import (
     AHEAD,
     MEMORY,
@@ -260,8 +260,8 @@ def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: T
         each = zip(demands, space.ground.lowered, space.ground.baselines, space.ground.calibrations, strict=True)
         for d, (every, own), (plan, _), calibration in each:
             mine, c = own[every.index(plan)], as_argument(end(calibration))
-            then = throttled_step_s(mine, *before, c) * float(d.tokens / mine.tokens)
-            speedups.append(float(then / throttled_step_s(d, *ours, c, cooling(space.study))))
+            then = evaluated(mine, *before, c).step_s * float(d.tokens / mine.tokens)
+            speedups.append(float(then / evaluated(d, *ours, c, cooling(space.study)).step_s))
         ends.append(mean_speedup(space.study.goal, speedups, list(space.ground.traffic_frac), space.study.shares))
     return min(ends), max(ends)
 

@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Array, Bool
 
 from ..core.frames import AbstractShown, page, table_of
-from ..core.program import compiled
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..lowering.headroom import usable_B
@@ -149,11 +148,3 @@ def chip_technology(chip: Chip, package: str = "CoWoS-L") -> Technology:
     """The technology a preset names: its node, memory and links; dies are harvested if the chip has spare cores."""
     tech = technology(chip.node, chip.hbm, chip.link, package=package)
     return dataclasses.replace(tech, package=harvested(tech.package, chip.spare_frac))
-
-
-@compiled()
-def throttled_step_s(
-    d: StepDemand, chip: Chip, tech: Technology, c: Calibration, cooled_W: FloatLike | None = None
-) -> FloatLike:
-    """Throttled step time of one demand on one chip [s]; see `evaluate_demand`."""
-    return evaluate_demand(d, chip, tech, c, cooled_W).step_s

@@ -272,10 +272,15 @@ def proof_text(s: Solution, c: Certificate) -> str:
     if not math.isfinite(o.gap):
         return f"{proof} Of whole designs nothing is proved; whole cores and stacks cost {cost}."
     late = "" if s.status is Status.OPTIMAL else " More --seconds, or a smaller --gap, may find a better one."
+    bounded = bounded_text(o.n_designs, o.gap, o.n_nodes, o.seconds)
+    return f"{proof} Of {bounded}; whole cores and stacks cost {cost}.{late}"
+
+
+def bounded_text(n_designs: float, gap_frac: float, n_nodes: int, spent_s: float) -> str:
+    """What branch and bound proved, in words, on the page too."""
     return (
-        f"{proof} Of all {digits(o.n_designs, 2)} combinations of choices, plans and whole counts none is more than "
-        f"{percent(max(o.gap, 0.0))} better ({o.n_nodes:,} groups bounded in {digits(o.seconds, 2)} s); "
-        f"whole cores and stacks cost {cost}.{late}"
+        f"all {digits(n_designs, 2)} combinations of choices, plans and whole counts none is more than "
+        f"{percent(max(gap_frac, 0.0))} better ({n_nodes:,} groups bounded in {digits(spent_s, 2)} s)"
     )
 
 

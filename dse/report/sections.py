@@ -11,8 +11,10 @@ from ..hardware.own_chip import short_name
 from ..optimize.solution import TIGHT, is_priced
 from ..study.design import Choice
 from . import hover
+from .front import heading
 from .markup import Cell, Markup, folded, paragraph, records, table, value_text
 from .risk import precision_text
+from .screen import bounded_text
 
 Answer = dict[str, Any]
 """The JSON of an answer."""
@@ -54,11 +56,7 @@ def certificate(c: Answer) -> str:
         return said + "Cores and stacks are fractions; combinations of whole counts were not bounded."
     if o["gap"] is None:
         return said + f"Of all {digits(o['n_designs'], 2)} combinations of choices, plans and counts nothing is proved."
-    return (
-        f"{said}Branch and bound: of all {digits(o['n_designs'], 2)} combinations of choices, plans and whole counts "
-        f"none is more than {percent(max(o['gap'], 0.0))} better ({o['n_nodes']:,} groups bounded in "
-        f"{digits(o['seconds'], 2)} s)."
-    )
+    return f"{said}Branch and bound: of {bounded_text(o['n_designs'], o['gap'], o['n_nodes'], o['seconds'])}."
 
 
 def _design_rows(design: Answer) -> list[tuple[Cell, ...]]:
@@ -121,8 +119,7 @@ def front(a: Answer) -> str:
         "bound under the plans found. Knee: " + ", ".join(_metric_text(m, points[a["knee"]][m]) for m in metrics) + "."
     )
     rows = [[_metric_text(n, points[i].get(n)) for n in columns] for i in kept]
-    heads = ["delivered" if n == "delivered_time" else label(n) for n in columns]
-    return paragraph(said, "lead") + hover.front(a) + table(heads, rows)
+    return paragraph(said, "lead") + hover.front(a) + table([heading(n) for n in columns], rows)
 
 
 def front_title(a: Answer) -> str:

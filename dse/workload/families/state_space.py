@@ -107,7 +107,7 @@ def granite_hybrid(f: Fields) -> Body:
     return body(f, blocks_of(mixers, [feed] * n), tied=False)
 
 
-def mamba1(hidden: int, inner: int, state: int, rank: int, taps: int) -> Recurrence:
+def mamba1(inner: int, state: int, rank: int, taps: int) -> Recurrence:
     """Mamba 1: a decay per channel and row of the state, step sizes through a low rank.
 
     Source: [gu2023mamba] section 3.4.
@@ -123,7 +123,7 @@ def jamba(f: Fields) -> Body:
     f.skip("mamba_dt_rank", "mamba_conv_bias", "mamba_proj_bias", "use_mamba_kernels", "num_logits_to_keep",
            "use_mambapy", "use_associative_scan", "mamba_inner_layernorms")  # fmt: skip
     inner = f.whole("mamba_expand", default=2) * hidden
-    linear = mamba1(hidden, inner, f.whole("mamba_d_state", default=16), rank, f.whole("mamba_d_conv", default=4))
+    linear = mamba1(inner, f.whole("mamba_d_state", default=16), rank, f.whole("mamba_d_conv", default=4))
     whole = grouped(f, kv=8)
     period, offset = f.whole("attn_layer_period", default=8), f.whole("attn_layer_offset", default=4, least=0)
     each, start = f.whole("expert_layer_period", default=2), f.whole("expert_layer_offset", default=1, least=0)
@@ -143,7 +143,7 @@ def mamba(f: Fields) -> Body:
     rank = f.raw.get("time_step_rank")
     rank = math.ceil(hidden / 16) if rank in (None, "auto") else f.whole("time_step_rank")
     f.skip("time_step_rank", "use_bias", "use_conv_bias", "mixer_rms_eps", "use_mambapy", "residual_in_fp32")
-    mixer = mamba1(hidden, inner, f.whole("state_size", default=16), rank, f.whole("conv_kernel", default=4))
+    mixer = mamba1(inner, f.whole("state_size", default=16), rank, f.whole("conv_kernel", default=4))
     return body(f, [Block((mixer,), None, 1)] * n, tied=True, context=2**20)
 
 

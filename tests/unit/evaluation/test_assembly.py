@@ -8,7 +8,7 @@ import pytest
 
 from dse.core.errors import PlanError
 from dse.core.types import stack_records
-from dse.evaluation.assembly import chip_reference, evaluate, fastest, lowered, plan_steps_s
+from dse.evaluation.assembly import chip_reference, evaluate, evaluated, fastest, lowered, plan_steps_s
 from dse.hardware.chip import peak_FLOPps
 from dse.hardware.presets import chip, chip_names, system
 from dse.lowering.demand import demand
@@ -16,7 +16,7 @@ from dse.lowering.headroom import usable_frac
 from dse.lowering.plan import Plan
 from dse.physics.area import block_areas, die_area_mm2, interposer_mm2
 from dse.physics.calibration import calibration, default_calibration
-from dse.physics.evaluate import chip_technology, evaluate_demand, silicon, throttled_step_s
+from dse.physics.evaluate import chip_technology, evaluate_demand, silicon
 from dse.physics.money import bond_loss, package_cost, total_USD
 from dse.physics.power import energy_J
 from dse.study.metrics import METRICS, OF_WORKLOADS, chip_state
@@ -88,7 +88,7 @@ def test_the_search_finds_the_fastest_plan_that_fits(trn2):
     every, demands = lowered(trn2, TRAINING, c)
     room = usable_frac() * float(trn2.chip.hbm_capacity_B)
     some = range(0, len(every), max(len(every) // 12, 1))
-    one_by_one = {i: float(throttled_step_s(demands[i], trn2.chip, t, c)) for i in some}
+    one_by_one = {i: float(evaluated(demands[i], trn2.chip, t, c).step_s) for i in some}
     seconds = np.asarray(plan_steps_s(stack_records(demands), trn2.chip, t, c))
     for i, s in one_by_one.items():
         assert seconds[i] == (pytest.approx(s, rel=1e-12) if float(demands[i].memory_B) <= room else np.inf)

@@ -39,6 +39,14 @@ def test_it_shows_itself_with_its_guesses_marked(found):
     assert "N3P: PE area" in shown and "um2" in shown and "_mm2" not in shown
 
 
+def test_the_baseline_of_a_derivative_is_the_baseline_of_the_study(found, solved):
+    """One compiled evaluation behind both: to the last bit. Two programs of the same formula once differed in it."""
+    given = Given.of(solved.space, found.candidate)
+    (seconds,) = given.under(given.world).baseline_s
+    ((_, own_s),) = solved.space.ground.baselines
+    assert float(seconds) == own_s
+
+
 def resolved(found, search, place, factor):
     """Coordinates and goal of the same choice and plans with one number of the world changed."""
     given = Given.of(search.space, found.candidate)

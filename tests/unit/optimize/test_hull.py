@@ -1,7 +1,9 @@
 import dataclasses
+import functools
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -9,15 +11,19 @@ from dse.core.types import INERT, LESS_IS_BETTER, MORE_IS_BETTER, SIGN, as_float
 from dse.evaluation.assembly import lowered
 from dse.lowering.step_demand import StepDemand, TrafficDemand
 from dse.optimize.dominance import bought, declared_signs, undominated, worth_a_proof
-from dse.optimize.hull import per_step, plan_tables, wrong_signs
+from dse.optimize.hull import moved_by, moved_to, per_step, plan_tables
 from dse.optimize.search import leaders
 from dse.optimize.space import data_of, own_plans, space_of, with_plans
 from dse.physics.evaluate import chip_technology
 from dse.physics.power import energy_J, step_energy
 from dse.physics.step import step_time
+from dse.study.convex import core_logs
 from dse.study.design import choice_technology
 
 pytestmark = pytest.mark.slow
+
+TOLERANCE = 1e-9
+"""Slope against a declared sign that counts as rounding: over the largest of its field, or in log units."""
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +135,35 @@ def groups(per, n):
             some = rng.choice(per.n_micro.size, size=min(size, per.n_micro.size), replace=False)
             hull = jax.tree.map(lambda x, s=some: x[s].min(axis=0), per)
             yield dataclasses.replace(hull, window_micro=per.window_micro[some].max())
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def slopes_of(core, data, z):
+    """Slope of every log ratio and of the log goal by every coefficient with a declared sign."""
+
+    def logs(moved):
+        goal, ratios = core_logs(core, z, moved_to(data, moved))
+        return jnp.append(ratios, goal)
+
+    return jax.jacrev(logs)(moved_by(data))
+
+
+def wrong_signs(core, data, z):
+    """Coefficients of demands and bought parts by which goal or a ratio moves against the declared sign.
+
+    Measured by gradients, so a point that finds nothing proves nothing: ask at many, corners included.
+    """
+    moved = moved_by(data)
+    signs = jax.tree.leaves(tuple(declared_signs(x) for x in moved))
+    slopes = jax.tree_util.tree_flatten_with_path(slopes_of(core, data, z))[0]
+    found = []
+    for (path, slope), value, sign in zip(slopes, jax.tree.leaves(moved), signs, strict=True):
+        largest, size = float(np.max(np.abs(slope), initial=0.0)), float(np.max(np.abs(value), initial=0.0))
+        rounding = TOLERANCE * (largest + (1.0 / size if size > 0.0 else 0.0))
+        right = np.all(np.asarray(slope) * sign >= -rounding) and (sign != INERT or largest == 0.0)
+        if not right:  # not a number is wrong too
+            found.append(jax.tree_util.keystr(path))
+    return tuple(found)
 
 
 def test_every_declared_sign_is_true(solved, training):

@@ -9,7 +9,7 @@ import pytest
 
 from dse.core.errors import SpecError
 from dse.optimize.batch import solve_batch
-from dse.optimize.local import Own, solve_local
+from dse.optimize.local import Own, local_answer, solve_local
 from dse.optimize.search import run_search, search_of
 from dse.optimize.solution import Status
 from dse.optimize.space import batch_of, space_of
@@ -30,6 +30,11 @@ def step_s(x, state):
     return state.loads[0].step_s
 
 
+@functools.cache
+def certified():
+    return solve_local(study(), step_s)
+
+
 def waves(x, state):
     """Step time with ripples in the number of cores: several valleys, and no posynomial."""
     return step_s(x, state) * (1.2 + jnp.sin(6.0 * jnp.log(x["n_cores"])))
@@ -38,11 +43,24 @@ def waves(x, state):
 def test_a_posynomial_goal_is_certified_and_the_same_as_the_studys_own():
     search = search_of(space_of(study()))
     best = run_search(search)[0]
-    found = solve_local(study(), step_s)
+    found = certified()
     assert found.status is Status.OPTIMAL and found.unproved == ()
     # One workload, so the least step time is the least ratio to the baseline's: t = goal x t_baseline.
     assert found.goal == pytest.approx(np.exp(best.log_goal) * search.space.ground.baselines[0][1], rel=1e-5)
     assert found.chip is not None and found.chip.n_dies == found.choice.n_dies
+
+
+def test_gradients_alone_reach_what_the_interior_point_certifies():
+    """Adam with multipliers and SLSQP, told nothing of convexity, from random starts: the certified goal and design."""
+    search = search_of(space_of(study()))
+    best = run_search(search)[:1]
+    found = local_answer(search, Own(search.core, step_s), best, ("not asked",), (3, 1))
+    assert found.status is Status.LOCAL and (found.n_starts, len(found.ends)) == (4, 4)
+    assert found.n_agree == 4  # one valley, so every start ends in it
+    assert found.goal == pytest.approx(certified().goal, rel=1e-5)
+    assert found.choice == certified().choice and found.plans == certified().plans
+    for name in ("n_cores", "hbm_bandwidth_Bps"):
+        assert found.numbers[name] == pytest.approx(certified().numbers[name], rel=5e-3), name
 
 
 def test_a_wavy_goal_is_recognised_not_certified_and_its_best_valley_is_found():

@@ -9,12 +9,13 @@ import pytest
 
 import dse
 from dse.core.errors import DseError, SpecError
+from dse.core.types import row_of
 from dse.economy.presets import host
 from dse.economy.racks import system_host, system_rack
 from dse.economy.server import Rack, server_W, switch_W
 from dse.hardware.fabrics import build_fabric, fabric_names, system_facts
 from dse.hardware.presets import chip_system, system
-from dse.optimize.ground import NOWHERE_B, candidates, demand_of
+from dse.optimize.ground import NOWHERE_B, candidates, on_structures
 from dse.optimize.solve import solve_continuous
 from dse.optimize.space import space_of, valid_in
 from dse.study.basis import study_basis
@@ -65,7 +66,7 @@ def test_a_plan_of_one_domain_is_none_of_another():
     sizes = {n: {p.tp for p in space.ground.valid[n][0]} for n in names}
     assert 16 in sizes["torus-64"] and 16 not in sizes["nvlink-fusion-72"]
     plan = next(p for p in every if p.tp == 16)
-    there, elsewhere = (demand_of(space.ground, 0, plan, s) for s in space.structures)
+    there, elsewhere = (row_of(d, 0) for d in on_structures(space.ground, space.structures, 0, [plan]))
     assert float(elsewhere.memory_B) > NOWHERE_B > float(there.memory_B)
     valid = [valid_in(space, 0, every, i) for i in range(len(space.study.choices))]
     last = next(i for i, c in enumerate(space.study.choices) if c.system == "nvlink-fusion-72")

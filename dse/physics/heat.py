@@ -8,28 +8,23 @@ from ..core.types import FloatLike
 from ..hardware.chip import Chip, pool_B
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import OpDemand
-from ..technology.node import PRECISION_BITS, PRECISIONS
 from ..technology.presets import Technology
 from .calibration import Calibration
 from .pipeline import datapath_ratio
-from .power import foreign_frac, wire_J_per_B, work_W
+from .power import foreign_frac, operand_B, wire_J_per_B, work_W
 from .step import Cooled, Step, op_traffic_B, stream_traffic_B
 
 
 def mac_energy_J(chip: Chip, tech: Technology) -> FloatLike:
     """Energy of a MAC by precision at nominal voltage, its operands and partial sums from SRAM included, shape (4,).
 
-        e = e_mac + e_sram (rows m b / 8 + 8 cols) / (rows cols m)
+        e = e_mac + q e_sram
 
-    with m MACs per PE and cycle and b bits; 0 where the array lacks a precision.
+    with q the bytes of `operand_B`; 0 where the array lacks a precision.
     """
-    t, node = chip.core.tensor, tech.node
-    rates = t.macs_per_cycle.stack()
-    bits = jnp.asarray([float(PRECISION_BITS[p]) for p in PRECISIONS])
-    rate = jnp.where(rates > 0, rates, 1.0)
-    deeper = datapath_ratio(chip.pipeline_depth)
-    moved_B = bits / (8.0 * t.cols) + 8.0 / (t.rows * rate)
-    return jnp.where(rates > 0, node.mac_energy_J.stack() * deeper + moved_B * node.sram_energy_J_per_B, 0.0)
+    node, rates = tech.node, chip.core.tensor.macs_per_cycle.stack()
+    each = node.mac_energy_J.stack() * datapath_ratio(chip.pipeline_depth) + operand_B(chip) * node.sram_energy_J_per_B
+    return jnp.where(rates > 0, each, 0.0)
 
 
 def op_energy_J(

@@ -10,8 +10,7 @@ from ..core.frames import AbstractShown
 from ..core.types import FloatLike
 from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
-from ..lowering.tiling import cycle_sram_B
-from ..technology.node import PRECISION_BITS, Node
+from ..technology.node import PRECISION_BITS, PRECISIONS, Node, rate_name
 from ..technology.presets import Technology
 from .area import Area, total_area_mm2
 from .pipeline import datapath_ratio
@@ -75,6 +74,31 @@ def supply_V(clock_Hz: FloatLike, nominal_clock_Hz: FloatLike, node: Node) -> Fl
     return jnp.clip(settled, node.minimum_V, node.maximum_V)
 
 
+def operand_B(chip: Chip) -> FloatLike:
+    """Operands and fp32 partial sums that reach the matrix unit and leave it, by precision, shape (4,) [B/MAC].
+
+        q = b / (8 cols) + 8 / (rows m)
+
+    with m MACs per PE and cycle and b bits; 0 where the unit lacks a precision. What array stands for the units of a
+    multithreaded core is a convention, only how many MACs they do is known: rows and cols are those of a square.
+
+    Source: [jouppi2021ten] for the edges of a systolic array.
+    Assumes: more MACs of a multithreaded core are larger units, not more of them.
+
+    Args:
+        chip: array, rates and how its lanes are fed.
+
+    Returns:
+        Bytes per MAC in the order of `PRECISIONS`.
+    """
+    t = chip.core.tensor
+    rates = t.macs_per_cycle.stack()
+    bits = jnp.asarray([float(PRECISION_BITS[p]) for p in PRECISIONS])
+    side = jnp.sqrt(t.rows * t.cols)
+    rows, cols = (side, side) if chip.lane_kind == "simt" else (t.rows, t.cols)
+    return jnp.where(rates > 0, bits / (8.0 * cols) + 8.0 / (rows * jnp.where(rates > 0, rates, 1.0)), 0.0)
+
+
 def step_energy(
     d: StepDemand, step: Step, chip: Chip, tech: Technology, supply_V: FloatLike, die_mm2: FloatLike
 ) -> Energy:
@@ -105,11 +129,13 @@ def step_energy(
     n_vector = d.n_micro * jnp.sum(d.ops.runs * d.ops.vector_elements)
     between_B = d.n_micro * jnp.sum(d.ops.runs * d.ops.spread_B) * jnp.sqrt(chip.n_cores / chip.cores_per_pool)
     sent = sum((n * (t.sent_B + t.out_B) for n, t in d.traffics.values()), start=jnp.zeros(()))
+    # demands know the edges of an array, not who feeds it
+    moved_B = jnp.sum(d.macs * operand_B(chip)) if chip.lane_kind == "simt" else d.sram_B
     # a chip pays for one end of what it sends and one end of what it receives; energies count both ends
     link = sent * tech.link.energy_J_per_B + crossing_B(step.hbm_B, chip) * tech.die_to_die.energy_J_per_B
     return Energy(
         tensor_J=d.n_micro * jnp.sum(d.macs * node.mac_energy_J.stack()) * scale * deeper,
-        sram_J=d.n_micro * d.sram_B * node.sram_energy_J_per_B * scale,
+        sram_J=d.n_micro * moved_B * node.sram_energy_J_per_B * scale,
         vector_J=n_vector * node.vector_op_energy_J * scale * deeper,
         wire_J=(step.hbm_B + between_B) * wire_J_per_B(tech, supply_V, die_mm2),
         hbm_J=step.hbm_B * tech.memory.energy_J_per_B,
@@ -201,15 +227,15 @@ def full_load_power_W(
     scale = jnp.square(supply_V / node.nominal_V)
     deeper = datapath_ratio(chip.pipeline_depth)
     array_rate = chip.n_cores * chip.clock_Hz
-    width = cycle_sram_B(t.rows, t.cols, t.macs_per_cycle.of(precision), PRECISION_BITS[precision])
     macs = array_rate * t.rows * t.cols * t.macs_per_cycle.of(precision)
+    moved_B = operand_B(chip)[PRECISIONS.index(rate_name(precision))]
     beside = 0.0 if chip.lane_kind == "simt" else 1.0
     lanes = beside * array_rate * chip.core.vector_lanes * chip.core.vector_clock_frac
     sent = chip.scaleup_bandwidth_per_dir_Bps + chip.scaleout_bandwidth_per_dir_Bps
     link = sent * tech.link.energy_J_per_B + crossing_B(chip.hbm_bandwidth_Bps, chip) * tech.die_to_die.energy_J_per_B
     parts = {
         "tensor": macs * node.mac_energy_J.of(precision) * scale * deeper,
-        "sram": array_rate * width * node.sram_energy_J_per_B * scale,
+        "sram": macs * moved_B * node.sram_energy_J_per_B * scale,
         "vector": lanes * node.vector_op_energy_J * scale * deeper,
         "wire": chip.hbm_bandwidth_Bps * wire_J_per_B(tech, supply_V, die_mm2),
         "hbm": chip.hbm_bandwidth_Bps * tech.memory.energy_J_per_B,

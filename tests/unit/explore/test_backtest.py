@@ -95,6 +95,25 @@ def test_ten_steps_ship():
     assert len(STUDIES) == 10
 
 
+ON_SALE = {"HBM2": 2016, "HBM2E": 2020, "HBM3": 2022, "HBM3E": 2024}
+DESIGNED = {
+    "v100": 2015, "tpu_v3": 2016, "a100": 2018, "tpu_v4": 2019, "mi250x": 2020,
+    "h100": 2021, "gaudi3": 2022, "mi300x": 2022, "trainium2": 2023, "trainium3": 2024,
+}  # fmt: skip
+"""Last year in which the memory of the successor could still be chosen."""
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
+def test_memory_on_offer_was_on_sale_when_the_chip_was_designed(path):
+    """HBM2E, in volume in the middle of 2020, gave designs of 2018 and 2019 half the stacks of A100 and TPU v4.
+
+    What the built chip has was on its makers' plan, and is on offer.
+    """
+    study = load_study(path)
+    on_sale = {m for m, year in ON_SALE.items() if year <= DESIGNED[path.stem.removeprefix("backtest_")]}
+    assert {c.hbm for c in study.choices} <= on_sale | {chip(study.built).hbm}
+
+
 def test_the_naive_forecast_by_hand():
     # Trainium1 to the budgets of Trainium2: silicon 512 over 178 mm2, N7 to N5 1.8 times as dense (.46 / .2556), two
     # cores; HBM2E to HBM3 819 / 460 in rate and 24 / 16 in capacity; the same link.

@@ -20,6 +20,7 @@ from dse.physics.power import (
     crossing_B,
     energy_J,
     full_load_power_W,
+    operand_B,
     power_W,
     static_W,
     step_energy,
@@ -221,6 +222,33 @@ def test_full_load_power_by_hand():
     assert parts["static"] == pytest.approx(float(static_W(c, t, area, v)))
     rest = sum(x for k, x in parts.items() if k != "delivery")
     assert parts["delivery"] == pytest.approx(rest * float(t.package.voltage_loss_frac))
+
+
+def test_operands_of_an_array_by_hand():
+    # 128 x 128 in BF16: 128 x 2 B in, 128 x 8 B of sums a cycle over 16384 MACs; FP8 at 2 MACs a PE moves half per MAC.
+    q = operand_B(chip("trainium2"))
+    assert float(q[PRECISIONS.index("bf16")]) == pytest.approx((128 * 2 + 128 * 8) / 16384)
+    assert float(q[PRECISIONS.index("fp8")]) == pytest.approx((128 * 2 * 1 + 128 * 8) / (16384 * 2))
+
+
+def reshaped(c, rows, cols):
+    t = dataclasses.replace(c.core.tensor, rows=np.asarray(rows), cols=np.asarray(cols))
+    return dataclasses.replace(c, core=dataclasses.replace(c.core, tensor=t))
+
+
+def load_W(c):
+    tech = chip_technology(c)
+    v = supply_V(c.clock_Hz, c.nominal_clock_Hz, tech.node)
+    return sum(
+        float(x) for x in full_load_power_W(c, tech, "bf16", block_areas(c, tech), jnp.asarray(800.0), v).values()
+    )
+
+
+def test_no_convention_decides_what_a_gpu_burns():
+    """V100 does 512 MACs per core and cycle; 16 x 32 or 8 x 64 is what we call them. A systolic array has its edges."""
+    v100, trn2 = chip("v100"), chip("trainium2")
+    assert load_W(reshaped(v100, 8.0, 64.0)) == pytest.approx(load_W(v100), rel=1e-12)
+    assert load_W(reshaped(trn2, 64.0, 256.0)) > 1.03 * load_W(trn2)
 
 
 def test_no_step_draws_more_than_full_load(trn2, lowered):

@@ -218,3 +218,10 @@ def test_chips_name_technologies_that_exist():
         for field, kind in known.items():
             if field in facts:
                 assert facts[field]["value"] in presets.names(kind), f"{chip}.{field}"
+
+
+def test_hbm2_costs_what_it_did_in_its_time():
+    # 120 USD for a stack of 8 GB in 2018, 65 to 75 for one of 4 GB; HBM2E of 2023 is at 7 USD/GB.
+    price = float(presets.memory("HBM2").price_USD_per_B)
+    assert price == pytest.approx(120 / 8e9)
+    assert price > 2 * float(presets.memory("HBM2E").price_USD_per_B)

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -38,7 +39,14 @@ def one_point(q, folder):
     return row
 
 
-@pytest.mark.parametrize("q", questions())
+MORE = [
+    *questions(chips=("trainium3",), phases=("prefill",), models=("moe",)),
+    *questions(chips=("mi300x",), phases=("decode",), models=("dense",)),
+]
+"""One question each of a generation and of a maker that the grid lacks."""
+
+
+@pytest.mark.parametrize("q", [*questions(), *MORE])
 def test_a_sweep_of_one_point_is_the_evaluation(q, tmp_path):
     best = dse.evaluate(q.system, q.workload)
     plan, e = best.plan, best.result
@@ -72,6 +80,15 @@ def test_a_page_is_the_evaluation(q):
     assert found.plan == plan and found.calibration == calibration_for(q.chip, q.workload).name
     assert float(found.evaluation.step_s) == float(e.step_s) and float(found.evaluation.power_W) == float(e.power_W)
     assert found.fastest_s <= float(e.step_s) <= found.slowest_s
+
+
+@pytest.mark.parametrize("q", [*questions(chips=("trainium2",), models=("dense",)), *MORE])
+def test_a_metric_of_the_chip_is_the_evaluation(q):
+    """The function that people differentiate says, at the chip itself, what `dse evaluate` says."""
+    best = dse.evaluate(q.system, q.workload)
+    for name in ("step_s", "tokens_per_s", "power_W"):
+        value = jax.jit(dse.metric(name, q.system, q.workload, best.plan))(q.system.chip)
+        np.testing.assert_allclose(float(value), float(getattr(best.result, name)), rtol=ULPS, err_msg=name)
 
 
 def test_what_was_asked_before_is_answered_from_memory_and_never_stale():

@@ -1,0 +1,85 @@
+"""Requests to a model: lengths, shares, and the context that those who write have on average."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import dse
+from dse.core.errors import SpecError
+from dse.workload.requests import FreeBatch, Length, Requests, given_batch
+from dse.workload.transformer import Decode
+
+MODEL = dse.model("llama-3.1-8b")
+
+
+def requests(*lengths, **more):
+    return Requests(MODEL, tuple(Length(*x) for x in lengths), **more)
+
+
+def test_means_of_two_kinds_by_hand():
+    """Three in four ask 1000 for 200, one in four 4000 for 1000.
+
+    Out 0.75 x 200 + 0.25 x 1000 = 400; in 0.75 x 1000 + 0.25 x 4000 = 1750. Of 400 tokens that are written, 150 stand
+    at 1000 + 100 on average and 250 at 4000 + 500: (150 x 1100 + 250 x 4500) / 400 = 3225.
+    """
+    r = requests((1000, 200, 0.75), (4000, 1000, 0.25))
+    assert (r.n_output, r.n_prompt, r.longest, r.mean_context) == (400.0, 1750.0, 5000, 3225)
+
+
+def test_a_context_is_rounded_up():
+    """A prompt of 10 and one token out: 10.5."""
+    assert requests((10, 1)).mean_context == 11
+
+
+whole = st.integers(1, 4000)
+
+
+@given(whole, whole, whole, whole, st.floats(0.05, 0.95))
+def test_the_mean_context_lies_between_those_of_its_kinds(prompt, output, other, more, share):
+    mixed = requests((prompt, output, share), (other, more, 1.0 - share))
+    alone = sorted(requests(x).mean_context for x in ((prompt, output), (other, more)))
+    assert alone[0] <= mixed.mean_context <= alone[1]
+    assert requests((other, more, 1.0 - share), (prompt, output, share)).mean_context == mixed.mean_context
+
+
+@given(whole, whole, st.floats(0.1, 0.9))
+def test_one_kind_said_in_two_parts_is_one_kind(prompt, output, share):
+    one, two = requests((prompt, output)), requests((prompt, output, share), (prompt, output, 1.0 - share))
+    assert two.n_output == pytest.approx(one.n_output) and two.longest == one.longest
+    assert abs(two.mean_context - one.mean_context) <= 1  # rounded up, so a last bit may be a token
+
+
+@pytest.mark.parametrize(
+    ("lengths", "said"),
+    [
+        ((), "shares of requests to llama-3.1-8b must add up to 1"),
+        (((10, 10, 0.5),), "must add up to 1"),
+        (((10, 10, 0.5), (10, 10, 0.6)), "must add up to 1"),
+        (((0, 10),), "0 tokens in and 10 out: give at least 1 of each"),
+        (((10, 0),), "10 tokens in and 0 out: give at least 1 of each"),
+        (((10, 10, 1.5), (10, 10, -0.5)), "give at least 1 of each"),
+        (((131072, 1),), "exceed the context of 131,072 tokens"),
+    ],
+)
+def test_streams_that_cannot_be(lengths, said):
+    with pytest.raises(SpecError, match=said):
+        requests(*lengths)
+
+
+def test_the_longest_that_a_model_was_made_for_is_served():
+    assert requests((131071, 1)).longest == MODEL.max_context
+
+
+@pytest.mark.parametrize("field", ["weight_precision", "kv_precision"])
+def test_unknown_storage_is_refused(field):
+    with pytest.raises(SpecError, match="fp9"):
+        requests((10, 10), **{field: "fp9"})
+
+
+def test_a_free_batch_stands_for_no_number():
+    phase = Decode(MODEL, 7, 1024)
+    free = FreeBatch(phase)
+    assert free.model is MODEL and given_batch(free) is phase and given_batch(phase) is phase
+    assert free.at(64) == dataclasses.replace(phase, batch=64)

@@ -228,7 +228,7 @@ def full_load_power_W(
     deeper = datapath_ratio(chip.pipeline_depth)
     array_rate = chip.n_cores * chip.clock_Hz
     macs = array_rate * t.rows * t.cols * t.macs_per_cycle.of(precision)
-    moved_B = operand_B(chip)[PRECISIONS.index(rate_name(precision))]
+    moved_B = jnp.asarray(operand_B(chip))[PRECISIONS.index(rate_name(precision))]
     beside = 0.0 if chip.lane_kind == "simt" else 1.0
     lanes = beside * array_rate * chip.core.vector_lanes * chip.core.vector_clock_frac
     sent = chip.scaleup_bandwidth_per_dir_Bps + chip.scaleout_bandwidth_per_dir_Bps

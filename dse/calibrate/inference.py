@@ -340,7 +340,6 @@ def _readable_case(
 
 
 def _ranks(plan: Plan, system: System) -> int:
-    """Ranks of a plan on a system, which are all of it."""
     return min(plan.tp * plan.pp * plan.dp, system.n_chips)
 
 

@@ -208,7 +208,6 @@ def _place(equation: Any, caller: str) -> str:
 
 
 def _apply(equation: Any, operands: list[Term], caller: str) -> list[Term]:
-    """Terms of the outputs of one equation."""
     name, params = equation.primitive.name, equation.params
     place = _place(equation, caller)
     if name in CALLS:

@@ -161,7 +161,6 @@ class Study:
 
     @property
     def _asks(self) -> Asks:
-        """Its tables."""
         return Asks(self.limits, self.free, self.choices, self.workloads, self.longest_s, self.weights)
 
     def frame(self, of: str = "limits") -> pd.DataFrame:

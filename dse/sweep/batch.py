@@ -186,7 +186,6 @@ def _reasons(values: np.ndarray, fits: np.ndarray, record: tuple[str, ...]) -> n
 
 
 def _plan_texts(settings: list[Setting], which: np.ndarray, best: np.ndarray) -> np.ndarray:
-    """Plan of each row as text."""
     names = np.asarray([p for s in settings for p in s.plans], dtype=object)
     starts = np.cumsum([0, *(len(s.plans) for s in settings[:-1])])
     return names[starts[which] + best]

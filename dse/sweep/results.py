@@ -155,7 +155,6 @@ def _check_select(sql: str, parsed: Callable[[str], list]) -> None:
 
 
 def _kind(statement: Any) -> str:
-    """What a statement does."""
     try:
         return statement.type.name
     except ValueError:  # a kind that DuckDB has and its Python package does not

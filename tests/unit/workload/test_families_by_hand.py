@@ -201,6 +201,19 @@ def test_gemma_3n_wants_a_width_for_every_layer(widths):
         read("gemma3n_text", intermediate_size=widths)
 
 
+@pytest.mark.parametrize("shared", [0, 1, 3])
+def test_the_last_layers_of_gemma_3n_may_use_earlier_keys_and_values(shared):
+    """Without keys and values of its own a layer has 2 x 64 x 32 weights less; queries and output stay."""
+    own, some = (read("gemma3n_text", num_kv_shared_layers=n) for n in (0, shared))
+    assert total_parameters(own) - total_parameters(some) == shared * 2 * 64 * 32
+    assert [b.mixers[0].own_kv for b in blocks(some)] == [True] * (4 - shared) + [False] * shared
+
+
+def test_not_every_layer_can_use_another_one():
+    with pytest.raises(SpecError, match=r"num_kv_shared_layers.*fewer than the 4 layers"):
+        read("gemma3n_text", num_kv_shared_layers=4)
+
+
 def test_gemma_3n_takes_a_width_of_every_layer():
     m = read("gemma3n_text", intermediate_size=[32, 64, 96, 128])
     assert parameters_by_part(m)["other MLPs"] == 3 * 64 * (32 + 64 + 96 + 128)

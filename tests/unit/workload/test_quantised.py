@@ -1,0 +1,91 @@
+"""How a checkpoint says that it is stored: every method, every width, and what each leaves in 16 bit."""
+
+import pytest
+
+from dse.core.errors import SpecError
+from dse.workload.huggingface import reading
+
+DENSE = {
+    "model_type": "llama", "hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 16, "intermediate_size": 96, "vocab_size": 100,
+    "max_position_embeddings": 256, "tie_word_embeddings": False,
+}  # fmt: skip
+MIXED = DENSE | {"model_type": "mellum", "num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+WIDE = {"head=bf16", "embedding=bf16", "rest=bf16"}
+
+
+def stored(config=DENSE, /, **quantised):
+    """Format of most weights, and of the parts that differ."""
+    narrow, *others = reading(config | {"quantization_config": quantised}, "x.json", "x").model.weight_format.split(",")
+    return narrow, set(others)
+
+
+@pytest.mark.parametrize(
+    ("said", "format_"),
+    [
+        ({"quant_method": "fp8"}, "fp8"),
+        ({"quant_method": "mxfp8"}, "fp8"),
+        ({"quant_method": "fbgemm_fp8"}, "fp8"),
+        ({"quant_method": "gptq", "bits": 4}, "int4"),
+        ({"quant_method": "gptq", "bits": 8}, "int8"),
+        ({"quant_method": "gptq"}, "int4"),
+        ({"quant_method": "awq", "w_bit": 8}, "int8"),
+        ({"quant_method": "auto-round", "bits": 4}, "int4"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "int4"),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "int8"),
+        ({"quant_method": "modelopt", "quant_algo": "FP8"}, "fp8"),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "nvfp4"),
+        ({"quant_algo": "nvfp4"}, "nvfp4"),
+    ],
+)
+def test_linear_layers_are_narrow_and_the_rest_is_not(said, format_):
+    assert stored(**said) == (format_, WIDE)
+
+
+def test_mxfp4_is_of_experts_alone():
+    narrow, others = stored(MIXED, quant_method="mxfp4")
+    assert narrow == "mxfp4" and {"attention=bf16", *WIDE} <= others
+
+
+@pytest.mark.parametrize(
+    ("weights", "format_"),
+    [
+        ({"num_bits": 8, "type": "float"}, "fp8"),
+        ({"num_bits": 4, "type": "float"}, "nvfp4"),
+        ({"num_bits": 4, "type": "float", "group_size": 32}, "mxfp4"),
+        ({"num_bits": 4, "type": "int"}, "int4"),
+        ({"num_bits": 8}, "int8"),
+    ],
+)
+def test_groups_of_compressed_tensors(weights, format_):
+    group = {"group_0": {"targets": ["Linear"], "weights": weights}}
+    assert stored(quant_method="compressed-tensors", config_groups=group) == (format_, WIDE)
+
+
+@pytest.mark.parametrize(("dtype", "format_"), [("fp4", "mxfp4"), ("fp8", "fp8")])
+def test_experts_may_be_stored_otherwise(dtype, format_):
+    narrow, others = stored(MIXED, quant_method="fp8", expert_dtype=dtype)
+    assert narrow == "fp8" and (f"experts={format_}" in others) == (format_ != "fp8")
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"quant_method": "magic"}, "quant_method = .*magic.* is not known; allowed: fp8"),
+        ({"quant_method": "gptq", "bits": 3}, "bits = 3 is not known; allowed: 4, 8"),
+        ({"quant_method": "awq", "w_bit": "4"}, "bits = .*4.* is not known; allowed: 4, 8"),
+        ({"quant_method": "modelopt", "quant_algo": "W4A8"}, "quant_algo = .*W4A8.* is not known; allowed: FP8, NVFP4"),
+        ({"quant_method": "compressed-tensors"}, "no config_groups with weights"),
+        ({"quant_method": "compressed-tensors", "config_groups": {"a": {"targets": ["Linear"]}}}, "no config_groups"),
+        ({"quant_method": "compressed-tensors", "config_groups": {"a": {"weights": {"num_bits": 3}}}}, "bits = 3"),
+        ({"quant_method": "fp8", "expert_dtype": "fp6"}, "expert_dtype = .*fp6.* is not known; allowed: fp4, fp8"),
+    ],
+)
+def test_what_is_not_known_is_named_with_what_is(said, words):
+    with pytest.raises(SpecError, match=words) as error:
+        stored(**said)
+    assert str(error.value).startswith("x.json: ") and "\n" not in str(error.value)
+
+
+def test_without_the_object_all_is_16_bit():
+    assert reading(DENSE, "x.json", "x").model.weight_format == "bf16"

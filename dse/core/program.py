@@ -11,6 +11,7 @@ import contextlib
 import os
 import pickle
 import platform
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -49,6 +50,7 @@ class Program(Generic[T]):
         """A program of `fun`; `options` are those of `jax.jit`."""
         self.fun, self.options = fun, options
         self._made: dict[Any, Callable[..., Any]] = {}
+        self._making = threading.RLock()
         self.__doc__, self.__name__, self.__module__ = fun.__doc__, fun.__name__, fun.__module__
 
     def __call__(self, *args: Any, **kwargs: Any) -> T:
@@ -60,9 +62,10 @@ class Program(Generic[T]):
         traced = any(isinstance(x, Tracer) for x in arrays)
         shapes = tuple((x.shape, x.dtype, getattr(x, "weak_type", False)) for x in arrays)
         known = (traced, form, tuple(is_array), shapes, rest, tuple(map(type, rest)))
-        if known not in self._made:
-            jitted = jax.jit(_flat(self.fun, form, is_array, rest), **self.options)
-            self._made[known] = jitted if traced else self._compiled(jitted, arrays, (form, shapes), rest)
+        with contextlib.nullcontext() if known in self._made else self._making:
+            if known not in self._made:
+                jitted = jax.jit(_flat(self.fun, form, is_array, rest), **self.options)
+                self._made[known] = jitted if traced else self._compiled(jitted, arrays, (form, shapes), rest)
         return self._made[known](*arrays)
 
     def _compiled(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import equinox as eqx
@@ -18,6 +20,12 @@ from .interior import DEFAULTS, Optimum, Settings, solve_convex
 
 WIDEST = 256
 """Most problems solved side by side unless told otherwise: bounds memory."""
+ON_CORE = 8
+"""Problems that one core solves side by side: a call takes as long as its longest, and what fills up the last call is
+solved for nothing."""
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+"""Calls at once: a program of few problems keeps one core busy."""
 
 
 def in_batches(fun: Callable[..., Any], args: tuple[Any, ...], size: int) -> Any:
@@ -32,10 +40,16 @@ def in_batches(fun: Callable[..., Any], args: tuple[Any, ...], size: int) -> Any
         What `fun` returns, as host arrays with the batch as leading axis.
     """
     n = len(jax.tree.leaves(args)[0])
-    answers = []
-    for first in range(0, n, size):
+
+    def some(first: int) -> Any:
         rows = np.minimum(np.arange(first, first + size), n - 1)
-        answers.append(jax.device_get(fun(*jax.tree.map(lambda x, rows=rows: np.asarray(x)[rows], args))))
+        return jax.device_get(fun(*jax.tree.map(lambda x: np.asarray(x)[rows], args)))
+
+    firsts = range(0, n, size)
+    if len(firsts) == 1:
+        return jax.tree.map(lambda x: x[:n], some(0))
+    with ThreadPoolExecutor(min(len(firsts), CORES)) as cores:
+        answers = list(cores.map(some, firsts))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:n], *answers)
 
 
@@ -72,7 +86,8 @@ def solve_batch(
         start: where to begin.
         loose: limits that may be exceeded, shared, as in `solve_convex`; all False is the same program, None another.
         settings: tolerances and barrier schedule.
-        size: problems solved side by side; by default the batch's next power of two, at most `WIDEST`.
+        size: problems solved side by side; by default the batch's next power of two, at most `WIDEST`. Processors
+            solve `ON_CORE` of them, as many times as there are cores.
 
     Returns:
         An `Optimum` of host arrays, each with the batch as leading axis.
@@ -91,4 +106,5 @@ def solve_batch(
     def solve(some: Any, box: list[Array | np.ndarray]) -> Optimum:
         return _solve_chunk(fun, eqx.combine(some, shared), box, loose, settings)
 
-    return in_batches(solve, (arrays, boxes), size or min(WIDEST, 2 ** (n_batch - 1).bit_length()))
+    size = size or min(WIDEST, 2 ** (n_batch - 1).bit_length())
+    return in_batches(solve, (arrays, boxes), min(size, ON_CORE) if jax.default_backend() == "cpu" else size)

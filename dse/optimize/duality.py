@@ -35,14 +35,13 @@ class DualBounds(eqx.Module):
     """Gradient of the Lagrangian at the point, per unit of `z`."""
 
 
-def slopes(
-    fun: Callable[[Array], tuple[Array, Array]], z: Array, lam: Array
-) -> tuple[tuple[Array, Array], Array, Array]:
-    """Objective and limits at z, the gradient of the objective, and the gradient of `lam . limits`."""
+def slope_of(
+    fun: Callable[[Array], tuple[Array, Array]], z: Array, counts: Array, lam: Array
+) -> tuple[tuple[Array, Array], Array]:
+    """Objective and limits at z, and the gradient of `counts` times the objective plus `lam . limits`."""
     (f, g), pull = jax.vjp(fun, z)
-    one, none = jnp.ones_like(f), jnp.zeros_like(lam)
-    (pulled,) = jax.vmap(pull)((jnp.stack([one, 0.0 * one]), jnp.stack([none, lam])))
-    return (f, g), pulled[0], pulled[1]
+    (slope,) = pull((counts * jnp.ones_like(f), lam))
+    return (f, g), slope
 
 
 def bounds_from(

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from ..core.types import Vector
-from .duality import Limits, Model, slopes
+from .duality import Limits, Model, slope_of
 
 NUDGE = 1e-6
 """Difference, as a share of the box, by which exact gradients become curvature: its error is about 1e-6 of the
@@ -108,16 +108,19 @@ class Local(eqx.Module):
 def local(problem: Problem, unit: Array, lam: Array) -> Local:
     """Value, slopes, limits' Jacobian and Lagrangian Hessian: the only place where a solve evaluates the model."""
     z, width = problem.place(unit), problem.width
-    steps = jnp.concatenate([jnp.zeros((1, unit.shape[0])), NUDGE * jnp.diag(width)])
+    counts = jnp.where(problem.relaxes, 0.0, 1.0)
+    # one slope per evaluation: of the goal alone, then of the whole Lagrangian, there and around
+    steps = jnp.concatenate([jnp.zeros((2, unit.shape[0])), NUDGE * jnp.diag(width)])
+    is_whole = jnp.arange(len(steps)) > 0
 
-    def one(step: Array) -> tuple[Array, Array, Array, Array, Array]:
-        (f, g), slope_f, slope_g = slopes(lambda x: problem.fun(x, problem.data), z + step, lam)
-        f, slope_f = jnp.where(problem.relaxes, 0.0, f), jnp.where(problem.relaxes, 0.0, slope_f)
-        return f, g, slope_f, slope_g, width * (slope_f + slope_g)
+    def one(step: Array, whole: Array) -> tuple[Array, Array, Array, Array]:
+        weights = jnp.where(whole, lam, 0.0)
+        (f, g), slope = slope_of(lambda x: problem.fun(x, problem.data), z + step, counts, weights)
+        return jnp.where(problem.relaxes, 0.0, f), g, slope, width * slope
 
-    f, g, slope_f, slope_g, slope = jax.vmap(one)(steps)
-    hess, jac = ((x[1:] - x[:1]) / NUDGE for x in (slope, g))
-    return Local(f[0], g[0], slope_f[0], slope_g[0], jac.T, 0.5 * (hess + hess.T))
+    f, g, slope, per_unit = jax.vmap(one)(steps, is_whole)
+    hess, jac = ((x[2:] - x[1:2]) / NUDGE for x in (per_unit, g))
+    return Local(f[0], g[0], slope[0], slope[1] - slope[0], jac.T, 0.5 * (hess + hess.T))
 
 
 def _solve_positive(matrix: Array, rhs: Array) -> Array:

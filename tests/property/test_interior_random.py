@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dse.optimize.duality import bounds_from, slopes
+from dse.optimize.duality import bounds_from, slope_of
 from dse.optimize.interior import solve_convex
 
 N, M, TERMS = 4, 3, 3
@@ -52,8 +52,9 @@ def test_solved_with_proof_or_proved_impossible(data):
 @given(programs(), arrays(float, (N,), elements=st.floats(-3, 3)), arrays(float, (M,), elements=st.floats(0, 5)))
 def test_bounds_hold_from_any_point_and_any_multipliers(data, z, lam):
     o = solve(data)
-    (f, g), *slope = slopes(lambda z: program(z, data), jnp.asarray(z), jnp.asarray(lam))
-    bounds = bounds_from(f, g, *slope, jnp.asarray(lam), LOWER - z, UPPER - z)
+    (f, g), slope_f = slope_of(lambda z: program(z, data), jnp.asarray(z), jnp.ones(()), jnp.zeros(M))
+    _, slope_g = slope_of(lambda z: program(z, data), jnp.asarray(z), jnp.zeros(()), jnp.asarray(lam))
+    bounds = bounds_from(f, g, slope_f, slope_g, jnp.asarray(lam), LOWER - z, UPPER - z)
     if bool(o.feasible):
         assert float(bounds.objective) <= float(o.objective) + 1e-7
         assert float(bounds.violation) <= 1e-9

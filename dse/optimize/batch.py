@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import equinox as eqx
@@ -28,6 +29,12 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 """Calls at once: a program of few problems keeps one core busy."""
 
 
+@cache
+def _cores() -> ThreadPoolExecutor:
+    """Threads that stay: every new one would bring an arena of memory of its own."""
+    return ThreadPoolExecutor(CORES, thread_name_prefix="solver")
+
+
 def in_batches(fun: Callable[..., Any], args: tuple[Any, ...], size: int) -> Any:
     """`fun` over the leading axis of all arrays in `args`, `size` rows at a time, so that it compiles once.
 
@@ -48,8 +55,7 @@ def in_batches(fun: Callable[..., Any], args: tuple[Any, ...], size: int) -> Any
     firsts = range(0, n, size)
     if len(firsts) == 1:
         return jax.tree.map(lambda x: x[:n], some(0))
-    with ThreadPoolExecutor(min(len(firsts), CORES)) as cores:
-        answers = list(cores.map(some, firsts))
+    answers = list(_cores().map(some, firsts))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:n], *answers)
 
 

@@ -115,7 +115,7 @@ def _last_room(things: Sequence[Any]) -> str | None:
     """The room that knows all rooms from which functions and records come; None where one may not keep anything."""
     named = [str(getattr(x, "__module__", "")).split(".") for x in things]
     rooms = {m[1] for m in named if m[0] == "dse" and m[1:]}
-    return max(rooms, key=ROOMS.index) if rooms <= set(ROOMS) else None
+    return max(rooms, key=ROOMS.index) if rooms and rooms <= set(ROOMS) else None
 
 
 def _said(static: Any) -> str | None:

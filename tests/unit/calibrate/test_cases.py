@@ -19,6 +19,7 @@ from dse.calibrate.cases import (
     training_case,
 )
 from dse.calibrate.measurements import complete, read, step_s
+from dse.calibrate.score import predict_cases
 from dse.core.errors import SpecError, UnknownNameError
 from dse.hardware.presets import system
 from dse.workload.transformer import total_parameters
@@ -38,6 +39,21 @@ def point(**changes):
 
 def row(**changes):
     return next(point(**changes).itertuples())
+
+
+@pytest.mark.parametrize("n_chips", [16, 64, 512])
+def test_a_slower_measured_network_never_shortens_a_step(n_chips):
+    """Llama's 8B on H100 under plain data parallelism: 2 x 16 GB of gradients leave each node and come back."""
+    wide = {
+        "chip": "NVIDIA H100 SXM", "num_chips": float(n_chips), "model": "Llama 3 8B", "layers": 32.0, "hidden": 4096.0,
+        "ffn_hidden": 14336.0, "heads": 32.0, "kv_heads": 8.0, "vocab": 128256.0, "tp": 8.0, "pp": 1.0,
+        "dp": n_chips / 8, "virtual_pp": 1.0, "global_batch": float(n_chips), "zero_stage": 1.0, "year": 2025.0,
+    }  # fmt: skip
+    cases = [training_case(point(**wide | {"note": f"measured NCCL GB/s AllReduce {b}"})) for b in (400, 100, 25, 6)]
+    assert all(isinstance(c, Case) for c in cases), cases
+    times = predict_cases([dataclasses.replace(c, point_id=str(i)) for i, c in enumerate(cases)]).predicted_s.tolist()
+    assert times == sorted(times)
+    assert times[-1] > 1.5 * times[0]
 
 
 def test_a_run_is_priced_on_the_network_that_its_row_measured():

@@ -145,3 +145,35 @@ def test_the_softmax_of_attention_keeps_up_with_the_array_until_blackwell(name, 
     array_cycles = op.macs / float(core.tensor.rows * core.tensor.cols * core.tensor.macs_per_cycle.bf16)
     lane_cycles = op.vector_elements / float(core.vector_lanes * core.vector_clock_frac)
     assert lane_cycles / array_cycles == pytest.approx(share, rel=0.02)
+
+
+EXPONENTIALS = {
+    "v100": 16,
+    "a100-80": 16,
+    "h100": 16,
+    "b200": 16,
+    "mi300x": 16,
+    "trainium1": 64,
+    "trainium2": 64,
+    "trainium3": 128,
+}
+"""Exponentials per core and cycle of the array: special function units of an SM or CU, ScalarE at half the clock."""
+
+
+def test_an_exponential_costs_the_lane_cycles_that_published_units_take():
+    """The count of a softmax is three plain passes and one exponential: 5, between what chips of today take."""
+    cores = {name: chip(name).core for name in EXPONENTIALS}
+    cycles = {n: float(c.vector_lanes * c.vector_clock_frac) / EXPONENTIALS[n] for n, c in cores.items()}
+    counted = passes()["softmax_forward"] - 3
+    assert 1.5 < min(cycles.values()) < counted < max(cycles.values()) <= 8
+    assert np.median(list(cycles.values())) == pytest.approx(counted, rel=0.25)
+
+
+@pytest.mark.parametrize("name", ["h100", "mi300x", "trainium3"])
+def test_more_exponentials_never_shorten_attention_and_the_array_does_not_notice(name):
+    array = array_shape(chip(name).core.tensor)
+    few, many = (fused_attention(8, 2, 128, 2048, 2048, 1, 2, n) for n in (4.0, 8.0))
+    tiled = [rank_ops([op], array) for op in (few, many)]
+    assert np.array_equal(tiled[0].columns[:3], tiled[1].columns[:3])
+    assert many.vector_elements == 2 * few.vector_elements
+    assert many.macs == few.macs and many.hbm_B == few.hbm_B

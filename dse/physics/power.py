@@ -74,6 +74,10 @@ def supply_V(clock_Hz: FloatLike, nominal_clock_Hz: FloatLike, node: Node) -> Fl
     return jnp.clip(settled, node.minimum_V, node.maximum_V)
 
 
+LEAST_RATE = 2.0**-10
+"""MACs per PE and cycle below any that is built, so that a rate of 0 divides nothing."""
+
+
 def operand_B(chip: Chip) -> FloatLike:
     """Operands and fp32 partial sums that reach the matrix unit and leave it, by precision, shape (4,) [B/MAC].
 
@@ -96,7 +100,8 @@ def operand_B(chip: Chip) -> FloatLike:
     bits = jnp.asarray([float(PRECISION_BITS[p]) for p in PRECISIONS])
     side = jnp.sqrt(t.rows * t.cols)
     rows, cols = (side, side) if chip.lane_kind == "simt" else (t.rows, t.cols)
-    return jnp.where(rates > 0, bits / (8.0 * cols) + 8.0 / (rows * jnp.where(rates > 0, rates, 1.0)), 0.0)
+    some = jnp.maximum(rates, LEAST_RATE)
+    return jnp.where(rates > 0, bits / (8.0 * cols) + 8.0 / (rows * some), 0.0)
 
 
 def step_energy(

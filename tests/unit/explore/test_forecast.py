@@ -72,5 +72,5 @@ def test_how_far_built_chips_stray_is_what_the_back_tests_found(asked):
     """Half of the errors of a bell curve are below .674 of its deviation."""
     found = json.loads((SHIPPED.parents[1] / "results" / "backtest" / "backtest.json").read_text())
     factors = {k["name"]: k["factor"] for k in found["kinds"]}
-    for name in ("n_cores", "scratchpad_B", "sram_B", "vector_lanes", "clock_Hz", "n_stacks"):
+    for name in ("n_cores", "scratchpad_B", "sram_B", "vector_lanes", "clock_Hz"):
         assert asked.taste[name] == pytest.approx(math.log(factors[name]) / 0.674, abs=0.1), name

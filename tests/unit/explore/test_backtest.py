@@ -111,8 +111,8 @@ def test_the_page_says_what_ships():
     t = shipped["tally"]
     said = (
         f"{t['n_numbers']} numbers of ten steps: median factor {digits(t['median_factor'])}x "
-        f"(naive {digits(t['naive_factor'])}x), {digits(100 * t['within_frac']['1.5'], 2)} % within 1.5x, SRAM per chip "
-        f"within 2x in {digits(100 * t['sram_frac'], 2)} % of steps, regret of the built chip "
+        f"(naive {digits(t['naive_factor'])}x), {digits(100 * t['within_frac']['1.5'], 2)} % within 1.5x, SRAM per "
+        f"chip within 2x in {digits(100 * t['sram_frac'], 2)} % of steps, regret of the built chip "
         f"{digits(100 * t['regret_frac'])} % in median, better than the naive forecast on {t['n_better']} of 10 steps. "
         f"{digits(100 * t['inside_frac'], 2)} % of the built numbers"
     )

@@ -122,6 +122,17 @@ def test_the_page_says_what_ships():
         assert f"| {k['n_steps']} | {' | '.join(found)} | {digits(100 * k['share_frac'], 2)} % |" in page, k["name"]
 
 
+def test_the_page_says_what_each_correction_is_worth():
+    root = Path(__file__).parents[3]
+    page = (root / "docs" / "backtest.md").read_text()
+    studies = json.loads((root / "results" / "ablation" / "ablation.json").read_text())["studies"]
+    for i, first in enumerate(studies["trainium4"]):
+        old = [studies[s][i] for s in ("backtest_trainium2", "backtest_trainium3")]
+        said = [f"{digits(x['speedup'])}x, {x['sram_ratio']:.2f}, {100 * x['regret_frac']:.0f} %" for x in old]
+        row = next(x for x in page.splitlines() if x.startswith(f"| {first['label']} | {digits(first['speedup'])}x"))
+        assert row.endswith(f"| {first['quantities']['full_load_fp8_W']:,.0f} W | {' | '.join(said)} |"), row
+
+
 ON_SALE = {"HBM2": 2016, "HBM2E": 2020, "HBM3": 2022, "HBM3E": 2024}
 DESIGNED = {
     "v100": 2015, "tpu_v3": 2016, "a100": 2018, "tpu_v4": 2019, "mi250x": 2020,

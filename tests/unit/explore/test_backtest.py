@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dse.core.errors import DseError, SpecError
+from dse.core.text import digits
 from dse.explore.backtest import (
     QUANTITIES,
     Backtest,
@@ -100,6 +101,36 @@ def test_every_step_that_ships_is_proved_convex():
     """A rate of 0 that divides, masked or not, cost six of ten steps their certificate once."""
     shipped = json.loads((Path(__file__).parents[3] / "results" / "backtest" / "backtest.json").read_text())
     assert {s["study"]: s["certified"] for s in shipped["steps"]} == dict.fromkeys((p.stem for p in STUDIES), True)
+
+
+def test_the_page_says_what_ships():
+    """The tally and a row per kind of number, as `dse backtest` prints them."""
+    root = Path(__file__).parents[3]
+    page = (root / "docs" / "backtest.md").read_text()
+    shipped = json.loads((root / "results" / "backtest" / "backtest.json").read_text())
+    t = shipped["tally"]
+    said = (
+        f"{t['n_numbers']} numbers of ten steps: median factor {digits(t['median_factor'])}x "
+        f"(naive {digits(t['naive_factor'])}x), {digits(100 * t['within_frac']['1.5'], 2)} % within 1.5x, SRAM per "
+        f"chip within 2x in {digits(100 * t['sram_frac'], 2)} % of steps, regret of the built chip "
+        f"{digits(100 * t['regret_frac'])} % in median, better than the naive forecast on {t['n_better']} of 10 steps. "
+        f"{digits(100 * t['inside_frac'], 2)} % of the built numbers"
+    )
+    assert said in " ".join(page.split())
+    for k in shipped["kinds"]:
+        found = [digits(k[n], 2) + "x" for n in ("ratio", "spread", "factor", "naive_factor")]
+        assert f"| {k['n_steps']} | {' | '.join(found)} | {digits(100 * k['share_frac'], 2)} % |" in page, k["name"]
+
+
+def test_the_page_says_what_each_correction_is_worth():
+    root = Path(__file__).parents[3]
+    page = (root / "docs" / "backtest.md").read_text()
+    studies = json.loads((root / "results" / "ablation" / "ablation.json").read_text())["studies"]
+    for i, first in enumerate(studies["trainium4"]):
+        old = [studies[s][i] for s in ("backtest_trainium2", "backtest_trainium3")]
+        said = [f"{digits(x['speedup'])}x, {x['sram_ratio']:.2f}, {100 * x['regret_frac']:.0f} %" for x in old]
+        row = next(x for x in page.splitlines() if x.startswith(f"| {first['label']} | {digits(first['speedup'])}x"))
+        assert row.endswith(f"| {first['quantities']['full_load_fp8_W']:,.0f} W | {' | '.join(said)} |"), row
 
 
 ON_SALE = {"HBM2": 2016, "HBM2E": 2020, "HBM3": 2022, "HBM3E": 2024}

@@ -28,7 +28,7 @@ MOST = 128
 SMALLEST = 1e-4
 """Relaxations below this share are rounding."""
 DOWNHILL = 1e-6
-"""A step to neighbouring counts that saves less leads nowhere: one of 16 lanes saves a twentieth of `SMALLEST`."""
+"""A step to neighbouring counts that saves less leads nowhere; steps of lanes save less than `SMALLEST` each."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

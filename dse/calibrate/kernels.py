@@ -28,15 +28,15 @@ from .rates import SIZED, rated_s
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
 
 
-def _step(ops: list[Op], tensor: Traffic, system: System, splits: bool = True, array_frac: float = 1.0) -> StepDemand:
-    """One operator, its kernels in turn, or one collective as a step; its array works `array_frac` of the usual."""
+def _step(ops: list[Op], tensor: Traffic, system: System, splits: bool = True, busy_frac: float = 1.0) -> StepDemand:
+    """One operator, its kernels in turn, or one collective as a step; its array works `busy_frac` of the usual."""
     array = array_shape(system.chip.core.tensor)
     tiled = rank_ops(ops, array)
     if has_library(system.chip):
         for i, op in enumerate(ops):
             if is_cut(op):
                 _cut(tiled.columns[:, i], rounds(op, array, system.chip, splits), float(system.chip.n_cores))
-    tiled.columns[: CYCLES + 1] *= array_frac
+    tiled.columns[: CYCLES + 1] *= busy_frac
     macs = tiled.macs.sum(axis=0)
     none = TrafficDemand(*Traffic().parts())
     return StepDemand(

@@ -62,28 +62,33 @@ def named_system(said: str, chip: str, usual: str) -> str:
     return next((s for pattern, c, s in NETWORKS if c == chip and re.search(pattern, said.lower())), usual)
 
 
-MEASURED_NETWORK = r"measured nccl gb/s allreduce ([\d.]+)"
-"""Bus bandwidth of an all-reduce over all chips of a run, timed beside it."""
+MEASURED_GATHER = r"measured nccl gb/s\b.*\ballgather ([\d.]+)"
+"""Bus bandwidth of an all-gather over all chips of a run, timed beside it."""
+
+GATHERED_B = 2.0**30
+"""Bytes that such an all-gather leaves on each chip; the rows do not print it, a gibibyte is what such tests end at."""
 
 
 def on_measured_network(system: System, said: str, n_chips: int, scaleout_frac: float) -> System:
-    """A system whose scale-out network carries what a row says it measured; the same where it says nothing.
+    """A system whose collectives take what a row says it measured; the same where it says nothing.
 
-    A ring through whole scale-up domains leaves each by all its chips' ports at once, so each carries
+    A ring through whole scale-up domains leaves each by all its chips' ports at once. What an all-gather of V bytes
+    takes beyond its bytes, each of the n ranks adds in turn, whatever the message:
 
-        B = B_bus / n_domain
+        t_rank = V/n (1/B_bus - 1/(n_domain B))
 
-    of a run that leaves its domain. `scaleout_frac` of the bandwidth is what a library reaches of a sound network.
+    with B what a library reaches of a chip's port, `scaleout_frac` of it.
 
-    Source: [nvidia2024nccltests] for bus bandwidth.
+    Source: [nvidia2024nccltests] for bus bandwidth; the rows themselves for the form: with one software from 16 to 512
+        chips, an all-gather and an all-reduce take the same time, in proportion to the ranks.
+    Assumes: the ranks of a node add as much as those of others, as measured steps of the same runs say.
     """
-    found, domain = re.search(MEASURED_NETWORK, said.lower()), system.fabric.n_chips
+    found, domain = re.search(MEASURED_GATHER, said.lower()), system.fabric.n_chips
     if found is None or n_chips <= domain:
         return system
-    carried = float(found.group(1)) * 1e9 / domain / scaleout_frac
-    chip = system.chip
-    slower = min(float(chip.scaleout_bandwidth_per_dir_Bps), carried)
-    return dataclasses.replace(system, chip=dataclasses.replace(chip, scaleout_bandwidth_per_dir_Bps=slower))
+    sound_Bps = domain * float(system.chip.scaleout_bandwidth_per_dir_Bps) * scaleout_frac
+    rank_s = max(1.0 / (float(found.group(1)) * 1e9) - 1.0 / sound_Bps, 0.0) * GATHERED_B / n_chips
+    return dataclasses.replace(system, fabric=dataclasses.replace(system.fabric, rank_s=rank_s))
 
 
 OTHERS = r"h(100|200|800).*(pcie|\bnvl\b)|a800.*pcie"

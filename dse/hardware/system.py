@@ -28,6 +28,8 @@ class Fabric(eqx.Module):
     """Share of a chip's scale-up bandwidth that the second level of switches carries; 1 where it does not block."""
     upper_hop_s: float = eqx.field(static=True, default=0.0)
     """What a message takes longer through the second level: two more switches and the links to them."""
+    rank_s: float = eqx.field(static=True, default=0.0)
+    """What each rank of a collective adds to its time beside its bytes, where a run timed that; 0 elsewhere."""
 
     @property
     def n_chips(self) -> int:

@@ -264,7 +264,7 @@ def row_system(row: Any, chip: str, usual: str) -> System:
     system = preset_system(named_system(said, chip, usual))
     if chip in SLICED:
         return torus_slice(system, n_chips // n_slices(row))
-    return on_measured_network(system, said, n_chips, float(prior_calibration(chip).scaleout_frac))
+    return on_measured_network(system, said, n_chips, chip_reference(system.chip, prior_calibration(chip)))
 
 
 NUMBERS = (

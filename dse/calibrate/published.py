@@ -7,6 +7,7 @@ import re
 
 from ..hardware.chip import Chip
 from ..hardware.system import Fabric, System
+from ..lowering.collective import Reference, across_gather, spread
 from ..workload.presets import model as preset_model
 from ..workload.presets import model_names
 from ..workload.transformer import Model, shortened
@@ -69,25 +70,24 @@ GATHERED_B = 2.0**30
 """Bytes that such an all-gather leaves on each chip; the rows do not print it, a gibibyte is what such tests end at."""
 
 
-def on_measured_network(system: System, said: str, n_chips: int, scaleout_frac: float) -> System:
+def on_measured_network(system: System, said: str, n_chips: int, ref: Reference) -> System:
     """A system whose collectives take what a row says it measured; the same where it says nothing.
 
-    A ring through whole scale-up domains leaves each by all its chips' ports at once. What an all-gather of V bytes
-    takes beyond its bytes, each of the n ranks adds in turn, whatever the message:
+    What an all-gather of V bytes took longer than this model has it, each of the n ranks adds in turn, whatever the
+    message:
 
-        t_rank = V/n (1/B_bus - 1/(n_domain B))
-
-    with B what a library reaches of a chip's port, `scaleout_frac` of it.
+        t_rank = ((n - 1)/n V / B_bus - t_gather(V, n)) / n
 
     Source: [nvidia2024nccltests] for bus bandwidth; the rows themselves for the form: with one software from 16 to 512
         chips, an all-gather and an all-reduce take the same time, in proportion to the ranks.
     Assumes: the ranks of a node add as much as those of others, as measured steps of the same runs say.
     """
-    found, domain = re.search(MEASURED_GATHER, said.lower()), system.fabric.n_chips
-    if found is None or n_chips <= domain:
+    found = re.search(MEASURED_GATHER, said.lower())
+    if found is None or n_chips <= system.fabric.n_chips:
         return system
-    sound_Bps = domain * float(system.chip.scaleout_bandwidth_per_dir_Bps) * scaleout_frac
-    rank_s = max(1.0 / (float(found.group(1)) * 1e9) - 1.0 / sound_Bps, 0.0) * GATHERED_B / n_chips
+    took_s = (n_chips - 1) / n_chips * GATHERED_B / (float(found.group(1)) * 1e9)
+    sound_s = ref.time_s(across_gather(*spread(system.fabric, 1, n_chips), GATHERED_B, ref))
+    rank_s = max(took_s - sound_s, 0.0) / n_chips
     return dataclasses.replace(system, fabric=dataclasses.replace(system.fabric, rank_s=rank_s))
 
 

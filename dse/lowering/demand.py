@@ -31,7 +31,7 @@ from .memory import (
 from .mixer_ops import ring_width
 from .plan import ORDERS, Plan, check_plan, n_forward_runs, n_micro_batches
 from .serving import pass_demand
-from .software import framework, usual_software
+from .software import framework, moves, usual_software
 from .step_demand import StepDemand, TrafficDemand, traffic_demand
 from .streaming import Stream, stream_demand, streamed
 from .tiling import ArrayShape, RankOps, array_shape, op_demand, rank_ops, sram_B
@@ -52,13 +52,13 @@ def _rank(workload: Training, s: Shard, array: ArrayShape) -> tuple[RankOps, lis
 
 
 def _runs(
-    phases: list[str], shares: np.ndarray, macs: np.ndarray, plan: Plan, n_layers: int
+    phases: list[str], shares: np.ndarray, macs: np.ndarray, plan: Plan, n_layers: int, balanced: bool
 ) -> tuple[np.ndarray, float]:
     """Runs of each operator per micro batch on the slowest stage, and that stage's layers.
 
-    Full recomputation runs the forward pass of a layer twice; the head runs once, on the last stage. Where the stages
-    do not divide the layers the last one is among those that have one layer less, so that it has that much time for
-    the head:
+    Full recomputation runs the forward pass of a layer twice; the head runs once, on the last stage. Software cuts the
+    stages by what they cost where it is `balanced`. Elsewhere each has the same number of layers, and where they do not
+    divide the last one is among those that have one less, so that it has that much time for the head:
 
         layers = floor(L / pp) + max(0, 1 - h)
 
@@ -69,9 +69,32 @@ def _runs(
     times = {"forward": n_forward_runs(plan), "backward": 1.0, "head": 0.0}
     layer = np.asarray([times[p] for p in phases]) * shares
     head = np.asarray([p == "head" for p in phases]) * shares
+    h = float(macs @ head) / float(macs @ layer)
+    if balanced:
+        layers, heads = _heaviest_stage(n_layers, h, plan.pp)
+        return layers * layer + heads * head, layers
     fewest, spare = divmod(n_layers, plan.pp)
-    layers = fewest + max(0.0, 1.0 - float(macs @ head) / float(macs @ layer)) if spare else float(fewest)
+    layers = fewest + max(0.0, 1.0 - h) if spare else float(fewest)
     return layers * layer + head, layers
+
+
+def _heaviest_stage(n_layers: int, head: float, n_stages: int) -> tuple[float, float]:
+    """Layers and heads of the stage with most work, where a stage ends once it passes its share of the cost of all.
+
+    Source: [nanotron2026] parallel_state and models/base: costs of blocks add up until they pass the stage's share.
+
+    Args:
+        n_layers: of the model.
+        head: cost of the head, in layers.
+        n_stages: of the pipeline.
+    """
+    costs = np.append(np.ones(n_layers), head)
+    reached, stages, stage = np.cumsum(costs), np.zeros((n_stages, 2)), 0
+    for block, sum_ in enumerate(reached):
+        stages[stage, int(block == n_layers)] += 1.0
+        stage += int(sum_ > reached[-1] * (stage + 1) / n_stages and stage + 1 < n_stages)
+    layers, heads = stages[np.argmax(stages @ [1.0, head])]
+    return float(layers), float(heads)
 
 
 def _backward_share(ops: RankOps, phases: list[str], runs: np.ndarray) -> float:
@@ -212,7 +235,8 @@ def plan_demand(
     software = software or usual_software(plan, system.chip.lane_kind)
     s = shard(plan, software)
     ops, phases, shares, stream = _rank(workload, s, array)
-    runs, layers = _runs(phases, shares, ops.macs.sum(axis=1), plan, workload.model.n_layers)
+    balanced = bool(moves(software)["balanced_stages"])
+    runs, layers = _runs(phases, shares, ops.macs.sum(axis=1), plan, workload.model.n_layers, balanced)
     macs = runs @ ops.macs
     any_order = dataclasses.replace(plan, order=ORDERS[0])
     beside = _beside(workload, any_order, layers, system.fabric, kept or footprint(software), ref)

@@ -227,7 +227,7 @@ def block_elementwise(
     work = narrow * (before * norm + adds * n["residual"])
     moved = narrow * (before * crossed[f"norm_{phase}"] + adds * crossed[f"residual_{phase}"])
     for mixer, share in model.working_mixers:
-        w, m = mixer_elements(mixer, s.tp, tokens, phase, norm)
+        w, m = mixer_elements(mixer, s.tp, tokens, phase, norm, crossed["rotary"])
         work, moved = work + share * w, moved + share * m
     for feed, share in model.working_feeds:
         w, m = _feed_elements(feed, model.hidden, s, tokens, phase)

@@ -63,8 +63,8 @@ def named_system(said: str, chip: str, usual: str) -> str:
     return next((s for pattern, c, s in NETWORKS if c == chip and re.search(pattern, said.lower())), usual)
 
 
-MEASURED_GATHER = r"measured nccl gb/s\b.*\ballgather ([\d.]+)"
-"""Bus bandwidth of an all-gather over all chips of a run, timed beside it."""
+MEASURED = r"measured nccl gb/s\b.*?\b{} ([\d.]+)"
+"""Bus bandwidth of a collective over all chips of a run, timed beside it."""
 
 GATHERED_B = 2.0**30
 """Bytes that such an all-gather leaves on each chip; the rows do not print it, a gibibyte is what such tests end at."""
@@ -78,17 +78,41 @@ def on_measured_network(system: System, said: str, n_chips: int, ref: Reference)
 
         t_rank = ((n - 1)/n V / B_bus - t_gather(V, n)) / n
 
+    Where only an all-reduce was timed nothing tells ranks from bytes, and the network carries less.
+
     Source: [nvidia2024nccltests] for bus bandwidth; the rows themselves for the form: with one software from 16 to 512
         chips, an all-gather and an all-reduce take the same time, in proportion to the ranks.
     Assumes: the ranks of a node add as much as those of others, as measured steps of the same runs say.
+
+    Args:
+        system: as its facts have it.
+        said: a row's own words, such as "measured NCCL GB/s AllReduce 26.3 AllGather 13.1".
+        n_chips: of the run.
+        ref: speeds that a library reaches on the system.
     """
-    found = re.search(MEASURED_GATHER, said.lower())
-    if found is None or n_chips <= system.fabric.n_chips:
+    gather, reduce = (re.search(MEASURED.format(name), said.lower()) for name in ("allgather", "allreduce"))
+    if n_chips <= system.fabric.n_chips or not (gather or reduce):
         return system
-    took_s = (n_chips - 1) / n_chips * GATHERED_B / (float(found.group(1)) * 1e9)
+    if gather is None:
+        assert reduce is not None
+        return _on_slower_links(system, float(reduce.group(1)) * 1e9, ref)
+    took_s = (n_chips - 1) / n_chips * GATHERED_B / (float(gather.group(1)) * 1e9)
     sound_s = ref.time_s(across_gather(*spread(system.fabric, 1, n_chips), GATHERED_B, ref))
     rank_s = max(took_s - sound_s, 0.0) / n_chips
     return dataclasses.replace(system, fabric=dataclasses.replace(system.fabric, rank_s=rank_s))
+
+
+def _on_slower_links(system: System, bus_Bps: float, ref: Reference) -> System:
+    """A system whose scale-out network carries `bus_Bps` of an all-reduce between whole domains.
+
+    A ring through whole domains leaves each by all its chips' ports at once, so each carries B = B_bus / n_domain, of
+    which a library reaches what it reaches of a sound network.
+    """
+    port = float(system.chip.scaleout_bandwidth_per_dir_Bps)
+    carried = bus_Bps / system.fabric.n_chips * port / ref.out_Bps
+    return dataclasses.replace(
+        system, chip=dataclasses.replace(system.chip, scaleout_bandwidth_per_dir_Bps=min(port, carried))
+    )
 
 
 OTHERS = r"h(100|200|800).*(pcie|\bnvl\b)|a800.*pcie"

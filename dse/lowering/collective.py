@@ -31,7 +31,7 @@ class Traffic:
     n_exchanges: float = 0.0
     """Direct exchanges: every rank writes to every other through a switch and waits once."""
     upper_s: float = 0.0
-    """What messages take longer in sequence: through a second level of switches, and per rank where a run timed that."""
+    """What messages take longer in sequence: through a second level of switches, per rank where a run timed that."""
 
     def __add__(self, other: Traffic) -> Traffic:
         return Traffic(*(a + b for a, b in zip(self.parts(), other.parts(), strict=True)))

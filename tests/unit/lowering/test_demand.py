@@ -10,8 +10,9 @@ from dse.core.errors import PlanError
 from dse.core.types import stack_records
 from dse.evaluation.assembly import chip_reference
 from dse.hardware.presets import system
-from dse.lowering.demand import OPTIMIZER_TRAFFIC_B, demand
+from dse.lowering.demand import OPTIMIZER_TRAFFIC_B, _heaviest_stage, demand, plan_demand
 from dse.lowering.plan import Plan
+from dse.lowering.tiling import array_shape
 from dse.physics.calibration import calibration
 from dse.workload.presets import model
 from dse.workload.transformer import Decode, Training, forward_FLOP_per_token
@@ -235,3 +236,25 @@ def test_the_last_stage_of_an_uneven_pipeline_has_one_layer_less():
     assert whole == pytest.approx(3 * layer + head)
     whole, head, layer = uneven(22, 8, vocab=256000)  # 256,000 columns against 12 x 12,288 and the scores
     assert head > layer and whole == pytest.approx(2 * layer + head)
+
+
+@pytest.mark.parametrize(
+    ("layers", "head", "stages", "heaviest"),
+    [
+        (28, 3.5, 8, (4.0, 0.0)),  # 31.5 over 8: four layers pass 3.94 each time, the head is left alone
+        (28, 3.5, 4, (8.0, 0.0)),  # 8, 8, 8 layers, then 4 and the head
+        (28, 3.5, 1, (28.0, 1.0)),
+        (4, 10.0, 2, (4.0, 1.0)),  # four layers never pass half of 14, so that the head joins them
+    ],
+)
+def test_stages_of_equal_cost_by_hand(layers, head, stages, heaviest):
+    assert _heaviest_stage(layers, head, stages) == heaviest
+
+
+def test_the_head_makes_no_stage_slower_where_software_balances_stages():
+    """Llama's 8B over 8 stages: its head costs 2.4 layers, beside 4 layers with Megatron."""
+    workload = Training(model("llama-3.1-8b"), 64, 4096, "bf16")
+    plan = Plan(tp=1, pp=8, dp=1)
+    place = system("dgx-h100"), array_shape(system("dgx-h100").chip.core.tensor)
+    balanced, even = (plan_demand(workload, plan, *place, REF, s) for s in ("eager", "fused"))
+    assert float(balanced.macs.sum()) < 0.9 * float(even.macs.sum())

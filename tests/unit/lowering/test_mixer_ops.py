@@ -95,7 +95,7 @@ def test_what_context_ranks_pass_around():
 
 def test_small_work_by_hand():
     """RoPE turns 32 + 8 heads of 128; a convolution of 3 taps has its gates before and after."""
-    assert mixer_elements(GQA, 1, 10, "forward", 4.0) == (10 * 40 * 128 * passes()["rope"], 10 * 40 * 128 * 2)
+    assert mixer_elements(GQA, 1, 10, "forward", 4.0, 2.0) == (10 * 40 * 128 * passes()["rope"], 10 * 40 * 128 * 2)
     conv = ShortConvolution(channels=2048, taps=3)
-    assert mixer_elements(conv, 2, 10, "forward", 4.0) == (10 * 1024 * 5, 10 * 1024 * 4)
-    assert mixer_elements(conv, 2, 10, "backward", 4.0) == (2 * 10 * 1024 * 5, 2 * 10 * 1024 * 4)
+    assert mixer_elements(conv, 2, 10, "forward", 4.0, 2.0) == (10 * 1024 * 5, 10 * 1024 * 4)
+    assert mixer_elements(conv, 2, 10, "backward", 4.0, 2.0) == (2 * 10 * 1024 * 5, 2 * 10 * 1024 * 4)

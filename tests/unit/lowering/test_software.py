@@ -26,11 +26,12 @@ def op(name, software):
 
 
 @pytest.mark.parametrize(
-    ("software", "norm", "residual", "glu"), [("compiled", 3, 1, 5), ("fused", 3, 3, 5), ("eager", 5, 3, 13)]
+    ("software", "norm", "residual", "glu", "rotary"),
+    [("compiled", 3, 1, 5, 2), ("fused", 3, 3, 5, 2), ("eager", 5, 3, 13, 10)],
 )
-def test_backward_moves_of_a_llama_block_by_hand(software, norm, residual, glu):
-    """h 4,096, two norms and two residuals; f 14,336; RoPE reads and writes 32 + 8 heads of 128; 2 bytes each."""
-    moved = 2 * (norm + residual) * 4096 + glu * 14336 + 2 * 40 * 128
+def test_backward_moves_of_a_llama_block_by_hand(software, norm, residual, glu, rotary):
+    """h 4,096, two norms and two residuals; f 14,336; RoPE turns 32 + 8 heads of 128; 2 bytes each."""
+    moved = 2 * (norm + residual) * 4096 + glu * 14336 + rotary * 40 * 128
     assert small(software, "backward").hbm_B == pytest.approx(2 * 16 * moved)
 
 

@@ -84,7 +84,8 @@ def operand_B(chip: Chip) -> FloatLike:
         q = b / (8 cols) + 8 / (rows m)
 
     with m MACs per PE and cycle and b bits; 0 where the unit lacks a precision. What array stands for the units of a
-    multithreaded core is a convention, only how many MACs they do is known: rows and cols are those of a square.
+    multithreaded core is a convention, only how many MACs they do is known: rows and cols are those of a square. The
+    one place that says so: energy of a step, of its hottest operator and full load read these bytes.
 
     Source: [jouppi2021ten] for the edges of a systolic array.
     Assumes: more MACs of a multithreaded core are larger units, not more of them.
@@ -134,13 +135,11 @@ def step_energy(
     n_vector = d.n_micro * jnp.sum(d.ops.runs * d.ops.vector_elements)
     between_B = d.n_micro * jnp.sum(d.ops.runs * d.ops.spread_B) * jnp.sqrt(chip.n_cores / chip.cores_per_pool)
     sent = sum((n * (t.sent_B + t.out_B) for n, t in d.traffics.values()), start=jnp.zeros(()))
-    # demands know the edges of an array, not who feeds it
-    moved_B = jnp.sum(d.macs * operand_B(chip)) if chip.lane_kind == "simt" else d.sram_B
     # a chip pays for one end of what it sends and one end of what it receives; energies count both ends
     link = sent * tech.link.energy_J_per_B + crossing_B(step.hbm_B, chip) * tech.die_to_die.energy_J_per_B
     return Energy(
         tensor_J=d.n_micro * jnp.sum(d.macs * node.mac_energy_J.stack()) * scale * deeper,
-        sram_J=d.n_micro * moved_B * node.sram_energy_J_per_B * scale,
+        sram_J=d.n_micro * jnp.sum(d.macs * operand_B(chip)) * node.sram_energy_J_per_B * scale,
         vector_J=n_vector * node.vector_op_energy_J * scale * deeper,
         wire_J=(step.hbm_B + between_B) * wire_J_per_B(tech, supply_V, die_mm2),
         hbm_J=step.hbm_B * tech.memory.energy_J_per_B,

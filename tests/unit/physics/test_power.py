@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dse.evaluation.assembly import chip_reference
+from dse.hardware.chip import peak_FLOPps
 from dse.hardware.presets import chip, system
 from dse.lowering.demand import demand
 from dse.lowering.plan import Plan
@@ -135,7 +136,7 @@ def test_dynamic_energy_by_hand(trn2, lowered):
     micro, hbm_B = float(d.n_micro), float(step.hbm_B)
     assert d.macs[PRECISIONS.index("bf16")] == np.sum(d.macs)
     assert float(e.tensor_J) == pytest.approx(micro * np.sum(d.macs) * 1e-12)
-    assert float(e.sram_J) == pytest.approx(micro * float(d.sram_B) * 2e-12)
+    assert float(e.sram_J) == pytest.approx(micro * np.sum(d.macs) * 1280 / 16384 * 2e-12)  # 128 x 2 + 128 x 8 B
     assert float(e.vector_J) == pytest.approx(micro * np.sum(d.ops.runs * d.ops.vector_elements) * 5e-12)
     assert float(e.wire_J) == pytest.approx(hbm_B * 10 * 1e-12)
     assert float(e.hbm_J) == pytest.approx(hbm_B * 30e-12)
@@ -229,6 +230,22 @@ def test_operands_of_an_array_by_hand():
     q = operand_B(chip("trainium2"))
     assert float(q[PRECISIONS.index("bf16")]) == pytest.approx((128 * 2 + 128 * 8) / 16384)
     assert float(q[PRECISIONS.index("fp8")]) == pytest.approx((128 * 2 * 1 + 128 * 8) / (16384 * 2))
+
+
+@pytest.mark.parametrize("name", ["h100", "v100", "trainium3", "tpu-v4"])
+@pytest.mark.parametrize("precision", ["bf16", "fp8"])
+def test_a_step_and_full_load_move_the_same_bytes(trn2, lowered, name, precision):
+    """What a MAC costs in SRAM is one formula, whoever feeds the array: joules of a step over its MACs are watts over
+    the MACs of a second."""
+    (d, step), c = lowered, chip(name)
+    t = chip_technology(c)
+    macs = np.where([p == precision for p in PRECISIONS], 1e12, 0.0)
+    v, die = jnp.asarray(float(t.node.nominal_V)), jnp.asarray(400.0)
+    e = step_energy(dataclasses.replace(d, macs=macs, n_micro=np.asarray(1.0)), step, c, t, v, die)
+    rate = float(peak_FLOPps(c, precision)) / 2 if float(c.core.tensor.macs_per_cycle.of(precision)) > 0 else 0.0
+    watts = float(full_load_power_W(c, t, precision, block_areas(c, t), die, v)["sram"])
+    assert float(e.sram_J) * rate == pytest.approx(watts * 1e12, rel=1e-12)
+    assert (watts > 0) == (rate > 0)
 
 
 def reshaped(c, rows, cols):

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dse.evaluation.assembly import chip_reference
+from dse.hardware.chip import peak_FLOPps
 from dse.hardware.presets import chip, system
 from dse.lowering.demand import demand
 from dse.lowering.plan import Plan
@@ -135,7 +136,7 @@ def test_dynamic_energy_by_hand(trn2, lowered):
     micro, hbm_B = float(d.n_micro), float(step.hbm_B)
     assert d.macs[PRECISIONS.index("bf16")] == np.sum(d.macs)
     assert float(e.tensor_J) == pytest.approx(micro * np.sum(d.macs) * 1e-12)
-    assert float(e.sram_J) == pytest.approx(micro * float(d.sram_B) * 2e-12)
+    assert float(e.sram_J) == pytest.approx(micro * np.sum(d.macs) * 1280 / 16384 * 2e-12)  # 128 x 2 + 128 x 8 B
     assert float(e.vector_J) == pytest.approx(micro * np.sum(d.ops.runs * d.ops.vector_elements) * 5e-12)
     assert float(e.wire_J) == pytest.approx(hbm_B * 10 * 1e-12)
     assert float(e.hbm_J) == pytest.approx(hbm_B * 30e-12)
@@ -231,6 +232,22 @@ def test_operands_of_an_array_by_hand():
     assert float(q[PRECISIONS.index("fp8")]) == pytest.approx((128 * 2 * 1 + 128 * 8) / (16384 * 2))
 
 
+@pytest.mark.parametrize("name", ["h100", "v100", "trainium3", "tpu-v4"])
+@pytest.mark.parametrize("precision", ["bf16", "fp8"])
+def test_a_step_and_full_load_move_the_same_bytes(trn2, lowered, name, precision):
+    """What a MAC costs in SRAM is one formula, whoever feeds the array: joules of a step over its MACs are watts over
+    the MACs of a second."""
+    (d, step), c = lowered, chip(name)
+    t = chip_technology(c)
+    macs = np.where([p == precision for p in PRECISIONS], 1e12, 0.0)
+    v, die = jnp.asarray(float(t.node.nominal_V)), jnp.asarray(400.0)
+    e = step_energy(dataclasses.replace(d, macs=macs, n_micro=np.asarray(1.0)), step, c, t, v, die)
+    rate = float(peak_FLOPps(c, precision)) / 2 if float(c.core.tensor.macs_per_cycle.of(precision)) > 0 else 0.0
+    watts = float(full_load_power_W(c, t, precision, block_areas(c, t), die, v)["sram"])
+    assert float(e.sram_J) * rate == pytest.approx(watts * 1e12, rel=1e-12)
+    assert (watts > 0) == (rate > 0)
+
+
 def reshaped(c, rows, cols):
     t = dataclasses.replace(c.core.tensor, rows=np.asarray(rows), cols=np.asarray(cols))
     return dataclasses.replace(c, core=dataclasses.replace(c.core, tensor=t))
@@ -242,6 +259,25 @@ def load_W(c):
     return sum(
         float(x) for x in full_load_power_W(c, tech, "bf16", block_areas(c, tech), jnp.asarray(800.0), v).values()
     )
+
+
+def test_operands_of_an_instruction_by_hand():
+    # Volta's 8x8: 2 B for 8 products on either side, at 0.54 of a large SRAM's energy; Ampere's 16x8 shares more
+    bf16 = PRECISIONS.index("bf16")
+    assert float(operand_B(chip("v100"))[bf16]) == pytest.approx(0.54 * (2 / 8 + 2 / 8))
+    assert float(operand_B(chip("a100-40"))[bf16]) == pytest.approx(0.54 * (2 / 16 + 2 / 8))
+    assert float(operand_B(chip("p100"))[bf16]) == pytest.approx(0.54 * (2 + 2))
+
+
+def test_matrix_units_of_gpus_spend_less_on_operands_than_on_products():
+    """[semiengineering2022programmable]: fetches cost a tensor core a fifth of its products, a lone one 20 times."""
+    n16, n7 = node("N16"), node("N7")
+    bf16 = PRECISIONS.index("bf16")
+    share = {
+        name: float(operand_B(chip(name))[bf16] * n.sram_energy_J_per_B / n.mac_energy_J.bf16)
+        for name, n in (("p100", n16), ("v100", n16), ("a100-40", n7))
+    }
+    assert share["p100"] > 5 > 1 > share["v100"] > share["a100-40"] > 0.2
 
 
 def test_no_convention_decides_what_a_gpu_burns():

@@ -17,6 +17,7 @@ from ..core.types import FloatLike, row_of, stack_records, unnamed
 from ..hardware.chip import Chip
 from ..hardware.presets import chip_receipts
 from ..lowering.headroom import headroom_receipts
+from ..lowering.software import framework_receipts
 from ..lowering.step_demand import StepDemand
 from ..optimize.batch import in_batches
 from ..optimize.search import Search
@@ -30,7 +31,7 @@ from ..technology.presets import DIE_TO_DIE, Technology, memory, receipts
 from ..technology.presets import link as link_generation
 from ..technology.presets import node as process_node
 from ..technology.presets import package as package_kind
-from .unknowns import Draw, measures_host, scope_of, started
+from .unknowns import STARTED, Draw, measures_host, scope_of
 
 PARTS = {"node": process_node, "memory": memory, "link": link_generation, "package": package_kind}
 """Kind of technology to the function that makes its record."""
@@ -112,7 +113,7 @@ class Samples:
         exponents = self.draw.values(scope, facts["overlap_p"])
         exponents = np.full(self.draw.n, own.overlap_p) if exponents is None else nearest_power_of_two(exponents)
         drawn = eqx.tree_at(lambda c: c.drawn_p, drawn, exponents, is_leaf=lambda x: x is None)
-        fact = started(self.space.study)
+        fact = by_name(framework_receipts())[STARTED]
         kernels = self.draw.values("framework", fact)
         if kernels is None or measures_host(own.name):
             return drawn

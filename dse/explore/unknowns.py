@@ -19,8 +19,7 @@ from scipy.special import ndtr, ndtri
 from ..core.provenance import Sourced, load_receipts, number
 from ..hardware.presets import chip_receipts
 from ..lowering.headroom import headroom_receipts
-from ..lowering.plan import Plan
-from ..lowering.software import move_receipts, usual_software
+from ..lowering.software import framework_receipts
 from ..physics.calibration import calibration_receipts
 from ..study.study import Study
 from ..technology.presets import DIE_TO_DIE, receipts
@@ -121,13 +120,11 @@ def study_facts(study: Study) -> Iterable[tuple[str, Sourced]]:
         ("headroom", f) for f in headroom_receipts() if f.name in ("usable_frac", "prefetch_frac")
     )  # blocks of a cache are lowered
     if not all(map(measures_host, study.calibration_names)):
-        yield "framework", started(study)  # other facts of software are lowered
+        yield from (("framework", f) for f in framework_receipts() if f.name == STARTED)  # others are lowered
 
 
-def started(study: Study) -> Sourced:
-    """What a host starts per operator in training: its time, which needs no new lowering."""
-    usual = move_receipts(usual_software(Plan(), study.baseline.chip.lane_kind))
-    return next(f for f in usual if f.name == "kernels_per_operator")
+STARTED = "n_kernels_per_operator"
+"""What a host starts per operator: its time, which needs no new lowering."""
 
 
 def measures_host(calibration: str) -> bool:

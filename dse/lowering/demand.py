@@ -158,15 +158,15 @@ def _pipeline_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Refer
     return message.times(2.0 * plan.interleave)
 
 
-def n_host_calls(runs: np.ndarray, ops: RankOps, layers: float, plan: Plan, software: str) -> float:
+def n_host_calls(runs: np.ndarray, ops: RankOps, layers: float, plan: Plan) -> float:
     """Kernels and collectives that the host starts per micro batch.
 
-    Software starts a few small kernels for each operator and each exchange counted here: most where nothing is fused.
+    A framework starts a few small kernels for each operator and each exchange counted here.
     """
     exchanges = {"tensor": plan.tp > 1, "context": plan.cp > 1, "expert": plan.ep > 1, "shard": plan.zero >= 3}
     facts = framework()
     collectives = sum(number(facts, f"n_{kind}_collectives") for kind, used in exchanges.items() if used)
-    return moves(software)["kernels_per_operator"] * (float(runs @ ops.columns[-1]) + collectives * layers)
+    return number(facts, "n_kernels_per_operator") * (float(runs @ ops.columns[-1]) + collectives * layers)
 
 
 def _data_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Reference) -> tuple[Traffic, Traffic, float]:
@@ -248,7 +248,7 @@ def plan_demand(
         pipeline=beside.pipeline,
         shard=beside.shard,
         data=beside.data,
-        n_host=n_host_calls(runs, ops, layers, plan, software),
+        n_host=n_host_calls(runs, ops, layers, plan),
         n_sync=number(framework(), "n_tensor_collectives") * layers * (plan.tp - 1) * (plan.pp > 1),
         n_micro=n_micro_batches(plan, workload),
         bubble_micro=(plan.pp - 1) / plan.interleave * BUBBLE[plan.schedule],

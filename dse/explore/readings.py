@@ -141,7 +141,7 @@ QUANTITIES = (
 """Metrics of a design that are told."""
 
 
-@compiled()
+@compiled
 def solved_quantities(core: ConvexCore, z: Array, data: Data) -> dict[str, FloatLike]:
     """`QUANTITIES` of solved designs, and speed-up and mean power of each workload; leading axis over designs."""
 

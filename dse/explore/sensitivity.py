@@ -23,7 +23,6 @@ from ..core.frames import page, table_of
 from ..core.program import compiled
 from ..core.provenance import Sourced
 from ..core.text import percent, quantity_text, scoped_label, scoped_name
-from ..core.types import SOON_COMPILED
 from ..evaluation.assembly import evaluated
 from ..hardware.chip import Chip
 from ..lowering.demand import StepDemand
@@ -327,7 +326,7 @@ def slopes_at(
     return logs, np.concatenate(slopes, axis=1)
 
 
-@compiled(**SOON_COMPILED)
+@compiled
 def _slopes(core: ConvexCore, form: Form, given: Given, values: Array, z: Array) -> tuple[Array, tuple[Array, Array]]:
     """Log goal and log ratios, and what pulls each back to coordinates and log numbers.
 

@@ -36,7 +36,7 @@ Plans: TypeAlias = tuple[int, ...]
 T = TypeVar("T")
 
 
-@compiled()
+@compiled
 def priced_s(core: ConvexCore, z: FloatLike, data: Data, demands: tuple[StepDemand, ...]) -> list[FloatLike]:
     """Throttled time per token of every plan of every workload on each design, shape (designs, plans) per workload.
 
@@ -58,7 +58,7 @@ def priced_s(core: ConvexCore, z: FloatLike, data: Data, demands: tuple[StepDema
     return [per_plan(z, data, d, c, data.deadline_s[:, w]) for w, (d, c) in enumerate(each)]
 
 
-@compiled()
+@compiled
 def priced_on_s(
     core: ConvexCore, z: FloatLike, data: Data, structures: Int[Array | np.ndarray, " n"], every: tuple[StepDemand, ...]
 ) -> list[FloatLike]:  # fmt: skip

@@ -160,7 +160,7 @@ def design_chip(search: Search, candidate: Candidate, *, whole: bool = True) -> 
     return dataclasses.replace(chip, name=f"{study.name}-design", power_limit_W=limit)
 
 
-_at = compiled()(chip_at)
+_at = compiled(chip_at)
 
 
 def cooling(study: Study) -> FloatLike | None:

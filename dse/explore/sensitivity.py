@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 from jaxtyping import Array, Float
 
 from ..core.errors import SpecError
@@ -35,6 +34,9 @@ from ..study.convex import ConvexCore, Data, coordinates, core_logs
 from ..study.study import Study
 from ..technology.presets import DIE_TO_DIE, Technology, receipts
 from .samples import by_name, fact_name
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RANK = 1e-6
 """Singular values below this share of the largest are none."""

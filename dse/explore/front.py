@@ -11,9 +11,9 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from ..core.counts import check_count
 from ..core.errors import SpecError
@@ -27,9 +27,6 @@ from ..study.limits import full_name
 from ..study.metrics import ECONOMIC, METRICS, OF_WORKLOADS
 from ..study.study import Study
 from .ray import LATE, Point, Rays, Row, blank_of_points
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FIRST = 10
 """Points that are spread evenly, with all choices, before choices are left out."""
@@ -110,8 +107,6 @@ class Front:
             rows.append(
                 {**dict(zip(self.metrics, values, strict=True)), **priced, **choice, **plans, **numbers, "gap": gap}
             )
-        import pandas as pd  # as in `table_of`
-
         return pd.DataFrame(rows)
 
     def _repr_html_(self) -> str:

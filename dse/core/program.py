@@ -28,6 +28,7 @@ from jax.experimental import serialize_executable
 from jax.experimental.compilation_cache import compilation_cache
 
 from .kept import ROOMS, UNSAID, is_kept, keep, kept
+from .types import SOON_COMPILED
 
 T = TypeVar("T")
 SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision")
@@ -46,9 +47,9 @@ class Program(Generic[T]):
     Arrays are arguments of the program, everything else is static: it must be hashable.
     """
 
-    def __init__(self, fun: Callable[..., T], **options: Any) -> None:
-        """A program of `fun`; `options` are those of `jax.jit`."""
-        self.fun, self.options = fun, options
+    def __init__(self, fun: Callable[..., T]) -> None:
+        """A program of `fun`."""
+        self.fun = fun
         self._made: dict[Any, Callable[..., Any]] = {}
         self._making = threading.RLock()
         self.__doc__, self.__name__, self.__module__ = fun.__doc__, fun.__name__, fun.__module__
@@ -64,7 +65,8 @@ class Program(Generic[T]):
         known = (traced, form, tuple(is_array), shapes, rest, tuple(map(type, rest)))
         with contextlib.nullcontext() if known in self._made else self._making:
             if known not in self._made:
-                jitted = jax.jit(_flat(self.fun, form, is_array, rest), **self.options)
+                options = {} if traced else SOON_COMPILED  # those of a program hold for all that it calls
+                jitted = jax.jit(_flat(self.fun, form, is_array, rest), **options)
                 self._made[known] = jitted if traced else self._compiled(jitted, arrays, (form, shapes), rest)
         return self._made[known](*arrays)
 
@@ -75,7 +77,7 @@ class Program(Generic[T]):
         static, room = [_said(x) for x in rest], _last_room([self.fun, *rest])
         if room is None or None in static or not _keeps():
             return jitted
-        what = "\n".join(map(str, (self.__module__, self.__name__, self.options, *shape, static, _surroundings())))
+        what = "\n".join(map(str, (self.__module__, self.__name__, SOON_COMPILED, *shape, static, _surroundings())))
         if (body := kept(room, what)) is not None:
             with contextlib.suppress(jax.errors.JaxRuntimeError):
                 return _loaded(body)
@@ -86,9 +88,8 @@ class Program(Generic[T]):
         return made
 
 
-def compiled(**options: Any) -> Callable[[Callable[..., T]], Program[T]]:
-    """A decorator that makes a `Program`; `options` are those of `jax.jit`."""
-    return lambda fun: Program(fun, **options)
+compiled = Program
+"""The decorator that makes one."""
 
 
 def _flat(fun: Callable[..., T], form: Any, is_array: list[bool], rest: tuple[Any, ...]) -> Callable[..., T]:

@@ -21,7 +21,7 @@ jax.config.update("jax_enable_x64", True)
 SOON_COMPILED: dict[str, Any] = {
     "compiler_options": {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
 }
-"""Keywords of `jax.jit` for large programs that run for less time than they compile: XLA's older emitter of loops.
+"""Keywords of `jax.jit` for programs that run for less time than they compile: XLA's older emitter of loops.
 
 The newer one makes a module of every loop, some hundreds, each with a compilation of its own; the solver's program
 takes twice as long to compile with it and no less to run. What sweeps and gradients run a million times keeps it.

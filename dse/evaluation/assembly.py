@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@compiled()
+@compiled
 def plan_steps_s(demands: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> FloatLike:
     """Throttled step time of every demand (leading axis) on one chip, inf where it does not fit in memory or SRAM."""
 
@@ -124,7 +124,7 @@ def band_s(system: System, workload: Workload, plan: Plan, c: Calibration) -> tu
     return float(ends[0].step_s), float(ends[1].step_s)
 
 
-evaluated = compiled()(evaluate_demand)
+evaluated = compiled(evaluate_demand)
 """The one compiled evaluation of a demand on a chip, for all who ask on the host."""
 
 

@@ -12,9 +12,9 @@ from ..lowering.plan import ORDERS
 from ..lowering.served import asked_demand, phase_under
 from ..lowering.tiling import array_shape
 from ..optimize.solution import Solution, WorkloadReport
-from ..physics.evaluate import Silicon, chip_technology, silicon
+from ..physics.evaluate import Silicon, chip_technology
 from ..physics.power import full_load_power_W
-from ..study.metrics import METRICS, chip_state
+from ..study.metrics import METRICS, chip_state, silicon_of
 from ..workload.requests import Requests
 from ..workload.transformer import Workload
 
@@ -31,7 +31,7 @@ class Cloud:
 
 def chip_silicon(chip: Chip, package: str | None = None) -> Silicon:
     """Area, supply and cost of a chip, in its own package or another."""
-    return silicon(chip, chip_technology(chip, package) if package else chip_technology(chip))
+    return silicon_of(chip, chip_technology(chip, package) if package else chip_technology(chip))
 
 
 WHITE_SPACE = "white space"

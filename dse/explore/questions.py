@@ -10,9 +10,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import SpecError, UnknownNameError
 from ..core.frames import page, table_of
@@ -24,6 +22,9 @@ from ..optimize.solve import solve
 from ..optimize.space import relative, space_of
 from ..study.design import Choice
 from ..study.study import Study, load_study
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WORKLOADS = "workloads"
 """Sides that are one workload each, and all together."""

@@ -27,7 +27,7 @@ from ..optimize.deadline import Deadline
 from ..optimize.interior import Optimum
 from ..optimize.pricing import Plans, alternate, fastest_plans
 from ..optimize.search import bounds
-from ..optimize.space import Space, batch_of, element, every_plan, own_plans, space_of
+from ..optimize.space import Space, batch_of, element, own_plans, space_of
 from ..study.convex import ConvexCore, Data, core_logs, named_numbers, ratio_rows, rows_of_limit
 from ..study.design import with_free
 from ..study.metrics import OWNED, Limit
@@ -188,13 +188,13 @@ class Rays:
         self.solved.update(zip(rows, best, strict=True))
         self.tell(best)
 
-    def _price(self, points: list[Point]) -> list[Plans]:
+    def _price(self, _: list[int], points: list[Point]) -> list[Plans]:
         """Fastest plan of every workload at each point's chip."""
         plans = [p.plan_index for p in points]
         data = self.data([(p.choice_index, p.values, p.weights) for p in points], plans).data
-        every = every_plan(self.space, [p.choice_index for p in points])
+        structures = self.space.structure_of_choice[[p.choice_index for p in points]]
         z = np.stack([p.optimum.z[:-1] for p in points])
-        return fastest_plans(self.core, z, data, every, plans, BATCH)
+        return fastest_plans(self.core, z, data, structures, self.space.demands, plans)
 
 
 def blank_of_points(rays: Rays, points: Sequence[Point]) -> np.ndarray:

@@ -25,7 +25,7 @@ from ..optimize.batch import in_batches, solve_batch
 from ..optimize.deadline import Deadline
 from ..optimize.pricing import Plans, alternate, fastest_plans
 from ..optimize.search import Candidate, Search, first_plans, search_of
-from ..optimize.space import Space, batch_of, element, every_plan, space_of
+from ..optimize.space import Space, batch_of, element, space_of
 from ..study.convex import ConvexCore, Data, chip_at, coordinates, model_of, named_numbers
 from ..study.design import with_free
 from ..study.limits import baseline_metric
@@ -110,10 +110,11 @@ def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
         pairs = enumerate(zip(active, plans, strict=True))
         return [Candidate(problems[i].choice_index, p, element(batch, k)) for k, (i, p) in pairs]
 
-    def price(found: list[Candidate]) -> list[Plans]:
-        plans, rows = [c.plan_index for c in found], range(len(found))
-        z, every = np.stack([c.optimum.z for c in found]), every_plan(space, [c.choice_index for c in found])
-        return fastest_plans(core, z, data_of(rows, plans), every, plans, CHUNK, masks)
+    def price(which: list[int], found: list[Candidate]) -> list[Plans]:
+        plans, z = [c.plan_index for c in found], np.stack([c.optimum.z for c in found])
+        structures = space.structure_of_choice[[c.choice_index for c in found]]
+        args = data_of(which, plans), structures, space.demands, plans
+        return fastest_plans(core, z, *args, [masks[i] for i in which])
 
     starts = [first_plans(search, p.choice_index, p.orders) for p in problems]
     best = alternate(starts, solve, price, lambda c: c.log_goal, search.deadline)
@@ -140,7 +141,7 @@ QUANTITIES = (
 """Metrics of a design that are told."""
 
 
-@compiled()
+@compiled
 def solved_quantities(core: ConvexCore, z: Array, data: Data) -> dict[str, FloatLike]:
     """`QUANTITIES` of solved designs, and speed-up and mean power of each workload; leading axis over designs."""
 

@@ -17,21 +17,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
 from scipy.optimize import minimize
 
 from ..core.errors import SpecError
-from ..core.program import compiled
-from ..core.types import SOON_COMPILED
 from ..optimize.batch import solve_batch
 from ..optimize.deadline import Deadline
 from ..optimize.interior import Optimum
 from ..optimize.search import WIDTH, Candidate, Search, run_search, search_of
 from ..optimize.space import element, space_of
-from ..study.convex import ConvexCore, all_strict, core_logs, model_of
-from ..study.metrics import DELIVERED, Limit
+from ..study.convex import ConvexCore, all_strict, model_of
+from ..study.metrics import DELIVERED
 from ..study.study import Study
-from .sensitivity import Form, Given, Sensitivity, derivatives, flat_world
+from .sensitivity import Form, Given, Sensitivity, flat_world, slopes_at
 
 WIDEST = 16.0
 """Largest factor by which a budget is loosened."""
@@ -49,19 +46,37 @@ TURNS = 8
 """Most turns in which levers that turn out to harm go back, or come again."""
 
 
-class Moved(eqx.Module):
+@dataclasses.dataclass(frozen=True)
+class Moved:
     """A problem whose world moves with the levers."""
 
+    core: ConvexCore
+    """Of the study."""
     given: Given
-    """Coefficients, the target's limit last."""
-    values: Float[Array | np.ndarray, " k"]
-    """The world's numbers, flat; the target's limit left out."""
-    target: Float[Array | np.ndarray, ""]
-    """Largest delivered time."""
-    places: Int[Array | np.ndarray, " l"]
+    """Its coefficients."""
+    form: Form
+    """Of the world."""
+    values: np.ndarray
+    """The world's numbers, flat."""
+    target: float
+    """Largest log of the delivered time."""
+    places: np.ndarray
     """Position of each lever among the numbers."""
-    signs: Float[Array | np.ndarray, " l"]
+    signs: np.ndarray
     """1 where more is better, -1 where less is."""
+
+    def changed(self, changes: np.ndarray) -> np.ndarray:
+        """The world's numbers with levers changed, shape (..., levers) [log units] to (..., numbers)."""
+        values = np.broadcast_to(self.values, (*changes.shape[:-1], self.values.size)).copy()
+        values[..., self.places] *= np.exp(self.signs * changes)
+        return values
+
+    def rows(self, point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log ratios of a chip, behind which the levers stand, the target last, and their slopes by both."""
+        n = point.size - self.places.size
+        logs, slopes = slopes_at(self.core, self.form, self.given, self.changed(point[n:]), point[:n])
+        slopes = np.concatenate([slopes[:, :n], self.signs * slopes[:, n + self.places]], axis=1)
+        return np.append(logs[1:], logs[0] - self.target), np.roll(slopes, -1, axis=0)  # the goal is delivered time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,14 +187,13 @@ def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> 
 
     if search.deadline.over(f"what would have to be true for {speedup:g}x"):  # before what compiles longest
         return answer(None, math.nan)
-    core, problem = _target(search, found.candidate, speedup, levers)
+    problem = _moved(search, found.candidate, speedup, levers)
     widths = np.asarray([abs(math.log(end / p.value)) for _, p, end in levers])
     most = _most(search, found.candidate, problem, widths)
     if max(most, now) < speedup:
         return answer(None, most)
-    program = Program(core, flat_world(problem.given.world)[1], len(search.box[0]))
     z = np.asarray(found.candidate.optimum.z)
-    least = partial(program.least, problem, search.box, widths, z, search.deadline)
+    least = partial(_least, problem, search.box, widths, z, search.deadline)
     mix = least(range(n))
     ends = np.diag(widths)
     lone = _delivered(search, found.candidate, problem, np.concatenate([ends, ends / 2]))[0].reshape(2, n)
@@ -197,9 +211,8 @@ def _delivered(search: Search, c: Candidate, m: Moved, changes: np.ndarray) -> t
 
     Not a number where no design meets the limits.
     """
-    values, form = np.tile(m.values, (len(changes), 1)), flat_world(m.given.world)[1]
-    values[:, m.places] *= np.exp(m.signs * changes)
-    data = jax.device_get(eqx.filter_vmap(lambda v: m.given.under(form.world(v)))(jnp.asarray(values)))
+    values = jnp.asarray(m.changed(changes))
+    data = jax.device_get(eqx.filter_vmap(lambda v: m.given.under(m.form.world(v)))(values))
     start, strict = np.asarray(c.optimum.z), all_strict(search.core)
     found = solve_batch(model_of(search.core), data, *search.box, start, loose=strict, size=WIDTH)
     return np.where(found.feasible, np.exp(-found.objective), np.nan), found
@@ -211,7 +224,6 @@ def _most(search: Search, c: Candidate, m: Moved, widths: np.ndarray) -> float:
     What is good was judged where the study stands now; with all moved a lever may harm, such as a calibration that the
     baseline shares. Each turn solves the study in one moved world and asks every lever for its slope there.
     """
-    form = flat_world(m.given.world)[1]
     good, seen, best = np.ones(widths.size, dtype=bool), set(), math.nan
     while good.tobytes() not in seen and len(seen) < TURNS:
         seen.add(good.tobytes())
@@ -219,10 +231,9 @@ def _most(search: Search, c: Candidate, m: Moved, widths: np.ndarray) -> float:
         if math.isnan(speedup):
             break
         best = float(np.fmax(best, speedup))
-        values = np.array(m.values)
-        values[m.places] *= np.exp(m.signs * widths * good)
-        there = dataclasses.replace(c, optimum=element(found, 0))
-        slopes = derivatives(search.core, m.given, form, values, there, search.box)[0]
+        o = element(found, 0)
+        _, slopes = slopes_at(m.core, m.form, m.given, m.changed(widths * good), np.asarray(o.z))
+        slopes = (np.append(1.0, o.multipliers) @ slopes)[o.z.size :]
         good = m.signs * slopes[m.places] < 0
     return best
 
@@ -241,84 +252,57 @@ def _levers(found: Sensitivity) -> list[tuple[int, Any, float]]:
     return out
 
 
-def _target(search: Search, c: Candidate, speedup: float, levers: list[Any]) -> tuple[ConvexCore, Moved]:
-    """The convex core with the target as its last limit, and the world that its levers move."""
+def _moved(search: Search, c: Candidate, speedup: float, levers: list[Any]) -> Moved:
+    """The study at a candidate with the target that it is to reach, and the world that its levers move."""
     given = Given.of(search.space, c)
-    limits = (*search.space.study.limits, Limit(DELIVERED, "at_most", 1.0 / speedup))
-    core = dataclasses.replace(search.core, limits=tuple((x.metric, x.sense) for x in limits))
-    values = flat_world(given.world)[0]
+    values, form = flat_world(given.world)
     signs = np.asarray([math.copysign(1.0, end - p.value) for _, p, end in levers])
     places = np.asarray([place for place, _, _ in levers])
-    return core, Moved(given, values, np.asarray(1.0 / speedup), places, signs)
+    return Moved(search.core, given, form, values, -math.log(speedup), places, signs)
 
 
-@dataclasses.dataclass(frozen=True)
-class Program:
-    """Rows and their slopes as a function of a chip and of levers. Hashable, so that it compiles once."""
+def _least(
+    m: Moved, box: tuple[np.ndarray, np.ndarray], widths: np.ndarray, z: np.ndarray, deadline: Deadline,
+    free: Sequence[int],
+) -> np.ndarray | None:  # fmt: skip
+    """Least sum of the `free` levers that meets every row, as a change of each; None where none was found.
 
-    core: ConvexCore
-    """Convex core, the target its last limit."""
-    form: Form
-    """Of the world that its levers move."""
-    n: int
-    """Coordinates of the chip; the levers follow."""
+    Where time is up, the least of the points that were looked at and meet every row.
+    """
+    n, allowed = z.size, np.isin(np.arange(widths.size), list(free)) * widths
+    lower, upper = np.append(box[0], np.zeros(widths.size)), np.append(box[1], allowed)
+    cost = np.append(np.zeros(n), np.ones(widths.size))
+    known: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
 
-    def logs(self, point: Array, m: Moved) -> Array:
-        """Log ratios of the chip in the moved world."""
-        change = jnp.zeros(m.values.shape).at[m.places].add(m.signs * point[self.n :])
-        data = m.given.under(self.form.world(m.values * jnp.exp(change)))
-        return core_logs(
-            self.core, point[: self.n], dataclasses.replace(data, limits=jnp.append(data.limits, m.target))
-        )[1]
+    def rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if x.tobytes() not in known:
+            if known and deadline.over("smaller changes than were found"):
+                raise _LateError
+            known[x.tobytes()] = m.rows(x)
+        return known[x.tobytes()]
 
-    def least(
-        self, m: Moved, box: tuple[np.ndarray, np.ndarray], widths: np.ndarray, z: np.ndarray, deadline: Deadline,
-        free: Sequence[int],
-    ) -> np.ndarray | None:  # fmt: skip
-        """Least sum of the `free` levers that meets every row, as a change of each; None where none was found.
-
-        Where time is up, the least of the points that were looked at and meet every row.
-        """
-        n, allowed = self.n, np.isin(np.arange(widths.size), list(free)) * widths
-        lower, upper = np.append(box[0], np.zeros(widths.size)), np.append(box[1], allowed)
-        cost = np.append(np.zeros(n), np.ones(widths.size))
-        known: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
-
-        def rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            if x.tobytes() not in known:
-                if known and deadline.over("smaller changes than were found"):
-                    raise _LateError
-                known[x.tobytes()] = jax.device_get(_rows(self, x, m))
-            return known[x.tobytes()]
-
-        limits = {"type": "ineq", "fun": lambda x: -rows(x)[0], "jac": lambda x: -rows(x)[1]}
-        ends: list[np.ndarray] = []
-        try:
-            for share in STARTS:
-                start = np.clip(np.append(z, share * allowed), lower, upper)
-                done = minimize(
-                    lambda x: float(cost @ x), start, jac=lambda x: cost, method="SLSQP",
-                    bounds=list(zip(lower, upper, strict=True)), constraints=[limits],
-                    options={"maxiter": STEPS, "ftol": LEAST**3},
-                )  # fmt: skip
-                end = np.clip(done.x, lower, upper)
-                if np.isfinite(end).all():
-                    rows(end)
-                    ends.append(end)
-        except _LateError:
-            ends += [np.frombuffer(x) for x in known]
-        met = [x for x in ends if np.all((lower <= x) & (x <= upper)) and known[x.tobytes()][0].max() <= MET]
-        return min(met, key=lambda x: float(cost @ x))[n:] if met else None
+    limits = {"type": "ineq", "fun": lambda x: -rows(x)[0], "jac": lambda x: -rows(x)[1]}
+    ends: list[np.ndarray] = []
+    try:
+        for share in STARTS:
+            start = np.clip(np.append(z, share * allowed), lower, upper)
+            done = minimize(
+                lambda x: float(cost @ x), start, jac=lambda x: cost, method="SLSQP",
+                bounds=list(zip(lower, upper, strict=True)), constraints=[limits],
+                options={"maxiter": STEPS, "ftol": LEAST**3},
+            )  # fmt: skip
+            end = np.clip(done.x, lower, upper)
+            if np.isfinite(end).all():
+                rows(end)
+                ends.append(end)
+    except _LateError:
+        ends += [np.frombuffer(x) for x in known]
+    met = [x for x in ends if np.all((lower <= x) & (x <= upper)) and known[x.tobytes()][0].max() <= MET]
+    return min(met, key=lambda x: float(cost @ x))[n:] if met else None
 
 
 class _LateError(Exception):
     """Time is up in the middle of SLSQP, which cannot be told to stop."""
-
-
-@compiled(**SOON_COMPILED)
-def _rows(program: Program, point: Array, m: Moved) -> tuple[Array, Array]:
-    """Log ratios and their slopes."""
-    return program.logs(point, m), jax.jacfwd(program.logs)(point, m)
 
 
 def _changes(levers: list[Any], together: np.ndarray | None, alone: list[np.ndarray | None]) -> tuple[Lever, ...]:

@@ -11,10 +11,10 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
-import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 
@@ -35,6 +35,9 @@ from .in_turn import solve_in_turn
 from .remedy import check_target
 from .samples import MOST_DRAWS, Samples
 from .unknowns import Draw, Unknown, draw, unknowns
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TARGET = 6.0
 """Delivered speed-up asked for unless told otherwise: what the chip after Trainium3 is announced with."""

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 
 from ..core.errors import SpecError
 from ..core.program import compiled
-from ..core.types import SOON_COMPILED, FloatLike
+from ..core.types import FloatLike
 from ..optimize.counts import around
 from ..optimize.deadline import Deadline
 from ..optimize.interior import Optimum, solve_convex
@@ -307,19 +307,19 @@ def scenario_program(core: ConvexCore, z: Array, data: Data) -> tuple[Array, Arr
     return tau, jnp.concatenate([goals - tau, ratios.ravel()])
 
 
-@compiled(**SOON_COMPILED)
+@compiled
 def _solve(core: ConvexCore, data: Any, lower: Any, upper: Any, start: Any) -> Optimum:
     return solve_convex(partial(scenario_program, core), data, lower, upper, start)
 
 
-@compiled()
+@compiled
 def _outcomes(core: ConvexCore, shared: FloatLike, data: Data) -> tuple[FloatLike, FloatLike]:
     """Goal and excess of one design as built in every sample."""
     free = dict(zip(core.free, jnp.exp(shared), strict=True))
     return jax.vmap(lambda d: outcome(core, free, d))(data)
 
 
-@compiled(**SOON_COMPILED)
+@compiled
 def _crowd(core: ConvexCore, designs: FloatLike, data: Data) -> tuple[FloatLike, FloatLike]:
     """Goal and excess of many designs in every sample, shape (designs, samples)."""
     return jax.lax.map(lambda shared: _outcomes(core, shared, data), designs)

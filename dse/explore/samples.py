@@ -204,7 +204,7 @@ def batched(cls: type, *fields: Any) -> Any:
     return made
 
 
-@compiled()
+@compiled
 def _baseline_seconds(
     demands: StepDemand, chip: Chip, tech: Technology, calibration: Calibration, usable: FloatLike, ahead: FloatLike
 ) -> FloatLike:

@@ -15,7 +15,6 @@ from jaxtyping import Array, Bool, Float
 
 from ..core.errors import SpecError
 from ..core.program import compiled
-from ..core.types import SOON_COMPILED
 from .duality import Model
 from .interior import DEFAULTS, Optimum, Settings, solve_convex
 
@@ -59,7 +58,7 @@ def in_batches(fun: Callable[..., Any], args: tuple[Any, ...], size: int) -> Any
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:n], *answers)
 
 
-@compiled(**SOON_COMPILED)
+@compiled
 def _solve_chunk(
     fun: Model, data: Any, boxes: list[Array | np.ndarray], loose: Array | np.ndarray | None, settings: Settings
 ) -> Optimum:

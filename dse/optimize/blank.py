@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
 from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..core.program import compiled
 from ..core.types import FloatLike, Vector, unnamed
 from ..hardware.chip import Chip
 from ..physics.area import total_area_mm2
@@ -75,6 +75,6 @@ def _asks_area(metric: str, sense: str) -> bool:
     return metric in ON_A_DIE and (sense == "at_most") == (metric == HEAT)
 
 
-@partial(jax.jit, static_argnums=0)
+@compiled
 def _compiled(forms: Forms, values: Vector, chip: Chip, tech: Technology) -> FloatLike:
     return blank_mm2(forms, values, chip, tech)

@@ -29,14 +29,14 @@ FITS = 1e-6
 SAME = 1e-9
 """Changes of a goal below this are rounding [log units]."""
 PRICED = 8
-"""Chips at which all plans are priced at once, in a proof."""
+"""Chips at which one core prices all plans at once: one size, so that nothing compiles anew."""
 
 Plans: TypeAlias = tuple[int, ...]
 """Plan of each workload, position in `space.plans`."""
 T = TypeVar("T")
 
 
-@compiled()
+@compiled
 def priced_s(core: ConvexCore, z: FloatLike, data: Data, demands: tuple[StepDemand, ...]) -> list[FloatLike]:
     """Throttled time per token of every plan of every workload on each design, shape (designs, plans) per workload.
 
@@ -58,7 +58,7 @@ def priced_s(core: ConvexCore, z: FloatLike, data: Data, demands: tuple[StepDema
     return [per_plan(z, data, d, c, data.deadline_s[:, w]) for w, (d, c) in enumerate(each)]
 
 
-@compiled()
+@compiled
 def priced_on_s(
     core: ConvexCore, z: FloatLike, data: Data, structures: Int[Array | np.ndarray, " n"], every: tuple[StepDemand, ...]
 ) -> list[FloatLike]:  # fmt: skip
@@ -67,11 +67,21 @@ def priced_on_s(
 
 
 def fastest_plans(
-    core: ConvexCore, z: np.ndarray, data: Data, demands: tuple[StepDemand, ...], present: Sequence[Plans], size: int,
-    among: Sequence[Sequence[np.ndarray]] = (),
+    core: ConvexCore, z: np.ndarray, data: Data, structures: np.ndarray, every: tuple[StepDemand, ...],
+    present: Sequence[Plans], among: Sequence[Sequence[np.ndarray]] = (),
 ) -> list[Plans]:  # fmt: skip
-    """Fastest plan of every workload on each design, of those in `among` if given; the present one where none fits."""
-    seconds = in_batches(partial(priced_s, core), (z, data, demands), size)
+    """Fastest plan of every workload on each design, of those in `among` if given; the present one where none fits.
+
+    Args:
+        core: names and structure.
+        z: log coordinates of the designs.
+        data: their coefficients.
+        structures: position of each design's among the structures of `every`.
+        every: demands of all plans of each workload, leading axes (structures, plans).
+        present: plans of each design.
+        among: whether each plan of each workload may be taken, for every design.
+    """
+    seconds = in_batches(partial(priced_on_s, core, every=every), (z, data, structures), PRICED)
     if among:
         seconds = [np.where([masks[w] for masks in among], s, np.inf) for w, s in enumerate(seconds)]
     return [
@@ -83,7 +93,7 @@ def fastest_plans(
 def alternate(
     start: Sequence[Plans],
     solve: Callable[[list[int], list[Plans], dict[int, T]], list[T]],
-    price: Callable[[list[T]], list[Plans]],
+    price: Callable[[list[int], list[T]], list[Plans]],
     goal: Callable[[T], float],
     deadline: Deadline | None = None,
 ) -> list[T]:
@@ -92,7 +102,7 @@ def alternate(
     Args:
         start: plans that each problem begins with.
         solve: answers of problems (by position) under plans, knowing the best answers so far.
-        price: fastest plans at the best answer of every problem.
+        price: fastest plans of problems (by position) at their best answers.
         goal: log of what is to be small.
         deadline: when to stop with the best answers so far, of which every problem has one after the first round.
     """
@@ -104,8 +114,11 @@ def alternate(
         if best and deadline is not None and deadline.over(f"plans of {len(active)} problems may not be the fastest"):
             break
         tried.update((i, plans[i]) for i in active)
+        better = []  # where the best answer stays, so do the plans that are fastest there, which were tried
         for i, found in zip(active, solve(active, [plans[i] for i in active], best), strict=True):
             if i not in best or goal(found) < goal(best[i]) - SAME:
                 best[i] = found
-        plans = price([best[i] for i in range(len(plans))])
+                better.append(i)
+        for i, p in zip(better, price(better, [best[i] for i in better]) if better else (), strict=True):
+            plans[i] = p
     return [best[i] for i in range(len(plans))]

@@ -18,7 +18,7 @@ from .batch import solve_batch
 from .deadline import Deadline
 from .interior import Optimum
 from .pricing import Plans, alternate, fastest_plans
-from .space import Space, batch_of, data_of, element, every_plan, own_plans, valid_in, with_plans
+from .space import Space, batch_of, data_of, element, own_plans, valid_in, with_plans
 
 WIDTH = 64
 """Problems solved side by side, in search and proof alike: one program."""
@@ -138,12 +138,14 @@ def _solved(search: Search, points: Sequence[tuple[int, Plans]]) -> list[Candida
     return [Candidate(i, p, element(batch, k)) for k, (i, p) in enumerate(points)]
 
 
-def price_plans(search: Search, candidates: list[Candidate], among: Sequence[Sequence[np.ndarray]] = ()) -> list[Plans]:
-    """Fastest plan of every workload at each candidate's chip, of those in `among` if given."""
+def price_plans(
+    search: Search, which: list[int], candidates: list[Candidate], among: Sequence[Sequence[np.ndarray]] = ()
+) -> list[Plans]:
+    """Fastest plan of every workload at each candidate's chip, of those in `among` for its problem if given."""
     choices, plans = [c.choice_index for c in candidates], [c.plan_index for c in candidates]
-    z = np.stack([c.optimum.z for c in candidates])
-    every = every_plan(search.space, choices)
-    return fastest_plans(search.core, z, batch_of(search.space, choices, plans), every, plans, n_choices(search), among)
+    z, space = np.stack([c.optimum.z for c in candidates]), search.space
+    args = batch_of(space, choices, plans), space.structure_of_choice[choices], space.demands, plans
+    return fastest_plans(search.core, z, *args, [among[i] for i in which] if among else ())
 
 
 def search_with_plans(search: Search, plans: tuple[Plan, ...]) -> Search:

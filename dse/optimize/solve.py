@@ -16,7 +16,7 @@ from ..evaluation.assembly import evaluated
 from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import as_argument, extreme
-from ..physics.evaluate import Silicon, chip_technology, silicon
+from ..physics.evaluate import Silicon, chip_technology
 from ..study.convex import (
     AHEAD,
     MEMORY,
@@ -31,7 +31,7 @@ from ..study.convex import (
     separate,
 )
 from ..study.design import STEPPED, Choice, choice_technology, template, with_free
-from ..study.metrics import Load, State, mean_speedup, metric_of, upkeep_of
+from ..study.metrics import Load, State, mean_speedup, metric_of, silicon_of, upkeep_of
 from ..study.study import Study
 from ..technology.presets import Technology
 from .blank import study_blank_mm2
@@ -153,14 +153,14 @@ def design_chip(search: Search, candidate: Candidate, *, whole: bool = True) -> 
     limit = study.power_cap_W
     if np.isinf(limit):
         data = data_of(search.space, candidate.choice_index, candidate.plan_index)
-        parts = silicon(chip, choice_technology(choice, study.package))
+        parts = silicon_of(chip, choice_technology(choice, study.package))
         x |= {"supply_V": jnp.asarray(parts.supply_V), "die_mm2": jnp.asarray(parts.die_mm2)}
         drawn = [float(w.power_W) for w in _at(core, chip, x, data)[0].loads]
         limit = max([*drawn, study.cooled_W or 0.0], default=float(chip.power_limit_W))
     return dataclasses.replace(chip, name=f"{study.name}-design", power_limit_W=limit)
 
 
-_at = compiled()(chip_at)
+_at = compiled(chip_at)
 
 
 def cooling(study: Study) -> FloatLike | None:
@@ -176,7 +176,7 @@ def report_of(search: Search, best: Candidate, continuous: Candidate, proved: Ov
     choice = study.choices[best.choice_index]
     chip = design_chip(search, best, whole=proved is not None)
     tech = choice_technology(choice, study.package)
-    parts = silicon(chip, tech)
+    parts = silicon_of(chip, tech)
     demands = list(data_of(space, best.choice_index, best.plan_index).demands)
     workloads = []
     for w, (name, d, c) in enumerate(zip(study.workloads, demands, space.ground.calibrations, strict=True)):

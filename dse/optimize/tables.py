@@ -11,7 +11,6 @@ import jax
 import numpy as np
 
 from ..core.program import compiled
-from ..core.types import SOON_COMPILED
 from ..lowering.step_demand import StepDemand
 from ..study.convex import ConvexCore, Data, all_strict, core_logs, model_of
 from .batch import in_batches, solve_batch
@@ -31,7 +30,7 @@ class HullError(Exception):
     """A hull that bounds nothing, so that there is no proof over plans."""
 
 
-@compiled(**SOON_COMPILED)
+@compiled
 def hull_slopes(core: ConvexCore, data: Data, z: jax.Array, multipliers: jax.Array) -> tuple[Any, ...]:
     """Slope of each Lagrangian by every coefficient of its demands and of what its technology buys (`SIGNED`)."""
 

@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.errors import SpecError
-from ..core.types import FloatLike
+from ..core.program import compiled
+from ..core.types import FloatLike, unnamed
 from ..economy.job import Economy, Job, Upkeep, owned, upkeep
 from ..hardware.chip import Chip, peak_FLOPps
 from ..physics.area import Area, interposer_mm2
-from ..physics.evaluate import chip_technology, silicon
+from ..physics.evaluate import Silicon, chip_technology, silicon
 from ..physics.money import Money, inverse_yield, total_USD
 from ..physics.power import full_load_power_W
 from ..technology.presets import Technology
@@ -70,8 +71,16 @@ class State(eqx.Module):
 def chip_state(chip: Chip, tech: Technology | None = None, loads: Sequence[Load] = ()) -> State:
     """A chip that exists as a point that `METRICS` can read: as it is, in the technology of its preset or another."""
     tech = chip_technology(chip) if tech is None else tech
-    s = silicon(chip, tech)
+    s = silicon_of(chip, tech)
     return State(chip, tech, s.area, s.money, s.die_mm2, s.supply_V, list(loads), [])
+
+
+def silicon_of(chip: Chip, tech: Technology) -> Silicon:
+    """`silicon` by one small program for all chips: operation by operation it is forty."""
+    return _silicon(*unnamed((chip, tech)))
+
+
+_silicon = compiled(silicon)
 
 
 def geometric_mean(values: list[FloatLike], shares: Sequence[float] = ()) -> FloatLike:

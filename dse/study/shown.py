@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from ..core.errors import UnknownNameError
 from ..core.frames import table_of
@@ -14,6 +13,9 @@ from ..core.text import label, quantity_text, unit_of
 from ..workload.requests import Asked
 from .design import Choice
 from .metrics import Limit
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TABLES = ("limits", "free", "choices", "workloads")
 """What can be asked of a study."""
@@ -47,6 +49,8 @@ class Asks:
             ends = [(f.name, f.lower, f.upper, unit_of(f.name)) for f in self.free]
             return table_of(ends, ["number", "lower", "upper", "unit"])
         if of == "choices":
+            import pandas as pd  # as in `table_of`
+
             return pd.DataFrame([c.written() for c in self.choices])
         asked = [
             (n, w.model.name, chips, self.weights.get(n, 1.0), self.longest_s.get(n, float("inf")))

@@ -6,9 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import DseError, SpecError
 from ..core.files import read_toml
@@ -38,6 +36,9 @@ from .design import Choice
 from .metrics import DELIVERED, HOTTEST, Limit, Metric, Own
 from .resolved import Owner, fields_of
 from .shown import Asks
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclasses.dataclass(frozen=True, init=False)

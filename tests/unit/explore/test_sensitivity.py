@@ -14,7 +14,7 @@ from dse.core.errors import SpecError
 from dse.core.files import json_text
 from dse.core.text import times
 from dse.explore.remedy import remedy
-from dse.explore.sensitivity import Given, sensitivity
+from dse.explore.sensitivity import Given, by_differences, sensitivity
 from dse.optimize.batch import solve_batch
 from dse.optimize.deadline import Deadline
 from dse.optimize.search import in_box, leaders, run_search, search_of
@@ -72,6 +72,19 @@ def test_elasticities_are_those_of_solving_again(found, solved):
         assert (fb - fa) / step == pytest.approx(p.elasticity, rel=1e-3, abs=1e-4), p.name
         moved = (zb - za)[pinned] / step
         np.testing.assert_allclose(moved, p.design[pinned], rtol=1e-3, atol=2e-3, err_msg=p.name)
+
+
+def test_second_derivatives_by_differences_are_exact():
+    """Of slopes as steep as a p-norm of 16 makes them where both of its sides are equal.
+
+    By hand, log (x^16 + y^16)^(1/16) at x = y = 1: the slope is 1/2 each, its derivative 16/4 = 4, and -4 across.
+    """
+
+    def slope(z):
+        return np.exp(16 * z) / np.exp(16 * z).sum()
+
+    assert by_differences(slope, np.zeros(2)) == pytest.approx(np.array([[4.0, -4.0], [-4.0, 4.0]]), abs=1e-9)
+    assert by_differences(np.exp, np.ones(1)) == pytest.approx(np.array([[np.e]]), rel=1e-12)
 
 
 def test_prices_are_the_elasticities_of_limits(found, solved):
@@ -157,7 +170,7 @@ def test_what_would_have_to_be_true_is_enough_and_no_more(found, solved):
 @pytest.mark.parametrize("target", [1e4, 1e99])
 def test_a_target_out_of_reach_says_so_at_once(found, solved, target, monkeypatch):
     """Before: every number alone and all together were searched to the deadline, for any target."""
-    monkeypatch.setattr("dse.explore.remedy._rows", None)
+    monkeypatch.setattr("dse.explore.remedy.minimize", None)
     r = remedy(found, target, solved)
     assert not r.reachable and not any(math.isfinite(x.alone) for x in r.levers)
     assert r.delivered < r.most < target and sensitivity_json(found, r)["remedy"]["most"] == r.most
@@ -205,7 +218,7 @@ def test_a_remedy_that_is_cut_says_what_was_not_tried(found, solved):
 
 def test_a_remedy_without_time_compiles_nothing(found, solved, monkeypatch):
     """Before: minutes after `--seconds 1`."""
-    monkeypatch.setattr("dse.explore.remedy._rows", None)
+    monkeypatch.setattr("dse.explore.remedy.slopes_at", None)
     search = dataclasses.replace(solved, deadline=Deadline(1.0, itertools.count().__next__))
     r = remedy(found, 9.0, search)
     assert r.unfinished == ("what would have to be true for 9x",) and not r.reachable

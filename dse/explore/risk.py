@@ -99,10 +99,10 @@ class Driver:
     error: float
     """Standard error of a correlation of zero."""
 
-    @property
-    def stands_out(self) -> bool:
-        """Whether the correlation is more than noise."""
-        return abs(self.correlation) > FEW * self.error
+
+def stands_out(correlation_frac: float, error_frac: float) -> bool:
+    """Whether a rank correlation is more than noise, given its standard error."""
+    return abs(correlation_frac) > FEW * error_frac
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,16 +11,16 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.backtest import CLOSE, HIT, NEAR, OWN, SHARE_FRAC, Backtest, Row
 from ..explore.tally import Backtests, Tally
 from ..hardware.own_chip import short_name
-from .layout import table
+from .layout import drawn
 from .screen import product
 from .style import BAND, CONTEXT, DESIGN, STYLE, VERDICTS, plt, save
+from .tables import Table, table_of
 from .terminal import unfinished
 
 NAMES = {"tensor_pes": "PEs of all cores", "pes_per_core": "PEs of a core", "n_dies": "dies"}
@@ -47,14 +47,13 @@ def step_name(b: Backtest) -> str:
 def backtests_view(found: Backtests) -> RenderableType:
     """All back-tests: each in full, then one row per step and the tally where there are several."""
     each = [part for b in found.steps for part in (backtest_view(b), "")]
-    return Group(*each, steps_table(found), "", kinds_table(found), tally_text(found.tally))
+    return Group(*each, drawn(steps_table(found)), "", drawn(kinds_table(found)), tally_text(found.tally))
 
 
 def backtest_view(b: Backtest) -> RenderableType:
     """One back-test: verdict and table."""
-    return Group(
-        Text(headline(b), style="bold"), *map(Text, lines(b)), "", backtest_table(b), *unfinished(b.unfinished)
-    )
+    quantities = drawn(backtest_table(backtest_json(b)))
+    return Group(Text(headline(b), style="bold"), *map(Text, lines(b)), "", quantities, *unfinished(b.unfinished))
 
 
 def headline(b: Backtest) -> str:
@@ -82,23 +81,21 @@ def lines(b: Backtest) -> list[str]:
     ]
 
 
-def backtest_table(b: Backtest) -> Table:
-    """Quantity by quantity."""
-    t = table("quantity", "proposed", f"within {percent(SHARE_FRAC)}", b.built, "ratio", "verdict", "naive")
-    for r in b.rows:
-        style = {"miss": "red", "near": "yellow", "given": "dim"}.get(r.verdict, "none")
-        mine, theirs = (text_of(r.name, v) for v in (r.proposed, r.built))
-        verdict = f"{r.verdict}, inside" if r.inside and r.verdict in ("near", "miss") else r.verdict
-        t.add_row(
-            name_of(r.name), mine, range_text(r), theirs, times(r.ratio, 2), verdict, times(r.naive_ratio, 2),
-            style=style,
-        )  # fmt: skip
-    return t
+STYLES = {"miss": "red", "near": "yellow", "given": "dim"}
+"""How a verdict looks."""
 
 
-def range_text(r: Row) -> str:
-    """The range of what is nearly as good."""
-    return "" if r.near is None else " to ".join(text_of(r.name, v) for v in r.near)
+def backtest_table(a: dict[str, Any]) -> Table:
+    """Quantity by quantity, from the JSON of a step."""
+    rows: list[tuple[str, ...]] = []
+    for r in a["rows"]:
+        mine, theirs = (text_of(r["name"], r[k]) for k in ("proposed", "built"))
+        near = " to ".join(text_of(r["name"], v) for v in r["near"] or ())
+        verdict = f"{r['verdict']}, inside" if r["inside"] and r["verdict"] in ("near", "miss") else r["verdict"]
+        rows.append((name_of(r["name"]), mine, near, theirs, times(r["ratio"], 2), verdict, times(r["naive_ratio"], 2)))
+    styles = tuple(STYLES.get(r["verdict"], "none") for r in a["rows"])
+    heads = ("quantity", "proposed", f"within {percent(SHARE_FRAC)}", a["built"], "ratio", "verdict", "naive")
+    return Table(heads, tuple(rows), styles)
 
 
 def text_of(name: str, value: float) -> str:
@@ -108,24 +105,32 @@ def text_of(name: str, value: float) -> str:
 
 def steps_table(found: Backtests) -> Table:
     """One row per step."""
-    t = table("step", "as built", "median factor", "naive", f"within {CLOSE:g}x", "SRAM", "inside", "regret of built")
-    for b in found.steps:
-        inside = f"{b.n_inside} of {b.n_ranged}" if b.n_ranged else ""
-        t.add_row(
-            step_name(b), f"{b.n_right} of {len(b.named)}", times(b.factors[0], 2), times(b.factors[1], 2),
-            f"{b.n_close} of {len(b.scored)}", times(b.sram_ratio, 2), inside, percent(b.regret_frac),
-        )  # fmt: skip
-    return t
+    heads = ("step", "as built", "median factor", "naive", f"within {CLOSE:g}x", "SRAM", "inside", "regret of built")
+    return table_of(
+        heads,
+        (
+            (
+                step_name(b), f"{b.n_right} of {len(b.named)}", times(b.factors[0], 2), times(b.factors[1], 2),
+                f"{b.n_close} of {len(b.scored)}", times(b.sram_ratio, 2),
+                f"{b.n_inside} of {b.n_ranged}" if b.n_ranged else "", percent(b.regret_frac),
+            )
+            for b in found.steps
+        ),
+    )  # fmt: skip
 
 
 def kinds_table(found: Backtests) -> Table:
     """One row per quantity over all steps, the one that is missed most first."""
-    t = table("number", "steps", "ratio", "spread", "median factor", "naive", "share of all misses", "inside")
-    for k in found.kinds:
-        inside = f"{k.n_inside} of {k.n_ranged}" if k.n_ranged else ""
-        factors = (times(k.ratio, 2), times(k.spread, 2), times(k.factor, 2), times(k.naive_factor, 2))
-        t.add_row(name_of(k.name), str(k.n_steps), *factors, percent(k.share_frac), inside)
-    return t
+    return table_of(
+        ("number", "steps", "ratio", "spread", "median factor", "naive", "share of all misses", "inside"),
+        (
+            (
+                name_of(k.name), str(k.n_steps), times(k.ratio, 2), times(k.spread, 2), times(k.factor, 2),
+                times(k.naive_factor, 2), percent(k.share_frac), f"{k.n_inside} of {k.n_ranged}" if k.n_ranged else "",
+            )
+            for k in found.kinds
+        ),
+    )  # fmt: skip
 
 
 def tally_text(t: Tally) -> str:

@@ -17,8 +17,9 @@ from ..explore.front import Front
 from ..explore.remedy import Remedy
 from ..explore.sensitivity import Parameter, Sensitivity
 from ..study.metrics import DELIVERED
-from .layout import table
+from .layout import drawn, table
 from .results import study_manifest
+from .tables import Table, table_of
 from .terminal import unfinished
 
 SHOWN = 12
@@ -87,17 +88,22 @@ def write_front(folder: Path, study_text: str, f: Front) -> None:
     write_json(folder / "manifest.json", study_manifest(study_text, f.study))
 
 
+def facts_table(a: dict[str, Any]) -> Table:
+    """Numbers with a range by what their range is worth, from the JSON of a sensitivity."""
+    ranged = [p for p in a["parameters"] if p["range"] is not None and p["range"][0] < p["range"][1]]
+    rows: list[tuple[str, ...]] = []
+    for p in ranged[:SHOWN]:
+        name = scoped_name(p["name"])
+        worth = (p["kind"], signed(p["elasticity"]), percent(p["swing"]))
+        rows.append((scoped_label(p["name"]), quantity_text(name, p["value"]), span(name, *p["range"]), *worth))
+    return table_of(("number", "value", "range", "kind", "+1 % moves the goal", "its range is worth"), rows)
+
+
 def sensitivity_view(s: Sensitivity, r: Remedy | None) -> RenderableType:
     """What moves the answer: facts by what their range is worth, limits and facts without a range by their price."""
-    t = table("number", "value", "range", "kind", "+1 % moves the goal", "its range is worth")
-    ranged = [p for p in s.parameters if p.fact is not None and p.fact.low < p.fact.high]
-    for p in ranged[:SHOWN]:
-        assert p.fact is not None
-        name = p.fact.name
-        worth = (p.fact.kind, signed(p.elasticity), percent(p.swing))
-        t.add_row(scoped_label(p.name), quantity_text(name, p.value), span(name, p.fact.low, p.fact.high), *worth)
     beside = "; a calibration moves the baseline too" if s.study.goal == DELIVERED else ""
-    t.caption, t.caption_justify = f"a smaller goal is better{beside}", "left"
+    note = f"a smaller goal is better{beside}"
+    t = drawn(dataclasses.replace(facts_table(sensitivity_json(s, r)), note=note))
     lim = table("limit, or number without a range", "+1 % moves the goal", "and most of all")
     for p in s.parameters:
         if p.fact is None or (p.fact.low == p.fact.high and abs(p.elasticity) >= LEAST_SHOWN):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import zip_longest
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.markup import escape
 from rich.measure import Measurement
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from . import tables
 
 PAD = 1
 """Columns between columns, on top of what the box draws between them."""
@@ -95,6 +99,17 @@ def table(*columns: str, title: str = "") -> Table:
     made.pad_edge, made.show_edge, made.title_style = False, False, "bold"
     for i, column in enumerate(columns):
         made.add_column(column, justify="left" if i == 0 else "right", header_style="dim", no_wrap=True)
+    return made
+
+
+def drawn(t: tables.Table) -> Table:
+    """A table for a terminal, in the house style."""
+    made = table(*t.columns)
+    for i, (row, style) in enumerate(zip_longest(t.rows, t.styles)):
+        if t.totals and i == len(t.rows) - t.totals:
+            made.add_section()
+        made.add_row(*map(escape, row), style=style)
+    made.caption, made.caption_justify = escape(t.note) or None, "left"
     return made
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.text import digits, percent, quantity_text, unit_of
+from . import tables
 
 LARGEST_SVG_B = 400_000
 """SVG files larger than this are shown as PNG where there is one: a thousand points are slow to draw."""
@@ -60,6 +61,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
     top = f"<thead><tr>{''.join(f'<th>{h}</th>' for h in heads)}</tr></thead>" if any(heads) else ""
     look = ' class="cards"' if cards else ""
     return f'<div class="scroll"><table{look}>{top}<tbody>{body}</tbody></table></div>'
+
+
+def written(t: tables.Table) -> str:
+    """A table of plain text with its note."""
+    return table(t.columns, t.rows) + (paragraph(t.note, "small") if t.note else "")
 
 
 def folded(title: str, inside: str) -> str:

@@ -13,8 +13,9 @@ from rich.console import RenderableType
 from ..core.files import write_json
 from ..core.text import label, quantity_text, times
 from ..explore.readings import READINGS, WORDS, Point
-from .layout import table
+from .layout import drawn
 from .style import CONTEXT, DESIGN, HARMS, HELPS, STYLE, plt, save
+from .tables import Table, table_of
 
 COLOURS = dict(zip(READINGS, (HARMS, CONTEXT, HELPS), strict=True))
 SHOWN = ("n_cores", "sram_B", "clock_Hz", "n_stacks", "full_load_fp8_W")
@@ -28,13 +29,23 @@ def readings_json(points: list[Point], left: Sequence[str] = ()) -> dict[str, An
 
 def readings_view(points: list[Point]) -> RenderableType:
     """The curve as a table."""
-    t = table("the TDP binds", "TDP", "delivered", *(label(n) for n in SHOWN))
-    for p in points:
-        numbers = [quantity_text(n, p.quantities[n]) if p.quantities else "" for n in SHOWN]
-        t.add_row(
-            WORDS[p.reading], quantity_text("tdp_W", p.tdp_W), times(p.speedup) if p.speedup else "none", *numbers
-        )
-    return t
+    return drawn(readings_table(readings_json(points)["rows"]))
+
+
+def readings_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """What is the fastest under each reading of each TDP, from the JSON."""
+    return table_of(
+        ("the TDP binds", "TDP", "delivered", *map(label, SHOWN)),
+        (
+            (
+                WORDS.get(p["reading"], "unknown"),
+                quantity_text("tdp_W", p["tdp_W"]),
+                times(p["speedup"]) if p["speedup"] else "none",
+                *(quantity_text(n, p["quantities"][n]) if p["quantities"] else "" for n in SHOWN),
+            )
+            for p in rows
+        ),
+    )
 
 
 def readings_figure(points: list[Point], baseline: str) -> Figure:

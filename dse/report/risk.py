@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ..core.files import write_json
 from ..core.text import digits, label, percent, quantity_text, scoped_label, times
-from ..explore.risk import Risk
+from ..explore.risk import Risk, stands_out
 from ..explore.robust import Hopeless, Robust
 from ..study.metrics import DELIVERED
-from .layout import WIDE, beside, table
+from .layout import WIDE, beside, drawn
 from .results import study_manifest
+from .tables import Table, table_of
 from .terminal import unfinished
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -31,7 +31,8 @@ SHOWN_DRIVERS = 12
 
 def risk_view(r: Risk, robust: Robust | Hopeless | None, width: int = WIDE, left: Sequence[str] = ()) -> RenderableType:
     """A risk study on one screen."""
-    middle = beside(design_table(r), drivers_table(r), width)
+    a = risk_json(r, robust, left)
+    middle = beside(drawn(design_table(a)), drawn(drivers_table(a)), width)
     return Group(
         Text(headline(r), style="bold"), *map(Text, verdict_lines(r)), "", middle, "",
         *map(Text, (*robust_lines(r, robust), *method_lines(r))), *unfinished(left or r.unfinished),
@@ -82,21 +83,28 @@ def outcome_text(r: Risk, value: float) -> str:
     return times(value) if r.study.goal == DELIVERED else quantity_text(r.study.goal, value)
 
 
-def design_table(r: Risk) -> Table:
-    """Quantiles of every number of the optimal design."""
-    t = table("optimal design", *(percent(q) for q in LEVELS))
-    for name, values in r.quantiles(LEVELS).items():
-        t.add_row(label(name), *(quantity_text(name.partition(":")[0], v) for v in values))
-    return t
+def design_table(a: dict[str, Any]) -> Table:
+    """Quantiles of every number of the optimal design, from the JSON."""
+    levels = list(map(str, LEVELS))
+    return table_of(
+        ("optimal design", *(percent(float(q)) for q in levels)),
+        (
+            (label(name), *(quantity_text(name.partition(":")[0], values[q]) for q in levels))
+            for name, values in a["design_quantiles"].items()
+        ),
+    )
 
 
-def drivers_table(r: Risk) -> Table:
-    """The unknowns that move the outcome most."""
-    t = table("what drives it", "rank correlation", "moves with")
-    for d in r.drivers[:SHOWN_DRIVERS]:
-        if d.stands_out:
-            t.add_row(scoped_label(d.unknown.name), f"{d.correlation:+.2f}", d.unknown.group)
-    return t
+def drivers_table(a: dict[str, Any]) -> Table:
+    """The unknowns that move the outcome most, from the JSON; what may be noise is left out."""
+    return table_of(
+        ("what drives it", "rank correlation", "moves with"),
+        (
+            (scoped_label(d["unknown"]), f"{d['rank_correlation']:+.2f}", d["group"])
+            for d in a["drivers"][:SHOWN_DRIVERS]
+            if stands_out(d["rank_correlation"], d["error"])
+        ),
+    )
 
 
 def robust_lines(r: Risk, robust: Robust | Hopeless | None) -> list[str]:

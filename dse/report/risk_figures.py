@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..core.text import digits, label, percent, quantity_text, scoped_label, times, unit_of
 from ..explore.histogram import outcome_histogram
-from ..explore.risk import FEW, Risk
+from ..explore.risk import FEW, Risk, stands_out
 from ..study.metrics import DELIVERED
 from .risk import SHOWN_DRIVERS
 from .style import BAND, CONTEXT, DESIGN, HARMS, HELPS, REACHED, STYLE, plt, save
@@ -97,7 +97,7 @@ def design_figure(r: Risk) -> Figure:
 
 def drivers_figure(r: Risk) -> Figure:
     """Tornado of the unknowns by rank correlation with the outcome."""
-    shown = [d for d in r.drivers[:SHOWN_DRIVERS] if d.stands_out] or list(r.drivers[:1])
+    shown = [d for d in r.drivers[:SHOWN_DRIVERS] if stands_out(d.correlation, d.error)] or list(r.drivers[:1])
     figure, ax = plt.subplots(figsize=(7.2, 0.32 * len(shown) + 1.0))
     values = np.asarray([d.correlation for d in shown])
     ax.barh(range(len(shown)), values, height=0.64, color=np.where(values > 0, HELPS, HARMS))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from ..core.text import digits, label, percent, quantity_text, scoped_label, times
-from ..explore.readings import WORDS
+from ..core.text import digits, label, percent, quantity_text, times
 from ..hardware.own_chip import short_name
 from ..optimize.solution import TIGHT, is_priced
 from ..study.design import Choice
 from . import hover
-from .front import heading
-from .markup import Cell, Markup, folded, paragraph, records, table, value_text
-from .risk import precision_text
+from .backtest import backtest_table
+from .front import facts_table, heading
+from .markup import Cell, Markup, folded, paragraph, records, table, value_text, written
+from .readings import readings_table
+from .risk import design_table, drivers_table, precision_text
 from .screen import bounded_text
+from .validation import error_text, scores_table, worst_table
 
 Answer = dict[str, Any]
 """The JSON of an answer."""
@@ -138,47 +141,29 @@ def risk(a: Answer) -> str:
     said = f"{what} is within reach in {percent(a['probability'])} of {a['samples']:,} samples "
     said += f"({precision_text(a['probability'], a['probability_error'], a['samples'])}); "
     said += f"limits can be met in {percent(a['feasible'])}."
-    levels = list(a["merit_quantiles"])
-    designs = [
-        (label(n), *(quantity_text(n.partition(":")[0], q[level]) for level in levels))
-        for n, q in a["design_quantiles"].items()
-    ]
-    drivers = [(scoped_label(d["unknown"]), f"{d['rank_correlation']:+.2f}", d["group"]) for d in a["drivers"][:SHOWN]]
     return (
         paragraph(said, "lead")
-        + table(["what drives it", "rank correlation", "moves with"], drivers)
-        + folded("The best design, by quantile", table(["", *(percent(float(x)) for x in levels)], designs))
+        + written(drivers_table(a))
+        + folded("The best design, by quantile", written(design_table(a)))
     )
 
 
 def sensitivity(a: Answer) -> str:
     """What the optimum rests on."""
-    facts = [p for p in a["parameters"] if p["range"] is not None][:SHOWN]
-    rows = [
-        (
-            scoped_label(p["name"]),
-            value_text(p["name"], p["value"]),
-            p["kind"],
-            f"{p['elasticity']:+.3f} %",
-            percent(p["swing"]),
-        )
-        for p in facts
-    ]
-    return table(["number", "value", "kind", "+1 % moves the goal", "its range is worth"], rows)
+    return written(facts_table(a))
 
 
 def validation(a: Answer) -> str:
     """Predictions beside measurements."""
     t = a["total"]
     said = f"{t['modelled']:,} of {t['points']:,} measurements predicted; median over sources of the median error "
-    said += f"{percent(t['median_abs_err'])}, of the strongest simple baseline {percent(t['baseline_median_abs_err'])}."
-    columns = ("points", "modelled", "median_abs_err", "p90_abs_err", "bias", "baseline_median_abs_err")
-    worst = records(a["worst"], ("point_id", "chip", "measured_s", "predicted_s", "error_frac"))
+    ours, simple = (error_text(t[n]) for n in ("median_abs_err", "baseline_median_abs_err"))
+    said += f"{ours}, of the strongest simple baseline {simple}."
     return (
         paragraph(said, "lead")
-        + records(a["sources"], ("source", *columns))
-        + folded("By chip", records(a["chips"], ("chip", *columns)))
-        + folded("Worst predictions", worst)
+        + written(scores_table("source", a["sources"], t))
+        + folded("By chip", written(scores_table("chip", a["chips"])))
+        + folded("Worst predictions", written(worst_table(a["worst"])))
     )
 
 
@@ -219,29 +204,16 @@ def _proposed(step: Answer, name: str) -> str:
 
 def _step(s: Answer) -> str:
     """One step in full, folded."""
-    rows = [{k: r[k] for k in ("name", "proposed", "built", "naive", "ratio", "verdict")} for r in s["rows"]]
-    for r in rows:
-        r |= {k: value_text(str(r["name"]), r[k]) for k in ("proposed", "built", "naive")}
     chosen = ", ".join(f"{c['what']} {c['proposed']} (built {c['built']})" for c in s["choices"])
-    return folded(f"{s['predecessor']} to {s['built']}: {chosen}", records(rows))
+    return folded(f"{s['predecessor']} to {s['built']}: {chosen}", written(backtest_table(s)))
 
 
 def readings(a: Answer) -> str:
-    """The best speed-up over the TDP under every reading of it."""
-    rows = [
-        (
-            WORDS.get(p["reading"], "unknown"), quantity_text("tdp_W", p["tdp_W"]),
-            times(p["speedup"]) if p["speedup"] else "none",
-            p["choice"], *(quantity_text(n, p["quantities"][n]) if p["quantities"] else "" for n in READ),
-        )
-        for p in a["rows"]
-    ]  # fmt: skip
-    heads = ["the TDP binds", "TDP", "delivered", "choice", *(label(n) for n in READ)]
-    return paragraph("One TDP read three ways, and what is the fastest under each.", "lead") + table(heads, rows)
-
-
-READ = ("n_cores", "clock_Hz", "n_stacks", "full_load_fp8_W")
-"""Numbers of a design in that table."""
+    """The best speed-up over the TDP under every reading of it, and the choice of each."""
+    t = readings_table(a["rows"])
+    rows = tuple((*row, p["choice"]) for row, p in zip(t.rows, a["rows"], strict=True))
+    chosen = dataclasses.replace(t, columns=(*t.columns, "choice"), rows=rows)
+    return paragraph("One TDP read three ways, and what is the fastest under each.", "lead") + written(chosen)
 
 
 def plain(a: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,11 @@ from ..core.files import results_folder, write_json
 from ..core.origin import digest, git_commit, preset_hashes
 from ..core.text import digits, in_unit, percent
 from ..core.version import __version__
-from .layout import table
+from .layout import drawn, table
+from .tables import Table, table_of
+
+Answer = dict[Any, Any]
+"""The JSON of scores."""
 
 REASONS = 12
 """Reasons shown; the JSON and the Parquet file have all."""
@@ -60,7 +65,8 @@ HEADINGS = ("points", "modelled", "median error", "90th percentile", "bias", "in
 def validation_view(v: Validation) -> RenderableType:
     """Scores by source and chip, the worst rows, and what has no prediction, on one screen."""
     how = HOW[v.held_out] if v.is_shipped or v.held_out else "your rows, predicted by the shipped calibrations"
-    is_split = "what" in v.scores.predictions
+    a = validation_json(v)
+    is_split = "metrics" in a
     parts: list[RenderableType] = [
         Text(f"{v.kind} measurements of {v.data.name}: {how}", style="bold"),
         Text(
@@ -70,32 +76,29 @@ def validation_view(v: Validation) -> RenderableType:
             style="dim",
         ),
         "",
-        _scores_table(v, "source"),
+        drawn(scores_table("source", a["sources"], a["total"])),
         "",
-        _scores_table(v, "chip"),
+        drawn(scores_table("chip", a["chips"])),
     ]
-    ranking = v.scores.ranking()
-    if ranking["sweeps"]:
-        parts += ["", Text(_ranking_text(ranking))]
-    if len(memory_scores(v)):
-        parts += ["", _memory_table(v)]
+    if a["ranking"]["sweeps"]:
+        parts += ["", Text(_ranking_text(a["ranking"]))]
+    if a["memory"]:
+        parts += ["", drawn(_memory_table(a["memory"]))]
     if is_split:
-        parts += ["", _scores_table(v, "what")]
-    if len(v.modelled):
-        parts += ["", _worst_table(v)]
+        parts += ["", drawn(scores_table("what", a["metrics"]))]
+    if a["worst"]:
+        parts += ["", drawn(worst_table(a["worst"]))]
     if len(v.unmodelled):
         parts += ["", _reasons_table(v)]
     return Group(*parts)
 
 
-def _scores_table(v: Validation, column: str) -> RenderableType:
-    t = table(column, *HEADINGS)
-    for row in v.scores.by(column).to_dict("records"):
-        t.add_row(escape(str(row[column])), *_cells(row))
-    if column == "source":
-        t.add_section()
-        t.add_row("median over sources", *_cells(source_medians(v)), style="bold")
-    return t
+def scores_table(what: str, rows: Sequence[Answer], total: Answer | None = None) -> Table:
+    """Scores by source, chip or metric, from the JSON, and those over all sources below."""
+    each = [(str(row[what]), *_cells(row)) for row in rows]
+    last = [("median over sources", *_cells(total))] if total else []
+    styles = (*("" for _ in each), *("bold" for _ in last))
+    return Table((what, *HEADINGS), (*each, *last), styles, totals=len(last))
 
 
 def _ranking_text(r: dict[str, float]) -> str:
@@ -107,39 +110,49 @@ def _ranking_text(r: dict[str, float]) -> str:
     )
 
 
-def _cells(row: dict[Any, Any]) -> list[str]:
-    counts = [f"{row[n]:,}" for n in ("points", "modelled")]
-    errors = [error_text(row[n]) for n in ("median_abs_err", "p90_abs_err")]
-    return [
-        *counts,
-        *errors,
-        error_text(row["bias"], "+"),
-        error_text(row["coverage"]),
-        error_text(row["baseline_median_abs_err"]),
-    ]
+def _cells(row: Answer) -> tuple[str, ...]:
+    counts = (f"{row[n]:,}" for n in ("points", "modelled"))
+    errors = (error_text(row[n]) for n in ("median_abs_err", "p90_abs_err"))
+    beside = (error_text(row[n]) for n in ("coverage", "baseline_median_abs_err"))
+    return (*counts, *errors, error_text(row["bias"], "+"), *beside)
 
 
-def error_text(value: float, sign: str = "") -> str:
+def error_text(value: float | None, sign: str = "") -> str:
     """An error as people write it, "-" where there is none."""
-    return "-" if not np.isfinite(value) else f"{sign if value > 0 else ''}{percent(round(value, DECIMALS))}"
+    if value is None or not np.isfinite(value):
+        return "-"
+    return f"{sign if value > 0 else ''}{percent(round(value, DECIMALS))}"
 
 
-def _memory_table(v: Validation) -> RenderableType:
-    t = table("peak memory per chip", "modelled", "printed", "median error", "90th percentile", "bias", "refused")
-    for row in memory_scores(v).to_dict("records"):
-        counts = (f"{row[n]:,}" for n in ("modelled", "points"))
-        errors = (error_text(row["median_abs_err"]), error_text(row["p90_abs_err"]), error_text(row["bias"], "+"))
-        t.add_row(escape(str(row["source"])), *counts, *errors, f"{row['refused']:,}")
-    return t
+def _memory_table(rows: Sequence[Answer]) -> Table:
+    """Peak memory against what was printed, by source."""
+    heads = ("peak memory per chip", "modelled", "printed", "median error", "90th percentile", "bias", "refused")
+    return table_of(
+        heads,
+        (
+            (
+                str(row["source"]), *(f"{row[n]:,}" for n in ("modelled", "points")),
+                *(error_text(row[n]) for n in ("median_abs_err", "p90_abs_err")), error_text(row["bias"], "+"),
+                f"{row['refused']:,}",
+            )
+            for row in rows
+        ),
+    )  # fmt: skip
 
 
-def _worst_table(v: Validation) -> RenderableType:
-    t = table("worst", "chip", "calibration", "measured", "predicted", "error")
-    for row in worst(v):
-        times = (in_unit(row[n], "s") for n in ("measured_s", "predicted_s"))
-        error = f"{'+' if row['error_frac'] > 0 else ''}{percent(row['error_frac'])}"
-        t.add_row(escape(str(row["point_id"])), escape(str(row["chip"])), str(row["calibration"]), *times, error)
-    return t
+def worst_table(rows: Sequence[Answer]) -> Table:
+    """The worst predictions, from the JSON."""
+    return table_of(
+        ("worst", "chip", "calibration", "measured", "predicted", "error"),
+        (
+            (
+                *(str(row[n]) for n in ("point_id", "chip", "calibration")),
+                *(in_unit(row[n], "s") for n in ("measured_s", "predicted_s")),
+                f"{'+' if row['error_frac'] > 0 else ''}{percent(row['error_frac'])}",
+            )
+            for row in rows
+        ),
+    )
 
 
 def _reasons_table(v: Validation) -> RenderableType:

@@ -10,7 +10,9 @@ from rich.console import Console
 from dse.explore.remedy import Lever, Remedy
 from dse.optimize.search import Candidate
 from dse.report.front import remedy_view
-from dse.report.layout import narrowed, table
+from dse.report.layout import drawn, narrowed, table
+from dse.report.markup import written
+from dse.report.tables import Table
 from dse.study.study import load_study
 
 ROWS = (
@@ -78,3 +80,15 @@ def test_a_column_without_an_answer_is_not_shown(pytestconfig):
     assert "none of these is enough alone" in none and not re.search(r" - ", none)
     one = (Lever("limit power_W <= 500", 500.0, 900.0, 700.0, 600.0), *levers)
     assert "700 W" in shown(remedy_view(Remedy(study, 6.0, 3.0, unread, one, True)), 100)
+
+
+def test_a_table_says_the_same_on_a_terminal_and_on_a_page():
+    """Text with brackets is text in both; a total stands apart, a note below."""
+    t = Table(("what", "power"), (("a [b]", "700 W"), ("all <c>", "1.2 kW")), totals=1, note="of [both]")
+    with Console(width=60, file=io.StringIO()) as console:
+        console.print(drawn(t))
+    lines = [" ".join(x.split()) for x in console.file.getvalue().splitlines()]
+    assert [x for x in lines if x and "─" not in x] == ["what power", "a [b] 700 W", "all <c> 1.2 kW", "of [both]"]
+    assert "─" in lines[3] or not lines[3]
+    html = written(t)
+    assert "<td>a [b]</td><td>700 W</td>" in html and "<td>all &lt;c&gt;</td>" in html and "of [both]" in html

@@ -1,0 +1,30 @@
+"""A table as a record of plain text: `layout.drawn` writes it for a terminal, `markup.written` for a page.
+
+Both views of an answer build their tables here from its JSON, so that they cannot say different things.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Heads and rows of text with units in the cells; the first column is what a row is about."""
+
+    columns: tuple[str, ...]
+    """Heads."""
+    rows: tuple[tuple[str, ...], ...]
+    """A cell per head."""
+    styles: tuple[str, ...] = ()
+    """A style of Rich's per row, for terminals; none where left out."""
+    totals: int = 0
+    """Rows at the end that sum up the others."""
+    note: str = ""
+    """What stands below."""
+
+
+def table_of(columns: Sequence[str], rows: Iterable[Sequence[str]], note: str = "") -> Table:
+    """A table of rows without a style."""
+    return Table(tuple(columns), tuple(map(tuple, rows)), note=note)

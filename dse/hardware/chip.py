@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import equinox as eqx
 
+from ..core.errors import SpecError
 from ..core.frames import AbstractShown
 from ..core.types import FloatLike, Scalar, as_float
 from ..technology.node import PRECISION_BITS, PRECISIONS, ByPrecision
@@ -14,8 +15,8 @@ NARROW_PRODUCTS = {"float": ("fp8",), "integer": ("int8",), "both": ("fp8", "int
 """Precisions that the 8-bit rate of a matrix unit stands for."""
 
 
-OPTIONAL = {"pipeline_depth": 1.0, "blank_mm2": 0.0}
-"""Numbers of a chip that no preset states, and what a chip file that leaves them out means."""
+OPTIONAL = {"pipeline_depth": 1.0, "blank_mm2": 0.0, "instruction_rows": 0.0, "instruction_cols": 0.0}
+"""Numbers that not every preset states, and what a chip file that leaves them out means."""
 
 
 class TensorEngine(eqx.Module):
@@ -39,6 +40,10 @@ class TensorEngine(eqx.Module):
     """Longest contraction of that piece; kernels split longer ones over cores."""
     narrow_products: str = eqx.field(static=True, default="float")
     """What its 8-bit rate multiplies, one of `NARROW_PRODUCTS`."""
+    instruction_rows: Scalar = eqx.field(converter=as_float, default=0.0)
+    """Rows of the result of one instruction, where registers feed its operands; 0: they enter at the array's edges."""
+    instruction_cols: Scalar = eqx.field(converter=as_float, default=0.0)
+    """Its columns."""
 
 
 class Core(eqx.Module):
@@ -105,6 +110,14 @@ class Chip(AbstractShown, eqx.Module):
     """Stages of the datapaths over those of the pipeline whose clock is `nominal_clock_Hz`."""
     blank_mm2: Scalar = eqx.field(converter=as_float, default=0.0)
     """Silicon of a die that holds nothing: bought where heat must spread."""
+
+
+def sides(written: str, what: str) -> tuple[int, int]:
+    """Rows and columns of "128x128"; SpecError for anything else, which calls it `what`."""
+    parts = written.split("x")
+    if len(parts) != 2 or not all(p.isdigit() and int(p) > 0 for p in parts):
+        raise SpecError(f"{what} '{written}' is not of the form '128x128'")
+    return int(parts[0]), int(parts[1])
 
 
 def pool_B(chip: Chip) -> FloatLike:

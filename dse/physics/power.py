@@ -78,20 +78,28 @@ LEAST_RATE = 2.0**-10
 """MACs per PE and cycle below any that is built, so that a rate of 0 divides nothing."""
 
 
+REGISTER_FRAC = 0.54
+"""Energy of a byte from a register bank over that from a large SRAM: banks of 8 KB take 7.5 pJ per 64 bits, of 1 MB 14
+(0.4 to 0.7, an estimate) [jouppi2021ten]."""
+
+
 def operand_B(chip: Chip) -> FloatLike:
-    """Operands and fp32 partial sums that reach the matrix unit and leave it, by precision, shape (4,) [B/MAC].
+    """What operands and fp32 sums of a MAC cost, in bytes of a large SRAM, by precision, shape (4,) [B/MAC].
 
-        q = b / (8 cols) + 8 / (rows m)
+        q = b / (8 cols) + 8 / (rows m)        at the edges of an array
+        q = r b / 8 (1 / i + 1 / j)            where registers feed instructions
 
-    with m MACs per PE and cycle and b bits; 0 where the unit lacks a precision. What array stands for the units of a
-    multithreaded core is a convention, only how many MACs they do is known: rows and cols are those of a square. The
-    one place that says so: energy of a step, of its hottest operator and full load read these bytes.
+    with b bits, m MACs per PE and cycle, i x j the result of a matrix instruction and r `REGISTER_FRAC`; 0 where the
+    unit lacks a precision. An instruction fetches its operands once; what array we say stands for the units of a
+    multithreaded core decides nothing.
 
-    Source: [jouppi2021ten] for the edges of a systolic array.
-    Assumes: more MACs of a multithreaded core are larger units, not more of them.
+    Source: [jouppi2021ten] for the edges of a systolic array; [nvidia2026ptx], [amd2022cdna2isa] for instructions.
+    Assumes: sums of an instruction stay beside its adders. Read from registers and written back by every instruction
+        they would take 2.2 times V100's TDP, and four times the products' energy where its maker says a fifth
+        [semiengineering2022programmable].
 
     Args:
-        chip: array, rates and how its lanes are fed.
+        chip: array, rates, and the instruction that feeds it if one does.
 
     Returns:
         Bytes per MAC in the order of `PRECISIONS`.
@@ -99,10 +107,11 @@ def operand_B(chip: Chip) -> FloatLike:
     t = chip.core.tensor
     rates = t.macs_per_cycle.stack()
     bits = jnp.asarray([float(PRECISION_BITS[p]) for p in PRECISIONS])
-    side = jnp.sqrt(t.rows * t.cols)
-    rows, cols = (side, side) if chip.lane_kind == "simt" else (t.rows, t.cols)
     some = jnp.maximum(rates, LEAST_RATE)
-    return jnp.where(rates > 0, bits / (8.0 * cols) + 8.0 / (rows * some), 0.0)
+    at_edges = bits / (8.0 * t.cols) + 8.0 / (t.rows * some)
+    rows, cols = jnp.maximum(t.instruction_rows, 1.0), jnp.maximum(t.instruction_cols, 1.0)
+    from_registers = REGISTER_FRAC * bits / 8.0 * (1.0 / rows + 1.0 / cols)
+    return jnp.where(rates > 0, jnp.where(t.instruction_rows > 0, from_registers, at_edges), 0.0)
 
 
 def step_energy(

@@ -11,6 +11,7 @@ from ..core.free import Free
 from ..core.provenance import number_or, text, text_or
 from ..core.units import positive
 from ..economy.presets import host
+from ..hardware.chip import sides
 from ..hardware.fabrics import system_facts
 from ..hardware.system import System
 from ..technology.presets import link, memory, node
@@ -53,6 +54,11 @@ def choices_of(spec: ChoiceTable, baseline: System, built: State | None, *, at_h
     for kind in spec.model_fields_set:
         if not getattr(spec, kind):
             raise SpecError(f"choices.{kind}: every list needs at least one entry; left out, it is the baseline's")
+    if spec.matrix_instruction and not float(baseline.chip.core.tensor.instruction_rows):
+        raise SpecError(
+            f"choices.matrix_instruction: operands of {baseline.chip.name} enter at the edges of its arrays; only "
+            "chips whose registers feed them have instructions to choose, such as GPUs"
+        )
     own = as_built(baseline.chip)
     lists: dict[str, list[Any]] = {
         "node": spec.node or [own.node],
@@ -65,9 +71,10 @@ def choices_of(spec: ChoiceTable, baseline: System, built: State | None, *, at_h
         "fp8_rate": spec.fp8_rate or [0.0],
         "stack_capacity_B": [positive(x, "B", "choices.stack_capacity") for x in spec.stack_capacity] or [0.0],
         "scaleout_Bps": spec.scaleout_per_dir or [0.0],
+        "matrix_instruction": spec.matrix_instruction or [""],
     }
     for kind, known in KNOWN.items():
-        for name in lists[kind]:
+        for name in filter(None, lists[kind]):
             known(name)
     fits_mm2 = 0.0 if built is None else float(built.die_mm2)
     every = (dict(zip(lists, c, strict=True)) for c in itertools.product(*lists.values()))
@@ -76,7 +83,8 @@ def choices_of(spec: ChoiceTable, baseline: System, built: State | None, *, at_h
     return tuple(dict.fromkeys(seated(c, s) for s in systems for c in chips)) if systems else chips
 
 
-KNOWN = {"node": node, "hbm": memory, "link": link, "pe_array": pe_dims}
+KNOWN = {"node": node, "hbm": memory, "link": link, "pe_array": pe_dims,
+         "matrix_instruction": lambda written: sides(written, "matrix_instruction")}  # fmt: skip
 """What refuses an entry of a kind that does not exist."""
 
 

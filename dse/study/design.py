@@ -14,7 +14,7 @@ import numpy as np
 from ..core.errors import SpecError, UnknownNameError
 from ..core.text import quantity_text
 from ..core.types import FloatLike, as_float
-from ..hardware.chip import Chip, TensorEngine
+from ..hardware.chip import Chip, TensorEngine, sides
 from ..hardware.own_chip import short_name
 from ..physics.power import crossing_B
 from ..technology.node import PRECISIONS, ByPrecision
@@ -89,6 +89,8 @@ class Choice:
     """System that the chip sits in, preset or path of a file; empty: the baseline's, with the study's host."""
     scaleout_Bps: float = 0.0
     """Network share of a chip, one direction, where choices or the system say so; 0: the study's."""
+    matrix_instruction: str = ""
+    """Rows and columns of the result of one matrix instruction, such as "16x8"; empty: as the baseline."""
 
     def written(self) -> dict[str, Any]:
         """What was chosen by field; of a system only where one was chosen."""
@@ -112,10 +114,15 @@ def as_built(chip: Chip) -> Choice:
 
 def pe_dims(pe_array: str) -> tuple[int, int]:
     """Rows and columns of "128x128"; SpecError for anything else."""
-    parts = pe_array.split("x")
-    if len(parts) != 2 or not all(p.isdigit() and int(p) > 0 for p in parts):
-        raise SpecError(f"pe_array '{pe_array}' is not of the form '128x128'")
-    return int(parts[0]), int(parts[1])
+    return sides(pe_array, "pe_array")
+
+
+def instruction_dims(written: str, base: TensorEngine) -> tuple[float, float]:
+    """Rows and columns of a matrix instruction, those of `base` where nothing is written."""
+    if not written:
+        return float(base.instruction_rows), float(base.instruction_cols)
+    rows, cols = sides(written, "matrix_instruction")
+    return float(rows), float(cols)
 
 
 def array_of(choice: Choice, baseline: Chip) -> TensorEngine:
@@ -140,6 +147,7 @@ def array_of(choice: Choice, baseline: Chip) -> TensorEngine:
         base.tile_moving,
         base.tile_contract,
         "float" if choice.fp8_rate or choice.native_fp4 else base.narrow_products,
+        *instruction_dims(choice.matrix_instruction, base),
     )
 
 

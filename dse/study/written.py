@@ -167,6 +167,8 @@ class ChoiceTable(_Strict):
     """Capacity of a memory stack as sold; left out, the most of its generation."""
     scaleout_per_dir: list[BytesPerSecond] = []
     """Network shares of a chip, one direction; left out, that of `[study]`. A system that says its own keeps it."""
+    matrix_instruction: list[Annotated[str, pydantic.Field(json_schema_extra={"pattern": "^[0-9]+x[0-9]+$"})]] = []
+    """Rows and columns that one instruction of a GPU's matrix unit makes, such as "16x8"; left out, the baseline's."""
     system: list[Annotated[str, Named(fabric_names, OWN)]] = []
     """Systems that the chip may sit in, each with domain, links, switches, cables, host and racks; left out, that of
     the baseline."""

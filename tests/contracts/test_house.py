@@ -26,7 +26,7 @@ PLAIN = {
     "gap_tolerance", "margin", "multipliers", "lower_multipliers", "upper_multipliers", "limits", "loosening", "z",
     "bond_loss", "linear_cycles", "narrow_cycles", "attention_cycles", "tile_cycles",
     "tile_moving", "tile_contract", "vector_elements", "runs", "macs", "lower", "upper",
-    "weights", "values", "target", "signs",
+    "weights", "values", "target", "signs", "instruction_rows", "instruction_cols",
     "level", "pue", "held", "sigmas", "skew", "pipeline_depth",
     "cost_per_token_USD", "energy_per_token_J", "carbon_per_token_kg", "rack_time_per_token_s",
     "megawatt_time_per_token_s",

@@ -111,5 +111,6 @@ export function choiceText(name, value) {
   if (name === "reticle_mm2") return value ? inUnit(value, "mm2") : "as the package's";
   if (name === "scaleout_Bps") return value ? inUnit(value, "Bps") : "as baseline";
   if (name === "fp8_rate") return value ? String(value) : "as baseline";
+  if (name === "matrix_instruction") return value || "as baseline";
   return String(value);
 }

@@ -1,5 +1,5 @@
 // A link carries only what differs from where a study begins by itself; what it says is checked like anything typed.
-const FIELDS = ["node", "hbm", "link", "n_dies", "pe_array", "native_fp4", "spare_cores", "fp8_rate", "stack_capacity_B", "reticle_mm2", "system", "scaleout_Bps"];
+const FIELDS = ["node", "hbm", "link", "n_dies", "pe_array", "native_fp4", "spare_cores", "fp8_rate", "stack_capacity_B", "reticle_mm2", "system", "scaleout_Bps", "matrix_instruction"];
 
 export function linkOf(state, design) {
   const said = new URLSearchParams();
@@ -61,5 +61,5 @@ export function startOf(state) {
 }
 
 export const FIELD_WORDS = { node: "node", hbm: "HBM", link: "links", n_dies: "compute dies", pe_array: "PE array", native_fp4: "native FP4",
-  spare_cores: "spare cores/die", fp8_rate: "FP8 rate", stack_capacity_B: "stack", reticle_mm2: "reticle", system: "system", scaleout_Bps: "network" };
+  spare_cores: "spare cores/die", fp8_rate: "FP8 rate", stack_capacity_B: "stack", reticle_mm2: "reticle", system: "system", scaleout_Bps: "network", matrix_instruction: "matrix instruction" };
 export { FIELDS };

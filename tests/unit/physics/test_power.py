@@ -263,6 +263,25 @@ def load_W(c):
     )
 
 
+def test_operands_of_an_instruction_by_hand():
+    # Volta's 8x8: 2 B for 8 products on either side, at 0.54 of a large SRAM's energy; Ampere's 16x8 shares more
+    bf16 = PRECISIONS.index("bf16")
+    assert float(operand_B(chip("v100"))[bf16]) == pytest.approx(0.54 * (2 / 8 + 2 / 8))
+    assert float(operand_B(chip("a100-40"))[bf16]) == pytest.approx(0.54 * (2 / 16 + 2 / 8))
+    assert float(operand_B(chip("p100"))[bf16]) == pytest.approx(0.54 * (2 + 2))
+
+
+def test_matrix_units_of_gpus_spend_less_on_operands_than_on_products():
+    """[semiengineering2022programmable]: fetches cost a tensor core a fifth of its products, a lone one 20 times."""
+    n16, n7 = node("N16"), node("N7")
+    bf16 = PRECISIONS.index("bf16")
+    share = {
+        name: float(operand_B(chip(name))[bf16] * n.sram_energy_J_per_B / n.mac_energy_J.bf16)
+        for name, n in (("p100", n16), ("v100", n16), ("a100-40", n7))
+    }
+    assert share["p100"] > 5 > 1 > share["v100"] > share["a100-40"] > 0.2
+
+
 def test_no_convention_decides_what_a_gpu_burns():
     """V100 does 512 MACs per core and cycle; 16 x 32 or 8 x 64 is what we call them. A systolic array has its edges."""
     v100, trn2 = chip("v100"), chip("trainium2")

@@ -16,6 +16,7 @@ from dse.study.design import (
     INTEGERS,
     Choice,
     array_of,
+    as_built,
     choice_technology,
     has_floorplan,
     pe_dims,
@@ -54,6 +55,13 @@ def test_native_fp4_doubles_the_rate_and_the_depth():
     engine = array_of(changed(native_fp4=True), BASE)
     assert float(engine.macs_per_cycle.fp4) == 8 and float(engine.macs_per_cycle.fp8) == 4
     assert float(engine.granule_contract.fp4) == 1024 and float(engine.granule_contract.fp8) == 512
+
+
+def test_a_matrix_instruction_is_the_baselines_or_the_chosen_one():
+    v100 = chip("v100")
+    for written, sides in (("", (8.0, 8.0)), ("16x8", (16.0, 8.0))):
+        engine = array_of(dataclasses.replace(as_built(v100), matrix_instruction=written), v100)
+        assert (float(engine.instruction_rows), float(engine.instruction_cols)) == sides
 
 
 def test_larger_arrays_pad_to_larger_tiles():

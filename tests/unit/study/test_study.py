@@ -71,6 +71,7 @@ def _set(raw, path, value):
         (("choices", "node"), ["N3Q"], ["N3Q", "did you mean"]),
         (("choices", "hbm"), [], ["at least one"]),
         (("choices", "pe_array"), ["128"], ["pe_array", "128x128"]),
+        (("choices", "matrix_instruction"), ["16x8"], ["matrix_instruction", "edges", "GPUs"]),
         (("workloads", "training", "chips"), 0, ["workloads.training", "chips"]),
         (("workloads", "training", "precision"), "fp6", ["fp6", "bf16"]),
         (("workloads", "decode", "phase"), "prefil", ["workloads.decode", "phase"]),
@@ -85,6 +86,14 @@ def test_bad_input_is_one_clear_line(raw, path, value, words):
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+@pytest.mark.parametrize("written", ["16", "16x0", "16x8x16"])
+def test_an_instruction_of_another_form_is_refused(written):
+    raw = tomllib.loads((SHIPPED.parent / "backtest_v100.toml").read_text())
+    raw["choices"]["matrix_instruction"] = [written]
+    with pytest.raises(SpecError, match=r"matrix_instruction.*not of the form"):
+        study_from(raw)
 
 
 def test_missing_table_and_missing_file(tmp_path, raw):

@@ -19,6 +19,7 @@ from dse.core.units import UNITS
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "dse").rglob("*.py"))
 PLAIN = {
+    "instruction_rows", "instruction_cols",
     "share", "alpha", "overlap_p", "drawn_p", "yield_clustering", "die_aspect", "interposer_margin", "rows", "cols",
     "vector_lanes", "cores_per_pool", "granule_stationary", "granule_moving", "fp32", "bf16", "fp8", "fp4", "up_hops",
     "out_hops", "bubble_micro", "window_micro", "tokens", "rate", "total", "objective", "lower_bound", "violation",
@@ -26,7 +27,7 @@ PLAIN = {
     "gap_tolerance", "margin", "multipliers", "lower_multipliers", "upper_multipliers", "limits", "loosening", "z",
     "bond_loss", "linear_cycles", "narrow_cycles", "attention_cycles", "tile_cycles",
     "tile_moving", "tile_contract", "vector_elements", "runs", "macs", "lower", "upper",
-    "weights", "values", "target", "signs", "instruction_rows", "instruction_cols",
+    "weights", "values", "target", "signs",
     "level", "pue", "held", "sigmas", "skew", "pipeline_depth",
     "cost_per_token_USD", "energy_per_token_J", "carbon_per_token_kg", "rack_time_per_token_s",
     "megawatt_time_per_token_s",

@@ -14,7 +14,7 @@ from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..lowering.collective import Traffic, across_gather, all_to_all, group, send, spread
 from ..lowering.step_demand import StepDemand, TrafficDemand
-from ..lowering.tiling import array_shape, op_demand, rank_ops, sram_B
+from ..lowering.tiling import array_shape, op_demand, rank_ops
 from ..physics.calibration import KERNELS, kin_of, prior_calibration
 from ..physics.pooled import COMPILED
 from ..workload.op import Kind, Op
@@ -42,7 +42,7 @@ def _step(ops: list[Op], tensor: Traffic, system: System, splits: bool = True, b
     return StepDemand(
         ops=op_demand(tiled, np.ones(len(ops))), tensor=TrafficDemand(*tensor.parts()), pipeline=none, shard=none,
         data=none, n_host=0.0, n_sync=0.0, n_micro=1.0, bubble_micro=0.0, window_micro=0.5, optimizer_B=0.0, macs=macs,
-        sram_B=sram_B(macs, array), memory_B=0.0, tokens=1.0, model_FLOP=2 * float(macs.sum()),
+        memory_B=0.0, tokens=1.0, model_FLOP=2 * float(macs.sum()),
         rate=array.rates[array.executed(ops[-1].precision)],
     )  # fmt: skip
 

@@ -34,7 +34,7 @@ from .serving import pass_demand
 from .software import framework, moves, usual_software
 from .step_demand import StepDemand, TrafficDemand, traffic_demand
 from .streaming import Stream, stream_demand, streamed
-from .tiling import ArrayShape, RankOps, array_shape, op_demand, rank_ops, sram_B
+from .tiling import ArrayShape, RankOps, array_shape, op_demand, rank_ops
 from .training_ops import Shard, shard, training_ops
 
 OPTIMIZER_TRAFFIC_B = 16.0 + 12.0 + WEIGHT_B
@@ -255,7 +255,6 @@ def plan_demand(
         window_micro=_backward_share(ops, phases, runs),
         optimizer_B=OPTIMIZER_TRAFFIC_B * beside.n_held,
         macs=macs,
-        sram_B=sram_B(macs, array),
         memory_B=beside.memory_B,
         tokens=step_tokens,
         model_FLOP=3 * beside.forward_FLOP_per_token * step_tokens / system.n_chips,

@@ -19,7 +19,7 @@ from .plan import Plan, layers_per_stage
 from .serving import n_lanes, serving_demand
 from .serving_ops import Pass, linears, rank_pass, serving_ops
 from .step_demand import StepDemand, TrafficDemand
-from .tiling import ArrayShape, op_demand, rank_ops, sram_B
+from .tiling import ArrayShape, op_demand, rank_ops
 from .training_ops import Placed
 
 
@@ -107,7 +107,7 @@ def _with_ops(d: StepDemand, placed: list[Placed], n_layers: float, array: Array
     ops = rank_ops([p.op for p in placed], array)
     runs = np.asarray([(1.0 if p.phase == "head" else n_layers) * p.share for p in placed])
     macs = runs @ ops.macs
-    return dataclasses.replace(d, ops=op_demand(ops, runs), macs=macs, sram_B=sram_B(macs, array))
+    return dataclasses.replace(d, ops=op_demand(ops, runs), macs=macs)
 
 
 def _together(a: TrafficDemand, b: TrafficDemand) -> TrafficDemand:

@@ -118,5 +118,5 @@ def _followed(d: StepDemand, p: StepDemand, n: float) -> StepDemand:
     ops: OpDemand = jax.tree.map(lambda x, y: np.concatenate([x, y]), d.ops, after)
     return dataclasses.replace(
         d, ops=ops, tensor=added(d.tensor, p.tensor), shard=added(d.shard, p.shard), macs=d.macs + n * p.macs,
-        sram_B=d.sram_B + n * p.sram_B, model_FLOP=d.model_FLOP + n * p.model_FLOP, n_calls=d.n_calls + n * p.n_calls,
+        model_FLOP=d.model_FLOP + n * p.model_FLOP, n_calls=d.n_calls + n * p.n_calls,
     )  # fmt: skip

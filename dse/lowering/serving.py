@@ -17,7 +17,7 @@ from .plan import Plan, check_plan, layers_per_stage
 from .serving_ops import Pass, n_groups, rank_pass, serving_ops
 from .step_demand import StepDemand, traffic_demand
 from .streaming import Stream, stream_demand, streamed
-from .tiling import ArrayShape, RankOps, op_demand, rank_ops, sram_B
+from .tiling import ArrayShape, RankOps, op_demand, rank_ops
 
 PARTIAL_B = 4.0
 """Partial outputs of attention over parts of a context are fp32, as sums in the array."""
@@ -117,7 +117,6 @@ def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape
         window_micro=0.5,
         optimizer_B=0.0,
         macs=macs,
-        sram_B=sram_B(macs, array),
         memory_B=memory_B(plan, workload).total,
         tokens=workload.batch * new,
         model_FLOP=_model_FLOP(workload, cached, new) / system.n_chips,

@@ -82,8 +82,6 @@ class StepDemand(eqx.Module):
     """Memory traffic of the optimizer per step."""
     macs: Float[Array | np.ndarray, "*batch 4"] = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """MACs per micro batch by executed precision."""
-    sram_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
-    """SRAM traffic of the arrays per micro batch."""
     memory_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """HBM capacity the plan needs on the heaviest chip."""
     tokens: Scalar = eqx.field(converter=as_float, metadata={SIGN: MORE_IS_BETTER})

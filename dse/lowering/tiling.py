@@ -10,10 +10,10 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..core.types import LESS_IS_BETTER, SIGN, FloatLike, as_float, host_record
+from ..core.types import LESS_IS_BETTER, SIGN, as_float, host_record
 from ..hardware.chip import TensorEngine, natives, runs_in
 from ..technology.node import PRECISION_BITS, PRECISIONS, rate_name
-from ..workload.op import PARTIAL_SUM_B, Op, Product, passes
+from ..workload.op import Op, Product, passes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,35 +177,6 @@ def rank_ops(ops: list[Op], array: ArrayShape) -> RankOps:
 def op_demand(ops: RankOps, runs: np.ndarray) -> OpDemand:
     """`ops`, each run `runs` times per micro batch."""
     return host_record(OpDemand, *ops.columns, runs=runs, macs=ops.macs)
-
-
-def sram_B(macs: np.ndarray, array: ArrayShape) -> float:
-    """Bytes that cross between SRAM and the array for `macs` (by precision, shape (4,))."""
-    total = 0.0
-    for p, rate, n in zip(PRECISIONS, array.rates, macs, strict=True):
-        if n > 0:
-            width = float(cycle_sram_B(array.rows, array.cols, rate, PRECISION_BITS[p]))
-            total += float(n) / (array.rows * array.cols * rate) * width
-    return total
-
-
-def cycle_sram_B(
-    rows: FloatLike | float, cols: FloatLike | float, rate: FloatLike | float, bits: float
-) -> FloatLike | float:
-    """Bytes of an array cycle: `rows` operands of every lane group read, `cols` fp32 partial sums read and written.
-
-        rows rate bits / 8 + 2 cols 4
-
-    Args:
-        rows: rows of the array.
-        cols: its columns.
-        rate: MACs of one PE per cycle.
-        bits: width of an operand [bits].
-
-    Returns:
-        Bytes per cycle.
-    """
-    return rows * rate * bits / 8.0 + cols * 2.0 * PARTIAL_SUM_B
 
 
 INSTRUCTION_ROWS = 16.0

@@ -107,7 +107,7 @@ def per_step(d: StepDemand) -> StepDemand:
         stream=stream,
         n_host=d.n_host * each, n_sync=d.n_sync * each, n_micro=np.ones_like(each),
         bubble_micro=d.bubble_micro / each, window_micro=d.window_micro / each,
-        macs=d.macs * each[:, None], sram_B=d.sram_B * each,
+        macs=d.macs * each[:, None],
     )  # fmt: skip
 
 

@@ -48,11 +48,11 @@ PLAIN_RETURNS = {
 """Public functions that return counts, ratios, whatever unit they were given, or spell their unit out."""
 PLAIN_PARAMETERS = {
     "u", "draws", "at",
-    "attended", "bits", "bond_loss", "bound", "cached", "clustering", "cols", "context", "count", "default",
+    "attended", "bond_loss", "bound", "cached", "clustering", "context", "count", "default",
     "elasticity", "elements", "factor", "goal", "granule", "growth", "head_dim", "heads", "high", "inputs", "k",
     "kv_heads", "lanes", "layers", "length", "low", "lower", "m", "margin", "middle", "moved", "mult", "n",
-    "norm", "norm_passes", "outputs", "p", "passes", "per_token", "pue", "queries", "rate", "rates", "ratio", "read",
-    "rows", "seen", "sequences", "service_cv2", "softmax_passes", "speedup", "start", "target", "times",
+    "norm", "norm_passes", "outputs", "p", "passes", "per_token", "pue", "queries", "rates", "ratio", "read",
+    "seen", "sequences", "service_cv2", "softmax_passes", "speedup", "start", "target", "times",
     "tokens", "upper", "usual", "value", "window", "x", "z",
 }  # fmt: skip
 """Parameters that count, compare or weigh, or take whatever unit they are given."""

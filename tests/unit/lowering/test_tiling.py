@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dse.hardware.presets import chip
-from dse.lowering.tiling import array_shape, op_demand, padded, product_cycles, rank_ops, sram_B
+from dse.lowering.tiling import array_shape, op_demand, padded, product_cycles, rank_ops
 from dse.technology.node import PRECISIONS
 from dse.workload.op import Product, elementwise, fused_attention, linear, passes
 
@@ -118,20 +118,6 @@ def test_operators_become_columns_in_order(v3):
 
 def test_macs_are_counted_at_the_precision_they_run_at(v3):
     assert rank_ops([linear("x", 128, 128, 128, "fp4")], v3).macs[0].tolist() == [0, 0, 128**3, 0]
-
-
-def test_sram_traffic_by_hand(mx):
-    """One cycle at bf16 reads 128 operands of 2 B and moves 128 fp32 partial sums both ways: 256 + 1,024 = 1,280 B.
-
-    16,384 MACs a cycle, so 1e12 MACs take 6.104e7 cycles and 78.1 GB. MXFP8 reads 512 operands of 1 B a cycle:
-    1,536 B for 65,536 MACs, 23.4 GB.
-    """
-    macs = np.zeros(4)
-    macs[BF16] = 1e12
-    assert sram_B(macs, mx) == pytest.approx(78.125e9)
-    macs[[BF16, FP8]] = 0, 1e12
-    assert sram_B(macs, mx) == pytest.approx(23.4375e9)
-    assert sram_B(np.zeros(4), mx) == 0
 
 
 @pytest.mark.parametrize(("name", "share"), [("a100-80", 0.5), ("h100", 0.5), ("b200", 1.0)])

@@ -230,6 +230,8 @@ def test_operands_of_an_array_by_hand():
     q = operand_B(chip("trainium2"))
     assert float(q[PRECISIONS.index("bf16")]) == pytest.approx((128 * 2 + 128 * 8) / 16384)
     assert float(q[PRECISIONS.index("fp8")]) == pytest.approx((128 * 2 * 1 + 128 * 8) / (16384 * 2))
+    # MXFP8 reads 512 operands of 1 B a cycle: 1,536 B for 65,536 MACs
+    assert float(operand_B(chip("trainium3"))[PRECISIONS.index("fp8")]) == pytest.approx(1536 / 65536)
 
 
 @pytest.mark.parametrize("name", ["h100", "v100", "trainium3", "tpu-v4"])

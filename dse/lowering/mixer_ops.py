@@ -185,7 +185,7 @@ def index_op(mixer: Attention | Latent, queries: float, seen: float, read: float
 
 
 def mixer_elements(
-    mixer: AbstractMixer, tp: int, tokens: float, phase: str, norm: float, turned: float
+    mixer: AbstractMixer, tp: int, tokens: float, phase: str, norm: float, n_rotary: float
 ) -> tuple[float, float]:
     """Element passes and moves of a mixer's small work per rank: rotary positions, or convolution, gates and norm.
 
@@ -195,13 +195,13 @@ def mixer_elements(
         tokens: tokens of the rank.
         phase: "forward" or "backward".
         norm: passes of one normalisation in that phase.
-        turned: reads and writes per element that rotary positions turn.
+        n_rotary: reads and writes per element that rotary positions turn.
     """
     n = passes()
     if isinstance(mixer, Attention | Latent):
         heads, kv_heads = heads_of(mixer, tp)
         rotated, gated = tokens * (heads + kv_heads) * mixer.head_dim, tokens * mixer.gate_width / tp
-        return rotated * n["rope"] + gated * n[f"activation_{phase}"], rotated * turned + gated * 2
+        return rotated * n["rope"] + gated * n[f"activation_{phase}"], rotated * n_rotary + gated * 2
     again = 1.0 if phase == "forward" else 2.0
     if isinstance(mixer, ShortConvolution):
         channels = tokens * mixer.channels / tp

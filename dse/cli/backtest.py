@@ -41,7 +41,8 @@ class BacktestCommand:
         from pathlib import Path
 
         from ..core.files import results_folder, write_json
-        from ..explore.backtest import Backtest, backtest, check_study, held
+        from ..explore.against_built import Backtest
+        from ..explore.backtest import backtest, check_study, held
         from ..explore.tally import Backtests
         from ..optimize.deadline import Deadline
         from ..optimize.solve import LIMIT_S, solve

@@ -19,7 +19,7 @@ from .calibrate.validate import Validation
 from .evaluation.breakdown import find
 from .explore.front import Front
 from .explore.named import named_chips
-from .explore.risk import Risk
+from .explore.outcome import Risk
 from .explore.sensitivity import Sensitivity
 from .hardware.system import System
 from .lowering.plan import Plan

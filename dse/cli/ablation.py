@@ -9,7 +9,7 @@ import tyro
 
 from ..report.session import start_jax
 from ..report.terminal import progress, show
-from .flags import JSON, RESULTS, SECONDS
+from .flags import FLAG, RESULTS, SECONDS
 
 BACKTESTS = ("backtest_trainium2", "backtest_trainium3")
 """Back-tests that are solved too."""
@@ -27,7 +27,7 @@ class AblationCommand:
     """Stop after this time with the variants that are solved; compiling is not counted."""
     results: RESULTS = ""
     """Folder that gets ablation/."""
-    json: JSON = False
+    json: FLAG = False
     """Print JSON, canonical units."""
 
     def run(self) -> int:

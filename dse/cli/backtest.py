@@ -11,7 +11,7 @@ from ..core.errors import SpecError
 from ..core.shipped import SWEEPS, shipped, shipped_folder
 from ..report.session import start_jax
 from ..report.terminal import progress, show
-from .flags import JSON, RESULTS, SECONDS
+from .flags import FLAG, RESULTS, SECONDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +29,9 @@ class BacktestCommand:
     have a minute each at least, and compiling is not counted."""
     hold: Annotated[str, tyro.conf.arg(metavar="NAME,...", help_behavior_hint="")] = ""
     """Hold free numbers at those of the chips that were built, such as clock: what else does it explain?"""
-    json: JSON = False
+    json: FLAG = False
     """Print JSON, canonical units."""
-    figures: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
+    figures: FLAG = True
     """Skip the figure."""
 
     def run(self) -> int:
@@ -41,7 +41,8 @@ class BacktestCommand:
         from pathlib import Path
 
         from ..core.files import results_folder, write_json
-        from ..explore.backtest import Backtest, backtest, check_study, held
+        from ..explore.against_built import Backtest
+        from ..explore.backtest import backtest, check_study, held
         from ..explore.tally import Backtests
         from ..optimize.deadline import Deadline
         from ..optimize.solve import LIMIT_S, solve

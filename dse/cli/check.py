@@ -10,7 +10,7 @@ import tyro
 from ..core.errors import SpecError
 from ..report.session import start_jax
 from ..report.terminal import progress, show
-from .flags import JSON, RESULTS
+from .flags import FLAG, RESULTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Validate:
     """CSV or Parquet file with the columns of the shipped one; by default that."""
     results: RESULTS = ""
     """Folder that gets validation/ with all predictions and the figures."""
-    json: JSON = False
+    json: FLAG = False
     """Print JSON, relative errors as fractions."""
-    leave_one_out: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    leave_one_out: FLAG = False
     """Predict every source with fits that never saw it; takes a minute or two."""
-    leave_generation_out: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    leave_generation_out: FLAG = False
     """Predict Blackwell, CDNA 4, TPU v6 on and Trainium2 on with fits that never saw them."""
-    all_rows: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    all_rows: FLAG = False
     """Also score rows whose configuration is not fully published."""
 
     @property
@@ -63,7 +63,7 @@ class Calibrate:
 
     results: RESULTS = ""
     """Folder that gets calibration/effects.json."""
-    json: JSON = False
+    json: FLAG = False
     """Print JSON, canonical units."""
 
     def run(self) -> int:

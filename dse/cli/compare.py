@@ -10,7 +10,7 @@ import tyro
 from ..core.errors import SpecError
 from ..report.session import start_jax
 from ..report.terminal import progress, show
-from .flags import BASIS, COUNT, JSON, PRECISION, STORAGE, TEXT, chips_of, promise_of, rents_of
+from .flags import BASIS, COUNT, FLAG, PRECISION, STORAGE, TEXT, chips_of, promise_of, rents_of
 
 if TYPE_CHECKING:
     from ..serving.curve import Promise
@@ -53,7 +53,7 @@ class Compare:
     """Storage of the weights, as the model file says or bf16 by default."""
     kv: STORAGE = None
     """Storage of the KV cache; by default bf16."""
-    json: JSON = False
+    json: FLAG = False
     """Print JSON, canonical units."""
 
     def run(self) -> int:

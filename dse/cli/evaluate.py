@@ -11,7 +11,7 @@ import tyro
 
 from ..report.session import start_jax
 from ..report.terminal import show
-from .flags import COUNT, JSON, PRECISION, STORAGE, counted
+from .flags import COUNT, FLAG, PRECISION, STORAGE, counted
 
 if TYPE_CHECKING:
     from ..workload.transformer import Workload
@@ -52,7 +52,7 @@ class Evaluate:
     """Inference: storage of the KV cache, likewise; by default bf16."""
     system: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
     """System preset; by default the largest made of the chip."""
-    json: JSON = False
+    json: FLAG = False
     """Print JSON, canonical units."""
 
     def run(self) -> int:

@@ -13,7 +13,7 @@ from ..core.errors import SpecError
 from ..core.files import answer_roots
 from ..report.session import start_jax
 from ..report.terminal import progress, screen
-from .flags import COUNT, RESULTS, counted
+from .flags import COUNT, FLAG, RESULTS, counted
 
 if TYPE_CHECKING:
     from ..explorer.answers import Answers
@@ -42,7 +42,7 @@ class Explore:
     """Folder of answers: the optimum to begin with, fronts, serving curves, scores."""
     port: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """Port of this machine; 0 takes any that is free."""
-    open: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
+    open: FLAG = True
     """Skip opening the browser; the address is printed either way."""
     export: Annotated[str | None, tyro.conf.arg(metavar="FILE.html", help_behavior_hint="")] = None
     """Write one offline page that evaluates the study without a server, and end."""

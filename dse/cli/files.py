@@ -17,7 +17,7 @@ from ..core.files import SAFE_NAME, json_text, read_toml, write_whole
 from ..core.shipped import COMMANDS, kind_of, shipped_folder
 from ..report.session import start_jax
 from ..report.terminal import screen
-from .flags import JSON
+from .flags import FLAG
 
 KIND = Annotated[tyro.conf.Positional[Literal["study", "sweep", "chip", "portfolio"]], tyro.conf.arg()]
 TEMPLATES = Path(__file__).parent / "templates"
@@ -89,7 +89,7 @@ def _plain_text(schema: dict[str, Any]) -> str:
 class Studies:
     """List the studies, sweeps, portfolios and forecasts that come along, with the command that takes each by name."""
 
-    json: JSON = False
+    json: FLAG = False
     """Print JSON."""
 
     def run(self) -> int:

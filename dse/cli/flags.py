@@ -12,7 +12,8 @@ from ..core.units import positive
 if TYPE_CHECKING:
     from ..serving.curve import Promise
 
-JSON = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
+FLAG = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
+STUDY = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY.toml")]
 SECONDS = Annotated[float, tyro.conf.arg(metavar="S")]
 COUNT = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
 RESULTS = Annotated[

@@ -10,7 +10,7 @@ import tyro
 from ..core.errors import SpecError
 from ..report.session import start_jax
 from ..report.terminal import progress, screen, show
-from .flags import COUNT, JSON, PRECISION, RESULTS, STORAGE, TEXT, counted, promise_of, rents_of
+from .flags import COUNT, FLAG, PRECISION, RESULTS, STORAGE, TEXT, counted, promise_of, rents_of
 
 if TYPE_CHECKING:
     from ..serving.comparison import Asked
@@ -51,9 +51,9 @@ class Cost:
     """With --against: storage of the KV cache; by default likewise."""
     results: RESULTS = ""
     """Folder that gets cost/CHIP/ with the figures, or with the comparison."""
-    json: JSON = False
+    json: FLAG = False
     """Print JSON, USD and kg."""
-    figures: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
+    figures: FLAG = True
     """Skip the figures."""
 
     def run(self) -> int:
@@ -147,13 +147,13 @@ class Fleet:
     """Precision of the linear layers; by default bf16."""
     system: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
     """System preset; by default the largest made of the chip."""
-    simulate: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    simulate: FLAG = False
     """Also run the job in discrete events, to check the closed form; needs the extra `fleet`."""
     results: RESULTS = ""
     """Folder that gets fleet/ with goodput against cluster size."""
-    json: JSON = False
+    json: FLAG = False
     """Print JSON, canonical units."""
-    figures: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
+    figures: FLAG = True
     """Skip the figure."""
 
     def run(self) -> int:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from ..core.shipped import shipped
 from ..report.session import start_jax
 from ..report.terminal import progress, show
-from .flags import JSON, RESULTS, SECONDS, chips_of
+from .flags import FLAG, RESULTS, SECONDS, STUDY, chips_of
 
-STUDY = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY.toml")]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..explore.front import Front
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,15 +33,15 @@ class FrontCommand:
     chips: Annotated[str | None, tyro.conf.arg(metavar="CHIP[,CHIP]", help_behavior_hint="")] = None
     """Chips that the figures mark beside the front, presets ("all" for all) or files of your own; by default six that
     exist."""
-    whole: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    whole: FLAG = False
     """Round every point to whole cores and stacks, and solve it again; else points are bounds on what can be built."""
-    resume: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    resume: FLAG = False
     """Go on with the points that an earlier run of the same study and metrics has finished."""
     results: RESULTS = ""
     """Folder that gets a folder named after the study, and in it one for the front."""
-    json: JSON = False
+    json: FLAG = False
     """Print the front as JSON, canonical units."""
-    figures: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
+    figures: FLAG = True
     """Skip the figures."""
 
     def run(self) -> int:
@@ -47,7 +50,7 @@ class FrontCommand:
         from ..core.counts import check_count
         from ..core.files import results_folder
         from ..explore.front import MOST_POINTS, checked_metrics, front
-        from ..explore.named import NAMED, named_chips
+        from ..explore.named import NAMED
         from ..explore.points import PointStore, fingerprint, front_folder
         from ..explore.ray import Rays
         from ..explore.whole import buildable
@@ -76,12 +79,18 @@ class FrontCommand:
         write_front(folder, shipped(self.study).read_text(encoding="utf-8"), found)
         show(self.json, lambda: front_json(found), lambda _: front_view(found), f"{folder}/")
         if self.figures:
-            with progress("drawing"):
-                from ..report.front_figures import write_front_figures
-
-                baseline_s = [seconds for _, seconds in rays.space.ground.baselines]
-                write_front_figures(found, named_chips(study, names, baseline_s, marked), folder)
+            draw(found, marked, folder)
         return 0
+
+
+def draw(found: Front, marked: tuple[str, ...], folder: Path) -> None:
+    """Figures of a front, with the chips that exist beside it."""
+    from ..explore.named import named_chips
+    from ..report.front_figures import write_front_figures
+
+    with progress("drawing"):
+        baseline_s = [seconds for _, seconds in found.rays.space.ground.baselines]
+        write_front_figures(found, named_chips(found.study, found.metrics, baseline_s, marked), folder)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,9 +105,9 @@ class SensitivityCommand:
     """Stop after this time with the numbers that were tried; compiling is not counted."""
     results: RESULTS = ""
     """Folder that gets a folder named after the study."""
-    json: JSON = False
+    json: FLAG = False
     """Print JSON, canonical units."""
-    figures: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
+    figures: FLAG = True
     """Skip the figure."""
 
     def run(self) -> int:

@@ -10,14 +10,14 @@ import tyro
 from ..core.errors import SpecError
 from ..report.session import start_jax
 from ..report.terminal import progress, show
-from .flags import JSON, RESULTS, SECONDS
+from .flags import FLAG, RESULTS, SECONDS, STUDY
 
 
 @dataclasses.dataclass(frozen=True)
 class ReadingsCommand:
     """The best design over the TDP, if it binds the mean power, the hottest operator or all engines together."""
 
-    study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY.toml")]
+    study: STUDY
     """The study: a file, or a bare name (`dse studies`); its own limits on power are left out."""
     tdp: Annotated[str, tyro.conf.arg(metavar="W,W,...")] = "1000,1200,1400,1600,1800,2000,2250,2500"
     """TDPs in watts."""
@@ -25,9 +25,9 @@ class ReadingsCommand:
     """Stop after this time with the points found; compiling is not counted."""
     results: RESULTS = ""
     """Folder that gets a folder named after the study."""
-    json: JSON = False
+    json: FLAG = False
     """Print JSON, canonical units."""
-    figures: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
+    figures: FLAG = True
     """Skip the figure."""
 
     def run(self) -> int:

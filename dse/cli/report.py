@@ -10,7 +10,7 @@ import tyro
 from ..core.files import json_text
 from ..report.session import start_jax
 from ..report.terminal import progress, screen
-from .flags import JSON
+from .flags import FLAG
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class ReportCommand:
     """Results folder of one answer, or the folder above several."""
     out: Annotated[str | None, tyro.conf.arg(metavar="FILE.html", help_behavior_hint="")] = None
     """File to write; by default report.html in the folder."""
-    json: JSON = False
+    json: FLAG = False
     """Print JSON: the file and its size."""
 
     def run(self) -> int:

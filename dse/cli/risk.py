@@ -10,14 +10,14 @@ import tyro
 from ..core.shipped import shipped
 from ..report.session import start_jax
 from ..report.terminal import progress, show
-from .flags import JSON, RESULTS, SECONDS
+from .flags import FLAG, RESULTS, SECONDS, STUDY
 
 
 @dataclasses.dataclass(frozen=True)
 class RiskCommand:
     """Re-optimise a study under draws of every receipt with a range: how likely is the target, and what drives it."""
 
-    study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY.toml")]
+    study: STUDY
     """The study: a file, or the bare name of one that came along (`dse studies`)."""
     samples: Annotated[int, tyro.conf.arg(metavar="N")] = 1000
     """Draws of the unknowns."""
@@ -31,9 +31,9 @@ class RiskCommand:
     """Also find one design to build: the best worst case, or the best figure met in 90 % of the samples."""
     results: RESULTS = ""
     """Folder that gets a folder named after the study."""
-    json: JSON = False
+    json: FLAG = False
     """Print JSON, canonical units."""
-    figures: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
+    figures: FLAG = True
     """Skip the figures."""
 
     def run(self) -> int:

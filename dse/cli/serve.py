@@ -10,7 +10,7 @@ import tyro
 from ..core.errors import SpecError
 from ..report.session import start_jax
 from ..report.terminal import progress, screen, show
-from .flags import BASIS, COUNT, JSON, RESULTS, STORAGE, TEXT, chips_of, counted, promise_of, rents_of
+from .flags import BASIS, COUNT, FLAG, RESULTS, STORAGE, TEXT, chips_of, counted, promise_of, rents_of
 
 if TYPE_CHECKING:
     from ..lowering.engines import Policy
@@ -60,9 +60,9 @@ class Serve:
     """Prices of a chip-hour instead: USD for all, or by chip such as h100=2.5,trainium2=1.2."""
     results: RESULTS = ""
     """Folder that gets serve/ with the figure and the numbers."""
-    json: JSON = False
+    json: FLAG = False
     """Print JSON, canonical units."""
-    figures: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
+    figures: FLAG = True
     """Skip the figure."""
 
     def run(self) -> int:
@@ -131,7 +131,7 @@ class Serviced:
     """How every chip is paid for; by default the contract that most of them are listed under."""
     rent: TEXT = None
     """Prices of a chip-hour instead: USD for all, or by chip such as h100=2.5,trainium2=1.2."""
-    json: JSON = False
+    json: FLAG = False
     """Print JSON, canonical units."""
 
     def run(self) -> int:

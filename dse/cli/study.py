@@ -10,14 +10,14 @@ import tyro
 from ..core.shipped import shipped
 from ..report.session import start_jax
 from ..report.terminal import progress, show
-from .flags import JSON, RESULTS, SECONDS
+from .flags import FLAG, RESULTS, SECONDS, STUDY
 
 
 @dataclasses.dataclass(frozen=True)
 class Optimize:
     """Find the best chip of a study that can be built, with a price on every limit and a proof; writes a folder."""
 
-    study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY.toml")]
+    study: STUDY
     """The study: a file, or the bare name of one that came along (`dse studies`)."""
     results: RESULTS = ""
     """Folder that gets a folder named after the study."""
@@ -25,15 +25,15 @@ class Optimize:
     """Stop once no other design, any choice, plans and whole counts, can be better by more than this."""
     seconds: SECONDS = 60.0
     """Stop after this time with the best design so far and the gap reached; compiling is not counted."""
-    continuous: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    continuous: FLAG = False
     """Let cores and stacks be fractions: faster, a bound on what can be built."""
-    what_if: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    what_if: FLAG = False
     """Also solve again with every limit 10 % looser, and without it."""
     near: Annotated[float, tyro.conf.arg(metavar="FRAC")] = 0.0
     """Also the range of every number over all designs that are at most this much worse, such as 0.01."""
-    json: JSON = False
+    json: FLAG = False
     """Print the solution as JSON, canonical units."""
-    figures: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
+    figures: FLAG = True
     """Skip the figures."""
 
     def run(self) -> int:
@@ -78,7 +78,7 @@ class Optimize:
 class Cite:
     """Print the BibTeX entries of everything a study rests on."""
 
-    study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY.toml")]
+    study: STUDY
     """The study."""
 
     def run(self) -> int:

@@ -12,13 +12,12 @@ import tyro
 from ..core.errors import DseError, SpecError
 from ..report.session import start_jax
 from ..report.terminal import points_progress, progress, show
-from .flags import COUNT, JSON, RESULTS
+from .flags import COUNT, FLAG, RESULTS
 
 if TYPE_CHECKING:
     from ..sweep.engine import Engine
     from ..sweep.points import Sweep as Specification
 
-FLAG = tyro.conf.arg(help_behavior_hint="")
 OPEN = "not encrypted, and whoever reaches that port can run programs as you; use tls:// or a network of your own"
 """Warning about a scheduler on another machine."""
 
@@ -31,11 +30,11 @@ class Sweep:
     """The specification: a file, or the bare name of one that came along (`dse studies`)."""
     status: Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """Instead of computing: what is done, missing, damaged or given up in a results folder, and why."""
-    dry_run: Annotated[bool, FLAG] = False
+    dry_run: FLAG = False
     """Only say how many points, how long and how many bytes, after trying a few points."""
-    resume: Annotated[bool, FLAG] = False
+    resume: FLAG = False
     """Go on where an earlier run stopped: what is whole is kept, what is missing or damaged is computed."""
-    fresh: Annotated[bool, FLAG] = False
+    fresh: FLAG = False
     """Remove what an earlier run left and begin anew."""
     engine: Literal["local", "dask"] = "local"
     """Where: in this process, or on a Dask cluster."""
@@ -47,7 +46,7 @@ class Sweep:
     """Do only slice I of N, from 0: for array jobs that share one results folder."""
     results: RESULTS = ""
     """Folder that gets a folder named after the sweep."""
-    json: JSON = False
+    json: FLAG = False
     """Print JSON."""
 
     def run(self) -> int:
@@ -137,9 +136,9 @@ class Query:
     """A select; the rows are the table `results`, and manifest.json says what the columns mean."""
     results: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RESULTS")]
     """Results folder of a sweep, or a Parquet file."""
-    verify: Annotated[bool, FLAG] = True
+    verify: FLAG = True
     """Read without comparing the checksums that were written: for damaged results, at your own risk."""
-    json: JSON = False
+    json: FLAG = False
     """Print JSON, one object per row."""
 
     def run(self) -> int:

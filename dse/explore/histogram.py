@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ..study.metrics import DELIVERED
-from .risk import Risk
+from .outcome import Risk
 
 SAME = 1e-12
 """Room at the target: it is itself an edge."""

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .backtest import QUANTITIES, Row
+from .against_built import Row
+from .backtest import QUANTITIES
 
 
 @dataclasses.dataclass(frozen=True)

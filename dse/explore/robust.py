@@ -30,7 +30,7 @@ from ..optimize.space import space_of
 from ..study.convex import ConvexCore, Data, coordinates, core_logs
 from ..study.design import STEPPED, Choice
 from .built import outcome
-from .risk import Risk
+from .outcome import Risk, blocking
 from .samples import Samples
 from .unknowns import Draw, draw
 
@@ -127,7 +127,8 @@ def robust_design(
         if tried and search.deadline.over(f"{len(found.candidates) - position} candidates for the design to build"):
             break
         program = Program(search, c, found.draw)
-        designs = found.own_designs(position)[:CROWD]
+        able = np.isfinite(found.outcomes.goals[position])
+        designs = found.outcomes.z[position, able, : len(found.study.free)][:CROWD]
         shared, known = program.crowd(designs, spare)
         possible = max(possible, float(np.isfinite(known).mean()))
         if search.deadline.over(MORE):
@@ -141,7 +142,7 @@ def robust_design(
         if not search.deadline.over():
             most = (p.most_met_frac(found.outcomes.goals[i]) for i, (p, _) in enumerate(tried))
             possible = max(possible, *most)
-        return Hopeless(share, possible, found.blocking)
+        return Hopeless(share, possible, blocking(found))
     fresh = Program(search, program.candidate, draw(found.draw.unknowns, found.n, found.seed + FRESH))
     logs = fresh.log_goals(design.shared)
     return Robust(

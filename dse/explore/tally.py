@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .backtest import CLOSE, HIT, NEAR, Backtest
+from .against_built import CLOSE, HIT, NEAR, Backtest
 from .kinds import KindOfNumber, by_kind
 
 

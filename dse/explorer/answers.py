@@ -106,22 +106,6 @@ class Answers:
             raise SpecError(f"choice: give a whole number from 0 to {n - 1}")
         return receipts_of_choice(self.subject, int(choice))
 
-    def fronts(self) -> dict[str, Any]:
-        """Fronts of the study that lie in the results folder."""
-        return fronts_in(self.subject, self.results)
-
-    def risks(self) -> dict[str, Any]:
-        """Risk studies that lie there."""
-        return risks_in(self.subject, self.results)
-
-    def servings(self) -> dict[str, Any]:
-        """Serving curves that lie there."""
-        return servings_in(self.results, self.own)
-
-    def truth(self) -> dict[str, Any]:
-        """Scores against measurements that lie there."""
-        return truth_in(self.results)
-
     def search(self, kind: str, asked: dict[str, Any]) -> Callable[[Tell], None]:
         """Work of a search, to be done in a thread; SpecError for another kind."""
         limits = asked.get("limits", self.subject.limits)
@@ -145,3 +129,12 @@ class Answers:
                 works[kind](tell)
 
         return work
+
+
+LEFT: dict[str, Callable[[Answers], dict[str, Any]]] = {
+    "fronts": lambda a: fronts_in(a.subject, a.results),
+    "risks": lambda a: risks_in(a.subject, a.results),
+    "servings": lambda a: servings_in(a.results, a.own),
+    "truth": lambda a: truth_in(a.results),
+}
+"""What other commands left in the results folder: fronts and risk studies of the study, serving curves, scores."""

@@ -10,7 +10,7 @@ import json
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from ..core.errors import DseError, SpecError, UnknownNameError
 from ..core.files import plain
 from ..workload.presets import model_names
 from ..workload.transformer import PHASES
-from .answers import Answers
+from .answers import LEFT, Answers
 from .ask import MOST_B, ask_of, limits_of, parsed
 from .workloads import asked_of, reasked, sizes_of_phases
 
@@ -57,7 +57,7 @@ class Pages:
     def app(self) -> Starlette:
         """The application, without its guard."""
         routes = [
-            Route("/", self.file),
+            Route("/", file),
             Route("/state", self.told(lambda _: self.answers.state)),
             Route("/evaluate", self.evaluate, methods=["POST"]),
             Route("/designs", self.designs, methods=["POST"]),
@@ -66,13 +66,10 @@ class Pages:
             Route("/export", self.export, methods=["POST"]),
             Route("/chip", self.told(lambda q: self.answers.chip(q.get("name", "")))),
             Route("/receipts", self.told(lambda q: self.answers.receipts(q.get("choice", "")))),
-            Route("/fronts", self.told(lambda _: self.answers.fronts())),
-            Route("/risks", self.told(lambda _: self.answers.risks())),
-            Route("/servings", self.told(lambda _: self.answers.servings())),
-            Route("/truth", self.told(lambda _: self.answers.truth())),
+            *(Route(f"/{what}", self.told(lambda _, found=found: found(self.answers))) for what, found in LEFT.items()),
             Route("/search/{kind}", self.search),
-            Route("/plotly.js", self.plotly),
-            Route("/{name}", self.file),
+            Route("/plotly.js", plotly),
+            Route("/{name}", file),
         ]
         return Starlette(routes=routes, exception_handlers={DseError: _refused})
 
@@ -154,27 +151,32 @@ class Pages:
             if self.latest[kind] == mine:
                 self.latest[kind] += 1
 
-    async def file(self, request: Request) -> Response:
-        """A file of the page."""
-        path = PAGE / request.path_params.get("name", "index.html")
-        if path.parent != PAGE or path.suffix not in TYPES or not path.is_file():
-            return Response("no such page\n", 404)
-        return Response(path.read_text(encoding="utf-8"), media_type=TYPES[path.suffix])
 
-    def plotly(self, _: Request) -> Response:
-        """plotly.js from its wheel, for the heavy figures; kept by the browser as long as the session lasts."""
-        if self._plotly is None:
-            return Response("plotly is not installed\n", 404)
-        headers = {"content-encoding": "gzip", "cache-control": "private, max-age=86400"}
-        return Response(self._plotly, media_type="text/javascript", headers=headers)
+async def file(request: Request) -> Response:
+    """A file of the page."""
+    path = PAGE / request.path_params.get("name", "index.html")
+    if path.parent != PAGE or path.suffix not in TYPES or not path.is_file():
+        return Response("no such page\n", 404)
+    return Response(path.read_text(encoding="utf-8"), media_type=TYPES[path.suffix])
 
-    @cached_property
-    def _plotly(self) -> bytes | None:
-        try:
-            import plotly.offline
-        except ImportError:
-            return None
-        return gzip.compress(plotly.offline.get_plotlyjs().encode(), 6)
+
+def plotly(_: Request) -> Response:
+    """plotly.js from its wheel, for the heavy figures; kept by the browser as long as the session lasts."""
+    packed = packed_plotly()
+    if packed is None:
+        return Response("plotly is not installed\n", 404)
+    headers = {"content-encoding": "gzip", "cache-control": "private, max-age=86400"}
+    return Response(packed, media_type="text/javascript", headers=headers)
+
+
+@cache
+def packed_plotly() -> bytes | None:
+    """plotly.js by gzip, packed once; None where it is not installed."""
+    try:
+        import plotly.offline
+    except ImportError:
+        return None
+    return gzip.compress(plotly.offline.get_plotlyjs().encode(), 6)
 
 
 class Replaced(Exception):

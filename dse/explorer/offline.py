@@ -18,7 +18,7 @@ from ..core.files import plain, write_whole
 from ..optimize.search import run_search, search_of
 from ..optimize.space import data_of, own_plans
 from ..study.convex import Data
-from .answers import Answers
+from .answers import LEFT, Answers
 from .app import PAGE
 from .javascript import Script, emit
 from .packing import packed
@@ -117,7 +117,7 @@ def write_page(answers: Answers, path: Path, tell: Callable[[str], None] = lambd
 
 def _of_fronts(answers: Answers) -> list[tuple[int, Plans]]:
     """Choice and plans of the points of fronts, where plans are known."""
-    found = [] if answers.subject.is_chip else answers.fronts()["fronts"]
+    found = [] if answers.subject.is_chip else LEFT["fronts"](answers)["fronts"]
     return [(p["choice"], tuple(p["plans"])) for f in found for p in f["points"] if p["plans"]]
 
 
@@ -152,10 +152,10 @@ def held(answers: Answers, made: Emitted) -> dict[str, Any]:
     told = facts.folded(
         {
             "chips": _chips(answers),
-            "fronts": {} if subject.is_chip else answers.fronts(),
-            "risks": {"risks": [], "skipped": []} if subject.is_chip else answers.risks(),
-            "servings": answers.servings(),
-            "truth": answers.truth(),
+            "fronts": {} if subject.is_chip else LEFT["fronts"](answers),
+            "risks": {"risks": [], "skipped": []} if subject.is_chip else LEFT["risks"](answers),
+            "servings": LEFT["servings"](answers),
+            "truth": LEFT["truth"](answers),
         }
     )
     return plain(

@@ -14,7 +14,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ..core.text import digits, label, percent, quantity_text, times
-from ..explore.backtest import CLOSE, HIT, NEAR, OWN, SHARE_FRAC, Backtest, Row
+from ..explore.against_built import CLOSE, HIT, NEAR, SHARE_FRAC, Backtest, Row, n_right
+from ..explore.backtest import OWN
 from ..explore.tally import Backtests, Tally
 from ..hardware.own_chip import short_name
 from .layout import drawn
@@ -60,7 +61,7 @@ def headline(b: Backtest) -> str:
     """The verdict in one sentence."""
     n = b.counts
     return (
-        f"{step_name(b)}: {b.n_right} of {len(b.named)} technologies as built; "
+        f"{step_name(b)}: {n_right(b)} of {len(b.named)} technologies as built; "
         f"{n['hit']} hits (within {digits(HIT)}x), {n['near']} near (within {digits(NEAR)}x), {n['miss']} misses"
     )
 
@@ -110,7 +111,7 @@ def steps_table(found: Backtests) -> Table:
         heads,
         (
             (
-                step_name(b), f"{b.n_right} of {len(b.named)}", times(b.factors[0], 2), times(b.factors[1], 2),
+                step_name(b), f"{n_right(b)} of {len(b.named)}", times(b.factors[0], 2), times(b.factors[1], 2),
                 f"{b.n_close} of {len(b.scored)}", times(b.sram_ratio, 2),
                 f"{b.n_inside} of {b.n_ranged}" if b.n_ranged else "", percent(b.regret_frac),
             )

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from ..core.files import write_json
@@ -17,7 +16,8 @@ from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.designed import chip_metrics, waits
 from ..explore.questions import ALL, WORKLOADS, Question, Side, apart_saves_frac, behind_frac
 from ..study.metrics import SPEEDUPS
-from .layout import table
+from .layout import drawn
+from .tables import Table, table_of
 
 NUMBERS = ("n_cores", "clock_Hz", "sram_B", "n_stacks", "hbm_bandwidth_Bps", "hbm_capacity_B",
            "scaleup_bandwidth_per_dir_Bps", "silicon_mm2", "package_cost_USD", "full_load_fp8_W")  # fmt: skip
@@ -132,22 +132,23 @@ def rack_words(x: dict[str, Any]) -> str:
 
 
 def question_table(a: dict[str, Any]) -> Table:
-    """The sides of a question beside each other."""
-    t = table(a["by"], "goal", "gap", "cores", "stacks", "silicon", "status")
+    """The sides of a question beside each other, from the JSON."""
+    shown = ("n_cores", "n_stacks", "silicon_mm2")
+    rows: list[tuple[str, ...]] = []
     for x in a["sides"]:
         if x["goal"] is None:
-            t.add_row(x["name"], "-", "-", "-", "-", "-", x["status"])
-            continue
-        d = x["design"]
-        cells = (quantity_text(n, d[n]) for n in ("n_cores", "n_stacks", "silicon_mm2"))
-        t.add_row(x["name"], goal_words(a["goal"], x["goal"]), percent(x["gap"]), *cells, x["status"])
-    return t
+            numbers = ("-", "-", *("-" for _ in shown))
+        else:
+            goal, gap = goal_words(a["goal"], x["goal"]), percent(x["gap"])
+            numbers = (goal, gap, *(quantity_text(n, x["design"][n]) for n in shown))
+        rows.append((x["name"], *numbers, x["status"]))
+    return table_of((a["by"], "goal", "gap", "cores", "stacks", "silicon", "status"), rows)
 
 
 def question_view(a: dict[str, Any]) -> Group:
     """An answer on screen."""
     said = (Text(verdict(a)), Text(f"Decided by: {decides(a)}."))
-    return Group(Text(a["asks"], style="bold"), question_table(a), *said, "")
+    return Group(Text(a["asks"], style="bold"), drawn(question_table(a)), *said, "")
 
 
 def questions_page(answers: Sequence[dict[str, Any]]) -> str:

@@ -13,7 +13,14 @@ from rich.text import Text
 
 from ..core.files import write_json
 from ..core.text import digits, label, percent, quantity_text, scoped_label, times
-from ..explore.risk import Risk, stands_out
+from ..explore.outcome import (
+    Risk,
+    blocking,
+    merit_distribution,
+    merit_quantiles,
+    outcome_quantiles,
+    stands_out,
+)
 from ..explore.robust import Hopeless, Robust
 from ..study.metrics import DELIVERED
 from .layout import WIDE, beside, drawn
@@ -61,10 +68,10 @@ def verdict_lines(r: Risk) -> list[str]:
     met, error = r.probability(r.feasible)
     lines = [
         f"limits can be met in {percent(met)} ({precision_text(met, error, r.n)}) of the samples"
-        + blocking_text(r.blocking)
+        + blocking_text(blocking(r))
     ]
     if met:
-        low, middle, high = (outcome_text(r, v) for v in r.outcome_quantiles((0.05, 0.5, 0.95)))
+        low, middle, high = (outcome_text(r, v) for v in outcome_quantiles(r, (0.05, 0.5, 0.95)))
         at_values = times(1 / r.nominal) if r.study.goal == DELIVERED else quantity_text(r.study.goal, r.nominal)
         lines.append(f"where they can: {middle} in the middle, {low} to {high} in 9 of 10; {at_values} at the values")
         lines += [f"{percent(share)} won by {choice.text()}" for choice, share in r.choices.items()]
@@ -152,11 +159,11 @@ def risk_json(r: Risk, robust: Robust | Hopeless | None, left: Sequence[str] = (
         "feasible": met,
         "feasible_error": met_error,
         "nominal_goal": r.nominal,
-        "merit_quantiles": dict(zip(map(str, LEVELS), r.merit_quantiles(LEVELS), strict=False)),
-        "merit_distribution": r.merit_distribution(STEPS),
+        "merit_quantiles": dict(zip(map(str, LEVELS), merit_quantiles(r, LEVELS), strict=False)),
+        "merit_distribution": merit_distribution(r, STEPS),
         "design_quantiles": {n: dict(zip(map(str, LEVELS), v, strict=True)) for n, v in r.quantiles(LEVELS).items()},
         "choices": [{**c.written(), "share": s} for c, s in r.choices.items()],
-        "in_the_way": r.blocking,
+        "in_the_way": blocking(r),
         "pilot_loss": r.pilot_loss,
         "drivers": [
             {"unknown": d.unknown.name, "group": d.unknown.group, "rank_correlation": d.correlation, "error": d.error}

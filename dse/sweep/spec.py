@@ -18,10 +18,11 @@ from ..core.text import spelled
 from ..study.study import Study, load_study
 from ..workload.transformer import PHASES
 from ..workload.written import phases_with
+from .axis_tables import read_axis
 from .columns import DEFAULT_RECORD
 from .keys import FILES, Value, check_open, find_file, is_number
 from .points import Axis, Sweep, pairs_of
-from .reader import MOST_POINTS, At, AxisTable, Reader, RuleTable, Strict, flat, line_of
+from .reader import MOST_POINTS, At, AxisTable, Reader, RuleTable, Strict, flat, line_of, read_rule
 
 FIXED_SHARD, FIXED_SETTINGS = 2**18, 2**8
 """Points and combinations of choices that take about a second where plans are given."""
@@ -103,7 +104,7 @@ def _sweep(file: SweepFile, text: str, folder: Path) -> Sweep:
     keys = [*file.base, *(a.key for a in file.axes), *(k for a in file.axes for k in a.zip or ())]
     read = Reader(folder, "study" in keys)
     base = tuple(read.pair(("base",), k, v) for k, v in flat(file.base).items())
-    axes = [read.axis(i, a, file.sweep.seed) for i, a in enumerate(file.axes)]
+    axes = [read_axis(read, i, a, file.sweep.seed) for i, a in enumerate(file.axes)]
     _check_axes(
         axes, [load_study(find_file("study", str(v), folder)) for k, v in pairs_of(base, axes, ()) if k == "study"]
     )
@@ -111,7 +112,7 @@ def _sweep(file: SweepFile, text: str, folder: Path) -> Sweep:
     if math.prod(a.size for a in ordered) > MOST_POINTS:
         raise At(("axes",), f"{math.prod(a.size for a in ordered):,} points; at most {MOST_POINTS:,} are accepted")
     set_keys = {k for k, _ in base} | {k for a in axes for k in a.keys}
-    rules = tuple(read.rule(i, r, set_keys) for i, r in enumerate(file.rules))
+    rules = tuple(read_rule(read, i, r, set_keys) for i, r in enumerate(file.rules))
     for needed in ("study",) if read.of_studies else ("chip", "model"):
         if needed not in set_keys:
             raise At(("base",), f"no '{needed}'; give it here or as an axis")

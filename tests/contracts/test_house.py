@@ -41,7 +41,7 @@ PLAIN_RETURNS = {
     "in_flight", "mean_context", "baseline_metric", "log_goal", "best_goal", "speedup", "delivered", "intensity",
     "repeats", "slowdown", "job_slowdown", "provision", "held_over_used", "ratio", "geometric_mean",
     "mean_speedup", "hypervolume", "worst_gap", "swing", "fits_memory",
-    "built_delivered", "ring_width", "result_width", "replicated_weights", "moe_share", "merit", "own_designs", "whole",
+    "built_delivered", "ring_width", "result_width", "replicated_weights", "moe_share", "merit", "whole",
     "half_width", "to_free", "number_or", "number_at", "power_of_two",
     "chip_adapter_parameters", "limit_price", "cycle_ratio", "datapath_ratio", "naive_ratio", "sram_ratio",
 }  # fmt: skip

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from dse.explore.backtest import Backtest, backtest, quantities
+from dse.explore.against_built import Backtest
+from dse.explore.backtest import backtest, quantities
 from dse.hardware.presets import chip
 from dse.optimize.solve import solve_continuous
 from dse.study.study import load_study

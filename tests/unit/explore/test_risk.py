@@ -16,7 +16,16 @@ from dse.core.errors import SpecError
 from dse.core.files import json_text
 from dse.explore import robust
 from dse.explore.histogram import outcome_histogram
-from dse.explore.risk import Outcomes, Risk, risk, solve_all_draws
+from dse.explore.outcome import (
+    Outcomes,
+    Risk,
+    blocking,
+    merit_distribution,
+    merit_quantiles,
+    outcome_quantiles,
+    stands_out,
+)
+from dse.explore.risk import risk, solve_all_draws
 from dse.explore.robust import FRESH, MORE, UNTRIED, Hopeless, Program, Robust, robust_design, share_frac
 from dse.explore.samples import Samples
 from dse.explore.unknowns import Draw, draw, study_facts, unknowns
@@ -110,14 +119,18 @@ def test_what_a_risk_study_reports():
     assert ours["scratchpad_area_mm2_per_B"] < -2 * r.drivers[0].error
     assert all(d.correlation < 0 for d in r.drivers[:12] if "_area_" in d.unknown.fact)
     assert "1.6x" in headline(r) and risk_json(r, None)["probability"] == share
-    noise = [d for d in r.drivers if not d.stands_out]
-    assert noise and all(abs(d.correlation) <= 2 * d.error for d in noise) and r.drivers[0].stands_out
+    noise = [d for d in r.drivers if not stands_out(d.correlation, d.error)]
+    assert (
+        noise
+        and all(abs(d.correlation) <= 2 * d.error for d in noise)
+        and stands_out(r.drivers[0].correlation, r.drivers[0].error)
+    )
     good = np.sort(1 / r.outcomes.goal[r.feasible])
-    assert good[0] < r.outcome_quantiles((0.05,))[0] < r.merit_quantiles((0.5,))[0] == pytest.approx(np.median(good))
-    spread = r.merit_distribution(3)
+    assert good[0] < outcome_quantiles(r, (0.05,))[0] < merit_quantiles(r, (0.5,))[0] == pytest.approx(np.median(good))
+    spread = merit_distribution(r, 3)
     assert spread[0] == 0 and spread[2] == good[-1], "samples without a design count as none of it"
     as_goal = dataclasses.replace(r, study=dataclasses.replace(r.study, goal="package_cost_USD"), target=None)
-    assert as_goal.outcome_quantiles((0.0, 1.0)) == pytest.approx([1 / good[0], 1 / good[-1]]), "low is the bad end"
+    assert outcome_quantiles(as_goal, (0.0, 1.0)) == pytest.approx([1 / good[0], 1 / good[-1]]), "low is the bad end"
     bars = outcome_histogram(r, 8)
     assert len(bars.edges) == 10 and 1.6 in bars.edges, "the target cuts one of eight bars in two"
     even = (bars.edges[-1] - bars.edges[0]) / 8
@@ -180,9 +193,9 @@ def test_a_robust_design_that_cannot_be_is_an_answer():
     """A few samples let no design work, whatever is built: why, and how many samples one design can serve."""
     r = small()
     lost = float(np.mean(~r.feasible))
-    assert 0 < lost < 0.05 and set(r.blocking) == {"V-f law"}
+    assert 0 < lost < 0.05 and set(blocking(r)) == {"V-f law"}
     answer = robust_design(r, "worst")
-    assert isinstance(answer, Hopeless) and answer.blocking == r.blocking
+    assert isinstance(answer, Hopeless) and answer.blocking == blocking(r)
     assert 1 - lost - 0.02 <= answer.possible <= 1 - lost
 
 
@@ -191,9 +204,9 @@ def test_a_budget_that_many_samples_break_says_so():
     tight = tuple(dataclasses.replace(x, value=100.0) if x.metric == "power_W" else x for x in study().limits)
     r = risk(dataclasses.replace(study(), limits=tight), 200, 0, target=1.0)
     lost = float(np.mean(~r.feasible))
-    assert lost > 0.03 and r.blocking["power_W:decode"] > 0.5
+    assert lost > 0.03 and blocking(r)["power_W:decode"] > 0.5
     answer = robust_design(r, "worst")
-    assert isinstance(answer, Hopeless) and answer.possible <= 1 - lost and answer.blocking == r.blocking
+    assert isinstance(answer, Hopeless) and answer.possible <= 1 - lost and answer.blocking == blocking(r)
 
 
 def test_draws_without_time_for_a_pilot():

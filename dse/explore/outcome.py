@@ -1,0 +1,187 @@
+"""What a study gives under uncertainty, as a record: by sample, and what its outcome hangs on."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.stats import rankdata
+
+from ..core.frames import page, table_of
+from ..core.text import percent
+from ..optimize.search import Candidate
+from ..study.design import Choice
+from ..study.metrics import DELIVERED
+from ..study.study import Study
+from .unknowns import Draw, Unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcomes:
+    """What re-optimising gave, by sample; numbers of the best candidate."""
+
+    goal: Float[np.ndarray, " n"]
+    """Goal of the design; infinite where no design meets the limits."""
+    goals: Float[np.ndarray, "c n"]
+    """The same of every candidate."""
+    z: Float[np.ndarray, "c n v"]
+    """Log coordinates of every candidate's optimum."""
+    winner: Int[np.ndarray, " n"]
+    """Position of the winning candidate."""
+    design: Float[np.ndarray, "n v"]
+    """All coordinates of the convex core; not a number where there is no design."""
+    blocking: tuple[str, ...]
+    """For each sample without a design, the limit with the highest price in the first candidate's attempt."""
+
+
+FEW = 2.0
+"""Standard errors below which a rank correlation is noise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Driver:
+    """One unknown and how it moves the outcome."""
+
+    unknown: Unknown
+    """What varies."""
+    correlation: float
+    """Spearman's rank correlation of its score with the outcome; positive where more of it is better."""
+    error: float
+    """Standard error of a correlation of zero."""
+
+
+def stands_out(correlation_frac: float, error_frac: float) -> bool:
+    """Whether a rank correlation is more than noise, given its standard error."""
+    return abs(correlation_frac) > FEW * error_frac
+
+
+@dataclasses.dataclass(frozen=True)
+class Risk:
+    """A study under uncertainty."""
+
+    study: Study
+    """The question."""
+    seed: int
+    """Of the draws."""
+    target: float | None
+    """Delivered speed-up that counts as reached; None where the goal is another metric."""
+    candidates: tuple[Candidate, ...]
+    """Discrete choices and plans that were solved under every draw."""
+    pilot_loss: float
+    """Mean log goal that these candidates give away against all of the pilot's."""
+    nominal: float
+    """Goal at the receipts' values, continuous."""
+    variables: tuple[str, ...]
+    """Names of the columns of `outcomes.design`."""
+    draw: Draw
+    """What was drawn."""
+    outcomes: Outcomes
+    """What came out."""
+    unfinished: tuple[str, ...] = ()
+    """What was left out because time was up, in words; its draws are not among `draw`."""
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return self.draw.n
+
+    @property
+    def feasible(self) -> Bool[np.ndarray, " n"]:
+        """Samples in which some design meets all limits."""
+        return np.isfinite(self.outcomes.goal)
+
+    @property
+    def reached(self) -> Bool[np.ndarray, " n"]:
+        """Samples in which the target is met: enough speed-up, or any design at all where there is no target."""
+        return self.feasible if self.target is None else self.merit >= self.target
+
+    @property
+    def merit(self) -> Float[np.ndarray, " n"]:
+        """What is better when larger: the delivered speed-up, or one over the goal; 0 without a design."""
+        return 1.0 / self.outcomes.goal
+
+    @cached_property
+    def drivers(self) -> tuple[Driver, ...]:
+        """Unknowns by the size of their rank correlation with the outcome, a sample without a design ranking last."""
+        outcome = rankdata(self.merit)
+        error = 1.0 / math.sqrt(max(self.n - 1, 1))
+        if outcome.min() == outcome.max():
+            return ()
+        found = [
+            Driver(u, float(np.corrcoef(rankdata(x), outcome)[0, 1]), error)
+            for u, x in zip(self.draw.unknowns, self.draw.scores.T, strict=True)
+        ]
+        return tuple(sorted(found, key=lambda d: -abs(d.correlation)))
+
+    def frame(self) -> pd.DataFrame:
+        """Every unknown and how it moves the outcome, what moves it most first."""
+        rows = [(d.unknown.name, d.correlation, d.error) for d in self.drivers]
+        return table_of(rows, ["unknown", "correlation", "error"], "unknown")
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how likely the target is, and what it hangs on."""
+        share, error = self.probability(self.reached)
+        return page(
+            f"{self.study.name}: reached in {percent(share)} of {self.n} draws (+- {percent(error)})", self.frame()
+        )
+
+    def probability(self, event: Bool[np.ndarray, " n"]) -> tuple[float, float]:
+        """Share of samples with an event and its standard error, that of independent draws: the hypercube's is less."""
+        share = float(np.mean(event))
+        return share, math.sqrt(share * (1.0 - share) / self.n)
+
+    def quantiles(self, levels: tuple[float, ...]) -> dict[str, list[float]]:
+        """Quantiles of every coordinate of the optimal design, over the samples that have one."""
+        if not self.feasible.any():
+            return {}
+        found = np.quantile(self.outcomes.design[self.feasible], levels, axis=0)
+        return {name: found[:, i].tolist() for i, name in enumerate(self.variables)}
+
+    @property
+    def choices(self) -> dict[Choice, float]:
+        """Discrete choices and the share of samples they win, of those with a design; most frequent first."""
+        won = Counter(int(w) for w in self.outcomes.winner[self.feasible])
+        shares: dict[Choice, float] = {}
+        for position, n in won.most_common():
+            choice = self.study.choices[self.candidates[position].choice_index]
+            shares[choice] = shares.get(choice, 0.0) + n / sum(won.values())
+        return shares
+
+
+def merit_quantiles(r: Risk, levels: Sequence[float]) -> list[float]:
+    """Quantiles of the merit over the samples with a design; none without such a sample."""
+    return np.quantile(r.merit[r.feasible], levels).tolist() if r.feasible.any() else []
+
+
+def outcome_quantiles(r: Risk, levels: Sequence[float]) -> list[float]:
+    """Quantiles of the outcome over the samples with a design: delivered speed-up, or the goal in its unit.
+
+    Low levels are the bad end of either; none without a sample that has a design.
+    """
+    if r.study.goal == DELIVERED:
+        return merit_quantiles(r, levels)
+    good = r.outcomes.goal[r.feasible]
+    return [float(np.quantile(good, 1 - q)) for q in levels] if good.size else []
+
+
+def merit_distribution(r: Risk, n: int) -> list[float]:
+    """`n` quantiles of the merit, evenly from none to all samples, those without a design at 0.
+
+    Each is that of a sample: between one without a design and one with, there is nothing to interpolate.
+    """
+    return np.quantile(r.merit, np.linspace(0.0, 1.0, n), method="inverted_cdf").tolist()
+
+
+def blocking(r: Risk) -> dict[str, float]:
+    """Limits that stand most in the way, by share of the samples without a design."""
+    counts = Counter(r.outcomes.blocking)
+    return {name: n / max(sum(counts.values()), 1) for name, n in counts.most_common()}

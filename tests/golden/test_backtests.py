@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from dse.core.text import digits
 from dse.explore.against_built import Backtest
 from dse.explore.backtest import backtest, quantities
 from dse.hardware.presets import chip
@@ -35,7 +36,7 @@ def test_the_tally_adds_up():
 
 def test_the_tally_in_the_readme_is_the_committed_one():
     t, text = FOUND["tally"], " ".join((ROOT / "README.md").read_text().split())
-    assert f"{t['median_factor']:.2f}x in median over {t['n_numbers']} numbers" in text
+    assert f"{digits(t['median_factor'])}x in median over {t['n_numbers']} numbers" in text
     assert f"{t['within_frac']['1.5']:.0%}".replace("%", " %") + " within 1.5x" in text
     assert f"{t['n_better']} of {t['n_steps']} steps" in text
 

@@ -90,13 +90,18 @@ def on_measured_network(system: System, said: str, n_chips: int, ref: Reference)
         n_chips: of the run.
         ref: speeds that a library reaches on the system.
     """
-    gather, reduce = (re.search(MEASURED.format(name), said.lower()) for name in ("allgather", "allreduce"))
-    if n_chips <= system.fabric.n_chips or not (gather or reduce):
+    if n_chips <= system.fabric.n_chips:
         return system
-    if gather is None:
-        assert reduce is not None
+    if gather := re.search(MEASURED.format("allgather"), said.lower()):
+        return _with_slower_ranks(system, float(gather.group(1)) * 1e9, n_chips, ref)
+    if reduce := re.search(MEASURED.format("allreduce"), said.lower()):
         return _on_slower_links(system, float(reduce.group(1)) * 1e9, ref)
-    took_s = (n_chips - 1) / n_chips * GATHERED_B / (float(gather.group(1)) * 1e9)
+    return system
+
+
+def _with_slower_ranks(system: System, bus_Bps: float, n_chips: int, ref: Reference) -> System:
+    """A system each of whose ranks adds to a collective what an all-gather at `bus_Bps` took beyond this model."""
+    took_s = (n_chips - 1) / n_chips * GATHERED_B / bus_Bps
     sound_s = ref.time_s(across_gather(*spread(system.fabric, 1, n_chips), GATHERED_B, ref))
     rank_s = max(took_s - sound_s, 0.0) / n_chips
     return dataclasses.replace(system, fabric=dataclasses.replace(system.fabric, rank_s=rank_s))

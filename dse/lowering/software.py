@@ -1,4 +1,4 @@
-"""Kinds of software: what each moves through memory beside matrix products, and what frameworks start."""
+"""Kinds of software: what each moves beside matrix products, how it cuts pipelines, and what frameworks start."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def usual_software(plan: Plan, lane_kind: str) -> str:
 
 @cache
 def moves(software: str) -> dict[str, float]:
-    """Reads and writes per element of element-wise work, and bytes per logit and weight, under a kind of software.
+    """Reads and writes per element, bytes per logit and weight, and whether stages cost alike, by kind of software.
 
     Args:
         software: "fused", "compiled", "sharded", "eager" or "eager_sharded".

@@ -14,7 +14,7 @@ from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes
 from .rates import copied_B
 from .reading import row_number, row_text
 
-FACTS = Path(__file__).parent / "data" / "operators.toml"
+FACTS = Path(__file__).parent / "data" / "rows.toml"
 
 WIDTHS = {
     "bfloat16": "bf16", "fp16": "bf16", "bf16": "bf16", "float16": "bf16", "half": "bf16", "fp8": "fp8",

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from functools import cache
+from pathlib import Path
 
+from ..core.provenance import load_receipts, number
 from ..hardware.chip import Chip
 from ..hardware.system import Fabric, System
 from ..lowering.collective import Reference, across_gather, spread
 from ..workload.presets import model as preset_model
 from ..workload.presets import model_names
 from ..workload.transformer import Model, shortened
+from .protocols import levels_at_once
 
 CHIPS: tuple[tuple[str, str, str], ...] = (
     (r"trainium1|trn1", "trainium1", "trn1-16"),
@@ -66,8 +70,13 @@ def named_system(said: str, chip: str, usual: str) -> str:
 MEASURED = r"measured nccl gb/s\b.*?\b{} ([\d.]+)"
 """Bus bandwidth of a collective over all chips of a run, timed beside it."""
 
-GATHERED_B = 2.0**30
-"""Bytes that such an all-gather leaves on each chip; the rows do not print it, a gibibyte is what such tests end at."""
+FACTS = Path(__file__).parent / "data" / "rows.toml"
+
+
+@cache
+def gathered_B() -> float:
+    """Bytes that an all-gather of `MEASURED` leaves on each chip."""
+    return number(load_receipts(FACTS)["collectives"], "gathered_B")
 
 
 def on_measured_network(system: System, said: str, n_chips: int, ref: Reference) -> System:
@@ -101,8 +110,8 @@ def on_measured_network(system: System, said: str, n_chips: int, ref: Reference)
 
 def _with_slower_ranks(system: System, bus_Bps: float, n_chips: int, ref: Reference) -> System:
     """A system each of whose ranks adds to a collective what an all-gather at `bus_Bps` took beyond this model."""
-    took_s = (n_chips - 1) / n_chips * GATHERED_B / bus_Bps
-    sound_s = ref.time_s(across_gather(*spread(system.fabric, 1, n_chips), GATHERED_B, ref))
+    took_s = (n_chips - 1) / n_chips * gathered_B() / bus_Bps
+    sound_s = ref.time_s(levels_at_once(across_gather(*spread(system.fabric, 1, n_chips), gathered_B(), ref), ref))
     rank_s = max(took_s - sound_s, 0.0) / n_chips
     return dataclasses.replace(system, fabric=dataclasses.replace(system.fabric, rank_s=rank_s))
 

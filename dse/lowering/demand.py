@@ -233,7 +233,7 @@ def plan_demand(
     """
     workload = as_run(workload, array)
     software = software or usual_software(plan, system.chip.lane_kind)
-    s = shard(plan, software)
+    s = shard(plan, software, float(system.chip.core.tensor.instruction_rows))
     ops, phases, shares, stream = _rank(workload, s, array)
     balanced = bool(moves(software)["balanced_stages"])
     runs, layers = _runs(phases, shares, ops.macs.sum(axis=1), plan, workload.model.n_layers, balanced)

@@ -39,7 +39,7 @@ def usual_software(plan: Plan, lane_kind: str) -> str:
 
 @cache
 def moves(software: str) -> dict[str, float]:
-    """Reads and writes per element, bytes per logit and weight, and whether stages cost alike, by kind of software.
+    """Reads and writes per element, bytes per logit and weight, how it cuts pipelines and attends, by kind of software.
 
     Args:
         software: "fused", "compiled", "sharded", "eager" or "eager_sharded".
@@ -54,6 +54,19 @@ def moves(software: str) -> dict[str, float]:
 def move_receipts(software: str) -> list[Sourced]:
     """Receipts of the moves of a kind of software."""
     return list(pick(load_receipts(_DATA / "moves.toml"), "software", software).values())
+
+
+def attention_rate(software: str, instruction_rows: float) -> float:
+    """Share of a matrix unit's rate that the attention of a kind of software reaches by the instructions it calls.
+
+    Assumes: a kernel written for instructions of fewer rows than the chip's own runs, at the rate of small ones.
+
+    Args:
+        software: as in `moves`.
+        instruction_rows: rows of the chip's own matrix instruction, 0 where operands never leave the array.
+    """
+    written_for = moves(software)["attention_rows"]
+    return number(framework(), "small_instruction_rate") if 0 < written_for < instruction_rows else 1.0
 
 
 @cache

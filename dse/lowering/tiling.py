@@ -164,7 +164,7 @@ def rank_ops(ops: list[Op], array: ArrayShape) -> RankOps:
         pieces = [product_cycles(p, array, executed) for p in op.products]
         attends = op.kind.meets_the_past
         half, one = (0.0, op.reuse_B) if attends else (op.reuse_B, 0.0)
-        cycles, tile = sum(c for c, _ in pieces), max((t for _, t in pieces), default=0.0)
+        cycles, tile = sum(c for c, _ in pieces) / op.rate, max((t for _, t in pieces), default=0.0)
         column = 2 if attends else int(PRECISION_BITS[PRECISIONS[executed]] < NARROW_BITS)
         split = [cycles * (column == k) for k in range(3)]
         wider = op.stored_elements and PRECISION_BITS[PRECISIONS[executed]] > op.stored_bits

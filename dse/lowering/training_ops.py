@@ -14,7 +14,7 @@ from ..workload.recurrences import Recurrence
 from ..workload.transformer import Model, Training
 from .mixer_ops import Linear, heads_of, index_op, mixer_elements, mixer_linears, recurrence_op
 from .plan import Plan
-from .software import COMPILED, framework, moves
+from .software import COMPILED, attention_rate, framework, moves
 
 BF16_B = 2.0
 """Weights and activations at the memory interface in training."""
@@ -54,14 +54,16 @@ class Shard:
     """Whether a block runs as one stream; see `streaming`."""
     software: str = COMPILED
     """Kind of software, as in `moves`."""
+    attention_rate: float = 1.0
+    """Share of the matrix unit's rate that its attention reaches, as in `software.attention_rate`."""
 
 
-def shard(plan: Plan, software: str) -> Shard:
-    """The part of `plan` that decides shapes, under a kind of software."""
+def shard(plan: Plan, software: str, instruction_rows: float = 0.0) -> Shard:
+    """The part of `plan` that decides shapes, under a kind of software on a chip with such matrix instructions."""
     scores_again = plan.recompute == "selective"
     return Shard(
         plan.tp, plan.cp, plan.ep, plan.micro_batch, plan.sequence_parallel, scores_again, plan.order == "stream",
-        software,
+        software, attention_rate(software, instruction_rows),
     )  # fmt: skip
 
 
@@ -147,7 +149,8 @@ def _attention(mixer: Attention | Latent, workload: Training, s: Shard, phase: s
         return [stored_attention(*shape, n_products=n_products, softmax_passes=softmax)]
     n_products = 2 if phase == "forward" else 5
     attended = mixer.n_attended(0.0, sequence)
-    found = [fused_attention(*shape, n_products=n_products, softmax_passes=softmax, attended=attended)]
+    fused = fused_attention(*shape, n_products=n_products, softmax_passes=softmax, attended=attended)
+    found = [dataclasses.replace(fused, rate=s.attention_rate)]
     if mixer.indexer and not mixer.indexer.shared:
         seen = sequence / 2
         one = index_op(mixer, workload.sequence / s.cp, seen, sequence, float(s.micro_batch), BF16_B)

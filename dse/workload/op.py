@@ -94,6 +94,8 @@ class Op:
     """Weights read, which vector engines convert if products run wider than the weights are stored."""
     stored_bits: float = 16.0
     """Bits of a stored weight."""
+    rate: float = 1.0
+    """Share of the matrix unit's rate that the kernel's instructions reach."""
 
     @property
     def macs(self) -> float:

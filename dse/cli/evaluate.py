@@ -84,7 +84,6 @@ class Evaluate:
         return 0
 
     def _workload(self, n_chips: int) -> Workload:
-        """The workload the flags describe; SpecError for a flag of another phase."""
         from ..workload.presets import model as preset_model
         from ..workload.written import SIZES, workload_of
 

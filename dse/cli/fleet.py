@@ -103,7 +103,6 @@ class Cost:
         return 0
 
     def _asked(self, precision: str) -> Asked:
-        """What is served."""
         from ..serving.comparison import LENGTH, MODEL, Asked
         from ..workload.presets import model
         from ..workload.requests import Length, Requests
@@ -190,7 +189,6 @@ class Fleet:
             raise SpecError(f"--weeks {self.weeks}: give a time above 0")
 
     def _workload(self) -> Training:
-        """The workload the flags describe."""
         from ..workload.presets import model as preset_model
         from ..workload.transformer import Training
         from ..workload.written import workload_of

@@ -98,7 +98,6 @@ class Serve:
         return 0
 
     def _policy(self) -> Policy:
-        """How engines may run."""
         from ..lowering.engines import SCHEDULERS, Policy
 
         words = {"any": SCHEDULERS, **{s.split()[-1]: (s,) for s in SCHEDULERS}}
@@ -108,7 +107,6 @@ class Serve:
         return Policy(words[self.scheduler], most, self.accept, self.draft, self.draft_cost)
 
     def _requests(self) -> Requests:
-        """Lengths and precisions."""
         from ..workload.presets import model
         from ..workload.requests import Length, Requests
 

@@ -48,7 +48,6 @@ class Program(Generic[T]):
     """
 
     def __init__(self, fun: Callable[..., T]) -> None:
-        """A program of `fun`."""
         self.fun = fun
         self._made: dict[Any, Callable[..., Any]] = {}
         self._making = threading.RLock()
@@ -132,7 +131,6 @@ def _said(static: Any) -> str | None:
 
 @cache
 def _surroundings() -> tuple[Any, ...]:
-    """What else a compiled program depends on: versions, settings and the machine."""
     device = jax.devices()[0]
     settings = [getattr(jax.config, name) for name in SETTINGS]
     versions = jax.__version__, jaxlib.__version__, eqx.__version__, device.client.platform_version

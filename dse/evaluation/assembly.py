@@ -53,7 +53,6 @@ class Evaluated(eqx.Module):
     """A workload's plan, and what a system makes of it under that plan."""
 
     plan: Plan = eqx.field(static=True)
-    """Who does what."""
     result: Evaluation
     """Times, power, memory."""
 
@@ -64,7 +63,6 @@ class Evaluated(eqx.Module):
         return totals
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
         return page("", self.frame())
 
 
@@ -159,17 +157,14 @@ class Structure:
     """All that plans and demands depend on, hashable: no free number of a chip is among it."""
 
     workload: Asked
-    """What runs."""
     name: str
     """Of the system, for messages."""
     fabric: Fabric
     """Scale-up domain."""
     n_chips: int
-    """Chips in all."""
     lane_kind: str
     """How the vector lanes are fed."""
     array: ArrayShape
-    """PE array."""
     ref: Reference
     """Speeds at which collectives are chosen."""
     streams: bool = False
@@ -189,7 +184,6 @@ KEPT_STRUCTURES = 16
 
 @lru_cache(maxsize=KEPT_STRUCTURES)
 def _lowered(s: Structure) -> tuple[tuple[Plan, ...], Sequence[StepDemand]]:
-    """All valid plans of a structure and their demands."""
     system = s.system()
     every = asked_plans(s.workload, system, s.streams)
 

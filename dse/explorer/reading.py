@@ -53,11 +53,9 @@ class Work(eqx.Module):
     """One workload on the chip at hand."""
 
     step_s: FloatLike
-    """Step time under the limits on power."""
     unthrottled_s: FloatLike
     """Step time without a limit on the mean power."""
     power_W: FloatLike
-    """Mean package power."""
     hottest_W: FloatLike
     """Package power while the hottest operator runs."""
     tokens_per_s: FloatLike

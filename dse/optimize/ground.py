@@ -34,7 +34,6 @@ class Structure:
     """All of a discrete choice that demands depend on."""
 
     array: ArrayShape
-    """PE array."""
     system: str = ""
     """System that the chip sits in; empty: the baseline's."""
 
@@ -44,9 +43,7 @@ class Ground:
     """Workloads of a study on its baseline, which do not depend on goal, limits, free numbers or choices."""
 
     chip: Chip
-    """The baseline chip."""
     workloads: list[Asked]
-    """What is asked."""
     calibrations: list[Calibration]
     """Achievable fractions of each workload."""
     systems: dict[str, list[System]]

@@ -104,7 +104,6 @@ class Tree:
     """Progress after every batch."""
 
     def __post_init__(self) -> None:
-        """Start without a design."""
         self.incumbent = Incumbent(self.tables)
 
     def run(self, chips: Sequence[Candidate] = ()) -> Proof:
@@ -157,7 +156,6 @@ class Tree:
         return bound >= self.incumbent.log_goal - math.log1p(self.gap)
 
     def _bound(self) -> float:
-        """Log goal that no design can beat."""
         return min(self.incumbent.log_goal, self.closed_bound, min((b for b, _, _ in self.open), default=math.inf))
 
     def _pop(self) -> list[Region]:

@@ -66,13 +66,9 @@ class Choice:
     """One point of the discrete space."""
 
     node: str
-    """Process node."""
     hbm: str
-    """Memory generation."""
     link: str
-    """Scale-up link generation."""
     n_dies: int
-    """Compute dies per package."""
     pe_array: str
     """Rows and columns, such as "128x128"."""
     native_fp4: bool

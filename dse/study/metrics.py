@@ -40,9 +40,7 @@ class Load(eqx.Module):
     """One workload on the chip of a `State`."""
 
     step_s: FloatLike
-    """Step time."""
     power_W: FloatLike
-    """Mean package power."""
     baseline_s: FloatLike
     """What the baseline chip takes for as many tokens."""
     tokens: FloatLike

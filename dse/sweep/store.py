@@ -69,7 +69,6 @@ class Failure:
 
 
 def _types(sweep: Sweep) -> dict[str, pa.DataType]:
-    """Column names and types, in order."""
     kinds: dict[str, pa.DataType] = {"point": pa.int64()}
     for key in sweep.set_keys:
         whole = key in COUNTS or key == "choices.n_dies"
@@ -254,7 +253,6 @@ def now() -> str:
 
 
 def _manifest(store: Store) -> dict[str, Any]:
-    """Where the answers come from, and what each column means."""
     sweep = store.sweep
     meanings = {f.name: ALWAYS.get(f.name) or meaning(f.name, sweep.of_studies) for f in store.schema}
     return {

@@ -9,7 +9,7 @@ import tyro
 
 from ..report.session import start_jax
 from ..report.terminal import progress, show
-from .flags import FLAG, RESULTS, SECONDS
+from .flags import JSON, RESULTS, SECONDS
 
 BACKTESTS = ("backtest_trainium2", "backtest_trainium3")
 """Back-tests that are solved too."""
@@ -27,8 +27,7 @@ class AblationCommand:
     """Stop after this time with the variants that are solved; compiling is not counted."""
     results: RESULTS = ""
     """Folder that gets ablation/."""
-    json: FLAG = False
-    """Print JSON, canonical units."""
+    json: JSON = False
 
     def run(self) -> int:
         """Solve every variant, write, show."""

@@ -11,7 +11,7 @@ from ..core.errors import SpecError
 from ..core.shipped import SWEEPS, shipped, shipped_folder
 from ..report.session import start_jax
 from ..report.terminal import progress, show
-from .flags import FLAG, RESULTS, SECONDS
+from .flags import FIGURE, JSON, RESULTS, SECONDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +29,8 @@ class BacktestCommand:
     have a minute each at least, and compiling is not counted."""
     hold: Annotated[str, tyro.conf.arg(metavar="NAME,...", help_behavior_hint="")] = ""
     """Hold free numbers at those of the chips that were built, such as clock: what else does it explain?"""
-    json: FLAG = False
-    """Print JSON, canonical units."""
-    figures: FLAG = True
-    """Skip the figure."""
+    json: JSON = False
+    figures: FIGURE = True
 
     def run(self) -> int:
         """Solve, compare, write, show."""

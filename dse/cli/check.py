@@ -10,7 +10,7 @@ import tyro
 from ..core.errors import SpecError
 from ..report.session import start_jax
 from ..report.terminal import progress, show
-from .flags import FLAG, RESULTS
+from .flags import FLAG, JSON, RESULTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +63,7 @@ class Calibrate:
 
     results: RESULTS = ""
     """Folder that gets calibration/effects.json."""
-    json: FLAG = False
-    """Print JSON, canonical units."""
+    json: JSON = False
 
     def run(self) -> int:
         """Fit, write, show."""

@@ -10,7 +10,7 @@ import tyro
 from ..core.errors import SpecError
 from ..report.session import start_jax
 from ..report.terminal import progress, show
-from .flags import BASIS, COUNT, FLAG, PRECISION, STORAGE, TEXT, chips_of, promise_of, rents_of
+from .flags import BASIS, COUNT, JSON, MODEL, PRECISION, RENT, STORAGE, TEXT, chips_of, promise_of, rents_of
 
 if TYPE_CHECKING:
     from ..serving.curve import Promise
@@ -22,8 +22,7 @@ class Compare:
 
     chips_: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP,CHIP,...")]
     """Chip presets, see `dse chips`, or paths of your own TOML files; "all" stands for all presets."""
-    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
-    """Model preset, see `dse models`, or the path of a Hugging Face config.json."""
+    model: MODEL
     phase: Literal["serving", "training", "prefill", "decode"] = "serving"
     """Requests with their queue, or one phase alone: a step of training, reading prompts of --in tokens, or a token for
     every sequence of a context of --in tokens."""
@@ -40,9 +39,7 @@ class Compare:
     percentile: float = 95.0
     """Percent of requests that both limits hold for."""
     basis: BASIS = None
-    """How every chip is paid for; by default the contract that most of them are listed under."""
-    rent: TEXT = None
-    """Prices of a chip-hour instead: USD for all, or by chip such as h100=2.5,trainium2=1.2."""
+    rent: RENT = None
     chips: COUNT = None
     """Largest engine tried, in chips, or of one phase the chips; by default one scale-up domain."""
     batch: COUNT = None
@@ -53,8 +50,7 @@ class Compare:
     """Storage of the weights, as the model file says or bf16 by default."""
     kv: STORAGE = None
     """Storage of the KV cache; by default bf16."""
-    json: FLAG = False
-    """Print JSON, canonical units."""
+    json: JSON = False
 
     def run(self) -> int:
         """Price, rank, show; exit code 1 where no chip serves."""

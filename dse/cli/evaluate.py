@@ -11,7 +11,7 @@ import tyro
 
 from ..report.session import start_jax
 from ..report.terminal import show
-from .flags import COUNT, FLAG, PRECISION, STORAGE, counted
+from .flags import CHIP, COUNT, JSON, MODEL, PRECISION, STORAGE, counted
 
 if TYPE_CHECKING:
     from ..workload.transformer import Workload
@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 class Evaluate:
     """Step time, power, memory and bottlenecks of a model on a chip, with an error band."""
 
-    chip: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP")]
-    """Chip preset, see `dse chips`, or the path of your own TOML file."""
-    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
-    """Model preset, see `dse models`, or the path of a Hugging Face config.json."""
+    chip: CHIP
+    model: MODEL
     phase: Literal["training", "prefill", "decode"] = "training"
     """What the model does."""
     chips: COUNT = None
@@ -52,8 +50,7 @@ class Evaluate:
     """Inference: storage of the KV cache, likewise; by default bf16."""
     system: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
     """System preset; by default the largest made of the chip."""
-    json: FLAG = False
-    """Print JSON, canonical units."""
+    json: JSON = False
 
     def run(self) -> int:
         """Evaluate and show."""
@@ -84,7 +81,6 @@ class Evaluate:
         return 0
 
     def _workload(self, n_chips: int) -> Workload:
-        """The workload the flags describe; SpecError for a flag of another phase."""
         from ..workload.presets import model as preset_model
         from ..workload.written import SIZES, workload_of
 

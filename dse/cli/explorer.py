@@ -73,7 +73,6 @@ class Explore:
 
     @property
     def _own(self) -> tuple[str, ...]:
-        """Paths of the user's own chips."""
         return tuple(dict.fromkeys(self.compare.split(","))) if self.compare else ()
 
     def _check(self) -> None:

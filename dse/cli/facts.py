@@ -10,7 +10,7 @@ import tyro
 from ..core.errors import SpecError
 from ..report.session import start_jax
 from ..report.terminal import screen, show
-from .flags import FLAG
+from .flags import JSON
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +19,7 @@ class Chips:
 
     name: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[NAME]", help_behavior_hint="")] = None
     """Chip preset; all of them when left out."""
-    json: FLAG = False
-    """Print JSON, canonical units."""
+    json: JSON = False
 
     def run(self) -> int:
         """List and show."""
@@ -51,8 +50,7 @@ class Models:
     """Model preset, or the path of a Hugging Face config.json; all presets when left out."""
     types: bool = False
     """List the model types of a config.json that are read instead."""
-    json: FLAG = False
-    """Print JSON, canonical units."""
+    json: JSON = False
 
     def run(self) -> int:
         """List and show."""

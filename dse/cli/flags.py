@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from ..serving.curve import Promise
 
 FLAG = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
+JSON = Annotated[bool, tyro.conf.arg(help="Print JSON, canonical units.", help_behavior_hint="")]
+FIGURE = Annotated[bool, tyro.conf.arg(help="Skip the figure.", help_behavior_hint="")]
+FIGURES = Annotated[bool, tyro.conf.arg(help="Skip the figures.", help_behavior_hint="")]
 STUDY = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY.toml")]
 SECONDS = Annotated[float, tyro.conf.arg(metavar="S")]
 COUNT = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
@@ -26,7 +29,27 @@ PRECISION = Annotated[
 TEXT = Annotated[str | None, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")]
 BASIS = Annotated[
     Literal["capacity_block", "on_demand", "reserved", "spot", "owned"] | None,
-    tyro.conf.arg(metavar="{capacity_block,on_demand,reserved,spot,owned}", help_behavior_hint=""),
+    tyro.conf.arg(
+        metavar="{capacity_block,on_demand,reserved,spot,owned}",
+        help="How every chip is paid for; by default the contract that most of them are listed under.",
+        help_behavior_hint="",
+    ),
+]
+RENT = Annotated[
+    str | None,
+    tyro.conf.arg(
+        metavar="TEXT",
+        help="Prices of a chip-hour instead: USD for all, or by chip such as h100=2.5,trainium2=1.2.",
+        help_behavior_hint="",
+    ),
+]
+CHIP = Annotated[
+    tyro.conf.Positional[str],
+    tyro.conf.arg(metavar="CHIP", help="Chip preset, see `dse chips`, or the path of your own TOML file."),
+]
+MODEL = Annotated[
+    tyro.conf.Positional[str],
+    tyro.conf.arg(metavar="MODEL", help="Model preset, see `dse models`, or the path of a Hugging Face config.json."),
 ]
 
 

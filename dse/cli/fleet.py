@@ -10,7 +10,22 @@ import tyro
 from ..core.errors import SpecError
 from ..report.session import start_jax
 from ..report.terminal import progress, screen, show
-from .flags import COUNT, FLAG, PRECISION, RESULTS, STORAGE, TEXT, counted, promise_of, rents_of
+from .flags import (
+    CHIP,
+    COUNT,
+    FIGURE,
+    FIGURES,
+    FLAG,
+    JSON,
+    MODEL,
+    PRECISION,
+    RESULTS,
+    STORAGE,
+    TEXT,
+    counted,
+    promise_of,
+    rents_of,
+)
 
 if TYPE_CHECKING:
     from ..serving.comparison import Asked
@@ -23,8 +38,7 @@ WEEK_s = 7 * 24 * 3600.0
 class Cost:
     """What a chip costs to make, rack, own and rent, and what carbon it carries; or whether it is 40 % cheaper."""
 
-    chip: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP")]
-    """Chip preset, see `dse chips`, or the path of your own TOML file."""
+    chip: CHIP
     against: Annotated[str | None, tyro.conf.arg(metavar="CHIP", help_behavior_hint="")] = None
     """Compare USD per training and per served token with this chip, three ways of paying."""
     precision: PRECISION = None
@@ -53,8 +67,7 @@ class Cost:
     """Folder that gets cost/CHIP/ with the figures, or with the comparison."""
     json: FLAG = False
     """Print JSON, USD and kg."""
-    figures: FLAG = True
-    """Skip the figures."""
+    figures: FIGURES = True
 
     def run(self) -> int:
         """Price and show."""
@@ -103,7 +116,6 @@ class Cost:
         return 0
 
     def _asked(self, precision: str) -> Asked:
-        """What is served."""
         from ..serving.comparison import LENGTH, MODEL, Asked
         from ..workload.presets import model
         from ..workload.requests import Length, Requests
@@ -129,10 +141,8 @@ FLAGS = {"prompt": "in", "output": "out"}
 class Fleet:
     """A training run on many chips for weeks: interruptions, checkpoints, goodput, dollars, energy and carbon."""
 
-    chip: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP")]
-    """Chip preset, see `dse chips`, or the path of your own TOML file."""
-    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
-    """Model preset, see `dse models`, or the path of a Hugging Face config.json."""
+    chip: CHIP
+    model: MODEL
     chips: Annotated[int, tyro.conf.arg(metavar="N")] = 16384
     """Chips at work; spares come on top."""
     weeks: Annotated[float, tyro.conf.arg(metavar="W")] = 8.0
@@ -151,10 +161,8 @@ class Fleet:
     """Also run the job in discrete events, to check the closed form; needs the extra `fleet`."""
     results: RESULTS = ""
     """Folder that gets fleet/ with goodput against cluster size."""
-    json: FLAG = False
-    """Print JSON, canonical units."""
-    figures: FLAG = True
-    """Skip the figure."""
+    json: JSON = False
+    figures: FIGURE = True
 
     def run(self) -> int:
         """Run and show."""
@@ -190,7 +198,6 @@ class Fleet:
             raise SpecError(f"--weeks {self.weeks}: give a time above 0")
 
     def _workload(self) -> Training:
-        """The workload the flags describe."""
         from ..workload.presets import model as preset_model
         from ..workload.transformer import Training
         from ..workload.written import workload_of

@@ -12,7 +12,7 @@ from ..core.errors import SpecError
 from ..core.shipped import shipped
 from ..report.session import start_jax
 from ..report.terminal import progress, show
-from .flags import FLAG, SECONDS
+from .flags import JSON, SECONDS
 
 SCORE = "score"
 
@@ -31,8 +31,7 @@ class ForecastCommand:
     """Seed of the draws."""
     results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results/forecast_trainium4"
     """Folder of all versions of the forecast: a dated one is added, or the last is scored (or the one given)."""
-    json: FLAG = False
-    """Print JSON, canonical units."""
+    json: JSON = False
 
     def run(self) -> int:
         """Draw, re-optimise, write, show; or score."""

@@ -10,7 +10,7 @@ import tyro
 from ..core.shipped import shipped
 from ..report.session import start_jax
 from ..report.terminal import progress, show
-from .flags import FLAG, RESULTS, SECONDS, STUDY, chips_of
+from .flags import FIGURE, FIGURES, FLAG, JSON, RESULTS, SECONDS, STUDY, chips_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,8 +41,7 @@ class FrontCommand:
     """Folder that gets a folder named after the study, and in it one for the front."""
     json: FLAG = False
     """Print the front as JSON, canonical units."""
-    figures: FLAG = True
-    """Skip the figures."""
+    figures: FIGURES = True
 
     def run(self) -> int:
         """Solve, keep every batch, write, show."""
@@ -105,10 +104,8 @@ class SensitivityCommand:
     """Stop after this time with the numbers that were tried; compiling is not counted."""
     results: RESULTS = ""
     """Folder that gets a folder named after the study."""
-    json: FLAG = False
-    """Print JSON, canonical units."""
-    figures: FLAG = True
-    """Skip the figure."""
+    json: JSON = False
+    figures: FIGURE = True
 
     def run(self) -> int:
         """Solve, differentiate, show."""

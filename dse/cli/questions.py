@@ -11,7 +11,7 @@ import tyro
 
 from ..report.session import start_jax
 from ..report.terminal import progress, screen
-from .flags import FLAG, RESULTS, SECONDS
+from .flags import JSON, RESULTS, SECONDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +28,7 @@ class QuestionsCommand:
     """Stop a side after this time with the gap reached; compiling is not counted."""
     page: Annotated[str, tyro.conf.arg(metavar="FILE.md")] = ""
     """Also write all answers in the results folder as a page of text."""
-    json: FLAG = False
-    """Print JSON, canonical units."""
+    json: JSON = False
 
     def run(self) -> int:
         """Solve every side of every question, write, show."""

@@ -10,7 +10,7 @@ import tyro
 from ..core.errors import SpecError
 from ..report.session import start_jax
 from ..report.terminal import progress, show
-from .flags import FLAG, RESULTS, SECONDS, STUDY
+from .flags import FIGURE, JSON, RESULTS, SECONDS, STUDY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,10 +25,8 @@ class ReadingsCommand:
     """Stop after this time with the points found; compiling is not counted."""
     results: RESULTS = ""
     """Folder that gets a folder named after the study."""
-    json: FLAG = False
-    """Print JSON, canonical units."""
-    figures: FLAG = True
-    """Skip the figure."""
+    json: JSON = False
+    figures: FIGURE = True
 
     def run(self) -> int:
         """Solve every point, write, show."""

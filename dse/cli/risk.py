@@ -10,7 +10,7 @@ import tyro
 from ..core.shipped import shipped
 from ..report.session import start_jax
 from ..report.terminal import progress, show
-from .flags import FLAG, RESULTS, SECONDS, STUDY
+from .flags import FIGURES, JSON, RESULTS, SECONDS, STUDY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +31,8 @@ class RiskCommand:
     """Also find one design to build: the best worst case, or the best figure met in 90 % of the samples."""
     results: RESULTS = ""
     """Folder that gets a folder named after the study."""
-    json: FLAG = False
-    """Print JSON, canonical units."""
-    figures: FLAG = True
-    """Skip the figures."""
+    json: JSON = False
+    figures: FIGURES = True
 
     def run(self) -> int:
         """Draw, re-optimise, write, show."""

@@ -10,7 +10,7 @@ import tyro
 from ..core.errors import SpecError
 from ..report.session import start_jax
 from ..report.terminal import progress, screen, show
-from .flags import BASIS, COUNT, FLAG, RESULTS, STORAGE, TEXT, chips_of, counted, promise_of, rents_of
+from .flags import BASIS, COUNT, FIGURE, JSON, MODEL, RENT, RESULTS, STORAGE, chips_of, counted, promise_of, rents_of
 
 if TYPE_CHECKING:
     from ..lowering.engines import Policy
@@ -23,8 +23,7 @@ class Serve:
 
     chips_: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP[,CHIP]")]
     """Chip presets, see `dse chips` ("all" for all), or paths of your own TOML files; several are drawn together."""
-    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
-    """Model preset, see `dse models`, or the path of a Hugging Face config.json."""
+    model: MODEL
     prompt: Annotated[int, tyro.conf.arg(name="in", metavar="N")] = 2000
     """Tokens in."""
     output: Annotated[int, tyro.conf.arg(name="out", metavar="N")] = 300
@@ -55,15 +54,11 @@ class Serve:
     draft_cost: float = 0.0
     """Speculative decoding: time to draft a token over that of a decode pass."""
     basis: BASIS = None
-    """How every chip is paid for; by default the contract that most of them are listed under."""
-    rent: TEXT = None
-    """Prices of a chip-hour instead: USD for all, or by chip such as h100=2.5,trainium2=1.2."""
+    rent: RENT = None
     results: RESULTS = ""
     """Folder that gets serve/ with the figure and the numbers."""
-    json: FLAG = False
-    """Print JSON, canonical units."""
-    figures: FLAG = True
-    """Skip the figure."""
+    json: JSON = False
+    figures: FIGURE = True
 
     def run(self) -> int:
         """Price, write, show."""
@@ -98,7 +93,6 @@ class Serve:
         return 0
 
     def _policy(self) -> Policy:
-        """How engines may run."""
         from ..lowering.engines import SCHEDULERS, Policy
 
         words = {"any": SCHEDULERS, **{s.split()[-1]: (s,) for s in SCHEDULERS}}
@@ -108,7 +102,6 @@ class Serve:
         return Policy(words[self.scheduler], most, self.accept, self.draft, self.draft_cost)
 
     def _requests(self) -> Requests:
-        """Lengths and precisions."""
         from ..workload.presets import model
         from ..workload.requests import Length, Requests
 
@@ -128,11 +121,8 @@ class Serviced:
     chips: COUNT = None
     """Largest engine tried, in chips; by default one scale-up domain."""
     basis: BASIS = None
-    """How every chip is paid for; by default the contract that most of them are listed under."""
-    rent: TEXT = None
-    """Prices of a chip-hour instead: USD for all, or by chip such as h100=2.5,trainium2=1.2."""
-    json: FLAG = False
-    """Print JSON, canonical units."""
+    rent: RENT = None
+    json: JSON = False
 
     def run(self) -> int:
         """Size and show."""

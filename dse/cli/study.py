@@ -10,7 +10,7 @@ import tyro
 from ..core.shipped import shipped
 from ..report.session import start_jax
 from ..report.terminal import progress, show
-from .flags import FLAG, RESULTS, SECONDS, STUDY
+from .flags import FIGURES, FLAG, RESULTS, SECONDS, STUDY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +33,7 @@ class Optimize:
     """Also the range of every number over all designs that are at most this much worse, such as 0.01."""
     json: FLAG = False
     """Print the solution as JSON, canonical units."""
-    figures: FLAG = True
-    """Skip the figures."""
+    figures: FIGURES = True
 
     def run(self) -> int:
         """Solve, write, show."""

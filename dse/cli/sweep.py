@@ -122,7 +122,6 @@ class Sweep:
         return dask_engine(self.scheduler, self.workers)
 
     def _go_on(self) -> str:
-        """How to go on after a stop."""
         where = f" --results {self.results}" if self.results else ""
         part = f" --shard {self.shard}" if self.shard else ""
         return f"finished shards are kept; go on with: dse sweep {self.spec}{where}{part} --resume"

@@ -30,8 +30,5 @@ def n_peak(n_mean: FloatLike, n_sigmas: FloatLike) -> FloatLike:
     Args:
         n_mean: n, mean.
         n_sigmas: z, the standard normal quantile of the probability that the count stays below, at least 0.
-
-    Returns:
-        Count.
     """
     return n_mean + n_sigmas * n_mean**0.5

@@ -50,7 +50,6 @@ class UnknownNameError(DseError):
     """A name that does not exist; the message offers what may be meant, then names alike."""
 
     def __init__(self, what: str, name: str, known: Iterable[str]):
-        """Build the message from the kind of thing, the name given and the names that exist."""
         names = sorted(known)
         inside = [n for n in names if len(name) >= PART and name.lower() in n.lower()]
         inside.sort(key=lambda n: (n.lower().find(name.lower()), len(n)))

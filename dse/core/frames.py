@@ -51,7 +51,6 @@ def page(title: str, *tables: pd.DataFrame) -> str:
 
 
 def _more(table: pd.DataFrame) -> str:
-    """How many rows are not shown."""
     return f"<p>{len(table) - SHOWN} more in frame()</p>" if len(table) > SHOWN else ""
 
 
@@ -92,7 +91,6 @@ class AbstractShown:
         return table_of(rows, ["number", "value", "unit", "kind"], "number")
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: every number with its unit, guesses marked."""
         table = self.frame()
         names, kinds = [str(n) for n in table.index], table["kind"].tolist()
         values = [quantity_text(n.rpartition(".")[2], x) for n, x in zip(names, table["value"].tolist(), strict=True)]
@@ -125,7 +123,6 @@ class Facts(list[Sourced]):
         return table_of([dataclasses.asdict(f) for f in self], columns, "name")
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: every fact with its unit, what is a guess, and where it is from."""
         said = [
             (label(f.name), f.value if isinstance(f.value, str) else quantity_text(f.name, f.value), f.kind, f.source)
             for f in self

@@ -20,11 +20,6 @@ class Free:
     """Largest value allowed."""
 
     def __post_init__(self) -> None:
-        """Check the box.
-
-        Raises:
-            SpecError: a bound that is not positive, not finite, or above the other.
-        """
         if not (0 < self.lower <= self.upper < math.inf):
             raise SpecError(
                 f"free parameter {self.name}: bounds {self.lower:g} to {self.upper:g} must be positive, "

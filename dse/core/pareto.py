@@ -10,9 +10,6 @@ def is_unbeaten(values: np.ndarray) -> np.ndarray:
 
     Args:
         values: one row per candidate, one column per number wanted small; at most 255 columns.
-
-    Returns:
-        One truth value per row.
     """
     import moocore  # here, since its C library is slow to load and most commands draw no front
 
@@ -30,9 +27,6 @@ def is_worth_showing(values: np.ndarray, near_frac: float) -> np.ndarray:
     Args:
         values: unbeaten rows, logs of what is wanted small, shape (rows, columns).
         near_frac: tolerance as a share of the range; 0 keeps all.
-
-    Returns:
-        One truth value per row.
     """
     kept = np.zeros(len(values), dtype=bool)
     if not len(values):

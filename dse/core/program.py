@@ -48,7 +48,6 @@ class Program(Generic[T]):
     """
 
     def __init__(self, fun: Callable[..., T]) -> None:
-        """A program of `fun`."""
         self.fun = fun
         self._made: dict[Any, Callable[..., Any]] = {}
         self._making = threading.RLock()
@@ -60,7 +59,7 @@ class Program(Generic[T]):
         is_array = [isinstance(x, (jax.Array, np.ndarray, np.generic)) for x in leaves]
         arrays = [x for x, own in zip(leaves, is_array, strict=True) if own]
         rest = tuple(None if own else x for x, own in zip(leaves, is_array, strict=True))
-        traced = any(isinstance(x, Tracer) for x in arrays)
+        traced = is_traced(arrays)
         shapes = tuple((x.shape, x.dtype, getattr(x, "weak_type", False)) for x in arrays)
         known = (traced, form, tuple(is_array), shapes, rest, tuple(map(type, rest)))
         with contextlib.nullcontext() if known in self._made else self._making:
@@ -90,6 +89,11 @@ class Program(Generic[T]):
 
 compiled = Program
 """The decorator that makes one."""
+
+
+def is_traced(records: Any) -> bool:
+    """Whether any number in `records` is one that a program or a gradient is being made of."""
+    return any(isinstance(x, Tracer) for x in jax.tree.leaves(records))
 
 
 def _flat(fun: Callable[..., T], form: Any, is_array: list[bool], rest: tuple[Any, ...]) -> Callable[..., T]:
@@ -132,7 +136,6 @@ def _said(static: Any) -> str | None:
 
 @cache
 def _surroundings() -> tuple[Any, ...]:
-    """What else a compiled program depends on: versions, settings and the machine."""
     device = jax.devices()[0]
     settings = [getattr(jax.config, name) for name in SETTINGS]
     versions = jax.__version__, jaxlib.__version__, eqx.__version__, device.client.platform_version

@@ -73,7 +73,6 @@ def _fact(name: str, raw: dict[str, Any], place: str) -> Sourced:
 
 
 def _is_number(x: Any) -> bool:
-    """Whether `x` is a finite number; true and false are none."""
     return isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x)
 
 

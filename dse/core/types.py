@@ -81,7 +81,6 @@ class Stacked(Sequence[Record]):
     """Host records of one kind, held as one whose numbers have a leading axis; each is made where it is asked for."""
 
     def __init__(self, record: Record, n: int) -> None:
-        """`record` with a leading axis of `n`."""
         self.record, self.n = record, n
 
     def __len__(self) -> int:
@@ -92,7 +91,6 @@ class Stacked(Sequence[Record]):
     @overload
     def __getitem__(self, i: slice) -> list[Record]: ...
     def __getitem__(self, i: int | slice) -> Record | list[Record]:
-        """Record `i`, its numbers without the leading axis."""
         places = range(self.n)[i]
         return row_of(self.record, places) if isinstance(places, int) else [row_of(self.record, k) for k in places]
 

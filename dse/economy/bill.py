@@ -49,7 +49,6 @@ class Dies(eqx.Module):
     """Alike dies of one package."""
 
     node: Node
-    """Their process."""
     die_mm2: Scalar = eqx.field(converter=as_float)
     n_dies: Scalar = eqx.field(converter=as_float)
     groups: tuple[Harvest, ...] = ()
@@ -62,9 +61,7 @@ class Product(eqx.Module):
     dies: tuple[Dies, ...]
     """Compute dies, and base or IO dies."""
     memory: MemoryGeneration
-    """HBM generation."""
     package: Package
-    """Package technology."""
     hbm_capacity_B: Scalar = eqx.field(converter=as_float)
     """Memory bought."""
     n_stacks: Scalar = eqx.field(converter=as_float)
@@ -124,9 +121,6 @@ def good_die_USD(dies: Dies, clustering: FloatLike, cut: Wafer, harvest: bool = 
         clustering: alpha of the negative binomial.
         cut: the wafer.
         harvest: whether dies with bad spare blocks are sold.
-
-    Returns:
-        Cost [USD].
     """
     groups = dies.groups if harvest else ()
     good = harvested_frac(clustering, dies.die_mm2, dies.node.defect_density_per_mm2, groups)
@@ -188,19 +182,15 @@ class ChipCost:
     """What a chip costs in its rack, per hour, to rent, and beside its published bill."""
 
     chip_name: str
-    """Preset."""
     deal: Deal
     """How its owner gets it."""
     purchase: Purchase
     """Bought or made, and racked."""
     capital_parts_USD: dict[str, float]
-    """Capital by part."""
     hour_parts_USD: dict[str, float]
-    """One hour by part."""
     hour_USD: float
     """One hour to its owner."""
     hour_range_USD: tuple[float, float]
-    """Its range."""
     rents: dict[str, Sourced]
     """Rent of an hour by kind of contract."""
     break_even_s: dict[str, float]

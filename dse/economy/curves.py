@@ -25,7 +25,6 @@ OBSERVED, MODEL = "llama-3-405b", "llama-3.1-405b"
 SEQUENCE = 8192
 """Tokens of a sequence of that run."""
 DAY_s = 24 * HOUR_s
-"""A day [s]."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -61,11 +61,8 @@ class Run:
     """A training run of given length."""
 
     system: System
-    """Chips at work and fabric."""
     workload: Training
-    """What is trained."""
     plan: Plan
-    """Plan of parallelism."""
     evaluation: Evaluation
     """A step without failures."""
     seconds: float
@@ -73,7 +70,6 @@ class Run:
     interruptions: Interruptions
     """Failures and goodput."""
     upkeep: Upkeep
-    """What a step takes, costs, burns and emits."""
     tokens: float
     """Tokens trained on."""
     cost_USD: float
@@ -170,9 +166,6 @@ def fleet_run(system: System, workload: Training, wall_s: float, plan: Plan | No
         wall_s: wall time.
         plan: who does what; None takes the fastest that fits.
 
-    Returns:
-        Interruptions, goodput, tokens, dollars, energy and carbon.
-
     Raises:
         PlanError: as `evaluate`.
         UnknownNameError: no facts about the chip in a fleet.
@@ -227,7 +220,6 @@ class Kept:
     """What a job of some size keeps."""
 
     goodput_frac: float
-    """Useful over wall time."""
     goodput_range: tuple[float, float]
     """Over the range between clusters."""
     per_held_frac: float
@@ -241,9 +233,6 @@ def goodput_by_size(system: System, state_B: float, sizes: list[float]) -> list[
         system: chip and fabric.
         state_B: bytes that each chip saves per checkpoint, whatever the size (a model that grows with its cluster).
         sizes: chips at work.
-
-    Returns:
-        What is kept at each size.
     """
     d, out = deal(system), []
     for n in sizes:

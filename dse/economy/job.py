@@ -35,7 +35,6 @@ class Economy(eqx.Module):
     """Everything around a chip that costs, fails or emits."""
 
     host: Host
-    """Server."""
     ownership: Ownership
     """Money, building, energy."""
     recovery: Recovery
@@ -60,11 +59,8 @@ class Owned(eqx.Module):
     """One chip in its rack, before any job runs on it."""
 
     cost: ServerCost
-    """Capital by part."""
     failures: FailureRates
-    """Interruptions it causes."""
     embodied: Embodied
-    """Carbon of making it."""
     provisioned_W: FloatLike
     """Server power the building is sized for."""
 
@@ -128,9 +124,6 @@ def owned(
         started_mm2: silicon started per good package.
         chip_W: power it is provisioned for.
         e: what surrounds it.
-
-    Returns:
-        The chip in its rack.
     """
     switches = switch_W(chip, e.rack)
     watts = server_W(chip_W, e.host, switches)
@@ -179,9 +172,6 @@ def upkeep(o: Owned, chip: Chip, job: Job, step_s: FloatLike, chip_W: FloatLike,
         step_s: t, without failures.
         chip_W: mean chip power at `step_s`.
         e: what surrounds it.
-
-    Returns:
-        Time, dollars, energy and carbon.
     """
     own = e.ownership
     wall = step_s * job_slowdown(o, chip, job, e.reliability)

@@ -11,7 +11,6 @@ from ..core.units import UNITS
 YEAR_s = UNITS["y"][1]
 """A year of 8760 hours, as cost models count."""
 HOUR_s = UNITS["h"][1]
-"""An hour."""
 
 
 class Ownership(eqx.Module):
@@ -69,9 +68,6 @@ def recovery_per_y(interest_frac: FloatLike, life_y: FloatLike) -> FloatLike:
     Args:
         interest_frac: i per year, at least 0.
         life_y: n, may be infinite.
-
-    Returns:
-        Share of the capital per year.
     """
     i, n = jnp.asarray(interest_frac, dtype=float), jnp.asarray(life_y, dtype=float)
     safe = jnp.where(i > 0, i, 1.0)
@@ -136,9 +132,6 @@ def break_even_s(capital_USD: FloatLike, rate: ChipRate, rent_USD_per_s: FloatLi
         t = C / (rent - running cost),  infinite when the rent is below the running cost
 
     Source: equality of `owning_USD` and the rent; no interest, no resale value.
-
-    Returns:
-        Time [s].
     """
     room = rent_USD_per_s - (rate_USD_per_s(rate) - rate.capital_USD_per_s)
     return jnp.where(room > 0, capital_USD / jnp.where(room > 0, room, 1.0), jnp.inf)

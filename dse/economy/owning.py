@@ -50,9 +50,7 @@ class Purchase(AbstractShown, eqx.Module):
     """A chip bought or made, and racked."""
 
     money: Money
-    """Cost to make the package, by part."""
     owned: Owned
-    """Capital, failures and embodied carbon."""
     rate: ChipRate
     """USD per second at the mean power of the owner's chips."""
     capital_USD: FloatLike

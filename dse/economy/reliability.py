@@ -21,7 +21,6 @@ class Reliability(eqx.Module):
     die_failures_per_s_per_mm2: Scalar = eqx.field(converter=as_float)
     """Failures of compute dies, which grow with their area."""
     hbm_failures_per_s_per_stack: Scalar = eqx.field(converter=as_float)
-    """Memory stacks."""
     network_failures_per_s_per_Bps: Scalar = eqx.field(converter=as_float)
     """Cards, cables and switches of the network."""
     scaleup_failures_per_s_per_Bps: Scalar = eqx.field(converter=as_float)
@@ -53,15 +52,12 @@ class FailureRates(eqx.Module):
     """Interruptions that one chip causes, by component."""
 
     die_per_s: FloatLike
-    """Compute dies."""
     hbm_per_s: FloatLike
-    """Memory stacks."""
     network_per_s: FloatLike
     """Network and scale-up cables."""
     host_per_s: FloatLike
     """This chip's share of the failures of its server."""
     software_per_s: FloatLike
-    """Software, per chip."""
 
 
 def failure_rates(chip: Chip, silicon_mm2: FloatLike, n_chips: FloatLike, r: Reliability) -> FailureRates:
@@ -113,9 +109,6 @@ def transfer_s(state_B: FloatLike, chip: Chip, r: Reliability) -> FloatLike:
         state_B: B, bytes of one chip's share; 0 where nothing is saved.
         chip: its network.
         r: storage.
-
-    Returns:
-        Time [s].
     """
     return jnp.maximum(state_B / chip.scaleout_bandwidth_per_dir_Bps, state_B / r.storage_Bps)
 

@@ -45,7 +45,6 @@ class Outcome:
     waiting_frac: float
     """Wall time spent waiting for a unit to come back from repair."""
     n_failures: int
-    """Interruptions counted."""
     n_checkpoints: int
     """Segments saved."""
 
@@ -65,9 +64,6 @@ def simulate(cluster: Cluster, n_failures: int, seed: int = 0) -> Outcome:
         cluster: rates and times.
         n_failures: interruptions after which to stop, at least 1.
         seed: of the random stream.
-
-    Returns:
-        What the job kept of its time.
 
     Raises:
         SpecError: simpy is not installed; install the extra `fleet`.
@@ -142,6 +138,5 @@ def _take(env: Any, spares: Any, tally: _Tally, since: float) -> Generator[Any, 
 
 
 def _repair(env: Any, repair_s: float, spares: Any) -> Generator[Any, Any, None]:
-    """A failed unit comes back as a spare."""
     yield env.timeout(repair_s)
     yield spares.put(1)

@@ -9,51 +9,37 @@ from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ..core.errors import PlanError, RoomError
 from ..core.frames import page
 from ..core.kept import kept_record
-from ..core.program import compiled
-from ..core.types import FloatLike, Stacked, stack_records
+from ..core.types import Stacked, stack_records
 from ..hardware.chip import Chip
 from ..hardware.presets import chip as preset_chip
 from ..hardware.system import Fabric, System
 from ..lowering.collective import Reference
 from ..lowering.demand import demand
-from ..lowering.headroom import prefetch_frac, usable_B, usable_frac
+from ..lowering.headroom import usable_B, usable_frac
 from ..lowering.plan import Plan, plan_text
 from ..lowering.served import asked_demand, asked_plans
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import ArrayShape, array_shape
 from ..physics.calibration import Calibration, calibration_for, extreme, measured_band, reference_speeds
-from ..physics.evaluate import Evaluation, chip_technology, evaluate_demand, fits_memory
-from ..physics.residency import ahead_frac
+from ..physics.evaluate import Evaluation, chip_technology
 from ..technology.presets import Technology
 from ..workload.requests import Asked
 from ..workload.transformer import Training, Workload
+from .host import evaluated, plan_steps_s
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@compiled
-def plan_steps_s(demands: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> FloatLike:
-    """Throttled step time of every demand (leading axis) on one chip, inf where it does not fit in memory or SRAM."""
-
-    def one(d: StepDemand) -> FloatLike:
-        fits = fits_memory(d, chip) & (ahead_frac(d, chip, jnp.asarray(prefetch_frac())) <= 1.0)
-        return jnp.where(fits, evaluate_demand(d, chip, tech, c).step_s, jnp.inf)
-
-    return jax.vmap(one)(demands)
 
 
 class Evaluated(eqx.Module):
     """A workload's plan, and what a system makes of it under that plan."""
 
     plan: Plan = eqx.field(static=True)
-    """Who does what."""
     result: Evaluation
     """Times, power, memory."""
 
@@ -64,7 +50,6 @@ class Evaluated(eqx.Module):
         return totals
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
         return page("", self.frame())
 
 
@@ -124,10 +109,6 @@ def band_s(system: System, workload: Workload, plan: Plan, c: Calibration) -> tu
     return float(ends[0].step_s), float(ends[1].step_s)
 
 
-evaluated = compiled(evaluate_demand)
-"""The one compiled evaluation of a demand on a chip, for all who ask on the host."""
-
-
 def chip_reference(chip: Chip, c: Calibration) -> Reference:
     """Achievable link speeds of `chip`, at which collective algorithms are chosen."""
     return reference_speeds(c, float(chip.scaleup_bandwidth_per_dir_Bps), float(chip.scaleout_bandwidth_per_dir_Bps))
@@ -159,17 +140,14 @@ class Structure:
     """All that plans and demands depend on, hashable: no free number of a chip is among it."""
 
     workload: Asked
-    """What runs."""
     name: str
     """Of the system, for messages."""
     fabric: Fabric
     """Scale-up domain."""
     n_chips: int
-    """Chips in all."""
     lane_kind: str
     """How the vector lanes are fed."""
     array: ArrayShape
-    """PE array."""
     ref: Reference
     """Speeds at which collectives are chosen."""
     streams: bool = False
@@ -189,7 +167,6 @@ KEPT_STRUCTURES = 16
 
 @lru_cache(maxsize=KEPT_STRUCTURES)
 def _lowered(s: Structure) -> tuple[tuple[Plan, ...], Sequence[StepDemand]]:
-    """All valid plans of a structure and their demands."""
     system = s.system()
     every = asked_plans(s.workload, system, s.streams)
 

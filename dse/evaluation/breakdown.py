@@ -65,11 +65,8 @@ class Finding:
     """An evaluation with everything a report shows beside it."""
 
     system: System
-    """Where it ran."""
     workload: Workload
-    """What ran."""
     plan: Plan
-    """Who did what."""
     evaluation: Evaluation
     """Exact metrics."""
     operators: tuple[Operator, ...]

@@ -15,7 +15,8 @@ import jax
 import numpy as np
 
 from ..core.types import stack_records
-from ..evaluation.assembly import fastest, plan_steps_s
+from ..evaluation.assembly import fastest
+from ..evaluation.host import plan_steps_s
 from ..hardware.chip import Chip
 from ..lowering.plan import Plan
 from ..lowering.step_demand import StepDemand
@@ -46,7 +47,6 @@ class Correction:
     """One change of the physics or of the question, and how a study looks without it."""
 
     name: str
-    """Short."""
     what: str
     """What it says."""
     data: Callable[[Data, tuple[Choice, ...], Study], Data] = lambda d, *_: d
@@ -80,7 +80,6 @@ def _gain_twice(data: Data, choices: tuple[Choice, ...], study: Study) -> Data:
 
 
 def _free_harvest(data: Data, choices: tuple[Choice, ...], study: Study) -> Data:
-    """Harvesting credited without spare cores."""
     del choices, study
     package = dataclasses.replace(
         data.tech.package, critical_area_frac=np.full_like(data.tech.package.critical_area_frac, OLD_CRITICAL_FRAC)
@@ -97,7 +96,6 @@ def _cores_as_one(data: Data, choices: tuple[Choice, ...], study: Study) -> Data
 
 
 def _no_spread(d: StepDemand) -> StepDemand:
-    """Cores that exchange nothing."""
     return dataclasses.replace(d, ops=dataclasses.replace(d.ops, spread_B=np.zeros_like(d.ops.spread_B)))
 
 
@@ -130,7 +128,6 @@ class Variant:
     speedup: float | None
     """Delivered; None where no design meets all limits."""
     choice: str
-    """Discrete choices, as text."""
     quantities: dict[str, float]
     """Numbers of the design."""
     sram_ratio: float | None = None

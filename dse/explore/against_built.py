@@ -79,7 +79,6 @@ class Backtest:
     """What was proposed, what was built, and how both do on the study's workloads."""
 
     solution: Solution
-    """The explorer's answer."""
     built: str
     """The chip that was built."""
     rows: tuple[Row, ...]

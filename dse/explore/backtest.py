@@ -114,10 +114,6 @@ def check_study(study: Study) -> None:
 def held(study: Study, names: Sequence[str]) -> Study:
     """`study` with some free numbers held at those of the chip that was built: an experiment on what a miss is due to.
 
-    Args:
-        study: a back-test.
-        names: free numbers, with or without their unit.
-
     Raises:
         UnknownNameError: no free number of the study.
         SpecError: a count that designs of the study cannot have; a number that is relative to the older chip.

@@ -24,7 +24,7 @@ from ..core.files import MOST_WHOLE, read_toml
 from ..core.provenance import Sourced, read_receipts
 from ..core.shipped import check_kind
 from ..core.text import spelled
-from ..evaluation.assembly import evaluated
+from ..evaluation.host import evaluated
 from ..hardware.chip import peak_FLOPps
 from ..optimize.batch import in_batches
 from ..optimize.deadline import Deadline
@@ -172,7 +172,6 @@ class Forecast:
     assumptions: Assumptions
     """What was drawn."""
     seed: int
-    """Of the draws."""
     numbers: dict[str, Float[np.ndarray, " n"]]
     """Each quantity in every draw that has a design."""
     words: dict[str, tuple[str, ...]]
@@ -199,13 +198,6 @@ def forecast(
     deadline: Deadline | None = None,
 ) -> Forecast:  # fmt: skip
     """The chips that `n` draws of the unknowns lead to.
-
-    Args:
-        a: what is drawn beside the study's receipts.
-        n: number of draws.
-        seed: same seed, same draws.
-        progress: told what happens, one line at a time.
-        deadline: when to stop with the draws that are solved.
 
     Raises:
         SpecError: fewer than ten draws, or a study without any design.

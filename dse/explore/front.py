@@ -51,7 +51,6 @@ class Front:
     """The best trade-offs between metrics under a study's limits."""
 
     study: Study
-    """The study."""
     metrics: tuple[str, ...]
     """What trades against each other; all are minimised."""
     points: tuple[Point, ...]
@@ -110,7 +109,6 @@ class Front:
         return pd.DataFrame(rows)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the metrics of every point, and its choice."""
         table, chosen = self.frame(), ("node", "hbm", "link", "n_dies", "pe_array", "system")
         return page(self.study.name, table.filter(items=[*self.metrics, *(c for c in chosen if c in table)]))
 

@@ -44,7 +44,6 @@ def by_kind(steps: Sequence[Sequence[Row]]) -> list[KindOfNumber]:
 
 
 def _kind(name: str, rows: list[Row], total: float) -> KindOfNumber:
-    """One quantity; of no rows a count of 0."""
     if not rows:
         return KindOfNumber(name, 0, 1.0, 1.0, 1.0, 1.0, 0.0, 0, 0)
     logs = np.log([r.ratio for r in rows])

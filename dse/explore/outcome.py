@@ -52,7 +52,6 @@ class Driver:
     """One unknown and how it moves the outcome."""
 
     unknown: Unknown
-    """What varies."""
     correlation: float
     """Spearman's rank correlation of its score with the outcome; positive where more of it is better."""
     error: float
@@ -69,7 +68,6 @@ class Risk:
     """A study under uncertainty."""
 
     study: Study
-    """The question."""
     seed: int
     """Of the draws."""
     target: float | None
@@ -83,9 +81,7 @@ class Risk:
     variables: tuple[str, ...]
     """Names of the columns of `outcomes.design`."""
     draw: Draw
-    """What was drawn."""
     outcomes: Outcomes
-    """What came out."""
     unfinished: tuple[str, ...] = ()
     """What was left out because time was up, in words; its draws are not among `draw`."""
 
@@ -128,7 +124,6 @@ class Risk:
         return table_of(rows, ["unknown", "correlation", "error"], "unknown")
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: how likely the target is, and what it hangs on."""
         share, error = self.probability(self.reached)
         return page(
             f"{self.study.name}: reached in {percent(share)} of {self.n} draws (+- {percent(error)})", self.frame()

@@ -86,7 +86,6 @@ class Question:
         return table_of(rows, ["side", "goal", "lower_bound", "status", "choice"], "side")
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
         return page(self.asks, self.frame())
 
 
@@ -170,7 +169,6 @@ def sides(study: Study, by: str) -> dict[str, Study]:
 
 
 def _words(field: str, entry: str | float) -> str:
-    """An entry as people say it."""
     if isinstance(entry, str):
         return short_name(entry)
     said = quantity_text(field, float(entry))

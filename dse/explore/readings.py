@@ -124,7 +124,6 @@ def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
 
 
 def _boxes(search: Search, problems: Sequence[Problem]) -> tuple[np.ndarray, np.ndarray]:
-    """Log bounds of every problem."""
     names = coordinates(search.core)
     lower, upper = (np.repeat(b[None], len(problems), axis=0) for b in search.box)
     for row, problem in enumerate(problems):
@@ -241,7 +240,6 @@ TOGETHER = 4 * CHUNK
 
 
 def _point(study: Study, reading: str, tdp_W: float, answers: list[Answer]) -> Point:
-    """The best of some answers."""
     best = min(answers, key=lambda a: a.candidate.log_goal)
     if best.candidate.log_goal == np.inf:
         return Point(reading, tdp_W, None, "", {})

@@ -179,7 +179,6 @@ class Program:
     """Programs solved so far."""
 
     def __post_init__(self) -> None:
-        """Lay out the samples."""
         c, samples = self.candidate, Samples(self.search, self.drawn)
         self.data = samples.data(c.choice_index, c.plan_index)
         self.box = samples.box(c.choice_index)
@@ -315,7 +314,6 @@ def _solve(core: ConvexCore, data: Any, lower: Any, upper: Any, start: Any) -> O
 
 @compiled
 def _outcomes(core: ConvexCore, shared: FloatLike, data: Data) -> tuple[FloatLike, FloatLike]:
-    """Goal and excess of one design as built in every sample."""
     free = dict(zip(core.free, jnp.exp(shared), strict=True))
     return jax.vmap(lambda d: outcome(core, free, d))(data)
 

@@ -21,7 +21,7 @@ from ..lowering.software import framework_receipts
 from ..lowering.step_demand import StepDemand
 from ..optimize.batch import in_batches
 from ..optimize.search import Search
-from ..optimize.space import Space, data_of
+from ..optimize.space import data_of
 from ..physics.calibration import Calibration, calibration_receipts
 from ..physics.evaluate import chip_technology, evaluate_demand
 from ..physics.residency import ahead_frac
@@ -87,11 +87,6 @@ class Samples:
     draw: Draw
     """What each sample looks like."""
 
-    @property
-    def space(self) -> Space:
-        """The study, lowered."""
-        return self.search.space
-
     def part(self, kind: str, name: str) -> Any:
         """Record of a node, memory, link or package under every draw."""
         return spread(PARTS[kind](name), by_name(receipts(kind, name)), scope_of(kind, name), self.draw)
@@ -105,20 +100,7 @@ class Samples:
     @cached_property
     def calibrations(self) -> tuple[Calibration, ...]:
         """Calibration of each workload under every draw, its exponents arguments of the compiled program."""
-        return tuple(self._drawn(c) for c in self.space.ground.calibrations)
-
-    def _drawn(self, own: Calibration) -> Calibration:
-        facts, scope = by_name(calibration_receipts(own.name)), f"calibration {own.name}"
-        drawn = spread(own, facts, scope, self.draw)
-        exponents = self.draw.values(scope, facts["overlap_p"])
-        exponents = np.full(self.draw.n, own.overlap_p) if exponents is None else nearest_power_of_two(exponents)
-        drawn = eqx.tree_at(lambda c: c.drawn_p, drawn, exponents, is_leaf=lambda x: x is None)
-        fact = by_name(framework_receipts())[STARTED]
-        kernels = self.draw.values("framework", fact)
-        if kernels is None or measures_host(own.name):
-            return drawn
-        more = kernels / float(fact.value)  # the host's time is kernels started times this: no need to lower again
-        return eqx.tree_at(lambda c: c.host_s, drawn, drawn.host_s * more)
+        return tuple(drawn_calibration(c, self.draw) for c in self.search.space.ground.calibrations)
 
     def headroom(self, name: str) -> np.ndarray:
         """A share of memory, per draw."""
@@ -126,48 +108,49 @@ class Samples:
         values = self.draw.values("headroom", fact)
         return np.full(self.draw.n, float(fact.value)) if values is None else values
 
-    @property
-    def usable_frac(self) -> np.ndarray:
-        """Share of HBM that tensors may fill, per draw."""
-        return self.headroom("usable_frac")
-
     @cached_property
     def baseline(self) -> Chip:
         """The baseline chip under every draw."""
-        return self.chip(self.space.study.baseline.chip)
+        return self.chip(self.search.space.study.baseline.chip)
 
     def chip(self, like: Chip) -> Chip:
         """A chip with the baseline's facts drawn; its tensor engine stays, since operators are lowered with it."""
-        name = self.space.study.baseline.chip.name
+        name = self.search.space.study.baseline.chip.name
         facts = {n: f for n, f in by_name(chip_receipts(name)).items() if f.low < f.high}
         return spread(like, facts, f"chip {name}", self.draw)
 
     @cached_property
     def baseline_s(self) -> np.ndarray:
         """Step time of each workload on the baseline under its best kept plan, per draw, shape (n, workloads)."""
-        base = self.space.study.baseline.chip
+        base = self.search.space.study.baseline.chip
         tech = chip_technology(base)
         package = tech.package.name
         world = self.technology(base.node, base.hbm, base.link, package)
         best = []
-        for w, (every, demands) in enumerate(self.space.ground.lowered):
-            places = [every.index(p) for p in self.space.plans[w] if p in every]
+        for w, (every, demands) in enumerate(self.search.space.ground.lowered):
+            places = [every.index(p) for p in self.search.space.plans[w] if p in every]
             stacked = row_of(stack_records(demands), places)
-            args = (self.baseline, world, self.calibrations[w], self.usable_frac, self.headroom("prefetch_frac"))
+            args = (
+                self.baseline,
+                world,
+                self.calibrations[w],
+                self.headroom("usable_frac"),
+                self.headroom("prefetch_frac"),
+            )
             best.append(in_batches(partial(_baseline_seconds, stacked), unnamed(args), CHUNK))
         return np.stack(best, axis=1) if best else np.zeros((self.draw.n, 0))
 
     def data(self, choice_index: int, plan_index: tuple[int, ...]) -> Data:
         """Coefficients of one choice under one plan per workload, under every draw."""
-        study = self.space.study
+        study = self.search.space.study
         choice = study.choices[choice_index]
-        nominal = data_of(self.space, choice_index, plan_index)
+        nominal = data_of(self.search.space, choice_index, plan_index)
         tech = self.technology(choice.node, choice.hbm, choice.link, study.package)
         repeat = lambda x: np.broadcast_to(x, (self.draw.n, *np.shape(x)))  # noqa: E731
         fixed = jax.tree.map(repeat, nominal)
         drawn = {
             "chip": self._template(choice_index), "tech": tech, "calibrations": self.calibrations,
-            "baseline_s": self.baseline_s, "usable_frac": self.usable_frac,
+            "baseline_s": self.baseline_s, "usable_frac": self.headroom("usable_frac"),
             "prefetch_frac": self.headroom("prefetch_frac"),
             "overdrive_V": tech.node.nominal_V - tech.node.threshold_V,
             "bond_loss": -np.log(tech.package.bond_yield_frac),
@@ -176,7 +159,7 @@ class Samples:
 
     def _template(self, choice_index: int) -> Chip:
         """Structure of a choice with the baseline's pipeline under every draw; its own spare cores and network."""
-        study = self.space.study
+        study = self.search.space.study
         like = template(study.choices[choice_index], study.baseline.chip, study.scaleout_Bps)
         own = {n: np.broadcast_to(getattr(like, n), (self.draw.n,)) for n in OF_CHOICE}
         return jax.tree_util.tree_map_with_path(lambda path, x: own.get(fact_name(path), x), self.chip(like))
@@ -185,10 +168,24 @@ class Samples:
         """Log bounds of the coordinates under every draw: the study's box with the drawn limits of the supply."""
         names = coordinates(self.search.core)
         lower, upper = (np.tile(b, (self.draw.n, 1)) for b in self.search.box)
-        drawn = self.part("node", self.space.study.choices[choice_index].node)
+        drawn = self.part("node", self.search.space.study.choices[choice_index].node)
         place = names.index("supply_V")
         lower[:, place], upper[:, place] = np.log(drawn.minimum_V), np.log(drawn.maximum_V)
         return lower, upper
+
+
+def drawn_calibration(own: Calibration, draw: Draw) -> Calibration:
+    """A calibration under every draw; the host's time grows with the kernels started, so nothing is lowered again."""
+    facts, scope = by_name(calibration_receipts(own.name)), f"calibration {own.name}"
+    exponents = draw.values(scope, facts["overlap_p"])
+    exponents = np.full(draw.n, own.overlap_p) if exponents is None else nearest_power_of_two(exponents)
+    drawn = spread(own, facts, scope, draw)
+    drawn = eqx.tree_at(lambda c: c.drawn_p, drawn, exponents, is_leaf=lambda x: x is None)
+    fact = by_name(framework_receipts())[STARTED]
+    kernels = draw.values("framework", fact)
+    if kernels is None or measures_host(own.name):
+        return drawn
+    return eqx.tree_at(lambda c: c.host_s, drawn, drawn.host_s * (kernels / float(fact.value)))
 
 
 def nearest_power_of_two(x: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from ..core.frames import page, table_of
 from ..core.program import compiled
 from ..core.provenance import Sourced
 from ..core.text import percent, quantity_text, scoped_label, scoped_name
-from ..evaluation.assembly import evaluated
+from ..evaluation.host import evaluated
 from ..hardware.chip import Chip
 from ..lowering.demand import StepDemand
 from ..optimize.search import Candidate, Search, leaders, run_search, search_of
@@ -144,7 +144,6 @@ class Sensitivity:
         return table_of(rows, ["number", "value", "elasticity", "swing", "kind"], "number")
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: what 1 % more of each number does to the goal, and which are guesses."""
         said = [
             (scoped_label(p.name), quantity_text(p.quantity, p.value), percent(p.elasticity / 100), k)
             for p, k in zip(self.parameters, self.frame()["kind"], strict=True)
@@ -159,10 +158,6 @@ class Sensitivity:
 
 def sensitivity(study: Study, search: Search | None = None) -> Sensitivity:
     """Derivatives of the best goal and design of a study by every coefficient and limit.
-
-    Args:
-        study: goal, limits, free numbers and choices.
-        search: the study, solved already or with a deadline.
 
     Returns:
         Elasticities at the best continuous optimum. Those of a calibration count its effect on the baseline too.

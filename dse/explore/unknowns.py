@@ -155,14 +155,6 @@ def draw(what: tuple[Unknown, ...], n: int, seed: int) -> Draw:
     with g the common factor of the unknown's group, e its own, both normal, and r the group's correlation.
 
     Source: [mckay1979] for the hypercube: each factor visits every n-th of its range once.
-
-    Args:
-        what: the unknowns.
-        n: number of samples.
-        seed: same seed, same draws.
-
-    Returns:
-        The draws.
     """
     rng = np.random.default_rng(seed)
     groups = list(correlations())

@@ -51,7 +51,6 @@ class Pages:
     """Whether the server is about to end: searches then say no more."""
 
     def __post_init__(self):
-        """Remember what the session began with."""
         self.first = self.answers
 
     def app(self) -> Starlette:
@@ -184,7 +183,6 @@ class Replaced(Exception):
 
 
 def _worked(work: Callable[[Callable[[dict[str, Any]], None]], None], tell: Callable[[dict[str, Any]], None]) -> None:
-    """Do work and tell how it ended."""
     try:
         work(tell)
     except Replaced:
@@ -204,7 +202,6 @@ def _last(tell: Callable[[dict[str, Any]], None], why: str) -> None:
 
 
 def _searched(answers: Answers, query: dict[str, str]) -> dict[str, Any]:
-    """What a search is asked for, checked."""
     if "limits" not in query:
         return dict(query)
     if len(query["limits"]) > MOST_B:

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..core.errors import DseError
 from ..core.text import label
-from ..evaluation.assembly import evaluate, evaluated
+from ..evaluation.assembly import evaluate
+from ..evaluation.host import evaluated
 from ..hardware.presets import chip_system
 from ..lowering.plan import plan_text
 from ..physics.evaluate import Evaluation, chip_technology, silicon
@@ -25,10 +26,6 @@ def chip_column(subject: Subject, name: str) -> dict[str, Any]:
 
     Metrics of owners are left out: each chip has its own host, price and margin (see `dse cost`). A workload that the
     chip cannot run has its reason instead of numbers.
-
-    Args:
-        subject: what is explored.
-        name: preset, or path of a user's own chip file.
 
     Raises:
         DseError: no such chip, or a file that is none.
@@ -67,7 +64,6 @@ def _has(metric: str, loads: list[Load], works: list[dict[str, Any]]) -> bool:
 
 
 def _work(subject: Subject, name: str, w: int) -> tuple[Load, dict[str, Any]]:
-    """One workload on a chip; the baseline runs it as the study has it run."""
     space = subject.space
     (workload, n_chips), (own, before_s) = list(subject.study.workloads.values())[w], space.ground.baselines[w]
     if name == subject.study.baseline.chip.name:

@@ -315,10 +315,6 @@ class Script:
 def emit(fun: Callable[[Any], Any], n_arguments: int) -> Script:
     """The JavaScript of a function of one vector that returns one vector.
 
-    Args:
-        fun: traced function.
-        n_arguments: length of its argument.
-
     Raises:
         EmitError: an operation outside the set that a page can hold.
     """

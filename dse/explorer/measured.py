@@ -29,7 +29,6 @@ def receipts_of_measurements(kind: str) -> dict[str, Any]:
 
 
 def _row(source: str, published: str, url: str, year: int, n: int) -> dict[str, str]:
-    """One source on one chip, as receipts of facts are shown."""
     preset = preset_for(published)
     return {
         "thing": published, "name": f"{n:,} published {'value' if n == 1 else 'values'}", "value": str(year),

@@ -204,7 +204,6 @@ class Facts:
 
 
 def _chips(answers: Answers) -> dict[str, Any]:
-    """Chips that exist which run something of the study."""
     found = {}
     for name in answers.state["named"]:
         try:

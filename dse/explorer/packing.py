@@ -54,7 +54,6 @@ def nested(places: list[Place], numbers: np.ndarray) -> Any:
 
 
 def _step(key: Any) -> str | int:
-    """The name or position in one key of a path."""
     for kind in ("name", "key", "idx"):
         if hasattr(key, kind):
             return getattr(key, kind)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ..core.types import FloatLike, Vector
-from ..evaluation.assembly import plan_steps_s
+from ..evaluation.host import plan_steps_s
 from ..hardware.chip import Chip, peak_FLOPps, pool_B
 from ..lowering.step_demand import StepDemand
 from ..optimize.blank import blank_mm2
@@ -53,11 +53,9 @@ class Work(eqx.Module):
     """One workload on the chip at hand."""
 
     step_s: FloatLike
-    """Step time under the limits on power."""
     unthrottled_s: FloatLike
     """Step time without a limit on the mean power."""
     power_W: FloatLike
-    """Mean package power."""
     hottest_W: FloatLike
     """Package power while the hottest operator runs."""
     tokens_per_s: FloatLike

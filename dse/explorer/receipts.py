@@ -111,7 +111,6 @@ def rows_of(basis: list[Basis]) -> list[dict[str, str]]:
 
 
 def _works(basis: list[Basis]) -> dict[str, str]:
-    """Titles of what facts cite, by key."""
     return {w.key: w.title for w in publications(sorted({b.fact.source for b in basis}))}
 
 

@@ -143,13 +143,11 @@ def _same_orders(kept: list[Any], plans: Plans) -> list[np.ndarray]:
 
 
 def _way_out(r: Relaxation) -> str:
-    """One limit to loosen, in words."""
     needed = enough_text(r.name, r.needed, more=r.needed > r.limit)
     return f"{label(r.name)}: {quantity_text(r.name, r.limit)} asked, {needed} needed"
 
 
 def _proof(s: Solution) -> str:
-    """What is proved of a design, in words."""
     overall = None if s.certificate is None else s.certificate.overall
     if overall is None or not np.isfinite(overall.gap):
         return f"{s.status.name.lower()}; of whole designs nothing is proved yet"

@@ -61,7 +61,6 @@ def compute_risk(subject: Subject, plans: Plans | None, asked: dict[str, Any], t
 
 
 def _target(asked: dict[str, Any]) -> float | None:
-    """The speed-up asked for; None where nothing is said."""
     text = str(asked.get("target", "")).strip()
     if not text:
         return None

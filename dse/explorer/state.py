@@ -107,7 +107,6 @@ def state_of(subject: Subject, found: dict[str, Any] | None, own: tuple[str, ...
 
 
 def _workload(subject: Subject, name: str) -> dict[str, Any]:
-    """A workload and how sure its step times are."""
     workload, n_chips = subject.study.workloads[name]
     c = subject.study.calibrations[name]
     band = measured_band(c, isinstance(workload, Training))
@@ -146,7 +145,6 @@ def optimum_in(subject: Subject, results: tuple[Path, ...], study_text: str) -> 
 
 
 def _optimum(subject: Subject, folder: Path, study_text: str) -> dict[str, Any] | None:
-    """The design in one folder."""
     study = subject.study
     try:
         manifest, solution = (json.loads(read_text(folder / f"{n}.json")) for n in ("manifest", "solution"))

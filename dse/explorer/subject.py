@@ -68,13 +68,11 @@ class Subject:
     is_chip: bool
     """Whether it is a chip that exists: it can be changed, but there is nothing to optimise it for."""
     study: Study
-    """The question."""
     core: ConvexCore
     """Names and structure."""
     names: tuple[str, ...]
     """Metrics that are read."""
     limits: np.ndarray
-    """Values of the study's limits."""
     places: list[Place]
     """Layout of a reading."""
     reads: Callable[..., Any]

@@ -138,9 +138,6 @@ def peak_FLOPps(chip: Chip, precision: str) -> FloatLike:
     Args:
         chip: the package.
         precision: "fp32", "bf16", "fp8", "int8" or "fp4"; 8-bit floats and integers share a rate.
-
-    Returns:
-        Peak [FLOP/s], shape `()`.
     """
     t = chip.core.tensor
     return 2.0 * chip.n_cores * t.rows * t.cols * t.macs_per_cycle.of(precision) * chip.clock_Hz

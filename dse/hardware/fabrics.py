@@ -22,7 +22,6 @@ RACKS = CHIPS.with_name("racks.toml")
 
 @cache
 def _every() -> dict[str, Receipts]:
-    """Facts of every system that has a name."""
     return {**load_receipts(SYSTEMS), **load_receipts(RACKS)}
 
 

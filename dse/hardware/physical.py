@@ -19,10 +19,6 @@ CHOICES = {"lane_kind": ("simd", "simt"), "sram_kind": ("scratchpad", "cache"), 
 def check_physical(name: str, receipts: Receipts) -> None:
     """Refuse facts that no hardware can have.
 
-    Args:
-        name: chip or system, for the message.
-        receipts: its facts.
-
     Raises:
         SpecError: a number that is not finite, negative, or zero where zero means nothing; an unknown kind of
             lane, SRAM or fabric. The message names the field and its value.

@@ -135,9 +135,6 @@ def _known_receipts(name: str) -> list[Sourced]:
 def vendor_disagreement(name: str) -> list[tuple[str, float, float, float]]:
     """How far the vendor's printed totals lie from the product of cores, array, rate and clock.
 
-    Args:
-        name: chip preset.
-
     Returns:
         For each precision with a printed total: precision, product [FLOP/s], vendor [FLOP/s], vendor / product - 1.
     """
@@ -197,13 +194,7 @@ def _placed(name: str, n_chips: int | None, inside: Chip | None = None) -> Syste
 
 
 def _wired(inside: Chip, receipts: Receipts, but: Collection[str] = ()) -> Chip:
-    """The chip as a system with these facts wires it; what a user's own file says of wires stays.
-
-    Args:
-        inside: the chip.
-        receipts: facts of the system.
-        but: facts of the chip that stay.
-    """
+    """The chip as a system with these facts wires it; what a user's own file says of wires stays."""
     if "usable_scaleup_frac" in receipts:
         usable = as_float(inside.scaleup_bandwidth_per_dir_Bps * number(receipts, "usable_scaleup_frac"))
         inside = eqx.tree_at(lambda c: c.scaleup_bandwidth_per_dir_Bps, inside, usable)

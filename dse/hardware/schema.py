@@ -37,7 +37,6 @@ def chip_schema() -> Schema:
 
 
 def _settings() -> dict[str, Schema]:
-    """Keys that are no facts."""
     about = {
         "system": one_of(fabric_names(), ".toml"),
         "host": {"type": "string", "description": "Server that it stands in."},
@@ -64,7 +63,6 @@ def _fact_schema(fact: Sourced, docs: dict[str, str]) -> Schema:
 
 
 def _receipt(kinds: list[str]) -> Schema:
-    """A value with its range, kind and source."""
     texts: dict[str, Schema] = {key: {"type": "string"} for key in ("source", "where", "note")}
     ends = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
     keys = {"value": {"type": kinds[0]}, "range": ends, "kind": one_of(KINDS), **texts}

@@ -64,7 +64,6 @@ def _constants_only(equation: Any, terms: Sequence[Term]) -> Term:
 
 
 def _entries(equation: Any) -> float:
-    """How many entries a reduction combines into one."""
     return equation.invars[0].aval.size / max(equation.outvars[0].aval.size, 1)
 
 

@@ -28,7 +28,6 @@ class Deadline:
     """What searches left out because time was up, in words."""
 
     def __post_init__(self) -> None:
-        """Refuse a time at which nothing could stop."""
         if not self.limit_s > 0:
             raise SpecError(f"seconds {self.limit_s:g}: must be positive")
 

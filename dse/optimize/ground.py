@@ -12,7 +12,8 @@ import numpy as np
 
 from ..core.kept import keep, kept
 from ..core.types import row_of, stack_records
-from ..evaluation.assembly import chip_reference, evaluated, fastest, lowered
+from ..evaluation.assembly import chip_reference, fastest, lowered
+from ..evaluation.host import evaluated
 from ..hardware.chip import Chip
 from ..hardware.fabrics import build_fabric, system_facts
 from ..hardware.system import System
@@ -34,7 +35,6 @@ class Structure:
     """All of a discrete choice that demands depend on."""
 
     array: ArrayShape
-    """PE array."""
     system: str = ""
     """System that the chip sits in; empty: the baseline's."""
 
@@ -44,9 +44,7 @@ class Ground:
     """Workloads of a study on its baseline, which do not depend on goal, limits, free numbers or choices."""
 
     chip: Chip
-    """The baseline chip."""
     workloads: list[Asked]
-    """What is asked."""
     calibrations: list[Calibration]
     """Achievable fractions of each workload."""
     systems: dict[str, list[System]]

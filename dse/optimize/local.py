@@ -55,7 +55,6 @@ class Own:
     core: ConvexCore
     """Names, limits and laws."""
     goal: Goal
-    """What to minimise."""
 
     def separate(self, x: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, ...]:
         """Goal and every ratio as outputs of their own, for the convexity walker."""
@@ -82,7 +81,6 @@ class LocalSolution:
     choice: Choice | None
     """Discrete choice of the best."""
     plans: tuple[Plan, ...]
-    """Plan of every workload."""
     numbers: dict[str, float]
     """Named positive numbers at the best, counts not rounded."""
     chip: Chip | None

@@ -18,7 +18,6 @@ class RackReport:
     system: str
     """System, preset or path of a file."""
     n_chips: float
-    """Chips in a rack."""
     power_W: float
     """What it is provisioned for: chips, hosts, switches, conversion."""
     cost_USD: float

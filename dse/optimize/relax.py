@@ -27,10 +27,6 @@ def relaxations(search: Search, candidates: list[Candidate]) -> tuple[Relaxation
     What the user set comes first: limits, and the bound of one free number, whichever is the least change. Where that
     is not enough, whatever is no law: memory that a plan must fit in, the reticle, the shoreline, as shares of what is
     allowed. Choices and plans are those that the search has seen and the plans that need the least memory.
-
-    Args:
-        search: the study, searched.
-        candidates: best of every choice.
     """
     if missing := without_steps(search):
         beside = relaxations(in_box(search, moved(search, missing)), candidates)

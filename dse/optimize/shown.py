@@ -85,7 +85,6 @@ def frame(s: Answer, of: str = "design") -> pd.DataFrame:
 
 
 def _numbers(chip: Chip) -> dict[str, float]:
-    """Numbers of a chip that a study may free, and its peaks."""
     state = chip_state(chip)
     return {
         **{n: float(np.asarray(read(chip))) for n, read in FREE.items()},
@@ -94,7 +93,6 @@ def _numbers(chip: Chip) -> dict[str, float]:
 
 
 def _design(s: Answer) -> pd.DataFrame:
-    """Numbers of the design and of the baseline."""
     base = _numbers(s.study.baseline.chip)
     mine = {} if s.chip is None else _numbers(s.chip)
     rows = [(n, mine[n], b, mine[n] / b if b else np.inf, unit_of(n)) for n, b in base.items() if n in mine]
@@ -102,14 +100,12 @@ def _design(s: Answer) -> pd.DataFrame:
 
 
 def _limits(s: Answer) -> pd.DataFrame:
-    """Every limit with the room left and its price."""
     rows = [(x.name, x.value, x.sense, x.limit, x.margin, x.price, x.binds, x.kind.value) for x in s.limits]
     columns = ["limit", "value", "sense", "asked", "room_frac", "price", "binds", "set_by"]
     return table_of(rows, columns, "limit")
 
 
 def _workloads(s: Answer) -> pd.DataFrame:
-    """Delivered metrics of every workload."""
     columns = ["workload", "step_s", "baseline_s", "speedup", "power_W", "mfu_frac", "plan"]
     rows = [
         (w.name, float(e.step_s), w.baseline_s, w.speedup, float(e.power_W), float(e.mfu_frac), str(w.plan))
@@ -120,7 +116,6 @@ def _workloads(s: Answer) -> pd.DataFrame:
 
 
 def _relaxations(s: Answer) -> pd.DataFrame:
-    """What to loosen, and how far."""
     names = ["name", "limit", "needed", "sense"]
     return table_of([dataclasses.asdict(r) for r in s.relaxations], names, "name")
 
@@ -140,7 +135,6 @@ def _html(table: pd.DataFrame) -> str:
 
 
 def _design_text(s: Answer) -> pd.DataFrame:
-    """The design in words and units."""
     rows = [
         (label(str(n)), quantity_text(str(n), r.value), quantity_text(str(n), r.baseline), times(r.ratio))
         for n, r in frame(s).iterrows()
@@ -149,7 +143,6 @@ def _design_text(s: Answer) -> pd.DataFrame:
 
 
 def _workloads_text(s: Answer) -> pd.DataFrame:
-    """The workloads in words and units."""
     texts = {"step_s": "step time", "baseline_s": "baseline", "power_W": "power", "mfu_frac": "share of peak"}
     table = frame(s, "workloads")
     shown = {text: [quantity_text(n, x) for x in table[n]] for n, text in texts.items()}
@@ -158,7 +151,6 @@ def _workloads_text(s: Answer) -> pd.DataFrame:
 
 
 def _binding_text(s: Answer) -> pd.DataFrame:
-    """Limits that leave no room, dearest first."""
     tight = sorted((x for x in s.limits if x.binds), key=lambda x: -abs(x.price))
     rows = [(label(x.name), x.sense.replace("_", " "), percent(abs(x.price) / 100)) for x in tight]
     return table_of(rows, ["limit that binds", "sense", "1 % looser buys"], "limit that binds")

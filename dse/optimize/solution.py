@@ -99,7 +99,6 @@ class Overall:
     n_designs: float
     """Designs they cover: choices times plans times counts."""
     seconds: float
-    """Time taken."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,11 +187,8 @@ class WorkloadReport:
     """One workload on the design."""
 
     name: str
-    """Name in the study."""
     plan: Plan
-    """Who does what."""
     evaluation: Evaluation
-    """Exact metrics."""
     baseline_s: float
     """Step time of the baseline with its own best plan."""
     baseline_plan: Plan
@@ -219,11 +215,8 @@ class Solution:
     """Answer of a study. When infeasible, `chip` and reports are None or empty and `relaxations` say why."""
 
     study: Study
-    """The question."""
     status: Status
-    """How it ended."""
     goal: float
-    """Goal of the design."""
     choice: Choice | None
     """Discrete choices of the design."""
     chip: Chip | None
@@ -233,11 +226,9 @@ class Solution:
     silicon: Silicon | None
     """Area, supply, static power and cost of the design."""
     workloads: tuple[WorkloadReport, ...]
-    """Delivered metrics."""
     limits: tuple[LimitReport, ...]
     """Value, margin and price of every limit."""
     certificate: Certificate | None
-    """Proof."""
     alternatives: tuple[Alternative, ...]
     """Best of every choice, best first."""
     delivered_range: tuple[float, float] = (float("nan"), float("nan"))
@@ -277,7 +268,6 @@ class Solution:
         return shown.frame(self, of)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
         return shown.page(self)
 
 

@@ -35,7 +35,6 @@ class Space:
     """A study with everything that does not depend on free numbers prepared once."""
 
     study: Study
-    """The study."""
     ground: Ground
     """Its workloads on the baseline."""
     plans: list[list[Plan]]
@@ -118,7 +117,6 @@ def own_plans(space: Space) -> tuple[int, ...]:
 
 
 def _choices(study: Study, ground: Ground) -> Data:
-    """Coefficients of every choice but the demands."""
     each = []
     for choice in study.choices:
         chip = template(choice, study.baseline.chip, study.scaleout_Bps)

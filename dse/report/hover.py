@@ -105,7 +105,6 @@ def _drawn(metric: str, point: dict[str, Any]) -> float:
 
 
 def _lines(point: dict[str, Any], names: tuple[str, ...]) -> list[str]:
-    """What hovering shows of a point."""
     return [
         f"delivered {times(_drawn(n, point))}" if n == "delivered_time" else f"{label(n)} {value_text(n, point[n])}"
         for n in names

@@ -28,7 +28,6 @@ class FittingTable(Table):
     """
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType | Segment]:
-        """Draw within the page."""
         full = [self._needs(console, i, cells=True) for i, _ in enumerate(self.columns)]
         least = [self._needs(console, i, cells=False) for i, _ in enumerate(self.columns)]
         room = options.max_width - BETWEEN * max(len(self.columns) - 1, 0)
@@ -78,7 +77,6 @@ def _text(cell: RenderableType) -> Text:
 
 
 def _measure(console: Console, cell: RenderableType) -> Measurement:
-    """Longest word and longest line of a cell."""
     return _text(cell).__rich_measure__(console, console.options)
 
 

@@ -147,7 +147,6 @@ def _as_written(file: Path) -> Iterator[None]:
 
 
 def _off(error: Exception) -> str:
-    """What a file lacks or has in another form."""
     return f"no {error.args[0]}" if isinstance(error, KeyError) and error.args else "of another form"
 
 

@@ -55,9 +55,6 @@ def write_figures(done: pd.DataFrame, kind: str, folder: Path) -> list[Path]:
         done: predictions, with `error_frac`.
         kind: kind of measurement.
         folder: where to.
-
-    Returns:
-        The files.
     """
     with mpl.rc_context(STYLE):
         return save(parity_figure(done, kind), folder, "parity") + save(parts_figure(done, kind), folder, "parts")

@@ -117,7 +117,6 @@ class Tally:
     """Points done and failed, and how fast."""
 
     def __init__(self, total: int):
-        """Begin to count to `total`."""
         self.total, self.done, self.failed, self.mine = total, 0, 0, 0
         self.begin = time.monotonic()
 

@@ -125,7 +125,6 @@ def error_text(value: float | None, sign: str = "") -> str:
 
 
 def _memory_table(rows: Sequence[Answer]) -> Table:
-    """Peak memory against what was printed, by source."""
     heads = ("peak memory per chip", "modelled", "printed", "median error", "90th percentile", "bias", "refused")
     return table_of(
         heads,
@@ -168,9 +167,6 @@ def _reasons_table(v: Validation) -> RenderableType:
 
 def write_validation(v: Validation, root: str | Path) -> Path:
     """Write `<root>/validation/<name>.parquet` with every row, and scores and figures into `<root>/validation/<name>/`.
-
-    Returns:
-        The folder of scores and figures.
 
     Raises:
         SpecError: a place that cannot be written.

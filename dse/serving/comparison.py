@@ -159,7 +159,6 @@ class Compared:
         return table_of(rows, columns)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
         title = (
             f"USD per million tokens, {self.first} (first) against {self.second} (second), in {self.precision.upper()}"
         )

@@ -268,7 +268,6 @@ _states = jax.jit(jax.vmap(steady_state, in_axes=(0, 0, 0, None, None, None)))
 
 
 def _engines(menu: Menu, requests: Requests, policy: Policy, request_s: float) -> Engine:
-    """Numbers of all engines, one row each."""
     n, w, r = len(menu.writer_index), menu.writer_index, menu.reader_index
     accepted = float(n_accepted_tokens(np.asarray(policy.acceptance_frac), policy.n_drafted))
     sizes = np.asarray([(x.n_sequences, x.shape.plan.dp, x.shape.system.n_chips) for x in menu.writers], dtype=float)
@@ -293,7 +292,6 @@ def _engines(menu: Menu, requests: Requests, policy: Policy, request_s: float) -
 def _steady_states(
     menu: Menu, engine: Engine, costs: Passes, system: System, tech: Technology, quantile_frac: float
 ) -> ServingPoint:  # fmt: skip
-    """Steady state of every engine, arrays over engines."""
     n, kinds = len(menu.writer_index), engine.share_frac.shape[-1]
     fill = np.arange(n_padded(n)) % n
     prompt_at = len(menu.writers) + menu.reader_index[:, None] * kinds + np.arange(kinds)

@@ -55,14 +55,6 @@ def offers(
 ) -> list[Offer]:
     """The curve of every chip at its price; refuses a promise that nothing can keep.
 
-    Args:
-        systems: largest engine of each chip.
-        requests: model and lengths.
-        promise: limits that users are promised.
-        policy: how engines may run.
-        paid: what an hour of each chip costs.
-        tell: hears which chip is priced.
-
     Raises:
         PlanError: nothing fits.
         SpecError: a promise below what the chips can do; names the floor and what sets it.

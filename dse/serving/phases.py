@@ -136,7 +136,6 @@ def phase_ranking(
 def _ranked(
     name: str, hour: Hour, workload_at: Callable[[int], Workload], n_chips: int | None, longest_s: float | None
 ) -> RankedPhase:
-    """One chip under its fastest plan."""
     if n_chips is None:
         finding, _ = find_room(lambda n: chip_system(name, n), chip_system(name).n_chips, workload_at, None)
     else:

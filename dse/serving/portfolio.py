@@ -144,7 +144,6 @@ def load_portfolio(path: str | Path) -> Portfolio:
 
 
 def _portfolio(spec: _File) -> Portfolio:
-    """The portfolio of a checked file."""
     if not 50 <= spec.portfolio.percentile < 100:
         raise SpecError(f"portfolio.percentile {spec.portfolio.percentile:g}: give 50 or more and less than 100")
     if not spec.models:
@@ -168,11 +167,6 @@ def sized(service: Service, curve: Curve, requests_per_s: float) -> Sized | None
 
     Every engine priced competes, not only those unbeaten per chip: little traffic may take a small engine. Of equal
     numbers of chips the one with most tokens per joule wins. Fleets whose last engine is partly idle promise no less.
-
-    Args:
-        service: model and promise.
-        curve: its engines on one chip.
-        requests_per_s: requests to this model.
     """
     where = np.flatnonzero(curve.kept())
     if where.size == 0:

@@ -27,9 +27,6 @@ def mean_wait_s(service_s: FloatLike, service_cv2: FloatLike, load_frac: FloatLi
         service_s: S, mean service time.
         service_cv2: c^2, variance of the service time over its squared mean.
         load_frac: rho, share of time the server is busy.
-
-    Returns:
-        Wait [s].
     """
     steady = load_frac < FULL_LOAD_FRAC
     wait = load_frac * service_s * (1.0 + service_cv2) / (2.0 * jnp.where(steady, 1.0 - load_frac, 1.0))
@@ -53,9 +50,6 @@ def wait_quantile_s(
         service_cv2: its variance over its squared mean.
         load_frac: rho.
         quantile_frac: q, below 1.
-
-    Returns:
-        Wait [s].
     """
     waiting = mean_wait_s(service_s, service_cv2, load_frac) / jnp.maximum(load_frac, jnp.finfo(float).tiny)
     excess = jnp.maximum(load_frac / (1.0 - quantile_frac), 1.0)
@@ -74,9 +68,6 @@ def settling_s(service_s: FloatLike, load_frac: FloatLike) -> FloatLike:
     Args:
         service_s: S, mean service time.
         load_frac: rho, share of time the server is busy.
-
-    Returns:
-        Time [s].
     """
     idle = 1.0 - jnp.sqrt(load_frac)
     return jnp.where(idle > 0, service_s / jnp.square(jnp.where(idle > 0, idle, 1.0)), jnp.inf)

@@ -75,7 +75,6 @@ def mapping(what: str, given: Any) -> dict[str, Any]:
 
 
 def _kind(given: object) -> str:
-    """What a value is, for messages."""
     return f"'{given}'" if isinstance(given, str) else f"a value of type {type(given).__name__}"
 
 

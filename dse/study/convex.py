@@ -50,7 +50,6 @@ class Data(eqx.Module):
     demands: tuple[StepDemand, ...]
     """One per workload, under its plan."""
     baseline_s: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
-    """Step time of each workload on the baseline chip."""
     n_chips: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
     """Chips that each workload runs on."""
     n_baseline_tokens: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)

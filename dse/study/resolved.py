@@ -118,7 +118,6 @@ def _baseline(spec: Head) -> System:
 
 
 def _services(spec: PortfolioTable | None, folder: Path) -> tuple[dict[str, Service], dict[str, tuple[Asked, int]]]:
-    """Models in service by name, and the same as workloads."""
     if spec is None:
         return {}, {}
     services = {s.name: s for s in load_portfolio(folder / spec.file).services}

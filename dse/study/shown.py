@@ -26,11 +26,8 @@ class Asks:
     """The parts of a study that are tables."""
 
     limits: tuple[Limit, ...]
-    """User limits."""
     free: tuple[Free, ...]
-    """Free chip numbers."""
     choices: tuple[Choice, ...]
-    """Discrete space."""
     workloads: Mapping[str, tuple[Asked, int]]
     """Workload and number of chips, by name."""
     longest_s: Mapping[str, float]

@@ -61,15 +61,12 @@ class Study:
     workloads: dict[str, tuple[Asked, int]]
     """Workload and number of chips, by name."""
     free: tuple[Free, ...]
-    """Free chip numbers."""
     choices: tuple[Choice, ...]
     """Discrete space, enumerated."""
     limits: tuple[Limit, ...]
-    """User limits."""
     goal: str
     """`delivered_time` or a metric to minimise."""
     package: str
-    """Package technology."""
     scaleout_Bps: float
     """Network share of a design's chip, one direction."""
     calibration_name: str = ""
@@ -169,7 +166,6 @@ class Study:
         return self._asks.frame(of)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the goal, and workloads, limits and free numbers with their units."""
         title = f"{self.name}: least {label(self.goal)}, {self.baseline.chip.name}, {len(self.choices):,} choices"
         return page(title, *self._asks.worded())
 
@@ -229,9 +225,6 @@ def load_study(path: str | Path) -> Study:
 
     Args:
         path: file, or the bare name of a shipped one; `dse schema study` has every key.
-
-    Returns:
-        The study in canonical units.
 
     Raises:
         SpecError: missing file, malformed TOML, unknown or missing keys (all of them, with near spellings), a

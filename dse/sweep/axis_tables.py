@@ -44,7 +44,6 @@ def read_axis(read: Reader, index: int, axis: AxisTable, seed: int) -> Axis:
 
 
 def _spread(read: Reader, place: tuple[str | int, ...], kind: str, key: str, axis: AxisTable) -> list[Value]:
-    """Evenly spaced values, whole ones for a count."""
     if not (is_number(key) or key in COUNTS):
         raise At((*place, kind), f"'{key}' is a choice, not a number; list its values")
     if axis.points is None:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from ..core.errors import DseError, SpecError
 from .batch import evaluate_points
 from .points import Points, Sweep, points
-from .store import Facts, Failure, Store
+from .store import Facts, Failure, Store, merge
 from .studies import solve_points
 
 ATTEMPTS = 3
@@ -124,5 +124,5 @@ def run(
             store.forget(index)
             tell(len(sweep.shard(index)), outcome.failed, False)
     if not work.finished and len(store.present()) == sweep.n_shards:
-        store.merge()
+        merge(store)
     return tuple(given_up)

@@ -107,7 +107,6 @@ class Held:
     """A file with rows, and what is known of it; "" where nothing is."""
 
     path: Path
-    """Where it is."""
     bytes_: str = ""
     """`fingerprint` of all of it."""
     footer: str = ""
@@ -241,9 +240,6 @@ def dataset_of(folder: str | Path, verify: bool = True) -> ds.Dataset:
 
 def status(folder: Path) -> dict[str, Any]:
     """What is done in a results folder and what is not, as plain data; every byte of it is checked.
-
-    Args:
-        folder: results folder of a sweep.
 
     Returns:
         Points; shards that are whole, missing, damaged; files of other identities (foreign); rows, those without an

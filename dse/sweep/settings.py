@@ -162,7 +162,6 @@ def _fabric(given: _Given, usual: Fabric) -> Fabric:
 
 
 def _workload(given: _Given, n_chips: int) -> Workload:
-    """The workload: of the sizes given, those that its phase takes (other points of the sweep may use the others)."""
     phase = given.text("phase", PHASES[0])
     sizes = {k: v for k, v in given.values.items() if k in SIZES[phase] and isinstance(v, int | str)}
     return workload_of(phase, model(given.text("model")), n_chips, sizes)

@@ -81,7 +81,6 @@ def load_sweep(path: str | Path) -> Sweep:
 
 
 def _address(path: Path, text: str, place: tuple[str | int, ...]) -> str:
-    """File, line and place in the file."""
     line = line_of(text, place)
     words = "".join(f"[{p + 1}]" if isinstance(p, int) else f".{p}" for p in place).lstrip(".")
     return f"{path}{f':{line}' if line else ''}: {words}"
@@ -98,7 +97,6 @@ def _explain(error: Any) -> At:
 
 
 def _sweep(file: SweepFile, text: str, folder: Path) -> Sweep:
-    """The checked sweep; raises `At`."""
     if not SAFE_NAME.fullmatch(file.sweep.name):
         raise At(("sweep", "name"), f"'{file.sweep.name}' cannot name a folder; use letters, digits, '.', '_' and '-'")
     keys = [*file.base, *(a.key for a in file.axes), *(k for a in file.axes for k in a.zip or ())]

@@ -69,7 +69,6 @@ class Failure:
 
 
 def _types(sweep: Sweep) -> dict[str, pa.DataType]:
-    """Column names and types, in order."""
     kinds: dict[str, pa.DataType] = {"point": pa.int64()}
     for key in sweep.set_keys:
         whole = key in COUNTS or key == "choices.n_dies"
@@ -123,7 +122,7 @@ class Store:
         columns = {"point": points.index, **_settings(self.sweep, points), **answers}
         arrays = [pa.array(columns[f.name], type=f.type, from_pandas=True) for f in self.schema]
         facts = Facts(points.index.size, int(points.index.size - np.sum(answers["ok"])))
-        content = self._content(pa.table(arrays, schema=self.schema), facts)
+        content = content_of(self.identity, pa.table(arrays, schema=self.schema), facts)
         path = self.folder / SHARDS / shard_name(self.identity, index, content)
         write_whole(path, lambda p: p.write_bytes(content))
         return facts
@@ -132,32 +131,18 @@ class Store:
         """Keep why a shard was given up, for `dse sweep --status`; SpecError where that is not possible."""
         (self.folder / FAILURES).mkdir(exist_ok=True)
         says = {**dataclasses.asdict(failure), "identity": self.identity, "date": now()}
-        write_json(self._noted(failure.shard), says)
+        write_json(_noted(self.folder, failure.shard), says)
 
     def forget(self, index: int) -> None:
         """Shard `index` is done after all."""
-        self._noted(index).unlink(missing_ok=True)
-
-    def _noted(self, index: int) -> Path:
-        return self.folder / FAILURES / f"{index:06d}.json"
-
-    def _content(self, table: pa.Table, facts: Facts) -> bytes:
-        """`table` as the bytes of a Parquet file, with `facts` in its footer."""
-        footer = dict(zip(FACTS, (self.identity, str(facts.rows), str(facts.failed)), strict=True))
-        sink = pa.BufferOutputStream()
-        pq.write_table(table.replace_schema_metadata(footer), sink, compression="zstd", write_page_checksum=True)
-        return sealed(sink.getvalue())
+        _noted(self.folder, index).unlink(missing_ok=True)
 
     def check(self, path: Path | None) -> Facts | None:
         """What is in a shard of this sweep; None where it is absent or its bytes are not those that were written."""
         if path is None or not path.exists():
             return None
         content = path.read_bytes()
-        return self._facts(content) if held_shard(path).bytes_ == fingerprint(content) else None
-
-    def _facts(self, content: bytes) -> Facts | None:
-        says = pq.read_schema(pa.BufferReader(content)).metadata
-        return Facts(int(says[b"rows"]), int(says[b"failed"])) if says[b"identity"].decode() == self.identity else None
+        return _facts(self.identity, content) if held_shard(path).bytes_ == fingerprint(content) else None
 
     def check_merged(self) -> Facts | None:
         """What is in the one file of a finished small sweep; None where it is absent or not what was written."""
@@ -165,41 +150,60 @@ class Store:
         if says is None or not self.merged.exists():
             return None
         content = self.merged.read_bytes()
-        return self._facts(content) if digest(content) == says else None
+        return _facts(self.identity, content) if digest(content) == says else None
 
-    def merge(self) -> None:
-        """Turn the shards of a finished small sweep into one file, then remove them and what crashes left.
 
-        The manifest is written in between: only then does the one file count.
-        """
-        small = self.sweep.size <= MERGED_ROWS
-        shards = [p for _, p in sorted(self.present().items())]
-        if small and len(shards) == self.sweep.n_shards:
-            try:
-                tables = [pq.read_table(p, page_checksum_verification=True) for p in shards]
-            except FileNotFoundError:
-                return  # another slice of the same sweep is quicker
-            except (OSError, pa.ArrowException) as error:
-                raise SpecError(f"{self.folder / SHARDS}: damaged ({' '.join(str(error).split())})") from error
-            whole = pa.concat_tables(tables)
-            failed = sum(int(t.schema.metadata[b"failed"]) for t in tables)
-            content = self._content(whole, Facts(whole.num_rows, failed))
-            write_whole(self.merged, lambda p: p.write_bytes(content))
-            says = {
-                "results_sha256": digest(content),
-                "results_xxh3": fingerprint(content),
-                "results_footer_xxh3": footer_fingerprint(content),
-            }
-            write_json(self.folder / MANIFEST, {**read_manifest(self.folder), **says})
-        self.clear(shards if small else [])
+def merge(store: Store) -> None:
+    """Turn the shards of a finished small sweep into one file, then remove them and what crashes left.
 
-    def clear(self, paths: Iterable[Path]) -> None:
-        """Remove `paths` and the temporary files that crashes left; SpecError where that is not possible."""
+    The manifest is written in between: only then does the one file count.
+    """
+    small = store.sweep.size <= MERGED_ROWS
+    shards = [p for _, p in sorted(store.present().items())]
+    if small and len(shards) == store.sweep.n_shards:
         try:
-            for path in (*self.folder.glob(f"{SHARDS}/.*.tmp"), *self.folder.glob(".*.tmp"), *paths):
-                path.unlink(missing_ok=True)
-        except OSError as error:
-            raise SpecError(f"{error.filename}: cannot be removed ({error.strerror})") from error
+            tables = [pq.read_table(p, page_checksum_verification=True) for p in shards]
+        except FileNotFoundError:
+            return  # another slice of the same sweep is quicker
+        except (OSError, pa.ArrowException) as error:
+            raise SpecError(f"{store.folder / SHARDS}: damaged ({' '.join(str(error).split())})") from error
+        whole = pa.concat_tables(tables)
+        failed = sum(int(t.schema.metadata[b"failed"]) for t in tables)
+        content = content_of(store.identity, whole, Facts(whole.num_rows, failed))
+        write_whole(store.merged, lambda p: p.write_bytes(content))
+        says = {
+            "results_sha256": digest(content),
+            "results_xxh3": fingerprint(content),
+            "results_footer_xxh3": footer_fingerprint(content),
+        }
+        write_json(store.folder / MANIFEST, {**read_manifest(store.folder), **says})
+    clear(store.folder, shards if small else [])
+
+
+def content_of(identity: str, table: pa.Table, facts: Facts) -> bytes:
+    """`table` as the bytes of a Parquet file, with whose it is and `facts` in its footer."""
+    footer = dict(zip(FACTS, (identity, str(facts.rows), str(facts.failed)), strict=True))
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata(footer), sink, compression="zstd", write_page_checksum=True)
+    return sealed(sink.getvalue())
+
+
+def _facts(identity: str, content: bytes) -> Facts | None:
+    says = pq.read_schema(pa.BufferReader(content)).metadata
+    return Facts(int(says[b"rows"]), int(says[b"failed"])) if says[b"identity"].decode() == identity else None
+
+
+def _noted(folder: Path, index: int) -> Path:
+    return folder / FAILURES / f"{index:06d}.json"
+
+
+def clear(folder: Path, paths: Iterable[Path]) -> None:
+    """Remove `paths` and the temporary files that crashes left; SpecError where that is not possible."""
+    try:
+        for path in (*folder.glob(f"{SHARDS}/.*.tmp"), *folder.glob(".*.tmp"), *paths):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise SpecError(f"{error.filename}: cannot be removed ({error.strerror})") from error
 
 
 def _settings(sweep: Sweep, points: Points) -> dict[str, Any]:
@@ -230,7 +234,7 @@ def open_store(sweep: Sweep, root: str | Path, go_on: bool = False, fresh: bool 
     manifest = store.folder / MANIFEST
     if fresh:
         old = (*store.folder.glob(f"{SHARDS}/*.parquet"), *store.folder.glob(f"{FAILURES}/*.json"))
-        store.clear([*old, store.merged, manifest])
+        clear(store.folder, [*old, store.merged, manifest])
     held = read_manifest(store.folder) if manifest.exists() else None
     if held is not None and held.get("identity") != store.identity:
         raise SpecError(
@@ -254,7 +258,6 @@ def now() -> str:
 
 
 def _manifest(store: Store) -> dict[str, Any]:
-    """Where the answers come from, and what each column means."""
     sweep = store.sweep
     meanings = {f.name: ALWAYS.get(f.name) or meaning(f.name, sweep.of_studies) for f in store.schema}
     return {

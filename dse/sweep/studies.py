@@ -58,7 +58,6 @@ def solve_points(sweep: Sweep, points: Points) -> dict[str, Any]:
 
 
 def _row(sweep: Sweep, points: Points, i: int) -> dict[str, Any]:
-    """Answer of one point, by column."""
     coded = {k: int(codes[i]) for k, codes in points.codes.items()}
     values: dict[str, Value] = {k: sweep.choices[k][c] for k, c in coded.items() if c != UNSET}
     values |= {k: float(v[i]) for k, v in points.numbers.items() if np.isfinite(v[i])}

@@ -54,7 +54,6 @@ class Fields:
     """The keys of a configuration, each read by what knows its meaning; what nobody read can be asked for."""
 
     def __init__(self, raw: Config, place: str, inside: str = "") -> None:
-        """Fields of `raw`, which errors call `place`, with `inside` before each key of a nested object."""
         self.raw, self.place, self.inside = raw, place, inside
         self._read: set[str] = set()
         self._nested: list[Fields] = []

@@ -146,9 +146,6 @@ def linear(
         weight_B: stored bytes per weight; by default the precision's.
         count: independent products of this size, each with its own weight.
         kind: whose weight it is.
-
-    Returns:
-        The operator.
     """
     operand_B = PRECISION_BITS[precision] / 8
     stored_B = operand_B if weight_B is None else weight_B

@@ -88,8 +88,6 @@ def _parts_of(body: Body) -> dict[str, list[int]]:
 
 
 def _format(raw: dict[str, Any], method: str, place: str) -> str:
-    """The format of the narrow weights."""
-
     def unknown(key: str, allowed: str) -> SpecError:
         return SpecError(f"{place}: quantization_config.{key} = {show(raw.get(key))} is not known; allowed: {allowed}")
 

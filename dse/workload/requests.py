@@ -37,12 +37,6 @@ class Requests:
     """Storage of the KV cache."""
 
     def __post_init__(self) -> None:
-        """Check lengths, shares and precisions.
-
-        Raises:
-            SpecError: a length below 1, shares that do not add up to 1, an unknown precision, or a request longer
-                than the model was made for.
-        """
         check_storage(self.weight_precision)
         check_cache(self.kv_precision)
         if not self.lengths or abs(sum(x.share_frac for x in self.lengths) - 1.0) > 1e-6:

@@ -73,7 +73,6 @@ class Model:
         return table_of(rows, ["blocks", "what", "parameters", "kv_elements_per_token"])
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: its size, and its blocks by kind."""
         size = f"{digits(total_parameters(self) / 1e9)} B parameters, {digits(active_parameters(self) / 1e9)} B active"
         kept = f"{self.n_layers} layers of {self.hidden:,}, {self.vocab:,} tokens, context {self.max_context:,}"
         return page(f"{self.name}: {size}; {kept}; stored as {self.weight_format}", self.frame())
@@ -307,14 +306,6 @@ def forward_FLOP_per_token(model: Model, cached: float, queries: float) -> float
     with N visited weights, a heads, d and d_v widths of a head's query and value, c positions attended to on average.
 
     Source: [narayanan2021megatron] appendix for the terms; [deepseek2024v2] section 2.1 for values of another width.
-
-    Args:
-        model: sizes.
-        cached: tokens before.
-        queries: new tokens.
-
-    Returns:
-        FLOP per new token.
     """
     h, total = model.hidden, 2.0 * model.hidden * model.vocab
     for r in model.runs:

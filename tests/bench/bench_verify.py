@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from dse.sweep.folder import MANIFEST, SHARDS, read_tables, shard_name
-from dse.sweep.store import Facts, Store
+from dse.sweep.store import Facts, content_of
 
 SHARDS_OF = ((262_144, 4), (65_536, 8), (4_096, 64), (512, 256))
 """Points of a shard, and how many shards: the first and the last are what sweeps have."""
@@ -71,18 +71,9 @@ def main() -> None:
             (folder / SHARDS).mkdir()
             (folder / MANIFEST).write_text('{"identity": "bench"}')
             for i in range(shards):
-                content = Store._content(BENCH, table(points, i * points), Facts(points, 0))
+                content = content_of("bench", table(points, i * points), Facts(points, 0))
                 (folder / SHARDS / shard_name("bench", i, content)).write_bytes(content)
             report(folder, points, shards)
-
-
-class _Bench:
-    """As much of a store as writing a file takes."""
-
-    identity = "bench"
-
-
-BENCH: Store = _Bench()  # type: ignore[assignment]
 
 
 if __name__ == "__main__":

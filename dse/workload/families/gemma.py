@@ -35,7 +35,6 @@ def _own(f: Fields, n: int) -> list[bool]:
 
 
 def _layer(f: Fields, i: int) -> Fields | None:
-    """What `per_layer_config` says of layer `i`."""
     listed: Any = f.raw.get("per_layer_config")
     if listed is not None and not isinstance(listed, dict):
         raise f.error("per_layer_config", "an object with layers by number")

@@ -117,7 +117,6 @@ def deepseek_v4(f: Fields) -> Body:
 
 
 def _rates(f: Fields) -> dict[str, int]:
-    """Positions per entry of each kind of layer."""
     rates, inner = dict(RATIOS), f.nested("compress_rates")
     for kind, old in (("compressed_sparse_attention", "csa"), ("heavily_compressed_attention", "hca")):
         usual = f.whole(f"compress_rate_{old}", default=rates[kind])

@@ -164,7 +164,6 @@ def step3p5(f: Fields) -> Body:
 
 
 def _near(f: Fields, whole: Attention) -> Attention:
-    """Attention of layers with a window, with heads of its own."""
     other = f.nested("attention_other_setting")
     heads = f.whole("num_sliding_attention_heads", default=whole.n_heads)
     if other is None:

@@ -8,10 +8,10 @@ import pytest
 from dse.core.errors import SpecError
 from dse.core.free import Free
 from dse.optimize.exact import n_designs, prove
+from dse.optimize.regions import halves
 from dse.optimize.search import search_of
 from dse.optimize.solve import solve
 from dse.optimize.space import space_of
-from dse.optimize.tree import halves
 
 pytestmark = pytest.mark.slow
 

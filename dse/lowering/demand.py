@@ -260,6 +260,7 @@ def plan_demand(
         model_FLOP=3 * beside.forward_FLOP_per_token * step_tokens / system.n_chips,
         rate=array.rates[array.executed(workload.precision)],
         stream=stream_demand(stream, runs),
+        tensor_waits=moves(software)["tensor_waits"],
     )
 
 

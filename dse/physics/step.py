@@ -151,7 +151,7 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None =
     """Time of one step.
 
         work  = p_norm(sum_i runs_i t_i, n_host t_host)
-        block = p_norm(overlap(work, t_tensor; eta_tp), t_stream)
+        block = p_norm(overlap(work, t_tensor; 1 - (1 - eta_tp) waits), t_stream)
         micro = overlap(block, t_shard; eta_dp) + t_pipeline
         step  = (M + bubble - w) micro + (1 - eta_dp) t_data + p_norm(w micro, eta_dp t_data) + t_optimizer + t_loop
 
@@ -176,7 +176,8 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None =
     device = jnp.sum(d.ops.runs * times.total_s)
     work = p_norm_max(jnp.stack([device, d.n_host * c.host_s]), c.exponent)
     t_tensor = traffic_time_s(d.tensor, chip, c) + d.n_sync * c.sync_hop_s
-    with_tensor = overlapped(work, t_tensor, c.tp_overlap_frac, c.exponent)
+    hidden_frac = 1.0 - (1.0 - c.tp_overlap_frac) * d.tensor_waits
+    with_tensor = overlapped(work, t_tensor, hidden_frac, c.exponent)
     read_B = stream_traffic_B(d.stream, chip, c)
     streams = (
         with_tensor,

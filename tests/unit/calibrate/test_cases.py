@@ -82,6 +82,14 @@ def test_what_each_rank_adds_is_the_same_however_many_chips_timed_it(n_chips, ga
     assert alone.fabric.rank_s == 0.0
 
 
+@pytest.mark.parametrize(("n_chips", "gather_GBps"), [(32, 226.0), (128, 122.0), (256, 76.0), (512, 44.0)])
+def test_a_rank_that_adds_little_is_seen_where_few_ranks_were_timed(n_chips, gather_GBps):
+    """Both levels run at once: a gibibyte over 32 chips takes 2.6 ms of NVLink or EFA, and 4.6 ms were timed."""
+    said = f"measured NCCL GB/s AllGather {gather_GBps}"
+    found = row_system(row(**H100 | {"num_chips": float(n_chips), "note": said}), "h100", "dgx-h100")
+    assert 0.035e-3 < found.fabric.rank_s < 0.065e-3
+
+
 def test_a_gpt_row_is_recognised_by_its_parameters():
     m = row_model(row())
     assert (m.n_layers, m.hidden, m.runs[0].block.feed.n_matrices) == (96, 12288, 2)

@@ -6,9 +6,14 @@ import pytest
 
 from dse.calibrate.cases import row_software
 from dse.core.errors import UnknownNameError
+from dse.evaluation.assembly import chip_reference
+from dse.hardware.presets import system
+from dse.lowering.demand import plan_demand
 from dse.lowering.plan import Plan
-from dse.lowering.software import moves, usual_software
+from dse.lowering.software import attention_rate, moves, usual_software
+from dse.lowering.tiling import array_shape
 from dse.lowering.training_ops import Shard, block_elementwise, training_ops
+from dse.physics.calibration import calibration
 from dse.workload.presets import model
 from dse.workload.transformer import Training
 
@@ -101,5 +106,29 @@ def test_routing_starts_kernels_of_its_own():
 
 
 def test_a_fused_loss_and_shards_are_all_that_parts_sharded_eager_software_from_eager():
+    """Beside tensor ranks, which it has none of."""
     ours, eager = moves("eager_sharded"), moves("eager")
-    assert {n for n in eager if ours[n] != eager[n]} == {"logit_B", "sum_B"}
+    assert {n for n in eager if ours[n] != eager[n]} == {"logit_B", "sum_B", "tensor_waits"}
+
+
+def test_attention_written_for_small_instructions_is_slow_where_the_chip_has_larger_ones():
+    """FlashAttention-2 on Hopper (64 rows) reaches 1/1.65 of what its own instructions do, on Ampere (16) all of it."""
+    assert attention_rate("eager", 64.0) == attention_rate("eager_sharded", 128.0) == pytest.approx(1 / 1.65, rel=0.02)
+    assert attention_rate("eager", 16.0) == attention_rate("fused", 64.0) == attention_rate("compiled", 0.0) == 1.0
+
+
+def test_only_attention_of_a_step_is_slowed():
+    h100, plan = system("dgx-h100"), Plan(dp=8)
+    workload = Training(model("llama-3.1-8b"), global_batch=8, sequence=8192)
+    array, ref = array_shape(h100.chip.core.tensor), chip_reference(h100.chip, calibration("prior-cuda"))
+    fused, eager = (plan_demand(workload, plan, h100, array, ref, kind).ops for kind in ("fused", "eager"))
+    attends = fused.attention_cycles > 0
+    assert attends.sum() == 2
+    assert eager.attention_cycles[attends] == pytest.approx(fused.attention_cycles[attends] / 0.6)
+    assert eager.linear_cycles == pytest.approx(fused.linear_cycles)
+    assert eager.macs == pytest.approx(fused.macs)
+
+
+def test_software_that_gathers_beside_its_products_waits_for_none_of_it():
+    assert moves("eager")["tensor_waits"] == 0.0
+    assert all(moves(kind)["tensor_waits"] == 1.0 for kind in ("fused", "compiled", "sharded"))

@@ -208,6 +208,20 @@ def test_launches_are_hidden_by_nothing(trn2):
     assert float(slow - fast) == pytest.approx(3e-6)
 
 
+def test_tensor_traffic_hides_wholly_where_software_never_waits():
+    """Without overlap work and traffic add up; where nobody waits the longer of the two is left, up to the p-norm."""
+    s = system("dgx-a100")
+    base = dataclasses.replace(default_calibration("a100-80"), tp_overlap_frac=0.0, host_s=0.0)
+    d = demand(Training(model("gpt-3-175b"), 8, 2048), Plan(tp=8), s, chip_reference(s.chip, base))
+    waits, never = (dataclasses.replace(d, tensor_waits=np.asarray(w)) for w in (1.0, 0.0))
+    t_tensor = float(d.n_micro * (traffic_time_s(d.tensor, s.chip, base) + d.n_sync * base.sync_hop_s))
+    bare, hidden = (float(step_time(x, s.chip, base).tensor_exposed_s) for x in (waits, never))
+    work = float(step_time(waits, s.chip, base).compute_s)
+    assert bare == pytest.approx(t_tensor)
+    p = float(base.exponent)
+    assert work + hidden == pytest.approx((work**p + t_tensor**p) ** (1 / p))
+
+
 def test_data_traffic_hides_behind_the_last_backward_pass_only_as_far_as_stated():
     """With perfect overlap allowed, what stays exposed is below the traffic itself, and zero overlap exposes it all."""
     s = system("dgx-a100", 256)

@@ -41,7 +41,7 @@ def _step(ops: list[Op], tensor: Traffic, system: System, splits: bool = True, b
     none = TrafficDemand(*Traffic().parts())
     return StepDemand(
         ops=op_demand(tiled, np.ones(len(ops))), tensor=TrafficDemand(*tensor.parts()), pipeline=none, shard=none,
-        data=none, n_host=0.0, n_sync=0.0, n_micro=1.0, bubble_micro=0.0, window_micro=0.5, optimizer_B=0.0, macs=macs,
+        data=none, n_host=0.0, n_micro=1.0, bubble_micro=0.0, window_micro=0.5, optimizer_B=0.0, macs=macs,
         memory_B=0.0, tokens=1.0, model_FLOP=2 * float(macs.sum()),
         rate=array.rates[array.executed(ops[-1].precision)],
     )  # fmt: skip

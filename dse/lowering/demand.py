@@ -249,7 +249,6 @@ def plan_demand(
         shard=beside.shard,
         data=beside.data,
         n_host=n_host_calls(runs, ops, layers, plan),
-        n_sync=number(framework(), "n_tensor_collectives") * layers * (plan.tp - 1) * (plan.pp > 1),
         n_micro=n_micro_batches(plan, workload),
         bubble_micro=(plan.pp - 1) / plan.interleave * BUBBLE[plan.schedule],
         window_micro=_backward_share(ops, phases, runs),

@@ -111,7 +111,6 @@ def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape
         shard=traffic_demand(_context_traffic(workload, plan, p, system, layers, ref)),
         data=none,
         n_host=0.0,
-        n_sync=0.0,
         n_micro=float(plan.pp if isinstance(workload, Decode) else groups * workload.n_chunks),
         bubble_micro=0.0 if decode else plan.pp - 1.0,
         window_micro=0.5,

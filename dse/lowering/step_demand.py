@@ -70,8 +70,6 @@ class StepDemand(eqx.Module):
     """Data-parallel traffic per step."""
     n_host: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Kernels and collectives the host starts per micro batch; 0 where graphs are replayed."""
-    n_sync: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
-    """Ring steps of tensor ranks per micro batch that wait for each other, in a pipeline."""
     n_micro: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Micro batches per step."""
     bubble_micro: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})

@@ -105,7 +105,7 @@ def per_step(d: StepDemand) -> StepDemand:
     return dataclasses.replace(
         d, ops=dataclasses.replace(ops, runs=np.ones_like(runs)), tensor=tensor, pipeline=pipeline, shard=shard,
         stream=stream,
-        n_host=d.n_host * each, n_sync=d.n_sync * each, n_micro=np.ones_like(each),
+        n_host=d.n_host * each, n_micro=np.ones_like(each),
         bubble_micro=d.bubble_micro / each, window_micro=d.window_micro / each,
         macs=d.macs * each[:, None],
     )  # fmt: skip

@@ -62,8 +62,6 @@ class Calibration(AbstractShown, eqx.Module):
     """Host time to start one kernel; the device waits when it is faster than the host."""
     scaleup_hop_s: Scalar = eqx.field(converter=as_float)
     """Latency of a message inside the scale-up domain."""
-    sync_hop_s: Scalar = eqx.field(converter=as_float)
-    """One ring step of tensor ranks that a pipeline keeps from being queued ahead."""
     scaleout_hop_s: Scalar = eqx.field(converter=as_float)
     """Latency of a message over the scale-out network."""
     collective_s: Scalar = eqx.field(converter=as_float)
@@ -295,7 +293,7 @@ def reference_speeds(calibration_: Calibration, up_Bps: float, out_Bps: float) -
 
 
 BETTER_LOW = (
-    "launch_s", "host_s", "sync_hop_s", "scaleup_hop_s", "scaleout_hop_s", "collective_s", "exchange_s", "call_s",
+    "launch_s", "host_s", "scaleup_hop_s", "scaleout_hop_s", "collective_s", "exchange_s", "call_s",
     "request_s",
 )  # fmt: skip
 """Numbers whose low end is the good one."""

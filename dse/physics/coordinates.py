@@ -13,12 +13,12 @@ from ..core.provenance import Sourced
 
 NUMBERS = (
     "overlap_p", "matmul_frac", "narrow_frac", "attention_frac", "hbm_frac", "vector_frac", "scaleup_frac",
-    "scaleout_frac", "launch_s", "host_s", "scaleup_hop_s", "sync_hop_s", "scaleout_hop_s", "collective_s",
+    "scaleout_frac", "launch_s", "host_s", "scaleup_hop_s", "scaleout_hop_s", "collective_s",
     "exchange_s", "call_s", "request_s", "tp_overlap_frac", "dp_overlap_frac",
 )  # fmt: skip
 """The numbers that measurements move, in the order of every array of them."""
 
-OF_HOST = ("host_s", "sync_hop_s", "call_s", "request_s")
+OF_HOST = ("host_s", "call_s", "request_s")
 """What the host spends, which the software decides and the chip hardly."""
 
 LEAD, FOLLOW = NUMBERS.index("matmul_frac"), (NUMBERS.index("narrow_frac"), NUMBERS.index("attention_frac"))

@@ -123,6 +123,19 @@ def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
     return [Answer(c, {n: float(x[i]) for n, x in values.items()}) for i, c in enumerate(best)]
 
 
+def _best_choices(search: Search, tdp_W: float, n: int, progress: Callable[[str], None]) -> list[int]:
+    """The `n` choices that do best at one TDP under each reading."""
+    kept: list[int] = []
+    for reading in READINGS:
+        if kept and search.deadline.over(f"choices that do best under {reading}"):
+            break
+        problems = every_problem(search.space, limits_of(search.space.study, reading, tdp_W))
+        progress(f"{reading}: {len(problems)} problems at {tdp_W:g} W")
+        found = sorted((a.candidate for a in solve_problems(search, problems)), key=lambda c: c.log_goal)
+        kept += list(dict.fromkeys(c.choice_index for c in found if c.log_goal < np.inf))[:n]
+    return kept
+
+
 def _boxes(search: Search, problems: Sequence[Problem]) -> tuple[np.ndarray, np.ndarray]:
     names = coordinates(search.core)
     lower, upper = (np.repeat(b[None], len(problems), axis=0) for b in search.box)
@@ -197,14 +210,7 @@ def readings(
         raise SpecError("TDPs: give at least one, in watts")
     middle = sorted(tdps_W)[len(tdps_W) // 2]
     search = search_of(space_of(opened(study, middle)), progress, deadline=deadline or Deadline())
-    space, kept = search.space, []
-    for reading in READINGS:
-        if kept and search.deadline.over(f"choices that do best under {reading}"):
-            break
-        problems = every_problem(space, limits_of(space.study, reading, middle))
-        progress(f"{reading}: {len(problems)} problems at {middle:g} W")
-        found = sorted((a.candidate for a in solve_problems(search, problems)), key=lambda c: c.log_goal)
-        kept += list(dict.fromkeys(c.choice_index for c in found if c.log_goal < np.inf))[:n_choices]
+    space, kept = search.space, _best_choices(search, middle, n_choices, progress)
     if not kept:
         raise SpecError(f"study '{study.name}' has no design at {middle:g} W under any reading")
     places = list(itertools.product(READINGS, tdps_W))

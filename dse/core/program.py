@@ -59,7 +59,7 @@ class Program(Generic[T]):
         is_array = [isinstance(x, (jax.Array, np.ndarray, np.generic)) for x in leaves]
         arrays = [x for x, own in zip(leaves, is_array, strict=True) if own]
         rest = tuple(None if own else x for x, own in zip(leaves, is_array, strict=True))
-        traced = any(isinstance(x, Tracer) for x in arrays)
+        traced = is_traced(arrays)
         shapes = tuple((x.shape, x.dtype, getattr(x, "weak_type", False)) for x in arrays)
         known = (traced, form, tuple(is_array), shapes, rest, tuple(map(type, rest)))
         with contextlib.nullcontext() if known in self._made else self._making:
@@ -89,6 +89,11 @@ class Program(Generic[T]):
 
 compiled = Program
 """The decorator that makes one."""
+
+
+def is_traced(records: Any) -> bool:
+    """Whether any number in `records` is one that a program or a gradient is being made of."""
+    return any(isinstance(x, Tracer) for x in jax.tree.leaves(records))
 
 
 def _flat(fun: Callable[..., T], form: Any, is_array: list[bool], rest: tuple[Any, ...]) -> Callable[..., T]:

@@ -9,44 +9,31 @@ from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ..core.errors import PlanError, RoomError
 from ..core.frames import page
 from ..core.kept import kept_record
-from ..core.program import compiled
-from ..core.types import FloatLike, Stacked, stack_records
+from ..core.types import Stacked, stack_records
 from ..hardware.chip import Chip
 from ..hardware.presets import chip as preset_chip
 from ..hardware.system import Fabric, System
 from ..lowering.collective import Reference
 from ..lowering.demand import demand
-from ..lowering.headroom import prefetch_frac, usable_B, usable_frac
+from ..lowering.headroom import usable_B, usable_frac
 from ..lowering.plan import Plan, plan_text
 from ..lowering.served import asked_demand, asked_plans
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import ArrayShape, array_shape
 from ..physics.calibration import Calibration, calibration_for, extreme, measured_band, reference_speeds
-from ..physics.evaluate import Evaluation, chip_technology, evaluate_demand, fits_memory
-from ..physics.residency import ahead_frac
+from ..physics.evaluate import Evaluation, chip_technology
 from ..technology.presets import Technology
 from ..workload.requests import Asked
 from ..workload.transformer import Training, Workload
+from .host import evaluated, plan_steps_s
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@compiled
-def plan_steps_s(demands: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> FloatLike:
-    """Throttled step time of every demand (leading axis) on one chip, inf where it does not fit in memory or SRAM."""
-
-    def one(d: StepDemand) -> FloatLike:
-        fits = fits_memory(d, chip) & (ahead_frac(d, chip, jnp.asarray(prefetch_frac())) <= 1.0)
-        return jnp.where(fits, evaluate_demand(d, chip, tech, c).step_s, jnp.inf)
-
-    return jax.vmap(one)(demands)
 
 
 class Evaluated(eqx.Module):
@@ -120,10 +107,6 @@ def band_s(system: System, workload: Workload, plan: Plan, c: Calibration) -> tu
         return step_s / measured[1], step_s * measured[1]
     ends = [evaluate(system, workload, plan, calibration=extreme(c.name, good)).result for good in (True, False)]
     return float(ends[0].step_s), float(ends[1].step_s)
-
-
-evaluated = compiled(evaluate_demand)
-"""The one compiled evaluation of a demand on a chip, for all who ask on the host."""
 
 
 def chip_reference(chip: Chip, c: Calibration) -> Reference:

@@ -15,7 +15,8 @@ import jax
 import numpy as np
 
 from ..core.types import stack_records
-from ..evaluation.assembly import fastest, plan_steps_s
+from ..evaluation.assembly import fastest
+from ..evaluation.host import plan_steps_s
 from ..hardware.chip import Chip
 from ..lowering.plan import Plan
 from ..lowering.step_demand import StepDemand

@@ -24,7 +24,7 @@ from ..core.files import MOST_WHOLE, read_toml
 from ..core.provenance import Sourced, read_receipts
 from ..core.shipped import check_kind
 from ..core.text import spelled
-from ..evaluation.assembly import evaluated
+from ..evaluation.host import evaluated
 from ..hardware.chip import peak_FLOPps
 from ..optimize.batch import in_batches
 from ..optimize.deadline import Deadline

@@ -22,7 +22,7 @@ from ..core.frames import page, table_of
 from ..core.program import compiled
 from ..core.provenance import Sourced
 from ..core.text import percent, quantity_text, scoped_label, scoped_name
-from ..evaluation.assembly import evaluated
+from ..evaluation.host import evaluated
 from ..hardware.chip import Chip
 from ..lowering.demand import StepDemand
 from ..optimize.search import Candidate, Search, leaders, run_search, search_of

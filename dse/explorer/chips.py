@@ -8,7 +8,8 @@ import numpy as np
 
 from ..core.errors import DseError
 from ..core.text import label
-from ..evaluation.assembly import evaluate, evaluated
+from ..evaluation.assembly import evaluate
+from ..evaluation.host import evaluated
 from ..hardware.presets import chip_system
 from ..lowering.plan import plan_text
 from ..physics.evaluate import Evaluation, chip_technology, silicon

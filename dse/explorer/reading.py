@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ..core.types import FloatLike, Vector
-from ..evaluation.assembly import plan_steps_s
+from ..evaluation.host import plan_steps_s
 from ..hardware.chip import Chip, peak_FLOPps, pool_B
 from ..lowering.step_demand import StepDemand
 from ..optimize.blank import blank_mm2

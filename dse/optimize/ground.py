@@ -12,7 +12,8 @@ import numpy as np
 
 from ..core.kept import keep, kept
 from ..core.types import row_of, stack_records
-from ..evaluation.assembly import chip_reference, evaluated, fastest, lowered
+from ..evaluation.assembly import chip_reference, fastest, lowered
+from ..evaluation.host import evaluated
 from ..hardware.chip import Chip
 from ..hardware.fabrics import build_fabric, system_facts
 from ..hardware.system import System

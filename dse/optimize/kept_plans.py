@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 
 from ..core.types import stack_records
-from ..evaluation.assembly import plan_steps_s
+from ..evaluation.host import plan_steps_s
 from ..hardware.chip import Chip
 from ..lowering.plan import ORDERS, Plan
 from ..lowering.tiling import array_shape

@@ -21,14 +21,18 @@ BEGUN = 16
 """Choices and plans, those that need the least, whose neighbouring whole counts are relaxed too."""
 TRIED = 4
 """Of these the best, whose counts go on downhill."""
-WALKED = 1024
-"""Whole counts after which to stop: a walk from the neighbours of a broken optimum takes a tenth of that."""
+WALKED = 4096
+"""Whole counts after which to stop: a walk from the neighbours of a broken optimum takes a tenth to a third of that."""
 MOST = 128
 """Choices and plans that are relaxed with broken counts."""
 SMALLEST = 1e-4
 """Relaxations below this share are rounding."""
 DOWNHILL = 1e-6
 """A step to neighbouring counts that saves less leads nowhere; steps of lanes save less than `SMALLEST` each."""
+
+
+Counts = tuple[float, ...]
+"""Logs of what can be built of each stepped number."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,27 +87,33 @@ def leanest(search: Search) -> list[tuple[int, Plans]]:
 def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) -> Way:
     """The least loosening of some rows that gives a design with whole counts: those beside `known`, then downhill.
 
-    What is needed is convex in the logs of the counts, so that a step to the neighbours at a time leads to the least;
-    a grid may hold it up on a narrow ridge, and only the best choices and plans go on.
+    What is needed is convex in the logs of the counts, so that a step to the neighbours at a time leads to the least:
+    one count after the other, several together where that ends on a ridge; only the best choices and plans go on.
     """
     able = [b for b in known[:BEGUN] if math.isfinite(b.total)]
-    least: dict[Broken, tuple[float, tuple[float, ...], Loosened]] = {}
-    tried, fresh = set(), [(b, v) for b in able for v in around(search, b.choice, b.z)]
+    least: dict[Broken, tuple[float, Counts, Loosened]] = {}
+    tried: set[tuple[Broken, Counts]] = set()
+    fresh = [(b, v) for b in able for v in around(search, b.choice, b.z)]
     while fresh and len(tried) < WALKED:
         tried.update(fresh)
         points = [(b.choice, b.plans) for b, _ in fresh]
         found = relaxed(search, points, *fixed_boxes(search, [v for _, v in fresh]), loose)
-        better = []
         for k, (t, (b, v)) in enumerate(zip(total(found).tolist(), fresh, strict=True)):
             if t < (least[b][0] - DOWNHILL if b in least else math.inf):
                 least[b] = t, v, element(found, k)
-                better.append(b)
-        go_on = [b for b in sorted(least, key=lambda b: least[b][0])[:TRIED] if b in better]
-        fresh = [(b, v) for b in go_on for v in beside(search, b.choice, least[b][1]) if (b, v) not in tried]
+        go_on = sorted(least, key=lambda b: least[b][0])[:TRIED]
+        fresh = [(b, v) for b in go_on for v in _onward(search, b, least[b][1], tried)]
     if not least:
         return NONE
     best = min(least.values(), key=lambda x: x[0])
     return Way(best[0], _named(search, best[2]))
+
+
+def _onward(search: Search, b: Broken, values: Counts, tried: set[tuple[Broken, Counts]]) -> list[Counts]:
+    """What to try next from `values`: one count a step further, or several where that was tried and led nowhere."""
+    near = [v for v in beside(search, b.choice, values) if (b, v) not in tried]
+    single = [v for v in near if sum(x != y for x, y in zip(v, values, strict=True)) == 1]
+    return single or near
 
 
 def total(found: Loosened) -> Float[np.ndarray, " b"]:

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.program import compiled
-from ..core.types import FloatLike, Vector, unnamed
-from ..evaluation.assembly import evaluated
+from ..core.types import FloatLike, Vector
+from ..evaluation.host import evaluated
 from ..hardware.chip import Chip
 from ..lowering.step_demand import StepDemand
-from ..physics.calibration import as_argument, extreme
+from ..physics.calibration import extreme
 from ..physics.evaluate import Silicon, chip_technology
 from ..study.convex import (
     AHEAD,
@@ -254,14 +254,14 @@ def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: T
         return float("nan"), float("nan")
     chip = dataclasses.replace(chip, power_limit_W=space.study.power_cap_W)  # a design that draws more is no breach
     base = space.study.baseline.chip
-    ours, before, ends = unnamed((chip, tech)), unnamed((base, chip_technology(base))), []
+    base_tech, ends = chip_technology(base), []
     for end in (lambda c: extreme(c.name, False), lambda c: c, lambda c: extreme(c.name, True)):
         speedups = []
         each = zip(demands, space.ground.lowered, space.ground.baselines, space.ground.calibrations, strict=True)
         for d, (every, own), (plan, _), calibration in each:
-            mine, c = own[every.index(plan)], as_argument(end(calibration))
-            then = evaluated(mine, *before, c).step_s * float(d.tokens / mine.tokens)
-            speedups.append(float(then / evaluated(d, *ours, c, cooling(space.study)).step_s))
+            mine, c = own[every.index(plan)], end(calibration)
+            then = evaluated(mine, base, base_tech, c).step_s * float(d.tokens / mine.tokens)
+            speedups.append(float(then / evaluated(d, chip, tech, c, cooling(space.study)).step_s))
         ends.append(mean_speedup(space.study.goal, speedups, list(space.ground.traffic_frac), space.study.shares))
     return min(ends), max(ends)
 

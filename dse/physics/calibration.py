@@ -89,7 +89,7 @@ class Calibration(AbstractShown, eqx.Module):
 
 def as_argument(c: Calibration) -> Calibration:
     """The calibration without its name and with its exponent as an argument: one compiled program serves many."""
-    return dataclasses.replace(c, name="", overlap_p=1.0, drawn_p=np.asarray(c.overlap_p))
+    return dataclasses.replace(c, name="", overlap_p=1.0, drawn_p=np.asarray(c.exponent))
 
 
 FACTS = tuple(f for f in Calibration.__dataclass_fields__ if f not in ("name", "drawn_p"))

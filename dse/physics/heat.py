@@ -23,7 +23,8 @@ def mac_energy_J(chip: Chip, tech: Technology) -> FloatLike:
     with q the bytes of `operand_B`; 0 where the array lacks a precision.
     """
     node, rates = tech.node, chip.core.tensor.macs_per_cycle.stack()
-    each = node.mac_energy_J.stack() * datapath_ratio(chip.pipeline_depth) + operand_B(chip) * node.sram_energy_J_per_B
+    operands = operand_B(chip, node) * node.sram_energy_J_per_B
+    each = node.mac_energy_J.stack() * datapath_ratio(chip.pipeline_depth) + operands
     return jnp.where(rates > 0, each, 0.0)
 
 

@@ -78,19 +78,14 @@ LEAST_RATE = 2.0**-10
 """MACs per PE and cycle below any that is built, so that a rate of 0 divides nothing."""
 
 
-REGISTER_FRAC = 0.54
-"""Energy of a byte from a register bank over that from a large SRAM: banks of 8 KB take 7.5 pJ per 64 bits, of 1 MB 14
-(0.4 to 0.7, an estimate) [jouppi2021ten]."""
-
-
-def operand_B(chip: Chip) -> FloatLike:
+def operand_B(chip: Chip, node: Node) -> FloatLike:
     """What operands and fp32 sums of a MAC cost, in bytes of a large SRAM, by precision, shape (4,) [B/MAC].
 
         q = b / (8 cols) + 8 / (rows m)        at the edges of an array
         q = r b / 8 (1 / i + 1 / j)            where registers feed instructions
 
-    with b bits, m MACs per PE and cycle, i x j the result of a matrix instruction and r `REGISTER_FRAC`; 0 where the
-    unit lacks a precision. An instruction fetches its operands once; what array we say stands for the units of a
+    with b bits, m MACs per PE and cycle, i x j the result of a matrix instruction and r `register_energy_frac`; 0 where
+    the unit lacks a precision. An instruction fetches its operands once; what array we say stands for the units of a
     multithreaded core decides nothing.
 
     Source: [jouppi2021ten] for the edges of a systolic array; [nvidia2026ptx], [amd2022cdna2isa] for instructions.
@@ -100,6 +95,7 @@ def operand_B(chip: Chip) -> FloatLike:
 
     Args:
         chip: array, rates, and the instruction that feeds it if one does.
+        node: energy of register banks.
 
     Returns:
         Bytes per MAC in the order of `PRECISIONS`.
@@ -110,7 +106,7 @@ def operand_B(chip: Chip) -> FloatLike:
     some = jnp.maximum(rates, LEAST_RATE)
     at_edges = bits / (8.0 * t.cols) + 8.0 / (t.rows * some)
     rows, cols = jnp.maximum(t.instruction_rows, 1.0), jnp.maximum(t.instruction_cols, 1.0)
-    from_registers = REGISTER_FRAC * bits / 8.0 * (1.0 / rows + 1.0 / cols)
+    from_registers = node.register_energy_frac * bits / 8.0 * (1.0 / rows + 1.0 / cols)
     return jnp.where(rates > 0, jnp.where(t.instruction_rows > 0, from_registers, at_edges), 0.0)
 
 
@@ -148,7 +144,7 @@ def step_energy(
     link = sent * tech.link.energy_J_per_B + crossing_B(step.hbm_B, chip) * tech.die_to_die.energy_J_per_B
     return Energy(
         tensor_J=d.n_micro * jnp.sum(d.macs * node.mac_energy_J.stack()) * scale * deeper,
-        sram_J=d.n_micro * jnp.sum(d.macs * operand_B(chip)) * node.sram_energy_J_per_B * scale,
+        sram_J=d.n_micro * jnp.sum(d.macs * operand_B(chip, node)) * node.sram_energy_J_per_B * scale,
         vector_J=n_vector * node.vector_op_energy_J * scale * deeper,
         wire_J=(step.hbm_B + between_B) * wire_J_per_B(tech, supply_V, die_mm2),
         hbm_J=step.hbm_B * tech.memory.energy_J_per_B,
@@ -241,7 +237,7 @@ def full_load_power_W(
     deeper = datapath_ratio(chip.pipeline_depth)
     array_rate = chip.n_cores * chip.clock_Hz
     macs = array_rate * t.rows * t.cols * t.macs_per_cycle.of(precision)
-    moved_B = jnp.asarray(operand_B(chip))[PRECISIONS.index(rate_name(precision))]
+    moved_B = jnp.asarray(operand_B(chip, node))[PRECISIONS.index(rate_name(precision))]
     beside = 0.0 if chip.lane_kind == "simt" else 1.0
     lanes = beside * array_rate * chip.core.vector_lanes * chip.core.vector_clock_frac
     sent = chip.scaleup_bandwidth_per_dir_Bps + chip.scaleout_bandwidth_per_dir_Bps

@@ -28,7 +28,9 @@ def check_multiples(free: tuple[Free, ...], choices: tuple[Choice, ...]) -> None
     for count in counts:
         if not any(_has_multiple(count, n) for n in dies):
             what = ", ".join(map(str, dies))
-            of = {"vector_lanes": f"{LANES:g}", "scratchpad_B": "a macro"}.get(count.name, f"choices.n_dies = {what}")
+            of = {"vector_lanes": f"{LANES:g}", "scratchpad_B": "a macro", "dma_bandwidth_Bps": "16 GB/s"}.get(
+                count.name, f"choices.n_dies = {what}"
+            )
             told = f"hold no multiple of {of} (cores: in a grid on a die); widen them or the choices"
             raise SpecError(f"free.{count.name}: bounds {count.lower:g} and {count.upper:g} {told}")
     if not any(all(_has_multiple(c, n) for c in counts) for n in dies):

@@ -45,10 +45,12 @@ TOUCH = 1.0 + 1e-6
 
 INTEGERS = ("n_cores", "n_stacks")
 """Free numbers that count something."""
-STEPPED = (*INTEGERS, "scratchpad_B", "vector_lanes")
+STEPPED = (*INTEGERS, "scratchpad_B", "vector_lanes", "dma_bandwidth_Bps")
 """Free numbers that a real chip takes from a list; see `steps`."""
 LANES = 16.0
 """Lanes of the smallest vector unit that is built: an SM of Volta and Ampere has four of them, a CU of CDNA too."""
+RINGS_Bps = 16e9
+"""DMA of a core: sixteen engines on every Trainium, of 17, 23 and 33 GB/s [aws2026dma]; they get faster by 1 GB/s."""
 MACRO_B = 2.0**20
 """Scratchpads grow by whole macros: 8 KiB on each of 128 partitions."""
 SLICE_B = 2.0**13
@@ -195,7 +197,7 @@ def steps(name: str, n_dies: int, lower: float, upper: float) -> np.ndarray:
     """What can be built of a stepped free number between two bounds, ascending; may be empty.
 
     Cores fill a grid on every die, stacks stand beside every die alike, scratchpads consist of whole macros, or of
-    slices where less than a macro is allowed, and vector engines of whole units of lanes.
+    slices where less than a macro is allowed, vector engines of whole units of lanes, and DMA of sixteen like engines.
 
     Raises:
         UnknownNameError: a number that is not stepped.
@@ -204,7 +206,7 @@ def steps(name: str, n_dies: int, lower: float, upper: float) -> np.ndarray:
     if name not in STEPPED:
         raise UnknownNameError("stepped free parameter", name, STEPPED)
     memory_B = SLICE_B if lower < MACRO_B * (1 - ROUNDING) else MACRO_B
-    unit = {"scratchpad_B": memory_B, "vector_lanes": LANES}.get(name, float(n_dies))
+    unit = {"scratchpad_B": memory_B, "vector_lanes": LANES, "dma_bandwidth_Bps": RINGS_Bps}.get(name, float(n_dies))
     first, last = math.ceil(lower / unit * (1 - ROUNDING)), math.floor(upper / unit * (1 + ROUNDING))
     if last - first > MOST_STEPS:
         raise SpecError(

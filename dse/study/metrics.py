@@ -6,14 +6,15 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ..core.errors import SpecError
-from ..core.program import compiled
+from ..core.program import compiled, is_traced
 from ..core.types import FloatLike, unnamed
 from ..economy.job import Economy, Job, Upkeep, owned, upkeep
 from ..hardware.chip import Chip, peak_FLOPps
@@ -188,8 +189,24 @@ def mean_speedup(
 
 
 def _full_load_W(s: State, precision: str) -> FloatLike:
-    parts = full_load_power_W(s.chip, s.tech, precision, s.area, s.die_mm2, s.supply_V)
+    on = s.chip, s.tech, s.area, s.die_mm2, s.supply_V
+    return (
+        _loaded_W(precision, *on)
+        if is_traced(on)
+        else _each_loaded_W(*jax.tree.map(np.asarray, unnamed(on)))[precision]
+    )
+
+
+def _loaded_W(
+    precision: str, chip: Chip, tech: Technology, area: Area, die_mm2: FloatLike, supply_V: FloatLike
+) -> FloatLike:
+    parts = full_load_power_W(chip, tech, precision, area, die_mm2, supply_V)
     return sum(parts.values(), start=jnp.zeros(()))
+
+
+@compiled
+def _each_loaded_W(*on: Any) -> dict[str, FloatLike]:
+    return {p: _loaded_W(p, *on) for p in LOADED}
 
 
 Metric: TypeAlias = Callable[[State], FloatLike | list[FloatLike]]

@@ -13,7 +13,7 @@ from jaxtyping import Array
 
 from ..core.sizes import n_padded
 from ..core.types import FloatLike, Vector
-from ..evaluation.assembly import plan_steps_s
+from ..evaluation.host import plan_steps_s
 from ..hardware.chip import Chip
 from ..physics.evaluate import evaluate_demand, fits_memory
 from ..physics.power import crossing_B

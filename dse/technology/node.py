@@ -59,6 +59,8 @@ class Node(eqx.Module):
     """Small multi-ported arrays (register files, L1, vector memory, PSUM), as placed."""
     sram_energy_J_per_B: Scalar = eqx.field(converter=as_float)
     """Read or write of a byte in a 1 MiB-class array."""
+    register_energy_frac: Scalar = eqx.field(converter=as_float)
+    """Energy of a byte from a register bank over that from a 1 MiB-class array."""
     wire_energy_J_per_B_per_mm: Scalar = eqx.field(converter=as_float)
     """On-die transport of a byte over one millimetre, repeaters included."""
     vector_op_energy_J: Scalar = eqx.field(converter=as_float)

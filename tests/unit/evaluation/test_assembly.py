@@ -8,7 +8,8 @@ import pytest
 
 from dse.core.errors import PlanError
 from dse.core.types import stack_records
-from dse.evaluation.assembly import chip_reference, evaluate, evaluated, fastest, lowered, plan_steps_s
+from dse.evaluation.assembly import chip_reference, evaluate, fastest, lowered
+from dse.evaluation.host import evaluated, plan_steps_s
 from dse.hardware.chip import peak_FLOPps
 from dse.hardware.presets import chip, chip_names, system
 from dse.lowering.demand import demand

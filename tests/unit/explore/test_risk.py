@@ -112,9 +112,10 @@ def test_what_a_risk_study_reports():
     assert sum(r.choices.values()) == pytest.approx(1.0)
     assert all(abs(a.correlation) >= abs(b.correlation) for a, b in zip(r.drivers, r.drivers[1:], strict=False))
     # A die as large as may be binds in this study, so of what the node is made of what costs area leads, and more of it
-    # is worse; the SRAM stands behind PEs, which share a factor.
+    # is worse; which of them is first of 200 draws is chance (0.22 for the SRAM of 800, 0.1 for PEs).
     ours = {d.unknown.fact: d.correlation for d in r.drivers if d.unknown.scope == "node"}
-    assert "pe_area_fp8_mm2" in list(ours)[:2] and "pe_area_fp8_mm2" in {d.unknown.fact for d in r.drivers[:6]}
+    first = next(iter(ours))
+    assert all("_area_" in f for f in list(ours)[:3]) and first in {d.unknown.fact for d in r.drivers[:6]}
     assert list(ours).index("scratchpad_area_mm2_per_B") < 10
     assert ours["scratchpad_area_mm2_per_B"] < -2 * r.drivers[0].error
     assert all(d.correlation < 0 for d in r.drivers[:12] if "_area_" in d.unknown.fact)

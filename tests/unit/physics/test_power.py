@@ -227,11 +227,11 @@ def test_full_load_power_by_hand():
 
 def test_operands_of_an_array_by_hand():
     # 128 x 128 in BF16: 128 x 2 B in, 128 x 8 B of sums a cycle over 16384 MACs; FP8 at 2 MACs a PE moves half per MAC.
-    q = operand_B(chip("trainium2"))
+    q = operand_B(chip("trainium2"), node("N5"))
     assert float(q[PRECISIONS.index("bf16")]) == pytest.approx((128 * 2 + 128 * 8) / 16384)
     assert float(q[PRECISIONS.index("fp8")]) == pytest.approx((128 * 2 * 1 + 128 * 8) / (16384 * 2))
     # MXFP8 reads 512 operands of 1 B a cycle: 1,536 B for 65,536 MACs
-    assert float(operand_B(chip("trainium3"))[PRECISIONS.index("fp8")]) == pytest.approx(1536 / 65536)
+    assert float(operand_B(chip("trainium3"), node("N3P"))[PRECISIONS.index("fp8")]) == pytest.approx(1536 / 65536)
 
 
 @pytest.mark.parametrize("name", ["h100", "v100", "trainium3", "tpu-v4"])
@@ -265,10 +265,19 @@ def load_W(c):
 
 def test_operands_of_an_instruction_by_hand():
     # Volta's 8x8: 2 B for 8 products on either side, at 0.54 of a large SRAM's energy; Ampere's 16x8 shares more
+    bf16, n16, n7 = PRECISIONS.index("bf16"), node("N16"), node("N7")
+    assert float(operand_B(chip("v100"), n16)[bf16]) == pytest.approx(0.54 * (2 / 8 + 2 / 8))
+    assert float(operand_B(chip("a100-40"), n7)[bf16]) == pytest.approx(0.54 * (2 / 16 + 2 / 8))
+    assert float(operand_B(chip("p100"), n16)[bf16]) == pytest.approx(0.54 * (2 + 2))
+
+
+def test_what_a_register_bank_costs_is_a_fact_of_the_node():
+    # the fact is a ratio: twice as much of it is twice the bytes of an instruction's operands, and none of an array's
+    n7 = node("N7")
+    dear = dataclasses.replace(n7, register_energy_frac=2 * n7.register_energy_frac)
     bf16 = PRECISIONS.index("bf16")
-    assert float(operand_B(chip("v100"))[bf16]) == pytest.approx(0.54 * (2 / 8 + 2 / 8))
-    assert float(operand_B(chip("a100-40"))[bf16]) == pytest.approx(0.54 * (2 / 16 + 2 / 8))
-    assert float(operand_B(chip("p100"))[bf16]) == pytest.approx(0.54 * (2 + 2))
+    assert float(operand_B(chip("a100-40"), dear)[bf16]) == pytest.approx(2 * 0.54 * (2 / 16 + 2 / 8))
+    assert float(operand_B(chip("trainium2"), dear)[bf16]) == float(operand_B(chip("trainium2"), n7)[bf16])
 
 
 def test_matrix_units_of_gpus_spend_less_on_operands_than_on_products():
@@ -276,7 +285,7 @@ def test_matrix_units_of_gpus_spend_less_on_operands_than_on_products():
     n16, n7 = node("N16"), node("N7")
     bf16 = PRECISIONS.index("bf16")
     share = {
-        name: float(operand_B(chip(name))[bf16] * n.sram_energy_J_per_B / n.mac_energy_J.bf16)
+        name: float(operand_B(chip(name), n)[bf16] * n.sram_energy_J_per_B / n.mac_energy_J.bf16)
         for name, n in (("p100", n16), ("v100", n16), ("a100-40", n7))
     }
     assert share["p100"] > 5 > 1 > share["v100"] > share["a100-40"] > 0.2

@@ -10,7 +10,8 @@ import pytest
 import dse
 from dse.core.errors import SpecError
 from dse.core.types import stack_records
-from dse.evaluation.assembly import chip_reference, plan_steps_s
+from dse.evaluation.assembly import chip_reference
+from dse.evaluation.host import plan_steps_s
 from dse.lowering.demand import demand
 from dse.lowering.engines import Policy
 from dse.lowering.served import asked_demand, asked_plans

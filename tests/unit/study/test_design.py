@@ -116,6 +116,10 @@ def test_stacks_stand_beside_every_die_and_scratchpads_are_whole_macros():
     # vector units of 16 lanes, on however many dies
     assert steps("vector_lanes", 2, 60, 130).tolist() == [64, 80, 96, 112, 128]
     assert len(steps("vector_lanes", 1, 65, 79)) == 0
+    # sixteen engines of 17, 23 and 33 GB/s, as Trainium1 to 3 have them
+    rings = steps("dma_bandwidth_Bps", 2, 250e9, 540e9)
+    assert {float(chip(f"trainium{k}").core.dma_bandwidth_Bps) for k in (1, 2, 3)} <= set(rings.tolist())
+    assert np.diff(rings).tolist() == [16e9] * (len(rings) - 1)
     with pytest.raises(UnknownNameError):
         steps("clock_Hz", 2, 1e9, 2e9)
 

@@ -201,7 +201,7 @@ def _cost_range_USD(d: Deal, workload: Training, n_chips: int, e: Evaluation, to
     return band(answer(d), turned_alone(answer, d))
 
 
-def simulated(run: Run, n_failures: int, seed: int = 0) -> Outcome:
+def simulated(run: Run, n_failures: int) -> Outcome:
     """The run's job in discrete events, to check the closed form; raises SpecError without simpy."""
     i = run.interruptions
     taken = i.total_per_s - i.by_component_per_s["software"] - i.by_component_per_s["network"]
@@ -212,7 +212,7 @@ def simulated(run: Run, n_failures: int, seed: int = 0) -> Outcome:
         hardware_per_s=taken, software_per_s=i.total_per_s - taken, interval_s=i.interval_s, write_s=i.write_s,
         restart_s=i.restart_s, repair_s=float(d.economy.reliability.repair_s), n_spares=spares,
     )  # fmt: skip
-    return simulate(cluster, n_failures, seed)
+    return simulate(cluster, n_failures)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -50,15 +50,15 @@ def host(name: str) -> Host:
 
 
 @cache
-def ownership(name: str = OWNER) -> Ownership:
-    """The owner `name`; raises UnknownNameError with near matches."""
-    return build(Ownership, _facts("owner", name), name)
+def ownership() -> Ownership:
+    """Money and halls of the usual owner."""
+    return build(Ownership, _facts("owner", OWNER), OWNER)
 
 
 @cache
-def reliability(name: str = JOB) -> Reliability:
-    """The failure rates `name`; raises UnknownNameError with near matches."""
-    return build(Reliability, _facts("reliability", name), name)
+def reliability() -> Reliability:
+    """Failure rates of the usual job."""
+    return build(Reliability, _facts("reliability", JOB), JOB)
 
 
 @cache

@@ -147,12 +147,7 @@ def ablation(
 ) -> list[Variant]:  # fmt: skip
     """Every variant of a study: its TDP bound as mean power or as full load in FP8, blocks in turn or streaming.
 
-    Args:
-        study: with every correction; its own limits on power are left out.
-        tdp_W: what the package is cooled for.
-        built: the chip that was built, in a back-test.
-        progress: told what happens, one line at a time.
-        deadline: when to stop with the variants that are solved.
+    The study's own limits on power are left out.
     """
     space = space_of(dataclasses.replace(opened(study, tdp_W), streams=True))
     found = []

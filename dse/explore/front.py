@@ -20,26 +20,16 @@ from ..core.errors import SpecError
 from ..core.frames import page
 from ..core.pareto import is_unbeaten, is_worth_showing
 from ..lowering.plan import plan_text
-from ..optimize.pricing import SAME
 from ..optimize.solution import SMALLEST_PRICE
 from ..study.convex import coordinates
 from ..study.limits import full_name
 from ..study.metrics import ECONOMIC, METRICS, OF_WORKLOADS
 from ..study.study import Study
-from .ray import LATE, Point, Rays, Row, blank_of_points
+from .front_problems import LEAST_WEIGHT, anchors_of, fan, sweep
+from .ray import LATE, Point, Rays, blank_of_points
 
-FIRST = 10
-"""Points that are spread evenly, with all choices, before choices are left out."""
-ROUND_FRAC = 0.25
-"""Share of the points added in one round of refinement."""
-MARGIN = 0.01
-"""A choice is left out only if it is proved worse by more than this: its plans may not be the best yet [log units]."""
-LEAST_WEIGHT = 1e-3
-"""Smallest weight of a metric on a ray, so that caps keep an interior."""
 TIE = 6
 """Decimals of log metrics in which two designs are told apart."""
-INSET = 1e-3
-"""The very end of a front has no interior: the first cap lies this share of the range inside."""
 NEAR = 0.05
 """Share of the distance between even points within which two are one to who reads them."""
 GAP = 1e-5
@@ -146,13 +136,13 @@ def front(
     names = checked_metrics(study, metrics)
     check_count("points of a front", n, 2, MOST_POINTS)
     rays = rays or Rays(study, names)
-    anchors = _anchors(rays, progress)
+    anchors = anchors_of(rays, progress)
     if rays.deadline.over(LATE):
         return collect(rays, n)
     if len(names) == 2:
-        _sweep(rays, anchors, n, progress)
+        sweep(rays, anchors, n, progress)
     else:
-        _fan(rays, anchors, n, progress)
+        fan(rays, anchors, n, progress)
     return collect(rays, n)
 
 
@@ -166,157 +156,6 @@ def checked_metrics(study: Study, metrics: tuple[str, ...]) -> tuple[str, ...]:
     if needing and not study.workloads:
         raise SpecError(f"metric {needing[0]} needs at least one workload")
     return names
-
-
-def _anchors(rays: Rays, progress: Callable[[str], None]) -> np.ndarray:
-    """Metrics at the best point of each metric, shape (metrics, metrics); SpecError if no design meets the limits."""
-    k, rows = len(rays.metrics), []
-    for j in range(k):
-        caps = tuple(1.0 if i == j else c for i, c in enumerate(rays.widest))
-        weights = tuple(float(i == j) for i in range(k))
-        rows.append([(c, caps, weights) for c in range(len(rays.study.choices))])
-    points = rays.solve([r for of_choice in zip(*rows, strict=True) for r in of_choice])
-    found = []
-    for group in rows:
-        best = min((rays.solved[r] for r in group if r in rays.solved), key=lambda p: p.slack)
-        if math.isinf(best.slack):
-            if len(points) < k * len(group):
-                raise SpecError(f"study {rays.study.name}: time was up before a design was found; give more --seconds")
-            raise SpecError(f"study {rays.study.name}: no design meets its limits; `dse optimize` says what to loosen")
-        found.append(best.values)
-    progress(f"ends of the front found, {len(points)} problems")
-    return np.asarray(found)
-
-
-def _sweep(rays: Rays, anchors: np.ndarray, n: int, progress: Callable[[str], None]) -> None:
-    """Caps on the second metric: a few, evenly spread, then more where the front is least certain."""
-    low, high = math.log(anchors[1, 1]), math.log(anchors[0, 1])
-    caps = np.linspace(low, high, min(FIRST, n))
-    caps[0] += INSET * (high - low)
-    every = range(len(rays.study.choices))
-    _solve(rays, [_capped(k, c) for c in caps for k in every])
-    while len(best := _best_by_cap(rays)) < n and not rays.deadline.over(LATE):
-        known = sorted(best)
-        scores = [_uncertainty(best[a], best[b]) for a, b in itertools.pairwise(known)]
-        room = min(max(math.ceil(ROUND_FRAC * n), 1), n - len(known))
-        widest = [i for i in np.argsort(scores)[::-1][:room] if scores[i] > 0.0]
-        rows = [_capped(k, (known[i] + known[i + 1]) / 2) for i in widest for k in every]
-        rows = promising(rays, rows)
-        if not rows:
-            return
-        _solve(rays, rows)
-        progress(f"{len(_best_by_cap(rays))} of {n} points, {len(rays.solved)} problems")
-
-
-def _capped(choice: int, log_cap: float) -> Row:
-    return choice, (1.0, math.exp(log_cap)), (1.0, 0.0)
-
-
-def _fan(rays: Rays, anchors: np.ndarray, n: int, progress: Callable[[str], None]) -> None:
-    """Rays from the ideal point in evenly spread directions: a few, then all, for every choice that may win."""
-    ideal = np.diag(anchors)
-    width = np.log(anchors.max(axis=0) / ideal)
-    width = np.where(width > 0.0, width, 1.0)
-    caps = tuple(float(x) for x in ideal)
-    for size in (min(FIRST, n), n):
-        directions = spread_directions(len(rays.metrics), size)
-        for part in np.array_split(directions, math.ceil(len(directions) / FIRST)):
-            if rays.deadline.over(LATE):
-                return
-            weights = [tuple(float(x) for x in np.maximum(d, LEAST_WEIGHT) * width) for d in part]
-            rows = [(k, caps, w) for w in weights for k in range(len(rays.study.choices))]
-            _solve(rays, promising(rays, rows))
-            progress(f"{size} directions: {len(rays.solved)} problems")
-
-
-def _solve(rays: Rays, rows: list[Row]) -> None:
-    """Solve rows, each from the nearest solved row of its choice."""
-    starts: dict[Row, Point] = {}
-    near: dict[int, list[Point]] = {}
-    for p in rays.solved.values():
-        if math.isfinite(p.slack):
-            near.setdefault(p.choice_index, []).append(p)
-    for r in rows:
-        if r[0] in near:
-            starts[r] = min(near[r[0]], key=lambda p: _distance(p, r))
-    rays.solve(rows, starts)
-
-
-def _distance(p: Point, row: Row) -> float:
-    weights = sum(abs(a - b) for a, b in zip(p.weights, row[2], strict=True))
-    return weights + sum(abs(math.log(a / b)) for a, b in zip(p.caps, row[1], strict=True))
-
-
-def promising(rays: Rays, rows: list[Row]) -> list[Row]:
-    """The problems whose choice could have the best point, by what its solved problems prove.
-
-    Multipliers of one problem, scaled so that those of the metrics fit the new weights, bound every other:
-
-        s' >= (bound + sum_j lam_j log(cap_j / cap'_j)) / sum_j lam_j w'_j
-
-    Source: [nocedal2006] section 12.9, weak duality; the slack enters every Lagrangian linearly.
-    Assumes: the plans of the solved problems; a margin of `MARGIN` allows for better ones.
-    """
-    met = [p for p in rays.solved.values() if math.isfinite(p.slack)]
-    never = [p for p in rays.solved.values() if float(p.optimum.violation_bound) > 0.0]
-    lam = -np.asarray([p.prices for p in met])
-    bound = np.asarray([float(p.optimum.lower_bound) for p in met]) + (lam * np.log([p.caps for p in met])).sum(axis=1)
-    logs, choice = np.log([p.values for p in met]), np.asarray([p.choice_index for p in met])
-    kept = []
-    for row in rows:
-        if any(p.choice_index == row[0] and _harder(row, p) for p in never):
-            continue
-        caps, w = np.log(row[1]), np.asarray(row[2])
-        room = lam @ w
-        of_row = np.where(room > LEAST_WEIGHT, bound - lam @ caps, -np.inf) / np.maximum(room, LEAST_WEIGHT)
-        at_least = of_row[choice == row[0]].max(initial=-np.inf)
-        over = logs - caps
-        slack = np.where(w > 0.0, over / np.where(w > 0.0, w, 1.0), np.where(over > SAME, np.inf, -np.inf))
-        if at_least <= slack.max(axis=1).min() + MARGIN:
-            kept.append(row)
-    return kept
-
-
-def _harder(row: Row, p: Point) -> bool:
-    """Whether a problem allows no more than one that is proved infeasible."""
-    return row[2] == p.weights and all(a <= b for a, b, w in zip(row[1], p.caps, p.weights, strict=True) if w == 0.0)
-
-
-def _best_by_cap(rays: Rays) -> dict[float, Point]:
-    """Best point of all choices at every log cap of the second metric that some choice can meet."""
-    best: dict[float, Point] = {}
-    for (_, caps, weights), p in rays.solved.items():
-        if weights == (1.0, 0.0) and caps[1] != rays.widest[1] and math.isfinite(p.slack):
-            cap = math.log(caps[1])
-            if cap not in best or p.slack < best[cap].slack:
-                best[cap] = p
-    return best
-
-
-def _uncertainty(a: Point, b: Point) -> float:
-    """Area between chord and tangents of neighbours: a convex front lies inside [log units squared].
-
-    With slopes m_a and m_b and chord slope m over a width w, the triangle's area is
-    w^2 (m - m_a)(m_b - m) / (2 (m_b - m_a)).
-    """
-    width = math.log(b.caps[1] / a.caps[1])
-    chord = (b.slack - a.slack) / width
-    left, right = chord - a.prices[1], b.prices[1] - chord
-    if left <= 0.0 or right <= 0.0:  # another choice or plan took over: no triangle, as uncertain as the drop
-        return width * abs(b.slack - a.slack) / 2
-    return width**2 * left * right / (2.0 * (left + right))
-
-
-def spread_directions(k: int, n: int) -> np.ndarray:
-    """At least `n` evenly spread directions of a simplex, shape (directions, k).
-
-    Source: [das1998] section 3: all multiples of 1/p that sum to 1, p the least that gives enough.
-    """
-    p = 1
-    while math.comb(p + k - 1, k - 1) < n:
-        p += 1
-    parts = [c for c in itertools.product(range(p + 1), repeat=k) if sum(c) == p]
-    return np.asarray(parts, dtype=float) / p
 
 
 def collect(rays: Rays, n: int | None = None) -> Front:

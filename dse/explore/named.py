@@ -37,15 +37,6 @@ def named_chips(
 
     None on axes that need an owner, since theirs have other hosts, prices and margins (see `dse cost`), and none for
     models in service (see `dse serve`).
-
-    Args:
-        study: what is asked.
-        metrics: axes of the front.
-        baseline_s: step time of each workload on the study's baseline chip.
-        names: presets, and paths of your own chip files.
-
-    Returns:
-        Those that can, in the order of `names`.
     """
     if any(m in OWNED for m in metrics) or not all(isinstance(w, Workload) for w, _ in study.workloads.values()):
         return []

@@ -124,12 +124,6 @@ def question(
 ) -> Question:
     """A question answered: every side solved and certified.
 
-    Args:
-        path: study with a table [question], or the bare name of a shipped one.
-        progress: told what happens, one line at a time.
-        gap_frac: gap at which a side is settled.
-        limit_s: time for the proof of one side.
-
     Raises:
         SpecError: a study without a question, or one with a single side.
     """

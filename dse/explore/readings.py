@@ -42,6 +42,8 @@ WORDS = {
 """Readings compared, and what the TDP binds in each, in words; each binds the milder ones of `LOADS` too."""
 READINGS = tuple(WORDS)
 """Readings compared, mildest first."""
+COMPETING = 4
+"""Choices, the best at the middle TDP under each reading, that compete at every point."""
 OPEN = 1e6
 """Factor that takes a limit out of play."""
 ANNOUNCED = ("peak_fp4_FLOPps", "peak_fp8_FLOPps", "hbm_bandwidth_Bps", "hbm_capacity_B")
@@ -123,6 +125,19 @@ def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
     return [Answer(c, {n: float(x[i]) for n, x in values.items()}) for i, c in enumerate(best)]
 
 
+def _best_choices(search: Search, tdp_W: float, progress: Callable[[str], None]) -> list[int]:
+    """The `COMPETING` choices that do best at one TDP under each reading."""
+    kept: list[int] = []
+    for reading in READINGS:
+        if kept and search.deadline.over(f"choices that do best under {reading}"):
+            break
+        problems = every_problem(search.space, limits_of(search.space.study, reading, tdp_W))
+        progress(f"{reading}: {len(problems)} problems at {tdp_W:g} W")
+        found = sorted((a.candidate for a in solve_problems(search, problems)), key=lambda c: c.log_goal)
+        kept += list(dict.fromkeys(c.choice_index for c in found if c.log_goal < np.inf))[:COMPETING]
+    return kept
+
+
 def _boxes(search: Search, problems: Sequence[Problem]) -> tuple[np.ndarray, np.ndarray]:
     names = coordinates(search.core)
     lower, upper = (np.repeat(b[None], len(problems), axis=0) for b in search.box)
@@ -178,7 +193,7 @@ class Point:
 
 
 def readings(
-    study: Study, tdps_W: Sequence[float], n_choices: int = 4, progress: Callable[[str], None] = lambda _: None,
+    study: Study, tdps_W: Sequence[float], progress: Callable[[str], None] = lambda _: None,
     deadline: Deadline | None = None,
 ) -> list[Point]:  # fmt: skip
     """The best design of `study` at every TDP under every reading, counts continuous.
@@ -186,7 +201,6 @@ def readings(
     Args:
         study: its own limits on power are left out.
         tdps_W: watts.
-        n_choices: choices, the best few at the middle TDP under each reading, that compete at every point.
         progress: told what happens, one line at a time.
         deadline: when to stop with the points that are found.
 
@@ -197,14 +211,7 @@ def readings(
         raise SpecError("TDPs: give at least one, in watts")
     middle = sorted(tdps_W)[len(tdps_W) // 2]
     search = search_of(space_of(opened(study, middle)), progress, deadline=deadline or Deadline())
-    space, kept = search.space, []
-    for reading in READINGS:
-        if kept and search.deadline.over(f"choices that do best under {reading}"):
-            break
-        problems = every_problem(space, limits_of(space.study, reading, middle))
-        progress(f"{reading}: {len(problems)} problems at {middle:g} W")
-        found = sorted((a.candidate for a in solve_problems(search, problems)), key=lambda c: c.log_goal)
-        kept += list(dict.fromkeys(c.choice_index for c in found if c.log_goal < np.inf))[:n_choices]
+    space, kept = search.space, _best_choices(search, middle, progress)
     if not kept:
         raise SpecError(f"study '{study.name}' has no design at {middle:g} W under any reading")
     places = list(itertools.product(READINGS, tdps_W))

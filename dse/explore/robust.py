@@ -121,22 +121,7 @@ def robust_design(
     if deadline is not None and deadline.over(UNTRIED):
         return None
     search = search_of(space_of(found.study), deadline=deadline or Deadline())
-    tried: list[tuple[Program, Design]] = []
-    possible = 0.0
-    for position, c in enumerate(found.candidates):
-        if tried and search.deadline.over(f"{len(found.candidates) - position} candidates for the design to build"):
-            break
-        program = Program(search, c, found.draw)
-        able = np.isfinite(found.outcomes.goals[position])
-        designs = found.outcomes.z[position, able, : len(found.study.free)][:CROWD]
-        shared, known = program.crowd(designs, spare)
-        possible = max(possible, float(np.isfinite(known).mean()))
-        if search.deadline.over(MORE):
-            design = program.rounded_alone(shared, designs, spare)
-        else:
-            design = program.rounded(program.best(known, spare, None), spare)
-        progress(f"{found.study.choices[c.choice_index].text()}: goal {math.exp(design.log_goal):.4f}")
-        tried.append((program, design))
+    tried, possible = _tried(search, found, spare, progress)
     program, design = min(tried, key=lambda x: x[1].log_goal)
     if np.isinf(design.log_goal):
         if not search.deadline.over():
@@ -153,6 +138,28 @@ def robust_design(
         float((logs <= design.log_goal + CLOSE).mean()), float(np.isfinite(logs).mean()), found.n,
         sum(p.n_solves for p, _ in tried),
     )  # fmt: skip
+
+
+def _tried(
+    search: Search, found: Risk, spare: int, progress: Callable[[str], None]
+) -> tuple[list[tuple[Program, Design]], float]:
+    """The best design of every candidate, and the largest share of samples that any met."""
+    tried, possible = [], 0.0
+    for position, c in enumerate(found.candidates):
+        if tried and search.deadline.over(f"{len(found.candidates) - position} candidates for the design to build"):
+            break
+        program = Program(search, c, found.draw)
+        able = np.isfinite(found.outcomes.goals[position])
+        designs = found.outcomes.z[position, able, : len(found.study.free)][:CROWD]
+        shared, known = program.crowd(designs, spare)
+        possible = max(possible, float(np.isfinite(known).mean()))
+        if search.deadline.over(MORE):
+            design = program.rounded_alone(shared, designs, spare)
+        else:
+            design = program.rounded(program.best(known, spare, None), spare)
+        progress(f"{found.study.choices[c.choice_index].text()}: goal {math.exp(design.log_goal):.4f}")
+        tried.append((program, design))
+    return tried, possible
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,9 +13,6 @@ from ..calibrate.published import preset_for
 def receipts_of_measurements(kind: str) -> dict[str, Any]:
     """The shipped measurements of a kind, one row for every source and chip, in the form of other receipts.
 
-    Args:
-        kind: one of "training", "inference", "kernels", "collectives".
-
     Returns:
         `rows`, each with the chip it is about (its preset where there is one), and `works`: titles by source.
 

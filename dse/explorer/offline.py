@@ -48,11 +48,6 @@ def emitted(subject: Subject, plans: list[Plans], more: Sequence[tuple[int, Plan
 
     Coefficients that all rows share are folded into the formulas; those that differ are arguments.
 
-    Args:
-        subject: what is explored.
-        plans: plans of every choice, in the order of the study.
-        more: other plans of some choices.
-
     Raises:
         EmitError: the model holds an operation that a page cannot.
     """
@@ -91,11 +86,6 @@ def emitted(subject: Subject, plans: list[Plans], more: Sequence[tuple[int, Plan
 
 def write_page(answers: Answers, path: Path, tell: Callable[[str], None] = lambda _: None) -> Path:
     """Write the offline page of a subject, and return its path.
-
-    Args:
-        answers: what is explored, made ready.
-        path: the file, ending in `.html`.
-        tell: hears what is done.
 
     Raises:
         SpecError: another ending, or a file that cannot be written.

@@ -68,27 +68,14 @@ def state_of(subject: Subject, found: dict[str, Any] | None, own: tuple[str, ...
         "goal_is_speedup": study.goal in SPEEDUPS,
         "baseline": study.baseline.chip.name,
         "workloads": [_workload(subject, name) for name in study.workloads],
-        "free": [
-            {"name": f.name, "label": label(f.name), "unit": unit_of(f.name), "low": f.lower, "high": f.upper}
-            for f in study.free
-        ],
+        "free": [{"name": f.name, **_named(f.name), "low": f.lower, "high": f.upper} for f in study.free],
         "steps": {} if subject.is_chip else _steps(study),
         "choices": [dataclasses.asdict(c) for c in study.choices],
-        "limits": [
-            {
-                "metric": m.metric,
-                "label": label(m.metric),
-                "unit": unit_of(m.metric),
-                "topic": topic_of_metric(m.metric),
-                "sense": m.sense,
-                "value": m.value,
-            }
-            for m in study.limits
-        ],
+        "limits": [{"metric": m.metric, **_metric(m.metric), "sense": m.sense, "value": m.value} for m in study.limits],
         "technology": [
             {"label": name, "topic": topic_of_row(name)} for _, name in technology_rows(subject.core, subject.is_chip)
         ],
-        "metrics": {n: {"label": label(n), "unit": unit_of(n), "topic": topic_of_metric(n)} for n in subject.names},
+        "metrics": {n: _metric(n) for n in subject.names},
         "priced": {"least": SMALLEST_PRICE, "slack": SLACK, "slack_least": SLACK_PRICE},
         "precisions": PRECISIONS,
         "stacks": _stacks(),
@@ -104,6 +91,14 @@ def state_of(subject: Subject, found: dict[str, Any] | None, own: tuple[str, ...
         "scales": SCALES,
         "compound": COMPOUND,
     }
+
+
+def _named(name: str) -> dict[str, str]:
+    return {"label": label(name), "unit": unit_of(name)}
+
+
+def _metric(name: str) -> dict[str, str]:
+    return {**_named(name), "topic": topic_of_metric(name)}
 
 
 def _workload(subject: Subject, name: str) -> dict[str, Any]:

@@ -57,10 +57,6 @@ def sizes_of_phases() -> dict[str, list[dict[str, Any]]]:
 def reasked(answers: Answers, raw: dict[str, Any]) -> Answers:
     """A session like another with other workloads, made ready; it takes as long as the first took.
 
-    Args:
-        answers: what is explored now.
-        raw: `workloads` in their order, each as `asked_of` gives it.
-
     Raises:
         DseError: a workload that cannot be: sizes, names, or nothing that fits.
     """

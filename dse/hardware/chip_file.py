@@ -30,12 +30,7 @@ def chip_facts(chip: Chip) -> dict[str, float | str]:
 
 
 def chip_toml(chip: Chip, where: str) -> str:
-    """The text of a chip file for `chip`, every fact derived by this package.
-
-    Args:
-        chip: the chip.
-        where: what the numbers were derived from, such as a study file.
-    """
+    """The text of a chip file for `chip`, every fact derived by this package."""
     table = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in chip.name)
     receipt = f'kind = "derived", source = "dse2026", where = {json.dumps(where)}'
     lines = [f"{name} = {{ value = {json.dumps(value)}, {receipt} }}" for name, value in chip_facts(chip).items()]

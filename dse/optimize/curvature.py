@@ -182,16 +182,8 @@ RULES: dict[str, Rule] = {
 """Rule of each primitive; one that is missing keeps constants constant and breaks the rest."""
 
 CALLS = (
-    "jit",
-    "pjit",
-    "closed_call",
-    "core_call",
-    "custom_jvp_call",
-    "custom_vjp_call",
-    "remat",
-    "remat2",
-    "checkpoint",
-)
+    "jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat", "remat2", "checkpoint",
+)  # fmt: skip
 """Primitives whose inner program is walked in place."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from ..core.errors import SpecError
 from ..study.study import Study
@@ -15,20 +14,19 @@ from .tables import tables_of
 from .tree import Progress, Proof, Tree
 
 
-def prove(study: Study, gap_frac: float, limit_s: float, tell: Callable[[Progress], None] = lambda _: None) -> Proof:
+def prove(study: Study, gap_frac: float, limit_s: float) -> Proof:
     """Branch and bound over all choices, plans and whole counts of a study.
 
     Args:
         study: goal, limits, free numbers and choices.
         gap_frac: relative gap at which to stop.
         limit_s: time after which to stop with the gap reached.
-        tell: told where the search stands after every batch.
 
     Raises:
         SpecError: a gap or time that is not positive.
     """
     check_stop(gap_frac, limit_s)
-    return Tree(tables_of(search_of(space_of(study))), gap_frac, Deadline(limit_s), tell).run()
+    return Tree(tables_of(search_of(space_of(study))), gap_frac, Deadline(limit_s)).run()
 
 
 def check_stop(gap_frac: float, limit_s: float) -> None:

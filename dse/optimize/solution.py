@@ -295,27 +295,14 @@ def solution_json(solution: Solution) -> dict[str, Any]:
         "unfinished": list(s.unfinished),
     }
     if s.what_ifs:
-        out["what_ifs"] = [
-            {k: None if v == math.inf else v for k, v in dataclasses.asdict(w).items()} for w in s.what_ifs
-        ]
+        each = (dataclasses.asdict(w) for w in s.what_ifs)
+        out["what_ifs"] = [{k: None if v == math.inf else v for k, v in w.items()} for w in each]
     if s.near:
         out["near"] = [dataclasses.asdict(n) for n in s.near]
     if s.chip is None or s.silicon is None or s.certificate is None or s.choice is None:
         return out
-    out["design"] = {
-        "choice": s.choice.written(),
-        "n_cores": float(s.chip.n_cores),
-        "clock_Hz": float(s.chip.clock_Hz),
-        "supply_V": float(s.silicon.supply_V),
-        "scratchpad_B_per_core": float(s.chip.core.scratchpad_B),
-        "vector_lanes_per_core": float(s.chip.core.vector_lanes),
-        "dma_bandwidth_Bps_per_core": float(s.chip.core.dma_bandwidth_Bps),
-        "n_stacks": float(s.chip.n_stacks),
-        "hbm_bandwidth_Bps": float(s.chip.hbm_bandwidth_Bps),
-        "hbm_capacity_B": float(s.chip.hbm_capacity_B),
-        "scaleup_bandwidth_per_dir_Bps": float(s.chip.scaleup_bandwidth_per_dir_Bps),
-        "continuous": s.continuous,
-    }
+    numbers = _numbers_json(s.chip, float(s.silicon.supply_V))
+    out["design"] = {"choice": s.choice.written(), **numbers, "continuous": s.continuous}
     out["metrics"] = {
         "goal": s.goal,
         "delivered_speedup": s.delivered if s.workloads else None,
@@ -331,6 +318,20 @@ def solution_json(solution: Solution) -> dict[str, Any]:
     out["certificate"] = dataclasses.asdict(s.certificate)
     out["limits"] = [{**dataclasses.asdict(x), "margin": x.margin} for x in s.limits]
     return out
+
+
+def _numbers_json(chip: Chip, supply_V: float) -> dict[str, float]:
+    core = chip.core
+    return {
+        "n_cores": float(chip.n_cores),
+        "clock_Hz": float(chip.clock_Hz),
+        "supply_V": supply_V,
+        **{f"{n}_per_core": float(getattr(core, n)) for n in ("scratchpad_B", "vector_lanes", "dma_bandwidth_Bps")},
+        "n_stacks": float(chip.n_stacks),
+        "hbm_bandwidth_Bps": float(chip.hbm_bandwidth_Bps),
+        "hbm_capacity_B": float(chip.hbm_capacity_B),
+        "scaleup_bandwidth_per_dir_Bps": float(chip.scaleup_bandwidth_per_dir_Bps),
+    }
 
 
 def _workload_json(w: WorkloadReport) -> dict[str, Any]:

@@ -48,13 +48,7 @@ class Bound:
 
 
 def widened_way(search: Search, known: Sequence[Broken], user: Bool[np.ndarray, " m"]) -> Way:
-    """The least widening of the box of one free number, limits loosened beside it where that takes less in all.
-
-    Args:
-        search: the study, searched.
-        known: choices and plans with what they need without it, least first.
-        user: rows that may be loosened beside it.
-    """
+    """The least widening of the box of one free number, limits loosened beside it where that takes less in all."""
     bounds = _that_help(search, known, user)
     if not bounds:
         return NONE

@@ -94,12 +94,7 @@ def frame(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
 
 
 def mark_chips(ax: Axes, chips: list[tuple[str, float, float]]) -> None:
-    """Mark chips by name on log axes whose limits are set; those outside stand at the edge, with their numbers.
-
-    Args:
-        ax: where.
-        chips: name and place of each.
-    """
+    """Mark chips by name on log axes whose limits are set; those outside stand at the edge, with their numbers."""
     (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
     taken: list[tuple[float, float, float, float]] = []
     for name, x, y in sorted(chips, key=lambda c: (c[1], c[2])):

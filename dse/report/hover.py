@@ -59,6 +59,12 @@ def _axis(title: str, values: list[float]) -> dict[str, Any]:
     return {"title": {"text": title}, "type": "linear", "showgrid": True}
 
 
+DESCRIBED = (
+    "node", "hbm", "n_dies", "pe_array", "n_cores", "clock_Hz", "scratchpad_B", "n_stacks", "hbm_bandwidth_Bps",
+)  # fmt: skip
+"""What hovering shows of a design beside its metrics."""
+
+
 def front(a: dict[str, Any]) -> str:
     """Points of a front by process node; hovering shows the design behind each."""
     if not available():
@@ -66,23 +72,12 @@ def front(a: dict[str, Any]) -> str:
     y_name, x_name = a["metrics"][:2]
     points = a["points"]
     nodes = a.get("nodes") or list(dict.fromkeys(p["node"] for p in points))
-    shown = (
-        "node",
-        "hbm",
-        "n_dies",
-        "pe_array",
-        "n_cores",
-        "clock_Hz",
-        "scratchpad_B",
-        "n_stacks",
-        "hbm_bandwidth_Bps",
-    )
     traces = []
     for node, colour in zip(nodes, NODES, strict=False):
         mine = [p for p in points if p["node"] == node]
         if not mine:
             continue
-        texts = ["<br>".join(_lines(p, (*a["metrics"], *shown))) for p in mine]
+        texts = ["<br>".join(_lines(p, (*a["metrics"], *DESCRIBED))) for p in mine]
         traces.append(
             {
                 "type": "scatter", "mode": "markers", "name": f"front on {node}", "text": texts, "hoverinfo": "text",

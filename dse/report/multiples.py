@@ -33,12 +33,7 @@ def write_page(done: pd.DataFrame, rows: pd.DataFrame, kind: str, folder: Path) 
 
 
 def multiples_figure(done: pd.DataFrame, kind: str) -> Figure:
-    """Measured over predicted time of every source against measured time, then of all against every dimension.
-
-    Args:
-        done: as `with_dimensions` makes it.
-        kind: kind of measurement.
-    """
+    """Measured over predicted time of every source against measured time, then of all against every dimension."""
     sources = list(done.source.value_counts().index)
     seen = [n for n in DIMENSIONS[kind] if n in done and np.unique(done[n].dropna()).size >= FEWEST]
     n_rows = math.ceil(len(sources) / COLUMNS) + math.ceil(len(seen) / COLUMNS)

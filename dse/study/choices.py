@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from functools import partial
 from typing import Any
 
 from ..core.errors import SpecError
@@ -15,7 +16,7 @@ from ..hardware.chip import sides
 from ..hardware.fabrics import system_facts
 from ..hardware.system import System
 from ..technology.presets import link, memory, node
-from .design import LANES, STEPPED, Choice, as_built, pe_dims, steps
+from .design import LANES, STEPPED, Choice, as_built, steps
 from .metrics import State
 from .written import ChoiceTable
 
@@ -63,12 +64,10 @@ def choices_of(spec: ChoiceTable, baseline: System, built: State | None, *, at_h
         )
     own = as_built(baseline.chip)
     lists: dict[str, list[Any]] = {
-        "node": spec.node or [own.node],
-        "hbm": spec.hbm or [own.hbm],
-        "link": spec.link or [own.link],
-        "n_dies": spec.n_dies or [own.n_dies],
-        "pe_array": spec.pe_array or [own.pe_array],
-        "native_fp4": spec.native_fp4 or [own.native_fp4],
+        **{
+            k: getattr(spec, k) or [getattr(own, k)]
+            for k in ("node", "hbm", "link", "n_dies", "pe_array", "native_fp4")
+        },
         "spare_cores": spec.spare_cores,
         "fp8_rate": spec.fp8_rate or [0.0],
         "stack_capacity_B": [positive(x, "B", "choices.stack_capacity") for x in spec.stack_capacity] or [0.0],
@@ -85,8 +84,10 @@ def choices_of(spec: ChoiceTable, baseline: System, built: State | None, *, at_h
     return tuple(dict.fromkeys(seated(c, s) for s in systems for c in chips)) if systems else chips
 
 
-KNOWN = {"node": node, "hbm": memory, "link": link, "pe_array": pe_dims,
-         "matrix_instruction": lambda written: sides(written, "matrix_instruction")}  # fmt: skip
+KNOWN = {
+    "node": node, "hbm": memory, "link": link,
+    **{kind: partial(sides, what=kind) for kind in ("pe_array", "matrix_instruction")},
+}  # fmt: skip
 """What refuses an entry of a kind that does not exist."""
 
 

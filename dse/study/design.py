@@ -110,11 +110,6 @@ def as_built(chip: Chip) -> Choice:
     return Choice(chip.node, chip.hbm, chip.link, int(chip.n_dies), array, rate["fp4"] > rate["fp8"])
 
 
-def pe_dims(pe_array: str) -> tuple[int, int]:
-    """Rows and columns of "128x128"; SpecError for anything else."""
-    return sides(pe_array, "pe_array")
-
-
 def instruction_dims(written: str, base: TensorEngine) -> tuple[float, float]:
     """Rows and columns of a matrix instruction, those of `base` where nothing is written."""
     if not written:
@@ -125,7 +120,7 @@ def instruction_dims(written: str, base: TensorEngine) -> tuple[float, float]:
 
 def array_of(choice: Choice, baseline: Chip) -> TensorEngine:
     """The baseline's PE array resized, with or without a native FP4 rate; an array as wide as tall stays so."""
-    rows, cols = pe_dims(choice.pe_array)
+    rows, cols = sides(choice.pe_array, "pe_array")
     base = baseline.core.tensor
     rates = base.macs_per_cycle
     fp8 = choice.fp8_rate * float(rates.bf16) or float(rates.fp8)

@@ -159,12 +159,12 @@ def held_shard(path: Path) -> Held:
     return Held(path, words[2] or "none", words[3] or "none")
 
 
-def reason_counts(files: Iterable[Held], verify: bool = True) -> dict[str, int]:
+def reason_counts(files: Iterable[Held]) -> dict[str, int]:
     """Rows by the reason why they have no answer, the most frequent first; those with an answer under ""."""
     counts: dict[str, int] = {}
     for file in files:
         with reading(file.path):
-            table = _pages(file, ["reason"], verify)
+            table = _pages(file, ["reason"], verify=True)
         for pair in table["reason"].value_counts().to_pylist():
             counts[pair["values"]] = counts.get(pair["values"], 0) + pair["counts"]
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -7,6 +7,7 @@ model, plan, ...), which is lowered once per distinct combination; and, in sweep
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,13 +16,13 @@ from ..core.files import is_there
 from ..core.text import spelled, written_unit
 from ..core.types import FloatLike
 from ..core.units import quantity
-from ..hardware.chip import Chip
+from ..hardware.chip import Chip, sides
 from ..hardware.fabrics import system_facts
 from ..hardware.physical import ZERO_ALLOWED
 from ..hardware.presets import chip, system
 from ..lowering.plan import parse_plan
 from ..physics.calibration import calibration
-from ..study.design import FREE, pe_dims
+from ..study.design import FREE
 from ..study.limits import full_name
 from ..study.metrics import METRICS
 from ..study.study import Study, load_study
@@ -79,7 +80,7 @@ CHOICES: dict[str, Callable[[str], object]] = {
     "node": node,
     "hbm": memory,
     "link": link,
-    "pe_array": pe_dims,
+    "pe_array": partial(sides, what="pe_array"),
     "system": system_facts,
 }
 """Named choices that a study enumerates; an axis `choices.node` keeps one of them."""

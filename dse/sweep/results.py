@@ -73,9 +73,9 @@ def load(folder: str | Path, columns: list[str] | None = None, *, verify: bool =
     return read_tables(folder, columns, verify).to_pandas()
 
 
-def reasons(folder: str | Path, *, verify: bool = True) -> dict[str, int]:
+def reasons(folder: str | Path) -> dict[str, int]:
     """Rows by the reason why they have no answer, the most frequent first; those with an answer under ""."""
-    return reason_counts(held_files(folder), verify)
+    return reason_counts(held_files(folder))
 
 
 def query(sql: str, folder: str | Path, *, verify: bool = True) -> pd.DataFrame:

@@ -119,12 +119,7 @@ MOST_ASKED = 512
 
 
 def asked(choices: Mapping[str, tuple[Value, ...]], folder: Path) -> list[tuple[Chip, Workload]]:
-    """Chips and what they are asked to do, for every combination of choices that decides about precision.
-
-    Args:
-        choices: values of every choice of a sweep.
-        folder: where users' files are looked for.
-    """
+    """Chips and what they are asked to do, for every combination of choices that decides about precision."""
     found, keys = [], [k for k in ASKING if k in choices]
     for values in itertools.islice(itertools.product(*(choices[k] for k in keys)), MOST_ASKED):
         given = _Given(dict(zip(keys, values, strict=True)), folder)

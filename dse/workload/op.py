@@ -239,20 +239,9 @@ def stored_attention(
 ) -> Op:  # fmt: skip
     """Attention that writes its scores to memory: all products, masked or not, and `stored_score_moves` per score.
 
+    Arguments are those of `fused_attention`; `n_products` is 2 forward, 4 or 6 backward (6 repeats the forward).
+
     Source: [korthikanti2022] figure 3 and section 4.1: scores, softmax, dropout and mask are separate kernels.
-
-    Args:
-        heads: query heads on this rank.
-        kv_heads: key and value heads on this rank.
-        head_dim: width of a head.
-        queries: query positions per sequence.
-        context: key positions per sequence.
-        sequences: sequences.
-        n_products: 2 forward, 4 or 6 backward (6 repeats the forward).
-        softmax_passes: element passes per score.
-
-    Returns:
-        The operator, bf16 products.
     """
     fused = fused_attention(heads, kv_heads, head_dim, queries, context, sequences, n_products, softmax_passes)
     n_scores = heads * sequences * queries * context

@@ -38,12 +38,12 @@ WIDTH = ("moe_intermediate_size",)
 
 def in_every(
     f: Fields, moe: Experts | None, *, kv: int | None = None, head_dim: int | None = None, windows: Windows,
-    tied: bool = False, norm_passes: float = RMS,
+    norm_passes: float = RMS,
 ) -> Body:  # fmt: skip
     """Experts in every block."""
     n = n_layers(f)
     feeds = [moe or mlp(f)] * n
-    return body(f, blocks_of(windowed(grouped(f, kv=kv, head_dim=head_dim), windows(f, n)), feeds), tied=tied,
+    return body(f, blocks_of(windowed(grouped(f, kv=kv, head_dim=head_dim), windows(f, n)), feeds), tied=False,
                 norm_passes=norm_passes)  # fmt: skip
 
 

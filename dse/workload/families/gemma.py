@@ -47,12 +47,7 @@ def _layer(f: Fields, i: int) -> Fields | None:
 
 
 def gemma4(f: Fields, *, per_layer: int) -> Body:
-    """Gemma 4: wider heads and fewer keys where a layer sees everything; keys may serve as values there.
-
-    Args:
-        f: keys.
-        per_layer: width of the embeddings per layer where the file does not say.
-    """
+    """Gemma 4: wider heads and fewer keys where a layer sees everything; keys may serve as values there."""
     n = n_layers(f)
     kinds = kinds_of(f, n, 6)
     kinds[-1] = FULL

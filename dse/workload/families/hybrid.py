@@ -76,14 +76,9 @@ def qwen_next(f: Fields, *, kv: int, moe: bool) -> Body:
 def kda(heads: int, width: int, taps: int, state: str, *, n_whole: int = 0) -> Recurrence:
     """Kimi delta attention: a gate that decays every channel of the key, and one for the output, low-rank or whole.
 
-    Source: [kimi2025linear] section 3; the code of Kimi K3 (output gate whole) and Ling 3 (both).
+    `n_whole` of the gates are one matrix, the others two through the width of a head.
 
-    Args:
-        heads: of the state.
-        width: of a head's keys and values.
-        taps: of the convolution.
-        state: format of the state.
-        n_whole: gates made by one matrix instead of two through the width of a head.
+    Source: [kimi2025linear] section 3; the code of Kimi K3 (output gate whole) and Ling 3 (both).
     """
     proj, low = heads * width, 2 - n_whole
     return Recurrence(

@@ -44,21 +44,10 @@ def mpt(f: Fields) -> Body:
         kv = {"multihead_attention": heads, "multiquery_attention": 1}.get(kind) or inner.whole("kv_n_heads")
         alibi = inner.flag("alibi", default=False)
         inner.skip(
-            "attn_impl",
-            "attn_pdrop",
-            "clip_qkv",
-            "attn_uses_sequence_id",
-            "prefix_lm",
-            "qk_ln",
-            "softmax_scale",
-            "alibi_bias_max",
-            "_name_or_path",
-            "model_type",
-            "transformers_version",
-            "is_encoder_decoder",
-            "rope",
+            "attn_impl", "attn_pdrop", "clip_qkv", "attn_uses_sequence_id", "prefix_lm", "qk_ln", "softmax_scale",
+            "alibi_bias_max", "_name_or_path", "model_type", "transformers_version", "is_encoder_decoder", "rope",
             "qk_gn",
-        )
+        )  # fmt: skip
     f.skip("init_config", "init_device", "embedding_fraction", "no_bias", "verbose")
     feed = Mlp(f.whole("expansion_ratio", default=4) * hidden, 2)
     blocks = blocks_of([Attention(heads, kv, hidden // heads)] * n, [feed] * n)

@@ -8,8 +8,9 @@ import pytest
 from dse.core.errors import SpecError, UnknownNameError
 from dse.core.files import json_text
 from dse.core.pareto import is_unbeaten
-from dse.explore import front as fronts
-from dse.explore.front import collect, front, hypervolume, promising, spread_directions
+from dse.explore import front_problems as fronts
+from dse.explore.front import collect, front, hypervolume
+from dse.explore.front_problems import promising, spread_directions
 from dse.explore.points import PointStore, fingerprint
 from dse.explore.ray import LATE, Rays
 from dse.explore.whole import buildable

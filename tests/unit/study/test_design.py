@@ -8,7 +8,7 @@ import pytest
 
 from dse.core.errors import SpecError, UnknownNameError
 from dse.core.types import unnamed
-from dse.hardware.chip import peak_FLOPps
+from dse.hardware.chip import peak_FLOPps, sides
 from dse.hardware.presets import chip
 from dse.study.design import (
     AUXILIARY,
@@ -19,7 +19,6 @@ from dse.study.design import (
     as_built,
     choice_technology,
     has_floorplan,
-    pe_dims,
     steps,
     template,
     with_free,
@@ -36,13 +35,13 @@ def changed(**fields):
 
 @pytest.mark.parametrize(("text", "dims"), [("128x128", (128, 128)), ("32x64", (32, 64)), ("1x1", (1, 1))])
 def test_array_names_are_rows_by_columns(text, dims):
-    assert pe_dims(text) == dims
+    assert sides(text, "pe_array") == dims
 
 
 @pytest.mark.parametrize("text", ["128", "128*128", "0x128", "128x", "-1x4", "1.5x2", "128x128x2", "axb", ""])
 def test_other_array_names_are_refused(text):
     with pytest.raises(SpecError, match="not of the form"):
-        pe_dims(text)
+        sides(text, "pe_array")
 
 
 def test_the_same_choice_keeps_the_array():
@@ -59,9 +58,9 @@ def test_native_fp4_doubles_the_rate_and_the_depth():
 
 def test_a_matrix_instruction_is_the_baselines_or_the_chosen_one():
     v100 = chip("v100")
-    for written, sides in (("", (8.0, 8.0)), ("16x8", (16.0, 8.0))):
+    for written, dims in (("", (8.0, 8.0)), ("16x8", (16.0, 8.0))):
         engine = array_of(dataclasses.replace(as_built(v100), matrix_instruction=written), v100)
-        assert (float(engine.instruction_rows), float(engine.instruction_cols)) == sides
+        assert (float(engine.instruction_rows), float(engine.instruction_cols)) == dims
 
 
 def test_larger_arrays_pad_to_larger_tiles():

@@ -13,6 +13,7 @@ import pickle
 import platform
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
 from types import FunctionType
@@ -50,12 +51,21 @@ class Program(Generic[T]):
     def __init__(self, fun: Callable[..., T]) -> None:
         """A program of `fun`."""
         self.fun = fun
-        self._made: dict[Any, Callable[..., Any]] = {}
-        self._making = threading.RLock()
+        self._made: dict[Any, Future[Callable[..., Any]]] = {}
         self.__doc__, self.__name__, self.__module__ = fun.__doc__, fun.__name__, fun.__module__
 
     def __call__(self, *args: Any, **kwargs: Any) -> T:
         """What the function returns, as device arrays."""
+        made, arrays = self._made_for(args, kwargs)
+        return made(*arrays)
+
+    def prepare(self, *args: Any, **kwargs: Any) -> None:
+        """Make the program for arguments of this form, if programs are kept, so that it is there when it is called."""
+        if _keeps():
+            self._made_for(args, kwargs)
+
+    def _made_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Callable[..., Any], list[Any]]:
+        """The program for such arguments, which other threads wait for while one makes it; and their arrays."""
         leaves, form = jax.tree.flatten((args, kwargs))
         is_array = [isinstance(x, (jax.Array, np.ndarray, np.generic)) for x in leaves]
         arrays = [x for x, own in zip(leaves, is_array, strict=True) if own]
@@ -63,12 +73,17 @@ class Program(Generic[T]):
         traced = is_traced(arrays)
         shapes = tuple((x.shape, x.dtype, getattr(x, "weak_type", False)) for x in arrays)
         known = (traced, form, tuple(is_array), shapes, rest, tuple(map(type, rest)))
-        with contextlib.nullcontext() if known in self._made else self._making:
-            if known not in self._made:
-                options = {} if traced else SOON_COMPILED  # those of a program hold for all that it calls
-                jitted = jax.jit(_flat(self.fun, form, is_array, rest), **options)
-                self._made[known] = jitted if traced else self._compiled(jitted, arrays, (form, shapes), rest)
-        return self._made[known](*arrays)
+        mine = Future()
+        if (made := self._made.setdefault(known, mine)) is mine:
+            options = {} if traced else SOON_COMPILED  # those of a program hold for all that it calls
+            jitted = jax.jit(_flat(self.fun, form, is_array, rest), **options)
+            try:
+                mine.set_result(jitted if traced else self._compiled(jitted, arrays, (form, shapes), rest))
+            except BaseException as error:  # whatever it is, who waits is told, and the next may try again
+                del self._made[known]
+                mine.set_exception(error)
+                raise
+        return made.result(), arrays
 
     def _compiled(
         self, jitted: Any, arrays: list[Any], shape: tuple[Any, ...], rest: tuple[Any, ...]
@@ -153,17 +168,32 @@ def _processor() -> str:
     return f"{platform.machine()} {platform.processor()}"
 
 
+class _Outside:
+    """How many threads compile without JAX's own cache, and whether it is on otherwise."""
+
+    lock, n, usual = threading.Lock(), 0, True
+
+
 @contextlib.contextmanager
 def _not_from_cache() -> Iterator[None]:
     """Without JAX's own cache: what comes out of it cannot be kept, since its functions are lost."""
-    before = getattr(jax.config, CACHE)
-    jax.config.update(CACHE, False)
-    compilation_cache.reset_cache()
+    with _Outside.lock:
+        if _Outside.n == 0:
+            _Outside.usual = getattr(jax.config, CACHE)
+            _use_cache(False)
+        _Outside.n += 1
     try:
         yield
     finally:
-        jax.config.update(CACHE, before)
-        compilation_cache.reset_cache()
+        with _Outside.lock:
+            _Outside.n -= 1
+            if _Outside.n == 0:
+                _use_cache(_Outside.usual)
+
+
+def _use_cache(is_on: bool) -> None:
+    jax.config.update(CACHE, is_on)
+    compilation_cache.reset_cache()
 
 
 def _body(made: jax.stages.Compiled) -> bytes:

@@ -22,9 +22,9 @@ from ..core.text import percent
 from ..core.types import FloatLike, Scalar, Vector
 from ..study.convex import ConvexCore, Data, coordinates, core_logs
 from ..study.study import Study
-from .batch import solve_batch
+from .batch import WIDTH, solve_batch
 from .deadline import Deadline
-from .search import WIDTH, Candidate, Search, run_search, search_of
+from .search import Candidate, Search, run_search, search_of
 from .solution import Near
 from .space import Space, batch_of, space_of
 

@@ -14,14 +14,11 @@ from ..lowering.plan import Plan
 from ..study.convex import ConvexCore, all_strict, chip_at, coordinates, model_of, named_numbers, power_auxiliaries
 from ..study.design import STEPPED, steps, with_free
 from ..study.metrics import metric_of
-from .batch import solve_batch
+from .batch import WIDTH, solve_batch
 from .deadline import Deadline
 from .interior import Optimum
 from .pricing import Plans, alternate, fastest_plans
 from .space import Space, batch_of, data_of, element, own_plans, valid_in, with_plans
-
-WIDTH = 64
-"""Problems solved side by side, in search and proof alike: one program."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,12 +13,12 @@ import numpy as np
 from ..core.program import compiled
 from ..lowering.step_demand import StepDemand
 from ..study.convex import ConvexCore, Data, all_strict, core_logs, model_of
-from .batch import in_batches, solve_batch
+from .batch import WIDTH, in_batches, solve_batch
 from .dominance import Bought, bought, with_signed_parts
 from .hull import PlanTable, moved_by, moved_to, plan_tables
 from .interior import Optimum
 from .pricing import PRICED, priced_on_s
-from .search import WIDTH, Search
+from .search import Search
 
 Rows: TypeAlias = list[np.ndarray]
 """Coefficients with the problem as leading axis: of every workload's demand, then of what the technology buys."""

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from ..study.convex import model_of, ratio_rows
+from .batch import WIDTH
 from .counts import steps_of_choice
 from .deadline import Deadline
 from .dominance import worth_a_proof
@@ -25,7 +26,7 @@ from .hull import PlanTable
 from .incumbent import Incumbent, Region
 from .interior import Optimum
 from .pricing import PRICED
-from .search import WIDTH, Candidate, Search
+from .search import Candidate, Search
 from .space import valid_in
 from .tables import HullError, Tables, data_of_rows, hull_costs, hull_rows, row_slopes, solve_rows
 

@@ -28,6 +28,7 @@ from jax.core import Tracer
 from jax.experimental import serialize_executable
 from jax.experimental.compilation_cache import compilation_cache
 
+from .apart import apart
 from .kept import ROOMS, UNSAID, is_kept, keep, kept
 from .types import SOON_COMPILED
 
@@ -38,6 +39,10 @@ WATCHED = ("jax_debug_nans", "jax_debug_infs", "jax_disable_jit")
 """Settings under which a program is watched while it runs: none is kept then."""
 UNFIT = (ValueError, TypeError, AttributeError, NotImplementedError, pickle.PicklingError, jax.errors.JaxRuntimeError)
 """What a program that cannot be kept, or the form of its results, raises."""
+LAPACK = b"lapack_"
+"""How names of routines of linear algebra begin in a program."""
+AT_ONCE = threading.Semaphore(os.cpu_count() or 1)
+"""Programs that are made beside the command at a time, first come first served."""
 CACHE = "jax_enable_compilation_cache"
 """Setting of JAX that lets it keep programs by itself."""
 
@@ -105,6 +110,20 @@ class Program(Generic[T]):
 
 compiled = Program
 """The decorator that makes one."""
+
+
+def meanwhile(prepare: Callable[[], None]) -> None:
+    """Make programs in a thread, where programs are kept: XLA compiles without Python's lock, beside the command.
+
+    What fails there fails again where the program is called, and is told there.
+    """
+    if _keeps():
+        apart(lambda: _in_turn(prepare))
+
+
+def _in_turn(prepare: Callable[[], None]) -> None:
+    with AT_ONCE:
+        prepare()
 
 
 def is_traced(records: Any) -> bool:
@@ -209,6 +228,7 @@ def _find_lapack() -> None:
 
 
 def _loaded(body: bytes) -> Callable[..., Any]:
-    _find_lapack()
+    if LAPACK in body:
+        _find_lapack()
     code, taken, results = pickle.loads(body)
     return serialize_executable.deserialize_and_load(code, taken, jax.tree.structure(results))

@@ -9,8 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..core.apart import apart
-from ..core.kept import is_kept
+from ..core.program import meanwhile
 from ..core.types import row_of, unnamed
 from ..economy.job import Economy, Job, job_of
 from ..economy.presets import economy, reliability
@@ -60,8 +59,7 @@ class Space:
 
 def space_of(study: Study) -> Space:
     """A study, lowered; the program that solves it is made meanwhile, where programs are kept."""
-    if is_kept():
-        apart(lambda: prepare_solver(study))
+    meanwhile(lambda: prepare_solver(study))
     ground = ground_of(study)
     return _space(study, ground, kept_plans(study, ground))
 

@@ -51,7 +51,7 @@ def test_a_second_run_lowers_no_plan_and_has_the_same_bits(kept_folder, monkeypa
     raw["workloads"] = {"training": TRAINING}
     raw["choices"]["pe_array"] = ["128x128", "256x256"]
     monkeypatch.setattr(ground, "WORTH_KEEPING", 1)
-    monkeypatch.setattr(space, "apart", lambda _: None)  # it lowers one plan, for the form of a program
+    monkeypatch.setattr(space, "meanwhile", lambda _: None)  # it lowers one plan, for the form of a program
 
     def tables():
         assembly._lowered.cache_clear()

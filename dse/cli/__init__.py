@@ -60,7 +60,7 @@ def entry() -> int:
         os.write(2, TOLD.encode())
         code = INTERRUPTED
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if code == INTERRUPTED:
+    if code == INTERRUPTED or _is_left_behind():
         _leave(code)
     return code
 

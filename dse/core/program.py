@@ -13,6 +13,7 @@ import pickle
 import platform
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
 from types import FunctionType
@@ -27,6 +28,7 @@ from jax.core import Tracer
 from jax.experimental import serialize_executable
 from jax.experimental.compilation_cache import compilation_cache
 
+from .apart import apart
 from .kept import ROOMS, UNSAID, is_kept, keep, kept
 from .types import SOON_COMPILED
 
@@ -37,6 +39,10 @@ WATCHED = ("jax_debug_nans", "jax_debug_infs", "jax_disable_jit")
 """Settings under which a program is watched while it runs: none is kept then."""
 UNFIT = (ValueError, TypeError, AttributeError, NotImplementedError, pickle.PicklingError, jax.errors.JaxRuntimeError)
 """What a program that cannot be kept, or the form of its results, raises."""
+LAPACK = b"lapack_"
+"""How names of routines of linear algebra begin in a program."""
+AT_ONCE = threading.Semaphore(os.cpu_count() or 1)
+"""Programs that are made beside the command at a time, first come first served."""
 CACHE = "jax_enable_compilation_cache"
 """Setting of JAX that lets it keep programs by itself."""
 
@@ -49,12 +55,21 @@ class Program(Generic[T]):
 
     def __init__(self, fun: Callable[..., T]) -> None:
         self.fun = fun
-        self._made: dict[Any, Callable[..., Any]] = {}
-        self._making = threading.RLock()
+        self._made: dict[Any, Future[Callable[..., Any]]] = {}
         self.__doc__, self.__name__, self.__module__ = fun.__doc__, fun.__name__, fun.__module__
 
     def __call__(self, *args: Any, **kwargs: Any) -> T:
         """What the function returns, as device arrays."""
+        made, arrays = self._made_for(args, kwargs)
+        return made(*arrays)
+
+    def prepare(self, *args: Any, **kwargs: Any) -> None:
+        """Make the program for arguments of this form, if programs are kept, so that it is there when it is called."""
+        if _keeps():
+            self._made_for(args, kwargs)
+
+    def _made_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Callable[..., Any], list[Any]]:
+        """The program for such arguments, which other threads wait for while one makes it; and their arrays."""
         leaves, form = jax.tree.flatten((args, kwargs))
         is_array = [isinstance(x, (jax.Array, np.ndarray, np.generic)) for x in leaves]
         arrays = [x for x, own in zip(leaves, is_array, strict=True) if own]
@@ -62,12 +77,17 @@ class Program(Generic[T]):
         traced = is_traced(arrays)
         shapes = tuple((x.shape, x.dtype, getattr(x, "weak_type", False)) for x in arrays)
         known = (traced, form, tuple(is_array), shapes, rest, tuple(map(type, rest)))
-        with contextlib.nullcontext() if known in self._made else self._making:
-            if known not in self._made:
-                options = {} if traced else SOON_COMPILED  # those of a program hold for all that it calls
-                jitted = jax.jit(_flat(self.fun, form, is_array, rest), **options)
-                self._made[known] = jitted if traced else self._compiled(jitted, arrays, (form, shapes), rest)
-        return self._made[known](*arrays)
+        mine = Future()
+        if (made := self._made.setdefault(known, mine)) is mine:
+            options = {} if traced else SOON_COMPILED  # those of a program hold for all that it calls
+            jitted = jax.jit(_flat(self.fun, form, is_array, rest), **options)
+            try:
+                mine.set_result(jitted if traced else self._compiled(jitted, arrays, (form, shapes), rest))
+            except BaseException as error:  # whatever it is, who waits is told, and the next may try again
+                del self._made[known]
+                mine.set_exception(error)
+                raise
+        return made.result(), arrays
 
     def _compiled(
         self, jitted: Any, arrays: list[Any], shape: tuple[Any, ...], rest: tuple[Any, ...]
@@ -89,6 +109,20 @@ class Program(Generic[T]):
 
 compiled = Program
 """The decorator that makes one."""
+
+
+def meanwhile(prepare: Callable[[], None]) -> None:
+    """Make programs in a thread, where programs are kept: XLA compiles without Python's lock, beside the command.
+
+    What fails there fails again where the program is called, and is told there.
+    """
+    if _keeps():
+        apart(lambda: _in_turn(prepare))
+
+
+def _in_turn(prepare: Callable[[], None]) -> None:
+    with AT_ONCE:
+        prepare()
 
 
 def is_traced(records: Any) -> bool:
@@ -151,17 +185,32 @@ def _processor() -> str:
     return f"{platform.machine()} {platform.processor()}"
 
 
+class _Outside:
+    """How many threads compile without JAX's own cache, and whether it is on otherwise."""
+
+    lock, n, usual = threading.Lock(), 0, True
+
+
 @contextlib.contextmanager
 def _not_from_cache() -> Iterator[None]:
     """Without JAX's own cache: what comes out of it cannot be kept, since its functions are lost."""
-    before = getattr(jax.config, CACHE)
-    jax.config.update(CACHE, False)
-    compilation_cache.reset_cache()
+    with _Outside.lock:
+        if _Outside.n == 0:
+            _Outside.usual = getattr(jax.config, CACHE)
+            _use_cache(False)
+        _Outside.n += 1
     try:
         yield
     finally:
-        jax.config.update(CACHE, before)
-        compilation_cache.reset_cache()
+        with _Outside.lock:
+            _Outside.n -= 1
+            if _Outside.n == 0:
+                _use_cache(_Outside.usual)
+
+
+def _use_cache(is_on: bool) -> None:
+    jax.config.update(CACHE, is_on)
+    compilation_cache.reset_cache()
 
 
 def _body(made: jax.stages.Compiled) -> bytes:
@@ -177,6 +226,7 @@ def _find_lapack() -> None:
 
 
 def _loaded(body: bytes) -> Callable[..., Any]:
-    _find_lapack()
+    if LAPACK in body:
+        _find_lapack()
     code, taken, results = pickle.loads(body)
     return serialize_executable.deserialize_and_load(code, taken, jax.tree.structure(results))

@@ -14,6 +14,7 @@ import numpy as np
 from ..core.errors import PlanError, RoomError
 from ..core.frames import page
 from ..core.kept import kept_record
+from ..core.program import meanwhile
 from ..core.types import Stacked, stack_records
 from ..hardware.chip import Chip
 from ..hardware.presets import chip as preset_chip
@@ -30,7 +31,7 @@ from ..physics.evaluate import Evaluation, chip_technology
 from ..technology.presets import Technology
 from ..workload.requests import Asked
 from ..workload.transformer import Training, Workload
-from .host import evaluated, plan_steps_s
+from .host import evaluated, plan_steps_s, prepare_evaluated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -188,6 +189,7 @@ def fastest(
 
     Steps longer than `deadline_s` count only where no plan keeps it, and then the shortest step is best.
     """
+    meanwhile(lambda: prepare_evaluated(demands[0], chip, tech, c))  # who looks for the fastest asks of it next
     stacked = stack_records(demands)
     seconds = np.asarray(plan_steps_s(stacked, chip, tech, c))
     in_time = np.where(seconds <= deadline_s, seconds, np.inf)

@@ -43,6 +43,11 @@ def evaluated(
 _evaluated = compiled(evaluate_demand)
 
 
+def prepare_evaluated(d: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> None:
+    """Make the program of `evaluated` for demands, chips and calibrations like these."""
+    _evaluated.prepare(*_plain(d, chip, tech, c), np.asarray(np.inf))
+
+
 def plan_steps_s(demands: StepDemand, chip: Chip, tech: Technology, c: Calibration) -> FloatLike:
     """Throttled step time of every demand (leading axis) on one chip, inf where it does not fit in memory or SRAM."""
     if is_traced((demands, chip, tech, c)):

@@ -16,16 +16,18 @@ import numpy as np
 
 from ..core.errors import SpecError
 from ..core.free import Free
+from ..core.program import meanwhile
 from ..core.types import as_float
 from ..evaluation.assembly import fastest, lowered
+from ..evaluation.host import evaluated
 from ..hardware.chip import Chip
 from ..hardware.presets import chip as preset_chip
 from ..optimize.deadline import Deadline
-from ..optimize.near import near
+from ..optimize.near import near, prepare_near
 from ..optimize.solution import Near, Solution
 from ..optimize.solve import solve
 from ..optimize.space import Space, space_of
-from ..physics.evaluate import chip_technology, evaluate_demand
+from ..physics.evaluate import chip_technology
 from ..study.design import FREE, STEPPED, steps
 from ..study.limits import full_name
 from ..study.metrics import DELIVERED, FULL_LOAD, METRICS, chip_state, mean_speedup
@@ -82,6 +84,8 @@ def backtest(
     """
     check_study(study)
     space = space_of(study)
+    if ranges:
+        meanwhile(lambda: prepare_near(space))
     solution = answer(study, progress, space)
     if solution.chip is None or solution.choice is None:
         return solution
@@ -188,6 +192,6 @@ def built_speedups(space: Space, built: Chip) -> dict[str, float]:
     for (name, (workload, _)), system, c, (_, before_s), tokens in each:
         plans, demands = lowered(dataclasses.replace(system, chip=inside), workload, c, study.streams)
         best = demands[fastest(plans, demands, inside, tech, c)]
-        step_s = float(evaluate_demand(best, inside, tech, c).step_s)
+        step_s = float(evaluated(best, inside, tech, c).step_s)
         found[name] = before_s / float(tokens) * float(best.tokens) / step_s
     return found

@@ -20,10 +20,10 @@ import numpy as np
 from scipy.optimize import minimize
 
 from ..core.errors import SpecError
-from ..optimize.batch import solve_batch
+from ..optimize.batch import WIDTH, solve_batch
 from ..optimize.deadline import Deadline
 from ..optimize.interior import Optimum
-from ..optimize.search import WIDTH, Candidate, Search, run_search, search_of
+from ..optimize.search import Candidate, Search, run_search, search_of
 from ..optimize.space import element, space_of
 from ..study.convex import ConvexCore, all_strict, model_of
 from ..study.metrics import DELIVERED

@@ -17,6 +17,8 @@ from jaxtyping import Float, Int
 from ..core.counts import check_count
 from ..core.errors import SpecError
 from ..core.files import MOST_WHOLE
+from ..core.program import meanwhile
+from ..optimize.batch import prepare_batch
 from ..optimize.deadline import Deadline
 from ..optimize.pricing import Plans
 from ..optimize.search import Candidate, Search, n_choices, run_search, search_of, solve_points
@@ -24,7 +26,7 @@ from ..optimize.space import Space, space_of
 from ..study.convex import coordinates, model_of, ratio_rows
 from ..study.metrics import DELIVERED
 from ..study.study import Study
-from .in_turn import solve_in_turn
+from .in_turn import SETTINGS, solve_in_turn
 from .outcome import Outcomes, Risk
 from .remedy import check_target
 from .samples import MOST_DRAWS, Samples
@@ -89,6 +91,7 @@ def risk(
     check_count("seed", seed, 0, MOST_WHOLE)
     check_target(study, target)
     search = search_of(known.space if known else space_of(study), progress, deadline=deadline or Deadline())
+    meanwhile(lambda: _prepare_draws(search))
     every = solve_points(search, [(i, known.plans) for i in range(n_choices(search))]) if known else run_search(search)
     found = sorted((c for c in every if c.log_goal < np.inf), key=lambda c: c.log_goal)
     if not found:
@@ -105,6 +108,13 @@ def risk(
         study, seed, goal, tuple(kept), loss, nominal, coordinates(search.core), drawn, outcomes,
         tuple(search.deadline.undone),
     )  # fmt: skip
+
+
+def _prepare_draws(search: Search) -> None:
+    """Make the program that solves draws, whose data have more numbers than those of a search."""
+    samples = Samples(search, draw(unknowns(search.space.study), 2, 0))
+    data = jax.tree.map(lambda x: x[0], samples.data(0, tuple(0 for _ in search.space.plans)))
+    prepare_batch(model_of(search.core), data, len(coordinates(search.core)), settings=SETTINGS)
 
 
 def pilot(

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from ..core.errors import SpecError
 from ..core.frames import page, table_of
-from ..core.program import compiled
+from ..core.program import compiled, meanwhile
 from ..core.provenance import Sourced
 from ..core.text import percent, quantity_text, scoped_label, scoped_name
 from ..evaluation.host import evaluated
@@ -166,6 +166,7 @@ def sensitivity(study: Study, search: Search | None = None) -> Sensitivity:
         SpecError: no design meets the limits.
     """
     search = search or search_of(space_of(study))
+    meanwhile(lambda: _prepare_slopes(search))
     best = (run_search(search) if not search.seen else sorted(leaders(search), key=lambda c: c.log_goal))[0]
     if not np.isfinite(best.log_goal):
         raise SpecError(f"study {study.name}: no design meets its limits; `dse optimize` says what to loosen")
@@ -201,13 +202,18 @@ class Given(eqx.Module):
     @classmethod
     def of(cls, space: Space, c: Candidate) -> Given:
         """Coefficients of a candidate and the demands that set the baseline's times."""
+        return cls.at(space, c.choice_index, c.plan_index)
+
+    @classmethod
+    def at(cls, space: Space, choice_index: int, plan_index: tuple[int, ...]) -> Given:
+        """Coefficients of a choice under plans, and the demands that set the baseline's times."""
         own = tuple(
             demands[every.index(plan)]
             for (every, demands), (plan, _) in zip(space.ground.lowered, space.ground.baselines, strict=True)
         )
         base = space.study.baseline.chip
         names = tuple(c_.name for c_ in space.ground.calibrations)
-        return cls(data_of(space, c.choice_index, c.plan_index), own, base, chip_technology(base), names)
+        return cls(data_of(space, choice_index, plan_index), own, base, chip_technology(base), names)
 
     @property
     def world(self) -> World:
@@ -337,6 +343,13 @@ def _slopes(core: ConvexCore, form: Form, given: Given, values: Array, z: Array)
 
     found, pull = jax.vjp(logs, z, jnp.zeros(values.shape))
     return found, jax.lax.map(pull, jnp.eye(found.size))
+
+
+def _prepare_slopes(search: Search) -> None:
+    """Make the program of `_slopes`, which any choice under any plans has the form of."""
+    given = Given.at(search.space, 0, tuple(0 for _ in search.space.plans))
+    values, form = flat_world(given.world)
+    _slopes.prepare(search.core, form, given, values, np.zeros(len(coordinates(search.core))))
 
 
 def labels(space: Space, c: Candidate, world: World) -> list[tuple[str, Sourced | None]]:

@@ -12,13 +12,13 @@ import numpy as np
 
 from ..core.free import Free
 from ..core.text import enough_text, label, percent, quantity_text
-from ..optimize.batch import solve_batch
+from ..optimize.batch import WIDTH, solve_batch
 from ..optimize.counts import fixed_boxes, neighbours
 from ..optimize.deadline import Deadline
 from ..optimize.interior import Optimum
 from ..optimize.pricing import Plans, alternate
 from ..optimize.relax import relaxations
-from ..optimize.search import WIDTH, Candidate, Search, best_goal, price_plans, run_search, search_of, solve_points
+from ..optimize.search import Candidate, Search, best_goal, price_plans, run_search, search_of, solve_points
 from ..optimize.solution import Relaxation, Solution
 from ..optimize.solve import limit_price, solve
 from ..optimize.space import at_limits, batch_of, element

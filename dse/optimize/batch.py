@@ -20,6 +20,8 @@ from .interior import DEFAULTS, Optimum, Settings, solve_convex
 
 WIDEST = 256
 """Most problems solved side by side unless told otherwise: bounds memory."""
+WIDTH = 64
+"""Problems of a search or a proof that are solved side by side: one program."""
 ON_CORE = 8
 """Problems that one core solves side by side: a call takes as long as its longest, and what fills up the last call is
 solved for nothing."""
@@ -112,4 +114,26 @@ def solve_batch(
         return _solve_chunk(fun, eqx.combine(some, shared), box, loose, settings)
 
     size = size or min(WIDEST, 2 ** (n_batch - 1).bit_length())
-    return in_batches(solve, (arrays, boxes), min(size, ON_CORE) if jax.default_backend() == "cpu" else size)
+    return in_batches(solve, (arrays, boxes), _at_once(size))
+
+
+def _at_once(size: int) -> int:
+    """Problems of one call."""
+    return min(size, ON_CORE) if jax.default_backend() == "cpu" else size
+
+
+def prepare_batch(
+    fun: Model, data: Any, n: int, *, loose: np.ndarray | None = None, settings: Settings = DEFAULTS
+) -> None:
+    """Make the program by which `solve_batch` solves `WIDTH` problems side by side, where programs are kept.
+
+    Args:
+        fun: the model.
+        data: of a single problem, all arrays; only their form matters.
+        n: coordinates.
+        loose: as `solve_batch` gets it.
+        settings: likewise.
+    """
+    rows = _at_once(WIDTH)
+    batch = jax.tree.map(lambda x: np.broadcast_to(x, (rows, *np.shape(x))), data)
+    _solve_chunk.prepare(fun, batch, [np.zeros((rows, n))] * 3, loose, settings)

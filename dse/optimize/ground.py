@@ -80,6 +80,16 @@ def ground_of(study: Study) -> Ground:
     return Ground(chip, workloads, calibrations, systems, found, best, *rates, valid, known)
 
 
+def likeness_of(study: Study) -> Ground:
+    """A ground of the form that a study's has, made in no time: one plan of each workload, and numbers of nothing."""
+    workloads, calibrations = [w for w, _ in study.workloads.values()], list(study.calibrations.values())
+    chip, systems, ones = study.baseline.chip, systems_of(study), np.ones(len(workloads))
+    plans = [asked_plans(w, s, study.streams)[0] for w, s in zip(workloads, systems[""], strict=True)]
+    valid = {name: [{p: None} for p in plans] for name in study.system_names}
+    baselines = [(p, 1.0) for p in plans]
+    return Ground(chip, workloads, calibrations, systems, [], baselines, ones, ones, valid, {})
+
+
 def rates_of(
     study: Study, systems: list[System], lowered: list[tuple[list[Plan], Sequence[StepDemand]]],
     baselines: list[tuple[Plan, float]],

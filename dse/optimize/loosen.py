@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ..study.convex import Kind, model_of, ratio_rows, rows_of_limit
+from .batch import WIDTH
 from .counts import around, beside, fixed_boxes
 from .elastic import Loosened, cheapest_relaxations
 from .pricing import Plans
-from .search import WIDTH, Candidate, Search, n_choices
+from .search import Candidate, Search, n_choices
 from .solution import Relaxation
 from .space import batch_of, element, every_plan
 

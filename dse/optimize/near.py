@@ -22,11 +22,11 @@ from ..core.text import percent
 from ..core.types import FloatLike, Scalar, Vector
 from ..study.convex import ConvexCore, Data, coordinates, core_logs
 from ..study.study import Study
-from .batch import solve_batch
+from .batch import WIDTH, prepare_batch, solve_batch
 from .deadline import Deadline
-from .search import WIDTH, Candidate, Search, run_search, search_of
+from .search import Candidate, Search, run_search, search_of
 from .solution import Near
-from .space import Space, batch_of, space_of
+from .space import Space, batch_of, data_of, space_of
 
 PRODUCTS = {"sram_B": ("n_cores", "scratchpad_B"), "vector_lanes_per_chip": ("n_cores", "vector_lanes")}
 """Numbers of the chip that are products of free ones, and so as straight in logs as they are."""
@@ -78,6 +78,13 @@ def near(
         rows = zip(some, *low, *high, strict=True)
         found += [Near(n, math.exp(a), math.exp(-c), math.exp(b), math.exp(-d)) for n, a, b, c, d in rows]
     return tuple(found)
+
+
+def prepare_near(space: Space) -> None:
+    """Make the program that finds ranges in a study's space."""
+    core, data = space.study.core(), data_of(space, 0, tuple(0 for _ in space.plans))
+    n = len(coordinates(core))
+    prepare_batch(eqx.Partial(end_logs, core), (data, np.zeros(n), np.zeros(())), n)
 
 
 def directions_of(core: ConvexCore) -> dict[str, np.ndarray]:

@@ -66,6 +66,12 @@ def priced_on_s(
     return priced_s(core, z, data, jax.tree.map(lambda x: x[structures], every))
 
 
+def prepare_pricing(core: ConvexCore, data: Data, every: tuple[StepDemand, ...], n: int) -> None:
+    """Make the program of `fastest_plans` for `n` coordinates and data of the form of `data`, of one design."""
+    rows = jax.tree.map(lambda x: np.broadcast_to(x, (PRICED, *np.shape(x))), data)
+    priced_on_s.prepare(core, np.zeros((PRICED, n)), rows, np.zeros(PRICED, dtype=int), every=every)
+
+
 def fastest_plans(
     core: ConvexCore, z: np.ndarray, data: Data, structures: np.ndarray, every: tuple[StepDemand, ...],
     present: Sequence[Plans], among: Sequence[Sequence[np.ndarray]] = (),

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..study.convex import model_of, ratio_rows
+from .batch import WIDTH
 from .counts import steps_of_choice
 from .dominance import worth_a_proof
 from .elastic import least_violations
 from .hull import PlanTable
 from .incumbent import Region
 from .interior import Optimum
-from .search import WIDTH, Search
+from .search import Search
 from .space import valid_in
 from .tables import Tables, data_of_rows, hull_rows, solve_rows
 

@@ -10,18 +10,16 @@ from functools import partial
 import numpy as np
 
 from ..core.errors import SpecError
+from ..core.program import meanwhile
 from ..lowering.plan import Plan
 from ..study.convex import ConvexCore, all_strict, chip_at, coordinates, model_of, named_numbers, power_auxiliaries
 from ..study.design import STEPPED, steps, with_free
 from ..study.metrics import metric_of
-from .batch import solve_batch
+from .batch import WIDTH, solve_batch
 from .deadline import Deadline
 from .interior import Optimum
-from .pricing import Plans, alternate, fastest_plans
+from .pricing import Plans, alternate, fastest_plans, prepare_pricing
 from .space import Space, batch_of, data_of, element, own_plans, valid_in, with_plans
-
-WIDTH = 64
-"""Problems solved side by side, in search and proof alike: one program."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,6 +171,7 @@ def run_search(search: Search) -> list[Candidate]:
     anywhere is tried on every choice.
     """
     _check_own(search)
+    meanwhile(lambda: _prepare_pricing(search))
     rounds = itertools.count(1)
     problems = list(itertools.product(range(n_choices(search)), range(len(search.space.classes))))
     masks = [search.space.classes[k] for _, k in problems]
@@ -191,6 +190,11 @@ def run_search(search: Search) -> list[Candidate]:
         solve_points(search, crossed)
     search.progress(f"{len(winners)} plans crossed with {n_choices(search)} choices: best {best_goal(search):.5g}")
     return sorted(leaders(search), key=lambda c: c.log_goal)
+
+
+def _prepare_pricing(search: Search) -> None:
+    data = data_of(search.space, 0, tuple(0 for _ in search.space.plans))
+    prepare_pricing(search.core, data, search.space.demands, len(search.box[0]))
 
 
 def _check_own(search: Search) -> None:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import jax.numpy as jnp
 import numpy as np
 
-from ..core.program import compiled
+from ..core.program import compiled, meanwhile
 from ..core.types import FloatLike, Vector
 from ..evaluation.host import evaluated
 from ..hardware.chip import Chip
@@ -52,7 +52,7 @@ from .solution import (
     WorkloadReport,
 )
 from .space import Space, batch_of, data_of, economy_around, jobs_of, space_of
-from .tables import tables_of
+from .tables import prepare_hulls, tables_of
 from .tree import Proof, Tree
 
 GAP_FRAC = 1e-3
@@ -88,6 +88,7 @@ def solve(
     """
     check_stop(gap_frac, limit_s)
     search = search_of(space or space_of(study), progress, deadline=Deadline(max(limit_s, LIMIT_S)))
+    meanwhile(lambda: prepare_hulls(search))
     candidates = run_search(search)
     chips = [c for c in candidates if c.log_goal < np.inf]
     tree = Tree(tables_of(search), gap_frac, Deadline(limit_s), lambda p: progress(progress_text(p)))

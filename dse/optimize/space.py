@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..core.types import unnamed
+from ..core.program import meanwhile
+from ..core.types import row_of, unnamed
 from ..economy.job import Economy, Job, job_of
 from ..economy.presets import economy, reliability
 from ..economy.racks import in_rack
@@ -21,12 +22,13 @@ from ..lowering.plan import Plan
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
 from ..physics.money import bond_loss
-from ..study.convex import Data, UNCAPPED_Bps
+from ..study.convex import Data, UNCAPPED_Bps, all_strict, coordinates, model_of
 from ..study.design import array_of, choice_technology, template
 from ..study.study import Study
 from ..technology.presets import Technology
 from ..workload.requests import given_batch
-from .ground import Ground, Structure, ground_of, on_structures, systems_of, valid_plans
+from .batch import prepare_batch
+from .ground import Ground, Structure, ground_of, likeness_of, on_structures, systems_of, valid_plans
 from .kept_plans import classes_of, kept_plans
 
 
@@ -55,9 +57,21 @@ class Space:
 
 
 def space_of(study: Study) -> Space:
-    """A study, lowered."""
+    """A study, lowered; the program that solves it is made meanwhile, where programs are kept."""
+    meanwhile(lambda: prepare_solver(study))
     ground = ground_of(study)
     return _space(study, ground, kept_plans(study, ground))
+
+
+def prepare_solver(study: Study) -> None:
+    """Make the program of a study's solver, whose form one plan of each workload and one choice tell."""
+    ground, core, choice = likeness_of(study), study.core(), study.choices[0]
+    at = Structure(array_shape(array_of(choice, study.baseline.chip)), choice.system)
+    demands = [row_of(d, (0, 0)) for d in demands_on(ground, [at], [[plan] for plan, _ in ground.baselines])]
+    chip, tech = template(choice, study.baseline.chip, study.scaleout_Bps), choice_technology(choice, study.package)
+    data = element(stack([coefficients(study, ground, chip, tech, choice.system)]), 0)
+    data = dataclasses.replace(data, demands=tuple(demands))
+    prepare_batch(model_of(core), data, len(coordinates(core)), loose=all_strict(core))
 
 
 def _space(study: Study, ground: Ground, plans: list[list[Plan]]) -> Space:

@@ -12,13 +12,14 @@ import numpy as np
 
 from ..core.program import compiled
 from ..lowering.step_demand import StepDemand
-from ..study.convex import ConvexCore, Data, all_strict, core_logs, model_of
-from .batch import in_batches, solve_batch
+from ..study.convex import ConvexCore, Data, all_strict, core_logs, model_of, ratio_rows
+from .batch import WIDTH, in_batches, solve_batch
 from .dominance import Bought, bought, with_signed_parts
 from .hull import PlanTable, moved_by, moved_to, plan_tables
 from .interior import Optimum
 from .pricing import PRICED, priced_on_s
-from .search import WIDTH, Search
+from .search import Search
+from .space import data_of
 
 Rows: TypeAlias = list[np.ndarray]
 """Coefficients with the problem as leading axis: of every workload's demand, then of what the technology buys."""
@@ -39,6 +40,14 @@ def hull_slopes(core: ConvexCore, data: Data, z: jax.Array, multipliers: jax.Arr
         return f + lam @ g
 
     return jax.vmap(jax.grad(lagrangian))(moved_by(data), data, z, multipliers)
+
+
+def prepare_hulls(search: Search) -> None:
+    """Make the program of `row_slopes`."""
+    core, n = search.core, len(search.box[0])
+    one = data_of(search.space, 0, tuple(0 for _ in search.space.plans))
+    data = jax.tree.map(lambda x: np.broadcast_to(x, (WIDTH, *np.shape(x))), one)
+    hull_slopes.prepare(core, data, np.zeros((WIDTH, n)), np.zeros((WIDTH, len(ratio_rows(core)))))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from .batch import WIDTH
 from .deadline import Deadline
 from .hull import PlanTable
 from .incumbent import Incumbent, Region
 from .interior import Optimum
 from .pricing import PRICED
 from .regions import boxes, children, relaxed, roots, violates
-from .search import WIDTH, Candidate
+from .search import Candidate
 from .tables import HullError, Tables, hull_costs, row_slopes
 
 

@@ -13,8 +13,8 @@ import numpy as np
 
 jax.config.update("jax_enable_x64", True)
 
-from dse.optimize.batch import solve_batch  # noqa: E402
-from dse.optimize.search import WIDTH, n_choices, search_of, solve_points  # noqa: E402
+from dse.optimize.batch import WIDTH, solve_batch  # noqa: E402
+from dse.optimize.search import n_choices, search_of, solve_points  # noqa: E402
 from dse.optimize.space import batch_of, space_of  # noqa: E402
 from dse.study.study import load_study  # noqa: E402
 

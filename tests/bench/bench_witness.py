@@ -20,8 +20,8 @@ import numpy as np
 
 jax.config.update("jax_enable_x64", True)
 
-from dse.optimize.batch import solve_batch  # noqa: E402
-from dse.optimize.search import WIDTH, n_choices, search_of  # noqa: E402
+from dse.optimize.batch import WIDTH, solve_batch  # noqa: E402
+from dse.optimize.search import n_choices, search_of  # noqa: E402
 from dse.optimize.space import data_of, element, own_plans, space_of  # noqa: E402
 from dse.study.convex import all_strict, model_of, ratio_rows  # noqa: E402
 from dse.study.study import load_study  # noqa: E402

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from dse.core import program as module
+from dse.core.apart import apart
 from dse.core.kept import keep_in
 from dse.core.program import Program
 from dse.physics.pipeline import cycle_ratio
@@ -72,6 +74,45 @@ def test_a_program_inside_another_is_traced_into_it(folder):
     inner = Program(ours(lambda x: x**2))
     assert float(jax.grad(lambda x: inner(x) + inner(x))(3.0)) == 12.0
     assert np.array_equal(jax.vmap(inner)(np.arange(3.0)), [0.0, 1.0, 4.0])
+
+
+def test_a_program_is_made_once_however_many_ask_for_it(folder):
+    traced = []
+
+    @ours
+    def slow(x):
+        traced.append(1)
+        time.sleep(0.1)
+        return x + 1
+
+    run = Program(slow)
+    asked = [apart(lambda: run.prepare(np.asarray(1.0))), *(apart(lambda: run(np.asarray(1.0))) for _ in range(3))]
+    assert float(run(np.asarray(2.0))) == 3.0
+    assert [a.result() is None for a in asked] == [True, False, False, False]
+    assert len(traced) == 1 and n_kept(folder) == 1
+    assert jax.config.jax_enable_compilation_cache
+
+
+def test_one_that_fails_tells_all_who_ask_and_may_be_asked_again(folder):
+    failing = [True]
+
+    @ours
+    def odd(x):
+        if failing:
+            raise ArithmeticError("odd")
+        return x
+
+    run = Program(odd)
+    for _ in range(2):
+        with pytest.raises(ArithmeticError, match="odd"):
+            run(np.asarray(1.0))
+    failing.clear()
+    assert float(run(np.asarray(1.0))) == 1.0
+
+
+def test_nothing_is_made_ahead_where_nothing_is_kept():
+    run = Program(ours(lambda x: pytest.fail("traced")))
+    run.prepare(np.asarray(1.0))
 
 
 def test_a_program_that_does_not_load_is_compiled_anew(folder, monkeypatch):

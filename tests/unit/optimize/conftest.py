@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dse.optimize.batch import solve_batch
+from dse.optimize.batch import WIDTH, solve_batch
 from dse.optimize.elastic import cheapest_relaxations
-from dse.optimize.search import WIDTH, search_of
+from dse.optimize.search import search_of
 from dse.optimize.space import space_of
 from dse.optimize.tables import data_of_rows, plan_rows, tables_of
 from dse.study.convex import Kind, all_strict, coordinates, model_of, ratio_rows

@@ -24,8 +24,7 @@ def tightened(search, factor):
 def solved_with(search, data):
     import jax
 
-    from dse.optimize.batch import solve_batch
-    from dse.optimize.search import WIDTH
+    from dse.optimize.batch import WIDTH, solve_batch
     from dse.optimize.space import element
 
     lower, upper = search.box

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from dse.core.free import Free
-from dse.optimize.batch import solve_batch
-from dse.optimize.search import WIDTH, run_search, search_of
+from dse.optimize.batch import WIDTH, solve_batch
+from dse.optimize.search import run_search, search_of
 from dse.optimize.solve import solve_continuous
 from dse.optimize.space import data_of, relative, space_of
 from dse.study.convex import MEMORY, Kind, all_strict, coordinates, model_of

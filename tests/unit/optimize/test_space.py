@@ -11,12 +11,13 @@ from dse.core.files import read_toml
 from dse.core.kept import keep_in
 from dse.evaluation import assembly
 from dse.lowering.demand import _beside
-from dse.optimize import ground
+from dse.optimize import batch, ground, space
 from dse.optimize.ground import candidates, on_structures
 from dse.optimize.hull import plan_tables
 from dse.optimize.kept_plans import orders
-from dse.optimize.space import space_of
-from dse.study.study import study_from
+from dse.optimize.search import first_plans, search_of, solve_points
+from dse.optimize.space import prepare_solver, space_of
+from dse.study.study import load_study, study_from
 
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"
 TRAINING = {"phase": "training", "model": "llama-3.1-8b", "chips": 144, "global_batch": 1152, "sequence": 4096}
@@ -50,6 +51,7 @@ def test_a_second_run_lowers_no_plan_and_has_the_same_bits(kept_folder, monkeypa
     raw["workloads"] = {"training": TRAINING}
     raw["choices"]["pe_array"] = ["128x128", "256x256"]
     monkeypatch.setattr(ground, "WORTH_KEEPING", 1)
+    monkeypatch.setattr(space, "meanwhile", lambda _: None)  # it lowers one plan, for the form of a program
 
     def tables():
         assembly._lowered.cache_clear()
@@ -70,3 +72,32 @@ def test_a_second_run_lowers_no_plan_and_has_the_same_bits(kept_folder, monkeypa
         path.write_bytes(path.read_bytes()[:-3])
     assert tables()[1] == plans and len(lowered) == 2 * n
     assembly._lowered.cache_clear()
+
+
+class Asked(Exception):
+    """A program was asked for: enough is known."""
+
+
+SERVING = pytest.param("trainium4_serving", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", ["trainium4_announced", "trainium4_cost", SERVING])
+def test_the_program_made_beside_lowering_is_the_one_that_solves(name, monkeypatch):
+    forms = []
+
+    class Recorded:
+        def prepare(self, *args):
+            arrays, form = jax.tree.flatten(args)
+            forms.append((form, [(np.shape(x), getattr(x, "dtype", x)) for x in arrays]))
+
+        def __call__(self, *args):
+            self.prepare(*args)
+            raise Asked
+
+    monkeypatch.setattr(batch, "_solve_chunk", Recorded())
+    study = load_study(Path(__file__).parents[3] / "sweeps" / f"{name}.toml")
+    prepare_solver(study)
+    search = search_of(space_of(study))
+    with pytest.raises(Asked):
+        solve_points(search, [(0, first_plans(search, 0, 0))])
+    assert len(forms) == 2 and forms[0] == forms[1]

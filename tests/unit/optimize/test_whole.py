@@ -8,9 +8,9 @@ import pytest
 
 from dse.core.errors import UnknownNameError
 from dse.core.free import Free
-from dse.optimize.batch import solve_batch
+from dse.optimize.batch import WIDTH, solve_batch
 from dse.optimize.counts import fixed_boxes, neighbours
-from dse.optimize.search import WIDTH, run_search, search_of
+from dse.optimize.search import run_search, search_of
 from dse.optimize.solution import Status, solution_json
 from dse.optimize.solve import solve, solve_continuous, status_of
 from dse.optimize.space import batch_of, relative, space_of

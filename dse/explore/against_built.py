@@ -32,7 +32,7 @@ class Row:
     naive: float
     """Of the predecessor scaled by area and node."""
     given: bool = False
-    """Whether the study's budget or its only choice sets it, so that a hit says nothing."""
+    """Whether the budget, the only choice or a guess about the built chip sets it, so that a hit says nothing."""
     near: tuple[float, float] | None = None
     """Range over all designs within `SHARE_FRAC` of the optimum, counts broken; None where that was not asked."""
 

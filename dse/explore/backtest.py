@@ -22,6 +22,7 @@ from ..evaluation.assembly import fastest, lowered
 from ..evaluation.host import evaluated
 from ..hardware.chip import Chip
 from ..hardware.presets import chip as preset_chip
+from ..hardware.presets import chip_receipts
 from ..optimize.deadline import Deadline
 from ..optimize.near import near, prepare_near
 from ..optimize.solution import Near, Solution
@@ -152,11 +153,13 @@ def rows_of(study: Study, design: Chip, built: Chip, flat: tuple[Near, ...] = ()
 def given_by(study: Study) -> set[str]:
     """Quantities that the study's limits, its only choice or the baseline set; capacity comes with the stacks.
 
-    Where no rate of FP8 is offered, its peak is BF16's times the baseline's rate, and says nothing more.
+    So is what the built chip has by a guess of ours alone: no yardstick of a design. Where no rate of FP8 is offered,
+    its peak is BF16's times the baseline's rate, and says nothing more.
     """
     proposed = {f.name for f in study.free} | {"hbm_capacity_B"}
     given = {x.metric for x in study.limits} | {n for n in QUANTITIES if n in FREE and n not in proposed}
     given |= {f.name for f in study.free if f.lower == f.upper}
+    given |= {f.name for f in chip_receipts(study.built) if f.kind == "guess"} & proposed
     for name, values in (
         ("n_dies", {c.n_dies for c in study.choices}),
         ("pes_per_core", {c.pe_array for c in study.choices}),

@@ -51,6 +51,10 @@ LANES = 16.0
 """Lanes of the smallest vector unit that is built: an SM of Volta and Ampere has four of them, a CU of CDNA too."""
 RINGS_Bps = 16e9
 """DMA of a core: sixteen engines on every Trainium, of 17, 23 and 33 GB/s [aws2026dma]; they get faster by 1 GB/s."""
+REGISTER_GROWTH = 0.2
+"""Exponent with which registers and L1 of a GPU's core grow with its MACs (0.1 to 0.4, from chips): 344, 384, 448, 512,
+768 KiB for 128, 512, 1024, 2048, 4096 a cycle from P100 to B200 (0.215), 592, 592, 716, 832 for 256 to 2048 from MI100
+to MI355X (0.175)."""
 MACRO_B = 2.0**20
 """Scratchpads grow by whole macros: 8 KiB on each of 128 partitions."""
 SLICE_B = 2.0**13
@@ -119,13 +123,19 @@ def instruction_dims(written: str, base: TensorEngine) -> tuple[float, float]:
 
 
 def array_of(choice: Choice, baseline: Chip) -> TensorEngine:
-    """The baseline's PE array resized, with or without a native FP4 rate; an array as wide as tall stays so."""
+    """The baseline's PE array resized, with or without a native FP4 rate.
+
+    An array wider than tall is square ones side by side, as those of TPUs: products are tiled by the side of one. What
+    array stands for the units of a GPU's core is a convention: its tiles are those of libraries, whatever it is called.
+    """
     rows, cols = sides(choice.pe_array, "pe_array")
     base = baseline.core.tensor
     rates = base.macs_per_cycle
     fp8 = choice.fp8_rate * float(rates.bf16) or float(rates.fp8)
     fp4 = 2.0 * fp8 if choice.native_fp4 else fp8
-    grow = rows / float(base.rows)
+    is_gpu = baseline.lane_kind == "simt"
+    grow = 1.0 if is_gpu else rows / float(base.rows)
+    wide = 1.0 if is_gpu else min(rows, cols) / min(float(base.rows), float(base.cols))
     wider = {p: float(base.granule_contract.of(p)) * grow for p in PRECISIONS}
     wider["fp8"] *= fp8 / float(rates.fp8) if float(rates.fp8) > 0 else 1.0
     rates = ByPrecision(rates.fp32, rates.bf16, fp8, fp4)
@@ -135,7 +145,7 @@ def array_of(choice: Choice, baseline: Chip) -> TensorEngine:
         cols,
         rates,
         ByPrecision(**wider),
-        float(base.granule_stationary) * cols / float(base.cols),
+        float(base.granule_stationary) * wide,
         base.granule_moving,
         base.tile_moving,
         base.tile_contract,
@@ -147,14 +157,15 @@ def array_of(choice: Choice, baseline: Chip) -> TensorEngine:
 def template(choice: Choice, baseline: Chip, scaleout_Bps: float) -> Chip:
     """A chip with the structure of `choice`; its free numbers are still the baseline's.
 
-    Near-datapath memory (PSUM) grows with the columns it serves; the pipeline keeps its depth and, at nominal voltage,
-    its clock: a node's gain is its energy at equal speed, and speed is bought along its V-f curve.
+    Near-datapath memory (PSUM) grows with the columns it serves, registers and L1 of a GPU's core with its MACs
+    (`REGISTER_GROWTH`). The pipeline keeps its depth and, at nominal voltage, its clock: a node's gain is its energy at
+    equal speed, and speed is bought along its V-f curve.
     """
     engine = array_of(choice, baseline)
     base = baseline.core
-    core = dataclasses.replace(
-        base, tensor=engine, local_sram_B=base.local_sram_B * float(engine.cols) / float(base.tensor.cols)
-    )
+    wider, taller = float(engine.cols) / float(base.tensor.cols), float(engine.rows) / float(base.tensor.rows)
+    served = (wider * taller) ** REGISTER_GROWTH if baseline.lane_kind == "simt" else wider
+    core = dataclasses.replace(base, tensor=engine, local_sram_B=base.local_sram_B * served)
     return dataclasses.replace(
         baseline, name="design", node=choice.node, hbm=choice.hbm, link=choice.link, core=core, n_dies=choice.n_dies,
         spare_frac=choice.spare_cores * choice.n_dies / float(baseline.n_cores),

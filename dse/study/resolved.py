@@ -171,10 +171,12 @@ def _workload(spec: TrainingTable | DecodeTable | PrefillTable, folder: Path) ->
     if is_free:
         del sizes["batch"]
     workload = workload_of(spec.phase, preset_model(beside if own else spec.model), spec.chips, sizes)
+    if isinstance(spec, TrainingTable) and isinstance(workload, Training):
+        workload = dataclasses.replace(workload, fused_attention=not spec.stored_scores)
     return FreeBatch(workload) if is_free and not isinstance(workload, Training) else workload, spec.chips
 
 
-PLACED = ("phase", "model", "chips", "weight", "tpot", "ttft")
+PLACED = ("phase", "model", "chips", "weight", "tpot", "ttft", "stored_scores")
 """Keys of a workload that are no sizes of its phase."""
 
 

@@ -77,6 +77,8 @@ class TrainingTable(_PhaseTable):
     """Tokens of a sequence."""
     precision: Annotated[str, Named(lambda: PRECISION_BITS)] = "bf16"
     """Precision of the matrix products."""
+    stored_scores: bool = False
+    """Whether attention writes its scores to memory and reads them back, as before FlashAttention (2022)."""
 
 
 class _ServingTable(_PhaseTable):

@@ -32,6 +32,7 @@ from dse.report.backtest import backtests_json, backtests_view, headline, steps_
 from dse.report.sections import backtest as page_section
 from dse.study.metrics import FULL_LOAD, METRICS, chip_state
 from dse.study.study import load_study
+from dse.workload.transformer import Training
 
 SWEEPS = Path(__file__).parents[3] / "sweeps"
 STUDIES = sorted(SWEEPS.glob("backtest_*.toml"))
@@ -151,6 +152,16 @@ def test_memory_on_offer_was_on_sale_when_the_chip_was_designed(path):
     assert {c.hbm for c in study.choices} <= on_sale | {chip(study.built).hbm}
 
 
+@pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
+def test_software_of_a_step_is_that_of_its_time(path):
+    """Attention stored its scores before FlashAttention (May 2022). A kernel that a host starts cannot read ahead for
+    the next; programs that are compiled whole can, and kernels of Hopper start before the last one ends."""
+    study, name = load_study(path), path.stem.removeprefix("backtest_")
+    trained = [w for w, _ in study.workloads.values() if isinstance(w, Training)]
+    assert trained and {w.fused_attention for w in trained} == {DESIGNED[name] >= 2022}
+    assert study.streams == (study.baseline.chip.lane_kind != "simt" or name == "h100")
+
+
 def test_the_naive_forecast_by_hand():
     # Trainium1 to the budgets of Trainium2: silicon 512 over 178 mm2, N7 to N5 1.8 times as dense (.46 / .2556), two
     # cores; HBM2E to HBM3 819 / 460 in rate and 24 / 16 in capacity; the same link.
@@ -184,6 +195,9 @@ def test_what_budgets_and_baseline_set_is_given():
     assert "dma_bandwidth_Bps" in given  # not free there, so the baseline's
     assert "peak_fp8_FLOPps" in given_by(load_study(SWEEPS / "backtest_h100.toml"))  # its rate is not offered
     assert not {"n_cores", "clock_Hz", "sram_B", "hbm_capacity_B", "pes_per_core"} & given
+    # free, but nobody has said how much of it a core of TPU v4 has; of Trainium3's AWS has
+    assert "dma_bandwidth_Bps" in given_by(load_study(SWEEPS / "backtest_tpu_v4.toml"))
+    assert "dma_bandwidth_Bps" not in given_by(load_study(SWEEPS / "backtest_trainium3.toml"))
 
 
 def test_the_built_chip_runs_in_the_fabric_and_the_budget_of_the_study(tiny):

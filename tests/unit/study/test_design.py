@@ -71,6 +71,36 @@ def test_larger_arrays_pad_to_larger_tiles():
     assert float(engine.granule_moving) == float(BASE.core.tensor.granule_moving)
 
 
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [("p100", "v100"), ("v100", "a100-40"), ("a100-40", "h100"), ("mi100", "mi250x"), ("mi250x", "mi300x"),
+     ("tpu-v2", "tpu-v3"), ("tpu-v3", "tpu-v4"), ("trainium2", "trainium3"), ("gaudi2", "gaudi3")],
+)  # fmt: skip
+def test_an_array_that_was_built_is_tiled_as_the_built_one(older, newer):
+    """Arrays of TPUs stand side by side, and a GPU's array is a convention: neither tile grows with columns."""
+    built = chip(newer).core.tensor
+    named = f"{int(built.rows)}x{int(built.cols)}"
+    engine = array_of(dataclasses.replace(as_built(chip(older)), pe_array=named), chip(older))
+    for field in ("granule_stationary", "granule_moving", "tile_moving"):
+        assert float(getattr(engine, field)) == float(getattr(built, field)), field
+    assert float(engine.granule_contract.bf16) == float(built.granule_contract.bf16)
+
+
+GPUS = [("p100", "v100"), ("v100", "a100-40"), ("a100-40", "h100"), ("mi100", "mi250x"), ("mi250x", "mi300x")]
+
+
+@pytest.mark.parametrize(("older", "newer"), [*GPUS, ("mi300x", "mi355x")])
+def test_registers_of_a_gpu_follow_its_macs_and_not_the_name_of_its_array(older, newer):
+    """Within a fifth of what was built; PSUM of a systolic array serves its columns."""
+    base, built = chip(older), chip(newer)
+    macs, kept = float(built.core.tensor.rows * built.core.tensor.cols), []
+    for rows in (8, 16, 32):
+        named = dataclasses.replace(as_built(base), pe_array=f"{rows}x{int(macs / rows)}")
+        kept.append(float(template(named, base, 50e9).core.local_sram_B))
+    assert kept == pytest.approx([kept[0]] * 3) and kept[0] == pytest.approx(float(built.core.local_sram_B), rel=0.2)
+    assert float(template(changed(pe_array="128x256"), BASE, 50e9).core.local_sram_B) == 2 * BASE.core.local_sram_B
+
+
 def test_templates_carry_the_structure():
     t = template(changed(n_dies=4, pe_array="256x256"), BASE, 50e9)
     assert (t.name, t.node, t.hbm, t.link) == ("design", "N3P", "HBM3E", "PCIe6")

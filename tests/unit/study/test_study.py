@@ -88,6 +88,16 @@ def test_bad_input_is_one_clear_line(raw, path, value, words):
         assert word in message
 
 
+def test_a_study_of_software_before_flash_attention_says_so(raw):
+    assert study_from(raw).workloads["training"][0].fused_attention
+    raw["workloads"]["training"]["stored_scores"] = True
+    workload, n_chips = study_from(raw).workloads["training"]
+    assert not workload.fused_attention and n_chips == raw["workloads"]["training"]["chips"]
+    raw["workloads"]["decode"]["stored_scores"] = True  # a token has no square of scores
+    with pytest.raises(SpecError, match="stored_scores"):
+        study_from(raw)
+
+
 @pytest.mark.parametrize("written", ["16", "16x0", "16x8x16"])
 def test_an_instruction_of_another_form_is_refused(written):
     raw = tomllib.loads((SHIPPED.parent / "backtest_v100.toml").read_text())

@@ -33,7 +33,7 @@ def evaluated(
 ) -> Evaluation:
     """`evaluate_demand` of one demand, as host arrays; inside a gradient or another program, traced into it."""
     if is_traced((d, chip, tech, c, cooled_W)):
-        return evaluate_demand(d, chip, tech, c, cooled_W)
+        return _evaluated(d, chip, tech, c, cooled_W)
     limit = np.asarray(np.inf if cooled_W is None else cooled_W)
     found = jax.device_get(_evaluated(*_plain(d, chip, tech, c), limit))
     n = np.shape(d.ops.runs)[-1]

@@ -1,9 +1,12 @@
 """One program for every workload and calibration, and all chips of a kind: the formulas themselves."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
+from dse.core.program import is_traced
 from dse.core.types import stack_records
 from dse.evaluation import host
 from dse.evaluation.assembly import lowered
@@ -58,3 +61,20 @@ def test_workloads_and_chips_of_a_kind_share_a_program(monkeypatch):
         evaluated(demands[0], *on)
         evaluated(demands[0], *on, np.float64(400.0))
     assert len(made) == 1
+
+
+def test_inside_a_gradient_no_number_is_computed_operation_by_operation(monkeypatch):
+    seen = []
+
+    def recorded(*args):
+        seen.append(all(is_traced(x) for x in jax.tree.leaves(args)))
+        return evaluate_demand(*args)
+
+    monkeypatch.setattr(host, "_evaluated", type(host._evaluated)(recorded))
+    demands, chip, *rest = case(*ASKED[0])
+
+    def seconds(clock_Hz):
+        return evaluated(demands[0], dataclasses.replace(chip, clock_Hz=clock_Hz), *rest).step_s
+
+    assert float(jax.grad(seconds)(np.float64(chip.clock_Hz))) < 0
+    assert seen == [True]

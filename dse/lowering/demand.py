@@ -259,7 +259,7 @@ def plan_demand(
         model_FLOP=3 * beside.forward_FLOP_per_token * step_tokens / system.n_chips,
         rate=array.rates[array.executed(workload.precision)],
         stream=stream_demand(stream, runs),
-        tensor_waits=moves(software)["tensor_waits"],
+        tensor_waits_frac=moves(software)["tensor_waits_frac"],
     )
 
 

@@ -56,17 +56,17 @@ def move_receipts(software: str) -> list[Sourced]:
     return list(pick(load_receipts(_DATA / "moves.toml"), "software", software).values())
 
 
-def attention_rate(software: str, instruction_rows: float) -> float:
+def attention_rate_frac(software: str, n_instruction_rows: float) -> float:
     """Share of a matrix unit's rate that the attention of a kind of software reaches by the instructions it calls.
 
     Assumes: a kernel written for instructions of fewer rows than the chip's own runs, at the rate of small ones.
 
     Args:
         software: as in `moves`.
-        instruction_rows: rows of the chip's own matrix instruction, 0 where operands never leave the array.
+        n_instruction_rows: rows of the chip's own matrix instruction, 0 where operands never leave the array.
     """
     written_for = moves(software)["attention_rows"]
-    return number(framework(), "small_instruction_rate") if 0 < written_for < instruction_rows else 1.0
+    return number(framework(), "small_instruction_rate") if 0 < written_for < n_instruction_rows else 1.0
 
 
 @cache

@@ -94,7 +94,7 @@ class StepDemand(eqx.Module):
     """Times that a serving loop runs per step: schedule, start, sample, hand out."""
     n_requests: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
     """Times that requests are taken in per step, before their first token."""
-    tensor_waits: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=1.0)
+    tensor_waits_frac: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=1.0)
     """Part of what `tp_overlap_frac` leaves bare of tensor traffic: 1, or 0 where software hides what it can."""
 
     @property

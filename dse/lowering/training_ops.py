@@ -14,7 +14,7 @@ from ..workload.recurrences import Recurrence
 from ..workload.transformer import Model, Training
 from .mixer_ops import Linear, heads_of, index_op, mixer_elements, mixer_linears, recurrence_op
 from .plan import Plan
-from .software import COMPILED, attention_rate, framework, moves
+from .software import COMPILED, attention_rate_frac, framework, moves
 
 BF16_B = 2.0
 """Weights and activations at the memory interface in training."""
@@ -55,15 +55,15 @@ class Shard:
     software: str = COMPILED
     """Kind of software, as in `moves`."""
     attention_rate: float = 1.0
-    """Share of the matrix unit's rate that its attention reaches, as in `software.attention_rate`."""
+    """Share of the matrix unit's rate that its attention reaches, as in `software.attention_rate_frac`."""
 
 
-def shard(plan: Plan, software: str, instruction_rows: float = 0.0) -> Shard:
+def shard(plan: Plan, software: str, n_instruction_rows: float = 0.0) -> Shard:
     """The part of `plan` that decides shapes, under a kind of software on a chip with such matrix instructions."""
     scores_again = plan.recompute == "selective"
     return Shard(
         plan.tp, plan.cp, plan.ep, plan.micro_batch, plan.sequence_parallel, scores_again, plan.order == "stream",
-        software, attention_rate(software, instruction_rows),
+        software, attention_rate_frac(software, n_instruction_rows),
     )  # fmt: skip
 
 

@@ -176,8 +176,7 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None =
     device = jnp.sum(d.ops.runs * times.total_s)
     work = p_norm_max(jnp.stack([device, d.n_host * c.host_s]), c.exponent)
     t_tensor = traffic_time_s(d.tensor, chip, c)
-    hidden_frac = 1.0 - (1.0 - c.tp_overlap_frac) * d.tensor_waits
-    with_tensor = overlapped(work, t_tensor, hidden_frac, c.exponent)
+    with_tensor = overlapped(work, t_tensor, 1.0 - (1.0 - c.tp_overlap_frac) * d.tensor_waits_frac, c.exponent)
     read_B = stream_traffic_B(d.stream, chip, c)
     streams = (
         with_tensor,

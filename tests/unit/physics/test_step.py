@@ -213,7 +213,7 @@ def test_tensor_traffic_hides_wholly_where_software_never_waits():
     s = system("dgx-a100")
     base = dataclasses.replace(default_calibration("a100-80"), tp_overlap_frac=0.0, host_s=0.0)
     d = demand(Training(model("gpt-3-175b"), 8, 2048), Plan(tp=8), s, chip_reference(s.chip, base))
-    waits, never = (dataclasses.replace(d, tensor_waits=np.asarray(w)) for w in (1.0, 0.0))
+    waits, never = (dataclasses.replace(d, tensor_waits_frac=np.asarray(w)) for w in (1.0, 0.0))
     t_tensor = float(d.n_micro * traffic_time_s(d.tensor, s.chip, base))
     bare, hidden = (float(step_time(x, s.chip, base).tensor_exposed_s) for x in (waits, never))
     work = float(step_time(waits, s.chip, base).compute_s)

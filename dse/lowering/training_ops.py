@@ -54,7 +54,7 @@ class Shard:
     """Whether a block runs as one stream; see `streaming`."""
     software: str = COMPILED
     """Kind of software, as in `moves`."""
-    attention_rate: float = 1.0
+    attention_rate_frac: float = 1.0
     """Share of the matrix unit's rate that its attention reaches, as in `software.attention_rate_frac`."""
 
 
@@ -150,7 +150,7 @@ def _attention(mixer: Attention | Latent, workload: Training, s: Shard, phase: s
     n_products = 2 if phase == "forward" else 5
     attended = mixer.n_attended(0.0, sequence)
     fused = fused_attention(*shape, n_products=n_products, softmax_passes=softmax, attended=attended)
-    found = [dataclasses.replace(fused, rate=s.attention_rate)]
+    found = [dataclasses.replace(fused, rate=s.attention_rate_frac)]
     if mixer.indexer and not mixer.indexer.shared:
         seen = sequence / 2
         one = index_op(mixer, workload.sequence / s.cp, seen, sequence, float(s.micro_batch), BF16_B)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from ..core.errors import DseError
+from ..core.errors import DseError, ReceiptError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,9 +59,15 @@ def odd_cell(row: Any, columns: Sequence[str]) -> str | None:
 
 
 def guarded(label: tuple[str, str, str], make: Callable[[], T]) -> T | Unmodelled:
-    """What `make` makes of a row, or the reason why nothing: no row may stop the rest of its table."""
+    """What `make` makes of a row, or the reason why nothing: no row may stop the rest of its table.
+
+    Raises:
+        ReceiptError: a fact of this package is missing, which is no row's fault and would leave out many in silence.
+    """
     try:
         return make()
+    except ReceiptError:
+        raise
     except DseError as error:
         return Unmodelled(*label, str(error))
     except UNREADABLE as error:

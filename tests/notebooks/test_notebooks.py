@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -52,6 +53,27 @@ def test_only_public_names(path):
 def test_the_rule_of_public_names_bites():
     assert outside("import jax\nfrom dse.report import page\nimport numpy as np\nimport os") == ["jax", "dse.report"]
     assert outside("dse.secret(1); dse.solve(s)") == ["dse.secret"]
+
+
+ANSWER = re.compile(r"\d+\.\d+ ?(?:x|%|times)|twice as|a third (?:more|less)")
+"""A factor or share in prose, which is an answer's and moves with it; cells compute those."""
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
+def test_prose_holds_no_figures_of_answers(path):
+    """A notebook once said "4.5x against 3.4x" under a table that said 6.0 and 3.4."""
+    prose = [c.source for c in nbformat.read(path, 4).cells if c.cell_type == "markdown"]
+    asked = [s.partition("**Exercise.**")[0] for s in prose]
+    assert [found for s in asked for found in ANSWER.findall(s)] == []
+
+
+def test_the_rule_of_figures_bites():
+    assert ANSWER.findall("delivers a third more than the strictest (4.5x against 3.4x)") == [
+        "a third more",
+        "4.5x",
+        "3.4x",
+    ]
+    assert ANSWER.findall("What 6x takes; the band is 25 % either way") == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)

@@ -167,9 +167,9 @@ def test_trainium2_against_h100(trainium2_against_h100, capsys):
         rented, owned, cost = (found[workload, p] for p in ("rented", "owned", "at cost"))
         assert owned.ratio < cost.ratio  # the buyer of a GPU pays its maker's margin
         assert rented.first_USD > owned.first_USD  # a lessor earns
-    # a claim of 30 to 40 % better price-performance against rented GPUs: some 25 % here, the claim inside the band
+    # a claim of 30 to 40 % better price-performance against rented GPUs: some 20 % here, the claim inside the band
     rented = found["training", "rented"]
-    assert 0.5 < rented.ratio < 0.8
+    assert 0.5 < rented.ratio < 0.85
     assert rented.low < 0.6 < 0.7 < rented.high
     assert found["training", "at cost"].ratio > 0.6
     # against other lessors' 2.3 USD: 0.60 x 4.916 / 2.3 = 1.28, dearer

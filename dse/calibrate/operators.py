@@ -5,16 +5,13 @@ from __future__ import annotations
 import dataclasses
 import re
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from ..core.provenance import load_receipts, number
 from ..technology.node import PRECISION_BITS
 from ..workload.op import Kind, Op, elementwise, fused_attention, linear, passes
 from .rates import copied_B
-from .reading import row_number, row_text
-
-FACTS = Path(__file__).parent / "data" / "rows.toml"
+from .reading import FACTS, row_number, row_text
 
 WIDTHS = {
     "bfloat16": "bf16", "fp16": "bf16", "bf16": "bf16", "float16": "bf16", "half": "bf16", "fp8": "fp8",

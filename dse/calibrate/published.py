@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from functools import cache
-from pathlib import Path
 
 from ..core.provenance import load_receipts, number
 from ..hardware.chip import Chip
@@ -15,6 +14,7 @@ from ..workload.presets import model as preset_model
 from ..workload.presets import model_names
 from ..workload.transformer import Model, shortened
 from .protocols import levels_at_once
+from .reading import FACTS
 
 CHIPS: tuple[tuple[str, str, str], ...] = (
     (r"trainium1|trn1", "trainium1", "trn1-16"),
@@ -69,8 +69,6 @@ def named_system(said: str, chip: str, usual: str) -> str:
 
 MEASURED = r"measured nccl gb/s\b.*?\b{} ([\d.]+)"
 """Bus bandwidth of a collective over all chips of a run, timed beside it."""
-
-FACTS = Path(__file__).parent / "data" / "rows.toml"
 
 
 @cache

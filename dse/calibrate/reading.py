@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from ..core.errors import DseError, ReceiptError
+
+FACTS = Path(__file__).parent / "data" / "rows.toml"
+"""What rows leave out, with its receipts."""
 
 
 @dataclasses.dataclass(frozen=True)

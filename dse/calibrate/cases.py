@@ -20,7 +20,7 @@ from ..lowering.executed import as_run
 from ..lowering.headroom import usable_B
 from ..lowering.memory import memory_B
 from ..lowering.plan import Plan, n_micro_batches
-from ..lowering.software import EAGER, EAGER_SHARDED, SHARDED, usual_software
+from ..lowering.software import DEEPSPEED, EAGER, EAGER_SHARDED, SHARDED, usual_software
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
 from ..physics.calibration import Calibration, prior_calibration
@@ -223,7 +223,8 @@ SOFTWARE: tuple[tuple[str, str], ...] = (
 def row_software(row: Any) -> str:
     """Kind of software of a row, "" where nothing names one."""
     said = f"{row_text(row, 'framework')} {row_text(row, 'source')}".lower()
-    return next((kind for pattern, kind in SOFTWARE if re.search(pattern, said)), "")
+    by_stack = DEEPSPEED if row_stack(row) == "megatron-deepspeed" else ""
+    return next((kind for pattern, kind in SOFTWARE if re.search(pattern, said)), by_stack)
 
 
 FLOP_FORMULA = r"\b6n \+ full\b.*attention"

@@ -13,7 +13,7 @@ from ..lowering.collective import Reference, across_gather, spread
 from ..workload.presets import model as preset_model
 from ..workload.presets import model_names
 from ..workload.transformer import Model, shortened
-from .protocols import levels_at_once
+from .protocols import PROTOCOLS, levels_at_once
 from .reading import FACTS
 
 CHIPS: tuple[tuple[str, str, str], ...] = (
@@ -72,24 +72,32 @@ MEASURED = r"measured nccl gb/s\b.*?\b{} ([\d.]+)"
 
 
 @cache
+def collective_fact(name: str) -> float:
+    """What rows that time a collective do not print, by name."""
+    return number(load_receipts(FACTS)["collectives"], name)
+
+
 def gathered_B() -> float:
     """Bytes that an all-gather of `MEASURED` leaves on each chip."""
-    return number(load_receipts(FACTS)["collectives"], "gathered_B")
+    return collective_fact("gathered_B")
 
 
 def on_measured_network(system: System, said: str, n_chips: int, ref: Reference) -> System:
     """A system whose collectives take what a row says it measured; the same where it says nothing.
 
-    What an all-gather of V bytes took longer than this model has it, each of the n ranks adds in turn, whatever the
-    message:
+    A ring over the n ranks of a run gathers V bytes in t = (n - 1)/n V / B_bus. Where that is more than `slowest_ring`
+    times what this model has, no link is as slow: the host waits for every rank in turn before it starts a collective,
+    whatever its bytes, and the device meanwhile goes on:
 
-        t_rank = ((n - 1)/n V / B_bus - t_gather(V, n)) / n
+        t_wait = t / n
 
+    Otherwise ranks of different nodes add to a ring what it took longer, t_rank = (t - u t_ring) / n with u
+    `usual_ring`, what such tests take inside a node.
     Where only an all-reduce was timed nothing tells ranks from bytes, and the network carries less.
 
     Source: [nvidia2024nccltests] for bus bandwidth; the rows themselves for the form: with one software from 16 to 512
-        chips, an all-gather and an all-reduce take the same time, in proportion to the ranks.
-    Assumes: the ranks of a node add as much as those of others, as measured steps of the same runs say.
+        chips, an all-gather and an all-reduce take the same time, in proportion to the ranks, and layers whose tensor
+        ranks share a node wait as much for each of them.
 
     Args:
         system: as its facts have it.
@@ -100,18 +108,22 @@ def on_measured_network(system: System, said: str, n_chips: int, ref: Reference)
     if n_chips <= system.fabric.n_chips:
         return system
     if gather := re.search(MEASURED.format("allgather"), said.lower()):
-        return _with_slower_ranks(system, float(gather.group(1)) * 1e9, n_chips, ref)
+        return _with_timed_ring(system, float(gather.group(1)) * 1e9, n_chips, ref)
     if reduce := re.search(MEASURED.format("allreduce"), said.lower()):
         return _on_slower_links(system, float(reduce.group(1)) * 1e9, ref)
     return system
 
 
-def _with_slower_ranks(system: System, bus_Bps: float, n_chips: int, ref: Reference) -> System:
-    """A system each of whose ranks adds to a collective what an all-gather at `bus_Bps` took beyond this model."""
+def _with_timed_ring(system: System, bus_Bps: float, n_chips: int, ref: Reference) -> System:
+    """A system whose ranks take what an all-gather at `bus_Bps` took beyond this model."""
     took_s = (n_chips - 1) / n_chips * gathered_B() / bus_Bps
-    sound_s = ref.time_s(levels_at_once(across_gather(*spread(system.fabric, 1, n_chips), gathered_B(), ref), ref))
-    rank_s = max(took_s - sound_s, 0.0) / n_chips
-    return dataclasses.replace(system, fabric=dataclasses.replace(system.fabric, rank_s=rank_s))
+    ring = levels_at_once(across_gather(*spread(system.fabric, 1, n_chips), gathered_B(), ref), ref)
+    steps_s = n_chips * PROTOCOLS[-1].out_hop * ref.out_hop_s
+    if took_s > collective_fact("slowest_ring") * (ref.time_s(ring) + steps_s):
+        slow = {"wait_s": took_s / n_chips}
+    else:
+        slow = {"rank_s": max(took_s - collective_fact("usual_ring") * ref.time_s(ring), 0.0) / n_chips}
+    return dataclasses.replace(system, fabric=dataclasses.replace(system.fabric, **slow))
 
 
 def _on_slower_links(system: System, bus_Bps: float, ref: Reference) -> System:

@@ -29,7 +29,9 @@ class Fabric(eqx.Module):
     upper_hop_s: float = eqx.field(static=True, default=0.0)
     """What a message takes longer through the second level: two more switches and the links to them."""
     rank_s: float = eqx.field(static=True, default=0.0)
-    """What each rank of a collective adds to its time beside its bytes, where a run timed that; 0 elsewhere."""
+    """What each rank adds to a ring between domains beside its bytes, where a run timed that; 0 elsewhere."""
+    wait_s: float = eqx.field(static=True, default=0.0)
+    """What the host waits for each rank before any collective, where a run timed that; 0 elsewhere."""
 
     @property
     def n_chips(self) -> int:

@@ -32,11 +32,13 @@ class Footprint:
     """Bytes per weight of gradients waiting to be reduced, beside the accumulators."""
     logit_B: float
     """Bytes per logit at the loss, all copies that live at once."""
+    call_B: float
+    """Bytes of bf16 gradients that one collective over replicas carries."""
 
 
 @cache
 def footprint(kind: str) -> Footprint:
-    """The footprint of a kind of software: "fused", "compiled", "sharded", "eager" or "eager_sharded".
+    """The footprint of a kind of software, as in `software.moves`.
 
     Raises:
         UnknownNameError: no such kind.

@@ -94,7 +94,7 @@ class Group:
     ring_upper_s: float = 0.0
     """The same of a ring all-gather: once from each group of ranks behind the same switches to the next."""
     rank_s: float = 0.0
-    """What each rank adds to the time of a collective, where a run timed that."""
+    """What each rank adds to a ring between domains, where a run timed that."""
 
 
 def group(fabric: Fabric, inner: int, size: int) -> Group:
@@ -138,14 +138,14 @@ def _in_domain(
     g: Group, volume_B: float, factor: float, hops: float, starts: float = 0.0, upper_s: float = 0.0
 ) -> Traffic:  # fmt: skip
     """Traffic of `factor * volume_B` bytes through the group's links in `hops` steps of a library's collective."""
-    bytes_, upper_s = factor * volume_B, upper_s + g.size * g.rank_s
+    bytes_ = factor * volume_B
     return Traffic(up_B=bytes_ / g.share, up_hops=hops, sent_B=bytes_, n_starts=starts, upper_s=upper_s)
 
 
 def _direct(g: Group, volume_B: float, factor: float, n_exchanges: float) -> Traffic:
     """Traffic of `factor * volume_B` bytes in direct exchanges through a switch."""
-    bytes_, upper_s = factor * volume_B, n_exchanges * g.upper_s + g.size * g.rank_s
-    return Traffic(up_B=bytes_ / g.share, sent_B=bytes_, n_exchanges=n_exchanges, upper_s=upper_s)
+    bytes_ = factor * volume_B
+    return Traffic(up_B=bytes_ / g.share, sent_B=bytes_, n_exchanges=n_exchanges, upper_s=n_exchanges * g.upper_s)
 
 
 def all_gather(g: Group, volume_B: float, ref: Reference) -> Traffic:
@@ -229,23 +229,21 @@ def across_gather(g: Group, n_out: int, volume_B: float, ref: Reference) -> Traf
     inside = all_gather(g, volume_B, ref)
     if n_out <= 1:
         return inside
-    slice_B, added_s = volume_B / max(g.size, 1), _outer_ranks_s(g, n_out)
+    slice_B, added_s = volume_B / max(g.size, 1), g.size * n_out * g.rank_s
     ring = Traffic(out_B=slice_B * (n_out - 1) / n_out, out_hops=n_out - 1.0, upper_s=added_s)
     tree = Traffic(out_B=2 * slice_B, out_hops=2 * math.ceil(math.log2(n_out)), upper_s=added_s)
     return inside + min(ring, tree, key=ref.time_s)
 
 
-def _outer_ranks_s(g: Group, n_out: int) -> float:
-    """What the ranks outside a domain add to a collective: all of them where one chip of each takes part."""
-    return (g.size * n_out - (g.size if g.size > 1 else 0)) * g.rank_s
-
-
 def across_all_reduce(g: Group, n_out: int, volume_B: float, ref: Reference) -> Traffic:
-    """All-reduce over domains: reduce-scatter then all-gather of the hierarchy (or the domain's best alone)."""
+    """All-reduce over domains: reduce-scatter then all-gather of the hierarchy (or the domain's best alone).
+
+    What ranks add to a ring is left out: sums go up and down a tree [nvidia2021nccl].
+    """
     if n_out <= 1:
         return all_reduce(g, volume_B, ref)
     both = across_gather(g, n_out, volume_B, ref).times(2.0)
-    return dataclasses.replace(both, upper_s=both.upper_s - g.size * n_out * g.rank_s)
+    return dataclasses.replace(both, upper_s=both.upper_s - 2 * g.size * n_out * g.rank_s)
 
 
 def send(volume_B: float, inside: bool) -> Traffic:
@@ -284,4 +282,4 @@ def all_to_all(g: Group, n_out: int, volume_B: float) -> Traffic:
     near = _in_domain(g, volume_B, (g.size - 1) / n, 1.0 if g.size > 1 else 0.0, upper_s=g.upper_s)
     if n_out == 1:
         return near
-    return near + Traffic(out_B=volume_B * (n - g.size) / n, out_hops=1.0, upper_s=_outer_ranks_s(g, n_out))
+    return near + Traffic(out_B=volume_B * (n - g.size) / n, out_hops=1.0, upper_s=g.size * n_out * g.rank_s)

@@ -54,7 +54,7 @@ def _rank(workload: Training, s: Shard, array: ArrayShape) -> tuple[RankOps, lis
 def _runs(
     phases: list[str], shares: np.ndarray, macs: np.ndarray, plan: Plan, n_layers: int, balanced: bool
 ) -> tuple[np.ndarray, float]:
-    """Runs of each operator per micro batch on the slowest stage, and that stage's layers.
+    """Runs of each operator per micro batch on the slowest stage, and the layers of the stage that has most.
 
     Full recomputation runs the forward pass of a layer twice; the head runs once, on the last stage. Software cuts the
     stages by what they cost where it is `balanced`. Elsewhere each has the same number of layers, and where they do not
@@ -71,15 +71,15 @@ def _runs(
     head = np.asarray([p == "head" for p in phases]) * shares
     h = float(macs @ head) / float(macs @ layer)
     if balanced:
-        layers, heads = _heaviest_stage(n_layers, h, plan.pp)
-        return layers * layer + heads * head, layers
+        layers, heads, most = _heaviest_stage(n_layers, h, plan.pp)
+        return layers * layer + heads * head, most
     fewest, spare = divmod(n_layers, plan.pp)
     layers = fewest + max(0.0, 1.0 - h) if spare else float(fewest)
     return layers * layer + head, layers
 
 
-def _heaviest_stage(n_layers: int, head: float, n_stages: int) -> tuple[float, float]:
-    """Layers and heads of the stage with most work, where a stage ends once it passes its share of the cost of all.
+def _heaviest_stage(n_layers: int, head: float, n_stages: int) -> tuple[float, float, float]:
+    """Layers and heads of the stage with most work, and most layers of any; a stage ends at its share of the cost.
 
     Source: [nanotron2026] parallel_state and models/base: costs of blocks add up until they pass the stage's share.
 
@@ -94,7 +94,7 @@ def _heaviest_stage(n_layers: int, head: float, n_stages: int) -> tuple[float, f
         stages[stage, int(block == n_layers)] += 1.0
         stage += int(sum_ > reached[-1] * (stage + 1) / n_stages and stage + 1 < n_stages)
     layers, heads = stages[np.argmax(stages @ [1.0, head])]
-    return float(layers), float(heads)
+    return float(layers), float(heads), float(stages[:, 0].max())
 
 
 def _backward_share(ops: RankOps, phases: list[str], runs: np.ndarray) -> float:
@@ -163,19 +163,26 @@ def n_host_calls(runs: np.ndarray, ops: RankOps, layers: float, plan: Plan) -> f
 
     A framework starts a few small kernels for each operator and each exchange counted here.
     """
-    exchanges = {"tensor": plan.tp > 1, "context": plan.cp > 1, "expert": plan.ep > 1, "shard": plan.zero >= 3}
-    facts = framework()
-    collectives = sum(number(facts, f"n_{kind}_collectives") for kind, used in exchanges.items() if used)
-    return number(facts, "n_kernels_per_operator") * (float(runs @ ops.columns[-1]) + collectives * layers)
+    collectives = sum(n for _, n in _collectives(plan))
+    return number(framework(), "n_kernels_per_operator") * (float(runs @ ops.columns[-1]) + collectives * layers)
 
 
-def _data_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Reference) -> tuple[Traffic, Traffic, float]:
+def _collectives(plan: Plan) -> list[tuple[int, float]]:
+    """Ranks and number per block and micro batch of every kind of collective that a plan has."""
+    ranks = {"tensor": plan.tp, "context": plan.cp, "expert": plan.ep, "shard": plan.dp if plan.zero >= 3 else 1}
+    return [(n, number(framework(), f"n_{kind}_collectives")) for kind, n in ranks.items() if n > 1]
+
+
+def _data_traffic(
+    workload: Training, plan: Plan, fabric: Fabric, ref: Reference, call_B: float
+) -> tuple[Traffic, Traffic, float]:
     """Traffic per micro batch and per step over replicas, and weights whose optimizer states a chip holds.
 
     Experts have 1/ep of the replicas. ZeRO-0 all-reduces gradients in fp32; stages 1 and 2 scatter them and gather
     bf16 weights; stage 3 gathers weights forward and backward and scatters gradients, every micro batch. Frozen
     weights have no gradients: those of adapters are all-reduced, and stage 3 still gathers weights. Copies of sharded
-    states add up their shards of the gradients once a step.
+    states add up their shards of the gradients once a step. Sharded weights travel block by block, gradients in
+    buckets of `call_B` that leave as they fill, each with its own latency.
 
     Source: [rajbhandari2020zero] section 7; [zhao2023fsdp] section 3.2.2 for hybrid sharding; [hu2022lora] section 4.2
     for what adapters save.
@@ -193,18 +200,25 @@ def _data_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Reference
         shards = ranks // n_copies
         where = spread(fabric, inner, shards)
         held += n / shards if plan.zero >= 1 else n
+        n_calls = model.n_layers / plan.pp if plan.zero >= 3 else _n_buckets(n, call_B, model.n_layers / plan.pp)
+        waits = Traffic(upper_s=fabric.wait_s * ranks * n_calls)
         if plan.zero == 0:
-            per_step += across_all_reduce(*where, n * GRADIENT_B, ref)
+            per_step += across_all_reduce(*where, n * GRADIENT_B / n_calls, ref).times(n_calls) + waits
             continue
         between = spread(fabric, inner * shards, n_copies)
         per_step += across_all_reduce(*between, n / shards * GRADIENT_B, ref)
-        scatter = across_gather(*where, n * GRADIENT_B, ref)
-        gather = across_gather(*where, n * WEIGHT_B, ref)
+        scatter = across_gather(*where, n * GRADIENT_B / n_calls, ref).times(n_calls)
+        gather = across_gather(*where, n * WEIGHT_B / n_calls, ref).times(n_calls)
         if plan.zero >= 3:
             per_micro += scatter + gather.times(2.0)
         else:
-            per_step += scatter + gather
+            per_step += scatter + gather + waits
     return per_micro, per_step, held
+
+
+def _n_buckets(n: float, call_B: float, layers: float) -> float:
+    """Collectives that carry the gradients of `n` weights in `layers` blocks of a stage, at most one for each block."""
+    return max(1.0, min(n * WEIGHT_B / call_B, layers))
 
 
 def _adapter_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Reference) -> tuple[Traffic, Traffic, float]:
@@ -260,6 +274,7 @@ def plan_demand(
         rate=array.rates[array.executed(workload.precision)],
         stream=stream_demand(stream, runs),
         tensor_waits_frac=moves(software)["tensor_waits_frac"],
+        wait_s=system.fabric.wait_s * layers * sum(ranks * n for ranks, n in _collectives(plan)),
     )
 
 
@@ -279,7 +294,7 @@ class _Beside(NamedTuple):
 @lru_cache(maxsize=4096)  # a study asks for the plans in every order of operators and on every PE array
 def _beside(workload: Training, plan: Plan, layers: float, fabric: Fabric, kept: Footprint, ref: Reference) -> _Beside:
     """Traffic and memory of a plan in any order; see the functions of each kind of traffic."""
-    per_micro, per_step, n_held = _data_traffic(workload, plan, fabric, ref)
+    per_micro, per_step, n_held = _data_traffic(workload, plan, fabric, ref, kept.call_B)
     return _Beside(
         tensor=traffic_demand(_tensor_traffic(workload, plan, fabric, layers, ref)),
         pipeline=traffic_demand(_pipeline_traffic(workload, plan, fabric, ref)),

@@ -14,6 +14,8 @@ COMPILED = "compiled"
 """Software whose kernels a compiler fuses, as on TPU and Trainium; what serves models is fused as well."""
 FUSED = "fused"
 """Software whose kernels were fused by hand, such as Megatron."""
+DEEPSPEED = "deepspeed"
+"""Such kernels under DeepSpeed, whose optimizer adds up gradients by itself."""
 SHARDED = "sharded"
 """PyTorch's fully sharded data parallelism: compiled blocks, the framework's loss."""
 EAGER = "eager"
@@ -42,7 +44,7 @@ def moves(software: str) -> dict[str, float]:
     """Reads and writes per element, bytes per logit and weight, how it cuts pipelines and attends, by kind of software.
 
     Args:
-        software: "fused", "compiled", "sharded", "eager" or "eager_sharded".
+        software: "fused", "deepspeed", "compiled", "sharded", "eager" or "eager_sharded".
 
     Raises:
         UnknownNameError: no such kind.
@@ -57,7 +59,7 @@ def move_receipts(software: str) -> list[Sourced]:
 
 
 def attention_rate_frac(software: str, n_instruction_rows: float) -> float:
-    """Share of a matrix unit's rate that the attention of a kind of software reaches by the instructions it calls.
+    """Share of a matrix unit's rate that the attention of a kind of software reaches, by its age and instructions.
 
     Assumes: a kernel written for instructions of fewer rows than the chip's own runs, at the rate of small ones.
 
@@ -65,8 +67,9 @@ def attention_rate_frac(software: str, n_instruction_rows: float) -> float:
         software: as in `moves`.
         n_instruction_rows: rows of the chip's own matrix instruction, 0 where operands never leave the array.
     """
-    written_for = moves(software)["attention_rows"]
-    return number(framework(), "small_instruction_rate") if 0 < written_for < n_instruction_rows else 1.0
+    kernel = moves(software)
+    small = 0 < kernel["attention_rows"] < n_instruction_rows
+    return kernel["attention_rate"] * (number(framework(), "small_instruction_rate") if small else 1.0)
 
 
 @cache

@@ -96,6 +96,8 @@ class StepDemand(eqx.Module):
     """Times that requests are taken in per step, before their first token."""
     tensor_waits_frac: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=1.0)
     """Part of what `tp_overlap_frac` leaves bare of tensor traffic: 1, or 0 where software hides what it can."""
+    wait_s: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
+    """What the host waits for other ranks per micro batch before it starts collectives, where a run timed that."""
 
     @property
     def traffics(self) -> dict[str, tuple[FloatLike, TrafficDemand]]:

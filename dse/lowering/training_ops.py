@@ -259,6 +259,15 @@ def _named(p: Placed) -> Placed:
     return dataclasses.replace(p, op=dataclasses.replace(p.op, name=f"{p.op.name} backward"))
 
 
+def _with_sum(op: Op, weights: float, software: str) -> list[Op]:
+    """The product that makes the gradient of `weights`, and what adds it to those of earlier micro batches."""
+    kept = moves(software)
+    added_B = kept["sum_B"] * weights
+    if not kept["sum_apart"]:
+        return [dataclasses.replace(op, hbm_B=op.hbm_B + added_B)]
+    return [op, Op(f"{op.name} sum", Kind.ELEMENTWISE, (), "bf16", added_B, weights)]
+
+
 def training_ops(workload: Training, s: Shard) -> list[Placed]:
     """Operators of a block forward and backward and of the head, for one micro batch on one rank.
 
@@ -280,10 +289,9 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
             del shapes[" wgrad"]
         for suffix, (m, inputs, outputs) in shapes.items():
             op = linear(x.name + suffix, m, inputs, outputs, precision, BF16_B, x.count, x.kind)
-            if suffix == " wgrad":
-                added = moves(s.software)["sum_B"] * m * outputs * x.count
-                op = dataclasses.replace(op, hbm_B=op.hbm_B + added)
-            placed.append(Placed(op, "backward" if suffix else "forward", x.share, suffix != " wgrad"))
+            ops = [op] if suffix != " wgrad" else _with_sum(op, m * outputs * x.count, s.software)
+            phase = "backward" if suffix else "forward"
+            placed += [Placed(o, phase, x.share, suffix != " wgrad") for o in ops]
     for phase in ("forward", "backward"):
         placed += _mixer_ops(workload, s, phase)
         placed += [Placed(op, phase) for op in block_elementwise(model, s, tokens, phase, lambda _: precision)]

@@ -150,7 +150,7 @@ def traffic_time_s(t: TrafficDemand, chip: Chip, c: Calibration) -> FloatLike:
 def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None = None) -> Step:
     """Time of one step.
 
-        work  = p_norm(sum_i runs_i t_i, n_host t_host)
+        work  = p_norm(sum_i runs_i t_i, n_host t_host + t_wait)
         block = p_norm(overlap(work, t_tensor; 1 - (1 - eta_tp) waits), t_stream)
         micro = overlap(block, t_shard; eta_dp) + t_pipeline
         step  = (M + bubble - w) micro + (1 - eta_dp) t_data + p_norm(w micro, eta_dp t_data) + t_optimizer + t_loop
@@ -174,7 +174,7 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None =
     """
     times = op_times(d.ops, chip, c, None if cooled is None else cooled.ops_s)
     device = jnp.sum(d.ops.runs * times.total_s)
-    work = p_norm_max(jnp.stack([device, d.n_host * c.host_s]), c.exponent)
+    work = p_norm_max(jnp.stack([device, d.n_host * c.host_s + d.wait_s]), c.exponent)
     t_tensor = traffic_time_s(d.tensor, chip, c)
     with_tensor = overlapped(work, t_tensor, 1.0 - (1.0 - c.tp_overlap_frac) * d.tensor_waits_frac, c.exponent)
     read_B = stream_traffic_B(d.stream, chip, c)

@@ -158,13 +158,14 @@ def _pipeline_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Refer
     return message.times(2.0 * plan.interleave)
 
 
-def n_host_calls(runs: np.ndarray, ops: RankOps, layers: float, plan: Plan) -> float:
+def n_host_calls(runs: np.ndarray, ops: RankOps, layers: float, plan: Plan, software: str) -> float:
     """Kernels and collectives that the host starts per micro batch.
 
     A framework starts a few small kernels for each operator and each exchange counted here.
     """
     collectives = sum(n for _, n in _collectives(plan))
-    return number(framework(), "n_kernels_per_operator") * (float(runs @ ops.columns[-1]) + collectives * layers)
+    each = number(framework(), "n_kernels_per_operator") * moves(software)["starts"]
+    return each * (float(runs @ ops.columns[-1]) + collectives * layers)
 
 
 def _collectives(plan: Plan) -> list[tuple[int, float]]:
@@ -262,7 +263,7 @@ def plan_demand(
         pipeline=beside.pipeline,
         shard=beside.shard,
         data=beside.data,
-        n_host=n_host_calls(runs, ops, layers, plan),
+        n_host=n_host_calls(runs, ops, layers, plan, software),
         n_micro=n_micro_batches(plan, workload),
         bubble_micro=(plan.pp - 1) / plan.interleave * BUBBLE[plan.schedule],
         window_micro=_backward_share(ops, phases, runs),

@@ -72,14 +72,10 @@ MEASURED = r"measured nccl gb/s\b.*?\b{} ([\d.]+)"
 
 
 @cache
-def collective_fact(name: str) -> float:
-    """What rows that time a collective do not print, by name."""
-    return number(load_receipts(FACTS)["collectives"], name)
-
-
-def gathered_B() -> float:
-    """Bytes that an all-gather of `MEASURED` leaves on each chip."""
-    return collective_fact("gathered_B")
+def timed() -> dict[str, float]:
+    """What rows that time a collective do not print, by name: `gathered_B`, and how slow a sound ring may be."""
+    facts = load_receipts(FACTS)["collectives"]
+    return {name: number(facts, name) for name in facts}
 
 
 def on_measured_network(system: System, said: str, n_chips: int, ref: Reference) -> System:
@@ -116,13 +112,13 @@ def on_measured_network(system: System, said: str, n_chips: int, ref: Reference)
 
 def _with_timed_ring(system: System, bus_Bps: float, n_chips: int, ref: Reference) -> System:
     """A system whose ranks take what an all-gather at `bus_Bps` took beyond this model."""
-    took_s = (n_chips - 1) / n_chips * gathered_B() / bus_Bps
-    ring = levels_at_once(across_gather(*spread(system.fabric, 1, n_chips), gathered_B(), ref), ref)
+    took_s = (n_chips - 1) / n_chips * timed()["gathered_B"] / bus_Bps
+    ring = levels_at_once(across_gather(*spread(system.fabric, 1, n_chips), timed()["gathered_B"], ref), ref)
     steps_s = n_chips * PROTOCOLS[-1].out_hop * ref.out_hop_s
-    if took_s > collective_fact("slowest_ring") * (ref.time_s(ring) + steps_s):
+    if took_s > timed()["slowest_ring"] * (ref.time_s(ring) + steps_s):
         slow = {"wait_s": took_s / n_chips}
     else:
-        slow = {"rank_s": max(took_s - collective_fact("usual_ring") * ref.time_s(ring), 0.0) / n_chips}
+        slow = {"rank_s": max(took_s - timed()["usual_ring"] * ref.time_s(ring), 0.0) / n_chips}
     return dataclasses.replace(system, fabric=dataclasses.replace(system.fabric, **slow))
 
 

@@ -196,7 +196,8 @@ def _data_traffic(
     n_expert = chip_expert_parameters(plan, model)
     per_micro, per_step, held = Traffic(), Traffic(), 0.0
     replicas = plan.dp * plan.cp
-    for n, ranks, inner in ((n_all - n_expert, replicas, plan.tp), (n_expert, replicas // plan.ep, plan.tp * plan.ep)):
+    parts = (n_all - n_expert, replicas, plan.tp), (n_expert, replicas // plan.ep, plan.tp * plan.ep)
+    for n, ranks, inner in (p for p in parts if p[0] > 0.0):
         n_copies = math.gcd(plan.n_copies, ranks) if plan.zero else 1
         shards = ranks // n_copies
         where = spread(fabric, inner, shards)

@@ -10,10 +10,18 @@ from dse.core.errors import PlanError
 from dse.core.types import stack_records
 from dse.evaluation.assembly import chip_reference
 from dse.hardware.presets import system
-from dse.lowering.demand import OPTIMIZER_TRAFFIC_B, _heaviest_stage, demand, plan_demand
+from dse.lowering.demand import (
+    OPTIMIZER_TRAFFIC_B,
+    _data_traffic,
+    _heaviest_stage,
+    _n_buckets,
+    demand,
+    plan_demand,
+)
 from dse.lowering.plan import Plan
 from dse.lowering.tiling import array_shape
 from dse.physics.calibration import calibration
+from dse.physics.step import step_time
 from dse.workload.presets import model
 from dse.workload.transformer import Decode, Training, forward_FLOP_per_token
 
@@ -241,10 +249,10 @@ def test_the_last_stage_of_an_uneven_pipeline_has_one_layer_less():
 @pytest.mark.parametrize(
     ("layers", "head", "stages", "heaviest"),
     [
-        (28, 3.5, 8, (4.0, 0.0)),  # 31.5 over 8: four layers pass 3.94 each time, the head is left alone
-        (28, 3.5, 4, (8.0, 0.0)),  # 8, 8, 8 layers, then 4 and the head
-        (28, 3.5, 1, (28.0, 1.0)),
-        (4, 10.0, 2, (4.0, 1.0)),  # four layers never pass half of 14, so that the head joins them
+        (28, 3.5, 8, (4.0, 0.0, 4.0)),  # 31.5 over 8: four layers pass 3.94 each time, the head is left alone
+        (28, 3.5, 4, (8.0, 0.0, 8.0)),  # 8, 8, 8 layers, then 4 and the head
+        (28, 3.5, 1, (28.0, 1.0, 28.0)),
+        (4, 10.0, 2, (4.0, 1.0, 4.0)),  # four layers never pass half of 14, so that the head joins them
     ],
 )
 def test_stages_of_equal_cost_by_hand(layers, head, stages, heaviest):
@@ -258,3 +266,42 @@ def test_the_head_makes_no_stage_slower_where_software_balances_stages():
     place = system("dgx-h100"), array_shape(system("dgx-h100").chip.core.tensor)
     balanced, even = (plan_demand(workload, plan, *place, REF, s) for s in ("eager", "fused"))
     assert float(balanced.macs.sum()) < 0.9 * float(even.macs.sum())
+
+
+def waiting(plan, wait_s=3e-4, on=A100_64):
+    """A step on a system whose host waits for every rank."""
+    slow = dataclasses.replace(on, fabric=dataclasses.replace(on.fabric, wait_s=wait_s))
+    return plan_demand(Training(GPT3, 64, 2048), plan, slow, array_shape(on.chip.core.tensor), REF)
+
+
+def test_a_host_that_waits_for_every_rank_by_hand():
+    """12 layers, 8 collectives each, 8 ranks of 0.3 ms: 230 ms a micro batch; over two replicas 2 x 0.6 ms a layer."""
+    d = waiting(PIPELINE)
+    assert float(d.wait_s) == pytest.approx(12 * 8 * 8 * 3e-4)
+    assert float(waiting(PIPELINE, 0.0).wait_s) == float(waiting(Plan(tp=1, pp=8, dp=8, zero=0)).wait_s) == 0.0
+    two = dataclasses.replace(PIPELINE, pp=4, dp=2, zero=1)
+    assert float(waiting(two).data.upper_s) == pytest.approx(24 * 2 * 3e-4)
+
+
+def test_gradients_leave_in_buckets_of_at_most_a_block_each():
+    """GPT-3's 175e9 weights over 64 ranks are 68 buckets of 80 MB, but 12 blocks: each pays the latency of its ring."""
+    assert _n_buckets(175e9 / 64, 80e6, 12.0) == 12.0
+    assert _n_buckets(175e9 / 64, 1e9, 12.0) == pytest.approx(2 * 175e9 / 64 / 1e9)
+    assert _n_buckets(1e6, 80e6, 12.0) == 1.0
+
+
+def test_buckets_change_latencies_and_not_bytes():
+    plan = Plan(tp=8, pp=1, dp=128, zero=1)
+    one, many = (
+        _data_traffic(Training(GPT3, 128, 2048), plan, A100_1024.fabric, REF, call_B)[1] for call_B in (1e15, 80e6)
+    )
+    assert many.out_B == pytest.approx(one.out_B)
+    assert 80 * one.out_hops < many.out_hops <= 96 * one.out_hops  # shorter messages may take another algorithm
+
+
+def test_a_run_that_waits_takes_the_longer_of_host_and_device():
+    """Waiting adds to what the host starts, beside what the device does: bounded by their sum."""
+    c, chip = calibration("prior-cuda"), A100_64.chip
+    calm, slow = (step_time(waiting(PIPELINE, w), chip, c) for w in (0.0, 3e-4))
+    waited = 64 * 12 * 8 * 8 * 3e-4
+    assert 0 < float(slow.host_exposed_s) - float(calm.host_exposed_s) <= waited * (1 + 1e-9)

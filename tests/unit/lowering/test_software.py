@@ -12,8 +12,9 @@ from dse.lowering.demand import plan_demand
 from dse.lowering.plan import Plan
 from dse.lowering.software import attention_rate_frac, moves, usual_software
 from dse.lowering.tiling import array_shape
-from dse.lowering.training_ops import Shard, block_elementwise, training_ops
+from dse.lowering.training_ops import Shard, _with_sum, block_elementwise, training_ops
 from dse.physics.calibration import calibration
+from dse.workload.op import Kind, linear
 from dse.workload.presets import model
 from dse.workload.transformer import Training
 
@@ -64,7 +65,7 @@ def test_a_gradient_is_summed_in_fp32():
     """The product's epilogue reads 4 bytes and writes 4 in the place of 2; a kernel of its own moves 10 more."""
     weights = 4096 * 2 * 14336
     fused, eager = op("up wgrad", "fused"), op("up wgrad", "eager")
-    assert eager.hbm_B - fused.hbm_B == pytest.approx(4 * weights)
+    assert eager.hbm_B + op("up wgrad sum backward", "eager").hbm_B - fused.hbm_B == pytest.approx(4 * weights)
     read = 2 * 1024 * (4096 + 2 * 14336)
     assert fused.hbm_B == pytest.approx(read + 8 * weights)
 
@@ -108,22 +109,39 @@ def test_routing_starts_kernels_of_its_own():
 def test_a_fused_loss_and_shards_are_all_that_parts_sharded_eager_software_from_eager():
     """Beside tensor ranks, which it has none of."""
     ours, eager = moves("eager_sharded"), moves("eager")
-    assert {n for n in eager if ours[n] != eager[n]} == {"logit_B", "sum_B", "tensor_waits_frac"}
+    assert {n for n in eager if ours[n] != eager[n]} == {"logit_B", "sum_B", "tensor_waits_frac", "attention_rate"}
 
 
 def test_attention_written_for_small_instructions_is_slow_where_the_chip_has_larger_ones():
     """FlashAttention-2 on Hopper (64 rows) reaches 1/1.65 of what its own instructions do, on Ampere (16) all of it."""
-    assert (
-        attention_rate_frac("eager", 64.0)
-        == attention_rate_frac("eager_sharded", 128.0)
-        == pytest.approx(1 / 1.65, rel=0.02)
-    )
+    assert attention_rate_frac("eager", 64.0) == pytest.approx(1 / 1.65, rel=0.02)
     assert (
         attention_rate_frac("eager", 16.0)
         == attention_rate_frac("fused", 64.0)
         == attention_rate_frac("compiled", 0.0)
         == 1.0
     )
+
+
+def test_attention_in_triton_or_of_the_second_version_is_taken_between_them():
+    """Forward 1.4 and backward 2 times as fast as Triton's: 2 x 1.4 + 5 x 2 over 7 products 1.83; its root."""
+    between = ((2 * 1.4 + 5 * 2.0) / 7) ** -0.5
+    assert attention_rate_frac("eager_sharded", 16.0) == pytest.approx(between, rel=0.01)
+    assert attention_rate_frac("eager_sharded", 64.0) == pytest.approx(
+        between * attention_rate_frac("eager", 64.0), rel=0.01
+    )
+
+
+@pytest.mark.parametrize(("software", "sum_B"), [("deepspeed", 18.0), ("eager", 10.0), ("sharded", 4.0)])
+def test_gradients_are_added_by_a_kernel_of_its_own_where_no_epilogue_adds_them(software, sum_B):
+    """4096 x 1000 weights at 18 bytes are 74 MB after the product, not beside it."""
+    op = linear("up", 64, 4096, 1000, "bf16")
+    product, added = _with_sum(op, 4096 * 1000, software)
+    assert product == op
+    assert added.kind is Kind.ELEMENTWISE
+    assert added.hbm_B == pytest.approx(sum_B * 4096 * 1000)
+    (fused,) = _with_sum(op, 4096 * 1000, "fused")
+    assert fused.hbm_B == pytest.approx(op.hbm_B + 6.0 * 4096 * 1000)
 
 
 def test_only_attention_of_a_step_is_slowed():
@@ -133,9 +151,11 @@ def test_only_attention_of_a_step_is_slowed():
     fused, eager = (plan_demand(workload, plan, h100, array, ref, kind).ops for kind in ("fused", "eager"))
     attends = fused.attention_cycles > 0
     assert attends.sum() == 2
-    assert eager.attention_cycles[attends] == pytest.approx(fused.attention_cycles[attends] / 0.6)
-    assert eager.linear_cycles == pytest.approx(fused.linear_cycles)
-    assert eager.macs == pytest.approx(fused.macs)
+    slow = eager.attention_cycles[eager.attention_cycles > 0]
+    assert slow == pytest.approx(fused.attention_cycles[attends] / 0.6)
+    linear_cycles = eager.linear_cycles[eager.linear_cycles > 0]  # the sums of gradients have none
+    assert linear_cycles == pytest.approx(fused.linear_cycles[fused.linear_cycles > 0])
+    assert eager.macs.sum() == pytest.approx(fused.macs.sum())
 
 
 def test_software_that_gathers_beside_its_products_waits_for_none_of_it():

@@ -66,10 +66,7 @@ def entry() -> int:
 
 
 def _leave(code: int) -> None:
-    """End the program without Python's taking packages down in order: what was stopped in the middle crashes in that.
-
-    What is to be done at the end is done, but where a thread works on: packages wait for it, or complain.
-    """
+    """End the program without taking packages down in order, in which what was stopped in the middle crashes."""
     if not _is_left_behind():
         atexit._run_exitfuncs()
     with contextlib.suppress(OSError):  # the reader may be gone

@@ -92,7 +92,6 @@ class Program(Generic[T]):
     def _compiled(
         self, jitted: Any, arrays: list[Any], shape: tuple[Any, ...], rest: tuple[Any, ...]
     ) -> Callable[..., Any]:
-        """The program kept for these arguments, or a new one, which is kept if it can be."""
         static, room = [_said(x) for x in rest], _last_room([self.fun, *rest])
         if room is None or None in static or not _keeps():
             return jitted

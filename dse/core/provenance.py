@@ -34,7 +34,6 @@ class Sourced:
     low: float
     """Low end of the range; equals the value when the source gives none."""
     high: float
-    """High end of the range."""
     kind: str
     """One of `KINDS`."""
     source: str
@@ -113,7 +112,6 @@ class OwnThing:
     """The one thing in a user's own file."""
 
     name: str
-    """Its table."""
     base: str
     """Preset that it differs from; empty where it stands alone."""
     inherited: Receipts

@@ -37,9 +37,6 @@ def shipped_folder() -> Path:
 def shipped(name: str | Path) -> Path:
     """The file that `name` means: a path, else a name in `sweeps` here, else one that came with the package.
 
-    Args:
-        name: path, or the name of a shipped file with or without ".toml" and "sweeps/".
-
     Raises:
         UnknownNameError: a bare name that nothing has; offers near matches.
     """

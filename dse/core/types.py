@@ -54,11 +54,6 @@ def host_record(kind: type[Record], *in_order: Any, **values: Any) -> Record:
 
     Lowering makes tens of thousands of records, all in a few places.
 
-    Args:
-        kind: a record whose fields hold floats, float arrays or other records.
-        *in_order: values of its first fields.
-        **values: values of others; a field with a default may be left out.
-
     Raises:
         TypeError: a field that `kind` lacks, or one without a value.
     """
@@ -130,12 +125,7 @@ NAMES = ("name", "node", "hbm", "link")
 
 
 def unnamed(record: Any, names: Sequence[str] = NAMES) -> Any:
-    """`record` with every name in it blank, at any depth: records of different things stack under `jax.vmap`.
-
-    Args:
-        record: a record, or a tuple of them.
-        names: fields to blank where they hold a text.
-    """
+    """`record` with its texts in `names` blank, at any depth: records of different things stack under `jax.vmap`."""
     if isinstance(record, tuple):
         return tuple(unnamed(x, names) for x in record)
     if not dataclasses.is_dataclass(record):

@@ -52,10 +52,6 @@ def canonical(name: str, value: float) -> tuple[str, float]:
 
     A name without a unit (`n_cores`, `alpha`) is returned as it is.
 
-    Args:
-        name: quantity name ending in a unit.
-        value: number in that unit.
-
     Returns:
         Canonical name and value; `("energy_J_per_B", 3.12e-11)` for `("energy_pJ_per_bit", 3.9)`.
 

@@ -97,11 +97,7 @@ def own_terms(chip_name: str) -> Receipts:
 
 
 def _said(path: str) -> Receipts:
-    """What a user's own chip file says of its host, its price, its maker's margin and its rent: guesses.
-
-    Raises:
-        SpecError: a price, margin or rent that is not positive, or of another unit.
-    """
+    """What a user's chip file says of host, price, maker's margin and rent: guesses; SpecError where that cannot be."""
     given = own_chip(Path(path)).settings
     found: Receipts = {}
     for key, unit in (("price", "USD"), ("margin", ""), ("rent", "USD")):
@@ -164,15 +160,7 @@ def n_blast_chips(system: System, host_: Host) -> float:
 def economy(
     system: System, node: str, margin: float, n_pool_chips: float | None = None, host_name: str | None = None
 ) -> Economy:
-    """What surrounds the chips of `system`, their dies made on `node`.
-
-    Args:
-        system: fabric and chip.
-        node: process of the compute dies.
-        margin: what a buyer pays over what a package costs to make.
-        n_pool_chips: chips at work on one job, which share its spares with others up to the usual pool; by default
-            the system's.
-        host_name: server; by default that of the chip.
+    """What surrounds the chips of `system`, their dies made on `node`; by default their own host and pool.
 
     Raises:
         UnknownNameError: no such host, or no facts about the chip.

@@ -42,7 +42,6 @@ class Evaluated(eqx.Module):
 
     plan: Plan = eqx.field(static=True)
     result: Evaluation
-    """Times, power, memory."""
 
     def frame(self) -> pd.DataFrame:
         """One row: the plan, then totals in canonical units."""
@@ -144,7 +143,6 @@ class Structure:
     name: str
     """Of the system, for messages."""
     fabric: Fabric
-    """Scale-up domain."""
     n_chips: int
     lane_kind: str
     """How the vector lanes are fed."""

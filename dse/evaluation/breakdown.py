@@ -35,7 +35,6 @@ class Operator:
     """One operator of a rank, over a whole step."""
 
     name: str
-    """What it is."""
     precision: str
     """Precision its products run at on this chip."""
     seconds: float
@@ -68,11 +67,9 @@ class Finding:
     workload: Workload
     plan: Plan
     evaluation: Evaluation
-    """Exact metrics."""
     operators: tuple[Operator, ...]
     """Operators, longest first."""
     calibration: str
-    """Prior or fit used."""
     fastest_s: float
     """Step time that one in ten unseen measurements falls below; of a prior, with every number at its good end."""
     slowest_s: float

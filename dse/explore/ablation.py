@@ -48,7 +48,6 @@ class Correction:
 
     name: str
     what: str
-    """What it says."""
     data: Callable[[Data, tuple[Choice, ...], Study], Data] = lambda d, *_: d
     """Coefficients of all choices without it."""
     demand: Callable[[StepDemand], StepDemand] = lambda d: d
@@ -124,12 +123,10 @@ class Variant:
     """A study with some of the corrections."""
 
     label: str
-    """Which corrections."""
     speedup: float | None
     """Delivered; None where no design meets all limits."""
     choice: str
     quantities: dict[str, float]
-    """Numbers of the design."""
     sram_ratio: float | None = None
     """SRAM of the design over that of the built chip, in a back-test."""
     regret_frac: float | None = None

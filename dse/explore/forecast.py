@@ -123,13 +123,10 @@ class Worlds:
     """What each draw assumes beside the receipts."""
 
     limits: Float[np.ndarray, "n k"]
-    """Value of every limit of the study."""
     reading: tuple[str, ...]
-    """Reading of the TDP."""
     tdp_W: Float[np.ndarray, " n"]
     """What the package is cooled for."""
     supply: dict[str, tuple[str, ...]]
-    """Node, memory and link."""
 
     def rows(self, choice: Choice) -> np.ndarray:
         """Draws in which a choice can be had."""
@@ -170,7 +167,6 @@ class Forecast:
     """A distribution of chips."""
 
     assumptions: Assumptions
-    """What was drawn."""
     seed: int
     numbers: dict[str, Float[np.ndarray, " n"]]
     """Each quantity in every draw that has a design."""
@@ -250,10 +246,7 @@ def _candidates(search: Search, a: Assumptions) -> list[Candidate]:
 def _answers(
     search: Search, kept: list[Candidate], drawn: Draw, assumed: Worlds
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Log goal of every candidate in every draw, shape (candidates, n), and its quantities in the same shape.
-
-    Infinite where supply has another choice. Of the first draws alone where time was up.
-    """
+    """Log goal of every candidate in every draw (infinite where supply has another choice), and its quantities."""
     logs, found = np.full((len(kept), drawn.n), np.inf), {}
     samples = Samples(search, drawn)
     parts, places = [], []

@@ -69,7 +69,6 @@ class Risk:
 
     study: Study
     seed: int
-    """Of the draws."""
     target: float | None
     """Delivered speed-up that counts as reached; None where the goal is another metric."""
     candidates: tuple[Candidate, ...]

@@ -33,7 +33,6 @@ class PointStore:
     """A folder of Parquet parts, one per solved batch."""
 
     folder: Path
-    """Where the parts are."""
     question: str
     """`fingerprint` of the study."""
 
@@ -90,7 +89,6 @@ def _number(part: Path) -> int:
 
 
 def _next(parts: list[Path]) -> int:
-    """A number above all that are taken: one in the middle may have been deleted."""
     return max((_number(p) for p in parts), default=-1) + 1
 
 

@@ -76,7 +76,6 @@ class Problem:
     """One chip to find."""
 
     limits: tuple[float, ...]
-    """Value of every limit of the study."""
     choice_index: int
     """Position in `study.choices`."""
     orders: int
@@ -90,7 +89,6 @@ class Answer:
     """The best chip of a problem."""
 
     candidate: Candidate
-    """Plans and coordinates."""
     quantities: dict[str, float]
     """See `solved_quantities`."""
 
@@ -126,7 +124,6 @@ def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
 
 
 def _best_choices(search: Search, tdp_W: float, progress: Callable[[str], None]) -> list[int]:
-    """The `COMPETING` choices that do best at one TDP under each reading."""
     kept: list[int] = []
     for reading in READINGS:
         if kept and search.deadline.over(f"choices that do best under {reading}"):
@@ -181,7 +178,6 @@ class Point:
     """The best design at one TDP under one reading."""
 
     reading: str
-    """What the TDP binds."""
     tdp_W: float
     """What the package is cooled for."""
     speedup: float | None
@@ -189,7 +185,6 @@ class Point:
     choice: str
     """Discrete choices, as text."""
     quantities: dict[str, float]
-    """Numbers of the design."""
 
 
 def readings(
@@ -197,12 +192,6 @@ def readings(
     deadline: Deadline | None = None,
 ) -> list[Point]:  # fmt: skip
     """The best design of `study` at every TDP under every reading, counts continuous.
-
-    Args:
-        study: its own limits on power are left out.
-        tdps_W: watts.
-        progress: told what happens, one line at a time.
-        deadline: when to stop with the points that are found.
 
     Raises:
         SpecError: no TDP, or no design at the middle one under any reading.

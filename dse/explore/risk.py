@@ -46,7 +46,6 @@ class Known:
     """
 
     space: Space
-    """The study, lowered."""
     plans: Plans
     """Plans of its best design: every choice runs under them."""
     pilot: tuple[int, int] = (16, 8)
@@ -151,7 +150,6 @@ class Solved:
     log_goals: Float[np.ndarray, "c n"]
     """Log goal, infinite where no design meets the limits."""
     z: Float[np.ndarray, "c n v"]
-    """Log coordinates."""
     dearest: Int[np.ndarray, "c n"]
     """Row of the limit with the highest price."""
 

@@ -53,7 +53,6 @@ class Draw:
     """Scores of all unknowns, `n` times."""
 
     unknowns: tuple[Unknown, ...]
-    """What was drawn."""
     scores: Float[np.ndarray, "n k"]
     """Position of each number within its receipt's range, as a probability."""
 
@@ -78,13 +77,6 @@ def at_score(fact: Sourced, score: np.ndarray) -> np.ndarray:
         F(x) = (x - a)^2 / ((b - a)(c - a)) up to the value c, 1 - (b - x)^2 / ((b - a)(b - c)) above
 
     The value is the most likely number and nothing lies outside the range.
-
-    Args:
-        fact: its value, low and high; a number.
-        score: probabilities, shape (n,).
-
-    Returns:
-        Numbers in the fact's unit, shape (n,).
     """
     logs = fact.low > 0
     low, value, high = (np.log(x) if logs else x for x in (fact.low, float(fact.value), fact.high))

@@ -41,7 +41,6 @@ class Pages:
     """Handlers of one session."""
 
     answers: Answers
-    """What is explored."""
     latest: dict[str, int] = dataclasses.field(default_factory=dict)
     """Number of the last search of every kind: older ones stop at their next word."""
 

@@ -81,11 +81,9 @@ class Emitter:
     """Lines of JavaScript so far, and the arrays that they read from `D`."""
 
     lines: list[str] = dataclasses.field(default_factory=list)
-    """Statements, in order."""
     tables: list[np.ndarray] = dataclasses.field(default_factory=list)
     """Coefficients and positions."""
     n_names: int = 0
-    """Names given so far."""
     placed: dict[tuple[bytes, int], int] = dataclasses.field(default_factory=dict)
     """Tables by content, so that equal ones are there once."""
 
@@ -307,7 +305,6 @@ class Script:
     """A function as JavaScript: `code` defines `model(x, D)`, which returns one flat array."""
 
     code: str
-    """The function."""
     tables: list[np.ndarray]
     """What it reads as `D`."""
 

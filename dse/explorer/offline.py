@@ -106,7 +106,6 @@ def write_page(answers: Answers, path: Path, tell: Callable[[str], None] = lambd
 
 
 def _of_fronts(answers: Answers) -> list[tuple[int, Plans]]:
-    """Choice and plans of the points of fronts, where plans are known."""
     found = [] if answers.subject.is_chip else LEFT["fronts"](answers)["fronts"]
     return [(p["choice"], tuple(p["plans"])) for f in found for p in f["points"] if p["plans"]]
 

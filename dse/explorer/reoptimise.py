@@ -39,7 +39,6 @@ class Reoptimiser:
     """Remembers the plans that won on every choice, from which the next search starts."""
 
     subject: Subject
-    """What is explored."""
     plans: list[Plans] = dataclasses.field(default_factory=list)
     """Plans of the best optimum of every choice so far, in the order of choices."""
     best: Plans | None = None

@@ -45,14 +45,6 @@ def chip_answers(
 ) -> Answers:  # fmt: skip
     """A chip and a model, by name or path, made ready.
 
-    Args:
-        named: chip and model.
-        phase: what the model does.
-        n_chips: chips in all; None for one scale-up domain.
-        results: folders of answers, those that come first win.
-        own: chip files that may be compared.
-        tell: hears what is done.
-
     Raises:
         DseError: as `dse evaluate`.
     """

@@ -62,19 +62,16 @@ class Subject:
     """A study with its choices, or a chip that exists as the only choice of one."""
 
     space: Space
-    """Study, lowered; grows where a search learns plans."""
     asked: str
     """What was asked for, as it was written: the path of a study, or a chip and a model."""
     is_chip: bool
     """Whether it is a chip that exists: it can be changed, but there is nothing to optimise it for."""
     study: Study
     core: ConvexCore
-    """Names and structure."""
     names: tuple[str, ...]
     """Metrics that are read."""
     limits: np.ndarray
     places: list[Place]
-    """Layout of a reading."""
     reads: Callable[..., Any]
     """Reading of free numbers under coefficients, packed."""
     reads_fastest: Callable[..., Any]
@@ -124,7 +121,6 @@ def data_on_device(subject: Subject, choice: int, plans: Plans | None) -> Data:
 
 
 def _asked(subject: Subject, at: AtHand, plans: Plans | None) -> Data:
-    """Coefficients of a chip at hand, with what is asked of it."""
     data = data_on_device(subject, at.choice, plans)
     chip = dataclasses.replace(data.chip, blank_mm2=np.float64(at.blank_mm2))
     return dataclasses.replace(data, limits=at.limits, chip=chip)

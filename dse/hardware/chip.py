@@ -130,14 +130,11 @@ def peak_FLOPps(chip: Chip, precision: str) -> FloatLike:
 
         P = 2 n_cores rows cols m_p f
 
-    with m_p `macs_per_cycle` of the precision and f `clock_Hz`. Vendors' chip totals can differ;
+    with m_p `macs_per_cycle` of the precision and f `clock_Hz`. 8-bit floats and integers share a rate. Vendors' totals
+    can differ;
     the preset's receipts say by how much.
 
     Source: [aws2026neuron] NKI guides: 128 x 128 x 2 x clock x multiplier reproduces every per-core figure.
-
-    Args:
-        chip: the package.
-        precision: "fp32", "bf16", "fp8", "int8" or "fp4"; 8-bit floats and integers share a rate.
     """
     t = chip.core.tensor
     return 2.0 * chip.n_cores * t.rows * t.cols * t.macs_per_cycle.of(precision) * chip.clock_Hz

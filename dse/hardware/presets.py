@@ -36,10 +36,6 @@ MOST_CHIPS = 2**22
 def build_chip(name: str, receipts: Receipts) -> Chip:
     """The record of a chip from its facts; `chip` does this for the presets.
 
-    Args:
-        name: name the record carries.
-        receipts: one fact per field of `Chip`, `Core` and `TensorEngine`.
-
     Raises:
         ReceiptError: a field without a fact; add it with its receipt.
         SpecError: a fact that no hardware can have; see `check_physical`.
@@ -215,12 +211,7 @@ def usual_system(chip_name: str) -> str:
 
 
 def chip_system(chip_name: str, n_chips: int | None = None, within: str | None = None) -> System:
-    """A chip, preset or the path of a user's own file, in its system; an own chip is called by the path of its file.
-
-    Args:
-        chip_name: preset or path.
-        n_chips: chips in all; by default one scale-up domain.
-        within: system preset; by default what an own file names, or the largest made of the chip or its base.
+    """A chip, preset or the path of a user's own file, in its system; an own chip is called by its path.
 
     Raises:
         UnknownNameError: no such chip or system.

@@ -33,18 +33,9 @@ def study_blank_mm2(study: Study, chip: Chip, tech: Technology) -> float:
 
 
 def blank_mm2(forms: Forms, values: Vector, chip: Chip, tech: Technology) -> FloatLike:
-    """Least blank silicon of a die with which limits on watts by area, and on area at least, hold.
+    """Least blank silicon of a die with which limits on watts by area, and on area at least, hold; or 0.
 
     The convex core knows a die that is at least its blocks; a chip is its blocks and what is blank. Traced.
-
-    Args:
-        forms: metric and sense of every limit.
-        values: of the limits, canonical units, shape (limits,).
-        chip: the chip; blank silicon that it has already is counted anew.
-        tech: node, memory, links and package.
-
-    Returns:
-        Area [mm2], shape (); 0 where no limit asks for any.
     """
     s = chip_state(dataclasses.replace(chip, blank_mm2=0.0), tech)
     die = spread_mm2(forms, values, s)

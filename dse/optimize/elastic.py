@@ -66,18 +66,11 @@ def cheapest_relaxations(
 
         min sum_i u_i  subject to  g_i(z) <= u_i (relaxable i),  g_i(z) <= 0 (the rest),  lower <= z <= upper
 
-    with no u_i negative. A sum of absolute values is sparse: limits that need not move do not.
+    with no u_i negative; `may_relax` is True for budgets, False for laws. A sum of absolute values is sparse: limits
+    that need not move do not.
 
     Source: [nocedal2006] eq. 17.26 to 17.28, [boyd2007tutorial] section 7 (feasibility analysis).
     Assumes: g is smooth and convex on the box.
-
-    Args:
-        fun: returns log objective, which is not used, and log limits; one that compares equal compiles once.
-        data: its data, batched.
-        lower: lower bounds of each problem.
-        upper: upper bounds of each problem.
-        may_relax: True for limits that may be loosened (budgets), False for laws; shared.
-        size: problems solved side by side; that of the search uses the search's program.
     """
     o = solve_batch(fun, data, lower, upper, (lower + upper) / 2, loose=may_relax, size=size)
     return jax.device_get(jax.vmap(lambda one: _loosened(one, may_relax))(o))

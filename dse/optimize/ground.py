@@ -180,10 +180,7 @@ WORTH_KEEPING = 64
 def _lowered_on(
     ground: Ground, w: int, wanted: dict[Structure, tuple[Plan, ...]], worth_keeping: float
 ) -> dict[Structure, StepDemand]:
-    """Stacked demands of the plans wanted on each structure, from an earlier run where one asked for the same.
-
-    All structures of a plan come one after the other, because they share what it moves (`lowering.demand`).
-    """
+    """Stacked demands of plans on each structure, kept from earlier runs; a plan's structures share what it moves."""
     texts = {at: text_of(ground, w, at, plans) for at, plans in wanted.items() if len(plans) >= worth_keeping}
     found = {at: pickle.loads(body) for at, text in texts.items() if (body := kept("optimize", text)) is not None}
     rest: dict[Structure, dict[Plan, StepDemand]] = {at: {} for at in wanted if at not in found}

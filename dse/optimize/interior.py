@@ -46,10 +46,8 @@ class Optimum(eqx.Module):
     """Multiplier of each limit: d objective / d limit, the price of one log unit of tightening."""
 
     lower_multipliers: Vector
-    """Multiplier of each lower bound."""
 
     upper_multipliers: Vector
-    """Multiplier of each upper bound."""
 
     objective: Scalar
     """`f(z)`; the sum of excesses where limits may be exceeded."""
@@ -67,7 +65,6 @@ class Optimum(eqx.Module):
     """Largest entry of the optimality residual, bounds scaled to a unit box."""
 
     n_iterations: Int[Array, ""]
-    """Newton steps taken."""
 
     converged: Bool[Array, ""]
     """Feasible, residual and gap within tolerance."""
@@ -98,10 +95,7 @@ class _Search(eqx.Module):
 
 
 def _land(c: _Search, at: Local, settings: Settings) -> Iterate:
-    """The iterate at the end of the step being tried, kept positive.
-
-    Of all slacks `max(u - g, mu / rho)` minimises the merit, so limits far from binding never shorten a step.
-    """
+    """The iterate at the end of the step tried, kept positive: slacks `max(u - g, mu / rho)` minimise the merit."""
     here, way = c.here, c.way
     unit, excess = here.unit + c.step * way.unit, here.excess + c.step * way.excess
     slack = jnp.maximum(excess - at.g - settings.margin, here.mu / c.rho)
@@ -126,7 +120,6 @@ def _judge(problem: Problem, it: Iterate, at: Local, settings: Settings) -> tupl
 
 
 def _bounds(problem: Problem, it: Iterate, at: Local):
-    """What the slopes at an iterate prove about the whole box."""
     width = problem.width
     return bounds_from(at.f, at.g, at.slope_f, at.slope_g, it.lam, -width * it.unit, width * (1.0 - it.unit))
 

@@ -53,7 +53,6 @@ class Own:
     """The convex core of a study with another goal. Hashable, so it compiles once per goal."""
 
     core: ConvexCore
-    """Names, limits and laws."""
     goal: Goal
 
     def separate(self, x: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, ...]:
@@ -79,7 +78,6 @@ class LocalSolution:
     goal: float
     """Best goal found; infinite if no start met the limits."""
     choice: Choice | None
-    """Discrete choice of the best."""
     plans: tuple[Plan, ...]
     numbers: dict[str, float]
     """Named positive numbers at the best, counts not rounded."""
@@ -88,7 +86,6 @@ class LocalSolution:
     unproved: tuple[str, ...]
     """Terms that the walker could not prove, each with the operation that breaks membership."""
     n_starts: int
-    """Starts in all."""
     n_agree: int
     """Polished ends that reached the best goal."""
     ends: tuple[float, ...]
@@ -210,7 +207,6 @@ def _answer(
     search: Search, candidate: Candidate, z: np.ndarray, status: Status, unproved: tuple[str, ...],
     found: tuple[int, np.ndarray],
 ) -> LocalSolution:  # fmt: skip
-    """Record of the best end."""
     study, (n_starts, goals) = search.space.study, found
     if not np.isfinite(goals[0]):
         return LocalSolution(study, Status.LOCAL, math.inf, None, (), {}, None, unproved, n_starts, 0, ())

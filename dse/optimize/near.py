@@ -51,14 +51,6 @@ def near(
 
     Over all choices, each under every set of plans that a search with broken counts found worth solving; other plans
     could widen a range.
-
-    Args:
-        study: goal, limits, free numbers and choices.
-        goal: goal of its best design.
-        share_frac: how much worse a design may be, as a fraction.
-        space: the study, lowered, where that is done already.
-        progress: told what is solved, one line at a time.
-        deadline: when to stop with the ranges that are found.
     """
     search = search_of(space or space_of(study), progress, deadline=deadline or Deadline())
     run_search(search)

@@ -25,7 +25,6 @@ class Settings(eqx.Module):
     """How far and how fast the barrier falls; the defaults suit log-log convex models in float64."""
 
     max_iterations: int = eqx.field(static=True, default=80)
-    """Newton steps before giving up."""
 
     barrier_start: float = 1.0
     """Barrier weight mu of the first iteration [log objective]."""
@@ -189,7 +188,6 @@ def merit_slope(at: Local, state: Iterate, way: Iterate, width: Array, rho: Arra
 
 
 def _missed(g: Array, state: Iterate, settings: Settings) -> Array:
-    """Sum of what the limits miss, slack and excess counted."""
     return jnp.sum(jnp.abs(g + settings.margin + state.slack - state.excess))
 
 

@@ -31,7 +31,6 @@ class Candidate:
     plan_index: Plans
     """Position of each workload's plan in `space.plans`."""
     optimum: Optimum
-    """Solved convex core."""
 
     @property
     def log_goal(self) -> float:
@@ -68,9 +67,7 @@ class Search:
     """A study whose plans are priced at the current chips and whose chips are solved, in turn, many starts at once."""
 
     space: Space
-    """Study, lowered."""
     core: ConvexCore
-    """Convex core of the study."""
     box: tuple[np.ndarray, np.ndarray]
     """Log bounds of the coordinates."""
     integer_places: list[int]
@@ -78,11 +75,9 @@ class Search:
     steps_by_dies: dict[int, list[np.ndarray]]
     """Logs of what can be built of each stepped number inside the box, by number of dies."""
     progress: Callable[[str], None]
-    """Told what happens, one line per round."""
     seen: dict[tuple[int, Plans], Candidate]
     """Every discrete point solved so far, by choice and plans."""
     deadline: Deadline
-    """When to stop with what is solved."""
 
 
 def search_of(

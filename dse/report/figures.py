@@ -243,7 +243,6 @@ def label_operators(ax: Axes, ops: tuple[Operator, ...], points: np.ndarray, lin
 
 
 def _covers(centre: np.ndarray, half: np.ndarray, others: np.ndarray) -> bool:
-    """Whether a box around `centre` covers any of the points `others`."""
     return bool(np.any(np.all(np.abs(others - centre) < half, axis=1)))
 
 

@@ -158,7 +158,6 @@ def remedy_view(r: Remedy) -> RenderableType:
 
 
 def _ends(r: Remedy) -> RenderableType:
-    """How far every number may get better."""
     t = table("what may get better", "now", "good end")
     for x in r.levers:
         t.add_row(scoped_label(x.name), *(quantity_text(scoped_name(x.name), v) for v in (x.value, x.end)))

@@ -62,7 +62,6 @@ def front_figure(f: Front, named: list[Named]) -> Figure:
 
 
 def _place(f: Front, chip: Named, sizes: tuple[float, float]) -> tuple[float, float]:
-    """Where a chip stands on the first two axes of a front."""
     y, x = (float(better(m, np.asarray([v]))[0]) for m, v in zip(f.metrics[:2], chip.values, strict=False))
     return x / sizes[0], y / sizes[1]
 

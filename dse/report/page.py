@@ -27,9 +27,7 @@ from .sections import SECTIONS, plain
 from .sweep_section import sweep
 
 CSS = Path(__file__).with_name("page.css")
-"""Look of the page."""
 PAGE = "report.html"
-"""Name of the page in its folder."""
 CAPTIONS = {
     "area_power": "Area and full-load power by block; hollow marks are third-party estimates",
     "roofline": "Roofline with the operators of each workload: gray on the baseline, in colour on the design",
@@ -56,9 +54,7 @@ class Section:
     """One part of the page."""
 
     title: str
-    """Heading."""
     html: str
-    """What is below it."""
 
 
 def write_page(root: str | Path, path: str | Path | None = None) -> Path:

@@ -49,13 +49,7 @@ SHOWN_SOURCES = 16
 
 
 def write_figures(done: pd.DataFrame, kind: str, folder: Path) -> list[Path]:
-    """Draw `parity` and `parts` of predictions into `folder`, as PNG and SVG.
-
-    Args:
-        done: predictions, with `error_frac`.
-        kind: kind of measurement.
-        folder: where to.
-    """
+    """Draw `parity` and `parts` of predictions into `folder`, as PNG and SVG."""
     with mpl.rc_context(STYLE):
         return save(parity_figure(done, kind), folder, "parity") + save(parts_figure(done, kind), folder, "parts")
 

@@ -19,7 +19,6 @@ from .tables import Table, table_of
 
 COLOURS = dict(zip(READINGS, (HARMS, CONTEXT, HELPS), strict=True))
 SHOWN = ("n_cores", "sram_B", "clock_Hz", "n_stacks", "full_load_fp8_W")
-"""Numbers of a design in the table."""
 
 
 def readings_json(points: list[Point], left: Sequence[str] = ()) -> dict[str, Any]:

@@ -29,7 +29,6 @@ from .tables import Table, table_of
 from .terminal import unfinished
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
-"""Quantiles shown."""
 STEPS = 41
 """Quantiles, evenly from none to all samples, that the distribution of the outcome is written as."""
 SHOWN_DRIVERS = 12

@@ -115,5 +115,4 @@ def drivers_figure(r: Risk) -> Figure:
 
 
 def _shade_noise(ax: Axes, width: float) -> None:
-    """Gray band of correlations that chance alone gives."""
     ax.axvspan(-width, width, color=BAND, zorder=0)

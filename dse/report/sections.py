@@ -20,7 +20,6 @@ from .screen import bounded_text
 from .validation import error_text, scores_table, worst_table
 
 Answer = dict[str, Any]
-"""The JSON of an answer."""
 SHOWN = 12
 """Rows of long tables."""
 
@@ -203,7 +202,6 @@ def _proposed(step: Answer, name: str) -> str:
 
 
 def _step(s: Answer) -> str:
-    """One step in full, folded."""
     chosen = ", ".join(f"{c['what']} {c['proposed']} (built {c['built']})" for c in s["choices"])
     return folded(f"{s['predecessor']} to {s['built']}: {chosen}", written(backtest_table(s)))
 

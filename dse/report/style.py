@@ -71,7 +71,6 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "dse",
     "hatch.linewidth": 0.6,
 }
-"""Settings of every figure."""
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:

@@ -14,7 +14,6 @@ class Table:
     """Heads and rows of text with units in the cells; the first column is what a row is about."""
 
     columns: tuple[str, ...]
-    """Heads."""
     rows: tuple[tuple[str, ...], ...]
     """A cell per head."""
     styles: tuple[str, ...] = ()

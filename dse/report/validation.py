@@ -23,7 +23,6 @@ from .layout import drawn, table
 from .tables import Table, table_of
 
 Answer = dict[Any, Any]
-"""The JSON of scores."""
 
 REASONS = 12
 """Reasons shown; the JSON and the Parquet file have all."""
@@ -102,7 +101,6 @@ def scores_table(what: str, rows: Sequence[Answer], total: Answer | None = None)
 
 
 def _ranking_text(r: dict[str, float]) -> str:
-    """How well plans are ranked, in a line."""
     regret, worst_regret = percent(r["regret_frac"]), percent(r["regret_p90_frac"])
     return (
         f"plans of {r['sweeps']:,} sweeps: rank correlation {digits(r['spearman'])}; the plan predicted fastest takes "

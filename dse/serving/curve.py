@@ -94,13 +94,9 @@ class Curve:
     system: System
     """Chips and fabric; its size is the largest engine tried."""
     requests: Requests
-    """What was asked."""
     promise: Promise
-    """What is promised."""
     policy: Policy
-    """How engines may run."""
     calibration: Calibration
-    """Achievable fractions."""
     menu: Menu
     """Every engine priced, promises kept or not."""
     costs: Passes
@@ -234,7 +230,6 @@ def _menu(
 
 
 def _demands(menu: Menu) -> list[StepDemand]:
-    """Passes of all writers, then those of all readers by kind of request."""
     return [*(w.demand for w in menu.writers), *(d for r in menu.readers for d in r.demands)]
 
 
@@ -246,7 +241,6 @@ def _chunks(requests: Requests) -> tuple[int, ...]:
 
 
 def _reads(requests: Requests, shape: Shape) -> bool:
-    """Whether an engine that only reads prompts fits in memory."""
     prefills = make.prefills(requests, shape, 0)
     return all(memory_B(shape.plan, p).total <= float(usable_B(shape.system.chip)) for p in prefills)
 

@@ -20,13 +20,10 @@ class ServedPortfolio:
     """A portfolio on the fleet that serves it."""
 
     portfolio: Portfolio
-    """What is served."""
     system: System
-    """Chips."""
     parts: tuple[Sized, ...]
     """One per model."""
     hour: Hour
-    """What one chip costs."""
 
     @property
     def n_chips(self) -> int:

@@ -31,11 +31,9 @@ class Offer:
     """One chip's curve and what its hour costs."""
 
     curve: Curve
-    """Everything priced."""
     best: tuple[Serving, ...]
     """The curve, fastest first."""
     hour: Hour
-    """What one chip costs."""
     waits: tuple[dict[str, float], dict[str, float]]
     """Shares of what the engine with most tokens waits for, in its decode pass and in its passes over prompts."""
 

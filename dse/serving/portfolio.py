@@ -25,13 +25,10 @@ class Service:
     """One model of a portfolio."""
 
     name: str
-    """Name in the file."""
     requests: Requests
-    """Model and lengths."""
     traffic_frac: float
     """Share of all requests."""
     promise: Promise
-    """What users are promised."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +36,6 @@ class Portfolio:
     """Models served together."""
 
     name: str
-    """Names the results."""
     requests_per_s: float
     """Requests to all models together."""
     services: tuple[Service, ...]
@@ -51,9 +47,7 @@ class Sized:
     """The part of a fleet that serves one model."""
 
     service: Service
-    """The model."""
     engine: Serving
-    """How it is served."""
     busy_chips: float
     """Chips it would take if engines came in fractions."""
     n_chips: int

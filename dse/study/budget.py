@@ -25,12 +25,6 @@ def built_state(chip_name: str, package_name: str) -> State:
 def built_limit(name: str, sense: str, built: State | None, place: str) -> Limit:
     """The limit of a metric to what the chip that was built has.
 
-    Args:
-        name: in `METRICS`.
-        sense: "at_most" or "at_least".
-        built: the chip; None where the study names none.
-        place: of the limit, for the message.
-
     Raises:
         SpecError: no chip, a metric that needs a workload, or one that is zero (a full load in a precision it lacks).
     """

@@ -174,7 +174,6 @@ def with_numbers(chip: Chip, names: tuple[str, ...], values: Vector) -> Chip:
 
 
 def _reasons(values: np.ndarray, fits: np.ndarray, record: tuple[str, ...]) -> np.ndarray:
-    """Why each row has no answer; empty where it has."""
     finite = np.isfinite(values).all(axis=1)
     times = [i for i, c in enumerate(record) if c == "step_s"]
     hot = np.isinf(values[:, times]).any(axis=1)

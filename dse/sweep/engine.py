@@ -88,7 +88,6 @@ def local(store: Store, todo: Iterable[int]) -> Iterator[Outcome]:
 
 
 def _tried(store: Store, index: int) -> Facts | Failure:
-    """What came of a shard in at most `ATTEMPTS` times."""
     for _ in range(ATTEMPTS - 1):
         try:
             return run_shard(store, index)

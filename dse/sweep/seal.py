@@ -92,15 +92,7 @@ def footer_of(path: Path) -> bytes:
 
 
 def excerpt(path: Path, columns: Collection[str], check: Callable[[memoryview], None]) -> Excerpt | None:
-    """What `columns` take of a sealed file, each byte read once and checked while it is at hand.
-
-    Args:
-        path: the file.
-        columns: their names; others are not read.
-        check: hears the footer before it is believed, and raises where it is not the one that was written.
-
-    Returns:
-        The excerpt; None for a file without fingerprints.
+    """What `columns` take of a sealed file, each byte read once and checked; None for one without fingerprints.
 
     Raises:
         DamagedError: in the bytes of a column, or in the fingerprints.

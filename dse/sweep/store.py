@@ -88,9 +88,7 @@ class Store:
     """The folder of one sweep."""
 
     sweep: Sweep
-    """The question."""
     folder: Path
-    """Where its answers go."""
 
     @cached_property
     def identity(self) -> str:
@@ -220,12 +218,6 @@ def _settings(sweep: Sweep, points: Points) -> dict[str, Any]:
 
 def open_store(sweep: Sweep, root: str | Path, go_on: bool = False, fresh: bool = False) -> Store:
     """The store of a sweep below `root`, with its manifest.
-
-    Args:
-        sweep: the question.
-        root: folder that gets a folder named after the sweep.
-        go_on: whether answers that are there are kept and completed.
-        fresh: whether answers that are there are removed.
 
     Raises:
         SpecError: a folder that cannot be written; answers that are there already, or to another question.

@@ -42,7 +42,6 @@ def solved_columns(sweep: Sweep) -> Kinds:
 
 
 def _word(name: str) -> str:
-    """A workload's name as part of a column."""
     return re.sub(r"\W+", "_", name)
 
 

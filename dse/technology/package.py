@@ -14,7 +14,6 @@ class Package(eqx.Module):
     """A 2.5D package on a silicon or bridge interposer, chip-last."""
 
     name: str = eqx.field(static=True)
-    """Name, such as "CoWoS-L"."""
     reticle_mm2: Scalar = eqx.field(converter=as_float)
     """Largest die one exposure prints."""
     interposer_limit_mm2: Scalar = eqx.field(converter=as_float)

@@ -36,7 +36,6 @@ class Technology(AbstractShown, eqx.Module):
     node: Node
     """Process of the compute dies."""
     memory: MemoryGeneration
-    """HBM generation."""
     link: LinkGeneration
     """Scale-up links between packages."""
     die_to_die: LinkGeneration

@@ -35,14 +35,7 @@ def check_phase(phase: str) -> str:
 def workload_of(
     phase: str, model: Model, n_chips: int, sizes: Mapping[str, int | str], mark: str = ""
 ) -> Workload:  # fmt: skip
-    """The workload that a phase and its sizes describe; what is left out is usual.
-
-    Args:
-        phase: one of `PHASES`.
-        model: what runs.
-        n_chips: chips in all, which the usual batch grows with.
-        sizes: some of the `SIZES` of the phase; whole numbers, and names of precisions.
-        mark: what stands before a size where it was written, such as "--", for messages.
+    """The workload that a phase and its sizes describe; what is left out is usual; errors write `mark` before a size.
 
     Raises:
         SpecError: a size of another phase, not a whole number of at least 1, or more tokens than the model was made

@@ -94,18 +94,7 @@ def gated(
     matrices: int = 3,
     windows: Windows = no_windows,
 ) -> Body:
-    """A decoder of attention and MLP.
-
-    Args:
-        f: keys.
-        kv: KV heads where the file has none.
-        head_dim: head width where the file has none.
-        tied: whether embeddings are tied where the file does not say.
-        norms: norms of the model's width per block.
-        passes: of one norm.
-        matrices: of the MLP.
-        windows: window of every layer.
-    """
+    """A decoder of attention and MLP."""
     n = n_layers(f)
     attention = grouped(f, kv=kv, head_dim=head_dim)
     mixers = windowed(attention, windows(f, n))
@@ -309,4 +298,3 @@ DENSE: dict[str, Builder] = {
     "bloom": bloom,
     "bert": bert,
 }
-"""Types of dense decoders and encoders."""

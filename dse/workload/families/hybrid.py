@@ -281,4 +281,3 @@ HYBRID: dict[str, Builder] = {
     "minimax_m1": partial(minimax, by_list=True),
     "minimax_text_01": partial(minimax, by_list=True),
 }
-"""Types with recurrences."""

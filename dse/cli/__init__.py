@@ -25,11 +25,7 @@ AGAIN_S = 0.01
 
 
 def ctrl_c(number: int, frame: FrameType | None) -> None:
-    """KeyboardInterrupt, but where a module is being loaded: there the program ends at once.
-
-    Packages turn an exception in the middle of their import into another one, or crash; and while a module loads,
-    nothing is half done: whole files are written under another name first.
-    """
+    """KeyboardInterrupt; where a module is being loaded, which an exception breaks, the program ends at once."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             os.write(2, TOLD.encode())

@@ -111,10 +111,7 @@ compiled = Program
 
 
 def meanwhile(prepare: Callable[[], None]) -> None:
-    """Make programs in a thread, where programs are kept: XLA compiles without Python's lock, beside the command.
-
-    What fails there fails again where the program is called, and is told there.
-    """
+    """Make programs in a thread, where programs are kept; what fails there fails again, and is told, when called."""
     if _keeps():
         apart(lambda: _in_turn(prepare))
 

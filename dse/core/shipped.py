@@ -35,11 +35,7 @@ def shipped_folder() -> Path:
 
 
 def shipped(name: str | Path) -> Path:
-    """The file that `name` means: a path, else a name in `sweeps` here, else one that came with the package.
-
-    Raises:
-        UnknownNameError: a bare name that nothing has; offers near matches.
-    """
+    """The file that `name` means: a path, a name in `sweeps` here, or one that came along; else UnknownNameError."""
     path = Path(name)
     if not path.name or (path.parent.name != SWEEPS and path.parent != Path()):
         return path
@@ -88,11 +84,7 @@ def kind_of(tables: Mapping[str, Any]) -> str | None:
 
 
 def check_kind(tables: Mapping[str, Any], wanted: str, path: Path) -> None:
-    """Nothing where a file may be what is wanted.
-
-    Raises:
-        SpecError: it is surely something else; the message says what, and which command takes it.
-    """
+    """SpecError where a file surely is something else than what is wanted; it says which command takes it."""
     kind = kind_of(tables)
     if kind is not None and kind != wanted:
         raise SpecError(f"{path}: this is a {kind}, not a {wanted}; `{COMMANDS[kind]} {path}` takes it")

@@ -32,10 +32,7 @@ Vector: TypeAlias = Float[Array | np.ndarray, " n"]
 
 
 def as_float(x: Any) -> Array | np.ndarray:
-    """`x` as a strongly typed float array (a bare `jnp.asarray(1.0)` is weakly typed).
-
-    A host-side NumPy array stays on the host, so that loading a thousand presets compiles nothing.
-    """
+    """`x` as a strongly typed float array; NumPy's stay on the host: loading a thousand presets compiles nothing."""
     if isinstance(x, (int, float, np.ndarray, np.floating)):
         return np.asarray(x, dtype=float)
     return jnp.asarray(x, dtype=float) if not hasattr(x, "dtype") else x

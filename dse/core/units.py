@@ -74,11 +74,7 @@ def canonical(name: str, value: float) -> tuple[str, float]:
 
 
 def quantity(text: object, unit: str) -> float:
-    """A number or a text such as "2.4 GHz" in the canonical unit `unit`.
-
-    Raises:
-        UnitError: no number, an unknown unit, or a unit of another kind (names what was expected).
-    """
+    """A number or a text such as "2.4 GHz" in the canonical unit `unit`; UnitError for any other unit, or none."""
     if isinstance(text, int | float) and not isinstance(text, bool):
         return float(text)
     match = re.fullmatch(r"\s*([-+0-9.eE]+)\s*([A-Za-z0-9/]*)\s*", str(text))

@@ -194,11 +194,7 @@ class ChipCost:
 
 
 def chip_cost(chip_name: str) -> ChipCost:
-    """What a chip costs its owner, in the largest system made of it.
-
-    Raises:
-        UnknownNameError: no such chip, or no facts about it in a fleet.
-    """
+    """What a chip costs its owner, in the largest system made of it; UnknownNameError without facts about its fleet."""
     d = deal(chip_system(chip_name))
     p, hour, rented = purchase(d), hour_USD(d), rents(chip_name)
     paid = {k: jnp.asarray(float(f.value) / HOUR_s) for k, f in rented.items()}

@@ -120,10 +120,7 @@ class Run:
 
 
 def interruptions(d: Deal, job: Job) -> Interruptions:
-    """Failures of `job` on the chips of `d`, and what remains of its time.
-
-    The range is that of `level`: what two clusters of one operator saw.
-    """
+    """Failures of `job` on the chips of `d`, and what remains; the range is that of two clusters of one operator."""
     r, n, chip = d.economy.reliability, float(job.n_chips), d.chip
     o = racked(d, as_float(chip.power_limit_W))
     total, move = n * float(total_per_s(o.failures)), float(transfer_s(job.state_B, chip, r))

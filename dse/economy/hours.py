@@ -87,10 +87,7 @@ def _owned(chip_name: str) -> Hour:
 
 
 def million_tokens_USD(chip_tokens_per_s: float, chip_hour_USD: float) -> float:
-    """Cost of a million tokens on chips paid by the hour.
-
-    c = r 10^6 / (3600 v)
-    """
+    """Cost of a million tokens on chips paid by the hour: r 10^6 / (3600 v)."""
     return chip_hour_USD * 1e6 / (3600.0 * chip_tokens_per_s)
 
 

@@ -57,11 +57,7 @@ class _Tally:
 
 
 def simulate(cluster: Cluster, n_failures: int, seed: int = 0) -> Outcome:
-    """Run `cluster` until it was interrupted `n_failures` times.
-
-    Raises:
-        SpecError: simpy is not installed; install the extra `fleet`.
-    """
+    """Run `cluster` until it was interrupted `n_failures` times; SpecError where simpy (extra `fleet`) is missing."""
     try:
         import simpy
     except ImportError as error:

@@ -117,11 +117,7 @@ def chip_reference(chip: Chip, c: Calibration) -> Reference:
 def lowered(
     system: System, workload: Asked, c: Calibration, streams: bool = False
 ) -> tuple[list[Plan], Sequence[StepDemand]]:
-    """All valid plans, streamed ones if asked for, and their demands, from memory where they were asked for before.
-
-    Raises:
-        PlanError: nothing divides.
-    """
+    """All valid plans, streamed ones if asked for, and their demands, kept in memory; PlanError where none is."""
     key = Structure(
         workload, system.name, system.fabric, system.n_chips, system.chip.lane_kind,
         array_shape(system.chip.core.tensor), chip_reference(system.chip, c), streams,

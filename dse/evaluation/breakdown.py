@@ -102,11 +102,7 @@ class Finding:
 
 
 def find(system: System, workload: Workload, plan: Plan | None) -> Finding:
-    """`workload` on `system` under `plan` (None: the fastest that fits), with its band and operators.
-
-    Raises:
-        PlanError: as `evaluate`.
-    """
+    """`workload` on `system` under `plan` (None: the fastest that fits), with band and operators; as `evaluate`."""
     c = calibration_for(system.chip.name, workload)
     e = evaluate(system, workload, plan, calibration=c)
     shown = operators(system, workload, e.plan, e.result, c)

@@ -142,10 +142,7 @@ def ablation(
     study: Study, tdp_W: float, built: Chip | None = None, progress: Callable[[str], None] = lambda _: None,
     deadline: Deadline | None = None,
 ) -> list[Variant]:  # fmt: skip
-    """Every variant of a study: its TDP bound as mean power or as full load in FP8, blocks in turn or streaming.
-
-    The study's own limits on power are left out.
-    """
+    """Every variant of a study: TDP as mean or full load, blocks in turn or streaming; no limits on power."""
     space = space_of(dataclasses.replace(opened(study, tdp_W), streams=True))
     found = []
     for label, on in variants():

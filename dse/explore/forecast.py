@@ -74,11 +74,7 @@ class Assumptions:
 
 
 def load_forecast(path: Path) -> Assumptions:
-    """A forecast file: its study and the receipts of what is drawn beside it.
-
-    Raises:
-        SpecError: a missing table or fact, shares that do not add up to 1, a reading that does not exist.
-    """
+    """A forecast file: its study and what is drawn beside it; SpecError for a fact or table missing or wrong."""
     check_kind(read_toml(path), "forecast", path)
     facts = read_receipts(path)
     try:

@@ -63,11 +63,7 @@ class PointStore:
         write_whole(path, lambda p: p.write_bytes(content))
 
     def load(self, rays: Rays) -> int:
-        """Give `rays` the points on disk; how many there were.
-
-        Raises:
-            SpecError: they answer another question, or a part is not what was written.
-        """
+        """Give `rays` the points on disk; how many. SpecError where they answer another question, or are damaged."""
         n = 0
         for part in self.parts():
             table = _table(part)

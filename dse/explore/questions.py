@@ -108,11 +108,7 @@ def question(
     gap_frac: float = GAP_FRAC,
     limit_s: float = LIMIT_S,
 ) -> Question:
-    """A question answered: every side solved and certified.
-
-    Raises:
-        SpecError: a study without a question, or one with a single side.
-    """
+    """A question answered: every side solved and certified; SpecError without a question, or with a single side."""
     study = load_study(path)
     table = None if study.written is None else study.written.tables.get("question")
     if table is None:
@@ -128,12 +124,7 @@ def question(
 
 
 def sides(study: Study, by: str) -> dict[str, Study]:
-    """The study once for every entry of a choice, or for every workload and all together, by name.
-
-    Raises:
-        UnknownNameError: `by` is no key of [choices].
-        SpecError: a single side.
-    """
+    """The study once for every entry of a choice, or every workload and all, by name; an error for fewer than two."""
     if by == WORKLOADS:
         found = {n: dataclasses.replace(study, workloads={n: w}) for n, w in study.workloads.items()} | {ALL: study}
     else:

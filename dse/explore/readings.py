@@ -191,11 +191,7 @@ def readings(
     study: Study, tdps_W: Sequence[float], progress: Callable[[str], None] = lambda _: None,
     deadline: Deadline | None = None,
 ) -> list[Point]:  # fmt: skip
-    """The best design of `study` at every TDP under every reading, counts continuous.
-
-    Raises:
-        SpecError: no TDP, or no design at the middle one under any reading.
-    """
+    """The best design at every TDP under every reading, counts continuous; SpecError where there is none at all."""
     if not tdps_W:
         raise SpecError("TDPs: give at least one, in watts")
     middle = sorted(tdps_W)[len(tdps_W) // 2]

@@ -128,11 +128,7 @@ class Remedy:
 
 
 def check_target(study: Study, speedup: float | None) -> None:
-    """Refuse a speed-up to reach that a study cannot have; None asks for none.
-
-    Raises:
-        SpecError: the study has another goal than a delivered speed-up, or a target that is not positive.
-    """
+    """SpecError for a speed-up to reach that a study cannot have; None asks for none."""
     if speedup is None:
         return
     if study.goal != DELIVERED:

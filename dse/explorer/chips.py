@@ -22,14 +22,7 @@ from .subject import Subject
 
 
 def chip_column(subject: Subject, name: str) -> dict[str, Any]:
-    """A chip as a column of a comparison, plain data.
-
-    Metrics of owners are left out: each chip has its own host, price and margin (see `dse cost`). A workload that the
-    chip cannot run has its reason instead of numbers.
-
-    Raises:
-        DseError: no such chip, or a file that is none.
-    """
+    """A chip as a column of a comparison: no owners' metrics; why a workload cannot run. DseError for no such chip."""
     system = chip_system(name)
     chip, loads, works = system.chip, [], []
     for w, workload in enumerate(subject.study.workloads):

@@ -310,11 +310,7 @@ class Script:
 
 
 def emit(fun: Callable[[Any], Any], n_arguments: int) -> Script:
-    """The JavaScript of a function of one vector that returns one vector.
-
-    Raises:
-        EmitError: an operation outside the set that a page can hold.
-    """
+    """The JavaScript of a function of one vector that returns one; EmitError for an operation that a page lacks."""
     closed = jax.make_jaxpr(fun)(np.ones(n_arguments))
     em = Emitter()
     (out,) = em.follow(closed.jaxpr, closed.consts, [Value((n_arguments,), name="x")])

@@ -227,10 +227,7 @@ def _nearest(value: Any, sense: str) -> FloatLike:
 def fastest_plans(
     core: ConvexCore, x: Vector, data: Data, demands: tuple[StepDemand, ...], built: bool = False
 ) -> list[FloatLike]:
-    """Position of the fastest plan of every workload on a chip; -1 where none fits.
-
-    As the optimiser prices plans, or for a chip that is `built` as `dse evaluate` does.
-    """
+    """Position of the fastest plan of every workload on a chip, -1 for none; of a `built` one as `evaluate` does."""
     chip = chip_of(core, x, data, built)
     if built:
         each = zip(demands, data.calibrations, strict=True)

@@ -48,10 +48,7 @@ def compute_front(subject: Subject, asked: dict[str, Any], tell: Tell) -> None:
 
 
 def compute_risk(subject: Subject, plans: Plans | None, asked: dict[str, Any], tell: Tell) -> None:
-    """The study re-optimised under `n` draws of every fact with a range; its own limits; `target` as a speed-up.
-
-    Every choice runs under `plans`, those of the best design known; without them all are searched first.
-    """
+    """The study re-optimised under `n` draws within its own limits; each choice under `plans`, or all searched."""
     n, known = whole(asked, "n", DRAWS, MOST_SAMPLES), Known(subject.space, plans) if plans else None
     found = risk(
         subject.study, n, target=_target(asked), known=known, progress=lambda line: tell({"progress": line}),

@@ -16,11 +16,7 @@ from .session import LEAVE_S, listening
 
 
 def serve(answers: Answers, port: int, opens: bool, greet: Callable[[str], None]) -> int:
-    """Serve until Ctrl-C, which is how an explorer ends: 0. `greet` hears the address, token included.
-
-    Raises:
-        SpecError: the port is taken.
-    """
+    """Serve until Ctrl-C, which is how an explorer ends: 0. `greet` hears the address, token included."""
     with listening(port) as place:
         taken, token = place.getsockname()[1], new_token()
         address = f"http://127.0.0.1:{taken}/{token}/"

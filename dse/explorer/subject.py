@@ -107,10 +107,7 @@ def _by_structure(space: Space) -> list[Any]:
 
 
 def data_on_device(subject: Subject, choice: int, plans: Plans | None) -> Data:
-    """Coefficients of a choice under plans, or without demands where those are None.
-
-    On the device: sending 229 arrays takes as long as evaluating them.
-    """
+    """Coefficients of a choice under plans (None: without demands), on the device: sending takes as long as a call."""
     if (choice, plans) not in subject.kept:
         if len(subject.kept) >= KEPT_DATA:
             subject.kept.clear()
@@ -132,10 +129,7 @@ def read_chip(subject: Subject, at: AtHand, plans: Plans) -> Any:
 
 
 def read_fastest(subject: Subject, at: AtHand, present: Plans) -> tuple[Any, Plans, list[bool]]:
-    """As `read_chip`, under the fastest plan of every workload; those plans, and whether one of each workload fits.
-
-    The `present` plans are read where none fits.
-    """
+    """As `read_chip`, under the fastest plans, `present` ones where none fits; those plans, and whether each fits."""
     demands = subject.demands[int(subject.space.structure_of_choice[at.choice])]
     numbers = np.asarray(subject.reads_fastest(at.x, _asked(subject, at, None), demands, np.asarray(present)))
     found = numbers[: len(present)].astype(int).tolist()
@@ -161,10 +155,7 @@ def known_plans(subject: Subject, texts: Sequence[str]) -> Plans | None:
 
 
 def first_chip(subject: Subject) -> AtHand:
-    """Where the page begins, from the study alone: the baseline's numbers within their bounds, first choice.
-
-    A chip that exists has its blank silicon, a design what its limits ask for.
-    """
+    """Where the page begins: the baseline within bounds, first choice; blank silicon of a chip that exists, or none."""
     chip = subject.study.baseline.chip
     held = [min(max(float(FREE[f.name](chip)), f.lower), f.upper) for f in subject.study.free]
     return AtHand(np.asarray(held), 0, subject.limits, float(chip.blank_mm2) if subject.is_chip else 0.0)

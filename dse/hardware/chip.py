@@ -153,10 +153,7 @@ def natives(rates: Sequence[float], narrow_products: str) -> tuple[str, ...]:
 
 
 def runs_in(native: Sequence[str], asked: str) -> str:
-    """The precision that products asked for in `asked` run in: itself, else the next wider floating point there is.
-
-    An integer of 8 bits holds no 8-bit float and the reverse, so neither stands in for the other.
-    """
+    """The precision that products asked for in `asked` run in: itself, or the next wider float; int8 is no FP8."""
     floats = [p for p in native if p != "int8" and PRECISION_BITS[p] >= PRECISION_BITS[asked]]
     wider = [p for p in floats if asked != "int8" or p != "fp8"]
     return asked if asked in native else wider[-1]

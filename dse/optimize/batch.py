@@ -37,11 +37,7 @@ def _cores() -> ThreadPoolExecutor:
 
 
 def in_batches(fun: Callable[..., Any], args: tuple[Any, ...], size: int) -> Any:
-    """`fun` over the leading axis of all arrays in `args`, `size` rows at a time, so that it compiles once.
-
-    Returns:
-        What `fun` returns, as host arrays with the batch as leading axis.
-    """
+    """`fun` over the leading axis of all arrays in `args`, `size` rows at a time, as host arrays: it compiles once."""
     n = len(jax.tree.leaves(args)[0])
 
     def some(first: int) -> Any:

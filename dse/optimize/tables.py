@@ -124,11 +124,7 @@ def plan_seconds(tables: Tables, choices: list[int], rows: Rows, z: np.ndarray) 
 
 
 def row_slopes(tables: Tables, choices: list[int], rows: Rows, optima: Optimum) -> Rows:
-    """Slope of each Lagrangian by the rows: what one unit more of a coefficient costs, at least 0.
-
-    Raises:
-        HullError: a slope is negative, so a hull bounds nothing: a limit asks for more of what plans spend.
-    """
+    """What one unit more of each coefficient costs; HullError for less than 0, with which a hull bounds nothing."""
     args = (data_of_rows(tables, choices, rows), optima.z, optima.multipliers)
     found = in_batches(partial(hull_slopes, tables.search.core), args, WIDTH)
     n = len(tables.of_workloads)

@@ -28,8 +28,7 @@ def what_if(
     """The goal of a study with each of its limits 10 % looser, and without it, over all choices and plans.
 
     Counts are broken, so that what rounding adds to one answer and not to another tells nothing. Of `reports`, bounds
-    of
-    free numbers that cost something are moved too, but not dropped.
+    of free numbers that cost something are moved too, but not dropped.
     """
     space, deadline = space or space_of(study), deadline or Deadline()
 

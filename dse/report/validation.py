@@ -164,11 +164,7 @@ def _reasons_table(v: Validation) -> RenderableType:
 
 
 def write_validation(v: Validation, root: str | Path) -> Path:
-    """Write `<root>/validation/<name>.parquet` with every row, and scores and figures into `<root>/validation/<name>/`.
-
-    Raises:
-        SpecError: a place that cannot be written.
-    """
+    """Write all rows to `<root>/validation/<name>.parquet`, scores and figures beside; SpecError if it cannot."""
     from .multiples import write_page
     from .parity import write_figures
 

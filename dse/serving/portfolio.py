@@ -120,12 +120,7 @@ def portfolio_schema() -> Schema:
 
 
 def load_portfolio(path: str | Path) -> Portfolio:
-    """The portfolio in a TOML file; or under the bare name of a shipped one.
-
-    Raises:
-        SpecError: a missing file, malformed TOML, an unknown key or model, shares that do not add up to 1, a length
-            or time out of range; the message names file, key and what is allowed.
-    """
+    """The portfolio in a TOML file, or of a shipped name; SpecError with file, key and what is allowed."""
     path = shipped(path)
     raw = read_toml(path)
     check_kind(raw, "portfolio", path)

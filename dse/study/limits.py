@@ -47,11 +47,7 @@ def limit_of(
 
 
 def baseline_metric(name: str, now: Callable[[], State], place: str) -> float:
-    """Value of a metric on the baseline chip, for limits such as "6x".
-
-    Raises:
-        SpecError: a metric that needs a workload or a technology (power, area, cost): give it in its unit.
-    """
+    """Value of a metric on the baseline chip, for limits such as "6x"; SpecError for one of workloads or technology."""
     if name == DELIVERED:
         return 1.0
     if name in OF_WORKLOADS or name not in METRICS:

@@ -157,10 +157,7 @@ def upkeep_of(
     chip: Chip, tech: Technology, money: Money, die_mm2: FloatLike, economy: Economy | None, jobs: tuple[Job, ...],
     loads: list[Load], provisioned_W: FloatLike | None = None,
 ) -> list[Upkeep]:  # fmt: skip
-    """What the step of every workload takes, costs, burns and emits in a rack sized for `provisioned_W` per chip.
-
-    Left out, that is what the hungriest workload draws.
-    """
+    """What each workload's step takes, costs, burns and emits, racks sized for `provisioned_W` or the hungriest."""
     if economy is None:
         return []
     sized = reduce(jnp.maximum, [w.power_W for w in loads]) if provisioned_W is None else provisioned_W
@@ -234,11 +231,7 @@ def _read_own(name: str, read: Metric, s: State) -> FloatLike:
 
 
 def check_own(own: Own) -> None:
-    """Refuse names that no metric of a user's own may have, and metrics that are no functions.
-
-    Raises:
-        SpecError: a name that `METRICS` has, or that is no Python name; a value that cannot be called.
-    """
+    """SpecError for names that no metric of a user's own may have, and metrics that are no functions."""
     for name, read in own:
         if not callable(read):
             raise SpecError(

@@ -70,11 +70,7 @@ def plan_work(store: Store, part: tuple[int, int] = (0, 1)) -> Work:
 
 
 def parse_part(text: str) -> tuple[int, int]:
-    """Slice and number of slices written as "0/4" (array jobs count from 0).
-
-    Raises:
-        SpecError: anything else, or a slice that does not exist.
-    """
+    """Slice and number of slices written as "0/4" (array jobs count from 0); SpecError for anything else."""
     words = text.split("/")
     if len(words) != 2 or not all(w.isdecimal() for w in words) or not int(words[0]) < int(words[1]):
         raise SpecError(f"--shard {text}: expected slice/slices counted from 0, such as 0/4 for the first of four")

@@ -126,11 +126,7 @@ def is_number(key: str) -> bool:
 
 
 def value_of(key: str, raw: object, folder: Path) -> Value:
-    """`raw` as the value of the canonical `key`.
-
-    Raises:
-        SpecError: a value of the wrong kind, unit or range, a name or file that does not exist, in one line.
-    """
+    """`raw` as the value of the canonical `key`; SpecError, in one line, for what it cannot be."""
     try:
         return _value(key, raw, folder)
     except DseError as error:

@@ -152,10 +152,7 @@ class Store:
 
 
 def merge(store: Store) -> None:
-    """Turn the shards of a finished small sweep into one file, then remove them and what crashes left.
-
-    The manifest is written in between: only then does the one file count.
-    """
+    """Turn the shards of a finished small sweep into one file, which counts once the manifest is written."""
     small = store.sweep.size <= MERGED_ROWS
     shards = [p for _, p in sorted(store.present().items())]
     if small and len(shards) == store.sweep.n_shards:
@@ -217,11 +214,7 @@ def _settings(sweep: Sweep, points: Points) -> dict[str, Any]:
 
 
 def open_store(sweep: Sweep, root: str | Path, go_on: bool = False, fresh: bool = False) -> Store:
-    """The store of a sweep below `root`, with its manifest.
-
-    Raises:
-        SpecError: a folder that cannot be written; answers that are there already, or to another question.
-    """
+    """The store of a sweep below `root`, with its manifest; SpecError for other answers, or no folder."""
     store = Store(sweep, results_folder(root, sweep.name, "sweep.name"))
     manifest = store.folder / MANIFEST
     if fresh:

@@ -35,11 +35,7 @@ NARROW_EXPERTS = {"fp4": "mxfp4", "fp8": "fp8"}
 
 
 def stored_as(raw: dict[str, Any] | None, place: str, body: Body, expert_dtype: str = "") -> Stored:
-    """The storage that `quantization_config` describes; 16 bit without one.
-
-    Raises:
-        SpecError: a method or a width that is not known.
-    """
+    """The storage that `quantization_config` describes, 16 bit without one; SpecError for an unknown one."""
     if raw is None:
         return Stored("bf16", "none")
     method = str(raw.get("quant_method") or raw.get("quant_algo") or "")

@@ -27,10 +27,8 @@ class DualBounds(eqx.Module):
 
     objective: Scalar
     """No point that meets the limits has a lower objective."""
-
     violation: Scalar
     """No point has a smaller largest limit; positive proves that the limits cannot all be met."""
-
     slope: Vector
     """Gradient of the Lagrangian at the point, per unit of `z`."""
 

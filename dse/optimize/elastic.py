@@ -27,22 +27,16 @@ class Loosened(eqx.Module):
 
     loosening: Limits
     """Log factor by which each limit must be loosened; 0 where it may stay."""
-
     total: Scalar
     """Sum of the loosenings."""
-
     lower_bound: Scalar
     """No loosening has a smaller sum; positive proves that the limits as given cannot all be met."""
-
     z: Vector
     """A design that meets the loosened limits."""
-
     conflicts: Bool[Array | np.ndarray, " m"]
     """Limits that stand in each other's way: those with a positive multiplier."""
-
     multipliers: Limits
     """Multiplier of each limit: how fast the total falls when that limit alone is loosened, at most 1."""
-
     converged: Bool[Array | np.ndarray, ""]
     """Whether this is the cheapest; False if the limits that may not be relaxed conflict by themselves."""
 

@@ -34,12 +34,9 @@ class FirstOrderResult(eqx.Module):
     """Where multiplier ascent ended."""
 
     z: Vector
-
     objective: Scalar
-
     violation: Scalar
     """Largest limit, or 0 if all are met."""
-
     multipliers: Limits
 
 

@@ -41,34 +41,23 @@ class Optimum(eqx.Module):
 
     z: Vector
     """Best point found, in the coordinates of `lower` and `upper`."""
-
     multipliers: Limits
     """Multiplier of each limit: d objective / d limit, the price of one log unit of tightening."""
-
     lower_multipliers: Vector
-
     upper_multipliers: Vector
-
     objective: Scalar
     """`f(z)`; the sum of excesses where limits may be exceeded."""
-
     limits: Limits
     """`g(z)`, negative where the limit is met with room."""
-
     lower_bound: Scalar
     """No point of the box that meets the limits has a lower objective (if f and g are convex)."""
-
     violation_bound: Scalar
     """Every point of the box violates some limit by at least this; positive proves infeasibility."""
-
     kkt_residual: Scalar
     """Largest entry of the optimality residual, bounds scaled to a unit box."""
-
     n_iterations: Int[Array, ""]
-
     converged: Bool[Array, ""]
     """Feasible, residual and gap within tolerance."""
-
     feasible: Bool[Array, ""]
     """Every limit is met that may not be exceeded."""
 

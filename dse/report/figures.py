@@ -21,7 +21,7 @@ from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import chip_receipts
 from ..optimize.solution import Solution
 from ..study.study import Study
-from .style import BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
+from .style import BLOCKS, CONTEXT, DESIGN, draw, plt
 
 FAMILY = ("trainium1", "trainium2", "trainium3")
 """Chips shown beside a design for context."""
@@ -48,12 +48,10 @@ BOUND_BLOCKS = {
 
 def write_figures(s: Solution, folder: Path) -> list[Path]:
     """Draw both figures of a solution that has a design into `folder`, as PNG and SVG."""
-    assert s.chip is not None
-    with plt.rc_context(STYLE):
-        paths = save(area_power_figure(s.chip, s.study), folder, "area_power")
-        if phases(s):
-            paths += save(roofline_figure(s), folder, "roofline")
-    return paths
+    chip = s.chip
+    assert chip is not None
+    paths = draw(folder, area_power=lambda: area_power_figure(chip, s.study))
+    return paths + (draw(folder, roofline=lambda: roofline_figure(s)) if phases(s) else [])
 
 
 def area_parts(chip: Chip, package: str) -> dict[str, float]:

@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -18,7 +17,7 @@ from matplotlib.ticker import FixedLocator
 from ..calibrate.error_groups import ErrorGroup, largest_share_frac, part_groups, source_errors, within_frac
 from ..core.text import digits, percent, scale_of
 from ..physics.calibration import FAMILIES, family
-from .style import BAND, BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
+from .style import BAND, BLOCKS, CONTEXT, DESIGN, draw, plt
 from .style import FAMILIES as FAMILY_COLOURS
 
 WHAT = {"training": "step", "inference": "request", "kernels": "operator", "collectives": "collective"}
@@ -50,8 +49,7 @@ SHOWN_SOURCES = 16
 
 def write_figures(done: pd.DataFrame, kind: str, folder: Path) -> list[Path]:
     """Draw `parity` and `parts` of predictions into `folder`, as PNG and SVG."""
-    with mpl.rc_context(STYLE):
-        return save(parity_figure(done, kind), folder, "parity") + save(parts_figure(done, kind), folder, "parts")
+    return draw(folder, parity=lambda: parity_figure(done, kind), parts=lambda: parts_figure(done, kind))
 
 
 def parity_figure(done: pd.DataFrame, kind: str) -> Figure:

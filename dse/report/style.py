@@ -9,6 +9,7 @@ every axis.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +82,9 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
         figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.15, metadata=metadata)
     plt.close(figure)
     return paths
+
+
+def draw(folder: Path, **figures: Callable[[], Figure]) -> list[Path]:
+    """Draw figures in the house style and `save` each under its name."""
+    with plt.rc_context(STYLE):
+        return [path for name, make in figures.items() for path in save(make(), folder, name)]

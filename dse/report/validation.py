@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from ..calibrate.measurements import read
 from ..calibrate.validate import Validation, memory_scores, reasons, source_medians, worst
 from ..core.errors import SpecError
 from ..core.files import results_folder, write_json
-from ..core.origin import digest, git_commit, preset_hashes
+from ..core.origin import digest, stamp
 from ..core.text import digits, in_unit, percent
 from ..core.version import __version__
 from .layout import drawn, table
@@ -174,22 +173,11 @@ def write_validation(v: Validation, root: str | Path) -> Path:
     path = folder.parent / f"{v.name}.parquet"
     try:
         predictions.to_parquet(path, index=False)
-        write_json(folder / "scores.json", {**provenance(v.data), **validation_json(v)})
+        origin = {"data": v.data.name, "data_sha256": digest(v.data.read_bytes()), "dse": __version__, **stamp()}
+        write_json(folder / "scores.json", {**origin, **validation_json(v)})
         if len(done):
             write_figures(done, v.kind, folder)
             write_page(done, read(v.kind, None if v.is_shipped else v.data), v.kind, folder)
     except OSError as error:
         raise SpecError(f"{folder}: cannot be written ({error.strerror}); choose another --results") from error
     return folder
-
-
-def provenance(data: Path) -> dict[str, Any]:
-    """Where scores came from: data, code and facts."""
-    return {
-        "data": data.name,
-        "data_sha256": digest(data.read_bytes()),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "dse": __version__,
-        "git_commit": git_commit(),
-        "presets_sha256": preset_hashes(),
-    }

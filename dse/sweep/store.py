@@ -8,7 +8,6 @@ and how it is read is in `folder`.
 from __future__ import annotations
 
 import dataclasses
-import datetime
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +19,7 @@ import pyarrow.parquet as pq
 
 from ..core.errors import SpecError
 from ..core.files import results_folder, write_json, write_whole
-from ..core.origin import code_hash, digest, git_commit, preset_hashes, software, versions
+from ..core.origin import code_hash, digest, now, software, stamp, versions
 from .columns import ALWAYS, PLAN, SCHEMA_VERSION, meaning
 from .folder import (
     FAILURES,
@@ -237,11 +236,6 @@ def open_store(sweep: Sweep, root: str | Path, go_on: bool = False, fresh: bool 
     return store
 
 
-def now() -> str:
-    """The time, to the second."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
 def _manifest(store: Store) -> dict[str, Any]:
     sweep = store.sweep
     meanings = {f.name: ALWAYS.get(f.name) or meaning(f.name, sweep.of_studies) for f in store.schema}
@@ -255,10 +249,8 @@ def _manifest(store: Store) -> dict[str, Any]:
         "shards": sweep.n_shards,
         "shard_points": sweep.shard_points,
         "columns": {f.name: f"{f.type}: {meanings[f.name]}" for f in store.schema},
-        "date": now(),
-        "git_commit": git_commit(),
+        **stamp(),
         "versions": versions(),
         "code_sha256": code_hash(),
         "files_sha256": dict(sweep.files),
-        "presets_sha256": preset_hashes(),
     }

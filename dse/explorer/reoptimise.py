@@ -101,7 +101,10 @@ class Reoptimiser:
         if not self.plans:
             return run_search(search)
         space = search.space
-        masks = [_same_orders(space.plans, p) for p in self.plans]
+        masks = [  # plans with the order of operators of the one that won; see `Space.classes`
+            [np.asarray([p.order == k[i].order for p in k]) for k, i in zip(space.plans, won, strict=True)]
+            for won in self.plans
+        ]
 
         def solve_some(active: list[int], plans: list[Plans], _: dict[int, Candidate]) -> list[Candidate]:
             found = solve_points(search, list(zip(active, plans, strict=True)))
@@ -134,11 +137,6 @@ def _built(f: Free, value: float, n_dies: int) -> float:
         return value
     near = [s for s in steps(f.name, n_dies, f.lower, f.upper).tolist() if abs(s / value - 1.0) < ROUNDING]
     return near[0] if near else value
-
-
-def _same_orders(kept: list[Any], plans: Plans) -> list[np.ndarray]:
-    """For each workload, which plans have the order of operators of the one that won; see `Space.classes`."""
-    return [np.asarray([p.order == k[i].order for p in k]) for k, i in zip(kept, plans, strict=True)]
 
 
 def _way_out(r: Relaxation) -> str:

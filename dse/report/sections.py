@@ -37,12 +37,16 @@ def solution(a: Answer) -> str:
     if m.get("delivered_speedup"):
         said += f"It delivers {times(m['delivered_speedup'])} the baseline"
         said += f", {times(low)} to {times(high)} over the ranges of the calibration. " if low and high else ". "
+    others = [
+        (Choice(**x["choice"]).text(), "infeasible" if x["goal"] is None else digits(x["goal"], 4))
+        for x in a["alternatives"][:SHOWN]
+    ]
     return (
         paragraph(said + certificate(c), "lead")
         + table(["design", ""], _design_rows(a["design"]))
         + table(["workload", "speed-up", "step", "power", "MFU", "memory", "plan"], _workload_rows(m["workloads"]))
         + table(["limit", "value", "allowed", "room left", "+1 % of it moves the goal"], _limit_rows(a["limits"]))
-        + folded("Other choices", table(["choice", "goal"], _alternative_rows(a["alternatives"])))
+        + folded("Other choices", table(["choice", "goal"], others))
     )
 
 
@@ -96,16 +100,6 @@ def _limit_rows(limits: list[Answer]) -> list[tuple[Cell, ...]]:
             (label(name), quantity_text(base, x["value"]), f"{sense} {quantity_text(base, x['limit'])}", room, price)
         )
     return rows
-
-
-def _alternative_rows(found: list[Answer]) -> list[tuple[Cell, ...]]:
-    return [
-        (
-            Choice(**a["choice"]).text(),
-            "infeasible" if a["goal"] is None else digits(a["goal"], 4),
-        )
-        for a in found[:SHOWN]
-    ]
 
 
 def front(a: Answer) -> str:

@@ -83,7 +83,9 @@ def fields_of(raw: dict[str, Any], folder: Path, own: Own) -> dict[str, Any]:
         "scaleout_Bps": float(baseline.chip.scaleout_bandwidth_per_dir_Bps) if share is None else share,
         "owner": _owner(head, bool(asked & set(OWNED)), bool(own)),
         "services": services,
-        "longest_s": {n: s for n, w in spec.workloads.items() if (s := _longest_s(w)) is not None},
+        "longest_s": {
+            n: s for n, w in spec.workloads.items() if (s := getattr(w, "tpot", getattr(w, "ttft", None))) is not None
+        },
         "weights": {n: w.weight for n, w in spec.workloads.items() if w.weight != 1.0},
         "calibration_name": head.calibration or "",
         "streams": head.streams,
@@ -167,8 +169,3 @@ def _workload(spec: TrainingTable | DecodeTable | PrefillTable, folder: Path) ->
 
 PLACED = ("phase", "model", "chips", "weight", "tpot", "ttft", "stored_scores")
 """Keys of a workload that are no sizes of its phase."""
-
-
-def _longest_s(spec: TrainingTable | DecodeTable | PrefillTable) -> float | None:
-    """Longest step that a workload may take: a token of a decode, a first token of a prefill; None for any."""
-    return spec.tpot if isinstance(spec, DecodeTable) else spec.ttft if isinstance(spec, PrefillTable) else None

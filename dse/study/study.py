@@ -248,7 +248,12 @@ def study_from(raw: dict[str, Any], folder: Path = Path(), own: Own = ()) -> Stu
         own: metrics of the user's own, which goal and limits may name.
     """
     study = recorded(**fields_of(raw, folder, own))
-    _check_sizes(study)
+    for name, (_, n_chips) in study.workloads.items():
+        for system in study.system_names:
+            try:
+                study.at_size(n_chips, system)  # fills or divides its domain
+            except SpecError as error:
+                raise SpecError(f"workloads.{name}: {error}") from error
     return study
 
 
@@ -264,13 +269,3 @@ def recorded(**fields: Any) -> Study:
     made = object.__new__(Study)
     vars(made).update(usual | fields)
     return made
-
-
-def _check_sizes(study: Study) -> None:
-    """Every workload must fill or divide the domain of every system that a design may sit in."""
-    for name, (_, n_chips) in study.workloads.items():
-        for system in study.system_names:
-            try:
-                study.at_size(n_chips, system)
-            except SpecError as error:
-                raise SpecError(f"workloads.{name}: {error}") from error

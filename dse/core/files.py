@@ -72,10 +72,7 @@ SHIPPED_MARK = "SHIPPED.md"
 
 
 def answer_roots(said: str | Path = "") -> tuple[Path, ...]:
-    """Folders where answers are looked for, that of new ones first; `said` where one was named.
-
-    In a checkout of this package `results/` is committed, and a run must not change it: new ones go to `runs/`.
-    """
+    """Folders of answers, that of new ones (`said`, or `runs/` in a checkout, whose `results/` is committed) first."""
     if said != "":
         return (Path(said),)
     return (RUNS, ANSWERS) if (ANSWERS / SHIPPED_MARK).is_file() else (ANSWERS,)

@@ -61,10 +61,7 @@ def opened(study: Study, tdp_W: float) -> Study:
 
 
 def limits_of(study: Study, reading: str, tdp_W: float) -> list[float]:
-    """Values of the limits of an `opened` study when its TDP is `tdp_W` under one reading.
-
-    Who does not size a package for full load does not cool it for that either: milder readings open `HEAT` too.
-    """
+    """Limits of an `opened` study of TDP `tdp_W` under one reading; those milder than full load open `HEAT` too."""
     at = LOADS.index(reading)
     loads = {m: tdp_W if k <= at else OPEN * tdp_W for k, m in enumerate(LOADS)}
     cooled = reading not in (POWER, HOTTEST)

@@ -200,13 +200,9 @@ class Given(eqx.Module):
     @classmethod
     def at(cls, space: Space, choice_index: int, plan_index: tuple[int, ...]) -> Given:
         """Coefficients of a choice under plans, and the demands that set the baseline's times."""
-        own = tuple(
-            demands[every.index(plan)]
-            for (every, demands), (plan, _) in zip(space.ground.lowered, space.ground.baselines, strict=True)
-        )
         base = space.study.baseline.chip
         names = tuple(c_.name for c_ in space.ground.calibrations)
-        return cls(data_of(space, choice_index, plan_index), own, base, chip_technology(base), names)
+        return cls(data_of(space, choice_index, plan_index), space.ground.own, base, chip_technology(base), names)
 
     @property
     def world(self) -> World:

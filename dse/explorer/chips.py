@@ -56,8 +56,7 @@ def _work(subject: Subject, name: str, w: int) -> tuple[Load, dict[str, Any]]:
     space = subject.space
     (workload, n_chips), (own, before_s) = list(subject.study.workloads.values())[w], space.ground.baselines[w]
     if name == subject.study.baseline.chip.name:
-        every, demands = space.ground.lowered[w]
-        d, chip = demands[every.index(own)], subject.study.baseline.chip
+        d, chip = space.ground.own[w], subject.study.baseline.chip
         plan, e = own, evaluated(d, chip, chip_technology(chip), space.ground.calibrations[w])
     elif isinstance(workload, Workload):
         found = evaluate(chip_system(name, n_chips), workload)

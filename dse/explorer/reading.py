@@ -244,10 +244,7 @@ def fastest_reading(
     core: ConvexCore, names: tuple[str, ...], x: Vector, data: Data, demands: tuple[StepDemand, ...], present: Any,
     built: bool = False,
 ) -> tuple[FloatLike, Reading]:  # fmt: skip
-    """Position of the fastest plan of every workload (-1 where none fits), and the reading under those plans.
-
-    In one program: a call costs as much as what it computes. The `present` plan is read where none fits.
-    """
+    """Fastest plan of every workload (-1 for none), and the reading under those, or `present`, plans: one program."""
     found = [jnp.asarray(i) for i in fastest_plans(core, x, data, demands, built)]
     used = [jnp.where(i < 0, p, i) for i, p in zip(found, present, strict=True)]
     chosen = tuple(jax.tree.map(lambda v, i=i: jnp.asarray(v)[i], d) for d, i in zip(demands, used, strict=True))

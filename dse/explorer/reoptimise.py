@@ -18,10 +18,20 @@ from ..optimize.deadline import Deadline
 from ..optimize.interior import Optimum
 from ..optimize.pricing import Plans, alternate
 from ..optimize.relax import relaxations
-from ..optimize.search import Candidate, Search, best_goal, price_plans, run_search, search_of, solve_points
+from ..optimize.search import (
+    Candidate,
+    Search,
+    best_goal,
+    data_of_each,
+    price_plans,
+    run_search,
+    search_of,
+    solve_points,
+    with_design,
+)
 from ..optimize.solution import Relaxation, Solution
 from ..optimize.solve import limit_price, solve
-from ..optimize.space import at_limits, batch_of, element
+from ..optimize.space import at_limits, element
 from ..study.convex import all_strict, model_of
 from ..study.design import FREE, ROUNDING, STEPPED, steps
 from .subject import Subject, learn_plans
@@ -117,11 +127,11 @@ class Reoptimiser:
 
     def _whole(self, search: Search, found: Sequence[Candidate]) -> Candidate | None:
         """The best design with whole counts around the optima of the best choices; None where none is near."""
-        near = sorted((c for c in found if c.log_goal < np.inf), key=lambda c: c.log_goal)[:ROUNDED]
+        near = with_design(found)[:ROUNDED]
         tries = [(c, v) for c in near for v in neighbours(search, c)]
         if not search.integer_places or not tries:
             return None
-        data = batch_of(search.space, [c.choice_index for c, _ in tries], [c.plan_index for c, _ in tries])
+        data = data_of_each(search, [c for c, _ in tries])
         lower, upper = fixed_boxes(search, [v for _, v in tries])
         solved: Optimum = solve_batch(
             model_of(search.core), data, lower, upper, (lower + upper) / 2, loose=all_strict(search.core), size=WIDTH

@@ -168,10 +168,7 @@ def under(subject: Subject, limits: np.ndarray) -> Study:
 
 
 def power_limit_W(subject: Subject, limits: np.ndarray, drawn: Sequence[float]) -> float:
-    """What a chip at hand may draw, as `dse optimize` gives it to a design: the study's least limit on power.
-
-    A study without one gives what the hungriest workload draws on average [W], and at least what it is cooled for.
-    """
+    """What a chip at hand may draw: the study's least limit on power, or what the hungriest workload draws [W]."""
     asked = under(subject, limits)
     if np.isfinite(asked.power_cap_W):
         return asked.power_cap_W

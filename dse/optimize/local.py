@@ -30,10 +30,10 @@ from ..study.metrics import State
 from ..study.study import Study
 from .batch import solve_batch
 from .first_order import FirstOrderResult, solve_first_order
-from .search import Candidate, Search, run_search, search_of
+from .search import Candidate, Search, data_of_each, run_search, search_of, with_design
 from .solution import Status
 from .solve import GAP, design_chip, unproved_terms
-from .space import batch_of, element, space_of
+from .space import element, space_of
 
 Goal: TypeAlias = Callable[[Mapping[str, FloatLike], State], FloatLike]
 """Positive number to minimise, of the named positive numbers and of the chip with its area, cost, times and powers."""
@@ -119,11 +119,11 @@ def solve_local(
         SpecError: no design meets the limits, or a goal that is not a positive finite scalar at such a design.
     """
     search = search_of(space_of(study), progress)
-    candidates = [c for c in run_search(search) if c.log_goal < np.inf][: max(n_choices, 1)]
+    candidates = with_design(run_search(search))[: max(n_choices, 1)]
     if not candidates:
         raise SpecError(f"study '{study.name}' has no design that meets its limits; see dse optimize")
     own = Own(search.core, goal)
-    data = batch_of(search.space, [c.choice_index for c in candidates], [c.plan_index for c in candidates])
+    data = data_of_each(search, candidates)
     check_goal(own, candidates[0], element(data, 0))
     unproved = unproved_terms(own.core, data, own.separate)
     if not unproved:
@@ -159,7 +159,7 @@ def local_answer(
     points = [np.stack([c.optimum.z, *rng.uniform(lower, upper, (n_starts, lower.size))]) for c in candidates]
     owners = np.repeat(np.arange(len(candidates)), n_starts + 1)
     picked = [candidates[i] for i in owners]
-    data = batch_of(search.space, [c.choice_index for c in picked], [c.plan_index for c in picked])
+    data = data_of_each(search, picked)
     search.progress(f"{len(picked)} starts of {STEPS} steps")
     rough = jax.device_get(_ascend(own, data, lower, upper, np.concatenate(points)))
     merit = np.nan_to_num(rough.objective + 10.0 * rough.violation, nan=np.inf)

@@ -24,9 +24,9 @@ from ..study.convex import ConvexCore, Data, coordinates, core_logs
 from ..study.study import Study
 from .batch import WIDTH, prepare_batch, solve_batch
 from .deadline import Deadline
-from .search import Candidate, Search, run_search, search_of
+from .search import Candidate, Search, data_of_each, run_search, search_of
 from .solution import Near
-from .space import Space, batch_of, data_of, space_of
+from .space import Space, data_of, space_of
 
 PRODUCTS = {"sram_B": ("n_cores", "scratchpad_B"), "vector_lanes_per_chip": ("n_cores", "vector_lanes")}
 """Numbers of the chip that are products of free ones, and so as straight in logs as they are."""
@@ -92,8 +92,7 @@ def _ends(
 ) -> tuple[list[float], list[float]]:
     """Least log number along each direction over all points: found, and no less than."""
     pairs = list(itertools.product(points, directions))
-    data = batch_of(search.space, [c.choice_index for c, _ in pairs], [c.plan_index for c, _ in pairs])
-    batch = (data, np.stack([d for _, d in pairs]), np.full(len(pairs), most))
+    batch = (data_of_each(search, [c for c, _ in pairs]), np.stack([d for _, d in pairs]), np.full(len(pairs), most))
     lower, upper = search.box
     starts = np.stack([c.optimum.z for c, _ in pairs])
     model = eqx.Partial(end_logs, search.core)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -12,7 +12,16 @@ import numpy as np
 from ..core.errors import SpecError
 from ..core.program import meanwhile
 from ..lowering.plan import Plan
-from ..study.convex import ConvexCore, all_strict, chip_at, coordinates, model_of, named_numbers, power_auxiliaries
+from ..study.convex import (
+    ConvexCore,
+    Data,
+    all_strict,
+    chip_at,
+    coordinates,
+    model_of,
+    named_numbers,
+    power_auxiliaries,
+)
 from ..study.design import STEPPED, steps, with_free
 from ..study.metrics import metric_of
 from .batch import WIDTH, solve_batch
@@ -135,10 +144,15 @@ def price_plans(
     search: Search, which: list[int], candidates: list[Candidate], among: Sequence[Sequence[np.ndarray]] = ()
 ) -> list[Plans]:
     """Fastest plan of every workload at each candidate's chip, of those in `among` for its problem if given."""
-    choices, plans = [c.choice_index for c in candidates], [c.plan_index for c in candidates]
-    z, space = np.stack([c.optimum.z for c in candidates]), search.space
-    args = batch_of(space, choices, plans), space.structure_of_choice[choices], space.demands, plans
+    structures = search.space.structure_of_choice[[c.choice_index for c in candidates]]
+    z, plans = np.stack([c.optimum.z for c in candidates]), [c.plan_index for c in candidates]
+    args = data_of_each(search, candidates), structures, search.space.demands, plans
     return fastest_plans(search.core, z, *args, [among[i] for i in which] if among else ())
+
+
+def data_of_each(search: Search, candidates: Sequence[Candidate]) -> Data:
+    """Coefficients of candidates, leading axis over them."""
+    return batch_of(search.space, [c.choice_index for c in candidates], [c.plan_index for c in candidates])
 
 
 def search_with_plans(search: Search, plans: tuple[Plan, ...]) -> Search:
@@ -216,6 +230,11 @@ def first_plans(search: Search, choice_index: int, k: int) -> Plans:
         allowed = mask & valid_in(space, w, kept, choice_index)
         starts.append(wanted if allowed[wanted] or not allowed.any() else int(np.argmax(allowed)))
     return tuple(starts)
+
+
+def with_design(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Those that meet the limits, best first."""
+    return sorted((c for c in candidates if c.log_goal < np.inf), key=lambda c: c.log_goal)
 
 
 def leaders(search: Search) -> list[Candidate]:

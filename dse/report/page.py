@@ -58,11 +58,7 @@ class Section:
 
 
 def write_page(root: str | Path, path: str | Path | None = None) -> Path:
-    """Write the page of a results folder and return its path.
-
-    Args:
-        root: a folder with answers, or with folders of answers, at any depth.
-        path: file to write; `report.html` in the folder when left out.
+    """Write the page of a folder with answers at any depth, by default as `report.html` in it, and return its path.
 
     Raises:
         SpecError: no such folder, no answer in it, or a file that cannot be read or written.

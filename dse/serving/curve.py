@@ -161,12 +161,6 @@ def serving_curve(
 
     Source: [pope2022] section 4 for the trade between batch, latency and throughput.
 
-    Args:
-        system: chips and fabric.
-        requests: model and lengths.
-        promise: limits, and the share of requests they hold for.
-        policy: how engines may run.
-
     Raises:
         PlanError: no plan divides the model, or not even one request fits in memory (says by how much).
     """

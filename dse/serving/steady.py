@@ -167,10 +167,7 @@ def token_times_s(e: Engine, beat_s: FloatLike, service_s: Array, quantile_frac:
 
 
 def token_energy_J(e: Engine, decode: Passes, prompt: Passes) -> FloatLike:
-    """Dynamic energy of all chips per token out: its decode pass and its share of a prefill [J].
-
-    A prefill that rides on decode passes costs what these take more than without it.
-    """
+    """Dynamic energy of all chips per token out: a decode pass and its share of a prefill, riding or apart [J]."""
     writing = decode.energy_J * (1.0 + e.draft_frac) * e.n_chips / (e.n_accepted * e.n_sequences * e.n_ranks)
     chips, ranks = (
         jnp.where(e.apart_frac > 0, apart, own)

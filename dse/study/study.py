@@ -240,13 +240,7 @@ def load_study(path: str | Path) -> Study:
 
 
 def study_from(raw: dict[str, Any], folder: Path = Path(), own: Own = ()) -> Study:
-    """The study in a mapping of the same form as the TOML file, a portfolio beside it; raises as `load_study`.
-
-    Args:
-        raw: tables.
-        folder: where the file of a portfolio is looked for.
-        own: metrics of the user's own, which goal and limits may name.
-    """
+    """The study in a mapping of the same form as the TOML file, a portfolio beside it; raises as `load_study`."""
     study = recorded(**fields_of(raw, folder, own))
     for name, (_, n_chips) in study.workloads.items():
         for system in study.system_names:

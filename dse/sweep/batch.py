@@ -156,11 +156,7 @@ CROSSING = ("n_dies", "hbm_bandwidth_Bps")
 
 
 def with_numbers(chip: Chip, names: tuple[str, ...], values: Vector) -> Chip:
-    """`chip` with the numbers `names` set, where `values` (n,) are numbers; memory of another die crosses the links.
-
-    Unlike the free numbers of a study this leaves the links between dies alone as long as neither dies nor memory
-    bandwidth change, so that a preset without changes is evaluated as it is.
-    """
+    """`chip` with `names` set to finite `values` (n,); links between dies change only where dies or memory do."""
     if not names:
         return chip
     new = [jnp.where(jnp.isnan(values[i]), CHIP_NUMBERS[n](chip), values[i]) for i, n in enumerate(names)]

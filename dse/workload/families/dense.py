@@ -152,10 +152,7 @@ def bert(f: Fields) -> Body:
 
 
 def parallel(f: Fields, *, matrices: int, tied: bool, windows: Windows = no_windows) -> Body:
-    """One norm before attention and MLP, whose results are added together (Cohere, Phi).
-
-    Where Cohere states a length for the tokenizer, that is what the model was made for, not the older key beside it.
-    """
+    """One norm before attention and MLP, whose results add up (Cohere, Phi); a tokenizer's length is the context."""
     n = n_layers(f)
     longest = f.whole("model_max_length", default=0, least=0) or None
     f = f.without("model_max_length", "max_position_embeddings") if longest else f

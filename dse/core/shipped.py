@@ -22,7 +22,6 @@ COMMANDS = {
 """Kinds of file, and the command that takes each first."""
 SWEEPS = "sweeps"
 """Folder of the shipped files, in a checkout and as it is written in front of a name."""
-
 QUESTIONS = "questions"
 """Folder of the shipped questions, inside."""
 

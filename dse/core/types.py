@@ -42,7 +42,6 @@ SIGN = "sign"
 """Key of a field's metadata: which way what is paid for (time, energy, memory) moves with the number."""
 LESS_IS_BETTER, MORE_IS_BETTER, INERT = 1.0, -1.0, 0.0
 """Signs; an inert number only names a unit. Bounds on groups of plans rest on them, so a test measures every one."""
-
 Record = TypeVar("Record", bound=eqx.Module)
 
 

@@ -30,8 +30,6 @@ SHOWN = ("point_id", "source", "chip", "calibration", "measured_s", "predicted_s
 """Columns of predictions that are drawn."""
 KINDS = ("training", "inference", "kernels", "collectives")
 """Kinds of measurement."""
-
-
 Roots = tuple[Path, ...]
 """Folders of answers, see `answer_roots`."""
 

@@ -31,8 +31,6 @@ MOST_FRONT, MOST_CHIPS, MOST_TOKENS, MOST_SAMPLES = 200, 8, 2**20, 4000
 """Points of a front, chips beside each other, tokens of a request, draws of facts: what one page may ask for."""
 DRAWS = 60
 """Draws of facts unless a page says otherwise."""
-
-
 LIMIT_S = 300.0
 """Time of a front or of draws, compiling not counted: a page shows what there is then."""
 

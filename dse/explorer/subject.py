@@ -24,6 +24,7 @@ from ..lowering.tiling import array_shape
 from ..optimize.blank import study_blank_mm2
 from ..optimize.ground import Structure, ground_of
 from ..optimize.kept_plans import classes_of
+from ..optimize.pricing import Plans as Plans
 from ..optimize.space import Space, coefficients, data_of, demands_on, element, own_plans, stack, with_plans
 from ..physics.evaluate import chip_technology
 from ..study.convex import ConvexCore, Data
@@ -35,8 +36,6 @@ from ..workload.transformer import Workload
 from .packing import Place, layout, nested, packed
 from .reading import fastest_reading, named_metrics, reading
 
-Plans = tuple[int, ...]
-"""Plan of each workload, position in `Space.plans`."""
 REACH = 4.0
 """How far the numbers of a chip that exists may move, either way."""
 KEPT_DATA = 256

@@ -13,8 +13,6 @@ from ..technology.node import PRECISION_BITS, PRECISIONS, ByPrecision
 
 NARROW_PRODUCTS = {"float": ("fp8",), "integer": ("int8",), "both": ("fp8", "int8")}
 """Precisions that the 8-bit rate of a matrix unit stands for."""
-
-
 OPTIONAL = {"pipeline_depth": 1.0, "blank_mm2": 0.0, "instruction_rows": 0.0, "instruction_cols": 0.0}
 """Numbers that not every preset states, and what a chip file that leaves them out means."""
 

@@ -25,7 +25,6 @@ WIDTH = 64
 ON_CORE = 8
 """Problems that one core solves side by side: a call takes as long as its longest, and what fills up the last call is
 solved for nothing."""
-
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 """Calls at once: a program of few problems keeps one core busy."""
 

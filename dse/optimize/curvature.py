@@ -180,7 +180,6 @@ RULES: dict[str, Rule] = {
     "cummax": lambda _, t: algebra.maximum([t[0], t[0]]),
 }
 """Rule of each primitive; one that is missing keeps constants constant and breaks the rest."""
-
 CALLS = (
     "jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat", "remat2", "checkpoint",
 )  # fmt: skip

@@ -19,13 +19,10 @@ from .duality import Limits, Model
 
 ROUNDS = 20
 """Multiplier updates."""
-
 CURVATURE_START, CURVATURE_END = 10.0, 300.0
 """Penalty curvature rho of the first and the last round."""
-
 RATE_START, RATE_END = 0.1, 1e-4
 """Adam's step of the first and the last round, before the cosine decay within each."""
-
 EDGE = 1e-4
 """How far inside the unit box the start is kept: the sigmoid is flat outside."""
 

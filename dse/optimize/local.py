@@ -37,7 +37,6 @@ from .space import element, space_of
 
 Goal: TypeAlias = Callable[[Mapping[str, FloatLike], State], FloatLike]
 """Positive number to minimise, of the named positive numbers and of the chip with its area, cost, times and powers."""
-
 STEPS = 2000
 """Steps of Adam from every start."""
 POLISHED = 8

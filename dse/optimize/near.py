@@ -30,8 +30,6 @@ from .space import Space, data_of, space_of
 
 PRODUCTS = {"sram_B": ("n_cores", "scratchpad_B"), "vector_lanes_per_chip": ("n_cores", "vector_lanes")}
 """Numbers of the chip that are products of free ones, and so as straight in logs as they are."""
-
-
 End: TypeAlias = tuple[Data, Vector, Scalar]
 """One end of one number: a choice, weights of the coordinates in what is minimised, and the largest log goal."""
 

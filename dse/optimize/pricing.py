@@ -30,7 +30,6 @@ SAME = 1e-9
 """Changes of a goal below this are rounding [log units]."""
 PRICED = 8
 """Chips at which one core prices all plans at once: one size, so that nothing compiles anew."""
-
 Plans: TypeAlias = tuple[int, ...]
 """Plan of each workload, position in `space.plans`."""
 T = TypeVar("T")

@@ -23,7 +23,6 @@ Answer = Any
 """A `Solution`, which knows this module and not the reverse."""
 TABLES = ("design", "limits", "workloads", "relaxations")
 """What can be asked of a solution."""
-
 OF_CHIP = ("peak_fp4_FLOPps", "peak_fp8_FLOPps", "peak_bf16_FLOPps")
 """Metrics of a chip that stand beside its numbers."""
 

@@ -17,7 +17,6 @@ from .layout import WIDE, beside, table
 
 SHOWN_OPERATORS = 8
 """Operators in the table of an evaluation."""
-
 NOTHING = 1e-9
 """Share of a step below which a part is what smooth maxima leave of nothing."""
 

@@ -205,8 +205,6 @@ LABELLED = 4
 """Operators named in a panel."""
 LETTER, LINE, ROOF_LABEL = 5.0, 11.0, 25.0
 """Width of a letter, height of a line, width of a roof's label [points]."""
-
-
 SIDES = [np.asarray(x) for x in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))]
 """Where a label may stand, best first: right, left, above, below, corners."""
 HALO = [withStroke(linewidth=2.5, foreground="white")]

@@ -22,13 +22,10 @@ from .style import FAMILIES as FAMILY_COLOURS
 
 WHAT = {"training": "step", "inference": "request", "kernels": "operator", "collectives": "collective"}
 """Kind of measurement to what is timed."""
-
 FAMILY_COLORS = dict(zip((name for name, _ in FAMILIES), FAMILY_COLOURS, strict=False))
 """Chip family to its colour; chips of no family are black."""
-
 MARKERS = "os^Dv<>PXph*8d"
 """Marker of a source, by its number of points."""
-
 BAND_FRAC = 0.25
 """Half width of the shaded band."""
 
@@ -42,7 +39,6 @@ PARTS: dict[str, tuple[str, dict[str, Any]]] = {
     "bubble_s": ("pipeline bubble", {"facecolor": "white", "edgecolor": CONTEXT, "hatch": "////"}),
 }
 """Part of a predicted step to its words and look: green for links, hatched for idle time."""
-
 SHOWN_SOURCES = 16
 """Sources with a bar of their own, most points first."""
 
@@ -86,8 +82,6 @@ def parity_figure(done: pd.DataFrame, kind: str) -> Figure:
 
 CROWD = 150
 """Points of a source from which its marks are small and light."""
-
-
 TICK_SPAN = 100.0
 """Ratio of limits from which powers of ten are ticks enough."""
 

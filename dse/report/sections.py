@@ -10,6 +10,7 @@ from ..core.text import digits, label, percent, quantity_text, times
 from ..hardware.own_chip import short_name
 from ..optimize.solution import TIGHT, is_priced
 from ..study.design import Choice
+from ..study.metrics import DELIVERED
 from . import hover
 from .backtest import backtest_table
 from .front import facts_table, heading
@@ -120,12 +121,12 @@ def front(a: Answer) -> str:
 
 def front_title(a: Answer) -> str:
     """What a front is over, in words."""
-    heads = ["delivered speed-up" if n == "delivered_time" else label(n) for n in a["metrics"]]
+    heads = ["delivered speed-up" if n == DELIVERED else label(n) for n in a["metrics"]]
     return f"Front over {', '.join(heads[:-1])} and {heads[-1]}"
 
 
 def _metric_text(name: str, value: Any) -> str:
-    return times(1.0 / value) if name == "delivered_time" else value_text(name, value)
+    return times(1.0 / value) if name == DELIVERED else value_text(name, value)
 
 
 def risk(a: Answer) -> str:

@@ -35,7 +35,6 @@ BLOCKS = {
     "other": "#dcdcdc",
 }
 """Block of a chip to its colour, in areas, powers and rooflines alike; launches, which no block does, have one too."""
-
 CONTEXT = "#9a9a9a"
 """What is there to compare with."""
 BAND = "#ededed"

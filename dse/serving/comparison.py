@@ -141,9 +141,7 @@ class Compared:
     """Two chips compared: dollars per million tokens by workload and way of paying."""
 
     first: str
-    """The chip in question."""
     second: str
-    """The chip it is compared with."""
     precision: str
     """Precision of training, and of what is served unless said otherwise."""
     answers: tuple[Answer, ...]

@@ -72,9 +72,7 @@ class Menu:
     """Every engine to be priced, as positions and numbers: leading axis over engines where arrays."""
 
     writers: list[Writer]
-    """Decode engines."""
     readers: list[Reader]
-    """Ways to read prompts."""
     writer_index: np.ndarray
     """Position of each engine's writer."""
     reader_index: np.ndarray

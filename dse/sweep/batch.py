@@ -29,7 +29,6 @@ ROWS = 2**16
 """Evaluations of one call; fewer are padded, which takes less time than compiling another size."""
 STEP = 2048
 """Evaluations that are vectorised together: large enough to hide overheads, small enough for the cache."""
-
 TOO_BIG = "no plan fits in memory"
 TOO_HOT = "static power alone exceeds the power limit"
 NO_NUMBER = "not a finite number"

@@ -20,7 +20,6 @@ from .studies import solve_points
 
 ATTEMPTS = 3
 """Times that a shard is tried before it is given up."""
-
 Tell: TypeAlias = Callable[[int, int, bool], None]
 """Told of every shard that is done: its points, how many failed, and whether an earlier run did it."""
 Outcome: TypeAlias = tuple[int, Facts | Failure]

@@ -56,7 +56,6 @@ class Setting:
 
 Choices = tuple[tuple[str, Value], ...]
 """Key and value of every choice that a point makes."""
-
 KEPT_SETTINGS = 16
 """Lowered settings kept at a time; the others are lowered anew when they come again."""
 

@@ -14,7 +14,6 @@ SIZES = {
     "prefill": ("batch", "prompt", "chunk", "cached", "weights", "kv"),
 }
 """What each phase takes beside its model; all may be left out."""
-
 USUAL_TOKENS, TRAINING_BATCH, DECODE_BATCH, PREFILL_BATCH = 8192, 4, 16, 1
 """Tokens of a sequence, context or prompt where nothing is said (or the model's longest); sequences per chip in
 training and decode, and in all in prefill."""

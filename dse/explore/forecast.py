@@ -39,7 +39,7 @@ from ..study.study import Study, load_study
 from .in_turn import solve_in_turn
 from .readings import ANNOUNCED, OPEN, every_problem, limits_of, opened, solve_problems, solved_quantities
 from .samples import CHUNK, MOST_DRAWS, Samples
-from .unknowns import Draw, at_score, draw, hypercube, unknowns
+from .unknowns import Draw, at_score, draw, hypercube_frac, unknowns
 
 CANDIDATES = 2
 """Choices and plans, the best few of every supply under every reading, that compete in every draw."""
@@ -140,7 +140,7 @@ def worlds(a: Assumptions, n: int, seed: int) -> Worlds:
     """`n` draws of budgets, readings and what the announcement means; same seed, same draws."""
     rng = np.random.default_rng(seed)
     n_each = len(BUDGETS) + 3 + len(SUPPLY)
-    cells = hypercube(rng, n, n_each)
+    cells = hypercube_frac(rng, n, n_each)
     spent = {b: at_score(a.budgets[b], cells[:, i]) for i, b in enumerate(BUDGETS)}
     reading = one_of(a.readings, cells[:, 3])
     supply = {what: one_of(a.supply[what], cells[:, 6 + i]) for i, what in enumerate(SUPPLY)}

@@ -139,7 +139,7 @@ def correlations() -> dict[str, tuple[tuple[str, ...], float]]:
     return {group: (tuple(raw[group]["facts"]), number(facts, "correlation")) for group, facts in things.items()}
 
 
-def hypercube(rng: np.random.Generator, n: int, k: int) -> Float[np.ndarray, "n k"]:
+def hypercube_frac(rng: np.random.Generator, n: int, k: int) -> Float[np.ndarray, "n k"]:
     """A Latin hypercube of `n` draws of `k` probabilities: each visits every n-th of its range once [mckay1979]."""
     return (rng.permuted(np.tile(np.arange(n)[:, None], (1, k)), axis=0) + rng.random((n, k))) / n
 
@@ -153,7 +153,7 @@ def draw(what: tuple[Unknown, ...], n: int, seed: int) -> Draw:
     """
     rng = np.random.default_rng(seed)
     groups = list(correlations())
-    factors = ndtri(hypercube(rng, n, len(groups) + len(what)))
+    factors = ndtri(hypercube_frac(rng, n, len(groups) + len(what)))
     scores = np.empty((n, len(what)))
     for i, u in enumerate(what):
         r = correlations()[u.group][1] if u.group else 0.0

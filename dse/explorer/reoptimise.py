@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..core.free import Free
-from ..core.text import enough_text, label, percent, quantity_text
+from ..core.text import label, percent, quantity_text
 from ..optimize.batch import WIDTH, solve_batch
 from ..optimize.counts import fixed_boxes, neighbours
 from ..optimize.deadline import Deadline
@@ -150,8 +150,7 @@ def _built(f: Free, value: float, n_dies: int) -> float:
 
 
 def _way_out(r: Relaxation) -> str:
-    needed = enough_text(r.name, r.needed, more=r.needed > r.limit)
-    return f"{label(r.name)}: {quantity_text(r.name, r.limit)} asked, {needed} needed"
+    return f"{label(r.name)}: {quantity_text(r.name, r.limit)} asked, {r.needed_text} needed"
 
 
 def _proof(s: Solution) -> str:

@@ -138,10 +138,14 @@ class Relaxation:
         """How far the limit moves, as a share of it."""
         return abs(self.needed / self.limit - 1)
 
+    @property
+    def needed_text(self) -> str:
+        """What is enough, three digits, rounded to the side that suffices."""
+        return enough_text(self.name, self.needed, more=self.needed > self.limit)
+
     def __repr__(self) -> str:
-        sign = "<=" if self.sense == "at_most" else ">="
-        needed = enough_text(self.name, self.needed, more=self.needed > self.limit)
-        return f"Relaxation({label(self.name)} {sign} {quantity_text(self.name, self.limit)}: {needed} is enough)"
+        asked = f"{'<=' if self.sense == 'at_most' else '>='} {quantity_text(self.name, self.limit)}"
+        return f"Relaxation({label(self.name)} {asked}: {self.needed_text} is enough)"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..core.text import digits, enough_text, in_unit, label, percent, quantity_text, span, times, unit_of
+from ..core.text import digits, in_unit, label, percent, quantity_text, span, times, unit_of
 from ..explore.designed import COUNTED, compared, waits
 from ..hardware.chip import Chip
 from ..hardware.own_chip import short_name
@@ -334,17 +334,12 @@ def infeasible_view(s: Solution) -> list[RenderableType]:
         return [head, Text("No loosening was found that helps: the laws of the chip and its technology conflict.")]
     t = table("limits that conflict", "asked", "loosen to", "by")
     for r in s.relaxations:
-        t.add_row(label(r.name), quantity_text(r.name, r.limit), loosened_text(r), percent(r.change_frac))
+        t.add_row(label(r.name), quantity_text(r.name, r.limit), r.needed_text, percent(r.change_frac))
     return [head, t, Text(relaxation_sentence(s.relaxations))]
-
-
-def loosened_text(r: Relaxation) -> str:
-    """What a limit must at least be loosened to, three digits, rounded to the side that suffices."""
-    return enough_text(r.name, r.needed, more=r.needed > r.limit)
 
 
 def relaxation_sentence(relaxations: tuple[Relaxation, ...]) -> str:
     """The relaxations as an instruction."""
-    parts = [f"{label(r.name)} from {quantity_text(r.name, r.limit)} to {loosened_text(r)}" for r in relaxations]
+    parts = [f"{label(r.name)} from {quantity_text(r.name, r.limit)} to {r.needed_text}" for r in relaxations]
     joint = " together" if len(parts) > 1 else ""
     return f"The least loosening found that gives a design, cores and stacks whole: {' and '.join(parts)}{joint}."

@@ -25,11 +25,7 @@ AGAIN_S = 0.01
 
 
 def ctrl_c(number: int, frame: FrameType | None) -> None:
-    """KeyboardInterrupt, but where a module is being loaded: there the program ends at once.
-
-    Packages turn an exception in the middle of their import into another one, or crash; and while a module loads,
-    nothing is half done: whole files are written under another name first.
-    """
+    """KeyboardInterrupt; where a module is being loaded, which an exception breaks, the program ends at once."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             os.write(2, TOLD.encode())
@@ -66,10 +62,7 @@ def entry() -> int:
 
 
 def _leave(code: int) -> None:
-    """End the program without Python's taking packages down in order: what was stopped in the middle crashes in that.
-
-    What is to be done at the end is done, but where a thread works on: packages wait for it, or complain.
-    """
+    """End the program without taking packages down in order, in which what was stopped in the middle crashes."""
     if not _is_left_behind():
         atexit._run_exitfuncs()
     with contextlib.suppress(OSError):  # the reader may be gone

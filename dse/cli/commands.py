@@ -99,11 +99,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse(argv: list[str]) -> Command | int:
-    """The command in `argv`, or the exit code of a call that only asked for help.
-
-    Raises:
-        SpecError: an unknown or missing argument, in one line.
-    """
+    """The command in `argv`, or the exit code of a call for help; SpecError for an unknown or missing argument."""
     if argv == ["--version"]:
         print(f"dse {__version__}")
         return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import re
 import textwrap
 from collections.abc import Callable
@@ -57,7 +58,7 @@ class Schema:
 
     def run(self) -> int:
         """Print what the readers of the package take."""
-        print(_plain_text(schema_of(self.kind)))
+        print(json.dumps(schema_of(self.kind), indent=2, allow_nan=False))  # a form of its own, no answer of ours
         return 0
 
 
@@ -76,13 +77,6 @@ def schema_of(kind: str) -> dict[str, Any]:
         "portfolio": portfolio_schema,
     }
     return makers[kind]()
-
-
-def _plain_text(schema: dict[str, Any]) -> str:
-    """A schema as JSON: it has a form of its own, and no version of our answers."""
-    import json
-
-    return json.dumps(schema, indent=2, allow_nan=False)
 
 
 @dataclasses.dataclass(frozen=True)

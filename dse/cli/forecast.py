@@ -54,7 +54,6 @@ class ForecastCommand:
         return 0
 
     def _score(self, facts: Path) -> int:
-        """Log score and coverage of the facts in a file."""
         from ..explore.score import read_draws, read_facts, score
         from ..report.forecast import DRAWS, last_version, score_json, score_view
 

@@ -131,8 +131,7 @@ class SensitivityCommand:
         show(self.json, lambda: answer, lambda _: sensitivity_view(found, need))
         if self.figures:
             from ..report.front_figures import tornado_figure
-            from ..report.style import STYLE, plt, save
+            from ..report.style import draw as draw_figures
 
-            with plt.rc_context(STYLE):
-                save(tornado_figure(found), folder, "sensitivity")
+            draw_figures(folder, sensitivity=lambda: tornado_figure(found))
         return 0

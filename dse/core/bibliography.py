@@ -20,7 +20,6 @@ class Publication:
     year: str
     url: str
     bibtex: str
-    """The whole entry."""
 
 
 @cache

@@ -19,16 +19,13 @@ def n_peak(n_mean: FloatLike, n_sigmas: FloatLike) -> FloatLike:
 
         n + z sqrt(n)
 
-    Plain arithmetic, so that it serves on the host (how large a cache must be) and inside compiled code (delays).
+    with z the standard normal quantile of the chance that it stays below. Plain arithmetic,
+    so that it serves on the host (how large a cache must be) and inside compiled code (delays).
 
     The number of sequences that decode together is Poisson when each starts as it comes and stays its own time
     (M/G/infinity), and so is the number of prefills that one of them meets.
 
     Source: [kleinrock1975] section 3.6 for M/M/infinity (only the mean stay matters); normal approximation of Poisson.
     Valid for: counts of some ten; lower ones come out a little small.
-
-    Args:
-        n_mean: n, mean.
-        n_sigmas: z, the standard normal quantile of the probability that the count stays below, at least 0.
     """
     return n_mean + n_sigmas * n_mean**0.5

@@ -72,21 +72,14 @@ SHIPPED_MARK = "SHIPPED.md"
 
 
 def answer_roots(said: str | Path = "") -> tuple[Path, ...]:
-    """Folders where answers are looked for, that of new ones first; `said` where one was named.
-
-    In a checkout of this package `results/` is committed, and a run must not change it: new ones go to `runs/`.
-    """
+    """Folders of answers, that of new ones (`said`, or `runs/` in a checkout, whose `results/` is committed) first."""
     if said != "":
         return (Path(said),)
     return (RUNS, ANSWERS) if (ANSWERS / SHIPPED_MARK).is_file() else (ANSWERS,)
 
 
 def results_folder(root: str | Path, name: str, what: str = "study.name") -> Path:
-    """The folder `root/name`, made if need be; an empty `root` is the usual one, see `answer_roots`.
-
-    Raises:
-        SpecError: a name that is no plain folder name, or a folder that cannot be written.
-    """
+    """The folder `root/name` (empty `root`: see `answer_roots`), made if need be; SpecError where it cannot be."""
     if not SAFE_NAME.fullmatch(name):
         raise SpecError(f"{what} '{name}' cannot name a folder; use letters, digits, '.', '_' and '-'")
     folder = answer_roots(root)[0] / name
@@ -114,11 +107,7 @@ MOST_WHOLE = 2**63 - 1
 
 
 def read_text(path: Path) -> str:
-    """The text in a user's file.
-
-    Raises:
-        SpecError: no such file, not UTF-8, or larger than `MOST_FILE_B`.
-    """
+    """The text in a user's file; SpecError for one that is missing, not UTF-8, or larger than `MOST_FILE_B`."""
     try:
         with path.open("rb") as file:
             content = file.read(MOST_FILE_B + 1)
@@ -155,11 +144,7 @@ DEEP = f"nested too deeply; at most {MOST_NESTED} tables or lists inside each ot
 
 
 def check_sizes(value: Any, path: str) -> None:
-    """Refuse what `value` of a user's file nests too deeply, and whole numbers that no machine word holds.
-
-    Raises:
-        SpecError: names the file, and the key of a number.
-    """
+    """SpecError for what `value` of a file nests too deeply, and for whole numbers that no machine word holds."""
     waiting = [(value, "", 0)]
     while waiting:
         here, key, depth = waiting.pop()
@@ -186,11 +171,7 @@ ANSWER_VERSION = 2
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON can hold it: records by field, enumerations by name, not-a-number and infinity as null.
-
-    Raises:
-        TypeError: anything else, which would have to be shown as Python spells it.
-    """
+    """`value` as JSON can hold it: records by field, enumerations by name, NaN and infinity as null; else TypeError."""
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

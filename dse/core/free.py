@@ -17,7 +17,6 @@ class Free:
     lower: float
     """Smallest value allowed, positive."""
     upper: float
-    """Largest value allowed."""
 
     def __post_init__(self) -> None:
         if not (0 < self.lower <= self.upper < math.inf):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import importlib
 import platform
@@ -16,6 +17,16 @@ OUTSIDE = ("cli", "report")
 """Rooms that show answers and cannot change them."""
 LIBRARIES = ("jax", "jaxlib", "equinox", "numpy", "scipy", "pyarrow")
 """Packages that numbers or files may depend on."""
+
+
+def stamp() -> dict[str, Any]:
+    """When an answer was computed, and by which code and data files: part of every manifest."""
+    return {"date": now(), "git_commit": git_commit(), "presets_sha256": preset_hashes()}
+
+
+def now() -> str:
+    """The time, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def preset_hashes() -> dict[str, str]:

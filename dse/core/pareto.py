@@ -6,11 +6,7 @@ import numpy as np
 
 
 def is_unbeaten(values: np.ndarray) -> np.ndarray:
-    """Which rows no other row beats or equals in all columns, less being better; of equal rows the first counts.
-
-    Args:
-        values: one row per candidate, one column per number wanted small; at most 255 columns.
-    """
+    """Which rows no other beats or equals in all columns (at most 255), less being better; of equal ones the first."""
     import moocore  # here, since its C library is slow to load and most commands draw no front
 
     return np.asarray(moocore.is_nondominated(values, keep_weakly=False), dtype=bool)
@@ -19,14 +15,11 @@ def is_unbeaten(values: np.ndarray) -> np.ndarray:
 def is_worth_showing(values: np.ndarray, near_frac: float) -> np.ndarray:
     """Which unbeaten rows to show, so that every other is hardly better in any column than one of them.
 
-    Rows are taken from the best compromise on; one stays out where a row that was taken is worse in no column by more
+    Columns are logs of what is wanted small. Rows are taken from the best compromise on; one stays out where a row that
+    was taken is worse in no column by more
     than `near_frac` times the range of that column.
 
     Source: [laumanns2002] for sets that cover a front to within a tolerance.
-
-    Args:
-        values: unbeaten rows, logs of what is wanted small, shape (rows, columns).
-        near_frac: tolerance as a share of the range; 0 keeps all.
     """
     kept = np.zeros(len(values), dtype=bool)
     if not len(values):

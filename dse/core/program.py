@@ -92,7 +92,6 @@ class Program(Generic[T]):
     def _compiled(
         self, jitted: Any, arrays: list[Any], shape: tuple[Any, ...], rest: tuple[Any, ...]
     ) -> Callable[..., Any]:
-        """The program kept for these arguments, or a new one, which is kept if it can be."""
         static, room = [_said(x) for x in rest], _last_room([self.fun, *rest])
         if room is None or None in static or not _keeps():
             return jitted
@@ -112,10 +111,7 @@ compiled = Program
 
 
 def meanwhile(prepare: Callable[[], None]) -> None:
-    """Make programs in a thread, where programs are kept: XLA compiles without Python's lock, beside the command.
-
-    What fails there fails again where the program is called, and is told there.
-    """
+    """Make programs in a thread, where programs are kept; what fails there fails again, and is told, when called."""
     if _keeps():
         apart(lambda: _in_turn(prepare))
 

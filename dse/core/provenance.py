@@ -34,7 +34,6 @@ class Sourced:
     low: float
     """Low end of the range; equals the value when the source gives none."""
     high: float
-    """High end of the range."""
     kind: str
     """One of `KINDS`."""
     source: str
@@ -79,10 +78,7 @@ def _is_number(x: Any) -> bool:
 
 @cache
 def load_receipts(path: Path) -> dict[str, Receipts]:
-    """As `read_receipts`, once per process: for the files of the package, which do not change.
-
-    Kept between runs by their text: parsing all of them takes a fifth of a short command.
-    """
+    """As `read_receipts`, for files of the package: once per process, and kept between runs; parsing takes long."""
     if not path.is_file():
         return read_receipts(path)  # which says so
     return kept_record("core", repr((path.name, read_text(path))), lambda: read_receipts(path))
@@ -113,7 +109,6 @@ class OwnThing:
     """The one thing in a user's own file."""
 
     name: str
-    """Its table."""
     base: str
     """Preset that it differs from; empty where it stands alone."""
     inherited: Receipts

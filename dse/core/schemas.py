@@ -25,12 +25,10 @@ class Named:
     """Annotation of a key that takes a name: the names there are, asked for when a schema is."""
 
     names: Callable[[], Iterable[str]]
-    """All names."""
     own: str = ""
     """How the path of a user's own file ends that may stand in place of a name, such as ".toml"."""
 
     def __get_pydantic_json_schema__(self, core: Any, handler: Callable[[Any], Schema]) -> Schema:
-        """The key's schema with its names."""
         return {**handler(core), **one_of(self.names(), self.own)}
 
 
@@ -39,12 +37,10 @@ class Measured:
     """Annotation of a key that takes a quantity: its canonical unit, and whether a bare number is read in it."""
 
     unit: str
-    """Canonical unit."""
     bare: bool = True
     """Whether a number without a unit is taken."""
 
     def __get_pydantic_json_schema__(self, core: Any, handler: Callable[[Any], Schema]) -> Schema:
-        """A number, or a text with a unit that converts."""
         del core, handler
         return quantity_schema(self.unit, self.bare)
 

@@ -22,7 +22,6 @@ COMMANDS = {
 """Kinds of file, and the command that takes each first."""
 SWEEPS = "sweeps"
 """Folder of the shipped files, in a checkout and as it is written in front of a name."""
-
 QUESTIONS = "questions"
 """Folder of the shipped questions, inside."""
 
@@ -35,14 +34,7 @@ def shipped_folder() -> Path:
 
 
 def shipped(name: str | Path) -> Path:
-    """The file that `name` means: a path, else a name in `sweeps` here, else one that came with the package.
-
-    Args:
-        name: path, or the name of a shipped file with or without ".toml" and "sweeps/".
-
-    Raises:
-        UnknownNameError: a bare name that nothing has; offers near matches.
-    """
+    """The file that `name` means: a path, a name in `sweeps` here, or one that came along; else UnknownNameError."""
     path = Path(name)
     if not path.name or (path.parent.name != SWEEPS and path.parent != Path()):
         return path
@@ -91,11 +83,7 @@ def kind_of(tables: Mapping[str, Any]) -> str | None:
 
 
 def check_kind(tables: Mapping[str, Any], wanted: str, path: Path) -> None:
-    """Nothing where a file may be what is wanted.
-
-    Raises:
-        SpecError: it is surely something else; the message says what, and which command takes it.
-    """
+    """SpecError where a file surely is something else than what is wanted; it says which command takes it."""
     kind = kind_of(tables)
     if kind is not None and kind != wanted:
         raise SpecError(f"{path}: this is a {kind}, not a {wanted}; `{COMMANDS[kind]} {path}` takes it")

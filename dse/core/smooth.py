@@ -19,24 +19,17 @@ SMALLEST = 1e-30
 
 
 def p_norm_max(x: Float[Array, "... k"], p: float | Array) -> Float[Array, "..."]:
-    """p-norm of positive `x` over its last axis, a smooth maximum.
+    """p-norm of positive `x`, shape `(..., k)`, over its last axis: a smooth maximum in the unit of `x`.
 
         (sum_i x_i^p)^(1/p),  max(x) <= result <= k^(1/p) max(x)
 
-    `p = 1` is the sum (no overlap), `p -> inf` the maximum (perfect overlap). When `p` is a
+    `p`, at least 1: 1 is the sum (no overlap), `p -> inf` the maximum (perfect overlap). When `p` is a
     power of two the powers are repeated squares and roots, which is several times faster.
 
     An exponent that is traced, as fits do, goes through logarithms, so that it has a gradient at zeros too.
 
     Assumes: `x >= 0` with at least one positive entry (the gradient at all-zero does not exist).
     Valid for: p up to about 32 with times of microseconds, whose powers then still fit in float64.
-
-    Args:
-        x: positive values, shape `(..., k)`.
-        p: exponent, at least 1 [dimensionless].
-
-    Returns:
-        Shape `(...)`, in the unit of `x`.
     """
     if isinstance(p, jax.Array):
         return jnp.exp(jax.nn.logsumexp(p * jnp.log(jnp.maximum(x, SMALLEST)), axis=-1) / p)
@@ -52,20 +45,11 @@ def p_norm_max(x: Float[Array, "... k"], p: float | Array) -> Float[Array, "..."
 
 
 def overlapped(work_s: FloatLike, other_s: FloatLike, overlap_frac: FloatLike | float, p: float | Array) -> FloatLike:
-    """Time of two streams of work when a fraction of them can run side by side.
+    """Time [s] of two streams of work, a and b, when a share eta of them can run side by side; `p` as in `p_norm_max`.
 
         t = (1 - eta) (a + b) + eta p_norm(a, b)
 
     `eta = 0` is the sum and `eta = 1` the smooth maximum; with `b = 0` it is `a` exactly.
-
-    Args:
-        work_s: a, time of the main stream, positive [s].
-        other_s: b, time of the second stream, not negative [s].
-        overlap_frac: eta, 0 to 1.
-        p: sharpness of the maximum.
-
-    Returns:
-        Time [s], broadcast shape.
     """
     both = p_norm_max(jnp.stack(jnp.broadcast_arrays(work_s, other_s), axis=-1), p)
     return (1.0 - overlap_frac) * (work_s + other_s) + overlap_frac * both

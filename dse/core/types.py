@@ -32,10 +32,7 @@ Vector: TypeAlias = Float[Array | np.ndarray, " n"]
 
 
 def as_float(x: Any) -> Array | np.ndarray:
-    """`x` as a strongly typed float array (a bare `jnp.asarray(1.0)` is weakly typed).
-
-    A host-side NumPy array stays on the host, so that loading a thousand presets compiles nothing.
-    """
+    """`x` as a strongly typed float array; NumPy's stay on the host: loading a thousand presets compiles nothing."""
     if isinstance(x, (int, float, np.ndarray, np.floating)):
         return np.asarray(x, dtype=float)
     return jnp.asarray(x, dtype=float) if not hasattr(x, "dtype") else x
@@ -45,7 +42,6 @@ SIGN = "sign"
 """Key of a field's metadata: which way what is paid for (time, energy, memory) moves with the number."""
 LESS_IS_BETTER, MORE_IS_BETTER, INERT = 1.0, -1.0, 0.0
 """Signs; an inert number only names a unit. Bounds on groups of plans rest on them, so a test measures every one."""
-
 Record = TypeVar("Record", bound=eqx.Module)
 
 
@@ -53,11 +49,6 @@ def host_record(kind: type[Record], *in_order: Any, **values: Any) -> Record:
     """`kind(*in_order, **values)` of host numbers, without its constructor's checks, which take twenty times as long.
 
     Lowering makes tens of thousands of records, all in a few places.
-
-    Args:
-        kind: a record whose fields hold floats, float arrays or other records.
-        *in_order: values of its first fields.
-        **values: values of others; a field with a default may be left out.
 
     Raises:
         TypeError: a field that `kind` lacks, or one without a value.
@@ -130,12 +121,7 @@ NAMES = ("name", "node", "hbm", "link")
 
 
 def unnamed(record: Any, names: Sequence[str] = NAMES) -> Any:
-    """`record` with every name in it blank, at any depth: records of different things stack under `jax.vmap`.
-
-    Args:
-        record: a record, or a tuple of them.
-        names: fields to blank where they hold a text.
-    """
+    """`record` with its texts in `names` blank, at any depth: records of different things stack under `jax.vmap`."""
     if isinstance(record, tuple):
         return tuple(unnamed(x, names) for x in record)
     if not dataclasses.is_dataclass(record):

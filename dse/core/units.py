@@ -52,10 +52,6 @@ def canonical(name: str, value: float) -> tuple[str, float]:
 
     A name without a unit (`n_cores`, `alpha`) is returned as it is.
 
-    Args:
-        name: quantity name ending in a unit.
-        value: number in that unit.
-
     Returns:
         Canonical name and value; `("energy_J_per_B", 3.12e-11)` for `("energy_pJ_per_bit", 3.9)`.
 
@@ -78,11 +74,7 @@ def canonical(name: str, value: float) -> tuple[str, float]:
 
 
 def quantity(text: object, unit: str) -> float:
-    """A number or a text such as "2.4 GHz" in the canonical unit `unit`.
-
-    Raises:
-        UnitError: no number, an unknown unit, or a unit of another kind (names what was expected).
-    """
+    """A number or a text such as "2.4 GHz" in the canonical unit `unit`; UnitError for any other unit, or none."""
     if isinstance(text, int | float) and not isinstance(text, bool):
         return float(text)
     match = re.fullmatch(r"\s*([-+0-9.eE]+)\s*([A-Za-z0-9/]*)\s*", str(text))

@@ -72,7 +72,6 @@ SPELT = {
     "scaleout": "scale-out",
 }
 """Words of names as people write them, where that is not in small letters."""
-
 _TIMES = ("tokens_per_s", "step_s", "delivered_time")
 _POWERS = ("full_load_W", "hottest_operator_W", "power_W")
 _LINKS = ("scaleup_bandwidth_per_dir_Bps", "scaleout_bandwidth_per_dir_Bps")

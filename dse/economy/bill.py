@@ -52,7 +52,6 @@ class Dies(eqx.Module):
     die_mm2: Scalar = eqx.field(converter=as_float)
     n_dies: Scalar = eqx.field(converter=as_float)
     groups: tuple[Harvest, ...] = ()
-    """Blocks with spares."""
 
 
 class Product(eqx.Module):
@@ -114,13 +113,9 @@ def good_die_USD(dies: Dies, clustering: FloatLike, cut: Wafer, harvest: bool = 
 
         c = c_wafer / (n Y)
 
-    Source: [feng2022actuary] section 3.1.
+    with `clustering` the alpha of the negative binomial; `harvest` counts dies with bad spare blocks as sold.
 
-    Args:
-        dies: area, node and spare blocks.
-        clustering: alpha of the negative binomial.
-        cut: the wafer.
-        harvest: whether dies with bad spare blocks are sold.
+    Source: [feng2022actuary] section 3.1.
     """
     groups = dies.groups if harvest else ()
     good = harvested_frac(clustering, dies.die_mm2, dies.node.defect_density_per_mm2, groups)
@@ -129,17 +124,9 @@ def good_die_USD(dies: Dies, clustering: FloatLike, cut: Wafer, harvest: bool = 
 
 
 def bill(p: Product, cut: Wafer, harvest: bool = True) -> Money:
-    """Cost of a product's package by part.
+    """Cost of a product's package by part [USD]; `harvest` counts dies with bad spare blocks as sold.
 
     Source: [feng2022actuary] sections 3.1 and 3.2 (chip-last 2.5D).
-
-    Args:
-        p: what stands on the package.
-        cut: the wafer.
-        harvest: whether dies with bad spare blocks are sold.
-
-    Returns:
-        Cost by part [USD], scalars.
     """
     clustering = p.package.yield_clustering
     dies = sum((d.n_dies * good_die_USD(d, clustering, cut, harvest) for d in p.dies), start=jnp.zeros(()))
@@ -174,7 +161,6 @@ class BillLine:
     whole_USD: float
     """With none of them sold."""
     published: Sourced | None
-    """What was published, or None."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,9 +169,7 @@ class ChipCost:
 
     chip_name: str
     deal: Deal
-    """How its owner gets it."""
     purchase: Purchase
-    """Bought or made, and racked."""
     capital_parts_USD: dict[str, float]
     hour_parts_USD: dict[str, float]
     hour_USD: float
@@ -210,11 +194,7 @@ class ChipCost:
 
 
 def chip_cost(chip_name: str) -> ChipCost:
-    """What a chip costs its owner, in the largest system made of it.
-
-    Raises:
-        UnknownNameError: no such chip, or no facts about it in a fleet.
-    """
+    """What a chip costs its owner, in the largest system made of it; UnknownNameError without facts about its fleet."""
     d = deal(chip_system(chip_name))
     p, hour, rented = purchase(d), hour_USD(d), rents(chip_name)
     paid = {k: jnp.asarray(float(f.value) / HOUR_s) for k, f in rented.items()}

@@ -24,7 +24,6 @@ class Carbon(eqx.Module):
     hbm_kg_per_B: Scalar = eqx.field(converter=as_float)
     """Making a byte of stacked memory."""
     package_kg: Scalar = eqx.field(converter=as_float)
-    """Assembly of one package."""
     thermal_kg_per_W: Scalar = eqx.field(converter=as_float)
     """Heat sinks and cold plates per watt of chip."""
     board_kg: Scalar = eqx.field(converter=as_float)
@@ -64,24 +63,14 @@ def fab_kg_per_mm2(c: Carbon) -> FloatLike:
 def embodied(
     chip: Chip, started_mm2: FloatLike, chip_W: FloatLike, server_W: FloatLike, host: Host, c: Carbon
 ) -> Embodied:
-    """Carbon of one chip in its rack by part.
+    """Carbon of one chip in its rack by part [kg CO2e].
 
         C = A_started CPA + B_hbm k + c_pkg + (c_board + W p_th) + c_host p_host / n + W_server p_dc
 
-    with A_started the silicon started per good package, n_dies A / Y: a posynomial in the chip.
+    with A_started the silicon started per good package, n_dies A / Y, W `chip_W` and W_server `server_W` per chip: a
+    posynomial in the chip.
 
     Source: [gupta2022act] eq. 4 to 6; module and memory from [nvidia2025pcfh100]; building from [schneider2025].
-
-    Args:
-        chip: memory.
-        started_mm2: compute silicon started per good package.
-        chip_W: power it is cooled for.
-        server_W: server power per chip that the building is sized for.
-        host: server.
-        c: carbon per thing.
-
-    Returns:
-        kg CO2e by part, scalars.
     """
     return Embodied(
         dies_kg=started_mm2 * fab_kg_per_mm2(c),

@@ -32,21 +32,15 @@ class Goodputs:
     """What jobs of many sizes keep, beside the run that published it."""
 
     n_chips: tuple[float, ...]
-    """Chips at work."""
     kept: dict[str, list[Kept]]
     """What each system keeps at every size."""
     observed_n_chips: float
-    """Chips of the published run."""
     observed_frac: float
     """Its share of useful time."""
 
 
 def goodputs(n_points: int = 57) -> Goodputs:
-    """Goodput from 16 to 262,144 chips on three fabrics.
-
-    Args:
-        n_points: sizes, evenly spread over the logarithm.
-    """
+    """Goodput from 16 to 262,144 chips on three fabrics, at `n_points` sizes evenly spread over the logarithm."""
     chips, frac = (number(observed(OBSERVED), f) for f in ("n_chips", "effective_frac"))
     workload = Training(model(MODEL), int(chips), SEQUENCE)
     state_B = float(job_of(workload, int(chips), reliability()).state_B)

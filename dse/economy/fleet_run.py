@@ -30,7 +30,6 @@ class Interruptions:
     by_component_per_s: dict[str, float]
     """Interruptions of the whole job by component."""
     total_per_s: float
-    """All of them."""
     range_per_s: tuple[float, float]
     """Over the range between clusters."""
     write_s: float
@@ -48,7 +47,6 @@ class Interruptions:
     goodput_range: tuple[float, float]
     """Over the range between clusters."""
     n_spare_chips: float
-    """Chips held in reserve."""
 
     @property
     def mtbf_s(self) -> float:
@@ -68,10 +66,8 @@ class Run:
     seconds: float
     """Wall time of the run."""
     interruptions: Interruptions
-    """Failures and goodput."""
     upkeep: Upkeep
     tokens: float
-    """Tokens trained on."""
     cost_USD: float
     """Chips held, for the whole run, as their owner."""
     cost_range_USD: tuple[float, float]
@@ -124,10 +120,7 @@ class Run:
 
 
 def interruptions(d: Deal, job: Job) -> Interruptions:
-    """Failures of `job` on the chips of `d`, and what remains of its time.
-
-    The range is that of `level`: what two clusters of one operator saw.
-    """
+    """Failures of `job` on the chips of `d`, and what remains; the range is that of two clusters of one operator."""
     r, n, chip = d.economy.reliability, float(job.n_chips), d.chip
     o = racked(d, as_float(chip.power_limit_W))
     total, move = n * float(total_per_s(o.failures)), float(transfer_s(job.state_B, chip, r))
@@ -158,13 +151,7 @@ def level_range(d: Deal) -> tuple[float, float]:
 
 
 def fleet_run(system: System, workload: Training, wall_s: float, plan: Plan | None = None) -> Run:
-    """`workload` on `system` for `wall_s` of wall time.
-
-    Args:
-        system: chips at work; spares come on top.
-        workload: what is trained.
-        wall_s: wall time.
-        plan: who does what; None takes the fastest that fits.
+    """`workload` on `system` for `wall_s` of wall time, spares on top; without a plan under the fastest that fits.
 
     Raises:
         PlanError: as `evaluate`.
@@ -227,13 +214,7 @@ class Kept:
 
 
 def goodput_by_size(system: System, state_B: float, sizes: list[float]) -> list[Kept]:
-    """Goodput against cluster size, each cluster with spares of its own.
-
-    Args:
-        system: chip and fabric.
-        state_B: bytes that each chip saves per checkpoint, whatever the size (a model that grows with its cluster).
-        sizes: chips at work.
-    """
+    """Goodput against cluster size, each with spares of its own; a chip saves `state_B` per checkpoint at any size."""
     d, out = deal(system), []
     for n in sizes:
         i = interruptions(d, Job(n, 1.0, state_B, d.economy.reliability.stall_s))  # type: ignore[arg-type]

@@ -34,19 +34,12 @@ def slowdown(failures_per_s: FloatLike, write_s: FloatLike, restart_s: FloatLike
 
         T / T_useful = e^(l R) (e^(l (tau + w)) - 1) / (l tau) = e^(l R) (1 + w/tau) h(l (tau + w))
 
-    with l the job's failure rate, tau = sqrt(2 w / l), so that w/tau = sqrt(w l / 2) and l tau = sqrt(2 w l): a
-    posynomial times an exponential in l, w and R. Without checkpoints (w = 0) it is e^(l R); without failures, 1.
+    with l the job's failure rate, w `write_s`, R `restart_s` (detection and reading included), tau = sqrt(2 w / l), so
+    that w/tau = sqrt(w l / 2) and l tau = sqrt(2 w l): a posynomial times an exponential in l, w and R. Without
+    checkpoints (w = 0) it is e^(l R); without failures, 1.
 
     Source: [daly2006], the complete model (exponential failures; restarts may fail too).
     Assumes: failures do not depend on each other; a checkpoint in progress is lost; useful segments of equal length.
-
-    Args:
-        failures_per_s: l, interruptions of the whole job.
-        write_s: w.
-        restart_s: R, detection and reading included.
-
-    Returns:
-        At least 1 [dimensionless].
     """
     root = jnp.sqrt(write_s + NO_TIME_s) * jnp.sqrt(failures_per_s)
     segment = jnp.sqrt(2.0) * root + failures_per_s * write_s
@@ -85,27 +78,20 @@ def sparing(covered_frac: FloatLike) -> Sparing:
 def n_spare_units(
     hardware_failures_per_s: FloatLike, n_chips: FloatLike, repair_s: FloatLike, wanted: Sparing
 ) -> FloatLike:
-    """Spare units (a host, or a block of a torus) that suffice for a share A of the time.
+    """Spare units (a host, or a block of a torus) that suffice for a share A of the time, not rounded.
 
     Each unit is in repair with a small probability, so that the number in repair is binomial; what it does not exceed
     for a share A of the time is, for any number of units,
 
         s = mu + z sqrt(mu) + (z^2 - 1)/6 mu^(1/8),  mu = N l_hw t_repair,  z = Phi^-1(A)
 
+    with N `n_chips` at work and `wanted` the `sparing(A)`.
+
     Source: Cornish and Fisher's expansion of the quantile [cornish1938] of the Poisson number in repair (an
         M/G/infinity queue, by Little's law). Its term of skewness has no mu; the power makes it vanish where nothing
         fails, and was chosen so that s lies within 1.3 of the exact whole number for mu of 0.001 to 15.
     Assumes: failures do not depend on each other; units many against those in repair.
     Valid for: A of at least 0.85; below it the last term is left out.
-
-    Args:
-        hardware_failures_per_s: l_hw of one chip.
-        n_chips: N at work.
-        repair_s: t_repair.
-        wanted: `sparing(A)`.
-
-    Returns:
-        Units, not rounded.
     """
     mean = n_chips * hardware_failures_per_s * repair_s
     return mean + wanted.sigmas * jnp.sqrt(mean) + wanted.skew * mean**SKEW_POWER

@@ -49,29 +49,14 @@ def price_basis(chip_names: Sequence[str]) -> str:
 def hours(
     chip_names: Sequence[str], basis: str | None = None, given_USD: Mapping[str, float] | None = None
 ) -> list[Hour]:
-    """Prices of chips that are compared, all on one basis.
-
-    Args:
-        chip_names: presets, or paths of own files.
-        basis: one of `BASES`; by default the kind of contract that most of the chips without a given price have.
-        given_USD: prices that the user gives, by chip; they come first.
-    """
+    """Prices of chips that are compared, all on one of `BASES`, by default that of most; given ones come first."""
     given = given_USD or {}
     how = basis or price_basis([name for name in chip_names if name not in given])
     return [chip_hour(name, how, given) for name in chip_names]
 
 
 def chip_hour(chip_name: str, basis: str, given_USD: Mapping[str, float]) -> Hour:
-    """The price of an hour of a chip.
-
-    Args:
-        chip_name: preset, or path of an own file.
-        basis: one of `BASES`.
-        given_USD: prices that the user gives, by chip; they come first.
-
-    Returns:
-        The price, or why there is none: another basis never stands in.
-    """
+    """The price of an hour of a chip, a given one first; or why there is none: another basis never stands in."""
     if chip_name in given_USD:
         return Hour(given_USD[chip_name], GIVEN)
     if basis == OWNED:
@@ -102,10 +87,7 @@ def _owned(chip_name: str) -> Hour:
 
 
 def million_tokens_USD(chip_tokens_per_s: float, chip_hour_USD: float) -> float:
-    """Cost of a million tokens on chips paid by the hour.
-
-    c = r 10^6 / (3600 v)
-    """
+    """Cost of a million tokens on chips paid by the hour: r 10^6 / (3600 v)."""
     return chip_hour_USD * 1e6 / (3600.0 * chip_tokens_per_s)
 
 

@@ -36,15 +36,11 @@ class Economy(eqx.Module):
 
     host: Host
     ownership: Ownership
-    """Money, building, energy."""
     recovery: Recovery
     """What a second costs per dollar of capital."""
     reliability: Reliability
-    """Failure rates and recovery."""
     sparing: Sparing
-    """How many spares suffice."""
     carbon: Carbon
-    """Carbon of making and running, dies of one node."""
     margin: Scalar = eqx.field(converter=as_float)
     """What the buyer pays for a package over what it costs to make."""
     n_blast_chips: Scalar = eqx.field(converter=as_float)
@@ -52,7 +48,6 @@ class Economy(eqx.Module):
     n_pool_chips: Scalar = eqx.field(converter=as_float)
     """Chips of the largest job, which share one pool of spares with those of others up to the usual pool."""
     rack: Rack
-    """What the chips of a rack share."""
 
 
 class Owned(eqx.Module):
@@ -75,7 +70,6 @@ class Upkeep(eqx.Module):
     rate: ChipRate
     """USD per second of one chip held."""
     chip_hour_USD: FloatLike
-    """One chip held for an hour."""
     cost_per_token_USD: FloatLike
     """Everything, over tokens that count."""
     energy_per_token_J: FloatLike
@@ -115,16 +109,7 @@ def job_of(workload: Workload | Requests, n_chips: int, r: Reliability) -> Job:
 def owned(
     chip: Chip, package_USD: FloatLike, silicon_mm2: FloatLike, started_mm2: FloatLike, chip_W: FloatLike, e: Economy
 ) -> Owned:
-    """A chip in its rack: capital, failure rates and embodied carbon, all posynomials of the chip.
-
-    Args:
-        chip: links and memory.
-        package_USD: cost to make the package; its buyer pays `e.margin` times as much.
-        silicon_mm2: area of its compute dies.
-        started_mm2: silicon started per good package.
-        chip_W: power it is provisioned for.
-        e: what surrounds it.
-    """
+    """A chip in its rack, its package bought for `e.margin` times its cost; all posynomials of the chip."""
     switches = switch_W(chip, e.rack)
     watts = server_W(chip_W, e.host, switches)
     return Owned(
@@ -161,17 +146,9 @@ def held_over_used(o: Owned, job: Job, e: Economy) -> FloatLike:
 def upkeep(o: Owned, chip: Chip, job: Job, step_s: FloatLike, chip_W: FloatLike, e: Economy) -> Upkeep:
     """What a step of `job` takes, costs, burns and emits: posynomials of the chip, its power and its step time.
 
-        t_wall = t T/T_useful,   x per token = (rate of x) N held t_wall / tokens
+        t_wall = t T/T_useful,   x per token = (rate of x) N held t_wall / tokens,  t `step_s`, without failures
 
     Assumes: spares and waiting chips cost and draw as much as chips at work.
-
-    Args:
-        o: the chip in its rack.
-        chip: its network.
-        job: chips, tokens, checkpoint.
-        step_s: t, without failures.
-        chip_W: mean chip power at `step_s`.
-        e: what surrounds it.
     """
     own = e.ownership
     wall = step_s * job_slowdown(o, chip, job, e.reliability)

@@ -49,7 +49,6 @@ class Turned:
     low: float
     """Lowest answer at either end of the fact's range, relative to the answer at its value."""
     high: float
-    """Highest answer at either end of the range, relative to the answer at its value."""
 
 
 def knobs(d: Deal) -> list[Knob]:

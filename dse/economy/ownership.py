@@ -42,7 +42,6 @@ class Recovery(eqx.Module):
     server_per_s: Scalar = eqx.field(converter=as_float)
     """Server: recovery and maintenance."""
     facility_per_s: Scalar = eqx.field(converter=as_float)
-    """Building."""
 
 
 class ChipRate(eqx.Module):
@@ -51,23 +50,17 @@ class ChipRate(eqx.Module):
     capital_USD_per_s: FloatLike
     """Recovery of the server with interest."""
     maintenance_USD_per_s: FloatLike
-    """Parts and people."""
     facility_USD_per_s: FloatLike
     """Recovery of the building."""
     energy_USD_per_s: FloatLike
-    """Electricity."""
 
 
 def recovery_per_y(interest_frac: FloatLike, life_y: FloatLike) -> FloatLike:
-    """Capital recovery factor: the yearly payment that pays back one dollar with interest.
+    """Capital recovery factor: the yearly payment that pays back one dollar in n years at interest i.
 
         CRF = i / (1 - (1 + i)^-n);  1/n without interest, i for an infinite life
 
     Source: the annuity of [peng2023chipletcloud]'s cost of ownership (Barroso and Hoelzle's form).
-
-    Args:
-        interest_frac: i per year, at least 0.
-        life_y: n, may be infinite.
     """
     i, n = jnp.asarray(interest_frac, dtype=float), jnp.asarray(life_y, dtype=float)
     safe = jnp.where(i > 0, i, 1.0)
@@ -84,23 +77,13 @@ def recovery(own: Ownership) -> Recovery:
 def chip_rate(
     capital_USD: FloatLike, provisioned_W: FloatLike, mean_W: FloatLike, own: Ownership, back: Recovery
 ) -> ChipRate:
-    """What one chip costs per second by part.
+    """What one chip in its rack costs by part [USD/s].
 
         r = C (CRF + m) / year + W_prov p_dc CRF_dc / year + W_mean PUE p_kWh
 
-    A posynomial in capital and power.
+    with C `capital_USD`, W_prov the server power that the building is sized for: a posynomial in capital and power.
 
     Source: [peng2023chipletcloud] (Barroso and Hoelzle's form).
-
-    Args:
-        capital_USD: C, a chip in its rack.
-        provisioned_W: server power the building is sized for, per chip.
-        mean_W: mean server power per chip.
-        own: prices.
-        back: `recovery(own)`.
-
-    Returns:
-        USD per second by part, scalars.
     """
     return ChipRate(
         capital_USD_per_s=capital_USD * back.server_per_s,

@@ -37,9 +37,7 @@ class Deal(AbstractShown, eqx.Module):
 
     chip: Chip
     tech: Technology
-    """Node, memory, links and package it is made with."""
     economy: Economy
-    """Server, owner, failure rates and carbon around it."""
     die_mm2: Scalar = eqx.field(converter=as_float)
     """One compute die: the published one where there is one, else the modelled."""
     price_USD: Scalar = eqx.field(converter=as_float)
@@ -65,11 +63,7 @@ def published_die(chip: Chip) -> Sourced | None:
 
 
 def deal(system: System, margin: float | None = None) -> Deal:
-    """The chip of `system` as its owner gets it: bought at its price, or made at its maker's margin.
-
-    Args:
-        system: chip and fabric.
-        margin: what the owner pays over what the package costs to make; replaces price and maker's margin.
+    """The chip of `system` as its owner gets it: bought at its price, or made at its maker's margin, or `margin`.
 
     Raises:
         UnknownNameError: no facts about the chip in a fleet.

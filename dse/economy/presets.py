@@ -85,10 +85,7 @@ def chip_facts(chip_name: str) -> Receipts:
 
 
 def own_terms(chip_name: str) -> Receipts:
-    """What a user's own chip file says of server, price, margin and rent; nothing for a preset. Its system must exist.
-
-    Commands that ask for none of it read it all the same, so that a wrong line is named by every command.
-    """
+    """What a user's chip file says of server, price, margin and rent; read by every command, to name a wrong line."""
     if not is_own(chip_name):
         return {}
     if "system" in own_chip(Path(chip_name)).settings:
@@ -97,11 +94,7 @@ def own_terms(chip_name: str) -> Receipts:
 
 
 def _said(path: str) -> Receipts:
-    """What a user's own chip file says of its host, its price, its maker's margin and its rent: guesses.
-
-    Raises:
-        SpecError: a price, margin or rent that is not positive, or of another unit.
-    """
+    """What a user's chip file says of host, price, maker's margin and rent: guesses; SpecError where it cannot."""
     given = own_chip(Path(path)).settings
     found: Receipts = {}
     for key, unit in (("price", "USD"), ("margin", ""), ("rent", "USD")):
@@ -124,11 +117,7 @@ def default_host(chip_name: str) -> str:
 
 
 def price_and_margin(chip_name: str) -> tuple[float | None, float | None]:
-    """What a bought chip costs its owner [USD], or what the maker of an in-house chip adds to its cost; one is None.
-
-    Raises:
-        ReceiptError: neither fact; another chip's is never borrowed.
-    """
+    """A bought chip's price [USD] or an in-house maker's margin; one is None. ReceiptError without either."""
     facts = chip_facts(chip_name)
     if "price_USD" in facts:
         return number(facts, "price_USD"), None
@@ -164,19 +153,7 @@ def n_blast_chips(system: System, host_: Host) -> float:
 def economy(
     system: System, node: str, margin: float, n_pool_chips: float | None = None, host_name: str | None = None
 ) -> Economy:
-    """What surrounds the chips of `system`, their dies made on `node`.
-
-    Args:
-        system: fabric and chip.
-        node: process of the compute dies.
-        margin: what a buyer pays over what a package costs to make.
-        n_pool_chips: chips at work on one job, which share its spares with others up to the usual pool; by default
-            the system's.
-        host_name: server; by default that of the chip.
-
-    Raises:
-        UnknownNameError: no such host, or no facts about the chip.
-    """
+    """What surrounds the chips of `system`, made on `node`; UnknownNameError without such a host or facts of it."""
     around = host(host_name or default_host(system.chip.name))
     own = ownership()
     rack = Rack(float(system.fabric.n_chips), 0.0)  # type: ignore[arg-type]

@@ -23,12 +23,7 @@ SWITCH_W = "scaleup_switch_W_per_Bps"
 
 
 def system_host(system_name: str, usual: str) -> Host:
-    """The server in a system, cables and switches of its scale-up domain included, its overhead without those.
-
-    Args:
-        system_name: preset or path of a user's own file.
-        usual: host where the system names none.
-    """
+    """The server in a system (else `usual`), scale-up cables and switches included, its overhead without those."""
     facts = system_facts(system_name)
     inside = host(text_or(facts, "host", usual))
     joins = [number(facts, f) for f in JOINS if f in facts]

@@ -61,23 +61,14 @@ class FailureRates(eqx.Module):
 
 
 def failure_rates(chip: Chip, silicon_mm2: FloatLike, n_chips: FloatLike, r: Reliability) -> FailureRates:
-    """Interruptions per second that one chip causes, by component.
+    """Interruptions that one chip causes, by component [1/s]; `n_chips` share a host.
 
         l = L (A f_die + n_stacks f_hbm + b_out f_net + b_up f_up + f_host / n_host + f_software)
 
-    A posynomial in the chip.
+    with A `silicon_mm2` of all compute dies: a posynomial in the chip.
 
     Source: division among components of [grattafiori2024llama3] table 5; level of [kokolis2025].
     Assumes: constant rates (no infant mortality, no lemons), independent components.
-
-    Args:
-        chip: stacks and links.
-        silicon_mm2: area of all compute dies.
-        n_chips: chips that a host takes down.
-        r: rates.
-
-    Returns:
-        Rates [1/s], scalars.
     """
     network = chip.scaleout_bandwidth_per_dir_Bps * r.network_failures_per_s_per_Bps
     cables = chip.scaleup_bandwidth_per_dir_Bps * r.scaleup_failures_per_s_per_Bps
@@ -101,14 +92,9 @@ def hardware_per_s(rates: FailureRates) -> FloatLike:
 
 
 def transfer_s(state_B: FloatLike, chip: Chip, r: Reliability) -> FloatLike:
-    """Time to move one chip's share of a checkpoint to or from storage.
+    """Time to move one chip's share B of a checkpoint to or from storage.
 
-        B / min(b_out, b_storage) = max(B / b_out, B / b_storage)
-
-    Args:
-        state_B: B, bytes of one chip's share; 0 where nothing is saved.
-        chip: its network.
-        r: storage.
+    B / min(b_out, b_storage) = max(B / b_out, B / b_storage)
     """
     return jnp.maximum(state_B / chip.scaleout_bandwidth_per_dir_Bps, state_B / r.storage_Bps)
 

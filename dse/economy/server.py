@@ -46,13 +46,11 @@ class ServerCost(eqx.Module):
     host_USD: FloatLike
     """Its share of host and chassis."""
     scaleup_USD: FloatLike
-    """Scale-up cables and switches."""
     network_USD: FloatLike
     """Network cards, switches and optics."""
     supply_USD: FloatLike
     """Power supplies and rack."""
     cooling_USD: FloatLike
-    """Cooling in the rack."""
 
 
 NO_SWITCH_W = np.float64(0.0)
@@ -63,7 +61,6 @@ class Rack(eqx.Module):
     """What the chips of a rack share beside their hosts."""
 
     n_chips: Scalar = eqx.field(converter=as_float)
-    """Chips in a rack."""
     switch_W_per_Bps: Scalar = eqx.field(converter=as_float)
     """Power of scale-up switches per byte per second that a chip can send; 0 where the host's overhead holds it."""
 
@@ -81,23 +78,14 @@ def switch_W(chip: Chip, rack: Rack) -> FloatLike:
 def server_cost(
     chip: Chip, chip_USD: FloatLike, chip_W: FloatLike, host: Host, switches_W: FloatLike = NO_SWITCH_W
 ) -> ServerCost:
-    """Cost of a chip in its rack by part.
+    """Cost of a chip in its rack by part [USD].
 
         C = c_chip + c_board + (c_host + c_chassis)/n + b_up p_up + b_out (p_nic + p_net) + W (p_psu + p_rack + p_cool)
 
-    with b bandwidths per direction and W the server's power per chip: a posynomial in the chip.
+    with b bandwidths per direction and W the server's power per chip, scale-up switches included: a posynomial in the
+    chip.
 
     Source: lines of [semianalysis2023dgx]; network as a share of capital in [cottier2024].
-
-    Args:
-        chip: its links.
-        chip_USD: what the package costs its buyer.
-        chip_W: power it is provisioned for.
-        host: prices around it.
-        switches_W: power of its share of scale-up switches.
-
-    Returns:
-        Cost by part [USD], scalars.
     """
     watts = server_W(chip_W, host, switches_W)
     network = host.nic_USD_per_Bps + host.network_USD_per_Bps

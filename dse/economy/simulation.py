@@ -46,7 +46,6 @@ class Outcome:
     """Wall time spent waiting for a unit to come back from repair."""
     n_failures: int
     n_checkpoints: int
-    """Segments saved."""
 
 
 @dataclasses.dataclass
@@ -58,16 +57,7 @@ class _Tally:
 
 
 def simulate(cluster: Cluster, n_failures: int, seed: int = 0) -> Outcome:
-    """Run `cluster` until it was interrupted `n_failures` times.
-
-    Args:
-        cluster: rates and times.
-        n_failures: interruptions after which to stop, at least 1.
-        seed: of the random stream.
-
-    Raises:
-        SpecError: simpy is not installed; install the extra `fleet`.
-    """
+    """Run `cluster` until it was interrupted `n_failures` times; SpecError where simpy (extra `fleet`) is missing."""
     try:
         import simpy
     except ImportError as error:

@@ -42,7 +42,6 @@ class Evaluated(eqx.Module):
 
     plan: Plan = eqx.field(static=True)
     result: Evaluation
-    """Times, power, memory."""
 
     def frame(self) -> pd.DataFrame:
         """One row: the plan, then totals in canonical units."""
@@ -118,11 +117,7 @@ def chip_reference(chip: Chip, c: Calibration) -> Reference:
 def lowered(
     system: System, workload: Asked, c: Calibration, streams: bool = False
 ) -> tuple[list[Plan], Sequence[StepDemand]]:
-    """All valid plans, streamed ones if asked for, and their demands, from memory where they were asked for before.
-
-    Raises:
-        PlanError: nothing divides.
-    """
+    """All valid plans, streamed ones if asked for, and their demands, kept in memory; PlanError where none is."""
     key = Structure(
         workload, system.name, system.fabric, system.n_chips, system.chip.lane_kind,
         array_shape(system.chip.core.tensor), chip_reference(system.chip, c), streams,
@@ -144,7 +139,6 @@ class Structure:
     name: str
     """Of the system, for messages."""
     fabric: Fabric
-    """Scale-up domain."""
     n_chips: int
     lane_kind: str
     """How the vector lanes are fed."""

@@ -35,7 +35,6 @@ class Operator:
     """One operator of a rank, over a whole step."""
 
     name: str
-    """What it is."""
     precision: str
     """Precision its products run at on this chip."""
     seconds: float
@@ -68,11 +67,9 @@ class Finding:
     workload: Workload
     plan: Plan
     evaluation: Evaluation
-    """Exact metrics."""
     operators: tuple[Operator, ...]
     """Operators, longest first."""
     calibration: str
-    """Prior or fit used."""
     fastest_s: float
     """Step time that one in ten unseen measurements falls below; of a prior, with every number at its good end."""
     slowest_s: float
@@ -105,11 +102,7 @@ class Finding:
 
 
 def find(system: System, workload: Workload, plan: Plan | None) -> Finding:
-    """`workload` on `system` under `plan` (None: the fastest that fits), with its band and operators.
-
-    Raises:
-        PlanError: as `evaluate`.
-    """
+    """`workload` on `system` under `plan` (None: the fastest that fits), with band and operators; as `evaluate`."""
     c = calibration_for(system.chip.name, workload)
     e = evaluate(system, workload, plan, calibration=c)
     shown = operators(system, workload, e.plan, e.result, c)

@@ -20,14 +20,9 @@ def find_room(
 ) -> tuple[Finding, str]:
     """As `find`, on the first number of `DOMAINS` that holds the model, and what was too few in words.
 
-    Args:
-        system_at: the system at a number of chips.
-        n_domain: chips of one scale-up domain.
-        workload_at: what runs on a number of chips.
-        plan: who does what; a plan says itself how many chips it is for, so that one domain is all that is tried.
-
     Returns:
-        The finding, and a sentence for the user: empty where one domain holds the model.
+        The finding, and a sentence for the user: empty where one domain holds the model. A plan says itself how many
+        chips it is for, so that one domain is all that is tried.
 
     Raises:
         RoomError: nothing tried holds it; of one domain, which says by how much.

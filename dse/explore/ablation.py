@@ -48,7 +48,6 @@ class Correction:
 
     name: str
     what: str
-    """What it says."""
     data: Callable[[Data, tuple[Choice, ...], Study], Data] = lambda d, *_: d
     """Coefficients of all choices without it."""
     demand: Callable[[StepDemand], StepDemand] = lambda d: d
@@ -124,12 +123,10 @@ class Variant:
     """A study with some of the corrections."""
 
     label: str
-    """Which corrections."""
     speedup: float | None
     """Delivered; None where no design meets all limits."""
     choice: str
     quantities: dict[str, float]
-    """Numbers of the design."""
     sram_ratio: float | None = None
     """SRAM of the design over that of the built chip, in a back-test."""
     regret_frac: float | None = None
@@ -145,10 +142,7 @@ def ablation(
     study: Study, tdp_W: float, built: Chip | None = None, progress: Callable[[str], None] = lambda _: None,
     deadline: Deadline | None = None,
 ) -> list[Variant]:  # fmt: skip
-    """Every variant of a study: its TDP bound as mean power or as full load in FP8, blocks in turn or streaming.
-
-    The study's own limits on power are left out.
-    """
+    """Every variant of a study: TDP as mean or full load, blocks in turn or streaming; no limits on power."""
     space = space_of(dataclasses.replace(opened(study, tdp_W), streams=True))
     found = []
     for label, on in variants():

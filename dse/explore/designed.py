@@ -24,7 +24,6 @@ class Cloud:
     """Operators of one workload on one chip."""
 
     chip: Chip
-    """Where they run."""
     operators: tuple[Operator, ...]
     """Those with matrix products, longest first."""
 
@@ -97,7 +96,6 @@ def waits(s: Solution, w: WorkloadReport) -> list[tuple[str, float]]:
 
 
 def _seated(s: Solution, n_chips: int) -> System:
-    """The design in the system that it chose."""
     assert s.chip is not None and s.choice is not None
     return dataclasses.replace(s.study.at_size(n_chips, s.choice.system), chip=s.chip)
 

@@ -28,7 +28,7 @@ from ..evaluation.host import evaluated
 from ..hardware.chip import peak_FLOPps
 from ..optimize.batch import in_batches
 from ..optimize.deadline import Deadline
-from ..optimize.search import Candidate, Search, search_of
+from ..optimize.search import Candidate, Search, search_of, with_design
 from ..optimize.space import Space, space_of
 from ..physics.evaluate import chip_technology, silicon
 from ..physics.money import total_USD
@@ -39,7 +39,7 @@ from ..study.study import Study, load_study
 from .in_turn import solve_in_turn
 from .readings import ANNOUNCED, OPEN, every_problem, limits_of, opened, solve_problems, solved_quantities
 from .samples import CHUNK, MOST_DRAWS, Samples
-from .unknowns import Draw, at_score, draw, unknowns
+from .unknowns import Draw, at_score, draw, hypercube_frac, unknowns
 
 CANDIDATES = 2
 """Choices and plans, the best few of every supply under every reading, that compete in every draw."""
@@ -74,11 +74,7 @@ class Assumptions:
 
 
 def load_forecast(path: Path) -> Assumptions:
-    """A forecast file: its study and the receipts of what is drawn beside it.
-
-    Raises:
-        SpecError: a missing table or fact, shares that do not add up to 1, a reading that does not exist.
-    """
+    """A forecast file: its study and what is drawn beside it; SpecError for a fact or table missing or wrong."""
     check_kind(read_toml(path), "forecast", path)
     facts = read_receipts(path)
     try:
@@ -123,13 +119,10 @@ class Worlds:
     """What each draw assumes beside the receipts."""
 
     limits: Float[np.ndarray, "n k"]
-    """Value of every limit of the study."""
     reading: tuple[str, ...]
-    """Reading of the TDP."""
     tdp_W: Float[np.ndarray, " n"]
     """What the package is cooled for."""
     supply: dict[str, tuple[str, ...]]
-    """Node, memory and link."""
 
     def rows(self, choice: Choice) -> np.ndarray:
         """Draws in which a choice can be had."""
@@ -147,7 +140,7 @@ def worlds(a: Assumptions, n: int, seed: int) -> Worlds:
     """`n` draws of budgets, readings and what the announcement means; same seed, same draws."""
     rng = np.random.default_rng(seed)
     n_each = len(BUDGETS) + 3 + len(SUPPLY)
-    cells = (rng.permuted(np.tile(np.arange(n)[:, None], (1, n_each)), axis=0) + rng.random((n, n_each))) / n
+    cells = hypercube_frac(rng, n, n_each)
     spent = {b: at_score(a.budgets[b], cells[:, i]) for i, b in enumerate(BUDGETS)}
     reading = one_of(a.readings, cells[:, 3])
     supply = {what: one_of(a.supply[what], cells[:, 6 + i]) for i, what in enumerate(SUPPLY)}
@@ -170,7 +163,6 @@ class Forecast:
     """A distribution of chips."""
 
     assumptions: Assumptions
-    """What was drawn."""
     seed: int
     numbers: dict[str, Float[np.ndarray, " n"]]
     """Each quantity in every draw that has a design."""
@@ -237,7 +229,7 @@ def _candidates(search: Search, a: Assumptions) -> list[Candidate]:
         limits = limits_of(a.study, reading, float(a.budgets["tdp_W"].value))
         answers = (x.candidate for x in solve_problems(search, every_problem(search.space, limits)))
         taken: Counter[tuple[str, ...]] = Counter()
-        for c in sorted((c for c in answers if c.log_goal < np.inf), key=lambda c: c.log_goal):
+        for c in with_design(answers):
             supply = tuple(getattr(a.study.choices[c.choice_index], what) for what in SUPPLY)
             taken[supply] += 1
             if taken[supply] <= CANDIDATES:
@@ -250,10 +242,7 @@ def _candidates(search: Search, a: Assumptions) -> list[Candidate]:
 def _answers(
     search: Search, kept: list[Candidate], drawn: Draw, assumed: Worlds
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Log goal of every candidate in every draw, shape (candidates, n), and its quantities in the same shape.
-
-    Infinite where supply has another choice. Of the first draws alone where time was up.
-    """
+    """Log goal of every candidate in every draw (infinite where supply has another choice), and its quantities."""
     logs, found = np.full((len(kept), drawn.n), np.inf), {}
     samples = Samples(search, drawn)
     parts, places = [], []
@@ -283,10 +272,8 @@ def against(space: Space, values: Mapping[str, np.ndarray]) -> dict[str, np.ndar
     tech = chip_technology(base)
     cost = float(total_USD(silicon(base, tech).money))
     found = {"peak_fp4_ratio": values["peak_fp4_FLOPps"] / float(peak_FLOPps(base, "fp4"))}
-    for w, name in enumerate(space.study.workloads):
-        every, demands = space.ground.lowered[w]
-        own = demands[every.index(space.ground.baselines[w][0])]
-        burnt = float(evaluated(own, base, tech, space.ground.calibrations[w]).power_W)
+    for name, own, c in zip(space.study.workloads, space.ground.own, space.ground.calibrations, strict=True):
+        burnt = float(evaluated(own, base, tech, c).power_W)
         faster = values[f"speedup:{name}"]
         found[f"tokens_per_MW_ratio:{name}"] = faster * burnt / values[f"power_W:{name}"]
         found[f"tokens_per_USD_ratio:{name}"] = faster * cost / values["package_cost_USD"]

@@ -86,7 +86,6 @@ def fan(rays: Rays, anchors: np.ndarray, n: int, progress: Callable[[str], None]
 
 
 def _solve(rays: Rays, rows: list[Row]) -> None:
-    """Solve rows, each from the nearest solved row of its choice."""
     starts: dict[Row, Point] = {}
     near: dict[int, list[Point]] = {}
     for p in rays.solved.values():
@@ -150,11 +149,7 @@ def _best_by_cap(rays: Rays) -> dict[float, Point]:
 
 
 def _uncertainty(a: Point, b: Point) -> float:
-    """Area between chord and tangents of neighbours: a convex front lies inside [log units squared].
-
-    With slopes m_a and m_b and chord slope m over a width w, the triangle's area is
-    w^2 (m - m_a)(m_b - m) / (2 (m_b - m_a)).
-    """
+    """Area between chord and tangents of neighbours: a convex front lies inside [log units squared]."""
     width = math.log(b.caps[1] / a.caps[1])
     chord = (b.slack - a.slack) / width
     left, right = chord - a.prices[1], b.prices[1] - chord

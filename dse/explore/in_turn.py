@@ -27,13 +27,6 @@ def solve_in_turn(
 
     The first batch is always solved. The draws that are left out are the last, which were drawn as the others were, so
     that those which are solved are a fair sample.
-
-    Args:
-        model: the convex core.
-        problems: at least one.
-        n: number of draws.
-        deadline: when to stop.
-        tell: told how many draws are solved, one line per batch.
     """
     draws, found = problems[0], []
     for first in range(0, len(draws), CHUNK):

@@ -23,12 +23,6 @@ def naive_chip(study: Study) -> Chip:
     with A' the study's limit on silicon (A where it has none), a the area of a core's port on a node, which follows
     the density of logic, b and c bandwidth and capacity of a stack, l rate of a lane. Clock, array, stacks, dies, and
     SRAM and lanes per core stay.
-
-    Args:
-        study: baseline, choices and limits; what was built is not looked at.
-
-    Returns:
-        The chip; at least one core.
     """
     old = study.baseline.chip
     tech = chip_technology(old, study.package)

@@ -69,7 +69,6 @@ class Risk:
 
     study: Study
     seed: int
-    """Of the draws."""
     target: float | None
     """Delivered speed-up that counts as reached; None where the goal is another metric."""
     candidates: tuple[Candidate, ...]
@@ -158,10 +157,7 @@ def merit_quantiles(r: Risk, levels: Sequence[float]) -> list[float]:
 
 
 def outcome_quantiles(r: Risk, levels: Sequence[float]) -> list[float]:
-    """Quantiles of the outcome over the samples with a design: delivered speed-up, or the goal in its unit.
-
-    Low levels are the bad end of either; none without a sample that has a design.
-    """
+    """Quantiles, bad end first, of delivered speed-up or goal over the samples with a design; none without any."""
     if r.study.goal == DELIVERED:
         return merit_quantiles(r, levels)
     good = r.outcomes.goal[r.feasible]
@@ -169,10 +165,7 @@ def outcome_quantiles(r: Risk, levels: Sequence[float]) -> list[float]:
 
 
 def merit_distribution(r: Risk, n: int) -> list[float]:
-    """`n` quantiles of the merit, evenly from none to all samples, those without a design at 0.
-
-    Each is that of a sample: between one without a design and one with, there is nothing to interpolate.
-    """
+    """`n` quantiles of the merit, evenly from none to all samples, each that of a sample; 0 without a design."""
     return np.quantile(r.merit, np.linspace(0.0, 1.0, n), method="inverted_cdf").tolist()
 
 

@@ -33,7 +33,6 @@ class PointStore:
     """A folder of Parquet parts, one per solved batch."""
 
     folder: Path
-    """Where the parts are."""
     question: str
     """`fingerprint` of the study."""
 
@@ -64,11 +63,7 @@ class PointStore:
         write_whole(path, lambda p: p.write_bytes(content))
 
     def load(self, rays: Rays) -> int:
-        """Give `rays` the points on disk; how many there were.
-
-        Raises:
-            SpecError: they answer another question, or a part is not what was written.
-        """
+        """Give `rays` the points on disk; how many. SpecError where they answer another question, or are damaged."""
         n = 0
         for part in self.parts():
             table = _table(part)
@@ -90,7 +85,6 @@ def _number(part: Path) -> int:
 
 
 def _next(parts: list[Path]) -> int:
-    """A number above all that are taken: one in the middle may have been deleted."""
     return max((_number(p) for p in parts), default=-1) + 1
 
 

@@ -43,9 +43,7 @@ class Side:
     """One entry of the choice in question, solved for itself."""
 
     name: str
-    """The entry, in words."""
     solution: Solution
-    """Its best design, with a proof."""
 
     @property
     def lower_bound(self) -> float:
@@ -61,9 +59,7 @@ class Question:
     """A question with its sides answered."""
 
     name: str
-    """Of the study."""
     asks: str
-    """The question, in words."""
     by: str
     """What the sides differ in."""
     note: str
@@ -90,22 +86,12 @@ class Question:
 
 
 def behind_frac(best: Mapping[str, Any], side: Mapping[str, Any]) -> tuple[float, float]:
-    """How far the goal of a side is behind the best one, and how much of that is proved, whatever its design.
-
-    Args:
-        best: `goal` of the best side.
-        side: `goal` and `lower_bound` of another one, which has a design.
-    """
+    """How far the goal of a side is behind the best one, and how much of that is proved, whatever its design."""
     return side["goal"] / best["goal"] - 1, (side["lower_bound"] or 0.0) / best["goal"] - 1
 
 
 def apart_saves_frac(goal: float, alone: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
-    """What a chip for each workload saves over one for all, as geometric means: found, and at most.
-
-    Args:
-        goal: of the one chip for all.
-        alone: `goal` and `lower_bound` of the chip of every workload.
-    """
+    """What a chip for each workload saves over one for all, as geometric means: found, and at most."""
     found, least = (math.prod(x[k] for x in alone) ** (1 / len(alone)) for k in ("goal", "lower_bound"))
     return 1 - found / goal, 1 - least / goal
 
@@ -122,11 +108,7 @@ def question(
     gap_frac: float = GAP_FRAC,
     limit_s: float = LIMIT_S,
 ) -> Question:
-    """A question answered: every side solved and certified.
-
-    Raises:
-        SpecError: a study without a question, or one with a single side.
-    """
+    """A question answered: every side solved and certified; SpecError without a question, or with a single side."""
     study = load_study(path)
     table = None if study.written is None else study.written.tables.get("question")
     if table is None:
@@ -142,12 +124,7 @@ def question(
 
 
 def sides(study: Study, by: str) -> dict[str, Study]:
-    """The study once for every entry of a choice, or for every workload and all together, by name.
-
-    Raises:
-        UnknownNameError: `by` is no key of [choices].
-        SpecError: a single side.
-    """
+    """The study once for every entry of a choice, or every workload and all, by name; an error for fewer than two."""
     if by == WORKLOADS:
         found = {n: dataclasses.replace(study, workloads={n: w}) for n, w in study.workloads.items()} | {ALL: study}
     else:

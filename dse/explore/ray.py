@@ -90,9 +90,7 @@ class Rays:
     """A study whose goal is replaced by rays over several metrics."""
 
     study: Study
-    """The study; its limits on the metrics become the widest caps."""
     metrics: tuple[str, ...]
-    """Metrics that trade against each other."""
     solved: dict[Row, Point] = dataclasses.field(default_factory=dict)
     """Best point of every problem so far."""
     tell: Callable[[list[Point]], None] = lambda _: None
@@ -160,10 +158,6 @@ class Rays:
         """Best point of every problem, alternating solves with the pricing of all plans; known ones are not repeated.
 
         Where time is up, of the first problems alone.
-
-        Args:
-            rows: problems.
-            starts: points to start from, such as neighbours on the front; else the baseline's plans.
         """
         fresh = [r for r in dict.fromkeys(rows) if r not in self.solved]
         for begin in range(0, len(fresh), BATCH):

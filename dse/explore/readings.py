@@ -61,10 +61,7 @@ def opened(study: Study, tdp_W: float) -> Study:
 
 
 def limits_of(study: Study, reading: str, tdp_W: float) -> list[float]:
-    """Values of the limits of an `opened` study when its TDP is `tdp_W` under one reading.
-
-    Who does not size a package for full load does not cool it for that either: milder readings open `HEAT` too.
-    """
+    """Limits of an `opened` study of TDP `tdp_W` under one reading; those milder than full load open `HEAT` too."""
     at = LOADS.index(reading)
     loads = {m: tdp_W if k <= at else OPEN * tdp_W for k, m in enumerate(LOADS)}
     cooled = reading not in (POWER, HOTTEST)
@@ -76,7 +73,6 @@ class Problem:
     """One chip to find."""
 
     limits: tuple[float, ...]
-    """Value of every limit of the study."""
     choice_index: int
     """Position in `study.choices`."""
     orders: int
@@ -90,7 +86,6 @@ class Answer:
     """The best chip of a problem."""
 
     candidate: Candidate
-    """Plans and coordinates."""
     quantities: dict[str, float]
     """See `solved_quantities`."""
 
@@ -126,7 +121,6 @@ def solve_problems(search: Search, problems: Sequence[Problem]) -> list[Answer]:
 
 
 def _best_choices(search: Search, tdp_W: float, progress: Callable[[str], None]) -> list[int]:
-    """The `COMPETING` choices that do best at one TDP under each reading."""
     kept: list[int] = []
     for reading in READINGS:
         if kept and search.deadline.over(f"choices that do best under {reading}"):
@@ -181,7 +175,6 @@ class Point:
     """The best design at one TDP under one reading."""
 
     reading: str
-    """What the TDP binds."""
     tdp_W: float
     """What the package is cooled for."""
     speedup: float | None
@@ -189,24 +182,13 @@ class Point:
     choice: str
     """Discrete choices, as text."""
     quantities: dict[str, float]
-    """Numbers of the design."""
 
 
 def readings(
     study: Study, tdps_W: Sequence[float], progress: Callable[[str], None] = lambda _: None,
     deadline: Deadline | None = None,
 ) -> list[Point]:  # fmt: skip
-    """The best design of `study` at every TDP under every reading, counts continuous.
-
-    Args:
-        study: its own limits on power are left out.
-        tdps_W: watts.
-        progress: told what happens, one line at a time.
-        deadline: when to stop with the points that are found.
-
-    Raises:
-        SpecError: no TDP, or no design at the middle one under any reading.
-    """
+    """The best design at every TDP under every reading, counts continuous; SpecError where there is none at all."""
     if not tdps_W:
         raise SpecError("TDPs: give at least one, in watts")
     middle = sorted(tdps_W)[len(tdps_W) // 2]

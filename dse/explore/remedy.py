@@ -51,11 +51,8 @@ class Moved:
     """A problem whose world moves with the levers."""
 
     core: ConvexCore
-    """Of the study."""
     given: Given
-    """Its coefficients."""
     form: Form
-    """Of the world."""
     values: np.ndarray
     """The world's numbers, flat."""
     target: float
@@ -116,13 +113,10 @@ class Remedy:
     """What would have to be true for a study to reach a target, its best discrete choice and plans held."""
 
     study: Study
-    """The study."""
     speedup: float
-    """The target."""
     delivered: float
     """What the study delivers as it is."""
     candidate: Candidate
-    """Discrete choice and plans."""
     levers: tuple[Lever, ...]
     """The least lone change first, those that are not enough alone last."""
     reachable: bool
@@ -131,15 +125,10 @@ class Remedy:
     """The most that was found to be delivered with levers at the good ends of their ranges; not a number if there was
     no time to look."""
     unfinished: tuple[str, ...] = ()
-    """What was left out because time was up, in words."""
 
 
 def check_target(study: Study, speedup: float | None) -> None:
-    """Refuse a speed-up to reach that a study cannot have; None asks for none.
-
-    Raises:
-        SpecError: the study has another goal than a delivered speed-up, or a target that is not positive.
-    """
+    """SpecError for a speed-up to reach that a study cannot have; None asks for none."""
     if speedup is None:
         return
     if study.goal != DELIVERED:
@@ -207,10 +196,7 @@ def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> 
 
 
 def _delivered(search: Search, c: Candidate, m: Moved, changes: np.ndarray) -> tuple[np.ndarray, Optimum]:
-    """What the study delivers in worlds whose levers are changed, shape (worlds, levers) [log units], and its optima.
-
-    Not a number where no design meets the limits.
-    """
+    """What is delivered in worlds of changed levers, shape (worlds, levers) [log units] (NaN: nothing), and optima."""
     values = jnp.asarray(m.changed(changes))
     data = jax.device_get(eqx.filter_vmap(lambda v: m.given.under(m.form.world(v)))(values))
     start, strict = np.asarray(c.optimum.z), all_strict(search.core)
@@ -219,11 +205,7 @@ def _delivered(search: Search, c: Candidate, m: Moved, changes: np.ndarray) -> t
 
 
 def _most(search: Search, c: Candidate, m: Moved, widths: np.ndarray) -> float:
-    """The most that is delivered with levers at their good ends, those left out that harm there.
-
-    What is good was judged where the study stands now; with all moved a lever may harm, such as a calibration that the
-    baseline shares. Each turn solves the study in one moved world and asks every lever for its slope there.
-    """
+    """The most that is delivered at the good ends of levers; what turns out to harm there, turn by turn, stays out."""
     good, seen, best = np.ones(widths.size, dtype=bool), set(), math.nan
     while good.tobytes() not in seen and len(seen) < TURNS:
         seen.add(good.tobytes())
@@ -265,10 +247,7 @@ def _least(
     m: Moved, box: tuple[np.ndarray, np.ndarray], widths: np.ndarray, z: np.ndarray, deadline: Deadline,
     free: Sequence[int],
 ) -> np.ndarray | None:  # fmt: skip
-    """Least sum of the `free` levers that meets every row, as a change of each; None where none was found.
-
-    Where time is up, the least of the points that were looked at and meet every row.
-    """
+    """Least sum of the `free` levers that meets every row, as a change of each; None where none was found in time."""
     n, allowed = z.size, np.isin(np.arange(widths.size), list(free)) * widths
     lower, upper = np.append(box[0], np.zeros(widths.size)), np.append(box[1], allowed)
     cost = np.append(np.zeros(n), np.ones(widths.size))

@@ -21,7 +21,7 @@ from ..core.program import meanwhile
 from ..optimize.batch import prepare_batch
 from ..optimize.deadline import Deadline
 from ..optimize.pricing import Plans
-from ..optimize.search import Candidate, Search, n_choices, run_search, search_of, solve_points
+from ..optimize.search import Candidate, Search, n_choices, run_search, search_of, solve_points, with_design
 from ..optimize.space import Space, space_of
 from ..study.convex import coordinates, model_of, ratio_rows
 from ..study.metrics import DELIVERED
@@ -46,7 +46,6 @@ class Known:
     """
 
     space: Space
-    """The study, lowered."""
     plans: Plans
     """Plans of its best design: every choice runs under them."""
     pilot: tuple[int, int] = (16, 8)
@@ -93,7 +92,7 @@ def risk(
     search = search_of(known.space if known else space_of(study), progress, deadline=deadline or Deadline())
     meanwhile(lambda: _prepare_draws(search))
     every = solve_points(search, [(i, known.plans) for i in range(n_choices(search))]) if known else run_search(search)
-    found = sorted((c for c in every if c.log_goal < np.inf), key=lambda c: c.log_goal)
+    found = with_design(every)
     if not found:
         raise SpecError(f"study '{study.name}' has no design at the receipts' values; see dse optimize")
     what = unknowns(study)
@@ -125,7 +124,7 @@ def pilot(
     Candidates are added one by one, each time the one that lowers the pilot's mean goal most. Without time for a pilot
     it is the best one at the receipts' values, and what it gives away is not a number.
     """
-    known = sorted((c for c in search.seen.values() if c.log_goal < np.inf), key=lambda c: c.log_goal)
+    known = with_design(search.seen.values())
     if search.deadline.over("choices and plans but the best at the receipts' values"):
         return known[:1], math.nan
     known = known[:n_candidates]
@@ -151,7 +150,6 @@ class Solved:
     log_goals: Float[np.ndarray, "c n"]
     """Log goal, infinite where no design meets the limits."""
     z: Float[np.ndarray, "c n v"]
-    """Log coordinates."""
     dearest: Int[np.ndarray, "c n"]
     """Row of the limit with the highest price."""
 

@@ -59,9 +59,7 @@ class Robust:
     share: float
     """Share of samples the design was asked to serve: 1 is the worst case."""
     candidate: Candidate
-    """Discrete choice and plans."""
     choice: Choice
-    """The discrete choice."""
     free: dict[str, float]
     """Free numbers, counts rounded."""
     goal: float
@@ -73,9 +71,7 @@ class Robust:
     fresh_met: float
     """Share of fresh samples in which it meets all limits."""
     n_fresh: int
-    """Number of fresh samples."""
     n_solves: int
-    """Convex programs solved."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +79,6 @@ class Hopeless:
     """No one design serves so many samples."""
 
     share: float
-    """What was asked."""
     possible: float
     """Largest share of samples in which any one design that was tried meets the limits."""
     blocking: dict[str, float]
@@ -177,13 +172,9 @@ class Program:
     """The convex program of one discrete choice over scenarios."""
 
     search: Search
-    """Study, core and box."""
     candidate: Candidate
-    """Choice and plans."""
     drawn: Draw
-    """All samples."""
     n_solves: int = 0
-    """Programs solved so far."""
 
     def __post_init__(self) -> None:
         c, samples = self.candidate, Samples(self.search, self.drawn)
@@ -296,17 +287,9 @@ def scenario_program(core: ConvexCore, z: Array, data: Data) -> tuple[Array, Arr
         min tau  subject to  log goal_s(x, y_s) <= tau,  log g_s(x, y_s) <= 0  for every scenario s
 
     with x the free numbers, shared, and y_s supply, die and step times of scenario s. Each term is convex in (x, y_s),
-    so the program is.
+    so the program is. `z` holds x, then y_s by scenario, then tau; the leading axis of `data` are the scenarios.
 
     Source: [mutapcic2009] section 2 for the scenarios of a robust convex problem.
-
-    Args:
-        core: names and structure.
-        z: x, then y_s by scenario, then tau.
-        data: coefficients, the scenarios as leading axis.
-
-    Returns:
-        Objective and limits in log coordinates.
     """
     n_free, width = len(core.free), len(coordinates(core)) - len(core.free)
     shared, own, tau = z[:n_free], z[n_free:-1].reshape(-1, width), z[-1]

@@ -83,9 +83,7 @@ class Samples:
     """
 
     search: Search
-    """The study, lowered, with its core and box."""
     draw: Draw
-    """What each sample looks like."""
 
     def part(self, kind: str, name: str) -> Any:
         """Record of a node, memory, link or package under every draw."""

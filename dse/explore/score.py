@@ -58,11 +58,7 @@ def read_draws(path: Path) -> dict[str, list[str]]:
 
 
 def read_facts(path: Path, known: dict[str, list[str]]) -> dict[str, float | str]:
-    """Facts such as `hbm_bandwidth_Bps = "19.6 TBps"` or `node = "N3P"`, in canonical units.
-
-    Raises:
-        SpecError: no TOML, a name that was not forecast, a wrong unit, no positive number or no word where one belongs.
-    """
+    """Facts such as `hbm_bandwidth_Bps = "19.6 TBps"` or `node = "N3P"`, in canonical units; else SpecError."""
     facts: dict[str, float | str] = {}
     for name, value in read_toml(path).items():
         if name not in known:

@@ -60,7 +60,6 @@ class World(eqx.Module):
     calibrations: dict[str, Calibration]
     """Of design and baseline, by name: workloads that share one move together."""
     limits: Float[Array | np.ndarray, " k"]
-    """User limits."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +67,6 @@ class Form:
     """The form of a world whose numbers stand in one vector. Hashable, so that what uses it compiles once."""
 
     tree: Any
-    """Its structure."""
     shapes: tuple[tuple[int, ...], ...]
     """Shape of each number of it."""
 
@@ -123,9 +121,7 @@ class Sensitivity:
     """Derivatives of a study's continuous optimum, its discrete choice and plans held."""
 
     study: Study
-    """The study."""
     candidate: Candidate
-    """The optimum."""
     variables: tuple[str, ...]
     """Coordinates of `Parameter.design`."""
     parameters: tuple[Parameter, ...]
@@ -193,11 +189,8 @@ class Given(eqx.Module):
     own: tuple[StepDemand, ...]
     """Demand of each workload on the baseline, under its best plan."""
     base: Chip
-    """Baseline chip."""
     base_tech: Technology
-    """Its technology."""
     calibration_names: tuple[str, ...] = eqx.field(static=True)
-    """Calibration of each workload."""
 
     @classmethod
     def of(cls, space: Space, c: Candidate) -> Given:
@@ -207,13 +200,9 @@ class Given(eqx.Module):
     @classmethod
     def at(cls, space: Space, choice_index: int, plan_index: tuple[int, ...]) -> Given:
         """Coefficients of a choice under plans, and the demands that set the baseline's times."""
-        own = tuple(
-            demands[every.index(plan)]
-            for (every, demands), (plan, _) in zip(space.ground.lowered, space.ground.baselines, strict=True)
-        )
         base = space.study.baseline.chip
         names = tuple(c_.name for c_ in space.ground.calibrations)
-        return cls(data_of(space, choice_index, plan_index), own, base, chip_technology(base), names)
+        return cls(data_of(space, choice_index, plan_index), space.ground.own, base, chip_technology(base), names)
 
     @property
     def world(self) -> World:
@@ -313,29 +302,14 @@ def by_differences(fun: Callable[[np.ndarray], np.ndarray], z: np.ndarray) -> np
 def slopes_at(
     core: ConvexCore, form: Form, given: Given, values: np.ndarray, z: np.ndarray
 ) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, "r v"]]:
-    """Log goal and log ratios of a chip in a world, goal first, and their slopes.
-
-    Args:
-        core: names and structure.
-        form: of the world.
-        given: the coefficients that follow from it.
-        values: the world's numbers, flat.
-        z: log coordinates of the chip.
-
-    Returns:
-        Values, and slopes by `z`, then by the logs of `values`.
-    """
+    """Log goal and log ratios of a chip in a world, goal first, and their slopes by `z`, then by logs of `values`."""
     logs, slopes = jax.device_get(_slopes(core, form, given, values, z))
     return logs, np.concatenate(slopes, axis=1)
 
 
 @compiled
 def _slopes(core: ConvexCore, form: Form, given: Given, values: Array, z: Array) -> tuple[Array, tuple[Array, Array]]:
-    """Log goal and log ratios, and what pulls each back to coordinates and log numbers.
-
-    Row after row: a program of scalars compiles in half the time of one of vectors, and second derivatives by
-    differences of these slopes in a tenth of that of exact ones.
-    """
+    """Log goal and log ratios, and row after row their slopes: scalars compile in half the time of vectors."""
 
     def logs(z_: Array, p: Array) -> Array:
         f, g = core_logs(core, z_, given.under(form.world(values * jnp.exp(p))))

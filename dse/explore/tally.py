@@ -19,7 +19,6 @@ class Tally:
     n_steps: int
     """Back-tests."""
     n_numbers: int
-    """Scored numbers of all."""
     median_factor: float
     """Over all scored numbers."""
     within_frac: Mapping[str, float]

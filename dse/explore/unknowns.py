@@ -53,7 +53,6 @@ class Draw:
     """Scores of all unknowns, `n` times."""
 
     unknowns: tuple[Unknown, ...]
-    """What was drawn."""
     scores: Float[np.ndarray, "n k"]
     """Position of each number within its receipt's range, as a probability."""
 
@@ -78,13 +77,6 @@ def at_score(fact: Sourced, score: np.ndarray) -> np.ndarray:
         F(x) = (x - a)^2 / ((b - a)(c - a)) up to the value c, 1 - (b - x)^2 / ((b - a)(b - c)) above
 
     The value is the most likely number and nothing lies outside the range.
-
-    Args:
-        fact: its value, low and high; a number.
-        score: probabilities, shape (n,).
-
-    Returns:
-        Numbers in the fact's unit, shape (n,).
     """
     logs = fact.low > 0
     low, value, high = (np.log(x) if logs else x for x in (fact.low, float(fact.value), fact.high))
@@ -147,19 +139,21 @@ def correlations() -> dict[str, tuple[tuple[str, ...], float]]:
     return {group: (tuple(raw[group]["facts"]), number(facts, "correlation")) for group, facts in things.items()}
 
 
+def hypercube_frac(rng: np.random.Generator, n: int, k: int) -> Float[np.ndarray, "n k"]:
+    """A Latin hypercube of `n` draws of `k` probabilities: each visits every n-th of its range once [mckay1979]."""
+    return (rng.permuted(np.tile(np.arange(n)[:, None], (1, k)), axis=0) + rng.random((n, k))) / n
+
+
 def draw(what: tuple[Unknown, ...], n: int, seed: int) -> Draw:
     """`n` draws of all unknowns by a Latin hypercube, with the correlations of `correlations.toml`.
 
         score = Phi(sqrt(r) g + sqrt(1 - r) e)
 
     with g the common factor of the unknown's group, e its own, both normal, and r the group's correlation.
-
-    Source: [mckay1979] for the hypercube: each factor visits every n-th of its range once.
     """
     rng = np.random.default_rng(seed)
     groups = list(correlations())
-    cells = np.tile(np.arange(n)[:, None], (1, len(groups) + len(what)))
-    factors = ndtri((rng.permuted(cells, axis=0) + rng.random(cells.shape)) / n)
+    factors = ndtri(hypercube_frac(rng, n, len(groups) + len(what)))
     scores = np.empty((n, len(what)))
     for i, u in enumerate(what):
         r = correlations()[u.group][1] if u.group else 0.0

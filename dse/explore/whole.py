@@ -54,7 +54,6 @@ LATE = "points with fractions that there was no time to round"
 
 
 def _solved(rays: Rays, places: list[int], tries: list[Try]) -> list[Point]:
-    """Points solved again with their stepped numbers, at `places`, held; one batch."""
     lower, upper = (np.repeat(b[None], len(tries), axis=0) for b in rays.box)
     lower[:, places] = upper[:, places] = np.asarray([v for _, v in tries])
     data = rays.data([(p.choice_index, p.caps, p.weights) for p, _ in tries], [p.plan_index for p, _ in tries])

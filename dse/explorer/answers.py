@@ -32,17 +32,14 @@ class Answers:
     """One subject, the folder of results and the user's own chips."""
 
     subject: Subject
-    """What is explored."""
     results: tuple[Path, ...]
     """Folders with answers of other commands, see `answer_roots`."""
     found: dict[str, Any] | None = None
-    """The optimum to begin with."""
     own: tuple[str, ...] = ()
     """Paths of the user's own chips: a page may name these and no other file."""
     named: tuple[str, str] = ("", "")
     """Chip and model as they were named, where one chip is explored."""
     columns: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
-    """Chips that were asked for."""
     working: threading.Lock = dataclasses.field(default_factory=threading.Lock)
     """Held by the one search that runs: two would only share a processor."""
 

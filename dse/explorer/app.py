@@ -41,10 +41,8 @@ class Pages:
     """Handlers of one session."""
 
     answers: Answers
-    """What is explored."""
     latest: dict[str, int] = dataclasses.field(default_factory=dict)
     """Number of the last search of every kind: older ones stop at their next word."""
-
     first: Answers = dataclasses.field(init=False)
     """Those that the session began with."""
     ends: Callable[[], bool] = lambda: False

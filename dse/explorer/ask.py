@@ -25,7 +25,6 @@ class Ask:
     """One chip under one set of limits, and how its workloads run."""
 
     at: AtHand
-    """The chip."""
     plans: Plans | None
     """Plan of each workload; None for the fastest."""
 

@@ -12,7 +12,7 @@ from ..evaluation.assembly import evaluate
 from ..evaluation.host import evaluated
 from ..hardware.presets import chip_system
 from ..lowering.plan import plan_text
-from ..physics.evaluate import Evaluation, chip_technology, silicon
+from ..physics.evaluate import chip_technology, silicon
 from ..physics.power import full_load_power_W
 from ..study.design import FREE
 from ..study.metrics import METRICS, OF_WORKLOADS, OWNED, Load, chip_state
@@ -22,14 +22,7 @@ from .subject import Subject
 
 
 def chip_column(subject: Subject, name: str) -> dict[str, Any]:
-    """A chip as a column of a comparison, plain data.
-
-    Metrics of owners are left out: each chip has its own host, price and margin (see `dse cost`). A workload that the
-    chip cannot run has its reason instead of numbers.
-
-    Raises:
-        DseError: no such chip, or a file that is none.
-    """
+    """A chip as a column of a comparison: no owners' metrics; why a workload cannot run. DseError for no such chip."""
     system = chip_system(name)
     chip, loads, works = system.chip, [], []
     for w, workload in enumerate(subject.study.workloads):
@@ -41,7 +34,8 @@ def chip_column(subject: Subject, name: str) -> dict[str, Any]:
         loads.append(load)
         works.append({"name": workload, **work})
     state = chip_state(chip, loads=loads)
-    known = [n for n in subject.names if n not in OWNED and _has(n, loads, works)]
+    all_run = bool(loads) and len(loads) == len(works)
+    known = [n for n in subject.names if n not in OWNED and (n not in OF_WORKLOADS or all_run)]
     values = {n: METRICS[n](state) for n in known}
     tech = chip_technology(chip)
     s = silicon(chip, tech)
@@ -58,17 +52,11 @@ def chip_column(subject: Subject, name: str) -> dict[str, Any]:
     }
 
 
-def _has(metric: str, loads: list[Load], works: list[dict[str, Any]]) -> bool:
-    """Whether a metric can be read: those over workloads need all of them."""
-    return metric not in OF_WORKLOADS or (bool(loads) and len(loads) == len(works))
-
-
 def _work(subject: Subject, name: str, w: int) -> tuple[Load, dict[str, Any]]:
     space = subject.space
     (workload, n_chips), (own, before_s) = list(subject.study.workloads.values())[w], space.ground.baselines[w]
     if name == subject.study.baseline.chip.name:
-        every, demands = space.ground.lowered[w]
-        d, chip = demands[every.index(own)], subject.study.baseline.chip
+        d, chip = space.ground.own[w], subject.study.baseline.chip
         plan, e = own, evaluated(d, chip, chip_technology(chip), space.ground.calibrations[w])
     elif isinstance(workload, Workload):
         found = evaluate(chip_system(name, n_chips), workload)
@@ -78,9 +66,5 @@ def _work(subject: Subject, name: str, w: int) -> tuple[Load, dict[str, Any]]:
     tokens = float(e.tokens_per_s) * float(e.step_s) / n_chips
     before = np.float64(before_s * tokens * n_chips / float(space.ground.n_tokens[w]))
     load = Load(e.step_s, e.power_W, before, np.float64(tokens), np.float64(1.0), e.hottest_W)
-    return load, {"plan": plan_text(plan), "speedup_frac": float(before / e.step_s), **_numbers(e)}
-
-
-def _numbers(e: Evaluation) -> dict[str, float]:
-    names = ("step_s", "power_W", "tokens_per_s", "mfu_frac", "memory_B")
-    return {n: float(getattr(e, n)) for n in names}
+    numbers = {n: float(getattr(e, n)) for n in ("step_s", "power_W", "tokens_per_s", "mfu_frac", "memory_B")}
+    return load, {"plan": plan_text(plan), "speedup_frac": float(before / e.step_s), **numbers}

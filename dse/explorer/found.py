@@ -6,7 +6,7 @@ Files of others may hold anything: what does not have the form of this version i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,6 @@ SHOWN = ("point_id", "source", "chip", "calibration", "measured_s", "predicted_s
 """Columns of predictions that are drawn."""
 KINDS = ("training", "inference", "kernels", "collectives")
 """Kinds of measurement."""
-
-
 Roots = tuple[Path, ...]
 """Folders of answers, see `answer_roots`."""
 
@@ -45,12 +43,14 @@ def _files(roots: Roots, pattern: str) -> list[Path]:
     return list(found.values())
 
 
+def _of_study(subject: Subject, roots: Roots, pattern: str) -> list[Path]:
+    name = subject.study.name
+    return _files(roots, f"{name}/{pattern}") if SAFE_NAME.fullmatch(name) else []
+
+
 def fronts_in(subject: Subject, results: Roots) -> dict[str, Any]:
     """Fronts of this study, each with its points as designs that can be loaded."""
-    if not SAFE_NAME.fullmatch(subject.study.name):
-        return {"fronts": [], "skipped": []}
-    files = _files(results, f"{subject.study.name}/front_*/front.json")
-    return _kept(files, lambda a: front_numbers(subject, a), "fronts")
+    return _kept(_of_study(subject, results, "front_*/front.json"), lambda a: front_numbers(subject, a), "fronts")
 
 
 def front_numbers(subject: Subject, a: dict[str, Any]) -> dict[str, Any]:
@@ -70,10 +70,7 @@ def front_numbers(subject: Subject, a: dict[str, Any]) -> dict[str, Any]:
 
 def risks_in(subject: Subject, results: Roots) -> dict[str, Any]:
     """What `dse risk` said of this study."""
-    if not SAFE_NAME.fullmatch(subject.study.name):
-        return {"risks": [], "skipped": []}
-    files = _files(results, f"{subject.study.name}/risk.json")
-    return _kept(files, lambda a: risk_numbers(subject, a), "risks")
+    return _kept(_of_study(subject, results, "risk.json"), lambda a: risk_numbers(subject, a), "risks")
 
 
 def risk_numbers(subject: Subject, a: dict[str, Any]) -> dict[str, Any]:
@@ -103,22 +100,18 @@ def servings_in(results: Roots, own: tuple[str, ...] = ()) -> dict[str, Any]:
 def serving_lines(a: dict[str, Any], own: tuple[str, ...]) -> dict[str, Any]:
     """Curves as `dse serve` gives them, only what is drawn; receipts of presets and of the chips in `own`."""
     names = ("tpot_s", "ttft_s", "chip_tokens_per_s", "tokens_per_J", "million_tokens_USD", "batch", "n_chips", "plan")
+    known = (*chip_names(), *own)  # a file may name a chip that this session may not read
     chips = {
         chip: {
             "system": c["system"],
             "calibration": c["calibration"],
             "curve": [{n: p[n] for n in names} for p in c["curve"]],
-            "receipts": _served(chip, c, (*chip_names(), *own)),
+            "receipts": receipts_of_served(chip, str(c["system"]), str(c["calibration"])) if chip in known else None,
         }
         for chip, c in a["chips"].items()
     }
     kept = ("model", "requests", "weights", "kv", "promise", "comparison")
     return {**{k: a[k] for k in kept}, "chips": chips}
-
-
-def _served(chip: str, c: dict[str, Any], known: tuple[str, ...]) -> dict[str, Any] | None:
-    """Receipts of a curve; None where a file names a chip that this session may not read."""
-    return receipts_of_served(chip, str(c["system"]), str(c["calibration"])) if chip in known else None
 
 
 def truth_in(results: Roots) -> dict[str, Any]:
@@ -147,22 +140,11 @@ def _scores(a: dict[str, Any]) -> dict[str, Any]:
 def _kept(files: list[Path], read: Callable[[Any], dict[str, Any]], name: str) -> dict[str, Any]:
     """What could be read of some files, and which could not."""
     found, skipped = [], []
-    for path, value, why in _each(files):
-        if why:
-            skipped.append(f"{path}: {why}")
-            continue
+    for path in (p for p in files if p.is_file()):
         try:
-            found.append({**read(value), "file": str(path)})
+            found.append({**read(json.loads(read_text(path))), "file": str(path)})
+        except (DseError, json.JSONDecodeError, RecursionError) as error:
+            skipped.append(f"{path}: {' '.join(str(error).split())[:200]}")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             skipped.append(f"{path}: not written by this version ({type(error).__name__})")
     return {name: found, "skipped": skipped}
-
-
-def _each(files: list[Path]) -> Iterator[tuple[Path, Any, str]]:
-    for path in files:
-        if not path.is_file():
-            continue
-        try:
-            yield path, json.loads(read_text(path)), ""
-        except (DseError, ValueError, RecursionError) as error:
-            yield path, None, " ".join(str(error).split())[:200]

@@ -43,11 +43,9 @@ class Guard:
     """An application behind the token."""
 
     app: ASGIApp
-    """What answers."""
     token: str
     """First part of every path."""
     port: int
-    """Where it listens."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, without its token, or refuse it."""

@@ -81,11 +81,9 @@ class Emitter:
     """Lines of JavaScript so far, and the arrays that they read from `D`."""
 
     lines: list[str] = dataclasses.field(default_factory=list)
-    """Statements, in order."""
     tables: list[np.ndarray] = dataclasses.field(default_factory=list)
     """Coefficients and positions."""
     n_names: int = 0
-    """Names given so far."""
     placed: dict[tuple[bytes, int], int] = dataclasses.field(default_factory=dict)
     """Tables by content, so that equal ones are there once."""
 
@@ -307,17 +305,12 @@ class Script:
     """A function as JavaScript: `code` defines `model(x, D)`, which returns one flat array."""
 
     code: str
-    """The function."""
     tables: list[np.ndarray]
     """What it reads as `D`."""
 
 
 def emit(fun: Callable[[Any], Any], n_arguments: int) -> Script:
-    """The JavaScript of a function of one vector that returns one vector.
-
-    Raises:
-        EmitError: an operation outside the set that a page can hold.
-    """
+    """The JavaScript of a function of one vector that returns one; EmitError for an operation that a page lacks."""
     closed = jax.make_jaxpr(fun)(np.ones(n_arguments))
     em = Emitter()
     (out,) = em.follow(closed.jaxpr, closed.consts, [Value((n_arguments,), name="x")])

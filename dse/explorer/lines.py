@@ -11,11 +11,7 @@ from .subject import Plans, Subject, plan_texts
 
 
 def python_lines(subject: Subject, ask: Ask, plans: Plans) -> str:
-    """A script that evaluates the chip at hand on every workload, by the file that "export TOML" writes.
-
-    Raises:
-        SpecError: a model in service, which no single evaluation prices.
-    """
+    """A script that evaluates the chip at hand, by its exported file; SpecError for models in service."""
     study = subject.study
     name, where = f"{study.name}-explored.toml", study.choices[ask.at.choice].system or study.baseline.name
     lines = [

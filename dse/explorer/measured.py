@@ -11,14 +11,7 @@ from ..calibrate.published import preset_for
 
 @cache
 def receipts_of_measurements(kind: str) -> dict[str, Any]:
-    """The shipped measurements of a kind, one row for every source and chip, in the form of other receipts.
-
-    Returns:
-        `rows`, each with the chip it is about (its preset where there is one), and `works`: titles by source.
-
-    Raises:
-        UnknownNameError: another kind.
-    """
+    """Shipped measurements of a kind as receipts, a row for each source and chip; UnknownNameError for another kind."""
     rows = read(kind)
     each = rows.groupby(["source", "chip", "source_url", "year"], sort=True).size()
     found = [_row(str(s), str(c), str(url), int(year), int(n)) for (s, c, url, year), n in each.items()]  # type: ignore[misc]

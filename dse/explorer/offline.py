@@ -97,18 +97,15 @@ def write_page(answers: Answers, path: Path, tell: Callable[[str], None] = lambd
     tell("finding the best plans of every choice")
     plans = plans_of_choices(answers, tell)
     tell("writing formulas")
-    made = emitted(subject, plans, _of_fronts(answers))
+    fronts = [] if subject.is_chip else LEFT["fronts"](answers)["fronts"]
+    made = emitted(
+        subject, plans, [(p["choice"], tuple(p["plans"])) for f in fronts for p in f["points"] if p["plans"]]
+    )
     tell("reading receipts, chips and figures")
     html = page_html(made, held(answers, made))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda place: place.write_text(html, encoding="utf-8"))
     return path
-
-
-def _of_fronts(answers: Answers) -> list[tuple[int, Plans]]:
-    """Choice and plans of the points of fronts, where plans are known."""
-    found = [] if answers.subject.is_chip else LEFT["fronts"](answers)["fronts"]
-    return [(p["choice"], tuple(p["plans"])) for f in found for p in f["points"] if p["plans"]]
 
 
 def plans_of_choices(answers: Answers, tell: Callable[[str], None]) -> list[Plans]:

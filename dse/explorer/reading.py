@@ -138,18 +138,7 @@ def chip_of(core: ConvexCore, x: Vector, data: Data, built: bool = False) -> Chi
 
 
 def reading(core: ConvexCore, names: tuple[str, ...], x: Vector, data: Data, built: bool = False) -> Reading:
-    """Everything shown of a design, by the functions that `optimize` reports a solved one with.
-
-    Args:
-        core: the study's.
-        names: metrics to read.
-        x: free chip numbers, in the order of the study, shape (n,).
-        data: coefficients of one choice under one plan per workload, with the values of the limits.
-        built: whether the chip exists, see `chip_of`.
-
-    Returns:
-        The reading; pure, so that it compiles once for all choices, plans and values of limits.
-    """
+    """Everything shown of a design, by the functions that `optimize` reports a solved one with; compiles once."""
     chip = chip_of(core, x, data, built)
     s = silicon(chip, data.tech)
     allowed = cooled_W(core, data) if cools(core) else None
@@ -191,7 +180,6 @@ def _state(
 
 
 def _work(d: StepDemand, chip: Chip, c: Calibration, e: Evaluation, before_s: FloatLike, still_W: FloatLike) -> Work:
-    """What is shown of one workload."""
     times = e.step.ops
     ends = jnp.stack([getattr(times, n) for n in LIMITS])
     launch = jnp.asarray(d.ops.n_launches) * c.launch_s
@@ -239,17 +227,7 @@ def _nearest(value: Any, sense: str) -> FloatLike:
 def fastest_plans(
     core: ConvexCore, x: Vector, data: Data, demands: tuple[StepDemand, ...], built: bool = False
 ) -> list[FloatLike]:
-    """Position of the fastest plan of every workload on a chip; -1 where none fits.
-
-    As the optimiser prices plans, or for a chip that is `built` as `dse evaluate` does.
-
-    Args:
-        core: the study's.
-        x: free chip numbers, shape (n,).
-        data: coefficients of the choice.
-        demands: of all plans of each workload on the choice's array, leading axis over plans.
-        built: whether the chip exists, see `chip_of`.
-    """
+    """Position of the fastest plan of every workload on a chip, -1 for none; of a `built` one as `evaluate` does."""
     chip = chip_of(core, x, data, built)
     if built:
         each = zip(demands, data.calibrations, strict=True)
@@ -266,10 +244,7 @@ def fastest_reading(
     core: ConvexCore, names: tuple[str, ...], x: Vector, data: Data, demands: tuple[StepDemand, ...], present: Any,
     built: bool = False,
 ) -> tuple[FloatLike, Reading]:  # fmt: skip
-    """Position of the fastest plan of every workload (-1 where none fits), and the reading under those plans.
-
-    In one program: a call costs as much as what it computes. The `present` plan is read where none fits.
-    """
+    """Fastest plan of every workload (-1 for none), and the reading under those, or `present`, plans: one program."""
     found = [jnp.asarray(i) for i in fastest_plans(core, x, data, demands, built)]
     used = [jnp.where(i < 0, p, i) for i, p in zip(found, present, strict=True)]
     chosen = tuple(jax.tree.map(lambda v, i=i: jnp.asarray(v)[i], d) for d, i in zip(demands, used, strict=True))

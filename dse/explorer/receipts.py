@@ -71,13 +71,7 @@ def receipts_of_choice(subject: Subject, choice: int) -> dict[str, Any]:
 
 
 def receipts_of_served(chip: str, system: str, calibration: str) -> dict[str, Any]:
-    """Every fact behind the serving curve of a chip, by topic, and the works they cite; rents are about money.
-
-    Args:
-        chip: preset, or path of a user's own chip that this session may read.
-        system: fabric it stands in; of a user's own file nothing is shown.
-        calibration: the fit it is predicted by.
-    """
+    """Every fact behind the serving curve of a chip, by topic, and the works they cite; rents are about money."""
     own = chip_basis(chip)
     made = {b.fact.name: str(b.fact.value) for b in own}
     parts = [f"{kind} {made[fact]}" for kind, fact in TECHNOLOGY.items() if fact in made]

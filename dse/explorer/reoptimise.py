@@ -11,17 +11,27 @@ from typing import Any
 import numpy as np
 
 from ..core.free import Free
-from ..core.text import enough_text, label, percent, quantity_text
+from ..core.text import label, percent, quantity_text
 from ..optimize.batch import WIDTH, solve_batch
 from ..optimize.counts import fixed_boxes, neighbours
 from ..optimize.deadline import Deadline
 from ..optimize.interior import Optimum
 from ..optimize.pricing import Plans, alternate
 from ..optimize.relax import relaxations
-from ..optimize.search import Candidate, Search, best_goal, price_plans, run_search, search_of, solve_points
+from ..optimize.search import (
+    Candidate,
+    Search,
+    best_goal,
+    data_of_each,
+    price_plans,
+    run_search,
+    search_of,
+    solve_points,
+    with_design,
+)
 from ..optimize.solution import Relaxation, Solution
 from ..optimize.solve import limit_price, solve
-from ..optimize.space import at_limits, batch_of, element
+from ..optimize.space import at_limits, element
 from ..study.convex import all_strict, model_of
 from ..study.design import FREE, ROUNDING, STEPPED, steps
 from .subject import Subject, learn_plans
@@ -39,7 +49,6 @@ class Reoptimiser:
     """Remembers the plans that won on every choice, from which the next search starts."""
 
     subject: Subject
-    """What is explored."""
     plans: list[Plans] = dataclasses.field(default_factory=list)
     """Plans of the best optimum of every choice so far, in the order of choices."""
     best: Plans | None = None
@@ -102,7 +111,10 @@ class Reoptimiser:
         if not self.plans:
             return run_search(search)
         space = search.space
-        masks = [_same_orders(space.plans, p) for p in self.plans]
+        masks = [  # plans with the order of operators of the one that won; see `Space.classes`
+            [np.asarray([p.order == k[i].order for p in k]) for k, i in zip(space.plans, won, strict=True)]
+            for won in self.plans
+        ]
 
         def solve_some(active: list[int], plans: list[Plans], _: dict[int, Candidate]) -> list[Candidate]:
             found = solve_points(search, list(zip(active, plans, strict=True)))
@@ -115,11 +127,11 @@ class Reoptimiser:
 
     def _whole(self, search: Search, found: Sequence[Candidate]) -> Candidate | None:
         """The best design with whole counts around the optima of the best choices; None where none is near."""
-        near = sorted((c for c in found if c.log_goal < np.inf), key=lambda c: c.log_goal)[:ROUNDED]
+        near = with_design(found)[:ROUNDED]
         tries = [(c, v) for c in near for v in neighbours(search, c)]
         if not search.integer_places or not tries:
             return None
-        data = batch_of(search.space, [c.choice_index for c, _ in tries], [c.plan_index for c, _ in tries])
+        data = data_of_each(search, [c for c, _ in tries])
         lower, upper = fixed_boxes(search, [v for _, v in tries])
         solved: Optimum = solve_batch(
             model_of(search.core), data, lower, upper, (lower + upper) / 2, loose=all_strict(search.core), size=WIDTH
@@ -137,14 +149,8 @@ def _built(f: Free, value: float, n_dies: int) -> float:
     return near[0] if near else value
 
 
-def _same_orders(kept: list[Any], plans: Plans) -> list[np.ndarray]:
-    """For each workload, which plans have the order of operators of the one that won; see `Space.classes`."""
-    return [np.asarray([p.order == k[i].order for p in k]) for k, i in zip(kept, plans, strict=True)]
-
-
 def _way_out(r: Relaxation) -> str:
-    needed = enough_text(r.name, r.needed, more=r.needed > r.limit)
-    return f"{label(r.name)}: {quantity_text(r.name, r.limit)} asked, {needed} needed"
+    return f"{label(r.name)}: {quantity_text(r.name, r.limit)} asked, {r.needed_text} needed"
 
 
 def _proof(s: Solution) -> str:

@@ -31,8 +31,6 @@ MOST_FRONT, MOST_CHIPS, MOST_TOKENS, MOST_SAMPLES = 200, 8, 2**20, 4000
 """Points of a front, chips beside each other, tokens of a request, draws of facts: what one page may ask for."""
 DRAWS = 60
 """Draws of facts unless a page says otherwise."""
-
-
 LIMIT_S = 300.0
 """Time of a front or of draws, compiling not counted: a page shows what there is then."""
 
@@ -48,10 +46,7 @@ def compute_front(subject: Subject, asked: dict[str, Any], tell: Tell) -> None:
 
 
 def compute_risk(subject: Subject, plans: Plans | None, asked: dict[str, Any], tell: Tell) -> None:
-    """The study re-optimised under `n` draws of every fact with a range; its own limits; `target` as a speed-up.
-
-    Every choice runs under `plans`, those of the best design known; without them all are searched first.
-    """
+    """The study re-optimised under `n` draws within its own limits; each choice under `plans`, or all searched."""
     n, known = whole(asked, "n", DRAWS, MOST_SAMPLES), Known(subject.space, plans) if plans else None
     found = risk(
         subject.study, n, target=_target(asked), known=known, progress=lambda line: tell({"progress": line}),

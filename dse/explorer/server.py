@@ -16,17 +16,7 @@ from .session import LEAVE_S, listening
 
 
 def serve(answers: Answers, port: int, opens: bool, greet: Callable[[str], None]) -> int:
-    """Serve until Ctrl-C, which is how an explorer ends: 0.
-
-    Args:
-        answers: what is explored, made ready.
-        port: where to listen; 0 for any free port.
-        opens: whether to open the browser.
-        greet: told the address, token included, once the port is taken.
-
-    Raises:
-        SpecError: the port is taken.
-    """
+    """Serve until Ctrl-C, which is how an explorer ends: 0. `greet` hears the address, token included."""
     with listening(port) as place:
         taken, token = place.getsockname()[1], new_token()
         address = f"http://127.0.0.1:{taken}/{token}/"

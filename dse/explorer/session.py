@@ -26,11 +26,7 @@ LEAVE_S = 1
 
 
 def study_answers(path: str, results: tuple[Path, ...], own: tuple[str, ...], tell: Callable[[str], None]) -> Answers:
-    """A study made ready: lowered, compiled for one chip, and the optimum that an earlier run left.
-
-    Raises:
-        SpecError: as `load_study`.
-    """
+    """A study made ready: lowered, compiled for one chip, and the optimum that an earlier run left."""
     place = str(shipped(path))
     study = load_study(place)
     tell("lowering every plan")
@@ -43,19 +39,7 @@ def chip_answers(
     named: tuple[str, str], phase: str, n_chips: int | None, results: tuple[Path, ...], own: tuple[str, ...],
     tell: Callable[[str], None],
 ) -> Answers:  # fmt: skip
-    """A chip and a model, by name or path, made ready.
-
-    Args:
-        named: chip and model.
-        phase: what the model does.
-        n_chips: chips in all; None for one scale-up domain.
-        results: folders of answers, those that come first win.
-        own: chip files that may be compared.
-        tell: hears what is done.
-
-    Raises:
-        DseError: as `dse evaluate`.
-    """
+    """A chip and a model, by name or path, made ready; raises as `dse evaluate`."""
     system = chip_system(named[0], n_chips)
     workload = workload_of(phase, model(named[1]), system.n_chips, {})
     tell("lowering every plan")
@@ -79,11 +63,7 @@ def warmed(answers: Answers, tell: Callable[[str], None] = lambda _: None) -> An
 
 @contextlib.contextmanager
 def listening(port: int) -> Iterator[socket.socket]:
-    """A socket of this machine alone, at `port` or at a free one where that is 0.
-
-    Raises:
-        SpecError: the port is taken or may not be had.
-    """
+    """A socket of this machine alone, at `port` or at a free one where that is 0; SpecError where it may not be had."""
     # named as TCP, or asyncio does not switch off Nagle's algorithm: every answer would wait 40 ms
     found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:

@@ -50,13 +50,7 @@ BOUND_BLOCKS = ("tensor engines", "tensor engines", "HBM", "vector lanes", "cont
 
 
 def state_of(subject: Subject, found: dict[str, Any] | None, own: tuple[str, ...]) -> dict[str, Any]:
-    """Everything about a subject that no slider moves, as plain data.
-
-    Args:
-        subject: what is explored.
-        found: the optimum to begin with, if there is one; see `optimum_in`.
-        own: paths of the user's own chips that may be compared.
-    """
+    """Everything about a subject that no slider moves, as plain data."""
     study, first = subject.study, first_chip(subject)
     return {
         "version": __version__,
@@ -110,7 +104,6 @@ def _workload(subject: Subject, name: str) -> dict[str, Any]:
 
 
 def _steps(study: Study) -> dict[int, dict[str, list[float]]]:
-    """What can be built of each stepped number, by compute dies."""
     counted = [f for f in study.free if f.name in STEPPED]
     dies = sorted({c.n_dies for c in study.choices})
     return {n: {f.name: steps(f.name, n, f.lower, f.upper).tolist() for f in counted} for n in dies}

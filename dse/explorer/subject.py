@@ -24,6 +24,7 @@ from ..lowering.tiling import array_shape
 from ..optimize.blank import study_blank_mm2
 from ..optimize.ground import Structure, ground_of
 from ..optimize.kept_plans import classes_of
+from ..optimize.pricing import Plans as Plans
 from ..optimize.space import Space, coefficients, data_of, demands_on, element, own_plans, stack, with_plans
 from ..physics.evaluate import chip_technology
 from ..study.convex import ConvexCore, Data
@@ -35,8 +36,6 @@ from ..workload.transformer import Workload
 from .packing import Place, layout, nested, packed
 from .reading import fastest_reading, named_metrics, reading
 
-Plans = tuple[int, ...]
-"""Plan of each workload, position in `Space.plans`."""
 REACH = 4.0
 """How far the numbers of a chip that exists may move, either way."""
 KEPT_DATA = 256
@@ -62,19 +61,16 @@ class Subject:
     """A study with its choices, or a chip that exists as the only choice of one."""
 
     space: Space
-    """Study, lowered; grows where a search learns plans."""
     asked: str
     """What was asked for, as it was written: the path of a study, or a chip and a model."""
     is_chip: bool
     """Whether it is a chip that exists: it can be changed, but there is nothing to optimise it for."""
     study: Study
     core: ConvexCore
-    """Names and structure."""
     names: tuple[str, ...]
     """Metrics that are read."""
     limits: np.ndarray
     places: list[Place]
-    """Layout of a reading."""
     reads: Callable[..., Any]
     """Reading of free numbers under coefficients, packed."""
     reads_fastest: Callable[..., Any]
@@ -110,10 +106,7 @@ def _by_structure(space: Space) -> list[Any]:
 
 
 def data_on_device(subject: Subject, choice: int, plans: Plans | None) -> Data:
-    """Coefficients of a choice under plans, or without demands where those are None.
-
-    On the device: sending 229 arrays takes as long as evaluating them.
-    """
+    """Coefficients of a choice under plans (None: without demands), on the device: sending takes as long as a call."""
     if (choice, plans) not in subject.kept:
         if len(subject.kept) >= KEPT_DATA:
             subject.kept.clear()
@@ -124,7 +117,6 @@ def data_on_device(subject: Subject, choice: int, plans: Plans | None) -> Data:
 
 
 def _asked(subject: Subject, at: AtHand, plans: Plans | None) -> Data:
-    """Coefficients of a chip at hand, with what is asked of it."""
     data = data_on_device(subject, at.choice, plans)
     chip = dataclasses.replace(data.chip, blank_mm2=np.float64(at.blank_mm2))
     return dataclasses.replace(data, limits=at.limits, chip=chip)
@@ -136,10 +128,7 @@ def read_chip(subject: Subject, at: AtHand, plans: Plans) -> Any:
 
 
 def read_fastest(subject: Subject, at: AtHand, present: Plans) -> tuple[Any, Plans, list[bool]]:
-    """As `read_chip`, under the fastest plan of every workload; those plans, and whether one of each workload fits.
-
-    The `present` plans are read where none fits.
-    """
+    """As `read_chip`, under the fastest plans, `present` ones where none fits; those plans, and whether each fits."""
     demands = subject.demands[int(subject.space.structure_of_choice[at.choice])]
     numbers = np.asarray(subject.reads_fastest(at.x, _asked(subject, at, None), demands, np.asarray(present)))
     found = numbers[: len(present)].astype(int).tolist()
@@ -165,10 +154,7 @@ def known_plans(subject: Subject, texts: Sequence[str]) -> Plans | None:
 
 
 def first_chip(subject: Subject) -> AtHand:
-    """Where the page begins, from the study alone: the baseline's numbers within their bounds, first choice.
-
-    A chip that exists has its blank silicon, a design what its limits ask for.
-    """
+    """Where the page begins: the baseline within bounds, first choice; blank silicon of a chip that exists, or none."""
     chip = subject.study.baseline.chip
     held = [min(max(float(FREE[f.name](chip)), f.lower), f.upper) for f in subject.study.free]
     return AtHand(np.asarray(held), 0, subject.limits, float(chip.blank_mm2) if subject.is_chip else 0.0)
@@ -181,10 +167,7 @@ def under(subject: Subject, limits: np.ndarray) -> Study:
 
 
 def power_limit_W(subject: Subject, limits: np.ndarray, drawn: Sequence[float]) -> float:
-    """What a chip at hand may draw, as `dse optimize` gives it to a design: the study's least limit on power.
-
-    A study without one gives what the hungriest workload draws on average [W], and at least what it is cooled for.
-    """
+    """What a chip at hand may draw: the study's least limit on power, or what the hungriest workload draws [W]."""
     asked = under(subject, limits)
     if np.isfinite(asked.power_cap_W):
         return asked.power_cap_W

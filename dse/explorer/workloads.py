@@ -55,11 +55,7 @@ def sizes_of_phases() -> dict[str, list[dict[str, Any]]]:
 
 
 def reasked(answers: Answers, raw: dict[str, Any]) -> Answers:
-    """A session like another with other workloads, made ready; it takes as long as the first took.
-
-    Raises:
-        DseError: a workload that cannot be: sizes, names, or nothing that fits.
-    """
+    """A session like another with other workloads, made ready, which takes as long; DseError for any that cannot be."""
     given, now = raw.get("workloads"), asked_of(answers.subject.study)
     if not isinstance(given, list) or len(given) != len(now) or not all(isinstance(g, dict) for g in given):
         raise SpecError(f"workloads: give {len(now)}")

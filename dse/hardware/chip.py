@@ -13,8 +13,6 @@ from ..technology.node import PRECISION_BITS, PRECISIONS, ByPrecision
 
 NARROW_PRODUCTS = {"float": ("fp8",), "integer": ("int8",), "both": ("fp8", "int8")}
 """Precisions that the 8-bit rate of a matrix unit stands for."""
-
-
 OPTIONAL = {"pipeline_depth": 1.0, "blank_mm2": 0.0, "instruction_rows": 0.0, "instruction_cols": 0.0}
 """Numbers that not every preset states, and what a chip file that leaves them out means."""
 
@@ -130,14 +128,11 @@ def peak_FLOPps(chip: Chip, precision: str) -> FloatLike:
 
         P = 2 n_cores rows cols m_p f
 
-    with m_p `macs_per_cycle` of the precision and f `clock_Hz`. Vendors' chip totals can differ;
+    with m_p `macs_per_cycle` of the precision and f `clock_Hz`. 8-bit floats and integers share a rate. Vendors' totals
+    can differ;
     the preset's receipts say by how much.
 
     Source: [aws2026neuron] NKI guides: 128 x 128 x 2 x clock x multiplier reproduces every per-core figure.
-
-    Args:
-        chip: the package.
-        precision: "fp32", "bf16", "fp8", "int8" or "fp4"; 8-bit floats and integers share a rate.
     """
     t = chip.core.tensor
     return 2.0 * chip.n_cores * t.rows * t.cols * t.macs_per_cycle.of(precision) * chip.clock_Hz
@@ -156,10 +151,7 @@ def natives(rates: Sequence[float], narrow_products: str) -> tuple[str, ...]:
 
 
 def runs_in(native: Sequence[str], asked: str) -> str:
-    """The precision that products asked for in `asked` run in: itself, else the next wider floating point there is.
-
-    An integer of 8 bits holds no 8-bit float and the reverse, so neither stands in for the other.
-    """
+    """The precision that products asked for in `asked` run in: itself, or the next wider float; int8 is no FP8."""
     floats = [p for p in native if p != "int8" and PRECISION_BITS[p] >= PRECISION_BITS[asked]]
     wider = [p for p in floats if asked != "int8" or p != "fp8"]
     return asked if asked in native else wider[-1]

@@ -31,12 +31,7 @@ def fabric_names() -> tuple[str, ...]:
 
 
 def system_facts(name: str) -> Receipts:
-    """Facts of a system, preset or the path of a user's own file.
-
-    Raises:
-        UnknownNameError: no such system; offers near matches.
-        SpecError: a file that is no system; see `own_system`.
-    """
+    """Facts of a system, preset or path of a user's own file; UnknownNameError, or SpecError as `own_system`."""
     return own_system(Path(name)) if is_own(name) else pick(_every(), "system", name)
 
 
@@ -67,12 +62,7 @@ def own_system(path: Path) -> Receipts:
 
 
 def build_fabric(name: str, receipts: Receipts) -> Fabric:
-    """The scale-up domain of a system from its facts.
-
-    Raises:
-        SpecError: axis lengths that are no positive integers, shares that do not sum to 1, or more chips behind one
-            level of switches than a switch has ports.
-    """
+    """The scale-up domain of a system from its facts; SpecError for lengths, shares or switches that cannot be."""
     check_physical(name, receipts)
     words = text(receipts, "dims").split("x")
     if not all(w.isdecimal() and int(w) > 0 for w in words):

@@ -44,12 +44,7 @@ def short_name(name: str) -> str:
 
 
 def own_chip(path: Path) -> OwnThing:
-    """The chip in a user's own file.
-
-    Raises:
-        SpecError: as `own_thing`; a number `FAR` from that of every preset, a count that is not whole, a technology
-            that does not exist.
-    """
+    """The chip in a user's own file; SpecError as `own_thing`, and for a number `FAR` from that of every preset."""
     unsaid = {n: Sourced(n, value, value, value, "derived", "dse2026", "") for n, value in OPTIONAL.items()}
     every = unsaid | {f: fact for facts in load_receipts(CHIPS).values() for f, fact in facts.items()}
     try:

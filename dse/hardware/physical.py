@@ -17,12 +17,7 @@ CHOICES = {"lane_kind": ("simd", "simt"), "sram_kind": ("scratchpad", "cache"), 
 
 
 def check_physical(name: str, receipts: Receipts) -> None:
-    """Refuse facts that no hardware can have.
-
-    Raises:
-        SpecError: a number that is not finite, negative, or zero where zero means nothing; an unknown kind of
-            lane, SRAM or fabric. The message names the field and its value.
-    """
+    """SpecError, with field and value, for facts that no hardware can have: not finite, negative, an unknown kind."""
     for fact in receipts.values():
         value = fact.value
         if isinstance(value, str):

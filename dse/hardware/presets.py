@@ -34,16 +34,7 @@ MOST_CHIPS = 2**22
 
 
 def build_chip(name: str, receipts: Receipts) -> Chip:
-    """The record of a chip from its facts; `chip` does this for the presets.
-
-    Args:
-        name: name the record carries.
-        receipts: one fact per field of `Chip`, `Core` and `TensorEngine`.
-
-    Raises:
-        ReceiptError: a field without a fact; add it with its receipt.
-        SpecError: a fact that no hardware can have; see `check_physical`.
-    """
+    """The record of a chip from its facts, one per field; ReceiptError without one, SpecError as `check_physical`."""
     check_physical(name, receipts)
 
     def by_precision(stem: str) -> ByPrecision:
@@ -95,11 +86,7 @@ def chip_file(path: Path) -> Chip:
 
 
 def base_name(chip_name: str) -> str:
-    """The preset that a chip is akin to: itself, or of a user's own file its base, else the chip of its system.
-
-    Raises:
-        SpecError: a file that has neither.
-    """
+    """The preset that a chip is akin to: itself, its file's base, or the chip of its system; else SpecError."""
     if not is_own(chip_name):
         return chip_name
     thing = own_chip(Path(chip_name))
@@ -133,11 +120,7 @@ def _known_receipts(name: str) -> list[Sourced]:
 
 
 def vendor_disagreement(name: str) -> list[tuple[str, float, float, float]]:
-    """How far the vendor's printed totals lie from the product of cores, array, rate and clock.
-
-    Returns:
-        For each precision with a printed total: precision, product [FLOP/s], vendor [FLOP/s], vendor / product - 1.
-    """
+    """Printed totals by precision: product of cores, array, rate and clock [FLOP/s], the vendor's, and ratio - 1."""
     receipts = {f.name: f for f in chip_receipts(name)}
     rows: list[tuple[str, float, float, float]] = []
     for precision in PRECISIONS:
@@ -215,12 +198,7 @@ def usual_system(chip_name: str) -> str:
 
 
 def chip_system(chip_name: str, n_chips: int | None = None, within: str | None = None) -> System:
-    """A chip, preset or the path of a user's own file, in its system; an own chip is called by the path of its file.
-
-    Args:
-        chip_name: preset or path.
-        n_chips: chips in all; by default one scale-up domain.
-        within: system preset; by default what an own file names, or the largest made of the chip or its base.
+    """A chip, preset or the path of a user's own file, in its system; an own chip is called by its path.
 
     Raises:
         UnknownNameError: no such chip or system.

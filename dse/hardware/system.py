@@ -46,7 +46,6 @@ class System(AbstractShown, eqx.Module):
     """Preset name, such as "trn2-ultraserver"."""
     chip: Chip
     fabric: Fabric
-    """The scale-up domain."""
     n_chips: int = eqx.field(static=True)
     """Chips in the whole system."""
 

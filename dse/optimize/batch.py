@@ -25,7 +25,6 @@ WIDTH = 64
 ON_CORE = 8
 """Problems that one core solves side by side: a call takes as long as its longest, and what fills up the last call is
 solved for nothing."""
-
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 """Calls at once: a program of few problems keeps one core busy."""
 
@@ -37,16 +36,7 @@ def _cores() -> ThreadPoolExecutor:
 
 
 def in_batches(fun: Callable[..., Any], args: tuple[Any, ...], size: int) -> Any:
-    """`fun` over the leading axis of all arrays in `args`, `size` rows at a time, so that it compiles once.
-
-    Args:
-        fun: takes arrays with `size` as leading axis and returns such arrays.
-        args: its arguments; every array leaf has the batch as leading axis.
-        size: rows per call; the last call is filled with its last row.
-
-    Returns:
-        What `fun` returns, as host arrays with the batch as leading axis.
-    """
+    """`fun` over the leading axis of all arrays in `args`, `size` rows at a time, as host arrays: it compiles once."""
     n = len(jax.tree.leaves(args)[0])
 
     def some(first: int) -> Any:
@@ -64,7 +54,6 @@ def in_batches(fun: Callable[..., Any], args: tuple[Any, ...], size: int) -> Any
 def _solve_chunk(
     fun: Model, data: Any, boxes: list[Array | np.ndarray], loose: Array | np.ndarray | None, settings: Settings
 ) -> Optimum:
-    """One compiled batch."""
 
     def one(data: Any, box: list[Array | np.ndarray]) -> Optimum:
         return solve_convex(fun, data, *box, loose=loose, settings=settings)
@@ -118,22 +107,13 @@ def solve_batch(
 
 
 def _at_once(size: int) -> int:
-    """Problems of one call."""
     return min(size, ON_CORE) if jax.default_backend() == "cpu" else size
 
 
 def prepare_batch(
     fun: Model, data: Any, n: int, *, loose: np.ndarray | None = None, settings: Settings = DEFAULTS
 ) -> None:
-    """Make the program by which `solve_batch` solves `WIDTH` problems side by side, where programs are kept.
-
-    Args:
-        fun: the model.
-        data: of a single problem, all arrays; only their form matters.
-        n: coordinates.
-        loose: as `solve_batch` gets it.
-        settings: likewise.
-    """
+    """Make the program by which `solve_batch` solves `WIDTH` problems side by side, where programs are kept."""
     rows = _at_once(WIDTH)
     batch = jax.tree.map(lambda x: np.broadcast_to(x, (rows, *np.shape(x))), data)
     _solve_chunk.prepare(fun, batch, [np.zeros((rows, n))] * 3, loose, settings)

@@ -33,18 +33,9 @@ def study_blank_mm2(study: Study, chip: Chip, tech: Technology) -> float:
 
 
 def blank_mm2(forms: Forms, values: Vector, chip: Chip, tech: Technology) -> FloatLike:
-    """Least blank silicon of a die with which limits on watts by area, and on area at least, hold.
+    """Least blank silicon of a die with which limits on watts by area, and on area at least, hold; or 0.
 
     The convex core knows a die that is at least its blocks; a chip is its blocks and what is blank. Traced.
-
-    Args:
-        forms: metric and sense of every limit.
-        values: of the limits, canonical units, shape (limits,).
-        chip: the chip; blank silicon that it has already is counted anew.
-        tech: node, memory, links and package.
-
-    Returns:
-        Area [mm2], shape (); 0 where no limit asks for any.
     """
     s = chip_state(dataclasses.replace(chip, blank_mm2=0.0), tech)
     die = spread_mm2(forms, values, s)
@@ -54,7 +45,8 @@ def blank_mm2(forms: Forms, values: Vector, chip: Chip, tech: Technology) -> Flo
 
 def spread_mm2(forms: Forms, values: Vector, s: State) -> FloatLike:
     """The die of a state, or one as much larger as its limits on watts by area, and on area at least, ask [mm2]."""
-    held = [(m, jnp.asarray(values)[i]) for i, (m, sense) in enumerate(forms) if _asks_area(m, sense)]
+    asks_area = [m in ON_A_DIE and (sense == "at_most") == (m == HEAT) for m, sense in forms]
+    held = [(m, jnp.asarray(values)[i]) for i, (m, _) in enumerate(forms) if asks_area[i]]
     if not held:
         return s.die_mm2
 
@@ -69,10 +61,6 @@ def spread_mm2(forms: Forms, values: Vector, s: State) -> FloatLike:
     first = jnp.asarray(s.die_mm2)
     die = jax.lax.fori_loop(0, SPREADS, grown, first)
     return jnp.where(die > first, die * (1.0 + ROOM), first)
-
-
-def _asks_area(metric: str, sense: str) -> bool:
-    return metric in ON_A_DIE and (sense == "at_most") == (metric == HEAT)
 
 
 @compiled

@@ -180,7 +180,6 @@ RULES: dict[str, Rule] = {
     "cummax": lambda _, t: algebra.maximum([t[0], t[0]]),
 }
 """Rule of each primitive; one that is missing keeps constants constant and breaks the rest."""
-
 CALLS = (
     "jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat", "remat2", "checkpoint",
 )  # fmt: skip
@@ -269,10 +268,7 @@ def curvature(fn: Callable[..., Any], variables: Any, coefficients: Any = None) 
 
 
 def curvature_batch(fn: Callable[..., Any], variables: Any, coefficients: Any) -> list[Curvature]:
-    """As `curvature`, for coefficients whose arrays carry a leading batch axis: one proof for the whole batch.
-
-    The program is traced with the first element; the sign class of each coefficient is taken over all of them.
-    """
+    """As `curvature`, for coefficients with a leading batch axis: one proof for all, by their common sign classes."""
     return _prove(fn, variables, coefficients, lambda x: x[0] if np.ndim(x) else x)
 
 

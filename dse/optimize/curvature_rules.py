@@ -41,7 +41,6 @@ class Term:
     high: float = INF
     """Upper end of a constant's interval."""
     reason: str = ""
-    """Why the verdict is unknown."""
 
     @property
     def is_const(self) -> bool:

@@ -37,11 +37,7 @@ class Deadline:
         return 0.0 if self.began_s is None else self.clock() - self.began_s
 
     def over(self, undone: str = "") -> bool:
-        """Whether time is up. To be asked after a batch, when more is left: `undone` then says what that is.
-
-        Args:
-            undone: what a search that stops now leaves out, in words; kept where time is up.
-        """
+        """Whether time is up. To be asked after a batch, when more is left: `undone` then says what that is."""
         if self.began_s is None:
             self.began_s = self.clock()
         if self.spent_s < self.limit_s:

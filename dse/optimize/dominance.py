@@ -65,7 +65,6 @@ class Bought:
     rows: np.ndarray
     """Coefficients, shape (choices, coefficients)."""
     form: Any
-    """Structure of the parts."""
     signs: np.ndarray
     """Declared signs, shape (coefficients,)."""
 

@@ -27,10 +27,8 @@ class DualBounds(eqx.Module):
 
     objective: Scalar
     """No point that meets the limits has a lower objective."""
-
     violation: Scalar
     """No point has a smaller largest limit; positive proves that the limits cannot all be met."""
-
     slope: Vector
     """Gradient of the Lagrangian at the point, per unit of `z`."""
 
@@ -52,19 +50,11 @@ def bounds_from(
         L(z) = f(z) + lam . g(z),  d(h) = h(z) + sum_i min(h'_i (lower_i - z_i), h'_i (upper_i - z_i))
         min f >= d(L),  min max_j g_j >= d(lam . g) / sum(lam)
 
-    A convex function lies above its tangent, and a tangent is smallest at a corner of the box.
+    A convex function lies above its tangent, and a tangent is smallest at a corner of the box; `to_lower` and
+    `to_upper` are the ways there, `slope_g` the gradient of `lam . g`.
 
     Source: [nocedal2006] section 12.9; [boyd2007tutorial] for log-log convex models.
     Assumes: f and g are convex on the box.
-
-    Args:
-        f: objective.
-        g: limits.
-        slope_f: gradient of the objective.
-        slope_g: gradient of `lam . g`.
-        lam: multipliers, none negative.
-        to_lower: way from the point to the lower bounds, in the coordinates of the slopes.
-        to_upper: way to the upper bounds.
     """
 
     def lowest(slope: Array) -> Array:

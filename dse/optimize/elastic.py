@@ -27,22 +27,16 @@ class Loosened(eqx.Module):
 
     loosening: Limits
     """Log factor by which each limit must be loosened; 0 where it may stay."""
-
     total: Scalar
     """Sum of the loosenings."""
-
     lower_bound: Scalar
     """No loosening has a smaller sum; positive proves that the limits as given cannot all be met."""
-
     z: Vector
     """A design that meets the loosened limits."""
-
     conflicts: Bool[Array | np.ndarray, " m"]
     """Limits that stand in each other's way: those with a positive multiplier."""
-
     multipliers: Limits
     """Multiplier of each limit: how fast the total falls when that limit alone is loosened, at most 1."""
-
     converged: Bool[Array | np.ndarray, ""]
     """Whether this is the cheapest; False if the limits that may not be relaxed conflict by themselves."""
 
@@ -66,18 +60,11 @@ def cheapest_relaxations(
 
         min sum_i u_i  subject to  g_i(z) <= u_i (relaxable i),  g_i(z) <= 0 (the rest),  lower <= z <= upper
 
-    with no u_i negative. A sum of absolute values is sparse: limits that need not move do not.
+    with no u_i negative; `may_relax` is True for budgets, False for laws. A sum of absolute values is sparse: limits
+    that need not move do not.
 
     Source: [nocedal2006] eq. 17.26 to 17.28, [boyd2007tutorial] section 7 (feasibility analysis).
     Assumes: g is smooth and convex on the box.
-
-    Args:
-        fun: returns log objective, which is not used, and log limits; one that compares equal compiles once.
-        data: its data, batched.
-        lower: lower bounds of each problem.
-        upper: upper bounds of each problem.
-        may_relax: True for limits that may be loosened (budgets), False for laws; shared.
-        size: problems solved side by side; that of the search uses the search's program.
     """
     o = solve_batch(fun, data, lower, upper, (lower + upper) / 2, loose=may_relax, size=size)
     return jax.device_get(jax.vmap(lambda one: _loosened(one, may_relax))(o))

@@ -15,16 +15,7 @@ from .tree import Progress, Proof, Tree
 
 
 def prove(study: Study, gap_frac: float, limit_s: float) -> Proof:
-    """Branch and bound over all choices, plans and whole counts of a study.
-
-    Args:
-        study: goal, limits, free numbers and choices.
-        gap_frac: relative gap at which to stop.
-        limit_s: time after which to stop with the gap reached.
-
-    Raises:
-        SpecError: a gap or time that is not positive.
-    """
+    """Branch and bound over all choices, plans and whole counts; SpecError for a gap or time that is not positive."""
     check_stop(gap_frac, limit_s)
     return Tree(tables_of(search_of(space_of(study))), gap_frac, Deadline(limit_s)).run()
 

@@ -19,13 +19,10 @@ from .duality import Limits, Model
 
 ROUNDS = 20
 """Multiplier updates."""
-
 CURVATURE_START, CURVATURE_END = 10.0, 300.0
 """Penalty curvature rho of the first and the last round."""
-
 RATE_START, RATE_END = 0.1, 1e-4
 """Adam's step of the first and the last round, before the cosine decay within each."""
-
 EDGE = 1e-4
 """How far inside the unit box the start is kept: the sigmoid is flat outside."""
 
@@ -34,39 +31,22 @@ class FirstOrderResult(eqx.Module):
     """Where multiplier ascent ended."""
 
     z: Vector
-    """Last point."""
-
     objective: Scalar
-    """`f(z)`."""
-
     violation: Scalar
     """Largest limit, or 0 if all are met."""
-
     multipliers: Limits
-    """Multiplier of each limit."""
 
 
 def solve_first_order(
     fun: Model, data: Any, lower: Vector, upper: Vector, start: Vector, *, steps: int = 4000
 ) -> FirstOrderResult:
-    """A point of a box that minimises a function within limits, by gradients alone.
+    """A point of a box that minimises a function within limits, by gradients; it counts if its violation is small.
 
         min_y f + sum_j (max(lam_j + rho g_j, 0)^2 - lam_j^2) / (2 rho),  z = lower + (upper - lower) sigmoid(y)
         lam_j <- max(lam_j + rho g_j, 0)  after every round
 
     Source: [nocedal2006] algorithm 17.4 and eq. 17.65; [platt1987] for multiplier ascent; [kingma2015adam].
     Assumes: `fun` is finite in the box; multipliers are within a few times `CURVATURE_END`.
-
-    Args:
-        fun: returns log objective and log limits at `(z, data)`.
-        data: whatever `fun` reads.
-        lower: lower bounds of z.
-        upper: upper bounds of z.
-        start: where to begin.
-        steps: Adam steps in all.
-
-    Returns:
-        The last point; compare its objective only if its violation is small.
     """
     width = upper - lower
     share = jnp.clip((start - lower) / jnp.where(width > 0.0, width, 1.0), EDGE, 1.0 - EDGE)

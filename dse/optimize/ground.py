@@ -62,6 +62,12 @@ class Ground:
     known: dict[tuple[int, Structure], tuple[dict[Plan, int], StepDemand]]
     """Demands lowered so far, by workload and structure: positions of plans, and demands with them as leading axis."""
 
+    @property
+    def own(self) -> tuple[StepDemand, ...]:
+        """Demand of each workload on the baseline, under its best plan there."""
+        pairs = zip(self.lowered, self.baselines, strict=True)
+        return tuple(demands[every.index(plan)] for (every, demands), (plan, _) in pairs)
+
 
 def ground_of(study: Study) -> Ground:
     """Every plan of every workload of a study, lowered on its baseline."""
@@ -151,11 +157,7 @@ def candidates(ground: Ground) -> list[list[Plan]]:
 def on_structures(
     ground: Ground, structures: Sequence[Structure], w: int, plans: Sequence[Plan], *, keeps: bool = True
 ) -> list[StepDemand]:
-    """Stacked demands of some plans of one workload on every structure.
-
-    Of a plan that is not valid in a system: what it is in one where it is, except that it fits no memory. `keeps`: for
-    the next run too, unless what is made of them is kept.
-    """
+    """Stacked demands of plans on every structure, without room where not valid there; `keeps` them for later runs."""
     missing = {}
     for at in structures:
         places, _ = ground.known.get((w, at), ({}, None))
@@ -180,10 +182,7 @@ WORTH_KEEPING = 64
 def _lowered_on(
     ground: Ground, w: int, wanted: dict[Structure, tuple[Plan, ...]], worth_keeping: float
 ) -> dict[Structure, StepDemand]:
-    """Stacked demands of the plans wanted on each structure, from an earlier run where one asked for the same.
-
-    All structures of a plan come one after the other, because they share what it moves (`lowering.demand`).
-    """
+    """Stacked demands of plans on each structure, kept from earlier runs; a plan's structures share what it moves."""
     texts = {at: text_of(ground, w, at, plans) for at, plans in wanted.items() if len(plans) >= worth_keeping}
     found = {at: pickle.loads(body) for at, text in texts.items() if (body := kept("optimize", text)) is not None}
     rest: dict[Structure, dict[Plan, StepDemand]] = {at: {} for at in wanted if at not in found}

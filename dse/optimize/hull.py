@@ -33,7 +33,6 @@ class PlanTable:
     rows: np.ndarray
     """Coefficients, signed so that less is better: shape (structures, plans, coefficients)."""
     treedef: Any
-    """Structure of a `StepDemand`."""
     shapes: tuple[tuple[int, ...], ...]
     """Shape of each leaf without batch axes."""
     signs: np.ndarray
@@ -112,7 +111,6 @@ def per_step(d: StepDemand) -> StepDemand:
 
 
 def _empty(demands: StepDemand, n_valid: int) -> PlanTable:
-    """A table without plans, of the form of `demands`, which have a leading axis."""
     leaves, treedef = jax.tree.flatten(demands)
     shapes = tuple(np.shape(x)[1:] for x in leaves)
     declared = jax.tree.leaves(declared_signs(demands))

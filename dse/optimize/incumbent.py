@@ -42,7 +42,6 @@ class Incumbent:
     """The best design so far, counts whole, and how better ones are looked for."""
 
     tables: Tables
-    """Plans and problems."""
     best: Candidate | None = None
     """The design, its plans as positions in the tables."""
     seen: set[tuple[Any, ...]] = dataclasses.field(default_factory=set)
@@ -88,7 +87,6 @@ class Incumbent:
         return [c for c in found if c.log_goal < self.log_goal]
 
     def _round(self, candidates: list[Candidate]) -> None:
-        """Try the whole numbers around every candidate."""
         search = self.tables.search
         tries = [(c, v) for c in candidates for v in neighbours(search, c)]
         if not tries:

@@ -41,37 +41,23 @@ class Optimum(eqx.Module):
 
     z: Vector
     """Best point found, in the coordinates of `lower` and `upper`."""
-
     multipliers: Limits
     """Multiplier of each limit: d objective / d limit, the price of one log unit of tightening."""
-
     lower_multipliers: Vector
-    """Multiplier of each lower bound."""
-
     upper_multipliers: Vector
-    """Multiplier of each upper bound."""
-
     objective: Scalar
     """`f(z)`; the sum of excesses where limits may be exceeded."""
-
     limits: Limits
     """`g(z)`, negative where the limit is met with room."""
-
     lower_bound: Scalar
     """No point of the box that meets the limits has a lower objective (if f and g are convex)."""
-
     violation_bound: Scalar
     """Every point of the box violates some limit by at least this; positive proves infeasibility."""
-
     kkt_residual: Scalar
     """Largest entry of the optimality residual, bounds scaled to a unit box."""
-
     n_iterations: Int[Array, ""]
-    """Newton steps taken."""
-
     converged: Bool[Array, ""]
     """Feasible, residual and gap within tolerance."""
-
     feasible: Bool[Array, ""]
     """Every limit is met that may not be exceeded."""
 
@@ -98,10 +84,7 @@ class _Search(eqx.Module):
 
 
 def _land(c: _Search, at: Local, settings: Settings) -> Iterate:
-    """The iterate at the end of the step being tried, kept positive.
-
-    Of all slacks `max(u - g, mu / rho)` minimises the merit, so limits far from binding never shorten a step.
-    """
+    """The iterate at the end of the step tried, kept positive: slacks `max(u - g, mu / rho)` minimise the merit."""
     here, way = c.here, c.way
     unit, excess = here.unit + c.step * way.unit, here.excess + c.step * way.excess
     slack = jnp.maximum(excess - at.g - settings.margin, here.mu / c.rho)
@@ -126,7 +109,6 @@ def _judge(problem: Problem, it: Iterate, at: Local, settings: Settings) -> tupl
 
 
 def _bounds(problem: Problem, it: Iterate, at: Local):
-    """What the slopes at an iterate prove about the whole box."""
     width = problem.width
     return bounds_from(at.f, at.g, at.slope_f, at.slope_g, it.lam, -width * it.unit, width * (1.0 - it.unit))
 

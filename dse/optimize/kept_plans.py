@@ -79,10 +79,6 @@ def orders(study: Study) -> tuple[str, ...]:
 
 
 def classes_of(study: Study, plans: list[list[Plan]]) -> list[list[np.ndarray]]:
-    """For every combination of orders, one per workload: whether each kept plan of each workload has that order.
-
-    A streamed plan works only where SRAM has room, so that pricing at a chip without it never finds one: each
-    combination is searched by itself.
-    """
+    """For each combination of orders, searched by itself: whether each kept plan of each workload has that order."""
     combined = itertools.product(orders(study), repeat=len(plans))
     return [[np.asarray([p.order == o for p in kept]) for kept, o in zip(plans, c, strict=True)] for c in combined]

@@ -30,14 +30,13 @@ from ..study.metrics import State
 from ..study.study import Study
 from .batch import solve_batch
 from .first_order import FirstOrderResult, solve_first_order
-from .search import Candidate, Search, run_search, search_of
+from .search import Candidate, Search, data_of_each, run_search, search_of, with_design
 from .solution import Status
 from .solve import GAP, design_chip, unproved_terms
-from .space import batch_of, element, space_of
+from .space import element, space_of
 
 Goal: TypeAlias = Callable[[Mapping[str, FloatLike], State], FloatLike]
 """Positive number to minimise, of the named positive numbers and of the chip with its area, cost, times and powers."""
-
 STEPS = 2000
 """Steps of Adam from every start."""
 POLISHED = 8
@@ -53,7 +52,6 @@ class Own:
     """The convex core of a study with another goal. Hashable, so it compiles once per goal."""
 
     core: ConvexCore
-    """Names, limits and laws."""
     goal: Goal
 
     def separate(self, x: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, ...]:
@@ -79,7 +77,6 @@ class LocalSolution:
     goal: float
     """Best goal found; infinite if no start met the limits."""
     choice: Choice | None
-    """Discrete choice of the best."""
     plans: tuple[Plan, ...]
     numbers: dict[str, float]
     """Named positive numbers at the best, counts not rounded."""
@@ -88,7 +85,6 @@ class LocalSolution:
     unproved: tuple[str, ...]
     """Terms that the walker could not prove, each with the operation that breaks membership."""
     n_starts: int
-    """Starts in all."""
     n_agree: int
     """Polished ends that reached the best goal."""
     ends: tuple[float, ...]
@@ -122,11 +118,11 @@ def solve_local(
         SpecError: no design meets the limits, or a goal that is not a positive finite scalar at such a design.
     """
     search = search_of(space_of(study), progress)
-    candidates = [c for c in run_search(search) if c.log_goal < np.inf][: max(n_choices, 1)]
+    candidates = with_design(run_search(search))[: max(n_choices, 1)]
     if not candidates:
         raise SpecError(f"study '{study.name}' has no design that meets its limits; see dse optimize")
     own = Own(search.core, goal)
-    data = batch_of(search.space, [c.choice_index for c in candidates], [c.plan_index for c in candidates])
+    data = data_of_each(search, candidates)
     check_goal(own, candidates[0], element(data, 0))
     unproved = unproved_terms(own.core, data, own.separate)
     if not unproved:
@@ -162,7 +158,7 @@ def local_answer(
     points = [np.stack([c.optimum.z, *rng.uniform(lower, upper, (n_starts, lower.size))]) for c in candidates]
     owners = np.repeat(np.arange(len(candidates)), n_starts + 1)
     picked = [candidates[i] for i in owners]
-    data = batch_of(search.space, [c.choice_index for c in picked], [c.plan_index for c in picked])
+    data = data_of_each(search, picked)
     search.progress(f"{len(picked)} starts of {STEPS} steps")
     rough = jax.device_get(_ascend(own, data, lower, upper, np.concatenate(points)))
     merit = np.nan_to_num(rough.objective + 10.0 * rough.violation, nan=np.inf)
@@ -210,7 +206,6 @@ def _answer(
     search: Search, candidate: Candidate, z: np.ndarray, status: Status, unproved: tuple[str, ...],
     found: tuple[int, np.ndarray],
 ) -> LocalSolution:  # fmt: skip
-    """Record of the best end."""
     study, (n_starts, goals) = search.space.study, found
     if not np.isfinite(goals[0]):
         return LocalSolution(study, Status.LOCAL, math.inf, None, (), {}, None, unproved, n_starts, 0, ())

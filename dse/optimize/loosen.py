@@ -30,8 +30,6 @@ SMALLEST = 1e-4
 """Relaxations below this share are rounding."""
 DOWNHILL = 1e-6
 """A step to neighbouring counts that saves less leads nowhere; steps of lanes save less than `SMALLEST` each."""
-
-
 Counts = tuple[float, ...]
 """Logs of what can be built of each stepped number."""
 

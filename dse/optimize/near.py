@@ -24,14 +24,12 @@ from ..study.convex import ConvexCore, Data, coordinates, core_logs
 from ..study.study import Study
 from .batch import WIDTH, prepare_batch, solve_batch
 from .deadline import Deadline
-from .search import Candidate, Search, run_search, search_of
+from .search import Candidate, Search, data_of_each, run_search, search_of
 from .solution import Near
-from .space import Space, batch_of, data_of, space_of
+from .space import Space, data_of, space_of
 
 PRODUCTS = {"sram_B": ("n_cores", "scratchpad_B"), "vector_lanes_per_chip": ("n_cores", "vector_lanes")}
 """Numbers of the chip that are products of free ones, and so as straight in logs as they are."""
-
-
 End: TypeAlias = tuple[Data, Vector, Scalar]
 """One end of one number: a choice, weights of the coordinates in what is minimised, and the largest log goal."""
 
@@ -51,14 +49,6 @@ def near(
 
     Over all choices, each under every set of plans that a search with broken counts found worth solving; other plans
     could widen a range.
-
-    Args:
-        study: goal, limits, free numbers and choices.
-        goal: goal of its best design.
-        share_frac: how much worse a design may be, as a fraction.
-        space: the study, lowered, where that is done already.
-        progress: told what is solved, one line at a time.
-        deadline: when to stop with the ranges that are found.
     """
     search = search_of(space or space_of(study), progress, deadline=deadline or Deadline())
     run_search(search)
@@ -100,8 +90,7 @@ def _ends(
 ) -> tuple[list[float], list[float]]:
     """Least log number along each direction over all points: found, and no less than."""
     pairs = list(itertools.product(points, directions))
-    data = batch_of(search.space, [c.choice_index for c, _ in pairs], [c.plan_index for c, _ in pairs])
-    batch = (data, np.stack([d for _, d in pairs]), np.full(len(pairs), most))
+    batch = (data_of_each(search, [c for c, _ in pairs]), np.stack([d for _, d in pairs]), np.full(len(pairs), most))
     lower, upper = search.box
     starts = np.stack([c.optimum.z for c, _ in pairs])
     model = eqx.Partial(end_logs, search.core)

@@ -25,26 +25,18 @@ class Settings(eqx.Module):
     """How far and how fast the barrier falls; the defaults suit log-log convex models in float64."""
 
     max_iterations: int = eqx.field(static=True, default=80)
-    """Newton steps before giving up."""
-
     barrier_start: float = 1.0
     """Barrier weight mu of the first iteration [log objective]."""
-
     barrier_end: float = 1e-9
     """Barrier weight at which the solve ends; the gap is about `(m + 2 n)` times this."""
-
     centring: float = 3.0
     """Residual, in multiples of mu, below which the barrier falls; small is slower and more robust."""
-
     tolerance: float = 1e-7
     """Largest entry of the KKT residual at the end."""
-
     gap_tolerance: float = 1e-6
     """Largest `objective - lower_bound` that counts as converged."""
-
     penalty: Limits | float = 1e4
     """Price of exceeding a limit by one log unit, one for all or of each; dearer limits count as infeasible."""
-
     margin: float = 1e-10
     """The solver aims at `g <= -margin`, so that the answer is strictly inside its limits."""
 
@@ -97,10 +89,8 @@ class Local(eqx.Module):
     slope_f: Array
     slope_g: Array
     """Gradient of `lam . g`."""
-
     jac: Array
     """Limits' Jacobian in unit coordinates, by differences."""
-
     hess: Array
     """Hessian of `f + lam . g` in unit coordinates, by differences of gradients."""
 
@@ -189,7 +179,6 @@ def merit_slope(at: Local, state: Iterate, way: Iterate, width: Array, rho: Arra
 
 
 def _missed(g: Array, state: Iterate, settings: Settings) -> Array:
-    """Sum of what the limits miss, slack and excess counted."""
     return jnp.sum(jnp.abs(g + settings.margin + state.slack - state.excess))
 
 

@@ -30,7 +30,6 @@ SAME = 1e-9
 """Changes of a goal below this are rounding [log units]."""
 PRICED = 8
 """Chips at which one core prices all plans at once: one size, so that nothing compiles anew."""
-
 Plans: TypeAlias = tuple[int, ...]
 """Plan of each workload, position in `space.plans`."""
 T = TypeVar("T")
@@ -76,17 +75,7 @@ def fastest_plans(
     core: ConvexCore, z: np.ndarray, data: Data, structures: np.ndarray, every: tuple[StepDemand, ...],
     present: Sequence[Plans], among: Sequence[Sequence[np.ndarray]] = (),
 ) -> list[Plans]:  # fmt: skip
-    """Fastest plan of every workload on each design, of those in `among` if given; the present one where none fits.
-
-    Args:
-        core: names and structure.
-        z: log coordinates of the designs.
-        data: their coefficients.
-        structures: position of each design's among the structures of `every`.
-        every: demands of all plans of each workload, leading axes (structures, plans).
-        present: plans of each design.
-        among: whether each plan of each workload may be taken, for every design.
-    """
+    """Fastest plan of every workload on each design, of those in `among` if given; the present one where none fits."""
     seconds = in_batches(partial(priced_on_s, core, every=every), (z, data, structures), PRICED)
     if among:
         seconds = [np.where([masks[w] for masks in among], s, np.inf) for w, s in enumerate(seconds)]
@@ -103,15 +92,7 @@ def alternate(
     goal: Callable[[T], float],
     deadline: Deadline | None = None,
 ) -> list[T]:
-    """Best answer of every problem: solves and pricing of all plans in turn, until no problem sees a new plan.
-
-    Args:
-        start: plans that each problem begins with.
-        solve: answers of problems (by position) under plans, knowing the best answers so far.
-        price: fastest plans of problems (by position) at their best answers.
-        goal: log of what is to be small.
-        deadline: when to stop with the best answers so far, of which every problem has one after the first round.
-    """
+    """Best answer of every problem: solves and pricing of all plans in turn, until none sees a new plan."""
     plans, best, tried = list(start), {}, set()
     for _ in range(MAX_ROUNDS):
         active = [i for i, p in enumerate(plans) if (i, p) not in tried]

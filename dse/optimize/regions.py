@@ -126,9 +126,6 @@ def halves(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     A part that stays as cheap as the whole was not worth a solve, however dear the other gets.
 
     Source: [achterberg2007] section 5.1 for the product.
-
-    Args:
-        costs: what each member costs over the hull of all, by leaf, shape (members, leaves) [log units].
     """
     capped = np.minimum(costs, DEAR)
     best, found = -1.0, (np.arange(len(costs) // 2), np.arange(len(costs) // 2, len(costs)))

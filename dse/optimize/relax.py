@@ -50,10 +50,7 @@ def buildable(search: Search) -> set[int]:
 
 
 def built(search: Search, candidates: list[Candidate], loose: np.ndarray) -> list[Broken]:
-    """`broken` of the choices that have whole counts in the box.
-
-    Five stacks on two dies, good as they may be when broken, must not hide what one die needs.
-    """
+    """`broken` of choices with whole counts in the box: five stacks on two dies must not hide what one needs."""
     able = buildable(search)
     known = broken(search, [c for c in candidates if c.choice_index in able], loose)
     return [b for b in known if b.choice in able]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -12,7 +12,16 @@ import numpy as np
 from ..core.errors import SpecError
 from ..core.program import meanwhile
 from ..lowering.plan import Plan
-from ..study.convex import ConvexCore, all_strict, chip_at, coordinates, model_of, named_numbers, power_auxiliaries
+from ..study.convex import (
+    ConvexCore,
+    Data,
+    all_strict,
+    chip_at,
+    coordinates,
+    model_of,
+    named_numbers,
+    power_auxiliaries,
+)
 from ..study.design import STEPPED, steps, with_free
 from ..study.metrics import metric_of
 from .batch import WIDTH, solve_batch
@@ -31,7 +40,6 @@ class Candidate:
     plan_index: Plans
     """Position of each workload's plan in `space.plans`."""
     optimum: Optimum
-    """Solved convex core."""
 
     @property
     def log_goal(self) -> float:
@@ -68,9 +76,7 @@ class Search:
     """A study whose plans are priced at the current chips and whose chips are solved, in turn, many starts at once."""
 
     space: Space
-    """Study, lowered."""
     core: ConvexCore
-    """Convex core of the study."""
     box: tuple[np.ndarray, np.ndarray]
     """Log bounds of the coordinates."""
     integer_places: list[int]
@@ -78,11 +84,9 @@ class Search:
     steps_by_dies: dict[int, list[np.ndarray]]
     """Logs of what can be built of each stepped number inside the box, by number of dies."""
     progress: Callable[[str], None]
-    """Told what happens, one line per round."""
     seen: dict[tuple[int, Plans], Candidate]
     """Every discrete point solved so far, by choice and plans."""
     deadline: Deadline
-    """When to stop with what is solved."""
 
 
 def search_of(
@@ -140,10 +144,15 @@ def price_plans(
     search: Search, which: list[int], candidates: list[Candidate], among: Sequence[Sequence[np.ndarray]] = ()
 ) -> list[Plans]:
     """Fastest plan of every workload at each candidate's chip, of those in `among` for its problem if given."""
-    choices, plans = [c.choice_index for c in candidates], [c.plan_index for c in candidates]
-    z, space = np.stack([c.optimum.z for c in candidates]), search.space
-    args = batch_of(space, choices, plans), space.structure_of_choice[choices], space.demands, plans
+    structures = search.space.structure_of_choice[[c.choice_index for c in candidates]]
+    z, plans = np.stack([c.optimum.z for c in candidates]), [c.plan_index for c in candidates]
+    args = data_of_each(search, candidates), structures, search.space.demands, plans
     return fastest_plans(search.core, z, *args, [among[i] for i in which] if among else ())
+
+
+def data_of_each(search: Search, candidates: Sequence[Candidate]) -> Data:
+    """Coefficients of candidates, leading axis over them."""
+    return batch_of(search.space, [c.choice_index for c in candidates], [c.plan_index for c in candidates])
 
 
 def search_with_plans(search: Search, plans: tuple[Plan, ...]) -> Search:
@@ -221,6 +230,11 @@ def first_plans(search: Search, choice_index: int, k: int) -> Plans:
         allowed = mask & valid_in(space, w, kept, choice_index)
         starts.append(wanted if allowed[wanted] or not allowed.any() else int(np.argmax(allowed)))
     return tuple(starts)
+
+
+def with_design(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Those that meet the limits, best first."""
+    return sorted((c for c in candidates if c.log_goal < np.inf), key=lambda c: c.log_goal)
 
 
 def leaders(search: Search) -> list[Candidate]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,55 +14,15 @@ from ..core.text import label, percent, quantity_text, times, unit_of
 from ..hardware.chip import Chip
 from ..study.design import FREE
 from ..study.metrics import METRICS, chip_state
-from ..study.study import Study
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@runtime_checkable
-class Answer(Protocol):
-    """What a table needs of a solution, which knows this module and not the reverse."""
-
-    @property
-    def study(self) -> Study:
-        """What was asked."""
-        ...
-
-    @property
-    def status(self) -> Any:
-        """How it ended, an enumeration."""
-        ...
-
-    @property
-    def chip(self) -> Chip | None:
-        """The design."""
-        ...
-
-    @property
-    def workloads(self) -> tuple[Any, ...]:
-        """Delivered metrics."""
-        ...
-
-    @property
-    def limits(self) -> tuple[Any, ...]:
-        """Every limit."""
-        ...
-
-    @property
-    def relaxations(self) -> tuple[Any, ...]:
-        """What to loosen."""
-        ...
-
-    @property
-    def delivered(self) -> float:
-        """Speed-up over the baseline."""
-        ...
-
-
+Answer = Any
+"""A `Solution`, which knows this module and not the reverse."""
 TABLES = ("design", "limits", "workloads", "relaxations")
 """What can be asked of a solution."""
-
 OF_CHIP = ("peak_fp4_FLOPps", "peak_fp8_FLOPps", "peak_bf16_FLOPps")
 """Metrics of a chip that stand beside its numbers."""
 

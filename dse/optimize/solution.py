@@ -116,7 +116,6 @@ class Certificate:
     integer_gap: float
     """The design over the best optimum of any choice with broken counts, minus 1."""
     n_solves: int
-    """Convex problems solved."""
     n_plans: tuple[int, ...]
     """Plans priced per workload at every solved chip."""
     overall: Overall | None = None
@@ -130,22 +129,23 @@ class Relaxation:
     name: str
     """Metric of the limit to loosen."""
     limit: float
-    """What the study asks."""
     needed: float
     """What would be enough, together with the other relaxations."""
     sense: str = "at_most"
-    """"at_most" or "at_least"."""
 
     @property
     def change_frac(self) -> float:
         """How far the limit moves, as a share of it."""
         return abs(self.needed / self.limit - 1)
 
+    @property
+    def needed_text(self) -> str:
+        """What is enough, three digits, rounded to the side that suffices."""
+        return enough_text(self.name, self.needed, more=self.needed > self.limit)
+
     def __repr__(self) -> str:
-        """In words and units, as a list of them is printed; the exact numbers are its fields."""
-        sign = "<=" if self.sense == "at_most" else ">="
-        needed = enough_text(self.name, self.needed, more=self.needed > self.limit)
-        return f"Relaxation({label(self.name)} {sign} {quantity_text(self.name, self.limit)}: {needed} is enough)"
+        asked = f"{'<=' if self.sense == 'at_most' else '>='} {quantity_text(self.name, self.limit)}"
+        return f"Relaxation({label(self.name)} {asked}: {self.needed_text} is enough)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,9 +155,7 @@ class WhatIf:
     name: str
     """Metric, or free number whose bound it is."""
     sense: str
-    """"at_most" or "at_least"."""
     limit: float
-    """What the study asks."""
     goal: float
     """As the study stands; infinite where no design meets all limits."""
     moved: float
@@ -192,7 +190,6 @@ class WorkloadReport:
     baseline_s: float
     """Step time of the baseline with its own best plan."""
     baseline_plan: Plan
-    """That plan."""
 
     @property
     def speedup(self) -> float:
@@ -205,7 +202,6 @@ class Alternative:
     """The best of another discrete choice, continuous."""
 
     choice: Choice
-    """What was chosen."""
     goal: float
     """Its continuous optimum; infinite if infeasible."""
 
@@ -218,7 +214,6 @@ class Solution:
     status: Status
     goal: float
     choice: Choice | None
-    """Discrete choices of the design."""
     chip: Chip | None
     """The design, counts whole unless broken ones were asked for."""
     continuous: dict[str, float]
@@ -227,7 +222,6 @@ class Solution:
     """Area, supply, static power and cost of the design."""
     workloads: tuple[WorkloadReport, ...]
     limits: tuple[LimitReport, ...]
-    """Value, margin and price of every limit."""
     certificate: Certificate | None
     alternatives: tuple[Alternative, ...]
     """Best of every choice, best first."""

@@ -127,11 +127,7 @@ Separate: TypeAlias = Callable[[Mapping[str, FloatLike], Data], tuple[FloatLike,
 
 
 def unproved_terms(core: ConvexCore, data: Data, others: Separate | None = None) -> tuple[str, ...]:
-    """Objective and limits that the walker cannot prove log-log convex, each with the operation that breaks it.
-
-    `data` is batched over choices and plans: the proof then holds for all of them at once. `others` takes the place of
-    the core's terms where it has another goal.
-    """
+    """Terms of the core (or `others`) not proved log-log convex for the whole batch, each with what breaks it."""
     x = {name: np.asarray(1.0) for name in coordinates(core)}
     verdicts = curvature_batch(others or partial(separate, core), x, data)
     labels = ("goal", *(r.label for r in ratio_rows(core)))
@@ -258,9 +254,8 @@ def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: T
     base_tech, ends = chip_technology(base), []
     for end in (lambda c: extreme(c.name, False), lambda c: c, lambda c: extreme(c.name, True)):
         speedups = []
-        each = zip(demands, space.ground.lowered, space.ground.baselines, space.ground.calibrations, strict=True)
-        for d, (every, own), (plan, _), calibration in each:
-            mine, c = own[every.index(plan)], end(calibration)
+        for d, mine, calibration in zip(demands, space.ground.own, space.ground.calibrations, strict=True):
+            c = end(calibration)
             then = evaluated(mine, base, base_tech, c).step_s * float(d.tokens / mine.tokens)
             speedups.append(float(then / evaluated(d, chip, tech, c, cooling(space.study)).step_s))
         ends.append(mean_speedup(space.study.goal, speedups, list(space.ground.traffic_frac), space.study.shares))

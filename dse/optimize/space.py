@@ -38,7 +38,6 @@ class Space:
 
     study: Study
     ground: Ground
-    """Its workloads on the baseline."""
     plans: list[list[Plan]]
     """Plans of each workload worth pricing; see `kept_plans`."""
     classes: list[list[np.ndarray]]

@@ -55,7 +55,6 @@ class Tables:
     """All plans of a study as rows of coefficients, and the convex problems that they make."""
 
     search: Search
-    """The study with its convex core."""
     of_workloads: tuple[PlanTable, ...]
     """Plans of each workload."""
     every: tuple[StepDemand, ...]
@@ -94,15 +93,7 @@ def hull_rows(tables: Tables, choices: list[int], groups: Sequence[tuple[np.ndar
 def hull_costs(
     tables: Tables, choice: int, groups: tuple[np.ndarray, ...], rows: Rows, slopes: Rows
 ) -> list[np.ndarray]:
-    """What members of each group cost over its hull, to first order, by leaf: shape (members, leaves) each.
-
-    Args:
-        tables: all plans.
-        choice: any of the group's.
-        groups: plans per workload, then choices.
-        rows: the hull, one row each.
-        slopes: what one unit of each coefficient costs, likewise.
-    """
+    """What members of each group cost over its hull, to first order, by leaf: shape (members, leaves) each."""
     array = tables.search.space.structure_of_choice[choice]
     found = [
         leaf_costs(t, (t.rows[array, g] - r) * s)
@@ -133,11 +124,7 @@ def plan_seconds(tables: Tables, choices: list[int], rows: Rows, z: np.ndarray) 
 
 
 def row_slopes(tables: Tables, choices: list[int], rows: Rows, optima: Optimum) -> Rows:
-    """Slope of each Lagrangian by the rows: what one unit more of a coefficient costs, at least 0.
-
-    Raises:
-        HullError: a slope is negative, so a hull bounds nothing: a limit asks for more of what plans spend.
-    """
+    """What one unit more of each coefficient costs; HullError for less than 0, with which a hull bounds nothing."""
     args = (data_of_rows(tables, choices, rows), optima.z, optima.multipliers)
     found = in_batches(partial(hull_slopes, tables.search.core), args, WIDTH)
     n = len(tables.of_workloads)

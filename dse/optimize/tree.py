@@ -32,7 +32,6 @@ class Progress:
     """Where a search stands."""
 
     seconds: float
-    """Since it began."""
     n_nodes: int
     """Regions solved."""
     n_open: int
@@ -57,7 +56,6 @@ class Proof:
     log: tuple[Progress, ...]
     """Progress after every batch; the last entry is the result."""
     tables: tuple[PlanTable, ...]
-    """Plans of every workload."""
     finished: bool
     """Whether the asked gap was reached (or infeasibility proved), rather than time used up."""
 
@@ -77,11 +75,9 @@ class Tree:
     """Best-first branch and bound on one study."""
 
     tables: Tables
-    """The study with all its plans."""
     gap: float
     """Relative gap at which to stop."""
     deadline: Deadline
-    """When to stop."""
     tell: Callable[[Progress], None] = lambda _: None
     """Told where the search stands after every batch."""
     open: list[tuple[float, int, Region]] = dataclasses.field(default_factory=list)
@@ -89,17 +85,12 @@ class Tree:
     closed_bound: float = math.inf
     """Least bound of the regions given up because the best design is close enough."""
     log: list[Progress] = dataclasses.field(default_factory=list)
-    """Progress after every batch."""
 
     def __post_init__(self) -> None:
         self.incumbent = Incumbent(self.tables)
 
     def run(self, chips: Sequence[Candidate] = ()) -> Proof:
-        """Branch until the gap is closed or time is up.
-
-        Args:
-            chips: solved designs, perhaps with broken counts, at whose chips plans are priced first.
-        """
+        """Branch until the gap is closed or time is up; plans are priced at `chips`, solved designs, first."""
         self.incumbent.improve(
             [c.choice_index for c in chips],
             np.asarray([c.optimum.z for c in chips]),
@@ -158,7 +149,6 @@ class Tree:
         return batch
 
     def _branch(self, regions: list[Region], rows: list[np.ndarray], optima: Optimum) -> Iterator[Region]:
-        """Children of every region that may hold something better."""
         search = self.tables.search
         slopes = row_slopes(self.tables, [r.choice for r in regions], rows, optima)
         violated = violates(self.tables, regions, rows, optima)

@@ -27,14 +27,8 @@ def what_if(
 ) -> tuple[WhatIf, ...]:  # fmt: skip
     """The goal of a study with each of its limits 10 % looser, and without it, over all choices and plans.
 
-    Counts are broken, so that what rounding adds to one answer and not to another tells nothing.
-
-    Args:
-        study: goal, limits, free numbers and choices.
-        reports: bounds of free numbers among them that cost something are moved too, but not dropped.
-        space: the study, lowered, where that is done already.
-        progress: told what is solved, one line at a time.
-        deadline: when to stop with the limits that were moved.
+    Counts are broken, so that what rounding adds to one answer and not to another tells nothing. Of `reports`, bounds
+    of free numbers that cost something are moved too, but not dropped.
     """
     space, deadline = space or space_of(study), deadline or Deadline()
 

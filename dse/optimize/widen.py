@@ -67,10 +67,7 @@ def _that_help(search: Search, known: Sequence[Broken], user: Bool[np.ndarray, "
 
 
 def _least_factors(search: Search, bounds: list[Bound], user: Bool[np.ndarray, " m"]) -> list[float]:
-    """How far each bound has to move so that it and the limits beside it change least [log units].
-
-    The change of the limits is convex in the move, so what is least lies between the neighbours of the best tried.
-    """
+    """How far each bound has to move so that it and the limits beside it change least [log units]."""
     low, high = np.zeros(len(bounds)), np.full(len(bounds), math.log(FURTHEST))
     rows, best = np.arange(len(bounds)), high
     for _ in range(ZOOMS):

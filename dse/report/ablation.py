@@ -13,7 +13,6 @@ from ..explore.ablation import CORRECTIONS, Variant
 from .layout import table
 
 SHOWN = ("n_cores", "sram_B", "clock_Hz", "n_stacks", "full_load_fp8_W")
-"""Numbers of a design in the table."""
 
 
 def ablation_json(found: dict[str, list[Variant]], left: Sequence[str] = ()) -> dict[str, Any]:

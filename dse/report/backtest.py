@@ -20,7 +20,7 @@ from ..explore.tally import Backtests, Tally
 from ..hardware.own_chip import short_name
 from .layout import drawn
 from .screen import product
-from .style import BAND, CONTEXT, DESIGN, STYLE, VERDICTS, plt, save
+from .style import BAND, CONTEXT, DESIGN, VERDICTS, draw, plt
 from .tables import Table, table_of
 from .terminal import unfinished
 
@@ -183,8 +183,7 @@ def row_json(r: Row) -> dict[str, Any]:
 
 def write_backtest_figure(found: Backtests, folder: Path) -> list[Path]:
     """Draw all back-tests into `folder`, as PNG and SVG."""
-    with plt.rc_context(STYLE):
-        return save(steps_figure(found.steps), folder, "backtest_ratios")
+    return draw(folder, backtest_ratios=lambda: steps_figure(found.steps))
 
 
 def steps_figure(found: Sequence[Backtest]) -> Figure:

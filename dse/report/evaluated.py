@@ -13,11 +13,11 @@ from ..evaluation.breakdown import Finding, binding, step_parts
 from ..hardware.chip import Chip, native_precisions, runs_in
 from ..workload.storage import PARTS
 from ..workload.transformer import Prefill, Training, Workload, products_of
-from .layout import WIDE, beside, table
+from .layout import WIDE, beside, drawn
+from .tables import table_of
 
 SHOWN_OPERATORS = 8
 """Operators in the table of an evaluation."""
-
 NOTHING = 1e-9
 """Share of a step below which a part is what smooth maxima leave of nothing."""
 
@@ -91,23 +91,21 @@ NEW = {
 
 def breakdown_table(f: Finding) -> Table:
     """Where the step goes; the rows add up to the last one."""
-    t, step = table("where the step goes", "time", "share"), float(f.evaluation.step_s)
+    rows, step = [], float(f.evaluation.step_s)
     for name, seconds in step_parts(f.evaluation):
         told = (in_unit(seconds, "s"), percent(f.share_frac(seconds))) if seconds > NOTHING * step else ("-", "")
-        t.add_row(name, *told)
-    t.add_section()
-    t.add_row("step", in_unit(step, "s"), "100 %")
-    return t
+        rows.append((name, *told))
+    rows.append(("step", in_unit(step, "s"), "100 %"))
+    return drawn(table_of(("where the step goes", "time", "share"), rows, totals=1))
 
 
 def operators_table(f: Finding) -> Table:
     """The longest operators and the limit each meets."""
-    t = table("longest operators", "time", "share", "FLOP/B", "bound by")
+    rows = []
     for o in f.operators[:SHOWN_OPERATORS]:
-        intensity = digits(o.intensity) if o.run_FLOP else "-"
-        name = f"{o.name} ({o.precision})" if o.run_FLOP else o.name
-        t.add_row(name, in_unit(o.seconds, "s"), percent(f.share_frac(o.seconds)), intensity, label(o.bound))
-    return t
+        name, intensity = (f"{o.name} ({o.precision})", digits(o.intensity)) if o.run_FLOP else (o.name, "-")
+        rows.append((name, in_unit(o.seconds, "s"), percent(f.share_frac(o.seconds)), intensity, label(o.bound)))
+    return drawn(table_of(("longest operators", "time", "share", "FLOP/B", "bound by"), rows))
 
 
 def finding_json(f: Finding) -> dict[str, Any]:

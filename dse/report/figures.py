@@ -21,7 +21,7 @@ from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import chip_receipts
 from ..optimize.solution import Solution
 from ..study.study import Study
-from .style import BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
+from .style import BLOCKS, CONTEXT, DESIGN, draw, plt
 
 FAMILY = ("trainium1", "trainium2", "trainium3")
 """Chips shown beside a design for context."""
@@ -48,12 +48,10 @@ BOUND_BLOCKS = {
 
 def write_figures(s: Solution, folder: Path) -> list[Path]:
     """Draw both figures of a solution that has a design into `folder`, as PNG and SVG."""
-    assert s.chip is not None
-    with plt.rc_context(STYLE):
-        paths = save(area_power_figure(s.chip, s.study), folder, "area_power")
-        if phases(s):
-            paths += save(roofline_figure(s), folder, "roofline")
-    return paths
+    chip = s.chip
+    assert chip is not None
+    paths = draw(folder, area_power=lambda: area_power_figure(chip, s.study))
+    return paths + (draw(folder, roofline=lambda: roofline_figure(s)) if phases(s) else [])
 
 
 def area_parts(chip: Chip, package: str) -> dict[str, float]:
@@ -207,8 +205,6 @@ LABELLED = 4
 """Operators named in a panel."""
 LETTER, LINE, ROOF_LABEL = 5.0, 11.0, 25.0
 """Width of a letter, height of a line, width of a roof's label [points]."""
-
-
 SIDES = [np.asarray(x) for x in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))]
 """Where a label may stand, best first: right, left, above, below, corners."""
 HALO = [withStroke(linewidth=2.5, foreground="white")]
@@ -243,7 +239,6 @@ def label_operators(ax: Axes, ops: tuple[Operator, ...], points: np.ndarray, lin
 
 
 def _covers(centre: np.ndarray, half: np.ndarray, others: np.ndarray) -> bool:
-    """Whether a box around `centre` covers any of the points `others`."""
     return bool(np.any(np.all(np.abs(others - centre) < half, axis=1)))
 
 

@@ -12,7 +12,7 @@ from ..core.text import digits, percent
 from ..economy.bill import ChipCost
 from ..economy.curves import BreakEven, Goodputs
 from .screen import product
-from .style import BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
+from .style import BLOCKS, CONTEXT, DESIGN, draw, plt
 
 PARTS = {
     "dies": "tensor engines", "memory": "HBM", "interposer": "on-die network", "test, assembly": "control, DMA",
@@ -109,14 +109,10 @@ def _mark_crossing(ax: Axes, years: float, bought_USD: float, above: bool) -> No
 
 def write_cost_figures(c: ChipCost, even: BreakEven, folder: Path) -> list[Path]:
     """Waterfall, and renting against buying where a rent is known."""
-    with plt.rc_context(STYLE):
-        paths = save(waterfall_figure(c), folder, "waterfall")
-        if c.rents:
-            paths += save(break_even_figure(c, even), folder, "break_even")
-    return paths
+    paths = draw(folder, waterfall=lambda: waterfall_figure(c))
+    return paths + (draw(folder, break_even=lambda: break_even_figure(c, even)) if c.rents else [])
 
 
 def write_goodput_figure(g: Goodputs, folder: Path) -> list[Path]:
     """Goodput against cluster size for three fabrics."""
-    with plt.rc_context(STYLE):
-        return save(goodput_figure(g), folder, "goodput")
+    return draw(folder, goodput=lambda: goodput_figure(g))

@@ -20,7 +20,8 @@ from ..hardware.presets import chip
 from ..serving.comparison import MODEL, Answer, Asked, training, usual
 from ..workload.presets import model as preset_model
 from .evaluated import stand_in_text
-from .layout import beside, table
+from .layout import beside, drawn, table
+from .tables import table_of
 
 SHOWN_KNOBS, WRITTEN_KNOBS = 3, 10
 """Facts named per answer on screen and in JSON."""
@@ -55,49 +56,40 @@ def cost_view(c: ChipCost, width: int) -> RenderableType:
 
 def capital_table(c: ChipCost) -> Table:
     """Capital by part, adding up to the last row."""
-    t, total = table("a chip in its rack", "USD", "share"), float(c.purchase.capital_USD)
-    for name, value in c.capital_parts_USD.items():
-        t.add_row(name, digits(value), percent(c.capital_shares_frac[name]))
-    t.add_section()
-    t.add_row("capital", digits(total, 4), "100 %")
-    return t
+    parts = ((n, digits(v), percent(c.capital_shares_frac[n])) for n, v in c.capital_parts_USD.items())
+    total = ("capital", digits(float(c.purchase.capital_USD), 4), "100 %")
+    return drawn(table_of(("a chip in its rack", "USD", "share"), (*parts, total), totals=1))
 
 
 def hour_table(c: ChipCost) -> Table:
     """Cost per hour by part, and what the market asks."""
-    t = table("one chip-hour", "USD", "buying pays after")
-    for name, value in c.hour_parts_USD.items():
-        t.add_row(name, digits(value), "")
-    t.add_section()
-    t.add_row("owned", digits(c.hour_USD), "")
+    parts = [(name, digits(value), "") for name, value in c.hour_parts_USD.items()]
+    below = [("owned", digits(c.hour_USD), "")]
     for kind, fact in c.rents.items():
         days = c.break_even_days[kind]
         after = f"{digits(days)} days" if math.isfinite(days) else "never"
-        t.add_row(f"rented, {kind.replace('_', ' ')}", digits(float(fact.value)), after)
-    if not c.rents:
-        t.add_row("rented", "no public price", "")
-    return t
+        below.append((f"rented, {kind.replace('_', ' ')}", digits(float(fact.value)), after))
+    below += [] if c.rents else [("rented", "no public price", "")]
+    return drawn(table_of(("one chip-hour", "USD", "buying pays after"), [*parts, *below], totals=len(below)))
 
 
 def carbon_table(p: Purchase) -> Table:
     """Embodied carbon by part."""
-    t, parts = table("made, carbon", "kg CO2e"), p.owned.embodied.__dict__
-    for name, value in parts.items():
-        t.add_row(label(name), digits(float(value)))
-    t.add_section()
-    t.add_row("embodied", digits(sum(float(v) for v in parts.values())))
-    return t
+    parts = {label(name): float(value) for name, value in p.owned.embodied.__dict__.items()}
+    rows = {**parts, "embodied": sum(parts.values())}
+    return drawn(table_of(("made, carbon", "kg CO2e"), ((n, digits(v)) for n, v in rows.items()), totals=1))
 
 
 def bill_table(c: ChipCost) -> Table:
     """A product's bill of materials beside the published one."""
-    t = table("the package, with the published die", "spare blocks sold", "none sold", "published", "range")
+    rows = []
     for x in c.bill:
         said = digits(float(x.published.value)) if x.published else "-"
-        span = f"{digits(x.published.low)} to {digits(x.published.high)}" if x.published else ""
         unsure = x.published is not None and x.published.low < x.published.high
-        t.add_row(label(x.part), digits(x.harvested_USD), digits(x.whole_USD), said, span if unsure else "")
-    return t
+        span = f"{digits(x.published.low)} to {digits(x.published.high)}" if x.published and unsure else ""
+        rows.append((label(x.part), digits(x.harvested_USD), digits(x.whole_USD), said, span))
+    heads = ("the package, with the published die", "spare blocks sold", "none sold", "published", "range")
+    return drawn(table_of(heads, rows))
 
 
 def cost_json(c: ChipCost) -> dict[str, Any]:

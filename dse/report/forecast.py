@@ -20,7 +20,6 @@ from .results import study_manifest
 from .terminal import unfinished
 
 LEVELS = (0.1, 0.5, 0.9)
-"""Quantiles shown."""
 
 
 DRAWS = "draws.csv"

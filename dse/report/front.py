@@ -158,11 +158,9 @@ def remedy_view(r: Remedy) -> RenderableType:
 
 
 def _ends(r: Remedy) -> RenderableType:
-    """How far every number may get better."""
-    t = table("what may get better", "now", "good end")
-    for x in r.levers:
-        t.add_row(scoped_label(x.name), *(quantity_text(scoped_name(x.name), v) for v in (x.value, x.end)))
-    return t
+    each = ((x.name, (x.value, x.end)) for x in r.levers)
+    rows = ((scoped_label(n), *(quantity_text(scoped_name(n), v) for v in ends)) for n, ends in each)
+    return drawn(table_of(("what may get better", "now", "good end"), rows))
 
 
 def sensitivity_json(s: Sensitivity, r: Remedy | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ..explore.sensitivity import Sensitivity
 from ..study.metrics import DELIVERED
 from .front import SHOWN, goal_text, heading
 from .front_axes import axis_label, better, frame, log_axes, mark_chips
-from .style import CONTEXT, DESIGN, HARMS, HELPS, NODES, STYLE, plt, save
+from .style import CONTEXT, DESIGN, HARMS, HELPS, NODES, draw, plt
 
 CLOUD_REACH = 1.3
 """Dominated designs farther than this factor beyond the front's worst values are not drawn."""
@@ -22,11 +22,9 @@ CLOUD_REACH = 1.3
 
 def write_front_figures(f: Front, named: list[Named], folder: Path) -> list[Path]:
     """Draw a front into `folder` as PNG, SVG and, where plotly is installed, as pages to hover over."""
-    with plt.rc_context(STYLE):
-        paths = save(front_figure(f, named), folder, "front")
-        paths += save(along_figure(f), folder, "designs")
     from .front_pages import write_pages
 
+    paths = draw(folder, front=lambda: front_figure(f, named), designs=lambda: along_figure(f))
     return paths + write_pages(f, named, folder)
 
 
@@ -62,7 +60,6 @@ def front_figure(f: Front, named: list[Named]) -> Figure:
 
 
 def _place(f: Front, chip: Named, sizes: tuple[float, float]) -> tuple[float, float]:
-    """Where a chip stands on the first two axes of a front."""
     y, x = (float(better(m, np.asarray([v]))[0]) for m, v in zip(f.metrics[:2], chip.values, strict=False))
     return x / sizes[0], y / sizes[1]
 

@@ -141,7 +141,6 @@ Drawn: TypeAlias = tuple[np.ndarray, str, float]
 
 
 def _head(drawn: dict[str, Drawn], name: str) -> str:
-    """Title of an axis where there is little room."""
     return drawn[name][1].replace(" speed-up over the baseline", "")
 
 
@@ -193,7 +192,6 @@ def _axis(metric: str, values: object) -> Drawn:
 
 
 def _focus(values: np.ndarray, room: float = ROOM) -> tuple[float, float]:
-    """Ends of an axis that shows the front with some room around it."""
     return float(values.min()) / room, float(values.max()) * room
 
 

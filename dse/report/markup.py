@@ -23,11 +23,9 @@ class Markup:
     """Text that is HTML already."""
 
     html: str
-    """The HTML."""
 
 
 Cell = str | Markup
-"""What stands in a table."""
 
 
 def text(value: Cell) -> str:

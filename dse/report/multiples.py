@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,7 +15,7 @@ from ..calibrate.dimensions import DIMENSIONS, multiple, with_dimensions
 from ..calibrate.error_groups import fifths, median_error_frac
 from ..calibrate.score import covered_frac
 from ..core.text import percent
-from .style import BAND, CONTEXT, DESIGN, STYLE, plt, save
+from .style import BAND, CONTEXT, DESIGN, draw, plt
 
 COLUMNS = 6
 """Panels in a row of the page."""
@@ -28,8 +27,7 @@ FEWEST = 3
 
 def write_page(done: pd.DataFrame, rows: pd.DataFrame, kind: str, folder: Path) -> list[Path]:
     """Draw the page as `multiples` into `folder`, as PNG and SVG; returns the files."""
-    with mpl.rc_context(STYLE):
-        return save(multiples_figure(with_dimensions(done, rows, kind), kind), folder, "multiples")
+    return draw(folder, multiples=lambda: multiples_figure(with_dimensions(done, rows, kind), kind))
 
 
 def multiples_figure(done: pd.DataFrame, kind: str) -> Figure:

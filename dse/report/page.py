@@ -27,9 +27,7 @@ from .sections import SECTIONS, plain
 from .sweep_section import sweep
 
 CSS = Path(__file__).with_name("page.css")
-"""Look of the page."""
 PAGE = "report.html"
-"""Name of the page in its folder."""
 CAPTIONS = {
     "area_power": "Area and full-load power by block; hollow marks are third-party estimates",
     "roofline": "Roofline with the operators of each workload: gray on the baseline, in colour on the design",
@@ -56,17 +54,11 @@ class Section:
     """One part of the page."""
 
     title: str
-    """Heading."""
     html: str
-    """What is below it."""
 
 
 def write_page(root: str | Path, path: str | Path | None = None) -> Path:
-    """Write the page of a results folder and return its path.
-
-    Args:
-        root: a folder with answers, or with folders of answers, at any depth.
-        path: file to write; `report.html` in the folder when left out.
+    """Write the page of a folder with answers at any depth, by default as `report.html` in it, and return its path.
 
     Raises:
         SpecError: no such folder, no answer in it, or a file that cannot be read or written.

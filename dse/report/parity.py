@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -18,18 +17,15 @@ from matplotlib.ticker import FixedLocator
 from ..calibrate.error_groups import ErrorGroup, largest_share_frac, part_groups, source_errors, within_frac
 from ..core.text import digits, percent, scale_of
 from ..physics.calibration import FAMILIES, family
-from .style import BAND, BLOCKS, CONTEXT, DESIGN, STYLE, plt, save
+from .style import BAND, BLOCKS, CONTEXT, DESIGN, draw, plt
 from .style import FAMILIES as FAMILY_COLOURS
 
 WHAT = {"training": "step", "inference": "request", "kernels": "operator", "collectives": "collective"}
 """Kind of measurement to what is timed."""
-
 FAMILY_COLORS = dict(zip((name for name, _ in FAMILIES), FAMILY_COLOURS, strict=False))
 """Chip family to its colour; chips of no family are black."""
-
 MARKERS = "os^Dv<>PXph*8d"
 """Marker of a source, by its number of points."""
-
 BAND_FRAC = 0.25
 """Half width of the shaded band."""
 
@@ -43,21 +39,13 @@ PARTS: dict[str, tuple[str, dict[str, Any]]] = {
     "bubble_s": ("pipeline bubble", {"facecolor": "white", "edgecolor": CONTEXT, "hatch": "////"}),
 }
 """Part of a predicted step to its words and look: green for links, hatched for idle time."""
-
 SHOWN_SOURCES = 16
 """Sources with a bar of their own, most points first."""
 
 
 def write_figures(done: pd.DataFrame, kind: str, folder: Path) -> list[Path]:
-    """Draw `parity` and `parts` of predictions into `folder`, as PNG and SVG.
-
-    Args:
-        done: predictions, with `error_frac`.
-        kind: kind of measurement.
-        folder: where to.
-    """
-    with mpl.rc_context(STYLE):
-        return save(parity_figure(done, kind), folder, "parity") + save(parts_figure(done, kind), folder, "parts")
+    """Draw `parity` and `parts` of predictions into `folder`, as PNG and SVG."""
+    return draw(folder, parity=lambda: parity_figure(done, kind), parts=lambda: parts_figure(done, kind))
 
 
 def parity_figure(done: pd.DataFrame, kind: str) -> Figure:
@@ -94,8 +82,6 @@ def parity_figure(done: pd.DataFrame, kind: str) -> Figure:
 
 CROWD = 150
 """Points of a source from which its marks are small and light."""
-
-
 TICK_SPAN = 100.0
 """Ratio of limits from which powers of ten are ticks enough."""
 

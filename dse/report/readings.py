@@ -14,12 +14,11 @@ from ..core.files import write_json
 from ..core.text import label, quantity_text, times
 from ..explore.readings import READINGS, WORDS, Point
 from .layout import drawn
-from .style import CONTEXT, DESIGN, HARMS, HELPS, STYLE, plt, save
+from .style import CONTEXT, DESIGN, HARMS, HELPS, draw, plt
 from .tables import Table, table_of
 
 COLOURS = dict(zip(READINGS, (HARMS, CONTEXT, HELPS), strict=True))
 SHOWN = ("n_cores", "sram_B", "clock_Hz", "n_stacks", "full_load_fp8_W")
-"""Numbers of a design in the table."""
 
 
 def readings_json(points: list[Point], left: Sequence[str] = ()) -> dict[str, Any]:
@@ -72,5 +71,4 @@ def write_readings(folder: Path, points: list[Point], baseline: str, figures: bo
     """`tdp.json` and the figure beside it."""
     write_json(folder / "tdp.json", readings_json(points, left))
     if figures:
-        with plt.rc_context(STYLE):
-            save(readings_figure(points, baseline), folder, "tdp")
+        draw(folder, tdp=lambda: readings_figure(points, baseline))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import platform
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import jax
 
 from ..core.files import write_json, write_whole
-from ..core.origin import digest, git_commit, preset_hashes
+from ..core.origin import digest, stamp
 from ..core.version import __version__
 from ..hardware.chip_file import chip_toml
 from ..optimize.solution import Solution, solution_json
@@ -25,25 +24,19 @@ def write_results(folder: Path, study_text: str, solution: Solution) -> None:
     if solution.chip is not None:
         text = chip_toml(solution.chip, f"the study {solution.study.name}, solution.json beside this file")
         write_whole(folder / "chip.toml", lambda place: place.write_text(text, encoding="utf-8"))
-    write_json(folder / "manifest.json", manifest(study_text, solution))
-
-
-def manifest(study_text: str, solution: Solution) -> dict[str, Any]:
-    """Where an answer came from: study, code, versions, and the facts it rests on."""
-    return study_manifest(study_text, solution.study, solution.choice)
+    write_json(folder / "manifest.json", study_manifest(study_text, solution.study, solution.choice))
 
 
 def study_manifest(
     study_text: str, study: Study, choice: Choice | None = None, seed: int | None = None
 ) -> dict[str, Any]:
-    """The same for any answer to a study; of all its choices when none was made."""
+    """Where an answer came from: study, code, versions, and the facts of its choice, or of all, that it rests on."""
     basis = study_basis(study, choice)
     return {
         "study": study.name,
         "study_sha256": digest(study_text.encode()),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **stamp(),
         "dse": __version__,
-        "git_commit": git_commit(),
         "python": platform.python_version(),
         "jax": jax.__version__,
         "float_bits": 64 if jax.config.jax_enable_x64 else 32,  # pyright: ignore[reportAttributeAccessIssue]
@@ -51,5 +44,4 @@ def study_manifest(
         "seed": seed,
         "sources": source_keys(basis),
         "guesses": [f"{b.thing}: {b.fact.name}" for b in guesses(basis)],
-        "presets_sha256": preset_hashes(),
     }

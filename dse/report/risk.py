@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,13 @@ from ..explore.outcome import (
 )
 from ..explore.robust import Hopeless, Robust
 from ..study.metrics import DELIVERED
+from .front import goal_text
 from .layout import WIDE, beside, drawn
 from .results import study_manifest
 from .tables import Table, table_of
 from .terminal import unfinished
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
-"""Quantiles shown."""
 STEPS = 41
 """Quantiles, evenly from none to all samples, that the distribution of the outcome is written as."""
 SHOWN_DRIVERS = 12
@@ -71,8 +72,9 @@ def verdict_lines(r: Risk) -> list[str]:
         + blocking_text(blocking(r))
     ]
     if met:
-        low, middle, high = (outcome_text(r, v) for v in outcome_quantiles(r, (0.05, 0.5, 0.95)))
-        at_values = times(1 / r.nominal) if r.study.goal == DELIVERED else quantity_text(r.study.goal, r.nominal)
+        said = times if r.study.goal == DELIVERED else partial(quantity_text, r.study.goal)
+        low, middle, high = map(said, outcome_quantiles(r, (0.05, 0.5, 0.95)))
+        at_values = goal_text(r.study.goal, r.nominal)
         lines.append(f"where they can: {middle} in the middle, {low} to {high} in 9 of 10; {at_values} at the values")
         lines += [f"{percent(share)} won by {choice.text()}" for choice, share in r.choices.items()]
     return lines
@@ -83,11 +85,6 @@ def blocking_text(shares: dict[str, float]) -> str:
     return (
         f"; in the way: {', '.join(f'{label(n)} {percent(s)}' for n, s in list(shares.items())[:3])}" if shares else ""
     )
-
-
-def outcome_text(r: Risk, value: float) -> str:
-    """An outcome, delivered speed-up or the goal in its unit, as people write it."""
-    return times(value) if r.study.goal == DELIVERED else quantity_text(r.study.goal, value)
 
 
 def design_table(a: dict[str, Any]) -> Table:
@@ -122,7 +119,7 @@ def robust_lines(r: Risk, robust: Robust | Hopeless | None) -> list[str]:
     if isinstance(robust, Hopeless):
         best = f"the best single design tried meets them in {percent(robust.possible)}"
         return [f"No one design meets the limits in {ask}: {best}{blocking_text(robust.blocking)}.", ""]
-    goal = times(1 / robust.goal) if r.study.goal == DELIVERED else quantity_text(r.study.goal, robust.goal)
+    goal = goal_text(r.study.goal, robust.goal)
     numbers = ", ".join(f"{label(n)} {quantity_text(n, v)}" for n, v in robust.free.items())
     return [
         f"One design for {ask}: {goal}, limits met, with {robust.choice.text()}; {numbers}.",

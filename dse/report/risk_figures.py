@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..core.text import digits, label, percent, quantity_text, scoped_label, times, unit_of
@@ -13,7 +12,7 @@ from ..explore.histogram import outcome_histogram
 from ..explore.outcome import FEW, Risk, stands_out
 from ..study.metrics import DELIVERED
 from .risk import SHOWN_DRIVERS
-from .style import BAND, CONTEXT, DESIGN, HARMS, HELPS, REACHED, STYLE, plt, save
+from .style import BAND, CONTEXT, DESIGN, HARMS, HELPS, REACHED, draw, plt
 
 BINS = 36
 """Bars of the histogram."""
@@ -26,12 +25,8 @@ def write_risk_figures(r: Risk, folder: Path) -> list[Path]:
     """Draw the figures of a risk study into `folder`, as PNG and SVG."""
     if not r.feasible.any():
         return []
-    with plt.rc_context(STYLE):
-        paths = save(verdict_figure(r), folder, "risk_verdict")
-        paths += save(design_figure(r), folder, "risk_design")
-        if r.drivers:
-            paths += save(drivers_figure(r), folder, "risk_drivers")
-    return paths
+    paths = draw(folder, risk_verdict=lambda: verdict_figure(r), risk_design=lambda: design_figure(r))
+    return paths + (draw(folder, risk_drivers=lambda: drivers_figure(r)) if r.drivers else [])
 
 
 def verdict_figure(r: Risk) -> Figure:
@@ -107,13 +102,8 @@ def drivers_figure(r: Risk) -> Figure:
     ax.set_ylim(len(shown) - 0.4, -0.6)
     widest = 1.15 * float(np.abs(values).max())
     ax.set_xlim(-widest, widest)
-    _shade_noise(ax, FEW * shown[0].error)
+    ax.axvspan(-FEW * shown[0].error, FEW * shown[0].error, color=BAND, zorder=0)
     ax.grid(axis="x")
     ax.set_title("What the verdict hangs on")
     ax.set_xlabel("rank correlation with the outcome: more is worse (left) or better (right); gray is noise")
     return figure
-
-
-def _shade_noise(ax: Axes, width: float) -> None:
-    """Gray band of correlations that chance alone gives."""
-    ax.axvspan(-width, width, color=BAND, zorder=0)

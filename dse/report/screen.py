@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..core.text import digits, enough_text, in_unit, label, percent, quantity_text, span, times, unit_of
+from ..core.text import digits, in_unit, label, percent, quantity_text, span, times, unit_of
 from ..explore.designed import COUNTED, compared, waits
 from ..hardware.chip import Chip
 from ..hardware.own_chip import short_name
@@ -29,7 +29,8 @@ from ..study.metrics import SERVED, SPEEDUPS
 from ..study.study import Study
 from ..workload.requests import Requests, given_batch
 from .evaluated import stand_in_text
-from .layout import WIDE, beside, table
+from .layout import WIDE, beside, drawn, table
+from .tables import table_of
 from .terminal import unfinished
 
 SHOWN_ALTERNATIVES = 5
@@ -128,17 +129,17 @@ def goal_text(study: Study, goal: float) -> str:
 def design_table(s: Solution) -> Table:
     """The baseline beside the design, with ratios."""
     assert s.chip is not None
-    base, design = s.study.baseline.chip, s.chip
-    t = table("package", base.name, "design", "ratio")
-    t.add_row("dies", dies_text(base), dies_text(design), "")
-    numbers = compared(s, NUMBERS)
+    base, design, numbers = s.study.baseline.chip, s.chip, compared(s, NUMBERS)
     ratios = {name: "-" if x.ratio is None else times(x.ratio, 2) for name, x in numbers.items()}
-    t.add_row("cores", cores_text(base), cores_text(design), ratios["n_cores"])
-    t.add_row("HBM", hbm_text(base), hbm_text(design), ratios["n_stacks"])
+    rows = [
+        ("dies", dies_text(base), dies_text(design), ""),
+        ("cores", cores_text(base), cores_text(design), ratios["n_cores"]),
+        ("HBM", hbm_text(base), hbm_text(design), ratios["n_stacks"]),
+    ]
     for name in NUMBERS:
-        x = numbers[name]
-        t.add_row(label(name), quantity_text(name, x.before), quantity_text(name, x.after), ratios[name])
-    return t
+        before, after = (quantity_text(name, x) for x in (numbers[name].before, numbers[name].after))
+        rows.append((label(name), before, after, ratios[name]))
+    return drawn(table_of(("package", base.name, "design", "ratio"), rows))
 
 
 def dies_text(chip: Chip) -> str:
@@ -175,23 +176,20 @@ def limits_table(s: Solution) -> Table:
 
 def what_if_table(s: Solution) -> Table:
     """What becomes of the answer if one limit is looser, or gone."""
-    t = table("limit", "as it is", "10 % looser", "without it")
+    rows = []
     for x in s.what_ifs:
-        sign = "<=" if x.sense == "at_most" else ">="
-        limit = f"{label(x.name)} {sign} {quantity_text(x.name, x.limit)}"
-        t.add_row(limit, *(_goal_or_none(s.study, g) for g in (x.goal, x.moved, x.dropped)))
-    t.caption, t.caption_justify = "solved again over all choices and plans; cores and stacks are fractions", "left"
-    return t
+        limit = f"{label(x.name)} {'<=' if x.sense == 'at_most' else '>='} {quantity_text(x.name, x.limit)}"
+        rows.append((limit, *(_goal_or_none(s.study, g) for g in (x.goal, x.moved, x.dropped))))
+    note = "solved again over all choices and plans; cores and stacks are fractions"
+    return drawn(table_of(("limit", "as it is", "10 % looser", "without it"), rows, note))
 
 
 def near_table(s: Solution) -> Table:
     """How far each number may move while the goal stays near its best."""
-    t = table("nearly as good", "least", "design", "most")
-    for x in s.near:
-        at = s.continuous.get(x.name)
-        t.add_row(label(x.name), *("-" if v is None else quantity_text(x.name, v) for v in (x.lower, at, x.upper)))
-    t.caption, t.caption_justify = "one number moves as far as it can, all others follow; counts broken", "left"
-    return t
+    each = ((x.name, (x.lower, s.continuous.get(x.name), x.upper)) for x in s.near)
+    rows = ((label(n), *("-" if v is None else quantity_text(n, v) for v in ends)) for n, ends in each)
+    note = "one number moves as far as it can, all others follow; counts broken"
+    return drawn(table_of(("nearly as good", "least", "design", "most"), rows, note))
 
 
 def _goal_or_none(study: Study, goal: float | None) -> str:
@@ -286,13 +284,12 @@ def bounded_text(n_designs: float, gap_frac: float, n_nodes: int, spent_s: float
 
 def alternatives_table(s: Solution) -> Table:
     """The best choices, before rounding; only what differs between the study's choices is named."""
-    t = table("best choices (before rounding)", "delivered" if s.study.goal in SPEEDUPS else "goal", "behind")
-    for a in s.alternatives[:SHOWN_ALTERNATIVES]:
-        if math.isfinite(a.goal):
-            goal = times(1 / a.goal) if s.study.goal in SPEEDUPS else quantity_text(s.study.goal, a.goal)
-            behind = s.behind_frac(a)
-            t.add_row(differing_text(a.choice, s.study), goal, percent(behind) if behind > SAME else "-")
-    return t
+    rows, delivers = [], s.study.goal in SPEEDUPS
+    for a in (x for x in s.alternatives[:SHOWN_ALTERNATIVES] if math.isfinite(x.goal)):
+        goal = times(1 / a.goal) if delivers else quantity_text(s.study.goal, a.goal)
+        behind = s.behind_frac(a)
+        rows.append((differing_text(a.choice, s.study), goal, percent(behind) if behind > SAME else "-"))
+    return drawn(table_of(("best choices (before rounding)", "delivered" if delivers else "goal", "behind"), rows))
 
 
 def differing_text(choice: Choice, study: Study) -> str:
@@ -332,19 +329,15 @@ def infeasible_view(s: Solution) -> list[RenderableType]:
         head = Text(words, style="bold yellow")
     if not s.relaxations:
         return [head, Text("No loosening was found that helps: the laws of the chip and its technology conflict.")]
-    t = table("limits that conflict", "asked", "loosen to", "by")
-    for r in s.relaxations:
-        t.add_row(label(r.name), quantity_text(r.name, r.limit), loosened_text(r), percent(r.change_frac))
+    rows = (
+        (label(r.name), quantity_text(r.name, r.limit), r.needed_text, percent(r.change_frac)) for r in s.relaxations
+    )
+    t = drawn(table_of(("limits that conflict", "asked", "loosen to", "by"), rows))
     return [head, t, Text(relaxation_sentence(s.relaxations))]
-
-
-def loosened_text(r: Relaxation) -> str:
-    """What a limit must at least be loosened to, three digits, rounded to the side that suffices."""
-    return enough_text(r.name, r.needed, more=r.needed > r.limit)
 
 
 def relaxation_sentence(relaxations: tuple[Relaxation, ...]) -> str:
     """The relaxations as an instruction."""
-    parts = [f"{label(r.name)} from {quantity_text(r.name, r.limit)} to {loosened_text(r)}" for r in relaxations]
+    parts = [f"{label(r.name)} from {quantity_text(r.name, r.limit)} to {r.needed_text}" for r in relaxations]
     joint = " together" if len(parts) > 1 else ""
     return f"The least loosening found that gives a design, cores and stacks whole: {' and '.join(parts)}{joint}."

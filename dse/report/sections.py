@@ -10,6 +10,7 @@ from ..core.text import digits, label, percent, quantity_text, times
 from ..hardware.own_chip import short_name
 from ..optimize.solution import TIGHT, is_priced
 from ..study.design import Choice
+from ..study.metrics import DELIVERED
 from . import hover
 from .backtest import backtest_table
 from .front import facts_table, heading
@@ -20,7 +21,6 @@ from .screen import bounded_text
 from .validation import error_text, scores_table, worst_table
 
 Answer = dict[str, Any]
-"""The JSON of an answer."""
 SHOWN = 12
 """Rows of long tables."""
 
@@ -38,12 +38,16 @@ def solution(a: Answer) -> str:
     if m.get("delivered_speedup"):
         said += f"It delivers {times(m['delivered_speedup'])} the baseline"
         said += f", {times(low)} to {times(high)} over the ranges of the calibration. " if low and high else ". "
+    others = [
+        (Choice(**x["choice"]).text(), "infeasible" if x["goal"] is None else digits(x["goal"], 4))
+        for x in a["alternatives"][:SHOWN]
+    ]
     return (
         paragraph(said + certificate(c), "lead")
         + table(["design", ""], _design_rows(a["design"]))
         + table(["workload", "speed-up", "step", "power", "MFU", "memory", "plan"], _workload_rows(m["workloads"]))
         + table(["limit", "value", "allowed", "room left", "+1 % of it moves the goal"], _limit_rows(a["limits"]))
-        + folded("Other choices", table(["choice", "goal"], _alternative_rows(a["alternatives"])))
+        + folded("Other choices", table(["choice", "goal"], others))
     )
 
 
@@ -99,16 +103,6 @@ def _limit_rows(limits: list[Answer]) -> list[tuple[Cell, ...]]:
     return rows
 
 
-def _alternative_rows(found: list[Answer]) -> list[tuple[Cell, ...]]:
-    return [
-        (
-            Choice(**a["choice"]).text(),
-            "infeasible" if a["goal"] is None else digits(a["goal"], 4),
-        )
-        for a in found[:SHOWN]
-    ]
-
-
 def front(a: Answer) -> str:
     """A Pareto front: to hover over where plotly is installed, and some of its points."""
     metrics, points = a["metrics"], a["points"]
@@ -127,12 +121,12 @@ def front(a: Answer) -> str:
 
 def front_title(a: Answer) -> str:
     """What a front is over, in words."""
-    heads = ["delivered speed-up" if n == "delivered_time" else label(n) for n in a["metrics"]]
+    heads = ["delivered speed-up" if n == DELIVERED else label(n) for n in a["metrics"]]
     return f"Front over {', '.join(heads[:-1])} and {heads[-1]}"
 
 
 def _metric_text(name: str, value: Any) -> str:
-    return times(1.0 / value) if name == "delivered_time" else value_text(name, value)
+    return times(1.0 / value) if name == DELIVERED else value_text(name, value)
 
 
 def risk(a: Answer) -> str:
@@ -203,7 +197,6 @@ def _proposed(step: Answer, name: str) -> str:
 
 
 def _step(s: Answer) -> str:
-    """One step in full, folded."""
     chosen = ", ".join(f"{c['what']} {c['proposed']} (built {c['built']})" for c in s["choices"])
     return folded(f"{s['predecessor']} to {s['built']}: {chosen}", written(backtest_table(s)))
 

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from ..serving.offer import Offer, serving_numbers
 from .front_axes import log_axes
-from .style import CONTEXT, DESIGN, FAMILIES, STYLE, plt, save
+from .style import CONTEXT, DESIGN, FAMILIES, draw, plt
 
 MARKERS = {"prefill first": "o", "chunked": "s", "apart": "^"}
 """Scheduler to the marker of its points."""
@@ -26,8 +26,7 @@ PANELS = (
 
 def write_figures(offers: list[Offer], folder: Path, name: str) -> list[Path]:
     """Draw the curves of all offers into `folder`, as PNG and SVG."""
-    with plt.rc_context(STYLE):
-        return save(serving_figure(offers), folder, name)
+    return draw(folder, **{name: lambda: serving_figure(offers)})
 
 
 def serving_figure(offers: list[Offer]) -> Figure:

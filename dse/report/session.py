@@ -14,10 +14,7 @@ def cache_folder() -> Path:
 
 
 def start_jax() -> None:
-    """Switch JAX to float64 and let it keep every compiled program, so that a second run starts warm.
-
-    A home that cannot be written costs the warm start, nothing else.
-    """
+    """Switch JAX to float64 and keep compiled programs where the home can be written, so that runs start warm."""
     import jax
 
     jax.config.update("jax_enable_x64", True)

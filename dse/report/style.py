@@ -9,6 +9,7 @@ every axis.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,6 @@ BLOCKS = {
     "other": "#dcdcdc",
 }
 """Block of a chip to its colour, in areas, powers and rooflines alike; launches, which no block does, have one too."""
-
 CONTEXT = "#9a9a9a"
 """What is there to compare with."""
 BAND = "#ededed"
@@ -71,7 +71,6 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "dse",
     "hatch.linewidth": 0.6,
 }
-"""Settings of every figure."""
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
@@ -82,3 +81,9 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
         figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.15, metadata=metadata)
     plt.close(figure)
     return paths
+
+
+def draw(folder: Path, **figures: Callable[[], Figure]) -> list[Path]:
+    """Draw figures in the house style and `save` each under its name."""
+    with plt.rc_context(STYLE):
+        return [path for name, make in figures.items() for path in save(make(), folder, name)]

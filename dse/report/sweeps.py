@@ -29,18 +29,20 @@ SHOWN_REASONS = 5
 
 def estimate_view(name: str, e: Estimate) -> RenderableType:
     """What a sweep will take."""
+    said = {
+        "points": f"{e.points:,}", "combinations of choices": f"{e.settings:,}", "shards": f"{e.shards:,}",
+        "time in this process": duration(e.seconds), "compiling, once": duration(e.once_s),
+        "disk": in_unit(e.disk_B, "B"),
+    }  # fmt: skip
+    return Group(_listed(said), f"{name}: nothing was written; extrapolated from {e.probed:,} points.")
+
+
+def _listed(said: dict[str, str]) -> Table:
     rows = table("", "")
     rows.show_header = False
-    for label, value in (
-        ("points", f"{e.points:,}"),
-        ("combinations of choices", f"{e.settings:,}"),
-        ("shards", f"{e.shards:,}"),
-        ("time in this process", duration(e.seconds)),
-        ("compiling, once", duration(e.once_s)),
-        ("disk", in_unit(e.disk_B, "B")),
-    ):
-        rows.add_row(label, value)
-    return Group(rows, f"{name}: nothing was written; extrapolated from {e.probed:,} points.")
+    for row in said.items():
+        rows.add_row(*row)
+    return rows
 
 
 def summary_view(found: dict[str, Any]) -> RenderableType:
@@ -76,13 +78,10 @@ def _whys(reasons: dict[str, int], given_up: list[dict[str, Any]]) -> list[Rende
 
 def status_view(found: dict[str, Any]) -> RenderableType:
     """`sweep.folder.status` for the terminal."""
-    rows = table("", "")
-    rows.show_header = False
-    for label in ("points", "rows", "failed", "shards", "whole", "missing", "damaged", "foreign"):
-        rows.add_row(label, f"{found[label]:,}")
+    counts = ("points", "rows", "failed", "shards", "whole", "missing", "damaged", "foreign")
     said = "finished" if found["finished"] else "not finished: go on with dse sweep SPEC.toml --resume"
     head = Text(f"{found['sweep']} in {found['folder']}: {said}", no_wrap=True, overflow="ignore")
-    return Group(head, rows, *_whys(found["reasons"], found["given_up"]))
+    return Group(head, _listed({n: f"{found[n]:,}" for n in counts}), *_whys(found["reasons"], found["given_up"]))
 
 
 def answer_view(answer: pd.DataFrame, folder: str | Path) -> RenderableType:

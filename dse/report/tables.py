@@ -14,7 +14,6 @@ class Table:
     """Heads and rows of text with units in the cells; the first column is what a row is about."""
 
     columns: tuple[str, ...]
-    """Heads."""
     rows: tuple[tuple[str, ...], ...]
     """A cell per head."""
     styles: tuple[str, ...] = ()
@@ -25,6 +24,6 @@ class Table:
     """What stands below."""
 
 
-def table_of(columns: Sequence[str], rows: Iterable[Sequence[str]], note: str = "") -> Table:
+def table_of(columns: Sequence[str], rows: Iterable[Sequence[str]], note: str = "", totals: int = 0) -> Table:
     """A table of rows without a style."""
-    return Table(tuple(columns), tuple(map(tuple, rows)), note=note)
+    return Table(tuple(columns), tuple(map(tuple, rows)), (), totals, note)

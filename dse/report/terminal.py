@@ -89,16 +89,7 @@ def points_progress(total: int) -> Iterator[Callable[[int, int, bool], None]]:
     console = Console(stderr=True, highlight=False)
     tally = Tally(total)
     if not console.is_terminal:
-        spoken = time.monotonic()
-
-        def line(done: int, failed: int, before: bool) -> None:
-            nonlocal spoken
-            tally.add(done, failed, before)
-            if time.monotonic() - spoken >= EVERY_S:
-                spoken = time.monotonic()
-                print(tally.text(), file=sys.stderr, flush=True)
-
-        yield line
+        yield tally.tell
         print(tally.text(), file=sys.stderr, flush=True)
         return
     from rich.progress import BarColumn, Progress, TextColumn
@@ -118,22 +109,26 @@ class Tally:
 
     def __init__(self, total: int):
         self.total, self.done, self.failed, self.mine = total, 0, 0, 0
-        self.begin = time.monotonic()
+        self.begin = self.spoken = time.monotonic()
 
     def add(self, done: int, failed: int, before: bool) -> None:
         """Count `done` points, `failed` among them; those of an earlier run say nothing about the pace."""
         self.done, self.failed = self.done + done, self.failed + failed
         self.mine += 0 if before else done
 
+    def tell(self, done: int, failed: int, before: bool) -> None:
+        """As `add`, and a line on stderr every `EVERY_S`."""
+        self.add(done, failed, before)
+        if time.monotonic() - self.spoken >= EVERY_S:
+            self.spoken = time.monotonic()
+            print(self.text(), file=sys.stderr, flush=True)
+
     def text(self) -> str:
         """One line: points, pace, failures and time left."""
         spent = max(time.monotonic() - self.begin, 1e-9)
         pace = self.mine / spent
-        words = [
-            f"{self.done:,} of {self.total:,} points",
-            f"{pace:,.0f} points/s" if pace >= 10 else f"{pace:.2g} points/s",
-        ]
-        words.append(f"{self.failed:,} failed")
+        fast = f"{pace:,.0f}" if pace >= 10 else f"{pace:.2g}"
+        words = [f"{self.done:,} of {self.total:,} points", f"{fast} points/s", f"{self.failed:,} failed"]
         if self.mine and self.done < self.total:
             words.append(f"{duration((self.total - self.done) / pace)} left")
         return ", ".join(words)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,13 @@ from ..calibrate.measurements import read
 from ..calibrate.validate import Validation, memory_scores, reasons, source_medians, worst
 from ..core.errors import SpecError
 from ..core.files import results_folder, write_json
-from ..core.origin import digest, git_commit, preset_hashes
+from ..core.origin import digest, stamp
 from ..core.text import digits, in_unit, percent
 from ..core.version import __version__
 from .layout import drawn, table
 from .tables import Table, table_of
 
 Answer = dict[Any, Any]
-"""The JSON of scores."""
 
 REASONS = 12
 """Reasons shown; the JSON and the Parquet file have all."""
@@ -102,7 +100,6 @@ def scores_table(what: str, rows: Sequence[Answer], total: Answer | None = None)
 
 
 def _ranking_text(r: dict[str, float]) -> str:
-    """How well plans are ranked, in a line."""
     regret, worst_regret = percent(r["regret_frac"]), percent(r["regret_p90_frac"])
     return (
         f"plans of {r['sweeps']:,} sweeps: rank correlation {digits(r['spearman'])}; the plan predicted fastest takes "
@@ -166,11 +163,7 @@ def _reasons_table(v: Validation) -> RenderableType:
 
 
 def write_validation(v: Validation, root: str | Path) -> Path:
-    """Write `<root>/validation/<name>.parquet` with every row, and scores and figures into `<root>/validation/<name>/`.
-
-    Raises:
-        SpecError: a place that cannot be written.
-    """
+    """Write all rows to `<root>/validation/<name>.parquet`, scores and figures beside; SpecError if it cannot."""
     from .multiples import write_page
     from .parity import write_figures
 
@@ -180,22 +173,11 @@ def write_validation(v: Validation, root: str | Path) -> Path:
     path = folder.parent / f"{v.name}.parquet"
     try:
         predictions.to_parquet(path, index=False)
-        write_json(folder / "scores.json", {**provenance(v.data), **validation_json(v)})
+        origin = {"data": v.data.name, "data_sha256": digest(v.data.read_bytes()), "dse": __version__, **stamp()}
+        write_json(folder / "scores.json", {**origin, **validation_json(v)})
         if len(done):
             write_figures(done, v.kind, folder)
             write_page(done, read(v.kind, None if v.is_shipped else v.data), v.kind, folder)
     except OSError as error:
         raise SpecError(f"{folder}: cannot be written ({error.strerror}); choose another --results") from error
     return folder
-
-
-def provenance(data: Path) -> dict[str, Any]:
-    """Where scores came from: data, code and facts."""
-    return {
-        "data": data.name,
-        "data_sha256": digest(data.read_bytes()),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "dse": __version__,
-        "git_commit": git_commit(),
-        "presets_sha256": preset_hashes(),
-    }

@@ -111,7 +111,6 @@ class Answer:
     first_USD: float
     """Per million tokens, first chip; not a number where no price is published."""
     second_USD: float
-    """Per million tokens, second chip."""
     low: float
     """Least ratio of first to second over the ranges."""
     high: float
@@ -142,13 +141,10 @@ class Compared:
     """Two chips compared: dollars per million tokens by workload and way of paying."""
 
     first: str
-    """The chip in question."""
     second: str
-    """The chip it is compared with."""
     precision: str
     """Precision of training, and of what is served unless said otherwise."""
     answers: tuple[Answer, ...]
-    """Training and serving, each way of paying."""
 
     def frame(self) -> pd.DataFrame:
         """One row per workload and way of paying: dollars per million tokens, their ratio and its range."""
@@ -280,7 +276,6 @@ def compare(
 
 
 def _answers(a: Priced, b: Priced, systems: list[System], name: str, given: Mapping[str, float]) -> list[Answer]:
-    """One workload, every way of paying."""
     bought = (deal(systems[0]), deal(systems[1]))
     made = (deal(systems[0], margin=1.0), deal(systems[1], margin=1.0))
     own, other = hours([a.chip, b.chip], None, given)

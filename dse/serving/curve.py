@@ -72,9 +72,7 @@ class Menu:
     """Every engine to be priced, as positions and numbers: leading axis over engines where arrays."""
 
     writers: list[Writer]
-    """Decode engines."""
     readers: list[Reader]
-    """Ways to read prompts."""
     writer_index: np.ndarray
     """Position of each engine's writer."""
     reader_index: np.ndarray
@@ -94,13 +92,9 @@ class Curve:
     system: System
     """Chips and fabric; its size is the largest engine tried."""
     requests: Requests
-    """What was asked."""
     promise: Promise
-    """What is promised."""
     policy: Policy
-    """How engines may run."""
     calibration: Calibration
-    """Achievable fractions."""
     menu: Menu
     """Every engine priced, promises kept or not."""
     costs: Passes
@@ -165,12 +159,6 @@ def serving_curve(
 
     Source: [pope2022] section 4 for the trade between batch, latency and throughput.
 
-    Args:
-        system: chips and fabric.
-        requests: model and lengths.
-        promise: limits, and the share of requests they hold for.
-        policy: how engines may run.
-
     Raises:
         PlanError: no plan divides the model, or not even one request fits in memory (says by how much).
     """
@@ -234,7 +222,6 @@ def _menu(
 
 
 def _demands(menu: Menu) -> list[StepDemand]:
-    """Passes of all writers, then those of all readers by kind of request."""
     return [*(w.demand for w in menu.writers), *(d for r in menu.readers for d in r.demands)]
 
 
@@ -246,7 +233,6 @@ def _chunks(requests: Requests) -> tuple[int, ...]:
 
 
 def _reads(requests: Requests, shape: Shape) -> bool:
-    """Whether an engine that only reads prompts fits in memory."""
     prefills = make.prefills(requests, shape, 0)
     return all(memory_B(shape.plan, p).total <= float(usable_B(shape.system.chip)) for p in prefills)
 

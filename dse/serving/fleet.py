@@ -20,13 +20,10 @@ class ServedPortfolio:
     """A portfolio on the fleet that serves it."""
 
     portfolio: Portfolio
-    """What is served."""
     system: System
-    """Chips."""
     parts: tuple[Sized, ...]
     """One per model."""
     hour: Hour
-    """What one chip costs."""
 
     @property
     def n_chips(self) -> int:
@@ -41,12 +38,7 @@ class ServedPortfolio:
 def serve_portfolio(
     portfolio: Portfolio, system: System, hour: Hour, tell: Callable[[str], None] = lambda _: None
 ) -> ServedPortfolio:
-    """Size every model of a portfolio on one kind of chip.
-
-    Raises:
-        PlanError: a model does not fit.
-        SpecError: a promise that nothing keeps; names the model, the floor and what sets it.
-    """
+    """Size every model on one kind of chip; PlanError where one does not fit, SpecError for a promise none keeps."""
     parts = []
     for s in portfolio.services:
         tell(f"pricing every engine of {s.name} on {system.chip.name}")

@@ -31,11 +31,9 @@ class Offer:
     """One chip's curve and what its hour costs."""
 
     curve: Curve
-    """Everything priced."""
     best: tuple[Serving, ...]
     """The curve, fastest first."""
     hour: Hour
-    """What one chip costs."""
     waits: tuple[dict[str, float], dict[str, float]]
     """Shares of what the engine with most tokens waits for, in its decode pass and in its passes over prompts."""
 
@@ -53,12 +51,7 @@ def offers(
     paid: Sequence[Hour],
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[Offer]:
-    """The curve of every chip at its price; refuses a promise that nothing can keep.
-
-    Raises:
-        PlanError: nothing fits.
-        SpecError: a promise below what the chips can do; names the floor and what sets it.
-    """
+    """The curve of every chip at its price; PlanError where nothing fits, SpecError for a promise below the floor."""
     found = []
     for system, hour in zip(systems, paid, strict=True):
         tell(f"pricing every engine of {system.chip.name}")

@@ -29,7 +29,6 @@ class RankedPhase:
     chip: str
     """Preset, or path of an own file."""
     hour: Hour
-    """What one chip costs."""
     finding: Finding | None
     """The phase on the chip; None where nothing holds it."""
     longest_s: float | None
@@ -112,17 +111,7 @@ def phase_ranking(
     longest_s: float | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[RankedPhase]:
-    """Chips by dollars per million tokens of one phase, cheapest first; those with a gap last, and why.
-
-    Args:
-        chips: presets, or paths of own files.
-        workload_at: what runs on a number of chips.
-        basis: how every chip is paid for, as `economy.hours.hours`.
-        rents_USD: prices of a chip-hour that the user gives, by chip.
-        n_chips: chips of each; by default one scale-up domain, or as many as hold the model.
-        longest_s: longest step that is promised.
-        tell: hears which chip is priced.
-    """
+    """Chips by dollars per million tokens of one phase, cheapest first; those with a gap last, and why."""
     found = []
     for name, hour in zip(chips, hours(chips, basis, rents_USD), strict=True):
         tell(f"pricing {name}")

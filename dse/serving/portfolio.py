@@ -25,13 +25,10 @@ class Service:
     """One model of a portfolio."""
 
     name: str
-    """Name in the file."""
     requests: Requests
-    """Model and lengths."""
     traffic_frac: float
     """Share of all requests."""
     promise: Promise
-    """What users are promised."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +36,6 @@ class Portfolio:
     """Models served together."""
 
     name: str
-    """Names the results."""
     requests_per_s: float
     """Requests to all models together."""
     services: tuple[Service, ...]
@@ -51,9 +47,7 @@ class Sized:
     """The part of a fleet that serves one model."""
 
     service: Service
-    """The model."""
     engine: Serving
-    """How it is served."""
     busy_chips: float
     """Chips it would take if engines came in fractions."""
     n_chips: int
@@ -126,12 +120,7 @@ def portfolio_schema() -> Schema:
 
 
 def load_portfolio(path: str | Path) -> Portfolio:
-    """The portfolio in a TOML file; or under the bare name of a shipped one.
-
-    Raises:
-        SpecError: a missing file, malformed TOML, an unknown key or model, shares that do not add up to 1, a length
-            or time out of range; the message names file, key and what is allowed.
-    """
+    """The portfolio in a TOML file, or of a shipped name; SpecError with file, key and what is allowed."""
     path = shipped(path)
     raw = read_toml(path)
     check_kind(raw, "portfolio", path)

@@ -16,17 +16,12 @@ it is on."""
 
 
 def mean_wait_s(service_s: FloatLike, service_cv2: FloatLike, load_frac: FloatLike) -> FloatLike:
-    """Mean wait before service in M/G/1.
+    """Mean wait before service in M/G/1, with S `service_s`, c^2 `service_cv2` and rho `load_frac`.
 
         W = rho S (1 + c^2) / (2 (1 - rho))
 
     Source: [kleinrock1975] section 5.7 (Pollaczek-Khinchine mean value formula); c = 0 is M/D/1, c = 1 is M/M/1.
     Valid for: rho < 1; infinite from `FULL_LOAD_FRAC` on.
-
-    Args:
-        service_s: S, mean service time.
-        service_cv2: c^2, variance of the service time over its squared mean.
-        load_frac: rho, share of time the server is busy.
     """
     steady = load_frac < FULL_LOAD_FRAC
     wait = load_frac * service_s * (1.0 + service_cv2) / (2.0 * jnp.where(steady, 1.0 - load_frac, 1.0))
@@ -40,16 +35,11 @@ def wait_quantile_s(
 
         P(wait > w) = rho exp(-rho w / W)   =>   w_q = W / rho ln(rho / (1 - q)), at least 0
 
-    with W the mean wait: an arrival waits at all with probability rho, and those that wait do so for an
+    with W the mean wait, rho `load_frac`, q `quantile_frac`: an arrival waits at all with probability rho, and those
+    that wait do so for an
     exponential time in heavy traffic. Exact for M/M/1; for M/D/1 a little high at light load.
 
     Source: [kingman1961] for the exponential tail; [kleinrock1975] section 5.7 for its mean.
-
-    Args:
-        service_s: mean service time.
-        service_cv2: its variance over its squared mean.
-        load_frac: rho.
-        quantile_frac: q, below 1.
     """
     waiting = mean_wait_s(service_s, service_cv2, load_frac) / jnp.maximum(load_frac, jnp.finfo(float).tiny)
     excess = jnp.maximum(load_frac / (1.0 - quantile_frac), 1.0)
@@ -59,15 +49,11 @@ def wait_quantile_s(
 def settling_s(service_s: FloatLike, load_frac: FloatLike) -> FloatLike:
     """Time in which a queue forgets how it began: before several of these pass it is in no steady state.
 
-        T = S / (1 - sqrt(rho))^2
+        T = S / (1 - sqrt(rho))^2,  S `service_s`, rho `load_frac`
 
     Source: [kleinrock1975] section 2.14: M/M/1 from any start decays as exp(-(sqrt(mu) - sqrt(lambda))^2 t).
     Assumes: service times as in M/M/1.
     Valid for: rho < 1; infinite from 1 on.
-
-    Args:
-        service_s: S, mean service time.
-        load_frac: rho, share of time the server is busy.
     """
     idle = 1.0 - jnp.sqrt(load_frac)
     return jnp.where(idle > 0, service_s / jnp.square(jnp.where(idle > 0, idle, 1.0)), jnp.inf)
@@ -82,13 +68,6 @@ def n_accepted_tokens(acceptance_frac: FloatLike, n_drafted: int) -> FloatLike:
 
     Source: [leviathan2023] eq. 1, summed so that a = 1 is no special case.
     Assumes: tokens are accepted independently.
-
-    Args:
-        acceptance_frac: a, 0 to 1.
-        n_drafted: g, 0 is plain decoding.
-
-    Returns:
-        Tokens per pass, 1 to g + 1.
     """
     total = jnp.ones_like(jnp.asarray(acceptance_frac, dtype=float))
     for _ in range(n_drafted):

@@ -24,7 +24,6 @@ class Ranked:
     system: System
     """The chip in its largest engine."""
     hour: Hour
-    """What one chip costs."""
     engine: Serving | None
     """Engine with most tokens per chip within the promise; None where none keeps it."""
     n_chips: int | None
@@ -34,7 +33,6 @@ class Ranked:
     curve: Curve | None
     """Every engine of the chip; None where nothing fits."""
     promise: Promise
-    """What is promised."""
     gap: str = ""
     """Why something is missing."""
 
@@ -75,17 +73,7 @@ def ranking(
     requests_per_s: float | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[Ranked]:
-    """Chips by dollars per million tokens within a promise, cheapest first; those with a gap last, and why.
-
-    Args:
-        systems: largest engine of each chip.
-        requests: model and lengths.
-        promise: limits that users are promised.
-        basis: how every chip is paid for, as `economy.hours.hours`.
-        rents_USD: prices of a chip-hour that the user gives, by chip.
-        requests_per_s: traffic; without it chips are as busy as the promise allows.
-        tell: hears which chip is priced.
-    """
+    """Chips by dollars per million tokens within a promise, cheapest first; those with a gap last, and why."""
     found = []
     paid = hours([s.chip.name for s in systems], basis, rents_USD)
     for system, hour in zip(systems, paid, strict=True):

@@ -30,7 +30,6 @@ class Passes(eqx.Module):
     """Time and energy of one pass of an engine under the chip's power limit."""
 
     pass_s: FloatLike
-    """Time."""
     energy_J: FloatLike
     """Dynamic energy of one chip."""
 
@@ -80,11 +79,9 @@ class ServingPoint(eqx.Module):
     tpot_s: FloatLike
     """Time per output token that the asked share of requests stays below."""
     tpot_mean_s: FloatLike
-    """Its mean."""
     ttft_s: FloatLike
     """Time to first token that the asked share of requests stays below."""
     ttft_mean_s: FloatLike
-    """Its mean."""
     load_frac: FloatLike
     """Share of time a prefill is under way; from 1 on the queue grows without end."""
     settling_s: FloatLike
@@ -114,7 +111,7 @@ def service_quantile_s(service_s: Array, share_frac: Array, quantile_frac: Float
 def steady_state(
     e: Engine, decode: Passes, prompt: Passes, static_W: FloatLike, tech: Technology, quantile_frac: FloatLike
 ) -> ServingPoint:
-    """The engine in steady state.
+    """The engine in steady state; times are infinite from a load of 1 on.
 
         t_0  = t_decode (1 + draft) / accepted                  token time that nothing disturbs
         x    = n_pass t_prompt - [together] n_pass t_decode      what a prefill delays the sequences that write
@@ -131,17 +128,6 @@ def steady_state(
         [zhong2024distserve] and [patel2024splitwise] for engines apart; [kleinrock1975] for Little's law and M/G/1.
     Assumes: Poisson arrivals, first come first served, a prefill at a time per rank, many engines of each kind where
         they are apart.
-
-    Args:
-        e: load and sizes.
-        decode: one decode pass.
-        prompt: one pass over a prompt, by kind of request, shape (k,).
-        static_W: power of one chip at no load.
-        tech: delivery loss.
-        quantile_frac: share of requests that the limits hold for.
-
-    Returns:
-        The point; times are infinite from a load of 1 on.
     """
     beat = decode.pass_s * (1.0 + e.draft_frac)
     service = jnp.asarray(e.n_passes * prompt.pass_s)
@@ -171,14 +157,7 @@ def steady_state(
 
 
 def token_times_s(e: Engine, beat_s: FloatLike, service_s: Array, quantile_frac: FloatLike) -> tuple[Array, Array]:
-    """Mean time per output token, and what the asked share of requests stays below [s].
-
-    Args:
-        e: load and sizes.
-        beat_s: one decode pass with its drafting.
-        service_s: time to read a prompt, by kind of request.
-        quantile_frac: share of requests.
-    """
+    """Mean time per output token, and what the asked share of requests stays below [s]."""
     alone = beat_s / e.n_accepted
     delays = jnp.maximum(service_s - e.together_frac * e.n_passes * beat_s, 0.0)
     delay = (1.0 - e.apart_frac) * jnp.sum(e.share_frac * delays)
@@ -188,10 +167,7 @@ def token_times_s(e: Engine, beat_s: FloatLike, service_s: Array, quantile_frac:
 
 
 def token_energy_J(e: Engine, decode: Passes, prompt: Passes) -> FloatLike:
-    """Dynamic energy of all chips per token out: its decode pass and its share of a prefill [J].
-
-    A prefill that rides on decode passes costs what these take more than without it.
-    """
+    """Dynamic energy of all chips per token out: a decode pass and its share of a prefill, riding or apart [J]."""
     writing = decode.energy_J * (1.0 + e.draft_frac) * e.n_chips / (e.n_accepted * e.n_sequences * e.n_ranks)
     chips, ranks = (
         jnp.where(e.apart_frac > 0, apart, own)

@@ -23,7 +23,6 @@ class Timed:
 
     chip: str
     workload: Workload
-    """What runs on the chip."""
     n_chips: int
     """Chips at work together."""
     step_s: float

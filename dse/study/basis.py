@@ -47,7 +47,6 @@ class Basis:
     thing: str
     """Such as "node N2"."""
     fact: Sourced
-    """Value, range, kind, source."""
 
     @property
     def spread(self) -> float:

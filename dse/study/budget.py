@@ -12,28 +12,13 @@ BUILT = "built"
 
 
 def built_state(chip_name: str, package_name: str) -> State:
-    """The chip that was built, preset or path of a chip file, on a study's package, as a point `METRICS` can read.
-
-    Raises:
-        UnknownNameError: no such preset.
-        SpecError: a file that is no chip.
-    """
+    """The chip that was built, preset or file, on a study's package, as a point that `METRICS` can read."""
     inside = chip(chip_name)
     return chip_state(inside, chip_technology(inside, package_name))
 
 
 def built_limit(name: str, sense: str, built: State | None, place: str) -> Limit:
-    """The limit of a metric to what the chip that was built has.
-
-    Args:
-        name: in `METRICS`.
-        sense: "at_most" or "at_least".
-        built: the chip; None where the study names none.
-        place: of the limit, for the message.
-
-    Raises:
-        SpecError: no chip, a metric that needs a workload, or one that is zero (a full load in a precision it lacks).
-    """
+    """The limit of a metric to what the built chip has; SpecError without one, or for a metric it cannot say."""
     if built is None:
         raise SpecError(f"{place}: '{BUILT}' means the chip in a table [built], which the study does not have")
     if name in OF_WORKLOADS:

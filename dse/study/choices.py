@@ -47,12 +47,6 @@ def choices_of(spec: ChoiceTable, baseline: System, built: State | None, *, at_h
 
     A kind that is left out has one entry, the baseline's. A system that takes one kind of link, or says what share of
     the network its chips have, has chips with those, whatever `link` and `scaleout_per_dir` say.
-
-    Args:
-        spec: what is written.
-        baseline: the chip in its system.
-        built: the chip that was built, of a back-test.
-        at_home: whether designs without a system sit in the baseline's by name, for what is asked of its racks.
     """
     for kind in spec.model_fields_set:
         if not getattr(spec, kind):

@@ -44,9 +44,7 @@ class Data(eqx.Module):
     chip: Chip
     """Structure; free numbers are overwritten."""
     tech: Technology
-    """Node, memory, links, package."""
     calibrations: tuple[Calibration, ...]
-    """Achievable fractions of each workload."""
     demands: tuple[StepDemand, ...]
     """One per workload, under its plan."""
     baseline_s: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
@@ -213,16 +211,7 @@ def cooled_times(
 
 
 def separate(core: ConvexCore, x: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, ...]:
-    """Objective and ratios (each at most 1 in a design that works), as posynomials of `x`.
-
-    Args:
-        core: names and structure.
-        x: positive numbers by the names of `coordinates`, canonical units.
-        data: coefficients of one discrete choice.
-
-    Returns:
-        Objective [dimensionless or the goal's unit], then one scalar ratio per row.
-    """
+    """Objective and ratios (each at most 1 in a design that works), as posynomials of `x`, by coordinate."""
     chip = with_free(data.chip, {n: x[n] for n in core.free})
     state, of_workloads = chip_at(core, chip, x, data)
     tech, die = data.tech, x["die_mm2"]

@@ -32,15 +32,7 @@ def free_of(key: str, lower: str | float, upper: str | float) -> Free:
 def limit_of(
     spec: LimitTable, index: int, now: Callable[[], State], built: State | None, names: tuple[str, ...]
 ) -> Limit:  # fmt: skip
-    """A limit from what is written, at its place in the study; SpecError for anything else than one value.
-
-    Args:
-        spec: what is written.
-        index: its place.
-        now: the baseline chip as a point that `METRICS` can read, asked for by limits such as "6x".
-        built: the chip that was built, of a back-test.
-        names: metrics that may be named.
-    """
+    """A limit from what is written, at its place in the study; SpecError for anything else than one value."""
     name = full_name(spec.metric, names, "metric")
     place = f"limits.{index} ({spec.metric})"
     given = [(s, v) for s, v in (("at_most", spec.at_most), ("at_least", spec.at_least)) if v is not None]
@@ -55,11 +47,7 @@ def limit_of(
 
 
 def baseline_metric(name: str, now: Callable[[], State], place: str) -> float:
-    """Value of a metric on the baseline chip, for limits such as "6x".
-
-    Raises:
-        SpecError: a metric that needs a workload or a technology (power, area, cost): give it in its unit.
-    """
+    """Value of a metric on the baseline chip, for limits such as "6x"; SpecError for one of workloads or technology."""
     if name == DELIVERED:
         return 1.0
     if name in OF_WORKLOADS or name not in METRICS:

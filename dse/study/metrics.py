@@ -106,7 +106,6 @@ OF_RACK: dict[str, Callable[[Upkeep], FloatLike]] = {
     "rack_scaleout_Bps": lambda u: u.rack_scaleout_Bps,
 }
 """Metrics of a full rack, sized for the hungriest workload: they need the system that a chip sits in."""
-
 LOADED = ("bf16", "fp8", "fp4")
 """Precisions whose peak and full load are metrics; one that a chip lacks loads all but its matrix units."""
 
@@ -137,7 +136,6 @@ METRICS: dict[str, Callable[[State], FloatLike | list[FloatLike]]] = {
 }
 """What a limit or a goal can name. `delivered_time` (step time over the baseline's), `chip_energy_per_token_J` and
 those that begin with "mean" are geometric means over the workloads, each by its weight."""
-
 ON_A_DIE = (HEAT, "die_mm2", "silicon_mm2")
 """Metrics that blank silicon alone can bring within a limit: watts by area at most, areas at least."""
 LOADS = (POWER, HOTTEST, *(f"full_load_{p}_W" for p in LOADED))
@@ -148,7 +146,6 @@ PER_WORKLOAD = (POWER, *ECONOMIC)
 """Metrics with one value per workload: every one must obey a limit, and a goal is their geometric mean."""
 OF_WORKLOADS = ("delivered_time", "served_time", "chip_energy_per_token_J", POWER, HOTTEST, *OWNED)
 """Metrics that need a workload."""
-
 DELIVERED = "delivered_time"
 """The metric that speed-ups are the inverse of."""
 
@@ -157,10 +154,7 @@ def upkeep_of(
     chip: Chip, tech: Technology, money: Money, die_mm2: FloatLike, economy: Economy | None, jobs: tuple[Job, ...],
     loads: list[Load], provisioned_W: FloatLike | None = None,
 ) -> list[Upkeep]:  # fmt: skip
-    """What the step of every workload takes, costs, burns and emits in a rack sized for `provisioned_W` per chip.
-
-    Left out, that is what the hungriest workload draws.
-    """
+    """What each workload's step takes, costs, burns and emits, racks sized for `provisioned_W` or the hungriest."""
     if economy is None:
         return []
     sized = reduce(jnp.maximum, [w.power_W for w in loads]) if provisioned_W is None else provisioned_W
@@ -172,8 +166,6 @@ def upkeep_of(
 
 SERVED = "served_time"
 """Goal: time per token over the baseline's, averaged over the chips that each model of a portfolio takes there."""
-
-
 SPEEDUPS = (DELIVERED, SERVED)
 """Goals that are times over the baseline's: one over the goal is a speed-up."""
 
@@ -234,11 +226,7 @@ def _read_own(name: str, read: Metric, s: State) -> FloatLike:
 
 
 def check_own(own: Own) -> None:
-    """Refuse names that no metric of a user's own may have, and metrics that are no functions.
-
-    Raises:
-        SpecError: a name that `METRICS` has, or that is no Python name; a value that cannot be called.
-    """
+    """SpecError for names that no metric of a user's own may have, and metrics that are no functions."""
     for name, read in own:
         if not callable(read):
             raise SpecError(

@@ -40,19 +40,12 @@ class Owner:
     """How a design reaches its owner."""
 
     host: str
-    """Server around a design."""
     margin: float
     """What the owner pays for a package over what it costs to make."""
 
 
 def fields_of(raw: dict[str, Any], folder: Path, own: Own) -> dict[str, Any]:
-    """The fields of `Study` that the tables in `raw` mean; raises as `load_study`.
-
-    Args:
-        raw: tables.
-        folder: where the file of a portfolio is looked for.
-        own: metrics of the user's own, which goal and limits may name.
-    """
+    """The fields of `Study` that the tables in `raw` mean; raises as `load_study`."""
     check_own(own)
     names = (*METRICS, *(name for name, _ in own))
     try:
@@ -90,7 +83,9 @@ def fields_of(raw: dict[str, Any], folder: Path, own: Own) -> dict[str, Any]:
         "scaleout_Bps": float(baseline.chip.scaleout_bandwidth_per_dir_Bps) if share is None else share,
         "owner": _owner(head, bool(asked & set(OWNED)), bool(own)),
         "services": services,
-        "longest_s": {n: s for n, w in spec.workloads.items() if (s := _longest_s(w)) is not None},
+        "longest_s": {
+            n: s for n, w in spec.workloads.items() if (s := getattr(w, "tpot", getattr(w, "ttft", None))) is not None
+        },
         "weights": {n: w.weight for n, w in spec.workloads.items() if w.weight != 1.0},
         "calibration_name": head.calibration or "",
         "streams": head.streams,
@@ -125,10 +120,7 @@ def _services(spec: PortfolioTable | None, folder: Path) -> tuple[dict[str, Serv
 
 
 def _owner(head: Head, asked: bool, may_ask: bool) -> Owner | None:
-    """Server and maker's margin of a design: the study's, or those of the baseline chip; None if nobody asks.
-
-    A metric of the user's own may ask: it has an owner where the baseline has one.
-    """
+    """Server and maker's margin of a design, the study's or else the baseline chip's; None if nobody may ask."""
     if may_ask and not asked:
         try:
             return owner_of(head.baseline, head.host, head.margin)
@@ -162,7 +154,6 @@ def _check_workloads(spec: StudyFile, goal: str, workloads: dict[str, Any]) -> N
 
 
 def _workload(spec: TrainingTable | DecodeTable | PrefillTable, folder: Path) -> tuple[Asked, int]:
-    """A workload and its chips; a user's own model file lies beside the study, or is found from where one works."""
     given = {k: v for k, v in spec.model_dump().items() if k not in PLACED and v not in (None, 0)}
     sizes = {"batch" if k == "global_batch" else k: v for k, v in given.items()}
     beside = folder / spec.model
@@ -178,8 +169,3 @@ def _workload(spec: TrainingTable | DecodeTable | PrefillTable, folder: Path) ->
 
 PLACED = ("phase", "model", "chips", "weight", "tpot", "ttft", "stored_scores")
 """Keys of a workload that are no sizes of its phase."""
-
-
-def _longest_s(spec: TrainingTable | DecodeTable | PrefillTable) -> float | None:
-    """Longest step that a workload may take: a token of a decode, a first token of a prefill; None for any."""
-    return spec.tpot if isinstance(spec, DecodeTable) else spec.ttft if isinstance(spec, PrefillTable) else None

@@ -240,15 +240,14 @@ def load_study(path: str | Path) -> Study:
 
 
 def study_from(raw: dict[str, Any], folder: Path = Path(), own: Own = ()) -> Study:
-    """The study in a mapping of the same form as the TOML file, a portfolio beside it; raises as `load_study`.
-
-    Args:
-        raw: tables.
-        folder: where the file of a portfolio is looked for.
-        own: metrics of the user's own, which goal and limits may name.
-    """
+    """The study in a mapping of the same form as the TOML file, a portfolio beside it; raises as `load_study`."""
     study = recorded(**fields_of(raw, folder, own))
-    _check_sizes(study)
+    for name, (_, n_chips) in study.workloads.items():
+        for system in study.system_names:
+            try:
+                study.at_size(n_chips, system)  # fills or divides its domain
+            except SpecError as error:
+                raise SpecError(f"workloads.{name}: {error}") from error
     return study
 
 
@@ -264,13 +263,3 @@ def recorded(**fields: Any) -> Study:
     made = object.__new__(Study)
     vars(made).update(usual | fields)
     return made
-
-
-def _check_sizes(study: Study) -> None:
-    """Every workload must fill or divide the domain of every system that a design may sit in."""
-    for name, (_, n_chips) in study.workloads.items():
-        for system in study.system_names:
-            try:
-                study.at_size(n_chips, system)
-            except SpecError as error:
-                raise SpecError(f"workloads.{name}: {error}") from error

@@ -219,7 +219,6 @@ class StudyFile(_Strict):
 
     question: QuestionTable | None = None
     """What it is asked for, where it is one of several sides."""
-
     study: Head
     """What is asked, of which chip, in which fabric."""
     built: BuiltTable | None = None

@@ -87,7 +87,6 @@ def _sample(read: Reader, place: tuple[str | int, ...], axis: AxisTable, seed: t
 
 
 def _check_count(place: tuple[str | int, ...], n: int, most: int, what: str) -> None:
-    """Before anything of that size is made."""
     if n > most:
         hint = "; a sobol sample may have more" if most == MOST_WHOLE_DESIGN else ""
         raise At(place, f"{n:,} points; a {what} may have at most {most:,}{hint}")

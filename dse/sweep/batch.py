@@ -29,7 +29,6 @@ ROWS = 2**16
 """Evaluations of one call; fewer are padded, which takes less time than compiling another size."""
 STEP = 2048
 """Evaluations that are vectorised together: large enough to hide overheads, small enough for the cache."""
-
 TOO_BIG = "no plan fits in memory"
 TOO_HOT = "static power alone exceeds the power limit"
 NO_NUMBER = "not a finite number"
@@ -156,11 +155,7 @@ CROSSING = ("n_dies", "hbm_bandwidth_Bps")
 
 
 def with_numbers(chip: Chip, names: tuple[str, ...], values: Vector) -> Chip:
-    """`chip` with the numbers `names` set, where `values` (n,) are numbers; memory of another die crosses the links.
-
-    Unlike the free numbers of a study this leaves the links between dies alone as long as neither dies nor memory
-    bandwidth change, so that a preset without changes is evaluated as it is.
-    """
+    """`chip` with `names` set to finite `values` (n,); links between dies change only where dies or memory do."""
     if not names:
         return chip
     new = [jnp.where(jnp.isnan(values[i]), CHIP_NUMBERS[n](chip), values[i]) for i, n in enumerate(names)]
@@ -174,7 +169,6 @@ def with_numbers(chip: Chip, names: tuple[str, ...], values: Vector) -> Chip:
 
 
 def _reasons(values: np.ndarray, fits: np.ndarray, record: tuple[str, ...]) -> np.ndarray:
-    """Why each row has no answer; empty where it has."""
     finite = np.isfinite(values).all(axis=1)
     times = [i for i, c in enumerate(record) if c == "step_s"]
     hot = np.isinf(values[:, times]).any(axis=1)

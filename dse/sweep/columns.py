@@ -19,7 +19,6 @@ ALWAYS = {
     "reason": "why it has none; empty where ok",
 }
 """Columns of every sweep."""
-
 PLAN = "plan"
 """Column with the plan of a point that was searched, or that an axis sets."""
 
@@ -47,7 +46,6 @@ OF_CHIP: dict[str, tuple[Callable[[State], FloatLike], str]] = {
     if name not in OF_WORKLOADS
 }  # type: ignore[assignment]
 """What a chip has at a point, whatever it does."""
-
 DEFAULT_RECORD = ("step_s", "tokens_per_s", "power_W", "mfu_frac", "memory_B", "silicon_mm2", "package_cost_USD")
 """What is recorded unless a specification says otherwise."""
 

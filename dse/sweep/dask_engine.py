@@ -60,19 +60,13 @@ Basis: TypeAlias = dict[str, str]
 
 
 def dask_setup(worker: object) -> None:
-    """Make a worker ready while it starts, rather than with its first shard; called by Dask, as this is its preload.
-
-    Ctrl-C in a terminal reaches every process; the client's answer to it is enough.
-    """
+    """Make a worker ready while it starts, deaf to Ctrl-C, which the client answers; called by Dask as its preload."""
     del worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def bear_slow_disks() -> None:
-    """Let a cluster start where making a folder takes long: Dask warns of it, an error where warnings are errors.
-
-    The filter stays: the warning comes in a thread of Dask's, and may come after the one that set it has gone on.
-    """
+    """Let a cluster start where making a folder takes long: Dask's warning, perhaps a late one, is no error."""
     warnings.filterwarnings("ignore", "Creating scratch directories", UserWarning)
 
 

@@ -20,7 +20,6 @@ from .studies import solve_points
 
 ATTEMPTS = 3
 """Times that a shard is tried before it is given up."""
-
 Tell: TypeAlias = Callable[[int, int, bool], None]
 """Told of every shard that is done: its points, how many failed, and whether an earlier run did it."""
 Outcome: TypeAlias = tuple[int, Facts | Failure]
@@ -70,11 +69,7 @@ def plan_work(store: Store, part: tuple[int, int] = (0, 1)) -> Work:
 
 
 def parse_part(text: str) -> tuple[int, int]:
-    """Slice and number of slices written as "0/4" (array jobs count from 0).
-
-    Raises:
-        SpecError: anything else, or a slice that does not exist.
-    """
+    """Slice and number of slices written as "0/4" (array jobs count from 0); SpecError for anything else."""
     words = text.split("/")
     if len(words) != 2 or not all(w.isdecimal() for w in words) or not int(words[0]) < int(words[1]):
         raise SpecError(f"--shard {text}: expected slice/slices counted from 0, such as 0/4 for the first of four")
@@ -88,7 +83,6 @@ def local(store: Store, todo: Iterable[int]) -> Iterator[Outcome]:
 
 
 def _tried(store: Store, index: int) -> Facts | Failure:
-    """What came of a shard in at most `ATTEMPTS` times."""
     for _ in range(ATTEMPTS - 1):
         try:
             return run_shard(store, index)

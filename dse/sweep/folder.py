@@ -135,11 +135,7 @@ DAMAGED = "damaged, it is not what was written; run the sweep again with --resum
 
 
 def held_files(folder: str | Path) -> list[Held]:
-    """The files with the rows of a sweep, in order, of the manifest's identity alone; a Parquet file is itself.
-
-    Raises:
-        SpecError: nothing there.
-    """
+    """The files with the rows of a sweep, in order, of the manifest's identity (or the one); SpecError without."""
     folder = Path(folder)
     if folder.is_file():
         return [Held(folder)]
@@ -181,11 +177,7 @@ def reading(folder: str | Path) -> Iterator[None]:
 
 
 def read_tables(folder: str | Path, columns: list[str] | None = None, verify: bool = True) -> pa.Table:
-    """Rows of a sweep in the order of its points; only some columns where given.
-
-    Raises:
-        SpecError: no results there, damaged ones, or a column that does not exist.
-    """
+    """Rows of a sweep in the order of its points; SpecError for none, damaged ones, or a column that does not exist."""
     files = held_files(folder)
     with reading(folder):
         known = pq.read_schema(files[0].path).names

@@ -69,10 +69,8 @@ TEXTS: dict[str, Callable[[str], object]] = {
     "calibration": calibration,
 }
 """Named choices of a point, each with what refuses a wrong name."""
-
 COUNTS = ("chips", "domain", "batch", "sequence", "context", "prompt", "chunk", "cached")
 """Whole numbers of a point: chips in all, chips per scale-up domain, and the sizes of the phase."""
-
 FILES = {"chip": ".toml", "model": ".json", "study": ".toml"}
 """Keys whose value may be the path of a user's own file, and how its name ends."""
 
@@ -84,8 +82,6 @@ CHOICES: dict[str, Callable[[str], object]] = {
     "system": system_facts,
 }
 """Named choices that a study enumerates; an axis `choices.node` keeps one of them."""
-
-
 GROUPS = ("limits", "free", "choices")
 """Beginnings of keys that change what a study leaves open."""
 
@@ -126,11 +122,7 @@ def is_number(key: str) -> bool:
 
 
 def value_of(key: str, raw: object, folder: Path) -> Value:
-    """`raw` as the value of the canonical `key`.
-
-    Raises:
-        SpecError: a value of the wrong kind, unit or range, a name or file that does not exist, in one line.
-    """
+    """`raw` as the value of the canonical `key`; SpecError, in one line, for what it cannot be."""
     try:
         return _value(key, raw, folder)
     except DseError as error:

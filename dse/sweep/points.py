@@ -27,7 +27,6 @@ class ListAxis:
     """Values one after the other; several keys move together (zipped)."""
 
     keys: tuple[str, ...]
-    """What it sets."""
     rows: tuple[tuple[Value, ...], ...]
     """One entry per step, with a value for each key."""
 
@@ -42,15 +41,11 @@ class SampleAxis:
     """Points spread over a box of numbers."""
 
     keys: tuple[str, ...]
-    """What it sets."""
     method: str
     """One of `SAMPLERS`."""
     size: int
-    """Points."""
     lower: tuple[float, ...]
-    """Low corner."""
     upper: tuple[float, ...]
-    """High corner."""
     logarithmic: tuple[bool, ...]
     """Whether the logarithm of the key is spread evenly, rather than the key."""
     seed: tuple[int, ...]
@@ -75,7 +70,6 @@ class Condition:
     """Holds where a key has one of some values, or a number lies within bounds (inclusive)."""
 
     key: str
-    """What is looked at."""
     values: tuple[Value, ...] = ()
     """Any of these; empty for bounds."""
     at_least: float = -math.inf
@@ -91,7 +85,6 @@ class Rule:
     conditions: tuple[Condition, ...]
     """All must hold."""
     settings: tuple[tuple[str, Value], ...]
-    """Key and value."""
     skip: bool
     """Whether the point is left out."""
 
@@ -108,7 +101,6 @@ class Sweep:
     """A checked specification, values in canonical units."""
 
     name: str
-    """Names the results folder."""
     text: str
     """The file as it was written."""
     folder: Path
@@ -124,7 +116,6 @@ class Sweep:
     record: tuple[str, ...]
     """Columns to keep, beside those of what is set."""
     seed: int
-    """Of the samples."""
     shard_points: int
     """Points of one unit of work."""
     files: tuple[tuple[str, str], ...]

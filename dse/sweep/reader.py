@@ -158,10 +158,7 @@ PAIR = re.compile(r"\s*([A-Za-z0-9_.\"'-]+)\s*=")
 
 
 def line_of(text: str, place: Sequence[str | int]) -> int | None:
-    """Line of the deepest part of `place`, such as ("axes", 2, "values"), that has a line of its own; None if none has.
-
-    Tables written inline have no lines of their own: the answer is then the line on which they begin.
-    """
+    """Line of the deepest part of `place`, such as ("axes", 2, "values"), that has one of its own; None if none has."""
     best, depth, here, counts = None, 0, (), {}
     for number, line in enumerate(text.splitlines(), start=1):
         header, pair = HEADER.match(line), PAIR.match(line)

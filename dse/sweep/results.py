@@ -122,11 +122,7 @@ HEEDED_S = 1.0
 
 
 def _unless_stopped(ask: Callable[[], pd.DataFrame], stop: Callable[[], None]) -> pd.DataFrame:
-    """What `ask` answers in a thread of its own: where DuckDB works, about half of all Ctrl-C are lost.
-
-    It does not look for one inside a single call of a function of SQL, which may take hours: such a thread is left to
-    itself, and ends with the program.
-    """
+    """What `ask` answers in a thread of its own, left behind if it heeds no Ctrl-C: DuckDB loses about half of them."""
     asked = apart(ask)
     try:
         return asked.result()

@@ -92,19 +92,7 @@ def footer_of(path: Path) -> bytes:
 
 
 def excerpt(path: Path, columns: Collection[str], check: Callable[[memoryview], None]) -> Excerpt | None:
-    """What `columns` take of a sealed file, each byte read once and checked while it is at hand.
-
-    Args:
-        path: the file.
-        columns: their names; others are not read.
-        check: hears the footer before it is believed, and raises where it is not the one that was written.
-
-    Returns:
-        The excerpt; None for a file without fingerprints.
-
-    Raises:
-        DamagedError: in the bytes of a column, or in the fingerprints.
-    """
+    """What `columns` take of a sealed file, each byte checked, or DamagedError; None for one without fingerprints."""
     handle = os.open(path, os.O_RDONLY)
     try:
         content = np.empty(os.fstat(handle).st_size, dtype=np.uint8)  # memory that is not touched is not taken
@@ -142,11 +130,7 @@ def _fingerprints(handle: int, end: int, metadata: pq.FileMetaData) -> bytes | N
 
 
 def _take(handle: int, view: memoryview, chunk: Chunk) -> bytes:
-    """Read a chunk to its place in `view`, in parts that stay in the processor's cache; its fingerprint.
-
-    Raises:
-        DamagedError: a file that ends before it, or a footer that lies.
-    """
+    """Read a chunk to its place in `view`, in parts that fit the cache; its fingerprint. DamagedError if cut short."""
     if not 0 <= chunk.first_B <= chunk.end_B <= len(view):
         raise DamagedError
     taken = xxhash.xxh3_64()

@@ -42,9 +42,7 @@ class Coefficients(eqx.Module):
     chip: Chip
     """The chip, before its numbers are set."""
     tech: Technology
-    """What it is made with."""
     calibration: Calibration
-    """Achievable fractions."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,27 +50,19 @@ class Setting:
     """A combination of choices that works."""
 
     coefficients: Coefficients
-    """For the compiled batch."""
     plans: tuple[str, ...]
     """Text of each plan, before padding."""
 
 
 Choices = tuple[tuple[str, Value], ...]
 """Key and value of every choice that a point makes."""
-
 KEPT_SETTINGS = 16
 """Lowered settings kept at a time; the others are lowered anew when they come again."""
 
 
 @lru_cache(maxsize=KEPT_SETTINGS)
 def lower(choices: Choices, folder: Path, files: tuple[tuple[str, str], ...]) -> Setting | str:
-    """The setting of `choices`, or in one line why there is none.
-
-    Args:
-        choices: what the points have in common.
-        folder: where users' files are looked for.
-        files: digests of those files, so that an edited one is not answered from memory.
-    """
+    """The setting of `choices`, or in one line why there is none."""
     try:
         return _lower(_Given({k: v for k, v in choices}, folder))
     except DseError as error:
@@ -87,11 +77,9 @@ class _Given:
     folder: Path
 
     def text(self, key: str, default: str = "") -> str:
-        """A name, or the path of a user's file."""
         return find_file(key, str(self.values.get(key, default)), self.folder)
 
     def count(self, key: str, default: int) -> int:
-        """A whole number."""
         return int(self.values.get(key, default))
 
 

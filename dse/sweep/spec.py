@@ -62,11 +62,7 @@ _KEYS = {f.alias or n for m in (_Head, AxisTable, RuleTable, SweepFile) for n, f
 
 
 def load_sweep(path: str | Path) -> Sweep:
-    """The sweep in a TOML file, or under the bare name of a shipped one; `dse schema sweep` has every key.
-
-    Raises:
-        SpecError: one line with the file, the line where it is known, the key, its value and what is allowed.
-    """
+    """The sweep in a TOML file or of a shipped name; SpecError in one line: file, line, key, value, what is allowed."""
     path = shipped(path)
     text = read_text(path)
     raw = toml_tables(text, path)

@@ -8,7 +8,6 @@ and how it is read is in `folder`.
 from __future__ import annotations
 
 import dataclasses
-import datetime
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +19,7 @@ import pyarrow.parquet as pq
 
 from ..core.errors import SpecError
 from ..core.files import results_folder, write_json, write_whole
-from ..core.origin import code_hash, digest, git_commit, preset_hashes, software, versions
+from ..core.origin import code_hash, digest, now, software, stamp, versions
 from .columns import ALWAYS, PLAN, SCHEMA_VERSION, meaning
 from .folder import (
     FAILURES,
@@ -88,9 +87,7 @@ class Store:
     """The folder of one sweep."""
 
     sweep: Sweep
-    """The question."""
     folder: Path
-    """Where its answers go."""
 
     @cached_property
     def identity(self) -> str:
@@ -154,10 +151,7 @@ class Store:
 
 
 def merge(store: Store) -> None:
-    """Turn the shards of a finished small sweep into one file, then remove them and what crashes left.
-
-    The manifest is written in between: only then does the one file count.
-    """
+    """Turn the shards of a finished small sweep into one file, which counts once the manifest is written."""
     small = store.sweep.size <= MERGED_ROWS
     shards = [p for _, p in sorted(store.present().items())]
     if small and len(shards) == store.sweep.n_shards:
@@ -219,17 +213,7 @@ def _settings(sweep: Sweep, points: Points) -> dict[str, Any]:
 
 
 def open_store(sweep: Sweep, root: str | Path, go_on: bool = False, fresh: bool = False) -> Store:
-    """The store of a sweep below `root`, with its manifest.
-
-    Args:
-        sweep: the question.
-        root: folder that gets a folder named after the sweep.
-        go_on: whether answers that are there are kept and completed.
-        fresh: whether answers that are there are removed.
-
-    Raises:
-        SpecError: a folder that cannot be written; answers that are there already, or to another question.
-    """
+    """The store of a sweep below `root`, with its manifest; SpecError for other answers, or no folder."""
     store = Store(sweep, results_folder(root, sweep.name, "sweep.name"))
     manifest = store.folder / MANIFEST
     if fresh:
@@ -252,11 +236,6 @@ def open_store(sweep: Sweep, root: str | Path, go_on: bool = False, fresh: bool 
     return store
 
 
-def now() -> str:
-    """The time, to the second."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
 def _manifest(store: Store) -> dict[str, Any]:
     sweep = store.sweep
     meanings = {f.name: ALWAYS.get(f.name) or meaning(f.name, sweep.of_studies) for f in store.schema}
@@ -270,10 +249,8 @@ def _manifest(store: Store) -> dict[str, Any]:
         "shards": sweep.n_shards,
         "shard_points": sweep.shard_points,
         "columns": {f.name: f"{f.type}: {meanings[f.name]}" for f in store.schema},
-        "date": now(),
-        "git_commit": git_commit(),
+        **stamp(),
         "versions": versions(),
         "code_sha256": code_hash(),
         "files_sha256": dict(sweep.files),
-        "presets_sha256": preset_hashes(),
     }

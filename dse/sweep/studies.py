@@ -42,7 +42,6 @@ def solved_columns(sweep: Sweep) -> Kinds:
 
 
 def _word(name: str) -> str:
-    """A workload's name as part of a column."""
     return re.sub(r"\W+", "_", name)
 
 
@@ -77,11 +76,7 @@ def _template(path: str, files: tuple[tuple[str, str], ...]) -> Space:
 
 
 def changed(study: Study, values: Mapping[str, Value]) -> Study:
-    """`study` with limits, free numbers and choices as `values` say (keys as in a specification).
-
-    Raises:
-        SpecError: a limit or a free number that the study does not have.
-    """
+    """`study` with limits, free numbers and choices as `values` say; SpecError for any that the study does not have."""
     for key, value in values.items():
         check_open(study, key)
         group, _, name = key.partition(".")

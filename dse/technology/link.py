@@ -11,7 +11,6 @@ class LinkGeneration(eqx.Module):
     """A SerDes or die-to-die interface; bandwidths count one direction of a full-duplex link."""
 
     name: str = eqx.field(static=True)
-    """Name of the generation, such as "PCIe6"."""
     energy_J_per_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Transmit plus receive energy of one end pair, per byte that crosses."""
     area_mm2_per_Bps: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})

@@ -11,7 +11,6 @@ class MemoryGeneration(eqx.Module):
     """One generation of stacked DRAM with the host PHY and controller that serve one stack."""
 
     name: str = eqx.field(static=True)
-    """Name of the generation, such as "HBM3E"."""
     stack_bandwidth_Bps: Scalar = eqx.field(converter=as_float, metadata={SIGN: MORE_IS_BETTER})
     """Most bandwidth of one stack, reads plus writes."""
     stack_capacity_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: MORE_IS_BETTER})

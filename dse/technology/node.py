@@ -46,7 +46,6 @@ class Node(eqx.Module):
     """One process node at its nominal voltage and 85 C unless a field says otherwise."""
 
     name: str = eqx.field(static=True)
-    """Name of the node, such as "N3P"."""
     mac_energy_J: ByPrecision
     """Energy of one multiply-accumulate in a systolic PE, pipeline registers included."""
     pe_area_mm2: ByPrecision

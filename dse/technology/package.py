@@ -14,7 +14,6 @@ class Package(eqx.Module):
     """A 2.5D package on a silicon or bridge interposer, chip-last."""
 
     name: str = eqx.field(static=True)
-    """Name, such as "CoWoS-L"."""
     reticle_mm2: Scalar = eqx.field(converter=as_float)
     """Largest die one exposure prints."""
     interposer_limit_mm2: Scalar = eqx.field(converter=as_float)
@@ -54,9 +53,6 @@ class Package(eqx.Module):
 
 
 def harvested(package: Package, spare_frac: FloatLike) -> Package:
-    """`package` with the critical area of dies that have spare cores, or of whole dies where there are none.
-
-    A die with a bad core is only sold where another was bought beside it.
-    """
+    """`package` with the critical area of dies with spare cores (a bad die is sold only then), or of whole ones."""
     critical = jnp.where(jnp.asarray(spare_frac) > 0, package.critical_area_frac, 1.0)
     return dataclasses.replace(package, critical_area_frac=critical)

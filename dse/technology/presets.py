@@ -36,7 +36,6 @@ class Technology(AbstractShown, eqx.Module):
     node: Node
     """Process of the compute dies."""
     memory: MemoryGeneration
-    """HBM generation."""
     link: LinkGeneration
     """Scale-up links between packages."""
     die_to_die: LinkGeneration
@@ -58,11 +57,7 @@ def _fact_names(field: str, by_precision: bool) -> list[str]:
 
 
 def build(cls: type[Record], facts: Receipts, name: str) -> Record:
-    """A record of `cls` called `name` from its facts.
-
-    Raises:
-        ReceiptError: fields without a fact (names them all); add each with its receipt.
-    """
+    """A record of `cls` called `name` from its facts; ReceiptError names all fields without one."""
     hints = typing.get_type_hints(cls)
     fields = [f.name for f in dataclasses.fields(cls) if f.name != "name"]
     needs = {f: _fact_names(f, hints[f] is ByPrecision) for f in fields}

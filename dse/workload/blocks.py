@@ -73,7 +73,6 @@ class Block:
     mixers: tuple[AbstractMixer, ...]
     """What mixes positions; several work side by side and their results add up."""
     feed: Feed | None
-    """What feeds forward."""
     n_norms: int = 2
     """Norms of the model's width: one before each branch, and one after it where results are normed too."""
     per_layer_width: int = 0
@@ -140,9 +139,7 @@ class Run:
     """Blocks alike, wherever they stand."""
 
     block: Block
-    """What each is."""
     n: int
-    """How many."""
 
 
 def runs_of(blocks: list[Block]) -> tuple[Run, ...]:

@@ -30,7 +30,6 @@ class Reading:
     """What a file says, and what of it was passed over."""
 
     model: Model
-    """The model."""
     model_type: str
     """Type that decided what reads it."""
     method: str
@@ -96,9 +95,6 @@ def read_config(path: str | Path) -> Reading:
     """The model that a `config.json` describes, how its checkpoint is stored, and what was passed over.
 
     Assumes: vectors beside the norms of the model's width (biases, norms of heads, sinks) are below 0.1 % and left out.
-
-    Args:
-        path: the file, or a folder that holds `config.json`.
 
     Raises:
         SpecError: unreadable or truncated file, an unknown type or key, or a value out of range; the message names

@@ -12,13 +12,7 @@ from typing_extensions import override
 
 
 def n_seen(cached: float, queries: float, window: float) -> float:
-    """Positions that one of `queries` new tokens sees on average after `cached` ones: the mean of min(c + i, w).
-
-    Args:
-        cached: c, tokens before.
-        queries: q, new tokens.
-        window: w, most that a position sees; 0 for all.
-    """
+    """Positions that one of `queries` new tokens sees on average after `cached` ones: the mean of min(c + i, w)."""
     whole = cached + queries
     if not window or whole <= window:
         return cached + queries / 2
@@ -239,7 +233,6 @@ class Latent(AbstractMixer):
     """
 
     n_heads: int
-    """Heads."""
     query_rank: int
     """Width queries are squeezed through; 0 if they are not."""
     kv_rank: int
@@ -249,7 +242,6 @@ class Latent(AbstractMixer):
     nope_dim: int
     """Width of the other part of each query and key."""
     value_dim: int
-    """Width of each value."""
     indexer: Indexer | None = None
     """What chooses the positions it sees, if any."""
     gate_width: int = 0

@@ -33,7 +33,6 @@ class Product:
     contract: float
     """Length summed over."""
     count: float = 1.0
-    """How many alike."""
 
     @property
     def macs(self) -> float:
@@ -129,23 +128,14 @@ def linear(
 
         Q = c [ w_B K N + 2 M (K + N)  +  2 M K N w sqrt(r / S) ]
 
-    with c `count` (experts), M `tokens`, K `inputs`, N `outputs`, w bytes of an operand in SRAM, r those of a partial
+    with c `count` products of this size, each with its own weight, M `tokens`, K `inputs`, N `outputs`, w bytes of an
+    operand in SRAM, r those of a partial
     sum and S the tile memory. The first part is compulsory; the second is what is read again when a square block of
     sums, sqrt(S / r) wide, stays in SRAM while operands stream past: the scheme that reaches the I/O lower bound.
 
     Source: [hong1981] for the form; [kwasniewski2019] section 5 for the resident block and the constant 2.
     Assumes: each result element is evicted once by a vector engine; the moving tiles take what `tile_memory_frac`
         leaves.
-
-    Args:
-        name: label of the operator.
-        tokens: rows of the activation.
-        inputs: contraction length.
-        outputs: columns of the result.
-        precision: precision of the product.
-        weight_B: stored bytes per weight; by default the precision's.
-        count: independent products of this size, each with its own weight.
-        kind: whose weight it is.
     """
     operand_B = PRECISION_BITS[precision] / 8
     stored_B = operand_B if weight_B is None else weight_B
@@ -198,24 +188,10 @@ def fused_attention(
         FLOP = n_products 2 q a d h,   Q = 2 w q d h (in, out) + 2 w c d h_kv  +  2 q a d^2 h w^2 / S
 
     with q `queries`, c `context`, a `attended` (c/2 under a causal mask, less with a window), d `head_dim`,
-    h `heads`, w bytes per element and S the tile memory.
+    h `heads`, w bytes per element and S the tile memory; `n_products` is 2 forward, 4 or 5 backward (5 recomputes the
+    scores).
 
     Source: [dao2022] theorem 2 for the d^2 / S traffic; half the products are skipped by the causal mask.
-
-    Args:
-        heads: query heads on this rank.
-        kv_heads: key and value heads on this rank.
-        head_dim: width of a head.
-        queries: query positions per sequence (1 in decode).
-        context: key positions per sequence.
-        sequences: sequences.
-        n_products: 2 forward, 4 or 5 backward (5 recomputes the scores).
-        softmax_passes: element passes per score.
-        kv_B: bytes per stored key or value.
-        attended: positions a query attends to on average; all of the context by default.
-
-    Returns:
-        The operator, bf16 products.
     """
     attended = context if attended is None else attended
     scores = Product(queries, attended, head_dim, count=heads * sequences * n_products / 2)

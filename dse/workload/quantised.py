@@ -35,17 +35,7 @@ NARROW_EXPERTS = {"fp4": "mxfp4", "fp8": "fp8"}
 
 
 def stored_as(raw: dict[str, Any] | None, place: str, body: Body, expert_dtype: str = "") -> Stored:
-    """The storage that `quantization_config` describes; 16 bit without one.
-
-    Args:
-        raw: the object, if any.
-        place: what errors call the file.
-        body: blocks, which say how many layers have each part.
-        expert_dtype: format of the experts where the file states it beside the object (DeepSeek-V4).
-
-    Raises:
-        SpecError: a method or a width that is not known.
-    """
+    """The storage that `quantization_config` describes, 16 bit without one; SpecError for an unknown one."""
     if raw is None:
         return Stored("bf16", "none")
     method = str(raw.get("quant_method") or raw.get("quant_algo") or "")
@@ -139,7 +129,6 @@ def _one_group(weights: dict[str, Any], place: str) -> str:
 
 
 def _names(raw: dict[str, Any], key: str, place: str) -> list[str]:
-    """Names of modules, or SpecError."""
     said = raw.get(key) or []
     if not isinstance(said, list) or not all(isinstance(x, str) and is_name(x) for x in said):
         raise SpecError(

@@ -21,7 +21,6 @@ class Recurrence(AbstractMixer):
     """
 
     name: str
-    """What people call it."""
     n_heads: int
     """Heads of the state."""
     key_dim: int
@@ -107,7 +106,6 @@ class ShortConvolution(AbstractMixer):
     """
 
     channels: int
-    """Channels of the convolution."""
     taps: int
     """Positions that it sees."""
 

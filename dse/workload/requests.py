@@ -28,7 +28,6 @@ class Requests:
     """A stream of requests to one model."""
 
     model: Model
-    """The model."""
     lengths: tuple[Length, ...]
     """Kinds of request; shares add up to 1."""
     weight_precision: str = "bf16"

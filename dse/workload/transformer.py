@@ -28,11 +28,9 @@ class Part:
     """A part of a checkpoint that is not counted among the model's parameters."""
 
     name: str
-    """What it is."""
     n_parameters: int
     """Its weights; 0 where the file does not say."""
     why: str
-    """Why it is left out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +42,6 @@ class Model:
     hidden: int
     """Model width."""
     vocab: int
-    """Vocabulary size."""
     runs: tuple[Run, ...]
     """Its blocks by kind."""
     tied_embeddings: bool
@@ -142,7 +139,6 @@ class Training:
     """One optimizer step over a global batch."""
 
     model: Model
-    """The model."""
     global_batch: int
     """Sequences per step."""
     sequence: int
@@ -160,7 +156,6 @@ class Decode:
     """One token for every sequence of a batch, with a KV cache of a given context."""
 
     model: Model
-    """The model."""
     batch: int
     """Sequences decoded together, over all chips of the replica set."""
     context: int
@@ -178,7 +173,6 @@ class Prefill:
     """The prompts of a batch, read until each sequence has its first token."""
 
     model: Model
-    """The model."""
     batch: int
     """Sequences, over all chips of the replica set."""
     prompt: int

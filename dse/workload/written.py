@@ -14,7 +14,6 @@ SIZES = {
     "prefill": ("batch", "prompt", "chunk", "cached", "weights", "kv"),
 }
 """What each phase takes beside its model; all may be left out."""
-
 USUAL_TOKENS, TRAINING_BATCH, DECODE_BATCH, PREFILL_BATCH = 8192, 4, 16, 1
 """Tokens of a sequence, context or prompt where nothing is said (or the model's longest); sequences per chip in
 training and decode, and in all in prefill."""
@@ -35,14 +34,7 @@ def check_phase(phase: str) -> str:
 def workload_of(
     phase: str, model: Model, n_chips: int, sizes: Mapping[str, int | str], mark: str = ""
 ) -> Workload:  # fmt: skip
-    """The workload that a phase and its sizes describe; what is left out is usual.
-
-    Args:
-        phase: one of `PHASES`.
-        model: what runs.
-        n_chips: chips in all, which the usual batch grows with.
-        sizes: some of the `SIZES` of the phase; whole numbers, and names of precisions.
-        mark: what stands before a size where it was written, such as "--", for messages.
+    """The workload that a phase and its sizes describe; what is left out is usual; errors write `mark` before a size.
 
     Raises:
         SpecError: a size of another phase, not a whole number of at least 1, or more tokens than the model was made

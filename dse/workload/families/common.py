@@ -23,13 +23,10 @@ class Body:
     blocks: list[Block]
     """One per layer."""
     hidden: int
-    """Model width."""
     vocab: int
-    """Vocabulary size."""
     tied: bool
     """Whether embedding and head share weights."""
     max_context: int
-    """Longest context."""
     norm_passes: float = RMS
     """Element passes of one normalisation."""
     dropout: bool = False
@@ -65,13 +62,7 @@ def body(f: Fields, blocks: list[Block], *, tied: bool, norm_passes: float = RMS
 
 
 def grouped(f: Fields, *, kv: int | None = None, head_dim: int | None = None) -> Attention:
-    """Attention with grouped heads: KV heads as many as heads, and heads that share the width, unless stated.
-
-    Args:
-        f: keys.
-        kv: KV heads where the file has none; as many as heads by default.
-        head_dim: width of a head where the file has none; hidden over heads by default.
-    """
+    """Attention with grouped heads: KV heads as many as heads, and heads that share the width, unless stated."""
     hidden, n_heads = hidden_of(f), f.whole("num_attention_heads", "n_head", "n_heads")
     n_kv = f.whole("num_key_value_heads", "num_attention_groups", default=n_heads if kv is None else kv)
     if n_heads % n_kv:
@@ -104,17 +95,7 @@ def experts(
     f: Fields, n: tuple[str, ...], k: tuple[str, ...], width: tuple[str, ...], *, shared: int = 0, matrices: int = 3,
     per_token: int | None = None,
 ) -> Experts | None:  # fmt: skip
-    """A mixture of experts where the file counts any.
-
-    Args:
-        f: keys.
-        n: keys of the number of experts.
-        k: keys of the experts per token.
-        width: keys of the width of one expert.
-        shared: width of all shared experts together.
-        matrices: of one expert.
-        per_token: experts per token where the file does not say.
-    """
+    """A mixture of experts where the file counts any."""
     n_experts = f.whole(*n, least=0)
     if not n_experts:
         f.skip(*k, *width)

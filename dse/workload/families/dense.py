@@ -94,18 +94,7 @@ def gated(
     matrices: int = 3,
     windows: Windows = no_windows,
 ) -> Body:
-    """A decoder of attention and MLP.
-
-    Args:
-        f: keys.
-        kv: KV heads where the file has none.
-        head_dim: head width where the file has none.
-        tied: whether embeddings are tied where the file does not say.
-        norms: norms of the model's width per block.
-        passes: of one norm.
-        matrices: of the MLP.
-        windows: window of every layer.
-    """
+    """A decoder of attention and MLP."""
     n = n_layers(f)
     attention = grouped(f, kv=kv, head_dim=head_dim)
     mixers = windowed(attention, windows(f, n))
@@ -163,10 +152,7 @@ def bert(f: Fields) -> Body:
 
 
 def parallel(f: Fields, *, matrices: int, tied: bool, windows: Windows = no_windows) -> Body:
-    """One norm before attention and MLP, whose results are added together (Cohere, Phi).
-
-    Where Cohere states a length for the tokenizer, that is what the model was made for, not the older key beside it.
-    """
+    """One norm before attention and MLP, whose results add up (Cohere, Phi); a tokenizer's length is the context."""
     n = n_layers(f)
     longest = f.whole("model_max_length", default=0, least=0) or None
     f = f.without("model_max_length", "max_position_embeddings") if longest else f
@@ -309,4 +295,3 @@ DENSE: dict[str, Builder] = {
     "bloom": bloom,
     "bert": bert,
 }
-"""Types of dense decoders and encoders."""

@@ -331,4 +331,3 @@ EXPERTS: dict[str, Builder] = {
     "granitemoe": granite_moe,
     "granitemoeshared": partial(granite_moe, shared=True),
 }
-"""Types of mixtures of experts."""

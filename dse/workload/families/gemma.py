@@ -89,7 +89,6 @@ def _mixers(f: Fields, kinds: list[str]) -> list[Attention]:
 
 
 def _moe(f: Fields) -> Experts | None:
-    """The experts beside the dense MLP, if switched on."""
     if not f.flag("enable_moe_block", default=False):
         f.skip("num_experts", "top_k_experts", "moe_intermediate_size", "expert_intermediate_size")
         return None
@@ -141,4 +140,3 @@ GEMMA: dict[str, Builder] = {
     "gemma4_text": partial(gemma4, per_layer=256),
     "gemma4_unified_text": partial(gemma4, per_layer=0),
 }
-"""Gemma 3n and 4."""

@@ -220,10 +220,7 @@ LING = (
 
 
 def bailing_hybrid(f: Fields) -> Body:
-    """Ling 2.5 and 3: lightning attention or KDA but for the last layer of every group, which is latent.
-
-    Ling 3 has the keys of KDA, Ling 2.5 those of a norm in groups; a file with neither or both could be either.
-    """
+    """Ling 2.5 (norm in groups) and 3 (keys of KDA): lightning attention or KDA, latent last in every group."""
     n, delta = n_layers(f), any([f.has(key) for key in KDA])
     if not delta and not f.has("group_norm_size"):
         raise SpecError(f"{f.place}: neither short_conv_kernel_size (Ling 3) nor group_norm_size (Ling 2.5); add it")
@@ -281,4 +278,3 @@ HYBRID: dict[str, Builder] = {
     "minimax_m1": partial(minimax, by_list=True),
     "minimax_text_01": partial(minimax, by_list=True),
 }
-"""Types with recurrences."""

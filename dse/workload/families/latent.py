@@ -204,4 +204,3 @@ LATENT: dict[str, Builder] = {
     "minicpm3": minicpm3,
     "longcat_flash": longcat,
 }
-"""Types with latent attention."""

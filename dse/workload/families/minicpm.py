@@ -16,7 +16,6 @@ from .dense import gated
 LIGHTNING = ("lightning-attn", "lightning_attn", "lightning")
 """Names of layers with lightning attention."""
 ATTENTION = "minicpm4"
-"""Name of layers with attention."""
 
 
 def chosen_blocks(f: Fields, attention: Attention) -> Attention:
@@ -71,4 +70,3 @@ def _lightning(f: Fields, whole: Attention) -> Recurrence:
 
 
 MINICPM: dict[str, Builder] = {"minicpm": minicpm, "minicpm_sala": sala}
-"""Types of MiniCPM but the third, which has latent attention."""

@@ -97,4 +97,3 @@ OLDER: dict[str, Builder] = {
     "internlm2": gated,
     "baichuan": gated,
 }
-"""Types of older dense decoders."""

@@ -283,4 +283,3 @@ RECENT: dict[str, Builder] = {
     "flex_olmo": partial(mixtral, windows=no_windows),
     "granitemoe_swa": granite_moe_swa,
 }
-"""Types of the newest mixtures of experts."""

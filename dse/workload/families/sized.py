@@ -72,4 +72,3 @@ def _block(block: Fields, hidden: int, heads: int) -> Block:
 
 
 SIZED: dict[str, Builder] = {"nemotron-nas": nemotron_nas}
-"""Types with sizes per block."""

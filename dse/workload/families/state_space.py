@@ -27,15 +27,6 @@ def mamba2(
     """Mamba 2: one decay per head, keys (B) and queries (C) shared by groups of heads.
 
     Source: [dao2024ssd] section 7.
-
-    Args:
-        f: keys.
-        heads: key and default of the number of heads.
-        width: of a head; the inner width over the heads by default.
-        state: key and default of the rows of a head's state.
-        groups: key and default of the groups.
-        inner: inner width where heads and their width do not say.
-        taps: key of the convolution's length.
     """
     n = f.whole(heads[0], default=heads[1])
     wide = width or inner // n
@@ -263,4 +254,3 @@ STATE_SPACE: dict[str, Builder] = {
     "lfm2": partial(lfm2, moe=False),
     "lfm2_moe": partial(lfm2, moe=True),
 }
-"""Types with state spaces or short convolutions."""

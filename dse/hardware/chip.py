@@ -13,7 +13,10 @@ from ..technology.node import PRECISION_BITS, PRECISIONS, ByPrecision
 
 NARROW_PRODUCTS = {"float": ("fp8",), "integer": ("int8",), "both": ("fp8", "int8")}
 """Precisions that the 8-bit rate of a matrix unit stands for."""
-OPTIONAL = {"pipeline_depth": 1.0, "blank_mm2": 0.0, "instruction_rows": 0.0, "instruction_cols": 0.0}
+OPTIONAL = {
+    "pipeline_depth": 1.0, "blank_mm2": 0.0, "instruction_rows": 0.0, "instruction_cols": 0.0, "instruction_depth": 0.0,
+    "instruction_results": 0.0, "shared_port_B": 0.0, "near_sram_B": 0.0,
+}  # fmt: skip
 """Numbers that not every preset states, and what a chip file that leaves them out means."""
 
 
@@ -42,6 +45,10 @@ class TensorEngine(eqx.Module):
     """Rows of the result of one instruction, where registers feed its operands; 0: they enter at the array's edges."""
     instruction_cols: Scalar = eqx.field(converter=as_float, default=0.0)
     """Its columns."""
+    instruction_depth: Scalar = eqx.field(converter=as_float, default=0.0)
+    """Its contraction in 16 bit; 0: not known."""
+    instruction_results: Scalar = eqx.field(converter=as_float, default=0.0)
+    """Results whose operands are read once from a core's shared memory; 0: not known."""
 
 
 class Core(eqx.Module):
@@ -61,6 +68,10 @@ class Core(eqx.Module):
     """Rate at which the core can move data between HBM and its SRAM."""
     transfer_start_B: Scalar = eqx.field(converter=as_float)
     """Scratchpad of which transfers are so short that starting them takes as long as moving; 0 for caches."""
+    near_sram_B: Scalar = eqx.field(converter=as_float, default=0.0)
+    """Part of the scratchpad that lanes and arrays work on, with ports for all of them (vector memory)."""
+    shared_port_B: Scalar = eqx.field(converter=as_float, default=0.0)
+    """Bytes a cycle of the memory that the threads of a core share (shared memory, LDS); 0: there is none."""
 
 
 class Chip(AbstractShown, eqx.Module):

@@ -9,6 +9,7 @@ from ..core.provenance import Receipts
 from .chip import NARROW_PRODUCTS
 
 ZERO_ALLOWED = ("macs_", "instruction_", "spare_frac", "transfer_start", "die_to_die_bandwidth", "in_network_reduction",
+                "shared_port", "near_sram",
                 "scaleup_switch")  # fmt: skip
 """Facts that may be zero, by how their names begin; every other number must be positive."""
 CHOICES = {"lane_kind": ("simd", "simt"), "sram_kind": ("scratchpad", "cache"), "kind": ("torus", "switched"),

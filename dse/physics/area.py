@@ -73,7 +73,9 @@ def block_areas(chip: Chip, tech: Technology) -> Area:
     dma = core.dma_bandwidth_Bps * node.dma_area_mm2_per_Bps
     control = n * (node.core_port_area_mm2 + dma) / node.placement_frac
     tile_memory = n * core.scratchpad_B * sram
-    local = n * core.local_sram_B * node.local_sram_area_mm2_per_B
+    # vector memory that holds tiles as well is scratchpad once, and has the ports of near-datapath memory besides
+    local_B = core.local_sram_B + core.near_sram_B * node.near_extra_frac
+    local = n * local_B * node.local_sram_area_mm2_per_B
     hbm = chip.n_stacks * tech.memory.phy_area_mm2
     link = chip.scaleup_bandwidth_per_dir_Bps * tech.link.area_mm2_per_Bps
     # both ends of a die-to-die link stand on this package, each carries one direction of the bisection

@@ -12,11 +12,12 @@ from ..core.free import Free
 from ..core.provenance import number_or, text, text_or
 from ..core.units import positive
 from ..economy.presets import host
-from ..hardware.chip import sides
+from ..hardware.chip import Chip, sides
 from ..hardware.fabrics import system_facts
 from ..hardware.system import System
+from ..physics.operands import shared_load_frac
 from ..technology.presets import link, memory, node
-from .design import LANES, STEPPED, Choice, as_built, steps
+from .design import LANES, STEPPED, TOUCH, Choice, as_built, steps, template
 from .metrics import State
 from .written import ChoiceTable
 
@@ -73,9 +74,29 @@ def choices_of(spec: ChoiceTable, baseline: System, built: State | None, *, at_h
             known(name)
     fits_mm2 = 0.0 if built is None else float(built.die_mm2)
     every = (dict(zip(lists, c, strict=True)) for c in itertools.product(*lists.values()))
-    chips = tuple(Choice(**c, reticle_mm2=fits_mm2) for c in every)
+    chips = fed_choices(tuple(Choice(**c, reticle_mm2=fits_mm2) for c in every), baseline.chip)
     systems = spec.system or ([baseline.name] if at_home else [])
     return tuple(dict.fromkeys(seated(c, s) for s in systems for c in chips)) if systems else chips
+
+
+def fed_choices(choices: tuple[Choice, ...], baseline: Chip) -> tuple[Choice, ...]:
+    """Those whose matrix units the shared memory of a core can feed; the baseline's own array and instruction stay.
+
+    Raises:
+        SpecError: none can be fed.
+    """
+    asked = {(c.pe_array, c.matrix_instruction): c for c in choices}
+    own = as_built(baseline).pe_array
+    loads = {k: float(shared_load_frac(template(c, baseline, 1.0))) for k, c in asked.items()}
+    fed = {k for k, u in loads.items() if u <= TOUCH or k == (own, "")}
+    if not fed:
+        least = min(loads.values())
+        raise SpecError(
+            f"choices.pe_array: shared memory of a core delivers {float(baseline.core.shared_port_B):g} bytes a cycle, "
+            f"{least:.2g} times less than the smallest array asked for takes; choose a smaller array or a larger "
+            "matrix_instruction"
+        )
+    return tuple(c for c in choices if (c.pe_array, c.matrix_instruction) in fed)
 
 
 KNOWN = {

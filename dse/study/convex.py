@@ -21,6 +21,7 @@ from ..physics.calibration import Calibration
 from ..physics.evaluate import full_speed
 from ..physics.heat import cooled, sustained_J
 from ..physics.money import package_cost
+from ..physics.operands import register_load_frac
 from ..physics.pipeline import cycle_ratio
 from ..physics.power import energy_J, power_W, static_W, voltage_limit
 from ..physics.residency import ahead_frac
@@ -34,8 +35,9 @@ WORK = "work_W"
 PROVISIONED = "provisioned_W"
 """Auxiliary where several workloads share a rack that is paid for: power per chip that it is sized for. A rack sized by
 the largest of their powers has a kink where two are equal, and there the optimum often is."""
-AHEAD_FLOOR = 1e-3
-"""What the row of reading ahead begins at, since operators in turn read nothing ahead and 0 has no logarithm."""
+FLOOR = 1e-3
+"""What rows begin at that may be 0, which has no logarithm: operators in turn read nothing ahead, and of some
+instructions nothing is known."""
 
 
 class Data(eqx.Module):
@@ -113,6 +115,8 @@ MEMORY = "memory"
 """What a workload fills, over what tensors may fill."""
 SENT = Row("switches of the rack", Kind.TECHNOLOGY)
 """What a chip sends within its domain, over what the switches of its rack take; where some system has so many."""
+FED = Row("register ports", Kind.TECHNOLOGY)
+"""What matrix instructions read from registers, over what the lanes' ports deliver; where instructions feed units."""
 UNCAPPED_Bps = 1e18
 """More than any chip sends: a number, since a ratio of 0 has no logarithm."""
 AHEAD = "read ahead"
@@ -139,6 +143,8 @@ class ConvexCore:
     """Exponents of the workloads in means over all; empty where all count alike."""
     capped: bool = False
     """Whether the switches of some system take only so much from a chip."""
+    fed: bool = False
+    """Whether registers feed the matrix units, through the ports of the lanes."""
 
 
 def cools(core: ConvexCore) -> bool:
@@ -171,7 +177,7 @@ def ratio_rows(core: ConvexCore) -> tuple[Row, ...]:
         for i, (metric, _) in enumerate(core.limits)
         for w in (core.workloads if metric in PER_WORKLOAD else ("",))
     )
-    return (*PHYSICS, *((SENT,) if core.capped else ()), *own, *users)
+    return (*PHYSICS, *((SENT,) if core.capped else ()), *((FED,) if core.fed else ()), *own, *users)
 
 
 def model_of(core: ConvexCore) -> eqx.Partial:
@@ -227,6 +233,8 @@ def separate(core: ConvexCore, x: Mapping[str, FloatLike], data: Data) -> tuple[
     ]
     if core.capped:
         physics.append(chip.scaleup_bandwidth_per_dir_Bps / data.most_scaleup_Bps)
+    if core.fed:
+        physics.append(FLOOR + (1.0 - FLOOR) * register_load_frac(chip) / TOUCH)
     users: list[FloatLike] = []
     for i, (metric, sense) in enumerate(core.limits):
         values = metric_of(core.own, metric)(state)
@@ -263,7 +271,7 @@ def chip_at(core: ConvexCore, chip: Chip, x: Mapping[str, FloatLike], data: Data
         loads.append(Load(seconds, power, before, d.tokens / data.n_chips[i], data.traffic_frac[i], hottest))
         ratios += [step.total_s / seconds, d.memory_B / (data.usable_frac * chip.hbm_capacity_B)]
         if core.streams:
-            ratios.append(AHEAD_FLOOR + (1.0 - AHEAD_FLOOR) * ahead_frac(d, chip, data.prefetch_frac))
+            ratios.append(FLOOR + (1.0 - FLOOR) * ahead_frac(d, chip, data.prefetch_frac))
     money = package_cost(chip, die, data.bond_loss, tech)
     sized_W = x.get(PROVISIONED)  # left out of the coordinates of a chip that exists: the hungriest decides
     if provisions(core):

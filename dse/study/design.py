@@ -12,9 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.errors import SpecError, UnknownNameError
+from ..core.provenance import number, number_or
 from ..core.text import quantity_text
 from ..core.types import FloatLike, as_float
 from ..hardware.chip import Chip, TensorEngine, sides
+from ..hardware.instructions import INSTRUCTION, known_instruction, threads
 from ..hardware.own_chip import short_name
 from ..physics.power import crossing_B
 from ..technology.node import PRECISIONS, ByPrecision
@@ -51,10 +53,6 @@ LANES = 16.0
 """Lanes of the smallest vector unit that is built: an SM of Volta and Ampere has four of them, a CU of CDNA too."""
 RINGS_Bps = 16e9
 """DMA of a core: sixteen engines on every Trainium, of 17, 23 and 33 GB/s [aws2026dma]; they get faster by 1 GB/s."""
-REGISTER_GROWTH = 0.2
-"""Exponent with which registers and L1 of a GPU's core grow with its MACs (0.1 to 0.4, from chips): 344, 384, 448, 512,
-768 KiB for 128, 512, 1024, 2048, 4096 a cycle from P100 to B200 (0.215), 592, 592, 716, 832 for 256 to 2048 from MI100
-to MI355X (0.175)."""
 MACRO_B = 2.0**20
 """Scratchpads grow by whole macros: 8 KiB on each of 128 partitions."""
 SLICE_B = 2.0**13
@@ -114,12 +112,14 @@ def as_built(chip: Chip) -> Choice:
     return Choice(chip.node, chip.hbm, chip.link, int(chip.n_dies), array, rate["fp4"] > rate["fp8"])
 
 
-def instruction_dims(written: str, base: TensorEngine) -> tuple[float, float]:
-    """Rows and columns of a matrix instruction, those of `base` where nothing is written."""
-    if not written:
-        return float(base.instruction_rows), float(base.instruction_cols)
-    rows, cols = sides(written, "matrix_instruction")
-    return float(rows), float(cols)
+def instruction_of(written: str, base: TensorEngine) -> tuple[float, ...]:
+    """Rows, columns, depth and shared results of a matrix instruction: those of `base`, or of the size written."""
+    own = (float(base.instruction_rows), float(base.instruction_cols))
+    size = tuple(float(n) for n in sides(written, "matrix_instruction")) if written else own
+    if size == own:
+        return (*own, float(base.instruction_depth), float(base.instruction_results))
+    known = known_instruction(*size)
+    return (*size, *(number_or(known, f, 0.0) for f in INSTRUCTION))
 
 
 def array_of(choice: Choice, baseline: Chip) -> TensorEngine:
@@ -150,21 +150,21 @@ def array_of(choice: Choice, baseline: Chip) -> TensorEngine:
         base.tile_moving,
         base.tile_contract,
         "float" if choice.fp8_rate or choice.native_fp4 else base.narrow_products,
-        *instruction_dims(choice.matrix_instruction, base),
+        *instruction_of(choice.matrix_instruction, base),
     )
 
 
 def template(choice: Choice, baseline: Chip, scaleout_Bps: float) -> Chip:
     """A chip with the structure of `choice`; its free numbers are still the baseline's.
 
-    Near-datapath memory (PSUM) grows with the columns it serves, registers and L1 of a GPU's core with its MACs
-    (`REGISTER_GROWTH`). The pipeline keeps its depth and, at nominal voltage, its clock: a node's gain is its energy at
-    equal speed, and speed is bought along its V-f curve.
+    Near-datapath memory (PSUM) grows with the columns it serves, registers and L1 of a GPU's core with its MACs (to the
+    power of `register_growth`). The pipeline keeps its depth and, at nominal voltage, its clock: a node's gain is its
+    energy at equal speed, and speed is bought along its V-f curve.
     """
     engine = array_of(choice, baseline)
     base = baseline.core
     wider, taller = float(engine.cols) / float(base.tensor.cols), float(engine.rows) / float(base.tensor.rows)
-    served = (wider * taller) ** REGISTER_GROWTH if baseline.lane_kind == "simt" else wider
+    served = (wider * taller) ** number(threads(), "register_growth") if baseline.lane_kind == "simt" else wider
     core = dataclasses.replace(base, tensor=engine, local_sram_B=base.local_sram_B * served)
     return dataclasses.replace(
         baseline, name="design", node=choice.node, hbm=choice.hbm, link=choice.link, core=core, n_dies=choice.n_dies,

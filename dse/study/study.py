@@ -187,7 +187,9 @@ class Study:
         limits = tuple((x.metric, x.sense) for x in self.limits)
         free = tuple(f.name for f in self.free)
         capped = any(math.isfinite(most_scaleup_Bps(n or self.baseline.name)) for n in self.system_names)
-        return ConvexCore(free, tuple(self.workloads), limits, self.goal, self.streams, self.own, self.shares, capped)
+        fed = float(self.baseline.chip.core.tensor.instruction_depth) > 0
+        workloads = tuple(self.workloads)
+        return ConvexCore(free, workloads, limits, self.goal, self.streams, self.own, self.shares, capped, fed)
 
     @property
     def calibrations(self) -> dict[str, Calibration]:

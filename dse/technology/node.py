@@ -56,6 +56,8 @@ class Node(eqx.Module):
     """Hardware-managed last-level cache with tags and crossbar slices, as placed."""
     local_sram_area_mm2_per_B: Scalar = eqx.field(converter=as_float)
     """Small multi-ported arrays (register files, L1, vector memory, PSUM), as placed."""
+    near_extra_frac: Scalar = eqx.field(converter=as_float)
+    """What a byte of scratchpad takes more where lanes and arrays work on it, over a byte of such an array."""
     sram_energy_J_per_B: Scalar = eqx.field(converter=as_float)
     """Read or write of a byte in a 1 MiB-class array."""
     register_energy_frac: Scalar = eqx.field(converter=as_float)

@@ -19,7 +19,7 @@ from dse.core.units import UNITS
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "dse").rglob("*.py"))
 PLAIN = {
-    "instruction_rows", "instruction_cols",
+    "instruction_rows", "instruction_cols", "instruction_depth", "instruction_results",
     "share", "alpha", "overlap_p", "drawn_p", "yield_clustering", "die_aspect", "interposer_margin", "rows", "cols",
     "vector_lanes", "cores_per_pool", "granule_stationary", "granule_moving", "fp32", "bf16", "fp8", "fp4", "up_hops",
     "out_hops", "bubble_micro", "window_micro", "tokens", "rate", "total", "objective", "lower_bound", "violation",

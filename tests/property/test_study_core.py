@@ -115,6 +115,22 @@ def test_every_term_of_the_shipped_study_is_proved(problem):
     assert [str(v) for v in verdicts if not v.is_convex] == []
 
 
+def test_what_registers_deliver_is_proved_and_holds_lanes():
+    """A study of GPUs has one row more: convex in the logarithms, twofold with half the lanes, and met by P100's units.
+
+    P100 reads all its 64 lanes deliver for 128 products; twice of it take twice the lanes.
+    """
+    study = load_study(SHIPPED.with_name("backtest_v100.toml"))
+    index = next(i for i, c in enumerate(study.choices) if (c.pe_array, c.matrix_instruction) == ("8x16", "1x1"))
+    space = space_of(dataclasses.replace(study, choices=(study.choices[index],)))
+    core, data = space.study.core(), data_of(space, 0, tuple(0 for _ in study.workloads))
+    x = {name: np.asarray(1.0) for name in coordinates(core)}
+    assert all(v.is_convex for v in curvature(partial(separate, core), x, data))
+    row = 1 + [r.what for r in ratio_rows(core)].index("register ports")
+    loads = [float(separate(core, x | {"vector_lanes": np.asarray(n)}, data)[row]) for n in (32.0, 64.0, 128.0)]
+    assert loads == pytest.approx([2.0, 1.0, 0.5], rel=2e-3)
+
+
 @pytest.mark.parametrize(
     ("spoil", "operation"),
     [

@@ -125,6 +125,23 @@ def test_four_products_of_fp8_take_the_room_of_one_of_bf16(name):
     assert float(area.fp8) * (1 + 3 * share) == pytest.approx(float(area.bf16), rel=0.01)
 
 
+def test_vector_memory_that_holds_tiles_is_scratchpad_with_ports(npu, tech):
+    """16 MB at 1 mm2/MB, 2 MB at 3, and half of 3 more for the 4 MB of the sixteen that lanes work on: 8 cores."""
+    ported = dataclasses.replace(tech, node=dataclasses.replace(tech.node, near_extra_frac=0.5))
+    near = dataclasses.replace(npu, core=dataclasses.replace(npu.core, near_sram_B=4e6))
+    plain, more = block_areas(npu, ported), block_areas(near, ported)
+    assert float(more.sram_mm2) == float(plain.sram_mm2) == pytest.approx(8 * 16)
+    assert float(plain.local_sram_mm2) == pytest.approx(8 * 2 * 3)
+    assert float(more.local_sram_mm2) == pytest.approx(8 * (2 + 4 * 0.5) * 3)
+
+
+@pytest.mark.parametrize("name", node_names())
+def test_ports_of_vector_memory_are_what_it_takes_beyond_a_scratchpad(name):
+    n = node(name)
+    extra = float(n.near_extra_frac * n.local_sram_area_mm2_per_B)
+    assert extra == pytest.approx(float(n.local_sram_area_mm2_per_B - n.scratchpad_area_mm2_per_B), rel=2e-3)
+
+
 def test_shoreline_by_hand(npu, tech):
     """4 x 7 mm of HBM, 0.6e12 x 1e-11 = 6 mm of links, 1.5e12 x 1e-12 = 1.5 mm die to die, over 2 dies: 17.75 mm."""
     assert float(shoreline_mm(npu, tech)) == pytest.approx(17.75)

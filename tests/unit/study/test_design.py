@@ -9,7 +9,8 @@ import pytest
 from dse.core.errors import SpecError, UnknownNameError
 from dse.core.types import unnamed
 from dse.hardware.chip import peak_FLOPps, sides
-from dse.hardware.presets import chip
+from dse.hardware.instructions import known_instruction
+from dse.hardware.presets import chip, chip_names
 from dse.study.design import (
     AUXILIARY,
     FREE,
@@ -61,6 +62,25 @@ def test_a_matrix_instruction_is_the_baselines_or_the_chosen_one():
     for written, dims in (("", (8.0, 8.0)), ("16x8", (16.0, 8.0))):
         engine = array_of(dataclasses.replace(as_built(v100), matrix_instruction=written), v100)
         assert (float(engine.instruction_rows), float(engine.instruction_cols)) == dims
+
+
+def test_depth_and_shared_results_come_with_an_instruction():
+    """Volta's 8x8x4 shares operands among 8 threads of 128 sums, Ampere's 16x8x16 among 32; CDNA 4 keeps its own depth
+    of 16, where the size alone says 8; of a size that nobody has built nothing is known."""
+    for name, written, facts in (
+        ("v100", "", (4, 1024)), ("v100", "16x8", (16, 4096)), ("mi250x", "32x32", (8, 16384)),
+        ("mi355x", "32x32", (16, 16384)), ("v100", "24x8", (0, 0)),
+    ):  # fmt: skip
+        engine = array_of(dataclasses.replace(as_built(chip(name)), matrix_instruction=written), chip(name))
+        assert (float(engine.instruction_depth), float(engine.instruction_results)) == facts
+
+
+@pytest.mark.parametrize("name", [n for n in chip_names() if float(chip(n).core.tensor.instruction_depth) > 0])
+def test_presets_have_the_instruction_that_choices_know(name):
+    t = chip(name).core.tensor
+    known = known_instruction(float(t.instruction_rows), float(t.instruction_cols))
+    assert float(t.instruction_results) == known["instruction_results"].value
+    assert float(t.instruction_depth) == known["instruction_depth"].value or name in ("mi350x", "mi355x")
 
 
 def test_larger_arrays_pad_to_larger_tiles():

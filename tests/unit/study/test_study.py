@@ -106,6 +106,33 @@ def test_an_instruction_of_another_form_is_refused(written):
         study_from(raw)
 
 
+def offered(step, **choices):
+    raw = tomllib.loads((SHIPPED.parent / f"backtest_{step}.toml").read_text())
+    raw["choices"] = {k: v for k, v in (raw["choices"] | choices).items() if v}
+    return {(c.pe_array, c.matrix_instruction) for c in study_from(raw).choices}
+
+
+def test_arrays_that_shared_memory_cannot_feed_are_not_offered():
+    """Volta's instruction leaves room for 819 MACs a cycle, Ampere's for 1,365, Hopper's for 2,048, 128 bytes a cycle
+    over 2 B (2/s + 2/128) a MAC with s of 32, 64, 128."""
+    wide = [f"32x{n}" for n in (16, 24, 32, 48, 64, 80)]  # 512, 768, 1024, 1536, 2048, 2560
+    found = offered("h100", pe_array=wide, matrix_instruction=["8x8", "16x8", "64x256"])
+    most = {i: max(int(a.split("x")[1]) * 32 for a, j in found if j == i) for i in ("8x8", "16x8", "64x256")}
+    assert most == {"8x8": 768, "16x8": 1024, "64x256": 2048}
+    with pytest.raises(SpecError, match=r"pe_array.*128 bytes a cycle.*smaller array"):
+        offered("h100", pe_array=["64x64"])
+    # the baseline's own array and instruction were built, whatever a file says of them
+    assert offered("h100", pe_array=["32x32", "64x64"], matrix_instruction=[]) == {("32x32", "")}
+
+
+def test_registers_feed_units_through_the_ports_of_lanes():
+    """V100's 512 MACs read 768 bytes a cycle: 64 lanes at 12. With 32 the row of the convex core is broken twofold."""
+    study = load_study(SHIPPED.parent / "backtest_v100.toml")
+    core = study.core()
+    assert core.fed and "register ports" in [r.what for r in ratio_rows(core)]
+    assert "register ports" not in [r.what for r in ratio_rows(load_study(SHIPPED).core())]
+
+
 def test_missing_table_and_missing_file(tmp_path, raw):
     del raw["free"]
     with pytest.raises(SpecError, match="free: missing"):

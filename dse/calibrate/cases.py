@@ -235,10 +235,8 @@ def rated_step_s(point: pd.DataFrame) -> float | None:
     """Step time behind a printed FLOP rate, for rows whose convention says which FLOP were counted; else None.
 
         t = T (6 N + 12 l a d s) / (chips R)
-
     with T tokens of a step, N weights, l layers, a heads of width d, s the sequence and R FLOP/s per chip. Other
     rates are left alone: conventions differ by up to a half.
-
     Source: [narayanan2021megatron] appendix for the count, as the row states it.
     """
     row: Any = next(iter(point.itertuples()))

@@ -80,7 +80,6 @@ def half_width(errors: pd.DataFrame, shrink_frac: float = 1.0) -> float:
     """Half width in log time that held `COVERED` of left-out measurements.
 
     A row weighs n^-shrink_frac, with n the rows of its source: at 1 every source weighs the same.
-
     Source: [vovk2005] chapter 2 for quantiles of held-out errors as bands. Its correction for few examples is left
     out: with a handful of sources it asks for the largest error of all. Coverage is scored with each source's own
     errors left out instead.

@@ -147,7 +147,6 @@ def checkpoint(narrow: str, model: Model, stack: str) -> tuple[str, str]:
     A checkpoint of the model's own maker says which parts stay wide, and nothing of the cache. One that was narrowed
     later for serving keeps embedding and head in 16 bit; where its weights are floating point it brings scales for an
     FP8 cache, which stacks use that load it. Programs of fixed shapes are compiled from the maker's checkpoint.
-
     Source: [vllm2025modelopt] reads modules left out and `kv_cache_quant_algo` from the checkpoint, which is FP8 or
         nothing; [nvidia2026trtllmquant] takes the cache's format from it too.
     """

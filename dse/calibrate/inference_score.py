@@ -34,7 +34,6 @@ def baseline_s(cases: Sequence[InferenceCase], known: Sequence[InferenceCase]) -
     """The strongest simple baseline: two constants per chip and metric, fitted to `known` and asked about `cases`.
 
         t = x/u + c n
-
     with x the ideal time (weights and cache over peak bandwidth, useful FLOP of prompts over peak rate) and n the
     passes. A chip that `known` lacks takes the constants of all its rows of the metric.
     """

@@ -55,12 +55,10 @@ def rounds(op: Op, array: ArrayShape, chip: Chip, splits: bool) -> Rounds:
 
         cycles = ceil(n / cores) max(multiplied, fed, widened)
         multiplied = w h k / (rows cols m_p),  fed = ((w b_w / c + h b_a / c') k + s w h) f / B,  widened = w k / lanes
-
     with w, h, k the piece and n how many there are, b bytes of stored weights and of activations, s those of a partial
     sum written and read where cores share a contraction, B the bandwidth into a core, f the clock and c, c' how many
     neighbours that need the same operand get it by one read. Weights that are stored narrower than they are multiplied
     are widened. What comes before and after a piece is taken as hidden behind its neighbours.
-
     Source: [nvidia2026cutlass] for pieces, split contractions and rounds; [osama2023streamk] section 2 for the loss in
     the last one. The bounds are elementary.
 

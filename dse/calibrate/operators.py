@@ -81,7 +81,6 @@ def narrowing(m: float, k: float, dtype: DataType) -> list[Op]:
     """The kernel that narrows a linear layer's input before the product: reads it in bf16, writes it.
 
     It cannot run beside the product, which waits for the scale.
-
     Source: [micikevicius2022fp8] section 3 for scaling before the cast.
     """
     if dtype.narrowing_launches is None:
@@ -107,7 +106,6 @@ def n_experts_touched(n_experts: float, per_token: float, n_tokens: float) -> fl
     """Experts that at least one of `n_tokens` chooses when each chooses `per_token` of `n_experts` at random.
 
         E (1 - (1 - k/E)^n)
-
     Source: the mean of a binomial count; a token's choices differ, so k/E is the chance of one expert.
     Assumes: balanced routing, tokens independent.
     """

@@ -54,7 +54,6 @@ def as_library_runs(ring: Traffic, ref: Reference) -> Traffic:
     """A ring's traffic in the protocol that the library's own table calls fastest.
 
         t = start s_p + hops alpha_p + bytes w_p / B
-
     Source: [nvidia2021nccl] tuning.cc: latencies and bandwidths of LL, LL128 and Simple, NVLink and network.
     Assumes: what the table says of NVLink holds for other switched domains.
 
@@ -69,7 +68,6 @@ def levels_at_once(t: Traffic, ref: Reference) -> Traffic:
     """A hierarchical collective whose chunks cross the domain and the network side by side: the slower level counts.
 
         t = max(up / B_up, out / B_out) + latencies of both
-
     Source: [nvidia2021nccl]: one kernel per channel passes chunks on as they arrive, through both kinds of links.
     Assumes: the slower level hides the other wholly; which one it is is chosen at the reference.
     """

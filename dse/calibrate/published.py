@@ -84,13 +84,10 @@ def on_measured_network(system: System, said: str, n_chips: int, ref: Reference)
     A ring over the n ranks of a run gathers V bytes in t = (n - 1)/n V / B_bus. Where that is more than `slowest_ring`
     times what this model has, no link is as slow: the host waits for every rank in turn before it starts a collective,
     whatever its bytes, and the device meanwhile goes on:
-
         t_wait = t / n
-
     Otherwise ranks of different nodes add to a ring what it took longer, t_rank = (t - u t_ring) / n with u
     `usual_ring`, what such tests take inside a node.
     Where only an all-reduce was timed nothing tells ranks from bytes, and the network carries less.
-
     Source: [nvidia2024nccltests] for bus bandwidth; the rows themselves for the form: with one software from 16 to 512
         chips, an all-gather and an all-reduce take the same time, in proportion to the ranks, and layers whose tensor
         ranks share a node wait as much for each of them.

@@ -22,12 +22,9 @@ def p_norm_max(x: Float[Array, "... k"], p: float | Array) -> Float[Array, "..."
     """p-norm of positive `x`, shape `(..., k)`, over its last axis: a smooth maximum in the unit of `x`.
 
         (sum_i x_i^p)^(1/p),  max(x) <= result <= k^(1/p) max(x)
-
     `p`, at least 1: 1 is the sum (no overlap), `p -> inf` the maximum (perfect overlap). When `p` is a
     power of two the powers are repeated squares and roots, which is several times faster.
-
     An exponent that is traced, as fits do, goes through logarithms, so that it has a gradient at zeros too.
-
     Assumes: `x >= 0` with at least one positive entry (the gradient at all-zero does not exist).
     Valid for: p up to about 32 with times of microseconds, whose powers then still fit in float64.
     """
@@ -48,7 +45,6 @@ def overlapped(work_s: FloatLike, other_s: FloatLike, overlap_frac: FloatLike | 
     """Time [s] of two streams of work, a and b, when a share eta of them can run side by side; `p` as in `p_norm_max`.
 
         t = (1 - eta) (a + b) + eta p_norm(a, b)
-
     `eta = 0` is the sum and `eta = 1` the smooth maximum; with `b = 0` it is `a` exactly.
     """
     both = p_norm_max(jnp.stack(jnp.broadcast_arrays(work_s, other_s), axis=-1), p)

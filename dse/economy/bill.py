@@ -112,9 +112,7 @@ def good_die_USD(dies: Dies, clustering: FloatLike, cut: Wafer, harvest: bool = 
     """Cost of one die that can be sold.
 
         c = c_wafer / (n Y)
-
     with `clustering` the alpha of the negative binomial; `harvest` counts dies with bad spare blocks as sold.
-
     Source: [feng2022actuary] section 3.1.
     """
     groups = dies.groups if harvest else ()

@@ -94,7 +94,6 @@ def job_of(workload: Workload | Requests, n_chips: int, r: Reliability) -> Job:
     """The job that a workload on `n_chips` is; training saves its share of weights and optimizer states.
 
     Of a model in service tokens follow from engine and batch, and stand for no number here.
-
     Assumes: a failure stops all `n_chips`, also where they are several engines.
     """
     if isinstance(workload, Requests):
@@ -147,7 +146,6 @@ def upkeep(o: Owned, chip: Chip, job: Job, step_s: FloatLike, chip_W: FloatLike,
     """What a step of `job` takes, costs, burns and emits: posynomials of the chip, its power and its step time.
 
         t_wall = t T/T_useful,   x per token = (rate of x) N held t_wall / tokens,  t `step_s`, without failures
-
     Assumes: spares and waiting chips cost and draw as much as chips at work.
     """
     own = e.ownership

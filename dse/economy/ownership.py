@@ -59,7 +59,6 @@ def recovery_per_y(interest_frac: FloatLike, life_y: FloatLike) -> FloatLike:
     """Capital recovery factor: the yearly payment that pays back one dollar in n years at interest i.
 
         CRF = i / (1 - (1 + i)^-n);  1/n without interest, i for an infinite life
-
     Source: the annuity of [peng2023chipletcloud]'s cost of ownership (Barroso and Hoelzle's form).
     """
     i, n = jnp.asarray(interest_frac, dtype=float), jnp.asarray(life_y, dtype=float)
@@ -80,9 +79,7 @@ def chip_rate(
     """What one chip in its rack costs by part [USD/s].
 
         r = C (CRF + m) / year + W_prov p_dc CRF_dc / year + W_mean PUE p_kWh
-
     with C `capital_USD`, W_prov the server power that the building is sized for: a posynomial in capital and power.
-
     Source: [peng2023chipletcloud] (Barroso and Hoelzle's form).
     """
     return ChipRate(
@@ -113,7 +110,6 @@ def break_even_s(capital_USD: FloatLike, rate: ChipRate, rent_USD_per_s: FloatLi
     """Time of use after which buying has cost less than renting.
 
         t = C / (rent - running cost),  infinite when the rent is below the running cost
-
     Source: equality of `owning_USD` and the rent; no interest, no resale value.
     """
     room = rent_USD_per_s - (rate_USD_per_s(rate) - rate.capital_USD_per_s)

@@ -141,7 +141,6 @@ def n_blast_chips(system: System, host_: Host) -> float:
 
     A torus has no way around a missing neighbour, so a job on its whole domain waits, or on the block that optical
     switches replace; behind switches one host does.
-
     Source: [semianalysis2024trn2] and [semianalysis2025trn3] on what the loss of one chip costs, [jouppi2023tpuv4] on
         blocks of 64.
     """

@@ -64,9 +64,7 @@ def failure_rates(chip: Chip, silicon_mm2: FloatLike, n_chips: FloatLike, r: Rel
     """Interruptions that one chip causes, by component [1/s]; `n_chips` share a host.
 
         l = L (A f_die + n_stacks f_hbm + b_out f_net + b_up f_up + f_host / n_host + f_software)
-
     with A `silicon_mm2` of all compute dies: a posynomial in the chip.
-
     Source: division among components of [grattafiori2024llama3] table 5; level of [kokolis2025].
     Assumes: constant rates (no infant mortality, no lemons), independent components.
     """
@@ -103,7 +101,6 @@ def young_interval_s(write_s: FloatLike, mtbf_s: FloatLike) -> FloatLike:
     """Time between checkpoints that loses least, first order.
 
         tau = sqrt(2 w M)
-
     Source: [young1974]. Valid for: w well below M.
     """
     return jnp.sqrt(2.0 * write_s * mtbf_s)
@@ -113,7 +110,6 @@ def daly_interval_s(write_s: FloatLike, mtbf_s: FloatLike) -> FloatLike:
     """Time between checkpoints that loses least, higher order.
 
         tau = sqrt(2 w M) (1 + sqrt(w / 2M) / 3 + (w / 2M) / 9) - w   for w < 2M,   M otherwise
-
     Source: [daly2006] eq. 37. A difference: outside the convex core, which uses Young's interval.
     """
     half = write_s / (2.0 * mtbf_s)

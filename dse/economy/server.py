@@ -81,10 +81,8 @@ def server_cost(
     """Cost of a chip in its rack by part [USD].
 
         C = c_chip + c_board + (c_host + c_chassis)/n + b_up p_up + b_out (p_nic + p_net) + W (p_psu + p_rack + p_cool)
-
     with b bandwidths per direction and W the server's power per chip, scale-up switches included: a posynomial in the
     chip.
-
     Source: lines of [semianalysis2023dgx]; network as a share of capital in [cottier2024].
     """
     watts = server_W(chip_W, host, switches_W)

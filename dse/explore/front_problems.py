@@ -106,9 +106,7 @@ def promising(rays: Rays, rows: list[Row]) -> list[Row]:
     """The problems whose choice could have the best point, by what its solved problems prove.
 
     Multipliers of one problem, scaled so that those of the metrics fit the new weights, bound every other:
-
         s' >= (bound + sum_j lam_j log(cap_j / cap'_j)) / sum_j lam_j w'_j
-
     Source: [nocedal2006] section 12.9, weak duality; the slack enters every Lagrangian linearly.
     Assumes: the plans of the solved problems; a margin of `MARGIN` allows for better ones.
     """

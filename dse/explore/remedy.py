@@ -141,14 +141,11 @@ def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> 
     """The least that would have to change for a study to deliver a speed-up over its baseline.
 
         min sum_i u_i  subject to  g(z; p exp(s u)) <= 0,  0 <= u_i <= log(good end / value)
-
     with s_i = -1 where less is better. Alone: the same with all other u held at 0.
-
     First the most that levers at their good ends deliver (`_most`): a target beyond that is told so at once. Else
     solved by SLSQP from several starts, since rows are not convex in the levers: shares are subtracted from 1, and the
     baseline's times move with its calibration. An end counts only where every row is met there, so "enough" is checked;
     "not found" is no proof, and a change may come out a little larger than need be.
-
     Source: [nocedal2006] section 17.2: a sum of changes moves few levers; chapter 18 for SLSQP.
 
     Args:

@@ -285,10 +285,8 @@ def scenario_program(core: ConvexCore, z: Array, data: Data) -> tuple[Array, Arr
     """Bound on the log goal, and all limits of all scenarios.
 
         min tau  subject to  log goal_s(x, y_s) <= tau,  log g_s(x, y_s) <= 0  for every scenario s
-
     with x the free numbers, shared, and y_s supply, die and step times of scenario s. Each term is convex in (x, y_s),
     so the program is. `z` holds x, then y_s by scenario, then tau; the leading axis of `data` are the scenarios.
-
     Source: [mutapcic2009] section 2 for the scenarios of a robust convex problem.
     """
     n_free, width = len(core.free), len(coordinates(core)) - len(core.free)

@@ -115,10 +115,8 @@ def log_density(draws: Float[np.ndarray, " n"], at: float) -> float:
     """Log density of draws at a point, by normal kernels.
 
         h = 0.9 min(s, q / 1.34) n^-1/5
-
     with s the standard deviation and q the distance of the quartiles; not below a thousandth, so that a quantity that
     never varies has a density too.
-
     Source: [silverman1986] eq. 3.31.
     """
     quarters = float(np.subtract(*np.quantile(draws, (0.75, 0.25))))

@@ -254,10 +254,8 @@ def derivatives(
     """Elasticities of the goal, shape (k,), and of the coordinates, shape (n, k); which coordinates have none.
 
     With A the binding limits and F the coordinates off their bounds (a bound that moves takes its coordinate along),
-
         [H_FF  J_AF'] [dz_F  ]     [d2L / dz_F dp]
         [J_AF  0    ] [dlam_A] = - [d g_A / dp   ]
-
     Source: [fiacco1983] theorem 3.2.2; [nocedal2006] section 12.9 for the goal.
     Assumes: binding limits have positive multipliers and independent gradients; else the least-norm answer is given.
     """

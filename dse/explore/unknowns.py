@@ -75,7 +75,6 @@ def at_score(fact: Sourced, score: np.ndarray) -> np.ndarray:
     """Quantile of a receipt: triangular from low over the value to high, on a log axis where low is positive.
 
         F(x) = (x - a)^2 / ((b - a)(c - a)) up to the value c, 1 - (b - x)^2 / ((b - a)(b - c)) above
-
     The value is the most likely number and nothing lies outside the range.
     """
     logs = fact.low > 0
@@ -148,7 +147,6 @@ def draw(what: tuple[Unknown, ...], n: int, seed: int) -> Draw:
     """`n` draws of all unknowns by a Latin hypercube, with the correlations of `correlations.toml`.
 
         score = Phi(sqrt(r) g + sqrt(1 - r) e)
-
     with g the common factor of the unknown's group, e its own, both normal, and r the group's correlation.
     """
     rng = np.random.default_rng(seed)

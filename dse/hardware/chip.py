@@ -138,11 +138,8 @@ def peak_FLOPps(chip: Chip, precision: str) -> FloatLike:
     """Dense matrix peak of the package.
 
         P = 2 n_cores rows cols m_p f
-
     with m_p `macs_per_cycle` of the precision and f `clock_Hz`. 8-bit floats and integers share a rate. Vendors' totals
-    can differ;
-    the preset's receipts say by how much.
-
+    can differ; the preset's receipts say by how much.
     Source: [aws2026neuron] NKI guides: 128 x 128 x 2 x clock x multiplier reproduces every per-core figure.
     """
     t = chip.core.tensor

@@ -81,16 +81,13 @@ def layer_activation_B_per_token(
     """Bytes that one layer keeps per token on one rank until the backward pass.
 
     Stored tensors, counted as in the source but with grouped queries and a gated MLP:
-
         norm inputs 4h + inputs of QKV and of the MLP 2wh + Q and attention output 4ad + K and V 4kd
         + inputs of the activation 2f (n_mlp - 1), its result wf + dropout masks 2h (if any), all over t;
         "none" adds the scores, 5as with dropout (softmax 2, mask 1, result 2), 2as without;
         "full" keeps only the layer's input, 2h / t
-
     with h `hidden`, a and k query and KV heads, d `head_dim`, f `ffn`, s `sequence`, t `tp`, w bytes of a product's
     input (2, or 1 for 8-bit products, which then keep their own copy of the attention output, wad). For GPT in
     16 bit (k = a, ad = h, f = 4h, n_mlp = 2) this is h (34 + 5as/h) / t, 34h / t and 2h / t.
-
     Source: [korthikanti2022] section 4.1 for the tensors, table 2 for the division by t with sequence parallelism;
     [deepseek2024v3] section 3.3.3 for w.
     Assumes: "selective" and "full" never store scores (recomputed, or fused as in FlashAttention); "none" does.
@@ -115,10 +112,8 @@ def in_flight(plan: Plan, n_micro: int, stage: int) -> float:
     """Micro batches whose activations `stage` holds at once.
 
         1F1B: p - i        interleaved: (2 (p - i - 1) + (v - 1) p + 1) / v
-
     with p `pp`, v `interleave`, i `stage` from 0; never more than there are. The first stage has p, or
     p (1 + (p - 1)/(p v)) interleaved.
-
     Source: [korthikanti2022] section 4.2.3 for the first stage; [narayanan2021megatron] section 2.2 for the warm-up.
     """
     p, v, after = plan.pp, plan.interleave, plan.pp - stage - 1
@@ -130,14 +125,12 @@ def training_activations_B(plan: Plan, workload: Training, software: Footprint =
     """Activations on the fuller of first and last stage.
 
         A = s b (l a F_i + E_i) + replay
-
     with s b tokens of a micro batch, l layers per stage, a bytes per token and layer, F_i micro batches in flight.
     With full recomputation of a share of the layers, a is the mean over them. E_i is F_0 h / t on the first stage
     (mask of the embedding's dropout, if any) and (4h + g V) / t on the last (norm, head input, g bytes per logit of
     one micro batch). Full recomputation replays one layer at a time, whose
     tensors are the replay term (the source leaves it out); with offloading the layers' tensors wait in host memory
     and only those of the layer at work and of the one on its way are here.
-
     Source: [korthikanti2022] eq. 5 and section 4.3.
     """
     model, tp, layers = workload.model, plan.tp, layers_per_stage(plan, workload.model)

@@ -127,7 +127,6 @@ def _switched_share(upper_share: float, near: int, size: int) -> float:
     """Share of a chip's speed for a group of which `near` ranks sit behind the same first-level switches.
 
         min(1, f (n - 1)/(n - near)),  f = `upper_share`
-
     Of what a rank exchanges with n - 1 others, (n - near)/(n - 1) crosses the second level.
     Assumes: even exchange; a ring through racks one after the other crosses less, so that it is taken as too slow.
     """
@@ -152,10 +151,8 @@ def all_gather(g: Group, volume_B: float, ref: Reference) -> Traffic:
     """All-gather (or its mirror, reduce-scatter) of a result of `volume_B` bytes.
 
         t = (n - 1)/n V / B + hops alpha
-
     with hops n - 1 on a ring, or 1 when every pair is connected through a switch (direct exchange). Without direct
     exchange a library starts a ring.
-
     Source: [thakur2005] section 4 (ring); [aws2026nki] for mesh, ring and their ranges on Trainium.
 
     Args:
@@ -185,9 +182,7 @@ def all_reduce(g: Group, volume_B: float, ref: Reference) -> Traffic:
         reduction in the switch:  (1 + 1/n) V, 2 starts, 2 hops (all ranks wait for each other before and after): each
             rank answers the reads of all slices and writes its own to all
         torus:  recursive doubling V log2 n, 1 start, log2 n hops;  mesh (n - 1) V, 1 start, half a ring of hops
-
     Each kind has its own latency, since a kernel that writes to all peers costs a third of a library's collective.
-
     Source: [thakur2005] section 4; [aws2026nki] mesh, RDH and ring algorithms of Trainium; [klenk2020] section IV for
         reductions in switches; the latencies are fitted to measured collectives.
 
@@ -223,7 +218,6 @@ def across_gather(g: Group, n_out: int, volume_B: float, ref: Reference) -> Traf
 
     Hierarchical: each chip exchanges its 1/g.size slice across the network, then the domain completes it.
     Across the network a ring (n - 1 hops) or a tree (2 log2 n hops at twice the bytes) is chosen.
-
     Source: [thakur2005] for ring and tree; [aws2026ccl] hierarchical rings over EFA.
     """
     inside = all_gather(g, volume_B, ref)
@@ -259,7 +253,6 @@ def spread(fabric: Fabric, inner: int, size: int) -> tuple[Group, int]:
     On a torus as many as divide both the group and what `inner` leaves of the domain stay inside. Behind a switch any
     chips are as near as any others, so schedulers leave a few idle rather than split a group: as many as divide the
     group and fit, such as 64 of 72.
-
     Assumes: a scheduler that may leave chips of a domain idle, as those of 72-GPU racks do for groups of 64.
     """
     if fabric.kind == "switched":

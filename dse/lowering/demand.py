@@ -59,11 +59,8 @@ def _runs(
     Full recomputation runs the forward pass of a layer twice; the head runs once, on the last stage. Software cuts the
     stages by what they cost where it is `balanced`. Elsewhere each has the same number of layers, and where they do not
     divide the last one is among those that have one less, so that it has that much time for the head:
-
         layers = floor(L / pp) + max(0, 1 - h)
-
     with h the multiplications of the head over those of a layer, 0 layers more where the stages divide them.
-
     Source: [scao2022bloom] section 3.2.3: embedding and head are given the place of a layer.
     """
     times = {"forward": n_forward_runs(plan), "backward": 1.0, "head": 0.0}
@@ -109,7 +106,6 @@ def _tensor_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: floa
     Tensor ranks gather and scatter the activations four times per block forward and four times backward (or
     all-reduce them twice each way without sequence parallelism). Expert ranks exchange tokens before and after the
     experts, each way. Full recomputation repeats the forward part.
-
     Source: [korthikanti2022] section 4.2.2; [lepikhin2020gshard] for experts.
     """
     model = workload.model
@@ -146,7 +142,6 @@ def _pipeline_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Refer
     """Traffic between stages per micro batch: an activation forward and its gradient back, per virtual stage.
 
     Each tensor rank sends its part; without sequence parallelism the receivers gather the parts.
-
     Source: [narayanan2021megatron] section 4.1 (scatter/gather optimization).
     """
     if plan.pp == 1:
@@ -184,7 +179,6 @@ def _data_traffic(
     weights have no gradients: those of adapters are all-reduced, and stage 3 still gathers weights. Copies of sharded
     states add up their shards of the gradients once a step. Sharded weights travel block by block, gradients in
     buckets of `call_B` that leave as they fill, each with its own latency.
-
     Source: [rajbhandari2020zero] section 7; [zhao2023fsdp] section 3.2.2 for hybrid sharding; [hu2022lora] section 4.2
     for what adapters save.
     """
@@ -244,7 +238,6 @@ def plan_demand(
 
     Stages idle for (pp - 1)/v micro batches. `software` is the kind that trained, by default the usual one; `kept` is
     what it keeps, by default what such software does.
-
     Source: [narayanan2021megatron] section 2.2 for the bubble; see the functions of each kind of traffic.
     """
     workload = as_run(workload, array)

@@ -72,12 +72,10 @@ def chip_weights(plan: Plan, model: Model) -> dict[str, float]:
     """Weights on a chip of the heaviest stage, by part.
 
         N = l ((N_layer - n)/t + n + r) + e V h / t + h
-
     with l layers per stage, t `tp`, N_layer weights of a mean block, of which n are norms that every rank keeps, r
     the replicated K and V columns where t exceeds the KV heads, V the vocabulary, and e embedding tables on the
     stage: with a pipeline the first stage holds the embedding and the last the head, so e = 1; without, both
     (e = 2, or 1 if tied). Experts are split over expert ranks too.
-
     Source: [shoeybi2019] section 3 for what tensor ranks split.
     """
     table, layers = model.vocab * model.hidden / plan.tp, layers_per_stage(plan, model)
@@ -129,7 +127,6 @@ def _training_memory(plan: Plan, workload: Training, footprint: Footprint) -> Me
     Optimizer states and gradients are sharded over the replicas of a copy from ZeRO stage 1 and 2 on. At stage 3 the
     shards of the weights are the fp32 masters among the optimizer's 12 bytes; the products read 16-bit copies of the
     layer in use and of the one fetched ahead.
-
     Source: [rajbhandari2020zero] sections 3.1 and 5; [zhao2023fsdp] section 4.4 for stage 3.
     """
     n = chip_parameters(plan, workload.model)
@@ -177,7 +174,6 @@ def memory_B(plan: Plan, workload: Workload, footprint: Footprint = FUSED) -> Me
     ZeRO-1; products in 8 bit and narrower keep their inputs at that width, weights stay in bf16. Inference stores
     weights at `weight_precision` (with one 8-bit scale per 32 elements below 16 bits) and the cache at
     `kv_precision`, in whole blocks [kwon2023paged].
-
     Source: [rajbhandari2020zero] sections 3.1 and 5.1 for states and their sharding; [korthikanti2022] for activations.
     Valid for: tensor parallelism with sequence parallelism; the heaviest stage when pp does not divide the layers.
 

@@ -33,7 +33,6 @@ def fused_linear(a: Op, b: Op, n_all: float) -> Op:
     """Two runs of a linear layer as one: rows add up and each weight is read once.
 
     Of `n_all` experts on the rank the union of those that either run visits is read, as if chosen independently.
-
     Source: [agrawal2023sarathi] section 4.2: decodes that ride on a chunk need no read of weights of their own.
     """
     p, q = a.products[0], b.products[0]

@@ -1,7 +1,6 @@
 """How each kind of mixer is split over tensor ranks and what it asks of one rank: linear layers, products, elements.
 
 Attention works on a cache that grows, recurrences on a state that does not. Every function takes any mixer.
-
 Source: [shoeybi2019] section 3 for heads over tensor ranks; [dao2024ssd] section 8.1 for the heads of state spaces.
 """
 
@@ -50,7 +49,6 @@ def mixer_linears(mixer: AbstractMixer, hidden: int, tp: int, tokens: float) -> 
 
     Latent attention squeezes before it expands; the squeezing parts are replicated over tensor ranks. A recurrence
     projects its input once, works, and projects back.
-
     Source: [deepseek2024v2] eq. 37 to 47; [dao2024ssd] section 7 for parallel projections.
     """
     if isinstance(mixer, Attention):
@@ -113,10 +111,8 @@ def recurrence_op(mixer: Recurrence, tp: int, queries: float, sequences: float, 
         dual: scores C C d_k, values C C d_v, read C d_k d_v, add d_k C d_v
         delta: besides, keys on keys C C d_k, its triangular inverse on both C C (d_k + d_v), correction C d_k d_v
         scan: no products, `state_token` passes over the state per token
-
     per chunk and head (scores per key head), with d_k and d_v rows and columns of a head's state. States cross the
     memory interface once per chunk and direction. A backward pass repeats the states and takes two gradients.
-
     Source: [dao2024ssd] section 6 for the chunks; [yang2024gateddelta] section 3.3 for the delta rule in chunks;
         [gu2023mamba] section 3.3 for the scan.
 
@@ -170,7 +166,6 @@ def index_op(mixer: Attention | Latent, queries: float, seen: float, read: float
     """The indexer's scores of `queries` on `seen` positions each, `read` keys crossing the memory interface, and top-k.
 
     Pooled positions have one key together. Every tensor rank scores all its heads, since the choice is one for all.
-
     Source: [deepseek2025v32] section 2.1 and eq. 1: ReLU of the products, weighted and summed over heads.
     """
     i = mixer.indexer
@@ -218,7 +213,6 @@ def kept_B_per_token(mixer: AbstractMixer, tp: int, in_B: float, kept_B: float) 
 
     Attention: queries and result, keys and values, and the copy of the result that a narrower product reads. A
     recurrence: what it projects, what the convolution makes of it, its result, and a state per chunk.
-
     Source: [korthikanti2022] section 4.1 for what is counted; [dao2024ssd] section 6 for states per chunk.
     """
     if isinstance(mixer, Attention | Latent):

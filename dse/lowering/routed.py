@@ -15,9 +15,7 @@ def hit_frac(experts: Experts | None, tokens: float) -> float:
     """Expected share of the experts that at least one of `tokens` visits.
 
         1 - (1 - k/E)^n
-
     with k experts per token of E and n `tokens` that choose independently.
-
     Source: [deepseek2024v2] section 2.2 for top-k routing; the expectation is elementary.
     Assumes: experts equally popular; skew lowers the number.
     """
@@ -39,11 +37,8 @@ def of_fixed_shape(x: Linear, experts: Experts, tokens: float, writes: bool) -> 
     Fewer visits T k than experts: the weights of each visit are copied to one place (read and written) and read again.
     Else every token passes every expert, or tokens are put in blocks of B rows, each of one expert, of which one that n
     tokens chose fills about
-
         max(1, n / B + 1/2)
-
     Blocks where visits fill one; in decode only where tokens do, since that makes fewer rows.
-
     Source: [aws2026nxdmoe] `ExpertMLPsV2` for when each way is taken; its programs have room for the worst choice, but
         kernels loop over the blocks that are filled.
     Assumes: experts equally popular; in decode with more tokens than a block, where the source passes all experts,

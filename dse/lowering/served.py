@@ -75,10 +75,8 @@ def served_demand(requests: Requests, plan: Plan, system: System, ref: Reference
     """Coefficients of one decode pass and of the prefills that fall due with it.
 
         n / out prefills per pass and rank
-
     with n sequences per rank and out tokens each. `step_time` of the sum is the mean time per output token with
     prompts first, except that exposed communication is that of both phases together.
-
     Source: [yu2022orca] for batching per pass; Little's law as in `serving.steady_state`.
     Assumes: engines of `plan` fill the system; a prompt at a time per rank.
 

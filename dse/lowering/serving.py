@@ -40,7 +40,6 @@ def _tensor_traffic(workload: Serving, plan: Plan, p: Pass, system: System, laye
 
     Tensor ranks all-reduce twice per block; expert ranks send tokens out and back; in decode, context ranks add up
     their partial outputs.
-
     Source: [shoeybi2019] section 3; [lepikhin2020gshard] for experts.
     """
     model, fabric = workload.model, system.fabric
@@ -88,7 +87,6 @@ def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape
 
     A prompt passes the stages chunk by chunk, group by group, and waits for (pp - 1) others to fill the pipeline. In
     decode a token of a sequence needs the last one, so a step is one turn of every group through all stages.
-
     Source: [agrawal2023sarathi] sections 3 and 4 for chunks and their bubbles.
     """
     workload = as_run(workload, array)

@@ -148,7 +148,6 @@ def serving_ops(workload: Serving, plan: Plan, lanes: float = 1.0, fixed: bool =
     """Operators of a block and of the head for one pass on one rank.
 
     The head runs on the last token of each sequence only; one token is drawn from its logits.
-
     Source: [shoeybi2019] section 3 for tensor ranks, which keep norms and residuals whole without sequence
         parallelism.
 

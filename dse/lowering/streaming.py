@@ -67,10 +67,8 @@ def _traffic(p: Placed, training: bool) -> tuple[float, float, float, float]:
     """Bytes of one operator in the stream.
 
         Q = q + 2 K W w M / S + n W w / 2
-
     of a linear layer whose token tile, S / (2 K) rows, stays while W weights of w bytes pass once per tile: M over
     the rows of a tile, and half a tile more on each of n tile memories where tokens are split over them (training).
-
     Source: [dao2022] for the form S^-1 of a resident tile of rows; [yuzuguler2025preserve] for reading ahead.
     """
     op = p.op

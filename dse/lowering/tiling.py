@@ -107,7 +107,6 @@ def n_padded_to(length: float, array: ArrayShape) -> float:
 
     Where the granule is a kernel's tile rather than an instruction (it equals the longest piece, as on GPUs),
     libraries have narrower tiles for thin products, down to one matrix instruction.
-
     Source: [nvidia2022hopper] warp-level products of 16 rows.
     """
     tiles = array.granule_moving == array.tile_moving
@@ -122,9 +121,7 @@ def product_cycles(product: Product, array: ArrayShape, executed: int) -> tuple[
     """Array cycles of all `count` products, and of the smallest piece a core can take.
 
         cycles = pad(K, g_k) pad(N, g_n) pad(M, g_m) count / (rows cols m_p)
-
     Either free dimension may stream; the cheaper choice is taken, as a kernel writer would.
-
     Source: [aws2026nki] TensorE cost model: max(N, 64) cycles per (K <= 128 m_p) x (M <= 128) tile, N <= 512.
 
     Args:

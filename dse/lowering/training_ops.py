@@ -186,10 +186,8 @@ def norm_residual(model: Model, elements: float, phase: str) -> Op:
     """Norms of the results of branches, each in one kernel with the addition to the residual stream.
 
         v = e (n + 1),   Q = 2 w e 3 / 2
-
     with e `elements` over all such norms of a block, n passes of the norm and w bytes of an element: branch and stream
     are read, the new stream is written.
-
     Source: [gemma2024v2] section 2: RMSNorm of the input and of the output of each sub-layer.
     Assumes: the kernel holds a row on chip, so that the norm's result never crosses the memory interface.
     """
@@ -273,7 +271,6 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
 
     Backward of a linear layer is two products of the same size (input and weight gradients); frozen weights need no
     gradient of their own, but their adapters do.
-
     Source: [korthikanti2022] section 4 for tensor and sequence parallelism and for what is recomputed; [hu2022lora]
     section 4 for adapters.
     """

@@ -248,10 +248,8 @@ def curvature(fn: Callable[..., Any], variables: Any, coefficients: Any = None) 
     """Log-log curvature of every output of `fn(variables, coefficients)`, proved for a whole class of coefficients.
 
         f(x) convex in z = log x  if built from  c x^a (c >= 0),  +,  *,  max,  f^a (a >= 0),  exp f,  f / monomial
-
     The proof holds for all positive variables and for all coefficients of the same `sign_class` as those given, leaf by
     leaf of the pytree. Arrays that `fn` closes over count by value.
-
     Source: [boyd2007tutorial] sections 2.2 and 5.1 (posynomials, generalized posynomials, exponentials).
     Assumes: real arithmetic; rounding is ignored.
 

@@ -49,10 +49,8 @@ def bounds_from(
 
         L(z) = f(z) + lam . g(z),  d(h) = h(z) + sum_i min(h'_i (lower_i - z_i), h'_i (upper_i - z_i))
         min f >= d(L),  min max_j g_j >= d(lam . g) / sum(lam)
-
     A convex function lies above its tangent, and a tangent is smallest at a corner of the box; `to_lower` and
     `to_upper` are the ways there, `slope_g` the gradient of `lam . g`.
-
     Source: [nocedal2006] section 12.9; [boyd2007tutorial] for log-log convex models.
     Assumes: f and g are convex on the box.
     """

@@ -59,10 +59,8 @@ def cheapest_relaxations(
     """The least total loosening that makes each of many problems of one model (leading axis) feasible, as host arrays.
 
         min sum_i u_i  subject to  g_i(z) <= u_i (relaxable i),  g_i(z) <= 0 (the rest),  lower <= z <= upper
-
     with no u_i negative; `may_relax` is True for budgets, False for laws. A sum of absolute values is sparse: limits
     that need not move do not.
-
     Source: [nocedal2006] eq. 17.26 to 17.28, [boyd2007tutorial] section 7 (feasibility analysis).
     Assumes: g is smooth and convex on the box.
     """

@@ -44,7 +44,6 @@ def solve_first_order(
 
         min_y f + sum_j (max(lam_j + rho g_j, 0)^2 - lam_j^2) / (2 rho),  z = lower + (upper - lower) sigmoid(y)
         lam_j <- max(lam_j + rho g_j, 0)  after every round
-
     Source: [nocedal2006] algorithm 17.4 and eq. 17.65; [platt1987] for multiplier ascent; [kingma2015adam].
     Assumes: `fun` is finite in the box; multipliers are within a few times `CURVATURE_END`.
     """

@@ -153,11 +153,9 @@ def solve_convex(
     """The point of a box that minimises a convex function within convex limits, with prices and proof.
 
         min f(z)  subject to  g(z) <= 0,  lower <= z <= upper
-
     A primal-dual interior point with exact gradients, whose differences give curvature. Every limit may be exceeded at
     a steep price, so the Newton system always has a solution and an impossible problem ends with a proof instead of a
     breakdown.
-
     Source: [nocedal2006] chapter 19 (algorithm 19.2) and eq. 17.26; [boyd2007tutorial] for models in log variables.
     Assumes: `fun` is smooth and finite in the box; convex, for the bounds and for global optimality.
     Valid for: `jax.vmap` over any argument but `fun`; not differentiable (use the multipliers instead).

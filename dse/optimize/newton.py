@@ -129,9 +129,7 @@ def direction(state: Iterate, at: Local, width: Array, settings: Settings) -> It
         g - u + s = 0,  s lam = mu,  u (nu - lam) = mu
         (H + low/t + high/(1-t) + J' D J) dt = -(f' + J' lam + J' D c - mu/t + mu/(1-t))
         D = 1 / (s/lam + u/(nu - lam)),  c = g + mu/lam - mu/(nu - lam)
-
     with s the slack, u the excess charged at `settings.penalty` nu, t the unit point.
-
     Source: [nocedal2006] eq. 19.12 to 19.16, with the elastic variables of eq. 17.26.
     """
     t, s, u, lam, mu = state.unit, state.slack, state.excess, state.lam, state.mu
@@ -159,7 +157,6 @@ def merit(at: Local, state: Iterate, rho: Array, settings: Settings) -> Array:
     """What a step must reduce: barrier, excess at its price, and missed limits at `rho`.
 
         phi = f + nu sum u - mu sum log (s u t (1 - t)) + rho |g - u + s|_1
-
     Source: [nocedal2006] eq. 19.26; rho exceeds the largest multiplier, which makes phi exact.
     """
     t, s, u = state.unit, state.slack, state.excess
@@ -168,10 +165,7 @@ def merit(at: Local, state: Iterate, rho: Array, settings: Settings) -> Array:
 
 
 def merit_slope(at: Local, state: Iterate, way: Iterate, width: Array, rho: Array, settings: Settings) -> Array:
-    """How fast `merit` falls along a direction; never positive.
-
-    Source: [nocedal2006] eq. 19.28 and 19.29.
-    """
+    """How fast `merit` falls along a direction; never positive. Source: [nocedal2006] eq. 19.28 and 19.29."""
     t, s, u, mu = state.unit, state.slack, state.excess, state.mu
     slope = (width * at.slope_f - mu / t + mu / (1.0 - t)) @ way.unit
     slope = slope + (settings.penalty - mu / u) @ way.excess - (mu / s) @ way.slack

@@ -124,7 +124,6 @@ def halves(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two parts of a group, neither empty: cut where the hulls of both rise most, judged by the product of the rises.
 
     A part that stays as cheap as the whole was not worth a solve, however dear the other gets.
-
     Source: [achterberg2007] section 5.1 for the product.
     """
     capped = np.minimum(costs, DEAR)

@@ -48,9 +48,7 @@ def block_areas(chip: Chip, tech: Technology) -> Area:
     """Placed area of every block of a package.
 
         A_tensor = n rows cols A_pe / u,   A_sram = n C a_sram,   A_hbm = n_stacks a_phy, ...
-
     with n physical cores and u the placed fraction; datapaths grow with the depth of their pipeline.
-
     Source: [llmcompass2024] section 4.2 for the structural sum.
     Assumes: PHYs do not scale with the node.
     Valid for: about 25 % on chips it was not fitted to.
@@ -91,11 +89,9 @@ def pe_area_mm2(engine: TensorEngine, node: Node) -> FloatLike:
     """Area of a PE, one datapath for all its precisions, before placement.
 
         A = max_p(A_p) (1 + g (k - 1)),   A_p = m_p a_p or, where m_p > 1 products end in one sum, a_p (1 + (m_p - 1) s)
-
     with m_p MACs per cycle and a_p the area of one in precision p, s `product_area_frac`, k precisions and g the cost
     of one more. Products of narrow floats that a PE takes at a time lie along the contraction: they share its alignment
     and its wide accumulator. Those of 8-bit integers need multipliers as wide as BF16's, and share nothing.
-
     Source: [jouppi2021ten] for systolic PEs as one datapath; [horowitz2014] for multipliers beside adders.
     Assumes: the multiplier of BF16 (8 bits) splits into four of FP8 (4 bits).
 
@@ -142,7 +138,6 @@ def die_edge_mm(die_mm2: FloatLike, package: Package) -> FloatLike:
     """Edge of a die that can carry interfaces.
 
         L = u 2 (sqrt(r) + 1/sqrt(r)) sqrt(A)
-
     with A the area, r the aspect and u the usable fraction: a monomial in A.
 
     Args:

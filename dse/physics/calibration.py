@@ -227,7 +227,6 @@ def calibration_for(chip_name: str, workload: object) -> Calibration:
     """The one rule: a chip that trains takes its usual training stack, a chip that serves its usual serving stack.
 
     Prefill, decode and a model in service all serve.
-
     What a user names, or a measurement says it ran on, takes precedence and is no matter of this rule.
     """
     return default_calibration(chip_name, usual_stack(chip_name, serves=not isinstance(workload, Training)))

@@ -19,7 +19,6 @@ def mac_energy_J(chip: Chip, tech: Technology) -> FloatLike:
     """Energy of a MAC by precision at nominal voltage, its operands and partial sums from SRAM included, shape (4,).
 
         e = e_mac + q e_sram
-
     with q the bytes of `operand_B`; 0 where the array lacks a precision.
     """
     node, rates = tech.node, chip.core.tensor.macs_per_cycle.stack()

@@ -32,10 +32,8 @@ def inverse_yield(die_mm2: FloatLike, tech: Technology) -> FloatLike:
     """Dies started per good die.
 
         1/Y = (1 + A c D0 / a)^a
-
     with D0 the defect density, a the clustering and c the share of the die in which a defect kills (the rest
     is harvested as spare cores).
-
     Source: [feng2022actuary] eq. 1 (negative binomial), with harvesting folded into c.
 
     Args:
@@ -53,7 +51,6 @@ def die_cost_USD(die_mm2: FloatLike, tech: Technology) -> FloatLike:
     """Cost of one good die [USD].
 
         c = c_wafer A (1 + s) / (A_wafer Y)
-
     Source: [feng2022actuary] section 3; s stands for scribe lines and partial dies at the wafer's edge.
     """
     share = die_mm2 * (1.0 + tech.package.saw_loss_frac) / tech.package.wafer_usable_mm2
@@ -64,7 +61,6 @@ def package_cost(chip: Chip, die_mm2: FloatLike, bond_loss: FloatLike, tech: Tec
     """Cost of one package by part.
 
     Chip-last: a failed bond loses everything on the interposer, so cost divides by y^(dies + stacks).
-
     Source: [feng2022actuary] section 3.2 (chip-last 2.5D).
 
     Args:

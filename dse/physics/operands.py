@@ -31,11 +31,9 @@ def register_load_frac(chip: Chip) -> FloatLike:
     """What matrix instructions read from registers, over what the ports of the lanes deliver.
 
         u = m [b (1/i + 1/j) + s/k] / (n r)
-
     with m MACs of a core per cycle, an instruction of i x j results over a contraction of k, b bytes an operand, s a
     sum, n lanes and r what a lane reads each cycle, three operands of an FMA. Sums of a core without a matrix unit
     (1 x 1) are as wide as its operands.
-
     Source: [nvidia2026ptx], [amd2022cdna2isa] for instructions; [raihan2019] for operands and sums out of registers.
     Assumes: matrix units share the ports of the lanes, which rest meanwhile.
     Valid for: instructions whose depth is known; 0 for others, and for arrays fed at their edges.
@@ -58,10 +56,8 @@ def shared_load_frac(chip: Chip) -> FloatLike:
     """What matrix instructions read from the shared memory of a core and what fills it, over what its port does.
 
         u = m b [2/s + 2/max(s, T)] / w
-
     with m MACs of a core per cycle, b bytes an operand, s^2 the results whose operands are read once, T^2 those of a
     tile, whose operands are written once, and w the bytes of the port per cycle.
-
     Source: [nvidia2026cuda], [amd2026hip] for the ports; [nvidia2026ptx] for who shares operands.
     Assumes: square blocks; one port for reads and writes; all operands pass through it.
     Valid for: large products. Thin ones read more per MAC, and wait for memory.

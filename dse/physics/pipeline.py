@@ -20,9 +20,7 @@ def cycle_ratio(k: FloatLike) -> FloatLike:
     """Cycle time at a supply, over that of depth 1.
 
         T / T_1 = (1 - o) / k + o
-
     with k the depth and o `OVERHEAD_FRAC`: stages divide the logic, never the registers between them.
-
     Source: [srinivasan2002] section 2, 2 to 3 FO4 of latch delay a stage.
     Assumes: work is divided evenly; nothing stalls, as in streams of matrix products.
     Valid for: depths of about 0.6 to 2.
@@ -40,9 +38,7 @@ def datapath_ratio(k: FloatLike) -> FloatLike:
     """Energy per operation and area of a datapath, over those of depth 1.
 
         1 - r + r k^g
-
     with k the depth, r `REGISTER_FRAC` and g `REGISTER_GROWTH`.
-
     Source: [srinivasan2002] for the form and the latch growth factor.
     Assumes: registers have the same share of energy and of area.
     Valid for: depths of about 0.6 to 2.

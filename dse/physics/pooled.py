@@ -1,12 +1,9 @@
 """Calibrations that share what they have in common: a chip and stack never measured take what their kin teach.
 
 Every number of a calibration is, in free coordinates,
-
     x = x0 + s (z[software] + z[vendor] + z[family] + z[stack] + z[chip] + z[family and stack])
-
 with x0 the value and s half of the range of the vendor's named prior, and z effects that all measurements fit
 together (`dse.calibrate.pooled`). An effect nobody measured is zero, so sparse pairs shrink to their kin.
-
 Source: [gelman2006hierarchical] for partial pooling.
 """
 

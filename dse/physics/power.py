@@ -40,9 +40,7 @@ def voltage_limit(
     """Supply that a clock needs, over the supply: at most 1 for a working chip.
 
         f = k (V - V_th)^a / V   <=>   [(f V / (f_n V_n))^(1/a) (V_n - V_th) + V_th] / V <= 1
-
     a posynomial, so the V-f law sits inside the convex core without a tangent or a table.
-
     Source: [sakurai1990] alpha-power law, with k set so that the pipeline runs at f_n at nominal voltage V_n.
 
     Args:
@@ -83,11 +81,9 @@ def operand_B(chip: Chip, node: Node) -> FloatLike:
 
         q = b / (8 cols) + 8 / (rows m)        at the edges of an array
         q = r b / 8 (1 / i + 1 / j)            where registers feed instructions
-
     with b bits, m MACs per PE and cycle, i x j the result of a matrix instruction and r `register_energy_frac`; 0 where
     the unit lacks a precision. An instruction fetches its operands once; what array we say stands for the units of a
     multithreaded core decides nothing.
-
     Source: [jouppi2021ten] for the edges of a systolic array; [nvidia2026ptx], [amd2022cdna2isa] for instructions.
     Assumes: sums of an instruction stay beside its adders. Read from registers and written back by every instruction
         they would take 2.2 times V100's TDP, and four times the products' energy where its maker says a fifth
@@ -117,9 +113,7 @@ def step_energy(
 
         E = [ sum_p N_p e_p + B_sram e_sram + N_vec e_vec + (B_hbm + B_core) l e_wire ] (V/V_n)^2
             + B_hbm e_hbm + B_link e_link
-
     with l the mean distance across the die, a fixed fraction of its side, and B_core what cores tell each other.
-
     Source: form of [kandiah2021accelwattch]; per-operation energies of [jouppi2021ten] scaled by node.
     Assumes: padding burns nothing, all bytes cross the die once, every kind of traffic costs the same per byte.
 
@@ -182,7 +176,6 @@ def static_W(chip: Chip, tech: Technology, area: Area, supply_V: FloatLike) -> F
     """Power that flows at any load: leakage, clocks and management, HBM refresh [W].
 
         P = (A_logic p_logic + C_sram p_sram) exp(k_V (V - V_n)) + P_const + n_stacks P_stack
-
     Source: form and slopes of [kandiah2021accelwattch] and public fits; see the node's receipts.
     Assumes: 85 C.
     """
@@ -204,7 +197,6 @@ def throttled_s(
     """Step time under a power limit: a chip too hot runs slower, at the same energy per step.
 
         t = max(T, E / (P_max / (1 + loss) - P_static))
-
     Infinite when static power alone exceeds the limit. Exact counterpart of the two limits `T <= t` and
     `P(t) <= P_max` of the optimisation.
 
@@ -228,7 +220,6 @@ def full_load_power_W(
     """Power by block with every engine, the memory and the links at full rate [W].
 
     No program does this for long; it bounds what a package must be cooled for and is what a TDP is compared with.
-
     Assumes: engines of an NPU core run side by side; the lanes of a multithreaded core give their registers and issue
         slots to its matrix unit, so that only one of them runs at full rate.
     """

@@ -11,9 +11,7 @@ def ahead_frac(d: StepDemand, chip: Chip, prefetch_frac: FloatLike) -> FloatLike
     """Bytes that a streamed block reads ahead, over the SRAM that may hold them.
 
         B_ahead / (f n S)
-
     0 where operators run in turn.
-
     Source: [yuzuguler2025preserve] section 4: the weights of the next layer are prefetched into on-chip memory while
         this one communicates.
 

@@ -71,7 +71,6 @@ def op_traffic_B(ops: OpDemand, tile_B: FloatLike) -> FloatLike:
     """Memory traffic of each operator: compulsory bytes plus what falls with tile memory.
 
         Q = q + c_1/2 S^-1/2 + c_1 S^-1
-
     Source: [hong1981] and [kwasniewski2019] for S^-1/2; [dao2022] for S^-1.
     """
     return ops.hbm_B + ops.reuse_half / jnp.sqrt(tile_B) + ops.reuse_one / tile_B
@@ -81,11 +80,9 @@ def op_times(ops: OpDemand, chip: Chip, c: Calibration, cooled_s: FloatLike | No
     """Time of every operator on `chip`.
 
         t = (t_compute^p + t_tile^p + t_hbm^p + t_vector^p + t_dma^p + t_cooled^p)^(1/p) + n_launch t_launch
-
     Work over cores ends, on average, half a tile late (the mean of ceil(x) - x), and is bounded below by one
     tile on one core, as one more term of the p-norm. Where a package must never burn more than it is cooled for,
     the energy of a run over that power is a sixth.
-
     Source: [williams2009] for the bounds; [aws2026nki] for eviction and DMA as separate engines.
     Assumes: every limit but the launch overlaps as `overlap_p` says.
 
@@ -122,9 +119,7 @@ def slow_start(chip: Chip) -> FloatLike:
     """Time of memory traffic over that of the same bytes in long transfers.
 
         1 + b_0 / S
-
     with S the scratchpad of a core, in proportion to which transfers can be long, and b_0 `transfer_start_B`.
-
     Source: [aws2026dma]: 2 KiB per partition reach some 80 % and 4 KiB 90 % of a DMA engine.
     """
     return 1.0 + chip.core.transfer_start_B / chip.core.scratchpad_B
@@ -154,12 +149,10 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None =
         block = p_norm(overlap(work, t_tensor; 1 - (1 - eta_tp) waits), t_stream)
         micro = overlap(block, t_shard; eta_dp) + t_pipeline
         step  = (M + bubble - w) micro + (1 - eta_dp) t_data + p_norm(w micro, eta_dp t_data) + t_optimizer + t_loop
-
     with t_stream the memory traffic of streamed blocks, which runs beside everything (0 where operators run in turn and
     the traffic is in t_i), M micro batches, bubble (pp - 1)/v, w the part of the last micro batch that can hide
     data-parallel traffic and t_loop what a serving loop spends per call and request. Every term is a posynomial of the
     chip's rates with coefficients >= 0.
-
     Source: [narayanan2021megatron] section 2.2 for the pipeline; [williams2009] for the operators.
     Assumes: the slowest stage paces the pipeline; every micro batch is alike.
 
@@ -226,7 +219,6 @@ def request_s(r: Request, chip: Chip, c: Calibration) -> FloatLike:
     """Time of a request.
 
         t = n_prefill t_prefill + n_decode t_decode
-
     Source: [agrawal2023sarathi] section 2 for the two phases.
     Assumes: time per token is linear in the context, so the mean context stands for all.
 

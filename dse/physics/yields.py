@@ -1,8 +1,7 @@
 """How many dies work: clustered defects, harvesting of spare units, dies per wafer.
 
-The negative binomial is what the convex core uses, as its reciprocal (`money.inverse_yield`): a power of a
-posynomial. The harvesting tail is not in the class; it serves known dies, and shows what share of a die is really
-critical.
+The negative binomial is what the convex core uses, as its reciprocal (`money.inverse_yield`): a power of a posynomial.
+The harvesting tail is not in the class; it serves known dies, and shows what share of a die is really critical.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ def good_frac(area_mm2: FloatLike, defects_per_mm2: FloatLike, clustering: Float
     """Share of dies (or of blocks) without a killer defect, where defects come in clusters.
 
         Y = (1 + A D / a)^-a
-
     Source: [stapper1983], a Gamma mixture of Poisson laws; [feng2022actuary] eq. 1 with a = 10.
 
     Args:
@@ -36,9 +34,7 @@ def tail_frac(unit_frac: FloatLike, n_units: FloatLike, n_spare: FloatLike) -> F
     """Share of dies on which at most `n_spare` of `n_units` are bad.
 
         P[Binomial(N, 1 - y) <= s] = I_y(N - s, s + 1)
-
     with I the regularised incomplete beta function, which extends the tail to fractional spares with a gradient.
-
     Source: identity of the binomial tail, [abramowitz1964] 26.5.24.
     Assumes: units fail independently; clustering makes good dies a little more common.
 
@@ -71,7 +67,6 @@ def harvested_frac(
     """Share of dies that can be sold when spare blocks may be bad.
 
         Y = Y(A_fixed) prod_g P[at most s_g of N_g bad],  y_g = Y(A_g / N_g)
-
     Source: [feng2022actuary] eq. 1 for every block; spare blocks by the binomial tail.
     Assumes: the rest of the die has no redundancy; groups are independent.
 
@@ -96,7 +91,6 @@ def n_dies_per_wafer(die_mm2: FloatLike, radius_mm: FloatLike, edge_mm: FloatLik
     """Whole dies on a round wafer.
 
         n = pi (R - e)^2 / A' - pi (2R - 2e) / sqrt(2 A'),  A' = A + 2 s sqrt(A) + s^2
-
     Source: [feng2022actuary] section 3.1.
     Valid for: dies well below the wafer; a difference, so outside the convex core, which uses `money.die_cost_USD`.
 

@@ -156,7 +156,6 @@ def serving_curve(
 
     Engine sizes that divide the system, all valid plans, sequences in powers of two until memory ends, and the three
     schedulers; engines apart pair every decoding with every prompt-reading plan at several loads.
-
     Source: [pope2022] section 4 for the trade between batch, latency and throughput.
 
     Raises:

@@ -19,7 +19,6 @@ def mean_wait_s(service_s: FloatLike, service_cv2: FloatLike, load_frac: FloatLi
     """Mean wait before service in M/G/1, with S `service_s`, c^2 `service_cv2` and rho `load_frac`.
 
         W = rho S (1 + c^2) / (2 (1 - rho))
-
     Source: [kleinrock1975] section 5.7 (Pollaczek-Khinchine mean value formula); c = 0 is M/D/1, c = 1 is M/M/1.
     Valid for: rho < 1; infinite from `FULL_LOAD_FRAC` on.
     """
@@ -34,11 +33,8 @@ def wait_quantile_s(
     """Wait that a share `quantile_frac` of requests does not exceed in M/G/1.
 
         P(wait > w) = rho exp(-rho w / W)   =>   w_q = W / rho ln(rho / (1 - q)), at least 0
-
     with W the mean wait, rho `load_frac`, q `quantile_frac`: an arrival waits at all with probability rho, and those
-    that wait do so for an
-    exponential time in heavy traffic. Exact for M/M/1; for M/D/1 a little high at light load.
-
+    that wait do so for an exponential time in heavy traffic. Exact for M/M/1; for M/D/1 a little high at light load.
     Source: [kingman1961] for the exponential tail; [kleinrock1975] section 5.7 for its mean.
     """
     waiting = mean_wait_s(service_s, service_cv2, load_frac) / jnp.maximum(load_frac, jnp.finfo(float).tiny)
@@ -50,7 +46,6 @@ def settling_s(service_s: FloatLike, load_frac: FloatLike) -> FloatLike:
     """Time in which a queue forgets how it began: before several of these pass it is in no steady state.
 
         T = S / (1 - sqrt(rho))^2,  S `service_s`, rho `load_frac`
-
     Source: [kleinrock1975] section 2.14: M/M/1 from any start decays as exp(-(sqrt(mu) - sqrt(lambda))^2 t).
     Assumes: service times as in M/M/1.
     Valid for: rho < 1; infinite from 1 on.
@@ -63,9 +58,7 @@ def n_accepted_tokens(acceptance_frac: FloatLike, n_drafted: int) -> FloatLike:
     """Tokens that one verification pass yields with speculative decoding.
 
         1 + a + a^2 + ... + a^g = (1 - a^(g+1)) / (1 - a)
-
     with a the chance that a drafted token is accepted and g tokens drafted ahead.
-
     Source: [leviathan2023] eq. 1, summed so that a = 1 is no special case.
     Assumes: tokens are accepted independently.
     """

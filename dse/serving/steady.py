@@ -118,12 +118,10 @@ def steady_state(
         TPOT = t_0 + x n / out                                   a sequence meets n prefills while it writes
         rho  = S n / (out TPOT),  S = n_pass t_prompt            share of time a prefill is under way
         TTFT = wait(S, rho) + rest of the pass under way + S
-
     By Little's law the engine takes n / (out TPOT) requests per second, so n prefills start while one sequence
     writes; at the percentile it meets n + z sqrt(n). Prefills queue as M/G/1 (see `queueing`). Engines apart see
     no interference, run at a load of their own, and are as many as the decode engine's requests keep busy; moving
     the cache delays the second token only.
-
     Source: [yu2022orca] for batching per pass; [agrawal2024sarathi] for chunks that ride on decode passes;
         [zhong2024distserve] and [patel2024splitwise] for engines apart; [kleinrock1975] for Little's law and M/G/1.
     Assumes: Poisson arrivals, first come first served, a prefill at a time per rank, many engines of each kind where

@@ -32,7 +32,6 @@ def metric(name: str, system: System, workload: Workload, plan: Plan | None = No
 
         dse.metric("tokens_per_s", system, workload)                       # its derivative by every number of the chip:
         jax.grad(dse.metric("cost_per_token", system, workload))(system.chip).hbm_bandwidth_Bps
-
     Assumes: plan, calibration, technology and owner stay those of the chip in `system`.
 
     Args:

@@ -2,8 +2,7 @@
 
 A file's name or the manifest has the fingerprint of its bytes, and of its footer, which says where its columns are;
 those have fingerprints of their own (`seal`), and pages checksums. So whoever reads all or a few columns reads what was
-written, at the cost of what is read.
-Nothing here needs JAX.
+written, at the cost of what is read. Nothing here needs JAX.
 """
 
 from __future__ import annotations

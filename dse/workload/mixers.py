@@ -102,7 +102,6 @@ class Pool:
 
     The one vector of a position, or of an entry, is key and value of every head, without expansion; the result goes
     back through groups of a low rank.
-
     Source: DeepSeek-V4's code in [wolf2020transformers] release 5.24: sliding, compressed sparse (4 positions per
     entry, overlapping, an indexer) and heavily compressed attention (128 positions per entry, all of them seen).
     """
@@ -341,7 +340,6 @@ def pooled_weights(mixer: Latent, pool: Pool, hidden: int) -> int:
     """Entries of the way back through groups of a low rank, and of what pools: a vector and a gate per entry.
 
         a d_v r + g r h + 2 o h d + R o d
-
     with a heads of value width d_v, g groups of rank r, o entries that a position contributes to, d the width of an
     entry, R positions per entry, each with an offset, and h the model's width.
     """

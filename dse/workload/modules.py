@@ -2,7 +2,6 @@
 
 Files list whole modules (`self_attn`), globs (`model.layers.*.self_attn*`), regular expressions (`re:.*self_attn.*`)
 or every single module of every layer, norms and routers included, which are 16 bit anyway.
-
 Source: [wolf2020transformers] release 5.24, quantizers, for how each method compares names.
 """
 

@@ -127,12 +127,10 @@ def linear(
     """`tokens x inputs` times a weight of `inputs x outputs`, activations in bf16 at the memory interface.
 
         Q = c [ w_B K N + 2 M (K + N)  +  2 M K N w sqrt(r / S) ]
-
     with c `count` products of this size, each with its own weight, M `tokens`, K `inputs`, N `outputs`, w bytes of an
     operand in SRAM, r those of a partial
     sum and S the tile memory. The first part is compulsory; the second is what is read again when a square block of
     sums, sqrt(S / r) wide, stays in SRAM while operands stream past: the scheme that reaches the I/O lower bound.
-
     Source: [hong1981] for the form; [kwasniewski2019] section 5 for the resident block and the constant 2.
     Assumes: each result element is evicted once by a vector engine; the moving tiles take what `tile_memory_frac`
         leaves.
@@ -155,11 +153,9 @@ def spread_B(tokens: float, inputs: float, outputs: float) -> float:
     """Bytes between n tile memories that share a thin product, over sqrt(n).
 
         2 M sqrt(a b K N)
-
     Memories form a grid over K and N, since a weight larger than the tokens is never moved: rows of it read the same
     activations (a = 2 bytes) and columns add up partial sums (b = 8 bytes, written and read), and the best grid pays
     the same for both.
-
     Source: [kwasniewski2019] section 6 for grids that balance both; the two costs are elementary.
     """
     return 2.0 * tokens * math.sqrt(2.0 * 2.0 * PARTIAL_SUM_B * inputs * outputs)
@@ -186,11 +182,8 @@ def fused_attention(
     """Scores, softmax and weighted sum without storing the scores (FlashAttention-style).
 
         FLOP = n_products 2 q a d h,   Q = 2 w q d h (in, out) + 2 w c d h_kv  +  2 q a d^2 h w^2 / S
-
-    with q `queries`, c `context`, a `attended` (c/2 under a causal mask, less with a window), d `head_dim`,
-    h `heads`, w bytes per element and S the tile memory; `n_products` is 2 forward, 4 or 5 backward (5 recomputes the
-    scores).
-
+    with q `queries`, c `context`, a `attended` (c/2 under a causal mask, less with a window), d `head_dim`, h `heads`,
+    w bytes per element and S the tile memory; `n_products` is 2 forward, 4 or 5 backward (5 recomputes the scores).
     Source: [dao2022] theorem 2 for the d^2 / S traffic; half the products are skipped by the causal mask.
     """
     attended = context if attended is None else attended
@@ -216,7 +209,6 @@ def stored_attention(
     """Attention that writes its scores to memory: all products, masked or not, and `stored_score_moves` per score.
 
     Arguments are those of `fused_attention`; `n_products` is 2 forward, 4 or 6 backward (6 repeats the forward).
-
     Source: [korthikanti2022] figure 3 and section 4.1: scores, softmax, dropout and mask are separate kernels.
     """
     fused = fused_attention(heads, kv_heads, head_dim, queries, context, sequences, n_products, softmax_passes)

@@ -14,9 +14,7 @@ class Recurrence(AbstractMixer):
     """A state of fixed size per sequence that every token decays, adds to and reads: no cache that grows.
 
         S_t = D_t S_(t-1) + k_t v_t',   o_t = S_t' q_t
-
     with S a key_dim x value_dim matrix per head. The delta rule first takes out what the key already points to.
-
     Source: [gu2023mamba], [dao2024ssd] (state spaces), [yang2024gateddelta] (delta rule), [minimax2025] (lightning).
     """
 

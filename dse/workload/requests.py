@@ -69,7 +69,6 @@ class Requests:
         """Tokens in the cache of a sequence that decodes, averaged over all that decode at one time.
 
             sum_i p_i o_i (l_i + o_i / 2) / sum_i p_i o_i
-
         with shares p, prompts l and outputs o: long outputs stay longer, so they weigh more.
         """
         total = sum(x.share_frac * x.output * (x.prompt + x.output / 2) for x in self.lengths)

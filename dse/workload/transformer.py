@@ -296,9 +296,7 @@ def forward_FLOP_per_token(model: Model, cached: float, queries: float) -> float
     """FLOP of one token's forward pass: 2 per weight it visits, and its products with what earlier tokens left.
 
         F = 2 N + sum over mixers of 2 M;   attention: M = a (d + d_v) c
-
     with N visited weights, a heads, d and d_v widths of a head's query and value, c positions attended to on average.
-
     Source: [narayanan2021megatron] appendix for the terms; [deepseek2024v2] section 2.1 for values of another width.
     """
     h, total = model.hidden, 2.0 * model.hidden * model.vocab

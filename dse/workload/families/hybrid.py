@@ -77,7 +77,6 @@ def kda(heads: int, width: int, taps: int, state: str, *, n_whole: int = 0) -> R
     """Kimi delta attention: a gate that decays every channel of the key, and one for the output, low-rank or whole.
 
     `n_whole` of the gates are one matrix, the others two through the width of a head.
-
     Source: [kimi2025linear] section 3; the code of Kimi K3 (output gate whole) and Ling 3 (both).
     """
     proj, low = heads * width, 2 - n_whole

@@ -90,7 +90,6 @@ def n_tower(f: Fields) -> int:
     """Weights of a vision transformer with its patches and its merger, 0 where its sizes are not stated.
 
         L (4 d^2 + m d f) + p^2 c t d + d' s^2 (d s^2 + h)
-
     with L layers of width d and MLP width f, m matrices, patches of side p with c channels and t frames, and a merger
     of s x s patches into the model's width h.
     """

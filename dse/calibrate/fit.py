@@ -23,7 +23,6 @@ class Fit:
     n_measurements: int
     """Measurements of this chip and stack."""
     n_models: int
-    """Models, operators or collectives among them."""
     n_sources: int
     """Who published them."""
 

@@ -1,7 +1,6 @@
-"""Published measurements, one row per metric; rows that share `point_id` are one measurement.
+"""Published measurements, one row per metric with its source; rows that share `point_id` are one measurement.
 
-The shipped files hold public results with their source and address in every row. A user's own file has the same
-columns as CSV or Parquet.
+A user's own file has the same columns as CSV or Parquet.
 """
 
 from __future__ import annotations
@@ -37,16 +36,7 @@ NEEDED = {
 def read(kind: str, path: str | Path | None = None) -> pd.DataFrame:
     """All rows of a kind, from the shipped file or another of the same columns.
 
-    Args:
-        kind: one of `KINDS`.
-        path: CSV or Parquet file; the shipped one by default.
-
-    Returns:
-        Rows as they stand in the file.
-
-    Raises:
-        UnknownNameError: an unknown kind.
-        SpecError: a file that cannot be read or lacks a column; names it.
+    UnknownNameError for a kind not among `KINDS`; SpecError for a file that cannot be read or lacks a column.
     """
     if kind not in KINDS:
         raise UnknownNameError("kind of measurement", kind, KINDS)
@@ -77,15 +67,7 @@ PEAKS = ("memory_reserved", "memory_allocated")
 
 
 def peak_memory_B(point: pd.DataFrame, stack: str) -> float | None:
-    """Peak memory of one chip that a point prints [B]; None where it prints none.
-
-    Args:
-        point: rows of one measurement.
-        stack: its software stack, whose logs may call a GiB a GB.
-
-    Returns:
-        Bytes.
-    """
+    """Peak memory of one chip that a point prints, or None [B]; logs of some stacks call a GiB a GB."""
     columns = zip(point["metric"], point["unit"], point["value"], strict=True)
     values = {metric: (str(unit), float(value)) for metric, unit, value in columns}
     for metric in PEAKS:
@@ -103,10 +85,7 @@ SECONDS = {
 
 
 def step_s(point: pd.DataFrame) -> float | None:
-    """Step time of one training point: printed, else derived, else from its throughput; None if there is none.
-
-    FLOP rates are never used, since their conventions differ.
-    """
+    """Step time of one training point: printed, derived, or from its throughput, never from FLOP rates; or None."""
     columns = zip(point["metric"], point["unit"], point["value"], strict=True)
     values = {(str(metric), str(unit)): float(value) for metric, unit, value in columns}
     for metric in ("step_time", "step_time_derived"):

@@ -157,10 +157,7 @@ def _uncertainty(a: Point, b: Point) -> float:
 
 
 def spread_directions(k: int, n: int) -> np.ndarray:
-    """At least `n` evenly spread directions of a simplex, shape (directions, k).
-
-    Source: [das1998] section 3: all multiples of 1/p that sum to 1, p the least that gives enough.
-    """
+    """At least `n` even directions of a simplex, shape (directions, k): multiples of 1/p of sum 1 [das1998]."""
     p = 1
     while math.comb(p + k - 1, k - 1) < n:
         p += 1

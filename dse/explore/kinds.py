@@ -16,7 +16,6 @@ class KindOfNumber:
     """One quantity over all steps that score it."""
 
     name: str
-    """Canonical name, unit included."""
     n_steps: int
     """Steps that score it."""
     ratio: float

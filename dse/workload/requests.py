@@ -16,9 +16,7 @@ class Length:
     """One kind of request."""
 
     prompt: int
-    """Tokens in."""
     output: int
-    """Tokens out."""
     share_frac: float = 1.0
     """Share of requests of this kind."""
 
@@ -31,9 +29,7 @@ class Requests:
     lengths: tuple[Length, ...]
     """Kinds of request; shares add up to 1."""
     weight_precision: str = "bf16"
-    """Storage of the weights."""
     kv_precision: str = "bf16"
-    """Storage of the KV cache."""
 
     def __post_init__(self) -> None:
         check_storage(self.weight_precision)

@@ -25,7 +25,6 @@ class Body:
     hidden: int
     vocab: int
     tied: bool
-    """Whether embedding and head share weights."""
     max_context: int
     norm_passes: float = RMS
     """Element passes of one normalisation."""

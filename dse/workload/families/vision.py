@@ -1,7 +1,4 @@
-"""Files of models that also see or hear: the language model inside, and what is left out of it.
-
-Source: sizes of towers are those of each type's model in [wolf2020transformers], release 5.24.
-"""
+"""Files of models that also see or hear: the language model, and what is left out [wolf2020transformers]."""
 
 from __future__ import annotations
 

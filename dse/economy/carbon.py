@@ -13,7 +13,6 @@ class Carbon(eqx.Module):
     """Carbon per thing made and per unit of energy."""
 
     name: str = eqx.field(static=True)
-    """Process node of the dies."""
     fab_J_per_mm2: Scalar = eqx.field(converter=as_float)
     """Fab energy per wafer area."""
     gas_kg_per_mm2: Scalar = eqx.field(converter=as_float)
@@ -51,11 +50,7 @@ class Embodied(eqx.Module):
 
 
 def fab_kg_per_mm2(c: Carbon) -> FloatLike:
-    """Carbon of processed wafer per area.
-
-        CPA = CI_fab EPA + GPA + MPA
-    Source: [gupta2022act] eq. 5, before yield.
-    """
+    """Carbon of processed wafer per area: CPA = CI_fab EPA + GPA + MPA. Source: [gupta2022act] eq. 5, before yield."""
     return c.fab_grid_kg_per_J * c.fab_J_per_mm2 + c.gas_kg_per_mm2 + c.material_kg_per_mm2
 
 
@@ -65,8 +60,7 @@ def embodied(
     """Carbon of one chip in its rack by part [kg CO2e].
 
         C = A_started CPA + B_hbm k + c_pkg + (c_board + W p_th) + c_host p_host / n + W_server p_dc
-    with A_started the silicon started per good package, n_dies A / Y, W `chip_W` and W_server `server_W` per chip: a
-    posynomial in the chip.
+    with A_started the silicon started per good package, n_dies A / Y, W `chip_W` and W_server `server_W` per chip.
     Source: [gupta2022act] eq. 4 to 6; module and memory from [nvidia2025pcfh100]; building from [schneider2025].
     """
     return Embodied(
@@ -85,9 +79,5 @@ def embodied_kg(parts: Embodied) -> FloatLike:
 
 
 def running_kg_per_s(server_W: FloatLike, pue: FloatLike, c: Carbon) -> FloatLike:
-    """Carbon of running one chip with its share of server and building [kg/s].
-
-        r = W PUE CI_grid
-    Source: [gupta2022act] eq. 2; [schneider2025].
-    """
+    """Carbon of running a chip [kg/s]: W PUE CI_grid. Source: [gupta2022act] eq. 2; [schneider2025]."""
     return server_W * pue * c.grid_kg_per_J

@@ -53,7 +53,6 @@ class BreakEven:
     """Dollars spent on one chip by day of use."""
 
     days: Float[np.ndarray, " n"]
-    """Days of use, all hours paid."""
     bought_USD: Float[np.ndarray, " n"]
     """Bought, and kept running."""
     rented_USD: dict[str, Float[np.ndarray, " n"]]

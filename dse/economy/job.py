@@ -79,7 +79,6 @@ class Upkeep(eqx.Module):
     rack_W: FloatLike
     """What a rack is provisioned for: chips, hosts, switches, conversion."""
     rack_USD: FloatLike
-    """Capital of a rack."""
     rack_time_per_token_s: FloatLike
     """Time that one rack takes per token that counts, spares included; its inverse is tokens per second and rack."""
     megawatt_time_per_token_s: FloatLike
@@ -93,8 +92,8 @@ class Upkeep(eqx.Module):
 def job_of(workload: Workload | Requests, n_chips: int, r: Reliability) -> Job:
     """The job that a workload on `n_chips` is; training saves its share of weights and optimizer states.
 
-    Of a model in service tokens follow from engine and batch, and stand for no number here.
-    Assumes: a failure stops all `n_chips`, also where they are several engines.
+    Tokens of a model in service follow from engine and batch. Assumes: a failure stops all chips, also of several
+    engines.
     """
     if isinstance(workload, Requests):
         return Job(n_chips, n_chips, 0.0, 0.0)  # type: ignore[arg-type]
@@ -126,10 +125,10 @@ def job_slowdown(o: Owned, chip: Chip, job: Job, r: Reliability) -> FloatLike:
 
 
 def n_spare_chips(job: Job, e: Economy) -> FloatLike:
-    """Chips that one failure takes from `job`, and that a spare unit therefore has.
+    """Chips that one failure takes from `job`, and that a spare unit has: a host behind switches.
 
-    Behind switches a host. On a torus the block that the job has, at least a host and at most the torus: a block of
-    cables has no way around a missing neighbour, but the other blocks of the torus go on.
+    On a torus the job's block, at least a host and at most the torus, since cables have no way around a missing
+    neighbour.
     """
     return jnp.minimum(jnp.maximum(job.n_chips, e.host.n_chips), e.n_blast_chips)
 

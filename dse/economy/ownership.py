@@ -17,7 +17,6 @@ class Ownership(eqx.Module):
     """What money, buildings and energy cost an owner."""
 
     name: str = eqx.field(static=True)
-    """Kind of owner, such as "cloud"."""
     life_s: Scalar = eqx.field(converter=as_float)
     """Time over which a server is written off."""
     interest_frac: Scalar = eqx.field(converter=as_float)
@@ -29,7 +28,6 @@ class Ownership(eqx.Module):
     maintenance_frac: Scalar = eqx.field(converter=as_float)
     """Parts and people per year, over what the server cost."""
     price_USD_per_J: Scalar = eqx.field(converter=as_float)
-    """Electricity."""
     pue: Scalar = eqx.field(converter=as_float)
     """Energy of the facility over that of its servers."""
     average_power_frac: Scalar = eqx.field(converter=as_float)
@@ -51,7 +49,6 @@ class ChipRate(eqx.Module):
     """Recovery of the server with interest."""
     maintenance_USD_per_s: FloatLike
     facility_USD_per_s: FloatLike
-    """Recovery of the building."""
     energy_USD_per_s: FloatLike
 
 
@@ -107,10 +104,6 @@ def owning_USD(capital_USD: FloatLike, rate: ChipRate, used_s: FloatLike) -> Flo
 
 
 def break_even_s(capital_USD: FloatLike, rate: ChipRate, rent_USD_per_s: FloatLike) -> FloatLike:
-    """Time of use after which buying has cost less than renting.
-
-        t = C / (rent - running cost),  infinite when the rent is below the running cost
-    Source: equality of `owning_USD` and the rent; no interest, no resale value.
-    """
+    """Time after which buying costs less than renting, without interest or resale: C / (rent - running), or inf."""
     room = rent_USD_per_s - (rate_USD_per_s(rate) - rate.capital_USD_per_s)
     return jnp.where(room > 0, capital_USD / jnp.where(room > 0, room, 1.0), jnp.inf)

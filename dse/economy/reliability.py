@@ -1,7 +1,6 @@
 """How often components fail, and what a job of many chips keeps of its time: checkpoints, restarts, spares.
 
-Rates scale with the design: a larger die, one more HBM stack, a wider network fail more. Everything that multiplies
-the step time is a posynomial of those rates, so goodput is part of the convex core, with gradients and prices.
+Rates scale with the design, and all that multiplies the step time is a posynomial of them, so in the convex core.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ class Reliability(eqx.Module):
     """Failure rates by component, and how an operator recovers."""
 
     name: str = eqx.field(static=True)
-    """Kind of job, such as "training"."""
     die_failures_per_s_per_mm2: Scalar = eqx.field(converter=as_float)
     """Failures of compute dies, which grow with their area."""
     hbm_failures_per_s_per_stack: Scalar = eqx.field(converter=as_float)
@@ -90,19 +88,12 @@ def hardware_per_s(rates: FailureRates) -> FloatLike:
 
 
 def transfer_s(state_B: FloatLike, chip: Chip, r: Reliability) -> FloatLike:
-    """Time to move one chip's share B of a checkpoint to or from storage.
-
-    B / min(b_out, b_storage) = max(B / b_out, B / b_storage)
-    """
+    """Time to move one chip's share B of a checkpoint to or from storage: max(B / b_out, B / b_storage)."""
     return jnp.maximum(state_B / chip.scaleout_bandwidth_per_dir_Bps, state_B / r.storage_Bps)
 
 
 def young_interval_s(write_s: FloatLike, mtbf_s: FloatLike) -> FloatLike:
-    """Time between checkpoints that loses least, first order.
-
-        tau = sqrt(2 w M)
-    Source: [young1974]. Valid for: w well below M.
-    """
+    """Time between checkpoints that loses least: sqrt(2 w M). Source: [young1974]. Valid for: w well below M."""
     return jnp.sqrt(2.0 * write_s * mtbf_s)
 
 

@@ -24,7 +24,6 @@ class TensorEngine(eqx.Module):
     """The matrix unit of one core."""
 
     rows: Scalar = eqx.field(converter=as_float)
-    """PE rows (contraction direction)."""
     cols: Scalar = eqx.field(converter=as_float)
     """PE columns (stationary free direction)."""
     macs_per_cycle: ByPrecision
@@ -44,7 +43,6 @@ class TensorEngine(eqx.Module):
     instruction_rows: Scalar = eqx.field(converter=as_float, default=0.0)
     """Rows of the result of one instruction, where registers feed its operands; 0: they enter at the array's edges."""
     instruction_cols: Scalar = eqx.field(converter=as_float, default=0.0)
-    """Its columns."""
     instruction_depth: Scalar = eqx.field(converter=as_float, default=0.0)
     """Its contraction in 16 bit; 0: not known."""
     instruction_results: Scalar = eqx.field(converter=as_float, default=0.0)
@@ -79,11 +77,9 @@ class Chip(AbstractShown, eqx.Module):
 
     name: str = eqx.field(static=True)
     node: str = eqx.field(static=True)
-    """Process node of the compute dies."""
     hbm: str = eqx.field(static=True)
     """HBM generation, a name in the technology data."""
     link: str = eqx.field(static=True)
-    """Scale-up link generation."""
     lane_kind: str = eqx.field(static=True)
     """"simd" (long-vector NPU lanes) or "simt" (multithreaded GPU lanes)."""
     sram_kind: str = eqx.field(static=True)
@@ -91,7 +87,6 @@ class Chip(AbstractShown, eqx.Module):
     core: Core
     """The core that is repeated `n_cores` times."""
     n_cores: Scalar = eqx.field(converter=as_float)
-    """Enabled cores per package."""
     spare_frac: Scalar = eqx.field(converter=as_float)
     """Physical over enabled cores, minus 1."""
     cores_per_pool: Scalar = eqx.field(converter=as_float)
@@ -135,11 +130,10 @@ def pool_B(chip: Chip) -> FloatLike:
 
 
 def peak_FLOPps(chip: Chip, precision: str) -> FloatLike:
-    """Dense matrix peak of the package.
+    """Dense matrix peak of the package; vendors' totals can differ, by what the preset's receipts say.
 
         P = 2 n_cores rows cols m_p f
-    with m_p `macs_per_cycle` of the precision and f `clock_Hz`. 8-bit floats and integers share a rate. Vendors' totals
-    can differ; the preset's receipts say by how much.
+    with m_p `macs_per_cycle` of the precision and f `clock_Hz`. 8-bit floats and integers share a rate.
     Source: [aws2026neuron] NKI guides: 128 x 128 x 2 x clock x multiplier reproduces every per-core figure.
     """
     t = chip.core.tensor

@@ -29,7 +29,6 @@ class Asks:
     free: tuple[Free, ...]
     choices: tuple[Choice, ...]
     workloads: Mapping[str, tuple[Asked, int]]
-    """Workload and number of chips, by name."""
     longest_s: Mapping[str, float]
     """Longest step times of single workloads."""
     weights: Mapping[str, float]

@@ -1,7 +1,6 @@
 """Time limits: one clock that all parts of a search ask, and what they left undone when it ran out.
 
-Nothing is ever stopped in the middle: a search asks between two batches, so that it always has the answer of the first
-one, and whatever it has when time is up is a whole answer to less.
+A search asks between two batches, so what it has when time is up is a whole answer to less.
 """
 
 from __future__ import annotations

@@ -44,12 +44,9 @@ class Emitted:
 
 
 def emitted(subject: Subject, plans: list[Plans], more: Sequence[tuple[int, Plans]] = ()) -> Emitted:
-    """The reading of a study as JavaScript, under given plans for every choice.
+    """The reading of a study as JavaScript, under given plans for every choice; shared coefficients are folded in.
 
-    Coefficients that all rows share are folded into the formulas; those that differ are arguments.
-
-    Raises:
-        EmitError: the model holds an operation that a page cannot.
+    EmitError: the model holds an operation that a page cannot.
     """
     under = [*enumerate(plans), *(m for m in dict.fromkeys(more) if plans[m[0]] != m[1])]
     every = [data_of(subject.space, i, p) for i, p in under]
@@ -87,9 +84,7 @@ def emitted(subject: Subject, plans: list[Plans], more: Sequence[tuple[int, Plan
 def write_page(answers: Answers, path: Path, tell: Callable[[str], None] = lambda _: None) -> Path:
     """Write the offline page of a subject, and return its path.
 
-    Raises:
-        SpecError: another ending, or a file that cannot be written.
-        EmitError: the model holds an operation that a page cannot.
+    SpecError: another ending, or a file that cannot be written. EmitError: an operation that a page cannot.
     """
     if path.suffix != ".html":
         raise SpecError(f"--export {path}: give a file that ends in .html")

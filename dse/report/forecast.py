@@ -23,7 +23,6 @@ LEVELS = (0.1, 0.5, 0.9)
 
 
 DRAWS = "draws.csv"
-"""File of the draws, which a score reads."""
 
 
 def next_version(root: Path) -> Path:

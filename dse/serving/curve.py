@@ -36,9 +36,7 @@ class Promise:
     """What users are promised, for a share of requests; None is no promise."""
 
     tpot_s: float | None = None
-    """Time per output token."""
     ttft_s: float | None = None
-    """Time to first token."""
     quantile_frac: float = 0.95
     """Share of requests that must see both."""
 
@@ -54,7 +52,6 @@ class Serving:
     scheduler: str
     """One of `SCHEDULERS`."""
     point: ServingPoint
-    """What users see and what it costs."""
 
     @property
     def tpot_s(self) -> float:
@@ -90,7 +87,6 @@ class Curve:
     """All that was priced for one chip and model."""
 
     system: System
-    """Chips and fabric; its size is the largest engine tried."""
     requests: Requests
     promise: Promise
     policy: Policy
@@ -100,7 +96,6 @@ class Curve:
     costs: Passes
     """Times and energies of all passes: those of writers, then those of readers by kind of request."""
     points: ServingPoint
-    """Their steady states, arrays over engines."""
 
     def steady(self) -> np.ndarray:
         """Whether each engine's queue settles while traffic is steady; the times of a saturated one mean nothing."""
@@ -154,12 +149,10 @@ def serving_curve(
 ) -> Curve:
     """Every engine of at most `system.n_chips` chips that serves `requests`, priced in steady state.
 
-    Engine sizes that divide the system, all valid plans, sequences in powers of two until memory ends, and the three
-    schedulers; engines apart pair every decoding with every prompt-reading plan at several loads.
+    Sizes that divide the system, all valid plans, sequences in powers of two, and the three schedulers; engines apart
+    pair every decoding with every prompt-reading plan at several loads.
     Source: [pope2022] section 4 for the trade between batch, latency and throughput.
-
-    Raises:
-        PlanError: no plan divides the model, or not even one request fits in memory (says by how much).
+    PlanError: no plan divides the model, or not even one request fits in memory (says by how much).
     """
     tech, c = chip_technology(system.chip), calibration_for(system.chip.name, requests)
     ref = chip_reference(system.chip, c)

@@ -30,7 +30,6 @@ class Estimate:
     """Size of a sweep, and what it takes here."""
 
     points: int
-    """Positions in the sweep, those that rules leave out included."""
     settings: int
     """Combinations of choices; each is lowered once per process as a rule."""
     shards: int

@@ -59,7 +59,6 @@ class Product(eqx.Module):
     memory: MemoryGeneration
     package: Package
     hbm_capacity_B: Scalar = eqx.field(converter=as_float)
-    """Memory bought."""
     n_stacks: Scalar = eqx.field(converter=as_float)
     n_bonds: Scalar = eqx.field(converter=as_float)
     """Placements on the interposer, each of which may fail."""
@@ -145,7 +144,6 @@ class BillLine:
     """One line of a product's bill of materials."""
 
     part: str
-    """A part of `PARTS`, or "total"."""
     harvested_USD: float
     """With dies sold whose spare blocks are bad."""
     whole_USD: float
@@ -163,10 +161,8 @@ class ChipCost:
     capital_parts_USD: dict[str, float]
     hour_parts_USD: dict[str, float]
     hour_USD: float
-    """One hour to its owner."""
     hour_range_USD: tuple[float, float]
     rents: dict[str, Sourced]
-    """Rent of an hour by kind of contract."""
     break_even_s: dict[str, float]
     """Time of use after which buying has cost less than renting, by kind of contract."""
     bill: tuple[BillLine, ...]

@@ -14,14 +14,11 @@ class Carbon(eqx.Module):
 
     name: str = eqx.field(static=True)
     fab_J_per_mm2: Scalar = eqx.field(converter=as_float)
-    """Fab energy per wafer area."""
     gas_kg_per_mm2: Scalar = eqx.field(converter=as_float)
     """Process gases that escape, per wafer area."""
     material_kg_per_mm2: Scalar = eqx.field(converter=as_float)
-    """Raw materials per wafer area."""
     fab_grid_kg_per_J: Scalar = eqx.field(converter=as_float)
     hbm_kg_per_B: Scalar = eqx.field(converter=as_float)
-    """Making a byte of stacked memory."""
     package_kg: Scalar = eqx.field(converter=as_float)
     thermal_kg_per_W: Scalar = eqx.field(converter=as_float)
     """Heat sinks and cold plates per watt of chip."""

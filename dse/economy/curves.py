@@ -56,7 +56,6 @@ class BreakEven:
     bought_USD: Float[np.ndarray, " n"]
     """Bought, and kept running."""
     rented_USD: dict[str, Float[np.ndarray, " n"]]
-    """Rented, by kind of contract."""
 
     def crossing(self, kind: str) -> int | None:
         """Position of the first day by which renting has cost as much as buying; None for never."""

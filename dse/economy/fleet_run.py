@@ -62,7 +62,6 @@ class Run:
     plan: Plan
     evaluation: Evaluation
     seconds: float
-    """Wall time of the run."""
     interruptions: Interruptions
     upkeep: Upkeep
     tokens: float
@@ -73,7 +72,6 @@ class Run:
     """Chips at work, for the whole run, by kind of contract."""
     energy_J: float
     running_kg: float
-    """Carbon of that energy."""
     embodied_kg: float
     """Share of the carbon of making the chips: run over life."""
 

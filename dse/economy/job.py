@@ -24,7 +24,6 @@ class Job(eqx.Module):
     n_chips: Scalar = eqx.field(converter=as_float)
     """Chips at work together: the failure of one stops all."""
     tokens: Scalar = eqx.field(converter=as_float)
-    """Tokens per step of the whole job."""
     state_B: Scalar = eqx.field(converter=as_float)
     """Bytes that one chip saves per checkpoint; 0 for serving."""
     stall_s: Scalar = eqx.field(converter=as_float)

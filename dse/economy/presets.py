@@ -31,7 +31,6 @@ OWNER = "hyperscaler"
 JOB = "training"
 """Failure rates in use."""
 COMMON = "common"
-"""Carbon facts that all nodes share."""
 
 
 def _facts(kind: str, name: str) -> Receipts:

@@ -22,7 +22,6 @@ class Reliability(eqx.Module):
     network_failures_per_s_per_Bps: Scalar = eqx.field(converter=as_float)
     """Cards, cables and switches of the network."""
     scaleup_failures_per_s_per_Bps: Scalar = eqx.field(converter=as_float)
-    """Cables of the scale-up domain."""
     host_failures_per_s: Scalar = eqx.field(converter=as_float)
     software_failures_per_s: Scalar = eqx.field(converter=as_float)
     """Software, per chip; takes no hardware away."""
@@ -35,7 +34,6 @@ class Reliability(eqx.Module):
     stall_s: Scalar = eqx.field(converter=as_float)
     """Time that work stands still for a checkpoint, on top of moving its bytes."""
     storage_Bps: Scalar = eqx.field(converter=as_float)
-    """Storage bandwidth per chip."""
     checkpoint_B_per_weight: Scalar = eqx.field(converter=as_float)
     """Bytes written to a checkpoint for every weight of the model."""
     repair_s: Scalar = eqx.field(converter=as_float)
@@ -52,7 +50,6 @@ class FailureRates(eqx.Module):
     die_per_s: FloatLike
     hbm_per_s: FloatLike
     network_per_s: FloatLike
-    """Network and scale-up cables."""
     host_per_s: FloatLike
     """This chip's share of the failures of its server."""
     software_per_s: FloatLike

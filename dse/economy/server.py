@@ -27,11 +27,9 @@ class Host(eqx.Module):
     scaleup_USD_per_Bps: Scalar = eqx.field(converter=as_float)
     """Cables, backplanes and switches of the scale-up domain."""
     supply_USD_per_W: Scalar = eqx.field(converter=as_float)
-    """Power supplies per watt of server."""
     cooling_USD_per_W: Scalar = eqx.field(converter=as_float)
     """Heat sinks and fans, or cold plates and manifolds, per watt of server."""
     rack_USD_per_W: Scalar = eqx.field(converter=as_float)
-    """Rack and distribution per watt of server."""
     overhead_power_frac: Scalar = eqx.field(converter=as_float)
     """Power of host, fans, cards and conversion over the chip's."""
 
@@ -45,9 +43,7 @@ class ServerCost(eqx.Module):
     """Its share of host and chassis."""
     scaleup_USD: FloatLike
     network_USD: FloatLike
-    """Network cards, switches and optics."""
     supply_USD: FloatLike
-    """Power supplies and rack."""
     cooling_USD: FloatLike
 
 

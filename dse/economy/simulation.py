@@ -26,11 +26,9 @@ class Cluster:
     interval_s: float
     write_s: float
     restart_s: float
-    """Detection, restart and reading."""
     repair_s: float
     """Time until a failed unit is a spare again."""
     n_spares: int
-    """Spare units at the start."""
 
 
 @dataclasses.dataclass(frozen=True)

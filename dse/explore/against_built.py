@@ -85,7 +85,6 @@ class Backtest:
     built_speedup: dict[str, float]
     """Speed-up of the built chip over the older one by workload, in the study's fabric, by the same model."""
     built_goal: float
-    """The study's goal at the built chip."""
     unfinished: tuple[str, ...] = ()
     """What was left out beside the proof because time was up, in words."""
 

@@ -59,7 +59,6 @@ class Assumptions:
     study: Study
     """The question, with a limit for every reading of the TDP and a cap on every announced ratio."""
     budgets: dict[str, Sourced]
-    """Ranges of `BUDGETS`."""
     readings: dict[str, float]
     """Share of the worlds in which the TDP binds a reading of `LOADS` and all milder ones."""
     built_frac: float

@@ -51,7 +51,6 @@ class Front:
     cloud: np.ndarray
     """Metrics of every other design solved on the way, shape (designs, metrics)."""
     rays: Rays
-    """The problems behind the points."""
     missing: dict[str, int]
     """Why there are fewer points than were asked for: number of problems by reason."""
     whole: bool = False

@@ -65,7 +65,6 @@ class Point:
     caps: tuple[float, ...]
     """Caps of the metrics, canonical units."""
     weights: tuple[float, ...]
-    """Weights of the slack."""
     optimum: Optimum
     """Solved core, the slack last among its coordinates."""
     slack: float

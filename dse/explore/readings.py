@@ -75,7 +75,6 @@ class Problem:
     choice_index: int
     orders: int
     held: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    """Free numbers held at a value."""
 
 
 @dataclasses.dataclass(frozen=True)

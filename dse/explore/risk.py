@@ -45,7 +45,6 @@ class Known:
     plans: Plans
     """Plans of its best design: every choice runs under them."""
     pilot: tuple[int, int] = (16, 8)
-    """Draws and candidates of the pilot."""
 
 
 KEPT_CANDIDATES = 4

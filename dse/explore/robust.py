@@ -60,7 +60,6 @@ class Robust:
     candidate: Candidate
     choice: Choice
     free: dict[str, float]
-    """Free numbers, counts rounded."""
     goal: float
     """Goal that is met, with all limits, in `share` of the samples."""
     met: float

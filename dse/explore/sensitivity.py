@@ -66,7 +66,6 @@ class Form:
 
     tree: Any
     shapes: tuple[tuple[int, ...], ...]
-    """Shape of each number of it."""
 
     def world(self, values: Array | np.ndarray) -> World:
         """The world of a vector."""
@@ -179,7 +178,6 @@ class Given(eqx.Module):
     """One optimum's coefficients as a function of the world."""
 
     data: Data
-    """Coefficients at the world's values."""
     own: tuple[StepDemand, ...]
     """Demand of each workload on the baseline, under its best plan."""
     base: Chip

@@ -38,7 +38,6 @@ class Unknown:
     scope: str
     """What it belongs to, such as "node", "memory HBM4" or "calibration prior-neuron"."""
     fact: str
-    """Canonical name, unit included."""
     group: str = ""
     """Group of `correlations.toml` whose common factor it follows, or ""."""
 

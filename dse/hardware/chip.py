@@ -53,7 +53,6 @@ class Core(eqx.Module):
     """One core: NeuronCore, SM, TensorCore."""
 
     tensor: TensorEngine
-    """Systolic array or tensor core."""
     vector_lanes: Scalar = eqx.field(converter=as_float)
     """Elements per vector cycle of all non-matrix engines that share element-wise work."""
     vector_clock_frac: Scalar = eqx.field(converter=as_float)
@@ -85,7 +84,6 @@ class Chip(AbstractShown, eqx.Module):
     sram_kind: str = eqx.field(static=True)
     """"scratchpad" or "cache": what holds the tiles."""
     core: Core
-    """The core that is repeated `n_cores` times."""
     n_cores: Scalar = eqx.field(converter=as_float)
     spare_frac: Scalar = eqx.field(converter=as_float)
     """Physical over enabled cores, minus 1."""
@@ -101,7 +99,6 @@ class Chip(AbstractShown, eqx.Module):
     hbm_bandwidth_Bps: Scalar = eqx.field(converter=as_float)
     """Off-chip memory bandwidth of the package, reads plus writes."""
     hbm_capacity_B: Scalar = eqx.field(converter=as_float)
-    """Off-chip memory capacity of the package."""
     scaleup_bandwidth_per_dir_Bps: Scalar = eqx.field(converter=as_float)
     """All scale-up links of the package together, one direction."""
     scaleout_bandwidth_per_dir_Bps: Scalar = eqx.field(converter=as_float)

@@ -80,7 +80,6 @@ class Writer:
     memory: Memory
     """HBM of its fullest chip, cache for the peak number of sequences."""
     demand: StepDemand
-    """One decode pass."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +92,6 @@ class Reader:
     n_passes: tuple[int, ...]
     """Passes over a prompt, by kind of request."""
     demands: tuple[StepDemand, ...]
-    """One such pass, by kind of request."""
 
 
 def part_of(system: System, n_chips: int) -> System | None:

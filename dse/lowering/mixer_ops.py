@@ -30,9 +30,7 @@ class Linear:
     kind: Kind = Kind.LINEAR
     """Whose weight it is."""
     count: float = 1.0
-    """Weights of this size."""
     share: float = 1.0
-    """Share of the blocks that have it."""
     part: str = "attention"
     """Part of the model that it belongs to, one of `storage.PARTS`."""
 

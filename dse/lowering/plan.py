@@ -77,7 +77,6 @@ class Plan(AbstractShown):
 
 _FIELDS = {"micro": "micro_batch"} | {f.name: f.name for f in dataclasses.fields(Plan) if f.name != "micro_batch"}
 _WORDS = {"recompute": RECOMPUTE, "schedule": SCHEDULES, "order": ORDERS}
-"""Key in plan text to field."""
 _KEYS = ("tp", "pp", "dp", "micro", "interleave", "zero", "recompute", "cp", "ep", "schedule", "order")
 """Keys in the order in which plan text shows them."""
 

@@ -22,7 +22,6 @@ class Pass:
     """What one rank sees in one forward pass."""
 
     sequences: float
-    """Sequences in the pass."""
     queries: float
     """New tokens of each."""
     cached: float

@@ -60,7 +60,6 @@ class StepDemand(eqx.Module):
     n_host: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Kernels and collectives the host starts per micro batch; 0 where graphs are replayed."""
     n_micro: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
-    """Micro batches per step."""
     bubble_micro: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Idle time of the pipeline in micro batches."""
     window_micro: Scalar = eqx.field(converter=as_float, metadata={SIGN: MORE_IS_BETTER})

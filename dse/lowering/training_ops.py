@@ -28,7 +28,6 @@ class Placed:
     phase: str
     """"forward", "backward" or "head" (once per micro batch)."""
     share: float = 1.0
-    """Share of the blocks that have it."""
     streams: bool = True
     """Whether tokens can stream past its weight; not where the weight's gradient is the result."""
 

@@ -18,7 +18,6 @@ class Deadline:
     """The time that a search has; it runs from the first question on, so that compiling is not counted."""
 
     limit_s: float = math.inf
-    """Time after which to stop."""
     clock: Callable[[], float] = time.monotonic
     """Seconds of a clock that never goes back."""
     began_s: float | None = None

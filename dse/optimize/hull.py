@@ -33,7 +33,6 @@ class PlanTable:
     """Coefficients, signed so that less is better: shape (structures, plans, coefficients)."""
     treedef: Any
     shapes: tuple[tuple[int, ...], ...]
-    """Shape of each leaf without batch axes."""
     signs: np.ndarray
     """-1 where more is better, 0 where it does not matter, else 1; shape (coefficients,)."""
 

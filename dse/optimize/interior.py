@@ -55,7 +55,6 @@ class Optimum(eqx.Module):
     """Largest entry of the optimality residual, bounds scaled to a unit box."""
     n_iterations: Int[Array, ""]
     converged: Bool[Array, ""]
-    """Feasible, residual and gap within tolerance."""
     feasible: Bool[Array, ""]
     """Every limit is met that may not be exceeded."""
 

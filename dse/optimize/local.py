@@ -80,7 +80,6 @@ class LocalSolution:
     numbers: dict[str, float]
     """Named positive numbers at the best, counts not rounded."""
     chip: Chip | None
-    """The design, counts rounded."""
     unproved: tuple[str, ...]
     """Terms that the walker could not prove, each with the operation that breaks membership."""
     n_starts: int

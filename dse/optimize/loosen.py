@@ -53,11 +53,9 @@ class Way:
     total: float
     """Sum of all changes [log units]."""
     moves: tuple[Relaxation, ...]
-    """The limits and bounds that must move."""
 
 
 NONE = Way(math.inf, ())
-"""No way out."""
 
 
 def broken(search: Search, candidates: list[Candidate], loose: Bool[np.ndarray, " m"]) -> list[Broken]:

@@ -208,7 +208,6 @@ class Solution:
     chip: Chip | None
     """The design, counts whole unless broken ones were asked for."""
     continuous: dict[str, float]
-    """Free numbers of the continuous optimum."""
     silicon: Silicon | None
     """Area, supply, static power and cost of the design."""
     workloads: tuple[WorkloadReport, ...]

@@ -58,7 +58,6 @@ class Tables:
     of_workloads: tuple[PlanTable, ...]
     every: tuple[StepDemand, ...]
     bought: Bought
-    """What the technology of each choice buys."""
 
 
 def tables_of(search: Search) -> Tables:

@@ -34,7 +34,6 @@ class Calibration(AbstractShown, eqx.Module):
     """What a software stack gets out of the hardware's peaks."""
 
     name: str = eqx.field(static=True)
-    """Name of the prior or fit."""
     overlap_p: float = eqx.field(static=True)
     """Exponent that joins compute, memory, vector and DMA time of one operator: 1 is no overlap."""
     matmul_frac: Scalar = eqx.field(converter=as_float)
@@ -171,11 +170,9 @@ def kin_of(chip_name: str, stack: str) -> Kin:
 SERVING = ("vllm", "neuronx", "trtllm", "fastertransformer", "sglang", "deepspeed", "jetstream")
 """Stacks that serve models; they never time a training step, nor the others a request."""
 TRAINING = ("megatron", "megatron-deepspeed", "nanotron", "fsdp", "xla", "neuron")
-"""Stacks that train models."""
 KERNELS = "kernels"
 """Stack of single operators and collectives, timed alone; it never serves whole steps unless asked for."""
 STACKS = (*TRAINING, *SERVING, KERNELS)
-"""All stacks."""
 
 LIBRARY_ONLY = ("fastertransformer", "deepspeed")
 """Stacks whose all-reduces are those of a library unless asked otherwise: they have no direct exchange."""

@@ -33,13 +33,11 @@ class Silicon(AbstractShown, eqx.Module):
     """A chip's area, supply and cost: what does not depend on the workload."""
 
     area: Area
-    """Silicon by block."""
     die_mm2: FloatLike
     interposer_mm2: FloatLike
     supply_V: FloatLike
     static_W: FloatLike
     money: Money
-    """Cost of the package by part."""
 
 
 class Evaluation(eqx.Module):
@@ -57,7 +55,6 @@ class Evaluation(eqx.Module):
     mfu_frac: FloatLike
     """Model FLOP over time and the peak at the precision of the linear layers."""
     memory_B: FloatLike
-    """HBM the plan needs per chip."""
     hottest_W: FloatLike
     """Package power while the hottest operator runs, at the times in `step`."""
 

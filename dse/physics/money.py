@@ -21,7 +21,6 @@ class Money(AbstractShown, eqx.Module):
     package_USD: FloatLike
     """Interposer and substrate."""
     test_USD: FloatLike
-    """Final test and assembly."""
     loss_USD: FloatLike
     """Parts lost in bonding."""
 

@@ -17,7 +17,6 @@ from ..technology.node import PRECISION_BITS
 OPERAND_B = PRECISION_BITS["bf16"] / 8.0
 """Bytes of an operand in the precision that both ports are looked at in: half the bytes come with twice the MACs."""
 SUM_B = PRECISION_BITS["fp32"] / 8.0
-"""Bytes of a sum."""
 
 
 def _macs(chip: Chip) -> FloatLike:

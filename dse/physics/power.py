@@ -21,17 +21,14 @@ class Energy(AbstractShown, eqx.Module):
     """Dynamic energy of one chip per step, by block [J]; delivery losses are added at the end, in power."""
 
     tensor_J: FloatLike
-    """Multiply-accumulates in the PE arrays."""
     sram_J: FloatLike
     """Operands and partial sums between SRAM and the arrays."""
     vector_J: FloatLike
-    """Element passes of the vector engines."""
     wire_J: FloatLike
     """Moving bytes across the die, between HBM and cores."""
     hbm_J: FloatLike
     """DRAM, TSV, IO and PHY."""
     link_J: FloatLike
-    """Scale-up, scale-out and die-to-die links."""
 
 
 def voltage_limit(

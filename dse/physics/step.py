@@ -54,7 +54,6 @@ class Step(AbstractShown, eqx.Module):
     hbm_B: FloatLike
     """Memory traffic of one chip per step."""
     ops: OpTimes
-    """Times of one run of each operator."""
 
 
 LAST_TILE_FRAC = 0.5

@@ -38,7 +38,6 @@ class Harvest(eqx.Module):
     """Blocks of one die of which some may fail."""
 
     n_units: Scalar = eqx.field(converter=as_float)
-    """Blocks made."""
     n_spare: Scalar = eqx.field(converter=as_float)
     """Blocks that the product can do without."""
     area_share_frac: Scalar = eqx.field(converter=as_float)

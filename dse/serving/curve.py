@@ -46,9 +46,7 @@ class Serving:
     """One engine in steady state."""
 
     writer: Writer
-    """Who decodes."""
     reader: Reader
-    """Who reads prompts, and how."""
     scheduler: str
     """One of `SCHEDULERS`."""
     point: ServingPoint
@@ -71,15 +69,11 @@ class Menu:
     writers: list[Writer]
     readers: list[Reader]
     writer_index: np.ndarray
-    """Position of each engine's writer."""
     reader_index: np.ndarray
-    """Position of its reader."""
     scheduler_index: np.ndarray
-    """Position of its scheduler in `SCHEDULERS`."""
     prompt_load_frac: np.ndarray
     """Load of engines that only read prompts."""
     transfer_s: np.ndarray
-    """Time to move a cache."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

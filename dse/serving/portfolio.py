@@ -37,7 +37,6 @@ class Portfolio:
 
     name: str
     requests_per_s: float
-    """Requests to all models together."""
     services: tuple[Service, ...]
 
 
@@ -50,7 +49,6 @@ class Sized:
     busy_chips: float
     """Chips it would take if engines came in fractions."""
     n_chips: int
-    """Chips in whole engines."""
 
     @property
     def utilisation_frac(self) -> float:

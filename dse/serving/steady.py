@@ -52,7 +52,6 @@ class Engine(eqx.Module):
     """Time of drafting over that of the pass that verifies."""
     n_passes: EachKind = eqx.field(converter=as_float)
     share_frac: EachKind = eqx.field(converter=as_float)
-    """Share of requests, by kind."""
     together_frac: Each = eqx.field(converter=as_float)
     """1 where a pass over a prompt also writes a token for every sequence, else 0."""
     apart_frac: Each = eqx.field(converter=as_float)
@@ -84,7 +83,6 @@ class ServingPoint(eqx.Module):
     chip_tokens_per_s: FloatLike
     """Tokens out per second and chip, chips that only read prompts included."""
     power_W: FloatLike
-    """Mean power of one chip."""
     tokens_per_J: FloatLike
     """Tokens out per joule of the chips: tokens per second and watt."""
     prompt_chips_frac: FloatLike

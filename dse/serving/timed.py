@@ -25,7 +25,6 @@ class Timed:
     band_s: tuple[float, float]
     """Step time with the calibration at its good and its bad end."""
     power_W: float
-    """Mean chip power."""
 
     @property
     def speed(self) -> tuple[float, float]:

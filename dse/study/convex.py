@@ -49,7 +49,6 @@ class Data(eqx.Module):
     """One per workload, under its plan."""
     baseline_s: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
     n_chips: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
-    """Chips that each workload runs on."""
     n_baseline_tokens: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
     """Tokens of that step: in service a design may choose another batch."""
     traffic_frac: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)

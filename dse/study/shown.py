@@ -32,7 +32,6 @@ class Asks:
     longest_s: Mapping[str, float]
     """Longest step times of single workloads."""
     weights: Mapping[str, float]
-    """How much single workloads count."""
 
     def frame(self, of: str) -> pd.DataFrame:
         """One of `TABLES` in canonical units; UnknownNameError for another."""

@@ -60,7 +60,6 @@ class Study:
     workloads: dict[str, tuple[Asked, int]]
     free: tuple[Free, ...]
     choices: tuple[Choice, ...]
-    """Discrete space, enumerated."""
     limits: tuple[Limit, ...]
     goal: str
     """`delivered_time` or a metric to minimise."""

@@ -70,7 +70,7 @@ DEFAULT_VOCAB = 51200
 
 
 def row_model(row: Any) -> Model:
-    """The model of a row: the preset where a row cannot print its experts, else its sizes, gated if nearer."""
+    """A row's model: the preset where a row cannot print its experts, else its sizes, gated if the count says so."""
     if row_number(row, "experts", 0) > 1:
         known = known_model(row_text(row, "model"), row_number(row, "layers"), row_number(row, "hidden"))
         if known is not None:
@@ -324,6 +324,7 @@ def fitting(
 
 
 RECOMPUTED = (0.25, 0.5, 0.75, 1.0)
+"""Shares of a stage's layers that runs are taken to recompute: the least that fits."""
 
 
 def _powers(n: int) -> list[int]:

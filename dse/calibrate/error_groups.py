@@ -26,7 +26,6 @@ class ErrorGroup:
     name: str
     """What the points have in common."""
     points: pd.DataFrame
-    """Their rows."""
     shares: dict[str, float]
     """Mean share of every part in the predicted time; a part that a point lacks counts as none of it."""
     low_frac: float

@@ -68,11 +68,9 @@ class Refit:
     free: Pooled
     """Rows with exponents that move."""
     first: Posterior
-    """Their effects."""
     pooled: Pooled
     """Rows with the exponents that serve."""
     second: Posterior
-    """Their effects."""
 
     @property
     def shifts(self) -> np.ndarray:

@@ -194,7 +194,7 @@ NUMBERS = (
 
 
 def n_clients(row: Any) -> float:
-    """Clients of a closed loop, one request each; 0 where no number is noted, which leaves the batch."""
+    """Clients of a closed loop, one request each: as noted, else the batch over data ranks; 0 where none is said."""
     said = row_number(row, "concurrency", 0)
     closed = said > 0 or "closed loop" not in row_text(row, "note").lower()
     return said if closed else row_number(row, "batch", 0) * max(row_number(row, "dp", 1), 1)

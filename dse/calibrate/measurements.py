@@ -57,7 +57,6 @@ def complete(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 BYTES = {"B": 1.0, "MB": 1e6, "MiB": 2.0**20, "GB": 1e9, "GiB": 2.0**30}
-"""Bytes of a published unit of memory."""
 
 BINARY_STACKS = ("nanotron",)
 """Stacks whose logs say GB for 2^30 bytes: they divide PyTorch's counters by 1024^3 [nanotron2026]."""
@@ -81,7 +80,6 @@ SECONDS = {
     "s": 1.0, "sec": 1.0, "seconds": 1.0, "s/step": 1.0, "s/it": 1.0, "ms": 1e-3, "msec": 1e-3, "ms/step": 1e-3,
     "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "min": 60.0, "minutes": 60.0, "h": 3600.0, "hours": 3600.0,
 }  # fmt: skip
-"""Seconds of a published unit of time."""
 
 
 def step_s(point: pd.DataFrame) -> float | None:

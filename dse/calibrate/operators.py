@@ -24,7 +24,8 @@ NARROWED = {"fp8": 1.0, "nvfp4": 1.0, "fp8_block": 0.0}
 """Data types of linear layers whose input a kernel of its own narrows, and gaps before it [nvidia2022hopper]."""
 
 NARROWING_PASSES = 10.0
-"""Vector instructions per element that a kernel narrows (5 to 20): load, widen, scale, clamp, convert, store."""
+"""Vector instructions per element that a kernel narrows by itself (counted, 5 to 20): load, widen, scale, clamp at both
+ends, convert, store, and three for its place and the loop. Fused into what made the input it costs less."""
 
 SPLIT_LAUNCHES = 2.0
 """Kernels of attention to a cache where a host starts them: pieces, then a join [dao2023flashdecoding]."""

@@ -1,4 +1,4 @@
-"""Array types used across the rooms: scalars of 64 bit (1e27 FLOP times 1e12 B overflow 32), batched by `vmap`."""
+"""Array types of all rooms: float64 scalars, batched by `vmap` (1e27 FLOP times 1e12 B overflows float32)."""
 
 from __future__ import annotations
 

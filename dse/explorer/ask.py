@@ -13,7 +13,6 @@ from ..core.errors import SpecError
 from .subject import AtHand, Plans, Subject, first_chip
 
 MOST_B = 64 * 1024
-"""Longest body of a request."""
 MOST_BLANK_MM2 = 1e4
 """Most blank silicon of a die: some reticles."""
 BEYOND = 1e3

@@ -42,7 +42,6 @@ class Guard:
 
     app: ASGIApp
     token: str
-    """First part of every path."""
     port: int
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

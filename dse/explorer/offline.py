@@ -159,9 +159,7 @@ class Facts:
     """Every fact of a page once, however many numbers rest on it."""
 
     rows: dict[str, int] = dataclasses.field(default_factory=dict)
-    """Place of every fact, by its text."""
     works: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Titles of what facts cite, by key."""
 
     def folded(self, found: Any) -> Any:
         """Plain data with places instead of the facts in it, for `unfolded` of the page."""

@@ -61,7 +61,6 @@ class Work(eqx.Module):
     tokens_per_s: FloatLike
     mfu_frac: FloatLike
     memory_B: FloatLike
-    """HBM that the plan needs per chip."""
     speedup_frac: FloatLike
     """Baseline's time per token over this chip's."""
     parts_s: FloatLike
@@ -95,7 +94,6 @@ class Reading(eqx.Module):
     peak_FLOPps: FloatLike
     """Matrix peaks, in the order of `PRECISIONS`."""
     static_W: FloatLike
-    """Power at no load."""
     blank_mm2: FloatLike
     """Silicon of a die that holds nothing: what was asked for, or what limits on watts by area, or on area, ask for."""
 

@@ -30,7 +30,6 @@ LENGTHS = ("sequence", "context", "prompt")
 START = 1
 """What a size starts at in another phase, where none carries over."""
 MOST = 2**24
-"""Largest size."""
 
 
 def asked_of(study: Study) -> list[dict[str, Any]]:

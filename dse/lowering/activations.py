@@ -17,6 +17,7 @@ from .plan import Plan, layers_per_stage, n_micro_batches
 _FILE = Path(__file__).parent / "data" / "footprints.toml"
 
 ACTIVATION_B = 2
+"""Activations are kept in bf16."""
 
 
 @dataclasses.dataclass(frozen=True)

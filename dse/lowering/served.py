@@ -29,7 +29,7 @@ MEMORY_QUANTILE_FRAC = 0.95
 
 
 def asked_plans(workload: Asked, system: System, streams: bool = False) -> list[Plan]:
-    """All valid plans; of a model in service those of every engine size and batch (powers of two), no pipelines."""
+    """All valid plans; in service for every engine size, without pipelines; a free batch in powers of two."""
     sizes = [2**i for i in range(MAX_SERVED.bit_length())]
     if isinstance(workload, FreeBatch):
         return _free_plans(workload, system, sizes, streams)

@@ -53,7 +53,7 @@ def rank_pass(workload: Serving, plan: Plan) -> Pass:
 
 
 def linears(workload: Serving, plan: Plan, p: Pass, fixed: bool) -> list[Placed]:
-    """Linear layers of a block; a latent is expanded for the context, or absorbed in decode [deepseek2024v2]."""
+    """Linear layers of a block; a latent is expanded for the context, which decode absorbs [deepseek2024v2]."""
     model = workload.model
     placed = []
     for x in block_linears(model, Shard(plan.tp, ep=plan.ep), p.tokens):

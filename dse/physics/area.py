@@ -25,6 +25,7 @@ class Area(AbstractShown, eqx.Module):
     local_sram_mm2: FloatLike
     """Register files, L1, PSUM."""
     hbm_mm2: FloatLike
+    """HBM PHYs and controllers."""
     link_mm2: FloatLike
     die_to_die_mm2: FloatLike
     network_mm2: FloatLike

@@ -55,6 +55,7 @@ class Evaluation(eqx.Module):
     mfu_frac: FloatLike
     """Model FLOP over time and the peak at the precision of the linear layers."""
     memory_B: FloatLike
+    """HBM the plan needs per chip."""
     hottest_W: FloatLike
     """Package power while the hottest operator runs, at the times in `step`."""
 

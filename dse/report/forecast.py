@@ -50,7 +50,6 @@ def _version(folder: Path) -> tuple[str, int]:
 
 DATE = len("2026-11-27")
 LAST = 1000
-"""Versions of a day that are told apart."""
 
 
 def forecast_json(f: Forecast) -> dict[str, Any]:

@@ -17,7 +17,6 @@ class Table:
     totals: int = 0
     """Rows at the end that sum up the others."""
     note: str = ""
-    """What stands below."""
 
 
 def table_of(columns: Sequence[str], rows: Iterable[Sequence[str]], note: str = "", totals: int = 0) -> Table:

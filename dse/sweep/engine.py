@@ -45,9 +45,7 @@ class Work:
     """The shards of one run."""
 
     done: dict[int, Facts]
-    """What earlier runs left whole."""
     todo: tuple[int, ...]
-    """Shards to compute."""
     finished: bool = False
     """Whether the sweep is one merged file already."""
 

@@ -41,7 +41,6 @@ class SampleAxis:
 
     keys: tuple[str, ...]
     method: str
-    """One of `SAMPLERS`."""
     size: int
     lower: tuple[float, ...]
     upper: tuple[float, ...]
@@ -84,7 +83,6 @@ class Rule:
     """All must hold."""
     settings: tuple[tuple[str, Value], ...]
     skip: bool
-    """Whether the point is left out."""
 
 
 def pairs_of(base: Sequence[tuple[str, Value]], axes: Sequence[Axis], rules: Sequence[Rule]) -> list[tuple[str, Value]]:

@@ -136,7 +136,6 @@ class Training:
 
     model: Model
     global_batch: int
-    """Sequences per step."""
     sequence: int
     precision: str = "bf16"
     """Precision of the linear layers' matrix products; attention stays in bf16."""

@@ -29,7 +29,6 @@ class Body:
     norm_passes: float = RMS
     """Element passes of one normalisation."""
     dropout: bool = False
-    """Whether blocks train with dropout."""
     n_tables: int = 0
     """Entries of further tables."""
     ahead: list[Block] = dataclasses.field(default_factory=list)

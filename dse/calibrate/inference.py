@@ -144,8 +144,7 @@ def checkpoint(narrow: str, model: Model, stack: str) -> tuple[str, str]:
     """Storage of all weights and of the cache where most weights are `narrow`.
 
     A maker's own checkpoint says which parts stay wide, and nothing of the cache. One narrowed later keeps embedding
-    and head in 16 bit; floating-point weights bring scales for an FP8 cache, but programs of fixed shapes use the
-    maker's.
+    and head in 16 bit; floating-point weights bring scales for an FP8 cache, but fixed shapes use the maker's.
     Source: [vllm2025modelopt] reads modules left out and `kv_cache_quant_algo` from the checkpoint, which is FP8 or
     nothing; [nvidia2026trtllmquant] takes the cache's format from it too.
     """

@@ -55,10 +55,8 @@ def rounds(op: Op, array: ArrayShape, chip: Chip, splits: bool) -> Rounds:
         multiplied = w h k / (rows cols m_p),  fed = ((w b_w / c + h b_a / c') k + s w h) f / B,  widened = w k / lanes
     with w, h, k the piece and n how many there are, b bytes of stored weights and of activations, s those of a partial
     sum written and read where cores share a contraction (`splits`), B the bandwidth into a core, f the clock and c, c'
-    how many neighbours that need the same operand get it by one read. Weights stored narrower than multiplied are
-    widened.
-    Source: [nvidia2026cutlass] for pieces, split contractions and rounds; [osama2023streamk] section 2 for the last
-    one.
+    how many neighbours get the same operand by one read. Weights stored narrower than multiplied are widened.
+    Source: [nvidia2026cutlass] for pieces, split contractions and rounds; [osama2023streamk] section 2, the last.
     Assumes: what comes before and after a piece is hidden behind its neighbours.
     """
     product, executed = op.products[0], array.executed(op.precision)

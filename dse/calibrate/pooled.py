@@ -115,8 +115,7 @@ class Pooled:
     def fit(self, mask: np.ndarray | None = None, start: Posterior | None = None, iterations: int = 40) -> Posterior:
         """The most probable effects given the rows in `mask` that calibrate.
 
-        Levenberg-Marquardt [marquardt1963] on forward-mode slopes; Student-t noise by reweighting [lange1989], scaled
-        by source.
+        Source: [marquardt1963] for the steps, on forward-mode slopes; [lange1989] for weights, as of Student-t noise.
         """
         on = self.learnt if mask is None else self.learnt & mask
         z = np.zeros(len(self.columns.precision)) if start is None else start.z.copy()

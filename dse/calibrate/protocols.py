@@ -73,8 +73,7 @@ def levels_at_once(t: Traffic, ref: Reference) -> Traffic:
 def library_all_reduce(g: Group, n_out: int, message_B: float, ref: Reference) -> Traffic:
     """All-reduce over `n_out` switched domains as a library runs it: direct, in the switch, or as a ring in a protocol.
 
-    Sums in the switch move whole chunks, over domains too, where a ring crosses between them; a torus' is that of
-    steps.
+    Sums in the switch move whole chunks, over domains too, where a ring crosses between; a torus is as in steps.
     """
     if not g.switched:
         return across_all_reduce(g, n_out, message_B, ref)

@@ -82,14 +82,12 @@ def on_measured_network(system: System, said: str, n_chips: int, ref: Reference)
     """A system whose collectives take what a row says it measured; the same where it says nothing.
 
     A ring over the n ranks of a run gathers V bytes in t = (n - 1)/n V / B_bus. Where that is more than `slowest_ring`
-    times what this model has, the host waits for every rank in turn before it starts a collective, and the device goes
-    on:
+    times what this model has, the host waits for every rank in turn before a collective, and the device goes on:
         t_wait = t / n
     Otherwise ranks of different nodes add to a ring t_rank = (t - u t_ring) / n with u `usual_ring`, what such tests
     take inside a node. Where only an all-reduce was timed the network carries less. `said` is a row's own words.
     Source: [nvidia2024nccltests] for bus bandwidth; the rows for the form: with one software from 16 to 512 chips,
-    all-gathers and all-reduces take the same time, in proportion to ranks, and tensor ranks of a node wait as much for
-    each.
+    all-gathers and all-reduces take the same time, in proportion to ranks, and tensor ranks of a node wait as much.
     """
     if n_chips <= system.fabric.n_chips:
         return system
@@ -115,8 +113,7 @@ def _with_timed_ring(system: System, bus_Bps: float, n_chips: int, ref: Referenc
 def _on_slower_links(system: System, bus_Bps: float, ref: Reference) -> System:
     """A system whose scale-out network carries `bus_Bps` of an all-reduce between whole domains.
 
-    A ring leaves domains by all ports at once, so each chip carries B = B_bus / n_domain, of which a library reaches
-    the usual share.
+    A ring leaves domains by all ports at once, so each chip carries B = B_bus / n_domain, as far as a library does.
     """
     port = float(system.chip.scaleout_bandwidth_per_dir_Bps)
     carried = bus_Bps / system.fabric.n_chips * port / ref.out_Bps

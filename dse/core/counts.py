@@ -18,8 +18,7 @@ def n_peak(n_mean: FloatLike, n_sigmas: FloatLike) -> FloatLike:
     """Number that a Poisson count of mean `n_mean` seldom exceeds, on the host or in compiled code.
 
         n + z sqrt(n)
-    with z the standard normal quantile of the chance that it stays below, for sequences that decode together and
-    prefills.
+    with z the standard normal quantile of the chance that it stays below, for decoding sequences and prefills.
     Source: [kleinrock1975] section 3.6 for M/M/infinity (only the mean stay matters); normal approximation of Poisson.
     Valid for: counts of some ten; lower ones come out a little small.
     """

@@ -15,8 +15,7 @@ def is_unbeaten(values: np.ndarray) -> np.ndarray:
 def is_worth_showing(values: np.ndarray, near_frac: float) -> np.ndarray:
     """Which unbeaten rows to show, so that every other is hardly better in any column than one of them.
 
-    Columns are logs of what is wanted small; a row taken keeps out those nowhere better by `near_frac` of a column's
-    range.
+    Columns are logs of what is wanted small; a row keeps out those nowhere better by `near_frac` of a column's range.
     Source: [laumanns2002] for sets that cover a front to within a tolerance.
     """
     kept = np.zeros(len(values), dtype=bool)

@@ -91,8 +91,7 @@ class Upkeep(eqx.Module):
 def job_of(workload: Workload | Requests, n_chips: int, r: Reliability) -> Job:
     """The job that a workload on `n_chips` is; training saves its share of weights and optimizer states.
 
-    Tokens of a model in service follow from engine and batch. Assumes: a failure stops all chips, also of several
-    engines.
+    Tokens of a model in service follow from engine and batch. Assumes: a failure stops all chips of all engines.
     """
     if isinstance(workload, Requests):
         return Job(n_chips, n_chips, 0.0, 0.0)  # type: ignore[arg-type]
@@ -126,8 +125,7 @@ def job_slowdown(o: Owned, chip: Chip, job: Job, r: Reliability) -> FloatLike:
 def n_spare_chips(job: Job, e: Economy) -> FloatLike:
     """Chips that one failure takes from `job`, and that a spare unit has: a host behind switches.
 
-    On a torus the job's block, at least a host and at most the torus, since cables have no way around a missing
-    neighbour.
+    On a torus the job's block, at least a host and at most the torus, since cables cannot go around a neighbour.
     """
     return jnp.minimum(jnp.maximum(job.n_chips, e.host.n_chips), e.n_blast_chips)
 

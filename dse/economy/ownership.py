@@ -104,6 +104,9 @@ def owning_USD(capital_USD: FloatLike, rate: ChipRate, used_s: FloatLike) -> Flo
 
 
 def break_even_s(capital_USD: FloatLike, rate: ChipRate, rent_USD_per_s: FloatLike) -> FloatLike:
-    """Time after which buying costs less than renting, without interest or resale: C / (rent - running), or inf."""
+    """Time of use after which buying has cost less than renting: C / (rent - running cost), or infinite.
+
+    Source: equality of `owning_USD` and the rent; no interest, no resale value.
+    """
     room = rent_USD_per_s - (rate_USD_per_s(rate) - rate.capital_USD_per_s)
     return jnp.where(room > 0, capital_USD / jnp.where(room > 0, room, 1.0), jnp.inf)

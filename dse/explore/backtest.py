@@ -104,8 +104,7 @@ def check_study(study: Study) -> None:
 def held(study: Study, names: Sequence[str]) -> Study:
     """`study` with some free numbers held at the built chip's: an experiment on what a miss is due to.
 
-    UnknownNameError for no free number of the study; SpecError for a count that no design can have, or a relative
-    number.
+    UnknownNameError for no free number; SpecError for a count that no design can have, or a relative number.
     """
     check_study(study)
     of = quantities(preset_chip(study.built), study.package)

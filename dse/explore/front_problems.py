@@ -157,7 +157,7 @@ def _uncertainty(a: Point, b: Point) -> float:
 
 
 def spread_directions(k: int, n: int) -> np.ndarray:
-    """At least `n` even directions of a simplex, shape (directions, k): multiples of 1/p of sum 1 [das1998]."""
+    """At least `n` even directions of a simplex, shape (directions, k): multiples of 1/p. Source: [das1998]."""
     p = 1
     while math.comb(p + k - 1, k - 1) < n:
         p += 1

@@ -112,8 +112,7 @@ def log_density(draws: Float[np.ndarray, " n"], at: float) -> float:
     """Log density of draws at a point, by normal kernels.
 
         h = 0.9 min(s, q / 1.34) n^-1/5
-    with s the standard deviation and q the distance of the quartiles; at least a thousandth. Source: [silverman1986]
-    eq. 3.31.
+    with s the standard deviation and q the distance of quartiles; at least 0.001. Source: [silverman1986] eq. 3.31.
     """
     quarters = float(np.subtract(*np.quantile(draws, (0.75, 0.25))))
     width = 0.9 * min(float(np.std(draws)), quarters / 1.34 or np.inf) * len(draws) ** -0.2

@@ -1,7 +1,6 @@
 """Unknowns of a study: every receipt with a range that its answer reads, and draws of them that move together.
 
-A draw is a score of 0 to 1 per unknown, turned into the number of each thing with the fact: baseline and design see
-one world.
+A draw is a score of 0 to 1 per unknown, turned into numbers of all things with the fact: all see one world.
 """
 
 from __future__ import annotations

@@ -23,8 +23,7 @@ Try: TypeAlias = tuple[Point, tuple[float, ...]]
 def buildable(found: Front) -> Front:
     """The front with whole cores and stacks: the best neighbouring counts at every point, of its choice and plans.
 
-    Each point is certified for its own counts, not that no others are better. Out of time, the last points are left
-    out.
+    Each point is certified for its own counts, not that no others are better. Without time, the last are left out.
     """
     rays = found.rays
     search = search_of(rays.space)

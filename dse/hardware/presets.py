@@ -58,8 +58,7 @@ def chip(name_or_path: str | Path) -> Chip:
     >>> h100.node, float(h100.hbm_bandwidth_Bps)
     ('N4', 3350000000000.0)
 
-    UnknownNameError offers near matches; DseError for a bad file, a fact without a receipt, or one no hardware can
-    have.
+    UnknownNameError offers near matches; DseError for a bad file, a fact without a receipt, or an impossible one.
     """
     name = str(name_or_path)
     return chip_file(Path(name)) if name.endswith(".toml") else _preset(name)
@@ -189,8 +188,7 @@ def usual_system(chip_name: str) -> str:
 def chip_system(chip_name: str, n_chips: int | None = None, within: str | None = None) -> System:
     """A chip, preset or the path of a user's own file, in its system; an own chip is called by its path.
 
-    UnknownNameError: no such chip or system. SpecError: a preset not the chip of `within`, or an own file as
-    `own_chip`.
+    UnknownNameError: no such chip or system. SpecError: a preset not of `within`, or as `own_chip`.
     """
     name = within or usual_system(chip_name)
     facts = system_facts(name)

@@ -116,7 +116,7 @@ def _tensor_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: floa
 
 
 def _context_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float, ref: Reference) -> Traffic:
-    """Traffic of context ranks per micro batch: keys and values, backward with gradients [liu2023ring]."""
+    """Traffic of context ranks per micro batch: keys, values, backward their gradients. Source: [liu2023ring]."""
     model = workload.model
     width = sum(share * ring_width(m, plan.tp, latent=False) for m, share in model.working_mixers)
     volume = plan.micro_batch * workload.sequence * width * ACTIVATION_B
@@ -127,8 +127,7 @@ def _context_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: flo
 def _pipeline_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Reference) -> Traffic:
     """Traffic between stages per micro batch: an activation forward and its gradient back, per virtual stage.
 
-    Source: [narayanan2021megatron] section 4.1: each tensor rank sends its part; without sequence parallelism they
-    gather.
+    Source: [narayanan2021megatron] section 4.1: tensor ranks send parts, gathered without sequence parallelism.
     """
     if plan.pp == 1:
         return Traffic()
@@ -159,8 +158,7 @@ def _data_traffic(
 
     ZeRO-0 all-reduces gradients in fp32; stages 1 and 2 scatter them and gather bf16 weights; stage 3 does so every
     micro batch, gathers forward and backward. Frozen weights have no gradients: those of adapters are all-reduced.
-    Copies of sharded states add up their shards once a step. Weights travel block by block, gradients in buckets of
-    `call_B`.
+    Copies of sharded states add up shards once a step. Weights travel by blocks, gradients in buckets of `call_B`.
     Source: [rajbhandari2020zero] section 7; [zhao2023fsdp] section 3.2.2 for hybrid sharding; [hu2022lora] section 4.2.
     """
     model = workload.model

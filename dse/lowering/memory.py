@@ -67,8 +67,7 @@ def chip_weights(plan: Plan, model: Model) -> dict[str, float]:
 
         N = l ((N_layer - n)/t + n + r) + e V h / t + h
     with l layers per stage, t `tp`, N_layer weights of a mean block, of which every rank keeps n of norms, r replicated
-    K and V columns where t exceeds the KV heads, V the vocabulary, e embedding tables: 1 with a pipeline, else 2 (1 if
-    tied).
+    K and V columns where t exceeds the KV heads, V the vocabulary, e embedding tables: 1 in a pipeline or tied, else 2.
     Source: [shoeybi2019] section 3 for what tensor ranks split.
     """
     table, layers = model.vocab * model.hidden / plan.tp, layers_per_stage(plan, model)
@@ -92,7 +91,7 @@ def chip_expert_parameters(plan: Plan, model: Model) -> float:
 
 
 def _cache_B(plan: Plan, model: Model, context: float, kv_precision: str) -> float:
-    """Bytes of a sequence on the heaviest chip, split over tensor ranks [shoeybi2019], caches over context ranks."""
+    """Bytes of a sequence on the heaviest chip; context ranks split caches alone. Source: [shoeybi2019] section 3."""
     per_layer = 0.0
     for mixer, share in model.mixers:
         cache = mixer.n_kv * mixer.n_kept(context) * n_element_bits(kv_precision) / 8 / plan.cp

@@ -106,8 +106,7 @@ def recurrence_op(mixer: Recurrence, tp: int, queries: float, sequences: float, 
         delta: besides, keys on keys C C d_k, its triangular inverse on both C C (d_k + d_v), correction C d_k d_v
         scan: no products, `state_token` passes over the state per token
     per chunk and head (scores per key head), with d_k and d_v rows and columns of a head's state. States cross the
-    memory interface once per chunk and direction; a backward pass repeats them and takes two gradients. `queries` are
-    per sequence.
+    memory interface once per chunk and direction; a backward pass repeats them and takes two gradients.
     Source: [dao2024ssd] section 6 for the chunks; [yang2024gateddelta] section 3.3 for the delta rule in chunks;
     [gu2023mamba] section 3.3 for the scan.
     """

@@ -363,8 +363,7 @@ def plans(workload: Workload, system: System, *, max_micro_batch: int = 8, strea
     Training tries tensor sizes, interleaving, and all kinds of recomputation up to the limits above, and every pipeline
     length up to the number of layers. Optimizer states are sharded over replicas: it saves memory and moves no more
     bytes [rajbhandari2020zero]. Long sequences are also split over context ranks, experts over replicas, in powers of
-    two, and weights of experts without a pipeline are also tried sharded (stage 3). `streams` tries every plan also as
-    a stream.
+    two, and weights of experts without a pipeline are also tried sharded (stage 3), and with `streams` all as streams.
     """
     trains = isinstance(workload, Training)
     found = _training_plans(workload, system, max_micro_batch) if trains else _serving_plans(workload, system)

@@ -38,11 +38,9 @@ def of_fixed_shape(x: Linear, experts: Experts, tokens: float, writes: bool) -> 
     Else every token passes every expert, or tokens are put in blocks of B rows, each of one expert, of which one that n
     tokens chose fills about
         max(1, n / B + 1/2)
-    Blocks where visits fill one; in decode (`writes`) only where tokens do. T `tokens` are of all ranks that may
-    choose.
+    Blocks where visits fill one; in decode (`writes`) only where tokens do. T counts all ranks that may choose.
     Source: [aws2026nxdmoe] `ExpertMLPsV2` for when each way is taken; kernels loop over the blocks that are filled.
-    Assumes: experts equally popular; in decode with more tokens than a block, blocks, where the source passes all
-    experts.
+    Assumes: experts equally popular; decode of more tokens than a block takes blocks, the source all experts.
     """
     visits, block = tokens * experts.per_token, number(framework(), "expert_block")
     if visits < experts.n_experts:

@@ -27,8 +27,7 @@ EAGER_SHARDED = "eager_sharded"
 def usual_software(plan: Plan, lane_kind: str) -> str:
     """Software that trains by `plan` where nothing names it; `lane_kind` is of the vector engines, such as "simt".
 
-    Compilers serve chips other than GPUs; on GPUs ZeRO-3 is PyTorch's own sharding, the rest is fused by hand
-    (Megatron).
+    Compilers serve chips other than GPUs; on GPUs ZeRO-3 is PyTorch's sharding, the rest is fused by hand.
     """
     if lane_kind != "simt":
         return COMPILED

@@ -171,8 +171,7 @@ def norm_residual(model: Model, elements: float, phase: str) -> Op:
     """Norms of the results of branches, each in one kernel with the addition to the residual stream.
 
         v = e (n + 1),   Q = 2 w e 3 / 2
-    with e `elements` over all such norms of a block, n passes of the norm, w bytes of an element; 3: branch, stream,
-    result.
+    with e `elements` over all such norms of a block, n passes of the norm and w bytes of an element, moved three times.
     Source: [gemma2024v2] section 2: RMSNorm of the input and of the output of each sub-layer.
     Assumes: the kernel holds a row on chip, so that the norm's result never crosses the memory interface.
     """

@@ -46,8 +46,7 @@ def bounds_from(
         L(z) = f(z) + lam . g(z),  d(h) = h(z) + sum_i min(h'_i (lower_i - z_i), h'_i (upper_i - z_i))
         min f >= d(L),  min max_j g_j >= d(lam . g) / sum(lam)
     `to_lower` and `to_upper` are the ways to the corners of the box, `slope_g` the gradient of `lam . g`.
-    Source: [nocedal2006] section 12.9; [boyd2007tutorial] for log-log convex models. Assumes: f and g convex on the
-    box.
+    Source: [nocedal2006] section 12.9; [boyd2007tutorial] for log-log models. Assumes: f, g are convex on the box.
     """
 
     def lowest(slope: Array) -> Array:

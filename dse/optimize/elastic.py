@@ -1,7 +1,6 @@
 """Infeasibility as an answer: the cheapest way to loosen the limits until a design exists.
 
-The sum of loosenings in log units is minimised, so few limits move. Read more: [nocedal2006] section 17.2 (elastic
-mode).
+The sum of loosenings in log units is minimised, so few limits move. Read more: [nocedal2006] section 17.2.
 """
 
 from __future__ import annotations

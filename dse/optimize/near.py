@@ -1,7 +1,6 @@
 """What else is nearly as good: how far each number of a design may move while the goal stays near its optimum.
 
-Every number is minimised and maximised among designs with a goal at most (1 + share) times the best: each end is
-proved.
+Every number is minimised and maximised among designs with a goal within (1 + share) of the best, with proof.
 """
 
 from __future__ import annotations

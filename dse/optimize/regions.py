@@ -111,7 +111,7 @@ def _with_counts(region: Region, k: int, *parts: tuple[int, int]) -> Iterator[Re
 
 
 def halves(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two parts of a group, cut where the product of the rises of both hulls is most [achterberg2007]."""
+    """Two parts of a group, cut where the hulls of both rise most. Source: [achterberg2007] section 5.1."""
     capped = np.minimum(costs, DEAR)
     best, found = -1.0, (np.arange(len(costs) // 2), np.arange(len(costs) // 2, len(costs)))
     for column in capped.T:

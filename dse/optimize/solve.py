@@ -73,8 +73,7 @@ def solve(
 
     `gap_frac` is how much better another design may be, `limit_s` when the proof stops with the best so far; the search
     with broken counts before it has as much, and `LIMIT_S` at least. `space` is the study lowered, if it is already.
-    Prices are those with counts that may be broken, of the same choice and plans; SpecError for a gap or time not
-    positive.
+    Prices are those with counts that may be broken, of the same choice and plans. SpecError: gap or time not positive.
     """
     check_stop(gap_frac, limit_s)
     search = search_of(space or space_of(study), progress, deadline=Deadline(max(limit_s, LIMIT_S)))
@@ -274,8 +273,7 @@ WORTH = 1e-2
 def limit_reports(search: Search, best: Candidate, continuous: Candidate, state: State) -> tuple[LimitReport, ...]:
     """Value of every limit on the design, and its price at the continuous optimum, summed over rows of workloads.
 
-    Limits of the technology, memory, and bounds of free numbers that cost something follow, as shares of what is
-    allowed.
+    Limits of the technology, memory, and bounds that cost something follow, as shares of what is allowed.
     """
     core, goal = search.core, float(np.exp(continuous.log_goal))
     multipliers, ratios = continuous.optimum.multipliers, np.exp(best.optimum.limits)

@@ -1,8 +1,7 @@
 """Branch and bound over everything discrete at once: choices, plans and what can be built of cores, stacks and SRAM.
 
 A region's convex relaxation bounds all designs inside from below; pricing all plans at the relaxed chip and rounding
-gives designs from above. Stopped any time, the answer is the best design so far and a gap to all. Read more:
-[land1960].
+gives designs from above. Stopped any time, the answer is the best design so far and a gap. Read more: [land1960].
 """
 
 from __future__ import annotations

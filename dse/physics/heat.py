@@ -64,8 +64,7 @@ def hottest_W(
 ) -> FloatLike:  # fmt: skip
     """Power of the package while its hottest operator, or a streamed block, runs; delivery losses included [W].
 
-    What regulators and cooling feel: operators of large models run longer than either averages over. `still_W` always
-    flows.
+    What regulators and cooling feel: operators of large models run longer than either averages over.
     """
     one, block = sustained_J(d, chip, tech, c, supply_V, die_mm2)
     alone = jnp.max(one / (step.ops.total_s - d.ops.n_launches * c.launch_s))

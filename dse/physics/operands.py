@@ -29,8 +29,7 @@ def register_load_frac(chip: Chip) -> FloatLike:
 
         u = m [b (1/i + 1/j) + s/k] / (n r)
     with m MACs of a core per cycle, an instruction of i x j results over a contraction of k, b bytes an operand, s a
-    sum, n lanes and r what a lane reads each cycle, three operands of an FMA. Without a matrix unit (1 x 1) sums are as
-    wide as operands.
+    sum (without matrix unit as wide as operands), n lanes and r what a lane reads a cycle: three operands of an FMA.
     Source: [nvidia2026ptx], [amd2022cdna2isa] for instructions; [raihan2019] for operands and sums out of registers.
     Assumes: matrix units share the ports of the lanes, which rest meanwhile.
     Valid for: instructions whose depth is known; 0 for others, and for arrays fed at their edges.
@@ -48,8 +47,7 @@ def shared_load_frac(chip: Chip) -> FloatLike:
 
         u = m b [2/s + 2/max(s, T)] / w
     with m MACs of a core per cycle, b bytes an operand, s^2 the results whose operands are read once, T^2 those of a
-    tile, whose operands are written once, and w the bytes of the port per cycle; 0 where instruction or port are not
-    known.
+    tile, whose operands are written once, and w the bytes of the port per cycle; 0 where not known.
     Source: [nvidia2026cuda], [amd2026hip] for the ports; [nvidia2026ptx] for who shares operands.
     Assumes: square blocks; one port for reads and writes; all operands pass through it.
     Valid for: large products. Thin ones read more per MAC, and wait for memory.

@@ -131,8 +131,7 @@ def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None =
         step  = (M + bubble - w) micro + (1 - eta_dp) t_data + p_norm(w micro, eta_dp t_data) + t_optimizer + t_loop
     with t_stream the memory traffic of streamed blocks, which runs beside everything (0 where operators run in turn), M
     micro batches, bubble (pp - 1)/v, w the part of the last micro batch that can hide data-parallel traffic and t_loop
-    what a serving loop spends per call and request. Every term is a posynomial of the chip's rates with coefficients >=
-    0.
+    what a serving loop spends per call and request. All terms are posynomials of the chip's rates.
     Source: [narayanan2021megatron] section 2.2 for the pipeline; [williams2009] for the operators.
     Assumes: the slowest stage paces the pipeline; every micro batch is alike.
     """

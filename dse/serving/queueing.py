@@ -51,7 +51,8 @@ def n_accepted_tokens(acceptance_frac: FloatLike, n_drafted: int) -> FloatLike:
     """Tokens that one verification pass yields with speculative decoding.
 
         1 + a + a^2 + ... + a^g = (1 - a^(g+1)) / (1 - a)
-    with a the chance that each of g drafted tokens is accepted, independently. Source: [leviathan2023] eq. 1.
+    with a the chance that each of g drafted tokens is accepted. Source: [leviathan2023] eq. 1.
+    Assumes: tokens are accepted independently.
     """
     total = jnp.ones_like(jnp.asarray(acceptance_frac, dtype=float))
     for _ in range(n_drafted):

@@ -116,8 +116,7 @@ def steady_state(
     engine's requests keep busy; moving the cache delays the second token only.
     Source: [yu2022orca] for batching per pass; [agrawal2024sarathi] for chunks that ride on decode passes;
     [zhong2024distserve] and [patel2024splitwise] for engines apart; [kleinrock1975] for Little's law and M/G/1.
-    Assumes: Poisson arrivals, first come first served, a prefill at a time per rank, many engines of each kind if
-    apart.
+    Assumes: Poisson arrivals, first come first served, a prefill at a time per rank, many engines if apart.
     """
     beat = decode.pass_s * (1.0 + e.draft_frac)
     service = jnp.asarray(e.n_passes * prompt.pass_s)

@@ -125,8 +125,7 @@ def instruction_of(written: str, base: TensorEngine) -> tuple[float, ...]:
 def array_of(choice: Choice, baseline: Chip) -> TensorEngine:
     """The baseline's PE array resized, with or without a native FP4 rate.
 
-    An array wider than tall is square ones side by side, as in TPUs; those of GPUs are a convention and tile as
-    libraries.
+    An array wider than tall is square ones side by side, as in TPUs; those of GPUs tile as libraries do.
     """
     rows, cols = sides(choice.pe_array, "pe_array")
     base = baseline.core.tensor

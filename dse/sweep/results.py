@@ -55,8 +55,7 @@ def run(
 def load(folder: str | Path, columns: list[str] | None = None, *, verify: bool = True) -> pd.DataFrame:
     """All rows of a sweep in the order of its points, failed ones with their reason; from its folder or a Parquet file.
 
-    `verify` compares what is read with its checksums. SpecError: no results, damaged ones, or a column that is not
-    there.
+    `verify` compares what is read with its checksums. SpecError: no or damaged results, or no such column.
     """
     return read_tables(folder, columns, verify).to_pandas()
 
@@ -70,8 +69,7 @@ def query(sql: str, folder: str | Path, *, verify: bool = True) -> pd.DataFrame:
     """Answer of one SQL select, in which the rows of the sweep, a folder or a Parquet file, are the table `results`.
 
     Safe to run from anyone: it sees only these rows, and can touch no file, network, extension or setting. `verify`
-    compares what is read with its checksums. SpecError: no DuckDB, nothing there, or a query that is wrong or does
-    more.
+    compares what is read with its checksums. SpecError: no DuckDB, no results, or a query that is not one select.
     """
     try:
         import duckdb

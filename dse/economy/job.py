@@ -125,7 +125,7 @@ def job_slowdown(o: Owned, chip: Chip, job: Job, r: Reliability) -> FloatLike:
 def n_spare_chips(job: Job, e: Economy) -> FloatLike:
     """Chips that one failure takes from `job`, and that a spare unit has: a host behind switches.
 
-    On a torus the job's block, at least a host and at most the torus, since cables cannot go around a neighbour.
+    On a torus the job's block, at least a host and at most the torus, since cables cannot go around a lost one.
     """
     return jnp.minimum(jnp.maximum(job.n_chips, e.host.n_chips), e.n_blast_chips)
 

@@ -132,7 +132,7 @@ def rents(chip_name: str) -> dict[str, Sourced]:
 
 
 def n_blast_chips(system: System, host_: Host) -> float:
-    """Most chips that one hardware failure takes out until repaired: a host, or a torus (its block, if switched).
+    """Most chips that a hardware failure takes out until repaired: a host, or a torus or its switched block.
 
     Source: [semianalysis2024trn2], [semianalysis2025trn3] on the loss of one chip, [jouppi2023tpuv4] on blocks of 64.
     """

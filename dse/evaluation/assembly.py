@@ -87,7 +87,7 @@ def evaluate(
 
 
 def band_s(system: System, workload: Workload, plan: Plan, c: Calibration) -> tuple[float, float]:
-    """Step time that one in ten unseen measurements falls below, and one in ten exceeds; a prior's ends [s]."""
+    """Step time that one in ten unseen measurements falls below and one exceeds; of a prior, at its ends [s]."""
     measured = measured_band(c, isinstance(workload, Training))
     if measured is not None:
         step_s = float(evaluate(system, workload, plan, calibration=c).result.step_s)

@@ -206,7 +206,7 @@ def readings(
 
 
 def carried(points: Sequence[Point]) -> list[Point]:
-    """Every point with the fastest design found for it, a smaller TDP or a harsher reading."""
+    """Every point with the fastest design found for it, or for a smaller TDP or a harsher reading."""
 
     def best(p: Point) -> Point:
         harsher = READINGS[READINGS.index(p.reading) :]

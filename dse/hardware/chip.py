@@ -24,6 +24,7 @@ class TensorEngine(eqx.Module):
     """The matrix unit of one core."""
 
     rows: Scalar = eqx.field(converter=as_float)
+    """PE rows (contraction direction)."""
     cols: Scalar = eqx.field(converter=as_float)
     """PE columns (stationary free direction)."""
     macs_per_cycle: ByPrecision
@@ -43,6 +44,7 @@ class TensorEngine(eqx.Module):
     instruction_rows: Scalar = eqx.field(converter=as_float, default=0.0)
     """Rows of the result of one instruction, where registers feed its operands; 0: they enter at the array's edges."""
     instruction_cols: Scalar = eqx.field(converter=as_float, default=0.0)
+    """Its columns."""
     instruction_depth: Scalar = eqx.field(converter=as_float, default=0.0)
     """Its contraction in 16 bit; 0: not known."""
     instruction_results: Scalar = eqx.field(converter=as_float, default=0.0)
@@ -53,6 +55,7 @@ class Core(eqx.Module):
     """One core: NeuronCore, SM, TensorCore."""
 
     tensor: TensorEngine
+    """Systolic array or tensor core."""
     vector_lanes: Scalar = eqx.field(converter=as_float)
     """Elements per vector cycle of all non-matrix engines that share element-wise work."""
     vector_clock_frac: Scalar = eqx.field(converter=as_float)
@@ -76,15 +79,19 @@ class Chip(AbstractShown, eqx.Module):
 
     name: str = eqx.field(static=True)
     node: str = eqx.field(static=True)
+    """Process node of the compute dies."""
     hbm: str = eqx.field(static=True)
     """HBM generation, a name in the technology data."""
     link: str = eqx.field(static=True)
+    """Scale-up link generation."""
     lane_kind: str = eqx.field(static=True)
     """"simd" (long-vector NPU lanes) or "simt" (multithreaded GPU lanes)."""
     sram_kind: str = eqx.field(static=True)
     """"scratchpad" or "cache": what holds the tiles."""
     core: Core
+    """The core that is repeated `n_cores` times."""
     n_cores: Scalar = eqx.field(converter=as_float)
+    """Enabled cores per package."""
     spare_frac: Scalar = eqx.field(converter=as_float)
     """Physical over enabled cores, minus 1."""
     cores_per_pool: Scalar = eqx.field(converter=as_float)
@@ -99,6 +106,7 @@ class Chip(AbstractShown, eqx.Module):
     hbm_bandwidth_Bps: Scalar = eqx.field(converter=as_float)
     """Off-chip memory bandwidth of the package, reads plus writes."""
     hbm_capacity_B: Scalar = eqx.field(converter=as_float)
+    """Off-chip memory capacity of the package."""
     scaleup_bandwidth_per_dir_Bps: Scalar = eqx.field(converter=as_float)
     """All scale-up links of the package together, one direction."""
     scaleout_bandwidth_per_dir_Bps: Scalar = eqx.field(converter=as_float)

@@ -188,7 +188,7 @@ def usual_system(chip_name: str) -> str:
 def chip_system(chip_name: str, n_chips: int | None = None, within: str | None = None) -> System:
     """A chip, preset or the path of a user's own file, in its system; an own chip is called by its path.
 
-    UnknownNameError: no such chip or system. SpecError: a preset not of `within`, or as `own_chip`.
+    UnknownNameError: no such chip or system. SpecError: a preset not of `within`, or as of `own_chip`.
     """
     name = within or usual_system(chip_name)
     facts = system_facts(name)

@@ -1,10 +1,8 @@
 """Differentiable hardware design-space exploration: what should the next AI chip be?
 
     import dse
-
     solution = dse.solve(dse.load_study("sweeps/trainium4.toml"))
     print(solution.delivered, solution.limits)
-
 The public names are listed once, in `__init__.pyi`, and loaded on first use, so that `dse --help` does not wait for
 JAX. Using any of them switches JAX to float64.
 """

@@ -2,7 +2,6 @@
 
     solution = dse.solve(study)
     dse.plots.area_power(solution)
-
 Draw your own in the same look with `with dse.plots.style(): ...` and the colours `BLOCKS`, `NODES`, `DESIGN` (the
 design) and `CONTEXT` (what is there to compare with); filled marks are measured or published, hollow ones estimated.
 """

@@ -90,12 +90,7 @@ def _predict(demands: StepDemand | Request, chips: Chip, numbers: Float[Array, "
 
 
 def predict(cases: Sequence[Case], served: Sequence[Calibration]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Time of each case under its own calibration, and the parts of it [s].
-
-    Args:
-        cases: all of steps, or all of requests.
-        served: one calibration per case.
-    """
+    """Time of each case, all of steps or all of requests, under its own calibration, and the parts of it [s]."""
     numbers = jnp.asarray([[float(getattr(c, f)) for f in FACTS] for c in served])
     seconds, parts = _predict(*batch(cases), numbers)
     return np.asarray(seconds), {p: np.asarray(v) for p, v in parts.items()}

@@ -40,15 +40,10 @@ class Case:
     """One measurement ready to be predicted."""
 
     point_id: str
-    """Identifier of the measurement."""
     source: str
-    """Who published it."""
     chip_name: str
-    """Preset."""
     stack: str
-    """Software stack."""
     measured_s: float
-    """What was measured."""
     demand: Any
     """What the model is asked."""
     chip: Chip
@@ -75,10 +70,7 @@ DEFAULT_VOCAB = 51200
 
 
 def row_model(row: Any) -> Model:
-    """The model of a row: the preset of its name where its experts are more than a row prints, else the row's sizes.
-
-    The MLP is gated if that brings the parameter count nearer to the printed one.
-    """
+    """A row's model: the preset where a row cannot print its experts, else its sizes, gated if the count says so."""
     if row_number(row, "experts", 0) > 1:
         known = known_model(row_text(row, "model"), row_number(row, "layers"), row_number(row, "hidden"))
         if known is not None:
@@ -109,11 +101,7 @@ def row_model(row: Any) -> Model:
 
 
 def row_precision(row: Any) -> str:
-    """Precision of the linear layers: 16 bit unless the row says FP8, INT8 or FP4.
-
-    Raises:
-        SpecError: a precision of which nothing is known.
-    """
+    """Precision of the linear layers: 16 bit unless the row says FP8, INT8 or FP4; SpecError for any other."""
     text = row_text(row, "precision").lower()
     if "fp4" in text:
         return "fp4"
@@ -144,10 +132,10 @@ def row_recompute(row: Any) -> str:
 
 
 def row_plan(row: Any, devices: int) -> Plan:
-    """The plan of a row; what it does not print is taken as its stack's usual choice.
+    """The plan of a row; what it does not print is its stack's usual choice.
 
-    Recomputation defaults to the scores alone, sequence parallelism to on, optimizer states to sharded; the micro
-    batch to one sequence where stages need many, else to all of a replica's.
+    That is: scores recomputed, sequence parallelism, sharded optimizer states, and a micro batch of one sequence where
+    stages need many, else of all of a replica's.
     """
     tp, pp, cp, ep = (max(int(row_number(row, n, 1)), 1) for n in ("tp", "pp", "cp", "ep"))
     dp = int(row_number(row, "dp", 0)) or max(devices // (tp * pp * cp), 1)
@@ -163,10 +151,7 @@ def row_plan(row: Any, devices: int) -> Plan:
 
 
 def n_slices(row: Any) -> int:
-    """Slices of a pod that a row's note counts; sharded states are copied between them rather than spread over them.
-
-    Source: [google2026maxtext] multislice: fully sharded inside a slice, data parallel over the network between.
-    """
+    """Slices of a pod in a row's note, each with a copy of sharded states. Source: [google2026maxtext] multislice."""
     said = re.search(r"(\d+) slice", row_text(row, "note").lower())
     return int(said.group(1)) if said else 1
 
@@ -235,11 +220,8 @@ def rated_step_s(point: pd.DataFrame) -> float | None:
     """Step time behind a printed FLOP rate, for rows whose convention says which FLOP were counted; else None.
 
         t = T (6 N + 12 l a d s) / (chips R)
-
-    with T tokens of a step, N weights, l layers, a heads of width d, s the sequence and R FLOP/s per chip. Other
-    rates are left alone: conventions differ by up to a half.
-
-    Source: [narayanan2021megatron] appendix for the count, as the row states it.
+    with T tokens of a step, N weights, l layers, a heads of width d, s the sequence and R FLOP/s per chip. Conventions
+    differ by up to a half. Source: [narayanan2021megatron] appendix for the count, as the row states it.
     """
     row: Any = next(iter(point.itertuples()))
     rates = point.loc[(point.metric == "tflops_per_chip") & (point.unit == "TFLOP/s"), "value"]
@@ -252,7 +234,6 @@ def rated_step_s(point: pd.DataFrame) -> float | None:
 
 
 TERA = 1e12
-"""What a TFLOP is."""
 
 
 SLICED = ("tpu-v4", "tpu-v5p", "tpu-v7")
@@ -272,7 +253,6 @@ NUMBERS = (
     "num_chips", "layers", "hidden", "ffn_hidden", "heads", "kv_heads", "vocab", "experts", "active_experts",
     "seq_len", "global_batch", "micro_batch", "tp", "pp", "dp", "cp", "ep", "virtual_pp", "zero_stage",
 )  # fmt: skip
-"""Columns that hold numbers or nothing."""
 
 COMPETE = ("source", "model", "params_B", "chip", "num_chips", "seq_len", "global_batch", "precision")
 """Columns that are the same in rows whose plans compete."""
@@ -328,8 +308,8 @@ def fitting(
 ) -> tuple[Plan, Footprint]:
     """Plan and footprint of a run, with what its row does not print chosen so that it fits, since it ran.
 
-    Software that may keep gathered inputs keeps them where they fit. A plan whose recomputation is not `printed`
-    recomputes as many layers as it must to fit, and one whose micro batch is not takes fewer sequences at once.
+    Gathered inputs are kept where they fit; unless `printed`, as many layers as must are recomputed, and unless
+    `micro_printed`, fewer sequences are taken at once.
     """
     usual = footprint(software)
     softwares = (usual, dataclasses.replace(usual, n_gathered_inputs=0.0))
@@ -348,7 +328,6 @@ RECOMPUTED = (0.25, 0.5, 0.75, 1.0)
 
 
 def _powers(n: int) -> list[int]:
-    """1, 2, 4, ... as long as they divide `n`."""
     return [2**i for i in range(n.bit_length()) if n % 2**i == 0]
 
 

@@ -55,9 +55,7 @@ class Block:
     centre: np.ndarray
     """Coordinates of each row's prior, shape (rows, numbers)."""
     deviation: np.ndarray
-    """Its deviations."""
     stacked: tuple[StepDemand | Request, Chip]
-    """Demands and chips of all rows."""
 
     def evaluate(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Log times and their slopes at prior deviations `u` of shape (rows, numbers)."""
@@ -107,7 +105,6 @@ class Design:
     """Rows of all blocks and the columns of effects that they share."""
 
     blocks: tuple[Block, ...]
-    """Rows by kind."""
     levels: tuple[str, ...]
     """Names of the levels, for their spreads."""
 

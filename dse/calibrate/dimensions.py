@@ -29,13 +29,7 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
 
 
 def with_dimensions(done: pd.DataFrame, rows: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """Predictions with the columns of `DIMENSIONS` that their rows print; micro batches a replica are derived.
-
-    Args:
-        done: predictions by `point_id`, which may end in ":" and a metric.
-        rows: the measurements.
-        kind: kind of measurement.
-    """
+    """Predictions with the columns of `DIMENSIONS` that their rows print; `point_id` may end in ":" and a metric."""
     printed = rows.drop_duplicates("point_id").set_index("point_id")
     known = printed.reindex(done.point_id.str.rsplit(":", n=1).str[0] if kind == "inference" else done.point_id)
     numbers = {

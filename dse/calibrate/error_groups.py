@@ -1,4 +1,4 @@
-"""Errors of predictions by group of points: quarters, sources, fifths of a dimension. Figures draw what is found here.
+"""Errors of predictions by group of points: quarters, sources, fifths of a dimension.
 
 A table of predictions has `source`, `measured_s`, `predicted_s`, parts in seconds, `error_frac`, and `low_s` and
 `high_s` where there are bands, one row per measurement.
@@ -26,7 +26,6 @@ class ErrorGroup:
     name: str
     """What the points have in common."""
     points: pd.DataFrame
-    """Their rows."""
     shares: dict[str, float]
     """Mean share of every part in the predicted time; a part that a point lacks counts as none of it."""
     low_frac: float
@@ -38,13 +37,7 @@ class ErrorGroup:
 
 
 def error_group(name: str, points: pd.DataFrame, parts: Sequence[str]) -> ErrorGroup:
-    """Some predictions together; at least one.
-
-    Args:
-        name: what they have in common.
-        points: their rows.
-        parts: columns of `points` in seconds.
-    """
+    """Some predictions together, at least one; `parts` are columns in seconds."""
     error: Any = points.error_frac
     low, middle, high = (float(error.quantile(q)) for q in SPREAD)
     means: Any = points[list(parts)].fillna(0).div(points.predicted_s, axis=0).mean()
@@ -52,13 +45,7 @@ def error_group(name: str, points: pd.DataFrame, parts: Sequence[str]) -> ErrorG
 
 
 def part_groups(done: pd.DataFrame, parts: Sequence[str] = (), n_sources: int | None = None) -> list[ErrorGroup]:
-    """Best and worst quarter by absolute error, then every source, most points first.
-
-    Args:
-        done: predictions; at least one.
-        parts: columns in seconds whose shares are wanted.
-        n_sources: most sources that are wanted.
-    """
+    """Best and worst quarter by absolute error, then `n_sources` sources, most points first; `parts` in seconds."""
     size: Any = done.error_frac.abs()
     names = done.source.value_counts().index[:n_sources]
     groups = [

@@ -68,11 +68,9 @@ class Refit:
     free: Pooled
     """Rows with exponents that move."""
     first: Posterior
-    """Their effects."""
     pooled: Pooled
     """Rows with the exponents that serve."""
     second: Posterior
-    """Their effects."""
 
     @property
     def shifts(self) -> np.ndarray:
@@ -115,10 +113,7 @@ def calibration_from(z: np.ndarray, names: Sequence[str], kin: Kin, name: str) -
 
 
 def deviation_table(r: Refit) -> dict[str, list[float]]:
-    """Deviations of the numbers of every vendor, family and stack, and of new ones, in prior deviations.
-
-    The spread of an effect that nobody measured is that of its level.
-    """
+    """Deviations of the numbers of every vendor, family and stack, and of new ones, in prior deviations."""
     design, names = r.pooled.design, r.pooled.design.units[1]
     covariance = np.linalg.inv(r.second.precision)
     kins = [k for b in design.blocks for k in b.kin]
@@ -198,8 +193,7 @@ def _fit_of(parts: dict[str, Any], kin: Kin) -> Fit:
 def numbers(f: Fit) -> list[dict[str, Any]]:
     """The fitted numbers of a chip and stack: prior, fit, standard deviation and whether the data set it.
 
-    `deviation` is in logarithms of times and logits of fractions, `of_prior_frac` is that over the prior's, and
-    `deviation_in_unit` that carried to the number's own unit, to first order.
+    `deviation` is in log or logit units, `of_prior_frac` that over the prior's, `deviation_in_unit` to first order.
     """
     chip, _ = chip_and_stack(f.calibration.name)
     prior = prior_facts(chip)

@@ -15,17 +15,13 @@ class Fit:
     """A fitted calibration and how much the data say about each number."""
 
     calibration: Calibration
-    """The fit."""
     deviation: dict[str, float]
     """One standard deviation of each number in log or logit units, from the curvature of the fit."""
     prior_deviation: dict[str, float]
     """The same before any data; a number whose two deviations agree is not determined by the measurements."""
     n_measurements: int
-    """Measurements of this chip and stack."""
     n_models: int
-    """Models, operators or collectives among them."""
     n_sources: int
-    """Who published them."""
 
     def determined(self, name: str) -> bool:
         """Whether the measurements, rather than the prior, set a number: they at least halve its deviation."""

@@ -1,7 +1,4 @@
-"""Predictions of measurements by fits that never saw them, and the bands that their errors teach.
-
-Leaving out is a mask and steps from the full fit until they settle.
-"""
+"""Predictions of measurements by fits that never saw them, and the bands that their errors teach."""
 
 from __future__ import annotations
 
@@ -71,8 +68,7 @@ def held_out_errors(pooled: Pooled, full: Posterior, held: str, tell: Tell) -> p
 SHRINK = {STEPS: 1.0, ALONE: 0.5}
 """How a source's weight in a band falls per row, by pool: n rows weigh as n^(1 - shrink_frac).
 
-A source of steps is mostly one sweep of a model, so it weighs the same however long. Hundreds of operators over several
-chips say more than a few, though less than as many sources would: they weigh by their root, as in the fits.
+A source of steps is mostly one sweep of a model, so all weigh the same; operators weigh by their root, as in the fits.
 """
 
 
@@ -80,10 +76,8 @@ def half_width(errors: pd.DataFrame, shrink_frac: float = 1.0) -> float:
     """Half width in log time that held `COVERED` of left-out measurements.
 
     A row weighs n^-shrink_frac, with n the rows of its source: at 1 every source weighs the same.
-
-    Source: [vovk2005] chapter 2 for quantiles of held-out errors as bands. Its correction for few examples is left
-    out: with a handful of sources it asks for the largest error of all. Coverage is scored with each source's own
-    errors left out instead.
+    Source: [vovk2005] chapter 2 for quantiles of held-out errors as bands, without its correction for few examples,
+    which asks for the largest error of all. Coverage is scored with each source's own errors left out instead.
     """
     weight = errors.groupby("source").error.transform("size").to_numpy() ** -shrink_frac
     size = errors.error.abs().to_numpy()
@@ -130,18 +124,9 @@ def refit(tell: Tell = lambda _: None) -> dict[str, Any]:
 def served_without(
     kind: str, cases: Sequence[Case], held: str, tell: Tell
 ) -> tuple[dict[str, Calibration], dict[str, tuple[str, float]]]:
-    """For every point that is left out, the calibration fitted without its group, and its band.
+    """For every point left out, by "source" or "generation", the calibration fitted without its group, and its band.
 
-    Bands come from the errors of the other groups alone, so that their coverage is honest.
-
-    Args:
-        kind: kind of measurement.
-        cases: its cases; those of other kinds of its pool are the shipped ones.
-        held: "source" or "generation".
-        tell: hears what is done.
-
-    Returns:
-        Calibrations and (novelty, half width in log time), both by point.
+    Bands, (novelty, half width in log time), come from errors of the other groups alone, so their coverage is honest.
     """
     pool = pool_of(kind)
     pooled = Pooled(pool_design(pool, {kind: cases}))

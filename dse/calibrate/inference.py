@@ -1,7 +1,6 @@
 """From a published inference row to a request on a chip, or the reason why not.
 
-A row is a time to first token, a time per output token, or a whole request. Throughput of a static batch is turned
-into the time of its request; where a point prints times as well, they count.
+A row is a time to first token, per output token, or of a request; a static batch's throughput gives its request's time.
 """
 
 from __future__ import annotations
@@ -144,12 +143,10 @@ def row_storage(row: Any, chip: Chip) -> tuple[str, str]:
 def checkpoint(narrow: str, model: Model, stack: str) -> tuple[str, str]:
     """Storage of all weights and of the cache where most weights are `narrow`.
 
-    A checkpoint of the model's own maker says which parts stay wide, and nothing of the cache. One that was narrowed
-    later for serving keeps embedding and head in 16 bit; where its weights are floating point it brings scales for an
-    FP8 cache, which stacks use that load it. Programs of fixed shapes are compiled from the maker's checkpoint.
-
+    A maker's own checkpoint says which parts stay wide, and nothing of the cache. One narrowed later keeps embedding
+    and head in 16 bit; floating-point weights bring scales for an FP8 cache, but fixed shapes use the maker's.
     Source: [vllm2025modelopt] reads modules left out and `kv_cache_quant_algo` from the checkpoint, which is FP8 or
-        nothing; [nvidia2026trtllmquant] takes the cache's format from it too.
+    nothing; [nvidia2026trtllmquant] takes the cache's format from it too.
     """
     bits = n_element_bits(narrow)
     if bits == n_element_bits("bf16"):
@@ -193,14 +190,10 @@ NUMBERS = (
     "num_chips", "layers", "hidden", "ffn_hidden", "heads", "kv_heads", "vocab", "experts", "active_experts", "tp",
     "pp", "ep", "dp", "batch", "concurrency", "in_len", "out_len",
 )  # fmt: skip
-"""Columns that hold numbers or nothing."""
 
 
 def n_clients(row: Any) -> float:
-    """Clients of a closed loop, each with one request at a time; 0 where nothing says that there is one.
-
-    A note that calls a row a closed loop without a number of clients leaves the batch, spread over data ranks.
-    """
+    """Clients of a closed loop, one request each: as noted, else the batch over data ranks; 0 where none is said."""
     said = row_number(row, "concurrency", 0)
     closed = said > 0 or "closed loop" not in row_text(row, "note").lower()
     return said if closed else row_number(row, "batch", 0) * max(row_number(row, "dp", 1), 1)
@@ -248,8 +241,8 @@ def _why_not(row: Any, metric: str, others: set[str]) -> str | None:
 def _counts(row: Any, kind: str, dp: int) -> tuple[float, float]:
     """Passes over prompts and tokens that a row's time holds.
 
-    In a closed loop of c clients every other client's prompt is read once while one request writes its output. Data
-    ranks have c / dp clients each, and read a prompt each in the pass that reads one.
+    In a closed loop every other client's prompt is read once while a request writes. Of c clients, data ranks have c /
+    dp each, and read a prompt each in the pass that reads one.
     """
     out, own = drawn_frac(row) * row_number(row, "out_len", 1), n_clients(row) / dp
     if kind == "ttft":
@@ -313,8 +306,8 @@ def _readable_case(
 ) -> InferenceCase | Unmodelled:
     """As `inference_case`, where the row may still hold what no formula takes.
 
-    Prompts of experts in fixed shapes are predicted and scored but teach nothing but bands: their kernels reach about
-    half of what dense products do, for no reason that a term has, and would drag the fraction of all products along.
+    Prompts of experts in fixed shapes are scored but teach only bands: their kernels reach about half of dense
+    products, for no reason that a term has.
     """
     why, seconds = _why_not(row, metric, others), _seconds(row, metric)
     if why or seconds is None:

@@ -34,9 +34,8 @@ def baseline_s(cases: Sequence[InferenceCase], known: Sequence[InferenceCase]) -
     """The strongest simple baseline: two constants per chip and metric, fitted to `known` and asked about `cases`.
 
         t = x/u + c n
-
-    with x the ideal time (weights and cache over peak bandwidth, useful FLOP of prompts over peak rate) and n the
-    passes. A chip that `known` lacks takes the constants of all its rows of the metric.
+    with x the ideal time (weights and cache over peak bandwidth, useful FLOP of prompts over peak rate), n the passes;
+    of the metric's rows of all chips where `known` lacks the chip.
     """
     constants: dict[tuple[str, str], np.ndarray] = {}
     for c in cases:
@@ -83,13 +82,9 @@ def score_requests(
     calibrations: dict[str, Calibration] | None = None,
     bands: Bands | None = None,
 ) -> Scores:
-    """All predictions with the baseline beside them, and a row with its reason for what cannot be predicted.
+    """Predictions with baselines and, given `bands`, bands by point, and the reason for what cannot be predicted.
 
-    Args:
-        cases: requests.
-        unmodelled: what cannot be predicted.
-        calibrations: by point, fitted without its source; then the baseline is too. The shipped fits by default.
-        bands: by point; none by default.
+    `calibrations` by point were fitted without its source, as is the baseline then; the shipped fits by default.
     """
     requests = [c for c in cases if isinstance(c, InferenceCase)]
     rest = pd.DataFrame([dataclasses.asdict(u) for u in unmodelled]).rename(columns={"chip_name": "chip"})

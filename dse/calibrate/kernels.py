@@ -52,10 +52,7 @@ CYCLES = 3
 
 
 def _cut(column: np.ndarray, r: Rounds, n_cores: float) -> None:
-    """Write the cycles of a product into an operator's numbers, as its rounds say.
-
-    Nothing bounds it by its smallest piece besides, nor adds for the mean last round, since here all rounds are whole.
-    """
+    """Write the cycles of a product into an operator's numbers, as its rounds say: all whole, with no other bound."""
     used = int(np.argmax(column[:CYCLES]))
     column[used], column[CYCLES] = n_cores * r.n_cycles, 0.0
 
@@ -68,7 +65,6 @@ STATISTICS = ("p50", "median", "mean", "")
 """Statistics in the order in which they stand for a point; its tails come last."""
 
 NUMBERS = ("num_chips", "num_ranks", "num_nodes", "M", "N", "K", "batch", "head_dim", "elements", "message_bytes")
-"""Columns that hold numbers or nothing."""
 
 
 def _first(point: pd.DataFrame, metrics: Sequence[str]) -> Any:

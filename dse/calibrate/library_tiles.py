@@ -1,7 +1,6 @@
 """How a library cuts one matrix product into pieces for the cores of a published chip, and how long the rounds take.
 
-Steps of designs take the usual piece of a preset and, on average, half a piece of idle time at the end; a product
-timed alone ran in whole rounds of the pieces that its library chose for it.
+Designs take the usual piece and, on average, half a piece idle at the end; a product timed alone ran in whole rounds.
 """
 
 from __future__ import annotations
@@ -32,7 +31,6 @@ class Rounds:
     """The rounds in which the cores of a chip work off a product."""
 
     piece_cycles: float
-    """Cycles of one piece on one core."""
     n_rounds: float
     """Pieces that the busiest core takes one after the other."""
 
@@ -51,24 +49,15 @@ def contractions(length: float, splits: bool) -> Iterator[float]:
 
 
 def rounds(op: Op, array: ArrayShape, chip: Chip, splits: bool) -> Rounds:
-    """The fastest rounds of pieces for a linear layer.
+    """The fastest rounds of pieces for a linear layer whose weights are the stationary side.
 
         cycles = ceil(n / cores) max(multiplied, fed, widened)
         multiplied = w h k / (rows cols m_p),  fed = ((w b_w / c + h b_a / c') k + s w h) f / B,  widened = w k / lanes
-
     with w, h, k the piece and n how many there are, b bytes of stored weights and of activations, s those of a partial
-    sum written and read where cores share a contraction, B the bandwidth into a core, f the clock and c, c' how many
-    neighbours that need the same operand get it by one read. Weights that are stored narrower than they are multiplied
-    are widened. What comes before and after a piece is taken as hidden behind its neighbours.
-
-    Source: [nvidia2026cutlass] for pieces, split contractions and rounds; [osama2023streamk] section 2 for the loss in
-    the last one. The bounds are elementary.
-
-    Args:
-        op: one linear layer, its weights as the stationary side.
-        array: PE array.
-        chip: the published chip.
-        splits: whether several cores may share one contraction.
+    sum written and read where cores share a contraction (`splits`), B the bandwidth into a core, f the clock and c, c'
+    how many neighbours get the same operand by one read. Weights stored narrower than multiplied are widened.
+    Source: [nvidia2026cutlass] for pieces, split contractions and rounds; [osama2023streamk] section 2, the last.
+    Assumes: what comes before and after a piece is hidden behind its neighbours.
     """
     product, executed = op.products[0], array.executed(op.precision)
     per_cycle = array.rows * array.cols * array.rates[executed]

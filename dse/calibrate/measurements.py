@@ -1,7 +1,6 @@
-"""Published measurements, one row per metric; rows that share `point_id` are one measurement.
+"""Published measurements, one row per metric with its source; rows that share `point_id` are one measurement.
 
-The shipped files hold public results with their source and address in every row. A user's own file has the same
-columns as CSV or Parquet.
+A user's own file has the same columns as CSV or Parquet.
 """
 
 from __future__ import annotations
@@ -37,16 +36,7 @@ NEEDED = {
 def read(kind: str, path: str | Path | None = None) -> pd.DataFrame:
     """All rows of a kind, from the shipped file or another of the same columns.
 
-    Args:
-        kind: one of `KINDS`.
-        path: CSV or Parquet file; the shipped one by default.
-
-    Returns:
-        Rows as they stand in the file.
-
-    Raises:
-        UnknownNameError: an unknown kind.
-        SpecError: a file that cannot be read or lacks a column; names it.
+    UnknownNameError for a kind not among `KINDS`; SpecError for a file that cannot be read or lacks a column.
     """
     if kind not in KINDS:
         raise UnknownNameError("kind of measurement", kind, KINDS)
@@ -67,7 +57,6 @@ def complete(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 BYTES = {"B": 1.0, "MB": 1e6, "MiB": 2.0**20, "GB": 1e9, "GiB": 2.0**30}
-"""Bytes of a published unit of memory."""
 
 BINARY_STACKS = ("nanotron",)
 """Stacks whose logs say GB for 2^30 bytes: they divide PyTorch's counters by 1024^3 [nanotron2026]."""
@@ -77,15 +66,7 @@ PEAKS = ("memory_reserved", "memory_allocated")
 
 
 def peak_memory_B(point: pd.DataFrame, stack: str) -> float | None:
-    """Peak memory of one chip that a point prints [B]; None where it prints none.
-
-    Args:
-        point: rows of one measurement.
-        stack: its software stack, whose logs may call a GiB a GB.
-
-    Returns:
-        Bytes.
-    """
+    """Peak memory of one chip that a point prints, or None [B]; logs of some stacks call a GiB a GB."""
     columns = zip(point["metric"], point["unit"], point["value"], strict=True)
     values = {metric: (str(unit), float(value)) for metric, unit, value in columns}
     for metric in PEAKS:
@@ -99,14 +80,10 @@ SECONDS = {
     "s": 1.0, "sec": 1.0, "seconds": 1.0, "s/step": 1.0, "s/it": 1.0, "ms": 1e-3, "msec": 1e-3, "ms/step": 1e-3,
     "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "min": 60.0, "minutes": 60.0, "h": 3600.0, "hours": 3600.0,
 }  # fmt: skip
-"""Seconds of a published unit of time."""
 
 
 def step_s(point: pd.DataFrame) -> float | None:
-    """Step time of one training point: printed, else derived, else from its throughput; None if there is none.
-
-    FLOP rates are never used, since their conventions differ.
-    """
+    """Step time of one training point: printed, derived, or from its throughput, never from FLOP rates; or None."""
     columns = zip(point["metric"], point["unit"], point["value"], strict=True)
     values = {(str(metric), str(unit)): float(value) for metric, unit, value in columns}
     for metric in ("step_time", "step_time_derived"):

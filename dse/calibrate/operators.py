@@ -21,17 +21,14 @@ WIDTHS = {
 """Published data type to precision of the products; SmoothQuant multiplies 8-bit integers."""
 
 NARROWED = {"fp8": 1.0, "nvfp4": 1.0, "fp8_block": 0.0}
-"""Data types of linear layers whose input is narrowed in a kernel of its own, and gaps before it: block-scaled
-libraries let it start while the one before drains [nvidia2022hopper]. "fp8 e4m3" is a bare product, and so is a kernel
-whose data type is presumed."""
+"""Data types of linear layers whose input a kernel of its own narrows, and gaps before it [nvidia2022hopper]."""
 
 NARROWING_PASSES = 10.0
 """Vector instructions per element that a kernel narrows by itself (counted, 5 to 20): load, widen, scale, clamp at both
 ends, convert, store, and three for its place and the loop. Fused into what made the input it costs less."""
 
 SPLIT_LAUNCHES = 2.0
-"""Kernels of attention to a cache where a host starts kernels: pieces of the context are attended to in parallel, then
-joined [dao2023flashdecoding]."""
+"""Kernels of attention to a cache where a host starts them: pieces, then a join [dao2023flashdecoding]."""
 
 WEIGHT_ONLY_B = {"int8_wo": 1.0, "int4_wo": 0.5}
 """Data types whose products run in 16 bit on narrower stored weights, and bytes per weight."""
@@ -44,11 +41,9 @@ class DataType:
     precision: str
     """Precision of the products."""
     weight_B: float
-    """Bytes per stored weight."""
     kv_B: float
     """Bytes per cached key or value."""
     stored_bits: float
-    """Bits of a stored weight."""
     narrowing_launches: float | None = None
     """Gaps before the kernel that first narrows a linear layer's input; None where there is none."""
 
@@ -66,10 +61,7 @@ def data_type(published: str) -> DataType | None:
 
 
 def gemm(m: float, n: float, k: float, dtype: DataType, count: float = 1.0, kind: Kind = Kind.LINEAR) -> Op:
-    """`count` products with their operands and results moved once, results in bf16.
-
-    Weights stored narrower than the products are widened on the way (`Op.stored_elements`).
-    """
+    """`count` products, operands moved once, results in bf16; narrower weights are widened on the way."""
     op = linear("gemm", m, k, n, dtype.precision, count=count, kind=kind)
     moved_B = PRECISION_BITS[dtype.precision] / 8 * m * k + dtype.weight_B * k * n + 2 * m * n
     return dataclasses.replace(
@@ -78,9 +70,7 @@ def gemm(m: float, n: float, k: float, dtype: DataType, count: float = 1.0, kind
 
 
 def narrowing(m: float, k: float, dtype: DataType) -> list[Op]:
-    """The kernel that narrows a linear layer's input before the product: reads it in bf16, writes it.
-
-    It cannot run beside the product, which waits for the scale.
+    """The kernel that narrows a linear layer's input before the product, which waits for the scale.
 
     Source: [micikevicius2022fp8] section 3 for scaling before the cast.
     """
@@ -107,9 +97,7 @@ def n_experts_touched(n_experts: float, per_token: float, n_tokens: float) -> fl
     """Experts that at least one of `n_tokens` chooses when each chooses `per_token` of `n_experts` at random.
 
         E (1 - (1 - k/E)^n)
-
-    Source: the mean of a binomial count; a token's choices differ, so k/E is the chance of one expert.
-    Assumes: balanced routing, tokens independent.
+    Source: the mean of a binomial count. Assumes: balanced routing, tokens independent, choices of a token differ.
     """
     return n_experts * (1.0 - (1.0 - per_token / n_experts) ** n_tokens)
 
@@ -135,10 +123,7 @@ def grouped_gemm(name: str, row: Any, dtype: DataType) -> Op | str:
 
 
 def attention(name: str, row: Any, dtype: DataType) -> Op | str:
-    """Attention of new tokens to a cache: one token per sequence (decode) or a chunk of a prompt.
-
-    The query heads of a group stream together against their shared keys and values.
-    """
+    """Attention of a token per sequence, or a chunk of a prompt, to a cache; heads of a group stream together."""
     heads_text = row_text(row, "heads")
     query, _, cached = heads_text.partition("/")
     heads, kv = (float(t) if re.fullmatch(r"[\d.]+", t) else 0.0 for t in (query, cached or query))
@@ -171,10 +156,9 @@ SMALL = {"gelu": "activation_forward", "softmax": "softmax_forward", "copy": "re
 
 
 def calibrates(row: Any) -> bool:
-    """Whether fits may learn from a row.
+    """Whether fits may learn from a row: not where a data type is presumed, nor from element-wise work but copies.
 
-    Not where its data type is presumed, nor from element-wise operators: published ones are timed on the host, whose
-    share, up to 50 us, is not printed. Copies of a printed number of bytes are timed on the device.
+    Published element-wise operators are timed on the host, whose share, up to 50 us, is not printed.
     """
     name = row_text(row, "op").lower()
     if copied_B(row):
@@ -192,12 +176,7 @@ def small_op(name: str, row: Any) -> Op | str:
 
 
 def row_ops(row: Any, hosted: bool) -> list[Op] | str:
-    """The kernels of a row, one after the other, or why it is not modelled.
-
-    Args:
-        row: a published operator.
-        hosted: whether a host starts every kernel; compiled programs have no gaps inside an operator.
-    """
+    """The kernels of a row in turn, or why it is not modelled; `hosted` where a host starts every kernel."""
     name, published = row_text(row, "op").lower(), row_text(row, "dtype").lower()
     if copied_B(row):
         return [Op("copy", Kind.ELEMENTWISE, (), "bf16", hbm_B=copied_B(row), vector_elements=0.0)]

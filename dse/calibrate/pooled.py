@@ -1,8 +1,7 @@
 """Partial pooling: effects of software, vendor, family, stack, chip and pair, fitted together to all measurements.
 
     log t_i = f(sum of the effects of row i) + b[source] + c[cell] + noise_i,  z ~ N(0, kappa^2), noise ~ Student t
-
-Leaving rows out is a mask with a warm start, so that held-out scores cost a few dozen steps at most each.
+Leaving rows out is a mask with a warm start.
 """
 
 from __future__ import annotations
@@ -116,9 +115,7 @@ class Pooled:
     def fit(self, mask: np.ndarray | None = None, start: Posterior | None = None, iterations: int = 40) -> Posterior:
         """The most probable effects given the rows in `mask` that calibrate.
 
-        Levenberg-Marquardt on forward-mode slopes; Student-t noise by reweighting, its scale by source.
-
-        Source: [marquardt1963] for the steps; [lange1989] for the weights.
+        Source: [marquardt1963] for the steps, on forward-mode slopes; [lange1989] for weights, as of Student-t noise.
         """
         on = self.learnt if mask is None else self.learnt & mask
         z = np.zeros(len(self.columns.precision)) if start is None else start.z.copy()

@@ -1,8 +1,6 @@
 """How a library runs a collective on published chips: protocols by length, both levels of a hierarchy at once.
 
-Short messages carry a flag with every word, long ones wait for whole chunks; a library times them by a table of its own
-and takes the fastest. Steps of designs take one latency per hop; a collective timed alone ran in the protocol that
-suited its length.
+It takes the fastest by a table of its own; designs take one latency per hop instead.
 """
 
 from __future__ import annotations
@@ -54,13 +52,8 @@ def as_library_runs(ring: Traffic, ref: Reference) -> Traffic:
     """A ring's traffic in the protocol that the library's own table calls fastest.
 
         t = start s_p + hops alpha_p + bytes w_p / B
-
     Source: [nvidia2021nccl] tuning.cc: latencies and bandwidths of LL, LL128 and Simple, NVLink and network.
     Assumes: what the table says of NVLink holds for other switched domains.
-
-    Args:
-        ring: traffic of a ring at full speed and lowest latency.
-        ref: achievable speeds of the links.
     """
     return min((in_protocol(ring, p) for p in PROTOCOLS), key=_table(ref).time_s)
 
@@ -69,9 +62,8 @@ def levels_at_once(t: Traffic, ref: Reference) -> Traffic:
     """A hierarchical collective whose chunks cross the domain and the network side by side: the slower level counts.
 
         t = max(up / B_up, out / B_out) + latencies of both
-
     Source: [nvidia2021nccl]: one kernel per channel passes chunks on as they arrive, through both kinds of links.
-    Assumes: the slower level hides the other wholly; which one it is is chosen at the reference.
+    Assumes: the slower level, chosen at the reference, hides the other wholly.
     """
     if t.up_B / ref.up_Bps >= t.out_B / ref.out_Bps:
         return dataclasses.replace(t, out_B=0.0)
@@ -81,13 +73,7 @@ def levels_at_once(t: Traffic, ref: Reference) -> Traffic:
 def library_all_reduce(g: Group, n_out: int, message_B: float, ref: Reference) -> Traffic:
     """All-reduce over `n_out` switched domains as a library runs it: direct, in the switch, or as a ring in a protocol.
 
-    Sums in the switch move whole chunks, over several domains too, where a ring crosses the network between them.
-
-    Args:
-        g: ranks of a domain; on a torus traffic is that of steps.
-        n_out: domains.
-        message_B: length of the vector.
-        ref: achievable speeds, and whether the stack exchanges directly.
+    Sums in the switch move whole chunks, over domains too, where a ring crosses between; a torus is as in steps.
     """
     if not g.switched:
         return across_all_reduce(g, n_out, message_B, ref)

@@ -82,24 +82,12 @@ def on_measured_network(system: System, said: str, n_chips: int, ref: Reference)
     """A system whose collectives take what a row says it measured; the same where it says nothing.
 
     A ring over the n ranks of a run gathers V bytes in t = (n - 1)/n V / B_bus. Where that is more than `slowest_ring`
-    times what this model has, no link is as slow: the host waits for every rank in turn before it starts a collective,
-    whatever its bytes, and the device meanwhile goes on:
-
+    times what this model has, the host waits for every rank in turn before a collective, and the device goes on:
         t_wait = t / n
-
-    Otherwise ranks of different nodes add to a ring what it took longer, t_rank = (t - u t_ring) / n with u
-    `usual_ring`, what such tests take inside a node.
-    Where only an all-reduce was timed nothing tells ranks from bytes, and the network carries less.
-
-    Source: [nvidia2024nccltests] for bus bandwidth; the rows themselves for the form: with one software from 16 to 512
-        chips, an all-gather and an all-reduce take the same time, in proportion to the ranks, and layers whose tensor
-        ranks share a node wait as much for each of them.
-
-    Args:
-        system: as its facts have it.
-        said: a row's own words, such as "measured NCCL GB/s AllReduce 26.3 AllGather 13.1".
-        n_chips: of the run.
-        ref: speeds that a library reaches on the system.
+    Otherwise ranks of different nodes add to a ring t_rank = (t - u t_ring) / n with u `usual_ring`, what such tests
+    take inside a node. Where only an all-reduce was timed the network carries less. `said` is a row's own words.
+    Source: [nvidia2024nccltests] for bus bandwidth; the rows for the form: with one software from 16 to 512 chips,
+    all-gathers and all-reduces take the same time, in proportion to ranks, and tensor ranks of a node wait as much.
     """
     if n_chips <= system.fabric.n_chips:
         return system
@@ -125,8 +113,7 @@ def _with_timed_ring(system: System, bus_Bps: float, n_chips: int, ref: Referenc
 def _on_slower_links(system: System, bus_Bps: float, ref: Reference) -> System:
     """A system whose scale-out network carries `bus_Bps` of an all-reduce between whole domains.
 
-    A ring through whole domains leaves each by all its chips' ports at once, so each carries B = B_bus / n_domain, of
-    which a library reaches what it reaches of a sound network.
+    A ring leaves domains by all ports at once, so each chip carries B = B_bus / n_domain, as far as a library does.
     """
     port = float(system.chip.scaleout_bandwidth_per_dir_Bps)
     carried = bus_Bps / system.fabric.n_chips * port / ref.out_Bps
@@ -184,10 +171,7 @@ def model_alias(published: str) -> str:
 
 
 def known_model(published: str, layers: float, n_hidden: float) -> Model | None:
-    """The preset behind a published name, cut to the printed layers; None where none is, or its width is another.
-
-    Rows do not print windows, shared experts or latent attention, which the preset knows.
-    """
+    """The preset behind a published name, cut to the printed layers; None where none is, or its width is another."""
     name = model_alias(published)
     if name not in model_names():
         return None
@@ -211,8 +195,7 @@ TWO_DEVICES = ("mi250",)
 def devices_per_chip(chip: Chip, n_devices: float, n_chips: float) -> int:
     """Devices that software sees in each chip: 1, two halves, or its (logical) cores; 0 where the counts do not match.
 
-    Source: [aws2026neuron] for logical cores, one or two physical ones; TPU v2 to v7 and MI250X show two devices. Other
-    chips of many cores are one device: twice as many ranks as chips is a slip of the table.
+    Source: [aws2026neuron] for logical cores; TPU v2 to v7 and MI250X show two devices, other chips of many cores one.
     """
     k = n_devices / n_chips
     cores = float(chip.n_cores)
@@ -224,10 +207,7 @@ def devices_per_chip(chip: Chip, n_devices: float, n_chips: float) -> int:
 
 
 def per_device(system: System, per_chip: int, n_devices: int) -> System:
-    """`system` cut into devices of 1/per_chip of a chip, as frameworks that count cores see it.
-
-    The cores of a chip become the innermost axis, as fast as the chip's outward links together (a guess).
-    """
+    """`system` cut into devices of 1/per_chip of a chip: the innermost axis, as fast as all links (a guess)."""
     if per_chip == 1:
         return dataclasses.replace(system, n_chips=n_devices)
     c, k = system.chip, float(per_chip)

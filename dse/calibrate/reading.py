@@ -22,13 +22,9 @@ class Unmodelled:
     """A measurement that cannot be predicted."""
 
     point_id: str
-    """Identifier of the measurement."""
     source: str
-    """Who published it."""
     chip_name: str
-    """As published."""
     why: str
-    """The reason, in words."""
 
 
 T = TypeVar("T")
@@ -63,11 +59,7 @@ def odd_cell(row: Any, columns: Sequence[str]) -> str | None:
 
 
 def guarded(label: tuple[str, str, str], make: Callable[[], T]) -> T | Unmodelled:
-    """What `make` makes of a row, or the reason why nothing: no row may stop the rest of its table.
-
-    Raises:
-        ReceiptError: a fact of this package is missing, which is no row's fault and would leave out many in silence.
-    """
+    """What `make` makes of a row, or the reason why nothing; ReceiptError where a fact of this package is missing."""
     try:
         return make()
     except ReceiptError:
@@ -91,10 +83,7 @@ LEAST, MOST = 1e-15, 1e15
 
 
 def impossible(rows: pd.DataFrame) -> pd.Series:
-    """For every row, the first cell that no measurement can have had and what is allowed, in words; empty where none.
-
-    Text and empty cells are left alone.
-    """
+    """For every row, the first cell that no measurement can have had and what is allowed; empty where none."""
     why = pd.Series("", index=rows.index)
     for column in (c for c in (*AT_LEAST_ONE, *NOT_NEGATIVE) if c in rows.columns):
         numbers = np.asarray(pd.to_numeric(rows[column], errors="coerce"), dtype=float)

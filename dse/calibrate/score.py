@@ -22,8 +22,7 @@ class Scores:
     """Every prediction, and what could not be predicted."""
 
     predictions: pd.DataFrame
-    """One row per measurement: point_id, source, chip, calibration, measured_s, predicted_s, parts, memory_B,
-    measured_memory_B (NaN where not printed), usable_memory_B, baseline_s, why."""
+    """One row per measurement, with what its prediction needs and gives (NaN where not printed), or why none."""
 
     def by(self, column: str) -> pd.DataFrame:
         """Points, modelled, median and 90th-percentile absolute error, bias and the baseline's error per `column`."""
@@ -52,11 +51,7 @@ FEWEST_PLANS = 5
 
 
 def ranking_summary(sweeps: Sequence[pd.DataFrame]) -> dict[str, float]:
-    """Rank correlation and regret over sweeps of plans.
-
-    Spearman's correlation of predicted and measured times; regret is how much longer the plan predicted fastest takes
-    than the fastest measured, as a fraction.
-    """
+    """Rank correlation (Spearman) of times over sweeps of plans, and regret of the plan predicted fastest."""
     found = []
     for s in sweeps:
         chosen = s.measured_s.iloc[int(np.argmin(s.predicted_s.to_numpy()))]
@@ -80,10 +75,7 @@ MEMORY_SCORES = ("name", "modelled", "points", "median_abs_err", "p90_abs_err", 
 
 
 def memory_summary(name: object, group: pd.DataFrame) -> dict[str, object]:
-    """Predicted peak memory of modelled rows beside what they print, and how many that ran would be refused.
-
-    `points` is how many rows print a peak; errors are relative to it, bias is the median signed one.
-    """
+    """Predicted peak memory of rows that print it (`points`), relative errors, and how many would be refused."""
     printed = group.dropna(subset=["measured_memory_B"])
     error = printed.memory_B / printed.measured_memory_B - 1
     return {
@@ -171,12 +163,7 @@ def peak_FLOPps(case: Case) -> float:
 
 
 def with_baseline(predictions: pd.DataFrame, held_out: bool = False) -> pd.DataFrame:
-    """Predictions with `baseline_s`: useful FLOP over peak, divided by one fitted utilisation per chip.
-
-    Args:
-        predictions: with model_s and measured_s.
-        held_out: whether utilisations of a source are fitted to the rows of the others, as calibrations then are.
-    """
+    """Predictions with `baseline_s`: useful FLOP over peak and utilisation per chip, of other sources if `held_out`."""
     everything = pd.Series(True, index=predictions.index)
     groups: list[Any] = [predictions.source == s for s in set(predictions.source)] if held_out else [everything]
     found = pd.Series(np.nan, index=predictions.index)
@@ -204,13 +191,9 @@ def score(
     calibrations: dict[str, Calibration] | None = None,
     bands: Bands | None = None,
 ) -> Scores:
-    """All predictions with baseline and band beside them, and a row with its reason for what cannot be predicted.
+    """Predictions with baselines and, given `bands`, bands by point, and the reason for what cannot be predicted.
 
-    Args:
-        cases: steps, operators or collectives.
-        unmodelled: what cannot be predicted.
-        calibrations: by point, fitted without its group; then the baseline is fitted without it too.
-        bands: by point; none by default.
+    `calibrations` by point were fitted without its group, as is the baseline then.
     """
     done = with_baseline(predict_cases(cases, calibrations), calibrations is not None) if cases else pd.DataFrame()
     done = with_bands(done, bands) if bands and len(done) else done

@@ -12,7 +12,6 @@ THINGS: tuple[tuple[str, str], ...] = (
 )
 """Words for what is counted."""
 SCALES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9}
-"""Multiples before a word."""
 TIMES = {"s": 1.0, "sec": 1.0, "second": 1.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0, "day": 86400.0}
 """Seconds of the time in a rate."""
 PER_CHIP = ("gpu", "chip", "device", "tpu", "accelerator", "card", "hpu")

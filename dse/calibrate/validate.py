@@ -1,7 +1,4 @@
-"""How far predictions are from published or own measurements: read, check, predict, score.
-
-Every measurement stays in the answer: what cannot be predicted is listed with its reason.
-"""
+"""How far predictions are from measurements; what cannot be predicted is listed with its reason."""
 
 from __future__ import annotations
 
@@ -46,11 +43,9 @@ class Validation:
     """Predictions of one kind of measurement beside the measurements."""
 
     kind: str
-    """One of `SCORERS`."""
     held_out: str
     """What was left out of the fits that predict it: "" for nothing, "source" or "generation"."""
     data: Path
-    """File of the measurements."""
     scores: Scores
     """All predictions, and the reason for what has none."""
 
@@ -90,20 +85,10 @@ class Validation:
 def validate(
     kind: str, path: str | None = None, all_rows: bool = False, held_out: str = "", tell: Tell = lambda _: None
 ) -> Validation:
-    """Predict every measurement of a kind.
+    """Predict every measurement of a kind, of a file or the shipped ones; `tell` hears what is done.
 
-    Args:
-        kind: one of `SCORERS`.
-        path: CSV or Parquet file of the user; the shipped measurements by default.
-        all_rows: also score rows whose configuration is not fully known.
-        held_out: predict every "source" or "generation" with fits that never saw it; "" for the shipped fits.
-        tell: hears what is done.
-
-    Returns:
-        The predictions.
-
-    Raises:
-        SpecError: a file, a column, a value or a kind that does not serve; says which.
+    `all_rows` also scores rows not fully known; `held_out` "source" or "generation" predicts with fits that never saw
+    it. SpecError for a file, a column, a value or a kind that does not serve.
     """
     scorer = SCORERS.get(kind)
     if scorer is None:
@@ -129,11 +114,7 @@ def validate(
 
 
 def checked(rows: pd.DataFrame, kind: str, path: Path) -> None:
-    """Nothing for a table that has rows and the columns of its kind.
-
-    Raises:
-        SpecError: an empty table or a missing column; names it.
-    """
+    """Nothing for a table that has rows and the columns of its kind; SpecError otherwise."""
     if rows.empty:
         raise SpecError(f"{path}: no rows")
     missing = [c for c in (*NEEDED[kind], "unit") if c not in rows.columns]
@@ -160,10 +141,7 @@ def timed(cases: Sequence[Case], rest: Sequence[Unmodelled]) -> tuple[list[Case]
 
 
 def source_medians(v: Validation) -> dict[str, Any]:
-    """The total: counts over all points, and medians over the sources that have predictions.
-
-    The share inside the bands is a mean, one vote per source: a median of shares says 100 % while a quarter is outside.
-    """
+    """The total: counts over all points, medians over sources with predictions, and the mean share inside bands."""
     by: Any = v.scores.by("source")
     errors = ("median_abs_err", "p90_abs_err", "bias", "baseline_median_abs_err")
     counts: dict[str, Any] = {n: int(by[n].sum()) for n in ("points", "modelled")}

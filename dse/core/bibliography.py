@@ -15,7 +15,6 @@ class Publication:
     """One entry of the bibliography; what it does not say is empty."""
 
     key: str
-    """How facts and docstrings cite it."""
     title: str
     year: str
     url: str

@@ -15,16 +15,10 @@ def check_count(what: str, n: int, least: int, most: int) -> None:
 
 
 def n_peak(n_mean: FloatLike, n_sigmas: FloatLike) -> FloatLike:
-    """Number that a Poisson count of mean `n_mean` seldom exceeds.
+    """Number that a Poisson count of mean `n_mean` seldom exceeds, on the host or in compiled code.
 
         n + z sqrt(n)
-
-    with z the standard normal quantile of the chance that it stays below. Plain arithmetic,
-    so that it serves on the host (how large a cache must be) and inside compiled code (delays).
-
-    The number of sequences that decode together is Poisson when each starts as it comes and stays its own time
-    (M/G/infinity), and so is the number of prefills that one of them meets.
-
+    with z the standard normal quantile of the chance that it stays below, for decoding sequences and prefills.
     Source: [kleinrock1975] section 3.6 for M/M/infinity (only the mean stay matters); normal approximation of Poisson.
     Valid for: counts of some ten; lower ones come out a little small.
     """

@@ -1,8 +1,4 @@
-"""Files: ours are whole or absent, a user's are read with care, and answers are strict JSON.
-
-What is written goes beside its place, is flushed to disk and then renamed. What a user gives is bounded in size, in
-nesting and in its numbers before anything looks at it.
-"""
+"""Files: ours are whole or absent, a user's are read with care and bounds, and answers are strict JSON."""
 
 from __future__ import annotations
 
@@ -25,12 +21,9 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file, then move it to `path`, so that a crash never leaves half a file there.
+    """Let `write` fill a temporary file, then move it to `path`, so that a crash never leaves half a file.
 
-    The temporary name is random: two machines may write the same file of a shared folder at once.
-
-    Raises:
-        SpecError: the disk is full or the folder cannot be written; `path` is untouched.
+    SpecError where the disk is full or the folder cannot be written; `path` is untouched.
     """
     try:
         try:
@@ -57,7 +50,6 @@ def _write_beside(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Wait until `path`, a file or the entries of a folder, is on disk."""
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)
@@ -164,10 +156,7 @@ def _short(error: Exception) -> str:
 
 
 ANSWER_VERSION = 2
-"""Version of every JSON answer of the command line; raised whenever a field changes its name, type or meaning.
-
-2: answers that were bare lists are objects with the list under `rows`; plans are text.
-"""
+"""Version of every JSON answer of the command line; raised whenever a field changes its name, type or meaning."""
 
 
 def plain(value: Any) -> Any:

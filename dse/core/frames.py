@@ -1,7 +1,4 @@
-"""Records as tables: numbers in canonical units for pandas, and the same in words and units for a notebook.
-
-Every record that shows itself has `frame()`, a table in canonical units, and shows that table as `page` words it.
-"""
+"""Records as tables: `frame()` in canonical units for pandas, and the same in words and units for a notebook."""
 
 from __future__ import annotations
 
@@ -76,10 +73,9 @@ class AbstractShown:
     """Where the facts behind a kind of record are, by its name: rooms above the record enter it."""
 
     def frame(self) -> pd.DataFrame:
-        """One row per number: value in canonical units, the unit, and the kind of its receipt where it has one.
+        """One row per number: canonical value and unit, and the kind of its receipt, or "changed".
 
-        A number is called by its field, or by the path to it where two fields share a name. One that no longer is what
-        its receipt says is "changed".
+        A number is called by its field, or by the path to it where two fields share a name.
         """
         found = list(numbers_of(self))
         shared = {name for name, n in Counter(name for _, name, _ in found).items() if n > 1}

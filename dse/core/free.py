@@ -15,7 +15,6 @@ class Free:
     name: str
     """Canonical name, unit included."""
     lower: float
-    """Smallest value allowed, positive."""
     upper: float
 
     def __post_init__(self) -> None:

@@ -1,7 +1,6 @@
-"""What is worth keeping between runs, in the user's cache: found by content, whole or absent, never needed.
+"""What is worth keeping between runs, in the user's cache: found by content and the rooms' text, never needed.
 
-Everything is filed under the text of the rooms that made it, so that another version of the package finds nothing old.
-A file that is damaged, cannot be read or cannot be written costs the time to make it again, and nothing else.
+A file that is damaged, or cannot be read or written, costs the time to make it again.
 """
 
 from __future__ import annotations

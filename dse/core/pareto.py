@@ -15,10 +15,7 @@ def is_unbeaten(values: np.ndarray) -> np.ndarray:
 def is_worth_showing(values: np.ndarray, near_frac: float) -> np.ndarray:
     """Which unbeaten rows to show, so that every other is hardly better in any column than one of them.
 
-    Columns are logs of what is wanted small. Rows are taken from the best compromise on; one stays out where a row that
-    was taken is worse in no column by more
-    than `near_frac` times the range of that column.
-
+    Columns are logs of what is wanted small; a row keeps out those nowhere better by `near_frac` of a column's range.
     Source: [laumanns2002] for sets that cover a front to within a tolerance.
     """
     kept = np.zeros(len(values), dtype=bool)

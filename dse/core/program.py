@@ -1,8 +1,6 @@
 """Large compiled programs, kept whole between runs: a warm run neither traces nor compiles them.
 
-JAX keeps what XLA makes of a program, but finds it only after tracing and lowering anew, which takes longer than most
-of them run. Here a program is found by what it is made of: the function and the text of its rooms, what is static, the
-form of its arguments, the versions of JAX and the machine.
+A program is found by function, text of its rooms, what is static, the form of its arguments, JAX's version and machine.
 """
 
 from __future__ import annotations
@@ -48,10 +46,7 @@ CACHE = "jax_enable_compilation_cache"
 
 
 class Program(Generic[T]):
-    """A function that is compiled once for every form of its arguments; as `equinox.filter_jit`, kept between runs.
-
-    Arrays are arguments of the program, everything else is static: it must be hashable.
-    """
+    """A function compiled once for every form of its arguments and kept; all but arrays is static, so hashable."""
 
     def __init__(self, fun: Callable[..., T]) -> None:
         self.fun = fun
@@ -69,7 +64,6 @@ class Program(Generic[T]):
             self._made_for(args, kwargs)
 
     def _made_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Callable[..., Any], list[Any]]:
-        """The program for such arguments, which other threads wait for while one makes it; and their arrays."""
         leaves, form = jax.tree.flatten((args, kwargs))
         is_array = [isinstance(x, (jax.Array, np.ndarray, np.generic)) for x in leaves]
         arrays = [x for x, own in zip(leaves, is_array, strict=True) if own]

@@ -1,7 +1,6 @@
 """Every number has a receipt: value, range, kind, source, where.
 
-Data files are TOML: one table per thing, one sub-table per fact, the unit in the fact's name. Loading converts
-to canonical units and refuses a fact without kind or source.
+Data files are TOML, a sub-table per fact with the unit in its name, converted on loading to canonical units.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ class Sourced:
     """One fact with its receipt, in canonical units."""
 
     name: str
-    """Canonical name, unit included."""
     value: float | str
     """Number in the canonical unit, or a name (a node, a topology)."""
     low: float
@@ -37,7 +35,6 @@ class Sourced:
     kind: str
     """One of `KINDS`."""
     source: str
-    """Key in `core/references.bib`."""
     where: str
     """Table, page or arithmetic."""
     note: str = ""
@@ -87,9 +84,7 @@ def load_receipts(path: Path) -> dict[str, Receipts]:
 def read_receipts(path: Path) -> dict[str, Receipts]:
     """All things in a data file, each a mapping from canonical fact name to its receipt.
 
-    Raises:
-        ReceiptError: no such file or no TOML; a fact without value, kind or source, or with a value outside its range.
-        UnitError: an unknown unit in a fact's name.
+    ReceiptError: no TOML, or a fact without value, kind or source, or outside its range. UnitError: an unknown unit.
     """
     try:
         raw = read_toml(path)
@@ -137,18 +132,10 @@ def own_thing(
         base = "N2"
         scratchpad_area_mm2_per_MiB = { value = 0.001, kind = "guess", source = "dse2026", where = "what if" }
         wafer_price = "20 kUSD"    # a plain value is a guess
-
-    Args:
-        path: the file; read anew at every call, since it may be edited.
-        preset: the facts of a preset by name, or UnknownNameError.
-        forms: facts that a thing without base may have, whose names and kinds plain values follow.
-        settings: keys that are no facts.
-        may_add: facts that a thing may have although its base lacks them.
-
-    Raises:
-        SpecError: more than one table, an unknown base, or a fact that the base does not have; names the file and what
-            a fact may be called.
-        DseError: a file that is missing or malformed, or a fact without a receipt.
+    `preset` gives facts by name, `forms` the facts of a thing without base, `settings` keys that are no facts,
+    `may_add` facts that the base may lack.
+    SpecError: more than one table, an unknown base, or a fact that the base does not have; names the file and what a
+    fact may be called. DseError: a file that is missing or malformed, or a fact without a receipt.
     """
     try:
         things = read_receipts(path)

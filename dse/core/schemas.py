@@ -1,8 +1,4 @@
-"""JSON Schemas of the files that people write, from what reads those files: names, units and meanings for editors.
-
-The readers themselves refuse what is wrong; a schema only says beforehand what they take. Keys of our own in a schema
-begin with `x-`, as JSON Schema asks of extensions.
-"""
+"""JSON Schemas of the files that people write, from what reads them; our own keys begin with `x-`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Studies, sweeps, portfolios and forecasts that come along, found by bare name; and what kind of file one is.
 
-A file of the working directory wins over a shipped one. In a checkout the shipped ones lie in its `sweeps` folder, in
-an installed package in `dse/data/sweeps`, where the build puts that folder.
+A file of the working directory wins over a shipped one, of `sweeps` in a checkout, `dse/data/sweeps` when installed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""All smoothing of the model lives here.
-
-A p-norm is the one joint used: it is homogeneous (no unit leaks in), lies between the maximum and the
-sum, and keeps log-log convexity, so what is optimised is also what is reported: there is no second, "exact" model.
-"""
+"""All smoothing of the model: a p-norm, homogeneous, between the maximum and the sum, and log-log convex."""
 
 from __future__ import annotations
 
@@ -22,12 +18,8 @@ def p_norm_max(x: Float[Array, "... k"], p: float | Array) -> Float[Array, "..."
     """p-norm of positive `x`, shape `(..., k)`, over its last axis: a smooth maximum in the unit of `x`.
 
         (sum_i x_i^p)^(1/p),  max(x) <= result <= k^(1/p) max(x)
-
-    `p`, at least 1: 1 is the sum (no overlap), `p -> inf` the maximum (perfect overlap). When `p` is a
-    power of two the powers are repeated squares and roots, which is several times faster.
-
-    An exponent that is traced, as fits do, goes through logarithms, so that it has a gradient at zeros too.
-
+    `p`, at least 1: 1 is the sum (no overlap), `p -> inf` the maximum (perfect overlap); powers of two are fastest. A
+    traced exponent goes through logarithms, so that it has a gradient at zeros too.
     Assumes: `x >= 0` with at least one positive entry (the gradient at all-zero does not exist).
     Valid for: p up to about 32 with times of microseconds, whose powers then still fit in float64.
     """
@@ -47,9 +39,7 @@ def p_norm_max(x: Float[Array, "... k"], p: float | Array) -> Float[Array, "..."
 def overlapped(work_s: FloatLike, other_s: FloatLike, overlap_frac: FloatLike | float, p: float | Array) -> FloatLike:
     """Time [s] of two streams of work, a and b, when a share eta of them can run side by side; `p` as in `p_norm_max`.
 
-        t = (1 - eta) (a + b) + eta p_norm(a, b)
-
-    `eta = 0` is the sum and `eta = 1` the smooth maximum; with `b = 0` it is `a` exactly.
+    t = (1 - eta) (a + b) + eta p_norm(a, b);  with b = 0 it is a exactly
     """
     both = p_norm_max(jnp.stack(jnp.broadcast_arrays(work_s, other_s), axis=-1), p)
     return (1.0 - overlap_frac) * (work_s + other_s) + overlap_frac * both

@@ -1,7 +1,4 @@
-"""Array types used across the rooms: float64 scalars, batched only by `jax.vmap`.
-
-Importing any room switches JAX to 64 bit: 1e27 FLOP times 1e12 bytes overflows float32.
-"""
+"""Array types of all rooms: float64 scalars, batched by `vmap` (1e27 FLOP times 1e12 B overflows float32)."""
 
 from __future__ import annotations
 
@@ -21,11 +18,7 @@ jax.config.update("jax_enable_x64", True)
 SOON_COMPILED: dict[str, Any] = {
     "compiler_options": {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
 }
-"""Keywords of `jax.jit` for programs that run for less time than they compile: XLA's older emitter of loops.
-
-The newer one makes a module of every loop, some hundreds, each with a compilation of its own; the solver's program
-takes twice as long to compile with it and no less to run. What sweeps and gradients run a million times keeps it.
-"""
+"""Keywords of `jax.jit` for programs that run for less time than they compile: XLA's older emitter of loops."""
 FloatLike: TypeAlias = Array | np.ndarray | np.floating
 Scalar: TypeAlias = Float[Array | np.ndarray, ""]
 Vector: TypeAlias = Float[Array | np.ndarray, " n"]
@@ -48,10 +41,7 @@ Record = TypeVar("Record", bound=eqx.Module)
 def host_record(kind: type[Record], *in_order: Any, **values: Any) -> Record:
     """`kind(*in_order, **values)` of host numbers, without its constructor's checks, which take twenty times as long.
 
-    Lowering makes tens of thousands of records, all in a few places.
-
-    Raises:
-        TypeError: a field that `kind` lacks, or one without a value.
+    TypeError: a field that `kind` lacks, or one without a value.
     """
     names, defaults = _fields(kind)
     made = object.__new__(kind)

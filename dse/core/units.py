@@ -1,7 +1,6 @@
 """One canonical unit per quantity inside `dse`; human units exist only in data files and on screen.
 
-A name ends in its unit (`stack_bandwidth_GBps`, `energy_pJ_per_bit`). `canonical` turns such a name and a
-value into the canonical pair (`stack_bandwidth_Bps`, ...). GB is 1e9 bytes, GiB is 2^30.
+A name ends in its unit (`stack_bandwidth_GBps`, `energy_pJ_per_bit`). GB is 1e9 bytes, GiB is 2^30.
 """
 
 from __future__ import annotations
@@ -48,15 +47,9 @@ def _split(name: str) -> tuple[str, list[str]]:
 
 
 def canonical(name: str, value: float) -> tuple[str, float]:
-    """Name and value in canonical units.
+    """Name and value in canonical units: `("energy_J_per_B", 3.12e-11)` for `("energy_pJ_per_bit", 3.9)`.
 
-    A name without a unit (`n_cores`, `alpha`) is returned as it is.
-
-    Returns:
-        Canonical name and value; `("energy_J_per_B", 3.12e-11)` for `("energy_pJ_per_bit", 3.9)`.
-
-    Raises:
-        UnitError: a `_per_` part that is no known unit.
+    A name without a unit (`n_cores`, `alpha`) is returned as it is; UnitError for a `_per_` part that is no known unit.
     """
     stem, units = _split(name)
     if not units:
@@ -98,19 +91,12 @@ def quantity(text: object, unit: str) -> float:
 
 
 def positive(text: object, unit: str, place: str = "", bare: bool = True) -> float:
-    """As `quantity`, above zero and finite.
+    """As `quantity`, above zero and finite, in `unit`; SpecError otherwise, which begins with `place`.
 
     >>> positive("2.1 GHz", "Hz"), positive("36 GiB", "B")
     (2100000000.0, 38654705664.0)
 
-    Args:
-        text: number, or text with its unit.
-        unit: canonical unit of the answer.
-        place: where a user wrote it, such as "free.clock" or "--rent"; begins the message of an error.
-        bare: whether a number without a unit counts in `unit`; where people mean several, such as times, it is refused.
-
-    Raises:
-        SpecError: no number, or one that is zero, negative, infinite, or of a wrong unit or none where it decides.
+    `bare` is whether a number without a unit counts in `unit`: not where people mean several, such as times.
     """
     before = f"{place}: " if place else ""
     try:

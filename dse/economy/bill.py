@@ -1,7 +1,6 @@
 """Bill of materials of products whose dies are known, with harvesting made explicit, beside what was published.
 
-Outside the convex core: counts of dies and spare units are facts here, and the binomial tail is no posynomial. It
-is how the share of critical area that the core uses (`Package.critical_area_frac`) is checked.
+Outside the convex core, whose share of critical area (`Package.critical_area_frac`) it checks.
 """
 
 from __future__ import annotations
@@ -32,7 +31,6 @@ WAFER = "wafer"
 GROUPS = (("units", "n_units"), ("slices", "n_slices"), ("phys", "n_phys"))
 """Redundant blocks of a compute die: cores, cache slices, memory interfaces."""
 PARTS = {"dies": "dies_USD", "hbm": "hbm_USD", "package": "package_USD", "test": "test_USD", "loss": "loss_USD"}
-"""Published line to part of `Money`."""
 
 
 class Wafer(eqx.Module):
@@ -58,13 +56,10 @@ class Product(eqx.Module):
     """What stands on the package of a product."""
 
     dies: tuple[Dies, ...]
-    """Compute dies, and base or IO dies."""
     memory: MemoryGeneration
     package: Package
     hbm_capacity_B: Scalar = eqx.field(converter=as_float)
-    """Memory bought."""
     n_stacks: Scalar = eqx.field(converter=as_float)
-    """Memory sites on the interposer."""
     n_bonds: Scalar = eqx.field(converter=as_float)
     """Placements on the interposer, each of which may fail."""
 
@@ -109,13 +104,10 @@ def product(name: str) -> Product:
 
 
 def good_die_USD(dies: Dies, clustering: FloatLike, cut: Wafer, harvest: bool = True) -> FloatLike:
-    """Cost of one die that can be sold.
+    """Cost of one die that can be sold; `harvest` counts dies with bad spare blocks as sold.
 
         c = c_wafer / (n Y)
-
-    with `clustering` the alpha of the negative binomial; `harvest` counts dies with bad spare blocks as sold.
-
-    Source: [feng2022actuary] section 3.1.
+    with `clustering` the alpha of the negative binomial. Source: [feng2022actuary] section 3.1.
     """
     groups = dies.groups if harvest else ()
     good = harvested_frac(clustering, dies.die_mm2, dies.node.defect_density_per_mm2, groups)
@@ -124,10 +116,7 @@ def good_die_USD(dies: Dies, clustering: FloatLike, cut: Wafer, harvest: bool = 
 
 
 def bill(p: Product, cut: Wafer, harvest: bool = True) -> Money:
-    """Cost of a product's package by part [USD]; `harvest` counts dies with bad spare blocks as sold.
-
-    Source: [feng2022actuary] sections 3.1 and 3.2 (chip-last 2.5D).
-    """
+    """Package cost by part [USD], bad spares sold if `harvest`. Source: [feng2022actuary] 3.1, 3.2 (chip-last 2.5D)."""
     clustering = p.package.yield_clustering
     dies = sum((d.n_dies * good_die_USD(d, clustering, cut, harvest) for d in p.dies), start=jnp.zeros(()))
     hbm = p.hbm_capacity_B * p.memory.price_USD_per_B
@@ -155,7 +144,6 @@ class BillLine:
     """One line of a product's bill of materials."""
 
     part: str
-    """A part of `PARTS`, or "total"."""
     harvested_USD: float
     """With dies sold whose spare blocks are bad."""
     whole_USD: float
@@ -173,10 +161,8 @@ class ChipCost:
     capital_parts_USD: dict[str, float]
     hour_parts_USD: dict[str, float]
     hour_USD: float
-    """One hour to its owner."""
     hour_range_USD: tuple[float, float]
     rents: dict[str, Sourced]
-    """Rent of an hour by kind of contract."""
     break_even_s: dict[str, float]
     """Time of use after which buying has cost less than renting, by kind of contract."""
     bill: tuple[BillLine, ...]

@@ -13,16 +13,12 @@ class Carbon(eqx.Module):
     """Carbon per thing made and per unit of energy."""
 
     name: str = eqx.field(static=True)
-    """Process node of the dies."""
     fab_J_per_mm2: Scalar = eqx.field(converter=as_float)
-    """Fab energy per wafer area."""
     gas_kg_per_mm2: Scalar = eqx.field(converter=as_float)
     """Process gases that escape, per wafer area."""
     material_kg_per_mm2: Scalar = eqx.field(converter=as_float)
-    """Raw materials per wafer area."""
     fab_grid_kg_per_J: Scalar = eqx.field(converter=as_float)
     hbm_kg_per_B: Scalar = eqx.field(converter=as_float)
-    """Making a byte of stacked memory."""
     package_kg: Scalar = eqx.field(converter=as_float)
     thermal_kg_per_W: Scalar = eqx.field(converter=as_float)
     """Heat sinks and cold plates per watt of chip."""
@@ -51,12 +47,7 @@ class Embodied(eqx.Module):
 
 
 def fab_kg_per_mm2(c: Carbon) -> FloatLike:
-    """Carbon of processed wafer per area.
-
-        CPA = CI_fab EPA + GPA + MPA
-
-    Source: [gupta2022act] eq. 5, before yield.
-    """
+    """Carbon of processed wafer per area: CPA = CI_fab EPA + GPA + MPA. Source: [gupta2022act] eq. 5, before yield."""
     return c.fab_grid_kg_per_J * c.fab_J_per_mm2 + c.gas_kg_per_mm2 + c.material_kg_per_mm2
 
 
@@ -66,10 +57,7 @@ def embodied(
     """Carbon of one chip in its rack by part [kg CO2e].
 
         C = A_started CPA + B_hbm k + c_pkg + (c_board + W p_th) + c_host p_host / n + W_server p_dc
-
-    with A_started the silicon started per good package, n_dies A / Y, W `chip_W` and W_server `server_W` per chip: a
-    posynomial in the chip.
-
+    with A_started the silicon started per good package, n_dies A / Y, W `chip_W` and W_server `server_W` per chip.
     Source: [gupta2022act] eq. 4 to 6; module and memory from [nvidia2025pcfh100]; building from [schneider2025].
     """
     return Embodied(
@@ -88,10 +76,5 @@ def embodied_kg(parts: Embodied) -> FloatLike:
 
 
 def running_kg_per_s(server_W: FloatLike, pue: FloatLike, c: Carbon) -> FloatLike:
-    """Carbon of running one chip with its share of server and building [kg/s].
-
-        r = W PUE CI_grid
-
-    Source: [gupta2022act] eq. 2; [schneider2025].
-    """
+    """Carbon of running a chip [kg/s]: W PUE CI_grid. Source: [gupta2022act] eq. 2; [schneider2025]."""
     return server_W * pue * c.grid_kg_per_J

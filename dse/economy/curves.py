@@ -53,11 +53,9 @@ class BreakEven:
     """Dollars spent on one chip by day of use."""
 
     days: Float[np.ndarray, " n"]
-    """Days of use, all hours paid."""
     bought_USD: Float[np.ndarray, " n"]
     """Bought, and kept running."""
     rented_USD: dict[str, Float[np.ndarray, " n"]]
-    """Rented, by kind of contract."""
 
     def crossing(self, kind: str) -> int | None:
         """Position of the first day by which renting has cost as much as buying; None for never."""

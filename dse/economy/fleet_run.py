@@ -37,7 +37,6 @@ class Interruptions:
     restart_s: float
     """Detection, restart, reading."""
     interval_s: float
-    """Young's time between checkpoints, the one in use."""
     daly_interval_s: float
     """Daly's higher order of it."""
     goodput_frac: float
@@ -62,22 +61,17 @@ class Run:
     workload: Training
     plan: Plan
     evaluation: Evaluation
-    """A step without failures."""
     seconds: float
-    """Wall time of the run."""
     interruptions: Interruptions
     upkeep: Upkeep
     tokens: float
     cost_USD: float
-    """Chips held, for the whole run, as their owner."""
     cost_range_USD: tuple[float, float]
     """The same tokens over the ranges of prices and failures."""
     rent_USD: dict[str, float]
     """Chips at work, for the whole run, by kind of contract."""
     energy_J: float
-    """At the meter of the building."""
     running_kg: float
-    """Carbon of that energy."""
     embodied_kg: float
     """Share of the carbon of making the chips: run over life."""
 
@@ -153,9 +147,7 @@ def level_range(d: Deal) -> tuple[float, float]:
 def fleet_run(system: System, workload: Training, wall_s: float, plan: Plan | None = None) -> Run:
     """`workload` on `system` for `wall_s` of wall time, spares on top; without a plan under the fastest that fits.
 
-    Raises:
-        PlanError: as `evaluate`.
-        UnknownNameError: no facts about the chip in a fleet.
+    PlanError as `evaluate`; UnknownNameError without facts about the chip in a fleet.
     """
     d = deal(system)
     found = evaluate(system, workload, plan)
@@ -179,8 +171,6 @@ def fleet_run(system: System, workload: Training, wall_s: float, plan: Plan | No
 
 
 def _cost_range_USD(d: Deal, workload: Training, n_chips: int, e: Evaluation, tokens: float) -> tuple[float, float]:
-    """Least and most that `tokens` cost when prices and failures err independently; step times as calibrated."""
-
     def answer(x: Deal) -> float:
         job = job_of(workload, n_chips, x.economy.reliability)
         return tokens * float(token_upkeep(x, job, e.step_s, e.power_W).cost_per_token_USD)

@@ -19,9 +19,7 @@ TERMS = 24
 def repeats(x: FloatLike) -> FloatLike:
     """(e^x - 1) / x as a power series: mean attempts' worth of time per segment that lasts `x` mean failures.
 
-        h(x) = 1 + x/2 (1 + x/3 (1 + ...)) = sum_k x^k / (k + 1)!
-
-    Written as a series since its terms are positive: a posynomial where x is one.
+    h(x) = 1 + x/2 (1 + x/3 (1 + ...)) = sum_k x^k / (k + 1)!,  a posynomial where x is one
     """
     total = jnp.ones_like(jnp.asarray(x, dtype=float))
     for k in range(TERMS, 1, -1):
@@ -33,11 +31,8 @@ def slowdown(failures_per_s: FloatLike, write_s: FloatLike, restart_s: FloatLike
     """Wall time over useful time of a job that checkpoints at Young's interval: one over its goodput in time.
 
         T / T_useful = e^(l R) (e^(l (tau + w)) - 1) / (l tau) = e^(l R) (1 + w/tau) h(l (tau + w))
-
-    with l the job's failure rate, w `write_s`, R `restart_s` (detection and reading included), tau = sqrt(2 w / l), so
-    that w/tau = sqrt(w l / 2) and l tau = sqrt(2 w l): a posynomial times an exponential in l, w and R. Without
-    checkpoints (w = 0) it is e^(l R); without failures, 1.
-
+    with l the job's failure rate, w `write_s`, R `restart_s` (detection and reading included), tau = sqrt(2 w / l): a
+    posynomial times an exponential in l, w and R. Without checkpoints (w = 0) it is e^(l R); without failures, 1.
     Source: [daly2006], the complete model (exponential failures; restarts may fail too).
     Assumes: failures do not depend on each other; a checkpoint in progress is lost; useful segments of equal length.
     """
@@ -49,13 +44,10 @@ def slowdown(failures_per_s: FloatLike, write_s: FloatLike, restart_s: FloatLike
 def first_order_goodput_frac(
     interval_s: FloatLike, failures_per_s: FloatLike, write_s: FloatLike, restart_s: FloatLike
 ) -> FloatLike:
-    """Effective training time ratio, first order.
+    """Effective training time ratio, first order; negative where failures come faster than restarts.
 
         ETTR = (1 - l (R + tau/2)) / (1 + w/tau)
-
-    A difference: outside the convex core. Negative where failures come faster than restarts.
-
-    Source: [kokolis2025] section III, with a queueing time of zero.
+    Source: [kokolis2025] section III, with a queueing time of zero. A difference: outside the convex core.
     """
     return (1.0 - failures_per_s * (restart_s + interval_s / 2.0)) / (1.0 + write_s / interval_s)
 
@@ -80,16 +72,11 @@ def n_spare_units(
 ) -> FloatLike:
     """Spare units (a host, or a block of a torus) that suffice for a share A of the time, not rounded.
 
-    Each unit is in repair with a small probability, so that the number in repair is binomial; what it does not exceed
-    for a share A of the time is, for any number of units,
-
         s = mu + z sqrt(mu) + (z^2 - 1)/6 mu^(1/8),  mu = N l_hw t_repair,  z = Phi^-1(A)
-
-    with N `n_chips` at work and `wanted` the `sparing(A)`.
-
+    with N `n_chips` at work and `wanted` the `sparing(A)`: the quantile of a binomial number in repair.
     Source: Cornish and Fisher's expansion of the quantile [cornish1938] of the Poisson number in repair (an
-        M/G/infinity queue, by Little's law). Its term of skewness has no mu; the power makes it vanish where nothing
-        fails, and was chosen so that s lies within 1.3 of the exact whole number for mu of 0.001 to 15.
+    M/G/infinity queue, by Little's law). Its term of skewness has no mu; the power makes it vanish where nothing fails,
+    and was chosen so that s lies within 1.3 of the exact whole number for mu of 0.001 to 15.
     Assumes: failures do not depend on each other; units many against those in repair.
     Valid for: A of at least 0.85; below it the last term is left out.
     """

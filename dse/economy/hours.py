@@ -15,7 +15,6 @@ OWNED = "owned"
 RENTED = ("capacity_block", "on_demand", "reserved", "spot")
 """Kinds of rental contract, preferred first."""
 GIVEN = "given"
-"""Rental price that the user names."""
 GUESSED = "guessed"
 """Rental price of a chip that nobody lists: stands in for any rented basis, and is marked."""
 

@@ -24,7 +24,6 @@ class Job(eqx.Module):
     n_chips: Scalar = eqx.field(converter=as_float)
     """Chips at work together: the failure of one stops all."""
     tokens: Scalar = eqx.field(converter=as_float)
-    """Tokens per step of the whole job."""
     state_B: Scalar = eqx.field(converter=as_float)
     """Bytes that one chip saves per checkpoint; 0 for serving."""
     stall_s: Scalar = eqx.field(converter=as_float)
@@ -79,7 +78,6 @@ class Upkeep(eqx.Module):
     rack_W: FloatLike
     """What a rack is provisioned for: chips, hosts, switches, conversion."""
     rack_USD: FloatLike
-    """Capital of a rack."""
     rack_time_per_token_s: FloatLike
     """Time that one rack takes per token that counts, spares included; its inverse is tokens per second and rack."""
     megawatt_time_per_token_s: FloatLike
@@ -93,9 +91,7 @@ class Upkeep(eqx.Module):
 def job_of(workload: Workload | Requests, n_chips: int, r: Reliability) -> Job:
     """The job that a workload on `n_chips` is; training saves its share of weights and optimizer states.
 
-    Of a model in service tokens follow from engine and batch, and stand for no number here.
-
-    Assumes: a failure stops all `n_chips`, also where they are several engines.
+    Tokens of a model in service follow from engine and batch. Assumes: a failure stops all chips of all engines.
     """
     if isinstance(workload, Requests):
         return Job(n_chips, n_chips, 0.0, 0.0)  # type: ignore[arg-type]
@@ -127,10 +123,9 @@ def job_slowdown(o: Owned, chip: Chip, job: Job, r: Reliability) -> FloatLike:
 
 
 def n_spare_chips(job: Job, e: Economy) -> FloatLike:
-    """Chips that one failure takes from `job`, and that a spare unit therefore has.
+    """Chips that one failure takes from `job`, and that a spare unit has: a host behind switches.
 
-    Behind switches a host. On a torus the block that the job has, at least a host and at most the torus: a block of
-    cables has no way around a missing neighbour, but the other blocks of the torus go on.
+    On a torus the job's block, at least a host and at most the torus, since cables cannot go around a lost one.
     """
     return jnp.minimum(jnp.maximum(job.n_chips, e.host.n_chips), e.n_blast_chips)
 
@@ -147,7 +142,6 @@ def upkeep(o: Owned, chip: Chip, job: Job, step_s: FloatLike, chip_W: FloatLike,
     """What a step of `job` takes, costs, burns and emits: posynomials of the chip, its power and its step time.
 
         t_wall = t T/T_useful,   x per token = (rate of x) N held t_wall / tokens,  t `step_s`, without failures
-
     Assumes: spares and waiting chips cost and draw as much as chips at work.
     """
     own = e.ownership

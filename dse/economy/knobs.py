@@ -29,7 +29,6 @@ class Knob:
     """One fact and the thing it describes; two chips that share the thing share the knob."""
 
     kind: str
-    """"host", "owner", "reliability", "node", "memory", "package" or "chip"."""
     thing: str
     """Such as "x86-8"."""
     fact: Sourced

@@ -17,7 +17,6 @@ class Ownership(eqx.Module):
     """What money, buildings and energy cost an owner."""
 
     name: str = eqx.field(static=True)
-    """Kind of owner, such as "cloud"."""
     life_s: Scalar = eqx.field(converter=as_float)
     """Time over which a server is written off."""
     interest_frac: Scalar = eqx.field(converter=as_float)
@@ -29,7 +28,6 @@ class Ownership(eqx.Module):
     maintenance_frac: Scalar = eqx.field(converter=as_float)
     """Parts and people per year, over what the server cost."""
     price_USD_per_J: Scalar = eqx.field(converter=as_float)
-    """Electricity."""
     pue: Scalar = eqx.field(converter=as_float)
     """Energy of the facility over that of its servers."""
     average_power_frac: Scalar = eqx.field(converter=as_float)
@@ -51,7 +49,6 @@ class ChipRate(eqx.Module):
     """Recovery of the server with interest."""
     maintenance_USD_per_s: FloatLike
     facility_USD_per_s: FloatLike
-    """Recovery of the building."""
     energy_USD_per_s: FloatLike
 
 
@@ -59,7 +56,6 @@ def recovery_per_y(interest_frac: FloatLike, life_y: FloatLike) -> FloatLike:
     """Capital recovery factor: the yearly payment that pays back one dollar in n years at interest i.
 
         CRF = i / (1 - (1 + i)^-n);  1/n without interest, i for an infinite life
-
     Source: the annuity of [peng2023chipletcloud]'s cost of ownership (Barroso and Hoelzle's form).
     """
     i, n = jnp.asarray(interest_frac, dtype=float), jnp.asarray(life_y, dtype=float)
@@ -80,9 +76,7 @@ def chip_rate(
     """What one chip in its rack costs by part [USD/s].
 
         r = C (CRF + m) / year + W_prov p_dc CRF_dc / year + W_mean PUE p_kWh
-
     with C `capital_USD`, W_prov the server power that the building is sized for: a posynomial in capital and power.
-
     Source: [peng2023chipletcloud] (Barroso and Hoelzle's form).
     """
     return ChipRate(
@@ -110,9 +104,7 @@ def owning_USD(capital_USD: FloatLike, rate: ChipRate, used_s: FloatLike) -> Flo
 
 
 def break_even_s(capital_USD: FloatLike, rate: ChipRate, rent_USD_per_s: FloatLike) -> FloatLike:
-    """Time of use after which buying has cost less than renting.
-
-        t = C / (rent - running cost),  infinite when the rent is below the running cost
+    """Time of use after which buying has cost less than renting: C / (rent - running cost), or infinite.
 
     Source: equality of `owning_USD` and the rent; no interest, no resale value.
     """

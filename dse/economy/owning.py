@@ -1,7 +1,4 @@
-"""One chip as something to own: its package, its rack, its hour, and what a token costs on it.
-
-Built on a chip's preset, with the published die where there is one; what-if questions change one number of a `Deal`.
-"""
+"""One chip as something to own: its package, with the published die if any, its rack, its hour, and a token's cost."""
 
 from __future__ import annotations
 
@@ -65,8 +62,7 @@ def published_die(chip: Chip) -> Sourced | None:
 def deal(system: System, margin: float | None = None) -> Deal:
     """The chip of `system` as its owner gets it: bought at its price, or made at its maker's margin, or `margin`.
 
-    Raises:
-        UnknownNameError: no facts about the chip in a fleet.
+    UnknownNameError without facts about the chip in a fleet.
     """
     chip, (price, own) = system.chip, price_and_margin(system.chip.name)
     tech = chip_technology(chip)
@@ -81,7 +77,7 @@ def deal(system: System, margin: float | None = None) -> Deal:
 def rented_deal(system: System) -> tuple[Deal, str]:
     """The chip of `system` to who rents it, whose failures are his too; and what is guessed for it, or nothing.
 
-    A chip without facts about a fleet is taken to fail in a server like `USUAL_HOST`; it has no price to own.
+    Without facts about a fleet it is taken to fail in a server like `USUAL_HOST`; it has no price to own.
     """
     try:
         return deal(system), ""

@@ -31,7 +31,6 @@ OWNER = "hyperscaler"
 JOB = "training"
 """Failure rates in use."""
 COMMON = "common"
-"""Carbon facts that all nodes share."""
 
 
 def _facts(kind: str, name: str) -> Receipts:
@@ -68,13 +67,9 @@ def carbon(node: str) -> Carbon:
 
 
 def chip_facts(chip_name: str) -> Receipts:
-    """How a chip reaches its owner: its host, and its price or its maker's margin.
+    """How a chip reaches its owner: its host, and its price or its maker's margin; UnknownNameError without such facts.
 
-    A user's own chip has the host of its base and the margin of the base's maker unless its file says otherwise; the
-    price of a product is not that of a chip that differs from it.
-
-    Raises:
-        UnknownNameError: a chip without such facts; add them to economy/data/chips.toml with receipts.
+    A user's own chip has those of its base unless its file says otherwise; never the price of the product.
     """
     if not is_own(chip_name):
         return _facts("chip in a fleet", chip_name)
@@ -137,13 +132,9 @@ def rents(chip_name: str) -> dict[str, Sourced]:
 
 
 def n_blast_chips(system: System, host_: Host) -> float:
-    """Most chips that one hardware failure takes out until repaired; fewer where a job has a block of a torus.
+    """Most chips that a hardware failure takes out until repaired: a host, or a torus or its switched block.
 
-    A torus has no way around a missing neighbour, so a job on its whole domain waits, or on the block that optical
-    switches replace; behind switches one host does.
-
-    Source: [semianalysis2024trn2] and [semianalysis2025trn3] on what the loss of one chip costs, [jouppi2023tpuv4] on
-        blocks of 64.
+    Source: [semianalysis2024trn2], [semianalysis2025trn3] on the loss of one chip, [jouppi2023tpuv4] on blocks of 64.
     """
     if system.fabric.kind == "switched":
         return float(host_.n_chips)

@@ -1,7 +1,6 @@
 """How often components fail, and what a job of many chips keeps of its time: checkpoints, restarts, spares.
 
-Rates scale with the design: a larger die, one more HBM stack, a wider network fail more. Everything that multiplies
-the step time is a posynomial of those rates, so goodput is part of the convex core, with gradients and prices.
+Rates scale with the design, and all that multiplies the step time is a posynomial of them, so in the convex core.
 """
 
 from __future__ import annotations
@@ -17,14 +16,12 @@ class Reliability(eqx.Module):
     """Failure rates by component, and how an operator recovers."""
 
     name: str = eqx.field(static=True)
-    """Kind of job, such as "training"."""
     die_failures_per_s_per_mm2: Scalar = eqx.field(converter=as_float)
     """Failures of compute dies, which grow with their area."""
     hbm_failures_per_s_per_stack: Scalar = eqx.field(converter=as_float)
     network_failures_per_s_per_Bps: Scalar = eqx.field(converter=as_float)
     """Cards, cables and switches of the network."""
     scaleup_failures_per_s_per_Bps: Scalar = eqx.field(converter=as_float)
-    """Cables of the scale-up domain."""
     host_failures_per_s: Scalar = eqx.field(converter=as_float)
     software_failures_per_s: Scalar = eqx.field(converter=as_float)
     """Software, per chip; takes no hardware away."""
@@ -37,7 +34,6 @@ class Reliability(eqx.Module):
     stall_s: Scalar = eqx.field(converter=as_float)
     """Time that work stands still for a checkpoint, on top of moving its bytes."""
     storage_Bps: Scalar = eqx.field(converter=as_float)
-    """Storage bandwidth per chip."""
     checkpoint_B_per_weight: Scalar = eqx.field(converter=as_float)
     """Bytes written to a checkpoint for every weight of the model."""
     repair_s: Scalar = eqx.field(converter=as_float)
@@ -54,7 +50,6 @@ class FailureRates(eqx.Module):
     die_per_s: FloatLike
     hbm_per_s: FloatLike
     network_per_s: FloatLike
-    """Network and scale-up cables."""
     host_per_s: FloatLike
     """This chip's share of the failures of its server."""
     software_per_s: FloatLike
@@ -64,9 +59,7 @@ def failure_rates(chip: Chip, silicon_mm2: FloatLike, n_chips: FloatLike, r: Rel
     """Interruptions that one chip causes, by component [1/s]; `n_chips` share a host.
 
         l = L (A f_die + n_stacks f_hbm + b_out f_net + b_up f_up + f_host / n_host + f_software)
-
     with A `silicon_mm2` of all compute dies: a posynomial in the chip.
-
     Source: division among components of [grattafiori2024llama3] table 5; level of [kokolis2025].
     Assumes: constant rates (no infant mortality, no lemons), independent components.
     """
@@ -92,20 +85,12 @@ def hardware_per_s(rates: FailureRates) -> FloatLike:
 
 
 def transfer_s(state_B: FloatLike, chip: Chip, r: Reliability) -> FloatLike:
-    """Time to move one chip's share B of a checkpoint to or from storage.
-
-    B / min(b_out, b_storage) = max(B / b_out, B / b_storage)
-    """
+    """Time to move one chip's share B of a checkpoint to or from storage: max(B / b_out, B / b_storage)."""
     return jnp.maximum(state_B / chip.scaleout_bandwidth_per_dir_Bps, state_B / r.storage_Bps)
 
 
 def young_interval_s(write_s: FloatLike, mtbf_s: FloatLike) -> FloatLike:
-    """Time between checkpoints that loses least, first order.
-
-        tau = sqrt(2 w M)
-
-    Source: [young1974]. Valid for: w well below M.
-    """
+    """Time between checkpoints that loses least: sqrt(2 w M). Source: [young1974]. Valid for: w well below M."""
     return jnp.sqrt(2.0 * write_s * mtbf_s)
 
 
@@ -113,7 +98,6 @@ def daly_interval_s(write_s: FloatLike, mtbf_s: FloatLike) -> FloatLike:
     """Time between checkpoints that loses least, higher order.
 
         tau = sqrt(2 w M) (1 + sqrt(w / 2M) / 3 + (w / 2M) / 9) - w   for w < 2M,   M otherwise
-
     Source: [daly2006] eq. 37. A difference: outside the convex core, which uses Young's interval.
     """
     half = write_s / (2.0 * mtbf_s)

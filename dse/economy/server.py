@@ -13,7 +13,6 @@ class Host(eqx.Module):
     """A server design: prices of what surrounds its chips. Cost to make, without a vendor's markup."""
 
     name: str = eqx.field(static=True)
-    """Name, such as "graviton4-4"."""
     n_chips: Scalar = eqx.field(converter=as_float)
     host_USD: Scalar = eqx.field(converter=as_float)
     """Processors, memory, storage and motherboard of one host."""
@@ -28,11 +27,9 @@ class Host(eqx.Module):
     scaleup_USD_per_Bps: Scalar = eqx.field(converter=as_float)
     """Cables, backplanes and switches of the scale-up domain."""
     supply_USD_per_W: Scalar = eqx.field(converter=as_float)
-    """Power supplies per watt of server."""
     cooling_USD_per_W: Scalar = eqx.field(converter=as_float)
     """Heat sinks and fans, or cold plates and manifolds, per watt of server."""
     rack_USD_per_W: Scalar = eqx.field(converter=as_float)
-    """Rack and distribution per watt of server."""
     overhead_power_frac: Scalar = eqx.field(converter=as_float)
     """Power of host, fans, cards and conversion over the chip's."""
 
@@ -41,15 +38,12 @@ class ServerCost(eqx.Module):
     """What one chip costs in its rack, by part [USD]."""
 
     chip_USD: FloatLike
-    """The package, at what its buyer pays."""
     board_USD: FloatLike
     host_USD: FloatLike
     """Its share of host and chassis."""
     scaleup_USD: FloatLike
     network_USD: FloatLike
-    """Network cards, switches and optics."""
     supply_USD: FloatLike
-    """Power supplies and rack."""
     cooling_USD: FloatLike
 
 
@@ -81,10 +75,7 @@ def server_cost(
     """Cost of a chip in its rack by part [USD].
 
         C = c_chip + c_board + (c_host + c_chassis)/n + b_up p_up + b_out (p_nic + p_net) + W (p_psu + p_rack + p_cool)
-
-    with b bandwidths per direction and W the server's power per chip, scale-up switches included: a posynomial in the
-    chip.
-
+    with b bandwidths per direction and W the server's power per chip, scale-up switches included: a posynomial.
     Source: lines of [semianalysis2023dgx]; network as a share of capital in [cottier2024].
     """
     watts = server_W(chip_W, host, switches_W)

@@ -1,7 +1,6 @@
 """A cluster in discrete events, as an independent check of the closed forms in `goodput`.
 
-Chips fail one by one, a job computes and saves, failed units go to repair, spares stand in, and when none is left the
-job waits. Nothing here uses a formula for overheads. Needs `simpy` (the extra `fleet`).
+Chips fail one by one, a job computes and saves, failed units go to repair and spares stand in. Needs `simpy` (`fleet`).
 """
 
 from __future__ import annotations
@@ -25,15 +24,11 @@ class Cluster:
     software_per_s: float
     """Failures of the whole job that do not."""
     interval_s: float
-    """Useful time between checkpoints."""
     write_s: float
-    """Standstill per checkpoint."""
     restart_s: float
-    """Detection, restart and reading."""
     repair_s: float
     """Time until a failed unit is a spare again."""
     n_spares: int
-    """Spare units at the start."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +36,6 @@ class Outcome:
     """What a simulated job kept."""
 
     goodput_frac: float
-    """Useful over wall time."""
     waiting_frac: float
     """Wall time spent waiting for a unit to come back from repair."""
     n_failures: int

@@ -70,19 +70,9 @@ def evaluate(
     >>> bool(1e-3 < found.result.step_s < 20e-3), found.plan.tp
     (True, 4)
 
-    Args:
-        system: chips and fabric.
-        workload: training, prefill or decode.
-        plan: who does what; None searches all plans.
-        tech: technology for power, area and cost; by default what the chip's preset names.
-        calibration: achievable fractions; by default those due to chip and workload, `calibration_for`.
-        streams: whether a search may also take plans that stream weights through SRAM, as a study may.
-
-    Returns:
-        `plan` and its `result`; a notebook shows both.
-
-    Raises:
-        PlanError: the plan does not divide the model or system, or nothing fits in memory (says by how much).
+    By default `tech` is what the chip's preset names and `calibration` is `calibration_for` chip and workload; with
+    `streams` a search may also take plans that stream weights through SRAM, as a study may.
+    PlanError: the plan does not divide the model or system, or nothing fits in memory (says by how much).
     """
     tech = chip_technology(system.chip) if tech is None else tech
     c = calibration_for(system.chip.name, workload) if calibration is None else calibration
@@ -97,10 +87,7 @@ def evaluate(
 
 
 def band_s(system: System, workload: Workload, plan: Plan, c: Calibration) -> tuple[float, float]:
-    """Step time that one in ten unseen measurements falls below, and one in ten exceeds [s].
-
-    Of a prior, whose errors nobody measured: with every number at its good end, and at its bad end.
-    """
+    """Step time that one in ten unseen measurements falls below and one exceeds; of a prior, at its ends [s]."""
     measured = measured_band(c, isinstance(workload, Training))
     if measured is not None:
         step_s = float(evaluate(system, workload, plan, calibration=c).result.step_s)

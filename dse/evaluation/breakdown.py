@@ -38,9 +38,7 @@ class Operator:
     precision: str
     """Precision its products run at on this chip."""
     seconds: float
-    """Time in all runs of a step."""
     run_s: float
-    """Time of one run."""
     run_FLOP: float
     """Matrix FLOP of one run, padding excluded."""
     run_B: float

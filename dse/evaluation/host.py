@@ -1,7 +1,4 @@
-"""What the host asks of a chip: one program for every workload, calibration and chip of a kind: none compiles anew.
-
-Names are blanked, exponents are arguments, and operators and plans are filled up to a few lengths.
-"""
+"""One program for every workload, calibration and chip of a kind: names blanked, operators and plans filled up."""
 
 from __future__ import annotations
 

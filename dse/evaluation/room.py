@@ -11,22 +11,15 @@ from ..workload.transformer import Workload
 from .breakdown import Finding, find
 
 DOMAINS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-"""Domains tried in turn, each a half or a third more than the last, so that an answer is at most that far from the
-fewest; 64 servers of 8 chips hold the training state of the largest model that comes with the package."""
+"""Domains tried in turn, each a half or a third more: an answer is at most that far from the fewest."""
 
 
 def find_room(
     system_at: Callable[[int], System], n_domain: int, workload_at: Callable[[int], Workload], plan: Plan | None
 ) -> tuple[Finding, str]:
-    """As `find`, on the first number of `DOMAINS` that holds the model, and what was too few in words.
+    """As `find`, on the first number of `DOMAINS` that holds the model (one with a plan), and what was too few.
 
-    Returns:
-        The finding, and a sentence for the user: empty where one domain holds the model. A plan says itself how many
-        chips it is for, so that one domain is all that is tried.
-
-    Raises:
-        RoomError: nothing tried holds it; of one domain, which says by how much.
-        PlanError: as `evaluate`.
+    RoomError where nothing tried holds it (of one domain, by how much); PlanError as `evaluate`.
     """
     first: RoomError | None = None
     few = 0

@@ -1,7 +1,6 @@
 """What each correction of the physics is worth: each alone, none, and all, on a study and on the back-tests.
 
-A correction is switched off by undoing it in the coefficients of the convex core, never in the formulas: there is one
-physics. All variants of a study share one compiled program.
+One is switched off by undoing it in coefficients, never in formulas; variants of a study share one compiled program.
 """
 
 from __future__ import annotations
@@ -49,9 +48,7 @@ class Correction:
     name: str
     what: str
     data: Callable[[Data, tuple[Choice, ...], Study], Data] = lambda d, *_: d
-    """Coefficients of all choices without it."""
     demand: Callable[[StepDemand], StepDemand] = lambda d: d
-    """Demands without it."""
     orders: bool = False
     """Whether it lets blocks stream."""
     reading: bool = False
@@ -69,7 +66,6 @@ def _operands_alone(d: StepDemand) -> StepDemand:
 
 
 def _gain_twice(data: Data, choices: tuple[Choice, ...], study: Study) -> Data:
-    """Nominal clock that follows the node's speed at equal power, beside its energy at equal speed."""
     base = OLD_SPEED.get(study.baseline.chip.node, 1.0)
     speed = np.asarray([OLD_SPEED.get(c.node, base) / base for c in choices])
     if study.baseline.chip.node == "N3P":
@@ -88,7 +84,6 @@ def _free_harvest(data: Data, choices: tuple[Choice, ...], study: Study) -> Data
 
 
 def _cores_as_one(data: Data, choices: tuple[Choice, ...], study: Study) -> Data:
-    """Transfers of any length as good as long ones."""
     del choices, study
     core = dataclasses.replace(data.chip.core, transfer_start_B=np.zeros_like(data.chip.core.transfer_start_B))
     return dataclasses.replace(data, chip=dataclasses.replace(data.chip, core=core))
@@ -99,7 +94,6 @@ def _no_spread(d: StepDemand) -> StepDemand:
 
 
 def _old_links(data: Data, choices: tuple[Choice, ...], study: Study) -> Data:
-    """Links that burn what was guessed."""
     del choices, study
     energy = np.full_like(data.tech.link.energy_J_per_B, OLD_LINK_J_PER_B)
     link = dataclasses.replace(data.tech.link, energy_J_per_B=energy)

@@ -24,11 +24,9 @@ class Row:
     """One quantity of both chips, and of the naive forecast."""
 
     name: str
-    """Canonical name, unit included."""
     proposed: float
     """Of the explorer's design."""
     built: float
-    """Of the chip that was built."""
     naive: float
     """Of the predecessor scaled by area and node."""
     given: bool = False
@@ -80,7 +78,6 @@ class Backtest:
 
     solution: Solution
     built: str
-    """The chip that was built."""
     rows: tuple[Row, ...]
     """Quantity by quantity, of those that both chips have."""
     named: tuple[tuple[str, str, str], ...]
@@ -88,7 +85,6 @@ class Backtest:
     built_speedup: dict[str, float]
     """Speed-up of the built chip over the older one by workload, in the study's fabric, by the same model."""
     built_goal: float
-    """The study's goal at the built chip."""
     unfinished: tuple[str, ...] = ()
     """What was left out beside the proof because time was up, in words."""
 

@@ -1,8 +1,7 @@
 """Back-tests: with an older chip in hand and the budgets of its successor, what would the explorer have proposed?
 
-A study names the older chip as its baseline and the chip that was built in a table `[built]`; its limits may be those
-of that chip by this package's own models (`at_most = "built"`), so that the comparison is of taste, not of means.
-Any two chips will do, presets or files; nothing here knows whose they are.
+A study names the older chip as baseline and the built one in `[built]`, whose metrics limits may take
+(`at_most = "built"`), so that the comparison is of taste, not of means. Any two chips will do.
 """
 
 from __future__ import annotations
@@ -68,20 +67,10 @@ def backtest(
     ranges: bool = True,
     deadline: Deadline | None = None,
 ) -> Backtest | Solution:
-    """Solve a study of the past and set its design beside the chip that was built.
+    """Solve a study of the past and set its design beside the chip that was built; the bare solution if there is none.
 
-    Args:
-        study: the older chip with the technology and budgets of the time, and the chip that was built.
-        progress: told what happens, one line at a time.
-        answer: how the study is solved; `solve_continuous` is some times faster and leaves counts broken.
-        ranges: whether to find the range of each number over all designs within `SHARE_FRAC` of the optimum.
-        deadline: when to stop looking for ranges; `answer` has its own.
-
-    Returns:
-        The comparison; the bare solution if there is no design.
-
-    Raises:
-        SpecError: a study that names no chip that was built, or that has another goal than delivered time.
+    `answer` solves (`solve_continuous` is faster and leaves counts broken); `ranges` finds the range of each number
+    over designs within `SHARE_FRAC` of the optimum, until `deadline`. SpecError as `check_study`.
     """
     check_study(study)
     space = space_of(study)
@@ -105,11 +94,7 @@ def backtest(
 
 
 def check_study(study: Study) -> None:
-    """Refuse a study that is no back-test.
-
-    Raises:
-        SpecError: it names no chip that was built, or has another goal than delivered time.
-    """
+    """Refuse a study that is no back-test: SpecError where no chip was built, or the goal is not delivered time."""
     if not study.built:
         raise SpecError(f"study '{study.name}': no chip that was built; add a table [built] with a chip")
     if study.goal != DELIVERED:
@@ -117,11 +102,9 @@ def check_study(study: Study) -> None:
 
 
 def held(study: Study, names: Sequence[str]) -> Study:
-    """`study` with some free numbers held at those of the chip that was built: an experiment on what a miss is due to.
+    """`study` with some free numbers held at the built chip's: an experiment on what a miss is due to.
 
-    Raises:
-        UnknownNameError: no free number of the study.
-        SpecError: a count that designs of the study cannot have; a number that is relative to the older chip.
+    UnknownNameError for no free number; SpecError for a count that no design can have, or a relative number.
     """
     check_study(study)
     of = quantities(preset_chip(study.built), study.package)
@@ -151,10 +134,9 @@ def rows_of(study: Study, design: Chip, built: Chip, flat: tuple[Near, ...] = ()
 
 
 def given_by(study: Study) -> set[str]:
-    """Quantities that the study's limits, its only choice or the baseline set; capacity comes with the stacks.
+    """Quantities that the study's limits, its only choice, the baseline or a guess of ours about the built chip set.
 
-    So is what the built chip has by a guess of ours alone: no yardstick of a design. Where no rate of FP8 is offered,
-    its peak is BF16's times the baseline's rate, and says nothing more.
+    Capacity comes with the stacks. Where no rate of FP8 is offered, its peak is BF16's times the baseline's rate.
     """
     proposed = {f.name for f in study.free} | {"hbm_capacity_B"}
     given = {x.metric for x in study.limits} | {n for n in QUANTITIES if n in FREE and n not in proposed}
@@ -171,11 +153,7 @@ def given_by(study: Study) -> set[str]:
 
 
 def built_speedups(space: Space, built: Chip) -> dict[str, float]:
-    """Speed-up of the built chip by workload: best plan, in the study's fabric, under the study's calibration.
-
-    As designs are: its share of the network is the study's, and it slows down only under the study's own limit on
-    power.
-    """
+    """Speed-up of the built chip by workload, by its best plan in the study's world and power limit."""
     study = space.study
     power_W = study.power_cap_W
     inside = eqx.tree_at(

@@ -1,8 +1,4 @@
-"""A chip as built: given its free numbers, everything else follows in closed form.
-
-The convex core buys supply voltage, die area and step times with limits; once the free numbers are fixed the least
-that the limits allow is best for all of them, so they need no solver. Black-box searches get the same short cut.
-"""
+"""A chip as built: given its free numbers, the least supply, die and step times that limits allow."""
 
 from __future__ import annotations
 
@@ -52,7 +48,6 @@ def as_built(core: ConvexCore, free: Mapping[str, FloatLike], data: Data) -> dic
     """All coordinates of the convex core for a chip with the free numbers `free`: least supply, die and step times.
 
         t = max(T, E / (P_max / (1 + loss) - P_static))
-
     with P_max the study's power limit if it has one; a chip that burns more than that at rest takes forever.
     """
     chip = with_free(data.chip, {n: free[n] for n in core.free})
@@ -69,15 +64,9 @@ def as_built(core: ConvexCore, free: Mapping[str, FloatLike], data: Data) -> dic
 
 
 def outcome(core: ConvexCore, free: Mapping[str, FloatLike], data: Data) -> tuple[FloatLike, FloatLike]:
-    """Goal of a chip as built and its largest ratio over 1: a limit, a law, or the node's highest supply.
+    """Goal of a chip as built [its unit] and its largest ratio over 1: a limit, a law, or the node's highest supply.
 
-    Args:
-        core: names and structure of the study.
-        free: free numbers by name.
-        data: coefficients of one discrete choice under one plan per workload.
-
-    Returns:
-        Goal [its unit] and excess; the chip works if the excess is at most 0.
+    `data` are coefficients of one choice under one plan per workload; the chip works if the excess is at most 0.
     """
     x = as_built(core, free, data)
     goal, *ratios = separate(core, x, data)

@@ -25,7 +25,6 @@ class Cloud:
 
     chip: Chip
     operators: tuple[Operator, ...]
-    """Those with matrix products, longest first."""
 
 
 def chip_silicon(chip: Chip, package: str | None = None) -> Silicon:

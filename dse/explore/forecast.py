@@ -1,8 +1,7 @@
 """A dated forecast: what a chip will be that nobody has seen, as a distribution that facts can score later.
 
-Every draw is one world: the receipts with their ranges, what the package is cooled for and how that is read, budgets,
-and whether the announced ratios are what is built or only its least. Each is answered by a certified optimum; since
-designers are no optimisers, each number of the answer then strays as far as back-tests do. Read more: [gneiting2007].
+Every draw is one world of receipts, budgets, cooling and announced ratios, answered by a certified optimum, whose
+numbers then stray as far as back-tests do. Read more: [gneiting2007].
 """
 
 from __future__ import annotations
@@ -60,7 +59,6 @@ class Assumptions:
     study: Study
     """The question, with a limit for every reading of the TDP and a cap on every announced ratio."""
     budgets: dict[str, Sourced]
-    """Ranges of `BUDGETS`."""
     readings: dict[str, float]
     """Share of the worlds in which the TDP binds a reading of `LOADS` and all milder ones."""
     built_frac: float
@@ -189,11 +187,7 @@ def forecast(
     a: Assumptions, n: int, seed: int, progress: Callable[[str], None] = lambda _: None,
     deadline: Deadline | None = None,
 ) -> Forecast:  # fmt: skip
-    """The chips that `n` draws of the unknowns lead to.
-
-    Raises:
-        SpecError: fewer than ten draws, or a study without any design.
-    """
+    """The chips that `n` draws of the unknowns lead to; SpecError below ten draws or without any design."""
     check_count("draws", n, 10, MOST_DRAWS)
     check_count("seed", seed, 0, MOST_WHOLE)
     search = search_of(space_of(a.study), progress, deadline=deadline or Deadline())

@@ -1,8 +1,7 @@
 """Pareto fronts of a study over two to four metrics: each point certified, the union over discrete choices.
 
-Two metrics: the first is minimised under caps on the second. Intervals are refined where tangents and chord leave the
-front most uncertain, and a choice is left out where its tangents prove that it cannot win. More metrics: rays from the
-ideal point in evenly spread directions. Read more: [miettinen1999]; [das1998] for the directions.
+Two metrics: the first under caps on the second, refined where tangents and chord leave most open; choices are left out
+where proved not to win. More metrics: rays from the ideal point [miettinen1999], [das1998].
 """
 
 from __future__ import annotations
@@ -48,14 +47,10 @@ class Front:
     values: np.ndarray
     """Their metrics, canonical units, shape (points, metrics)."""
     prices: np.ndarray
-    """d log first metric / d log each other metric along the front, shape (points, metrics); first column 0.
-
-    Not a number where the first metric does not pace the point.
-    """
+    """d log first metric / d log each other, shape (points, metrics); NaN where the first does not pace."""
     cloud: np.ndarray
     """Metrics of every other design solved on the way, shape (designs, metrics)."""
     rays: Rays
-    """The problems behind the points."""
     missing: dict[str, int]
     """Why there are fewer points than were asked for: number of problems by reason."""
     whole: bool = False
@@ -119,19 +114,11 @@ def front(
     rays: Rays | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Front:
-    """The Pareto front of a study over some metrics.
+    """The Pareto front of a study over two to four of `METRICS`, its goal unused; about `n` points.
 
-    Args:
-        study: limits, free numbers and choices; its own goal is not used.
-        metrics: two to four names of `METRICS` in canonical form, to be minimised; an upper limit of the study on one
-            of them is the end of the front, and nothing slower than the baseline is looked for.
-        n: points to solve for; a little fewer may be left after dominated ones are dropped.
-        rays: problems solved earlier, of the same study and metrics, with the deadline of new ones.
-        progress: told what happens, one line at a time.
-
-    Raises:
-        SpecError: metrics that are unknown, repeated, too few or too many, or that need a workload; n below 2; time
-            that was up before any design was found.
+    Upper limits on a metric end the front, and nothing slower than the baseline is looked for. `rays` are problems
+    solved earlier, of the same study and metrics, with the deadline of new ones.
+    SpecError: metrics unknown, repeated, too few or many, or in need of a workload; n below 2; no design found in time.
     """
     names = checked_metrics(study, metrics)
     check_count("points of a front", n, 2, MOST_POINTS)
@@ -169,10 +156,7 @@ def collect(rays: Rays, n: int | None = None) -> Front:
 
 
 def front_of(rays: Rays, every: list[Point], n: int | None = None, *, whole: bool = False) -> Front:
-    """The non-dominated and certified among some points, and the rest as a cloud.
-
-    Of points closer to each other than `NEAR` of the way between `n` even ones, one is shown.
-    """
+    """The non-dominated and certified points, one of any closer than `NEAR` allows; the rest as a cloud."""
     solved = [p for p in every if math.isfinite(p.slack)]
     values = np.asarray([p.values for p in solved]).reshape(len(solved), len(rays.metrics))
     certified = np.asarray([float(p.optimum.gap) <= GAP for p in solved], dtype=bool)

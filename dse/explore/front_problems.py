@@ -106,9 +106,7 @@ def promising(rays: Rays, rows: list[Row]) -> list[Row]:
     """The problems whose choice could have the best point, by what its solved problems prove.
 
     Multipliers of one problem, scaled so that those of the metrics fit the new weights, bound every other:
-
         s' >= (bound + sum_j lam_j log(cap_j / cap'_j)) / sum_j lam_j w'_j
-
     Source: [nocedal2006] section 12.9, weak duality; the slack enters every Lagrangian linearly.
     Assumes: the plans of the solved problems; a margin of `MARGIN` allows for better ones.
     """
@@ -159,10 +157,7 @@ def _uncertainty(a: Point, b: Point) -> float:
 
 
 def spread_directions(k: int, n: int) -> np.ndarray:
-    """At least `n` evenly spread directions of a simplex, shape (directions, k).
-
-    Source: [das1998] section 3: all multiples of 1/p that sum to 1, p the least that gives enough.
-    """
+    """At least `n` even directions of a simplex, shape (directions, k): multiples of 1/p. Source: [das1998]."""
     p = 1
     while math.comb(p + k - 1, k - 1) < n:
         p += 1

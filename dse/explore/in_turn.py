@@ -23,11 +23,7 @@ Drawn: TypeAlias = tuple[np.ndarray, Any, np.ndarray, np.ndarray]
 def solve_in_turn(
     model: Model, problems: Drawn, n: int, deadline: Deadline, tell: Callable[[str], None] = lambda _: None
 ) -> tuple[Optimum, int]:
-    """Optima of the first problems, and of how many draws, from the first on, all problems are solved.
-
-    The first batch is always solved. The draws that are left out are the last, which were drawn as the others were, so
-    that those which are solved are a fair sample.
-    """
+    """Optima of the first problems, at least a batch, and of how many draws all problems are solved."""
     draws, found = problems[0], []
     for first in range(0, len(draws), CHUNK):
         ready = int(draws[first])

@@ -16,7 +16,6 @@ class KindOfNumber:
     """One quantity over all steps that score it."""
 
     name: str
-    """Canonical name, unit included."""
     n_steps: int
     """Steps that score it."""
     ratio: float
@@ -24,9 +23,7 @@ class KindOfNumber:
     spread: float
     """Exponential of the standard deviation of that ratio's log, at least 1: what a bias leaves."""
     factor: float
-    """Median factor, either way."""
     naive_factor: float
-    """Median factor of the naive forecast."""
     share_frac: float
     """Its share of the log factors of all scored numbers."""
     n_inside: int

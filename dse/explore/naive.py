@@ -19,10 +19,8 @@ def naive_chip(study: Study) -> Chip:
     """The baseline in the newest technology of the study's choices, its cores grown by area and by logic density.
 
         n' = n (A' / A) (a / a'),   B' = B b'/b,   C' = C c'/c,   L' = L l'/l
-
-    with A' the study's limit on silicon (A where it has none), a the area of a core's port on a node, which follows
-    the density of logic, b and c bandwidth and capacity of a stack, l rate of a lane. Clock, array, stacks, dies, and
-    SRAM and lanes per core stay.
+    with A' the study's limit on silicon (A where it has none), a the area of a core's port on a node, b and c bandwidth
+    and capacity of a stack, l rate of a lane. Clock, array, stacks, dies, and SRAM and lanes per core stay.
     """
     old = study.baseline.chip
     tech = chip_technology(old, study.package)
@@ -50,7 +48,6 @@ def naive_chip(study: Study) -> Chip:
 
 
 def _growth(study: Study) -> float:
-    """Silicon that the study allows over the baseline's; 1 where it does not limit that."""
     allowed = [x.value for x in study.limits if (x.metric, x.sense) == ("silicon_mm2", "at_most")]
     if not allowed:
         return 1.0

@@ -33,10 +33,7 @@ def named_chips(
 ) -> list[Named]:
     """Chips that exist and can run all workloads of a study, each in its own largest system, by their best plans.
 
-    The baseline runs them as the study has it run, streamed where the study lets plans stream: it stands at exactly 1.
-
-    None on axes that need an owner, since theirs have other hosts, prices and margins (see `dse cost`), and none for
-    models in service (see `dse serve`).
+    The baseline runs as the study has it: at exactly 1. None on axes that need an owner, nor for models in service.
     """
     if any(m in OWNED for m in metrics) or not all(isinstance(w, Workload) for w, _ in study.workloads.values()):
         return []

@@ -32,7 +32,6 @@ class Outcomes:
     goal: Float[np.ndarray, " n"]
     """Goal of the design; infinite where no design meets the limits."""
     goals: Float[np.ndarray, "c n"]
-    """The same of every candidate."""
     z: Float[np.ndarray, "c n v"]
     """Log coordinates of every candidate's optimum."""
     winner: Int[np.ndarray, " n"]

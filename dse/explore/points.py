@@ -34,7 +34,6 @@ class PointStore:
 
     folder: Path
     question: str
-    """`fingerprint` of the study."""
 
     def parts(self) -> list[Path]:
         """Parts written so far, in order."""

@@ -1,7 +1,6 @@
 """Questions with sides: a study solved once for every entry of one of its choices, each with a proof of its own.
 
-`dse optimize` says which entry of a choice is best. Here every entry is solved for itself, so that "the torus costs
-18 % more" is as certain as "the switch is best": the loser's lower bound stands above the winner's design.
+So "the torus costs 18 % more" is as certain as "the switch is best": the loser's bound stands above the winner.
 """
 
 from __future__ import annotations

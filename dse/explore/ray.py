@@ -1,9 +1,8 @@
 """Many points of one Pareto front as one family of convex problems, solved in one `vmap`.
 
-Every metric is a row with a cap and a weight. Minimising the slack `s` in `log metric_j - log cap_j <= w_j s` gives,
-with one weight of 1 and the rest 0, the best of one metric under caps on the others (epsilon-constraint); with several
-weights, the first point of the front on a ray from the caps (Chebyshev, Pascoletti-Serafini). All are log-log convex,
-so each point carries its own bound. Read more: [miettinen1999] sections 3.2 and 3.4; [eichfelder2008] for rays.
+Every metric is a row with a cap and a weight: the slack `s` in `log metric_j - log cap_j <= w_j s` is minimised, for
+epsilon-constraints (one weight of 1) or rays from the caps (Chebyshev, Pascoletti-Serafini). All are log-log convex, so
+each point carries its own bound. Read more: [miettinen1999] sections 3.2 and 3.4; [eichfelder2008] for rays.
 """
 
 from __future__ import annotations
@@ -39,7 +38,6 @@ BATCH = 128
 SLACK = 40.0
 """Largest |s|, in log units: never binds."""
 LATE = "points for which there was no time"
-"""Why a front has fewer points than were asked for."""
 FREE_CAP = 1e30
 """Cap of a metric that nothing limits, canonical unit."""
 
@@ -62,13 +60,11 @@ class Point:
     """One solved problem."""
 
     choice_index: int
-    """Position in `study.choices`."""
     plan_index: Plans
     """Plan of each workload, position in `space.plans`."""
     caps: tuple[float, ...]
     """Caps of the metrics, canonical units."""
     weights: tuple[float, ...]
-    """Weights of the slack."""
     optimum: Optimum
     """Solved core, the slack last among its coordinates."""
     slack: float
@@ -155,10 +151,7 @@ class Rays:
         return RayData(dataclasses.replace(base, limits=limits), weights)
 
     def solve(self, rows: list[Row], starts: dict[Row, Point] | None = None) -> list[Point]:
-        """Best point of every problem, alternating solves with the pricing of all plans; known ones are not repeated.
-
-        Where time is up, of the first problems alone.
-        """
+        """Best point of every problem, by solves and pricing of plans in turn; of the first where time is up."""
         fresh = [r for r in dict.fromkeys(rows) if r not in self.solved]
         for begin in range(0, len(fresh), BATCH):
             if self.solved and self.deadline.over(LATE):

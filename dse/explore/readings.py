@@ -1,7 +1,6 @@
 """What the reading of a power limit is worth: the best design at every TDP, under every reading of it.
 
-A TDP can bind the mean power of a step, the hottest operator, or all engines at full rate; the same number of watts
-then buys very different chips. Every point is an optimum over all choices and all plans kept for the study.
+A TDP can bind a step's mean power, the hottest operator, or all engines at full rate, which buys very different chips.
 """
 
 from __future__ import annotations
@@ -74,11 +73,8 @@ class Problem:
 
     limits: tuple[float, ...]
     choice_index: int
-    """Position in `study.choices`."""
     orders: int
-    """Position in `space.classes`."""
     held: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    """Free numbers held at a value."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,7 +176,6 @@ class Point:
     speedup: float | None
     """Delivered; None where no design meets all limits."""
     choice: str
-    """Discrete choices, as text."""
     quantities: dict[str, float]
 
 
@@ -211,10 +206,7 @@ def readings(
 
 
 def carried(points: Sequence[Point]) -> list[Point]:
-    """Every point with the fastest design found for it, for a smaller TDP or for a harsher reading of the same one.
-
-    Those keep its limits too; which of them the search happens on differs by a part in a thousand.
-    """
+    """Every point with the fastest design found for it, or for a smaller TDP or a harsher reading."""
 
     def best(p: Point) -> Point:
         harsher = READINGS[READINGS.index(p.reading) :]

@@ -1,8 +1,7 @@
 """What would have to be true: the cheapest change of technology or budget that lets a study reach a target.
 
-Every lever is a number of the study's world that may get better, up to the good end of its receipt's range (a budget:
-up to `WIDEST`). Two answers: each lever alone, if it is enough, and the least total change of all together, in log
-units.
+Levers may get better up to the good end of their receipts' range (budgets: up to `WIDEST`); each alone, or all together
+by the least total change in log units.
 """
 
 from __future__ import annotations
@@ -81,14 +80,12 @@ class Lever:
     """One number that may get better."""
 
     name: str
-    """As in `sensitivity`."""
     value: float
     """Now, canonical unit."""
     end: float
     """The good end of its range."""
     alone: float
-    """What it would have to be if nothing else changed; not a number if nothing up to the good end was found enough, or
-    if there was no time to look."""
+    """What it would have to be if nothing else changed; NaN if nothing up to the good end was enough or time was up."""
     together: float
     """What it is in the cheapest change of all levers; not a number if none was found that is enough."""
 
@@ -122,8 +119,7 @@ class Remedy:
     reachable: bool
     """Whether all levers at once were found to be enough. No is no proof: the rows are not convex in the levers."""
     most: float = math.nan
-    """The most that was found to be delivered with levers at the good ends of their ranges; not a number if there was
-    no time to look."""
+    """The most that was found to be delivered with levers at their good ends; NaN if there was no time to look."""
     unfinished: tuple[str, ...] = ()
 
 
@@ -138,29 +134,14 @@ def check_target(study: Study, speedup: float | None) -> None:
 
 
 def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> Remedy:
-    """The least that would have to change for a study to deliver a speed-up over its baseline.
+    """The least that would have to change for a study to deliver `speedup` over its baseline; nothing if it does.
 
         min sum_i u_i  subject to  g(z; p exp(s u)) <= 0,  0 <= u_i <= log(good end / value)
-
-    with s_i = -1 where less is better. Alone: the same with all other u held at 0.
-
-    First the most that levers at their good ends deliver (`_most`): a target beyond that is told so at once. Else
-    solved by SLSQP from several starts, since rows are not convex in the levers: shares are subtracted from 1, and the
-    baseline's times move with its calibration. An end counts only where every row is met there, so "enough" is checked;
-    "not found" is no proof, and a change may come out a little larger than need be.
-
+    with s_i = -1 where less is better. Alone: the same with all other u held at 0. First the most that levers deliver
+    at their good ends; then SLSQP from several starts, since rows are not convex in the levers. "Enough" is checked at
+    every row; "not found" is no proof, and a change may come out a little larger than need be.
     Source: [nocedal2006] section 17.2: a sum of changes moves few levers; chapter 18 for SLSQP.
-
-    Args:
-        found: sensitivities of a study that minimises `delivered_time`.
-        speedup: delivered speed-up to reach.
-        search: the study, solved, and its deadline; solved anew when left out.
-
-    Returns:
-        Levers with what they would have to be; nothing changes if the study reaches the target as it is.
-
-    Raises:
-        SpecError: the study has another goal, or a target that is not positive.
+    SpecError: the study `found` is of has another goal than `delivered_time`, or a target that is not positive.
     """
     check_target(found.study, speedup)
     if search is None:

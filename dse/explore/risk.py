@@ -1,7 +1,6 @@
 """How likely is it: a study re-optimised under many draws of what is not known, one certified solve per draw.
 
-The discrete choice and the plans of a sample come from a few candidates, those that did best in a pilot; everything
-else about the design is chosen anew in every sample, as if its world were known before the chip is built.
+Choice and plans come from the few best candidates of a pilot; all else is chosen anew in every known world.
 """
 
 from __future__ import annotations
@@ -40,16 +39,12 @@ PILOT_SAMPLES, PILOT_CANDIDATES = 64, 24
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """What an earlier search of the same study left, for an answer in seconds rather than minutes.
-
-    It is a little pessimistic, since plans stay.
-    """
+    """What an earlier search of the same study left, for answers in seconds; a little pessimistic, since plans stay."""
 
     space: Space
     plans: Plans
     """Plans of its best design: every choice runs under them."""
     pilot: tuple[int, int] = (16, 8)
-    """Draws and candidates of the pilot."""
 
 
 KEPT_CANDIDATES = 4
@@ -68,23 +63,11 @@ def risk(
     progress: Callable[[str], None] = lambda _: None,
     deadline: Deadline | None = None,
 ) -> Risk:
-    """Re-optimise a study under `n` draws of its unknowns.
+    """Re-optimise a study under `n` draws of its unknowns: the distribution of design and outcome, and what drives it.
 
-    Args:
-        study: goal, limits, free numbers and choices.
-        n: number of draws.
-        seed: same seed, same draws.
-        target: delivered speed-up that counts as reached, 6 by default; only for studies of the delivered time.
-        known: what an earlier search left; without it choices and plans are searched first.
-        progress: told what happens, one line at a time.
-        deadline: when to stop with the draws that are solved.
-
-    Returns:
-        Distribution of the optimal design and of the outcome, and what drives it. Counts of cores and stacks are
-        not rounded.
-
-    Raises:
-        SpecError: fewer than two samples, a target that is not positive or has no meaning for the goal.
+    `target` is the speed-up that counts as reached, 6 by default, for delivered time alone; with `known`, an earlier
+    search is used; `deadline` stops with the draws that are solved. Counts of cores and stacks are not rounded.
+    SpecError: fewer than two samples, a target that is not positive or has no meaning for the goal.
     """
     check_count("samples", n, 2, MOST_DRAWS)
     check_count("seed", seed, 0, MOST_WHOLE)
@@ -119,10 +102,9 @@ def _prepare_draws(search: Search) -> None:
 def pilot(
     search: Search, what: tuple[Unknown, ...], seed: int, n: int, n_candidates: int
 ) -> tuple[list[Candidate], float]:
-    """The few candidates to solve under every draw, and the mean log goal they give away on the pilot's draws.
+    """The few candidates to solve under every draw, added by what lowers the pilot's mean goal most, and what it loses.
 
-    Candidates are added one by one, each time the one that lowers the pilot's mean goal most. Without time for a pilot
-    it is the best one at the receipts' values, and what it gives away is not a number.
+    Without time for a pilot it is the best one at the receipts' values, and what it loses is not a number.
     """
     known = with_design(search.seen.values())
     if search.deadline.over("choices and plans but the best at the receipts' values"):
@@ -148,7 +130,6 @@ class Solved:
     """Every candidate under every draw, or under as many of the first as there was time for."""
 
     log_goals: Float[np.ndarray, "c n"]
-    """Log goal, infinite where no design meets the limits."""
     z: Float[np.ndarray, "c n v"]
     dearest: Int[np.ndarray, "c n"]
     """Row of the limit with the highest price."""

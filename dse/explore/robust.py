@@ -1,8 +1,7 @@
 """One design to build before the world is known: the best worst case, or the best figure met in most samples.
 
-The free numbers are shared by all scenarios; supply, die and step times follow in each. Few scenarios ever bind, so the
-convex program holds only those, and the ones that the design fails are added until it fails none.
-Read more: [mutapcic2009].
+Free numbers are shared by all scenarios. The convex program holds those that bind: the ones that the design fails are
+added until it fails none. Read more: [mutapcic2009].
 """
 
 from __future__ import annotations
@@ -61,7 +60,6 @@ class Robust:
     candidate: Candidate
     choice: Choice
     free: dict[str, float]
-    """Free numbers, counts rounded."""
     goal: float
     """Goal that is met, with all limits, in `share` of the samples."""
     met: float
@@ -98,18 +96,10 @@ def robust_design(
     found: Risk, robust: str = "p90", progress: Callable[[str], None] = lambda _: None,
     deadline: Deadline | None = None,
 ) -> Robust | Hopeless | None:  # fmt: skip
-    """The best single design for the samples of a risk study; None where time was up before it was looked for.
+    """The best single design for a risk study's samples, counts whole, with its record on fresh ones; or why none.
 
-    Args:
-        found: the study re-optimised; its candidates and draws are used again.
-        robust: "worst" for the best worst case over all samples; "p90" for the best figure that is met, with all
-            limits, in 90 % of them. Which samples a percentile leaves out is chosen by a heuristic.
-        progress: told what happens, one line at a time.
-        deadline: when to stop with the best design so far, which may serve too few samples. Programs compile for
-            long: none is begun once time is up, and the design is then the best of those of single samples.
-
-    Returns:
-        The design, rounded to whole cores and stacks, and its record on fresh samples; or why there is none.
+    `robust` "worst" is the best worst case; "p90" the best figure met, with all limits, in 90 % of samples, chosen by a
+    heuristic. At `deadline` the best so far; no program is begun after it; None where none was looked for.
     """
     share = share_frac(robust)
     spare = math.floor((1.0 - share) * found.n + 1e-9)
@@ -285,11 +275,8 @@ def scenario_program(core: ConvexCore, z: Array, data: Data) -> tuple[Array, Arr
     """Bound on the log goal, and all limits of all scenarios.
 
         min tau  subject to  log goal_s(x, y_s) <= tau,  log g_s(x, y_s) <= 0  for every scenario s
-
-    with x the free numbers, shared, and y_s supply, die and step times of scenario s. Each term is convex in (x, y_s),
-    so the program is. `z` holds x, then y_s by scenario, then tau; the leading axis of `data` are the scenarios.
-
-    Source: [mutapcic2009] section 2 for the scenarios of a robust convex problem.
+    with x the shared free numbers and y_s supply, die and step times of scenario s: convex in (x, y_s). `z` holds x,
+    y_s by scenario, tau; the leading axis of `data` are the scenarios. Source: [mutapcic2009] section 2.
     """
     n_free, width = len(core.free), len(coordinates(core)) - len(core.free)
     shared, own, tau = z[:n_free], z[n_free:-1].reshape(-1, width), z[-1]

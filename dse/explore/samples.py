@@ -53,10 +53,7 @@ def fact_name(path: tuple[Any, ...]) -> str:
 
 
 def spread(record: Any, facts: dict[str, Sourced], scope: str, drawn: Draw) -> Any:
-    """`record` with a leading axis over the draws: drawn facts vary, the rest repeats.
-
-    A leaf that is not its fact's value (a fabric that wires the chip otherwise) keeps its ratio to it.
-    """
+    """`record` with a leading axis over draws: drawn facts vary (by ratio where a leaf differs), the rest repeats."""
 
     def leaf(path: tuple[Any, ...], x: Any) -> np.ndarray:
         fact = facts.get(fact_name(path))
@@ -76,11 +73,7 @@ def by_name(facts: list[Sourced]) -> dict[str, Sourced]:
 
 @dataclasses.dataclass
 class Samples:
-    """The study's world, `draw.n` times.
-
-    What stays at its value: the shape of the PE array and what operators are lowered with (granules, element
-    passes, collective algorithms), the study's limits, and the published figures that they multiply.
-    """
+    """The study's world, `draw.n` times; the PE array's shape, what lowers operators, and the study's limits stay."""
 
     search: Search
     draw: Draw

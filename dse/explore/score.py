@@ -80,12 +80,9 @@ def _is_word(column: list[str]) -> bool:
 
 
 def score(draws: dict[str, list[str]], facts: dict[str, float | str]) -> tuple[Scored, ...]:
-    """Every fact with its log score and quantile.
+    """Every fact with its log score and quantile; SpecError for a draw that is no positive number beside such a fact.
 
     Source: [gneiting2007] sections 4.1 and 6 for the logarithmic score and the coverage of central intervals.
-
-    Raises:
-        SpecError: a draw that is no positive number beside a fact that is one.
     """
     found = []
     for name, fact in facts.items():
@@ -115,11 +112,7 @@ def log_density(draws: Float[np.ndarray, " n"], at: float) -> float:
     """Log density of draws at a point, by normal kernels.
 
         h = 0.9 min(s, q / 1.34) n^-1/5
-
-    with s the standard deviation and q the distance of the quartiles; not below a thousandth, so that a quantity that
-    never varies has a density too.
-
-    Source: [silverman1986] eq. 3.31.
+    with s the standard deviation and q the distance of quartiles; at least 0.001. Source: [silverman1986] eq. 3.31.
     """
     quarters = float(np.subtract(*np.quantile(draws, (0.75, 0.25))))
     width = 0.9 * min(float(np.std(draws)), quarters / 1.34 or np.inf) * len(draws) ** -0.2

@@ -1,8 +1,7 @@
-"""How an optimum moves: the derivative of the best goal and of the best design by every coefficient and limit.
+"""How an optimum moves: elasticities of the best goal and of the best design by every coefficient and limit.
 
-The goal's derivative is that of the Lagrangian (envelope theorem). The design's follows from differentiating the
-optimality conditions (implicit function theorem): one linear system, no re-solving. Both are elasticities: relative
-change over relative change. Read more: [nocedal2006] section 12.9 for prices; [fiacco1983] for designs.
+The goal's is that of the Lagrangian (envelope theorem), the design's one linear system from the optimality conditions
+(implicit function theorem). Read more: [nocedal2006] section 12.9 for prices; [fiacco1983] for designs.
 """
 
 from __future__ import annotations
@@ -56,7 +55,6 @@ class World(eqx.Module):
     """What a study takes as given, apart from structure: the numbers that sensitivities are by."""
 
     tech: Technology
-    """Of the design."""
     calibrations: dict[str, Calibration]
     """Of design and baseline, by name: workloads that share one move together."""
     limits: Float[Array | np.ndarray, " k"]
@@ -68,7 +66,6 @@ class Form:
 
     tree: Any
     shapes: tuple[tuple[int, ...], ...]
-    """Shape of each number of it."""
 
     def world(self, values: Array | np.ndarray) -> World:
         """The world of a vector."""
@@ -153,13 +150,9 @@ class Sensitivity:
 
 
 def sensitivity(study: Study, search: Search | None = None) -> Sensitivity:
-    """Derivatives of the best goal and design of a study by every coefficient and limit.
+    """Elasticities of a study's best continuous goal and design by every coefficient and limit; or SpecError.
 
-    Returns:
-        Elasticities at the best continuous optimum. Those of a calibration count its effect on the baseline too.
-
-    Raises:
-        SpecError: no design meets the limits.
+    Those of a calibration count its effect on the baseline too.
     """
     search = search or search_of(space_of(study))
     meanwhile(lambda: _prepare_slopes(search))
@@ -185,7 +178,6 @@ class Given(eqx.Module):
     """One optimum's coefficients as a function of the world."""
 
     data: Data
-    """Coefficients at the world's values."""
     own: tuple[StepDemand, ...]
     """Demand of each workload on the baseline, under its best plan."""
     base: Chip
@@ -254,10 +246,8 @@ def derivatives(
     """Elasticities of the goal, shape (k,), and of the coordinates, shape (n, k); which coordinates have none.
 
     With A the binding limits and F the coordinates off their bounds (a bound that moves takes its coordinate along),
-
         [H_FF  J_AF'] [dz_F  ]     [d2L / dz_F dp]
         [J_AF  0    ] [dlam_A] = - [d g_A / dp   ]
-
     Source: [fiacco1983] theorem 3.2.2; [nocedal2006] section 12.9 for the goal.
     Assumes: binding limits have positive multipliers and independent gradients; else the least-norm answer is given.
     """
@@ -320,7 +310,6 @@ def _slopes(core: ConvexCore, form: Form, given: Given, values: Array, z: Array)
 
 
 def _prepare_slopes(search: Search) -> None:
-    """Make the program of `_slopes`, which any choice under any plans has the form of."""
     given = Given.at(search.space, 0, tuple(0 for _ in search.space.plans))
     values, form = flat_world(given.world)
     _slopes.prepare(search.core, form, given, values, np.zeros(len(coordinates(search.core))))

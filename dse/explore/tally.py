@@ -20,7 +20,6 @@ class Tally:
     """Back-tests."""
     n_numbers: int
     median_factor: float
-    """Over all scored numbers."""
     within_frac: Mapping[str, float]
     """Share of them within a factor, by the factor: "1.25", "1.5", "2"."""
     sram_frac: float
@@ -32,7 +31,6 @@ class Tally:
     n_better: int
     """Steps on which the median factor is less than the naive forecast's."""
     naive_factor: float
-    """Median factor of the naive forecast over all scored numbers."""
 
 
 WITHIN = (HIT, CLOSE, NEAR)

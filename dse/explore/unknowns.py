@@ -1,7 +1,6 @@
 """Unknowns of a study: every receipt with a range that its answer reads, and draws of them that move together.
 
-A draw is a score between 0 and 1 per unknown. A score is turned into the number of each thing that has the fact, so
-that baseline and design see the same world: the energy of a MAC is drawn once and read at both nodes.
+A draw is a score of 0 to 1 per unknown, turned into numbers of all things with the fact: all see one world.
 """
 
 from __future__ import annotations
@@ -38,7 +37,6 @@ class Unknown:
     scope: str
     """What it belongs to, such as "node", "memory HBM4" or "calibration prior-neuron"."""
     fact: str
-    """Canonical name, unit included."""
     group: str = ""
     """Group of `correlations.toml` whose common factor it follows, or ""."""
 
@@ -72,11 +70,9 @@ class Draw:
 
 
 def at_score(fact: Sourced, score: np.ndarray) -> np.ndarray:
-    """Quantile of a receipt: triangular from low over the value to high, on a log axis where low is positive.
+    """Quantile of a receipt: triangular from low over the likeliest value to high, on a log axis where low is positive.
 
-        F(x) = (x - a)^2 / ((b - a)(c - a)) up to the value c, 1 - (b - x)^2 / ((b - a)(b - c)) above
-
-    The value is the most likely number and nothing lies outside the range.
+    F(x) = (x - a)^2 / ((b - a)(c - a)) up to the value c, 1 - (b - x)^2 / ((b - a)(b - c)) above
     """
     logs = fact.low > 0
     low, value, high = (np.log(x) if logs else x for x in (fact.low, float(fact.value), fact.high))
@@ -148,7 +144,6 @@ def draw(what: tuple[Unknown, ...], n: int, seed: int) -> Draw:
     """`n` draws of all unknowns by a Latin hypercube, with the correlations of `correlations.toml`.
 
         score = Phi(sqrt(r) g + sqrt(1 - r) e)
-
     with g the common factor of the unknown's group, e its own, both normal, and r the group's correlation.
     """
     rng = np.random.default_rng(seed)

@@ -21,11 +21,9 @@ Try: TypeAlias = tuple[Point, tuple[float, ...]]
 
 
 def buildable(found: Front) -> Front:
-    """The front with whole cores and stacks: the best combination of neighbouring counts at every point.
+    """The front with whole cores and stacks: the best neighbouring counts at every point, of its choice and plans.
 
-    Choice and plans of each point are held. Each point is certified for its own counts; that no other counts are better
-    is not proved: the front with fractions is the bound, and `dse optimize` proves a single point. Where time is up,
-    the last points are left out.
+    Each point is certified for its own counts, not that no others are better. Without time, the last are left out.
     """
     rays = found.rays
     search = search_of(rays.space)

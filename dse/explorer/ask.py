@@ -13,7 +13,6 @@ from ..core.errors import SpecError
 from .subject import AtHand, Plans, Subject, first_chip
 
 MOST_B = 64 * 1024
-"""Longest body of a request."""
 MOST_BLANK_MM2 = 1e4
 """Most blank silicon of a die: some reticles."""
 BEYOND = 1e3
@@ -43,16 +42,9 @@ def parsed(text: bytes) -> dict[str, Any]:
 
 
 def ask_of(subject: Subject, raw: dict[str, Any]) -> Ask:
-    """The chip that a page asks about.
+    """The chip that a page asks about: `x` by name, `choice`, and `limits`, `plans` and `blank_mm2` that differ.
 
-    Args:
-        subject: what is explored.
-        raw: `x` by name, `choice`, and if they differ from the study's `limits` in its order, `plans` and
-            `blank_mm2`.
-
-    Raises:
-        SpecError: a number that is missing, unknown, not positive and finite, or far beyond its bounds; a choice or
-            plan that does not exist.
+    SpecError: a number missing, unknown, not positive and finite, or far beyond its bounds; no such choice or plan.
     """
     given = raw.get("x")
     names = [f.name for f in subject.study.free]

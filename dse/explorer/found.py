@@ -1,7 +1,4 @@
-"""What other commands left in the results folder: fronts of the study, serving curves, scores against measurements.
-
-Files of others may hold anything: what does not have the form of this version is left out, with its reason.
-"""
+"""What other commands left in the results folder; what does not have the form of this version is left out, with why."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Who may talk to the explorer: pages of its own, opened by whoever was given its address.
 
-Other accounts of this machine reach the port, and any web page that its owner visits can send requests there. So every
-path begins with a token that cannot be guessed, the host must be this one (a page elsewhere that renames its server to
-127.0.0.1 calls it by its own name), and a request that names another origin is refused.
+Other accounts and web pages reach the port, so every path begins with a token, the host must be this one, and requests
+that name another origin are refused.
 """
 
 from __future__ import annotations
@@ -29,8 +28,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-"""What every answer says: nothing from elsewhere is loaded, no frame around it, no address of ours goes out. Styles may
-stand in the page, since plotly writes them there."""
+"""What every answer says: nothing from elsewhere is loaded, no frame, no address of ours; plotly needs styles."""
 
 
 def new_token() -> str:
@@ -44,7 +42,6 @@ class Guard:
 
     app: ASGIApp
     token: str
-    """First part of every path."""
     port: int
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,8 +1,7 @@
 """JavaScript from a traced function: the formulas of an offline page have the same source as every other answer.
 
-Every array is a flat Float64Array, every loop has bounds that are known here, and whatever depends on no argument is
-computed here. An operation outside the small set below is an error, by name: a model that the page cannot follow fails
-when the page is written, not in a browser.
+Arrays are flat Float64Arrays, loops have known bounds, constants are computed here; any operation beyond the small set
+below is an error by name.
 """
 
 from __future__ import annotations
@@ -54,7 +53,6 @@ class Value:
     """One value while a function is followed."""
 
     shape: tuple[int, ...]
-    """Of its array; () for a number."""
     known: np.ndarray | None = None
     """The numbers, where they depend on no argument."""
     name: str = ""
@@ -85,7 +83,6 @@ class Emitter:
     """Coefficients and positions."""
     n_names: int = 0
     placed: dict[tuple[bytes, int], int] = dataclasses.field(default_factory=dict)
-    """Tables by content, so that equal ones are there once."""
 
     def name(self) -> str:
         """A name that is new."""

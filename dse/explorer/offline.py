@@ -44,12 +44,9 @@ class Emitted:
 
 
 def emitted(subject: Subject, plans: list[Plans], more: Sequence[tuple[int, Plans]] = ()) -> Emitted:
-    """The reading of a study as JavaScript, under given plans for every choice.
+    """The reading of a study as JavaScript, under given plans for every choice; shared coefficients are folded in.
 
-    Coefficients that all rows share are folded into the formulas; those that differ are arguments.
-
-    Raises:
-        EmitError: the model holds an operation that a page cannot.
+    EmitError: the model holds an operation that a page cannot.
     """
     under = [*enumerate(plans), *(m for m in dict.fromkeys(more) if plans[m[0]] != m[1])]
     every = [data_of(subject.space, i, p) for i, p in under]
@@ -87,9 +84,7 @@ def emitted(subject: Subject, plans: list[Plans], more: Sequence[tuple[int, Plan
 def write_page(answers: Answers, path: Path, tell: Callable[[str], None] = lambda _: None) -> Path:
     """Write the offline page of a subject, and return its path.
 
-    Raises:
-        SpecError: another ending, or a file that cannot be written.
-        EmitError: the model holds an operation that a page cannot.
+    SpecError: another ending, or a file that cannot be written. EmitError: an operation that a page cannot.
     """
     if path.suffix != ".html":
         raise SpecError(f"--export {path}: give a file that ends in .html")
@@ -164,9 +159,7 @@ class Facts:
     """Every fact of a page once, however many numbers rest on it."""
 
     rows: dict[str, int] = dataclasses.field(default_factory=dict)
-    """Place of every fact, by its text."""
     works: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Titles of what facts cite, by key."""
 
     def folded(self, found: Any) -> Any:
         """Plain data with places instead of the facts in it, for `unfolded` of the page."""

@@ -20,7 +20,6 @@ class Place:
     path: tuple[str | int, ...]
     """Names of fields, keys and positions, from the root."""
     shape: tuple[int, ...]
-    """Of its array; () for a number."""
 
     @property
     def n_numbers(self) -> int:

@@ -59,11 +59,8 @@ class Work(eqx.Module):
     hottest_W: FloatLike
     """Package power while the hottest operator runs."""
     tokens_per_s: FloatLike
-    """Of the whole system."""
     mfu_frac: FloatLike
-    """Model FLOP over time and peak."""
     memory_B: FloatLike
-    """HBM that the plan needs per chip."""
     speedup_frac: FloatLike
     """Baseline's time per token over this chip's."""
     parts_s: FloatLike
@@ -71,11 +68,8 @@ class Work(eqx.Module):
     energy_W: FloatLike
     """Mean power by block, in the order of `Energy`, then static; delivery losses left out."""
     op_run_s: FloatLike
-    """Time of one run of each operator."""
     op_step_s: FloatLike
-    """Time of all its runs in a step."""
     op_traffic_B: FloatLike
-    """Memory traffic of one run."""
     op_bound: Any
     """Which of `LIMITS` would take longest alone; one more where starting takes longer."""
 
@@ -100,7 +94,6 @@ class Reading(eqx.Module):
     peak_FLOPps: FloatLike
     """Matrix peaks, in the order of `PRECISIONS`."""
     static_W: FloatLike
-    """Power at no load."""
     blank_mm2: FloatLike
     """Silicon of a die that holds nothing: what was asked for, or what limits on watts by area, or on area, ask for."""
 
@@ -114,10 +107,7 @@ def named_metrics(core: ConvexCore, owned: bool, services: bool) -> tuple[str, .
 
 
 def technology_rows(core: ConvexCore, built: bool = False) -> list[tuple[int, str]]:
-    """Rows of the convex core that limits of technology and memory make: position and label.
-
-    The shoreline of a chip that is `built` is left out: the core gives it die-to-die links that it does not have.
-    """
+    """Position and label of the convex core's rows of technology and memory; not the shoreline of a `built` chip."""
     kept = (MEMORY, AHEAD)
     shown = [(i, r) for i, r in enumerate(ratio_rows(core)) if r.kind is Kind.TECHNOLOGY or r.what in kept]
     return [(i, r.label) for i, r in shown if not (built and r.what == "shoreline")]
@@ -126,8 +116,7 @@ def technology_rows(core: ConvexCore, built: bool = False) -> list[tuple[int, st
 def chip_of(core: ConvexCore, x: Vector, data: Data, built: bool = False) -> Chip:
     """The chip with its free numbers at `x`, which throttles at the study's power limit.
 
-    The die-to-die links of a chip that is `built` stay as they are; those of a design grow with its memory. A design
-    has the blank silicon in `data`, or as much more as its limits ask for.
+    A design's die-to-die links grow with its memory, and its blank silicon as its limits ask; those `built` stay.
     """
     chip = with_free(data.chip, dict(zip(core.free, x, strict=True)))
     chip = dataclasses.replace(chip, power_limit_W=power_cap_W(core, data))
@@ -170,7 +159,6 @@ def reading(core: ConvexCore, names: tuple[str, ...], x: Vector, data: Data, bui
 def _state(
     core: ConvexCore, chip: Chip, data: Data, s: Silicon, found: list[Evaluation], before: list[FloatLike]
 ) -> State:
-    """The chip as a point that `METRICS` can read."""
     loads = [
         Load(e.step_s, e.power_W, b, d.tokens / data.n_chips[i], data.traffic_frac[i], e.hottest_W)
         for i, (d, e, b) in enumerate(zip(data.demands, found, before, strict=True))

@@ -47,13 +47,9 @@ class AtHand:
     """One chip under one set of limits."""
 
     x: np.ndarray
-    """Free numbers, in the order of the study."""
     choice: int
-    """Position in its choices."""
     limits: np.ndarray
-    """Values of its limits."""
     blank_mm2: float
-    """Least blank silicon of a die; it has more where limits ask for it."""
 
 
 @dataclasses.dataclass
@@ -80,7 +76,6 @@ class Subject:
     kept: dict[tuple[int, Plans | None], Data] = dataclasses.field(default_factory=dict)
     """Coefficients on the device, by choice and plans."""
     known: dict[Plans, dict[str, Any]] = dataclasses.field(default_factory=dict)
-    """What is shown of plans."""
 
 
 def subject_of(space: Space, asked: str, is_chip: bool = False) -> Subject:

@@ -25,13 +25,11 @@ FIELDS: dict[type, dict[str, str]] = {
 """Sizes that a page may change, as commands call them, to the field of the workload."""
 WORDS = {"batch": "batch, sequences in all", "sequence": "sequence, tokens", "context": "context, tokens",
          "prompt": "prompt, tokens"}  # fmt: skip
-"""Sizes in words."""
 LENGTHS = ("sequence", "context", "prompt")
 """Sizes that say how long a sequence is, one in every phase."""
 START = 1
 """What a size starts at in another phase, where none carries over."""
 MOST = 2**24
-"""Largest size."""
 
 
 def asked_of(study: Study) -> list[dict[str, Any]]:
@@ -45,11 +43,7 @@ def asked_of(study: Study) -> list[dict[str, Any]]:
 
 
 def sizes_of_phases() -> dict[str, list[dict[str, Any]]]:
-    """Name and words of the sizes of every phase, what each starts at, and whether it carries over.
-
-    On a change of phase a size that carries over takes the value of the one that does in the phase before, the length
-    of a sequence by any name; all others, and one with none before it, start anew.
-    """
+    """Name and words of the sizes of every phase, what each starts at, and whether it carries over."""
     size = lambda n: {"name": n, "label": WORDS[n], "start": START, "carries_over": n in LENGTHS}  # noqa: E731
     return {t.__name__.lower(): [size(n) for n in fields] for t, fields in FIELDS.items()}
 
@@ -75,7 +69,6 @@ def _checked(given: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_study(answers: Answers, each: list[dict[str, Any]]) -> Subject:
-    """The study with other sizes; phases and models stay."""
     study, workloads = answers.subject.study, {}
     for (name, (workload, _)), asked in zip(study.workloads.items(), each, strict=True):
         fields = FIELDS.get(type(workload), {})
@@ -87,7 +80,6 @@ def _of_study(answers: Answers, each: list[dict[str, Any]]) -> Subject:
 
 
 def _of_chip(answers: Answers, asked: dict[str, Any]) -> Subject:
-    """The chip of the session under another workload."""
     chip, own_model = answers.named
     if asked["model"] not in (*model_names(), own_model, model(own_model).name):
         raise UnknownNameError("model", asked["model"], model_names())

@@ -135,14 +135,10 @@ def pool_B(chip: Chip) -> FloatLike:
 
 
 def peak_FLOPps(chip: Chip, precision: str) -> FloatLike:
-    """Dense matrix peak of the package.
+    """Dense matrix peak of the package; vendors' totals can differ, by what the preset's receipts say.
 
         P = 2 n_cores rows cols m_p f
-
-    with m_p `macs_per_cycle` of the precision and f `clock_Hz`. 8-bit floats and integers share a rate. Vendors' totals
-    can differ;
-    the preset's receipts say by how much.
-
+    with m_p `macs_per_cycle` of the precision and f `clock_Hz`. 8-bit floats and integers share a rate.
     Source: [aws2026neuron] NKI guides: 128 x 128 x 2 x clock x multiplier reproduces every per-core figure.
     """
     t = chip.core.tensor

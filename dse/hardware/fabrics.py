@@ -1,7 +1,6 @@
 """How chips are joined and what stands around them: systems by name or in a user's own file, with receipts.
 
-A system of `data/systems.toml` is a product with its chip; one of `data/racks.toml` is a rack that chips may sit in
-which do not exist yet. Both say how a scale-up domain is joined, and may say what that costs and draws.
+`data/systems.toml` has products with their chips, `data/racks.toml` racks that chips which do not exist yet may sit in.
 """
 
 from __future__ import annotations
@@ -47,9 +46,7 @@ def own_system(path: Path) -> Receipts:
         base = "ualink-72"
         dims = "36"
         scaleup_switch_W_per_GBps = 0.2
-
-    Raises:
-        SpecError: more than one table, an unknown key or base, a fact that no system can have; names file and key.
+    SpecError names file and key: more than one table, an unknown key or base, a fact that no system can have.
     """
     every = {f: fact for facts in _every().values() for f, fact in facts.items()}
     thing = own_thing(path, lambda base: pick(_every(), "system", base), every, may_add=every)

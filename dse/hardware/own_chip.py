@@ -15,11 +15,9 @@ from .chip import OPTIONAL
 
 CHIPS = Path(__file__).parent / "data" / "chips.toml"
 OWN_SETTINGS = ("system", "host", "price", "margin", "rent")
-"""What an own chip file may say beside facts: the system it stands in, its server, what a buyer pays for the package
-or its maker adds to the cost, and the rent of an hour."""
+"""What an own chip file may say beside facts: system, server, price of the package or its maker's margin, rent."""
 FAR, FAR_COUNT = 100.0, 10.0
-"""How far from every preset a number may lie: units and prefixes that people confuse differ by more; a count or a
-ratio has none to confuse."""
+"""How far from every preset a number may lie: confused units and prefixes differ by more; counts have none."""
 WHOLE = ("n_", "rows", "cols", "cores_per_pool")
 """Beginnings of facts that count something."""
 NAMED: dict[str, Callable[[str], object]] = {"node": node, "hbm": memory, "link": link}

@@ -1,8 +1,4 @@
-"""Chips and systems by name, each number with its receipt.
-
-Everything is data in `hardware/data/chips.toml` and `systems.toml`; this module turns a table into a record and
-refuses what cannot exist. A variant is a difference: `eqx.tree_at` on a preset, not a copied table.
-"""
+"""Chips and systems by name, each number with its receipt, from `data/chips.toml` and `data/systems.toml`."""
 
 from __future__ import annotations
 
@@ -62,9 +58,7 @@ def chip(name_or_path: str | Path) -> Chip:
     >>> h100.node, float(h100.hbm_bandwidth_Bps)
     ('N4', 3350000000000.0)
 
-    Raises:
-        UnknownNameError: no such preset; offers near matches.
-        DseError: a file that is missing or malformed, a fact without a receipt, or one that no hardware can have.
+    UnknownNameError offers near matches; DseError for a bad file, a fact without a receipt, or an impossible one.
     """
     name = str(name_or_path)
     return chip_file(Path(name)) if name.endswith(".toml") else _preset(name)
@@ -138,15 +132,9 @@ def system(name: str, n_chips: int | None = None, inside: Chip | None = None) ->
     >>> rack.n_chips, rack.chip.name
     (16, 'h100')
 
-    Args:
-        name: system preset, or path.
-        n_chips: chips in the whole system; one scale-up domain when left out.
-        inside: chip that sits in it as it is; by default the one that the system is made of.
-
-    Raises:
-        UnknownNameError: no such system; the message offers near matches.
-        SpecError: `n_chips` neither fills whole domains nor divides one, or is more than `MOST_CHIPS`; a system that no
-            chip is made for yet: ask for one of your own chips in it.
+    `n_chips` is one scale-up domain when left out; `inside` sits in it as it is, by default the chip it is made of.
+    UnknownNameError: no such system, with near matches. SpecError: `n_chips` neither fills whole domains nor divides
+    one, or is more than `MOST_CHIPS`; a system that no chip is made for yet: ask for one of your own chips in it.
     """
     if inside is not None or is_own(name):
         return _placed(name, n_chips, inside)
@@ -200,9 +188,7 @@ def usual_system(chip_name: str) -> str:
 def chip_system(chip_name: str, n_chips: int | None = None, within: str | None = None) -> System:
     """A chip, preset or the path of a user's own file, in its system; an own chip is called by its path.
 
-    Raises:
-        UnknownNameError: no such chip or system.
-        SpecError: a preset that is not the chip of `within`, or an own file as `own_chip`.
+    UnknownNameError: no such chip or system. SpecError: a preset not of `within`, or as of `own_chip`.
     """
     name = within or usual_system(chip_name)
     facts = system_facts(name)

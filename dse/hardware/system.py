@@ -43,11 +43,9 @@ class System(AbstractShown, eqx.Module):
     """Identical chips in scale-up domains joined by a scale-out network."""
 
     name: str = eqx.field(static=True)
-    """Preset name, such as "trn2-ultraserver"."""
     chip: Chip
     fabric: Fabric
     n_chips: int = eqx.field(static=True)
-    """Chips in the whole system."""
 
 
 def most_cubic(n: int, n_axes: int) -> tuple[int, ...]:
@@ -60,10 +58,7 @@ def most_cubic(n: int, n_axes: int) -> tuple[int, ...]:
 
 
 def torus_slice(system: System, n_chips: int) -> System:
-    """`n_chips` of a torus whose links optical switches connect: a torus of its own, as cubic as it can be.
-
-    Source: [google2026tpuv5p]: slices are 3D tori of their own, switched together from cubes of 64 chips.
-    """
+    """`n_chips` of a torus that optical switches connect: a torus as cubic as can be. Source: [google2026tpuv5p]."""
     fabric = system.fabric
     if fabric.kind != "torus" or n_chips > fabric.n_chips:
         return dataclasses.replace(system, n_chips=n_chips)

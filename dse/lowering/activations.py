@@ -38,11 +38,7 @@ class Footprint:
 
 @cache
 def footprint(kind: str) -> Footprint:
-    """The footprint of a kind of software, as in `software.moves`.
-
-    Raises:
-        UnknownNameError: no such kind.
-    """
+    """The footprint of a kind of software, as in `software.moves`; UnknownNameError for another."""
     facts = pick(load_receipts(_FILE), "footprint", kind)
     return Footprint(**{f.name: number(facts, f.name) for f in dataclasses.fields(Footprint)})
 
@@ -57,10 +53,7 @@ FUSED = footprint("fused")
 
 
 def input_B(precision: str) -> float:
-    """Bytes per element of a linear layer's kept input: the width at which the weight gradient reads it again.
-
-    Source: [deepseek2024v3] section 3.3.3: products in 8 bit cache their inputs in 8 bit.
-    """
+    """Bytes per element of a kept input. Source: [deepseek2024v3] section 3.3.3: 8-bit products cache 8 bit."""
     return min(PRECISION_BITS[precision] / 8, float(ACTIVATION_B))
 
 
@@ -80,21 +73,15 @@ def layer_activation_B_per_token(
 ) -> float:
     """Bytes that one layer keeps per token on one rank until the backward pass.
 
-    Stored tensors, counted as in the source but with grouped queries and a gated MLP:
-
         norm inputs 4h + inputs of QKV and of the MLP 2wh + Q and attention output 4ad + K and V 4kd
         + inputs of the activation 2f (n_mlp - 1), its result wf + dropout masks 2h (if any), all over t;
         "none" adds the scores, 5as with dropout (softmax 2, mask 1, result 2), 2as without;
         "full" keeps only the layer's input, 2h / t
-
     with h `hidden`, a and k query and KV heads, d `head_dim`, f `ffn`, s `sequence`, t `tp`, w bytes of a product's
-    input (2, or 1 for 8-bit products, which then keep their own copy of the attention output, wad). For GPT in
-    16 bit (k = a, ad = h, f = 4h, n_mlp = 2) this is h (34 + 5as/h) / t, 34h / t and 2h / t.
-
-    Source: [korthikanti2022] section 4.1 for the tensors, table 2 for the division by t with sequence parallelism;
-    [deepseek2024v3] section 3.3.3 for w.
-    Assumes: "selective" and "full" never store scores (recomputed, or fused as in FlashAttention); "none" does.
-    K and V are replicated, not split, where t exceeds the KV heads.
+    input (2, or 1 for 8-bit products, which keep their own copy of the attention output, wad).
+    Source: [korthikanti2022] section 4.1 for the tensors, table 2 for t with sequence parallelism, here with grouped
+    queries and a gated MLP; [deepseek2024v3] section 3.3.3 for w.
+    Assumes: scores are stored with "none" only. K and V are replicated, not split, where t exceeds the KV heads.
     """
     if recompute == "full":
         return ACTIVATION_B * model.hidden / tp
@@ -112,13 +99,10 @@ def layer_activation_B_per_token(
 
 
 def in_flight(plan: Plan, n_micro: int, stage: int) -> float:
-    """Micro batches whose activations `stage` holds at once.
+    """Micro batches whose activations `stage` holds at once, never more than there are.
 
         1F1B: p - i        interleaved: (2 (p - i - 1) + (v - 1) p + 1) / v
-
-    with p `pp`, v `interleave`, i `stage` from 0; never more than there are. The first stage has p, or
-    p (1 + (p - 1)/(p v)) interleaved.
-
+    with p `pp`, v `interleave`, i `stage` from 0.
     Source: [korthikanti2022] section 4.2.3 for the first stage; [narayanan2021megatron] section 2.2 for the warm-up.
     """
     p, v, after = plan.pp, plan.interleave, plan.pp - stage - 1
@@ -130,14 +114,10 @@ def training_activations_B(plan: Plan, workload: Training, software: Footprint =
     """Activations on the fuller of first and last stage.
 
         A = s b (l a F_i + E_i) + replay
-
-    with s b tokens of a micro batch, l layers per stage, a bytes per token and layer, F_i micro batches in flight.
-    With full recomputation of a share of the layers, a is the mean over them. E_i is F_0 h / t on the first stage
-    (mask of the embedding's dropout, if any) and (4h + g V) / t on the last (norm, head input, g bytes per logit of
-    one micro batch). Full recomputation replays one layer at a time, whose
-    tensors are the replay term (the source leaves it out); with offloading the layers' tensors wait in host memory
-    and only those of the layer at work and of the one on its way are here.
-
+    with s b tokens of a micro batch, l layers per stage, a mean bytes per token and layer, F_i micro batches in flight.
+    E_i is F_0 h / t on the first stage (mask of the embedding's dropout, if any) and (4h + g V) / t on the last (norm,
+    head input, g bytes per logit of one micro batch). Full recomputation replays one layer at a time (left out by the
+    source); with offloading only the layer at work and the one on its way are here.
     Source: [korthikanti2022] eq. 5 and section 4.3.
     """
     model, tp, layers = workload.model, plan.tp, layers_per_stage(plan, workload.model)

@@ -1,7 +1,7 @@
 """Collectives in alpha-beta form: bytes at full link speed plus hops, on a torus, a switch, and across nodes.
 
-A collective is lowered to coefficients once (`Traffic`); its time is then a posynomial of link speeds, so it can
-sit inside the optimisation. The algorithm is chosen at a reference link speed, a discrete choice outside the gradient.
+Lowered once to coefficients (`Traffic`), whose time is a posynomial of link speeds. The algorithm is chosen at a
+reference link speed, a discrete choice outside the gradient.
 """
 
 from __future__ import annotations
@@ -19,11 +19,9 @@ class Traffic:
     up_B: float = 0.0
     """Bytes over scale-up, expressed at the chip's full scale-up speed."""
     up_hops: float = 0.0
-    """Sequential messages over scale-up."""
     out_B: float = 0.0
     """Bytes over the scale-out network, at the chip's full share."""
     out_hops: float = 0.0
-    """Sequential messages over scale-out."""
     sent_B: float = 0.0
     """Bytes that really leave a chip over scale-up, for energy."""
     n_starts: float = 0.0
@@ -57,13 +55,9 @@ class Reference:
     out_Bps: float
     """Scale-out share of a chip, one direction."""
     up_hop_s: float
-    """Latency of one scale-up message."""
     out_hop_s: float
-    """Latency of one scale-out message."""
     start_s: float = 0.0
-    """Start of a collective by a library."""
     exchange_s: float = 0.0
-    """One direct exchange."""
     has_direct: bool = True
     """Whether the stack has kernels that exchange directly; without, rings and trees of a library are left."""
     fixed_shapes: bool = False
@@ -80,13 +74,11 @@ class Group:
     """Ranks of one collective inside a scale-up domain."""
 
     size: int
-    """Chips taking part."""
     share: float
     """Share of a chip's scale-up speed the group can use."""
     switched: bool
     """Whether every pair is one hop apart."""
     reduces_in_network: bool
-    """Whether switches add up."""
     ring_hops: float
     """Sequential steps of a ring all-gather: n - 1, or the sum over torus axes of (length - 1)."""
     upper_s: float = 0.0
@@ -100,9 +92,8 @@ class Group:
 def group(fabric: Fabric, inner: int, size: int) -> Group:
     """The `size` ranks that follow `inner` innermost ones in a scale-up domain.
 
-    On a torus the ranks fill axes from the innermost; a full axis is a ring that uses both directions, a
-    part of an axis has no wrap-around link and uses half of it. A switch gives every group all links, as far as its
-    second level carries them.
+    On a torus a full axis is a ring that uses both directions; a part of an axis has no wrap-around link and uses half
+    of it. A switch gives every group all links, as far as its second level carries them.
     """
     if fabric.kind == "switched":
         near = size if fabric.n_leaf_chips == 0 else min(max(fabric.n_leaf_chips // inner, 1), size)
@@ -127,9 +118,7 @@ def _switched_share(upper_share: float, near: int, size: int) -> float:
     """Share of a chip's speed for a group of which `near` ranks sit behind the same first-level switches.
 
         min(1, f (n - 1)/(n - near)),  f = `upper_share`
-
-    Of what a rank exchanges with n - 1 others, (n - near)/(n - 1) crosses the second level.
-    Assumes: even exchange; a ring through racks one after the other crosses less, so that it is taken as too slow.
+    Assumes: even exchange, (n - near)/(n - 1) of it across the second level; a ring through racks crosses less.
     """
     return 1.0 if near == size else min(1.0, upper_share * (size - 1) / (size - near))
 
@@ -149,22 +138,11 @@ def _direct(g: Group, volume_B: float, factor: float, n_exchanges: float) -> Tra
 
 
 def all_gather(g: Group, volume_B: float, ref: Reference) -> Traffic:
-    """All-gather (or its mirror, reduce-scatter) of a result of `volume_B` bytes.
+    """All-gather (or its mirror, reduce-scatter) of a result of `volume_B` bytes by the faster algorithm.
 
         t = (n - 1)/n V / B + hops alpha
-
-    with hops n - 1 on a ring, or 1 when every pair is connected through a switch (direct exchange). Without direct
-    exchange a library starts a ring.
-
+    with hops n - 1 on a ring, which a library starts, or 1 where every pair is connected through a switch.
     Source: [thakur2005] section 4 (ring); [aws2026nki] for mesh, ring and their ranges on Trainium.
-
-    Args:
-        g: ranks.
-        volume_B: size of the gathered result.
-        ref: speeds at which the algorithm is chosen.
-
-    Returns:
-        Traffic of the faster algorithm.
     """
     n = g.size
     if n <= 1:
@@ -182,22 +160,10 @@ def all_reduce(g: Group, volume_B: float, ref: Reference) -> Traffic:
 
         direct, through a switch:  one-shot (n - 1) V, 1 exchange;  two-shot 2 (n-1)/n V, 2 exchanges
         library:  ring 2 (n-1)/n V, 1 start and two rings of hops
-        reduction in the switch:  (1 + 1/n) V, 2 starts, 2 hops (all ranks wait for each other before and after): each
-            rank answers the reads of all slices and writes its own to all
+        reduction in the switch:  (1 + 1/n) V, 2 starts, 2 hops: a rank answers reads of all slices and writes its own
         torus:  recursive doubling V log2 n, 1 start, log2 n hops;  mesh (n - 1) V, 1 start, half a ring of hops
-
-    Each kind has its own latency, since a kernel that writes to all peers costs a third of a library's collective.
-
     Source: [thakur2005] section 4; [aws2026nki] mesh, RDH and ring algorithms of Trainium; [klenk2020] section IV for
-        reductions in switches; the latencies are fitted to measured collectives.
-
-    Args:
-        g: ranks.
-        volume_B: vector length in bytes.
-        ref: speeds at which the algorithm is chosen, and whether the stack exchanges directly.
-
-    Returns:
-        Traffic of the fastest algorithm.
+    reductions in switches; each kind's latency is fitted to measured collectives.
     """
     n = g.size
     if n <= 1:
@@ -221,10 +187,8 @@ def in_switch(g: Group, volume_B: float) -> Traffic:
 def across_gather(g: Group, n_out: int, volume_B: float, ref: Reference) -> Traffic:
     """All-gather or reduce-scatter of `volume_B` over `g.size` chips in each domain and `n_out` domains.
 
-    Hierarchical: each chip exchanges its 1/g.size slice across the network, then the domain completes it.
-    Across the network a ring (n - 1 hops) or a tree (2 log2 n hops at twice the bytes) is chosen.
-
-    Source: [thakur2005] for ring and tree; [aws2026ccl] hierarchical rings over EFA.
+    Each chip exchanges its 1/g.size slice across the network, by a ring (n - 1 hops) or a tree (2 log2 n hops, twice
+    the bytes), then the domain completes it. Source: [thakur2005] for both; [aws2026ccl] hierarchical rings over EFA.
     """
     inside = all_gather(g, volume_B, ref)
     if n_out <= 1:
@@ -236,10 +200,7 @@ def across_gather(g: Group, n_out: int, volume_B: float, ref: Reference) -> Traf
 
 
 def across_all_reduce(g: Group, n_out: int, volume_B: float, ref: Reference) -> Traffic:
-    """All-reduce over domains: reduce-scatter then all-gather of the hierarchy (or the domain's best alone).
-
-    What ranks add to a ring is left out: sums go up and down a tree [nvidia2021nccl].
-    """
+    """All-reduce over domains: reduce-scatter, then all-gather, or the domain's best; in trees [nvidia2021nccl]."""
     if n_out <= 1:
         return all_reduce(g, volume_B, ref)
     both = across_gather(g, n_out, volume_B, ref).times(2.0)
@@ -256,11 +217,8 @@ def send(volume_B: float, inside: bool) -> Traffic:
 def spread(fabric: Fabric, inner: int, size: int) -> tuple[Group, int]:
     """The ranks of a group that follow `inner` innermost ones: those inside one domain, and how many domains they span.
 
-    On a torus as many as divide both the group and what `inner` leaves of the domain stay inside. Behind a switch any
-    chips are as near as any others, so schedulers leave a few idle rather than split a group: as many as divide the
-    group and fit, such as 64 of 72.
-
-    Assumes: a scheduler that may leave chips of a domain idle, as those of 72-GPU racks do for groups of 64.
+    On a torus as many as divide both the group and what `inner` leaves of the domain stay inside.
+    Assumes: behind a switch a scheduler leaves a few chips idle rather than split a group, such as 64 of 72.
     """
     if fabric.kind == "switched":
         room = max(fabric.n_chips // inner, 1)
@@ -272,10 +230,7 @@ def spread(fabric: Fabric, inner: int, size: int) -> tuple[Group, int]:
 
 
 def all_to_all(g: Group, n_out: int, volume_B: float) -> Traffic:
-    """Exchange of `volume_B` per rank, evenly over all ranks of the group: one hop inside, one across domains.
-
-    V (n_in - 1)/n over scale-up,  V (n - n_in)/n over the network,  n = n_in n_out
-    """
+    """Even exchange of `volume_B` per rank: V (n_in - 1)/n over scale-up, V (n - n_in)/n outside, n = n_in n_out."""
     n = g.size * n_out
     if n <= 1:
         return Traffic()

@@ -1,7 +1,4 @@
-"""A workload under a plan, lowered to coefficients: everything about a step that does not depend on free numbers.
-
-Lowering happens once per discrete choice, on the host. What is left is a posynomial of the chip (see `step`).
-"""
+"""A workload under a plan, lowered on the host, once per discrete choice, to coefficients: a posynomial of the chip."""
 
 from __future__ import annotations
 
@@ -56,14 +53,10 @@ def _runs(
 ) -> tuple[np.ndarray, float]:
     """Runs of each operator per micro batch on the slowest stage, and the layers of the stage that has most.
 
-    Full recomputation runs the forward pass of a layer twice; the head runs once, on the last stage. Software cuts the
-    stages by what they cost where it is `balanced`. Elsewhere each has the same number of layers, and where they do not
-    divide the last one is among those that have one less, so that it has that much time for the head:
-
+    `balanced` software cuts stages by cost. Elsewhere each has the same number of layers; where they do not divide, the
+    last is among those with one less, and so has that much time for the head:
         layers = floor(L / pp) + max(0, 1 - h)
-
     with h the multiplications of the head over those of a layer, 0 layers more where the stages divide them.
-
     Source: [scao2022bloom] section 3.2.3: embedding and head are given the place of a layer.
     """
     times = {"forward": n_forward_runs(plan), "backward": 1.0, "head": 0.0}
@@ -79,14 +72,9 @@ def _runs(
 
 
 def _heaviest_stage(n_layers: int, head: float, n_stages: int) -> tuple[float, float, float]:
-    """Layers and heads of the stage with most work, and most layers of any; a stage ends at its share of the cost.
+    """Layers and heads (of cost `head` layers) of the stage with most work, and most layers of any stage.
 
     Source: [nanotron2026] parallel_state and models/base: costs of blocks add up until they pass the stage's share.
-
-    Args:
-        n_layers: of the model.
-        head: cost of the head, in layers.
-        n_stages: of the pipeline.
     """
     costs = np.append(np.ones(n_layers), head)
     reached, stages, stage = np.cumsum(costs), np.zeros((n_stages, 2)), 0
@@ -104,13 +92,10 @@ def _backward_share(ops: RankOps, phases: list[str], runs: np.ndarray) -> float:
 
 
 def _tensor_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float, ref: Reference) -> Traffic:
-    """Traffic of tensor and expert ranks per micro batch.
+    """Traffic of tensor and expert ranks per micro batch; full recomputation repeats the forward part.
 
-    Tensor ranks gather and scatter the activations four times per block forward and four times backward (or
-    all-reduce them twice each way without sequence parallelism). Expert ranks exchange tokens before and after the
-    experts, each way. Full recomputation repeats the forward part.
-
-    Source: [korthikanti2022] section 4.2.2; [lepikhin2020gshard] for experts.
+    Tensor ranks gather and scatter activations four times per block and way (or all-reduce twice without sequence
+    parallelism). Source: [korthikanti2022] section 4.2.2; [lepikhin2020gshard] for experts, before and after, each way.
     """
     model = workload.model
     tokens = plan.micro_batch * workload.sequence / plan.cp
@@ -131,10 +116,7 @@ def _tensor_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: floa
 
 
 def _context_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: float, ref: Reference) -> Traffic:
-    """Traffic of context ranks per micro batch: keys and values go around forward, and with their gradients backward.
-
-    Source: [liu2023ring] section 3: blocks travel while attention works on the last ones, so this can hide.
-    """
+    """Traffic of context ranks per micro batch: keys, values, backward their gradients. Source: [liu2023ring]."""
     model = workload.model
     width = sum(share * ring_width(m, plan.tp, latent=False) for m, share in model.working_mixers)
     volume = plan.micro_batch * workload.sequence * width * ACTIVATION_B
@@ -145,9 +127,7 @@ def _context_traffic(workload: Training, plan: Plan, fabric: Fabric, layers: flo
 def _pipeline_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Reference) -> Traffic:
     """Traffic between stages per micro batch: an activation forward and its gradient back, per virtual stage.
 
-    Each tensor rank sends its part; without sequence parallelism the receivers gather the parts.
-
-    Source: [narayanan2021megatron] section 4.1 (scatter/gather optimization).
+    Source: [narayanan2021megatron] section 4.1: tensor ranks send parts, gathered without sequence parallelism.
     """
     if plan.pp == 1:
         return Traffic()
@@ -159,10 +139,7 @@ def _pipeline_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Refer
 
 
 def n_host_calls(runs: np.ndarray, ops: RankOps, layers: float, plan: Plan, software: str) -> float:
-    """Kernels and collectives that the host starts per micro batch.
-
-    A framework starts a few small kernels for each operator and each exchange counted here.
-    """
+    """Kernels and collectives that the host starts per micro batch; a framework adds a few small kernels for each."""
     collectives = sum(n for _, n in _collectives(plan))
     each = number(framework(), "n_kernels_per_operator") * moves(software)["starts"]
     return each * (float(runs @ ops.columns[-1]) + collectives * layers)
@@ -179,14 +156,10 @@ def _data_traffic(
 ) -> tuple[Traffic, Traffic, float]:
     """Traffic per micro batch and per step over replicas, and weights whose optimizer states a chip holds.
 
-    Experts have 1/ep of the replicas. ZeRO-0 all-reduces gradients in fp32; stages 1 and 2 scatter them and gather
-    bf16 weights; stage 3 gathers weights forward and backward and scatters gradients, every micro batch. Frozen
-    weights have no gradients: those of adapters are all-reduced, and stage 3 still gathers weights. Copies of sharded
-    states add up their shards of the gradients once a step. Sharded weights travel block by block, gradients in
-    buckets of `call_B` that leave as they fill, each with its own latency.
-
-    Source: [rajbhandari2020zero] section 7; [zhao2023fsdp] section 3.2.2 for hybrid sharding; [hu2022lora] section 4.2
-    for what adapters save.
+    ZeRO-0 all-reduces gradients in fp32; stages 1 and 2 scatter them and gather bf16 weights; stage 3 does so every
+    micro batch, gathers forward and backward. Frozen weights have no gradients: those of adapters are all-reduced.
+    Copies of sharded states add up shards once a step. Weights travel by blocks, gradients in buckets of `call_B`.
+    Source: [rajbhandari2020zero] section 7; [zhao2023fsdp] section 3.2.2 for hybrid sharding; [hu2022lora] section 4.2.
     """
     model = workload.model
     if workload.adapter_rank:
@@ -240,12 +213,9 @@ def plan_demand(
     workload: Training, plan: Plan, system: System, array: ArrayShape, ref: Reference, software: str = "",
     kept: Footprint | None = None,
 ) -> StepDemand:  # fmt: skip
-    """Coefficients of one optimizer step under a plan that nobody checks: also one that ran against the rules.
+    """Coefficients of one optimizer step under an unchecked plan, with the usual `software` unless told.
 
-    Stages idle for (pp - 1)/v micro batches. `software` is the kind that trained, by default the usual one; `kept` is
-    what it keeps, by default what such software does.
-
-    Source: [narayanan2021megatron] section 2.2 for the bubble; see the functions of each kind of traffic.
+    Source: [narayanan2021megatron] section 2.2: stages idle for (pp - 1)/v micro batches.
     """
     workload = as_run(workload, array)
     software = software or usual_software(plan, system.chip.lane_kind)
@@ -311,11 +281,7 @@ def _beside(workload: Training, plan: Plan, layers: float, fabric: Fabric, kept:
 def demand(
     workload: Workload, plan: Plan, system: System, ref: Reference, array: ArrayShape | None = None
 ) -> StepDemand:
-    """Coefficients of `workload` under `plan` on `system`, for the system's own PE array or another one.
-
-    Raises:
-        PlanError: a plan that does not divide model, batch and system.
-    """
+    """Coefficients of `workload` under `plan`, on another PE array if given; PlanError where it does not fit."""
     check_plan(plan, workload, system)
     return valid_demand(workload, plan, system, ref, array_shape(system.chip.core.tensor) if array is None else array)
 

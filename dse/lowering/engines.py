@@ -39,7 +39,6 @@ class Policy:
     """How engines may run."""
 
     schedulers: tuple[str, ...] = SCHEDULERS
-    """Schedulers that are tried."""
     max_sequences: int = 2**20
     """Most sequences that write together on one engine."""
     acceptance_frac: float = 0.0
@@ -68,9 +67,7 @@ class Shape:
     """An engine's chips and plan, before anyone says how many sequences it holds; equal only to itself."""
 
     system: System
-    """Its chips."""
     plan: Plan
-    """Who does what."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,13 +75,11 @@ class Writer:
     """An engine that decodes with a given number of sequences."""
 
     shape: Shape
-    """Chips and plan."""
     n_sequences: int
     """Mean number of sequences per data-parallel rank."""
     memory: Memory
     """HBM of its fullest chip, cache for the peak number of sequences."""
     demand: StepDemand
-    """One decode pass."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,20 +87,15 @@ class Reader:
     """How an engine reads prompts: its passes by kind of request."""
 
     shape: Shape
-    """Chips and plan."""
     chunk: int
     """Tokens that ride on one decode pass; 0 for passes of their own."""
     n_passes: tuple[int, ...]
     """Passes over a prompt, by kind of request."""
     demands: tuple[StepDemand, ...]
-    """One such pass, by kind of request."""
 
 
 def part_of(system: System, n_chips: int) -> System | None:
-    """An engine's `n_chips` of a system: any number behind one switch, else what divides a domain or is whole ones.
-
-    None where the fabric has no such part.
-    """
+    """`n_chips` of a system: any number behind a switch, else what divides a domain or is whole ones; or None."""
     domain = system.fabric.n_chips
     if system.fabric.kind == "switched" and n_chips <= domain:
         return dataclasses.replace(system, fabric=dataclasses.replace(system.fabric, dims=(n_chips,)), n_chips=n_chips)
@@ -122,11 +112,7 @@ def engine_sizes(system: System) -> list[int]:
 
 
 def shapes(system: System, requests: Requests) -> list[Shape]:
-    """Every engine size under every valid plan, no two alike.
-
-    Replicas that share no experts do not meet, so they count as engines of their own: as many data-parallel ranks
-    remain as expert ranks.
-    """
+    """Every engine size under every valid plan; replicas that share no experts are engines of their own."""
     found = []
     for n in engine_sizes(system):
         part = part_of(system, n)
@@ -151,10 +137,9 @@ def _decode_memory(requests: Requests, shape: Shape, n_sequences: int, context: 
 
 
 def writer_memory(requests: Requests, shape: Shape, n_sequences: int, quantile_frac: float) -> Memory:
-    """HBM of the fullest chip: weights, working set, and a cache for the peak number of sequences and one prompt.
+    """HBM of the fullest chip: weights, working set, one prompt, and a cache for the peak number of sequences.
 
-    The peak is that of a Poisson number (see `queueing`), each with the mean context; never less than the longest
-    request alone.
+    The peak is that of a Poisson number (see `queueing`) with the mean context; at least the longest request alone.
     """
     mean = _decode_memory(requests, shape, n_sequences, requests.mean_context)
     longest = _decode_memory(requests, shape, 1, requests.longest)

@@ -13,10 +13,7 @@ Asked = TypeVar("Asked", bound=Workload)
 
 
 def as_run(workload: Asked, array: ArrayShape) -> Asked:
-    """`workload` with every product in a precision that `array` has: the one asked for, or the next wider.
-
-    Operands are then read, cast and kept at the width that runs, not at the one asked for.
-    """
+    """`workload` with products and operands in the precision asked for or the next wider that `array` has."""
     if isinstance(workload, Training):
         return dataclasses.replace(workload, precision=array.runs_in(workload.precision))
     usual = array.runs_in(products_of(workload, ""))

@@ -1,8 +1,4 @@
-"""Bytes that the fullest chip of a plan must hold: weights, gradients, optimizer states, activations, KV cache.
-
-Activations are in `activations.py`. The allocator's fragmentation and the driver's own memory are not counted; leave
-headroom.
-"""
+"""Bytes that the fullest chip of a plan must hold, without the allocator's and the driver's own: leave headroom."""
 
 from __future__ import annotations
 
@@ -36,13 +32,11 @@ class Memory(AbstractShown):
     weights_B: float
     """Weights as the products read them."""
     gradients_B: float
-    """Gradient accumulators."""
     optimizer_B: float
     """Master weights and moments."""
     activations_B: float
     """Tensors kept for the backward pass, or the working set of decode."""
     kv_B: float
-    """KV cache."""
 
     @property
     def total(self) -> float:
@@ -69,15 +63,11 @@ def _block_weights(block: Block, hidden: int, tp: int, ep: int) -> dict[str, flo
 
 
 def chip_weights(plan: Plan, model: Model) -> dict[str, float]:
-    """Weights on a chip of the heaviest stage, by part.
+    """Weights on a chip of the heaviest stage, by part; experts are split over expert ranks too.
 
         N = l ((N_layer - n)/t + n + r) + e V h / t + h
-
-    with l layers per stage, t `tp`, N_layer weights of a mean block, of which n are norms that every rank keeps, r
-    the replicated K and V columns where t exceeds the KV heads, V the vocabulary, and e embedding tables on the
-    stage: with a pipeline the first stage holds the embedding and the last the head, so e = 1; without, both
-    (e = 2, or 1 if tied). Experts are split over expert ranks too.
-
+    with l layers per stage, t `tp`, N_layer weights of a mean block, of which every rank keeps n of norms, r replicated
+    K and V columns where t exceeds the KV heads, V the vocabulary, e embedding tables: 1 in a pipeline or tied, else 2.
     Source: [shoeybi2019] section 3 for what tensor ranks split.
     """
     table, layers = model.vocab * model.hidden / plan.tp, layers_per_stage(plan, model)
@@ -101,10 +91,7 @@ def chip_expert_parameters(plan: Plan, model: Model) -> float:
 
 
 def _cache_B(plan: Plan, model: Model, context: float, kv_precision: str) -> float:
-    """Bytes that one sequence keeps on a chip of the heaviest stage: caches split over context ranks, states whole.
-
-    Source: [shoeybi2019] section 3: heads, and so their caches and states, are split over tensor ranks.
-    """
+    """Bytes of a sequence on the heaviest chip; context ranks split caches alone. Source: [shoeybi2019] section 3."""
     per_layer = 0.0
     for mixer, share in model.mixers:
         cache = mixer.n_kv * mixer.n_kept(context) * n_element_bits(kv_precision) / 8 / plan.cp
@@ -113,10 +100,7 @@ def _cache_B(plan: Plan, model: Model, context: float, kv_precision: str) -> flo
 
 
 def chip_adapter_parameters(plan: Plan, workload: Training) -> float:
-    """Weights of the low-rank adapters of attention on a chip: r (inputs + outputs) of each linear layer.
-
-    Source: [hu2022lora] section 4.2.
-    """
+    """Weights of attention's adapters on a chip: r (inputs + outputs) per layer. Source: [hu2022lora] section 4.2."""
     model, total = workload.model, 0.0
     for mixer, share in model.mixers:
         total += share * sum(x.inputs + x.outputs for x in mixer_linears(mixer, model.hidden, plan.tp, 1.0))
@@ -126,10 +110,8 @@ def chip_adapter_parameters(plan: Plan, workload: Training) -> float:
 def _training_memory(plan: Plan, workload: Training, footprint: Footprint) -> Memory:
     """2 + 4 + 12 bytes per weight, and the activations.
 
-    Optimizer states and gradients are sharded over the replicas of a copy from ZeRO stage 1 and 2 on. At stage 3 the
-    shards of the weights are the fp32 masters among the optimizer's 12 bytes; the products read 16-bit copies of the
-    layer in use and of the one fetched ahead.
-
+    States and gradients are sharded over replicas from ZeRO stage 1 and 2 on. At stage 3 the shards are the fp32
+    masters among the 12 bytes; products read 16-bit copies of the layer in use and of the one fetched ahead.
     Source: [rajbhandari2020zero] sections 3.1 and 5; [zhao2023fsdp] section 4.4 for stage 3.
     """
     n = chip_parameters(plan, workload.model)
@@ -147,7 +129,7 @@ def _training_memory(plan: Plan, workload: Training, footprint: Footprint) -> Me
 
 
 def weight_B(workload: Training) -> float:
-    """Bytes of a weight that products read: bf16, or the width of the products where adapters leave it frozen [B].
+    """Bytes of a weight that products read [B]: bf16, or the width of the products where adapters leave it frozen.
 
     Source: [dettmers2023qlora] section 3: a frozen base is kept as narrow as it is used. Assumes: no master copy of it.
     """
@@ -171,23 +153,13 @@ def _serving_memory(plan: Plan, workload: Serving) -> Memory:
 
 
 def memory_B(plan: Plan, workload: Workload, footprint: Footprint = FUSED) -> Memory:
-    """Bytes on the fullest chip under a plan that `check_plan` accepts.
+    """Bytes by kind on the fullest chip under a plan that `check_plan` accepts.
 
-    Training takes 2 B per weight (bf16), 4 B of gradient (fp32) and 12 B of Adam states, divided by dp with
-    ZeRO-1; products in 8 bit and narrower keep their inputs at that width, weights stay in bf16. Inference stores
-    weights at `weight_precision` (with one 8-bit scale per 32 elements below 16 bits) and the cache at
-    `kv_precision`, in whole blocks [kwon2023paged].
-
+    Training: 2 B per weight (bf16), 4 B of gradient and 12 B of Adam states in fp32, divided by dp with ZeRO-1; 8-bit
+    products keep their inputs at that width. Inference: weights at `weight_precision` (below 16 bits with one 8-bit
+    scale per 32 elements) and the cache at `kv_precision`, in whole blocks [kwon2023paged].
     Source: [rajbhandari2020zero] sections 3.1 and 5.1 for states and their sharding; [korthikanti2022] for activations.
     Valid for: tensor parallelism with sequence parallelism; the heaviest stage when pp does not divide the layers.
-
-    Args:
-        plan: who does what.
-        workload: training, prefill or decode.
-        footprint: what the software keeps in training beyond what it must.
-
-    Returns:
-        Bytes by kind; `total` is their sum.
     """
     if isinstance(workload, Training):
         return _training_memory(plan, workload, footprint)

@@ -1,7 +1,7 @@
-"""Passes that do two things at once, lowered, so that weights are read once for both.
+"""Passes that do two things at once, so that weights are read once for both.
 
-A chunk of a prompt rides on the decode pass of other sequences (chunked prefill), or several drafted tokens of a
-sequence are verified in one pass (speculative decoding). Both are made of the operators of `serving_ops`.
+A chunk of a prompt rides on the decode pass of others (chunked prefill), or several drafted tokens of a sequence are
+verified in one pass (speculative decoding).
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ def weight_B(op: Op) -> float:
 
 
 def fused_linear(a: Op, b: Op, n_all: float) -> Op:
-    """Two runs of a linear layer as one: rows add up and each weight is read once.
-
-    Of `n_all` experts on the rank the union of those that either run visits is read, as if chosen independently.
+    """Two runs of a linear layer as one: rows add up; each weight, or visited expert of `n_all`, is read once.
 
     Source: [agrawal2023sarathi] section 4.2: decodes that ride on a chunk need no read of weights of their own.
     """
@@ -61,8 +59,7 @@ def beside(a: Op, b: Op, share_frac: float) -> Op:
 def chunk_ops(decode: Decode, prefill: Prefill, plan: Plan, lanes: float, fixed: bool = False) -> list[Placed]:
     """Operators of one pass that writes a token for every sequence and reads the mean chunk of `prefill`.
 
-    Source: [agrawal2023sarathi] section 4 (decode-maximal batching).
-    Assumes: programs of fixed shapes treat tokens of both kinds as those of one prompt.
+    Source: [agrawal2023sarathi] section 4. Assumes: programs of fixed shapes treat all tokens as those of one prompt.
     """
     e = decode.model.experts
     n_experts = e.n_experts / plan.ep if e is not None else 1.0
@@ -88,10 +85,7 @@ def _joined(decode: Decode, prefill: Prefill, plan: Plan) -> Pass:
 
 
 def verify_ops(decode: Decode, n_tokens: int, plan: Plan, lanes: float, fixed: bool = False) -> list[Placed]:
-    """Operators of one pass over `n_tokens` tokens of every sequence: its cache is read once for all of them.
-
-    Source: [leviathan2023] section 2.3: the target model scores all drafted prefixes in parallel.
-    """
+    """Operators of a pass that verifies `n_tokens` of every sequence at once. Source: [leviathan2023] section 2.3."""
     wide = dataclasses.replace(decode, batch=decode.batch * n_tokens)
     one_plan, many_plan = (dataclasses.replace(plan, micro_batch=w.batch // plan.dp) for w in (decode, wide))
     placed = []
@@ -103,7 +97,6 @@ def verify_ops(decode: Decode, n_tokens: int, plan: Plan, lanes: float, fixed: b
 
 
 def _with_ops(d: StepDemand, placed: list[Placed], n_layers: float, array: ArrayShape) -> StepDemand:
-    """`d` with other operators."""
     ops = rank_ops([p.op for p in placed], array)
     runs = np.asarray([(1.0 if p.phase == "head" else n_layers) * p.share for p in placed])
     macs = runs @ ops.macs
@@ -119,18 +112,9 @@ def _together(a: TrafficDemand, b: TrafficDemand) -> TrafficDemand:
 def chunk_demand(
     decode: Decode, prefill: Prefill, plan: Plan, system: System, array: ArrayShape, ref: Reference
 ) -> StepDemand:
-    """Coefficients of one pass that writes a token for every sequence and reads one chunk of every rank's prompt.
+    """Coefficients of one pass that writes a token for every sequence and reads a mean chunk of every rank's prompt.
 
-    Args:
-        decode: sequences that write.
-        prefill: prompts that are read, one per data-parallel rank; its mean chunk counts.
-        plan: who does what, without a pipeline.
-        system: chips.
-        array: PE array.
-        ref: speeds at which collectives are chosen.
-
-    Raises:
-        PlanError: a pipeline, or a plan that divides neither.
+    One prompt per data-parallel rank; PlanError for a pipeline, or a plan that divides neither.
     """
     if plan.pp > 1:
         raise PlanError(f"chunks ride on decode passes without a pipeline only, not with pp={plan.pp}")

@@ -1,7 +1,5 @@
 """How each kind of mixer is split over tensor ranks and what it asks of one rank: linear layers, products, elements.
 
-Attention works on a cache that grows, recurrences on a state that does not. Every function takes any mixer.
-
 Source: [shoeybi2019] section 3 for heads over tensor ranks; [dao2024ssd] section 8.1 for the heads of state spaces.
 """
 
@@ -23,7 +21,6 @@ class Linear:
     """A linear layer of a block on one rank, before anyone says in which precision it runs."""
 
     name: str
-    """What it is."""
     tokens: float
     """Rows of the activation, per weight."""
     inputs: float
@@ -33,9 +30,7 @@ class Linear:
     kind: Kind = Kind.LINEAR
     """Whose weight it is."""
     count: float = 1.0
-    """Weights of this size."""
     share: float = 1.0
-    """Share of the blocks that have it."""
     part: str = "attention"
     """Part of the model that it belongs to, one of `storage.PARTS`."""
 
@@ -46,10 +41,7 @@ def heads_of(mixer: Attention | Latent, tp: int) -> tuple[float, float]:
 
 
 def mixer_linears(mixer: AbstractMixer, hidden: int, tp: int, tokens: float) -> list[Linear]:
-    """The linear layers of a mixer on one rank.
-
-    Latent attention squeezes before it expands; the squeezing parts are replicated over tensor ranks. A recurrence
-    projects its input once, works, and projects back.
+    """The linear layers of a mixer on one rank; squeezing parts of latent attention are whole on each.
 
     Source: [deepseek2024v2] eq. 37 to 47; [dao2024ssd] section 7 for parallel projections.
     """
@@ -113,19 +105,10 @@ def recurrence_op(mixer: Recurrence, tp: int, queries: float, sequences: float, 
         dual: scores C C d_k, values C C d_v, read C d_k d_v, add d_k C d_v
         delta: besides, keys on keys C C d_k, its triangular inverse on both C C (d_k + d_v), correction C d_k d_v
         scan: no products, `state_token` passes over the state per token
-
     per chunk and head (scores per key head), with d_k and d_v rows and columns of a head's state. States cross the
-    memory interface once per chunk and direction. A backward pass repeats the states and takes two gradients.
-
+    memory interface once per chunk and direction; a backward pass repeats them and takes two gradients.
     Source: [dao2024ssd] section 6 for the chunks; [yang2024gateddelta] section 3.3 for the delta rule in chunks;
-        [gu2023mamba] section 3.3 for the scan.
-
-    Args:
-        mixer: sizes.
-        tp: tensor ranks.
-        queries: tokens of a sequence.
-        sequences: sequences.
-        phase: "forward" or "backward".
+    [gu2023mamba] section 3.3 for the scan.
     """
     n, times = passes(), 1.0 if phase == "forward" else passes()["recurrence_backward"]
     heads, keys = mixer.n_heads / tp, (mixer.n_key_heads or mixer.n_heads) / tp
@@ -151,15 +134,9 @@ def recurrence_op(mixer: Recurrence, tp: int, queries: float, sequences: float, 
 
 
 def recurrence_step_op(mixer: AbstractMixer, tp: int, sequences: float, state_B: float) -> Op:
-    """One token per sequence through a recurrence: its state is read and written, whatever the context.
+    """One token per sequence through a recurrence: the whole mixer's `state_B` per sequence is read and written.
 
-    Source: [gu2023mamba] section 3.1: the recurrent form needs the state alone.
-
-    Args:
-        mixer: sizes.
-        tp: tensor ranks.
-        sequences: sequences.
-        state_B: bytes of the whole mixer's state of one sequence.
+    Source: [gu2023mamba] section 3.1: the recurrent form needs the state alone, whatever the context.
     """
     state = mixer.n_recurrent if isinstance(mixer, Recurrence) else 0
     elements = passes()["state_token"] * state / tp * sequences
@@ -169,9 +146,7 @@ def recurrence_step_op(mixer: AbstractMixer, tp: int, sequences: float, state_B:
 def index_op(mixer: Attention | Latent, queries: float, seen: float, read: float, sequences: float, kv_B: float) -> Op:
     """The indexer's scores of `queries` on `seen` positions each, `read` keys crossing the memory interface, and top-k.
 
-    Pooled positions have one key together. Every tensor rank scores all its heads, since the choice is one for all.
-
-    Source: [deepseek2025v32] section 2.1 and eq. 1: ReLU of the products, weighted and summed over heads.
+    Source: [deepseek2025v32] section 2.1 and eq. 1: ReLU of products, weighted, summed over all heads, on every rank.
     """
     i = mixer.indexer
     assert i is not None
@@ -189,13 +164,7 @@ def mixer_elements(
 ) -> tuple[float, float]:
     """Element passes and moves of a mixer's small work per rank: rotary positions, or convolution, gates and norm.
 
-    Args:
-        mixer: sizes.
-        tp: tensor ranks.
-        tokens: tokens of the rank.
-        phase: "forward" or "backward".
-        norm: passes of one normalisation in that phase.
-        n_rotary: reads and writes per element that rotary positions turn.
+    `norm` is the passes of one normalisation in the phase, `n_rotary` reads and writes per element that positions turn.
     """
     n = passes()
     if isinstance(mixer, Attention | Latent):
@@ -216,9 +185,8 @@ def mixer_elements(
 def kept_B_per_token(mixer: AbstractMixer, tp: int, in_B: float, kept_B: float) -> float:
     """Bytes that a mixer keeps per token on one rank until the backward pass, its input apart.
 
-    Attention: queries and result, keys and values, and the copy of the result that a narrower product reads. A
-    recurrence: what it projects, what the convolution makes of it, its result, and a state per chunk.
-
+    Attention: queries, result, keys, values, and the copy of the result that a narrower product reads. A recurrence:
+    what it projects, what convolution makes of it, its result, and a state per chunk.
     Source: [korthikanti2022] section 4.1 for what is counted; [dao2024ssd] section 6 for states per chunk.
     """
     if isinstance(mixer, Attention | Latent):

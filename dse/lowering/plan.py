@@ -1,7 +1,4 @@
-"""Who does which part of the work: the discrete choices that are enumerated outside the gradient.
-
-`check_plan` says why one does not fit, `plans` lists all that do. Source: [shoeybi2019], [narayanan2021megatron].
-"""
+"""Who does which part of the work: discrete choices [shoeybi2019], [narayanan2021megatron]."""
 
 from __future__ import annotations
 
@@ -30,13 +27,9 @@ MICRO_BATCHES = (1, 2, 4, 8)
 MAX_TRAINING_TP = 64
 """Widest tensor parallelism that the enumeration tries for training."""
 MAX_INTERLEAVE = 8
-"""Most virtual stages per device that the enumeration tries."""
 MAX_EP = 64
-"""Widest expert parallelism that the enumeration tries."""
 MAX_CP = 64
-"""Widest context parallelism that the enumeration tries."""
 MAX_SERVING_PP = 8
-"""Longest pipeline that the enumeration tries in inference."""
 LONG_SEQUENCE = 32768
 """Tokens from which the enumeration tries context parallelism."""
 
@@ -84,7 +77,6 @@ class Plan(AbstractShown):
 
 _FIELDS = {"micro": "micro_batch"} | {f.name: f.name for f in dataclasses.fields(Plan) if f.name != "micro_batch"}
 _WORDS = {"recompute": RECOMPUTE, "schedule": SCHEDULES, "order": ORDERS}
-"""Key in plan text to field."""
 _KEYS = ("tp", "pp", "dp", "micro", "interleave", "zero", "recompute", "cp", "ep", "schedule", "order")
 """Keys in the order in which plan text shows them."""
 
@@ -154,10 +146,7 @@ def layers_per_stage(plan: Plan, model: Model) -> int:
 
 
 def n_forward_runs(plan: Plan) -> float:
-    """Times that the forward pass of a layer runs per micro batch, averaged over layers: full recomputation repeats it.
-
-    Source: [korthikanti2022] section 5.
-    """
+    """Times that a layer's forward pass runs per micro batch, mean over layers. Source: [korthikanti2022] section 5."""
     return 1.0 + plan.recompute_frac if plan.recompute == "full" else 1.0
 
 
@@ -181,10 +170,7 @@ def _width_rules(tp: int, model: Model) -> list[Rule]:
 
 
 def _tensor_rules(tp: int, model: Model, system: System) -> list[Rule]:
-    """Whether `tp` splits heads, KV heads, states and MLP evenly inside one scale-up domain.
-
-    Fewer KV heads than ranks are allowed where each is replicated equally often. The vocabulary is padded as needed.
-    """
+    """Whether `tp` splits heads, states and MLP evenly in one domain; fewer KV heads are replicated equally often."""
     domain = system.fabric.n_chips
     return [
         *(rule for mixer, _ in model.mixers for rule in mixer_rules(mixer, tp, model.name)),
@@ -197,7 +183,6 @@ def _tensor_rules(tp: int, model: Model, system: System) -> list[Rule]:
 
 
 def _size_rule(plan: Plan, system: System) -> Rule:
-    """Whether the plan uses every chip once."""
     product = plan.tp * plan.cp * plan.pp * plan.dp
     sizes = f"tp*pp*dp = {plan.tp}*{plan.pp}*{plan.dp}"
     if plan.cp > 1:
@@ -262,13 +247,10 @@ def _length_rules(workload: Serving) -> list[Rule]:
 
 
 def check_plan(plan: Plan, workload: Workload, system: System) -> None:
-    """Nothing for a plan that divides model, batch and system; PlanError otherwise.
+    """Nothing for a plan that divides model, batch and system; PlanError with the first rule that fails.
 
-    Source: [narayanan2021megatron] section 2 for the rules of interleaved schedules (micro batches in multiples
-    of the stages); [shoeybi2019] section 3 for heads and MLP columns over tensor ranks.
-
-    Raises:
-        PlanError: the first rule that fails, in one line with its numbers.
+    Source: [narayanan2021megatron] section 2: interleaved schedules take micro batches in multiples of the stages;
+    [shoeybi2019] section 3: heads and MLP columns over tensor ranks.
     """
     for key in _KEYS:
         _check_field(key, getattr(plan, _FIELDS[key]))
@@ -283,7 +265,6 @@ def check_plan(plan: Plan, workload: Workload, system: System) -> None:
 
 
 def _divisors(n: int) -> list[int]:
-    """Divisors of `n`, ascending."""
     low = [d for d in range(1, int(n**0.5) + 1) if n % d == 0]
     return sorted({*low, *(n // d for d in low)})
 
@@ -302,7 +283,6 @@ def _interleaves(per_stage: int, pp: int, n_micro: int) -> list[int]:
 
 
 def _powers_of_two(limit: int) -> list[int]:
-    """1, 2, 4, ... up to `limit`."""
     return [2**i for i in range(limit.bit_length())]
 
 
@@ -378,22 +358,12 @@ def _serving_context_sizes(workload: Serving, system: System) -> list[int]:
 
 
 def plans(workload: Workload, system: System, *, max_micro_batch: int = 8, streams: bool = False) -> list[Plan]:
-    """All valid plans of `workload` on `system`; empty where there is none.
+    """All valid plans of `workload` on `system`, whatever memory they need; empty where there is none.
 
-    Training tries tensor sizes up to `MAX_TRAINING_TP`, every pipeline length that divides the system up to the
-    number of layers, interleaving up to `MAX_INTERLEAVE`, and all kinds of recomputation. Optimizer states are
-    sharded whenever there are replicas: it saves memory and moves no more bytes [rajbhandari2020zero]. Sequences
-    of `LONG_SEQUENCE` and more are also split over powers of two of context ranks, experts over powers of two of
-    replicas, and the weights of a mixture of experts without a pipeline are also tried sharded (stage 3).
-
-    Args:
-        workload: training, prefill or decode.
-        system: chips and scale-up domain.
-        max_micro_batch: largest micro batch to try (training).
-        streams: whether to try every plan also as a stream.
-
-    Returns:
-        Plans that pass `check_plan`, whatever memory they need.
+    Training tries tensor sizes, interleaving, and all kinds of recomputation up to the limits above, and every pipeline
+    length up to the number of layers. Optimizer states are sharded over replicas: it saves memory and moves no more
+    bytes [rajbhandari2020zero]. Long sequences are also split over context ranks, experts over replicas, in powers of
+    two, and weights of experts without a pipeline are also tried sharded (stage 3), and with `streams` all as streams.
     """
     trains = isinstance(workload, Training)
     found = _training_plans(workload, system, max_micro_batch) if trains else _serving_plans(workload, system)

@@ -15,11 +15,9 @@ def hit_frac(experts: Experts | None, tokens: float) -> float:
     """Expected share of the experts that at least one of `tokens` visits.
 
         1 - (1 - k/E)^n
-
-    with k experts per token of E and n `tokens` that choose independently.
-
+    with k experts per token of E and n `tokens`.
     Source: [deepseek2024v2] section 2.2 for top-k routing; the expectation is elementary.
-    Assumes: experts equally popular; skew lowers the number.
+    Assumes: independent choices, experts equally popular; skew lowers the number.
     """
     if experts is None:
         return 1.0
@@ -34,26 +32,15 @@ def by_index(x: Linear, experts: Experts, tokens: float) -> Linear:
 
 
 def of_fixed_shape(x: Linear, experts: Experts, tokens: float, writes: bool) -> tuple[Linear, float]:
-    """Experts of a program whose shapes are fixed before anybody has chosen, and how often their weights move.
+    """Experts `x` of a program whose shapes are fixed before anybody has chosen, and how often their weights move.
 
     Fewer visits T k than experts: the weights of each visit are copied to one place (read and written) and read again.
     Else every token passes every expert, or tokens are put in blocks of B rows, each of one expert, of which one that n
     tokens chose fills about
-
         max(1, n / B + 1/2)
-
-    Blocks where visits fill one; in decode only where tokens do, since that makes fewer rows.
-
-    Source: [aws2026nxdmoe] `ExpertMLPsV2` for when each way is taken; its programs have room for the worst choice, but
-        kernels loop over the blocks that are filled.
-    Assumes: experts equally popular; in decode with more tokens than a block, where the source passes all experts,
-        blocks as in a prompt.
-
-    Args:
-        x: experts of the rank; `count` is their number.
-        experts: sizes.
-        tokens: T, of all ranks whose tokens may choose them.
-        writes: whether the pass writes tokens (decode) rather than reads a prompt.
+    Blocks where visits fill one; in decode (`writes`) only where tokens do. T counts all ranks that may choose.
+    Source: [aws2026nxdmoe] `ExpertMLPsV2` for when each way is taken; kernels loop over the blocks that are filled.
+    Assumes: experts equally popular; decode of more tokens than a block takes blocks, the source all experts.
     """
     visits, block = tokens * experts.per_token, number(framework(), "expert_block")
     if visits < experts.n_experts:

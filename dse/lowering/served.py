@@ -1,8 +1,7 @@
 """A model in service as one workload of a study: a decode pass and its share of prefills in one demand.
 
-What the chip designer pays for is time per token out of an engine that never idles: a token for every sequence, and
-the prompts of those that take the place of the ones that end. The batch belongs to the plan, so plans of all engine
-sizes and batches compete, by time per token.
+The engine never idles: each pass gives every sequence a token, and reads the prompts that replace ended sequences.
+Plans of all engine sizes and batches compete, by time per token.
 """
 
 from __future__ import annotations
@@ -30,11 +29,7 @@ MEMORY_QUANTILE_FRAC = 0.95
 
 
 def asked_plans(workload: Asked, system: System, streams: bool = False) -> list[Plan]:
-    """All valid plans; of a model in service, for engines of every size; where the batch is free, in powers of two.
-
-    A pipeline would overlap the prefills of one group with the tokens of another, which one demand cannot say, so
-    engines in service have none here.
-    """
+    """All valid plans; in service for every engine size, without pipelines; a free batch in powers of two."""
     sizes = [2**i for i in range(MAX_SERVED.bit_length())]
     if isinstance(workload, FreeBatch):
         return _free_plans(workload, system, sizes, streams)
@@ -72,22 +67,12 @@ def asked_demand(workload: Asked, plan: Plan, system: System, ref: Reference, ar
 
 
 def served_demand(requests: Requests, plan: Plan, system: System, ref: Reference, array: ArrayShape) -> StepDemand:
-    """Coefficients of one decode pass and of the prefills that fall due with it.
+    """Coefficients of one decode pass and of the n / out prefills per rank that fall due with it.
 
-        n / out prefills per pass and rank
-
-    with n sequences per rank and out tokens each. `step_time` of the sum is the mean time per output token with
-    prompts first, except that exposed communication is that of both phases together.
-
+    With n sequences per rank (`micro_batch` of the plan) and out tokens each; `step_time` of the sum is the mean time
+    per output token with prompts first, except that exposed communication is that of both phases together.
     Source: [yu2022orca] for batching per pass; Little's law as in `serving.steady_state`.
     Assumes: engines of `plan` fill the system; a prompt at a time per rank.
-
-    Args:
-        requests: lengths and storage.
-        plan: of one engine, sequences per rank in `micro_batch`.
-        system: all chips.
-        ref: speeds at which collectives are chosen.
-        array: PE array.
     """
     n_chips = plan.tp * plan.cp * plan.dp
     part = part_of(system, n_chips)

@@ -36,12 +36,9 @@ def _rank(
 
 
 def _tensor_traffic(workload: Serving, plan: Plan, p: Pass, system: System, layers: float, ref: Reference) -> Traffic:
-    """Traffic inside a pass.
+    """Traffic inside a pass: tensor ranks all-reduce twice per block; in decode, context ranks add up partial outputs.
 
-    Tensor ranks all-reduce twice per block; expert ranks send tokens out and back; in decode, context ranks add up
-    their partial outputs.
-
-    Source: [shoeybi2019] section 3; [lepikhin2020gshard] for experts.
+    Source: [shoeybi2019] section 3; [lepikhin2020gshard] for experts, whose ranks send tokens out and back.
     """
     model, fabric = workload.model, system.fabric
     split = 1 if isinstance(workload, Decode) else plan.cp
@@ -74,11 +71,7 @@ def n_lanes(system: System, array: ArrayShape) -> float:
 
 
 def serving_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape, ref: Reference) -> StepDemand:
-    """Coefficients of reading all prompts, or of one token for every sequence of the batch.
-
-    Raises:
-        PlanError: a plan that does not divide model, batch and system.
-    """
+    """Coefficients of reading all prompts, or of a token per sequence; PlanError where the plan does not fit."""
     check_plan(plan, workload, system)
     return pass_demand(workload, plan, system, array, ref)
 
@@ -86,10 +79,8 @@ def serving_demand(workload: Serving, plan: Plan, system: System, array: ArraySh
 def pass_demand(workload: Serving, plan: Plan, system: System, array: ArrayShape, ref: Reference) -> StepDemand:
     """As `serving_demand` for a plan nobody checked, such as one that ran with padded heads.
 
-    A prompt passes the stages chunk by chunk, group by group, and waits for (pp - 1) others to fill the pipeline. In
-    decode a token of a sequence needs the last one, so a step is one turn of every group through all stages.
-
-    Source: [agrawal2023sarathi] sections 3 and 4 for chunks and their bubbles.
+    A prompt passes the stages chunk by chunk and waits for (pp - 1) others. A decode step is one turn of every group
+    through all stages. Source: [agrawal2023sarathi] sections 3 and 4 for chunks and their bubbles.
     """
     workload = as_run(workload, array)
     model, p = workload.model, rank_pass(workload, plan)

@@ -1,8 +1,4 @@
-"""The operators one rank runs in one forward pass of inference: a piece of the prompts, or one token per sequence.
-
-Both phases are the same block on different numbers of new tokens; what differs is attention, which in decode reads
-the cache for one query and in prefill works on many. Sizes are those of one rank of one pipeline stage.
-"""
+"""The operators a rank of a stage runs in a forward pass of inference: a piece of prompts or a token each."""
 
 from __future__ import annotations
 
@@ -26,7 +22,6 @@ class Pass:
     """What one rank sees in one forward pass."""
 
     sequences: float
-    """Sequences in the pass."""
     queries: float
     """New tokens of each."""
     cached: float
@@ -58,10 +53,7 @@ def rank_pass(workload: Serving, plan: Plan) -> Pass:
 
 
 def linears(workload: Serving, plan: Plan, p: Pass, fixed: bool) -> list[Placed]:
-    """Linear layers of a block; a latent is expanded for the whole context.
-
-    Decode absorbs the expansion into queries and outputs [deepseek2024v2], which costs one row per query.
-    """
+    """Linear layers of a block; a latent is expanded for the context, which decode absorbs [deepseek2024v2]."""
     model = workload.model
     placed = []
     for x in block_linears(model, Shard(plan.tp, ep=plan.ep), p.tokens):
@@ -91,9 +83,8 @@ def _stored(workload: Serving, x: Linear, n_moves: float = 1.0) -> Op:
 
 
 def _decode_attention(mixer: Attention | Latent, workload: Serving, plan: Plan, p: Pass, lanes: float) -> Op:
-    """One query per head on the cache: the heads of a group stream together against their keys.
+    """One query per head on the cache; latent attention streams all heads against one latent [deepseek2024v2].
 
-    Latent attention streams all its heads against the one cached latent, the expansion absorbed [deepseek2024v2].
     Where compilers give every row of scores a lane of long-vector engines, few rows leave most of `lanes` idle.
     """
     heads, kv_heads = heads_of(mixer, plan.tp)
@@ -145,21 +136,11 @@ def _mixer(mixer: AbstractMixer, workload: Serving, plan: Plan, p: Pass, lanes: 
 
 
 def serving_ops(workload: Serving, plan: Plan, lanes: float = 1.0, fixed: bool = False) -> list[Placed]:
-    """Operators of a block and of the head for one pass on one rank.
+    """Operators of block and head for one pass on one rank, with the share of blocks or passes that have them.
 
-    The head runs on the last token of each sequence only; one token is drawn from its logits.
-
-    Source: [shoeybi2019] section 3 for tensor ranks, which keep norms and residuals whole without sequence
-        parallelism.
-
-    Args:
-        workload: prefill or decode.
-        plan: who does what.
-        lanes: lanes of a vector engine that take a row of scores each; 1 where rows are split over threads.
-        fixed: whether the program's shapes are fixed, as in `routed.of_fixed_shape`.
-
-    Returns:
-        Operators with the share of blocks, or of passes, that have them.
+    The head runs on the last token of each sequence. `lanes` of a vector engine take a row of scores each (1: rows are
+    split over threads); `fixed` as in `routed.of_fixed_shape`.
+    Source: [shoeybi2019] section 3: without sequence parallelism tensor ranks keep norms and residuals whole.
     """
     model, p = workload.model, rank_pass(workload, plan)
     tokens = p.tokens / (1 if isinstance(workload, Decode) else plan.cp)

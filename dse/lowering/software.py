@@ -25,14 +25,9 @@ EAGER_SHARDED = "eager_sharded"
 
 
 def usual_software(plan: Plan, lane_kind: str) -> str:
-    """Kind of the software that trains by `plan` where nothing names it.
+    """Software that trains by `plan` where nothing names it; `lane_kind` is of the vector engines, such as "simt".
 
-    Compilers serve chips other than GPUs; on GPUs ZeRO-3 is PyTorch's own sharding of compiled blocks, and the rest
-    is fused by hand, as Megatron is.
-
-    Args:
-        plan: parallelism.
-        lane_kind: of the chip's vector engines, such as "simt".
+    Compilers serve chips other than GPUs; on GPUs ZeRO-3 is PyTorch's sharding, the rest is fused by hand.
     """
     if lane_kind != "simt":
         return COMPILED
@@ -41,14 +36,7 @@ def usual_software(plan: Plan, lane_kind: str) -> str:
 
 @cache
 def moves(software: str) -> dict[str, float]:
-    """Reads and writes per element, bytes per logit and weight, how it cuts pipelines and attends, by kind of software.
-
-    Args:
-        software: "fused", "deepspeed", "compiled", "sharded", "eager" or "eager_sharded".
-
-    Raises:
-        UnknownNameError: no such kind.
-    """
+    """Reads and writes per element, bytes per logit and weight, cuts of pipelines; or UnknownNameError."""
     facts = pick(load_receipts(_DATA / "moves.toml"), "software", software)
     return {name: number(facts, name) for name in facts}
 
@@ -59,13 +47,10 @@ def move_receipts(software: str) -> list[Sourced]:
 
 
 def attention_rate_frac(software: str, n_instruction_rows: float) -> float:
-    """Share of a matrix unit's rate that the attention of a kind of software reaches, by its age and instructions.
+    """Share of a matrix unit's rate that attention reaches, by software and rows of the chip's instruction.
 
-    Assumes: a kernel written for instructions of fewer rows than the chip's own runs, at the rate of small ones.
-
-    Args:
-        software: as in `moves`.
-        n_instruction_rows: rows of the chip's own matrix instruction, 0 where operands never leave the array.
+    `n_instruction_rows` is 0 where operands never leave the array.
+    Assumes: a kernel for instructions of fewer rows than the chip's own runs at the rate of small ones.
     """
     kernel = moves(software)
     small = 0 < kernel["attention_rows"] < n_instruction_rows

@@ -17,21 +17,13 @@ class TrafficDemand(eqx.Module):
     """`collective.Traffic` as arrays, every entry >= 0."""
 
     up_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
-    """Bytes at full scale-up speed."""
     up_hops: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
-    """Sequential scale-up messages."""
     out_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
-    """Bytes at the chip's network share."""
     out_hops: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
-    """Sequential network messages."""
     sent_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
-    """Bytes that leave the chip over scale-up."""
     n_starts: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
-    """Collectives that a library starts in the domain."""
     n_exchanges: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
-    """Direct exchanges in the domain."""
     upper_s: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
-    """What messages take longer through a second level of switches."""
 
 
 class StreamDemand(eqx.Module):
@@ -40,7 +32,6 @@ class StreamDemand(eqx.Module):
     share: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
     """1 where a block runs as one stream, else 0 and all the rest is 0 too."""
     hbm_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
-    """Compulsory bytes."""
     reuse_half: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
     """Coefficient of the traffic that falls as tile memory^-1/2 [B^1.5]."""
     reuse_one: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER}, default=0.0)
@@ -61,17 +52,14 @@ class StepDemand(eqx.Module):
     ops: OpDemand
     """Operators of one micro batch on the slowest stage."""
     tensor: TrafficDemand
-    """Tensor-parallel traffic per micro batch."""
     pipeline: TrafficDemand
     """Stage-to-stage traffic per micro batch."""
     shard: TrafficDemand
     """Weights gathered and gradients scattered per micro batch, when weights are sharded."""
     data: TrafficDemand = eqx.field(metadata={PER_STEP: True})
-    """Data-parallel traffic per step."""
     n_host: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Kernels and collectives the host starts per micro batch; 0 where graphs are replayed."""
     n_micro: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
-    """Micro batches per step."""
     bubble_micro: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Idle time of the pipeline in micro batches."""
     window_micro: Scalar = eqx.field(converter=as_float, metadata={SIGN: MORE_IS_BETTER})

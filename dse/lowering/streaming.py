@@ -1,8 +1,7 @@
 """A block of operators as one stream through SRAM: weights pass once per tile of tokens and memory never waits.
 
-Operators that run one after another leave HBM idle while collectives, launches and attention run. A streamed block
-reads ahead meanwhile, which needs a place for what arrives: that, not the reuse of operands, is what most SRAM is for.
-Read more: [yuzuguler2025preserve].
+Operators in turn leave HBM idle while collectives, launches and attention run; a stream reads ahead, which needs a
+place for what arrives: that is what most SRAM is for. Read more: [yuzuguler2025preserve].
 """
 
 from __future__ import annotations
@@ -28,8 +27,7 @@ class Stream:
     """What a streamed block asks of memory, apart from its operators."""
 
     traffic: np.ndarray
-    """By operator, shape (4, n_ops): compulsory bytes, coefficients of tile memory^-1/2, of tile memory^-1, and of the
-    number of tile memories."""
+    """By operator, shape (4, n_ops): compulsory bytes; coefficients of tile memory^-1/2, ^-1, and tile count."""
     ahead_B: float
     """Bytes that wait in SRAM for their operator."""
 
@@ -44,13 +42,8 @@ def stream_demand(stream: Stream | None, runs: np.ndarray) -> StreamDemand:
 def streamed(placed: list[Placed], training: bool) -> tuple[list[Placed], Stream]:
     """The operators of a streamed block without their memory traffic, and that traffic.
 
-    Activations go from operator to operator in SRAM, so that element-wise work starts no kernels of its own. In
-    inference the weights of one block arrive while the block before is at its attention and collectives: memory that
-    never waits is at most one block ahead. Training has the time of many tokens for every weight and holds none back.
-
-    Args:
-        placed: operators of a block and of the head, as they would run one after another.
-        training: whether a backward pass follows, for which activations are written.
+    Activations stay in SRAM, so that element-wise work starts no kernels. In inference weights arrive at most one block
+    ahead; `training` writes activations, has time enough for every weight and holds none back.
     """
     ops = [dataclasses.replace(p, op=_without_traffic(p.op)) for p in placed]
     traffic = np.asarray([_traffic(p, training) for p in placed], dtype=float).T
@@ -67,10 +60,8 @@ def _traffic(p: Placed, training: bool) -> tuple[float, float, float, float]:
     """Bytes of one operator in the stream.
 
         Q = q + 2 K W w M / S + n W w / 2
-
-    of a linear layer whose token tile, S / (2 K) rows, stays while W weights of w bytes pass once per tile: M over
-    the rows of a tile, and half a tile more on each of n tile memories where tokens are split over them (training).
-
+    of a linear layer whose token tile, S / (2 K) rows, stays while W weights of w bytes pass once per tile: M over the
+    rows of a tile, and half a tile more on each of n tile memories where tokens are split over them (training).
     Source: [dao2022] for the form S^-1 of a resident tile of rows; [yuzuguler2025preserve] for reading ahead.
     """
     op = p.op

@@ -21,17 +21,13 @@ class ArrayShape:
     """A PE array as plain numbers, for lowering on the host."""
 
     rows: float
-    """PE rows."""
     cols: float
-    """PE columns."""
     rates: tuple[float, ...]
     """MACs of one PE per cycle in the order of `PRECISIONS`; 0 where the array lacks one."""
     granules_contract: tuple[float, ...]
     """Contraction length that is padded up to, in the order of `PRECISIONS`."""
     granule_stationary: float
-    """Stationary length that is padded up to."""
     granule_moving: float
-    """Moving length that is padded up to."""
     tile_moving: float
     """Longest moving length of the smallest piece of work."""
     tile_contract: float
@@ -86,11 +82,9 @@ class OpDemand(eqx.Module):
     reuse_one: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Coefficient of the traffic that falls as tile memory^-1 [B^2]."""
     vector_elements: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
-    """Element passes."""
     spread_B: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """Bytes between n tile memories that share an operator, over sqrt(n)."""
     n_launches: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
-    """Kernels started."""
     runs: PerOp = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """How often the operator runs per micro batch on the slowest stage."""
     macs: Float[Array | np.ndarray, "*batch n 4"] = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
@@ -103,10 +97,7 @@ def padded(length: float, granule: float) -> float:
 
 
 def n_padded_to(length: float, array: ArrayShape) -> float:
-    """What the shorter free length is padded up to.
-
-    Where the granule is a kernel's tile rather than an instruction (it equals the longest piece, as on GPUs),
-    libraries have narrower tiles for thin products, down to one matrix instruction.
+    """What the shorter free length is padded up to: a kernel's tile, or a matrix instruction on GPUs.
 
     Source: [nvidia2022hopper] warp-level products of 16 rows.
     """
@@ -119,21 +110,11 @@ def n_padded_to(length: float, array: ArrayShape) -> float:
 
 
 def product_cycles(product: Product, array: ArrayShape, executed: int) -> tuple[float, float]:
-    """Array cycles of all `count` products, and of the smallest piece a core can take.
+    """Array cycles of all `count` products and of the smallest piece a core can take, at the rate of index `executed`.
 
         cycles = pad(K, g_k) pad(N, g_n) pad(M, g_m) count / (rows cols m_p)
-
-    Either free dimension may stream; the cheaper choice is taken, as a kernel writer would.
-
+    Either free dimension may stream, whichever is cheaper.
     Source: [aws2026nki] TensorE cost model: max(N, 64) cycles per (K <= 128 m_p) x (M <= 128) tile, N <= 512.
-
-    Args:
-        product: the matrix product.
-        array: PE array with its granules.
-        executed: index of a precision the array has.
-
-    Returns:
-        Total cycles and cycles of one tile [cycles].
     """
     rate = array.rows * array.cols * array.rates[executed]
     m, n = product.moving, product.stationary
@@ -149,7 +130,6 @@ class RankOps:
     """Operators of a rank on a PE array, before anyone counts how often they run; arrays over operators."""
 
     names: tuple[str, ...]
-    """What each operator is."""
     columns: np.ndarray
     """The fields of `OpDemand` but `runs`, shape (10, n_ops)."""
     macs: np.ndarray

@@ -25,11 +25,9 @@ class Placed:
     """An operator and where it runs."""
 
     op: Op
-    """What runs."""
     phase: str
     """"forward", "backward" or "head" (once per micro batch)."""
     share: float = 1.0
-    """Share of the blocks that have it."""
     streams: bool = True
     """Whether tokens can stream past its weight; not where the weight's gradient is the result."""
 
@@ -39,21 +37,15 @@ class Shard:
     """What of a plan decides the shapes of one rank."""
 
     tp: int
-    """Tensor ranks."""
     cp: int = 1
-    """Context ranks: each holds a part of every sequence."""
     ep: int = 1
-    """Expert ranks: each holds a part of the experts."""
     micro_batch: int = 1
-    """Sequences per micro batch."""
     sequence_parallel: bool = True
-    """Whether norms and residuals are split over tensor ranks."""
     scores_again: bool = True
     """Whether the backward pass repeats stored attention; fused attention always computes its scores again."""
     stream: bool = False
     """Whether a block runs as one stream; see `streaming`."""
     software: str = COMPILED
-    """Kind of software, as in `moves`."""
     attention_rate_frac: float = 1.0
     """Share of the matrix unit's rate that its attention reaches, as in `software.attention_rate_frac`."""
 
@@ -75,10 +67,7 @@ def _mlp_linears(hidden: float, ffn: float, n_matrices: int, up: Linear) -> list
 
 
 def adapters(workload: Training, s: Shard, tokens: float) -> list[Linear]:
-    """The low-rank adapters beside the linear layers of attention.
-
-    Source: [hu2022lora] section 4.1: W x becomes W x + B A x, A of `adapter_rank` rows.
-    """
+    """Adapters beside attention's layers. Source: [hu2022lora] section 4.1: W x + B A x, A of `adapter_rank` rows."""
     r, found = float(workload.adapter_rank), list[Linear]()
     if not r:
         return []
@@ -95,11 +84,7 @@ ADAPTER = "adapter"
 
 
 def _feed_linears(feed: Feed, hidden: int, s: Shard, tokens: float, share: float) -> list[Linear]:
-    """What feeds forward, on one rank.
-
-    Routed experts are a grouped product: each of the rank's experts sees the tokens of all expert ranks that
-    chose it, `expert_imbalance` more on the fullest rank.
-    """
+    """What feeds forward on a rank; experts see tokens of all expert ranks, the fullest `expert_imbalance` more."""
     mlp = Linear("", tokens, 0.0, 0.0, share=share, part="mlp")
     if isinstance(feed, Mlp):
         return _mlp_linears(hidden, feed.ffn / s.tp, feed.n_matrices, mlp)
@@ -186,10 +171,7 @@ def norm_residual(model: Model, elements: float, phase: str) -> Op:
     """Norms of the results of branches, each in one kernel with the addition to the residual stream.
 
         v = e (n + 1),   Q = 2 w e 3 / 2
-
-    with e `elements` over all such norms of a block, n passes of the norm and w bytes of an element: branch and stream
-    are read, the new stream is written.
-
+    with e `elements` over all such norms of a block, n passes of the norm and w bytes of an element, moved three times.
     Source: [gemma2024v2] section 2: RMSNorm of the input and of the output of each sub-layer.
     Assumes: the kernel holds a row on chip, so that the norm's result never crosses the memory interface.
     """
@@ -216,8 +198,7 @@ def block_elementwise(
 ) -> list[Op]:
     """Element-wise work of a block: norms, residuals, RoPE, activation, casts to 8 bit and expert permutation.
 
-    `precision_of` says in what precision products with the weights of a part run, and `scales_apart` whether a kernel
-    of its own finds the scales of 4-bit ones: a compiled program has no such gap.
+    `precision_of` is how products with a part's weights run; with `scales_apart` a kernel finds scales of 4-bit ones.
     """
     n = passes()
     narrow = tokens * model.hidden / (s.tp if s.sequence_parallel else 1)
@@ -271,11 +252,8 @@ def _with_sum(op: Op, weights: float, software: str) -> list[Op]:
 def training_ops(workload: Training, s: Shard) -> list[Placed]:
     """Operators of a block forward and backward and of the head, for one micro batch on one rank.
 
-    Backward of a linear layer is two products of the same size (input and weight gradients); frozen weights need no
-    gradient of their own, but their adapters do.
-
-    Source: [korthikanti2022] section 4 for tensor and sequence parallelism and for what is recomputed; [hu2022lora]
-    section 4 for adapters.
+    Backward of a linear layer is two products of its size (input and weight gradients); frozen weights need one.
+    Source: [korthikanti2022] section 4 for tensor ranks and recomputation; [hu2022lora] section 4 for adapters.
     """
     model = workload.model
     tokens = float(s.micro_batch * workload.sequence) / s.cp

@@ -23,15 +23,13 @@ WIDEST = 256
 WIDTH = 64
 """Problems of a search or a proof that are solved side by side: one program."""
 ON_CORE = 8
-"""Problems that one core solves side by side: a call takes as long as its longest, and what fills up the last call is
-solved for nothing."""
+"""Problems that one core solves side by side: a call takes as long as its longest."""
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 """Calls at once: a program of few problems keeps one core busy."""
 
 
 @cache
 def _cores() -> ThreadPoolExecutor:
-    """Threads that stay: every new one would bring an arena of memory of its own."""
     return ThreadPoolExecutor(CORES, thread_name_prefix="solver")
 
 
@@ -72,24 +70,12 @@ def solve_batch(
     settings: Settings = DEFAULTS,
     size: int | None = None,
 ) -> Optimum:
-    """Many optima of one model, `solve_convex` over the leading axis of every array in `data`.
+    """Many optima of one model, `solve_convex` over the leading axis of every array in `data`, as host arrays.
 
-    Args:
-        fun: the model; one that compares equal (such as that of `model_of`) compiles once.
-        data: pytree whose arrays have the batch as leading axis; other leaves are shared.
-        lower: lower bounds, shared `(n,)` or per problem `(b, n)`, as are `upper` and `start`.
-        upper: upper bounds.
-        start: where to begin.
-        loose: limits that may be exceeded, shared, as in `solve_convex`; all False is the same program, None another.
-        settings: tolerances and barrier schedule.
-        size: problems solved side by side; by default the batch's next power of two, at most `WIDEST`. Processors
-            solve `ON_CORE` of them, as many times as there are cores.
-
-    Returns:
-        An `Optimum` of host arrays, each with the batch as leading axis.
-
-    Raises:
-        SpecError: no argument has a batch axis, or the axes differ; give every array in `data` the same one.
+    Bounds and `start` are shared `(n,)` or per problem `(b, n)`; `loose` is shared: all False is the same program, None
+    another. `fun` that compares equal (as of `model_of`) compiles once. `size` problems are solved side by side, by
+    default the batch's next power of two, at most `WIDEST`; processors solve `ON_CORE` of them at a time.
+    SpecError: no argument has a batch axis, or the axes differ.
     """
     arrays, shared = eqx.partition(data, lambda x: isinstance(x, (jax.Array, np.ndarray)))
     boxes = [np.asarray(x, dtype=float) for x in (lower, upper, start)]

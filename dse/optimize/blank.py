@@ -33,10 +33,7 @@ def study_blank_mm2(study: Study, chip: Chip, tech: Technology) -> float:
 
 
 def blank_mm2(forms: Forms, values: Vector, chip: Chip, tech: Technology) -> FloatLike:
-    """Least blank silicon of a die with which limits on watts by area, and on area at least, hold; or 0.
-
-    The convex core knows a die that is at least its blocks; a chip is its blocks and what is blank. Traced.
-    """
+    """Least blank silicon of a die, or 0, that meets limits on watts by area and on least areas; traced."""
     s = chip_state(dataclasses.replace(chip, blank_mm2=0.0), tech)
     die = spread_mm2(forms, values, s)
     spare = jnp.maximum(die - total_area_mm2(s.area) / chip.n_dies, 0.0)

@@ -1,8 +1,7 @@
-"""Proof that a model is log-log convex, by walking its operations one by one.
+"""Proof that a model is log-log convex, so that a local optimum is a global one, by walking its operations.
 
-Posynomials, their maxima, positive powers and exponentials are convex functions of log variables, so a local optimum is
-a global one. The walker never looks at coefficient values, only at their sign class, and names the first operation that
-breaks membership. Read more: [boyd2007tutorial] sections 2 and 3 (generalized posynomials).
+The walker looks at sign classes of coefficients, never at values, and names the first operation that breaks membership.
+Read more: [boyd2007tutorial] sections 2 and 3 (generalized posynomials).
 """
 
 from __future__ import annotations
@@ -245,24 +244,13 @@ def _verdict(t: Term) -> Curvature:
 
 
 def curvature(fn: Callable[..., Any], variables: Any, coefficients: Any = None) -> list[Curvature]:
-    """Log-log curvature of every output of `fn(variables, coefficients)`, proved for a whole class of coefficients.
+    """Log-log curvature of every output leaf of `fn(variables, coefficients)`, proved for a class of coefficients.
 
         f(x) convex in z = log x  if built from  c x^a (c >= 0),  +,  *,  max,  f^a (a >= 0),  exp f,  f / monomial
-
-    The proof holds for all positive variables and for all coefficients of the same `sign_class` as those given, leaf by
-    leaf of the pytree. Arrays that `fn` closes over count by value.
-
+    for all positive variables and all coefficients of the same `sign_class`, leaf by leaf; arrays that `fn` closes over
+    count by value. `fn` takes `variables` alone where coefficients are None.
     Source: [boyd2007tutorial] sections 2.2 and 5.1 (posynomials, generalized posynomials, exponentials).
     Assumes: real arithmetic; rounding is ignored.
-
-    Args:
-        fn: the model in plain (not log) numbers.
-        variables: pytree of positive numbers or arrays, each a monomial.
-        coefficients: pytree of constants; arrays and floats are coefficients, other leaves are part of the program.
-            `fn` takes `variables` alone if None.
-
-    Returns:
-        One verdict per output leaf, in the order of `jax.tree.leaves`.
     """
     return _prove(fn, variables, coefficients, lambda x: x)
 

@@ -1,7 +1,6 @@
 """What sums, products, powers and maxima do to log-log curvature.
 
-A term is a nonnegative function of positive variables: constant, monomial, convex or concave in logarithms. Constants
-are intervals, so that a proof holds for every coefficient of a sign class and not only for the value at hand.
+A term is constant (an interval, so that proofs hold for a sign class), monomial, convex or concave in logarithms.
 """
 
 from __future__ import annotations

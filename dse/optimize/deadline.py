@@ -1,7 +1,6 @@
 """Time limits: one clock that all parts of a search ask, and what they left undone when it ran out.
 
-Nothing is ever stopped in the middle: a search asks between two batches, so that it always has the answer of the first
-one, and whatever it has when time is up is a whole answer to less.
+A search asks between two batches, so what it has when time is up is a whole answer to less.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ class Deadline:
     """The time that a search has; it runs from the first question on, so that compiling is not counted."""
 
     limit_s: float = math.inf
-    """Time after which to stop."""
     clock: Callable[[], float] = time.monotonic
     """Seconds of a clock that never goes back."""
     began_s: float | None = None

@@ -1,7 +1,6 @@
 """What can never be best, because something else is at least as good in every number that moves an answer.
 
-Numbers say at their field whether less or more of them is better: those of what a plan asks for, and those of the parts
-of a technology that are bought as they are, links and memory.
+Fields of plans' demands, links and memory say whether less or more is better.
 """
 
 from __future__ import annotations
@@ -66,7 +65,6 @@ class Bought:
     """Coefficients, shape (choices, coefficients)."""
     form: Any
     signs: np.ndarray
-    """Declared signs, shape (coefficients,)."""
 
     @property
     def turned(self) -> np.ndarray:
@@ -97,8 +95,7 @@ def bought(space: Space) -> Bought:
 def worth_a_proof(space: Space, table: Bought) -> list[np.ndarray]:
     """Groups of choices that differ in signed parts alone, without those that another undercuts or equals in all.
 
-    Which of two links is better where one takes less of everything needs no search, and one solve bounds all that a
-    group can buy. A metric of the user's own may read any number either way: with one every choice stands by itself.
+    With a metric of the user's own, which may read any number either way, every choice stands by itself.
     """
     n = len(space.study.choices)
     if space.study.core().own:

@@ -1,8 +1,4 @@
-"""What one gradient proves about a whole box, when the functions are convex.
-
-A Lagrangian with any multipliers lies below the objective wherever the limits are met, and a convex function lies above
-its tangent; together they bound the best possible from any point at all. Read more: [nocedal2006] section 12.9.
-"""
+"""What one gradient proves about a whole box, when the functions are convex. Read more: [nocedal2006] section 12.9."""
 
 from __future__ import annotations
 
@@ -49,12 +45,8 @@ def bounds_from(
 
         L(z) = f(z) + lam . g(z),  d(h) = h(z) + sum_i min(h'_i (lower_i - z_i), h'_i (upper_i - z_i))
         min f >= d(L),  min max_j g_j >= d(lam . g) / sum(lam)
-
-    A convex function lies above its tangent, and a tangent is smallest at a corner of the box; `to_lower` and
-    `to_upper` are the ways there, `slope_g` the gradient of `lam . g`.
-
-    Source: [nocedal2006] section 12.9; [boyd2007tutorial] for log-log convex models.
-    Assumes: f and g are convex on the box.
+    `to_lower` and `to_upper` are the ways to the corners of the box, `slope_g` the gradient of `lam . g`.
+    Source: [nocedal2006] section 12.9; [boyd2007tutorial] for log-log models. Assumes: f, g are convex on the box.
     """
 
     def lowest(slope: Array) -> Array:

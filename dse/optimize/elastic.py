@@ -1,7 +1,6 @@
 """Infeasibility as an answer: the cheapest way to loosen the limits until a design exists.
 
-The sum of the loosenings is minimised, in log units, so few limits move and each number is a factor. The result is a
-convex problem of the same kind, solved by the same core. Read more: [nocedal2006] section 17.2 (elastic mode).
+The sum of loosenings in log units is minimised, so few limits move. Read more: [nocedal2006] section 17.2.
 """
 
 from __future__ import annotations
@@ -59,10 +58,7 @@ def cheapest_relaxations(
     """The least total loosening that makes each of many problems of one model (leading axis) feasible, as host arrays.
 
         min sum_i u_i  subject to  g_i(z) <= u_i (relaxable i),  g_i(z) <= 0 (the rest),  lower <= z <= upper
-
-    with no u_i negative; `may_relax` is True for budgets, False for laws. A sum of absolute values is sparse: limits
-    that need not move do not.
-
+    with no u_i negative; `may_relax` is True for budgets, False for laws. Limits that need not move do not.
     Source: [nocedal2006] eq. 17.26 to 17.28, [boyd2007tutorial] section 7 (feasibility analysis).
     Assumes: g is smooth and convex on the box.
     """

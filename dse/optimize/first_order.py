@@ -1,7 +1,7 @@
 """The same convex problems by Adam and multiplier ascent, as a check that shares no code with the interior point.
 
-Bounds are kept by a sigmoid, limits by an augmented Lagrangian whose multipliers climb between runs of Adam. Slower and
-less exact, but it needs gradients only. Read more: [platt1987]; [nocedal2006] section 17.4; [kingma2015adam].
+Bounds by a sigmoid, limits by an augmented Lagrangian. Read more: [platt1987]; [nocedal2006] section 17.4;
+[kingma2015adam].
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ from .duality import Limits, Model
 ROUNDS = 20
 """Multiplier updates."""
 CURVATURE_START, CURVATURE_END = 10.0, 300.0
-"""Penalty curvature rho of the first and the last round."""
 RATE_START, RATE_END = 0.1, 1e-4
-"""Adam's step of the first and the last round, before the cosine decay within each."""
 EDGE = 1e-4
 """How far inside the unit box the start is kept: the sigmoid is flat outside."""
 
@@ -44,7 +42,6 @@ def solve_first_order(
 
         min_y f + sum_j (max(lam_j + rho g_j, 0)^2 - lam_j^2) / (2 rho),  z = lower + (upper - lower) sigmoid(y)
         lam_j <- max(lam_j + rho g_j, 0)  after every round
-
     Source: [nocedal2006] algorithm 17.4 and eq. 17.65; [platt1987] for multiplier ascent; [kingma2015adam].
     Assumes: `fun` is finite in the box; multipliers are within a few times `CURVATURE_END`.
     """

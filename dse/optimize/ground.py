@@ -36,7 +36,6 @@ class Structure:
 
     array: ArrayShape
     system: str = ""
-    """System that the chip sits in; empty: the baseline's."""
 
 
 @dataclasses.dataclass(frozen=True)

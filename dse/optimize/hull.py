@@ -1,7 +1,6 @@
 """One demand that no plan of a group undercuts, so that a single solve bounds the whole group.
 
-Every coefficient of a demand declares at its field whether less or more of it is better. The best of each over a group
-is faster and smaller than any of its plans. Splitting the group tightens the bound; a group of one is exact.
+It has the best of each coefficient over the group; splitting tightens the bound, and a group of one is exact.
 """
 
 from __future__ import annotations
@@ -34,7 +33,6 @@ class PlanTable:
     """Coefficients, signed so that less is better: shape (structures, plans, coefficients)."""
     treedef: Any
     shapes: tuple[tuple[int, ...], ...]
-    """Shape of each leaf without batch axes."""
     signs: np.ndarray
     """-1 where more is better, 0 where it does not matter, else 1; shape (coefficients,)."""
 
@@ -86,11 +84,7 @@ def moved_to(data: Data, moved: tuple[Any, ...]) -> Data:
 
 
 def per_step(d: StepDemand) -> StepDemand:
-    """The same demands (leading axis), counted per step instead of per run of an operator and per micro batch.
-
-    Step time and energy are homogeneous in what a micro batch does, so nothing changes but the hull: all plans do
-    about the same work per step, in many small micro batches or in few large ones.
-    """
+    """The same demands (leading axis) per step: all plans do about the same work per step, so hulls are tight."""
     each = d.n_micro
     runs = d.ops.runs * each[:, None]
     ops = jax.tree.map(

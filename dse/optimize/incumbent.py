@@ -22,7 +22,6 @@ class Region:
     groups: tuple[np.ndarray, ...]
     """Plans of each workload, positions in its table; last, choices that only buy differently, in `study.choices`."""
     counts: tuple[tuple[int, int], ...]
-    """First and last step of each stepped number; see `steps_of_choice`."""
     bound: float
     """No design inside has a smaller log goal."""
 
@@ -43,7 +42,6 @@ class Incumbent:
 
     tables: Tables
     best: Candidate | None = None
-    """The design, its plans as positions in the tables."""
     seen: set[tuple[Any, ...]] = dataclasses.field(default_factory=set)
     """Choices, plans and ranges of the counts solved already."""
 

@@ -1,9 +1,7 @@
 """Smooth convex problems in a box, solved by a primal-dual interior point that `jax.vmap` can batch.
 
-All shapes are fixed and every branch is a `where`, so a thousand problems that differ only in their data are one
-compiled program, and the model stands in it once, because it is most of what is compiled. The answer carries its own
-proof: a lower bound on the optimum by weak duality, or a lower bound on the violation if no design can meet the limits.
-Read more: [nocedal2006] chapter 19; [boyd2007tutorial].
+Shapes are fixed and branches are `where`, so many problems are one compiled program. The answer carries its proof: a
+lower bound on the optimum, or on the violation. Read more: [nocedal2006] chapter 19; [boyd2007tutorial].
 """
 
 from __future__ import annotations
@@ -57,7 +55,6 @@ class Optimum(eqx.Module):
     """Largest entry of the optimality residual, bounds scaled to a unit box."""
     n_iterations: Int[Array, ""]
     converged: Bool[Array, ""]
-    """Feasible, residual and gap within tolerance."""
     feasible: Bool[Array, ""]
     """Every limit is met that may not be exceeded."""
 
@@ -153,28 +150,13 @@ def solve_convex(
     """The point of a box that minimises a convex function within convex limits, with prices and proof.
 
         min f(z)  subject to  g(z) <= 0,  lower <= z <= upper
-
-    A primal-dual interior point with exact gradients, whose differences give curvature. Every limit may be exceeded at
-    a steep price, so the Newton system always has a solution and an impossible problem ends with a proof instead of a
-    breakdown.
-
+    A primal-dual interior point with exact gradients, whose differences give curvature. Limits may be exceeded at a
+    steep price, so an impossible problem ends with a proof: not `converged`, a positive `violation_bound`; limits that
+    miss each other by less than about 1 % may need `cheapest_relaxations`. `fun` gives log objective and log limits at
+    `(z, data)`. Where limits are `loose` the sum of their excesses is minimised instead of `f`, by the same program.
     Source: [nocedal2006] chapter 19 (algorithm 19.2) and eq. 17.26; [boyd2007tutorial] for models in log variables.
     Assumes: `fun` is smooth and finite in the box; convex, for the bounds and for global optimality.
     Valid for: `jax.vmap` over any argument but `fun`; not differentiable (use the multipliers instead).
-
-    Args:
-        fun: returns log objective and log limits at `(z, data)`.
-        data: whatever `fun` reads.
-        lower: lower bounds; equal to `upper` where a variable is fixed.
-        upper: upper bounds.
-        start: where to begin, moved into the box if outside.
-        loose: limits that may be exceeded: where there are any, the sum of their excesses is minimised instead of `f`,
-            by the same program.
-        settings: tolerances and barrier schedule.
-
-    Returns:
-        The optimum. Not `converged` with a positive `violation_bound` means proven infeasible; limits that miss each
-        other by less than about 1 % may stay unproven here and need `cheapest_relaxations`.
     """
     limits = jax.eval_shape(lambda z: fun(z, data)[1], start)
     loose = jnp.zeros(limits.shape, dtype=bool) if loose is None else jnp.asarray(loose)

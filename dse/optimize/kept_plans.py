@@ -28,8 +28,7 @@ PROBES = ((1.0, 1.0, 1.0, 1.0), (3.0, 4.0, 2.0, 2.0), (8.0, 4.0, 2.0, 4.0), (8.0
 def kept_plans(study: Study, ground: Ground) -> list[list[Plan]]:
     """Plans of each workload worth pricing: the fastest `KEPT` on the baseline and on each grown `PROBES` chip.
 
-    The baseline's own best plan is always among them. Every plan of a model in service or of a free batch is kept:
-    the fastest have the smallest batches.
+    All are kept of a model in service or of a free batch, whose fastest have the smallest batches.
     """
     kept = []
     for w, (every, (own, _)) in enumerate(zip(candidates(ground), ground.baselines, strict=True)):

@@ -1,8 +1,7 @@
 """A study with a goal of the user's own in JAX: certified where the walker proves it, else local, from many starts.
 
-The limits stay the study's. A goal that is no posynomial may have many optima, so first-order ascent runs from many
-starts on every discrete choice, the best are polished by SLSQP with exact derivatives, and the answer says how many
-starts agreed. It carries no certificate. Read more: [nocedal2006] chapters 17 and 18.
+First-order ascent from many starts on every choice, the best polished by SLSQP; the answer says how many agreed.
+Read more: [nocedal2006] chapters 17 and 18.
 """
 
 from __future__ import annotations
@@ -81,7 +80,6 @@ class LocalSolution:
     numbers: dict[str, float]
     """Named positive numbers at the best, counts not rounded."""
     chip: Chip | None
-    """The design, counts rounded."""
     unproved: tuple[str, ...]
     """Terms that the walker could not prove, each with the operation that breaks membership."""
     n_starts: int
@@ -100,22 +98,12 @@ def solve_local(
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
 ) -> LocalSolution:
-    """Minimise a goal of the user's own within a study's limits.
+    """The best found for a goal of the user's own within a study's limits; the study's own ranks choices and plans.
 
-    Args:
-        study: limits, free numbers and choices; its own goal only ranks the choices and plans.
-        goal: positive scalar of the named numbers and the `State` of the chip, in JAX.
-        n_starts: random starts per choice, beside the optimum of the study's own goal.
-        n_choices: best choices of the study's own goal that are tried, each under its best plans.
-        seed: of the starts.
-        progress: told what happens, one line at a time.
-
-    Returns:
-        The best found. Certified (`Status.OPTIMAL`) only if the walker proves the goal log-log convex, and then for
-        the choices and plans tried.
-
-    Raises:
-        SpecError: no design meets the limits, or a goal that is not a positive finite scalar at such a design.
+    `goal` is a positive scalar of the named numbers and the `State` of the chip, in JAX. `n_starts` random starts per
+    choice, of the `n_choices` best. Certified (`Status.OPTIMAL`) only if the walker proves the goal log-log convex, and
+    then for the choices and plans tried.
+    SpecError: no design meets the limits, or a goal that is not a positive finite scalar at such a design.
     """
     search = search_of(space_of(study), progress)
     candidates = with_design(run_search(search))[: max(n_choices, 1)]

@@ -39,9 +39,7 @@ class Broken:
     """A choice with plans whose least loosening is known, counts broken."""
 
     choice: int
-    """Position in `study.choices`."""
     plans: Plans
-    """Plan of each workload, position in `space.plans`."""
     z: Float[np.ndarray, " n"]
     """The chip that needs the least."""
     total: float
@@ -55,11 +53,9 @@ class Way:
     total: float
     """Sum of all changes [log units]."""
     moves: tuple[Relaxation, ...]
-    """The limits and bounds that must move."""
 
 
 NONE = Way(math.inf, ())
-"""No way out."""
 
 
 def broken(search: Search, candidates: list[Candidate], loose: Bool[np.ndarray, " m"]) -> list[Broken]:
@@ -86,8 +82,7 @@ def leanest(search: Search) -> list[tuple[int, Plans]]:
 def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) -> Way:
     """The least loosening of some rows that gives a design with whole counts: those beside `known`, then downhill.
 
-    What is needed is convex in the logs of the counts, so that a step to the neighbours at a time leads to the least:
-    one count after the other, several together where that ends on a ridge; only the best choices and plans go on.
+    What is needed is convex in the logs of counts: one goes on after the other, several together on a ridge.
     """
     able = [b for b in known[:BEGUN] if math.isfinite(b.total)]
     least: dict[Broken, tuple[float, Counts, Loosened]] = {}
@@ -109,7 +104,6 @@ def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) 
 
 
 def _onward(search: Search, b: Broken, values: Counts, tried: set[tuple[Broken, Counts]]) -> list[Counts]:
-    """What to try next from `values`: one count a step further, or several where that was tried and led nowhere."""
     near = [v for v in beside(search, b.choice, values) if (b, v) not in tried]
     single = [v for v in near if sum(x != y for x, y in zip(v, values, strict=True)) == 1]
     return single or near

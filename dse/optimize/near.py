@@ -1,8 +1,6 @@
 """What else is nearly as good: how far each number of a design may move while the goal stays near its optimum.
 
-A flat direction is the honest answer to "why 46 cores?". Every number is minimised and maximised among the designs
-whose goal is at most (1 + share) times the best, a convex problem like the study itself with one more limit, so that
-each end carries its own proof.
+Every number is minimised and maximised among designs with a goal within (1 + share) of the best, with proof.
 """
 
 from __future__ import annotations
@@ -47,8 +45,7 @@ def near(
 ) -> tuple[Near, ...]:  # fmt: skip
     """Range of every free number over all designs with a goal of at most (1 + share_frac) `goal`.
 
-    Over all choices, each under every set of plans that a search with broken counts found worth solving; other plans
-    could widen a range.
+    Over all choices and the plans that a search found worth solving; other plans could widen a range.
     """
     search = search_of(space or space_of(study), progress, deadline=deadline or Deadline())
     run_search(search)

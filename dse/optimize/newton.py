@@ -1,8 +1,4 @@
-"""Newton's step on the barrier of a convex problem in a unit box: what `interior` repeats.
-
-Everything here is a pure function of an iterate and of the model's values and slopes there.
-Read more: [nocedal2006] chapter 19.
-"""
+"""Newton's step on the barrier of a convex problem in a unit box. Read more: [nocedal2006] chapter 19."""
 
 from __future__ import annotations
 
@@ -17,8 +13,7 @@ from ..core.types import Vector
 from .duality import Limits, Model, slope_of
 
 NUDGE = 1e-6
-"""Difference, as a share of the box, by which exact gradients become curvature: its error is about 1e-6 of the
-curvature, which costs Newton's method nothing, while a second derivative in the program doubles its compilation."""
+"""Difference, as a share of the box, by which exact gradients become curvature, to about 1e-6."""
 
 
 class Settings(eqx.Module):
@@ -88,7 +83,6 @@ class Local(eqx.Module):
     g: Array
     slope_f: Array
     slope_g: Array
-    """Gradient of `lam . g`."""
     jac: Array
     """Limits' Jacobian in unit coordinates, by differences."""
     hess: Array
@@ -129,9 +123,7 @@ def direction(state: Iterate, at: Local, width: Array, settings: Settings) -> It
         g - u + s = 0,  s lam = mu,  u (nu - lam) = mu
         (H + low/t + high/(1-t) + J' D J) dt = -(f' + J' lam + J' D c - mu/t + mu/(1-t))
         D = 1 / (s/lam + u/(nu - lam)),  c = g + mu/lam - mu/(nu - lam)
-
     with s the slack, u the excess charged at `settings.penalty` nu, t the unit point.
-
     Source: [nocedal2006] eq. 19.12 to 19.16, with the elastic variables of eq. 17.26.
     """
     t, s, u, lam, mu = state.unit, state.slack, state.excess, state.lam, state.mu
@@ -156,11 +148,10 @@ def longest(pairs: list[tuple[Array, Array]], fraction: Array) -> Array:
 
 
 def merit(at: Local, state: Iterate, rho: Array, settings: Settings) -> Array:
-    """What a step must reduce: barrier, excess at its price, and missed limits at `rho`.
+    """What a step must reduce: barrier, excess at its price, and missed limits at `rho`, above all multipliers.
 
         phi = f + nu sum u - mu sum log (s u t (1 - t)) + rho |g - u + s|_1
-
-    Source: [nocedal2006] eq. 19.26; rho exceeds the largest multiplier, which makes phi exact.
+    Source: [nocedal2006] eq. 19.26.
     """
     t, s, u = state.unit, state.slack, state.excess
     barrier = jnp.sum(jnp.log(s) + jnp.log(u)) + jnp.sum(jnp.log(t) + jnp.log1p(-t))
@@ -168,10 +159,7 @@ def merit(at: Local, state: Iterate, rho: Array, settings: Settings) -> Array:
 
 
 def merit_slope(at: Local, state: Iterate, way: Iterate, width: Array, rho: Array, settings: Settings) -> Array:
-    """How fast `merit` falls along a direction; never positive.
-
-    Source: [nocedal2006] eq. 19.28 and 19.29.
-    """
+    """How fast `merit` falls along a direction; never positive. Source: [nocedal2006] eq. 19.28 and 19.29."""
     t, s, u, mu = state.unit, state.slack, state.excess, state.mu
     slope = (width * at.slope_f - mu / t + mu / (1.0 - t)) @ way.unit
     slope = slope + (settings.penalty - mu / u) @ way.excess - (mu / s) @ way.slack
@@ -183,10 +171,7 @@ def _missed(g: Array, state: Iterate, settings: Settings) -> Array:
 
 
 def residuals(state: Iterate, g: Array, slope: Array, settings: Settings) -> tuple[Array, Array]:
-    """Largest stationarity or feasibility residual (infinite if the model is not finite), complementarity products.
-
-    `slope` is the gradient of the Lagrangian in unit coordinates.
-    """
+    """Largest residual in unit coordinates (infinite if the model is not finite), and complementarity products."""
     dual = slope - state.low + state.high
     primal = g + settings.margin + state.slack - state.excess
     spare = settings.penalty - state.lam

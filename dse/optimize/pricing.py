@@ -39,8 +39,7 @@ T = TypeVar("T")
 def priced_s(core: ConvexCore, z: FloatLike, data: Data, demands: tuple[StepDemand, ...]) -> list[FloatLike]:
     """Throttled time per token of every plan of every workload on each design, shape (designs, plans) per workload.
 
-    Power limits are the study's, if it has any; a plan that does not fit in memory or in SRAM, or misses the deadline,
-    takes forever.
+    A plan that does not fit in memory or in SRAM, or misses the deadline, takes forever.
     """
 
     def seconds(z_: FloatLike, data_: Data, d: StepDemand, c: Calibration, deadline_s: FloatLike) -> FloatLike:

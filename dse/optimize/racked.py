@@ -16,7 +16,6 @@ class RackReport:
     """A full rack of a design in the system that it chose."""
 
     system: str
-    """System, preset or path of a file."""
     n_chips: float
     power_W: float
     """What it is provisioned for: chips, hosts, switches, conversion."""

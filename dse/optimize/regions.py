@@ -32,10 +32,7 @@ TOGETHER = 1e-4
 
 
 def roots(tables: Tables) -> Iterator[Region]:
-    """One region per structure and combination of orders, with all plans that its system allows, and all counts.
-
-    What choices of a structure buy, links and memory, is one more group; what can never be best is left out.
-    """
+    """One region per structure and combination of orders, with all its plans, counts and buys but those never best."""
     space = tables.search.space
     for choices in worth_a_proof(space, tables.bought):
         i = int(choices[0])
@@ -69,11 +66,7 @@ def relaxed(tables: Tables, regions: list[Region]) -> tuple[list[np.ndarray], Op
 
 
 def violates(tables: Tables, regions: list[Region], rows: list[np.ndarray], optima: Optimum) -> np.ndarray:
-    """Regions in which some limit is proved to be broken everywhere.
-
-    Limits that miss each other narrowly leave a solve without an end or a proof; the least sum of violations then
-    decides.
-    """
+    """Regions in which some limit is proved broken everywhere, by a solve or by the least sum of violations."""
     proved = np.asarray(optima.violation_bound) > 0.0
     open_ = np.flatnonzero(~proved & ~np.asarray(optima.feasible))
     if open_.size:
@@ -85,10 +78,7 @@ def violates(tables: Tables, regions: list[Region], rows: list[np.ndarray], opti
 
 
 def children(search: Search, region: Region, z: np.ndarray, costs: list[np.ndarray]) -> Iterator[Region]:
-    """Two halves of a region: of the group whose hull undercuts it most, or of a stepped number more broken.
-
-    A design, whole as it is, leaves what lies on both sides of it, and itself; nothing where nothing is left to choose.
-    """
+    """Two halves of a region: of the group whose hull undercuts it most, or of a more broken number; or none."""
     missing = [float(c.sum(axis=1).min()) if len(c) > 1 else 0.0 for c in costs]
     values = [float(z[place]) for place in search.integer_places]
     every = steps_of_choice(search, region.choice)
@@ -121,12 +111,7 @@ def _with_counts(region: Region, k: int, *parts: tuple[int, int]) -> Iterator[Re
 
 
 def halves(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two parts of a group, neither empty: cut where the hulls of both rise most, judged by the product of the rises.
-
-    A part that stays as cheap as the whole was not worth a solve, however dear the other gets.
-
-    Source: [achterberg2007] section 5.1 for the product.
-    """
+    """Two parts of a group, cut where the hulls of both rise most. Source: [achterberg2007] section 5.1."""
     capped = np.minimum(costs, DEAR)
     best, found = -1.0, (np.arange(len(costs) // 2), np.arange(len(costs) // 2, len(costs)))
     for column in capped.T:

@@ -22,10 +22,9 @@ STEP = "step"
 
 
 def relaxations(search: Search, candidates: list[Candidate]) -> tuple[Relaxation, ...]:
-    """The least loosening found that gives a design with whole counts.
+    """The least loosening found that gives a design with whole counts, of what the user set, or else of what is no law.
 
-    What the user set comes first: limits, and the bound of one free number, whichever is the least change. Where that
-    is not enough, whatever is no law: memory that a plan must fit in, the reticle, the shoreline, as shares of what is
+    User limits come first, or the bound of one free number; then memory, reticle and shoreline, as shares of what is
     allowed. Choices and plans are those that the search has seen and the plans that need the least memory.
     """
     if missing := without_steps(search):

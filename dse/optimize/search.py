@@ -36,7 +36,6 @@ class Candidate:
     """One solved discrete point."""
 
     choice_index: int
-    """Position in `study.choices`."""
     plan_index: Plans
     """Position of each workload's plan in `space.plans`."""
     optimum: Optimum
@@ -50,8 +49,8 @@ class Candidate:
 def bounds(space: Space) -> tuple[np.ndarray, np.ndarray]:
     """Log bounds of every coordinate of the convex core, shape (n,) each.
 
-    Supply is bounded by every node's product limits; step times and auxiliary powers lie within a factor 1,000 of the
-    baseline's. The reticle is a row, so the box leaves room above it: two equal limits would share one price.
+    Supply keeps to product limits, step times and auxiliary powers to a factor 1,000 of the baseline's; above the
+    reticle, which is a row, there is room.
     """
     tech = space.without_plans.tech
     low_V, high_V = float(np.min(tech.node.minimum_V)), float(np.max(tech.node.maximum_V))
@@ -78,7 +77,6 @@ class Search:
     space: Space
     core: ConvexCore
     box: tuple[np.ndarray, np.ndarray]
-    """Log bounds of the coordinates."""
     integer_places: list[int]
     """Positions of the stepped numbers among the coordinates."""
     steps_by_dies: dict[int, list[np.ndarray]]
@@ -113,10 +111,7 @@ def n_choices(search: Search) -> int:
 
 
 def solve_points(search: Search, points: Sequence[tuple[int, Plans]]) -> list[Candidate]:
-    """Solve choices under plans, those last whose choice worked under no plan yet.
-
-    What cannot work is known after a quarter of the steps, but a batch takes as long as its longest solve.
-    """
+    """Solve choices under plans; those whose choice worked under no plan yet, which take long, come last."""
     works = {c.choice_index: False for c in search.seen.values()}
     works.update((c.choice_index, True) for c in search.seen.values() if c.log_goal < np.inf)
     new = {i: k for k, (i, _) in reversed(list(enumerate(points))) if i not in works}
@@ -174,11 +169,7 @@ def best_goal(search: Search) -> float:
 
 
 def run_search(search: Search) -> list[Candidate]:
-    """Best candidate of every choice, best choice first.
-
-    Starts from the baseline's best plans, in every combination of orders by itself; then every plan that won
-    anywhere is tried on every choice.
-    """
+    """Best candidate of every choice, best choice first, by the baseline's best plans and any that won."""
     _check_own(search)
     meanwhile(lambda: _prepare_pricing(search))
     rounds = itertools.count(1)

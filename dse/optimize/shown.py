@@ -28,15 +28,10 @@ OF_CHIP = ("peak_fp4_FLOPps", "peak_fp8_FLOPps", "peak_bf16_FLOPps")
 
 
 def frame(s: Answer, of: str = "design") -> pd.DataFrame:
-    """One table of a solution, canonical units.
+    """One table of a solution, canonical units; UnknownNameError for no such table.
 
-    Args:
-        s: the solution.
-        of: "design" (every number beside the baseline's), "limits" (value, what is asked, room, price), "workloads"
-            (step time, speed-up, power, share of peak) or "relaxations" (what to loosen where nothing is feasible).
-
-    Raises:
-        UnknownNameError: no such table.
+    `of` is "design" (beside the baseline), "limits" (value, asked, room, price), "workloads" (step time, speed-up,
+    power, share of peak) or "relaxations" (what to loosen where nothing is feasible).
     """
     makers = {"design": _design, "limits": _limits, "workloads": _workloads, "relaxations": _relaxations}
     if of not in makers:

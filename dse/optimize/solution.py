@@ -40,9 +40,7 @@ class LimitReport:
     """One limit at the design."""
 
     name: str
-    """Metric, ratio of the technology, or free number."""
     sense: str
-    """"at_most" or "at_least"."""
     value: float
     """Of the design, canonical unit; over workloads, the one nearest to the limit."""
     limit: float
@@ -75,10 +73,7 @@ TIGHT = 1e-4
 SMALLEST_PRICE = 1e-4
 """A smaller price is not worth a line."""
 SLACK, SLACK_PRICE = 0.1, 0.05
-"""Room of a limit that whole counts alone do not leave, and what its price must be to be shown all the same.
-
-Limits that many operators share round off: one that is far away may still have a price of some thousandths.
-"""
+"""Room of a limit that whole counts alone do not leave, and what its price must be to be shown all the same."""
 
 
 def is_priced(price_frac: float, margin_frac: float) -> bool:
@@ -95,7 +90,6 @@ class Overall:
     gap: float
     """The design's goal over the bound, minus 1."""
     n_nodes: int
-    """Groups of designs that were bounded."""
     n_designs: float
     """Designs they cover: choices times plans times counts."""
     seconds: float
@@ -110,7 +104,6 @@ class Certificate:
     unproved: tuple[str, ...]
     """Terms it could not prove, each with the first operation that breaks membership."""
     lower_bound: float
-    """No design with these discrete choices and plans has a smaller goal."""
     relative_gap: float
     """Continuous optimum over its lower bound, minus 1."""
     integer_gap: float
@@ -127,7 +120,6 @@ class Relaxation:
     """The cheapest loosening that makes an infeasible study feasible."""
 
     name: str
-    """Metric of the limit to loosen."""
     limit: float
     needed: float
     """What would be enough, together with the other relaxations."""
@@ -153,7 +145,6 @@ class WhatIf:
     """What becomes of the goal if one limit is looser, or gone; counts broken, over all choices and plans."""
 
     name: str
-    """Metric, or free number whose bound it is."""
     sense: str
     limit: float
     goal: float
@@ -217,7 +208,6 @@ class Solution:
     chip: Chip | None
     """The design, counts whole unless broken ones were asked for."""
     continuous: dict[str, float]
-    """Free numbers of the continuous optimum."""
     silicon: Silicon | None
     """Area, supply, static power and cost of the design."""
     workloads: tuple[WorkloadReport, ...]

@@ -71,20 +71,9 @@ def solve(
 ) -> Solution:
     """The best design of a study that can be built, counts whole, with prices and certificate; or what to loosen.
 
-    Args:
-        study: goal, limits, free numbers and choices.
-        progress: told what happens, one line at a time.
-        space: the study, lowered, where that is done already.
-        gap_frac: how much better another design may be, any choice, any plans, any whole counts.
-        limit_s: time after which the proof stops with the best so far and the gap reached. The search with broken
-            counts before it, on which it builds, has as much, and `LIMIT_S` at least.
-
-    Returns:
-        The solution; `status` says how far to trust it. Prices are those of the best design of the same choice and
-        plans with counts that may be broken: the derivative of a whole count does not exist.
-
-    Raises:
-        SpecError: a gap or time that is not positive.
+    `gap_frac` is how much better another design may be, `limit_s` when the proof stops with the best so far; the search
+    with broken counts before it has as much, and `LIMIT_S` at least. `space` is the study lowered, if it is already.
+    Prices are those with counts that may be broken, of the same choice and plans. SpecError: gap or time not positive.
     """
     check_stop(gap_frac, limit_s)
     search = search_of(space or space_of(study), progress, deadline=Deadline(max(limit_s, LIMIT_S)))
@@ -138,8 +127,7 @@ def unproved_terms(core: ConvexCore, data: Data, others: Separate | None = None)
 def design_chip(search: Search, candidate: Candidate, *, whole: bool = True) -> Chip:
     """The chip of a candidate, its counts `whole` or as they are, with the power that the study allows as its limit.
 
-    A study that does not limit power gives the chip what its hungriest workload draws at the step times of the
-    solution, so that the design as reported is the design as solved.
+    Without one, what its hungriest workload draws at the step times of the solution.
     """
     study, core = search.space.study, search.core
     choice = study.choices[candidate.choice_index]
@@ -243,10 +231,7 @@ def without_design(search: Search, candidates: list[Candidate], proof: Proof) ->
 
 
 def delivered_range(space: Space, demands: list[StepDemand], chip: Chip, tech: Technology) -> tuple[float, float]:
-    """Least and most delivered speed-up at the bad end, the middle and the good end of the calibration.
-
-    Same plans and same numbers on both chips; the middle can lie outside the ends, since a ratio is no monotone.
-    """
+    """Least and most delivered speed-up at the bad end, the middle and the good end of both chips' calibration."""
     if not demands:
         return float("nan"), float("nan")
     chip = dataclasses.replace(chip, power_limit_W=space.study.power_cap_W)  # a design that draws more is no breach
@@ -286,11 +271,9 @@ WORTH = 1e-2
 
 
 def limit_reports(search: Search, best: Candidate, continuous: Candidate, state: State) -> tuple[LimitReport, ...]:
-    """Value of every limit on the design, and its price at the continuous optimum.
+    """Value of every limit on the design, and its price at the continuous optimum, summed over rows of workloads.
 
-    A limit with a row per workload is priced once, by the sum of its rows. Limits of the technology (reticle, HBM
-    stack), memory that the workloads must fit in, and bounds of free numbers that cost something follow, as shares of
-    what is allowed.
+    Limits of the technology, memory, and bounds that cost something follow, as shares of what is allowed.
     """
     core, goal = search.core, float(np.exp(continuous.log_goal))
     multipliers, ratios = continuous.optimum.multipliers, np.exp(best.optimum.limits)

@@ -45,12 +45,8 @@ class Space:
     structures: list[Structure]
     """Distinct PE arrays of the choices in their systems."""
     structure_of_choice: np.ndarray
-    """Position in `structures` of every choice's."""
     demands: tuple[StepDemand, ...]
-    """For each workload the demands of the plans on every structure: leading axes (structures, plans).
-
-    Collective algorithms are chosen at the baseline's achievable link speeds, a discrete choice.
-    """
+    """For each workload the demands of the plans on every structure: leading axes (structures, plans)."""
     without_plans: Data
     """Coefficients of every choice but the demands: leading axis over choices."""
 

@@ -56,11 +56,8 @@ class Tables:
 
     search: Search
     of_workloads: tuple[PlanTable, ...]
-    """Plans of each workload."""
     every: tuple[StepDemand, ...]
-    """Demands of all plans of each workload where they are priced: leading axes (structures, plans)."""
     bought: Bought
-    """What the technology of each choice buys."""
 
 
 def tables_of(search: Search) -> Tables:

@@ -1,9 +1,7 @@
 """Branch and bound over everything discrete at once: choices, plans and what can be built of cores, stacks and SRAM.
 
-A region is one discrete choice, a group of plans per workload and a range of each stepped number. Its convex relaxation
-(the hull of every group, stepped numbers continuous) bounds all designs inside from below; pricing all plans at the
-relaxed chip and rounding gives designs from above. A batch of open regions is solved in one `vmap`. Stopped any time,
-the answer is the best design so far and a gap that holds for all designs. Read more: [land1960].
+A region's convex relaxation bounds all designs inside from below; pricing all plans at the relaxed chip and rounding
+gives designs from above. Stopped any time, the answer is the best design so far and a gap. Read more: [land1960].
 """
 
 from __future__ import annotations
@@ -33,11 +31,9 @@ class Progress:
 
     seconds: float
     n_nodes: int
-    """Regions solved."""
     n_open: int
     """Regions that may still hold a better design."""
     best: float
-    """Goal of the best design so far."""
     bound: float
     """No design at all has a smaller goal."""
 
@@ -52,7 +48,6 @@ class Proof:
     """The best design of a study with whole counts and best plans, and how much better any other could be."""
 
     best: Candidate | None
-    """Best design, its plans as positions in the tables; None when there is none."""
     log: tuple[Progress, ...]
     """Progress after every batch; the last entry is the result."""
     tables: tuple[PlanTable, ...]
@@ -76,7 +71,6 @@ class Tree:
 
     tables: Tables
     gap: float
-    """Relative gap at which to stop."""
     deadline: Deadline
     tell: Callable[[Progress], None] = lambda _: None
     """Told where the search stands after every batch."""

@@ -25,10 +25,9 @@ def what_if(
     study: Study, reports: tuple[LimitReport, ...] = (), space: Space | None = None,
     progress: Callable[[str], None] = lambda _: None, deadline: Deadline | None = None,
 ) -> tuple[WhatIf, ...]:  # fmt: skip
-    """The goal of a study with each of its limits 10 % looser, and without it, over all choices and plans.
+    """The goal of a study with each of its limits 10 % looser, and without it, over all choices, counts broken.
 
-    Counts are broken, so that what rounding adds to one answer and not to another tells nothing. Of `reports`, bounds
-    of free numbers that cost something are moved too, but not dropped.
+    Of `reports`, bounds of free numbers that cost something are moved too, but not dropped.
     """
     space, deadline = space or space_of(study), deadline or Deadline()
 

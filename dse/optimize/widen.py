@@ -31,11 +31,9 @@ class Bound:
     """One bound of a free number, of a choice under its plans."""
 
     of: Broken
-    """Choice and plans."""
     place: int
     """Position among the coordinates."""
     upper: bool
-    """Whether it is the upper bound."""
 
     def moved(self, search: Search, factor: float) -> tuple[np.ndarray, np.ndarray]:
         """The box with this bound moved outwards."""

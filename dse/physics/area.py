@@ -1,8 +1,4 @@
-"""Silicon area by block, per die and per package, and the die edge that interfaces need.
-
-A structural sum in the manner of LLMCompass, with the coefficients of `technology`. The same sum is checked on
-A100, H100 and TPU v4, so it is honest to about 25 % for a chip that does not exist.
-"""
+"""Silicon area by block, per die and package, and die edge: a sum, good to 25 % on A100, H100 and TPU v4."""
 
 from __future__ import annotations
 
@@ -23,44 +19,26 @@ class Area(AbstractShown, eqx.Module):
     """Placed silicon of a package by block [mm2]."""
 
     tensor_mm2: FloatLike
-    """PE arrays."""
     vector_mm2: FloatLike
-    """Vector and scalar lanes."""
     control_mm2: FloatLike
-    """Sequencers, network ports and DMA engines."""
     sram_mm2: FloatLike
-    """Tile memory."""
     local_sram_mm2: FloatLike
     """Register files, L1, PSUM."""
     hbm_mm2: FloatLike
     """HBM PHYs and controllers."""
     link_mm2: FloatLike
-    """Scale-up links."""
     die_to_die_mm2: FloatLike
-    """Interfaces between compute dies."""
     network_mm2: FloatLike
-    """On-die network."""
     misc_mm2: FloatLike
-    """Everything else."""
 
 
 def block_areas(chip: Chip, tech: Technology) -> Area:
-    """Placed area of every block of a package.
+    """Placed area of every block of a package, both dies together [mm2].
 
         A_tensor = n rows cols A_pe / u,   A_sram = n C a_sram,   A_hbm = n_stacks a_phy, ...
-
     with n physical cores and u the placed fraction; datapaths grow with the depth of their pipeline.
-
-    Source: [llmcompass2024] section 4.2 for the structural sum.
-    Assumes: PHYs do not scale with the node.
+    Source: [llmcompass2024] section 4.2 for the structural sum. Assumes: PHYs do not scale with the node.
     Valid for: about 25 % on chips it was not fitted to.
-
-    Args:
-        chip: the package.
-        tech: node, memory, links and package.
-
-    Returns:
-        Areas [mm2], scalars, both dies together.
     """
     node, core = tech.node, chip.core
     n = chip.n_cores * (1.0 + chip.spare_frac)
@@ -91,20 +69,11 @@ def pe_area_mm2(engine: TensorEngine, node: Node) -> FloatLike:
     """Area of a PE, one datapath for all its precisions, before placement.
 
         A = max_p(A_p) (1 + g (k - 1)),   A_p = m_p a_p or, where m_p > 1 products end in one sum, a_p (1 + (m_p - 1) s)
-
     with m_p MACs per cycle and a_p the area of one in precision p, s `product_area_frac`, k precisions and g the cost
-    of one more. Products of narrow floats that a PE takes at a time lie along the contraction: they share its alignment
-    and its wide accumulator. Those of 8-bit integers need multipliers as wide as BF16's, and share nothing.
-
+    of one more. Products of narrow floats share the alignment and wide accumulator of their contraction; those of 8-bit
+    integers need multipliers as wide as BF16's, and share nothing.
     Source: [jouppi2021ten] for systolic PEs as one datapath; [horowitz2014] for multipliers beside adders.
     Assumes: the multiplier of BF16 (8 bits) splits into four of FP8 (4 bits).
-
-    Args:
-        engine: rates, and what the 8-bit rate multiplies.
-        node: areas.
-
-    Returns:
-        Area [mm2], shape `()`.
     """
     rates, one = engine.macs_per_cycle.stack(), node.pe_area_mm2.stack()
     summed = np.array([False, False, engine.narrow_products == "float", True])
@@ -142,15 +111,7 @@ def die_edge_mm(die_mm2: FloatLike, package: Package) -> FloatLike:
     """Edge of a die that can carry interfaces.
 
         L = u 2 (sqrt(r) + 1/sqrt(r)) sqrt(A)
-
     with A the area, r the aspect and u the usable fraction: a monomial in A.
-
-    Args:
-        die_mm2: die area.
-        package: aspect and usable fraction.
-
-    Returns:
-        Length [mm].
     """
     aspect = jnp.sqrt(package.die_aspect)
     return package.shoreline_usable_frac * 2.0 * (aspect + 1.0 / aspect) * jnp.sqrt(die_mm2)

@@ -1,7 +1,4 @@
-"""Achievable fractions and overheads of a chip family and its software: at most a dozen numbers, never literals.
-
-What nobody measured takes what its kin were measured at, around a *named* prior; every report says on what it rests.
-"""
+"""What a chip family and its software reach, and overheads; where not measured, by its kin and a named prior."""
 
 from __future__ import annotations
 
@@ -37,7 +34,6 @@ class Calibration(AbstractShown, eqx.Module):
     """What a software stack gets out of the hardware's peaks."""
 
     name: str = eqx.field(static=True)
-    """Name of the prior or fit."""
     overlap_p: float = eqx.field(static=True)
     """Exponent that joins compute, memory, vector and DMA time of one operator: 1 is no overlap."""
     matmul_frac: Scalar = eqx.field(converter=as_float)
@@ -55,9 +51,7 @@ class Calibration(AbstractShown, eqx.Module):
     scaleup_frac: Scalar = eqx.field(converter=as_float)
     """Sustained scale-up speed, over one direction's peak."""
     scaleout_frac: Scalar = eqx.field(converter=as_float)
-    """Sustained network speed, over one direction's peak."""
     launch_s: Scalar = eqx.field(converter=as_float)
-    """Gap between two kernels on the device."""
     host_s: Scalar = eqx.field(converter=as_float)
     """Host time to start one kernel; the device waits when it is faster than the host."""
     scaleup_hop_s: Scalar = eqx.field(converter=as_float)
@@ -73,9 +67,7 @@ class Calibration(AbstractShown, eqx.Module):
     request_s: Scalar = eqx.field(converter=as_float)
     """What a serving loop spends before the first token of a request beside its passes."""
     tp_overlap_frac: Scalar = eqx.field(converter=as_float)
-    """Tensor-parallel traffic that can run beside matrix products."""
     dp_overlap_frac: Scalar = eqx.field(converter=as_float)
-    """Data-parallel traffic that can run beside the last backward pass."""
     drawn_p: Scalar | None = None
     """Takes the place of `overlap_p` where that varies by sample, as an argument of one compiled program."""
 
@@ -112,21 +104,14 @@ def fit_name(chip_name: str, stack: str) -> str:
 
 @cache
 def chip_and_stack(name: str) -> tuple[str, str]:
-    """Chip and stack in the name of a fit; "" for both in any other name.
-
-    Both may hold hyphens: the stack is the longest that the name ends with.
-    """
+    """Chip and stack in the name of a fit, the longest stack that it ends with; "" for both in any other name."""
     ends = [s for s in STACKS if name.startswith(FIT) and name.endswith(f"-{s}")]
     stack = max(ends, key=len, default="")
     return (name[len(FIT) : -len(stack) - 1], stack) if stack else ("", "")
 
 
 def _facts(name: str) -> Receipts:
-    """Receipts of a prior or fit.
-
-    Raises:
-        UnknownNameError: neither; offers near matches.
-    """
+    """Receipts of a prior or fit; UnknownNameError for neither."""
     chip_name, stack = chip_and_stack(name)
     if not chip_name:
         if name not in _priors():
@@ -138,11 +123,7 @@ def _facts(name: str) -> Receipts:
 
 @cache
 def calibration(name: str) -> Calibration:
-    """The calibration called `name`: a prior, or `fit-CHIP-STACK` for any chip or family and any known stack.
-
-    Raises:
-        UnknownNameError: no such calibration; offers near matches.
-    """
+    """The calibration `name`, a prior or `fit-CHIP-STACK` for any chip or family and stack; else UnknownNameError."""
     facts = _facts(name)
     values = {f: number(facts, f) for f in FACTS}
     return Calibration(name=name, drawn_p=None, **values)
@@ -189,17 +170,14 @@ def kin_of(chip_name: str, stack: str) -> Kin:
 SERVING = ("vllm", "neuronx", "trtllm", "fastertransformer", "sglang", "deepspeed", "jetstream")
 """Stacks that serve models; they never time a training step, nor the others a request."""
 TRAINING = ("megatron", "megatron-deepspeed", "nanotron", "fsdp", "xla", "neuron")
-"""Stacks that train models."""
 KERNELS = "kernels"
 """Stack of single operators and collectives, timed alone; it never serves whole steps unless asked for."""
 STACKS = (*TRAINING, *SERVING, KERNELS)
-"""All stacks."""
 
 LIBRARY_ONLY = ("fastertransformer", "deepspeed")
 """Stacks whose all-reduces are those of a library unless asked otherwise: they have no direct exchange."""
 FIXED_SHAPES = ("neuronx",)
-"""Stacks whose programs are compiled for one length: attention runs over all of it, prompts are padded to a bucket,
-and shapes do not change with the experts that tokens choose."""
+"""Stacks that compile for one length: attention over all of it, padded prompts, shapes whatever experts are chosen."""
 
 USUAL = {"prior-neuron": ("neuron", "neuronx"), "prior-tpu": ("xla", "jetstream")}
 """Stacks that usually train and serve on chips of a vendor; Megatron and vLLM elsewhere."""
@@ -211,34 +189,22 @@ def usual_stack(chip_name: str, serves: bool) -> str:
 
 
 def default_calibration(chip_name: str, stack: str = "") -> Calibration:
-    """The pooled calibration of a chip and software stack; by default of the stack that usually trains on the chip.
+    """The pooled calibration of a chip, or a name that begins as one, and a stack, by default the training one.
 
-    Args:
-        chip_name: preset, or a name that begins as one.
-        stack: one of `STACKS`.
-
-    Raises:
-        UnknownNameError: a chip of no known vendor.
+    UnknownNameError for a chip of no known vendor.
     """
     return calibration(fit_name(chip_name, stack or usual_stack(chip_name, serves=False)))
 
 
 def calibration_for(chip_name: str, workload: object) -> Calibration:
-    """The one rule: a chip that trains takes its usual training stack, a chip that serves its usual serving stack.
-
-    Prefill, decode and a model in service all serve.
-
-    What a user names, or a measurement says it ran on, takes precedence and is no matter of this rule.
-    """
+    """The one rule where nobody names a stack: a chip takes its usual one, to train or to serve."""
     return default_calibration(chip_name, usual_stack(chip_name, serves=not isinstance(workload, Training)))
 
 
 def measured_band(c: Calibration, trains: bool) -> tuple[str, float] | None:
-    """What is new about the chip and stack of a fit, and the factor either way that holds 80 % of unseen measurements.
+    """What is new about a fit's chip and stack, and the factor either way that holds 80 % of unseen measurements.
 
-    Args:
-        c: the calibration; a prior has no such band, and None is returned.
-        trains: whether it serves a training step rather than a request.
+    None for a prior; `trains` tells a training step from a request.
     """
     chip_name, stack = chip_and_stack(c.name)
     if not stack:
@@ -253,11 +219,7 @@ def prior_calibration(chip_name: str) -> Calibration:
 
 
 def prior_name(chip_name: str) -> str:
-    """Name of the prior of a chip's vendor.
-
-    Raises:
-        UnknownNameError: a chip of no known vendor.
-    """
+    """Name of the prior of a chip's vendor; UnknownNameError for a chip of no known vendor."""
     named = base_name(chip_name)
     for prefix, prior in {
         "trainium": "prior-neuron", "inferentia": "prior-neuron", "tpu": "prior-tpu",

@@ -33,16 +33,11 @@ class Silicon(AbstractShown, eqx.Module):
     """A chip's area, supply and cost: what does not depend on the workload."""
 
     area: Area
-    """Silicon by block."""
     die_mm2: FloatLike
-    """One compute die."""
     interposer_mm2: FloatLike
     supply_V: FloatLike
-    """Supply at the chip's clock."""
     static_W: FloatLike
-    """Power that leakage and idle interfaces draw at no load."""
     money: Money
-    """Cost of the package by part."""
 
 
 class Evaluation(eqx.Module):
@@ -51,7 +46,6 @@ class Evaluation(eqx.Module):
     step: Step
     """Times without a power limit."""
     energy: Energy
-    """Dynamic energy of one chip per step."""
     step_s: FloatLike
     """Step time under the chip's power limit."""
     power_W: FloatLike
@@ -94,10 +88,7 @@ def full_speed(
     d: StepDemand, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike, die_mm2: FloatLike,
     cooled: Cooled | None = None,
 ) -> tuple[Step, Energy]:  # fmt: skip
-    """Times and dynamic energy of `d` on a chip of given supply and die, whatever mean power that takes: posynomials.
-
-    No operator is faster than `cooled` allows, if anything.
-    """
+    """Times and dynamic energy of `d` at a supply and die, whatever mean power; as fast as `cooled` allows."""
     step = step_time(d, chip, c, cooled)
     return step, step_energy(d, step, chip, tech, supply_V, die_mm2)
 
@@ -120,7 +111,7 @@ def fits_memory(d: StepDemand, chip: Chip) -> Bool[Array, "*batch"]:
 def evaluate_demand(
     d: StepDemand, chip: Chip, tech: Technology, c: Calibration, cooled_W: FloatLike | None = None
 ) -> Evaluation:
-    """`d` on `chip`: pure, differentiable and ready for `jax.vmap` over demands, chips or both.
+    """`d` on `chip`: pure, differentiable, ready for `jax.vmap` over demands, chips or both.
 
     The mean power keeps to the chip's limit; given `cooled_W`, each operator keeps to that as well.
     """

@@ -16,10 +16,9 @@ from .step import Cooled, Step, op_traffic_B, stream_traffic_B
 
 
 def mac_energy_J(chip: Chip, tech: Technology) -> FloatLike:
-    """Energy of a MAC by precision at nominal voltage, its operands and partial sums from SRAM included, shape (4,).
+    """Energy of a MAC by precision at nominal voltage, its operands and sums from SRAM included, shape (4,).
 
         e = e_mac + q e_sram
-
     with q the bytes of `operand_B`; 0 where the array lacks a precision.
     """
     node, rates = tech.node, chip.core.tensor.macs_per_cycle.stack()
@@ -31,21 +30,7 @@ def mac_energy_J(chip: Chip, tech: Technology) -> FloatLike:
 def op_energy_J(
     ops: OpDemand, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike, die_mm2: FloatLike
 ) -> FloatLike:
-    """Dynamic energy of one run of each operator, shape (n_ops,); links carry nothing meanwhile [J].
-
-    The terms of `step_energy`, operator by operator; the memory traffic of a streamed block is none of theirs.
-
-    Args:
-        ops: demand, arrays of shape (n_ops,).
-        chip: the chip.
-        tech: energies.
-        c: share of SRAM that holds tiles, which decides the traffic.
-        supply_V: supply.
-        die_mm2: area of one die.
-
-    Returns:
-        Energies [J].
-    """
+    """Energy of a run of each operator, shape (n_ops,), as in `step_energy` without links and streams [J]."""
     node = tech.node
     scale = jnp.square(supply_V / node.nominal_V)
     hbm_B = op_traffic_B(ops, pool_B(chip) * c.tile_memory_frac)
@@ -64,20 +49,9 @@ def read_energy_J_per_B(chip: Chip, tech: Technology, supply_V: FloatLike, die_m
 def sustained_J(
     d: StepDemand, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike, die_mm2: FloatLike
 ) -> tuple[FloatLike, FloatLike]:
-    """Energy of what a package sustains: one run of each operator, and a micro batch of streamed blocks.
+    """Energy of one run of each operator, shape (n_ops,), and of a micro batch of streamed blocks, which overlap [J].
 
-    Operators of a streamed block overlap, so its power is that of all of them with the traffic beside them.
-
-    Args:
-        d: demand of the step.
-        chip: the chip.
-        tech: energies.
-        c: share of SRAM that holds tiles.
-        supply_V: supply.
-        die_mm2: area of one die.
-
-    Returns:
-        Energies [J], shape (n_ops,) and scalar; the latter 0 where operators run in turn.
+    The latter includes the traffic beside them, and is 0 where operators run in turn.
     """
     one = op_energy_J(d.ops, chip, tech, c, supply_V, die_mm2)
     read = stream_traffic_B(d.stream, chip, c) * read_energy_J_per_B(chip, tech, supply_V, die_mm2)
@@ -90,17 +64,7 @@ def hottest_W(
 ) -> FloatLike:  # fmt: skip
     """Power of the package while its hottest operator, or a streamed block, runs; delivery losses included [W].
 
-    What regulators and cooling feel: an operator of a large model runs for longer than either can average over.
-
-    Args:
-        d: demand of the step.
-        step: its times.
-        chip: the chip.
-        tech: energies.
-        c: share of SRAM that holds tiles, and what a launch takes.
-        supply_V: supply.
-        die_mm2: area of one die.
-        still_W: power at any load.
+    What regulators and cooling feel: operators of large models run longer than either averages over.
     """
     one, block = sustained_J(d, chip, tech, c, supply_V, die_mm2)
     alone = jnp.max(one / (step.ops.total_s - d.ops.n_launches * c.launch_s))
@@ -113,18 +77,7 @@ def cooled_to(
     limit_W: FloatLike, d: StepDemand, chip: Chip, tech: Technology, c: Calibration, supply_V: FloatLike,
     die_mm2: FloatLike, still_W: FloatLike,
 ) -> Cooled:  # fmt: skip
-    """Shortest times at which nothing sustained burns more than `limit_W`, delivery losses and static power included.
-
-    Args:
-        limit_W: what the package is cooled for; above its power at rest.
-        d: demand of the step.
-        chip: the chip.
-        tech: energies and delivery loss.
-        c: share of SRAM that holds tiles.
-        supply_V: supply.
-        die_mm2: area of one die.
-        still_W: power at any load.
-    """
+    """Shortest times at which nothing sustained burns more than `limit_W`, delivery losses and `still_W` included."""
     return cooled(sustained_J(d, chip, tech, c, supply_V, die_mm2), work_W(limit_W, still_W, tech))
 
 

@@ -17,33 +17,20 @@ class Money(AbstractShown, eqx.Module):
     """Cost of one package by part [USD]."""
 
     dies_USD: FloatLike
-    """Good compute dies."""
     hbm_USD: FloatLike
-    """Memory stacks."""
     package_USD: FloatLike
     """Interposer and substrate."""
     test_USD: FloatLike
-    """Final test and assembly."""
     loss_USD: FloatLike
     """Parts lost in bonding."""
 
 
 def inverse_yield(die_mm2: FloatLike, tech: Technology) -> FloatLike:
-    """Dies started per good die.
+    """Dies started per good die, at least 1.
 
         1/Y = (1 + A c D0 / a)^a
-
-    with D0 the defect density, a the clustering and c the share of the die in which a defect kills (the rest
-    is harvested as spare cores).
-
-    Source: [feng2022actuary] eq. 1 (negative binomial), with harvesting folded into c.
-
-    Args:
-        die_mm2: A.
-        tech: node and package.
-
-    Returns:
-        At least 1 [dimensionless].
+    with A `die_mm2`, D0 the defect density, a the clustering and c the share of the die in which a defect kills.
+    Source: [feng2022actuary] eq. 1 (negative binomial), with harvesting of spare cores folded into c.
     """
     a = tech.package.yield_clustering
     return (1.0 + die_mm2 * tech.package.critical_area_frac * tech.node.defect_density_per_mm2 / a) ** a
@@ -53,7 +40,6 @@ def die_cost_USD(die_mm2: FloatLike, tech: Technology) -> FloatLike:
     """Cost of one good die [USD].
 
         c = c_wafer A (1 + s) / (A_wafer Y)
-
     Source: [feng2022actuary] section 3; s stands for scribe lines and partial dies at the wafer's edge.
     """
     share = die_mm2 * (1.0 + tech.package.saw_loss_frac) / tech.package.wafer_usable_mm2
@@ -61,20 +47,9 @@ def die_cost_USD(die_mm2: FloatLike, tech: Technology) -> FloatLike:
 
 
 def package_cost(chip: Chip, die_mm2: FloatLike, bond_loss: FloatLike, tech: Technology) -> Money:
-    """Cost of one package by part.
+    """Cost of one package by part [USD], chip-last: a failed bond loses all, so cost divides by y^(dies + stacks).
 
-    Chip-last: a failed bond loses everything on the interposer, so cost divides by y^(dies + stacks).
-
-    Source: [feng2022actuary] section 3.2 (chip-last 2.5D).
-
-    Args:
-        chip: dies, stacks and capacity.
-        die_mm2: area of one die.
-        bond_loss: -ln of the bonding yield per part, at least 0.
-        tech: prices and yields.
-
-    Returns:
-        Cost by part [USD], scalars.
+    `bond_loss` is -ln of the bonding yield y per part. Source: [feng2022actuary] section 3.2 (chip-last 2.5D).
     """
     dies = chip.n_dies * die_cost_USD(die_mm2, tech)
     hbm = chip.hbm_capacity_B * tech.memory.price_USD_per_B

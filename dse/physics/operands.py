@@ -1,8 +1,7 @@
 """Ports that feed the matrix unit of a GPU's core: what its registers and shared memory deliver a cycle.
 
-A systolic array takes operands at its edges, as many a cycle as it has rows and columns. The units of a multithreaded
-core take theirs from registers, and these from the memory that its threads share; both have the width that lanes need,
-whatever stands beside them. Units that these ports cannot feed stand idle, so that nobody builds them.
+Units of a multithreaded core take operands from registers, and these from shared memory; both are as wide as the lanes
+need. Units that these ports cannot feed stand idle, so that nobody builds them.
 """
 
 from __future__ import annotations
@@ -18,33 +17,22 @@ from ..technology.node import PRECISION_BITS
 OPERAND_B = PRECISION_BITS["bf16"] / 8.0
 """Bytes of an operand in the precision that both ports are looked at in: half the bytes come with twice the MACs."""
 SUM_B = PRECISION_BITS["fp32"] / 8.0
-"""Bytes of a sum."""
 
 
 def _macs(chip: Chip) -> FloatLike:
-    """MACs of a core per cycle in 16 bit."""
     t = chip.core.tensor
     return t.rows * t.cols * t.macs_per_cycle.bf16
 
 
 def register_load_frac(chip: Chip) -> FloatLike:
-    """What matrix instructions read from registers, over what the ports of the lanes deliver.
+    """What matrix instructions read from registers, over what the ports of the lanes deliver: at most 1 for a fed unit.
 
         u = m [b (1/i + 1/j) + s/k] / (n r)
-
     with m MACs of a core per cycle, an instruction of i x j results over a contraction of k, b bytes an operand, s a
-    sum, n lanes and r what a lane reads each cycle, three operands of an FMA. Sums of a core without a matrix unit
-    (1 x 1) are as wide as its operands.
-
+    sum (without matrix unit as wide as operands), n lanes and r what a lane reads a cycle: three operands of an FMA.
     Source: [nvidia2026ptx], [amd2022cdna2isa] for instructions; [raihan2019] for operands and sums out of registers.
     Assumes: matrix units share the ports of the lanes, which rest meanwhile.
     Valid for: instructions whose depth is known; 0 for others, and for arrays fed at their edges.
-
-    Args:
-        chip: matrix unit and lanes.
-
-    Returns:
-        Ratio [dimensionless], at most 1 where the unit can be fed.
     """
     t = chip.core.tensor
     rows, cols = jnp.maximum(t.instruction_rows, 1.0), jnp.maximum(t.instruction_cols, 1.0)
@@ -55,22 +43,14 @@ def register_load_frac(chip: Chip) -> FloatLike:
 
 
 def shared_load_frac(chip: Chip) -> FloatLike:
-    """What matrix instructions read from the shared memory of a core and what fills it, over what its port does.
+    """What matrix instructions read from shared memory and what fills it, over what its port does: at most 1 if fed.
 
         u = m b [2/s + 2/max(s, T)] / w
-
     with m MACs of a core per cycle, b bytes an operand, s^2 the results whose operands are read once, T^2 those of a
-    tile, whose operands are written once, and w the bytes of the port per cycle.
-
+    tile, whose operands are written once, and w the bytes of the port per cycle; 0 where not known.
     Source: [nvidia2026cuda], [amd2026hip] for the ports; [nvidia2026ptx] for who shares operands.
     Assumes: square blocks; one port for reads and writes; all operands pass through it.
     Valid for: large products. Thin ones read more per MAC, and wait for memory.
-
-    Args:
-        chip: matrix unit, tiles and port.
-
-    Returns:
-        Ratio [dimensionless], at most 1 where the unit can be fed; 0 where nothing is known of instruction or port.
     """
     t = chip.core.tensor
     block = jnp.sqrt(jnp.maximum(t.instruction_results, 1.0))

@@ -1,7 +1,4 @@
-"""What a deeper pipeline gives and takes: a shorter cycle, for more registers in every datapath.
-
-Depth is relative to the pipeline whose clock is `nominal_clock_Hz`: 1 for every chip that was built.
-"""
+"""What a deeper pipeline gives and takes: a shorter cycle for more registers; depth 1 is that of every built chip."""
 
 from __future__ import annotations
 
@@ -20,18 +17,9 @@ def cycle_ratio(k: FloatLike) -> FloatLike:
     """Cycle time at a supply, over that of depth 1.
 
         T / T_1 = (1 - o) / k + o
-
-    with k the depth and o `OVERHEAD_FRAC`: stages divide the logic, never the registers between them.
-
+    with k the relative depth and o `OVERHEAD_FRAC`: stages divide the logic, never the registers between them.
     Source: [srinivasan2002] section 2, 2 to 3 FO4 of latch delay a stage.
-    Assumes: work is divided evenly; nothing stalls, as in streams of matrix products.
-    Valid for: depths of about 0.6 to 2.
-
-    Args:
-        k: stages over those of depth 1 [dimensionless].
-
-    Returns:
-        Ratio [dimensionless].
+    Assumes: work is divided evenly; nothing stalls, as in streams of matrix products. Valid for: depths of 0.6 to 2.
     """
     return (1.0 - OVERHEAD_FRAC) / k + OVERHEAD_FRAC
 
@@ -40,17 +28,8 @@ def datapath_ratio(k: FloatLike) -> FloatLike:
     """Energy per operation and area of a datapath, over those of depth 1.
 
         1 - r + r k^g
-
-    with k the depth, r `REGISTER_FRAC` and g `REGISTER_GROWTH`.
-
+    with k the relative depth, r `REGISTER_FRAC` and g `REGISTER_GROWTH`.
     Source: [srinivasan2002] for the form and the latch growth factor.
-    Assumes: registers have the same share of energy and of area.
-    Valid for: depths of about 0.6 to 2.
-
-    Args:
-        k: stages over those of depth 1 [dimensionless].
-
-    Returns:
-        Ratio [dimensionless].
+    Assumes: registers have the same share of energy and of area. Valid for: depths of about 0.6 to 2.
     """
     return 1.0 - REGISTER_FRAC + REGISTER_FRAC * k**REGISTER_GROWTH

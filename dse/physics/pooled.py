@@ -1,13 +1,9 @@
 """Calibrations that share what they have in common: a chip and stack never measured take what their kin teach.
 
 Every number of a calibration is, in free coordinates,
-
     x = x0 + s (z[software] + z[vendor] + z[family] + z[stack] + z[chip] + z[family and stack])
-
-with x0 the value and s half of the range of the vendor's named prior, and z effects that all measurements fit
-together (`dse.calibrate.pooled`). An effect nobody measured is zero, so sparse pairs shrink to their kin.
-
-Source: [gelman2006hierarchical] for partial pooling.
+with x0 the value and s half of the range of the vendor's prior, and z effects that all measurements fit together
+(`dse.calibrate.pooled`), zero where nobody measured. Source: [gelman2006hierarchical] for partial pooling.
 """
 
 from __future__ import annotations
@@ -41,13 +37,11 @@ class Kin:
     """What a chip and a stack have in common with others."""
 
     chip: str
-    """Preset."""
     family: str
     """Core design and compiler generation."""
     vendor: str
     """Named prior of the vendor."""
     stack: str
-    """Software."""
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -68,8 +62,7 @@ Pool = dict[str, Any]
 
 
 NOVELTIES = ("pair", "stack", "family", "vendor")
-"""What is new about a chip and stack to the measurements, from nothing to its vendor: the pair itself was measured, its
-stack is new to its family, its family (generation) is new to its vendor, its vendor is new."""
+"""What is new about a chip and stack: nothing, the stack to its family, the family to its vendor, the vendor."""
 
 
 def novelty_of(kin: Kin, seen: Iterable[str]) -> str:
@@ -84,9 +77,7 @@ def novelty_of(kin: Kin, seen: Iterable[str]) -> str:
 def band(kind: str, kin: Kin) -> tuple[str, float]:
     """What is new about a chip and stack, and half width in log time of the 80 % band of a prediction.
 
-    Args:
-        kind: "training", "inference", "kernels" or "collectives".
-        kin: chip and stack.
+    `kind` is "training", "inference", "kernels" or "collectives".
     """
     pool = ALONE if kind in ("kernels", "collectives") else STEPS
     novelty = novelty_of(kin, (u for u, x in effects()[pool]["units"].items() if x["measurements"] >= FEW))
@@ -98,12 +89,7 @@ FEW = 5
 
 
 def shift(pool: Pool, kin: Kin) -> list[float]:
-    """Sum of the effects of a chip and stack in prior deviations, one per number; narrow products and attention follow.
-
-    Args:
-        pool: its effects.
-        kin: chip, family, vendor and stack.
-    """
+    """Sum of the effects of a chip and stack in prior deviations; narrow products and attention follow."""
     known = pool["units"]
     return [math.fsum(known[k]["shift"][i] for k in kin.units if k in known) for i in range(len(NUMBERS))]
 
@@ -158,7 +144,6 @@ DETERMINED = 0.5
 
 
 def _around(name: str, value: float, half: float) -> tuple[float, float]:
-    """Ends of an interval of `half` in free coordinates either side of a number."""
     if name == "overlap_p":
         return power_of_two(value / 2), power_of_two(value * 2)
     x = to_free(name, value)

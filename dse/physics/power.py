@@ -21,17 +21,14 @@ class Energy(AbstractShown, eqx.Module):
     """Dynamic energy of one chip per step, by block [J]; delivery losses are added at the end, in power."""
 
     tensor_J: FloatLike
-    """Multiply-accumulates in the PE arrays."""
     sram_J: FloatLike
     """Operands and partial sums between SRAM and the arrays."""
     vector_J: FloatLike
-    """Element passes of the vector engines."""
     wire_J: FloatLike
     """Moving bytes across the die, between HBM and cores."""
     hbm_J: FloatLike
     """DRAM, TSV, IO and PHY."""
     link_J: FloatLike
-    """Scale-up, scale-out and die-to-die links."""
 
 
 def voltage_limit(
@@ -40,30 +37,15 @@ def voltage_limit(
     """Supply that a clock needs, over the supply: at most 1 for a working chip.
 
         f = k (V - V_th)^a / V   <=>   [(f V / (f_n V_n))^(1/a) (V_n - V_th) + V_th] / V <= 1
-
-    a posynomial, so the V-f law sits inside the convex core without a tangent or a table.
-
+    with f the clock, f_n the nominal one and `overdrive_V` V_n - V_th: a posynomial, so the law is in the convex core.
     Source: [sakurai1990] alpha-power law, with k set so that the pipeline runs at f_n at nominal voltage V_n.
-
-    Args:
-        clock_Hz: f.
-        supply_V: V.
-        nominal_clock_Hz: f_n.
-        node: V_n, V_th and a.
-        overdrive_V: V_n - V_th.
-
-    Returns:
-        Ratio [dimensionless].
     """
     speed = clock_Hz * supply_V / (nominal_clock_Hz * node.nominal_V)
     return (speed ** (1.0 / node.alpha) * overdrive_V + node.threshold_V) / supply_V
 
 
 def supply_V(clock_Hz: FloatLike, nominal_clock_Hz: FloatLike, node: Node) -> FloatLike:
-    """Supply at which a pipeline reaches `clock_Hz`, by fixed point of the alpha-power law, within product limits [V].
-
-    The map contracts (its slope is below 1/alpha), so sixty rounds settle to rounding error.
-    """
+    """Supply at which a pipeline reaches `clock_Hz`, within product limits [V]: sixty rounds of a contraction."""
     overdrive = node.nominal_V - node.threshold_V
 
     def better(_: FloatLike, v: FloatLike) -> FloatLike:
@@ -83,22 +65,11 @@ def operand_B(chip: Chip, node: Node) -> FloatLike:
 
         q = b / (8 cols) + 8 / (rows m)        at the edges of an array
         q = r b / 8 (1 / i + 1 / j)            where registers feed instructions
-
     with b bits, m MACs per PE and cycle, i x j the result of a matrix instruction and r `register_energy_frac`; 0 where
-    the unit lacks a precision. An instruction fetches its operands once; what array we say stands for the units of a
-    multithreaded core decides nothing.
-
+    the unit lacks a precision. An instruction fetches its operands once, whatever array stands for the units of a core.
     Source: [jouppi2021ten] for the edges of a systolic array; [nvidia2026ptx], [amd2022cdna2isa] for instructions.
-    Assumes: sums of an instruction stay beside its adders. Read from registers and written back by every instruction
-        they would take 2.2 times V100's TDP, and four times the products' energy where its maker says a fifth
-        [semiengineering2022programmable].
-
-    Args:
-        chip: array, rates, and the instruction that feeds it if one does.
-        node: energy of register banks.
-
-    Returns:
-        Bytes per MAC in the order of `PRECISIONS`.
+    Assumes: sums of an instruction stay beside its adders: from registers each time they would take 2.2 times V100's
+    TDP, and four times the products' energy where its maker says a fifth [semiengineering2022programmable].
     """
     t = chip.core.tensor
     rates = t.macs_per_cycle.stack()
@@ -113,26 +84,14 @@ def operand_B(chip: Chip, node: Node) -> FloatLike:
 def step_energy(
     d: StepDemand, step: Step, chip: Chip, tech: Technology, supply_V: FloatLike, die_mm2: FloatLike
 ) -> Energy:
-    """Dynamic energy of one chip per step.
+    """Dynamic energy of one chip per step by block [J].
 
         E = [ sum_p N_p e_p + B_sram e_sram + N_vec e_vec + (B_hbm + B_core) l e_wire ] (V/V_n)^2
             + B_hbm e_hbm + B_link e_link
-
-    with l the mean distance across the die, a fixed fraction of its side, and B_core what cores tell each other.
-
+    with l the mean distance across the die, a fixed fraction of its side, and B_core what cores tell each other; V is
+    `supply_V`, B_hbm comes from `step`.
     Source: form of [kandiah2021accelwattch]; per-operation energies of [jouppi2021ten] scaled by node.
     Assumes: padding burns nothing, all bytes cross the die once, every kind of traffic costs the same per byte.
-
-    Args:
-        d: demand of the step.
-        step: its times (memory traffic is read from it).
-        chip: the chip.
-        tech: energies.
-        supply_V: voltage of the logic.
-        die_mm2: area of one die.
-
-    Returns:
-        Energy by block [J], scalars.
     """
     node = tech.node
     scale = jnp.square(supply_V / node.nominal_V)
@@ -182,7 +141,6 @@ def static_W(chip: Chip, tech: Technology, area: Area, supply_V: FloatLike) -> F
     """Power that flows at any load: leakage, clocks and management, HBM refresh [W].
 
         P = (A_logic p_logic + C_sram p_sram) exp(k_V (V - V_n)) + P_const + n_stacks P_stack
-
     Source: form and slopes of [kandiah2021accelwattch] and public fits; see the node's receipts.
     Assumes: 85 C.
     """
@@ -204,19 +162,8 @@ def throttled_s(
     """Step time under a power limit: a chip too hot runs slower, at the same energy per step.
 
         t = max(T, E / (P_max / (1 + loss) - P_static))
-
-    Infinite when static power alone exceeds the limit. Exact counterpart of the two limits `T <= t` and
-    `P(t) <= P_max` of the optimisation.
-
-    Args:
-        step_s: T, unthrottled.
-        dynamic_J: E per step.
-        still_W: P_static.
-        limit_W: P_max.
-        tech: delivery loss.
-
-    Returns:
-        Time [s].
+    with T `step_s`, E `dynamic_J`, P_static `still_W` and P_max `limit_W`; infinite where static power exceeds the
+    limit. Exact counterpart of the limits `T <= t` and `P(t) <= P_max` of the optimisation.
     """
     room = work_W(limit_W, still_W, tech)
     return jnp.where(room > 0, jnp.maximum(step_s, dynamic_J / jnp.where(room > 0, room, 1.0)), jnp.inf)
@@ -225,12 +172,10 @@ def throttled_s(
 def full_load_power_W(
     chip: Chip, tech: Technology, precision: str, area: Area, die_mm2: FloatLike, supply_V: FloatLike
 ) -> dict[str, FloatLike]:
-    """Power by block with every engine, the memory and the links at full rate [W].
+    """Power by block with every engine, the memory and the links at full rate [W]: what a TDP is compared with.
 
-    No program does this for long; it bounds what a package must be cooled for and is what a TDP is compared with.
-
-    Assumes: engines of an NPU core run side by side; the lanes of a multithreaded core give their registers and issue
-        slots to its matrix unit, so that only one of them runs at full rate.
+    Assumes: engines of an NPU core run side by side; the lanes of a multithreaded core give registers and issue slots
+    to its matrix unit, so that only one of them runs at full rate.
     """
     node, t = tech.node, chip.core.tensor
     scale = jnp.square(supply_V / node.nominal_V)

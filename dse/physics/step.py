@@ -18,9 +18,7 @@ class OpTimes(eqx.Module):
     """Time of each operator by the limit that would bind alone, shape (n_ops,)."""
 
     compute_s: FloatLike
-    """PE array, all cores busy."""
     tile_s: FloatLike
-    """One indivisible tile on one core."""
     hbm_s: FloatLike
     """Memory traffic, compulsory and reuse."""
     vector_s: FloatLike
@@ -49,18 +47,13 @@ class Step(AbstractShown, eqx.Module):
     host_exposed_s: FloatLike
     """Device waiting for the host to start work, and the serving loop around it."""
     tensor_exposed_s: FloatLike
-    """Tensor-parallel traffic that nothing hides."""
     pipeline_exposed_s: FloatLike
-    """Traffic between pipeline stages, which nothing hides."""
     bubble_s: FloatLike
-    """Pipeline fill and drain."""
     data_exposed_s: FloatLike
-    """Data-parallel traffic that nothing hides."""
     optimizer_s: FloatLike
     hbm_B: FloatLike
     """Memory traffic of one chip per step."""
     ops: OpTimes
-    """Times of one run of each operator."""
 
 
 LAST_TILE_FRAC = 0.5
@@ -71,32 +64,19 @@ def op_traffic_B(ops: OpDemand, tile_B: FloatLike) -> FloatLike:
     """Memory traffic of each operator: compulsory bytes plus what falls with tile memory.
 
         Q = q + c_1/2 S^-1/2 + c_1 S^-1
-
     Source: [hong1981] and [kwasniewski2019] for S^-1/2; [dao2022] for S^-1.
     """
     return ops.hbm_B + ops.reuse_half / jnp.sqrt(tile_B) + ops.reuse_one / tile_B
 
 
 def op_times(ops: OpDemand, chip: Chip, c: Calibration, cooled_s: FloatLike | None = None) -> OpTimes:
-    """Time of every operator on `chip`.
+    """Time of every operator on `chip` [s], shape (n_ops,).
 
         t = (t_compute^p + t_tile^p + t_hbm^p + t_vector^p + t_dma^p + t_cooled^p)^(1/p) + n_launch t_launch
-
-    Work over cores ends, on average, half a tile late (the mean of ceil(x) - x), and is bounded below by one
-    tile on one core, as one more term of the p-norm. Where a package must never burn more than it is cooled for,
-    the energy of a run over that power is a sixth.
-
+    Work over cores ends, on average, half a tile late (the mean of ceil(x) - x), and is bounded below by one tile on
+    one core. t_cooled, `cooled_s`, is the energy of a run over what the package is cooled for; None for no limit.
     Source: [williams2009] for the bounds; [aws2026nki] for eviction and DMA as separate engines.
     Assumes: every limit but the launch overlaps as `overlap_p` says.
-
-    Args:
-        ops: demand, arrays of shape (n_ops,).
-        chip: rates.
-        c: achievable fractions.
-        cooled_s: shortest time of a run that the package can be cooled for (`Cooled.ops_s`); None for no limit.
-
-    Returns:
-        Times [s], arrays of shape (n_ops,).
     """
     core = chip.core
     work = (
@@ -122,9 +102,7 @@ def slow_start(chip: Chip) -> FloatLike:
     """Time of memory traffic over that of the same bytes in long transfers.
 
         1 + b_0 / S
-
     with S the scratchpad of a core, in proportion to which transfers can be long, and b_0 `transfer_start_B`.
-
     Source: [aws2026dma]: 2 KiB per partition reach some 80 % and 4 KiB 90 % of a DMA engine.
     """
     return 1.0 + chip.core.transfer_start_B / chip.core.scratchpad_B
@@ -138,39 +116,24 @@ def stream_traffic_B(s: StreamDemand, chip: Chip, c: Calibration) -> FloatLike:
 
 
 def traffic_time_s(t: TrafficDemand, chip: Chip, c: Calibration) -> FloatLike:
-    """Alpha-beta time of communication on `chip` [s]: bytes over achievable speed, and starts and hops with latencies.
-
-    What a second level of switches adds is a time already.
-    """
+    """Alpha-beta time of communication [s]: bytes over achievable speed, starts, hops, and upper switches."""
     up = t.up_B / (chip.scaleup_bandwidth_per_dir_Bps * c.scaleup_frac) + t.up_hops * c.scaleup_hop_s
     up = up + t.n_starts * c.collective_s + t.n_exchanges * c.exchange_s + t.upper_s
     return up + t.out_B / (chip.scaleout_bandwidth_per_dir_Bps * c.scaleout_frac) + t.out_hops * c.scaleout_hop_s
 
 
 def step_time(d: StepDemand, chip: Chip, c: Calibration, cooled: Cooled | None = None) -> Step:
-    """Time of one step.
+    """Time of one step; its parts add up to `total_s`.
 
         work  = p_norm(sum_i runs_i t_i, n_host t_host + t_wait)
         block = p_norm(overlap(work, t_tensor; 1 - (1 - eta_tp) waits), t_stream)
         micro = overlap(block, t_shard; eta_dp) + t_pipeline
         step  = (M + bubble - w) micro + (1 - eta_dp) t_data + p_norm(w micro, eta_dp t_data) + t_optimizer + t_loop
-
-    with t_stream the memory traffic of streamed blocks, which runs beside everything (0 where operators run in turn and
-    the traffic is in t_i), M micro batches, bubble (pp - 1)/v, w the part of the last micro batch that can hide
-    data-parallel traffic and t_loop what a serving loop spends per call and request. Every term is a posynomial of the
-    chip's rates with coefficients >= 0.
-
+    with t_stream the memory traffic of streamed blocks, which runs beside everything (0 where operators run in turn), M
+    micro batches, bubble (pp - 1)/v, w the part of the last micro batch that can hide data-parallel traffic and t_loop
+    what a serving loop spends per call and request. All terms are posynomials of the chip's rates.
     Source: [narayanan2021megatron] section 2.2 for the pipeline; [williams2009] for the operators.
     Assumes: the slowest stage paces the pipeline; every micro batch is alike.
-
-    Args:
-        d: coefficients.
-        chip: rates.
-        c: achievable fractions.
-        cooled: shortest times that the package can be cooled for; None for no limit.
-
-    Returns:
-        The step, scalars in seconds; its parts add up to `total_s`.
     """
     times = op_times(d.ops, chip, c, None if cooled is None else cooled.ops_s)
     device = jnp.sum(d.ops.runs * times.total_s)
@@ -226,17 +189,8 @@ def request_s(r: Request, chip: Chip, c: Calibration) -> FloatLike:
     """Time of a request.
 
         t = n_prefill t_prefill + n_decode t_decode
-
     Source: [agrawal2023sarathi] section 2 for the two phases.
     Assumes: time per token is linear in the context, so the mean context stands for all.
-
-    Args:
-        r: the request.
-        chip: rates.
-        c: achievable fractions.
-
-    Returns:
-        Seconds, shape `()`.
     """
     first, each = (step_time(d, chip, c).total_s for d in (r.prefill, r.decode))
     return r.n_prefill * first + r.n_decode * each

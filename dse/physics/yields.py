@@ -1,8 +1,6 @@
 """How many dies work: clustered defects, harvesting of spare units, dies per wafer.
 
-The negative binomial is what the convex core uses, as its reciprocal (`money.inverse_yield`): a power of a
-posynomial. The harvesting tail is not in the class; it serves known dies, and shows what share of a die is really
-critical.
+The convex core uses the negative binomial's reciprocal (`money.inverse_yield`); harvesting serves known dies.
 """
 
 from __future__ import annotations
@@ -18,16 +16,8 @@ def good_frac(area_mm2: FloatLike, defects_per_mm2: FloatLike, clustering: Float
     """Share of dies (or of blocks) without a killer defect, where defects come in clusters.
 
         Y = (1 + A D / a)^-a
-
+    with A the area, D the defects, a `clustering`: small for strong clusters; exp(-A D), independent ones, as it grows.
     Source: [stapper1983], a Gamma mixture of Poisson laws; [feng2022actuary] eq. 1 with a = 10.
-
-    Args:
-        area_mm2: A.
-        defects_per_mm2: D.
-        clustering: a, small for strong clusters; exp(-A D), defects that fall independently, as it grows.
-
-    Returns:
-        0 to 1 [dimensionless].
     """
     return (1.0 + area_mm2 * defects_per_mm2 / clustering) ** (-clustering)
 
@@ -36,19 +26,9 @@ def tail_frac(unit_frac: FloatLike, n_units: FloatLike, n_spare: FloatLike) -> F
     """Share of dies on which at most `n_spare` of `n_units` are bad.
 
         P[Binomial(N, 1 - y) <= s] = I_y(N - s, s + 1)
-
-    with I the regularised incomplete beta function, which extends the tail to fractional spares with a gradient.
-
+    with y the yield of one of N >= 1 units, 0 <= s < N, and I the regularised incomplete beta function, smooth in s.
     Source: identity of the binomial tail, [abramowitz1964] 26.5.24.
     Assumes: units fail independently; clustering makes good dies a little more common.
-
-    Args:
-        unit_frac: y, yield of one unit.
-        n_units: N, at least 1.
-        n_spare: s, at least 0 and below N.
-
-    Returns:
-        0 to 1 [dimensionless].
     """
     n, s, y = (jnp.asarray(x, dtype=float) for x in (n_units, n_spare, unit_frac))
     return betainc(n - s, s + 1.0, y)
@@ -58,7 +38,6 @@ class Harvest(eqx.Module):
     """Blocks of one die of which some may fail."""
 
     n_units: Scalar = eqx.field(converter=as_float)
-    """Blocks made."""
     n_spare: Scalar = eqx.field(converter=as_float)
     """Blocks that the product can do without."""
     area_share_frac: Scalar = eqx.field(converter=as_float)
@@ -68,21 +47,11 @@ class Harvest(eqx.Module):
 def harvested_frac(
     clustering: FloatLike, die_mm2: FloatLike, defects_per_mm2: FloatLike, groups: tuple[Harvest, ...]
 ) -> FloatLike:
-    """Share of dies that can be sold when spare blocks may be bad.
+    """Share of dies that can be sold when spare blocks may be bad; no `groups` gives the plain yield.
 
         Y = Y(A_fixed) prod_g P[at most s_g of N_g bad],  y_g = Y(A_g / N_g)
-
     Source: [feng2022actuary] eq. 1 for every block; spare blocks by the binomial tail.
     Assumes: the rest of the die has no redundancy; groups are independent.
-
-    Args:
-        clustering: of defects, as in `good_frac`.
-        die_mm2: A.
-        defects_per_mm2: D.
-        groups: redundant blocks; none gives the plain yield.
-
-    Returns:
-        0 to 1 [dimensionless].
     """
     fixed = 1.0 - sum((g.area_share_frac for g in groups), start=jnp.zeros(()))
     good = good_frac(die_mm2 * fixed, defects_per_mm2, clustering)
@@ -93,21 +62,11 @@ def harvested_frac(
 
 
 def n_dies_per_wafer(die_mm2: FloatLike, radius_mm: FloatLike, edge_mm: FloatLike, scribe_mm: FloatLike) -> FloatLike:
-    """Whole dies on a round wafer.
+    """Whole dies on a round wafer, not rounded.
 
         n = pi (R - e)^2 / A' - pi (2R - 2e) / sqrt(2 A'),  A' = A + 2 s sqrt(A) + s^2
-
-    Source: [feng2022actuary] section 3.1.
+    with A the die, R the radius, e the unusable rim and s the saw street. Source: [feng2022actuary] section 3.1.
     Valid for: dies well below the wafer; a difference, so outside the convex core, which uses `money.die_cost_USD`.
-
-    Args:
-        die_mm2: A.
-        radius_mm: R.
-        edge_mm: e, unusable rim.
-        scribe_mm: s, saw street.
-
-    Returns:
-        Count, not rounded.
     """
     site = die_mm2 + 2.0 * scribe_mm * jnp.sqrt(die_mm2) + jnp.square(scribe_mm)
     usable = radius_mm - edge_mm

@@ -32,7 +32,6 @@ DRAWN = (
 )  # fmt: skip
 """Quantities in the figure, left to right."""
 TICKS = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Ratios that are marked."""
 
 
 def name_of(name: str) -> str:
@@ -83,7 +82,6 @@ def lines(b: Backtest) -> list[str]:
 
 
 STYLES = {"miss": "red", "near": "yellow", "given": "dim"}
-"""How a verdict looks."""
 
 
 def backtest_table(a: dict[str, Any]) -> Table:

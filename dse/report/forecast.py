@@ -23,7 +23,6 @@ LEVELS = (0.1, 0.5, 0.9)
 
 
 DRAWS = "draws.csv"
-"""File of the draws, which a score reads."""
 
 
 def next_version(root: Path) -> Path:
@@ -51,7 +50,6 @@ def _version(folder: Path) -> tuple[str, int]:
 
 DATE = len("2026-11-27")
 LAST = 1000
-"""Versions of a day that are told apart."""
 
 
 def forecast_json(f: Forecast) -> dict[str, Any]:

@@ -22,10 +22,7 @@ BETWEEN = 1 + PAD
 
 
 class FittingTable(Table):
-    """A table that is never cut: on a narrow page headers and words wrap, or each row has a line for every column.
-
-    A class of Rich's own kind, since only it is told how wide the page is when it is drawn.
-    """
+    """A table that is never cut: on a narrow page headers and words wrap, or each row has a line for every column."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType | Segment]:
         full = [self._needs(console, i, cells=True) for i, _ in enumerate(self.columns)]

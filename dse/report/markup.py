@@ -15,7 +15,6 @@ from . import tables
 LARGEST_SVG_B = 400_000
 """SVG files larger than this are shown as PNG where there is one: a thousand points are slow to draw."""
 MIME = {".svg": "image/svg+xml", ".png": "image/png"}
-"""Figure files and what browsers call them."""
 
 
 @dataclasses.dataclass(frozen=True)

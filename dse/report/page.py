@@ -1,7 +1,6 @@
 """One page of everything in a results folder: one HTML file that needs neither network nor server.
 
-Every kind of answer has a section (`sections.SECTIONS`, sweeps); others are shown by their numbers. Figures lie in the
-page as data; plotly.js is in it once where something is there to hover over.
+Every kind of answer has a section (`sections.SECTIONS`, sweeps); others are shown by their numbers.
 """
 
 from __future__ import annotations
@@ -44,7 +43,6 @@ CAPTIONS = {
 }
 """Figure file to its caption."""
 SHOWN = 16
-"""Guesses shown at once."""
 NOT_ANSWERS = ("manifest.json",)
 """JSON files that are shown at the end, as receipts."""
 
@@ -58,10 +56,9 @@ class Section:
 
 
 def write_page(root: str | Path, path: str | Path | None = None) -> Path:
-    """Write the page of a folder with answers at any depth, by default as `report.html` in it, and return its path.
+    """Write the page of a folder with answers at any depth, by default as its `report.html`, and return its path.
 
-    Raises:
-        SpecError: no such folder, no answer in it, or a file that cannot be read or written.
+    SpecError: no such folder, no answer in it, or a file that cannot be read or written.
     """
     root = Path(root)
     if not root.is_dir():
@@ -114,7 +111,6 @@ def _where(folder: Path, root: Path) -> str:
 
 
 def _place(path: Path) -> tuple[int, str]:
-    """Answers of known kinds first, in the order of `SECTIONS`."""
     known = list(SECTIONS)
     return known.index(path.name) if path.name in known else len(known), path.name
 
@@ -184,7 +180,6 @@ def _receipts(root: Path) -> list[Section]:
 
 
 def _guess_row(name: str) -> tuple[Cell, ...]:
-    """A guess by name; with its receipt where the thing is known here."""
     thing, _, fact_name = name.rpartition(": ")
     fact = next((b.fact for b in basis_of(thing) if b.fact.name == fact_name), None)
     if fact is None or isinstance(fact.value, str):

@@ -102,7 +102,6 @@ def _behind(best: dict[str, Any], x: dict[str, Any]) -> str:
 
 
 def _apart(a: dict[str, Any], by_name: dict[str, Any], won: str) -> str:
-    """One chip for all workloads against one for each."""
     alone = [x for n, x in by_name.items() if n != ALL]
     together = by_name[ALL]["goal"]
     if together is None or any(x["goal"] is None for x in alone):

@@ -104,7 +104,6 @@ MANY = 3
 
 
 def _names(chips: list[str]) -> list[str]:
-    """Chips as a table names them: an own file by its name, or by its path where two are called alike."""
     short = [short_name(c) for c in chips]
     return [s if short.count(s) == 1 else c for s, c in zip(short, chips, strict=True)]
 

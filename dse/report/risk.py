@@ -34,7 +34,6 @@ LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 STEPS = 41
 """Quantiles, evenly from none to all samples, that the distribution of the outcome is written as."""
 SHOWN_DRIVERS = 12
-"""Unknowns in the table and the figure."""
 
 
 def risk_view(r: Risk, robust: Robust | Hopeless | None, width: int = WIDE, left: Sequence[str] = ()) -> RenderableType:

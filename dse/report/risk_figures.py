@@ -15,10 +15,8 @@ from .risk import SHOWN_DRIVERS
 from .style import BAND, CONTEXT, DESIGN, HARMS, HELPS, REACHED, draw, plt
 
 BINS = 36
-"""Bars of the histogram."""
 EDGES = (0.05, 0.95)
 MIDDLE = (0.25, 0.5, 0.75)
-"""Quantiles of the thin and the thick bars."""
 
 
 def write_risk_figures(r: Risk, folder: Path) -> list[Path]:

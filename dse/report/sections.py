@@ -22,7 +22,6 @@ from .validation import error_text, scores_table, worst_table
 
 Answer = dict[str, Any]
 SHOWN = 12
-"""Rows of long tables."""
 
 
 def solution(a: Answer) -> str:

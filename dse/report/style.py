@@ -1,9 +1,7 @@
 """One look for all figures, and what it means.
 
-A block of a chip has one colour everywhere (`BLOCKS`); a process node, a chip family and a sign have one too. Gray is
-what is there to compare with, near-black is the design. Blue helps and red harms. Where facts of both kinds stand side
-by side, filled is measured or published and hollow is an estimate; hatched is empty space or idle time. Units stand on
-every axis.
+A block of a chip (`BLOCKS`), a process node, a chip family and a sign have one colour each. Gray is for comparison,
+near-black the design; blue helps and red harms; filled is measured or published, hollow an estimate, hatched empty.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from .markup import folded, paragraph, records, table, wrapped
 from .sweeps import SHOWN_REASONS
 
 SHOWN_ROWS = 10
-"""Best rows in the table."""
 MOST_COLOURS = 10
 """Values that an axis may have to be told apart by colour."""
 

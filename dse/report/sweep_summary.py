@@ -1,7 +1,4 @@
-"""What a sweep's folder holds after a run, as plain data.
-
-Apart from the views of sweeps, because it reads chips and workloads: `dse query` shows tables without loading JAX.
-"""
+"""What a sweep's folder holds after a run, as plain data; apart from the views, which load no JAX."""
 
 from __future__ import annotations
 

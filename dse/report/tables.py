@@ -1,7 +1,4 @@
-"""A table as a record of plain text: `layout.drawn` writes it for a terminal, `markup.written` for a page.
-
-Both views of an answer build their tables here from its JSON, so that they cannot say different things.
-"""
+"""A table as a record of plain text, of which `layout.drawn` makes a terminal's and `markup.written` a page's view."""
 
 from __future__ import annotations
 
@@ -15,13 +12,11 @@ class Table:
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    """A cell per head."""
     styles: tuple[str, ...] = ()
     """A style of Rich's per row, for terminals; none where left out."""
     totals: int = 0
     """Rows at the end that sum up the others."""
     note: str = ""
-    """What stands below."""
 
 
 def table_of(columns: Sequence[str], rows: Iterable[Sequence[str]], note: str = "", totals: int = 0) -> Table:

@@ -43,14 +43,9 @@ def show(
     written: str = "",
     undone: Sequence[str] = (),
 ) -> None:
-    """An answer on stdout, for machines or for people.
+    """An answer on stdout, as JSON, all of it, or as people see it on a page of so many columns.
 
-    Args:
-        as_json: which.
-        answer: makes what the JSON says, all of it.
-        view: makes what people see on a page of so many columns.
-        written: where files went; said to people alone, as is what follows.
-        undone: what the answer lacks because time was up.
+    People alone are told where files were `written`, and what was left `undone` because time was up.
     """
     if as_json:
         print(json_text(answer()))

@@ -1,8 +1,7 @@
 """Is one chip cheaper than another? Dollars per training and per served token, by several ways of paying, with ranges.
 
-`rented` takes public prices of instances, of one kind of contract, and `rented, market` what other lessors ask for the
-second chip; `owned` what each owner pays (a bought chip's price, an in-house chip's cost and its maker's margin);
-`at cost` what both packages cost to make, so that no margin speaks. Served tokens are those of `dse compare`.
+`rented` takes public prices, `rented, market` other lessors' for the second chip; `owned` what each owner pays; `at
+cost` what both packages cost to make. Served tokens are those of `dse compare`.
 """
 
 from __future__ import annotations
@@ -39,8 +38,7 @@ if TYPE_CHECKING:
 MODEL = "llama-3.1-70b"
 """What is trained and served unless said otherwise."""
 TRAINING_CHIPS = 2304
-"""Chips at work, which both 8-GPU servers and domains of 64 and 144 divide; one sequence per chip and step, as long as
-in the run whose goodput is known."""
+"""Chips at work, which both 8-GPU servers and domains of 64 and 144 divide; one sequence per chip and step."""
 LENGTH = Length(2000, 300)
 """Tokens in and out of a request unless said otherwise."""
 MARKET = "market"
@@ -243,21 +241,10 @@ def compare(
     asked: Asked | None = None,
     rents_USD: Mapping[str, float] | None = None,
 ) -> Compared:
-    """Dollars per million tokens on `first` against `second`: training and serving, each way of paying.
+    """Dollars per million tokens on `first` against `second`, with range, of training and serving, each way of paying.
 
-    Args:
-        first: chip preset, such as "trainium2".
-        second: chip preset it is compared with.
-        precision: of training; by default FP8 where both have it.
-        asked: what is served; by default one model of 70 B weights, stored in `precision`.
-        rents_USD: prices of a chip-hour that the user gives, by chip.
-
-    Returns:
-        An answer with its range for every workload and way of paying.
-
-    Raises:
-        UnknownNameError: a chip that does not exist or cannot be owned; the message offers near matches.
-        SpecError: a chip compared with itself.
+    By default training is in FP8 where both have it, `asked` is one model of 70 B weights, and prices of a chip-hour
+    are public ones. UnknownNameError: a chip that does not exist or cannot be owned. SpecError: compared with itself.
     """
     if first == second:
         raise SpecError(f"--against {second}: name another chip to compare with")

@@ -36,9 +36,7 @@ class Promise:
     """What users are promised, for a share of requests; None is no promise."""
 
     tpot_s: float | None = None
-    """Time per output token."""
     ttft_s: float | None = None
-    """Time to first token."""
     quantile_frac: float = 0.95
     """Share of requests that must see both."""
 
@@ -48,13 +46,10 @@ class Serving:
     """One engine in steady state."""
 
     writer: Writer
-    """Who decodes."""
     reader: Reader
-    """Who reads prompts, and how."""
     scheduler: str
     """One of `SCHEDULERS`."""
     point: ServingPoint
-    """What users see and what it costs."""
 
     @property
     def tpot_s(self) -> float:
@@ -74,15 +69,11 @@ class Menu:
     writers: list[Writer]
     readers: list[Reader]
     writer_index: np.ndarray
-    """Position of each engine's writer."""
     reader_index: np.ndarray
-    """Position of its reader."""
     scheduler_index: np.ndarray
-    """Position of its scheduler in `SCHEDULERS`."""
     prompt_load_frac: np.ndarray
     """Load of engines that only read prompts."""
     transfer_s: np.ndarray
-    """Time to move a cache."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,7 +81,6 @@ class Curve:
     """All that was priced for one chip and model."""
 
     system: System
-    """Chips and fabric; its size is the largest engine tried."""
     requests: Requests
     promise: Promise
     policy: Policy
@@ -100,7 +90,6 @@ class Curve:
     costs: Passes
     """Times and energies of all passes: those of writers, then those of readers by kind of request."""
     points: ServingPoint
-    """Their steady states, arrays over engines."""
 
     def steady(self) -> np.ndarray:
         """Whether each engine's queue settles while traffic is steady; the times of a saturated one mean nothing."""
@@ -154,13 +143,10 @@ def serving_curve(
 ) -> Curve:
     """Every engine of at most `system.n_chips` chips that serves `requests`, priced in steady state.
 
-    Engine sizes that divide the system, all valid plans, sequences in powers of two until memory ends, and the three
-    schedulers; engines apart pair every decoding with every prompt-reading plan at several loads.
-
+    Sizes that divide the system, all valid plans, sequences in powers of two, and the three schedulers; engines apart
+    pair every decoding with every prompt-reading plan at several loads.
     Source: [pope2022] section 4 for the trade between batch, latency and throughput.
-
-    Raises:
-        PlanError: no plan divides the model, or not even one request fits in memory (says by how much).
+    PlanError: no plan divides the model, or not even one request fits in memory (says by how much).
     """
     tech, c = chip_technology(system.chip), calibration_for(system.chip.name, requests)
     ref = chip_reference(system.chip, c)

@@ -22,7 +22,6 @@ class ServedPortfolio:
     portfolio: Portfolio
     system: System
     parts: tuple[Sized, ...]
-    """One per model."""
     hour: Hour
 
     @property

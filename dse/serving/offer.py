@@ -35,7 +35,6 @@ class Offer:
     """The curve, fastest first."""
     hour: Hour
     waits: tuple[dict[str, float], dict[str, float]]
-    """Shares of what the engine with most tokens waits for, in its decode pass and in its passes over prompts."""
 
     @property
     def name(self) -> str:

@@ -1,7 +1,4 @@
-"""Which chip is cheapest for one phase of a model: a training step, a prefill or a decode step, without a queue.
-
-A training step is priced as `dse cost --against` does, failures counted; the others by the hour of a chip.
-"""
+"""Which chip is cheapest for one phase of a model, without a queue: a step with failures, or a chip's hours."""
 
 from __future__ import annotations
 

@@ -37,9 +37,7 @@ class Portfolio:
 
     name: str
     requests_per_s: float
-    """Requests to all models together."""
     services: tuple[Service, ...]
-    """Models; their traffic adds up to 1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +49,6 @@ class Sized:
     busy_chips: float
     """Chips it would take if engines came in fractions."""
     n_chips: int
-    """Chips in whole engines."""
 
     @property
     def utilisation_frac(self) -> float:
@@ -154,8 +151,7 @@ def _service(name: str, spec: _Model, quantile_frac: float) -> Service:
 def sized(service: Service, curve: Curve, requests_per_s: float) -> Sized | None:
     """The fewest chips in whole engines that serve `requests_per_s` within the promise, or None.
 
-    Every engine priced competes, not only those unbeaten per chip: little traffic may take a small engine. Of equal
-    numbers of chips the one with most tokens per joule wins. Fleets whose last engine is partly idle promise no less.
+    Every engine priced competes, since little traffic may take a small one; then the one with most tokens per joule.
     """
     where = np.flatnonzero(curve.kept())
     if where.size == 0:
@@ -171,5 +167,4 @@ def sized(service: Service, curve: Curve, requests_per_s: float) -> Sized | None
 
 
 def _whole(chips: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Chips in whole engines of `size`; rounding errors buy no engine."""
     return np.ceil(chips / size - 1e-9) * size

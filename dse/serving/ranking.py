@@ -34,7 +34,6 @@ class Ranked:
     """Every engine of the chip; None where nothing fits."""
     promise: Promise
     gap: str = ""
-    """Why something is missing."""
 
     @property
     def factor(self) -> float:

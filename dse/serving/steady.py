@@ -1,8 +1,7 @@
 """An engine in steady state: what users see and what it costs, from the times of its passes and its load.
 
-Sequences come at random, wait for their prefill, then write a token per decode pass until they leave. Three
-schedulers differ in what a prefill costs the sequences that write: all of its time ("prefill first"), what a pass
-that reads a chunk beside takes longer ("chunked"), or nothing, on chips of its own ("apart").
+Schedulers differ in what a prefill costs sequences that write: all of its time ("prefill first"), what a pass that
+reads a chunk beside takes longer ("chunked"), or nothing, on chips of its own ("apart").
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ class Passes(eqx.Module):
 
     pass_s: FloatLike
     energy_J: FloatLike
-    """Dynamic energy of one chip."""
 
 
 Each: TypeAlias = Float[Array | np.ndarray, "*batch"]
@@ -46,7 +44,6 @@ class Engine(eqx.Module):
     n_ranks: Each = eqx.field(converter=as_float)
     """Data-parallel ranks, each with a queue of its own."""
     n_chips: Each = eqx.field(converter=as_float)
-    """Chips of the engine that decodes."""
     n_output: Each = eqx.field(converter=as_float)
     """Mean tokens out of a request."""
     n_accepted: Each = eqx.field(converter=as_float)
@@ -54,9 +51,7 @@ class Engine(eqx.Module):
     draft_frac: Each = eqx.field(converter=as_float)
     """Time of drafting over that of the pass that verifies."""
     n_passes: EachKind = eqx.field(converter=as_float)
-    """Passes over a prompt, by kind of request."""
     share_frac: EachKind = eqx.field(converter=as_float)
-    """Share of requests, by kind."""
     together_frac: Each = eqx.field(converter=as_float)
     """1 where a pass over a prompt also writes a token for every sequence, else 0."""
     apart_frac: Each = eqx.field(converter=as_float)
@@ -64,7 +59,6 @@ class Engine(eqx.Module):
     n_prompt_ranks: Each = eqx.field(converter=as_float)
     """Ranks of an engine that only reads prompts; any number where prompts are not read apart."""
     n_prompt_chips: Each = eqx.field(converter=as_float)
-    """Chips of such an engine."""
     prompt_load_frac: Each = eqx.field(converter=as_float)
     """Share of time such an engine is busy."""
     transfer_s: Each = eqx.field(converter=as_float)
@@ -89,7 +83,6 @@ class ServingPoint(eqx.Module):
     chip_tokens_per_s: FloatLike
     """Tokens out per second and chip, chips that only read prompts included."""
     power_W: FloatLike
-    """Mean power of one chip."""
     tokens_per_J: FloatLike
     """Tokens out per joule of the chips: tokens per second and watt."""
     prompt_chips_frac: FloatLike
@@ -118,16 +111,12 @@ def steady_state(
         TPOT = t_0 + x n / out                                   a sequence meets n prefills while it writes
         rho  = S n / (out TPOT),  S = n_pass t_prompt            share of time a prefill is under way
         TTFT = wait(S, rho) + rest of the pass under way + S
-
-    By Little's law the engine takes n / (out TPOT) requests per second, so n prefills start while one sequence
-    writes; at the percentile it meets n + z sqrt(n). Prefills queue as M/G/1 (see `queueing`). Engines apart see
-    no interference, run at a load of their own, and are as many as the decode engine's requests keep busy; moving
-    the cache delays the second token only.
-
+    By Little's law the engine takes n / (out TPOT) requests per second, so n prefills start while one sequence writes;
+    at the percentile it meets n + z sqrt(n). Engines apart run at a load of their own, and are as many as the decode
+    engine's requests keep busy; moving the cache delays the second token only.
     Source: [yu2022orca] for batching per pass; [agrawal2024sarathi] for chunks that ride on decode passes;
-        [zhong2024distserve] and [patel2024splitwise] for engines apart; [kleinrock1975] for Little's law and M/G/1.
-    Assumes: Poisson arrivals, first come first served, a prefill at a time per rank, many engines of each kind where
-        they are apart.
+    [zhong2024distserve] and [patel2024splitwise] for engines apart; [kleinrock1975] for Little's law and M/G/1.
+    Assumes: Poisson arrivals, first come first served, a prefill at a time per rank, many engines if apart.
     """
     beat = decode.pass_s * (1.0 + e.draft_frac)
     service = jnp.asarray(e.n_passes * prompt.pass_s)

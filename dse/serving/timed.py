@@ -1,7 +1,4 @@
-"""A step that runs again and again on a fleet: what its tokens cost once failures stop it and spares are held.
-
-`dse cost --against` and `dse compare --phase training` both price a training step here, so that they give one answer.
-"""
+"""A step that runs again and again on a fleet: what its tokens cost once failures stop it and spares are held."""
 
 from __future__ import annotations
 
@@ -24,13 +21,10 @@ class Timed:
     chip: str
     workload: Workload
     n_chips: int
-    """Chips at work together."""
     step_s: float
-    """Step time without failures."""
     band_s: tuple[float, float]
     """Step time with the calibration at its good and its bad end."""
     power_W: float
-    """Mean chip power."""
 
     @property
     def speed(self) -> tuple[float, float]:

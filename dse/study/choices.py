@@ -44,10 +44,9 @@ def _has_multiple(count: Free, n_dies: int) -> bool:
 
 
 def choices_of(spec: ChoiceTable, baseline: System, built: State | None, *, at_home: bool) -> tuple[Choice, ...]:
-    """The discrete space; a die that was built fits the reticle, also where the area model says otherwise.
+    """The discrete space; a kind left out has the baseline's one entry, and a die that was built fits the reticle.
 
-    A kind that is left out has one entry, the baseline's. A system that takes one kind of link, or says what share of
-    the network its chips have, has chips with those, whatever `link` and `scaleout_per_dir` say.
+    A system that takes one kind of link, or states its chips' network share, overrides `link` and `scaleout_per_dir`.
     """
     for kind in spec.model_fields_set:
         if not getattr(spec, kind):
@@ -80,11 +79,7 @@ def choices_of(spec: ChoiceTable, baseline: System, built: State | None, *, at_h
 
 
 def fed_choices(choices: tuple[Choice, ...], baseline: Chip) -> tuple[Choice, ...]:
-    """Those whose matrix units the shared memory of a core can feed; the baseline's own array and instruction stay.
-
-    Raises:
-        SpecError: none can be fed.
-    """
+    """Those whose matrix units shared memory can feed, or that are the baseline's; SpecError for none."""
     asked = {(c.pe_array, c.matrix_instruction): c for c in choices}
     own = as_built(baseline).pe_array
     loads = {k: float(shared_load_frac(template(c, baseline, 1.0))) for k, c in asked.items()}

@@ -33,11 +33,9 @@ from .metrics import HOTTEST, OWNED, PER_WORKLOAD, POWER_CAP, Load, Own, State, 
 WORK = "work_W"
 """Auxiliary where operators are cooled: power that the hottest of them may turn into work, static power left out."""
 PROVISIONED = "provisioned_W"
-"""Auxiliary where several workloads share a rack that is paid for: power per chip that it is sized for. A rack sized by
-the largest of their powers has a kink where two are equal, and there the optimum often is."""
+"""Auxiliary where workloads share a paid rack: power per chip that it is sized for, the largest of theirs."""
 FLOOR = 1e-3
-"""What rows begin at that may be 0, which has no logarithm: operators in turn read nothing ahead, and of some
-instructions nothing is known."""
+"""What rows begin at that may be 0, which has no logarithm."""
 
 
 class Data(eqx.Module):
@@ -51,7 +49,6 @@ class Data(eqx.Module):
     """One per workload, under its plan."""
     baseline_s: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
     n_chips: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
-    """Chips that each workload runs on."""
     n_baseline_tokens: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
     """Tokens of that step: in service a design may choose another batch."""
     traffic_frac: Float[Array | np.ndarray, " w"] = eqx.field(converter=as_float)
@@ -128,9 +125,7 @@ class ConvexCore:
     """The convex core of a study: names and structure, no numbers. Hashable, so it compiles once."""
 
     free: tuple[str, ...]
-    """Free chip numbers, in order."""
     workloads: tuple[str, ...]
-    """Workload names, in order."""
     limits: tuple[tuple[str, str], ...]
     """Metric and sense of each user limit, in order."""
     goal: str

@@ -125,8 +125,7 @@ def instruction_of(written: str, base: TensorEngine) -> tuple[float, ...]:
 def array_of(choice: Choice, baseline: Chip) -> TensorEngine:
     """The baseline's PE array resized, with or without a native FP4 rate.
 
-    An array wider than tall is square ones side by side, as those of TPUs: products are tiled by the side of one. What
-    array stands for the units of a GPU's core is a convention: its tiles are those of libraries, whatever it is called.
+    An array wider than tall is square ones side by side, as in TPUs; those of GPUs tile as libraries do.
     """
     rows, cols = sides(choice.pe_array, "pe_array")
     base = baseline.core.tensor
@@ -157,9 +156,9 @@ def array_of(choice: Choice, baseline: Chip) -> TensorEngine:
 def template(choice: Choice, baseline: Chip, scaleout_Bps: float) -> Chip:
     """A chip with the structure of `choice`; its free numbers are still the baseline's.
 
-    Near-datapath memory (PSUM) grows with the columns it serves, registers and L1 of a GPU's core with its MACs (to the
-    power of `register_growth`). The pipeline keeps its depth and, at nominal voltage, its clock: a node's gain is its
-    energy at equal speed, and speed is bought along its V-f curve.
+    PSUM grows with the columns it serves, registers and L1 of a GPU's core with its MACs (to the power
+    `register_growth`). Depth and clock at nominal voltage stay: a node gains energy at equal speed, and speed is bought
+    along its V-f curve.
     """
     engine = array_of(choice, baseline)
     base = baseline.core
@@ -207,12 +206,9 @@ def has_floorplan(n_per_die: int) -> bool:
 def steps(name: str, n_dies: int, lower: float, upper: float) -> np.ndarray:
     """What can be built of a stepped free number between two bounds, ascending; may be empty.
 
-    Cores fill a grid on every die, stacks stand beside every die alike, scratchpads consist of whole macros, or of
-    slices where less than a macro is allowed, vector engines of whole units of lanes, and DMA of sixteen like engines.
-
-    Raises:
-        UnknownNameError: a number that is not stepped.
-        SpecError: bounds further apart than `MOST_STEPS`.
+    Cores fill a grid on every die, stacks stand beside every die alike; scratchpads come in macros (or slices, below
+    one), lanes in units, and DMA in sixteen like engines.
+    UnknownNameError: a number that is not stepped. SpecError: bounds further apart than `MOST_STEPS`.
     """
     if name not in STEPPED:
         raise UnknownNameError("stepped free parameter", name, STEPPED)
@@ -235,13 +231,9 @@ ROUNDING = 1e-6
 
 
 def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:
-    """`chip` with free numbers replaced; memory comes with its stacks, spare cores keep their number.
+    """`chip` with free numbers of `FREE` replaced, else UnknownNameError; spare cores and pools stay.
 
-    Memory of another die is reached over the die-to-die links. A tile memory that all cores of a die share is shared by
-    all of the new ones; that of a core, or of a cluster of some, stays so.
-
-    Raises:
-        UnknownNameError: a name that is not in `FREE`.
+    Memory comes with its stacks, and that of another die is reached over the die-to-die links.
     """
     for name in values:
         if name not in FREE:

@@ -243,7 +243,6 @@ class Limit:
     """One user limit: a metric at most or at least a value."""
 
     metric: str
-    """Name in `METRICS`."""
     sense: str
     """"at_most" or "at_least"."""
     value: float

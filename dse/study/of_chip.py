@@ -28,25 +28,14 @@ EVALUATED = ("step_s", "tokens_per_s", "mfu_frac", "memory_B")
 
 
 def metric(name: str, system: System, workload: Workload, plan: Plan | None = None) -> Callable[[Chip], FloatLike]:
-    """A metric of `workload` on `system` as a pure function of the chip.
+    """A metric of `workload` on `system` as a pure function of the chip, in the metric's canonical unit.
 
         dse.metric("tokens_per_s", system, workload)                       # its derivative by every number of the chip:
         jax.grad(dse.metric("cost_per_token", system, workload))(system.chip).hbm_bandwidth_Bps
-
+    `name` is a goal or limit of a study, or one of `EVALUATED`, with or without its unit; speed-ups are over the
+    system's chip; without a plan the fastest that fits.
     Assumes: plan, calibration, technology and owner stay those of the chip in `system`.
-
-    Args:
-        name: what a study can name as goal or limit, or one of `EVALUATED`, with or without its unit.
-        system: chips and fabric; speed-ups are over its chip.
-        workload: training, prefill or decode.
-        plan: who does what; None takes the fastest that fits.
-
-    Returns:
-        The function, in the metric's canonical unit.
-
-    Raises:
-        UnknownNameError: no such metric, or a chip without facts about its owner where the metric asks for them.
-        PlanError: as `evaluate`.
+    UnknownNameError: no such metric, or no facts about the owner where it asks for them. PlanError: as `evaluate`.
     """
     full = full_name(name, (*METRICS, *EVALUATED), "metric")
     base = evaluate(system, workload, plan)

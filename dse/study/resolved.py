@@ -41,7 +41,6 @@ class Owner:
 
     host: str
     margin: float
-    """What the owner pays for a package over what it costs to make."""
 
 
 def fields_of(raw: dict[str, Any], folder: Path, own: Own) -> dict[str, Any]:

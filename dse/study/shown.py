@@ -29,11 +29,9 @@ class Asks:
     free: tuple[Free, ...]
     choices: tuple[Choice, ...]
     workloads: Mapping[str, tuple[Asked, int]]
-    """Workload and number of chips, by name."""
     longest_s: Mapping[str, float]
     """Longest step times of single workloads."""
     weights: Mapping[str, float]
-    """How much single workloads count."""
 
     def frame(self, of: str) -> pd.DataFrame:
         """One of `TABLES` in canonical units; UnknownNameError for another."""

@@ -55,14 +55,11 @@ class Study:
     """
 
     name: str
-    """Names the results folder."""
     baseline: System
     """The chip that speed-ups and "6x" refer to, in the fabric that designs use too."""
     workloads: dict[str, tuple[Asked, int]]
-    """Workload and number of chips, by name."""
     free: tuple[Free, ...]
     choices: tuple[Choice, ...]
-    """Discrete space, enumerated."""
     limits: tuple[Limit, ...]
     goal: str
     """`delivered_time` or a metric to minimise."""
@@ -113,15 +110,11 @@ class Study:
             minimise: goal.
             choices: entries to choose among by kind; a single one needs no list, one left out is the baseline's.
             folder: where the file of a portfolio is looked for.
-            metrics: functions of your own that read a `State` (chip, technology, area, money, loads, upkeeps) in JAX
-                and give one positive number; `minimise` and `limits` name them, units at their ends. Each is proved
-                log-log convex, or the answer is local and names the operation that is not.
+            metrics: your own, functions of a `State` in JAX that give a positive number, for `minimise` and `limits`,
+                units at their ends. Each is proved log-log convex, or the answer is local and names what is not.
             more: other keys of `[study]`, such as `system` and `scaleout_per_dir`, and `portfolio`.
 
-        `dataclasses.replace` hands over records instead, which are taken as they are.
-
-        Raises:
-            SpecError: as `load_study`; also a limit without a comparison.
+        Records, as from `dataclasses.replace`, are taken as they are. SpecError as `load_study`, or for no comparison.
         """
         if isinstance(baseline, System):
             records = {"name": name, "baseline": baseline, "free": free, "workloads": workloads, "limits": limits}
@@ -141,15 +134,9 @@ class Study:
         """A copy with some of what was written changed; everything is checked as if it were written anew.
 
             study.changed(name="hot", limits=["power <= 1500 W"], choices={"n_dies": 4}, without=["silicon"])
-
-        Args:
-            metrics: functions of the user's own, as in the constructor.
-            changes: `limits` in place of those of the same metric and sense, or added; `without`, metrics whose limits
-                go; `free`, bounds, a value to fix a number at, or None to drop it; `choices`, entries by kind;
-                `workloads` by name, None drops one; keys of `[study]`, such as `minimise` or `name`.
-
-        Raises:
-            SpecError: as `load_study`; a study that was changed by other means since it was written.
+        Changes are `limits` in place of those of the same metric and sense, or added; `without`, metrics whose limits
+        go; `free`, bounds, a value to fix a number at, or None to drop it; `choices`; `workloads` by name (None drops
+        one); keys of `[study]`. SpecError as `load_study`, or for a study changed by other means since it was written.
         """
         old = self.written
         if old is None or study_from(old.tables, old.folder, self.own) != self:
@@ -223,14 +210,10 @@ class Study:
 
 
 def load_study(path: str | Path) -> Study:
-    """The study in a TOML file.
+    """The study in a TOML file, or a shipped one by its bare name; `dse schema study` has every key.
 
-    Args:
-        path: file, or the bare name of a shipped one; `dse schema study` has every key.
-
-    Raises:
-        SpecError: missing file, malformed TOML, unknown or missing keys (all of them, with near spellings), a
-            wrong unit, a bound out of order; the message names file, key, value and what is allowed.
+    SpecError: missing or malformed file, unknown or missing keys (with near spellings), a wrong unit, a bound out of
+    order; it names file, key, value and what is allowed.
     """
     path = shipped(path)
     raw = read_toml(path)

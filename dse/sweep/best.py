@@ -11,7 +11,6 @@ PREFERRED = {"delivered_speedup": False, "tokens_per_s": False, "step_s": True}
 FIRST_ANSWERS = ("plan", "status")
 """First column that is an answer: of an evaluated point, of a solved study."""
 KEPT = ("point", "ok", "reason")
-"""Columns that every sweep has."""
 
 
 def axes_of(rows: Any) -> list[str]:

@@ -72,8 +72,7 @@ SOLVED = {
     "peak_fp4_FLOPps": "dense peak",
     **{name: "free number of the design" for name in FREE},
 }
-"""Columns of a sweep of studies; those of `PREFIXES` for each workload or limit, and the axes (`limit_...` and
-`set_...`), come on top."""
+"""Columns of a sweep of studies; those of `PREFIXES` per workload or limit, and the axes, come on top."""
 
 
 def full_column(name: str) -> str:

@@ -1,9 +1,7 @@
-"""The same shards on a Dask cluster: one made here, or one that is already running.
+"""The same shards on a Dask cluster: one made here, for this machine alone, or one that is already running.
 
-The cluster has nothing to remember: a shard is done when its file is there, so a lost worker costs the shard it was
-at, and a lost scheduler or client costs a `--resume`. All workers must see the results folder and users' files, and run
-the client's code: each says what it runs before its first shard, and one that differs is refused by name. A cluster
-made here listens on this machine alone.
+A shard is done when its file is there, so a lost worker costs its shard, and a lost scheduler a `--resume`. All workers
+must see the results folder and users' files, and run the client's code, or are refused by name.
 """
 
 from __future__ import annotations
@@ -86,10 +84,7 @@ MOST_WORKERS = 1_024
 def dask_engine(scheduler: str | None = None, workers: int | None = None) -> Iterator[Engine]:
     """An engine on the cluster at `scheduler`, or on new processes here, `workers` of them or one per core.
 
-    New processes start at once, in the background: the specification can be read meanwhile.
-
-    Raises:
-        SpecError: Dask is not installed, no scheduler answers, or no cluster can be made here.
+    SpecError: Dask is not installed, no scheduler answers, or no cluster can be made here.
     """
     if workers is not None:
         check_count("workers", workers, 1, MOST_WORKERS)

@@ -1,9 +1,7 @@
 """Doing the work: shard after shard in this process, or (`dask_engine`) the same shards on a Dask cluster.
 
-One retry policy, whatever the engine. A point without an answer is an answer: a row with its reason. What would fail
-everywhere (a full disk, a worker of other code) stops the run in one line. Anything else (a worker that was killed, no
-memory) may pass: a shard is tried `ATTEMPTS` times, then noted under `failures/` and left to the next `--resume`, while
-the run goes on with the others.
+A point without an answer is a row with its reason; what would fail everywhere stops the run in one line; a shard with
+any other fault is tried `ATTEMPTS` times, then noted under `failures/` and left to the next `--resume`.
 """
 
 from __future__ import annotations
@@ -47,9 +45,7 @@ class Work:
     """The shards of one run."""
 
     done: dict[int, Facts]
-    """What earlier runs left whole."""
     todo: tuple[int, ...]
-    """Shards to compute."""
     finished: bool = False
     """Whether the sweep is one merged file already."""
 

@@ -30,19 +30,15 @@ class Estimate:
     """Size of a sweep, and what it takes here."""
 
     points: int
-    """Positions in the sweep, those that rules leave out included."""
     settings: int
     """Combinations of choices; each is lowered once per process as a rule."""
     shards: int
-    """Units of work."""
     once_s: float
     """Compiling, as measured now (less with a warm cache)."""
     seconds: float
     """All points in this process, after that."""
     disk_B: float
-    """Parquet files."""
     probed: int
-    """Points tried out."""
 
 
 def estimate(sweep: Sweep) -> Estimate:

@@ -1,9 +1,6 @@
 """A results folder as it is read: manifest, files of its identity alone, and the digests that find damage.
 
-A file's name or the manifest has the fingerprint of its bytes, and of its footer, which says where its columns are;
-those have fingerprints of their own (`seal`), and pages checksums. So whoever reads all or a few columns reads what was
-written, at the cost of what is read.
-Nothing here needs JAX.
+Files, their footers and columns (`seal`) have fingerprints, so checks cost as much as what is read. JAX is not needed.
 """
 
 from __future__ import annotations
@@ -26,7 +23,6 @@ from ..core.origin import digest
 from .seal import DamagedError, excerpt, footer_B, footer_of
 
 SHARDS = "shards"
-"""Folder with one file per unit of work."""
 MERGED = "results.parquet"
 """The one file of a finished small sweep."""
 MANIFEST = "manifest.json"
@@ -85,7 +81,6 @@ class Shards:
     mine: dict[int, Path]
     """One file for each shard of the identity that has any."""
     foreign: tuple[Path, ...]
-    """Files of other specifications or other code, and strays."""
 
 
 def shards_of(folder: Path, identity: str) -> Shards:
@@ -108,9 +103,7 @@ class Held:
 
     path: Path
     bytes_: str = ""
-    """`fingerprint` of all of it."""
     footer: str = ""
-    """That of its footer."""
     sha256: str = ""
     """Digest of all of it, of a finished small sweep."""
 
@@ -231,14 +224,9 @@ def dataset_of(folder: str | Path, verify: bool = True) -> ds.Dataset:
 
 
 def status(folder: Path) -> dict[str, Any]:
-    """What is done in a results folder and what is not, as plain data; every byte of it is checked.
+    """What is done in a results folder and what is not, every byte checked; SpecError where it is none.
 
-    Returns:
-        Points; shards that are whole, missing, damaged; files of other identities (foreign); rows, those without an
-        answer (failed) and their reasons; shards that were given up, with why.
-
-    Raises:
-        SpecError: no results folder of a sweep.
+    Points; shards whole, missing, damaged, of other identities, given up and why; rows, failed ones and their reasons.
     """
     manifest = read_manifest(folder)
     identity, n = str(manifest.get("identity")), int(manifest.get("shards", 0))

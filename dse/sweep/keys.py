@@ -1,8 +1,4 @@
-"""What an axis of a sweep may name, and what each name may be set to.
-
-Three kinds of keys: numbers of a chip, which change inside a compiled batch; everything that is a choice (chip, system,
-model, plan, ...), which is lowered once per distinct combination; and, in sweeps of studies, what a study leaves open.
-"""
+"""What an axis of a sweep may name and set: numbers of a chip, choices, and what a study leaves open."""
 
 from __future__ import annotations
 

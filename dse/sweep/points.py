@@ -1,7 +1,6 @@
 """From a specification to its points: a product of axes, indexed, so that any slice can be made anywhere, alike.
 
-Point `i` is read off in mixed radix, one digit per axis, the last axis fastest. Nothing is stored per point, so a sweep
-of a billion points takes no more memory than one shard of it.
+Point `i` is read off in mixed radix, a digit per axis, the last fastest; nothing is stored per point.
 """
 
 from __future__ import annotations
@@ -42,14 +41,12 @@ class SampleAxis:
 
     keys: tuple[str, ...]
     method: str
-    """One of `SAMPLERS`."""
     size: int
     lower: tuple[float, ...]
     upper: tuple[float, ...]
     logarithmic: tuple[bool, ...]
     """Whether the logarithm of the key is spread evenly, rather than the key."""
     seed: tuple[int, ...]
-    """Seed of the sweep and position of the axis."""
 
     def numbers(self, digits: np.ndarray) -> np.ndarray:
         """Values of the keys at some steps, shape (keys, steps)."""
@@ -86,7 +83,6 @@ class Rule:
     """All must hold."""
     settings: tuple[tuple[str, Value], ...]
     skip: bool
-    """Whether the point is left out."""
 
 
 def pairs_of(base: Sequence[tuple[str, Value]], axes: Sequence[Axis], rules: Sequence[Rule]) -> list[tuple[str, Value]]:
@@ -180,7 +176,6 @@ class Points:
     codes: dict[str, np.ndarray]
     """For each choice its position in `Sweep.choices`, or `UNSET`."""
     numbers: dict[str, np.ndarray]
-    """For each number its value; not a number where the chip keeps its own."""
 
     def at(self, keep: np.ndarray) -> Points:
         """The points where `keep` is true, or at the positions it lists."""

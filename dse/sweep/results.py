@@ -34,19 +34,12 @@ def run(
     path: str | Path, results: str | Path = "results", *, fresh: bool = False,
     tell: Callable[[int, int, bool], None] = lambda points, failed, before: None,
 ) -> pd.DataFrame:  # fmt: skip
-    """Compute every point of a specification, or what an earlier run left undone, and return all rows.
+    """Compute every point of a specification, or what an earlier run left undone; one row per point, as `load`.
 
-    Args:
-        path: specification, or the bare name of a shipped one; `dse schema sweep` has every key.
-        results: folder that gets a folder named after the sweep.
-        fresh: forget what an earlier run left.
-        tell: hears of every unit of work that is done: its points, how many failed, whether an earlier run did it.
-
-    Returns:
-        One row per point, failed ones with their reason; the same as `load` of the folder.
-
-    Raises:
-        SpecError: a specification that does not hold, in one line, or a folder that cannot be written.
+    `path` is a file or a shipped name; `dse schema sweep` has every key. A folder named after the sweep lies in
+    `results`; `fresh` forgets what an earlier run left. `tell` hears of every unit's points, how many failed, and
+    whether it was kept.
+    SpecError: a specification that does not hold, in one line, or a folder that cannot be written.
     """
     from .engine import local, plan_work
     from .engine import run as complete
@@ -60,15 +53,9 @@ def run(
 
 
 def load(folder: str | Path, columns: list[str] | None = None, *, verify: bool = True) -> pd.DataFrame:
-    """All rows of a sweep in the order of its points, failed ones with their reason.
+    """All rows of a sweep in the order of its points, failed ones with their reason; from its folder or a Parquet file.
 
-    Args:
-        folder: results folder of a sweep, or any Parquet file.
-        columns: only these; all when left out.
-        verify: whether what is read is compared with the checksums that were written.
-
-    Raises:
-        SpecError: no results there, damaged ones, or a column that does not exist.
+    `verify` compares what is read with its checksums. SpecError: no or damaged results, or no such column.
     """
     return read_tables(folder, columns, verify).to_pandas()
 
@@ -79,19 +66,10 @@ def reasons(folder: str | Path) -> dict[str, int]:
 
 
 def query(sql: str, folder: str | Path, *, verify: bool = True) -> pd.DataFrame:
-    """Answer of one SQL select, in which the rows of the sweep are the table `results`.
+    """Answer of one SQL select, in which the rows of the sweep, a folder or a Parquet file, are the table `results`.
 
-    The database lives in memory, sees only these rows, and can neither read nor write a file, reach the network, load
-    an extension or change its settings: a query from anyone is safe to run.
-
-    Args:
-        sql: one select.
-        folder: results folder of a sweep, or a Parquet file.
-        verify: whether what is read is compared with the checksums that were written.
-
-    Raises:
-        SpecError: DuckDB is not installed, nothing is there, or the query is wrong or does more than select; in one
-            line.
+    Safe to run from anyone: it sees only these rows, and can touch no file, network, extension or setting. `verify`
+    compares what is read with its checksums. SpecError: no DuckDB, no results, or a query that is not one select.
     """
     try:
         import duckdb

@@ -1,7 +1,7 @@
 """Fingerprints of every column's bytes, kept inside the Parquet file: who reads one column checks that one, quickly.
 
-They lie between the last column and the footer, where no reader looks: a Parquet file is found from its end. Parquet's
-own checksums of pages cost five to ten times as much. Read more: https://parquet.apache.org/docs/file-format/.
+They lie between the last column and the footer, where no reader looks. Read more:
+https://parquet.apache.org/docs/file-format/.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ class Chunk:
     """The bytes of one column in one row group."""
 
     first_B: int
-    """Where they begin in the file."""
     size_B: int
     """How many they are."""
 

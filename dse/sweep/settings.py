@@ -38,7 +38,6 @@ class Coefficients(eqx.Module):
     """What the compiled batch reads of a setting; names are blank so that settings stack."""
 
     demands: StepDemand
-    """Leading axis over plans, padded to a power of two with plans that never fit."""
     chip: Chip
     """The chip, before its numbers are set."""
     tech: Technology

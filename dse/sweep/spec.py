@@ -135,7 +135,6 @@ def usual_shard(axes: Sequence[Axis], pairs: list[tuple[str, Value]], of_studies
 
 
 def _own_files(pairs: list[tuple[str, Value]], folder: Path) -> tuple[tuple[str, str], ...]:
-    """Users' files among the values, as they are written, with the digest of each."""
     own = {str(v): k for k, v in pairs if k in FILES and str(v).endswith(FILES[k])}
     return tuple((v, digest(Path(find_file(k, v, folder)).read_bytes())) for v, k in own.items())
 

@@ -1,8 +1,6 @@
 """Results on disk: one Parquet file per unit of work, whole or absent, named after the question and the code.
 
-A shard's name holds a digest of the specification, the code, the presets and the versions, so a file that is there and
-whole is the answer, and one that is not is computed again. A finished small sweep becomes one file. What a folder holds
-and how it is read is in `folder`.
+So a file that is there and whole is the answer. A finished small sweep becomes one file; `folder` reads them.
 """
 
 from __future__ import annotations
@@ -49,9 +47,7 @@ class Facts:
     """What is in a shard."""
 
     rows: int
-    """Points that have a row."""
     failed: int
-    """Rows without an answer."""
 
     def __add__(self, other: Facts) -> Facts:
         return Facts(self.rows + other.rows, self.failed + other.failed)
@@ -62,7 +58,6 @@ class Failure:
     """A shard that was given up."""
 
     shard: int
-    """Its position."""
     reason: str
     """What happened the last time it was tried, in one line."""
 

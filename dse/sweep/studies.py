@@ -70,7 +70,6 @@ def _row(sweep: Sweep, points: Points, i: int) -> dict[str, Any]:
 
 @lru_cache(maxsize=8)
 def _template(path: str, files: tuple[tuple[str, str], ...]) -> Space:
-    """The study in a file, its plans lowered once for all points; `files` tells an edited file from the old one."""
     del files
     return space_of(load_study(path))
 

@@ -14,7 +14,6 @@ class MemoryGeneration(eqx.Module):
     stack_bandwidth_Bps: Scalar = eqx.field(converter=as_float, metadata={SIGN: MORE_IS_BETTER})
     """Most bandwidth of one stack, reads plus writes."""
     stack_capacity_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: MORE_IS_BETTER})
-    """Most capacity of one stack."""
     energy_J_per_B: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})
     """DRAM, TSV, IO and PHY energy per byte moved."""
     static_W_per_stack: Scalar = eqx.field(converter=as_float, metadata={SIGN: LESS_IS_BETTER})

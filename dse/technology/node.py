@@ -23,7 +23,6 @@ class ByPrecision(eqx.Module):
     """One number per matrix-unit precision (fp8 includes MXFP8 and INT8, fp4 includes MXFP4 and NVFP4)."""
 
     fp32: Scalar = eqx.field(converter=as_float)
-    """32-bit floating point."""
     bf16: Scalar = eqx.field(converter=as_float)
     """bfloat16 or float16 with fp32 accumulation."""
     fp8: Scalar = eqx.field(converter=as_float)
@@ -47,7 +46,6 @@ class Node(eqx.Module):
 
     name: str = eqx.field(static=True)
     mac_energy_J: ByPrecision
-    """Energy of one multiply-accumulate in a systolic PE, pipeline registers included."""
     pe_area_mm2: ByPrecision
     """Area of a PE that does one such MAC per cycle, before placement."""
     scratchpad_area_mm2_per_B: Scalar = eqx.field(converter=as_float)

@@ -1,7 +1,6 @@
-"""Technology by name: records built from the facts in `data/*.toml`, each number with its receipt.
+"""Technology by name: records of the facts in `data/*.toml`, or in your own file, each number with its receipt.
 
-A field takes the fact of the same canonical name; a field by precision takes `<stem>_<precision>_<unit>`.
-A field without a fact is an error, never another generation's value. A name may be the path of your own TOML file.
+A field takes the fact of its canonical name, one by precision `<stem>_<precision>_<unit>`; none is an error.
 """
 
 from __future__ import annotations

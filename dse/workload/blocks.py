@@ -14,7 +14,6 @@ class Mlp:
     """A dense MLP."""
 
     ffn: int
-    """Inner width."""
     n_matrices: int = 3
     """3 with a gate (SwiGLU), 2 without."""
 
@@ -25,13 +24,9 @@ class Mlp:
 
 @dataclasses.dataclass(frozen=True)
 class Experts:
-    """A mixture of experts, with what stands beside it for every token.
-
-    Source: [shazeer2017moe]; [deepseek2024v2] section 2.2 for shared experts; [snowflake2024arctic] for a parallel MLP.
-    """
+    """A mixture of experts [shazeer2017moe], with shared ones [deepseek2024v2] and an MLP [snowflake2024arctic]."""
 
     n_experts: int
-    """Routed experts."""
     per_token: int
     """Routed experts each token visits (top-k)."""
     ffn: int

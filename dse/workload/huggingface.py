@@ -1,7 +1,7 @@
-"""A `Model` from a Hugging Face `config.json`, or one line that says why not.
+"""A `Model` from a Hugging Face `config.json`, or one line that says why not. Structure is never guessed.
 
-Structure is never guessed. The type of a model decides what reads its file (see `families`); a key that nobody reads
-and that `harmless_keys.toml` does not list is an error, since it may change layers, heads, experts or what they see.
+A model's type decides what reads its file (see `families`); a key that nobody reads and `harmless_keys.toml` does not
+list is an error.
 """
 
 from __future__ import annotations
@@ -95,10 +95,7 @@ def read_config(path: str | Path) -> Reading:
     """The model that a `config.json` describes, how its checkpoint is stored, and what was passed over.
 
     Assumes: vectors beside the norms of the model's width (biases, norms of heads, sinks) are below 0.1 % and left out.
-
-    Raises:
-        SpecError: unreadable or truncated file, an unknown type or key, or a value out of range; the message names
-            file, key, value and what is allowed.
+    SpecError names file, key, value and what is allowed: unreadable file, unknown type or key, value out of range.
     """
     path = Path(path)
     path = path / "config.json" if is_there(path) and path.is_dir() else path

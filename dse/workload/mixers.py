@@ -1,7 +1,4 @@
-"""What lets a token see earlier ones: attention of every kind, and recurrences that carry a state of fixed size.
-
-A mixer is data: sizes and what it keeps. How its work is split over ranks and lowered to operators is in `lowering`.
-"""
+"""What lets a token see earlier ones: attention of every kind, and recurrences; their sizes and what they keep."""
 
 from __future__ import annotations
 
@@ -58,15 +55,10 @@ class AbstractMixer(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Indexer:
-    """A small attention that chooses which positions the large one sees.
-
-    Source: [deepseek2025v32] section 2.1: a lightning indexer with few heads and one key per position.
-    """
+    """A small attention that chooses which positions the large one sees. Source: [deepseek2025v32] section 2.1."""
 
     n_heads: int
-    """Its query heads."""
     head_dim: int
-    """Width of a query and of its one key."""
     n_chosen: int
     """Positions that it chooses (top-k)."""
     shared: bool = False
@@ -74,8 +66,7 @@ class Indexer:
     rate: int = 1
     """Positions that have one key together."""
     n_made: int = 1
-    """Vectors that a position makes for keys: more than one where pooled keys overlap and are weighted by a gate; none
-    where the queries and keys of the attention itself choose, keys pooled."""
+    """Vectors of a position for keys: more than one where pooled keys overlap; none where attention's own choose."""
 
     @property
     def n_kv(self) -> int:
@@ -100,11 +91,9 @@ def n_index_macs(indexer: Indexer | None, cached: float, queries: float) -> floa
 class Pool:
     """How a latent attention keeps the past: recent positions whole in a window, older ones pooled into fewer entries.
 
-    The one vector of a position, or of an entry, is key and value of every head, without expansion; the result goes
-    back through groups of a low rank.
-
+    The vector of a position or entry is key and value of every head; results go back through groups of a low rank.
     Source: DeepSeek-V4's code in [wolf2020transformers] release 5.24: sliding, compressed sparse (4 positions per
-    entry, overlapping, an indexer) and heavily compressed attention (128 positions per entry, all of them seen).
+    entry, overlapping, an indexer) and heavily compressed attention (128 positions per entry, all seen).
     """
 
     window: int
@@ -112,11 +101,9 @@ class Pool:
     rate: int
     """Positions per pooled entry; 0 where nothing is kept beyond the window."""
     overlap: int
-    """Entries that each position contributes to."""
     out_rank: int
     """Width that a group of heads' results is squeezed to."""
     out_groups: int
-    """Groups of heads."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,9 +114,7 @@ class Attention(AbstractMixer):
     """
 
     n_heads: int
-    """Query heads."""
     n_kv_heads: int
-    """Key and value heads."""
     head_dim: int
     """Width of a query and of a key."""
     value_width: int = 0
@@ -201,7 +186,7 @@ class Attention(AbstractMixer):
         """Positions that one of `queries` new tokens attends to on average, after `cached` ones.
 
         causal: c + q/2;  window w: the mean of min(c + i, w) over i from 0 to q;  chunk w: w/2 beyond the first;
-        encoder: c + q;  cross: all of the other sequence.
+        encoder: c + q; cross: all of the other sequence.
         """
         if self.cross:
             return float(self.n_memory)
@@ -227,10 +212,7 @@ class Attention(AbstractMixer):
 
 @dataclasses.dataclass(frozen=True)
 class Latent(AbstractMixer):
-    """Multi-head latent attention: keys and values are expanded from a short vector that alone is cached.
-
-    Source: [deepseek2024v2] section 2.1.
-    """
+    """Latent attention: keys and values expand from a cached short vector. Source: [deepseek2024v2] section 2.1."""
 
     n_heads: int
     query_rank: int
@@ -270,10 +252,7 @@ class Latent(AbstractMixer):
 
     @override
     def n_weights(self, hidden: int) -> int:
-        """Queries through their rank, latent and rotary key, its expansion, the output; the indexer's three matrices.
-
-        Source: [deepseek2024v2] eq. 37 to 47.
-        """
+        """Queries, latent and rotary key, expansion, output; indexer. Source: [deepseek2024v2] eq. 37 to 47."""
         a, wide = self.n_heads, self.head_dim
         query = (hidden + a * wide) * self.query_rank if self.query_rank else hidden * a * wide
         expand = self.kv_rank * a * (self.nope_dim + self.value_dim)
@@ -341,7 +320,6 @@ def pooled_weights(mixer: Latent, pool: Pool, hidden: int) -> int:
     """Entries of the way back through groups of a low rank, and of what pools: a vector and a gate per entry.
 
         a d_v r + g r h + 2 o h d + R o d
-
     with a heads of value width d_v, g groups of rank r, o entries that a position contributes to, d the width of an
     entry, R positions per entry, each with an offset, and h the model's width.
     """

@@ -1,9 +1,7 @@
 """Names of modules that a quantised checkpoint treats apart, and the part of a model that each stands for.
 
-Files list whole modules (`self_attn`), globs (`model.layers.*.self_attn*`), regular expressions (`re:.*self_attn.*`)
-or every single module of every layer, norms and routers included, which are 16 bit anyway.
-
-Source: [wolf2020transformers] release 5.24, quantizers, for how each method compares names.
+Lists hold modules (`self_attn`), globs (`model.layers.*.self_attn*`), regular expressions (`re:.*self_attn.*`) or every
+single module. Source: [wolf2020transformers] release 5.24, quantizers, for how each method compares names.
 """
 
 from __future__ import annotations

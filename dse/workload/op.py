@@ -1,8 +1,4 @@
-"""Operators: the short, fixed list of what one rank does, before anyone asks how long it takes.
-
-An `Op` is one kernel-sized piece of work: matrix products, bytes that must cross the memory interface, and
-passes over elements for the vector engines. Sizes are those of one rank; sharding has already happened.
-"""
+"""Operators: kernel-sized pieces of what one rank does, after sharding, before anyone asks how long they take."""
 
 from __future__ import annotations
 
@@ -74,11 +70,8 @@ class Op:
     name: str
     """What it is, such as "qkv" or "attention"; for people only."""
     kind: Kind
-    """What it does with weights and cache."""
     products: tuple[Product, ...]
-    """Matrix products; empty for element-wise work."""
     precision: str
-    """Precision of the products."""
     hbm_B: float
     """Bytes that cross the memory interface even with unlimited SRAM."""
     vector_elements: float
@@ -92,7 +85,6 @@ class Op:
     stored_elements: float = 0.0
     """Weights read, which vector engines convert if products run wider than the weights are stored."""
     stored_bits: float = 16.0
-    """Bits of a stored weight."""
     rate: float = 1.0
     """Share of the matrix unit's rate that the kernel's instructions reach."""
 
@@ -127,15 +119,11 @@ def linear(
     """`tokens x inputs` times a weight of `inputs x outputs`, activations in bf16 at the memory interface.
 
         Q = c [ w_B K N + 2 M (K + N)  +  2 M K N w sqrt(r / S) ]
-
     with c `count` products of this size, each with its own weight, M `tokens`, K `inputs`, N `outputs`, w bytes of an
-    operand in SRAM, r those of a partial
-    sum and S the tile memory. The first part is compulsory; the second is what is read again when a square block of
-    sums, sqrt(S / r) wide, stays in SRAM while operands stream past: the scheme that reaches the I/O lower bound.
-
+    operand in SRAM, r those of a partial sum and S the tile memory. The second part is read again when a square block
+    of sums, sqrt(S / r) wide, stays in SRAM while operands stream past: the I/O lower bound.
     Source: [hong1981] for the form; [kwasniewski2019] section 5 for the resident block and the constant 2.
-    Assumes: each result element is evicted once by a vector engine; the moving tiles take what `tile_memory_frac`
-        leaves.
+    Assumes: a vector engine evicts each result once; the moving tiles take what `tile_memory_frac` leaves.
     """
     operand_B = PRECISION_BITS[precision] / 8
     stored_B = operand_B if weight_B is None else weight_B
@@ -155,11 +143,8 @@ def spread_B(tokens: float, inputs: float, outputs: float) -> float:
     """Bytes between n tile memories that share a thin product, over sqrt(n).
 
         2 M sqrt(a b K N)
-
-    Memories form a grid over K and N, since a weight larger than the tokens is never moved: rows of it read the same
-    activations (a = 2 bytes) and columns add up partial sums (b = 8 bytes, written and read), and the best grid pays
-    the same for both.
-
+    Memories form a grid over K and N: rows read the same activations (a = 2 bytes), columns add up partial sums (b = 8
+    bytes, written and read), and the best grid pays the same for both.
     Source: [kwasniewski2019] section 6 for grids that balance both; the two costs are elementary.
     """
     return 2.0 * tokens * math.sqrt(2.0 * 2.0 * PARTIAL_SUM_B * inputs * outputs)
@@ -186,12 +171,9 @@ def fused_attention(
     """Scores, softmax and weighted sum without storing the scores (FlashAttention-style).
 
         FLOP = n_products 2 q a d h,   Q = 2 w q d h (in, out) + 2 w c d h_kv  +  2 q a d^2 h w^2 / S
-
-    with q `queries`, c `context`, a `attended` (c/2 under a causal mask, less with a window), d `head_dim`,
-    h `heads`, w bytes per element and S the tile memory; `n_products` is 2 forward, 4 or 5 backward (5 recomputes the
-    scores).
-
-    Source: [dao2022] theorem 2 for the d^2 / S traffic; half the products are skipped by the causal mask.
+    with q `queries`, c `context`, a `attended` (c/2 under a causal mask, less with a window), d `head_dim`, h `heads`,
+    w bytes per element and S the tile memory; `n_products` is 2 forward, 4 or 5 backward (5 recomputes the scores).
+    Source: [dao2022] theorem 2 for the d^2 / S traffic.
     """
     attended = context if attended is None else attended
     scores = Product(queries, attended, head_dim, count=heads * sequences * n_products / 2)
@@ -213,10 +195,9 @@ def stored_attention(
     heads: float, kv_heads: float, head_dim: float, queries: float, context: float, sequences: float,
     n_products: float, softmax_passes: float,
 ) -> Op:  # fmt: skip
-    """Attention that writes its scores to memory: all products, masked or not, and `stored_score_moves` per score.
+    """Attention that stores its scores: all products, masked or not, and `stored_score_moves` per score.
 
-    Arguments are those of `fused_attention`; `n_products` is 2 forward, 4 or 6 backward (6 repeats the forward).
-
+    As `fused_attention`; `n_products` is 2 forward, 4 or 6 backward (6 repeats the forward).
     Source: [korthikanti2022] figure 3 and section 4.1: scores, softmax, dropout and mask are separate kernels.
     """
     fused = fused_attention(heads, kv_heads, head_dim, queries, context, sequences, n_products, softmax_passes)

@@ -1,8 +1,7 @@
 """Public models by name: one `config.json` each in `data/`, as published, with its source in `model_sources.toml`.
 
 GPT-3 175B is [brown2020gpt3] table 2.1 with the vocabulary padded to 51,200 of [narayanan2021megatron] section 5.
-Llama 3.1 is [grattafiori2024llama3] table 3; Qwen3 32B is [qwen2025] table 1; both with their published configs. All
-others are the `config.json` of the model's own page; tests compare their counts with the pages' and the checkpoints'.
+Llama 3.1 is [grattafiori2024llama3] table 3; Qwen3 32B is [qwen2025] table 1, both as published.
 """
 
 from __future__ import annotations
@@ -43,16 +42,12 @@ def model_reading(name_or_path: str | Path) -> Reading:
 
 
 def model(name_or_path: str | Path) -> Model:
-    """A model by preset name, or from the path of a Hugging Face `config.json` or its folder.
-
-    A preset name wins over a file of the same name.
+    """A model by preset name, or else from the path of a Hugging Face `config.json` or its folder.
 
     >>> m = model("llama-3.1-8b")
     >>> m.hidden, sum(run.n for run in m.runs)
     (4096, 32)
 
-    Raises:
-        UnknownNameError: neither a preset nor an existing path; offers near matches.
-        SpecError: a path whose file is missing or malformed.
+    UnknownNameError for neither a preset nor a path, with near matches; SpecError for a missing or malformed file.
     """
     return model_reading(name_or_path).model

@@ -29,7 +29,6 @@ class Stored:
 WIDE = ("head", "embedding", "rest")
 """Parts that every method leaves in 16 bit unless it says otherwise."""
 LINEARS = tuple(p for p in PARTS if p not in WIDE)
-"""Parts made of linear layers in blocks."""
 NARROW_EXPERTS = {"fp4": "mxfp4", "fp8": "fp8"}
 """Formats of `expert_dtype`: FP4 with a power of two for 32 elements."""
 

@@ -14,9 +14,7 @@ class Recurrence(AbstractMixer):
     """A state of fixed size per sequence that every token decays, adds to and reads: no cache that grows.
 
         S_t = D_t S_(t-1) + k_t v_t',   o_t = S_t' q_t
-
     with S a key_dim x value_dim matrix per head. The delta rule first takes out what the key already points to.
-
     Source: [gu2023mamba], [dao2024ssd] (state spaces), [yang2024gateddelta] (delta rule), [minimax2025] (lightning).
     """
 
@@ -26,7 +24,6 @@ class Recurrence(AbstractMixer):
     key_dim: int
     """Rows of a head's state."""
     value_dim: int
-    """Columns of a head's state."""
     projected: int
     """Outputs of the projection of the input: queries, keys, values, gates."""
     form: str
@@ -94,20 +91,15 @@ class Recurrence(AbstractMixer):
 
 
 FORMS = ("scan", "dual", "delta")
-"""How a recurrence reads many tokens: element by element, as products within chunks [dao2024ssd], or with the delta
-rule as well [yang2024gateddelta]."""
+"""How many tokens are read: one by one, in chunks [dao2024ssd], or with the delta rule [yang2024gateddelta]."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ShortConvolution(AbstractMixer):
-    """A gated convolution over the last few positions.
-
-    Source: [liquid2025lfm2] section 2: input-dependent gates around a depthwise convolution.
-    """
+    """A convolution over the last few positions, between input-dependent gates. Source: [liquid2025lfm2] section 2."""
 
     channels: int
     taps: int
-    """Positions that it sees."""
 
     @property
     @override

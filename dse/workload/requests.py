@@ -16,9 +16,7 @@ class Length:
     """One kind of request."""
 
     prompt: int
-    """Tokens in."""
     output: int
-    """Tokens out."""
     share_frac: float = 1.0
     """Share of requests of this kind."""
 
@@ -31,9 +29,7 @@ class Requests:
     lengths: tuple[Length, ...]
     """Kinds of request; shares add up to 1."""
     weight_precision: str = "bf16"
-    """Storage of the weights."""
     kv_precision: str = "bf16"
-    """Storage of the KV cache."""
 
     def __post_init__(self) -> None:
         check_storage(self.weight_precision)
@@ -69,7 +65,6 @@ class Requests:
         """Tokens in the cache of a sequence that decodes, averaged over all that decode at one time.
 
             sum_i p_i o_i (l_i + o_i / 2) / sum_i p_i o_i
-
         with shares p, prompts l and outputs o: long outputs stay longer, so they weigh more.
         """
         total = sum(x.share_frac * x.output * (x.prompt + x.output / 2) for x in self.lengths)

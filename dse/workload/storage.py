@@ -61,10 +61,7 @@ def n_element_bits(name: str) -> float:
 
 
 def stored_B(name: str) -> float:
-    """Bytes of one stored element with its share of the block's scale.
-
-    Source: [ocp2023mx] section 5: 32 elements share one 8-bit scale; see the data file for other formats.
-    """
+    """Bytes of one stored element with its share of the scale. Source: [ocp2023mx] section 5, or the data file's."""
     facts = load_receipts(_FILE)[format_of(name, "")]
     return (number(facts, "bits") + number(facts, "scale_bits")) / 8
 

@@ -38,12 +38,9 @@ class Model:
     """A language model: blocks of any kind between an embedding and a head."""
 
     name: str
-    """Preset or file name."""
     hidden: int
-    """Model width."""
     vocab: int
     runs: tuple[Run, ...]
-    """Its blocks by kind."""
     tied_embeddings: bool
     """Whether input embedding and output head share weights."""
     norm_passes: float
@@ -122,7 +119,6 @@ class Model:
 
 
 def _summed(pairs: list[tuple[Kind, float]]) -> tuple[tuple[Kind, float], ...]:
-    """Equal things once, with the sum of their shares."""
     total: dict[Kind, float] = {}
     for thing, share in pairs:
         total[thing] = total.get(thing, 0.0) + share
@@ -140,9 +136,7 @@ class Training:
 
     model: Model
     global_batch: int
-    """Sequences per step."""
     sequence: int
-    """Tokens per sequence."""
     precision: str = "bf16"
     """Precision of the linear layers' matrix products; attention stays in bf16."""
     fused_attention: bool = True
@@ -159,11 +153,8 @@ class Decode:
     batch: int
     """Sequences decoded together, over all chips of the replica set."""
     context: int
-    """Tokens in the cache of each sequence."""
     weight_precision: str = "bf16"
-    """Storage of weights, one of `storage_names`."""
     kv_precision: str = "bf16"
-    """Storage of the KV cache."""
     product_precision: str = ""
     """Precision of products with weights, per part as the storage; by default what the storage feeds."""
 
@@ -176,11 +167,8 @@ class Prefill:
     batch: int
     """Sequences, over all chips of the replica set."""
     prompt: int
-    """New tokens of each sequence."""
     weight_precision: str = "bf16"
-    """Storage of weights, one of `storage_names`."""
     kv_precision: str = "bf16"
-    """Storage of the KV cache."""
     chunk: int = 0
     """Tokens of a sequence per pass (chunked prefill); 0 for all at once."""
     cached: int = 0
@@ -220,10 +208,7 @@ def active_parameters(model: Model) -> int:
 
 
 def shortened(model: Model, n_layers: int) -> Model:
-    """`model` with fewer blocks: kinds in proportion, the few of a kind (leading dense blocks) first.
-
-    Rounded so that they add up; the most frequent kind takes what is left and keeps at least one block.
-    """
+    """`model` with fewer blocks: kinds in proportion, the few of a kind first; the most frequent keeps at least one."""
     rare, most = sorted(model.runs, key=lambda r: r.n)[:-1], max(model.runs, key=lambda r: r.n)
     left, counts = n_layers, {}
     for r in rare:
@@ -254,10 +239,7 @@ def parameters_by_part(model: Model) -> dict[str, int]:
 
 
 def ahead_parameters(model: Model) -> int:
-    """Weights of the blocks that predict further tokens, each with a matrix that joins two streams and its norms.
-
-    Source: [deepseek2024v3] eq. 21: M_k joins the last stream and the next token's embedding, both normed.
-    """
+    """Weights of the blocks that predict further tokens, with matrix and norms. Source: [deepseek2024v3] eq. 21."""
     h = model.hidden
     return sum(r.n * (r.block.n_weights(h) + 2 * h * h + 3 * h) for r in model.ahead)
 
@@ -296,9 +278,7 @@ def forward_FLOP_per_token(model: Model, cached: float, queries: float) -> float
     """FLOP of one token's forward pass: 2 per weight it visits, and its products with what earlier tokens left.
 
         F = 2 N + sum over mixers of 2 M;   attention: M = a (d + d_v) c
-
     with N visited weights, a heads, d and d_v widths of a head's query and value, c positions attended to on average.
-
     Source: [narayanan2021megatron] appendix for the terms; [deepseek2024v2] section 2.1 for values of another width.
     """
     h, total = model.hidden, 2.0 * model.hidden * model.vocab

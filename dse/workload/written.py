@@ -15,8 +15,7 @@ SIZES = {
 }
 """What each phase takes beside its model; all may be left out."""
 USUAL_TOKENS, TRAINING_BATCH, DECODE_BATCH, PREFILL_BATCH = 8192, 4, 16, 1
-"""Tokens of a sequence, context or prompt where nothing is said (or the model's longest); sequences per chip in
-training and decode, and in all in prefill."""
+"""Tokens of a sequence where nothing is said; sequences per chip in training and decode, in all in prefill."""
 
 
 def phases_with(size: str) -> tuple[str, ...]:
@@ -36,10 +35,8 @@ def workload_of(
 ) -> Workload:  # fmt: skip
     """The workload that a phase and its sizes describe; what is left out is usual; errors write `mark` before a size.
 
-    Raises:
-        SpecError: a size of another phase, not a whole number of at least 1, or more tokens than the model was made
-            for; an unknown precision.
-        UnknownNameError: no such phase.
+    SpecError: a size of another phase, not a whole number of at least 1, or beyond the model's; an unknown precision.
+    UnknownNameError: no such phase.
     """
     allowed = SIZES[check_phase(phase)]
     for key, value in sizes.items():
@@ -76,5 +73,4 @@ def _check_length(phase: str, model: Model, count: Mapping[str, int], mark: str)
 
 
 LENGTHENED = 16
-"""Longest sequences that a model was trained on later, over those of its first training: 8,192 to 131,072 tokens
-[grattafiori2024llama3] section 3.4.2."""
+"""Longest sequences trained on later over the first: 8,192 to 131,072 [grattafiori2024llama3] section 3.4.2."""

@@ -25,12 +25,10 @@ class Body:
     hidden: int
     vocab: int
     tied: bool
-    """Whether embedding and head share weights."""
     max_context: int
     norm_passes: float = RMS
     """Element passes of one normalisation."""
     dropout: bool = False
-    """Whether blocks train with dropout."""
     n_tables: int = 0
     """Entries of further tables."""
     ahead: list[Block] = dataclasses.field(default_factory=list)

@@ -1,7 +1,4 @@
-"""Families whose blocks are attention with grouped heads and a dense MLP.
-
-Source: defaults are those of the configuration classes of each type in [wolf2020transformers], release 5.24.
-"""
+"""Families whose blocks are attention with grouped heads and a dense MLP; defaults of [wolf2020transformers] 5.24."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Families with mixtures of experts behind attention with grouped heads, each with its own spelling.
 
-Source: defaults are those of the configuration classes of each type in [wolf2020transformers], release 5.24, or of the
-model's own code where the library has none.
+Source: defaults of each type in [wolf2020transformers], release 5.24, or of the model's own code.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Families with recurrences beside attention: gated delta nets, KDA, lightning attention, state spaces, convolutions.
 
-Source: sizes of projections and states are those of each type's model in [wolf2020transformers], release 5.24, or of
-the model's own code where the library has none; defaults likewise.
+Source: sizes and defaults of each type in [wolf2020transformers], release 5.24, or of the model's own code.
 """
 
 from __future__ import annotations
@@ -29,10 +28,7 @@ def state_format(f: Fields) -> str:
 
 
 def gated_delta(f: Fields, *, keys: int = 16, values: int = 32) -> Recurrence:
-    """Gated delta net: queries and keys share heads, every head of values has a decay, a step and a gate.
-
-    Source: [yang2024gateddelta] section 3.4.
-    """
+    """Gated delta net: a decay, a step and a gate per head of values. Source: [yang2024gateddelta] section 3.4."""
     k_heads, v_heads = (f.whole(f"linear_num_{x}_heads", default=n) for x, n in (("key", keys), ("value", values)))
     k, v = (f.whole(f"linear_{x}_head_dim", default=128) for x in ("key", "value"))
     channels = 2 * k_heads * k + v_heads * v
@@ -74,9 +70,7 @@ def qwen_next(f: Fields, *, kv: int, moe: bool) -> Body:
 
 
 def kda(heads: int, width: int, taps: int, state: str, *, n_whole: int = 0) -> Recurrence:
-    """Kimi delta attention: a gate that decays every channel of the key, and one for the output, low-rank or whole.
-
-    `n_whole` of the gates are one matrix, the others two through the width of a head.
+    """Kimi delta attention: gates for every channel of key and output, `n_whole` of them whole, others low-rank.
 
     Source: [kimi2025linear] section 3; the code of Kimi K3 (output gate whole) and Ling 3 (both).
     """
@@ -175,10 +169,7 @@ def olmo_hybrid(f: Fields) -> Body:
 
 
 def lightning(heads: int, width: int) -> Recurrence:
-    """Lightning attention: linear attention with a fixed decay per head, a gate and a norm of the result.
-
-    Source: [minimax2025] section 2.2.
-    """
+    """Linear attention with a fixed decay per head, a gate and a norm. Source: [minimax2025] section 2.2."""
     return Recurrence("lightning attention", heads, width, width, 4 * heads * width, "dual")
 
 

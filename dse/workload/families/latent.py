@@ -1,7 +1,4 @@
-"""Families with latent attention, with or without an indexer that chooses positions: DeepSeek, Kimi, GLM-5, MiniCPM3.
-
-Source: defaults are those of the configuration classes of each type in [wolf2020transformers], release 5.24.
-"""
+"""Families with latent attention, some with an indexer: DeepSeek, Kimi, GLM-5, MiniCPM3 [wolf2020transformers]."""
 
 from __future__ import annotations
 

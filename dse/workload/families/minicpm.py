@@ -21,8 +21,8 @@ ATTENTION = "minicpm4"
 def chosen_blocks(f: Fields, attention: Attention) -> Attention:
     """`attention` to blocks chosen by its own queries on pooled keys, where the file switches that on.
 
-    Pooled keys are made from those that are cached, without weights of their own, one for every `kernel_stride`
-    positions; below `dense_len` positions everything is seen, which is at most twice what is chosen.
+    Pooled keys have no weights, one for every `kernel_stride` positions; below `dense_len` everything is seen, which is
+    at most twice what is chosen.
     """
     inner = f.nested("sparse_config")
     if inner is None:

@@ -1,7 +1,6 @@
 """Families of 2021 to 2024 whose configurations spell the same sizes in words of their own.
 
-Source: defaults are those of each model's configuration class, in [wolf2020transformers] release 5.24 where it has the
-type and in the model's own repository where it has not.
+Source: defaults of each type in [wolf2020transformers] release 5.24, or of the model's own repository.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Mixtures of experts of 2025 and 2026 whose blocks differ in heads, gates or what chooses positions.
-
-Source: defaults are those of the configuration classes of each type in [wolf2020transformers], release 5.24.
-"""
+"""Mixtures of experts of 2025 and 2026 that differ in heads, gates or what chooses positions [wolf2020transformers]."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Families whose blocks have sizes of their own: Nemotron Super and Ultra, pruned by architecture search.
-
-Source: [bercovich2025puzzle] section 2 for what the search varies; the model's own code for the rounding of widths.
-"""
+"""Families whose blocks have sizes of their own, widths rounded: Nemotron Super and Ultra [bercovich2025puzzle]."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Families with state spaces (Mamba 1 and 2) or short convolutions, alone, beside attention or in turn with it.
-
-Source: sizes of projections and states are those of each type's model in [wolf2020transformers], release 5.24;
-defaults likewise.
-"""
+"""Families with state spaces (Mamba 1 and 2) or short convolutions, some with attention [wolf2020transformers]."""
 
 from __future__ import annotations
 
@@ -24,10 +20,7 @@ def mamba2(
     f: Fields, *, heads: tuple[str, int], width: int | None, state: tuple[str, int], groups: tuple[str, int],
     inner: int, taps: str,
 ) -> Recurrence:  # fmt: skip
-    """Mamba 2: one decay per head, keys (B) and queries (C) shared by groups of heads.
-
-    Source: [dao2024ssd] section 7.
-    """
+    """Mamba 2: a decay per head, keys (B) and queries (C) shared by groups of heads. Source: [dao2024ssd] section 7."""
     n = f.whole(heads[0], default=heads[1])
     wide = width or inner // n
     d, g = f.whole(state[0], default=state[1]), f.whole(groups[0], default=groups[1])
@@ -99,10 +92,7 @@ def granite_hybrid(f: Fields) -> Body:
 
 
 def mamba1(inner: int, state: int, rank: int, taps: int) -> Recurrence:
-    """Mamba 1: a decay per channel and row of the state, step sizes through a low rank.
-
-    Source: [gu2023mamba] section 3.4.
-    """
+    """Mamba 1: a decay per channel and row of the state, low-rank step sizes. Source: [gu2023mamba] section 3.4."""
     return Recurrence("Mamba 1", inner, state, 1, 2 * inner, "scan", inner, taps,
                       inner=((inner, rank + 2 * state), (rank, inner)), n_key_heads=1)  # fmt: skip
 

@@ -1,7 +1,4 @@
-"""Files of models that also see or hear: the language model inside, and what is left out of it.
-
-Source: sizes of towers are those of each type's model in [wolf2020transformers], release 5.24.
-"""
+"""Files of models that also see or hear: the language model, and what is left out [wolf2020transformers]."""
 
 from __future__ import annotations
 
@@ -90,7 +87,6 @@ def n_tower(f: Fields) -> int:
     """Weights of a vision transformer with its patches and its merger, 0 where its sizes are not stated.
 
         L (4 d^2 + m d f) + p^2 c t d + d' s^2 (d s^2 + h)
-
     with L layers of width d and MLP width f, m matrices, patches of side p with c channels and t frames, and a merger
     of s x s patches into the model's width h.
     """

@@ -16,6 +16,7 @@ from dse.physics.calibration import SERVING, calibration_for, default_calibratio
 from dse.physics.evaluate import chip_technology, evaluate_demand
 from dse.serving.comparison import timed
 from dse.serving.curve import Promise, serving_curve
+from dse.study.design import as_built
 from dse.study.study import study_from
 from dse.workload.requests import Length, Requests
 from dse.workload.transformer import Decode, Prefill, Training
@@ -72,8 +73,8 @@ def study_of(q):
     )
     what = {"phase": q.phase, "model": q.model, "chips": q.system.n_chips, **sizes}
     choices = {
-        "node": ["N5"], "hbm": ["HBM3"], "link": [q.system.chip.link], "n_dies": [2], "pe_array": ["128x128"],
-        "native_fp4": [False],
+        "node": ["N5"], "hbm": ["HBM3"], "link": [q.system.chip.link], "n_dies": [2],
+        "pe_array": [as_built(q.system.chip).pe_array], "native_fp4": [False],
     }  # fmt: skip
     head = {"name": "cross", "baseline": q.chip, "system": q.system.name, "scaleout_per_dir": "25 GBps"}
     return study_from({"study": head, "workloads": {"w": what}, "choices": choices, "free": {}})

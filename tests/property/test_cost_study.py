@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from dse.core.errors import SpecError
+from dse.hardware.presets import chip
 from dse.optimize.curvature import curvature_batch
 from dse.optimize.solution import Status
 from dse.optimize.solve import solve
 from dse.optimize.space import batch_of, space_of
 from dse.study.convex import coordinates, ratio_rows, separate
+from dse.study.design import as_built
 from dse.study.metrics import ECONOMIC
 from dse.study.study import load_study, study_from
 
@@ -95,6 +97,7 @@ def test_a_metric_per_token_needs_a_workload():
 def test_a_bought_baseline_needs_a_margin():
     raw = tiny("cost_per_token_USD")
     raw["study"] |= {"baseline": "h100", "system": "dgx-h100"}
+    raw["choices"]["pe_array"] = [as_built(chip("h100")).pe_array]  # shared memory feeds no larger one
     with pytest.raises(SpecError, match=r"study.margin: missing"):
         study_from(raw)
     raw["study"]["margin"] = 1.5

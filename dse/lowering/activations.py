@@ -32,8 +32,6 @@ class Footprint:
     """Bytes per weight of gradients waiting to be reduced, beside the accumulators."""
     logit_B: float
     """Bytes per logit at the loss, all copies that live at once."""
-    call_B: float
-    """Bytes of bf16 gradients that one collective over replicas carries."""
 
 
 @cache

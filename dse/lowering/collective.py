@@ -203,8 +203,8 @@ def across_all_reduce(g: Group, n_out: int, volume_B: float, ref: Reference) -> 
     """All-reduce over domains: reduce-scatter, then all-gather, or the domain's best; in trees [nvidia2021nccl]."""
     if n_out <= 1:
         return all_reduce(g, volume_B, ref)
-    both = across_gather(g, n_out, volume_B, ref).times(2.0)
-    return dataclasses.replace(both, upper_s=both.upper_s - 2 * g.size * n_out * g.rank_s)
+    tree = dataclasses.replace(g, rank_s=0.0)  # what ranks add to a ring
+    return across_gather(tree, n_out, volume_B, ref).times(2.0)
 
 
 def send(volume_B: float, inside: bool) -> Traffic:

@@ -168,14 +168,14 @@ def _data_traffic(
     n_all = chip_parameters(whole, model)
     n_expert = chip_expert_parameters(plan, model)
     per_micro, per_step, held = Traffic(), Traffic(), 0.0
-    replicas = plan.dp * plan.cp
+    replicas, layers = plan.dp * plan.cp, model.n_layers / plan.pp
     parts = (n_all - n_expert, replicas, plan.tp), (n_expert, replicas // plan.ep, plan.tp * plan.ep)
     for n, ranks, inner in (p for p in parts if p[0] > 0.0):
         n_copies = math.gcd(plan.n_copies, ranks) if plan.zero else 1
         shards = ranks // n_copies
         where = spread(fabric, inner, shards)
         held += n / shards if plan.zero >= 1 else n
-        n_calls = model.n_layers / plan.pp if plan.zero >= 3 else _n_buckets(n, call_B, model.n_layers / plan.pp)
+        n_calls = layers if plan.zero >= 3 else _n_buckets(n, call_B, layers)
         waits = Traffic(upper_s=fabric.wait_s * ranks * n_calls)
         if plan.zero == 0:
             per_step += across_all_reduce(*where, n * GRADIENT_B / n_calls, ref).times(n_calls) + waits
@@ -225,7 +225,8 @@ def plan_demand(
     runs, layers = _runs(phases, shares, ops.macs.sum(axis=1), plan, workload.model.n_layers, balanced)
     macs = runs @ ops.macs
     any_order = dataclasses.replace(plan, order=ORDERS[0])
-    beside = _beside(workload, any_order, layers, system.fabric, kept or footprint(software), ref)
+    call_B = moves(software)["call_B"]
+    beside = _beside(workload, any_order, layers, system.fabric, kept or footprint(software), ref, call_B)
     step_tokens = workload.global_batch * workload.sequence
     return host_record(
         StepDemand,
@@ -264,9 +265,11 @@ class _Beside(NamedTuple):
 
 
 @lru_cache(maxsize=4096)  # a study asks for the plans in every order of operators and on every PE array
-def _beside(workload: Training, plan: Plan, layers: float, fabric: Fabric, kept: Footprint, ref: Reference) -> _Beside:
+def _beside(
+    workload: Training, plan: Plan, layers: float, fabric: Fabric, kept: Footprint, ref: Reference, call_B: float
+) -> _Beside:
     """Traffic and memory of a plan in any order; see the functions of each kind of traffic."""
-    per_micro, per_step, n_held = _data_traffic(workload, plan, fabric, ref, kept.call_B)
+    per_micro, per_step, n_held = _data_traffic(workload, plan, fabric, ref, call_B)
     return _Beside(
         tensor=traffic_demand(_tensor_traffic(workload, plan, fabric, layers, ref)),
         pipeline=traffic_demand(_pipeline_traffic(workload, plan, fabric, ref)),

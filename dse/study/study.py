@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -227,12 +228,11 @@ def load_study(path: str | Path) -> Study:
 def study_from(raw: dict[str, Any], folder: Path = Path(), own: Own = ()) -> Study:
     """The study in a mapping of the same form as the TOML file, a portfolio beside it; raises as `load_study`."""
     study = recorded(**fields_of(raw, folder, own))
-    for name, (_, n_chips) in study.workloads.items():
-        for system in study.system_names:
-            try:
-                study.at_size(n_chips, system)  # fills or divides its domain
-            except SpecError as error:
-                raise SpecError(f"workloads.{name}: {error}") from error
+    for (name, (_, n_chips)), system in product(study.workloads.items(), study.system_names):
+        try:
+            study.at_size(n_chips, system)  # fills or divides its domain
+        except SpecError as error:
+            raise SpecError(f"workloads.{name}: {error}") from error
     return study
 
 

@@ -13,7 +13,6 @@ from dse.hardware.presets import system
 from dse.lowering.demand import (
     OPTIMIZER_TRAFFIC_B,
     _data_traffic,
-    _heaviest_stage,
     _n_buckets,
     demand,
     plan_demand,
@@ -244,19 +243,6 @@ def test_the_last_stage_of_an_uneven_pipeline_has_one_layer_less():
     assert whole == pytest.approx(3 * layer + head)
     whole, head, layer = uneven(22, 8, vocab=256000)  # 256,000 columns against 12 x 12,288 and the scores
     assert head > layer and whole == pytest.approx(2 * layer + head)
-
-
-@pytest.mark.parametrize(
-    ("layers", "head", "stages", "heaviest"),
-    [
-        (28, 3.5, 8, (4.0, 0.0, 4.0)),  # 31.5 over 8: four layers pass 3.94 each time, the head is left alone
-        (28, 3.5, 4, (8.0, 0.0, 8.0)),  # 8, 8, 8 layers, then 4 and the head
-        (28, 3.5, 1, (28.0, 1.0, 28.0)),
-        (4, 10.0, 2, (4.0, 1.0, 4.0)),  # four layers never pass half of 14, so that the head joins them
-    ],
-)
-def test_stages_of_equal_cost_by_hand(layers, head, stages, heaviest):
-    assert _heaviest_stage(layers, head, stages) == heaviest
 
 
 def test_the_head_makes_no_stage_slower_where_software_balances_stages():

@@ -10,12 +10,12 @@ from ..workload.transformer import Model, active_parameters
 from .plan import Plan, layers_per_stage
 
 
-def equal_cost_stages(n_layers: int, head: float, n_stages: int) -> np.ndarray:
-    """Layers and heads of every stage, (n_stages, 2), where blocks join stages by cost; a head costs `head` layers.
+def equal_cost_stages(n_layers: int, head_layers: float, n_stages: int) -> np.ndarray:
+    """Layers and heads of every stage, (n_stages, 2), where blocks join stages by cost; a head costs `head_layers`.
 
     Source: [nanotron2026] parallel_state and models/base: costs of blocks add up until they pass the stage's share.
     """
-    costs = np.append(np.ones(n_layers), head)
+    costs = np.append(np.ones(n_layers), head_layers)
     reached, stages, stage = np.cumsum(costs), np.zeros((n_stages, 2)), 0
     for block, sum_ in enumerate(reached):
         stages[stage, int(block == n_layers)] += 1.0
@@ -34,6 +34,7 @@ def balanced_stages(model: Model, n_stages: int) -> np.ndarray:
 def end_layers(plan: Plan, model: Model, balanced: bool) -> tuple[float, float]:
     """Layers of a pipeline's first and last stage; those of the fullest where each has the same number."""
     if not balanced:
-        return (float(layers_per_stage(plan, model)),) * 2
+        each = float(layers_per_stage(plan, model))
+        return each, each
     stages = balanced_stages(model, plan.pp)
     return float(stages[0, 0]), float(stages[-1, 0])

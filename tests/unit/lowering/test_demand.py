@@ -279,7 +279,8 @@ def test_gradients_leave_in_buckets_of_at_most_a_block_each():
 def test_buckets_change_latencies_and_not_bytes():
     plan = Plan(tp=8, pp=1, dp=128, zero=1)
     one, many = (
-        _data_traffic(Training(GPT3, 128, 2048), plan, A100_1024.fabric, REF, call_B)[1] for call_B in (1e15, 80e6)
+        _data_traffic(Training(GPT3, 128, 2048), plan, 96.0, A100_1024.fabric, REF, call_B)[1]
+        for call_B in (1e15, 80e6)
     )
     assert many.out_B == pytest.approx(one.out_B)
     assert 80 * one.out_hops < many.out_hops <= 96 * one.out_hops  # shorter messages may take another algorithm

@@ -10,12 +10,12 @@ from ..workload.transformer import Model, active_parameters
 from .plan import Plan, layers_per_stage
 
 
-def equal_cost_stages(n_layers: int, head_layers: float, n_stages: int) -> np.ndarray:
-    """Layers and heads of every stage, (n_stages, 2), where blocks join stages by cost; a head costs `head_layers`.
+def equal_cost_stages(n_layers: int, n_head_layers: float, n_stages: int) -> np.ndarray:
+    """Layers and heads of every stage, (n_stages, 2), where blocks join stages by cost; a head costs `n_head_layers`.
 
     Source: [nanotron2026] parallel_state and models/base: costs of blocks add up until they pass the stage's share.
     """
-    costs = np.append(np.ones(n_layers), head_layers)
+    costs = np.append(np.ones(n_layers), n_head_layers)
     reached, stages, stage = np.cumsum(costs), np.zeros((n_stages, 2)), 0
     for block, sum_ in enumerate(reached):
         stages[stage, int(block == n_layers)] += 1.0

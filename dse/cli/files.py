@@ -68,7 +68,7 @@ def schema_of(kind: str) -> dict[str, Any]:
     from ..hardware.schema import chip_schema
     from ..serving.portfolio import portfolio_schema
     from ..study.written import study_schema
-    from ..sweep.schema import sweep_schema
+    from ..sweep.spec import sweep_schema
 
     makers: dict[str, Callable[[], dict[str, Any]]] = {
         "study": study_schema,

@@ -129,7 +129,7 @@ class Serviced:
         start_jax()
         from ..economy.hours import hours
         from ..hardware.presets import chip_system
-        from ..report.fleet_of_models import portfolio_view
+        from ..report.serving import portfolio_view
         from ..serving.fleet import fleet_numbers, serve_portfolio
         from ..serving.portfolio import load_portfolio
 

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 
 from .calibrate.validate import Validation
 from .evaluation.breakdown import find
+from .explore.designed import named_chips
 from .explore.front import Front
-from .explore.named import named_chips
 from .explore.outcome import Risk
 from .explore.sensitivity import Sensitivity
 from .hardware.system import System

@@ -25,11 +25,10 @@ from .explorer import Explore
 from .facts import Chips, Models, ReportCommand
 from .files import New, Schema, Studies
 from .fleet import Cost, Fleet
-from .forecast import ForecastCommand
 from .front import FrontCommand, SensitivityCommand
 from .questions import AblationCommand, BacktestCommand, QuestionsCommand
 from .serve import Serve, Serviced
-from .study import Cite, Optimize, ReadingsCommand, RiskCommand
+from .study import Cite, ForecastCommand, Optimize, ReadingsCommand, RiskCommand
 from .sweep import Query, Sweep
 
 Command = (

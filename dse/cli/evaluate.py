@@ -72,8 +72,7 @@ class Evaluate:
         """Evaluate and show."""
         start_jax()
         from ..economy.presets import own_terms
-        from ..evaluation.breakdown import find
-        from ..evaluation.room import find_room
+        from ..evaluation.breakdown import find, find_room
         from ..hardware.presets import chip_system
         from ..lowering.plan import parse_plan
         from ..report.evaluated import evaluation_view, finding_json
@@ -98,7 +97,7 @@ class Evaluate:
 
     def _workload(self, n_chips: int) -> Workload:
         from ..workload.presets import model as preset_model
-        from ..workload.written import SIZES, workload_of
+        from ..workload.requests import SIZES, workload_of
 
         flags = {flag: getattr(self, flag) for flags in SIZES.values() for flag in flags}
         given = {flag: value for flag, value in flags.items() if value is not None}
@@ -173,7 +172,7 @@ class Compare:
         from ..report.ranking import phase_numbers, phase_view
         from ..serving.phases import phase_ranking
         from ..workload.presets import model
-        from ..workload.written import workload_of
+        from ..workload.requests import workload_of
 
         if self.traffic is not None:
             raise SpecError(f"--traffic belongs to --phase serving; {self.phase} has no queue")

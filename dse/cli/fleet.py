@@ -199,8 +199,8 @@ class Fleet:
 
     def _workload(self) -> Training:
         from ..workload.presets import model as preset_model
+        from ..workload.requests import workload_of
         from ..workload.transformer import Training
-        from ..workload.written import workload_of
 
         batch = min(2048, self.chips) if self.batch is None else self.batch
         given = {"batch": batch, "sequence": self.sequence, "precision": self.precision}

@@ -48,8 +48,8 @@ class FrontCommand:
         start_jax()
         from ..core.counts import check_count
         from ..core.files import results_folder
+        from ..explore.designed import NAMED
         from ..explore.front import MOST_POINTS, checked_metrics, front
-        from ..explore.named import NAMED
         from ..explore.points import PointStore, fingerprint, front_folder
         from ..explore.ray import Rays
         from ..explore.whole import buildable
@@ -84,7 +84,7 @@ class FrontCommand:
 
 def draw(found: Front, marked: tuple[str, ...], folder: Path) -> None:
     """Figures of a front, with the chips that exist beside it."""
-    from ..explore.named import named_chips
+    from ..explore.designed import named_chips
     from ..report.front_figures import write_front_figures
 
     with progress("drawing"):

@@ -147,7 +147,7 @@ class AblationCommand:
         from ..explore.ablation import ablation
         from ..hardware.presets import chip
         from ..optimize.deadline import Deadline
-        from ..report.ablation import ablation_json, ablation_view
+        from ..report.readings import ablation_json, ablation_view
         from ..study.metrics import FULL_LOAD
         from ..study.study import load_study
 

@@ -68,7 +68,7 @@ class Serve:
         given = rents_of(self.rent, names)
         start_jax()
         from ..core.files import results_folder, write_json
-        from ..economy.hours import hours
+        from ..economy.owning import hours
         from ..hardware.own_chip import short_name
         from ..hardware.presets import chip_system
         from ..report.serving import serving_json, serving_view
@@ -127,7 +127,7 @@ class Serviced:
     def run(self) -> int:
         """Size and show."""
         start_jax()
-        from ..economy.hours import hours
+        from ..economy.owning import hours
         from ..hardware.presets import chip_system
         from ..report.serving import portfolio_view
         from ..serving.fleet import fleet_numbers, serve_portfolio

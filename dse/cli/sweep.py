@@ -75,7 +75,7 @@ class Sweep:
 
     def _try(self, sweep: Specification) -> int:
         from ..report.sweeps import estimate_view
-        from ..sweep.estimate import estimate
+        from ..sweep.engine import estimate
 
         with progress() as tell:
             tell("trying a few points")

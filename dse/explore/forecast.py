@@ -35,9 +35,8 @@ from ..study.convex import model_of
 from ..study.design import Choice
 from ..study.metrics import LOADS
 from ..study.study import Study, load_study
-from .in_turn import solve_in_turn
 from .readings import ANNOUNCED, OPEN, every_problem, limits_of, opened, solve_problems, solved_quantities
-from .samples import CHUNK, MOST_DRAWS, Samples
+from .samples import CHUNK, MOST_DRAWS, Samples, solve_in_turn
 from .unknowns import Draw, at_score, draw, hypercube_frac, unknowns
 
 CANDIDATES = 2

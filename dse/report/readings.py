@@ -1,4 +1,4 @@
-"""The best speed-up over the TDP under every reading of it: a table, JSON and the README's figure."""
+"""What the reading of a TDP and each correction of the physics are worth: tables, JSON and the README's figure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 
 from ..core.files import write_json
-from ..core.text import label, quantity_text, times
+from ..core.text import label, percent, quantity_text, times
+from ..explore.ablation import CORRECTIONS, Variant
 from ..explore.readings import READINGS, WORDS, Point
-from .layout import drawn
+from .layout import drawn, table
 from .style import CONTEXT, DESIGN, HARMS, HELPS, draw, plt
 from .tables import Table, table_of
 
@@ -72,3 +73,23 @@ def write_readings(folder: Path, points: list[Point], baseline: str, figures: bo
     write_json(folder / "tdp.json", readings_json(points, left))
     if figures:
         draw(folder, tdp=lambda: readings_figure(points, baseline))
+
+
+def ablation_json(found: dict[str, list[Variant]], left: Sequence[str] = ()) -> dict[str, Any]:
+    """Every variant of every study, canonical units, and what the corrections say."""
+    studies = {study: [dataclasses.asdict(v) for v in rows] for study, rows in found.items()}
+    return {"corrections": {c.name: c.what for c in CORRECTIONS}, "studies": studies, "unfinished": list(left)}
+
+
+def ablation_view(found: dict[str, list[Variant]]) -> RenderableType:
+    """A table per study."""
+    parts: list[RenderableType] = []
+    for study, rows in found.items():
+        t = table(study, "delivered", *(label(n) for n in SHOWN), "SRAM / built", "regret of built", "design")
+        for v in rows:
+            numbers = [quantity_text(n, v.quantities[n]) if v.quantities else "" for n in SHOWN]
+            against = ["" if v.sram_ratio is None else f"{v.sram_ratio:.2f}"]
+            against += ["" if v.regret_frac is None else percent(v.regret_frac)]
+            t.add_row(v.label, times(v.speedup) if v.speedup else "none", *numbers, *against, v.choice)
+        parts += [t, ""]
+    return Group(*parts)

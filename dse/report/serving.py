@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.text import digits, in_unit, percent, times
-from ..economy.hours import Hour
+from ..economy.owning import Hour
 from ..serving.fleet import ServedPortfolio, fleet_numbers
 from ..serving.offer import WHOLES, Offer, claimed, over, serving_numbers, shares_text, short_plan
 from ..workload.transformer import Decode

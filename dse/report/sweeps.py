@@ -19,7 +19,7 @@ from .layout import table
 from .terminal import duration
 
 if TYPE_CHECKING:
-    from ..sweep.estimate import Estimate
+    from ..sweep.engine import Estimate
 
 SHOWN_ROWS = 50
 """Rows of an answer that a terminal shows; `--json` gives them all."""

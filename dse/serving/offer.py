@@ -12,7 +12,7 @@ import numpy as np
 from ..core.errors import SpecError
 from ..core.provenance import load_receipts, number
 from ..core.text import in_unit, percent
-from ..economy.hours import Hour, million_tokens_USD
+from ..economy.owning import Hour, million_tokens_USD
 from ..evaluation.breakdown import spent
 from ..hardware.system import System
 from ..lowering.engines import Policy, Shape

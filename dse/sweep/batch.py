@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.sizes import n_padded
+from ..core.counts import n_padded
 from ..core.types import FloatLike, Vector
 from ..evaluation.host import plan_steps_s
 from ..hardware.chip import Chip

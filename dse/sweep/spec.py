@@ -17,8 +17,8 @@ from ..core.schemas import Schema, both_names, one_of, open_table, quantity_sche
 from ..core.shipped import check_kind, shipped
 from ..core.text import spelled, written_unit
 from ..study.study import Study, load_study
+from ..workload.requests import phases_with
 from ..workload.transformer import PHASES
-from ..workload.written import phases_with
 from .axis_tables import read_axis
 from .columns import DEFAULT_RECORD
 from .keys import COUNTS, FILES, Value, check_open, find_file, is_number, point_keys, study_keys

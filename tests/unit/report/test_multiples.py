@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from dse.calibrate.dimensions import with_dimensions
-from dse.report.multiples import multiples_figure, title
+from dse.report.parity import multiples_figure, title
 from dse.report.style import plt
 
 DONE = pd.DataFrame(

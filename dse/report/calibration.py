@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 
 from ..calibrate.families import effects_text, numbers
 from ..calibrate.fit import Fit
 from ..core.errors import SpecError
 from ..core.files import write_json
 from ..core.text import digits, label, percent, quantity_text
-from .layout import table
+from .layout import drawn
+from .tables import Table, table_of
 
 
 def calibration_json(fits: dict[str, Fit]) -> dict[str, Any]:
@@ -34,23 +34,23 @@ def calibration_json(fits: dict[str, Fit]) -> dict[str, Any]:
 
 def calibration_view(fits: dict[str, Fit]) -> RenderableType:
     """One table per chip and stack; what the measurements do not set is dim."""
-    return Group(*(part for name, f in sorted(fits.items()) for part in (_fit_table(name, f), "")))
+    return Group(*(part for name, f in sorted(fits.items()) for part in (drawn(_fit_table(name, f)), "")))
 
 
 def _fit_table(name: str, f: Fit) -> Table:
-    t = table(
-        "number", "prior", "fit", "standard deviation", "of the prior", "set by",
-        title=f"{name}: {f.n_measurements:,} measurements, {f.n_models} models, {f.n_sources} sources",
+    found = numbers(f)
+    rows = (
+        (
+            label(r["name"]), *(quantity_text(r["name"], r[k]) for k in ("prior", "fit")),
+            _deviation_text(r["name"], r["deviation_in_unit"]), percent(r["of_prior_frac"]),
+            "data" if r["determined"] else "prior",
+        )
+        for r in found
     )  # fmt: skip
-    for row in numbers(f):
-        word = row["name"]
-        prior = quantity_text(word, row["prior"])
-        spread = _deviation_text(word, row["deviation_in_unit"])
-        ratio = percent(row["of_prior_frac"])
-        by = "data" if row["determined"] else "prior"
-        style = "none" if row["determined"] else "dim"
-        t.add_row(label(word), prior, quantity_text(word, row["fit"]), spread, ratio, by, style=style)
-    return t
+    title = f"{name}: {f.n_measurements:,} measurements, {f.n_models} models, {f.n_sources} sources"
+    styles = tuple("none" if r["determined"] else "dim" for r in found)
+    heads = ("number", "prior", "fit", "standard deviation", "of the prior", "set by")
+    return table_of(heads, rows, title=title, styles=styles)
 
 
 def _deviation_text(name: str, deviation: float) -> str:

@@ -14,7 +14,7 @@ from ..core.files import write_json
 from ..core.text import label, percent, quantity_text, times
 from ..explore.ablation import CORRECTIONS, Variant
 from ..explore.readings import READINGS, WORDS, Point
-from .layout import drawn, table
+from .layout import drawn
 from .style import CONTEXT, DESIGN, HARMS, HELPS, draw, plt
 from .tables import Table, table_of
 
@@ -83,13 +83,13 @@ def ablation_json(found: dict[str, list[Variant]], left: Sequence[str] = ()) -> 
 
 def ablation_view(found: dict[str, list[Variant]]) -> RenderableType:
     """A table per study."""
-    parts: list[RenderableType] = []
-    for study, rows in found.items():
-        t = table(study, "delivered", *(label(n) for n in SHOWN), "SRAM / built", "regret of built", "design")
-        for v in rows:
-            numbers = [quantity_text(n, v.quantities[n]) if v.quantities else "" for n in SHOWN]
-            against = ["" if v.sram_ratio is None else f"{v.sram_ratio:.2f}"]
-            against += ["" if v.regret_frac is None else percent(v.regret_frac)]
-            t.add_row(v.label, times(v.speedup) if v.speedup else "none", *numbers, *against, v.choice)
-        parts += [t, ""]
-    return Group(*parts)
+    heads = ("delivered", *map(label, SHOWN), "SRAM / built", "regret of built", "design")
+    each = (drawn(table_of((study, *heads), map(_variant_row, rows))) for study, rows in found.items())
+    return Group(*(part for t in each for part in (t, "")))
+
+
+def _variant_row(v: Variant) -> tuple[str, ...]:
+    numbers = (quantity_text(n, v.quantities[n]) if v.quantities else "" for n in SHOWN)
+    sram = "" if v.sram_ratio is None else f"{v.sram_ratio:.2f}"
+    regret = "" if v.regret_frac is None else percent(v.regret_frac)
+    return v.label, times(v.speedup) if v.speedup else "none", *numbers, sram, regret, v.choice

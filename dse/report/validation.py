@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.text import Text
 
 from ..calibrate.measurements import read
@@ -18,7 +17,7 @@ from ..core.files import results_folder, write_json
 from ..core.origin import digest, stamp
 from ..core.text import digits, in_unit, percent
 from ..core.version import __version__
-from .layout import drawn, table
+from .layout import drawn
 from .tables import Table, table_of
 
 Answer = dict[Any, Any]
@@ -153,13 +152,9 @@ def worst_table(rows: Sequence[Answer]) -> Table:
 
 def _reasons_table(v: Validation) -> RenderableType:
     found = reasons(v)
-    t = table("not modelled, because", "rows", "for example")
-    t.columns[0].no_wrap, t.columns[2].justify = False, "left"
-    for why, n, _, point in found[:REASONS]:
-        t.add_row(escape(why), f"{n:,}", escape(point))
-    if len(found) > REASONS:
-        t.add_row(f"{len(found) - REASONS} other reasons", f"{sum(n for _, n, _, _ in found[REASONS:]):,}", "")
-    return t
+    rows, rest = [(why, f"{n:,}", point) for why, n, _, point in found[:REASONS]], found[REASONS:]
+    rows += [(f"{len(rest)} other reasons", f"{sum(n for _, n, _, _ in rest):,}", "")] if rest else []
+    return drawn(table_of(("not modelled, because", "rows", "for example"), rows, left=(2,), wrapped=(0,)))
 
 
 def write_validation(v: Validation, root: str | Path) -> Path:

@@ -22,8 +22,7 @@ from . import INTERRUPTED, TOLD
 from .check import Calibrate, Validate
 from .evaluate import Compare, Evaluate
 from .explorer import Explore
-from .facts import Chips, Models, ReportCommand
-from .files import New, Schema, Studies
+from .facts import Chips, Models, New, ReportCommand, Schema, Studies
 from .fleet import Cost, Fleet
 from .front import FrontCommand, SensitivityCommand
 from .questions import AblationCommand, BacktestCommand, QuestionsCommand

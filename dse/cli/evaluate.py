@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from ..core.errors import SpecError
-from ..report.session import start_jax
-from ..report.terminal import progress, show
+from ..report.terminal import progress, show, start_jax
 from .flags import (
     BASIS,
     CHIP,

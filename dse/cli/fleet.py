@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from ..core.errors import SpecError
-from ..report.session import start_jax
-from ..report.terminal import progress, screen, show
+from ..report.terminal import progress, screen, show, start_jax
 from .flags import (
     CHIP,
     COUNT,

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from ..core.shipped import shipped
-from ..report.session import start_jax
-from ..report.terminal import progress, show
+from ..report.terminal import progress, show, start_jax
 from .flags import FIGURE, FIGURES, FLAG, JSON, RESULTS, SECONDS, STUDY, chips_of
 
 if TYPE_CHECKING:
@@ -50,9 +49,8 @@ class FrontCommand:
         from ..core.files import results_folder
         from ..explore.designed import NAMED
         from ..explore.front import MOST_POINTS, checked_metrics, front
-        from ..explore.points import PointStore, fingerprint, front_folder
+        from ..explore.points import PointStore, buildable, fingerprint, front_folder
         from ..explore.ray import Rays
-        from ..explore.whole import buildable
         from ..hardware.presets import chip as preset_chip
         from ..optimize.deadline import Deadline
         from ..report.front import front_json, front_view, write_front

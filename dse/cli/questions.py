@@ -11,8 +11,7 @@ import tyro
 
 from ..core.errors import SpecError
 from ..core.shipped import SWEEPS, shipped, shipped_folder
-from ..report.session import start_jax
-from ..report.terminal import progress, screen, show
+from ..report.terminal import progress, screen, show, start_jax
 from .flags import FIGURE, JSON, RESULTS, SECONDS
 
 

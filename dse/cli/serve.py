@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from ..core.errors import SpecError
-from ..report.session import start_jax
-from ..report.terminal import progress, screen, show
+from ..report.terminal import progress, screen, show, start_jax
 from .flags import BASIS, COUNT, FIGURE, JSON, MODEL, RENT, RESULTS, STORAGE, chips_of, counted, promise_of, rents_of
 
 if TYPE_CHECKING:

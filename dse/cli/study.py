@@ -10,8 +10,7 @@ import tyro
 
 from ..core.errors import SpecError
 from ..core.shipped import shipped
-from ..report.session import start_jax
-from ..report.terminal import progress, show
+from ..report.terminal import progress, show, start_jax
 from .flags import FIGURE, FIGURES, FLAG, JSON, RESULTS, SECONDS, STUDY
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ..core.shipped import check_kind
 from ..core.text import quantity_text, spelled, unit_of
 from ..technology.node import ByPrecision
 from ..technology.presets import link, memory, node
-from .chip import OPTIONAL, Chip
+from .chip import NARROW_PRODUCTS, OPTIONAL, Chip
 
 CHIPS = Path(__file__).parent / "data" / "chips.toml"
 OWN_SETTINGS = ("system", "host", "price", "margin", "rent")
@@ -115,3 +116,26 @@ def chip_toml(chip: Chip, where: str) -> str:
     lines = [f"{name} = {{ value = {json.dumps(value)}, {receipt} }}" for name, value in chip_facts(chip).items()]
     head = "# A chip file: each number in canonical units, with its kind and source. Written by `dse optimize`."
     return "\n".join([head, "", f"[{table}]", *lines, ""])
+
+
+ZERO_ALLOWED = ("macs_", "instruction_", "spare_frac", "transfer_start", "die_to_die_bandwidth", "in_network_reduction",
+                "shared_port", "near_sram",
+                "scaleup_switch")  # fmt: skip
+"""Facts that may be zero, by how their names begin; every other number must be positive."""
+CHOICES = {"lane_kind": ("simd", "simt"), "sram_kind": ("scratchpad", "cache"), "kind": ("torus", "switched"),
+           "narrow_products": tuple(NARROW_PRODUCTS)}  # fmt: skip
+"""Named facts and the names they may have."""
+
+
+def check_physical(name: str, receipts: Receipts) -> None:
+    """SpecError, with field and value, for facts that no hardware can have: not finite, negative, an unknown kind."""
+    for fact in receipts.values():
+        value = fact.value
+        if isinstance(value, str):
+            allowed = CHOICES.get(fact.name, (value,))
+            if value not in allowed:
+                raise SpecError(f"{name}.{fact.name} = '{value}'; expected one of {', '.join(allowed)}")
+        elif not math.isfinite(value) or value < 0:
+            raise SpecError(f"{name}.{fact.name} = {value:g}; expected a finite number, not negative")
+        elif value == 0 and not fact.name.startswith(ZERO_ALLOWED):
+            raise SpecError(f"{name}.{fact.name} = 0; expected a positive number")

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..core.files import picked
 from ..core.provenance import Sourced
 from ..core.text import digits, in_unit, label, percent, quantity_text, span
 from ..explore.designed import chip_silicon
@@ -26,13 +27,8 @@ def chip_numbers(name: str) -> dict[str, Any]:
         "name": name,
         "node": c.node,
         **peaks,
-        "hbm": c.hbm,
-        "hbm_capacity_B": float(c.hbm_capacity_B),
-        "hbm_bandwidth_Bps": float(c.hbm_bandwidth_Bps),
-        "link": c.link,
-        "scaleup_bandwidth_per_dir_Bps": float(c.scaleup_bandwidth_per_dir_Bps),
-        "power_limit_W": float(c.power_limit_W),
-        "n_dies": float(c.n_dies),
+        **picked(c, "hbm", "hbm_capacity_B", "hbm_bandwidth_Bps", "link"),
+        **picked(c, "scaleup_bandwidth_per_dir_Bps", "power_limit_W", "n_dies"),
         "die_mm2_estimate": float(chip_silicon(c).die_mm2),
         "die_mm2_published": published.get("die_area_mm2"),
         "full_load_W_estimate": max(_full_load_W(c, p) for p in native_precisions(c) if p in LOADED),

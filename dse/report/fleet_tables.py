@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..core.files import picked
 from ..core.text import digits, in_unit, label, percent, times
 from ..economy.bill import ChipCost
 from ..economy.curves import DAY_s
@@ -240,14 +241,12 @@ def run_json(r: Run) -> dict[str, Any]:
     return {
         "chip": r.system.chip.name, "system": r.system.name, "n_chips": r.system.n_chips,
         "model": r.workload.model.name, "plan": str(r.plan), "seconds": r.seconds,
-        "step_s": float(r.evaluation.step_s), "wall_step_s": float(r.upkeep.wall_step_s),
+        **picked(r.evaluation, "step_s"), **picked(r.upkeep, "wall_step_s"),
         "interruptions": r.n_interruptions, "interruptions_range": list(r.interruptions_range),
         "interruptions_by_component": r.interruptions_by_component,
         "mtbf_s": i.mtbf_s, "checkpoint_interval_s": i.interval_s, "daly_interval_s": i.daly_interval_s,
         "first_order_goodput_frac": i.first_order_frac, "checkpoint_write_s": i.write_s,
-        "restart_s": i.restart_s, "goodput_frac": i.goodput_frac, "goodput_range": list(i.goodput_range),
-        "n_spare_chips": r.n_spare_chips, "tokens": r.tokens, "cost_USD": r.cost_USD,
-        "cost_range_USD": list(r.cost_range_USD), "rent_USD": r.rent_USD,
-        "cost_per_token_USD": float(r.upkeep.cost_per_token_USD), "chip_hour_USD": float(r.upkeep.chip_hour_USD),
-        "energy_J": r.energy_J, "running_kg": r.running_kg, "embodied_kg": r.embodied_kg,
+        **picked(i, "restart_s", "goodput_frac", "goodput_range"),
+        **picked(r, "n_spare_chips", "tokens", "cost_USD", "cost_range_USD", "rent_USD"),
+        **picked(r.upkeep, "cost_per_token_USD", "chip_hour_USD"), **picked(r, "energy_J", "running_kg", "embodied_kg"),
     }  # fmt: skip

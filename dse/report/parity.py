@@ -14,14 +14,16 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator
 
-from ..calibrate.dimensions import DIMENSIONS, multiple, with_dimensions
 from ..calibrate.error_groups import (
+    DIMENSIONS,
     ErrorGroup,
     fifths,
     largest_share_frac,
     median_error_frac,
+    multiple,
     part_groups,
     source_errors,
+    with_dimensions,
     within_frac,
 )
 from ..calibrate.score import covered_frac

@@ -10,8 +10,8 @@ from typing import Any
 import pydantic
 
 from ..core.errors import DseError, SpecError
-from ..core.fields import complaints
 from ..core.files import is_there
+from ..core.schemas import complaints
 from ..core.text import stem_of
 from ..core.units import positive
 from ..economy.presets import default_host, host, price_and_margin

@@ -18,8 +18,7 @@ from ..hardware.chip import Chip
 from ..physics.evaluate import evaluate_demand, fits_memory
 from ..physics.power import crossing_B
 from ..study.metrics import chip_state
-from .columns import EVALUATED, OF_CHIP
-from .keys import CHIP_NUMBERS
+from .keys import CHIP_NUMBERS, EVALUATED, OF_CHIP
 from .points import UNSET, Points, Sweep
 from .settings import Coefficients, Setting, lower
 

@@ -10,18 +10,16 @@ from typing import Any
 import pydantic
 
 from ..core.errors import SpecError
-from ..core.fields import unknown_key
 from ..core.files import SAFE_NAME, read_text, toml_tables
 from ..core.origin import digest
-from ..core.schemas import Schema, both_names, one_of, open_table, quantity_schema, titled
+from ..core.schemas import Schema, both_names, one_of, open_table, quantity_schema, titled, unknown_key
 from ..core.shipped import check_kind, shipped
 from ..core.text import spelled, written_unit
 from ..study.study import Study, load_study
 from ..workload.requests import phases_with
 from ..workload.transformer import PHASES
 from .axis_tables import read_axis
-from .columns import DEFAULT_RECORD
-from .keys import COUNTS, FILES, Value, check_open, find_file, is_number, point_keys, study_keys
+from .keys import COUNTS, DEFAULT_RECORD, FILES, Value, check_open, find_file, is_number, point_keys, study_keys
 from .points import SAMPLERS, Axis, Sweep, pairs_of
 from .reader import MOST_POINTS, At, AxisTable, Reader, RuleTable, Strict, flat, line_of, read_rule
 

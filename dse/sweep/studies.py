@@ -21,8 +21,7 @@ from ..study.convex import Kind
 from ..study.design import Choice, choice_technology
 from ..study.metrics import METRICS, Limit, chip_state
 from ..study.study import Study, load_study
-from .columns import SOLVED
-from .keys import Value, check_open, find_file
+from .keys import SOLVED, Value, check_open, find_file
 from .points import UNSET, Points, Sweep
 
 Kinds: TypeAlias = dict[str, type]

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from dse.calibrate.dimensions import with_dimensions
+from dse.calibrate.error_groups import with_dimensions
 from dse.report.parity import multiples_figure, title
 from dse.report.style import plt
 

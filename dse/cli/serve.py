@@ -62,7 +62,6 @@ class Serve:
     def run(self) -> int:
         """Price, write, show."""
         promise = promise_of(self.tpot, self.ttft, self.percentile)
-        requests, policy = self._requests, self._policy
         names = chips_of(self.chips_)
         given = rents_of(self.rent, names)
         start_jax()
@@ -73,7 +72,7 @@ class Serve:
         from ..report.serving import serving_json, serving_view
         from ..serving.offer import offers
 
-        asked, allowed = requests(), policy()
+        asked, allowed = self._requests(), self._policy()
         with progress("lowering every plan") as tell:
             systems = [chip_system(name, counted("chips", self.chips)) for name in names]
             curves = offers(systems, asked, promise, allowed, hours(names, self.basis, given), tell)

@@ -125,19 +125,18 @@ def against_view(
 ) -> RenderableType:
     """Two chips compared, three ways of paying, with what must hold for 40 %."""
     asked = asked or usual(precision)
-    t = drawn(
-        table_of(("USD per million tokens", first, second, "ratio", "range", "40 % cheaper?"), map(_paid, answers))
-    )
+    heads = ("USD per million tokens", first, second, "ratio", "range", "40 % cheaper?")
     lines = [Text(f"{a.workload}, {a.paying}: {a.needed}", style="dim") for a in answers]
     owned = next(a for a in answers if a.paying == "owned")
-    widest = "; ".join(f"{label(k.label)} {times(k.low, 2)} to {times(k.high, 2)}" for k in owned.leading[:SHOWN_KNOBS])
-    note = f"What moves the ratio most ({owned.workload}, owned): {widest}."
+    most = (f"{label(k.label)} {times(k.low, 2)} to {times(k.high, 2)}" for k in owned.leading[:SHOWN_KNOBS])
+    note = f"What moves the ratio most ({owned.workload}, owned): {'; '.join(most)}."
     said = stand_ins(first, second, precision)
     runs = f"In {precision.upper()}, but {' and '.join(said)}." if said else f"Both in {precision.upper()}."
     head = Text(f"Is {first} 40 % cheaper than {second}? {runs}", style="bold")
     return Group(
-        head, Text(asked_text(asked)), "", t, "", Text("What must hold:"), *lines, "", Text(note, style="yellow")
-    )
+        head, Text(asked_text(asked)), "", drawn(table_of(heads, map(_paid, answers))), "", Text("What must hold:"),
+        *lines, "", Text(note, style="yellow"),
+    )  # fmt: skip
 
 
 def _paid(a: Answer) -> tuple[str, ...]:
@@ -176,9 +175,8 @@ def against_json(
     }  # fmt: skip
     rows = [
         {
-            "workload": a.workload, "paying": a.paying, "first_USD_per_Mtoken": a.first_USD,
-            "second_USD_per_Mtoken": a.second_USD, "ratio": a.ratio, "ratio_range": [a.low, a.high],
-            "needed": a.needed,
+            **picked(a, "workload", "paying"), "first_USD_per_Mtoken": a.first_USD,
+            "second_USD_per_Mtoken": a.second_USD, "ratio": a.ratio, "ratio_range": [a.low, a.high], "needed": a.needed,
             "leading": [{"fact": k.label, "low": k.low, "high": k.high} for k in a.leading[:WRITTEN_KNOBS]],
         }
         for a in answers

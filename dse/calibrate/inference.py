@@ -31,10 +31,9 @@ from ..workload.quantised import WIDE
 from ..workload.storage import format_of, n_element_bits
 from ..workload.transformer import Decode, Model, Prefill, Serving
 from .cases import Case, row_model
-from .measurements import SECONDS
+from .measurements import SECONDS, rate
 from .published import devices_per_chip, known_model, per_device, preset_for
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
-from .throughput import rate
 
 STACKS: tuple[tuple[str, str], ...] = (
     (r"neuron|nxdi", "neuronx"),

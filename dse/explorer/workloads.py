@@ -10,9 +10,8 @@ from ..hardware.presets import chip_system
 from ..optimize.space import space_of
 from ..study.study import Study
 from ..workload.presets import model, model_names
-from ..workload.requests import given_batch
+from ..workload.requests import given_batch, workload_of
 from ..workload.transformer import Decode, Prefill, Training
-from ..workload.written import workload_of
 from .answers import Answers
 from .session import warmed
 from .subject import Subject, subject_of, subject_of_chip

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.errors import SpecError
-from ..economy.hours import Hour, million_tokens_USD
+from ..economy.owning import Hour, million_tokens_USD
 from ..hardware.system import System
 from ..lowering.engines import Policy
 from .curve import serving_curve

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import SpecError
+from ..core.files import picked
 from ..core.provenance import load_receipts, number
 from ..core.text import in_unit, percent
-from ..economy.hours import Hour, million_tokens_USD
+from ..economy.owning import Hour, million_tokens_USD
 from ..evaluation.breakdown import spent
 from ..hardware.system import System
 from ..lowering.engines import Policy, Shape
@@ -118,9 +119,7 @@ def serving_numbers(s: Serving, chip_hour_USD: float | None) -> dict[str, Any]:
     rate = s.chip_tokens_per_s
     return {
         "tpot_s": s.tpot_s,
-        "tpot_mean_s": float(p.tpot_mean_s),
-        "ttft_s": float(p.ttft_s),
-        "ttft_mean_s": float(p.ttft_mean_s),
+        **picked(p, "tpot_mean_s", "ttft_s", "ttft_mean_s"),
         "batch": w.n_sequences * w.shape.plan.dp,
         "n_chips": w.shape.system.n_chips,
         "plan": plan_text(w.shape.plan),
@@ -128,11 +127,9 @@ def serving_numbers(s: Serving, chip_hour_USD: float | None) -> dict[str, Any]:
         "chunk": r.chunk,
         "prompt_plan": plan_text(r.shape.plan),
         "prompt_n_chips": r.shape.system.n_chips,
-        "prompt_chips_frac": float(p.prompt_chips_frac),
-        "load_frac": float(p.load_frac),
+        **picked(p, "prompt_chips_frac", "load_frac"),
         "chip_tokens_per_s": rate,
-        "tokens_per_J": float(p.tokens_per_J),
-        "power_W": float(p.power_W),
+        **picked(p, "tokens_per_J", "power_W"),
         "tokens_per_s_per_USD_per_h": rate / chip_hour_USD if chip_hour_USD else None,
         "million_tokens_USD": million_tokens_USD(rate, chip_hour_USD) if chip_hour_USD else None,
         "kv_B": float(w.memory.kv_B),

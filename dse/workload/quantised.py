@@ -6,13 +6,16 @@ Source: the formats' own documentation, named in `data/storage.toml`; keys as in
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
+import re
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from ..core.errors import SpecError
 from .blocks import Block, Experts, Mlp
 from .config_file import show
 from .families.common import Body
-from .modules import LISTS, by_layer, covers, is_name
 from .storage import PARTS
 
 
@@ -146,3 +149,78 @@ def _kept(raw: dict[str, Any], place: str, body: Body) -> dict[str, str]:
 def _mostly(entries: dict[int | None, list[str]], part: str, layers: list[int]) -> bool:
     """Whether `entries` stand for a part in at least half of its layers."""
     return 2 * sum(covers(entries, part, i) for i in layers) >= len(layers)
+
+
+LISTS = ("ignore", "modules_to_not_convert", "exclude_modules", "ignored_layers")
+"""Keys of the lists."""
+PREFIXES = ("model.layers.{}.", "model.language_model.layers.{}.", "language_model.model.layers.{}.")
+"""What stands before the name of a module in a layer."""
+MODULES = {
+    "attention": tuple(f"{block}.{name}" for block in ("self_attn", "attn", "linear_attn", "attention", "mixer")
+                       for name in ("q_proj", "q_b_proj", "wq_b", "qkv_proj", "in_proj", "in_proj_qkv",
+                                    "in_proj_qkvz")),
+    "mlp": tuple(f"{block}.{name}" for block in ("mlp", "feed_forward", "ffn")
+                 for name in ("up_proj", "gate_up_proj", "fc1")),
+    "experts": ("mlp.experts.0.up_proj", "mlp.experts.gate_up_proj", "block_sparse_moe.experts.0.w1",
+                "moe.experts.0.up_proj", "feed_forward.experts.0.up_proj", "ffn.experts.0.w1", "ffn.experts.0.up_proj"),
+    "shared": tuple(f"{block}.{one}.up_proj" for block in ("mlp", "block_sparse_moe", "moe", "feed_forward", "ffn")
+                    for one in ("shared_expert", "shared_experts", "share_expert")),
+}  # fmt: skip
+"""Names that the largest matrices of a part go by."""
+LAYER = re.compile(r"layers\.(\d{1,9})\.", re.ASCII)
+"""The number of a layer in a name."""
+
+
+def is_name(entry: str) -> bool:
+    """Whether an entry can be compared with names: all but a regular expression that is none."""
+    try:
+        return _matcher(entry) is not None
+    except (re.error, OverflowError, RecursionError, MemoryError):
+        return False
+
+
+def by_layer(listed: list[str]) -> dict[int | None, list[str]]:
+    """Entries of a list by the layer that each names, None for those without one."""
+    found: dict[int | None, list[str]] = {}
+    for entry in listed:
+        number = None if entry.startswith("re:") else LAYER.search(f"{entry}.")
+        found.setdefault(int(number.group(1)) if number else None, []).append(entry)
+    return found
+
+
+def covers(entries: dict[int | None, list[str]], part: str, layer: int) -> bool:
+    """Whether `entries` name the largest matrices of a part in a layer."""
+    anywhere = entries.get(None, [])
+    if _any_match(tuple(x for x in anywhere if not HAS_DIGIT(x)), part, 0):
+        return True
+    if any(_stands_for(LAYER.split(f"{x}.")[-1].rstrip("."), part) for x in entries.get(layer, [])):
+        return True
+    return _any_match(tuple(x for x in anywhere if HAS_DIGIT(x)), part, layer)
+
+
+HAS_DIGIT = re.compile(r"\d").search
+"""Whether an entry may single out layers."""
+
+
+@lru_cache(maxsize=4096)
+def _stands_for(inside: str, part: str) -> bool:
+    """Whether what an entry names inside a layer is, or holds, one of the names that a part goes by."""
+    return not inside or any(_matcher(inside)(name) for name in MODULES[part])
+
+
+@lru_cache(maxsize=4096)
+def _any_match(listed: tuple[str, ...], part: str, layer: int) -> bool:
+    """Whether one of the entries stands for one of the names that a part of a layer goes by."""
+    names = [prefix.format(layer) + name for prefix in PREFIXES for name in MODULES[part]]
+    return any(_matcher(entry)(name) for entry in listed for name in names)
+
+
+@lru_cache(maxsize=4096)
+def _matcher(entry: str) -> Callable[[str], object]:
+    """Tells whether an entry stands for a module: itself, what holds it, a glob or a regular expression."""
+    if entry.startswith("re:"):
+        return re.compile(entry[3:]).match
+    if "*" in entry:
+        forms = (entry, f"{entry}.*", f"*.{entry}", f"*.{entry}.*")
+        return re.compile("|".join(fnmatch.translate(x) for x in forms)).match
+    return lambda name: f".{entry}." in f".{name}."

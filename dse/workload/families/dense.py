@@ -22,6 +22,7 @@ from .common import (
     hidden_of,
     mlp,
     n_layers,
+    rotary_layers,
     typed_windows,
     windowed,
 )
@@ -75,9 +76,7 @@ def rope_windows(f: Fields, n: int) -> list[int]:
     """Layers without rotary positions have a window, if windows are used (SmolLM3)."""
     used = f.flag("use_sliding_window", default=False)
     w = f.optional("sliding_window", 0)
-    period = f.whole("no_rope_layer_interval", default=4)
-    rope = f.items("no_rope_layers", length=n) or [int((i + 1) % period != 0) for i in range(n)]
-    return typed_windows(f, n, w, [w if used and not r else 0 for r in rope])
+    return typed_windows(f, n, w, [w if used and not r else 0 for r in rotary_layers(f, n, n)])
 
 
 def gated(
@@ -190,13 +189,12 @@ def starcoder2(f: Fields) -> Body:
 
 def phi_with_images(f: Fields) -> Body:
     """Phi with images or sounds: Phi 3 or 4; low-rank adapters and towers are left out."""
-    beside = [k for k in ("embd_layer", "img_processor", "audio_processor", "vision_lora", "speech_lora",
-                          "vision_config", "audio_config") if isinstance(f.raw.get(k), dict)]  # fmt: skip
-    f.skip("embd_layer", "img_processor", "audio_processor", "vision_lora", "speech_lora", "vision_config",
-           "audio_config")  # fmt: skip
-    made = gated(f, windows=all_windows)
+    parts = ("embd_layer", "img_processor", "audio_processor", "vision_lora", "speech_lora", "vision_config",
+             "audio_config")  # fmt: skip
+    f.skip(*parts)
     why = "the language model alone is counted; the file does not say how large it is"
-    return dataclasses.replace(made, left_out=[Part(k.replace("_", " "), 0, why) for k in beside])
+    beside = [Part(k.replace("_", " "), 0, why) for k in parts if isinstance(f.raw.get(k), dict)]
+    return dataclasses.replace(gated(f, windows=all_windows), left_out=beside)
 
 
 def exaone45(f: Fields) -> Body:

@@ -8,8 +8,8 @@ from functools import partial
 from ..blocks import Block
 from ..config_file import Fields
 from ..mixers import Indexer, Latent, Pool
-from .common import Body, Builder, blocks_of, body, experts, latent, mlp, n_layers
-from .experts import ROUTED, TOP, WIDTH, ahead, first_dense, with_shared
+from .common import Body, Builder, blocks_of, body, experts, latent, mlp, n_layers, rotary_layers
+from .experts import AHEAD, NEXT, ROUTED, TOP, WIDTH, routed_and_shared, with_shared
 
 LAYERS = ("indexed_attention", "deepseek_sparse_attention")
 """What lists of layers call attention with an indexer."""
@@ -27,14 +27,13 @@ def deepseek(f: Fields, *, first: int = 3, shared: int = 1) -> Body:
 
 
 def _made(f: Fields, mixers: list[Latent], first: int, shared: int) -> Body:
-    n, per = n_layers(f), f.whole(*WIDTH)
-    n_shared = f.whole("n_shared_experts", "num_shared_experts", default=shared, least=0)
-    moe = experts(f, ROUTED, (*TOP, "num_experts_per_token"), WIDTH, shared=n_shared * per)
-    feeds = first_dense(f, n, moe, first=first)
-    made = body(f, blocks_of([*mixers], feeds), tied=False)
-    block = made.blocks[-1]
-    f.skip("num_nextn_predict_layers", "num_mtp_layers")
-    return dataclasses.replace(made, ahead=ahead(f, block, "num_nextn_predict_layers", "num_mtp_layers", usual=0))
+    feeds = routed_and_shared(f, n_layers(f), shared, first)
+    return body(f, blocks_of([*mixers], feeds), tied=False, ahead=AHEAD)
+
+
+def indexed(plain: Latent, chooses: Indexer, choice: str) -> Latent:
+    """`plain` with an indexer that makes a choice of its own, or shares that of an earlier layer."""
+    return dataclasses.replace(plain, indexer=dataclasses.replace(chooses, shared=choice == "shared"))
 
 
 def sparse(f: Fields) -> Body:
@@ -42,8 +41,7 @@ def sparse(f: Fields) -> Body:
     n = n_layers(f)
     chooses = indexer(f)
     f.fixed("indexer_rope_interleave", True, False)
-    mixers = [dataclasses.replace(latent(f), indexer=dataclasses.replace(chooses, shared=t == "shared"))
-              for t in choices_of(f, n)]  # fmt: skip
+    mixers = [indexed(latent(f), chooses, t) for t in choices_of(f, n)]
     f.words("layer_types", length=n, allowed=LAYERS)
     return _made(f, mixers, 3, 1)
 
@@ -56,8 +54,7 @@ def hy_v4(f: Fields) -> Body:
     types = types or ["full" if i == 0 or (i - 1) % 4 == 0 else "shared" for i in range(n)]
     plain, chooses = latent(f), indexer(f)
     plain = dataclasses.replace(plain, gate_width=plain.n_heads * plain.value_dim)
-    mixers = [dataclasses.replace(plain, indexer=dataclasses.replace(chooses, shared=t == "shared")) for t in types]
-    return _made(f, mixers, 1, 1)
+    return _made(f, [indexed(plain, chooses, t) for t in types], 1, 1)
 
 
 def mistral_large4(f: Fields) -> Body:
@@ -65,16 +62,12 @@ def mistral_large4(f: Fields) -> Body:
     n = n_layers(f)
     f.words("layer_types", length=n, allowed=LAYERS)
     f.fixed("kv_source_layers", list(range(n)))
-    step = f.whole("no_rope_layer_interval", default=4)
-    rope = f.items("no_rope_layers", length=n) or [int((i + 1) % step != 0) for i in range(n)]
+    rope = rotary_layers(f, n, n)
     plain, chooses = latent(f), indexer(f)
     plain = dataclasses.replace(plain, query_rank=0)
     whole = dataclasses.replace(plain, nope_dim=plain.head_dim, rope_dim=0)
-    mixers = [
-        dataclasses.replace(plain if r else whole, indexer=dataclasses.replace(chooses, shared=t == "shared"))
-        for r, t in zip(rope, choices_of(f, n), strict=True)
-    ]
-    return _made(f, mixers, 1, 1)
+    choices = zip(rope, choices_of(f, n), strict=True)
+    return _made(f, [indexed(plain if r else whole, chooses, t) for r, t in choices], 1, 1)
 
 
 RATIOS = {"sliding_attention": 0, "compressed_sparse_attention": 4, "heavily_compressed_attention": 128}
@@ -85,13 +78,8 @@ def deepseek_v4(f: Fields) -> Body:
     """DeepSeek-V4: a window everywhere, beside it entries of 4 positions with an indexer, or of 128 positions."""
     n, heads, width = n_layers(f), f.whole("num_attention_heads"), f.whole("head_dim", default=512)
     f.fixed("num_key_value_heads", 1)
-    f.skip(
-        "num_hash_layers",
-        "partial_rotary_factor",
-        "router_jitter_noise",
-        "compress_rope_parameters",
-        "qk_nope_head_dim",
-    )
+    f.skip("num_hash_layers", "partial_rotary_factor", "router_jitter_noise", "compress_rope_parameters",
+           "qk_nope_head_dim")  # fmt: skip
     f.words("mlp_layer_types", length=n, allowed=("moe", "hash_moe"))
     rope = f.whole("qk_rope_head_dim", default=64)
     sparse_kind = "compressed_sparse_attention"
@@ -109,8 +97,7 @@ def deepseek_v4(f: Fields) -> Body:
     moe = experts(f, ROUTED, TOP, (*WIDTH, "intermediate_size"), shared=shared)
     if moe is None:
         raise f.error("n_routed_experts", "at least one expert")
-    whole = body(f, blocks_of(mixers, [moe] * n), tied=False)
-    return dataclasses.replace(whole, ahead=ahead(f, whole.blocks[-1], "num_nextn_predict_layers", usual=0))
+    return body(f, blocks_of(mixers, [moe] * n), tied=False, ahead=NEXT)
 
 
 def _rates(f: Fields) -> dict[str, int]:

@@ -44,8 +44,7 @@ def address(answers):
     import uvicorn
 
     from dse.explorer.app import Pages
-    from dse.explorer.guard import Guard, new_token
-    from dse.explorer.session import listening
+    from dse.explorer.session import Guard, listening, new_token
 
     with listening(0) as place:
         port, token = place.getsockname()[1], new_token()

@@ -19,7 +19,7 @@ from ..lowering.demand import plan_demand
 from ..lowering.executed import as_run
 from ..lowering.headroom import usable_B
 from ..lowering.memory import memory_B
-from ..lowering.plan import Plan, n_micro_batches
+from ..lowering.plan import Plan, n_micro_batches, plan_text
 from ..lowering.software import DEEPSPEED, EAGER, EAGER_SHARDED, SHARDED, usual_software
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
@@ -54,6 +54,8 @@ class Case:
     """What else makes two measurements of a source alike: their model, operator or collective."""
     sweep: str = ""
     """What plans compete for: the same model, sequence and batch on as many of the same chips; empty for none."""
+    plan: str = ""
+    """With which plan."""
     calibrates: bool = True
     """Whether fits may learn from it: not where part of what ran, or of what was timed, is presumed."""
     counts: bool = True
@@ -254,7 +256,10 @@ NUMBERS = (
     "seq_len", "global_batch", "micro_batch", "tp", "pp", "dp", "cp", "ep", "virtual_pp", "zero_stage",
 )  # fmt: skip
 
-COMPETE = ("source", "model", "params_B", "chip", "num_chips", "seq_len", "global_batch", "precision")
+COMPETE = (
+    "source", "model", "params_B", "layers", "hidden", "heads", "chip", "num_chips", "seq_len", "global_batch",
+    "precision",
+)  # fmt: skip
 """Columns that are the same in rows whose plans compete."""
 
 NEEDED = ("layers", "hidden", "heads", "seq_len", "global_batch", "num_chips")
@@ -299,7 +304,7 @@ def _readable_case(point: pd.DataFrame, row: Any, label: tuple[str, str], found:
     peak_B = peak_memory_B(point, stack)
     return Case(
         *label, found[0], stack, measured, demand, system.chip, math.nan if peak_B is None else peak_B,
-        alike=row_text(row, "model"), sweep=" ".join(row_text(row, n) for n in COMPETE),
+        alike=row_text(row, "model"), sweep=" ".join(row_text(row, n) for n in COMPETE), plan=plan_text(plan),
     )  # fmt: skip
 
 

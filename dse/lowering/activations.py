@@ -12,7 +12,8 @@ from ..workload.blocks import Mlp
 from ..workload.mixers import Attention, Latent
 from ..workload.transformer import Model, Training
 from .mixer_ops import kept_B_per_token
-from .plan import Plan, layers_per_stage, n_micro_batches
+from .plan import Plan, n_micro_batches
+from .stages import end_layers
 
 _FILE = Path(__file__).parent / "data" / "footprints.toml"
 
@@ -32,6 +33,8 @@ class Footprint:
     """Bytes per weight of gradients waiting to be reduced, beside the accumulators."""
     logit_B: float
     """Bytes per logit at the loss, all copies that live at once."""
+    balanced_stages: float
+    """Whether a pipeline is cut into stages of equal cost (1) or of equal layers (0)."""
 
 
 @cache
@@ -109,33 +112,37 @@ def in_flight(plan: Plan, n_micro: int, stage: int) -> float:
 
 
 def training_activations_B(plan: Plan, workload: Training, software: Footprint = FUSED) -> float:
-    """Activations on the fuller of first and last stage.
+    """Activations on the fuller of first and last stage."""
+    return max(stage_activations_B(plan, workload, stage, software) for stage in {0, plan.pp - 1})
 
-        A = s b (l a F_i + E_i) + replay
-    with s b tokens of a micro batch, l layers per stage, a mean bytes per token and layer, F_i micro batches in flight.
-    E_i is F_0 h / t on the first stage (mask of the embedding's dropout, if any) and (4h + g V) / t on the last (norm,
-    head input, g bytes per logit of one micro batch). Full recomputation replays one layer at a time (left out by the
-    source); with offloading only the layer at work and the one on its way are here.
+
+def stage_activations_B(plan: Plan, workload: Training, stage: int, software: Footprint = FUSED) -> float:
+    """Activations on the first or last stage.
+
+        A = s b (l_i a F_i + E_i) + replay
+    with s b tokens of a micro batch, l_i layers of the stage, a mean bytes per token and layer, F_i micro batches in
+    flight. E_i is F_0 h / t on the first stage (mask of the embedding's dropout, if any) and (4h + g V) / t on the last
+    (norm, head input, g bytes per logit of one micro batch). Full recomputation replays one layer at a time (left out
+    by the source); with offloading only the layer at work and the one on its way are here.
     Source: [korthikanti2022] eq. 5 and section 4.3.
     """
-    model, tp, layers = workload.model, plan.tp, layers_per_stage(plan, workload.model)
+    model, tp = workload.model, plan.tp
+    layers = end_layers(plan, model, bool(software.balanced_stages))[int(stage > 0)]
     tokens = plan.micro_batch * workload.sequence / plan.cp
-    n_micro, in_B = n_micro_batches(plan, workload), input_B(workload.precision)
+    in_B = input_B(workload.precision)
     # fused attention never stores scores, so keeping everything costs no more than recomputing them
     stored = "selective" if workload.fused_attention and plan.recompute == "none" else plan.recompute
     kept = layer_activation_B_per_token(model, tp, stored, workload.sequence, in_B, software)
-    if plan.recompute == "full":
-        spared = layer_activation_B_per_token(model, tp, "selective", workload.sequence, in_B, software)
-        kept = plan.recompute_frac * kept + (1.0 - plan.recompute_frac) * spared
-    mask = model.hidden / tp if model.dropout else 0.0
-    ends = (software.logit_B * model.vocab + 2 * ACTIVATION_B * model.hidden) / tp
-    per_token = {}
-    for stage in (0, plan.pp - 1):
-        held = in_flight(plan, n_micro, stage)
-        first, last = stage == 0, stage == plan.pp - 1
-        here = min(2.0, held * layers) if plan.offload else held * layers
-        per_token[stage] = here * kept + held * mask * first + ends * last
     replay = 0.0
-    if plan.recompute == "full" and plan.recompute_frac > 0:
-        replay = layer_activation_B_per_token(model, tp, "selective", workload.sequence, in_B, software)
-    return tokens * (max(per_token.values()) + replay)
+    if plan.recompute == "full":
+        whole = layer_activation_B_per_token(model, tp, "selective", workload.sequence, in_B, software)
+        kept = plan.recompute_frac * kept + (1.0 - plan.recompute_frac) * whole
+        replay = whole if plan.recompute_frac > 0 else 0.0
+    held = in_flight(plan, n_micro_batches(plan, workload), stage)
+    here = min(2.0, held * layers) if plan.offload else held * layers
+    per_token = here * kept
+    if stage == 0 and model.dropout:
+        per_token += held * model.hidden / tp
+    if stage == plan.pp - 1:
+        per_token += (software.logit_B * model.vocab + 2 * ACTIVATION_B * model.hidden) / tp
+    return tokens * (per_token + replay)

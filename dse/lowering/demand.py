@@ -12,7 +12,7 @@ import numpy as np
 from ..core.provenance import number
 from ..core.types import host_record
 from ..hardware.system import Fabric, System
-from ..workload.transformer import Training, Workload, forward_FLOP_per_token, moe_share, n_branches
+from ..workload.transformer import Model, Training, Workload, forward_FLOP_per_token, moe_share, n_branches
 from .activations import ACTIVATION_B, Footprint, footprint
 from .collective import Reference, Traffic, across_all_reduce, across_gather, all_to_all, send, spread
 from .executed import as_run
@@ -29,6 +29,7 @@ from .mixer_ops import ring_width
 from .plan import ORDERS, Plan, check_plan, n_forward_runs, n_micro_batches
 from .serving import pass_demand
 from .software import framework, moves, usual_software
+from .stages import balanced_stages, end_layers
 from .step_demand import StepDemand, TrafficDemand, traffic_demand
 from .streaming import Stream, stream_demand, streamed
 from .tiling import ArrayShape, RankOps, array_shape, op_demand, rank_ops
@@ -49,7 +50,7 @@ def _rank(workload: Training, s: Shard, array: ArrayShape) -> tuple[RankOps, lis
 
 
 def _runs(
-    phases: list[str], shares: np.ndarray, macs: np.ndarray, plan: Plan, n_layers: int, balanced: bool
+    phases: list[str], shares: np.ndarray, macs: np.ndarray, plan: Plan, model: Model, balanced: bool
 ) -> tuple[np.ndarray, float]:
     """Runs of each operator per micro batch on the slowest stage, and the layers of the stage that has most.
 
@@ -64,25 +65,12 @@ def _runs(
     head = np.asarray([p == "head" for p in phases]) * shares
     h = float(macs @ head) / float(macs @ layer)
     if balanced:
-        layers, heads, most = _heaviest_stage(n_layers, h, plan.pp)
-        return layers * layer + heads * head, most
-    fewest, spare = divmod(n_layers, plan.pp)
+        stages = balanced_stages(model, plan.pp)
+        layers, heads = stages[np.argmax(stages @ [1.0, h])]
+        return layers * layer + heads * head, float(stages[:, 0].max())
+    fewest, spare = divmod(model.n_layers, plan.pp)
     layers = fewest + max(0.0, 1.0 - h) if spare else float(fewest)
     return layers * layer + head, layers
-
-
-def _heaviest_stage(n_layers: int, head: float, n_stages: int) -> tuple[float, float, float]:
-    """Layers and heads (of cost `head` layers) of the stage with most work, and most layers of any stage.
-
-    Source: [nanotron2026] parallel_state and models/base: costs of blocks add up until they pass the stage's share.
-    """
-    costs = np.append(np.ones(n_layers), head)
-    reached, stages, stage = np.cumsum(costs), np.zeros((n_stages, 2)), 0
-    for block, sum_ in enumerate(reached):
-        stages[stage, int(block == n_layers)] += 1.0
-        stage += int(sum_ > reached[-1] * (stage + 1) / n_stages and stage + 1 < n_stages)
-    layers, heads = stages[np.argmax(stages @ [1.0, head])]
-    return float(layers), float(heads), float(stages[:, 0].max())
 
 
 def _backward_share(ops: RankOps, phases: list[str], runs: np.ndarray) -> float:
@@ -152,9 +140,9 @@ def _collectives(plan: Plan) -> list[tuple[int, float]]:
 
 
 def _data_traffic(
-    workload: Training, plan: Plan, fabric: Fabric, ref: Reference, call_B: float
+    workload: Training, plan: Plan, n_layers: float, fabric: Fabric, ref: Reference, call_B: float
 ) -> tuple[Traffic, Traffic, float]:
-    """Traffic per micro batch and per step over replicas, and weights whose optimizer states a chip holds.
+    """Traffic per micro batch and step over replicas of `n_layers`, and weights whose optimizer states a chip holds.
 
     ZeRO-0 all-reduces gradients in fp32; stages 1 and 2 scatter them and gather bf16 weights; stage 3 does so every
     micro batch, gathers forward and backward. Frozen weights have no gradients: those of adapters are all-reduced.
@@ -164,9 +152,8 @@ def _data_traffic(
     model = workload.model
     if workload.adapter_rank:
         return _adapter_traffic(workload, plan, fabric, ref)
-    whole = dataclasses.replace(plan, zero=0)
-    n_all = chip_parameters(whole, model)
-    n_expert = chip_expert_parameters(plan, model)
+    n_all = chip_parameters(plan, model, n_layers)
+    n_expert = chip_expert_parameters(plan, model, n_layers)
     per_micro, per_step, held = Traffic(), Traffic(), 0.0
     replicas, layers = plan.dp * plan.cp, model.n_layers / plan.pp
     parts = (n_all - n_expert, replicas, plan.tp), (n_expert, replicas // plan.ep, plan.tp * plan.ep)
@@ -199,9 +186,11 @@ def _n_buckets(n: float, call_B: float, layers: float) -> float:
 def _adapter_traffic(workload: Training, plan: Plan, fabric: Fabric, ref: Reference) -> tuple[Traffic, Traffic, float]:
     """As `_data_traffic`, with frozen weights."""
     n, ranks = chip_adapter_parameters(plan, workload), plan.dp * plan.cp
-    where = spread(fabric, plan.tp, ranks)
-    whole = chip_parameters(dataclasses.replace(plan, zero=0), workload.model)
-    gathers = across_gather(*where, whole * weight_B(workload), ref).times(2.0) if plan.zero >= 3 else Traffic()
+    where, gathers = spread(fabric, plan.tp, ranks), Traffic()
+    if plan.zero >= 3:
+        layers = workload.model.n_layers / plan.pp
+        block_B = chip_parameters(plan, workload.model) * weight_B(workload) / layers
+        gathers = across_gather(*where, block_B, ref).times(2.0 * layers)
     return gathers, across_all_reduce(*where, n * GRADIENT_B, ref), n
 
 
@@ -221,12 +210,12 @@ def plan_demand(
     software = software or usual_software(plan, system.chip.lane_kind)
     s = shard(plan, software, float(system.chip.core.tensor.instruction_rows))
     ops, phases, shares, stream = _rank(workload, s, array)
-    balanced = bool(moves(software)["balanced_stages"])
-    runs, layers = _runs(phases, shares, ops.macs.sum(axis=1), plan, workload.model.n_layers, balanced)
+    kept = kept or footprint(software)
+    runs, layers = _runs(phases, shares, ops.macs.sum(axis=1), plan, workload.model, bool(kept.balanced_stages))
     macs = runs @ ops.macs
     any_order = dataclasses.replace(plan, order=ORDERS[0])
     call_B = moves(software)["call_B"]
-    beside = _beside(workload, any_order, layers, system.fabric, kept or footprint(software), ref, call_B)
+    beside = _beside(workload, any_order, layers, system.fabric, kept, ref, call_B)
     step_tokens = workload.global_batch * workload.sequence
     return host_record(
         StepDemand,
@@ -269,7 +258,8 @@ def _beside(
     workload: Training, plan: Plan, layers: float, fabric: Fabric, kept: Footprint, ref: Reference, call_B: float
 ) -> _Beside:
     """Traffic and memory of a plan in any order; see the functions of each kind of traffic."""
-    per_micro, per_step, n_held = _data_traffic(workload, plan, fabric, ref, call_B)
+    n_layers = end_layers(plan, workload.model, bool(kept.balanced_stages))[0]
+    per_micro, per_step, n_held = _data_traffic(workload, plan, n_layers, fabric, ref, call_B)
     return _Beside(
         tensor=traffic_demand(_tensor_traffic(workload, plan, fabric, layers, ref)),
         pipeline=traffic_demand(_pipeline_traffic(workload, plan, fabric, ref)),

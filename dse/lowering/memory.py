@@ -10,11 +10,12 @@ from ..technology.node import PRECISION_BITS
 from ..workload.blocks import Block, Experts
 from ..workload.storage import format_of, n_element_bits, stored_B
 from ..workload.transformer import Decode, Model, Serving, Training, Workload, state_B
-from .activations import ACTIVATION_B, FUSED, Footprint, layer_activation_B_per_token, training_activations_B
+from .activations import ACTIVATION_B, FUSED, Footprint, layer_activation_B_per_token, stage_activations_B
 from .headroom import n_kv_block_tokens
 from .mixer_ops import cache_split, mixer_linears, replicated_weights
 from .plan import Plan, layers_per_stage
 from .serving_ops import rank_pass
+from .stages import end_layers
 from .tiling import padded
 
 WEIGHT_B = 2
@@ -62,15 +63,16 @@ def _block_weights(block: Block, hidden: int, tp: int, ep: int) -> dict[str, flo
     return parts
 
 
-def chip_weights(plan: Plan, model: Model) -> dict[str, float]:
-    """Weights on a chip of the heaviest stage, by part; experts are split over expert ranks too.
+def chip_weights(plan: Plan, model: Model, n_layers: float | None = None) -> dict[str, float]:
+    """Weights on a chip of a stage of `n_layers`, else the heaviest, by part; experts are split over expert ranks too.
 
         N = l ((N_layer - n)/t + n + r) + e V h / t + h
     with l layers per stage, t `tp`, N_layer weights of a mean block, of which every rank keeps n of norms, r replicated
     K and V columns where t exceeds the KV heads, V the vocabulary, e embedding tables: 1 in a pipeline or tied, else 2.
     Source: [shoeybi2019] section 3 for what tensor ranks split.
     """
-    table, layers = model.vocab * model.hidden / plan.tp, layers_per_stage(plan, model)
+    table = model.vocab * model.hidden / plan.tp
+    layers = layers_per_stage(plan, model) if n_layers is None else n_layers
     total = {"embedding": table + model.n_tables / plan.tp, "head": 0.0, "rest": float(model.hidden)}
     if plan.pp == 1 and not model.tied_embeddings:
         total["head"] = table
@@ -80,14 +82,14 @@ def chip_weights(plan: Plan, model: Model) -> dict[str, float]:
     return total
 
 
-def chip_parameters(plan: Plan, model: Model) -> float:
-    """Weights on a chip of the heaviest stage."""
-    return sum(chip_weights(plan, model).values())
+def chip_parameters(plan: Plan, model: Model, n_layers: float | None = None) -> float:
+    """Weights on a chip of a stage of `n_layers`, else the heaviest."""
+    return sum(chip_weights(plan, model, n_layers).values())
 
 
-def chip_expert_parameters(plan: Plan, model: Model) -> float:
-    """Routed experts' weights on a chip of the heaviest stage, before any sharding over their dp cp / ep replicas."""
-    return chip_weights(plan, model).get("experts", 0.0)
+def chip_expert_parameters(plan: Plan, model: Model, n_layers: float | None = None) -> float:
+    """Routed experts' weights among `chip_parameters`, before any sharding over their dp cp / ep replicas."""
+    return chip_weights(plan, model, n_layers).get("experts", 0.0)
 
 
 def _cache_B(plan: Plan, model: Model, context: float, kv_precision: str) -> float:
@@ -100,7 +102,10 @@ def _cache_B(plan: Plan, model: Model, context: float, kv_precision: str) -> flo
 
 
 def chip_adapter_parameters(plan: Plan, workload: Training) -> float:
-    """Weights of attention's adapters on a chip: r (inputs + outputs) per layer. Source: [hu2022lora] section 4.2."""
+    """Weights of attention's adapters on a chip of the heaviest stage: r (inputs + outputs) per layer.
+
+    Source: [hu2022lora] section 4.2.
+    """
     model, total = workload.model, 0.0
     for mixer, share in model.mixers:
         total += share * sum(x.inputs + x.outputs for x in mixer_linears(mixer, model.hidden, plan.tp, 1.0))
@@ -108,20 +113,27 @@ def chip_adapter_parameters(plan: Plan, workload: Training) -> float:
 
 
 def _training_memory(plan: Plan, workload: Training, footprint: Footprint) -> Memory:
+    """The fuller of a pipeline's first and last stage."""
+    ends = {0, plan.pp - 1}
+    return max((_stage_memory(plan, workload, footprint, i) for i in sorted(ends)), key=lambda m: m.total)
+
+
+def _stage_memory(plan: Plan, workload: Training, footprint: Footprint, stage: int) -> Memory:
     """2 + 4 + 12 bytes per weight, and the activations.
 
     States and gradients are sharded over replicas from ZeRO stage 1 and 2 on. At stage 3 the shards are the fp32
     masters among the 12 bytes; products read 16-bit copies of the layer in use and of the one fetched ahead.
     Source: [rajbhandari2020zero] sections 3.1 and 5; [zhao2023fsdp] section 4.4 for stage 3.
     """
-    n = chip_parameters(plan, workload.model)
-    experts = chip_expert_parameters(plan, workload.model)
+    layers = end_layers(plan, workload.model, bool(footprint.balanced_stages))[int(stage > 0)]
+    n = chip_parameters(plan, workload.model, layers)
+    experts = chip_expert_parameters(plan, workload.model, layers)
     replicas = plan.dp * plan.cp // (math.gcd(plan.n_copies, plan.dp * plan.cp) if plan.zero else 1)
     sharded = (n - experts) / replicas + experts * plan.ep / replicas
-    gradients, states = (sharded if plan.zero >= stage else n for stage in (2, 1))
-    whole = 2 * n / layers_per_stage(plan, workload.model) if plan.zero >= 3 else n
+    gradients, states = (sharded if plan.zero >= z else n for z in (2, 1))
+    whole = 2 * n / max(layers, 1.0) if plan.zero >= 3 else n
     buckets = footprint.bucket_B * n if replicas > 1 and plan.zero < 2 else 0.0  # shards are reduced as they come
-    activations = training_activations_B(plan, workload, footprint)
+    activations = stage_activations_B(plan, workload, stage, footprint)
     if workload.adapter_rank:
         gradients = states = chip_adapter_parameters(plan, workload)
         whole, buckets = n / replicas + whole if plan.zero >= 3 else n, 0.0

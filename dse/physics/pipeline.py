@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from ..core.provenance import load_receipts, number
 from ..core.types import FloatLike
 
-OVERHEAD_FRAC = 0.1
-"""Share of the cycle that registers, skew and jitter take at depth 1: 3 of 30 FO4 (0.06 to 0.2); an estimate."""
-REGISTER_FRAC = 0.25
-"""Share of energy and area of a datapath that pipeline registers have at depth 1 (0.15 to 0.4): merging
-stages of a systolic array two to four at a time saves 13 to 23 % of its power [peltekis2023], 0.25 to 0.3 here."""
-REGISTER_GROWTH = 1.1
-"""Exponent with which registers grow with depth: cuts through the middle of an operation are wider than its ends."""
+PIPELINE = load_receipts(Path(__file__).parent / "data" / "pipeline.toml")["pipeline"]
+"""Receipts of what registers take at depth 1."""
+
+OVERHEAD_FRAC = number(PIPELINE, "overhead_frac")
+REGISTER_FRAC = number(PIPELINE, "register_frac")
+REGISTER_GROWTH = number(PIPELINE, "register_growth")
 
 
 def cycle_ratio(k: FloatLike) -> FloatLike:

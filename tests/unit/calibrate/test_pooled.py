@@ -12,7 +12,7 @@ from dse.calibrate.cases import Case, training_case
 from dse.calibrate.design import Design, block
 from dse.calibrate.held_out import bands_of, half_width
 from dse.calibrate.pooled import N, Pooled
-from dse.calibrate.score import fitted_utilisation, ranking_summary, score, with_baseline
+from dse.calibrate.score import Scores, fitted_utilisation, ranking_summary, score, with_baseline
 from dse.core.smooth import p_norm_max
 from dse.physics.calibration import prior_calibration
 from dse.physics.coordinates import NUMBERS, number_at, to_free
@@ -208,3 +208,18 @@ def test_regret_is_what_the_plan_predicted_fastest_costs():
     assert (r["sweeps"], r["regret_frac"]) == (1, pytest.approx(0.5))
     assert r["spearman"] == pytest.approx(0.5)
     assert ranking_summary([])["sweeps"] == 0
+
+
+def test_runs_of_one_plan_are_no_plans_of_their_own():
+    """Four plans, one run thrice, are no sweep; a fifth makes one, in which the plan run thrice counts once."""
+    plans = ["a", "b", "c", "d", "d", "d"]
+    rows = pd.DataFrame(
+        {"plan": plans, "sweep": "s", "measured_s": [1.0, 2, 3, 4, 9, 5], "predicted_s": [1.0, 2, 3, 4, 4, 4]}
+    )
+    fewer = Scores(rows)
+    assert fewer.ranking()["sweeps"] == 0
+    more = Scores(pd.concat([rows, rows.iloc[:1].assign(plan="e", measured_s=6.0, predicted_s=0.5)]))
+    found = more.ranking()
+    assert found["sweeps"] == 1
+    assert found["spearman"] == pytest.approx(0.0)  # ranks 2 3 4 5 1 against 1 2 3 4 5: 1 - 6 x 20 / 120
+    assert found["regret_frac"] == pytest.approx(5.0)

@@ -158,8 +158,9 @@ def test_only_attention_of_a_step_is_slowed():
     assert eager.macs.sum() == pytest.approx(fused.macs.sum())
 
 
-def test_software_that_gathers_beside_its_products_waits_for_none_of_it():
-    assert moves("eager")["tensor_waits_frac"] == 0.0
+def test_eager_software_waits_for_half_of_its_tensor_traffic():
+    """Of eight collectives of a block two scatter after their product; none, or all, of four gathers are waited for."""
+    assert moves("eager")["tensor_waits_frac"] == (2 / 8 + 6 / 8) / 2
     assert all(moves(kind)["tensor_waits_frac"] == 1.0 for kind in ("fused", "compiled", "sharded"))
 
 

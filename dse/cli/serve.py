@@ -128,7 +128,7 @@ class Serviced:
         from ..economy.owning import hours
         from ..hardware.presets import chip_system
         from ..report.serving import portfolio_view
-        from ..serving.fleet import fleet_numbers, serve_portfolio
+        from ..serving.offer import fleet_numbers, serve_portfolio
         from ..serving.portfolio import load_portfolio
 
         portfolio = load_portfolio(self.portfolio)

@@ -12,8 +12,17 @@ from rich.text import Text
 
 from ..core.text import digits, in_unit, percent, times
 from ..economy.owning import Hour
-from ..serving.fleet import ServedPortfolio, fleet_numbers
-from ..serving.offer import WHOLES, Offer, claimed, over, serving_numbers, shares_text, short_plan
+from ..serving.offer import (
+    WHOLES,
+    Offer,
+    ServedPortfolio,
+    claimed,
+    fleet_numbers,
+    over,
+    serving_numbers,
+    shares_text,
+    short_plan,
+)
 from ..workload.transformer import Decode
 from .evaluated import stand_in_text
 from .layout import table

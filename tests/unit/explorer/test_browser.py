@@ -16,8 +16,8 @@ from dse.core.origin import digest
 from dse.core.provenance import KINDS
 from dse.explorer.app import PAGE
 from dse.explorer.offline import emitted, held, module, page_html
+from dse.explorer.session import sizes_of_phases
 from dse.explorer.state import state_of
-from dse.explorer.workloads import sizes_of_phases
 from dse.optimize.space import own_plans
 from dse.study.design import Choice
 

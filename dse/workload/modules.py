@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 
-LISTS = ("ignore", "modules_to_not_convert", "exclude_modules", "ignored_layers")
+LISTS = ("ignore", "modules_to_not_convert", "exclude_modules", "ignored_layers", "exclude")
 """Keys of the lists."""
 PREFIXES = ("model.layers.{}.", "model.language_model.layers.{}.", "language_model.model.layers.{}.")
 """What stands before the name of a module in a layer."""

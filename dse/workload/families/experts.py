@@ -159,7 +159,8 @@ def ernie(f: Fields) -> Body:
     last = n - 1 if last == -1 else last
     sparse = [first <= i <= last and (i + 1) % step == 0 for i in range(n)]
     mixers = windowed(grouped(f, kv=4), no_windows(f, n))
-    return body(f, blocks_of(mixers, mixed_feeds(f, sparse, moe)), tied=True)
+    made = body(f, blocks_of(mixers, mixed_feeds(f, sparse, moe)), tied=True)
+    return dataclasses.replace(made, ahead=ahead(f, made.blocks[-1], "num_nextn_predict_layers", usual=0))
 
 
 def gpt_oss(f: Fields) -> Body:
@@ -302,6 +303,13 @@ def granite_moe(f: Fields, *, shared: bool = False) -> Body:
     return in_every(f, moe, windows=no_windows)
 
 
+def grok1(f: Fields) -> Body:
+    """Grok-1: experts with a gate in every block, norms on both sides of a branch."""
+    n = n_layers(f)
+    moe = experts(f, ("num_experts", "num_local_experts"), TOP, ("intermediate_size",))
+    return body(f, blocks_of([grouped(f)] * n, [moe or mlp(f)] * n, 4), tied=True)
+
+
 EXPERTS: dict[str, Builder] = {
     "mixtral": mixtral,
     "phimoe": partial(mixtral, passes=LAYER),
@@ -323,6 +331,7 @@ EXPERTS: dict[str, Builder] = {
     "gpt_oss": gpt_oss,
     "llama4_text": llama4,
     "arctic": arctic,
+    "grok-1": grok1,
     "dbrx": dbrx,
     "hunyuan_v1_moe": hunyuan,
     "mimo_v2_flash": mimo,

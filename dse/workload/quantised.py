@@ -16,6 +16,7 @@ from ..core.errors import SpecError
 from .blocks import Block, Experts, Mlp
 from .config_file import show
 from .families.common import Body
+from .quantisers import by_word, integer, method_of, narrow_format, wide_as_narrow
 from .storage import PARTS
 
 
@@ -40,13 +41,14 @@ def stored_as(raw: dict[str, Any] | None, place: str, body: Body, expert_dtype: 
     """The storage that `quantization_config` describes, 16 bit without one; SpecError for an unknown one."""
     if raw is None:
         return Stored("bf16", "none")
-    method = str(raw.get("quant_method") or raw.get("quant_algo") or "")
+    method = method_of(raw)
     if method == "compressed-tensors":
         made = _groups(raw, place, body)
         narrow = made["experts"] if _parts_of(body)["experts"] else made["mlp"]
     else:
-        narrow = _format(raw, method, place)
-        made = {p: narrow for p in LINEARS} | _experts_apart(raw, place, expert_dtype)
+        narrow = narrow_format(raw, method, place)
+        made = {p: narrow for p in LINEARS} | _experts_apart(raw, place, expert_dtype) | _by_pattern(raw, place, body)
+    made |= dict.fromkeys(wide_as_narrow(raw, method), narrow)
     parts = {p: "bf16" for p in WIDE} | made | _kept(raw, place, body)
     if method == "mxfp4":
         parts |= {"attention": "bf16", "mlp": "bf16", "shared": "bf16"}
@@ -79,31 +81,22 @@ def _parts_of(body: Body) -> dict[str, list[int]]:
     return {p: [i for i, b in enumerate(body.blocks) if has(p, b)] for p in LINEARS}
 
 
-def _format(raw: dict[str, Any], method: str, place: str) -> str:
-    def unknown(key: str, allowed: str) -> SpecError:
-        return SpecError(f"{place}: quantization_config.{key} = {show(raw.get(key))} is not known; allowed: {allowed}")
-
-    if method in ("fp8", "mxfp8", "fbgemm_fp8"):
-        return "fp8"
-    if method == "mxfp4":
-        return "mxfp4"
-    if method in ("gptq", "awq", "auto-round", "autoround"):
-        return _integer(raw.get("bits", raw.get("w_bit", 4)), place)
-    if method == "bitsandbytes":
-        return "int4" if raw.get("load_in_4bit") else "int8"
-    if method == "modelopt" or str(raw.get("quant_algo", "")).upper() in ("FP8", "NVFP4"):
-        algorithm = str(raw.get("quant_algo", "")).upper()
-        if algorithm in ("FP8", "NVFP4"):
-            return algorithm.lower()
-        raise unknown("quant_algo", "FP8, NVFP4")
-    raise unknown("quant_method", "fp8, mxfp8, mxfp4, fbgemm_fp8, gptq, awq, auto-round, bitsandbytes, modelopt, "
-                                  "compressed-tensors")  # fmt: skip
-
-
-def _integer(bits: Any, place: str) -> str:
-    if bits not in (4, 8):
-        raise SpecError(f"{place}: quantization_config.bits = {show(bits)} is not known; allowed: 4, 8")
-    return f"int{int(bits)}"
+def _by_pattern(raw: dict[str, Any], place: str, body: Body) -> dict[str, str]:
+    """The format of parts that Quark's `layer_quant_config` names by pattern."""
+    listed = raw.get("layer_quant_config") or {}
+    if not isinstance(listed, dict):
+        raise SpecError(f"{place}: quantization_config has layer_quant_config = {show(listed)}, expected an object")
+    found = {}
+    for pattern, inner in listed.items():
+        weight = inner.get("weight") if isinstance(inner, dict) else None
+        name = by_word(weight.get("dtype")) if isinstance(weight, dict) else "bf16"
+        if name is None or not is_name(pattern):
+            raise SpecError(
+                f"{place}: quantization_config.layer_quant_config has {show(pattern)} with an unknown dtype"
+            )
+        entries = by_layer([pattern])
+        found |= {p: name for p, layers in _parts_of(body).items() if layers and _mostly(entries, p, layers)}
+    return found
 
 
 def _groups(raw: dict[str, Any], place: str, body: Body) -> dict[str, str]:
@@ -127,7 +120,7 @@ def _one_group(weights: dict[str, Any], place: str) -> str:
         return "fp8"
     if kind == "float" and bits == 4:
         return "nvfp4" if weights.get("group_size", 16) == 16 else "mxfp4"
-    return _integer(bits, place)
+    return integer(bits, place)
 
 
 def _names(raw: dict[str, Any], key: str, place: str) -> list[str]:
@@ -151,7 +144,7 @@ def _mostly(entries: dict[int | None, list[str]], part: str, layers: list[int]) 
     return 2 * sum(covers(entries, part, i) for i in layers) >= len(layers)
 
 
-LISTS = ("ignore", "modules_to_not_convert", "exclude_modules", "ignored_layers")
+LISTS = ("ignore", "modules_to_not_convert", "exclude_modules", "ignored_layers", "exclude")
 """Keys of the lists."""
 PREFIXES = ("model.layers.{}.", "model.language_model.layers.{}.", "language_model.model.layers.{}.")
 """What stands before the name of a module in a layer."""

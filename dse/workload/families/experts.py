@@ -163,7 +163,7 @@ def ernie(f: Fields) -> Body:
     last = n - 1 if last == -1 else last
     sparse = [first <= i <= last and (i + 1) % step == 0 for i in range(n)]
     mixers = windowed(grouped(f, kv=4), no_windows(f, n))
-    return body(f, blocks_of(mixers, mixed_feeds(f, sparse, moe)), tied=True)
+    return body(f, blocks_of(mixers, mixed_feeds(f, sparse, moe)), tied=True, ahead=("num_nextn_predict_layers",))
 
 
 def gpt_oss(f: Fields) -> Body:
@@ -304,6 +304,13 @@ def granite_moe(f: Fields, *, shared: bool = False, windows: Windows = no_window
     return in_every(f, moe, windows=windows)
 
 
+def grok1(f: Fields) -> Body:
+    """Grok-1: experts with a gate in every block, norms on both sides of a branch."""
+    n = n_layers(f)
+    moe = experts(f, ("num_experts", "num_local_experts"), TOP, ("intermediate_size",))
+    return body(f, blocks_of([grouped(f)] * n, [moe or mlp(f)] * n, 4), tied=True)
+
+
 EXPERTS: dict[str, Builder] = {
     "mixtral": mixtral,
     "phimoe": partial(mixtral, passes=LAYER),
@@ -325,6 +332,7 @@ EXPERTS: dict[str, Builder] = {
     "gpt_oss": gpt_oss,
     "llama4_text": llama4,
     "arctic": arctic,
+    "grok-1": grok1,
     "dbrx": dbrx,
     "hunyuan_v1_moe": hunyuan,
     "mimo_v2_flash": mimo,

@@ -11,8 +11,8 @@ from ...core.errors import SpecError
 from ..blocks import Block, Mlp
 from ..config_file import Fields
 from ..mixers import AbstractMixer, Attention
-from .common import LAYER, Body, Builder, blocks_of, body, grouped, hidden_of, n_layers
-from .dense import gated, has_dropout
+from .common import LAYER, Body, Builder, blocks_of, body, grouped, hidden_of, n_layers, windowed
+from .dense import falcon, gated, has_dropout
 
 
 def gptj(f: Fields) -> Body:
@@ -86,8 +86,31 @@ CHATGLM = (
 """Keys of ChatGLM that say how it is run, not what it is."""
 
 
+def refined_web(f: Fields) -> Body:
+    """Falcon 40B as first published: the new architecture under an older name."""
+    f.fill({"new_decoder_architecture": True})
+    return falcon(f)
+
+
+def gpt_neo(f: Fields) -> Body:
+    """GPT-Neo: global and local layers in turn, learned positions, an MLP four times as wide unless stated."""
+    n, hidden = n_layers(f), hidden_of(f)
+    kinds = f.words("attention_layers", length=n, allowed=("global", "local"))
+    f.skip("attention_types")
+    kinds = kinds or [("global", "local")[i % 2] for i in range(n)]
+    heads, w = f.whole("num_heads", "num_attention_heads"), f.whole("window_size", default=256)
+    mixers = windowed(Attention(heads, heads, hidden // heads), [w if k == "local" else 0 for k in kinds])
+    feed = Mlp(f.whole("intermediate_size", default=4 * hidden), 2)
+    made = body(f, blocks_of(mixers, [feed] * n), tied=True, norm_passes=LAYER)
+    f.skip("resid_dropout", "embed_dropout")
+    return dataclasses.replace(made, n_tables=made.max_context * hidden, dropout=has_dropout(f, False, "resid_dropout"))
+
+
 OLDER: dict[str, Builder] = {
     "gptj": gptj,
+    "gpt_neo": gpt_neo,
+    "RefinedWebModel": falcon,
+    "RefinedWeb": refined_web,
     "codegen": gptj,
     "gpt_bigcode": gpt_bigcode,
     "mpt": mpt,

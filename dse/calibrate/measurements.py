@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..core.errors import SpecError, UnknownNameError
+from .spelling import read_text, tidied
 
 DATA = Path(__file__).parent / "data"
 KINDS = ("training", "inference", "kernels", "collectives")
@@ -32,6 +33,13 @@ NEEDED = {
     ),
 }  # fmt: skip
 """Columns that must exist, by kind."""
+ALSO = (
+    "model", "params_B", "ffn_hidden", "kv_heads", "head_dim", "vocab", "experts", "active_experts", "tp", "pp", "dp",
+    "cp", "ep", "micro_batch", "virtual_pp", "zero_stage", "sequence_parallel", "recompute", "precision", "concurrency",
+    "framework", "stat", "spec", "year", "note", "M", "N", "K", "dtype", "shape", "elements", "num_nodes", "algorithm",
+    "size_convention", "topology", "mfu_convention", "num_chips", "batch", "seq_len", "heads",
+)  # fmt: skip
+"""Columns that may exist, of any kind."""
 
 
 def read(kind: str, path: str | Path | None = None) -> pd.DataFrame:
@@ -41,9 +49,10 @@ def read(kind: str, path: str | Path | None = None) -> pd.DataFrame:
     """
     if kind not in KINDS:
         raise UnknownNameError("kind of measurement", kind, KINDS)
-    path = DATA / f"{kind}.parquet" if path is None else Path(path)
+    own, path = path is not None, DATA / f"{kind}.parquet" if path is None else Path(path)
     try:
-        rows = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, low_memory=False)
+        rows = pd.read_parquet(path) if path.suffix == ".parquet" else read_text(path)
+        rows = tidied(rows, (*NEEDED[kind], *ALSO)) if own else rows
     except (OSError, ValueError) as error:
         raise SpecError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]})") from error
     missing = [c for c in NEEDED[kind] if c not in rows.columns]

@@ -207,7 +207,7 @@ SIZED = ("busbw", "algbw", "bandwidth_per_chip", "bandwidth_per_core", "bandwidt
 
 RATES = {
     "TB/s": 1e12, "GB/s": 1e9, "GiB/s": 2.0**30, "MB/s": 1e6, "TFLOP/s": 1e12, "TFLOPS": 1e12, "PFLOP/s": 1e15,
-    "Gelem/s": 1e9,
+    "Gelem/s": 1e9, "GFLOP/s": 1e9, "Gb/s": 1e9 / 8, "Gbps": 1e9 / 8, "GBps": 1e9,
 }  # fmt: skip
 """Size per second of a published unit."""
 

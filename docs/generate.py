@@ -19,7 +19,7 @@ from typing import Any
 
 import dse
 from dse.cli import Command, main
-from dse.cli.files import schema_of, shipped_rows
+from dse.cli.facts import schema_of, shipped_rows
 from dse.core.bibliography import bibliography
 from dse.core.provenance import Sourced
 from dse.core.text import quantity_text, unit_of

@@ -16,14 +16,14 @@ from matplotlib.figure import Figure
 
 from .calibrate.validate import Validation
 from .evaluation.breakdown import find
+from .explore.designed import named_chips
 from .explore.front import Front
-from .explore.named import named_chips
 from .explore.outcome import Risk
 from .explore.sensitivity import Sensitivity
 from .hardware.system import System
 from .lowering.plan import Plan
 from .optimize.solution import Solution
-from .report import chip_figures, figures, front_figures, parity, risk_figures
+from .report import figures, front_figures, parity, risk_figures
 from .report.page import write_page as write_page
 from .report.style import BLOCKS as BLOCKS
 from .report.style import CONTEXT as CONTEXT
@@ -57,7 +57,7 @@ def save(figure: Figure, folder: str | Path, name: str) -> list[Path]:
 
 def roofline(system: System, workload: Workload, plan: Plan | None = None) -> Figure:
     """One workload on one system, under a plan or the fastest: roofs, and operators as large as their time."""
-    return _drawn(lambda: chip_figures.chip_roofline_figure(find(system, workload, plan)))
+    return _drawn(lambda: figures.chip_roofline_figure(find(system, workload, plan)))
 
 
 def rooflines(solution: Solution) -> Figure:

@@ -102,9 +102,16 @@ def row_model(row: Any) -> Model:
     return min((base, plain), key=lambda m: abs(math.log(total_parameters(m) / printed)))
 
 
+def weights_only(precision: str) -> str:
+    """A row's precision, SpecError where it tells that of a cache: which words are the weights' is not said."""
+    if re.search(r"\bkv\b|kv[ _-]?cache|_kv", precision.lower()):
+        raise SpecError(f"precision '{precision}' tells that of the KV cache too; give that of the weights alone")
+    return precision
+
+
 def row_precision(row: Any) -> str:
     """Precision of the linear layers: 16 bit unless the row says FP8, INT8 or FP4; SpecError for any other."""
-    text = row_text(row, "precision").lower()
+    text = weights_only(row_text(row, "precision")).lower()
     if "fp4" in text:
         return "fp4"
     if "int8" in text:
@@ -129,8 +136,19 @@ def row_recompute(row: Any) -> str:
     """
     if re.search(CUSTOM, row_text(row, "note").lower()):
         return "full"
-    said = row_text(row, "recompute").lower()
-    return said if said in ("none", "selective", "full") else "selective"
+    said = row_text(row, "recompute").strip().lower()
+    found = next((kind for kind, words in RECOMPUTE.items() if said in words), None)
+    if found is None and not said.startswith("selective"):
+        raise SpecError(f"recompute = '{row_text(row, 'recompute')}' is not none, selective or full")
+    return found or "selective"
+
+
+RECOMPUTE = {
+    "none": ("none", "no", "false", "off", "0", "0.0"),
+    "selective": ("selective", "", "auto", "not stated", "unknown"),
+    "full": ("full", "yes", "true", "on", "all", "block", "1", "1.0"),
+}
+"""Words for what a row recomputes; a plain yes is whole layers, which is what checkpointing does unless told."""
 
 
 def row_plan(row: Any, devices: int) -> Plan:
@@ -282,9 +300,10 @@ def training_case(point: pd.DataFrame) -> Case | Unmodelled:
 
 def _readable_case(point: pd.DataFrame, row: Any, label: tuple[str, str], found: tuple[str, str]) -> Case | Unmodelled:
     """A training point whose cells are numbers as a case, or why it cannot be one."""
-    measured = step_s(point) or rated_step_s(point)
+    twice = printed_twice(point)
+    measured = None if twice else step_s(point) or rated_step_s(point)
     if measured is None:
-        return Unmodelled(*label, found[0], "no step time or throughput")
+        return Unmodelled(*label, found[0], twice or "no step time or throughput")
     n_chips = row_number(row, "num_chips")
     plan = row_plan(row, int(n_chips))
     size = plan.tp * plan.pp * plan.cp * plan.dp
@@ -306,6 +325,16 @@ def _readable_case(point: pd.DataFrame, row: Any, label: tuple[str, str], found:
         *label, found[0], stack, measured, demand, system.chip, math.nan if peak_B is None else peak_B,
         alike=row_text(row, "model"), sweep=" ".join(row_text(row, n) for n in COMPETE), plan=plan_text(plan),
     )  # fmt: skip
+
+
+def printed_twice(point: pd.DataFrame) -> str | None:
+    """Which metric a point prints with two values, in words; None if none does."""
+    seen: dict[tuple[str, str], float] = {}
+    for row in point.itertuples():
+        label, value = (row_text(row, "metric"), row_text(row, "unit")), row_number(row, "value")
+        if seen.setdefault(label, value) != value:
+            return f"{label[0]} is printed twice, {seen[label]:g} and {value:g} {label[1]}; keep one"
+    return None
 
 
 def fitting(

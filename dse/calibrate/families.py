@@ -1,4 +1,4 @@
-"""The pooled fits of all shipped measurements, and the data file that ships them."""
+"""The pooled fits of all shipped measurements, calibrations from them, and the data file that ships them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..physics.calibration import Calibration, chip_and_stack, fit_name, kin_of
-from ..physics.coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, from_free, number_at
+from ..physics.coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, from_free, number_at, to_free
 from ..physics.pooled import ALONE, LEVELS, STEPS, Kin, deviations, effects, power_of_two, values
 from .batch import calibration_of
 from .cases import Case, training_cases
 from .design import EXPONENT, Block, Design, block, coordinates, prior_facts
-from .fit import Fit
 from .inference import inference_cases
 from .kernels import collective_cases, kernel_cases
 from .measurements import complete, read
@@ -214,3 +213,29 @@ def numbers(f: Fit) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """A fitted calibration and how much the data say about each number."""
+
+    calibration: Calibration
+    deviation: dict[str, float]
+    """One standard deviation of each number in log or logit units, from the curvature of the fit."""
+    prior_deviation: dict[str, float]
+    """The same before any data; a number whose two deviations agree is not determined by the measurements."""
+    n_measurements: int
+    n_models: int
+    n_sources: int
+
+    def determined(self, name: str) -> bool:
+        """Whether the measurements, rather than the prior, set a number: they at least halve its deviation."""
+        return self.deviation.get(name, np.inf) < 0.5 * self.prior_deviation.get(name, 0.0)
+
+    def interval(self, name: str) -> tuple[float, float]:
+        """Two standard deviations either side of a number, in its own unit."""
+        value = float(getattr(self.calibration, name))
+        if name not in self.deviation:
+            return value, value
+        x, s = to_free(name, value), 2 * self.deviation[name]
+        return number_at(name, x - s), number_at(name, x + s)

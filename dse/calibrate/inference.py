@@ -30,11 +30,10 @@ from ..workload.mixers import AbstractMixer, Attention, Latent
 from ..workload.quantised import WIDE
 from ..workload.storage import format_of, n_element_bits
 from ..workload.transformer import Decode, Model, Prefill, Serving
-from .cases import Case, row_model
-from .measurements import SECONDS
+from .cases import Case, row_model, weights_only
+from .measurements import SECONDS, rate
 from .published import devices_per_chip, known_model, per_device, preset_for
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
-from .throughput import rate
 
 STACKS: tuple[tuple[str, str], ...] = (
     (r"neuron|nxdi", "neuronx"),
@@ -120,7 +119,7 @@ def _padded(mixers: tuple[AbstractMixer, ...], tp: int) -> tuple[AbstractMixer, 
 
 def row_storage(row: Any, chip: Chip) -> tuple[str, str]:
     """Format of most weights and precision of products; 4-bit weights meet 16-bit activations on chips without FP4."""
-    said = row_text(row, "precision").lower()
+    said = weights_only(row_text(row, "precision")).lower()
     native = native_precisions(chip)
     weights = re.search(r"weights (\w+)", said)
     if weights and weights.group(1) in ("int8", "int4"):

@@ -21,10 +21,9 @@ from ..workload.op import Kind, Op
 from .cases import Case
 from .library_tiles import Rounds, has_library, is_cut, rounds
 from .measurements import SECONDS
-from .operators import array_frac, calibrates, row_ops, splits_contraction
+from .operators import SIZED, array_frac, calibrates, rated_s, row_ops, splits_contraction
 from .protocols import as_library_runs, levels_at_once, library_all_reduce
 from .published import devices_per_chip, named_system, per_device, preset_for
-from .rates import SIZED, rated_s
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
 
 

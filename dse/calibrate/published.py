@@ -48,8 +48,8 @@ CHIPS: tuple[tuple[str, str, str], ...] = (
     (r"tpu ?7|v7|ironwood", "tpu-v7", "tpu-v7-9216"),
     (r"tpu v4", "tpu-v4", "tpu-v4-4096"),
     (r"tpu v3", "tpu-v3", "tpu-v3-32"),
-    (r"gaudi ?2", "gaudi2", "gaudi2-8"),
-    (r"gaudi ?3", "gaudi3", "gaudi3-8"),
+    (r"gaudi ?2|\bhl-?225", "gaudi2", "gaudi2-8"),
+    (r"gaudi ?3|\bhl-?325", "gaudi3", "gaudi3-8"),
 )
 """Pattern in a chip's published name, preset and system; the first that matches counts."""
 
@@ -122,7 +122,7 @@ def _on_slower_links(system: System, bus_Bps: float, ref: Reference) -> System:
     )
 
 
-OTHERS = r"h(100|200|800).*(pcie|\bnvl\b)|a800.*pcie"
+OTHERS = r"h(100|200|800).*(pcie|\bnvl\b)|a800.*pcie|a100.*pcie.*40|a100.*40.*pcie|gh200.*\b(96|480) ?gb"
 """Boards that share a name with a preset and neither its clock nor its memory."""
 
 

@@ -78,6 +78,13 @@ AT_LEAST_ONE = (
 """Columns of sizes: a cell is empty, or what a measurement can have had."""
 NOT_NEGATIVE = ("num_chips", "params_B", "experts", "active_experts", "value")
 """Columns of numbers that may be zero or below one."""
+MAY_BE_ZERO = ("params_B", "experts", "active_experts", "value")
+"""Those of them that may be zero; a value of zero is told apart later."""
+WHOLE = (
+    "layers", "hidden", "ffn_hidden", "heads", "kv_heads", "head_dim", "vocab", "seq_len", "global_batch",
+    "micro_batch", "tp", "pp", "dp", "cp", "ep", "virtual_pp", "M", "N", "K", "num_ranks", "num_nodes",
+)  # fmt: skip
+"""Columns of counts that no mean is printed of, as lengths and batches may be."""
 LEAST, MOST = 1e-15, 1e15
 """Numbers nearer to zero, or larger, are no measurement: a second has 1e15 femtoseconds."""
 
@@ -88,10 +95,15 @@ def impossible(rows: pd.DataFrame) -> pd.Series:
     for column in (c for c in (*AT_LEAST_ONE, *NOT_NEGATIVE) if c in rows.columns):
         numbers = np.asarray(pd.to_numeric(rows[column], errors="coerce"), dtype=float)
         least = 1.0 if column in AT_LEAST_ONE else LEAST
-        zero = (numbers == 0) & (column in NOT_NEGATIVE)
-        wrong = ~np.isnan(numbers) & ~zero & ~((numbers >= least) & (numbers <= MOST)) & (why == "").to_numpy()
-        allowed = f"a number from {least:g} to {MOST:g}{' or 0' if column in NOT_NEGATIVE else ''}, or empty"
-        why[wrong] = [f"{column} = {n:g}; expected {allowed}" for n in numbers[wrong]]
+        zero = (numbers == 0) & (column in MAY_BE_ZERO)
+        part = (np.floor(numbers) != numbers) & (column in WHOLE)
+        fits = (numbers >= least) & (numbers <= MOST) & ~part
+        wrong = ~np.isnan(numbers) & ~zero & ~fits & (why == "").to_numpy()
+        allowed = f"number from {least:g} to {MOST:g}{' or 0' if column in MAY_BE_ZERO else ''}, or empty"
+        why[wrong] = [
+            f"{column} = {n:g}; expected a {'whole ' if cut else ''}{allowed}"
+            for n, cut in zip(numbers[wrong], part[wrong], strict=True)
+        ]
     return why
 
 

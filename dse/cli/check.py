@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from ..core.errors import SpecError
-from ..report.session import start_jax
-from ..report.terminal import progress, show
+from ..report.terminal import progress, show, start_jax
 from .flags import FLAG, JSON, RESULTS
 
 
@@ -71,7 +70,7 @@ class Calibrate:
         from ..calibrate.families import fits_of
         from ..calibrate.held_out import refit
         from ..core.files import results_folder
-        from ..report.calibration import calibration_json, calibration_view, write_calibration
+        from ..report.validation import calibration_json, calibration_view, write_calibration
 
         folder = results_folder(self.results, "calibration")
         with progress("reading the measurements") as tell:

@@ -19,23 +19,15 @@ from ..core.errors import DseError, SpecError, UnknownNameError
 from ..core.version import __version__
 from ..report.terminal import complaint
 from . import INTERRUPTED, TOLD
-from .ablation import AblationCommand
-from .backtest import BacktestCommand
 from .check import Calibrate, Validate
-from .compare import Compare
-from .evaluate import Evaluate
+from .evaluate import Compare, Evaluate
 from .explorer import Explore
-from .facts import Chips, Models
-from .files import New, Schema, Studies
+from .facts import Chips, Models, New, ReportCommand, Schema, Studies
 from .fleet import Cost, Fleet
-from .forecast import ForecastCommand
 from .front import FrontCommand, SensitivityCommand
-from .questions import QuestionsCommand
-from .readings import ReadingsCommand
-from .report import ReportCommand
-from .risk import RiskCommand
+from .questions import AblationCommand, BacktestCommand, QuestionsCommand
 from .serve import Serve, Serviced
-from .study import Cite, Optimize
+from .study import Cite, ForecastCommand, Optimize, ReadingsCommand, RiskCommand
 from .sweep import Query, Sweep
 
 Command = (

@@ -1,4 +1,4 @@
-"""`dse evaluate`: one model on one chip."""
+"""A model on a chip, `dse evaluate`, and on several chips, `dse compare`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,26 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from ..report.session import start_jax
-from ..report.terminal import show
-from .flags import CHIP, COUNT, JSON, MODEL, PRECISION, STORAGE, counted
+from ..core.errors import SpecError
+from ..report.terminal import progress, show, start_jax
+from .flags import (
+    BASIS,
+    CHIP,
+    COUNT,
+    JSON,
+    MODEL,
+    PRECISION,
+    RENT,
+    STORAGE,
+    TEXT,
+    chips_of,
+    counted,
+    promise_of,
+    rents_of,
+)
 
 if TYPE_CHECKING:
+    from ..serving.curve import Promise
     from ..workload.transformer import Workload
 
 
@@ -56,8 +71,7 @@ class Evaluate:
         """Evaluate and show."""
         start_jax()
         from ..economy.presets import own_terms
-        from ..evaluation.breakdown import find
-        from ..evaluation.room import find_room
+        from ..evaluation.breakdown import find, find_room
         from ..hardware.presets import chip_system
         from ..lowering.plan import parse_plan
         from ..report.evaluated import evaluation_view, finding_json
@@ -82,8 +96,107 @@ class Evaluate:
 
     def _workload(self, n_chips: int) -> Workload:
         from ..workload.presets import model as preset_model
-        from ..workload.written import SIZES, workload_of
+        from ..workload.requests import SIZES, workload_of
 
         flags = {flag: getattr(self, flag) for flags in SIZES.values() for flag in flags}
         given = {flag: value for flag, value in flags.items() if value is not None}
         return workload_of(self.phase, preset_model(self.model), n_chips, given, mark="--")
+
+
+@dataclasses.dataclass(frozen=True)
+class Compare:
+    """Rank chips by USD per million tokens on one price basis, with tokens per joule, chips needed and margin."""
+
+    chips_: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHIP,CHIP,...")]
+    """Chip presets, see `dse chips`, or paths of your own TOML files; "all" stands for all presets."""
+    model: MODEL
+    phase: Literal["serving", "training", "prefill", "decode"] = "serving"
+    """Requests with their queue, or one phase alone: a step of training, reading prompts of --in tokens, or a token for
+    every sequence of a context of --in tokens."""
+    prompt: Annotated[int, tyro.conf.arg(name="in", metavar="N")] = 2000
+    """Tokens in; of a training step, of a sequence."""
+    output: Annotated[int, tyro.conf.arg(name="out", metavar="N")] = 300
+    """Tokens out."""
+    traffic: Annotated[float | None, tyro.conf.arg(metavar="R", help_behavior_hint="")] = None
+    """Requests per second; by default chips are as busy as the promise allows."""
+    tpot: TEXT = None
+    """Longest time per output token, such as 20ms."""
+    ttft: TEXT = None
+    """Longest time to first token, such as 1s."""
+    percentile: float = 95.0
+    """Percent of requests that both limits hold for."""
+    basis: BASIS = None
+    rent: RENT = None
+    chips: COUNT = None
+    """Largest engine tried, in chips, or of one phase the chips; by default one scale-up domain."""
+    batch: COUNT = None
+    """Of one phase: sequences of a step; by default 4 per chip in training, 16 in decode, 1 in all in prefill."""
+    precision: PRECISION = None
+    """Of training: precision of the linear layers; by default bf16."""
+    weights: STORAGE = None
+    """Storage of the weights, as the model file says or bf16 by default."""
+    kv: STORAGE = None
+    """Storage of the KV cache; by default bf16."""
+    json: JSON = False
+
+    def run(self) -> int:
+        """Price, rank, show; exit code 1 where no chip serves."""
+        names = chips_of(self.chips_)
+        promise, given = promise_of(self.tpot, self.ttft, self.percentile), rents_of(self.rent, names)
+        for flag, value in (("chips", self.chips), ("traffic", self.traffic)):
+            if value is not None and not 0 < value < float("inf"):
+                raise SpecError(f"--{flag} {value:g}: give a number above 0")
+        if self.phase == "serving" and (self.batch or self.precision):
+            raise SpecError("--batch and --precision belong to one phase; add --phase training, prefill or decode")
+        start_jax()
+        if self.phase != "serving":
+            return self._one_phase(names, promise, given)
+        from ..hardware.presets import chip_system
+        from ..report.ranking import ranking_numbers, ranking_view
+        from ..serving.ranking import ranking
+        from ..workload.presets import model
+        from ..workload.requests import Length, Requests
+
+        served, length = model(self.model), Length(self.prompt, self.output)
+        asked = Requests(served, (length,), self.weights or served.weight_format, self.kv or "bf16")
+        with progress("lowering every plan") as tell:
+            systems = [chip_system(name, self.chips) for name in names]
+            how = {"basis": self.basis, "rents_USD": given, "requests_per_s": self.traffic}
+            rows = ranking(systems, asked, promise, **how, tell=tell)  # type: ignore[arg-type]
+        show(self.json, lambda: [ranking_numbers(r) for r in rows], lambda _: ranking_view(rows))
+        return 0 if any(r.engine is not None for r in rows) else 1
+
+    def _one_phase(self, names: list[str], promise: Promise, given: dict[str, float]) -> int:
+        """One phase alone, without a queue."""
+        from ..report.ranking import phase_numbers, phase_view
+        from ..serving.phases import phase_ranking
+        from ..workload.presets import model
+        from ..workload.requests import workload_of
+
+        if self.traffic is not None:
+            raise SpecError(f"--traffic belongs to --phase serving; {self.phase} has no queue")
+        longest_s, other = _promised(self.phase, promise)
+        if other is not None:
+            raise SpecError(f"--phase {self.phase} knows no --{other}; a decode has --tpot, a prefill --ttft")
+        tokens = {"training": "sequence", "prefill": "prompt", "decode": "context"}[self.phase]
+        flags = {"batch": self.batch, "precision": self.precision, "weights": self.weights, "kv": self.kv}
+        sizes = {tokens: self.prompt, **{k: v for k, v in flags.items() if v is not None}}
+        asked = model(self.model)
+        try:
+            workload_of(self.phase, asked, 1, sizes, mark="--")
+        except SpecError as error:  # tokens of every phase have one flag here
+            raise SpecError(str(error).replace(f"--{tokens}", "--in")) from None
+        with progress("lowering every plan") as tell:
+            rows = phase_ranking(
+                names, lambda n: workload_of(self.phase, asked, n, sizes, mark="--"), basis=self.basis,
+                rents_USD=given, n_chips=self.chips, longest_s=longest_s, tell=tell,
+            )  # fmt: skip
+        show(self.json, lambda: [phase_numbers(r) for r in rows], lambda _: phase_view(rows, self.phase))
+        return 0 if any(r.keeps for r in rows) else 1
+
+
+def _promised(phase: str, promise: Promise) -> tuple[float | None, str | None]:
+    """The longest step of a phase that is promised, and a promise that it does not know."""
+    times = {"tpot": promise.tpot_s, "ttft": promise.ttft_s}
+    own = times.pop({"decode": "tpot", "prefill": "ttft"}.get(phase, ""), None)
+    return own, next((k for k, v in times.items() if v is not None), None)

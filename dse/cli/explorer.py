@@ -11,8 +11,7 @@ import tyro
 
 from ..core.errors import SpecError
 from ..core.files import answer_roots
-from ..report.session import start_jax
-from ..report.terminal import progress, screen
+from ..report.terminal import progress, screen, start_jax
 from .flags import COUNT, FLAG, RESULTS, counted
 
 if TYPE_CHECKING:

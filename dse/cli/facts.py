@@ -1,16 +1,23 @@
-"""Commands that list what comes with the package: `dse chips` and `dse models`."""
+"""Commands that show what there is and write what people edit: chips, models, studies, files, a page of results."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+import itertools
+import json
+import re
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from ..core.errors import SpecError
-from ..report.session import start_jax
-from ..report.terminal import screen, show
-from .flags import JSON
+from ..core.files import SAFE_NAME, json_text, read_toml, write_whole
+from ..core.shipped import COMMANDS, kind_of, shipped_folder
+from ..report.terminal import progress, screen, show, start_jax
+from .flags import FLAG, JSON
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,3 +77,135 @@ class Models:
         else:
             show(self.json, lambda: [reading_numbers(r) for r in readings], lambda _: models_table(readings))
         return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportCommand:
+    """Put everything in a results folder on one HTML page that works offline: tables, figures, guesses, sources."""
+
+    results: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RESULTS")]
+    """Results folder of one answer, or the folder above several."""
+    out: Annotated[str | None, tyro.conf.arg(metavar="FILE.html", help_behavior_hint="")] = None
+    """File to write; by default report.html in the folder."""
+    json: FLAG = False
+    """Print JSON: the file and its size."""
+
+    def run(self) -> int:
+        """Collect, write, say where."""
+        start_jax()
+        from ..report.page import write_page
+
+        with progress() as tell:
+            tell("writing the page")
+            path = write_page(self.results, self.out)
+        if self.json:
+            print(json_text({"page": str(path), "size_B": path.stat().st_size}))
+        else:
+            screen().print(f"Written to {path}", markup=False)
+        return 0
+
+
+KIND = Annotated[tyro.conf.Positional[Literal["study", "sweep", "chip", "portfolio"]], tyro.conf.arg()]
+TEMPLATES = Path(__file__).parent / "templates"
+AFTER = {"chip": " llama-3.1-8b", "portfolio": " h100"}
+"""What a command asks for beside the file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class New:
+    """Write a commented file of your own to start from; it runs as it stands."""
+
+    kind: KIND
+    """What to write."""
+    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
+    """Its name: NAME.toml is written here, never over a file that exists."""
+
+    def run(self) -> int:
+        """Write, and say which command takes it."""
+        path = Path(self.name if self.name.endswith(".toml") else f"{self.name}.toml")
+        if not SAFE_NAME.fullmatch(path.stem) or "." in path.stem:
+            raise SpecError(f"new {self.kind}: '{path.stem}' is no plain name; use letters, digits, '_' and '-'")
+        if path.exists():
+            raise SpecError(f"{path}: exists already; choose another name")
+        text = (TEMPLATES / f"{self.kind}.toml").read_text(encoding="utf-8")
+        named = re.sub(r"\bNAME\b", path.stem, text)
+        write_whole(path, lambda place: place.write_text(named, encoding="utf-8"))
+        screen().print(f"Written to {path}; next: {COMMANDS[self.kind]} {path}{AFTER.get(self.kind, '')}", markup=False)
+        return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Schema:
+    """Print the JSON Schema of a kind of file: every key with unit, default and meaning, for editors and programs."""
+
+    kind: KIND
+    """Kind of file."""
+
+    def run(self) -> int:
+        """Print what the readers of the package take."""
+        print(json.dumps(schema_of(self.kind), indent=2, allow_nan=False))  # a form of its own, no answer of ours
+        return 0
+
+
+def schema_of(kind: str) -> dict[str, Any]:
+    """The schema of "study", "sweep", "chip" or "portfolio"."""
+    start_jax()
+    from ..hardware.schema import chip_schema
+    from ..serving.portfolio import portfolio_schema
+    from ..study.written import study_schema
+    from ..sweep.spec import sweep_schema
+
+    makers: dict[str, Callable[[], dict[str, Any]]] = {
+        "study": study_schema,
+        "sweep": sweep_schema,
+        "chip": chip_schema,
+        "portfolio": portfolio_schema,
+    }
+    return makers[kind]()
+
+
+@dataclasses.dataclass(frozen=True)
+class Studies:
+    """List the studies, sweeps, portfolios and forecasts that come along, with the command that takes each by name."""
+
+    json: FLAG = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        """List."""
+        rows = shipped_rows()
+        if self.json:
+            print(json_text(rows))
+            return 0
+        out = screen()
+        for row in rows:
+            said = textwrap.fill(row["question"], out.width, initial_indent=INDENT, subsequent_indent=INDENT)
+            out.print(f"{row['command']}\n{said}", markup=False, highlight=False, soft_wrap=True)
+        return 0
+
+
+INDENT = "    "
+"""Before what a file asks, below its command."""
+
+
+def first_sentence(text: str) -> str:
+    r"""The first sentence of the comment that a file begins with, however many lines it takes.
+
+    >>> first_sentence("# What chip is\n# cheapest? No more.\n[study]")
+    'What chip is cheapest?'
+    """
+    comment = " ".join(
+        line.lstrip("# ") for line in itertools.takewhile(lambda x: x.startswith("#"), text.splitlines())
+    )
+    return re.split(r"(?<=[.?!])\s", comment, maxsplit=1)[0]
+
+
+def shipped_rows() -> list[dict[str, str]]:
+    """Name, kind, command and question of every shipped file, studies first."""
+    rows = []
+    for path in sorted(shipped_folder().glob("*.toml")):
+        kind = kind_of(read_toml(path)) or "study"
+        command = f"{COMMANDS[kind]} {path.stem}{AFTER.get(kind, '')}"
+        question = first_sentence(path.read_text(encoding="utf-8"))
+        rows.append({"name": path.stem, "kind": kind, "command": command, "question": question})
+    return sorted(rows, key=lambda row: list(COMMANDS).index(row["kind"]))

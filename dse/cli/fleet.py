@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from ..core.errors import SpecError
-from ..report.session import start_jax
-from ..report.terminal import progress, screen, show
+from ..report.terminal import progress, screen, show, start_jax
 from .flags import (
     CHIP,
     COUNT,
@@ -199,8 +198,8 @@ class Fleet:
 
     def _workload(self) -> Training:
         from ..workload.presets import model as preset_model
+        from ..workload.requests import workload_of
         from ..workload.transformer import Training
-        from ..workload.written import workload_of
 
         batch = min(2048, self.chips) if self.batch is None else self.batch
         given = {"batch": batch, "sequence": self.sequence, "precision": self.precision}

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from ..core.shipped import shipped
-from ..report.session import start_jax
-from ..report.terminal import progress, show
+from ..report.terminal import progress, show, start_jax
 from .flags import FIGURE, FIGURES, FLAG, JSON, RESULTS, SECONDS, STUDY, chips_of
 
 if TYPE_CHECKING:
@@ -48,11 +47,10 @@ class FrontCommand:
         start_jax()
         from ..core.counts import check_count
         from ..core.files import results_folder
+        from ..explore.designed import NAMED
         from ..explore.front import MOST_POINTS, checked_metrics, front
-        from ..explore.named import NAMED
-        from ..explore.points import PointStore, fingerprint, front_folder
+        from ..explore.points import PointStore, buildable, fingerprint, front_folder
         from ..explore.ray import Rays
-        from ..explore.whole import buildable
         from ..hardware.presets import chip as preset_chip
         from ..optimize.deadline import Deadline
         from ..report.front import front_json, front_view, write_front
@@ -84,7 +82,7 @@ class FrontCommand:
 
 def draw(found: Front, marked: tuple[str, ...], folder: Path) -> None:
     """Figures of a front, with the chips that exist beside it."""
-    from ..explore.named import named_chips
+    from ..explore.designed import named_chips
     from ..report.front_figures import write_front_figures
 
     with progress("drawing"):

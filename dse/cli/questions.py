@@ -1,4 +1,4 @@
-"""`dse questions`: studies with sides, each side certified."""
+"""Commands that solve several studies: `dse questions`, `dse backtest` and `dse ablation`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Annotated
 
 import tyro
 
-from ..report.session import start_jax
-from ..report.terminal import progress, screen
-from .flags import JSON, RESULTS, SECONDS
+from ..core.errors import SpecError
+from ..core.shipped import SWEEPS, shipped, shipped_folder
+from ..report.terminal import progress, screen, show, start_jax
+from .flags import FIGURE, JSON, RESULTS, SECONDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,4 +51,115 @@ class QuestionsCommand:
         if self.page:
             kept = [json_reader.loads(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.json"))]
             Path(self.page).write_text(questions_page(kept), encoding="utf-8")
+        return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class BacktestCommand:
+    """Propose chips in the budgets of those that were built, from the chips before them; compare and tally."""
+
+    studies: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[STUDY.toml ...]")] = ()
+    """Studies with a table [built]; backtest_*.toml of the folder `sweeps` when left out. See docs/backtest.md."""
+    sweeps: Annotated[str, tyro.conf.arg(metavar="DIR")] = "sweeps"
+    """Folder with the studies backtest_*.toml."""
+    results: RESULTS = ""
+    """Folder that gets backtest/ with the comparison and its figure."""
+    seconds: SECONDS = 10.0
+    """Stop each proof after this time with the best design so far; the search before it and the one for ranges
+    have a minute each at least, and compiling is not counted."""
+    hold: Annotated[str, tyro.conf.arg(metavar="NAME,...", help_behavior_hint="")] = ""
+    """Hold free numbers at those of the chips that were built, such as clock: what else does it explain?"""
+    json: JSON = False
+    figures: FIGURE = True
+
+    def run(self) -> int:
+        """Solve, compare, write, show."""
+        start_jax()
+        from functools import partial
+        from pathlib import Path
+
+        from ..core.files import results_folder, write_json
+        from ..explore.against_built import Backtest
+        from ..explore.backtest import backtest, check_study, held
+        from ..explore.tally import Backtests
+        from ..optimize.deadline import Deadline
+        from ..optimize.solve import LIMIT_S, solve
+        from ..report.backtest import backtests_json, backtests_view, write_backtest_figure
+        from ..report.results import study_manifest
+        from ..study.study import load_study
+
+        here = Path(self.sweeps)
+        folder_of_studies = here if here.is_dir() or self.sweeps != SWEEPS else shipped_folder()
+        paths = [shipped(s) for s in self.studies] or sorted(folder_of_studies.glob("backtest_*.toml"))
+        if not paths:
+            raise SpecError(f"{self.sweeps}: no study backtest_*.toml there; give studies, or a folder with some")
+        studies = [load_study(p) for p in paths]
+        for study in studies:
+            check_study(study)
+        if self.hold:
+            studies = [held(s, self.hold.split(",")) for s in studies]
+        name = f"backtest_holding_{self.hold.replace(',', '_')}" if self.hold else "backtest"
+        folder, steps = results_folder(self.results, name), []
+        for path, study in zip(paths, studies, strict=True):
+            with progress() as tell:
+                deadline = Deadline(max(self.seconds, LIMIT_S))
+                answer = backtest(study, tell, partial(solve, limit_s=self.seconds), deadline=deadline)
+            if not isinstance(answer, Backtest):
+                raise SpecError(f"{path}: infeasible, so there is nothing to compare; see dse optimize {path}")
+            steps.append(answer)
+            text = path.read_text(encoding="utf-8")
+            manifest = study_manifest(text, study, answer.solution.choice)
+            write_json(folder / f"{study.name}.manifest.json", manifest)
+        found = Backtests(tuple(steps))
+        write_json(folder / "backtest.json", backtests_json(found))
+        show(self.json, lambda: backtests_json(found), lambda _: backtests_view(found), f"{folder}/")
+        if self.figures:
+            with progress("drawing"):
+                write_backtest_figure(found, folder)
+        return 0
+
+
+BACKTESTS = ("backtest_trainium2", "backtest_trainium3")
+"""Back-tests that are solved too."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AblationCommand:
+    """Solve the headline study and the back-tests with none, each alone and all of the corrections of the physics."""
+
+    sweeps: Annotated[str, tyro.conf.arg(metavar="DIR")] = "sweeps"
+    """Folder with trainium4.toml, backtest_trainium2.toml and backtest_trainium3.toml."""
+    tdp: Annotated[float, tyro.conf.arg(metavar="W")] = 1800.0
+    """TDP of the headline study; back-tests take the full load of the chip that was built."""
+    seconds: SECONDS = 900.0
+    """Stop after this time with the variants that are solved; compiling is not counted."""
+    results: RESULTS = ""
+    """Folder that gets ablation/."""
+    json: JSON = False
+
+    def run(self) -> int:
+        """Solve every variant, write, show."""
+        start_jax()
+        from pathlib import Path
+
+        from ..core.files import results_folder, write_json
+        from ..explore.ablation import ablation
+        from ..hardware.presets import chip
+        from ..optimize.deadline import Deadline
+        from ..report.readings import ablation_json, ablation_view
+        from ..study.metrics import FULL_LOAD
+        from ..study.study import load_study
+
+        deadline, folder, found = Deadline(self.seconds), Path(self.sweeps), {}
+        with progress() as tell:
+            study = load_study(folder / "trainium4.toml")
+            found[study.name] = ablation(study, self.tdp, None, tell, deadline)
+            for name in BACKTESTS:
+                study = load_study(folder / f"{name}.toml")
+                built = chip(study.built)
+                load_W = next(x.value for x in study.limits if x.metric == FULL_LOAD)
+                found[study.name] = ablation(study, load_W, built, tell, deadline)
+        place, undone = results_folder(self.results, "ablation"), deadline.undone
+        write_json(place / "ablation.json", ablation_json(found, undone))
+        show(self.json, lambda: ablation_json(found, undone), lambda _: ablation_view(found), f"{place}/", undone)
         return 0

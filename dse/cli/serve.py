@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from ..core.errors import SpecError
-from ..report.session import start_jax
-from ..report.terminal import progress, screen, show
+from ..report.terminal import progress, screen, show, start_jax
 from .flags import BASIS, COUNT, FIGURE, JSON, MODEL, RENT, RESULTS, STORAGE, chips_of, counted, promise_of, rents_of
 
 if TYPE_CHECKING:
@@ -63,18 +62,17 @@ class Serve:
     def run(self) -> int:
         """Price, write, show."""
         promise = promise_of(self.tpot, self.ttft, self.percentile)
-        requests, policy = self._requests, self._policy
         names = chips_of(self.chips_)
         given = rents_of(self.rent, names)
         start_jax()
         from ..core.files import results_folder, write_json
-        from ..economy.hours import hours
+        from ..economy.owning import hours
         from ..hardware.own_chip import short_name
         from ..hardware.presets import chip_system
         from ..report.serving import serving_json, serving_view
         from ..serving.offer import offers
 
-        asked, allowed = requests(), policy()
+        asked, allowed = self._requests(), self._policy()
         with progress("lowering every plan") as tell:
             systems = [chip_system(name, counted("chips", self.chips)) for name in names]
             curves = offers(systems, asked, promise, allowed, hours(names, self.basis, given), tell)
@@ -127,10 +125,10 @@ class Serviced:
     def run(self) -> int:
         """Size and show."""
         start_jax()
-        from ..economy.hours import hours
+        from ..economy.owning import hours
         from ..hardware.presets import chip_system
-        from ..report.fleet_of_models import portfolio_view
-        from ..serving.fleet import fleet_numbers, serve_portfolio
+        from ..report.serving import portfolio_view
+        from ..serving.offer import fleet_numbers, serve_portfolio
         from ..serving.portfolio import load_portfolio
 
         portfolio = load_portfolio(self.portfolio)

@@ -1,16 +1,17 @@
-"""Commands on a study: `dse optimize` and `dse cite`."""
+"""Commands on a study: `dse optimize`, `dse risk`, `dse readings` and `dse cite`."""
 
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from ..core.errors import SpecError
 from ..core.shipped import shipped
-from ..report.session import start_jax
-from ..report.terminal import progress, show
-from .flags import FIGURES, FLAG, RESULTS, SECONDS, STUDY
+from ..report.terminal import progress, show, start_jax
+from .flags import FIGURE, FIGURES, FLAG, JSON, RESULTS, SECONDS, STUDY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,4 +88,151 @@ class Cite:
         from ..study.study import load_study
 
         print(bibtex(source_keys(study_basis(load_study(self.study), None))))
+        return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class RiskCommand:
+    """Re-optimise a study under draws of every receipt with a range: how likely is the target, and what drives it."""
+
+    study: STUDY
+    """The study: a file, or the bare name of one that came along (`dse studies`)."""
+    samples: Annotated[int, tyro.conf.arg(metavar="N")] = 1000
+    """Draws of the unknowns."""
+    seconds: SECONDS = 900.0
+    """Stop after this time with the draws that are solved; compiling is not counted."""
+    seed: Annotated[int, tyro.conf.arg(metavar="S")] = 0
+    """Seed of the draws."""
+    target: Annotated[float | None, tyro.conf.arg(metavar="X", help_behavior_hint="(default: 6)")] = None
+    """Delivered speed-up that counts as reached."""
+    robust: Annotated[str | None, tyro.conf.arg(metavar="worst|p90", help_behavior_hint="")] = None
+    """Also find one design to build: the best worst case, or the best figure met in 90 % of the samples."""
+    results: RESULTS = ""
+    """Folder that gets a folder named after the study."""
+    json: JSON = False
+    figures: FIGURES = True
+
+    def run(self) -> int:
+        """Draw, re-optimise, write, show."""
+        start_jax()
+        from ..core.files import results_folder
+        from ..explore.risk import risk
+        from ..explore.robust import robust_design, share_frac
+        from ..optimize.deadline import Deadline
+        from ..report.risk import risk_json, risk_view, write_risk
+        from ..study.study import load_study
+
+        deadline, study = Deadline(self.seconds), load_study(self.study)
+        if self.robust is not None:
+            share_frac(self.robust)
+        folder = results_folder(self.results, study.name)
+        text = shipped(self.study).read_text(encoding="utf-8")
+        with progress() as tell:
+            found = risk(study, self.samples, self.seed, target=self.target, progress=tell, deadline=deadline)
+            robust = None if self.robust is None else robust_design(found, self.robust, tell, deadline)
+        write_risk(folder, text, found, robust, deadline.undone)
+        told, answer = f"{folder}/", risk_json(found, robust, deadline.undone)
+        show(self.json, lambda: answer, lambda width: risk_view(found, robust, width, deadline.undone), told)
+        if self.figures:
+            with progress("drawing"):
+                from ..report.risk_figures import write_risk_figures
+
+                write_risk_figures(found, folder)
+        return 0 if found.feasible.any() else 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadingsCommand:
+    """The best design over the TDP, if it binds the mean power, the hottest operator or all engines together."""
+
+    study: STUDY
+    """The study: a file, or a bare name (`dse studies`); its own limits on power are left out."""
+    tdp: Annotated[str, tyro.conf.arg(metavar="W,W,...")] = "1000,1200,1400,1600,1800,2000,2250,2500"
+    """TDPs in watts."""
+    seconds: SECONDS = 600.0
+    """Stop after this time with the points found; compiling is not counted."""
+    results: RESULTS = ""
+    """Folder that gets a folder named after the study."""
+    json: JSON = False
+    figures: FIGURE = True
+
+    def run(self) -> int:
+        """Solve every point, write, show."""
+        tdps_W = watts(self.tdp)
+        start_jax()
+        from ..core.files import results_folder
+        from ..explore.readings import readings
+        from ..optimize.deadline import Deadline
+        from ..report.readings import readings_json, readings_view, write_readings
+        from ..study.study import load_study
+
+        deadline, study = Deadline(self.seconds), load_study(self.study)
+        folder = results_folder(self.results, study.name)
+        with progress() as tell:
+            points = readings(study, tdps_W, progress=tell, deadline=deadline)
+        write_readings(folder, points, study.baseline.chip.name, self.figures, deadline.undone)
+        answer = readings_json(points, deadline.undone)
+        show(self.json, lambda: answer, lambda _: readings_view(points), f"{folder}/", deadline.undone)
+        return 0
+
+
+def watts(text: str) -> list[float]:
+    """Watts in "1000,1800"; SpecError for anything else than positive numbers."""
+    try:
+        found = [float(x) for x in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or not all(0 < x < float("inf") for x in found):
+        raise SpecError(f"tdp = {text}: give watts with commas between them, such as 1000,1800,2500")
+    return found
+
+
+SCORE = "score"
+
+
+@dataclasses.dataclass(frozen=True)
+class ForecastCommand:
+    """Forecast a chip: `dse forecast FORECAST.toml`; score it with facts: `dse forecast score FACTS.toml`."""
+
+    what: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="FORECAST.toml | score FACTS.toml")]
+    """The forecast: a file, or the bare name of one that came along (`dse studies`). Or "score" and a file of facts."""
+    draws: Annotated[int, tyro.conf.arg(metavar="N")] = 400
+    """Draws of the unknowns."""
+    seconds: SECONDS = 900.0
+    """Stop after this time with the draws that are solved; compiling is not counted."""
+    seed: Annotated[int, tyro.conf.arg(metavar="S")] = 0
+    """Seed of the draws."""
+    results: Annotated[str, tyro.conf.arg(metavar="DIR")] = "results/forecast_trainium4"
+    """Folder of all versions of the forecast: a dated one is added, or the last is scored (or the one given)."""
+    json: JSON = False
+
+    def run(self) -> int:
+        """Draw, re-optimise, write, show; or score."""
+        if self.what[:1] == (SCORE,) and len(self.what) == 2:
+            return self._score(Path(self.what[1]))
+        if len(self.what) != 1:
+            raise SpecError(f"forecast {' '.join(self.what)}: give FORECAST.toml, or score FACTS.toml")
+        start_jax()
+        from ..explore.forecast import forecast, load_forecast, study_path
+        from ..optimize.deadline import Deadline
+        from ..report.forecast import forecast_json, forecast_view, next_version, write_forecast
+
+        deadline, path = Deadline(self.seconds), shipped(self.what[0])
+        with progress() as tell:
+            found = forecast(load_forecast(path), self.draws, self.seed, tell, deadline)
+        text, study_text = (p.read_text(encoding="utf-8") for p in (path, study_path(path)))
+        folder = next_version(Path(self.results))
+        write_forecast(folder, text, study_text, found)
+        show(self.json, lambda: forecast_json(found), lambda _: forecast_view(found), f"{folder}/")
+        return 0
+
+    def _score(self, facts: Path) -> int:
+        from ..explore.score import read_draws, read_facts, score
+        from ..report.forecast import DRAWS, last_version, score_json, score_view
+
+        drawn = read_draws(last_version(Path(self.results)) / DRAWS)
+        scored = score(drawn, read_facts(facts, drawn))
+        if not scored:
+            raise SpecError(f"{facts}: holds no facts")
+        show(self.json, lambda: score_json(scored), lambda _: score_view(scored))
         return 0

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from ..core.errors import DseError, SpecError
-from ..report.session import start_jax
-from ..report.terminal import points_progress, progress, show
+from ..report.terminal import points_progress, progress, show, start_jax
 from .flags import COUNT, FLAG, RESULTS
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ class Sweep:
 
     def _try(self, sweep: Specification) -> int:
         from ..report.sweeps import estimate_view
-        from ..sweep.estimate import estimate
+        from ..sweep.engine import estimate
 
         with progress() as tell:
             tell("trying a few points")

@@ -1,4 +1,4 @@
-"""Counts: what people may ask for, and how high a Poisson number may be."""
+"""Counts: what people may ask for, how high a Poisson number may be, and the sizes that batches are padded to."""
 
 from __future__ import annotations
 
@@ -23,3 +23,8 @@ def n_peak(n_mean: FloatLike, n_sigmas: FloatLike) -> FloatLike:
     Valid for: counts of some ten; lower ones come out a little small.
     """
     return n_mean + n_sigmas * n_mean**0.5
+
+
+def n_padded(n: int) -> int:
+    """The smallest power of two that is at least `n`."""
+    return 1 << max(n - 1, 0).bit_length()

@@ -159,6 +159,12 @@ ANSWER_VERSION = 2
 """Version of every JSON answer of the command line; raised whenever a field changes its name, type or meaning."""
 
 
+def picked(record: object, *names: str) -> dict[str, Any]:
+    """Some fields of a record by name, for JSON: an array of one number is that number."""
+    values = {name: getattr(record, name) for name in names}
+    return {name: v.item() if hasattr(v, "item") else v for name, v in values.items()}
+
+
 def plain(value: Any) -> Any:
     """`value` as JSON can hold it: records by field, enumerations by name, NaN and infinity as null; else TypeError."""
     if isinstance(value, dict):

@@ -12,14 +12,22 @@ from ..hardware.system import System
 from ..lowering.plan import Plan
 from ..physics.evaluate import Evaluation
 from ..workload.transformer import Training
-from .carbon import embodied_kg
-from .goodput import first_order_goodput_frac, n_spare_units, slowdown
 from .job import Job, Upkeep, job_of, n_spare_chips
 from .knobs import band, turned_alone
 from .ownership import HOUR_s
 from .owning import Deal, deal, racked, token_upkeep
 from .presets import receipts_of, rents
-from .reliability import daly_interval_s, hardware_per_s, total_per_s, transfer_s, young_interval_s
+from .reliability import (
+    daly_interval_s,
+    first_order_goodput_frac,
+    hardware_per_s,
+    n_spare_units,
+    slowdown,
+    total_per_s,
+    transfer_s,
+    young_interval_s,
+)
+from .server import embodied_kg
 from .simulation import Cluster, Outcome, simulate
 
 

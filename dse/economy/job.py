@@ -9,11 +9,33 @@ from ..core.types import FloatLike, Scalar, as_float
 from ..hardware.chip import Chip
 from ..workload.requests import Requests
 from ..workload.transformer import Prefill, Training, Workload, total_parameters
-from .carbon import Carbon, Embodied, embodied, embodied_kg, running_kg_per_s
-from .goodput import Sparing, n_spare_units, provision, slowdown
 from .ownership import ChipRate, Ownership, Recovery, chip_hour_USD, chip_rate, rate_USD_per_s
-from .reliability import FailureRates, Reliability, failure_rates, hardware_per_s, total_per_s, transfer_s
-from .server import Host, Rack, ServerCost, capital_USD, server_cost, server_W, switch_W
+from .reliability import (
+    FailureRates,
+    Reliability,
+    Sparing,
+    failure_rates,
+    hardware_per_s,
+    n_spare_units,
+    provision,
+    slowdown,
+    total_per_s,
+    transfer_s,
+)
+from .server import (
+    Carbon,
+    Embodied,
+    Host,
+    Rack,
+    ServerCost,
+    capital_USD,
+    embodied,
+    embodied_kg,
+    running_kg_per_s,
+    server_cost,
+    server_W,
+    switch_W,
+)
 
 MEGAWATT_W = 1e6
 

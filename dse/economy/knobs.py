@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable
 
 from ..core.provenance import Sourced
 from ..technology.presets import receipts
-from .goodput import sparing
 from .ownership import recovery
 from .owning import Deal
 from .presets import OWNER, chip_facts, receipts_of
-from .reliability import Reliability
+from .reliability import Reliability, sparing
 
 TECHNOLOGY = {
     "node": ("wafer_price_USD", "defect_density_per_mm2"),

@@ -1,4 +1,4 @@
-"""A cluster in discrete events, as an independent check of the closed forms in `goodput`.
+"""A cluster in discrete events, as an independent check of the closed forms in `reliability`.
 
 Chips fail one by one, a job computes and saves, failed units go to repair and spares stand in. Needs `simpy` (`fleet`).
 """

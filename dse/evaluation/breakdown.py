@@ -1,12 +1,14 @@
-"""One workload on one system, taken apart: where the step goes, which limit each operator meets, how sure that is."""
+"""One workload on one system taken apart: where the step goes, what operators meet, how sure; and room for a model."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 
+from ..core.errors import RoomError
 from ..core.types import as_float
 from ..hardware.chip import Chip, pool_B
 from ..hardware.system import System
@@ -181,3 +183,28 @@ def spent(d: StepDemand, chip: Chip, c: Calibration) -> dict[str, float]:
         found[names[which]] = found.get(names[which], 0.0) + seconds
     total = float(step.total_s)
     return {k: v / total for k, v in sorted(found.items(), key=lambda x: -x[1]) if v > 0}
+
+
+DOMAINS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+"""Domains tried in turn, each a half or a third more: an answer is at most that far from the fewest."""
+
+
+def find_room(
+    system_at: Callable[[int], System], n_domain: int, workload_at: Callable[[int], Workload], plan: Plan | None
+) -> tuple[Finding, str]:
+    """As `find`, on the first number of `DOMAINS` that holds the model (one with a plan), and what was too few.
+
+    RoomError where nothing tried holds it (of one domain, by how much); PlanError as `evaluate`.
+    """
+    first: RoomError | None = None
+    few = 0
+    for n in (k * n_domain for k in (DOMAINS if plan is None else DOMAINS[:1])):
+        try:
+            found = find(system_at(n), workload_at(n), plan)
+        except RoomError as error:
+            first, few = first or error, n
+            continue
+        told = f"{few:,} x {found.system.chip.name} do not hold {found.workload.model.name}: it takes {n:,}, shown here"
+        return found, told if few else ""
+    assert first is not None
+    raise first

@@ -1,12 +1,17 @@
-"""A solved study taken apart, and any chip as silicon: what is shown beside a design, for every renderer."""
+"""A solved study taken apart, any chip as silicon, and chips that exist on the axes of a front, for every renderer."""
 
 from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
+from ..core.errors import DseError
 from ..evaluation.assembly import chip_reference, evaluate
 from ..evaluation.breakdown import Operator, binding, operators, spent
 from ..hardware.chip import Chip
+from ..hardware.own_chip import short_name
+from ..hardware.presets import chip_system
 from ..hardware.system import System
 from ..lowering.plan import ORDERS
 from ..lowering.served import asked_demand, phase_under
@@ -14,7 +19,8 @@ from ..lowering.tiling import array_shape
 from ..optimize.solution import Solution, WorkloadReport
 from ..physics.evaluate import Silicon, chip_technology
 from ..physics.power import full_load_power_W
-from ..study.metrics import METRICS, chip_state, silicon_of
+from ..study.metrics import METRICS, OWNED, Load, chip_state, silicon_of
+from ..study.study import Study
 from ..workload.requests import Requests
 from ..workload.transformer import Workload
 
@@ -121,3 +127,52 @@ def clouds(s: Solution, name: str) -> tuple[Cloud, Cloud]:
     new = operators(after, workload, report.plan, report.evaluation, c)
     old, new = (tuple(o for o in ops if o.run_FLOP > 0 and o.run_B > 0) for ops in (old, new))
     return Cloud(before.chip, old), Cloud(s.chip, new)
+
+
+NAMED = ("trainium1", "trainium2", "trainium3", "h100", "b200", "tpu-v7")
+"""Chips that are marked on a front where they can run the study's workloads."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """A chip that exists, on the axes of a front."""
+
+    name: str
+    """Preset, or the name of your own file."""
+    values: tuple[float, ...]
+    """Metrics, canonical units."""
+
+
+def named_chips(
+    study: Study, metrics: tuple[str, ...], baseline_s: list[float], names: tuple[str, ...] = NAMED
+) -> list[Named]:
+    """Chips that exist and can run all workloads of a study, each in its own largest system, by their best plans.
+
+    The baseline runs as the study has it: at exactly 1. None on axes that need an owner, nor for models in service.
+    """
+    if any(m in OWNED for m in metrics) or not all(isinstance(w, Workload) for w, _ in study.workloads.values()):
+        return []
+    found: list[Named] = []
+    own = study.baseline.chip.name
+    for name in names:
+        try:
+            loads = [
+                named_load(name, workload, n, base, len(study.workloads), study.streams and name == own)
+                for (workload, n), base in zip(study.workloads.values(), baseline_s, strict=True)
+                if isinstance(workload, Workload)
+            ]
+        except DseError:
+            continue
+        state = chip_state(chip_system(name).chip, loads=loads)
+        values = [METRICS[m](state) for m in metrics]
+        found.append(Named(short_name(name), tuple(float(max(v) if isinstance(v, list) else v) for v in values)))
+    return found
+
+
+def named_load(
+    name: str, workload: Workload, n_chips: int, baseline_s: float, n_workloads: int, streams: bool = False
+) -> Load:
+    """`workload` on `n_chips` of the chip `name` by its best plan, streamed or not, beside the baseline's step time."""
+    e = evaluate(chip_system(name, n_chips), workload, streams=streams).result
+    share = np.float64(1.0 / n_workloads)
+    return Load(e.step_s, e.power_W, np.float64(baseline_s), e.tokens_per_s * e.step_s / n_chips, share, e.hottest_W)

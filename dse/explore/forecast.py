@@ -35,9 +35,8 @@ from ..study.convex import model_of
 from ..study.design import Choice
 from ..study.metrics import LOADS
 from ..study.study import Study, load_study
-from .in_turn import solve_in_turn
 from .readings import ANNOUNCED, OPEN, every_problem, limits_of, opened, solve_problems, solved_quantities
-from .samples import CHUNK, MOST_DRAWS, Samples
+from .samples import CHUNK, MOST_DRAWS, Samples, solve_in_turn
 from .unknowns import Draw, at_score, draw, hypercube_frac, unknowns
 
 CANDIDATES = 2
@@ -46,7 +45,7 @@ SUPPLY = ("node", "hbm", "link")
 """Discrete choices that a maker may be bound to by supply, partners and dates."""
 SMALL = 1e-9
 """Rounding of shares."""
-WORDS = ("node", "hbm", "link", "n_dies", "pe_array")
+WORDS = (*SUPPLY, "n_dies", "pe_array")
 """Discrete choices that are forecast."""
 BUDGETS = ("tdp_W", "silicon_mm2", "package_cost_USD")
 """What the maker spends, drawn: power by one of the readings, area and dollars."""
@@ -207,9 +206,7 @@ def forecast(
         if name in numbers:
             numbers[name] = numbers[name] * np.exp(spread * ndtri(rng.random(len(able))))
     chosen = [a.study.choices[kept[k].choice_index] for k in best[able]]
-    words = {
-        what: tuple(str(getattr(c, what)) for c in chosen) for what in ("node", "hbm", "link", "n_dies", "pe_array")
-    }
+    words = {what: tuple(str(getattr(c, what)) for c in chosen) for what in WORDS}
     words |= {"tdp_reading": tuple(assumed.reading[i] for i in able)}
     return Forecast(a, seed, numbers, words, len(best), tuple(search.deadline.undone))
 

@@ -30,8 +30,7 @@ from ..study.design import with_free
 from ..study.limits import baseline_metric
 from ..study.metrics import FULL_LOAD, HEAT, HOTTEST, LOADS, METRICS, POWER, Limit, chip_state
 from ..study.study import Study
-from .in_turn import SETTINGS
-from .samples import CHUNK
+from .samples import CHUNK, SETTINGS
 
 WORDS = {
     "power_W": "mean of a step",

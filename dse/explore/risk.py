@@ -25,10 +25,9 @@ from ..optimize.space import Space, space_of
 from ..study.convex import coordinates, model_of, ratio_rows
 from ..study.metrics import DELIVERED
 from ..study.study import Study
-from .in_turn import SETTINGS, solve_in_turn
 from .outcome import Outcomes, Risk
 from .remedy import check_target
-from .samples import MOST_DRAWS, Samples
+from .samples import MOST_DRAWS, SETTINGS, Samples, solve_in_turn
 from .unknowns import Draw, Unknown, draw, unknowns
 
 TARGET = 6.0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -19,7 +20,10 @@ from ..hardware.presets import chip_receipts
 from ..lowering.headroom import headroom_receipts
 from ..lowering.software import framework_receipts
 from ..lowering.step_demand import StepDemand
-from ..optimize.batch import in_batches
+from ..optimize.batch import in_batches, solve_batch
+from ..optimize.deadline import Deadline
+from ..optimize.duality import Model
+from ..optimize.interior import Optimum, Settings
 from ..optimize.search import Search
 from ..optimize.space import data_of
 from ..physics.calibration import Calibration, calibration_receipts
@@ -207,3 +211,28 @@ def _baseline_seconds(
         return jnp.min(jax.vmap(under)(demands))
 
     return jax.vmap(one)(chip, tech, calibration, usable, ahead)
+
+
+SETTINGS = Settings(max_iterations=40)
+"""Of the solves: designs are found within 30 steps or not at all."""
+Drawn: TypeAlias = tuple[np.ndarray, Any, np.ndarray, np.ndarray]
+"""Problems of one compiled shape: the draw of each, in ascending order, coefficients and log bounds."""
+
+
+def solve_in_turn(
+    model: Model, problems: Drawn, n: int, deadline: Deadline, tell: Callable[[str], None] = lambda _: None
+) -> tuple[Optimum, int]:
+    """Optima of the first problems, at least a batch, and of how many draws all problems are solved."""
+    draws, found = problems[0], []
+    for first in range(0, len(draws), CHUNK):
+        ready = int(draws[first])
+        if found and deadline.over(f"{n - ready} of {n} draws"):
+            return _joined(found), ready
+        data, lower, upper = jax.tree.map(lambda x, a=first: x[a : a + CHUNK], problems[1:])
+        found.append(solve_batch(model, data, lower, upper, (lower + upper) / 2, settings=SETTINGS, size=CHUNK))
+        tell(f"{ready} of {n} draws")
+    return _joined(found), n
+
+
+def _joined(parts: list[Optimum]) -> Optimum:
+    return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)

@@ -26,7 +26,7 @@ from ..workload.presets import model_names
 from ..workload.transformer import PHASES
 from .answers import LEFT, Answers
 from .ask import MOST_B, ask_of, limits_of, parsed
-from .workloads import asked_of, reasked, sizes_of_phases
+from .session import asked_of, reasked, sizes_of_phases
 
 PAGE = Path(__file__).parent / "page"
 """Files of the page."""

@@ -1,4 +1,4 @@
-"""What a page asks, checked: a request is a stranger's file like any other."""
+"""What a page asks, checked (a request is a stranger's file like any other), and the same as lines of Python."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import SpecError
-from .subject import AtHand, Plans, Subject, first_chip
+from ..lowering.served import phase_under
+from ..study.convex import cools
+from ..workload.requests import Requests
+from .subject import AtHand, Plans, Subject, first_chip, plan_texts
 
 MOST_B = 64 * 1024
 MOST_BLANK_MM2 = 1e4
@@ -87,3 +90,35 @@ def _index(name: str, value: Any, n: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < n:
         raise SpecError(f"{name}: give a whole number from 0 to {n - 1}")
     return value
+
+
+def python_lines(subject: Subject, ask: Ask, plans: Plans) -> str:
+    """A script that evaluates the chip at hand, by its exported file; SpecError for models in service."""
+    study = subject.study
+    name, where = f"{study.name}-explored.toml", study.choices[ask.at.choice].system or study.baseline.name
+    lines = [
+        "import dse", "",
+        f"chip = dse.chip({name!r})  # export it as TOML beside this script",
+        f"tech = dse.chip_technology(chip, {study.package!r})",
+    ]  # fmt: skip
+    if not subject.is_chip:
+        lines.append("# a study chooses collectives at its baseline's link speeds, `evaluate` at the chip's own")
+    if cools(subject.core):
+        lines.append("# the study also slows operators down to what the package is cooled for; `evaluate` does not")
+    texts = plan_texts(subject, plans)
+    chosen = [kept[i] for kept, i in zip(subject.space.plans, plans, strict=True)]
+    each = zip(study.workloads.items(), study.calibrations.values(), texts, chosen, strict=True)
+    for (label, (asked, n_chips)), calibration, plan, run in each:
+        if isinstance(asked, Requests):
+            raise SpecError(f"{label} is a model in service; only phases of a model can be written as Python")
+        workload = phase_under(asked, run)
+        fields = {k: v for k, v in vars(workload).items() if k != "model"}
+        sizes = ", ".join(f"{k}={v!r}" for k, v in fields.items())
+        lines += [
+            "", f"workload = dse.{type(workload).__name__}(dse.model({workload.model.name!r}), {sizes})",
+            f"system = dse.system({where!r}, {n_chips}, chip)",
+            f"fit = dse.calibration({calibration.name!r})",
+            f"found = dse.evaluate(system, workload, dse.parse_plan({plan!r}), tech=tech, calibration=fit)",
+            f"print({label!r}, float(found.result.step_s), float(found.result.power_W))",
+        ]  # fmt: skip
+    return "\n".join([*lines, ""])

@@ -1,10 +1,13 @@
-"""Which facts a number on the page rests on: receipts by subject, guesses first."""
+"""Which facts a number on the page rests on: receipts by subject, guesses first, and those of measurements."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
+from ..calibrate.measurements import read
+from ..calibrate.published import preset_for
 from ..core.bibliography import publications
 from ..core.provenance import KINDS, worst_first
 from ..core.text import label, quantity_text, span, unit_of
@@ -113,4 +116,22 @@ def _row(b: Basis) -> dict[str, str]:
     return {
         "thing": b.thing, "name": label(f.name), "value": quantity_text(f.name, f.value), "kind": f.kind,
         "range": span(f.name, f.low, f.high), "source": f.source, "where": f.where, "note": f.note,
+    }  # fmt: skip
+
+
+@cache
+def receipts_of_measurements(kind: str) -> dict[str, Any]:
+    """Shipped measurements of a kind as receipts, a row for each source and chip; UnknownNameError for another kind."""
+    rows = read(kind)
+    each = rows.groupby(["source", "chip", "source_url", "year"], sort=True).size()
+    found = [_measured_row(str(s), str(c), str(url), int(year), int(n)) for (s, c, url, year), n in each.items()]  # type: ignore[misc]
+    return {"rows": found, "works": {}}
+
+
+def _measured_row(source: str, published: str, url: str, year: int, n: int) -> dict[str, str]:
+    preset = preset_for(published)
+    return {
+        "thing": published, "name": f"{n:,} published {'value' if n == 1 else 'values'}", "value": str(year),
+        "kind": "measured", "range": "", "source": source, "where": url, "note": "",
+        "chip": preset[0] if preset else published,
     }  # fmt: skip

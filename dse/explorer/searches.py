@@ -1,13 +1,20 @@
-"""Searches that a page can start beside the optimum: a front, serving curves, predictions of measurements."""
+"""Searches that a page can start beside the optimum, and what other commands left in results folders."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from ..calibrate.validate import validate
-from ..core.errors import SpecError, UnknownNameError
-from ..economy.hours import hours
+from ..core.errors import DseError, SpecError, UnknownNameError
+from ..core.files import SAFE_NAME, read_text
+from ..core.text import label, scoped_label, unit_of
+from ..economy.owning import hours
 from ..explore.front import checked_metrics, front
 from ..explore.ray import Rays
 from ..explore.risk import Known, risk
@@ -20,12 +27,13 @@ from ..report.serving import serving_json
 from ..report.validation import validation_json
 from ..serving.curve import Promise
 from ..serving.offer import offers
+from ..study.design import Choice
+from ..study.metrics import HEAT
 from ..workload.presets import model, model_names
 from ..workload.requests import Length, Requests
-from .found import KINDS, front_numbers, prediction_rows, risk_numbers, serving_lines
-from .measured import receipts_of_measurements
+from .receipts import receipts_of_measurements, receipts_of_served, receipts_of_unknowns, topic_of_metric
 from .reoptimise import Tell
-from .subject import Plans, Subject
+from .subject import Plans, Subject, known_plans
 
 MOST_FRONT, MOST_CHIPS, MOST_TOKENS, MOST_SAMPLES = 200, 8, 2**20, 4000
 """Points of a front, chips beside each other, tokens of a request, draws of facts: what one page may ask for."""
@@ -99,3 +107,131 @@ def whole(asked: dict[str, Any], name: str, usual: int, most: int) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 12 and 1 <= int(text) <= most):
         raise SpecError(f"{name}: give a whole number from 1 to {most}")
     return int(text)
+
+
+MOST_POINTS = 2000
+"""Points that are drawn of a kind of measurement; of more, evenly many."""
+MOST_DRIVERS = 20
+"""Unknowns that are shown of a risk study, those that move the outcome most."""
+SHOWN = ("point_id", "source", "chip", "calibration", "measured_s", "predicted_s")
+"""Columns of predictions that are drawn."""
+KINDS = ("training", "inference", "kernels", "collectives")
+"""Kinds of measurement."""
+Roots = tuple[Path, ...]
+"""Folders of answers, see `answer_roots`."""
+
+
+def _files(roots: Roots, pattern: str) -> list[Path]:
+    """Files of some folders by their path in them; of two alike the one in the folder that comes first."""
+    found: dict[Path, Path] = {}
+    for root in roots:
+        for path in sorted(root.glob(pattern)):
+            found.setdefault(path.relative_to(root), path)
+    return list(found.values())
+
+
+def _of_study(subject: Subject, roots: Roots, pattern: str) -> list[Path]:
+    name = subject.study.name
+    return _files(roots, f"{name}/{pattern}") if SAFE_NAME.fullmatch(name) else []
+
+
+def fronts_in(subject: Subject, results: Roots) -> dict[str, Any]:
+    """Fronts of this study, each with its points as designs that can be loaded."""
+    return _kept(_of_study(subject, results, "front_*/front.json"), lambda a: front_numbers(subject, a), "fronts")
+
+
+def front_numbers(subject: Subject, a: dict[str, Any]) -> dict[str, Any]:
+    """A front as `front_json` gives it, its points as designs: free numbers and position of the choice."""
+    metrics = [{"name": m, "label": label(m), "unit": unit_of(m), "topic": topic_of_metric(m)} for m in a["metrics"]]
+    points = []
+    for row in a["points"]:
+        choice = subject.study.choices.index(Choice(**{f: row[f] for f in Choice.__dataclass_fields__ if f in row}))
+        x = {f.name: float(row[f.name]) for f in subject.study.free}
+        blank = float(row["blank_mm2"]) if HEAT in a["metrics"] else 0.0  # what limits ask for, they ask for again
+        plans = known_plans(subject, [str(row.get(f"plan:{w}")) for w in subject.study.workloads])
+        values = [float(row[m]) for m in a["metrics"]]
+        points.append({"values": values, "x": x, "choice": choice, "blank_mm2": blank, "plans": plans})
+    shown = {"knee": int(a["knee"]), "worst_gap": float(a["worst_gap"]), "unfinished": _unfinished(a)}
+    return {"metrics": metrics, "points": points, **shown}
+
+
+def risks_in(subject: Subject, results: Roots) -> dict[str, Any]:
+    """What `dse risk` said of this study."""
+    return _kept(_of_study(subject, results, "risk.json"), lambda a: risk_numbers(subject, a), "risks")
+
+
+def risk_numbers(subject: Subject, a: dict[str, Any]) -> dict[str, Any]:
+    """A risk study as `risk_json` gives it: the distribution of the outcome, and what it hangs on, with receipts."""
+    kept = ("samples", "seed", "target", "probability", "probability_error", "feasible", "in_the_way")
+    first = a["drivers"][:MOST_DRIVERS]
+    receipts = receipts_of_unknowns(subject, [str(d["unknown"]) for d in first])
+    drivers = [
+        {"unknown": str(d["unknown"]), "words": scoped_label(str(d["unknown"])), "group": str(d["group"]),
+         "correlation": float(d["rank_correlation"]), "error": float(d["error"]),
+         "receipts": receipts[str(d["unknown"])]} for d in first
+    ]  # fmt: skip
+    merit, left = [float(v) for v in a["merit_distribution"]], _unfinished(a)
+    return {**{k: a[k] for k in kept}, "merit": merit, "drivers": drivers, "unfinished": left}
+
+
+def _unfinished(a: dict[str, Any]) -> list[str]:
+    """What an answer lacks because time was up; older ones do not say."""
+    return [str(x) for x in a.get("unfinished", [])]
+
+
+def servings_in(results: Roots, own: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Serving curves of all models; `own` are the user's chips of this session."""
+    return _kept(_files(results, "serve/*.json"), lambda a: serving_lines(a, own), "servings")
+
+
+def serving_lines(a: dict[str, Any], own: tuple[str, ...]) -> dict[str, Any]:
+    """Curves as `dse serve` gives them, only what is drawn; receipts of presets and of the chips in `own`."""
+    names = ("tpot_s", "ttft_s", "chip_tokens_per_s", "tokens_per_J", "million_tokens_USD", "batch", "n_chips", "plan")
+    known = (*chip_names(), *own)  # a file may name a chip that this session may not read
+    chips = {
+        chip: {
+            "system": c["system"],
+            "calibration": c["calibration"],
+            "curve": [{n: p[n] for n in names} for p in c["curve"]],
+            "receipts": receipts_of_served(chip, str(c["system"]), str(c["calibration"])) if chip in known else None,
+        }
+        for chip, c in a["chips"].items()
+    }
+    kept = ("model", "requests", "weights", "kv", "promise", "comparison")
+    return {**{k: a[k] for k in kept}, "chips": chips}
+
+
+def truth_in(results: Roots) -> dict[str, Any]:
+    """Scores of every kind of measurement, out of sample first, and the single predictions where they are there."""
+    folders = [f"{k}{held}" for k in KINDS for held in ("-without-source", "")]
+    files = [path for f in folders for path in _files(results, f"validation/{f}/scores.json")]
+    found = _kept(files, _scores, "kinds")
+    for scores in found["kinds"]:
+        path = Path(scores["file"]).parent.with_suffix(".parquet")
+        scores["points"] = prediction_rows(pd.read_parquet(path)) if path.is_file() else []
+    return found
+
+
+def prediction_rows(predictions: pd.DataFrame) -> list[dict[str, Any]]:
+    """Predictions beside measurements, one row each; of many, evenly some."""
+    done = predictions.dropna(subset=["predicted_s"])
+    return done.iloc[:: max(1, -(-len(done) // MOST_POINTS))][list(SHOWN)].to_dict("records")
+
+
+def _scores(a: dict[str, Any]) -> dict[str, Any]:
+    kept = ("kind", "held_out", "total", "sources", "chips", "worst")
+    name = f"{a['kind']}, out of sample" if a["held_out"] else a["kind"]
+    return {**{k: a[k] for k in kept}, "name": name, "receipts": receipts_of_measurements(a["kind"])}
+
+
+def _kept(files: list[Path], read: Callable[[Any], dict[str, Any]], name: str) -> dict[str, Any]:
+    """What could be read of some files, and which could not."""
+    found, skipped = [], []
+    for path in (p for p in files if p.is_file()):
+        try:
+            found.append({**read(json.loads(read_text(path))), "file": str(path)})
+        except (DseError, json.JSONDecodeError, RecursionError) as error:
+            skipped.append(f"{path}: {' '.join(str(error).split())[:200]}")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            skipped.append(f"{path}: not written by this version ({type(error).__name__})")
+    return {name: found, "skipped": skipped}

@@ -11,8 +11,7 @@ import uvicorn
 
 from .answers import Answers
 from .app import Pages
-from .guard import Guard, new_token
-from .session import LEAVE_S, listening
+from .session import LEAVE_S, Guard, listening, new_token
 
 
 def serve(answers: Answers, port: int, opens: bool, greet: Callable[[str], None]) -> int:

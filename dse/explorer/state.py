@@ -14,8 +14,7 @@ from ..core.files import SAFE_NAME, read_text
 from ..core.origin import digest
 from ..core.text import COMPOUND, SCALES, label, unit_of
 from ..core.version import __version__
-from ..explore.designed import WHITE_SPACE
-from ..explore.named import NAMED
+from ..explore.designed import NAMED, WHITE_SPACE
 from ..hardware.presets import chip_names
 from ..lowering.plan import Plan
 from ..optimize.solution import SLACK, SLACK_PRICE, SMALLEST_PRICE

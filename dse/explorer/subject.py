@@ -14,8 +14,7 @@ import numpy as np
 from ..core.free import Free
 from ..evaluation.breakdown import rank_ops
 from ..hardware.chip import Chip
-from ..hardware.chip_file import chip_toml
-from ..hardware.own_chip import short_name
+from ..hardware.own_chip import chip_toml, short_name
 from ..hardware.presets import base_name
 from ..hardware.system import System
 from ..lowering.plan import Plan, plan_text

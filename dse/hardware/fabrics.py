@@ -11,8 +11,7 @@ from pathlib import Path
 
 from ..core.errors import SpecError
 from ..core.provenance import Receipts, Sourced, load_receipts, number, number_or, own_thing, pick, text, worst_first
-from .own_chip import CHIPS, is_own
-from .physical import check_physical
+from .own_chip import CHIPS, check_physical, is_own
 from .system import Fabric
 
 SYSTEMS = CHIPS.with_name("systems.toml")

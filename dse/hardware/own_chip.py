@@ -1,7 +1,10 @@
-"""The chip in a user's own file: what it may say, what it inherits, and what no chip can be."""
+"""The chip in a user's own file: what it may say, inherits, and what no chip can be; and such a file written."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +13,9 @@ from ..core.files import read_toml
 from ..core.provenance import OwnThing, Receipts, Sourced, load_receipts, own_thing, pick
 from ..core.shipped import check_kind
 from ..core.text import quantity_text, spelled, unit_of
+from ..technology.node import ByPrecision
 from ..technology.presets import link, memory, node
-from .chip import OPTIONAL
+from .chip import NARROW_PRODUCTS, OPTIONAL, Chip
 
 CHIPS = Path(__file__).parent / "data" / "chips.toml"
 OWN_SETTINGS = ("system", "host", "price", "margin", "rent")
@@ -82,3 +86,56 @@ def _check_usual(path: Path, key: str, fact: Sourced) -> None:
 def facts_of(thing: OwnThing) -> Receipts:
     """All facts of a user's own chip; what was published of its base as a product is left out."""
     return {**{k: f for k, f in thing.inherited.items() if not k.startswith(OF_A_PRODUCT)}, **thing.own}
+
+
+_BY_PRECISION = {"macs_per_cycle": "macs"}
+"""Fields with a number per precision whose facts are named otherwise."""
+
+
+def chip_facts(chip: Chip) -> dict[str, float | str]:
+    """Facts of a chip by canonical name, as a chip file names them; its own name is left out, and what goes unsaid."""
+    facts: dict[str, float | str] = {}
+    for record in (chip, chip.core, chip.core.tensor):
+        for field in dataclasses.fields(record):
+            value = getattr(record, field.name)
+            if isinstance(value, ByPrecision):
+                stem = _BY_PRECISION.get(field.name, field.name)
+                facts |= {f"{stem}_{p.name}": float(getattr(value, p.name)) for p in dataclasses.fields(value)}
+            elif isinstance(value, str):
+                facts[field.name] = value
+            elif not dataclasses.is_dataclass(value):
+                facts[field.name] = float(value)
+    facts.pop("name")
+    return {n: v for n, v in facts.items() if OPTIONAL.get(n) != v}
+
+
+def chip_toml(chip: Chip, where: str) -> str:
+    """The text of a chip file for `chip`, every fact derived by this package."""
+    table = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in chip.name)
+    receipt = f'kind = "derived", source = "dse2026", where = {json.dumps(where)}'
+    lines = [f"{name} = {{ value = {json.dumps(value)}, {receipt} }}" for name, value in chip_facts(chip).items()]
+    head = "# A chip file: each number in canonical units, with its kind and source. Written by `dse optimize`."
+    return "\n".join([head, "", f"[{table}]", *lines, ""])
+
+
+ZERO_ALLOWED = ("macs_", "instruction_", "spare_frac", "transfer_start", "die_to_die_bandwidth", "in_network_reduction",
+                "shared_port", "near_sram",
+                "scaleup_switch")  # fmt: skip
+"""Facts that may be zero, by how their names begin; every other number must be positive."""
+CHOICES = {"lane_kind": ("simd", "simt"), "sram_kind": ("scratchpad", "cache"), "kind": ("torus", "switched"),
+           "narrow_products": tuple(NARROW_PRODUCTS)}  # fmt: skip
+"""Named facts and the names they may have."""
+
+
+def check_physical(name: str, receipts: Receipts) -> None:
+    """SpecError, with field and value, for facts that no hardware can have: not finite, negative, an unknown kind."""
+    for fact in receipts.values():
+        value = fact.value
+        if isinstance(value, str):
+            allowed = CHOICES.get(fact.name, (value,))
+            if value not in allowed:
+                raise SpecError(f"{name}.{fact.name} = '{value}'; expected one of {', '.join(allowed)}")
+        elif not math.isfinite(value) or value < 0:
+            raise SpecError(f"{name}.{fact.name} = {value:g}; expected a finite number, not negative")
+        elif value == 0 and not fact.name.startswith(ZERO_ALLOWED):
+            raise SpecError(f"{name}.{fact.name} = 0; expected a positive number")

@@ -9,8 +9,7 @@ from ..core.schemas import Schema, both_names, field_docs, one_of, quantity_sche
 from ..core.text import unit_of
 from .chip import Chip, Core, TensorEngine
 from .fabrics import fabric_names
-from .own_chip import CHIPS, OWN_SETTINGS
-from .physical import ZERO_ALLOWED
+from .own_chip import CHIPS, OWN_SETTINGS, ZERO_ALLOWED
 
 BY_PRECISION = {"macs_": "macs_per_cycle", "granule_contract_": "granule_contract"}
 """Facts with one number per precision: how their names begin, and the field they fill."""

@@ -139,7 +139,7 @@ def _decode_memory(requests: Requests, shape: Shape, n_sequences: int, context: 
 def writer_memory(requests: Requests, shape: Shape, n_sequences: int, quantile_frac: float) -> Memory:
     """HBM of the fullest chip: weights, working set, one prompt, and a cache for the peak number of sequences.
 
-    The peak is that of a Poisson number (see `queueing`) with the mean context; at least the longest request alone.
+    The peak is that of a Poisson number (see `steady`) with the mean context; at least the longest request alone.
     """
     mean = _decode_memory(requests, shape, n_sequences, requests.mean_context)
     longest = _decode_memory(requests, shape, 1, requests.longest)

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from ..economy.racks import system_rack
+from ..economy.presets import system_rack
 from ..study.design import Choice
 from ..study.metrics import State
 

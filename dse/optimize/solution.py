@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..core.files import picked
 from ..core.text import enough_text, label, quantity_text
 from ..hardware.chip import Chip
 from ..lowering.plan import Plan
@@ -307,14 +308,10 @@ def solution_json(solution: Solution) -> dict[str, Any]:
 def _numbers_json(chip: Chip, supply_V: float) -> dict[str, float]:
     core = chip.core
     return {
-        "n_cores": float(chip.n_cores),
-        "clock_Hz": float(chip.clock_Hz),
+        **picked(chip, "n_cores", "clock_Hz"),
         "supply_V": supply_V,
-        **{f"{n}_per_core": float(getattr(core, n)) for n in ("scratchpad_B", "vector_lanes", "dma_bandwidth_Bps")},
-        "n_stacks": float(chip.n_stacks),
-        "hbm_bandwidth_Bps": float(chip.hbm_bandwidth_Bps),
-        "hbm_capacity_B": float(chip.hbm_capacity_B),
-        "scaleup_bandwidth_per_dir_Bps": float(chip.scaleup_bandwidth_per_dir_Bps),
+        **{f"{n}_per_core": v for n, v in picked(core, "scratchpad_B", "vector_lanes", "dma_bandwidth_Bps").items()},
+        **picked(chip, "n_stacks", "hbm_bandwidth_Bps", "hbm_capacity_B", "scaleup_bandwidth_per_dir_Bps"),
     }
 
 
@@ -322,11 +319,8 @@ def _workload_json(w: WorkloadReport) -> dict[str, Any]:
     e = w.evaluation
     return {
         "plan": dataclasses.asdict(w.plan),
-        "step_s": float(e.step_s),
+        **picked(e, "step_s"),
         "unthrottled_s": float(e.step.total_s),
         "speedup": w.speedup,
-        "tokens_per_s": float(e.tokens_per_s),
-        "power_W": float(e.power_W),
-        "mfu_frac": float(e.mfu_frac),
-        "memory_B": float(e.memory_B),
+        **picked(e, "tokens_per_s", "power_W", "mfu_frac", "memory_B"),
     }

@@ -12,8 +12,7 @@ import numpy as np
 from ..core.program import meanwhile
 from ..core.types import row_of, unnamed
 from ..economy.job import Economy, Job, job_of
-from ..economy.presets import economy, reliability
-from ..economy.racks import in_rack
+from ..economy.presets import economy, in_rack, reliability
 from ..hardware.chip import Chip
 from ..hardware.fabrics import most_scaleup_Bps
 from ..hardware.presets import system as preset_system

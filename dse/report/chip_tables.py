@@ -5,35 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from ..core.files import picked
 from ..core.provenance import Sourced
 from ..core.text import digits, in_unit, label, percent, quantity_text, span
 from ..explore.designed import chip_silicon
 from ..hardware.chip import Chip, native_precisions, peak_FLOPps
 from ..hardware.presets import chip, chip_names, chip_receipts, vendor_disagreement
 from ..study.metrics import METRICS, chip_state
-from .layout import WIDE as WIDE
-from .layout import table
+from .layout import drawn
+from .tables import table_of
 
 
 def chip_numbers(name: str) -> dict[str, Any]:
     """The line of a chip in the overview, canonical units; what this package's models say beside what is published."""
     c, published = chip(name), {f.name: f.value for f in chip_receipts(name)}
-    peaks = {f"peak_{p}_FLOPps": _peak(c, p) for p in ("bf16", "fp8", "fp4")}
+    peaks = {f"peak_{p}_FLOPps": _peak(c, p) for p in PEAKS}
     return {
         "name": name,
         "node": c.node,
         **peaks,
-        "hbm": c.hbm,
-        "hbm_capacity_B": float(c.hbm_capacity_B),
-        "hbm_bandwidth_Bps": float(c.hbm_bandwidth_Bps),
-        "link": c.link,
-        "scaleup_bandwidth_per_dir_Bps": float(c.scaleup_bandwidth_per_dir_Bps),
-        "power_limit_W": float(c.power_limit_W),
-        "n_dies": float(c.n_dies),
+        **picked(c, "hbm", "hbm_capacity_B", "hbm_bandwidth_Bps", "link"),
+        **picked(c, "scaleup_bandwidth_per_dir_Bps", "power_limit_W", "n_dies"),
         "die_mm2_estimate": float(chip_silicon(c).die_mm2),
         "die_mm2_published": published.get("die_area_mm2"),
         "full_load_W_estimate": max(_full_load_W(c, p) for p in native_precisions(c) if p in LOADED),
@@ -57,19 +52,20 @@ def _peak(c: Chip, precision: str) -> float | None:
 def chips_table() -> Table:
     """All chip presets in one table; a star marks what this package's models say, beside what is published."""
     peaks = "BF16 / FP8 / FP4 [TFLOP/s]"
-    t = table("chip", "node", peaks, "HBM", "capacity", "bandwidth", "scale-up/dir", "TDP", "load*", "die*", "die")
-    for name in chip_names():
-        n = chip_numbers(name)
-        rates = [n[f"peak_{p}_FLOPps"] for p in PEAKS]
-        dies = "" if n["n_dies"] == 1 else f"{digits(n['n_dies'])} x "
-        t.add_row(
-            name, n["node"], " / ".join("-" if r is None else digits(r / 1e12, 4) for r in rates),
-            n["hbm"], in_unit(n["hbm_capacity_B"], "B"), in_unit(n["hbm_bandwidth_Bps"], "Bps"),
-            in_unit(n["scaleup_bandwidth_per_dir_Bps"], "Bps"), in_unit(n["power_limit_W"], "W"),
-            in_unit(n["full_load_W_estimate"], "W"), f"{dies}{in_unit(n['die_mm2_estimate'], 'mm2')}",
-            "" if n["die_mm2_published"] is None else in_unit(n["die_mm2_published"], "mm2"),
-        )  # fmt: skip
-    return t
+    heads = ("chip", "node", peaks, "HBM", "capacity", "bandwidth", "scale-up/dir", "TDP", "load*", "die*", "die")
+    return drawn(table_of(heads, map(_chip_row, map(chip_numbers, chip_names()))))
+
+
+def _chip_row(n: dict[str, Any]) -> tuple[str, ...]:
+    rates = [n[f"peak_{p}_FLOPps"] for p in PEAKS]
+    dies = "" if n["n_dies"] == 1 else f"{digits(n['n_dies'])} x "
+    sizes = ("hbm_capacity_B", "hbm_bandwidth_Bps", "scaleup_bandwidth_per_dir_Bps", "power_limit_W")
+    return (
+        n["name"], n["node"], " / ".join("-" if r is None else digits(r / 1e12, 4) for r in rates), n["hbm"],
+        *(quantity_text(k, n[k]) for k in sizes), in_unit(n["full_load_W_estimate"], "W"),
+        f"{dies}{in_unit(n['die_mm2_estimate'], 'mm2')}",
+        "" if n["die_mm2_published"] is None else in_unit(n["die_mm2_published"], "mm2"),
+    )  # fmt: skip
 
 
 PEAKS = ("bf16", "fp8", "fp4")
@@ -77,15 +73,16 @@ PEAKS = ("bf16", "fp8", "fp4")
 
 def receipts_table(facts: list[Sourced], title: str) -> Table:
     """Facts with value, range, kind, where and source; guesses stand out."""
-    t = table("fact", "value", "range", "kind", "where [source]", title=title)
-    t.columns[4].justify, t.columns[4].no_wrap = "left", False
-    for f in facts:
-        where = escape(f"{f.where}{f' ({f.note})' if f.note else ''} [{f.source}]")
-        style = {"guess": "yellow", "estimate": "none"}.get(f.kind, "dim")
-        t.add_row(
-            label(f.name), quantity_text(f.name, f.value), span(f.name, f.low, f.high), f.kind, where, style=style
+    rows = (
+        (
+            label(f.name), quantity_text(f.name, f.value), span(f.name, f.low, f.high), f.kind,
+            f"{f.where}{f' ({f.note})' if f.note else ''} [{f.source}]",
         )
-    return t
+        for f in facts
+    )  # fmt: skip
+    styles = tuple({"guess": "yellow", "estimate": "none"}.get(f.kind, "dim") for f in facts)
+    heads = ("fact", "value", "range", "kind", "where [source]")
+    return drawn(table_of(heads, rows, title=title, styles=styles, left=(4,), wrapped=(4,)))
 
 
 def chip_view(name: str) -> RenderableType:

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..core.files import picked
 from ..core.text import digits, in_unit, label, percent, span
 from ..evaluation.breakdown import Finding, binding, step_parts
 from ..hardware.chip import Chip, native_precisions, runs_in
@@ -117,22 +118,17 @@ def finding_json(f: Finding) -> dict[str, Any]:
         "products_asked": products_of(f.workload),
         "note": stand_in_text(f.workload, f.system.chip),
         "products_run_in": runs_in(native_precisions(f.system.chip), products_of(f.workload)),
-        "step_s": float(e.step_s),
+        **picked(e, "step_s"),
         "band_s": [f.fastest_s, f.slowest_s],
         "calibration": f.calibration,
-        "tokens_per_s": float(e.tokens_per_s),
-        "mfu_frac": float(e.mfu_frac),
-        "power_W": float(e.power_W),
+        **picked(e, "tokens_per_s", "mfu_frac", "power_W"),
         "power_limit_W": float(f.system.chip.power_limit_W),
-        "memory_B": float(e.memory_B),
-        "usable_memory_B": f.usable_memory_B,
+        **picked(e, "memory_B"),
+        **picked(f, "usable_memory_B"),
         "parts_s": dict(step_parts(e)),
         "waits_for_frac": dict(binding(e, f.operators)),
         "operators": [
-            {
-                "name": o.name, "precision": o.precision, "seconds": o.seconds, "bound": o.bound,
-                "FLOP_per_run": o.run_FLOP, "B_per_run": o.run_B,
-            }
+            {**picked(o, "name", "precision", "seconds", "bound"), "FLOP_per_run": o.run_FLOP, "B_per_run": o.run_B}
             for o in f.operators
         ],
     }  # fmt: skip

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..core.files import picked
 from ..core.text import digits, in_unit, label, percent, times
 from ..economy.bill import ChipCost
 from ..economy.curves import DAY_s
@@ -20,7 +21,7 @@ from ..hardware.presets import chip
 from ..serving.comparison import MODEL, Answer, Asked, training, usual
 from ..workload.presets import model as preset_model
 from .evaluated import stand_in_text
-from .layout import beside, drawn, table
+from .layout import beside, drawn
 from .tables import table_of
 
 SHOWN_KNOBS, WRITTEN_KNOBS = 3, 10
@@ -124,23 +125,26 @@ def against_view(
 ) -> RenderableType:
     """Two chips compared, three ways of paying, with what must hold for 40 %."""
     asked = asked or usual(precision)
-    t = table("USD per million tokens", first, second, "ratio", "range", "40 % cheaper?")
-    for a in answers:
-        known = math.isfinite(a.ratio)
-        span = f"{digits(a.low, 2)} to {digits(a.high, 2)}" if known else ""
-        verdict = a.verdict if known else ("no public price" if a.leading else "does not serve")
-        ratio = times(a.ratio, 2) if known else "-"
-        t.add_row(f"{a.workload}, {a.paying}", digits(a.first_USD), digits(a.second_USD), ratio, span, verdict)
+    heads = ("USD per million tokens", first, second, "ratio", "range", "40 % cheaper?")
     lines = [Text(f"{a.workload}, {a.paying}: {a.needed}", style="dim") for a in answers]
     owned = next(a for a in answers if a.paying == "owned")
-    widest = "; ".join(f"{label(k.label)} {times(k.low, 2)} to {times(k.high, 2)}" for k in owned.leading[:SHOWN_KNOBS])
-    note = f"What moves the ratio most ({owned.workload}, owned): {widest}."
+    most = (f"{label(k.label)} {times(k.low, 2)} to {times(k.high, 2)}" for k in owned.leading[:SHOWN_KNOBS])
+    note = f"What moves the ratio most ({owned.workload}, owned): {'; '.join(most)}."
     said = stand_ins(first, second, precision)
     runs = f"In {precision.upper()}, but {' and '.join(said)}." if said else f"Both in {precision.upper()}."
     head = Text(f"Is {first} 40 % cheaper than {second}? {runs}", style="bold")
     return Group(
-        head, Text(asked_text(asked)), "", t, "", Text("What must hold:"), *lines, "", Text(note, style="yellow")
-    )
+        head, Text(asked_text(asked)), "", drawn(table_of(heads, map(_paid, answers))), "", Text("What must hold:"),
+        *lines, "", Text(note, style="yellow"),
+    )  # fmt: skip
+
+
+def _paid(a: Answer) -> tuple[str, ...]:
+    known = math.isfinite(a.ratio)
+    span = f"{digits(a.low, 2)} to {digits(a.high, 2)}" if known else ""
+    verdict = a.verdict if known else ("no public price" if a.leading else "does not serve")
+    ratio = times(a.ratio, 2) if known else "-"
+    return f"{a.workload}, {a.paying}", digits(a.first_USD), digits(a.second_USD), ratio, span, verdict
 
 
 def asked_text(asked: Asked) -> str:
@@ -171,9 +175,8 @@ def against_json(
     }  # fmt: skip
     rows = [
         {
-            "workload": a.workload, "paying": a.paying, "first_USD_per_Mtoken": a.first_USD,
-            "second_USD_per_Mtoken": a.second_USD, "ratio": a.ratio, "ratio_range": [a.low, a.high],
-            "needed": a.needed,
+            **picked(a, "workload", "paying"), "first_USD_per_Mtoken": a.first_USD,
+            "second_USD_per_Mtoken": a.second_USD, "ratio": a.ratio, "ratio_range": [a.low, a.high], "needed": a.needed,
             "leading": [{"fact": k.label, "low": k.low, "high": k.high} for k in a.leading[:WRITTEN_KNOBS]],
         }
         for a in answers
@@ -203,32 +206,31 @@ def plan_line(r: Run) -> str:
 def failures_table(r: Run) -> Table:
     """Interruptions by component, and what the job does about them."""
     i = r.interruptions
-    t = table("interruptions", "expected", "share")
-    for name, n in r.interruptions_by_component.items():
-        t.add_row(label(name), digits(n), percent(r.interruption_shares_frac[name]))
-    t.add_section()
-    low, high = r.interruptions_range
-    t.add_row("all", f"{digits(r.n_interruptions)} ({digits(low, 2)} to {digits(high, 2)})", "100 %")
-    t.add_row("mean time between", in_unit(i.mtbf_s, "s"), "")
-    t.add_row("checkpoint every", f"{in_unit(i.interval_s, 's')} (Daly {in_unit(i.daly_interval_s, 's')})", "")
-    t.add_row("standstill per checkpoint", in_unit(i.write_s, "s"), "")
-    t.add_row("restart", in_unit(i.restart_s, "s"), "")
-    t.add_row("spare chips", digits(r.n_spare_chips), percent(r.spare_frac))
-    return t
+    shares, (low, high) = r.interruption_shares_frac, r.interruptions_range
+    parts = [(label(name), digits(n), percent(shares[name])) for name, n in r.interruptions_by_component.items()]
+    total = (
+        ("all", f"{digits(r.n_interruptions)} ({digits(low, 2)} to {digits(high, 2)})", "100 %"),
+        ("mean time between", in_unit(i.mtbf_s, "s"), ""),
+        ("checkpoint every", f"{in_unit(i.interval_s, 's')} (Daly {in_unit(i.daly_interval_s, 's')})", ""),
+        ("standstill per checkpoint", in_unit(i.write_s, "s"), ""),
+        ("restart", in_unit(i.restart_s, "s"), ""),
+        ("spare chips", digits(r.n_spare_chips), percent(r.spare_frac)),
+    )
+    return drawn(table_of(("interruptions", "expected", "share"), (*parts, *total), totals=len(total)))
 
 
 def bill_of_run(r: Run) -> Table:
     """Dollars, energy and carbon of a run, in all and per million tokens."""
-    t, each = table("the run", "in all", "per M tokens"), r.per_million_tokens
-    t.add_row("owned", dollars(r.cost_USD), f"{digits(each['cost_USD'])} USD")
-    t.add_row("  its range", " to ".join(digits(x / 1e6) for x in r.cost_range_USD) + " M USD", "")
-    for kind, value in r.rent_USD.items():
-        t.add_row(f"rented, {kind.replace('_', ' ')}", dollars(value), f"{digits(each[kind])} USD")
-    t.add_row("energy", f"{digits(r.energy_J / 3.6e12)} GWh", f"{digits(each['energy_J'] / 3.6e6)} kWh")
-    for words, name in (("carbon, running", "running_kg"), ("carbon, share of making", "embodied_kg")):
-        t.add_row(words, f"{digits(getattr(r, name) / 1e3)} t CO2e", f"{digits(1e3 * each[name])} g")
-    t.add_row("chip-hour", f"{digits(float(r.upkeep.chip_hour_USD))} USD", "")
-    return t
+    each, carbon = r.per_million_tokens, (("running", "running_kg"), ("share of making", "embodied_kg"))
+    rows = [
+        ("owned", dollars(r.cost_USD), f"{digits(each['cost_USD'])} USD"),
+        ("  its range", " to ".join(digits(x / 1e6) for x in r.cost_range_USD) + " M USD", ""),
+        *((f"rented, {k.replace('_', ' ')}", dollars(v), f"{digits(each[k])} USD") for k, v in r.rent_USD.items()),
+        ("energy", f"{digits(r.energy_J / 3.6e12)} GWh", f"{digits(each['energy_J'] / 3.6e6)} kWh"),
+        *((f"carbon, {w}", f"{digits(getattr(r, n) / 1e3)} t CO2e", f"{digits(1e3 * each[n])} g") for w, n in carbon),
+        ("chip-hour", f"{digits(float(r.upkeep.chip_hour_USD))} USD", ""),
+    ]
+    return drawn(table_of(("the run", "in all", "per M tokens"), rows))
 
 
 def run_json(r: Run) -> dict[str, Any]:
@@ -237,14 +239,12 @@ def run_json(r: Run) -> dict[str, Any]:
     return {
         "chip": r.system.chip.name, "system": r.system.name, "n_chips": r.system.n_chips,
         "model": r.workload.model.name, "plan": str(r.plan), "seconds": r.seconds,
-        "step_s": float(r.evaluation.step_s), "wall_step_s": float(r.upkeep.wall_step_s),
+        **picked(r.evaluation, "step_s"), **picked(r.upkeep, "wall_step_s"),
         "interruptions": r.n_interruptions, "interruptions_range": list(r.interruptions_range),
         "interruptions_by_component": r.interruptions_by_component,
         "mtbf_s": i.mtbf_s, "checkpoint_interval_s": i.interval_s, "daly_interval_s": i.daly_interval_s,
         "first_order_goodput_frac": i.first_order_frac, "checkpoint_write_s": i.write_s,
-        "restart_s": i.restart_s, "goodput_frac": i.goodput_frac, "goodput_range": list(i.goodput_range),
-        "n_spare_chips": r.n_spare_chips, "tokens": r.tokens, "cost_USD": r.cost_USD,
-        "cost_range_USD": list(r.cost_range_USD), "rent_USD": r.rent_USD,
-        "cost_per_token_USD": float(r.upkeep.cost_per_token_USD), "chip_hour_USD": float(r.upkeep.chip_hour_USD),
-        "energy_J": r.energy_J, "running_kg": r.running_kg, "embodied_kg": r.embodied_kg,
+        **picked(i, "restart_s", "goodput_frac", "goodput_range"),
+        **picked(r, "n_spare_chips", "tokens", "cost_USD", "cost_range_USD", "rent_USD"),
+        **picked(r.upkeep, "cost_per_token_USD", "chip_hour_USD"), **picked(r, "energy_J", "running_kg", "embodied_kg"),
     }  # fmt: skip

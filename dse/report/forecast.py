@@ -15,8 +15,9 @@ from ..core.files import write_json
 from ..core.text import label, percent, quantity_text
 from ..explore.forecast import Forecast
 from ..explore.score import Scored, coverage, mean_log_score
-from .layout import table
+from .layout import drawn
 from .results import study_manifest
+from .tables import table_of
 from .terminal import unfinished
 
 LEVELS = (0.1, 0.5, 0.9)
@@ -82,15 +83,12 @@ def write_forecast(folder: Path, text: str, study_text: str, f: Forecast) -> Non
 
 def forecast_view(f: Forecast) -> RenderableType:
     """The forecast on one screen."""
-    numbers = table("quantity", "10 %", "50 %", "90 %")
-    for name, values in f.quantiles(LEVELS).items():
-        unit = name.partition(":")[0]
-        numbers.add_row(label(name), *(quantity_text(unit, x) for x in values))
-    words = table("choice", "probability")
-    for name, shares in f.shares().items():
-        words.add_row(label(name), ", ".join(f"{w} {percent(p)}" for w, p in shares.items()))
+    found = f.quantiles(LEVELS).items()
+    numbers = ((label(n), *(quantity_text(n.partition(":")[0], x) for x in values)) for n, values in found)
+    words = ((label(n), ", ".join(f"{w} {percent(p)}" for w, p in shares.items())) for n, shares in f.shares().items())
+    tables = table_of(("quantity", "10 %", "50 %", "90 %"), numbers), table_of(("choice", "probability"), words)
     head = Text(f"{f.assumptions.study.name}: {f.n} draws, seed {f.seed}")
-    return Group(head, "", numbers, "", words, *unfinished(f.unfinished))
+    return Group(head, *(part for t in tables for part in ("", drawn(t))), *unfinished(f.unfinished))
 
 
 def score_json(scored: tuple[Scored, ...]) -> dict[str, Any]:
@@ -101,10 +99,14 @@ def score_json(scored: tuple[Scored, ...]) -> dict[str, Any]:
 
 def score_view(scored: tuple[Scored, ...]) -> RenderableType:
     """Facts against the forecast."""
-    t = table("quantity", "fact", "draws below", "log score")
-    for s in scored:
-        fact = s.fact if isinstance(s.fact, str) else quantity_text(s.name.partition(":")[0], s.fact)
-        t.add_row(label(s.name), fact, "" if s.quantile is None else percent(s.quantile), f"{s.log_score:.2f}")
+    rows = (
+        (
+            label(s.name), quantity_text(s.name.partition(":")[0], s.fact),
+            "" if s.quantile is None else percent(s.quantile), f"{s.log_score:.2f}",
+        )
+        for s in scored
+    )  # fmt: skip
     inside = coverage(scored)
     band = "" if inside != inside else f", {percent(inside)} of the numbers between the 10 % and 90 % quantiles"
+    t = drawn(table_of(("quantity", "fact", "draws below", "log score"), rows))
     return Group(t, f"mean log score {mean_log_score(scored):.2f} nats{band}")

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ..core.files import write_json, write_whole
+from ..core.files import picked, write_json, write_whole
 from ..core.text import digits, label, percent, quantity_text, scoped_label, scoped_name, span, times
 from ..explore.front import Front
 from ..explore.remedy import Remedy
@@ -171,7 +171,7 @@ def sensitivity_json(s: Sensitivity, r: Remedy | None) -> dict[str, Any]:
         "undetermined": list(s.undetermined),
         "parameters": [
             {
-                "name": p.name, "value": p.value, "elasticity": p.elasticity, "swing": p.swing,
+                **picked(p, "name", "value", "elasticity", "swing"),
                 "range": None if p.fact is None else [p.fact.low, p.fact.high],
                 "kind": None if p.fact is None else p.fact.kind,
                 "design": dict(zip(s.variables, p.design.tolist(), strict=True)),
@@ -179,7 +179,7 @@ def sensitivity_json(s: Sensitivity, r: Remedy | None) -> dict[str, Any]:
             for p in s.parameters
         ],
         "remedy": None if r is None else {
-            "speedup": r.speedup, "delivered": r.delivered, "reachable": r.reachable, "most": r.most,
+            **picked(r, "speedup", "delivered", "reachable", "most"),
             "levers": [dataclasses.asdict(x) for x in r.levers],
         },
     }  # fmt: skip

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..core.text import label, scoped_label
+from ..explore.designed import Named
 from ..explore.front import Front
-from ..explore.named import Named
 from ..explore.sensitivity import Sensitivity
 from ..study.metrics import DELIVERED
 from .front import SHOWN, goal_text, heading

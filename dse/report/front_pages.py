@@ -11,8 +11,8 @@ import numpy as np
 
 from ..core.files import write_whole
 from ..core.text import digits, label, quantity_text
+from ..explore.designed import Named
 from ..explore.front import Front
-from ..explore.named import Named
 from .front import goal_text, heading
 from .front_axes import ROOM, axis_label, better, log_ticks
 from .style import CONTEXT, DESIGN, NODES

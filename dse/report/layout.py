@@ -99,7 +99,12 @@ def table(*columns: str, title: str = "") -> Table:
 
 def drawn(t: tables.Table) -> Table:
     """A table for a terminal, in the house style."""
-    made = table(*t.columns)
+    made = table(*map(escape, t.columns), title=escape(t.title))
+    made.show_header = any(t.columns)
+    for i in t.left:
+        made.columns[i].justify = "left"
+    for i in t.wrapped:
+        made.columns[i].no_wrap = False
     for i, (row, style) in enumerate(zip_longest(t.rows, t.styles)):
         if t.totals and i == len(t.rows) - t.totals:
             made.add_section()

@@ -55,6 +55,7 @@ def reading_numbers(r: Reading) -> dict[str, Any]:
         "blocks": blocks,
         "left_out": [{"part": p.name, "parameters": p.n_parameters, "why": p.why} for p in m.left_out],
         "ignored": dict(r.ignored),
+        "left_to_the_type": dict(r.filled),
         "weights": m.weight_format,
         "quantised_by": r.method,
         "n_layers": m.n_layers,
@@ -107,11 +108,21 @@ def model_view(r: Reading) -> RenderableType:
     lines += [f"source: {r.source}"] if r.source else []
     if n["parameters_that_predict_ahead"]:
         lines.append(f"counted apart: {digits(n['parameters_that_predict_ahead'] / 1e9)} B that predict further tokens")
-    for p in m.left_out:
+    lines += _notes(r)
+    return Group(blocks, *(Text.from_markup(escape(x)) for x in lines))
+
+
+def _notes(r: Reading) -> list[str]:
+    """What is left out, what the file leaves to its type, and what was passed over."""
+    lines = []
+    for p in r.model.left_out:
         size = f"{digits(p.n_parameters / 1e9)} B" if p.n_parameters else "of a size that the file does not say"
         lines.append(f"left out: {p.name}, {size}: {p.why}")
+    if r.filled:
+        said = ", ".join(f"{key} {n:,}" for key, n in r.filled)
+        lines.append(f"not in the file, so as its type has them: {said}")
     by_why: dict[str, list[str]] = {}
     for key, why in r.ignored:
         by_why.setdefault(why, []).append(key)
     lines += [f"passed over ({why}): {', '.join(keys)}" for why, keys in by_why.items()]
-    return Group(blocks, *(Text.from_markup(escape(x)) for x in lines))
+    return lines

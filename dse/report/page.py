@@ -23,7 +23,7 @@ from ..study.basis import basis_of
 from . import hover, sections
 from .markup import Cell, Markup, figure, figures_in, folded, heading, paragraph, table, value_text, wrapped
 from .sections import SECTIONS, plain
-from .sweep_section import sweep
+from .sweep_summary import sweep
 
 CSS = Path(__file__).with_name("page.css")
 PAGE = "report.html"

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
-from ..core.files import write_json
+from ..core.files import picked, write_json
 from ..core.text import digits, label, percent, quantity_text, times
 from ..explore.designed import chip_metrics, waits
 from ..explore.questions import ALL, WORKLOADS, Question, Side, apart_saves_frac, behind_frac
@@ -31,10 +31,7 @@ SMALL_PRICE = 0.02
 def question_json(q: Question) -> dict[str, Any]:
     """An answer as plain data, canonical units."""
     return {
-        "name": q.name,
-        "asks": q.asks,
-        "by": q.by,
-        "note": q.note,
+        **picked(q, "name", "asks", "by", "note"),
         "goal": q.sides[0].solution.study.goal,
         "best": q.best.name,
         "sides": [side_json(x) for x in q.sides],
@@ -57,9 +54,9 @@ def side_json(x: Side) -> dict[str, Any]:
         "prices": {y.name: y.price for y in prices[:DECIDING]},
         "workloads": {
             w.name: {
-                "step_s": float(w.evaluation.step_s),
+                **picked(w.evaluation, "step_s"),
                 "speedup": w.speedup,
-                "power_W": float(w.evaluation.power_W),
+                **picked(w.evaluation, "power_W"),
                 "waits": dict(waits(s, w)[:2]),
             }
             for w in s.workloads

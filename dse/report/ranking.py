@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ..core.files import picked
 from ..core.text import digits, in_unit, percent
 from ..hardware.own_chip import short_name
 from ..serving.offer import serving_numbers, short_plan
@@ -20,15 +21,11 @@ from .layout import table
 
 def ranking_numbers(r: Ranked) -> dict[str, Any]:
     """One chip in canonical units."""
-    cost, e = r.million_tokens_USD, r.engine
+    e = r.engine
     return {
         "chip": r.system.chip.name,
         "system": r.system.name,
-        "million_tokens_USD": cost,
-        "million_tokens_range_USD": r.million_tokens_range_USD,
-        "chip_hour_USD": r.hour.chip_hour_USD,
-        "basis": r.hour.basis or None,
-        "price_is_guess": r.hour.is_guess,
+        **_price(r),
         "tokens_per_J": None if e is None else float(e.point.tokens_per_J),
         "chip_tokens_per_s": r.tokens_per_s,
         "n_chips": r.n_chips,
@@ -38,6 +35,13 @@ def ranking_numbers(r: Ranked) -> dict[str, Any]:
         "plan": None if e is None else serving_numbers(e, None)["plan"],
         "gap": r.gap,
     }
+
+
+def _price(r: Ranked | RankedPhase) -> dict[str, Any]:
+    return {
+        **picked(r, "million_tokens_USD", "million_tokens_range_USD"), **picked(r.hour, "chip_hour_USD"),
+        "basis": r.hour.basis or None, "price_is_guess": r.hour.is_guess,
+    }  # fmt: skip
 
 
 def ranking_view(rows: list[Ranked]) -> RenderableType:
@@ -54,20 +58,15 @@ def ranking_view(rows: list[Ranked]) -> RenderableType:
 
 def phase_numbers(r: RankedPhase) -> dict[str, Any]:
     """One chip on one phase in canonical units."""
-    cost, f = r.million_tokens_USD, r.finding
-    e = None if f is None else f.evaluation
+    f = r.finding
     return {
         "chip": r.chip,
         "system": None if f is None else f.system.name,
-        "million_tokens_USD": cost,
-        "million_tokens_range_USD": r.million_tokens_range_USD,
-        "chip_hour_USD": r.hour.chip_hour_USD,
-        "basis": r.hour.basis or None,
-        "price_is_guess": r.hour.is_guess,
+        **_price(r),
         "chip_tokens_per_s": r.chip_tokens_per_s,
         "tokens_per_J": None if f is None else f.tokens_per_J,
         "n_chips": None if f is None else f.system.n_chips,
-        "step_s": None if e is None else float(e.step_s),
+        "step_s": None if f is None else float(f.evaluation.step_s),
         "wall_step_s": r.wall_step_s,
         "margin_frac": r.margin_frac if math.isfinite(r.margin_frac) else None,
         "plan": r.plan or None,

@@ -1,4 +1,4 @@
-"""The best speed-up over the TDP under every reading of it: a table, JSON and the README's figure."""
+"""What the reading of a TDP and each correction of the physics are worth: tables, JSON and the README's figure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 
 from ..core.files import write_json
-from ..core.text import label, quantity_text, times
+from ..core.text import label, percent, quantity_text, times
+from ..explore.ablation import CORRECTIONS, Variant
 from ..explore.readings import READINGS, WORDS, Point
 from .layout import drawn
 from .style import CONTEXT, DESIGN, HARMS, HELPS, draw, plt
@@ -72,3 +73,23 @@ def write_readings(folder: Path, points: list[Point], baseline: str, figures: bo
     write_json(folder / "tdp.json", readings_json(points, left))
     if figures:
         draw(folder, tdp=lambda: readings_figure(points, baseline))
+
+
+def ablation_json(found: dict[str, list[Variant]], left: Sequence[str] = ()) -> dict[str, Any]:
+    """Every variant of every study, canonical units, and what the corrections say."""
+    studies = {study: [dataclasses.asdict(v) for v in rows] for study, rows in found.items()}
+    return {"corrections": {c.name: c.what for c in CORRECTIONS}, "studies": studies, "unfinished": list(left)}
+
+
+def ablation_view(found: dict[str, list[Variant]]) -> RenderableType:
+    """A table per study."""
+    heads = ("delivered", *map(label, SHOWN), "SRAM / built", "regret of built", "design")
+    each = (drawn(table_of((study, *heads), map(_variant_row, rows))) for study, rows in found.items())
+    return Group(*(part for t in each for part in (t, "")))
+
+
+def _variant_row(v: Variant) -> tuple[str, ...]:
+    numbers = (quantity_text(n, v.quantities[n]) if v.quantities else "" for n in SHOWN)
+    sram = "" if v.sram_ratio is None else f"{v.sram_ratio:.2f}"
+    regret = "" if v.regret_frac is None else percent(v.regret_frac)
+    return v.label, times(v.speedup) if v.speedup else "none", *numbers, sram, regret, v.choice

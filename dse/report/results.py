@@ -11,7 +11,7 @@ import jax
 from ..core.files import write_json, write_whole
 from ..core.origin import digest, stamp
 from ..core.version import __version__
-from ..hardware.chip_file import chip_toml
+from ..hardware.own_chip import chip_toml
 from ..optimize.solution import Solution, solution_json
 from ..study.basis import guesses, source_keys, study_basis
 from ..study.design import Choice

@@ -8,8 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..core.text import digits, label, percent, quantity_text, scoped_label, times, unit_of
-from ..explore.histogram import outcome_histogram
-from ..explore.outcome import FEW, Risk, stands_out
+from ..explore.outcome import FEW, Risk, outcome_histogram, stands_out
 from ..study.metrics import DELIVERED
 from .risk import SHOWN_DRIVERS
 from .style import BAND, CONTEXT, DESIGN, HARMS, HELPS, REACHED, draw, plt

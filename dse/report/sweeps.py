@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from rich.console import Group, RenderableType
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from ..core.text import digits, in_unit
-from .layout import table
+from .layout import drawn
+from .tables import table_of
 from .terminal import duration
 
 if TYPE_CHECKING:
-    from ..sweep.estimate import Estimate
+    from ..sweep.engine import Estimate
 
 SHOWN_ROWS = 50
 """Rows of an answer that a terminal shows; `--json` gives them all."""
@@ -34,15 +33,9 @@ def estimate_view(name: str, e: Estimate) -> RenderableType:
         "time in this process": duration(e.seconds), "compiling, once": duration(e.once_s),
         "disk": in_unit(e.disk_B, "B"),
     }  # fmt: skip
-    return Group(_listed(said), f"{name}: nothing was written; extrapolated from {e.probed:,} points.")
-
-
-def _listed(said: dict[str, str]) -> Table:
-    rows = table("", "")
-    rows.show_header = False
-    for row in said.items():
-        rows.add_row(*row)
-    return rows
+    return Group(
+        drawn(table_of(("", ""), said.items())), f"{name}: nothing was written; extrapolated from {e.probed:,} points."
+    )
 
 
 def summary_view(found: dict[str, Any]) -> RenderableType:
@@ -64,15 +57,8 @@ def _whys(reasons: dict[str, int], given_up: list[dict[str, Any]]) -> list[Rende
         (("why", "rows"), [(r, f"{n:,}") for r, n in reasons.items()]),
         (("given up", "why"), list(failures.items())),
     ):
-        if rows:
-            shown = table(*heads)
-            for row in rows[:SHOWN_REASONS]:
-                shown.add_row(*(escape(cell) for cell in row))
-            if len(rows) > SHOWN_REASONS:
-                shown.add_row(f"{len(rows) - SHOWN_REASONS} others", "")
-            for column in shown.columns:
-                column.no_wrap = False
-            made.append(shown)
+        more = [(f"{len(rows) - SHOWN_REASONS} others", "")] if len(rows) > SHOWN_REASONS else []
+        made += [drawn(table_of(heads, [*rows[:SHOWN_REASONS], *more], wrapped=(0, 1)))] if rows else []
     return made
 
 
@@ -81,14 +67,14 @@ def status_view(found: dict[str, Any]) -> RenderableType:
     counts = ("points", "rows", "failed", "shards", "whole", "missing", "damaged", "foreign")
     said = "finished" if found["finished"] else "not finished: go on with dse sweep SPEC.toml --resume"
     head = Text(f"{found['sweep']} in {found['folder']}: {said}", no_wrap=True, overflow="ignore")
-    return Group(head, _listed({n: f"{found[n]:,}" for n in counts}), *_whys(found["reasons"], found["given_up"]))
+    told = drawn(table_of(("", ""), ((n, f"{found[n]:,}") for n in counts)))
+    return Group(head, told, *_whys(found["reasons"], found["given_up"]))
 
 
 def answer_view(answer: pd.DataFrame, folder: str | Path) -> RenderableType:
     """The answer of a query for the terminal."""
-    made: Table = table(*(escape(str(c)) for c in answer.columns))
-    for row in answer.head(SHOWN_ROWS).itertuples(index=False):
-        made.add_row(*(escape(_cell(v)) for v in row))
+    rows = answer.head(SHOWN_ROWS).itertuples(index=False)
+    made = drawn(table_of([str(c) for c in answer.columns], (map(_cell, row) for row in rows)))
     if len(answer) <= SHOWN_ROWS:
         return made
     return Group(made, Text(f"{SHOWN_ROWS} of {len(answer):,} rows of {folder}; --json gives them all"))

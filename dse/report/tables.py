@@ -17,8 +17,16 @@ class Table:
     totals: int = 0
     """Rows at the end that sum up the others."""
     note: str = ""
+    title: str = ""
+    left: tuple[int, ...] = ()
+    """Columns beside the first that are flush left."""
+    wrapped: tuple[int, ...] = ()
+    """Columns whose cells may take several lines on a page that holds the others."""
 
 
-def table_of(columns: Sequence[str], rows: Iterable[Sequence[str]], note: str = "", totals: int = 0) -> Table:
-    """A table of rows without a style."""
-    return Table(tuple(columns), tuple(map(tuple, rows)), (), totals, note)
+def table_of(
+    columns: Sequence[str], rows: Iterable[Iterable[str]], note: str = "", totals: int = 0, *, title: str = "",
+    styles: tuple[str, ...] = (), left: tuple[int, ...] = (), wrapped: tuple[int, ...] = (),
+) -> Table:  # fmt: skip
+    """A table of any rows of text; see the fields of `Table`."""
+    return Table(tuple(columns), tuple(map(tuple, rows)), styles, totals, note, title, left, wrapped)

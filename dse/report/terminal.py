@@ -1,4 +1,4 @@
-"""The terminal: where answers, progress and complaints go. Light, so that `dse --help` is quick."""
+"""The terminal: answers, progress and complaints, and JAX set up for them. Light, so that `dse --help` is quick."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import platformdirs
 
 from ..core.files import json_text
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
+
 
 PAGE = 120
 """Columns of output that goes to no terminal."""
@@ -154,3 +158,28 @@ def complaint(boxed: str) -> str:
         choices = [c for c in re.findall(r"'([^']*)'", listed) if c != "None"]
         what = what.replace(f"({listed})", ", ".join(choices))
     return f"{what}; {f'perhaps you meant {near[1]}; ' if near and near[1] not in what else ''}see {more}"
+
+
+def cache_folder() -> Path:
+    """Where compiled programs are kept: the user's cache, such as `$XDG_CACHE_HOME/dse/jax` or `~/.cache/dse/jax`."""
+    return platformdirs.user_cache_path("dse") / "jax"
+
+
+def start_jax() -> None:
+    """Switch JAX to float64 and keep compiled programs where the home can be written, so that runs start warm."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    if not os.access(folder, os.W_OK):
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+    from ..core.kept import keep_in
+
+    keep_in(folder.parent / "kept")

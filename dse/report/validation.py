@@ -1,4 +1,4 @@
-"""Predictions beside measurements, for people, machines and files; the figures are in `parity.py`."""
+"""Predictions beside measurements, and fits of them, for people, machines and files; figures are in `parity.py`."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.text import Text
 
+from ..calibrate.families import Fit, effects_text, numbers
 from ..calibrate.measurements import read
 from ..calibrate.validate import Validation, memory_scores, reasons, source_medians, worst
 from ..core.errors import SpecError
 from ..core.files import results_folder, write_json
 from ..core.origin import digest, stamp
-from ..core.text import digits, in_unit, percent
+from ..core.text import digits, in_unit, label, percent, quantity_text
 from ..core.version import __version__
-from .layout import drawn, table
+from .layout import drawn
 from .tables import Table, table_of
 
 Answer = dict[Any, Any]
@@ -153,19 +153,14 @@ def worst_table(rows: Sequence[Answer]) -> Table:
 
 def _reasons_table(v: Validation) -> RenderableType:
     found = reasons(v)
-    t = table("not modelled, because", "rows", "for example")
-    t.columns[0].no_wrap, t.columns[2].justify = False, "left"
-    for why, n, _, point in found[:REASONS]:
-        t.add_row(escape(why), f"{n:,}", escape(point))
-    if len(found) > REASONS:
-        t.add_row(f"{len(found) - REASONS} other reasons", f"{sum(n for _, n, _, _ in found[REASONS:]):,}", "")
-    return t
+    rows, rest = [(why, f"{n:,}", point) for why, n, _, point in found[:REASONS]], found[REASONS:]
+    rows += [(f"{len(rest)} other reasons", f"{sum(n for _, n, _, _ in rest):,}", "")] if rest else []
+    return drawn(table_of(("not modelled, because", "rows", "for example"), rows, left=(2,), wrapped=(0,)))
 
 
 def write_validation(v: Validation, root: str | Path) -> Path:
     """Write all rows to `<root>/validation/<name>.parquet`, scores and figures beside; SpecError if it cannot."""
-    from .multiples import write_page
-    from .parity import write_figures
+    from .parity import write_figures, write_page
 
     folder = results_folder(results_folder(root, "validation"), v.name)
     done = v.modelled
@@ -181,3 +176,54 @@ def write_validation(v: Validation, root: str | Path) -> Path:
     except OSError as error:
         raise SpecError(f"{folder}: cannot be written ({error.strerror}); choose another --results") from error
     return folder
+
+
+def calibration_json(fits: dict[str, Fit]) -> dict[str, Any]:
+    """All fits for machines, canonical units."""
+    return {
+        "fits": [
+            {
+                "name": name,
+                "measurements": f.n_measurements,
+                "models": f.n_models,
+                "sources": f.n_sources,
+                "numbers": numbers(f),
+            }
+            for name, f in sorted(fits.items())
+        ]
+    }
+
+
+def calibration_view(fits: dict[str, Fit]) -> RenderableType:
+    """One table per chip and stack; what the measurements do not set is dim."""
+    return Group(*(part for name, f in sorted(fits.items()) for part in (drawn(_fit_table(name, f)), "")))
+
+
+def _fit_table(name: str, f: Fit) -> Table:
+    found = numbers(f)
+    rows = (
+        (
+            label(r["name"]), *(quantity_text(r["name"], r[k]) for k in ("prior", "fit")),
+            _deviation_text(r["name"], r["deviation_in_unit"]), percent(r["of_prior_frac"]),
+            "data" if r["determined"] else "prior",
+        )
+        for r in found
+    )  # fmt: skip
+    title = f"{name}: {f.n_measurements:,} measurements, {f.n_models} models, {f.n_sources} sources"
+    styles = tuple("none" if r["determined"] else "dim" for r in found)
+    heads = ("number", "prior", "fit", "standard deviation", "of the prior", "set by")
+    return table_of(heads, rows, title=title, styles=styles)
+
+
+def _deviation_text(name: str, deviation: float) -> str:
+    """A deviation in the number's unit; of a fraction in points of percent."""
+    return f"{digits(100 * deviation, 2)} points" if name.endswith("_frac") else quantity_text(name, deviation, 2)
+
+
+def write_calibration(effects: dict[str, Any], fits: dict[str, Fit], folder: Path) -> None:
+    """Write `effects.json`, the data file that ships, and `fits.json`, the calibrations it means, into `folder`."""
+    try:
+        (folder / "effects.json").write_text(effects_text(effects), encoding="utf-8")
+    except OSError as error:
+        raise SpecError(f"{folder}: cannot be written ({error.strerror})") from error
+    write_json(folder / "fits.json", calibration_json(fits))

@@ -15,9 +15,8 @@ from ..core.errors import SpecError
 from ..core.frames import page, table_of
 from ..core.provenance import number
 from ..economy.curves import SEQUENCE
-from ..economy.hours import Hour, hours, million_tokens_USD
 from ..economy.knobs import Turned, band, turned
-from ..economy.owning import Deal, deal, hour_USD
+from ..economy.owning import Deal, Hour, deal, hour_USD, hours, million_tokens_USD
 from ..economy.presets import observed, rents
 from ..evaluation.assembly import band_s, evaluate
 from ..hardware.chip import native_precisions
@@ -29,8 +28,8 @@ from ..workload.presets import model as preset_model
 from ..workload.requests import Length, Requests
 from ..workload.transformer import Model, Training
 from .curve import Promise
+from .phases import Timed, timed
 from .ranking import Ranked, ranking
-from .timed import Timed, timed
 
 if TYPE_CHECKING:
     import pandas as pd

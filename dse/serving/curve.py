@@ -7,9 +7,9 @@ import dataclasses
 import jax
 import numpy as np
 
+from ..core.counts import n_padded
 from ..core.errors import PlanError
 from ..core.pareto import is_unbeaten
-from ..core.sizes import n_padded
 from ..core.types import stack_records
 from ..evaluation.assembly import chip_reference
 from ..hardware.system import System
@@ -24,8 +24,7 @@ from ..physics.calibration import Calibration, calibration_for
 from ..physics.evaluate import chip_technology, silicon
 from ..technology.presets import Technology
 from ..workload.requests import Requests
-from .queueing import n_accepted_tokens
-from .steady import Engine, Passes, ServingPoint, pass_costs, steady_state
+from .steady import Engine, Passes, ServingPoint, n_accepted_tokens, pass_costs, steady_state
 
 STEADY_s = 3600.0
 """Time over which traffic is taken as steady: an hour, a small part of the day that it follows."""

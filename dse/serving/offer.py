@@ -1,4 +1,4 @@
-"""What chips offer for one promise: each one's curve, its price, what it waits for, and how chips compare."""
+"""What chips offer for one promise: curve, price, waits, comparison; and a portfolio on the chips that serve it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import SpecError
+from ..core.files import picked
 from ..core.provenance import load_receipts, number
 from ..core.text import in_unit, percent
-from ..economy.hours import Hour, million_tokens_USD
+from ..economy.owning import Hour, million_tokens_USD
 from ..evaluation.breakdown import spent
 from ..hardware.system import System
 from ..lowering.engines import Policy, Shape
@@ -20,6 +21,7 @@ from ..lowering.plan import plan_text
 from ..lowering.step_demand import StepDemand
 from ..workload.requests import Requests
 from .curve import Curve, Promise, Serving, serving_curve
+from .portfolio import Portfolio, Sized, sized
 
 CLAIMS = Path(__file__).parent / "data" / "claims.toml"
 WHOLES = {"chip_tokens_per_s": "chip", "tokens_per_J": "W", "tokens_per_s_per_USD_per_h": "USD/h"}
@@ -118,9 +120,7 @@ def serving_numbers(s: Serving, chip_hour_USD: float | None) -> dict[str, Any]:
     rate = s.chip_tokens_per_s
     return {
         "tpot_s": s.tpot_s,
-        "tpot_mean_s": float(p.tpot_mean_s),
-        "ttft_s": float(p.ttft_s),
-        "ttft_mean_s": float(p.ttft_mean_s),
+        **picked(p, "tpot_mean_s", "ttft_s", "ttft_mean_s"),
         "batch": w.n_sequences * w.shape.plan.dp,
         "n_chips": w.shape.system.n_chips,
         "plan": plan_text(w.shape.plan),
@@ -128,11 +128,9 @@ def serving_numbers(s: Serving, chip_hour_USD: float | None) -> dict[str, Any]:
         "chunk": r.chunk,
         "prompt_plan": plan_text(r.shape.plan),
         "prompt_n_chips": r.shape.system.n_chips,
-        "prompt_chips_frac": float(p.prompt_chips_frac),
-        "load_frac": float(p.load_frac),
+        **picked(p, "prompt_chips_frac", "load_frac"),
         "chip_tokens_per_s": rate,
-        "tokens_per_J": float(p.tokens_per_J),
-        "power_W": float(p.power_W),
+        **picked(p, "tokens_per_J", "power_W"),
         "tokens_per_s_per_USD_per_h": rate / chip_hour_USD if chip_hour_USD else None,
         "million_tokens_USD": million_tokens_USD(rate, chip_hour_USD) if chip_hour_USD else None,
         "kv_B": float(w.memory.kv_B),
@@ -157,3 +155,75 @@ def over(o: Offer, base: Offer) -> dict[str, float]:
     mine, theirs = most(o), most(base)
     pairs = {k: (mine[k], theirs[k]) for k in WHOLES}
     return {k: a / b for k, (a, b) in pairs.items() if a is not None and b is not None}
+
+
+@dataclasses.dataclass(frozen=True)
+class ServedPortfolio:
+    """A portfolio on the fleet that serves it."""
+
+    portfolio: Portfolio
+    system: System
+    parts: tuple[Sized, ...]
+    hour: Hour
+
+    @property
+    def n_chips(self) -> int:
+        """Chips in all."""
+        return sum(p.n_chips for p in self.parts)
+
+    def n_replaced(self, other: ServedPortfolio) -> float:
+        """Chips of another fleet that one of these replaces, both serving the same portfolio."""
+        return other.n_chips / self.n_chips
+
+
+def serve_portfolio(
+    portfolio: Portfolio, system: System, hour: Hour, tell: Callable[[str], None] = lambda _: None
+) -> ServedPortfolio:
+    """Size every model on one kind of chip; PlanError where one does not fit, SpecError for a promise none keeps."""
+    parts = []
+    for s in portfolio.services:
+        tell(f"pricing every engine of {s.name} on {system.chip.name}")
+        curve = serving_curve(system, s.requests, s.promise, Policy())
+        part = sized(s, curve, portfolio.requests_per_s * s.traffic_frac)
+        if part is None:
+            raise SpecError(f"models.{s.name}: {broken_promise(curve)}")
+        parts.append(part)
+    return ServedPortfolio(portfolio, system, tuple(parts), hour)
+
+
+def part_numbers(p: Sized, fleet: ServedPortfolio) -> dict[str, Any]:
+    """One model in canonical units; power and cost are those of the chips that stand there, busy or not."""
+    requests = fleet.portfolio.requests_per_s * p.service.traffic_frac
+    tokens = requests * p.service.requests.n_output
+    rate = tokens / p.n_chips
+    return {
+        "model": p.service.requests.model.name,
+        "requests_per_s": requests,
+        "tokens_per_s": tokens,
+        "n_chips": p.n_chips,
+        "busy_chips": p.busy_chips,
+        "utilisation_frac": p.utilisation_frac,
+        "power_W": p.busy_chips * float(p.engine.point.power_W),
+        "million_tokens_USD": million_tokens_USD(rate, fleet.hour.chip_hour_USD) if fleet.hour.chip_hour_USD else None,
+        "engine": serving_numbers(p.engine, fleet.hour.chip_hour_USD),
+    }
+
+
+def fleet_numbers(fleet: ServedPortfolio) -> dict[str, Any]:
+    """A whole portfolio in canonical units."""
+    models = {p.service.name: part_numbers(p, fleet) for p in fleet.parts}
+    tokens = sum(m["tokens_per_s"] for m in models.values())
+    price = fleet.hour.chip_hour_USD
+    return {
+        "portfolio": fleet.portfolio.name,
+        "chip": fleet.system.chip.name,
+        "system": fleet.system.name,
+        "requests_per_s": fleet.portfolio.requests_per_s,
+        "tokens_per_s": tokens,
+        "n_chips": fleet.n_chips,
+        "utilisation_frac": sum(p.busy_chips for p in fleet.parts) / fleet.n_chips,
+        "power_W": sum(m["power_W"] for m in models.values()),
+        "chip_hour_USD": price,
+        "million_tokens_USD": million_tokens_USD(tokens / fleet.n_chips, price) if price else None,
+        "models": models,
+    }

@@ -8,15 +8,27 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..core.errors import DseError
 from ..core.text import in_unit
-from ..economy.hours import OWNED, Hour, hours, million_tokens_USD, range_USD
-from ..economy.owning import Deal, rented_deal
-from ..evaluation.breakdown import Finding, find
-from ..evaluation.room import find_room
+from ..core.types import as_float
+from ..economy.job import Job, Upkeep, job_of
+from ..economy.ownership import HOUR_s
+from ..economy.owning import (
+    OWNED,
+    Deal,
+    Hour,
+    hours,
+    million_tokens_USD,
+    range_USD,
+    rented_deal,
+    rented_token_USD,
+    token_upkeep,
+)
+from ..evaluation.assembly import band_s, evaluate
+from ..evaluation.breakdown import Finding, find, find_room
 from ..hardware.presets import chip_system
+from ..hardware.system import System
 from ..lowering.plan import plan_text
-from ..physics.calibration import calibration, measured_band
+from ..physics.calibration import calibration, calibration_for, measured_band
 from ..workload.transformer import Training, Workload
-from .timed import Timed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,3 +150,45 @@ def _order(r: RankedPhase) -> tuple[bool, float, float]:
     """Dollars, then tokens per second where there is no price, then chips that break the promise."""
     cost = r.million_tokens_USD
     return not r.keeps, math.inf if cost is None else cost, -(r.chip_tokens_per_s or 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Timed:
+    """A step on one chip: failures stop all of its chips, spares are held."""
+
+    chip: str
+    workload: Workload
+    n_chips: int
+    step_s: float
+    band_s: tuple[float, float]
+    """Step time with the calibration at its good and its bad end."""
+    power_W: float
+
+    @property
+    def speed(self) -> tuple[float, float]:
+        """Its time with the calibration at its good and at its bad end, over its time."""
+        return self.band_s[0] / self.step_s, self.band_s[1] / self.step_s
+
+    def job(self, d: Deal) -> Job:
+        """What it asks of a fleet that recovers as `d` says."""
+        return job_of(self.workload, self.n_chips, d.economy.reliability)
+
+    def upkeep(self, d: Deal) -> Upkeep:
+        """What a step takes and costs once failures are counted."""
+        return token_upkeep(d, self.job(d), as_float(self.step_s), as_float(self.power_W))
+
+    def owned_USD(self, d: Deal) -> float:
+        """Dollars per million tokens, to the owner of `d`."""
+        return 1e6 * float(self.upkeep(d).cost_per_token_USD)
+
+    def rented_USD(self, d: Deal, chip_hour_USD: float) -> float:
+        """Dollars per million tokens, at a rent."""
+        wall = self.upkeep(d).wall_step_s
+        return 1e6 * float(rented_token_USD(self.job(d), wall, as_float(chip_hour_USD / HOUR_s)))
+
+
+def timed(system: System, workload: Workload) -> Timed:
+    """`workload` on `system` under its fastest plan, with the range of its calibration."""
+    e = evaluate(system, workload)
+    band = band_s(system, workload, e.plan, calibration_for(system.chip.name, workload))
+    return Timed(system.chip.name, workload, system.n_chips, float(e.result.step_s), band, float(e.result.power_W))

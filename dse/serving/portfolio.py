@@ -10,9 +10,8 @@ import numpy as np
 import pydantic
 
 from ..core.errors import DseError, SpecError
-from ..core.fields import Seconds, complaints
 from ..core.files import read_toml
-from ..core.schemas import Named, Schema, titled
+from ..core.schemas import Named, Schema, Seconds, complaints, titled
 from ..core.shipped import check_kind, shipped
 from ..workload.presets import model as preset_model
 from ..workload.presets import model_names

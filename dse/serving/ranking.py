@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from ..core.errors import DseError
-from ..economy.hours import Hour, hours, million_tokens_USD, range_USD
+from ..economy.owning import Hour, hours, million_tokens_USD, range_USD
 from ..hardware.system import System
 from ..lowering.engines import Policy
 from ..physics.calibration import measured_band

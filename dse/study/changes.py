@@ -1,17 +1,29 @@
-"""What is written of a study in Python, as the tables of its file; and such tables changed."""
+"""A study's tables from Python and changed, and its choices: written out, multiplied and seated in systems."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import SpecError, UnknownNameError
 from ..core.free import Free
+from ..core.provenance import number_or, text, text_or
 from ..core.text import stem_of
-from .metrics import Limit
+from ..core.units import positive
+from ..economy.presets import host
+from ..hardware.chip import Chip, sides
+from ..hardware.fabrics import system_facts
+from ..hardware.system import System
+from ..physics.operands import shared_load_frac
+from ..technology.presets import link, memory, node
+from .design import LANES, STEPPED, TOUCH, Choice, as_built, steps, template
+from .metrics import Limit, State
+from .written import ChoiceTable
 
 Bound = tuple[str | float, str | float] | str | float | Free
 """Least and most of a free number, or the one value it is fixed at: text with a unit, or canonical units."""
@@ -123,3 +135,98 @@ def limit_table(written: AnyLimit) -> dict[str, Any]:
         raise SpecError(f"limit '{written}': write it as 'metric <= value' or >=, such as 'power <= 700 W'")
     metric, sense, value = found.groups()
     return {"metric": metric, SENSES[sense]: value}
+
+
+def check_multiples(free: tuple[Free, ...], choices: tuple[Choice, ...]) -> None:
+    """Some choice must have something that can be built of every stepped number inside its bounds (see `steps`)."""
+    dies = sorted({c.n_dies for c in choices})
+    counts = [f for f in free if f.name in STEPPED]
+    for count in counts:
+        if not any(_has_multiple(count, n) for n in dies):
+            what = ", ".join(map(str, dies))
+            of = {"vector_lanes": f"{LANES:g}", "scratchpad_B": "a macro", "dma_bandwidth_Bps": "16 GB/s"}.get(
+                count.name, f"choices.n_dies = {what}"
+            )
+            told = f"hold no multiple of {of} (cores: in a grid on a die); widen them or the choices"
+            raise SpecError(f"free.{count.name}: bounds {count.lower:g} and {count.upper:g} {told}")
+    if not any(all(_has_multiple(c, n) for c in counts) for n in dies):
+        names = ", ".join(c.name for c in counts)
+        raise SpecError(f"free: no entry of choices.n_dies has multiples of itself inside the bounds of {names}")
+
+
+def _has_multiple(count: Free, n_dies: int) -> bool:
+    return len(steps(count.name, n_dies, count.lower, count.upper)) > 0
+
+
+def choices_of(spec: ChoiceTable, baseline: System, built: State | None, *, at_home: bool) -> tuple[Choice, ...]:
+    """The discrete space; a kind left out has the baseline's one entry, and a die that was built fits the reticle.
+
+    A system that takes one kind of link, or states its chips' network share, overrides `link` and `scaleout_per_dir`.
+    """
+    for kind in spec.model_fields_set:
+        if not getattr(spec, kind):
+            raise SpecError(f"choices.{kind}: every list needs at least one entry; left out, it is the baseline's")
+    if spec.matrix_instruction and not float(baseline.chip.core.tensor.instruction_rows):
+        raise SpecError(
+            f"choices.matrix_instruction: operands of {baseline.chip.name} enter at the edges of its arrays; only "
+            "chips whose registers feed them have instructions to choose, such as GPUs"
+        )
+    own = as_built(baseline.chip)
+    lists: dict[str, list[Any]] = {
+        **{
+            k: getattr(spec, k) or [getattr(own, k)]
+            for k in ("node", "hbm", "link", "n_dies", "pe_array", "native_fp4")
+        },
+        "spare_cores": spec.spare_cores,
+        "fp8_rate": spec.fp8_rate or [0.0],
+        "stack_capacity_B": [positive(x, "B", "choices.stack_capacity") for x in spec.stack_capacity] or [0.0],
+        "scaleout_Bps": spec.scaleout_per_dir or [0.0],
+        "matrix_instruction": spec.matrix_instruction or [""],
+    }
+    for kind, known in KNOWN.items():
+        for name in filter(None, lists[kind]):
+            known(name)
+    fits_mm2 = 0.0 if built is None else float(built.die_mm2)
+    every = (dict(zip(lists, c, strict=True)) for c in itertools.product(*lists.values()))
+    chips = fed_choices(tuple(Choice(**c, reticle_mm2=fits_mm2) for c in every), baseline.chip)
+    systems = spec.system or ([baseline.name] if at_home else [])
+    return tuple(dict.fromkeys(seated(c, s) for s in systems for c in chips)) if systems else chips
+
+
+def fed_choices(choices: tuple[Choice, ...], baseline: Chip) -> tuple[Choice, ...]:
+    """Those whose matrix units shared memory can feed, or that are the baseline's; SpecError for none."""
+    asked = {(c.pe_array, c.matrix_instruction): c for c in choices}
+    own = as_built(baseline).pe_array
+    loads = {k: float(shared_load_frac(template(c, baseline, 1.0))) for k, c in asked.items()}
+    fed = {k for k, u in loads.items() if u <= TOUCH or k == (own, "")}
+    if not fed:
+        least = min(loads.values())
+        raise SpecError(
+            f"choices.pe_array: shared memory of a core delivers {float(baseline.core.shared_port_B):g} bytes a cycle, "
+            f"{least:.2g} times less than the smallest array asked for takes; choose a smaller array or a larger "
+            "matrix_instruction"
+        )
+    return tuple(c for c in choices if (c.pe_array, c.matrix_instruction) in fed)
+
+
+KNOWN = {
+    "node": node, "hbm": memory, "link": link,
+    **{kind: partial(sides, what=kind) for kind in ("pe_array", "matrix_instruction")},
+}  # fmt: skip
+"""What refuses an entry of a kind that does not exist."""
+
+
+def seated(choice: Choice, name: str) -> Choice:
+    """A chip's structure in a system, with the links and the share of the network that the system has."""
+    facts = system_facts(name)
+    lanes = text_or(facts, "link", choice.link)
+    link(lanes)
+    if "host" in facts:
+        host(text(facts, "host"))
+    chosen = 0.0 if choice.system and OUTSIDE in system_facts(choice.system) else choice.scaleout_Bps
+    shared = number_or(facts, OUTSIDE, chosen)
+    return dataclasses.replace(choice, link=lanes, system=name, scaleout_Bps=shared)
+
+
+OUTSIDE = "scaleout_bandwidth_per_dir_Bps"
+"""Fact of a system: network share of one of its chips."""

@@ -9,8 +9,7 @@ import numpy as np
 
 from ..core.types import FloatLike
 from ..economy.job import Economy, Job, job_of
-from ..economy.presets import default_host, economy, price_and_margin
-from ..economy.racks import in_rack
+from ..economy.presets import default_host, economy, in_rack, price_and_margin
 from ..evaluation.assembly import chip_reference, evaluate
 from ..hardware.chip import Chip
 from ..hardware.system import System

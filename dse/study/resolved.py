@@ -10,8 +10,8 @@ from typing import Any
 import pydantic
 
 from ..core.errors import DseError, SpecError
-from ..core.fields import complaints
 from ..core.files import is_there
+from ..core.schemas import complaints
 from ..core.text import stem_of
 from ..core.units import positive
 from ..economy.presets import default_host, host, price_and_margin
@@ -24,13 +24,10 @@ from ..physics.calibration import calibration
 from ..serving.portfolio import Service, load_portfolio
 from ..technology.presets import package
 from ..workload.presets import model as preset_model
-from ..workload.requests import Asked, FreeBatch
+from ..workload.requests import Asked, FreeBatch, workload_of
 from ..workload.transformer import Training
-from ..workload.written import workload_of
-from .budget import built_state
-from .changes import Written
-from .choices import check_multiples, choices_of
-from .limits import free_of, full_name, limit_of
+from .changes import Written, check_multiples, choices_of
+from .limits import built_state, free_of, full_name, limit_of
 from .metrics import METRICS, OF_RACK, OF_WORKLOADS, OWNED, SERVED, Own, check_own, chip_state
 from .written import FREE_BATCH, KEYS, DecodeTable, Head, PortfolioTable, PrefillTable, StudyFile, TrainingTable
 

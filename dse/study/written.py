@@ -6,8 +6,17 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from ..core.fields import BytesPerSecond, Seconds
-from ..core.schemas import Measured, Named, Schema, both_names, open_table, quantity_schema, titled
+from ..core.schemas import (
+    BytesPerSecond,
+    Measured,
+    Named,
+    Schema,
+    Seconds,
+    both_names,
+    open_table,
+    quantity_schema,
+    titled,
+)
 from ..core.text import spelled, written_unit
 from ..economy.presets import host_names
 from ..hardware.fabrics import fabric_names

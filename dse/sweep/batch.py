@@ -11,15 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.sizes import n_padded
+from ..core.counts import n_padded
 from ..core.types import FloatLike, Vector
 from ..evaluation.host import plan_steps_s
 from ..hardware.chip import Chip
 from ..physics.evaluate import evaluate_demand, fits_memory
 from ..physics.power import crossing_B
 from ..study.metrics import chip_state
-from .columns import EVALUATED, OF_CHIP
-from .keys import CHIP_NUMBERS
+from .keys import CHIP_NUMBERS, EVALUATED, OF_CHIP
 from .points import UNSET, Points, Sweep
 from .settings import Coefficients, Setting, lower
 

@@ -87,9 +87,8 @@ class Rule:
 
 def pairs_of(base: Sequence[tuple[str, Value]], axes: Sequence[Axis], rules: Sequence[Rule]) -> list[tuple[str, Value]]:
     """Every key and value that is listed anywhere; samples are not."""
-    lists = [axis for axis in axes if isinstance(axis, ListAxis)]
-    listed = [(k, v) for axis in lists for row in axis.rows for k, v in zip(axis.keys, row, strict=True)]
-    return [*base, *listed, *(pair for rule in rules for pair in rule.settings)]
+    rows = (zip(axis.keys, row, strict=True) for axis in axes if isinstance(axis, ListAxis) for row in axis.rows)
+    return [*base, *(pair for row in rows for pair in row), *(pair for rule in rules for pair in rule.settings)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,8 +133,8 @@ class Sweep:
     @cached_property
     def varied(self) -> tuple[str, ...]:
         """Keys that some axis or rule sets."""
-        keys = [k for axis in self.axes for k in axis.keys]
-        return tuple(dict.fromkeys([*keys, *(k for rule in self.rules for k, _ in rule.settings)]))
+        ruled = (k for rule in self.rules for k, _ in rule.settings)
+        return tuple(dict.fromkeys([*(k for axis in self.axes for k in axis.keys), *ruled]))
 
     @cached_property
     def set_keys(self) -> tuple[str, ...]:
@@ -187,8 +186,7 @@ def points(sweep: Sweep, wanted: range | np.ndarray) -> Points:
     """The points at the positions `wanted`, without those that rules leave out."""
     index = np.asarray(wanted, dtype=np.int64)
     codes = {k: np.full(index.size, UNSET, dtype=np.int64) for k in sweep.choices}
-    numbers = {k: np.full(index.size, np.nan) for k in sweep.numbers}
-    made = Points(index, codes, numbers)
+    made = Points(index, codes, {k: np.full(index.size, np.nan) for k in sweep.numbers})
     for key, value in sweep.base:
         _set(sweep, made, key, value, np.ones(index.size, dtype=bool))
     rest = index

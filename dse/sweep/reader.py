@@ -12,8 +12,7 @@ import pydantic
 
 from ..core.errors import DseError, UnknownNameError
 from ..core.text import spelled
-from .columns import full_column
-from .keys import GROUPS, Value, full_key, is_number, value_of
+from .keys import GROUPS, Value, full_column, full_key, is_number, value_of
 from .points import Condition, Rule
 
 MOST_POINTS = 10**9

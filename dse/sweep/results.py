@@ -1,4 +1,4 @@
-"""Sweeps as tables: `dse.results.run` computes, `load` reads, `query` (and `dse query`) asks in SQL."""
+"""Sweeps as tables: `dse.results.run` computes, `load` reads, `query` asks in SQL; what varies, which rows are best."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from concurrent.futures import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from ..core.apart import apart
 from ..core.errors import SpecError
 from .folder import dataset_of, held_files, read_tables, reading, reason_counts
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     import duckdb
     import pandas as pd
     from pyarrow.dataset import Dataset
+
 
 VIEW = "results"
 """Name of the table in SQL."""
@@ -133,3 +136,27 @@ def _kind(statement: Any) -> str:
         return statement.type.name
     except ValueError:  # a kind that DuckDB has and its Python package does not
         return "another statement"
+
+
+PREFERRED = {"delivered_speedup": False, "tokens_per_s": False, "step_s": True}
+"""Main metrics, the first that was recorded, to whether less is better."""
+FIRST_ANSWERS = ("plan", "status")
+"""First column that is an answer: of an evaluated point, of a solved study."""
+KEPT = ("point", "ok", "reason")
+
+
+def axes_of(rows: Any) -> list[str]:
+    """The sweep's axes that vary: the columns before the answers."""
+    names = list(rows.columns)
+    first = min((names.index(n) for n in FIRST_ANSWERS if n in names), default=len(names))
+    return [c for c in names[:first] if c not in KEPT and rows[c].nunique() > 1]
+
+
+def main_metric(rows: pd.DataFrame) -> str | None:
+    """The metric to judge rows by; None where none of `PREFERRED` was recorded."""
+    return next((m for m in PREFERRED if m in rows.columns), None)
+
+
+def best_rows(rows: pd.DataFrame, metric: str, n: int) -> pd.DataFrame:
+    """The `n` best rows by one of `PREFERRED`, best first."""
+    return rows.sort_values(metric, ascending=PREFERRED[metric]).head(n)

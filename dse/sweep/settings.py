@@ -13,8 +13,8 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from ..core.counts import n_padded
 from ..core.errors import DseError, SpecError
-from ..core.sizes import n_padded
 from ..core.types import stack_records
 from ..evaluation.assembly import chip_reference, lowered
 from ..hardware.chip import Chip
@@ -26,8 +26,8 @@ from ..lowering.plan import parse_plan, plan_text
 from ..physics.calibration import Calibration, calibration, calibration_for
 from ..technology.presets import Technology, technology
 from ..workload.presets import model
+from ..workload.requests import SIZES, workload_of
 from ..workload.transformer import PHASES, Workload
-from ..workload.written import SIZES, workload_of
 from .keys import Value, find_file
 
 PACKAGE = "CoWoS-L"

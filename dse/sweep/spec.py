@@ -10,18 +10,17 @@ from typing import Any
 import pydantic
 
 from ..core.errors import SpecError
-from ..core.fields import unknown_key
 from ..core.files import SAFE_NAME, read_text, toml_tables
 from ..core.origin import digest
+from ..core.schemas import Schema, both_names, one_of, open_table, quantity_schema, titled, unknown_key
 from ..core.shipped import check_kind, shipped
-from ..core.text import spelled
+from ..core.text import spelled, written_unit
 from ..study.study import Study, load_study
+from ..workload.requests import phases_with
 from ..workload.transformer import PHASES
-from ..workload.written import phases_with
 from .axis_tables import read_axis
-from .columns import DEFAULT_RECORD
-from .keys import FILES, Value, check_open, find_file, is_number
-from .points import Axis, Sweep, pairs_of
+from .keys import COUNTS, DEFAULT_RECORD, FILES, Value, check_open, find_file, is_number, point_keys, study_keys
+from .points import SAMPLERS, Axis, Sweep, pairs_of
 from .reader import MOST_POINTS, At, AxisTable, Reader, RuleTable, Strict, flat, line_of, read_rule
 
 FIXED_SHARD, FIXED_SETTINGS = 2**18, 2**8
@@ -167,3 +166,35 @@ def _check_phases(pairs: list[tuple[str, Value]]) -> None:
         if phases.isdisjoint(phases_with(key)):
             every = " and ".join(phases_with(key))
             raise At(("base",), f"'{key}' belongs to {every}, and every point is {', '.join(phases)}")
+
+
+def sweep_schema() -> Schema:
+    """JSON Schema of a specification, of chips and workloads or of studies."""
+    schema = SweepFile.model_json_schema(by_alias=True)
+    points, studies = both_names(point_keys()), _study_names()
+    base = {key: _value_schema(name) for key, name in points.items()}
+    base["study"] = {"type": "string", "description": "A study; every point is then one design question."}
+    for group in ("limits", "free", "choices"):
+        inner = {k.removeprefix(f"{group}."): _value_schema(n) for k, n in studies.items() if k.startswith(f"{group}.")}
+        base[group] = open_table(inner, f"What every point sets under {group} of its study.")
+    base |= {key: _value_schema(name) for key, name in studies.items()}
+    axis = schema["$defs"]["AxisTable"]["properties"]
+    axis["key"] |= one_of([*points, *studies, "study"])
+    axis["sample"] |= one_of(SAMPLERS)
+    schema["properties"]["base"] = open_table(base, schema["properties"]["base"]["description"])
+    return titled(schema, "sweep", "Many points: `dse sweep FILE` computes them, `dse query` reads them.")
+
+
+def _study_names() -> dict[str, str]:
+    """Keys of sweeps of studies, with and without their unit, to the canonical key."""
+    return both_names(k for k in study_keys() if k != "study")
+
+
+def _value_schema(name: str) -> Schema:
+    """What a canonical key may be set to."""
+    if is_number(name):
+        unit = written_unit(name)
+        return {**quantity_schema(unit), "x-name": name}
+    if name in COUNTS or name.endswith(".n_dies"):
+        return {"type": "integer", "minimum": 1, "x-name": name}
+    return {"type": "boolean" if name.endswith("native_fp4") else "string", "x-name": name}

@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 from ..core.errors import SpecError
 from ..core.files import results_folder, write_json, write_whole
 from ..core.origin import code_hash, digest, now, software, stamp, versions
-from .columns import ALWAYS, PLAN, SCHEMA_VERSION, meaning
 from .folder import (
     FAILURES,
     MANIFEST,
@@ -31,7 +30,7 @@ from .folder import (
     shard_name,
     shards_of,
 )
-from .keys import COUNTS, is_number
+from .keys import ALWAYS, COUNTS, PLAN, SCHEMA_VERSION, is_number, meaning
 from .points import Points, Sweep, column_of
 from .seal import sealed
 from .studies import solved_columns

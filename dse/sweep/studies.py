@@ -16,13 +16,12 @@ from ..lowering.plan import plan_text
 from ..optimize.solution import Solution, Status
 from ..optimize.solve import solve_continuous
 from ..optimize.space import Space, relative, space_of
-from ..study.choices import seated
+from ..study.changes import seated
 from ..study.convex import Kind
 from ..study.design import Choice, choice_technology
 from ..study.metrics import METRICS, Limit, chip_state
 from ..study.study import Study, load_study
-from .columns import SOLVED
-from .keys import Value, check_open, find_file
+from .keys import SOLVED, Value, check_open, find_file
 from .points import UNSET, Points, Sweep
 
 Kinds: TypeAlias = dict[str, type]

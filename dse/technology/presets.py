@@ -16,8 +16,7 @@ import equinox as eqx
 from ..core.errors import ReceiptError, UnknownNameError
 from ..core.frames import AbstractShown
 from ..core.provenance import Receipts, Sourced, load_receipts, number, own_receipts, pick
-from .link import LinkGeneration
-from .memory import MemoryGeneration
+from .memory import LinkGeneration, MemoryGeneration
 from .node import PRECISIONS, ByPrecision, Node
 from .package import Package
 

@@ -55,6 +55,8 @@ class Fields:
 
     def __init__(self, raw: Config, place: str, inside: str = "") -> None:
         self.raw, self.place, self.inside = raw, place, inside
+        self.filled: dict[str, int] = {}
+        """Sizes that the file leaves to its type, with what they are there."""
         self._read: set[str] = set()
         self._nested: list[Fields] = []
 
@@ -200,6 +202,12 @@ class Fields:
                 f"{self.place}: {self.inside}{key} = {show(self.raw[key])} is not supported for {self.model_type}; "
                 f"allowed: {', '.join(show(a) for a in allowed)}"
             )
+
+    def fill(self, usual: dict[str, int]) -> None:
+        """Take the sizes that the file lacks from `usual`; a null is not missing."""
+        self.filled = {k: v for k, v in usual.items() if k not in self.raw}
+        whole: Config = {**usual, **self.raw}
+        self.raw = whole
 
     def unread(self) -> dict[str, Any]:
         """Keys with a value that nobody read, nested ones with the name of their object."""

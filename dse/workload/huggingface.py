@@ -20,8 +20,10 @@ from .config_file import Config, Fields, read, show
 from .families import FAMILIES, TYPES, Body
 from .families.vision import INSIDE, is_inside, text_fields, towers
 from .quantised import stored_as
+from .quantisers import cache_note
 from .transformer import Model
 
+_NOT_READ = Path(__file__).parent / "data" / "not_read.toml"
 _HARMLESS = Path(__file__).parent / "data" / "harmless_keys.toml"
 
 
@@ -36,32 +38,68 @@ class Reading:
     """What made the checkpoint's format, "none" for plain 16-bit weights; the format itself is the model's."""
     ignored: tuple[tuple[str, str], ...]
     """Keys that change nothing here, each with why."""
+    filled: tuple[tuple[str, int], ...] = ()
+    """Sizes that the file leaves to its type, with what they are there."""
     source: str = ""
     """Where a preset's sizes come from; nothing for a user's file."""
 
 
 INSIDES = (*INSIDE, "thinker_config", "thinker_config.text_config", "attn_config", "ffn_config")
 """Objects whose keys are as harmless as those outside."""
-NUMBERS = ("_token_id", "_token_ids", "_token_index")
-"""Ends of keys that hold numbers of special tokens."""
 NEAR = 0.6
 """How alike two types must be for one to be meant by the other, from 0 to 1."""
 
 
 @cache
+def _groups() -> dict[str, dict[str, Any]]:
+    return tomllib.loads(_HARMLESS.read_text(encoding="utf-8"))
+
+
+@cache
 def harmless_keys() -> dict[str, str]:
     """Keys that change no layer, head, expert, width or pattern of any type, each with why."""
-    groups = tomllib.loads(_HARMLESS.read_text(encoding="utf-8"))
-    return {key: group["why"] for group in groups.values() for key in group["keys"]}
+    return {key: group["why"] for group in _groups().values() for key in group["keys"]}
+
+
+def _by_form(key: str) -> str | None:
+    """Why a key changes nothing by how its name begins or ends."""
+    begins = (g["why"] for g in _groups().values() if key.startswith(tuple(g.get("begins", ()))))
+    ends = (g["why"] for g in _groups().values() if key.endswith(tuple(g.get("ends", ()))))
+    return next(begins, None) or next(ends, None)
 
 
 def _why(key: str) -> str | None:
     """Why a key changes nothing; nested keys by the name of their object or their own."""
     known = harmless_keys()
     outer, _, last = key.rpartition(".")
-    if last.endswith(NUMBERS):
-        return known["eos_token_id"]
-    return known.get(key) or known.get(last if outer in ("", *INSIDES) else outer.split(".")[-1])
+    if outer in ("", *INSIDES):
+        return known.get(key) or known.get(last) or _by_form(last)
+    return known.get(key) or known.get(outer.split(".")[-1]) or _by_form(outer.split(".")[-1])
+
+
+@cache
+def _not_read() -> dict[str, dict[str, Any]]:
+    """Types that are refused, by kind, each kind with why."""
+    return tomllib.loads(_NOT_READ.read_text(encoding="utf-8"))
+
+
+OTHERS = {
+    "dim": "the sizes are spelled as in a params.json of Meta or Mistral",
+    "general.architecture": "the keys are GGUF's",
+    "ssm_cfg": "the keys are those of mamba_ssm",
+    "ffn_hidden_size": "the keys are Megatron's or NeMo's",
+    "_class_name": "the keys are those of diffusers",
+    "peft_type": "the file describes an adapter, not a model",
+}
+"""A key that tells whose file it is, where it is not that of a language model in the library's spelling."""
+
+
+def _instead(f: Fields) -> str:
+    """What to give in place of a file without a type."""
+    whose = next((f"{said}: " for key, said in OTHERS.items() if key in f.raw), "")
+    names = [x.lower() for x in f.raw.get("architectures") or [] if isinstance(x, str)]
+    kind = max((t for t in TYPES if any(n.startswith(t.replace("_", "")) for n in names)), key=len, default=None)
+    return f'add "model_type": {show(kind)}' if kind else f"{whose}give the model's Hugging Face config.json"
 
 
 def _builder_type(f: Fields) -> str:
@@ -69,6 +107,11 @@ def _builder_type(f: Fields) -> str:
     kind = f.model_type
     if kind in FAMILIES:
         return kind
+    if not kind:
+        raise SpecError(f"{f.place}: model_type = null is not known, so what its keys mean is not; {_instead(f)}")
+    why = next((g["why"] for g in _not_read().values() if kind in g["types"]), None)
+    if why:
+        raise SpecError(f"{f.place}: model_type = {show(kind)} is not known, so what its keys mean is not: it is {why}")
     near = difflib.get_close_matches(kind, TYPES, n=3, cutoff=NEAR)
     like = f"did you mean {' or '.join(near)}? " if near else ""
     raise SpecError(
@@ -118,20 +161,23 @@ def reading(raw: Config, place: str, name: str) -> Reading:
     experts = next((f.text("expert_dtype", default="") for f in (inner, outer) if f.has("expert_dtype")), "")
     body: Body = FAMILIES[kind](inner)
     seen = outer if inner is outer or is_inside(outer) else inner
-    ignored = _ignored(seen, kind)
+    ignored = (*_ignored(seen, kind), *cache_note(quantised))
     stored = stored_as(quantised, place, body, experts)
     model = Model(
         name=name, hidden=body.hidden, vocab=body.vocab, runs=runs_of(body.blocks), tied_embeddings=body.tied,
         norm_passes=body.norm_passes, max_context=body.max_context, dropout=body.dropout, n_tables=body.n_tables,
         ahead=runs_of(body.ahead), weight_format=stored.spec, left_out=(*body.left_out, *parts),
     )  # fmt: skip
-    return Reading(model, kind, stored.method, ignored)
+    return Reading(
+        model, kind, stored.method, ignored, tuple((f"{inner.inside}{k}", v) for k, v in inner.filled.items())
+    )
 
 
 def _quantisation(outer: Fields, inner: Fields) -> dict[str, Any] | None:
     """The object that says how weights are stored, from either level."""
     for f in (outer, inner):
-        key = f.key_of("quantization_config", "compression_config")
+        key = f.key_of("quantization_config", "compression_config") or f.key_of("quantization")
+        f.skip("quantization")  # MLX says it under both names
         if key is not None:
             if not isinstance(f.raw[key], dict):
                 raise f.error(key, "an object")

@@ -6,13 +6,17 @@ Source: the formats' own documentation, named in `data/storage.toml`; keys as in
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
+import re
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from ..core.errors import SpecError
 from .blocks import Block, Experts, Mlp
 from .config_file import show
 from .families.common import Body
-from .modules import LISTS, by_layer, covers, is_name
+from .quantisers import by_word, integer, method_of, narrow_format, wide_as_narrow
 from .storage import PARTS
 
 
@@ -37,13 +41,14 @@ def stored_as(raw: dict[str, Any] | None, place: str, body: Body, expert_dtype: 
     """The storage that `quantization_config` describes, 16 bit without one; SpecError for an unknown one."""
     if raw is None:
         return Stored("bf16", "none")
-    method = str(raw.get("quant_method") or raw.get("quant_algo") or "")
+    method = method_of(raw)
     if method == "compressed-tensors":
         made = _groups(raw, place, body)
         narrow = made["experts"] if _parts_of(body)["experts"] else made["mlp"]
     else:
-        narrow = _format(raw, method, place)
-        made = {p: narrow for p in LINEARS} | _experts_apart(raw, place, expert_dtype)
+        narrow = narrow_format(raw, method, place)
+        made = {p: narrow for p in LINEARS} | _experts_apart(raw, place, expert_dtype) | _by_pattern(raw, place, body)
+    made |= dict.fromkeys(wide_as_narrow(raw, method), narrow)
     parts = {p: "bf16" for p in WIDE} | made | _kept(raw, place, body)
     if method == "mxfp4":
         parts |= {"attention": "bf16", "mlp": "bf16", "shared": "bf16"}
@@ -76,31 +81,22 @@ def _parts_of(body: Body) -> dict[str, list[int]]:
     return {p: [i for i, b in enumerate(body.blocks) if has(p, b)] for p in LINEARS}
 
 
-def _format(raw: dict[str, Any], method: str, place: str) -> str:
-    def unknown(key: str, allowed: str) -> SpecError:
-        return SpecError(f"{place}: quantization_config.{key} = {show(raw.get(key))} is not known; allowed: {allowed}")
-
-    if method in ("fp8", "mxfp8", "fbgemm_fp8"):
-        return "fp8"
-    if method == "mxfp4":
-        return "mxfp4"
-    if method in ("gptq", "awq", "auto-round", "autoround"):
-        return _integer(raw.get("bits", raw.get("w_bit", 4)), place)
-    if method == "bitsandbytes":
-        return "int4" if raw.get("load_in_4bit") else "int8"
-    if method == "modelopt" or str(raw.get("quant_algo", "")).upper() in ("FP8", "NVFP4"):
-        algorithm = str(raw.get("quant_algo", "")).upper()
-        if algorithm in ("FP8", "NVFP4"):
-            return algorithm.lower()
-        raise unknown("quant_algo", "FP8, NVFP4")
-    raise unknown("quant_method", "fp8, mxfp8, mxfp4, fbgemm_fp8, gptq, awq, auto-round, bitsandbytes, modelopt, "
-                                  "compressed-tensors")  # fmt: skip
-
-
-def _integer(bits: Any, place: str) -> str:
-    if bits not in (4, 8):
-        raise SpecError(f"{place}: quantization_config.bits = {show(bits)} is not known; allowed: 4, 8")
-    return f"int{int(bits)}"
+def _by_pattern(raw: dict[str, Any], place: str, body: Body) -> dict[str, str]:
+    """The format of parts that Quark's `layer_quant_config` names by pattern."""
+    listed = raw.get("layer_quant_config") or {}
+    if not isinstance(listed, dict):
+        raise SpecError(f"{place}: quantization_config has layer_quant_config = {show(listed)}, expected an object")
+    found = {}
+    for pattern, inner in listed.items():
+        weight = inner.get("weight") if isinstance(inner, dict) else None
+        name = by_word(weight.get("dtype")) if isinstance(weight, dict) else "bf16"
+        if name is None or not is_name(pattern):
+            raise SpecError(
+                f"{place}: quantization_config.layer_quant_config has {show(pattern)} with an unknown dtype"
+            )
+        entries = by_layer([pattern])
+        found |= {p: name for p, layers in _parts_of(body).items() if layers and _mostly(entries, p, layers)}
+    return found
 
 
 def _groups(raw: dict[str, Any], place: str, body: Body) -> dict[str, str]:
@@ -124,7 +120,7 @@ def _one_group(weights: dict[str, Any], place: str) -> str:
         return "fp8"
     if kind == "float" and bits == 4:
         return "nvfp4" if weights.get("group_size", 16) == 16 else "mxfp4"
-    return _integer(bits, place)
+    return integer(bits, place)
 
 
 def _names(raw: dict[str, Any], key: str, place: str) -> list[str]:
@@ -146,3 +142,78 @@ def _kept(raw: dict[str, Any], place: str, body: Body) -> dict[str, str]:
 def _mostly(entries: dict[int | None, list[str]], part: str, layers: list[int]) -> bool:
     """Whether `entries` stand for a part in at least half of its layers."""
     return 2 * sum(covers(entries, part, i) for i in layers) >= len(layers)
+
+
+LISTS = ("ignore", "modules_to_not_convert", "exclude_modules", "ignored_layers", "exclude")
+"""Keys of the lists."""
+PREFIXES = ("model.layers.{}.", "model.language_model.layers.{}.", "language_model.model.layers.{}.")
+"""What stands before the name of a module in a layer."""
+MODULES = {
+    "attention": tuple(f"{block}.{name}" for block in ("self_attn", "attn", "linear_attn", "attention", "mixer")
+                       for name in ("q_proj", "q_b_proj", "wq_b", "qkv_proj", "in_proj", "in_proj_qkv",
+                                    "in_proj_qkvz")),
+    "mlp": tuple(f"{block}.{name}" for block in ("mlp", "feed_forward", "ffn")
+                 for name in ("up_proj", "gate_up_proj", "fc1")),
+    "experts": ("mlp.experts.0.up_proj", "mlp.experts.gate_up_proj", "block_sparse_moe.experts.0.w1",
+                "moe.experts.0.up_proj", "feed_forward.experts.0.up_proj", "ffn.experts.0.w1", "ffn.experts.0.up_proj"),
+    "shared": tuple(f"{block}.{one}.up_proj" for block in ("mlp", "block_sparse_moe", "moe", "feed_forward", "ffn")
+                    for one in ("shared_expert", "shared_experts", "share_expert")),
+}  # fmt: skip
+"""Names that the largest matrices of a part go by."""
+LAYER = re.compile(r"layers\.(\d{1,9})\.", re.ASCII)
+"""The number of a layer in a name."""
+
+
+def is_name(entry: str) -> bool:
+    """Whether an entry can be compared with names: all but a regular expression that is none."""
+    try:
+        return _matcher(entry) is not None
+    except (re.error, OverflowError, RecursionError, MemoryError):
+        return False
+
+
+def by_layer(listed: list[str]) -> dict[int | None, list[str]]:
+    """Entries of a list by the layer that each names, None for those without one."""
+    found: dict[int | None, list[str]] = {}
+    for entry in listed:
+        number = None if entry.startswith("re:") else LAYER.search(f"{entry}.")
+        found.setdefault(int(number.group(1)) if number else None, []).append(entry)
+    return found
+
+
+def covers(entries: dict[int | None, list[str]], part: str, layer: int) -> bool:
+    """Whether `entries` name the largest matrices of a part in a layer."""
+    anywhere = entries.get(None, [])
+    if _any_match(tuple(x for x in anywhere if not HAS_DIGIT(x)), part, 0):
+        return True
+    if any(_stands_for(LAYER.split(f"{x}.")[-1].rstrip("."), part) for x in entries.get(layer, [])):
+        return True
+    return _any_match(tuple(x for x in anywhere if HAS_DIGIT(x)), part, layer)
+
+
+HAS_DIGIT = re.compile(r"\d").search
+"""Whether an entry may single out layers."""
+
+
+@lru_cache(maxsize=4096)
+def _stands_for(inside: str, part: str) -> bool:
+    """Whether what an entry names inside a layer is, or holds, one of the names that a part goes by."""
+    return not inside or any(_matcher(inside)(name) for name in MODULES[part])
+
+
+@lru_cache(maxsize=4096)
+def _any_match(listed: tuple[str, ...], part: str, layer: int) -> bool:
+    """Whether one of the entries stands for one of the names that a part of a layer goes by."""
+    names = [prefix.format(layer) + name for prefix in PREFIXES for name in MODULES[part]]
+    return any(_matcher(entry)(name) for entry in listed for name in names)
+
+
+@lru_cache(maxsize=4096)
+def _matcher(entry: str) -> Callable[[str], object]:
+    """Tells whether an entry stands for a module: itself, what holds it, a glob or a regular expression."""
+    if entry.startswith("re:"):
+        return re.compile(entry[3:]).match
+    if "*" in entry:
+        forms = (entry, f"{entry}.*", f"*.{entry}", f"*.{entry}.*")
+        return re.compile("|".join(fnmatch.translate(x) for x in forms)).match
+    return lambda name: f".{entry}." in f".{name}."

@@ -49,7 +49,7 @@ def said(words: str, values: list[float], unit: str = "ms") -> None:
 
 def in_process() -> Path:
     """The model alone, everything that the page shows with all plans searched; returns an offline page."""
-    from dse.report.session import start_jax
+    from dse.report.terminal import start_jax
 
     start_jax()
     from dse.explorer.ask import ask_of

@@ -43,7 +43,7 @@ scaleup_bandwidth_per_dir = ["150 GBps", "600 GBps"]
 LOOP = """
 import sys, time
 import numpy as np
-from dse.report.session import start_jax
+from dse.report.terminal import start_jax
 start_jax()
 from dse.sweep.batch import evaluate_points
 from dse.sweep.points import points

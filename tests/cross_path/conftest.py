@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 import dse
-from dse.workload.written import workload_of
+from dse.workload.requests import workload_of
 
 CHIPS = {"trainium2": 8, "trainium1": 16, "h100": 8, "tpu-v5p": 8, "trainium3": 8, "mi300x": 8}
 """Chip, and how many of it in its largest system."""

@@ -9,7 +9,7 @@ import dse
 from dse.calibrate.cases import Case, lower
 from dse.calibrate.score import predict_cases
 from dse.evaluation.assembly import evaluate
-from dse.explore.named import named_chips, named_load
+from dse.explore.designed import named_chips, named_load
 from dse.lowering.engines import Policy, decode_of
 from dse.optimize.ground import ground_of
 from dse.physics.calibration import SERVING, calibration_for, default_calibration, usual_stack

@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from dse.hardware.chip_file import chip_facts
+from dse.hardware.own_chip import chip_facts
 from dse.hardware.presets import chip
 
 from .conftest import AGAIN, ROOT, differences

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from dse.cli import main
-from dse.cli.files import TEMPLATES, first_sentence, schema_of
+from dse.cli.facts import TEMPLATES, first_sentence, schema_of
 from dse.core.errors import SpecError, UnknownNameError
 from dse.core.shipped import COMMANDS, kind_of, shipped, shipped_folder
 from dse.hardware.own_chip import own_chip

@@ -8,11 +8,9 @@ from .dense import DENSE
 from .experts import EXPERTS
 from .gemma import GEMMA
 from .hybrid import HYBRID
-from .latent import LATENT
-from .minicpm import MINICPM
-from .older import OLDER
+from .latent import LATENT, MINICPM
+from .older import OLDER, SIZED
 from .recent import RECENT
-from .sized import SIZED
 from .state_space import STATE_SPACE
 from .vision import TEXT, VISION
 

@@ -50,13 +50,21 @@ def hidden_of(f: Fields) -> int:
     return f.whole("hidden_size", "n_embd", "n_embed", "d_model")
 
 
-def body(f: Fields, blocks: list[Block], *, tied: bool, norm_passes: float = RMS, context: int | None = None) -> Body:
-    """A body with the sizes that every type has; `tied` where the file does not say."""
-    return Body(
+def body(
+    f: Fields, blocks: list[Block], *, tied: bool, norm_passes: float = RMS, context: int | None = None,
+    ahead: tuple[str, ...] = (),
+) -> Body:  # fmt: skip
+    """A body with the sizes that every type has; `tied` where the file does not say.
+
+    `ahead` are keys of how many blocks predict further tokens, each like the last.
+    """
+    made = Body(
         blocks, hidden_of(f), f.whole("vocab_size", "padded_vocab_size"), f.flag("tie_word_embeddings", default=tied),
         f.whole("max_position_embeddings", "n_positions", "seq_length", "max_sequence_length", "model_max_length",
                 "max_seq_len", default=context), norm_passes,
     )  # fmt: skip
+    made.ahead = [blocks[-1]] * (f.layers(*ahead, default=0, least=0) if ahead else 0)
+    return made
 
 
 def grouped(f: Fields, *, kv: int | None = None, head_dim: int | None = None) -> Attention:
@@ -114,6 +122,26 @@ def blocks_of(mixers: Sequence[AbstractMixer], feeds: Sequence[Mlp | Experts], n
 def windowed(attention: Attention, windows: list[int], chunked: bool = False) -> list[AbstractMixer]:
     """`attention` in every layer with the layer's window, 0 for none."""
     return [dataclasses.replace(attention, window=w, chunked=chunked and w > 0) for w in windows]
+
+
+def sizes_of(f: Fields, inner: Fields | None, sizes: dict[str, tuple[str, str, int]]) -> dict[str, int]:
+    """Numbers by name, each under its key or under that of older files in an object of their own, or its default."""
+    found = {name: f.whole(new, default=usual) for name, (new, _, usual) in sizes.items()}
+    if inner is None:
+        return found
+    return {name: inner.whole(old, default=found[name]) for name, (_, old, _) in sizes.items()}
+
+
+def sparse_layers(f: Fields, n: int, usual: list[bool]) -> list[bool]:
+    """Whether each layer has experts: from `mlp_layer_types`, or `usual` without it."""
+    types = f.words("mlp_layer_types", length=n, allowed=("dense", "sparse"))
+    return usual if types is None else [t == "sparse" for t in types]
+
+
+def rotary_layers(f: Fields, n: int, length: int | None) -> list[int]:
+    """Whether each layer has rotary positions: listed in `no_rope_layers`, or all but every fourth or so."""
+    period = f.whole("no_rope_layer_interval", default=4)
+    return f.items("no_rope_layers", length=length) or [int((i + 1) % period != 0) for i in range(n)]
 
 
 SLIDING, CHUNKED, FULL = "sliding_attention", "chunked_attention", "full_attention"

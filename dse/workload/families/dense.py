@@ -22,6 +22,7 @@ from .common import (
     hidden_of,
     mlp,
     n_layers,
+    rotary_layers,
     typed_windows,
     windowed,
 )
@@ -75,9 +76,7 @@ def rope_windows(f: Fields, n: int) -> list[int]:
     """Layers without rotary positions have a window, if windows are used (SmolLM3)."""
     used = f.flag("use_sliding_window", default=False)
     w = f.optional("sliding_window", 0)
-    period = f.whole("no_rope_layer_interval", default=4)
-    rope = f.items("no_rope_layers", length=n) or [int((i + 1) % period != 0) for i in range(n)]
-    return typed_windows(f, n, w, [w if used and not r else 0 for r in rope])
+    return typed_windows(f, n, w, [w if used and not r else 0 for r in rotary_layers(f, n, n)])
 
 
 def gated(
@@ -181,6 +180,25 @@ def opt(f: Fields) -> Body:
     return dataclasses.replace(made, n_tables=(made.max_context + 2) * hidden, dropout=has_dropout(f, True, "dropout"))
 
 
+def nemotron(f: Fields) -> Body:
+    """Nemotron 3 and 4: a plain MLP and LayerNorm; the width of a head may be stated twice."""
+    f.whole("head_dim", "kv_channels", "attention_head_dim", default=1)  # they agree
+    return gated(f, matrices=2, passes=LAYER)
+
+
+def stablelm(f: Fields) -> Body:
+    """StableLM 2 and 3B: LayerNorm; heads may be stated twice."""
+    f.whole("num_attention_heads", "num_heads")
+    return gated(f, kv=32, passes=LAYER)
+
+
+def cohere2(f: Fields) -> Body:
+    """Command A and R7B: attention beside a gated MLP, a window in three of four layers."""
+    f.fixed("use_gated_activation", True)
+    f.fixed("use_parallel_block", True)
+    return parallel(f, matrices=3, tied=True, windows=partial(periodic_windows, period=4, width=4096))
+
+
 def starcoder2(f: Fields) -> Body:
     """StarCoder2: a plain MLP and LayerNorm; its code has no other kind of either."""
     f.fixed("mlp_type", "default")
@@ -188,15 +206,14 @@ def starcoder2(f: Fields) -> Body:
     return gated(f, kv=2, tied=True, matrices=2, passes=LAYER, windows=all_windows)
 
 
-def phi_with_images(f: Fields) -> Body:
+def phi_with_images(f: Fields, *, kv: int | None = None) -> Body:
     """Phi with images or sounds: Phi 3 or 4; low-rank adapters and towers are left out."""
-    beside = [k for k in ("embd_layer", "img_processor", "audio_processor", "vision_lora", "speech_lora",
-                          "vision_config", "audio_config") if isinstance(f.raw.get(k), dict)]  # fmt: skip
-    f.skip("embd_layer", "img_processor", "audio_processor", "vision_lora", "speech_lora", "vision_config",
-           "audio_config")  # fmt: skip
-    made = gated(f, windows=all_windows)
+    parts = ("embd_layer", "img_processor", "audio_processor", "vision_lora", "speech_lora", "vision_config",
+             "audio_config")  # fmt: skip
+    f.skip(*parts)
     why = "the language model alone is counted; the file does not say how large it is"
-    return dataclasses.replace(made, left_out=[Part(k.replace("_", " "), 0, why) for k in beside])
+    beside = [Part(k.replace("_", " "), 0, why) for k in parts if isinstance(f.raw.get(k), dict)]
+    return dataclasses.replace(gated(f, kv=kv, windows=all_windows), left_out=beside)
 
 
 def exaone45(f: Fields) -> Body:
@@ -230,9 +247,9 @@ DENSE: dict[str, Builder] = {
     "qwen2_5_omni_text": partial(gated, kv=4, windows=partial(late_windows, first=28, width=32768)),
     "mimo": mimo_dense,
     "glm4v_text": partial(gated, kv=2, norms=4),
-    "hunyuan_vl_text": gated,
+    "hunyuan_vl_text": partial(gated, tied=True),
     "paddleocr_vl_text": partial(gated, kv=2, head_dim=128, tied=True),
-    "granite_docling_text": gated,
+    "granite_docling_text": partial(gated, kv=4, tied=True),
     "orion": partial(gated, passes=LAYER),
     "internlm": gated,
     "aquila": gated,
@@ -252,7 +269,7 @@ DENSE: dict[str, Builder] = {
     "phi3": partial(gated, windows=all_windows),
     "phi3_v": phi_with_images,
     "phi4mm": phi_with_images,
-    "phi4_multimodal": phi_with_images,
+    "phi4_multimodal": partial(phi_with_images, kv=8),
     "granite": gated,
     "smollm3": partial(gated, kv=4, tied=True, windows=rope_windows),
     "exaone4": partial(gated, kv=32, windows=partial(periodic_windows, period=4, width=4096)),
@@ -263,9 +280,9 @@ DENSE: dict[str, Builder] = {
     "glm": partial(gated, kv=2, head_dim=128),
     "glm4": partial(gated, kv=2, head_dim=128, norms=4),
     "seed_oss": partial(gated, kv=8, head_dim=128),
-    "nemotron": partial(gated, matrices=2, passes=LAYER),
+    "nemotron": nemotron,
     "starcoder2": starcoder2,
-    "stablelm": partial(gated, kv=32, passes=LAYER),
+    "stablelm": stablelm,
     "apertus": partial(gated, matrices=2),
     "arcee": partial(gated, matrices=2),
     "ernie4_5": partial(gated, kv=2, head_dim=128, tied=True),
@@ -283,7 +300,7 @@ DENSE: dict[str, Builder] = {
     "bitnet": partial(gated, kv=5),
     "hyperclovax": hyperclovax,
     "cohere": partial(parallel, matrices=3, tied=True),
-    "cohere2": partial(parallel, matrices=3, tied=True, windows=partial(periodic_windows, period=4, width=4096)),
+    "cohere2": cohere2,
     "phi": partial(parallel, matrices=2, tied=False),
     "gpt_neox": partial(gated, matrices=2, passes=LAYER),
     "falcon": falcon,

@@ -25,6 +25,8 @@ from .common import (
     hidden_of,
     mlp,
     n_layers,
+    rotary_layers,
+    sparse_layers,
     typed_windows,
     windowed,
 )
@@ -33,6 +35,8 @@ from .dense import Windows, all_windows, late_windows, no_windows
 TOP = ("num_experts_per_tok",)
 ROUTED = ("n_routed_experts", "num_local_experts", "num_experts")
 WIDTH = ("moe_intermediate_size",)
+NEXT = ("num_nextn_predict_layers",)
+AHEAD = (*NEXT, "num_mtp_layers")
 
 
 def in_every(
@@ -63,13 +67,8 @@ def minimax_m2(f: Fields) -> Body:
     if kinds and any(k != 1 for k in kinds):
         raise f.error("attn_type_list", "1 (attention) in every layer")
     made = in_every(f, moe, kv=8, head_dim=128, windows=no_windows)
-    return dataclasses.replace(made, ahead=ahead(f, made.blocks[-1], "num_mtp_modules", usual=0, used="use_mtp"))
-
-
-def ahead(f: Fields, block: Block, *keys: str, usual: int, used: str = "") -> list[Block]:
-    """Blocks that predict further tokens, each like `block`."""
-    n = f.layers(*keys, default=usual, least=0)
-    return [block] * (n if not used or f.flag(used, default=True) else 0)
+    ahead = [made.blocks[-1]] * f.layers("num_mtp_modules", default=0, least=0)
+    return dataclasses.replace(made, ahead=ahead if f.flag("use_mtp", default=True) else [])
 
 
 def qwen_moe(f: Fields, *, shared: int, windows: Windows, kv: int, head_dim: int | None) -> Body:
@@ -103,16 +102,14 @@ def mixed_feeds(f: Fields, sparse: list[bool], moe: Experts | None, *keys: str) 
 
 def first_dense(f: Fields, n: int, moe: Experts | None, *, first: int = 0) -> list[Mlp | Experts]:
     """The first layers are dense; from then on every `moe_layer_freq`-th counted from 0 has experts, or as listed."""
-    types = f.words("mlp_layer_types", length=n, allowed=("dense", "sparse"))
     dense = f.whole("first_k_dense_replace", "num_dense_layers", default=first, least=0)
     if dense > n:
         raise f.error("first_k_dense_replace", f"at most the {n} layers")
-    listed = f.raw.get("moe_layer_freq") if isinstance(f.raw.get("moe_layer_freq"), list) else None
-    if listed is not None:
-        flags = f.items("moe_layer_freq", length=n) or []
-        return mixed_feeds(f, [bool(x) for x in flags], moe)
+    if isinstance(f.raw.get("moe_layer_freq"), list):
+        f.skip("mlp_layer_types")
+        return mixed_feeds(f, [bool(x) for x in f.items("moe_layer_freq", length=n) or []], moe)
     step = f.whole("moe_layer_freq", default=1)
-    sparse = [i >= dense and i % step == 0 for i in range(n)] if types is None else [t == "sparse" for t in types]
+    sparse = sparse_layers(f, n, [i >= dense and i % step == 0 for i in range(n)])
     return mixed_feeds(f, [s and moe is not None for s in sparse], moe)
 
 
@@ -121,15 +118,22 @@ def with_shared(
     windows: Windows = no_windows, norms: int = 2,
 ) -> Body:  # fmt: skip
     """The first layers dense, then routed and shared experts of one width (GLM-4.5, Bailing, dots, Solar)."""
-    n, per = n_layers(f), f.whole(*WIDTH)
-    moe = experts(f, ROUTED, (*TOP, "num_experts_per_token"), WIDTH,
-                  shared=f.whole("n_shared_experts", "num_shared_experts", default=shared, least=0) * per)  # fmt: skip
-    feeds = first_dense(f, n, moe, first=first)
+    n = n_layers(f)
+    feeds = routed_and_shared(f, n, shared, first)
     mixers = windowed(grouped(f, kv=kv, head_dim=head_dim), windows(f, n))
-    made = body(f, blocks_of(mixers, feeds, norms), tied=False)
-    return dataclasses.replace(
-        made, ahead=ahead(f, made.blocks[-1], "num_nextn_predict_layers", "num_mtp_layers", usual=0)
-    )
+    return body(f, blocks_of(mixers, feeds, norms), tied=False, ahead=AHEAD)
+
+
+def shared_width(f: Fields, usual: int = 1) -> int:
+    """Width of all shared experts together, each as wide as a routed one."""
+    per = f.whole(*WIDTH)
+    return f.whole("n_shared_experts", "num_shared_experts", default=usual, least=0) * per
+
+
+def routed_and_shared(f: Fields, n: int, shared: int, first: int) -> list[Mlp | Experts]:
+    """The first layers dense, then routed experts and shared ones of one width."""
+    moe = experts(f, ROUTED, (*TOP, "num_experts_per_token"), WIDTH, shared=shared_width(f, shared))
+    return first_dense(f, n, moe, first=first)
 
 
 def bailing(f: Fields) -> Body:
@@ -159,7 +163,7 @@ def ernie(f: Fields) -> Body:
     last = n - 1 if last == -1 else last
     sparse = [first <= i <= last and (i + 1) % step == 0 for i in range(n)]
     mixers = windowed(grouped(f, kv=4), no_windows(f, n))
-    return body(f, blocks_of(mixers, mixed_feeds(f, sparse, moe)), tied=True)
+    return body(f, blocks_of(mixers, mixed_feeds(f, sparse, moe)), tied=True, ahead=("num_nextn_predict_layers",))
 
 
 def gpt_oss(f: Fields) -> Body:
@@ -181,9 +185,7 @@ def llama4(f: Fields) -> Body:
     listed = f.indices("moe_layers", below=n)
     sparse = [i in listed if listed is not None else (i + 1) % step == 0 for i in range(n)]
     feeds = mixed_feeds(f, [s and moe is not None for s in sparse], moe, "intermediate_size_mlp")
-    period = f.whole("no_rope_layer_interval", default=4)
-    rope = f.items("no_rope_layers", length=n if f.raw.get("no_rope_layers") else None)
-    rope = rope or [int((i + 1) % period != 0) for i in range(n)]
+    rope = rotary_layers(f, n, n if f.raw.get("no_rope_layers") else None)
     windows = typed_windows(f, n, chunk, [chunk if r else 0 for r in rope], chunk=True)
     mixers = windowed(grouped(f, kv=8, head_dim=128), windows, chunked=True)
     return body(f, blocks_of(mixers, feeds), tied=False)
@@ -291,15 +293,22 @@ def mimo(f: Fields) -> Body:
     )  # fmt: skip
     feeds = first_dense(f, n, moe, first=1)
     blocks = blocks_of([near if x else whole for x in windows], feeds)
-    made = body(f, blocks, tied=False)
-    return dataclasses.replace(made, ahead=ahead(f, Block((near,), mlp(f)), "num_nextn_predict_layers", usual=0))
+    made, last = body(f, blocks, tied=False), Block((near,), mlp(f))
+    return dataclasses.replace(made, ahead=[last] * f.layers(*NEXT, default=0, least=0))
 
 
-def granite_moe(f: Fields, *, shared: bool = False) -> Body:
+def granite_moe(f: Fields, *, shared: bool = False, windows: Windows = no_windows) -> Body:
     """Granite: experts as wide as `intermediate_size`, perhaps a shared MLP with a width of its own."""
     beside = f.whole("shared_intermediate_size", default=0, least=0) if shared else 0
     moe = experts(f, ("num_local_experts",), TOP, ("intermediate_size",), shared=beside)
-    return in_every(f, moe, windows=no_windows)
+    return in_every(f, moe, windows=windows)
+
+
+def grok1(f: Fields) -> Body:
+    """Grok-1: experts with a gate in every block, norms on both sides of a branch."""
+    n = n_layers(f)
+    moe = experts(f, ("num_experts", "num_local_experts"), TOP, ("intermediate_size",))
+    return body(f, blocks_of([grouped(f)] * n, [moe or mlp(f)] * n, 4), tied=True)
 
 
 EXPERTS: dict[str, Builder] = {
@@ -323,6 +332,7 @@ EXPERTS: dict[str, Builder] = {
     "gpt_oss": gpt_oss,
     "llama4_text": llama4,
     "arctic": arctic,
+    "grok-1": grok1,
     "dbrx": dbrx,
     "hunyuan_v1_moe": hunyuan,
     "mimo_v2_flash": mimo,

@@ -13,9 +13,9 @@ from ..blocks import Block
 from ..config_file import Fields
 from ..mixers import AbstractMixer, Latent
 from ..recurrences import Recurrence
-from .common import FULL, Body, Builder, blocks_of, body, experts, grouped, hidden_of, latent, mlp, n_layers
-from .experts import ROUTED, TOP, WIDTH, ahead, first_dense, sparse_steps
-from .latent import CHOICES, LAYERS, choices_of, indexer
+from .common import FULL, Body, Builder, blocks_of, body, experts, grouped, hidden_of, latent, mlp, n_layers, sizes_of
+from .experts import AHEAD, NEXT, ROUTED, TOP, WIDTH, first_dense, shared_width, sparse_steps
+from .latent import LAYERS, choices_of, indexed, indexer
 
 LINEAR = "linear_attention"
 STATE_FORMATS = {"float32": "fp32", "bfloat16": "bf16", "float16": "bf16"}
@@ -65,8 +65,8 @@ def qwen_next(f: Fields, *, kv: int, moe: bool) -> Body:
         feeds = [mlp(f)] * n
     made = body(f, blocks_of(mixers, feeds), tied=False)
     f.skip("mtp_use_dedicated_embeddings")
-    last = Block((whole,), made.blocks[-1].feed)
-    return dataclasses.replace(made, ahead=ahead(f, last, "mtp_num_hidden_layers", "num_nextn_predict_layers", usual=0))
+    n_ahead = f.layers("mtp_num_hidden_layers", *NEXT, default=0, least=0)
+    return dataclasses.replace(made, ahead=[Block((whole,), made.blocks[-1].feed)] * n_ahead)
 
 
 def kda(heads: int, width: int, taps: int, state: str, *, n_whole: int = 0) -> Recurrence:
@@ -103,14 +103,12 @@ def kimi_linear(f: Fields) -> Body:
         whole = dataclasses.replace(whole, gate_width=whole.n_heads * whole.value_dim)
     f.skip("mla_use_nope", "moe_layer_freq", "moe_router_activation_func", "use_grouped_topk", "moe_renormalize")
     mixers: list[AbstractMixer] = [whole if x else linear for x in full or [bool(i and i % 4 == 0) for i in range(n)]]
-    shared = f.whole("num_shared_experts", "n_shared_experts", default=1, least=0) * f.whole(*WIDTH)
     moe = experts(f, ("num_experts", "num_local_experts", "n_routed_experts"), ("num_experts_per_token", *TOP), WIDTH,
-                  shared=shared)  # fmt: skip
+                  shared=shared_width(f))  # fmt: skip
     small = f.whole("routed_expert_hidden_size", default=0, least=0)
     f.skip("latent_moe_use_norm", "attn_res_block_size", "activation_situ_beta", "activation_situ_linear_beta")
     moe = dataclasses.replace(moe, latent=small) if moe is not None else None
-    made = body(f, blocks_of(mixers, first_dense(f, n, moe, first=1)), tied=False)
-    return dataclasses.replace(made, ahead=ahead(f, made.blocks[-1], "num_nextn_predict_layers", usual=0))
+    return body(f, blocks_of(mixers, first_dense(f, n, moe, first=1)), tied=False, ahead=NEXT)
 
 
 def _listed(f: Fields, inner: Fields, n: int) -> list[bool] | None:
@@ -130,10 +128,7 @@ def glm5_next(f: Fields) -> Body:
     n, inner = n_layers(f), f.nested("linear_attn_config")
     sizes = {"heads": ("linear_num_heads", "num_heads", 64), "width": ("linear_head_dim", "head_dim", 128),
              "taps": ("linear_conv_kernel_dim", "short_conv_kernel_size", 4)}  # fmt: skip
-    got = {
-        k: inner.whole(old, default=f.whole(new, default=usual)) if inner is not None else f.whole(new, default=usual)
-        for k, (new, old, usual) in sizes.items()
-    }
+    got = sizes_of(f, inner, sizes)
     if inner is not None:
         inner.skip("gate_lower_bound", "safe_gate")
     f.skip("linear_lower_bound", "index_kpool_always_select_tail", "index_topk_freq", "index_skip_topk_offset")
@@ -142,15 +137,10 @@ def glm5_next(f: Fields) -> Body:
     choices = choices_of(f, n)
     plain, pooled = latent(f), f.whole("index_kpool", default=1)
     chooses = dataclasses.replace(indexer(f), rate=pooled, n_made=1 + (pooled > 1))
-    kinds: dict[str, AbstractMixer] = {
-        c: dataclasses.replace(plain, indexer=dataclasses.replace(chooses, shared=c == "shared")) for c in CHOICES
-    }
     delta = kda(got["heads"], got["width"], got["taps"], state_format(f))
-    mixers = [delta if x else kinds[c] for x, c in zip(linear, choices, strict=True)]
-    shared = f.whole("n_shared_experts", "num_shared_experts", default=1, least=0) * f.whole(*WIDTH)
-    moe = experts(f, ROUTED, TOP, WIDTH, shared=shared)
-    made = body(f, blocks_of(mixers, first_dense(f, n, moe, first=3)), tied=False)
-    return dataclasses.replace(made, ahead=ahead(f, made.blocks[-1], "num_nextn_predict_layers", usual=0))
+    mixers = [delta if x else indexed(plain, chooses, c) for x, c in zip(linear, choices, strict=True)]
+    moe = experts(f, ROUTED, TOP, WIDTH, shared=shared_width(f))
+    return body(f, blocks_of(mixers, first_dense(f, n, moe, first=3)), tied=False, ahead=NEXT)
 
 
 def olmo_hybrid(f: Fields) -> Body:
@@ -243,10 +233,8 @@ def _ling(f: Fields, mixers: list[AbstractMixer], first: int) -> Body:
     shared = f.whole("num_shared_experts", "n_shared_experts", default=1, least=0) * per
     moe = experts(f, ("num_experts", "num_local_experts"), ("num_experts_per_tok", "num_experts_per_token"), WIDTH,
                   shared=shared)  # fmt: skip
-    made = body(f, blocks_of(mixers, first_dense(f, len(mixers), moe, first=first)), tied=False, context=262144)
-    return dataclasses.replace(
-        made, ahead=ahead(f, made.blocks[-1], "num_nextn_predict_layers", "num_mtp_layers", usual=0)
-    )
+    feeds = first_dense(f, len(mixers), moe, first=first)
+    return body(f, blocks_of(mixers, feeds), tied=False, context=262144, ahead=AHEAD)
 
 
 def bailing_linear(f: Fields) -> Body:

@@ -1,4 +1,4 @@
-"""Families with latent attention, some with an indexer: DeepSeek, Kimi, GLM-5, MiniCPM3 [wolf2020transformers]."""
+"""Families with latent attention, some with an indexer: DeepSeek, Kimi, GLM-5, MiniCPM [wolf2020transformers]."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from functools import partial
 
 from ..blocks import Block
 from ..config_file import Fields
-from ..mixers import Indexer, Latent, Pool
-from .common import Body, Builder, blocks_of, body, experts, latent, mlp, n_layers
-from .experts import ROUTED, TOP, WIDTH, ahead, first_dense, with_shared
+from ..mixers import AbstractMixer, Attention, Indexer, Latent, Pool
+from ..recurrences import Recurrence
+from .common import Body, Builder, blocks_of, body, experts, grouped, latent, mlp, n_layers, rotary_layers
+from .dense import gated
+from .experts import AHEAD, NEXT, ROUTED, TOP, WIDTH, routed_and_shared, with_shared
 
 LAYERS = ("indexed_attention", "deepseek_sparse_attention")
 """What lists of layers call attention with an indexer."""
@@ -27,14 +29,13 @@ def deepseek(f: Fields, *, first: int = 3, shared: int = 1) -> Body:
 
 
 def _made(f: Fields, mixers: list[Latent], first: int, shared: int) -> Body:
-    n, per = n_layers(f), f.whole(*WIDTH)
-    n_shared = f.whole("n_shared_experts", "num_shared_experts", default=shared, least=0)
-    moe = experts(f, ROUTED, (*TOP, "num_experts_per_token"), WIDTH, shared=n_shared * per)
-    feeds = first_dense(f, n, moe, first=first)
-    made = body(f, blocks_of([*mixers], feeds), tied=False)
-    block = made.blocks[-1]
-    f.skip("num_nextn_predict_layers", "num_mtp_layers")
-    return dataclasses.replace(made, ahead=ahead(f, block, "num_nextn_predict_layers", "num_mtp_layers", usual=0))
+    feeds = routed_and_shared(f, n_layers(f), shared, first)
+    return body(f, blocks_of([*mixers], feeds), tied=False, ahead=AHEAD)
+
+
+def indexed(plain: Latent, chooses: Indexer, choice: str) -> Latent:
+    """`plain` with an indexer that makes a choice of its own, or shares that of an earlier layer."""
+    return dataclasses.replace(plain, indexer=dataclasses.replace(chooses, shared=choice == "shared"))
 
 
 def sparse(f: Fields) -> Body:
@@ -42,8 +43,7 @@ def sparse(f: Fields) -> Body:
     n = n_layers(f)
     chooses = indexer(f)
     f.fixed("indexer_rope_interleave", True, False)
-    mixers = [dataclasses.replace(latent(f), indexer=dataclasses.replace(chooses, shared=t == "shared"))
-              for t in choices_of(f, n)]  # fmt: skip
+    mixers = [indexed(latent(f), chooses, t) for t in choices_of(f, n)]
     f.words("layer_types", length=n, allowed=LAYERS)
     return _made(f, mixers, 3, 1)
 
@@ -56,8 +56,7 @@ def hy_v4(f: Fields) -> Body:
     types = types or ["full" if i == 0 or (i - 1) % 4 == 0 else "shared" for i in range(n)]
     plain, chooses = latent(f), indexer(f)
     plain = dataclasses.replace(plain, gate_width=plain.n_heads * plain.value_dim)
-    mixers = [dataclasses.replace(plain, indexer=dataclasses.replace(chooses, shared=t == "shared")) for t in types]
-    return _made(f, mixers, 1, 1)
+    return _made(f, [indexed(plain, chooses, t) for t in types], 1, 1)
 
 
 def mistral_large4(f: Fields) -> Body:
@@ -65,16 +64,11 @@ def mistral_large4(f: Fields) -> Body:
     n = n_layers(f)
     f.words("layer_types", length=n, allowed=LAYERS)
     f.fixed("kv_source_layers", list(range(n)))
-    step = f.whole("no_rope_layer_interval", default=4)
-    rope = f.items("no_rope_layers", length=n) or [int((i + 1) % step != 0) for i in range(n)]
-    plain, chooses = latent(f), indexer(f)
-    plain = dataclasses.replace(plain, query_rank=0)
+    rope = rotary_layers(f, n, n)
+    plain, chooses = dataclasses.replace(latent(f), query_rank=0), indexer(f)
     whole = dataclasses.replace(plain, nope_dim=plain.head_dim, rope_dim=0)
-    mixers = [
-        dataclasses.replace(plain if r else whole, indexer=dataclasses.replace(chooses, shared=t == "shared"))
-        for r, t in zip(rope, choices_of(f, n), strict=True)
-    ]
-    return _made(f, mixers, 1, 1)
+    choices = zip(rope, choices_of(f, n), strict=True)
+    return _made(f, [indexed(plain if r else whole, chooses, t) for r, t in choices], 1, 1)
 
 
 RATIOS = {"sliding_attention": 0, "compressed_sparse_attention": 4, "heavily_compressed_attention": 128}
@@ -85,13 +79,8 @@ def deepseek_v4(f: Fields) -> Body:
     """DeepSeek-V4: a window everywhere, beside it entries of 4 positions with an indexer, or of 128 positions."""
     n, heads, width = n_layers(f), f.whole("num_attention_heads"), f.whole("head_dim", default=512)
     f.fixed("num_key_value_heads", 1)
-    f.skip(
-        "num_hash_layers",
-        "partial_rotary_factor",
-        "router_jitter_noise",
-        "compress_rope_parameters",
-        "qk_nope_head_dim",
-    )
+    f.skip("num_hash_layers", "partial_rotary_factor", "router_jitter_noise", "compress_rope_parameters",
+           "qk_nope_head_dim")  # fmt: skip
     f.words("mlp_layer_types", length=n, allowed=("moe", "hash_moe"))
     rope = f.whole("qk_rope_head_dim", default=64)
     sparse_kind = "compressed_sparse_attention"
@@ -109,8 +98,7 @@ def deepseek_v4(f: Fields) -> Body:
     moe = experts(f, ROUTED, TOP, (*WIDTH, "intermediate_size"), shared=shared)
     if moe is None:
         raise f.error("n_routed_experts", "at least one expert")
-    whole = body(f, blocks_of(mixers, [moe] * n), tied=False)
-    return dataclasses.replace(whole, ahead=ahead(f, whole.blocks[-1], "num_nextn_predict_layers", usual=0))
+    return body(f, blocks_of(mixers, [moe] * n), tied=False, ahead=NEXT)
 
 
 def _rates(f: Fields) -> dict[str, int]:
@@ -201,3 +189,62 @@ LATENT: dict[str, Builder] = {
     "minicpm3": minicpm3,
     "longcat_flash": longcat,
 }
+
+
+LIGHTNING = ("lightning-attn", "lightning_attn", "lightning")
+"""Names of layers with lightning attention."""
+ATTENTION = "minicpm4"
+
+
+def chosen_blocks(f: Fields, attention: Attention) -> Attention:
+    """`attention` to blocks chosen by its own queries on pooled keys, where the file switches that on (InfLLM v2).
+
+    Pooled keys have no weights, one for every `kernel_stride` positions; below `dense_len` everything is seen, which is
+    at most twice what is chosen. Source: MiniCPM's own code, and its repository for `sparse_config`.
+    """
+    inner = f.nested("sparse_config")
+    if inner is None:
+        return attention
+    inner.skip("init_blocks", "window_size", "use_nope", "dense_len", "kernel_size", "sparse_prefill",
+               "prefill_query_chunk_size")  # fmt: skip
+    chosen = inner.whole("topk", default=64) * inner.whole("block_size", default=64)
+    rate = inner.whole("kernel_stride", default=16)
+    return dataclasses.replace(
+        attention, indexer=Indexer(attention.n_heads, attention.head_dim, chosen, rate=rate, n_made=0)
+    )
+
+
+def minicpm(f: Fields) -> Body:
+    """MiniCPM 1 to 4.1."""
+    made = gated(f, tied=True)
+    attention = chosen_blocks(f, grouped(f))
+    return dataclasses.replace(made, blocks=[dataclasses.replace(b, mixers=(attention,)) for b in made.blocks])
+
+
+def sala(f: Fields) -> Body:
+    """MiniCPM-SALA: each layer one of two kinds, both with a gate on the result."""
+    n = n_layers(f)
+    kinds = f.words("mixer_types", length=n, allowed=(ATTENTION, *LIGHTNING))
+    if kinds is None:
+        raise f.error("mixer_types", f"{ATTENTION} or {LIGHTNING[0]} for each layer")
+    whole = grouped(f)
+    gate = whole.n_heads * whole.head_dim if f.flag("attn_use_output_gate", default=False) else 0
+    whole = dataclasses.replace(chosen_blocks(f, whole), gate_width=gate)
+    f.skip("attn_use_rope", "lightning_scale", "lightning_use_rope", "use_output_norm", "shift_labels")
+    linear = _lightning(f, whole)
+    mixers: list[AbstractMixer] = [whole if k == ATTENTION else linear for k in kinds]
+    return body(f, blocks_of(mixers, [mlp(f)] * n), tied=False)
+
+
+def _lightning(f: Fields, whole: Attention) -> Recurrence:
+    """Lightning attention with heads of its own, fewer of them for keys and values where stated."""
+    heads = f.whole("lightning_nh", default=whole.n_heads)
+    few = f.whole("lightning_nkv", default=heads)
+    width = f.whole("lightning_head_dim", default=whole.head_dim)
+    gate = heads if f.flag("use_output_gate", default=True) else 0
+    return Recurrence(
+        "lightning attention", heads, width, width, (heads + 2 * few + gate) * width, "dual", n_key_heads=few
+    )
+
+
+MINICPM: dict[str, Builder] = {"minicpm": minicpm, "minicpm_sala": sala}

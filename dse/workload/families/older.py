@@ -1,4 +1,4 @@
-"""Families of 2021 to 2024 whose configurations spell the same sizes in words of their own.
+"""Families that spell the same sizes in words of their own (2021 to 2024), or block by block (Nemotron).
 
 Source: defaults of each type in [wolf2020transformers] release 5.24, or of the model's own repository.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 
+from ...core.errors import SpecError
 from ..blocks import Block, Mlp
 from ..config_file import Fields
-from ..mixers import Attention
-from .common import LAYER, Body, Builder, blocks_of, body, grouped, hidden_of, n_layers
-from .dense import gated, has_dropout
+from ..mixers import AbstractMixer, Attention
+from .common import LAYER, Body, Builder, blocks_of, body, grouped, hidden_of, n_layers, windowed
+from .dense import falcon, gated, has_dropout
 
 
 def gptj(f: Fields) -> Body:
@@ -85,8 +86,31 @@ CHATGLM = (
 """Keys of ChatGLM that say how it is run, not what it is."""
 
 
+def refined_web(f: Fields) -> Body:
+    """Falcon 40B as first published: the new architecture under an older name."""
+    f.fill({"new_decoder_architecture": True})
+    return falcon(f)
+
+
+def gpt_neo(f: Fields) -> Body:
+    """GPT-Neo: global and local layers in turn, learned positions, an MLP four times as wide unless stated."""
+    n, hidden = n_layers(f), hidden_of(f)
+    kinds = f.words("attention_layers", length=n, allowed=("global", "local"))
+    f.skip("attention_types")
+    kinds = kinds or [("global", "local")[i % 2] for i in range(n)]
+    heads, w = f.whole("num_heads", "num_attention_heads"), f.whole("window_size", default=256)
+    mixers = windowed(Attention(heads, heads, hidden // heads), [w if k == "local" else 0 for k in kinds])
+    feed = Mlp(f.whole("intermediate_size", default=4 * hidden), 2)
+    made = body(f, blocks_of(mixers, [feed] * n), tied=True, norm_passes=LAYER)
+    f.skip("resid_dropout", "embed_dropout")
+    return dataclasses.replace(made, n_tables=made.max_context * hidden, dropout=has_dropout(f, False, "resid_dropout"))
+
+
 OLDER: dict[str, Builder] = {
     "gptj": gptj,
+    "gpt_neo": gpt_neo,
+    "RefinedWebModel": falcon,
+    "RefinedWeb": refined_web,
     "codegen": gptj,
     "gpt_bigcode": gpt_bigcode,
     "mpt": mpt,
@@ -96,3 +120,69 @@ OLDER: dict[str, Builder] = {
     "internlm2": gated,
     "baichuan": gated,
 }
+
+
+ROUNDED_TO = 256
+"""Widths of MLPs are rounded up to a multiple of this."""
+
+
+def ffn_width(mult: float, hidden: int) -> int:
+    """Width of an MLP from its multiplier: two thirds of it, rounded up to `ROUNDED_TO`."""
+    width = int(2 * mult * hidden / 3)
+    return -(-width // ROUNDED_TO) * ROUNDED_TO
+
+
+def nemotron_nas(f: Fields) -> Body:
+    """Blocks from `block_configs`: attention with a group size or none, an MLP with a multiplier or none.
+
+    Source: Nemotron Super and Ultra [bercovich2025puzzle].
+    """
+    n, hidden, heads = n_layers(f), hidden_of(f), f.whole("num_attention_heads")
+    f.skip("num_key_value_heads", "intermediate_size", "block_configs")
+    listed = f.items("block_configs", length=n)
+    if listed is None:
+        raise SpecError(f"{f.place}: no block_configs; add it, an object with attention and ffn for each layer")
+    blocks = []
+    for i, raw in enumerate(listed):
+        if not isinstance(raw, dict):
+            raise f.error("block_configs", "an object for each layer")
+        block = Fields(raw, f.place, f"block_configs[{i}].")
+        blocks.append(_block(block, hidden, heads))
+        odd = next(iter(block.unread()), None)
+        if odd is not None:
+            raise SpecError(
+                f"{f.place}: key '{odd}' is not known, so it may change the block; remove it if it does not"
+            )
+    return body(f, blocks, tied=False)
+
+
+def _block(block: Fields, hidden: int, heads: int) -> Block:
+    mixers: tuple[AbstractMixer, ...] = ()
+    attention, ffn = block.nested("attention"), block.nested("ffn")
+    for part in (attention, ffn):
+        if part is not None:
+            part.fixed("replace_with_linear", False)
+            part.fixed("sparsify", None)
+            part.skip("window_length", "num_sink_tokens", "use_prefill_window_in_sink_attention",
+                      "unshifted_sink")  # fmt: skip
+            part.fixed("window_length")
+    if attention is not None and not attention.flag("no_op", default=False):
+        group = attention.whole("n_heads_in_group")
+        if heads % group:
+            raise attention.error("n_heads_in_group", f"a divisor of the {heads} heads")
+        mixers = (Attention(heads, heads // group, hidden // heads),)
+    elif attention is not None:
+        attention.skip("n_heads_in_group")
+    feed = None
+    if ffn is not None and not ffn.flag("no_op", default=False):
+        mult = ffn.raw.get("ffn_mult")
+        ffn.skip("ffn_mult")
+        if isinstance(mult, bool) or not isinstance(mult, int | float) or mult <= 0:
+            raise ffn.error("ffn_mult", "a positive number")
+        feed = Mlp(ffn_width(float(mult), hidden))
+    elif ffn is not None:
+        ffn.skip("ffn_mult")
+    return Block(mixers, feed, bool(mixers) + (feed is not None))
+
+
+SIZED: dict[str, Builder] = {"nemotron-nas": nemotron_nas}

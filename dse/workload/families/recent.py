@@ -20,11 +20,13 @@ from .common import (
     experts,
     grouped,
     n_layers,
+    sizes_of,
+    sparse_layers,
     typed_windows,
     windowed,
 )
 from .dense import first_of, no_windows, periodic_windows
-from .experts import ROUTED, TOP, WIDTH, ahead, in_every, mixed_feeds, mixtral, with_shared
+from .experts import AHEAD, NEXT, ROUTED, TOP, WIDTH, granite_moe, mixed_feeds, mixtral, with_shared
 
 
 def with_gates(made: Body) -> Body:
@@ -77,9 +79,8 @@ def laguna(f: Fields) -> Body:
     moe = experts(f, ROUTED, TOP, WIDTH, shared=f.whole("shared_expert_intermediate_size", default=512, least=0))
     f.skip("decoder_sparse_step")
     only = f.indices("mlp_only_layers", below=n)
-    types = f.words("mlp_layer_types", length=n, allowed=("dense", "sparse"))
     dense = only if only is not None else [0]
-    feeds = mixed_feeds(f, [t == "sparse" for t in types] if types else [i not in dense for i in range(n)], moe)
+    feeds = mixed_feeds(f, sparse_layers(f, n, [i not in dense for i in range(n)]), moe)
     mixers: list[AbstractMixer] = []
     for i, w in enumerate(windows):
         a = heads[i] if heads else usual.n_heads
@@ -104,17 +105,14 @@ def cohere2_moe(f: Fields) -> Body:
     """Command of 2026: one norm before attention and experts side by side; the first layers may be dense."""
     n = n_layers(f)
     first = f.whole("first_k_dense_replace", default=0, least=0)
-    types = f.words("mlp_layer_types", length=n, allowed=("dense", "sparse"))
     w = f.optional("sliding_window", 4096)
-    early, late = (
-        f.whole("prefix_dense_sliding_window_pattern", default=1),
-        f.whole("sliding_window_pattern", default=4),
-    )
+    early = f.whole("prefix_dense_sliding_window_pattern", default=1)
+    late = f.whole("sliding_window_pattern", default=4)
     windows = typed_windows(f, n, w, every(first, early, w) + every(n - first, late, w))
     per = f.whole("intermediate_size")
     shared = f.whole("num_shared_experts", default=0, least=0) * per
     moe = experts(f, ("num_experts", "num_local_experts"), TOP, ("intermediate_size",), shared=shared)
-    sparse = [t == "sparse" for t in types] if types else [i >= first for i in range(n)]
+    sparse = sparse_layers(f, n, [i >= first for i in range(n)])
     f.skip("prefix_dense_intermediate_size", "shared_expert_combination_strategy")
     dense = Mlp(f.whole("prefix_dense_intermediate_size", default=per))
     feeds = [moe if s and moe else dense for s in sparse]
@@ -174,14 +172,11 @@ def _near(f: Fields, whole: Attention) -> Attention:
 
 
 def _step_sparse(f: Fields, n: int) -> list[bool]:
-    types = f.words("mlp_layer_types", length=n, allowed=("dense", "sparse"))
     listed = f.raw.get("moe_layers_enum")
     first = f.whole("first_k_dense_replace", default=3, least=0)
     f.skip("moe_layers_enum")
-    if types is not None:
-        return [t == "sparse" for t in types]
-    if listed is None:
-        return [i >= first for i in range(n)]
+    if listed is None or f.has("mlp_layer_types"):
+        return sparse_layers(f, n, [i >= first for i in range(n)])
     try:
         found = {int(x) for x in (listed.split(",") if isinstance(listed, str) else listed) if str(x).strip()}
     except (TypeError, ValueError, OverflowError):
@@ -209,13 +204,10 @@ def minimax_m3(f: Fields) -> Body:
     shared = f.whole("shared_intermediate_size", default=3072, least=0)
     shared *= f.whole("n_shared_experts", default=1, least=0)
     moe = experts(f, ("num_local_experts", "num_experts"), TOP, ("intermediate_size",), shared=shared)
-    words = f.words("mlp_layer_types", length=n, allowed=("dense", "sparse"))
-    freq = f.items("moe_layer_freq", length=n)
-    has = [w == "sparse" for w in words] if words else [bool(x) for x in freq or [1] * n]
+    has = sparse_layers(f, n, [bool(x) for x in f.items("moe_layer_freq", length=n) or [1] * n])
     feeds = mixed_feeds(f, has, moe, "dense_intermediate_size")
-    made = body(f, blocks_of([near if s else whole for s in sparse], feeds), tied=False)
-    f.skip("num_mtp_modules")  # modules that were trained; the file's weights hold the next key's
-    return dataclasses.replace(made, ahead=ahead(f, made.blocks[-1], "num_nextn_predict_layers", usual=0))
+    f.skip("num_mtp_modules")  # modules that were trained; the file's weights hold those of `NEXT`
+    return body(f, blocks_of([near if s else whole for s in sparse], feeds), tied=False, ahead=NEXT)
 
 
 def _block_indexer(f: Fields, legacy: Fields | None) -> Indexer:
@@ -227,10 +219,7 @@ def _block_indexer(f: Fields, legacy: Fields | None) -> Indexer:
     if legacy is not None:
         legacy.skip("sparse_local_block", "sparse_init_block", "use_sparse_attention", "sparse_disable_index_value",
                     "sparse_score_type", "sparse_attention_freq")  # fmt: skip
-    got = {
-        k: legacy.whole(old, default=f.whole(new, default=usual)) if legacy is not None else f.whole(new, default=usual)
-        for k, (new, old, usual) in names.items()
-    }
+    got = sizes_of(f, legacy, names)
     return Indexer(got["heads"], got["width"], got["size"] * got["blocks"])
 
 
@@ -239,13 +228,9 @@ def mellum(f: Fields) -> Body:
     n = n_layers(f)
     windows = typed_windows(f, n, f.optional("sliding_window", 1024), [0] * n)
     moe = experts(f, ROUTED, TOP, WIDTH)
-    types = f.words("mlp_layer_types", length=n, allowed=("dense", "sparse"))
-    feeds = mixed_feeds(f, [t == "sparse" for t in types or ["sparse"] * n], moe)
+    feeds = mixed_feeds(f, sparse_layers(f, n, [True] * n), moe)
     f.skip("mtp_layer_types", "mtp_mlp_layer_types")
-    made = body(f, blocks_of(windowed(grouped(f, kv=4, head_dim=128), windows), feeds), tied=False)
-    return dataclasses.replace(
-        made, ahead=ahead(f, made.blocks[-1], "num_nextn_predict_layers", "num_mtp_layers", usual=0)
-    )
+    return body(f, blocks_of(windowed(grouped(f, kv=4, head_dim=128), windows), feeds), tied=False, ahead=AHEAD)
 
 
 def kolibri(f: Fields) -> Body:
@@ -255,13 +240,6 @@ def kolibri(f: Fields) -> Body:
     moe = experts(f, ROUTED, TOP, WIDTH, shared=f.whole("shared_expert_intermediate_size", default=512, least=0))
     feeds = mixed_feeds(f, [moe is not None] * n, moe)
     return body(f, blocks_of(windowed(grouped(f, kv=4, head_dim=128), windows), feeds, 4), tied=False)
-
-
-def granite_moe_swa(f: Fields) -> Body:
-    """Granite with windows and experts."""
-    beside = f.whole("shared_intermediate_size", default=0, least=0)
-    moe = experts(f, ("num_local_experts",), TOP, ("intermediate_size",), shared=beside)
-    return in_every(f, moe, windows=partial(first_of, period=4, width=128))
 
 
 RECENT: dict[str, Builder] = {
@@ -278,5 +256,5 @@ RECENT: dict[str, Builder] = {
     "mellum": mellum,
     "kolibri1": kolibri,
     "flex_olmo": partial(mixtral, windows=no_windows),
-    "granitemoe_swa": granite_moe_swa,
+    "granitemoe_swa": partial(granite_moe, shared=True, windows=partial(first_of, period=4, width=128)),
 }

@@ -134,6 +134,7 @@ def mamba2_alone(f: Fields) -> Body:
     f.skip("chunk_size", "use_bias", "use_conv_bias", "rms_norm", "norm_before_gate", "residual_in_fp32",
            "time_step_rank")  # fmt: skip
     inner = f.whole("expand", default=2) * hidden
+    f.fixed("intermediate_size", inner)
     mixer = mamba2(f, heads=("num_heads", 128), width=f.whole("head_dim", default=64), state=("state_size", 128),
                    groups=("n_groups", 8), inner=inner, taps="conv_kernel")  # fmt: skip
     return body(f, [Block((mixer,), None, 1)] * n, tied=False, context=2**20)

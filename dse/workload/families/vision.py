@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import tomllib
+from functools import cache
+from pathlib import Path
 
 from ..blocks import Block
 from ..config_file import Fields
@@ -32,6 +35,8 @@ TEXT = {
 """Types that wrap a language model, and the type of that model where the file does not say."""
 INSIDE = ("text_config", "llm_config", "language_config")
 """Keys of the language model."""
+NO_TOWERS = (*INSIDE, "thinker_config", "quantization_config", "compression_config")
+"""Objects beside a language model that are no part of what is left out."""
 TOWERS = (
     "vision_config", "audio_config", "vision_tower_config", "vit_config", "vq_config", "encoder_config",
     "projector_config", "qformer_config", "adapter_config", "sound_config", "img_processor", "audio_processor",
@@ -39,6 +44,17 @@ TOWERS = (
 )  # fmt: skip
 """Keys of parts that are left out."""
 WHY = "the language model alone is counted; its cost per image or sound is not modelled"
+
+
+ALWAYS = ("initializer_range", "use_cache", "hidden_act", "hidden_activation")
+"""Keys that the library writes unless it leaves out what is usual for the type: with one, nothing is left out."""
+_USUAL = Path(__file__).parents[1] / "data" / "usual_sizes.toml"
+
+
+@cache
+def usual_sizes() -> dict[str, dict[str, int]]:
+    """Sizes of a type where the object of a language model leaves them out."""
+    return tomllib.loads(_USUAL.read_text(encoding="utf-8"))
 
 
 def text_fields(f: Fields) -> Fields:
@@ -58,9 +74,13 @@ def text_fields(f: Fields) -> Fields:
     inner.raw = {"model_type": usual} | {k: v for k, v in inner.raw.items() if v != ""}
     if f.has("tie_word_embeddings") and "tie_word_embeddings" not in inner.raw:
         inner.raw["tie_word_embeddings"] = f.flag("tie_word_embeddings", default=False)
+    if not any(k in inner.raw for k in ALWAYS):
+        outside = {k: v for k, v in f.raw.items() if k == "vocab_size" and isinstance(v, int)}
+        inner.fill({**usual_sizes().get(inner.model_type, {}), **outside})
     for key in ("vocab_size", "hidden_size"):  # stated outside too by some; the language model's own count
         if isinstance(f.raw.get(key), int) and key in inner.raw:
             f.skip(key)
+    f.skip(*(k for k, v in f.raw.items() if k in inner.raw and inner.raw[k] == v))  # said twice
     return inner
 
 
@@ -74,7 +94,8 @@ def towers(f: Fields) -> list[Part]:
     found = []
     if f.model_type not in TEXT and not any(k in f.raw for k in TOWERS[:2]):
         return found
-    for key in TOWERS:
+    others = [k for k, v in f.raw.items() if is_inside(f) and k.endswith("_config") and isinstance(v, dict)]
+    for key in dict.fromkeys((*TOWERS, *(k for k in others if k not in NO_TOWERS))):
         value = f.raw.get(key)
         f.skip(key)
         if isinstance(value, dict) and key != "img_token_compression_config":

@@ -3,10 +3,9 @@
 import jax.numpy as jnp
 import pytest
 
-from dse.economy.carbon import embodied, embodied_kg, fab_kg_per_mm2, running_kg_per_s
 from dse.economy.owning import published_die
 from dse.economy.presets import carbon, host
-from dse.economy.server import server_W
+from dse.economy.server import embodied, embodied_kg, fab_kg_per_mm2, running_kg_per_s, server_W
 from dse.hardware.presets import chip
 from dse.physics.evaluate import chip_technology, silicon
 from dse.physics.money import inverse_yield

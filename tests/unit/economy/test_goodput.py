@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from dse.economy.goodput import (
+from dse.economy.reliability import (
     first_order_goodput_frac,
     n_spare_units,
     provision,

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from dse.economy.hours import GIVEN, OWNED, RENTED, chip_hour, hours, million_tokens_USD, price_basis, range_USD
+from dse.economy.owning import GIVEN, OWNED, RENTED, chip_hour, hours, million_tokens_USD, price_basis, range_USD
 from dse.economy.presets import rents
 from dse.hardware.presets import chip_names
 

@@ -9,8 +9,7 @@ import pytest
 
 from dse.economy.job import Job, held_over_used, job_of, job_slowdown, n_spare_chips, owned, upkeep
 from dse.economy.ownership import recovery
-from dse.economy.presets import economy, reliability
-from dse.economy.racks import in_rack
+from dse.economy.presets import economy, in_rack, reliability
 from dse.hardware.presets import chip, system
 from dse.optimize.curvature import curvature
 from dse.workload.presets import model

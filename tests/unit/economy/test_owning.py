@@ -8,10 +8,9 @@ import pytest
 from dse.core.errors import SpecError, UnknownNameError
 from dse.core.provenance import number
 from dse.economy.fleet_run import fleet_run, goodput_by_size, simulated
-from dse.economy.hours import hours
 from dse.economy.job import job_of
 from dse.economy.knobs import Turned, band, knobs, turn, turned
-from dse.economy.owning import capital_parts, deal, package_USD, purchase, token_upkeep
+from dse.economy.owning import capital_parts, deal, hours, package_USD, purchase, token_upkeep
 from dse.economy.presets import observed
 from dse.hardware.presets import system
 from dse.lowering.plan import parse_plan

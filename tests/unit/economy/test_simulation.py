@@ -5,7 +5,7 @@ import math
 import jax.numpy as jnp
 import pytest
 
-from dse.economy.goodput import n_spare_units, slowdown, sparing
+from dse.economy.reliability import n_spare_units, slowdown, sparing
 from dse.economy.simulation import Cluster, simulate
 
 f = jnp.asarray

@@ -4,7 +4,7 @@ import pytest
 
 import dse
 from dse.core.errors import RoomError
-from dse.evaluation.room import find_room
+from dse.evaluation.breakdown import find_room
 from dse.lowering.plan import parse_plan
 from dse.workload.transformer import Decode
 

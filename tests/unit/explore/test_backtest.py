@@ -18,11 +18,10 @@ from dse.explore.backtest import (
     check_study,
     given_by,
     held,
+    naive_chip,
     quantities,
 )  # fmt: skip
-from dse.explore.kinds import by_kind
-from dse.explore.naive import naive_chip
-from dse.explore.tally import Backtests, tally
+from dse.explore.tally import Backtests, by_kind, tally
 from dse.hardware.presets import chip, system
 from dse.optimize.solve import solve_continuous
 from dse.optimize.space import space_of

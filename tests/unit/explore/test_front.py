@@ -11,9 +11,8 @@ from dse.core.pareto import is_unbeaten
 from dse.explore import front_problems as fronts
 from dse.explore.front import collect, front, hypervolume
 from dse.explore.front_problems import promising, spread_directions
-from dse.explore.points import PointStore, fingerprint
+from dse.explore.points import PointStore, buildable, fingerprint
 from dse.explore.ray import LATE, Rays
-from dse.explore.whole import buildable
 from dse.optimize.deadline import Deadline
 from dse.optimize.search import run_search, search_of
 from dse.optimize.space import space_of
@@ -205,7 +204,7 @@ def test_a_front_that_is_cut_is_of_certified_points_and_goes_on(found, tiny):
 
 
 def test_rounding_that_is_cut_keeps_whole_points(found, monkeypatch):
-    monkeypatch.setattr("dse.explore.whole.BATCH", 8)
+    monkeypatch.setattr("dse.explore.points.BATCH", 8)
     rays = dataclasses.replace(found.rays, deadline=Deadline(1.0, itertools.count().__next__))
     cut = buildable(dataclasses.replace(found, rays=rays))
     assert cut.whole and 1 <= len(cut.points) < len(found.points)

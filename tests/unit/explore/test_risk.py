@@ -15,13 +15,13 @@ from rich.console import Console
 from dse.core.errors import SpecError
 from dse.core.files import json_text
 from dse.explore import robust
-from dse.explore.histogram import outcome_histogram
 from dse.explore.outcome import (
     Outcomes,
     Risk,
     blocking,
     merit_distribution,
     merit_quantiles,
+    outcome_histogram,
     outcome_quantiles,
     stands_out,
 )

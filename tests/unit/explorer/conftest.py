@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from dse.explorer.app import Pages
-from dse.explorer.guard import Guard
-from dse.explorer.session import study_answers
+from dse.explorer.session import Guard, study_answers
 from dse.explorer.subject import first_chip
 
 TINY = Path(__file__).parents[2] / "data" / "tiny.toml"

@@ -19,7 +19,7 @@ from dse.optimize.space import own_plans
 from dse.study.design import FREE
 from dse.study.metrics import METRICS, OWNED
 from dse.workload.presets import model
-from dse.workload.written import workload_of
+from dse.workload.requests import workload_of
 
 CLOSE = 1e-12
 

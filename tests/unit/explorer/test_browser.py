@@ -16,8 +16,8 @@ from dse.core.origin import digest
 from dse.core.provenance import KINDS
 from dse.explorer.app import PAGE
 from dse.explorer.offline import emitted, held, module, page_html
+from dse.explorer.session import sizes_of_phases
 from dse.explorer.state import state_of
-from dse.explorer.workloads import sizes_of_phases
 from dse.optimize.space import own_plans
 from dse.study.design import Choice
 
@@ -44,8 +44,7 @@ def address(answers):
     import uvicorn
 
     from dse.explorer.app import Pages
-    from dse.explorer.guard import Guard, new_token
-    from dse.explorer.session import listening
+    from dse.explorer.session import Guard, listening, new_token
 
     with listening(0) as place:
         port, token = place.getsockname()[1], new_token()

@@ -13,10 +13,10 @@ import pytest
 from dse.cli import main
 from dse.core.errors import SpecError
 from dse.explorer.ask import ask_of
-from dse.explorer.found import fronts_in, servings_in, truth_in
 from dse.explorer.javascript import EmitError, emit, literal
 from dse.explorer.offline import emitted, held, page_html
 from dse.explorer.packing import layout, nested, packed
+from dse.explorer.searches import fronts_in, servings_in, truth_in
 from dse.explorer.subject import chip_file, data_on_device, power_limit_W, read_fastest, subject_of
 from dse.hardware.presets import chip
 from dse.optimize.space import own_plans, space_of

@@ -6,8 +6,7 @@ import socket
 import pytest
 
 from dse.core.errors import SpecError
-from dse.explorer.guard import new_token
-from dse.explorer.session import listening
+from dse.explorer.session import listening, new_token
 
 PORT = 8765
 

@@ -10,7 +10,7 @@ import pytest
 from dse.core.errors import SpecError
 from dse.explorer.app import Replaced
 from dse.explorer.ask import ask_of
-from dse.explorer.found import risks_in
+from dse.explorer.searches import risks_in
 from dse.optimize.solution import Relaxation
 from dse.optimize.space import at_limits, data_of, own_plans, space_of
 
@@ -167,7 +167,7 @@ def test_serving_curves_are_computed(ask):
 
 def test_predictions_are_made_and_thinned(ask, scored, monkeypatch):
     monkeypatch.setattr("dse.explorer.searches.validate", lambda kind: scored)
-    monkeypatch.setattr("dse.explorer.found.MOST_POINTS", 2)
+    monkeypatch.setattr("dse.explorer.searches.MOST_POINTS", 2)
     truth = words(ask("search/truth?kind=training")[2])[-1]["truth"]
     assert truth["total"]["modelled"] == 4 and len(truth["points"]) == 2
     assert truth["points"][0]["point_id"] == "a#1" and truth["points"][0]["predicted_s"] == 1.1

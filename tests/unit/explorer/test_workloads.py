@@ -8,7 +8,7 @@ import pytest
 from dse.core.errors import DseError
 from dse.explorer.app import Pages
 from dse.explorer.ask import ask_of
-from dse.explorer.workloads import asked_of, reasked, sizes_of_phases
+from dse.explorer.session import asked_of, reasked, sizes_of_phases
 from dse.study.study import load_study
 
 from .conftest import TINY

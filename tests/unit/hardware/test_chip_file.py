@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from dse.hardware.chip_file import chip_facts, chip_toml
+from dse.hardware.own_chip import chip_facts, chip_toml
 from dse.hardware.presets import chip, chip_names
 
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from dse.core.errors import SpecError
-from dse.explore.in_turn import solve_in_turn
 from dse.explore.readings import READINGS, Answer, readings
-from dse.explore.samples import CHUNK, batched
+from dse.explore.samples import CHUNK, batched, solve_in_turn
 from dse.optimize.deadline import Deadline
 from dse.optimize.interior import Optimum
 from dse.optimize.near import near
@@ -54,7 +53,7 @@ def test_draws_are_solved_in_their_order(monkeypatch):
     def solved(model, data, lower, upper, start, settings, size):
         return batched(Optimum, *(data for _ in dataclasses.fields(Optimum)))
 
-    monkeypatch.setattr("dse.explore.in_turn.solve_batch", solved)
+    monkeypatch.setattr("dse.explore.samples.solve_batch", solved)
     n = 2 * CHUNK
     draws = np.repeat(np.arange(n), 2)
     problems = (draws, draws, np.zeros((2 * n, 1)), np.ones((2 * n, 1)))

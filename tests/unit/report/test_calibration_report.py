@@ -6,8 +6,8 @@ import pytest
 
 from dse.calibrate.families import fits_of
 from dse.physics.pooled import effects
-from dse.report.calibration import calibration_json, calibration_view, write_calibration
 from dse.report.terminal import screen
+from dse.report.validation import calibration_json, calibration_view, write_calibration
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from dse.calibrate.dimensions import with_dimensions
-from dse.report.multiples import multiples_figure, title
+from dse.calibrate.error_groups import with_dimensions
+from dse.report.parity import multiples_figure, title
 from dse.report.style import plt
 
 DONE = pd.DataFrame(

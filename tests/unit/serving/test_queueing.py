@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import ndtri
 
 from dse.core.counts import n_peak
-from dse.serving.queueing import mean_wait_s, n_accepted_tokens, settling_s, wait_quantile_s
+from dse.serving.steady import mean_wait_s, n_accepted_tokens, settling_s, wait_quantile_s
 
 
 def f(x: float):

@@ -9,14 +9,12 @@ import dse
 from dse.cli import main
 from dse.cli.flags import rents_of
 from dse.core.errors import SpecError
-from dse.economy.hours import chip_hour
-from dse.economy.owning import deal
+from dse.economy.owning import chip_hour, deal
 from dse.hardware.presets import chip_system
 from dse.serving.comparison import Asked, served
 from dse.serving.curve import Promise
-from dse.serving.phases import phase_ranking
+from dse.serving.phases import phase_ranking, timed
 from dse.serving.ranking import ranking
-from dse.serving.timed import timed
 from dse.workload.requests import Length, Requests
 from dse.workload.transformer import Training
 

@@ -6,7 +6,7 @@ from dse.core.errors import UnknownNameError
 from dse.core.words import MEANT
 from dse.study.design import FREE
 from dse.study.metrics import METRICS
-from dse.sweep.columns import EVALUATED
+from dse.sweep.keys import EVALUATED
 
 
 @pytest.mark.parametrize(("known", "asked", "offered"), [

@@ -6,7 +6,7 @@ import pytest
 
 import dse
 from dse.core.errors import SpecError
-from dse.hardware.chip_file import chip_toml
+from dse.hardware.own_chip import chip_toml
 from dse.optimize.ground import ground_of
 from dse.study.basis import study_basis
 from dse.study.study import load_study

@@ -10,8 +10,7 @@ import pytest
 import dse
 from dse.core.errors import DseError, SpecError
 from dse.core.types import row_of
-from dse.economy.presets import host
-from dse.economy.racks import system_host, system_rack
+from dse.economy.presets import host, system_host, system_rack
 from dse.economy.server import Rack, server_W, switch_W
 from dse.hardware.fabrics import build_fabric, fabric_names, system_facts
 from dse.hardware.presets import chip_system, system

@@ -14,6 +14,7 @@ from dse.lowering.memory import memory_B
 from dse.lowering.plan import Plan
 from dse.workload.huggingface import read_config, reading
 from dse.workload.presets import model, model_reading
+from dse.workload.requests import workload_of
 from dse.workload.storage import n_element_bits
 from dse.workload.transformer import (
     active_parameters,
@@ -21,7 +22,6 @@ from dse.workload.transformer import (
     state_B_per_sequence,
     total_parameters,
 )
-from dse.workload.written import workload_of
 
 FILES = Path(__file__).parents[2] / "data" / "models"
 PRESETS = {

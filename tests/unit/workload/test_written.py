@@ -4,8 +4,8 @@ import pytest
 
 from dse.core.errors import SpecError, UnknownNameError
 from dse.workload.presets import model
+from dse.workload.requests import phases_with, workload_of
 from dse.workload.transformer import Decode, Prefill, Training
-from dse.workload.written import phases_with, workload_of
 
 LLAMA = model("llama-3.1-8b")
 

@@ -1,0 +1,141 @@
+"""A user's table in the words of the shipped ones: columns, metrics, units and collectives under other spellings.
+
+Numbers are left alone: a cell that is none keeps its row from being predicted, and the row says which cell.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..workload.presets import model as preset_model
+from ..workload.presets import model_names
+from .published import model_alias
+
+COLUMNS = {
+    "gpu": "chip", "accelerator": "chip", "hardware": "chip", "gpus": "num_chips", "num_gpus": "num_chips",
+    "n_gpus": "num_chips", "input_len": "in_len", "isl": "in_len", "output_len": "out_len", "osl": "out_len",
+    "gbs": "global_batch", "mbs": "micro_batch", "ranks": "num_ranks", "nodes": "num_nodes",
+}  # fmt: skip
+"""Columns under other names, in small letters."""
+METRICS = {
+    "time_to_first_token": "ttft", "first_token_latency": "ttft", "time_per_output_token": "tpot", "itl": "tpot",
+    "inter_token_latency": "tpot", "e2e_latency": "request_latency", "end_to_end_latency": "request_latency",
+    "iteration_time": "step_time", "step_latency": "step_time", "time_per_step": "step_time",
+    "tokens_per_second": "throughput", "tokens_per_sec": "throughput", "tok_per_s": "throughput",
+    "bus_bandwidth": "busbw", "bus_bw": "busbw", "algorithm_bandwidth": "algbw", "alg_bw": "algbw",
+}  # fmt: skip
+"""Metrics under other names, small letters joined by underscores."""
+TIMES = {
+    "milliseconds": "ms", "millisecond": "ms", "msecs": "ms", "microseconds": "us", "microsecond": "us", "usec": "us",
+    "nanoseconds": "ns", "second": "s", "secs": "s",
+}  # fmt: skip
+"""Units of time under other names, in small letters."""
+RATES = {"tflops/s": "TFLOP/s", "tflops": "TFLOP/s", "tflop/s": "TFLOP/s", "pflops": "PFLOP/s", "pflop/s": "PFLOP/s",
+         "gflops": "GFLOP/s", "gflop/s": "GFLOP/s", "tps": "tok/s"}  # fmt: skip
+"""Rates under other names, in small letters; those of bits and bytes differ by case alone and stay."""
+COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv")
+PER_TOKEN = r"\s*/\s*(tok|token|output token)$"
+STATISTICS = {"avg": "mean", "average": "mean"}
+
+
+def read_text(path: Path) -> pd.DataFrame:
+    """A CSV whose columns are parted by a comma, semicolon or tab, as its first line shows; a mark of order is none."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        first = file.readline()
+    found = max(",;\t|", key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
+    return pd.read_csv(path, low_memory=False, sep=found, encoding="utf-8-sig")
+
+
+def metric_word(said: str) -> str:
+    """A metric in small letters joined by underscores, under its usual name."""
+    word = re.sub(r"[\s-]+", "_", said.strip().lower())
+    return METRICS.get(word, word)
+
+
+def unit_word(said: str) -> str:
+    """A unit without spaces around it, times and rates of FLOP under their usual names."""
+    plain = said.strip().replace("\u03bc", "\u00b5")
+    time = re.sub(PER_TOKEN, "", plain, flags=re.IGNORECASE)
+    low = time.lower()
+    if low in TIMES or low in ("s", "ms", "us", "\u00b5s", "ns", "sec"):
+        return TIMES.get(low, low)
+    return RATES.get(plain.lower(), plain)
+
+
+def collective_word(said: str) -> str:
+    """A collective by its letters alone."""
+    letters = re.sub(r"[^a-z]", "", said.lower())
+    return next((name for name in COLLECTIVES if name.replace("_", "") == letters), said.strip())
+
+
+def plain_word(said: str) -> str:
+    """A word in small letters, a mean by that name."""
+    word = said.strip().lower()
+    return STATISTICS.get(word, word)
+
+
+WORDS = {
+    "metric": metric_word, "unit": unit_word, "collective": collective_word, "stat": plain_word, "spec": plain_word,
+}  # fmt: skip
+"""What makes the usual word of a column."""
+
+
+def tidied(rows: pd.DataFrame, known: tuple[str, ...]) -> pd.DataFrame:
+    """Rows with the columns, words and model sizes that the shipped tables have."""
+    names = {k.lower(): k for k in known}
+    renamed, taken = {}, set(map(str, rows.columns))
+    for column in map(str, rows.columns):
+        low = column.strip().lower()
+        name = names.get(low) or names.get(COLUMNS.get(low, "")) or column.strip()
+        if name not in taken:
+            renamed[column] = name
+            taken.add(name)
+    rows = rows.rename(columns=renamed)
+    words = {c: rows[c].map(w, na_action="ignore") for c, w in WORDS.items() if c in rows and _is_text(rows[c])}
+    return with_sizes(rows.assign(**words))
+
+
+def _is_text(column: Any) -> bool:
+    return all(isinstance(x, str) for x in column.dropna())
+
+
+SIZES = ("layers", "hidden", "heads")
+"""Columns that are filled together, where all of them are blank."""
+
+
+def sizes_of(published: object) -> dict[str, float]:
+    """What a row would print of a model of that name; nothing where no preset has it."""
+    name = model_alias(published) if isinstance(published, str) and published.strip() else ""
+    if name not in model_names():
+        return {}
+    m = preset_model(name)
+    if m.attention is None:
+        return {}
+    few = {"experts": m.experts.n_experts, "active_experts": m.experts.per_token} if m.experts else {}
+    sizes = {
+        "layers": m.n_layers, "hidden": m.hidden, "heads": m.attention.n_heads, "kv_heads": m.attention.n_kv_heads,
+        "head_dim": m.attention.head_dim, "ffn_hidden": max(f.ffn for f, _ in m.feeds), "vocab": m.vocab,
+    }  # fmt: skip
+    return {k: float(v) for k, v in (sizes | few).items()}
+
+
+def with_sizes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows that name a known model and print none of its sizes get them, and say so in `dims_from`."""
+    if "model" not in rows or not set(SIZES) <= set(rows.columns):
+        return rows
+    blank: Any = rows[list(SIZES)].map(lambda x: pd.isna(x) or not str(x).strip()).all(axis=1)
+    found = {name: sizes for name in rows.loc[blank, "model"].dropna().unique() if (sizes := sizes_of(name))}
+    at: Any = blank & rows["model"].isin(list(found))
+    if not bool(at.any()):
+        return rows
+    columns = list(dict.fromkeys(k for sizes in found.values() for k in sizes))
+    filled = rows.astype({c: object for c in (*columns, "dims_from") if c in rows})
+    for column in columns:
+        filled.loc[at, column] = [found[name].get(column) for name in rows.loc[at, "model"]]
+    filled.loc[at, "dims_from"] = [f"preset {model_alias(name)}" for name in rows.loc[at, "model"]]
+    return filled

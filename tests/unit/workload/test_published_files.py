@@ -1,0 +1,133 @@
+"""Files as others published them: sizes left to the type, keys said twice, older names, keys of no consequence.
+
+Files and counts are written down from memory of the models' pages, none of which was opened for it: `source` says where
+to check. Sizes that a file leaves out were compared with the defaults of transformers 5.24. The language model alone counts
+where it is one of several.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dse.core.errors import SpecError
+from dse.workload.huggingface import reading
+from dse.workload.transformer import active_parameters, kv_B_per_token, total_parameters
+
+FILE = Path(__file__).parents[2] / "data" / "models" / "published_quirks.jsonl"
+QUIRKS = {x["name"]: x for x in map(json.loads, FILE.read_text().splitlines())}
+
+
+@pytest.mark.parametrize("name", QUIRKS)
+def test_files_as_published_count_as_their_pages_say(name):
+    one = QUIRKS[name]
+    m = reading(one["config"], name, name).model
+    assert total_parameters(m) == pytest.approx(one["parameters"], rel=one.get("rel", 1e-3)), one["source"]
+    assert kv_B_per_token(m, "bf16") == one["kv"]
+    if "active" in one:
+        assert active_parameters(m) == pytest.approx(one["active"], rel=0.03)
+
+
+def llama(**keys):
+    """Llama 3.1 8B with further keys."""
+    return {
+        "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256, "max_position_embeddings": 131072,
+        "tie_word_embeddings": False,
+    } | keys  # fmt: skip
+
+
+# as the files of each quantiser have it, and the storage of most weights
+OBJECTS = {
+    "bitsandbytes without its name": ({"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "int4"),
+    "MLX": ({"group_size": 64, "bits": 8}, "int8"),
+    "EETQ": ({"quant_method": "eetq", "weights": "int8"}, "int8"),
+    "Quanto": ({"quant_method": "quanto", "weights": "float8"}, "fp8"),
+    "HQQ": ({"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 4}}}, "int4"),
+    "TorchAO": ({"quant_method": "torchao", "quant_type": {"default": {"_type": "Int4WeightOnlyConfig"}}}, "int4"),
+    "Quark": ({"quant_method": "quark", "global_quant_config": {"weight": {"dtype": "fp4"}}}, "mxfp4"),
+    "ModelOpt": ({"quant_method": "modelopt", "quant_algo": "W4A16_AWQ"}, "int4"),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_a_quantisers_object_is_read_as_its_files_have_it(name):
+    raw, stored = OBJECTS[name]
+    found = reading(llama(quantization_config=raw), "x.json", "x").model.weight_format
+    assert found.split(",")[0] == stored
+
+
+def test_mlx_is_narrow_under_either_name_of_its_object_tables_included():
+    """Before: `quantization` alone, as MLX wrote it first, was passed over and read as 16 bit."""
+    found = reading(llama(quantization={"group_size": 64, "bits": 4}), "x.json", "x").model.weight_format
+    assert found == "int4,rest=bf16"
+
+
+def test_quark_keeps_what_it_excludes_and_has_patterns_of_its_own():
+    raw = {
+        "quant_method": "quark", "global_quant_config": {"weight": {"dtype": "fp4"}}, "exclude": ["lm_head"],
+        "layer_quant_config": {"*self_attn*": {"weight": {"dtype": "fp8_e4m3"}}},
+    }  # fmt: skip
+    found = reading(llama(quantization_config=raw), "x.json", "x").model.weight_format
+    assert found == "mxfp4,head=bf16,embedding=bf16,rest=bf16,attention=fp8"
+
+
+@pytest.mark.parametrize("raw", [{}, {"quant_method": "aqlm"}, {"quant_method": "quark", "global_quant_config": [1]},
+                                 {"quant_method": "hqq", "quant_config": 4}, {"quant_method": 7},
+                                 {"quant_method": "quark", "global_quant_config": {"weight": {"dtype": "fp4"}},
+                                  "layer_quant_config": [1]}])  # fmt: skip
+def test_an_object_that_nobody_knows_is_refused_in_a_line(raw):
+    assert "quantization_config" in refusal(llama(quantization_config=raw))
+
+
+def refusal(config):
+    with pytest.raises(SpecError) as error:
+        reading(config, "x.json", "x")
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_narrow_cache_that_the_file_asks_for_is_said_to_be_the_runs_choice():
+    raw = {"quant_method": "modelopt", "quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}
+    said = dict(reading(llama(quantization_config=raw), "x.json", "x").ignored)
+    assert "--kv" in said["quantization_config.kv_cache_quant_algo"]
+
+
+def test_sizes_left_to_the_type_are_named():
+    found = dict(reading(QUIRKS["gemma-3-4b-it"]["config"], "x.json", "x").filled)
+    assert found["text_config.num_attention_heads"] == 8 and "text_config.hidden_size" not in found
+    assert not reading(llama(), "x.json", "x").filled
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"model_type": "t5", "d_model": 1024}, "an encoder with a decoder"),
+        ({"model_type": "whisper"}, "an encoder with a decoder"),
+        ({"model_type": "modernbert"}, "an encoder of text"),
+        ({"model_type": "siglip"}, "without a language model"),
+        ({"model_type": "zamba2"}, "shared blocks"),
+        ({"model_type": "rwkv6"}, "RWKV"),
+        ({"dim": 4096, "n_layers": 32, "multiple_of": 256}, "params.json of Meta or Mistral"),
+        ({"general.architecture": "llama"}, "GGUF's"),
+        ({"d_model": 2560, "n_layer": 64, "ssm_cfg": {}}, "mamba_ssm"),
+        ({"num_layers": 32, "ffn_hidden_size": 14336}, "Megatron's"),
+        ({"architectures": ["LlamaForCausalLM"], "hidden_size": 4096}, 'add "model_type": "llama"'),
+        ({"architectures": [3]}, "config.json"),
+        ({}, "config.json"),
+    ],
+)
+def test_what_is_out_of_scope_is_refused_with_its_kind(config, said):
+    assert said in refusal(config)
+
+
+@pytest.mark.parametrize("key", ["num_experts_per_token", "conv_kernel", "ffn_dim_multiplier", "use_cla", "token_shift",
+                                 "layer_bias_heads", "kv_heads_init_count"])  # fmt: skip
+def test_the_form_of_a_name_excuses_no_structure(key):
+    assert key in refusal(llama(**{key: 2}))
+
+
+@pytest.mark.parametrize("key", ["rope_interleaved", "some_loss_coef", "attn_logit_softcap", "extra_token_id",
+                                 "vision_start", "my_norm_eps"])  # fmt: skip
+def test_the_form_of_a_name_excuses_what_is_never_structure(key):
+    assert key in dict(reading(llama(**{key: 2}), "x.json", "x").ignored)

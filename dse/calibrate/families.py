@@ -12,7 +12,7 @@ import numpy as np
 
 from ..physics.calibration import Calibration, chip_and_stack, fit_name, kin_of
 from ..physics.coordinates import FOLLOW, LEAD, NUMBERS, centre_and_deviation, from_free, number_at, to_free
-from ..physics.pooled import ALONE, LEVELS, STEPS, Kin, deviations, effects, power_of_two, values
+from ..physics.pooled import ALONE, LEVELS, STEPS, Kin, deviations, power_of_two, values
 from .batch import calibration_of
 from .cases import Case, training_cases
 from .design import EXPONENT, Block, Design, block, coordinates, prior_facts
@@ -49,17 +49,6 @@ def pool_design(pool: str, own: dict[str, Sequence[Case]] | None = None) -> Desi
     return Design(tuple(block(cases, k) for k, cases in found.items() if cases), LEVELS)
 
 
-def warm_start(pooled: Pooled, pool: str) -> Posterior | None:
-    """The shipped effects as a place to start from; None where nothing is shipped."""
-    known = effects()[pool]["units"]
-    z = np.zeros(len(pooled.columns.precision))
-    for i, name in enumerate(pooled.design.units[1]):
-        if name in known:
-            z[i * N : (i + 1) * N] = known[name]["shift"]
-    sigma = np.full(pooled.columns.n_sources, np.log(pooled.settings.sigma))
-    return Posterior(z, sigma, np.eye(0), 0) if known else None
-
-
 @dataclasses.dataclass(frozen=True)
 class Refit:
     """The fit of a pool: its rows, and its effects before and after the exponents became powers of two."""
@@ -83,7 +72,7 @@ def refit_pool(pool: str, tell: Tell) -> Refit:
     """Both fits of a pool."""
     free = Pooled(pool_design(pool))
     tell(f"{pool}: {len(free.design.frame):,} measurements")
-    first = free.fit(start=warm_start(free, pool))
+    first = free.fit()
     names = free.design.units[1]
     z = first.effects(free.n_units)
     blocks = tuple(_settled(b, names, z) for b in free.design.blocks)

@@ -11,7 +11,7 @@ import pandas as pd
 from ..physics.calibration import Calibration
 from ..physics.pooled import ALONE, NOVELTIES, STEPS, Kin, novelty_of
 from .cases import Case
-from .families import KINDS, Tell, calibration_from, pool_design, pool_json, pool_of, refit_pool, warm_start
+from .families import KINDS, Tell, calibration_from, pool_design, pool_json, pool_of, refit_pool
 from .pooled import Pooled, Posterior
 
 COVERED = 0.8
@@ -42,21 +42,22 @@ HOLDERS: dict[str, Callable[[pd.DataFrame], list[Group]]] = {"source": by_source
 """What can be left out."""
 
 
-def without(
-    pooled: Pooled, full: Posterior, held: str, tell: Tell
-) -> Iterator[tuple[np.ndarray, Posterior, np.ndarray]]:
-    """For each group left out: its rows, the fit without them, and the rows that the fit saw."""
+def without(pooled: Pooled, held: str, tell: Tell) -> Iterator[tuple[np.ndarray, Posterior, np.ndarray]]:
+    """For each group left out: its rows, the fit without them, and the rows that the fit saw.
+
+    Fits start from the priors: of several optima nearly as good, one next to the fit of all rows knows those left out.
+    """
     for name, away in HOLDERS[held](pooled.design.frame):
         if away.any():
             tell(f"without {name}: {int(away.sum())} measurements")
-            yield away, pooled.fit(mask=~away, start=full), ~away & pooled.learnt
+            yield away, pooled.fit(mask=~away), ~away & pooled.learnt
 
 
-def held_out_errors(pooled: Pooled, full: Posterior, held: str, tell: Tell) -> pd.DataFrame:
+def held_out_errors(pooled: Pooled, held: str, tell: Tell) -> pd.DataFrame:
     """Log of predicted over measured time of every row left out, with how new its chip and stack were to the fit."""
     f, parts = pooled.design.frame, []
     kins = [k for b in pooled.design.blocks for k in b.kin]
-    for away, posterior, seen in without(pooled, full, held, tell):
+    for away, posterior, seen in without(pooled, held, tell):
         t, _ = pooled.design.evaluate(posterior.effects(pooled.n_units), away)
         units = {u for i in np.flatnonzero(seen) for u in kins[i].units}
         novelty = [novelty_of(kins[i], units) for i in np.flatnonzero(away)]
@@ -106,9 +107,9 @@ FEWEST = 3
 """Fewest sources from which a band is learnt."""
 
 
-def pool_bands(pooled: Pooled, full: Posterior, tell: Tell) -> dict[str, dict[str, float]]:
+def pool_bands(pooled: Pooled, tell: Tell) -> dict[str, dict[str, float]]:
     """Bands of a pool, from leaving out each source and each generation."""
-    left = [held_out_errors(pooled, full, held, tell) for held in HOLDERS]
+    left = [held_out_errors(pooled, held, tell) for held in HOLDERS]
     return bands_of(pd.concat(left, ignore_index=True))
 
 
@@ -117,7 +118,7 @@ def refit(tell: Tell = lambda _: None) -> dict[str, Any]:
     found = {}
     for pool in KINDS:
         r = refit_pool(pool, tell)
-        found[pool] = {**pool_json(r), "bands": pool_bands(r.free, r.first, tell)}
+        found[pool] = {**pool_json(r), "bands": pool_bands(r.free, tell)}
     return found
 
 
@@ -130,11 +131,10 @@ def served_without(
     """
     pool = pool_of(kind)
     pooled = Pooled(pool_design(pool, {kind: cases}))
-    full = pooled.fit(start=warm_start(pooled, pool))
     kins, names = [k for b in pooled.design.blocks for k in b.kin], pooled.design.units[1]
     served: dict[str, Calibration] = {}
     f, parts = pooled.design.frame, []
-    for away, posterior, seen in without(pooled, full, held, tell):
+    for away, posterior, seen in without(pooled, held, tell):
         mine = np.flatnonzero(away & (f.kind == kind).to_numpy())
         if not len(mine):
             continue

@@ -112,7 +112,7 @@ class Pooled:
         self.learnt = design.frame.calibrates.to_numpy()
         self.n_units = len(design.units[1])
 
-    def fit(self, mask: np.ndarray | None = None, start: Posterior | None = None, iterations: int = 40) -> Posterior:
+    def fit(self, mask: np.ndarray | None = None, start: Posterior | None = None, iterations: int = 120) -> Posterior:
         """The most probable effects given the rows in `mask` that calibrate.
 
         Source: [marquardt1963] for the steps, on forward-mode slopes; [lange1989] for weights, as of Student-t noise.

@@ -1,8 +1,8 @@
 """Files as others published them: sizes left to the type, keys said twice, older names, keys of no consequence.
 
 Files and counts are written down from memory of the models' pages, none of which was opened for it: `source` says where
-to check. Sizes that a file leaves out were compared with the defaults of transformers 5.24. The language model alone counts
-where it is one of several.
+to check. Sizes that a file leaves out were compared with the defaults of transformers 5.24. Of several models in one
+file the language model counts.
 """
 
 import json

@@ -1,6 +1,7 @@
 """Designs that are nearly as good, against studies solved again with one number held at either end and beyond it."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -59,3 +60,18 @@ def test_a_wider_share_widens_every_range(tiny, solved, found):
     for name, n in found.items():
         assert wider[name].lower <= n.lower * (1 + 1e-6) and wider[name].upper >= n.upper * (1 - 1e-6)
     assert any(wider[name].upper > n.upper * 1.001 for name, n in found.items())
+
+
+def test_ranges_are_those_of_an_enumeration_of_the_box(tiny, solved, found):
+    """Eight cells cover the box of a number; those with a design within 1 % are those that its range meets."""
+    most, cells = best_goal(solved) * (1 + SHARE), 0
+    for f in tiny.free:
+        n, edges = found[f.name], np.geomspace(f.lower, f.upper, 9)
+        for lower, upper in itertools.pairwise(edges):
+            good = held(tiny, solved.space, f.name, lower, upper) <= most
+            if good:
+                assert lower <= n.upper * 1.001 and n.lower / 1.001 <= upper, (f.name, lower, upper)
+            elif lower < n.upper / 1.01 and n.lower * 1.01 < upper:
+                raise AssertionError(f"{f.name} between {lower:g} and {upper:g} has no design within 1 %")
+            cells += good
+    assert len(tiny.free) <= cells < 8 * len(tiny.free)

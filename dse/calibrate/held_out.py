@@ -43,30 +43,39 @@ HOLDERS: dict[str, Callable[[pd.DataFrame], list[Group]]] = {"source": by_source
 
 
 def without(
-    pooled: Pooled, held: str, tell: Tell, start: Posterior | None = None
-) -> Iterator[tuple[np.ndarray, Posterior, np.ndarray]]:
-    """For each group left out: its rows, the fit without them, and the rows that the fit saw.
+    pooled: Pooled, held: str, tell: Tell, wanted: np.ndarray, start: Posterior | None = None
+) -> Iterator[tuple[np.ndarray, Posterior, set[str]]]:
+    """For each group left out that has `wanted` rows: those, the fit without the group, and the units that the fit saw.
 
     Fits start from the priors unless told: of several optima nearly as good, the one next to the fit of all rows knows
     those left out.
     """
+    kins = _kins(pooled)
     for name, away in HOLDERS[held](pooled.design.frame):
-        if away.any():
+        if (away & wanted).any():
             tell(f"without {name}: {int(away.sum())} measurements")
-            yield away, pooled.fit(mask=~away, start=start), ~away & pooled.learnt
+            seen = {u for i in np.flatnonzero(~away & pooled.learnt) for u in kins[i].units}
+            yield away & wanted, pooled.fit(mask=~away, start=start), seen
+
+
+def _kins(pooled: Pooled) -> list[Kin]:
+    """Whose effects each row takes."""
+    return [k for b in pooled.design.blocks for k in b.kin]
+
+
+def _errors(pooled: Pooled, left: np.ndarray, posterior: Posterior, seen: set[str]) -> pd.DataFrame:
+    """Log of predicted over measured time of the rows in `left`, with how new chip and stack were to the fit."""
+    f, kins = pooled.design.frame, _kins(pooled)
+    t, _ = pooled.design.evaluate(posterior.effects(pooled.n_units), left)
+    novelty = [novelty_of(kins[i], seen) for i in np.flatnonzero(left)]
+    part = f.loc[left, ["point_id", "source", "chip", "kind", "counts"]]
+    return part.assign(error=(t - f.log_s.to_numpy())[left], novelty=novelty)
 
 
 def held_out_errors(pooled: Pooled, held: str, tell: Tell) -> pd.DataFrame:
     """Log of predicted over measured time of every row left out, with how new its chip and stack were to the fit."""
-    f, parts = pooled.design.frame, []
-    kins = [k for b in pooled.design.blocks for k in b.kin]
-    for away, posterior, seen in without(pooled, held, tell):
-        t, _ = pooled.design.evaluate(posterior.effects(pooled.n_units), away)
-        units = {u for i in np.flatnonzero(seen) for u in kins[i].units}
-        novelty = [novelty_of(kins[i], units) for i in np.flatnonzero(away)]
-        part = f.loc[away, ["point_id", "source", "chip", "kind", "counts"]]
-        parts.append(part.assign(error=(t - f.log_s.to_numpy())[away], novelty=novelty))
-    return pd.concat(parts, ignore_index=True)
+    every = np.ones(len(pooled.design.frame), bool)
+    return pd.concat([_errors(pooled, *found) for found in without(pooled, held, tell, every)], ignore_index=True)
 
 
 SHRINK = {STEPS: 1.0, ALONE: 0.5}
@@ -136,26 +145,19 @@ def served_without(
     pooled = Pooled(pool_design(pool, {kind: cases}))
     # without one source the optimum seldom is another, and a start next to it takes a third of the time
     start = pooled.fit() if held == "source" else None
-    kins, names = [k for b in pooled.design.blocks for k in b.kin], pooled.design.units[1]
+    f, kins, names = pooled.design.frame, _kins(pooled), pooled.design.units[1]
     served: dict[str, Calibration] = {}
-    f, parts = pooled.design.frame, []
-    for away, posterior, seen in without(pooled, held, tell, start):
-        mine = np.flatnonzero(away & (f.kind == kind).to_numpy())
-        if not len(mine):
-            continue
+    parts = []
+    for left, posterior, seen in without(pooled, held, tell, (f.kind == kind).to_numpy(), start):
         z = posterior.effects(pooled.n_units)
-        t, _ = pooled.design.evaluate(z, away)
-        units = {u for i in np.flatnonzero(seen) for u in kins[i].units}
-        shown = [n if n in units else "" for n in names]
+        shown = [n if n in seen else "" for n in names]
         made: dict[Kin, Calibration] = {}
-        for i in mine:
+        for i in np.flatnonzero(left):
             kin = kins[i]
             if kin not in made:
                 made[kin] = calibration_from(z, shown, kin, f"without {held}: {kin.family}, {kin.stack}")
             served[f.point_id[i]] = made[kin]
-        novelty = [novelty_of(kins[i], units) for i in mine]
-        part = f.loc[mine, ["point_id", "source", "chip", "kind", "counts"]]
-        parts.append(part.assign(error=(t - f.log_s.to_numpy())[mine], novelty=novelty))
+        parts.append(_errors(pooled, left, posterior, seen))
     errors = pd.concat(parts, ignore_index=True)
     return served, _bands_of_others(errors, kind)
 

@@ -111,11 +111,6 @@ def in_flight(plan: Plan, n_micro: int, stage: int) -> float:
     return float(min(held, n_micro))
 
 
-def training_activations_B(plan: Plan, workload: Training, software: Footprint = FUSED) -> float:
-    """Activations on the fuller of first and last stage."""
-    return max(stage_activations_B(plan, workload, stage, software) for stage in {0, plan.pp - 1})
-
-
 def stage_activations_B(plan: Plan, workload: Training, stage: int, software: Footprint = FUSED) -> float:
     """Activations on the first or last stage.
 

@@ -11,7 +11,7 @@ from dse.lowering.activations import (
     in_flight,
     input_B,
     layer_activation_B_per_token,
-    training_activations_B,
+    stage_activations_B,
 )
 from dse.lowering.memory import Memory, chip_parameters, memory_B
 from dse.lowering.plan import RECOMPUTE, Plan, parse_plan
@@ -26,6 +26,11 @@ LLAMA_70B = model("llama-3.1-70b")
 TRAIN_8B = Training(LLAMA_8B, global_batch=64, sequence=8192)
 MIXTRAL = Training(model("mixtral-8x7b"), global_batch=64, sequence=4096)
 DEEPSEEK = model("deepseek-v3")
+
+
+def training_activations_B(plan, workload):
+    """Activations on the fuller of first and last stage."""
+    return max(stage_activations_B(plan, workload, stage) for stage in {0, plan.pp - 1})
 
 
 def gpt(hidden, n_heads, n_layers):

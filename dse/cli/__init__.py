@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from types import FrameType
+from typing import NoReturn
 
 import lazy_loader
 
@@ -57,12 +58,17 @@ def entry() -> int:
         code = INTERRUPTED
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if code == INTERRUPTED or _is_left_behind():
-        _leave(code)
+        leave(code)
     return code
 
 
-def _leave(code: int) -> None:
-    """End the program without taking packages down in order, in which what was stopped in the middle crashes."""
+def program() -> NoReturn:
+    """`entry` as all that its process is for, which then ends at once."""
+    leave(entry())
+
+
+def leave(code: int) -> NoReturn:
+    """End the program without taking packages down in order: that takes long, and crashes what was stopped midway."""
     if not _is_left_behind():
         atexit._run_exitfuncs()
     with contextlib.suppress(OSError):  # the reader may be gone

@@ -1,8 +1,6 @@
 """`python -m dse.cli`."""
 
-import sys
-
-from . import entry
+from . import program
 
 if __name__ == "__main__":
-    sys.exit(entry())
+    program()

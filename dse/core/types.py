@@ -31,6 +31,12 @@ def as_float(x: Any) -> Array | np.ndarray:
     return jnp.asarray(x, dtype=float) if not hasattr(x, "dtype") else x
 
 
+def where(is_so: Any, yes: FloatLike, no: FloatLike) -> FloatLike:
+    """`jnp.where`; of host numbers `np.where`, which makes no program."""
+    on_host = not any(isinstance(x, jax.Array) for x in (is_so, yes, no))
+    return np.where(is_so, yes, no) if on_host else jnp.where(is_so, yes, no)
+
+
 SIGN = "sign"
 """Key of a field's metadata: which way what is paid for (time, energy, memory) moves with the number."""
 LESS_IS_BETTER, MORE_IS_BETTER, INERT = 1.0, -1.0, 0.0

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from ..core.program import compiled
@@ -29,7 +30,7 @@ Forms: TypeAlias = Sequence[tuple[str, str]]
 def study_blank_mm2(study: Study, chip: Chip, tech: Technology) -> float:
     """Blank silicon of a die of `chip` under the limits of a study; see `blank_mm2` [mm2]."""
     forms = tuple((x.metric, x.sense) for x in study.limits)
-    return float(_compiled(forms, jnp.asarray([x.value for x in study.limits], dtype=float), *unnamed((chip, tech))))
+    return float(_compiled(forms, np.asarray([x.value for x in study.limits], dtype=float), *unnamed((chip, tech))))
 
 
 def blank_mm2(forms: Forms, values: Vector, chip: Chip, tech: Technology) -> FloatLike:

@@ -260,11 +260,22 @@ def curvature_batch(fn: Callable[..., Any], variables: Any, coefficients: Any) -
     return _prove(fn, variables, coefficients, lambda x: x[0] if np.ndim(x) else x)
 
 
+def proved_of(coefficients: Any) -> str:
+    """All of a batch of coefficients that a proof depends on, in words: their form, and shapes and signs of each."""
+    arrays, program = eqx.partition(coefficients, _is_number)
+    each = [(np.shape(x)[1:], sign_class(x)) for x in jax.tree.leaves(arrays)]
+    return f"{jax.tree.structure(arrays)} {program} {each}"
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, (jax.Array, np.ndarray, np.generic, float))
+
+
 def _prove(fn: Callable[..., Any], variables: Any, coefficients: Any, one: Callable[[Any], Any]) -> list[Curvature]:
     """Walk `fn` traced with `one` of the coefficients."""
-    arrays, program = eqx.partition(coefficients, lambda x: isinstance(x, (jax.Array, np.ndarray, np.generic, float)))
-    x = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype=float), variables)
-    example = jax.tree.map(lambda leaf: jnp.asarray(one(leaf)), arrays)
+    arrays, program = eqx.partition(coefficients, _is_number)
+    x = jax.tree.map(lambda leaf: np.asarray(leaf, dtype=float), variables)
+    example = jax.tree.map(lambda leaf: np.asarray(one(leaf)), arrays)
 
     def flat(x: Any, c: Any) -> list[Any]:
         return jax.tree.leaves(fn(x) if coefficients is None else fn(x, eqx.combine(c, program)))

@@ -182,7 +182,7 @@ def run_search(search: Search) -> list[Candidate]:
         search.progress(f"round {next(rounds)}: {feasible} of {len(found)} feasible, best {best_goal(search):.5g}")
         return found
 
-    start = [first_plans(search, i, k) for i, k in problems]
+    start = _first_plans_of(search, problems)
     alternate(start, solve, partial(price_plans, search, among=masks), lambda c: c.log_goal, search.deadline)
     winners = {c.plan_index for c in leaders(search)}
     crossed = [(i, p) for p in winners for i in range(n_choices(search)) if (i, p) not in search.seen]
@@ -211,6 +211,13 @@ def _check_own(search: Search) -> None:
                 f"metrics.{name}: {float(value):.3g} in the middle of all bounds, where the search begins; "
                 "a metric must be positive for every design"
             )
+
+
+def _first_plans_of(search: Search, problems: list[tuple[int, int]]) -> list[Plans]:
+    """`first_plans` of choices and classes; of the choices it asks for nothing but their system."""
+    at = [(search.space.study.choices[i].system, k) for i, k in problems]
+    found = {key: first_plans(search, *one) for key, one in dict(zip(at, problems, strict=True)).items()}
+    return [found[key] for key in at]
 
 
 def first_plans(search: Search, choice_index: int, k: int) -> Plans:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.kept import kept_record
 from ..core.program import compiled, meanwhile
 from ..core.types import FloatLike, Vector
 from ..evaluation.host import evaluated
@@ -35,7 +36,7 @@ from ..study.metrics import Load, State, mean_speedup, metric_of, silicon_of, up
 from ..study.study import Study
 from ..technology.presets import Technology
 from .blank import study_blank_mm2
-from .curvature import curvature_batch
+from .curvature import curvature_batch, proved_of
 from .deadline import Deadline
 from .exact import check_stop, n_designs, progress_text
 from .racked import rack_report
@@ -118,7 +119,8 @@ Separate: TypeAlias = Callable[[Mapping[str, FloatLike], Data], tuple[FloatLike,
 def unproved_terms(core: ConvexCore, data: Data, others: Separate | None = None) -> tuple[str, ...]:
     """Terms of the core (or `others`) not proved log-log convex for the whole batch, each with what breaks it."""
     x = {name: np.asarray(1.0) for name in coordinates(core)}
-    verdicts = curvature_batch(others or partial(separate, core), x, data)
+    what = f"curvature of {others or separate.__name__} of {core!r}: {proved_of(data)}"
+    verdicts = kept_record("optimize", what, lambda: curvature_batch(others or partial(separate, core), x, data))
     labels = ("goal", *(r.label for r in ratio_rows(core)))
     said = ((label, v) for label, v in zip(labels, verdicts, strict=True) if not v.is_convex)
     return tuple(f"{label}: {v.reason or v.verdict.value}" for label, v in said)

@@ -22,7 +22,7 @@ from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
 from ..physics.money import bond_loss
 from ..study.convex import Data, UNCAPPED_Bps, all_strict, coordinates, model_of
-from ..study.design import array_of, choice_technology, template
+from ..study.design import array_of, choice_technologies, choice_technology, template
 from ..study.study import Study
 from ..technology.presets import Technology
 from ..workload.requests import given_batch
@@ -69,11 +69,13 @@ def prepare_solver(study: Study) -> None:
 
 
 def _space(study: Study, ground: Ground, plans: list[list[Plan]]) -> Space:
-    of_choices = [Structure(array_shape(array_of(c, study.baseline.chip)), c.system) for c in study.choices]
+    chips = _chips(study)
+    of_choices = [Structure(array_shape(x.core.tensor), c.system) for x, c in zip(chips, study.choices, strict=True)]
     structures = list(dict.fromkeys(of_choices))
     which = np.asarray([structures.index(s) for s in of_choices])
     demands = demands_on(ground, structures, plans)
-    return Space(study, ground, plans, classes_of(study, plans), structures, which, demands, _choices(study, ground))
+    rows = _choices(study, ground, chips)
+    return Space(study, ground, plans, classes_of(study, plans), structures, which, demands, rows)
 
 
 def demands_on(ground: Ground, structures: list[Structure], plans: list[list[Plan]]) -> tuple[StepDemand, ...]:
@@ -91,7 +93,7 @@ def relative(space: Space, study: Study) -> Space:
         return _space(study, ground, kept_plans(study, ground))
     if study.choices != own.choices:
         return _space(study, ground, space.plans)
-    return dataclasses.replace(space, study=study, without_plans=_choices(study, ground))
+    return dataclasses.replace(space, study=study, without_plans=_choices(study, ground, _chips(study)))
 
 
 def at_limits(space: Space, values: np.ndarray) -> Space:
@@ -124,12 +126,14 @@ def own_plans(space: Space) -> tuple[int, ...]:
     return tuple(kept.index(own) for kept, (own, _) in zip(space.plans, space.ground.baselines, strict=True))
 
 
-def _choices(study: Study, ground: Ground) -> Data:
-    each = []
-    for choice in study.choices:
-        chip = template(choice, study.baseline.chip, study.scaleout_Bps)
-        each.append(coefficients(study, ground, chip, choice_technology(choice, study.package), choice.system))
-    return stack(each)
+def _chips(study: Study) -> list[Chip]:
+    """A chip of the structure of every choice."""
+    return [template(c, study.baseline.chip, study.scaleout_Bps) for c in study.choices]
+
+
+def _choices(study: Study, ground: Ground, chips: list[Chip]) -> Data:
+    each = zip(study.choices, chips, choice_technologies(study.choices, study.package), strict=True)
+    return stack([coefficients(study, ground, chip, tech, c.system) for c, chip, tech in each])
 
 
 def coefficients(study: Study, ground: Ground, chip: Chip, tech: Technology, system: str = "") -> Data:

@@ -12,8 +12,10 @@ from typing import Any
 
 from ..core.errors import SpecError, UnknownNameError
 from ..core.free import Free
+from ..core.program import compiled
 from ..core.provenance import number_or, text, text_or
 from ..core.text import stem_of
+from ..core.types import unnamed
 from ..core.units import positive
 from ..economy.presets import host
 from ..hardware.chip import Chip, sides
@@ -197,7 +199,7 @@ def fed_choices(choices: tuple[Choice, ...], baseline: Chip) -> tuple[Choice, ..
     """Those whose matrix units shared memory can feed, or that are the baseline's; SpecError for none."""
     asked = {(c.pe_array, c.matrix_instruction): c for c in choices}
     own = as_built(baseline).pe_array
-    loads = {k: float(shared_load_frac(template(c, baseline, 1.0))) for k, c in asked.items()}
+    loads = {k: float(_shared_load_frac(unnamed(template(c, baseline, 1.0)))) for k, c in asked.items()}
     fed = {k for k, u in loads.items() if u <= TOUCH or k == (own, "")}
     if not fed:
         least = min(loads.values())
@@ -207,6 +209,9 @@ def fed_choices(choices: tuple[Choice, ...], baseline: Chip) -> tuple[Choice, ..
             "matrix_instruction"
         )
     return tuple(c for c in choices if (c.pe_array, c.matrix_instruction) in fed)
+
+
+_shared_load_frac = compiled(shared_load_frac)
 
 
 KNOWN = {

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 
 from ..core.errors import SpecError, UnknownNameError
 from ..core.provenance import number, number_or
 from ..core.text import quantity_text
-from ..core.types import FloatLike, as_float
+from ..core.types import FloatLike, as_float, where
 from ..hardware.chip import Chip, TensorEngine, sides
 from ..hardware.instructions import INSTRUCTION, known_instruction, threads
 from ..hardware.own_chip import short_name
@@ -197,6 +196,13 @@ def choice_technology(choice: Choice, package: str) -> Technology:
     )
 
 
+def choice_technologies(choices: Sequence[Choice], package: str) -> list[Technology]:
+    """`choice_technology` of each, made once for those that it tells apart."""
+    asked = [(c.node, c.hbm, c.link, c.spare_cores, c.reticle_mm2, c.stack_capacity_B) for c in choices]
+    made = {k: choice_technology(c, package) for k, c in dict(zip(asked, choices, strict=True)).items()}
+    return [made[k] for k in asked]
+
+
 def has_floorplan(n_per_die: int) -> bool:
     """Whether cores fill a grid on a die, at most twice as long as wide: no prime numbers beyond two."""
     rows = range(1, math.isqrt(n_per_die) + 1)
@@ -245,6 +251,6 @@ def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:
     chip = eqx.tree_at(lambda c: [FREE[n](c) for n in names], chip, [as_float(values[n]) for n in names])
     if "hbm_capacity_B" not in values:
         chip = eqx.tree_at(lambda c: c.hbm_capacity_B, chip, stack * chip.n_stacks)
-    pool = jnp.where(common, pool_frac * chip.n_cores, chip.cores_per_pool)
+    pool = where(common, pool_frac * chip.n_cores, chip.cores_per_pool)
     moved = crossing_B(chip.hbm_bandwidth_Bps, chip), n_spare / chip.n_cores, pool
     return eqx.tree_at(lambda c: (c.die_to_die_bandwidth_Bps, c.spare_frac, c.cores_per_pool), chip, moved)

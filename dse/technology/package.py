@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import equinox as eqx
-import jax.numpy as jnp
 
-from ..core.types import FloatLike, Scalar, as_float
+from ..core.types import FloatLike, Scalar, as_float, where
 
 
 class Package(eqx.Module):
@@ -54,5 +53,5 @@ class Package(eqx.Module):
 
 def harvested(package: Package, spare_frac: FloatLike) -> Package:
     """`package` with the critical area of dies with spare cores (a bad die is sold only then), or of whole ones."""
-    critical = jnp.where(jnp.asarray(spare_frac) > 0, package.critical_area_frac, 1.0)
+    critical = where(spare_frac > 0, package.critical_area_frac, 1.0)
     return dataclasses.replace(package, critical_area_frac=critical)

@@ -12,9 +12,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize
 
@@ -23,7 +20,7 @@ from ..optimize.batch import WIDTH, solve_batch
 from ..optimize.deadline import Deadline
 from ..optimize.interior import Optimum
 from ..optimize.search import Candidate, Search, run_search, search_of
-from ..optimize.space import element, space_of
+from ..optimize.space import element, space_of, stack
 from ..study.convex import ConvexCore, all_strict, model_of
 from ..study.metrics import DELIVERED
 from ..study.study import Study
@@ -178,8 +175,7 @@ def remedy(found: Sensitivity, speedup: float, search: Search | None = None) -> 
 
 def _delivered(search: Search, c: Candidate, m: Moved, changes: np.ndarray) -> tuple[np.ndarray, Optimum]:
     """What is delivered in worlds of changed levers, shape (worlds, levers) [log units] (NaN: nothing), and optima."""
-    values = jnp.asarray(m.changed(changes))
-    data = jax.device_get(eqx.filter_vmap(lambda v: m.given.under(m.form.world(v)))(values))
+    data = stack([m.given.under(m.form.world(v)) for v in m.changed(changes)])
     start, strict = np.asarray(c.optimum.z), all_strict(search.core)
     found = solve_batch(model_of(search.core), data, *search.box, start, loose=strict, size=WIDTH)
     return np.where(found.feasible, np.exp(-found.objective), np.nan), found

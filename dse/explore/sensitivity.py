@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from ..core.errors import SpecError
 from ..core.frames import page, table_of
-from ..core.program import compiled, meanwhile
+from ..core.program import compiled, is_traced, meanwhile
 from ..core.provenance import Sourced
 from ..core.text import percent, quantity_text, scoped_label, scoped_name
 from ..evaluation.host import evaluated
@@ -70,7 +70,7 @@ class Form:
     def world(self, values: Array | np.ndarray) -> World:
         """The world of a vector."""
         ends = np.cumsum([int(np.prod(s)) for s in self.shapes])
-        parts = jnp.split(jnp.asarray(values), ends[:-1])
+        parts = (jnp if is_traced(values) else np).split(values, ends[:-1])
         return jax.tree.unflatten(self.tree, [p.reshape(s) for p, s in zip(parts, self.shapes, strict=True)])
 
 
@@ -206,10 +206,10 @@ class Given(eqx.Module):
         """Coefficients in another world; the baseline's step times follow its calibration."""
         each = tuple(world.calibrations[name] for name in self.calibration_names)
         found = [evaluated(d, self.base, self.base_tech, c) for d, c in zip(self.own, each, strict=True)]
-        node = world.tech.node
+        node, xp = world.tech.node, jnp if is_traced(world) else np
         return dataclasses.replace(
             self.data, tech=world.tech, calibrations=each, limits=world.limits,
-            baseline_s=jnp.stack([jnp.asarray(e.step_s) for e in found]) if found else self.data.baseline_s,
+            baseline_s=xp.stack([e.step_s for e in found]) if found else self.data.baseline_s,
             overdrive_V=node.nominal_V - node.threshold_V, bond_loss=bond_loss(world.tech),
         )  # fmt: skip
 

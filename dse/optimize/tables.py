@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 import jax
@@ -135,5 +136,10 @@ def row_slopes(tables: Tables, choices: list[int], rows: Rows, optima: Optimum) 
 
 def leaf_costs(table: PlanTable, costs: np.ndarray) -> np.ndarray:
     """Costs of plans summed over the entries of each leaf, shape (plans, leaves)."""
-    starts = np.cumsum([0, *(int(np.prod(s)) for s in table.shapes[:-1])])
-    return np.add.reduceat(costs, starts, axis=1)
+    return np.add.reduceat(costs, _starts(table.shapes), axis=1)
+
+
+@cache
+def _starts(shapes: tuple[tuple[int, ...], ...]) -> np.ndarray:
+    """Where each leaf begins in a row."""
+    return np.cumsum([0, *(math.prod(s) for s in shapes[:-1])])

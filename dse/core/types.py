@@ -54,14 +54,16 @@ def host_record(kind: type[Record], *in_order: Any, **values: Any) -> Record:
     held: dict[str, Any] = vars(made)
     held.update(defaults)
     given = dict(zip(names, in_order, strict=False)) | values
-    held.update((n, v if isinstance(v, _KEPT) else np.asarray(v, dtype=float)) for n, v in given.items())
+    held.update((n, _held(v)) for n, v in given.items())
     if held.keys() != names.keys():
         raise TypeError(f"{kind.__name__}: fields {sorted(held.keys() ^ names.keys())} are unknown or have no value")
     return made
 
 
-_KEPT = (np.ndarray, eqx.Module)
-"""What a host record holds as it is."""
+def _held(value: Any) -> Any:
+    """What a host record holds; to ask whether a number is a module takes longer than to make an array of it."""
+    is_number = isinstance(value, (float, int, np.floating))
+    return value if not is_number and isinstance(value, (np.ndarray, eqx.Module)) else np.asarray(value, dtype=float)
 
 
 class Stacked(Sequence[Record]):

@@ -50,11 +50,12 @@ def undominated(rows: np.ndarray) -> np.ndarray:
     """Positions of the rows that no other row undercuts or equals in every column; of equal rows the first stays."""
     columns = np.stack(list({x.tobytes(): x for x in rows.T}.values()), axis=1)
     order = np.lexsort(columns.T)  # whoever undercuts a row in every column comes before it
-    kept: list[int] = []
+    kept, best, n = np.empty(len(rows), dtype=int), np.empty_like(columns), 0
     for i in order:
-        if not kept or not np.any(np.all(columns[kept] <= columns[i], axis=1)):
-            kept.append(int(i))
-    return np.sort(np.asarray(kept))
+        if not np.any(np.all(best[:n] <= columns[i], axis=1)):
+            kept[n], best[n] = i, columns[i]
+            n += 1
+    return np.sort(kept[:n])
 
 
 @dataclasses.dataclass(frozen=True)

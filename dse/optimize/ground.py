@@ -17,6 +17,7 @@ from ..evaluation.host import evaluated
 from ..hardware.chip import Chip
 from ..hardware.fabrics import build_fabric, system_facts
 from ..hardware.system import System
+from ..lowering.collective import Reference
 from ..lowering.plan import Plan
 from ..lowering.served import asked_demand, asked_plans
 from ..lowering.step_demand import StepDemand
@@ -186,10 +187,11 @@ def _lowered_on(
     found = {at: pickle.loads(body) for at, text in texts.items() if (body := kept("optimize", text)) is not None}
     rest: dict[Structure, dict[Plan, StepDemand]] = {at: {} for at in wanted if at not in found}
     asked = {at: set(wanted[at]) for at in rest}
+    ref = chip_reference(ground.chip, ground.calibrations[w])
     for plan in dict.fromkeys(p for at in rest for p in wanted[at]):
         for at, made in rest.items():
             if plan in asked[at]:
-                made[plan] = _lowered_at(ground, w, plan, at)
+                made[plan] = _lowered_at(ground, w, plan, at, ref)
     for at, made in rest.items():
         found[at] = stack_records([made[p] for p in wanted[at]])
         if at in texts:
@@ -197,9 +199,8 @@ def _lowered_on(
     return found
 
 
-def _lowered_at(ground: Ground, w: int, plan: Plan, at: Structure) -> StepDemand:
+def _lowered_at(ground: Ground, w: int, plan: Plan, at: Structure, ref: Reference) -> StepDemand:
     where = _where(ground, w, plan, at)
-    ref = chip_reference(ground.chip, ground.calibrations[w])
     d = asked_demand(ground.workloads[w], plan, ground.systems[where][w], ref, at.array)
     return d if where == at.system else dataclasses.replace(d, memory_B=d.memory_B + NOWHERE_B)
 

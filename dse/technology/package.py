@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import equinox as eqx
+import numpy as np
 
 from ..core.types import FloatLike, Scalar, as_float, where
 
@@ -53,5 +54,5 @@ class Package(eqx.Module):
 
 def harvested(package: Package, spare_frac: FloatLike) -> Package:
     """`package` with the critical area of dies with spare cores (a bad die is sold only then), or of whole ones."""
-    critical = where(spare_frac > 0, package.critical_area_frac, 1.0)
+    critical = where(spare_frac > 0, package.critical_area_frac, np.ones(()))
     return dataclasses.replace(package, critical_area_frac=critical)

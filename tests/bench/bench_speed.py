@@ -44,7 +44,8 @@ with the one that the cold run filled; figures are left out. Aims are wall secon
 def measured(words: tuple[str, ...], cache: str) -> tuple[float, float, float]:
     """Wall and processor seconds and largest resident memory [GB] of one command with a cache of its own."""
     begin = time.perf_counter()
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+    dropped = ("JAX_", "PYTHONDONTWRITEBYTECODE")  # an installed package has its bytecode
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
     command = [sys.executable, "-m", "dse.cli", *words]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**kept, "XDG_CACHE_HOME": cache})
     _, status, used = os.wait4(run.pid, 0)

@@ -22,7 +22,7 @@ from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
 from ..physics.money import bond_loss
 from ..study.convex import Data, UNCAPPED_Bps, all_strict, coordinates, model_of
-from ..study.design import array_of, choice_technologies, choice_technology, template
+from ..study.design import array_of, choice_technology, template
 from ..study.study import Study
 from ..technology.presets import Technology
 from ..workload.requests import given_batch
@@ -131,8 +131,16 @@ def _chips(study: Study) -> list[Chip]:
     return [template(c, study.baseline.chip, study.scaleout_Bps) for c in study.choices]
 
 
+def _technologies(study: Study) -> list[Technology]:
+    """The technology of every choice, made once for those that it tells apart."""
+    asked = [(c.node, c.hbm, c.link, c.spare_cores, c.reticle_mm2, c.stack_capacity_B) for c in study.choices]
+    apart = dict(zip(asked, study.choices, strict=True))
+    made = {k: choice_technology(c, study.package) for k, c in apart.items()}
+    return [made[k] for k in asked]
+
+
 def _choices(study: Study, ground: Ground, chips: list[Chip]) -> Data:
-    each = zip(study.choices, chips, choice_technologies(study.choices, study.package), strict=True)
+    each = zip(study.choices, chips, _technologies(study), strict=True)
     return stack([coefficients(study, ground, chip, tech, c.system) for c, chip, tech in each])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -194,13 +194,6 @@ def choice_technology(choice: Choice, package: str) -> Technology:
     return dataclasses.replace(
         tech, package=package_, memory=dataclasses.replace(tech.memory, stack_capacity_B=stack_B(choice))
     )
-
-
-def choice_technologies(choices: Sequence[Choice], package: str) -> list[Technology]:
-    """`choice_technology` of each, made once for those that it tells apart."""
-    asked = [(c.node, c.hbm, c.link, c.spare_cores, c.reticle_mm2, c.stack_capacity_B) for c in choices]
-    made = {k: choice_technology(c, package) for k, c in dict(zip(asked, choices, strict=True)).items()}
-    return [made[k] for k in asked]
 
 
 def has_floorplan(n_per_die: int) -> bool:

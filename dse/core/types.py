@@ -31,7 +31,7 @@ def as_float(x: Any) -> Array | np.ndarray:
     return jnp.asarray(x, dtype=float) if not hasattr(x, "dtype") else x
 
 
-def where(is_so: Any, yes: FloatLike, no: FloatLike) -> FloatLike:
+def where(is_so: Any, yes: Any, no: Any) -> Any:
     """`jnp.where`; of host numbers `np.where`, which makes no program."""
     on_host = not any(isinstance(x, jax.Array) for x in (is_so, yes, no))
     return np.where(is_so, yes, no) if on_host else jnp.where(is_so, yes, no)

@@ -18,7 +18,7 @@ from .hybrid import LINEAR, state_format
 
 def mamba2(
     f: Fields, *, heads: tuple[str, int], width: int | None, state: tuple[str, int], groups: tuple[str, int],
-    inner: int, taps: str,
+    inner: int, taps: str, kept: str = "bfloat16",
 ) -> Recurrence:  # fmt: skip
     """Mamba 2: a decay per head, keys (B) and queries (C) shared by groups of heads. Source: [dao2024ssd] section 7."""
     n = f.whole(heads[0], default=heads[1])
@@ -28,7 +28,7 @@ def mamba2(
         raise SpecError(f"{f.place}: {heads[0]} = {n} does not divide the inner width {inner}")
     channels = n * wide + 2 * g * d
     return Recurrence("Mamba 2", n, d, wide, channels + n * wide + n, "dual", channels, f.whole(taps, default=4),
-                      n_key_heads=g, state_format=state_format(f))  # fmt: skip
+                      n_key_heads=g, state_format=state_format(f, kept))  # fmt: skip
 
 
 def _bamba_mixer(f: Fields, inner: int) -> Recurrence:
@@ -179,7 +179,8 @@ def _nemotron_parts(f: Fields, kinds: set[str]) -> dict[str, Block]:
            "mamba_dt_min", "mamba_dt_max", "mamba_dt_limit", "mamba_dt_init_floor", "mamba_state_dim")  # fmt: skip
     inner = f.whole("mamba_num_heads", default=128) * f.whole("mamba_head_dim", default=64)
     mixer = mamba2(f, heads=("mamba_num_heads", 128), width=f.whole("mamba_head_dim", default=64),
-                   state=("ssm_state_size", 128), groups=("n_groups", 8), inner=inner, taps="conv_kernel")  # fmt: skip
+                   state=("ssm_state_size", 128), groups=("n_groups", 8), inner=inner, taps="conv_kernel",
+                   kept="float32")  # fmt: skip
     whole = grouped(f, kv=8, head_dim=128)
     parts = {"mamba": Block((mixer,), None, 1), "attention": Block((whole,), None, 1)}
     if "mlp" in kinds:

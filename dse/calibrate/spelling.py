@@ -1,6 +1,6 @@
 """A user's table in the words of the shipped ones: columns, metrics, units and collectives under other spellings.
 
-Numbers are left alone: a cell that is none keeps its row from being predicted, and the row says which cell.
+A cell that is no number (see `digits`) keeps its row from being predicted, and the row says which cell.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pandas as pd
 
 from ..workload.presets import model as preset_model
 from ..workload.presets import model_names
+from .digits import has_decimal_commas, with_plain_numbers
 from .published import model_alias
 
 COLUMNS = {
@@ -43,12 +44,17 @@ PER_TOKEN = r"\s*/\s*(tok|token|output token)$"
 STATISTICS = {"avg": "mean", "average": "mean"}
 
 
-def read_text(path: Path) -> pd.DataFrame:
+def read_text(path: Path, known: tuple[str, ...]) -> pd.DataFrame:
     """A CSV whose columns are parted by a comma, semicolon or tab, as its first line shows; a mark of order is none."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         first = file.readline()
     found = max(",;\t|", key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
-    return pd.read_csv(path, low_memory=False, sep=found, encoding="utf-8-sig")
+    rows = pd.read_csv(path, low_memory=False, sep=found, encoding="utf-8-sig")
+    # where one column has decimal commas, points of others may part thousands: their text tells, a float does not
+    rows = renamed(rows, known)
+    if has_decimal_commas(rows):
+        rows = renamed(pd.read_csv(path, dtype=str, sep=found, encoding="utf-8-sig"), known)
+    return rows
 
 
 def metric_word(said: str) -> str:
@@ -85,17 +91,22 @@ WORDS = {
 """What makes the usual word of a column."""
 
 
-def tidied(rows: pd.DataFrame, known: tuple[str, ...]) -> pd.DataFrame:
-    """Rows with the columns, words and model sizes that the shipped tables have."""
+def renamed(rows: pd.DataFrame, known: tuple[str, ...]) -> pd.DataFrame:
+    """Rows with the columns that the shipped tables have."""
     names = {k.lower(): k for k in known}
-    renamed, taken = {}, set(map(str, rows.columns))
+    found, taken = {}, set(map(str, rows.columns))
     for column in map(str, rows.columns):
         low = column.strip().lower()
         name = names.get(low) or names.get(COLUMNS.get(low, "")) or column.strip()
         if name not in taken:
-            renamed[column] = name
+            found[column] = name
             taken.add(name)
-    rows = rows.rename(columns=renamed)
+    return rows.rename(columns=found)
+
+
+def tidied(rows: pd.DataFrame, known: tuple[str, ...]) -> pd.DataFrame:
+    """Rows with the columns, numbers, words and model sizes that the shipped tables have."""
+    rows = with_plain_numbers(renamed(rows, known))
     words = {c: rows[c].map(w, na_action="ignore") for c, w in WORDS.items() if c in rows and _is_text(rows[c])}
     return with_sizes(rows.assign(**words))
 

@@ -1,0 +1,106 @@
+"""Measurements that a user's table has more than once: each counts once, and the table says of the others why.
+
+A row that is there twice counts once. A point that gives one metric two values is refused, as neither can be preferred.
+Points alike in every column but their name and values are runs of one point, of which the median counts, as it does of
+runs of one plan in a ranking; the name of a column decides nothing, so what a note tells apart stays apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from .published import preset_for
+from .reading import Unmodelled, row_text
+
+UNNAMED = ("id", "value")
+"""Columns that tell no measurements apart."""
+MOST_APART = 2.0
+"""Largest ratio of two runs of one point (guess: beyond, something differs that no column tells)."""
+
+
+def once(rows: pd.DataFrame, kind: str) -> tuple[pd.DataFrame, list[Unmodelled]]:
+    """Readable rows of a kind with every measurement once, and what no longer counts with its reason."""
+    columns = [c for c in rows.columns if c not in UNNAMED]
+    keys = _keys(rows, columns)
+    again = pd.DataFrame({"key": keys, "value": rows["value"]}).duplicated()
+    left = [_why(row, kind, f"{_said(row)} is in the file twice; it counts once") for row in _typed(rows[again])]
+    rows, keys = pd.DataFrame(rows[~again]), pd.Series(keys[~again])
+    torn: Any = keys.duplicated(keep=False)
+    if torn.any():
+        left += _contradicted(rows, torn, kind)
+        away = torn if kind == "inference" else rows["point_id"].isin(rows.loc[torn, "point_id"])
+        rows = pd.DataFrame(rows[~away])
+    merged, more = _runs(rows, [c for c in columns if c != "point_id"], kind)
+    return merged, left + more
+
+
+def _keys(rows: pd.DataFrame, columns: list[str]) -> pd.Series:
+    """What tells each row from others."""
+    found = [tuple(map(str, row)) for row in rows[columns].itertuples(index=False)]
+    return pd.Series(found, index=rows.index, dtype=object)
+
+
+def _typed(rows: Any) -> list[Any]:
+    return list(rows.itertuples())
+
+
+def _said(row: Any) -> str:
+    return f"{row_text(row, 'metric')} = {float(row.value):g} {row_text(row, 'unit')}"
+
+
+def _why(row: Any, kind: str, why: str) -> Unmodelled:
+    """The row, or its point where points are what is predicted, with the reason."""
+    chip = row_text(row, "chip")
+    name = f"{row.point_id}:{row_text(row, 'metric')}" if kind == "inference" else str(row.point_id)
+    return Unmodelled(name, row_text(row, "source"), (preset_for(chip) or (chip,))[0], why)
+
+
+def _contradicted(rows: pd.DataFrame, torn: Any, kind: str) -> list[Unmodelled]:
+    """Of each point that gives a metric several values, which."""
+    found = []
+    for _, same in rows[torn].groupby(["point_id", "metric", "unit"], sort=False, dropna=False):
+        typed = _typed(same)
+        values = " and ".join(f"{x:g}" for x in same["value"])
+        why = (
+            f"{row_text(typed[0], 'metric')} is printed twice, {values} {row_text(typed[0], 'unit')}; "
+            "keep one, or give each run a point_id of its own"
+        )
+        found += [_why(row, kind, why) for row in (typed if kind == "inference" else typed[:1])]
+    return found if kind == "inference" else list({u.point_id: u for u in found}.values())
+
+
+def _runs(rows: pd.DataFrame, columns: list[str], kind: str) -> tuple[pd.DataFrame, list[Unmodelled]]:
+    """The first of points that are alike with the median of each value, and the others with what they repeat."""
+    keys, left = _keys(rows, columns), []
+    away: set[Any] = set()
+    values: Any = rows["value"].astype(float).copy()
+    for points in _alike(rows, keys):
+        same: Any = rows[rows["point_id"].isin(points)]
+        by: Any = same["value"].astype(float).groupby(keys[same.index])
+        apart = float((by.max() / by.min()).max())
+        first: Any = same[same["point_id"] == points[0]]
+        gone = same if apart > MOST_APART else same[same["point_id"] != points[0]]
+        away |= set(gone.index)
+        middle = by.median().to_dict()
+        values[first.index] = [middle[k] for k in keys[first.index]]
+        several = f"{len(points)} points differ in their values alone"
+        why = (
+            f"{several}, by a factor of {apart:.3g}: say in a column or a note what else differs, or keep one"
+            if apart > MOST_APART
+            else f"{several}: the median counts once, as {points[0]}"
+        )
+        shown = gone if kind == "inference" else gone.drop_duplicates("point_id")
+        left += [_why(row, kind, why) for row in _typed(shown)]
+    return pd.DataFrame(rows.assign(value=values)[~rows.index.isin(list(away))]), left
+
+
+def _alike(rows: pd.DataFrame, keys: pd.Series) -> Iterator[list[Any]]:
+    """Groups of points whose rows are the same but for their values."""
+    signs = keys.groupby(rows["point_id"], sort=False).agg(lambda k: tuple(sorted(k)))
+    by: dict[Any, list[Any]] = {}
+    for point, sign in signs.items():
+        by.setdefault(sign, []).append(point)
+    yield from (points for points in by.values() if len(points) > 1)

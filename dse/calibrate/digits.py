@@ -56,7 +56,7 @@ def with_plain_numbers(rows: pd.DataFrame) -> pd.DataFrame:
         return rows
     shapes = {name: [shape(cell) for cell in column] for name, column in texts}
     elsewhere = any(COMMA in found for found in shapes.values())
-    why: Any = pd.Series("", index=rows.index)
+    why: Any = rows[ODD_NUMBER] if ODD_NUMBER in rows else pd.Series("", index=rows.index)
     changed: dict[str, Any] = {}
     for name, column in texts:
         mark = _mark(name, shapes[name], elsewhere)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from ..core.errors import SpecError, UnknownNameError
-from .spelling import read_text, tidied
+from .spelling import tidied
+from .text_tables import read_text
 
 DATA = Path(__file__).parent / "data"
 KINDS = ("training", "inference", "kernels", "collectives")

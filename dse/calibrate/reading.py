@@ -86,7 +86,7 @@ WHOLE = (
 )  # fmt: skip
 """Columns of counts that no mean is printed of, as lengths and batches may be."""
 ODD_NUMBER = "odd_number"
-"""Column that says of a row's cell which two numbers it may be."""
+"""Column that says why a row cannot be told: a cell that may be two numbers, or cells beyond the header."""
 LEAST, MOST = 1e-15, 1e15
 """Numbers nearer to zero, or larger, are no measurement: a second has 1e15 femtoseconds."""
 

@@ -5,22 +5,21 @@ A cell that is no number (see `digits`) keeps its row from being predicted, and 
 
 from __future__ import annotations
 
-import csv
 import re
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ..workload.presets import model as preset_model
 from ..workload.presets import model_names
-from .digits import has_decimal_commas, with_plain_numbers
+from .digits import with_plain_numbers
 from .published import model_alias
 
 COLUMNS = {
     "gpu": "chip", "accelerator": "chip", "hardware": "chip", "gpus": "num_chips", "num_gpus": "num_chips",
     "n_gpus": "num_chips", "input_len": "in_len", "isl": "in_len", "output_len": "out_len", "osl": "out_len",
     "gbs": "global_batch", "mbs": "micro_batch", "ranks": "num_ranks", "nodes": "num_nodes",
+    "max_concurrency": "concurrency",
 }  # fmt: skip
 """Columns under other names, in small letters."""
 METRICS = {
@@ -42,19 +41,6 @@ RATES = {"tflops/s": "TFLOP/s", "tflops": "TFLOP/s", "tflop/s": "TFLOP/s", "pflo
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv")
 PER_TOKEN = r"\s*/\s*(tok|token|output token)$"
 STATISTICS = {"avg": "mean", "average": "mean"}
-
-
-def read_text(path: Path, known: tuple[str, ...]) -> pd.DataFrame:
-    """A CSV whose columns are parted by a comma, semicolon or tab, as its first line shows; a mark of order is none."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        first = file.readline()
-    found = max(",;\t|", key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
-    rows = pd.read_csv(path, low_memory=False, sep=found, encoding="utf-8-sig")
-    # where one column has decimal commas, points of others may part thousands: their text tells, a float does not
-    rows = renamed(rows, known)
-    if has_decimal_commas(rows):
-        rows = renamed(pd.read_csv(path, dtype=str, sep=found, encoding="utf-8-sig"), known)
-    return rows
 
 
 def metric_word(said: str) -> str:

@@ -103,8 +103,8 @@ def validate(
         odd += again
     if not all_rows:
         odd += left_aside(rows)
-        rows = complete(rows)
-        if rows.empty:
+        some, rows = len(rows), complete(rows)
+        if some and rows.empty:
             raise SpecError(f"{data}: no row has spec 'complete'; --all-rows scores the others too")
     cases, rest = timed(*scorer(rows))
     rest = [*odd, *rest]

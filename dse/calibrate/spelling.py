@@ -26,6 +26,7 @@ METRICS = {
     "time_to_first_token": "ttft", "first_token_latency": "ttft", "time_per_output_token": "tpot", "itl": "tpot",
     "inter_token_latency": "tpot", "e2e_latency": "request_latency", "end_to_end_latency": "request_latency",
     "iteration_time": "step_time", "step_latency": "step_time", "time_per_step": "step_time",
+    "elapsed_time_per_iteration": "step_time",
     "tokens_per_second": "throughput", "tokens_per_sec": "throughput", "tok_per_s": "throughput",
     "bus_bandwidth": "busbw", "bus_bw": "busbw", "algorithm_bandwidth": "algbw", "alg_bw": "algbw",
 }  # fmt: skip
@@ -49,6 +50,45 @@ def metric_word(said: str) -> str:
     return METRICS.get(word, word)
 
 
+PARTED = r"(?:(mean|median|avg|average|p\d{2})_)?(.+?)(?:_\(?(ms|us|s|sec|seconds|gb/s)\)?)?"
+"""A metric with its statistic before it and its unit behind, as benchmarks of serving stacks name their columns."""
+
+
+def parted_metric(said: str) -> tuple[str, str, str]:
+    """Metric, statistic and unit that a name tells, the last two empty where it does not or the metric is unknown."""
+    found = re.fullmatch(PARTED, re.sub(r"[\s-]+", "_", said.strip().lower()))
+    name = METRICS.get(found[2], found[2]) if found else ""
+    if not found or name not in METRICS.values():
+        return metric_word(said), "", ""
+    unit = {"gb/s": "GB/s"}.get(found[3] or "", found[3] or "")
+    return name, plain_word(found[1] or ""), unit_word(unit)
+
+
+def with_parted_metrics(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose metric tells its statistic or unit have those in their columns, unless these say something else."""
+    if "metric" not in rows or "unit" not in rows or not _is_text(rows["metric"]):
+        return rows
+    cells: dict[str, list[Any]] = {n: list(rows[n]) if n in rows else [None] * len(rows) for n in NAMES}
+    for i, said in enumerate(cells["metric"]):
+        name, *told = parted_metric(said) if isinstance(said, str) else ("", "", "")
+        own = [_blank(cells[n][i]) for n in NAMES[1:]]
+        agree = all(
+            not t or not o or word(o) == t for t, o, word in zip(told, own, (plain_word, unit_word), strict=True)
+        )
+        if any(told) and agree:
+            cells["metric"][i] = name
+            cells["stat"][i], cells["unit"][i] = (o or t or None for t, o in zip(told, own, strict=True))
+    return rows.assign(**{n: cells[n] for n in NAMES if n in rows or any(cells[n])})
+
+
+NAMES = ("metric", "stat", "unit")
+
+
+def _blank(cell: Any) -> str:
+    """The text of a cell, nothing where it has none."""
+    return cell.strip() if isinstance(cell, str) else ""
+
+
 def unit_word(said: str) -> str:
     """A unit without spaces around it, times and rates of FLOP under their usual names."""
     plain = said.strip().replace("\u03bc", "\u00b5")
@@ -61,7 +101,7 @@ def unit_word(said: str) -> str:
 
 def collective_word(said: str) -> str:
     """A collective by its letters alone."""
-    letters = re.sub(r"[^a-z]", "", said.lower())
+    letters = re.sub(r"[^a-z]", "", said.lower()).removesuffix("perf")  # as programs that time them are called
     return next((name for name in COLLECTIVES if name.replace("_", "") == letters), said.strip())
 
 
@@ -92,7 +132,7 @@ def renamed(rows: pd.DataFrame, known: tuple[str, ...]) -> pd.DataFrame:
 
 def tidied(rows: pd.DataFrame, known: tuple[str, ...]) -> pd.DataFrame:
     """Rows with the columns, numbers, words and model sizes that the shipped tables have."""
-    rows = with_plain_numbers(renamed(rows, known))
+    rows = with_parted_metrics(with_plain_numbers(renamed(rows, known)))
     words = {c: rows[c].map(w, na_action="ignore") for c, w in WORDS.items() if c in rows and _is_text(rows[c])}
     return with_sizes(rows.assign(**words))
 

@@ -75,6 +75,7 @@ def periodic_windows(f: Fields, n: int, *, period: int, width: int) -> list[int]
 def rope_windows(f: Fields, n: int) -> list[int]:
     """Layers without rotary positions have a window, if windows are used (SmolLM3)."""
     used = f.flag("use_sliding_window", default=False)
+    f.skip("max_window_layers")  # the layers' positions say it
     w = f.optional("sliding_window", 0)
     return typed_windows(f, n, w, [w if used and not r else 0 for r in rotary_layers(f, n, n)])
 

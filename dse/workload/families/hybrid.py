@@ -66,6 +66,7 @@ def qwen_next(f: Fields, *, kv: int, moe: bool) -> Body:
     """Qwen3-Next, Qwen3.5 and later: three gated delta nets to one gated attention."""
     n = n_layers(f)
     attention = grouped(f, kv=kv, head_dim=256)
+    f.fixed("use_sliding_window", False)
     gate = f.flag("attn_output_gate", default=True)
     whole = dataclasses.replace(attention, gate_width=attention.n_heads * attention.head_dim if gate else 0)
     linear = gated_delta(f)

@@ -123,7 +123,10 @@ def mamba(f: Fields) -> Body:
     inner = f.whole("intermediate_size", "d_inner", default=f.whole("expand", default=2) * hidden)
     rank = f.raw.get("time_step_rank")
     rank = math.ceil(hidden / 16) if rank in (None, "auto") else f.whole("time_step_rank")
-    f.skip("time_step_rank", "use_bias", "use_conv_bias", "mixer_rms_eps", "use_mambapy", "residual_in_fp32")
+    f.skip("time_step_rank", "use_bias", "use_conv_bias", "mixer_rms_eps", "use_mambapy", "residual_in_fp32",
+           "fused_add_norm", "pad_vocab_size_multiple")  # fmt: skip
+    f.fixed("rms_norm", True)  # as the first files of mamba_ssm have it, turned into the library's
+    f.fixed("ssm_cfg", {})
     mixer = mamba1(inner, f.whole("state_size", default=16), rank, f.whole("conv_kernel", default=4))
     return body(f, [Block((mixer,), None, 1)] * n, tied=True, context=2**20)
 

@@ -149,6 +149,28 @@ def test_nemotron_keeps_its_state_in_32_bits_unless_told():
     assert state == ["fp32", "bf16"]
 
 
+OLD_MAMBA = {
+    "num_attention_heads": None, "max_position_embeddings": None, "d_model": 512, "n_layer": 20, "d_inner": 1024,
+    "intermediate_size": 1024, "fused_add_norm": True, "rms_norm": True, "ssm_cfg": {}, "pad_vocab_size_multiple": 8,
+    "residual_in_fp32": True,
+}  # fmt: skip
+
+
+def test_what_published_files_say_beside_and_what_would_change_the_model():
+    """Mamba as turned from mamba_ssm, SmolLM3 and Qwen3-Next with keys of windows that nobody uses."""
+    plain = {"num_attention_heads": None, "max_position_embeddings": None, "intermediate_size": 1024}
+    assert read("mamba", **OLD_MAMBA).model == read("mamba", **plain).model
+    few = {k: v for k, v in MLA.items() if k in ("num_experts_per_tok", "moe_intermediate_size")}
+    qwen = few | {"num_experts": 8, "use_sliding_window": False}
+    assert read("qwen3_next", **qwen).model.n_layers == 20
+    assert {m.window for m in mixers(read("smollm3", max_window_layers=28, use_sliding_window=False))} == {0}
+    for kind, keys, named in (("mamba", OLD_MAMBA | {"d_inner": 2048}, "d_inner"),
+                              ("mamba", OLD_MAMBA | {"ssm_cfg": {"layer": "Mamba2"}}, "ssm_cfg"),
+                              ("qwen3_next", qwen | {"use_sliding_window": True}, "use_sliding_window")):  # fmt: skip
+        with pytest.raises(SpecError, match=named):
+            read(kind, **keys)
+
+
 def test_a_dbrx_file_that_the_library_saved_again_is_read():
     """It writes `is_encoder_decoder` into each part, and the KV heads outside too, where they must agree."""
     part = {"is_encoder_decoder": False, "model_type": "dbrx", "id2label": {"0": "LABEL_0"}}

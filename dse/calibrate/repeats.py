@@ -7,7 +7,9 @@ runs of one plan in a ranking; the name of a column decides nothing, so what a n
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -74,33 +76,36 @@ def _contradicted(rows: pd.DataFrame, torn: Any, kind: str) -> list[Unmodelled]:
 
 def _runs(rows: pd.DataFrame, columns: list[str], kind: str) -> tuple[pd.DataFrame, list[Unmodelled]]:
     """The first of points that are alike with the median of each value, and the others with what they repeat."""
-    keys, left = _keys(rows, columns), []
-    away: set[Any] = set()
-    values: Any = rows["value"].astype(float).copy()
-    for points in _alike(rows, keys):
-        same: Any = rows[rows["point_id"].isin(points)]
-        by: Any = same["value"].astype(float).groupby(keys[same.index])
-        apart = float((by.max() / by.min()).max())
-        first: Any = same[same["point_id"] == points[0]]
-        gone = same if apart > MOST_APART else same[same["point_id"] != points[0]]
-        away |= set(gone.index)
-        middle = by.median().to_dict()
-        values[first.index] = [middle[k] for k in keys[first.index]]
+    keys, left = list(_keys(rows, columns)), []
+    typed, values = _typed(rows), [float(x) for x in rows["value"]]
+    stays = [True] * len(typed)
+    for points in _alike([row.point_id for row in typed], keys):
+        runs: dict[Any, list[float]] = {}
+        for i in chain.from_iterable(points):
+            runs.setdefault(keys[i], []).append(values[i])
+        apart = max(max(x) / min(x) for x in runs.values())
+        too_far, name = apart > MOST_APART, typed[points[0][0]].point_id
+        for i in points[0]:
+            values[i] = statistics.median(runs[keys[i]])
         several = f"{len(points)} points differ in their values alone"
         why = (
             f"{several}, by a factor of {apart:.3g}: say in a column or a note what else differs, or keep one"
-            if apart > MOST_APART
-            else f"{several}: the median counts once, as {points[0]}"
+            if too_far
+            else f"{several}: the median counts once, as {name}"
         )
-        shown = gone if kind == "inference" else gone.drop_duplicates("point_id")
-        left += [_why(row, kind, why) for row in _typed(shown)]
-    return pd.DataFrame(rows.assign(value=values)[~rows.index.isin(list(away))]), left
+        for point in points if too_far else points[1:]:
+            left += [_why(typed[i], kind, why) for i in (point if kind == "inference" else point[:1])]
+            for i in point:
+                stays[i] = False
+    return pd.DataFrame(rows.assign(value=values)[stays]), left
 
 
-def _alike(rows: pd.DataFrame, keys: pd.Series) -> Iterator[list[Any]]:
-    """Groups of points whose rows are the same but for their values."""
-    signs = keys.groupby(rows["point_id"], sort=False).agg(lambda k: tuple(sorted(k)))
-    by: dict[Any, list[Any]] = {}
-    for point, sign in signs.items():
-        by.setdefault(sign, []).append(point)
-    yield from (points for points in by.values() if len(points) > 1)
+def _alike(names: list[Any], keys: list[Any]) -> Iterator[list[list[int]]]:
+    """Groups of points whose rows are the same but for their values, each point by where its rows are."""
+    points: dict[Any, list[int]] = {}
+    for i, name in enumerate(names):
+        points.setdefault(name, []).append(i)
+    groups: dict[Any, list[list[int]]] = {}
+    for at in points.values():
+        groups.setdefault(tuple(sorted(keys[i] for i in at)), []).append(at)
+    yield from (g for g in groups.values() if len(g) > 1)

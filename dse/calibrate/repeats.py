@@ -25,6 +25,8 @@ MOST_APART = 2.0
 
 def once(rows: pd.DataFrame, kind: str) -> tuple[pd.DataFrame, list[Unmodelled]]:
     """Readable rows of a kind with every measurement once, and what no longer counts with its reason."""
+    if rows.empty:
+        return rows, []
     columns = [c for c in rows.columns if c not in UNNAMED]
     keys = _keys(rows, columns)
     again = pd.DataFrame({"key": keys, "value": rows["value"]}).duplicated()

@@ -34,12 +34,11 @@ def mamba2(
 def _bamba_mixer(f: Fields, inner: int) -> Recurrence:
     """Mamba 2 in the spelling of Bamba, Granite and Falcon."""
     said = f.raw.get("mamba_d_head")
-    auto = said in (None, "auto")
+    width = None if said in (None, "auto") else f.whole("mamba_d_head")
     f.skip("mamba_d_head", "mamba_chunk_size", "mamba_conv_bias", "mamba_proj_bias", "mamba_rms_norm",
            "mamba_norm_before_gate", "mamba_use_mlp", "projectors_bias", "time_step_limit")  # fmt: skip
-    made = mamba2(f, heads=("mamba_n_heads", 128), width=None if auto else f.whole("mamba_d_head"),
-                  state=("mamba_d_state", 256), groups=("mamba_n_groups", 1), inner=inner,
-                  taps="mamba_d_conv")  # fmt: skip
+    made = mamba2(f, heads=("mamba_n_heads", 128), width=width, state=("mamba_d_state", 256),
+                  groups=("mamba_n_groups", 1), inner=inner, taps="mamba_d_conv")  # fmt: skip
     if made.width != inner:
         raise SpecError(
             f"{f.place}: mamba_n_heads = {made.n_heads} of {made.value_dim} are not the inner width {inner}"

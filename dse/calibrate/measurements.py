@@ -12,7 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from ..core.errors import SpecError, UnknownNameError
-from .spelling import read_text, tidied
+from .spelling import tidied
+from .text_tables import read_text
 
 DATA = Path(__file__).parent / "data"
 KINDS = ("training", "inference", "kernels", "collectives")
@@ -51,8 +52,9 @@ def read(kind: str, path: str | Path | None = None) -> pd.DataFrame:
         raise UnknownNameError("kind of measurement", kind, KINDS)
     own, path = path is not None, DATA / f"{kind}.parquet" if path is None else Path(path)
     try:
-        rows = pd.read_parquet(path) if path.suffix == ".parquet" else read_text(path)
-        rows = tidied(rows, (*NEEDED[kind], *ALSO)) if own else rows
+        known = (*NEEDED[kind], *ALSO)
+        rows = pd.read_parquet(path) if path.suffix == ".parquet" else read_text(path, known)
+        rows = tidied(rows, known) if own else rows
     except (OSError, ValueError) as error:
         raise SpecError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]})") from error
     missing = [c for c in NEEDED[kind] if c not in rows.columns]

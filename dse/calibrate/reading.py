@@ -85,13 +85,16 @@ WHOLE = (
     "micro_batch", "tp", "pp", "dp", "cp", "ep", "virtual_pp", "M", "N", "K", "num_ranks", "num_nodes",
 )  # fmt: skip
 """Columns of counts that no mean is printed of, as lengths and batches may be."""
+ODD_NUMBER = "odd_number"
+"""Column that says why a row cannot be told: a cell that may be two numbers, or cells beyond the header."""
 LEAST, MOST = 1e-15, 1e15
 """Numbers nearer to zero, or larger, are no measurement: a second has 1e15 femtoseconds."""
 
 
 def impossible(rows: pd.DataFrame) -> pd.Series:
     """For every row, the first cell that no measurement can have had and what is allowed; empty where none."""
-    why = pd.Series("", index=rows.index)
+    why: Any = rows[ODD_NUMBER] if ODD_NUMBER in rows else pd.Series("", index=rows.index)
+    why = why.copy()
     for column in (c for c in (*AT_LEAST_ONE, *NOT_NEGATIVE) if c in rows.columns):
         numbers = np.asarray(pd.to_numeric(rows[column], errors="coerce"), dtype=float)
         least = 1.0 if column in AT_LEAST_ONE else LEAST

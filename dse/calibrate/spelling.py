@@ -1,31 +1,32 @@
 """A user's table in the words of the shipped ones: columns, metrics, units and collectives under other spellings.
 
-Numbers are left alone: a cell that is none keeps its row from being predicted, and the row says which cell.
+A cell that is no number (see `digits`) keeps its row from being predicted, and the row says which cell.
 """
 
 from __future__ import annotations
 
-import csv
 import re
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ..workload.presets import model as preset_model
 from ..workload.presets import model_names
+from .digits import with_plain_numbers
 from .published import model_alias
 
 COLUMNS = {
     "gpu": "chip", "accelerator": "chip", "hardware": "chip", "gpus": "num_chips", "num_gpus": "num_chips",
     "n_gpus": "num_chips", "input_len": "in_len", "isl": "in_len", "output_len": "out_len", "osl": "out_len",
     "gbs": "global_batch", "mbs": "micro_batch", "ranks": "num_ranks", "nodes": "num_nodes",
+    "max_concurrency": "concurrency",
 }  # fmt: skip
 """Columns under other names, in small letters."""
 METRICS = {
     "time_to_first_token": "ttft", "first_token_latency": "ttft", "time_per_output_token": "tpot", "itl": "tpot",
     "inter_token_latency": "tpot", "e2e_latency": "request_latency", "end_to_end_latency": "request_latency",
     "iteration_time": "step_time", "step_latency": "step_time", "time_per_step": "step_time",
+    "elapsed_time_per_iteration": "step_time",
     "tokens_per_second": "throughput", "tokens_per_sec": "throughput", "tok_per_s": "throughput",
     "bus_bandwidth": "busbw", "bus_bw": "busbw", "algorithm_bandwidth": "algbw", "alg_bw": "algbw",
 }  # fmt: skip
@@ -43,18 +44,49 @@ PER_TOKEN = r"\s*/\s*(tok|token|output token)$"
 STATISTICS = {"avg": "mean", "average": "mean"}
 
 
-def read_text(path: Path) -> pd.DataFrame:
-    """A CSV whose columns are parted by a comma, semicolon or tab, as its first line shows; a mark of order is none."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        first = file.readline()
-    found = max(",;\t|", key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
-    return pd.read_csv(path, low_memory=False, sep=found, encoding="utf-8-sig")
-
-
 def metric_word(said: str) -> str:
     """A metric in small letters joined by underscores, under its usual name."""
     word = re.sub(r"[\s-]+", "_", said.strip().lower())
     return METRICS.get(word, word)
+
+
+PARTED = r"(?:(mean|median|avg|average|p\d{2})_)?(.+?)(?:_\(?(ms|us|s|sec|seconds|gb/s)\)?)?"
+"""A metric with its statistic before it and its unit behind, as benchmarks of serving stacks name their columns."""
+
+
+def parted_metric(said: str) -> tuple[str, str, str]:
+    """Metric, statistic and unit that a name tells, the last two empty where it does not or the metric is unknown."""
+    found = re.fullmatch(PARTED, re.sub(r"[\s-]+", "_", said.strip().lower()))
+    name = METRICS.get(found[2], found[2]) if found else ""
+    if not found or name not in METRICS.values():
+        return metric_word(said), "", ""
+    unit = {"gb/s": "GB/s"}.get(found[3] or "", found[3] or "")
+    return name, plain_word(found[1] or ""), unit_word(unit)
+
+
+def with_parted_metrics(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose metric tells its statistic or unit have those in their columns, unless these say something else."""
+    if "metric" not in rows or "unit" not in rows or not _is_text(rows["metric"]):
+        return rows
+    cells: dict[str, list[Any]] = {n: list(rows[n]) if n in rows else [None] * len(rows) for n in NAMES}
+    for i, said in enumerate(cells["metric"]):
+        name, *told = parted_metric(said) if isinstance(said, str) else ("", "", "")
+        own = [_blank(cells[n][i]) for n in NAMES[1:]]
+        agree = all(
+            not t or not o or word(o) == t for t, o, word in zip(told, own, (plain_word, unit_word), strict=True)
+        )
+        if any(told) and agree:
+            cells["metric"][i] = name
+            cells["stat"][i], cells["unit"][i] = (o or t or None for t, o in zip(told, own, strict=True))
+    return rows.assign(**{n: cells[n] for n in NAMES if n in rows or any(cells[n])})
+
+
+NAMES = ("metric", "stat", "unit")
+
+
+def _blank(cell: Any) -> str:
+    """The text of a cell, nothing where it has none."""
+    return cell.strip() if isinstance(cell, str) else ""
 
 
 def unit_word(said: str) -> str:
@@ -69,7 +101,7 @@ def unit_word(said: str) -> str:
 
 def collective_word(said: str) -> str:
     """A collective by its letters alone."""
-    letters = re.sub(r"[^a-z]", "", said.lower())
+    letters = re.sub(r"[^a-z]", "", said.lower()).removesuffix("perf")  # as programs that time them are called
     return next((name for name in COLLECTIVES if name.replace("_", "") == letters), said.strip())
 
 
@@ -85,17 +117,22 @@ WORDS = {
 """What makes the usual word of a column."""
 
 
-def tidied(rows: pd.DataFrame, known: tuple[str, ...]) -> pd.DataFrame:
-    """Rows with the columns, words and model sizes that the shipped tables have."""
+def renamed(rows: pd.DataFrame, known: tuple[str, ...]) -> pd.DataFrame:
+    """Rows with the columns that the shipped tables have."""
     names = {k.lower(): k for k in known}
-    renamed, taken = {}, set(map(str, rows.columns))
+    found, taken = {}, set(map(str, rows.columns))
     for column in map(str, rows.columns):
         low = column.strip().lower()
         name = names.get(low) or names.get(COLUMNS.get(low, "")) or column.strip()
         if name not in taken:
-            renamed[column] = name
+            found[column] = name
             taken.add(name)
-    rows = rows.rename(columns=renamed)
+    return rows.rename(columns=found)
+
+
+def tidied(rows: pd.DataFrame, known: tuple[str, ...]) -> pd.DataFrame:
+    """Rows with the columns, numbers, words and model sizes that the shipped tables have."""
+    rows = with_parted_metrics(with_plain_numbers(renamed(rows, known)))
     words = {c: rows[c].map(w, na_action="ignore") for c, w in WORDS.items() if c in rows and _is_text(rows[c])}
     return with_sizes(rows.assign(**words))
 

@@ -157,6 +157,9 @@ def own_thing(
         for fact, key in written.items() if known else ():
             if fact not in known:
                 raise UnknownNameError(what, key, known)
+        text = next((key for fact, key in written.items() if fact not in own), None)
+        if text:  # a unit in a name makes a number of its value, so that of a text stays in the name
+            raise SpecError(f"{text}.value = {spelled(table[text].get('value'))}, expected a number")
         written |= {f.name: k for f, k in zip(facts, plain, strict=True)}
         return OwnThing(name, base, inherited, own, {k: table[k] for k in settings if k in table}, written)
     except DseError as error:

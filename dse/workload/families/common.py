@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
 
 from ...core.errors import SpecError
 from ..blocks import Block, Experts, Mlp
@@ -40,6 +43,27 @@ class Body:
 Builder = Callable[[Fields], Body]
 
 
+_ABSENT = Path(__file__).parents[1] / "data" / "absent_keys.toml"
+
+
+@cache
+def absent_keys() -> dict[str, dict[str, int]]:
+    """By type, numbers of keys whose absence does not mean none."""
+    return tomllib.loads(_ABSENT.read_text(encoding="utf-8"))
+
+
+def own(f: Fields, *keys: str, none: int = 0, least: int = 1) -> int:
+    """The number of `keys`: `none` where it is null; where the file has none of them, the type's, which is then named.
+
+    Types without a number of their own mean `none` by a missing key too.
+    """
+    usual = absent_keys().get(f.model_type, {}).get(keys[0])
+    if usual is None or any(k in f.raw for k in keys):
+        return f.whole(*keys, default=none, least=least)
+    f.filled[keys[0]] = usual
+    return usual
+
+
 def n_layers(f: Fields) -> int:
     """Blocks."""
     return f.layers("num_hidden_layers", "n_layer", "n_layers", "num_layers")
@@ -63,13 +87,18 @@ def body(
         f.whole("max_position_embeddings", "n_positions", "seq_length", "max_sequence_length", "model_max_length",
                 "max_seq_len", default=context), norm_passes,
     )  # fmt: skip
-    made.ahead = [blocks[-1]] * (f.layers(*ahead, default=0, least=0) if ahead else 0)
+    made.ahead = [blocks[-1]] * (f.layers(*ahead, default=own(f, *ahead, least=0), least=0) if ahead else 0)
     return made
 
 
 def grouped(f: Fields, *, kv: int | None = None, head_dim: int | None = None) -> Attention:
-    """Attention with grouped heads: KV heads as many as heads, and heads that share the width, unless stated."""
+    """Attention with grouped heads: KV heads as many as heads, and heads that share the width, unless stated.
+
+    `kv` and `head_dim` are what the type has where the file lacks the key; a null says that there is no such number.
+    """
     hidden, n_heads = hidden_of(f), f.whole("num_attention_heads", "n_head", "n_heads")
+    kv = None if "num_key_value_heads" in f.raw else kv
+    head_dim = None if "head_dim" in f.raw else head_dim
     n_kv = f.whole("num_key_value_heads", "num_attention_groups", default=n_heads if kv is None else kv)
     if n_heads % n_kv:
         raise SpecError(f"{f.place}: num_key_value_heads = {n_kv} does not divide num_attention_heads = {n_heads}")
@@ -79,12 +108,12 @@ def grouped(f: Fields, *, kv: int | None = None, head_dim: int | None = None) ->
 
 
 def latent(f: Fields) -> Latent:
-    """Latent attention; a null `q_lora_rank` leaves queries unsqueezed."""
+    """Latent attention; a null `q_lora_rank` leaves queries unsqueezed, a missing one is the type's own."""
     f.skip("head_dim", "qk_head_dim", "num_key_value_heads")
     rope = f.whole("qk_rope_head_dim", least=0)
     return Latent(
         n_heads=f.whole("num_attention_heads"),
-        query_rank=f.whole("q_lora_rank", default=0),
+        query_rank=own(f, "q_lora_rank"),
         kv_rank=f.whole("kv_lora_rank"),
         rope_dim=rope,
         nope_dim=f.whole("qk_nope_head_dim"),

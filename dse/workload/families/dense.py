@@ -75,6 +75,7 @@ def periodic_windows(f: Fields, n: int, *, period: int, width: int) -> list[int]
 def rope_windows(f: Fields, n: int) -> list[int]:
     """Layers without rotary positions have a window, if windows are used (SmolLM3)."""
     used = f.flag("use_sliding_window", default=False)
+    f.skip("max_window_layers")  # the layers' positions say it
     w = f.optional("sliding_window", 0)
     return typed_windows(f, n, w, [w if used and not r else 0 for r in rotary_layers(f, n, n)])
 
@@ -287,16 +288,16 @@ DENSE: dict[str, Builder] = {
     "arcee": partial(gated, matrices=2),
     "ernie4_5": partial(gated, kv=2, head_dim=128, tied=True),
     "hunyuan_v1_dense": gated,
-    "internlm3": partial(gated, kv=2),
+    "internlm3": partial(gated, kv=2, head_dim=128),
     "helium": partial(gated, kv=20, head_dim=128),
     "cwm": partial(gated, kv=8, head_dim=128, windows=partial(first_of, period=4, width=8192)),
     "granite_swa": partial(gated, kv=4, tied=True, windows=partial(first_of, period=4, width=128)),
     "vaultgemma": partial(
         gated, kv=4, head_dim=256, tied=True, windows=partial(periodic_windows, period=2, width=4096)
     ),
-    "iquestcoder": partial(gated, kv=8),
+    "iquestcoder": partial(gated, kv=8, head_dim=128),
     "nanochat": partial(gated, matrices=2, norms=0),
-    "jais2": partial(gated, kv=26, matrices=2, passes=LAYER),
+    "jais2": partial(gated, matrices=2, passes=LAYER),
     "bitnet": partial(gated, kv=5),
     "hyperclovax": hyperclovax,
     "cohere": partial(parallel, matrices=3, tied=True),

@@ -214,11 +214,11 @@ def dbrx(f: Fields) -> Body:
     if inner is None or outer is None:
         raise f.error("attn_config" if outer is None else "ffn_config", "an object with the sizes of its part")
     moe = experts(inner, ("moe_num_experts",), ("moe_top_k",), ("ffn_hidden_size",))
-    for key in ("attn_pdrop", "clip_qkv", "rope_theta", "model_type"):
-        outer.skip(key)
+    outer.skip("attn_pdrop", "clip_qkv", "rope_theta", "model_type", "is_encoder_decoder")
     inner.skip("hidden_size", "ffn_act_fn", "moe_jitter_eps", "moe_loss_weight", "moe_normalize_expert_weights",
-               "uniform_expert_assignment", "model_type")  # fmt: skip
-    attention = Attention(heads, outer.whole("kv_n_heads", default=1), hidden // heads)
+               "uniform_expert_assignment", "model_type", "is_encoder_decoder")  # fmt: skip
+    attention = Attention(heads, kv := outer.whole("kv_n_heads", default=1), hidden // heads)
+    f.fixed("num_key_value_heads", kv)  # the library writes it outside too
     if moe is None:
         raise f.error("ffn_config", "at least one expert")
     return body(f, blocks_of([attention] * n, [moe] * n), tied=False, norm_passes=LAYER)
@@ -273,15 +273,15 @@ def ernie_vl(f: Fields) -> Body:
     return dataclasses.replace(made, left_out=[beside] if n else [])
 
 
-def mimo(f: Fields) -> Body:
+def mimo(f: Fields, *, width: int) -> Body:
     """MiMo-V2: windows with KV heads of their own in all but the first and every sixth layer; values narrower."""
     n = n_layers(f)
     moe = experts(f, ROUTED, TOP, WIDTH)
     listed = f.items("hybrid_layer_pattern", length=n)
-    f.skip("hybrid_block_size", "sliding_window_size", "attention_chunk_size", "add_swa_attention_sink_bias",
+    f.skip("hybrid_block_size", "attention_chunk_size", "add_swa_attention_sink_bias",
            "add_full_attention_sink_bias", "attention_value_scale", "attention_projection_layout")  # fmt: skip
     f.fixed("n_shared_experts", None, 0)
-    w = f.optional("sliding_window", 128)
+    w = f.optional("sliding_window", f.whole("sliding_window_size", default=width))
     usual = [0 if i == 0 or (i + 1) % 6 == 0 else w for i in range(n)]
     if listed is not None:
         usual = [w if x else 0 for x in listed]
@@ -335,8 +335,8 @@ EXPERTS: dict[str, Builder] = {
     "grok-1": grok1,
     "dbrx": dbrx,
     "hunyuan_v1_moe": hunyuan,
-    "mimo_v2_flash": mimo,
-    "mimo_v2": mimo,
+    "mimo_v2_flash": partial(mimo, width=129),
+    "mimo_v2": partial(mimo, width=128),
     "granitemoe": granite_moe,
     "granitemoeshared": partial(granite_moe, shared=True),
 }

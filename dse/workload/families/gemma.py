@@ -13,7 +13,7 @@ from ...core.errors import SpecError
 from ..blocks import Block, Experts, Mlp
 from ..config_file import Fields
 from ..mixers import AbstractMixer, Attention
-from .common import FULL, SLIDING, Body, Builder, body, experts, grouped, n_layers
+from .common import FULL, SLIDING, Body, Builder, body, experts, grouped, n_layers, own
 from .experts import WIDTH
 
 NEAR_KEYS = ("head_dim", "num_key_value_heads")
@@ -28,9 +28,12 @@ def kinds_of(f: Fields, n: int, period: int) -> list[str]:
 
 def _own(f: Fields, n: int) -> list[bool]:
     """Whether each layer makes keys and values; the last ones use those of the last layer of their kind that does."""
-    shared = f.whole("num_kv_shared_layers", default=0, least=0)
+    shared = own(f, "num_kv_shared_layers", least=0)
     if shared >= n:
-        raise f.error("num_kv_shared_layers", f"fewer than the {n} layers")
+        whose = ", as the type has it where its file does not say" if "num_kv_shared_layers" in f.filled else ""
+        raise SpecError(
+            f"{f.place}: {f.inside}num_kv_shared_layers = {shared}{whose}, expected fewer than the {n} layers"
+        )
     return [i < n - shared for i in range(n)]
 
 
@@ -46,16 +49,16 @@ def _layer(f: Fields, i: int) -> Fields | None:
     return Fields(one, f.place, f"per_layer_config.{i}.")
 
 
-def gemma4(f: Fields, *, per_layer: int) -> Body:
+def gemma4(f: Fields, *, per_layer: int, window: int) -> Body:
     """Gemma 4: wider heads and fewer keys where a layer sees everything; keys may serve as values there."""
     n = n_layers(f)
     kinds = kinds_of(f, n, 6)
     kinds[-1] = FULL
     width = f.whole("hidden_size_per_layer_input", default=per_layer, least=0)
     wide = f.flag("use_double_wide_mlp", default=False)
-    own, moe, mixers = _own(f, n), _moe(f), _mixers(f, kinds)
+    made_here, moe, mixers = _own(f, n), _moe(f), _mixers(f, kinds, window)
     blocks = []
-    for mixer, makes in zip(mixers, own, strict=True):
+    for mixer, makes in zip(mixers, made_here, strict=True):
         ffn = f.whole("intermediate_size") * (2 if wide and not makes else 1)
         feed: Mlp | Experts = dataclasses.replace(moe, parallel_ffn=ffn) if moe else Mlp(ffn)
         norms = 4 + (width > 0) + (3 if moe else 0)
@@ -64,10 +67,10 @@ def gemma4(f: Fields, *, per_layer: int) -> Body:
     return dataclasses.replace(made, n_tables=_tables(f, n, width, made.hidden))
 
 
-def _mixers(f: Fields, kinds: list[str]) -> list[Attention]:
-    """Attention of every layer, all of its own keys."""
+def _mixers(f: Fields, kinds: list[str], window: int) -> list[Attention]:
+    """Attention of every layer, all of its own keys, with the type's `window` where the file states none."""
     near = grouped(f, kv=4, head_dim=256)
-    w = f.whole("sliding_window", default=512)
+    w = f.whole("sliding_window", default=window)
     both = f.text("use_bidirectional_attention", default="vision", allowed=("vision", "all")) == "all"
     near = dataclasses.replace(near, causal=not both)
     same = f.flag("attention_k_eq_v", default=False)
@@ -107,7 +110,7 @@ def _tables(f: Fields, n: int, width: int, hidden: int) -> int:
 def gemma3n(f: Fields) -> Body:
     """Gemma 3n: four streams of which a layer works on one, a low-rank branch, embeddings per layer."""
     n = n_layers(f)
-    kinds, own = kinds_of(f, n, 5), _own(f, n)
+    kinds, made_here = kinds_of(f, n, 5), _own(f, n)
     width = f.whole("hidden_size_per_layer_input", default=256)
     rank, streams = f.whole("laurel_rank", default=64), f.whole("altup_num_inputs", default=4)
     f.skip("activation_sparsity_pattern", "altup_active_idx", "altup_coef_clip", "altup_correct_scale",
@@ -115,7 +118,7 @@ def gemma3n(f: Fields) -> Body:
     w = f.whole("sliding_window", default=512)
     attention = grouped(f, kv=2, head_dim=256)
     blocks = []
-    for kind, makes, ffn in zip(kinds, own, _widths(f, n), strict=True):
+    for kind, makes, ffn in zip(kinds, made_here, _widths(f, n), strict=True):
         mixers: tuple[AbstractMixer, ...] = (
             dataclasses.replace(attention, window=w if kind == SLIDING else 0, own_kv=makes),
         )
@@ -137,6 +140,6 @@ def _widths(f: Fields, n: int) -> list[int]:
 
 GEMMA: dict[str, Builder] = {
     "gemma3n_text": gemma3n,
-    "gemma4_text": partial(gemma4, per_layer=256),
-    "gemma4_unified_text": partial(gemma4, per_layer=0),
+    "gemma4_text": partial(gemma4, per_layer=256, window=512),
+    "gemma4_unified_text": partial(gemma4, per_layer=0, window=1024),
 }

@@ -13,7 +13,21 @@ from ..blocks import Block
 from ..config_file import Fields
 from ..mixers import AbstractMixer, Latent
 from ..recurrences import Recurrence
-from .common import FULL, Body, Builder, blocks_of, body, experts, grouped, hidden_of, latent, mlp, n_layers, sizes_of
+from .common import (
+    FULL,
+    Body,
+    Builder,
+    blocks_of,
+    body,
+    experts,
+    grouped,
+    hidden_of,
+    latent,
+    mlp,
+    n_layers,
+    own,
+    sizes_of,
+)
 from .experts import AHEAD, NEXT, ROUTED, TOP, WIDTH, first_dense, shared_width, sparse_steps
 from .latent import LAYERS, choices_of, indexed, indexer
 
@@ -21,10 +35,9 @@ LINEAR = "linear_attention"
 STATE_FORMATS = {"float32": "fp32", "bfloat16": "bf16", "float16": "bf16"}
 
 
-def state_format(f: Fields) -> str:
+def state_format(f: Fields, usual: str = "bfloat16") -> str:
     """How the state is kept between passes, as the file says."""
-    said = f.text("mamba_ssm_dtype", "mamba_ssm_cache_dtype", default="", allowed=tuple(STATE_FORMATS))
-    return STATE_FORMATS.get(said, "bf16")
+    return STATE_FORMATS[f.text("mamba_ssm_dtype", "mamba_ssm_cache_dtype", default=usual, allowed=(*STATE_FORMATS,))]
 
 
 def gated_delta(f: Fields, *, keys: int = 16, values: int = 32) -> Recurrence:
@@ -53,6 +66,7 @@ def qwen_next(f: Fields, *, kv: int, moe: bool) -> Body:
     """Qwen3-Next, Qwen3.5 and later: three gated delta nets to one gated attention."""
     n = n_layers(f)
     attention = grouped(f, kv=kv, head_dim=256)
+    f.fixed("use_sliding_window", False)
     gate = f.flag("attn_output_gate", default=True)
     whole = dataclasses.replace(attention, gate_width=attention.n_heads * attention.head_dim if gate else 0)
     linear = gated_delta(f)
@@ -135,7 +149,7 @@ def glm5_next(f: Fields) -> Body:
     types = f.words("layer_types", length=n, allowed=(LINEAR, FULL, *LAYERS))
     linear = [t == LINEAR for t in types] if types else [i % 4 != 3 for i in range(n)]
     choices = choices_of(f, n)
-    plain, pooled = latent(f), f.whole("index_kpool", default=1)
+    plain, pooled = latent(f), own(f, "index_kpool", none=1)
     chooses = dataclasses.replace(indexer(f), rate=pooled, n_made=1 + (pooled > 1))
     delta = kda(got["heads"], got["width"], got["taps"], state_format(f))
     mixers = [delta if x else indexed(plain, chooses, c) for x, c in zip(linear, choices, strict=True)]

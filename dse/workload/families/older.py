@@ -6,6 +6,7 @@ Source: defaults of each type in [wolf2020transformers] release 5.24, or of the 
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 from ...core.errors import SpecError
 from ..blocks import Block, Mlp
@@ -35,14 +36,14 @@ def gpt_bigcode(f: Fields) -> Body:
 
 
 def mpt(f: Fields) -> Body:
-    """MPT: sizes in words of its own, KV heads inside `attn_config`; learned positions unless it has ALiBi."""
+    """MPT: sizes in words of its own, KV heads inside `attn_config`; learned positions where ALiBi is off."""
     n, hidden, heads = n_layers(f), hidden_of(f), f.whole("n_heads")
     inner = f.nested("attn_config")
-    kv, alibi = heads, False
+    kv, alibi = heads, True
     if inner is not None:
         kind = inner.text("attn_type", default="multihead_attention", allowed=KINDS)
         kv = {"multihead_attention": heads, "multiquery_attention": 1}.get(kind) or inner.whole("kv_n_heads")
-        alibi = inner.flag("alibi", default=False)
+        alibi = inner.flag("alibi", default=True)
         inner.skip(
             "attn_impl", "attn_pdrop", "clip_qkv", "attn_uses_sequence_id", "prefix_lm", "qk_ln", "softmax_scale",
             "alibi_bias_max", "_name_or_path", "model_type", "transformers_version", "is_encoder_decoder", "rope",
@@ -116,7 +117,7 @@ OLDER: dict[str, Builder] = {
     "mpt": mpt,
     "qwen": qwen,
     "chatglm": chatglm,
-    "exaone": gated,
+    "exaone": partial(gated, kv=8),
     "internlm2": gated,
     "baichuan": gated,
 }

@@ -18,7 +18,7 @@ from .hybrid import LINEAR, state_format
 
 def mamba2(
     f: Fields, *, heads: tuple[str, int], width: int | None, state: tuple[str, int], groups: tuple[str, int],
-    inner: int, taps: str,
+    inner: int, taps: str, kept: str = "bfloat16",
 ) -> Recurrence:  # fmt: skip
     """Mamba 2: a decay per head, keys (B) and queries (C) shared by groups of heads. Source: [dao2024ssd] section 7."""
     n = f.whole(heads[0], default=heads[1])
@@ -28,18 +28,17 @@ def mamba2(
         raise SpecError(f"{f.place}: {heads[0]} = {n} does not divide the inner width {inner}")
     channels = n * wide + 2 * g * d
     return Recurrence("Mamba 2", n, d, wide, channels + n * wide + n, "dual", channels, f.whole(taps, default=4),
-                      n_key_heads=g, state_format=state_format(f))  # fmt: skip
+                      n_key_heads=g, state_format=state_format(f, kept))  # fmt: skip
 
 
 def _bamba_mixer(f: Fields, inner: int) -> Recurrence:
     """Mamba 2 in the spelling of Bamba, Granite and Falcon."""
     said = f.raw.get("mamba_d_head")
-    auto = said in (None, "auto")
+    width = None if said in (None, "auto") else f.whole("mamba_d_head")
     f.skip("mamba_d_head", "mamba_chunk_size", "mamba_conv_bias", "mamba_proj_bias", "mamba_rms_norm",
            "mamba_norm_before_gate", "mamba_use_mlp", "projectors_bias", "time_step_limit")  # fmt: skip
-    made = mamba2(f, heads=("mamba_n_heads", 128), width=None if auto else f.whole("mamba_d_head"),
-                  state=("mamba_d_state", 256), groups=("mamba_n_groups", 1), inner=inner,
-                  taps="mamba_d_conv")  # fmt: skip
+    made = mamba2(f, heads=("mamba_n_heads", 128), width=width, state=("mamba_d_state", 256),
+                  groups=("mamba_n_groups", 1), inner=inner, taps="mamba_d_conv")  # fmt: skip
     if made.width != inner:
         raise SpecError(
             f"{f.place}: mamba_n_heads = {made.n_heads} of {made.value_dim} are not the inner width {inner}"
@@ -123,7 +122,10 @@ def mamba(f: Fields) -> Body:
     inner = f.whole("intermediate_size", "d_inner", default=f.whole("expand", default=2) * hidden)
     rank = f.raw.get("time_step_rank")
     rank = math.ceil(hidden / 16) if rank in (None, "auto") else f.whole("time_step_rank")
-    f.skip("time_step_rank", "use_bias", "use_conv_bias", "mixer_rms_eps", "use_mambapy", "residual_in_fp32")
+    f.skip("time_step_rank", "use_bias", "use_conv_bias", "mixer_rms_eps", "use_mambapy", "residual_in_fp32",
+           "fused_add_norm", "pad_vocab_size_multiple")  # fmt: skip
+    f.fixed("rms_norm", True)  # as the first files of mamba_ssm have it, turned into the library's
+    f.fixed("ssm_cfg", {})
     mixer = mamba1(inner, f.whole("state_size", default=16), rank, f.whole("conv_kernel", default=4))
     return body(f, [Block((mixer,), None, 1)] * n, tied=True, context=2**20)
 
@@ -179,7 +181,8 @@ def _nemotron_parts(f: Fields, kinds: set[str]) -> dict[str, Block]:
            "mamba_dt_min", "mamba_dt_max", "mamba_dt_limit", "mamba_dt_init_floor", "mamba_state_dim")  # fmt: skip
     inner = f.whole("mamba_num_heads", default=128) * f.whole("mamba_head_dim", default=64)
     mixer = mamba2(f, heads=("mamba_num_heads", 128), width=f.whole("mamba_head_dim", default=64),
-                   state=("ssm_state_size", 128), groups=("n_groups", 8), inner=inner, taps="conv_kernel")  # fmt: skip
+                   state=("ssm_state_size", 128), groups=("n_groups", 8), inner=inner, taps="conv_kernel",
+                   kept="float32")  # fmt: skip
     whole = grouped(f, kv=8, head_dim=128)
     parts = {"mamba": Block((mixer,), None, 1), "attention": Block((whole,), None, 1)}
     if "mlp" in kinds:

@@ -11,7 +11,7 @@ from ..blocks import Block
 from ..config_file import Fields
 from ..mixers import AbstractMixer
 from ..transformer import Part
-from .common import Body, Builder, body, grouped, mlp, n_layers
+from .common import Body, Builder, absent_keys, body, grouped, mlp, n_layers
 
 TEXT = {
     "mllama": "mllama_text_model", "llama4": "llama4_text", "gemma3": "gemma3_text", "gemma3n": "gemma3n_text",
@@ -74,9 +74,11 @@ def text_fields(f: Fields) -> Fields:
     inner.raw = {"model_type": usual} | {k: v for k, v in inner.raw.items() if v != ""}
     if f.has("tie_word_embeddings") and "tie_word_embeddings" not in inner.raw:
         inner.raw["tie_word_embeddings"] = f.flag("tie_word_embeddings", default=False)
+    left: dict[str, int] = {}
     if not any(k in inner.raw for k in ALWAYS):
         outside = {k: v for k, v in f.raw.items() if k == "vocab_size" and isinstance(v, int)}
-        inner.fill({**usual_sizes().get(inner.model_type, {}), **outside})
+        left = {**usual_sizes().get(inner.model_type, {}), **usual_sizes().get(f.model_type, {}), **outside}
+    inner.fill({**left, **absent_keys().get(f.model_type, {})})
     for key in ("vocab_size", "hidden_size"):  # stated outside too by some; the language model's own count
         if isinstance(f.raw.get(key), int) and key in inner.raw:
             f.skip(key)

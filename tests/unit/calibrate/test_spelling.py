@@ -10,7 +10,7 @@ from dse.calibrate.measurements import read
 from dse.calibrate.operators import rated_s
 from dse.calibrate.published import preset_for
 from dse.calibrate.reading import impossible
-from dse.calibrate.spelling import collective_word, metric_word, sizes_of, unit_word
+from dse.calibrate.spelling import collective_word, metric_word, parted_metric, sizes_of, unit_word
 from dse.core.errors import SpecError
 
 ROW = {
@@ -58,8 +58,30 @@ def test_units_under_other_names(said, meant):
 def test_metrics_and_collectives_under_other_names():
     assert metric_word("Time per output token") == metric_word("ITL") == "tpot"
     assert metric_word("Bus Bandwidth") == "busbw" and metric_word("my own") == "my_own"
-    assert {collective_word(x) for x in ("AllReduce", "all-reduce", "ALL_REDUCE")} == {"all_reduce"}
+    assert {collective_word(x) for x in ("AllReduce", "all-reduce", "ALL_REDUCE", "all_reduce_perf")} == {"all_reduce"}
     assert collective_word("barrier") == "barrier"
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("mean_ttft_ms", ("ttft", "mean", "ms")), ("Median TPOT (ms)", ("tpot", "median", "ms")),
+        ("p99_itl_ms", ("tpot", "p99", "ms")), ("step_time_s", ("step_time", "", "s")),
+        ("busbw (GB/s)", ("busbw", "", "GB/s")), ("elapsed time per iteration (ms)", ("step_time", "", "ms")),
+        ("ttft", ("ttft", "", "")), ("mean_acceptance_ms", ("mean_acceptance_ms", "", "")),
+    ],
+)  # fmt: skip
+def test_a_metric_may_tell_its_statistic_and_unit(said, meant):
+    assert parted_metric(said) == meant
+
+
+def test_what_a_metric_tells_fills_blanks_and_overrules_nothing(tmp_path):
+    path = tmp_path / "rows.csv"
+    told = ROW | {"metric": "mean_ttft_ms", "stat": "", "unit": ""}
+    pd.DataFrame([told, told | {"stat": "p99"}, told | {"unit": "s"}, told | {"unit": "msecs"}]).to_csv(path)
+    rows = read("inference", path)
+    assert list(rows.metric) == ["ttft", "mean_ttft_ms", "mean_ttft_ms", "ttft"]
+    assert rows["stat"][0] == "mean" and rows.unit[0] == rows.unit[3] == "ms"
 
 
 def test_bits_and_bytes_per_second_differ_by_eight():

@@ -106,3 +106,11 @@ def test_a_chip_akin_to_a_preset_may_have_what_no_preset_says(own):
     """A design as it is exported: blank silicon, and another depth of its pipelines."""
     chip = dse.chip(own("blank_mm2 = 20.0", "pipeline_depth = 1.2"))
     assert float(chip.blank_mm2) == 20.0 and float(chip.pipeline_depth) == 1.2
+
+
+def test_a_text_where_a_unit_wants_a_number_is_refused(own):
+    """Before: a traceback, found by the fuzzer of users' files."""
+    receipt = ('kind = "guess"', 'source = "dse2026"', 'where = "what if"')
+    path = own("", "[mine.vendor_bf16_TFLOPps]", 'value = ""', *receipt)
+    with pytest.raises(DseError, match=r"vendor_bf16_TFLOPps.value = '', expected a number"):
+        dse.chip(path)

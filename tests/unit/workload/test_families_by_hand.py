@@ -190,6 +190,7 @@ def test_gemma_3n_by_hand():
     Tables of 4 x 8 x (50 + 64), and 2 (streams - 1) 64 x 64 to part and join two streams.
     """
     m = read("gemma3n_text", sliding_window=32, hidden_size_per_layer_input=8, vocab_size_per_layer_input=50,
+                 num_kv_shared_layers=0,
              laurel_rank=4, altup_num_inputs=2)  # fmt: skip
     layer = ATTENTION + MLP + 6 * 64 + 2 * 64 * (4 + 8)
     assert total_parameters(m) == 4 * layer + 64 + 2 * 6400 + 4 * 8 * (50 + 64) + 2 * 64 * 64 == 155_264
@@ -198,7 +199,7 @@ def test_gemma_3n_by_hand():
 @pytest.mark.parametrize("widths", [[96, 96, 96], [96, 96, 96, 0], [96, 96, 96, "96"], [96, 96, 96, True]])
 def test_gemma_3n_wants_a_width_for_every_layer(widths):
     with pytest.raises(SpecError, match="intermediate_size has no whole number for each of 4 layers"):
-        read("gemma3n_text", intermediate_size=widths)
+        read("gemma3n_text", intermediate_size=widths, num_kv_shared_layers=0)
 
 
 @pytest.mark.parametrize("shared", [0, 1, 3])
@@ -215,5 +216,5 @@ def test_not_every_layer_can_use_another_one():
 
 
 def test_gemma_3n_takes_a_width_of_every_layer():
-    m = read("gemma3n_text", intermediate_size=[32, 64, 96, 128])
+    m = read("gemma3n_text", intermediate_size=[32, 64, 96, 128], num_kv_shared_layers=0)
     assert parameters_by_part(m)["other MLPs"] == 3 * 64 * (32 + 64 + 96 + 128)

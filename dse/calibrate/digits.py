@@ -1,0 +1,107 @@
+"""Numbers as others print them: digits in groups, a decimal comma. What could be two numbers is left and named.
+
+"1,234.5", "1 234", "1_234" and "1.234,5" are one number each. "1,234" is 1234 or 1.234: its column decides, by a cell
+that can be read in one way only; a column of counts has no decimals.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from .reading import AT_LEAST_ONE, NOT_NEGATIVE, ODD_NUMBER, WHOLE
+
+COLUMNS = tuple(dict.fromkeys((*AT_LEAST_ONE, *NOT_NEGATIVE, "concurrency")))
+"""Columns of numbers."""
+SPACE = "[ _'\u2019\u00a0\u2009\u202f]"
+"""What parts groups of three digits and nothing else."""
+POINT, COMMA, EITHER_COMMA, EITHER_POINT, NEUTRAL = "point", "comma", "either comma", "either point", "neutral"
+SHAPES: tuple[tuple[str, str], ...] = (
+    (rf"\d{{1,3}}({SPACE})\d{{3}}(\1\d{{3}})*|\d+", NEUTRAL),
+    (r"[1-9]\d{0,2},\d{3}", EITHER_COMMA),
+    (r"[1-9]\d{0,2}\.\d{3}", EITHER_POINT),
+    (r"\d{1,3}(,\d{3})+\.\d*|\d{1,3}(,\d{3}){2,}", POINT),
+    (r"\d{1,3}(\.\d{3})+,\d*|\d{1,3}(\.\d{3}){2,}", COMMA),
+    (rf"(\d{{1,3}}({SPACE})\d{{3}}(\2\d{{3}})*|\d*)\.\d+(e[+-]?\d+)?|\d+\.|\d+e[+-]?\d+", POINT),
+    (rf"(\d{{1,3}}({SPACE})\d{{3}}(\2\d{{3}})*|\d*),\d+(e[+-]?\d+)?", COMMA),
+)
+"""Pattern of a cell without its sign and what its marks tell of the decimal mark; the first that matches counts."""
+
+
+def shape(cell: object) -> str | None:
+    """What a cell tells of its column's decimal mark; None for what is no number or no text."""
+    if not isinstance(cell, str):
+        return None
+    bare = re.sub(r"^[+-]", "", cell.strip()).lower()
+    return next((kind for pattern, kind in SHAPES if re.fullmatch(pattern, bare)), None)
+
+
+def has_decimal_commas(rows: pd.DataFrame) -> bool:
+    """Whether a column of numbers has a cell with what can only be a decimal comma."""
+    return any(COMMA in map(shape, column) for _, column in _texts(rows))
+
+
+def _texts(rows: pd.DataFrame) -> list[tuple[str, Any]]:
+    """Columns of numbers that hold text."""
+    return [(c, rows[c]) for c in COLUMNS if c in rows and not pd.api.types.is_numeric_dtype(rows[c])]
+
+
+def with_plain_numbers(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose grouped digits and decimal commas are plain numbers; `ODD_NUMBER` says which cell could be two."""
+    texts = _texts(rows)
+    if not texts:
+        return rows
+    shapes = {name: [shape(cell) for cell in column] for name, column in texts}
+    elsewhere = any(COMMA in found for found in shapes.values())
+    why: Any = rows[ODD_NUMBER] if ODD_NUMBER in rows else pd.Series("", index=rows.index)
+    changed: dict[str, Any] = {}
+    for name, column in texts:
+        mark = _mark(name, shapes[name], elsewhere)
+        cells = [_plain(cell, kind, mark) for cell, kind in zip(column, shapes[name], strict=True)]
+        both = zip(cells, column, strict=True)
+        odd = pd.Series([f"{name} = '{said}' {open_}" if open_ else "" for (_, open_), said in both], index=rows.index)
+        why = why.where(why != "", odd)
+        plain = pd.Series([cell for cell, _ in cells], index=rows.index, dtype=object)
+        numbers: Any = pd.to_numeric(plain, errors="coerce")
+        changed[name] = numbers if bool((numbers.notna() | plain.isna()).all()) else plain
+    rows = rows.assign(**changed)
+    return rows.assign(**{ODD_NUMBER: why}) if bool((why != "").any()) else rows
+
+
+TWO, BOTH = "", "both"
+"""What a column tells of its mark where nothing does, and where its cells contradict each other."""
+
+
+def _mark(name: str, shapes: Sequence[str | None], elsewhere: bool) -> str:
+    """The decimal mark of a column: `POINT`, `COMMA`, `BOTH`, or `TWO` where it could be either."""
+    point, comma = POINT in shapes, COMMA in shapes
+    if point and comma:
+        return BOTH
+    if point or comma:
+        return POINT if point else COMMA
+    whole = name in WHOLE
+    if whole and EITHER_COMMA in shapes and EITHER_POINT not in shapes:
+        return POINT  # 1,234 of a count is no decimal
+    if whole and EITHER_POINT in shapes and EITHER_COMMA not in shapes and elsewhere:
+        return COMMA
+    if EITHER_COMMA in shapes or elsewhere:
+        return BOTH if {EITHER_COMMA, EITHER_POINT} <= set(shapes) else TWO
+    return POINT
+
+
+def _plain(cell: Any, kind: str | None, mark: str) -> tuple[Any, str]:
+    """A cell as Python writes numbers, or the cell and why it could be two numbers."""
+    if kind is None:
+        return cell, ""
+    either = kind in (EITHER_COMMA, EITHER_POINT)
+    if (mark == BOTH and kind == COMMA) or (mark in (BOTH, TWO) and either):
+        thousands, decimal = re.sub("[.,]", "", cell.strip()), cell.strip().replace(",", ".")
+        two = f"may be {thousands} or {decimal}" if either else "has a decimal comma"
+        of = "other cells of the column have the other mark" if mark == BOTH else "no cell of the column tells"
+        return cell, f"{two}, and {of}; write numbers without marks between thousands, decimals behind a point"
+    bare = re.sub(SPACE, "", cell.strip())
+    drop, decimal = (".", ",") if mark == COMMA else (",", ".")
+    return bare.replace(drop, "").replace(decimal, "."), ""

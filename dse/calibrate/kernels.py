@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,10 @@ STATISTICS = ("p50", "median", "mean", "")
 NUMBERS = ("num_chips", "num_ranks", "num_nodes", "M", "N", "K", "batch", "head_dim", "elements", "message_bytes")
 
 
+TELLING = ("op", "shape", "M", "N", "K", "batch", "seq_len", "heads", "head_dim", "elements", "dtype")
+"""Columns that tell operators of one point apart."""
+
+
 def _first(point: pd.DataFrame, metrics: Sequence[str]) -> Any:
     """The row that stands for a point: a time before a rate, the middle before a tail."""
     rows: list[Any] = list(point.itertuples())
@@ -80,6 +84,18 @@ def _first(point: pd.DataFrame, metrics: Sequence[str]) -> Any:
     return min(rows, key=rank)
 
 
+def _points(rows: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, bool]]:
+    """Rows of one thing that was timed, and whether it is the first of its point, from which fits learn.
+
+    Of a point that times several operators each has a name of its own; those behind the first test the fits.
+    """
+    told = [c for c in TELLING if c in rows]
+    for name, point in rows.groupby("point_id", sort=False):
+        each = [x for _, x in point.groupby(told, sort=False, dropna=False)]
+        for i, one in enumerate(each):
+            yield one.assign(point_id=f"{name}:{one.iloc[0]['op']}") if len(each) > 1 else one, i == 0
+
+
 def _timed_cases(
     rows: pd.DataFrame,
     metrics: Sequence[str],
@@ -88,15 +104,16 @@ def _timed_cases(
 ) -> tuple[list[Case], list[Unmodelled]]:
     """Points as cases: the time is in one of `metrics` or behind a rate, the demand is what `lower` makes of it."""
     found: list[Case | Unmodelled] = []
-    for _, point in rows.groupby("point_id", sort=False):
+    for point, is_first in _points(rows):
         row = _first(point, metrics)
         label = (str(row.point_id), row_text(row, "source"), row_text(row, "chip"))
-        found.append(guarded(label, lambda: _timed_case(row, metrics, lower, calibrates)))  # noqa: B023 (called here)
+        learns = is_first and calibrates(row)
+        found.append(guarded(label, lambda: _timed_case(row, metrics, lower, learns)))  # noqa: B023 (called here)
     return [c for c in found if isinstance(c, Case)], [u for u in found if isinstance(u, Unmodelled)]
 
 
 def _timed_case(
-    row: Any, metrics: Sequence[str], lower: Callable[[Any, System, str], Lowered], calibrates: Callable[[Any], bool]
+    row: Any, metrics: Sequence[str], lower: Callable[[Any, System, str], Lowered], learns: bool
 ) -> Case | Unmodelled:
     """One point as a case, on the part of a chip that its row names, or why it cannot be one."""
     label, published = (str(row.point_id), row_text(row, "source")), row_text(row, "chip")
@@ -119,7 +136,6 @@ def _timed_case(
     if isinstance(demand, str):
         return Unmodelled(*label, found[0], demand)
     alike = row_text(row, "op") or row_text(row, "collective")
-    learns = calibrates(row)
     return Case(
         *label, found[0], KERNELS, seconds, demand, system.chip, alike=alike, calibrates=learns, counts=learns
     )  # fmt: skip

@@ -143,6 +143,16 @@ def test_a_quarter_chip_has_a_quarter_of_everything():
     assert float(case.chip.hbm_bandwidth_Bps) * 4 == pytest.approx(float(whole.hbm_bandwidth_Bps))
 
 
+def test_every_operator_of_a_point_is_a_case_of_its_own_and_the_first_teaches():
+    """Profiles time the products of a block one by one; only the first of them had counted, in silence."""
+    down = {**GEMM, "op": "MLP down GEMM", "K": 1024.0, "value": 0.3}
+    cases, (left,) = kernel_cases(pd.DataFrame([GEMM, down, {**GEMM, "op": "RoPE"}]))
+    assert [(c.point_id, c.calibrates, c.measured_s) for c in cases] == [
+        ("k#1:GEMM", True, pytest.approx(1e-3)), ("k#1:MLP down GEMM", False, pytest.approx(3e-4)),
+    ]  # fmt: skip
+    assert (left.point_id, left.why) == ("k#1:RoPE", "operator 'rope' is not modelled")
+
+
 def test_half_an_h100_is_no_device():
     half = {**GEMM, "chip": "NVIDIA H100 SXM", "num_chips": 0.5}
     cases, (refused,) = kernel_cases(pd.DataFrame([half]))

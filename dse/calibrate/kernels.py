@@ -66,8 +66,11 @@ STATISTICS = ("p50", "median", "mean", "")
 NUMBERS = ("num_chips", "num_ranks", "num_nodes", "M", "N", "K", "batch", "head_dim", "elements", "message_bytes")
 
 
-TELLING = ("op", "shape", "M", "N", "K", "batch", "seq_len", "heads", "head_dim", "elements", "dtype")
-"""Columns that tell operators of one point apart."""
+TELLING = (
+    "op", "shape", "M", "N", "K", "batch", "seq_len", "heads", "head_dim", "elements", "dtype", "collective",
+    "algorithm", "message_bytes", "num_ranks",
+)  # fmt: skip
+"""Columns that tell operators or collectives of one point apart."""
 
 
 def _first(point: pd.DataFrame, metrics: Sequence[str]) -> Any:
@@ -93,7 +96,13 @@ def _points(rows: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, bool]]:
     for name, point in rows.groupby("point_id", sort=False):
         each = [x for _, x in point.groupby(told, sort=False, dropna=False)]
         for i, one in enumerate(each):
-            yield one.assign(point_id=f"{name}:{one.iloc[0]['op']}") if len(each) > 1 else one, i == 0
+            yield one.assign(point_id=f"{name}:{_told(one, i)}") if len(each) > 1 else one, i == 0
+
+
+def _told(rows: pd.DataFrame, i: int) -> str:
+    """What the `i`-th operator or collective of a point is called, apart from others of its name."""
+    row = next(rows.itertuples())
+    return f"{row_text(row, 'op') or row_text(row, 'collective')} {i + 1}".strip()
 
 
 def _timed_cases(

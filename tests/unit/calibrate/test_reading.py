@@ -8,7 +8,7 @@ import pytest
 
 from dse.calibrate.cases import Case, adapter_rank, row_plan, training_cases
 from dse.calibrate.inference import row_storage, served_model
-from dse.calibrate.kernels import kernel_cases
+from dse.calibrate.kernels import collective_cases, kernel_cases
 from dse.calibrate.measurements import read
 from dse.calibrate.operators import rated_s
 from dse.calibrate.published import devices_per_chip, known_model, model_alias, per_device, preset_for
@@ -148,9 +148,20 @@ def test_every_operator_of_a_point_is_a_case_of_its_own_and_the_first_teaches():
     down = {**GEMM, "op": "MLP down GEMM", "K": 1024.0, "value": 0.3}
     cases, (left,) = kernel_cases(pd.DataFrame([GEMM, down, {**GEMM, "op": "RoPE"}]))
     assert [(c.point_id, c.calibrates, c.measured_s) for c in cases] == [
-        ("k#1:GEMM", True, pytest.approx(1e-3)), ("k#1:MLP down GEMM", False, pytest.approx(3e-4)),
+        ("k#1:GEMM 1", True, pytest.approx(1e-3)), ("k#1:MLP down GEMM 2", False, pytest.approx(3e-4)),
     ]  # fmt: skip
-    assert (left.point_id, left.why) == ("k#1:RoPE", "operator 'rope' is not modelled")
+    assert (left.point_id, left.why) == ("k#1:RoPE 3", "operator 'rope' is not modelled")
+
+
+def test_every_message_of_a_point_is_a_case_of_its_own():
+    """The columns of operators may be missing from a table of collectives."""
+    message = {
+        "point_id": "c#1", "source": "s", "chip": "NVIDIA H100 SXM", "num_chips": 8, "num_ranks": 8, "num_nodes": 1,
+        "collective": "all_reduce", "message_bytes": 2.0**20, "dtype": "BF16", "metric": "latency", "value": 30.0,
+        "unit": "us",
+    }  # fmt: skip
+    cases, left = collective_cases(pd.DataFrame([message, {**message, "message_bytes": 2.0**30, "value": 4000.0}]))
+    assert [c.point_id for c in cases] == ["c#1:all_reduce 1", "c#1:all_reduce 2"] and not left
 
 
 def test_half_an_h100_is_no_device():

@@ -201,4 +201,4 @@ def _lower_collective(row: Any, system: System, chip_name: str) -> Lowered:
 
 def collective_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:
     """Collectives as cases, on chips with a preset."""
-    return _timed_cases(rows, ("time", "time_derived"), _lower_collective, lambda _: True)
+    return _timed_cases(rows, ("time", "latency", "time_derived"), _lower_collective, lambda _: True)

@@ -101,7 +101,7 @@ def _points(rows: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, bool]]:
 
 def _told(rows: pd.DataFrame, i: int) -> str:
     """What the `i`-th operator or collective of a point is called, apart from others of its name."""
-    row = next(rows.itertuples())
+    row = next(iter(rows.itertuples()))
     return f"{row_text(row, 'op') or row_text(row, 'collective')} {i + 1}".strip()
 
 

@@ -21,13 +21,16 @@ from ..workload.op import Kind, Op
 from .cases import Case
 from .library_tiles import Rounds, has_library, is_cut, rounds
 from .measurements import SECONDS
-from .operators import SIZED, array_frac, calibrates, rated_s, row_ops, splits_contraction
+from .operators import array_frac, calibrates, is_host_timed, row_ops, splits_contraction
 from .protocols import as_library_runs, levels_at_once, library_all_reduce
 from .published import devices_per_chip, named_system, per_device, preset_for
+from .rates import SIZED, rated_s
 from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
 
 
-def _step(ops: list[Op], tensor: Traffic, system: System, splits: bool = True, busy_frac: float = 1.0) -> StepDemand:
+def _step(
+    ops: list[Op], tensor: Traffic, system: System, splits: bool = True, busy_frac: float = 1.0, n_host: float = 0.0
+) -> StepDemand:
     """One operator, its kernels in turn, or one collective as a step; its array works `busy_frac` of the usual."""
     array = array_shape(system.chip.core.tensor)
     tiled = rank_ops(ops, array)
@@ -40,7 +43,7 @@ def _step(ops: list[Op], tensor: Traffic, system: System, splits: bool = True, b
     none = TrafficDemand(*Traffic().parts())
     return StepDemand(
         ops=op_demand(tiled, np.ones(len(ops))), tensor=TrafficDemand(*tensor.parts()), pipeline=none, shard=none,
-        data=none, n_host=0.0, n_micro=1.0, bubble_micro=0.0, window_micro=0.5, optimizer_B=0.0, macs=macs,
+        data=none, n_host=n_host, n_micro=1.0, bubble_micro=0.0, window_micro=0.5, optimizer_B=0.0, macs=macs,
         memory_B=0.0, tokens=1.0, model_FLOP=2 * float(macs.sum()),
         rate=array.rates[array.executed(ops[-1].precision)],
     )  # fmt: skip
@@ -157,7 +160,10 @@ HALVES = 2
 def _lower_operator(row: Any, system: System, chip_name: str) -> Lowered:
     """A row's operator alone."""
     ops = row_ops(row, hosted=kin_of(chip_name, KERNELS).vendor not in COMPILED)
-    return ops if isinstance(ops, str) else _step(ops, Traffic(), system, splits_contraction(row), array_frac(row))
+    if isinstance(ops, str):
+        return ops
+    n_host = float(len(ops)) if is_host_timed(row) else 0.0
+    return _step(ops, Traffic(), system, splits_contraction(row), array_frac(row), n_host)
 
 
 def kernel_cases(rows: pd.DataFrame) -> tuple[list[Case], list[Unmodelled]]:

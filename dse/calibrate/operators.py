@@ -1,4 +1,4 @@
-"""Rows of single operators as operators (matrix products, attention, element-wise work), and rates of chips."""
+"""Rows of single operators as operators: matrix products, attention, element-wise work."""
 
 from __future__ import annotations
 
@@ -159,10 +159,23 @@ def calibrates(row: Any) -> bool:
 
     Published element-wise operators are timed on the host, whose share, up to 50 us, is not printed.
     """
-    name = row_text(row, "op").lower()
     if copied_B(row):
         return True
-    return "presumed" not in row_text(row, "dtype").lower() and not any(word in name for word in SMALL)
+    return "presumed" not in row_text(row, "dtype").lower() and not _is_small(row)
+
+
+def _is_small(row: Any) -> bool:
+    name = row_text(row, "op").lower()
+    return any(word in name for word in SMALL) and not copied_B(row)
+
+
+def is_host_timed(row: Any) -> bool:
+    """Whether the host's start of a kernel is in its time, as a note says or as of element-wise work alone."""
+    return _is_small(row) or re.search(HOST_TIMED, row_text(row, "note").lower()) is not None
+
+
+HOST_TIMED = r"\bhost[- ]?(side )?(timing|timed|timer)"
+"""How notes say that the host's clock was read."""
 
 
 def small_op(name: str, row: Any) -> Op | str:
@@ -202,48 +215,7 @@ def _products(name: str, row: Any, dtype: DataType) -> list[Op] | str:
     return [*narrowing(m, k, dtype), gemm(m, n, k, dtype)]
 
 
-SIZED = ("busbw", "algbw", "bandwidth_per_chip", "bandwidth_per_core", "bandwidth", "throughput")
-"""Metrics that are a size over a time."""
-
-RATES = {
-    "TB/s": 1e12, "GB/s": 1e9, "GiB/s": 2.0**30, "MB/s": 1e6, "TFLOP/s": 1e12, "TFLOPS": 1e12, "PFLOP/s": 1e15,
-    "Gelem/s": 1e9, "GFLOP/s": 1e9, "Gb/s": 1e9 / 8, "Gbps": 1e9 / 8, "GBps": 1e9,
-}  # fmt: skip
-"""Size per second of a published unit."""
-
-WIRE = {
-    "all_reduce": lambda n: 2 * (n - 1) / n,
-    **dict.fromkeys(("all_gather", "reduce_scatter", "all_to_all"), lambda n: (n - 1) / n),
-    "send_recv": lambda n: 1.0,
-}
-"""Bus bandwidth over algorithm bandwidth of n ranks, as nccl-tests defines it."""
-
-
 def copied_B(row: Any) -> float:
     """Bytes that a copy reads and writes, where its shape prints how many; 0 elsewhere."""
     found = re.match(r"(\d+) bytes", row_text(row, "shape").lower())
     return 2.0 * float(found.group(1)) if found and "copy" in row_text(row, "op").lower() else 0.0
-
-
-def _size(row: Any) -> float:
-    """What a row's rate counts: bytes of its message or copy, FLOP of its product, elements; 0 where unknown."""
-    unit, metric = row_text(row, "unit"), row_text(row, "metric")
-    if "elem" in unit:
-        return row_number(row, "elements", 0)
-    if "FLOP" in unit:
-        m, n, k = (row_number(row, c, 0) for c in ("M", "N", "K"))
-        return 2 * m * n * k
-    wire = WIRE.get(row_text(row, "collective").lower())
-    if wire is None:
-        return copied_B(row)
-    if metric not in ("busbw", "algbw"):
-        return 0.0  # which of the two a plain bandwidth means is not said
-    ranks = max(row_number(row, "num_ranks", 0), 1.0)
-    return row_number(row, "message_bytes", 0) * (wire(ranks) if metric == "busbw" else 1.0)
-
-
-def rated_s(row: Any) -> float | None:
-    """Seconds behind a row's rate; None where the rate or the size of what it counts is not known."""
-    per_s = RATES.get(row_text(row, "unit"), 0.0) * row_number(row, "value", 0)
-    size = _size(row) if row_text(row, "metric") in SIZED else 0.0
-    return size / per_s if size > 0 and per_s > 0 else None

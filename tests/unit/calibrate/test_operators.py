@@ -4,11 +4,21 @@ import math
 import re
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from dse.calibrate.kernels import kernel_cases
 from dse.calibrate.measurements import read
-from dse.calibrate.operators import array_frac, calibrates, data_type, gemm, n_experts_touched, narrowing, row_ops
+from dse.calibrate.operators import (
+    array_frac,
+    calibrates,
+    data_type,
+    gemm,
+    is_host_timed,
+    n_experts_touched,
+    narrowing,
+    row_ops,
+)
 from dse.hardware.presets import chip
 from dse.lowering.tiling import array_shape, rank_ops
 from dse.workload.op import Op, passes
@@ -131,6 +141,18 @@ def test_every_shipped_operator_with_a_time_and_a_preset_is_modelled():
         "no time, nor a rate of something whose size is known", "no preset for chip 'NVIDIA A40'",
         *(f"operator '{name}' is not modelled" for name in ("mlp activation", "rope", "residual add")),
     }  # fmt: skip
+
+
+def test_a_clock_of_the_host_holds_the_start_of_a_kernel():
+    """The same product, timed on the host: the device waits for a start that takes longer than the product."""
+    gemm_row = {
+        "point_id": "k#1", "source": "s", "chip": "NVIDIA A100 SXM", "num_chips": 1, "op": "matmul", "M": 64.0,
+        "N": 64.0, "K": 64.0, "dtype": "FP16", "metric": "latency", "value": 30.0, "unit": "us",
+    }  # fmt: skip
+    notes = ("CUDA time", "host-side timing, so small shapes include launch overhead")
+    cases, _ = kernel_cases(pd.DataFrame([{**gemm_row, "point_id": n, "note": n} for n in notes]))
+    assert [float(c.demand.n_host) for c in cases] == [0.0, 1.0]
+    assert is_host_timed(SimpleNamespace(op="softmax")) and not is_host_timed(SimpleNamespace(op="GEMM"))
 
 
 def test_linear_layers_narrow_their_input_in_a_kernel_of_its_own_and_bare_products_do_not():

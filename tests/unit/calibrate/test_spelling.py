@@ -7,8 +7,8 @@ import pytest
 
 from dse.calibrate.cases import printed_twice, row_precision, row_recompute, weights_only
 from dse.calibrate.measurements import read
-from dse.calibrate.operators import rated_s
 from dse.calibrate.published import preset_for
+from dse.calibrate.rates import rated_s
 from dse.calibrate.reading import impossible
 from dse.calibrate.spelling import collective_word, metric_word, parted_metric, sizes_of, unit_word
 from dse.core.errors import SpecError

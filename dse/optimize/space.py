@@ -22,7 +22,7 @@ from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import array_shape
 from ..physics.money import bond_loss
 from ..study.convex import Data, UNCAPPED_Bps, all_strict, coordinates, model_of
-from ..study.design import array_of, choice_technology, template
+from ..study.design import choice_technology, template
 from ..study.study import Study
 from ..technology.presets import Technology
 from ..workload.requests import given_batch
@@ -60,9 +60,9 @@ def space_of(study: Study) -> Space:
 def prepare_solver(study: Study) -> None:
     """Make the program of a study's solver, whose form one plan of each workload and one choice tell."""
     ground, core, choice = likeness_of(study), study.core(), study.choices[0]
-    at = Structure(array_shape(array_of(choice, study.baseline.chip)), choice.system)
-    demands = [row_of(d, (0, 0)) for d in demands_on(ground, [at], [[plan] for plan, _ in ground.baselines])]
     chip, tech = template(choice, study.baseline.chip, study.scaleout_Bps), choice_technology(choice, study.package)
+    at = Structure(array_shape(chip.core.tensor), choice.system)
+    demands = [row_of(d, (0, 0)) for d in demands_on(ground, [at], [[plan] for plan, _ in ground.baselines])]
     data = element(stack([coefficients(study, ground, chip, tech, choice.system)]), 0)
     data = dataclasses.replace(data, demands=tuple(demands))
     prepare_batch(model_of(core), data, len(coordinates(core)), loose=all_strict(core))

@@ -1,6 +1,9 @@
 """Records of host numbers made without a constructor."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -46,3 +49,19 @@ def test_a_field_that_is_unknown_or_has_no_value_is_named():
         host_record(TrafficDemand, *range(7), n_hops=1.0)
     with pytest.raises(TypeError, match="out_hops"):
         host_record(TrafficDemand, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("flags", "kept"),
+    [
+        ("", "disable_loop_unrolling"),
+        ("--xla_cpu_max_isa=AVX2", "max_isa"),
+        ("--xla_backend_extra_options=xla_x=1", "x=1"),
+    ],
+)
+def test_a_users_flags_of_xla_stay_and_a_program_still_compiles(flags, kept):
+    code = "import os, dse; dse.chip('h100'); import jax; jax.jit(lambda x: 2 * x)(1.0); print(os.environ['XLA_FLAGS'])"
+    run = [sys.executable, "-c", code]
+    said = subprocess.run(run, env=os.environ | {"XLA_FLAGS": flags}, capture_output=True, text=True, check=True).stdout
+    assert kept in said and said.count("extra_options") == 1
+    assert ("unrolling" in said) is ("extra_options" not in flags)

@@ -143,11 +143,12 @@ def read_config(path: str | Path) -> Reading:
     path = Path(path)
     path = path / "config.json" if is_there(path) and path.is_dir() else path
     name = path.resolve().parent.name if path.name == "config.json" else path.stem
-    return reading(read(path), str(path), name)
+    beside = path.with_name(path.name.replace("config.json", "hf_quant_config.json"))
+    return reading(read(path), str(path), name, read(beside) if beside != path and is_there(beside) else {})
 
 
-def reading(raw: Config, place: str, name: str) -> Reading:
-    """As `read_config` for a configuration that is in memory."""
+def reading(raw: Config, place: str, name: str, beside: Config | None = None) -> Reading:
+    """As `read_config` for a configuration in memory; `beside` is ModelOpt's file where the first says no storage."""
     outer = Fields(raw, place)
     if outer.flag("is_encoder_decoder", default=False):
         raise SpecError(f"{place}: is_encoder_decoder = true: an encoder with a decoder is not supported")
@@ -158,6 +159,7 @@ def reading(raw: Config, place: str, name: str) -> Reading:
         f.skip("model_type")
         f.skip("is_encoder_decoder")
     quantised = _quantisation(outer, inner)
+    quantised = Fields(beside or {}, place).object("quantization") if quantised is None else quantised
     experts = next((f.text("expert_dtype", default="") for f in (inner, outer) if f.has("expert_dtype")), "")
     body: Body = FAMILIES[kind](inner)
     seen = outer if inner is outer or is_inside(outer) else inner
@@ -175,11 +177,9 @@ def reading(raw: Config, place: str, name: str) -> Reading:
 
 def _quantisation(outer: Fields, inner: Fields) -> dict[str, Any] | None:
     """The object that says how weights are stored, from either level."""
+    found = None
     for f in (outer, inner):
-        key = f.key_of("quantization_config", "compression_config") or f.key_of("quantization")
-        f.skip("quantization")  # MLX says it under both names
-        if key is not None:
-            if not isinstance(f.raw[key], dict):
-                raise f.error(key, "an object")
-            return f.raw[key]
-    return None
+        for keys in (("quantization_config", "compression_config"), ("quantization",)):  # MLX says it under both names
+            said = f.object(*keys)
+            found = said if found is None else found
+    return found

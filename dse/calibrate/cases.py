@@ -102,8 +102,14 @@ def row_model(row: Any) -> Model:
     return min((base, plain), key=lambda m: abs(math.log(total_parameters(m) / printed)))
 
 
+TWO_WIDTHS = r"^\s*b?f?(fp|loat)?16\s*(/|,|or|vs)\s*(nv|mx)?fp[48]\b|^\s*(nv|mx)?fp[48]\s*(/|,|or|vs)\s*[bf]p?f?16\b"
+"""A cell that is no more than 16 bit beside a narrower format."""
+
+
 def weights_only(precision: str) -> str:
     """A row's precision, SpecError where it tells that of a cache: which words are the weights' is not said."""
+    if re.search(TWO_WIDTHS, precision.lower()):
+        raise SpecError(f"precision '{precision}' names two widths; give each row its own")
     if re.search(r"\bkv\b|kv[ _-]?cache|_kv", precision.lower()):
         raise SpecError(f"precision '{precision}' tells that of the KV cache too; give that of the weights alone")
     return precision
@@ -143,10 +149,12 @@ def row_recompute(row: Any) -> str:
     return found or "selective"
 
 
+YES = ("yes", "true", "on", "1", "1.0")
+NO = ("no", "none", "false", "off", "0", "0.0")
 RECOMPUTE = {
-    "none": ("none", "no", "false", "off", "0", "0.0"),
+    "none": NO,
     "selective": ("selective", "", "auto", "not stated", "unknown"),
-    "full": ("full", "yes", "true", "on", "all", "block", "1", "1.0"),
+    "full": ("full", "all", "block", *YES),
 }
 """Words for what a row recomputes; a plain yes is whole layers, which is what checkpointing does unless told."""
 
@@ -162,12 +170,26 @@ def row_plan(row: Any, devices: int) -> Plan:
     batch = int(row_number(row, "global_batch"))
     micro = int(row_number(row, "micro_batch", 0)) or (1 if pp > 1 else max(batch // dp, 1))
     zero = int(row_number(row, "zero_stage", 1 if dp > 1 else 0))
+    if zero not in ZERO_STAGES:
+        raise SpecError(f"zero_stage = {zero} is none of {', '.join(map(str, ZERO_STAGES))}")
     return Plan(
         tp=tp, pp=pp, dp=dp, micro_batch=micro, interleave=max(int(row_number(row, "virtual_pp", 1)), 1), zero=zero,
         recompute=row_recompute(row), cp=cp, ep=ep,
-        sequence_parallel=row_text(row, "sequence_parallel").lower() not in ("no", "false", "0"),
+        sequence_parallel=row_switch(row, "sequence_parallel", usual=True),
         offload=bool(re.search(OFFLOADS, row_text(row, "note").lower())), n_copies=n_slices(row),
     )  # fmt: skip
+
+
+ZERO_STAGES = (0, 1, 2, 3)
+"""What of a replica's states data ranks share: nothing, optimizer states, gradients too, weights too."""
+
+
+def row_switch(row: Any, name: str, usual: bool) -> bool:
+    """Yes or no of a cell, `usual` where it is blank; SpecError for another word."""
+    said = row_text(row, name).strip().lower()
+    if said and said not in YES and said not in NO:
+        raise SpecError(f"{name} = '{row_text(row, name)}' is not yes or no")
+    return said in YES if said else usual
 
 
 def n_slices(row: Any) -> int:
@@ -271,7 +293,8 @@ def row_system(row: Any, chip: str, usual: str) -> System:
 
 NUMBERS = (
     "num_chips", "layers", "hidden", "ffn_hidden", "heads", "kv_heads", "vocab", "experts", "active_experts",
-    "seq_len", "global_batch", "micro_batch", "tp", "pp", "dp", "cp", "ep", "virtual_pp", "zero_stage",
+    "seq_len", "global_batch", "micro_batch", "tp", "pp", "dp", "cp", "ep", "virtual_pp", "zero_stage", "head_dim",
+    "params_B", "year",
 )  # fmt: skip
 
 COMPETE = (
@@ -303,7 +326,13 @@ def _readable_case(point: pd.DataFrame, row: Any, label: tuple[str, str], found:
     twice = printed_twice(point)
     measured = None if twice else step_s(point) or rated_step_s(point)
     if measured is None:
-        return Unmodelled(*label, found[0], twice or "no step time or throughput")
+        said = ", ".join(
+            dict.fromkeys(
+                f"{m} in {u if isinstance(u, str) else 'no unit'}"
+                for m, u in zip(point.metric, point.unit, strict=True)
+            )
+        )
+        return Unmodelled(*label, found[0], twice or f"no step time or throughput that is known, but {said}")
     n_chips = row_number(row, "num_chips")
     plan = row_plan(row, int(n_chips))
     size = plan.tp * plan.pp * plan.cp * plan.dp

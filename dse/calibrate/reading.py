@@ -54,7 +54,7 @@ def odd_cell(row: Any, columns: Sequence[str]) -> str | None:
     for name in columns:
         said = row_text(row, name).strip()
         if said and not row_number(row, name, -1.0) >= 0:
-            return f"{name} = '{said}' is not a number from 0 up"
+            return f"{name} = '{said}' is not a number from 0 up; write digits alone"
     return None
 
 

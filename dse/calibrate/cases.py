@@ -29,7 +29,7 @@ from ..workload.mixers import Attention
 from ..workload.transformer import Model, Training, total_parameters, uniform
 from .measurements import peak_memory_B, step_s
 from .published import devices_per_chip, known_model, named_system, on_measured_network, per_device, preset_for
-from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
+from .reading import NO, YES, Unmodelled, guarded, odd_cell, row_number, row_switch, row_text, weights_only
 
 FUSED_SINCE = 2023
 """Year from which training stacks are taken to fuse attention [dao2022] and models to do without dropout."""
@@ -102,19 +102,6 @@ def row_model(row: Any) -> Model:
     return min((base, plain), key=lambda m: abs(math.log(total_parameters(m) / printed)))
 
 
-TWO_WIDTHS = r"^\s*b?f?(fp|loat)?16\s*(/|,|or|vs)\s*(nv|mx)?fp[48]\b|^\s*(nv|mx)?fp[48]\s*(/|,|or|vs)\s*[bf]p?f?16\b"
-"""A cell that is no more than 16 bit beside a narrower format."""
-
-
-def weights_only(precision: str) -> str:
-    """A row's precision, SpecError where it tells that of a cache: which words are the weights' is not said."""
-    if re.search(TWO_WIDTHS, precision.lower()):
-        raise SpecError(f"precision '{precision}' names two widths; give each row its own")
-    if re.search(r"\bkv\b|kv[ _-]?cache|_kv", precision.lower()):
-        raise SpecError(f"precision '{precision}' tells that of the KV cache too; give that of the weights alone")
-    return precision
-
-
 def row_precision(row: Any) -> str:
     """Precision of the linear layers: 16 bit unless the row says FP8, INT8 or FP4; SpecError for any other."""
     text = weights_only(row_text(row, "precision")).lower()
@@ -149,8 +136,6 @@ def row_recompute(row: Any) -> str:
     return found or "selective"
 
 
-YES = ("yes", "true", "on", "1", "1.0")
-NO = ("no", "none", "false", "off", "0", "0.0")
 RECOMPUTE = {
     "none": NO,
     "selective": ("selective", "", "auto", "not stated", "unknown"),
@@ -182,14 +167,6 @@ def row_plan(row: Any, devices: int) -> Plan:
 
 ZERO_STAGES = (0, 1, 2, 3)
 """What of a replica's states data ranks share: nothing, optimizer states, gradients too, weights too."""
-
-
-def row_switch(row: Any, name: str, usual: bool) -> bool:
-    """Yes or no of a cell, `usual` where it is blank; SpecError for another word."""
-    said = row_text(row, name).strip().lower()
-    if said and said not in YES and said not in NO:
-        raise SpecError(f"{name} = '{row_text(row, name)}' is not yes or no")
-    return said in YES if said else usual
 
 
 def n_slices(row: Any) -> int:

@@ -30,10 +30,10 @@ from ..workload.mixers import AbstractMixer, Attention, Latent
 from ..workload.quantised import WIDE
 from ..workload.storage import format_of, n_element_bits
 from ..workload.transformer import Decode, Model, Prefill, Serving
-from .cases import Case, row_model, weights_only
+from .cases import Case, row_model
 from .measurements import SECONDS
 from .published import devices_per_chip, known_model, per_device, preset_for
-from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
+from .reading import Unmodelled, guarded, odd_cell, row_number, row_text, weights_only
 from .throughput import rate
 
 STACKS: tuple[tuple[str, str], ...] = (

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from dse.calibrate.cases import row_plan, row_switch, training_cases, weights_only
+from dse.calibrate.cases import row_plan, training_cases
 from dse.calibrate.inference import inference_cases
 from dse.calibrate.kernels import collective_cases, kernel_cases
 from dse.calibrate.measurements import read
 from dse.calibrate.operators import n_products
 from dse.calibrate.published import model_alias, preset_for
-from dse.calibrate.reading import readable
+from dse.calibrate.reading import readable, row_switch, weights_only
 from dse.calibrate.spelling import bytes_word, collective_word, parted_metric, unit_word, year_word
 from dse.calibrate.throughput import rate
 from dse.core.errors import SpecError

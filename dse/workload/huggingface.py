@@ -102,6 +102,14 @@ def _instead(f: Fields) -> str:
     return f'add "model_type": {show(kind)}' if kind else f"{whose}give the model's Hugging Face config.json"
 
 
+def _refused(f: Fields) -> None:
+    """SpecError for a type that is known not to be counted, with why."""
+    kind = f.model_type
+    why = next((g["why"] for g in _not_read().values() if kind in g["types"]), None)
+    if why:
+        raise SpecError(f"{f.place}: model_type = {show(kind)} is not known, so what its keys mean is not: it is {why}")
+
+
 def _builder_type(f: Fields) -> str:
     """The type that reads the language model, or SpecError with the nearest known ones."""
     kind = f.model_type
@@ -109,9 +117,7 @@ def _builder_type(f: Fields) -> str:
         return kind
     if not kind:
         raise SpecError(f"{f.place}: model_type = null is not known, so what its keys mean is not; {_instead(f)}")
-    why = next((g["why"] for g in _not_read().values() if kind in g["types"]), None)
-    if why:
-        raise SpecError(f"{f.place}: model_type = {show(kind)} is not known, so what its keys mean is not: it is {why}")
+    _refused(f)
     near = difflib.get_close_matches(kind, TYPES, n=3, cutoff=NEAR)
     like = f"did you mean {' or '.join(near)}? " if near else ""
     raise SpecError(
@@ -153,11 +159,13 @@ def reading(raw: Config, place: str, name: str, beside: Config | None = None) ->
     if outer.flag("is_encoder_decoder", default=False):
         raise SpecError(f"{place}: is_encoder_decoder = true: an encoder with a decoder is not supported")
     parts = towers(outer)
-    inner = text_fields(outer)
+    _refused(outer)
+    inner = text_fields(outer, FAMILIES)
     kind = _builder_type(inner)
     for f in (outer, inner):
-        f.skip("model_type")
-        f.skip("is_encoder_decoder")
+        f.skip("model_type", "is_encoder_decoder")
+        if not f.raw.get("use_sliding_window", f.raw.get("sliding_window")):  # nothing has windows but by its type
+            f.skip("use_sliding_window", "sliding_window", "max_window_layers")
     quantised = _quantisation(outer, inner)
     quantised = Fields(beside or {}, place).object("quantization") if quantised is None else quantised
     experts = next((f.text("expert_dtype", default="") for f in (inner, outer) if f.has("expert_dtype")), "")

@@ -92,6 +92,8 @@ def _hqq(raw: Raw, place: str) -> str:
 
 
 def _bits(raw: Raw, place: str) -> str:
+    if mode := by_word(raw.get("mode")):  # of MLX, which is "affine" for whole numbers
+        return mode
     return integer(raw.get("bits", raw.get("w_bit", 4)), place)
 
 

@@ -191,3 +191,27 @@ def test_nemotron_h_56b_counts_as_its_page_says():
     m = reading(raw, "x.json", "x").model
     assert total_parameters(m) == pytest.approx(56.3e9, rel=2e-3)
     assert kv_B_per_token(m, "bf16") == 2 * 10 * 8 * 128 * 2
+
+
+def test_a_wrapper_that_nobody_knows_is_read_by_the_language_model_it_names():
+    """Before: refused, as every new model of images is. What is around changes no layer; unknown keys are told."""
+    inner = llama()
+    raw = {"model_type": "newest_vlm", "text_config": inner, "vision_config": {"hidden_size": 64}}
+    found = reading(raw, "x.json", "x")
+    assert total_parameters(found.model) == total_parameters(reading(inner, "x.json", "x").model)
+    assert [p.name for p in found.model.left_out] == ["vision tower"]
+    assert "key 'n_loops' = 2" in refusal(raw | {"n_loops": 2})
+    assert '"newest_vlm" is not known' in refusal(raw | {"text_config": inner | {"model_type": "newest_text"}})
+    assert "images or sounds" in refusal(raw | {"model_type": "clip"})
+
+
+def test_window_keys_say_nothing_where_windows_are_off():
+    """Before: refused for types without windows, as Ling's files, which carry Qwen's keys."""
+    ling = QUIRKS["ling-lite"]["config"]
+    assert "max_window_layers" in refusal(ling | {"use_sliding_window": True})
+
+
+def test_the_mode_of_mlx_is_its_format():
+    """Before: whole numbers of 4 bits."""
+    raw = {"group_size": 32, "bits": 4, "mode": "mxfp4"}
+    assert reading(llama(quantization=raw), "x.json", "x").model.weight_format.startswith("mxfp4,")

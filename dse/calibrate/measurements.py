@@ -43,6 +43,9 @@ ALSO = (
 """Columns that may exist, of any kind."""
 
 
+FORMS = "give CSV in UTF-8, JSON or Parquet"
+
+
 def read(kind: str, path: str | Path | None = None) -> pd.DataFrame:
     """All rows of a kind, from the shipped file or another of the same columns.
 
@@ -57,7 +60,7 @@ def read(kind: str, path: str | Path | None = None) -> pd.DataFrame:
         rows = pd.read_parquet(path) if path.suffix == ".parquet" else read_rows(path, known)
         rows = tidied(as_rows(renamed(rows, known), path.stem), known) if own else rows
     except (OSError, ValueError) as error:
-        raise SpecError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]})") from error
+        raise SpecError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]}); {FORMS}") from error
     missing = [c for c in NEEDED[kind] if c not in rows.columns]
     if missing:
         raise SpecError(f"{path}: no column {', '.join(missing)}; a {kind} file has {', '.join(NEEDED[kind])} and more")

@@ -56,6 +56,18 @@ def test_objects_of_a_serving_benchmark(tmp_path):
             scored(tmp_path, "inference", text, "a.json")
 
 
+def test_a_benchmarks_own_objects_and_titles_above_a_header(tmp_path):
+    """GenAI-Perf puts a metric's unit and statistics in an object; spreadsheets have a title."""
+    one = {"chip": "H100", "num_gpus": 8, "model": "llama-3.1-70b", "tp": 8, "isl": 1024, "osl": 128, "concurrency": 1}
+    told = one | {"inter_token_latency": {"unit": "ms", "avg": 12.1, "p99": 20.0, "std": 0.1}}
+    assert scored(tmp_path, "inference", json.dumps(told), "a.json")[0] == pytest.approx({"line 1:tpot": 0.0121})
+    runs = {"date": "2025", "results": [one | {"median_tpot_ms": 12.1}, one | {"median_tpot_ms": 13, "tp": True}]}
+    found, why = scored(tmp_path, "inference", json.dumps(runs), "a.json")
+    assert found == pytest.approx({"line 1:tpot": 0.0121}) and "tp = 'True' is not a number" in why["line 2:tpot"]
+    table = "# My results, 2025\n\ngpu,gpus,model,seq_len,gbs,step time (s)\nH100,64,llama-3.1-8b,8192,128,5\n"
+    assert scored(tmp_path, "training", table)[0] == {"line 1": 5}
+
+
 def test_steps_operators_and_collectives_with_units_in_the_header(tmp_path):
     steps = ("gpu,gpus,model,seq_len,gbs,mbs,tp,pp,elapsed time per iteration (ms)\n"
              'A100-SXM4-80GB,64,llama-2-70b,4096,256,1,8,8,"12,345.6"\n')  # fmt: skip

@@ -166,7 +166,7 @@ def _mostly(names: list[str], body: Body) -> list[str]:
     ]
 
 
-LISTS = ("ignore", "modules_to_not_convert", "exclude_modules", "ignored_layers", "exclude")
+LISTS = ("ignore", "modules_to_not_convert", "exclude_modules", "ignored_layers", "exclude", "llm_int8_skip_modules")
 """Keys of the lists."""
 PREFIXES = ("model.layers.{}.", "model.language_model.layers.{}.", "language_model.model.layers.{}.")
 """What stands before the name of a module in a layer."""

@@ -215,3 +215,10 @@ def test_the_mode_of_mlx_is_its_format():
     """Before: whole numbers of 4 bits."""
     raw = {"group_size": 32, "bits": 4, "mode": "mxfp4"}
     assert reading(llama(quantization=raw), "x.json", "x").model.weight_format.startswith("mxfp4,")
+
+
+def test_layers_that_bitsandbytes_skips_stay_wide():
+    """Before: passed over. As in unsloth's dynamic 4-bit files."""
+    raw = {"quant_method": "bitsandbytes", "load_in_4bit": True, "llm_int8_skip_modules": ["lm_head", "self_attn"]}
+    found = reading(llama(quantization_config=raw), "x.json", "x").model.weight_format
+    assert found == "int4,head=bf16,embedding=bf16,rest=bf16,attention=bf16"

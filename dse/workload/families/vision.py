@@ -147,8 +147,8 @@ def n_tower(f: Fields) -> int:
 
 
 def _size(f: Fields, *keys: str, default: int = 0) -> int:
-    """The whole number of the first of `keys` that the file has; they may differ: each type has its own."""
-    return next((f.whole(k, least=0) for k in keys if f.has(k)), default)
+    """The whole number of the first of `keys` that the file has; an object there is of several towers, and none."""
+    return next((f.whole(k, least=0) for k in keys if f.has(k) and not isinstance(f.raw[k], dict)), default)
 
 
 def mllama(f: Fields) -> Body:

@@ -94,11 +94,16 @@ OTHERS = {
 """A key that tells whose file it is, where it is not that of a language model in the library's spelling."""
 
 
+def _by_architecture(f: Fields) -> str | None:
+    """The longest type with which a name in `architectures` begins, if any."""
+    names = [x.lower() for x in f.raw.get("architectures") or [] if isinstance(x, str)]
+    return max((t for t in TYPES if any(n.startswith(t.replace("_", "")) for n in names)), key=len, default=None)
+
+
 def _instead(f: Fields) -> str:
     """What to give in place of a file without a type."""
     whose = next((f"{said}: " for key, said in OTHERS.items() if key in f.raw), "")
-    names = [x.lower() for x in f.raw.get("architectures") or [] if isinstance(x, str)]
-    kind = max((t for t in TYPES if any(n.startswith(t.replace("_", "")) for n in names)), key=len, default=None)
+    kind = _by_architecture(f)
     return f'add "model_type": {show(kind)}' if kind else f"{whose}give the model's Hugging Face config.json"
 
 
@@ -118,7 +123,8 @@ def _builder_type(f: Fields) -> str:
     if not kind:
         raise SpecError(f"{f.place}: model_type = null is not known, so what its keys mean is not; {_instead(f)}")
     _refused(f)
-    near = difflib.get_close_matches(kind, TYPES, n=3, cutoff=NEAR)
+    named = _by_architecture(f)
+    near = [named] if named else difflib.get_close_matches(kind, TYPES, n=3, cutoff=NEAR)
     like = f"did you mean {' or '.join(near)}? " if near else ""
     raise SpecError(
         f"{f.place}: model_type = {show(f.raw.get('model_type'))} is not known, so what its keys mean is not; {like}"

@@ -42,7 +42,7 @@ def stored_as(raw: dict[str, Any] | None, place: str, body: Body, expert_dtype: 
     if raw is None or is_plain(raw):
         return Stored("bf16", "none")
     method = method_of(raw)
-    if method == "compressed-tensors" or raw.get("quantized_layers"):
+    if method == "compressed-tensors" or (raw.get("quantized_layers") and method != "fp8"):
         made = _groups(raw, place, body)
         narrow = made["experts"] if _parts_of(body)["experts"] else made["mlp"]
     else:
@@ -59,7 +59,7 @@ def stored_as(raw: dict[str, Any] | None, place: str, body: Body, expert_dtype: 
 
 def _experts_apart(raw: dict[str, Any], place: str, beside: str) -> dict[str, str]:
     """The format of experts where the file names one for them."""
-    said = str(raw.get("expert_dtype") or beside or raw.get("moe_quant_algo") or "").lower()
+    said = str(raw.get("moe_quant_algo") or raw.get("expert_dtype") or beside).lower()
     if not said:
         return {}
     known = NARROW_EXPERTS | {"nvfp4": "nvfp4"}
@@ -153,7 +153,8 @@ def _names(raw: dict[str, Any], key: str, place: str) -> list[str]:
 
 def _kept(raw: dict[str, Any], place: str, body: Body) -> dict[str, str]:
     """Parts of which the file leaves at least half of the layers in 16 bit."""
-    return dict.fromkeys(_mostly([x for key in LISTS for x in _names(raw, key, place)], body), "bf16")
+    lists = LISTS if raw.get("quant_method") != "fp8" else LISTS[1:]  # "ignore" is of ModelOpt's parts there
+    return dict.fromkeys(_mostly([x for key in lists for x in _names(raw, key, place)], body), "bf16")
 
 
 def _mostly(names: list[str], body: Body) -> list[str]:

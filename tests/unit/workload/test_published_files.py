@@ -222,3 +222,17 @@ def test_layers_that_bitsandbytes_skips_stay_wide():
     raw = {"quant_method": "bitsandbytes", "load_in_4bit": True, "llm_int8_skip_modules": ["lm_head", "self_attn"]}
     found = reading(llama(quantization_config=raw), "x.json", "x").model.weight_format
     assert found == "int4,head=bf16,embedding=bf16,rest=bf16,attention=bf16"
+
+
+def test_experts_in_fp4_of_a_file_in_fp8():
+    """Before: attention in 16 bit and experts in MXFP4. As in nvidia/DeepSeek-V4-Flash-NVFP4."""
+    one = next(x for x in map(json.loads, PUBLIC) if x["name"] == "deepseek-v4-flash")["config"]
+    raw = {"quant_method": "fp8", "quant_algo": "MIXED_PRECISION", "moe_quant_algo": "NVFP4", "ignore": ["*.attn.*"],
+           "quantized_layers": {"layers.0.ffn.experts": {"quant_algo": "NVFP4"}}}  # fmt: skip
+    found = reading(one | {"quantization_config": raw}, "x.json", "x").model.weight_format
+    assert found == "fp8,head=bf16,embedding=bf16,rest=bf16,experts=nvfp4"
+
+
+def test_the_architecture_tells_which_type_was_meant():
+    told = refusal(llama(model_type="deepseek_ref", architectures=["DeepseekV4ForCausalLM"]))
+    assert "did you mean deepseek_v4?" in told

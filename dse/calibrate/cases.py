@@ -29,7 +29,7 @@ from ..workload.mixers import Attention
 from ..workload.transformer import Model, Training, total_parameters, uniform
 from .measurements import peak_memory_B, step_s
 from .published import devices_per_chip, known_model, named_system, on_measured_network, per_device, preset_for
-from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
+from .reading import NO, YES, Unmodelled, guarded, odd_cell, row_number, row_switch, row_text, weights_only
 
 FUSED_SINCE = 2023
 """Year from which training stacks are taken to fuse attention [dao2022] and models to do without dropout."""
@@ -102,13 +102,6 @@ def row_model(row: Any) -> Model:
     return min((base, plain), key=lambda m: abs(math.log(total_parameters(m) / printed)))
 
 
-def weights_only(precision: str) -> str:
-    """A row's precision, SpecError where it tells that of a cache: which words are the weights' is not said."""
-    if re.search(r"\bkv\b|kv[ _-]?cache|_kv", precision.lower()):
-        raise SpecError(f"precision '{precision}' tells that of the KV cache too; give that of the weights alone")
-    return precision
-
-
 def row_precision(row: Any) -> str:
     """Precision of the linear layers: 16 bit unless the row says FP8, INT8 or FP4; SpecError for any other."""
     text = weights_only(row_text(row, "precision")).lower()
@@ -144,9 +137,9 @@ def row_recompute(row: Any) -> str:
 
 
 RECOMPUTE = {
-    "none": ("none", "no", "false", "off", "0", "0.0"),
+    "none": NO,
     "selective": ("selective", "", "auto", "not stated", "unknown"),
-    "full": ("full", "yes", "true", "on", "all", "block", "1", "1.0"),
+    "full": ("full", "all", "block", *YES),
 }
 """Words for what a row recomputes; a plain yes is whole layers, which is what checkpointing does unless told."""
 
@@ -162,12 +155,18 @@ def row_plan(row: Any, devices: int) -> Plan:
     batch = int(row_number(row, "global_batch"))
     micro = int(row_number(row, "micro_batch", 0)) or (1 if pp > 1 else max(batch // dp, 1))
     zero = int(row_number(row, "zero_stage", 1 if dp > 1 else 0))
+    if zero not in ZERO_STAGES:
+        raise SpecError(f"zero_stage = {zero} is none of {', '.join(map(str, ZERO_STAGES))}")
     return Plan(
         tp=tp, pp=pp, dp=dp, micro_batch=micro, interleave=max(int(row_number(row, "virtual_pp", 1)), 1), zero=zero,
         recompute=row_recompute(row), cp=cp, ep=ep,
-        sequence_parallel=row_text(row, "sequence_parallel").lower() not in ("no", "false", "0"),
+        sequence_parallel=row_switch(row, "sequence_parallel", usual=True),
         offload=bool(re.search(OFFLOADS, row_text(row, "note").lower())), n_copies=n_slices(row),
     )  # fmt: skip
+
+
+ZERO_STAGES = (0, 1, 2, 3)
+"""What of a replica's states data ranks share: nothing, optimizer states, gradients too, weights too."""
 
 
 def n_slices(row: Any) -> int:
@@ -271,7 +270,8 @@ def row_system(row: Any, chip: str, usual: str) -> System:
 
 NUMBERS = (
     "num_chips", "layers", "hidden", "ffn_hidden", "heads", "kv_heads", "vocab", "experts", "active_experts",
-    "seq_len", "global_batch", "micro_batch", "tp", "pp", "dp", "cp", "ep", "virtual_pp", "zero_stage",
+    "seq_len", "global_batch", "micro_batch", "tp", "pp", "dp", "cp", "ep", "virtual_pp", "zero_stage", "head_dim",
+    "params_B", "year",
 )  # fmt: skip
 
 COMPETE = (
@@ -303,7 +303,13 @@ def _readable_case(point: pd.DataFrame, row: Any, label: tuple[str, str], found:
     twice = printed_twice(point)
     measured = None if twice else step_s(point) or rated_step_s(point)
     if measured is None:
-        return Unmodelled(*label, found[0], twice or "no step time or throughput")
+        said = ", ".join(
+            dict.fromkeys(
+                f"{m} in {u if isinstance(u, str) else 'no unit'}"
+                for m, u in zip(point.metric, point.unit, strict=True)
+            )
+        )
+        return Unmodelled(*label, found[0], twice or f"no step time or throughput that is known, but {said}")
     n_chips = row_number(row, "num_chips")
     plan = row_plan(row, int(n_chips))
     size = plan.tp * plan.pp * plan.cp * plan.dp

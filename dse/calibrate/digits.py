@@ -16,6 +16,8 @@ from .reading import AT_LEAST_ONE, NOT_NEGATIVE, ODD_NUMBER, WHOLE
 
 COLUMNS = tuple(dict.fromkeys((*AT_LEAST_ONE, *NOT_NEGATIVE, "concurrency")))
 """Columns of numbers."""
+LENGTHS = ("num_chips", "in_len", "out_len", "batch", "concurrency", "elements", "message_bytes")
+"""Those of sizes that may be means, but are hardly printed to a thousandth."""
 SPACE = "[ _'\u2019\u00a0\u2009\u202f]"
 """What parts groups of three digits and nothing else."""
 POINT, COMMA, EITHER_COMMA, EITHER_POINT, NEUTRAL = "point", "comma", "either comma", "either point", "neutral"
@@ -83,7 +85,7 @@ def _mark(name: str, shapes: Sequence[str | None], elsewhere: bool) -> str:
     if point or comma:
         return POINT if point else COMMA
     whole = name in WHOLE
-    if whole and EITHER_COMMA in shapes and EITHER_POINT not in shapes:
+    if (whole or (name in LENGTHS and not elsewhere)) and EITHER_COMMA in shapes and EITHER_POINT not in shapes:
         return POINT  # 1,234 of a count is no decimal
     if whole and EITHER_POINT in shapes and EITHER_COMMA not in shapes and elsewhere:
         return COMMA

@@ -30,10 +30,11 @@ from ..workload.mixers import AbstractMixer, Attention, Latent
 from ..workload.quantised import WIDE
 from ..workload.storage import format_of, n_element_bits
 from ..workload.transformer import Decode, Model, Prefill, Serving
-from .cases import Case, row_model, weights_only
-from .measurements import SECONDS, rate
+from .cases import Case, row_model
+from .measurements import SECONDS
 from .published import devices_per_chip, known_model, per_device, preset_for
-from .reading import Unmodelled, guarded, odd_cell, row_number, row_text
+from .reading import Unmodelled, guarded, odd_cell, row_number, row_text, weights_only
+from .throughput import rate
 
 STACKS: tuple[tuple[str, str], ...] = (
     (r"neuron|nxdi", "neuronx"),
@@ -61,6 +62,7 @@ KINDS = {
     "request_latency_derived": "request",
     "output_throughput": "request",
     "throughput": "request",
+    "throughput_per_chip": "request",
 }
 """Published metric to what is predicted."""
 STATISTICS = ("p50", "mean", "median", "not stated", "single run", "")
@@ -220,7 +222,7 @@ def _why_not(row: Any, metric: str, others: set[str]) -> str | None:
         return odd or f"no {', '.join(needed)}"
     if "request_latency_derived" in others and metric in ("latency_per_token", "throughput"):
         return "request time over all tokens, in and out: said by the request's latency"
-    if metric in ("output_throughput", "throughput") and others & {
+    if "throughput" in metric and others & {
         "ttft",
         "tpot",
         "latency_per_token",
@@ -259,7 +261,7 @@ def _seconds(row: Any, metric: str) -> float | None:
         if said is None or said.of == "steps" or value <= 0:
             return None
         each = row_number(row, "out_len") if said.of == "tokens" else 1.0
-        chips = row_number(row, "num_chips") if said.per_chip else 1.0
+        chips = row_number(row, "num_chips") if said.per_chip or metric.endswith("chip") else 1.0
         return row_number(row, "batch") * each / (value * said.per_s * chips)
     return value * SECONDS[unit] if unit in SECONDS else None
 

@@ -66,7 +66,8 @@ Lowered = StepDemand | str
 STATISTICS = ("p50", "median", "mean", "")
 """Statistics in the order in which they stand for a point; its tails come last."""
 
-NUMBERS = ("num_chips", "num_ranks", "num_nodes", "M", "N", "K", "batch", "head_dim", "elements", "message_bytes")
+NUMBERS = ("num_chips", "num_ranks", "num_nodes", "M", "N", "K", "batch", "seq_len", "head_dim", "elements",
+           "message_bytes")  # fmt: skip
 
 
 TELLING = (
@@ -180,7 +181,9 @@ def _collective(row: Any, system: System, chip_name: str) -> Traffic | str:
     ref = dataclasses.replace(ref, has_direct="custom" in row_text(row, "algorithm").lower())
     where = spread(system.fabric, 1, ranks)
     nodes = int(row_number(row, "num_nodes", 0))
-    if nodes > where[1] and ranks % nodes == 0:
+    if nodes and (ranks % nodes or nodes < where[1]):
+        return f"{ranks} ranks do not share out over {nodes} nodes of this chip"
+    if nodes > where[1]:
         where = group(system.fabric, 1, ranks // nodes), nodes
     per_rank = "per rank" in row_text(row, "size_convention").lower()
     name = row_text(row, "collective").lower()

@@ -1,19 +1,19 @@
 """Published measurements, one row per metric with its source; rows that share `point_id` are one measurement.
 
-A user's own file has the same columns as CSV or Parquet.
+A user's own file has the same columns as CSV, JSON or Parquet, or one for each metric (see `wide_tables`).
 """
 
 from __future__ import annotations
 
-import dataclasses
-import re
 from pathlib import Path
 
 import pandas as pd
 
 from ..core.errors import SpecError, UnknownNameError
-from .spelling import tidied
+from .spelling import renamed, tidied
 from .text_tables import read_text
+from .throughput import rate
+from .wide_tables import JSON, as_rows, read_objects
 
 DATA = Path(__file__).parent / "data"
 KINDS = ("training", "inference", "kernels", "collectives")
@@ -43,6 +43,9 @@ ALSO = (
 """Columns that may exist, of any kind."""
 
 
+FORMS = "give CSV in UTF-8, JSON or Parquet"
+
+
 def read(kind: str, path: str | Path | None = None) -> pd.DataFrame:
     """All rows of a kind, from the shipped file or another of the same columns.
 
@@ -53,10 +56,11 @@ def read(kind: str, path: str | Path | None = None) -> pd.DataFrame:
     own, path = path is not None, DATA / f"{kind}.parquet" if path is None else Path(path)
     try:
         known = (*NEEDED[kind], *ALSO)
-        rows = pd.read_parquet(path) if path.suffix == ".parquet" else read_text(path, known)
-        rows = tidied(rows, known) if own else rows
+        read_rows = read_objects if path.suffix in JSON else read_text
+        rows = pd.read_parquet(path) if path.suffix == ".parquet" else read_rows(path, known)
+        rows = tidied(as_rows(renamed(rows, known), path.stem), known) if own else rows
     except (OSError, ValueError) as error:
-        raise SpecError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]})") from error
+        raise SpecError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]}); {FORMS}") from error
     missing = [c for c in NEEDED[kind] if c not in rows.columns]
     if missing:
         raise SpecError(f"{path}: no column {', '.join(missing)}; a {kind} file has {', '.join(NEEDED[kind])} and more")
@@ -113,53 +117,4 @@ def step_s(point: pd.DataFrame) -> float | None:
         if said is not None and value > 0:
             chips = float(first.num_chips) if said.per_chip or name.endswith("chip") else 1.0
             return per_step[said.of] / (value * said.per_s * chips)
-    return None
-
-
-THINGS: tuple[tuple[str, str], ...] = (
-    (r"tok(en)?s?", "tokens"),
-    (r"seq(uence)?s?|samples?|sents?|sentences?|examples?|prompts?|req(uest)?s?", "sequences"),
-    (r"steps?|it(er(ation)?)?s?", "steps"),
-)
-"""Words for what is counted."""
-SCALES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9}
-TIMES = {"s": 1.0, "sec": 1.0, "second": 1.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0, "day": 86400.0}
-"""Seconds of the time in a rate."""
-PER_CHIP = ("gpu", "chip", "device", "tpu", "accelerator", "card", "hpu")
-"""Words after a second stroke that make a rate one chip's."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Rate:
-    """What a published unit of throughput means."""
-
-    of: str
-    """"tokens", "sequences" or "steps"."""
-    per_s: float
-    """Things per second of a value of 1."""
-    per_chip: bool
-    """Whether it is the rate of one chip."""
-
-
-def rate(unit: str) -> Rate | None:
-    """The meaning of a unit such as "tokens/s/GPU" or "ktok/min"; None for an unknown one, such as "tok/s/user"."""
-    parts = [p.strip() for p in re.sub(r"\bper\b", "/", unit).split("/")]
-    if len(parts) not in (2, 3):
-        return None
-    multiple = re.fullmatch(r"([kKMBG]?)\s*([a-z]+)", parts[0], re.IGNORECASE)
-    if multiple is None:
-        return None
-    found = _thing(multiple.group(1), multiple.group(2)) or _thing("", multiple.group(1) + multiple.group(2))
-    time = TIMES.get(parts[1].lower()) or TIMES.get(parts[1].lower().removesuffix("s"))
-    per_chip = len(parts) == 3 and parts[2].lower().removesuffix("s") in PER_CHIP
-    if found is None or time is None or (len(parts) == 3 and not per_chip):
-        return None
-    return Rate(found[0], found[1] / time, per_chip)
-
-
-def _thing(multiple: str, word: str) -> tuple[str, float] | None:
-    """What `word` counts and how many of it a value of 1 are; None for another word."""
-    for pattern, name in THINGS:
-        if multiple in SCALES and re.fullmatch(pattern, word.lower()):
-            return name, SCALES[multiple]
     return None

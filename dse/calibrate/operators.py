@@ -15,7 +15,8 @@ from .reading import FACTS, row_number, row_text
 WIDTHS = {
     "bfloat16": "bf16", "fp16": "bf16", "bf16": "bf16", "float16": "bf16", "half": "bf16", "fp8": "fp8",
     "fp8_block": "fp8", "fp8 e4m3": "fp8", "fp8_e4m3": "fp8", "e4m3": "fp8", "mxfp8": "fp8", "sq": "int8",
-    "int8": "int8", "w8a8": "int8", "nvfp4": "fp4", "mxfp4": "fp4", "fp4": "fp4", "float": "fp32",
+    "float8_e4m3fn": "fp8", "float8_e4m3": "fp8", "float8": "fp8", "e5m2": "fp8", "fp8_e5m2": "fp8",
+    "float8_e5m2": "fp8", "int8": "int8", "w8a8": "int8", "nvfp4": "fp4", "mxfp4": "fp4", "fp4": "fp4", "float": "fp32",
 }  # fmt: skip
 """Published data type to precision of the products; SmoothQuant multiplies 8-bit integers."""
 
@@ -49,7 +50,7 @@ class DataType:
 
 def data_type(published: str) -> DataType | None:
     """Widths behind a published data type such as "bf16, KV fp8" or "FP8 (presumed)"; None if it is not known."""
-    products, _, cache = published.lower().partition("(")[0].strip().partition(", kv ")
+    products, _, cache = published.lower().removeprefix("torch.").partition("(")[0].strip().partition(", kv ")
     precision = "bf16" if products in WEIGHT_ONLY_B else WIDTHS.get(products)
     kv = WIDTHS.get(cache.strip() or products, "bf16")
     if precision is None or (cache and cache.strip() not in WIDTHS):
@@ -126,11 +127,9 @@ def attention(name: str, row: Any, dtype: DataType) -> Op | str:
     heads_text = row_text(row, "heads")
     query, _, cached = heads_text.partition("/")
     heads, kv = (float(t) if re.fullmatch(r"[\d.]+", t) else 0.0 for t in (query, cached or query))
-    width, sequences = (row_number(row, c, 0) for c in ("head_dim", "batch"))
-    said = re.match(r"\d+(\.\d+)?", row_text(row, "seq_len").strip())
-    length = float(said.group()) if said else 0.0
+    width, sequences, length = (row_number(row, c, 0) for c in ("head_dim", "batch", "seq_len"))
     if min(heads, kv, length, width, sequences) <= 0:
-        return "attention without heads, width, length or batch"
+        return f"attention without heads ('{heads_text}', as 32 or 32/8), width, length or batch"
     softmax, kv_B = passes()["softmax_forward"], dtype.kv_B
     if "decode" in name:
         return fused_attention(kv, kv, width, heads / kv, length, sequences, 2, softmax, kv_B)
@@ -190,18 +189,30 @@ def small_op(name: str, row: Any) -> Op | str:
 def row_ops(row: Any, hosted: bool) -> list[Op] | str:
     """The kernels of a row in turn, or why it is not modelled; `hosted` where a host starts every kernel."""
     name, published = row_text(row, "op").lower(), row_text(row, "dtype").lower()
+    if other := re.search(OTHERS, name):
+        return f"operator '{name}' is not modelled: {other[0]}"
     if copied_B(row):
         return [Op("copy", Kind.ELEMENTWISE, (), "bf16", hbm_B=copied_B(row), vector_elements=0.0)]
     dtype = data_type(published)
     if dtype is None:
         return f"data type '{published}' is not modelled"
-    if "gemm" in name or "matmul" in name:
+    if re.search("gemm|matmul|\\bbmm\\b", name):
         return _products(name, row, dtype)
     found = attention(name, row, dtype) if re.search("attention (decode|prefill)", name) else small_op(name, row)
     if isinstance(found, str):
         return found
     joined = hosted and "decode" in name
     return [dataclasses.replace(found, n_launches=SPLIT_LAUNCHES) if joined else found]
+
+
+OTHERS = r"backward|bwd|grad\b|\bsparse|\bmla\b|all[-_ ]?(reduce|gather)|reduce[-_ ]?scatter"
+"""Words in an operator's name that make it another one than its other words say."""
+
+
+def n_products(row: Any) -> float:
+    """Products of a row that are of one shape and share nothing: its batch, where its name says so."""
+    said = re.search(r"\bb(atch(ed)?[-_ ]?)?(gemm|matmul|mm)\b", row_text(row, "op").lower())
+    return max(row_number(row, "batch", 1.0), 1.0) if said else 1.0
 
 
 def _products(name: str, row: Any, dtype: DataType) -> list[Op] | str:
@@ -212,7 +223,8 @@ def _products(name: str, row: Any, dtype: DataType) -> list[Op] | str:
     m, n, k = (row_number(row, c, 0) for c in ("M", "N", "K"))
     if min(m, n, k) <= 0:
         return "matrix product without M, N or K"
-    return [*narrowing(m, k, dtype), gemm(m, n, k, dtype)]
+    count = n_products(row)
+    return [*narrowing(count * m, k, dtype), gemm(m, n, k, dtype, count)]
 
 
 def copied_B(row: Any) -> float:

@@ -8,6 +8,7 @@ from functools import cache
 
 from ..core.provenance import load_receipts, number
 from ..hardware.chip import Chip
+from ..hardware.presets import chip as preset_chip
 from ..hardware.system import Fabric, System
 from ..lowering.collective import Reference, across_gather, spread
 from ..workload.presets import model as preset_model
@@ -17,10 +18,10 @@ from .protocols import PROTOCOLS, levels_at_once
 from .reading import FACTS
 
 CHIPS: tuple[tuple[str, str, str], ...] = (
-    (r"trainium1|trn1", "trainium1", "trn1-16"),
-    (r"trainium2|trn2", "trainium2", "trn2-16"),
-    (r"trainium3|trn3", "trainium3", "trn3-gen2-144"),
-    (r"inferentia2|inf2", "inferentia2", "inf2-48xlarge"),
+    (r"trainium ?1|trn1", "trainium1", "trn1-16"),
+    (r"trainium ?2|trn2", "trainium2", "trn2-16"),
+    (r"trainium ?3|trn3", "trainium3", "trn3-gen2-144"),
+    (r"inferentia ?2|inf2", "inferentia2", "inf2-48xlarge"),
     (r"a100.*pcie", "a100-pcie", "a100-pcie-8"),
     (r"a100.*40", "a100-40", "dgx-a100-40"),
     (r"a100", "a100-80", "dgx-a100"),
@@ -42,14 +43,14 @@ CHIPS: tuple[tuple[str, str, str], ...] = (
     (r"mi325x", "mi325x", "mi325x-8"),
     (r"mi350x", "mi350x", "mi350x-8"),
     (r"mi355x", "mi355x", "mi355x-8"),
-    (r"v5e", "tpu-v5e", "tpu-v5e-256"),
-    (r"v5p", "tpu-v5p", "tpu-v5p-8960"),
-    (r"v6e|trillium", "tpu-v6e", "tpu-v6e-256"),
+    (r"v5 ?e|v5 ?lite", "tpu-v5e", "tpu-v5e-256"),
+    (r"v5 ?p\b", "tpu-v5p", "tpu-v5p-8960"),
+    (r"v6 ?e|trillium", "tpu-v6e", "tpu-v6e-256"),
     (r"tpu ?7|v7|ironwood", "tpu-v7", "tpu-v7-9216"),
-    (r"tpu v4", "tpu-v4", "tpu-v4-4096"),
-    (r"tpu v3", "tpu-v3", "tpu-v3-32"),
-    (r"gaudi ?2|\bhl-?225", "gaudi2", "gaudi2-8"),
-    (r"gaudi ?3|\bhl-?325", "gaudi3", "gaudi3-8"),
+    (r"tpu ?v4\b", "tpu-v4", "tpu-v4-4096"),
+    (r"tpu ?v3\b", "tpu-v3", "tpu-v3-32"),
+    (r"gaudi ?2|\bhl ?225", "gaudi2", "gaudi2-8"),
+    (r"gaudi ?3|\bhl ?325", "gaudi3", "gaudi3-8"),
 )
 """Pattern in a chip's published name, preset and system; the first that matches counts."""
 
@@ -122,16 +123,32 @@ def _on_slower_links(system: System, bus_Bps: float, ref: Reference) -> System:
     )
 
 
-OTHERS = r"h(100|200|800).*(pcie|\bnvl\b)|a800.*pcie|a100.*pcie.*40|a100.*40.*pcie|gh200.*\b(96|480) ?gb"
-"""Boards that share a name with a preset and neither its clock nor its memory."""
+OTHERS = r"h(100|200|800).*(pcie|\bnvl\b)|a800.*pcie|\bmig\b|\ba100x|\bh20 3e"
+"""Boards that share a name with a preset and neither its clock nor its size."""
+NEAR_GB = 0.08
+"""How far a memory in a chip's name may be from its preset's: makers count with and without what is set aside."""
 
 
+def _named(plain: str) -> tuple[str, str] | None:
+    return next(((chip, system) for pattern, chip, system in CHIPS if re.search(pattern, plain)), None)
+
+
+def _fits(chip: str, plain: str) -> bool:
+    """Whether the memory that a name states, if any, is the preset's or that of several."""
+    said = re.search(r"\b(\d+) ?gi?b\b", plain)
+    n = float(said.group(1)) * 1e9 / float(preset_chip(chip).hbm_capacity_B) if said else 1.0
+    return abs(n / max(round(n), 1) - 1) <= NEAR_GB
+
+
+@cache
 def preset_for(published: str) -> tuple[str, str] | None:
-    """Chip preset and system of a published chip name."""
-    lower = published.lower()
-    if re.search(OTHERS, lower):
+    """Chip preset and system of a published chip name; None for two chips, or another memory than the preset's."""
+    plain = re.sub("[-_]", " ", published.lower())
+    found = _named(plain)
+    several = {_named(part) for part in re.split(r"[/+,&]|\band\b|\bvs\b", plain)} - {None}
+    if found is None or len(several) > 1 or re.search(OTHERS, plain) or not _fits(found[0], plain):
         return None
-    return next(((chip, system) for pattern, chip, system in CHIPS if re.search(pattern, lower)), None)
+    return found
 
 
 SUFFIXES = (
@@ -140,7 +157,9 @@ SUFFIXES = (
 """Endings of a model's name that say how it was tuned or stored, not how large it is."""
 
 ALIASES = {
-    "deepseek-r1": "deepseek-v3", "deepseek-v3.1": "deepseek-v3", "deepseek-v3-base": "deepseek-v3",
+    "deepseek-r1": "deepseek-v3", "deepseek-v3.1": "deepseek-v3",
+    "deepseek-r1-671b": "deepseek-v3", "deepseek-v3-671b": "deepseek-v3",
+    "deepseek-v3-base": "deepseek-v3",
     "deepseek-r1-0528": "deepseek-v3", "llama-3-8b": "llama-3.1-8b", "llama-3-70b": "llama-3.1-70b",
     "llama-3-405b": "llama-3.1-405b", "llama3-8b": "llama-3.1-8b", "llama3-70b": "llama-3.1-70b",
     "llama3.1-8b": "llama-3.1-8b", "llama3.1-70b": "llama-3.1-70b", "llama3.1-405b": "llama-3.1-405b",
@@ -157,8 +176,8 @@ ALIASES = {
 
 def model_alias(published: str) -> str:
     """Name of the preset behind a published model name, or what is left of that name."""
-    name = re.sub(r"\s*\(.*\)", "", published.rsplit("/", 1)[-1].lower()).strip().replace("_", "-")
-    name = re.sub(r"^meta[- ]", "", re.sub(r"\s+", "-", name))
+    name = re.sub(r"\s*\(.*\)", "", published.rsplit("/", 1)[-1].lower()).strip()
+    name = re.sub(r"^meta-", "", re.sub(r"[\s_:]+", "-", name))
     while True:
         if name in model_names():
             return name

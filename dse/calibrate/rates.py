@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .operators import copied_B
+from .operators import copied_B, n_products
 from .reading import row_number, row_text
 
 SIZED = ("busbw", "algbw", "bandwidth_per_chip", "bandwidth_per_core", "bandwidth", "throughput")
@@ -31,7 +31,7 @@ def _size(row: Any) -> float:
         return row_number(row, "elements", 0)
     if "FLOP" in unit:
         m, n, k = (row_number(row, c, 0) for c in ("M", "N", "K"))
-        return 2 * m * n * k
+        return 2 * m * n * k * n_products(row)
     wire = WIRE.get(row_text(row, "collective").lower())
     if wire is None:
         return copied_B(row)

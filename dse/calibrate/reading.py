@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from ..core.errors import DseError, ReceiptError
+from ..core.errors import DseError, ReceiptError, SpecError
 
 FACTS = Path(__file__).parent / "data" / "rows.toml"
 """What rows leave out, with its receipts."""
@@ -54,8 +55,34 @@ def odd_cell(row: Any, columns: Sequence[str]) -> str | None:
     for name in columns:
         said = row_text(row, name).strip()
         if said and not row_number(row, name, -1.0) >= 0:
-            return f"{name} = '{said}' is not a number from 0 up"
+            return f"{name} = '{said}' is not a number from 0 up; write digits alone"
     return None
+
+
+YES = ("yes", "true", "on", "1", "1.0")
+NO = ("no", "none", "false", "off", "0", "0.0")
+"""Words for a switch."""
+
+
+def row_switch(row: Any, name: str, usual: bool) -> bool:
+    """Yes or no of a cell, `usual` where it is blank; SpecError for another word."""
+    said = row_text(row, name).strip().lower()
+    if said and said not in YES and said not in NO:
+        raise SpecError(f"{name} = '{row_text(row, name)}' is not yes or no")
+    return said in YES if said else usual
+
+
+TWO_WIDTHS = r"^\s*b?f?(fp|loat)?16\s*(/|,|or|vs)\s*(nv|mx)?fp[48]\b|^\s*(nv|mx)?fp[48]\s*(/|,|or|vs)\s*[bf]p?f?16\b"
+"""A cell that is no more than 16 bit beside a narrower format."""
+
+
+def weights_only(precision: str) -> str:
+    """A row's precision, SpecError where it tells that of a cache: which words are the weights' is not said."""
+    if re.search(TWO_WIDTHS, precision.lower()):
+        raise SpecError(f"precision '{precision}' names two widths; give each row its own")
+    if re.search(r"\bkv\b|kv[ _-]?cache|_kv", precision.lower()):
+        raise SpecError(f"precision '{precision}' tells that of the KV cache too; give that of the weights alone")
+    return precision
 
 
 def guarded(label: tuple[str, str, str], make: Callable[[], T]) -> T | Unmodelled:

@@ -14,33 +14,45 @@ from ..workload.presets import model as preset_model
 from ..workload.presets import model_names
 from .digits import with_plain_numbers
 from .published import model_alias
+from .throughput import rate
 
 COLUMNS = {
-    "gpu": "chip", "accelerator": "chip", "hardware": "chip", "gpus": "num_chips", "num_gpus": "num_chips",
-    "n_gpus": "num_chips", "input_len": "in_len", "isl": "in_len", "output_len": "out_len", "osl": "out_len",
-    "gbs": "global_batch", "mbs": "micro_batch", "ranks": "num_ranks", "nodes": "num_nodes",
-    "max_concurrency": "concurrency",
+    "gpu": "chip", "accelerator": "chip", "hardware": "chip", "device": "chip", "gpus": "num_chips",
+    "num_gpus": "num_chips", "n_gpus": "num_chips", "chips": "num_chips", "world_size": "num_chips",
+    "input_len": "in_len", "input_length": "in_len", "input_tokens": "in_len", "isl": "in_len",
+    "output_len": "out_len", "output_length": "out_len", "output_tokens": "out_len", "osl": "out_len",
+    "sequence_length": "seq_len", "gbs": "global_batch", "global_batch_size": "global_batch", "mbs": "micro_batch",
+    "micro_batch_size": "micro_batch", "batch_size": "batch", "ranks": "num_ranks", "nodes": "num_nodes",
+    "size_(b)": "message_bytes", "size_bytes": "message_bytes", "message_size_(b)": "message_bytes",
+    "max_concurrency": "concurrency", "tp_size": "tp", "tensor_parallel_size": "tp", "pp_size": "pp",
+    "pipeline_parallel_size": "pp", "dp_size": "dp", "ep_size": "ep", "model_id": "model", "model_name": "model",
+    "engine": "framework", "backend": "framework",
 }  # fmt: skip
-"""Columns under other names, in small letters."""
+"""Columns under other names, in small letters joined by underscores."""
 METRICS = {
     "time_to_first_token": "ttft", "first_token_latency": "ttft", "time_per_output_token": "tpot", "itl": "tpot",
     "inter_token_latency": "tpot", "e2e_latency": "request_latency", "end_to_end_latency": "request_latency",
+    "e2el": "request_latency", "tbt": "tpot",
     "iteration_time": "step_time", "step_latency": "step_time", "time_per_step": "step_time",
     "elapsed_time_per_iteration": "step_time",
-    "tokens_per_second": "throughput", "tokens_per_sec": "throughput", "tok_per_s": "throughput",
+    "tps": "throughput", "request_throughput": "throughput", "output_token_throughput": "output_throughput",
+    "throughput_per_gpu": "throughput_per_chip", "throughput_per_device": "throughput_per_chip",
     "bus_bandwidth": "busbw", "bus_bw": "busbw", "algorithm_bandwidth": "algbw", "alg_bw": "algbw",
+    "duration": "time", "runtime": "time", "time": "time", "latency": "latency",
 }  # fmt: skip
 """Metrics under other names, small letters joined by underscores."""
 TIMES = {
     "milliseconds": "ms", "millisecond": "ms", "msecs": "ms", "microseconds": "us", "microsecond": "us", "usec": "us",
-    "nanoseconds": "ns", "second": "s", "secs": "s",
+    "nanoseconds": "ns", "second": "s", "secs": "s", "hr": "h", "hrs": "h", "hour": "h", "mins": "min",
 }  # fmt: skip
 """Units of time under other names, in small letters."""
 RATES = {"tflops/s": "TFLOP/s", "tflops": "TFLOP/s", "tflop/s": "TFLOP/s", "pflops": "PFLOP/s", "pflop/s": "PFLOP/s",
-         "gflops": "GFLOP/s", "gflop/s": "GFLOP/s", "tps": "tok/s"}  # fmt: skip
+         "gflops": "GFLOP/s", "gflop/s": "GFLOP/s", "tps": "tok/s", "tgs": "tok/s/gpu"}  # fmt: skip
 """Rates under other names, in small letters; those of bits and bytes differ by case alone and stay."""
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv")
-PER_TOKEN = r"\s*/\s*(tok|token|output token)$"
+PER_SECOND = r"\s*(/|\bper\b)\s*sec(ond)?s?\b"
+PER_ONE = r"\s*(/|\bper\b)\s*(tok|token|output token|step|it|iter|iteration|request|req)$"
+"""What a time is of, which its metric says too."""
 STATISTICS = {"avg": "mean", "average": "mean"}
 
 
@@ -50,18 +62,36 @@ def metric_word(said: str) -> str:
     return METRICS.get(word, word)
 
 
-PARTED = r"(?:(mean|median|avg|average|p\d{2})_)?(.+?)(?:_\(?(ms|us|s|sec|seconds|gb/s)\)?)?"
-"""A metric with its statistic before it and its unit behind, as benchmarks of serving stacks name their columns."""
+STATISTIC = r"mean|median|avg|average|p\d{2}"
+PARTED = rf"(?:({STATISTIC})_)?(.+?)(?:_({STATISTIC}))?(?:_(ms|us|s|sec|seconds|gb/s))?"
+"""A metric with its statistic before or behind it and its unit last, as benchmarks of serving stacks name columns."""
+BRACKETS = r"(.+?)[\s_]*[(\[]([^()\[\]]+)[)\]]"
+"""A name with its unit in brackets."""
 
 
 def parted_metric(said: str) -> tuple[str, str, str]:
-    """Metric, statistic and unit that a name tells, the last two empty where it does not or the metric is unknown."""
-    found = re.fullmatch(PARTED, re.sub(r"[\s-]+", "_", said.strip().lower()))
-    name = METRICS.get(found[2], found[2]) if found else ""
-    if not found or name not in METRICS.values():
+    """Metric, statistic and unit that a name tells, the last two empty where it does not or the metric is unknown.
+
+    A name may be a rate, as "tokens/s/GPU" or "tokens_per_second".
+    """
+    apart = re.fullmatch(BRACKETS, said.strip())
+    name, unit = (apart[1], apart[2]) if apart else (said.strip(), "")
+    if name.lower() in RATES:
+        return "throughput", "", unit_word(unit or name)
+    flow = rate(name)
+    if flow is not None:
+        return f"throughput{'_per_chip' * flow.per_chip}", "", unit_word(unit or name)
+    found = re.fullmatch(PARTED, re.sub(r"[\s-]+", "_", name.lower()))
+    word = METRICS.get(found[2], found[2]) if found else ""
+    if not found or word not in METRICS.values():
         return metric_word(said), "", ""
-    unit = {"gb/s": "GB/s"}.get(found[3] or "", found[3] or "")
-    return name, plain_word(found[1] or ""), unit_word(unit)
+    return word, plain_word(found[1] or found[3] or ""), unit_word({"gb/s": "GB/s"}.get(u := unit or found[4] or "", u))
+
+
+def _same_unit(told: str, own: str) -> bool:
+    """Whether two units are one, or rates of one thing: whether of a chip, the metric says."""
+    both = [rate(x) for x in (told, own)]
+    return unit_word(own) == told or (None not in both and len({(r.of, r.per_s) for r in both if r}) == 1)
 
 
 def with_parted_metrics(rows: pd.DataFrame) -> pd.DataFrame:
@@ -72,9 +102,8 @@ def with_parted_metrics(rows: pd.DataFrame) -> pd.DataFrame:
     for i, said in enumerate(cells["metric"]):
         name, *told = parted_metric(said) if isinstance(said, str) else ("", "", "")
         own = [_blank(cells[n][i]) for n in NAMES[1:]]
-        agree = all(
-            not t or not o or word(o) == t for t, o, word in zip(told, own, (plain_word, unit_word), strict=True)
-        )
+        same = (plain_word(own[0]) == told[0], _same_unit(told[1], own[1])) if told else ()
+        agree = all(not t or not o or ok for t, o, ok in zip(told, own, same, strict=True))
         if any(told) and agree:
             cells["metric"][i] = name
             cells["stat"][i], cells["unit"][i] = (o or t or None for t, o in zip(told, own, strict=True))
@@ -91,18 +120,31 @@ def _blank(cell: Any) -> str:
 
 def unit_word(said: str) -> str:
     """A unit without spaces around it, times and rates of FLOP under their usual names."""
-    plain = said.strip().replace("\u03bc", "\u00b5")
-    time = re.sub(PER_TOKEN, "", plain, flags=re.IGNORECASE)
+    plain = re.sub(PER_SECOND, "/s", said.strip().replace("\u03bc", "\u00b5"), flags=re.IGNORECASE)
+    time = re.sub(PER_ONE, "", plain, flags=re.IGNORECASE)
     low = time.lower()
-    if low in TIMES or low in ("s", "ms", "us", "\u00b5s", "ns", "sec"):
+    if low in TIMES or low in ("s", "ms", "us", "\u00b5s", "ns", "sec", "seconds", "min", "minutes", "h", "hours"):
         return TIMES.get(low, low)
     return RATES.get(plain.lower(), plain)
 
 
 def collective_word(said: str) -> str:
     """A collective by its letters alone."""
-    letters = re.sub(r"[^a-z]", "", said.lower()).removesuffix("perf")  # as programs that time them are called
+    letters = re.sub(r"[^a-z]", "", said.lower().replace("2", "to"))
+    letters = letters.removeprefix("nccl").removesuffix("perf")  # as programs that time them are called
     return next((name for name in COLLECTIVES if name.replace("_", "") == letters), said.strip())
+
+
+def bytes_word(said: str) -> str:
+    """A size in bytes; of those with a letter, what can be two sizes ("1M", "1 MB") is left as it is."""
+    found = re.fullmatch(r"(\d+) ?([KMG])iB", said.strip())
+    return str(int(found[1]) * 2 ** (10 * (1 + "KMG".index(found[2])))) if found else said
+
+
+def year_word(said: str) -> str:
+    """The year of a date."""
+    found = re.search(r"\b(?:19|20)\d\d\b", said)
+    return found[0] if found else said
 
 
 def plain_word(said: str) -> str:
@@ -113,6 +155,7 @@ def plain_word(said: str) -> str:
 
 WORDS = {
     "metric": metric_word, "unit": unit_word, "collective": collective_word, "stat": plain_word, "spec": plain_word,
+    "year": year_word, "message_bytes": bytes_word,
 }  # fmt: skip
 """What makes the usual word of a column."""
 
@@ -122,7 +165,7 @@ def renamed(rows: pd.DataFrame, known: tuple[str, ...]) -> pd.DataFrame:
     names = {k.lower(): k for k in known}
     found, taken = {}, set(map(str, rows.columns))
     for column in map(str, rows.columns):
-        low = column.strip().lower()
+        low = re.sub(r"[\s-]+", "_", column.strip().lower().lstrip("# "))
         name = names.get(low) or names.get(COLUMNS.get(low, "")) or column.strip()
         if name not in taken:
             found[column] = name

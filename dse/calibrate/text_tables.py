@@ -15,18 +15,19 @@ from .spelling import renamed
 
 
 def read_text(path: Path, known: tuple[str, ...]) -> pd.DataFrame:
-    """A CSV, its columns parted by comma, semicolon, tab or bar, as the first line shows; a mark of order is none.
+    """A CSV, its columns parted by comma, semicolon, tab or bar, as the header shows; lines above it are titles.
 
     ValueError for a table that cannot be told: no line, or two columns of one name.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
-        first = file.readline()
-        mark = max(",;\t|", key=lambda m: len(next(csv.reader([first], delimiter=m), [])))
-        file.seek(0)
         try:
+            first = next((line for line in file if _n_cells(line) > TITLE), "")
+            file.seek(0)
+            mark = max(MARKS, key=lambda m: _n_cells(first, m))
             lines = [line for line in csv.reader(file, delimiter=mark) if any(line)]
         except csv.Error as error:
             raise ValueError(f"{error}; is it text?") from None
+    lines = lines[next((i for i, line in enumerate(lines) if len(line) > TITLE), 0) :]
     if not lines:
         raise ValueError("no line; give a header and rows")
     _checked(lines[0])
@@ -36,6 +37,17 @@ def read_text(path: Path, known: tuple[str, ...]) -> pd.DataFrame:
     if has_decimal_commas(rows):
         rows = renamed(pd.read_csv(io.StringIO(text), dtype=str), known)
     return rows.assign(**{ODD_NUMBER: why}) if any(why) else rows
+
+
+MARKS = ",;\t|"
+"""What may part columns."""
+TITLE = 2
+"""Most cells of a line above a header that is a title: a header has more."""
+
+
+def _n_cells(line: str, marks: str = MARKS) -> int:
+    """Cells of a line, parted by the one of `marks` that parts it into most."""
+    return max(len(next(csv.reader([line], delimiter=m), [])) for m in marks)
 
 
 def _checked(header: list[str]) -> None:

@@ -19,7 +19,7 @@ class Validate:
     kind: Literal["training", "inference", "kernels", "collectives"] = "training"
     """What was measured: whole steps, requests, single operators, communication."""
     data: Annotated[str | None, tyro.conf.arg(metavar="FILE.csv", help_behavior_hint="")] = None
-    """CSV or Parquet file with the columns of the shipped one; by default that."""
+    """CSV, JSON or Parquet file with the columns of the shipped one, or a column per metric; by default that."""
     results: RESULTS = ""
     """Folder that gets validation/ with all predictions and the figures."""
     json: FLAG = False

@@ -172,15 +172,19 @@ class Fields:
             raise self.error(str(self.key_of(*keys)), f"indices of layers from 0 to {below - 1}")
         return value
 
-    def nested(self, *keys: str) -> Fields | None:
-        """The object of the first of `keys` that the file has, or None."""
+    def object(self, *keys: str) -> Config | None:
+        """The object of the first of `keys` that the file has, as it is, or None."""
         key = self.key_of(*keys)
-        if key is None:
-            return None
-        value = self.raw[key]
-        if not isinstance(value, dict):
+        if key is not None and not isinstance(self.raw[key], dict):
             raise self.error(key, "an object")
-        found = Fields(value, self.place, f"{self.inside}{key}.")
+        return None if key is None else self.raw[key]
+
+    def nested(self, *keys: str) -> Fields | None:
+        """The object of the first of `keys` that the file has, its keys to be read too, or None."""
+        value = self.object(*keys)
+        if value is None:
+            return None
+        found = Fields(value, self.place, f"{self.inside}{self.key_of(*keys)}.")
         self._nested.append(found)
         return found
 

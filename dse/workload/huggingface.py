@@ -94,12 +94,25 @@ OTHERS = {
 """A key that tells whose file it is, where it is not that of a language model in the library's spelling."""
 
 
+def _by_architecture(f: Fields) -> str | None:
+    """The longest type with which a name in `architectures` begins, if any."""
+    names = [x.lower() for x in f.raw.get("architectures") or [] if isinstance(x, str)]
+    return max((t for t in TYPES if any(n.startswith(t.replace("_", "")) for n in names)), key=len, default=None)
+
+
 def _instead(f: Fields) -> str:
     """What to give in place of a file without a type."""
     whose = next((f"{said}: " for key, said in OTHERS.items() if key in f.raw), "")
-    names = [x.lower() for x in f.raw.get("architectures") or [] if isinstance(x, str)]
-    kind = max((t for t in TYPES if any(n.startswith(t.replace("_", "")) for n in names)), key=len, default=None)
+    kind = _by_architecture(f)
     return f'add "model_type": {show(kind)}' if kind else f"{whose}give the model's Hugging Face config.json"
+
+
+def _refused(f: Fields) -> None:
+    """SpecError for a type that is known not to be counted, with why."""
+    kind = f.model_type
+    why = next((g["why"] for g in _not_read().values() if kind in g["types"]), None)
+    if why:
+        raise SpecError(f"{f.place}: model_type = {show(kind)} is not known, so what its keys mean is not: it is {why}")
 
 
 def _builder_type(f: Fields) -> str:
@@ -109,10 +122,9 @@ def _builder_type(f: Fields) -> str:
         return kind
     if not kind:
         raise SpecError(f"{f.place}: model_type = null is not known, so what its keys mean is not; {_instead(f)}")
-    why = next((g["why"] for g in _not_read().values() if kind in g["types"]), None)
-    if why:
-        raise SpecError(f"{f.place}: model_type = {show(kind)} is not known, so what its keys mean is not: it is {why}")
-    near = difflib.get_close_matches(kind, TYPES, n=3, cutoff=NEAR)
+    _refused(f)
+    named = _by_architecture(f)
+    near = [named] if named else difflib.get_close_matches(kind, TYPES, n=3, cutoff=NEAR)
     like = f"did you mean {' or '.join(near)}? " if near else ""
     raise SpecError(
         f"{f.place}: model_type = {show(f.raw.get('model_type'))} is not known, so what its keys mean is not; {like}"
@@ -143,21 +155,25 @@ def read_config(path: str | Path) -> Reading:
     path = Path(path)
     path = path / "config.json" if is_there(path) and path.is_dir() else path
     name = path.resolve().parent.name if path.name == "config.json" else path.stem
-    return reading(read(path), str(path), name)
+    beside = path.with_name(path.name.replace("config.json", "hf_quant_config.json"))
+    return reading(read(path), str(path), name, read(beside) if beside != path and is_there(beside) else {})
 
 
-def reading(raw: Config, place: str, name: str) -> Reading:
-    """As `read_config` for a configuration that is in memory."""
+def reading(raw: Config, place: str, name: str, beside: Config | None = None) -> Reading:
+    """As `read_config` for a configuration in memory; `beside` is ModelOpt's file where the first says no storage."""
     outer = Fields(raw, place)
     if outer.flag("is_encoder_decoder", default=False):
         raise SpecError(f"{place}: is_encoder_decoder = true: an encoder with a decoder is not supported")
     parts = towers(outer)
-    inner = text_fields(outer)
+    _refused(outer)
+    inner = text_fields(outer, FAMILIES)
     kind = _builder_type(inner)
     for f in (outer, inner):
-        f.skip("model_type")
-        f.skip("is_encoder_decoder")
+        f.skip("model_type", "is_encoder_decoder")
+        if not f.raw.get("use_sliding_window", f.raw.get("sliding_window")):  # nothing has windows but by its type
+            f.skip("use_sliding_window", "sliding_window", "max_window_layers")
     quantised = _quantisation(outer, inner)
+    quantised = Fields(beside or {}, place).object("quantization") if quantised is None else quantised
     experts = next((f.text("expert_dtype", default="") for f in (inner, outer) if f.has("expert_dtype")), "")
     body: Body = FAMILIES[kind](inner)
     seen = outer if inner is outer or is_inside(outer) else inner
@@ -175,11 +191,9 @@ def reading(raw: Config, place: str, name: str) -> Reading:
 
 def _quantisation(outer: Fields, inner: Fields) -> dict[str, Any] | None:
     """The object that says how weights are stored, from either level."""
+    found = None
     for f in (outer, inner):
-        key = f.key_of("quantization_config", "compression_config") or f.key_of("quantization")
-        f.skip("quantization")  # MLX says it under both names
-        if key is not None:
-            if not isinstance(f.raw[key], dict):
-                raise f.error(key, "an object")
-            return f.raw[key]
-    return None
+        for keys in (("quantization_config", "compression_config"), ("quantization",)):  # MLX says it under both names
+            said = f.object(*keys)
+            found = said if found is None else found
+    return found

@@ -16,7 +16,7 @@ from ..core.errors import SpecError
 from .blocks import Block, Experts, Mlp
 from .config_file import show
 from .families.common import Body
-from .quantisers import by_word, integer, method_of, narrow_format, wide_as_narrow
+from .quantisers import by_word, integer, is_plain, method_of, narrow_format, wide_as_narrow
 from .storage import PARTS
 
 
@@ -39,10 +39,10 @@ NARROW_EXPERTS = {"fp4": "mxfp4", "fp8": "fp8"}
 
 def stored_as(raw: dict[str, Any] | None, place: str, body: Body, expert_dtype: str = "") -> Stored:
     """The storage that `quantization_config` describes, 16 bit without one; SpecError for an unknown one."""
-    if raw is None:
+    if raw is None or is_plain(raw):
         return Stored("bf16", "none")
     method = method_of(raw)
-    if method == "compressed-tensors":
+    if method == "compressed-tensors" or (raw.get("quantized_layers") and method != "fp8"):
         made = _groups(raw, place, body)
         narrow = made["experts"] if _parts_of(body)["experts"] else made["mlp"]
     else:
@@ -59,7 +59,7 @@ def stored_as(raw: dict[str, Any] | None, place: str, body: Body, expert_dtype: 
 
 def _experts_apart(raw: dict[str, Any], place: str, beside: str) -> dict[str, str]:
     """The format of experts where the file names one for them."""
-    said = str(raw.get("expert_dtype") or beside or raw.get("moe_quant_algo") or "").lower()
+    said = str(raw.get("moe_quant_algo") or raw.get("expert_dtype") or beside).lower()
     if not said:
         return {}
     known = NARROW_EXPERTS | {"nvfp4": "nvfp4"}
@@ -94,24 +94,42 @@ def _by_pattern(raw: dict[str, Any], place: str, body: Body) -> dict[str, str]:
             raise SpecError(
                 f"{place}: quantization_config.layer_quant_config has {show(pattern)} with an unknown dtype"
             )
-        entries = by_layer([pattern])
-        found |= {p: name for p, layers in _parts_of(body).items() if layers and _mostly(entries, p, layers)}
+        found |= dict.fromkeys(_mostly([pattern], body), name)
     return found
 
 
 def _groups(raw: dict[str, Any], place: str, body: Body) -> dict[str, str]:
-    """The format of each part by the groups of compressed-tensors, each with its targets; 16 bit where none aims."""
+    """The format of each part by the groups of compressed-tensors, each with its targets; 16 bit where none aims.
+
+    ModelOpt lists modules of mixed precision one by one, each with its algorithm.
+    """
     groups = raw.get("config_groups")
     listed = [g for g in groups.values() if isinstance(g, dict)] if isinstance(groups, dict) else []
-    aimed = [(_names(g, "targets", place) or ["Linear"], _one_group(g["weights"], place)) for g in listed
-             if isinstance(g.get("weights"), dict)]  # fmt: skip
+    aimed = _one_by_one(raw, place) or [
+        (_names(g, "targets", place) or ["Linear"], _one_group(g["weights"], place))
+        for g in listed if isinstance(g.get("weights"), dict)
+    ]  # fmt: skip
     if not aimed:
         raise SpecError(f"{place}: quantization_config has no config_groups with weights; add them")
-    found = {}
-    for part, layers in _parts_of(body).items():
-        hit = (name for targets, name in aimed if "Linear" in targets or _mostly(by_layer(targets), part, layers))
-        found[part] = next(hit, "bf16")
+    found = dict.fromkeys(LINEARS, "bf16")
+    for targets, name in reversed(aimed):
+        head = ("head",) if "lm_head" in targets else ()
+        found |= dict.fromkeys((*(LINEARS if "Linear" in targets else _mostly(targets, body)), *head), name)
     return found
+
+
+def _one_by_one(raw: dict[str, Any], place: str) -> list[tuple[list[str], str]]:
+    """Names of modules for each format of `quantized_layers`; nothing without it."""
+    listed = raw.get("quantized_layers") or {}
+    found: dict[str, list[str]] = {}
+    for name, inner in listed.items() if isinstance(listed, dict) else ():
+        stored = by_word(inner.get("quant_algo") if isinstance(inner, dict) else None)
+        if stored is None:
+            raise SpecError(
+                f"{place}: quantization_config.quantized_layers has {show(name)} with an unknown quant_algo"
+            )
+        found.setdefault(stored, []).append(name)
+    return [(names, stored) for stored, names in found.items()]
 
 
 def _one_group(weights: dict[str, Any], place: str) -> str:
@@ -135,16 +153,21 @@ def _names(raw: dict[str, Any], key: str, place: str) -> list[str]:
 
 def _kept(raw: dict[str, Any], place: str, body: Body) -> dict[str, str]:
     """Parts of which the file leaves at least half of the layers in 16 bit."""
-    entries = by_layer([x for key in LISTS for x in _names(raw, key, place)])
-    return {part: "bf16" for part, layers in _parts_of(body).items() if layers and _mostly(entries, part, layers)}
+    lists = LISTS if raw.get("quant_method") != "fp8" else LISTS[1:]  # "ignore" is of ModelOpt's parts there
+    return dict.fromkeys(_mostly([x for key in lists for x in _names(raw, key, place)], body), "bf16")
 
 
-def _mostly(entries: dict[int | None, list[str]], part: str, layers: list[int]) -> bool:
-    """Whether `entries` stand for a part in at least half of its layers."""
-    return 2 * sum(covers(entries, part, i) for i in layers) >= len(layers)
+def _mostly(names: list[str], body: Body) -> list[str]:
+    """Parts for which `names` stand in at least half of the layers that have them."""
+    entries, parts = by_layer(names), _parts_of(body)
+    beside = any(isinstance(b.feed, Experts) and b.feed.parallel_ffn for b in body.blocks)
+    go_by = {p: "apart" if beside and p == "experts" else p for p in parts}
+    return [
+        p for p, layers in parts.items() if 0 < len(layers) <= 2 * sum(covers(entries, go_by[p], i) for i in layers)
+    ]
 
 
-LISTS = ("ignore", "modules_to_not_convert", "exclude_modules", "ignored_layers", "exclude")
+LISTS = ("ignore", "modules_to_not_convert", "exclude_modules", "ignored_layers", "exclude", "llm_int8_skip_modules")
 """Keys of the lists."""
 PREFIXES = ("model.layers.{}.", "model.language_model.layers.{}.", "language_model.model.layers.{}.")
 """What stands before the name of a module in a layer."""
@@ -152,14 +175,17 @@ MODULES = {
     "attention": tuple(f"{block}.{name}" for block in ("self_attn", "attn", "linear_attn", "attention", "mixer")
                        for name in ("q_proj", "q_b_proj", "wq_b", "qkv_proj", "in_proj", "in_proj_qkv",
                                     "in_proj_qkvz")),
-    "mlp": tuple(f"{block}.{name}" for block in ("mlp", "feed_forward", "ffn")
+    "mlp": tuple(f"{block}.{name}" for block in ("mlp", "feed_forward", "ffn", "mixer")
                  for name in ("up_proj", "gate_up_proj", "fc1")),
     "experts": ("mlp.experts.0.up_proj", "mlp.experts.gate_up_proj", "block_sparse_moe.experts.0.w1",
-                "moe.experts.0.up_proj", "feed_forward.experts.0.up_proj", "ffn.experts.0.w1", "ffn.experts.0.up_proj"),
-    "shared": tuple(f"{block}.{one}.up_proj" for block in ("mlp", "block_sparse_moe", "moe", "feed_forward", "ffn")
+                "moe.experts.0.up_proj", "feed_forward.experts.0.up_proj", "ffn.experts.0.w1", "ffn.experts.0.up_proj",
+                "mixer.experts.0.up_proj"),
+    "apart": ("experts.0.up_proj", "experts.gate_up_proj", "moe.experts.0.up_proj"),
+    "shared": tuple(f"{block}.{one}.up_proj" for block in ("mlp", "block_sparse_moe", "moe", "feed_forward", "ffn",
+                                                            "mixer")
                     for one in ("shared_expert", "shared_experts", "share_expert")),
 }  # fmt: skip
-"""Names that the largest matrices of a part go by."""
+"""Names that the largest matrices of a part go by; "apart" are experts beside an MLP, which alone is then `mlp`."""
 LAYER = re.compile(r"layers\.(\d{1,9})\.", re.ASCII)
 """The number of a layer in a name."""
 

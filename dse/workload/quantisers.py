@@ -14,13 +14,15 @@ from .config_file import show
 Raw = dict[str, Any]
 
 WORDS = {
-    "int8": ("int8", "uint8", "int8_weight_only", "int8weightonlyconfig", "qint8"),
-    "int4": ("int4", "uint4", "int4_weight_only", "int4weightonlyconfig", "qint4", "w4a16_awq", "w4a8_awq", "int4_awq"),
+    "int8": ("int8", "uint8", "int8_weight_only", "int8weightonlyconfig", "qint8", "w8a16", "w8a16_gptq",
+             "w8a8_sq_per_channel", "w8a8_sq_per_tensor_plugin"),
+    "int4": ("int4", "uint4", "int4_weight_only", "int4weightonlyconfig", "qint4", "w4a16_awq", "w4a8_awq", "int4_awq",
+             "w4a16", "w4a16_gptq"),
     "fp8": ("fp8", "fp8_e4m3", "float8", "float8_weight_only", "float8weightonlyconfig", "mxfp8", "fp8_pb_wo",
             "float8dynamicactivationfloat8weightconfig", "float8_dynamic_activation_float8_weight",
-            "fp8_per_channel_per_token"),
-    "nvfp4": ("nvfp4", "w4a16_nvfp4"),
-    "mxfp4": ("mxfp4", "fp4"),
+            "fp8_per_channel_per_token", "fp8_block_scales"),
+    "nvfp4": ("nvfp4", "w4a16_nvfp4", "nvfp4_awq", "w4a8_nvfp4_fp8"),
+    "mxfp4": ("mxfp4", "fp4", "w4a16_mxfp4", "w4a8_mxfp4_fp8", "w4a8_mxfp4_mxfp8"),
 }  # fmt: skip
 """Names of formats, and what quantisers write for each."""
 
@@ -41,6 +43,12 @@ def integer(bits: Any, place: str) -> str:
     if bits not in (4, 8):
         raise SpecError(f"{place}: quantization_config.bits = {show(bits)} is not known; allowed: 4, 8")
     return f"int{int(bits)}"
+
+
+def is_plain(raw: Raw) -> bool:
+    """Whether the object says that no weight is narrow, as ModelOpt does where only the KV cache is."""
+    said = raw.get("quant_algo", "")
+    return (said is None or said == "NO_QUANT") and "config_groups" not in raw
 
 
 def method_of(raw: Raw) -> str:
@@ -84,6 +92,8 @@ def _hqq(raw: Raw, place: str) -> str:
 
 
 def _bits(raw: Raw, place: str) -> str:
+    if mode := by_word(raw.get("mode")):  # of MLX, which is "affine" for whole numbers
+        return mode
     return integer(raw.get("bits", raw.get("w_bit", 4)), place)
 
 

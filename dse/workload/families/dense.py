@@ -233,6 +233,12 @@ def mimo_dense(f: Fields) -> Body:
     return dataclasses.replace(made, ahead=[made.blocks[-1]] * n)
 
 
+def minicpmv(f: Fields) -> Body:
+    """MiniCPM-V and -o: Qwen 2 or 3, by version, beside towers."""
+    f.fixed("version", 2.6, "2.6", 4.5, "4.5")
+    return gated(f, kv=32, head_dim=128 if str(f.raw.get("version")) == "4.5" else None, windows=late_windows)
+
+
 def hyperclovax(f: Fields) -> Body:
     """HyperCLOVA X: norms on both sides of a branch unless switched off."""
     return gated(f, norms=4 if f.flag("use_post_norm", default=True) else 2)
@@ -300,6 +306,8 @@ DENSE: dict[str, Builder] = {
     "jais2": partial(gated, matrices=2, passes=LAYER),
     "bitnet": partial(gated, kv=5),
     "hyperclovax": hyperclovax,
+    "minicpmv": minicpmv,
+    "minicpmo": minicpmv,
     "cohere": partial(parallel, matrices=3, tied=True),
     "cohere2": cohere2,
     "phi": partial(parallel, matrices=2, tied=False),

@@ -181,9 +181,9 @@ def llama4(f: Fields) -> Body:
     n, chunk = n_layers(f), f.optional("attention_chunk_size", 8192)
     width = f.whole("intermediate_size")
     moe = experts(f, ("num_local_experts",), TOP, ("intermediate_size",), shared=width)
-    step = f.whole("interleave_moe_layer_step", default=1)
+    step = f.whole("interleave_moe_layer_step", default=1, least=0)
     listed = f.indices("moe_layers", below=n)
-    sparse = [i in listed if listed is not None else (i + 1) % step == 0 for i in range(n)]
+    sparse = [i in listed if listed is not None else step > 0 and (i + 1) % step == 0 for i in range(n)]
     feeds = mixed_feeds(f, [s and moe is not None for s in sparse], moe, "intermediate_size_mlp")
     rope = rotary_layers(f, n, n if f.raw.get("no_rope_layers") else None)
     windows = typed_windows(f, n, chunk, [chunk if r else 0 for r in rope], chunk=True)
@@ -196,8 +196,7 @@ def arctic(f: Fields) -> Body:
     n, hidden = n_layers(f), hidden_of(f)
     moe = experts(f, ("num_local_experts",), TOP, ("intermediate_size",))
     step = f.whole("moe_layer_frequency", default=2)
-    residual = f.flag("parallel_attn_mlp_res", default=False)
-    f.fixed("use_residual", False)
+    residual = f.flag("parallel_attn_mlp_res", "use_residual", default=False)
     beside = dataclasses.replace(moe, parallel_ffn=hidden) if moe and residual else moe
     sparse = [moe is not None and (i + 1) % step == 0 for i in range(n)]
     feeds = mixed_feeds(f, sparse, beside)
@@ -236,12 +235,18 @@ def hunyuan(f: Fields) -> Body:
     moe = experts(f, ("num_experts",), ("moe_topk", "num_experts_per_tok"), ("moe_intermediate_size",
                   "intermediate_size") if not f.has("moe_intermediate_size") else WIDTH, shared=shared * per,
                   per_token=1)  # fmt: skip
-    for key in ("use_cla", "cla", "use_mla"):
+    shares = f.flag("use_cla", default=False) and f.model_type == "hunyuan"
+    for key in ("cla", "use_mla") if shares else ("use_cla", "cla", "use_mla"):
         f.fixed(key, False)
+    every_nth = f.whole("cla_share_factor", default=1) if shares else 1
+    attention = grouped(f)
+    mixers = [
+        dataclasses.replace(attention, own_kv=i % every_nth == 0) for i in range(n)
+    ]  # others use an earlier layer's
     f.skip(*HUNYUAN)
     skip = f.whole("moe_layer_num_skipped", default=0, least=0)
     feeds = mixed_feeds(f, [i >= skip and moe is not None and moe.n_experts > 1 for i in range(n)], moe)
-    return body(f, blocks_of([grouped(f)] * n, feeds), tied=False)
+    return body(f, blocks_of(mixers, feeds), tied=False)
 
 
 HUNYUAN = (
@@ -335,6 +340,7 @@ EXPERTS: dict[str, Builder] = {
     "grok-1": grok1,
     "dbrx": dbrx,
     "hunyuan_v1_moe": hunyuan,
+    "hunyuan": hunyuan,
     "mimo_v2_flash": partial(mimo, width=129),
     "mimo_v2": partial(mimo, width=128),
     "granitemoe": granite_moe,

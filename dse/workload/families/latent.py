@@ -148,10 +148,10 @@ def choices_of(f: Fields, n: int) -> list[str]:
 
 
 def minicpm3(f: Fields) -> Body:
-    """MiniCPM3: latent attention and a dense MLP."""
-    n = n_layers(f)
+    """MiniCPM3: latent attention and a dense MLP; heads share the width where the file says nothing of values."""
+    f.fill({"v_head_dim": f.whole("hidden_size") // f.whole("num_attention_heads")})
     f.skip("dim_model_base", "scale_emb", "scale_depth")
-    return body(f, blocks_of([latent(f)] * n, [mlp(f)] * n), tied=True)
+    return body(f, blocks_of([latent(f)] * n_layers(f), [mlp(f)] * n_layers(f)), tied=True)
 
 
 def longcat(f: Fields) -> Body:

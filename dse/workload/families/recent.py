@@ -203,8 +203,10 @@ def minimax_m3(f: Fields) -> Body:
     near = dataclasses.replace(whole, indexer=chooses)
     shared = f.whole("shared_intermediate_size", default=3072, least=0)
     shared *= f.whole("n_shared_experts", default=1, least=0)
-    moe = experts(f, ("num_local_experts", "num_experts"), TOP, ("intermediate_size",), shared=shared)
-    has = sparse_layers(f, n, [bool(x) for x in f.items("moe_layer_freq", length=n) or [1] * n])
+    wide = ("intermediate_size", *WIDTH)
+    moe = experts(f, ("num_local_experts", "num_experts"), TOP, wide, shared=shared)
+    first = f.whole("first_k_dense_replace", default=0, least=0)
+    has = sparse_layers(f, n, [bool(x) for x in f.items("moe_layer_freq", length=n) or [i >= first for i in range(n)]])
     feeds = mixed_feeds(f, has, moe, "dense_intermediate_size")
     f.skip("num_mtp_modules")  # modules that were trained; the file's weights hold those of `NEXT`
     return body(f, blocks_of([near if s else whole for s in sparse], feeds), tied=False, ahead=NEXT)

@@ -175,10 +175,8 @@ def nemotron_h(f: Fields) -> Body:
 
 def _nemotron_parts(f: Fields, kinds: set[str]) -> dict[str, Block]:
     """A block of each kind that the pattern has."""
-    f.skip("use_mamba_kernels", "mamba_hidden_act", "mlp_hidden_act", "expand", "use_conv_bias", "use_bias",
-           "rescale_prenorm_residual", "residual_in_fp32", "num_logits_to_keep", "mamba_proj_bias", "chunk_size",
-           "moe_shared_expert_overlap", "intermediate_size", "attention_head_dim", "head_dim", "num_query_groups",
-           "mamba_dt_min", "mamba_dt_max", "mamba_dt_limit", "mamba_dt_init_floor", "mamba_state_dim")  # fmt: skip
+    f.skip("expand", "chunk_size", "intermediate_size", "attention_head_dim", "head_dim", "num_query_groups",
+           "mamba_dt_limit", "mamba_dt_init_floor", "mamba_state_dim", "time_step_rank")  # fmt: skip
     inner = f.whole("mamba_num_heads", default=128) * f.whole("mamba_head_dim", default=64)
     mixer = mamba2(f, heads=("mamba_num_heads", 128), width=f.whole("mamba_head_dim", default=64),
                    state=("ssm_state_size", 128), groups=("n_groups", 8), inner=inner, taps="conv_kernel",

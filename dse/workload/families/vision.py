@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 
@@ -30,7 +31,7 @@ TEXT = {
     "cohere2_vision": "cohere2", "lfm2_vl": "lfm2", "ovis2": "qwen2", "exaone4_5": "exaone4",
     "granite_speech": "granite", "fast_vlm": "qwen2", "perception_lm": "llama", "got_ocr2": "qwen2",
     "hyperclovax_vision_v2": "hyperclovax", "hunyuan_vl": "hunyuan_vl_text", "nemotron_h_omni": "nemotron_h",
-    "paddleocr_vl": "paddleocr_vl_text",
+    "paddleocr_vl": "paddleocr_vl_text", "dots_ocr": "qwen2", "idefics2": "mistral",
 }  # fmt: skip
 """Types that wrap a language model, and the type of that model where the file does not say."""
 INSIDE = ("text_config", "llm_config", "language_config")
@@ -57,9 +58,21 @@ def usual_sizes() -> dict[str, dict[str, int]]:
     return tomllib.loads(_USUAL.read_text(encoding="utf-8"))
 
 
-def text_fields(f: Fields) -> Fields:
-    """The keys of the language model, from `text_config` or beside the towers; ties may be stated outside."""
-    usual = TEXT.get(f.model_type)
+def wrapped(f: Fields) -> str:
+    """The type of the language model inside where its wrapper is not known and its own object names it; else nothing.
+
+    What is around a language model changes none of its layers; keys outside that nobody knows are still refused.
+    """
+    found = next((f.raw[k] for k in INSIDE if isinstance(f.raw.get(k), dict)), {})
+    return str(found.get("model_type") or "")
+
+
+def text_fields(f: Fields, known: Collection[str]) -> Fields:
+    """The keys of the language model, from `text_config` or beside the towers; ties may be stated outside.
+
+    `known` are types of language models, of which one may stand inside a wrapper that nobody knows.
+    """
+    usual = TEXT.get(f.model_type) or (wrapped(f) if f.model_type not in known and wrapped(f) in known else None)
     if usual is None:
         return f
     thinker = f.nested("thinker_config")
@@ -88,13 +101,15 @@ def text_fields(f: Fields) -> Fields:
 
 def is_inside(f: Fields) -> bool:
     """Whether the language model of a wrapper is an object of its own."""
-    return f.model_type in TEXT and any(isinstance(f.raw.get(k), dict) for k in (*INSIDE, "thinker_config"))
+    return (f.model_type in TEXT or bool(wrapped(f))) and any(
+        isinstance(f.raw.get(k), dict) for k in (*INSIDE, "thinker_config")
+    )
 
 
 def towers(f: Fields) -> list[Part]:
     """What stands beside the language model."""
     found = []
-    if f.model_type not in TEXT and not any(k in f.raw for k in TOWERS[:2]):
+    if f.model_type not in TEXT and not wrapped(f) and not any(k in f.raw for k in TOWERS[:2]):
         return found
     others = [k for k, v in f.raw.items() if is_inside(f) and k.endswith("_config") and isinstance(v, dict)]
     for key in dict.fromkeys((*TOWERS, *(k for k in others if k not in NO_TOWERS))):
@@ -132,8 +147,8 @@ def n_tower(f: Fields) -> int:
 
 
 def _size(f: Fields, *keys: str, default: int = 0) -> int:
-    """The whole number of the first of `keys` that the file has; they may differ: each type has its own."""
-    return next((f.whole(k, least=0) for k in keys if f.has(k)), default)
+    """The whole number of the first of `keys` that the file has; an object there is of several towers, and none."""
+    return next((f.whole(k, least=0) for k in keys if f.has(k) and not isinstance(f.raw[k], dict)), default)
 
 
 def mllama(f: Fields) -> Body:

@@ -73,7 +73,7 @@ def test_a_fact_that_this_package_lacks_is_no_reason_to_leave_out_a_row():
 
 def test_odd_cells_are_named(rows):
     row = next(rows.assign(tp="wide").itertuples())
-    assert odd_cell(row, ("num_chips", "tp")) == "tp = 'wide' is not a number from 0 up"
+    assert odd_cell(row, ("num_chips", "tp")) == "tp = 'wide' is not a number from 0 up; write digits alone"
     assert odd_cell(row, ("num_chips",)) is None
 
 

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from dse.calibrate.cases import printed_twice, row_precision, row_recompute, weights_only
+from dse.calibrate.cases import printed_twice, row_precision, row_recompute
 from dse.calibrate.measurements import read
 from dse.calibrate.published import preset_for
 from dse.calibrate.rates import rated_s
-from dse.calibrate.reading import impossible
+from dse.calibrate.reading import impossible, weights_only
 from dse.calibrate.spelling import collective_word, metric_word, parted_metric, sizes_of, unit_word
 from dse.core.errors import SpecError
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from dse.core.errors import SpecError
-from dse.workload.huggingface import reading
+from dse.workload.huggingface import read_config, reading
 from dse.workload.transformer import active_parameters, kv_B_per_token, total_parameters
 
 FILE = Path(__file__).parents[2] / "data" / "models" / "published_quirks.jsonl"
+PUBLIC = (FILE.parent / "public.jsonl").read_text().splitlines()
 QUIRKS = {x["name"]: x for x in map(json.loads, FILE.read_text().splitlines())}
 
 
@@ -131,3 +132,107 @@ def test_the_form_of_a_name_excuses_no_structure(key):
                                  "vision_start", "my_norm_eps"])  # fmt: skip
 def test_the_form_of_a_name_excuses_what_is_never_structure(key):
     assert key in dict(reading(llama(**{key: 2}), "x.json", "x").ignored)
+
+
+def _modules(**algorithms):
+    """ModelOpt's list of modules with the algorithm of each, two layers' worth."""
+    named = {m.replace("#", str(i)): {"quant_algo": a} for m, a in algorithms.items() for i in range(2)}
+    return {"quant_algo": "MIXED_PRECISION", "quant_method": "modelopt", "quantized_layers": named}
+
+
+def test_mixed_precision_is_read_module_by_module():
+    """Before: refused. As in nvidia/Qwen3.6-27B-NVFP4, whose head is FP4 too."""
+    raw = _modules(**{"model.layers.#.self_attn.q_proj": "FP8", "model.layers.#.mlp.up_proj": "W4A16_NVFP4",
+                      "lm_head": "W4A16_NVFP4"})  # fmt: skip
+    found = reading(llama(num_hidden_layers=2, quantization_config=raw), "x.json", "x").model.weight_format
+    assert found == "nvfp4,embedding=bf16,rest=bf16,attention=fp8"
+    raw["quantized_layers"]["model.layers.0.mlp.up_proj"] = {"quant_algo": "FP3"}
+    assert "quantized_layers" in refusal(llama(num_hidden_layers=2, quantization_config=raw))
+
+
+@pytest.mark.parametrize(("said", "stored"), [
+    ({"quant_algo": "FP8", "kv_cache_quant_algo": "FP8", "exclude_modules": ["lm_head"]}, "fp8"),
+    ({"quant_algo": "NVFP4", "group_size": 16}, "nvfp4"),
+    ({"quant_algo": None, "kv_cache_quant_algo": "FP8"}, "bf16"),
+])  # fmt: skip
+def test_storage_in_a_file_of_its_own_is_read_beside_config_json(tmp_path, said, stored):
+    """Before: 16 bit without a word. ModelOpt writes hf_quant_config.json, as in nvidia/Llama-3.1-70B-Instruct-FP8."""
+    (tmp_path / "config.json").write_text(json.dumps(llama()))
+    (tmp_path / "hf_quant_config.json").write_text(json.dumps({"producer": {}, "quantization": said}))
+    assert read_config(tmp_path).model.weight_format.split(",")[0] == stored
+
+
+def test_experts_beside_an_mlp_are_not_that_mlp():
+    """Before: `mlp*` took the experts with it, and nothing was FP4. As in nvidia/Gemma-4-26B-A4B-NVFP4."""
+    one = next(x for x in map(json.loads, PUBLIC) if x["name"] == "gemma-4-26b-a4b")["config"]
+    kept = [f"model.language_model.layers.{i}.{m}*" for i in range(30) for m in ("mlp", "self_attn")]
+    raw = {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["lm_head", *kept]}
+    found = reading(one | {"quantization_config": raw}, "x.json", "x").model.weight_format
+    assert found == "nvfp4,head=bf16,embedding=bf16,rest=bf16,attention=bf16,mlp=bf16"
+
+
+def test_a_flat_file_of_a_wrapper_keeps_its_storage():
+    """Before: refused. As in stepfun-ai/Step-3.7-Flash-FP8, whose file has no text_config."""
+    fp8 = {"quant_method": "fp8", "weight_block_size": [128, 128]}
+    raw = llama(model_type="llava", quantization_config=fp8)
+    assert reading(raw, "x.json", "x").model.weight_format.startswith("fp8,")
+
+
+def test_nemotron_h_56b_counts_as_its_page_says():
+    """56 B; before: refused for `time_step_rank`, which Mamba 2 does not use. huggingface.co/nvidia/Nemotron-H-56B."""
+    tail = "".join("M-M-M-M*-" if i == 0 else "M-M-M-M-M*-" for i in range(10)) + "M-M-M-M-M-"
+    raw = {
+        "model_type": "nemotron_h", "hidden_size": 8192, "hybrid_override_pattern": tail, "num_hidden_layers": 118,
+        "intermediate_size": 32768, "attention_head_dim": 128, "num_attention_heads": 64, "num_key_value_heads": 8,
+        "mamba_head_dim": 64, "mamba_num_heads": 256, "ssm_state_size": 256, "n_groups": 8, "conv_kernel": 4,
+        "expand": 2, "time_step_rank": 512, "vocab_size": 131072, "max_position_embeddings": 8192,
+        "tie_word_embeddings": False,
+    }  # fmt: skip
+    m = reading(raw, "x.json", "x").model
+    assert total_parameters(m) == pytest.approx(56.3e9, rel=2e-3)
+    assert kv_B_per_token(m, "bf16") == 2 * 10 * 8 * 128 * 2
+
+
+def test_a_wrapper_that_nobody_knows_is_read_by_the_language_model_it_names():
+    """Before: refused, as every new model of images is. What is around changes no layer; unknown keys are told."""
+    inner = llama()
+    raw = {"model_type": "newest_vlm", "text_config": inner, "vision_config": {"hidden_size": 64}}
+    found = reading(raw, "x.json", "x")
+    assert total_parameters(found.model) == total_parameters(reading(inner, "x.json", "x").model)
+    assert [p.name for p in found.model.left_out] == ["vision tower"]
+    assert "key 'n_loops' = 2" in refusal(raw | {"n_loops": 2})
+    assert '"newest_vlm" is not known' in refusal(raw | {"text_config": inner | {"model_type": "newest_text"}})
+    assert "images or sounds" in refusal(raw | {"model_type": "clip"})
+
+
+def test_window_keys_say_nothing_where_windows_are_off():
+    """Before: refused for types without windows, as Ling's files, which carry Qwen's keys."""
+    ling = QUIRKS["ling-lite"]["config"]
+    assert "max_window_layers" in refusal(ling | {"use_sliding_window": True})
+
+
+def test_the_mode_of_mlx_is_its_format():
+    """Before: whole numbers of 4 bits."""
+    raw = {"group_size": 32, "bits": 4, "mode": "mxfp4"}
+    assert reading(llama(quantization=raw), "x.json", "x").model.weight_format.startswith("mxfp4,")
+
+
+def test_layers_that_bitsandbytes_skips_stay_wide():
+    """Before: passed over. As in unsloth's dynamic 4-bit files."""
+    raw = {"quant_method": "bitsandbytes", "load_in_4bit": True, "llm_int8_skip_modules": ["lm_head", "self_attn"]}
+    found = reading(llama(quantization_config=raw), "x.json", "x").model.weight_format
+    assert found == "int4,head=bf16,embedding=bf16,rest=bf16,attention=bf16"
+
+
+def test_experts_in_fp4_of_a_file_in_fp8():
+    """Before: attention in 16 bit and experts in MXFP4. As in nvidia/DeepSeek-V4-Flash-NVFP4."""
+    one = next(x for x in map(json.loads, PUBLIC) if x["name"] == "deepseek-v4-flash")["config"]
+    raw = {"quant_method": "fp8", "quant_algo": "MIXED_PRECISION", "moe_quant_algo": "NVFP4", "ignore": ["*.attn.*"],
+           "quantized_layers": {"layers.0.ffn.experts": {"quant_algo": "NVFP4"}}}  # fmt: skip
+    found = reading(one | {"quantization_config": raw}, "x.json", "x").model.weight_format
+    assert found == "fp8,head=bf16,embedding=bf16,rest=bf16,experts=nvfp4"
+
+
+def test_the_architecture_tells_which_type_was_meant():
+    told = refusal(llama(model_type="deepseek_ref", architectures=["DeepseekV4ForCausalLM"]))
+    assert "did you mean deepseek_v4?" in told

@@ -1,0 +1,86 @@
+"""Tables with a column per metric, as spreadsheets and benchmarks of serving stacks have them, as a row per metric."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .reading import UNREADABLE
+from .spelling import METRICS, parted_metric, renamed
+
+JSON = (".json", ".jsonl", ".ndjson")
+"""Endings of files that hold objects, in a list or one a line."""
+SOME = ("model", "layers", "hidden", "heads"), ("concurrency", "batch")
+"""A column that says, by row, what those behind it leave blank."""
+
+
+def read_objects(path: Path, known: tuple[str, ...]) -> pd.DataFrame:
+    """The objects of a JSON file as rows, keys of inner objects behind a dot. ValueError for anything else.
+
+    An object with a unit is a metric with its statistics, as GenAI-Perf writes them.
+    """
+    try:
+        found = _parsed(path.read_text(encoding="utf-8-sig"))
+        rows = found if isinstance(found, list) else _inner(found)
+        if not all(isinstance(row, dict) for row in rows):
+            raise ValueError("expected an object, or a list or lines of them")
+        table = pd.json_normalize([_with_headers(row) for row in rows])
+    except (RecursionError, *UNREADABLE) as error:
+        raise ValueError(str(error) or "nested too deeply") from None
+    if table.empty:
+        raise ValueError("no object")
+    return renamed(table.map(lambda x: str(x) if isinstance(x, bool | list) else x), known)
+
+
+def _parsed(text: str) -> Any:
+    """What a text says as one JSON value, or as one for each line."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+
+
+def _inner(found: Any) -> list[Any]:
+    """The objects of the one list that an object holds, each with what stands beside the list; else the object."""
+    lists = {k: v for k, v in found.items() if isinstance(v, list)} if isinstance(found, dict) else {}
+    rows = next(iter(lists.values())) if len(lists) == 1 else []
+    if not rows or not all(isinstance(row, dict) for row in rows):
+        return [found]
+    return [{k: v for k, v in found.items() if k not in lists} | row for row in rows]
+
+
+def _with_headers(row: dict[str, Any]) -> dict[str, Any]:
+    """`row` with metrics that are objects under a header for each of their statistics."""
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        unit = value.get("unit") if isinstance(value, dict) else None
+        flat |= {f"{name}_{k} ({unit})": x for k, x in value.items() if k != "unit"} if unit else {name: value}
+    return flat
+
+
+def as_rows(rows: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Rows of a table that has neither metrics nor values as columns, with one for each metric that a header names.
+
+    A point without a name gets that of its line, and a table without a source that of its file.
+    """
+    for said, *blank in SOME:
+        absent = [c for c in blank if c not in rows]
+        rows = rows.assign(**dict.fromkeys(absent, None)) if said in rows and absent else rows
+    if "metric" in rows or "value" in rows:
+        return rows
+    told = [c for c in map(str, rows.columns) if _is_metric(c)]
+    if not told:
+        return rows
+    at = pd.Series([f"line {i + 1}" for i in range(len(rows))], index=rows.index)
+    named = {n: x for n, x in (("point_id", at), ("source", source), ("unit", None)) if n not in rows}
+    rows = rows.assign(**named)
+    kept = [c for c in rows.columns if c not in told]
+    return pd.DataFrame(rows.melt(kept, told, "metric", "value").dropna(subset=["value"]).reset_index(drop=True))
+
+
+def _is_metric(header: str) -> bool:
+    name, _, unit = parted_metric(header)
+    return bool(unit) or name in METRICS.values()

@@ -134,6 +134,15 @@ def pool_B(chip: Chip) -> FloatLike:
     return chip.core.scratchpad_B * chip.cores_per_pool
 
 
+ROUNDING = 1e-6
+"""Distance of a count or a bound from a step that counts as none [relative]."""
+
+
+def shares_pool(pool: FloatLike, n_cores: FloatLike, n_dies: FloatLike) -> FloatLike:
+    """Whether all cores of a die or of the package share one tile memory: then those of another number do too."""
+    return (pool > 1) & (pool * n_dies >= n_cores * (1 - ROUNDING))
+
+
 def peak_FLOPps(chip: Chip, precision: str) -> FloatLike:
     """Dense matrix peak of the package; vendors' totals can differ, by what the preset's receipts say.
 

@@ -15,7 +15,7 @@ from ..core.units import quantity
 from ..hardware.chip import Chip, sides
 from ..hardware.fabrics import system_facts
 from ..hardware.own_chip import ZERO_ALLOWED
-from ..hardware.presets import chip, system
+from ..hardware.presets import chip
 from ..lowering.plan import parse_plan
 from ..physics.calibration import calibration
 from ..physics.evaluate import Evaluation
@@ -52,7 +52,7 @@ def _plan(value: str) -> None:
 
 TEXTS: dict[str, Callable[[str], object]] = {
     "chip": chip,
-    "system": system,
+    "system": system_facts,
     "model": model,
     "phase": check_phase,
     "plan": _plan,

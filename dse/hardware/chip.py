@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 
@@ -138,7 +139,7 @@ ROUNDING = 1e-6
 """Distance of a count or a bound from a step that counts as none [relative]."""
 
 
-def shares_pool(pool: FloatLike, n_cores: FloatLike, n_dies: FloatLike) -> FloatLike:
+def shares_pool(pool: FloatLike, n_cores: FloatLike, n_dies: FloatLike) -> Any:
     """Whether all cores of a die or of the package share one tile memory: then those of another number do too."""
     return (pool > 1) & (pool * n_dies >= n_cores * (1 - ROUNDING))
 

@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from ..core.errors import DseError, SpecError
 from ..core.files import read_toml
 from ..core.provenance import OwnThing, Receipts, Sourced, load_receipts, number, own_thing, pick
@@ -93,10 +95,10 @@ def _followed(thing: OwnThing) -> Receipts:
     """What follows the file's cores where it says no more: a memory that all of a die share, all of its dies share."""
     if "n_cores" not in thing.own or not thing.inherited:
         return {}
-    n_cores, pool, n_dies = (number(thing.inherited, n) for n in ("n_cores", "cores_per_pool", "n_dies"))
+    n_cores, pool, n_dies = (np.float64(number(thing.inherited, n)) for n in ("n_cores", "cores_per_pool", "n_dies"))
     if not shares_pool(pool, n_cores, n_dies):
         return {}
-    now = pool / n_cores * number(thing.own, "n_cores")
+    now = float(pool / n_cores) * number(thing.own, "n_cores")
     told = f"as {thing.base}: {pool:g} of its {n_cores:g} cores share tile memory"
     return {"cores_per_pool": Sourced("cores_per_pool", now, now, now, "derived", "dse2026", told)}
 

@@ -136,6 +136,9 @@ def workload_of(
         if not isinstance(value, str) and value < 1:
             raise SpecError(f"{mark}{key} {value}: give a whole number, at least 1")
     count = {k: int(v) for k, v in sizes.items() if not isinstance(v, str)}
+    if phase == "prefill":
+        left = model.max_context - count.get("cached", 0)
+        count.setdefault("prompt", max(min(USUAL_TOKENS, left), 1))
     _check_length(phase, model, count, mark)
     usual = min(USUAL_TOKENS, model.max_context)
     if phase == "training":
@@ -147,8 +150,8 @@ def workload_of(
     )
     if phase == "decode":
         return Decode(model, count.get("batch", DECODE_BATCH * n_chips), count.get("context", usual), *stored)
-    batch, prompt = count.get("batch", PREFILL_BATCH), count.get("prompt", usual)
-    return Prefill(model, batch, prompt, *stored, chunk=count.get("chunk", 0), cached=count.get("cached", 0))
+    batch = count.get("batch", PREFILL_BATCH)
+    return Prefill(model, batch, count["prompt"], *stored, chunk=count.get("chunk", 0), cached=count.get("cached", 0))
 
 
 def _check_length(phase: str, model: Model, count: Mapping[str, int], mark: str) -> None:

@@ -173,6 +173,7 @@ def check_rest(chip: Chip, tech: Technology, still_W: FloatLike) -> None:
     """SpecError for a chip that, `still_W` flowing at any load, may draw no more: it never ends a step."""
     if float(work_W(chip.power_limit_W, still_W, tech)) <= 0:
         limit, rest = (
-            quantity_text("power_W", float(w)) for w in (chip.power_limit_W, power_W(jnp.zeros(()), jnp.ones(()), still_W, tech))
+            quantity_text("power_W", float(w))
+            for w in (chip.power_limit_W, power_W(jnp.zeros(()), jnp.ones(()), still_W, tech))
         )
         raise SpecError(f"{chip.name}: power_limit = {limit}; at rest it draws {rest} by this model, so raise it")

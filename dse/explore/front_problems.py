@@ -38,7 +38,9 @@ def anchors_of(rays: Rays, progress: Callable[[str], None]) -> np.ndarray:
         if math.isinf(best.slack):
             if len(points) < k * len(group):
                 raise SpecError(f"study {rays.study.name}: time was up before a design was found; give more --seconds")
-            raise SpecError(f"study {rays.study.name}: no design meets its limits; `dse optimize` says what to loosen")
+            slow = " and is no slower than the baseline, which a front over delivered_time asks" * rays.outruns
+            told = f"no design meets its limits{slow}; `dse optimize` says what to loosen"
+            raise SpecError(f"study {rays.study.name}: {told}")
         found.append(best.values)
     progress(f"ends of the front found, {len(points)} problems")
     return np.asarray(found)

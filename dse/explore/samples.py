@@ -30,7 +30,7 @@ from ..physics.calibration import Calibration, calibration_receipts
 from ..physics.evaluate import chip_technology, evaluate_demand
 from ..physics.residency import ahead_frac
 from ..study.convex import Data, coordinates
-from ..study.design import Choice, choice_technology, stack_B, template
+from ..study.design import Choice, choice_technology, decided, stack_B, template
 from ..technology.presets import DIE_TO_DIE, Technology, memory, receipts
 from ..technology.presets import link as link_generation
 from ..technology.presets import node as process_node
@@ -153,18 +153,15 @@ class Samples:
         return unnamed(batched(Data, *(drawn.get(f.name, getattr(fixed, f.name)) for f in dataclasses.fields(Data))))
 
     def _technology(self, choice: Choice) -> Technology:
-        """As `choice_technology`, under every draw: a stack is as sold, and a die without spare cores is sold whole."""
+        """As `choice_technology`, under every draw: what the choice itself decides stays."""
         package = self.search.space.study.package
-        tech = self.technology(choice.node, choice.hbm, choice.link, package)
-        own = choice_technology(choice, package)
-        sold = own.memory if choice.stack_capacity_B else tech.memory
-        cut = tech.package if choice.spare_cores else own.package
-        reticle_mm2 = np.maximum(tech.package.reticle_mm2, choice.reticle_mm2)
-        kept = sold.stack_capacity_B, cut.critical_area_frac, reticle_mm2
-        each = [np.broadcast_to(x, (self.draw.n,)) for x in kept]
-        return eqx.tree_at(
-            lambda t: (t.memory.stack_capacity_B, t.package.critical_area_frac, t.package.reticle_mm2), tech, each
-        )
+        own, drawn = choice_technology(choice, package), self.technology(choice.node, choice.hbm, choice.link, package)
+        kept = decided(choice, own)
+
+        def leaf(path: tuple[Any, ...], x: np.ndarray, nominal: Any) -> np.ndarray:
+            return np.broadcast_to(nominal, x.shape) if path[-1].name in kept else x
+
+        return jax.tree_util.tree_map_with_path(leaf, drawn, own)
 
     def _template(self, choice: Choice, tech: Technology) -> Chip:
         """Structure of a choice with the baseline's pipeline under every draw; its own dies, network and stacks."""

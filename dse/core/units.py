@@ -66,10 +66,20 @@ def canonical(name: str, value: float) -> tuple[str, float]:
     return full.strip("_").replace("_perdir_", "_per_dir_"), float(value) * scale
 
 
+PER_TOKEN = "per_token_"
+"""Beginning of the units of what counts per token."""
+
+
 def quantity(text: object, unit: str) -> float:
-    """A number or a text such as "2.4 GHz" or "1.5 W/mm2" in the canonical `unit`; UnitError for another, or none."""
+    """A number or a text such as "2.4 GHz" or "1.5 W/mm2" in the canonical `unit`; UnitError for another, or none.
+
+    What counts per token, such as "per_token_USD", may be written of a million: "0.1 USD per M tokens".
+    """
     if isinstance(text, int | float) and not isinstance(text, bool):
         return float(text)
+    if unit.startswith(PER_TOKEN):
+        amount, millions = re.subn(r"\s+per\s+M\s*tokens\s*$", "", str(text))
+        return quantity(re.sub(r"\s+per\s+token\s*$", "", amount), unit.removeprefix(PER_TOKEN)) / 1e6**millions
     match = re.fullmatch(r"\s*([-+0-9.eE]+)\s*([A-Za-z0-9/]*)\s*", re.sub(r"\s+per\s+", "/", str(text)))
     try:
         number = float(match.group(1)) if match else float("nan")

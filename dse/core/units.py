@@ -89,18 +89,24 @@ def quantity(text: object, unit: str) -> float:
     near = known[:2] or ([unit.replace("_per_", "/")] if "_per_" in unit else [])
     if match is None or number != number:
         raise UnitError(f"'{text}' is not a number" + (f" with a unit, such as '2.4 {near[-1]}'" if near else ""))
-    given = match.group(2)
-    if not given:
+    if not (given := match.group(2)):
         return number
+    measures, scaled = _measured(given, number)
+    if not measures:
+        told = f"unknown unit '{given}'; expected one that converts to {unit}: {', '.join(known or near)}"
+        raise UnitError(f"'{text}': {told}")
+    if measures != unit:
+        raise UnitError(f"'{text}': {given} measures {measures}, expected one that converts to {unit}")
+    return scaled
+
+
+def _measured(given: str, number: float) -> tuple[str, float]:
+    """The canonical unit of what is `given` as "GB/s" or "W/mm2", and the number in it; no unit if it is not known."""
     parts = re.sub("/s$", "ps", given).split("/")
     if not all(p in UNITS for p in parts):
-        raise UnitError(
-            f"'{text}': unknown unit '{given}'; expected one that converts to {unit}: {', '.join(known or near)}"
-        )
+        return "", number
     full, scaled = canonical("_per_".join([f"x_{parts[0]}", *parts[1:]]), number)
-    if full != f"x_{unit}":
-        raise UnitError(f"'{text}': {given} measures {full.removeprefix('x_')}, expected one that converts to {unit}")
-    return scaled
+    return full.removeprefix("x_"), scaled
 
 
 def positive(text: object, unit: str, place: str = "", bare: bool = True) -> float:

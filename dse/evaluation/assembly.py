@@ -73,7 +73,7 @@ def evaluate(
     By default `tech` is what the chip's preset names and `calibration` is `calibration_for` chip and workload; with
     `streams` a search may also take plans that stream weights through SRAM, as a study may.
     PlanError: the plan does not divide the model or system, or nothing fits in memory (says by how much). SpecError: a
-    chip that draws more at rest than it may, or a clock that its node does not reach.
+    chip that may not even rest, or whose clock no supply reaches.
     """
     tech = chip_technology(system.chip) if tech is None else tech
     c = calibration_for(system.chip.name, workload) if calibration is None else calibration
@@ -84,10 +84,14 @@ def evaluate(
     else:
         d = demand(workload, plan, system, chip_reference(system.chip, c))
         _check_memory(d, system.chip, plan)
-    result = evaluated(d, system.chip, tech, c)
-    if not is_traced(result.step_s) and not np.isfinite(result.step_s):
-        check_rest(system.chip, tech, silicon(system.chip, tech).static_W)
-    return Evaluated(plan, result)
+    return Evaluated(plan, _ended(evaluated(d, system.chip, tech, c), system.chip, tech))
+
+
+def _ended(e: Evaluation, chip: Chip, tech: Technology) -> Evaluation:
+    """An evaluation whose step ends; SpecError as `check_rest`."""
+    if not is_traced(e.step_s) and not np.isfinite(e.step_s):
+        check_rest(chip, tech, silicon(chip, tech).static_W)
+    return e
 
 
 def band_s(system: System, workload: Workload, plan: Plan, c: Calibration) -> tuple[float, float]:

@@ -30,12 +30,12 @@ from ..physics.calibration import Calibration, calibration_receipts
 from ..physics.evaluate import chip_technology, evaluate_demand
 from ..physics.residency import ahead_frac
 from ..study.convex import Data, coordinates
-from ..study.design import Choice, choice_technology, decided, stack_B, template
+from ..study.design import Choice, choice_technology, stack_B, template
 from ..technology.presets import DIE_TO_DIE, Technology, memory, receipts
 from ..technology.presets import link as link_generation
 from ..technology.presets import node as process_node
 from ..technology.presets import package as package_kind
-from .unknowns import STARTED, Draw, measures_host, scope_of
+from .unknowns import STARTED, Draw, decided, measures_host, scope_of
 
 PARTS = {"node": process_node, "memory": memory, "link": link_generation, "package": package_kind}
 """Kind of technology to the function that makes its record."""

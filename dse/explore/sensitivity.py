@@ -30,10 +30,10 @@ from ..physics.calibration import Calibration, calibration_receipts
 from ..physics.evaluate import chip_technology
 from ..physics.money import bond_loss
 from ..study.convex import ConvexCore, Data, coordinates, core_logs
-from ..study.design import decided
 from ..study.study import Study
 from ..technology.presets import DIE_TO_DIE, Technology, receipts
 from .samples import by_name, fact_name
+from .unknowns import decided
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -139,9 +139,9 @@ ROUNDING = 1e-6
 """Distance of a count or a bound from a step that counts as none [relative]."""
 
 
-def shares_pool(pool: FloatLike, n_cores: FloatLike, n_dies: FloatLike) -> Any:
+def shares_pool(n_pool: FloatLike, n_cores: FloatLike, n_dies: FloatLike) -> Any:
     """Whether all cores of a die or of the package share one tile memory: then those of another number do too."""
-    return (pool > 1) & (pool * n_dies >= n_cores * (1 - ROUNDING))
+    return (n_pool > 1) & (n_pool * n_dies >= n_cores * (1 - ROUNDING))
 
 
 def peak_FLOPps(chip: Chip, precision: str) -> FloatLike:

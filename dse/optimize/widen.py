@@ -92,8 +92,8 @@ def kept_way(search: Search, able: Sequence[Broken], user: Bool[np.ndarray, " m"
     best = int(np.argmin(sums))
     if not math.isfinite(sums[best]):
         return NONE
-    box = bounds[best].moved(search, math.exp(least[best]))
-    found = relaxed(search, [(bounds[best].of.choice, bounds[best].of.plans)], *(b[None] for b in box), user)
+    lower, upper = bounds[best].moved(search, math.exp(least[best]))
+    found = relaxed(search, [(bounds[best].of.choice, bounds[best].of.plans)], lower[None], upper[None], user)
     return Way(sums[best], (*_moves(search, bounds[best], least[best]), *named(search, element(found, 0))))
 
 

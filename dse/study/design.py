@@ -196,16 +196,6 @@ def choice_technology(choice: Choice, package: str) -> Technology:
     )
 
 
-def decided(choice: Choice, tech: Technology) -> tuple[str, ...]:
-    """Facts of its technology that a choice itself decides: a stack as sold, dies that are sold whole, a known die."""
-    is_so = {
-        "stack_capacity_B": choice.stack_capacity_B > 0,
-        "critical_area_frac": choice.spare_cores == 0,
-        "reticle_mm2": choice.reticle_mm2 >= float(tech.package.reticle_mm2),
-    }
-    return tuple(fact for fact, decides in is_so.items() if decides)
-
-
 def has_floorplan(n_per_die: int) -> bool:
     """Whether cores fill a grid on a die, at most twice as long as wide: no prime numbers beyond two."""
     rows = range(1, math.isqrt(n_per_die) + 1)

@@ -104,11 +104,6 @@ class Rays:
             owner = owner_of(self.study.baseline.chip.name)
         return space_of(dataclasses.replace(self.study, limits=(*own, *extra), owner=owner))
 
-    @property
-    def outruns(self) -> bool:
-        """Whether designs must be no slower than the baseline: where the front trades delivered time."""
-        return DELIVERED in self.metrics
-
     @cached_property
     def widest(self) -> tuple[float, ...]:
         """Largest value of each metric that the study allows; a design is to be no slower than the baseline."""

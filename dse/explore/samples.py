@@ -140,7 +140,7 @@ class Samples:
         study = self.search.space.study
         choice = study.choices[choice_index]
         nominal = data_of(self.search.space, choice_index, plan_index)
-        tech = self._technology(choice)
+        tech = _technology(self, choice)
         repeat = lambda x: np.broadcast_to(x, (self.draw.n, *np.shape(x)))  # noqa: E731
         fixed = jax.tree.map(repeat, nominal)
         drawn = {
@@ -151,17 +151,6 @@ class Samples:
             "bond_loss": -np.log(tech.package.bond_yield_frac),
         }  # fmt: skip
         return unnamed(batched(Data, *(drawn.get(f.name, getattr(fixed, f.name)) for f in dataclasses.fields(Data))))
-
-    def _technology(self, choice: Choice) -> Technology:
-        """As `choice_technology`, under every draw: what the choice itself decides stays."""
-        package = self.search.space.study.package
-        own, drawn = choice_technology(choice, package), self.technology(choice.node, choice.hbm, choice.link, package)
-        kept = decided(choice, own)
-
-        def leaf(path: tuple[Any, ...], x: np.ndarray, nominal: Any) -> np.ndarray:
-            return np.broadcast_to(nominal, x.shape) if path[-1].name in kept else x
-
-        return jax.tree_util.tree_map_with_path(leaf, drawn, own)
 
     def _template(self, choice: Choice, tech: Technology) -> Chip:
         """Structure of a choice with the baseline's pipeline under every draw; its own dies, network and stacks."""
@@ -179,6 +168,17 @@ class Samples:
         place = names.index("supply_V")
         lower[:, place], upper[:, place] = np.log(drawn.minimum_V), np.log(drawn.maximum_V)
         return lower, upper
+
+
+def _technology(s: Samples, choice: Choice) -> Technology:
+    """As `choice_technology`, under every draw: what the choice itself decides stays."""
+    package = s.search.space.study.package
+    own, drawn = choice_technology(choice, package), s.technology(choice.node, choice.hbm, choice.link, package)
+
+    def leaf(path: tuple[Any, ...], x: np.ndarray, nominal: Any) -> np.ndarray:
+        return np.broadcast_to(nominal, x.shape) if path[-1].name in decided(choice, own) else x
+
+    return jax.tree_util.tree_map_with_path(leaf, drawn, own)
 
 
 def drawn_calibration(own: Calibration, draw: Draw) -> Calibration:

@@ -146,7 +146,7 @@ class Compare:
         for flag, value in (("chips", self.chips), ("traffic", self.traffic)):
             if value is not None and not 0 < value < float("inf"):
                 raise SpecError(f"--{flag} {value:g}: give a number above 0")
-        if self.phase == "serving" and (self.batch or self.precision):
+        if self.phase == "serving" and (self.batch is not None or self.precision is not None):
             raise SpecError("--batch and --precision belong to one phase; add --phase training, prefill or decode")
         start_jax()
         if self.phase != "serving":

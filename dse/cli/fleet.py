@@ -117,12 +117,13 @@ class Cost:
     def _asked(self, precision: str) -> Asked:
         from ..serving.comparison import LENGTH, MODEL, Asked
         from ..workload.presets import model
-        from ..workload.requests import Length, Requests
+        from ..workload.requests import Requests
 
         for flag, value in (("chips", self.chips), ("traffic", self.traffic)):
             if value is not None and not 0 < value < float("inf"):
                 raise SpecError(f"--{flag} {value:g}: give a number above 0")
-        length = Length(self.prompt or LENGTH.prompt, self.output or LENGTH.output)
+        given = {"prompt": self.prompt, "output": self.output}
+        length = dataclasses.replace(LENGTH, **{k: n for k, n in given.items() if n is not None})
         stored = self.weights or precision, self.kv or precision
         requests = Requests(model(self.model or MODEL), (length,), *stored)
         return Asked(requests, promise_of(self.tpot, self.ttft, 95.0), self.traffic, self.chips)

@@ -54,7 +54,7 @@ def one_of(names: Iterable[str], own: str = "") -> Schema:
 
 def quantity_schema(unit: str, bare: bool = True) -> Schema:
     """A positive number in the canonical `unit`, or a text such as "2.4 GHz"."""
-    text: Schema = {"type": "string", "pattern": r"^\s*[-+0-9.eE]+\s*[A-Za-z0-9/]*\s*$"}
+    text: Schema = {"type": "string", "pattern": r"^\s*[-+0-9.eE]+\s*[A-Za-z0-9/]*(\s+per\s+[A-Za-z0-9/ ]+)?\s*$"}
     number: Schema = {"type": "number", "exclusiveMinimum": 0}
     return {"anyOf": [number, text] if bare else [text], "x-unit": unit or "1"}
 

@@ -85,7 +85,12 @@ def _words(stem: str) -> str:
 
 
 def unit_of(name: str) -> str:
-    """Canonical unit at the end of a name, simple or compound, or "" for a count or ratio."""
+    """Canonical unit at the end of a name, simple or compound, or "" for a count or ratio; of a workload's number too.
+
+    >>> unit_of("cost_per_token_USD"), unit_of("step_s:decode"), unit_of("n_cores")
+    ('per_token_USD', 's', '')
+    """
+    name = name if ": " in name else name.partition(":")[0]
     compound = [u for u in COMPOUND if f"_{name}".endswith(f"_{u}")]
     if compound:
         return max(compound, key=len)

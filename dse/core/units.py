@@ -66,28 +66,47 @@ def canonical(name: str, value: float) -> tuple[str, float]:
     return full.strip("_").replace("_perdir_", "_per_dir_"), float(value) * scale
 
 
+PER_TOKEN = "per_token_"
+"""Beginning of the units of what counts per token."""
+
+
 def quantity(text: object, unit: str) -> float:
-    """A number or a text such as "2.4 GHz" in the canonical unit `unit`; UnitError for any other unit, or none."""
+    """A number or a text such as "2.4 GHz" or "1.5 W/mm2" in the canonical `unit`; UnitError for another, or none.
+
+    What counts per token, such as "per_token_USD", may be written of a million: "0.1 USD per M tokens".
+    """
     if isinstance(text, int | float) and not isinstance(text, bool):
         return float(text)
-    match = re.fullmatch(r"\s*([-+0-9.eE]+)\s*([A-Za-z0-9/]*)\s*", str(text))
+    if unit.startswith(PER_TOKEN):
+        amount, millions = re.subn(r"\s+per\s+M\s*tokens\s*$", "", str(text))
+        return quantity(re.sub(r"\s+per\s+token\s*$", "", amount), unit.removeprefix(PER_TOKEN)) / 1e6**millions
+    match = re.fullmatch(r"\s*([-+0-9.eE]+)\s*([A-Za-z0-9/]*)\s*", re.sub(r"\s+per\s+", "/", str(text)))
     try:
         number = float(match.group(1)) if match else float("nan")
     except ValueError:
         number = float("nan")
+    known = [u for u, (target, _) in UNITS.items() if target == unit]
+    near = known[:2] or ([unit.replace("_per_", "/")] if "_per_" in unit else [])
     if match is None or number != number:
-        near = [u for u, (target, _) in UNITS.items() if target == unit][:2]
         raise UnitError(f"'{text}' is not a number" + (f" with a unit, such as '2.4 {near[-1]}'" if near else ""))
-    given = match.group(2).replace("/s", "ps") or unit
-    if not given:
+    if not (given := match.group(2)):
         return number
-    if given not in UNITS:
-        known = ", ".join(u for u, (target_unit, _) in UNITS.items() if target_unit == unit)
-        raise UnitError(f"'{text}': unknown unit '{match.group(2)}'; expected one that converts to {unit}: {known}")
-    target, scale = UNITS[given]
-    if target != unit:
-        raise UnitError(f"'{text}': {match.group(2)} measures {target}, expected one that converts to {unit}")
-    return number * scale
+    measures, scaled = _measured(given, number)
+    if not measures:
+        told = f"unknown unit '{given}'; expected one that converts to {unit}: {', '.join(known or near)}"
+        raise UnitError(f"'{text}': {told}")
+    if measures != unit:
+        raise UnitError(f"'{text}': {given} measures {measures}, expected one that converts to {unit}")
+    return scaled
+
+
+def _measured(given: str, number: float) -> tuple[str, float]:
+    """The canonical unit of what is `given` as "GB/s" or "W/mm2", and the number in it; no unit if it is not known."""
+    parts = re.sub("/s$", "ps", given).split("/")
+    if not all(p in UNITS for p in parts):
+        return "", number
+    full, scaled = canonical("_per_".join([f"x_{parts[0]}", *parts[1:]]), number)
+    return full.removeprefix("x_"), scaled
 
 
 def positive(text: object, unit: str, place: str = "", bare: bool = True) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from ..core.errors import PlanError, RoomError
 from ..core.frames import page
 from ..core.kept import kept_record
-from ..core.program import meanwhile
+from ..core.program import is_traced, meanwhile
 from ..core.types import Stacked, stack_records
 from ..hardware.chip import Chip
 from ..hardware.presets import chip as preset_chip
@@ -27,7 +27,7 @@ from ..lowering.served import asked_demand, asked_plans
 from ..lowering.step_demand import StepDemand
 from ..lowering.tiling import ArrayShape, array_shape
 from ..physics.calibration import Calibration, calibration_for, extreme, measured_band, reference_speeds
-from ..physics.evaluate import Evaluation, chip_technology
+from ..physics.evaluate import Evaluation, check_rest, chip_technology, silicon
 from ..technology.presets import Technology
 from ..workload.requests import Asked
 from ..workload.transformer import Training, Workload
@@ -72,7 +72,8 @@ def evaluate(
 
     By default `tech` is what the chip's preset names and `calibration` is `calibration_for` chip and workload; with
     `streams` a search may also take plans that stream weights through SRAM, as a study may.
-    PlanError: the plan does not divide the model or system, or nothing fits in memory (says by how much).
+    PlanError: the plan does not divide the model or system, or nothing fits in memory (says by how much). SpecError: a
+    chip that may not even rest, or whose clock no supply reaches.
     """
     tech = chip_technology(system.chip) if tech is None else tech
     c = calibration_for(system.chip.name, workload) if calibration is None else calibration
@@ -83,7 +84,14 @@ def evaluate(
     else:
         d = demand(workload, plan, system, chip_reference(system.chip, c))
         _check_memory(d, system.chip, plan)
-    return Evaluated(plan, evaluated(d, system.chip, tech, c))
+    return Evaluated(plan, _ended(evaluated(d, system.chip, tech, c), system.chip, tech))
+
+
+def _ended(e: Evaluation, chip: Chip, tech: Technology) -> Evaluation:
+    """An evaluation whose step ends; SpecError as `check_rest`."""
+    if not is_traced(e.step_s) and not np.isfinite(e.step_s):
+        check_rest(chip, tech, silicon(chip, tech).static_W)
+    return e
 
 
 def band_s(system: System, workload: Workload, plan: Plan, c: Calibration) -> tuple[float, float]:
@@ -178,6 +186,7 @@ def fastest(
     if not np.isfinite(seconds[best]):
         leanest = min(range(len(demands)), key=lambda i: float(demands[i].memory_B))
         _check_memory(demands[leanest], chip, every[leanest])
+        check_rest(chip, tech, silicon(chip, tech).static_W)
     return best
 
 

@@ -195,8 +195,8 @@ def missing(every: list[Point], shown: tuple[Point, ...]) -> dict[str, int]:
 
 
 def hypervolume(values: np.ndarray, ideal: np.ndarray, reference: np.ndarray) -> float:
-    """Share of the box between `ideal` and `reference` that rows dominate, on linear axes."""
-    unit = (values - ideal) / (reference - ideal)
+    """Share of the box between `ideal` and `reference` that rows dominate, on linear axes that are not points."""
+    unit = (values - ideal) / np.where(reference > ideal, reference - ideal, 1.0)
     import moocore
 
     return float(moocore.hypervolume(unit, ref=np.ones(values.shape[1])))

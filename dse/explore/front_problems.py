@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core.errors import SpecError
 from ..optimize.pricing import SAME
+from ..study.metrics import DELIVERED
 from .ray import LATE, Point, Rays, Row
 
 FIRST = 10
@@ -38,7 +39,11 @@ def anchors_of(rays: Rays, progress: Callable[[str], None]) -> np.ndarray:
         if math.isinf(best.slack):
             if len(points) < k * len(group):
                 raise SpecError(f"study {rays.study.name}: time was up before a design was found; give more --seconds")
-            raise SpecError(f"study {rays.study.name}: no design meets its limits; `dse optimize` says what to loosen")
+            slow = " and is no slower than the baseline, which a front over delivered_time asks" * (
+                DELIVERED in rays.metrics
+            )
+            told = f"no design meets its limits{slow}; `dse optimize` says what to loosen"
+            raise SpecError(f"study {rays.study.name}: {told}")
         found.append(best.values)
     progress(f"ends of the front found, {len(points)} problems")
     return np.asarray(found)

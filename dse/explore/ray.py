@@ -29,7 +29,7 @@ from ..optimize.search import bounds
 from ..optimize.space import Space, batch_of, element, own_plans, space_of
 from ..study.convex import ConvexCore, Data, core_logs, named_numbers, ratio_rows, rows_of_limit
 from ..study.design import with_free
-from ..study.metrics import OWNED, Limit
+from ..study.metrics import DELIVERED, OWNED, Limit
 from ..study.resolved import owner_of
 from ..study.study import Study
 
@@ -110,7 +110,7 @@ class Rays:
         caps = []
         for m in self.metrics:
             mine = [x.value for x in self.study.limits if x.metric == m and x.sense == "at_most"]
-            caps.append(min([*mine, 1.0 if m == "delivered_time" else FREE_CAP]))
+            caps.append(min([*mine, 1.0 if m == DELIVERED else FREE_CAP]))
         return tuple(caps)
 
     @cached_property

@@ -30,18 +30,18 @@ from ..physics.calibration import Calibration, calibration_receipts
 from ..physics.evaluate import chip_technology, evaluate_demand
 from ..physics.residency import ahead_frac
 from ..study.convex import Data, coordinates
-from ..study.design import template
+from ..study.design import Choice, choice_technology, stack_B, template
 from ..technology.presets import DIE_TO_DIE, Technology, memory, receipts
 from ..technology.presets import link as link_generation
 from ..technology.presets import node as process_node
 from ..technology.presets import package as package_kind
-from .unknowns import STARTED, Draw, measures_host, scope_of
+from .unknowns import STARTED, Draw, decided, measures_host, scope_of
 
 PARTS = {"node": process_node, "memory": memory, "link": link_generation, "package": package_kind}
 """Kind of technology to the function that makes its record."""
 MOST_DRAWS = 1_000_000
 """Draws of the longest study of risk: a day or more."""
-OF_CHOICE = ("spare_frac", "scaleout_bandwidth_per_dir_Bps")
+OF_CHOICE = ("spare_frac", "scaleout_bandwidth_per_dir_Bps", "n_dies", "hbm_capacity_B")
 """Facts of the baseline chip that a design sets itself."""
 CHUNK = 256
 """Problems solved side by side: one compiled shape."""
@@ -140,11 +140,11 @@ class Samples:
         study = self.search.space.study
         choice = study.choices[choice_index]
         nominal = data_of(self.search.space, choice_index, plan_index)
-        tech = self.technology(choice.node, choice.hbm, choice.link, study.package)
+        tech = _technology(self, choice)
         repeat = lambda x: np.broadcast_to(x, (self.draw.n, *np.shape(x)))  # noqa: E731
         fixed = jax.tree.map(repeat, nominal)
         drawn = {
-            "chip": self._template(choice_index), "tech": tech, "calibrations": self.calibrations,
+            "chip": self._template(choice, tech), "tech": tech, "calibrations": self.calibrations,
             "baseline_s": self.baseline_s, "usable_frac": self.headroom("usable_frac"),
             "prefetch_frac": self.headroom("prefetch_frac"),
             "overdrive_V": tech.node.nominal_V - tech.node.threshold_V,
@@ -152,11 +152,12 @@ class Samples:
         }  # fmt: skip
         return unnamed(batched(Data, *(drawn.get(f.name, getattr(fixed, f.name)) for f in dataclasses.fields(Data))))
 
-    def _template(self, choice_index: int) -> Chip:
-        """Structure of a choice with the baseline's pipeline under every draw; its own spare cores and network."""
+    def _template(self, choice: Choice, tech: Technology) -> Chip:
+        """Structure of a choice with the baseline's pipeline under every draw; its own dies, network and stacks."""
         study = self.search.space.study
-        like = template(study.choices[choice_index], study.baseline.chip, study.scaleout_Bps)
+        like = template(choice, study.baseline.chip, study.scaleout_Bps)
         own = {n: np.broadcast_to(getattr(like, n), (self.draw.n,)) for n in OF_CHOICE}
+        own["hbm_capacity_B"] = own["hbm_capacity_B"] * (tech.memory.stack_capacity_B / stack_B(choice))
         return jax.tree_util.tree_map_with_path(lambda path, x: own.get(fact_name(path), x), self.chip(like))
 
     def box(self, choice_index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -167,6 +168,17 @@ class Samples:
         place = names.index("supply_V")
         lower[:, place], upper[:, place] = np.log(drawn.minimum_V), np.log(drawn.maximum_V)
         return lower, upper
+
+
+def _technology(s: Samples, choice: Choice) -> Technology:
+    """As `choice_technology`, under every draw: what the choice itself decides stays."""
+    package = s.search.space.study.package
+    own, drawn = choice_technology(choice, package), s.technology(choice.node, choice.hbm, choice.link, package)
+
+    def leaf(path: tuple[Any, ...], x: np.ndarray, nominal: Any) -> np.ndarray:
+        return np.broadcast_to(nominal, x.shape) if path[-1].name in decided(choice, own) else x
+
+    return jax.tree_util.tree_map_with_path(leaf, drawn, own)
 
 
 def drawn_calibration(own: Calibration, draw: Draw) -> Calibration:

@@ -33,6 +33,7 @@ from ..study.convex import ConvexCore, Data, coordinates, core_logs
 from ..study.study import Study
 from ..technology.presets import DIE_TO_DIE, Technology, receipts
 from .samples import by_name, fact_name
+from .unknowns import decided
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,11 +163,14 @@ def sensitivity(study: Study, search: Search | None = None) -> Sensitivity:
     given = Given.of(search.space, best)
     values, form = flat_world(given.world)
     named = labels(search.space, best, given.world)
+    chosen = decided(study.choices[best.choice_index], given.data.tech)
     edges = supply_edges(search, best, [name for name, _ in named])
     by_goal, by_design, free = derivatives(search.core, given, form, values, best, search.box, edges)
     undetermined = tuple(n for n, x in zip(coordinates(search.core), free, strict=True) if x)
     parameters = []
     for i, (name, fact) in enumerate(named):
+        if name.rpartition(": ")[2] in chosen:
+            continue
         if abs(by_goal[i]) > ACTIVE or np.abs(by_design[:, i]).max() > ACTIVE:
             parameters.append(Parameter(name, i, float(values[i]), fact, float(by_goal[i]), by_design[:, i]))
     parameters.sort(key=lambda p: (-p.swing, -abs(p.elasticity)))
@@ -203,12 +207,14 @@ class Given(eqx.Module):
         return World(self.data.tech, of_each, self.data.limits)
 
     def under(self, world: World) -> Data:
-        """Coefficients in another world; the baseline's step times follow its calibration."""
+        """Coefficients in another world; memory follows its stacks, the baseline's times follow its calibration."""
         each = tuple(world.calibrations[name] for name in self.calibration_names)
         found = [evaluated(d, self.base, self.base_tech, c) for d, c in zip(self.own, each, strict=True)]
         node, xp = world.tech.node, jnp if is_traced(world) else np
+        larger = world.tech.memory.stack_capacity_B / self.data.tech.memory.stack_capacity_B
+        chip = dataclasses.replace(self.data.chip, hbm_capacity_B=self.data.chip.hbm_capacity_B * larger)
         return dataclasses.replace(
-            self.data, tech=world.tech, calibrations=each, limits=world.limits,
+            self.data, chip=chip, tech=world.tech, calibrations=each, limits=world.limits,
             baseline_s=xp.stack([e.step_s for e in found]) if found else self.data.baseline_s,
             overdrive_V=node.nominal_V - node.threshold_V, bond_loss=bond_loss(world.tech),
         )  # fmt: skip

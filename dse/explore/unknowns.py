@@ -20,8 +20,9 @@ from ..hardware.presets import chip_receipts
 from ..lowering.headroom import headroom_receipts
 from ..lowering.software import framework_receipts
 from ..physics.calibration import calibration_receipts
+from ..study.design import Choice
 from ..study.study import Study
-from ..technology.presets import DIE_TO_DIE, receipts
+from ..technology.presets import DIE_TO_DIE, Technology, receipts
 
 CORRELATIONS = Path(__file__).parent / "data" / "correlations.toml"
 CHAINED = ("node", "package")
@@ -87,6 +88,16 @@ def at_score(fact: Sourced, score: np.ndarray) -> np.ndarray:
 def scope_of(kind: str, name: str) -> str:
     """Whose score a fact of a thing follows."""
     return kind if kind in CHAINED else f"{kind} {name}"
+
+
+def decided(choice: Choice, tech: Technology) -> tuple[str, ...]:
+    """Facts of its technology that a choice itself decides: a stack as sold, dies that are sold whole, a known die."""
+    is_so = {
+        "stack_capacity_B": choice.stack_capacity_B > 0,
+        "critical_area_frac": choice.spare_cores == 0,
+        "reticle_mm2": choice.reticle_mm2 >= float(tech.package.reticle_mm2),
+    }
+    return tuple(fact for fact, decides in is_so.items() if decides)
 
 
 def study_facts(study: Study) -> Iterable[tuple[str, Sourced]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 
@@ -132,6 +133,15 @@ def sides(written: str, what: str) -> tuple[int, int]:
 def pool_B(chip: Chip) -> FloatLike:
     """Tile memory that one copy of a tile occupies once: scratchpad of a core times the cores that share it [B]."""
     return chip.core.scratchpad_B * chip.cores_per_pool
+
+
+ROUNDING = 1e-6
+"""Distance of a count or a bound from a step that counts as none [relative]."""
+
+
+def shares_pool(n_pool: FloatLike, n_cores: FloatLike, n_dies: FloatLike) -> Any:
+    """Whether all cores of a die or of the package share one tile memory: then those of another number do too."""
+    return (n_pool > 1) & (n_pool * n_dies >= n_cores * (1 - ROUNDING))
 
 
 def peak_FLOPps(chip: Chip, precision: str) -> FloatLike:

@@ -8,14 +8,16 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from ..core.errors import DseError, SpecError
 from ..core.files import read_toml
-from ..core.provenance import OwnThing, Receipts, Sourced, load_receipts, own_thing, pick
+from ..core.provenance import OwnThing, Receipts, Sourced, load_receipts, number, own_thing, pick
 from ..core.shipped import check_kind
 from ..core.text import quantity_text, spelled, unit_of
 from ..technology.node import ByPrecision
 from ..technology.presets import link, memory, node
-from .chip import NARROW_PRODUCTS, OPTIONAL, Chip
+from .chip import NARROW_PRODUCTS, OPTIONAL, ROUNDING, Chip, shares_pool
 
 CHIPS = Path(__file__).parent / "data" / "chips.toml"
 OWN_SETTINGS = ("system", "host", "price", "margin", "rent")
@@ -85,7 +87,20 @@ def _check_usual(path: Path, key: str, fact: Sourced) -> None:
 
 def facts_of(thing: OwnThing) -> Receipts:
     """All facts of a user's own chip; what was published of its base as a product is left out."""
-    return {**{k: f for k, f in thing.inherited.items() if not k.startswith(OF_A_PRODUCT)}, **thing.own}
+    kept = {k: f for k, f in thing.inherited.items() if not k.startswith(OF_A_PRODUCT)}
+    return {**kept, **_followed(thing), **thing.own}
+
+
+def _followed(thing: OwnThing) -> Receipts:
+    """What follows the file's cores where it says no more: a memory that all of a die share, all of its dies share."""
+    if "n_cores" not in thing.own or not thing.inherited:
+        return {}
+    n_cores, pool, n_dies = (np.float64(number(thing.inherited, n)) for n in ("n_cores", "cores_per_pool", "n_dies"))
+    if not shares_pool(pool, n_cores, n_dies):
+        return {}
+    now = float(pool / n_cores) * number(thing.own, "n_cores")
+    told = f"as {thing.base}: {pool:g} of its {n_cores:g} cores share tile memory"
+    return {"cores_per_pool": Sourced("cores_per_pool", now, now, now, "derived", "dse2026", told)}
 
 
 _BY_PRECISION = {"macs_per_cycle": "macs"}
@@ -139,3 +154,20 @@ def check_physical(name: str, receipts: Receipts) -> None:
             raise SpecError(f"{name}.{fact.name} = {value:g}; expected a finite number, not negative")
         elif value == 0 and not fact.name.startswith(ZERO_ALLOWED):
             raise SpecError(f"{name}.{fact.name} = 0; expected a positive number")
+
+
+def check_together(chip: Chip) -> None:
+    """SpecError, with the facts and what to say instead, for a chip whose facts contradict each other."""
+    cores, pool, rates = float(chip.n_cores), float(chip.cores_per_pool), chip.core.tensor.macs_per_cycle
+    if pool > cores * (1.0 + ROUNDING):
+        raise SpecError(f"{chip.name}: cores_per_pool = {pool:g} of n_cores = {cores:g}; expected at most all of them")
+    if (float(chip.n_dies) > 1) != (float(chip.die_to_die_bandwidth_Bps) > 0):
+        between = quantity_text("die_to_die_bandwidth_Bps", float(chip.die_to_die_bandwidth_Bps))
+        raise SpecError(
+            f"{chip.name}: n_dies = {float(chip.n_dies):g} with die_to_die_bandwidth = {between}; several dies send "
+            "each other something and one sends nothing, so say both"
+        )
+    if not any(float(rates.of(p)) for p in ("fp32", "bf16")):
+        raise SpecError(
+            f"{chip.name}: macs_fp32 = 0 and macs_bf16 = 0; products in neither run in nothing wider, so give one"
+        )

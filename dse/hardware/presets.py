@@ -19,7 +19,7 @@ from ..core.types import as_float
 from ..technology.node import PRECISIONS, ByPrecision
 from .chip import OPTIONAL, Chip, Core, TensorEngine, peak_FLOPps
 from .fabrics import MOST_SCALEUP, SYSTEMS, build_fabric, fabric_names, most_scaleup_Bps, system_facts
-from .own_chip import CHIPS, check_physical, facts_of, is_own, own_chip, preset_receipts
+from .own_chip import CHIPS, check_physical, check_together, facts_of, is_own, own_chip, preset_receipts
 from .system import System
 
 REWIRED = ("scaleup_bandwidth_per_dir_Bps", "scaleout_bandwidth_per_dir_Bps")
@@ -72,7 +72,9 @@ def chip_file(path: Path) -> Chip:
     """The one chip in your own TOML file, whole or with a preset as its `base`; raises as `own_chip`."""
     thing = own_chip(path)
     try:
-        return build_chip(thing.name, facts_of(thing))
+        made = build_chip(thing.name, facts_of(thing))
+        check_together(made)
+        return made
     except DseError as error:
         more = "" if thing.base else '; a base, such as base = "trainium3", brings what is left out'
         raise SpecError(f"{path}: {error}{more}") from error

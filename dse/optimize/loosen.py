@@ -100,7 +100,7 @@ def way(search: Search, known: Sequence[Broken], loose: Bool[np.ndarray, " m"]) 
     if not least:
         return NONE
     best = min(least.values(), key=lambda x: x[0])
-    return Way(best[0], _named(search, best[2]))
+    return Way(best[0], named(search, best[2]))
 
 
 def _onward(search: Search, b: Broken, values: Counts, tried: set[tuple[Broken, Counts]]) -> list[Counts]:
@@ -122,7 +122,7 @@ def relaxed(
     return cheapest_relaxations(model_of(search.core), data, lower, upper, loose, WIDTH)
 
 
-def _named(search: Search, found: Loosened) -> tuple[Relaxation, ...]:
+def named(search: Search, found: Loosened) -> tuple[Relaxation, ...]:
     """The limits that must move, and how far; rows that are not the user's as shares of what is allowed."""
     out = []
     for k, limit in enumerate(search.space.study.limits):

@@ -1,4 +1,4 @@
-"""The bound of one free number as a way out: the least widening of its box, perhaps beside looser limits."""
+"""The bound of one free number, or what is promised, as a way out: the least widening, perhaps beside looser limits."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from jaxtyping import Bool
 
 from ..study.convex import coordinates
 from ..study.design import STEPPED, steps
-from .loosen import NONE, SMALLEST, TRIED, Broken, Way, relaxed, total, way
-from .search import Search, in_box
+from .counts import around
+from .loosen import MOST, NONE, SMALLEST, TRIED, Broken, Counts, Way, named, relaxed, total, way
+from .search import Search, in_box, run_search
 from .solution import Relaxation
+from .space import element
 
 FURTHEST = 64.0
 """How far beyond a box what can be built is looked for."""
@@ -28,36 +30,84 @@ ZOOMS = 3
 
 @dataclasses.dataclass(frozen=True)
 class Bound:
-    """One bound of a free number, of a choice under its plans."""
+    """One bound of a free number, or promised times, of a choice under its plans."""
 
     of: Broken
-    place: int
-    """Position among the coordinates."""
+    places: tuple[int, ...]
+    """Positions among the coordinates; several are promises that move together."""
     upper: bool
+    counts: Counts | None = None
+    """Stepped numbers that are fixed; None where they may be broken."""
 
     def moved(self, search: Search, factor: float) -> tuple[np.ndarray, np.ndarray]:
         """The box with this bound moved outwards."""
         lower, upper = (b.copy() for b in search.box)
+        if self.counts is not None:
+            lower[search.integer_places] = upper[search.integer_places] = self.counts
         if self.upper:
-            upper[self.place] += math.log(factor)
+            upper[list(self.places)] += math.log(factor)
         else:
-            lower[self.place] -= math.log(factor)
+            lower[list(self.places)] -= math.log(factor)
         return lower, upper
 
 
+def promised(search: Search) -> tuple[int, ...]:
+    """Positions of the step times that may not be longer than was promised."""
+    n = len(search.space.study.workloads)
+    first = len(coordinates(search.core)) - n
+    return tuple(first + i for i, s in enumerate(search.space.study.deadlines_s) if math.isfinite(s))
+
+
+def late(search: Search) -> list[Broken]:
+    """Choices with plans that keep everything but what is promised, those that come nearest to it first."""
+    if not (places := list(promised(search))):
+        return []
+    lower, upper = (b.copy() for b in search.box)
+    upper[places] += math.log(FURTHEST)
+    able = [c for c in run_search(in_box(search, (lower, upper))) if c.log_goal < np.inf]
+    able.sort(key=lambda c: float(np.max(np.asarray(c.optimum.z)[places] - search.box[1][places])))
+    return [Broken(c.choice_index, c.plan_index, np.asarray(c.optimum.z), math.inf) for c in able]
+
+
 def widened_way(search: Search, known: Sequence[Broken], user: Bool[np.ndarray, " m"]) -> Way:
-    """The least widening of the box of one free number, limits loosened beside it where that takes less in all."""
-    bounds = _that_help(search, known, user)
-    if not bounds:
+    """The least widening of one free number or promise, limits loosened beside it where that takes less in all."""
+    ways = [kept_way(search, late(search), user)]
+    if bounds := _that_help(search, known, user):
+        least = _least_factors(search, bounds, user)
+        ways += [_whole(search, b, x, user) for b, x in zip(bounds, least, strict=True)]
+    return min(ways, key=lambda w: w.total)
+
+
+def kept_way(search: Search, able: Sequence[Broken], user: Bool[np.ndarray, " m"]) -> Way:
+    """The least that one promise, or all alike, give way to designs with whole counts, those beside `able`."""
+    times = promised(search)
+    if not able:
         return NONE
+    of_times = dict.fromkeys([*((i,) for i in times), times])
+    whole = [(b, v) for b in able[:TRIED] for v in around(search, b.choice, b.z)]
+    bounds = [Bound(b, places, True, v) for places in of_times for b, v in whole][:MOST]
     least = _least_factors(search, bounds, user)
-    return min((_whole(search, b, x, user) for b, x in zip(bounds, least, strict=True)), key=lambda w: w.total)
+    left = _needed(search, bounds, np.asarray(least), user)
+    sums = [x * len(b.places) + more for b, x, more in zip(bounds, least, left.tolist(), strict=True)]
+    best = int(np.argmin(sums))
+    if not math.isfinite(sums[best]):
+        return NONE
+    lower, upper = bounds[best].moved(search, math.exp(least[best]))
+    found = relaxed(search, [(bounds[best].of.choice, bounds[best].of.plans)], lower[None], upper[None], user)
+    return Way(sums[best], (*_moves(search, bounds[best], least[best]), *named(search, element(found, 0))))
+
+
+def _moves(search: Search, bound: Bound, log_factor: float) -> tuple[Relaxation, ...]:
+    """A bound that moves, or several, as limits that do."""
+    sign, sense = (1.0, "at_most") if bound.upper else (-1.0, "at_least")
+    each = [(coordinates(search.core)[i], float(search.box[int(bound.upper)][i])) for i in bound.places]
+    return tuple(Relaxation(name, math.exp(now), math.exp(now + sign * log_factor), sense) for name, now in each)
 
 
 def _that_help(search: Search, known: Sequence[Broken], user: Bool[np.ndarray, " m"]) -> list[Bound]:
     """The bounds without which limits have to be loosened least, those that help at all."""
     free = range(len(search.core.free))
-    asked = [Bound(b, i, up) for b, i, up in itertools.product(known[:BESIDE], free, (False, True))]
+    asked = [Bound(b, (i,), up) for b, i, up in itertools.product(known[:BESIDE], free, (False, True))]
     left = _needed(search, asked, np.full(len(asked), math.log(FURTHEST)), user)
     order = np.argsort(left, kind="stable")
     helps = [i for i in order if left[i] < asked[i].of.total - SMALLEST]
@@ -71,7 +121,8 @@ def _least_factors(search: Search, bounds: list[Bound], user: Bool[np.ndarray, "
     for _ in range(ZOOMS):
         logs = np.linspace(low, high, FACTORS, axis=1)
         left = _needed(search, [b for b in bounds for _ in range(FACTORS)], logs.ravel(), user)
-        at = np.argmin(logs + left.reshape(logs.shape), axis=1)
+        n_moved = np.asarray([[len(b.places)] for b in bounds])
+        at = np.argmin(n_moved * logs + left.reshape(logs.shape), axis=1)
         best = logs[rows, at]
         low, high = logs[rows, np.maximum(at - 1, 0)], logs[rows, np.minimum(at + 1, FACTORS - 1)]
     return best.tolist()
@@ -85,10 +136,10 @@ def _needed(search: Search, bounds: Sequence[Bound], log_factors: np.ndarray, us
 
 
 def _whole(search: Search, bound: Bound, log_factor: float, user: Bool[np.ndarray, " m"]) -> Way:
-    """The way out by one bound, counts whole."""
-    name, sign = coordinates(search.core)[bound.place], 1.0 if bound.upper else -1.0
-    now = float(search.box[1 if bound.upper else 0][bound.place])
-    if name in STEPPED:  # the next that can be built
+    """The way out by one bound of a free number, counts whole."""
+    (place,) = bound.places
+    sign, now = 1.0 if bound.upper else -1.0, float(search.box[int(bound.upper)][place])
+    if coordinates(search.core)[place] in STEPPED:  # the next that can be built
         near = np.log(_buildable(search, bound, math.exp(now + sign * log_factor)))
         if not near.size:
             return NONE
@@ -98,12 +149,11 @@ def _whole(search: Search, bound: Bound, log_factor: float, user: Bool[np.ndarra
     low, high = (b[None] for b in box)
     found = relaxed(wide, [(bound.of.choice, bound.of.plans)], low, high, user)
     beside = way(wide, [dataclasses.replace(bound.of, z=np.asarray(found.z[0]), total=float(total(found)[0]))], user)
-    move = Relaxation(name, math.exp(now), math.exp(now + sign * log_factor), "at_most" if bound.upper else "at_least")
-    return Way(log_factor + beside.total, (move, *beside.moves))
+    return Way(log_factor + beside.total, (*_moves(search, bound, log_factor), *beside.moves))
 
 
 def _buildable(search: Search, bound: Bound, least: float) -> np.ndarray:
     """What can be built of a stepped number at `least` or further out."""
     n_dies = search.space.study.choices[bound.of.choice].n_dies
     ends = (least, 2.0 * least) if bound.upper else (least / 2.0, least)
-    return steps(coordinates(search.core)[bound.place], n_dies, *ends)
+    return steps(coordinates(search.core)[bound.places[0]], n_dies, *ends)

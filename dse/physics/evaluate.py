@@ -10,9 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
+from ..core.errors import SpecError
 from ..core.frames import AbstractShown, page, table_of
+from ..core.program import is_traced
+from ..core.text import quantity_text
 from ..core.types import FloatLike
-from ..hardware.chip import Chip
+from ..hardware.chip import ROUNDING, Chip
 from ..lowering.headroom import usable_B
 from ..lowering.step_demand import StepDemand
 from ..technology.package import harvested
@@ -22,7 +25,17 @@ from .calibration import Calibration
 from .heat import cooled_to, hottest_W
 from .money import Money, bond_loss, package_cost
 from .pipeline import cycle_ratio
-from .power import Energy, energy_J, power_W, static_W, step_energy, supply_V, throttled_s
+from .power import (
+    Energy,
+    energy_J,
+    most_clock_Hz,
+    power_W,
+    static_W,
+    step_energy,
+    supply_V,
+    throttled_s,
+    work_W,
+)
 from .step import Cooled, Step, step_time
 
 if TYPE_CHECKING:
@@ -136,6 +149,31 @@ def evaluate_demand(
 
 
 def chip_technology(chip: Chip, package: str = "CoWoS-L") -> Technology:
-    """The technology a preset names: its node, memory and links; dies are harvested if the chip has spare cores."""
+    """The technology a preset names: its node, memory and links; dies are harvested if the chip has spare cores.
+
+    SpecError: a clock that no supply of the node reaches.
+    """
     tech = technology(chip.node, chip.hbm, chip.link, package=package)
+    if not is_traced(chip):
+        _check_clock(chip, tech)
     return dataclasses.replace(tech, package=harvested(tech.package, chip.spare_frac))
+
+
+def _check_clock(chip: Chip, tech: Technology) -> None:
+    clock_Hz, most_Hz = float(chip.clock_Hz), float(most_clock_Hz(chip, tech.node))
+    if clock_Hz > most_Hz * (1.0 + ROUNDING):
+        asked, most, usual = (quantity_text("clock_Hz", f) for f in (clock_Hz, most_Hz, float(chip.nominal_clock_Hz)))
+        raise SpecError(
+            f"{chip.name}: clock = {asked}; {chip.node} reaches {most} at {float(tech.node.maximum_V):g} V with "
+            f"nominal_clock = {usual}; lower the one or raise the other"
+        )
+
+
+def check_rest(chip: Chip, tech: Technology, still_W: FloatLike) -> None:
+    """SpecError for a chip that, `still_W` flowing at any load, may draw no more: it never ends a step."""
+    if float(work_W(chip.power_limit_W, still_W, tech)) <= 0:
+        limit, rest = (
+            quantity_text("power_W", float(w))
+            for w in (chip.power_limit_W, power_W(jnp.zeros(()), jnp.ones(()), still_W, tech))
+        )
+        raise SpecError(f"{chip.name}: power_limit = {limit}; at rest it draws {rest} by this model, so raise it")

@@ -13,7 +13,7 @@ from ..lowering.step_demand import StepDemand
 from ..technology.node import PRECISION_BITS, PRECISIONS, Node, rate_name
 from ..technology.presets import Technology
 from .area import Area, total_area_mm2
-from .pipeline import datapath_ratio
+from .pipeline import cycle_ratio, datapath_ratio
 from .step import Step
 
 
@@ -54,6 +54,18 @@ def supply_V(clock_Hz: FloatLike, nominal_clock_Hz: FloatLike, node: Node) -> Fl
     start = jnp.asarray(node.nominal_V, dtype=float)
     settled = jax.lax.fori_loop(0, 60, better, start)
     return jnp.clip(settled, node.minimum_V, node.maximum_V)
+
+
+def most_clock_Hz(chip: Chip, node: Node) -> FloatLike:
+    """Clock that the pipeline of `chip` reaches at the highest supply of its node [Hz].
+
+        f = f_n V_n / V ((V - V_th) / (V_n - V_th))^a / T
+    with V `maximum_V` and T the cycle at the depth of the pipeline, over that of depth 1.
+    Source: [sakurai1990] as in `voltage_limit`, solved for the clock.
+    """
+    reach = (node.maximum_V - node.threshold_V) / (node.nominal_V - node.threshold_V)
+    speed = reach**node.alpha * node.nominal_V / node.maximum_V
+    return chip.nominal_clock_Hz * speed / cycle_ratio(chip.pipeline_depth)
 
 
 LEAST_RATE = 2.0**-10

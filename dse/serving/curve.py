@@ -10,7 +10,7 @@ import numpy as np
 from ..core.counts import n_padded
 from ..core.errors import PlanError
 from ..core.pareto import is_unbeaten
-from ..core.types import stack_records
+from ..core.types import FloatLike, stack_records
 from ..evaluation.assembly import chip_reference
 from ..hardware.system import System
 from ..lowering import engines as make
@@ -21,7 +21,7 @@ from ..lowering.memory import memory_B
 from ..lowering.plan import plan_text
 from ..lowering.step_demand import StepDemand
 from ..physics.calibration import Calibration, calibration_for
-from ..physics.evaluate import chip_technology, silicon
+from ..physics.evaluate import check_rest, chip_technology, silicon
 from ..technology.presets import Technology
 from ..workload.requests import Requests
 from .steady import Engine, Passes, ServingPoint, n_accepted_tokens, pass_costs, steady_state
@@ -148,6 +148,8 @@ def serving_curve(
     PlanError: no plan divides the model, or not even one request fits in memory (says by how much).
     """
     tech, c = chip_technology(system.chip), calibration_for(system.chip.name, requests)
+    static_W = silicon(system.chip, tech).static_W
+    check_rest(system.chip, tech, static_W)
     ref = chip_reference(system.chip, c)
     shapes = make.shapes(system, requests)
     writers = make.writers(requests, shapes, policy, promise.quantile_frac, ref)
@@ -156,7 +158,7 @@ def serving_curve(
     menu = _menu(requests, writers, shapes, policy, ref)
     costs = batched_costs(_demands(menu), system, tech, c)
     engine = _engines(menu, requests, policy, float(c.request_s))
-    points = _steady_states(menu, engine, costs, system, tech, promise.quantile_frac)
+    points = _steady_states(menu, engine, costs, static_W, tech, promise.quantile_frac)
     return Curve(system, requests, promise, policy, c, menu, costs, points)
 
 
@@ -261,13 +263,12 @@ def _engines(menu: Menu, requests: Requests, policy: Policy, request_s: float) -
 
 
 def _steady_states(
-    menu: Menu, engine: Engine, costs: Passes, system: System, tech: Technology, quantile_frac: float
+    menu: Menu, engine: Engine, costs: Passes, static_W: FloatLike, tech: Technology, quantile_frac: float
 ) -> ServingPoint:  # fmt: skip
     n, kinds = len(menu.writer_index), engine.share_frac.shape[-1]
     fill = np.arange(n_padded(n)) % n
     prompt_at = len(menu.writers) + menu.reader_index[:, None] * kinds + np.arange(kinds)
     parts = ((engine, fill), (costs, menu.writer_index[fill]), (costs, prompt_at[fill]))
     e, decode, prompt = (jax.tree.map(lambda x, at=at: x[at], tree) for tree, at in parts)
-    static = np.asarray(silicon(system.chip, tech).static_W)
-    points = _states(e, decode, prompt, static, tech, np.asarray(quantile_frac))
+    points = _states(e, decode, prompt, np.asarray(static_W), tech, np.asarray(quantile_frac))
     return jax.tree.map(lambda x: np.asarray(x)[:n], points)

@@ -192,7 +192,7 @@ def serve_portfolio(
 
 
 def part_numbers(p: Sized, fleet: ServedPortfolio) -> dict[str, Any]:
-    """One model in canonical units; power and cost are those of the chips that stand there, busy or not."""
+    """One model in canonical units: power is that of busy chips, cost that of all that stand there."""
     requests = fleet.portfolio.requests_per_s * p.service.traffic_frac
     tokens = requests * p.service.requests.n_output
     rate = tokens / p.n_chips

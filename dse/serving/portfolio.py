@@ -77,8 +77,8 @@ class _Model(_Strict):
     """Model preset, or the path of a Hugging Face config.json."""
     traffic: float
     """Share of all requests; the shares of all models add up to 1."""
-    weights: str = "bf16"
-    """Stored format of the weights, such as "fp8" or "bf16,experts=mxfp4"."""
+    weights: str | None = None
+    """Stored format of the weights, such as "fp8" or "bf16,experts=mxfp4"; left out, as the model file says."""
     kv: str = "bf16"
     """Stored format of keys and values."""
     requests: list[_Kind]
@@ -143,7 +143,8 @@ def _portfolio(spec: _File) -> Portfolio:
 
 def _service(name: str, spec: _Model, quantile_frac: float) -> Service:
     lengths = tuple(Length(k.prompt, k.output, k.share) for k in spec.requests)
-    requests = Requests(preset_model(spec.model), lengths, spec.weights, spec.kv)
+    model = preset_model(spec.model)
+    requests = Requests(model, lengths, spec.weights or model.weight_format, spec.kv)
     return Service(name, requests, spec.traffic, Promise(spec.tpot, spec.ttft, quantile_frac))
 
 

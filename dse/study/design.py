@@ -14,7 +14,7 @@ from ..core.errors import SpecError, UnknownNameError
 from ..core.provenance import number, number_or
 from ..core.text import quantity_text
 from ..core.types import FloatLike, as_float, where
-from ..hardware.chip import Chip, TensorEngine, sides
+from ..hardware.chip import ROUNDING, Chip, TensorEngine, shares_pool, sides
 from ..hardware.instructions import INSTRUCTION, known_instruction, threads
 from ..hardware.own_chip import short_name
 from ..physics.power import crossing_B
@@ -225,8 +225,6 @@ def steps(name: str, n_dies: int, lower: float, upper: float) -> np.ndarray:
 
 MOST_STEPS = 200_000
 """Whole steps between the bounds of a free number that are looked at: 1.6 GB of scratchpad in slices."""
-ROUNDING = 1e-6
-"""Distance of a bound from a step that counts as none [relative]."""
 
 
 def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:
@@ -239,7 +237,7 @@ def with_free(chip: Chip, values: Mapping[str, FloatLike | float]) -> Chip:
             raise UnknownNameError("free parameter", name, FREE)
     names = list(values)
     n_spare, stack = chip.spare_frac * chip.n_cores, chip.hbm_capacity_B / chip.n_stacks
-    common = (chip.cores_per_pool > 1) & (chip.cores_per_pool * chip.n_dies >= chip.n_cores * (1 - ROUNDING))
+    common = shares_pool(chip.cores_per_pool, chip.n_cores, chip.n_dies)
     pool_frac = chip.cores_per_pool / chip.n_cores
     chip = eqx.tree_at(lambda c: [FREE[n](c) for n in names], chip, [as_float(values[n]) for n in names])
     if "hbm_capacity_B" not in values:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..core.errors import SpecError, UnknownNameError
 from ..core.free import Free
-from ..core.text import stem_of, written_unit
+from ..core.text import stem_of, unit_of, written_unit
 from ..core.units import positive
 from ..hardware.presets import chip
 from ..physics.evaluate import chip_technology
@@ -44,7 +44,7 @@ def limit_of(
         return built_limit(name, sense, built, place)
     if isinstance(value, str) and value.endswith("x"):
         return Limit(name, sense, positive(value[:-1], "", place) * baseline_metric(name, now, place))
-    return Limit(name, sense, positive(value, written_unit(name), place))
+    return Limit(name, sense, positive(value, unit_of(name), place))
 
 
 def baseline_metric(name: str, now: Callable[[], State], place: str) -> float:

@@ -18,7 +18,6 @@ from ..economy.presets import default_host, host, price_and_margin
 from ..hardware.fabrics import system_facts
 from ..hardware.presets import base_name, chip_system, usual_system
 from ..hardware.presets import chip as preset_chip
-from ..hardware.presets import system as preset_system
 from ..hardware.system import System
 from ..physics.calibration import calibration
 from ..serving.portfolio import Service, load_portfolio
@@ -102,7 +101,7 @@ def _baseline(spec: Head) -> System:
     if spec.baseline.endswith(".toml"):
         if spec.calibration is None:
             base_name(spec.baseline)
-        return preset_system(within, inside=dataclasses.replace(preset_chip(spec.baseline), name=spec.baseline))
+        return chip_system(spec.baseline, within=within)
     if made_of is not None and made_of.value != spec.baseline:
         raise SpecError(f"study.baseline '{spec.baseline}' is not the chip of system '{within}' ({made_of.value})")
     return chip_system(spec.baseline, within=within)

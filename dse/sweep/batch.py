@@ -14,9 +14,9 @@ from jaxtyping import Array
 from ..core.counts import n_padded
 from ..core.types import FloatLike, Vector
 from ..evaluation.host import plan_steps_s
-from ..hardware.chip import Chip
+from ..hardware.chip import ROUNDING, Chip, shares_pool
 from ..physics.evaluate import evaluate_demand, fits_memory
-from ..physics.power import crossing_B
+from ..physics.power import crossing_B, most_clock_Hz
 from ..study.metrics import chip_state
 from .keys import CHIP_NUMBERS, EVALUATED, OF_CHIP
 from .points import UNSET, Points, Sweep
@@ -30,7 +30,10 @@ STEP = 2048
 """Evaluations that are vectorised together: large enough to hide overheads, small enough for the cache."""
 TOO_BIG = "no plan fits in memory"
 TOO_HOT = "static power alone exceeds the power limit"
+TOO_FAST = "clock beyond what the node reaches at its highest supply"
 NO_NUMBER = "not a finite number"
+FAULTS = (TOO_HOT, TOO_BIG, TOO_FAST)
+"""Why a point has no answer, as `_best_plan` says them; the last that holds is told."""
 
 
 def evaluate_points(sweep: Sweep, points: Points) -> dict[str, np.ndarray]:
@@ -48,9 +51,9 @@ def evaluate_points(sweep: Sweep, points: Points) -> dict[str, np.ndarray]:
         rows = rows[np.argsort(member[rows], kind="stable")]
         which = np.searchsorted(group, member[rows])
         chosen: list[Setting] = [s for k in group if isinstance(s := settings[k], Setting)]
-        found, best, fits = _run(chosen, which, numbers[rows], sweep.numbers, sweep.record)
+        found, best, faults = _run(chosen, which, numbers[rows], sweep.numbers, sweep.record)
         values[rows] = found
-        reason[rows] = _reasons(found, fits, sweep.record)
+        reason[rows] = _reasons(found, faults)
         plan[rows] = _plan_texts(chosen, which, best)
     ok = reason == ""
     keep = np.asarray([c == "memory_B" for c in sweep.record], dtype=bool)
@@ -100,7 +103,7 @@ def settings_per_call(n_plans: int) -> int:
 def _run(
     settings: list[Setting], which: np.ndarray, numbers: np.ndarray, names: tuple[str, ...], record: tuple[str, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Recorded values, best plan and whether it fits, of every row; rows go through in calls of one size."""
+    """Recorded values, best plan and its faults, of every row; rows go through in calls of one size."""
     n_plans = n_padded(len(settings[0].plans))
     padded = settings + [settings[0]] * (settings_per_call(n_plans) - len(settings))
     table = jax.device_put(jax.tree.map(lambda *xs: np.stack(xs), *(s.coefficients for s in padded)))
@@ -112,8 +115,8 @@ def _run(
         step = max(STEP // n_plans, 1)
         out = _evaluate(table, which[full], numbers[full], names, record, step)
         parts.append([np.asarray(x)[: rows.size] for x in out])
-    values, best, fits = (np.concatenate(p) for p in zip(*parts, strict=True))
-    return values, best, fits
+    values, best, faults = (np.concatenate(p) for p in zip(*parts, strict=True))
+    return values, best, faults
 
 
 @partial(jax.jit, static_argnames=("names", "record", "step"))
@@ -136,7 +139,7 @@ def _evaluate(
 
 
 def _best_plan(s: Coefficients, chip: Chip, record: tuple[str, ...]) -> tuple[Array, Array, Array]:
-    """Recorded values under the fastest plan that fits, or the leanest if none does; its position; whether it fits."""
+    """Recorded values under the fastest plan that fits, or the leanest if none does; its position; its `FAULTS`."""
     roomy = fits_memory(s.demands, chip)
     if s.demands.memory_B.size == 1:
         best = jnp.asarray(0)
@@ -146,7 +149,9 @@ def _best_plan(s: Coefficients, chip: Chip, record: tuple[str, ...]) -> tuple[Ar
     evaluation = evaluate_demand(jax.tree.map(lambda x: x[best], s.demands), chip, s.tech, s.calibration)
     state = chip_state(chip, s.tech)
     values = [EVALUATED[c][0](evaluation) if c in EVALUATED else OF_CHIP[c][0](state) for c in record]
-    return jnp.stack([jnp.asarray(v, dtype=float) for v in values]), best, jnp.asarray(roomy)[best]
+    fast = chip.clock_Hz > most_clock_Hz(chip, s.tech.node) * (1.0 + ROUNDING)
+    faults = jnp.stack([jnp.isinf(evaluation.step_s), ~jnp.asarray(roomy)[best], fast])
+    return jnp.stack([jnp.asarray(v, dtype=float) for v in values]), best, faults
 
 
 CROSSING = ("n_dies", "hbm_bandwidth_Bps")
@@ -154,11 +159,17 @@ CROSSING = ("n_dies", "hbm_bandwidth_Bps")
 
 
 def with_numbers(chip: Chip, names: tuple[str, ...], values: Vector) -> Chip:
-    """`chip` with `names` set to finite `values` (n,); links between dies change only where dies or memory do."""
+    """`chip` with `names` set to finite `values` (n,): pools of all cores stay that, as in `with_free`.
+
+    Links between dies change only where dies or memory do.
+    """
     if not names:
         return chip
     new = [jnp.where(jnp.isnan(values[i]), CHIP_NUMBERS[n](chip), values[i]) for i, n in enumerate(names)]
+    common, pool_frac = shares_pool(chip.cores_per_pool, chip.n_cores, chip.n_dies), chip.cores_per_pool / chip.n_cores
     chip = eqx.tree_at(lambda c: [CHIP_NUMBERS[n](c) for n in names], chip, new)
+    pool = jnp.where(common, pool_frac * chip.n_cores, chip.cores_per_pool)
+    chip = eqx.tree_at(lambda c: c.cores_per_pool, chip, pool)
     changed = [~jnp.isnan(values[i]) for i, n in enumerate(names) if n in CROSSING]
     if not changed:
         return chip
@@ -167,14 +178,11 @@ def with_numbers(chip: Chip, names: tuple[str, ...], values: Vector) -> Chip:
     return eqx.tree_at(lambda c: c.die_to_die_bandwidth_Bps, chip, kept)
 
 
-def _reasons(values: np.ndarray, fits: np.ndarray, record: tuple[str, ...]) -> np.ndarray:
-    finite = np.isfinite(values).all(axis=1)
-    times = [i for i, c in enumerate(record) if c == "step_s"]
-    hot = np.isinf(values[:, times]).any(axis=1)
-    worst_last = [(~finite, NO_NUMBER), (hot, TOO_HOT), (~fits, TOO_BIG)]
-    out = np.full(fits.size, "", dtype=object)
-    for where, why in worst_last:
-        out[where] = why
+def _reasons(values: np.ndarray, faults: np.ndarray) -> np.ndarray:
+    out = np.full(len(values), "", dtype=object)
+    out[~np.isfinite(values).all(axis=1)] = NO_NUMBER
+    for fault, why in zip(faults.T, FAULTS, strict=True):
+        out[fault] = why
     return out
 
 

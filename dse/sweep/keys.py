@@ -9,13 +9,13 @@ from typing import TypeAlias
 
 from ..core.errors import DseError, SpecError
 from ..core.files import is_there
-from ..core.text import spelled, written_unit
+from ..core.text import spelled, unit_of
 from ..core.types import FloatLike
-from ..core.units import quantity
+from ..core.units import PER_TOKEN, quantity
 from ..hardware.chip import Chip, sides
 from ..hardware.fabrics import system_facts
 from ..hardware.own_chip import ZERO_ALLOWED
-from ..hardware.presets import chip, system
+from ..hardware.presets import chip
 from ..lowering.plan import parse_plan
 from ..physics.calibration import calibration
 from ..physics.evaluate import Evaluation
@@ -52,7 +52,7 @@ def _plan(value: str) -> None:
 
 TEXTS: dict[str, Callable[[str], object]] = {
     "chip": chip,
-    "system": system,
+    "system": system_facts,
     "model": model,
     "phase": check_phase,
     "plan": _plan,
@@ -137,7 +137,7 @@ def check_open(study: Study, key: str) -> None:
 
 def _value(key: str, raw: object, folder: Path) -> Value:
     if is_number(key):
-        return _number(raw, written_unit(key), may_be_zero=key.startswith(ZERO_ALLOWED))
+        return _number(raw, unit_of(key), may_be_zero=key.startswith(ZERO_ALLOWED))
     if key in COUNTS or key == "choices.n_dies":
         if not isinstance(raw, int) or isinstance(raw, bool) or raw < 1:
             raise SpecError("expected a whole number, at least 1")
@@ -155,7 +155,8 @@ def _value(key: str, raw: object, folder: Path) -> Value:
 
 def _number(raw: object, unit: str, may_be_zero: bool) -> float:
     if not isinstance(raw, str | int | float) or isinstance(raw, bool):
-        raise SpecError(f"expected a number{f' or a text with its unit, that converts to {unit}' if unit else ''}")
+        base = unit.removeprefix(PER_TOKEN)
+        raise SpecError(f"expected a number{f' or a text with its unit, that converts to {base}' if unit else ''}")
     number = quantity(raw, unit)
     if not (number > 0 or (may_be_zero and number == 0)) or number == float("inf"):
         raise SpecError("must be positive and finite")

@@ -15,11 +15,13 @@ import numpy as np
 
 from ..core.counts import n_padded
 from ..core.errors import DseError, SpecError
+from ..core.provenance import text_or
 from ..core.types import stack_records
 from ..evaluation.assembly import chip_reference, lowered
 from ..hardware.chip import Chip
+from ..hardware.fabrics import build_fabric, system_facts
 from ..hardware.own_chip import is_own
-from ..hardware.presets import chip, chip_system, system, usual_system
+from ..hardware.presets import chip, chip_system, usual_system
 from ..hardware.system import Fabric, System
 from ..lowering.demand import StepDemand, demand
 from ..lowering.plan import parse_plan, plan_text
@@ -127,8 +129,9 @@ def _system(given: _Given) -> System:
     """The chip in the fabric of `system`; a product's own chip keeps the wiring of the product."""
     mine = given.text("chip")
     name = given.text("system") or usual_system(mine)
-    fabric = _fabric(given, system(name).fabric)
-    kept = is_own(mine) or system(name).chip.name == mine
+    facts = system_facts(name)
+    fabric = _fabric(given, build_fabric(name, facts))
+    kept = is_own(mine) or text_or(facts, "chip", mine) == mine
     whole = chip_system(mine, within=name).chip if kept else chip(mine)
     n_chips = given.count("chips", fabric.n_chips)
     if n_chips % fabric.n_chips and fabric.n_chips % n_chips:

@@ -136,19 +136,18 @@ def workload_of(
         if not isinstance(value, str) and value < 1:
             raise SpecError(f"{mark}{key} {value}: give a whole number, at least 1")
     count = {k: int(v) for k, v in sizes.items() if not isinstance(v, str)}
+    if phase == "prefill":
+        count.setdefault("prompt", max(min(USUAL_TOKENS, model.max_context - count.get("cached", 0)), 1))
     _check_length(phase, model, count, mark)
     usual = min(USUAL_TOKENS, model.max_context)
     if phase == "training":
         precision = check_precision(str(sizes.get("precision", "bf16")))
         return Training(model, count.get("batch", TRAINING_BATCH * n_chips), count.get("sequence", usual), precision)
-    stored = (
-        check_storage(str(sizes.get("weights", model.weight_format))),
-        check_cache(str(sizes.get("kv", "bf16"))),
-    )
+    stored = check_storage(str(sizes.get("weights", model.weight_format))), check_cache(str(sizes.get("kv", "bf16")))
     if phase == "decode":
         return Decode(model, count.get("batch", DECODE_BATCH * n_chips), count.get("context", usual), *stored)
-    batch, prompt = count.get("batch", PREFILL_BATCH), count.get("prompt", usual)
-    return Prefill(model, batch, prompt, *stored, chunk=count.get("chunk", 0), cached=count.get("cached", 0))
+    batch, chunk, cached = count.get("batch", PREFILL_BATCH), count.get("chunk", 0), count.get("cached", 0)
+    return Prefill(model, batch, count["prompt"], *stored, chunk=chunk, cached=cached)
 
 
 def _check_length(phase: str, model: Model, count: Mapping[str, int], mark: str) -> None:

@@ -47,6 +47,7 @@ def test_fleet_json_and_table_agree(capsys):
         (["cost", "h10"], ["unknown", "h10"]),
         (["cost", "maia-100"], ["chip in a fleet", "maia-100"]),
         (["cost", "h100", "--precision", "fp8"], ["--precision", "--against"]),
+        (["cost", "trainium2", "--against", "h100", "--in", "0"], ["0 tokens in", "at least 1"]),
         (["cost", "h100", "--against", "h100"], ["--against", "another chip"]),
         (["cost", "h100", "--against", "h101"], ["h101"]),
         ([*SMALL, "--weeks", "0"], ["--weeks", "above 0"]),

@@ -58,6 +58,14 @@ def test_quantity_reads_a_text_with_a_unit():
     assert quantity("4.9 TB/s", "Bps") == pytest.approx(4.9e12)
     assert quantity("36 GiB", "B") == pytest.approx(36 * 2**30)
     assert quantity(700, "W") == 700.0
+    assert quantity("1.5", "W_per_mm2") == quantity("1.5 W/mm2", "W_per_mm2") == 1.5
+    assert quantity("150 W/cm2", "W_per_mm2") == pytest.approx(1.5)
+    assert quantity("3.9 pJ/bit", "J_per_B") == pytest.approx(3.12e-11)
+    assert quantity("2 W per stack", "W_per_stack") == 2.0
+    assert quantity("0.1 USD per M tokens", "per_token_USD") == pytest.approx(1e-7)
+    assert quantity("2 g per M tokens", "per_token_kg") == pytest.approx(2e-9)
+    assert quantity("0.5 J per token", "per_token_J") == quantity("0.5 J", "per_token_J") == 0.5
+    assert quantity("0.5 mm2 per TB/s", "mm2_per_Bps") == pytest.approx(5e-13)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +76,11 @@ def test_quantity_reads_a_text_with_a_unit():
         ("fast", "Hz", "is not a number with a unit"),
         ("fast", "s", "is not a number with a unit, such as .2.4 ms."),
         ("1.2.3 GHz", "Hz", "is not a number with a unit"),
+        ("1.5 W/acre", "W_per_mm2", "unknown unit 'W/acre'; expected one that converts to W_per_mm2: W/mm2"),
+        ("1.5 W", "W_per_mm2", "W measures W, expected one that converts to W_per_mm2"),
+        ("700 W per M tokens", "W", "is not a number with a unit"),
+        ("0.1 W per M tokens", "per_token_USD", "W measures W, expected one that converts to USD"),
+        ("3 USD/h", "USD", "USD/h measures USD_per_s, expected one that converts to USD"),
     ],
 )
 def test_quantity_refuses(text: str, unit: str, says: str):

@@ -161,6 +161,15 @@ def test_hypervolume_by_hand():
     """Two points of the unit box: (0.25, 0.5) and (0.5, 0.25) cover 0.75 x 0.5 + 0.5 x 0.25 = 0.5."""
     values = np.asarray([[0.25, 0.5], [0.5, 0.25]])
     assert hypervolume(values, np.zeros(2), np.ones(2)) == pytest.approx(0.5)
+    assert hypervolume(values[:1], values[0], values[0]) == 1.0  # a front of one point leaves nothing out
+    assert hypervolume(np.asarray([[0.25, 3.0]]), np.asarray([0.0, 3.0]), np.asarray([1.0, 3.0])) == 0.75
+
+
+def test_a_front_of_designs_slower_than_the_baseline_says_why_it_is_empty(tiny):
+    """An eighth of Trainium3's cores are slower than it; the study itself has an answer, so its limits are not why."""
+    slow = tiny.changed(free={"n_cores": 2, "n_stacks": 2, "hbm_bandwidth": "2 TBps"}, without=["hbm_capacity"])
+    with pytest.raises(SpecError, match="no slower than the baseline, which a front over delivered_time asks"):
+        front(slow, METRICS, 3)
 
 
 def test_a_collected_front_keeps_the_rest_as_a_cloud(found):

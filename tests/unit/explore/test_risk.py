@@ -71,6 +71,29 @@ def nominal_scores() -> Draw:
     return Draw(what, np.asarray([scores]))
 
 
+@pytest.mark.parametrize(
+    ("choices", "capacity_GiB", "critical"),
+    [
+        ({"stack_capacity": "24 GiB", "spare_cores": 0}, 24.0, 1.0),  # as sold; a bad die is no die
+        ({"stack_capacity": "24 GiB", "spare_cores": 1}, 24.0, None),
+        ({"hbm": "HBM3"}, None, None),  # the most of its generation: 24 GiB, in some worlds 16
+    ],
+)
+def test_what_a_choice_decides_is_not_drawn(choices, capacity_GiB, critical):
+    """Memory that nobody fixes is what the stacks hold, in every world, as in the study itself."""
+    here = study().changed(choices=choices, free={"hbm_capacity": None}, without=["hbm_capacity"])
+    made = search_of(space_of(here))
+    data = Samples(made, draw(unknowns(here), 16, 0)).data(0, (0,))
+    exact = data_of(made.space, 0, (0,))
+    stack_B, area_frac = np.asarray(data.tech.memory.stack_capacity_B), np.asarray(data.tech.package.critical_area_frac)
+    held = np.asarray(data.chip.hbm_capacity_B / (data.chip.n_stacks * stack_B))
+    assert held == pytest.approx(
+        float(exact.chip.hbm_capacity_B / exact.chip.n_stacks / exact.tech.memory.stack_capacity_B)
+    )
+    assert (stack_B == capacity_GiB * 2**30).all() if capacity_GiB else np.ptp(stack_B) > 2**30
+    assert (area_frac == critical).all() if critical else (area_frac < 1).all()
+
+
 def test_every_fact_at_its_value_is_the_nominal_study():
     best = min(search().seen.values(), key=lambda c: c.log_goal)
     samples = Samples(search(), nominal_scores())

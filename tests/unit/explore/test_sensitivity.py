@@ -18,6 +18,7 @@ from dse.explore.sensitivity import Given, by_differences, sensitivity
 from dse.optimize.batch import solve_batch
 from dse.optimize.deadline import Deadline
 from dse.optimize.search import in_box, leaders, run_search, search_of
+from dse.optimize.solve import solve_continuous
 from dse.optimize.space import at_limits, space_of
 from dse.report.front import remedy_view, sensitivity_json
 from dse.study.convex import coordinates, model_of, ratio_rows, rows_of_limit
@@ -57,6 +58,25 @@ def resolved(found, search, place, factor):
     o = solve_batch(model_of(search.core), batch, *search.box, start)
     assert bool(o.converged[0])
     return np.asarray(o.z[0]), float(o.objective[0])
+
+
+def test_memory_follows_the_stacks_of_its_world(tiny, tmp_path):
+    """A study that fixes no memory has what its stacks hold: larger ones cost more, as studies of their own say."""
+    study = tiny.changed(free={"hbm_capacity": None}, without=["hbm_capacity"], minimise="package_cost")
+    study = study.changed(limits=["delivered_time <= 1x"])
+    (stack,) = [p for p in sensitivity(study).parameters if p.name == "memory HBM4: stack_capacity_B"]
+    goals, path = [], tmp_path / "mine.toml"
+    for factor in (0.999, 1.001):
+        path.write_text(f'[mine]\nbase = "HBM4"\nstack_capacity_GiB = {36 * factor}\n')
+        goals.append(solve_continuous(study.changed(choices={"hbm": str(path)})).goal)
+    assert stack.elasticity == pytest.approx(np.log(goals[1] / goals[0]) / 0.002, abs=1e-4) and stack.elasticity > 0.05
+
+
+def test_what_a_choice_decides_is_no_number_of_the_world(tiny):
+    """Stacks as sold, and dies of which none with a bad core is sold: no receipt says how many those are."""
+    study = tiny.changed(choices={"stack_capacity": "36 GiB", "spare_cores": 0}, minimise="package_cost")
+    names = " ".join(p.name for p in sensitivity(study.changed(limits=["delivered_time <= 1x"])).parameters)
+    assert "price_USD_per_B" in names and "stack_capacity" not in names and "critical_area" not in names
 
 
 def test_elasticities_are_those_of_solving_again(found, solved):

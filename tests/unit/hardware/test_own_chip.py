@@ -8,6 +8,7 @@ from dse.core.errors import DseError
 from dse.economy.presets import price_and_margin, rents
 from dse.hardware.presets import base_name, chip_receipts, chip_system
 from dse.physics.calibration import calibration_for, measured_band
+from dse.physics.evaluate import chip_technology
 from dse.workload.transformer import Decode
 
 
@@ -114,3 +115,58 @@ def test_a_text_where_a_unit_wants_a_number_is_refused(own):
     path = own("", "[mine.vendor_bf16_TFLOPps]", 'value = ""', *receipt)
     with pytest.raises(DseError, match=r"vendor_bf16_TFLOPps.value = '', expected a number"):
         dse.chip(path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (("n_dies = 1",), ["n_dies = 1", "die_to_die_bandwidth = 4.9 TB/s", "say both"]),
+        (("n_dies = 4", "die_to_die_bandwidth_TBps = 0"), ["n_dies = 4", "die_to_die_bandwidth = 0", "say both"]),
+        (("cores_per_pool = 16",), ["cores_per_pool = 16", "n_cores = 8"]),
+        (("macs_fp32 = 0", "macs_bf16 = 0"), ["macs_fp32 = 0", "macs_bf16 = 0"]),
+    ],
+)
+def test_facts_that_contradict_each_other_are_refused(own, lines, words):
+    with pytest.raises(DseError) as caught:
+        dse.chip(own(*lines))
+    assert all(w in str(caught.value) for w in ["mine.toml", *words]), caught.value
+
+
+def test_a_die_alone_may_drop_its_links(own):
+    assert float(dse.chip(own("n_dies = 1", "die_to_die_bandwidth_TBps = 0")).n_dies) == 1
+
+
+@pytest.mark.parametrize(
+    ("base", "lines", "pool"),
+    [
+        ("h100", ("n_cores = 66",), 66),  # all 132 SMs of H100 share its L2
+        ("mi250x", ("n_cores = 208",), 104),  # each of two dies has an L2 of its own: 110 of 220 cores
+        ("trainium3", ("n_cores = 12",), 1),  # a scratchpad is a core's own
+        ("h100", ("n_cores = 66", "cores_per_pool = 33"), 33),
+    ],
+)
+def test_a_shared_memory_is_shared_by_the_cores_there_are(own, base, lines, pool):
+    path = own(*lines, base=base)
+    assert float(dse.chip(path).cores_per_pool) == pool
+    (fact,) = [f for f in chip_receipts(path) if f.name == "cores_per_pool"]
+    assert fact.value == pool
+
+
+def test_a_clock_that_no_supply_reaches_is_refused(own):
+    """N3P: 0.75 V nominal, at most 1.05 V; by the alpha-power law the clock rises by (V - t)^a / V and no further."""
+    node = chip_technology(dse.chip("trainium3")).node
+    t, n, m = (float(x) for x in (node.threshold_V, node.nominal_V, node.maximum_V))
+    most_GHz = 2.4 * ((m - t) / (n - t)) ** float(node.alpha) * n / m
+    decode = Decode(dse.model("llama-3.1-8b"), 4, 4096)
+    beyond = own(f"clock_GHz = {most_GHz * 1.001}")
+    with pytest.raises(DseError, match=r"clock = 3\.9.* GHz; N3P reaches 3\.9.* at 1\.05 V with nominal_clock = 2\.4"):
+        dse.evaluate(chip_system(beyond, 4), decode)
+    assert dse.evaluate(chip_system(own(f"clock_GHz = {most_GHz * 0.999}"), 4), decode).result.step_s > 0
+
+
+@pytest.mark.parametrize("plan", ["auto", "tp=4"])
+def test_a_chip_that_may_not_even_rest_is_refused(own, plan, capsys):
+    argv = ["evaluate", own('power_limit = "60 W"'), "llama-3.1-8b", "--phase", "decode", "--chips", "4"]
+    assert main([*argv, "--plan", plan]) == 2
+    (said,) = capsys.readouterr().err.strip().splitlines()
+    assert "power_limit = 60 W" in said and "at rest it draws 77" in said

@@ -85,6 +85,41 @@ def test_a_box_without_a_multiple_of_the_dies_is_infeasible_not_a_traceback(tiny
     assert [(r.name, r.needed) for r in s.relaxations] == [("n_stacks", pytest.approx(4.0))]
 
 
+PROMPTS = {"phase": "prefill", "model": "llama-3.1-8b", "chips": 4, "batch": 1, "prompt": 4096, "weights": "fp8"}
+
+
+@pytest.mark.parametrize("asked_s", [1e-3, 0.9])
+def test_a_promise_that_nothing_keeps_is_loosened_to_the_fastest_design(tiny, answer, asked_s):
+    """Delivered time is all that the study wants, so that its best design is the fastest: no less is enough."""
+    fastest_s = float(answer.workloads[0].evaluation.step_s)
+    asked_s = asked_s if asked_s < 0.1 else asked_s * fastest_s
+    decode = {**tiny.written.tables["workloads"]["decode"], "tpot": f"{1e3 * asked_s} ms"}
+    s = solve(tiny.changed(workloads={"decode": decode}), limit_s=LIMIT_S)
+    (r,) = s.relaxations
+    assert s.status is Status.INFEASIBLE and (r.name, r.limit, r.sense) == (
+        "step_s:decode",
+        pytest.approx(asked_s),
+        "at_most",
+    )
+    assert fastest_s * 0.999 < r.needed < fastest_s * 1.01 and r.needed_text.endswith(" ms")
+    enough = tiny.changed(workloads={"decode": {**decode, "tpot": f"{1e3 * r.needed} ms"}})
+    assert solve(enough, limit_s=LIMIT_S).status is Status.OPTIMAL
+
+
+def test_two_promises_that_nothing_keeps_are_both_loosened_and_that_is_enough(tiny):
+    decode = tiny.written.tables["workloads"]["decode"]
+    both = {"decode": {**decode, "tpot": "3 ms"}, "prefill": {**PROMPTS, "ttft": "10 ms"}}
+    study = tiny.changed(workloads=both)
+    needed = {r.name: r.needed for r in solve(study, limit_s=LIMIT_S).relaxations}
+    assert {"step_s:decode", "step_s:prefill"} <= set(needed)
+    told = {
+        w: {**both[w], k: f"{1e3 * needed[f'step_s:{w}']} ms"} for w, k in (("decode", "tpot"), ("prefill", "ttft"))
+    }
+    limits = [dataclasses.replace(x, value=needed.get(x.metric, x.value)) for x in study.limits]
+    loose = dataclasses.replace(tiny.changed(workloads=told), limits=tuple(limits))
+    assert solve(loose, limit_s=LIMIT_S).status is Status.OPTIMAL
+
+
 def ways_out(study, space):
     s = solve(study, space=relative(space, study), limit_s=LIMIT_S)
     assert s.status is Status.INFEASIBLE and s.chip is None

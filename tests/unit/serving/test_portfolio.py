@@ -51,6 +51,14 @@ def test_shipped_portfolio():
     assert p.services[0].requests.n_output == pytest.approx(0.8 * 300 + 0.2 * 800)
 
 
+def test_weights_left_out_are_stored_as_the_model_file_says(tmp_path):
+    """As `dse serve` takes them: gpt-oss is released in mxfp4, of which an H100 holds what it does not of bf16."""
+    path = tmp_path / "p.toml"
+    path.write_text(ONE.replace("llama-3.1-8b", "gpt-oss-120b"))
+    (service,) = load_portfolio(path).services
+    assert service.requests.weight_precision == dse.model("gpt-oss-120b").weight_format != "bf16"
+
+
 def test_mean_context_weighs_long_answers_by_their_stay():
     """300 tokens after 2,000 and 800 after 8,000, four to one: (240 x 2150 + 160 x 8400) / 400 = 4650."""
     assert load_portfolio(SHIPPED).services[0].requests.mean_context == 4650

@@ -63,3 +63,14 @@ def test_an_unknown_calibration_is_refused(tmp_path):
 def test_a_named_calibration_is_used(tmp_path):
     assert study(tmp_path, calibration='calibration = "prior-cuda"').calibration_names == ("prior-cuda",)
     assert dse.load_study(tmp_path / "study.toml").at_size(4).n_chips == 4
+
+
+def test_the_own_chip_is_wired_as_its_system_wires_it(tmp_path):
+    """A server of 16 Trainium2 leaves 128 of 640 GB/s of links to other servers unused; `dse evaluate` says so too."""
+    mine = tmp_path / "mine.toml"
+    mine.write_text('[mine]\nbase = "trainium2"\nsystem = "trn2-16"\n')
+    text = TINY.replace('baseline = "trainium3"', f'baseline = "{mine}"').replace('system = "trn3-gen2-144"', "")
+    (tmp_path / "study.toml").write_text(text)
+    baseline = load_study(tmp_path / "study.toml").baseline
+    assert float(baseline.chip.scaleup_bandwidth_per_dir_Bps) == 512e9
+    assert baseline.chip.name == str(mine) and baseline.name == "trn2-16"

@@ -8,7 +8,7 @@ import pytest
 
 import dse
 from dse.physics.power import foreign_frac
-from dse.sweep.batch import NO_NUMBER, TOO_BIG, TOO_HOT, evaluate_points
+from dse.sweep.batch import NO_NUMBER, TOO_BIG, TOO_FAST, TOO_HOT, evaluate_points
 from dse.sweep.points import points
 from dse.sweep.spec import load_sweep
 
@@ -19,6 +19,12 @@ def answers(sweep, wanted=None):
     return evaluate_points(sweep, points(sweep, range(sweep.size) if wanted is None else wanted))
 
 
+def changed(chip, made, i):
+    """The chip of a point; all cores of an A100 share its L2, so that other numbers of them do."""
+    values = [np.asarray(made.numbers[k][i]) for k in ("hbm_bandwidth_Bps", "clock_Hz", "n_cores", "n_cores")]
+    return eqx.tree_at(lambda c: [c.hbm_bandwidth_Bps, c.clock_Hz, c.n_cores, c.cores_per_pool], chip, values)
+
+
 def test_a_point_is_what_evaluate_says(write):
     sweep = load_sweep(write())
     made, found = points(sweep, range(sweep.size)), answers(sweep)
@@ -26,12 +32,7 @@ def test_a_point_is_what_evaluate_says(write):
     base = dse.system("dgx-a100", 8)
     workload = dse.Training(dse.model("llama-3.1-8b"), 32, 2048)
     for i in (0, 7, 13, 23):
-        chip = eqx.tree_at(
-            lambda c: [c.hbm_bandwidth_Bps, c.clock_Hz, c.n_cores],
-            base.chip,
-            [np.asarray(made.numbers[k][i]) for k in ("hbm_bandwidth_Bps", "clock_Hz", "n_cores")],
-        )
-        system = dataclasses.replace(base, chip=chip)
+        system = dataclasses.replace(base, chip=changed(base.chip, made, i))
         plan = dse.parse_plan(found["plan"][i])
         e = dse.evaluate(system, workload, plan).result
         for column, value in {"step_s": e.step_s, "power_W": e.power_W, "mfu_frac": e.mfu_frac}.items():
@@ -49,9 +50,7 @@ def test_auto_takes_the_fastest_plan_that_fits(write):
     made, found = points(sweep, range(3)), answers(sweep, range(3))
     system = dse.system("dgx-a100", 8)
     for i in range(3):
-        names = ("hbm_bandwidth_Bps", "clock_Hz", "n_cores")
-        values = [np.asarray(made.numbers[k][i]) for k in names]
-        chip = eqx.tree_at(lambda c: [c.hbm_bandwidth_Bps, c.clock_Hz, c.n_cores], system.chip, values)
+        chip = changed(system.chip, made, i)
         best = dse.evaluate(dataclasses.replace(system, chip=chip), dse.Training(dse.model("llama-3.1-8b"), 64, 2048))
         assert dse.parse_plan(found["plan"][i]) == best.plan
         np.testing.assert_allclose(found["step_s"][i], float(best.result.step_s), rtol=1e-9)
@@ -146,3 +145,38 @@ def test_an_edited_chip_file_is_read_again(write, tmp_path):
     own_chip(tmp_path, power_limit_W=200.0)
     after = answers(load_sweep(write(text=text)))["power_W"]
     np.testing.assert_allclose(after, np.minimum(before, 200), rtol=1e-9)
+
+
+def one_chip(write, chip, lines, record='["tokens_per_s"]'):
+    text = f'[sweep]\nname = "b"\nrecord = {record}\n[base]\nchip = "{chip}"\nmodel = "llama-3.1-8b"\n'
+    text += (
+        f'phase = "decode"\nchips = 1\nbatch = 16\ncontext = 2048\nplan = "tp=1"\ncalibration = "prior-cuda"\n{lines}\n'
+    )
+    return answers(load_sweep(write(text=text)))
+
+
+def test_a_chip_at_rest_over_its_limit_has_no_answer_whatever_is_recorded(write):
+    """Trainium3 draws 77 W at rest: it never ends a step, and no tokens per second are no answer."""
+    found = one_chip(write, "trainium3", 'power_limit = "60 W"')
+    assert list(found["reason"]) == [TOO_HOT] and np.isnan(found["tokens_per_s"]).all() and not found["ok"].any()
+
+
+def test_a_clock_beyond_the_node_has_no_answer(write):
+    """N3P takes Trainium3's 2.4 GHz at 0.75 V to 3.95 GHz at its most, 1.05 V (see `test_own_chip`)."""
+    axis = '[[axes]]\nkey = "clock"\nvalues = ["2.4 GHz", "3.9 GHz", "4 GHz"]'
+    assert list(one_chip(write, "trainium3", axis)["reason"]) == ["", "", TOO_FAST]
+
+
+def test_half_the_cores_share_half_the_cache(write, tmp_path):
+    """A point, a chip file and a study's design of 66 of H100's 132 SMs are one chip."""
+    (tmp_path / "half.toml").write_text('[half]\nbase = "h100"\nn_cores = 66\n')
+    point, own = (one_chip(write, c, x) for c, x in (("h100", "n_cores = 66"), ("half.toml", "")))
+    np.testing.assert_allclose(point["tokens_per_s"], own["tokens_per_s"], rtol=1e-12)
+    assert point["tokens_per_s"] < one_chip(write, "h100", "n_cores = 67")["tokens_per_s"]
+
+
+def test_an_own_chip_sits_in_a_rack_that_has_none(write, tmp_path):
+    """As `dse evaluate --system` takes it."""
+    (tmp_path / "mine.toml").write_text('[mine]\nbase = "trainium3"\n')
+    found = one_chip(write, "mine.toml", 'system = "ualink-72"')
+    assert found["ok"].all(), found["reason"]

@@ -50,3 +50,11 @@ def test_an_unknown_phase_is_refused():
 def test_phases_of_a_size():
     assert phases_with("weights") == ("decode", "prefill") and phases_with("sequence") == ("training",)
     assert phases_with("node") == ("training", "prefill", "decode")
+
+
+def test_a_prompt_left_out_ends_where_the_model_does():
+    """131,072 tokens in all: behind 130,000 in the cache 1,072 are left of the usual 8,192, behind all of them none."""
+    assert workload_of("prefill", LLAMA, 1, {"cached": 130_000}).prompt == 1_072
+    assert workload_of("prefill", LLAMA, 1, {"cached": 1_000}).prompt == 8_192
+    with pytest.raises(SpecError, match=r"cached 131,072.*131,072 tokens"):
+        workload_of("prefill", LLAMA, 1, {"cached": 131_072})

@@ -20,7 +20,7 @@ from ..hardware.presets import chip as preset_chip
 from ..hardware.presets import chip_receipts
 from ..optimize.solution import Solution
 from ..study.study import Study
-from .roofline import draw_operators, draw_roofs, label_operators
+from .roofline_figures import draw_operators, draw_roofs, label_operators
 from .style import BLOCKS, CONTEXT, DESIGN, draw, plt
 
 FAMILY = ("trainium1", "trainium2", "trainium3")

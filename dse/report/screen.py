@@ -121,10 +121,8 @@ def design_table(s: Solution) -> Table:
     assert s.chip is not None
     base, design, numbers = s.study.baseline.chip, s.chip, compared(s, NUMBERS)
     ratios = {name: "-" if x.ratio is None else times(x.ratio, 2) for name, x in numbers.items()}
-    counted = ("", ratios["n_cores"], ratios["n_stacks"])
-    rows: list[tuple[str, ...]] = list(
-        zip(("dies", "cores", "HBM"), counted_texts(base), counted_texts(design), counted, strict=True)
-    )
+    counted = zip(counted_texts(base), counted_texts(design), ("", ratios["n_cores"], ratios["n_stacks"]), strict=True)
+    rows = [(name, *texts) for name, texts in zip(("dies", "cores", "HBM"), counted, strict=True)]
     for name in NUMBERS:
         before, after = (quantity_text(name, x) for x in (numbers[name].before, numbers[name].after))
         rows.append((label(name), before, after, ratios[name]))

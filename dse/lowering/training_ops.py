@@ -177,9 +177,8 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
     """
     model = workload.model
     tokens = float(s.micro_batch * workload.sequence) / s.cp
-    precision = workload.precision
+    precision, frozen = workload.precision, workload.adapter_rank > 0
     placed: list[Placed] = []
-    frozen = workload.adapter_rank > 0
     for x in [*block_linears(model, s, tokens), *adapters(workload, s, tokens)]:
         t, k, n = x.tokens, x.inputs, x.outputs
         shapes = {"": (t, k, n), " dgrad": (t, n, k), " wgrad": (k, t, n)}
@@ -193,7 +192,12 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
     for phase in ("forward", "backward"):
         placed += _mixer_ops(workload, s, phase)
         placed += [Placed(op, phase) for op in block_elementwise(model, s, tokens, phase, lambda _: precision)]
-    placed = [_named(p) for p in placed]
+    return [*(_named(p) for p in placed), *(Placed(op, "head") for op in _head(workload, s, tokens))]
+
+
+def _head(workload: Training, s: Shard, tokens: float) -> list[Op]:
+    """The product with the vocabulary, its gradients and the loss."""
+    model = workload.model
     predicted = tokens if model.causal else tokens * passes()["masked_frac"]
     vocab = model.vocab / s.tp
     head = [
@@ -201,6 +205,6 @@ def training_ops(workload: Training, s: Shard) -> list[Placed]:
         linear("head dgrad", predicted, vocab, model.hidden, "bf16"),
         elementwise("loss", predicted * vocab, passes()["loss"], moved=moves(s.software)["logit_B"] / BF16_B),
     ]
-    if not frozen:
+    if not workload.adapter_rank:
         head.append(linear("head wgrad", model.hidden, predicted, vocab, "bf16"))
-    return [*placed, *(Placed(op, "head") for op in head)]
+    return head

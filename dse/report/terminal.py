@@ -41,12 +41,9 @@ def unfinished(undone: Sequence[str]) -> list[Text]:
 
 
 def show(
-    as_json: bool,
-    answer: Callable[[], Any],
-    view: Callable[[int], RenderableType],
-    written: str = "",
+    as_json: bool, answer: Callable[[], Any], view: Callable[[int], RenderableType], written: str = "",
     undone: Sequence[str] = (),
-) -> None:
+) -> None:  # fmt: skip
     """An answer on stdout, as JSON, all of it, or as people see it on a page of so many columns.
 
     People alone are told where files were `written`, and what was left `undone` because time was up.

@@ -12,7 +12,6 @@ from ..core.frames import AbstractShown
 from ..hardware.system import System
 from ..workload.transformer import Model, Serving, Training, Workload
 from . import plan_sizes
-from .plan_sizes import Rule
 
 RECOMPUTE = ("none", "selective", "full")
 """What the backward pass computes again: nothing, the attention scores, the whole layer."""
@@ -147,7 +146,7 @@ def n_micro_batches(plan: Plan, training: Training) -> int:
     return training.global_batch // (plan.dp * plan.micro_batch)
 
 
-def _size_rule(plan: Plan, system: System) -> Rule:
+def _size_rule(plan: Plan, system: System) -> plan_sizes.Rule:
     product = plan.tp * plan.cp * plan.pp * plan.dp
     sizes = f"tp*pp*dp = {plan.tp}*{plan.pp}*{plan.dp}"
     if plan.cp > 1:
@@ -155,7 +154,7 @@ def _size_rule(plan: Plan, system: System) -> Rule:
     return product == system.n_chips, f"{sizes} = {product}, but {system.name} has {system.n_chips} chips"
 
 
-def _training_rules(plan: Plan, training: Training) -> list[Rule]:
+def _training_rules(plan: Plan, training: Training) -> list[plan_sizes.Rule]:
     """Whether stages, virtual stages and micro batches come out whole."""
     model, batch, v = training.model, training.global_batch, plan.interleave
     per_stage, n_micro = layers_per_stage(plan, model), n_micro_batches(plan, training)
@@ -182,7 +181,7 @@ def _training_rules(plan: Plan, training: Training) -> list[Rule]:
     ]
 
 
-def _serving_rules(plan: Plan, workload: Serving) -> list[Rule]:
+def _serving_rules(plan: Plan, workload: Serving) -> list[plan_sizes.Rule]:
     """Whether replicas share the batch evenly, and experts and context come out whole."""
     model, batch = workload.model, workload.batch
     per_replica = batch // plan.dp

@@ -8,7 +8,6 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
@@ -157,17 +156,12 @@ def complaint(boxed: str) -> str:
     return f"{what}; {f'perhaps you meant {near[1]}; ' if near and near[1] not in what else ''}see {more}"
 
 
-def cache_folder() -> Path:
-    """Where compiled programs are kept: the user's cache, such as `$XDG_CACHE_HOME/dse/jax` or `~/.cache/dse/jax`."""
-    return platformdirs.user_cache_path("dse") / "jax"
-
-
 def start_jax() -> None:
     """Switch JAX to float64 and keep compiled programs where the home can be written, so that runs start warm."""
     import jax
 
     jax.config.update("jax_enable_x64", True)
-    folder = cache_folder()
+    folder = platformdirs.user_cache_path("dse") / "jax"  # such as `$XDG_CACHE_HOME/dse/jax` or `~/.cache/dse/jax`
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
